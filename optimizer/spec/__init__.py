@@ -1,0 +1,1 @@
+"""What the user writes: models, hardware, problems, layouts and claims."""
