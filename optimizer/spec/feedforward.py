@@ -18,7 +18,9 @@ def ffn_tensors(
     found = [Tensor(prefix + name, intermediate, hidden, role, Split.ROWS, count=count) for name in ups]
     found.append(Tensor(prefix + "down_proj", hidden, intermediate, role, Split.COLS, count=count))
     if bias:
-        found += [Tensor(f"{prefix}{name}_bias", intermediate, 1, role, Split.ROWS, count=count, matrix=False) for name in ups]
+        found += [
+            Tensor(f"{prefix}{name}_bias", intermediate, 1, role, Split.ROWS, count=count, matrix=False) for name in ups
+        ]
         found.append(Tensor(prefix + "down_proj_bias", hidden, 1, role, count=count, matrix=False))
     return found
 
@@ -49,7 +51,9 @@ class MixtureOfExperts(Spec):
     shared_gate: bool = Field(default=False, description="a learned scalar gate on the shared experts' output")
     router_bias: bool = Field(default=False, description="a learned bias in the router (a parameter)")
     router_correction: bool = Field(default=False, description="a score-correction bias (stored in FP32, no parameter)")
-    latent_size: int | None = Field(default=None, ge=1, description="routed experts work in a narrower space, projected in and out")
+    latent_size: int | None = Field(
+        default=None, ge=1, description="routed experts work in a narrower space, projected in and out"
+    )
     group_count: int = Field(default=1, ge=1, description="groups of a node-limited router")
     group_limit: int = Field(default=1, ge=1, description="groups a token may use")
     dense_intermediate: int = Field(default=0, ge=0, description="a dense feed-forward block in parallel, width")
@@ -78,16 +82,29 @@ class MixtureOfExperts(Spec):
         if self.router_bias:
             found.append(Tensor("router_bias", self.experts, 1, Role.ROUTER, matrix=False))
         if self.router_correction:
-            found.append(Tensor("router_correction", self.experts, 1, Role.ROUTER, matrix=False, buffer=True, bytes_each=4))
+            found.append(
+                Tensor("router_correction", self.experts, 1, Role.ROUTER, matrix=False, buffer=True, bytes_each=4)
+            )
         if self.latent_size is not None:
             found.append(Tensor("latent_in", width, hidden, Role.OTHER))
             found.append(Tensor("latent_out", hidden, width, Role.OTHER))
         found += ffn_tensors(
-            width, self.intermediate, Role.EXPERTS, gated=self.gated, bias=self.bias, prefix="expert_", count=self.experts
+            width,
+            self.intermediate,
+            Role.EXPERTS,
+            gated=self.gated,
+            bias=self.bias,
+            prefix="expert_",
+            count=self.experts,
         )
         if self.shared_intermediate:
             found += ffn_tensors(
-                hidden, self.shared_intermediate, Role.SHARED_EXPERTS, gated=self.gated, bias=self.bias, prefix="shared_"
+                hidden,
+                self.shared_intermediate,
+                Role.SHARED_EXPERTS,
+                gated=self.gated,
+                bias=self.bias,
+                prefix="shared_",
             )
             if self.shared_gate:
                 found.append(Tensor("shared_gate", 1, hidden, Role.SHARED_EXPERTS))

@@ -121,7 +121,9 @@ class ModelSpec(Spec):
         if self.learned_positions:
             found.append(Tensor("positions", self.learned_positions, self.hidden_size, Role.EMBEDDING, matrix=False))
         if self.embedding_norm:
-            found.append(Tensor("embedding_norm", self.hidden_size, 2 if self.norm_bias else 1, Role.NORM, matrix=False))
+            found.append(
+                Tensor("embedding_norm", self.hidden_size, 2 if self.norm_bias else 1, Role.NORM, matrix=False)
+            )
         return tuple(found)
 
     def output_tensors(self) -> tuple[Tensor, ...]:

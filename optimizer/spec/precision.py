@@ -10,7 +10,9 @@ from pydantic import Field
 from optimizer.spec.base import Spec
 from optimizer.spec.tensor import Role, Tensor
 
-FormatName = Literal["fp32", "bf16", "fp16", "fp8", "fp8_block", "fp8_channel", "int8", "mxfp8", "mxfp4", "nvfp4", "int4", "int4_g32"]
+FormatName = Literal[
+    "fp32", "bf16", "fp16", "fp8", "fp8_block", "fp8_channel", "int8", "mxfp8", "mxfp4", "nvfp4", "int4", "int4_g32"
+]
 ComputeName = Literal["fp32", "bf16", "fp8", "fp4", "int8"]
 
 
@@ -53,8 +55,19 @@ FORMATS: dict[str, Format] = {
     "int4_g32": Format(bits=4, compute="bf16", block_rows=1, block_cols=32, scale_bytes=2),
 }
 
-KV_BYTES: dict[str, Fraction] = {"bf16": Fraction(2), "fp16": Fraction(2), "fp8": Fraction(1), "fp32": Fraction(4), "int8": Fraction(1)}
-ACTIVATION_BYTES: dict[str, Fraction] = {"bf16": Fraction(2), "fp16": Fraction(2), "fp8": Fraction(1), "fp32": Fraction(4)}
+KV_BYTES: dict[str, Fraction] = {
+    "bf16": Fraction(2),
+    "fp16": Fraction(2),
+    "fp8": Fraction(1),
+    "fp32": Fraction(4),
+    "int8": Fraction(1),
+}
+ACTIVATION_BYTES: dict[str, Fraction] = {
+    "bf16": Fraction(2),
+    "fp16": Fraction(2),
+    "fp8": Fraction(1),
+    "fp32": Fraction(4),
+}
 
 
 class ModelPrecision(Spec):

@@ -21,14 +21,20 @@ class GroupedQueryAttention(Spec):
     heads: int = Field(ge=1, le=65536)
     kv_heads: int = Field(ge=1, le=65536)
     head_dim: int = Field(ge=1, le=65536)
-    window: int | None = Field(default=None, ge=1, description="sliding window or chunk in tokens; none: full attention")
+    window: int | None = Field(
+        default=None, ge=1, description="sliding window or chunk in tokens; none: full attention"
+    )
     qkv_bias: bool = False
     out_bias: bool = False
     qk_norm: Literal["none", "head", "full"] = "none"
     output_gate: bool = Field(default=False, description="a gate as wide as the queries, computed with them")
     sinks: bool = Field(default=False, description="one learned attention sink a head")
-    values_are_keys: bool = Field(default=False, description="no value projection: values are the keys before their norm")
-    shares_cache: bool = Field(default=False, description="no key and value projections or cache of its own: uses those of a layer below")
+    values_are_keys: bool = Field(
+        default=False, description="no value projection: values are the keys before their norm"
+    )
+    shares_cache: bool = Field(
+        default=False, description="no key and value projections or cache of its own: uses those of a layer below"
+    )
 
     @property
     def head_counts(self) -> tuple[int, ...]:
@@ -43,12 +49,22 @@ class GroupedQueryAttention(Spec):
         kv_rows = self.kv_heads * self.head_dim
         found = [Tensor("q_proj", q_rows, hidden, Role.ATTENTION, Split.ROWS)]
         kv_names = () if self.shares_cache else (("k_proj",) if self.values_are_keys else ("k_proj", "v_proj"))
-        found += [Tensor(name, kv_rows, hidden, Role.ATTENTION, Split.KV_ROWS, heads=self.kv_heads) for name in kv_names]
+        found += [
+            Tensor(name, kv_rows, hidden, Role.ATTENTION, Split.KV_ROWS, heads=self.kv_heads) for name in kv_names
+        ]
         found.append(Tensor("o_proj", hidden, self.heads * self.head_dim, Role.ATTENTION, Split.COLS))
         if self.qkv_bias:
             found.append(Tensor("q_bias", q_rows, 1, Role.ATTENTION, Split.ROWS, matrix=False))
             found += [
-                Tensor(name.replace("proj", "bias"), kv_rows, 1, Role.ATTENTION, Split.KV_ROWS, heads=self.kv_heads, matrix=False)
+                Tensor(
+                    name.replace("proj", "bias"),
+                    kv_rows,
+                    1,
+                    Role.ATTENTION,
+                    Split.KV_ROWS,
+                    heads=self.kv_heads,
+                    matrix=False,
+                )
                 for name in kv_names
             ]
         if self.out_bias:

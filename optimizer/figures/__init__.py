@@ -1,0 +1,1 @@
+"""The reference: exact scalar arithmetic, one file for each subject."""

@@ -1,0 +1,133 @@
+"""A layout: degrees, batch, chunk and stage cuts; and the conventions by which documents write one."""
+
+from __future__ import annotations
+
+from math import lcm
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from optimizer.spec.base import Spec
+
+Convention = Literal["folded", "product", "vllm"]
+
+
+class Stage(Spec):
+    """One pipeline stage: `layers` consecutive layers from `first_layer` on."""
+
+    first_layer: int = Field(ge=0)
+    layers: int = Field(ge=1)
+
+
+class Layout(Spec):
+    """Every degree resolved; `tp·cp·dp = etp·ep·edp` devices in each of `pp` stages.
+
+    `batch` is the sequences in flight per attention data-parallel rank, `prefill_chunk` the prompt tokens a step takes.
+    """
+
+    tp: int = Field(ge=1, le=10**7)
+    cp: int = Field(default=1, ge=1, le=10**7)
+    dp: int = Field(default=1, ge=1, le=10**7)
+    pp: int = Field(default=1, ge=1, le=10**7)
+    etp: int = Field(default=1, ge=1, le=10**7)
+    ep: int = Field(default=1, ge=1, le=10**7)
+    edp: int = Field(default=1, ge=1, le=10**7)
+    batch: int = Field(default=1, ge=1, le=10**9)
+    prefill_chunk: int | None = Field(default=None, ge=1, le=10**9)
+    stages: tuple[Stage, ...] | None = Field(default=None, strict=False)
+
+    @property
+    def stage_devices(self) -> int:
+        """Devices of one pipeline stage, all replicas together."""
+        return self.tp * self.cp * self.dp
+
+    @property
+    def devices(self) -> int:
+        """Devices in all."""
+        return self.stage_devices * self.pp
+
+    @property
+    def replica_stage_devices(self) -> int:
+        """Devices of one stage of one replica: the smallest set closed under both meshes."""
+        return lcm(self.tp * self.cp, self.etp * self.ep)
+
+    @property
+    def replica_devices(self) -> int:
+        """Devices of one replica."""
+        return self.replica_stage_devices * self.pp
+
+    @property
+    def replicas(self) -> int:
+        """Independent serving instances."""
+        return self.stage_devices // self.replica_stage_devices
+
+    @property
+    def replica_dp(self) -> int:
+        """Attention data-parallel ranks of one replica."""
+        return self.replica_stage_devices // (self.tp * self.cp)
+
+    @property
+    def replica_edp(self) -> int:
+        """Copies of every expert in one replica."""
+        return self.replica_stage_devices // (self.etp * self.ep)
+
+    @property
+    def micro_batch(self) -> int:
+        """Sequences of one rank that one stage works on at a time."""
+        return -(-self.batch // self.pp)
+
+
+class WrittenLayout(Spec):
+    """A layout as a document writes it; `convention` says how to read the degrees (interface section 1)."""
+
+    convention: Convention = "folded"
+    tp: int = Field(default=1, ge=1, le=10**7)
+    cp: int = Field(default=1, ge=1, le=10**7)
+    dp: int = Field(default=1, ge=1, le=10**7)
+    pp: int = Field(default=1, ge=1, le=10**7)
+    etp: int | None = Field(default=None, ge=1, le=10**7)
+    ep: int | None = Field(default=None, ge=1, le=10**7)
+    edp: int | None = Field(default=None, ge=1, le=10**7)
+    batch: int = Field(default=1, ge=1, le=10**9)
+    prefill_chunk: int | None = Field(default=None, ge=1, le=10**9)
+    stages: tuple[Stage, ...] | None = Field(default=None, strict=False)
+
+    @model_validator(mode="after")
+    def _mesh(self) -> WrittenLayout:
+        self.resolve()
+        return self
+
+    def resolve(self) -> Layout:
+        """Both meshes in full; ValueError where they contradict each other."""
+        found = _product(self) if self.convention == "product" else _folded(self)
+        stage = found["tp"] * found["cp"] * found["dp"]
+        if found["etp"] * found["ep"] * found["edp"] != stage:
+            message = (
+                f"tp·cp·dp = {found['tp']}·{found['cp']}·{found['dp']} = {stage} devices per stage, but "
+                f"etp·ep·edp = {found['etp']}·{found['ep']}·{found['edp']} = {found['etp'] * found['ep'] * found['edp']}"
+            )
+            raise ValueError(message)
+        return Layout(**found, batch=self.batch, prefill_chunk=self.prefill_chunk, stages=self.stages)
+
+
+def _product(written: WrittenLayout) -> dict[str, Any]:
+    ep = written.ep or 1
+    return {
+        "tp": written.tp, "cp": written.cp, "pp": written.pp, "dp": ep * written.dp,
+        "etp": written.etp or written.tp, "ep": ep, "edp": written.edp or written.dp * (written.cp if written.etp is None else 1),
+    }
+
+
+def _folded(written: WrittenLayout) -> dict[str, Any]:
+    stage = written.tp * written.cp * written.dp
+    if written.convention == "vllm":
+        ep = written.ep or 1
+        etp = written.etp or (1 if ep > 1 else stage)
+    else:
+        ep = written.ep or 1
+        if written.ep is None and written.etp is None and written.edp is None:
+            etp = min(written.tp, stage)
+        else:
+            etp = written.etp or max(1, min(written.tp, stage // ep))
+    edp = written.edp or max(1, stage // (etp * ep))
+    return {"tp": written.tp, "cp": written.cp, "dp": written.dp, "pp": written.pp, "etp": etp, "ep": ep, "edp": edp}

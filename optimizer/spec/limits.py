@@ -1,0 +1,51 @@
+"""Limits, objectives and restrictions of the search."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from optimizer.spec.base import Spec
+from optimizer.spec.quantity import BytesPerSecond, Ratio, Seconds
+
+Objective = Literal[
+    "throughput_per_device", "throughput", "devices", "ttft", "tpot", "cost", "memory_headroom", "step_time"
+]
+
+
+class Limits(Spec):
+    """Each optional; each a named constraint.
+
+    `fabric_bandwidth` bounds the mean bytes/s a device sends over the outermost tier.
+    """
+
+    ttft: Seconds | None = None
+    tpot: Seconds | None = None
+    memory_utilization: Ratio | None = None
+    fabric_bandwidth: BytesPerSecond | None = None
+    step_time: Seconds | None = None
+
+
+def _as_tuple(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else (value,) if isinstance(value, int) else value
+
+
+Degrees = Annotated[
+    tuple[Annotated[int, Field(ge=1, le=10**7, strict=True)], ...], BeforeValidator(_as_tuple), Field(min_length=1)
+]
+
+
+class Search(Spec):
+    """Restrictions: a value or a list for any axis or option."""
+
+    tp: Degrees | None = None
+    cp: Degrees | None = None
+    dp: Degrees | None = None
+    pp: Degrees | None = None
+    etp: Degrees | None = None
+    ep: Degrees | None = None
+    edp: Degrees | None = None
+    batch: Degrees | None = None
+    prefill_chunk: Degrees | None = None
+    devices: Degrees | None = None

@@ -1,0 +1,32 @@
+"""Where each key and value of a document stands."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+Place = tuple[int, int]
+"""Line and column, both from 1."""
+
+Step = str | int
+"""A key of a mapping or an index of a list."""
+
+
+@dataclass(slots=True)
+class PlaceTree:
+    """Place of a value, of its keys, and of what it contains."""
+
+    place: Place
+    keys: dict[str, Place] = field(default_factory=dict)
+    children: dict[Step, "PlaceTree"] = field(default_factory=dict)
+
+    def find(self, at: Sequence[Step], *, key: bool = False) -> Place:
+        """Place of the value at ``at``, or of its key; of the nearest container that exists, where it does not."""
+        tree = self
+        for depth, step in enumerate(at):
+            last = depth == len(at) - 1
+            if last and key and isinstance(step, str) and step in tree.keys:
+                return tree.keys[step]
+            child = tree.children.get(step)
+            if child is None:
+                break
+            tree = child
+        return tree.place

@@ -1,0 +1,150 @@
+"""A problem: model, hardware, workload, limits and objective, with every reference resolved."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from fractions import Fraction
+from functools import cached_property
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from optimizer.spec.base import Spec
+from optimizer.spec.engine import ENGINES, Engine
+from optimizer.spec.hardware import HardwareSpec
+from optimizer.spec.limits import Degrees, Limits, Objective, Search
+from optimizer.spec.model import ModelSpec
+from optimizer.spec.precision import ModelPrecision, PrecisionOverride
+from optimizer.spec.quantity import Rate
+from optimizer.spec.workload import ServingWorkload
+
+
+class ExpertsSpec(Spec):
+    """Measured expert load and what may be done about it."""
+
+    load: str | tuple[str, ...] | None = Field(default=None, strict=False)
+    weights: tuple[int, ...] | None = Field(default=None, strict=False)
+    redundant_slots: Degrees = (0,)
+    robust: Literal["worst", "mean", "cvar"] = "worst"
+    split: Literal["even", "free"] = "even"
+    hierarchy: Literal["free", "node"] = "free"
+    current: str | None = None
+    max_moves: int | None = Field(default=None, ge=0)
+
+
+class ProblemFile(Spec):
+    """The problem as written: `model` and `hardware` are catalog names, paths or inline descriptions."""
+
+    name: str = Field(default="problem", min_length=1)
+    model: str | dict[str, Any]
+    hardware: str | dict[str, Any]
+    devices: int | None = Field(default=None, ge=1, le=10**6)
+    nodes: int | None = Field(default=None, ge=1, le=10**6)
+    workload: ServingWorkload
+    precision: PrecisionOverride | None = None
+    limits: Limits = Limits()
+    objective: Objective = "throughput_per_device"
+    engine: str = "any"
+    search: Search = Search()
+    experts: ExpertsSpec | None = None
+    seed: int = Field(default=0, ge=0, le=2**31 - 1)
+    notes: str = ""
+    tags: tuple[str, ...] = Field(default=(), strict=False)
+    assumed: tuple[str, ...] = Field(default=(), strict=False)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ProblemFile:
+        if (self.devices is None) == (self.nodes is None):
+            message = "give either devices or nodes"
+            raise ValueError(message)
+        if self.engine not in ENGINES:
+            message = f"unknown engine {self.engine!r}; engines: {', '.join(ENGINES)}"
+            raise ValueError(message)
+        if self.objective == "step_time" or self.limits.step_time is not None:
+            message = "step_time belongs to training workloads; this is a serving workload"
+            raise ValueError(message)
+        if self.objective == "devices" and self.workload.request_rate is None:
+            message = "objective 'devices' needs workload.request_rate: the fewest devices that serve it"
+            raise ValueError(message)
+        if self.objective == "ttft" and self.workload.phase == "decode":
+            message = "objective 'ttft' has no meaning in phase 'decode': the prefill role sends the first token"
+            raise ValueError(message)
+        if self.objective == "tpot" and self.workload.phase == "prefill":
+            message = "objective 'tpot' has no meaning in phase 'prefill': the decode role sends the later tokens"
+            raise ValueError(message)
+        return self
+
+
+class Problem(Spec):
+    """A problem with model and hardware in full: everything a figure needs."""
+
+    name: str
+    model: ModelSpec
+    hardware: HardwareSpec
+    devices: int = Field(ge=1)
+    workload: ServingWorkload
+    limits: Limits = Limits()
+    objective: Objective = "throughput_per_device"
+    engine_name: str = "any"
+    search: Search = Search()
+    experts: ExpertsSpec | None = None
+    seed: int = 0
+
+    @property
+    def engine(self) -> Engine:
+        """The engine's rules and reservations."""
+        return ENGINES[self.engine_name]
+
+    @property
+    def precision(self) -> ModelPrecision:
+        """Formats in force, the problem's override applied."""
+        return self.model.precision
+
+    @property
+    def memory_utilization(self) -> Fraction:
+        """Share of the exposed memory that a device may use."""
+        own = self.limits.memory_utilization
+        return self.engine.memory_utilization if own is None else own
+
+    @cached_property
+    def capacity_bytes(self) -> int:
+        """Bytes one device may hold: floor of exposed memory × utilisation."""
+        share = self.hardware.device.exposed_memory * self.memory_utilization
+        return share.numerator // share.denominator
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over the resolved problem in canonical JSON; names, notes and sources do not count."""
+        document = self.model_dump(mode="json", exclude={"name": True, "model": {"source"}, "hardware": {"source"}})
+        text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def resolve(written: ProblemFile, model: ModelSpec, hardware: HardwareSpec) -> Problem:
+    """Put model and hardware in their places and apply the precision override.
+
+    Raises
+    ------
+    ValueError
+        Where the workload is longer than the model's context.
+    """
+    precision = written.precision.applied_to(model.precision) if written.precision else model.precision
+    devices = written.devices if written.devices is not None else (written.nodes or 0) * hardware.devices_per_node
+    length = written.workload.input_tokens + written.workload.output_tokens
+    if model.max_context is not None and length > model.max_context:
+        message = f"input_tokens + output_tokens = {length} is more than the {model.max_context} tokens {model.name} can hold"
+        raise ValueError(message)
+    return Problem(
+        name=written.name,
+        model=model.model_copy(update={"precision": precision}),
+        hardware=hardware,
+        devices=devices,
+        workload=written.workload,
+        limits=written.limits,
+        objective=written.objective,
+        engine_name=written.engine,
+        search=written.search,
+        experts=written.experts,
+        seed=written.seed,
+    )

@@ -1,0 +1,79 @@
+"""Text of a file or of standard input, or a fault that says why there is none."""
+
+import difflib
+import os
+import stat
+import sys
+from pathlib import Path
+
+from optimizer.errors import Fault, SpecError
+
+STDIN = "-"
+LARGEST_FILE_BYTES = 64 * 2**20
+
+
+def _refused(shown: str, message: str, suggestion: str | None = None) -> SpecError:
+    return SpecError(Fault(shown, None, None, None, message, suggestion))
+
+
+def _near(path: Path) -> str | None:
+    """A file beside ``path`` whose name differs by a slip of the finger."""
+    try:
+        names = [entry.name for entry in os.scandir(path.parent)]
+    except OSError:
+        return None
+    close = difflib.get_close_matches(path.name, names, 1, 0.75)
+    return str(path.parent / close[0]) if close else None
+
+
+def _read_bytes(path: Path, shown: str) -> bytes:
+    try:
+        if stat.S_ISDIR(path.stat().st_mode):
+            raise _refused(shown, "is a directory, not a file")
+        with path.open("rb") as file:
+            return file.read(LARGEST_FILE_BYTES + 1)
+    except FileNotFoundError:
+        raise _refused(shown, "no such file", _near(path)) from None
+    except OSError as error:
+        raise _refused(shown, f"cannot be read: {(error.strerror or 'unknown reason').lower()}") from None
+    except ValueError:
+        raise _refused(ascii(shown), "is not a file name") from None
+
+
+def decode(content: bytes, shown: str) -> str:
+    """Text of UTF-8 bytes.
+
+    Raises
+    ------
+    SpecError
+        Too large, binary, or not UTF-8.
+    """
+    if len(content) > LARGEST_FILE_BYTES:
+        raise _refused(shown, f"is larger than {LARGEST_FILE_BYTES // 2**20} MiB")
+    if b"\0" in content[:8192]:
+        raise _refused(shown, "is a binary file, not text")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        column = error.start - (content.rfind(b"\n", 0, error.start) + 1) + 1
+        raise SpecError(Fault(shown, line, column, None, "is not UTF-8 text")) from None
+
+
+def read_text(path: str | Path) -> tuple[str, str]:
+    """Text of a file, or of standard input for ``-``, and the name to show for it.
+
+    Raises
+    ------
+    SpecError
+        Missing, a directory, unreadable, too large, binary, or not UTF-8.
+    """
+    if str(path) == STDIN:
+        shown = "<stdin>"
+        try:
+            content = sys.stdin.buffer.read(LARGEST_FILE_BYTES + 1)
+        except (OSError, AttributeError):
+            raise _refused(shown, "cannot be read") from None
+        return decode(content, shown), shown
+    shown = str(path)
+    return decode(_read_bytes(Path(path), shown), shown), shown
