@@ -87,7 +87,9 @@ class _Builder:
         if isinstance(event, AliasEvent):
             self._alias(event, place)
             return
-        if getattr(event, "tag", None) is not None:
+        if not isinstance(event, ScalarEvent | MappingStartEvent | SequenceStartEvent):
+            return
+        if event.tag is not None:
             raise self.refuse(place, f"tags such as {event.tag} are not supported")
         if isinstance(event, ScalarEvent):
             self._scalar(event, place)

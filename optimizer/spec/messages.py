@@ -1,0 +1,134 @@
+"""What pydantic found wrong, in plain words."""
+
+import difflib
+from collections.abc import Mapping
+from fractions import Fraction
+from types import MappingProxyType
+from typing import Any, Final
+
+WANTED: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "bool_type": "true or false",
+        "bool_parsing": "true or false",
+        "bytes_type": "text",
+        "dataclass_type": "a mapping",
+        "dict_type": "a mapping",
+        "mapping_type": "a mapping",
+        "float_type": "a number",
+        "float_parsing": "a number",
+        "int_type": "a whole number",
+        "int_from_float": "a whole number",
+        "int_parsing": "a whole number",
+        "list_type": "a list",
+        "tuple_type": "a list",
+        "set_type": "a list",
+        "frozen_set_type": "a list",
+        "iterable_type": "a list",
+        "model_type": "a mapping",
+        "model_attributes_type": "a mapping",
+        "none_required": "nothing",
+        "string_type": "text",
+        "is_instance_of": "another kind of value",
+    }
+)
+"""What a type error of pydantic asks for."""
+
+_BOUNDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
+    {
+        "greater_than": ("gt", "must be more than"),
+        "greater_than_equal": ("ge", "must be at least"),
+        "less_than": ("lt", "must be less than"),
+        "less_than_equal": ("le", "must be at most"),
+        "multiple_of": ("multiple_of", "must be a multiple of"),
+    }
+)
+_MOST_SHOWN = 40
+
+
+def kind_of(value: object) -> str:
+    """Plain name of a value of a document, with the value itself where it is short."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list | tuple):
+        return "a list"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return f"the text {shown(value)}"
+    return shown(value)
+
+
+def shown(value: object) -> str:
+    """Text of a value, cut where it is long."""
+    if isinstance(value, int | Fraction) and not isinstance(value, bool) and abs(value) > 10**_MOST_SHOWN:
+        return "an enormous number"
+    text = repr(value) if isinstance(value, str) else str(value)
+    return text if len(text) <= _MOST_SHOWN else text[: _MOST_SHOWN - 3] + "..."
+
+
+def nearest(name: object, known: list[str]) -> str | None:
+    """Known name that ``name`` is probably a slip of."""
+    if not isinstance(name, str):
+        return None
+    folded = {option.casefold(): option for option in known}
+    if name.casefold() in folded:
+        return folded[name.casefold()]
+    close = difflib.get_close_matches(name.casefold(), folded, 1, 0.6)
+    return folded[close[0]] if close else None
+
+
+def _listed(options: list[str]) -> str:
+    return options[0] if len(options) == 1 else f"{', '.join(options[:-1])} or {options[-1]}"
+
+
+def wanted_message(wanted: list[str], value: object) -> str:
+    """Message for a value of none of the wanted kinds."""
+    return f"{_listed(list(dict.fromkeys(wanted)))} is wanted, not {kind_of(value)}"
+
+
+def options_of(error: Mapping[str, Any]) -> list[str]:
+    """Values that a literal, enumeration or tag error allows."""
+    ctx = error.get("ctx", {})
+    expected = str(ctx.get("expected", ctx.get("expected_tags", "")))
+    return [part.strip().strip("'") for part in expected.replace(" or ", ", ").split(",") if part.strip()]
+
+
+def _size_message(kind: str, ctx: Mapping[str, Any]) -> str | None:
+    unit = "character" if kind.startswith("string") else "item"
+    if kind.endswith("too_short"):
+        least = ctx["min_length"]
+        if least == 1:
+            return "must not be empty"
+        return f"must have at least {least} {unit}s"
+    if kind.endswith("too_long"):
+        most = ctx["max_length"]
+        return f"must have at most {most} {unit}{'' if most == 1 else 's'}"
+    return None
+
+
+def message_of(error: Mapping[str, Any]) -> tuple[str, str | None]:
+    """Message and suggestion for one error of ``ValidationError.errors()``, its place aside."""
+    kind, value, ctx = error["type"], error.get("input"), error.get("ctx", {})
+    if kind in WANTED:
+        return wanted_message([WANTED[kind]], value), None
+    if kind in {"literal_error", "enum", "union_tag_invalid"}:
+        options = options_of(error)
+        value = ctx.get("tag", value)
+        return f"{shown(value)} is not {_listed(options)}", nearest(value, options)
+    if kind in _BOUNDS:
+        name, words = _BOUNDS[kind]
+        return f"{words} {ctx[name]}, not {shown(value)}", None
+    if kind in {"value_error", "assertion_error"}:
+        cause = ctx.get("error")
+        return str(cause), getattr(cause, "suggestion", None)
+    if kind == "finite_number":
+        return f"{shown(value)} is not a finite number", None
+    if kind == "string_pattern_mismatch":
+        return f"{shown(value)} does not look like {ctx['pattern']}", None
+    sized = _size_message(kind, ctx)
+    if sized is not None:
+        return sized, None
+    message = str(error["msg"])
+    return message[:1].lower() + message[1:], None
