@@ -110,6 +110,7 @@ class QuantityError(ValueError):
 
 
 _SHAPE = re.compile(r"(?P<number>[-+]?(?:[0-9][0-9_]*(?:\.[0-9_]*)?|\.[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)?)(?P<unit>.*)")
+_QUOTIENT = re.compile(r"[0-9]+/[1-9][0-9]*")
 _NOT_FINITE = re.compile(r"[-+]?\.?(?:nan|inf|infinity)\b", re.IGNORECASE)
 _LONGEST_TEXT = 64
 _LARGEST_EXPONENT = 400
@@ -131,6 +132,8 @@ def _split(text: str) -> tuple[Fraction, str]:
         raise QuantityError(f"{stripped!r} is not a finite number")
     if stripped.startswith("$"):
         stripped = re.sub(r"^\$\s*([-+.0-9eE_]+)\s*([kKMBT]?)", r"\1 \2$", stripped)
+    if _QUOTIENT.fullmatch(stripped):
+        return Fraction(stripped), ""
     match = _SHAPE.fullmatch(stripped)
     if match is None:
         raise QuantityError(f"{stripped!r} is not a quantity: write a number and a unit, such as '80 GB' or '50 ms'")

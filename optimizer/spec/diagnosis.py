@@ -4,7 +4,7 @@ Pydantic names a place by the path it took through the types, with the branches 
 one through the data, the branches of one union become one message, and an unknown key gets the key it was meant to be.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -12,8 +12,8 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from optimizer.spec.messages import WANTED, kind_of, message_of, nearest, wanted_message
-from optimizer.spec.places import Step
+from optimizer.spec.messages import WANTED, message_of, nearest, wanted_message
+from optimizer.spec.places import Step, contains
 
 MOST_FINDINGS = 20
 
@@ -104,10 +104,7 @@ def _through_data(data: object, loc: Sequence[Step], *, names_missing: bool) -> 
     at: list[Step] = []
     value = data
     for index, step in enumerate(loc):
-        if isinstance(value, Mapping) and step in value:
-            value = value[step]
-            at.append(step)
-        elif isinstance(value, list | tuple) and isinstance(step, int) and step < len(value):
+        if contains(value, step):
             value = value[step]
             at.append(step)
         elif names_missing and index == len(loc) - 1:
@@ -162,6 +159,3 @@ def diagnose(model: type[BaseModel], data: object, errors: Sequence[ErrorDetails
         if not any(finding.at[: len(at)] == at for finding in found.values()):
             found[at, ""] = Finding(at, wanted_message(kinds, value))
     return list(found.values())[:MOST_FINDINGS]
-
-
-__all__ = ["FieldError", "Finding", "diagnose", "kind_of"]

@@ -1,6 +1,6 @@
 """A file that the user wrote: its data, and the line and column of everything in it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from optimizer.errors import Fault, SpecError
 from optimizer.spec.diagnosis import diagnose
 from optimizer.spec.json_text import json_places, read_json
-from optimizer.spec.places import Place, PlaceTree, Step
+from optimizer.spec.places import Place, PlaceTree, Step, contains
 from optimizer.spec.source import read_text
 from optimizer.spec.yaml_text import read_yaml
 
@@ -36,7 +36,7 @@ class Document:
         return json_places(self.text, self.source) if self.yaml_places is None else self.yaml_places
 
     def locate(self, at: Sequence[Step], *, key: bool = False) -> Place:
-        """Line and column, from 1, of the value at ``at`` (with ``key``, of its key); of its container where it is absent."""
+        """Line and column, from 1, of the value at ``at`` or of its key; of its container where it is absent."""
         return self._places.find(at, key=key)
 
     def fault(
@@ -49,16 +49,13 @@ class Document:
         """Error with one fault at a place of this document."""
         return SpecError(self.fault(message, at, suggestion))
 
-    def get(self, at: Sequence[Step]) -> Any:  # noqa: ANN401 - whatever the file holds
+    def get(self, at: Sequence[Step]) -> object:
         """Value at ``at``; nothing where there is none."""
-        value = self.data
+        value: object = self.data
         for step in at:
-            if isinstance(value, Mapping) and step in value:
-                value = value[step]
-            elif isinstance(value, list) and isinstance(step, int) and 0 <= step < len(value):
-                value = value[step]
-            else:
+            if not contains(value, step):
                 return None
+            value = value[step]
         return value
 
 
@@ -109,7 +106,7 @@ def parse(model: type[AnyModel], document: Document, at: Sequence[Step] = ()) ->
     Raises
     ------
     SpecError
-        One fault for each thing wrong, with its line, column and dotted field, and a suggestion for a misspelt key or name.
+        One fault for each thing wrong: line, column, dotted field, and a suggestion for a misspelt key or name.
     """
     return validate(model, document.get(at), document, at)
 

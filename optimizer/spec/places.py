@@ -1,13 +1,21 @@
 """Where each key and value of a document stands."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeGuard
 
 Place = tuple[int, int]
 """Line and column, both from 1."""
 
 Step = str | int
 """A key of a mapping or an index of a list."""
+
+
+def contains(value: object, step: Step) -> TypeGuard[Mapping[Step, object]]:
+    """Whether there is something at ``step`` of a mapping or a list."""
+    if isinstance(value, Mapping):
+        return step in value
+    return isinstance(value, list | tuple) and isinstance(step, int) and 0 <= step < len(value)
 
 
 @dataclass(slots=True)
