@@ -77,7 +77,7 @@ DollarsPerHour = Annotated[
 TokensPerSecond = Annotated[
     Fraction, *_fraction(Dimension.TOKENS_PER_SECOND), _schema(Dimension.TOKENS_PER_SECOND, example="120000 tokens/s")
 ]
-PerSecond = Annotated[
+Rate = Annotated[
     Fraction, *_fraction(Dimension.PER_SECOND), _schema(Dimension.PER_SECOND, example="40 requests/s")
 ]
 Ratio = Annotated[Fraction, *_fraction(Dimension.RATIO, largest=1), _RATIO]
