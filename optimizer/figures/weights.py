@@ -177,10 +177,10 @@ def output_weights(
 def mtp_weights(
     model: ModelSpec, precision: ModelPrecision, *, tp: int, etp: int, local_experts: int, shared_replicated: bool
 ) -> BlockWeights:
-    """Multi-token-prediction layers, which the last stage holds where they are used."""
+    """Multi-token-prediction layers, which the last stage holds where they are used; embedding and head are shared."""
     return _sum(
         model.mtp_tensors(),
-        precision,
+        precision if precision.mtp is None else ModelPrecision(weights=precision.mtp),
         tp=tp,
         etp=etp,
         local_experts=local_experts,

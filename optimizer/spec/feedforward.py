@@ -50,6 +50,10 @@ class MixtureOfExperts(Spec):
     shared_intermediate: int = Field(default=0, ge=0, description="width of all shared experts together")
     shared_gate: bool = Field(default=False, description="a learned scalar gate on the shared experts' output")
     router_bias: bool = Field(default=False, description="a learned bias in the router (a parameter)")
+    router_scales: bool = Field(default=False, description="learned scales of the router's input and of each expert")
+    hash_vocabulary: int = Field(
+        default=0, ge=0, description="experts looked up by token in a fixed table of so many rows, not scored"
+    )
     router_correction: bool = Field(default=False, description="a score-correction bias (stored in FP32, no parameter)")
     latent_size: int | None = Field(
         default=None, ge=1, description="routed experts work in a narrower space, projected in and out"
@@ -62,6 +66,9 @@ class MixtureOfExperts(Spec):
     def _consistent(self) -> MixtureOfExperts:
         if self.top_k > self.experts:
             message = f"top_k {self.top_k} is more than the {self.experts} experts"
+            raise ValueError(message)
+        if self.shared_gate and not self.shared_intermediate:
+            message = "shared_gate needs shared_intermediate"
             raise ValueError(message)
         if self.experts % self.group_count:
             message = f"group_count {self.group_count} does not divide {self.experts} experts"
@@ -81,6 +88,14 @@ class MixtureOfExperts(Spec):
         found = [Tensor("router", self.experts, hidden, Role.ROUTER)]
         if self.router_bias:
             found.append(Tensor("router_bias", self.experts, 1, Role.ROUTER, matrix=False))
+        if self.router_scales:
+            found.append(Tensor("router_scales", hidden + self.experts, 1, Role.ROUTER, matrix=False))
+        if self.hash_vocabulary:
+            found.append(
+                Tensor(
+                    "hash_table", self.hash_vocabulary, self.top_k, Role.ROUTER, matrix=False, buffer=True, bytes_each=4
+                )
+            )
         if self.router_correction:
             found.append(
                 Tensor("router_correction", self.experts, 1, Role.ROUTER, matrix=False, buffer=True, bytes_each=4)
@@ -107,7 +122,7 @@ class MixtureOfExperts(Spec):
                 prefix="shared_",
             )
             if self.shared_gate:
-                found.append(Tensor("shared_gate", 1, hidden, Role.SHARED_EXPERTS))
+                found.append(Tensor("shared_gate", 1, hidden, Role.ROUTER))
         if self.dense_intermediate:
             found += ffn_tensors(hidden, self.dense_intermediate, Role.DENSE_FFN, gated=self.gated, bias=self.bias)
         return tuple(found)

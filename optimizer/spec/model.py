@@ -22,6 +22,13 @@ class Block(Spec):
     norms: int = Field(default=2, ge=0, description="norm vectors as wide as the model")
     norm_bias: bool = False
     scalars: int = Field(default=0, ge=0, description="learned elements that belong to nothing else")
+    buffers: int = Field(default=0, ge=0, description="stored elements that are no parameters")
+    hyper_streams: int = Field(
+        default=0,
+        ge=0,
+        le=64,
+        description="residual streams of hyper-connections, mixed before attention and before ffn",
+    )
 
     @model_validator(mode="after")
     def _not_empty(self) -> Block:
@@ -46,7 +53,31 @@ class Block(Spec):
             found.append(Tensor("norms", hidden * self.norms, 2 if self.norm_bias else 1, Role.NORM, matrix=False))
         if self.scalars:
             found.append(Tensor("scalars", self.scalars, 1, Role.OTHER, matrix=False))
+        if self.buffers:
+            found.append(Tensor("buffers", self.buffers, 1, Role.OTHER, matrix=False, buffer=True))
+        if self.hyper_streams:
+            found += _hyper_connection(hidden, self.hyper_streams)
         return tuple(found)
+
+
+def _hyper_connection(hidden: int, streams: int) -> list[Tensor]:
+    """Mixing maps of both sites of a layer, in FP32 (manifold-constrained hyper-connections, arXiv 2512.24880).
+
+    Each site computes `streams` weights in, `streams` out and a `streams` × `streams` mix from all streams.
+    """
+    outputs = (2 + streams) * streams
+    return [
+        Tensor("hyper_map", outputs, streams * hidden, Role.OTHER, count=2, bytes_each=4),
+        Tensor("hyper_base", outputs + 3, 1, Role.OTHER, count=2, matrix=False, bytes_each=4),
+    ]
+
+
+def _hyper_head(hidden: int, streams: int) -> list[Tensor]:
+    """What joins the streams into one before the final norm."""
+    return [
+        Tensor("hyper_head_map", streams, streams * hidden, Role.OTHER, bytes_each=4),
+        Tensor("hyper_head_base", streams + 1, 1, Role.OTHER, matrix=False, bytes_each=4),
+    ]
 
 
 class Run(Spec):
@@ -61,7 +92,16 @@ class Mtp(Spec):
 
     block: str
     count: int = Field(ge=1, le=64)
-    own_embedding: bool = False
+    own_embedding: bool = Field(
+        default=False, description="the checkpoint repeats embedding and head here; engines share them with the model"
+    )
+
+
+class Vision(Spec):
+    """Vision tower and projector, kept in 16 bit; outside the parameter totals, inside the first stage's memory."""
+
+    parameters: int = Field(ge=1, le=10**12)
+    sharded: bool = Field(default=False, description="divided over tensor-parallel ranks; else whole on each")
 
 
 class ModelSpec(Spec):
@@ -76,6 +116,9 @@ class ModelSpec(Spec):
     embedding_norm: bool = Field(default=False, description="a norm on the embeddings")
     final_norm: bool = True
     norm_bias: bool = False
+    head_bias: bool = False
+    hyper_streams: int = Field(default=0, ge=0, le=64, description="residual streams that are joined before the head")
+    vision: Vision | None = None
     blocks: dict[str, Block] = Field(min_length=1)
     layers: Annotated[tuple[Run, ...], Field(min_length=1, strict=False)]
     mtp: Mtp | None = None
@@ -124,6 +167,9 @@ class ModelSpec(Spec):
             found.append(
                 Tensor("embedding_norm", self.hidden_size, 2 if self.norm_bias else 1, Role.NORM, matrix=False)
             )
+        if self.vision is not None:
+            split = Split.ROWS if self.vision.sharded else Split.REPLICATED
+            found.append(Tensor("vision", self.vision.parameters, 1, Role.VISION, split, matrix=False))
         return tuple(found)
 
     def output_tensors(self) -> tuple[Tensor, ...]:
@@ -131,8 +177,12 @@ class ModelSpec(Spec):
         found = []
         if self.final_norm:
             found.append(Tensor("final_norm", self.hidden_size, 2 if self.norm_bias else 1, Role.NORM, matrix=False))
+        if self.hyper_streams:
+            found += _hyper_head(self.hidden_size, self.hyper_streams)
         if not self.tie_embeddings:
             found.append(Tensor("lm_head", self.vocab_size, self.hidden_size, Role.LM_HEAD, Split.VOCAB))
+        if self.head_bias:
+            found.append(Tensor("lm_head_bias", self.vocab_size, 1, Role.LM_HEAD, Split.VOCAB, matrix=False))
         return tuple(found)
 
     def mtp_tensors(self) -> tuple[Tensor, ...]:
@@ -141,9 +191,12 @@ class ModelSpec(Spec):
             return ()
         hidden = self.hidden_size
         found = [
-            Tensor("mtp_projection", hidden, 2 * hidden, Role.MTP, count=self.mtp.count),
+            # Left in 16 bit by DeepSeek's FP8 checkpoints and by the engines.
+            Tensor("mtp_projection", hidden, 2 * hidden, Role.MTP, count=self.mtp.count, bytes_each=2),
             Tensor("mtp_norms", 3 * hidden, 1, Role.MTP, count=self.mtp.count, matrix=False),
         ]
         for _ in range(self.mtp.count):
             found += self.blocks[self.mtp.block].tensors(hidden)
+            if self.hyper_streams:
+                found += _hyper_head(hidden, self.hyper_streams)
         return tuple(found)

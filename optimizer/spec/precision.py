@@ -90,14 +90,14 @@ class ModelPrecision(Spec):
     def of(self, tensor: Tensor) -> Format:
         """The format that a tensor is stored in; vectors stay in 16 bit."""
         if tensor.bytes_each is not None:
-            return FORMATS["fp32"] if tensor.bytes_each == 4 else FORMATS["bf16"]
+            return FORMATS["fp32" if tensor.bytes_each == 4 else "bf16"]
         if not tensor.matrix and tensor.role is not Role.EMBEDDING:
             return FORMATS["bf16"]
         return self.of_role(tensor.role)
 
     def of_role(self, role: Role) -> Format:
         """The format of the matrices of a role."""
-        if role is Role.NORM:
+        if role in (Role.NORM, Role.VISION):
             return FORMATS["bf16"]
         named: str | None = getattr(self, role.value)
         return FORMATS[named or self.weights]

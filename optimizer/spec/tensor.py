@@ -22,6 +22,7 @@ class Role(StrEnum):
     SHARED_EXPERTS = "shared_experts"
     NORM = "norm"
     MTP = "mtp"
+    VISION = "vision"
     OTHER = "other"
 
 
@@ -46,11 +47,12 @@ class Tensor:
     heads
         For `Split.KV_ROWS`: the number of blocks the rows consist of.
     matrix
-        A weight that multiplies activations: it costs 2·rows·cols FLOPs a token and a quantised checkpoint quantises it.
+        A weight that multiplies activations: 2·rows·cols FLOPs a token, and quantised where its role is.
     buffer
         Stored and loaded, but no parameter (a router's score-correction bias).
     bytes_each
-        Bytes an element always has whatever the precision of its role (a router kept in FP32); None: by role.
+        Bytes an element always has (2 or 4) whatever the precision of its role: a router kept in FP32, a small
+        projection that quantised checkpoints leave in 16 bit. None: by role.
     """
 
     name: str

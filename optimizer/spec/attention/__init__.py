@@ -6,9 +6,25 @@ from typing import Annotated
 
 from pydantic import Field
 
+from optimizer.spec.attention.compressed import CompressedAttention
+from optimizer.spec.attention.delta import GatedDeltaNet
 from optimizer.spec.attention.gqa import GroupedQueryAttention
-from optimizer.spec.attention.mla import LatentAttention
+from optimizer.spec.attention.lightning import LightningAttention
+from optimizer.spec.attention.mamba import Mamba2
+from optimizer.spec.attention.mla import Indexer, LatentAttention
 
-Attention = Annotated[GroupedQueryAttention | LatentAttention, Field(discriminator="kind")]
+Attention = Annotated[
+    GroupedQueryAttention | LatentAttention | CompressedAttention | GatedDeltaNet | Mamba2 | LightningAttention,
+    Field(discriminator="kind"),
+]
 
-__all__ = ["Attention", "GroupedQueryAttention", "LatentAttention"]
+__all__ = [
+    "Attention",
+    "CompressedAttention",
+    "GatedDeltaNet",
+    "GroupedQueryAttention",
+    "Indexer",
+    "LatentAttention",
+    "LightningAttention",
+    "Mamba2",
+]

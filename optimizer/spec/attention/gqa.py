@@ -26,7 +26,9 @@ class GroupedQueryAttention(Spec):
     )
     qkv_bias: bool = False
     out_bias: bool = False
-    qk_norm: Literal["none", "head", "full"] = "none"
+    qk_norm: Literal["none", "head", "full", "query"] = Field(
+        default="none", description="norm of queries and keys, head by head or over all heads; query: of queries alone"
+    )
     output_gate: bool = Field(default=False, description="a gate as wide as the queries, computed with them")
     sinks: bool = Field(default=False, description="one learned attention sink a head")
     values_are_keys: bool = Field(
@@ -70,10 +72,12 @@ class GroupedQueryAttention(Spec):
         if self.out_bias:
             found.append(Tensor("o_bias", hidden, 1, Role.ATTENTION, matrix=False))
         if self.qk_norm == "head":
-            found += [Tensor(name, self.head_dim, 1, Role.ATTENTION, matrix=False) for name in ("q_norm", "k_norm")]
+            found += [Tensor(name, self.head_dim, 1, Role.NORM, matrix=False) for name in ("q_norm", "k_norm")]
+        elif self.qk_norm == "query":
+            found.append(Tensor("q_norm", self.head_dim, 1, Role.NORM, matrix=False))
         elif self.qk_norm == "full":
-            found.append(Tensor("q_norm", self.heads * self.head_dim, 1, Role.ATTENTION, Split.ROWS, matrix=False))
-            found.append(Tensor("k_norm", kv_rows, 1, Role.ATTENTION, Split.KV_ROWS, heads=self.kv_heads, matrix=False))
+            found.append(Tensor("q_norm", self.heads * self.head_dim, 1, Role.NORM, Split.ROWS, matrix=False))
+            found.append(Tensor("k_norm", kv_rows, 1, Role.NORM, Split.KV_ROWS, heads=self.kv_heads, matrix=False))
         if self.sinks:
             found.append(Tensor("sinks", self.heads, 1, Role.ATTENTION, Split.ROWS, matrix=False))
         return tuple(found)

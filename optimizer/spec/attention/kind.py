@@ -18,6 +18,20 @@ def sum_capped(first: int, last: int, cap: int | None) -> int:
     return (first + cap) * (cap - first + 1) // 2 + cap * (last - cap)
 
 
+def sum_floored(first: int, last: int, divisor: int, cap: int | None = None) -> int:
+    """Sum of ``min(i // divisor, cap)`` for ``i`` in ``first..last`` (0 when empty); exact."""
+    return _floored_up_to(last, divisor, cap) - _floored_up_to(first - 1, divisor, cap) if last >= first else 0
+
+
+def _floored_up_to(last: int, divisor: int, cap: int | None) -> int:
+    if last < divisor:
+        return 0
+    whole = last // divisor
+    if cap is not None and whole > cap:
+        return _floored_up_to(cap * divisor - 1, divisor, None) + cap * (last - cap * divisor + 1)
+    return divisor * whole * (whole - 1) // 2 + whole * (last - whole * divisor + 1)
+
+
 class AttentionKind(Protocol):
     """Shape facts of one token mixer; all numbers are integers and exact.
 
@@ -45,7 +59,7 @@ class AttentionKind(Protocol):
         ...
 
     def cache_fixed_bytes(self, tokens: int, tp: int) -> int:
-        """Cached bytes of one sequence on one rank whose width does not follow the KV precision (recurrent state, index keys)."""
+        """Cached bytes of one sequence on one rank in a width of their own (recurrent state, index keys)."""
         ...
 
     def prefill_flops(self, first: int, last: int, tp: int) -> int:

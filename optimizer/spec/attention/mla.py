@@ -56,10 +56,10 @@ class LatentAttention(Spec):
             found.append(Tensor("q_proj", self.heads * qk, hidden, role, Split.ROWS))
         else:
             found.append(Tensor("q_a_proj", self.q_lora_rank, hidden, role))
-            found.append(Tensor("q_a_norm", self.q_lora_rank, 1, role, matrix=False))
+            found.append(Tensor("q_a_norm", self.q_lora_rank, 1, Role.NORM, matrix=False))
             found.append(Tensor("q_b_proj", self.heads * qk, self.q_lora_rank, role, Split.ROWS))
         found.append(Tensor("kv_a_proj", self._latent_width, hidden, role))
-        found.append(Tensor("kv_a_norm", self.kv_lora_rank, 1, role, matrix=False))
+        found.append(Tensor("kv_a_norm", self.kv_lora_rank, 1, Role.NORM, matrix=False))
         kv_rows = self.heads * (self.qk_nope_head_dim + self.v_head_dim)
         found.append(Tensor("kv_b_proj", kv_rows, self.kv_lora_rank, role, Split.ROWS))
         found.append(Tensor("o_proj", hidden, self.heads * self.v_head_dim, role, Split.COLS))
@@ -67,7 +67,7 @@ class LatentAttention(Spec):
             width = self.indexer.heads * self.indexer.head_dim
             found.append(Tensor("indexer_q", width, self.q_lora_rank or hidden, Role.INDEXER))
             found.append(Tensor("indexer_k", self.indexer.head_dim, hidden, Role.INDEXER))
-            found.append(Tensor("indexer_k_norm", self.indexer.head_dim, 2, Role.INDEXER, matrix=False))
+            found.append(Tensor("indexer_k_norm", self.indexer.head_dim, 2, Role.NORM, matrix=False))
             found.append(Tensor("indexer_weights", self.indexer.heads, hidden, Role.INDEXER))
         return tuple(found)
 

@@ -1,0 +1,126 @@
+"""Parameters of a model, in all and by component, exactly.
+
+Definitions, used wherever a parameter count is printed:
+
+- *total*: every learned element of the main stack, its embedding and its head (a tied head counts once). Buffers
+  (score-correction biases, fixed tables), vision towers and multi-token-prediction layers are apart.
+- *active with embedding*: the total less the routed experts that a token does not use: ``experts * (1 - top_k / E)``.
+- *active without embedding*: the same less the input embedding (with learned positions), and with a tied head also
+  less the head, which is the same matrix. Publishers use either, so both are given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+
+from optimizer.spec.model import ModelSpec
+from optimizer.spec.tensor import Role, Tensor
+
+_COMPONENT: dict[Role, str] = {
+    Role.EMBEDDING: "embeddings",
+    Role.ATTENTION: "attention",
+    Role.INDEXER: "attention",
+    Role.DENSE_FFN: "dense",
+    Role.EXPERTS: "experts",
+    Role.SHARED_EXPERTS: "shared",
+    Role.ROUTER: "router",
+    Role.NORM: "norms",
+    Role.LM_HEAD: "lm_head",
+    Role.OTHER: "other",
+    Role.MTP: "other",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Components:
+    """Learned elements by what they belong to; disjoint, and they add up to the total.
+
+    `attention` includes indexers, `norms` every norm vector (those inside attention too), `router` the gate of shared
+    experts, and `other` hyper-connections and the projections around latent experts.
+    """
+
+    embeddings: int = 0
+    attention: int = 0
+    dense: int = 0
+    experts: int = 0
+    shared: int = 0
+    router: int = 0
+    norms: int = 0
+    lm_head: int = 0
+    other: int = 0
+
+    @property
+    def total(self) -> int:
+        """Sum of the components."""
+        return sum(getattr(self, field.name) for field in fields(self))
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterTable:
+    """Parameter counts of one model; see the module for the definitions.
+
+    Attributes
+    ----------
+    mtp
+        Multi-token-prediction layers, without what they share with the model.
+    mtp_copies
+        Embedding and head that the checkpoint stores a second time for them.
+    buffers
+        Stored elements of the main stack that are no parameters.
+    vision
+        Vision tower and projector.
+    """
+
+    total: int
+    active_with_embedding: int
+    active_without_embedding: int
+    components: Components
+    mtp: int
+    mtp_copies: int
+    buffers: int
+    vision: int
+
+    @property
+    def checkpoint(self) -> int:
+        """Elements that a checkpoint's file holds: totals on model hubs count these (scales of formats excluded)."""
+        return self.total + self.mtp + self.mtp_copies + self.buffers + self.vision
+
+
+def _count(tensors: Iterable[Tensor]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for tensor in tensors:
+        name = "buffers" if tensor.buffer else _COMPONENT.get(tensor.role, "vision")
+        found[name] = found.get(name, 0) + tensor.elements
+    return found
+
+
+def parameter_table(model: ModelSpec) -> ParameterTable:
+    """Count the parameters of `model`."""
+    found = _count((*model.input_tensors(), *model.output_tensors()))
+    active_experts = 0
+    for name in model.blocks:
+        layers = model.layer_names.count(name)
+        block = model.blocks[name]
+        for component, elements in _count(block.tensors(model.hidden_size)).items():
+            found[component] = found.get(component, 0) + elements * layers
+            if component == "experts" and block.moe is not None:
+                # Experts are alike, so the quotient is whole.
+                active_experts += elements // block.moe.experts * block.moe.top_k * layers
+    buffers, vision = found.pop("buffers", 0), found.pop("vision", 0)
+    components = Components(**found)
+    active = components.total - components.experts + active_experts
+    mtp = _count(model.mtp_tensors())
+    copies = 0
+    if model.mtp is not None and model.mtp.own_embedding:
+        copies = model.mtp.count * 2 * model.vocab_size * model.hidden_size
+    return ParameterTable(
+        total=components.total,
+        active_with_embedding=active,
+        active_without_embedding=active - components.embeddings,
+        components=components,
+        mtp=sum(elements for name, elements in mtp.items() if name != "buffers"),
+        mtp_copies=copies,
+        buffers=buffers + mtp.get("buffers", 0),
+        vision=vision,
+    )
