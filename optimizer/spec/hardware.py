@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from fractions import Fraction
+
 from pydantic import Field, model_validator
 
 from optimizer.spec.base import Spec
 from optimizer.spec.precision import ComputeName
-from optimizer.spec.quantity import Bytes, BytesPerSecond, DollarsPerHour, Flops, Ratio, Seconds
+from optimizer.spec.quantity import (
+    BytesPerSecond,
+    DollarsPerHour,
+    Factor,
+    Flops,
+    PositiveBytes,
+    PositiveRatio,
+    Seconds,
+)
 
 
 class Measured(Spec):
     """A number with where it comes from (`datasheet`, `fitted to TABLE on DATE`, `assumed`)."""
 
-    value: Ratio
+    value: PositiveRatio
     source: str = Field(min_length=1)
 
 
@@ -29,8 +38,8 @@ class Device(Spec):
 
     name: str = Field(min_length=1)
     vendor: str = ""
-    memory: Bytes = Field(description="nominal capacity")
-    exposed_memory: Bytes = Field(description="what a process can allocate at most")
+    memory: PositiveBytes = Field(description="nominal capacity")
+    exposed_memory: PositiveBytes = Field(description="what a process can allocate at most")
     bandwidth: BytesPerSecond = Field(description="peak memory bandwidth")
     peak: dict[ComputeName, Flops] = Field(min_length=1, description="dense peak by number format")
     price: DollarsPerHour | None = None
@@ -40,6 +49,9 @@ class Device(Spec):
         if "bf16" not in self.peak:
             message = "peak needs a bf16 entry: formats without a rate of their own compute in it"
             raise ValueError(message)
+        if self.exposed_memory > self.memory:
+            message = f"exposed_memory of {self.exposed_memory} bytes is more than the memory of {self.memory} bytes"
+            raise ValueError(message)
         return self
 
 
@@ -47,7 +59,8 @@ class Tier(Spec):
     """A link tier: `size` devices reach each other over it (none: any number).
 
     `bandwidth` is per device and direction; `oversubscription` divides it when the whole tier is busy.
-    `latency` is that of one small-message round.
+    `latency` is that of one small-message round. In a `mesh` every pair has a link of its own, so that a group of g
+    devices has g − 1 of a device's size − 1 links: see `share`.
     """
 
     name: str = Field(min_length=1)
@@ -55,7 +68,24 @@ class Tier(Spec):
     bandwidth: BytesPerSecond
     latency: MeasuredTime
     efficiency: Measured
-    oversubscription: Ratio = Fraction(1)
+    oversubscription: Factor = Fraction(1)
+    mesh: bool = False
+
+    @model_validator(mode="after")
+    def _sensible(self) -> Tier:
+        if self.oversubscription < 1:
+            message = f"oversubscription is {self.oversubscription}:1, less than 1:1"
+            raise ValueError(message)
+        if self.mesh and (self.size is None or self.size == 1):
+            message = f"tier {self.name!r} is a mesh, which needs a size of at least 2"
+            raise ValueError(message)
+        return self
+
+    def share(self, members: int) -> Fraction:
+        """Share of `bandwidth` that a group of `members` devices of one domain has: (g − 1)/(size − 1) in a mesh."""
+        if not self.mesh or self.size is None or members >= self.size:
+            return Fraction(1)
+        return Fraction(max(members - 1, 1), self.size - 1)
 
 
 class Efficiencies(Spec):
