@@ -1,0 +1,1 @@
+"""What is claimed, with its witnesses, and the checker of it."""

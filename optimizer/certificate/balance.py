@@ -1,0 +1,136 @@
+"""Lower bounds on the hottest device of one layer, recomputed from the loads by integer arithmetic.
+
+A load is in tokens, ``T`` a device load in tokens as a rational number ``"numerator/denominator"``.
+
+=========  ============================================================================================================
+kind       why no placement has a hottest device below the bound
+=========  ============================================================================================================
+average    the hottest device carries at least the mean
+count      below ``T`` expert ``e`` needs more than ``w_e / T`` copies, and all of them are more than the slots
+topj       without replicas, the ``j`` heaviest experts sit on some ``m`` devices, whose other slots hold at least the
+           lightest experts
+threshold  two slots a device: copies above ``T - v`` need partners below ``v``; weighted sums over several ``v``
+price      any slots: prices by size, such that no device within ``T`` holds more than its part of the budget
+=========  ============================================================================================================
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
+from typing import Any
+
+from optimizer.certificate.prices import check_price
+from optimizer.certificate.thresholds import check_threshold
+
+Witness = Mapping[str, Any]
+
+
+class RejectedError(Exception):
+    """A bound that does not follow from its witness."""
+
+
+def rational(text: object) -> Fraction:
+    """``"n/d"`` as a rational number; anything else is rejected."""
+    if not isinstance(text, str):
+        raise RejectedError(f"{text!r} is not a rational number written as text")
+    try:
+        return Fraction(text)
+    except (ValueError, ZeroDivisionError) as error:
+        raise RejectedError(f"{text!r} is not a rational number") from error
+
+
+def topj_bound(load: Sequence[int], slots_per_device: int, heaviest: int) -> Fraction:
+    """Least possible maximum device load, in tokens, by where the ``heaviest`` experts can be (no replicas).
+
+    ``min over m of (sum of the j heaviest + sum of the k m - j lightest) / m`` for ``ceil(j / k) <= m <= j``.
+    """
+    ascending = sorted(load)
+    prefix = [0]
+    for weight in ascending:
+        prefix.append(prefix[-1] + weight)
+    top = prefix[-1] - prefix[len(load) - heaviest]
+    fewest = -(-heaviest // slots_per_device)
+    most = min(heaviest, len(load) // slots_per_device)
+    return min(Fraction(top + prefix[slots_per_device * m - heaviest], m) for m in range(fewest, most + 1))
+
+
+def copies_needed(load: Sequence[int], threshold: Fraction) -> int:
+    """Copies without which some share is at least ``threshold``: ``sum(floor(w / T) + 1)``."""
+    return sum(weight * threshold.denominator // threshold.numerator + 1 for weight in load)
+
+
+def least_copies(load: Sequence[int], threshold: Fraction) -> int:
+    """Copies without which some share is above ``threshold``: ``sum(max(1, ceil(w / T)))``."""
+    return sum(max(1, -(-weight * threshold.denominator // threshold.numerator)) for weight in load)
+
+
+def _average(_load: Sequence[int], _devices: int, _slots: int, _witness: Witness) -> Fraction:
+    return Fraction(1)
+
+
+def _count(load: Sequence[int], devices: int, slots: int, witness: Witness) -> Fraction:
+    threshold = rational(witness.get("threshold"))
+    if threshold <= 0:
+        raise RejectedError("threshold is not positive")
+    needed = copies_needed(load, threshold)
+    if needed <= devices * slots:
+        raise RejectedError(f"shares below {threshold} need {needed} copies, and there are {devices * slots} slots")
+    return threshold * devices / sum(load)
+
+
+def _topj(load: Sequence[int], devices: int, slots: int, witness: Witness) -> Fraction:
+    heaviest = witness.get("heaviest")
+    if devices * slots != len(load):
+        raise RejectedError("topj bounds placements without replicas only")
+    if not isinstance(heaviest, int) or not 1 <= heaviest <= len(load):
+        raise RejectedError(f"heaviest is {heaviest!r}, not a number of experts")
+    return topj_bound(load, slots, heaviest) * devices / sum(load)
+
+
+def _threshold(load: Sequence[int], devices: int, slots: int, witness: Witness) -> Fraction:
+    threshold = rational(witness.get("threshold"))
+    if slots != 2:
+        raise RejectedError("threshold bounds devices of two slots only")
+    points = witness.get("points")
+    if threshold <= 0 or not isinstance(points, Sequence):
+        raise RejectedError("threshold needs a positive threshold and its points")
+    multipliers = [(rational(point[0]), int(point[1])) for point in points]
+    reason = check_threshold(load, devices, threshold, multipliers, int(witness.get("price", 0)))
+    if reason is not None:
+        raise RejectedError(reason)
+    return threshold * devices / sum(load)
+
+
+def _price(load: Sequence[int], devices: int, slots: int, witness: Witness) -> Fraction:
+    threshold = rational(witness.get("threshold"))
+    sizes, prices = witness.get("sizes"), witness.get("prices")
+    if threshold <= 0 or not isinstance(sizes, Sequence) or not isinstance(prices, Sequence):
+        raise RejectedError("price needs a positive threshold, sizes and prices")
+    reason = check_price(load, devices, slots, threshold, [rational(size) for size in sizes], [int(p) for p in prices])
+    if reason is not None:
+        raise RejectedError(reason)
+    return threshold * devices / sum(load)
+
+
+BOUNDS: dict[str, Callable[[Sequence[int], int, int, Witness], Fraction]] = {
+    "average": _average,
+    "count": _count,
+    "topj": _topj,
+    "threshold": _threshold,
+    "price": _price,
+}
+
+
+def bound_of(load: Sequence[int], devices: int, slots: int, witness: Witness) -> Fraction:
+    """Lower bound on max over mean that the witness proves for one layer and one load.
+
+    Raises
+    ------
+    RejectedError
+        The witness proves nothing.
+    """
+    kind = witness.get("kind")
+    if not isinstance(kind, str) or kind not in BOUNDS:
+        raise RejectedError(f"unknown kind of bound {kind!r}")
+    if sum(load) == 0:
+        return Fraction(1)
+    return BOUNDS[kind](load, devices, slots, witness)

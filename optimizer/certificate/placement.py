@@ -1,0 +1,164 @@
+"""Checks what is claimed of an expert placement, its balance and its lower bound, by integer arithmetic alone.
+
+Every layer carries a witness of its bound. ``balance`` lists the kinds for one load; beside them stand
+
+============  =========================================================================================================
+kind          why no placement is better than the bound
+============  =========================================================================================================
+hierarchical  every way to lay the groups on the nodes has a node with too much load or too many copies
+scenario      one bound for each workload, put together as the objective does
+solver        CP-SAT searched all placements; trusted, and listed as such, not checked
+============  =========================================================================================================
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from optimizer.certificate.balance import RejectedError, Witness, bound_of, rational
+from optimizer.certificate.hierarchy import hierarchical_bound
+from optimizer.figures.placement import max_over_mean, violations
+from optimizer.figures.robust import aggregate
+
+Loads = Sequence[Sequence[int]]
+"""Tokens of ``[layer][expert]``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Outcome: why the placement is rejected, if it is, at which layer, and which layers rest on the solver's word."""
+
+    accepted: bool
+    reason: str | None
+    layer: int | None
+    checked: tuple[int, ...]
+    solver_trusted: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the placement was made for, as its certificate states it."""
+
+    devices: int
+    slots: int
+    nodes: int | None
+    groups: int | None
+    robust: str
+    weights: tuple[Fraction, ...]
+    tail: Fraction
+    tolerance: Fraction
+
+    @classmethod
+    def read(cls, certificate: Mapping[str, Any], workloads: int) -> "Terms":
+        """Terms of a certificate for so many workloads."""
+        devices, slots = certificate.get("devices"), certificate.get("slots_per_device")
+        if not isinstance(devices, int) or not isinstance(slots, int) or devices < 1 or slots < 1:
+            raise RejectedError("devices and slots_per_device are not positive integers")
+        node_size, groups = certificate.get("node_size"), certificate.get("groups")
+        if certificate.get("hierarchy") != "node":
+            node_size = groups = None
+        elif not isinstance(node_size, int) or not isinstance(groups, int) or devices % node_size:
+            raise RejectedError("a hierarchy by node needs node_size, a divisor of devices, and groups")
+        weights = tuple(rational(weight) for weight in certificate.get("weights", ()))
+        if len(weights) != workloads or sum(weights) != 1 or min(weights) < 0:
+            raise RejectedError(f"{len(weights)} weights for {workloads} workloads, or they do not add up to 1")
+        return cls(
+            devices,
+            slots,
+            None if node_size is None else devices // node_size,
+            groups,
+            str(certificate.get("robust")),
+            weights,
+            rational(certificate.get("cvar_tail")),
+            rational(certificate.get("tolerance")),
+        )
+
+
+def check_placement(loads: Sequence[Loads], certificate: Mapping[str, Any], placement: Mapping[str, Any]) -> Check:
+    """Check every layer of a placement against its certificate.
+
+    Parameters
+    ----------
+    loads
+        Measured loads, ``[workload][layer][expert]`` tokens, layers in the order of the placement.
+    certificate
+        ``certificate`` of a placement result.
+    placement
+        The ``placement`` object of a result: layers with their devices, ``bound`` and ``proved``.
+
+    Returns
+    -------
+    Check
+        Accepted only if every stated balance is equal, every bound follows, and ``proved`` says what the gap says.
+    """
+    checked: list[int] = []
+    trusted: list[int] = []
+    layer: int | None = None
+    try:
+        terms = Terms.read(certificate, len(loads))
+        stated, placed = certificate.get("layers"), placement.get("layers")
+        if not isinstance(stated, Sequence) or not isinstance(placed, Sequence) or len(stated) != len(placed):
+            raise RejectedError("certificate and placement list different layers")  # noqa: TRY301
+        if any(len(load) != len(placed) for load in loads):
+            raise RejectedError(f"{len(placed)} layers placed, the loads have another number")  # noqa: TRY301
+        for index, (claim, answer) in enumerate(zip(stated, placed, strict=True)):
+            layer = answer.get("layer")
+            rows = [load[index] for load in loads]
+            (checked if _check_layer(rows, terms, claim, answer) else trusted).append(int(layer or 0))
+    except RejectedError as error:
+        return Check(
+            accepted=False, reason=str(error), layer=layer, checked=tuple(checked), solver_trusted=tuple(trusted)
+        )
+    return Check(accepted=True, reason=None, layer=None, checked=tuple(checked), solver_trusted=tuple(trusted))
+
+
+def _check_layer(
+    rows: Sequence[Sequence[int]], terms: Terms, claim: Mapping[str, Any], answer: Mapping[str, Any]
+) -> bool:
+    if claim.get("layer") != answer.get("layer"):
+        raise RejectedError(f"certificate of layer {claim.get('layer')} beside layer {answer.get('layer')}")
+    devices, experts = answer["devices"], len(rows[0])
+    node_size = None if terms.nodes is None else terms.devices // terms.nodes
+    wrong = violations(devices, experts, terms.devices, terms.slots, node_size=node_size, groups=terms.groups)
+    if wrong:
+        raise RejectedError(wrong[0])
+    values = [max_over_mean(row, devices) for row in rows]
+    value = aggregate(values, terms.weights, terms.robust, terms.tail)
+    if rational(claim.get("max_over_mean")) != value:
+        raise RejectedError(f"max over mean is {value}, not {claim.get('max_over_mean')}")
+    bound = rational(claim.get("bound"))
+    trusted, proved = _bound(rows, terms, claim["witness"], bound)
+    if proved != bound:
+        raise RejectedError(f"the witness proves a bound of {proved}, not {bound}")
+    if bool(answer.get("proved")) != (value - bound <= terms.tolerance):
+        raise RejectedError(f"proved is {answer.get('proved')} at a gap of {value - bound}")
+    if abs(float(value) - answer["max_over_mean"]) > 0 or abs(float(bound) - answer["bound"]) > 0:
+        raise RejectedError("the placement states other figures than its certificate")
+    return not trusted
+
+
+def _bound(rows: Sequence[Sequence[int]], terms: Terms, witness: Witness, claimed: Fraction) -> tuple[bool, Fraction]:
+    """Whether the bound rests on the solver, and the bound that the witness proves."""
+    kind = witness.get("kind")
+    if kind == "solver":
+        return True, claimed
+    if kind == "scenario":
+        parts = witness.get("bounds")
+        if not isinstance(parts, Sequence) or len(parts) != len(rows):
+            raise RejectedError("a scenario bound needs one bound for each workload")
+        bounds = [_one_bound(row, terms, part) for row, part in zip(rows, parts, strict=True)]
+        return False, aggregate(bounds, terms.weights, terms.robust, terms.tail)
+    if len(rows) != 1:
+        raise RejectedError(f"a bound of kind {kind!r} speaks of one workload, and there are {len(rows)}")
+    return False, _one_bound(rows[0], terms, witness)
+
+
+def _one_bound(row: Sequence[int], terms: Terms, witness: Witness) -> Fraction:
+    if witness.get("kind") != "hierarchical":
+        return bound_of(row, terms.devices, terms.slots, witness)
+    if terms.nodes is None or terms.groups is None:
+        raise RejectedError("a hierarchical bound for a placement that is free")
+    if sum(row) == 0:
+        return Fraction(1)
+    return hierarchical_bound(row, terms.devices, terms.slots, terms.nodes, terms.groups)

@@ -1,0 +1,162 @@
+"""What an expert placement amounts to, exactly: device loads, balance, copies, moves, and what is wrong with it.
+
+A layer's placement is one list of expert ids for each device. With the even split, every copy of an expert that has
+``r`` copies carries ``load / r``, the rule of DeepSeek's EPLB (github.com/deepseek-ai/EPLB).
+"""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from fractions import Fraction
+
+from optimizer.families import Family
+
+Devices = Sequence[Sequence[int]]
+"""Expert ids held by each device, one inner sequence for each device."""
+
+
+def replica_counts(devices: Devices, experts: int) -> list[int]:
+    """Copies of each expert.
+
+    Parameters
+    ----------
+    devices
+        Expert ids of each device.
+    experts
+        Experts of the layer.
+
+    Returns
+    -------
+    list of int
+        One count for each expert, 0 where no device holds it.
+    """
+    counts = [0] * experts
+    for held in devices:
+        for expert in held:
+            counts[expert] += 1
+    return counts
+
+
+def scaled_device_loads(load: Sequence[int], devices: Devices) -> tuple[list[int], int]:
+    """Device loads under the even split as integers over one common denominator.
+
+    Returns
+    -------
+    numerators, denominator
+        Load of device ``g`` is ``numerators[g] / denominator``, in the unit of ``load``.
+    """
+    counts = replica_counts(devices, len(load))
+    scale = math.lcm(*{count for count in counts if count})
+    shares = [weight * (scale // count) if count else 0 for weight, count in zip(load, counts, strict=True)]
+    return [sum(shares[expert] for expert in held) for held in devices], scale
+
+
+def device_loads(load: Sequence[int], devices: Devices) -> list[Fraction]:
+    """Load of each device under the even split, in the unit of ``load``."""
+    numerators, scale = scaled_device_loads(load, devices)
+    return [Fraction(numerator, scale) for numerator in numerators]
+
+
+def max_over_mean(load: Sequence[int], devices: Devices) -> Fraction:
+    """Hottest device's load over the mean device load; 1 for a layer without load.
+
+    A layer without load is balanced by convention: no device waits for another.
+    """
+    total = sum(load)
+    if total == 0:
+        return Fraction(1)
+    numerators, scale = scaled_device_loads(load, devices)
+    return Fraction(max(numerators) * len(devices), scale * total)
+
+
+def split_device_loads(load: Sequence[int], devices: Devices, shares: Sequence[Sequence[Fraction]]) -> list[Fraction]:
+    """Device loads where ``shares[g][slot]`` is the part of its expert's load that the slot carries.
+
+    Raises
+    ------
+    ValueError
+        The parts of an expert's load do not add up to 1, or one is negative.
+    """
+    given = [Fraction(0)] * len(load)
+    for held, parts in zip(devices, shares, strict=True):
+        for expert, part in zip(held, parts, strict=True):
+            if part < 0:
+                raise ValueError(f"expert {expert} is given a negative share {part}")
+            given[expert] += part
+    for expert, part in enumerate(given):
+        if part != 1:
+            raise ValueError(f"the shares of expert {expert} add up to {part}, not 1")
+    return [
+        sum((part * load[expert] for expert, part in zip(held, parts, strict=True)), Fraction(0))
+        for held, parts in zip(devices, shares, strict=True)
+    ]
+
+
+def violations(
+    devices: Devices,
+    experts: int,
+    device_count: int,
+    slots_per_device: int,
+    *,
+    node_size: int | None = None,
+    groups: int | None = None,
+) -> list[str]:
+    """What makes the placement of one layer invalid, each with a witness; empty where it is valid.
+
+    Parameters
+    ----------
+    devices
+        Expert ids of each device.
+    experts, device_count, slots_per_device
+        What the placement must have: every expert somewhere, exactly so many devices and slots.
+    node_size, groups
+        Given both, each of the ``groups`` equal runs of expert ids must live within one node of ``node_size`` devices.
+    """
+    found: list[str] = []
+    tag = f"({Family.PLACEMENT})"
+    if len(devices) != device_count:
+        found.append(f"{tag} {len(devices)} devices listed, {device_count} expected")
+    holders: dict[int, list[int]] = {}
+    for device, held in enumerate(devices):
+        if len(held) != slots_per_device:
+            found.append(f"{tag} device {device} fills {len(held)} of {slots_per_device} slots")
+        for expert, times in Counter(held).items():
+            if not 0 <= expert < experts:
+                found.append(f"{tag} device {device} holds expert {expert}, but there are experts 0..{experts - 1}")
+                continue
+            if times > 1:
+                found.append(f"{tag} device {device} holds expert {expert} {times} times")
+            holders.setdefault(expert, []).append(device)
+    missing = [expert for expert in range(experts) if expert not in holders]
+    if missing:
+        found.append(
+            f"{tag} no device holds expert {missing[0]}" + f" (and {len(missing) - 1} more)" * (len(missing) > 1)
+        )
+    if node_size is not None and groups is not None:
+        group_size = experts // groups
+        home: dict[int, tuple[int, int]] = {}
+        for expert in sorted(holders):
+            for device in holders[expert]:
+                node, group = device // node_size, expert // group_size
+                first_node, first_expert = home.setdefault(group, (node, expert))
+                if first_node != node:
+                    found.append(
+                        f"{tag} group {group} is on node {first_node} (expert {first_expert}) and node {node}"
+                        f" (expert {expert})"
+                    )
+                    break
+    return found
+
+
+def cross_node_copies(devices: Devices, node_size: int) -> int:
+    """Copies of experts on nodes beyond the first node that holds the expert, over all experts."""
+    homes: dict[int, set[int]] = {}
+    for device, held in enumerate(devices):
+        for expert in held:
+            homes.setdefault(expert, set()).add(device // node_size)
+    return sum(len(nodes) - 1 for nodes in homes.values())
+
+
+def moves(before: Devices, after: Devices) -> int:
+    """Experts that some device must load to get from one placement to the other; slot order within a device is free."""
+    return sum((Counter(new) - Counter(old)).total() for old, new in zip(before, after, strict=True))

@@ -1,0 +1,1 @@
+"""The search: degrees, stages and expert placement."""
