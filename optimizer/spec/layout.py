@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from math import lcm
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from optimizer.spec.base import Spec
+from optimizer.spec.limits import AsTuple
 
 Convention = Literal["folded", "product", "vllm"]
 
@@ -34,7 +35,7 @@ class Layout(Spec):
     edp: int = Field(default=1, ge=1, le=10**7)
     batch: int = Field(default=1, ge=1, le=10**9)
     prefill_chunk: int | None = Field(default=None, ge=1, le=10**9)
-    stages: tuple[Stage, ...] | None = Field(default=None, strict=False)
+    stages: Annotated[tuple[Stage, ...] | None, AsTuple] = None
 
     @property
     def stage_devices(self) -> int:
@@ -90,7 +91,7 @@ class WrittenLayout(Spec):
     edp: int | None = Field(default=None, ge=1, le=10**7)
     batch: int = Field(default=1, ge=1, le=10**9)
     prefill_chunk: int | None = Field(default=None, ge=1, le=10**9)
-    stages: tuple[Stage, ...] | None = Field(default=None, strict=False)
+    stages: Annotated[tuple[Stage, ...] | None, AsTuple] = None
 
     @model_validator(mode="after")
     def _mesh(self) -> WrittenLayout:

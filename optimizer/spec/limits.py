@@ -27,13 +27,14 @@ class Limits(Spec):
     step_time: Seconds | None = None
 
 
-def _as_tuple(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else (value,) if isinstance(value, int) else value
+def as_tuple(value: object) -> object:
+    """A list or a lone value as a tuple; strict models take no lists for tuples."""
+    return tuple(value) if isinstance(value, list) else (value,) if isinstance(value, int | str) else value
 
 
-Degrees = Annotated[
-    tuple[Annotated[int, Field(ge=1, le=10**7, strict=True)], ...], BeforeValidator(_as_tuple), Field(min_length=1)
-]
+AsTuple = BeforeValidator(as_tuple)
+
+Degrees = Annotated[tuple[Annotated[int, Field(ge=1, le=10**7)], ...], AsTuple, Field(min_length=1)]
 
 
 class Search(Spec):

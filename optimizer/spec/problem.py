@@ -6,14 +6,14 @@ import hashlib
 import json
 from fractions import Fraction
 from functools import cached_property
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from optimizer.spec.base import Spec
 from optimizer.spec.engine import ENGINES, Engine
 from optimizer.spec.hardware import HardwareSpec
-from optimizer.spec.limits import Degrees, Limits, Objective, Search
+from optimizer.spec.limits import AsTuple, Limits, Objective, Search
 from optimizer.spec.model import ModelSpec
 from optimizer.spec.precision import ModelPrecision, PrecisionOverride
 from optimizer.spec.quantity import Rate
@@ -23,9 +23,9 @@ from optimizer.spec.workload import ServingWorkload
 class ExpertsSpec(Spec):
     """Measured expert load and what may be done about it."""
 
-    load: str | tuple[str, ...] | None = Field(default=None, strict=False)
-    weights: tuple[int, ...] | None = Field(default=None, strict=False)
-    redundant_slots: Degrees = (0,)
+    load: Annotated[tuple[str, ...] | None, AsTuple] = None
+    weights: Annotated[tuple[int, ...] | None, AsTuple] = None
+    redundant_slots: Annotated[tuple[Annotated[int, Field(ge=0, le=65536)], ...], AsTuple, Field(min_length=1)] = (0,)
     robust: Literal["worst", "mean", "cvar"] = "worst"
     split: Literal["even", "free"] = "even"
     hierarchy: Literal["free", "node"] = "free"
@@ -50,8 +50,8 @@ class ProblemFile(Spec):
     experts: ExpertsSpec | None = None
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
     notes: str = ""
-    tags: tuple[str, ...] = Field(default=(), strict=False)
-    assumed: tuple[str, ...] = Field(default=(), strict=False)
+    tags: Annotated[tuple[str, ...], AsTuple] = ()
+    assumed: Annotated[tuple[str, ...], AsTuple] = ()
 
     @model_validator(mode="after")
     def _consistent(self) -> ProblemFile:

@@ -1,0 +1,106 @@
+"""Step times of one shape: every layer's coefficients, summed over any run of layers.
+
+`Costs` is all that timing needs of a shape: it is built once and evaluated for many batches, chunks and stage cuts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import accumulate
+
+from optimizer.figures.layer import LayerCost, Linear, Step, head_cost, layer_cost
+from optimizer.figures.rates import Rates
+from optimizer.figures.shape import Shape
+from optimizer.figures.traffic import pipeline_message
+from optimizer.spec.problem import Problem
+
+Imbalance = Sequence[Fraction] | None
+"""Hottest device's expert load ÷ mean for each layer of the main stack (1 for layers without experts); None: balanced."""
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Time coefficients of a shape, in ticks.
+
+    Attributes
+    ----------
+    kinds, order
+        Distinct layer costs, and which of them each layer is.
+    head
+        The output head, on the last stage.
+    send_fixed, send_each
+        Hidden states to the next stage: latency, and ticks a token; 0 without pipeline stages.
+    draft
+        One MTP layer, where drafting is on.
+    """
+
+    kinds: tuple[LayerCost, ...]
+    order: tuple[int, ...]
+    head: Linear
+    send_fixed: int
+    send_each: int
+    draft: LayerCost | None
+    draft_tokens: int
+
+    def prefix(self, step: Step) -> list[int]:
+        """Ticks of the first 0, 1, …, L layers in `step`."""
+        times = [kind.ticks(step) for kind in self.kinds]
+        return list(accumulate((times[i] for i in self.order), initial=0))
+
+    def tail(self, step: Step) -> int:
+        """What the last stage adds: the head on sampled tokens, and drafting."""
+        total = self.head.ticks(step.decoded + step.passes)
+        if self.draft is not None and step.seqs:
+            drafted = self.draft.ticks(Step(step.seqs, step.seqs, 0, 0)) + self.head.ticks(step.seqs)
+            total += self.draft_tokens * drafted
+        return total
+
+    def send(self, step: Step) -> int:
+        """What every stage adds to hand its micro-batch on."""
+        return self.send_fixed + self.send_each * step.tokens
+
+    def stack(self, step: Step) -> int:
+        """All layers and the tail, without sends."""
+        counts = [0] * len(self.kinds)
+        for i in self.order:
+            counts[i] += 1
+        return sum(n * kind.ticks(step) for n, kind in zip(counts, self.kinds, strict=True)) + self.tail(step)
+
+    def stages(self, step: Step, cuts: Sequence[int]) -> list[int]:
+        """Ticks of each stage; `cuts` are the layer counts of the stages, in order."""
+        prefix, first, found = self.prefix(step), 0, []
+        for layers in cuts:
+            found.append(prefix[first + layers] - prefix[first] + self.send(step))
+            first += layers
+        found[-1] += self.tail(step)
+        return found
+
+
+def build_costs(problem: Problem, shape: Shape, rates: Rates, imbalance: Imbalance = None) -> Costs:
+    """Coefficients of every layer of the model at a shape."""
+    model = problem.model
+    kinds: list[LayerCost] = []
+    index: dict[tuple[str, Fraction | None], int] = {}
+    order = []
+    for layer, name in enumerate(model.layer_names):
+        block = model.blocks[name]
+        skew = None if imbalance is None or block.moe is None else imbalance[layer]
+        key = (name, skew)
+        if key not in index:
+            index[key] = len(kinds)
+            kinds.append(layer_cost(block, problem, shape, rates, skew))
+        order.append(index[key])
+    sizes = tuple(t.size for t in problem.hardware.tiers)
+    message = pipeline_message(problem, shape, sizes)
+    drafting = problem.workload.mtp_tokens if model.mtp is not None else 0
+    return Costs(
+        kinds=tuple(kinds),
+        order=tuple(order),
+        head=head_cost(problem, shape, rates),
+        send_fixed=rates.latency_ticks(1, message.tier) if message else 0,
+        send_each=rates.link_ticks(message.bytes_each, message.tier) if message else 0,
+        draft=layer_cost(model.blocks[model.mtp.block], problem, shape, rates) if drafting and model.mtp else None,
+        draft_tokens=drafting,
+    )

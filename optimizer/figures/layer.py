@@ -1,0 +1,283 @@
+"""What one layer costs in a step, as exact integer coefficients of the tokens in it.
+
+A step works, on each attention data-parallel rank, on ``d`` decoded tokens of ``seqs`` sequences and on ``p`` prompt
+tokens in ``passes`` pieces; ``x = d + p``. Each group of operations takes the longer of its FLOPs and its bytes:
+
+    time = Σ groups max(FLOPs ÷ rate, bytes ÷ bandwidth) + Σ collectives (latency + bytes ÷ link) + launches
+
+Sources: roofline (Williams et al. 2009); ring collectives 2·(g−1)/g and (g−1)/g (Thakur et al. 2005); all-to-all with
+node-level deduplication (DeepSeek-V3, arXiv 2412.19437 section 3.2.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+
+from optimizer.figures.rates import TICKS_PER_SECOND, Rates, ceil_fraction
+from optimizer.figures.routing import TOUCHED_UNITS, Touched
+from optimizer.figures.shape import Shape
+from optimizer.figures.traffic import Message, layer_messages
+from optimizer.figures.weights import tensor_bytes
+from optimizer.spec.feedforward import MixtureOfExperts
+from optimizer.spec.model import Block
+from optimizer.spec.precision import ACTIVATION_BYTES, KV_BYTES
+from optimizer.spec.problem import Problem
+from optimizer.spec.tensor import Role, Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Tokens of one step on one attention data-parallel rank; `decoded` = `seqs` × tokens verified a sequence."""
+
+    seqs: int
+    decoded: int
+    prompt: int
+    passes: int
+
+    @property
+    def tokens(self) -> int:
+        """All tokens, decoded and prompt."""
+        return self.decoded + self.prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """Matrices of one kind: max(`flop`·x, `weight` + `io`·x) ticks."""
+
+    name: str
+    flop: int
+    weight: int
+    io: int
+
+    def ticks(self, tokens: int) -> int:
+        """Ticks on `tokens` tokens."""
+        return max(self.flop * tokens, self.weight + self.io * tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class Experts:
+    """Routed experts on the hottest device: max(`flop`·x, `unit`·touched(x·dp/edp) + `io`·x) ticks.
+
+    `unit` is the time to read 2⁻³² ÷ edp of one resident expert; `touched` counts over all experts of a layer, and the
+    device holds `local` of `touched.experts` of them (folded into `unit`).
+    """
+
+    flop: int
+    unit: int
+    io: int
+    dp: int
+    edp: int
+    touched: Touched
+
+    def ticks(self, tokens: int) -> int:
+        """Ticks where each attention rank brings `tokens` tokens."""
+        return max(self.flop * tokens, self.unit * self.touched.units(tokens * self.dp, self.edp) + self.io * tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class LayerCost:
+    """Coefficients of one layer; every number is in ticks.
+
+    Attributes
+    ----------
+    decode
+        Attention scores, values and cache reads of one decoding sequence.
+    prefill_flop, prefill_read
+        The same of one prompt token (FLOPs), and of one pass over the cached prefix (bytes).
+    per_token, per_prompt, per_seq
+        Messages that grow with x, p and the decoding sequences.
+    fixed
+        Latencies and launches.
+    """
+
+    linears: tuple[Linear, ...]
+    experts: Experts | None
+    decode: int
+    prefill_flop: int
+    prefill_read: int
+    per_token: int
+    per_prompt: int
+    per_seq: int
+    fixed: int
+
+    def ticks(self, step: Step) -> int:
+        """Duration of this layer in `step`."""
+        x = step.decoded + step.prompt
+        total = self.fixed + self.per_token * x + (self.decode + self.per_seq) * step.seqs
+        for linear in self.linears:
+            total += linear.ticks(x)
+        if self.experts is not None:
+            total += self.experts.ticks(x)
+        if step.prompt:
+            total += self.per_prompt * step.prompt
+            total += max(self.prefill_flop * step.prompt, self.prefill_read * step.passes)
+        return total
+
+    def parts(self, step: Step) -> dict[str, int]:
+        """The same by operation."""
+        x = step.tokens
+        found = {linear.name: linear.ticks(x) for linear in self.linears}
+        if self.experts is not None:
+            found["experts"] = self.experts.ticks(x)
+        if self.decode:
+            found["attention_decode"] = self.decode * step.seqs
+        if step.prompt and self.prefill_flop:
+            found["attention_prefill"] = max(self.prefill_flop * step.prompt, self.prefill_read * step.passes)
+        found["communication"] = self.per_token * x + self.per_seq * step.seqs + self.per_prompt * step.prompt
+        found["latency_and_launch"] = self.fixed
+        return found
+
+
+_OPERATIONS = {Role.ATTENTION: 4, Role.INDEXER: 2, Role.DENSE_FFN: 3, Role.ROUTER: 2, Role.EXPERTS: 4, Role.SHARED_EXPERTS: 3}
+"""Kernels launched a layer for each kind of work (projections, norm, core; gate, permute, two grouped GEMMs). Assumed."""
+
+
+def linear_group(
+    name: str, tensors: Iterable[Tensor], problem: Problem, rates: Rates, *, ranks: int, cp: int, io_elements: int
+) -> Linear | None:
+    """Matrices that one roofline prices together, at their local shapes.
+
+    `io_elements`: activations read and written for each token. Tokens are shared by the `cp` ranks.
+    """
+    precision = problem.precision
+    flop, weight = 0, 0
+    found = False
+    for tensor in tensors:
+        weight += tensor_bytes(tensor, precision, ranks) * tensor.count
+        if tensor.matrix:
+            found = True
+            rows, cols = tensor.local_shape(ranks)
+            work = Fraction(2 * rows * cols * tensor.count, cp)
+            flop += rates.flop_ticks(work, precision.of(tensor).compute)
+    if not found:
+        return None
+    io = io_elements * ACTIVATION_BYTES[precision.activations] / cp
+    return Linear(name, flop, rates.byte_ticks(weight), rates.byte_ticks(io))
+
+
+def _routed(moe: MixtureOfExperts, problem: Problem, shape: Shape, rates: Rates, imbalance: Fraction) -> Experts:
+    """Routed experts; `imbalance` is the hottest device's load ÷ the mean, uneven residency included."""
+    precision = problem.precision
+    hidden = moe.expert_width(problem.model.hidden_size)
+    matrices = [t for t in moe.tensors(problem.model.hidden_size) if t.role is Role.EXPERTS]
+    expert_bytes = sum(tensor_bytes(t, precision, shape.etp) for t in matrices)
+    flop = Fraction(0)
+    for tensor in matrices:
+        if tensor.matrix:
+            rows, cols = tensor.local_shape(shape.etp)
+            flop += Fraction(2 * rows * cols) / rates.compute[precision.of(tensor).compute]
+    # token-expert pairs on the hottest device for each token of an attention rank
+    pairs = Fraction(shape.dp * moe.top_k, shape.edp * shape.ep) * imbalance
+    local = Fraction(min(shape.local_experts(moe.experts), moe.experts), moe.experts)
+    io = pairs * (2 * hidden + 3 * -(-moe.intermediate // shape.etp)) * ACTIVATION_BYTES[precision.activations]
+    return Experts(
+        flop=ceil_fraction(pairs * flop * TICKS_PER_SECOND),
+        unit=rates.byte_ticks(expert_bytes * local / (TOUCHED_UNITS * shape.edp)),
+        io=rates.byte_ticks(io),
+        dp=shape.dp,
+        edp=shape.edp,
+        touched=Touched(moe.experts, moe.top_k),
+    )
+
+
+def uneven_residency(moe: MixtureOfExperts, shape: Shape) -> Fraction:
+    """Hottest device's share of balanced load ÷ the mean: ceil(E/ep)·ep/E, 1 where redundant slots even it out."""
+    if shape.redundant:
+        return Fraction(1)
+    return Fraction(shape.local_experts(moe.experts) * shape.ep, moe.experts)
+
+
+def layer_cost(block: Block, problem: Problem, shape: Shape, rates: Rates, imbalance: Fraction | None = None) -> LayerCost:
+    """Coefficients of one layer at a shape.
+
+    Parameters
+    ----------
+    imbalance
+        Hottest device's expert load ÷ the mean of this layer, where it was measured; else balanced routing.
+    """
+    model, work, precision = problem.model, problem.workload, problem.precision
+    hidden = model.hidden_size
+    tensors = block.tensors(hidden)
+    by_role: dict[Role, list[Tensor]] = {}
+    for tensor in tensors:
+        by_role.setdefault(tensor.role, []).append(tensor)
+    linears = []
+    operations = 0
+    for role, found in by_role.items():
+        if role in (Role.NORM, Role.EXPERTS):
+            continue
+        ranks = 1 if role is Role.SHARED_EXPERTS and shape.shared_replicated else shape.tp
+        # replicated shared experts see each token once, on one of the tp ranks
+        spread = shape.cp * (shape.tp if ranks == 1 and role is Role.SHARED_EXPERTS else 1)
+        group = linear_group(role.value, found, problem, rates, ranks=ranks, cp=spread, io_elements=2 * hidden)
+        operations += _OPERATIONS.get(role, 1)
+        if group is not None:
+            linears.append(group)
+    experts = None
+    moe = block.moe
+    if moe is not None:
+        operations += _OPERATIONS[Role.EXPERTS]
+        share = uneven_residency(moe, shape) if imbalance is None else imbalance
+        experts = _routed(moe, problem, shape, rates, share)
+    decode = prefill_flop = prefill_read = 0
+    if block.attention is not None:
+        attention, cp = block.attention, shape.cp
+        kv = KV_BYTES[precision.kv_cache]
+        first, last = work.input_tokens - work.computed_input_tokens + 1, work.input_tokens
+        prompts = last - first + 1
+        flops = attention.prefill_flops(first, last, shape.tp)
+        prefill_flop = rates.attention_flop_ticks(Fraction(flops, prompts * cp))
+        read = attention.decode_read_elements(first, last, shape.tp) * kv + attention.decode_read_fixed_bytes(first, last, shape.tp)
+        prefill_read = rates.attention_byte_ticks(Fraction(read) / (prompts * cp))
+        if work.phase != "prefill":
+            first, last = work.input_tokens + 1, work.input_tokens + work.output_tokens - 1
+            steps = last - first + 1
+            verified = 1 + work.mtp_tokens
+            flops = attention.decode_flops(first, last, shape.tp) * verified
+            read = attention.decode_read_elements(first, last, shape.tp) * kv + attention.decode_read_fixed_bytes(
+                first, last, shape.tp
+            )
+            decode = max(
+                rates.attention_flop_ticks(Fraction(flops, steps * cp)),
+                rates.attention_byte_ticks(Fraction(read) / (steps * cp)),
+            )
+    sizes = tuple(t.size for t in problem.hardware.tiers)
+    per_token, per_prompt, per_seq, latency = _communication(
+        layer_messages(block, problem, shape, sizes, imbalance), rates
+    )
+    return LayerCost(
+        linears=tuple(linears),
+        experts=experts,
+        decode=decode,
+        prefill_flop=prefill_flop,
+        prefill_read=prefill_read,
+        per_token=per_token,
+        per_prompt=per_prompt,
+        per_seq=per_seq,
+        fixed=latency + rates.launch_ticks(operations),
+    )
+
+
+def _communication(messages: Iterable[Message], rates: Rates) -> tuple[int, int, int, int]:
+    totals = {"token": 0, "prompt": 0, "seq": 0}
+    latency = 0
+    for message in messages:
+        totals[message.per] += rates.link_ticks(message.bytes_each, message.tier)
+        latency += rates.latency_ticks(message.rounds, message.tier)
+    return totals["token"], totals["prompt"], totals["seq"], latency
+
+
+def head_cost(problem: Problem, shape: Shape, rates: Rates) -> Linear:
+    """The output head on the tokens that are sampled; a tied head multiplies by the embedding."""
+    model = problem.model
+    tensors = [t for t in model.output_tensors() if t.matrix]
+    if not tensors:
+        embedding = model.input_tensors()[0]
+        tensors = [Tensor("tied_head", embedding.rows, embedding.cols, Role.LM_HEAD, embedding.split)]
+    group = linear_group(
+        "lm_head", tensors, problem, rates, ranks=shape.tp, cp=shape.cp, io_elements=model.hidden_size + 2 * model.vocab_size
+    )
+    assert group is not None  # noqa: S101 - a head is a matrix
+    return group

@@ -1,0 +1,168 @@
+"""Bytes on the fullest device of each pipeline stage: weights, KV cache, activations, and what the engine keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import accumulate
+
+from optimizer.figures.layer import Step
+from optimizer.figures.shape import Shape
+from optimizer.figures.weights import BlockWeights, block_weights, input_weights, mtp_weights, output_weights
+from optimizer.spec.feedforward import DenseFeedForward
+from optimizer.spec.precision import ACTIVATION_BYTES, KV_BYTES
+from optimizer.spec.problem import Problem
+
+SAMPLER_BYTES = 16
+"""Bytes a vocabulary entry needs for each sampled token: FP32 logits, their sorted copy, indices and probabilities.
+
+Fitted to vLLM 0.19.0 start-up logs (llm-d-planner PR 205): peak activation 1.96 GiB at 128,256 entries, 3.65 GiB at
+256,000, both with 1,024 sequences: 15.6 and 14.9 bytes.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StageMemory:
+    """Disjoint parts of the bytes of one stage's fullest device."""
+
+    weights_bytes: int
+    expert_weights_bytes: int
+    replicated_weights_bytes: int
+    kv_cache_bytes: int
+    activations_bytes: int
+    reserve_bytes: int
+
+    @property
+    def total_bytes(self) -> int:
+        """All parts."""
+        return (
+            self.weights_bytes
+            + self.expert_weights_bytes
+            + self.replicated_weights_bytes
+            + self.kv_cache_bytes
+            + self.activations_bytes
+            + self.reserve_bytes
+        )
+
+
+def _round_up(number: int, multiple: int) -> int:
+    return -(-number // multiple) * multiple
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Byte coefficients of a shape; `weights` and `sequence` are of each layer kind, `order` says which a layer is."""
+
+    weights: tuple[BlockWeights, ...]
+    sequence: tuple[int, ...]
+    order: tuple[int, ...]
+    input: BlockWeights
+    output: BlockWeights
+    token_bytes: int
+    sampled_bytes: int
+    reserve_bytes: int
+
+    def prefix(self, sequences: int) -> list[int]:
+        """Weights and cache of the first 0, 1, …, L layers where a rank holds `sequences` sequences."""
+        each = [w.total_bytes + s * sequences for w, s in zip(self.weights, self.sequence, strict=True)]
+        return list(accumulate((each[i] for i in self.order), initial=0))
+
+    def working_bytes(self, step: Step) -> int:
+        """Activations and workspace of one step: the forward pass or the sampler, whichever needs more."""
+        return max(self.token_bytes * step.tokens, self.sampled_bytes * (step.decoded + step.passes))
+
+    def stack_weights(self) -> int:
+        """Weights of all layers, input and output: what all stages hold together."""
+        each = [w.total_bytes for w in self.weights]
+        return sum(each[i] for i in self.order) + self.input.total_bytes + self.output.total_bytes
+
+    def stack_sequence(self) -> int:
+        """Cache bytes of one sequence over all layers: what all stages hold together."""
+        return sum(self.sequence[i] for i in self.order)
+
+    def stages(self, step: Step, sequences: int, cuts: Sequence[int]) -> list[StageMemory]:
+        """Memory of each stage; `cuts` are the layer counts of the stages, in order."""
+        found, first = [], 0
+        for number, layers in enumerate(cuts):
+            held = [self.order[i] for i in range(first, first + layers)]
+            first += layers
+            total = BlockWeights()
+            for kind in set(held):
+                total += self.weights[kind] * held.count(kind)
+            if number == 0:
+                total += self.input
+            if number == len(cuts) - 1:
+                total += self.output
+            found.append(
+                StageMemory(
+                    weights_bytes=total.sharded_bytes + total.shared_expert_bytes,
+                    expert_weights_bytes=total.expert_bytes,
+                    replicated_weights_bytes=total.replicated_bytes,
+                    kv_cache_bytes=sequences * sum(self.sequence[kind] for kind in held),
+                    activations_bytes=self.working_bytes(step),
+                    reserve_bytes=self.reserve_bytes,
+                )
+            )
+        return found
+
+
+def sequence_tokens(problem: Problem) -> int:
+    """Tokens that a sequence's cache must hold at its longest, in whole blocks."""
+    work = problem.workload
+    length = work.input_tokens + (work.output_tokens if work.phase != "prefill" else 0)
+    return _round_up(length, problem.engine.kv_block_tokens)
+
+
+def _widest(problem: Problem, tp: int, etp: int) -> int:
+    widths = [0]
+    for block in problem.model.blocks.values():
+        if isinstance(block.ffn, DenseFeedForward):
+            widths.append(-(-block.ffn.intermediate // tp))
+        elif block.ffn is not None:
+            widths.append(-(-block.ffn.intermediate // etp) * block.ffn.top_k + -(-block.ffn.shared_intermediate // tp))
+    return max(widths)
+
+
+def build_memory(problem: Problem, shape: Shape) -> Memory:
+    """Byte coefficients of every layer of the model at a shape."""
+    model, precision, engine = problem.model, problem.precision, problem.engine
+    tokens, kv = sequence_tokens(problem), KV_BYTES[precision.kv_cache]
+    names = list(dict.fromkeys(model.layer_names))
+    weights, sequence = [], []
+    for name in names:
+        block = model.blocks[name]
+        local = shape.local_experts(block.moe.experts) if block.moe else 0
+        weights.append(
+            block_weights(
+                model, name, precision, tp=shape.tp, etp=shape.etp, local_experts=local,
+                shared_replicated=shape.shared_replicated,
+            )
+        )  # fmt: skip
+        cached = Fraction(0)
+        if block.attention is not None:
+            cached = block.attention.cache_elements(tokens, shape.tp) * kv + block.attention.cache_fixed_bytes(tokens, shape.tp)
+        cached /= shape.cp
+        sequence.append(-(-cached.numerator // cached.denominator))
+    output = output_weights(
+        model, precision, shape.tp, with_tied_head=shape.pp > 1, vocab_padding=engine.vocabulary_padding
+    )
+    if problem.workload.mtp_tokens and model.mtp is not None:
+        moe = model.blocks[model.mtp.block].moe
+        output += mtp_weights(
+            model, precision, tp=shape.tp, etp=shape.etp, local_experts=shape.local_experts(moe.experts) if moe else 0,
+            shared_replicated=shape.shared_replicated,
+        )  # fmt: skip
+    act = ACTIVATION_BYTES[precision.activations]
+    token = act * (4 * model.hidden_size + 3 * _widest(problem, shape.tp, shape.etp)) / shape.cp
+    graphs = 0 if problem.workload.phase == "prefill" else engine.cuda_graph_bytes
+    return Memory(
+        weights=tuple(weights),
+        sequence=tuple(sequence),
+        order=tuple(names.index(name) for name in model.layer_names),
+        input=input_weights(model, precision, shape.tp, vocab_padding=engine.vocabulary_padding),
+        output=output,
+        token_bytes=-(-token.numerator // token.denominator),
+        sampled_bytes=SAMPLER_BYTES * model.vocab_size,
+        reserve_bytes=(engine.reserve_multi_bytes if shape.stage_devices > 1 else engine.reserve_single_bytes) + graphs,
+    )

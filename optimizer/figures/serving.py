@@ -1,0 +1,245 @@
+"""Serving figures of a layout: step times, TTFT, TPOT, throughput, memory; exact.
+
+Definitions, used everywhere (``b`` sequences in flight a rank, ``µ = ceil(b/pp)`` of them in a micro-batch, ``c``
+prompt tokens a step, ``n = ceil(computed input ÷ c)``, ``e`` expected tokens a sequence gains per decode step):
+
+- aggregated: steps carry µ decoding sequences, and a share φ = µ·e·input ÷ ((output − 1)·c) of them a chunk as well
+  (steady state of continuous batching); stage time A = D + φ·(M − D); cycle = pp·max A; TPOT = cycle ÷ e;
+  TTFT = (n + pp − 1)·max M; requests/s of a rank = b·e ÷ (cycle·(output − 1)); φ ≤ 1.
+- decode: φ = 0, no TTFT. prefill: a step takes c tokens of each of µ prompts; TTFT = (n + pp − 1)·max P;
+  requests/s of a rank = b ÷ (n·pp·max P).
+- With `request_rate`, TTFT adds the mean wait of an M/D/1 queue (Pollaczek–Khinchine, deterministic service),
+  ρ·S ÷ (2·(1 − ρ)), S = n·max M ÷ prompts a step.
+- Throughput counts output tokens (prompt tokens in phase prefill): requests/s × tokens a request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from optimizer.figures.costs import Costs, Imbalance, build_costs
+from optimizer.figures.layer import Step
+from optimizer.figures.memory import Memory, StageMemory, build_memory
+from optimizer.figures.rates import TICKS_PER_SECOND, Rates, effective_rates
+from optimizer.figures.shape import Shape, shape_of
+from optimizer.spec.layout import Layout
+from optimizer.spec.problem import Problem
+from optimizer.spec.workload import ServingWorkload
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The kinds of step of one phase at a micro-batch and a chunk.
+
+    Attributes
+    ----------
+    decode, mixed
+        A step without and with prompt tokens; None where the phase has no such step.
+    share
+        Share φ of steps that carry prompt tokens.
+    pieces
+        Steps that one prompt takes, n.
+    """
+
+    decode: Step | None
+    mixed: Step | None
+    share: Fraction
+    pieces: int
+
+    @property
+    def largest(self) -> Step:
+        """The step that needs most workspace."""
+        found = self.mixed or self.decode
+        assert found is not None  # noqa: S101 - a phase has steps
+        return found
+
+
+def steps_of(work: ServingWorkload, micro_batch: int, chunk: int | None) -> Steps:
+    """Steps of a phase; `chunk` is ignored in phase decode and must be given otherwise."""
+    verified = 1 + work.mtp_tokens
+    prompt = work.computed_input_tokens
+    if work.phase == "decode":
+        return Steps(Step(micro_batch, micro_batch * verified, 0, 0), None, Fraction(0), 0)
+    assert chunk is not None  # noqa: S101 - callers resolve the chunk first
+    pieces = -(-prompt // chunk)
+    if work.phase == "prefill":
+        taken = min(chunk, prompt)
+        return Steps(None, Step(0, 0, micro_batch * taken, micro_batch), Fraction(1), pieces)
+    share = micro_batch * work.tokens_per_step * prompt / ((work.output_tokens - 1) * chunk)
+    mixed = Step(micro_batch, micro_batch * verified, chunk, -(-chunk // prompt))
+    return Steps(Step(micro_batch, micro_batch * verified, 0, 0), mixed, share, pieces)
+
+
+def held_sequences(work: ServingWorkload, batch: int, pp: int, steps: Steps) -> int:
+    """Sequences whose cache a rank holds: those in flight and, in phase aggregated, those being prefilled."""
+    if work.phase == "aggregated" and steps.mixed is not None:
+        return batch + pp * steps.mixed.passes
+    return batch
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Exact figures of one layout.
+
+    Durations in seconds as fractions; None where the phase has no such figure.
+    """
+
+    layout: Layout
+    shape: Shape
+    cuts: tuple[int, ...]
+    steps: Steps
+    stage_ticks: tuple[Fraction, ...]
+    decode_ticks: tuple[int, ...]
+    mixed_ticks: tuple[int, ...]
+    memory: tuple[StageMemory, ...]
+    ttft_s: Fraction | None
+    tpot_s: Fraction | None
+    queue_s: Fraction
+    load: Fraction
+    request_capacity: Fraction
+    throughput: Fraction
+    devices: int
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes on the fullest device of all stages."""
+        return max(stage.total_bytes for stage in self.memory)
+
+    @property
+    def throughput_per_device(self) -> Fraction:
+        """Tokens/s and device."""
+        return self.throughput / self.devices
+
+
+def even_cuts(layers: int, stages: int) -> tuple[int, ...]:
+    """Layers divided evenly; what is left over goes to the stages before the last (vLLM's rule)."""
+    each, extra = divmod(layers, stages)
+    found = [each] * stages
+    for i in range(extra):
+        found[(stages - 2 - i) % stages] += 1
+    return tuple(found)
+
+
+def cuts_of(problem: Problem, layout: Layout) -> tuple[int, ...]:
+    """Layer counts of a layout's stages, even ones where it names none."""
+    if layout.stages is None:
+        return even_cuts(problem.model.layer_count, layout.pp)
+    return tuple(stage.layers for stage in layout.stages)
+
+
+def default_chunk(problem: Problem) -> int:
+    """Prompt tokens a step where a layout names none: 8,192 (vLLM's default on large devices) or the whole prompt."""
+    return min(8192, problem.workload.computed_input_tokens)
+
+
+def tokens_of_request(work: ServingWorkload) -> int:
+    """Tokens of one request that throughput counts."""
+    if work.phase == "prefill":
+        return work.input_tokens
+    return work.output_tokens if work.phase == "aggregated" else work.output_tokens - 1
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Times of a phase from its stages' times; see the module's definitions."""
+
+    cycle: Fraction
+    ttft_s: Fraction | None
+    tpot_s: Fraction | None
+    queue_s: Fraction
+    load: Fraction
+    rank_requests: Fraction
+
+
+def timing(
+    problem: Problem, *, pp: int, batch: int, steps: Steps, slowest: Fraction, slowest_mixed: int | None, ranks: int
+) -> Timing:
+    """TTFT, TPOT and request capacity of one attention rank.
+
+    Parameters
+    ----------
+    slowest
+        max over stages of A, in ticks (of P in phase prefill).
+    slowest_mixed
+        max over stages of M, in ticks; None in phase decode.
+    ranks
+        Attention data-parallel ranks in all, among which `request_rate` is shared.
+    """
+    work = problem.workload
+    cycle = pp * slowest / TICKS_PER_SECOND
+    gain = work.tokens_per_step
+    if work.phase == "prefill":
+        requests = batch / (steps.pieces * cycle)
+        tpot = None
+    else:
+        requests = batch * gain / (cycle * (work.output_tokens - 1))
+        tpot = cycle / gain
+    ttft, queue, load = None, Fraction(0), Fraction(0)
+    if slowest_mixed is not None:
+        mixed = Fraction(slowest_mixed, TICKS_PER_SECOND)
+        ttft = (steps.pieces + pp - 1) * mixed
+        if work.request_rate is not None:
+            together = -(-batch // pp) if work.phase == "prefill" else 1
+            service = steps.pieces * mixed / together
+            load = work.request_rate / ranks * service
+            if load < 1:
+                queue = load * service / (2 * (1 - load))
+                ttft += queue
+    return Timing(cycle, ttft, tpot, queue, load, requests)
+
+
+def mean_ticks(steps: Steps, decode: Sequence[int], mixed: Sequence[int]) -> tuple[Fraction, ...]:
+    """Mean time A of each stage over decode and mixed steps."""
+    if not mixed:
+        return tuple(Fraction(d) for d in decode)
+    if not decode:
+        return tuple(Fraction(m) for m in mixed)
+    return tuple(d + steps.share * (m - d) for d, m in zip(decode, mixed, strict=True))
+
+
+def evaluate(
+    problem: Problem,
+    layout: Layout,
+    *,
+    redundant: int = 0,
+    imbalance: Imbalance = None,
+    rates: Rates | None = None,
+    costs: Costs | None = None,
+    memory: Memory | None = None,
+) -> Evaluation:
+    """Price a layout; says nothing of limits.
+
+    Parameters
+    ----------
+    redundant, imbalance
+        Redundant expert slots of a layer, and the hottest device's load ÷ mean of each layer, where a placement is known.
+    rates
+        Achieved rates by default; pass `ideal_rates` for the physical bound.
+    costs, memory
+        Coefficients of the layout's shape where the caller has them already.
+    """
+    work = problem.workload
+    shape = shape_of(layout, redundant)
+    rates = rates or effective_rates(problem.hardware)
+    costs = costs or build_costs(problem, shape, rates, imbalance)
+    memory = memory or build_memory(problem, shape)
+    cuts = cuts_of(problem, layout)
+    chunk = layout.prefill_chunk or default_chunk(problem)
+    steps = steps_of(work, layout.micro_batch, chunk)
+    decode = tuple(costs.stages(steps.decode, cuts)) if steps.decode else ()
+    mixed = tuple(costs.stages(steps.mixed, cuts)) if steps.mixed else ()
+    mean = mean_ticks(steps, decode, mixed)
+    held = held_sequences(work, layout.batch, layout.pp, steps)
+    found = timing(
+        problem, pp=layout.pp, batch=layout.batch, steps=steps, slowest=max(mean),
+        slowest_mixed=max(mixed) if mixed else None, ranks=layout.dp,
+    )  # fmt: skip
+    capacity = found.rank_requests * layout.dp
+    return Evaluation(
+        layout=layout, shape=shape, cuts=cuts, steps=steps, stage_ticks=mean, decode_ticks=decode, mixed_ticks=mixed,
+        memory=tuple(memory.stages(steps.largest, held, cuts)), ttft_s=found.ttft_s, tpot_s=found.tpot_s,
+        queue_s=found.queue_s, load=found.load, request_capacity=capacity,
+        throughput=capacity * tokens_of_request(work), devices=layout.devices,
+    )  # fmt: skip

@@ -1,0 +1,133 @@
+"""Messages of a layer: bytes that a device sends over each link tier, and rounds of small-message latency.
+
+A collective over several tiers runs level by level: inside the domain first, then between domains with what is left.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+from optimizer.figures.routing import distinct_destinations
+from optimizer.figures.shape import Shape
+from optimizer.figures.topology import Level, levels, outermost_tier
+from optimizer.spec.feedforward import MixtureOfExperts
+from optimizer.spec.model import Block
+from optimizer.spec.precision import ACTIVATION_BYTES, KV_BYTES
+from optimizer.spec.problem import Problem
+from optimizer.spec.tensor import Role
+
+Sizes = tuple[int | None, ...]
+Axis = Literal["tp", "cp", "ep", "pp"]
+Per = Literal["token", "prompt", "seq"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One level of one collective: `bytes_each` a device sends for each token (prompt token, sequence) of its rank."""
+
+    collective: str
+    axis: Axis
+    tier: int
+    per: Per
+    bytes_each: Fraction
+    rounds: int
+
+
+def _rounds(fanout: int) -> int:
+    return (fanout - 1).bit_length()
+
+
+def all_reduce(
+    axis: Axis, stages: tuple[Level, ...], size: Fraction, *, per: Per = "token"
+) -> list[Message]:
+    """Ring all-reduce of `size` bytes: 2·(g−1)/g·size, reduce-scatter and all-gather, level by level."""
+    return [
+        Message(
+            "all_reduce", axis, level.tier, per,
+            2 * Fraction(level.fanout - 1, level.fanout) * size / level.inner,
+            (1 if level is stages[-1] else 2) * _rounds(level.fanout),
+        )
+        for level in stages
+    ]
+
+
+def all_gather(
+    name: str, axis: Axis, stages: tuple[Level, ...], size: Fraction, *, per: Per = "token"
+) -> list[Message]:
+    """All-gather or reduce-scatter of `size` bytes in all: (g−1)/g·size."""
+    return [
+        Message(name, axis, level.tier, per, Fraction(level.fanout - 1, level.fanout) * size / level.inner, _rounds(level.fanout))
+        for level in stages
+    ]
+
+
+def _exchange(
+    name: str, moe: MixtureOfExperts, shape: Shape, stages: tuple[Level, ...], width_bytes: Fraction, imbalance: Fraction
+) -> list[Message]:
+    """Dispatch or combine of routed tokens: once per destination domain over the outer tier, then inside it.
+
+    A token goes to expected ``distinct_destinations`` of the ep ranks (each an expert-TP group of etp devices).
+    """
+    own = Fraction(1, shape.tp * shape.cp)
+    group = shape.etp * shape.ep
+    found = []
+    for level in stages:
+        if level.inner == 1:
+            copies = shape.etp * distinct_destinations(shape.ep, moe.experts, moe.top_k) * imbalance
+        else:
+            domains = group // level.inner
+            copies = distinct_destinations(domains, moe.experts, moe.top_k)
+            copies = min(copies, Fraction(moe.group_limit * -(-domains // moe.group_count))) if moe.group_count > 1 else copies
+            copies *= max(1, -(-shape.etp // level.inner))
+        sent = own * copies * Fraction(level.fanout - 1, level.fanout) * width_bytes
+        found.append(Message(name, "ep", level.tier, "token", sent, _rounds(level.fanout)))
+    return found
+
+
+def dispatch_bytes(problem: Problem) -> Fraction:
+    """Bytes an element has when dispatched: 1 where experts compute in 8 bits or fewer (DeepEP), else the activations'."""
+    compute = problem.precision.of_role(Role.EXPERTS).compute
+    return Fraction(1) if compute in ("fp8", "fp4", "int8") else ACTIVATION_BYTES[problem.precision.activations]
+
+
+def layer_messages(
+    block: Block, problem: Problem, shape: Shape, sizes: Sizes, imbalance: Fraction | None = None
+) -> list[Message]:
+    """All collectives of one layer in a forward step."""
+    hidden = problem.model.hidden_size
+    act = ACTIVATION_BYTES[problem.precision.activations]
+    token_bytes = hidden * act / shape.cp
+    tp_levels = levels(sizes, shape.tp, 1, shape.devices)
+    moe = block.moe
+    found: list[Message] = []
+    if block.attention is not None:
+        found += all_reduce("tp", tp_levels, token_bytes)
+        cp_levels = levels(sizes, shape.cp, shape.tp, shape.devices)
+        kv = block.attention.cache_elements(1, shape.tp) * KV_BYTES[problem.precision.kv_cache]
+        found += all_gather("kv_all_gather", "cp", cp_levels, Fraction(kv), per="prompt")
+        found += all_gather("query_exchange", "cp", cp_levels, 2 * hidden * act / shape.tp, per="seq")
+    if moe is None:
+        found += all_reduce("tp", tp_levels, token_bytes) if block.ffn is not None else []
+        return found
+    if moe.dense_intermediate:
+        found += all_reduce("tp", tp_levels, token_bytes)
+    if block.attention is None:
+        found += all_gather("all_gather", "tp", tp_levels, token_bytes)
+    width = moe.expert_width(hidden)
+    stages = levels(sizes, shape.etp * shape.ep, 1, shape.devices)
+    skew = Fraction(1) if imbalance is None else imbalance
+    found += _exchange("dispatch", moe, shape, stages, width * dispatch_bytes(problem), skew)
+    found += _exchange("combine", moe, shape, stages, width * act, skew)
+    return found
+
+
+def pipeline_message(problem: Problem, shape: Shape, sizes: Sizes) -> Message | None:
+    """Hidden states sent to the next stage, each rank its share of the tokens; over the widest tier the replica needs."""
+    if shape.pp == 1:
+        return None
+    act = ACTIVATION_BYTES[problem.precision.activations]
+    return Message(
+        "send", "pp", outermost_tier(sizes, shape.devices), "token", problem.model.hidden_size * act / (shape.cp * shape.tp), 1
+    )
