@@ -11,9 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from optimizer.solve.placement.repartition import WHOLE_TABLE_SLOTS, best_halving
+from optimizer.solve.placement.drift import drift
 from optimizer.solve.placement.replicas import Floats, Ints
 
-_SINK = 0.7
+_SINK = 0.97
+_FEW_HOT = 3
 _CHECK_CLOCK = 8
 
 
@@ -63,19 +65,33 @@ def descend(search: Search, floor: Floats, goal: Floats, *, rounds: int, seed: i
         return 0
     rng = np.random.default_rng(seed)
     mixing = np.full(layers, slots <= WHOLE_TABLE_SLOTS) | (floor > 1)
+    sizes = (1, 2) if slots > 3 else (1,)
     for turn in range(rounds):
         active = np.nonzero(search.best > goal)[0]
         if not len(active) or (deadline is not None and turn % _CHECK_CLOCK == 0 and time.monotonic() >= deadline):
             return turn
         shuffle, positions = rng.permutation(devices), rng.permutation(slots)
-        draw: Floats = rng.random(devices)
+        draw = rng.random((devices,))
+        priorities = rng.random((devices * slots * slots,))
         limit = floor[active] + _SINK * (search.best[active] - floor[active])
-        mixed = mixing[active] & (turn % 3 > 0)
+        hot = (search.load[active] > limit[:, None]).sum(axis=1)
+        roam = (hot <= _FEW_HOT) & (turn % 4 > 0)
+        if roam.any():
+            drift(
+                search.held, search.values, search.load, active[roam], limit[roam],
+                size=sizes[turn % len(sizes)], shift=1 + int(draw[0] * 3), draw=priorities,
+            )  # fmt: skip
+        scanned = (hot <= _FEW_HOT) & (turn % 4 == 0)
+        if scanned.any():
+            _scan(search, active[scanned], positions)
+        many = hot > _FEW_HOT
+        mixed = many & mixing[active] & (turn % 3 > 0)
         if mixed.any():
             _share_out(search, *_all_pairs(active[mixed], limit[mixed], shuffle, draw), positions)
-        if not mixed.all():
-            ruled = active[~mixed]
-            _share_out(search, *_hot_pairs(search.load[ruled], limit[~mixed], shuffle, draw, ruled), positions)
+        many &= ~mixed
+        if many.any():
+            ruled = active[many]
+            _share_out(search, *_hot_pairs(search.load[ruled], limit[many], shuffle, draw, ruled), positions)
         top = search.load[active].max(axis=1)
         better = top < search.best[active]
         if better.any():
@@ -110,22 +126,49 @@ def _hot_pairs(load: Floats, limit: Floats, shuffle: Ints, draw: Floats, active:
     return active[row], by_heat[row, rank], partner[row, rank], draw[rank], limit[row]
 
 
+def _scan(search: Search, layers: Ints, positions: Ints) -> None:
+    """Share the hottest device out with each other device, and keep the best outcome of each layer."""
+    devices, slots = search.held.shape[1:]
+    load = search.load[layers]
+    hottest = load.argmax(axis=1)
+    partners = np.arange(devices - 1)[None, :]
+    partners = partners + (partners >= hottest[:, None])
+    base = (layers * devices)[:, None]
+    both = np.stack([np.broadcast_to(base + hottest[:, None], partners.shape), base + partners], axis=2).reshape(-1, 2)
+    values = search.values.reshape(-1, slots).take(both, axis=0).reshape(-1, 2 * slots)
+    experts = search.held.reshape(-1, slots).take(both, axis=0).reshape(-1, 2 * slots)
+    order = best_halving(values, experts, values.sum(axis=1) / 2, positions)
+    values = np.take_along_axis(values, order, axis=1).reshape(-1, 2, slots)
+    outcome = values.sum(axis=2).max(axis=1).reshape(len(layers), -1)
+    chosen = outcome.argmin(axis=1) + np.arange(len(layers)) * (devices - 1)
+    chosen = chosen[outcome.min(axis=1) < load.max(axis=1)]
+    both, values = both[chosen], values[chosen]
+    search.values.reshape(-1, slots)[both] = values
+    search.held.reshape(-1, slots)[both] = np.take_along_axis(experts[chosen], order[chosen], axis=1).reshape(
+        -1, 2, slots
+    )
+    search.load.reshape(-1)[both] = values.sum(axis=2)
+
+
 def _share_out(
     search: Search, layer: Ints, hot: Ints, cold: Ints, chance: Floats, bound: Floats, positions: Ints
 ) -> None:
-    slots = search.held.shape[2]
-    values = np.concatenate([search.values[layer, hot], search.values[layer, cold]], axis=1)
-    experts = np.concatenate([search.held[layer, hot], search.held[layer, cold]], axis=1)
+    devices, slots = search.held.shape[1:]
+    both = np.stack([layer * devices + hot, layer * devices + cold], axis=1)
+    all_values, all_held = search.values.reshape(-1, slots), search.held.reshape(-1, slots)
+    loads = search.load.reshape(-1)
+    values = all_values.take(both, axis=0).reshape(-1, 2 * slots)
+    experts = all_held.take(both, axis=0).reshape(-1, 2 * slots)
     total = values.sum(axis=1)
     room = np.maximum(2 * bound - total, 0.0)
     target = total / 2 + (chance - 0.5) * room
     order = best_halving(values, experts, target, positions)
-    values, experts = np.take_along_axis(values, order, axis=1), np.take_along_axis(experts, order, axis=1)
-    load_hot, load_cold = values[:, :slots].sum(axis=1), values[:, slots:].sum(axis=1)
-    kept = np.maximum(load_hot, load_cold) <= np.maximum(
-        np.maximum(search.load[layer, hot], search.load[layer, cold]), bound
-    )
-    layer, hot, cold = layer[kept], hot[kept], cold[kept]
-    search.values[layer, hot], search.values[layer, cold] = values[kept, :slots], values[kept, slots:]
-    search.held[layer, hot], search.held[layer, cold] = experts[kept, :slots], experts[kept, slots:]
-    search.load[layer, hot], search.load[layer, cold] = load_hot[kept], load_cold[kept]
+    changed = np.nonzero((order[:, 0] != 0) | (order[:, 1:] < order[:, :-1]).any(axis=1))[0]
+    order, both, bound = order[changed], both[changed], bound[changed]
+    values = np.take_along_axis(values[changed], order, axis=1).reshape(-1, 2, slots)
+    load = values.sum(axis=2)
+    kept = load.max(axis=1) <= np.maximum(loads.take(both).max(axis=1), bound)
+    changed, both = changed[kept], both[kept]
+    all_values[both] = values[kept]
+    all_held[both] = np.take_along_axis(experts[changed], order[kept], axis=1).reshape(-1, 2, slots)
+    loads[both] = load[kept]

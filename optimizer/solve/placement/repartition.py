@@ -59,11 +59,15 @@ def tagged(values: Floats, experts: Ints) -> tuple[Floats, Ints]:
     same = experts[:, :slots, None] == experts[:, None, slots:]
     shared = same.any(axis=2)
     count = shared.sum(axis=1)
-    if not count.any():
+    pairs = np.nonzero(count)[0]
+    if not len(pairs):
         return values, count
-    tags = shared * (_TAG * 4.0 ** (np.cumsum(shared, axis=1) - 1))
-    other = np.matmul(tags[:, None, :], same.astype(np.float64))[:, 0, :]
-    return values + np.concatenate([tags, other], axis=1), count
+    mine = shared[pairs]
+    tags = mine * (_TAG * 4.0 ** (np.cumsum(mine, axis=1) - 1))
+    other = (tags[:, :, None] * same[pairs]).sum(axis=1)
+    weighed = values.copy()
+    weighed[pairs] += np.concatenate([tags, other], axis=1)
+    return weighed, count
 
 
 def best_halving(values: Floats, experts: Ints, target: Floats, positions: Ints) -> Ints:
@@ -88,8 +92,10 @@ def best_halving(values: Floats, experts: Ints, target: Floats, positions: Ints)
     goal = target + (weighed - values).sum(axis=1) / 2
     if slots <= WHOLE_TABLE_SLOTS:
         table = halvings(slots, whole=True)
-        way = np.abs(weighed @ table.side_a - goal[:, None]).argmin(axis=1)
-        whole: Ints = table.order[way]
+        off = weighed @ table.side_a
+        off -= goal[:, None]
+        np.abs(off, out=off)
+        whole: Ints = table.order[off.argmin(axis=1)]
         return whole
     order = _best_combined(weighed, goal, positions)
     crowded = shared > _MOST_SHARED
