@@ -16,6 +16,7 @@ from optimizer.spec.messages import WANTED, message_of, nearest, wanted_message
 from optimizer.spec.places import Step, contains
 
 MOST_FINDINGS = 20
+_MISSING = "is required but missing"
 
 
 class FieldError(ValueError):
@@ -116,7 +117,7 @@ def _finding(model: type[BaseModel], data: object, error: ErrorDetails) -> Findi
     kind, loc = error["type"], error["loc"]
     ctx = error.get("ctx", {})
     if kind == "missing":
-        return Finding(_through_data(data, loc, names_missing=True), "is required but missing")
+        return Finding(_through_data(data, loc, names_missing=True), _MISSING)
     at = _through_data(data, loc, names_missing=False)
     if kind == "extra_forbidden":
         known = _keys_at(model, loc[:-1])
@@ -124,7 +125,7 @@ def _finding(model: type[BaseModel], data: object, error: ErrorDetails) -> Findi
     if loc and loc[-1] == "[key]":
         return Finding(at, message_of(error)[0], at_key=True)
     if kind == "union_tag_not_found":
-        return Finding((*at, str(ctx["discriminator"]).strip("'")), "is required but missing")
+        return Finding((*at, str(ctx["discriminator"]).strip("'")), _MISSING)
     if kind == "union_tag_invalid":
         at = (*at, str(ctx["discriminator"]).strip("'"))
     message, suggestion = message_of(error)
@@ -158,4 +159,8 @@ def diagnose(model: type[BaseModel], data: object, errors: Sequence[ErrorDetails
         # A branch of a union that got further says more than the branches that wanted another kind of value.
         if not any(finding.at[: len(at)] == at for finding in found.values()):
             found[at, ""] = Finding(at, wanted_message(kinds, value))
-    return list(found.values())[:MOST_FINDINGS]
+    # A required key that is only misspelt is one mistake, not two.
+    misspelt = {(*finding.at[:-1], finding.suggestion) for finding in found.values() if finding.at_key}
+    return [finding for finding in found.values() if finding.message != _MISSING or finding.at not in misspelt][
+        :MOST_FINDINGS
+    ]
