@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from optimizer.errors import Fault, SpecError
 from optimizer.spec.diagnosis import diagnose
 from optimizer.spec.json_text import json_places, read_json
-from optimizer.spec.places import Place, PlaceTree, Step, contains
+from optimizer.spec.places import Place, PlaceTree, Step, contains, dotted
 from optimizer.spec.source import read_text
 from optimizer.spec.yaml_text import read_yaml
 
@@ -57,14 +57,6 @@ class Document:
                 return None
             value = value[step]
         return value
-
-
-def dotted(at: Sequence[Step]) -> str | None:
-    """Dotted name of a field: ``layers[2].pattern``; nothing for the whole document."""
-    name = ""
-    for step in at:
-        name += f"[{step}]" if isinstance(step, int) else f".{step}" if name else step
-    return name or None
 
 
 def load_text(text: str, source: str = "<text>") -> Document:

@@ -10,16 +10,24 @@ from bisect import bisect_right
 from typing import Any
 
 from optimizer.errors import Fault, SpecError
-from optimizer.spec.places import Place, PlaceTree, Step
-from optimizer.spec.scalars import ScalarError, read_float, read_integer, refuse_not_finite
+from optimizer.spec.places import Place, PlaceTree, Step, dotted
+from optimizer.spec.scalars import HALF_CHARACTER, ScalarError, is_text, read_float, read_integer, refuse_not_finite
 
 DEEPEST = 64
 
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
 _PIECE = re.compile(r'"(?:[^"\\]|\\.)*"|[][{}:,]|[^][{}:,"\s]+')
 
 
 class _RepeatedKeyError(ValueError):
     """Some object has a key twice."""
+
+
+def _read_text(piece: str) -> str:
+    text = str(json.loads(piece))
+    if not is_text(text):
+        raise ScalarError(HALF_CHARACTER)
+    return text
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -40,12 +48,21 @@ class _Lines:
         return line, offset - self._starts[line - 1] + 1
 
 
-def _check_number(piece: str) -> None:
-    """Read a number again, for the error that reading it raises."""
-    if piece.lstrip("-")[:1].isdigit():
+def _check_scalar(piece: str) -> None:
+    """Read a scalar again, for the error that reading it raises."""
+    if piece.startswith('"'):
+        _read_text(piece)
+    elif piece.lstrip("-")[:1].isdigit():
         read_float(piece) if set("eE.") & set(piece) else read_integer(piece)
     elif piece not in {"true", "false", "null"}:
         refuse_not_finite(piece)
+
+
+def _add_key(tree: PlaceTree, key: str, place: Place) -> str:
+    if key in tree.keys:
+        raise _RepeatedKeyError(f"duplicate key {key!r}: first on line {tree.keys[key][0]}")
+    tree.keys[key] = place
+    return key
 
 
 def json_places(text: str, source: str) -> PlaceTree:
@@ -54,7 +71,7 @@ def json_places(text: str, source: str) -> PlaceTree:
     Raises
     ------
     SpecError
-        At the first duplicate key, or number that is not finite or out of range.
+        At the first duplicate key, number that is not finite or out of range, or text that is no text.
     """
     lines = _Lines(text)
     root = PlaceTree((1, 1))
@@ -62,37 +79,31 @@ def json_places(text: str, source: str) -> PlaceTree:
     steps: list[Step | None] = []
     for match in _PIECE.finditer(text):
         piece, place = match[0], lines.place(match.start())
-        if piece in "]}":
-            stack.pop()
-            steps.pop()
-        elif piece == ",":
-            top, is_list = stack[-1]
-            steps[-1] = len(top.children) if is_list else None
-        elif piece == ":":
-            continue
-        elif stack and steps[-1] is None:
-            key = str(json.loads(piece))
-            if key in stack[-1][0].keys:
-                first = stack[-1][0].keys[key][0]
-                field = ".".join(str(step) for step in steps if step is not None)
-                raise SpecError(Fault(source, *place, field or None, f"duplicate key {key!r}: first on line {first}"))
-            steps[-1] = key
-            stack[-1][0].keys[key] = place
-        else:
-            tree = PlaceTree(place)
-            if not stack:
-                root = tree
-            elif steps[-1] is not None:
-                stack[-1][0].children[steps[-1]] = tree
-            if piece in "[{":
-                stack.append((tree, piece == "["))
-                steps.append(0 if piece == "[" else None)
-            elif not piece.startswith('"'):
-                try:
-                    _check_number(piece)
-                except ScalarError as error:
-                    field = ".".join(str(step) for step in steps)
-                    raise SpecError(Fault(source, *place, field or None, str(error))) from None
+        try:
+            if piece in "]}":
+                stack.pop()
+                steps.pop()
+            elif piece == ",":
+                top, is_list = stack[-1]
+                steps[-1] = len(top.children) if is_list else None
+            elif piece == ":":
+                continue
+            elif stack and steps[-1] is None:
+                steps[-1] = _add_key(stack[-1][0], _read_text(piece), place)
+            else:
+                tree = PlaceTree(place)
+                if not stack:
+                    root = tree
+                elif steps[-1] is not None:
+                    stack[-1][0].children[steps[-1]] = tree
+                if piece in "[{":
+                    stack.append((tree, piece == "["))
+                    steps.append(0 if piece == "[" else None)
+                else:
+                    _check_scalar(piece)
+        except (_RepeatedKeyError, ScalarError) as error:
+            field = dotted(step for step in steps if step is not None)
+            raise SpecError(Fault(source, *place, field, str(error))) from None
     return root
 
 
@@ -136,6 +147,8 @@ def read_json(text: str, source: str) -> Any:  # noqa: ANN401 - whatever JSON ho
         raise too_deep from None
     if _depth(data) > DEEPEST:
         raise too_deep
+    if _SURROGATE.search(text):
+        json_places(text, source)
     return data
 
 

@@ -1,11 +1,13 @@
 """Where each key and value of a document stands."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeGuard
 
 Place = tuple[int, int]
 """Line and column, both from 1."""
+
+LONGEST_KEY = 60
 
 Step = str | int
 """A key of a mapping or an index of a list."""
@@ -16,6 +18,20 @@ def contains(value: object, step: Step) -> TypeGuard[Mapping[Step, object]]:
     if isinstance(value, Mapping):
         return step in value
     return isinstance(value, list | tuple) and isinstance(step, int) and 0 <= step < len(value)
+
+
+def dotted(at: Iterable[Step]) -> str | None:
+    """Dotted name of a field: ``layers[2].pattern``; nothing for the whole document."""
+    name = ""
+    for step in at:
+        if isinstance(step, int):
+            name += f"[{step}]"
+        else:
+            # A key may hold anything, also what would break the line or colour the terminal.
+            text = step if step.isprintable() and step else ascii(step)
+            text = text if len(text) <= LONGEST_KEY else f"{text[: LONGEST_KEY - 3]}..."
+            name += f".{text}" if name else text
+    return name or None
 
 
 @dataclass(slots=True)

@@ -17,10 +17,16 @@ _WORDS = {
 }
 _MOST_DIGITS = 400
 _EXACT_UP_TO = 10**18
+HALF_CHARACTER = "half a surrogate pair is not a character"
 
 
 class ScalarError(ValueError):
     """A number that no field can hold."""
+
+
+def is_text(text: str) -> bool:
+    """Whether a text can be written again: half of a surrogate pair, which an escape can name, cannot."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def read_float(text: str) -> float | int:

@@ -23,8 +23,8 @@ from ruamel.yaml.events import (
 from ruamel.yaml.reader import ReaderError
 
 from optimizer.errors import Fault, SpecError
-from optimizer.spec.places import Place, PlaceTree
-from optimizer.spec.scalars import ScalarError, read_plain
+from optimizer.spec.places import Place, PlaceTree, Step, dotted
+from optimizer.spec.scalars import HALF_CHARACTER, ScalarError, is_text, read_plain
 
 LARGEST_TEXT = 4 * 2**20
 DEEPEST = 64
@@ -62,10 +62,9 @@ class _Builder:
     documents: int = 0
 
     def refuse(self, place: Place, message: str) -> SpecError:
-        path = ".".join(str(part) for part in self._path())
-        return SpecError(Fault(self.source, *place, path or None, message))
+        return SpecError(Fault(self.source, *place, dotted(self._path()), message))
 
-    def _path(self) -> Iterator[str | int]:
+    def _path(self) -> Iterator[Step]:
         for open_ in self.stack:
             if isinstance(open_.value, list):
                 yield len(open_.value)
@@ -104,6 +103,8 @@ class _Builder:
             self.stack.append(_Open([], PlaceTree(place), event.anchor))
 
     def _scalar(self, event: ScalarEvent, place: Place) -> None:
+        if not is_text(event.value):
+            raise self.refuse(place, HALF_CHARACTER)
         if self._awaits_key():
             self._key(event.value, place)
             return
@@ -174,6 +175,19 @@ def _syntax_fault(source: str, error: YAMLError) -> Fault:
     return Fault(source, None, None, None, f"not valid YAML: {error}")
 
 
+def _events(text: str, source: str) -> Iterator[Event]:
+    seen = 1
+    try:
+        for event in YAML(typ="safe", pure=True).parse(text):
+            seen = event.end_mark.line + 1
+            yield event
+    except YAMLError as error:
+        raise SpecError(_syntax_fault(source, error)) from None
+    except (ValueError, OverflowError):
+        # The parser hands the number of an escape such as "\\Uffffffff" to chr() unchecked.
+        raise SpecError(Fault(source, seen, None, None, "not valid YAML: an escape names no character")) from None
+
+
 def read_yaml(text: str, source: str) -> tuple[Any, PlaceTree]:
     """Plain data of a YAML text and the place of everything in it.
 
@@ -185,11 +199,8 @@ def read_yaml(text: str, source: str) -> tuple[Any, PlaceTree]:
     if len(text) > LARGEST_TEXT:
         raise SpecError(Fault(source, None, None, None, f"is larger than {LARGEST_TEXT // 2**20} MiB of YAML"))
     builder = _Builder(source)
-    try:
-        for event in YAML(typ="safe", pure=True).parse(text):
-            builder.take(event)
-    except YAMLError as error:
-        raise SpecError(_syntax_fault(source, error)) from None
+    for event in _events(text, source):
+        builder.take(event)
     if builder.root is None:
         raise SpecError(Fault(source, None, None, None, "is empty"))
     return builder.root.value, builder.root.tree

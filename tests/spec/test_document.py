@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from optimizer.errors import SpecError
 from optimizer.spec.base import Spec
 from optimizer.spec.diagnosis import FieldError
-from optimizer.spec.document import Document, dotted, load, load_text, parse, validate
+from optimizer.spec.document import Document, load, load_text, parse, validate
 from optimizer.spec.quantity import Bytes, Ratio, Seconds
 from optimizer.spec.source import LARGEST_FILE_BYTES
 from tests.strategies import documents
@@ -168,7 +168,6 @@ def test_faults_and_values_by_path() -> None:
     assert document.get(("a", 5)) is None
     assert str(document.error("is odd", ("a", 1, "b"), "3")) == "l.yaml:1:12: a[1].b: is odd (did you mean '3'?)"
     assert str(document.fault("is odd", ("a",), key=True)) == "l.yaml:1:1: a: is odd"
-    assert dotted(()) is None
 
 
 @pytest.mark.parametrize("text", ["{name: a}", "name: a", '{"name": "a"}', '\n {\n "name": "a"}'])

@@ -41,12 +41,14 @@ def test_whole_numbers_with_an_exponent_are_exact() -> None:
         ('{"a": 1}}', "f.json:1:9: not valid JSON: extra data"),
         ("{'a': 1}", "f.json:1:2: not valid JSON: expecting property name enclosed in double quotes"),
         ('{"a": 1,\n "a": 2}', "f.json:2:2: duplicate key 'a': first on line 1"),
-        ('{"a": [0, {"b": 1, "b": 1}]}', "f.json:1:20: a.1: duplicate key 'b': first on line 1"),
+        ('{"a": [0, {"b": 1, "b": 1}]}', "f.json:1:20: a[1]: duplicate key 'b': first on line 1"),
         ('{"\\u0061": 1, "a": 2}', "f.json:1:15: duplicate key 'a': first on line 1"),
         ('{"s": "NaN", "a": NaN}', "f.json:1:19: a: NaN is not a finite number"),
-        ('{"a": [-Infinity]}', "f.json:1:8: a.0: -Infinity is not a finite number"),
+        ('{"a": [-Infinity]}', "f.json:1:8: a[0]: -Infinity is not a finite number"),
         ('{"a": 1e999}', "f.json:1:7: a: 1e999 is out of range"),
         ('{"a": %s}' % ("7" * 5000), f"f.json:1:7: a: {'7' * 37}... is out of range"),
+        ('{"a": ["\\ud800x"]}', "f.json:1:8: a[0]: half a surrogate pair is not a character"),
+        ('{"\\udc00": 1}', "f.json:1:2: half a surrogate pair is not a character"),
         ("[" * 65 + "]" * 65, "f.json: nested deeper than 64 levels"),
         ("[" * 200_000, "f.json: nested deeper than 64 levels"),
         ('{"a":' * 200_000, "f.json: nested deeper than 64 levels"),
@@ -55,6 +57,10 @@ def test_whole_numbers_with_an_exponent_are_exact() -> None:
 )
 def test_refuses(text: str, message: str) -> None:
     assert fault_of(text).startswith(message)
+
+
+def test_a_whole_surrogate_pair_is_a_character() -> None:
+    assert read_json('["\\ud83d\\ude00"]', "f.json") == ["\N{GRINNING FACE}"]
 
 
 def walk(data: object, tree: PlaceTree, text: str) -> None:
