@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from optimizer.solve.placement.repartition import WHOLE_TABLE_SLOTS, best_halving
 from optimizer.solve.placement.drift import drift
+from optimizer.solve.placement.repartition import WHOLE_TABLE_SLOTS, best_halving
 from optimizer.solve.placement.replicas import Floats, Ints
 
 _SINK = 0.97
@@ -75,16 +75,17 @@ def descend(search: Search, floor: Floats, goal: Floats, *, rounds: int, seed: i
         priorities = rng.random((devices * slots * slots,))
         limit = floor[active] + _SINK * (search.best[active] - floor[active])
         hot = (search.load[active] > limit[:, None]).sum(axis=1)
-        roam = (hot <= _FEW_HOT) & (turn % 4 > 0)
+        cooling = mixing[active] & (hot <= _FEW_HOT)
+        roam = cooling & (turn % 4 > 0)
         if roam.any():
             drift(
                 search.held, search.values, search.load, active[roam], limit[roam],
                 size=sizes[turn % len(sizes)], shift=1 + int(draw[0] * 3), draw=priorities,
             )  # fmt: skip
-        scanned = (hot <= _FEW_HOT) & (turn % 4 == 0)
+        scanned = cooling & (turn % 4 == 0)
         if scanned.any():
             _scan(search, active[scanned], positions)
-        many = hot > _FEW_HOT
+        many = ~cooling
         mixed = many & mixing[active] & (turn % 3 > 0)
         if mixed.any():
             _share_out(search, *_all_pairs(active[mixed], limit[mixed], shuffle, draw), positions)
@@ -138,16 +139,16 @@ def _scan(search: Search, layers: Ints, positions: Ints) -> None:
     values = search.values.reshape(-1, slots).take(both, axis=0).reshape(-1, 2 * slots)
     experts = search.held.reshape(-1, slots).take(both, axis=0).reshape(-1, 2 * slots)
     order = best_halving(values, experts, values.sum(axis=1) / 2, positions)
-    values = np.take_along_axis(values, order, axis=1).reshape(-1, 2, slots)
-    outcome = values.sum(axis=2).max(axis=1).reshape(len(layers), -1)
+    shared = np.take_along_axis(values, order, axis=1).reshape(-1, 2, slots)
+    outcome = shared.sum(axis=2).max(axis=1).reshape(len(layers), -1)
     chosen = outcome.argmin(axis=1) + np.arange(len(layers)) * (devices - 1)
     chosen = chosen[outcome.min(axis=1) < load.max(axis=1)]
-    both, values = both[chosen], values[chosen]
-    search.values.reshape(-1, slots)[both] = values
+    both, shared = both[chosen], shared[chosen]
+    search.values.reshape(-1, slots)[both] = shared
     search.held.reshape(-1, slots)[both] = np.take_along_axis(experts[chosen], order[chosen], axis=1).reshape(
         -1, 2, slots
     )
-    search.load.reshape(-1)[both] = values.sum(axis=2)
+    search.load.reshape(-1)[both] = shared.sum(axis=2)
 
 
 def _share_out(
@@ -165,10 +166,10 @@ def _share_out(
     order = best_halving(values, experts, target, positions)
     changed = np.nonzero((order[:, 0] != 0) | (order[:, 1:] < order[:, :-1]).any(axis=1))[0]
     order, both, bound = order[changed], both[changed], bound[changed]
-    values = np.take_along_axis(values[changed], order, axis=1).reshape(-1, 2, slots)
-    load = values.sum(axis=2)
+    shared = np.take_along_axis(values[changed], order, axis=1).reshape(-1, 2, slots)
+    load = shared.sum(axis=2)
     kept = load.max(axis=1) <= np.maximum(loads.take(both).max(axis=1), bound)
     changed, both = changed[kept], both[kept]
-    all_values[both] = values[kept]
+    all_values[both] = shared[kept]
     all_held[both] = np.take_along_axis(experts[changed], order[kept], axis=1).reshape(-1, 2, slots)
     loads[both] = load[kept]
