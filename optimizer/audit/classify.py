@@ -1,0 +1,240 @@
+"""Which figure a number is, from its unit and the words around it. Only what is sure gets a name."""
+
+import re
+from fractions import Fraction
+from typing import Final
+
+from optimizer.audit import lexicon
+from optimizer.audit.context import label_role
+from optimizer.audit.statements import Context
+from optimizer.audit.tokens import Number
+
+_DEVICE: Final = re.compile(r"^(?:gpus?|devices?|accelerators?|chips?|npus?|tpus?|cards?|ranks?)$")
+_PER_DEVICE: Final = re.compile(r"(?:per|/|each|every|one|single)[\s-]*(?:gpu|device|accelerator|chip|npu|tpu|card|rank)s?\b|\bgpu'?s? each\b")
+_TOTAL: Final = re.compile(r"\b(?:total|overall|aggregate|cluster|system(?:-wide)?|across all|all \d+|combined|whole)\b")
+_EXPERT: Final = re.compile(r"\bexperts?\b")
+_RATIO: Final = re.compile(r"^\W*(?:less|lower|more|higher|fewer|reduction|increase|decrease|faster|slower|smaller|larger|better|worse|improvement|balanced)\b")
+_CAPACITY: Final = re.compile(r"\b(?:vram|capacity|hbm(?:\d\w*)?|available memory|memory limit|memory size|gpu memory|device memory|memory available)\b")
+
+_UTILIZATION: Final = (
+    ("hbm_bandwidth_utilization", re.compile(r"\bbandwidth\b")),
+    ("memory_utilization", re.compile(r"\b(?:memory|vram|hbm)\b")),
+    ("compute_utilization", re.compile(r"\b(?:compute|flops?|tensor core|gpu|mfu)\b")),
+)
+_BYTES: Final = (
+    ("kv_cache", re.compile(r"\bkv\b")),
+    ("activations", re.compile(r"\bactivations?\b")),
+    ("expert_weights", re.compile(r"\bexperts?\b(?!\s+per\b).{0,30}\b(?:memory|param\w*|weights?|storage|size)|\b(?:memory|param\w*|weights?)\b.{0,12}\b(?:of|for)\s+(?:the\s+)?experts?\b|\bfor experts?\b")),
+    ("attention_weights", re.compile(r"\battention\b.{0,20}\b(?:memory|param\w*|weights?)")),
+    ("weights", re.compile(r"\b(?:weights?|model size|parameter memory|model memory)\b")),
+)  # fmt: skip
+
+
+def classify(number: Number, context: Context) -> str | None:
+    """Name of the fact or claim, or None. ``_total`` and ``_per_device`` endings give the scope where it matters."""
+    unit = number.unit
+    if unit.dimensions == lexicon.BYTES:
+        return _bytes(number, context)
+    if unit.dimensions == lexicon.BANDWIDTH:
+        return _bandwidth(context)
+    if unit.dimensions == lexicon.PER_SECOND:
+        return _rate(number, context)
+    if unit.dimensions == lexicon.SECONDS:
+        return _time(context)
+    if unit.dimensions == lexicon.FLOPS:
+        return "peak_flops" if re.search(r"\bpeak|fp16|bf16|fp8|tensor|rated|compute\b", context.near) else None
+    if unit is lexicon.PERCENT:
+        return _percent(context)
+    if unit.dimensions == lexicon.NONE:
+        return _count(number, context)
+    return None
+
+
+def _words(number: Number, context: Context) -> str:
+    per = "".join(f" per {word}" for word in number.per)
+    return f"{context.label} {context.before} {' '.join(number.nouns)}{per} {context.after}"
+
+
+def _bytes(number: Number, context: Context) -> str | None:
+    words = _words(number, context)
+    if number.unit.name == "bytes" and number.digits <= 8:
+        return "bytes_per_parameter" if number.digits in {1, 2, 4, 8} and not number.per else None
+    if number.unit.name in {"bytes", "KB", "KiB", "bits"}:
+        return None
+    own = f"{' '.join(number.nouns)} {context.after}".partition("(")[0]
+    per_device = bool(_PER_DEVICE.search(words))
+    capacity = _CAPACITY.search(own[:24]) or (
+        _CAPACITY.search(f"{context.label} {context.before}"[-40:]) and not re.search(r"\bused|usage|utili[sz]|per[- ]gpu memory|total\b", words)
+    )
+    if capacity or re.match(r"^\W*(?:gpus?|devices?|accelerators?|cards?|h100|a100|h200|b200|mi300x?)\b", own):
+        return "device_memory"
+    if re.search(r"\b(?:disk|ram|host|cpu|cache line|message|bucket|page|block|file|transfer|traffic|communicat\w*|all-?reduce|all-?to-?all)\b", words):
+        return None
+    for name, pattern in _BYTES:
+        if pattern.search(words):
+            total = _TOTAL.search(f"{context.label} {context.before} {own}") and not per_device
+            return f"{name}_total" if total else name
+    if label_role(context.label) is not None and re.search(r"\bexperts?\b", f"{context.after} {context.topic}"):
+        if re.search(r"\bexpert param\w* memory|\bexpert (?:memory|weights)", context.topic):
+            return "expert_weights"
+    if not re.search(r"\b(?:memory|used|usage|footprint|vram|utili[sz]ation)\b", f"{words} {context.topic}"):
+        return None
+    if not per_device and _TOTAL.search(words) and not re.search(r"\bper\b", context.label):
+        return "memory_total"
+    return "memory"
+
+
+def _bandwidth(context: Context) -> str | None:
+    if re.search(r"\b(?:nvlink|network|infiniband|interconnect|link|ethernet|rdma|pcie|inter-node|intra-node)\b", context.near):
+        return "link_bandwidth"
+    return "memory_bandwidth" if re.search(r"\b(?:hbm|memory|vram|bandwidth|dram)\b", context.near) else None
+
+
+def _rate(number: Number, context: Context) -> str | None:
+    if not any(noun in {"token", "tokens", "tok", "toks"} for noun in number.nouns):
+        return None
+    words = _words(number, context)
+    if _PER_DEVICE.search(words) or any(_DEVICE.match(word) for word in number.per):
+        return "throughput_per_device"
+    if re.search(r"\b(?:user|request|sequence|stream|session)\b", words):
+        return None
+    return "throughput"
+
+
+def _time(context: Context) -> str | None:
+    for words in (f"{context.after[:24]}", f"{context.label} {context.before}", context.topic):
+        if re.search(r"\bttft\b|time[- ]to[- ]first[- ]token|first[- ]token latency", words):
+            return "ttft"
+        if re.search(r"\btpot\b|\bitl\b|inter-?token|time per output token", words):
+            return "tpot"
+        if re.search(r"\bstep time\b|time per step|iteration time", words):
+            return "step_time"
+    return None
+
+
+def _percent(context: Context) -> str | None:
+    if _RATIO.match(f"{' '.join(number.nouns)} {context.after}") or re.match(r"^\s*of\b", context.after):
+        return None
+    words = f"{context.label} {context.before} {context.after}"
+    if re.search(r"\bmfu\b|model flops? utili[sz]ation", words):
+        return "model_flops_utilization"
+    if re.search(r"headroom|available", f"{context.label} {context.before}"):
+        kind = "compute" if "compute" in words else "memory" if "memory" in words else None
+        return f"{kind}_headroom" if kind else None
+    if not re.search(r"\butili[sz]ation|\busage|\bused\b|\butili[sz]ed", words):
+        return None
+    for name, pattern in _UTILIZATION:
+        if pattern.search(words):
+            return name
+    return "memory_utilization" if re.search(r"\b[gmt]i?b\b|memory", f"{words} {context.topic}") else None
+
+
+def _count(number: Number, context: Context) -> str | None:
+    if number.digits.denominator != 1 and number.unit is lexicon.ONE and not _EXPERT.search(" ".join(number.nouns)):
+        return None
+    nouns = number.nouns
+    joined = " ".join(nouns)
+    for noun in nouns:
+        if noun.startswith("param") or noun in {"weights"}:
+            return _parameters(number, context)
+    if _EXPERT.search(joined):
+        return _experts(number, context, joined)
+    if nouns and _DEVICE.match(nouns[-1] if len(nouns) < 3 else nouns[0]) or any(_DEVICE.match(noun) for noun in nouns[:2]):
+        return _devices(number, context)
+    if nouns and nouns[0] in {"layers", "layer"} or joined.endswith("layers"):
+        kind = re.search(r"\b(moe|dense|per stage|each)\b", f"{joined} {context.after}")
+        return None if number.per or (kind and kind[1] in {"dense", "per stage"}) else "layers" if number.digits >= 1 else None
+    if nouns and nouns[0] in {"sequences", "sequence", "requests"} and number.digits > 1:
+        return "batch" if not number.per else None
+    if nouns and nouns[0] in {"heads"}:
+        return "attention_heads" if "kv" not in context.before[-12:] else None
+    if not nouns or number.unit is not lexicon.ONE or len(nouns) <= 3:
+        return _labelled(number, context)
+    return None
+
+
+def _parameters(number: Number, context: Context) -> str | None:
+    words = _words(number, context)
+    if re.search(r"\b(?:missing|gap|other|remaining|additional|unaccounted)\b", f"{context.label} {context.before[-30:]}"):
+        return None
+    if re.search(r"\bper expert\b|\beach expert\b|\bexpert (?:has|would need|needs)\b|\bone expert\b", words):
+        return "parameters_per_expert"
+    if re.search(r"\bactive|activated\b", words):
+        return "active_parameters"
+    if re.search(r"\bper (?:gpu|device|layer)\b", words):
+        return None
+    if re.search(r"\bexperts?\b", f"{context.label} {context.before}") and "total with" not in context.label:
+        return "expert_parameters"
+    if re.search(r"\b(?:attention|embedding|router|dense)\b", f"{context.before} {' '.join(number.nouns)}"):
+        return None
+    return "parameters"
+
+
+def _experts(number: Number, context: Context, joined: str) -> str | None:
+    words = _words(number, context)
+    if re.search(r"\bactive|activated|top-?k|routed to|selected\b|\bshared\b|redundant", words):
+        return None
+    per_device = any(_DEVICE.match(word) for word in number.per) or bool(
+        re.search(r"\b(?:each|every|per) (?:gpu|device|rank)\b", f"{context.before} {context.after} {context.label}")
+    )
+    per_layer = "layer" in number.per or bool(re.match(r"^\s*(?:in |for |of )?(?:per|each|every)\s+(?:moe\s+)?layer", context.after))
+    instances = "instance" in joined
+    if per_device and per_layer:
+        return "experts_per_gpu_per_layer"
+    if per_device:
+        return "expert_instances" if instances else "experts_per_gpu"
+    if per_layer:
+        return "experts_per_layer"
+    if instances or re.search(r"\btotal experts?\b|\bexperts? (?:in )?total\b", words):
+        return "experts_total"
+    return "experts" if number.digits > 1 and not number.per else None
+
+
+def _devices(number: Number, context: Context) -> str | None:
+    after = f"{' '.join(number.nouns)} {context.after}"
+    if number.per or re.search(r"\b(?:per|each|every)\s+(?:node|server|host|stage|group|replica)|(?:in|within) (?:a|one|each) (?:node|group)", after):
+        return "devices_per_node" if re.search(r"node|server|host", after) or set(number.per) & {"node", "server", "host"} else None
+    if number.digits < 1 or re.search(r"\b(?:examples?|simplified|only|using|instead|subset|group of|groups? of|expert)\b", context.before[-24:]):
+        return None
+    return "devices"
+
+
+_LABELS: Final = (
+    ("experts_per_gpu_per_layer", re.compile(r"experts? (?:per|/) ?(?:gpu|device|rank) (?:per|/) ?layer")),
+    ("expert_instances", re.compile(r"expert instances (?:per|/|on each) ?(?:gpu|device|rank)")),
+    ("experts_per_gpu", re.compile(r"experts? ?(?:per|/) ?(?:gpu|device|rank)")),
+    ("experts_per_layer", re.compile(r"experts? ?(?:per|/|in each) ?(?:moe )?layer|\bnum_(?:local_|routed_)?experts\b|\bn_routed_experts\b")),
+    ("experts_total", re.compile(r"total (?:number of )?experts?(?: instances)?(?: across all layers)?$|total expert instances")),
+    ("devices_per_node", re.compile(r"(?:gpus?|devices?) ?(?:per|/) ?(?:node|server|host)")),
+    ("devices", re.compile(r"^(?:total |number of |num[_ ]|total number of |world[_ ]size|total_)*(?:gpus?|devices?|accelerators?|gpu count|device count|world[_ ]size)(?: count)?$")),
+    ("layers", re.compile(r"^(?:number of |num[_ ]|total |moe |transformer |hidden[_ ]|num[_ ]hidden[_ ])*layers?$")),
+    ("expert_hidden_size", re.compile(r"(?:expert|moe)[_ ](?:hidden|intermediate|ffn|inner)[_ ]?(?:size|dim(?:ension)?)?$|moe_intermediate_size")),
+    ("hidden_size", re.compile(r"^(?:model )?(?:hidden|d_model|embedding)[_ ]?(?:size|dim(?:ension)?)?$|^d_model$")),
+    ("attention_heads", re.compile(r"^(?:number of |num[_ ])?(?:attention[_ ])?heads$")),
+    ("head_size", re.compile(r"^(?:attention )?head[_ ](?:size|dim(?:ension)?)$")),
+    ("vocabulary", re.compile(r"^vocab(?:ulary)?(?:[_ ]size)?$")),
+    ("expert_matrices", re.compile(r"^(?:matrices|projections) per expert$")),
+    ("batch", re.compile(r"^(?:global |max |decode )?batch(?:[_ ]size)?$|^concurrent (?:sequences|requests)$")),
+    ("input_tokens", re.compile(r"^(?:prompt|input|sequence|context)[_ ](?:length|tokens|len)$")),
+    ("parameters_per_expert", re.compile(r"param\w* per expert")),
+    ("active_parameters", re.compile(r"active param\w*")),
+    ("expert_parameters", re.compile(r"^(?:total )?expert param\w*(?: count)?$")),
+    ("parameters", re.compile(r"^(?:total |model )*param\w*(?: count)?$|^model size$")),
+)  # fmt: skip
+
+
+def _labelled(number: Number, context: Context) -> str | None:
+    """A bare number named by its label: ``Total GPUs: 128``."""
+    if context.before and not re.fullmatch(r"\W*(?:is|of|only|exactly|a total of|total)?\W*", context.before):
+        return None
+    label = re.sub(r"\s*\([^)]*\)|[*`\"']", "", context.label).strip()
+    stripped = re.sub(r"\s+(?:claimed|calculated|actual|value|documented|stated|corrected|computed|expected|reported|current|correct)$", "", label)
+    for name, pattern in _LABELS:
+        if pattern.search(stripped):
+            large = name.startswith(("param", "active", "expert_param"))
+            if large and number.value < Fraction(1000):
+                return None
+            if not large and number.unit is not lexicon.ONE and name not in {"input_tokens"}:
+                return None
+            return name
+    return None

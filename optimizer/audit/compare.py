@@ -1,0 +1,252 @@
+"""Does a written figure follow from written arithmetic? Every reading is tried before anything is accused."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import combinations
+from typing import Final
+
+from optimizer.audit import lexicon
+from optimizer.audit.evaluate import EvaluationError, Value, evaluate
+from optimizer.audit.expression import Node
+from optimizer.audit.tokens import Number
+from optimizer.audit.verdict import Verdict, plain, shown
+
+_ABOUT: Final = Fraction(1, 20)
+_LOOSELY: Final = Fraction(1, 10)
+_MOST_FACTORS: Final = 12
+
+_CONFUSIONS: Final = (
+    (Fraction(2), "a factor 2 (2 bytes per parameter counted twice, or once too often)"),
+    (Fraction(1, 2), "a factor 2 left out (2 bytes per parameter: parameters taken for bytes)"),
+    (Fraction(8), "a factor 8 (bytes and bits)"),
+    (Fraction(1, 8), "a factor 8 left out (bytes and bits)"),
+    (Fraction(1000), "a factor 1000 (one unit prefix)"),
+    (Fraction(1, 1000), "a factor 1000 (one unit prefix)"),
+    (Fraction(10**6), "a factor 10^6 (two unit prefixes)"),
+    (Fraction(1, 10**6), "a factor 10^6 (two unit prefixes)"),
+    (Fraction(100), "a factor 100 (a ratio written as a percentage)"),
+    (Fraction(1, 100), "a factor 100 (a percentage read as a ratio)"),
+    (Fraction(10), "a factor 10 (a decimal place)"),
+    (Fraction(1, 10), "a factor 10 (a decimal place)"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """Verdict on one stated figure: ``evaluated`` and ``stated`` in base units, and why."""
+
+    verdict: Verdict
+    stated: Fraction
+    evaluated: Fraction | None
+    reading: str = ""
+    explanation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    value: Value
+    stated: Fraction
+    half: Fraction
+    name: str
+
+
+def tolerance(number: Number, scale: Fraction, *, approximate: bool) -> Fraction:
+    """Half a unit of the last digit written; about 5 % where the author wrote "about"."""
+    half = number.half_digit * scale
+    if not approximate:
+        return half
+    return max(_last_significant(number) * scale / 2, abs(number.digits * scale) * _ABOUT)
+
+
+def _last_significant(number: Number) -> Fraction:
+    """Unit of the last digit that is not a trailing zero of an integer."""
+    unit = number.half_digit * 2
+    if number.decimal or number.digits == 0:
+        return unit
+    while (number.digits / (unit * 10)).denominator == 1:
+        unit *= 10
+    return unit
+
+
+def judge(expression: Node, stated: Number, *, approximate: bool) -> Judgement:
+    """Judge ``expression = stated``, exactly where both are whole numbers, else to the digits written."""
+    try:
+        readings = list(_readings(expression, stated, approximate))
+    except EvaluationError as error:
+        return Judgement(Verdict.UNSUPPORTED, stated.value, None, explanation=str(error))
+    first = readings[0]
+    for reading in readings:
+        if _matches(reading, stated, approximate):
+            natural = not reading.name
+            verdict = Verdict.HOLDS if natural else Verdict.AMBIGUOUS
+            return Judgement(verdict, reading.stated, reading.value.point, reading.name, _note(reading, first, stated))
+    for reading in readings:
+        if (why := _nearly(reading, stated, approximate)) is not None:
+            verdict, name = why
+            return Judgement(verdict, reading.stated, reading.value.point, "; ".join(filter(None, (reading.name, name))))
+    value, target = first.value, first.stated
+    if not value.coherent or _mismatch(value, stated):
+        bare = evaluate(expression, bare=True)
+        if abs(bare.point - stated.digits) <= tolerance(stated, Fraction(1), approximate=approximate):
+            return Judgement(Verdict.HOLDS, target, target, "numbers alone")
+        return Judgement(Verdict.UNSUPPORTED, target, value.point, explanation="the units on the two sides differ")
+    if expression.doubtful():
+        return Judgement(Verdict.UNSUPPORTED, target, value.point, explanation="a sign may be no operator")
+    return Judgement(Verdict.FAILS, target, value.point, explanation=_explain(expression, stated, first, approximate))
+
+
+def _mismatch(value: Value, stated: Number) -> bool:
+    dimensions = stated.unit.dimensions
+    return value.dimensions != dimensions and lexicon.NONE not in {value.dimensions, dimensions}
+
+
+def _readings(expression: Node, stated: Number, approximate: bool) -> Iterator[_Reading]:
+    value = evaluate(expression)
+    unit = stated.unit
+
+    def reading(of: Value, scale: Fraction, name: str = "") -> _Reading:
+        return _Reading(of, stated.digits * scale, tolerance(stated, scale, approximate=approximate), name)
+
+    yield reading(value, unit.scale)
+    numbers = list(expression.numbers())
+    if unit is lexicon.ONE:
+        percent = all(number.unit is lexicon.PERCENT for number in numbers)
+        for scale in dict.fromkeys(number.unit.scale for number in numbers):
+            if scale != 1 and (scale != Fraction(1, 100) or percent):
+                yield reading(value, scale)
+        if value.dimensions == lexicon.NONE and any(number.digits == 100 for number in numbers):
+            yield reading(value, Fraction(1))
+    elif value.dimensions == lexicon.NONE and value.scale == 1:
+        hundred = any(number.digits == 100 for number in numbers) or not _divides(expression)
+        if unit is not lexicon.PERCENT or hundred:
+            yield reading(_times(value, unit.scale), unit.scale)
+    if any(number.unit.other is not None for number in (*numbers, stated)):
+        yield from _binary_readings(expression, stated, value, reading)
+
+
+def _binary_readings(expression: Node, stated: Number, value: Value, reading) -> Iterator[_Reading]:  # type: ignore[no-untyped-def]
+    unit = stated.unit
+    binary = evaluate(expression, binary=True)
+    if unit.other is not None:
+        yield reading(value, unit.other, f"{unit.name} of the result read as {unit.other_name}")
+        yield reading(binary, unit.other, f"{unit.name} read as {unit.other_name} throughout")
+    if binary.point != value.point:
+        names = sorted({f"{n.unit.name} as {n.unit.other_name}" for n in expression.numbers() if n.unit.other is not None})
+        yield reading(binary, unit.scale, f"{', '.join(names)} in the arithmetic")
+
+
+def _times(value: Value, scale: Fraction) -> Value:
+    return Value(value.point * scale, value.low * scale, value.high * scale, exact=value.exact,
+                 percent_only=value.percent_only)  # fmt: skip
+
+
+def _divides(node: Node) -> bool:
+    stack = [node]
+    while stack:
+        node = stack.pop()
+        if node.operator == "/":
+            return True
+        stack.extend(node.arguments)
+    return False
+
+
+def _strict(reading: _Reading, stated: Number, approximate: bool) -> bool:
+    """Whole numbers on both sides: equality, not nearness."""
+    return not (approximate or stated.decimal or stated.unit.scaled or not reading.value.exact)
+
+
+def _matches(reading: _Reading, stated: Number, approximate: bool) -> bool:
+    difference = abs(reading.value.point - reading.stated)
+    if _strict(reading, stated, approximate):
+        return difference == 0
+    if difference <= reading.half:
+        return True
+    inside = reading.value.low - reading.half <= reading.stated <= reading.value.high + reading.half
+    return inside and reading.value.percent_only and reading.value.low != reading.value.high
+
+
+def _nearly(reading: _Reading, stated: Number, approximate: bool) -> tuple[Verdict, str] | None:
+    value, target = reading.value, reading.stated
+    if value.low - reading.half <= target <= value.high + reading.half and value.low != value.high:
+        return Verdict.AMBIGUOUS, "true if the rounded numbers in it carry more digits than written"
+    if approximate and abs(value.point - target) <= _LOOSELY * abs(target):
+        return Verdict.AMBIGUOUS, "about right: within 10 %"
+    step = 2 * reading.half if reading.half else Fraction(1)
+    steps = value.point / step
+    if steps.denominator != 1:
+        if math.floor(steps) * step == target and value.point > 0:
+            return Verdict.AMBIGUOUS, "cut off rather than rounded"
+        if math.ceil(steps) * step == target and not stated.decimal and not stated.unit.scaled:
+            return Verdict.AMBIGUOUS, "rounded up"
+        if _strict(reading, stated, approximate) and round(value.point) == target:
+            return Verdict.AMBIGUOUS, "rounded to a whole number"
+        coarse = _last_significant(stated) * reading.stated / stated.digits if stated.digits else Fraction(0)
+        if not stated.decimal and abs(value.point - target) <= coarse / 2:
+            return Verdict.AMBIGUOUS, "rounded to the digits that are not zero"
+    return None
+
+
+def _note(reading: _Reading, first: _Reading, stated: Number) -> str:
+    if not reading.name:
+        return ""
+    return f"as written: {shown(first.value.point, stated.unit)}"
+
+
+def factors(node: Node) -> list[Number] | None:
+    """Numbers of a pure product, in order; None if anything but multiplication is in it."""
+    found: list[Number] = []
+    stack = [node]
+    while stack:
+        node = stack.pop()
+        if node.number is not None:
+            found.append(node.number)
+        elif node.operator in {"*", "group"}:
+            stack.extend(reversed(node.arguments))
+        else:
+            return None
+    return found
+
+
+def subsets(values: list[Fraction], target: Fraction) -> list[tuple[int, ...]]:
+    """Indices of the proper subsets of ``values`` whose product is ``target``; the largest subsets only."""
+    if len(values) > _MOST_FACTORS:
+        return []
+    for size in range(len(values) - 1, 0, -1):
+        found = [
+            chosen
+            for chosen in combinations(range(len(values)), size)
+            if math.prod((values[index] for index in chosen), start=Fraction(1)) == target
+        ]
+        if found:
+            return found
+    return []
+
+
+def _explain(expression: Node, stated: Number, first: _Reading, approximate: bool) -> str:
+    notes = []
+    numbers = factors(expression)
+    if numbers is not None and len(numbers) > 1 and not stated.decimal:
+        chosen = subsets([number.digits for number in numbers], stated.digits)
+        notes += list(dict.fromkeys(_without(numbers, indices, stated) for indices in chosen))
+    value, target = first.value.point, first.stated
+    if not notes and value != 0:
+        for factor, name in _CONFUSIONS:
+            difference = abs(value * factor - target)
+            exact = _strict(first, stated, approximate)
+            if difference == 0 or (not exact and difference <= first.half and first.half < abs(target) / 20):
+                notes.append(f"the stated figure is reproduced by {name}")
+                break
+    return "; ".join(notes)
+
+
+def _without(numbers: list[Number], indices: tuple[int, ...], stated: Number) -> str:
+    kept = " × ".join(_named(numbers[index]) for index in indices)
+    dropped = ", ".join(_named(number) for index, number in enumerate(numbers) if index not in indices)
+    return f"{plain(stated.digits)} = {kept}: the factor {dropped} is left out"
+
+
+def _named(number: Number) -> str:
+    nouns = " ".join((*number.nouns, *(f"per {word}" for word in number.per)))
+    return plain(number.digits) + (f" {nouns}" if nouns else "")

@@ -1,0 +1,119 @@
+"""Parallel degrees in their usual spellings."""
+
+import re
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Final
+
+from optimizer.audit import lexicon
+from optimizer.audit.document import Kind, Segment
+from optimizer.audit.statements import Role, Statement
+
+AXES: Final = ("tp", "cp", "dp", "pp", "etp", "ep", "edp", "sp")
+_LONG: Final = {
+    "tensor": "tp", "pipeline": "pp", "data": "dp", "expert": "ep", "experts": "ep", "context": "cp", "sequence": "sp",
+    "moe_tp": "etp", "moe_ep": "ep", "moe-tp": "etp", "moe-ep": "ep",
+}  # fmt: skip
+_NUMBER: Final = r"(\d{1,5})(?![\d.,]*\d|\s?%|\s?[GMTK]i?B|\s*[x×]\s*\d)(?!\s?[x×]\b)"
+_SET: Final = r"\s*(?:\((?:[TPDECS]P|ETP|EDP)\))?[\"'`*]*\s*(?:=>|==|=|:|\bof\b|\bis\b|\bto\b|\bset to\b|\||,)?[\"'`*]*\s*"
+_SHORT_DEGREE: Final = re.compile(
+    r"(?<![A-Za-z0-9])(ETP|EDP|TP|PP|DP|EP|CP)(?:[-_ ]?(?:size|degree|ranks?|world[-_ ]size|ways?))?(?:"
+    r"[\"'`*]*\s*(?:=>|==|=|:|\bof\b|\bis\b)\s*[\"'`*]*\s*|[-_ ]?|\s*\(\s*)" + _NUMBER + r"(?!\s*(?:groups?|GPU))",
+    re.I,
+)
+_LONG_DEGREE: Final = re.compile(
+    r"(?<![A-Za-z0-9])(tensor|pipeline|data|experts?|context|moe[-_](?:tp|ep))[-_ ]?(?:model[-_ ])?(?:parallel(?:ism|ization)?)?"
+    r"(?:[-_ ]?(?:size|degree|world[-_ ]size|ranks?))?" + _SET + _NUMBER,
+    re.I,
+)
+_WAY: Final = re.compile(
+    r"(?<![\d.,])(\d{1,5})[- ]?way\s+(ETP|EDP|TP|PP|DP|EP|CP|tensor|pipeline|data|expert|context)\b", re.I
+)
+_STAGES: Final = re.compile(r"(?<![\d.,])(\d{1,4})(?:[- ](?:stage\s+pipeline|pipeline\s+stages?|PP\s+stages?))\b", re.I)
+_GROUPS: Final = re.compile(r"\bEP\s+groups?\s*[:=]\s*(\d{1,5})|(?<![\d.,])(\d{1,5})\s+EP\s+groups?\b", re.I)
+_SHAPE: Final = re.compile(
+    r"(?<![\d.,×x*])(\d{1,5}(?:\s*[×x*]\s*\d{1,5}){1,4})\s+(?:parallel\w*\s+)?(?:configuration|config|layout|mesh|grid|topology|split)\b"
+)
+_SYMBOL: Final = (
+    r"(?:(tensor|pipeline|data|expert|context)[-_ ]parallel(?:ism)?(?:[-_ ](?:size|degree))?|(TP|PP|DP|EP|CP|ETP|EDP))"
+    r"(?:[-_ ]?(?:size|degree))?"
+)
+_PRODUCT: Final = re.compile(_SYMBOL + r"(?:\s*[×x*·]\s*" + _SYMBOL.replace("(tensor", "(?:tensor").replace("|(TP", "|(?:TP") + r"){1,6}", re.I)
+_ONE: Final = re.compile(_SYMBOL, re.I)
+
+
+def _axis(word: str) -> str:
+    lowered = word.lower()
+    return lowered if lowered in AXES else _LONG[lowered]
+
+
+def find_degrees(segments: tuple[Segment, ...], roles: list[Role]) -> Iterator[Statement]:
+    """Every degree written anywhere, in document order; a table cell is read with its labels."""
+    for index, segment in enumerate(segments):
+        if not any(character.isdigit() for character in segment.text):
+            continue
+        found: dict[tuple[str, int], Statement] = {}
+        for pattern, axis_group, value_group in ((_SHORT_DEGREE, 1, 2), (_LONG_DEGREE, 1, 2), (_WAY, 2, 1)):
+            for match in pattern.finditer(segment.text):
+                if pattern is _LONG_DEGREE and "parallel" not in match[0].lower() and "moe" not in match[0].lower():
+                    continue
+                name = _axis(match[axis_group])
+                made = _statement(name, match, value_group, segment, index, roles[index])
+                found.setdefault((name, match.start(value_group)), made)
+        for match in _STAGES.finditer(segment.text):
+            found.setdefault(("pp", match.start(1)), _statement("pp", match, 1, segment, index, roles[index]))
+        for match in _GROUPS.finditer(segment.text):
+            group = 1 if match[1] else 2
+            found[("ep", match.start(group))] = _statement("ep_groups", match, group, segment, index, roles[index])
+        if segment.kind is Kind.CELL and (made_cell := _cell(segment, index, roles[index])) is not None:
+            found.setdefault((made_cell.name, 0), made_cell)
+        yield from found.values()
+
+
+def _statement(
+    name: str, match: re.Match[str], group: int, segment: Segment, index: int, role: Role
+) -> Statement:
+    return Statement(
+        name, Fraction(int(match[group])), segment.place(match.start()), " ".join(match[0].split()), role, index,
+        lexicon.ONE, section=segment.section,
+    )  # fmt: skip
+
+
+def _cell(segment: Segment, index: int, role: Role) -> Statement | None:
+    value = segment.text.strip()
+    if not value.isascii() or not value.isdigit() or len(value) > 5:
+        return None
+    for label in (segment.row_label, segment.column_label):
+        whole = re.fullmatch(
+            r"\W*(?:(tensor|pipeline|data|expert|context)\s*[-_ ]?parallel(?:ism)?|(TP|PP|DP|EP|CP|ETP|EDP))"
+            r"(?:[-_ ]?(?:size|degree))?\s*(?:\(\s*\w+\s*\))?\W*",
+            label,
+            re.I,
+        )
+        if whole is not None:
+            name = _axis(whole[1] or whole[2])
+            place = segment.place(len(segment.text) - len(segment.text.lstrip()))
+            return Statement(name, Fraction(int(value)), place, f"{label} {value}", role, index, lexicon.ONE,
+                             section=segment.section)  # fmt: skip
+    return None
+
+
+def find_shapes(segments: tuple[Segment, ...]) -> Iterator[tuple[int, int, tuple[int, ...], str]]:
+    """``4×4×2 configuration``: segment, offset, numbers, quote. Its axes are not named."""
+    for index, segment in enumerate(segments):
+        if "×" in segment.text or "x" in segment.text or "*" in segment.text:
+            for match in _SHAPE.finditer(segment.text):
+                numbers = tuple(int(part) for part in re.findall(r"\d+", match[1]))
+                yield index, match.start(), numbers, " ".join(match[0].split())
+
+
+def symbolic_products(segments: tuple[Segment, ...]) -> Iterator[tuple[int, int, tuple[str, ...], str]]:
+    """``total = tensor_parallel_size * pipeline_parallel_size``: segment, offset, axes in order, quote."""
+    for index, segment in enumerate(segments):
+        lowered = segment.text.lower()
+        if "parallel" not in lowered and "p" not in lowered:
+            continue
+        for match in _PRODUCT.finditer(segment.text):
+            axes = tuple(_axis(one[1] or one[2]) for one in _ONE.finditer(match[0]))
+            if len(set(axes)) == len(axes) and len(axes) > 1:
+                yield index, match.start(), axes, " ".join(match[0].split())

@@ -1,0 +1,390 @@
+"""Every written chain of arithmetic with a stated result, judged."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Final
+
+from optimizer.audit import lexicon
+from optimizer.audit.compare import Judgement, judge
+from optimizer.audit.document import Kind, Place, Segment
+from optimizer.audit.evaluate import EvaluationError, evaluate
+from optimizer.audit.expression import Node, Parser
+from optimizer.audit.lexicon import Unit
+from optimizer.audit.tokens import Mark, Number, Token, tokenize
+from optimizer.audit.verdict import Verdict, number, plain, shown
+
+_CHANGES: Final = {"from", "change", "changed", "update", "updated", "upgrade", "move", "replace", "scale", "instead", "increase", "reduce"}
+_FILLERS: Final = {"total", "a", "an", "of", "exactly", "only", "just", "~", "sum", "the", "approximately"}
+_RESULTS: Final = ("result", "value", "total", "answer", "computed", "calculated", "stated", "claimed", "claim", "=", "product", "equals")
+_TOTALS: Final = {"total", "totals", "sum", "product", "overall", "altogether"}
+_LEFT_WORDS: Final = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Equation:
+    """One judged equation; ``stated`` and ``evaluated`` count in ``unit``. ``start`` and ``end`` are segment offsets."""
+
+    place: Place
+    text: str
+    stated: Fraction
+    evaluated: Fraction | None
+    unit: Unit
+    verdict: Verdict
+    arithmetic: str
+    reading: str
+    explanation: str
+    segment: int
+    start: int
+    end: int
+    stated_start: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Entry of ``equations`` in ``shardproof/audit/1``."""
+        return {
+            "line": self.place.line,
+            "column": self.place.column,
+            "text": self.text,
+            "stated": number(self.stated),
+            "evaluated": None if self.evaluated is None else number(self.evaluated),
+            "unit": self.unit.name,
+            "verdict": str(self.verdict),
+            "ratio": None if not self.evaluated else number(self.stated / self.evaluated),
+            "arithmetic": self.arithmetic,
+            "reading": self.reading,
+            "explanation": self.explanation,
+        }
+
+
+@dataclass(slots=True)
+class _Side:
+    node: Node | None
+    first: int
+    last: int
+    relation: str
+
+
+class _Finder:
+    """Scans one segment's tokens."""
+
+    def __init__(self, segment: Segment, index: int, tokens: list[Token]) -> None:
+        self.segment = segment
+        self.index = index
+        self.tokens = tokens
+        self.parser = Parser(segment.text, tokens, segment.kind is Kind.CODE)
+
+    def find(self, first: int, last: int) -> Iterator[Equation]:
+        at = first
+        while at < last:
+            token = self.tokens[at]
+            if not isinstance(token, Number) and token.mark not in {Mark.OPEN, Mark.WORD, Mark.OPERATOR}:
+                at += 1
+                continue
+            if token.mark is Mark.WORD and token.sign not in _CALLS:
+                at += 1
+                continue
+            self.parser.comments.clear()
+            parsed = self.parser.parse(at)
+            if parsed is None:
+                at += 1
+                continue
+            node, following = parsed
+            partial = self.parser.partial or self._partial_left(at)
+            sides = [_Side(None if partial else node, at, node.last, "")]
+            following = self._chain(sides, following, last)
+            yield from self._implied(sides[-1], following)
+            comments = list(self.parser.comments)
+            yield from self._judged(sides)
+            for start, end in comments:
+                yield from self.find(start + 1, end - 1)
+            at = max(following, at + 1)
+
+    def _partial_left(self, at: int) -> bool:
+        """The number is the right operand of something that is no number."""
+        if at == 0:
+            return False
+        previous = self.tokens[at - 1]
+        if previous.mark is not Mark.OPERATOR or previous.sign == "of":
+            return False
+        if previous.sign in {"-", "+"}:
+            before = self.tokens[at - 2] if at > 1 else None
+            return before is not None and before.mark in {Mark.CLOSE, Mark.NUMBER}
+        return at > 1
+
+    def _dash_left(self, at: int) -> bool:
+        return at > 1 and self.tokens[at - 1].mark is Mark.OPERATOR
+
+    def _chain(self, sides: list[_Side], at: int, last: int) -> int:
+        while at < last and self.tokens[at].mark is Mark.RELATION:
+            relation = self.tokens[at].sign
+            start = at + 1
+            if relation == "is" and sides[-1].node is not None and sides[-1].node.plain:
+                break
+            skipped = start
+            while (
+                skipped < last
+                and skipped - start < 3
+                and self.tokens[skipped].sign in _FILLERS
+                and self.tokens[skipped].mark in {Mark.WORD, Mark.OPERATOR}
+            ):
+                skipped += 1
+            self.parser.partial = False
+            parsed = self.parser.parse(skipped) if skipped < last else None
+            if parsed is None:
+                following = self._symbolic(start, last)
+                if following is None:
+                    return at
+                sides.append(_Side(None, start, following - 1, relation))
+                at = following
+                continue
+            node, following = parsed
+            partial = self.parser.partial
+            sides.append(_Side(None if partial else node, skipped, node.last, relation))
+            if partial:
+                further = self._symbolic(following, last)
+                if further is None:
+                    return following
+                following = further
+            at = following
+        return at
+
+    def _symbolic(self, at: int, last: int) -> int | None:
+        """Skip a side written in words or symbols, up to the next relation in the same clause."""
+        for index in range(at, min(at + 24, last)):
+            token = self.tokens[index]
+            if token.mark is Mark.RELATION:
+                return index
+            if token.mark is Mark.BREAK and token.sign not in {".", "_", "'"}:
+                return None
+        return None
+
+    def _judged(self, sides: list[_Side]) -> Iterator[Equation]:
+        known = [side for side in sides if side.node is not None]
+        approximate = False
+        reported = False
+        for left, right in zip(sides, sides[1:], strict=False):
+            approximate = right.relation == "~"
+            if right.node is None:
+                continue
+            source = left if left.node is not None else self._earlier(known, right)
+            if source is None or source.node is None:
+                continue
+            made = self._pair(source, right, approximate)
+            if made is not None:
+                reported = True
+                yield made
+        if not reported and len(known) == 2 and known[0].node is not None and known[1].node is not None:
+            made = self._both(known[0], known[1])
+            if made is not None:
+                yield made
+
+    def _earlier(self, known: list[_Side], side: _Side) -> _Side | None:
+        earlier = [other for other in known if other.first < side.first]
+        return earlier[-1] if earlier else None
+
+    def _pair(self, left: _Side, right: _Side, approximate: bool) -> Equation | None:
+        assert left.node is not None and right.node is not None  # noqa: S101  (narrowed by the caller)
+        a, b = left.node, right.node
+        if a.plain and b.plain:
+            return self._conversion(left, right, approximate)
+        if not a.plain and b.number is not None:
+            return self._result(left, right, b.number, approximate)
+        if a.number is not None and not b.plain:
+            return self._reversed(left, right, a.number, approximate)
+        return self._both(left, right, only_wrong=True)
+
+    def _conversion(self, left: _Side, right: _Side, approximate: bool) -> Equation | None:
+        """``0.62 GB = 620 MB``: two numbers of one physical dimension."""
+        assert left.node is not None and right.node is not None and right.node.number is not None  # noqa: S101
+        source, target = left.node.number, right.node.number
+        if source is None or right.relation not in {"=", "~"}:
+            return None
+        same = source.unit.dimensions == target.unit.dimensions != lexicon.NONE and source.unit != target.unit
+        if not same or source.per != target.per or self._dash_left(left.first):
+            return None
+        result = judge(left.node, target, approximate=approximate or target.approximate)
+        return self._equation(left, right, target, result, left.node)
+
+    def _result(self, left: _Side, right: _Side, stated: Number, approximate: bool) -> Equation | None:
+        assert left.node is not None  # noqa: S101
+        result = judge(left.node, stated, approximate=approximate or stated.approximate)
+        if right.relation == "!":
+            flipped = {Verdict.HOLDS: Verdict.FAILS, Verdict.FAILS: Verdict.HOLDS}
+            result = Judgement(flipped.get(result.verdict, result.verdict), result.stated, result.evaluated)
+        elif result.verdict is Verdict.FAILS:
+            if right.relation == ">" and self._is_change(left):
+                return None
+            if stated.bound or self._dash_left(left.first):
+                result = Judgement(Verdict.UNSUPPORTED, result.stated, result.evaluated, explanation="only a bound or a part is stated")
+        return self._equation(left, right, stated, result, left.node)
+
+    def _is_change(self, left: _Side) -> bool:
+        words = {token.sign for token in self.tokens[max(0, left.first - 4) : left.first]}
+        return bool(words & _CHANGES)
+
+    def _reversed(self, left: _Side, right: _Side, stated: Number, approximate: bool) -> Equation | None:
+        """``256 = 16 × 16``; a definition such as ``1 layer = 4 × 512`` is no equation."""
+        assert right.node is not None  # noqa: S101
+        if right.relation not in {"=", "~", "!"}:
+            return None
+        result = judge(right.node, stated, approximate=approximate or stated.approximate)
+        if right.relation == "!":
+            return None
+        if result.verdict is not Verdict.HOLDS:
+            if self._run_on(right.node, stated):
+                return None
+            previous = self.tokens[left.first - 1] if left.first else None
+            labelled = previous is not None and previous.mark in {Mark.WORD, Mark.OPERATOR, Mark.NUMBER}
+            nouns = {noun.rstrip("s") for item in right.node.numbers() for noun in (*item.nouns, *item.per)}
+            foreign = bool(stated.nouns) and not {noun.rstrip("s") for noun in stated.nouns} & nouns
+            if labelled or foreign or stated.digits == 1:
+                return None
+        return self._equation(left, right, stated, result, right.node)
+
+    def _run_on(self, node: Node, stated: Number) -> bool:
+        """``64 × 16 = 1024 ÷ 128 = 8``: the result is carried on."""
+        first = next(node.numbers())
+        return first.digits == stated.digits or any(
+            item.digits == stated.digits and item.unit == stated.unit for item in node.numbers()
+        )
+
+    def _both(self, left: _Side, right: _Side, *, only_wrong: bool = False) -> Equation | None:
+        """Arithmetic on both sides."""
+        assert left.node is not None and right.node is not None  # noqa: S101
+        if left.node.plain or right.node.plain or right.relation not in {"=", "~"}:
+            return None
+        try:
+            a, b = evaluate(left.node), evaluate(right.node)
+        except EvaluationError:
+            return None
+        overlap = a.low <= b.high and b.low <= a.high
+        close = right.relation == "~" and abs(a.point - b.point) * 20 <= abs(b.point)
+        doubt = left.node.doubtful() or right.node.doubtful() or self._dash_left(left.first)
+        carried = next(right.node.numbers()).value == a.point
+        same = a.dimensions == b.dimensions and a.coherent and b.coherent
+        if overlap or close:
+            verdict = Verdict.HOLDS
+        elif doubt or carried or not same or right.relation == "~":
+            verdict = Verdict.UNSUPPORTED
+        else:
+            verdict = Verdict.FAILS
+        if only_wrong and verdict is not Verdict.FAILS:
+            return None
+        last = next(right.node.numbers())
+        judgement = Judgement(verdict, b.point, a.point)
+        return self._equation(left, right, last, judgement, left.node, unit=lexicon.ONE)
+
+    def _implied(self, side: _Side, at: int) -> Iterator[Equation]:
+        """``0.62GB (8 experts × 3 × 512 × 1024 × 2 bytes)``: a figure, and its arithmetic in parentheses."""
+        stated = side.node.number if side.node is not None else None
+        if stated is None or at >= len(self.tokens) or self.tokens[at].mark is not Mark.OPEN or self.tokens[at].sign != "(":
+            return
+        comments = list(self.parser.comments)
+        parsed = self.parser.parse(at + 1)
+        self.parser.comments[:] = comments
+        if parsed is None or self.parser.partial or parsed[1] >= len(self.tokens) or parsed[0].plain:
+            return
+        node, closing = parsed
+        if self.tokens[closing].mark is not Mark.CLOSE:
+            return
+        inner = _Side(node, at + 1, closing, "(")
+        result = judge(node, stated, approximate=stated.approximate)
+        if result.verdict is not Verdict.HOLDS and not self._natural(side, stated, node):
+            return
+        yield self._equation(side, inner, stated, result, node)
+
+    def _natural(self, side: _Side, stated: Number, node: Node) -> bool:
+        """Whether the parenthesis must be meant as the figure's own arithmetic."""
+        if any(item.digits == stated.digits and item.unit == stated.unit for item in node.numbers()):
+            return False
+        try:
+            value = evaluate(node)
+        except EvaluationError:
+            return False
+        if stated.unit.dimensions != lexicon.NONE or value.dimensions != lexicon.NONE:
+            return stated.unit.dimensions == value.dimensions
+        if stated.per:
+            return False
+        labels = [token.sign for token in self.tokens[max(0, side.first - _LEFT_WORDS) : side.first] if token.mark is Mark.WORD]
+        words = {noun.rstrip("s") for noun in stated.nouns} or {word.rstrip("s") for word in labels}
+        words |= {word for part in (self.segment.row_label, self.segment.column_label) for word in part.lower().split()}
+        nouns = {noun.rstrip("s") for item in node.numbers() for noun in item.nouns}
+        return bool(words & nouns) or (bool(_TOTALS & set(labels)) and not nouns)
+
+    def _equation(
+        self, left: _Side, right: _Side, stated: Number, result: Judgement, node: Node, unit: Unit | None = None
+    ) -> Equation:
+        begin, end = self._bounds(left)[0], self._bounds(right)[1]
+        unit = stated.unit if unit is None else unit
+        scale = unit.scale
+        text = " ".join(self.segment.text[begin:end].split())
+        arithmetic = ""
+        if result.evaluated is not None:
+            low, high = self._bounds(left if left.node is node else right)
+            written = " ".join(self.segment.text[low:high].split()).strip("()" if right.relation == "(" else "")
+            arithmetic = f"{written} = {shown(result.evaluated, unit)}"
+        return Equation(
+            self.segment.place(begin), text, result.stated / scale,
+            None if result.evaluated is None else result.evaluated / scale,
+            unit, result.verdict, arithmetic, result.reading, result.explanation, self.index, begin, end, stated.start,
+        )  # fmt: skip
+
+    def _bounds(self, side: _Side) -> tuple[int, int]:
+        last = self.tokens[side.last]
+        return self.tokens[side.first].start, last.end
+
+
+_CALLS: Final = {"ceil", "floor", "round", "min", "max", "sum", "math.ceil", "math.floor"}
+
+
+def find_equations(segments: tuple[Segment, ...], tokens: list[list[Token]]) -> list[Equation]:
+    """Equations of all segments, in document order."""
+    found: list[Equation] = []
+    for index, segment in enumerate(segments):
+        if len(tokens[index]) > 1:
+            found += _Finder(segment, index, tokens[index]).find(0, len(tokens[index]))
+    found += _row_equations(segments, tokens)
+    return sorted(found, key=lambda equation: (equation.place.line, equation.place.column))
+
+
+def _row_equations(segments: tuple[Segment, ...], tokens: list[list[Token]]) -> Iterator[Equation]:
+    """Table rows with arithmetic in one cell and its result in a column that says so."""
+    rows: dict[int, list[int]] = {}
+    for index, segment in enumerate(segments):
+        if segment.row >= 0 and segment.column_label and tokens[index]:
+            rows.setdefault(segment.row, []).append(index)
+    for indices in rows.values():
+        nodes = {index: _whole(segments[index], tokens[index]) for index in indices}
+        formulas = [index for index in indices if (node := nodes[index]) is not None and not node.plain]
+        if len(formulas) != 1:
+            continue
+        node = nodes[formulas[0]]
+        for index in indices:
+            other = nodes[index]
+            stated = other.number if other is not None else None
+            label = segments[index].column_label.lower()
+            if node is None or stated is None or not any(word in label for word in _RESULTS):
+                continue
+            result = judge(node, stated, approximate=stated.approximate)
+            formula = segments[formulas[0]]
+            text = f"{' '.join(formula.text.split())} | {' '.join(segments[index].text.split())}"
+            unit = stated.unit
+            evaluated = result.evaluated
+            yield Equation(
+                formula.place(tokens[formulas[0]][0].start), text, result.stated / unit.scale,
+                None if evaluated is None else evaluated / unit.scale, unit, result.verdict,
+                "" if evaluated is None else f"{' '.join(formula.text.split())} = {shown(evaluated, unit)}",
+                result.reading, result.explanation, index, stated.start, stated.end, stated.start,
+            )  # fmt: skip
+
+
+def _whole(segment: Segment, tokens: list[Token]) -> Node | None:
+    """The segment as one expression, if it is nothing else."""
+    parser = Parser(segment.text, tokens, False)
+    parsed = parser.parse(0)
+    if parsed is None or parser.partial or parsed[1] != len(tokens):
+        return None
+    return parsed[0]
+
+
+__all__ = ["Equation", "find_equations", "plain", "tokenize"]

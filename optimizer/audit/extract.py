@@ -1,0 +1,165 @@
+"""Facts and claims of a document, from its numbers and their context."""
+
+import re
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Final
+
+from optimizer.audit import lexicon
+from optimizer.audit.classify import classify
+from optimizer.audit.compare import factors
+from optimizer.audit.context import read_context, segment_role
+from optimizer.audit.degrees import find_degrees, symbolic_products
+from optimizer.audit.document import Kind, Segment
+from optimizer.audit.equations import Equation
+from optimizer.audit.expression import Parser
+from optimizer.audit.statements import Role, Statement
+from optimizer.audit.tokens import Number, Token
+
+CLAIMS: Final = frozenset(
+    "devices experts_per_gpu experts_per_gpu_per_layer expert_instances experts_total parameters active_parameters expert_parameters "
+    "parameters_per_expert expert_weights expert_weights_total attention_weights weights weights_total kv_cache "
+    "kv_cache_total activations memory memory_total memory_utilization compute_utilization hbm_bandwidth_utilization "
+    "model_flops_utilization throughput throughput_per_device ttft tpot step_time memory_headroom compute_headroom".split()
+)
+_TOPIC_SEGMENTS: Final = 3
+_PRECISION: Final = {"fp32": 4, "float32": 4, "bf16": 2, "fp16": 2, "float16": 2, "bfloat16": 2, "fp8": 1, "int8": 1}
+_PRECISION_WORD: Final = re.compile(r"\b(" + "|".join(_PRECISION) + r")\b", re.I)
+_HARDWARE: Final = re.compile(r"\b((?:NVIDIA\s+)?(?:H100|H200|H800|A100|B200|GB200|L40S|V100)(?:[- ](?:SXM\d?|PCIe|NVL))?|MI300X|MI325X|TPU ?v\d\w?)\b")
+_MODEL: Final = re.compile(
+    r"\b((?:DeepSeek|Mixtral|Llama|Qwen|Kimi|GLM|GPT|Gemma|DBRX|Grok|OLMoE|Phi)[-\u2011 ]?[A-Za-z]?\d[\w.-]*)", re.I
+)
+_ROLE_WORDS: Final = {Role.CLAIMED, Role.CALCULATED}
+
+
+def extract(
+    segments: tuple[Segment, ...], tokens: list[list[Token]], equations: list[Equation]
+) -> tuple[list[Statement], list[Statement]]:
+    """Every fact and every claim, in document order; a figure can be both."""
+    roles = [segment_role(segment) for segment in segments]
+    degrees = list(find_degrees(segments, roles))
+    taken = {(statement.segment, statement.place) for statement in degrees}
+    facts: list[Statement] = list(degrees)
+    claims: list[Statement] = []
+    operands = _operands(equations)
+    for index, segment in enumerate(segments):
+        topic = _topic(segments, index)
+        for token in tokens[index]:
+            if not isinstance(token, Number) or (index, segment.place(token.start)) in taken:
+                continue
+            context = read_context(segment, token, roles[index], topic)
+            name = classify(token, context)
+            if name is None:
+                continue
+            text = " ".join(segment.text[token.start : token.end].split())
+            made = Statement(name, token.value, segment.place(token.start), text, context.role, index, token.unit, token,
+                             section=segment.section)  # fmt: skip
+            inside = any(start <= token.start < end for start, end in operands.get(index, ()))
+            if name in CLAIMS and not inside:
+                claims.append(made)
+            if name not in CLAIMS or name in {"devices", "experts_total", "parameters"}:
+                facts.append(made)
+    facts += _assigned(segments, tokens, equations)
+    facts += _expert_shapes(segments, tokens, equations, facts)
+    facts += _words(segments)
+    return sorted(facts, key=_order), sorted(claims, key=_order)
+
+
+def _order(statement: Statement) -> tuple[int, int, str]:
+    return statement.place.line, statement.place.column, statement.name
+
+
+def _topic(segments: tuple[Segment, ...], index: int) -> str:
+    """The heading and the lines just above in the same section."""
+    segment = segments[index]
+    above = [
+        other.text
+        for other in segments[max(0, index - _TOPIC_SEGMENTS) : index]
+        if other.section == segment.section and other.kind is not Kind.CODE
+    ]
+    return " ".join([*segment.section[-1:], segment.row_label, segment.before, *above]).lower()
+
+
+def _operands(equations: list[Equation]) -> dict[int, list[tuple[int, int]]]:
+    """Spans of the arithmetic in each segment, without the stated results."""
+    spans: dict[int, list[tuple[int, int]]] = {}
+    for equation in equations:
+        spans.setdefault(equation.segment, [])
+        if equation.stated_start > equation.start:
+            spans[equation.segment].append((equation.start, equation.stated_start))
+        else:
+            spans[equation.segment].append((equation.stated_start + 1, equation.end))
+    return spans
+
+
+def _assigned(segments: tuple[Segment, ...], tokens: list[list[Token]], equations: list[Equation]) -> Iterator[Statement]:
+    """Degrees given by a product in symbols beside the same product in numbers."""
+    products = list(symbolic_products(segments))
+    if not products:
+        return
+    seen: set[tuple[str, Fraction]] = set()
+    for equation in equations:
+        numbers = _factors(segments, tokens, equation)
+        if numbers is None or any(number.unit is not lexicon.ONE for number in numbers):
+            continue
+        matching = [product for product in products if len(product[2]) == len(numbers)]
+        matching.sort(key=lambda product: abs(product[0] - equation.segment))
+        if not matching or len({product[2] for product in matching}) > 1:
+            continue
+        _, _, axes, quote = matching[0]
+        for axis, number in zip(axes, numbers, strict=True):
+            if (axis, number.digits) not in seen:
+                seen.add((axis, number.digits))
+                place = segments[equation.segment].place(number.start)
+                yield Statement(axis, number.digits, place, f"{quote} ~ {equation.text}", Role.STATED, equation.segment,
+                                lexicon.ONE, sure=False)  # fmt: skip
+
+
+def _factors(segments: tuple[Segment, ...], tokens: list[list[Token]], equation: Equation) -> list[Number] | None:
+    text = segments[equation.segment].text
+    starts = [at for at, token in enumerate(tokens[equation.segment]) if token.start >= equation.start]
+    for at in starts:
+        token = tokens[equation.segment][at]
+        if token.start >= equation.end:
+            return None
+        parsed = Parser(text, tokens[equation.segment], False).parse(at)
+        if parsed is not None and not parsed[0].plain:
+            return factors(parsed[0])
+    return None
+
+
+def _expert_shapes(
+    segments: tuple[Segment, ...], tokens: list[list[Token]], equations: list[Equation], facts: list[Statement]
+) -> Iterator[Statement]:
+    """``8 experts × 3 × 512 × 1024 × 2 bytes`` states an expert's shape: matrices, two dimensions, bytes."""
+    known = {fact.name for fact in facts}
+    seen: set[tuple[str, Fraction]] = set()
+    for equation in equations:
+        numbers = _factors(segments, tokens, equation)
+        if numbers is None:
+            continue
+        bare = [number for number in numbers if not number.nouns and number.unit is lexicon.ONE]
+        experts = any(number.nouns[:1] in {("experts",), ("expert",)} for number in numbers)
+        if not experts or len(bare) != 3 or bare[0].digits not in {2, 3} or min(bare[1].digits, bare[2].digits) < 64:
+            continue
+        for name, number in zip(("expert_matrices", "hidden_size", "expert_hidden_size"), bare, strict=True):
+            if (name, number.digits) not in seen and name not in known:
+                seen.add((name, number.digits))
+                place = segments[equation.segment].place(number.start)
+                yield Statement(name, number.digits, place, equation.text, Role.STATED, equation.segment, lexicon.ONE,
+                                sure=False)  # fmt: skip
+
+
+def _words(segments: tuple[Segment, ...]) -> Iterator[Statement]:
+    """Precision, hardware and model names (the name stands in ``text``)."""
+    seen: set[str] = set()
+    for index, segment in enumerate(segments):
+        for name, pattern in (("precision", _PRECISION_WORD), ("hardware", _HARDWARE), ("model", _MODEL)):
+            for match in pattern.finditer(segment.text):
+                key = f"{name} {match[0].lower()}"
+                if key in seen:
+                    continue
+                seen.add(key)
+                value = Fraction(_PRECISION.get(match[0].lower(), 0))
+                yield Statement(name, value, segment.place(match.start()), match[0], Role.STATED, index, lexicon.ONE,
+                                section=segment.section)  # fmt: skip

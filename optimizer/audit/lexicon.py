@@ -1,0 +1,136 @@
+"""Units as documents spell them. Each has an exact scale in the base unit and its dimensions."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Final
+
+Dimensions = tuple[int, int, int, int]
+"""Exponents of byte, second, FLOP and dollar."""
+
+NONE: Final[Dimensions] = (0, 0, 0, 0)
+BYTES: Final[Dimensions] = (1, 0, 0, 0)
+SECONDS: Final[Dimensions] = (0, 1, 0, 0)
+PER_SECOND: Final[Dimensions] = (0, -1, 0, 0)
+BANDWIDTH: Final[Dimensions] = (1, -1, 0, 0)
+FLOP: Final[Dimensions] = (0, 0, 1, 0)
+FLOPS: Final[Dimensions] = (0, -1, 1, 0)
+DOLLARS: Final[Dimensions] = (0, 0, 0, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A unit as written: ``scale`` in base units; ``other`` the scale of its second reading, named ``other_name``."""
+
+    name: str
+    scale: Fraction
+    dimensions: Dimensions = NONE
+    other: Fraction | None = None
+    other_name: str = ""
+
+    @property
+    def scaled(self) -> bool:
+        """Whether a whole number before it is a rounded figure (12 GB) rather than a count (12)."""
+        return self.scale != 1 or self.dimensions != NONE
+
+    def over(self, divisor: "Unit") -> "Unit":
+        """This unit per ``divisor``, a unit of time."""
+        dimensions = tuple(a - b for a, b in zip(self.dimensions, divisor.dimensions, strict=True))
+        other = None if self.other is None else self.other / divisor.scale
+        return Unit(
+            f"{self.name}/{divisor.name}", self.scale / divisor.scale, dimensions, other, self.other_name  # type: ignore[arg-type]
+        )
+
+
+ONE: Final = Unit("", Fraction(1))
+PERCENT: Final = Unit("%", Fraction(1, 100))
+
+
+def _bytes() -> dict[str, Unit]:
+    units: dict[str, Unit] = {}
+    for index, (letter, word) in enumerate(zip("KMGTP", ("kilo", "mega", "giga", "tera", "peta"), strict=True), 1):
+        decimal, binary = Fraction(1000**index), Fraction(1024**index)
+        both = Unit(letter + "B", decimal, BYTES, binary, letter + "iB")
+        spellings = (letter + "B", letter.lower() + "b", letter.lower() + "B", f"{word}bytes", f"{word}byte")
+        units |= dict.fromkeys(spellings, both)
+        exact = Unit(letter + "iB", binary, BYTES)
+        units |= dict.fromkeys((letter + "iB", letter + "ib", letter + "i", f"{word[:2]}bibytes"), exact)
+        bits = Unit(letter + "b", decimal / 8, BYTES, decimal, letter + "B")
+        units |= dict.fromkeys((letter + "b", letter + "bit", letter + "bits", f"{word}bits"), bits)
+        rate = Unit(letter + "b/s", decimal / 8, BANDWIDTH)
+        units |= {letter + "bps": rate, letter + "bit/s": rate}
+        units[letter + "Bps"] = Unit(letter + "B/s", decimal, BANDWIDTH, binary, letter + "iB/s")
+    units["G"] = units["GB"]
+    return units
+
+
+def _compute() -> dict[str, Unit]:
+    units: dict[str, Unit] = {}
+    for letter, scale in (("", 1), ("M", 10**6), ("G", 10**9), ("T", 10**12), ("P", 10**15), ("E", 10**18)):
+        amount, rate = Unit(f"{letter}FLOP", Fraction(scale), FLOP), Unit(f"{letter}FLOP/s", Fraction(scale), FLOPS)
+        for stem in ("FLOP", "Flop", "flop"):
+            units |= {f"{letter}{stem}": amount, f"{letter}{stem}s": amount}
+        units |= dict.fromkeys((f"{letter}FLOPS", f"{letter}FLOPs/s", f"{letter}flops"), rate)
+    units["flops"] = units["FLOPs"]
+    return units
+
+
+def _times() -> dict[str, Unit]:
+    table = (
+        ("s", Fraction(1), ("s", "sec", "secs", "second", "seconds")),
+        ("ms", Fraction(1, 1000), ("ms", "msec", "millisecond", "milliseconds")),
+        ("us", Fraction(1, 10**6), ("us", "µs", "μs", "usec", "microsecond", "microseconds")),
+        ("ns", Fraction(1, 10**9), ("ns", "nanosecond", "nanoseconds")),
+        ("min", Fraction(60), ("min", "mins", "minute", "minutes")),
+        ("h", Fraction(3600), ("h", "hr", "hrs", "hour", "hours")),
+        ("d", Fraction(86400), ("d", "day", "days")),
+    )
+    return {word: Unit(name, scale, SECONDS) for name, scale, words in table for word in words}
+
+
+TIMES: Final = _times()
+_BYTE: Final = Unit("bytes", Fraction(1), BYTES)
+_BIT: Final = Unit("bits", Fraction(1, 8), BYTES)
+
+SCALES: Final[dict[str, Unit]] = {
+    "k": Unit("K", Fraction(1000), NONE, Fraction(1024), "Ki"),
+    "K": Unit("K", Fraction(1000), NONE, Fraction(1024), "Ki"),
+    "M": Unit("M", Fraction(10**6), NONE, Fraction(2**20), "Mi"),
+    "B": Unit("B", Fraction(10**9), NONE),
+    "b": Unit("B", Fraction(10**9), NONE),
+    "T": Unit("T", Fraction(10**12), NONE),
+    "bn": Unit("B", Fraction(10**9), NONE),
+    "Bn": Unit("B", Fraction(10**9), NONE),
+}
+SCALE_WORDS: Final[dict[str, Unit]] = {
+    "thousand": Unit("thousand", Fraction(1000)),
+    "million": Unit("M", Fraction(10**6)),
+    "billion": Unit("B", Fraction(10**9)),
+    "trillion": Unit("T", Fraction(10**12)),
+}
+UNITS: Final[dict[str, Unit]] = {
+    **_bytes(),
+    **_compute(),
+    **TIMES,
+    **dict.fromkeys(("byte", "bytes", "Bytes", "Byte"), _BYTE),
+    **dict.fromkeys(("bit", "bits"), _BIT),
+    **SCALE_WORDS,
+    "percent": PERCENT,
+    "pct": PERCENT,
+    "USD": Unit("$", Fraction(1), DOLLARS),
+}
+UNSPACED_ONLY: Final = {"G", "d", "min", "h", "us", "ns", "Mi", "Gi", "Ki", "Ti", "Pi"}
+"""Too short to be read as a unit after a space, where they may be a word or a symbol."""
+
+APPROXIMATE: Final = {"about", "around", "roughly", "approximately", "approx", "nearly", "almost", "circa", "ca"}
+BOUNDS: Final = {"over", "under", "up", "least", "most", "than", "above", "below", "exceeds", "beyond", "within"}
+
+STOPS: Final = frozenset(
+    "and or but with while because if so that which then than versus vs to from when where whereas giving hence thus "
+    "therefore since as by for in on at into across via using not no we you it they this these those there have has "
+    "had can could may might must shall will would should do does did are was were be been being is equals equal "
+    "yields yield gives give makes make totals holds hold handles handle uses use needs need requires require takes "
+    "take stores store leaves contains contain means mean i.e e.g i.e. e.g. ie eg plus minus times divided multiplied "
+    "of over between calculated computed claimed stated instead rather only just each every all both the a an yielding "
+    "leads resulting results result against under about around roughly approximately approx nearly almost "
+    "namely don't doesn't didn't after before per-step up down however although still now".split()
+)

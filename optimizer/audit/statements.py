@@ -1,0 +1,50 @@
+"""What a document says: one statement per figure, with the words around it and whose figure it is."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from fractions import Fraction
+
+from optimizer.audit.document import Place
+from optimizer.audit.lexicon import Unit
+from optimizer.audit.tokens import Number
+
+
+class Role(StrEnum):
+    """Whose figure it is: the document's own, one it quotes in order to judge it, or its correction."""
+
+    STATED = "stated"
+    CLAIMED = "claimed"
+    CALCULATED = "calculated"
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Words around a number, lower-cased: its label, the clause before and after it, and where it stands."""
+
+    label: str
+    before: str
+    after: str
+    topic: str
+    role: Role
+    quoted: bool
+
+    @property
+    def near(self) -> str:
+        """Label, clause before and words after."""
+        return f"{self.label} {self.before} {self.after}"
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """``name`` is a fact or a claim of the interface; ``value`` counts in base units."""
+
+    name: str
+    value: Fraction
+    place: Place
+    text: str
+    role: Role
+    segment: int
+    unit: Unit
+    number: Number | None = None
+    sure: bool = True
+    section: tuple[str, ...] = ()

@@ -1,0 +1,319 @@
+"""Text to tokens: numbers with their written precision and unit, operators, relations, words."""
+
+import re
+from dataclasses import dataclass
+from enum import Enum, auto
+from fractions import Fraction
+from typing import Final
+
+from optimizer.audit import lexicon
+from optimizer.audit.inline import BREAK
+from optimizer.audit.lexicon import Unit
+
+
+class Mark(Enum):
+    """Kind of a token."""
+
+    NUMBER = auto()
+    OPERATOR = auto()
+    RELATION = auto()
+    OPEN = auto()
+    CLOSE = auto()
+    WORD = auto()
+    BREAK = auto()
+
+
+@dataclass(slots=True)
+class Token:
+    """One token; ``sign`` is the operator, relation or lower-cased word it stands for."""
+
+    mark: Mark
+    start: int
+    end: int
+    sign: str = ""
+
+
+@dataclass(slots=True)
+class Number(Token):
+    """A written number: ``value`` in base units under its first reading, ``half`` half a unit of its last digit.
+
+    ``digits`` is the coefficient as written, before the unit. ``nouns`` are the words that follow it, ``per`` those
+    behind "per" or a slash. ``bound`` marks "over", "up to" and the like.
+    """
+
+    digits: Fraction = Fraction(0)
+    half_digit: Fraction = Fraction(0)
+    decimal: bool = False
+    unit: Unit = lexicon.ONE
+    nouns: tuple[str, ...] = ()
+    per: tuple[str, ...] = ()
+    approximate: bool = False
+    bound: bool = False
+    number_end: int = 0
+
+    @property
+    def value(self) -> Fraction:
+        """Value in base units."""
+        return self.digits * self.unit.scale
+
+    @property
+    def half(self) -> Fraction:
+        """Half a unit of the last digit written, in base units."""
+        return self.half_digit * self.unit.scale
+
+
+_OPERATORS: Final = {
+    "×": "*", "✕": "*", "✖": "*", "⨯": "*", "·": "*", "⋅": "*", "∙": "*", "∗": "*", "*": "*", "x": "*", "X": "*",
+    "÷": "/", "/": "/", "∕": "/", "⁄": "/", "+": "+", "-": "-", "−": "-", "–": "-", "^": "^", "**": "^",
+}  # fmt: skip
+_RELATIONS: Final = {
+    "=": "=", "==": "=", ":=": "=", "≈": "~", "≃": "~", "≅": "~", "~=": "~", "=~": "~", "≈=": "~", "→": ">", "->": ">",
+    "=>": "=", "⇒": "=", "⟹": "=", "≠": "!", "!=": "!", "-->": ">", "—>": ">", "~~": "~",
+}  # fmt: skip
+_WORD_OPERATORS: Final = re.compile(r"(?:times|multiplied\s+by|divided\s+by|plus|minus|over)\b(?=\s+[(\d~≈])", re.I)
+_WORD_RELATION: Final = re.compile(
+    r"(?:(?:should|would|must|does|will)\s+)?(?:is\s+equal\s+to|equals?|yields?|gives?|makes?|totals?|is|are|be|comes\s+to)"
+    r"(?:\s+(?:exactly|only|just))?(?=\s+(?:about\s+|roughly\s+|approximately\s+|around\s+)?[~≈]?\d)",
+    re.I,
+)
+_TOKEN: Final = re.compile(
+    r"(?P<hex>0[xX](?=[0-9a-fA-F]*[a-fA-F])[0-9a-fA-F]{2,})"
+    r"|(?P<num>(?:\d(?:[\d,.'’_\u202f\u00a0\u2009]*\d)?|(?<![\w.])\.\d+)(?:[eE][+-]?\d{1,3}(?![\w.]))?)"
+    r"|(?P<rel>-->|—>|==|:=|=>|≈=|~=|=~|!=|->|[=≈≃≅→⇒⟹≠])"
+    r"|(?P<tilde>~)"
+    r"|(?P<op>\*\*|[×✕✖⨯·⋅∙∗*÷/∕⁄+^−–-])"
+    r"|(?P<by>(?<=[\d)])[xX](?=\s*[\d(]))"
+    r"|(?P<open>[(\[{⌈⌊])|(?P<close>[)\]}⌉⌋])"
+    r"|(?P<sup>[⁰¹²³⁴⁵⁶⁷⁸⁹]+)"
+    r"|(?P<word>[A-Za-zµμ_$@#][\w.@]*(?:['’-][A-Za-z0-9_][\w.]*)*)"
+    r"|(?P<break>[^\s\w])"
+    r"|(?P<other>\w)"
+)
+_LETTERS: Final = re.compile(r"[A-Za-zµμ]+")
+_WORD: Final = re.compile(r"[A-Za-z][A-Za-z_'’-]*\d*")
+_SLASH: Final = re.compile(r"\s*(/|⁄|\bper\b)\s*(?=([A-Za-zµμ][\w-]*))", re.I)
+_SUPERSCRIPTS: Final = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
+_DEGREE: Final = re.compile(r"(ETP|EDP|TP|PP|DP|EP|CP|SP)[-_]?(\d{1,6})", re.I)
+_THOUSANDS: Final = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?")
+_OTHER_THOUSANDS: Final = re.compile(r"\d{1,3}(?:(['’_\u202f\u00a0\u2009])\d{3})(?:\1\d{3})*(?:\.\d+)?")
+_PLAIN: Final = re.compile(r"\d*\.?\d+")
+_DECIMAL_COMMA: Final = re.compile(r"\d+,\d+|\d{1,3}(?:\.\d{3})+,\d+")
+_LONGEST_NUMBER: Final = 40
+_YEARS: Final = re.compile(r"(?:19|20)\d\d")
+_NOUN_SCALES: Final = re.compile(r"\s*([KMBT])\s+(?=(?:total\s+|active\s+)?(?:param|token|weights))")
+_PHRASE_WORDS: Final = 8
+
+
+def read_number(text: str) -> tuple[Fraction, Fraction, bool] | None:
+    """Exact value, half a unit of the last digit, and whether decimals were written; None if it is no number."""
+    mantissa, _, exponent = text.replace("E", "e").partition("e")
+    if len(mantissa) > _LONGEST_NUMBER or (exponent and abs(int(exponent)) > 60):
+        return None
+    if _THOUSANDS.fullmatch(mantissa):
+        mantissa = mantissa.replace(",", "")
+    elif _OTHER_THOUSANDS.fullmatch(mantissa):
+        mantissa = re.sub(r"['’_\u202f\u00a0\u2009]", "", mantissa)
+    elif _PLAIN.fullmatch(mantissa) is None:
+        if _DECIMAL_COMMA.fullmatch(mantissa) is None:
+            return None
+        mantissa = mantissa.replace(".", "").replace(",", ".")
+    power = Fraction(10) ** int(exponent) if exponent else Fraction(1)
+    decimals = len(mantissa.partition(".")[2])
+    return Fraction(mantissa) * power, Fraction(1, 2 * 10**decimals) * power, bool(decimals or exponent)
+
+
+def tokenize(text: str) -> list[Token]:
+    """Tokens of ``text`` in order. Linear in its length; never raises."""
+    tokens: list[Token] = []
+    at, length = 0, len(text)
+    while at < length:
+        match = _TOKEN.search(text, at)
+        if match is None:
+            break
+        group, start, at = match.lastgroup, match.start(), match.end()
+        if group == "num":
+            at = _number(text, match, tokens)
+        elif group == "rel":
+            tokens.append(Token(Mark.RELATION, start, at, _RELATIONS[match[0]]))
+        elif group == "tilde":
+            tokens.append(Token(Mark.WORD, start, at, "~"))
+        elif group in {"op", "by"}:
+            tokens.append(Token(Mark.OPERATOR, start, at, _OPERATORS[match[0]]))
+        elif group == "open":
+            tokens.append(Token(Mark.OPEN, start, at, match[0]))
+        elif group == "close":
+            tokens.append(Token(Mark.CLOSE, start, at, match[0]))
+        elif group == "sup":
+            tokens.append(Token(Mark.OPERATOR, start, start, "^"))
+            power = Fraction(int(match[0][:6].translate(_SUPERSCRIPTS)))
+            tokens.append(Number(Mark.NUMBER, start, at, digits=power, number_end=at))
+        elif group == "word":
+            at = _word(text, match, tokens)
+        else:
+            tokens.append(Token(Mark.BREAK, start, at, match[0]))
+    return tokens
+
+
+def _word(text: str, match: re.Match[str], tokens: list[Token]) -> int:
+    start, end = match.span()
+    word = match[0].rstrip(".")
+    lowered = word.lower()
+    if lowered in {"x", "times", "multiplied", "divided", "plus", "minus", "over"} and tokens:
+        following = _WORD_OPERATORS.match(text, start)
+        if lowered == "x" and re.match(r"\s*[(\d]", text[end : end + 4]):
+            tokens.append(Token(Mark.OPERATOR, start, end, "*"))
+            return end
+        if following is not None:
+            sign = {"t": "*", "p": "+", "o": "/", "d": "/"}.get(lowered[0], "*" if lowered[1] == "u" else "-")
+            tokens.append(Token(Mark.OPERATOR, start, following.end(), sign))
+            return following.end()
+    if lowered == "of":
+        tokens.append(Token(Mark.OPERATOR, start, end, "of"))
+        return end
+    degree = _DEGREE.fullmatch(match[0])
+    if degree is not None:
+        value = Fraction(int(degree[2]))
+        tokens.append(
+            Number(Mark.NUMBER, start, end, digits=value, half_digit=Fraction(1, 2), nouns=(degree[1].lower(),), number_end=end)
+        )
+        return end
+    relation = _WORD_RELATION.match(text, start) if lowered in _RELATION_STARTS else None
+    if relation is not None:
+        tokens.append(Token(Mark.RELATION, start, relation.end(), "is"))
+        return relation.end()
+    tokens.append(Token(Mark.WORD, start, start + len(word), lowered))
+    return start + max(len(word), 1)
+
+
+_RELATION_STARTS: Final = {
+    "should", "would", "must", "does", "will", "is", "equals", "equal", "yields", "yield", "gives", "give", "makes",
+    "make", "totals", "are", "be", "comes",
+}  # fmt: skip
+
+
+def _number(text: str, match: re.Match[str], tokens: list[Token]) -> int:
+    start, end = match.span()
+    value = read_number(match[0])
+    letters = _LETTERS.match(text, end)
+    attached = letters[0] if letters else ""
+    if attached and text[end + len(attached) : end + len(attached) + 1].isdigit() and attached not in {"x", "X"}:
+        attached_end = end + len(attached)
+        if attached[0] not in "xX":
+            tokens.append(Token(Mark.WORD, start, attached_end, "?"))
+            return attached_end
+    unit, unit_end = _attached_unit(match[0], attached, end)
+    if unit is None and attached and attached[0] not in "xX":
+        tokens.append(Token(Mark.WORD, start, end + len(attached), match[0] + attached.lower()))
+        return end + len(attached)
+    if value is None:
+        tokens.append(Token(Mark.WORD, start, end, "?"))
+        return end
+    previous = tokens[-1] if tokens else None
+    number = Number(
+        Mark.NUMBER, start, end, digits=value[0], half_digit=value[1], decimal=value[2], number_end=unit_end
+    )
+    if text[unit_end : unit_end + 1] == "-" and text[unit_end + 1 : unit_end + 2].isalpha():
+        word = _WORD.match(text, unit_end + 1)
+        number.end = word.end() if word else unit_end
+        number.nouns = tuple((word[0] if word else "").lower().split("-"))
+        number.unit = unit or lexicon.ONE
+        number.number_end = end
+    else:
+        _phrase(text, number, unit, unit_end)
+    if previous is not None and previous.mark is Mark.WORD:
+        number.approximate = previous.sign in lexicon.APPROXIMATE or previous.sign == "~"
+        number.bound = previous.sign in lexicon.BOUNDS or (
+            previous.sign == "to" and len(tokens) > 1 and tokens[-2].sign == "up"
+        )
+        if number.approximate:
+            tokens.pop()
+    if previous is not None and previous.sign == "$" and previous.end == start and number.unit.dimensions == lexicon.NONE:
+        number.unit = Unit("$", number.unit.scale, lexicon.DOLLARS)
+        tokens.pop()
+    tokens.append(number)
+    return number.end
+
+
+def _attached_unit(digits: str, attached: str, end: int) -> tuple[Unit | None, int]:
+    if not attached or (attached == "s" and _YEARS.fullmatch(digits)):
+        return None, end
+    unit = lexicon.SCALES.get(attached) or lexicon.UNITS.get(attached)
+    return unit, end + (len(attached) if unit else 0)
+
+
+def _phrase(text: str, number: Number, unit: Unit | None, at: int) -> None:
+    """The unit and the words behind a number: ``tokens/s per GPU``, ``total expert instances``."""
+    if unit is None and text[at : at + 1] == "%":
+        unit, at = lexicon.PERCENT, at + 1
+    elif unit is None and text[at : at + 2] == " %":
+        unit, at = lexicon.PERCENT, at + 2
+    elif unit is None or unit.name in {"B", "M", "T", "K"}:
+        unit, at = _spaced_unit(text, unit, at)
+    number.number_end = at
+    nouns: list[str] = []
+    per: list[str] = []
+    end = at
+    while len(nouns) + len(per) < _PHRASE_WORDS:
+        slash = _SLASH.match(text, at)
+        if slash is not None:
+            word = slash[2]
+            divisor = lexicon.TIMES.get(word) or lexicon.TIMES.get(word.lower())
+            if divisor is not None and unit.dimensions[1] == 0:
+                unit = unit.over(divisor) if unit.name else Unit(f"1/{divisor.name}", 1 / divisor.scale, lexicon.PER_SECOND)
+            else:
+                per.append(word.lower())
+            at = end = slash.end() + len(word)
+            continue
+        space = at
+        while space < len(text) and text[space] in " \u00a0":
+            space += 1
+        word_match = _WORD.match(text, space)
+        if word_match is None or (space == at and nouns == [] and per == [] and not unit.name):
+            break
+        word = word_match[0].rstrip("-'’").lower()
+        if word in lexicon.STOPS or word == "x" or space - at > 3 or text[word_match.end() : word_match.end() + 1] in "_(":
+            if not (text[word_match.end() : word_match.end() + 1] == "" and word not in lexicon.STOPS and word != "x"):
+                break
+        if _code_like(text, word_match.end()):
+            break
+        nouns.append(word)
+        at = end = word_match.end()
+    number.unit = unit
+    number.end = max(end, number.number_end)
+    number.nouns, number.per = tuple(nouns), tuple(per)
+
+
+def _code_like(text: str, end: int) -> bool:
+    """A word that goes on as an identifier (``tp=8``, ``a.b``) is no noun."""
+    following = text[end : end + 2]
+    return following[:1] == "=" or (following[:1] == "." and following[1:].isalpha())
+
+
+def _spaced_unit(text: str, unit: Unit | None, at: int) -> tuple[Unit, int]:
+    spaces = at
+    while spaces < len(text) and text[spaces] in " \u00a0\u202f\u2009":
+        spaces += 1
+    letters = _LETTERS.match(text, spaces) if 0 < spaces - at < 3 else None
+    if letters is not None:
+        word = letters[0]
+        bare = text[letters.end() : letters.end() + 1]
+        found = None if word in lexicon.UNSPACED_ONLY else lexicon.UNITS.get(word)
+        scale = _NOUN_SCALES.match(text, at)
+        if unit is None and scale is not None:
+            return lexicon.SCALES[scale[1]], at + len(scale[0].rstrip())
+        if word == "B" and unit is None and not bare.isalnum():
+            return lexicon.UNITS["bytes"], letters.end()
+        if found is not None and not bare.isdigit() and bare != "_":
+            if unit is None and word not in lexicon.SCALE_WORDS:
+                return found, letters.end()
+            if unit is None:
+                further, end = _spaced_unit(text, found, letters.end())
+                return further, end
+            if found.dimensions != lexicon.NONE and found.scale == 1:
+                return Unit(f"{unit.name} {found.name}", unit.scale, found.dimensions, unit.other, unit.other_name), letters.end()
+    return unit or lexicon.ONE, at
+
+
+def is_break(token: Token) -> bool:
+    """Whether text must not be read across ``token``."""
+    return token.mark is Mark.BREAK and token.sign == BREAK

@@ -1,0 +1,66 @@
+"""Verdicts, and the figures of a judgement as they are shown."""
+
+from enum import StrEnum
+from fractions import Fraction
+from typing import Final
+
+from optimizer.audit.lexicon import Unit
+
+_SIGNIFICANT: Final = 6
+
+
+class Verdict(StrEnum):
+    """What became of a claim or an equation."""
+
+    HOLDS = "holds"
+    FAILS = "fails"
+    IMPOSSIBLE = "impossible"
+    AMBIGUOUS = "ambiguous"
+    UNSUPPORTED = "unsupported"
+
+    @property
+    def wrong(self) -> bool:
+        """Whether the document must be corrected."""
+        return self in {Verdict.FAILS, Verdict.IMPOSSIBLE}
+
+
+def shown(value: Fraction, unit: Unit | None = None) -> str:
+    """``value`` (base units) in ``unit``, exact when short, else to six significant digits with an ellipsis."""
+    if unit is not None and unit.name:
+        text = plain(value / unit.scale)
+        return text + unit.name if unit.name in {"%", "K", "M", "B", "T"} else f"{text} {unit.name}"
+    return plain(value)
+
+
+def plain(value: Fraction) -> str:
+    """Decimal text of ``value``: all digits if it has few, else six significant ones and an ellipsis."""
+    if value.denominator == 1 and abs(value) < 10**15:
+        return f"{value.numerator:,}"
+    for decimals in range(1, 7):
+        scaled = value * 10**decimals
+        if scaled.denominator == 1 and abs(value) < 10**9:
+            return f"{float(value):,.{decimals}f}"
+    if abs(value) >= 10**15 or abs(value) < Fraction(1, 10**4):
+        return scientific(value)
+    digits = max(_SIGNIFICANT - len(str(int(abs(value)))), 0) + (abs(value) < 1)
+    return f"{float(value):,.{digits}f}…"
+
+
+def scientific(value: Fraction) -> str:
+    """``1.234e+20`` for numbers no float needs to hold."""
+    if value == 0:
+        return "0"
+    exponent = len(str(abs(value.numerator))) - len(str(value.denominator))
+    mantissa = value / Fraction(10) ** exponent
+    if abs(mantissa) < 1:
+        mantissa, exponent = mantissa * 10, exponent - 1
+    return f"{float(mantissa):.4f}e{exponent:+d}"
+
+
+def number(value: Fraction) -> int | float:
+    """JSON number: an integer when it is one, else the nearest float."""
+    if value.denominator == 1:
+        return value.numerator
+    if abs(value) > Fraction(10) ** 300:
+        return round(value)
+    return float(value)
