@@ -1,0 +1,1 @@
+"""Judge a layout and its claims with the reference alone."""

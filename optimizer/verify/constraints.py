@@ -1,0 +1,134 @@
+"""Every constraint family, stated without a solver; the search states them independently."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+from optimizer.families import Family
+from optimizer.figures.bandwidth import fabric_bandwidth
+from optimizer.figures.costs import Imbalance
+from optimizer.figures.serving import Evaluation
+from optimizer.spec.engine import EngineRule
+from optimizer.spec.layout import Layout
+from optimizer.spec.problem import Problem
+from optimizer.units import Dimension
+from optimizer.verify.structure import structural_violations
+from optimizer.verify.violation import Violation, against, number
+
+__all__ = ["Violation", "priced_violations", "structural_violations", "violations"]
+
+BLOCKING = (Family.MESH, Family.PIPELINE)
+"""A layout that violates one of these has no price."""
+
+
+def memory(problem: Problem, evaluation: Evaluation) -> Iterator[Violation]:
+    """Every stage's fullest device holds no more than the exposed memory × utilisation."""
+    capacity = problem.capacity_bytes
+    for stage, held in enumerate(evaluation.memory):
+        if held.total_bytes > capacity:
+            degrees = evaluation.layout
+            experts = f", etp={degrees.etp}, ep={degrees.ep}" if problem.model.moe is not None else ""
+            yield Violation(
+                Family.MEMORY,
+                f"stage {stage} needs {against(held.total_bytes, capacity, Dimension.BYTES, 'of')} "
+                f"at tp={degrees.tp}, cp={degrees.cp}{experts}, pp={degrees.pp}, batch={degrees.batch}",
+                {"stage": stage, "needed_bytes": held.total_bytes, "capacity_bytes": capacity},
+            )
+
+
+def batch(evaluation: Evaluation) -> Iterator[Violation]:
+    """Prefill keeps up: no more than every step carries prompt tokens, and the queue of prompts does not grow."""
+    share = evaluation.steps.share
+    if share > 1:
+        chunk = evaluation.steps.largest.prompt
+        yield Violation(
+            Family.BATCH,
+            f"batch={evaluation.layout.batch} finishes requests faster than chunks of {chunk} prompt tokens replace "
+            f"them: {number(share):.4g} chunks a step",
+            {"share": share, "batch": evaluation.layout.batch, "prefill_chunk": chunk},
+        )
+    if evaluation.load >= 1:
+        yield Violation(
+            Family.BATCH,
+            f"prompts arrive faster than they are computed: load {number(evaluation.load):.4g} of a rank's prefill",
+            {"load": evaluation.load},
+        )
+
+
+def _late(family: Family, name: str, found: Fraction | None, limit: Fraction | None) -> Iterator[Violation]:
+    if found is not None and limit is not None and found > limit:
+        yield Violation(
+            family,
+            f"{name} is {against(found, limit, Dimension.SECONDS, 'of')} allowed",
+            {f"{family}_s": found, "limit_s": limit},
+        )
+
+
+def latency(problem: Problem, evaluation: Evaluation) -> Iterator[Violation]:
+    """TTFT and TPOT within their limits, in the phases that have them."""
+    yield from _late(Family.TTFT, "time to first token", evaluation.ttft_s, problem.limits.ttft)
+    yield from _late(Family.TPOT, "time per output token", evaluation.tpot_s, problem.limits.tpot)
+
+
+def request_rate(problem: Problem, evaluation: Evaluation) -> Iterator[Violation]:
+    """All replicas together serve the wanted request rate."""
+    wanted = problem.workload.request_rate
+    if wanted is not None and evaluation.request_capacity < wanted:
+        served = against(evaluation.request_capacity, wanted, Dimension.PER_SECOND, "of")
+        yield Violation(
+            Family.REQUEST_RATE,
+            f"{evaluation.devices} devices serve {served}",
+            {"capacity_per_s": evaluation.request_capacity, "wanted_per_s": wanted},
+        )
+
+
+def bandwidth(problem: Problem, evaluation: Evaluation, imbalance: Imbalance = None) -> Iterator[Violation]:
+    """Mean bytes/s of a device over the outermost tier within `limits.fabric_bandwidth`."""
+    limit = problem.limits.fabric_bandwidth
+    if limit is None:
+        return
+    used = fabric_bandwidth(problem, evaluation, imbalance)
+    if used > limit:
+        tier = problem.hardware.tiers[-1].name
+        yield Violation(
+            Family.BANDWIDTH,
+            f"a device sends {against(used, limit, Dimension.BYTES_PER_SECOND, 'of')} allowed over tier {tier!r}",
+            {"used_bytes_per_s": used, "limit_bytes_per_s": limit},
+        )
+
+
+def priced_violations(problem: Problem, evaluation: Evaluation, imbalance: Imbalance = None) -> tuple[Violation, ...]:
+    """Every violated constraint on the figures of a layout."""
+    return (
+        *memory(problem, evaluation),
+        *batch(evaluation),
+        *latency(problem, evaluation),
+        *request_rate(problem, evaluation),
+        *bandwidth(problem, evaluation, imbalance),
+    )
+
+
+def violations(
+    problem: Problem,
+    layout: Layout,
+    evaluation: Evaluation,
+    *,
+    imbalance: Imbalance = None,
+    rules: frozenset[EngineRule] | None = None,
+) -> tuple[Violation, ...]:
+    """Every violated constraint, each with a witness; empty where the layout is feasible.
+
+    Parameters
+    ----------
+    evaluation
+        Figures of `layout`; the redundant expert slots are those it was priced with.
+    imbalance
+        What `evaluation` was priced with.
+    rules
+        Engine rules that bind, in place of those of the problem's engine.
+    """
+    return (
+        *structural_violations(problem, layout, redundant=evaluation.shape.redundant, rules=rules),
+        *priced_violations(problem, evaluation, imbalance),
+    )

@@ -1,0 +1,220 @@
+"""Constraints that need no pricing: devices, mesh, divisibility, pipeline, search restrictions, engine rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from optimizer.families import Family
+from optimizer.figures.serving import default_chunk
+from optimizer.figures.shape import shape_of
+from optimizer.figures.topology import replicas_that_fit
+from optimizer.spec.engine import EngineRule
+from optimizer.spec.feedforward import DenseFeedForward
+from optimizer.spec.layout import Layout
+from optimizer.spec.precision import FORMATS
+from optimizer.spec.problem import Problem
+from optimizer.spec.tensor import Role
+from optimizer.verify.violation import Violation
+
+
+def devices(problem: Problem, layout: Layout) -> Iterator[Violation]:
+    """All replicas fit on the devices there are, none straddling a domain it need not straddle."""
+    sizes = tuple(tier.size for tier in problem.hardware.tiers)
+    fit = replicas_that_fit(sizes, problem.devices, layout.replica_devices)
+    if fit < layout.replicas:
+        needed = f"{layout.replicas} replica{'s' * (layout.replicas > 1)} of {layout.replica_devices} devices"
+        counts = {"replicas": layout.replicas, "replica_devices": layout.replica_devices, "fit": fit}
+        yield Violation(
+            Family.DEVICES,
+            f"{needed} ({layout.devices} in all) do not fit on {problem.devices}: {fit} do",
+            counts | {"available": problem.devices},
+        )
+
+
+def mesh(problem: Problem, layout: Layout) -> Iterator[Violation]:
+    """tp·cp·dp = etp·ep·edp; without experts there is no expert mesh."""
+    found = layout.etp * layout.ep * layout.edp
+    if problem.model.moe is None:
+        if found != 1:
+            yield Violation(
+                Family.MESH,
+                f"{problem.model.name} has no experts, but etp·ep·edp = {layout.etp}·{layout.ep}·{layout.edp}",
+                {"etp": layout.etp, "ep": layout.ep, "edp": layout.edp},
+            )
+    elif found != layout.stage_devices:
+        yield Violation(
+            Family.MESH,
+            f"tp·cp·dp = {layout.tp}·{layout.cp}·{layout.dp} = {layout.stage_devices} devices a stage, but "
+            f"etp·ep·edp = {layout.etp}·{layout.ep}·{layout.edp} = {found}",
+            {"attention_devices": layout.stage_devices, "expert_devices": found},
+        )
+
+
+def _undivided(what: str, size: int, axis: str, degree: int) -> Violation:
+    return Violation(
+        Family.DIVISIBILITY, f"{axis}={degree} does not divide {what} of {size}", {axis: degree, "size": size}
+    )
+
+
+def divisibility(problem: Problem, layout: Layout, redundant: int = 0) -> Iterator[Violation]:
+    """Heads and dense widths divide by tp, expert widths by etp, and every ep rank holds an expert; in every block."""
+    shape = shape_of(layout, redundant)
+    tp, etp = layout.tp, layout.etp
+    for name, block in problem.model.blocks.items():
+        if block.attention is not None:
+            for heads in block.attention.head_counts:
+                if heads % tp:
+                    yield _undivided(f"the attention heads of block {name!r}", heads, "tp", tp)
+            kv = block.attention.kv_head_count
+            if kv is not None and kv % tp and tp % kv:
+                yield Violation(
+                    Family.DIVISIBILITY,
+                    f"tp={tp} neither divides the {kv} key/value heads of block {name!r} nor is a multiple of them",
+                    {"tp": tp, "kv_heads": kv},
+                )
+        if isinstance(block.ffn, DenseFeedForward):
+            if block.ffn.intermediate % tp:
+                yield _undivided(f"the dense width of block {name!r}", block.ffn.intermediate, "tp", tp)
+        elif block.ffn is not None:
+            moe = block.ffn
+            if moe.dense_intermediate % tp:
+                yield _undivided(f"the dense width of block {name!r}", moe.dense_intermediate, "tp", tp)
+            if moe.shared_intermediate % tp and not shape.shared_replicated:
+                yield _undivided(f"the shared-expert width of block {name!r}", moe.shared_intermediate, "tp", tp)
+            if moe.intermediate % etp:
+                yield _undivided(f"the expert width of block {name!r}", moe.intermediate, "etp", etp)
+            if layout.ep > moe.experts + redundant:
+                yield Violation(
+                    Family.DIVISIBILITY,
+                    f"ep={layout.ep} is more than the {moe.experts + redundant} experts of block {name!r}: "
+                    "some ranks would hold none",
+                    {"ep": layout.ep, "experts": moe.experts + redundant},
+                )
+
+
+def pipeline(problem: Problem, layout: Layout) -> Iterator[Violation]:
+    """Stages are contiguous, not empty, and cover every layer."""
+    layers = problem.model.layer_count
+    if layout.pp > layers:
+        yield Violation(
+            Family.PIPELINE, f"pp={layout.pp} is more than the {layers} layers", {"pp": layout.pp, "layers": layers}
+        )
+    if layout.stages is None:
+        return
+    if len(layout.stages) != layout.pp:
+        yield Violation(
+            Family.PIPELINE,
+            f"{len(layout.stages)} stages are listed for pp={layout.pp}",
+            {"stages": len(layout.stages), "pp": layout.pp},
+        )
+    expected = 0
+    for number, stage in enumerate(layout.stages):
+        if stage.first_layer != expected:
+            yield Violation(
+                Family.PIPELINE,
+                f"stage {number} begins at layer {stage.first_layer}, not {expected}",
+                {"stage": number, "first_layer": stage.first_layer, "expected": expected},
+            )
+        expected = stage.first_layer + stage.layers
+    if expected != layers:
+        yield Violation(
+            Family.PIPELINE, f"the stages end after layer {expected} of {layers}", {"end": expected, "layers": layers}
+        )
+
+
+SEARCHED = ("tp", "cp", "dp", "pp", "etp", "ep", "edp", "batch", "prefill_chunk", "devices")
+"""What `search` may restrict."""
+
+
+def search(problem: Problem, layout: Layout) -> Iterator[Violation]:
+    """Every restricted axis or option has one of its allowed values; the chunk means nothing in phase decode."""
+    for axis in SEARCHED:
+        allowed = getattr(problem.search, axis)
+        value: int = getattr(layout, axis) or default_chunk(problem)
+        if allowed is None or value in allowed or (axis == "prefill_chunk" and problem.workload.phase == "decode"):
+            continue
+        listed = ", ".join(map(str, allowed[:12])) + (", …" if len(allowed) > 12 else "")
+        yield Violation(Family.SEARCH, f"{axis}={value} is not among search.{axis}: {listed}", {axis: value})
+
+
+def _experts_use_all_ranks(problem: Problem, layout: Layout, _redundant: int) -> str | None:
+    if problem.model.moe is None or (layout.replica_edp == 1 and (layout.etp == 1 or layout.ep == 1)):
+        return None
+    ranks = layout.replica_stage_devices
+    return (
+        f"experts are divided over all {ranks} ranks of a replica, by ep={ranks} or by etp={ranks}; "
+        f"here etp={layout.etp}, ep={layout.ep}, {layout.replica_edp} copies of every expert a replica"
+    )
+
+
+def _quant_blocks_divide(problem: Problem, layout: Layout, _redundant: int) -> str | None:
+    block_format = FORMATS["fp8_block"]
+    if problem.precision.of_role(Role.DENSE_FFN) != block_format:
+        return None
+    for name, block in problem.model.blocks.items():
+        dense = isinstance(block.ffn, DenseFeedForward)
+        width = block.ffn.intermediate if dense else block.ffn.dense_intermediate if block.ffn else 0  # type: ignore[union-attr]
+        if width % (layout.tp * block_format.block_cols):
+            return (
+                f"the dense width of block {name!r}, {width} ÷ tp={layout.tp}, is not a multiple of "
+                f"{block_format.block_cols}, the width of an FP8 block"
+            )
+    return None
+
+
+def _vocabulary_divides(problem: Problem, layout: Layout, _redundant: int) -> str | None:
+    padding = problem.engine.vocabulary_padding
+    padded = -(-problem.model.vocab_size // padding) * padding
+    return f"tp={layout.tp} does not divide the padded vocabulary of {padded}" if padded % layout.tp else None
+
+
+def _even_experts(problem: Problem, layout: Layout, redundant: int) -> str | None:
+    for name, block in problem.model.blocks.items():
+        if redundant and block.moe is not None and (block.moe.experts + redundant) % layout.ep:
+            held = f"{block.moe.experts} + {redundant} physical experts"
+            return f"ep={layout.ep} does not divide the {held} of block {name!r}"
+    return None
+
+
+RULES: dict[EngineRule, Callable[[Problem, Layout, int], str | None]] = {
+    EngineRule.EXPERTS_USE_ALL_RANKS: _experts_use_all_ranks,
+    EngineRule.QUANT_BLOCKS_DIVIDE: _quant_blocks_divide,
+    EngineRule.VOCABULARY_DIVIDES: _vocabulary_divides,
+    EngineRule.EVEN_EXPERTS: _even_experts,
+}
+"""What each engine rule finds wrong with a layout; nothing where it is kept."""
+
+
+def engine(
+    problem: Problem, layout: Layout, redundant: int = 0, rules: frozenset[EngineRule] | None = None
+) -> Iterator[Violation]:
+    """Validity rules of the problem's engine, or `rules` in their stead."""
+    bound = problem.engine.rules if rules is None else rules
+    for rule in EngineRule:
+        wrong = RULES[rule](problem, layout, redundant) if rule in bound else None
+        if wrong is not None:
+            yield Violation(Family.ENGINE, f"{problem.engine_name}, rule {rule}: {wrong}")
+
+
+def structural_violations(
+    problem: Problem, layout: Layout, *, redundant: int = 0, rules: frozenset[EngineRule] | None = None
+) -> tuple[Violation, ...]:
+    """Every violated constraint that needs no pricing.
+
+    Parameters
+    ----------
+    redundant
+        Redundant expert slots of a layer.
+    rules
+        Engine rules that bind, in place of those of the problem's engine.
+    """
+    broken = tuple(mesh(problem, layout))
+    # Replicas mean nothing where the two meshes contradict each other.
+    placed = () if broken else (*devices(problem, layout), *engine(problem, layout, redundant, rules))
+    return (
+        *broken,
+        *placed,
+        *divisibility(problem, layout, redundant),
+        *pipeline(problem, layout),
+        *search(problem, layout),
+    )
