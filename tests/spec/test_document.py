@@ -47,6 +47,7 @@ class Problem(Spec):
     tp: int | tuple[int, ...] | None = None
     blocks: dict[str, Workload] = Field(default_factory=dict)
     stages: tuple[Workload, ...] = Field(default=(), max_length=2, strict=False)
+    runs: tuple[Workload, ...] = Field(default=(), min_length=1, strict=False)
     share: Ratio | None = None
     on: bool = False
 
@@ -79,7 +80,9 @@ def test_a_good_file_parses() -> None:
     ("line", "message"),
     [
         ("memry: 1", "p.yaml:4:1: memry: unknown key (did you mean 'memory'?)"),
-        ("zzz: 1", "p.yaml:4:1: zzz: unknown key"),
+        ("zzz: 1", "p.yaml:4:1: zzz: unknown key; the keys here are name, model, workload, memory,"),
+        ("slots: [{phase: decode}]", "p.yaml:4:1: slots: unknown key; the keys here"),
+        ("tensor_parallel_size: 8", "p.yaml:4:1: tensor_parallel_size: unknown key (did you mean 'tp'?)"),
         ("memory: 80 gb", "p.yaml:4:9: memory: unknown unit 'gb' for a size in bytes"),
         ("memory: 0.5", "p.yaml:4:9: memory: 0.5 is not whole"),
         ("memory: true", "p.yaml:4:9: memory: a size in bytes is wanted, not true or false"),
@@ -137,6 +140,18 @@ def test_validators_may_point_below_what_they_judge() -> None:
         "p.yaml:1:7: name: names must be good (did you mean 'good'?)"
     ]
     assert faults_of(GOOD.replace("name: a", "name: ugly")) == ["p.yaml:1:1: names must be fair"]
+
+
+def test_a_list_is_not_called_short_for_an_item_that_was_refused() -> None:
+    assert faults_of(GOOD + "runs: [{phase: decode}]") == ["p.yaml:4:8: runs[0].tokens: is required but missing"]
+    assert faults_of(GOOD + "runs: []") == ["p.yaml:4:7: runs: must not be empty"]
+
+
+def test_an_absent_part_is_missing() -> None:
+    document = load_text("a: {b: 1}\n", "l.yaml")
+    with pytest.raises(SpecError) as caught:
+        parse(Problem, document, at=("a", "problem"))
+    assert str(caught.value) == "l.yaml:1:4: a.problem: is required but missing"
 
 
 def test_empty_text_is_said_to_be_empty() -> None:

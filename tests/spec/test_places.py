@@ -12,6 +12,7 @@ from optimizer.spec.places import Step, contains, dotted
         ((2, "b"), "[2].b"),
         (("a\nb",), r"'a\nb'"),
         (("",), "''"),
+        (tuple(range(60)), "".join(f"[{i}]" for i in range(60))[:100] + "..."),
         (("x" * 100,), "x" * 57 + "..."),
     ],
 )

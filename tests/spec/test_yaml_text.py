@@ -68,7 +68,7 @@ def test_a_value_quoted_is_text() -> None:
         (f"a: 0x{'f' * 5000}", f"f.yaml:1:4: a: 0x{'f' * 35}... is out of range"),
         ("a: [1, 2", "f.yaml:1:9: not valid YAML: while parsing a flow sequence expected ',' or ']'"),
         ("a: b: c", "f.yaml:1:5: not valid YAML: mapping values are not allowed here"),
-        ("a: \x07", "f.yaml: not valid YAML: character U+0007 is not allowed"),
+        ("a: \x07", "f.yaml:1:4: not valid YAML: character U+0007 is not allowed"),
         ('a: "\\Uffffffff"', "f.yaml:1: not valid YAML: an escape names no character"),
         ('a: "\\ud800"', "f.yaml:1:4: a: half a surrogate pair is not a character"),
         ('"a\\nb\\e": {c: 1, c: 2}', r"f.yaml:1:18: 'a\nb\x1b': duplicate key 'c': first on line 1"),
