@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from optimizer.spec.base import Spec
 from optimizer.spec.tensor import Role, Tensor
@@ -86,6 +86,13 @@ class ModelPrecision(Spec):
     other: FormatName | None = None
     kv_cache: Literal["bf16", "fp16", "fp8", "fp32", "int8"] = "bf16"
     activations: Literal["bf16", "fp16", "fp8", "fp32"] = "bf16"
+    exceptions: tuple[tuple[str, FormatName], ...] = Field(
+        default=(), strict=False, description="formats of single tensors, by name, before those of roles"
+    )
+
+    @field_validator("exceptions", mode="before")
+    def _pairs(cls, value: object) -> object:
+        return tuple(value.items()) if isinstance(value, dict) else value
 
     def of(self, tensor: Tensor) -> Format:
         """The format that a tensor is stored in; vectors stay in 16 bit."""
@@ -93,6 +100,9 @@ class ModelPrecision(Spec):
             return FORMATS["fp32" if tensor.bytes_each == 4 else "bf16"]
         if not tensor.matrix and tensor.role is not Role.EMBEDDING:
             return FORMATS["bf16"]
+        for name, wanted in self.exceptions:
+            if name == tensor.name:
+                return FORMATS[wanted]
         return self.of_role(tensor.role)
 
     def of_role(self, role: Role) -> Format:
@@ -119,5 +129,5 @@ class PrecisionOverride(Spec):
         changes = {name: value for name, value in self if value is not None}
         if self.weights is not None:
             quantised = ("attention", "indexer", "dense_ffn", "experts", "shared_experts", "mtp", "other")
-            changes = dict.fromkeys(quantised) | changes
+            changes = {**dict.fromkeys(quantised), "lm_head": "bf16", "exceptions": (), **changes}
         return own.model_copy(update=changes)

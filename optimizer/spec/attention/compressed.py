@@ -61,8 +61,9 @@ class CompressedAttention(Spec):
     def _compressor(self, prefix: str, width: int, hidden: int, role: Role) -> list[Tensor]:
         rows = self._overlap * width
         return [
-            Tensor(prefix + "kv_proj", rows, hidden, role),
-            Tensor(prefix + "gate_proj", rows, hidden, role),
+            # Left in 16 bit by the checkpoints and by the engines.
+            Tensor(prefix + "kv_proj", rows, hidden, role, bytes_each=2),
+            Tensor(prefix + "gate_proj", rows, hidden, role, bytes_each=2),
             Tensor(prefix + "position_bias", self.compress_ratio, rows, role, matrix=False, bytes_each=4),
             Tensor(prefix + "kv_norm", width, 1, Role.NORM, matrix=False),
         ]
@@ -91,7 +92,7 @@ class CompressedAttention(Spec):
             width = self.indexer.heads * self.indexer.head_dim
             found += self._compressor("indexer_", self.indexer.head_dim, hidden, Role.INDEXER)
             found.append(Tensor("indexer_q", width, self.q_lora_rank, Role.INDEXER))
-            found.append(Tensor("indexer_weights", self.indexer.heads, hidden, Role.INDEXER))
+            found.append(Tensor("indexer_weights", self.indexer.heads, hidden, Role.INDEXER, bytes_each=2))
         return tuple(found)
 
     def _entries(self, first: int, last: int) -> int:

@@ -21,6 +21,7 @@ class GroupedQueryAttention(Spec):
     heads: int = Field(ge=1, le=65536)
     kv_heads: int = Field(ge=1, le=65536)
     head_dim: int = Field(ge=1, le=65536)
+    value_dim: int | None = Field(default=None, ge=1, le=65536, description="width of a value head; none: head_dim")
     window: int | None = Field(
         default=None, ge=1, description="sliding window or chunk in tokens; none: full attention"
     )
@@ -46,21 +47,25 @@ class GroupedQueryAttention(Spec):
     def kv_head_count(self) -> int | None:
         return self.kv_heads
 
+    @property
+    def _value_dim(self) -> int:
+        return self.value_dim or self.head_dim
+
     def tensors(self, hidden: int) -> tuple[Tensor, ...]:
         q_rows = self.heads * self.head_dim * (2 if self.output_gate else 1)
-        kv_rows = self.kv_heads * self.head_dim
+        widths = {"k_proj": self.kv_heads * self.head_dim, "v_proj": self.kv_heads * self._value_dim}
         found = [Tensor("q_proj", q_rows, hidden, Role.ATTENTION, Split.ROWS)]
         kv_names = () if self.shares_cache else (("k_proj",) if self.values_are_keys else ("k_proj", "v_proj"))
         found += [
-            Tensor(name, kv_rows, hidden, Role.ATTENTION, Split.KV_ROWS, heads=self.kv_heads) for name in kv_names
+            Tensor(name, widths[name], hidden, Role.ATTENTION, Split.KV_ROWS, heads=self.kv_heads) for name in kv_names
         ]
-        found.append(Tensor("o_proj", hidden, self.heads * self.head_dim, Role.ATTENTION, Split.COLS))
+        found.append(Tensor("o_proj", hidden, self.heads * self._value_dim, Role.ATTENTION, Split.COLS))
         if self.qkv_bias:
             found.append(Tensor("q_bias", q_rows, 1, Role.ATTENTION, Split.ROWS, matrix=False))
             found += [
                 Tensor(
                     name.replace("proj", "bias"),
-                    kv_rows,
+                    widths[name],
                     1,
                     Role.ATTENTION,
                     Split.KV_ROWS,
@@ -77,13 +82,15 @@ class GroupedQueryAttention(Spec):
             found.append(Tensor("q_norm", self.head_dim, 1, Role.NORM, matrix=False))
         elif self.qk_norm == "full":
             found.append(Tensor("q_norm", self.heads * self.head_dim, 1, Role.NORM, Split.ROWS, matrix=False))
-            found.append(Tensor("k_norm", kv_rows, 1, Role.NORM, Split.KV_ROWS, heads=self.kv_heads, matrix=False))
+            found.append(
+                Tensor("k_norm", widths["k_proj"], 1, Role.NORM, Split.KV_ROWS, heads=self.kv_heads, matrix=False)
+            )
         if self.sinks:
             found.append(Tensor("sinks", self.heads, 1, Role.ATTENTION, Split.ROWS, matrix=False))
         return tuple(found)
 
     def _cached_width(self, tp: int) -> int:
-        return 2 * -(-self.kv_heads // tp) * self.head_dim
+        return -(-self.kv_heads // tp) * (self.head_dim + self._value_dim)
 
     def cache_elements(self, tokens: int, tp: int) -> int:
         return 0 if self.shares_cache else self._cached_width(tp) * sum_capped(tokens, tokens, self.window)
@@ -92,7 +99,7 @@ class GroupedQueryAttention(Spec):
         return 0
 
     def prefill_flops(self, first: int, last: int, tp: int) -> int:
-        return 4 * -(-self.heads // tp) * self.head_dim * sum_capped(first, last, self.window)
+        return 2 * -(-self.heads // tp) * (self.head_dim + self._value_dim) * sum_capped(first, last, self.window)
 
     def decode_flops(self, first: int, last: int, tp: int) -> int:
         return self.prefill_flops(first, last, tp)

@@ -68,7 +68,8 @@ class LatentAttention(Spec):
             found.append(Tensor("indexer_q", width, self.q_lora_rank or hidden, Role.INDEXER))
             found.append(Tensor("indexer_k", self.indexer.head_dim, hidden, Role.INDEXER))
             found.append(Tensor("indexer_k_norm", self.indexer.head_dim, 2, Role.NORM, matrix=False))
-            found.append(Tensor("indexer_weights", self.indexer.heads, hidden, Role.INDEXER))
+            # Left in 16 bit by the FP8 checkpoints (DeepSeek-V3.2, GLM-5).
+            found.append(Tensor("indexer_weights", self.indexer.heads, hidden, Role.INDEXER, bytes_each=2))
         return tuple(found)
 
     def cache_elements(self, tokens: int, tp: int) -> int:
