@@ -1,0 +1,137 @@
+"""Messages of every mesh pair at once: the vectorised twin of figures/traffic.py."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import comb
+
+import numpy as np
+
+from optimizer.candidates.lattice import Floats, Ints, Meshes
+from optimizer.candidates.rates import float_rates
+from optimizer.spec.feedforward import MixtureOfExperts
+from optimizer.spec.model import Block
+from optimizer.spec.precision import ACTIVATION_BYTES, KV_BYTES
+from optimizer.spec.problem import Problem
+from optimizer.spec.tensor import Role
+
+
+def fan_outs(sizes: tuple[int | None, ...], members: Ints, stride: Ints, replica: Ints) -> list[tuple[Ints, Ints]]:
+    """Fan-out on each tier, and devices below it, of groups of `members` ranks `stride` apart."""
+    inner, found = np.ones_like(members), []
+    block = members * stride
+    for size in sizes:
+        if size is None:
+            inside = members.copy()
+        else:
+            whole = (replica <= size) | ((block <= size) & (size % block == 0))
+            part = (block > size) & (block % size == 0) & (size % stride == 0)
+            inside = np.where(whole, members, np.where(part, size // stride, inner))
+        used = (inside > inner) & (inside % inner == 0)
+        found.append((np.where(used, inside // inner, 1), inner))
+        inner = np.where(used, inside, inner)
+    return found
+
+
+@lru_cache(maxsize=65536)
+def _distinct(bins: int, experts: int, top_k: int) -> float:
+    if bins == 1:
+        return 1.0
+    if experts % bins == 0:
+        return bins * (1 - comb(experts - experts // bins, top_k) / comb(experts, top_k))
+    return bins * (1 - (1 - 1 / bins) ** top_k)
+
+
+def _distinct_all(bins: Ints, moe: MixtureOfExperts) -> Floats:
+    unique, where = np.unique(bins, return_inverse=True)
+    return np.array([_distinct(int(b), moe.experts, moe.top_k) for b in unique])[where]
+
+
+def _rounds(fan_out: Ints) -> Ints:
+    return np.ceil(np.log2(fan_out)).astype(np.int64)
+
+
+class Collectives:
+    """Message coefficients in seconds for each pair of meshes; `replica` is the size that decides the tiers."""
+
+    def __init__(self, problem: Problem, found: Meshes, replica: Ints) -> None:
+        self.problem, self.meshes = problem, found
+        self.rates = float_rates(problem.hardware)
+        sizes = tuple(t.size for t in problem.hardware.tiers)
+        one = np.ones_like(found.tp)
+        self.tp = fan_outs(sizes, found.tp, one, replica)
+        self.cp = fan_outs(sizes, found.cp, found.tp, replica)
+        self.experts = fan_outs(sizes, found.etp * found.ep, one, replica)
+
+    def layer(self, block: Block) -> tuple[Floats, Floats, Floats, Floats]:
+        """Seconds a token, a prompt token and a sequence cost, and the latency of one layer."""
+        found, problem = self.meshes, self.problem
+        hidden, act = problem.model.hidden_size, float(ACTIVATION_BYTES[problem.precision.activations])
+        zero = np.zeros(len(found))
+        per_token, per_prompt, per_seq, latency = zero, zero, zero, zero
+        token_bytes = hidden * act / found.cp
+        reduces = 0
+        if block.attention is not None:
+            reduces += 1
+            kv = float(KV_BYTES[problem.precision.kv_cache])
+            table = {tp: block.attention.cache_elements(1, tp) * kv for tp in np.unique(found.tp).tolist()}
+            width = np.array([table[tp] for tp in found.tp.tolist()], dtype=float)
+            for tier, (fan, inner) in enumerate(self.cp):
+                share = (fan - 1) / fan / inner * self.rates.link[tier]
+                per_prompt = per_prompt + share * width
+                per_seq = per_seq + share * 2 * hidden * act / found.tp
+                latency = latency + 2 * _rounds(fan) * self.rates.round[tier]
+        moe = block.moe
+        if (moe is None and block.ffn is not None) or (moe is not None and moe.dense_intermediate):
+            reduces += 1
+        if reduces:
+            size, rounds = self._all_reduce(token_bytes)
+            per_token, latency = per_token + reduces * size, latency + reduces * rounds
+        if moe is not None:
+            if block.attention is None:
+                for tier, (fan, inner) in enumerate(self.tp):
+                    per_token = per_token + (fan - 1) / fan / inner * token_bytes * self.rates.link[tier]
+                    latency = latency + _rounds(fan) * self.rates.round[tier]
+            size, rounds = self._exchange(moe)
+            per_token, latency = per_token + size, latency + rounds
+        return per_token, per_prompt, per_seq, latency
+
+    def _all_reduce(self, token_bytes: Floats) -> tuple[Floats, Floats]:
+        total, latency = np.zeros(len(self.meshes)), np.zeros(len(self.meshes))
+        top = np.zeros(len(self.meshes), dtype=np.int64)
+        for tier, (fan, _) in enumerate(self.tp):
+            top = np.where(fan > 1, tier, top)
+        for tier, (fan, inner) in enumerate(self.tp):
+            total = total + 2 * (fan - 1) / fan * token_bytes / inner * self.rates.link[tier]
+            latency = latency + np.where(top == tier, 1, 2) * _rounds(fan) * self.rates.round[tier]
+        return total, latency
+
+    def _exchange(self, moe: MixtureOfExperts) -> tuple[Floats, Floats]:
+        found, precision = self.meshes, self.problem.precision
+        width = moe.expert_width(self.problem.model.hidden_size)
+        act = float(ACTIVATION_BYTES[precision.activations])
+        small = precision.of_role(Role.EXPERTS).compute in ("fp8", "fp4", "int8")
+        sent = width * ((1.0 if small else act) + act)
+        group = found.etp * found.ep
+        total, latency = np.zeros(len(found)), np.zeros(len(found))
+        near = found.etp * _distinct_all(found.ep, moe)
+        for tier, (fan, inner) in enumerate(self.experts):
+            domains = group // inner
+            far = _distinct_all(domains, moe)
+            if moe.group_count > 1:
+                far = np.minimum(far, moe.group_limit * -(-domains // moe.group_count))
+            far = far * np.maximum(1, -(-found.etp // inner))
+            copies = np.where(inner == 1, near, far)
+            total = total + copies * (fan - 1) / fan * sent / (found.tp * found.cp) * self.rates.link[tier]
+            latency = latency + 2 * _rounds(fan) * self.rates.round[tier]
+        return total, latency
+
+    def send(self, replica: Ints) -> tuple[Floats, Floats]:
+        """Seconds of latency and for each token to hand hidden states to the next stage."""
+        found, act = self.meshes, float(ACTIVATION_BYTES[self.problem.precision.activations])
+        tier = np.zeros(len(replica), dtype=np.int64)
+        for i, own in enumerate(self.problem.hardware.tiers):
+            if own.size is not None:
+                tier = np.where(replica > own.size, i + 1, tier)
+        link, rounds = np.array(self.rates.link)[tier], np.array(self.rates.round)[tier]
+        return rounds, self.problem.model.hidden_size * act / (found.cp * found.tp) * link

@@ -1,0 +1,308 @@
+"""Step times and memory of many mesh pairs at once, in floats: the vectorised twin of figures/costs.py and memory.py.
+
+Written apart from the reference on purpose: the two are compared by tests, and whatever lies within `MARGIN` of a limit
+or of the incumbent is decided by the reference.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from optimizer.candidates.collectives import Collectives
+from optimizer.candidates.lattice import Floats, Ints, Meshes
+from optimizer.candidates.rates import float_rates
+from optimizer.figures.routing import TOUCHED_UNITS, _knots
+from optimizer.spec.feedforward import MixtureOfExperts
+from optimizer.spec.model import Block
+from optimizer.spec.precision import ACTIVATION_BYTES, KV_BYTES, Format
+from optimizer.spec.problem import Problem
+from optimizer.spec.tensor import Role, Split, Tensor
+
+MARGIN = 1e-9
+"""Relative margin within which floats decide nothing."""
+
+OPERATIONS = {"attention": 4, "indexer": 2, "dense_ffn": 3, "router": 2, "experts": 4, "shared_experts": 3}
+SAMPLER_BYTES = 16
+
+
+@dataclass(frozen=True)
+class Group:
+    """max(flop·x, weight + io·x) seconds."""
+
+    flop: Floats
+    weight: Floats
+    io: Floats
+
+    def seconds(self, tokens: Floats) -> Floats:
+        """Seconds on `tokens` tokens a rank."""
+        return np.maximum(self.flop * tokens, self.weight + self.io * tokens)
+
+    def take(self, chosen: Ints) -> Group:
+        """The entries at indices."""
+        return Group(self.flop[chosen], self.weight[chosen], self.io[chosen])
+
+
+@dataclass(frozen=True)
+class KindCost:
+    """One layer kind of every mesh pair; see `optimizer.figures.layer.LayerCost`."""
+
+    groups: tuple[Group, ...]
+    expert_flop: Floats | None
+    expert_read: Floats | None
+    expert_io: Floats | None
+    spread: Floats
+    knots: tuple[Floats, Floats] | None
+    decode: Floats
+    prefill_flop: Floats
+    prefill_read: Floats
+    per_token: Floats
+    per_prompt: Floats
+    per_seq: Floats
+    fixed: Floats
+
+    def take(self, chosen: Ints) -> KindCost:
+        """The entries at indices."""
+        changes = {
+            name: value[chosen]
+            for name, value in self.__dict__.items()
+            if isinstance(value, np.ndarray)
+        }
+        return replace(self, groups=tuple(g.take(chosen) for g in self.groups), **changes)
+
+    def seconds(self, seqs: Floats, decoded: Floats, prompt: Floats, passes: Floats) -> Floats:
+        """Seconds of the layer in a step."""
+        x = decoded + prompt
+        total = self.fixed + self.per_token * x + (self.decode + self.per_seq) * seqs + self.per_prompt * prompt
+        for group in self.groups:
+            total = total + group.seconds(x)
+        if self.expert_flop is not None and self.expert_read is not None and self.expert_io is not None:
+            assert self.knots is not None
+            touched = np.interp(x * self.spread, *self.knots)
+            total += np.maximum(self.expert_flop * x, self.expert_read * touched + self.expert_io * x)
+        total += np.maximum(self.prefill_flop * prompt, self.prefill_read * passes)
+        return total
+
+
+def _ceil_div(top: int, bottom: Ints) -> Ints:
+    return -(-top // bottom)
+
+
+def _local(tensor: Tensor, ranks: Ints) -> tuple[Ints, Ints]:
+    rows = np.full_like(ranks, tensor.rows)
+    cols = np.full_like(ranks, tensor.cols)
+    if tensor.split in (Split.ROWS, Split.VOCAB):
+        rows = _ceil_div(tensor.rows, ranks)
+    elif tensor.split is Split.COLS:
+        cols = _ceil_div(tensor.cols, ranks)
+    elif tensor.split is Split.KV_ROWS:
+        rows = tensor.rows // tensor.heads * _ceil_div(tensor.heads, ranks)
+    return rows, cols
+
+
+def _stored(form: Format, rows: Ints, cols: Ints) -> Ints:
+    size = -(-rows * cols * form.bits // 8)
+    if form.scale_bytes:
+        block_rows = form.block_rows or rows
+        block_cols = form.block_cols or cols
+        size = size + form.scale_bytes * (-(-rows // block_rows)) * (-(-cols // block_cols))
+    return size
+
+
+class Pricer:
+    """Coefficients of every mesh pair of a problem.
+
+    Parameters
+    ----------
+    problem
+        What is priced.
+    found
+        Mesh pairs.
+    replica
+        Devices of a replica of each pair: decides which tiers its groups span. One stage's where not given.
+    """
+
+    def __init__(self, problem: Problem, found: Meshes, replica: Ints | None = None) -> None:
+        self.problem, self.meshes = problem, found
+        self.rates = float_rates(problem.hardware)
+        self.collectives = Collectives(problem, found, found.stage if replica is None else replica)
+        self.whole_shared = (found.tp > 1) & (found.dp > 1) & (found.ep > 1)
+        names = list(dict.fromkeys(problem.model.layer_names))
+        self.counts = [problem.model.layer_names.count(name) for name in names]
+        self.kinds = [self._kind(problem.model.blocks[name]) for name in names]
+        self.head = self._head()
+        self.weights = [self._weights(problem.model.blocks[name].tensors(problem.model.hidden_size)) for name in names]
+        self.input = self._weights(problem.model.input_tensors())
+        self.output = self._weights(problem.model.output_tensors())
+        tied = problem.model.input_tensors()[0]
+        self.tied = self._weights((tied,)) if problem.model.tie_embeddings else np.zeros(len(found))
+        self.sequence = [self._sequence(problem.model.blocks[name]) for name in names]
+        drafting = problem.workload.mtp_tokens > 0 and problem.model.mtp is not None
+        self.draft = self._kind(problem.model.blocks[problem.model.mtp.block]) if drafting and problem.model.mtp else None
+        if drafting:
+            self.output = self.output + self._weights(problem.model.mtp_tensors())
+        self.working_token = self._working()
+
+    def _linear(self, tensors: list[Tensor], ranks: Ints, spread: Ints, io_elements: int) -> Group | None:
+        precision = self.problem.precision
+        flop, weight, any_matrix = np.zeros(len(ranks)), np.zeros(len(ranks)), False
+        for tensor in tensors:
+            rows, cols = _local(tensor, ranks)
+            form = precision.of(tensor)
+            padded = rows
+            if tensor.split is Split.VOCAB:
+                padded = _ceil_div(-(-tensor.rows // 64) * 64, ranks)
+            weight = weight + _stored(form, padded, cols) * float(tensor.count)
+            if tensor.matrix:
+                any_matrix = True
+                flop = flop + 2.0 * rows * cols * tensor.count / spread * self.rates.flop[form.compute]
+        if not any_matrix:
+            return None
+        io = io_elements * float(ACTIVATION_BYTES[precision.activations]) / spread * self.rates.byte
+        return Group(flop, weight * self.rates.byte, io)
+
+    def _kind(self, block: Block) -> KindCost:
+        found, problem, rates = self.meshes, self.problem, self.rates
+        hidden = problem.model.hidden_size
+        by_role: dict[Role, list[Tensor]] = {}
+        for tensor in block.tensors(hidden):
+            by_role.setdefault(tensor.role, []).append(tensor)
+        groups, operations = [], 0
+        for role, tensors in by_role.items():
+            if role in (Role.NORM, Role.EXPERTS):
+                continue
+            shared = role is Role.SHARED_EXPERTS
+            ranks = np.where(self.whole_shared, 1, found.tp) if shared else found.tp
+            spread = np.where(self.whole_shared, found.tp, 1) * found.cp if shared else found.cp
+            group = self._linear(tensors, ranks, spread, 2 * hidden)
+            operations += OPERATIONS.get(role.value, 1)
+            if group is not None:
+                groups.append(group)
+        zeros = np.zeros(len(found))
+        expert_flop = expert_read = expert_io = None
+        knots = None
+        if block.moe is not None:
+            operations += OPERATIONS["experts"]
+            expert_flop, expert_read, expert_io = self._experts(block.moe)
+            tokens, at, _ = _knots(block.moe.experts, block.moe.top_k)
+            knots = (np.array(tokens, dtype=float), np.array([v / TOUCHED_UNITS for v in at]))
+        decode = prefill_flop = prefill_read = zeros
+        if block.attention is not None:
+            decode, prefill_flop, prefill_read = self._attention(block)
+        per_token, per_prompt, per_seq, latency = self.collectives.layer(block)
+        return KindCost(
+            groups=tuple(groups),
+            expert_flop=expert_flop,
+            expert_read=expert_read,
+            expert_io=expert_io,
+            spread=found.dp / found.edp,
+            knots=knots,
+            decode=decode,
+            prefill_flop=prefill_flop,
+            prefill_read=prefill_read,
+            per_token=per_token,
+            per_prompt=per_prompt,
+            per_seq=per_seq,
+            fixed=latency + rates.launch * operations,
+        )
+
+    def _experts(self, moe: MixtureOfExperts) -> tuple[Floats, Floats, Floats]:
+        found, precision, hidden = self.meshes, self.problem.precision, self.problem.model.hidden_size
+        width = moe.expert_width(hidden)
+        size, flop = np.zeros(len(found)), np.zeros(len(found))
+        for tensor in moe.tensors(hidden):
+            if tensor.role is not Role.EXPERTS:
+                continue
+            rows, cols = _local(tensor, found.etp)
+            size = size + _stored(precision.of(tensor), rows, cols)
+            if tensor.matrix:
+                flop = flop + 2.0 * rows * cols * self.rates.flop[precision.of(tensor).compute]
+        local = -(-(moe.experts + found.redundant) // found.ep)
+        uneven = np.where(found.redundant > 0, 1.0, local * found.ep / moe.experts)
+        pairs = found.dp * moe.top_k / (found.edp * found.ep) * uneven
+        act = float(ACTIVATION_BYTES[precision.activations])
+        io = pairs * (2 * width + 3 * -(-moe.intermediate // found.etp)) * act
+        held = np.minimum(local, moe.experts) / moe.experts
+        return pairs * flop, size * held * self.rates.byte, io * self.rates.byte
+
+    def _attention(self, block: Block) -> tuple[Floats, Floats, Floats]:
+        """Seconds a decoding sequence, a prompt token (FLOPs) and a pass over the prefix (bytes) take, by tp and cp."""
+        attention, work, rates = block.attention, self.problem.workload, self.rates
+        assert attention is not None
+        kv = float(KV_BYTES[self.problem.precision.kv_cache])
+        first, last = work.input_tokens - work.computed_input_tokens + 1, work.input_tokens
+        verified = 1 + work.mtp_tokens
+        table: dict[int, tuple[float, float, float]] = {}
+        for tp in np.unique(self.meshes.tp).tolist():
+            prompts = last - first + 1
+            flop = attention.prefill_flops(first, last, tp) / prompts * rates.attention_flop
+            read = attention.decode_read_elements(first, last, tp) * kv + attention.decode_read_fixed_bytes(first, last, tp)
+            decode = 0.0
+            if work.phase != "prefill":
+                start, stop = work.input_tokens + 1, work.input_tokens + work.output_tokens - 1
+                steps = stop - start + 1
+                bytes_read = attention.decode_read_elements(start, stop, tp) * kv
+                bytes_read += attention.decode_read_fixed_bytes(start, stop, tp)
+                decode = max(
+                    attention.decode_flops(start, stop, tp) * verified / steps * rates.attention_flop,
+                    bytes_read / steps * rates.attention_byte,
+                )
+            table[tp] = (decode, flop, read / prompts * rates.attention_byte)
+        values = np.array([table[tp] for tp in self.meshes.tp.tolist()]).reshape(-1, 3) / self.meshes.cp[:, None]
+        return values[:, 0], values[:, 1], values[:, 2]
+
+    def _head(self) -> Group:
+        model = self.problem.model
+        tensors = [t for t in model.output_tensors() if t.matrix]
+        if not tensors:
+            own = model.input_tensors()[0]
+            tensors = [Tensor("tied_head", own.rows, own.cols, Role.LM_HEAD, own.split)]
+        group = self._linear(tensors, self.meshes.tp, self.meshes.cp, model.hidden_size + 2 * model.vocab_size)
+        assert group is not None
+        return group
+
+    def _weights(self, tensors: tuple[Tensor, ...]) -> Floats:
+        found, precision, total = self.meshes, self.problem.precision, np.zeros(len(self.meshes))
+        for tensor in tensors:
+            form = precision.of(tensor)
+            if tensor.role is Role.EXPERTS:
+                rows, cols = _local(tensor, found.etp)
+                total = total + _stored(form, rows, cols) * (-(-(tensor.count + found.redundant) // found.ep))
+                continue
+            shared = tensor.role is Role.SHARED_EXPERTS
+            ranks = np.where(self.whole_shared, 1, found.tp) if shared else found.tp
+            rows, cols = _local(tensor, ranks)
+            if tensor.split is Split.VOCAB:
+                padding = self.problem.engine.vocabulary_padding
+                rows = _ceil_div(-(-tensor.rows // padding) * padding, ranks)
+            total = total + _stored(form, rows, cols) * float(tensor.count)
+        return total
+
+    def _sequence(self, block: Block) -> Floats:
+        if block.attention is None:
+            return np.zeros(len(self.meshes))
+        work, kv = self.problem.workload, float(KV_BYTES[self.problem.precision.kv_cache])
+        length = work.input_tokens + (0 if work.phase == "prefill" else work.output_tokens)
+        page = self.problem.engine.kv_block_tokens
+        length = -(-length // page) * page
+        table = {
+            tp: block.attention.cache_elements(length, tp) * kv + block.attention.cache_fixed_bytes(length, tp)
+            for tp in np.unique(self.meshes.tp).tolist()
+        }
+        return np.ceil(np.array([table[tp] for tp in self.meshes.tp.tolist()], dtype=float) / self.meshes.cp)
+
+    def _working(self) -> Floats:
+        problem, found = self.problem, self.meshes
+        widest = np.zeros(len(found))
+        for block in problem.model.blocks.values():
+            ffn = block.ffn
+            if ffn is None:
+                continue
+            if isinstance(ffn, MixtureOfExperts):
+                width = -(-ffn.intermediate // found.etp) * ffn.top_k + -(-ffn.shared_intermediate // found.tp)
+            else:
+                width = -(-ffn.intermediate // found.tp)
+            widest = np.maximum(widest, width)
+        act = float(ACTIVATION_BYTES[problem.precision.activations])
+        return np.ceil(act * (4 * problem.model.hidden_size + 3 * widest) / found.cp)

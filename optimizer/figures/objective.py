@@ -1,0 +1,170 @@
+"""What an objective is worth, and the best layout of fixed degrees and chunk: batch, stage cuts, replicas."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from optimizer.figures.costs import Costs
+from optimizer.figures.memory import Memory
+from optimizer.figures.operating_point import OperatingPoints, Point
+from optimizer.figures.serving import tokens_of_request
+from optimizer.figures.shape import Shape
+from optimizer.figures.topology import replicas_that_fit
+from optimizer.spec.layout import Layout, Stage
+from optimizer.spec.problem import Problem
+
+UNITS = {
+    "throughput_per_device": "throughput_per_device_tokens_per_s",
+    "throughput": "throughput_tokens_per_s",
+    "devices": "devices",
+    "ttft": "ttft_s",
+    "tpot": "tpot_s",
+    "cost": "cost_dollars_per_million_tokens",
+    "memory_headroom": "memory_headroom_bytes",
+}
+"""The name of each objective in results, unit included."""
+
+MAXIMISED = frozenset({"throughput_per_device", "throughput", "memory_headroom"})
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A layout with its objective value, in the objective's own unit."""
+
+    layout: Layout
+    point: Point
+    value: Fraction
+    throughput: Fraction
+
+    @property
+    def rank(self) -> tuple[object, ...]:
+        """Sort key, best first among equal objectives; smaller is better (stated in `order`)."""
+        own = self.layout
+        return (
+            -self.throughput, own.devices, self.point.timing.tpot_s or 0, self.point.timing.ttft_s or 0,
+            own.pp, own.tp, own.cp, own.etp, own.ep, own.prefill_chunk or 0, own.batch, tuple(-c for c in self.point.cuts),
+        )  # fmt: skip
+
+
+def key(problem: Problem, scored: Scored) -> tuple[object, ...]:
+    """Total order of layouts: objective, then more throughput, fewer devices, lower TPOT, lower TTFT, smaller degrees."""
+    sign = -1 if problem.objective in MAXIMISED else 1
+    return (sign * scored.value, *scored.rank)
+
+
+def better(problem: Problem, value: Fraction, than: Fraction) -> bool:
+    """Whether an objective value beats another strictly."""
+    return value > than if problem.objective in MAXIMISED else value < than
+
+
+def allowed_replicas(problem: Problem, shape: Shape) -> tuple[int, ...]:
+    """Replica counts, ascending, that fit the devices and the problem's `search`."""
+    sizes = tuple(t.size for t in problem.hardware.tiers)
+    most = replicas_that_fit(sizes, problem.devices, shape.devices)
+    search, dense = problem.search, problem.model.moe is None
+    asked = [
+        (search.dp, shape.dp),
+        (None if dense else search.edp, shape.edp),
+        (search.devices, shape.devices),
+    ]
+    bound = next(((values, each) for values, each in asked if values is not None), None)
+    tried = range(1, most + 1) if bound is None else sorted({v // bound[1] for v in bound[0] if v % bound[1] == 0})
+    return tuple(
+        r for r in tried if 1 <= r <= most and all(values is None or r * each in values for values, each in asked)
+    )
+
+
+def layout_of(problem: Problem, shape: Shape, replicas: int, chunk: int | None, point: Point) -> Layout:
+    """A layout in full; a dense model has no expert mesh."""
+    first, stages = 0, []
+    for layers in point.cuts:
+        stages.append(Stage(first_layer=first, layers=layers))
+        first += layers
+    dense = problem.model.moe is None
+    return Layout(
+        tp=shape.tp, cp=shape.cp, dp=shape.dp * replicas, pp=shape.pp, etp=shape.etp, ep=shape.ep,
+        edp=1 if dense else shape.edp * replicas, batch=point.batch, prefill_chunk=chunk, stages=tuple(stages),
+    )  # fmt: skip
+
+
+def objective_value(problem: Problem, shape: Shape, replicas: int, point: Point) -> Fraction:
+    """The objective of a layout, in its own unit."""
+    devices, ranks = shape.devices * replicas, shape.dp * replicas
+    tokens = point.timing.rank_requests * ranks * tokens_of_request(problem.workload)
+    name = problem.objective
+    if name == "throughput_per_device":
+        return tokens / devices
+    if name == "throughput":
+        return tokens
+    if name == "devices":
+        return Fraction(devices)
+    if name == "ttft":
+        assert point.timing.ttft_s is not None  # noqa: S101 - refused where specs are read
+        return point.timing.ttft_s
+    if name == "tpot":
+        assert point.timing.tpot_s is not None  # noqa: S101 - refused where specs are read
+        return point.timing.tpot_s
+    if name == "memory_headroom":
+        return Fraction(problem.capacity_bytes - point.memory_bytes)
+    price = problem.hardware.device.price
+    assert price is not None  # noqa: S101 - refused where problems are resolved
+    rate = problem.workload.request_rate
+    served = tokens if rate is None else rate * tokens_of_request(problem.workload)
+    return Fraction(price) * devices / 3600 / served * 10**6
+
+
+def fewest_devices(problem: Problem) -> bool:
+    """Whether the objective falls with the number of replicas: fewest devices, or dollars at a given rate."""
+    rated = problem.workload.request_rate is not None
+    return problem.objective == "devices" or (problem.objective == "cost" and rated)
+
+
+def best_layout(problem: Problem, shape: Shape, chunk: int | None, costs: Costs, memory: Memory) -> Scored | None:
+    """The best layout of these degrees and this chunk, or None where none keeps the limits."""
+    counts = allowed_replicas(problem, shape)
+    if not counts:
+        return None
+    rate = problem.workload.request_rate or Fraction(0)
+
+    def at(replicas: int) -> Point | None:
+        points = OperatingPoints(problem, shape, chunk, replicas, costs, memory)
+        need = rate / points.ranks
+        return _point(problem, points, need)
+
+    if fewest_devices(problem):
+        low, high = 0, len(counts) - 1
+        if at(counts[high]) is None:
+            return None
+        while low < high:
+            middle = (low + high) // 2
+            if at(counts[middle]) is None:
+                low = middle + 1
+            else:
+                high = middle
+        replicas = counts[low]
+    else:
+        replicas = counts[-1]
+    point = at(replicas)
+    if point is None:
+        return None
+    layout = layout_of(problem, shape, replicas, chunk, point)
+    tokens = point.timing.rank_requests * layout.dp * tokens_of_request(problem.workload)
+    return Scored(layout, point, objective_value(problem, shape, replicas, point), tokens)
+
+
+def _point(problem: Problem, points: OperatingPoints, need: Fraction) -> Point | None:
+    allowed = problem.search.batch
+    minimise = {"tpot": "mean", "ttft": "mixed", "memory_headroom": "memory"}.get(problem.objective)
+    if allowed is not None:
+        found = [p for b in sorted(set(allowed)) if (p := points.point(b, minimise=minimise or "mean", need=need or None))]
+        if not found:
+            return None
+        if minimise is None:
+            return max(found, key=lambda p: (p.timing.rank_requests, p.batch))
+        measure = {"mean": lambda p: p.slowest, "mixed": lambda p: p.slowest_mixed, "memory": lambda p: p.memory_bytes}
+        return min(found, key=measure[minimise])
+    if minimise is not None:
+        return points.smallest(need, minimise=minimise)
+    best = points.most_requests()
+    return best if best is not None and best.timing.rank_requests >= need else None

@@ -1,0 +1,124 @@
+"""Pipeline stage cuts: the contiguous partition with the shortest slowest stage, exactly.
+
+Greedy probing is exact for contiguous partitions with additive costs (Iqbal 1991; Pınar & Aykanat 2004): a bound is
+feasible iff filling each stage as far as it goes uses no more stages than there are. Where a bound fails, the optimum
+is at least the least stage sum that the probe refused, so raising the bound to it never skips the optimum.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """One additive cost of stages.
+
+    Attributes
+    ----------
+    prefix
+        Cost of the first 0, 1, …, L layers.
+    first, last, every
+        What the first, the last and every stage add.
+    limit
+        Most that a stage may cost; None: unlimited.
+    """
+
+    prefix: Sequence[int]
+    first: int
+    last: int
+    every: int
+    limit: int | None
+
+    def stage(self, start: int, stop: int, layers: int) -> int:
+        """Cost of the stage that holds layers ``start..stop-1`` of `layers`."""
+        return (
+            self.prefix[stop] - self.prefix[start] + self.every
+            + (self.first if start == 0 else 0) + (self.last if stop == layers else 0)
+        )  # fmt: skip
+
+    def reach(self, start: int, limit: int, layers: int) -> int:
+        """Largest stop such that the stage from `start` costs at most `limit` (`start` itself where none does)."""
+        room = limit - self.every - (self.first if start == 0 else 0)
+        if room < 0:
+            return start
+        stop = bisect_right(self.prefix, self.prefix[start] + room, lo=start) - 1
+        if stop >= layers and self.stage(start, layers, layers) > limit:
+            stop = layers - 1
+        return min(stop, layers)
+
+
+def probe(tracks: Sequence[Track], bound: int, stages: int, start: int = 0) -> tuple[list[int] | None, int | None]:
+    """Fill stages from `start` with the first track bounded by `bound`, the others by their limits.
+
+    Returns
+    -------
+    tuple
+        Stops of the stages where it fits, and where not the least refused cost of the first track (None where no
+        larger bound would help).
+    """
+    layers = len(tracks[0].prefix) - 1
+    stops, at, refused = [], start, None
+    for _ in range(stages):
+        if at == layers:
+            break
+        other = min((t.reach(at, t.limit, layers) for t in tracks[1:] if t.limit is not None), default=layers)
+        own = tracks[0].reach(at, bound, layers)
+        stop = min(own, other)
+        if own < other:
+            # the next stop that the other tracks allow; the last layer counts with what the last stage adds
+            cost = tracks[0].stage(at, own + 1, layers)
+            refused = cost if refused is None else min(refused, cost)
+        if stop == at:
+            return None, refused
+        stops.append(stop)
+        at = stop
+    return (stops, None) if at == layers else (None, refused)
+
+
+def best_cuts(tracks: Sequence[Track], stages: int) -> tuple[tuple[int, ...], int] | None:
+    """Layer counts that minimise the largest stage cost of the first track within the other tracks' limits.
+
+    Returns
+    -------
+    tuple or None
+        The cuts and that cost; None where no cuts keep the limits. Among optimal cuts those that fill no stage beyond
+        an even share of the layers left.
+    """
+    first = tracks[0]
+    layers = len(first.prefix) - 1
+    if stages > layers:
+        return None
+    total = first.prefix[layers] + first.first + first.last
+    bound = max(-(-total // stages) + first.every, *(first.stage(i, i + 1, layers) for i in range(layers)))
+    if first.limit is not None and bound > first.limit:
+        return None
+    while True:
+        stops, refused = probe(tracks, bound, stages)
+        if stops is not None:
+            return _spread(tracks, bound, stages, layers), bound
+        if refused is None or refused <= bound or (first.limit is not None and refused > first.limit):
+            return None
+        bound = refused
+
+
+def _spread(tracks: Sequence[Track], bound: int, stages: int, layers: int) -> tuple[int, ...]:
+    """Feasible cuts at `bound` with stages as even as the limits allow; every stage holds a layer."""
+    at, cuts = 0, []
+    for left in range(stages, 0, -1):
+        if left == 1:
+            cuts.append(layers - at)
+            break
+        furthest = min(
+            tracks[0].reach(at, bound, layers),
+            *(t.reach(at, t.limit, layers) for t in tracks[1:] if t.limit is not None),
+            layers - (left - 1),
+        )
+        stop = min(furthest, at + -(-(layers - at) // left))
+        while probe(tracks, bound, left - 1, stop)[0] is None:
+            stop += 1
+        cuts.append(stop - at)
+        at = stop
+    return tuple(cuts)
