@@ -104,6 +104,15 @@ class Vision(Spec):
     sharded: bool = Field(default=False, description="divided over tensor-parallel ranks; else whole on each")
 
 
+class Published(Spec):
+    """What the publisher says, rounded as it says it."""
+
+    total: int | None = Field(default=None, ge=1)
+    active: int | None = Field(default=None, ge=1)
+    source: str = Field(min_length=1)
+    note: str = Field(default="", description="why it differs from the count, where it does")
+
+
 class ModelSpec(Spec):
     """A decoder-only language model (for multimodal ones: the text tower)."""
 
@@ -124,6 +133,7 @@ class ModelSpec(Spec):
     mtp: Mtp | None = None
     precision: ModelPrecision = ModelPrecision()
     source: str = ""
+    published: Published | None = None
     assumed: tuple[str, ...] = Field(default=(), strict=False, description="facts without a source, by name")
 
     @model_validator(mode="after")

@@ -64,6 +64,7 @@ def read_deepseek(config: Config) -> Reading:
 def read_sparse_attention(config: Config) -> Reading:
     """`deepseek_v32`, `glm_moe_dsa`: the same with a lightning indexer, of its own or shared with a layer below."""
     layers = layer_count(config)
+    config.only("num_experts", config.data.get("n_routed_experts"), why="another count than n_routed_experts")
     config.names("layer_types", ("deepseek_sparse_attention",), length=layers)
     kinds = config.names("indexer_types", ("full", "shared"), length=layers) or ["full"] * layers
     config.skip("index_share_for_mtp_iteration", "index_skip_topk_offset", "index_topk_freq", "index_topk_pattern")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Final
 
 from optimizer.spec.huggingface.config import Config
 from optimizer.spec.huggingface.modules import Patterns, module_names
@@ -19,9 +19,14 @@ from optimizer.spec.tensor import Role, Tensor
 
 METHODS = ("fp8", "mxfp4", "modelopt", "compressed-tensors", "awq", "gptq")
 
-_UNREAD = frozenset(
-    ["producer", "activation_scheme", "fmt", "scale_fmt", "version", "format", "quantization_status", "global_compression_ratio", "actorder", "desc_act", "damp_percent", "sym", "true_sequential", "static_groups", "zero_point", "backend", "do_fuse", "checkpoint_format", "meta", "is_marlin_format", "input_activations", "output_activations", "sparsity_config", "transform_config", "quant_type", "dtype", "modules_in_block_to_quantize", "batch_size", "block_name_to_quantize", "cache_block_outputs", "dataset", "max_input_length", "model_seqlen", "module_name_preceding_first_block", "pad_token_id", "tokenizer", "use_cuda_fp16", "use_exllama", "exllama_config", "disable_exllama", "inference_only"]
-)
+_UNREAD: Final = """
+    producer activation_scheme fmt scale_fmt version format quantization_status global_compression_ratio actorder
+    desc_act damp_percent sym true_sequential static_groups zero_point backend do_fuse checkpoint_format meta
+    is_marlin_format input_activations output_activations sparsity_config transform_config quant_type dtype
+    modules_in_block_to_quantize batch_size block_name_to_quantize cache_block_outputs dataset max_input_length
+    model_seqlen module_name_preceding_first_block pad_token_id tokenizer use_cuda_fp16 use_exllama exllama_config
+    disable_exllama inference_only
+"""
 """Keys of a quantisation section that say how it was made or run, not what is stored."""
 
 _QUANTISED = (Role.ATTENTION, Role.INDEXER, Role.DENSE_FFN, Role.EXPERTS, Role.SHARED_EXPERTS, Role.OTHER)
@@ -65,7 +70,7 @@ def precision_of(
     kept = {"weights": base, "router": base, "embedding": base, "lm_head": base}
     if section is None:
         return ModelPrecision.model_validate(kept)
-    section.skip(*_UNREAD)
+    section.skip(*_UNREAD.split())
     format_of = _reader(section)(section)
     expert_format = section.text("expert_dtype") or expert_dtype
     if expert_format == "fp4" and not section.has("moe_quant_algo"):

@@ -35,6 +35,7 @@ def read_qwen_moe(config: Config, *, qkv_bias: bool, norm: bool) -> Reading:
     """`qwen2_moe`, `qwen3_moe`: experts in some or all layers."""
     layers = layer_count(config)
     bias = config.flag("attention_bias", default=config.flag("qkv_bias", default=qkv_bias))
+    config.only("use_qk_norm", norm, why="this family's norms of queries and keys are fixed")
     kinds, window = qwen_windows(config, layers)
     sparse = _sparse_layers(config, layers)
     blocks: dict[str, Block] = {}

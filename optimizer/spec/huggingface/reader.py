@@ -26,7 +26,8 @@ SUPPORTED: Final = tuple(sorted({*FAMILIES, *WRAPPERS}))
 QUANTIZER_FILE: Final = "hf_quant_config.json"
 """Where modelopt's older exports put what later ones write into config.json."""
 
-_BASES: Final = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32", "auto": "bf16"}
+_BASES: Final = {"bfloat16": "bf16", "float16": "fp16", "float32": "bf16", "auto": "bf16"}
+"""Engines serve checkpoints saved in FP32 in 16 bit (vLLM's `--dtype auto` does)."""
 _INFINITY = re.compile(r"(?<=[\s,:\[])-?Infinity(?=[\s,\]}])")
 
 
