@@ -148,7 +148,7 @@ RULE = {
 
 
 @pytest.mark.parametrize(("rule", "degrees", "redundant", "kept"), [(r, *case) for r in RULE for case in RULE[r]])
-def test_engine_rules(rule: EngineRule, degrees: dict[str, int], redundant: int, kept: bool) -> None:
+def test_engine_rules(rule: EngineRule, degrees: dict[str, int], redundant: int, *, kept: bool) -> None:
     layout = Layout(**{**LAYOUT, **degrees})
     seen = structural_violations(problem(), layout, redundant=redundant, rules=frozenset({rule}))
     assert (Family.ENGINE not in {v.family for v in seen}) is kept

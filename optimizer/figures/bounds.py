@@ -1,0 +1,232 @@
+"""Physical bounds: what the rated peaks allow with zero overhead, one resource at a time.
+
+Two bounds stand beside an estimate. The *ideal* one prices the same schedule at rated peaks without latency, launch or
+oversubscription (`rates.ideal_rates`). The *physical* one goes further: compute, memory bandwidth and every link are
+busy at the same time, so that a step takes as long as the busiest of them alone. Nothing faster exists on the stated
+hardware for the same layout and batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from optimizer.figures.bandwidth import stage_traffic
+from optimizer.figures.costs import build_costs
+from optimizer.figures.layer import Experts, LayerCost, Step
+from optimizer.figures.memory import build_memory
+from optimizer.figures.rates import TICKS_PER_SECOND, Rates, ceil_fraction, ideal_rates
+from optimizer.figures.serving import Evaluation, cuts_of, evaluate, mean_ticks, tokens_of_request
+from optimizer.figures.shape import shape_of
+from optimizer.spec.layout import Layout
+from optimizer.spec.problem import Problem
+
+COMPUTE = "compute"
+HBM = "memory bandwidth"
+_FREE = Fraction(10**60)
+"""A rate at which nothing takes longer than a tick."""
+
+
+def link(tier: str) -> str:
+    """Name of a link tier as a resource."""
+    return f"link {tier!r}"
+
+
+def _alone(rates: Rates, *, compute: bool) -> Rates:
+    """Rates at which only compute, or only memory bandwidth, takes time."""
+    free = dict.fromkeys(rates.compute, _FREE)
+    links = tuple(_FREE for _ in rates.links)
+    if compute:
+        return replace(rates, hbm=_FREE, attention_hbm=_FREE, links=links)
+    return replace(rates, compute=free, attention_compute=_FREE, links=links)
+
+
+@dataclass(frozen=True)
+class Demand:
+    """Time that each resource alone needs for the mean step of each stage, in ticks, at rated peaks."""
+
+    stages: dict[str, tuple[Fraction, ...]]
+
+    def busiest(self) -> tuple[str, Fraction]:
+        """The resource that bounds a step, and how long it needs in the stage where it needs longest."""
+        name = max(self.stages, key=lambda resource: max(self.stages[resource]))
+        return name, max(self.stages[name])
+
+
+def _mean(problem: Problem, evaluation: Evaluation, *, compute: bool) -> tuple[Fraction, ...]:
+    costs = build_costs(problem, evaluation.shape, _alone(ideal_rates(problem.hardware), compute=compute))
+    steps, cuts = evaluation.steps, evaluation.cuts
+    decode = costs.stages(steps.decode, cuts) if steps.decode else ()
+    mixed = costs.stages(steps.mixed, cuts) if steps.mixed else ()
+    return mean_ticks(steps, decode, mixed)
+
+
+def demand(problem: Problem, evaluation: Evaluation) -> Demand:
+    """Time that each resource alone needs, at the layout, batch and chunk of `evaluation`."""
+    found = {
+        COMPUTE: _mean(problem, evaluation, compute=True),
+        HBM: _mean(problem, evaluation, compute=False),
+    }
+    traffic = stage_traffic(problem, evaluation)
+    for number, tier in enumerate(problem.hardware.tiers):
+        sent = (sum((size for (_, at), size in stage.items() if at == number), Fraction(0)) for stage in traffic)
+        found[link(tier.name)] = tuple(size * TICKS_PER_SECOND / tier.bandwidth for size in sent)
+    return Demand(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A physical bound of one figure under one reading: the batching and phase it was judged under.
+
+    Attributes
+    ----------
+    value
+        Best value that the resource allows, in the base unit of the figure.
+    resource
+        What bounds it.
+    """
+
+    reading: str
+    value: Fraction
+    resource: str
+    formula: str
+    substituted: str
+
+
+def largest_batch(problem: Problem, layout: Layout) -> int:
+    """Most sequences whose weights and cache fit a rank's whole nominal memory, nothing else in it; at least 1."""
+    shape = shape_of(layout)
+    memory = build_memory(problem, shape)
+    room = problem.hardware.device.memory
+    cuts = cuts_of(problem, layout)
+    weights, cached = memory.prefix(0), memory.prefix(1)
+    best, first = None, 0
+    for number, layers in enumerate(cuts):
+        held = weights[first + layers] - weights[first]
+        held += memory.input.total_bytes if number == 0 else 0
+        held += memory.output.total_bytes if number == len(cuts) - 1 else 0
+        each = cached[first + layers] - cached[first] - (weights[first + layers] - weights[first])
+        first += layers
+        if each > 0:
+            fits = max(1, (room - held) // each)
+            best = fits if best is None else min(best, fits)
+    return min(best or 2**20, 2**20)
+
+
+def _with_phase(problem: Problem, phase: str) -> Problem:
+    work = problem.workload.model_copy(update={"phase": phase, "request_rate": None})
+    return problem.model_copy(update={"workload": work})
+
+
+def _busiest(problem: Problem, layout: Layout) -> tuple[Evaluation, str, Fraction]:
+    """The layout at ideal rates, its bounding resource, and the seconds that one needs for a step."""
+    evaluation = evaluate(problem, layout, rates=ideal_rates(problem.hardware))
+    resource, ticks = demand(problem, evaluation).busiest()
+    return evaluation, resource, ticks / TICKS_PER_SECOND
+
+
+def throughput_bounds(problem: Problem, layout: Layout) -> tuple[Bound, ...]:
+    """Tokens/s in all that the hardware allows, under each batching and phase that a throughput may mean.
+
+    Batch-1 decode, decode at the layout's batch and at the largest possible one count output tokens; prefill counts
+    prompt tokens. Cycles are those of the busiest resource alone.
+    """
+    found = []
+    batches = {
+        "decode, one sequence a rank": 1,
+        "decode at the layout's batch": layout.batch,
+        "decode at the largest batch that memory holds": max(layout.batch, largest_batch(problem, layout)),
+    }
+    if problem.workload.output_tokens > 1:
+        decode = _with_phase(problem, "decode")
+        for reading, batch in batches.items():
+            at = layout.model_copy(update={"batch": batch})
+            _, resource, seconds = _busiest(decode, at)
+            gain = decode.workload.tokens_per_step
+            value = batch * layout.dp * gain / (layout.pp * seconds) if seconds else _FREE
+            found.append(
+                Bound(
+                    reading,
+                    value,
+                    resource,
+                    "batch · dp · tokens a step ÷ (pp · time of the busiest resource)",
+                    f"{batch:,} · {layout.dp:,} · {float(gain):.3g} ÷ ({layout.pp} · {float(seconds) * 1e3:.4g} ms)",
+                )
+            )
+    prefill = _with_phase(problem, "prefill")
+    prompt = problem.workload.computed_input_tokens
+    at = layout.model_copy(update={"batch": layout.pp * max(1, -(-8192 // prompt)), "prefill_chunk": prompt})
+    evaluation, resource, seconds = _busiest(prefill, at)
+    taken = at.batch * tokens_of_request(prefill.workload) * layout.dp
+    value = taken / (evaluation.steps.pieces * layout.pp * seconds) if seconds else _FREE
+    found.append(
+        Bound(
+            "prefill",
+            value,
+            resource,
+            "prompt tokens of a cycle ÷ (pp · time of the busiest resource)",
+            f"{taken:,} ÷ ({layout.pp} · {float(seconds) * 1e3:.4g} ms)",
+        )
+    )
+    return tuple(found)
+
+
+def _lone(kind: LayerCost, dp: int, *, reads: bool) -> LayerCost:
+    """A layer whose experts serve one attention rank while the others bring nothing."""
+    experts = kind.experts
+    if experts is None:
+        return kind
+    flop, io = (ceil_fraction(Fraction(size, dp)) for size in (experts.flop, experts.io))
+    alone = Experts(flop, experts.unit if reads else 0, io, 1, experts.edp, experts.touched)
+    return replace(kind, experts=alone)
+
+
+def _lone_seconds(problem: Problem, layout: Layout, step: Step, *, reads: bool) -> dict[str, Fraction]:
+    """Seconds that compute and memory bandwidth need for one rank's step through all layers."""
+    shape = shape_of(layout)
+    found = {}
+    for name, compute in ((COMPUTE, True), (HBM, False)):
+        costs = build_costs(problem, shape, _alone(ideal_rates(problem.hardware), compute=compute))
+        lone = replace(costs, kinds=tuple(_lone(kind, shape.dp, reads=reads) for kind in costs.kinds))
+        found[name] = Fraction(lone.stack(step), TICKS_PER_SECOND)
+    return found
+
+
+def _longest(times: dict[str, Fraction]) -> tuple[str, Fraction]:
+    name = max(times, key=lambda resource: times[resource])
+    return name, times[name]
+
+
+def tpot_bound(problem: Problem, layout: Layout) -> Bound:
+    """Shortest time per output token: one sequence alone, which passes every stage in turn.
+
+    Tokens drafted and accepted divide the time.
+    """
+    decode = _with_phase(problem, "decode")
+    verified = 1 + decode.workload.mtp_tokens
+    name, seconds = _longest(_lone_seconds(decode, layout, Step(1, verified, 0, 0), reads=True))
+    gain = decode.workload.tokens_per_step
+    return Bound(
+        "decode of one sequence alone",
+        seconds / gain,
+        name,
+        "time of the busiest resource over all layers ÷ tokens a step",
+        f"{float(seconds) * 1e3:.4g} ms ÷ {float(gain):.3g}",
+    )
+
+
+def ttft_bound(problem: Problem, layout: Layout) -> Bound:
+    """Shortest time to first token: one prompt alone, its work spread perfectly over all stages of its replica.
+
+    Reading a weight is charged once for the whole prompt, and expert weights not at all.
+    """
+    prefill = _with_phase(problem, "prefill")
+    step = Step(0, 0, prefill.workload.computed_input_tokens, 1)
+    name, seconds = _longest(_lone_seconds(prefill, layout, step, reads=False))
+    return Bound(
+        "one prompt alone",
+        seconds / layout.pp,
+        name,
+        "time of the busiest resource over all layers ÷ pp",
+        f"{float(seconds) * 1e3:.4g} ms ÷ {layout.pp}",
+    )

@@ -1,0 +1,90 @@
+"""Every figure of a layout with its derivation, and the same figures as the JSON that results carry."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+from optimizer.figures import derivation_counts as counts
+from optimizer.figures import derivation_serving as serving
+from optimizer.figures.derivation_figure import Figure, Sheet, plain
+from optimizer.figures.derivation_memory import PARTS, memory
+from optimizer.figures.rates import ceil_fraction, ideal_rates
+from optimizer.figures.serving import Evaluation, evaluate
+from optimizer.spec.layout import Layout
+from optimizer.spec.problem import Problem
+
+__all__ = ["Figure", "derive", "figures_json"]
+
+
+def derive(problem: Problem, layout: Layout, evaluation: Evaluation) -> dict[str, Figure]:
+    """Every figure by name.
+
+    Parameters
+    ----------
+    evaluation
+        The layout, priced; its redundant expert slots enter the figures.
+    """
+    ideal = evaluate(problem, layout, redundant=evaluation.shape.redundant, rates=ideal_rates(problem.hardware))
+    sheet = Sheet()
+    counts.degrees(sheet, problem, evaluation)
+    counts.parameters(sheet, problem.model)
+    counts.experts(sheet, problem, evaluation)
+    memory(sheet, problem, evaluation)
+    serving.times(sheet, problem, evaluation, ideal)
+    serving.rates(sheet, problem, evaluation, ideal)
+    serving.traffic(sheet, problem, evaluation)
+    serving.utilization(sheet, problem, evaluation)
+    return sheet
+
+
+_TOP = (
+    "parameters",
+    "active_parameters",
+    "memory_bytes",
+    "ttft_s",
+    "tpot_s",
+    "throughput_tokens_per_s",
+    "throughput_per_device_tokens_per_s",
+    "request_capacity_per_s",
+    "latency_s",
+    "concurrency",
+    "step_time_s",
+    "cost_per_token_dollars",
+    "experts_resident_per_layer",
+    "expert_instances",
+    "expert_equivalents",
+)
+_ALWAYS = frozenset(_TOP[:7])
+
+
+def figures_json(
+    problem: Problem, layout: Layout, evaluation: Evaluation, figures: dict[str, Figure] | None = None
+) -> dict[str, Any]:
+    """``figures`` of a result: sizes in whole bytes, traffic rounded up; a figure that the phase lacks is null.
+
+    Parameters
+    ----------
+    figures
+        What `derive` gave, where the caller has it already.
+    """
+    found = derive(problem, layout, evaluation) if figures is None else figures
+    result: dict[str, Any] = {
+        name: plain(found[name].value) if name in found else None for name in _TOP if name in found or name in _ALWAYS
+    }
+    result["memory"] = {part: plain(found[part].value) for part in PARTS}
+    result["traffic"] = {
+        f"{axis}_bytes": ceil_fraction(Fraction(found[f"{axis}_bytes"].value)) for axis in serving.AXES
+    }
+    tiers = [tier.name for tier in problem.hardware.tiers]
+    result["traffic"]["tiers"] = {name: {"bytes_per_s": plain(found[f"{name}_bytes_per_s"].value)} for name in tiers}
+    result["utilization"] = {
+        "memory": plain(found["memory_utilization"].value),
+        "compute": plain(found["compute_utilization"].value),
+        "hbm_bandwidth": plain(found["hbm_utilization"].value),
+        "links": {name: plain(found[f"{name}_utilization"].value) for name in tiers},
+    }
+    result["bounds"] = {
+        name: plain(bound) for name in _TOP if name in found and (bound := found[name].bound) is not None
+    }
+    return result

@@ -1,0 +1,123 @@
+"""One figure with its derivation: formula, the numbers put in, the result, and its physical bound."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+from optimizer.units import Dimension, format_quantity
+
+Value = int | Fraction
+Inputs = Mapping[str, Value | str]
+
+UNITS: dict[Dimension, str] = {
+    Dimension.BYTES: "bytes",
+    Dimension.BYTES_PER_SECOND: "bytes/s",
+    Dimension.FLOPS: "FLOP/s",
+    Dimension.FLOP: "FLOP",
+    Dimension.SECONDS: "s",
+    Dimension.DOLLARS: "$",
+    Dimension.DOLLARS_PER_HOUR: "$/h",
+    Dimension.DOLLARS_PER_TOKEN: "$/token",
+    Dimension.TOKENS_PER_SECOND: "tokens/s",
+    Dimension.PER_SECOND: "requests/s",
+    Dimension.RATIO: "ratio",
+    Dimension.COUNT: "",
+}
+"""Name of each base unit."""
+
+
+def shown(value: Value, dimension: Dimension) -> str:
+    """Text for people; counts in full."""
+    exact = Fraction(value)
+    if dimension is Dimension.COUNT and exact.denominator == 1:
+        return f"{exact.numerator:,}"
+    return format_quantity(exact, dimension)
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One figure and where it comes from.
+
+    Attributes
+    ----------
+    value
+        Exact, in the base unit of `dimension`.
+    formula, substituted
+        The formula, and the same with its numbers put in.
+    inputs
+        Those numbers, by name.
+    bound
+        The same figure at rated peaks with zero overhead, where it is a time or a rate.
+    """
+
+    name: str
+    value: Value
+    dimension: Dimension
+    formula: str
+    substituted: str
+    inputs: Inputs = field(default_factory=dict)
+    bound: Value | None = None
+
+    @property
+    def unit(self) -> str:
+        """Name of the base unit; empty for counts."""
+        return UNITS[self.dimension]
+
+    @property
+    def result_text(self) -> str:
+        """The value for people."""
+        return shown(self.value, self.dimension)
+
+    @property
+    def bound_text(self) -> str | None:
+        """The bound for people."""
+        return None if self.bound is None else shown(self.bound, self.dimension)
+
+    def __str__(self) -> str:
+        """``tpot = pp · max A ÷ e = 4 · 12.3 ms ÷ 1 = 49.2 ms``, in one line."""
+        chain = [self.name, self.formula, self.substituted, self.result_text]
+        return " = ".join(part for i, part in enumerate(chain) if part and part not in chain[:i])
+
+    def to_json(self) -> dict[str, Any]:
+        """Derivation of one figure."""
+        return {
+            "name": self.name,
+            "value": plain(self.value),
+            "unit": self.unit,
+            "formula": self.formula,
+            "substituted": self.substituted,
+            "result": self.result_text,
+            "inputs": {name: value if isinstance(value, str) else plain(value) for name, value in self.inputs.items()},
+            "bound": None if self.bound is None else plain(self.bound),
+        }
+
+
+def plain(value: Value) -> int | float:
+    """JSON number: an integer where it is one, else the nearest float."""
+    exact = Fraction(value)
+    return exact.numerator if exact.denominator == 1 else float(exact)
+
+
+class Sheet(dict[str, Figure]):
+    """Figures by name, in the order they were derived."""
+
+    def put(
+        self,
+        name: str,
+        value: Value,
+        dimension: Dimension,
+        formula: str,
+        substituted: str = "",
+        *,
+        inputs: Inputs | None = None,
+        bound: Value | None = None,
+    ) -> None:
+        """Add one figure."""
+        self[name] = Figure(name, value, dimension, formula, substituted, inputs or {}, bound)
+
+    def count(self, name: str, value: Value, formula: str, substituted: str = "", **inputs: Value | str) -> None:
+        """Add a count."""
+        self.put(name, value, Dimension.COUNT, formula, substituted, inputs=inputs)

@@ -1,0 +1,168 @@
+"""Bytes of the fullest device by part, with derivations, and totals over all devices."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from optimizer.figures.derivation_figure import Sheet, shown
+from optimizer.figures.memory import build_memory, sequence_tokens
+from optimizer.figures.serving import Evaluation, held_sequences
+from optimizer.spec.problem import Problem
+from optimizer.units import Dimension
+
+PARTS = (
+    "weights_bytes",
+    "replicated_weights_bytes",
+    "expert_weights_bytes",
+    "kv_cache_bytes",
+    "activations_bytes",
+    "reserve_bytes",
+)
+"""Disjoint parts that add up to `memory_bytes`."""
+
+
+def _b(value: int) -> str:
+    return shown(value, Dimension.BYTES)
+
+
+def memory(sheet: Sheet, problem: Problem, evaluation: Evaluation) -> None:
+    """Memory of the fullest device and its parts."""
+    stages, layout, shape = evaluation.memory, evaluation.layout, evaluation.shape
+    number = max(range(len(stages)), key=lambda i: stages[i].total_bytes)
+    stage = stages[number]
+    where = f"stage {number}"
+    first = sum(evaluation.cuts[:number])
+    names = problem.model.layer_names[first : first + evaluation.cuts[number]]
+    coefficients = build_memory(problem, shape)
+    steps, work = evaluation.steps, problem.workload
+    held = held_sequences(work, layout.batch, layout.pp, steps)
+
+    put = sheet.put
+    values = {part: getattr(stage, part) for part in PARTS}
+    put(
+        "memory_bytes",
+        stage.total_bytes,
+        Dimension.BYTES,
+        "weights + replicated weights + expert weights + KV cache + activations + reserve",
+        " + ".join(_b(values[part]) for part in PARTS),
+        inputs=values,
+    )
+    put(
+        "weights_bytes",
+        stage.weights_bytes,
+        Dimension.BYTES,
+        f"Σ {len(names)} layers of {where} of tensors divided over tp={layout.tp}, embedding and head on their stages",
+        inputs={"layers": len(names), "tp": layout.tp},
+    )
+    put(
+        "replicated_weights_bytes",
+        stage.replicated_weights_bytes,
+        Dimension.BYTES,
+        f"Σ {len(names)} layers of {where} of tensors that every rank holds whole (norms, routers, latents)",
+        inputs={"layers": len(names)},
+    )
+    _expert_weights(sheet, problem, evaluation, names, stage.expert_weights_bytes)
+    each = stage.kv_cache_bytes // held if held else 0
+    put(
+        "kv_cache_bytes",
+        stage.kv_cache_bytes,
+        Dimension.BYTES,
+        f"sequences held · bytes of one of {sequence_tokens(problem):,} tokens in {where}",
+        f"{held:,} · {_b(each)}",
+        inputs={"sequences": held, "bytes_per_sequence": each},
+    )
+    put(
+        "kv_cache_bytes_per_sequence",
+        coefficients.stack_sequence(),
+        Dimension.BYTES,
+        f"Σ layers of cached bytes of one rank for a sequence of {sequence_tokens(problem):,} tokens",
+    )
+    per_token = Fraction(coefficients.stack_sequence(), sequence_tokens(problem))
+    put(
+        "kv_cache_bytes_per_token",
+        per_token,
+        Dimension.BYTES,
+        "bytes of a sequence ÷ its tokens, one rank, all layers",
+        f"{_b(coefficients.stack_sequence())} ÷ {sequence_tokens(problem):,}",
+    )
+    largest = steps.largest
+    sampled = largest.decoded + largest.passes
+    put(
+        "activations_bytes",
+        stage.activations_bytes,
+        Dimension.BYTES,
+        "max(bytes a token · tokens of a step, sampler bytes · tokens sampled)",
+        f"max({_b(coefficients.token_bytes)} · {largest.tokens:,}, {_b(coefficients.sampled_bytes)} · {sampled:,})",
+        inputs={"tokens": largest.tokens, "sampled": sampled},
+    )
+    put(
+        "reserve_bytes",
+        stage.reserve_bytes,
+        Dimension.BYTES,
+        f"runtime and graphs of engine {problem.engine_name!r}",
+        inputs={"source": problem.engine.source},
+    )
+    weights = stage.weights_bytes + stage.replicated_weights_bytes + stage.expert_weights_bytes
+    put(
+        "model_weights_bytes",
+        weights,
+        Dimension.BYTES,
+        "weights + replicated weights + expert weights",
+        " + ".join(_b(values[part]) for part in PARTS[:3]),
+    )
+    _totals(sheet, evaluation)
+    device = problem.hardware.device
+    put(
+        "memory_utilization",
+        Fraction(stage.total_bytes, device.exposed_memory),
+        Dimension.RATIO,
+        "memory ÷ exposed memory of a device",
+        f"{_b(stage.total_bytes)} ÷ {_b(device.exposed_memory)}",
+    )
+    headroom = problem.capacity_bytes - stage.total_bytes
+    put(
+        "memory_headroom_bytes",
+        headroom,
+        Dimension.BYTES,
+        "exposed memory · memory_utilization − memory",
+        f"{_b(problem.capacity_bytes)} − {_b(stage.total_bytes)}",
+    )
+
+
+def _expert_weights(sheet: Sheet, problem: Problem, evaluation: Evaluation, names: tuple[str, ...], total: int) -> None:
+    shape, model = evaluation.shape, problem.model
+    kinds = {name: names.count(name) for name in names if model.blocks[name].moe is not None}
+    coefficients = build_memory(problem, shape)
+    order = list(dict.fromkeys(model.layer_names))
+    terms = []
+    for name, layers in kinds.items():
+        moe = model.blocks[name].moe
+        assert moe is not None  # noqa: S101 - filtered above
+        local = shape.local_experts(moe.experts)
+        each = coefficients.weights[order.index(name)].expert_bytes // local
+        terms.append(f"{local} · {_b(each)} · {layers}")
+    sheet.put(
+        "expert_weights_bytes",
+        total,
+        Dimension.BYTES,
+        "local experts · bytes of an expert's shard · MoE layers of the stage" if terms else "no routed experts",
+        " + ".join(terms) or "0",
+        inputs={"etp": shape.etp, "ep": shape.ep},
+    )
+
+
+def _totals(sheet: Sheet, evaluation: Evaluation) -> None:
+    """Sums over all devices; every device of a stage is counted as its fullest."""
+    wide = evaluation.layout.stage_devices
+    parts = {"total_memory_bytes": PARTS, "total_weights_bytes": PARTS[:3], "total_expert_weights_bytes": PARTS[2:3]}
+    parts["total_kv_cache_bytes"] = PARTS[3:4]
+    for name, summed in parts.items():
+        stages = [sum(getattr(stage, part) for part in summed) for stage in evaluation.memory]
+        shown_stages = " + ".join(_b(size) for size in stages[:4]) + (" + …" if len(stages) > 4 else "")
+        sheet.put(
+            name,
+            wide * sum(stages),
+            Dimension.BYTES,
+            "devices of a stage · Σ stages",
+            f"{wide} · ({shown_stages})",
+        )

@@ -1,0 +1,238 @@
+"""Times, rates, traffic, utilisation and cost of a layout, with derivations."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from optimizer.figures.bandwidth import stage_traffic, tier_bandwidth
+from optimizer.figures.bounds import COMPUTE, HBM, demand
+from optimizer.figures.derivation_figure import Sheet, shown
+from optimizer.figures.rates import TICKS_PER_SECOND
+from optimizer.figures.serving import Evaluation, default_chunk, tokens_of_request
+from optimizer.spec.problem import Problem
+from optimizer.units import Dimension
+
+AXES = ("tp", "cp", "ep", "pp", "dp")
+"""Axes whose traffic is told apart."""
+_NO_TRAFFIC = {axis: f"a group of one along {axis} exchanges nothing" for axis in AXES} | {
+    "dp": "serving exchanges no gradients"
+}
+
+
+def _t(ticks: Fraction | int) -> str:
+    return _s(Fraction(ticks) / TICKS_PER_SECOND)
+
+
+def _s(seconds: Fraction) -> str:
+    return shown(seconds, Dimension.SECONDS) if seconds else "0 s"
+
+
+def _rate(value: Fraction) -> str:
+    return shown(value, Dimension.PER_SECOND)
+
+
+def times(sheet: Sheet, problem: Problem, found: Evaluation, ideal: Evaluation) -> None:
+    """Step times, TTFT, TPOT and the latency of a request; bounds are those of the ideal schedule."""
+    work, layout, steps = problem.workload, found.layout, found.steps
+    slowest = max(found.stage_ticks)
+    sheet.put(
+        "step_time_s",
+        slowest / TICKS_PER_SECOND,
+        Dimension.SECONDS,
+        "max over stages of D + φ · (M − D)" if steps.decode and steps.mixed else "max over stages of the step's time",
+        _mean_step_text(found),
+        inputs={"share": steps.share},
+        bound=max(ideal.stage_ticks) / TICKS_PER_SECOND,
+    )
+    gain = work.tokens_per_step
+    if found.tpot_s is not None:
+        sheet.put(
+            "tpot_s",
+            found.tpot_s,
+            Dimension.SECONDS,
+            "pp · step time ÷ tokens a sequence gains a step",
+            f"{layout.pp} · {_t(slowest)} ÷ {float(gain):.4g}",
+            inputs={"pp": layout.pp, "tokens_per_step": gain},
+            bound=ideal.tpot_s,
+        )
+    if found.ttft_s is not None:
+        mixed = max(found.mixed_ticks)
+        chunk = layout.prefill_chunk or default_chunk(problem)
+        sheet.put(
+            "ttft_s",
+            found.ttft_s,
+            Dimension.SECONDS,
+            "(n + pp − 1) · time of a step with prompt tokens + wait, n = ceil(computed prompt ÷ chunk)",
+            f"({steps.pieces} + {layout.pp} − 1) · {_t(mixed)} + {_s(found.queue_s)}, "
+            f"n = ceil({work.computed_input_tokens:,} ÷ {chunk:,})",
+            inputs={"n": steps.pieces, "pp": layout.pp, "chunk": chunk},
+            bound=ideal.ttft_s,
+        )
+        sheet.put(
+            "queue_s",
+            found.queue_s,
+            Dimension.SECONDS,
+            "ρ · S ÷ (2 · (1 − ρ)), mean wait of an M/D/1 queue" if found.queue_s else "no request rate is given",
+            f"ρ = {float(found.load):.4g}" if found.queue_s else "",
+        )
+    parts = [part for part in (found.ttft_s, _decoding(problem, found)) if part is not None]
+    best = [part for part in (ideal.ttft_s, _decoding(problem, ideal)) if part is not None]
+    sheet.put(
+        "latency_s",
+        sum(parts, Fraction(0)),
+        Dimension.SECONDS,
+        " + ".join(
+            name
+            for name, part in (("TTFT", found.ttft_s), ("(output tokens − 1) · TPOT", found.tpot_s))
+            if part is not None
+        ),
+        " + ".join(map(_s, parts)),
+        bound=sum(best, Fraction(0)),
+    )
+
+
+def _decoding(problem: Problem, found: Evaluation) -> Fraction | None:
+    return None if found.tpot_s is None else (problem.workload.output_tokens - 1) * found.tpot_s
+
+
+def _mean_step_text(found: Evaluation) -> str:
+    stage = max(range(len(found.stage_ticks)), key=lambda i: found.stage_ticks[i])
+    if found.decode_ticks and found.mixed_ticks:
+        decode, mixed = found.decode_ticks[stage], found.mixed_ticks[stage]
+        return f"{_t(decode)} + {float(found.steps.share):.4g} · ({_t(mixed)} − {_t(decode)})"
+    return _t(found.stage_ticks[stage])
+
+
+def rates(sheet: Sheet, problem: Problem, found: Evaluation, ideal: Evaluation) -> None:
+    """Request capacity, throughput and concurrency."""
+    work, layout = problem.workload, found.layout
+    cycle = layout.pp * max(found.stage_ticks) / TICKS_PER_SECOND
+    if work.phase == "prefill":
+        formula = "batch · dp ÷ (n · pp · step time)"
+        text = f"{layout.batch:,} · {layout.dp:,} ÷ ({found.steps.pieces} · {_s(cycle)})"
+    else:
+        formula = "batch · dp · tokens a step ÷ (pp · step time · (output tokens − 1))"
+        text = (
+            f"{layout.batch:,} · {layout.dp:,} · {float(work.tokens_per_step):.4g} ÷ "
+            f"({_s(cycle)} · {work.output_tokens - 1:,})"
+        )
+    sheet.put(
+        "request_capacity_per_s",
+        found.request_capacity,
+        Dimension.PER_SECOND,
+        formula,
+        text,
+        bound=ideal.request_capacity,
+    )
+    each = tokens_of_request(work)
+    counted = {"prefill": "prompt tokens", "decode": "output tokens after the first"}.get(work.phase, "output tokens")
+    sheet.put(
+        "throughput_tokens_per_s",
+        found.throughput,
+        Dimension.TOKENS_PER_SECOND,
+        f"requests/s · {counted} of a request",
+        f"{_rate(found.request_capacity)} · {each:,}",
+        inputs={"requests_per_s": found.request_capacity, "tokens": each},
+        bound=ideal.throughput,
+    )
+    sheet.put(
+        "throughput_per_device_tokens_per_s",
+        found.throughput_per_device,
+        Dimension.TOKENS_PER_SECOND,
+        "throughput ÷ devices",
+        f"{shown(found.throughput, Dimension.TOKENS_PER_SECOND)} ÷ {found.devices:,}",
+        inputs={"throughput": found.throughput, "devices": found.devices},
+        bound=ideal.throughput_per_device,
+    )
+    processed = found.request_capacity * (work.input_tokens + work.output_tokens)
+    if work.phase == "aggregated":
+        sheet.put(
+            "processed_tokens_per_s",
+            processed,
+            Dimension.TOKENS_PER_SECOND,
+            "requests/s · (input tokens + output tokens)",
+            f"{_rate(found.request_capacity)} · ({work.input_tokens:,} + {work.output_tokens:,})",
+        )
+    wanted = work.request_rate if work.request_rate is not None else found.request_capacity
+    latency = Fraction(sheet["latency_s"].value)
+    name = "request rate" if work.request_rate is not None else "request capacity"
+    sheet.put(
+        "concurrency",
+        wanted * latency,
+        Dimension.COUNT,
+        f"{name} · latency of a request (Little's law)",
+        f"{_rate(wanted)} · {_s(latency)}",
+        inputs={"requests_per_s": wanted, "latency_s": latency},
+    )
+    price = problem.hardware.device.price
+    if price is not None:
+        hourly = price * found.devices
+        sheet.put(
+            "cost_per_hour_dollars",
+            hourly,
+            Dimension.DOLLARS_PER_HOUR,
+            "price of a device · devices",
+            f"{shown(price, Dimension.DOLLARS_PER_HOUR)} · {found.devices:,}",
+        )
+        sheet.put(
+            "cost_per_token_dollars",
+            hourly / 3600 / found.throughput,
+            Dimension.DOLLARS_PER_TOKEN,
+            "cost per hour ÷ 3600 ÷ throughput",
+            f"{shown(hourly, Dimension.DOLLARS_PER_HOUR)} ÷ 3600 ÷ "
+            f"{shown(found.throughput, Dimension.TOKENS_PER_SECOND)}",
+        )
+
+
+def traffic(sheet: Sheet, problem: Problem, found: Evaluation) -> None:
+    """Bytes that a device sends in a mean step, by axis and by link tier, in the stage where it is most."""
+    stages = stage_traffic(problem, found)
+    tiers = problem.hardware.tiers
+    for axis in AXES:
+        most = max(stages, key=lambda stage: sum(size for (own, _), size in stage.items() if own == axis))
+        terms = {tiers[tier].name: size for (own, tier), size in most.items() if own == axis}
+        sheet.put(
+            f"{axis}_bytes",
+            sum(terms.values(), Fraction(0)),
+            Dimension.BYTES,
+            f"Σ {axis} messages of a stage's mean step, by link tier" if terms else _NO_TRAFFIC[axis],
+            " + ".join(f"{shown(size, Dimension.BYTES)} ({name})" for name, size in terms.items()),
+            inputs=terms,
+        )
+    for number, tier in enumerate(tiers):
+        sent = max(sum((size for (_, at), size in stage.items() if at == number), Fraction(0)) for stage in stages)
+        used = tier_bandwidth(found, stages, number)
+        sheet.put(
+            f"{tier.name}_bytes_per_s",
+            used,
+            Dimension.BYTES_PER_SECOND,
+            "bytes of a mean step over the tier ÷ step time",
+            f"{shown(sent, Dimension.BYTES)} ÷ {_t(max(found.stage_ticks))}",
+            inputs={"bytes": sent},
+            bound=tier.bandwidth,
+        )
+        sheet.put(
+            f"{tier.name}_utilization",
+            used / tier.bandwidth,
+            Dimension.RATIO,
+            "bytes/s over the tier ÷ rated bandwidth",
+            f"{shown(used, Dimension.BYTES_PER_SECOND)} ÷ {shown(tier.bandwidth, Dimension.BYTES_PER_SECOND)}",
+        )
+
+
+def utilization(sheet: Sheet, problem: Problem, found: Evaluation) -> None:
+    """Share of the rated peaks that are in use, on average over the stages."""
+    busy = demand(problem, found).stages
+    slowest = max(found.stage_ticks)
+    for name, resource, work in (
+        ("compute_utilization", COMPUTE, "FLOPs ÷ peak of their format"),
+        ("hbm_utilization", HBM, "bytes read and written ÷ peak bandwidth"),
+    ):
+        mean = sum(busy[resource], Fraction(0)) / len(busy[resource])
+        sheet.put(
+            name,
+            mean / slowest,
+            Dimension.RATIO,
+            f"mean over stages of {work} ÷ step time",
+            f"{_t(mean)} ÷ {_t(slowest)}",
+        )
