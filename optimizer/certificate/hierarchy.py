@@ -17,13 +17,16 @@ def node_bound(load: Sequence[int], devices: int, slots: int) -> Fraction:
 
     The largest share is least by highest averages: each spare slot goes to the expert with the largest share.
     """
+    mean = Fraction(sum(load), devices)
+    if max(load) <= mean:
+        return mean
     spare = devices * slots - len(load)
     heap = [(Fraction(-weight), weight, 1) for weight in load]
     heapq.heapify(heap)
     for _ in range(spare):
         _, weight, copies = heap[0]
         heapq.heapreplace(heap, (Fraction(-weight, copies + 1), weight, copies + 1))
-    return max(Fraction(sum(load), devices), -heap[0][0])
+    return max(mean, -heap[0][0])
 
 
 def node_bounds(

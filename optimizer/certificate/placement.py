@@ -18,7 +18,7 @@ from typing import Any
 
 from optimizer.certificate.balance import RejectedError, Witness, bound_of, rational
 from optimizer.certificate.hierarchy import hierarchical_bound
-from optimizer.figures.placement import max_over_mean, violations
+from optimizer.figures.placement import max_over_mean, split_device_loads, violations
 from optimizer.figures.robust import aggregate
 
 Loads = Sequence[Sequence[int]]
@@ -47,6 +47,7 @@ class Terms:
     robust: str
     weights: tuple[Fraction, ...]
     tail: Fraction
+    split: str
     tolerance: Fraction
 
     @classmethod
@@ -71,6 +72,7 @@ class Terms:
             str(certificate.get("robust")),
             weights,
             rational(certificate.get("cvar_tail")),
+            str(certificate.get("split")),
             rational(certificate.get("tolerance")),
         )
 
@@ -123,7 +125,7 @@ def _check_layer(
     wrong = violations(devices, experts, terms.devices, terms.slots, node_size=node_size, groups=terms.groups)
     if wrong:
         raise RejectedError(wrong[0])
-    values = [max_over_mean(row, devices) for row in rows]
+    values = [max_over_mean(row, devices) for row in rows] if terms.split == "even" else _split_values(rows, answer)
     value = aggregate(values, terms.weights, terms.robust, terms.tail)
     if rational(claim.get("max_over_mean")) != value:
         raise RejectedError(f"max over mean is {value}, not {claim.get('max_over_mean')}")
@@ -136,6 +138,17 @@ def _check_layer(
     if abs(float(value) - answer["max_over_mean"]) > 0 or abs(float(bound) - answer["bound"]) > 0:
         raise RejectedError("the placement states other figures than its certificate")
     return not trusted
+
+
+def _split_values(rows: Sequence[Sequence[int]], answer: Mapping[str, Any]) -> list[Fraction]:
+    shares = [[rational(part) for part in parts] for parts in answer.get("shares", ())]
+    try:
+        loads = [split_device_loads(row, answer["devices"], shares) for row in rows]
+    except ValueError as error:
+        raise RejectedError(str(error)) from error
+    return [
+        max(load) * len(load) / sum(row) if sum(row) else Fraction(1) for load, row in zip(loads, rows, strict=True)
+    ]
 
 
 def _bound(rows: Sequence[Sequence[int]], terms: Terms, witness: Witness, claimed: Fraction) -> tuple[bool, Fraction]:
@@ -155,6 +168,8 @@ def _bound(rows: Sequence[Sequence[int]], terms: Terms, witness: Witness, claime
 
 
 def _one_bound(row: Sequence[int], terms: Terms, witness: Witness) -> Fraction:
+    if terms.split != "even" and terms.slots * terms.devices > len(row) and witness.get("kind") != "average":
+        raise RejectedError(f"a bound of kind {witness.get('kind')!r} holds for the even split only")
     if witness.get("kind") != "hierarchical":
         return bound_of(row, terms.devices, terms.slots, witness)
     if terms.nodes is None or terms.groups is None:

@@ -133,18 +133,28 @@ def violations(
             f"{tag} no device holds expert {missing[0]}" + f" (and {len(missing) - 1} more)" * (len(missing) > 1)
         )
     if node_size is not None and groups is not None:
-        group_size = experts // groups
-        home: dict[int, tuple[int, int]] = {}
-        for expert in sorted(holders):
-            for device in holders[expert]:
-                node, group = device // node_size, expert // group_size
-                first_node, first_expert = home.setdefault(group, (node, expert))
-                if first_node != node:
-                    found.append(
-                        f"{tag} group {group} is on node {first_node} (expert {first_expert}) and node {node}"
-                        f" (expert {expert})"
-                    )
-                    break
+        found += _group_violations(holders, experts // groups, groups, device_count // node_size, node_size)
+    return found
+
+
+def _group_violations(
+    holders: dict[int, list[int]], group_size: int, groups: int, nodes: int, node_size: int
+) -> list[str]:
+    found: list[str] = []
+    homes: dict[int, tuple[int, int]] = {}
+    for expert in sorted(holders):
+        for device in holders[expert]:
+            node, group = device // node_size, expert // group_size
+            first_node, first_expert = homes.setdefault(group, (node, expert))
+            if first_node != node:
+                found.append(
+                    f"({Family.PLACEMENT}) group {group} is on node {first_node} (expert {first_expert})"
+                    f" and node {node} (expert {expert})"
+                )
+                break
+    for node, held in sorted(Counter(node for node, _ in homes.values()).items()):
+        if held * nodes > groups:
+            found.append(f"({Family.PLACEMENT}) node {node} holds {held} groups, {groups // nodes} expected")
     return found
 
 

@@ -14,8 +14,9 @@ from optimizer.solve.placement.drift import drift
 from optimizer.solve.placement.repartition import WHOLE_TABLE_SLOTS, best_halving
 from optimizer.solve.placement.replicas import Floats, Ints
 
-_SINK = 0.97
+_SINK_FEW_SLOTS, _SINK_MANY_SLOTS = 0.97, 0.5
 _FEW_HOT = 3
+_SHAKE = 8
 _CHECK_CLOCK = 8
 
 
@@ -65,6 +66,7 @@ def descend(search: Search, floor: Floats, goal: Floats, *, rounds: int, seed: i
         return 0
     rng = np.random.default_rng(seed)
     mixing = np.full(layers, slots <= WHOLE_TABLE_SLOTS) | (floor > 1)
+    sink = _SINK_FEW_SLOTS if slots <= WHOLE_TABLE_SLOTS else _SINK_MANY_SLOTS
     sizes = (1, 2) if slots > 3 else (1,)
     for turn in range(rounds):
         active = np.nonzero(search.best > goal)[0]
@@ -73,7 +75,7 @@ def descend(search: Search, floor: Floats, goal: Floats, *, rounds: int, seed: i
         shuffle, positions = rng.permutation(devices), rng.permutation(slots)
         draw = rng.random((devices,))
         priorities = rng.random((devices * slots * slots,))
-        limit = floor[active] + _SINK * (search.best[active] - floor[active])
+        limit = floor[active] + sink * (search.best[active] - floor[active])
         hot = (search.load[active] > limit[:, None]).sum(axis=1)
         cooling = mixing[active] & (hot <= _FEW_HOT)
         roam = cooling & (turn % 4 > 0)
@@ -82,11 +84,11 @@ def descend(search: Search, floor: Floats, goal: Floats, *, rounds: int, seed: i
                 search.held, search.values, search.load, active[roam], limit[roam],
                 size=sizes[turn % len(sizes)], shift=1 + int(draw[0] * 3), draw=priorities,
             )  # fmt: skip
-        scanned = cooling & (turn % 4 == 0)
+        scanned = (cooling & (turn % 4 == 0)) | (~mixing[active] & (hot <= _FEW_HOT) & (turn % 2 == 0))
         if scanned.any():
             _scan(search, active[scanned], positions)
-        many = ~cooling
-        mixed = many & mixing[active] & (turn % 3 > 0)
+        many = ~cooling & ~scanned
+        mixed = many & ((mixing[active] & (turn % 3 > 0)) | (turn % _SHAKE == 1))
         if mixed.any():
             _share_out(search, *_all_pairs(active[mixed], limit[mixed], shuffle, draw), positions)
         many &= ~mixed

@@ -8,13 +8,21 @@ from typing import Literal
 import numpy as np
 
 from optimizer.certificate.balance import bound_of
-from optimizer.figures.placement import max_over_mean
-from optimizer.figures.robust import CVAR_TAIL
-from optimizer.solve.placement.bounds import counting_witness
+from optimizer.certificate.hierarchy import hierarchical_bound
+from optimizer.errors import InternalError
+from optimizer.figures.placement import max_over_mean, moves, split_device_loads
+from optimizer.figures.robust import CVAR_TAIL, aggregate
+from optimizer.solve.placement.aim import Aim
+from optimizer.solve.placement.align import align
+from optimizer.solve.placement.bounds import Witness, average_witness, counting_witness
+from optimizer.solve.placement.hierarchy import balance_on_nodes, layings
 from optimizer.solve.placement.question import Current, Loads, Question, ask
-from optimizer.solve.placement.replicas import Floats
-from optimizer.solve.placement.result import LayerPlacement, PlacementResult
+from optimizer.solve.placement.rebalance import frontier
+from optimizer.solve.placement.replicas import Floats, Ints
+from optimizer.solve.placement.result import Devices, LayerPlacement, PlacementResult
+from optimizer.solve.placement.robust import balance_robustly
 from optimizer.solve.placement.search import balance
+from optimizer.solve.placement.split import free_shares
 
 TOLERANCE = Fraction(1, 10_000)
 """Gap, in mean device loads, within which a layer counts as proved."""
@@ -81,7 +89,10 @@ def place(
     )  # fmt: skip
     deadline = None if time_limit_s is None else begun + time_limit_s
     ids = list(layer_ids) if layer_ids is not None else list(range(question.layers))
-    placed = _plain(question, ids, deadline)
+    placed = [
+        _answer(question, index, layer, tuple(tuple(sorted(map(int, slots))) for slots in held), witness)
+        for index, (layer, held, witness) in enumerate(zip(ids, *_search(question, deadline), strict=True))
+    ]
     return PlacementResult(
         tuple(placed), devices, slots_per_device, tolerance,
         tuple(names) if names is not None else tuple(f"load {number}" for number in range(len(question.loads))),
@@ -94,20 +105,98 @@ def _goal(question: Question) -> float:
     return float(question.tolerance) * (0.1 if question.slots >= _FINE_SLOTS else 0.95)
 
 
-def _plain(question: Question, ids: list[int], deadline: float | None) -> list[LayerPlacement]:
-    weights: Floats = question.normalised(0)
-    witnesses = [counting_witness(row, question.devices, question.slots) for row in question.loads[0]]
-    bounds = [
-        bound_of(row, question.devices, question.slots, witness)
-        for row, witness in zip(question.loads[0], witnesses, strict=True)
-    ]
-    held, _ = balance(
-        weights, np.array([float(bound) for bound in bounds]), question.devices, question.slots, goal=_goal(question),
-        rounds=_ROUNDS, seed=question.seed, deadline=deadline,
+def _search(question: Question, deadline: float | None) -> tuple[Ints, list[Witness]]:
+    """Placement of every layer, and the witness of its bound."""
+    witnesses = [_witness(question, layer) for layer in range(question.layers)]
+    if question.current is not None and question.max_moves is not None:
+        return _with_budget(question), witnesses
+    if question.hierarchy == "node":
+        held = balance_on_nodes(question, layings(question), goal=_goal(question), rounds=_ROUNDS, deadline=deadline)
+    else:
+        floor = np.array([float(bound_for(question, layer, witnesses[layer])) for layer in range(question.layers)])
+        held = _free(question, floor, deadline)
+    if question.current is not None and question.hierarchy == "free":
+        held = np.stack([align(new, np.array(old)) for new, old in zip(held, question.current, strict=True)])
+    return held, witnesses
+
+
+def _free(question: Question, floor: Floats, deadline: float | None) -> Ints:
+    if len(question.loads) == 1:
+        held, _ = balance(
+            question.normalised(0), floor, question.devices, question.slots, goal=_goal(question), rounds=_ROUNDS,
+            seed=question.seed, deadline=deadline,
+        )  # fmt: skip
+        return held
+    loads = np.stack([question.normalised(workload) for workload in range(len(question.loads))], axis=1)
+    aim = Aim(question.robust, np.array([float(weight) for weight in question.weights]), float(question.tail))
+    return balance_robustly(
+        loads, aim, question.devices, question.slots, floor=floor, goal=_goal(question), seed=question.seed,
+        deadline=deadline,
     )  # fmt: skip
-    placed = []
-    for index, layer in enumerate(ids):
-        devices = tuple(tuple(sorted(map(int, slots))) for slots in held[index])
-        value = max_over_mean(question.loads[0][index], devices)
-        placed.append(LayerPlacement(layer, devices, value, bounds[index], witnesses[index], (value,)))
-    return placed
+
+
+def _with_budget(question: Question) -> Ints:
+    if question.current is None or question.max_moves is None:
+        raise InternalError("a budget of moves without a placement in service")
+    loads = np.stack([question.normalised(workload) for workload in range(len(question.loads))], axis=1)
+    return np.stack(
+        [
+            np.array(
+                frontier(
+                    question.rows(layer), loads[layer], np.array(question.current[layer]), budget=question.max_moves,
+                    goal=1 + _goal(question),
+                )[-1].devices
+            )
+            for layer in range(question.layers)
+        ]
+    )  # fmt: skip
+
+
+def _witness(question: Question, layer: int) -> Witness:
+    """Witness of the layer's bound; over several workloads one for each."""
+    parts = [_one_witness(question, row) for row in question.rows(layer)]
+    return parts[0] if len(parts) == 1 else {"kind": "scenario", "bounds": parts}
+
+
+def _one_witness(question: Question, row: Sequence[int]) -> Witness:
+    if question.split == "free" and question.devices * question.slots > question.experts:
+        return average_witness()
+    if question.hierarchy == "node":
+        return {"kind": "hierarchical"}
+    return counting_witness(row, question.devices, question.slots)
+
+
+def bound_for(question: Question, layer: int, witness: Witness) -> Fraction:
+    """Bound on the layer's objective that the witness proves."""
+    parts = witness["bounds"] if witness["kind"] == "scenario" else [witness]
+    bounds = [
+        _hierarchical(question, row) if part["kind"] == "hierarchical" and sum(row) else
+        Fraction(1) if part["kind"] == "hierarchical" else
+        bound_of(row, question.devices, question.slots, part)
+        for row, part in zip(question.rows(layer), parts, strict=True)
+    ]  # fmt: skip
+    return aggregate(bounds, question.weights, question.robust, question.tail)
+
+
+def _hierarchical(question: Question, row: Sequence[int]) -> Fraction:
+    if question.node_size is None or question.groups is None:
+        raise InternalError("a hierarchy without nodes or groups")
+    nodes = question.devices // question.node_size
+    return hierarchical_bound(row, question.devices, question.slots, nodes, question.groups)
+
+
+def _answer(question: Question, index: int, layer: int, devices: Devices, witness: Witness) -> LayerPlacement:
+    rows = question.rows(index)
+    shares = None
+    values = [max_over_mean(row, devices) for row in rows]
+    if question.split == "free":
+        heaviest = max(range(len(rows)), key=lambda number: values[number])
+        shares = free_shares(rows[heaviest], devices)
+        values = [
+            max(split_device_loads(row, devices, shares)) * len(devices) / sum(row) if sum(row) else Fraction(1)
+            for row in rows
+        ]
+    moved = None if question.current is None else moves(question.current[index], devices)
+    value = aggregate(values, question.weights, question.robust, question.tail)
+    bound = bound_for(question, index, witness)
+    return LayerPlacement(layer, devices, value, bound, witness, tuple(values), moved, shares)

@@ -5,6 +5,8 @@ make way for other experts, one layer at a time, both by the p-norm of the loads
 maximum is flat, and near the maximum in the end.
 """
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 
 from optimizer.solve.placement.aim import Aim
@@ -50,6 +52,22 @@ def balance_robustly(
     Ints
         Expert of each slot, ``[layers, devices, slots]``.
     """
+    # Two parts whatever the machine, so that the same seed gives the same placement everywhere.
+    parts = [np.arange(first, len(weights), 2) for first in range(min(2, len(weights)))]
+
+    def run(part: Ints) -> Ints:
+        return _balance_part(weights[part], aim, devices, slots, floor[part], goal, seed, deadline)
+
+    held = np.empty((len(weights), devices, slots), dtype=np.int64)
+    with ThreadPoolExecutor(2) as pool:
+        for part, found in zip(parts, pool.map(run, parts), strict=True):
+            held[part] = found
+    return held
+
+
+def _balance_part(
+    weights: Floats, aim: Aim, devices: int, slots: int, floor: Floats, goal: float, seed: int, deadline: float | None
+) -> Ints:
     rng = np.random.default_rng(seed)
     search = _first(weights, aim, devices, slots, rng)
     for sweep in range(_SWEEPS):

@@ -1,0 +1,221 @@
+"""What a layout must reach to beat a claimed objective value, and whether degrees can; exact.
+
+The objective becomes a limit: better throughput means more requests/s of each device, better TPOT a shorter cycle, and
+so on. For fixed degrees requests/s rise and every limit tightens with the micro-batch (`figures/operating_point.py`),
+so one evaluation can dismiss them all: at any micro-batch m, too few requests dismiss all up to m, a broken limit all
+from m on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from optimizer.figures.costs import CostBook, Costs
+from optimizer.figures.layer import Linear, Step, linear_group
+from optimizer.figures.memory import Memory, MemoryBook
+from optimizer.figures.objective import fewest_devices
+from optimizer.figures.operating_point import LARGEST_BATCH
+from optimizer.figures.rates import TICKS_PER_SECOND
+from optimizer.figures.serving import steps_of, tokens_of_request
+from optimizer.figures.shape import Shape
+from optimizer.spec.precision import ACTIVATION_BYTES
+from optimizer.spec.problem import Problem
+from optimizer.spec.tensor import Role
+
+
+@dataclass(frozen=True)
+class Goal:
+    """Limits, all to be met at once; `above`, and the others where `strict` names them, strictly.
+
+    Attributes
+    ----------
+    above
+        Requests/s of each device, more than; None: any.
+    total_above, total
+        Requests/s in all, more than (None: any), and at least.
+    cycle, first
+        Seconds of a decode cycle and to the first token, at most; None: any.
+    memory, devices
+        Bytes of the fullest device, and devices, at most.
+    """
+
+    above: Fraction | None
+    total_above: Fraction | None
+    total: Fraction
+    cycle: Fraction | None
+    first: Fraction | None
+    memory: int
+    devices: int
+    strict: frozenset[str] = frozenset()
+
+
+def goal(problem: Problem, value: Fraction | None) -> Goal:
+    """The problem's limits and, where a value is claimed, what beating it takes."""
+    work, limits = problem.workload, problem.limits
+    gain, tokens, name = work.tokens_per_step, tokens_of_request(work), problem.objective
+    cycle = limits.tpot * gain if limits.tpot is not None and work.phase != "prefill" else None
+    first = limits.ttft if work.phase != "decode" else None
+    own = Goal(
+        None, None, Fraction(work.request_rate or 0), cycle, first, problem.capacity_bytes, problem.devices
+    )
+    if value is None:
+        return own
+    price = Fraction(problem.hardware.device.price or 0)
+    if name == "throughput_per_device":
+        return replace(own, above=value / tokens)
+    if name == "throughput":
+        return replace(own, total_above=value / tokens)
+    if fewest_devices(problem):
+        if name == "cost":
+            value = value * 3600 * own.total * tokens / (price * 10**6)
+        return replace(own, devices=-(-value.numerator // value.denominator) - 1)
+    if name == "cost":
+        return replace(own, above=price * 10**6 / (3600 * value * tokens))
+    if name == "tpot":
+        return replace(own, cycle=value * gain, strict=frozenset({"cycle"}))
+    if name == "ttft":
+        return replace(own, first=value, strict=frozenset({"first"}))
+    return replace(own, memory=problem.capacity_bytes - _ceil(value) - 1)
+
+
+def _ceil(value: Fraction) -> int:
+    return -(-value.numerator // value.denominator)
+
+
+@dataclass(frozen=True)
+class Reach:
+    """Degrees whose reach is bounded: coefficients, and pp (None: open, up to `deepest`)."""
+
+    problem: Problem
+    costs: Costs
+    memory: Memory
+    tp: int
+    cp: int
+    pp: int | None
+    deepest: int
+
+    def possible(self, goal_: Goal, chunk: int | None, most_devices: int) -> bool:
+        """Whether one evaluation fails to dismiss these degrees.
+
+        Parameters
+        ----------
+        most_devices
+            Devices that a layout of these degrees can use at most; 0: none fits.
+        """
+        if most_devices <= 0:
+            return False
+        weak = goal_.total / most_devices
+        strong = goal_.above
+        if goal_.total_above is not None:
+            strong = max(strong or Fraction(0), goal_.total_above / most_devices)
+        top = self._most_in_memory(goal_, chunk)
+        micro = max(1, min(self._wanted(goal_, chunk, max(weak, strong or Fraction(0))), top, LARGEST_BATCH))
+        requests, holds = self._at(micro, goal_, chunk)
+        if not holds and micro == 1:
+            return False
+        short = requests < weak or (strong is not None and requests <= strong)
+        return not (short and (not holds or micro >= min(top, LARGEST_BATCH)))
+
+    def _pieces(self, chunk: int | None) -> int:
+        return 0 if chunk is None else -(-self.problem.workload.computed_input_tokens // chunk)
+
+    def _wanted(self, goal_: Goal, chunk: int | None, need: Fraction) -> int:
+        """A micro-batch near the one whose requests just suffice when the cycle is as long as the goal allows."""
+        work, ranks = self.problem.workload, self.tp * self.cp
+        if work.phase == "prefill":
+            return LARGEST_BATCH if goal_.first is None else int(need * ranks * self._pieces(chunk) * goal_.first) + 1
+        if goal_.cycle is None:
+            return LARGEST_BATCH
+        return int(need * ranks * (work.output_tokens - 1) / work.tokens_per_step * goal_.cycle) + 1
+
+    def _most_in_memory(self, goal_: Goal, chunk: int | None) -> int:
+        """Micro-batches that weights and cache leave room for, and that keep φ ≤ 1; an upper bound."""
+        own, deep = self.memory, self.pp or self.deepest
+        free = goal_.memory - own.reserve_bytes - own.stack_weights() // deep
+        if free < 0:
+            return 0
+        sequence = own.stack_sequence()
+        most = LARGEST_BATCH if sequence == 0 else free // sequence + 1
+        work = self.problem.workload
+        if work.phase == "aggregated" and chunk is not None:
+            stable = chunk * (work.output_tokens - 1) / work.tokens_per_step / work.computed_input_tokens
+            most = min(most, int(stable))
+        return most
+
+    def _at(self, micro: int, goal_: Goal, chunk: int | None) -> tuple[Fraction, bool]:
+        """Most requests/s of a device at a micro-batch, and whether the limits can hold there."""
+        work, steps = self.problem.workload, steps_of(self.problem.workload, micro, chunk)
+        pp, deep = self.pp or 1, self.pp or self.deepest
+        mixed = self._ticks(steps.mixed, pp) if steps.mixed else 0
+        plain = self._ticks(steps.decode, pp) if steps.decode else mixed
+        cycle = (plain + (steps.share * (mixed - plain) if steps.mixed else 0)) / Fraction(TICKS_PER_SECOND)
+        first = Fraction(mixed, TICKS_PER_SECOND) * (Fraction(max(steps.pieces - 1, 0), deep) + 1)
+        ranks = self.tp * self.cp
+        if work.phase == "prefill":
+            requests = micro / (steps.pieces * cycle * ranks)
+        else:
+            requests = micro * work.tokens_per_step / (cycle * (work.output_tokens - 1) * ranks)
+        held = self.memory.working_bytes(steps.largest) + self.memory.reserve_bytes + self.memory.stack_weights() // deep
+        sequences = micro - 1 if self.pp is None else pp * (micro - 1) + 1
+        if work.phase == "aggregated" and steps.mixed is not None and self.pp is not None:
+            sequences += pp * steps.mixed.passes
+        held += self.memory.stack_sequence() * sequences // pp
+        holds = held <= goal_.memory and steps.share <= 1
+        if goal_.cycle is not None and work.phase != "prefill":
+            holds = holds and (cycle < goal_.cycle if "cycle" in goal_.strict else cycle <= goal_.cycle)
+        if goal_.first is not None and steps.mixed is not None:
+            holds = holds and (first < goal_.first if "first" in goal_.strict else first <= goal_.first)
+        return requests, holds
+
+    def _ticks(self, step: Step, pp: int) -> int:
+        """Least pp·max over stages: the mean of all stages, or ceil(L/pp) of the cheapest layers."""
+        costs = self.costs
+        times = [kind.ticks(step) for kind in costs.kinds]
+        whole = sum(times[i] for i in costs.order) + costs.tail(step)
+        if pp == 1:
+            return whole
+        send, layers = costs.send(step), -(-len(costs.order) // pp)
+        return max(whole + pp * send, pp * (layers * min(times) + send))
+
+
+def relaxed(problem: Problem, tp: int, cp: int, costs: CostBook, memory: MemoryBook) -> tuple[Costs, Memory]:
+    """Coefficients that no expert mesh over this attention mesh goes below.
+
+    Routed experts take the FLOPs of a token's experts shared by tp·cp devices, and no bytes, messages or memory; shared
+    experts the lesser of being divided and being whole.
+    """
+    shape = Shape(tp, cp, 1, 1, 1)
+    own, held = costs.costs(shape), memory.memory(shape)
+    kinds = []
+    for kind in own.kinds:
+        linears = tuple(_either(problem, costs, shape, group) for group in kind.linears)
+        experts = None if kind.experts is None else replace(kind.experts, unit=0, io=0)
+        kinds.append(replace(kind, linears=linears, experts=experts))
+    weights = tuple(replace(w, expert_bytes=0) for w in held.weights)
+    token = ACTIVATION_BYTES[problem.precision.activations] * 4 * problem.model.hidden_size / cp
+    output = replace(held.output, expert_bytes=0)
+    return replace(own, kinds=tuple(kinds), draft=None), replace(held, weights=weights, output=output, token_bytes=int(token))
+
+
+def _either(problem: Problem, costs: CostBook, shape: Shape, group: Linear) -> Linear:
+    """Shared experts: the least coefficients of divided and whole ones."""
+    if group.name != Role.SHARED_EXPERTS or shape.tp == 1:
+        return group
+    flop, io = group.flop, group.io
+    for block in problem.model.blocks.values():
+        tensors = [t for t in block.tensors(problem.model.hidden_size) if t.role is Role.SHARED_EXPERTS]
+        if tensors:
+            whole = linear_group(
+                group.name, tensors, problem, costs.rates, ranks=1, cp=shape.cp * shape.tp,
+                io_elements=2 * problem.model.hidden_size,
+            )  # fmt: skip
+            if whole is not None:
+                flop, io = min(flop, whole.flop), min(io, whole.io)
+    return replace(group, flop=flop, io=io)
+
+
+def shape_at(tp: int, cp: int, mesh: tuple[int, int, int], pp: int) -> Shape:
+    """The shape of a mesh pair at a pipeline depth."""
+    redundant, etp, ep = mesh
+    return Shape(tp, cp, etp, ep, pp, redundant)

@@ -1,0 +1,104 @@
+"""The lattice without a search: every pair of meshes of one replica's stage that may be laid out, and what was excluded."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from optimizer.families import Family
+from optimizer.figures.shape import Shape
+from optimizer.spec.engine import EngineRule
+from optimizer.spec.lattice import Axes
+from optimizer.spec.problem import Problem
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """Mesh pairs by attention mesh, and how many each family excluded.
+
+    Attributes
+    ----------
+    meshes
+        ``(tp, cp)`` to its expert meshes ``(redundant, etp, ep)``.
+    excluded
+        Mesh pairs by the first family that excludes them: devices, divisibility, engine.
+    """
+
+    axes: Axes
+    meshes: dict[tuple[int, int], list[tuple[int, int, int]]]
+    excluded: dict[str, int]
+
+    @property
+    def count(self) -> int:
+        """Mesh pairs that may be laid out."""
+        return sum(len(found) for found in self.meshes.values())
+
+    def to_json(self) -> dict[str, object]:
+        """Axes and counts, as a certificate states them."""
+        own = self.axes
+        return {
+            "axes": {
+                "tp": list(own.tp), "cp": list(own.cp), "pp": list(own.pp), "etp": list(own.etp), "ep": list(own.ep),
+                "prefill_chunk": list(own.chunks), "redundant": list(own.redundant),
+            },
+            "mesh_pairs": self.count,
+            "excluded": dict(sorted(self.excluded.items())),
+            "points": (self.count + sum(self.excluded.values())) * len(own.pp) * len(own.chunks),
+        }  # fmt: skip
+
+
+def lattice(problem: Problem, axes: Axes) -> Lattice:
+    """Enumerate the mesh pairs of a problem."""
+    excluded: Counter[str] = Counter()
+    meshes: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
+    expert_meshes = [(r, etp, ep) for r in axes.redundant for etp in axes.etp for ep in axes.ep]
+    for tp in axes.tp:
+        for cp in axes.cp:
+            kept = []
+            for redundant, etp, ep in expert_meshes:
+                family = _excludes(problem, Shape(tp, cp, etp, ep, 1, redundant))
+                if family is None:
+                    kept.append((redundant, etp, ep))
+                else:
+                    excluded[family.value] += 1
+            if kept:
+                meshes[tp, cp] = kept
+    return Lattice(axes, meshes, dict(excluded))
+
+
+def _excludes(problem: Problem, shape: Shape) -> Family | None:
+    if shape.stage_devices > problem.devices:
+        return Family.DEVICES
+    for block in problem.model.blocks.values():
+        moe = block.moe
+        if moe is None:
+            continue
+        if shape.ep > moe.experts + shape.redundant:
+            return Family.DIVISIBILITY
+        if not shape.shared_replicated and moe.shared_intermediate % shape.tp:
+            return Family.DIVISIBILITY
+    return Family.ENGINE if any(_breaks(rule, problem, shape) for rule in problem.engine.rules) else None
+
+
+def _breaks(rule: EngineRule, problem: Problem, shape: Shape) -> bool:
+    moe, padding = problem.model.moe, problem.engine.vocabulary_padding
+    if rule is EngineRule.EXPERTS_USE_ALL_RANKS:
+        return moe is not None and (shape.edp != 1 or (shape.etp != 1 and shape.ep != 1))
+    if rule is EngineRule.EVEN_EXPERTS:
+        return moe is not None and shape.redundant > 0 and (moe.experts + shape.redundant) % shape.ep != 0
+    if rule is EngineRule.VOCABULARY_DIVIDES:
+        return -(-problem.model.vocab_size // padding) * padding % shape.tp != 0
+    precision = problem.precision
+    if (precision.dense_ffn or precision.weights) != "fp8_block":
+        return False
+    return any(
+        block.ffn is not None and block.ffn.kind == "dense" and block.ffn.intermediate % (128 * shape.tp)
+        for block in problem.model.blocks.values()
+    )
+
+
+def attention_meshes(lattice_: Lattice) -> Iterator[tuple[int, int, list[tuple[int, int, int]]]]:
+    """Attention meshes in ascending order with their expert meshes."""
+    for (tp, cp), found in sorted(lattice_.meshes.items()):
+        yield tp, cp, found
