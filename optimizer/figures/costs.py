@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import accumulate
 
-from optimizer.figures.layer import LayerCost, Linear, Step, head_cost, layer_cost
+from optimizer.figures.layer import LayerBook, LayerCost, Linear, Step, head_cost
 from optimizer.figures.rates import Rates
 from optimizer.figures.shape import Shape
 from optimizer.figures.traffic import pipeline_message
@@ -78,29 +78,43 @@ class Costs:
         return found
 
 
+class CostBook:
+    """Costs of many shapes of one problem at given rates."""
+
+    def __init__(self, problem: Problem, rates: Rates) -> None:
+        self.problem, self.rates = problem, rates
+        self.layers = LayerBook(problem, rates)
+        self._heads: dict[tuple[int, int], Linear] = {}
+
+    def costs(self, shape: Shape, imbalance: Imbalance = None) -> Costs:
+        """Coefficients of every layer of the model at a shape."""
+        problem, rates, model = self.problem, self.rates, self.problem.model
+        kinds: list[LayerCost] = []
+        index: dict[tuple[str, Fraction | None], int] = {}
+        order = []
+        for layer, name in enumerate(model.layer_names):
+            block = model.blocks[name]
+            skew = None if imbalance is None or block.moe is None else imbalance[layer]
+            key = (name, skew)
+            if key not in index:
+                index[key] = len(kinds)
+                kinds.append(self.layers.layer(block, shape, skew))
+            order.append(index[key])
+        message = pipeline_message(problem, shape, self.layers.sizes)
+        drafting = problem.workload.mtp_tokens if model.mtp is not None else 0
+        if (shape.tp, shape.cp) not in self._heads:
+            self._heads[shape.tp, shape.cp] = head_cost(problem, shape, rates)
+        return Costs(
+            kinds=tuple(kinds),
+            order=tuple(order),
+            head=self._heads[shape.tp, shape.cp],
+            send_fixed=rates.latency_ticks(1, message.tier) if message else 0,
+            send_each=rates.link_ticks(message.bytes_each, message.tier) if message else 0,
+            draft=self.layers.layer(model.blocks[model.mtp.block], shape) if drafting and model.mtp else None,
+            draft_tokens=drafting,
+        )
+
+
 def build_costs(problem: Problem, shape: Shape, rates: Rates, imbalance: Imbalance = None) -> Costs:
-    """Coefficients of every layer of the model at a shape."""
-    model = problem.model
-    kinds: list[LayerCost] = []
-    index: dict[tuple[str, Fraction | None], int] = {}
-    order = []
-    for layer, name in enumerate(model.layer_names):
-        block = model.blocks[name]
-        skew = None if imbalance is None or block.moe is None else imbalance[layer]
-        key = (name, skew)
-        if key not in index:
-            index[key] = len(kinds)
-            kinds.append(layer_cost(block, problem, shape, rates, skew))
-        order.append(index[key])
-    sizes = tuple(t.size for t in problem.hardware.tiers)
-    message = pipeline_message(problem, shape, sizes)
-    drafting = problem.workload.mtp_tokens if model.mtp is not None else 0
-    return Costs(
-        kinds=tuple(kinds),
-        order=tuple(order),
-        head=head_cost(problem, shape, rates),
-        send_fixed=rates.latency_ticks(1, message.tier) if message else 0,
-        send_each=rates.link_ticks(message.bytes_each, message.tier) if message else 0,
-        draft=layer_cost(model.blocks[model.mtp.block], problem, shape, rates) if drafting and model.mtp else None,
-        draft_tokens=drafting,
-    )
+    """Coefficients of one shape."""
+    return CostBook(problem, rates).costs(shape, imbalance)

@@ -157,29 +157,136 @@ def linear_group(
     return Linear(name, flop, rates.byte_ticks(weight), rates.byte_ticks(io))
 
 
-def _routed(moe: MixtureOfExperts, problem: Problem, shape: Shape, rates: Rates, imbalance: Fraction) -> Experts:
-    """Routed experts; `imbalance` is the hottest device's load ÷ the mean, uneven residency included."""
-    precision = problem.precision
-    hidden = moe.expert_width(problem.model.hidden_size)
-    matrices = [t for t in moe.tensors(problem.model.hidden_size) if t.role is Role.EXPERTS]
-    expert_bytes = sum(tensor_bytes(t, precision, shape.etp) for t in matrices)
-    flop = Fraction(0)
-    for tensor in matrices:
-        if tensor.matrix:
-            rows, cols = tensor.local_shape(shape.etp)
-            flop += Fraction(2 * rows * cols) / rates.compute[precision.of(tensor).compute]
-    # token-expert pairs on the hottest device for each token of an attention rank
-    pairs = Fraction(shape.dp * moe.top_k, shape.edp * shape.ep) * imbalance
-    local = Fraction(min(shape.local_experts(moe.experts), moe.experts), moe.experts)
-    io = pairs * (2 * hidden + 3 * -(-moe.intermediate // shape.etp)) * ACTIVATION_BYTES[precision.activations]
-    return Experts(
-        flop=ceil_fraction(pairs * flop * TICKS_PER_SECOND),
-        unit=rates.byte_ticks(expert_bytes * local / (TOUCHED_UNITS * shape.edp)),
-        io=rates.byte_ticks(io),
-        dp=shape.dp,
-        edp=shape.edp,
-        touched=Touched(moe.experts, moe.top_k),
-    )
+class LayerBook:
+    """Layer coefficients of many shapes of one problem; what shapes have in common is computed once."""
+
+    def __init__(self, problem: Problem, rates: Rates) -> None:
+        self.problem, self.rates = problem, rates
+        self.sizes = tuple(t.size for t in problem.hardware.tiers)
+        self._linears: dict[tuple[int, int, int, int], tuple[tuple[Linear, ...], int]] = {}
+        self._attention: dict[tuple[int, int, int], tuple[int, int, int]] = {}
+        self._experts: dict[tuple[int, int], tuple[int, Fraction]] = {}
+        self._tensors: dict[int, dict[Role, list[Tensor]]] = {}
+
+    def layer(self, block: Block, shape: Shape, imbalance: Fraction | None = None) -> LayerCost:
+        """Coefficients of one layer at a shape.
+
+        Parameters
+        ----------
+        imbalance
+            Hottest device's expert load ÷ the mean of this layer, where it was measured; else balanced routing.
+        """
+        linears, operations = self._linear_groups(block, shape)
+        experts, moe = None, block.moe
+        if moe is not None:
+            operations += _OPERATIONS[Role.EXPERTS]
+            share = uneven_residency(moe, shape) if imbalance is None else imbalance
+            experts = self._routed(block, moe, shape, share)
+        decode, prefill_flop, prefill_read = self._attention_core(block, shape)
+        messages = layer_messages(block, self.problem, shape, self.sizes, imbalance)
+        per_token, per_prompt, per_seq, latency = _communication(messages, self.rates)
+        return LayerCost(
+            linears=linears,
+            experts=experts,
+            decode=decode,
+            prefill_flop=prefill_flop,
+            prefill_read=prefill_read,
+            per_token=per_token,
+            per_prompt=per_prompt,
+            per_seq=per_seq,
+            fixed=latency + self.rates.launch_ticks(operations),
+        )
+
+    def _by_role(self, block: Block) -> dict[Role, list[Tensor]]:
+        found = self._tensors.get(id(block))
+        if found is None:
+            found = {}
+            for tensor in block.tensors(self.problem.model.hidden_size):
+                found.setdefault(tensor.role, []).append(tensor)
+            self._tensors[id(block)] = found
+        return found
+
+    def _linear_groups(self, block: Block, shape: Shape) -> tuple[tuple[Linear, ...], int]:
+        """Matrices of attention, dense blocks, routers and shared experts; and how many operations they are."""
+        key = (id(block), shape.tp, shape.cp, shape.shared_replicated)
+        if key in self._linears:
+            return self._linears[key]
+        linears, operations = [], 0
+        for role, found in self._by_role(block).items():
+            if role in (Role.NORM, Role.EXPERTS):
+                continue
+            whole = role is Role.SHARED_EXPERTS and shape.shared_replicated
+            # replicated shared experts see each token once, on one of the tp ranks
+            group = linear_group(
+                role.value, found, self.problem, self.rates,
+                ranks=1 if whole else shape.tp, cp=shape.cp * (shape.tp if whole else 1),
+                io_elements=2 * self.problem.model.hidden_size,
+            )  # fmt: skip
+            operations += _OPERATIONS.get(role, 1)
+            if group is not None:
+                linears.append(group)
+        self._linears[key] = (tuple(linears), operations)
+        return self._linears[key]
+
+    def _attention_core(self, block: Block, shape: Shape) -> tuple[int, int, int]:
+        """Scores, values and cache reads: of a decoding sequence, of a prompt token, of a pass over the prefix."""
+        if block.attention is None:
+            return 0, 0, 0
+        key = (id(block), shape.tp, shape.cp)
+        if key in self._attention:
+            return self._attention[key]
+        attention, cp, tp, rates = block.attention, shape.cp, shape.tp, self.rates
+        work, kv = self.problem.workload, KV_BYTES[self.problem.precision.kv_cache]
+        first, last = work.input_tokens - work.computed_input_tokens + 1, work.input_tokens
+        prompts = last - first + 1
+        prefill_flop = rates.attention_flop_ticks(Fraction(attention.prefill_flops(first, last, tp), prompts * cp))
+        read = attention.decode_read_elements(first, last, tp) * kv + attention.decode_read_fixed_bytes(first, last, tp)
+        prefill_read = rates.attention_byte_ticks(Fraction(read) / (prompts * cp))
+        decode = 0
+        if work.phase != "prefill":
+            first, last = work.input_tokens + 1, work.input_tokens + work.output_tokens - 1
+            steps = last - first + 1
+            flops = attention.decode_flops(first, last, tp) * (1 + work.mtp_tokens)
+            read = attention.decode_read_elements(first, last, tp) * kv
+            read += attention.decode_read_fixed_bytes(first, last, tp)
+            decode = max(
+                rates.attention_flop_ticks(Fraction(flops, steps * cp)),
+                rates.attention_byte_ticks(Fraction(read) / (steps * cp)),
+            )
+        self._attention[key] = (decode, prefill_flop, prefill_read)
+        return self._attention[key]
+
+    def _expert(self, block: Block, etp: int) -> tuple[int, Fraction]:
+        """Bytes of one expert's shard, and seconds that its FLOPs take for one token."""
+        key = (id(block), etp)
+        if key not in self._experts:
+            precision = self.problem.precision
+            matrices = self._by_role(block)[Role.EXPERTS]
+            flop = Fraction(0)
+            for tensor in matrices:
+                if tensor.matrix:
+                    rows, cols = tensor.local_shape(etp)
+                    flop += Fraction(2 * rows * cols) / self.rates.compute[precision.of(tensor).compute]
+            self._experts[key] = (sum(tensor_bytes(t, precision, etp) for t in matrices), flop)
+        return self._experts[key]
+
+    def _routed(self, block: Block, moe: MixtureOfExperts, shape: Shape, imbalance: Fraction) -> Experts:
+        """Routed experts; `imbalance` is the hottest device's load ÷ the mean, uneven residency included."""
+        hidden = moe.expert_width(self.problem.model.hidden_size)
+        expert_bytes, flop = self._expert(block, shape.etp)
+        # token-expert pairs on the hottest device for each token of an attention rank
+        pairs = Fraction(shape.dp * moe.top_k, shape.edp * shape.ep) * imbalance
+        local = Fraction(min(shape.local_experts(moe.experts), moe.experts), moe.experts)
+        width = 2 * hidden + 3 * -(-moe.intermediate // shape.etp)
+        io = pairs * width * ACTIVATION_BYTES[self.problem.precision.activations]
+        return Experts(
+            flop=ceil_fraction(pairs * flop * TICKS_PER_SECOND),
+            unit=self.rates.byte_ticks(expert_bytes * local / (TOUCHED_UNITS * shape.edp)),
+            io=self.rates.byte_ticks(io),
+            dp=shape.dp,
+            edp=shape.edp,
+            touched=Touched(moe.experts, moe.top_k),
+        )
 
 
 def uneven_residency(moe: MixtureOfExperts, shape: Shape) -> Fraction:
@@ -187,77 +294,6 @@ def uneven_residency(moe: MixtureOfExperts, shape: Shape) -> Fraction:
     if shape.redundant:
         return Fraction(1)
     return Fraction(shape.local_experts(moe.experts) * shape.ep, moe.experts)
-
-
-def layer_cost(block: Block, problem: Problem, shape: Shape, rates: Rates, imbalance: Fraction | None = None) -> LayerCost:
-    """Coefficients of one layer at a shape.
-
-    Parameters
-    ----------
-    imbalance
-        Hottest device's expert load ÷ the mean of this layer, where it was measured; else balanced routing.
-    """
-    model, work, precision = problem.model, problem.workload, problem.precision
-    hidden = model.hidden_size
-    tensors = block.tensors(hidden)
-    by_role: dict[Role, list[Tensor]] = {}
-    for tensor in tensors:
-        by_role.setdefault(tensor.role, []).append(tensor)
-    linears = []
-    operations = 0
-    for role, found in by_role.items():
-        if role in (Role.NORM, Role.EXPERTS):
-            continue
-        ranks = 1 if role is Role.SHARED_EXPERTS and shape.shared_replicated else shape.tp
-        # replicated shared experts see each token once, on one of the tp ranks
-        spread = shape.cp * (shape.tp if ranks == 1 and role is Role.SHARED_EXPERTS else 1)
-        group = linear_group(role.value, found, problem, rates, ranks=ranks, cp=spread, io_elements=2 * hidden)
-        operations += _OPERATIONS.get(role, 1)
-        if group is not None:
-            linears.append(group)
-    experts = None
-    moe = block.moe
-    if moe is not None:
-        operations += _OPERATIONS[Role.EXPERTS]
-        share = uneven_residency(moe, shape) if imbalance is None else imbalance
-        experts = _routed(moe, problem, shape, rates, share)
-    decode = prefill_flop = prefill_read = 0
-    if block.attention is not None:
-        attention, cp = block.attention, shape.cp
-        kv = KV_BYTES[precision.kv_cache]
-        first, last = work.input_tokens - work.computed_input_tokens + 1, work.input_tokens
-        prompts = last - first + 1
-        flops = attention.prefill_flops(first, last, shape.tp)
-        prefill_flop = rates.attention_flop_ticks(Fraction(flops, prompts * cp))
-        read = attention.decode_read_elements(first, last, shape.tp) * kv + attention.decode_read_fixed_bytes(first, last, shape.tp)
-        prefill_read = rates.attention_byte_ticks(Fraction(read) / (prompts * cp))
-        if work.phase != "prefill":
-            first, last = work.input_tokens + 1, work.input_tokens + work.output_tokens - 1
-            steps = last - first + 1
-            verified = 1 + work.mtp_tokens
-            flops = attention.decode_flops(first, last, shape.tp) * verified
-            read = attention.decode_read_elements(first, last, shape.tp) * kv + attention.decode_read_fixed_bytes(
-                first, last, shape.tp
-            )
-            decode = max(
-                rates.attention_flop_ticks(Fraction(flops, steps * cp)),
-                rates.attention_byte_ticks(Fraction(read) / (steps * cp)),
-            )
-    sizes = tuple(t.size for t in problem.hardware.tiers)
-    per_token, per_prompt, per_seq, latency = _communication(
-        layer_messages(block, problem, shape, sizes, imbalance), rates
-    )
-    return LayerCost(
-        linears=tuple(linears),
-        experts=experts,
-        decode=decode,
-        prefill_flop=prefill_flop,
-        prefill_read=prefill_read,
-        per_token=per_token,
-        per_prompt=per_prompt,
-        per_seq=per_seq,
-        fixed=latency + rates.launch_ticks(operations),
-    )
 
 
 def _communication(messages: Iterable[Message], rates: Rates) -> tuple[int, int, int, int]:

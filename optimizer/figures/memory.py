@@ -124,45 +124,81 @@ def _widest(problem: Problem, tp: int, etp: int) -> int:
     return max(widths)
 
 
-def build_memory(problem: Problem, shape: Shape) -> Memory:
-    """Byte coefficients of every layer of the model at a shape."""
-    model, precision, engine = problem.model, problem.precision, problem.engine
-    tokens, kv = sequence_tokens(problem), KV_BYTES[precision.kv_cache]
-    names = list(dict.fromkeys(model.layer_names))
-    weights, sequence = [], []
-    for name in names:
-        block = model.blocks[name]
-        local = shape.local_experts(block.moe.experts) if block.moe else 0
-        weights.append(
-            block_weights(
-                model, name, precision, tp=shape.tp, etp=shape.etp, local_experts=local,
+class MemoryBook:
+    """Byte coefficients of many shapes of one problem; what shapes have in common is computed once."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        model = problem.model
+        self._names = list(dict.fromkeys(model.layer_names))
+        self._order = tuple(self._names.index(name) for name in model.layer_names)
+        self._tokens = sequence_tokens(problem)
+        self._weights: dict[tuple[str, int, int, int, bool], BlockWeights] = {}
+        self._sequence: dict[tuple[int, int], tuple[int, ...]] = {}
+        self._ends: dict[tuple[int, bool], tuple[BlockWeights, BlockWeights]] = {}
+
+    def memory(self, shape: Shape) -> Memory:
+        """Byte coefficients of every layer of the model at a shape."""
+        problem, engine = self.problem, self.problem.engine
+        first, last = self._input_and_output(shape)
+        if problem.workload.mtp_tokens and problem.model.mtp is not None:
+            moe = problem.model.blocks[problem.model.mtp.block].moe
+            last += mtp_weights(
+                problem.model, problem.precision, tp=shape.tp, etp=shape.etp,
+                local_experts=shape.local_experts(moe.experts) if moe else 0, shared_replicated=shape.shared_replicated,
+            )  # fmt: skip
+        act = ACTIVATION_BYTES[problem.precision.activations]
+        token = act * (4 * problem.model.hidden_size + 3 * _widest(problem, shape.tp, shape.etp)) / shape.cp
+        graphs = 0 if problem.workload.phase == "prefill" else engine.cuda_graph_bytes
+        reserve = engine.reserve_multi_bytes if shape.stage_devices > 1 else engine.reserve_single_bytes
+        return Memory(
+            weights=tuple(self._block(name, shape) for name in self._names),
+            sequence=self._sequences(shape),
+            order=self._order,
+            input=first,
+            output=last,
+            token_bytes=-(-token.numerator // token.denominator),
+            sampled_bytes=SAMPLER_BYTES * problem.model.vocab_size,
+            reserve_bytes=reserve + graphs,
+        )
+
+    def _block(self, name: str, shape: Shape) -> BlockWeights:
+        moe = self.problem.model.blocks[name].moe
+        local = shape.local_experts(moe.experts) if moe else 0
+        key = (name, shape.tp, shape.etp, local, shape.shared_replicated)
+        if key not in self._weights:
+            self._weights[key] = block_weights(
+                self.problem.model, name, self.problem.precision, tp=shape.tp, etp=shape.etp, local_experts=local,
                 shared_replicated=shape.shared_replicated,
+            )  # fmt: skip
+        return self._weights[key]
+
+    def _sequences(self, shape: Shape) -> tuple[int, ...]:
+        """Cache bytes of one sequence in each kind of layer."""
+        key = (shape.tp, shape.cp)
+        if key not in self._sequence:
+            kv, found = KV_BYTES[self.problem.precision.kv_cache], []
+            for name in self._names:
+                attention = self.problem.model.blocks[name].attention
+                cached = Fraction(0)
+                if attention is not None:
+                    cached = attention.cache_elements(self._tokens, shape.tp) * kv
+                    cached = (cached + attention.cache_fixed_bytes(self._tokens, shape.tp)) / shape.cp
+                found.append(-(-cached.numerator // cached.denominator))
+            self._sequence[key] = tuple(found)
+        return self._sequence[key]
+
+    def _input_and_output(self, shape: Shape) -> tuple[BlockWeights, BlockWeights]:
+        key = (shape.tp, shape.pp > 1)
+        if key not in self._ends:
+            model, precision, padding = self.problem.model, self.problem.precision, self.problem.engine.vocabulary_padding
+            self._ends[key] = (
+                input_weights(model, precision, shape.tp, vocab_padding=padding),
+                output_weights(model, precision, shape.tp, with_tied_head=shape.pp > 1, vocab_padding=padding),
             )
-        )  # fmt: skip
-        cached = Fraction(0)
-        if block.attention is not None:
-            cached = block.attention.cache_elements(tokens, shape.tp) * kv + block.attention.cache_fixed_bytes(tokens, shape.tp)
-        cached /= shape.cp
-        sequence.append(-(-cached.numerator // cached.denominator))
-    output = output_weights(
-        model, precision, shape.tp, with_tied_head=shape.pp > 1, vocab_padding=engine.vocabulary_padding
-    )
-    if problem.workload.mtp_tokens and model.mtp is not None:
-        moe = model.blocks[model.mtp.block].moe
-        output += mtp_weights(
-            model, precision, tp=shape.tp, etp=shape.etp, local_experts=shape.local_experts(moe.experts) if moe else 0,
-            shared_replicated=shape.shared_replicated,
-        )  # fmt: skip
-    act = ACTIVATION_BYTES[precision.activations]
-    token = act * (4 * model.hidden_size + 3 * _widest(problem, shape.tp, shape.etp)) / shape.cp
-    graphs = 0 if problem.workload.phase == "prefill" else engine.cuda_graph_bytes
-    return Memory(
-        weights=tuple(weights),
-        sequence=tuple(sequence),
-        order=tuple(names.index(name) for name in model.layer_names),
-        input=input_weights(model, precision, shape.tp, vocab_padding=engine.vocabulary_padding),
-        output=output,
-        token_bytes=-(-token.numerator // token.denominator),
-        sampled_bytes=SAMPLER_BYTES * model.vocab_size,
-        reserve_bytes=(engine.reserve_multi_bytes if shape.stage_devices > 1 else engine.reserve_single_bytes) + graphs,
-    )
+        return self._ends[key]
+
+
+def build_memory(problem: Problem, shape: Shape) -> Memory:
+    """Byte coefficients of one shape."""
+    return MemoryBook(problem).memory(shape)

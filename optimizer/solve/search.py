@@ -18,8 +18,8 @@ from optimizer.candidates.lattice import Floats, Ints, Meshes, meshes, replicas_
 from optimizer.candidates.pricing import MARGIN, Pricer
 from optimizer.candidates.targets import Target, target
 from optimizer.families import Family
-from optimizer.figures.costs import Costs, build_costs
-from optimizer.figures.memory import Memory, build_memory
+from optimizer.figures.costs import CostBook, Costs
+from optimizer.figures.memory import Memory, MemoryBook
 from optimizer.figures.objective import MAXIMISED, Scored, best_layout, fewest_devices, key
 from optimizer.figures.rates import effective_rates
 from optimizer.figures.serving import tokens_of_request
@@ -87,7 +87,8 @@ class Search:
         self, problem: Problem, *, wanted: int = 1, deadline: float | None = None, progress: Progress | None = None
     ) -> None:
         self.problem, self.wanted, self.deadline, self.progress = problem, wanted, deadline, progress
-        self.rates = effective_rates(problem.hardware)
+        self.costs = CostBook(problem, effective_rates(problem.hardware))
+        self.memory = MemoryBook(problem)
         self.axes: Axes = axes(problem)
         self.tally = Tally()
         self.sizes = tuple(t.size for t in problem.hardware.tiers)
@@ -233,8 +234,7 @@ class Search:
 
     def _coefficients_of(self, shape: Shape) -> tuple[Costs, Memory]:
         if shape not in self._coefficients:
-            costs = build_costs(self.problem, shape, self.rates)
-            self._coefficients[shape] = (costs, build_memory(self.problem, shape))
+            self._coefficients[shape] = (self.costs.costs(shape), self.memory.memory(shape))
         return self._coefficients[shape]
 
     def _decide_row(self, found: Meshes, rows: Rows, i: int) -> Scored | None:

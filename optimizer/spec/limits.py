@@ -17,7 +17,7 @@ Objective = Literal[
 class Limits(Spec):
     """Each optional; each a named constraint.
 
-    `fabric_bandwidth` bounds the mean bytes/s a device sends over the outermost tier.
+    `fabric_bandwidth` is the most a device may send over the outermost tier: transfers are priced at no more.
     """
 
     ttft: Seconds | None = None

@@ -138,7 +138,7 @@ def resolve(written: ProblemFile, model: ModelSpec, hardware: HardwareSpec) -> P
     return Problem(
         name=written.name,
         model=model.model_copy(update={"precision": precision}),
-        hardware=hardware,
+        hardware=_shaped(hardware, written.limits),
         devices=devices,
         workload=written.workload,
         limits=written.limits,
@@ -148,3 +148,13 @@ def resolve(written: ProblemFile, model: ModelSpec, hardware: HardwareSpec) -> P
         experts=written.experts,
         seed=written.seed,
     )
+
+
+def _shaped(hardware: HardwareSpec, limits: Limits) -> HardwareSpec:
+    """Traffic over the outermost tier shaped to `limits.fabric_bandwidth`: its achieved rate is no more than that."""
+    if limits.fabric_bandwidth is None:
+        return hardware
+    outer = hardware.tiers[-1]
+    rated = limits.fabric_bandwidth * outer.oversubscription / outer.efficiency.value
+    capped = outer.model_copy(update={"bandwidth": min(outer.bandwidth, int(rated))})
+    return hardware.model_copy(update={"tiers": (*hardware.tiers[:-1], capped)})
