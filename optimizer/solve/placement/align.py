@@ -1,7 +1,7 @@
 """Which device takes which set of experts, so that fewest must be loaded anew: an assignment problem."""
 
 import numpy as np
-from ortools.graph.python import linear_sum_assignment
+from ortools.graph.python import linear_sum_assignment  # type: ignore[import-untyped]  # ortools ships no types for it
 
 from optimizer.solve.placement.replicas import Ints
 

@@ -15,20 +15,22 @@ from optimizer.figures.robust import CVAR_TAIL, aggregate
 from optimizer.solve.placement.aim import Aim
 from optimizer.solve.placement.align import align
 from optimizer.solve.placement.bounds import Witness, average_witness, counting_witness
+from optimizer.solve.placement.exact import solve_exactly
 from optimizer.solve.placement.hierarchy import balance_on_nodes, layings
 from optimizer.solve.placement.question import Current, Loads, Question, ask
 from optimizer.solve.placement.rebalance import frontier
 from optimizer.solve.placement.replicas import Floats, Ints
 from optimizer.solve.placement.result import Devices, LayerPlacement, PlacementResult
 from optimizer.solve.placement.robust import balance_robustly
-from optimizer.solve.placement.search import balance
+from optimizer.solve.placement.search import balance, seconds_left
 from optimizer.solve.placement.split import free_shares
 
 TOLERANCE = Fraction(1, 10_000)
 """Gap, in mean device loads, within which a layer counts as proved."""
 
 _FINE_SLOTS = 6
-_ROUNDS = 6000
+_ROUNDS_PER_SLOT = 20
+_EXACT_S = 20.0
 
 
 def place(
@@ -90,7 +92,7 @@ def place(
     deadline = None if time_limit_s is None else begun + time_limit_s
     ids = list(layer_ids) if layer_ids is not None else list(range(question.layers))
     placed = [
-        _answer(question, index, layer, tuple(tuple(sorted(map(int, slots))) for slots in held), witness)
+        _answer(question, index, layer, tuple(tuple(sorted(map(int, slots))) for slots in held), witness, deadline)
         for index, (layer, held, witness) in enumerate(zip(ids, *_search(question, deadline), strict=True))
     ]
     return PlacementResult(
@@ -105,13 +107,24 @@ def _goal(question: Question) -> float:
     return float(question.tolerance) * (0.1 if question.slots >= _FINE_SLOTS else 0.95)
 
 
+def _rounds(question: Question) -> int:
+    """Rounds of the search, by size: work, not time, ends it."""
+    return _ROUNDS_PER_SLOT * question.devices * question.slots
+
+
 def _search(question: Question, deadline: float | None) -> tuple[Ints, list[Witness]]:
     """Placement of every layer, and the witness of its bound."""
     witnesses = [_witness(question, layer) for layer in range(question.layers)]
     if question.current is not None and question.max_moves is not None:
         return _with_budget(question), witnesses
     if question.hierarchy == "node":
-        held = balance_on_nodes(question, layings(question), goal=_goal(question), rounds=_ROUNDS, deadline=deadline)
+        held = balance_on_nodes(
+            question,
+            layings(question),
+            goal=_goal(question),
+            rounds=_rounds(question),
+            deadline=deadline,
+        )
     else:
         floor = np.array([float(bound_for(question, layer, witnesses[layer])) for layer in range(question.layers)])
         held = _free(question, floor, deadline)
@@ -123,7 +136,7 @@ def _search(question: Question, deadline: float | None) -> tuple[Ints, list[Witn
 def _free(question: Question, floor: Floats, deadline: float | None) -> Ints:
     if len(question.loads) == 1:
         held, _ = balance(
-            question.normalised(0), floor, question.devices, question.slots, goal=_goal(question), rounds=_ROUNDS,
+            question.normalised(0), floor, question.devices, question.slots, goal=_goal(question), rounds=_rounds(question),
             seed=question.seed, deadline=deadline,
         )  # fmt: skip
         return held
@@ -185,7 +198,9 @@ def _hierarchical(question: Question, row: Sequence[int]) -> Fraction:
     return hierarchical_bound(row, question.devices, question.slots, nodes, question.groups)
 
 
-def _answer(question: Question, index: int, layer: int, devices: Devices, witness: Witness) -> LayerPlacement:
+def _answer(
+    question: Question, index: int, layer: int, devices: Devices, witness: Witness, deadline: float | None
+) -> LayerPlacement:
     rows = question.rows(index)
     shares = None
     values = [max_over_mean(row, devices) for row in rows]
@@ -196,7 +211,17 @@ def _answer(question: Question, index: int, layer: int, devices: Devices, witnes
             max(split_device_loads(row, devices, shares)) * len(devices) / sum(row) if sum(row) else Fraction(1)
             for row in rows
         ]
-    moved = None if question.current is None else moves(question.current[index], devices)
     value = aggregate(values, question.weights, question.robust, question.tail)
     bound = bound_for(question, index, witness)
+    if question.split == "even" and value - bound > question.tolerance:
+        answer = solve_exactly(question, index, devices, time_limit_s=min(_EXACT_S, seconds_left(deadline)))
+        if answer is not None:
+            if answer.bound > bound:
+                bound, witness = answer.bound, {"kind": "solver"}
+            if answer.devices is not None:
+                exact = [max_over_mean(row, answer.devices) for row in rows]
+                if aggregate(exact, question.weights, question.robust, question.tail) < value:
+                    devices, values = tuple(tuple(sorted(held)) for held in answer.devices), exact
+                    value = aggregate(exact, question.weights, question.robust, question.tail)
+    moved = None if question.current is None else moves(question.current[index], devices)
     return LayerPlacement(layer, devices, value, bound, witness, tuple(values), moved, shares)

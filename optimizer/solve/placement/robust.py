@@ -70,7 +70,7 @@ def _balance_part(
 ) -> Ints:
     rng = np.random.default_rng(seed)
     search = _first(weights, aim, devices, slots, rng)
-    for sweep in range(_SWEEPS):
+    for sweep in range(min(_SWEEPS, 2 + devices * slots)):
         if seconds_left(deadline) <= 0:
             break
         gaps = search.best - floor

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from fractions import Fraction
 
-from ortools.linear_solver import pywraplp
+from ortools.linear_solver import pywraplp  # type: ignore[import-untyped]  # ortools ships no types for it
 
 from optimizer.errors import InternalError
 from optimizer.solve.placement.result import Devices
