@@ -44,7 +44,7 @@ def classify(number: Number, context: Context) -> str | None:
     if unit.dimensions == lexicon.FLOPS:
         return "peak_flops" if re.search(r"\bpeak|fp16|bf16|fp8|tensor|rated|compute\b", context.near) else None
     if unit is lexicon.PERCENT:
-        return _percent(context)
+        return _percent(number, context)
     if unit.dimensions == lexicon.NONE:
         return _count(number, context)
     return None
@@ -79,7 +79,8 @@ def _bytes(number: Number, context: Context) -> str | None:
             return "expert_weights"
     if not re.search(r"\b(?:memory|used|usage|footprint|vram|utili[sz]ation)\b", f"{words} {context.topic}"):
         return None
-    if not per_device and _TOTAL.search(words) and not re.search(r"\bper\b", context.label):
+    quoted = label_role(context.label) is not None and re.search(r"\btotal memory|memory requirement", context.topic)
+    if not per_device and (_TOTAL.search(words) or quoted) and not re.search(r"\bper\b", context.label):
         return "memory_total"
     return "memory"
 
@@ -112,7 +113,7 @@ def _time(context: Context) -> str | None:
     return None
 
 
-def _percent(context: Context) -> str | None:
+def _percent(number: Number, context: Context) -> str | None:
     if _RATIO.match(f"{' '.join(number.nouns)} {context.after}") or re.match(r"^\s*of\b", context.after):
         return None
     words = f"{context.label} {context.before} {context.after}"

@@ -1,7 +1,8 @@
 """Figures that follow from a document's own facts by counting, each with its formula and the numbers put in."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
 from typing import Final
@@ -24,19 +25,36 @@ class Derivation:
     assumes: tuple[str, ...] = ()
 
 
-@dataclass(slots=True)
 class FactTable:
     """Facts by name. What a data block or a problem file gives (``settled``) outranks what the prose says."""
 
-    facts: tuple[Statement, ...]
-    settled: dict[str, Fraction] = field(default_factory=dict)
+    def __init__(self, facts: Iterable[Statement], settled: dict[str, Fraction] | None = None) -> None:
+        self.settled = settled or {}
+        self.local: dict[str, list[Fraction]] = {}
+        by_name: dict[str, list[Statement]] = {}
+        for fact in facts:
+            by_name.setdefault(fact.name, []).append(fact)
+        self._first = {name: found[0] for name, found in by_name.items()}
+        self._values = {
+            name: list(dict.fromkeys(fact.value for fact in sorted(found, key=lambda fact: _ORDER[fact.role])))
+            for name, found in by_name.items()
+        }
+
+    def within(self, local: dict[str, list[Fraction]]) -> "FactTable":
+        """The same table with some names narrowed to the values that one section gives."""
+        table = copy(self)
+        table.local = local
+        return table
 
     def values(self, name: str) -> list[Fraction]:
         """Every distinct value of ``name``, the document's own first, then its corrections, then what it quotes."""
         if name in self.settled:
             return [self.settled[name]]
-        found = sorted((fact for fact in self.facts if fact.name == name), key=lambda fact: _ORDER[fact.role])
-        return list(dict.fromkeys(fact.value for fact in found))
+        return self.local.get(name) or self._values.get(name, [])
+
+    def first(self, name: str) -> Statement | None:
+        """Where ``name`` is first given."""
+        return self._first.get(name)
 
     def one(self, name: str) -> Fraction | None:
         """The value of ``name`` if the document gives exactly one."""
@@ -51,10 +69,6 @@ class FactTable:
             if index >= _MOST_READINGS:
                 return
             yield dict(zip((name for name, _ in present), chosen, strict=True))
-
-    def where(self, name: str) -> int | None:
-        """First line that gives ``name``."""
-        return next((fact.place.line for fact in self.facts if fact.name == name), None)
 
 
 def put_in(formula: str, **values: Fraction | int) -> str:

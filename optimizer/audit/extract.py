@@ -13,7 +13,7 @@ from optimizer.audit.degrees import find_degrees, symbolic_products
 from optimizer.audit.document import Kind, Segment
 from optimizer.audit.equations import Equation
 from optimizer.audit.expression import Parser
-from optimizer.audit.statements import Role, Statement
+from optimizer.audit.statements import Context, Role, Statement
 from optimizer.audit.tokens import Number, Token
 
 CLAIMS: Final = frozenset(
@@ -29,7 +29,7 @@ _HARDWARE: Final = re.compile(r"\b((?:NVIDIA\s+)?(?:H100|H200|H800|A100|B200|GB2
 _MODEL: Final = re.compile(
     r"\b((?:DeepSeek|Mixtral|Llama|Qwen|Kimi|GLM|GPT|Gemma|DBRX|Grok|OLMoE|Phi)[-\u2011 ]?[A-Za-z]?\d[\w.-]*)", re.I
 )
-_ROLE_WORDS: Final = {Role.CLAIMED, Role.CALCULATED}
+_COMPARED: Final = re.compile(r"(?:\bvs\.?|\bversus|\bto|→|->|\bagainst)\s*[~≈\"]?\s*$")
 
 
 def extract(
@@ -43,14 +43,16 @@ def extract(
     claims: list[Statement] = []
     operands = _operands(equations)
     for index, segment in enumerate(segments):
-        topic = _topic(segments, index)
+        topic = _topic(segments, index) if tokens[index] else ""
+        previous: tuple[str, Number] | None = None
         for token in tokens[index]:
             if not isinstance(token, Number) or (index, segment.place(token.start)) in taken:
                 continue
             context = read_context(segment, token, roles[index], topic)
-            name = classify(token, context)
+            name = classify(token, context) or _inherited(token, context, previous)
             if name is None:
                 continue
+            previous = name, token
             text = " ".join(segment.text[token.start : token.end].split())
             made = Statement(name, token.value, segment.place(token.start), text, context.role, index, token.unit, token,
                              section=segment.section)  # fmt: skip
@@ -65,6 +67,14 @@ def extract(
     return sorted(facts, key=_order), sorted(claims, key=_order)
 
 
+def _inherited(number: Number, context: Context, previous: tuple[str, Number] | None) -> str | None:
+    """``83M parameters vs 1.6M``: the second number of a comparison is the same figure."""
+    if previous is None or not _COMPARED.search(context.before) or number.nouns:
+        return None
+    name, other = previous
+    return name if number.unit == other.unit and number.unit is not lexicon.ONE else None
+
+
 def _order(statement: Statement) -> tuple[int, int, str]:
     return statement.place.line, statement.place.column, statement.name
 
@@ -77,7 +87,7 @@ def _topic(segments: tuple[Segment, ...], index: int) -> str:
         for other in segments[max(0, index - _TOPIC_SEGMENTS) : index]
         if other.section == segment.section and other.kind is not Kind.CODE
     ]
-    return " ".join([*segment.section[-1:], segment.row_label, segment.before, *above]).lower()
+    return " ".join([*segment.section[-2:], segment.row_label, segment.before, *above]).lower()
 
 
 def _operands(equations: list[Equation]) -> dict[int, list[tuple[int, int]]]:
@@ -94,7 +104,11 @@ def _operands(equations: list[Equation]) -> dict[int, list[tuple[int, int]]]:
 
 def _assigned(segments: tuple[Segment, ...], tokens: list[list[Token]], equations: list[Equation]) -> Iterator[Statement]:
     """Degrees given by a product in symbols beside the same product in numbers."""
-    products = list(symbolic_products(segments))
+    products: dict[int, set[tuple[str, ...]]] = {}
+    quotes: dict[tuple[str, ...], str] = {}
+    for _, _, axes, quote in symbolic_products(segments):
+        products.setdefault(len(axes), set()).add(axes)
+        quotes.setdefault(axes, quote)
     if not products:
         return
     seen: set[tuple[str, Fraction]] = set()
@@ -102,11 +116,11 @@ def _assigned(segments: tuple[Segment, ...], tokens: list[list[Token]], equation
         numbers = _factors(segments, tokens, equation)
         if numbers is None or any(number.unit is not lexicon.ONE for number in numbers):
             continue
-        matching = [product for product in products if len(product[2]) == len(numbers)]
-        matching.sort(key=lambda product: abs(product[0] - equation.segment))
-        if not matching or len({product[2] for product in matching}) > 1:
+        matching = products.get(len(numbers), set())
+        if len(matching) != 1:
             continue
-        _, _, axes, quote = matching[0]
+        axes = next(iter(matching))
+        quote = quotes[axes]
         for axis, number in zip(axes, numbers, strict=True):
             if (axis, number.digits) not in seen:
                 seen.add((axis, number.digits))

@@ -11,7 +11,7 @@ from markdown_it.rules_block import StateBlock
 from markdown_it.token import Token
 
 from optimizer.audit.document import DataBlock, Document, Kind, Segment
-from optimizer.audit.inline import blank
+from optimizer.audit.inline import BREAK, blank
 
 _LINE_END = re.compile(r"\r\n|\n|\r")
 _FRONT_MATTER = re.compile(r"\A---[ \t]*$")
@@ -79,6 +79,7 @@ class _Reader:
         self.block = 0
         self.openings: dict[int, int] = {}
         self.before = ""
+        self.heading = 0
 
     def read(self) -> tuple[tuple[Segment, ...], tuple[DataBlock, ...]]:
         first = self._front_matter()
@@ -133,7 +134,8 @@ class _Reader:
             self._pipe_table(start, stop)
 
     def _titles(self) -> tuple[str, ...]:
-        return tuple(title for _, title in self.section)
+        """Titles down to here, and a mark that tells apart two sections of the same title."""
+        return (*(title for _, title in self.section), f"{BREAK}{self.heading}")
 
     def _heading(self, token: Token, start: int, stop: int) -> bool:
         line = self.lines[start]
@@ -150,6 +152,7 @@ class _Reader:
             self.section.pop()
         self.segments.append(Segment(text, ((0, start + 1, at + 1),), Kind.HEADING, self.block, self._titles()))
         self.section.append((level, text.strip().rstrip("# ")))
+        self.heading = start + 1
         self.before = ""
         return True
 

@@ -34,7 +34,7 @@ class Context:
         return f"{self.label} {self.before} {self.after}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Statement:
     """``name`` is a fact or a claim of the interface; ``value`` counts in base units."""
 

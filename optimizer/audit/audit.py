@@ -1,0 +1,79 @@
+"""Audit of one document: read, judge the arithmetic, judge the figures, find what disagrees."""
+
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Final
+
+from optimizer.audit.contradictions import find_contradictions, find_disputes
+from optimizer.audit.derive import FactTable
+from optimizer.audit.equations import find_equations
+from optimizer.audit.extract import extract
+from optimizer.audit.judge import Claims, Judge, JudgedClaim
+from optimizer.audit.markdown import read_document
+from optimizer.audit.ratios import judge_ratios
+from optimizer.audit.result import AuditResult
+from optimizer.audit.settle import Settled, settle
+from optimizer.audit.statements import Statement
+from optimizer.audit.tokens import Token, tokenize
+
+_AXES: Final = frozenset({"tp", "pp", "dp", "ep", "cp", "etp", "edp"})
+
+
+def audit_document(text: str, source: str, problem: Mapping[str, object] | None = None) -> AuditResult:
+    """Judge every equation and every figure of a deployment document.
+
+    Parameters
+    ----------
+    text
+        Markdown or plain text.
+    source
+        Its name, for messages.
+    problem
+        What a problem file gives (``model``, ``hardware``, ``devices``, ...); outranks the document.
+
+    Returns
+    -------
+    AuditResult
+        ``exit_status`` is 1 if anything fails, is impossible, or contradicts itself.
+    """
+    document = read_document(text)
+    segments = document.segments
+    tokens: list[list[Token]] = [
+        tokenize(segment.text) if any(character.isdigit() for character in segment.text) else [] for segment in segments
+    ]
+    equations = find_equations(segments, tokens)
+    facts, claims = extract(segments, tokens, equations)
+    settled = settle(document, source, problem)
+    claims = sorted([*claims, *settled.claims], key=lambda item: (item.place.line, item.place.column))
+    judged, missing = _judge(facts, claims, settled)
+    ratios = judge_ratios(segments, judged)
+    contradictions = find_contradictions(segments, tokens, facts, judged, ratios)
+    assumed = [f"{fact.name} = {fact.value}, read from {fact.text!r} on line {fact.place.line}" for fact in facts if not fact.sure]
+    assumed += [assumption for item in judged if item.derived is not None for assumption in item.derived.assumes]
+    return AuditResult(
+        source, document, tuple(equations), tuple(facts), tuple(judged), tuple(ratios), tuple(contradictions),
+        tuple(find_disputes(judged)), tuple(dict.fromkeys((*settled.faults, *missing))), tuple(dict.fromkeys(assumed)),
+        settled.verified,
+    )  # fmt: skip
+
+
+def _judge(facts: list[Statement], statements: list[Statement], settled: Settled) -> tuple[list[JudgedClaim], list[str]]:
+    """Claims are judged by the degrees of their own section where it gives any, else by those of the whole document."""
+    everywhere = FactTable(facts, settled.values)
+    claims = Claims(statements)
+    missing: dict[str, None] = {}
+    general = Judge(everywhere, claims, missing)
+    special = {section: Judge(everywhere.within(values), claims, missing) for section, values in _local(facts).items()}
+    judged = [special.get(claim.section, general).judge(claim) for claim in statements]
+    return [made for made in judged if made is not None], list(missing)
+
+
+def _local(facts: list[Statement]) -> dict[tuple[str, ...], dict[str, list[Fraction]]]:
+    """Degrees by section, for sections that give two or more: a document may weigh several layouts."""
+    found: dict[tuple[str, ...], dict[str, list[Fraction]]] = {}
+    for fact in facts:
+        if fact.name in _AXES:
+            values = found.setdefault(fact.section, {}).setdefault(fact.name, [])
+            if fact.value not in values[:8] and len(values) < 8:
+                values.append(fact.value)
+    return {section: degrees for section, degrees in found.items() if len(degrees) > 1}

@@ -1,0 +1,216 @@
+"""Where a document says two things: two values for one figure, parts against a total, one ratio against another."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Final
+
+from optimizer.audit import lexicon
+from optimizer.audit.compare import tolerance
+from optimizer.audit.document import Kind, Place, Segment
+from optimizer.audit.judge import JudgedClaim
+from optimizer.audit.ratios import JudgedRatio
+from optimizer.audit.statements import Role, Statement
+from optimizer.audit.tokens import Number, Token
+from optimizer.audit.verdict import Verdict, number, plain, shown
+
+_UNIQUE: Final = (
+    "devices", "layers", "experts_per_layer", "experts_total", "hidden_size", "expert_hidden_size", "parameters",
+    "active_parameters", "device_memory", "devices_per_node", "vocabulary", "attention_heads", "memory", "memory_total",
+    "memory_utilization", "compute_utilization", "ttft", "tpot", "throughput_per_device", "throughput", "expert_weights",
+    "tp", "pp", "dp", "ep", "cp",
+)  # fmt: skip
+_ALTERNATIVES: Final = re.compile(
+    r"\b(?:option|alternative|scenario|variant|baseline|example|phase|prefill|decode|versus|vs|compar|before|after|if|"
+    r"plan [a-z]\b|layout [a-z]\b|config(?:uration)? [a-z0-9]\b|case|proposed|candidate|recommend|peak|minimum|maximum|"
+    r"average|worst|best|initial|target|small|large|p50|p99|per[- ]stage|first|second|stage \d)",
+    re.I,
+)
+_PARTS: Final = re.compile(
+    r"\b(?:weights?|kv|cache|activations?|attention|experts?|embeddings?|overhead|reserve|router|norms?|buffers?|other|"
+    r"gradients?|optimizer|workspace|runtime|dense|gate)\b",
+    re.I,
+)
+_TOTAL: Final = re.compile(r"^\W*(?:total|sum|overall)\b", re.I)
+_MOST: Final = 24
+_COUNTS: Final = {"experts_per_gpu", "experts_per_gpu_per_layer", "expert_instances"}
+
+
+@dataclass(frozen=True, slots=True)
+class Contradiction:
+    """Figures that cannot all be right (``contradictions``), or that differ because they mean different things (``disputes``)."""
+
+    lines: tuple[int, ...]
+    name: str
+    values: tuple[Fraction, ...]
+    explanation: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Entry of ``contradictions`` or ``disputes``."""
+        return {
+            "lines": list(self.lines),
+            "name": self.name,
+            "values": [number(value) for value in self.values],
+            "explanation": self.explanation,
+        }
+
+
+def find_contradictions(
+    segments: tuple[Segment, ...], tokens: list[list[Token]], facts: list[Statement], judged: list[JudgedClaim],
+    ratios: list[JudgedRatio],
+) -> list[Contradiction]:  # fmt: skip
+    """Contradictions in document order."""
+    found = [*_two_values(segments, facts, judged), *_sums(segments, tokens), *_two_ratios(ratios)]
+    return sorted(found, key=lambda item: (item.lines, item.name))
+
+
+def find_disputes(judged: list[JudgedClaim]) -> list[Contradiction]:
+    """A quoted figure against the document's own: which holds, and whether they speak of the same thing."""
+    found = [*_experts(judged)]
+    quoted: dict[str, dict[Fraction, JudgedClaim]] = {}
+    given: dict[str, dict[Fraction, JudgedClaim]] = {}
+    for item in judged:
+        if item.statement.name not in _COUNTS:
+            sides = quoted if item.statement.role is Role.CLAIMED else given
+            sides.setdefault(item.statement.name, {}).setdefault(item.statement.value, item)
+    for name, figures in quoted.items():
+        claimed, own = list(figures.values())[:_MOST], list(given.get(name, {}).values())[:_MOST]
+        pair = next(((a, b) for a in claimed for b in own if _differ(a.statement, b.statement)), None)
+        if pair is not None:
+            found.append(_dispute(name, *pair))
+    return sorted(found, key=lambda item: (item.lines, item.name))
+
+
+def _dispute(name: str, claimed: JudgedClaim, own: JudgedClaim) -> Contradiction:
+    parts = [
+        f"{item.statement.text} (line {item.statement.place.line}): {item.verdict}" + (f", {item.note}" if item.note else "")
+        for item in (claimed, own)
+    ]
+    lines = tuple(sorted({claimed.statement.place.line, own.statement.place.line}))
+    return Contradiction(lines, name, (claimed.statement.value, own.statement.value), "; ".join(parts))
+
+
+def _experts(judged: list[JudgedClaim]) -> Iterator[Contradiction]:
+    """Different counts of experts per device, each true of something."""
+    counts = [item for item in judged if item.statement.name in _COUNTS]
+    first: dict[tuple[str, Fraction], JudgedClaim] = {}
+    for item in counts:
+        first.setdefault((item.statement.name, item.statement.value), item)
+    values = {item.statement.value for item in first.values()}
+    if len(values) < 2:
+        return
+    told, open_ones = [], []
+    for item in first.values():
+        true_as = [reading.reading for reading, holds in item.readings if holds]
+        if true_as:
+            told.append(f"{item.statement.text!r} is {plain(item.statement.value)} {' and '.join(dict.fromkeys(true_as))}")
+        else:
+            open_ones.append(f"{item.statement.text!r} is {item.verdict}")
+    lines = tuple(sorted({item.statement.place.line for item in first.values()}))
+    joined = "; ".join([*told, *open_ones])
+    verdict = "these count different things and do not contradict each other" if not open_ones else "not settled by the facts given"
+    yield Contradiction(lines, "experts_per_gpu", tuple(sorted(values)), f"{verdict}: {joined}")
+
+
+def _differ(left: Statement, right: Statement) -> bool:
+    slack = sum((_half(item) for item in (left, right)), Fraction(0))
+    return abs(left.value - right.value) > slack
+
+
+def _half(statement: Statement) -> Fraction:
+    written = statement.number
+    if written is None or not (written.decimal or written.unit.scaled or written.approximate):
+        return Fraction(0)
+    return tolerance(written, written.unit.scale, approximate=written.approximate)
+
+
+def _two_values(segments: tuple[Segment, ...], facts: list[Statement], judged: list[JudgedClaim]) -> Iterator[Contradiction]:
+    """Two values, each said outright of the whole deployment, in the document's own voice."""
+    everything: dict[str, dict[Place, Statement]] = {}
+    for item in (*facts, *(made.statement for made in judged)):
+        if item.role is Role.STATED:
+            everything.setdefault(item.name, {}).setdefault(item.place, item)
+    for name in _UNIQUE:
+        own = [item for item in everything.get(name, {}).values() if _outright(segments, item)]
+        own.sort(key=lambda item: item.place.line)
+        own = list({item.value: item for item in reversed(own)}.values())[::-1]
+        for at, left in enumerate(own):
+            right = next((item for item in own[at + 1 :] if _differ(left, item)), None)
+            if right is not None:
+                lines = (left.place.line, right.place.line)
+                told = f"{left.text!r} on line {lines[0]}, {right.text!r} on line {lines[1]}"
+                yield Contradiction(lines, name, (left.value, right.value), f"two values for {name}: {told}")
+                break
+
+
+def _outright(segments: tuple[Segment, ...], statement: Statement) -> bool:
+    """The number directly follows its label, and nothing near it speaks of alternatives."""
+    if not statement.sure:
+        return False
+    segment = segments[statement.segment]
+    surroundings = " ".join((*segment.section[1:], segment.text, segment.row_label, segment.column_label, segment.before))
+    if _ALTERNATIVES.search(surroundings) or segment.kind is Kind.HEADING:
+        return False
+    if segment.kind is Kind.CELL:
+        return segment.column_label.strip().lower() in {"value", "values", "setting", "total", ""} and bool(segment.row_label)
+    if statement.number is None:
+        return re.fullmatch(r"\W*(?:total\s+)?\W*" + re.escape(statement.text) + r"\W*", segment.text.strip(), re.I) is not None
+    offset = statement.number.start
+    return re.fullmatch(r"\W*[A-Za-z][\w /()-]{0,60}[:=]\W*", segment.text[:offset]) is not None
+
+
+def _two_ratios(ratios: list[JudgedRatio]) -> Iterator[Contradiction]:
+    """The same two figures, compared by two different ratios."""
+    right = [item for item in ratios if item.verdict is Verdict.HOLDS and item.pair is not None]
+    for item in ratios:
+        if item.verdict is not Verdict.UNSUPPORTED or item.pair is None:
+            continue
+        values = {statement.value for statement in item.pair}
+        same = next((other for other in right if other.pair and {s.value for s in other.pair} == values and other.ratio.kind == item.ratio.kind), None)
+        if same is not None:
+            lines = tuple(sorted((same.ratio.place.line, item.ratio.place.line)))
+            told = f"{same.ratio.text} on line {same.ratio.place.line} agrees with {same.substituted}; {item.ratio.text} on line {item.ratio.place.line} does not"
+            yield Contradiction(lines, "ratio", (same.ratio.written, item.ratio.written), told)
+
+
+def _sums(segments: tuple[Segment, ...], tokens: list[list[Token]]) -> Iterator[Contradiction]:
+    """A "total" row that the rows above it do not add up to, where every row is a part of memory or of parameters."""
+    groups: dict[tuple[int, str], list[tuple[str, Number, Segment]]] = {}
+    for index, segment in enumerate(segments):
+        numbers = [token for token in tokens[index] if isinstance(token, Number)]
+        if len(numbers) != 1 or numbers[0].unit is lexicon.PERCENT:
+            continue
+        if segment.kind is Kind.CELL and segment.row_label and segment.column_label:
+            groups.setdefault((segment.block, segment.column_label), []).append((segment.row_label, numbers[0], segment))
+        elif segment.item and ":" in segment.text and numbers[0].unit.dimensions != lexicon.NONE:
+            key = (-len(segment.section), "/".join(segment.section))
+            groups.setdefault(key, []).append((segment.text.partition(":")[0], numbers[0], segment))
+    for (_, _), rows in groups.items():
+        yield from _sum(rows)
+
+
+def _sum(rows: list[tuple[str, Number, Segment]]) -> Iterator[Contradiction]:
+    totals = [row for row in rows if _TOTAL.match(row[0])]
+    parts = [row for row in rows if not _TOTAL.match(row[0])]
+    if len(totals) != 1 or len(parts) < 2 or rows[-1] is not totals[0]:
+        return
+    if any(not _PARTS.search(label) or _ALTERNATIVES.search(label) for label, _, _ in parts):
+        return
+    total = totals[0][1]
+    if any(item.unit.dimensions != total.unit.dimensions or item.per != total.per for _, item, _ in parts):
+        return
+    value = sum((item.value for _, item, _ in parts), Fraction(0))
+    slack = sum((_rounding(item) for _, item, _ in rows), Fraction(0))
+    if abs(value - total.value) <= slack:
+        return
+    lines = tuple(segment.place(item.start).line for _, item, segment in rows)
+    added = " + ".join(shown(item.value, item.unit) for _, item, _ in parts)
+    told = f"the parts add up to {shown(value, total.unit)} ({added}), not {shown(total.value, total.unit)}"
+    yield Contradiction(lines, "total", (value, total.value), told)
+
+
+def _rounding(item: Number) -> Fraction:
+    if not (item.decimal or item.unit.scaled or item.approximate):
+        return Fraction(0)
+    return tolerance(item, item.unit.scale, approximate=item.approximate)

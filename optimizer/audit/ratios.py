@@ -1,0 +1,220 @@
+"""Ratio words ("inflated ~53x", "97 % less", "a factor of 4") against the figures they compare."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Final
+
+from optimizer.audit.compare import tolerance
+from optimizer.audit.document import Place, Segment
+from optimizer.audit.judge import Claims, JudgedClaim
+from optimizer.audit.statements import Role, Statement
+from optimizer.audit.tokens import read_number
+from optimizer.audit.verdict import Verdict, number, plain
+
+_TIMES: Final = re.compile(
+    r"(?P<about>~|≈|\b(?:about|around|roughly|approximately|nearly|almost|over|up to|more than)\s+)?\s*(?<![\w.,×*])"
+    r"(?P<low>\d[\d,]*(?:\.\d+)?)(?:\s*[-–]\s*(?P<high>\d[\d,]*(?:\.\d+)?))?\s*(?:[x×](?![\w×])(?!\s*\d)|-fold\b|\s+times\s+(?=more|less|lower|"
+    r"higher|larger|smaller|faster|slower|fewer|too))|\bfactor (?:of )?(?P<about2>~|≈)?\s*(?P<factor>\d[\d,]*(?:\.\d+)?)",
+    re.I,
+)
+_PERCENT: Final = re.compile(
+    r"(?P<about>~|≈|\babout |\baround |\broughly )?\s*(?<![\w.,])(?P<low>\d+(?:\.\d+)?)\s?%\s+(?P<word>less|lower|fewer|smaller|reduction|decrease|"
+    r"more|higher|larger|increase)\b",
+    re.I,
+)
+_KEYWORDS: Final = re.compile(
+    r"inflat|over|under|exceed|factor|lower|higher|less|more|faster|slower|larger|smaller|reduc|increas|improv|better|worse|times|"
+    r"off by|error|discrepan|ratio|speed-?up|fold|wrong|too (?:high|low|large|small)|beyond",
+    re.I,
+)
+_HIGHER: Final = re.compile(r"\b(?:more|higher|larger|increase)\b", re.I)
+_TOPICS: Final = (
+    ("throughput_per_device", re.compile(r"throughput|tokens", re.I)),
+    ("ttft", re.compile(r"\bttft\b|latency", re.I)),
+    ("expert_weights", re.compile(r"expert.{0,12}(?:memory|param|weight)", re.I)),
+    ("memory", re.compile(r"memory", re.I)),
+    ("experts_per_gpu", re.compile(r"experts? per gpu", re.I)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """A written ratio: the interval it covers, and the direction it asserts (the claim too high, too low, or neither)."""
+
+    place: Place
+    text: str
+    low: Fraction
+    high: Fraction
+    written: Fraction
+    kind: str
+    segment: int
+    section: tuple[str, ...]
+    direction: str
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedRatio:
+    """A ratio word, its verdict, and the pair of figures that it was held against."""
+
+    ratio: Ratio
+    verdict: Verdict
+    derived: Fraction | None
+    substituted: str
+    note: str
+    pair: tuple[Statement, Statement] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Entry of ``claims``, named ``ratio``."""
+        scale = Fraction(1, 100) if self.ratio.kind == "%" else Fraction(1)
+        claimed = self.ratio.written * scale
+        return {
+            "name": "ratio",
+            "claimed": number(claimed),
+            "derived": None if self.derived is None else number(self.derived),
+            "unit": "ratio",
+            "verdict": str(self.verdict),
+            "ratio": None if not self.derived else number(claimed / self.derived),
+            "formula": "larger / smaller" if self.ratio.kind == "x" else "1 - after / before",
+            "substituted": self.substituted or None,
+            "readings": [],
+            "line": self.ratio.place.line,
+            "column": self.ratio.place.column,
+            "text": self.ratio.text,
+            "role": "stated",
+            "explanation": self.note,
+        }
+
+
+def find_ratios(segments: tuple[Segment, ...]) -> Iterator[Ratio]:
+    """Every ratio word that some comparison stands beside."""
+    for index, segment in enumerate(segments):
+        text = segment.text
+        if not any(sign in text for sign in "x×X%") and "factor" not in text and "times" not in text and "fold" not in text:
+            continue
+        if not _KEYWORDS.search(text):
+            continue
+        for pattern, kind in ((_TIMES, "x"), (_PERCENT, "%")):
+            for match in pattern.finditer(text):
+                made = _ratio(match, kind, segment, index)
+                if made is not None:
+                    yield made
+
+
+def _ratio(match: re.Match[str], kind: str, segment: Segment, index: int) -> Ratio | None:
+    groups = match.groupdict()
+    first = read_number(groups.get("low") or groups.get("factor") or "")
+    if first is None or first[0] <= 0:
+        return None
+    upper = groups.get("high")
+    last = read_number(upper) if upper else first
+    if last is None:
+        return None
+    about = bool(groups.get("about") or groups.get("about2"))
+    unit = _coarse(first[0], first[1] * 2, first[2]) if kind == "x" else first[1] * 2
+    spread = first[0] / 20 if upper else max(unit / 2, first[0] / 20 if about else Fraction(0))
+    start = match.start() + len(match[0]) - len(match[0].lstrip())
+    lowered = segment.text.lower()
+    under = re.search(r"\bunderestimat|\bundercount|\bunderstat", lowered)
+    over = re.search(r"\boverestimat|\binflat|\bovercount|\boverstat", lowered)
+    direction = "too low" if under and not over else "too high" if over and not under else ""
+    return Ratio(
+        segment.place(start), match[0].strip(), first[0] - spread, last[0] + max(last[0] / 20 if upper else spread, last[1]), first[0], kind, index,
+        segment.section, direction,
+    )  # fmt: skip
+
+
+def _coarse(value: Fraction, unit: Fraction, decimal: bool) -> Fraction:
+    while not decimal and value and (value / (unit * 10)).denominator == 1:
+        unit *= 10
+    return unit
+
+
+def judge_ratios(segments: tuple[Segment, ...], judged: list[JudgedClaim]) -> list[JudgedRatio]:
+    """Each ratio word against every pair of figures it may compare: those beside it, else those of its topic."""
+    claims = Claims(item.statement for item in judged)
+    notes = {id(item.statement): item.note for item in judged}
+    return [_judge(ratio, segments[ratio.segment], claims, notes) for ratio in find_ratios(segments)]
+
+
+def _pairs(claims: list[Statement]) -> Iterator[tuple[Statement, Statement]]:
+    for at, left in enumerate(claims):
+        for right in claims[at + 1 :]:
+            if left.name == right.name and left.value != right.value and left.value > 0 and right.value > 0:
+                yield left, right
+
+
+def _judge(ratio: Ratio, segment: Segment, claims: Claims, notes: dict[int, str]) -> JudgedRatio:
+    beside = claims.by_segment.get(ratio.segment, [])
+    section = claims.by_section.get(ratio.section, [])
+    topic = next((name for name, pattern in _TOPICS if pattern.search(segment.text)), "")
+    same_topic = claims.by_name.get(topic, [])
+    for scope in (beside, section, same_topic):
+        pairs = list(_pairs(scope))
+        if not pairs:
+            continue
+        right = [pair for pair in pairs if _fits(ratio, *pair)]
+        others = {_value(ratio, *pair) for pair in pairs if pair not in right}
+        if right:
+            return _matched(ratio, right[0], bool({pair[0].name for pair in pairs if pair not in right}), others, notes)
+        if scope is beside and len(pairs) == 1:
+            return _made(ratio, Verdict.FAILS, pairs[0], "")
+        if scope is same_topic or len(pairs) == 1:
+            return _made(ratio, Verdict.UNSUPPORTED, pairs[0], "not the ratio of the two figures that the document gives")
+    return JudgedRatio(ratio, Verdict.UNSUPPORTED, None, "", "the document does not give the two figures it compares")
+
+
+def _matched(
+    ratio: Ratio, pair: tuple[Statement, Statement], mixed: bool, others: set[Fraction], notes: dict[int, str]
+) -> JudgedRatio:
+    low, high = sorted(pair, key=lambda item: item.value)
+    confusion = next((notes[id(item)] for item in pair if notes.get(id(item), "").startswith("bytes taken")), "")
+    if confusion:
+        rest = f"; other pairs beside it give {', '.join(plain(value) for value in sorted(others))}" if others else ""
+        return _made(ratio, Verdict.AMBIGUOUS, pair, f"true only of {high.text} / {low.text}, but {confusion}{rest}")
+    claimed = next((item for item in pair if item.role is Role.CLAIMED), None)
+    calculated = next((item for item in pair if item.role is Role.CALCULATED), None)
+    if ratio.direction and claimed is not None and calculated is not None:
+        actual = "too high" if claimed.value > calculated.value else "too low"
+        if actual != ratio.direction:
+            note = f"the size is right, the direction is not: {claimed.text} against {calculated.text} is {actual}"
+            return _made(ratio, Verdict.AMBIGUOUS, pair, note)
+    return _made(ratio, Verdict.HOLDS, pair, "")
+
+
+def _value(ratio: Ratio, left: Statement, right: Statement) -> Fraction:
+    low, high = sorted((left.value, right.value))
+    if ratio.kind == "x":
+        return high / low
+    return high / low - 1 if _HIGHER.search(ratio.text) else 1 - low / high
+
+
+def _fits(ratio: Ratio, left: Statement, right: Statement) -> bool:
+    """Whether the written ratio is that of the pair, each figure anywhere within its last digit."""
+    low, high = sorted((left, right), key=lambda item: item.value)
+    least = (high.value - _half(high)) / (low.value + _half(low))
+    most = (high.value + _half(high)) / max(low.value - _half(low), Fraction(1, 10**12))
+    if ratio.kind == "%":
+        if _HIGHER.search(ratio.text):
+            least, most = (least - 1) * 100, (most - 1) * 100
+        else:
+            least, most = (1 - 1 / least) * 100 if least else Fraction(0), (1 - 1 / most) * 100
+    exact = _value(ratio, left, right) * (100 if ratio.kind == "%" else 1)
+    if ratio.low <= exact <= ratio.high:
+        return True
+    return ratio.low <= most and least <= ratio.high and most - least <= exact / 10
+
+
+def _half(statement: Statement) -> Fraction:
+    written = statement.number
+    if written is None or not (written.decimal or written.unit.scaled or written.approximate):
+        return Fraction(0)
+    return tolerance(written, written.unit.scale, approximate=False)
+
+
+def _made(ratio: Ratio, verdict: Verdict, pair: tuple[Statement, Statement], note: str) -> JudgedRatio:
+    low, high = sorted(pair, key=lambda item: item.value)
+    value = _value(ratio, low, high)
+    shown = f"{high.text} / {low.text}" if ratio.kind == "x" else f"{low.text} against {high.text}"
+    return JudgedRatio(ratio, verdict, value, f"{shown} = {plain(value)}", note, (low, high))

@@ -1,0 +1,67 @@
+"""What an audit found."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from optimizer.audit.contradictions import Contradiction
+from optimizer.audit.document import Document
+from optimizer.audit.equations import Equation
+from optimizer.audit.judge import JudgedClaim
+from optimizer.audit.ratios import JudgedRatio
+from optimizer.audit.statements import Statement
+from optimizer.audit.verdict import Verdict, number
+from optimizer.errors import Exit
+
+
+@dataclass(frozen=True, slots=True)
+class AuditResult:
+    """Everything found in one document, in its order."""
+
+    source: str
+    document: Document
+    equations: tuple[Equation, ...]
+    facts: tuple[Statement, ...]
+    claims: tuple[JudgedClaim, ...]
+    ratios: tuple[JudgedRatio, ...]
+    contradictions: tuple[Contradiction, ...]
+    disputes: tuple[Contradiction, ...]
+    missing: tuple[str, ...]
+    assumed: tuple[str, ...]
+    verified: tuple[dict[str, Any], ...] = field(default=())
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        """Every verdict on an equation, a claim or a ratio."""
+        found = [item.verdict for item in (*self.equations, *self.claims, *self.ratios)]
+        return found + [Verdict(item["verdict"]) for item in self.verified]
+
+    @property
+    def exit_status(self) -> Exit:
+        """1 as soon as anything written is wrong or contradicts itself."""
+        wrong = any(verdict.wrong for verdict in self.verdicts) or bool(self.contradictions)
+        return Exit.NO if wrong else Exit.YES
+
+    def to_json(self) -> dict[str, Any]:
+        """Document ``shardproof/audit/1``."""
+        claims = [*(item.to_json() for item in self.claims), *(item.to_json() for item in self.ratios), *self.verified]
+        return {
+            "schema": "shardproof/audit/1",
+            "source": self.source,
+            "equations": [equation.to_json() for equation in self.equations],
+            "facts": [
+                {
+                    "line": fact.place.line,
+                    "column": fact.place.column,
+                    "name": fact.name,
+                    "value": fact.text if fact.name in {"model", "hardware", "precision"} else number(fact.value),
+                    "text": fact.text,
+                    "role": str(fact.role),
+                }
+                for fact in self.facts
+            ],
+            "claims": sorted(claims, key=lambda item: (item["line"], item["column"])),
+            "contradictions": [item.to_json() for item in self.contradictions],
+            "disputes": [item.to_json() for item in self.disputes],
+            "missing": list(self.missing),
+            "assumed": list(self.assumed),
+        }

@@ -1,0 +1,95 @@
+"""What a document gives as data: front matter and fenced YAML with ``problem``, ``layout`` and ``claims``."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any, Final
+
+from optimizer.audit import lexicon
+from optimizer.audit.document import DataBlock, Document, Place
+from optimizer.audit.statements import Role, Statement
+from optimizer.audit.tokens import Number, tokenize
+from optimizer.errors import SpecError
+from optimizer.spec.document import load_text
+
+_KEYS: Final = re.compile(r"^(?:problem|layout|claims)\s*:", re.M)
+_AXES: Final = ("tp", "cp", "dp", "pp", "etp", "ep", "edp", "batch")
+_RENAMED: Final = {"experts_resident_per_layer": "experts_per_gpu_per_layer", "expert_equivalents": "experts_per_gpu"}
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Values that outrank the prose, claims written as data, and what could not be read."""
+
+    values: dict[str, Fraction] = field(default_factory=dict)
+    claims: tuple[Statement, ...] = ()
+    faults: tuple[str, ...] = ()
+    verified: tuple[dict[str, Any], ...] = ()
+
+
+def settle(document: Document, source: str, problem: Mapping[str, object] | None) -> Settled:
+    """Read the data blocks of ``document``; ``problem`` outranks them."""
+    values: dict[str, Fraction] = {}
+    claims: list[Statement] = []
+    faults: list[str] = []
+    for block in document.data:
+        if _KEYS.search(block.text) is None:
+            continue
+        data = _load(block, source, faults)
+        if data is None:
+            continue
+        values |= _layout(data.get("layout"))
+        values |= _problem(data.get("problem"))
+        claims += _claims(data.get("claims"), block)
+    if problem is not None:
+        values |= _problem(problem)
+    return Settled(values, tuple(claims), tuple(faults))
+
+
+def _load(block: DataBlock, source: str, faults: list[str]) -> Mapping[str, Any] | None:
+    try:
+        loaded = load_text("\n" * (block.line - 1) + block.text, source)
+    except SpecError as error:
+        faults += [f"a data block that cannot be read: {fault}" for fault in error.faults]
+        return None
+    data = loaded.data
+    return data if isinstance(data, Mapping) else None
+
+
+def _layout(layout: object) -> dict[str, Fraction]:
+    if not isinstance(layout, Mapping):
+        return {}
+    return {axis: Fraction(layout[axis]) for axis in _AXES if type(layout.get(axis)) is int and layout[axis] > 0}
+
+
+def _problem(problem: object) -> dict[str, Fraction]:
+    if not isinstance(problem, Mapping):
+        return {}
+    found = {}
+    if type(problem.get("devices")) is int:
+        found["devices"] = Fraction(problem["devices"])
+    workload = problem.get("workload")
+    if isinstance(workload, Mapping) and type(workload.get("input_tokens")) is int:
+        found["input_tokens"] = Fraction(workload["input_tokens"])
+    return found
+
+
+def _claims(claims: object, block: DataBlock) -> Iterator[Statement]:
+    if not isinstance(claims, Mapping):
+        return
+    lines = block.text.split("\n")
+    for name, value in claims.items():
+        if not isinstance(name, str):
+            continue
+        found = re.compile(rf"^\s*[\"']?{re.escape(name)}[\"']?\s*:\s*[\"']?").match
+        row = next(((at, match) for at, line in enumerate(lines) if (match := found(line))), None)
+        place = Place(block.line + (row[0] if row else 0), (row[1].end() if row else 0) + 1)
+        written = tokenize(str(value))
+        if len(written) != 1 or not isinstance(written[0], Number):
+            continue
+        number = written[0]
+        yield Statement(
+            _RENAMED.get(name, name), number.value, place, f"{name}: {value}", Role.STATED, 0,
+            number.unit if number.unit is not lexicon.ONE else lexicon.ONE, number, section=("",),
+        )  # fmt: skip
