@@ -4,8 +4,8 @@ Pydantic names a place by the path it took through the types, with the branches 
 one through the data, the branches of one union become one message, and an unknown key gets the key it was meant to be.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence, Sized
+from dataclasses import dataclass, replace
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -16,6 +16,7 @@ from optimizer.spec.messages import WANTED, message_of, nearest, wanted_message
 from optimizer.spec.places import Step, contains
 
 MOST_FINDINGS = 20
+_UNKNOWN = "unknown key"
 _MISSING = "is required but missing"
 
 
@@ -46,6 +47,7 @@ class Finding:
     message: str
     suggestion: str | None = None
     at_key: bool = False
+    known: tuple[str, ...] = ()
 
 
 def _branches(annotation: Any) -> Iterator[Any]:  # noqa: ANN401 - any type annotation
@@ -121,7 +123,8 @@ def _finding(model: type[BaseModel], data: object, error: ErrorDetails) -> Findi
     at = _through_data(data, loc, names_missing=False)
     if kind == "extra_forbidden":
         known = _keys_at(model, loc[:-1])
-        return Finding(at, "unknown key", nearest(loc[-1], known), at_key=True)
+        meant = nearest(loc[-1], known)
+        return Finding(at, _UNKNOWN, meant, at_key=True, known=tuple(known) if meant is None else ())
     if loc and loc[-1] == "[key]":
         return Finding(at, message_of(error)[0], at_key=True)
     if kind == "union_tag_not_found":
@@ -131,6 +134,13 @@ def _finding(model: type[BaseModel], data: object, error: ErrorDetails) -> Findi
     message, suggestion = message_of(error)
     deeper = getattr(ctx.get("error"), "at", ())
     return Finding((*at, *deeper), message, suggestion)
+
+
+def _follows_from_another(error: ErrorDetails) -> bool:
+    """Whether a list is only too short because items of it were refused, each with its own error."""
+    value = error.get("input")
+    least = error.get("ctx", {}).get("min_length")
+    return error["type"] == "too_short" and isinstance(value, Sized) and least is not None and len(value) >= least
 
 
 def diagnose(model: type[BaseModel], data: object, errors: Sequence[ErrorDetails]) -> list[Finding]:
@@ -152,7 +162,7 @@ def diagnose(model: type[BaseModel], data: object, errors: Sequence[ErrorDetails
             at = _through_data(data, error["loc"], names_missing=False)
             kinds, _ = wanted.setdefault(at, ([], error.get("input")))
             kinds.append(WANTED[error["type"]])
-        else:
+        elif not _follows_from_another(error):
             finding = _finding(model, data, error)
             found.setdefault((finding.at, finding.message), finding)
     for at, (kinds, value) in wanted.items():
@@ -161,6 +171,20 @@ def diagnose(model: type[BaseModel], data: object, errors: Sequence[ErrorDetails
             found[at, ""] = Finding(at, wanted_message(kinds, value))
     # A required key that is only misspelt is one mistake, not two.
     misspelt = {(*finding.at[:-1], finding.suggestion) for finding in found.values() if finding.at_key}
-    return [finding for finding in found.values() if finding.message != _MISSING or finding.at not in misspelt][
-        :MOST_FINDINGS
-    ]
+    kept = [finding for finding in found.values() if finding.message != _MISSING or finding.at not in misspelt]
+    return _listing_keys_once(kept[:MOST_FINDINGS])
+
+
+def _listing_keys_once(findings: Sequence[Finding]) -> list[Finding]:
+    """Tell the keys of each mapping once, at its first unknown key that resembles none of them."""
+    told: set[tuple[Step, ...]] = set()
+    result = []
+    for finding in findings:
+        mapping = finding.at[:-1]
+        if finding.known and mapping not in told:
+            told.add(mapping)
+            message = f"{finding.message}; the keys here are {', '.join(finding.known)}"
+            result.append(replace(finding, message=message))
+        else:
+            result.append(finding)
+    return result

@@ -100,7 +100,10 @@ def parse(model: type[AnyModel], document: Document, at: Sequence[Step] = ()) ->
     SpecError
         One fault for each thing wrong: line, column, dotted field, and a suggestion for a misspelt key or name.
     """
-    return validate(model, document.get(at), document, at)
+    data = document.get(at)
+    if data is None and at and not contains(document.get(at[:-1]), at[-1]):
+        raise document.error("is required but missing", at)
+    return validate(model, data, document, at)
 
 
 def validate(model: type[AnyModel], data: object, document: Document, at: Sequence[Step] = ()) -> AnyModel:

@@ -33,6 +33,27 @@ WANTED: Final[Mapping[str, str]] = MappingProxyType(
 )
 """What a type error of pydantic asks for."""
 
+SYNONYMS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        **dict.fromkeys(("tensor_parallel", "tensor_parallel_size", "tp_size", "attention_tp"), "tp"),
+        **dict.fromkeys(("pipeline_parallel", "pipeline_parallel_size", "pp_size"), "pp"),
+        **dict.fromkeys(("data_parallel", "data_parallel_size", "dp_size"), "dp"),
+        **dict.fromkeys(("expert_parallel", "expert_parallel_size", "ep_size", "moe_ep"), "ep"),
+        **dict.fromkeys(("expert_tensor_parallel", "expert_tensor_parallel_size", "moe_tp"), "etp"),
+        **dict.fromkeys(("context_parallel", "context_parallel_size", "cp_size"), "cp"),
+        **dict.fromkeys(("batch_size", "max_batch_size", "max_num_seqs", "concurrency"), "batch"),
+        **dict.fromkeys(("gpus", "num_gpus", "world_size", "max_devices"), "devices"),
+        **dict.fromkeys(("isl", "input_length", "prompt_tokens"), "input_tokens"),
+        **dict.fromkeys(("osl", "output_length"), "output_tokens"),
+        **dict.fromkeys(("qps", "rps", "rate"), "request_rate"),
+        **dict.fromkeys(("itl", "tbt"), "tpot"),
+        **dict.fromkeys(("gpu_memory_utilization", "mem_fraction_static"), "memory_utilization"),
+        **dict.fromkeys(("slo", "slos", "constraints"), "limits"),
+        **dict.fromkeys(("cluster", "device", "gpu"), "hardware"),
+    }
+)
+"""Other tools' names for keys of these files."""
+
 _BOUNDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
     {
         "greater_than": ("gt", "must be more than"),
@@ -43,6 +64,7 @@ _BOUNDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
     }
 )
 _MOST_SHOWN = 40
+_SHORT_NAME = 5
 
 
 def kind_of(value: object) -> str:
@@ -72,10 +94,15 @@ def nearest(name: object, known: list[str]) -> str | None:
     """Known name that ``name`` is probably a slip of."""
     if not isinstance(name, str):
         return None
+    synonym = SYNONYMS.get(name.casefold().replace("-", "_"))
+    if synonym in known:
+        return synonym
     folded = {option.casefold(): option for option in known}
     if name.casefold() in folded:
         return folded[name.casefold()]
-    close = difflib.get_close_matches(name.casefold(), folded, 1, 0.6)
+    # One letter in three may differ in a short name, fewer in a long one, where any two share some.
+    likeness = 0.6 if len(name) <= _SHORT_NAME else 0.75
+    close = difflib.get_close_matches(name.casefold(), folded, 1, likeness)
     return folded[close[0]] if close else None
 
 

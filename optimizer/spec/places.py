@@ -8,6 +8,7 @@ Place = tuple[int, int]
 """Line and column, both from 1."""
 
 LONGEST_KEY = 60
+LONGEST_NAME = 100
 
 Step = str | int
 """A key of a mapping or an index of a list."""
@@ -31,6 +32,8 @@ def dotted(at: Iterable[Step]) -> str | None:
             text = step if step.isprintable() and step else ascii(step)
             text = text if len(text) <= LONGEST_KEY else f"{text[: LONGEST_KEY - 3]}..."
             name += f".{text}" if name else text
+        if len(name) > LONGEST_NAME:
+            return f"{name[:LONGEST_NAME]}..."
     return name or None
 
 

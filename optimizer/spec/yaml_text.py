@@ -163,15 +163,19 @@ class _Builder:
             top.key = None
 
 
-def _syntax_fault(source: str, error: YAMLError) -> Fault:
+def _syntax_fault(text: str, source: str, error: YAMLError) -> Fault:
     if isinstance(error, MarkedYAMLError):
         mark = error.problem_mark or error.context_mark
         message = " ".join(str(part) for part in (error.context, error.problem) if part) or "cannot be parsed"
+        if "'\\t'" in message:
+            message += " (indent with spaces)"
         line, column = (mark.line + 1, mark.column + 1) if isinstance(mark, StringMark) else (None, None)
         return Fault(source, line, column, None, f"not valid YAML: {message}")
     if isinstance(error, ReaderError):
         code = error.character if isinstance(error.character, int) else ord(str(error.character)[:1] or "\0")
-        return Fault(source, None, None, None, f"not valid YAML: character U+{code:04X} is not allowed")
+        before = text[: error.position]
+        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+        return Fault(source, line, column, None, f"not valid YAML: character U+{code:04X} is not allowed")
     return Fault(source, None, None, None, f"not valid YAML: {error}")
 
 
@@ -182,7 +186,7 @@ def _events(text: str, source: str) -> Iterator[Event]:
             seen = event.end_mark.line + 1
             yield event
     except YAMLError as error:
-        raise SpecError(_syntax_fault(source, error)) from None
+        raise SpecError(_syntax_fault(text, source, error)) from None
     except (ValueError, OverflowError):
         # The parser hands the number of an escape such as "\\Uffffffff" to chr() unchecked.
         raise SpecError(Fault(source, seen, None, None, "not valid YAML: an escape names no character")) from None

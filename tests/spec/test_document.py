@@ -100,8 +100,8 @@ def test_a_good_file_parses() -> None:
         ("attention: 3", "p.yaml:4:12: attention: a mapping is wanted, not 3"),
         ("blocks: {x: {phase: decode}}", "p.yaml:4:13: blocks.x.tokens: is required but missing"),
         (
-            "blocks: {x: {phase: decode, tokens: 1, tf: 1}}",
-            "p.yaml:4:40: blocks.x.tf: unknown key (did you mean 'ttft'?)",
+            "blocks: {x: {phase: decode, tokens: 1, tfft: 1}}",
+            "p.yaml:4:40: blocks.x.tfft: unknown key (did you mean 'ttft'?)",
         ),
         ("blocks: []", "p.yaml:4:9: blocks: a mapping is wanted, not a list"),
         ("stages: {}", "p.yaml:4:9: stages: a list is wanted, not a mapping"),
@@ -140,6 +140,23 @@ def test_validators_may_point_below_what_they_judge() -> None:
         "p.yaml:1:7: name: names must be good (did you mean 'good'?)"
     ]
     assert faults_of(GOOD.replace("name: a", "name: ugly")) == ["p.yaml:1:1: names must be fair"]
+
+
+def test_keys_are_listed_once_and_only_close_ones_suggested() -> None:
+    keys = "name, model, workload, memory, attention, tp, blocks, stages, runs, share, on"
+    assert faults_of(GOOD + "max_position: 1\nfrobnicate: 2\n") == [
+        f"p.yaml:4:1: max_position: unknown key; the keys here are {keys}",
+        "p.yaml:5:1: frobnicate: unknown key",
+    ]
+
+
+def test_the_keys_listed_are_those_of_the_kind_that_was_chosen() -> None:
+    assert faults_of(GOOD + "attention: {kind: mla, rank: 1, frobnicate: 2}") == [
+        "p.yaml:4:33: attention.frobnicate: unknown key; the keys here are kind, rank"
+    ]
+    assert faults_of(
+        "name: a\nmodel: {phase: decode, tokens: 1, frobnicate: 2}\nworkload: {phase: decode, tokens: 1}"
+    ) == ["p.yaml:2:36: model.frobnicate: unknown key; the keys here are phase, tokens, ttft"]
 
 
 def test_a_list_is_not_called_short_for_an_item_that_was_refused() -> None:
@@ -205,6 +222,8 @@ class TestFiles:
         path = tmp_path / "p.yaml"
         path.write_bytes(b"\xef\xbb\xbfname: a\r\n")
         assert load(path).data == {"name": "a"}
+        (tmp_path / "p.json").write_bytes(b'\xef\xbb\xbf{"name": "a"}')
+        assert load(tmp_path / "p.json").data == {"name": "a"}
         assert load(str(path)).source == str(path)
 
     def test_missing(self, tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ from optimizer.units import Dimension, parse_quantity
     ("name", "text", "expected"),
     [
         ("Bytes", "80 GB", 80 * 10**9),
+        ("PositiveBytes", 1, 1),
+        ("Bytes", 0, 0),
         ("BytesPerSecond", "400 Gb/s", 50 * 10**9),
         ("Flops", "989 TFLOP/s", 989 * 10**12),
         ("Seconds", "50 ms", Fraction(1, 20)),
