@@ -134,6 +134,14 @@ class Config:
             self.refuse(name, f"has {len(value)} entries for {length} layers")
         return list(value if length is None else value[:length])
 
+    def integers(self, name: str, *, length: int | None = None) -> list[int] | None:
+        """List of whole numbers, or None; as `items`."""
+        found = self.items(name, length=length)
+        for index, entry in enumerate(found or ()):
+            if isinstance(entry, bool) or not isinstance(entry, int):
+                self.refuse(name, f"entry {index} is {kind_of(entry)}, where a whole number is wanted")
+        return found
+
     def names(self, name: str, allowed: Sequence[str], *, length: int) -> list[str] | None:
         """List of layer kinds, each one of `allowed`."""
         found = self.items(name, length=length)

@@ -16,11 +16,11 @@ def read_deepseek_v4(config: Config) -> Reading:
     """`deepseek_v4`: `compress_ratios` names each layer's attention, its last entries that of MTP layers."""
     layers = layer_count(config)
     extra = config.integer("num_nextn_predict_layers", default=0, least=0)
-    ratios = config.items("compress_ratios", length=layers)
+    ratios = config.integers("compress_ratios", length=layers)
     if ratios is None:
         config.refuse("compress_ratios", "is required but missing")
     for index, ratio in enumerate(ratios):
-        if isinstance(ratio, bool) or ratio not in _KINDS:
+        if ratio not in _KINDS:
             known = ", ".join(map(str, _KINDS))
             config.refuse("compress_ratios", f"entry {index} is {ratio}, which is not understood; understood: {known}")
     hashed = config.integer("num_hash_layers", default=0, least=0)

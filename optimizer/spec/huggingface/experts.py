@@ -87,7 +87,7 @@ def read_llama4(config: Config) -> Reading:
     layers, bias = layer_count(config), config.flag("attention_bias")
     config.skip("use_qk_norm", "num_local_experts_total")  # its norm of queries and keys has no weights
     step = config.integer("interleave_moe_layer_step", default=1)
-    listed = config.items("moe_layers")
+    listed = config.integers("moe_layers")
     sparse = set(range(step - 1, layers, step)) if listed is None else set(listed)
     every = config.integer("no_rope_layer_interval", default=4)
     rotated = config.items("no_rope_layers", length=layers if config.data.get("no_rope_layers") else None)

@@ -13,7 +13,7 @@ LINEAR, SOFTMAX = 0, 1
 
 def _kinds(config: Config, layers: int) -> list[int]:
     """Kind of each layer: 0 linear, 1 softmax attention."""
-    listed = config.items("attn_type_list", length=layers)
+    listed = config.integers("attn_type_list", length=layers)
     for index, kind in enumerate(listed or ()):
         if kind not in (LINEAR, SOFTMAX):
             config.refuse("attn_type_list", f"entry {index} is {kind}; understood: 0 (linear), 1 (softmax)")

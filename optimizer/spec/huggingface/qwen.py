@@ -26,7 +26,7 @@ def _experts(config: Config) -> MixtureOfExperts:
 def _sparse_layers(config: Config, layers: int) -> list[bool]:
     """Which layers have experts: every `decoder_sparse_step`-th, those in `mlp_only_layers` aside."""
     step = config.integer("decoder_sparse_step", default=1)
-    dense = set(config.items("mlp_only_layers") or ())
+    dense = set(config.integers("mlp_only_layers") or ())
     config.skip("intermediate_size")
     return [index not in dense and (index + 1) % step == 0 for index in range(layers)]
 
