@@ -98,8 +98,6 @@ def nearest(name: object, known: list[str]) -> str | None:
     if synonym in known:
         return synonym
     folded = {option.casefold(): option for option in known}
-    if name.casefold() in folded:
-        return folded[name.casefold()]
     # One letter in three may differ in a short name, fewer in a long one, where any two share some.
     likeness = 0.6 if len(name) <= _SHORT_NAME else 0.75
     close = difflib.get_close_matches(name.casefold(), folded, 1, likeness)

@@ -156,7 +156,7 @@ def test_the_keys_listed_are_those_of_the_kind_that_was_chosen() -> None:
     ]
     assert faults_of(
         "name: a\nmodel: {phase: decode, tokens: 1, frobnicate: 2}\nworkload: {phase: decode, tokens: 1}"
-    ) == ["p.yaml:2:36: model.frobnicate: unknown key; the keys here are phase, tokens, ttft"]
+    ) == ["p.yaml:2:35: model.frobnicate: unknown key; the keys here are phase, tokens, ttft"]
 
 
 def test_a_list_is_not_called_short_for_an_item_that_was_refused() -> None:
