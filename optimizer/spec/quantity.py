@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
-from optimizer.units import Dimension, QuantityError, parse_quantity
+from optimizer.units import Dimension, QuantityError, format_quantity, parse_quantity
 
 LONGEST_SECONDS = 10**6
 """Longest time of a limit or a latency: 10**18 picoseconds."""
@@ -21,7 +21,7 @@ def _whole(dimension: Dimension, *, least: int = 0, largest: int | None = None) 
         if exact.denominator != 1:
             raise QuantityError(f"{value} is not whole")
         if exact < least:
-            raise QuantityError(f"must be at least {least}, not {value}")
+            raise QuantityError(f"must be at least {format_quantity(least, dimension)}, not {value}")
         return int(exact)
 
     return BeforeValidator(read)

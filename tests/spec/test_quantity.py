@@ -39,8 +39,8 @@ def test_reads_exactly(name: str, text: object, expected: Fraction) -> None:
     ("name", "text", "message"),
     [
         ("Bytes", "0.3 B", "0.3 B is not whole"),
-        ("PositiveBytes", 0, "must be at least 1, not 0"),
-        ("BytesPerSecond", 0, "must be at least 1"),
+        ("PositiveBytes", 0, "must be at least 1 B, not 0"),
+        ("BytesPerSecond", "0 GB/s", "must be at least 1 B/s, not 0 GB/s"),
         ("Flops", "0 TFLOP/s", "must be at least 1"),
         ("PositiveSeconds", "0 s", "must be more than 0"),
         ("Seconds", "1e7 s", "1e7 s is too large: at most 11.57 d"),
