@@ -202,6 +202,24 @@ class OperatingPoints:
         )  # fmt: skip
         return Point(batch, cuts, slowest, slowest_mixed, _largest(memory, cuts), times)
 
+    def witness(self, point: Point) -> list[tuple[Track, int]]:
+        """What a point claims of its cuts: mean time, time with prompts and memory, each with the most it has.
+
+        Returns
+        -------
+        list
+            Tracks with limits, and the divisors that bring them into 64 bits.
+        """
+        steps = self._steps(point.batch)
+        mean, mixed, memory, scale = self._tracks(point.batch, steps)
+        tracks = [
+            (replace(mean, limit=_largest(mean, point.cuts)), scale * 10**12),
+            (replace(memory, limit=point.memory_bytes), 1),
+        ]
+        if mixed is not None:
+            tracks.append((replace(mixed, limit=_largest(mixed, point.cuts)), 10**12))
+        return tracks
+
     def feasible(self, batch: int) -> bool:
         """Whether some cuts keep memory, TPOT, TTFT, φ ≤ 1 and the queue's load at this batch."""
         return self.point(batch) is not None

@@ -23,7 +23,9 @@ from optimizer.figures.memory import Memory, MemoryBook
 from optimizer.figures.objective import MAXIMISED, Scored, best_layout, fewest_devices, key
 from optimizer.figures.rates import effective_rates
 from optimizer.figures.serving import tokens_of_request
-from optimizer.figures.shape import Shape
+from optimizer.figures.operating_point import OperatingPoints
+from optimizer.figures.partition import Track
+from optimizer.figures.shape import Shape, shape_of
 from optimizer.spec.lattice import Axes, axes
 from optimizer.spec.problem import Problem
 
@@ -95,18 +97,18 @@ class Search:
         self._exact: dict[tuple[Shape, int | None], Scored | None] = {}
         self._coefficients: dict[Shape, tuple[Costs, Memory]] = {}
         self.best: dict[tuple[int, ...], Scored] = {}
+        self.mesh_pairs = 0
+        self.excluded_meshes: dict[Family, int] = {}
 
     def run(self) -> Found:
         """Search until all is decided or the deadline passes."""
         own = self.axes
-        if not all((own.tp, own.cp, own.pp, own.etp, own.ep, own.chunks)):
-            self.tally.excluded[Family.SEARCH] = 1
-            return Found([], complete=True, bound=None, tally=self.tally)
         found, excluded = meshes(self.problem, own)
+        self.mesh_pairs, self.excluded_meshes = len(found), excluded
         each = len(own.pp) * len(own.chunks)
         self.tally.excluded = {family: count * each for family, count in excluded.items()}
         self.tally.points = (len(found) + sum(excluded.values())) * each
-        if not len(found):
+        if not len(found) or not each:
             return Found([], complete=True, bound=None, tally=self.tally)
         pricer = Pricer(self.problem, found)
         self._warm_up(pricer, found)
@@ -115,8 +117,31 @@ class Search:
         rows = self._with_pp(found, rows)
         rows = self._sieve(pricer, rows, "layouts")
         complete, bound = self._decide(pricer, rows)
-        best = sorted(self.best.values(), key=lambda s: key(self.problem, s))[: self.wanted]
-        return Found(best, complete, bound, self.tally)
+        return Found(self._ranked(), complete, bound, self.tally)
+
+    def interrupted(self) -> Found:
+        """What there is when the user stops the search; nothing bounds what was not looked at."""
+        return Found(self._ranked(), complete=False, bound=None, tally=self.tally)
+
+    def _ranked(self) -> list[Scored]:
+        return sorted(self.best.values(), key=lambda s: key(self.problem, s))[: self.wanted]
+
+    def decided(self) -> list[Scored]:
+        """The best layout of each set of degrees that the reference decided."""
+        return list(self.best.values())
+
+    def cut_tracks(self, scored: Scored) -> list[tuple[Track, int]] | None:
+        """What the stages of a pipelined layout may cost at most; None for a single stage."""
+        own, point = scored.layout, scored.point
+        if own.pp == 1:
+            return None
+        shape = shape_of(own, self.redundant_of(scored))
+        points = OperatingPoints(self.problem, shape, own.prefill_chunk, own.replicas, *self._coefficients_of(shape))
+        return points.witness(point)
+
+    def redundant_of(self, scored: Scored) -> int:
+        """Redundant expert slots of a layout that was found."""
+        return next(name[-1] for name, own in self.best.items() if own is scored)
 
     # sieves
 

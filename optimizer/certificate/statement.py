@@ -1,0 +1,108 @@
+"""What a certificate states, as JSON; format `shardproof/certificate/1`.
+
+====================  ================================================================================================
+key                   meaning
+====================  ================================================================================================
+``kind``              ``optimal`` (nothing beats the layout), ``infeasible`` (nothing fits) or ``feasible`` (the layout
+                      fits; the bound on what is better comes from the search and is listed under ``solver_trusted``)
+``problem_digest``    SHA-256 of the problem the statement is about
+``layout``            degrees, batch, chunk and stages; null where nothing fits
+``redundant``         redundant expert slots of each MoE layer
+``objective``         name with unit, and the exact value
+``figures``           exact figures of the layout: integers, and rationals written ``n/d``
+``lattice``           the axes, the mesh pairs left on them and those excluded by structural family
+``top``               further layouts, best first: nothing lies between them
+``solver_trusted``    what the checker cannot check
+====================  ================================================================================================
+
+All numbers are exact; the checker recomputes every one of them from the problem and compares for equality.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+from optimizer.figures.objective import UNITS, Scored
+from optimizer.figures.serving import Evaluation
+from optimizer.spec.layout import Layout
+from optimizer.spec.problem import Problem
+
+SCHEMA = "shardproof/certificate/1"
+
+
+def exact(value: Fraction | int | None) -> str | None:
+    """A rational as text, ``n/d`` in lowest terms."""
+    if value is None:
+        return None
+    value = Fraction(value)
+    return f"{value.numerator}/{value.denominator}"
+
+
+def layout_json(layout: Layout) -> dict[str, Any]:
+    """Degrees and stages of a layout, with the device and replica counts that follow."""
+    own = layout.model_dump(mode="json")
+    return own | {"devices": layout.devices, "replicas": layout.replicas}
+
+
+def figures_statement(evaluation: Evaluation) -> dict[str, Any]:
+    """Exact figures of a layout."""
+    return {
+        "memory_bytes": evaluation.memory_bytes,
+        "stages": [
+            {
+                "layers": layers,
+                "weights_bytes": held.weights_bytes,
+                "expert_weights_bytes": held.expert_weights_bytes,
+                "replicated_weights_bytes": held.replicated_weights_bytes,
+                "kv_cache_bytes": held.kv_cache_bytes,
+                "activations_bytes": held.activations_bytes,
+                "reserve_bytes": held.reserve_bytes,
+                "mean_ticks": exact(ticks),
+            }
+            for layers, held, ticks in zip(evaluation.cuts, evaluation.memory, evaluation.stage_ticks, strict=True)
+        ],
+        "share_of_mixed_steps": exact(evaluation.steps.share),
+        "ttft_s": exact(evaluation.ttft_s),
+        "tpot_s": exact(evaluation.tpot_s),
+        "queue_s": exact(evaluation.queue_s),
+        "request_capacity_per_s": exact(evaluation.request_capacity),
+        "throughput_tokens_per_s": exact(evaluation.throughput),
+    }
+
+
+def statement(
+    problem: Problem,
+    lattice: dict[str, Any],
+    kind: str,
+    best: Scored | None,
+    evaluation: Evaluation | None,
+    top: Sequence[Scored] = (),
+    trusted: Sequence[str] = (),
+) -> dict[str, Any]:
+    """The certificate of an answer.
+
+    Parameters
+    ----------
+    lattice
+        Axes and counts, as `optimizer.certificate.meshes.Lattice.to_json` gives them.
+    kind
+        ``optimal``, ``infeasible`` or ``feasible``.
+    best, evaluation
+        The layout and its exact figures; None where nothing fits.
+    top
+        Further layouts in order, where more than one was asked for.
+    """
+    return {
+        "schema": SCHEMA,
+        "kind": kind,
+        "problem_digest": problem.digest,
+        "layout": layout_json(best.layout) if best else None,
+        "redundant": evaluation.shape.redundant if evaluation else 0,
+        "objective": {"name": UNITS[problem.objective], "value": exact(best.value) if best else None},
+        "figures": figures_statement(evaluation) if evaluation else None,
+        "lattice": lattice,
+        "top": [{"layout": layout_json(s.layout), "value": exact(s.value)} for s in top],
+        "solver_trusted": list(trusted),
+    }

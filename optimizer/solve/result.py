@@ -1,0 +1,88 @@
+"""The answer of a solve, and its JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from optimizer.certificate.statement import layout_json
+from optimizer.errors import Exit
+from optimizer.figures.derivation import figures_json
+from optimizer.figures.objective import UNITS, Scored
+from optimizer.figures.serving import Evaluation
+from optimizer.solve.search import Tally
+from optimizer.spec.layout import Layout
+from optimizer.spec.problem import Problem
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a solve found; `status` is `optimal`, `feasible`, `infeasible` or `unknown`.
+
+    Attributes
+    ----------
+    bound
+        Proved bound on the objective, in its unit; None where there is nothing to bound.
+    top
+        Further layouts, best first, where they were asked for.
+    conflict
+        Where nothing fits: the limits that conflict, as `explain` names them.
+    """
+
+    problem: Problem
+    status: str
+    best: Scored | None
+    evaluation: Evaluation | None
+    bound: float | None
+    tally: Tally
+    wall_s: float
+    certificate: dict[str, Any]
+    top: tuple[Scored, ...] = ()
+    conflict: list[dict[str, Any]] = field(default_factory=list)
+    placement: dict[str, Any] | None = None
+
+    @property
+    def layout(self) -> Layout | None:
+        """The best layout found."""
+        return self.best.layout if self.best else None
+
+    @property
+    def exit_status(self) -> Exit:
+        """0 with a layout, 1 where nothing fits, 3 where time ran out first."""
+        return {"optimal": Exit.YES, "feasible": Exit.YES, "infeasible": Exit.NO}.get(self.status, Exit.STOPPED)
+
+    def to_json(self) -> dict[str, Any]:
+        """``shardproof/result/1``."""
+        objective: dict[str, Any] = {"name": UNITS[self.problem.objective], "value": None, "bound": None, "gap": None}
+        layout = figures = None
+        if self.best is not None and self.evaluation is not None:
+            value = float(self.best.value)
+            bound = value if self.bound is None else self.bound
+            gap = abs(bound - value) / max(abs(value), 1e-300)
+            objective |= {"value": value, "bound": bound, "gap": gap}
+            layout = layout_json(self.best.layout) | {"placement": self.placement}
+            figures = figures_json(self.problem, self.best.layout, self.evaluation)
+        document = {
+            "schema": "shardproof/result/1",
+            "status": self.status,
+            "problem": self.problem.model_dump(mode="json") | {"digest": self.problem.digest},
+            "objective": objective,
+            "layout": layout,
+            "figures": figures,
+            "search": {
+                "candidates": self.tally.points,
+                "excluded": {family.value: count for family, count in sorted(self.tally.excluded.items())},
+                "dismissed_by_bound": self.tally.dismissed,
+                "priced": self.tally.priced,
+                "decided_exactly": self.tally.exact,
+                "wall_s": self.wall_s,
+            },
+            "certificate": self.certificate,
+        }
+        if self.status == "infeasible":
+            document["conflict"] = self.conflict
+        if self.top:
+            document["top"] = [
+                {"layout": layout_json(s.layout), "value": float(s.value)} for s in (self.best, *self.top) if s is not None
+            ]
+        return document
