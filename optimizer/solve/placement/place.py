@@ -136,7 +136,8 @@ def _search(question: Question, deadline: float | None) -> tuple[Ints, list[Witn
 def _free(question: Question, floor: Floats, deadline: float | None) -> Ints:
     if len(question.loads) == 1:
         held, _ = balance(
-            question.normalised(0), floor, question.devices, question.slots, goal=_goal(question), rounds=_rounds(question),
+            question.normalised(0), floor, question.devices, question.slots, goal=_goal(question),
+            rounds=_rounds(question),
             seed=question.seed, deadline=deadline,
         )  # fmt: skip
         return held

@@ -1,0 +1,1 @@
+"""Files and commands that engines load."""
