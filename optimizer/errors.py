@@ -33,10 +33,15 @@ class Fault:
     suggestion: str | None = None
 
     def __str__(self) -> str:
-        """``path:line:col: field: message (did you mean 'x'?)``, leaving out what is unknown."""
+        """``path:line:col: field: message (did you mean 'x'?)``, on one line, without what is unknown."""
         place = ":".join(str(part) for part in (self.path, self.line, self.column) if part is not None)
         text = ": ".join(part for part in (place, self.field, self.message) if part)
-        return f"{text} (did you mean {self.suggestion!r}?)" if self.suggestion is not None else text
+        if self.suggestion is not None:
+            text += f" (did you mean {self.suggestion!r}?)"
+        # What a file holds may break the line or steer the terminal.
+        return "".join(
+            mark if mark.isprintable() else mark.encode("unicode_escape", "surrogatepass").decode() for mark in text
+        )
 
     def to_json(self) -> dict[str, str | int | None]:
         """One entry of ``errors`` in ``shardproof/error/1``."""

@@ -1,6 +1,8 @@
 """Hypothesis strategies that several tests share."""
 
+import copy
 from fractions import Fraction
+from typing import Any
 
 from hypothesis import strategies as st
 
@@ -31,3 +33,46 @@ def quantities(draw: st.DrawFn, dimension: Dimension) -> tuple[str, Fraction]:
     number = draw(decimals(999))
     blank = draw(st.sampled_from(["", " ", "  "]))
     return f"{number}{blank}{unit}", Fraction(number) * size
+
+
+def _paths(data: object, at: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    """Every place in a document, containers before what they contain."""
+    found = [at]
+    steps = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
+    for step, value in steps:
+        found += _paths(value, (*at, step))
+    return found
+
+
+hostile = scalars | st.sampled_from(
+    [0, -1, 1, 2**31, 2**63, 10**18, 10**300, 0.5, 1e300, "", "0 s", "-1 GB", "1e300 GB", "nan", [], {}, [[]], {"": {}}]
+)
+"""Values that break careless readers."""
+
+
+@st.composite
+def broken(draw: st.DrawFn, document: dict[str, object]) -> object:
+    """A document with one to three of its parts replaced, removed, renamed or repeated."""
+    data: object = copy.deepcopy(document)
+    for _ in range(draw(st.integers(1, 3))):
+        at = draw(st.sampled_from(_paths(data)))
+        if not at:
+            continue
+        parent: Any = data
+        for step in at[:-1]:
+            parent = parent[step]
+        change = draw(st.sampled_from(["replace", "swap", "remove", "rename", "wrap"]))
+        if change == "replace":
+            parent[at[-1]] = draw(hostile)
+        elif change == "swap":
+            other: Any = data
+            for step in draw(st.sampled_from(_paths(data))):
+                other = other[step]
+            parent[at[-1]] = copy.deepcopy(other)
+        elif change == "wrap":
+            parent[at[-1]] = [parent[at[-1]]]
+        elif change == "remove" or isinstance(parent, list):
+            del parent[at[-1]]
+        else:
+            parent[draw(st.text(max_size=8))] = parent.pop(at[-1])
+    return data

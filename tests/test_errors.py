@@ -14,6 +14,11 @@ def test_what_is_unknown_is_left_out() -> None:
     assert str(Fault(None, None, None, "--devices", "must be at least 1")) == "--devices: must be at least 1"
 
 
+def test_a_fault_stays_on_its_line_and_does_not_steer_the_terminal() -> None:
+    fault = Fault("p\n.yaml", 1, 1, "\x1b[31m", "é is\todd \ud800")
+    assert str(fault) == r"p\n.yaml:1:1: \x1b[31m: é is\todd \ud800"
+
+
 def test_a_spec_error_carries_every_fault() -> None:
     error = SpecError(Fault("p.yaml", 1, 1, "a", "unknown key"), Fault("p.yaml", 2, 1, "b", "unknown key", "c"))
     assert str(error) == "p.yaml:1:1: a: unknown key\np.yaml:2:1: b: unknown key (did you mean 'c'?)"
