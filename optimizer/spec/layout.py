@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from math import lcm
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
 from optimizer.spec.base import Spec
+from optimizer.spec.convention import CONVENTIONS, Convention, Degrees
 from optimizer.spec.limits import AsTuple
 
-Convention = Literal["folded", "product", "vllm"]
+__all__ = ["Convention", "Layout", "Stage", "WrittenLayout"]
 
 
 class Stage(Spec):
@@ -79,7 +80,7 @@ class Layout(Spec):
 
 
 class WrittenLayout(Spec):
-    """A layout as a document writes it; `convention` says how to read the degrees (interface section 1)."""
+    """A layout as a document writes it; `convention` says how to read the degrees (see `CONVENTIONS`)."""
 
     convention: Convention = "folded"
     tp: int = Field(default=1, ge=1, le=10**7)
@@ -98,37 +99,33 @@ class WrittenLayout(Spec):
         self.resolve()
         return self
 
-    def resolve(self) -> Layout:
-        """Both meshes in full; ValueError where they contradict each other."""
-        found = _product(self) if self.convention == "product" else _folded(self)
+    def resolve(self, *, experts: bool = True) -> Layout:
+        """Both meshes in full.
+
+        Parameters
+        ----------
+        experts
+            Whether the model has any; without them an expert mesh that is not written is 1 · 1 · 1.
+
+        Raises
+        ------
+        ValueError
+            The degrees contradict the convention, or the two meshes each other.
+        """
+        written = Degrees(self.tp, self.cp, self.dp, self.pp, self.etp, self.ep, self.edp)
+        if not experts and {self.etp, self.ep, self.edp} <= {None, 1}:
+            found = {**CONVENTIONS[self.convention].read(written), "etp": 1, "ep": 1, "edp": 1}
+            return self._with(found)
+        found = dict(CONVENTIONS[self.convention].read(written))
         stage = found["tp"] * found["cp"] * found["dp"]
         if found["etp"] * found["ep"] * found["edp"] != stage:
+            experts_mesh = f"{found['etp']}·{found['ep']}·{found['edp']} = {found['etp'] * found['ep'] * found['edp']}"
             message = (
                 f"tp·cp·dp = {found['tp']}·{found['cp']}·{found['dp']} = {stage} devices per stage, but "
-                f"etp·ep·edp = {found['etp']}·{found['ep']}·{found['edp']} = {found['etp'] * found['ep'] * found['edp']}"
+                f"etp·ep·edp = {experts_mesh}"
             )
             raise ValueError(message)
-        return Layout(**found, batch=self.batch, prefill_chunk=self.prefill_chunk, stages=self.stages)
+        return self._with(found)
 
-
-def _product(written: WrittenLayout) -> dict[str, Any]:
-    ep = written.ep or 1
-    return {
-        "tp": written.tp, "cp": written.cp, "pp": written.pp, "dp": ep * written.dp,
-        "etp": written.etp or written.tp, "ep": ep, "edp": written.edp or written.dp * (written.cp if written.etp is None else 1),
-    }
-
-
-def _folded(written: WrittenLayout) -> dict[str, Any]:
-    stage = written.tp * written.cp * written.dp
-    if written.convention == "vllm":
-        ep = written.ep or 1
-        etp = written.etp or (1 if ep > 1 else stage)
-    else:
-        ep = written.ep or 1
-        if written.ep is None and written.etp is None and written.edp is None:
-            etp = min(written.tp, stage)
-        else:
-            etp = written.etp or max(1, min(written.tp, stage // ep))
-    edp = written.edp or max(1, stage // (etp * ep))
-    return {"tp": written.tp, "cp": written.cp, "dp": written.dp, "pp": written.pp, "etp": etp, "ep": ep, "edp": edp}
+    def _with(self, degrees: dict[str, int]) -> Layout:
+        return Layout(**degrees, batch=self.batch, prefill_chunk=self.prefill_chunk, stages=self.stages)

@@ -1,0 +1,199 @@
+"""A verdict on each claim, with the value derived, the ratio, the formula and the reading that makes it true."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from fractions import Fraction
+from typing import Any
+
+from optimizer.figures.derivation_figure import UNITS, Figure, plain, shown
+from optimizer.spec.claims import Claim
+from optimizer.spec.layout import Layout
+from optimizer.spec.problem import Problem
+from optimizer.units import BINARY, DECIMAL, Dimension
+from optimizer.verify.claim_table import ClaimKind, Physics, kind_of_claim
+from optimizer.verify.physics import Limit, physical_limits
+
+
+class ClaimVerdict(StrEnum):
+    """What became of a claim."""
+
+    HOLDS = "holds"
+    FAILS = "fails"
+    IMPOSSIBLE = "impossible"
+    AMBIGUOUS = "ambiguous"
+    UNSUPPORTED = "unsupported"
+
+    @property
+    def wrong(self) -> bool:
+        """Whether the claim cannot stand as written."""
+        return self in {ClaimVerdict.FAILS, ClaimVerdict.IMPOSSIBLE}
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedReading:
+    """A claim under one reading."""
+
+    name: str
+    figure: Figure
+    holds: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """One entry of ``readings``."""
+        return {
+            "name": self.name,
+            "derived": plain(self.figure.value),
+            "holds": self.holds,
+            "formula": self.figure.formula,
+            "substituted": self.figure.substituted,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedClaim:
+    """A claim and its verdict.
+
+    Attributes
+    ----------
+    figure
+        What it was compared with: the reading that makes it true, else the defining or nearest one.
+    note
+        Why, where the verdict alone does not say.
+    limits
+        Physical bounds of the claim under every reading, where it passes them all.
+    """
+
+    claim: Claim
+    verdict: ClaimVerdict
+    figure: Figure | None = None
+    readings: tuple[JudgedReading, ...] = ()
+    note: str = ""
+    limits: tuple[Limit, ...] = field(default=())
+
+    @property
+    def ratio(self) -> Fraction | None:
+        """Claimed ÷ derived."""
+        if self.figure is None or not self.figure.value:
+            return None
+        return self.claim.value / Fraction(self.figure.value)
+
+    def to_json(self) -> dict[str, Any]:
+        """One entry of ``claims``."""
+        ratio = self.ratio
+        return {
+            "name": self.claim.name,
+            "claimed": plain(self.claim.value),
+            "derived": None if self.figure is None else plain(self.figure.value),
+            "unit": UNITS[self.claim.dimension],
+            "verdict": str(self.verdict),
+            "ratio": None if ratio is None else plain(ratio),
+            "formula": None if self.figure is None else self.figure.formula,
+            "substituted": None if self.figure is None else f"{_left(self.figure)} = {self.figure.result_text}",
+            "readings": [reading.to_json() for reading in self.readings],
+            "tolerance": plain(self.claim.slack),
+            "text": self.claim.text,
+            "line": self.claim.line,
+            "column": self.claim.column,
+            "explanation": self.note,
+            "bounds": [limit.to_json() for limit in self.limits],
+        }
+
+
+def _left(figure: Figure) -> str:
+    return figure.substituted or figure.formula
+
+
+def matches(claim: Claim, value: Fraction | int) -> bool:
+    """Whether `value` is what was claimed, to the last digit written or the tolerance given."""
+    return abs(Fraction(value) - claim.value) <= claim.slack
+
+
+def _other_units(claim: Claim) -> Iterable[tuple[str, Claim]]:
+    """The same digits in the unit that authors confuse with the one written."""
+    unit = claim.unit
+    if claim.dimension in {Dimension.BYTES, Dimension.BYTES_PER_SECOND}:
+        prefix, rest = unit[:1], unit[1:]
+        if rest.startswith("i") and prefix + "i" in BINARY:
+            other = prefix + rest[1:]
+        elif prefix.upper() + "i" in BINARY and prefix in {*DECIMAL, "K"} and prefix:
+            other = prefix.upper() + "i" + rest
+        else:
+            return
+        if other in claim.dimension.units:
+            yield f"{unit} read as {other}", claim.rescaled(claim.dimension.units[other], other)
+    elif claim.dimension is Dimension.RATIO and not unit and claim.value > 1:
+        yield "a percentage", claim.rescaled(Fraction(1, 100), "%")
+
+
+def _unsupported(claim: Claim, note: str) -> JudgedClaim:
+    return JudgedClaim(claim, ClaimVerdict.UNSUPPORTED, note=note)
+
+
+def judge_claim(claim: Claim, figures: dict[str, Figure], problem: Problem, layout: Layout) -> JudgedClaim:
+    """Verdict on one claim.
+
+    Parameters
+    ----------
+    figures
+        Every figure that can be derived; a reading without its figure is left out.
+    """
+    kind = kind_of_claim(claim.name)
+    if kind is None:
+        return _unsupported(claim, "nothing here derives such a figure")
+    readings = [
+        JudgedReading(reading.name, figures[reading.figure], matches(claim, figures[reading.figure].value))
+        for reading in kind.readings
+        if reading.figure in figures
+    ]
+    if not readings or (kind.defined and kind.readings[0].figure not in figures):
+        missing = "without experts" if "expert" in claim.name else f"in phase {problem.workload.phase!r}"
+        return _unsupported(claim, f"there is no such figure {missing}")
+    return _verdict(claim, kind, readings, problem, layout)
+
+
+def _verdict(
+    claim: Claim, kind: ClaimKind, readings: Sequence[JudgedReading], problem: Problem, layout: Layout
+) -> JudgedClaim:
+    true = [reading for reading in readings if reading.holds]
+    if (kind.defined and readings[0].holds) or len(true) == len(readings):
+        own = tuple(readings[:1]) if kind.defined else tuple(readings)
+        return JudgedClaim(claim, ClaimVerdict.HOLDS, readings[0].figure, own)
+    shown_readings = list(readings)
+    for name, other in _other_units(claim):
+        for reading in readings:
+            if matches(other, reading.figure.value):
+                label = f"{reading.name}, {name}"
+                shown_readings.append(JudgedReading(label, reading.figure, holds=True))
+                true.append(shown_readings[-1])
+                break
+    if true:
+        names = "; ".join(reading.name for reading in true)
+        note = f"true as: {names}"
+        return JudgedClaim(claim, ClaimVerdict.AMBIGUOUS, true[0].figure, tuple(shown_readings), note)
+    nearest = (
+        readings[0]
+        if kind.defined
+        else min(readings, key=lambda reading: abs(Fraction(reading.figure.value) - claim.value))
+    )
+    limits = physical_limits(claim, kind.physics, problem, layout) if kind.physics is not Physics.NONE else ()
+    if limits:
+        note = "beyond what the hardware can do under every reading: " + "; ".join(map(str, limits))
+        return JudgedClaim(claim, ClaimVerdict.IMPOSSIBLE, nearest.figure, tuple(readings), note, limits)
+    return JudgedClaim(claim, ClaimVerdict.FAILS, nearest.figure, tuple(readings), _why(claim, nearest.figure))
+
+
+def _why(claim: Claim, figure: Figure) -> str:
+    value = shown(claim.value, claim.dimension)
+    if not figure.value:
+        return f"claimed {value}, derived {figure.result_text}"
+    factor = float(claim.value / Fraction(figure.value))
+    return f"claimed {value}, derived {figure.result_text}: {factor:.4g} times as much"
+
+
+def judge_claims(
+    claims: Iterable[Claim], figures: dict[str, Figure], problem: Problem, layout: Layout
+) -> tuple[JudgedClaim, ...]:
+    """Verdict on each claim, in order."""
+    return tuple(judge_claim(claim, figures, problem, layout) for claim in claims)

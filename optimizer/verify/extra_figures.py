@@ -1,0 +1,137 @@
+"""Figures that only claims ask for: other denominators, one sequence, one copy of the model."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from optimizer.figures.costs import Imbalance
+from optimizer.figures.derivation_figure import Figure, Sheet, shown
+from optimizer.figures.layer import uneven_residency
+from optimizer.figures.memory import build_memory
+from optimizer.figures.parameters import parameter_table
+from optimizer.figures.serving import Evaluation
+from optimizer.figures.shape import Shape
+from optimizer.spec.problem import Problem
+from optimizer.spec.tensor import Role
+from optimizer.units import Dimension
+
+
+def extra_figures(
+    problem: Problem, evaluation: Evaluation, figures: dict[str, Figure], imbalance: Imbalance = None
+) -> dict[str, Figure]:
+    """Figures beside those of `derive`, from the same evaluation."""
+    sheet = Sheet()
+    _memory(sheet, problem, figures)
+    _rates(sheet, problem, evaluation, figures)
+    _balance(sheet, problem, evaluation, imbalance)
+    outer = f"{problem.hardware.tiers[-1].name}_bytes_per_s"
+    if outer in figures:
+        source = figures[outer]
+        sheet.put(
+            "fabric_bytes_per_s", source.value, source.dimension, source.formula, source.substituted, bound=source.bound
+        )
+    return sheet
+
+
+def _memory(sheet: Sheet, problem: Problem, figures: dict[str, Figure]) -> None:
+    device = problem.hardware.device
+    held, weights, cache = (
+        Fraction(figures[name].value) for name in ("memory_bytes", "model_weights_bytes", "kv_cache_bytes")
+    )
+
+    def size(value: Fraction | int) -> str:
+        return shown(value, Dimension.BYTES)
+
+    whole = build_memory(problem, Shape(1, 1, 1, 1, 1)).stack_weights()
+    sheet.put("model_bytes", whole, Dimension.BYTES, "Σ tensors of elements · bytes of their format, with their scales")
+    sheet.put(
+        "weights_and_cache_bytes",
+        weights + cache,
+        Dimension.BYTES,
+        "weights + KV cache",
+        f"{size(weights)} + {size(cache)}",
+    )
+    for name, number, total, formula in (
+        ("nominal_memory_utilization", held, device.memory, "memory ÷ nominal memory of a device"),
+        ("allowed_memory_utilization", held, problem.capacity_bytes, "memory ÷ (exposed memory · memory_utilization)"),
+        ("weights_utilization", weights, device.exposed_memory, "weights ÷ exposed memory of a device"),
+    ):
+        sheet.put(name, number / total, Dimension.RATIO, formula, f"{size(number)} ÷ {size(total)}")
+    whole_parameters = parameter_table(problem.model).total
+    share = weights / whole
+    sheet.put(
+        "parameters_per_device",
+        round(whole_parameters * share),
+        Dimension.COUNT,
+        "parameters · weights of the device ÷ weights of one copy",
+        f"{whole_parameters:,} · {size(weights)} ÷ {size(whole)}",
+    )
+
+
+def _rates(sheet: Sheet, problem: Problem, found: Evaluation, figures: dict[str, Figure]) -> None:
+    active = Fraction(figures["active_parameters_without_embedding"].value)
+    each = 2 * active
+    sheet.put(
+        "flops_per_token", each, Dimension.COUNT, "2 · active parameters without embedding", f"2 · {int(active):,}"
+    )
+    work, device = problem.workload, problem.hardware.device
+    tokens = {
+        "aggregated": found.request_capacity * (work.computed_input_tokens + work.output_tokens - 1),
+        "prefill": found.request_capacity * work.computed_input_tokens,
+    }.get(work.phase, found.throughput)
+    compute = problem.precision.of_role(Role.EXPERTS if problem.model.moe else Role.DENSE_FFN).compute
+    peak = device.peak.get(compute, device.peak["bf16"])
+    per_device = each * tokens / found.devices
+    flops = shown(per_device, Dimension.FLOPS)
+    sheet.put(
+        "flops",
+        per_device,
+        Dimension.FLOPS,
+        "2 · active parameters · tokens/s computed ÷ devices",
+        f"2 · {int(active):,} · {shown(tokens, Dimension.TOKENS_PER_SECOND)} ÷ {found.devices:,}",
+        bound=peak,
+    )
+    sheet.put(
+        "model_flops_utilization",
+        per_device / peak,
+        Dimension.RATIO,
+        f"2 · active parameters · tokens/s computed ÷ (devices · {compute} peak)",
+        f"{flops} ÷ {shown(peak, Dimension.FLOPS)}",
+    )
+    if found.tpot_s is not None:
+        sheet.put(
+            "sequence_tokens_per_s",
+            1 / found.tpot_s,
+            Dimension.TOKENS_PER_SECOND,
+            "1 ÷ TPOT, one sequence",
+            f"1 ÷ {shown(found.tpot_s, Dimension.SECONDS)}",
+        )
+    if "processed_tokens_per_s" in figures:
+        processed = Fraction(figures["processed_tokens_per_s"].value)
+        sheet.put(
+            "processed_per_device_tokens_per_s",
+            processed / found.devices,
+            Dimension.TOKENS_PER_SECOND,
+            "requests/s · (input tokens + output tokens) ÷ devices",
+            f"{shown(processed, Dimension.TOKENS_PER_SECOND)} ÷ {found.devices:,}",
+        )
+
+
+def _balance(sheet: Sheet, problem: Problem, evaluation: Evaluation, imbalance: Imbalance) -> None:
+    moe = problem.model.moe
+    if moe is None:
+        return
+    if imbalance is not None:
+        sheet.put(
+            "expert_imbalance", max(imbalance), Dimension.RATIO, "max over layers of hottest device's load ÷ mean"
+        )
+        return
+    shape = evaluation.shape
+    local = shape.local_experts(moe.experts)
+    sheet.put(
+        "expert_imbalance",
+        uneven_residency(moe, shape),
+        Dimension.RATIO,
+        "balanced routing: ceil(experts ÷ ep) · ep ÷ experts",
+        f"{local} · {shape.ep} ÷ {moe.experts}",
+    )

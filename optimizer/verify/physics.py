@@ -1,0 +1,141 @@
+"""Beyond a physical bound: the resource, the factor, and the batching and phase of each reading.
+
+A claim is impossible only where it passes the bound under every reading; one that fails at batch 1 alone is not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from optimizer.figures.bounds import COMPUTE, Bound, throughput_bounds, tpot_bound, ttft_bound
+from optimizer.figures.derivation_figure import plain, shown
+from optimizer.spec.claims import Claim
+from optimizer.spec.layout import Layout
+from optimizer.spec.problem import Problem
+from optimizer.units import Dimension
+from optimizer.verify.claim_table import Physics
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A physical bound that a claim passes.
+
+    Attributes
+    ----------
+    factor
+        How many times the resource would have to be faster (or larger); above 1.
+    """
+
+    reading: str
+    value: Fraction
+    dimension: Dimension
+    resource: str
+    factor: Fraction
+    formula: str
+    substituted: str
+
+    def __str__(self) -> str:
+        value = shown(self.value, self.dimension)
+        return (
+            f"{self.reading}: {self.resource} allows {value} ({self.substituted}), a factor of {float(self.factor):.4g}"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """One entry of ``bounds``."""
+        return {
+            "reading": self.reading,
+            "bound": plain(self.value),
+            "resource": self.resource,
+            "factor": plain(self.factor),
+            "formula": self.formula,
+            "substituted": self.substituted,
+        }
+
+
+def _most(claim: Claim, bounds: list[Bound]) -> tuple[Limit, ...]:
+    """Limits where the claim, less its tolerance, is more than every bound; else nothing."""
+    least = claim.value - claim.slack
+    if not bounds or any(least <= bound.value for bound in bounds):
+        return ()
+    return tuple(_limit(claim, bound, least / bound.value) for bound in bounds if bound.value > 0)
+
+
+def _least(claim: Claim, bounds: list[Bound]) -> tuple[Limit, ...]:
+    """Limits where the claim, plus its tolerance, is less than every bound; else nothing."""
+    most = claim.value + claim.slack
+    if not bounds or any(most >= bound.value for bound in bounds):
+        return ()
+    return tuple(_limit(claim, bound, bound.value / most) for bound in bounds if most > 0)
+
+
+def _limit(claim: Claim, bound: Bound, factor: Fraction) -> Limit:
+    return Limit(bound.reading, bound.value, claim.dimension, bound.resource, factor, bound.formula, bound.substituted)
+
+
+def _scaled(bounds: tuple[Bound, ...], divisor: int, what: str) -> list[Bound]:
+    return [
+        Bound(
+            bound.reading,
+            bound.value / divisor,
+            bound.resource,
+            f"{bound.formula}, ÷ {what}",
+            f"{bound.substituted} ÷ {divisor:,}",
+        )
+        for bound in bounds
+    ]
+
+
+def _requests(problem: Problem, layout: Layout) -> list[Bound]:
+    """Requests/s: each role on its own devices, all of them, at its best."""
+    work = problem.workload
+    bounds = throughput_bounds(problem, layout)
+    decode = [bound for bound in bounds if bound.reading != "prefill"]
+    prefill = [bound for bound in bounds if bound.reading == "prefill"]
+    found = _scaled(tuple(decode), max(1, work.output_tokens - 1), "output tokens after the first")
+    found = [max(found, key=lambda bound: bound.value)] if found else []
+    return found + _scaled(tuple(prefill), work.input_tokens, "input tokens")
+
+
+def _sum(first: Bound, second: Bound, times: int) -> Bound:
+    return Bound(
+        "one request alone",
+        first.value + times * second.value,
+        second.resource,
+        "TTFT bound + (output tokens − 1) · TPOT bound",
+        f"{shown(first.value, Dimension.SECONDS)} + {times:,} · {shown(second.value, Dimension.SECONDS)}",
+    )
+
+
+def physical_limits(claim: Claim, physics: Physics, problem: Problem, layout: Layout) -> tuple[Limit, ...]:
+    """Bounds that a claim passes under every reading; nothing where one reading allows it."""
+    device, tiers = problem.hardware.device, problem.hardware.tiers
+    if physics is Physics.THROUGHPUT:
+        return _most(claim, list(throughput_bounds(problem, layout)))
+    if physics is Physics.THROUGHPUT_PER_DEVICE:
+        bounds = throughput_bounds(problem, layout)
+        # A figure said to be of one device may be that of all together.
+        return _most(claim, _scaled(bounds, layout.devices, "devices"))
+    if physics is Physics.REQUESTS:
+        return _most(claim, [min(_requests(problem, layout), key=lambda bound: bound.value)])
+    if physics is Physics.TTFT:
+        return _least(claim, [ttft_bound(problem, layout)])
+    if physics is Physics.TPOT:
+        return _least(claim, [tpot_bound(problem, layout)])
+    if physics is Physics.LATENCY:
+        work = problem.workload
+        parts = _sum(ttft_bound(problem, layout), tpot_bound(problem, layout), work.output_tokens - 1)
+        alone = ttft_bound(problem, layout) if work.phase == "prefill" else parts
+        return _least(claim, [alone])
+    if physics is Physics.SHARE:
+        return _most(claim, [Bound("any", Fraction(1), "the whole of the device", "at most 100%", "100%")])
+    if physics is Physics.FLOPS:
+        peak = Fraction(max(device.peak.values()))
+        name = max(device.peak, key=lambda number: device.peak[number])
+        return _most(claim, [Bound("any phase", peak, COMPUTE, f"rated {name} peak", shown(peak, Dimension.FLOPS))])
+    if physics is Physics.LINK:
+        rated = Fraction(tiers[-1].bandwidth)
+        text = shown(rated, Dimension.BYTES_PER_SECOND)
+        return _most(claim, [Bound("any phase", rated, f"link {tiers[-1].name!r}", "rated bandwidth", text)])
+    return ()

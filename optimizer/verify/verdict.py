@@ -1,0 +1,132 @@
+"""The judgement of a layout document: feasible or not and why, every figure, every claim."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from optimizer.errors import Exit
+from optimizer.figures.costs import Imbalance
+from optimizer.figures.derivation import derive, figures_json
+from optimizer.figures.derivation_figure import Figure
+from optimizer.figures.serving import Evaluation, evaluate
+from optimizer.spec.convention import CONVENTIONS
+from optimizer.spec.engine import ENGINES, EngineRule
+from optimizer.spec.layout import Layout
+from optimizer.spec.problem import Problem
+from optimizer.spec.read import LayoutDocument
+from optimizer.verify.claims import ClaimVerdict, JudgedClaim, judge_claims
+from optimizer.verify.constraints import BLOCKING, priced_violations, structural_violations
+from optimizer.verify.extra_figures import extra_figures
+from optimizer.verify.placement import Placed, placed_experts
+from optimizer.verify.violation import Violation
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What `verify` found.
+
+    Attributes
+    ----------
+    evaluation, figures
+        None and empty where the layout has no price: its meshes or its stages contradict each other.
+    """
+
+    problem: Problem
+    layout: Layout
+    convention: str | None
+    violations: tuple[Violation, ...]
+    evaluation: Evaluation | None
+    figures: Mapping[str, Figure]
+    claims: tuple[JudgedClaim, ...] = ()
+    figures_document: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def feasible(self) -> bool:
+        """Whether no constraint is violated."""
+        return not self.violations
+
+    @property
+    def exit_status(self) -> Exit:
+        """No where the layout is infeasible or a claim fails or is impossible."""
+        wrong = any(judged.verdict.wrong for judged in self.claims)
+        return Exit.YES if self.feasible and not wrong else Exit.NO
+
+    def to_json(self) -> dict[str, Any]:
+        """``shardproof/verdict/1``."""
+        layout = self.layout
+        return {
+            "schema": "shardproof/verdict/1",
+            "feasible": self.feasible,
+            "violations": [violation.to_json() for violation in self.violations],
+            "layout": layout_json(layout, None if self.evaluation is None else self.evaluation.cuts)
+            | {"convention": self.convention},
+            "figures": self.figures_document,
+            "claims": [judged.to_json() for judged in self.claims],
+            "derivations": [figure.to_json() for figure in self.figures.values()],
+        }
+
+
+def layout_json(layout: Layout, cuts: tuple[int, ...] | None) -> dict[str, Any]:
+    """``layout`` of a result: degrees, devices, replicas, batch, chunk and stages."""
+    names = ("tp", "cp", "dp", "pp", "etp", "ep", "edp", "devices", "replicas", "batch", "prefill_chunk")
+    found: dict[str, Any] = {name: getattr(layout, name) for name in names}
+    first, stages = 0, []
+    for layers in cuts or ():
+        stages.append({"first_layer": first, "layers": layers})
+        first += layers
+    return found | {"stages": stages or None}
+
+
+def judge_layout(
+    problem: Problem,
+    layout: Layout,
+    *,
+    convention: str | None = None,
+    placed: Placed | None = None,
+) -> Verdict:
+    """Feasibility and figures of a layout, without claims.
+
+    Parameters
+    ----------
+    convention
+        Convention it was written under; that of an engine brings the engine's rules along.
+    placed
+        Expert placement, where there is one.
+    """
+    rules = _rules(problem, convention)
+    redundant = placed.redundant if placed else 0
+    imbalance: Imbalance = placed.imbalance if placed else None
+    found = structural_violations(problem, layout, redundant=redundant, rules=rules)
+    found += placed.violations if placed else ()
+    if any(violation.family in BLOCKING for violation in found):
+        return Verdict(problem, layout, convention, found, None, {})
+    evaluation = evaluate(problem, layout, redundant=redundant, imbalance=imbalance)
+    figures = derive(problem, layout, evaluation)
+    document = figures_json(problem, layout, evaluation, figures)
+    found += priced_violations(problem, evaluation, imbalance)
+    figures = {**figures, **extra_figures(problem, evaluation, figures, imbalance)}
+    return Verdict(problem, layout, convention, found, evaluation, figures, (), document)
+
+
+def _rules(problem: Problem, convention: str | None) -> frozenset[EngineRule]:
+    named = next((rule.engine for name, rule in CONVENTIONS.items() if name == convention), None)
+    engine = ENGINES.get(named) if named else None
+    return problem.engine.rules | (engine.rules if engine else frozenset())
+
+
+def judge(document: LayoutDocument) -> Verdict:
+    """Judge a layout file or a result, and every claim in it."""
+    convention = document.written.convention if document.written else None
+    placed = placed_experts(document.problem, document.layout, document.placement) if document.placement else None
+    verdict = judge_layout(document.problem, document.layout, convention=convention, placed=placed)
+    if verdict.evaluation is None:
+        note = "the layout has no price: " + "; ".join(map(str, verdict.violations))
+        claims = tuple(JudgedClaim(claim, ClaimVerdict.UNSUPPORTED, note=note) for claim in document.claims)
+    else:
+        claims = judge_claims(document.claims, dict(verdict.figures), document.problem, document.layout)
+    return Verdict(
+        verdict.problem, verdict.layout, verdict.convention, verdict.violations, verdict.evaluation, verdict.figures,
+        claims, verdict.figures_document,
+    )  # fmt: skip
