@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from optimizer.spec.attention import LatentAttention
 from optimizer.spec.model import ModelSpec
 from optimizer.spec.precision import ModelPrecision
 from optimizer.spec.tensor import Role, Split, Tensor
@@ -186,3 +187,16 @@ def mtp_weights(
         local_experts=local_experts,
         shared_replicated=shared_replicated,
     )
+
+
+def absorbed_copy_bytes(model: ModelSpec, block_name: str, tp: int) -> int:
+    """Bytes of the 16-bit copies of latent attention's `kv_b_proj` that a rank holds beside the weights, for one layer.
+
+    vLLM and SGLang decode in the absorbed form and unpack the matrix into two when the weights are loaded
+    (vLLM `MLACommonImpl.process_weights_after_loading`); the checkpoint's own matrix stays for prefill.
+    """
+    attention = model.blocks[block_name].attention
+    if not isinstance(attention, LatentAttention):
+        return 0
+    heads = -(-attention.heads // tp)
+    return 2 * heads * (attention.qk_nope_head_dim + attention.v_head_dim) * attention.kv_lora_rank

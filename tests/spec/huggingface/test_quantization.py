@@ -37,7 +37,7 @@ MOE: dict[str, Any] = {
 NVFP4 = {"num_bits": 4, "type": "float", "group_size": 16, "dynamic": False}
 
 
-def formats(section: dict[str, Any] | None, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
+def formats(section: dict[str, Any] | None, **more: Any) -> dict[str, Any]:
     config = MOE | more | ({"quantization_config": section} if section else {})
     spec = read_config(config, name="small", source="config.json")
     return spec.precision.model_dump(exclude_defaults=True)
