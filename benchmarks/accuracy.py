@@ -1,0 +1,232 @@
+"""How far this product's figures are from measured runs.
+
+``python -m benchmarks.accuracy [TABLE.csv]`` prices the layout of every row and prints, by group, the error of TPOT,
+TTFT and throughput, the regret of ranking layouts by the figures, and whether each physical bound is below its
+measurement. Without a table it reads benchmarks/data/measured.csv, whose rows name their public source.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, median
+
+from benchmarks.closed_loop import closed_loop, fitting_batch
+from benchmarks.measurements import Run, problem_of, read_hardware, read_runs
+from optimizer.figures.rates import Rates, effective_rates, ideal_rates
+from optimizer.figures.serving import Evaluation, evaluate
+from optimizer.spec.workload import Phase
+
+OWN_TABLE = Path(__file__).with_name("data") / "measured.csv"
+_LARGEST_BATCH = 2048
+"""What trtllm-bench lets in at most, unless told otherwise."""
+_QUEUED_PERCENT = 95
+FIGURES = ("tpot_s", "ttft_s", "tokens_per_s")
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Figures of a run; None where its kind measures no such thing."""
+
+    ttft_s: float | None = None
+    tpot_s: float | None = None
+    tokens_per_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A run, what the product says of it, and the physical bound."""
+
+    run: Run
+    predicted: Figures
+    bound: Figures
+
+    def ratio(self, name: str) -> float | None:
+        """Predicted ÷ measured of a figure, where it was measured."""
+        measured, predicted = getattr(self.run, name), getattr(self.predicted, name)
+        return predicted / measured if measured and predicted else None
+
+    def broken_bounds(self) -> list[str]:
+        """Figures that were measured better than the bound allows."""
+        found = []
+        for name in FIGURES:
+            measured, bound = getattr(self.run, name), getattr(self.bound, name)
+            if measured and bound and (measured > bound if name == "tokens_per_s" else measured < bound):
+                found.append(name)
+        return found
+
+
+def _price(run: Run, phase: Phase, rates: Rates, batch: int) -> Evaluation | None:
+    problem = problem_of(run, phase, read_hardware(run.gpu))
+    if problem is None:
+        return None
+    layout = run.layout.model_copy(update={"batch": batch})
+    if phase == "prefill":
+        layout = layout.model_copy(update={"prefill_chunk": run.isl})
+    return evaluate(problem, layout, rates=rates)
+
+
+def _online(run: Run, rates: Rates, ideal: Rates) -> Compared | None:
+    problem = problem_of(run, "aggregated", read_hardware(run.gpu))
+    if problem is None or run.tpot_s is None or run.ttft_s is None:
+        return None
+    largest = fitting_batch(problem, run.layout, run.layout.batch)
+    loop = closed_loop(problem, run.layout, rates, largest)
+    # Little's law on the measurement itself: how many of the requests in flight were decoding.
+    decode_s = (run.osl - 1) * run.tpot_s
+    decoding = max(1, min(largest, int(run.layout.batch * decode_s / (run.ttft_s + decode_s))))
+    bound = evaluate(problem, run.layout.model_copy(update={"batch": decoding}), rates=ideal)
+    alone = _price(run, "prefill", ideal, 1)
+    return Compared(
+        run,
+        Figures(loop.ttft_s, loop.tpot_s),
+        Figures(float(alone.ttft_s or 0) if alone else None, float(bound.tpot_s or 0)),
+    )
+
+
+def _static(run: Run, rates: Rates) -> Figures | None:
+    prefill, decode = (_price(run, phase, rates, run.layout.batch) for phase in ("prefill", "decode"))
+    if prefill is None or decode is None:
+        return None
+    total = float(prefill.ttft_s or 0) + (run.osl - 1) * float(decode.tpot_s or 0)
+    return Figures(tokens_per_s=run.osl * run.concurrency / total)
+
+
+def _queued(run: Run, rates: Rates, *, bound: bool = False) -> Figures | None:
+    """Throughput at the batch that memory holds at full length; a bound takes the largest batch the engine lets in."""
+    problem = problem_of(run, "aggregated", read_hardware(run.gpu))
+    if problem is None:
+        return None
+    batch = _LARGEST_BATCH
+    if not bound:
+        batch = fitting_batch(problem, run.layout, _LARGEST_BATCH, _QUEUED_PERCENT)
+    found = evaluate(problem, run.layout.model_copy(update={"batch": batch}), rates=rates)
+    return Figures(tokens_per_s=float(found.throughput))
+
+
+def _first_token(run: Run, rates: Rates) -> Figures | None:
+    found = _price(run, "prefill", rates, 1)
+    return None if found is None else Figures(ttft_s=float(found.ttft_s or 0))
+
+
+def compare(run: Run) -> Compared | None:
+    """Predicted figures and bounds of a run, in the way its kind measured them; None without a catalog model."""
+    hardware = read_hardware(run.gpu)
+    rates, ideal = effective_rates(hardware), ideal_rates(hardware)
+    if run.kind == "online":
+        return _online(run, rates, ideal)
+    if run.kind == "queued":
+        predicted, bound = _queued(run, rates), _queued(run, ideal, bound=True)
+    else:
+        price = _static if run.kind == "static" else _first_token
+        predicted, bound = price(run, rates), price(run, ideal)
+    return Compared(run, predicted, bound) if predicted and bound else None
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Errors of a group: mean and median of |predicted ÷ measured − 1|, and the median of predicted ÷ measured − 1."""
+
+    count: int
+    mean: float
+    median: float
+    bias: float
+
+
+def errors(ratios: Sequence[float]) -> Errors:
+    """Errors of ratios predicted ÷ measured."""
+    shares = [abs(ratio - 1) for ratio in ratios]
+    return Errors(len(shares), mean(shares), median(shares), median(ratios) - 1)
+
+
+@dataclass(frozen=True)
+class Regret:
+    """Choosing, in each group of runs that differ by layout alone, the layout with the best predicted figure."""
+
+    groups: int
+    hits: int
+    mean: float
+    worst: float
+
+
+def per_device(run: Run, figures: Figures | Run) -> float | None:
+    """Output tokens/s and device, from a throughput or from TTFT and TPOT at a fixed concurrency."""
+    if figures.tokens_per_s:
+        return figures.tokens_per_s / run.devices
+    if figures.tpot_s is None or figures.ttft_s is None or not run.concurrency:
+        return None
+    return run.concurrency * run.osl / (figures.ttft_s + (run.osl - 1) * figures.tpot_s) / run.devices
+
+
+def regret(found: Iterable[Compared]) -> Regret:
+    """Share of measured tokens/s and device that choosing by the figures loses."""
+    groups: dict[tuple[object, ...], dict[tuple[int, ...], list[tuple[float, float]]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
+    for item in found:
+        run, layout = item.run, item.run.layout
+        measured, predicted = per_device(run, run), per_device(run, item.predicted)
+        if measured is not None and predicted is not None:
+            key = (run.kind, run.group, run.isl, run.osl, run.concurrency)
+            groups[key][(layout.tp, layout.pp, layout.dp, layout.ep)].append((predicted, measured))
+    losses = []
+    for layouts in groups.values():
+        if len(layouts) > 1:
+            means = [(mean(p for p, _ in runs), mean(m for _, m in runs)) for runs in layouts.values()]
+            losses.append(1 - max(means)[1] / max(measured for _, measured in means))
+    if not losses:
+        return Regret(0, 0, 0.0, 0.0)
+    return Regret(len(losses), sum(loss == 0 for loss in losses), mean(losses), max(losses))
+
+
+def _print_errors(title: str, groups: dict[str, list[float]]) -> None:
+    print(f"\n{title:<44}{'runs':>6}{'mean':>9}{'median':>9}{'bias':>9}")
+    everything = [ratio for ratios in groups.values() for ratio in ratios]
+    for name, ratios in [*sorted(groups.items()), ("all", everything)]:
+        found = errors(ratios)
+        print(f"{name:<44}{found.count:>6}{found.mean:>9.1%}{found.median:>9.1%}{found.bias:>+9.1%}")
+
+
+def report(found: Sequence[Compared]) -> int:
+    """Print errors, regret and bounds; the number of bounds that a measurement broke."""
+    for kind in dict.fromkeys(item.run.kind for item in found):
+        for name in FIGURES:
+            groups: dict[str, list[float]] = defaultdict(list)
+            for item in found:
+                ratio = item.ratio(name)
+                if item.run.kind == kind and ratio is not None:
+                    groups[item.run.group].append(ratio)
+            if groups:
+                _print_errors(f"{kind}: {name.removesuffix('_s')}", groups)
+    ranked = regret(found)
+    print(
+        f"\nranking: best layout chosen in {ranked.hits} of {ranked.groups} groups, "
+        f"mean regret {ranked.mean:.1%}, worst {ranked.worst:.1%}"
+    )
+    broken = [(item.run, name) for item in found for name in item.broken_bounds()]
+    kept = sum(not item.broken_bounds() for item in found)
+    print(f"bounds: {kept} of {len(found)} runs ({kept / max(1, len(found)):.2%}) are no better than physics allows")
+    for run, name in broken:
+        print(f"  {run.place}: {name.removesuffix('_s')} of {run.kind} run, {run.group} tp {run.layout.tp}")
+    return len(broken)
+
+
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("table", nargs="?", type=Path, default=OWN_TABLE)
+    runs = list(read_runs(parser.parse_args().table))
+    trusted = [run for run in runs if not run.suspect]
+    found = [item for run in trusted if (item := compare(run)) is not None]
+    print(
+        f"{len(found)} runs priced; {len(runs) - len(trusted)} set aside as suspect; "
+        f"{len(trusted) - len(found)} without a catalog model"
+    )
+    return 1 if report(found) else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""Published heuristics, written anew from their descriptions, to set beside the solver."""

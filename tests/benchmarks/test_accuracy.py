@@ -1,0 +1,97 @@
+"""The figures against measured runs: as good as they were, and no bound broken."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from benchmarks.accuracy import OWN_TABLE, Compared, Figures, compare, errors, regret
+from benchmarks.calibration import golden_section
+from benchmarks.closed_loop import closed_loop
+from benchmarks.measurements import Run, problem_of, read_hardware, read_runs
+from optimizer.figures.rates import effective_rates
+
+
+@pytest.fixture(scope="module")
+def compared() -> list[Compared]:
+    found = [compare(run) for run in read_runs(OWN_TABLE)]
+    assert None not in found
+    return [item for item in found if item is not None]
+
+
+def test_every_row_names_its_public_source() -> None:
+    with OWN_TABLE.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) > 200
+    for row in rows:
+        assert row["source"]
+        assert row["url_or_repo_path"].startswith(("https://", "PyPI "))
+
+
+def test_no_measurement_is_better_than_its_physical_bound(compared: list[Compared]) -> None:
+    assert [item.run.place for item in compared if item.broken_bounds()] == []
+
+
+def test_tpot_is_within_an_eighth_in_the_median(compared: list[Compared]) -> None:
+    found = errors([ratio for item in compared if (ratio := item.ratio("tpot_s"))])
+    assert found.count > 100
+    assert found.median < 0.125
+    assert found.mean < 0.155
+    assert abs(found.bias) < 0.06
+
+
+def test_throughput_of_a_full_engine_is_within_a_fifth_in_the_median(compared: list[Compared]) -> None:
+    found = errors([r for item in compared if item.run.kind == "queued" and (r := item.ratio("tokens_per_s"))])
+    assert found.median < 0.2
+
+
+def test_ranking_layouts_by_the_figures_costs_little(compared: list[Compared]) -> None:
+    found = regret(compared)
+    assert found.groups > 40
+    assert found.hits > 0.8 * found.groups
+    assert found.mean < 0.02
+
+
+def _run(**changes: object) -> Run:
+    found = next(run for run in read_runs(OWN_TABLE) if run.kind == "online" and run.concurrency >= 16)
+    return Run(**{name: getattr(found, name) for name in Run.__dataclass_fields__} | changes)
+
+
+def test_broken_bounds_are_found_on_either_side() -> None:
+    run = _run(tpot_s=0.010, ttft_s=0.1, tokens_per_s=1000.0)
+    item = Compared(run, Figures(0.1, 0.01, 900.0), Figures(ttft_s=0.2, tpot_s=0.009, tokens_per_s=900.0))
+    assert item.broken_bounds() == ["ttft_s", "tokens_per_s"]
+    assert item.ratio("tokens_per_s") == pytest.approx(0.9)
+
+
+def test_regret_is_what_the_chosen_layout_loses() -> None:
+    one = _run(tokens_per_s=1000.0, devices=1)
+    two = _run(tokens_per_s=1800.0, devices=2, layout=one.layout.model_copy(update={"tp": 64}))
+    wrong = [
+        Compared(one, Figures(tokens_per_s=800.0), Figures()),
+        Compared(two, Figures(tokens_per_s=2000.0), Figures()),
+    ]
+    assert regret(wrong).mean == pytest.approx(0.1)
+    assert regret(wrong[:1]).groups == 0
+
+
+def test_a_closed_loop_waits_longer_with_more_requests() -> None:
+    run = _run()
+    problem = problem_of(run, "aggregated", read_hardware(run.gpu))
+    assert problem is not None
+    rates = effective_rates(problem.hardware)
+    loops = [closed_loop(problem, run.layout.model_copy(update={"batch": b}), rates, b) for b in (1, 8, 64)]
+    assert loops[0].ttft_s < loops[1].ttft_s < loops[2].ttft_s
+    assert loops[0].tpot_s < loops[1].tpot_s < loops[2].tpot_s
+    assert all(loop.decoding <= batch for loop, batch in zip(loops, (1, 8, 64), strict=True))
+
+
+def test_golden_section_finds_the_minimum() -> None:
+    assert golden_section(lambda x: (x - 3) ** 2, 0, 10, 1e-4) == pytest.approx(3, abs=1e-3)
+
+
+def test_suspect_rows_are_marked(tmp_path: Path) -> None:
+    header, first, *_ = OWN_TABLE.read_text(encoding="utf-8").splitlines()
+    table = tmp_path / "table.csv"
+    table.write_text(f"{header}\n{first} TOPOLOGY_SUSPECT\n", encoding="utf-8")
+    assert [bool(run.suspect) for run in read_runs(table)] == [True]
