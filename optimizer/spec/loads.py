@@ -10,7 +10,6 @@ import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -183,7 +182,7 @@ def _rows(data: object, table: _Table) -> Rows:
 def _tokens(value: object, table: _Table, layer: int, expert: int) -> int:
     if type(value) is int:
         tokens = value
-    elif isinstance(value, Fraction) and value.denominator == 1:
+    elif isinstance(value, float) and value.is_integer():
         tokens = int(value)
     else:
         raise table.fail(f"{value!r} is not a whole number of tokens", layer, expert)

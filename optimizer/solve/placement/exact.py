@@ -3,7 +3,7 @@
 Mathematics: ``y[e,r]`` says that expert ``e`` has ``r`` copies, ``x[e,r,g]`` that one of them is on device ``g``;
 ``sum_r y = 1``, ``sum_g x[e,r,g] = r y[e,r]``, ``sum_{e,r} x[e,r,g] = k``; minimise ``z >= sum w_e / r x[e,r,g]``,
 loads scaled to integers by the least common multiple of the counts. Where devices are alike, the heaviest expert's
-copies lie on the first devices. Measured on full layers, construction and exchanges are far better; this closes small ones.
+copies lie on the first devices. On full layers construction and exchanges are far better; this closes small ones.
 """
 
 import math
