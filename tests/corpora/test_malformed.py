@@ -13,9 +13,16 @@ import pytest
 
 from optimizer.errors import Exit, SpecError
 from optimizer.spec.catalog import load_hardware, load_model
+from optimizer.spec.read import read_layout, read_problem
+from optimizer.verify.claim_table import dimensions
 
 HERE = Path(__file__).parent / "malformed"
-READERS: dict[str, Callable[[Path], object]] = {"models": load_model, "hardware": load_hardware}
+READERS: dict[str, Callable[[Path], object]] = {
+    "problems": read_problem,
+    "layouts": lambda path: read_layout(path, claims=dimensions()),
+    "models": load_model,
+    "hardware": load_hardware,
+}
 FILES = [f"{kind}/{path.name}" for kind in READERS for path in sorted((HERE / kind).iterdir())]
 UPDATING = "UPDATE_SNAPSHOTS" in os.environ
 
