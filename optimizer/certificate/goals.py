@@ -8,6 +8,7 @@ from m on.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -83,96 +84,144 @@ def _ceil(value: Fraction) -> int:
     return -(-value.numerator // value.denominator)
 
 
-@dataclass(frozen=True)
 class Reach:
-    """Degrees whose reach is bounded: coefficients, and pp (None: open, up to `deepest`)."""
+    """What degrees can reach over all batches and cuts: coefficients, and pp (None: open, up to `deepest`).
 
-    problem: Problem
-    costs: Costs
-    memory: Memory
-    tp: int
-    cp: int
-    pp: int | None
-    deepest: int
+    All comparisons are between integers: times in ticks × a denominator, rates multiplied out.
+    """
+
+    def __init__(
+        self, problem: Problem, costs: Costs, memory: Memory, tp: int, cp: int, pp: int | None, deepest: int
+    ) -> None:
+        self.problem, self.costs, self.memory = problem, costs, memory
+        self.ranks, self.pp, self.deep = tp * cp, pp, pp or deepest
+        self._weights = memory.reserve_bytes + memory.stack_weights() // self.deep
+        self._sequence = memory.stack_sequence()
 
     def possible(self, goal_: Goal, chunk: int | None, most_devices: int) -> bool:
-        """Whether one evaluation fails to dismiss these degrees.
+        """Whether one evaluation at this chunk fails to dismiss these degrees.
 
         Parameters
         ----------
         most_devices
             Devices that a layout of these degrees can use at most; 0: none fits.
         """
+        return self._undismissed(goal_, most_devices, chunk, self._at)
+
+    def possible_at_any_chunk(self, goal_: Goal, most_devices: int) -> bool:
+        """Whether one evaluation fails to dismiss these degrees with every chunk of phase aggregated.
+
+        Decode and mixed steps together take at least one step of their mean tokens: max(f·x, w + io·x) is convex in x,
+        so (1 − φ)·t(µ) + φ·t(µ + c) ≥ t(µ + φ·c), and φ·c = µ·e·input ÷ (output − 1) does not depend on the chunk;
+        experts touched are counted for the decode tokens alone.
+        """
+        return self._undismissed(goal_, most_devices, None, self._mean)
+
+    def _undismissed(
+        self, goal_: Goal, most_devices: int, chunk: int | None, at: Callable[[int, Goal, int | None], tuple[int, int, bool]]
+    ) -> bool:
         if most_devices <= 0:
             return False
-        weak = goal_.total / most_devices
-        strong = goal_.above
+        weak, strong = goal_.total / most_devices, goal_.above
         if goal_.total_above is not None:
             strong = max(strong or Fraction(0), goal_.total_above / most_devices)
-        top = self._most_in_memory(goal_, chunk)
-        micro = max(1, min(self._wanted(goal_, chunk, max(weak, strong or Fraction(0))), top, LARGEST_BATCH))
-        requests, holds = self._at(micro, goal_, chunk)
+        top = min(self._most_in_memory(goal_, chunk), LARGEST_BATCH)
+        micro = max(1, min(self._wanted(goal_, chunk, max(weak, strong or Fraction(0))), top))
+        served, cycle, holds = at(micro, goal_, chunk)
         if not holds and micro == 1:
             return False
-        short = requests < weak or (strong is not None and requests <= strong)
-        return not (short and (not holds or micro >= min(top, LARGEST_BATCH)))
+        short = served * weak.denominator < weak.numerator * cycle
+        if strong is not None:
+            short = short or served * strong.denominator <= strong.numerator * cycle
+        return not (short and (not holds or micro >= top))
 
     def _pieces(self, chunk: int | None) -> int:
         return 0 if chunk is None else -(-self.problem.workload.computed_input_tokens // chunk)
 
     def _wanted(self, goal_: Goal, chunk: int | None, need: Fraction) -> int:
         """A micro-batch near the one whose requests just suffice when the cycle is as long as the goal allows."""
-        work, ranks = self.problem.workload, self.tp * self.cp
+        work = self.problem.workload
         if work.phase == "prefill":
-            return LARGEST_BATCH if goal_.first is None else int(need * ranks * self._pieces(chunk) * goal_.first) + 1
+            if goal_.first is None:
+                return LARGEST_BATCH
+            return int(need * self.ranks * self._pieces(chunk) * goal_.first) + 1
         if goal_.cycle is None:
             return LARGEST_BATCH
-        return int(need * ranks * (work.output_tokens - 1) / work.tokens_per_step * goal_.cycle) + 1
+        return int(need * self.ranks * (work.output_tokens - 1) / work.tokens_per_step * goal_.cycle) + 1
 
     def _most_in_memory(self, goal_: Goal, chunk: int | None) -> int:
         """Micro-batches that weights and cache leave room for, and that keep φ ≤ 1; an upper bound."""
-        own, deep = self.memory, self.pp or self.deepest
-        free = goal_.memory - own.reserve_bytes - own.stack_weights() // deep
+        free = goal_.memory - self._weights
         if free < 0:
             return 0
-        sequence = own.stack_sequence()
-        most = LARGEST_BATCH if sequence == 0 else free // sequence + 1
+        most = LARGEST_BATCH if self._sequence == 0 else free // self._sequence + 1
         work = self.problem.workload
         if work.phase == "aggregated" and chunk is not None:
-            stable = chunk * (work.output_tokens - 1) / work.tokens_per_step / work.computed_input_tokens
-            most = min(most, int(stable))
+            gain, prompt = work.tokens_per_step, work.computed_input_tokens
+            most = min(most, chunk * (work.output_tokens - 1) * gain.denominator // (gain.numerator * prompt))
         return most
 
-    def _at(self, micro: int, goal_: Goal, chunk: int | None) -> tuple[Fraction, bool]:
-        """Most requests/s of a device at a micro-batch, and whether the limits can hold there."""
+    def _served(self, micro: int, scale: int, pieces: int) -> tuple[int, int]:
+        """Requests/s of a device as a ratio with the cycle (ticks × `scale`): numerator, and the cycle's factor."""
+        work = self.problem.workload
+        if work.phase == "prefill":
+            return micro * TICKS_PER_SECOND * scale, pieces * self.ranks
+        gain = work.tokens_per_step
+        return micro * gain.numerator * TICKS_PER_SECOND * scale, (work.output_tokens - 1) * self.ranks * gain.denominator
+
+    def _at(self, micro: int, goal_: Goal, chunk: int | None) -> tuple[int, int, bool]:
+        """At a micro-batch: most requests/s of a device (numerator, denominator), and whether the limits can hold."""
         work, steps = self.problem.workload, steps_of(self.problem.workload, micro, chunk)
-        pp, deep = self.pp or 1, self.pp or self.deepest
+        pp, scale = self.pp or 1, steps.share.denominator
         mixed = self._ticks(steps.mixed, pp) if steps.mixed else 0
         plain = self._ticks(steps.decode, pp) if steps.decode else mixed
-        cycle = (plain + (steps.share * (mixed - plain) if steps.mixed else 0)) / Fraction(TICKS_PER_SECOND)
-        first = Fraction(mixed, TICKS_PER_SECOND) * (Fraction(max(steps.pieces - 1, 0), deep) + 1)
-        ranks = self.tp * self.cp
-        if work.phase == "prefill":
-            requests = micro / (steps.pieces * cycle * ranks)
-        else:
-            requests = micro * work.tokens_per_step / (cycle * (work.output_tokens - 1) * ranks)
-        held = self.memory.working_bytes(steps.largest) + self.memory.reserve_bytes + self.memory.stack_weights() // deep
+        cycle = plain * scale + (steps.share.numerator * (mixed - plain) if steps.mixed else 0)
         sequences = micro - 1 if self.pp is None else pp * (micro - 1) + 1
         if work.phase == "aggregated" and steps.mixed is not None and self.pp is not None:
             sequences += pp * steps.mixed.passes
-        held += self.memory.stack_sequence() * sequences // pp
-        holds = held <= goal_.memory and steps.share <= 1
-        if goal_.cycle is not None and work.phase != "prefill":
-            holds = holds and (cycle < goal_.cycle if "cycle" in goal_.strict else cycle <= goal_.cycle)
+        held = self.memory.working_bytes(steps.largest) + self._weights + self._sequence * sequences // pp
+        holds = held <= goal_.memory and steps.share <= 1 and self._in_time(goal_, cycle, scale)
         if goal_.first is not None and steps.mixed is not None:
-            holds = holds and (first < goal_.first if "first" in goal_.strict else first <= goal_.first)
-        return requests, holds
+            # the first token takes (n + pp − 1)·max M ≥ (n − 1)/pp·ΣM + ΣM
+            first, limit = mixed * (max(steps.pieces - 1, 0) + self.deep), goal_.first * TICKS_PER_SECOND * self.deep
+            holds = holds and (first < limit if "first" in goal_.strict else first <= limit)
+        served, factor = self._served(micro, scale, steps.pieces)
+        return served, factor * cycle, holds
+
+    def _mean(self, micro: int, goal_: Goal, chunk: int | None) -> tuple[int, int, bool]:
+        """`_at` of the mean step over every chunk."""
+        work = self.problem.workload
+        gain, decoded = work.tokens_per_step, micro * (1 + work.mtp_tokens)
+        scale = gain.denominator * (work.output_tokens - 1)
+        prompt = micro * gain.numerator * work.computed_input_tokens
+        tokens = decoded * scale + prompt
+        cycle = self.costs.head.ticks(decoded) * scale
+        for count, kind in zip(self.costs.counts, self.costs.kinds, strict=True):
+            each = kind.fixed * scale + kind.per_token * tokens + (kind.decode + kind.per_seq) * micro * scale
+            each += (kind.per_prompt + kind.prefill_flop) * prompt
+            for group in kind.linears:
+                each += max(group.flop * tokens, group.weight * scale + group.io * tokens)
+            if kind.experts is not None:
+                own = kind.experts
+                read = own.unit * own.touched.units(decoded * own.dp, own.edp) * scale
+                each += max(own.flop * tokens, read + own.io * tokens)
+            cycle += count * each
+        held = self._weights + self._sequence * (micro - 1)
+        served, factor = self._served(micro, scale, 0)
+        return served, factor * cycle, held <= goal_.memory and self._in_time(goal_, cycle, scale)
+
+    def _in_time(self, goal_: Goal, cycle: int, scale: int) -> bool:
+        if goal_.cycle is None or self.problem.workload.phase == "prefill":
+            return True
+        limit = goal_.cycle.numerator * TICKS_PER_SECOND * scale
+        own = cycle * goal_.cycle.denominator
+        return own < limit if "cycle" in goal_.strict else own <= limit
 
     def _ticks(self, step: Step, pp: int) -> int:
         """Least pp·max over stages: the mean of all stages, or ceil(L/pp) of the cheapest layers."""
         costs = self.costs
         times = [kind.ticks(step) for kind in costs.kinds]
-        whole = sum(times[i] for i in costs.order) + costs.tail(step)
+        whole = sum(n * t for n, t in zip(costs.counts, times, strict=True)) + costs.tail(step)
         if pp == 1:
             return whole
         send, layers = costs.send(step), -(-len(costs.order) // pp)

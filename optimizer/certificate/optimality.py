@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -43,7 +44,7 @@ def prove(problem: Problem, lattice: Lattice, value: Fraction | None, listed: Ab
         return proof
     for (tp, cp), expert_meshes in sorted(lattice.meshes.items()):
         loose = Reach(problem, *relaxed(problem, tp, cp, costs, memory), tp, cp, None, own.pp[-1])
-        chunks = [c for c in own.chunks if loose.possible(aim, c, min(problem.devices, aim.devices))]
+        chunks = _left(loose, aim, own.chunks, min(problem.devices, aim.devices))
         points = len(expert_meshes) * len(own.pp)
         proof.dismissed["attention_mesh"] += points * (len(own.chunks) - len(chunks))
         if not chunks:
@@ -52,7 +53,7 @@ def prove(problem: Problem, lattice: Lattice, value: Fraction | None, listed: Ab
             flat = shape_at(tp, cp, mesh, 1)
             reach = Reach(problem, costs.costs(flat), memory.memory(flat), tp, cp, None, own.pp[-1])
             most = min(problem.devices, aim.devices) if flat.stage_devices <= aim.devices else 0
-            left = [c for c in chunks if reach.possible(aim, c, most)]
+            left = _left(reach, aim, chunks, most)
             proof.dismissed["mesh_pair"] += len(own.pp) * (len(chunks) - len(left))
             if not left:
                 continue
@@ -65,11 +66,19 @@ def prove(problem: Problem, lattice: Lattice, value: Fraction | None, listed: Ab
     return proof
 
 
+def _left(reach: Reach, aim: Goal, chunks: Sequence[int | None], most_devices: int) -> list[int | None]:
+    """Chunks at which the degrees are not dismissed."""
+    several = reach.problem.workload.phase == "aggregated" and len(chunks) > 1
+    if several and not reach.possible_at_any_chunk(aim, most_devices):
+        return []
+    return [c for c in chunks if reach.possible(aim, c, most_devices)]
+
+
 def _depth(
     problem: Problem,
     aim: Goal,
     shape: Shape,
-    chunks: list[int | None],
+    chunks: Sequence[int | None],
     sizes: tuple[int | None, ...],
     costs: CostBook,
     memory: MemoryBook,

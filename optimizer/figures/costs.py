@@ -26,8 +26,8 @@ class Costs:
 
     Attributes
     ----------
-    kinds, order
-        Distinct layer costs, and which of them each layer is.
+    kinds, order, counts
+        Distinct layer costs, which of them each layer is, and how many layers are of each.
     head
         The output head, on the last stage.
     send_fixed, send_each
@@ -38,6 +38,7 @@ class Costs:
 
     kinds: tuple[LayerCost, ...]
     order: tuple[int, ...]
+    counts: tuple[int, ...]
     head: Linear
     send_fixed: int
     send_each: int
@@ -63,10 +64,7 @@ class Costs:
 
     def stack(self, step: Step) -> int:
         """All layers and the tail, without sends."""
-        counts = [0] * len(self.kinds)
-        for i in self.order:
-            counts[i] += 1
-        return sum(n * kind.ticks(step) for n, kind in zip(counts, self.kinds, strict=True)) + self.tail(step)
+        return sum(n * kind.ticks(step) for n, kind in zip(self.counts, self.kinds, strict=True)) + self.tail(step)
 
     def stages(self, step: Step, cuts: Sequence[int]) -> list[int]:
         """Ticks of each stage; `cuts` are the layer counts of the stages, in order."""
@@ -107,6 +105,7 @@ class CostBook:
         return Costs(
             kinds=tuple(kinds),
             order=tuple(order),
+            counts=tuple(order.count(kind) for kind in range(len(kinds))),
             head=self._heads[shape.tp, shape.cp],
             send_fixed=rates.latency_ticks(1, message.tier) if message else 0,
             send_each=rates.link_ticks(message.bytes_each, message.tier) if message else 0,

@@ -18,7 +18,8 @@ from fractions import Fraction
 from optimizer.figures.rates import TICKS_PER_SECOND, Rates, ceil_fraction
 from optimizer.figures.routing import TOUCHED_UNITS, Touched
 from optimizer.figures.shape import Shape
-from optimizer.figures.traffic import Message, layer_messages
+from optimizer.figures.topology import outermost_tier
+from optimizer.figures.traffic import Message, around_messages, expert_messages
 from optimizer.figures.weights import tensor_bytes
 from optimizer.spec.feedforward import MixtureOfExperts
 from optimizer.spec.model import Block
@@ -157,6 +158,19 @@ def linear_group(
     return Linear(name, flop, rates.byte_ticks(weight), rates.byte_ticks(io))
 
 
+Ticks = tuple[int, int, int, int]
+"""Ticks of messages a token, a prompt token and a sequence, and latency."""
+
+
+def _ticks(messages: Iterable[Message], rates: Rates) -> Ticks:
+    totals = {"token": 0, "prompt": 0, "seq": 0}
+    latency = 0
+    for message in messages:
+        totals[message.per] += rates.link_ticks(message.bytes_each, message.tier)
+        latency += rates.latency_ticks(message.rounds, message.tier)
+    return totals["token"], totals["prompt"], totals["seq"], latency
+
+
 class LayerBook:
     """Layer coefficients of many shapes of one problem; what shapes have in common is computed once."""
 
@@ -167,6 +181,8 @@ class LayerBook:
         self._attention: dict[tuple[int, int, int], tuple[int, int, int]] = {}
         self._experts: dict[tuple[int, int], tuple[int, Fraction]] = {}
         self._tensors: dict[int, dict[Role, list[Tensor]]] = {}
+        self._around: dict[tuple[int, int, int, int], Ticks] = {}
+        self._exchange: dict[tuple[int, int, int, int, int, Fraction | None], Ticks] = {}
 
     def layer(self, block: Block, shape: Shape, imbalance: Fraction | None = None) -> LayerCost:
         """Coefficients of one layer at a shape.
@@ -183,8 +199,7 @@ class LayerBook:
             share = uneven_residency(moe, shape) if imbalance is None else imbalance
             experts = self._routed(block, moe, shape, share)
         decode, prefill_flop, prefill_read = self._attention_core(block, shape)
-        messages = layer_messages(block, self.problem, shape, self.sizes, imbalance)
-        per_token, per_prompt, per_seq, latency = _communication(messages, self.rates)
+        per_token, per_prompt, per_seq, latency = self._communication(block, shape, imbalance)
         return LayerCost(
             linears=linears,
             experts=experts,
@@ -196,6 +211,22 @@ class LayerBook:
             per_seq=per_seq,
             fixed=latency + self.rates.launch_ticks(operations),
         )
+
+    def _communication(self, block: Block, shape: Shape, imbalance: Fraction | None) -> Ticks:
+        """Ticks of messages a token, a prompt token and a sequence; and latency."""
+        # the same domains hold replicas of any size between two tiers
+        tier = outermost_tier(self.sizes, shape.devices)
+        key = (id(block), shape.tp, shape.cp, tier)
+        if key not in self._around:
+            self._around[key] = _ticks(around_messages(block, self.problem, shape, self.sizes), self.rates)
+        near = self._around[key]
+        if block.moe is None:
+            return near
+        group = (id(block), shape.etp, shape.ep, shape.tp * shape.cp, tier, imbalance)
+        if group not in self._exchange:
+            self._exchange[group] = _ticks(expert_messages(block, self.problem, shape, self.sizes, imbalance), self.rates)
+        far = self._exchange[group]
+        return near[0] + far[0], near[1] + far[1], near[2] + far[2], near[3] + far[3]
 
     def _by_role(self, block: Block) -> dict[Role, list[Tensor]]:
         found = self._tensors.get(id(block))
@@ -294,15 +325,6 @@ def uneven_residency(moe: MixtureOfExperts, shape: Shape) -> Fraction:
     if shape.redundant:
         return Fraction(1)
     return Fraction(shape.local_experts(moe.experts) * shape.ep, moe.experts)
-
-
-def _communication(messages: Iterable[Message], rates: Rates) -> tuple[int, int, int, int]:
-    totals = {"token": 0, "prompt": 0, "seq": 0}
-    latency = 0
-    for message in messages:
-        totals[message.per] += rates.link_ticks(message.bytes_each, message.tier)
-        latency += rates.latency_ticks(message.rounds, message.tier)
-    return totals["token"], totals["prompt"], totals["seq"], latency
 
 
 def head_cost(problem: Problem, shape: Shape, rates: Rates) -> Linear:

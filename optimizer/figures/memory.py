@@ -52,11 +52,12 @@ def _round_up(number: int, multiple: int) -> int:
 
 @dataclass(frozen=True)
 class Memory:
-    """Byte coefficients of a shape; `weights` and `sequence` are of each layer kind, `order` says which a layer is."""
+    """Byte coefficients of a shape; `weights` and `sequence` are of each layer kind, `order` says which a layer is, `counts` how many there are."""
 
     weights: tuple[BlockWeights, ...]
     sequence: tuple[int, ...]
     order: tuple[int, ...]
+    counts: tuple[int, ...]
     input: BlockWeights
     output: BlockWeights
     token_bytes: int
@@ -74,12 +75,12 @@ class Memory:
 
     def stack_weights(self) -> int:
         """Weights of all layers, input and output: what all stages hold together."""
-        each = [w.total_bytes for w in self.weights]
-        return sum(each[i] for i in self.order) + self.input.total_bytes + self.output.total_bytes
+        each = sum(n * w.total_bytes for n, w in zip(self.counts, self.weights, strict=True))
+        return each + self.input.total_bytes + self.output.total_bytes
 
     def stack_sequence(self) -> int:
         """Cache bytes of one sequence over all layers: what all stages hold together."""
-        return sum(self.sequence[i] for i in self.order)
+        return sum(n * size for n, size in zip(self.counts, self.sequence, strict=True))
 
     def stages(self, step: Step, sequences: int, cuts: Sequence[int]) -> list[StageMemory]:
         """Memory of each stage; `cuts` are the layer counts of the stages, in order."""
@@ -132,6 +133,7 @@ class MemoryBook:
         model = problem.model
         self._names = list(dict.fromkeys(model.layer_names))
         self._order = tuple(self._names.index(name) for name in model.layer_names)
+        self._counts = tuple(self._order.count(kind) for kind in range(len(self._names)))
         self._tokens = sequence_tokens(problem)
         self._weights: dict[tuple[str, int, int, int, bool], BlockWeights] = {}
         self._sequence: dict[tuple[int, int], tuple[int, ...]] = {}
@@ -155,6 +157,7 @@ class MemoryBook:
             weights=tuple(self._block(name, shape) for name in self._names),
             sequence=self._sequences(shape),
             order=self._order,
+            counts=self._counts,
             input=first,
             output=last,
             token_bytes=-(-token.numerator // token.denominator),

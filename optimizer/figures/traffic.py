@@ -92,10 +92,8 @@ def dispatch_bytes(problem: Problem) -> Fraction:
     return Fraction(1) if compute in ("fp8", "fp4", "int8") else ACTIVATION_BYTES[problem.precision.activations]
 
 
-def layer_messages(
-    block: Block, problem: Problem, shape: Shape, sizes: Sizes, imbalance: Fraction | None = None
-) -> list[Message]:
-    """All collectives of one layer in a forward step."""
+def around_messages(block: Block, problem: Problem, shape: Shape, sizes: Sizes) -> list[Message]:
+    """Collectives of the tensor- and context-parallel groups of one layer."""
     hidden = problem.model.hidden_size
     act = ACTIVATION_BYTES[problem.precision.activations]
     token_bytes = hidden * act / shape.cp
@@ -108,19 +106,35 @@ def layer_messages(
         kv = block.attention.cache_elements(1, shape.tp) * KV_BYTES[problem.precision.kv_cache]
         found += all_gather("kv_all_gather", "cp", cp_levels, Fraction(kv), per="prompt")
         found += all_gather("query_exchange", "cp", cp_levels, 2 * hidden * act / shape.tp, per="seq")
-    if moe is None:
-        found += all_reduce("tp", tp_levels, token_bytes) if block.ffn is not None else []
-        return found
-    if moe.dense_intermediate:
+    if (moe is None and block.ffn is not None) or (moe is not None and moe.dense_intermediate):
         found += all_reduce("tp", tp_levels, token_bytes)
-    if block.attention is None:
+    if moe is not None and block.attention is None:
         found += all_gather("all_gather", "tp", tp_levels, token_bytes)
-    width = moe.expert_width(hidden)
+    return found
+
+
+def expert_messages(
+    block: Block, problem: Problem, shape: Shape, sizes: Sizes, imbalance: Fraction | None = None
+) -> list[Message]:
+    """Dispatch and combine of the routed experts of one layer."""
+    moe = block.moe
+    if moe is None:
+        return []
+    width = moe.expert_width(problem.model.hidden_size)
+    act = ACTIVATION_BYTES[problem.precision.activations]
     stages = levels(sizes, shape.etp * shape.ep, 1, shape.devices)
     skew = Fraction(1) if imbalance is None else imbalance
-    found += _exchange("dispatch", moe, shape, stages, width * dispatch_bytes(problem), skew)
-    found += _exchange("combine", moe, shape, stages, width * act, skew)
-    return found
+    return [
+        *_exchange("dispatch", moe, shape, stages, width * dispatch_bytes(problem), skew),
+        *_exchange("combine", moe, shape, stages, width * act, skew),
+    ]
+
+
+def layer_messages(
+    block: Block, problem: Problem, shape: Shape, sizes: Sizes, imbalance: Fraction | None = None
+) -> list[Message]:
+    """All collectives of one layer in a forward step."""
+    return [*around_messages(block, problem, shape, sizes), *expert_messages(block, problem, shape, sizes, imbalance)]
 
 
 def pipeline_message(problem: Problem, shape: Shape, sizes: Sizes) -> Message | None:

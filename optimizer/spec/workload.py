@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import cached_property
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -46,13 +47,13 @@ class ServingWorkload(Spec):
             raise ValueError(message)
         return self
 
-    @property
+    @cached_property
     def computed_input_tokens(self) -> int:
         """Prompt tokens that are computed, cache hits excluded; rounded up."""
         share = self.input_tokens * (1 - self.prefix_cache_hit)
         return -(-share.numerator // share.denominator)
 
-    @property
+    @cached_property
     def tokens_per_step(self) -> Fraction:
         """Expected output tokens a sequence gains per decode step: 1 + a + a² + … (Leviathan et al. 2022, eq. 1)."""
         return sum((self.mtp_acceptance**i for i in range(self.mtp_tokens + 1)), Fraction(0))
