@@ -167,7 +167,7 @@ def test_cache_bytes_of_a_token_are_within_half_a_percent(row: dict[str, str]) -
 
 
 def test_qwen_page() -> None:
-    # vllm-project/recipes: 51.7 GiB of BF16 weights, tower and MTP layer included (Qwen3.8-27B, the shape of Qwen3.6-27B).
+    # vllm-project/recipes: 51.7 GiB of BF16 weights with tower and MTP layer (Qwen3.8-27B, the shape of Qwen3.6-27B).
     assert parameter_table(model("qwen3.6-27b")).checkpoint * 2 / GIB == pytest.approx(51.7, abs=0.06)
 
 

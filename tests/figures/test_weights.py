@@ -60,7 +60,7 @@ def deepseek_rank_bytes(*, tp: int, etp: int, local_experts: int, shared_replica
     ],
 )
 def test_deepseek_v3_equals_what_vllm_allocates(
-    tp: int, etp: int, local_experts: int, shared_replicated: bool, gib: float
+    tp: int, etp: int, local_experts: int, *, shared_replicated: bool, gib: float
 ) -> None:
     held = deepseek_rank_bytes(tp=tp, etp=etp, local_experts=local_experts, shared_replicated=shared_replicated)
     assert round(held / 2**30, 3) == gib

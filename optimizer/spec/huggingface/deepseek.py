@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from optimizer.spec.attention import Indexer, LatentAttention
+from optimizer.spec.attention import GroupedQueryAttention, Indexer, LatentAttention
 from optimizer.spec.feedforward import DenseFeedForward, MixtureOfExperts
 from optimizer.spec.huggingface.config import Config
 from optimizer.spec.huggingface.parts import Reading, gqa, layer_count, next_token_layers
@@ -89,11 +89,25 @@ def read_sparse_attention(config: Config) -> Reading:
 
 def read_glm4_moe(config: Config) -> Reading:
     """`glm4_moe` (GLM-4.5 to 4.7): grouped-query attention, DeepSeek-V3's experts with its correction bias."""
-    norm = "head" if config.flag("use_qk_norm") else "none"
-    attention = gqa(config, qkv_bias=config.flag("attention_bias"), qk_norm="head" if norm == "head" else "none")
+    norm = config.flag("use_qk_norm")
+    bias = config.flag("attention_bias")
+    attention = gqa(config, qkv_bias=bias, qk_norm="head" if norm else "none")
+    return _grouped(config, attention, own_embedding=True)
+
+
+def read_dots(config: Config) -> Reading:
+    """`dots1`: grouped-query attention with norms on queries and keys, the same experts."""
+    bias = config.flag("attention_bias")
+    config.skip("sliding_window", "max_window_layers", "use_sliding_window")
+    config.only("use_sliding_window", False, why="windows are not described for this family")  # noqa: FBT003
+    return _grouped(config, gqa(config, qkv_bias=bias, out_bias=bias, qk_norm="head"), own_embedding=False)
+
+
+def _grouped(config: Config, attention: GroupedQueryAttention, *, own_embedding: bool) -> Reading:
+    routed = experts(config).model_copy(update={"router_correction": True})
     blocks = {
         "dense": Block(attention=attention, ffn=DenseFeedForward(intermediate=config.integer("intermediate_size"))),
-        "moe": Block(attention=attention, ffn=experts(config).model_copy(update={"router_correction": True})),
+        "moe": Block(attention=attention, ffn=routed),
     }
     names = ["moe" if sparse else "dense" for sparse in sparse_layers(config, layer_count(config))]
-    return Reading(blocks, names, next_token_layers(config, "moe", own_embedding=True))
+    return Reading(blocks, names, next_token_layers(config, "moe", own_embedding=own_embedding))

@@ -32,6 +32,13 @@ def read_olmoe(config: Config) -> Reading:
     return Reading({"layer": block}, ["layer"] * layer_count(config))
 
 
+def read_granite_moe(config: Config) -> Reading:
+    """`granitemoe`: as Mixtral, with biases where said."""
+    bias = config.flag("attention_bias")
+    block = Block(attention=gqa(config, qkv_bias=bias, out_bias=bias), ffn=_routed(config))
+    return Reading({"layer": block}, ["layer"] * layer_count(config))
+
+
 def read_phimoe(config: Config) -> Reading:
     """`phimoe` (Phi-3.5-MoE): layer norms and heads with biases."""
     bias = config.flag("attention_bias")

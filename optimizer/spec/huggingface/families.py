@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from optimizer.spec.huggingface.config import Config
-from optimizer.spec.huggingface.deepseek import read_deepseek, read_glm4_moe, read_sparse_attention
+from optimizer.spec.huggingface.deepseek import read_deepseek, read_dots, read_glm4_moe, read_sparse_attention
 from optimizer.spec.huggingface.deepseek_v4 import read_deepseek_v4
+from optimizer.spec.huggingface.dense import read_glm4, read_olmo2, read_phi3, read_seed_oss
 from optimizer.spec.huggingface.experts import (
     read_dbrx,
     read_gpt_oss,
+    read_granite_moe,
     read_grok,
     read_llama4,
     read_mixtral,
@@ -21,6 +23,7 @@ from optimizer.spec.huggingface.experts import (
 from optimizer.spec.huggingface.gemma import read_gemma, read_gemma2, read_gemma3, read_gemma4
 from optimizer.spec.huggingface.gpt import read_bloom, read_falcon, read_gpt2, read_phi
 from optimizer.spec.huggingface.llama import read_llama, read_mistral, read_nemotron_nas, read_qwen2, read_qwen3
+from optimizer.spec.huggingface.mimo import read_mimo_v2
 from optimizer.spec.huggingface.minimax import read_ernie, read_hunyuan, read_minimax_m1, read_minimax_m2
 from optimizer.spec.huggingface.nemotron import read_nemotron_h
 from optimizer.spec.huggingface.parts import Reading
@@ -53,17 +56,20 @@ FAMILIES: Final[dict[str, Family]] = {
     "deepseek_v3": Family(read_deepseek),
     "deepseek_v32": Family(read_sparse_attention),
     "deepseek_v4": Family(read_deepseek_v4, style="deepseek_v4"),
+    "dots1": Family(read_dots),
     "ernie4_5_moe": Family(read_ernie, tied=True),
     "falcon": Family(read_falcon, tied=True),
     "gemma": Family(read_gemma, tied=True),
     "gemma2": Family(read_gemma2, tied=True),
     "gemma3_text": Family(read_gemma3, tied=True),
     "gemma4_text": Family(read_gemma4, tied=True, style="gemma"),
+    "glm4": Family(read_glm4),
     "glm4_moe": Family(read_glm4_moe),
     "glm_moe_dsa": Family(read_sparse_attention),
     "gpt2": Family(read_gpt2, tied=True),
     "gpt_oss": Family(read_gpt_oss),
     "granite": Family(read_llama),
+    "granitemoe": Family(read_granite_moe, style="mixtral"),
     "grok-1": Family(read_grok, tied=True),
     "hunyuan": Family(read_hunyuan, tied=True),
     "hunyuan_v1_moe": Family(read_hunyuan),
@@ -71,6 +77,7 @@ FAMILIES: Final[dict[str, Family]] = {
     "llama": Family(read_llama),
     "llama4_text": Family(read_llama4, style="llama4"),
     "mimo": Family(read_qwen2),
+    "mimo_v2_flash": Family(read_mimo_v2),
     "minimax": Family(read_minimax_m1),
     "minimax_m1": Family(read_minimax_m1),
     "minimax_m2": Family(read_minimax_m2, style="mixtral"),
@@ -80,8 +87,10 @@ FAMILIES: Final[dict[str, Family]] = {
     "mixtral": Family(read_mixtral, style="mixtral"),
     "nemotron-nas": Family(read_nemotron_nas),
     "nemotron_h": Family(read_nemotron_h, style="nemotron_h"),
+    "olmo2": Family(read_olmo2),
     "olmoe": Family(read_olmoe),
     "phi": Family(read_phi),
+    "phi3": Family(read_phi3),
     "phimoe": Family(read_phimoe, style="mixtral"),
     "qwen2": Family(read_qwen2),
     "qwen2_moe": Family(read_qwen2_moe),
@@ -92,6 +101,8 @@ FAMILIES: Final[dict[str, Family]] = {
     "qwen3_next": Family(read_hybrid),
     "qwen3_vl_moe_text": Family(read_qwen3_moe),
     "qwen3_vl_text": Family(read_qwen3),
+    "seed_oss": Family(read_seed_oss),
+    "smollm3": Family(read_llama, tied=True),
 }
 
 WRAPPERS: Final[dict[str, tuple[str, ...]]] = {

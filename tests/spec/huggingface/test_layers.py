@@ -189,3 +189,55 @@ def test_nemotron_nas_rounds_its_widths_up_to_256() -> None:
     assert [spec.blocks[name].ffn.intermediate for name in spec.layer_names] == [14336, 28672]  # type: ignore[union-attr]
     assert spec.blocks[spec.layer_names[1]].attention is None
     assert spec.blocks[spec.layer_names[1]].norms == 1
+
+
+MIMO_V2 = {
+    "model_type": "mimo_v2_flash",
+    "num_hidden_layers": 7,
+    "hidden_size": 64,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 2,
+    "head_dim": 12,
+    "v_head_dim": 8,
+    "swa_num_key_value_heads": 4,
+    "sliding_window": 16,
+    "hybrid_layer_pattern": [0, 1, 1, 1, 1, 0, 1],
+    "moe_layer_freq": [0, 1, 1, 1, 1, 1, 1],
+    "intermediate_size": 96,
+    "moe_intermediate_size": 32,
+    "n_routed_experts": 8,
+    "num_experts_per_tok": 2,
+    "topk_method": "noaux_tc",
+    "vocab_size": 100,
+}
+
+
+def test_mimo_v2_layers_in_windows_have_heads_and_sinks_of_their_own() -> None:
+    spec = read_config(MIMO_V2, name="mimo", source="test")
+    assert spec.layer_names == ("full-dense", *["sliding-moe"] * 4, "full-moe", "sliding-moe")
+    full, sliding = spec.blocks["full-moe"].attention, spec.blocks["sliding-moe"].attention
+    assert isinstance(full, GroupedQueryAttention)
+    assert isinstance(sliding, GroupedQueryAttention)
+    assert (full.kv_heads, full.window, full.sinks) == (2, None, False)
+    assert (sliding.kv_heads, sliding.window, sliding.sinks) == (4, 16, True)
+    assert full.cache_elements(10, 1) == 10 * 2 * (12 + 8)
+    renamed = {key: value for key, value in MIMO_V2.items() if key not in ("hybrid_layer_pattern", "moe_layer_freq")}
+    full_first = ["full_attention"] + ["sliding_attention"] * 4 + ["full_attention", "sliding_attention"]
+    renamed |= {"layer_types": full_first, "mlp_layer_types": ["dense"] + ["sparse"] * 6}
+    assert read_config(renamed, name="mimo", source="test") == spec
+
+
+def test_the_text_part_says_whether_the_head_is_tied() -> None:
+    text = {
+        "model_type": "mistral",
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "vocab_size": 100,
+    }
+    outer = {"model_type": "mistral3", "tie_word_embeddings": True}
+    assert read_config(outer | {"text_config": text}, name="m", source="test").tie_embeddings
+    said = text | {"tie_word_embeddings": False}
+    assert not read_config(outer | {"text_config": said}, name="m", source="test").tie_embeddings
+    assert not read_config({"model_type": "mistral3", "text_config": text}, name="m", source="test").tie_embeddings

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from optimizer.figures.parameters import ParameterTable, parameter_table
-from optimizer.spec.huggingface import read_config_file
+from optimizer.spec.huggingface import read_config, read_config_file
 from optimizer.spec.model import ModelSpec
 
 DATA = Path(__file__).resolve().parents[2] / "data"
@@ -99,3 +99,50 @@ def test_deepseek_v3_mtp_is_a_layer_a_projection_and_three_norms() -> None:
     assert table("DeepSeek-V3").mtp_copies == 2 * 129280 * 7168
     assert table("DeepSeek-V3").buffers == 58 * 256
     assert table("DeepSeek-V3").mtp_buffers == 256
+
+
+def dense(
+    kind: str, hidden: int, wide: int, layers: int, heads: int, kv: int, vocab: int, **more: object
+) -> dict[str, object]:
+    return {
+        "model_type": kind,
+        "hidden_size": hidden,
+        "intermediate_size": wide,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "num_key_value_heads": kv,
+        "vocab_size": vocab,
+        **more,
+    }
+
+
+@pytest.mark.parametrize(
+    ("config", "total"),
+    [
+        # Totals of the safetensors files, as the model pages show them.
+        pytest.param(dense("phi3", 3072, 8192, 32, 32, 32, 32064), 3_821_079_552, id="Phi-3-mini"),
+        pytest.param(dense("phi3", 5120, 17920, 40, 40, 10, 100352), 14_659_507_200, id="phi-4"),
+        pytest.param(dense("olmo2", 4096, 11008, 32, 32, 32, 100352), 7_298_617_344, id="OLMo-2-1124-7B"),
+        pytest.param(dense("smollm3", 2048, 11008, 36, 16, 4, 128256), 3_075_098_624, id="SmolLM3-3B"),
+        pytest.param(
+            dense("seed_oss", 5120, 27648, 64, 80, 8, 155136, head_dim=128), 36_151_104_512, id="Seed-OSS-36B"
+        ),
+        pytest.param(dense("glm4", 4096, 13696, 40, 32, 2, 151552, head_dim=128), 9_400_279_040, id="GLM-4-9B-0414"),
+    ],
+)
+def test_dense_relatives_of_llama(config: dict[str, object], total: int) -> None:
+    assert parameter_table(read_config(config, name="m", source="test")).total == total
+
+
+def test_mixtures_without_a_configuration_here() -> None:
+    granite = dense(
+        "granitemoe", 64, 32, 2, 4, 2, 100, num_local_experts=8, num_experts_per_tok=2, tie_word_embeddings=True
+    )
+    found = parameter_table(read_config(granite, name="m", source="test")).components
+    assert (found.experts, found.router, found.lm_head) == (2 * 8 * 3 * 64 * 32, 2 * 8 * 64, 0)
+    dots = dense("dots1", 4096, 10944, 62, 32, 32, 152064, head_dim=128, moe_intermediate_size=1408)
+    dots |= {"n_routed_experts": 128, "n_shared_experts": 2, "num_experts_per_tok": 6, "first_k_dense_replace": 1}
+    # dots.llm1: 142B total, 14B active.
+    table = parameter_table(read_config(dots, name="m", source="test"))
+    assert (round(table.total / 1e9), round(table.active_with_embedding / 1e9)) == (143, 14)
+    assert table.buffers == 61 * 128
