@@ -67,9 +67,7 @@ class ParameterTable:
     mtp_copies
         Embedding and head that the checkpoint stores a second time for them.
     buffers
-        Stored elements of the main stack that are no parameters.
-    mtp_buffers
-        The same of the multi-token-prediction layers.
+        Stored elements that are no parameters, those of multi-token-prediction layers included.
     vision
         Vision tower and projector.
     """
@@ -81,13 +79,12 @@ class ParameterTable:
     mtp: int
     mtp_copies: int
     buffers: int
-    mtp_buffers: int
     vision: int
 
     @property
     def checkpoint(self) -> int:
         """Elements that a checkpoint's file holds: totals on model hubs count these (scales of formats excluded)."""
-        return self.total + self.mtp + self.mtp_copies + self.buffers + self.mtp_buffers + self.vision
+        return self.total + self.mtp + self.mtp_copies + self.buffers + self.vision
 
 
 def _count(tensors: Iterable[Tensor]) -> dict[str, int]:
@@ -124,7 +121,6 @@ def parameter_table(model: ModelSpec) -> ParameterTable:
         components=components,
         mtp=sum(elements for name, elements in mtp.items() if name != "buffers"),
         mtp_copies=copies,
-        buffers=buffers,
-        mtp_buffers=mtp.get("buffers", 0),
+        buffers=buffers + mtp.get("buffers", 0),
         vision=vision,
     )

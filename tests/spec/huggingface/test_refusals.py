@@ -25,7 +25,7 @@ LLAMA: dict[str, Any] = {
 }
 
 
-def refusal(config: Any, name: str = "m") -> str:  # noqa: ANN401 - anything a JSON file may hold
+def refusal(config: Any, name: str = "m") -> str:
     with pytest.raises(SpecError) as caught:
         read_config(config, name=name, source="config.json")
     return str(caught.value)
