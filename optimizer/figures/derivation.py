@@ -50,7 +50,7 @@ _TOP = (
     "latency_s",
     "concurrency",
     "step_time_s",
-    "cost_per_token_dollars",
+    "cost_dollars_per_million_tokens",
     "experts_resident_per_layer",
     "expert_instances",
     "expert_equivalents",

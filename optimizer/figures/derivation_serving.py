@@ -174,13 +174,20 @@ def rates(sheet: Sheet, problem: Problem, found: Evaluation, ideal: Evaluation) 
             "price of a device · devices",
             f"{shown(price, Dimension.DOLLARS_PER_HOUR)} · {found.devices:,}",
         )
+        served = found.throughput if work.request_rate is None else work.request_rate * each
+        sheet.put(
+            "cost_dollars_per_million_tokens",
+            hourly / 3600 / served * 10**6,
+            Dimension.DOLLARS,
+            "cost per hour ÷ 3600 ÷ tokens/s served · 10⁶",
+            f"{shown(hourly, Dimension.DOLLARS_PER_HOUR)} ÷ 3600 ÷ {shown(served, Dimension.TOKENS_PER_SECOND)} · 10⁶",
+        )
         sheet.put(
             "cost_per_token_dollars",
-            hourly / 3600 / found.throughput,
+            hourly / 3600 / served,
             Dimension.DOLLARS_PER_TOKEN,
-            "cost per hour ÷ 3600 ÷ throughput",
-            f"{shown(hourly, Dimension.DOLLARS_PER_HOUR)} ÷ 3600 ÷ "
-            f"{shown(found.throughput, Dimension.TOKENS_PER_SECOND)}",
+            "cost per hour ÷ 3600 ÷ tokens/s served",
+            f"{shown(hourly, Dimension.DOLLARS_PER_HOUR)} ÷ 3600 ÷ {shown(served, Dimension.TOKENS_PER_SECOND)}",
         )
 
 

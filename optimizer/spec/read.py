@@ -202,6 +202,8 @@ class LayoutDocument:
         The layout as written, its convention too; None where a result gave it in full.
     placement
         Expert placement of a result, as it stands there.
+    redundant
+        Redundant expert slots of a layer that a result was priced with.
     """
 
     document: Document
@@ -210,6 +212,7 @@ class LayoutDocument:
     claims: tuple[Claim, ...]
     written: WrittenLayout | None = None
     placement: Mapping[str, Any] | None = None
+    redundant: int = 0
 
 
 _KEYS = ("name", "problem", "layout", "claims", "notes")
@@ -323,4 +326,6 @@ def _of_result(document: Document, problem: Problem, claims: tuple[Claim, ...]) 
     _check_derived(document, layout)
     if placement is not None and not isinstance(placement, Mapping):
         raise document.error(f"a mapping is wanted, not {kind_of(placement)}", ("layout", "placement"))
-    return LayoutDocument(document, problem, layout, claims, None, placement)
+    redundant = document.get(("certificate", "redundant"))
+    slots = redundant if isinstance(redundant, int) and 0 <= redundant < 10**6 else 0
+    return LayoutDocument(document, problem, layout, claims, None, placement, slots)

@@ -129,7 +129,7 @@ def physical_limits(claim: Claim, physics: Physics, problem: Problem, layout: La
         alone = ttft_bound(problem, layout) if work.phase == "prefill" else parts
         return _least(claim, [alone])
     if physics is Physics.SHARE:
-        return _most(claim, [Bound("any", Fraction(1), "the whole of the device", "at most 100%", "100%")])
+        return _most(claim, [Bound("any phase and batch", Fraction(1), "the device", "all of it", "all of it")])
     if physics is Physics.FLOPS:
         peak = Fraction(max(device.peak.values()))
         name = max(device.peak, key=lambda number: device.peak[number])

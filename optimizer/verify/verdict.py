@@ -84,6 +84,7 @@ def judge_layout(
     layout: Layout,
     *,
     convention: str | None = None,
+    redundant: int = 0,
     placed: Placed | None = None,
 ) -> Verdict:
     """Feasibility and figures of a layout, without claims.
@@ -92,20 +93,22 @@ def judge_layout(
     ----------
     convention
         Convention it was written under; that of an engine brings the engine's rules along.
+    redundant
+        Redundant expert slots of a layer.
     placed
-        Expert placement, where there is one.
+        Expert placement, where there is one; its balance is a figure of its own and times assume balanced routing.
     """
     rules = _rules(problem, convention)
-    redundant = placed.redundant if placed else 0
+    redundant = placed.redundant if placed else redundant
     imbalance: Imbalance = placed.imbalance if placed else None
     found = structural_violations(problem, layout, redundant=redundant, rules=rules)
     found += placed.violations if placed else ()
     if any(violation.family in BLOCKING for violation in found):
         return Verdict(problem, layout, convention, found, None, {})
-    evaluation = evaluate(problem, layout, redundant=redundant, imbalance=imbalance)
+    evaluation = evaluate(problem, layout, redundant=redundant)
     figures = derive(problem, layout, evaluation)
     document = figures_json(problem, layout, evaluation, figures)
-    found += priced_violations(problem, evaluation, imbalance)
+    found += priced_violations(problem, evaluation)
     figures = {**figures, **extra_figures(problem, evaluation, figures, imbalance)}
     return Verdict(problem, layout, convention, found, evaluation, figures, (), document)
 
@@ -120,7 +123,9 @@ def judge(document: LayoutDocument) -> Verdict:
     """Judge a layout file or a result, and every claim in it."""
     convention = document.written.convention if document.written else None
     placed = placed_experts(document.problem, document.layout, document.placement) if document.placement else None
-    verdict = judge_layout(document.problem, document.layout, convention=convention, placed=placed)
+    verdict = judge_layout(
+        document.problem, document.layout, convention=convention, redundant=document.redundant, placed=placed
+    )
     if verdict.evaluation is None:
         note = "the layout has no price: " + "; ".join(map(str, verdict.violations))
         claims = tuple(JudgedClaim(claim, ClaimVerdict.UNSUPPORTED, note=note) for claim in document.claims)

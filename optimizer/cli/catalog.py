@@ -1,0 +1,141 @@
+"""`catalog`: what ships with the product."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from optimizer.cli.options import Json
+from optimizer.cli.output import emit, emit_json, heading, table
+from optimizer.errors import Fault, SpecError
+
+KINDS = ("models", "hardware", "scenarios", "engines", "conventions")
+_SINGULAR = {"model": "models", "scenario": "scenarios", "engine": "engines", "convention": "conventions"}
+
+
+def _names() -> dict[str, list[str]]:
+    from optimizer.spec import catalog  # noqa: PLC0415 - the specs load when the command runs
+    from optimizer.spec.convention import CONVENTIONS  # noqa: PLC0415 - the same
+    from optimizer.spec.engine import ENGINES  # noqa: PLC0415 - the same
+
+    found = {kind: list(catalog.names(kind)) for kind in catalog.KINDS}
+    return found | {"engines": list(ENGINES), "conventions": list(CONVENTIONS)}
+
+
+def command(
+    kind: Annotated[str | None, typer.Argument(help=f"One of {', '.join(KINDS)}.", metavar="KIND")] = None,
+    name: Annotated[str | None, typer.Argument(help="One entry, shown in full.", metavar="NAME")] = None,
+    json: Json = False,
+) -> int:
+    """List the models, hardware, scenarios, engines and layout conventions that ship with shardproof."""
+    names = _names()
+    if kind is not None:
+        kind = _SINGULAR.get(kind, kind)
+        if kind not in names:
+            from optimizer.spec.messages import nearest  # noqa: PLC0415 - only to say what is wrong
+
+            known = [*KINDS, *_SINGULAR]
+            message = f"{kind!r} is no kind of the catalog: {', '.join(KINDS)}"
+            raise SpecError(Fault(None, None, None, "KIND", message, nearest(kind, known)))
+        if name is not None:
+            return _one(kind, name, names[kind], json=json)
+        names = {kind: names[kind]}
+    if json:
+        emit_json({"schema": "shardproof/catalog/1", **names})
+        return 0
+    for shown, entries in names.items():
+        heading(f"{shown} ({len(entries)})")
+        _columns(entries)
+    return 0
+
+
+def _columns(entries: list[str]) -> None:
+    width = max(map(len, entries)) + 2
+    number = max(1, 100 // width)
+    for first in range(0, len(entries), number):
+        emit("  " + "".join(entry.ljust(width) for entry in entries[first : first + number]).rstrip())
+
+
+def _one(kind: str, name: str, names: list[str], *, json: bool) -> int:
+    if name not in names:
+        from optimizer.spec.messages import nearest  # noqa: PLC0415 - only to say what is wrong
+
+        message = f"{name!r} is not among the {kind} of the catalog"
+        raise SpecError(Fault(None, None, None, "NAME", message, nearest(name, names)))
+    document = _describe(kind, name)
+    if json:
+        emit_json({"schema": "shardproof/catalog/1", "kind": kind, "name": name, **document})
+        return 0
+    heading(name)
+    rows = [[key.replace("_", " "), _text(value)] for key, value in document.items() if not isinstance(value, dict)]
+    rows += [
+        [f"{key} {inner}".replace("_", " "), _text(found)]
+        for key, value in document.items()
+        if isinstance(value, dict)
+        for inner, found in value.items()
+    ]
+    table(["", ""], rows)
+    return 0
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "none"}[value]
+    if isinstance(value, int):
+        return f"{value:,}"
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _describe(kind: str, name: str) -> dict[str, Any]:
+    from dataclasses import asdict  # noqa: PLC0415 - one entry asks for it
+
+    from optimizer.spec import catalog  # noqa: PLC0415 - the specs load when the command runs
+
+    if kind == "models":
+        from optimizer.figures.parameters import parameter_table  # noqa: PLC0415 - one entry asks for it
+
+        model = catalog.load_model(name)
+        counted = parameter_table(model)
+        return {
+            "file": str(catalog.path("models", name)),
+            "layers": model.layer_count,
+            "hidden_size": model.hidden_size,
+            "vocabulary": model.vocab_size,
+            "experts": model.moe.experts if model.moe else 0,
+            "experts_per_token": model.moe.top_k if model.moe else 0,
+            "weights_format": model.precision.weights,
+            "parameters": counted.total,
+            "active_parameters": counted.active_with_embedding,
+            "components": asdict(counted.components),
+            "assumed": list(model.assumed),
+            "source": model.source,
+        }
+    if kind == "hardware":
+        return {"file": str(catalog.path("hardware", name))} | catalog.load_hardware(name).model_dump(mode="json")
+    if kind == "scenarios":
+        from optimizer.spec.read import read_problem  # noqa: PLC0415 - one entry asks for it
+
+        problem = read_problem(name)
+        return (
+            {"file": str(catalog.path("scenarios", name)), "digest": problem.digest}
+            | problem.model_dump(mode="json", exclude={"model": True, "hardware": True})
+            | {"model": problem.model.name, "hardware": problem.hardware.name}
+        )
+    if kind == "engines":
+        from optimizer.spec.engine import ENGINES  # noqa: PLC0415 - one entry asks for it
+
+        engine = ENGINES[name]
+        return {
+            "version": engine.version,
+            "rules": sorted(engine.rules),
+            "memory_utilization": float(engine.memory_utilization),
+            "reserve_single_bytes": engine.reserve_single_bytes,
+            "reserve_multi_bytes": engine.reserve_multi_bytes,
+            "cuda_graph_bytes": engine.cuda_graph_bytes,
+            "source": engine.source,
+        }
+    from optimizer.spec.convention import CONVENTIONS  # noqa: PLC0415 - one entry asks for it
+
+    rule = next(found for known, found in CONVENTIONS.items() if known == name)
+    return {"device_count": rule.devices, "engine": rule.engine}

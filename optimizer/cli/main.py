@@ -1,0 +1,124 @@
+"""Entry point: registers the commands, turns every error into its message and exit status."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import re
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any, Final
+
+import typer
+
+from optimizer.cli.output import emit_json, say
+from optimizer.errors import Exit, Fault, ShardproofError, SpecError, StoppedError
+
+COMMANDS: Final[dict[str, str]] = {
+    "solve": "optimizer.cli.solve",
+    "verify": "optimizer.cli.verify",
+    "certify": "optimizer.cli.certify",
+    "explain": "optimizer.cli.explain",
+    "audit": "optimizer.cli.audit",
+    "catalog": "optimizer.cli.catalog",
+    "schema": "optimizer.cli.schema",
+}
+"""Module of each command, in the order of ``--help``; each has a function ``command`` that returns an exit status."""
+
+ABOUT: Final = "Finds, and proves, the best way to spread a large language model over devices."
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from optimizer import __version__  # noqa: PLC0415 - one option asks for it
+
+        sys.stdout.write(f"shardproof {__version__}\n")
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Nothing to do before a command."""
+
+
+def application(names: Sequence[str]) -> typer.Typer:
+    """Application with these commands."""
+    app = typer.Typer(
+        name="shardproof", help=ABOUT, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False
+    )
+    app.callback()(_root)
+    for name in names:
+        command: Any = importlib.import_module(COMMANDS[name]).command
+        app.command(name)(command)
+    return app
+
+
+def _usage_error(error: Exception) -> ShardproofError | None:
+    """What typer found wrong with the command line; None for any other exception."""
+    usage = next((kind for kind in type(error).__mro__ if kind.__name__ == "ClickException"), None)
+    if usage is None:
+        return None
+    formatted: str = error.format_message()  # type: ignore[attr-defined]
+    message = re.split(r" Did you mean| \(Possible options", formatted)[0].rstrip(".")
+    suggestion = next(iter(getattr(error, "possibilities", None) or ()), None)
+    unknown = re.fullmatch(r"No such command '(.*)'", message)
+    if unknown is not None:
+        suggestion = next(iter(difflib.get_close_matches(unknown[1], COMMANDS, 1)), None)
+        message += f"; commands: {', '.join(COMMANDS)}"
+    return SpecError(Fault(None, None, None, None, message[:1].lower() + message[1:], suggestion))
+
+
+def _run(arguments: Sequence[str]) -> int:
+    wanted = next((word for word in arguments if not word.startswith("-")), None)
+    app = application([wanted] if wanted in COMMANDS and arguments[0] == wanted else list(COMMANDS))
+    try:
+        status: Any = app(list(arguments), standalone_mode=False, prog_name="shardproof")
+    except typer.Exit as stop:
+        return int(stop.exit_code)
+    except typer.Abort:
+        raise KeyboardInterrupt from None
+    except Exception as error:
+        usage = _usage_error(error)
+        if usage is None:
+            raise
+        raise usage from None
+    return int(status) if isinstance(status, int) else 0
+
+
+def _report(error: ShardproofError, *, as_json: bool) -> int:
+    if as_json:
+        emit_json(error.to_json())
+    else:
+        for fault in error.faults:
+            say(str(fault))
+    return int(error.exit_status)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit status; errors become messages, or JSON where ``--json`` was asked for."""
+    as_json = "--json" in arguments
+    try:
+        status = _run(arguments)
+        sys.stdout.flush()
+    except ShardproofError as error:
+        return _report(error, as_json=as_json)
+    except KeyboardInterrupt:
+        return _report(StoppedError("interrupted before there was an answer"), as_json=as_json)
+    except BrokenPipeError:
+        # Whoever read standard output has gone (`| head`): nothing is left to say, and nobody to say it to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return int(Exit.STOPPED)
+    return status
+
+
+def main() -> None:
+    """Console script."""
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""Command-line options that make up or change a problem, shared by the commands that take one."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+if TYPE_CHECKING:
+    from optimizer.spec.problem import Problem
+    from optimizer.spec.read import Override
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemOption:
+    """One option: its flag, where in the problem its value goes, and what it means."""
+
+    flag: str
+    at: tuple[str, ...]
+    help: str
+    metavar: str = "TEXT"
+    many: bool = False
+
+    @property
+    def parameter(self) -> str:
+        """Name of the Python parameter."""
+        return self.flag.removeprefix("--").replace("-", "_")
+
+
+def _axis(name: str, text: str) -> ProblemOption:
+    return ProblemOption(f"--{name.replace('_', '-')}", ("search", name), text, "N[,N...]", many=True)
+
+
+PROBLEM_OPTIONS: Final = (
+    ProblemOption("--model", ("model",), "Catalog name, model YAML, or Hugging Face config.json.", "MODEL"),
+    ProblemOption("--hardware", ("hardware",), "Catalog name or hardware YAML.", "HARDWARE"),
+    ProblemOption("--devices", ("devices",), "Most devices that may be used.", "N"),
+    ProblemOption("--nodes", ("nodes",), "The same in nodes.", "N"),
+    ProblemOption("--isl", ("workload", "input_tokens"), "Input tokens of a request.", "N"),
+    ProblemOption("--osl", ("workload", "output_tokens"), "Output tokens of a request.", "N"),
+    ProblemOption("--phase", ("workload", "phase"), "aggregated, prefill or decode.", "PHASE"),
+    ProblemOption("--request-rate", ("workload", "request_rate"), "Requests/s to be served.", "RATE"),
+    ProblemOption("--prefix-cache-hit", ("workload", "prefix_cache_hit"), "Share of prompt tokens cached.", "SHARE"),
+    ProblemOption("--mtp-tokens", ("workload", "mtp_tokens"), "Tokens drafted a step.", "N"),
+    ProblemOption("--mtp-acceptance", ("workload", "mtp_acceptance"), "Chance that one is accepted.", "SHARE"),
+    ProblemOption("--ttft", ("limits", "ttft"), "Longest time to first token, such as 2s.", "TIME"),
+    ProblemOption("--tpot", ("limits", "tpot"), "Longest time per output token, such as 50ms.", "TIME"),
+    ProblemOption("--memory-utilization", ("limits", "memory_utilization"), "Share of memory to use.", "SHARE"),
+    ProblemOption("--fabric-bandwidth", ("limits", "fabric_bandwidth"), "Most bytes/s over the fabric.", "RATE"),
+    ProblemOption("--objective", ("objective",), "What to make best.", "NAME"),
+    ProblemOption("--engine", ("engine",), "Engine whose rules bind the layout.", "NAME"),
+    ProblemOption("--precision", ("precision", "weights"), "Format of the weights, such as fp8.", "FORMAT"),
+    ProblemOption("--kv-cache", ("precision", "kv_cache"), "Format of the KV cache.", "FORMAT"),
+    ProblemOption("--activations", ("precision", "activations"), "Format of the activations.", "FORMAT"),
+    _axis("tp", "Tensor parallelism, one or several values."),
+    _axis("cp", "Context parallelism."),
+    _axis("dp", "Attention data parallelism."),
+    _axis("pp", "Pipeline stages."),
+    _axis("etp", "Tensor parallelism of experts."),
+    _axis("ep", "Expert parallelism."),
+    _axis("edp", "Copies of every expert."),
+    _axis("batch", "Sequences in flight a rank."),
+    _axis("prefill_chunk", "Prompt tokens a step."),
+    ProblemOption("--seed", ("seed",), "Seed; the same one gives the same layout.", "N"),
+)
+"""In the order of ``--help``."""
+
+
+def value_of(option: ProblemOption, text: str) -> Any:  # noqa: ANN401 - what the problem file would hold
+    """What a problem file would hold in place of the text: whole numbers as such, lists where there are commas."""
+    if option.many:
+        parts = [_whole(part.strip()) for part in text.split(",")]
+        return parts if len(parts) > 1 else parts[0]
+    return _whole(text)
+
+
+def _whole(text: str) -> int | str:
+    digits = text.replace("_", "")
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 100 else text
+
+
+def overrides_of(values: dict[str, str | None]) -> tuple[Override, ...]:
+    """Overrides for the options that were given."""
+    from optimizer.spec.read import Override  # noqa: PLC0415 - the specs load when a command runs
+
+    return tuple(
+        Override(option.flag, option.at, value_of(option, text))
+        for option in PROBLEM_OPTIONS
+        if (text := values.get(option.parameter)) is not None
+    )
+
+
+def read(problem: str | None, values: dict[str, str | None]) -> Problem:
+    """Problem of a file, changed by options, or of options alone."""
+    from optimizer.spec.read import read_problem  # noqa: PLC0415 - the specs load when a command runs
+
+    return read_problem(problem, overrides_of(values))
+
+
+ProblemArgument = Annotated[
+    str | None,
+    typer.Argument(metavar="PROBLEM", help="Problem file, `-` for standard input, or a scenario of the catalog."),
+]
+ProblemSource = Callable[[], "Problem"]
+"""Reads the problem that the command line names; errors come when it is called."""
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+
+
+def takes_a_problem(command: Callable[..., int]) -> Callable[..., int]:
+    """Add PROBLEM and its options to a command whose first parameter is a function that reads the problem."""
+    own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
+    argument = inspect.Parameter(
+        "problem", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation=ProblemArgument
+    )
+    added = [
+        inspect.Parameter(
+            option.parameter,
+            inspect.Parameter.POSITIONAL_OR_KEYWORD,
+            default=None,
+            annotation=Annotated[
+                str | None,
+                typer.Option(option.flag, help=option.help, metavar=option.metavar, rich_help_panel="Problem"),
+            ],
+        )
+        for option in PROBLEM_OPTIONS
+    ]
+
+    @wraps(command)
+    def wrapped(**given: Any) -> int:
+        values = {option.parameter: given.pop(option.parameter, None) for option in PROBLEM_OPTIONS}
+        file = given.pop("problem", None)
+        return command(lambda: read(file, values), **given)
+
+    parameters = [argument, *own, *added]
+    wrapped.__signature__ = inspect.Signature(parameters, return_annotation=int)  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {p.name: p.annotation for p in parameters} | {"return": int}
+    del wrapped.__wrapped__
+    return wrapped

@@ -1,0 +1,95 @@
+"""Standard output and error: JSON documents, tables, colours on a terminal only."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, TextIO
+
+_CODES: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
+
+
+def say(text: str) -> None:
+    """One line of talk on standard error."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def emit(text: str = "") -> None:
+    """One line of the answer on standard output."""
+    try:
+        sys.stdout.write(text + "\n")
+    except UnicodeEncodeError:
+        # A terminal without Unicode still gets every number.
+        encoding = sys.stdout.encoding or "ascii"
+        sys.stdout.write(text.encode(encoding, "replace").decode(encoding) + "\n")
+
+
+def json_text(document: Any) -> str:  # noqa: ANN401 - any JSON document
+    """JSON text, indented; NaN and infinity are refused."""
+    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def emit_json(document: Any) -> None:  # noqa: ANN401 - any JSON document
+    """One JSON document on standard output."""
+    emit(json_text(document))
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Whether a person reads the stream."""
+    return stream.isatty()
+
+
+def coloured() -> bool:
+    """Whether the answer may have colours: on a terminal, unless NO_COLOR is set (no-color.org)."""
+    return is_terminal(sys.stdout) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def paint(text: str, *styles: str) -> str:
+    """Text in a style, where colours are wanted."""
+    if not styles or not coloured():
+        return text
+    return f"\x1b[{';'.join(_CODES[style] for style in styles)}m{text}\x1b[0m"
+
+
+def width_of(text: str) -> int:
+    """Columns that a text takes; combining marks take none."""
+    return sum(not unicodedata.combining(character) for character in text)
+
+
+def heading(text: str) -> None:
+    """Title of what follows."""
+    emit()
+    emit(paint(text, "bold"))
+
+
+def table(
+    head: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[int] = (), styles: Sequence[str] = ()
+) -> None:
+    """Aligned columns, two blanks apart.
+
+    Parameters
+    ----------
+    right
+        Columns that align on the right.
+    styles
+        Style of each row; empty for none.
+    """
+    body = [list(row) for row in rows]
+    widths = [max(width_of(row[i]) for row in (list(head), *body)) for i in range(len(head))]
+
+    def line(row: Sequence[str]) -> str:
+        cells = []
+        for i, (cell, width) in enumerate(zip(row, widths, strict=True)):
+            blank = " " * (width - width_of(cell))
+            cells.append(blank + cell if i in right else cell + blank)
+        return "  " + "  ".join(cells).rstrip()
+
+    if any(head):
+        emit(paint(line(head), "dim"))
+    for number, row in enumerate(body):
+        style = styles[number] if number < len(styles) else ""
+        emit(paint(line(row), style) if style else line(row))

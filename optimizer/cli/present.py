@@ -1,0 +1,167 @@
+"""Layouts and figures as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+
+from optimizer.cli.output import emit, heading, paint, table
+from optimizer.figures.costs import Costs, build_costs
+from optimizer.figures.derivation_figure import Figure, shown
+from optimizer.figures.layer import Step
+from optimizer.figures.rates import TICKS_PER_SECOND, effective_rates
+from optimizer.figures.serving import Evaluation
+from optimizer.spec.layout import Layout
+from optimizer.spec.problem import Problem
+from optimizer.units import Dimension
+
+SHOWN = (
+    "throughput_per_device_tokens_per_s",
+    "throughput_tokens_per_s",
+    "request_capacity_per_s",
+    "ttft_s",
+    "tpot_s",
+    "latency_s",
+    "concurrency",
+    "memory_bytes",
+    "memory_utilization",
+    "compute_utilization",
+    "hbm_utilization",
+    "cost_dollars_per_million_tokens",
+    "parameters",
+    "active_parameters",
+    "experts_resident_per_layer",
+    "expert_instances",
+    "expert_equivalents",
+)
+"""Figures of the short table, in order."""
+
+
+def layout_line(layout: Layout, *, experts: bool) -> str:
+    """A layout in one line."""
+    attention = f"tp={layout.tp} cp={layout.cp} dp={layout.dp}"
+    mesh = f"{attention} | etp={layout.etp} ep={layout.ep} edp={layout.edp}" if experts else attention
+    chunk = f", chunk {layout.prefill_chunk:,}" if layout.prefill_chunk else ""
+    plural = "s" if layout.replicas > 1 else ""
+    return (
+        f"{mesh} | pp={layout.pp}: {layout.devices:,} devices, {layout.replicas:,} replica{plural}, "
+        f"batch {layout.batch:,} a rank{chunk}"
+    )
+
+
+def problem_line(problem: Problem) -> str:
+    """A problem in one line."""
+    work, limits = problem.workload, problem.limits
+    bounds = [
+        f"{name} ≤ {shown(value, Dimension.SECONDS)}"
+        for name, value in (("TTFT", limits.ttft), ("TPOT", limits.tpot))
+        if value is not None
+    ]
+    if work.request_rate is not None:
+        bounds.append(f"≥ {shown(work.request_rate, Dimension.PER_SECOND)}")
+    kept = f", {', '.join(bounds)}" if bounds else ""
+    return (
+        f"{problem.name}: {problem.model.name} on {problem.devices:,} × {problem.hardware.name}, {work.phase}, "
+        f"{work.input_tokens:,} in / {work.output_tokens:,} out{kept}, engine {problem.engine_name}"
+    )
+
+
+def memory_table(problem: Problem, evaluation: Evaluation) -> None:
+    """Bytes of the fullest device of every stage; runs of alike stages in one row."""
+    heading("Memory of the fullest device")
+    rows: list[list[str]] = []
+    first, stages = 0, evaluation.memory
+    while first < len(stages):
+        last = first
+        while last + 1 < len(stages) and (stages[last + 1], evaluation.cuts[last + 1]) == (
+            stages[first],
+            evaluation.cuts[first],
+        ):
+            last += 1
+        stage = stages[first]
+        parts = (
+            stage.weights_bytes,
+            stage.replicated_weights_bytes,
+            stage.expert_weights_bytes,
+            stage.kv_cache_bytes,
+            stage.activations_bytes,
+            stage.reserve_bytes,
+            stage.total_bytes,
+        )
+        label = str(first) if first == last else f"{first}-{last}"
+        sizes = [shown(part, Dimension.BYTES) for part in parts]
+        rows.append([label, str(evaluation.cuts[first]), *sizes, shown(problem.capacity_bytes, Dimension.BYTES)])
+        first = last + 1
+    head = ["stage", "layers", "weights", "replicated", "experts", "KV cache", "activations", "reserve", "total", "of"]
+    table(head, rows, right=range(1, 10))
+
+
+def _parts(costs: Costs, step: Step, first: int, layers: int, *, last: bool) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for index in range(first, first + layers):
+        for name, ticks in costs.kinds[costs.order[index]].parts(step).items():
+            found[name] = found.get(name, 0) + ticks
+    if costs.send(step):
+        found["send to the next stage"] = costs.send(step)
+    if last:
+        found["output head"] = costs.tail(step)
+    return found
+
+
+def time_table(problem: Problem, evaluation: Evaluation) -> None:
+    """What a step of the slowest stage is spent on."""
+    costs = build_costs(problem, evaluation.shape, effective_rates(problem.hardware))
+    stage = max(range(len(evaluation.stage_ticks)), key=lambda i: evaluation.stage_ticks[i])
+    first, last = sum(evaluation.cuts[:stage]), stage == len(evaluation.cuts) - 1
+    steps = {"decode": evaluation.steps.decode, "with prompt": evaluation.steps.mixed}
+    columns = {
+        name: _parts(costs, step, first, evaluation.cuts[stage], last=last)
+        for name, step in steps.items()
+        if step is not None
+    }
+    names = list(dict.fromkeys(name for parts in columns.values() for name in parts))
+    names.sort(key=lambda name: -max(parts.get(name, 0) for parts in columns.values()))
+    where = f", stage {stage} of {len(evaluation.cuts)}" if len(evaluation.cuts) > 1 else ""
+    heading(f"Time of a step{where}")
+    totals = {column: sum(parts.values()) for column, parts in columns.items()}
+    rows = [
+        [name.replace("_", " ")]
+        + [cell for column, parts in columns.items() for cell in _cells(parts.get(name, 0), totals[column])]
+        for name in names
+        if any(parts.get(name, 0) for parts in columns.values())
+    ]
+    rows.append(["total"] + [cell for total in totals.values() for cell in _cells(total, total)])
+    head = ["operation"] + [cell for column in columns for cell in (column, "")]
+    table(head, rows, right=range(1, len(head)), styles=[""] * (len(rows) - 1) + ["bold"])
+
+
+def _cells(ticks: int, total: int) -> tuple[str, str]:
+    text = shown(Fraction(ticks, TICKS_PER_SECOND), Dimension.SECONDS) if ticks else "0 s"
+    return text, f"{100 * ticks / total:.0f}%" if total else ""
+
+
+def figure_table(figures: Mapping[str, Figure], names: Sequence[str] = SHOWN, *, derivations: bool = False) -> None:
+    """Figures with their physical bounds, and how they come about."""
+    heading("Figures")
+    rows = []
+    for name in names:
+        if name in figures:
+            figure = figures[name]
+            how = f"{figure.formula} = {figure.substituted}" if figure.substituted else figure.formula
+            rows.append([plain_name(name), figure.result_text, figure.bound_text or "", how])
+    if derivations:
+        table(["figure", "value", "ideal", "derivation"], rows, right=(1, 2))
+    else:
+        table(["figure", "value", "ideal"], [row[:3] for row in rows], right=(1, 2))
+
+
+def plain_name(name: str) -> str:
+    """Name of a figure without its unit."""
+    for suffix in ("_tokens_per_s", "_per_s", "_bytes", "_dollars", "_s"):
+        name = name.removesuffix(suffix)
+    return name.replace("_", " ")
+
+
+def verdict_line(text: str, *, good: bool) -> None:
+    """The answer in one line."""
+    emit(paint(text, "bold", "green" if good else "red"))

@@ -1,0 +1,233 @@
+"""JSON Schemas: those of input files from the models that read them, those of output documents as written here."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from optimizer.spec.hardware import HardwareSpec
+from optimizer.spec.layout import Layout, WrittenLayout
+from optimizer.spec.model import ModelSpec
+from optimizer.spec.problem import ProblemFile
+from optimizer.verify.claim_table import dimensions
+from optimizer.verify.claims import ClaimVerdict
+
+DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+KINDS: Final = {
+    "model": "model YAML (read)",
+    "hardware": "hardware YAML (read)",
+    "problem": "problem file (read by solve, explain)",
+    "layout": "layout file (read by verify)",
+    "claims": "claims of a layout file (read by verify)",
+    "result": "solve --json and --out",
+    "certificate": "certificate inside a result",
+    "verdict": "verify --json",
+    "audit": "audit --json",
+    "check": "certify --json",
+    "explain": "explain --json",
+    "catalog": "catalog --json",
+    "error": "any command --json, where the question is wrong",
+}
+"""Kinds of file, and what each is."""
+
+_Schema = dict[str, Any]
+_NUMBER: Final[_Schema] = {"type": "number"}
+_MAYBE: Final[_Schema] = {"type": ["number", "null"]}
+_TEXT: Final[_Schema] = {"type": "string"}
+_MAYBE_TEXT: Final[_Schema] = {"type": ["string", "null"]}
+_WHOLE: Final[_Schema] = {"type": "integer", "minimum": 0}
+_QUANTITY: Final[_Schema] = {
+    "description": "a quantity: text with its unit, or a number in the base unit",
+    "type": ["string", "number"],
+}
+
+
+def _object(required: _Schema, optional: _Schema | None = None, *, closed: bool = False) -> _Schema:
+    found: _Schema = {
+        "type": "object",
+        "properties": {**required, **(optional or {})},
+        "required": list(required),
+    }
+    return found | {"additionalProperties": False} if closed else found
+
+
+def _list(items: _Schema) -> _Schema:
+    return {"type": "array", "items": items}
+
+
+def _named(name: str, required: _Schema, optional: _Schema | None = None) -> _Schema:
+    return _object({"schema": {"const": f"shardproof/{name}/1"}, **required}, optional)
+
+
+def _claims() -> _Schema:
+    value = {
+        "anyOf": [
+            _QUANTITY,
+            _object({"value": _QUANTITY}, {"tolerance": _QUANTITY}, closed=True),
+        ]
+    }
+    known = {name: value | {"description": f"{dimension.noun}"} for name, dimension in sorted(dimensions().items())}
+    return {"type": "object", "properties": known, "additionalProperties": value}
+
+
+def _inlined(schema: _Schema) -> tuple[_Schema, _Schema]:
+    definitions = schema.pop("$defs", {})
+    return schema, definitions
+
+
+def _layout_file() -> _Schema:
+    problem, more = _inlined(ProblemFile.model_json_schema())
+    layout, definitions = _inlined(WrittenLayout.model_json_schema())
+    layout["properties"] |= {"devices": _WHOLE, "replicas": _WHOLE}
+    found = _object(
+        {"problem": {"anyOf": [_TEXT, problem]}, "layout": layout},
+        {"claims": {"anyOf": [_claims(), {"type": "null"}]}, "name": _TEXT, "notes": _TEXT},
+        closed=True,
+    )
+    return found | {"$defs": {**more, **definitions}}
+
+
+def _result_layout() -> _Schema:
+    degrees = ("tp", "cp", "dp", "pp", "etp", "ep", "edp", "devices", "replicas", "batch")
+    stage = _object({"first_layer": _WHOLE, "layers": {"type": "integer", "minimum": 1}})
+    own = {name: {"type": "integer", "minimum": 1} for name in degrees}
+    assert set(degrees) - {"devices", "replicas"} <= set(Layout.model_fields)  # noqa: S101 - the two agree
+    return _object(
+        own | {"stages": {"anyOf": [_list(stage), {"type": "null"}]}},
+        {"placement": {"type": ["object", "null"]}, "prefill_chunk": {"type": ["integer", "null"]}},
+    )
+
+
+def _figures() -> _Schema:
+    parts = ("weights_bytes", "expert_weights_bytes", "kv_cache_bytes", "activations_bytes", "reserve_bytes")
+    axes = ("tp_bytes", "ep_bytes", "pp_bytes", "dp_bytes")
+    times = ("ttft_s", "tpot_s", "throughput_tokens_per_s", "throughput_per_device_tokens_per_s")
+    return _object(
+        {
+            "parameters": _WHOLE,
+            "active_parameters": _WHOLE,
+            "memory_bytes": _WHOLE,
+            "memory": _object(dict.fromkeys(parts, _WHOLE), {"replicated_weights_bytes": _WHOLE}),
+            **dict.fromkeys(times, _MAYBE),
+            "traffic": _object(dict.fromkeys(axes, _NUMBER)),
+            "utilization": _object(dict.fromkeys(("memory", "compute", "hbm_bandwidth"), _NUMBER)),
+        }
+    )
+
+
+_READING: Final = _object({"name": _TEXT}, {"derived": _MAYBE, "holds": {"type": "boolean"}})
+
+
+def _judged() -> _Schema:
+    verdict = {"enum": [str(one) for one in ClaimVerdict]}
+    return _object(
+        {
+            "name": _TEXT,
+            "claimed": _MAYBE,
+            "derived": _MAYBE,
+            "unit": _MAYBE_TEXT,
+            "verdict": verdict,
+            "ratio": _MAYBE,
+            "formula": _MAYBE_TEXT,
+            "substituted": _MAYBE_TEXT,
+            "readings": _list(_READING),
+        },
+        {"line": _MAYBE, "column": _MAYBE, "text": _TEXT},
+    )
+
+
+def _nullable(schema: _Schema) -> _Schema:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def _documents() -> dict[str, _Schema]:
+    limit = _object({"limit": _TEXT}, {"value": {}, "unit": _MAYBE_TEXT})
+    relaxed = _object(
+        {"limit": _TEXT, "from": {}, "to": {}}, {"unit": _MAYBE_TEXT, "layout": {"type": ["object", "null"]}}
+    )
+    verdicts = {"enum": [str(one) for one in ClaimVerdict]}
+    fault = _object(
+        {
+            "path": _MAYBE_TEXT,
+            "line": {"type": ["integer", "null"]},
+            "column": {"type": ["integer", "null"]},
+            "field": _MAYBE_TEXT,
+            "message": _TEXT,
+            "suggestion": _MAYBE_TEXT,
+        }
+    )
+    return {
+        "result": _named(
+            "result",
+            {
+                "status": {"enum": ["optimal", "feasible", "infeasible", "unknown"]},
+                "problem": _object({"digest": _TEXT}),
+                "objective": _object({"name": _TEXT, "value": _MAYBE, "bound": _MAYBE, "gap": _MAYBE}),
+                "layout": _nullable(_result_layout()),
+                "figures": _nullable(_figures()),
+                "search": _object({"candidates": _WHOLE, "wall_s": _NUMBER}),
+                "certificate": {"type": ["object", "null"]},
+            },
+            {"conflict": _list(limit)},
+        ),
+        "certificate": _named(
+            "certificate",
+            {
+                "kind": {"enum": ["optimal", "feasible", "infeasible"]},
+                "problem_digest": _TEXT,
+                "layout": {"type": ["object", "null"]},
+                "objective": {"type": "object"},
+                "figures": {"type": ["object", "null"]},
+                "lattice": {"type": "object"},
+                "solver_trusted": _list(_TEXT),
+            },
+        ),
+        "verdict": _named(
+            "verdict",
+            {
+                "feasible": {"type": "boolean"},
+                "violations": _list(_object({"family": _TEXT, "message": _TEXT, "numbers": {"type": "object"}})),
+                "figures": {"anyOf": [_figures(), {"type": "object", "maxProperties": 0}]},
+                "claims": _list(_judged()),
+            },
+        ),
+        "audit": _named(
+            "audit",
+            {
+                "equations": _list(_object({"line": _WHOLE, "column": _WHOLE, "text": _TEXT, "verdict": verdicts})),
+                "facts": _list(_object({"line": _WHOLE, "name": _TEXT, "text": _TEXT})),
+                "claims": _list({"type": "object"}),
+                "contradictions": _list(_object({"lines": _list(_WHOLE), "name": _TEXT, "explanation": _TEXT})),
+                "missing": _list({}),
+                "assumed": _list({}),
+            },
+        ),
+        "check": _named(
+            "check",
+            {
+                "accepted": {"type": "boolean"},
+                "reason": _MAYBE_TEXT,
+                "item": _MAYBE_TEXT,
+                "checked": _list(_TEXT),
+                "solver_trusted": _list(_TEXT),
+                "candidates": _WHOLE,
+                "wall_s": _NUMBER,
+            },
+        ),
+        "explain": _named("explain", {"status": _TEXT, "conflict": _list(limit), "relaxations": _list(relaxed)}),
+        "catalog": _named("catalog", {}),
+        "error": _named("error", {"exit": {"enum": [1, 2, 3]}, "errors": _list(fault)}),
+    }
+
+
+def schema_of(kind: str) -> _Schema:
+    """JSON Schema of a kind of file, one of `KINDS`."""
+    read: dict[str, Any] = {"model": ModelSpec, "hardware": HardwareSpec, "problem": ProblemFile}
+    if kind in read:
+        found: _Schema = read[kind].model_json_schema()
+    elif kind == "layout":
+        found = _layout_file()
+    elif kind == "claims":
+        found = _claims()
+    else:
+        found = _documents()[kind]
+    return {"$schema": DIALECT, "title": f"shardproof {kind}", **{k: v for k, v in found.items() if k != "title"}}
