@@ -8,7 +8,7 @@ from m on.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -173,9 +173,11 @@ class Reach:
         """At a micro-batch: most requests/s of a device (numerator, denominator), and whether the limits can hold."""
         work, steps = self.problem.workload, steps_of(self.problem.workload, micro, chunk)
         pp, scale = self.pp or 1, steps.share.denominator
-        mixed = self._ticks(steps.mixed, pp) if steps.mixed else 0
+        mixed = self._ticks(steps.mixed, pp) if steps.mixed else (0, 0)
         plain = self._ticks(steps.decode, pp) if steps.decode else mixed
-        cycle = plain * scale + (steps.share.numerator * (mixed - plain) if steps.mixed else 0)
+        busy = steps.share.numerator if steps.mixed else 0
+        # one stage bounds the mean by its own decode and mixed steps, so each bound is averaged with itself
+        cycle = max(d * scale + busy * (m - d) for d, m in zip(plain, mixed, strict=True))
         sequences = micro - 1 if self.pp is None else pp * (micro - 1) + 1
         if work.phase == "aggregated" and steps.mixed is not None and self.pp is not None:
             sequences += pp * steps.mixed.passes
@@ -183,7 +185,7 @@ class Reach:
         holds = held <= goal_.memory and steps.share <= 1 and self._in_time(goal_, cycle, scale)
         if goal_.first is not None and steps.mixed is not None:
             # the first token takes (n + pp − 1)·max M ≥ (n − 1)/pp·ΣM + ΣM
-            first, limit = mixed * (max(steps.pieces - 1, 0) + self.deep), goal_.first * TICKS_PER_SECOND * self.deep
+            first, limit = max(mixed) * (max(steps.pieces - 1, 0) + self.deep), goal_.first * TICKS_PER_SECOND * self.deep
             holds = holds and (first < limit if "first" in goal_.strict else first <= limit)
         served, factor = self._served(micro, scale, steps.pieces)
         return served, factor * cycle, holds
@@ -217,25 +219,27 @@ class Reach:
         own = cycle * goal_.cycle.denominator
         return own < limit if "cycle" in goal_.strict else own <= limit
 
-    def _ticks(self, step: Step, pp: int) -> int:
-        """Least pp·max over stages: the mean of all stages, or ceil(L/pp) of the cheapest layers."""
+    def _ticks(self, step: Step, pp: int) -> tuple[int, int]:
+        """Two bounds of pp·max over stages: all stages together, and ceil(L/pp) of the cheapest layers."""
         costs = self.costs
         times = [kind.ticks(step) for kind in costs.kinds]
         whole = sum(n * t for n, t in zip(costs.counts, times, strict=True)) + costs.tail(step)
         if pp == 1:
-            return whole
+            return whole, whole
         send, layers = costs.send(step), -(-len(costs.order) // pp)
-        return max(whole + pp * send, pp * (layers * min(times) + send))
+        return whole + pp * send, pp * (layers * min(times) + send)
 
 
-def relaxed(problem: Problem, tp: int, cp: int, costs: CostBook, memory: MemoryBook) -> tuple[Costs, Memory]:
+def relaxed(
+    problem: Problem, tp: int, cp: int, depths: Sequence[int], costs: CostBook, memory: MemoryBook
+) -> tuple[Costs, Memory]:
     """Coefficients that no expert mesh over this attention mesh goes below.
 
     Routed experts take the FLOPs of a token's experts shared by tp·cp devices, and no bytes, messages or memory; shared
     experts the lesser of being divided and being whole.
     """
     shape = Shape(tp, cp, 1, 1, 1)
-    own, held = costs.costs(shape), memory.memory(shape)
+    own, held = CostBook(problem, costs.rates).least(shape, depths), memory.memory(shape)
     kinds = []
     for kind in own.kinds:
         linears = tuple(_either(problem, costs, shape, group) for group in kind.linears)
@@ -244,7 +248,7 @@ def relaxed(problem: Problem, tp: int, cp: int, costs: CostBook, memory: MemoryB
     weights = tuple(replace(w, expert_bytes=0) for w in held.weights)
     token = ACTIVATION_BYTES[problem.precision.activations] * 4 * problem.model.hidden_size / cp
     output = replace(held.output, expert_bytes=0)
-    return replace(own, kinds=tuple(kinds), draft=None), replace(held, weights=weights, output=output, token_bytes=int(token))
+    return replace(own, kinds=tuple(kinds)), replace(held, weights=weights, output=output, token_bytes=int(token))
 
 
 def _either(problem: Problem, costs: CostBook, shape: Shape, group: Linear) -> Linear:

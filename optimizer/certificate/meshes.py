@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from optimizer.families import Family
 from optimizer.figures.shape import Shape
+from optimizer.figures.skew import placeable
 from optimizer.spec.engine import EngineRule
 from optimizer.spec.lattice import Axes
 from optimizer.spec.problem import Problem
@@ -22,7 +22,7 @@ class Lattice:
     meshes
         ``(tp, cp)`` to its expert meshes ``(redundant, etp, ep)``.
     excluded
-        Mesh pairs by the first family that excludes them: devices, divisibility, engine.
+        Mesh pairs by the first family that excludes them: devices, divisibility, placement, engine.
     """
 
     axes: Axes
@@ -78,6 +78,8 @@ def _excludes(problem: Problem, shape: Shape) -> Family | None:
             return Family.DIVISIBILITY
         if not shape.shared_replicated and moe.shared_intermediate % shape.tp:
             return Family.DIVISIBILITY
+    if not placeable(problem, shape):
+        return Family.PLACEMENT
     return Family.ENGINE if any(_breaks(rule, problem, shape) for rule in problem.engine.rules) else None
 
 
@@ -97,8 +99,3 @@ def _breaks(rule: EngineRule, problem: Problem, shape: Shape) -> bool:
         for block in problem.model.blocks.values()
     )
 
-
-def attention_meshes(lattice_: Lattice) -> Iterator[tuple[int, int, list[tuple[int, int, int]]]]:
-    """Attention meshes in ascending order with their expert meshes."""
-    for (tp, cp), found in sorted(lattice_.meshes.items()):
-        yield tp, cp, found

@@ -15,6 +15,7 @@ from optimizer.figures.memory import MemoryBook
 from optimizer.figures.objective import Scored, best_layout, better
 from optimizer.figures.rates import effective_rates
 from optimizer.figures.shape import Shape
+from optimizer.figures.skew import Skews
 from optimizer.figures.topology import replicas_that_fit
 from optimizer.spec.problem import Problem
 
@@ -34,16 +35,25 @@ class Proof:
     counterexample: Scored | None = None
 
 
-def prove(problem: Problem, lattice: Lattice, value: Fraction | None, listed: AbstractSet[Shape] = frozenset()) -> Proof:
-    """Dismiss every layout that could beat `value` (None: that fits at all); degrees in `listed` need no dismissal."""
+def prove(
+    problem: Problem,
+    lattice: Lattice,
+    value: Fraction | None,
+    listed: AbstractSet[Shape] = frozenset(),
+    skews: Skews | None = None,
+) -> Proof:
+    """Dismiss every layout that could beat `value` (None: that fits at all); degrees in `listed` need no dismissal.
+
+    `skews` holds bounds on the imbalance of expert meshes that a placement's witnesses prove.
+    """
     proof = Proof()
     aim, own = goal(problem, value), lattice.axes
-    costs, memory = CostBook(problem, effective_rates(problem.hardware)), MemoryBook(problem)
+    costs, memory = CostBook(problem, effective_rates(problem.hardware), skews), MemoryBook(problem)
     sizes = tuple(t.size for t in problem.hardware.tiers)
     if not own.pp:
         return proof
     for (tp, cp), expert_meshes in sorted(lattice.meshes.items()):
-        loose = Reach(problem, *relaxed(problem, tp, cp, costs, memory), tp, cp, None, own.pp[-1])
+        loose = Reach(problem, *relaxed(problem, tp, cp, own.pp, costs, memory), tp, cp, None, own.pp[-1])
         chunks = _left(loose, aim, own.chunks, min(problem.devices, aim.devices))
         points = len(expert_meshes) * len(own.pp)
         proof.dismissed["attention_mesh"] += points * (len(own.chunks) - len(chunks))
@@ -51,7 +61,7 @@ def prove(problem: Problem, lattice: Lattice, value: Fraction | None, listed: Ab
             continue
         for mesh in expert_meshes:
             flat = shape_at(tp, cp, mesh, 1)
-            reach = Reach(problem, costs.costs(flat), memory.memory(flat), tp, cp, None, own.pp[-1])
+            reach = Reach(problem, costs.least(flat, own.pp), memory.memory(flat), tp, cp, None, own.pp[-1])
             most = min(problem.devices, aim.devices) if flat.stage_devices <= aim.devices else 0
             left = _left(reach, aim, chunks, most)
             proof.dismissed["mesh_pair"] += len(own.pp) * (len(chunks) - len(left))
@@ -92,7 +102,7 @@ def _depth(
     if shape in listed or most == 0:
         proof.dismissed["layout"] += len(chunks)
         return None
-    own, held = costs.costs(shape), memory.memory(shape)
+    own, held = costs.of(shape), memory.memory(shape)
     reach = Reach(problem, own, held, shape.tp, shape.cp, shape.pp, shape.pp)
     for chunk in chunks:
         if not reach.possible(aim, chunk, most):

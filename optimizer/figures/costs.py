@@ -6,13 +6,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import accumulate
 
 from optimizer.figures.layer import LayerBook, LayerCost, Linear, Step, head_cost
 from optimizer.figures.rates import Rates
 from optimizer.figures.shape import Shape
+from optimizer.figures.skew import Skews
+from optimizer.figures.topology import outermost_tier
 from optimizer.figures.traffic import pipeline_message
 from optimizer.spec.problem import Problem
 
@@ -77,12 +79,42 @@ class Costs:
 
 
 class CostBook:
-    """Costs of many shapes of one problem at given rates."""
+    """Costs of many shapes of one problem at given rates.
 
-    def __init__(self, problem: Problem, rates: Rates) -> None:
+    `skews` prices routed experts at the hottest device where loads were measured.
+    """
+
+    def __init__(self, problem: Problem, rates: Rates, skews: Skews | None = None) -> None:
         self.problem, self.rates = problem, rates
+        self.skews = skews or Skews(problem)
         self.layers = LayerBook(problem, rates)
         self._heads: dict[tuple[int, int], Linear] = {}
+
+    def of(self, shape: Shape) -> Costs:
+        """Costs with the skew of the shape's expert mesh."""
+        return self.costs(shape, self.skews.of(shape))
+
+    def least(self, shape: Shape, depths: Sequence[int]) -> Costs:
+        """Costs that the shape's mesh pair does not go below at any of the pipeline depths.
+
+        Depth decides only which link tier holds a replica whole: the least coefficients over the tiers there are.
+        """
+        skew = self.skews.mean(shape)
+        tiers: dict[int, int] = {}
+        for pp in depths:
+            tiers.setdefault(outermost_tier(self.layers.sizes, shape.stage_devices * pp), pp)
+        found = [self.costs(replace(shape, pp=pp), skew) for pp in tiers.values()]
+        kinds = tuple(
+            replace(
+                same[0],
+                per_token=min(k.per_token for k in same),
+                per_prompt=min(k.per_prompt for k in same),
+                per_seq=min(k.per_seq for k in same),
+                fixed=min(k.fixed for k in same),
+            )
+            for same in zip(*(costs.kinds for costs in found), strict=True)
+        )
+        return replace(found[0], kinds=kinds, draft=None, send_fixed=0, send_each=0)
 
     def costs(self, shape: Shape, imbalance: Imbalance = None) -> Costs:
         """Coefficients of every layer of the model at a shape."""

@@ -33,6 +33,13 @@ class ExpertsSpec(Spec):
     max_moves: int | None = Field(default=None, ge=0)
 
 
+class ExpertLoads(Spec):
+    """One measured workload: tokens of ``[MoE layer][expert]``."""
+
+    name: str
+    rows: Annotated[tuple[Annotated[tuple[Annotated[int, Field(ge=0, le=10**15)], ...], AsTuple], ...], AsTuple]
+
+
 class ProblemFile(Spec):
     """The problem as written: `model` and `hardware` are catalog names, paths or inline descriptions."""
 
@@ -89,7 +96,21 @@ class Problem(Spec):
     engine_name: str = "any"
     search: Search = Search()
     experts: ExpertsSpec | None = None
+    expert_loads: Annotated[tuple[ExpertLoads, ...], AsTuple] = ()
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _loads_fit(self) -> Problem:
+        moe = self.model.moe
+        for load in self.expert_loads:
+            if moe is None or len(load.rows) != self.model.moe_layer_count or any(len(r) != moe.experts for r in load.rows):
+                message = f"expert load {load.name!r} does not have the model's MoE layers and experts"
+                raise ValueError(message)
+        given = self.experts.weights if self.experts else None
+        if given is not None and (len(given) != len(self.expert_loads) or sum(given) <= 0 or min(given) < 0):
+            message = f"experts.weights: {len(given)} weights for {len(self.expert_loads)} loads, or they are not positive"
+            raise ValueError(message)
+        return self
 
     @property
     def engine(self) -> Engine:
@@ -121,8 +142,10 @@ class Problem(Spec):
         return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
-def resolve(written: ProblemFile, model: ModelSpec, hardware: HardwareSpec) -> Problem:
-    """Put model and hardware in their places and apply the precision override.
+def resolve(
+    written: ProblemFile, model: ModelSpec, hardware: HardwareSpec, expert_loads: tuple[ExpertLoads, ...] = ()
+) -> Problem:
+    """Put model, hardware and measured loads in their places and apply the precision override.
 
     Raises
     ------
@@ -146,6 +169,7 @@ def resolve(written: ProblemFile, model: ModelSpec, hardware: HardwareSpec) -> P
         engine_name=written.engine,
         search=written.search,
         experts=written.experts,
+        expert_loads=expert_loads,
         seed=written.seed,
     )
 
