@@ -65,7 +65,8 @@ class Bounds:
         self.send_fixed, self.send_each = send_fixed[index], send_each[index]
         self._several = rows.pp > 1
 
-    def _step(self, seqs: Floats, decoded: Floats, prompt: Floats, passes: Floats) -> Floats:
+    def _step(self, seqs: Floats, decoded: Floats, prompt: Floats, passes: Floats) -> tuple[Floats, Floats]:
+        """Two bounds of pp·max over stages: all stages together, and ceil(L/pp) of the cheapest layers."""
         total = np.zeros(len(self.rows.mesh))
         least = None
         for count, kind in zip(self.counts, self.kinds, strict=True):
@@ -80,7 +81,7 @@ class Bounds:
         send = np.where(self._several, self.send_fixed + self.send_each * (decoded + prompt), 0.0)
         layers = np.ceil(sum(self.counts) / self.pp)
         assert least is not None
-        return np.maximum(total + self.pp * send, self.pp * (layers * least + send))
+        return total + self.pp * send, self.pp * (layers * least + send)
 
     def stack(self, micro: Floats) -> tuple[Floats, Floats | None, Floats]:
         """Least cycle (mean), least pp·max M (None in phase decode) and φ at a micro-batch."""
@@ -90,14 +91,16 @@ class Bounds:
         zero = np.zeros_like(micro)
         chunk = self.rows.chunk.astype(float)
         if work.phase == "decode":
-            return self._step(micro, micro * verified, zero, zero), None, zero
+            return np.maximum(*self._step(micro, micro * verified, zero, zero)), None, zero
         if work.phase == "prefill":
-            mixed = self._step(zero, zero, micro * np.minimum(chunk, prompt), micro)
+            mixed = np.maximum(*self._step(zero, zero, micro * np.minimum(chunk, prompt), micro))
             return mixed, mixed, np.ones_like(micro)
         share = micro * float(work.tokens_per_step) * prompt / ((work.output_tokens - 1) * chunk)
         plain = self._step(micro, micro * verified, zero, zero)
-        mixed = self._step(micro, micro * verified, chunk, np.ceil(chunk / prompt))
-        return plain + share * (mixed - plain), mixed, share
+        busy = self._step(micro, micro * verified, chunk, np.ceil(chunk / prompt))
+        # one stage bounds the mean by its own decode and mixed steps, so each bound is averaged with itself
+        mean = [d + share * (m - d) for d, m in zip(plain, busy, strict=True)]
+        return np.maximum(*mean), np.maximum(*busy), share
 
     def requests(self, micro: Floats, cycle: Floats) -> Floats:
         """Most requests/s of each device."""

@@ -8,7 +8,7 @@ from math import comb
 import numpy as np
 
 from optimizer.candidates.lattice import Floats, Ints, Meshes
-from optimizer.candidates.rates import float_rates
+from optimizer.candidates.rates import float_rates, outward
 from optimizer.spec.feedforward import MixtureOfExperts
 from optimizer.spec.model import Block
 from optimizer.spec.precision import ACTIVATION_BYTES, KV_BYTES
@@ -52,18 +52,24 @@ def _rounds(fan_out: Ints) -> Ints:
 
 
 class Collectives:
-    """Message coefficients in seconds for each pair of meshes; `replica` is the size that decides the tiers."""
+    """Message coefficients in seconds for each pair of meshes.
 
-    def __init__(self, problem: Problem, found: Meshes, replica: Ints) -> None:
+    `replica` is the size that decides the tiers. Where it is None, coefficients are those of one stage with every tier
+    as fast as the fastest from it outwards: a larger replica moves groups outwards, and never makes them cheaper.
+    """
+
+    def __init__(self, problem: Problem, found: Meshes, replica: Ints | None) -> None:
         self.problem, self.meshes = problem, found
-        self.rates = float_rates(problem.hardware)
+        rates = float_rates(problem.hardware)
+        self.rates = outward(rates) if replica is None else rates
+        replica = found.stage if replica is None else replica
         sizes = tuple(t.size for t in problem.hardware.tiers)
         one = np.ones_like(found.tp)
         self.tp = fan_outs(sizes, found.tp, one, replica)
         self.cp = fan_outs(sizes, found.cp, found.tp, replica)
         self.experts = fan_outs(sizes, found.etp * found.ep, one, replica)
 
-    def layer(self, block: Block) -> tuple[Floats, Floats, Floats, Floats]:
+    def layer(self, block: Block, skew: Floats | None = None) -> tuple[Floats, Floats, Floats, Floats]:
         """Seconds a token, a prompt token and a sequence cost, and the latency of one layer."""
         found, problem = self.meshes, self.problem
         hidden, act = problem.model.hidden_size, float(ACTIVATION_BYTES[problem.precision.activations])
@@ -92,7 +98,7 @@ class Collectives:
                 for tier, (fan, inner) in enumerate(self.tp):
                     per_token = per_token + (fan - 1) / fan / inner * token_bytes * self.rates.link[tier]
                     latency = latency + _rounds(fan) * self.rates.round[tier]
-            size, rounds = self._exchange(moe)
+            size, rounds = self._exchange(moe, skew)
             per_token, latency = per_token + size, latency + rounds
         return per_token, per_prompt, per_seq, latency
 
@@ -106,7 +112,7 @@ class Collectives:
             latency = latency + np.where(top == tier, 1, 2) * _rounds(fan) * self.rates.round[tier]
         return total, latency
 
-    def _exchange(self, moe: MixtureOfExperts) -> tuple[Floats, Floats]:
+    def _exchange(self, moe: MixtureOfExperts, skew: Floats | None) -> tuple[Floats, Floats]:
         found, precision = self.meshes, self.problem.precision
         width = moe.expert_width(self.problem.model.hidden_size)
         act = float(ACTIVATION_BYTES[precision.activations])
@@ -114,7 +120,7 @@ class Collectives:
         sent = width * ((1.0 if small else act) + act)
         group = found.etp * found.ep
         total, latency = np.zeros(len(found)), np.zeros(len(found))
-        near = found.etp * _distinct_all(found.ep, moe)
+        near = found.etp * _distinct_all(found.ep, moe) * (1.0 if skew is None else skew)
         for tier, (fan, inner) in enumerate(self.experts):
             domains = group // inner
             far = _distinct_all(domains, moe)

@@ -14,6 +14,8 @@ from optimizer.candidates.collectives import Collectives
 from optimizer.candidates.lattice import Floats, Ints, Meshes
 from optimizer.candidates.rates import float_rates
 from optimizer.figures.routing import TOUCHED_UNITS, _knots
+from optimizer.figures.shape import Shape
+from optimizer.figures.skew import Skews
 from optimizer.spec.feedforward import MixtureOfExperts
 from optimizer.spec.model import Block
 from optimizer.spec.precision import ACTIVATION_BYTES, KV_BYTES, Format
@@ -120,13 +122,17 @@ class Pricer:
     found
         Mesh pairs.
     replica
-        Devices of a replica of each pair: decides which tiers its groups span. One stage's where not given.
+        Devices of a replica of each pair: decides which tiers its groups span. Where not given, times bound those of
+        every replica from one stage on.
     """
 
-    def __init__(self, problem: Problem, found: Meshes, replica: Ints | None = None) -> None:
+    def __init__(
+        self, problem: Problem, found: Meshes, replica: Ints | None = None, skews: Skews | None = None
+    ) -> None:
         self.problem, self.meshes = problem, found
+        self.skews = skews or Skews(problem)
         self.rates = float_rates(problem.hardware)
-        self.collectives = Collectives(problem, found, found.stage if replica is None else replica)
+        self.collectives = Collectives(problem, found, replica)
         self.whole_shared = (found.tp > 1) & (found.dp > 1) & (found.ep > 1)
         names = list(dict.fromkeys(problem.model.layer_names))
         self.counts = [problem.model.layer_names.count(name) for name in names]
@@ -184,13 +190,14 @@ class Pricer:
         knots = None
         if block.moe is not None:
             operations += OPERATIONS["experts"]
-            expert_flop, expert_read, expert_io = self._experts(block.moe)
+            skew = self._skew(block)
+            expert_flop, expert_read, expert_io = self._experts(block.moe, skew)
             tokens, at, _ = _knots(block.moe.experts, block.moe.top_k)
             knots = (np.array(tokens, dtype=float), np.array([v / TOUCHED_UNITS for v in at]))
         decode = prefill_flop = prefill_read = zeros
         if block.attention is not None:
             decode, prefill_flop, prefill_read = self._attention(block)
-        per_token, per_prompt, per_seq, latency = self.collectives.layer(block)
+        per_token, per_prompt, per_seq, latency = self.collectives.layer(block, self._skew(block))
         return KindCost(
             groups=tuple(groups),
             expert_flop=expert_flop,
@@ -207,7 +214,19 @@ class Pricer:
             fixed=latency + rates.launch * operations,
         )
 
-    def _experts(self, moe: MixtureOfExperts) -> tuple[Floats, Floats, Floats]:
+    def _skew(self, block: Block) -> Floats | None:
+        """Hottest device's load ÷ mean of this kind of layer, the mean over its layers; None: balanced."""
+        if block.moe is None or not self.skews.measured:
+            return None
+        found, names = self.meshes, self.problem.model.layer_names
+        layer = next(i for i, name in enumerate(names) if self.problem.model.blocks[name] is block)
+        known: dict[tuple[int, int], float] = {}
+        for ep, redundant in set(zip(found.ep.tolist(), found.redundant.tolist(), strict=True)):
+            each = self.skews.mean(Shape(1, 1, 1, ep, 1, redundant))
+            known[ep, redundant] = 1.0 if each is None else float(each[layer])
+        return np.array([known[key] for key in zip(found.ep.tolist(), found.redundant.tolist(), strict=True)])
+
+    def _experts(self, moe: MixtureOfExperts, skew: Floats | None) -> tuple[Floats, Floats, Floats]:
         found, precision, hidden = self.meshes, self.problem.precision, self.problem.model.hidden_size
         width = moe.expert_width(hidden)
         size, flop = np.zeros(len(found)), np.zeros(len(found))
@@ -220,7 +239,7 @@ class Pricer:
                 flop = flop + 2.0 * rows * cols * self.rates.flop[precision.of(tensor).compute]
         local = -(-(moe.experts + found.redundant) // found.ep)
         uneven = np.where(found.redundant > 0, 1.0, local * found.ep / moe.experts)
-        pairs = found.dp * moe.top_k / (found.edp * found.ep) * uneven
+        pairs = found.dp * moe.top_k / (found.edp * found.ep) * (uneven if skew is None else skew)
         act = float(ACTIVATION_BYTES[precision.activations])
         io = pairs * (2 * width + 3 * -(-moe.intermediate // found.etp)) * act
         held = np.minimum(local, moe.experts) / moe.experts

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from optimizer.spec.hardware import HardwareSpec
 
@@ -37,3 +38,12 @@ def float_rates(hardware: HardwareSpec) -> FloatRates:
         round=tuple(float(t.latency.value) for t in hardware.tiers),
         launch=float(own.launch.value),
     )
+
+
+def outward(rates: FloatRates) -> FloatRates:
+    """Every tier as fast as the fastest from it outwards."""
+
+    def least(values: tuple[float, ...]) -> tuple[float, ...]:
+        return tuple(accumulate(reversed(values), min))[::-1]
+
+    return replace(rates, link=least(rates.link), round=least(rates.round))

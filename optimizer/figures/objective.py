@@ -43,12 +43,13 @@ class Scored:
         own = self.layout
         return (
             -self.throughput, own.devices, self.point.timing.tpot_s or 0, self.point.timing.ttft_s or 0,
-            own.pp, own.tp, own.cp, own.etp, own.ep, own.prefill_chunk or 0, own.batch, tuple(-c for c in self.point.cuts),
+            own.pp, own.tp, own.cp, own.etp, own.ep, own.prefill_chunk or 0, own.batch,
+            tuple(-c for c in self.point.cuts),
         )  # fmt: skip
 
 
 def key(problem: Problem, scored: Scored) -> tuple[object, ...]:
-    """Total order of layouts: objective, then more throughput, fewer devices, lower TPOT, lower TTFT, smaller degrees."""
+    """Total order of layouts: objective, more throughput, fewer devices, lower TPOT, lower TTFT, smaller degrees."""
     sign = -1 if problem.objective in MAXIMISED else 1
     return (sign * scored.value, *scored.rank)
 
@@ -63,6 +64,8 @@ def allowed_replicas(problem: Problem, shape: Shape) -> tuple[int, ...]:
     sizes = tuple(t.size for t in problem.hardware.tiers)
     most = replicas_that_fit(sizes, problem.devices, shape.devices)
     search, dense = problem.search, problem.model.moe is None
+    if dense and search.edp is not None and 1 not in search.edp:
+        return ()
     asked = [
         (search.dp, shape.dp),
         (None if dense else search.edp, shape.edp),
@@ -157,14 +160,13 @@ def _point(problem: Problem, points: OperatingPoints, need: Fraction) -> Point |
     allowed = problem.search.batch
     minimise = {"tpot": "mean", "ttft": "mixed", "memory_headroom": "memory"}.get(problem.objective)
     if allowed is not None:
-        found = [p for b in sorted(set(allowed)) if (p := points.point(b, minimise=minimise or "mean", need=need or None))]
+        found = [p for b in sorted(set(allowed)) if (p := points.at_least(b, need, minimise=minimise or "mean"))]
         if not found:
             return None
         if minimise is None:
             return max(found, key=lambda p: (p.timing.rank_requests, p.batch))
-        measure = {"mean": lambda p: p.slowest, "mixed": lambda p: p.slowest_mixed, "memory": lambda p: p.memory_bytes}
+        measure = {"mean": lambda p: p.slowest, "mixed": lambda p: p.timing.ttft_s, "memory": lambda p: p.memory_bytes}
         return min(found, key=measure[minimise])
     if minimise is not None:
         return points.smallest(need, minimise=minimise)
-    best = points.most_requests()
-    return best if best is not None and best.timing.rank_requests >= need else None
+    return points.most_requests(need)

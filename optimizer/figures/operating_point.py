@@ -3,17 +3,24 @@
 Why a bisection is a proof. For fixed cuts every step time is non-decreasing in the micro-batch µ, and time ÷ µ is
 non-increasing (each term is a maximum of linear and concave functions through the origin's positive side; `Touched` is
 concave by construction). With the share φ ≤ 1 the mean time A(µ) = D + φ·(M − D) has the same two properties: with g
-the cost of x tokens, d(A/µ)/dµ ∝ g'(x + c) − g(x)/x ≤ g(x + c)/(x + c) − g(x)/x ≤ 0. So
+the cost of x tokens, d(A/µ)/dµ ∝ g'(x + c) − g(x)/x ≤ g(x + c)/(x + c) − g(x)/x ≤ 0. So for
+cuts that may differ from batch to batch
 
-- every limit that holds at a batch holds at any smaller one: the largest feasible batch is found by bisection;
-- requests/s at b = pp·µ do not fall as µ grows: the best batch is the largest feasible one, or the largest multiple of
-  pp below it; where a limit forces slower cuts there, smaller µ are tried until their cuts are free again.
+- the cuts that keep all limits at a batch keep them at any smaller one, and the shortest mean time A*(b) over them does
+  not fall as b grows: the largest feasible batch is found by bisection;
+- a rank's requests/s at batches lo..hi are at most hi ÷ A*(lo), and at most those of hi rounded up to whole
+  micro-batches with free cuts; what is minimised is at least its value at lo where the rate wanted is that of hi.
+  Intervals of batches are halved until such a bound dismisses them.
+
+In phase prefill with a request rate a larger batch shortens the queue, so that only memory and the time without the
+queue bound the batch; intervals are then dismissed by the queue of hi with free cuts as well.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from math import isqrt, lcm
 
 from optimizer.figures.costs import Costs
 from optimizer.figures.layer import Step
@@ -77,52 +84,71 @@ class OperatingPoints:
         self._cycle_limit = None
         if limits.tpot is not None and work.phase != "prefill":
             self._cycle_limit = limits.tpot * work.tokens_per_step * TICKS_PER_SECOND / shape.pp
-        self._mixed_limit: int | None = None
-        if work.phase != "decode":
-            self._mixed_limit = self._largest_mixed()
+        self._pieces = 0 if chunk is None else -(-work.computed_input_tokens // chunk)
+        self._queued = work.phase == "prefill" and work.request_rate is not None
+        self._mixed_limits: dict[int, int | None] = {}
+        self._points: dict[tuple[int, str, str, Fraction | None], Point | None] = {}
 
-    def _largest_mixed(self) -> int | None:
+    def _mixed_limit(self, micro: int, *, queue: bool = True) -> int | None:
         """Longest step with prompt tokens, in ticks, that keeps TTFT and the queue's load; None: no limit."""
-        work, pp = self.problem.workload, self.shape.pp
-        assert self.chunk is not None  # noqa: S101 - phases with prompts have a chunk
-        pieces = -(-work.computed_input_tokens // self.chunk)
-        ttft = self.problem.limits.ttft
-        if work.request_rate is None:
-            return None if ttft is None else int(ttft * TICKS_PER_SECOND // (pieces + pp - 1))
-        if work.phase == "prefill":
-            return None  # the queue depends on the micro-batch: checked at each batch
-        high = int(Fraction(self.ranks) / (work.request_rate * pieces) * TICKS_PER_SECOND)
-        low = 0
-        while low < high:
-            middle = (low + high + 1) // 2
-            if self._ttft_holds(middle, 1, pieces):
-                low = middle
-            else:
-                high = middle - 1
-        return low
+        work = self.problem.workload
+        if work.phase == "decode":
+            return None
+        together = micro if work.phase == "prefill" else 1
+        if together not in self._mixed_limits:
+            self._mixed_limits[together] = self._longest_mixed(together)
+        return self._mixed_limits[together] if queue else self._longest_without_queue()
 
-    def _ttft_holds(self, mixed_ticks: int, together: int, pieces: int) -> bool:
-        work, pp, ttft = self.problem.workload, self.shape.pp, self.problem.limits.ttft
-        mixed = Fraction(mixed_ticks, TICKS_PER_SECOND)
-        total = (pieces + pp - 1) * mixed
-        if work.request_rate is not None:
-            service = pieces * mixed / together
-            load = work.request_rate / self.ranks * service
-            if load >= 1:
-                return False
-            total += load * service / (2 * (1 - load))
-        return ttft is None or total <= ttft
+    def _longest_without_queue(self) -> int | None:
+        ttft = self.problem.limits.ttft
+        return None if ttft is None else int(ttft * TICKS_PER_SECOND // (self._pieces + self.shape.pp - 1))
+
+    def _longest_mixed(self, together: int) -> int | None:
+        rate, ttft = self.problem.workload.request_rate, self.problem.limits.ttft
+        if rate is None:
+            return self._longest_without_queue()
+        # load = r·s·m below 1, for rate r of a rank and s = pieces ÷ together
+        each, steps = rate / self.ranks, Fraction(self._pieces, together)
+        if ttft is None:
+            return -(-TICKS_PER_SECOND * (each * steps).denominator // (each * steps).numerator) - 1
+        # (k·m + r·s²·m² ÷ (2·(1 − r·s·m)) ≤ ttft is a·m² − b·m + c ≥ 0 below its smaller root
+        stages = self._pieces + self.shape.pp - 1
+        a, b, c = each * steps * (2 * stages - steps), 2 * stages + 2 * ttft * each * steps, 2 * ttft
+        scale = lcm(a.denominator, b.denominator, c.denominator)
+        top, middle = int(a * scale), int(b * scale) * TICKS_PER_SECOND
+        last = int(c * scale) * TICKS_PER_SECOND**2
+        found = (middle - isqrt(middle * middle - 4 * top * last)) // (2 * top)
+        while not self._ttft_holds(found, together):
+            found -= 1
+        return found
+
+    def _ttft_holds(self, mixed_ticks: int, together: int) -> bool:
+        limit, wait = self.problem.limits.ttft, self._queue(Fraction(mixed_ticks, TICKS_PER_SECOND), together)
+        if wait is None:
+            return False
+        first = Fraction((self._pieces + self.shape.pp - 1) * mixed_ticks, TICKS_PER_SECOND)
+        return limit is None or first + wait <= limit
+
+    def _queue(self, mixed: Fraction, together: int) -> Fraction | None:
+        """Mean wait of the queue, or None where prompts arrive faster than they are computed."""
+        rate = self.problem.workload.request_rate
+        if rate is None:
+            return Fraction(0)
+        service = self._pieces * mixed / together
+        load = rate / self.ranks * service
+        return None if load >= 1 else load * service / (2 * (1 - load))
 
     def _steps(self, batch: int) -> Steps:
         return steps_of(self.problem.workload, -(-batch // self.shape.pp), self.chunk)
 
-    def _tracks(self, batch: int, steps: Steps) -> tuple[Track, Track | None, Track, int]:
+    def _tracks(self, batch: int, steps: Steps, *, queue: bool = True) -> tuple[Track, Track | None, Track, int]:
         """Mean time (scaled by the denominator of φ), time with prompt tokens, memory; and the scale."""
         share = steps.share
         scale = share.denominator
         mixed = None
         if steps.mixed is not None:
-            mixed = self._time_track(steps.mixed, self._mixed_limit)
+            micro = -(-batch // self.shape.pp)
+            mixed = self._time_track(steps.mixed, self._mixed_limit(micro, queue=queue))
         if steps.decode is None:
             assert mixed is not None  # noqa: S101 - a phase has steps
             mean, scale = mixed, 1
@@ -149,17 +175,19 @@ class OperatingPoints:
     def _time_track(self, step: Step, limit: int | None) -> Track:
         return Track(self.costs.prefix(step), 0, self.costs.tail(step), self.costs.send(step), limit)
 
-    def _cycle_for(self, batch: int, need: Fraction, pieces: int) -> Fraction:
+    def _cycle_for(self, batch: int, need: Fraction) -> Fraction | None:
         """Longest mean stage time, in ticks, at which a rank with `batch` sequences serves `need` requests/s."""
         work = self.problem.workload
+        if not need:
+            return None
         if work.phase == "prefill":
-            cycle = batch / (pieces * need)
+            cycle = batch / (self._pieces * need)
         else:
             cycle = batch * work.tokens_per_step / (need * (work.output_tokens - 1))
         return cycle * TICKS_PER_SECOND / self.shape.pp
 
     def point(
-        self, batch: int, *, minimise: str = "mean", free: bool = False, need: Fraction | None = None
+        self, batch: int, *, minimise: str = "mean", relax: str = "", need: Fraction | None = None
     ) -> Point | None:
         """Best cuts at a batch, or None where no cuts keep the limits.
 
@@ -167,40 +195,45 @@ class OperatingPoints:
         ----------
         minimise
             `mean` (cycle), `mixed` (TTFT) or `memory`.
-        free
-            Leave out the limits on everything that is not minimised: a bound.
+        relax
+            `cuts`: leave out the limits on everything that is not minimised; `queue`: leave out the queue. Both bound.
         need
-            Requests/s that the rank must serve; None or 0: any.
+            Longest mean stage time in ticks, as `_cycle_for` says; None: any.
         """
+        name = (batch, minimise, relax, need)
+        if name not in self._points:
+            self._points[name] = self._point(batch, minimise, relax, need)
+        return self._points[name]
+
+    def _point(self, batch: int, minimise: str, relax: str, need: Fraction | None) -> Point | None:
         steps = self._steps(batch)
         if steps.share > 1:
             return None
-        mean, mixed, memory, scale = self._tracks(batch, steps)
-        if need:
-            bound = self._cycle_for(batch, need, steps.pieces) * scale
+        mean, mixed, memory, scale = self._tracks(batch, steps, queue=not relax)
+        if need is not None:
+            bound = need * scale
             limit = bound.numerator // bound.denominator
             same = mean is mixed
             mean = replace(mean, limit=limit if mean.limit is None else min(limit, mean.limit))
             mixed = mean if same else mixed
         first = {"mean": mean, "mixed": mixed, "memory": memory}[minimise]
         assert first is not None  # noqa: S101 - TTFT is minimised only where there are prompts
-        others = [] if free else [t for t in (mean, mixed, memory) if t is not None and t is not first]
+        others = [t for t in (mean, mixed, memory) if t is not None and t is not first] if relax != "cuts" else []
         found = best_cuts([first, *others], self.shape.pp)
         if found is None:
             return None
         cuts, _ = found
         slowest = Fraction(_largest(mean, cuts), scale)
         slowest_mixed = _largest(mixed, cuts) if mixed is not None else None
-        prefill_queue = self.problem.workload.phase == "prefill" and self.problem.workload.request_rate is not None
-        if prefill_queue and not free:
-            assert slowest_mixed is not None  # noqa: S101 - phase prefill has prompts
-            if not self._ttft_holds(slowest_mixed, -(-batch // self.shape.pp), steps.pieces):
-                return None
         times = timing(
             self.problem, pp=self.shape.pp, batch=batch, steps=steps, slowest=slowest,
             slowest_mixed=slowest_mixed, ranks=self.ranks,
         )  # fmt: skip
         return Point(batch, cuts, slowest, slowest_mixed, _largest(memory, cuts), times)
+
+    def at_least(self, batch: int, rank_requests: Fraction, *, minimise: str = "mean") -> Point | None:
+        """The best point of one batch that serves `rank_requests` requests/s a rank."""
+        return self.point(batch, minimise=minimise, need=self._cycle_for(batch, rank_requests))
 
     def witness(self, point: Point) -> list[tuple[Track, int]]:
         """What a point claims of its cuts: mean time, time with prompts and memory, each with the most it has.
@@ -221,11 +254,15 @@ class OperatingPoints:
         return tracks
 
     def feasible(self, batch: int) -> bool:
-        """Whether some cuts keep memory, TPOT, TTFT, φ ≤ 1 and the queue's load at this batch."""
-        return self.point(batch) is not None
+        """Whether some cuts keep memory, TPOT, TTFT and φ ≤ 1 at this batch; the queue too, save in phase prefill."""
+        return self._relaxed(batch) is not None
+
+    def _relaxed(self, batch: int, *, minimise: str = "mean", need: Fraction | None = None) -> Point | None:
+        """A point whose every limit tightens with the batch."""
+        return self.point(batch, minimise=minimise, relax="queue" if self._queued else "", need=need)
 
     def largest_batch(self) -> int:
-        """Largest feasible batch by bisection; 0 where even one sequence does not fit."""
+        """Largest batch that may be feasible, by bisection; 0 where not even one sequence is."""
         if not self.feasible(1):
             return 0
         low, high = 1, 2
@@ -240,56 +277,98 @@ class OperatingPoints:
                 high = middle
         return low
 
-    def most_requests(self) -> Point | None:
-        """The point with most requests/s a rank; the largest batch among equals."""
-        top = self.largest_batch()
-        if top == 0:
+    def _free_requests(self, batch: int) -> Fraction:
+        """Requests/s that no batch up to `batch` exceeds: those of whole micro-batches with free cuts."""
+        pp = self.shape.pp
+        found = self.point(-(-batch // pp) * pp, relax="cuts")
+        assert found is not None  # noqa: S101 - φ is that of `batch`, and without limits some cuts fit
+        return found.timing.rank_requests
+
+    def _queue_allows(self, low: int, high: int) -> bool:
+        """Whether TTFT can hold at a batch from `low` to `high`: the step of the one, the queue of the other."""
+        if not self._queued:
+            return True
+        first = self._first_token(low, high)
+        ttft = self.problem.limits.ttft
+        return first is not None and (ttft is None or first <= ttft)
+
+    def _first_token(self, low: int, high: int) -> Fraction | None:
+        """Least TTFT of batches from `low` to `high` in phase prefill; None where the queue grows without end."""
+        step, free = self._relaxed(low), self.point(high, relax="cuts")
+        if step is None or free is None or step.slowest_mixed is None or free.slowest_mixed is None:
             return None
         pp = self.shape.pp
-        best = self.point(top)
-        micro = top // pp
-        while micro >= 1:
-            batch = micro * pp
-            free = self.point(batch, free=True)
-            if free is not None and best is not None and free.timing.rank_requests <= best.timing.rank_requests:
-                break
-            found = self.point(batch)
-            if found is not None and (best is None or found.timing.rank_requests > best.timing.rank_requests):
-                best = found
-            if found is not None and free is not None and found.slowest == free.slowest:
-                break
-            micro -= 1
+        wait = self._queue(Fraction(free.slowest_mixed, TICKS_PER_SECOND), -(-high // pp))
+        return None if wait is None else Fraction((self._pieces + pp - 1) * step.slowest_mixed, TICKS_PER_SECOND) + wait
+
+    def most_requests(self, need: Fraction = Fraction(0)) -> Point | None:
+        """The point with most requests/s a rank, at least `need`; the largest batch among equals."""
+        top = self.largest_batch()
+        whole = top // self.shape.pp * self.shape.pp
+        stack = [(low, high) for low, high in ((1, whole), (whole + 1, top)) if low <= high]
+        best: Point | None = None
+        while stack:
+            low, high = stack.pop()
+            found = self.point(high)
+            least = need if best is None else best.timing.rank_requests
+            served = found.timing.rank_requests if found is not None else Fraction(-1)
+            if served > least or (served == least and best is None):
+                best, least = found, served
+            free = self._free_requests(high)
+            if low == high or free < least or (free == least and best is not None) or not self._queue_allows(low, high):
+                continue
+            shortest = self._relaxed(low)
+            assert shortest is not None  # noqa: S101 - batches up to the largest keep these limits
+            most = shortest.timing.rank_requests * high / low
+            if most > least or (most == least and best is None):
+                stack += _halves(low, high - 1, self.shape.pp)
         return best
 
     def smallest(self, rank_requests: Fraction, *, minimise: str) -> Point | None:
-        """The point that minimises `mean`, `mixed` or `memory` and serves `rank_requests` requests/s a rank.
+        """The point that minimises `mean`, `mixed` (TTFT) or `memory` and serves `rank_requests` requests/s a rank.
 
-        What is minimised does not fall as the batch grows, so batches are tried upwards from the least that could
-        serve the rate until a larger one cannot be better. Among equals the larger batch.
+        Among equals the larger batch.
         """
-        top = self.largest_batch()
+        top, pp = self.largest_batch(), self.shape.pp
         if top == 0:
             return None
-        pp, best = self.shape.pp, None
-        micro_top = -(-top // pp)
-        for micro in range(self._first_micro(rank_requests, micro_top), micro_top + 1):
-            largest = min(micro * pp, top)
-            if best is not None:
-                bound = self.point(pp * (micro - 1) + 1, minimise=minimise, free=True)
-                if bound is None or _objective(bound, minimise) >= _objective(best, minimise):
-                    break
-            for batch in range(pp * (micro - 1) + 1, largest + 1) if minimise == "memory" else (largest,):
-                found = self.point(batch, minimise=minimise, need=rank_requests)
-                if found is not None and (best is None or _objective(found, minimise) < _objective(best, minimise)):
+        start = pp * (self._first_micro(rank_requests, -(-top // pp)) - 1) + 1
+        edge = min(top, start + pp - 1)
+        stack = [(low, high) for low, high in ((edge + 1, top), (start, edge)) if low <= high]
+        best: Point | None = None
+        while stack:
+            low, high = stack.pop()
+            bound = self._least(low, high, rank_requests, minimise)
+            if bound is None:
+                continue
+            if best is not None and (bound, -high) >= (_objective(best, minimise), -best.batch):
+                continue
+            found = self.at_least(high, rank_requests, minimise=minimise)
+            if found is not None:
+                own = _objective(found, minimise)
+                if best is None or (own, -high) < (_objective(best, minimise), -best.batch):
                     best = found
+                if own == bound:
+                    continue
+            if low < high:
+                stack += reversed(_halves(low, high - 1, pp))
         return best
+
+    def _least(self, low: int, high: int, rank_requests: Fraction, minimise: str) -> Fraction | None:
+        """What the points of batches from `low` to `high` cannot fall below; None where there are none."""
+        found = self._relaxed(low, minimise=minimise, need=self._cycle_for(high, rank_requests))
+        if found is None or not self._queue_allows(low, high):
+            return None
+        if minimise == "mixed" and self._queued:
+            return self._first_token(low, high)
+        return _objective(found, minimise)
 
     def _first_micro(self, rank_requests: Fraction, top: int) -> int:
         """Least micro-batch whose capacity with free cuts suffices: capacity at pp·µ does not fall with µ."""
         low, high = 1, top
         while low < high:
             middle = (low + high) // 2
-            free = self.point(middle * self.shape.pp, free=True)
+            free = self.point(middle * self.shape.pp, relax="cuts")
             if free is None or free.timing.rank_requests >= rank_requests:
                 high = middle
             else:
@@ -297,12 +376,21 @@ class OperatingPoints:
         return low
 
 
+def _halves(low: int, high: int, pp: int) -> list[tuple[int, int]]:
+    """Two intervals, whole micro-batches apart where there are several."""
+    if low >= high:
+        return [(low, high)] if low == high else []
+    middle = (low + high) // 2
+    middle = middle // pp * pp if middle // pp * pp >= low else middle
+    return [(low, middle), (middle + 1, high)]
+
+
 def _objective(point: Point, minimise: str) -> Fraction:
     if minimise == "mean":
         return point.slowest
     if minimise == "mixed":
-        assert point.slowest_mixed is not None  # noqa: S101 - TTFT is minimised only where there are prompts
-        return Fraction(point.slowest_mixed)
+        assert point.timing.ttft_s is not None  # noqa: S101 - TTFT is minimised only where there are prompts
+        return point.timing.ttft_s
     return Fraction(point.memory_bytes)
 
 

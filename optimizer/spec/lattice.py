@@ -60,7 +60,8 @@ def divides_widths(problem: Problem, tp: int) -> bool:
 def axes(problem: Problem) -> Axes:
     """Values of each axis for a problem; an empty axis means that nothing is left."""
     model, search, devices = problem.model, problem.search, problem.devices
-    moe_blocks = [block.moe for block in model.blocks.values() if block.moe is not None]
+    # without experts in a layer there is no expert mesh, whatever an MTP layer holds
+    moe_blocks = [b.moe for b in model.blocks.values() if b.moe is not None] if model.moe is not None else []
     heads = [c for b in model.blocks.values() if b.attention for c in b.attention.head_counts]
     widest = min([devices, *heads]) if heads else devices
     tp = (t for t in range(1, widest + 1) if divides_attention(problem, t) and divides_widths(problem, t))

@@ -1,0 +1,87 @@
+"""The search against every layout there is, priced one by one by the reference."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+
+from optimizer.figures.serving import evaluate
+from optimizer.solve.search import Search
+from optimizer.spec.problem import Problem
+from optimizer.verify.constraints import violations
+from tests.small_problems import MAXIMISED, OBJECTIVES, Priced, layouts, small_problem, value
+
+BLOCK = 30
+
+
+def objectives_of(problem: Problem) -> list[str]:
+    """Objectives that the problem's phase and request rate allow."""
+    unfit = {"decode": "ttft", "prefill": "tpot"}.get(problem.workload.phase)
+    rated = problem.workload.request_rate is not None
+    return [name for name in OBJECTIVES if name != unfit and (rated or name != "devices")]
+
+
+def best_of_degrees(problem: Problem, found: list[Priced]) -> list[Fraction]:
+    """Best value of each set of degrees (redundant slots among them), best first."""
+    best: dict[tuple[int, ...], Fraction] = {}
+    better = max if problem.objective in MAXIMISED else min
+    for one in found:
+        own = value(problem, one.evaluation, problem.objective)
+        name = (*one.degrees, one.shape.redundant)
+        best[name] = better(best.get(name, own), own)
+    return sorted(best.values(), reverse=problem.objective in MAXIMISED)
+
+
+def compare(seed: int) -> None:
+    problem = small_problem(seed)
+    found = list(layouts(problem))
+    for name in objectives_of(problem):
+        asked = problem.model_copy(update={"objective": name})
+        ranked = best_of_degrees(asked, found)
+        search = Search(asked)
+        answer = search.run()
+        assert answer.complete
+        assert [s.value for s in answer.best] == ranked[:1], f"seed {seed}, objective {name}"
+        for best in answer.best:
+            own = evaluate(asked, best.layout, redundant=search.redundant_of(best))
+            assert violations(asked, best.layout, own) == (), f"seed {seed}, objective {name}"
+            assert value(asked, own, name) == best.value, f"seed {seed}, objective {name}"
+        wanted = 2 + seed % 5
+        top = Search(asked, wanted=wanted).run().best
+        assert [s.value for s in top] == ranked[:wanted], f"seed {seed}, objective {name}"
+        degrees = [(s.layout.tp, s.layout.cp, s.layout.pp, s.layout.etp, s.layout.ep) for s in top]
+        assert problem.experts is not None or len(set(degrees)) == len(degrees)
+
+
+@pytest.mark.parametrize("first", range(0, 300, BLOCK))
+def test_the_search_finds_the_best_of_all_layouts(first: int) -> None:
+    for seed in range(first, first + BLOCK):
+        compare(seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(300, 5000, 100))
+def test_the_search_finds_the_best_of_all_layouts_of_many_problems(first: int) -> None:
+    for seed in range(first, first + 100):
+        compare(seed)
+
+
+def test_the_random_problems_are_of_every_kind() -> None:
+    """A comparison of nothing but infeasible or unconstrained problems would prove little."""
+    problems = [small_problem(seed) for seed in range(300)]
+    phases = {p.workload.phase for p in problems}
+    assert phases == {"aggregated", "prefill", "decode"}
+    for share in (
+        [p.limits.ttft is not None for p in problems],
+        [p.limits.tpot is not None for p in problems],
+        [p.workload.request_rate is not None for p in problems],
+        [p.engine_name == "vllm" for p in problems],
+        [p.model.moe is not None for p in problems],
+        [len(p.hardware.tiers) == 3 for p in problems],
+        [p.workload.mtp_tokens > 0 for p in problems],
+        [p.devices % 2 == 1 for p in problems],
+    ):
+        assert 0.05 < sum(share) / len(share) < 0.95
+    feasible = sum(any(True for _ in layouts(p)) for p in problems[:100])
+    assert 30 < feasible < 90
