@@ -38,12 +38,11 @@ class Figures:
 
 @dataclass(frozen=True)
 class Compared:
-    """A run, what the product says of it, and the physical bound; `fits`: memory holds its batch at full length."""
+    """A run, what the product says of it, and the physical bound."""
 
     run: Run
     predicted: Figures
     bound: Figures
-    fits: bool = True
 
     def ratio(self, name: str) -> float | None:
         """Predicted ÷ measured of a figure, where it was measured."""
@@ -85,7 +84,6 @@ def _online(run: Run, rates: Rates, ideal: Rates) -> Compared | None:
         run,
         Figures(loop.ttft_s, loop.tpot_s),
         Figures(float(alone.ttft_s or 0) if alone else None, float(bound.tpot_s or 0)),
-        fits=largest == run.layout.batch,
     )
 
 
@@ -164,16 +162,13 @@ def per_device(run: Run, figures: Figures | Run) -> float | None:
 
 
 def regret(found: Iterable[Compared]) -> Regret:
-    """Share of measured tokens/s and device that choosing by the figures loses.
-
-    A layout whose batch does not fit is never chosen: the product calls it infeasible.
-    """
+    """Share of measured tokens/s and device that choosing by the figures loses."""
     groups: dict[tuple[object, ...], dict[tuple[int, ...], list[tuple[float, float]]]] = defaultdict(
         lambda: defaultdict(list)
     )
     for item in found:
         run, layout = item.run, item.run.layout
-        measured, predicted = per_device(run, run), per_device(run, item.predicted) if item.fits else 0.0
+        measured, predicted = per_device(run, run), per_device(run, item.predicted)
         if measured is not None and predicted is not None:
             key = (run.kind, run.group, run.isl, run.osl, run.concurrency)
             groups[key][(layout.tp, layout.pp, layout.dp, layout.ep)].append((predicted, measured))
