@@ -82,6 +82,8 @@ EXACT = {
     "gpt-oss-20b": 20_914_757_184,
     "qwen3-30b-a3b": 30_532_122_624,
     "deepseek-v3.1": 671_026_404_352,
+    # The Hub shows 49,122,681,728: the correction biases of 26 layers are stored with it.
+    "kimi-linear-48b-a3b": 49_122_681_728 - 26 * 256,
 }
 
 
@@ -115,7 +117,7 @@ def test_totals_without_a_configuration(name: str, total: int) -> None:
 def test_published_totals_agree_or_say_why(name: str) -> None:
     spec = catalog.load_model(name)
     if spec.published is None or spec.published.total is None:
-        assert name.startswith("seed-")
+        assert name.startswith("seed-") or name == "minimax-m3"
         return
     table, published = parameter_table(spec), spec.published
     near = min(abs(count / published.total - 1) for count in (table.total, table.checkpoint))

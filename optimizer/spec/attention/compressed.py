@@ -11,8 +11,8 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from optimizer.spec.attention.indexer import Indexer
 from optimizer.spec.attention.kind import sum_capped, sum_floored
-from optimizer.spec.attention.mla import Indexer
 from optimizer.spec.base import Spec
 from optimizer.spec.tensor import Role, Split, Tensor
 

@@ -10,18 +10,10 @@ from typing import Literal
 
 from pydantic import Field
 
+from optimizer.spec.attention.indexer import Indexer
 from optimizer.spec.attention.kind import sum_capped
 from optimizer.spec.base import Spec
 from optimizer.spec.tensor import Role, Split, Tensor
-
-
-class Indexer(Spec):
-    """DSA's lightning indexer: `heads` small heads score every cached token, attention reads the `top_k` best."""
-
-    heads: int = Field(ge=1)
-    head_dim: int = Field(ge=1)
-    top_k: int = Field(ge=1)
-    shared: bool = Field(default=False, description="no indexer of its own: reuses the choice of a layer below")
 
 
 class LatentAttention(Spec):

@@ -35,7 +35,8 @@ def sparse_layers(config: Config, layers: int) -> list[bool]:
     return [index >= first for index in range(layers)]
 
 
-def _latent(config: Config, indexer: Indexer | None) -> LatentAttention:
+def latent(config: Config, indexer: Indexer | None) -> LatentAttention:
+    """Latent attention from DeepSeek's keys."""
     config.only("mlp_bias", False, why="biases of experts are not described for this family")  # noqa: FBT003
     config.only("attention_bias", False, why="biases of latent attention are not described")  # noqa: FBT003
     config.skip("num_key_value_heads", "head_dim", "qk_head_dim")
@@ -52,7 +53,7 @@ def _latent(config: Config, indexer: Indexer | None) -> LatentAttention:
 
 def read_deepseek(config: Config) -> Reading:
     """`deepseek_v2`, `deepseek_v3`, `kimi_k2`: latent attention, a few dense layers, then experts."""
-    attention = _latent(config, None)
+    attention = latent(config, None)
     blocks = {
         "dense": Block(attention=attention, ffn=DenseFeedForward(intermediate=config.integer("intermediate_size"))),
         "moe": Block(attention=attention, ffn=experts(config)),
@@ -76,7 +77,7 @@ def read_sparse_attention(config: Config) -> Reading:
             top_k=config.integer("index_topk"),
             shared=kind == "shared",
         )
-        attention = _latent(config, indexer)
+        attention = latent(config, indexer)
         dense = DenseFeedForward(intermediate=config.integer("intermediate_size"))
         blocks[f"{kind}-dense"] = Block(attention=attention, ffn=dense)
         blocks[f"{kind}-moe"] = Block(attention=attention, ffn=experts(config))

@@ -10,6 +10,7 @@ from optimizer.spec.huggingface.config import Config
 from optimizer.spec.huggingface.deepseek import read_deepseek, read_dots, read_glm4_moe, read_sparse_attention
 from optimizer.spec.huggingface.deepseek_v4 import read_deepseek_v4
 from optimizer.spec.huggingface.dense import read_glm4, read_olmo2, read_phi3, read_seed_oss
+from optimizer.spec.huggingface.ernie import read_ernie
 from optimizer.spec.huggingface.experts import (
     read_dbrx,
     read_gpt_oss,
@@ -22,9 +23,11 @@ from optimizer.spec.huggingface.experts import (
 )
 from optimizer.spec.huggingface.gemma import read_gemma, read_gemma2, read_gemma3, read_gemma4
 from optimizer.spec.huggingface.gpt import read_bloom, read_falcon, read_gpt2, read_phi
+from optimizer.spec.huggingface.hunyuan import read_hunyuan
+from optimizer.spec.huggingface.kimi import read_kimi_linear
 from optimizer.spec.huggingface.llama import read_llama, read_mistral, read_nemotron_nas, read_qwen2, read_qwen3
 from optimizer.spec.huggingface.mimo import read_mimo_v2
-from optimizer.spec.huggingface.minimax import read_ernie, read_hunyuan, read_minimax_m1, read_minimax_m2
+from optimizer.spec.huggingface.minimax import read_minimax_m1, read_minimax_m2, read_minimax_m3
 from optimizer.spec.huggingface.nemotron import read_nemotron_h
 from optimizer.spec.huggingface.parts import Reading
 from optimizer.spec.huggingface.qwen import read_hybrid, read_qwen2_moe, read_qwen3_moe
@@ -74,6 +77,7 @@ FAMILIES: Final[dict[str, Family]] = {
     "hunyuan": Family(read_hunyuan, tied=True),
     "hunyuan_v1_moe": Family(read_hunyuan),
     "kimi_k2": Family(read_deepseek),
+    "kimi_linear": Family(read_kimi_linear),
     "llama": Family(read_llama),
     "llama4_text": Family(read_llama4, style="llama4"),
     "mimo": Family(read_qwen2),
@@ -81,6 +85,7 @@ FAMILIES: Final[dict[str, Family]] = {
     "minimax": Family(read_minimax_m1),
     "minimax_m1": Family(read_minimax_m1),
     "minimax_m2": Family(read_minimax_m2, style="mixtral"),
+    "minimax_m3": Family(read_minimax_m3, style="mixtral"),
     "minimax_text_01": Family(read_minimax_m1),
     "ministral": Family(read_mistral),
     "mistral": Family(read_mistral),
@@ -113,6 +118,7 @@ WRAPPERS: Final[dict[str, tuple[str, ...]]] = {
     "llama4": ("llama4_text",),
     "llava": ("llama", "mistral", "granite"),
     "llava_next": ("llama", "mistral", "granite"),
+    "minimax_m3_vl": ("minimax_m3",),
     "mistral3": ("mistral",),
     "qwen3_5": ("qwen3_5_text",),
     "qwen3_5_moe": ("qwen3_5_moe_text",),

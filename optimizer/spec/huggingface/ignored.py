@@ -69,6 +69,7 @@ _REASONS: Final[dict[str, str]] = {
         image_grid_pinpoints use_image_newline_parameter use_unified_vision_chunk projector_hidden_size
         image_token_len understand_projector_stride vision_select_layer projector_bias
         projection_dim video_config img_token_compression_config process_image_mode
+        num_reward_heads video_token_index
     """,
     "the format the file was saved in": "torch_dtype dtype",
 }

@@ -1,8 +1,8 @@
-"""MiniMax-M1 (lightning attention between full layers) and MiniMax-M2, Hunyuan and ERNIE 4.5."""
+"""MiniMax: M1 (lightning attention between full layers), M2, and M3 (attention to chosen blocks)."""
 
 from __future__ import annotations
 
-from optimizer.spec.attention import LightningAttention
+from optimizer.spec.attention import BlockSparseAttention, Indexer, LightningAttention
 from optimizer.spec.feedforward import DenseFeedForward, MixtureOfExperts
 from optimizer.spec.huggingface.config import Config
 from optimizer.spec.huggingface.parts import Reading, gqa, layer_count
@@ -60,76 +60,61 @@ def read_minimax_m2(config: Config) -> Reading:
     return Reading({"layer": block}, ["layer"] * layers)
 
 
-def _first(config: Config, name: str, *, least: int = 1) -> int:
-    """A number, or a list of one number for each layer that are all the same."""
-    value = config.data.get(name)
-    if not isinstance(value, list):
-        return config.integer(name, least=least)
-    config.skip(name)
-    if not value or any(entry != value[0] for entry in value):
-        config.refuse(name, "differs from layer to layer, which is not described for this family")
-    return Config({name: value[0]}, config.source).integer(name, least=least)
-
-
-def read_hunyuan(config: Config) -> Reading:
-    """`hunyuan`, `hunyuan_v1_moe`: cross-layer attention shares keys and values among `cla_share_factor` layers."""
-    bias = config.flag("attention_bias")
-    norm = "head" if config.flag("use_qk_norm") else "none"
-    factor = config.integer("cla_share_factor", default=1) if config.flag("use_cla") else 1
-    config.skip("cla_share_factor", "moe_layer_num_skipped")
-    config.only("moe_layer_num_skipped", 0, why="dense layers are not described for this family")
-    width = config.integer("intermediate_size")
-    config.skip("num_shared_expert")
-    shared = width * _first(config, "num_shared_expert", least=0) if config.flag("use_mixed_mlp_moe") else 0
-    inner = _first(config, "moe_intermediate_size") if config.has("moe_intermediate_size") else width
-    experts = MixtureOfExperts(
-        experts=_first(config, "num_experts"),
-        top_k=_first(config, "moe_topk"),
-        intermediate=inner,
-        shared_intermediate=shared,
+def read_minimax_m3(config: Config) -> Reading:
+    """`minimax_m3` (text model of `minimax_m3_vl`): dense layers that see everything, then sparse ones."""
+    layers = layer_count(config)
+    config.only("attention_output_gate", False, why="its gate is not described for this family")  # noqa: FBT003
+    config.only("qk_norm_type", "per_head", why="other norms are not described for this family")
+    config.only("use_qk_norm", True, why="these models have norms on queries and keys")  # noqa: FBT003
+    config.skip("use_gemma_norm", "num_mtp_modules", "num_nextn_predict_layers", "first_k_dense_replace")
+    config.only("n_shared_experts", 1, why="shared_intermediate_size is the width of one")
+    config.only("moe_intermediate_size", config.data.get("intermediate_size"), why="another width than the experts'")
+    correction = config.flag("use_routing_bias", default=True)
+    sparse, has_experts = _sparse_attention(config, layers), config.integers("moe_layer_freq", length=layers)
+    if has_experts is None:
+        config.refuse("moe_layer_freq", "is required but missing")
+    plain = gqa(config, qk_norm="head")
+    indexer = _block_indexer(config)
+    chosen = BlockSparseAttention(
+        heads=plain.heads, kv_heads=plain.kv_heads, head_dim=plain.head_dim, qk_norm="head", indexer=indexer
     )
+    wide = DenseFeedForward(intermediate=config.integer("dense_intermediate_size"))
+    experts = _experts(config, correction=correction)
     blocks = {
-        name: Block(
-            attention=gqa(
-                config,
-                qkv_bias=bias,
-                out_bias=bias,
-                qk_norm="head" if norm == "head" else "none",
-                shares_cache=name == "sharing",
-            ),
-            ffn=experts,
+        f"{place}-{kind}": Block(
+            attention=chosen if place == "sparse" else plain, ffn=experts if kind == "moe" else wide
         )
-        for name in ("owning", "sharing")
+        for place in ("whole", "sparse")
+        for kind in ("dense", "moe")
     }
-    names = ["sharing" if index % factor else "owning" for index in range(layer_count(config))]
+    names = [
+        f"{'sparse' if chosen_here else 'whole'}-{'moe' if moe else 'dense'}"
+        for chosen_here, moe in zip(sparse, has_experts, strict=True)
+    ]
     return Reading(blocks, names)
 
 
-def read_ernie(config: Config) -> Reading:
-    """`ernie4_5_moe`: experts from `moe_layer_start_index` to `moe_layer_end_index`, a learned correction bias."""
-    layers, bias = layer_count(config), config.flag("use_bias")
-    first = config.integer("moe_layer_start_index", default=0, least=0)
-    last = config.integer("moe_layer_end_index", default=layers - 1, least=-1)
-    every = config.integer("moe_layer_interval", default=1)
-    config.skip("moe_use_aux_free", "moe_gate", "moe_norm_min", "moe_statics", "moe_capacity")
-    width = config.integer("moe_intermediate_size")
-    attention = gqa(config, qkv_bias=bias, out_bias=bias)
-    blocks = {
-        "dense": Block(
-            attention=attention, ffn=DenseFeedForward(intermediate=config.integer("intermediate_size"), bias=bias)
-        ),
-        "moe": Block(
-            attention=attention,
-            ffn=MixtureOfExperts(
-                experts=config.integer("moe_num_experts"),
-                top_k=config.integer("moe_k"),
-                intermediate=width,
-                shared_intermediate=width * config.integer("moe_num_shared_experts", default=0, least=0),
-                bias=bias,
-                router_bias=True,
-            ),
-        ),
-    }
-    last = layers - 1 if last < 0 else last
-    names = ["moe" if first <= index <= last and (index + 1) % every == 0 else "dense" for index in range(layers)]
-    return Reading(blocks, names, fields={"head_bias": bias})
+def _sparse_attention(config: Config, layers: int) -> list[bool]:
+    """Which layers have sparse attention."""
+    section = config.section("sparse_attention_config")
+    if section is None:
+        config.refuse("sparse_attention_config", "is required but missing")
+    listed = section.integers("sparse_attention_freq", length=layers)
+    if not section.flag("use_sparse_attention", default=True):
+        return [False] * layers
+    if listed is None:
+        section.refuse("sparse_attention_freq", "is required but missing")
+    return [bool(flag) for flag in listed]
+
+
+def _block_indexer(config: Config) -> Indexer:
+    section = config.section("sparse_attention_config") or config
+    section.skip("use_sparse_attention", "sparse_attention_freq", "sparse_score_type", "sparse_init_block")
+    section.skip("sparse_local_block", "sparse_disable_index_value")
+    found = Indexer(
+        heads=section.integer("sparse_num_index_heads"),
+        head_dim=section.integer("sparse_index_dim"),
+        top_k=section.integer("sparse_topk_blocks") * section.integer("sparse_block_size"),
+    )
+    section.finish("minimax_m3 sparse attention")
+    return found

@@ -42,6 +42,8 @@ _STYLES: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "mixtral": {
         **{f"expert_{name}": (f"block_sparse_moe.experts.0.{old}",) for name, old in _OLD.items()},
         **{f"shared_{name}": (f"block_sparse_moe.shared_experts.{name}",) for name in _FFN},
+        "indexer_q": ("self_attn.index_q_proj",),
+        "indexer_k": ("self_attn.index_k_proj",),
     },
     "gemma": {f"expert_{name}": (f"experts.0.{name}",) for name in _FFN},
     "llama4": {

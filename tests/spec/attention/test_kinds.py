@@ -7,10 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optimizer.spec.attention import (
+    BlockSparseAttention,
     CompressedAttention,
     GatedDeltaNet,
     GroupedQueryAttention,
     Indexer,
+    KimiDeltaAttention,
     LatentAttention,
     LightningAttention,
     Mamba2,
@@ -36,6 +38,8 @@ HEAVY = SPARSE.model_copy(update={"indexer": None, "compress_ratio": 8})
 LOCAL = HEAVY.model_copy(update={"compress_ratio": 0})
 DELTA = GatedDeltaNet(key_heads=2, value_heads=4, key_dim=8, value_dim=16)
 MAMBA = Mamba2(heads=8, head_dim=4, groups=2, state_size=16)
+KDA = KimiDeltaAttention(heads=4, head_dim=8)
+BLOCKS = BlockSparseAttention(heads=12, kv_heads=4, head_dim=16, indexer=Indexer(heads=4, head_dim=8, top_k=6))
 LIGHTNING = LightningAttention(heads=4, head_dim=8)
 
 KINDS: dict[str, AttentionKind] = {
@@ -50,6 +54,8 @@ KINDS: dict[str, AttentionKind] = {
     "delta": DELTA,
     "mamba": MAMBA,
     "lightning": LIGHTNING,
+    "kda": KDA,
+    "blocks": BLOCKS,
 }
 
 spans = st.tuples(st.integers(1, 60), st.integers(0, 60)).map(lambda pair: (pair[0], pair[0] + pair[1] - 1))
@@ -155,10 +161,25 @@ def test_compressed_attention_reads_its_window_and_what_the_indexer_chose() -> N
     assert LOCAL.cache_fixed_bytes(30, 1) == 0
 
 
+def test_block_sparse_attention_holds_every_token_and_reads_the_chosen_ones() -> None:
+    assert BLOCKS.cache_elements(20, 2) == GQA.cache_elements(20, 2)
+    assert BLOCKS.cache_fixed_bytes(20, 2) == 20 * 8 * 2
+    assert BLOCKS.decode_read_elements(20, 20, 2) == 6 * 2 * 2 * 16
+    assert BLOCKS.decode_read_fixed_bytes(20, 20, 2) == 20 * 8 * 2
+    assert BLOCKS.decode_flops(20, 20, 1) == 6 * 2 * 12 * (16 + 16) + 2 * 4 * 8 * 20
+    added = sum(tensor.elements for tensor in BLOCKS.tensors(64)) - sum(tensor.elements for tensor in GQA.tensors(64))
+    assert added == 4 * 8 * 64 + 8 * 64 + 2 * 8
+
+
 def test_recurrent_states_do_not_grow_and_are_read_and_written_each_step() -> None:
     delta_state = 4 * 8 * 16 * 4 + (2 * 2 * 8 + 4 * 16) * 3 * 2
     mamba_state = 8 * 4 * 16 * 4 + (8 * 4 + 2 * 2 * 16) * 3 * 2
-    for attention, state in ((DELTA, delta_state), (MAMBA, mamba_state), (LIGHTNING, 4 * 8 * 8 * 4)):
+    for attention, state in (
+        (DELTA, delta_state),
+        (MAMBA, mamba_state),
+        (LIGHTNING, 4 * 8 * 8 * 4),
+        (KDA, 4 * 8 * 8 * 4 + 3 * 4 * 8 * 3 * 2),
+    ):
         assert attention.cache_elements(1000, 1) == 0
         assert attention.cache_fixed_bytes(1, 1) == attention.cache_fixed_bytes(1000, 1) == state
         assert attention.cache_fixed_bytes(1, 2) * 2 == state
@@ -166,6 +187,7 @@ def test_recurrent_states_do_not_grow_and_are_read_and_written_each_step() -> No
     assert DELTA.decode_flops(5, 5, 1) == 7 * 4 * 8 * 16 + 2 * 4 * 96
     assert MAMBA.decode_flops(5, 5, 1) == 5 * 8 * 4 * 16 + 2 * 4 * 96
     assert LIGHTNING.decode_flops(5, 5, 1) == 5 * 4 * 8 * 8
+    assert KDA.decode_flops(5, 5, 1) == 7 * 4 * 8 * 8 + 2 * 4 * 3 * 4 * 8
 
 
 def test_head_counts_that_ranks_must_divide() -> None:

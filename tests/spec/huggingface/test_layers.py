@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.spec.attention import CompressedAttention, GroupedQueryAttention, LatentAttention
+from optimizer.errors import SpecError
+from optimizer.spec.attention import BlockSparseAttention, CompressedAttention, GroupedQueryAttention, LatentAttention
 from optimizer.spec.huggingface import read_config, read_config_file
 from optimizer.spec.huggingface.parts import runs_of
 from optimizer.spec.model import ModelSpec
@@ -241,3 +242,62 @@ def test_the_text_part_says_whether_the_head_is_tied() -> None:
     said = text | {"tie_word_embeddings": False}
     assert not read_config(outer | {"text_config": said}, name="m", source="test").tie_embeddings
     assert not read_config({"model_type": "mistral3", "text_config": text}, name="m", source="test").tie_embeddings
+
+
+def test_minimax_m3_mixes_by_its_two_lists() -> None:
+    config = {
+        "model_type": "minimax_m3",
+        "hidden_size": 64,
+        "intermediate_size": 32,
+        "dense_intermediate_size": 128,
+        "shared_intermediate_size": 32,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 2,
+        "head_dim": 16,
+        "num_local_experts": 8,
+        "num_experts_per_tok": 2,
+        "vocab_size": 100,
+        "moe_layer_freq": [0, 1, 1, 1],
+        "sparse_attention_config": {
+            "sparse_attention_freq": [0, 0, 1, 1],
+            "sparse_num_index_heads": 2,
+            "sparse_index_dim": 8,
+            "sparse_topk_blocks": 3,
+            "sparse_block_size": 4,
+        },
+    }
+    spec = read_config(config, name="m3", source="test")
+    assert spec.layer_names == ("whole-dense", "whole-moe", "sparse-moe", "sparse-moe")
+    sparse = spec.blocks["sparse-moe"].attention
+    assert isinstance(sparse, BlockSparseAttention)
+    assert sparse.indexer.top_k == 12
+    config["sparse_attention_config"] |= {"use_sparse_attention": False}  # type: ignore[operator]
+    assert "sparse-moe" not in read_config(config, name="m3", source="test").layer_names
+
+
+def test_kimi_linear_names_its_layers_by_number() -> None:
+    attention: dict[str, object] = {"full_attn_layers": [3], "kda_layers": [1, 2, 4], "head_dim": 16, "num_heads": 4}
+    config = {
+        "model_type": "kimi_linear",
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "moe_intermediate_size": 32,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "kv_lora_rank": 32,
+        "qk_nope_head_dim": 16,
+        "qk_rope_head_dim": 8,
+        "v_head_dim": 16,
+        "num_experts": 8,
+        "num_experts_per_token": 2,
+        "num_shared_experts": 1,
+        "first_k_dense_replace": 1,
+        "vocab_size": 100,
+        "linear_attn_config": attention,
+    }
+    spec = read_config(config, name="kimi", source="test")
+    assert spec.layer_names == ("delta-dense", "delta-moe", "full-moe", "delta-moe")
+    for wrong in ([1, 2], [1, 2, 3, 4], [0, 1, 2]):
+        with pytest.raises(SpecError, match="together must name each of the 4 layers once, from 1"):
+            read_config(config | {"linear_attn_config": attention | {"kda_layers": wrong}}, name="k", source="test")
