@@ -1,5 +1,7 @@
 """Two slots a device: weighted counts of large copies against small ones refute a threshold."""
 
+import bisect
+import math
 from collections.abc import Sequence
 from fractions import Fraction
 
@@ -32,21 +34,31 @@ def check_threshold(
     for value, multiplier in points:
         if not 0 < 2 * value <= threshold or multiplier < 0:
             return f"point {value} with multiplier {multiplier} is outside 0 < v <= T/2, multiplier >= 0"
+    scale = math.lcm(threshold.denominator, *(value.denominator for value, _ in points))
+    limit = int(threshold * scale)
+    ascending = sorted((int(value * scale), multiplier) for value, multiplier in points)
+    values = [value for value, _ in ascending]
+    beyond = [0]
+    for _, multiplier in reversed(ascending):
+        beyond.append(beyond[-1] + multiplier)
+    beyond.reverse()
     total = 0
     for weight in load:
-        fewest = max(1, -(-weight * threshold.denominator // threshold.numerator))
+        size = weight * scale
+        fewest = max(1, -(-size // limit))
         most = min(devices, 1 + spare)
         if fewest > most:
             return None
+        # w/r < v where v > floor(w/r); w/r > T - v where v > T - ceil(w/r), both among whole numbers.
         total += min(
-            copies * (price + _signed(weight, copies, threshold, points)) for copies in range(fewest, most + 1)
+            copies
+            * (
+                price
+                + beyond[bisect.bisect_right(values, limit + size // -copies)]
+                - beyond[bisect.bisect_right(values, size // copies)]
+            )
+            for copies in range(fewest, most + 1)
         )
     if total <= price * slots:
         return f"the cheapest copies cost {total}, no more than the {price * slots} that all slots are worth"
     return None
-
-
-def _signed(weight: int, copies: int, threshold: Fraction, points: Sequence[tuple[Fraction, int]]) -> int:
-    large = sum(multiplier for value, multiplier in points if weight > copies * (threshold - value))
-    small = sum(multiplier for value, multiplier in points if weight < copies * value)
-    return large - small

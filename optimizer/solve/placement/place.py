@@ -24,6 +24,7 @@ from optimizer.solve.placement.result import Devices, LayerPlacement, PlacementR
 from optimizer.solve.placement.robust import balance_robustly
 from optimizer.solve.placement.search import balance, seconds_left
 from optimizer.solve.placement.split import free_shares
+from optimizer.solve.placement.two_slots import place_two_slots
 
 TOLERANCE = Fraction(1, 10_000)
 """Gap, in mean device loads, within which a layer counts as proved."""
@@ -31,6 +32,7 @@ TOLERANCE = Fraction(1, 10_000)
 _FINE_SLOTS = 6
 _ROUNDS_PER_SLOT = 20
 _EXACT_S = 20.0
+_PAIR = 2
 
 
 def place(
@@ -126,8 +128,16 @@ def _search(question: Question, deadline: float | None) -> tuple[Ints, list[Witn
             deadline=deadline,
         )
     else:
-        floor = np.array([float(bound_for(question, layer, witnesses[layer])) for layer in range(question.layers)])
-        held = _free(question, floor, deadline)
+        bounds = [bound_for(question, layer, witnesses[layer]) for layer in range(question.layers)]
+        if question.slots == _PAIR and len(question.loads) == 1:
+            held, better = place_two_slots(
+                question.loads[0], question.normalised(0), question.devices, bounds, goal=_goal(question),
+                seed=question.seed, deadline=deadline,
+            )  # fmt: skip
+            if question.split == "even":
+                witnesses = [better.get(layer, witness) for layer, witness in enumerate(witnesses)]
+        else:
+            held = _free(question, np.array([float(bound) for bound in bounds]), deadline)
     if question.current is not None and question.hierarchy == "free":
         held = np.stack([align(new, np.array(old)) for new, old in zip(held, question.current, strict=True)])
     return held, witnesses
