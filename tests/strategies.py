@@ -63,7 +63,8 @@ def broken(draw: st.DrawFn, document: dict[str, object]) -> object:
             parent = parent[step]
         change = draw(st.sampled_from(["replace", "swap", "remove", "rename", "wrap"]))
         if change == "replace":
-            parent[at[-1]] = draw(hostile)
+            # The samples are shared, and a later change may reach into them.
+            parent[at[-1]] = copy.deepcopy(draw(hostile))
         elif change == "swap":
             other: Any = data
             for step in draw(st.sampled_from(_paths(data))):
