@@ -9,6 +9,7 @@ from optimizer.audit.derive import FactTable
 from optimizer.audit.equations import find_equations
 from optimizer.audit.extract import extract
 from optimizer.audit.judge import Claims, Judge, JudgedClaim
+from optimizer.audit.inline import has_digit
 from optimizer.audit.markdown import read_document
 from optimizer.audit.ratios import judge_ratios
 from optimizer.audit.result import AuditResult
@@ -39,7 +40,7 @@ def audit_document(text: str, source: str, problem: Mapping[str, object] | None 
     document = read_document(text)
     segments = document.segments
     tokens: list[list[Token]] = [
-        tokenize(segment.text) if any(character.isdigit() for character in segment.text) else [] for segment in segments
+        tokenize(segment.text) if has_digit(segment.text) else [] for segment in segments
     ]
     equations = find_equations(segments, tokens)
     facts, claims = extract(segments, tokens, equations)

@@ -70,6 +70,8 @@ def _bytes(number: Number, context: Context) -> str | None:
         return "device_memory"
     if re.search(r"\b(?:disk|ram|host|cpu|cache line|message|bucket|page|block|file|transfer|traffic|communicat\w*|all-?reduce|all-?to-?all)\b", words):
         return None
+    if re.search(r"\b(?:per|each|every|one|single) (?:expert|layer|token|sequence|request|stage|node|server|block|head|replica)\b", words):
+        return None
     for name, pattern in _BYTES:
         if pattern.search(words):
             total = _TOTAL.search(f"{context.label} {context.before} {own}") and not per_device
@@ -156,7 +158,7 @@ def _count(number: Number, context: Context) -> str | None:
 
 def _parameters(number: Number, context: Context) -> str | None:
     words = _words(number, context)
-    if re.search(r"\b(?:missing|gap|other|remaining|additional|unaccounted)\b", f"{context.label} {context.before[-30:]}"):
+    if re.search(r"\b(?:missing|gap|other|remaining|additional|unaccounted|draft|teacher|baseline|compared|embedding|shared)\b", f"{context.label} {context.before[-30:]}"):
         return None
     if re.search(r"\bper expert\b|\beach expert\b|\bexpert (?:has|would need|needs)\b|\bone expert\b", words):
         return "parameters_per_expert"
@@ -195,6 +197,10 @@ def _devices(number: Number, context: Context) -> str | None:
     after = f"{' '.join(number.nouns)} {context.after}"
     if number.per or re.search(r"\b(?:per|each|every)\s+(?:node|server|host|stage|group|replica)|(?:in|within) (?:a|one|each) (?:node|group)", after):
         return "devices_per_node" if re.search(r"node|server|host", after) or set(number.per) & {"node", "server", "host"} else None
+    if re.match(r"^(?:\S+ )?\s*(?:nodes?|servers?|hosts?|machines?|box(?:es)?|stages?|groups?|replicas?|systems?)\b", context.after) or {"node", "nodes", "server", "servers"} & set(number.nouns):
+        return "devices_per_node" if re.search("node|server|host|machine", f"{context.after} {' '.join(number.nouns)}") else None
+    if re.search(r"\b(?:available|idle|spare|free|unused|left over)\b", after) or re.search(r"\b(?:each|every) (?:stage|replica|group|instance|pipeline|node)\b|\b(?:up to|out of|cluster (?:of|with|has))\s*$", context.before):
+        return "devices_available"
     if number.digits < 1 or re.search(r"\b(?:examples?|simplified|only|using|instead|subset|group of|groups? of|expert)\b", context.before[-24:]):
         return None
     return "devices"

@@ -18,6 +18,7 @@ _CALCULATED: Final = re.compile(
 _LABEL: Final = re.compile(r"^\W{0,12}([A-Za-z`(][^:=|]{0,80}?)\s*(?::|=(?!=))(?:\s|$|\*|(?=[~≈\d]))")
 _CLAUSE: Final = re.compile(r"[;|\u2022]|[.!?](?=\s|$)|(?<=\s)[–—](?=\s)|,(?=\s)")
 _QUOTES: Final = str.maketrans({"“": '"', "”": '"', "«": '"', "»": '"'})
+_LABEL_REACH: Final = 120
 _AFTER: Final = 60
 _BEFORE: Final = 90
 
@@ -51,7 +52,7 @@ def read_context(segment: Segment, number: Number, role: Role, topic: str) -> Co
     start = max(0, number.start - _BEFORE)
     before = text[start : number.start].translate(_QUOTES).lower()
     after = text[number.end : number.end + _AFTER].lower()
-    label = _LABEL.match(text[: number.start])
+    label = _LABEL.match(text[: min(number.start, _LABEL_REACH)])
     named = label[1].lower() if label else ""
     if segment.kind is Kind.CELL:
         named = f"{segment.row_label} {segment.column_label}".lower()

@@ -34,6 +34,7 @@ _PARTS: Final = re.compile(
 )
 _TOTAL: Final = re.compile(r"^\W*(?:total|sum|overall)\b", re.I)
 _MOST: Final = 24
+_LONGEST_SAYING: Final = 400
 _COUNTS: Final = {"experts_per_gpu", "experts_per_gpu_per_layer", "expert_instances"}
 
 
@@ -149,6 +150,8 @@ def _outright(segments: tuple[Segment, ...], statement: Statement) -> bool:
     if not statement.sure:
         return False
     segment = segments[statement.segment]
+    if len(segment.text) > _LONGEST_SAYING:
+        return False
     surroundings = " ".join((*segment.section[1:], segment.text, segment.row_label, segment.column_label, segment.before))
     if _ALTERNATIVES.search(surroundings) or segment.kind is Kind.HEADING:
         return False

@@ -7,6 +7,7 @@ from typing import Final
 
 from optimizer.audit import lexicon
 from optimizer.audit.document import Kind, Segment
+from optimizer.audit.inline import has_digit
 from optimizer.audit.statements import Role, Statement
 
 AXES: Final = ("tp", "cp", "dp", "pp", "etp", "ep", "edp", "sp")
@@ -50,7 +51,7 @@ def _axis(word: str) -> str:
 def find_degrees(segments: tuple[Segment, ...], roles: list[Role]) -> Iterator[Statement]:
     """Every degree written anywhere, in document order; a table cell is read with its labels."""
     for index, segment in enumerate(segments):
-        if not any(character.isdigit() for character in segment.text):
+        if not has_digit(segment.text):
             continue
         found: dict[tuple[str, int], Statement] = {}
         for pattern, axis_group, value_group in ((_SHORT_DEGREE, 1, 2), (_LONG_DEGREE, 1, 2), (_WAY, 2, 1)):

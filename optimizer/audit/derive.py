@@ -1,16 +1,19 @@
 """Figures that follow from a document's own facts by counting, each with its formula and the numbers put in."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from copy import copy
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import wraps
 from itertools import product
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from optimizer.audit.statements import Role, Statement
 from optimizer.audit.verdict import plain
 
-_MOST_READINGS: Final = 64
+Result = TypeVar("Result")
+
+_MOST_READINGS: Final = 32
 _ORDER: Final = {Role.STATED: 0, Role.CALCULATED: 1, Role.CLAIMED: 2}
 
 
@@ -30,6 +33,7 @@ class FactTable:
 
     def __init__(self, facts: Iterable[Statement], settled: dict[str, Fraction] | None = None) -> None:
         self.settled = settled or {}
+        self.memo: dict[str, Any] = {}
         self.local: dict[str, list[Fraction]] = {}
         by_name: dict[str, list[Statement]] = {}
         for fact in facts:
@@ -44,6 +48,7 @@ class FactTable:
         """The same table with some names narrowed to the values that one section gives."""
         table = copy(self)
         table.local = local
+        table.memo = {}
         return table
 
     def values(self, name: str) -> list[Fraction]:
@@ -69,6 +74,19 @@ class FactTable:
             if index >= _MOST_READINGS:
                 return
             yield dict(zip((name for name, _ in present), chosen, strict=True))
+
+
+def once(derive: Callable[[FactTable], Result]) -> Callable[[FactTable], Result]:
+    """Derive once for each table, however many claims ask."""
+
+    @wraps(derive)
+    def remembered(table: FactTable) -> Result:
+        if derive.__name__ not in table.memo:
+            table.memo[derive.__name__] = derive(table)
+        found: Result = table.memo[derive.__name__]
+        return found
+
+    return remembered
 
 
 def put_in(formula: str, **values: Fraction | int) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Final
 
-from optimizer.audit.derive import Derivation, FactTable, deduplicated, put_in
+from optimizer.audit.derive import Derivation, FactTable, deduplicated, once, put_in
 
 _AXES: Final = ("tp", "cp", "dp", "pp", "ep", "etp", "edp")
 
@@ -13,6 +13,7 @@ def _whole(value: Fraction) -> bool:
     return value.denominator == 1
 
 
+@once
 def device_readings(table: FactTable) -> list[Derivation]:
     """Device count of the stated degrees under each convention whose side condition they meet.
 
@@ -49,6 +50,7 @@ def _readings(table: FactTable) -> Iterator[Derivation]:
         yield Derivation("product (expert grid, whole engines replicated)", width * pp * ep, all_named, put_in(all_named, **values))
 
 
+@once
 def folded_is_closed(table: FactTable) -> bool:
     """Whether the document writes enough degrees for its device count to be fixed in every convention."""
     return all(table.values(axis) for axis in ("tp", "pp", "dp")) or (

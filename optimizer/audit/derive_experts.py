@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Final
 
-from optimizer.audit.derive import Derivation, FactTable, deduplicated, put_in
+from optimizer.audit.derive import Derivation, FactTable, deduplicated, once, put_in
 
 RESIDENT: Final = "experts_resident_per_layer"
 INSTANCES: Final = "expert_instances"
@@ -14,6 +14,7 @@ EQUIVALENTS_PER_LAYER: Final = "expert_equivalents per layer"
 _FACTS: Final = ("experts_per_layer", "layers", "devices", "ep", "pp", "tp", "dp", "etp")
 
 
+@once
 def experts_total(table: FactTable) -> list[Derivation]:
     """Expert instances of the model: experts per layer times layers."""
     found = []
@@ -26,11 +27,25 @@ def experts_total(table: FactTable) -> list[Derivation]:
     return deduplicated(found)
 
 
+@once
 def expert_readings(table: FactTable) -> list[Derivation]:
     """Experts per device in each of the three counts, as far as the facts reach."""
     return deduplicated(_readings(table))
 
 
+@once
+def whole_stage(table: FactTable) -> list[Derivation]:
+    """The three counts of a device's whole stage."""
+    return [reading for reading in expert_readings(table) if reading.reading != EQUIVALENTS_PER_LAYER]
+
+
+@once
+def one_layer(table: FactTable) -> list[Derivation]:
+    """The counts of one layer."""
+    return [reading for reading in expert_readings(table) if reading.reading in {RESIDENT, EQUIVALENTS_PER_LAYER}]
+
+
+@once
 def complete(table: FactTable) -> bool:
     """Whether all three counts can be had, so that a figure outside all of them is wrong."""
     readings = {derivation.reading for derivation in expert_readings(table)}

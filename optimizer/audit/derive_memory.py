@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Final
 
-from optimizer.audit.derive import Derivation, FactTable, deduplicated, put_in
+from optimizer.audit.derive import Derivation, FactTable, deduplicated, once, put_in
 from optimizer.audit.derive_experts import expert_readings, experts_total
 
 _SHAPE: Final = ("expert_matrices", "hidden_size", "expert_hidden_size")
@@ -12,6 +12,7 @@ LARGEST_VOCABULARY: Final = 1_000_000
 """No tokenizer in use has a larger one; bounds what embeddings can add to a parameter count (assumed)."""
 
 
+@once
 def parameters_per_expert(table: FactTable) -> list[Derivation]:
     """Matrices times the two dimensions of one expert."""
     found = []
@@ -39,6 +40,7 @@ def _instances(table: FactTable) -> list[Derivation]:
     return found
 
 
+@once
 def expert_parameters(table: FactTable) -> list[Derivation]:
     """All experts of the model."""
     return deduplicated(
@@ -49,6 +51,7 @@ def expert_parameters(table: FactTable) -> list[Derivation]:
     )  # fmt: skip
 
 
+@once
 def attention_parameters(table: FactTable) -> list[Derivation]:
     """Q, K, V and O projections of every layer, with heads × head size equal to the hidden size."""
     found = []
@@ -60,6 +63,7 @@ def attention_parameters(table: FactTable) -> list[Derivation]:
     return deduplicated(found)
 
 
+@once
 def parameter_bounds(table: FactTable) -> tuple[Derivation, Derivation] | None:
     """Fewest and most parameters the stated shapes allow: without embeddings, and with two tables of a million rows."""
     experts, attention = expert_parameters(table), attention_parameters(table)
@@ -82,6 +86,7 @@ def _bytes_each(table: FactTable) -> list[Fraction]:
     return table.values("bytes_per_parameter") or [value for value in table.values("precision") if value > 0]
 
 
+@once
 def expert_weights(table: FactTable) -> list[Derivation]:
     """Bytes of the experts on one device, for each count of experts per device."""
     return deduplicated(_expert_weights(table))
@@ -99,6 +104,7 @@ def _expert_weights(table: FactTable) -> Iterator[Derivation]:
                 )  # fmt: skip
 
 
+@once
 def expert_weights_total(table: FactTable) -> list[Derivation]:
     """Bytes of all experts of the model."""
     return deduplicated(
@@ -108,6 +114,7 @@ def expert_weights_total(table: FactTable) -> list[Derivation]:
     )
 
 
+@once
 def weights_per_device(table: FactTable) -> list[Derivation]:
     """Weights per device: nothing replicated, and attention replicated over all but its tensor-parallel group."""
     return deduplicated(_weights_per_device(table))
@@ -137,6 +144,7 @@ def _weights_per_device(table: FactTable) -> Iterator[Derivation]:
             )  # fmt: skip
 
 
+@once
 def model_weights(table: FactTable) -> list[Derivation]:
     """All weights of the model, once."""
     return deduplicated(

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from fractions import Fraction
 
-from optimizer.audit.derive import Derivation, FactTable, deduplicated
+from optimizer.audit.derive import Derivation, FactTable, deduplicated, once
 from optimizer.audit.verdict import plain
 
 BATCH_ONE = "decode at batch 1, one device reading every weight of the model for each token"
@@ -33,6 +33,7 @@ def _batch_one(table: FactTable, utilizations: list[Fraction]) -> Iterator[Deriv
                     )  # fmt: skip
 
 
+@once
 def compute_bound(table: FactTable) -> Derivation | None:
     """Tokens per second and device with zero overhead: peak FLOP/s over 2 FLOP per active parameter.
 

@@ -55,7 +55,7 @@ def extract(
             previous = name, token
             text = " ".join(segment.text[token.start : token.end].split())
             made = Statement(name, token.value, segment.place(token.start), text, context.role, index, token.unit, token,
-                             section=segment.section)  # fmt: skip
+                             section=segment.section, near=context.near)  # fmt: skip
             inside = any(start <= token.start < end for start, end in operands.get(index, ()))
             if name in CLAIMS and not inside:
                 claims.append(made)

@@ -24,7 +24,13 @@ _LATEX = {
 _COMMAND = re.compile(r"\\(" + "|".join(sorted(_LATEX, key=len, reverse=True)) + r")(?![A-Za-z])")
 _DOLLAR = re.compile(r"\$\$?(?=[^\d\s])|(?<=[\w)}])\$\$?(?![\d])|(?<!\w)\$(?=\d[^$\n]{0,200}\\[a-z])")
 _SPACES = str.maketrans(dict.fromkeys("\t\v\f\u2003\u2002\u2001\u2000\u200b\ufeff\x00", " "))
+_DIGIT = re.compile(r"\d")
 _SUSPECT = re.compile(r"[*_`~<&\\\[$]|https?:")
+
+
+def has_digit(text: str) -> bool:
+    """Whether any figure can stand in ``text``."""
+    return _DIGIT.search(text) is not None
 
 
 def blank(text: str) -> str:

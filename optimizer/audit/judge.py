@@ -1,5 +1,6 @@
 """A verdict for every claim, from the document's own facts by counting."""
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -16,6 +17,10 @@ from optimizer.audit.statements import Role, Statement
 from optimizer.audit.verdict import Verdict, number, plain, shown
 
 _MOST_FIGURES: Final = 24
+_OUTRIGHT: Final = re.compile(
+    r"\btotal\b|world[_ ]size|(?:gpu|device)s?[_ ]count|number of (?:gpus|devices)|^\W*(?:gpus|devices)\b|calculation|should (?:be|yield)|^devices:"
+)
+_PER_DEVICE: Final = re.compile(r"(?:per|/|each|every)[\s-]*(?:gpu|device|accelerator|rank)")
 _SAME_WORDS: Final = {"experts_per_gpu", "experts_per_gpu_per_layer", "expert_instances"}
 
 
@@ -103,6 +108,7 @@ class Judge:
     table: FactTable
     claims: Claims
     missing: dict[str, None] = field(default_factory=dict)
+    _known: dict[tuple[object, ...], tuple[list[Derivation], JudgedClaim]] = field(default_factory=dict)
 
     def judge(self, claim: Statement) -> JudgedClaim | None:
         """Verdict on ``claim``; None where the figure is a mere given (a device count with no degrees to test it)."""
@@ -115,8 +121,18 @@ class Judge:
         self, claim: Statement, readings: list[Derivation], *, closed: bool, missing: tuple[str, ...] = (), note: str = ""
     ) -> JudgedClaim:
         """``holds`` if every reading gives the claim, ``ambiguous`` if some do, ``fails`` if none and none is left out."""
-        if not readings:
+        written = claim.number
+        if not readings or written is None:
             return self.unsupported(claim, missing, note)
+        key = (id(readings), written.digits, written.half_digit, written.unit, written.approximate, written.decimal)
+        if key not in self._known:
+            # The list is kept beside its verdict, so that its id is not given to another.
+            self._known[key] = readings, self._by_readings(claim, readings, closed, missing, note)
+        return replace(self._known[key][1], statement=claim)
+
+    def _by_readings(
+        self, claim: Statement, readings: list[Derivation], closed: bool, missing: tuple[str, ...], note: str
+    ) -> JudgedClaim:
         marked = tuple((reading, matches(claim, reading.value)) for reading in readings)
         right = sorted((reading for reading, holds in marked if holds), key=lambda reading: len(reading.assumes))
         if len(right) == len(marked):
@@ -180,7 +196,7 @@ def _devices(judge: Judge, claim: Statement) -> JudgedClaim | None:
             return judge.by_readings(claim, product, closed=False, missing=free)
         left = plain(claim.value / whole[0].value)
         return judge.by_readings(claim, whole, closed=False, missing=free, note=f"leaves a factor {left} for {' and '.join(free)}")
-    judged = judge.by_readings(claim, readings, closed=True)
+    judged = judge.by_readings(claim, readings, closed=_OUTRIGHT.search(f"{claim.near} {claim.text}".lower()) is not None)
     return replace(judged, note=_left_out(judge, claim)) if judged.verdict is Verdict.FAILS else judged
 
 
@@ -196,10 +212,8 @@ def _left_out(judge: Judge, claim: Statement) -> str:
 
 
 def _expert_count(judge: Judge, claim: Statement) -> JudgedClaim:
-    readings = experts.expert_readings(judge.table)
-    per_layer = {experts.RESIDENT, experts.EQUIVALENTS_PER_LAYER}
-    wanted = per_layer if claim.name == "experts_per_gpu_per_layer" else None
-    chosen = [r for r in readings if (r.reading in wanted if wanted else r.reading != experts.EQUIVALENTS_PER_LAYER)]
+    per_layer = claim.name == "experts_per_gpu_per_layer"
+    chosen = experts.one_layer(judge.table) if per_layer else experts.whole_stage(judge.table)
     missing = judge.absent("experts_per_layer", "layers", "devices", "ep")
     return judge.by_readings(claim, chosen, closed=experts.complete(judge.table), missing=missing)
 
@@ -234,6 +248,9 @@ def _per_expert(judge: Judge, claim: Statement) -> JudgedClaim:
 
 def _expert_parameters(judge: Judge, claim: Statement) -> JudgedClaim:
     readings = memory.expert_parameters(judge.table)
+    one = [reading for reading in memory.parameters_per_expert(judge.table) if matches(claim, reading.value)]
+    if one:
+        return JudgedClaim(claim, Verdict.AMBIGUOUS, one[0], ((one[0], True),), "true of one expert")
     return judge.by_readings(claim, readings, closed=True, missing=judge.absent("hidden_size", "expert_hidden_size", "experts_per_layer", "layers"))
 
 
@@ -284,7 +301,8 @@ def _lower_bound(judge: Judge, claim: Statement, readings: list[Derivation], mis
     """Memory cannot be less than the weights it holds; more than that depends on what the document does not say."""
     capacity = judge.table.one("device_memory")
     per_device = claim.name in {"memory", "weights"}
-    if per_device and capacity is not None and claim.value > capacity * Fraction(1074, 1000):
+    said = _PER_DEVICE.search(f"{claim.near} {claim.text}".lower())
+    if per_device and said and capacity is not None and claim.value > capacity * Fraction(1074, 1000):
         ceiling = Derivation("memory of one device", capacity, "device_memory", plain(capacity))
         return JudgedClaim(claim, Verdict.IMPOSSIBLE, ceiling, ((ceiling, False),), "more than one device has")
     marked = tuple((reading, False) for reading in readings)

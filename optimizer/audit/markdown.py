@@ -11,7 +11,7 @@ from markdown_it.rules_block import StateBlock
 from markdown_it.token import Token
 
 from optimizer.audit.document import DataBlock, Document, Kind, Segment
-from optimizer.audit.inline import BREAK, blank
+from optimizer.audit.inline import BREAK, blank, has_digit
 
 _LINE_END = re.compile(r"\r\n|\n|\r")
 _FRONT_MATTER = re.compile(r"\A---[ \t]*$")
@@ -114,7 +114,7 @@ class _Reader:
     def _uncovered(self, start: int, stop: int) -> None:
         """Lines the block parser gave up on (nested too deeply): read as plain text, nothing is lost."""
         for number in range(start, stop):
-            if any(character.isdigit() for character in self.lines[number]):
+            if has_digit(self.lines[number]):
                 self.block += 1
                 self._paragraph(number, number + 1)
 

@@ -30,6 +30,7 @@ _KEYWORDS: Final = re.compile(
     re.I,
 )
 _HIGHER: Final = re.compile(r"\b(?:more|higher|larger|increase)\b", re.I)
+_REACH: Final = 300
 _TOPICS: Final = (
     ("throughput_per_device", re.compile(r"throughput|tokens", re.I)),
     ("ttft", re.compile(r"\bttft\b|latency", re.I)),
@@ -52,6 +53,7 @@ class Ratio:
     segment: int
     section: tuple[str, ...]
     direction: str
+    offset: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +117,13 @@ def _ratio(match: re.Match[str], kind: str, segment: Segment, index: int) -> Rat
     unit = _coarse(first[0], first[1] * 2, first[2]) if kind == "x" else first[1] * 2
     spread = first[0] / 20 if upper else max(unit / 2, first[0] / 20 if about else Fraction(0))
     start = match.start() + len(match[0]) - len(match[0].lstrip())
-    lowered = segment.text.lower()
+    lowered = segment.text[max(0, start - _REACH) : match.end() + _REACH].lower()
     under = re.search(r"\bunderestimat|\bundercount|\bunderstat", lowered)
     over = re.search(r"\boverestimat|\binflat|\bovercount|\boverstat", lowered)
     direction = "too low" if under and not over else "too high" if over and not under else ""
     return Ratio(
         segment.place(start), match[0].strip(), first[0] - spread, last[0] + max(last[0] / 20 if upper else spread, last[1]), first[0], kind, index,
-        segment.section, direction,
+        segment.section, direction, start,
     )  # fmt: skip
 
 
@@ -148,7 +150,9 @@ def _pairs(claims: list[Statement]) -> Iterator[tuple[Statement, Statement]]:
 def _judge(ratio: Ratio, segment: Segment, claims: Claims, notes: dict[int, str]) -> JudgedRatio:
     beside = claims.by_segment.get(ratio.segment, [])
     section = claims.by_section.get(ratio.section, [])
-    topic = next((name for name, pattern in _TOPICS if pattern.search(segment.text)), "")
+    at = ratio.offset
+    around = segment.text[max(0, at - _REACH) : at + _REACH]
+    topic = next((name for name, pattern in _TOPICS if pattern.search(around)), "")
     same_topic = claims.by_name.get(topic, [])
     for scope in (beside, section, same_topic):
         pairs = list(_pairs(scope))

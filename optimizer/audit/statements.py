@@ -48,3 +48,4 @@ class Statement:
     number: Number | None = None
     sure: bool = True
     section: tuple[str, ...] = ()
+    near: str = ""

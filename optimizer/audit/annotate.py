@@ -1,0 +1,94 @@
+"""The audit for a terminal: each judged line quoted, with its verdict and arithmetic."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Final
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.text import Text
+
+from optimizer.audit.corrected import corrected_table
+from optimizer.audit.result import AuditResult
+from optimizer.audit.verdict import Verdict, plain
+
+_STYLES: Final = {
+    Verdict.HOLDS: "green",
+    Verdict.FAILS: "bold red",
+    Verdict.IMPOSSIBLE: "bold red",
+    Verdict.AMBIGUOUS: "yellow",
+    Verdict.UNSUPPORTED: "dim",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """One remark under a line of the document."""
+
+    line: int
+    column: int
+    verdict: Verdict
+    subject: str
+    detail: tuple[str, ...]
+
+
+def remarks(result: AuditResult) -> list[Remark]:
+    """Every judgement, in document order."""
+    found = []
+    for equation in result.equations:
+        detail = (equation.arithmetic, equation.reading, equation.explanation)
+        found.append(Remark(equation.place.line, equation.place.column, equation.verdict, equation.text, detail))
+    for claim in result.claims:
+        derived = claim.derived
+        arithmetic = "" if derived is None else f"{derived.formula}: {derived.substituted} = {plain(derived.value)}"
+        needs = f"needs {', '.join(claim.missing)}" if claim.verdict is Verdict.UNSUPPORTED and claim.missing else ""
+        subject = f"{claim.statement.name}: {claim.statement.text}"
+        place = claim.statement.place
+        found.append(Remark(place.line, place.column, claim.verdict, subject, (arithmetic, claim.note, needs)))
+    for item in result.ratios:
+        place = item.ratio.place
+        found.append(Remark(place.line, place.column, item.verdict, f"ratio: {item.ratio.text}", (item.substituted, item.note)))
+    return sorted(found, key=lambda remark: (remark.line, remark.column))
+
+
+class Annotated:
+    """Renderable: the document's judged lines, what disagrees, what is missing, and the corrected figures."""
+
+    def __init__(self, result: AuditResult) -> None:
+        self.result = result
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Lines for the terminal; markup in the document is shown, never obeyed."""
+        result, last = self.result, 0
+        for remark in remarks(result):
+            if remark.line != last:
+                last = remark.line
+                quote = result.document.lines[last - 1].strip() if last <= len(result.document.lines) else ""
+                yield Text(f"{result.source}:{last}: {quote}", style="bold")
+            yield Text("  ") + Text(f"{remark.verdict:<11}", style=_STYLES[remark.verdict]) + Text(f" {remark.subject}")
+            for detail in remark.detail:
+                if detail:
+                    yield Text(f"              {detail}")
+        for title, items in (("Contradictions", result.contradictions), ("Disputes", result.disputes)):
+            if items:
+                yield Text(f"\n{title}", style="bold")
+            for item in items:
+                where = ", ".join(str(line) for line in item.lines)
+                yield Text(f"  lines {where}: {item.name}: {item.explanation}")
+        for title, texts in (("Missing for a verdict", result.missing), ("Assumed", result.assumed)):
+            if texts:
+                yield Text(f"\n{title}", style="bold")
+                for text in texts:
+                    yield Text(f"  {text}")
+        if table := corrected_table(result):
+            yield Text("\nFigures to paste", style="bold")
+            yield Text(table)
+        yield Text(f"\n{summary(result)}", style="bold")
+
+
+def summary(result: AuditResult) -> str:
+    """One line of counts."""
+    counts = Counter(result.verdicts)
+    parts = [f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict]]
+    if result.contradictions:
+        parts.append(f"{len(result.contradictions)} contradictions")
+    return f"{result.source}: {', '.join(parts) or 'nothing to judge'}"
