@@ -101,6 +101,8 @@ def _report(error: ShardproofError, *, as_json: bool) -> int:
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit status; errors become messages, or JSON where ``--json`` was asked for."""
     as_json = "--json" in arguments
+    # Looking for pydantic plugins among all installed packages takes longer than a verdict.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
         status = _run(arguments)
         sys.stdout.flush()

@@ -63,7 +63,7 @@ def degrees(sheet: Sheet, problem: Problem, evaluation: Evaluation) -> None:
 
 
 def experts(sheet: Sheet, problem: Problem, evaluation: Evaluation) -> None:
-    """Experts of the fullest device counted in three ways; nothing for a dense model."""
+    """Experts of the device that holds most bytes, counted in three ways; nothing for a dense model."""
     moe, shape = problem.model.moe, evaluation.shape
     if moe is None:
         return
@@ -81,14 +81,11 @@ def experts(sheet: Sheet, problem: Problem, evaluation: Evaluation) -> None:
         experts=physical,
         ep=shape.ep,
     )
-    names = problem.model.layer_names
-    first, most, instances = 0, 0, 0
-    for layers in evaluation.cuts:
-        found = [m for name in names[first : first + layers] if (m := problem.model.blocks[name].moe) is not None]
-        first += layers
-        total = sum(shape.local_experts(m.experts) for m in found)
-        if total > instances or not most:
-            instances, most = total, len(found)
+    fullest = max(range(len(evaluation.memory)), key=lambda stage: evaluation.memory[stage].total_bytes)
+    first = sum(evaluation.cuts[:fullest])
+    names = problem.model.layer_names[first : first + evaluation.cuts[fullest]]
+    found = [m for name in names if (m := problem.model.blocks[name].moe) is not None]
+    instances, most = sum(shape.local_experts(m.experts) for m in found), len(found)
     sheet.count(
         "expert_instances",
         instances,

@@ -1,0 +1,213 @@
+"""Verdicts on claims: tolerance, units, readings, physical bounds."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from optimizer.spec.claims import Claim, ClaimReader, last_digit
+from optimizer.spec.document import load_text
+from optimizer.spec.layout import Layout
+from optimizer.spec.problem import Problem
+from optimizer.verify.claim_table import ALIASES, CLAIMS, dimensions
+from optimizer.verify.claims import ClaimVerdict, JudgedClaim, judge_claims
+from optimizer.verify.verdict import judge_layout
+from tests.verify.examples import DENSE, problem
+
+LAYOUT = Layout(tp=2, dp=4, pp=2, etp=2, ep=4, edp=1, batch=8)
+
+
+def read(claims: str) -> tuple[Claim, ...]:
+    return ClaimReader(dimensions()).read(load_text(claims), ())
+
+
+def judged(claims: str, question: Problem | None = None, layout: Layout = LAYOUT) -> dict[str, JudgedClaim]:
+    question = question or problem()
+    verdict = judge_layout(question, layout)
+    return {j.claim.name: j for j in judge_claims(read(claims), dict(verdict.figures), question, layout)}
+
+
+def verdict(claims: str, **more: Any) -> ClaimVerdict:
+    (only,) = judged(claims, **more).values()
+    return only.verdict
+
+
+@pytest.mark.parametrize(
+    ("number", "unit"),
+    [
+        ("0.62", "1/100"),
+        ("19.2", "1/10"),
+        ("10e9", "1e9"),
+        ("1.5e3", "100"),
+        ("120000", "1"),
+        ("3.", "1"),
+        (".5", "1/10"),
+    ],
+)
+def test_last_digit_written(number: str, unit: str) -> None:
+    assert last_digit(number) == Fraction(unit)
+
+
+@pytest.mark.parametrize(
+    ("text", "low", "high"),
+    [
+        ("expert_weights: 0.62 GB", Fraction(615, 1000) * 10**9, Fraction(625, 1000) * 10**9),
+        ("parameters: 10e9", Fraction(95, 10) * 10**9, Fraction(105, 10) * 10**9),
+        ("parameters: 671B", Fraction(6705, 10) * 10**9, Fraction(6715, 10) * 10**9),
+        ("devices: 32", Fraction(32), Fraction(32)),
+        ("memory_utilization: 30%", Fraction(295, 1000), Fraction(305, 1000)),
+        ("ttft: {value: 2 s, tolerance: 5%}", Fraction(19, 10), Fraction(21, 10)),
+        ("ttft: {value: 2 s, tolerance: 1 ms}", Fraction(1999, 1000), Fraction(2001, 1000)),
+        ("memory_utilization: {value: 30%, tolerance: 2%}", Fraction(28, 100), Fraction(32, 100)),
+        ('{"ttft": 1.50}', Fraction(1495, 1000), Fraction(1505, 1000)),
+    ],
+)
+def test_tolerance_follows_the_digits_written_or_is_given(text: str, low: Fraction, high: Fraction) -> None:
+    (claim,) = read(text)
+    assert (claim.value - claim.slack, claim.value + claim.slack) == (low, high)
+
+
+def test_a_claim_at_the_edge_of_its_digits() -> None:
+    held = Fraction(judge_layout(problem(), LAYOUT).figures["expert_weights_bytes"].value)
+    assert held == 4 * 3 * 1024 * 512 * 2 // 2 * 3
+    for value, expected in ((held, "holds"), (held + 5, "holds"), (held + 6, "fails"), (held - 6, "fails")):
+        text = f"expert_weights: {{value: {value}, tolerance: 5 B}}"
+        assert verdict(text) == expected
+
+
+def test_every_figure_can_be_claimed() -> None:
+    """What is derived, claimed back digit by digit, holds; off by a tenth, it does not."""
+    for phase in ("aggregated", "decode", "prefill"):
+        question = problem(workload={"phase": phase})
+        figures = judge_layout(question, LAYOUT).figures
+        for name, kind in CLAIMS.items():
+            figure = figures.get(kind.readings[0].figure)
+            if figure is None or not kind.defined:
+                continue
+            value = Fraction(figure.value)
+            shown = value.numerator if value.denominator == 1 else float(value)
+            exact = f"{name}: {{value: {shown}, tolerance: 0.000001%}}" if value else f"{name}: 0"
+            assert verdict(exact, question=question) == "holds", (phase, name, exact)
+            if value:
+                off = f"{name}: {{value: {float(value) * 1.1:.12g}, tolerance: 0}}"
+                assert verdict(off, question=question) != "holds", (phase, name)
+
+
+def test_other_names_mean_the_same() -> None:
+    assert set(ALIASES.values()) <= set(CLAIMS)
+    assert not set(ALIASES) & set(CLAIMS)
+    assert verdict("gpus: 16") == verdict("world_size: 16") == "holds"
+
+
+def test_an_ambiguous_word_names_the_reading_that_makes_it_true() -> None:
+    instance = judged("experts_per_gpu: 12")["experts_per_gpu"]
+    assert instance.verdict is ClaimVerdict.AMBIGUOUS
+    assert instance.note == "true as: expert instances over the layers of the stage"
+    assert [(reading.name, reading.holds) for reading in instance.readings] == [
+        ("distinct experts of one layer", False),
+        ("expert instances over the layers of the stage", True),
+        ("whole-expert equivalents", False),
+    ]
+    assert verdict("experts_per_gpu: 4") == "ambiguous"
+    assert verdict("experts_per_gpu: 5") == "fails"
+    everywhere = Layout(tp=1, dp=16, pp=8, etp=1, ep=16, batch=1)
+    assert verdict("experts_per_gpu: 1", question=problem(devices=128), layout=everywhere) == "holds"
+
+
+def test_gigabytes_and_gibibytes_are_readings_of_their_own() -> None:
+    held = judge_layout(problem(), LAYOUT).evaluation
+    assert held is not None
+    gib, gb = held.memory_bytes / 2**30, held.memory_bytes / 10**9
+    assert verdict(f"memory: {gib:.3f} GiB") == "holds"
+    wrong = judged(f"memory: {gib:.3f} GB")["memory"]
+    assert wrong.verdict is ClaimVerdict.AMBIGUOUS
+    assert wrong.note == "true as: per device, GB read as GiB"
+    assert judged(f"memory: {gb:.3f} GiB")["memory"].note == "true as: per device, GiB read as GB"
+
+
+def test_per_device_and_in_total() -> None:
+    figures = judge_layout(problem(), LAYOUT).figures
+    total = figures["total_expert_weights_bytes"].value
+    claim = judged(f"expert_weights: {total}")["expert_weights"]
+    assert claim.verdict is ClaimVerdict.AMBIGUOUS
+    assert claim.note == "true as: in total over all devices"
+    assert claim.ratio == 1
+
+
+def test_a_claim_carries_its_arithmetic() -> None:
+    claim = judged("devices: 32")["devices"].to_json()
+    assert claim["verdict"] == "fails"
+    assert claim["derived"] == 16
+    assert claim["ratio"] == 2
+    assert claim["formula"] == "tp · cp · dp · pp"
+    assert claim["substituted"] == "2 · 1 · 4 · 2 = 16"
+    assert (claim["line"], claim["column"]) == (1, 10)
+
+
+def test_what_nothing_derives_is_unsupported() -> None:
+    assert verdict("accuracy: 93%") == "unsupported"
+    assert verdict("ttft: 1 s", question=problem(workload={"phase": "decode"})) == "unsupported"
+    dense = Layout(tp=2, dp=4, batch=8)
+    assert verdict("expert_instances: 4", question=problem(DENSE), layout=dense) == "unsupported"
+
+
+def test_impossible_names_the_resource_the_factor_and_every_reading() -> None:
+    claim = judged("throughput_per_device: 1e12")["throughput_per_device"]
+    assert claim.verdict is ClaimVerdict.IMPOSSIBLE
+    assert [limit.reading for limit in claim.limits] == [
+        "decode, one sequence a rank",
+        "decode at the layout's batch",
+        "decode at the largest batch that memory holds",
+        "prefill",
+    ]
+    assert all(limit.factor > 1 for limit in claim.limits)
+    assert {limit.resource for limit in claim.limits} <= {"compute", "memory bandwidth", "link 'node'", "link 'fabric'"}
+
+
+def test_what_only_fails_at_batch_one_is_not_impossible() -> None:
+    question = problem(workload={"phase": "decode"})
+    claim = judged("throughput_per_device: 1", question=question)["throughput_per_device"]
+    assert claim.verdict is ClaimVerdict.FAILS
+    limits = {limit.reading: limit for limit in judged("throughput_per_device: 1e15")["throughput_per_device"].limits}
+    alone, largest = (
+        limits["decode, one sequence a rank"].value,
+        limits["decode at the largest batch that memory holds"].value,
+    )
+    assert alone < largest
+    between = f"throughput_per_device: {float(alone + largest) / 2:.0f}"
+    assert verdict(between) == "fails"
+
+
+@given(st.sampled_from(["ttft", "tpot", "latency"]), st.integers(1, 10**6))
+def test_times_are_impossible_only_below_the_bound(name: str, parts: int) -> None:
+    """No time between the ideal schedule's and anything longer is ever called impossible."""
+    figure = judge_layout(problem(), LAYOUT).figures[f"{name}_s"]
+    assert figure.bound is not None
+    slow = float(figure.bound) * (1 + parts / 1000)
+    assert verdict(f"{name}: {slow:.9f} s") != "impossible"
+
+
+def test_shares_above_one_are_impossible() -> None:
+    assert verdict("mfu: 151582%") == "impossible"
+    assert verdict("hbm_utilization: 101%") == "impossible"
+    assert verdict("hbm_utilization: 99%") == "fails"
+    assert verdict("ttft: 1 ns") == "impossible"
+    assert verdict("tpot: 1 ns") == "impossible"
+    assert verdict("latency: 1 ns") == "impossible"
+    assert verdict("fabric_bandwidth: 26 GB/s") == "impossible"
+    assert verdict("fabric_bandwidth: 25 GB/s") == "fails"
+    assert verdict("flops: 300 TFLOP/s") == "impossible"
+    assert verdict("requests_per_second: 1e9") == "impossible"
+
+
+def test_a_layout_without_a_price_supports_no_claim() -> None:
+    question = problem()
+    layout = Layout(tp=2, dp=4, etp=2, ep=4, pp=9)
+    verdict = judge_layout(question, layout)
+    assert not verdict.feasible
+    assert verdict.evaluation is None
+    assert verdict.to_json()["figures"] == {}

@@ -1,0 +1,106 @@
+"""Whole judgements: the document, its exit status, an engine's convention, the seed systems."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from optimizer.errors import Exit
+from optimizer.spec.document import load_text
+from optimizer.spec.read import layout_in
+from optimizer.verify import Verdict, judge
+from optimizer.verify.claim_table import dimensions
+
+
+def judged(text: str) -> Verdict:
+    return judge(layout_in(load_text(text), claims=dimensions()))
+
+
+SEED_B = """\
+problem: seed-b-4x4x2
+layout: {convention: folded, tp: 4, pp: 4, dp: 2, ep: 8, batch: 16}
+"""
+
+
+def verdicts(text: str) -> dict[str, str]:
+    return {claim.claim.name: str(claim.verdict) for claim in judged(text).claims}
+
+
+def test_the_judgement_is_one_document() -> None:
+    verdict = judged(SEED_B + "claims: {devices: 32, experts_resident_per_layer: 2, expert_instances: 8}\n")
+    assert verdict.feasible
+    assert verdict.exit_status is Exit.YES
+    document = json.loads(json.dumps(verdict.to_json(), allow_nan=False))
+    assert document["feasible"] is True
+    assert document["violations"] == []
+    assert [claim["verdict"] for claim in document["claims"]] == ["holds", "holds", "holds"]
+    assert document["layout"]["stages"][1] == {"first_layer": 4, "layers": 4}
+    assert sum(document["figures"]["memory"].values()) == document["figures"]["memory_bytes"]
+
+
+def test_a_failing_claim_and_a_violated_constraint_are_a_no() -> None:
+    assert judged(SEED_B + "claims: {devices: 31}\n").exit_status is Exit.NO
+    assert judged(SEED_B + "claims: {experts_per_gpu: 2, accuracy: 5%}\n").exit_status is Exit.YES
+    crowded = judged(SEED_B.replace("batch: 16", "batch: 100000"))
+    assert crowded.exit_status is Exit.NO
+    assert {violation.family for violation in crowded.violations} == {"memory", "batch"}
+
+
+def test_an_engine_s_convention_brings_its_rules() -> None:
+    text = SEED_B.replace("ep: 8", "ep: 4, etp: 2")
+    assert judged(text).feasible
+    assert [str(v.family) for v in judged(text.replace("folded", "vllm")).violations] == ["engine"]
+
+
+def test_system_b_has_two_device_counts() -> None:
+    """32 devices where EP re-uses ranks, 256 where it multiplies them."""
+    assert verdicts(SEED_B + "claims: {devices: 32}\n") == {"devices": "holds"}
+    product = SEED_B.replace("folded", "product")
+    assert judged(product).layout.devices == 256
+    assert [str(v.family) for v in judged(product).violations] == ["devices"]
+
+
+@pytest.mark.parametrize(
+    ("claim", "expected"),
+    [
+        ("experts_resident_per_layer: 2", "holds"),
+        ("expert_instances: 8", "holds"),
+        ("experts_per_gpu: 2", "ambiguous"),
+        ("experts_per_gpu: 8", "ambiguous"),
+        ("parameters: 10e9", "fails"),
+        ("experts_parameters: 0.4B", "holds"),
+        ("parameters_per_expert: 1.6M", "holds"),
+        ("parameters_per_expert: 83M", "fails"),
+        ("expert_weights: 25 MB", "holds"),
+        ("expert_weights: 0.62 GB", "fails"),
+        ("expert_weights: 2.48 GB", "fails"),
+        ("compute_utilization: 151582%", "impossible"),
+        ("throughput_per_device: 79", "fails"),
+    ],
+)
+def test_system_b_s_disputed_figures(claim: str, expected: str) -> None:
+    (only,) = verdicts(f"{SEED_B}claims: {{{claim}}}\n").values()
+    assert only == expected
+
+
+def test_system_a_counts_experts_per_layer_and_per_stage() -> None:
+    text = """\
+problem: seed-a-ep64-tp2
+layout: {convention: folded, tp: 2, dp: 64, ep: 64, batch: 1}
+claims: {devices: 128, experts_resident_per_layer: 1, expert_equivalents: 8, expert_instances: 16}
+"""
+    assert verdicts(text) == {
+        "devices": "holds",
+        "experts_resident_per_layer": "holds",
+        "expert_equivalents": "holds",
+        "expert_instances": "holds",
+    }
+
+
+def test_system_c_is_2048_devices_or_512() -> None:
+    text = "problem: seed-c-8x4x16x4\nlayout: {convention: CONVENTION, tp: 8, pp: 4, ep: 16, dp: DP, batch: 1}\n"
+    product = text.replace("CONVENTION", "product").replace("DP", "4")
+    assert judged(product).layout.devices == 2048
+    folded = text.replace("CONVENTION", "folded").replace("DP", "16")
+    assert judged(folded).layout.devices == 512
