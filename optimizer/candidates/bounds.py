@@ -64,6 +64,7 @@ class Bounds:
         send_fixed, send_each = pricer.collectives.send(pricer.meshes.stage * 1)
         self.send_fixed, self.send_each = send_fixed[index], send_each[index]
         self._several = rows.pp > 1
+        self._uneven = pricer.skews.measured
 
     def _step(self, seqs: Floats, decoded: Floats, prompt: Floats, passes: Floats) -> tuple[Floats, Floats]:
         """Two bounds of pp·max over stages: all stages together, and ceil(L/pp) of the cheapest layers."""
@@ -81,6 +82,9 @@ class Bounds:
         send = np.where(self._several, self.send_fixed + self.send_each * (decoded + prompt), 0.0)
         layers = np.ceil(sum(self.counts) / self.pp)
         assert least is not None
+        if self._uneven:
+            # kinds stand for the mean of their layers, of which the cheapest may be cheaper
+            least = np.zeros_like(least)
         return total + self.pp * send, self.pp * (layers * least + send)
 
     def stack(self, micro: Floats) -> tuple[Floats, Floats | None, Floats]:

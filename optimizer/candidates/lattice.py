@@ -56,6 +56,7 @@ def meshes(problem: Problem, axes: Axes) -> tuple[Meshes, dict[Family, int]]:
 
     keep(found.stage <= problem.devices, Family.DEVICES)
     keep(_experts_divide(problem, found), Family.DIVISIBILITY)
+    keep(_placeable(problem, found), Family.PLACEMENT)
     keep(_engine_allows(problem, found), Family.ENGINE)
     return found, excluded
 
@@ -69,6 +70,17 @@ def _experts_divide(problem: Problem, found: Meshes) -> NDArray[np.bool_]:
         width = block.moe.shared_intermediate
         whole = (found.tp > 1) & (found.dp > 1) & (found.ep > 1)
         holds &= whole | (width % found.tp == 0)
+    return holds
+
+
+def _placeable(problem: Problem, found: Meshes) -> NDArray[np.bool_]:
+    """No device needs two copies of an expert, and with measured loads the slots divide evenly."""
+    holds = np.ones(len(found), dtype=bool)
+    if problem.model.moe is not None:
+        slots = problem.model.moe.experts + found.redundant
+        holds &= (found.redundant == 0) | (-(-slots // found.ep) <= problem.model.moe.experts)
+        if problem.expert_loads:
+            holds &= slots % found.ep == 0
     return holds
 
 

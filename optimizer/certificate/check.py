@@ -6,8 +6,8 @@ constraint, every figure for equality, the lattice's counts, and that no layout 
 
 from __future__ import annotations
 
+import re
 import time
-from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
@@ -15,51 +15,29 @@ from pydantic import ValidationError
 
 from optimizer.certificate.meshes import Lattice, lattice
 from optimizer.certificate.optimality import prove
-from optimizer.certificate.statement import SCHEMA, exact, figures_statement, layout_json
+from optimizer.certificate.placed import placement_of, placements
+from optimizer.certificate.statement import SCHEMA, exact, figures_statement, layout_json, tolerance_of
+from optimizer.certificate.verdict import Check, Rejected, brief, equal
 from optimizer.figures.derivation import figures_json
 from optimizer.figures.objective import UNITS, better, objective_value
 from optimizer.figures.operating_point import Point
 from optimizer.figures.serving import Evaluation, Timing, evaluate
 from optimizer.figures.shape import Shape, shape_of
+from optimizer.figures.skew import Skews
 from optimizer.spec.lattice import axes
 from optimizer.spec.layout import Layout
 from optimizer.spec.problem import Problem
 from optimizer.verify.constraints import violations
 
 RESULT_SCHEMA = "shardproof/result/1"
+_RATIONAL = re.compile(r"-?[0-9]+/[0-9]+")
 _KINDS = {"optimal": "optimal", "infeasible": "infeasible", "feasible": "feasible"}
 _KEYS = frozenset(
     {
-        "schema", "kind", "problem_digest", "layout", "redundant", "objective", "figures", "lattice", "top",
-        "solver_trusted",
+        "schema", "kind", "problem_digest", "layout", "redundant", "objective", "tolerance", "figures", "lattice",
+        "top", "placements", "solver_trusted",
     }
 )  # fmt: skip
-
-
-class Rejected(Exception):
-    """A claim that does not follow, and the item that makes it."""
-
-    def __init__(self, item: str, reason: str) -> None:
-        super().__init__(f"{item}: {reason}")
-        self.item, self.reason = item, reason
-
-
-@dataclass
-class Check:
-    """The checker's answer; `to_json` is ``shardproof/check/1``."""
-
-    accepted: bool = False
-    reason: str | None = None
-    item: str | None = None
-    checked: list[str] = field(default_factory=list)
-    solver_trusted: list[str] = field(default_factory=list)
-    candidates: int = 0
-    dismissed: dict[str, int] = field(default_factory=dict)
-    wall_s: float = 0.0
-
-    def to_json(self) -> dict[str, Any]:
-        """``shardproof/check/1``."""
-        return {"schema": "shardproof/check/1", **self.__dict__}
 
 
 def certify(result: dict[str, Any]) -> Check:
@@ -80,20 +58,23 @@ def _certify(result: dict[str, Any], check: Check) -> None:
     problem = _problem(result, claim)
     check.checked += ["form", "problem digest"]
     own = lattice(problem, axes(problem))
-    _equal("certificate.lattice", claim["lattice"], own.to_json())
+    equal("certificate.lattice", claim["lattice"], own.to_json())
     check.candidates = int(str(own.to_json()["points"]))
     check.checked.append("lattice: axes and counts")
-    kind = claim["kind"]
+    equal("certificate.tolerance", claim["tolerance"], exact(tolerance_of(problem)))
+    balance, bounds = placements(problem, claim, check)
     value, listed = None, frozenset[Shape]()
-    if kind == "infeasible":
+    if claim["kind"] == "infeasible":
         _nothing_claimed(result, claim)
     else:
-        value = _layout(problem, result, claim, check)
-        value, listed = _top(problem, result, claim, value, check)
-    check.solver_trusted = _trusted(claim, kind)
-    if kind == "feasible":
-        return
-    _prove(problem, own, value, listed, check)
+        value = _layout(problem, result, claim, balance, check)
+        value = _bound(problem, result, claim, value)
+        value, listed = _top(problem, claim, value, balance, check)
+    trusted = ["bound"] if claim["kind"] == "feasible" and claim["objective"]["bound"] is None else []
+    equal("certificate.solver_trusted", claim["solver_trusted"], trusted + check.solver_trusted)
+    check.solver_trusted = trusted + check.solver_trusted
+    if "bound" not in trusted:
+        _prove(problem, own, value, listed, bounds, check)
 
 
 def _form(result: dict[str, Any]) -> dict[str, Any]:
@@ -126,30 +107,6 @@ def _problem(result: dict[str, Any], claim: dict[str, Any]) -> Problem:
     return problem
 
 
-def _same(claimed: object, own: object) -> bool:
-    """Equality of JSON values without Python's True == 1 and 1.0 == 1."""
-    if isinstance(own, dict):
-        return isinstance(claimed, dict) and claimed.keys() == own.keys() and all(_same(claimed[k], own[k]) for k in own)
-    if isinstance(own, list | tuple):
-        return isinstance(claimed, list) and len(claimed) == len(own) and all(map(_same, claimed, own))
-    return type(claimed) is type(own) and claimed == own
-
-
-def _equal(item: str, claimed: object, own: object) -> None:
-    """Reject at the first part of `own` that differs."""
-    if isinstance(own, dict) and isinstance(claimed, dict) and claimed.keys() == own.keys():
-        for name, value in own.items():
-            _equal(f"{item}.{name}", claimed[name], value)
-        return
-    if not _same(claimed, own):
-        raise Rejected(item, f"is {_brief(claimed)}, should be {_brief(own)}")
-
-
-def _brief(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 120 else text[:117] + "..."
-
-
 def _nothing_claimed(result: dict[str, Any], claim: dict[str, Any]) -> None:
     for item, value in (
         ("layout", result.get("layout")), ("figures", result.get("figures")), ("certificate.layout", claim["layout"]),
@@ -169,38 +126,67 @@ def _read_layout(item: str, stated: object) -> Layout:
         layout = Layout.model_validate(fields)
     except (ValidationError, ValueError, OverflowError) as error:
         raise Rejected(item, f"cannot be read: {str(error).splitlines()[0]}") from None
-    _equal(item, stated, layout_json(layout))
+    equal(item, stated, layout_json(layout))
     return layout
 
 
-def _layout(problem: Problem, result: dict[str, Any], claim: dict[str, Any], check: Check) -> Fraction:
+def _layout(
+    problem: Problem, result: dict[str, Any], claim: dict[str, Any], balance: Skews, check: Check
+) -> Fraction:
     """The claimed layout against every constraint and every claimed figure; returns its exact objective value."""
     layout = _read_layout("certificate.layout", claim["layout"])
-    redundant = claim["redundant"]
-    if type(redundant) is not int or redundant not in axes(problem).redundant:
-        raise Rejected("certificate.redundant", f"{_brief(redundant)} redundant slots were not asked for")
     own = result.get("layout")
     if not isinstance(own, dict):
         raise Rejected("layout", "missing")
-    _equal("layout", {k: v for k, v in own.items() if k != "placement"}, claim["layout"])
-    evaluation = _evaluated(problem, layout, redundant, "certificate.layout")
+    equal("layout", {k: v for k, v in own.items() if k != "placement"}, claim["layout"])
+    equal("layout.placement", own.get("placement"), placement_of(claim, layout.ep, claim["redundant"]))
+    evaluation = _evaluated(problem, layout, claim["redundant"], balance, "certificate.layout")
     check.checked.append("layout: every constraint")
-    _equal("certificate.figures", claim["figures"], figures_statement(evaluation))
-    _equal("figures", result.get("figures"), figures_json(problem, layout, evaluation))
+    equal("certificate.figures", claim["figures"], figures_statement(evaluation))
+    equal("figures", result.get("figures"), figures_json(problem, layout, evaluation))
     value = _value(problem, evaluation)
-    _equal("certificate.objective", claim["objective"], {"name": UNITS[problem.objective], "value": exact(value)})
-    stated = result.get("objective")
-    if not isinstance(stated, dict):
-        raise Rejected("objective", "missing")
-    _equal("objective.name", stated.get("name"), UNITS[problem.objective])
-    _equal("objective.value", stated.get("value"), float(value))
-    if claim["kind"] == "optimal":
-        _equal("objective", stated, {"name": UNITS[problem.objective], "value": float(value), "bound": float(value), "gap": 0.0})
     check.checked.append("figures: equal")
     return value
 
 
-def _evaluated(problem: Problem, layout: Layout, redundant: int, item: str) -> Evaluation:
+def _bound(problem: Problem, result: dict[str, Any], claim: dict[str, Any], value: Fraction) -> Fraction:
+    """The claimed objective, bound and gap, everywhere they are written; returns the bound, or the value without one."""
+    stated = claim["objective"]
+    if not isinstance(stated, dict) or stated.keys() != {"name", "value", "bound"}:
+        raise Rejected("certificate.objective", "needs a name, a value and a bound")
+    equal("certificate.objective.name", stated["name"], UNITS[problem.objective])
+    equal("certificate.objective.value", stated["value"], exact(value))
+    outer = result.get("objective")
+    if not isinstance(outer, dict):
+        raise Rejected("objective", "missing")
+    if stated["bound"] is None:
+        if claim["kind"] == "optimal":
+            raise Rejected("certificate.objective.bound", "missing, though the layout is said to be optimal")
+        equal("objective.value", outer.get("value"), float(value))
+        return value
+    bound = _rational("certificate.objective.bound", stated["bound"])
+    if better(problem, value, bound):
+        raise Rejected("certificate.objective.bound", f"{stated['bound']} is worse than the layout's own {exact(value)}")
+    gap = abs(bound - value) / abs(value) if value else Fraction(0)
+    if (gap <= tolerance_of(problem)) != (claim["kind"] == "optimal"):
+        raise Rejected("status", f"a relative gap of {float(gap):.3g} with status {claim['kind']!r}")
+    written = {"name": UNITS[problem.objective], "value": float(value), "bound": float(bound), "gap": float(gap)}
+    equal("objective", outer, written)
+    return bound
+
+
+def _rational(item: str, text: object) -> Fraction:
+    if not isinstance(text, str) or len(text) > 10_000 or not _RATIONAL.fullmatch(text):
+        raise Rejected(item, f"{brief(text)} is not a rational n/d")
+    top, _, bottom = text.partition("/")
+    if int(bottom) == 0 or text != exact(Fraction(int(top), int(bottom))):
+        raise Rejected(item, f"{brief(text)} is not in lowest terms")
+    return Fraction(int(top), int(bottom))
+
+
+def _evaluated(problem: Problem, layout: Layout, redundant: object, balance: Skews, item: str) -> Evaluation:
+    if type(redundant) is not int or redundant not in axes(problem).redundant:
+        raise Rejected(item, f"{brief(redundant)} redundant slots were not asked for")
     shape = shape_of(layout, redundant)
     if layout.stages is None or len(layout.stages) != layout.pp:
         raise Rejected(item, "stages missing")
@@ -208,8 +194,11 @@ def _evaluated(problem: Problem, layout: Layout, redundant: int, item: str) -> E
         raise Rejected(item, f"a replica of {shape.stage_devices * layout.pp} devices on {problem.devices}")
     if sum(s.layers for s in layout.stages) != problem.model.layer_count:
         raise Rejected(item, "stages do not cover the layers")
-    evaluation = evaluate(problem, layout, redundant=redundant)
-    found = violations(problem, layout, evaluation)
+    if problem.expert_loads and (shape.ep, redundant) not in balance.placed:
+        raise Rejected(item, f"no placement of {redundant} redundant slots on ep={shape.ep}")
+    skew = balance.of(shape)
+    evaluation = evaluate(problem, layout, redundant=redundant, imbalance=skew)
+    found = violations(problem, layout, evaluation, imbalance=skew)
     if found:
         raise Rejected(item, str(found[0]))
     return evaluation
@@ -224,42 +213,38 @@ def _value(problem: Problem, evaluation: Evaluation) -> Fraction:
 
 
 def _top(
-    problem: Problem, result: dict[str, Any], claim: dict[str, Any], value: Fraction, check: Check
+    problem: Problem, claim: dict[str, Any], value: Fraction, balance: Skews, check: Check
 ) -> tuple[Fraction, frozenset[Shape]]:
     """Layouts listed after the best: feasible, in order, distinct; returns the last value and all their degrees."""
-    listed = [shape_of(_read_layout("certificate.layout", claim["layout"]), claim["redundant"])]
-    last = value
     entries = claim["top"]
     if not isinstance(entries, list):
         raise Rejected("certificate.top", "not a list")
+    if not entries:
+        return value, frozenset()
+    listed = [shape_of(_read_layout("certificate.layout", claim["layout"]), claim["redundant"])]
+    last = value
     for number, entry in enumerate(entries):
         item = f"certificate.top[{number}]"
-        if not isinstance(entry, dict) or entry.keys() != {"layout", "value"}:
-            raise Rejected(item, "needs a layout and a value")
+        if not isinstance(entry, dict) or entry.keys() != {"layout", "redundant", "value"}:
+            raise Rejected(item, "needs a layout, redundant slots and a value")
         layout = _read_layout(item + ".layout", entry["layout"])
-        evaluation = _evaluated(problem, layout, claim["redundant"], item)
+        evaluation = _evaluated(problem, layout, entry["redundant"], balance, item)
         own = _value(problem, evaluation)
-        _equal(item + ".value", entry["value"], exact(own))
+        equal(item + ".value", entry["value"], exact(own))
         if better(problem, own, last):
             raise Rejected(item, "better than the one before it")
-        shape = evaluation.shape
-        if shape in listed:
+        if evaluation.shape in listed:
             raise Rejected(item, "degrees listed before")
-        listed.append(shape)
+        listed.append(evaluation.shape)
         last = own
-    if entries:
-        check.checked.append("top: feasible, in order, distinct")
-    return last, frozenset(listed) if entries else frozenset()
+    check.checked.append("top: feasible, in order, distinct")
+    return last, frozenset(listed)
 
 
-def _trusted(claim: dict[str, Any], kind: str) -> list[str]:
-    own = ["bound"] if kind == "feasible" else []
-    _equal("certificate.solver_trusted", claim["solver_trusted"], own)
-    return own
-
-
-def _prove(problem: Problem, own: Lattice, value: Fraction | None, listed: frozenset[Shape], check: Check) -> None:
-    proof = prove(problem, own, value, listed)
+def _prove(
+    problem: Problem, own: Lattice, value: Fraction | None, listed: frozenset[Shape], bounds: Skews, check: Check
+) -> None:
+    proof = prove(problem, own, value, listed, bounds)
     check.dismissed = dict(sorted(proof.dismissed.items()))
     if proof.counterexample is not None:
         found = proof.counterexample.layout

@@ -8,7 +8,10 @@ key                   meaning
 ``problem_digest``    SHA-256 of the problem the statement is about
 ``layout``            degrees, batch, chunk and stages; null where nothing fits
 ``redundant``         redundant expert slots of each MoE layer
-``objective``         name with unit, and the exact value
+``objective``         name with unit, exact value, and exact bound (null where only the search knows one)
+``tolerance``         largest relative gap between value and bound that counts as optimal; 0 without expert placement
+``placements``        expert placements: for each expert mesh that was tried its ep and redundant slots, the placement
+                      and the witnesses of each layer's bound
 ``figures``           exact figures of the layout: integers, and rationals written ``n/d``
 ``lattice``           the axes, the mesh pairs left on them and those excluded by structural family
 ``top``               further layouts, best first: nothing lies between them
@@ -30,6 +33,14 @@ from optimizer.spec.layout import Layout
 from optimizer.spec.problem import Problem
 
 SCHEMA = "shardproof/certificate/1"
+
+
+PLACEMENT_TOLERANCE = Fraction(1, 10_000)
+
+
+def tolerance_of(problem: Problem) -> Fraction:
+    """Relative gap that counts as optimal: none, or that of expert placement where loads were measured."""
+    return PLACEMENT_TOLERANCE if problem.expert_loads else Fraction(0)
 
 
 def exact(value: Fraction | int | None) -> str | None:
@@ -78,7 +89,10 @@ def statement(
     kind: str,
     best: Scored | None,
     evaluation: Evaluation | None,
-    top: Sequence[Scored] = (),
+    *,
+    bound: Fraction | None = None,
+    top: Sequence[tuple[Scored, int]] = (),
+    placements: Sequence[dict[str, Any]] = (),
     trusted: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The certificate of an answer.
@@ -91,8 +105,12 @@ def statement(
         ``optimal``, ``infeasible`` or ``feasible``.
     best, evaluation
         The layout and its exact figures; None where nothing fits.
+    bound
+        Exact bound on the objective; None where only the search knows one, or nothing fits.
     top
-        Further layouts in order, where more than one was asked for.
+        Further layouts in order, with their redundant slots, where more than one was asked for.
+    placements
+        What was placed, with witnesses.
     """
     return {
         "schema": SCHEMA,
@@ -100,9 +118,15 @@ def statement(
         "problem_digest": problem.digest,
         "layout": layout_json(best.layout) if best else None,
         "redundant": evaluation.shape.redundant if evaluation else 0,
-        "objective": {"name": UNITS[problem.objective], "value": exact(best.value) if best else None},
+        "objective": {
+            "name": UNITS[problem.objective],
+            "value": exact(best.value) if best else None,
+            "bound": exact(bound),
+        },
+        "tolerance": exact(tolerance_of(problem)),
         "figures": figures_statement(evaluation) if evaluation else None,
         "lattice": lattice,
-        "top": [{"layout": layout_json(s.layout), "value": exact(s.value)} for s in top],
+        "top": [{"layout": layout_json(s.layout), "redundant": r, "value": exact(s.value)} for s, r in top],
+        "placements": list(placements),
         "solver_trusted": list(trusted),
     }

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 
-from optimizer.certificate.statement import statement
+from optimizer.certificate.statement import statement, tolerance_of
 from optimizer.errors import InternalError
-from optimizer.figures.objective import MAXIMISED, fewest_devices, objective_value
-from optimizer.figures.serving import evaluate, tokens_of_request
+from optimizer.figures.objective import MAXIMISED, Scored, fewest_devices, objective_value
+from optimizer.figures.serving import Evaluation, evaluate, tokens_of_request
+from optimizer.figures.shape import shape_of
+from optimizer.solve.joint import mesh_of, relative_gap, solve_jointly, trusted_layers
 from optimizer.solve.master import choose
 from optimizer.solve.result import Result
 from optimizer.solve.search import Found, Progress, Search
@@ -39,38 +41,69 @@ def solve(
     """
     started = time.monotonic()
     deadline = None if time_limit_s is None else started + time_limit_s
-    search = Search(problem, wanted=top, deadline=deadline, progress=progress)
-    try:
-        found = search.run()
-    except KeyboardInterrupt:
-        found = search.interrupted()
-    best = choose(problem, candidates, [search.cut_tracks(c) for c in candidates]) if (candidates := search.decided()) else None
-    evaluation = None
-    if best is not None:
-        evaluation = evaluate(problem, best.layout, redundant=search.redundant_of(best))
-        broken = violations(problem, best.layout, evaluation)
-        if broken or objective_value(problem, evaluation.shape, best.layout.replicas, best.point) != best.value:
-            message = f"the search's layout does not hold: {broken[0] if broken else 'its objective differs'}"
-            raise InternalError(message)
-    if found.complete:
-        status = "optimal" if best else "infeasible"
+    if problem.expert_loads:
+        joint = solve_jointly(problem, wanted=top, deadline=deadline, progress=progress)
+        search, found, placements, bound = joint.search, joint.found, joint.placements, joint.bound
     else:
+        search = Search(problem, wanted=top, deadline=deadline, progress=progress)
+        placements = {}
+        try:
+            found = search.run()
+        except KeyboardInterrupt:
+            found = search.interrupted()
+        bound = found.best[0].value if found.best and found.complete else None
+    best = _chosen(problem, search)
+    evaluation = None if best is None else _priced(problem, search, best)
+    if not found.complete:
         status = "feasible" if best else "unknown"
+    elif best is None:
+        status = "infeasible"
+    else:
+        within = bound is not None and relative_gap(best.value, bound) <= tolerance_of(problem)
+        status = "optimal" if within else "feasible"
     others = tuple(s for s in found.best if s is not best)
+    trusted = ["bound"] if status == "feasible" and bound is None else []
+    entries = [
+        {"ep": ep, "redundant": redundant, "placement": placed.to_json(), "certificate": placed.certificate}
+        for (ep, redundant), placed in placements.items()
+    ]
     certificate = statement(
-        problem, structure(search), status, best, evaluation, others, ["bound"] if status == "feasible" else []
-    )
+        problem, structure(search), status, best, evaluation, bound=bound,
+        top=[(s, search.redundant_of(s)) for s in others], placements=entries,
+        trusted=trusted + [name for (ep, _), placed in placements.items() for name in trusted_layers(placed, ep)],
+    )  # fmt: skip
+    placed = placements.get(mesh_of(search, best)) if best else None
     return Result(
         problem=problem,
         status=status,
         best=best,
         evaluation=evaluation,
-        bound=None if found.complete else _bound(problem, found),
+        bound=float(bound) if bound is not None else _bound(problem, found),
         tally=found.tally,
         wall_s=time.monotonic() - started,
         certificate=certificate if status != "unknown" else {},
         top=others,
+        placement=placed.to_json() if placed else None,
     )
+
+
+def _chosen(problem: Problem, search: Search) -> Scored | None:
+    candidates = search.decided()
+    if not candidates:
+        return None
+    return choose(problem, candidates, [search.cut_tracks(c) for c in candidates])
+
+
+def _priced(problem: Problem, search: Search, best: Scored) -> Evaluation:
+    """The layout priced anew by the reference, and judged by the verifier."""
+    redundant = search.redundant_of(best)
+    skew = search.skews.of(shape_of(best.layout, redundant))
+    evaluation = evaluate(problem, best.layout, redundant=redundant, imbalance=skew)
+    broken = violations(problem, best.layout, evaluation, imbalance=skew)
+    if broken or objective_value(problem, evaluation.shape, best.layout.replicas, best.point) != best.value:
+        message = f"the search's layout does not hold: {broken[0] if broken else 'its objective differs'}"
+        raise InternalError(message)
+    return evaluation
 
 
 def _bound(problem: Problem, found: Found) -> float | None:

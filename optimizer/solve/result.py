@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any
 
 from optimizer.certificate.statement import layout_json
@@ -51,6 +52,13 @@ class Result:
         """0 with a layout, 1 where nothing fits, 3 where time ran out first."""
         return {"optimal": Exit.YES, "feasible": Exit.YES, "infeasible": Exit.NO}.get(self.status, Exit.STOPPED)
 
+    def _gap(self) -> float:
+        """Relative gap, from the exact bound where there is one."""
+        assert self.best is not None  # noqa: S101 - a gap belongs to a layout
+        text = self.certificate.get("objective", {}).get("bound")
+        bound = Fraction(text) if text else Fraction(self.bound or 0)
+        return float(abs(bound - self.best.value) / abs(self.best.value)) if self.best.value else 0.0
+
     def to_json(self) -> dict[str, Any]:
         """``shardproof/result/1``."""
         objective: dict[str, Any] = {"name": UNITS[self.problem.objective], "value": None, "bound": None, "gap": None}
@@ -58,7 +66,7 @@ class Result:
         if self.best is not None and self.evaluation is not None:
             value = float(self.best.value)
             bound = value if self.bound is None else self.bound
-            gap = abs(bound - value) / max(abs(value), 1e-300)
+            gap = self._gap() if self.bound is not None else 0.0
             objective |= {"value": value, "bound": bound, "gap": gap}
             layout = layout_json(self.best.layout) | {"placement": self.placement}
             figures = figures_json(self.problem, self.best.layout, self.evaluation)

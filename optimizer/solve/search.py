@@ -26,6 +26,7 @@ from optimizer.figures.serving import tokens_of_request
 from optimizer.figures.operating_point import OperatingPoints
 from optimizer.figures.partition import Track
 from optimizer.figures.shape import Shape, shape_of
+from optimizer.figures.skew import Skews
 from optimizer.spec.lattice import Axes, axes
 from optimizer.spec.problem import Problem
 
@@ -83,13 +84,22 @@ class Search:
         `time.monotonic()` at which to stop with what there is; None: none.
     progress
         Called with a phase's name, what is done and what there is.
+    skews
+        Imbalance of expert meshes, where a placement gave it.
     """
 
     def __init__(
-        self, problem: Problem, *, wanted: int = 1, deadline: float | None = None, progress: Progress | None = None
+        self,
+        problem: Problem,
+        *,
+        wanted: int = 1,
+        deadline: float | None = None,
+        progress: Progress | None = None,
+        skews: Skews | None = None,
     ) -> None:
+        self.skews = skews or Skews(problem)
         self.problem, self.wanted, self.deadline, self.progress = problem, wanted, deadline, progress
-        self.costs = CostBook(problem, effective_rates(problem.hardware))
+        self.costs = CostBook(problem, effective_rates(problem.hardware), self.skews)
         self.memory = MemoryBook(problem)
         self.axes: Axes = axes(problem)
         self.tally = Tally()
@@ -110,7 +120,7 @@ class Search:
         self.tally.points = (len(found) + sum(excluded.values())) * each
         if not len(found) or not each:
             return Found([], complete=True, bound=None, tally=self.tally)
-        pricer = Pricer(self.problem, found)
+        pricer = Pricer(self.problem, found, skews=self.skews)
         self._warm_up(pricer, found)
         rows = self._open_rows(found)
         rows = self._sieve(pricer, rows, "mesh pairs")
@@ -259,7 +269,7 @@ class Search:
 
     def _coefficients_of(self, shape: Shape) -> tuple[Costs, Memory]:
         if shape not in self._coefficients:
-            self._coefficients[shape] = (self.costs.costs(shape), self.memory.memory(shape))
+            self._coefficients[shape] = (self.costs.of(shape), self.memory.memory(shape))
         return self._coefficients[shape]
 
     def _decide_row(self, found: Meshes, rows: Rows, i: int) -> Scored | None:

@@ -16,10 +16,11 @@ from optimizer.spec.diagnosis import diagnose
 from optimizer.spec.document import Document, load, validate
 from optimizer.spec.hardware import HardwareSpec
 from optimizer.spec.layout import Layout, WrittenLayout
+from optimizer.spec.loads import read_load
 from optimizer.spec.messages import kind_of, nearest
 from optimizer.spec.model import ModelSpec
 from optimizer.spec.places import PlaceTree, Step, dotted
-from optimizer.spec.problem import Problem, ProblemFile, resolve
+from optimizer.spec.problem import ExpertLoads, Problem, ProblemFile, resolve
 from optimizer.units import Dimension
 
 COMMAND_LINE = "command line"
@@ -121,12 +122,28 @@ def _problem(written: _Written, beside: Path | None) -> Problem:
     assert isinstance(model, ModelSpec)  # noqa: S101 - by the kind asked for
     assert isinstance(hardware, HardwareSpec)  # noqa: S101 - by the kind asked for
     try:
-        return resolve(file, model, hardware)
+        return resolve(file, model, hardware, _loads(file, model, beside))
     except ValidationError as error:
         faults = [written.fault(item.message) for item in diagnose(Problem, written.data, error.errors())]
         raise SpecError(*faults) from None
     except ValueError as error:
         raise SpecError(written.fault(str(error), ("workload",))) from None
+
+
+def _loads(file: ProblemFile, model: ModelSpec, beside: Path | None) -> tuple[ExpertLoads, ...]:
+    """Measured expert loads that the problem names: files beside it, or seeded profiles."""
+    if file.experts is None or not file.experts.load:
+        return ()
+    moe = model.moe
+    if moe is None:
+        raise SpecError(f"experts.load: {model.name} has no experts")
+    found = []
+    for name in file.experts.load:
+        beside_it = beside / name if beside is not None and (beside / name).is_file() else Path(name)
+        source = str(beside_it) if beside_it.is_file() else name
+        load_one = read_load(source, layers=model.moe_layer_count, experts=moe.experts, seed=file.seed)
+        found.append(ExpertLoads(name=Path(name).stem if beside_it.is_file() else name, rows=load_one.rows))
+    return tuple(found)
 
 
 def _is_resolved(data: object) -> bool:
