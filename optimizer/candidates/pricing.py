@@ -18,7 +18,7 @@ from optimizer.figures.shape import Shape
 from optimizer.figures.skew import Skews
 from optimizer.spec.feedforward import MixtureOfExperts
 from optimizer.spec.model import Block
-from optimizer.spec.precision import ACTIVATION_BYTES, KV_BYTES, Format
+from optimizer.spec.precision import ACTIVATION_BYTES, KV_BYTES, Format, ModelPrecision
 from optimizer.spec.problem import Problem
 from optimizer.spec.tensor import Role, Split, Tensor
 
@@ -147,7 +147,10 @@ class Pricer:
         drafting = problem.workload.mtp_tokens > 0 and problem.model.mtp is not None
         self.draft = self._kind(problem.model.blocks[problem.model.mtp.block]) if drafting and problem.model.mtp else None
         if drafting:
-            self.output = self.output + self._weights(problem.model.mtp_tensors())
+            own = problem.precision.mtp
+            self.output = self.output + self._weights(
+                problem.model.mtp_tensors(), problem.precision if own is None else ModelPrecision(weights=own)
+            )
         self.working_token = self._working()
 
     def _linear(self, tensors: list[Tensor], ranks: Ints, spread: Ints, io_elements: int) -> Group | None:
@@ -281,8 +284,9 @@ class Pricer:
         assert group is not None
         return group
 
-    def _weights(self, tensors: tuple[Tensor, ...]) -> Floats:
-        found, precision, total = self.meshes, self.problem.precision, np.zeros(len(self.meshes))
+    def _weights(self, tensors: tuple[Tensor, ...], precision: ModelPrecision | None = None) -> Floats:
+        found, total = self.meshes, np.zeros(len(self.meshes))
+        precision = precision or self.problem.precision
         for tensor in tensors:
             form = precision.of(tensor)
             if tensor.role is Role.EXPERTS:
