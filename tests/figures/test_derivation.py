@@ -31,7 +31,16 @@ def cases(draw: st.DrawFn) -> tuple[Problem, Layout]:
     edp = tp * dp // (etp * ep) if model is MOE else 1
     work = {"phase": phase, "mtp_tokens": draw(st.integers(0, 2)), "mtp_acceptance": Fraction(1, 2)}
     question = problem(model, devices=64, workload=work)
-    layout = Layout(tp=tp, dp=dp, pp=pp, etp=etp, ep=ep, edp=edp, batch=draw(st.integers(1, 64)))
+    layout = Layout(
+        tp=tp,
+        dp=dp,
+        pp=pp,
+        etp=etp,
+        ep=ep,
+        edp=edp,
+        batch=draw(st.integers(1, 64)),
+        prefill_chunk=draw(st.sampled_from([None, 32])),
+    )
     return question, layout
 
 

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from optimizer.spec.claims import Claim, ClaimReader, last_digit
 from optimizer.spec.document import load_text
 from optimizer.spec.layout import Layout
+from optimizer.spec.model import ModelSpec, Run
 from optimizer.spec.problem import Problem
 from optimizer.verify.claim_table import ALIASES, CLAIMS, dimensions
 from optimizer.verify.claims import ClaimVerdict, JudgedClaim, judge_claims
 from optimizer.verify.verdict import judge_layout
-from tests.verify.examples import DENSE, problem
+from tests.verify.examples import DENSE, MOE, problem
 
 LAYOUT = Layout(tp=2, dp=4, pp=2, etp=2, ep=4, edp=1, batch=8)
 
@@ -115,7 +116,9 @@ def test_an_ambiguous_word_names_the_reading_that_makes_it_true() -> None:
     assert verdict("experts_per_gpu: 4") == "ambiguous"
     assert verdict("experts_per_gpu: 5") == "fails"
     everywhere = Layout(tp=1, dp=16, pp=8, etp=1, ep=16, batch=1)
-    assert verdict("experts_per_gpu: 1", question=problem(devices=128), layout=everywhere) == "holds"
+    layers = (Run(pattern=("moe",), count=8),)
+    uniform = ModelSpec(name="uniform", hidden_size=1024, vocab_size=32000, blocks=MOE.blocks, layers=layers)
+    assert verdict("experts_per_gpu: 1", question=problem(uniform, devices=128), layout=everywhere) == "holds"
 
 
 def test_gigabytes_and_gibibytes_are_readings_of_their_own() -> None:

@@ -173,14 +173,17 @@ def test_memory_names_the_stage_and_both_sizes() -> None:
     assert found(question, batch=1).keys() == {Family.MEMORY}
     evaluation = evaluate(problem(), Layout(**LAYOUT))
     needed = evaluation.memory_bytes
-    exact = Fraction(10, 9) * needed
-    barely = problem(hardware=hardware(exposed_memory=-(-exact.numerator // exact.denominator)))
-    assert found(barely) == {}
-    less = problem(hardware=hardware(exposed_memory=exact.numerator // exact.denominator - 2))
-    message = found(less)[Family.MEMORY]
-    assert message.startswith("(memory) stage 0 needs ")
-    assert f"{needed:,} of {less.capacity_bytes:,}" in message
-    assert message.endswith("at tp=2, cp=1, etp=1, ep=4, pp=1, batch=8")
+    all_of_it = {"memory_utilization": 1}
+    assert found(problem(hardware=hardware(exposed_memory=needed), limits=all_of_it)) == {}
+    less = problem(hardware=hardware(exposed_memory=needed - 1), limits=all_of_it)
+    assert found(less) == {
+        Family.MEMORY: f"(memory) stage 0 needs {needed:,} of {needed - 1:,} at tp=2, cp=1, etp=1, ep=4, pp=1, batch=8"
+    }
+    tenth = problem(
+        hardware=hardware(memory="1 TB", exposed_memory=10 * needed - 10), limits={"memory_utilization": "10%"}
+    )
+    assert tenth.capacity_bytes == needed - 1
+    assert found(tenth).keys() == {Family.MEMORY}
 
 
 def test_times_are_compared_exactly() -> None:
