@@ -61,8 +61,7 @@ class Bounds:
         engine = self.problem.engine
         reserve = np.where(self.meshes.stage > 1, engine.reserve_multi_bytes, engine.reserve_single_bytes)
         self.reserve = reserve + (0 if self.problem.workload.phase == "prefill" else engine.cuda_graph_bytes)
-        send_fixed, send_each = pricer.collectives.send(pricer.meshes.stage * 1)
-        self.send_fixed, self.send_each = send_fixed[index], send_each[index]
+        self.send_fixed, self.send_each = pricer.send_fixed[index], pricer.send_each[index]
         self._several = rows.pp > 1
         self._uneven = pricer.skews.measured
 

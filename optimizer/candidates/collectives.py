@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import accumulate
 from math import comb
 
 import numpy as np
 
 from optimizer.candidates.lattice import Floats, Ints, Meshes
-from optimizer.candidates.rates import float_rates, outward
+from optimizer.candidates.rates import float_rates
 from optimizer.spec.feedforward import MixtureOfExperts
 from optimizer.spec.model import Block
 from optimizer.spec.precision import ACTIVATION_BYTES, KV_BYTES
@@ -54,15 +55,12 @@ def _rounds(fan_out: Ints) -> Ints:
 class Collectives:
     """Message coefficients in seconds for each pair of meshes.
 
-    `replica` is the size that decides the tiers. Where it is None, coefficients are those of one stage with every tier
-    as fast as the fastest from it outwards: a larger replica moves groups outwards, and never makes them cheaper.
+    `replica` is the size that decides the tiers.
     """
 
-    def __init__(self, problem: Problem, found: Meshes, replica: Ints | None) -> None:
+    def __init__(self, problem: Problem, found: Meshes, replica: Ints) -> None:
         self.problem, self.meshes = problem, found
-        rates = float_rates(problem.hardware)
-        self.rates = outward(rates) if replica is None else rates
-        replica = found.stage if replica is None else replica
+        self.rates = float_rates(problem.hardware)
         sizes = tuple(t.size for t in problem.hardware.tiers)
         one = np.ones_like(found.tp)
         self.tp = fan_outs(sizes, found.tp, one, replica)
@@ -83,7 +81,7 @@ class Collectives:
             table = {tp: block.attention.cache_elements(1, tp) * kv for tp in np.unique(found.tp).tolist()}
             width = np.array([table[tp] for tp in found.tp.tolist()], dtype=float)
             for tier, (fan, inner) in enumerate(self.cp):
-                share = (fan - 1) / fan / inner * self.rates.link[tier]
+                share = (fan - 1) / fan / inner * self._link(tier, fan)
                 per_prompt = per_prompt + share * width
                 per_seq = per_seq + share * 2 * hidden * act / found.tp
                 latency = latency + 2 * _rounds(fan) * self.rates.round[tier]
@@ -96,11 +94,19 @@ class Collectives:
         if moe is not None:
             if block.attention is None:
                 for tier, (fan, inner) in enumerate(self.tp):
-                    per_token = per_token + (fan - 1) / fan / inner * token_bytes * self.rates.link[tier]
+                    per_token = per_token + (fan - 1) / fan / inner * token_bytes * self._link(tier, fan)
                     latency = latency + _rounds(fan) * self.rates.round[tier]
             size, rounds = self._exchange(moe, skew)
             per_token, latency = per_token + size, latency + rounds
         return per_token, per_prompt, per_seq, latency
+
+    def _link(self, tier: int, fan: Ints) -> Floats:
+        """Seconds a byte: members of a group share the links of a mesh."""
+        own = self.problem.hardware.tiers[tier]
+        seconds = np.full(len(fan), self.rates.link[tier])
+        if own.mesh and own.size is not None:
+            seconds *= np.where(fan < own.size, (own.size - 1) / np.maximum(fan - 1, 1), 1.0)
+        return seconds
 
     def _all_reduce(self, token_bytes: Floats) -> tuple[Floats, Floats]:
         total, latency = np.zeros(len(self.meshes)), np.zeros(len(self.meshes))
@@ -108,7 +114,7 @@ class Collectives:
         for tier, (fan, _) in enumerate(self.tp):
             top = np.where(fan > 1, tier, top)
         for tier, (fan, inner) in enumerate(self.tp):
-            total = total + 2 * (fan - 1) / fan * token_bytes / inner * self.rates.link[tier]
+            total = total + 2 * (fan - 1) / fan * token_bytes / inner * self._link(tier, fan)
             latency = latency + np.where(top == tier, 1, 2) * _rounds(fan) * self.rates.round[tier]
         return total, latency
 
@@ -128,16 +134,38 @@ class Collectives:
                 far = np.minimum(far, moe.group_limit * -(-domains // moe.group_count))
             far = far * np.maximum(1, -(-found.etp // inner))
             copies = np.where(inner == 1, near, far)
-            total = total + copies * (fan - 1) / fan * sent / (found.tp * found.cp) * self.rates.link[tier]
+            total = total + copies * (fan - 1) / fan * sent / (found.tp * found.cp) * self._link(tier, fan)
             latency = latency + 2 * _rounds(fan) * self.rates.round[tier]
         return total, latency
 
-    def send(self, replica: Ints) -> tuple[Floats, Floats]:
-        """Seconds of latency and for each token to hand hidden states to the next stage."""
-        found, act = self.meshes, float(ACTIVATION_BYTES[self.problem.precision.activations])
-        tier = np.zeros(len(replica), dtype=np.int64)
-        for i, own in enumerate(self.problem.hardware.tiers):
-            if own.size is not None:
-                tier = np.where(replica > own.size, i + 1, tier)
-        link, rounds = np.array(self.rates.link)[tier], np.array(self.rates.round)[tier]
-        return rounds, self.problem.model.hidden_size * act / (found.cp * found.tp) * link
+
+
+class OpenCollectives:
+    """Coefficients that no size of replica goes below: the least over the tiers that could hold it whole."""
+
+    def __init__(self, problem: Problem, found: Meshes) -> None:
+        self.problem, self.meshes = problem, found
+        bounds = [0, *(t.size for t in problem.hardware.tiers if t.size is not None)]
+        self._each = [Collectives(problem, found, np.maximum(found.stage, bound + 1)) for bound in bounds]
+
+    def layer(self, block: Block, skew: Floats | None = None) -> tuple[Floats, Floats, Floats, Floats]:
+        """See `Collectives.layer`."""
+        found = [each.layer(block, skew) for each in self._each]
+        token, prompt, seq, latency = (np.minimum.reduce(part) for part in zip(*found, strict=True))
+        return token, prompt, seq, latency
+
+
+def send(problem: Problem, found: Meshes, replica: Ints, *, open_ended: bool) -> tuple[Floats, Floats]:
+    """Seconds of latency and for each token to hand hidden states to the next stage; over `replica` devices or more."""
+    act, tiers = float(ACTIVATION_BYTES[problem.precision.activations]), problem.hardware.tiers
+    rates = float_rates(problem.hardware)
+    link = [seconds / float(t.share(2)) for seconds, t in zip(rates.link, tiers, strict=True)]
+    rounds = list(rates.round)
+    if open_ended:
+        link, rounds = (list(accumulate(reversed(values), min))[::-1] for values in (link, rounds))
+    tier = np.zeros(len(replica), dtype=np.int64)
+    for i, own in enumerate(tiers):
+        if own.size is not None:
+            tier = np.where(replica > own.size, i + 1, tier)
+    width = problem.model.hidden_size * act / (found.cp * found.tp)
+    return np.array(rounds)[tier], width * np.array(link)[tier]

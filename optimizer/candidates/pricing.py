@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from optimizer.candidates.collectives import Collectives
+from optimizer.candidates.collectives import Collectives, OpenCollectives, send
 from optimizer.candidates.lattice import Floats, Ints, Meshes
 from optimizer.candidates.rates import float_rates
 from optimizer.figures.routing import TOUCHED_UNITS, _knots
 from optimizer.figures.shape import Shape
 from optimizer.figures.skew import Skews
+from optimizer.figures.weights import absorbed_copy_bytes
 from optimizer.spec.feedforward import MixtureOfExperts
 from optimizer.spec.model import Block
 from optimizer.spec.precision import ACTIVATION_BYTES, KV_BYTES, Format, ModelPrecision
@@ -132,13 +133,18 @@ class Pricer:
         self.problem, self.meshes = problem, found
         self.skews = skews or Skews(problem)
         self.rates = float_rates(problem.hardware)
-        self.collectives = Collectives(problem, found, replica)
+        self.collectives = OpenCollectives(problem, found) if replica is None else Collectives(problem, found, replica)
+        size = found.stage if replica is None else replica
+        self.send_fixed, self.send_each = send(problem, found, size, open_ended=replica is None)
         self.whole_shared = (found.tp > 1) & (found.dp > 1) & (found.ep > 1)
         names = list(dict.fromkeys(problem.model.layer_names))
         self.counts = [problem.model.layer_names.count(name) for name in names]
         self.kinds = [self._kind(problem.model.blocks[name]) for name in names]
         self.head = self._head()
-        self.weights = [self._weights(problem.model.blocks[name].tensors(problem.model.hidden_size)) for name in names]
+        self.weights = [
+            self._weights(problem.model.blocks[name].tensors(problem.model.hidden_size)) + self._absorbed(name)
+            for name in names
+        ]
         self.input = self._weights(problem.model.input_tensors())
         self.output = self._weights(problem.model.output_tensors())
         tied = problem.model.input_tensors()[0]
@@ -301,6 +307,11 @@ class Pricer:
                 rows = _ceil_div(-(-tensor.rows // padding) * padding, ranks)
             total = total + _stored(form, rows, cols) * float(tensor.count)
         return total
+
+    def _absorbed(self, name: str) -> Floats:
+        """16-bit copies of latent attention's unpacked key and value matrices."""
+        table = {tp: float(absorbed_copy_bytes(self.problem.model, name, tp)) for tp in np.unique(self.meshes.tp).tolist()}
+        return np.array([table[tp] for tp in self.meshes.tp.tolist()])
 
     def _sequence(self, block: Block) -> Floats:
         if block.attention is None:

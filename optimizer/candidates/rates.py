@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from itertools import accumulate
+from dataclasses import dataclass
 
 from optimizer.spec.hardware import HardwareSpec
 
@@ -39,11 +38,3 @@ def float_rates(hardware: HardwareSpec) -> FloatRates:
         launch=float(own.launch.value),
     )
 
-
-def outward(rates: FloatRates) -> FloatRates:
-    """Every tier as fast as the fastest from it outwards."""
-
-    def least(values: tuple[float, ...]) -> tuple[float, ...]:
-        return tuple(accumulate(reversed(values), min))[::-1]
-
-    return replace(rates, link=least(rates.link), round=least(rates.round))

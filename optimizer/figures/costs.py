@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import accumulate
 
-from optimizer.figures.layer import LayerBook, LayerCost, Linear, Step, head_cost
+from optimizer.figures.layer import LayerBook, LayerCost, Linear, Step, head_cost, message_ticks
 from optimizer.figures.rates import Rates
 from optimizer.figures.shape import Shape
 from optimizer.figures.skew import Skews
@@ -140,7 +140,7 @@ class CostBook:
             counts=tuple(order.count(kind) for kind in range(len(kinds))),
             head=self._heads[shape.tp, shape.cp],
             send_fixed=rates.latency_ticks(1, message.tier) if message else 0,
-            send_each=rates.link_ticks(message.bytes_each, message.tier) if message else 0,
+            send_each=message_ticks(message, problem.hardware, rates) if message else 0,
             draft=self.layers.layer(model.blocks[model.mtp.block], shape) if drafting and model.mtp else None,
             draft_tokens=drafting,
         )

@@ -22,6 +22,7 @@ from optimizer.figures.topology import outermost_tier
 from optimizer.figures.traffic import Message, around_messages, expert_messages
 from optimizer.figures.weights import tensor_bytes
 from optimizer.spec.feedforward import MixtureOfExperts
+from optimizer.spec.hardware import HardwareSpec
 from optimizer.spec.model import Block
 from optimizer.spec.precision import ACTIVATION_BYTES, KV_BYTES
 from optimizer.spec.problem import Problem
@@ -162,11 +163,16 @@ Ticks = tuple[int, int, int, int]
 """Ticks of messages a token, a prompt token and a sequence, and latency."""
 
 
-def _ticks(messages: Iterable[Message], rates: Rates) -> Ticks:
+def message_ticks(message: Message, hardware: HardwareSpec, rates: Rates) -> int:
+    """Ticks to send a message's bytes: its members share the links of a mesh."""
+    return rates.link_ticks(message.bytes_each / hardware.tiers[message.tier].share(message.fanout), message.tier)
+
+
+def _ticks(messages: Iterable[Message], hardware: HardwareSpec, rates: Rates) -> Ticks:
     totals = {"token": 0, "prompt": 0, "seq": 0}
     latency = 0
     for message in messages:
-        totals[message.per] += rates.link_ticks(message.bytes_each, message.tier)
+        totals[message.per] += message_ticks(message, hardware, rates)
         latency += rates.latency_ticks(message.rounds, message.tier)
     return totals["token"], totals["prompt"], totals["seq"], latency
 
@@ -218,15 +224,18 @@ class LayerBook:
         tier = outermost_tier(self.sizes, shape.devices)
         key = (id(block), shape.tp, shape.cp, tier)
         if key not in self._around:
-            self._around[key] = _ticks(around_messages(block, self.problem, shape, self.sizes), self.rates)
+            self._around[key] = self._sent(around_messages(block, self.problem, shape, self.sizes))
         near = self._around[key]
         if block.moe is None:
             return near
         group = (id(block), shape.etp, shape.ep, shape.tp * shape.cp, tier, imbalance)
         if group not in self._exchange:
-            self._exchange[group] = _ticks(expert_messages(block, self.problem, shape, self.sizes, imbalance), self.rates)
+            self._exchange[group] = self._sent(expert_messages(block, self.problem, shape, self.sizes, imbalance))
         far = self._exchange[group]
         return near[0] + far[0], near[1] + far[1], near[2] + far[2], near[3] + far[3]
+
+    def _sent(self, messages: Iterable[Message]) -> Ticks:
+        return _ticks(messages, self.problem.hardware, self.rates)
 
     def _by_role(self, block: Block) -> dict[Role, list[Tensor]]:
         found = self._tensors.get(id(block))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import accumulate
 
 from optimizer.figures.layer import Step
 from optimizer.figures.shape import Shape
-from optimizer.figures.weights import BlockWeights, block_weights, input_weights, mtp_weights, output_weights
+from optimizer.figures.weights import BlockWeights, absorbed_copy_bytes, block_weights, input_weights, mtp_weights, output_weights
 from optimizer.spec.feedforward import DenseFeedForward
 from optimizer.spec.precision import ACTIVATION_BYTES, KV_BYTES
 from optimizer.spec.problem import Problem
@@ -170,10 +170,12 @@ class MemoryBook:
         local = shape.local_experts(moe.experts) if moe else 0
         key = (name, shape.tp, shape.etp, local, shape.shared_replicated)
         if key not in self._weights:
-            self._weights[key] = block_weights(
+            found = block_weights(
                 self.problem.model, name, self.problem.precision, tp=shape.tp, etp=shape.etp, local_experts=local,
                 shared_replicated=shape.shared_replicated,
             )  # fmt: skip
+            absorbed = absorbed_copy_bytes(self.problem.model, name, shape.tp)
+            self._weights[key] = replace(found, sharded_bytes=found.sharded_bytes + absorbed)
         return self._weights[key]
 
     def _sequences(self, shape: Shape) -> tuple[int, ...]:

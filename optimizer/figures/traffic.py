@@ -25,7 +25,10 @@ Per = Literal["token", "prompt", "seq"]
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One level of one collective: `bytes_each` a device sends for each token (prompt token, sequence) of its rank."""
+    """One level of one collective: `bytes_each` a device sends for each token (prompt token, sequence) of its rank.
+
+    `fanout` members take part, over which a mesh's links are shared.
+    """
 
     collective: str
     axis: Axis
@@ -33,6 +36,7 @@ class Message:
     per: Per
     bytes_each: Fraction
     rounds: int
+    fanout: int
 
 
 def _rounds(fanout: int) -> int:
@@ -48,6 +52,7 @@ def all_reduce(
             "all_reduce", axis, level.tier, per,
             2 * Fraction(level.fanout - 1, level.fanout) * size / level.inner,
             (1 if level is stages[-1] else 2) * _rounds(level.fanout),
+            level.fanout,
         )
         for level in stages
     ]
@@ -58,7 +63,7 @@ def all_gather(
 ) -> list[Message]:
     """All-gather or reduce-scatter of `size` bytes in all: (g−1)/g·size."""
     return [
-        Message(name, axis, level.tier, per, Fraction(level.fanout - 1, level.fanout) * size / level.inner, _rounds(level.fanout))
+        Message(name, axis, level.tier, per, Fraction(level.fanout - 1, level.fanout) * size / level.inner, _rounds(level.fanout), level.fanout)
         for level in stages
     ]
 
@@ -82,7 +87,7 @@ def _exchange(
             copies = min(copies, Fraction(moe.group_limit * -(-domains // moe.group_count))) if moe.group_count > 1 else copies
             copies *= max(1, -(-shape.etp // level.inner))
         sent = own * copies * Fraction(level.fanout - 1, level.fanout) * width_bytes
-        found.append(Message(name, "ep", level.tier, "token", sent, _rounds(level.fanout)))
+        found.append(Message(name, "ep", level.tier, "token", sent, _rounds(level.fanout), level.fanout))
     return found
 
 
@@ -143,5 +148,5 @@ def pipeline_message(problem: Problem, shape: Shape, sizes: Sizes) -> Message | 
         return None
     act = ACTIVATION_BYTES[problem.precision.activations]
     return Message(
-        "send", "pp", outermost_tier(sizes, shape.devices), "token", problem.model.hidden_size * act / (shape.cp * shape.tp), 1
+        "send", "pp", outermost_tier(sizes, shape.devices), "token", problem.model.hidden_size * act / (shape.cp * shape.tp), 1, 2
     )
