@@ -8,7 +8,7 @@ import re
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from optimizer.figures.bounds import COMPUTE, demand, largest_batch, throughput_bounds, tpot_bound, ttft_bound
@@ -62,6 +62,7 @@ def test_bounds_are_bounds(case: tuple[Problem, Layout]) -> None:
     """Ideal schedules beat estimates, and the physical bound beats the ideal schedule."""
     question, layout = case
     evaluation = evaluate(question, layout)
+    assume(evaluation.steps.share <= 1)
     figures = derive(question, layout, evaluation)
     for name in ("ttft_s", "tpot_s", "latency_s", "step_time_s"):
         if name in figures:
@@ -157,3 +158,13 @@ def test_the_largest_batch_fills_memory() -> None:
             for held in [number + 2 * evaluation.steps.largest.passes]
         ]
         assert (max(parts) <= 2 * 10**9) is fits
+
+
+def test_the_bound_of_a_long_prompt_is_its_work_spread_over_the_stages() -> None:
+    question = problem(DENSE, workload={"phase": "prefill", "input_tokens": 65536})
+    layout = Layout(tp=2, pp=4, prefill_chunk=2048)
+    ideal = evaluate(question, layout, rates=ideal_rates(question.hardware))
+    bound = ttft_bound(question, layout)
+    assert bound.resource == COMPUTE
+    assert ideal.ttft_s is not None
+    assert bound.value <= ideal.ttft_s <= bound.value * Fraction(3, 2)
