@@ -172,6 +172,43 @@ class OperatingPoints:
         )  # fmt: skip
         return mean, mixed, bytes_track, scale
 
+    def limited_tracks(self, batch: int, need: Fraction = Fraction(0)) -> tuple[Track, Track | None, Track, int] | None:
+        """Mean time, time with prompts and memory of a batch, each with its limit, and the scale of the mean time.
+
+        Parameters
+        ----------
+        need
+            Requests/s that a rank must serve.
+
+        Returns
+        -------
+        tuple or None
+            None where φ exceeds 1. In phase prefill the first two are one and the same.
+        """
+        steps = self._steps(batch)
+        if steps.share > 1:
+            return None
+        mean, mixed, memory, scale = self._tracks(batch, steps)
+        mean, mixed = _needed(mean, mixed, self._cycle_for(batch, need), scale)
+        return mean, mixed, memory, scale
+
+    def at_cuts(self, batch: int, cuts: tuple[int, ...]) -> Point:
+        """Figures of a batch at given cuts."""
+        steps = self._steps(batch)
+        return self._figures(batch, cuts, steps, self._tracks(batch, steps))
+
+    def _figures(
+        self, batch: int, cuts: tuple[int, ...], steps: Steps, tracks: tuple[Track, Track | None, Track, int]
+    ) -> Point:
+        mean, mixed, memory, scale = tracks
+        slowest = Fraction(_largest(mean, cuts), scale)
+        slowest_mixed = _largest(mixed, cuts) if mixed is not None else None
+        times = timing(
+            self.problem, pp=self.shape.pp, batch=batch, steps=steps, slowest=slowest,
+            slowest_mixed=slowest_mixed, ranks=self.ranks,
+        )  # fmt: skip
+        return Point(batch, cuts, slowest, slowest_mixed, _largest(memory, cuts), times)
+
     def _time_track(self, step: Step, limit: int | None) -> Track:
         return Track(self.costs.prefix(step), 0, self.costs.tail(step), self.costs.send(step), limit)
 
@@ -210,26 +247,12 @@ class OperatingPoints:
         if steps.share > 1:
             return None
         mean, mixed, memory, scale = self._tracks(batch, steps, queue=not relax)
-        if need is not None:
-            bound = need * scale
-            limit = bound.numerator // bound.denominator
-            same = mean is mixed
-            mean = replace(mean, limit=limit if mean.limit is None else min(limit, mean.limit))
-            mixed = mean if same else mixed
+        mean, mixed = _needed(mean, mixed, need, scale)
         first = {"mean": mean, "mixed": mixed, "memory": memory}[minimise]
         assert first is not None  # noqa: S101 - TTFT is minimised only where there are prompts
         others = [t for t in (mean, mixed, memory) if t is not None and t is not first] if relax != "cuts" else []
         found = best_cuts([first, *others], self.shape.pp)
-        if found is None:
-            return None
-        cuts, _ = found
-        slowest = Fraction(_largest(mean, cuts), scale)
-        slowest_mixed = _largest(mixed, cuts) if mixed is not None else None
-        times = timing(
-            self.problem, pp=self.shape.pp, batch=batch, steps=steps, slowest=slowest,
-            slowest_mixed=slowest_mixed, ranks=self.ranks,
-        )  # fmt: skip
-        return Point(batch, cuts, slowest, slowest_mixed, _largest(memory, cuts), times)
+        return None if found is None else self._figures(batch, found[0], steps, (mean, mixed, memory, scale))
 
     def at_least(self, batch: int, rank_requests: Fraction, *, minimise: str = "mean") -> Point | None:
         """The best point of one batch that serves `rank_requests` requests/s a rank."""
@@ -374,6 +397,15 @@ class OperatingPoints:
             else:
                 low = middle + 1
         return low
+
+
+def _needed(mean: Track, mixed: Track | None, need: Fraction | None, scale: int) -> tuple[Track, Track | None]:
+    """The first track limited to `need` ticks, and the second with it where they are the same."""
+    if need is None:
+        return mean, mixed
+    limit = int(need * scale)
+    limited = replace(mean, limit=limit if mean.limit is None else min(limit, mean.limit))
+    return limited, limited if mean is mixed else mixed
 
 
 def _halves(low: int, high: int, pp: int) -> list[tuple[int, int]]:
