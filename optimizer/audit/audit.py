@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from fractions import Fraction
-from typing import Final
+from typing import Any, Final
 
 from optimizer.audit.contradictions import find_contradictions, find_disputes
 from optimizer.audit.derive import FactTable
@@ -13,14 +13,16 @@ from optimizer.audit.inline import has_digit
 from optimizer.audit.markdown import read_document
 from optimizer.audit.ratios import judge_ratios
 from optimizer.audit.result import AuditResult
+from optimizer.audit.reference import judge_prose
 from optimizer.audit.settle import Settled, settle
 from optimizer.audit.statements import Statement
 from optimizer.audit.tokens import Token, tokenize
+from optimizer.spec.problem import Problem
 
 _AXES: Final = frozenset({"tp", "pp", "dp", "ep", "cp", "etp", "edp"})
 
 
-def audit_document(text: str, source: str, problem: Mapping[str, object] | None = None) -> AuditResult:
+def audit_document(text: str, source: str, problem: Mapping[str, Any] | Problem | None = None) -> AuditResult:
     """Judge every equation and every figure of a deployment document.
 
     Parameters
@@ -38,13 +40,11 @@ def audit_document(text: str, source: str, problem: Mapping[str, object] | None 
         ``exit_status`` is 1 if anything fails, is impossible, or contradicts itself.
     """
     document = read_document(text)
-    segments = document.segments
-    tokens: list[list[Token]] = [
-        tokenize(segment.text) if has_digit(segment.text) else [] for segment in segments
-    ]
+    settled = settle(document, source, problem)
+    segments = tuple(segment for segment in document.segments if segment.pieces[0][1] not in settled.lines)
+    tokens: list[list[Token]] = [tokenize(segment.text) if has_digit(segment.text) else [] for segment in segments]
     equations = find_equations(segments, tokens)
     facts, claims = extract(segments, tokens, equations)
-    settled = settle(document, source, problem)
     claims = sorted([*claims, *settled.claims], key=lambda item: (item.place.line, item.place.column))
     judged, missing = _judge(facts, claims, settled)
     ratios = judge_ratios(segments, judged)
@@ -54,7 +54,7 @@ def audit_document(text: str, source: str, problem: Mapping[str, object] | None 
     return AuditResult(
         source, document, tuple(equations), tuple(facts), tuple(judged), tuple(ratios), tuple(contradictions),
         tuple(find_disputes(judged)), tuple(dict.fromkeys((*settled.faults, *missing))), tuple(dict.fromkeys(assumed)),
-        settled.verified,
+        settled.verified, settled.violations,
     )  # fmt: skip
 
 
@@ -66,7 +66,10 @@ def _judge(facts: list[Statement], statements: list[Statement], settled: Settled
     general = Judge(everywhere, claims, missing)
     special = {section: Judge(everywhere.within(values), claims, missing) for section, values in _local(facts).items()}
     judged = [special.get(claim.section, general).judge(claim) for claim in statements]
-    return [made for made in judged if made is not None], list(missing)
+    found = [made for made in judged if made is not None]
+    if settled.problem is not None:
+        found = judge_prose(settled.problem, everywhere, found)
+    return found, list(missing)
 
 
 def _local(facts: list[Statement]) -> dict[tuple[str, ...], dict[str, list[Fraction]]]:

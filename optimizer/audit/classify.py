@@ -36,13 +36,13 @@ def classify(number: Number, context: Context) -> str | None:
     if unit.dimensions == lexicon.BYTES:
         return _bytes(number, context)
     if unit.dimensions == lexicon.BANDWIDTH:
-        return _bandwidth(context)
+        return _bandwidth(_words(number, context))
     if unit.dimensions == lexicon.PER_SECOND:
         return _rate(number, context)
     if unit.dimensions == lexicon.SECONDS:
         return _time(context)
     if unit.dimensions == lexicon.FLOPS:
-        return "peak_flops" if re.search(r"\bpeak|fp16|bf16|fp8|tensor|rated|compute\b", context.near) else None
+        return "peak_flops" if re.search(r"\bpeak|fp16|bf16|fp8|tensor|rated|compute\b", _words(number, context)) else None
     if unit is lexicon.PERCENT:
         return _percent(number, context)
     if unit.dimensions == lexicon.NONE:
@@ -87,10 +87,10 @@ def _bytes(number: Number, context: Context) -> str | None:
     return "memory"
 
 
-def _bandwidth(context: Context) -> str | None:
-    if re.search(r"\b(?:nvlink|network|infiniband|interconnect|link|ethernet|rdma|pcie|inter-node|intra-node)\b", context.near):
+def _bandwidth(words: str) -> str | None:
+    if re.search(r"\b(?:nvlink|network|infiniband|interconnect|link|ethernet|rdma|pcie|inter-node|intra-node)\b", words):
         return "link_bandwidth"
-    return "memory_bandwidth" if re.search(r"\b(?:hbm|memory|vram|bandwidth|dram)\b", context.near) else None
+    return "memory_bandwidth" if re.search(r"\b(?:hbm|memory|vram|bandwidth|dram)\b", words) else None
 
 
 def _rate(number: Number, context: Context) -> str | None:
@@ -118,7 +118,7 @@ def _time(context: Context) -> str | None:
 def _percent(number: Number, context: Context) -> str | None:
     if _RATIO.match(f"{' '.join(number.nouns)} {context.after}") or re.match(r"^\s*of\b", context.after):
         return None
-    words = f"{context.label} {context.before} {context.after}"
+    words = _words(number, context)
     if re.search(r"\bmfu\b|model flops? utili[sz]ation", words):
         return "model_flops_utilization"
     if re.search(r"headroom|available", f"{context.label} {context.before}"):
@@ -168,7 +168,7 @@ def _parameters(number: Number, context: Context) -> str | None:
         return None
     if re.search(r"\bexperts?\b", f"{context.label} {context.before}") and "total with" not in context.label:
         return "expert_parameters"
-    if re.search(r"\b(?:attention|embedding|router|dense)\b", f"{context.before} {' '.join(number.nouns)}"):
+    if re.search(r"\b(?:attention|embedding|router)\b", f"{context.before} {' '.join(number.nouns)}") or "dense" in number.nouns:
         return None
     return "parameters"
 
@@ -178,7 +178,8 @@ def _experts(number: Number, context: Context, joined: str) -> str | None:
     if re.search(r"\bactive|activated|top-?k|routed to|selected\b|\bshared\b|redundant", words):
         return None
     per_device = any(_DEVICE.match(word) for word in number.per) or bool(
-        re.search(r"\b(?:each|every|per) (?:gpu|device|rank)\b", f"{context.before} {context.after} {context.label}")
+        re.search(r"\b(?:each|every|per) (?:gpu|device|rank)\b", f"{context.before} {context.label}")
+        or re.match(r"^\W*(?:on |in |for )?(?:each|every|per) (?:gpu|device|rank)\b", context.after)
     )
     per_layer = "layer" in number.per or bool(re.match(r"^\s*(?:in |for |of )?(?:per|each|every)\s+(?:moe\s+)?layer", context.after))
     instances = "instance" in joined

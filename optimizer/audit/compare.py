@@ -83,7 +83,7 @@ def judge(expression: Node, stated: Number, *, approximate: bool) -> Judgement:
             verdict = Verdict.HOLDS if natural else Verdict.AMBIGUOUS
             return Judgement(verdict, reading.stated, reading.value.point, reading.name, _note(reading, first, stated))
     for reading in readings:
-        if (why := _nearly(reading, stated, approximate)) is not None:
+        if not reading.name and (why := _nearly(reading, stated, approximate)) is not None:
             verdict, name = why
             return Judgement(verdict, reading.stated, reading.value.point, "; ".join(filter(None, (reading.name, name))))
     value, target = first.value, first.stated
@@ -173,6 +173,8 @@ def _nearly(reading: _Reading, stated: Number, approximate: bool) -> tuple[Verdi
         return Verdict.AMBIGUOUS, "true if the rounded numbers in it carry more digits than written"
     if approximate and abs(value.point - target) <= _LOOSELY * abs(target):
         return Verdict.AMBIGUOUS, "about right: within 10 %"
+    if approximate:
+        return None
     step = 2 * reading.half if reading.half else Fraction(1)
     steps = value.point / step
     if steps.denominator != 1:

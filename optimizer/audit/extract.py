@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from typing import Final
 
@@ -57,7 +58,10 @@ def extract(
             made = Statement(name, token.value, segment.place(token.start), text, context.role, index, token.unit, token,
                              section=segment.section, near=context.near)  # fmt: skip
             inside = any(start <= token.start < end for start, end in operands.get(index, ()))
-            if name in CLAIMS and not inside:
+            if inside and name == "experts_per_gpu":
+                made = replace(made, name="experts")
+                facts.append(made)
+            elif name in CLAIMS and not inside:
                 claims.append(made)
             if name not in CLAIMS or name in {"devices", "experts_total", "parameters"}:
                 facts.append(made)

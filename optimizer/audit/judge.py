@@ -17,6 +17,8 @@ from optimizer.audit.statements import Role, Statement
 from optimizer.audit.verdict import Verdict, number, plain, shown
 
 _MOST_FIGURES: Final = 24
+_ROOM: Final = 4
+"""Times the stated shapes and the largest embeddings: left for dense layers and shared experts that go unmentioned (assumed)."""
 _OUTRIGHT: Final = re.compile(
     r"\btotal\b|world[_ ]size|(?:gpu|device)s?[_ ]count|number of (?:gpus|devices)|^\W*(?:gpus|devices)\b|calculation|should (?:be|yield)|^devices:"
 )
@@ -260,14 +262,18 @@ def _parameters(judge: Judge, claim: Statement) -> JudgedClaim:
         return judge.by_readings(claim, [], closed=False, missing=judge.absent("layers", "hidden_size", "expert_hidden_size", "vocabulary"))
     least, most = bounds
     slack = tolerance(claim.number, claim.number.unit.scale, approximate=True) if claim.number else Fraction(0)
-    if claim.value + slack < least.value:
-        return JudgedClaim(claim, Verdict.FAILS, least, ((least, False), (most, False)), "fewer than the experts and attention alone")
-    if claim.value - slack > most.value:
+    experts_alone = memory.expert_parameters(judge.table)[0]
+    if claim.value + slack < experts_alone.value:
+        return JudgedClaim(claim, Verdict.FAILS, experts_alone, ((experts_alone, False),), "fewer than the experts alone")
+    if claim.value - slack > _ROOM * most.value:
         gap = shown(claim.value - least.value, claim.unit)
-        note = f"{gap} more than the stated shapes give, even with embeddings of {memory.LARGEST_VOCABULARY:,} rows"
+        note = f"{gap} more than the stated shapes give, even with embeddings of {memory.LARGEST_VOCABULARY:,} rows and {_ROOM} times all of it"
         return JudgedClaim(claim, Verdict.FAILS, most, ((least, False), (most, False)), note)
     if matches(claim, least.value):
         return JudgedClaim(claim, Verdict.HOLDS, least, ((least, True),))
+    if claim.value < least.value:
+        note = "more than the experts alone, fewer than with full attention (grouped key-value heads would be smaller)"
+        return JudgedClaim(claim, Verdict.AMBIGUOUS, experts_alone, ((experts_alone, False), (least, False)), note)
     rows = (claim.value - least.value) / (judge.table.one("hidden_size") or 1)
     note = f"true if embeddings, routers and norms are the remaining {plain(claim.value - least.value)}: {round(rows):,} rows of the hidden size"
     return JudgedClaim(claim, Verdict.AMBIGUOUS, least, ((least, False), (most, False)), note, judge.absent("vocabulary"))
@@ -435,13 +441,9 @@ def _throughput_total(judge: Judge, claim: Statement) -> JudgedClaim:
         return JudgedClaim(claim, Verdict.HOLDS, right[0], ((right[0], True),))
     if any(item.value == claim.value for item in nearby):
         return JudgedClaim(claim, Verdict.AMBIGUOUS, None, (), "written elsewhere as a figure per device")
-    explicit = any(word in claim.text.lower() or word in _around(claim) for word in ("total", "system"))
+    explicit = re.search(r"\b(?:total|system|aggregate)\b", f"{claim.near} {claim.text}".lower()) is not None
     closed = len({reading.value for reading in readings}) == 1 and explicit
     return judge.by_readings(claim, readings, closed=closed)
-
-
-def _around(claim: Statement) -> str:
-    return " ".join(claim.section).lower()
 
 
 def _ttft(judge: Judge, claim: Statement) -> JudgedClaim:

@@ -116,6 +116,7 @@ class _Reader:
         for number in range(start, stop):
             if has_digit(self.lines[number]):
                 self.block += 1
+                self.openings[number] = len(self.lines[number])
                 self._paragraph(number, number + 1)
 
     def _take(self, token: Token, start: int, stop: int) -> None:

@@ -28,6 +28,7 @@ class AuditResult:
     missing: tuple[str, ...]
     assumed: tuple[str, ...]
     verified: tuple[dict[str, Any], ...] = field(default=())
+    violations: tuple[str, ...] = field(default=())
 
     @property
     def verdicts(self) -> list[Verdict]:
@@ -38,7 +39,7 @@ class AuditResult:
     @property
     def exit_status(self) -> Exit:
         """1 as soon as anything written is wrong or contradicts itself."""
-        wrong = any(verdict.wrong for verdict in self.verdicts) or bool(self.contradictions)
+        wrong = any(verdict.wrong for verdict in self.verdicts) or bool(self.contradictions or self.violations)
         return Exit.NO if wrong else Exit.YES
 
     def to_json(self) -> dict[str, Any]:
@@ -62,6 +63,7 @@ class AuditResult:
             "claims": sorted(claims, key=lambda item: (item["line"], item["column"])),
             "contradictions": [item.to_json() for item in self.contradictions],
             "disputes": [item.to_json() for item in self.disputes],
+            "violations": list(self.violations),
             "missing": list(self.missing),
             "assumed": list(self.assumed),
         }

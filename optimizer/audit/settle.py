@@ -8,10 +8,13 @@ from typing import Any, Final
 
 from optimizer.audit import lexicon
 from optimizer.audit.document import DataBlock, Document, Place
+from optimizer.audit.reference import judge_data, problem_values, resolve
 from optimizer.audit.statements import Role, Statement
 from optimizer.audit.tokens import Number, tokenize
 from optimizer.errors import SpecError
+from optimizer.spec.document import Document as Loaded
 from optimizer.spec.document import load_text
+from optimizer.spec.problem import Problem
 
 _KEYS: Final = re.compile(r"^(?:problem|layout|claims)\s*:", re.M)
 _AXES: Final = ("tp", "cp", "dp", "pp", "etp", "ep", "edp", "batch")
@@ -26,35 +29,62 @@ class Settled:
     claims: tuple[Statement, ...] = ()
     faults: tuple[str, ...] = ()
     verified: tuple[dict[str, Any], ...] = ()
+    violations: tuple[str, ...] = ()
+    problem: Problem | None = None
+    lines: frozenset[int] = frozenset()
 
 
-def settle(document: Document, source: str, problem: Mapping[str, object] | None) -> Settled:
+def settle(document: Document, source: str, problem: Mapping[str, Any] | Problem | None) -> Settled:
     """Read the data blocks of ``document``; ``problem`` outranks them."""
     values: dict[str, Fraction] = {}
     claims: list[Statement] = []
     faults: list[str] = []
+    verified: list[dict[str, Any]] = []
+    violations: list[str] = []
+    lines: set[int] = set()
+    given = _resolved(problem, faults)
     for block in document.data:
         if _KEYS.search(block.text) is None:
             continue
-        data = _load(block, source, faults)
-        if data is None:
+        loaded = _load(block, source, faults)
+        if loaded is None:
             continue
+        data = loaded.data
+        lines.update(range(block.line, block.line + block.text.count("\n") + 1))
         values |= _layout(data.get("layout"))
         values |= _problem(data.get("problem"))
+        if "layout" in data and (given is not None or "problem" in data):
+            try:
+                judged, violated = judge_data(loaded, given)
+            except SpecError as error:
+                faults += [str(fault) for fault in error.faults]
+            else:
+                verified += judged
+                violations += violated
+                continue
         claims += _claims(data.get("claims"), block)
-    if problem is not None:
-        values |= _problem(problem)
-    return Settled(values, tuple(claims), tuple(faults))
+    if given is not None:
+        values |= problem_values(given)
+    return Settled(values, tuple(claims), tuple(faults), tuple(verified), tuple(violations), given, frozenset(lines))
 
 
-def _load(block: DataBlock, source: str, faults: list[str]) -> Mapping[str, Any] | None:
+def _resolved(problem: Mapping[str, Any] | Problem | None, faults: list[str]) -> Problem | None:
+    if problem is None:
+        return None
+    try:
+        return resolve(problem)
+    except SpecError as error:
+        faults += [str(fault) for fault in error.faults]
+        return None
+
+
+def _load(block: DataBlock, source: str, faults: list[str]) -> Loaded | None:
     try:
         loaded = load_text("\n" * (block.line - 1) + block.text, source)
     except SpecError as error:
         faults += [f"a data block that cannot be read: {fault}" for fault in error.faults]
         return None
-    data = loaded.data
-    return data if isinstance(data, Mapping) else None
+    return loaded if isinstance(loaded.data, Mapping) else None
 
 
 def _layout(layout: object) -> dict[str, Fraction]:

@@ -1,0 +1,96 @@
+"""Precision and recall of the audit on the labelled documents of ``tests/corpora/documents``.
+
+A label counts as found when a judgement of the same line (and name) has its verdict. An accusation is a ``fails`` or an
+``impossible``; its precision is the share of accusations that a label confirms. Run ``python -m benchmarks.audit_bench``.
+"""
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from optimizer.audit import audit_document
+
+DOCUMENTS = Path(__file__).parent.parent / "tests" / "corpora" / "documents"
+ACCUSATIONS = {"fails", "impossible"}
+
+
+@dataclass
+class Tally:
+    """Counts for one kind of judgement, and what went wrong."""
+
+    labels: int = 0
+    found: int = 0
+    judged: int = 0
+    accusations: int = 0
+    confirmed: int = 0
+    labelled_accusations: int = 0
+    mistakes: list[str] = field(default_factory=list)
+
+    @property
+    def recall(self) -> float:
+        """Labels found with their verdict."""
+        return self.found / self.labels if self.labels else 1.0
+
+    @property
+    def precision(self) -> float:
+        """Accusations that a label confirms."""
+        return self.confirmed / self.accusations if self.accusations else 1.0
+
+    @property
+    def accusation_recall(self) -> float:
+        """Labelled accusations that were made."""
+        return self.confirmed / self.labelled_accusations if self.labelled_accusations else 1.0
+
+    def add(self, document: str, labels: list[dict[str, Any]], judged: list[dict[str, Any]], keys: tuple[str, ...]) -> None:
+        """Hold the judgements of one document against its labels."""
+        wanted = Counter((*(label[key] for key in keys), label["verdict"]) for label in labels)
+        given = Counter((*(item[key] for key in keys), item["verdict"]) for item in judged)
+        both = wanted & given
+        self.labels += wanted.total()
+        self.found += both.total()
+        self.judged += given.total()
+        self.accusations += sum(count for item, count in given.items() if item[-1] in ACCUSATIONS)
+        self.confirmed += sum(count for item, count in both.items() if item[-1] in ACCUSATIONS)
+        self.labelled_accusations += sum(count for item, count in wanted.items() if item[-1] in ACCUSATIONS)
+        self.mistakes += [f"{document}: not found: {item}" for item in (wanted - given)]
+        self.mistakes += [f"{document}: wrongly accused: {item}" for item in (given - wanted) if item[-1] in ACCUSATIONS]
+
+
+def tallies(folder: Path = DOCUMENTS) -> dict[str, Tally]:
+    """Tallies of equations, claims and contradictions over every document of ``folder``."""
+    found = {"equations": Tally(), "claims": Tally(), "contradictions": Tally(), "exit": Tally()}
+    for path in sorted(folder.glob("*.md")):
+        labels = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        result = audit_document(path.read_text(encoding="utf-8"), path.name)
+        judged = result.to_json()
+        found["equations"].add(path.name, labels["equations"], judged["equations"], ("line",))
+        found["claims"].add(path.name, labels["claims"], judged["claims"], ("line", "name"))
+        told = [{"lines": tuple(item["lines"]), "name": item["name"], "verdict": "fails"} for item in judged["contradictions"]]
+        wanted = [{"lines": tuple(item["lines"]), "name": item["name"], "verdict": "fails"} for item in labels["contradictions"]]
+        found["contradictions"].add(path.name, wanted, told, ("lines", "name"))
+        status = [{"verdict": "fails" if result.exit_status else "holds"}]
+        found["exit"].add(path.name, [{"verdict": "fails" if labels["exit"] else "holds"}], status, ())
+    return found
+
+
+def main() -> None:
+    """Print the table."""
+    start = perf_counter()
+    found = tallies()
+    print(f"{'':15}{'labels':>8}{'found':>8}{'recall':>8}{'accused':>9}{'precision':>10}{'acc. recall':>13}")
+    for name, tally in found.items():
+        print(
+            f"{name:15}{tally.labels:8}{tally.found:8}{tally.recall:8.3f}{tally.accusations:9}{tally.precision:10.3f}"
+            f"{tally.accusation_recall:13.3f}"
+        )
+    for tally in found.values():
+        for mistake in tally.mistakes:
+            print(mistake)
+    print(f"{len(list(DOCUMENTS.glob('*.md')))} documents in {perf_counter() - start:.2f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""Judges what a document says with the reference itself, where a problem gives the model and the hardware."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any, Final
+
+from optimizer.audit.derive import Derivation, FactTable
+from optimizer.audit.judge import JudgedClaim
+from optimizer.audit.statements import Statement
+from optimizer.audit.verdict import Verdict
+from optimizer.errors import SpecError
+from optimizer.spec.claims import Claim
+from optimizer.spec.document import Document
+from optimizer.spec.feedforward import MixtureOfExperts
+from optimizer.spec.layout import WrittenLayout
+from optimizer.spec.problem import Problem
+from optimizer.spec.read import layout_in, problem_in
+from optimizer.verify import judge, judge_layout
+from optimizer.verify.claim_table import dimensions
+from optimizer.verify.claims import JudgedClaim as Reference
+from optimizer.verify.claims import judge_claims
+
+_CONVENTIONS: Final = ("folded", "product")
+_AXES: Final = ("tp", "cp", "dp", "pp", "ep", "etp", "edp")
+_NAMES: Final = {
+    "experts_per_gpu_per_layer": "experts_per_device_per_layer",
+    "memory_total": "total_memory",
+    "weights_total": "total_weights",
+    "expert_weights_total": "total_expert_weights",
+    "kv_cache_total": "total_kv_cache",
+    "experts_total": "",
+    "devices": "",
+    "compute_headroom": "",
+}
+_ESTIMATES: Final = {
+    "ttft", "tpot", "step_time", "throughput", "throughput_per_device", "compute_utilization",
+    "hbm_bandwidth_utilization", "model_flops_utilization", "memory", "memory_total", "memory_utilization",
+    "memory_headroom", "kv_cache", "kv_cache_total", "activations",
+}  # fmt: skip
+
+
+def resolve(problem: Mapping[str, Any] | Problem) -> Problem:
+    """A problem at hand, with its model and hardware in full.
+
+    Raises
+    ------
+    SpecError
+        What is wrong with it.
+    """
+    if isinstance(problem, Problem):
+        return problem
+    return problem_in(Document(problem, "<problem>", "{}", is_json=True))
+
+
+def problem_values(problem: Problem) -> dict[str, Fraction]:
+    """Facts that a problem settles: shapes of the model, limits of the device, lengths of the workload."""
+    model, device = problem.model, problem.hardware.device
+    values: dict[str, int | Fraction] = {
+        "layers": model.layer_count,
+        "hidden_size": model.hidden_size,
+        "vocabulary": model.vocab_size,
+        "device_memory": device.memory,
+        "memory_bandwidth": device.bandwidth,
+        "peak_flops": max(device.peak.values()),
+        "input_tokens": problem.workload.input_tokens,
+    }
+    moe = model.moe
+    if isinstance(moe, MixtureOfExperts):
+        values |= {"experts_per_layer": moe.experts, "layers": model.moe_layer_count}
+        if moe.latent_size is None and not moe.bias:
+            values |= {"expert_hidden_size": moe.intermediate, "expert_matrices": 3 if moe.gated else 2}
+    return {name: Fraction(value) for name, value in values.items()}
+
+
+def judge_data(block: Document, problem: Problem | None) -> tuple[list[dict[str, Any]], list[str]]:
+    """Claims of a data block with its layout, as `verify` judges them, and the constraints that the layout violates.
+
+    Raises
+    ------
+    SpecError
+        The layout or a claim cannot be read.
+    """
+    data = {key: value for key, value in block.data.items() if key in {"name", "problem", "layout", "claims", "notes"}}
+    document = layout_in(_with(block, data, problem), claims=dimensions())
+    verdict = judge(document)
+    claims = [{**item.to_json(), "role": "stated"} for item in verdict.claims]
+    return claims, [str(violation) for violation in verdict.violations]
+
+
+def _with(block: Document, data: dict[str, Any], problem: Problem | None) -> Document:
+    if problem is not None:
+        data = {**data, "problem": problem.model_dump(mode="python")}
+    return replace(block, data=data)
+
+
+def judge_prose(problem: Problem, table: FactTable, judged: list[JudgedClaim]) -> list[JudgedClaim]:
+    """Prose claims left open by counting, judged under each convention that the written degrees allow.
+
+    A figure that only an estimate gives (a time, a whole memory) is never failed by it, only called impossible.
+    """
+    asked = [item.statement for item in judged if item.verdict is Verdict.UNSUPPORTED or item.statement.name not in _ESTIMATES]
+    answers = list(_references(problem, table, asked))
+    return [_settled(item, [found[id(item.statement)] for found in answers if id(item.statement) in found]) for item in judged]
+
+
+def _references(problem: Problem, table: FactTable, claims: list[Statement]) -> Iterator[dict[int, Reference]]:
+    degrees = {axis: int(value) for axis in _AXES if (value := table.one(axis)) is not None}
+    if not degrees or any(len(table.values(axis)) > 1 for axis in _AXES):
+        return
+    batch = table.one("batch")
+    devices = table.one("devices")
+    known = dimensions()
+    for convention in _CONVENTIONS:
+        try:
+            layout = WrittenLayout.model_validate(
+                {"convention": convention, **degrees, **({"batch": int(batch)} if batch else {})}
+            ).resolve(experts=problem.model.moe is not None)
+        except ValueError:
+            continue
+        if devices is not None and layout.devices != devices:
+            continue
+        verdict = judge_layout(problem, layout)
+        if verdict.evaluation is None:
+            continue
+        asked = [(item, made) for item in claims if (made := _claim(item, known)) is not None]
+        found = judge_claims([made for _, made in asked], dict(verdict.figures), problem, layout)
+        yield {id(item): answer for (item, _), answer in zip(asked, found, strict=True)}
+
+
+def _claim(statement: Statement, known: Mapping[str, Any]) -> Claim | None:
+    name = _NAMES.get(statement.name, statement.name)
+    written = statement.number
+    if name not in known or written is None:
+        return None
+    exact = not (written.decimal or written.unit.scaled or written.approximate)
+    half = Fraction(0) if exact else written.half
+    unit = written.unit.name if written.unit.other is not None else ""
+    return Claim(name, statement.value, known[name], half, written.unit.scale, unit, statement.text,
+                 None, statement.place.line, statement.place.column)  # fmt: skip
+
+
+def _settled(item: JudgedClaim, answers: list[Reference]) -> JudgedClaim:
+    verdicts = {Verdict(str(answer.verdict)) for answer in answers}
+    if not answers or Verdict.UNSUPPORTED in verdicts:
+        return item
+    verdict = verdicts.pop() if len(verdicts) == 1 else Verdict.AMBIGUOUS
+    answer = answers[0]
+    derived = None
+    if answer.figure is not None:
+        shown = answer.to_json()
+        derived = Derivation("the reference", Fraction(answer.figure.value), str(shown["formula"]), str(shown["substituted"]))
+    note = answer.note
+    if verdict is Verdict.FAILS and item.statement.name in _ESTIMATES:
+        verdict, note = Verdict.UNSUPPORTED, "the reference estimates another figure; an estimate does not refute a claim"
+    return replace(item, verdict=verdict, derived=derived or item.derived, note=note)
+
+
+__all__ = ["SpecError", "judge_data", "judge_prose", "problem_values", "resolve"]
