@@ -314,6 +314,8 @@ def shapes(problem: Problem) -> Iterator[Shape]:
                 continue
             if any(m.intermediate % etp or ep > m.experts + redundant for m in moes):
                 continue
+            if redundant and any(-(-(m.experts + redundant) // ep) > m.experts for m in moes):
+                continue
             if any(m.shared_intermediate % tp for m in moes) and not found.shared_replicated:
                 continue
             named = {"tp": tp, "cp": cp, "pp": pp, "etp": etp, "ep": ep}

@@ -88,7 +88,7 @@ def check_equal(rng: Random, problem: Problem, count: int) -> int:
         return 0
     pricer = Pricer(problem, meshes_of(found), np.array([s.devices for s in found], dtype=np.int64))
     rates = effective_rates(problem.hardware)
-    send_fixed, send_each = pricer.collectives.send(np.array([s.devices for s in found], dtype=np.int64))
+    send_fixed, send_each = pricer.send_fixed, pricer.send_each
     for i, shape in enumerate(found):
         costs, memory = build_costs(problem, shape, rates), build_memory(problem, shape)
         row = np.array([i])

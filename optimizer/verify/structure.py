@@ -92,6 +92,26 @@ def divisibility(problem: Problem, layout: Layout, redundant: int = 0) -> Iterat
                 )
 
 
+def placement(problem: Problem, layout: Layout, redundant: int = 0) -> Iterator[Violation]:
+    """No device holds an expert of a layer twice; measured loads are placed on equal numbers of slots."""
+    moe = problem.model.moe
+    if moe is None:
+        return
+    slots = moe.experts + redundant
+    if redundant > 0 and -(-slots // layout.ep) > moe.experts:
+        yield Violation(
+            Family.PLACEMENT,
+            f"{slots} slots over ep={layout.ep} would hold some of the {moe.experts} experts twice on one device",
+            {"slots": slots, "ep": layout.ep, "experts": moe.experts},
+        )
+    if problem.expert_loads and slots % layout.ep:
+        yield Violation(
+            Family.PLACEMENT,
+            f"{slots} slots do not divide over ep={layout.ep}: a placement needs as many on each device",
+            {"slots": slots, "ep": layout.ep},
+        )
+
+
 def pipeline(problem: Problem, layout: Layout) -> Iterator[Violation]:
     """Stages are contiguous, not empty, and cover every layer."""
     layers = problem.model.layer_count
@@ -215,6 +235,7 @@ def structural_violations(
         *broken,
         *placed,
         *divisibility(problem, layout, redundant),
+        *placement(problem, layout, redundant),
         *pipeline(problem, layout),
         *search(problem, layout),
     )
