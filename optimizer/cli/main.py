@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from optimizer.cli.output import emit_json, say
+from optimizer.cli.output import ReaderLeftError, emit_json, say
 from optimizer.errors import Exit, Fault, ShardproofError, SpecError, StoppedError
 
 COMMANDS: Final[dict[str, str]] = {
@@ -23,6 +23,7 @@ COMMANDS: Final[dict[str, str]] = {
     "audit": "optimizer.cli.audit",
     "catalog": "optimizer.cli.catalog",
     "schema": "optimizer.cli.schema",
+    "bench": "optimizer.cli.bench",
 }
 """Module of each command, in the order of ``--help``; each has a function ``command`` that returns an exit status."""
 
@@ -110,8 +111,8 @@ def run(arguments: Sequence[str]) -> int:
         return _report(error, as_json=as_json)
     except KeyboardInterrupt:
         return _report(StoppedError("interrupted before there was an answer"), as_json=as_json)
-    except BrokenPipeError:
-        # Whoever read standard output has gone (`| head`): nothing is left to say, and nobody to say it to.
+    except (ReaderLeftError, BrokenPipeError):
+        # Nothing is left to say, and nobody to say it to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return int(Exit.STOPPED)
     return status

@@ -18,10 +18,22 @@ def say(text: str) -> None:
     sys.stderr.flush()
 
 
+class ReaderLeftError(Exception):
+    """Whoever read standard output has gone (`| head`)."""
+
+
 def emit(text: str = "") -> None:
-    """One line of the answer on standard output."""
+    """One line of the answer on standard output.
+
+    Raises
+    ------
+    ReaderLeftError
+        Nobody reads it any more.
+    """
     try:
         sys.stdout.write(text + "\n")
+    except BrokenPipeError:
+        raise ReaderLeftError from None
     except UnicodeEncodeError:
         # A terminal without Unicode still gets every number.
         encoding = sys.stdout.encoding or "ascii"

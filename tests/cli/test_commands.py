@@ -1,0 +1,258 @@
+"""Commands from the command line down: exit status, JSON, standard input, errors, laziness."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from optimizer.cli import main
+from optimizer.cli.main import COMMANDS, run
+from optimizer.cli.schemas import schema_of
+
+ROOT = Path(__file__).parents[2]
+LAYOUT = """\
+problem: seed-b-4x4x2
+layout: {tp: 4, pp: 4, dp: 2, ep: 8, batch: 16}
+claims: {devices: 32, experts_per_gpu: 2, accuracy: 5%}
+"""
+SMALL = [
+    "solve",
+    "--model",
+    "llama-3.1-8b",
+    "--hardware",
+    "h100-sxm-8",
+    "--devices",
+    "2",
+    "--isl",
+    "256",
+    "--osl",
+    "64",
+]
+
+Json = Callable[..., tuple[int, dict[str, Any]]]
+
+
+@pytest.fixture(name="ask")
+def ask_fixture(capsys: pytest.CaptureFixture[str]) -> Json:
+    def ask(*arguments: str) -> tuple[int, dict[str, Any]]:
+        status = run([*arguments, "--json"])
+        return status, json.loads(capsys.readouterr().out)
+
+    return ask
+
+
+@pytest.fixture(name="layout")
+def layout_fixture(tmp_path: Path) -> Path:
+    file = tmp_path / "layout.yaml"
+    file.write_text(LAYOUT)
+    return file
+
+
+def valid(document: dict[str, Any], kind: str) -> None:
+    jsonschema.validate(document, schema_of(kind))
+
+
+def test_verify_json(ask: Json, layout: Path) -> None:
+    status, document = ask("verify", str(layout))
+    assert status == 0
+    valid(document, "verdict")
+    assert [claim["verdict"] for claim in document["claims"]] == ["holds", "ambiguous", "unsupported"]
+    layout.write_text(LAYOUT.replace("devices: 32", "devices: 33"))
+    assert ask("verify", str(layout))[0] == 1
+    layout.write_text(LAYOUT.replace("batch: 16", "batch: 100000"))
+    status, document = ask("verify", str(layout))
+    assert status == 1
+    assert document["feasible"] is False
+    assert {violation["family"] for violation in document["violations"]} == {"memory", "batch"}
+    valid(document, "verdict")
+
+
+def test_verify_for_people(layout: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["verify", str(layout)]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("feasible\n")
+    assert "tp=4 cp=1 dp=2 | etp=1 ep=8 edp=1 | pp=4: 32 devices, 1 replica, batch 16 a rank" in out
+    assert "\x1b" not in out
+    assert run(["verify", str(layout), "--derivations"]) == 0
+    assert "tp · cp · dp · pp = 4 · 1 · 2 · 4" in capsys.readouterr().out
+
+
+def test_standard_input(monkeypatch: pytest.MonkeyPatch, ask: Json) -> None:
+    stdin = io.TextIOWrapper(io.BytesIO(LAYOUT.encode()))
+    monkeypatch.setattr(sys, "stdin", stdin)
+    assert ask("verify", "-")[0] == 0
+
+
+def test_solve_writes_what_verify_and_certify_take(ask: Json, tmp_path: Path) -> None:
+    file = tmp_path / "result.json"
+    status, document = ask(*SMALL, "--ttft", "2s", "--out", str(file))
+    assert status == 0
+    assert document == json.loads(file.read_text())
+    valid(document, "result")
+    valid(document["certificate"], "certificate")
+    assert document["status"] == "optimal"
+    status, verdict = ask("verify", str(file))
+    assert (status, verdict["feasible"]) == (0, True)
+    assert verdict["figures"] == document["figures"]
+    status, check = ask("certify", str(file))
+    assert (status, check["accepted"]) == (0, True)
+    valid(check, "check")
+    document["figures"]["memory_bytes"] += 1
+    file.write_text(json.dumps(document))
+    status, check = ask("certify", str(file))
+    assert (status, check["accepted"]) == (1, False)
+    valid(check, "check")
+
+
+def test_solve_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*SMALL, "--tp", "1,2", "--top", "2"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("optimal: throughput per device ")
+    assert "The best 2 layouts" in out
+    assert "Time of a step" in out
+
+
+def test_infeasible_is_a_no(ask: Json) -> None:
+    status, document = ask(*SMALL, "--tpot", "1us")
+    assert (status, document["status"], document["layout"]) == (1, "infeasible", None)
+    valid(document, "result")
+
+
+def test_catalog(ask: Json, capsys: pytest.CaptureFixture[str]) -> None:
+    status, document = ask("catalog")
+    assert status == 0
+    valid(document, "catalog")
+    assert len(document["models"]) >= 45
+    assert len(document["hardware"]) >= 35
+    assert len(document["scenarios"]) >= 24
+    assert "vllm" in document["engines"]
+    assert ask("catalog", "models", "llama-2-70b")[1]["parameters"] == 68_976_648_192
+    assert ask("catalog", "hardware", "h100-sxm-8")[1]["devices_per_node"] == 8
+    assert ask("catalog", "scenario", "seed-b-4x4x2")[1]["devices"] == 32
+    assert ask("catalog", "engines", "vllm")[1]["rules"]
+    assert ask("catalog", "conventions", "product")[1]["device_count"] == "tp · cp · pp · ep · dp"
+    assert run(["catalog", "models"]) == 0
+    assert "llama-2-70b" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["model", "hardware", "problem", "layout", "claims", "result", "verdict", "error"])
+def test_schemas_are_schemas(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["schema", kind]) == 0
+    jsonschema.Draft202012Validator.check_schema(json.loads(capsys.readouterr().out))
+
+
+def test_a_layout_file_fits_its_schema() -> None:
+    from optimizer.spec.document import load_text  # noqa: PLC0415 - beside its only use
+
+    document = load_text(LAYOUT).data
+    valid(document, "layout")
+    with pytest.raises(jsonschema.ValidationError):
+        valid({**document, "layot": {}}, "layout")
+
+
+def test_the_catalog_fits_its_schemas() -> None:
+    from optimizer.spec import catalog  # noqa: PLC0415 - beside its only use
+    from optimizer.spec.document import load  # noqa: PLC0415 - beside its only use
+
+    for kind, schema in (("hardware", "hardware"), ("scenarios", "problem")):
+        validator = jsonschema.Draft202012Validator(schema_of(schema))
+        for name in catalog.names(kind)[::6]:
+            document = load(catalog.path(kind, name)).data
+            assert [error.message for error in validator.iter_errors(document)] == [], name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["verfy"], "did you mean 'verify'?"),
+        (["solve", "--modl", "x"], "no such option: --modl (did you mean '--model'?)"),
+        (["solve"], "--model: is required where no problem file is given"),
+        (["solve", "no-such-scenario"], "'no-such-scenario' is no scenario of the catalog and no file"),
+        (["verify"], "missing argument"),
+        (["verify", "/no/such/file.yaml"], "/no/such/file.yaml: no such file"),
+        (["catalog", "modles"], "did you mean 'models'?"),
+        (["schema", "layuot"], "did you mean 'layout'?"),
+        ([*SMALL, "--top", "0"], "invalid value for '--top'"),
+        ([*SMALL, "--ttft", "2GB"], "--ttft: '2GB' is a size in bytes, where a time is wanted"),
+        ([*SMALL, "--out", "/no/such/folder/x.json"], "/no/such/folder/x.json: cannot be written"),
+    ],
+)
+def test_errors_are_said_once_and_exit_with_2(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(arguments) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.out == ""
+    assert run([*arguments, "--json"]) == 2
+    document = json.loads(capsys.readouterr().out)
+    valid(document, "error")
+    assert document["exit"] == 2
+
+
+def test_an_interrupt_is_no_answer(
+    monkeypatch: pytest.MonkeyPatch, layout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(_: list[str]) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(main, "_run", interrupted)
+    assert run(["verify", str(layout)]) == 3
+    assert capsys.readouterr().err == "interrupted before there was an answer\n"
+
+
+def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--help"]) == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in COMMANDS)
+    for name in COMMANDS:
+        assert run([name, "--help"]) == 0
+    assert run(["--version"]) == 0
+
+
+def shell(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    import os  # noqa: PLC0415 - beside its only use
+
+    return subprocess.run(
+        ["bash", "-c", command],  # noqa: S607 - the user's shell
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHON": sys.executable, **environment},
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("command", ["verify LAYOUT", "catalog", "catalog models llama-2-70b", "schema problem"])
+def test_light_commands_load_neither_the_solver_nor_numpy(command: str, layout: Path) -> None:
+    script = (
+        "import sys; from optimizer.cli.main import run; run(sys.argv[1:]); "
+        "sys.stderr.write(repr(sorted({m.partition('.')[0] for m in sys.modules} & {'numpy', 'ortools', 'rich'})))"
+    )
+    arguments = command.replace("LAYOUT", str(layout)).split()
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert done.stderr == "[]"
+
+
+def test_a_reader_that_leaves_early_is_no_traceback(layout: Path) -> None:
+    done = shell(f"$PYTHON -m optimizer verify {layout} --derivations | head -1; exit ${{PIPESTATUS[0]}}")
+    assert done.stderr == ""
+    assert done.stdout == "feasible\n"
+    assert done.returncode in {0, 3}
+
+
+def test_a_terminal_without_unicode_gets_every_number(layout: Path) -> None:
+    done = shell(f"$PYTHON -m optimizer verify {layout}", PYTHONIOENCODING="ascii", PYTHONUTF8="0", LC_ALL="C")
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert "experts resident per layer" in done.stdout

@@ -1,0 +1,36 @@
+"""Tables align, colours appear on terminals only."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from optimizer.cli import output
+
+
+def test_columns_align(capsys: pytest.CaptureFixture[str]) -> None:
+    output.table(["name", "value"], [["µ", "1"], ["long name", "23"]], right=(1,))
+    assert capsys.readouterr().out.splitlines() == ["  name       value", "  µ              1", "  long name     23"]
+
+
+def test_combining_marks_take_no_column() -> None:
+    assert output.width_of("e\N{COMBINING ACUTE ACCENT}x") == 2
+
+
+def test_colours_only_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert output.paint("x", "red") == "x"
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert output.paint("x", "bold", "red") == "\x1b[1;31mx\x1b[0m"
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert output.paint("x", "red") == "x"
+    monkeypatch.delenv("NO_COLOR")
+    monkeypatch.setenv("TERM", "dumb")
+    assert output.paint("x", "red") == "x"
+
+
+def test_not_a_number_is_no_json() -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        output.json_text({"value": float("nan")})
