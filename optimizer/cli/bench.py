@@ -27,7 +27,7 @@ def command(
         str | None, typer.Option(help="Say what got worse since these JSON lines.", metavar="OLD.jsonl")
     ] = None,
     store: Annotated[
-        str | None, typer.Option(help="Keep history here; an interrupted run goes on where it stopped.", metavar="FILE.db")
+        str | None, typer.Option(help="History; an interrupted run goes on where it stopped.", metavar="FILE.db")
     ] = None,
     methods: Annotated[
         str | None, typer.Option(help="Baselines to run, of those listed below; none: the search alone.", metavar="A,B")

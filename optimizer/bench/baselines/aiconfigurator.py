@@ -1,0 +1,170 @@
+"""AIConfigurator (PyPI `aiconfigurator`, NVIDIA, Apache-2.0) as a subprocess: same model, hardware and limits.
+
+Its answer is read from ``best_config_topn.csv`` (columns of version 0.12) and priced by our reference at the batch and
+chunk it names; where that breaks one of our constraints, at its degrees with the best batch and chunk we can find.
+"""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from optimizer.bench.pricing import Priced, Pricer, better, layout_of
+from optimizer.errors import StoppedError
+from optimizer.figures.shape import Shape
+from optimizer.spec.lattice import axes
+from optimizer.spec.problem import Problem
+
+MODELS: Final = {
+    ("deepseek-v3", "fp8_block"): "deepseek-ai/DeepSeek-V3",
+    ("llama-3.1-8b", "bf16"): "meta-llama/Meta-Llama-3.1-8B",
+    ("llama-3.1-70b", "bf16"): "meta-llama/Meta-Llama-3.1-70B",
+    ("llama-3.1-70b", "fp8"): "nvidia/Llama-3.1-70B-Instruct-FP8",
+    ("llama-3.1-405b", "bf16"): "meta-llama/Meta-Llama-3.1-405B",
+    ("mixtral-8x7b", "bf16"): "mistralai/Mixtral-8x7B-v0.1",
+    ("qwen3-32b", "bf16"): "Qwen/Qwen3-32B",
+    ("qwen3-32b", "fp8_block"): "Qwen/Qwen3-32B-FP8",
+    ("qwen3-235b-a22b", "bf16"): "Qwen/Qwen3-235B-A22B",
+    ("qwen3-235b-a22b", "fp8_block"): "Qwen/Qwen3-235B-A22B-FP8",
+    ("gpt-oss-120b", "mxfp4"): "openai/gpt-oss-120b",
+}
+"""Model path by our catalog name and weight format; those that version 0.12 knows without a network."""
+SYSTEMS: Final = {
+    "h100-sxm-8": "h100_sxm",
+    "h200-sxm-8": "h200_sxm",
+    "b200-sxm-8": "b200_sxm",
+    "b300-sxm-8": "b300_sxm",
+    "gb200-nvl72": "gb200",
+    "gb300-nvl72": "gb300",
+    "a100-sxm-8": "a100_sxm",
+    "l40s-8": "l40s",
+    "l4-8": "l4",
+    "a30-8": "a30",
+}
+"""Its systems by our hardware names."""
+BACKENDS: Final = {"vllm": "vllm", "sglang": "sglang", "trtllm": "trtllm", "any": "trtllm"}
+"""Its backends by our engines; `trtllm` is its own default."""
+_COLUMNS: Final = ("tp", "cp", "pp", "moe_tp", "moe_ep", "bs", "ctx_tokens")
+_OBJECTIVES: Final = ("throughput_per_device", "throughput")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Arguments for its command line."""
+
+    arguments: tuple[str, ...]
+
+
+def question(problem: Problem) -> Question | None:
+    """The same question in its words; None where it cannot be asked: phase, objective, model or hardware."""
+    work, limits = problem.workload, problem.limits
+    model = MODELS.get((problem.model.name, str(problem.precision.weights)))
+    system = SYSTEMS.get(problem.hardware.name)
+    askable = work.phase == "aggregated" and problem.objective in _OBJECTIVES and not work.mtp_tokens
+    if model is None or system is None or not askable or problem.engine_name not in BACKENDS:
+        return None
+    found = [
+        "cli", "default", "--model-path", model, "--total-gpus", str(problem.devices), "--system", system,
+        "--backend", BACKENDS[problem.engine_name], "--serving-mode", "agg", "--top-n", "1", "--no-color",
+        "--isl", str(work.input_tokens), "--osl", str(work.output_tokens),
+    ]  # fmt: skip
+    if limits.ttft is not None:
+        found += ["--ttft", f"{float(limits.ttft * 1000):g}"]
+    if limits.tpot is not None:
+        found += ["--tpot", f"{float(limits.tpot * 1000):g}"]
+    if work.prefix_cache_hit:
+        found += ["--prefix", str(work.input_tokens - work.computed_input_tokens)]
+    return Question(tuple(found))
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A worker's degrees and operating point, and its own estimate."""
+
+    shape: Shape
+    batch: int
+    chunk: int
+    tokens_per_s_per_device: float
+
+
+def read_answer(folder: Path) -> Answer | None:
+    """The first row of the configurations it saved; None where it found nothing."""
+    file = next(iter(sorted(folder.rglob("best_config_topn.csv"))), None)
+    if file is None:
+        return None
+    with file.open(encoding="utf-8", newline="") as text:
+        row = next(csv.DictReader(text), None)
+    if row is None:
+        return None
+    try:
+        count = {name: int(float(row[name] or 1)) for name in _COLUMNS}
+        own = float(row["tokens/s/gpu"])
+    except (KeyError, ValueError) as error:
+        raise StoppedError(f"aiconfigurator: {file.name} is not understood: {error}") from None
+    shape = Shape(count["tp"], count["cp"], count["moe_tp"], count["moe_ep"], count["pp"])
+    return Answer(shape, count["bs"], max(count["ctx_tokens"], 1), own)
+
+
+def ask(question: Question, program: str, patience_s: float) -> tuple[Answer | None, float]:
+    """Run the program; its answer and how long the whole process took, in s.
+
+    Raises
+    ------
+    StoppedError
+        The program cannot be run, or runs too long.
+    """
+    with tempfile.TemporaryDirectory(prefix="shardproof-") as folder:
+        begun = time.perf_counter()
+        try:
+            done = subprocess.run(  # noqa: S603 - a program that the user names, no shell
+                [program, *question.arguments, "--save-dir", folder],
+                capture_output=True, text=True, timeout=patience_s, check=False,
+            )  # fmt: skip
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise StoppedError(f"aiconfigurator: {error}") from None
+        wall_s = time.perf_counter() - begun
+        answer = read_answer(Path(folder))
+        if answer is None and done.returncode:
+            last = (done.stderr or done.stdout).strip().splitlines()
+            raise StoppedError(f"aiconfigurator: exit status {done.returncode}: {last[-1] if last else ''}")
+        return answer, wall_s
+
+
+def reprice(problem: Problem, pricer: Pricer, answer: Answer) -> tuple[Priced | None, str]:
+    """The answer under our figures, and what had to be changed for it to keep our constraints."""
+    shape = answer.shape
+    replicas = pricer.replicas(shape)
+    if not replicas:
+        return None, f"its replica of {shape.devices} devices does not fit {problem.devices}"
+    layout = layout_of(problem, shape, replicas, answer.chunk, answer.batch)
+    own = f"its own estimate: {answer.tokens_per_s_per_device:g} tokens/s and device"
+    if pricer.valid(layout):
+        found, broken = pricer.price(layout)
+        if found is not None:
+            return found, own
+    else:
+        broken = {"structure"}
+    best: Priced | None = None
+    for chunk in axes(problem).chunks:
+        other = layout_of(problem, shape, replicas, chunk)
+        found = pricer.best_batch(other) if pricer.valid(other) else None
+        if found is not None and better(problem, found, best):
+            best = found
+    changed = f"batch {answer.batch} with chunks of {answer.chunk} breaks {', '.join(sorted(broken))} here"
+    return best, f"{own}; {changed}" + ("; its degrees with our batch" if best else "")
+
+
+def propose(
+    problem: Problem, pricer: Pricer, asked: Question, program: str, patience_s: float
+) -> tuple[Priced | None, str, float]:
+    """Its answer under our figures, a note, and the seconds it took."""
+    answer, wall_s = ask(asked, program, patience_s)
+    if answer is None:
+        return None, "it says that nothing fits", wall_s
+    found, note = reprice(problem, pricer, answer)
+    return found, note, wall_s

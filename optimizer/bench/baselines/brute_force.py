@@ -1,0 +1,87 @@
+"""Every layout, priced by the reference one by one: what the search must equal. For small problems only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations, pairwise
+from math import comb, prod
+
+from optimizer.bench.pricing import Priced, Pricer, layout_of, replica_counts
+from optimizer.figures.serving import even_cuts
+from optimizer.figures.shape import Shape
+from optimizer.spec.lattice import axes
+from optimizer.spec.layout import Layout, Stage
+from optimizer.spec.problem import Problem
+
+
+def cuts(layers: int, stages: int) -> Iterator[tuple[int, ...]]:
+    """Every way to cut the layers into that many stages."""
+    for chosen in combinations(range(1, layers), stages - 1):
+        yield tuple(end - start for start, end in pairwise((0, *chosen, layers)))
+
+
+def _with_cuts(layout: Layout, parts: tuple[int, ...]) -> Layout:
+    stages = tuple(Stage(first_layer=sum(parts[:i]), layers=count) for i, count in enumerate(parts))
+    return layout.model_copy(update={"stages": stages})
+
+
+def _shapes(problem: Problem) -> Iterator[Shape]:
+    own = axes(problem)
+    for tp in own.tp:
+        for cp in own.cp:
+            for etp in own.etp:
+                for ep in own.ep:
+                    for pp in own.pp:
+                        for redundant in own.redundant:
+                            shape = Shape(tp, cp, etp, ep, pp, redundant)
+                            if shape.devices <= problem.devices:
+                                yield shape
+
+
+def _largest_batch(pricer: Pricer, layout: Layout, redundant: int) -> int:
+    """Largest batch that all stages together have room for: whatever the cuts, their sum is the same."""
+    if pricer.problem.search.batch is not None:
+        return max(pricer.problem.search.batch)
+    low, high = 0, 1
+
+    def fits(batch: int) -> bool:
+        found = pricer.evaluation(layout.model_copy(update={"batch": batch}), redundant)
+        held = sum(stage.total_bytes for stage in found.memory)
+        return held <= layout.pp * pricer.problem.capacity_bytes and found.steps.share <= 1
+
+    while fits(high) and high < 2**16:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low
+
+
+def propose(problem: Problem, pricer: Pricer) -> tuple[Priced | None, bool] | None:
+    """The best of all layouts, and whether all stage cuts were among them; None where there are too many layouts."""
+    points: list[tuple[Layout, int, int]] = []
+    work = narrow = 0
+    layers, own = problem.model.layer_count, axes(problem)
+    spanned = prod(map(len, (own.tp, own.cp, own.etp, own.ep, own.pp, own.redundant, own.chunks)))
+    if spanned > 20 * pricer.budget:
+        return None
+    for shape in _shapes(problem):
+        for chunk in own.chunks:
+            for replicas in replica_counts(problem, pricer, shape):
+                layout = layout_of(problem, shape, replicas, chunk)
+                if not pricer.valid(layout, shape.redundant):
+                    continue
+                most = _largest_batch(pricer, layout, shape.redundant)
+                points.append((layout, shape.redundant, most))
+                narrow += most
+                work += most * comb(layers - 1, shape.pp - 1)
+                if narrow > pricer.budget:
+                    return None
+    complete = work <= pricer.budget
+    for layout, redundant, most in points:
+        ways = cuts(layers, layout.pp) if complete else [even_cuts(layers, layout.pp)]
+        for parts in ways:
+            cut = _with_cuts(layout, parts)
+            for batch in problem.search.batch or range(1, most + 1):
+                pricer.price(cut.model_copy(update={"batch": batch}), redundant)
+    return pricer.best, complete

@@ -1,0 +1,51 @@
+"""The grid that most planners walk: every degree, batch and chunk a power of two."""
+
+from __future__ import annotations
+
+from random import Random
+
+from optimizer.bench.pricing import Priced, Pricer, layout_of, replica_counts
+from optimizer.figures.shape import Shape
+from optimizer.spec.lattice import axes
+from optimizer.spec.problem import Problem
+
+BATCHES = tuple(2**k for k in range(13))
+"""1 to 4,096 sequences a rank."""
+
+
+def _powers(values: tuple[int, ...]) -> list[int]:
+    return [value for value in values if value & (value - 1) == 0]
+
+
+def grid(problem: Problem) -> list[tuple[Shape, int | None]]:
+    """Degrees and chunks of the grid: TP within the node, no context parallelism."""
+    own, node = axes(problem), problem.hardware.devices_per_node
+    found = []
+    chunks = [chunk for chunk in own.chunks if chunk is None or chunk & (chunk - 1) == 0] or [own.chunks[-1]]
+    cp = own.cp[0] if own.cp else 1
+    for tp in _powers(own.tp):
+        for etp in _powers(own.etp):
+            if tp > node or etp > node:
+                continue
+            for ep in _powers(own.ep):
+                for pp in _powers(own.pp):
+                    for redundant in own.redundant:
+                        shape = Shape(tp, cp, etp, ep, pp, redundant)
+                        if shape.devices <= problem.devices:
+                            found += [(shape, chunk) for chunk in chunks]
+    return found
+
+
+def propose(problem: Problem, pricer: Pricer) -> Priced | None:
+    """The best of the grid; where the budget is too small for all of it, of a random part (seed of the problem)."""
+    points = grid(problem)
+    if len(points) * len(BATCHES) > pricer.budget:
+        Random(problem.seed).shuffle(points)  # noqa: S311 - a sample, no secret
+    for shape, chunk in points:
+        for replicas in replica_counts(problem, pricer, shape):
+            if pricer.spent:
+                return pricer.best
+            layout = layout_of(problem, shape, replicas, chunk)
+            if pricer.valid(layout, shape.redundant):
+                pricer.best_batch(layout, shape.redundant, BATCHES)
+    return pricer.best

@@ -1,0 +1,34 @@
+"""Random search with the problem's seed: degrees and chunk at random, each at its largest batch."""
+
+from __future__ import annotations
+
+from random import Random
+
+from optimizer.bench.pricing import Priced, Pricer, layout_of, replica_counts
+from optimizer.figures.shape import Shape
+from optimizer.spec.lattice import axes
+from optimizer.spec.problem import Problem
+
+DRAWS_EACH = 5
+"""Draws for each evaluation of the budget, at most: most of them are no layout."""
+
+
+def propose(problem: Problem, pricer: Pricer) -> Priced | None:
+    """The best of what the budget allows to draw."""
+    own, rng = axes(problem), Random(problem.seed)  # noqa: S311 - a sample, no secret
+    if not (own.tp and own.cp and own.pp and own.etp and own.ep):
+        return None
+    for _ in range(DRAWS_EACH * pricer.budget):
+        if pricer.spent:
+            break
+        drawn = (rng.choice(values) for values in (own.tp, own.cp, own.etp, own.ep, own.pp, own.redundant))
+        shape, chunk = Shape(*drawn), rng.choice(own.chunks)
+        if shape.devices > problem.devices:
+            continue
+        counts = list(replica_counts(problem, pricer, shape))
+        if not counts:
+            continue
+        layout = layout_of(problem, shape, rng.choice(counts), chunk)
+        if pricer.valid(layout, shape.redundant):
+            pricer.best_batch(layout, shape.redundant)
+    return pricer.best

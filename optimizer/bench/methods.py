@@ -1,0 +1,171 @@
+"""The methods of a benchmark by name: the search and its baselines, each a function that a fresh process can run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Final
+
+from optimizer.bench.baselines import brute_force, greedy_placement, powers_of_two, random_search, rule_of_thumb
+from optimizer.bench.pricing import Priced, Pricer
+from optimizer.figures.objective import UNITS
+from optimizer.spec.problem import Problem
+from optimizer.spec.read import read_problem
+
+SOLVE: Final = "solve"
+PEER: Final = "aiconfigurator"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run is about.
+
+    Attributes
+    ----------
+    evaluations
+        Layouts that each baseline may price.
+    time_limit_s
+        Of the search; None: until proved.
+    aiconfigurator
+        Program to run as a peer; None: not run.
+    patience_s
+        Seconds after which any method's process is ended.
+    """
+
+    evaluations: int = 10_000
+    time_limit_s: float | None = None
+    aiconfigurator: str | None = None
+    patience_s: float = 900.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a method answered."""
+
+    status: str
+    value: Fraction | None = None
+    bound: float | None = None
+    gap: float | None = None
+    candidates: int = 0
+    work: dict[str, int] = field(default_factory=dict)
+    wall_s: float = 0.0
+    check_s: float | None = None
+    certificate: str | None = None
+    layout: dict[str, Any] | None = None
+    note: str = ""
+
+    def objective(self, problem: Problem) -> dict[str, Any]:
+        """``objective`` of a record."""
+        exact = None if self.value is None else f"{self.value.numerator}/{self.value.denominator}"
+        value = None if self.value is None else float(self.value)
+        return {"name": UNITS[problem.objective], "value": value, "bound": self.bound, "exact": exact}
+
+
+def search(problem: Problem, settings: Settings) -> Outcome:
+    """Solve, and check the certificate."""
+    from optimizer.certificate import certify  # noqa: PLC0415 - only this method needs it
+    from optimizer.solve import solve  # noqa: PLC0415 - only this method loads the solver
+
+    begun = time.perf_counter()
+    result = solve(problem, time_limit_s=settings.time_limit_s)
+    wall_s = time.perf_counter() - begun
+    document = result.to_json()
+    check = certify(document) if result.certificate else None
+    verdict = None
+    if check is not None:
+        verdict = "accepted" if check.accepted else f"rejected: {check.item}: {check.reason}"
+    tally, objective = result.tally, document["objective"]
+    return Outcome(
+        status=result.status,
+        value=result.best.value if result.best else None,
+        bound=objective["bound"],
+        gap=objective["gap"],
+        candidates=tally.points,
+        work={"rows_priced": tally.priced, "decided_exactly": tally.exact},
+        wall_s=wall_s,
+        check_s=check.wall_s if check else None,
+        certificate=verdict,
+        layout=document["layout"],
+    )
+
+
+def _answered(pricer: Pricer, found: Priced | None, *, exhaustive: bool = False, note: str = "") -> Outcome:
+    empty = "infeasible" if exhaustive else "unknown"
+    layout = None
+    if found is not None:
+        layout = found.layout.model_dump(mode="json", exclude_none=True) | {"devices": found.layout.devices}
+    return Outcome(
+        status=empty if found is None else "optimal" if exhaustive else "feasible",
+        value=None if found is None else found.value,
+        candidates=pricer.evaluations,
+        work={"evaluations": pricer.evaluations},
+        layout=layout,
+        note=note,
+    )
+
+
+def _plain(propose: Callable[[Problem, Pricer], Priced | None]) -> Callable[[Problem, Settings], Outcome | None]:
+    def method(problem: Problem, settings: Settings) -> Outcome:
+        pricer = Pricer(problem, settings.evaluations)
+        return _answered(pricer, propose(problem, pricer))
+
+    return method
+
+
+def brute(problem: Problem, settings: Settings) -> Outcome | None:
+    """Every layout; None where there are too many."""
+    pricer = Pricer(problem, settings.evaluations)
+    answer = brute_force.propose(problem, pricer)
+    if answer is None:
+        return None
+    found, complete = answer
+    return _answered(pricer, found, exhaustive=complete, note="" if complete else "even stages only")
+
+
+def placement(problem: Problem, settings: Settings) -> Outcome | None:
+    """Greedy placement; None without measured loads."""
+    if problem.experts is None or problem.experts.load is None:
+        return None
+    pricer = Pricer(problem, settings.evaluations)
+    return _answered(pricer, greedy_placement.propose(problem, pricer))
+
+
+def peer(problem: Problem, settings: Settings) -> Outcome | None:
+    """AIConfigurator; None where it is not installed or does not know the model or the hardware."""
+    from optimizer.bench.baselines import aiconfigurator  # noqa: PLC0415 - only this method needs it
+
+    if settings.aiconfigurator is None:
+        return None
+    question = aiconfigurator.question(problem)
+    if question is None:
+        return None
+    pricer = Pricer(problem, settings.evaluations)
+    program, patience_s = settings.aiconfigurator, settings.patience_s
+    found, note, wall_s = aiconfigurator.propose(problem, pricer, question, program, patience_s)
+    outcome = _answered(pricer, found, note=note)
+    return Outcome(**(outcome.__dict__ | {"wall_s": wall_s}))
+
+
+METHODS: Final[dict[str, Callable[[Problem, Settings], Outcome | None]]] = {
+    SOLVE: search,
+    "brute_force": brute,
+    "rule_of_thumb": _plain(rule_of_thumb.propose),
+    "powers_of_two": _plain(powers_of_two.propose),
+    "random_search": _plain(random_search.propose),
+    "greedy_placement": placement,
+    PEER: peer,
+}
+"""In the order of the table."""
+
+
+def run_method(path: Path, method: str, settings: Settings) -> Outcome | None:
+    """Read a scenario and run one method on it; None where the method does not apply."""
+    problem = read_problem(path)
+    begun = time.perf_counter()
+    outcome = METHODS[method](problem, settings)
+    if outcome is None or outcome.wall_s:
+        return outcome
+    return Outcome(**(outcome.__dict__ | {"wall_s": time.perf_counter() - begun}))

@@ -1,0 +1,181 @@
+"""Prices what a baseline proposes: the exact reference, the verifier's constraints, and a count of evaluations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+from optimizer.figures.costs import CostBook, Costs, Imbalance
+from optimizer.figures.memory import Memory, MemoryBook
+from optimizer.figures.objective import MAXIMISED
+from optimizer.figures.rates import effective_rates
+from optimizer.figures.serving import Evaluation, evaluate, tokens_of_request
+from optimizer.figures.shape import Shape, shape_of
+from optimizer.figures.topology import replicas_that_fit
+from optimizer.spec.layout import Layout
+from optimizer.spec.problem import Problem
+from optimizer.verify.constraints import violations
+from optimizer.verify.structure import structural_violations
+
+LARGEST_BATCH = 2**16
+"""No baseline tries a larger batch."""
+
+
+@dataclass(frozen=True)
+class Priced:
+    """A layout that keeps every constraint; `value` is in the objective's own unit."""
+
+    layout: Layout
+    redundant: int
+    value: Fraction
+    throughput: Fraction
+
+
+def value_of(problem: Problem, found: Evaluation) -> Fraction:
+    """Objective of a priced layout, in its own unit."""
+    name = problem.objective
+    if name == "throughput_per_device":
+        return found.throughput / found.devices
+    if name == "throughput":
+        return found.throughput
+    if name == "devices":
+        return Fraction(found.devices)
+    if name == "memory_headroom":
+        return Fraction(problem.capacity_bytes - found.memory_bytes)
+    if name in ("ttft", "tpot"):
+        seconds = found.ttft_s if name == "ttft" else found.tpot_s
+        assert seconds is not None  # noqa: S101 - refused where problems are read
+        return seconds
+    price, rate = problem.hardware.device.price, problem.workload.request_rate
+    assert price is not None  # noqa: S101 - refused where problems are resolved
+    served = found.throughput if rate is None else rate * tokens_of_request(problem.workload)
+    return Fraction(price) / 3600 * found.devices * 10**6 / served
+
+
+def better(problem: Problem, one: Priced, than: Priced | None) -> bool:
+    """Whether a layout beats another: objective first, then throughput."""
+    if than is None:
+        return True
+    sign = 1 if problem.objective in MAXIMISED else -1
+    return (sign * one.value, one.throughput) > (sign * than.value, than.throughput)
+
+
+class Pricer:
+    """Prices layouts of one problem and counts how often; stops at a budget.
+
+    Parameters
+    ----------
+    problem
+        What is asked.
+    evaluations
+        Layouts that may be priced; `spent` tells whether they are used up.
+    """
+
+    def __init__(self, problem: Problem, evaluations: int) -> None:
+        self.problem, self.budget = problem, evaluations
+        self.evaluations = 0
+        self.best: Priced | None = None
+        self._costs = CostBook(problem, effective_rates(problem.hardware))
+        self._memory = MemoryBook(problem)
+        self._coefficients: dict[Shape, tuple[Costs, Memory]] = {}
+        self._sizes = tuple(tier.size for tier in problem.hardware.tiers)
+
+    @property
+    def spent(self) -> bool:
+        """Whether the budget is used up."""
+        return self.evaluations >= self.budget
+
+    def valid(self, layout: Layout, redundant: int = 0) -> bool:
+        """Whether a layout keeps the constraints that need no figure, whatever its batch."""
+        own = self.problem.search.batch
+        if own is not None:
+            layout = layout.model_copy(update={"batch": own[0]})
+        return not structural_violations(self.problem, layout, redundant=redundant)
+
+    def evaluation(self, layout: Layout, redundant: int = 0, imbalance: Imbalance = None) -> Evaluation:
+        """Figures of a layout."""
+        self.evaluations += 1
+        shape = shape_of(layout, redundant)
+        if imbalance is not None:
+            return evaluate(self.problem, layout, redundant=redundant, imbalance=imbalance)
+        if shape not in self._coefficients:
+            # One shape is priced at many batches in a row; few are ever needed again.
+            if len(self._coefficients) > 64:
+                self._coefficients.clear()
+            self._coefficients[shape] = (self._costs.costs(shape), self._memory.memory(shape))
+        costs, memory = self._coefficients[shape]
+        return evaluate(self.problem, layout, redundant=redundant, costs=costs, memory=memory)
+
+    def price(self, layout: Layout, redundant: int = 0, imbalance: Imbalance = None) -> tuple[Priced | None, set[str]]:
+        """A layout if it keeps every constraint, else the families that it violates; remembers the best."""
+        found = self.evaluation(layout, redundant, imbalance)
+        broken = violations(self.problem, layout, found, imbalance=imbalance)
+        if broken:
+            return None, {str(one.family) for one in broken}
+        priced = Priced(layout, redundant, value_of(self.problem, found), found.throughput)
+        if better(self.problem, priced, self.best):
+            self.best = priced
+        return priced, set()
+
+    def replicas(self, shape: Shape) -> int:
+        """Most replicas of a shape that fit the devices."""
+        return replicas_that_fit(self._sizes, self.problem.devices, shape.devices)
+
+    def best_batch(
+        self, layout: Layout, redundant: int = 0, batches: Iterable[int] | None = None, imbalance: Imbalance = None
+    ) -> Priced | None:
+        """The best of several batches: those given, else 1, 2, 4, … and by halving the largest that fits.
+
+        A batch fits unless memory or a latency forbids it; too few requests/s forbid no larger one.
+        """
+        own = self.problem.search.batch
+        best: Priced | None = None
+
+        def tried(batch: int) -> bool:
+            nonlocal best
+            priced, broken = self.price(layout.model_copy(update={"batch": batch}), redundant, imbalance)
+            if priced is not None and better(self.problem, priced, best):
+                best = priced
+            return broken <= {"request_rate"}
+
+        if own is not None or batches is not None:
+            allowed = sorted(set(own if own is not None else ()) or set(batches or ()))
+            for batch in allowed:
+                if self.spent or not tried(batch):
+                    break
+            return best
+        low, high = 0, 1
+        while high <= LARGEST_BATCH and not self.spent and tried(high):
+            low, high = high, 2 * high
+        while high - low > 1 and low and not self.spent:
+            middle = (low + high) // 2
+            low, high = (middle, high) if tried(middle) else (low, middle)
+        return best
+
+
+def layout_of(problem: Problem, shape: Shape, replicas: int, chunk: int | None, batch: int = 1) -> Layout:
+    """Layout of some replicas with even stages; a dense model has no expert mesh."""
+    dense = problem.model.moe is None
+    return Layout(
+        tp=shape.tp, cp=shape.cp, dp=shape.dp * replicas, pp=shape.pp, etp=shape.etp, ep=shape.ep,
+        edp=1 if dense else shape.edp * replicas, batch=batch, prefill_chunk=chunk,
+    )  # fmt: skip
+
+
+def replica_counts(problem: Problem, pricer: Pricer, shape: Shape) -> Iterator[int]:
+    """Replica counts worth a try: the most there may be, and where fewer devices are better 1, 2, … up to it."""
+    most = pricer.replicas(shape)
+    asked = problem.search
+    allowed = [
+        count
+        for count in range(1, most + 1)
+        if (asked.dp is None or count * shape.dp in asked.dp)
+        and (asked.edp is None or count * shape.edp in asked.edp or problem.model.moe is None)
+        and (asked.devices is None or count * shape.devices in asked.devices)
+    ]
+    rated = problem.workload.request_rate is not None
+    if problem.objective == "devices" or (problem.objective == "cost" and rated):
+        yield from allowed
+    else:
+        yield from allowed[-1:]

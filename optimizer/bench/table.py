@@ -1,0 +1,167 @@
+"""Records as a Markdown table: a row for each scenario with the search's margins, and a summary for each baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import exp, log
+from typing import Final
+
+from optimizer.bench.methods import METHODS, SOLVE
+from optimizer.bench.record import Record
+
+TITLES: Final = {
+    "brute_force": "brute force",
+    "rule_of_thumb": "rule of thumb",
+    "powers_of_two": "powers of two",
+    "random_search": "random",
+    "greedy_placement": "greedy placement",
+    "aiconfigurator": "AIConfigurator",
+}
+"""Heads of the columns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Margins:
+    """How the search fares beside one baseline.
+
+    Attributes
+    ----------
+    mean, worst, best
+        Over scenarios where both have a value: geometric mean, least and greatest ratio; 1 is equal, more is better.
+    nothing
+        Scenarios in which the search has a layout and the baseline found none.
+    speed
+        Geometric mean of the baseline's duration ÷ the search's.
+    """
+
+    method: str
+    scenarios: int
+    mean: float | None
+    worst: float | None
+    best: float | None
+    nothing: int
+    speed: float | None
+
+    @property
+    def ratios(self) -> tuple[float | None, ...]:
+        """Mean, worst and best."""
+        return self.mean, self.worst, self.best
+
+
+def _geometric(values: Sequence[float]) -> float | None:
+    return exp(sum(map(log, values)) / len(values)) if values else None
+
+
+def _grouped(records: Iterable[Record]) -> dict[str, dict[str, Record]]:
+    found: dict[str, dict[str, Record]] = {}
+    for record in records:
+        found.setdefault(record.scenario, {})[record.method] = record
+    return found
+
+
+def margins(records: Sequence[Record]) -> list[Margins]:
+    """One entry for each baseline that ran."""
+    grouped, found = _grouped(records), []
+    for method in METHODS:
+        pairs = [(held[SOLVE], held[method]) for held in grouped.values() if SOLVE in held and method in held]
+        if method == SOLVE or not pairs:
+            continue
+        ratios = [other.margin for _, other in pairs if other.margin is not None]
+        times = [other.wall_s / own.wall_s for own, other in pairs if own.wall_s > 0 and other.wall_s > 0]
+        found.append(
+            Margins(
+                method, len(pairs), _geometric(ratios), min(ratios, default=None), max(ratios, default=None),
+                sum(own.exact is not None and other.exact is None for own, other in pairs), _geometric(times),
+            )
+        )  # fmt: skip
+    return found
+
+
+def beaten(records: Sequence[Record]) -> list[Record]:
+    """Records of baselines that beat the search, or that found something where it proved that there is nothing."""
+    grouped = _grouped(records)
+    return [
+        record
+        for record in records
+        if record.method != SOLVE
+        and SOLVE in grouped[record.scenario]
+        and (
+            (record.margin is not None and record.margin < 1)
+            or (record.exact is not None and grouped[record.scenario][SOLVE].exact is None)
+        )
+    ]
+
+
+def unproved(records: Sequence[Record]) -> list[Record]:
+    """Records of the search without a proof, or whose certificate was not accepted."""
+    return [
+        record
+        for record in records
+        if record.method == SOLVE
+        and (record.status not in ("optimal", "infeasible") or record.certificate != "accepted")
+    ]
+
+
+def _ratio(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}" if value < 10 else f"{value:,.0f}"
+
+
+def _cell(own: Record, other: Record | None) -> str:
+    if other is None:
+        return "–"
+    if other.status == "failed":
+        return "failed"
+    if other.exact is None:
+        return "found nothing" if own.exact is not None else "nothing"
+    return _ratio(other.margin) + (" (exhaustive)" if other.status == "optimal" else "")
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:,.5g}" if abs(value) < 10**6 else f"{value:.4g}"
+
+
+def _line(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def markdown(records: Sequence[Record]) -> str:
+    """The whole table, with a line for each baseline below it."""
+    grouped = _grouped(records)
+    used = [m for m in METHODS if m != SOLVE and any(m in held for held in grouped.values())]
+    head = ["scenario", "status", "objective", "value", "gap", "candidates", "time", "check", "memory", "certificate"]
+    rule = ["---"] * 3 + ["--:"] * 6 + ["---"] + ["--:"] * len(used)
+    lines = [_line([*head, *(TITLES[m] for m in used)]), _line(rule)]
+    for name, held in grouped.items():
+        own = held.get(SOLVE)
+        if own is None:
+            continue
+        lines.append(
+            _line(
+                [
+                    name,
+                    own.status,
+                    str(own.objective["name"]),
+                    _number(own.objective["value"]),
+                    "" if own.gap is None else f"{own.gap:.2%}" if own.gap else "0",
+                    f"{own.candidates:,}",
+                    f"{own.wall_s:.2f} s",
+                    "" if own.check_s is None else f"{own.check_s:.2f} s",
+                    "" if own.peak_bytes is None else f"{own.peak_bytes / 2**20:,.0f} MiB",
+                    own.certificate or "none",
+                    *(_cell(own, held.get(m)) for m in used),
+                ]
+            )
+        )
+    summary = [
+        "",
+        "A margin is how many times better the search's value is than the baseline's; the same reference prices both.",
+        "",
+        _line(["baseline", "scenarios", "mean margin", "worst", "best", "found nothing", "its time ÷ ours"]),
+        _line(["---"] + ["--:"] * 6),
+    ]
+    summary += [
+        _line([TITLES[m.method], str(m.scenarios), *map(_ratio, m.ratios), str(m.nothing), _ratio(m.speed)])
+        for m in margins(records)
+    ]
+    return "\n".join(lines + summary * bool(used)) + "\n"
