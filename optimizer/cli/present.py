@@ -60,8 +60,9 @@ def problem_line(problem: Problem) -> str:
     if work.request_rate is not None:
         bounds.append(f"≥ {shown(work.request_rate, Dimension.PER_SECOND)}")
     kept = f", {', '.join(bounds)}" if bounds else ""
+    name = "" if problem.name == "problem" else f"{problem.name}: "
     return (
-        f"{problem.name}: {problem.model.name} on {problem.devices:,} × {problem.hardware.name}, {work.phase}, "
+        f"{name}{problem.model.name} on {problem.devices:,} × {problem.hardware.name}, {work.phase}, "
         f"{work.input_tokens:,} in / {work.output_tokens:,} out{kept}, engine {problem.engine_name}"
     )
 
