@@ -1,0 +1,230 @@
+"""The deployment as a directed acyclic graph: every device, its groups, and the collectives of one step.
+
+Rank order: tp fastest, then cp, dp, and pp slowest; inside a stage the experts count etp fastest, then ep, then edp.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from optimizer.errors import SpecError
+
+
+class Meshes(Protocol):
+    """Degrees of both meshes; a layout has them."""
+
+    @property
+    def tp(self) -> int: ...
+    @property
+    def cp(self) -> int: ...
+    @property
+    def dp(self) -> int: ...
+    @property
+    def pp(self) -> int: ...
+    @property
+    def etp(self) -> int: ...
+    @property
+    def ep(self) -> int: ...
+    @property
+    def edp(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Degrees:
+    """Plain degrees; ``etp = ep = edp = 1`` for a model without experts."""
+
+    tp: int = 1
+    cp: int = 1
+    dp: int = 1
+    pp: int = 1
+    etp: int = 1
+    ep: int = 1
+    edp: int = 1
+
+    @classmethod
+    def of(cls, meshes: Meshes) -> "Degrees":
+        """Degrees of anything that has them; refuses meshes of different size.
+
+        Raises
+        ------
+        SpecError
+            A degree below 1, or tp · cp · dp unlike etp · ep · edp where there are experts.
+        """
+        found = cls(meshes.tp, meshes.cp, meshes.dp, meshes.pp, meshes.etp, meshes.ep, meshes.edp)
+        if min(found.tp, found.cp, found.dp, found.pp, found.etp, found.ep, found.edp) < 1:
+            raise SpecError("every degree is at least 1")
+        held = found.etp * found.ep * found.edp
+        if held not in {1, found.stage_devices}:
+            message = f"tp · cp · dp = {found.stage_devices} devices per stage, but etp · ep · edp = {held}"
+            raise SpecError(message)
+        return found
+
+    @property
+    def stage_devices(self) -> int:
+        """Devices of one pipeline stage."""
+        return self.tp * self.cp * self.dp
+
+    @property
+    def devices(self) -> int:
+        """All devices."""
+        return self.stage_devices * self.pp
+
+    @property
+    def has_experts(self) -> bool:
+        """Whether there is an expert mesh."""
+        return self.etp * self.ep * self.edp > 1
+
+    def coordinates(self, rank: int) -> dict[str, int]:
+        """Place of ``rank`` on both meshes."""
+        stage, inside = divmod(rank, self.stage_devices)
+        found = {
+            "stage": stage,
+            "tp": inside % self.tp,
+            "cp": inside // self.tp % self.cp,
+            "dp": inside // (self.tp * self.cp),
+        }
+        if self.has_experts:
+            found |= {
+                "etp": inside % self.etp,
+                "ep": inside // self.etp % self.ep,
+                "edp": inside // (self.etp * self.ep),
+            }
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """A collective: its axis, the degree's stride inside a stage, its size, and what it does."""
+
+    name: str
+    stride: int
+    size: int
+    operation: str
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One collective of one group of ranks in a stage."""
+
+    axis: Axis
+    stage: int
+    index: int
+    ranks: tuple[int, ...]
+    bytes: int | None
+
+    @property
+    def id(self) -> str:
+        """Name of the node."""
+        return f"stage{self.stage}/{self.axis.name}{self.index}"
+
+
+@dataclass(frozen=True, slots=True)
+class Dag:
+    """The graph: devices by rank, groups in the order of the step, and edges between node names."""
+
+    degrees: Degrees
+    groups: tuple[Group, ...]
+    sends: tuple[tuple[int, int], ...]
+    send_bytes: int | None
+    edges: tuple[tuple[str, str], ...] = field(repr=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """Node-link document (the keys of networkx), ``shardproof/dag/1``."""
+        degrees = self.degrees
+        nodes: list[dict[str, Any]] = [
+            {"id": device(rank), "kind": "device", "rank": rank, **degrees.coordinates(rank)}
+            for rank in range(degrees.devices)
+        ]
+        nodes += [
+            {
+                "id": group.id, "kind": "collective", "axis": group.axis.name, "operation": group.axis.operation,
+                "stage": group.stage, "ranks": list(group.ranks), "bytes_per_step": group.bytes,
+            }
+            for group in self.groups
+        ]  # fmt: skip
+        nodes += [
+            {
+                "id": send(a, b),
+                "kind": "send",
+                "axis": "pp",
+                "source": a,
+                "target": b,
+                "bytes_per_step": self.send_bytes,
+            }
+            for a, b in self.sends
+        ]
+        names = ("tp", "cp", "dp", "pp", "etp", "ep", "edp")
+        return {
+            "schema": "shardproof/dag/1",
+            "directed": True,
+            "multigraph": False,
+            "graph": {name: getattr(degrees, name) for name in names} | {"devices": degrees.devices},
+            "nodes": nodes,
+            "edges": [{"source": source, "target": target} for source, target in self.edges],
+        }
+
+
+def device(rank: int) -> str:
+    """Name of a device's node."""
+    return f"device{rank}"
+
+
+def send(source: int, target: int) -> str:
+    """Name of a transfer between stages."""
+    return f"send{source}-{target}"
+
+
+_OPERATIONS: Final = {"cp": "all-gather", "tp": "all-reduce", "ep": "all-to-all", "etp": "all-reduce"}
+
+
+def axes(degrees: Degrees) -> tuple[Axis, ...]:
+    """Collectives of a stage in the order of a layer: context, tensor, then the experts'. A degree of 1 needs none."""
+    strides = [("cp", degrees.tp, degrees.cp), ("tp", 1, degrees.tp)]
+    if degrees.has_experts:
+        strides += [("ep", degrees.etp, degrees.ep), ("etp", 1, degrees.etp)]
+    return tuple(Axis(name, stride, size, _OPERATIONS[name]) for name, stride, size in strides if size > 1)
+
+
+def groups_of(degrees: Degrees, axis: Axis, stage: int) -> Iterator[tuple[int, ...]]:
+    """Ranks of each group of ``axis`` in ``stage``, in the order of their first rank."""
+    first = stage * degrees.stage_devices
+    span = axis.stride * axis.size
+    for block in range(0, degrees.stage_devices, span):
+        for offset in range(axis.stride):
+            start = first + block + offset
+            yield tuple(range(start, start + span, axis.stride))
+
+
+def build_dag(meshes: Meshes, traffic: Mapping[str, int] | None = None) -> Dag:
+    """Graph of one step: each device, its collectives in order, and the transfer to the next stage.
+
+    Parameters
+    ----------
+    meshes
+        Degrees of both meshes.
+    traffic
+        Bytes per step and device by axis (``tp``, ``cp``, ``ep``, ``etp``, ``pp``; a result's ``tp_bytes`` also does).
+
+    Raises
+    ------
+    SpecError
+        As `Degrees.of`.
+    """
+    degrees = Degrees.of(meshes)
+    sizes = {name.removesuffix("_bytes"): size for name, size in (traffic or {}).items()}
+    groups: list[Group] = []
+    edges: dict[tuple[str, str], None] = {}
+    last = {rank: device(rank) for rank in range(degrees.devices)}
+    for stage in range(degrees.pp):
+        for axis in axes(degrees):
+            for index, ranks in enumerate(groups_of(degrees, axis, stage)):
+                group = Group(axis, stage, index, ranks, sizes.get(axis.name))
+                groups.append(group)
+                edges.update(dict.fromkeys((last[rank], group.id) for rank in ranks))
+            for group in groups[-(degrees.stage_devices // axis.size) :]:
+                last.update(dict.fromkeys(group.ranks, group.id))
+    sends = tuple((rank, rank + degrees.stage_devices) for rank in range(degrees.devices - degrees.stage_devices))
+    for source, target in sends:
+        edges[last[source], send(source, target)] = None
+        edges[send(source, target), device(target)] = None
+    return Dag(degrees, tuple(groups), sends, sizes.get("pp"), tuple(edges))

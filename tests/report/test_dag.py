@@ -1,0 +1,157 @@
+"""The deployment graph and its checker."""
+
+import copy
+import json
+import xml.etree.ElementTree as ET
+from typing import Any
+
+import networkx as nx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from optimizer.errors import SpecError
+from optimizer.report.dag import Degrees, build_dag
+from optimizer.report.dag_check import check_dag
+from optimizer.report.dag_draw import to_dot, to_svg
+
+EP64_TP2 = Degrees(tp=2, dp=64, etp=2, ep=64)
+SMALL = Degrees(tp=2, cp=1, dp=4, pp=2, etp=1, ep=4, edp=2)
+
+
+@st.composite
+def degrees(draw: st.DrawFn) -> Degrees:
+    """Two meshes of one size."""
+    tp, cp, dp, pp = (draw(st.integers(1, 4)) for _ in range(4))
+    width = tp * cp * dp
+    etp = draw(st.sampled_from([d for d in range(1, width + 1) if width % d == 0]))
+    ep = draw(st.sampled_from([d for d in range(1, width // etp + 1) if width // etp % d == 0]))
+    return Degrees(tp, cp, dp, pp, etp, ep, width // etp // ep)
+
+
+@given(degrees())
+def test_a_built_graph_passes_its_own_check_and_networkx(mesh: Degrees) -> None:
+    data = build_dag(mesh, {"tp": 10, "ep": 20}).to_json()
+    assert check_dag(data, mesh) == []
+    graph = nx.node_link_graph(data, edges="edges")
+    assert nx.is_directed_acyclic_graph(graph)
+    ranks = [node["rank"] for _, node in graph.nodes(data=True) if node["kind"] == "device"]
+    assert sorted(ranks) == list(range(mesh.tp * mesh.cp * mesh.dp * mesh.pp))
+
+
+@given(degrees())
+def test_every_device_of_a_stage_is_in_one_group_of_each_axis(mesh: Degrees) -> None:
+    for stage in range(mesh.pp):
+        for name in ("tp", "cp", "ep", "etp"):
+            ranks = [r for g in build_dag(mesh).groups if g.axis.name == name and g.stage == stage for r in g.ranks]
+            assert len(ranks) == len(set(ranks))
+            assert len(ranks) in {0, mesh.tp * mesh.cp * mesh.dp}
+
+
+def test_tp_is_fastest_and_pp_slowest() -> None:
+    mesh = Degrees(tp=2, cp=3, dp=2, pp=2)
+    assert mesh.coordinates(0) == {"stage": 0, "tp": 0, "cp": 0, "dp": 0}
+    assert mesh.coordinates(1)["tp"] == 1
+    assert mesh.coordinates(2) == {"stage": 0, "tp": 0, "cp": 1, "dp": 0}
+    assert mesh.coordinates(6) == {"stage": 0, "tp": 0, "cp": 0, "dp": 1}
+    assert mesh.coordinates(12)["stage"] == 1
+
+
+def test_128_devices_have_64_tensor_pairs_and_2_expert_groups() -> None:
+    dag = build_dag(EP64_TP2, {"tp_bytes": 4096, "ep_bytes": 8192})
+    pairs = [g for g in dag.groups if g.axis.name == "tp"]
+    exchanges = [g for g in dag.groups if g.axis.name == "ep"]
+    assert [g.ranks for g in pairs[:2]] == [(0, 1), (2, 3)]
+    assert len(pairs) == 64
+    assert [g.ranks[:3] for g in exchanges] == [(0, 2, 4), (1, 3, 5)]
+    assert {len(g.ranks) for g in exchanges} == {64}
+    assert {g.bytes for g in pairs} == {4096}
+    assert {g.bytes for g in exchanges} == {8192}
+
+
+def _damaged(change: str) -> dict[str, Any]:
+    data = copy.deepcopy(build_dag(SMALL).to_json())
+    devices = [node for node in data["nodes"] if node["kind"] == "device"]
+    collectives = [node for node in data["nodes"] if node["kind"] == "collective"]
+    if change == "cycle":
+        edge = data["edges"][0]
+        data["edges"].append({"source": edge["target"], "target": edge["source"]})
+    elif change == "missing device":
+        data["nodes"].remove(devices[3])
+        data["edges"] = [e for e in data["edges"] if "device3" not in e.values()]
+    elif change == "device twice":
+        data["nodes"].append({**devices[0], "id": "again"})
+    elif change == "node twice":
+        data["nodes"].append(dict(collectives[0]))
+    elif change == "wrong group":
+        collectives[0]["ranks"][0] = 5
+    elif change == "wrong place":
+        devices[1]["tp"] = 0
+    elif change == "edge to nowhere":
+        data["edges"].append({"source": "device0", "target": "nowhere"})
+    elif change == "no transfer":
+        data["nodes"] = [n for n in data["nodes"] if n["id"] != "send0-8"]
+        data["edges"] = [e for e in data["edges"] if "send0-8" not in e.values()]
+    elif change == "unconnected":
+        data["edges"] = [e for e in data["edges"] if collectives[0]["id"] not in e.values()]
+    return data
+
+
+@pytest.mark.parametrize(
+    ("change", "objection"),
+    [
+        ("cycle", "a cycle among"),
+        ("missing device", "1 of 16 devices are missing, the first is rank 3"),
+        ("device twice", "device 0 is named 2 times"),
+        ("node twice", "is named 2 times"),
+        ("wrong group", "no tp collective of ranks 0, 1"),
+        ("wrong place", "device 1 stands at {'tp': 0}"),
+        ("edge to nowhere", "names no node"),
+        ("no transfer", "no transfer from rank 0 to rank 8"),
+        ("unconnected", "take no part"),
+    ],
+)
+def test_damage_is_named(change: str, objection: str) -> None:
+    found = check_dag(_damaged(change), SMALL)
+    assert any(objection in message for message in found), found
+
+
+@pytest.mark.parametrize("data", [{}, {"nodes": []}, {"nodes": [1], "edges": []}, {"nodes": [], "edges": [{}]}])
+def test_what_is_no_graph_is_refused(data: dict[str, Any]) -> None:
+    assert check_dag(data, SMALL)
+
+
+def test_a_graph_of_other_degrees_is_refused() -> None:
+    data = build_dag(SMALL).to_json()
+    assert check_dag(data, Degrees(tp=4, dp=2, pp=2, etp=1, ep=4, edp=2))
+    assert check_dag(data, Degrees(tp=2, dp=4, pp=1, etp=1, ep=4, edp=2))
+
+
+def test_meshes_of_different_size_are_refused() -> None:
+    with pytest.raises(SpecError, match="devices per stage"):
+        build_dag(Degrees(tp=2, dp=4, etp=1, ep=3, edp=1))
+    with pytest.raises(SpecError, match="at least 1"):
+        build_dag(Degrees(tp=0))
+
+
+def test_dot_names_every_device_once_as_a_node() -> None:
+    dot = to_dot(build_dag(SMALL, {"pp": 7}))
+    for rank in range(16):
+        assert dot.count(f'"device{rank}" [label=') == 1
+    assert "send, 7 bytes per step" in dot
+
+
+@pytest.mark.parametrize("mesh", [EP64_TP2, SMALL, Degrees(), Degrees(tp=8, dp=2, pp=8)])
+def test_svg_is_valid_and_stays_small(mesh: Degrees) -> None:
+    root = ET.fromstring(to_svg(build_dag(mesh, {"tp": 1})))  # noqa: S314 - our own output
+    squares = [t.text for t in root.iter("{http://www.w3.org/2000/svg}title") if (t.text or "").startswith("rank ")]
+    drawn = mesh.devices if mesh.pp <= 4 else 2 * mesh.stage_devices
+    assert len(squares) == len(set(squares)) == drawn
+    assert float(root.attrib["width"]) <= 1000
+    assert float(root.attrib["height"]) <= 1000
+
+
+def test_json_is_plain() -> None:
+    data = build_dag(EP64_TP2).to_json()
+    assert json.loads(json.dumps(data)) == data
+    assert data["graph"]["devices"] == 128
