@@ -60,6 +60,7 @@ def run_alone(function: Callable[..., Any], *arguments: Any, limit_s: float | No
     theirs.close()
     try:
         if not ours.poll(limit_s):
+            process.kill()
             return Alone(None, None, f"stopped after {limit_s:g} s")
         answer: Alone = ours.recv()
     except EOFError:

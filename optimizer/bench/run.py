@@ -95,7 +95,7 @@ def run(
         own: Fraction | None = None
         for method in methods:
             record = store.get(number, scenario.name, method, problem.digest) if store is not None else None
-            if record is None:
+            if record is None or record.status == "failed":
                 if tell is not None:
                     tell(scenario.name, method, None)
                 alone = run_alone(run_method, scenario.path, method, settings, limit_s=settings.patience_s)
