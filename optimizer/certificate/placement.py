@@ -102,6 +102,8 @@ def check_placement(loads: Sequence[Loads], certificate: Mapping[str, Any], plac
         stated, placed = certificate.get("layers"), placement.get("layers")
         if not isinstance(stated, Sequence) or not isinstance(placed, Sequence) or len(stated) != len(placed):
             raise RejectedError("certificate and placement list different layers")  # noqa: TRY301
+        if terms.tolerance < 0 or float(terms.tolerance) != placement.get("tolerance"):
+            raise RejectedError(f"tolerance {terms.tolerance} is not the placement's")  # noqa: TRY301
         if any(len(load) != len(placed) for load in loads):
             raise RejectedError(f"{len(placed)} layers placed, the loads have another number")  # noqa: TRY301
         for index, (claim, answer) in enumerate(zip(stated, placed, strict=True)):
@@ -133,7 +135,7 @@ def _check_layer(
     trusted, proved = _bound(rows, terms, claim["witness"], bound)
     if proved != bound:
         raise RejectedError(f"the witness proves a bound of {proved}, not {bound}")
-    if bool(answer.get("proved")) != (value - bound <= terms.tolerance):
+    if answer.get("proved") is not (value - bound <= terms.tolerance):
         raise RejectedError(f"proved is {answer.get('proved')} at a gap of {value - bound}")
     if abs(float(value) - answer["max_over_mean"]) > 0 or abs(float(bound) - answer["bound"]) > 0:
         raise RejectedError("the placement states other figures than its certificate")

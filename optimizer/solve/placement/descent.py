@@ -42,6 +42,12 @@ class Search:
         load = values.sum(axis=2)
         return cls(held.copy(), values, load, load.max(axis=1), held.copy())
 
+    def adopt(self, layers: Ints, other: "Search", source: Ints) -> None:
+        """Take over layers of another search, and go on from their best."""
+        self.best[layers], self.best_held[layers] = other.best[source], other.best_held[source]
+        self.held[layers], self.values[layers] = other.held[source], other.values[source]
+        self.load[layers] = other.load[source]
+
 
 def descend(search: Search, floor: Floats, goal: Floats, *, rounds: int, seed: int, deadline: float | None) -> int:
     """Lower every layer's maximum device load until it is at most its goal; returns the rounds done.

@@ -16,7 +16,7 @@ from ortools.sat.python import cp_model
 from optimizer.solve.placement.question import Question
 from optimizer.solve.placement.result import Devices
 
-MOST_LITERALS = 4000
+MOST_LITERALS = 600
 _LARGEST = 1 << 50
 
 
@@ -40,7 +40,7 @@ def _most_copies(question: Question) -> int:
 
 
 def solve_exactly(
-    question: Question, layer: int, hint: Devices, *, time_limit_s: float, effort: float = 5.0
+    question: Question, layer: int, hint: Devices, *, time_limit_s: float, effort: float = 0.5
 ) -> ExactAnswer | None:
     """Solve one layer; ``None`` where the model would be too large, its numbers too long, or the objective is cvar.
 

@@ -31,7 +31,7 @@ TOLERANCE = Fraction(1, 10_000)
 
 _FINE_SLOTS = 6
 _ROUNDS_PER_SLOT = 20
-_EXACT_S = 20.0
+_EXACT_S = 5.0
 _PAIR = 2
 
 

@@ -16,7 +16,7 @@ from optimizer.solve.placement.replicas import Floats, Ints
 
 WHOLE_TABLE_SLOTS = 5
 _TAG = 16.0
-_MOST_SHARED = 3
+_MOST_SHARED = 6
 
 
 @dataclass(frozen=True, slots=True, eq=False)

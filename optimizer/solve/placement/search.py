@@ -9,8 +9,14 @@ import numpy as np
 from optimizer.solve.placement.construct import deal
 from optimizer.solve.placement.descent import Search, descend
 from optimizer.solve.placement.replicas import Floats, Ints, divisor_replicas
+from optimizer.solve.placement.variants import try_variants
 
 _LAYERS_WORTH_A_THREAD = 16
+_SHARES = ((0.3, 0.45), (0.65, 0.75), (0.9, 1.0))
+"""Parts of the time after which search and variants, in turn, end."""
+
+_ATTEMPTS = 4
+_VARIANT_PART = 20
 
 
 def workers() -> int:
@@ -49,8 +55,19 @@ def balance(
         some = weights[rows]
         copies = divisor_replicas(some, devices * slots, devices) if counts is None else counts[rows]
         search = Search.start(some / copies, deal(some, copies, devices))
-        limit = floor[rows]
-        descend(search, limit, limit + goal, rounds=rounds, seed=seed, deadline=deadline)
+        low = floor[rows]
+        enough = low + goal
+        begun = time.monotonic()
+
+        def until(part: float) -> float | None:
+            return None if deadline is None else begun + part * (deadline - begun)
+
+        for part, share in enumerate(_SHARES):
+            descend(search, low, enough, rounds=rounds // len(_SHARES), seed=seed + part, deadline=until(share[0]))
+            try_variants(
+                search, some, copies, low, enough, attempts=_ATTEMPTS, rounds=rounds // _VARIANT_PART,
+                seed=seed + part, deadline=until(share[1]),
+            )  # fmt: skip
         return search.best_held, search.best
 
     threads = max(1, min(workers(), len(weights) // _LAYERS_WORTH_A_THREAD))

@@ -1,5 +1,7 @@
 import json
+from collections.abc import Sequence
 from fractions import Fraction
+from typing import Literal
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,15 +13,17 @@ from tests.solve.placement.enumeration import best, placements
 SIZES = [(3, 2, 2), (4, 2, 2), (4, 2, 3), (5, 2, 3), (4, 3, 2), (5, 3, 2), (3, 4, 1), (4, 3, 3)]
 NONE = Fraction(0)
 
+Case = tuple[list[int], int, int]
+
 
 @st.composite
-def small(draw, sizes=SIZES):
+def small(draw: st.DrawFn, sizes: Sequence[tuple[int, int, int]] = SIZES) -> Case:
     experts, devices, slots = draw(st.sampled_from(sizes))
     row = st.lists(st.integers(0, 60), min_size=experts, max_size=experts)
     return draw(row), devices, slots
 
 
-def accepted(result: PlacementResult, loads) -> bool:
+def accepted(result: PlacementResult, loads: Sequence[Sequence[Sequence[int]]]) -> bool:
     check = check_placement(loads, result.certificate, json.loads(json.dumps(result.to_json())))
     assert check.reason is None
     return check.accepted
@@ -27,7 +31,7 @@ def accepted(result: PlacementResult, loads) -> bool:
 
 @settings(max_examples=40, deadline=None)
 @given(small())
-def test_placement_equals_enumeration(case):
+def test_placement_equals_enumeration(case: Case) -> None:
     row, devices, slots = case
     result = place([row], devices, slots, tolerance=NONE)
     optimum = best([row], devices, slots)
@@ -39,14 +43,16 @@ def test_placement_equals_enumeration(case):
 
 @settings(max_examples=60, deadline=None)
 @given(small())
-def test_quick_bound_is_below_the_optimum(case):
+def test_quick_bound_is_below_the_optimum(case: Case) -> None:
     row, devices, slots = case
-    assert 1 <= bound_max_over_mean(row, devices, slots) <= best([row], devices, slots)
+    optimum = best([row], devices, slots)
+    assert optimum is not None
+    assert 1 <= bound_max_over_mean(row, devices, slots) <= optimum
 
 
 @settings(max_examples=15, deadline=None)
 @given(st.lists(st.integers(0, 60), min_size=4, max_size=4), st.sampled_from([1, 2]))
-def test_hierarchical_placement_equals_enumeration(row, slots):
+def test_hierarchical_placement_equals_enumeration(row: list[int], slots: int) -> None:
     result = place([row], 4, slots, node_size=2, groups=2, hierarchy="node", tolerance=NONE)
     assert result.max_over_mean == best([row], 4, slots, node_size=2, groups=2)
     assert result.proved
@@ -59,9 +65,12 @@ def test_hierarchical_placement_equals_enumeration(row, slots):
     st.sampled_from([(2, 3), (3, 2)]),
     st.sampled_from(["worst", "mean"]),
 )
-def test_robust_placement_equals_enumeration(rows, mesh, robust):
+def test_robust_placement_equals_enumeration(
+    rows: list[list[int]], mesh: tuple[int, int], robust: Literal["worst", "mean"]
+) -> None:
     result = place([[row] for row in rows], *mesh, robust=robust, weights=[2, 1], tolerance=NONE)
     optimum = best(rows, *mesh, robust=robust, weights=[Fraction(2, 3), Fraction(1, 3)])
+    assert optimum is not None
     if all(map(sum, rows)):
         assert result.max_over_mean == optimum
     assert result.bound <= optimum <= result.max_over_mean
@@ -70,9 +79,10 @@ def test_robust_placement_equals_enumeration(rows, mesh, robust):
 
 @settings(max_examples=15, deadline=None)
 @given(st.data(), st.integers(0, 3))
-def test_few_moves_equal_enumeration(data, budget):
+def test_few_moves_equal_enumeration(data: st.DataObject, budget: int) -> None:
     row = data.draw(st.lists(st.integers(1, 40), min_size=4, max_size=4))
     current = data.draw(st.sampled_from(list(placements(4, 3, 2))))
     result = place([row], 3, 2, current=[current], max_moves=budget, tolerance=NONE)
     assert result.max_over_mean == best([row], 3, 2, current=current, max_moves=budget)
+    assert result.layers[0].moves is not None
     assert result.layers[0].moves <= budget

@@ -1,0 +1,123 @@
+import copy
+import json
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+import pytest
+
+from optimizer.certificate.balance import RejectedError, bound_of, topj_bound
+from optimizer.certificate.hierarchy import best_laying
+from optimizer.certificate.placement import check_placement
+from optimizer.certificate.prices import check_price
+from optimizer.certificate.thresholds import check_threshold
+from optimizer.solve.placement import place
+from tests.solve.placement.enumeration import best
+
+LOAD = [[90, 132, 40, 61, 104, 165, 39, 4, 73, 56, 183, 86], [20, 107, 104, 64, 19, 197, 187, 157, 172, 86, 16, 27]]
+
+
+@pytest.fixture(scope="module")
+def solved() -> dict[str, Any]:
+    result = place(LOAD, 4, 4, layer_ids=[3, 4])
+    return {"certificate": result.certificate, "placement": result.to_json()}
+
+
+def test_a_true_certificate_is_accepted(solved: dict[str, Any]) -> None:
+    check = check_placement([LOAD], solved["certificate"], json.loads(json.dumps(solved["placement"])))
+    assert check.accepted
+    assert check.layer is None
+
+
+def swap_experts(document: dict[str, Any]) -> None:
+    devices = document["placement"]["layers"][0]["devices"]
+    one = next(expert for expert in devices[0] if expert not in devices[1])
+    two = next(expert for expert in devices[1] if expert not in devices[0] and LOAD[0][expert] != LOAD[0][one])
+    devices[0][devices[0].index(one)], devices[1][devices[1].index(two)] = two, one
+
+
+def change(*path: Any) -> Callable[[dict[str, Any]], None]:
+    def apply(document: dict[str, Any]) -> None:
+        *steps, key, value = path
+        for step in steps:
+            document = document[step]
+        document[key] = value
+
+    return apply
+
+
+@pytest.mark.parametrize(
+    "mutation",
+    [
+        swap_experts,
+        change("certificate", "layers", 0, "max_over_mean", "1/1"),
+        change("certificate", "layers", 0, "bound", "101/100"),
+        change("certificate", "layers", 1, "witness", {"kind": "count", "threshold": "5000/1"}),
+        change("certificate", "layers", 1, "witness", {"kind": "unheard of"}),
+        change("certificate", "layers", 1, "layer", 9),
+        change("certificate", "devices", 5),
+        change("certificate", "tolerance", "-1/2"),
+        change("certificate", "weights", ["1/2"]),
+        change("certificate", "layers", []),
+        change("placement", "layers", 0, "proved", None),
+        change("placement", "layers", 0, "bound", 1.25),
+        change("placement", "layers", 0, "max_over_mean", 0.5),
+    ],
+)
+def test_a_changed_certificate_is_rejected(solved: dict[str, Any], mutation: Callable[[dict[str, Any]], None]) -> None:
+    document = copy.deepcopy(solved)
+    mutation(document)
+    check = check_placement([LOAD], document["certificate"], document["placement"])
+    assert not check.accepted
+    assert check.reason
+
+
+def test_count_bound_holds_exactly_to_its_threshold() -> None:
+    # One expert of 100 with 3 spare slots: shares of 25 at best.
+    load, devices = [100, 1, 1, 1], 7
+    assert bound_of(load, devices, 1, {"kind": "count", "threshold": "25/1"}) == Fraction(25 * 7, 103)
+    with pytest.raises(RejectedError):
+        bound_of(load, devices, 1, {"kind": "count", "threshold": "2501/100"})
+
+
+def test_topj_bound_is_reached() -> None:
+    load = [100, 90, 3, 2, 1, 1]
+    assert max(topj_bound(load, 2, j) for j in range(1, 7)) == 101
+    assert best([load], 3, 2) == Fraction(101 * 3, 197)
+
+
+def test_threshold_points_refute_only_below_the_optimum() -> None:
+    # Three copies are larger than 12 - 5 and must meet three below 5, of which there are two.
+    load = [10, 9, 8, 5, 4, 3]
+    optimum = best([load], 3, 2) * sum(load) / 3
+    assert optimum == 13
+    assert check_threshold(load, 3, Fraction(12), [(Fraction(5), 1)], 0) is None
+    assert check_threshold(load, 3, Fraction(13), [(Fraction(5), 1)], 0) is not None
+    assert check_threshold(load, 3, Fraction(12), [(Fraction(2), 1)], 0) is not None
+
+
+def test_threshold_refuses_points_beyond_half() -> None:
+    assert check_threshold([5, 5], 1, Fraction(8), [(Fraction(5), 1)], 0) is not None
+
+
+def test_prices_refute_only_below_the_optimum() -> None:
+    load = [6, 6, 6, 1, 1, 1, 1, 1, 1]
+    optimum = best([load], 3, 3) * sum(load) / 3
+    assert optimum == 8
+    sizes, prices = [Fraction(0), Fraction(1), Fraction(6)], [0, 1, 6]
+    assert check_price(load, 3, 3, Fraction(7), sizes, prices) is None
+    assert check_price(load, 3, 3, Fraction(8), sizes, prices) is not None
+
+
+def test_laying_of_groups_is_the_best() -> None:
+    costs = {
+        (0, 1): Fraction(5),
+        (0, 2): Fraction(3),
+        (0, 3): Fraction(4),
+        (1, 2): Fraction(2),
+        (1, 3): Fraction(6),
+        (2, 3): Fraction(1),
+    }
+    cost, laying = best_laying(costs, 4)
+    assert cost == 4
+    assert laying == ((0, 3), (1, 2))
