@@ -1,0 +1,45 @@
+"""What stands in more than one place says the same in each."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import optimizer
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def test_the_citation_names_the_version() -> None:
+    found = re.search(r"^version: (\S+)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)
+    assert found is not None
+    assert found[1] == optimizer.__version__
+
+
+def test_the_changelog_opens_with_what_is_not_released() -> None:
+    headings = re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert headings[0] == "Unreleased" or headings[0] == optimizer.__version__
+
+
+def test_the_command_is_a_function_of_the_package() -> None:
+    module, _, function = PROJECT["project"]["scripts"]["shardproof"].partition(":")
+    assert callable(getattr(__import__(module, fromlist=[function]), function))
+
+
+def test_every_package_is_typed_and_none_is_a_catch_all() -> None:
+    assert (ROOT / "optimizer" / "py.typed").is_file()
+    names = {path.stem for path in (ROOT / "optimizer").rglob("*")}
+    assert not names & {"utils", "util", "helpers", "helper", "common", "misc"}
+
+
+@pytest.mark.parametrize("folder", [path for path in (ROOT / "optimizer").rglob("*") if any(path.glob("*.py"))])
+def test_a_folder_of_modules_is_a_package(folder: Path) -> None:
+    # A folder without __init__.py would fall out of the import contracts.
+    assert (folder / "__init__.py").is_file()
+
+
+def test_modules_stay_small() -> None:
+    lengths = {path.name: path.read_text().count("\n") for path in (ROOT / "optimizer").rglob("*.py")}
+    assert not {name: length for name, length in lengths.items() if length > 500}
