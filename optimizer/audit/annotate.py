@@ -46,7 +46,9 @@ def remarks(result: AuditResult) -> list[Remark]:
         found.append(Remark(place.line, place.column, claim.verdict, subject, (arithmetic, claim.note, needs)))
     for item in result.ratios:
         place = item.ratio.place
-        found.append(Remark(place.line, place.column, item.verdict, f"ratio: {item.ratio.text}", (item.substituted, item.note)))
+        found.append(
+            Remark(place.line, place.column, item.verdict, f"ratio: {item.ratio.text}", (item.substituted, item.note))
+        )
     return sorted(found, key=lambda remark: (remark.line, remark.column))
 
 

@@ -8,12 +8,12 @@ from optimizer.audit.contradictions import find_contradictions, find_disputes
 from optimizer.audit.derive import FactTable
 from optimizer.audit.equations import find_equations
 from optimizer.audit.extract import extract
-from optimizer.audit.judge import Claims, Judge, JudgedClaim
 from optimizer.audit.inline import has_digit
+from optimizer.audit.judge import Claims, Judge, JudgedClaim
 from optimizer.audit.markdown import read_document
 from optimizer.audit.ratios import judge_ratios
-from optimizer.audit.result import AuditResult
 from optimizer.audit.reference import judge_prose
+from optimizer.audit.result import AuditResult
 from optimizer.audit.settle import Settled, settle
 from optimizer.audit.statements import Statement
 from optimizer.audit.tokens import Token, tokenize
@@ -49,7 +49,11 @@ def audit_document(text: str, source: str, problem: Mapping[str, Any] | Problem 
     judged, missing = _judge(facts, claims, settled)
     ratios = judge_ratios(segments, judged)
     contradictions = find_contradictions(segments, tokens, facts, judged, ratios)
-    assumed = [f"{fact.name} = {fact.value}, read from {fact.text!r} on line {fact.place.line}" for fact in facts if not fact.sure]
+    assumed = [
+        f"{fact.name} = {fact.value}, read from {fact.text!r} on line {fact.place.line}"
+        for fact in facts
+        if not fact.sure
+    ]
     assumed += [assumption for item in judged if item.derived is not None for assumption in item.derived.assumes]
     return AuditResult(
         source, document, tuple(equations), tuple(facts), tuple(judged), tuple(ratios), tuple(contradictions),
@@ -58,7 +62,9 @@ def audit_document(text: str, source: str, problem: Mapping[str, Any] | Problem 
     )  # fmt: skip
 
 
-def _judge(facts: list[Statement], statements: list[Statement], settled: Settled) -> tuple[list[JudgedClaim], list[str]]:
+def _judge(
+    facts: list[Statement], statements: list[Statement], settled: Settled
+) -> tuple[list[JudgedClaim], list[str]]:
     """Claims are judged by the degrees of their own section where it gives any, else by those of the whole document."""
     everywhere = FactTable(facts, settled.values)
     claims = Claims(statements)

@@ -10,11 +10,19 @@ from optimizer.audit.statements import Context
 from optimizer.audit.tokens import Number
 
 _DEVICE: Final = re.compile(r"^(?:gpus?|devices?|accelerators?|chips?|npus?|tpus?|cards?|ranks?)$")
-_PER_DEVICE: Final = re.compile(r"(?:per|/|each|every|one|single)[\s-]*(?:gpu|device|accelerator|chip|npu|tpu|card|rank)s?\b|\bgpu'?s? each\b")
-_TOTAL: Final = re.compile(r"\b(?:total|overall|aggregate|cluster|system(?:-wide)?|across all|all \d+|combined|whole)\b")
+_PER_DEVICE: Final = re.compile(
+    r"(?:per|/|each|every|one|single)[\s-]*(?:gpu|device|accelerator|chip|npu|tpu|card|rank)s?\b|\bgpu'?s? each\b"
+)
+_TOTAL: Final = re.compile(
+    r"\b(?:total|overall|aggregate|cluster|system(?:-wide)?|across all|all \d+|combined|whole)\b"
+)
 _EXPERT: Final = re.compile(r"\bexperts?\b")
-_RATIO: Final = re.compile(r"^\W*(?:less|lower|more|higher|fewer|reduction|increase|decrease|faster|slower|smaller|larger|better|worse|improvement|balanced)\b")
-_CAPACITY: Final = re.compile(r"\b(?:vram|capacity|hbm(?:\d\w*)?|available memory|memory limit|memory size|gpu memory|device memory|memory available)\b")
+_RATIO: Final = re.compile(
+    r"^\W*(?:less|lower|more|higher|fewer|reduction|increase|decrease|faster|slower|smaller|larger|better|worse|improvement|balanced)\b"
+)
+_CAPACITY: Final = re.compile(
+    r"\b(?:vram|capacity|hbm(?:\d\w*)?|available memory|memory limit|memory size|gpu memory|device memory|memory available)\b"
+)
 
 _UTILIZATION: Final = (
     ("hbm_bandwidth_utilization", re.compile(r"\bbandwidth\b")),
@@ -42,7 +50,9 @@ def classify(number: Number, context: Context) -> str | None:
     if unit.dimensions == lexicon.SECONDS:
         return _time(context)
     if unit.dimensions == lexicon.FLOPS:
-        return "peak_flops" if re.search(r"\bpeak|fp16|bf16|fp8|tensor|rated|compute\b", _words(number, context)) else None
+        return (
+            "peak_flops" if re.search(r"\bpeak|fp16|bf16|fp8|tensor|rated|compute\b", _words(number, context)) else None
+        )
     if unit is lexicon.PERCENT:
         return _percent(number, context)
     if unit.dimensions == lexicon.NONE:
@@ -64,13 +74,20 @@ def _bytes(number: Number, context: Context) -> str | None:
     own = f"{' '.join(number.nouns)} {context.after}".partition("(")[0]
     per_device = bool(_PER_DEVICE.search(words))
     capacity = _CAPACITY.search(own[:24]) or (
-        _CAPACITY.search(f"{context.label} {context.before}"[-40:]) and not re.search(r"\bused|usage|utili[sz]|per[- ]gpu memory|total\b", words)
+        _CAPACITY.search(f"{context.label} {context.before}"[-40:])
+        and not re.search(r"\bused|usage|utili[sz]|per[- ]gpu memory|total\b", words)
     )
     if capacity or re.match(r"^\W*(?:gpus?|devices?|accelerators?|cards?|h100|a100|h200|b200|mi300x?)\b", own):
         return "device_memory"
-    if re.search(r"\b(?:disk|ram|host|cpu|cache line|message|bucket|page|block|file|transfer|traffic|communicat\w*|all-?reduce|all-?to-?all)\b", words):
+    if re.search(
+        r"\b(?:disk|ram|host|cpu|cache line|message|bucket|page|block|file|transfer|traffic|communicat\w*|all-?reduce|all-?to-?all)\b",
+        words,
+    ):
         return None
-    if re.search(r"\b(?:per|each|every|one|single) (?:expert|layer|token|sequence|request|stage|node|server|block|head|replica)\b", words):
+    if re.search(
+        r"\b(?:per|each|every|one|single) (?:expert|layer|token|sequence|request|stage|node|server|block|head|replica)\b",
+        words,
+    ):
         return None
     for name, pattern in _BYTES:
         if pattern.search(words):
@@ -88,7 +105,9 @@ def _bytes(number: Number, context: Context) -> str | None:
 
 
 def _bandwidth(words: str) -> str | None:
-    if re.search(r"\b(?:nvlink|network|infiniband|interconnect|link|ethernet|rdma|pcie|inter-node|intra-node)\b", words):
+    if re.search(
+        r"\b(?:nvlink|network|infiniband|interconnect|link|ethernet|rdma|pcie|inter-node|intra-node)\b", words
+    ):
         return "link_bandwidth"
     return "memory_bandwidth" if re.search(r"\b(?:hbm|memory|vram|bandwidth|dram)\b", words) else None
 
@@ -138,18 +157,28 @@ def _count(number: Number, context: Context) -> str | None:
     nouns = number.nouns
     joined = " ".join(nouns)
     for noun in nouns:
-        if noun.startswith("param") or noun in {"weights"}:
+        if noun.startswith("param") or noun == "weights":
             return _parameters(number, context)
     if _EXPERT.search(joined):
         return _experts(number, context, joined)
-    if nouns and _DEVICE.match(nouns[-1] if len(nouns) < 3 else nouns[0]) or any(_DEVICE.match(noun) for noun in nouns[:2]):
+    if (
+        (nouns
+        and _DEVICE.match(nouns[-1] if len(nouns) < 3 else nouns[0]))
+        or any(_DEVICE.match(noun) for noun in nouns[:2])
+    ):
         return _devices(number, context)
-    if nouns and nouns[0] in {"layers", "layer"} or joined.endswith("layers"):
+    if (nouns and nouns[0] in {"layers", "layer"}) or joined.endswith("layers"):
         kind = re.search(r"\b(moe|dense|per stage|each)\b", f"{joined} {context.after}")
-        return None if number.per or (kind and kind[1] in {"dense", "per stage"}) else "layers" if number.digits >= 1 else None
+        return (
+            None
+            if number.per or (kind and kind[1] in {"dense", "per stage"})
+            else "layers"
+            if number.digits >= 1
+            else None
+        )
     if nouns and nouns[0] in {"sequences", "sequence", "requests"} and number.digits > 1:
         return "batch" if not number.per else None
-    if nouns and nouns[0] in {"heads"}:
+    if nouns and nouns[0] == "heads":
         return "attention_heads" if "kv" not in context.before[-12:] else None
     if not nouns or number.unit is not lexicon.ONE or len(nouns) <= 3:
         return _labelled(number, context)
@@ -158,7 +187,10 @@ def _count(number: Number, context: Context) -> str | None:
 
 def _parameters(number: Number, context: Context) -> str | None:
     words = _words(number, context)
-    if re.search(r"\b(?:missing|gap|other|remaining|additional|unaccounted|draft|teacher|baseline|compared|embedding|shared)\b", f"{context.label} {context.before[-30:]}"):
+    if re.search(
+        r"\b(?:missing|gap|other|remaining|additional|unaccounted|draft|teacher|baseline|compared|embedding|shared)\b",
+        f"{context.label} {context.before[-30:]}",
+    ):
         return None
     if re.search(r"\bper expert\b|\beach expert\b|\bexpert (?:has|would need|needs)\b|\bone expert\b", words):
         return "parameters_per_expert"
@@ -168,7 +200,10 @@ def _parameters(number: Number, context: Context) -> str | None:
         return None
     if re.search(r"\bexperts?\b", f"{context.label} {context.before}") and "total with" not in context.label:
         return "expert_parameters"
-    if re.search(r"\b(?:attention|embedding|router)\b", f"{context.before} {' '.join(number.nouns)}") or "dense" in number.nouns:
+    if (
+        re.search(r"\b(?:attention|embedding|router)\b", f"{context.before} {' '.join(number.nouns)}")
+        or "dense" in number.nouns
+    ):
         return None
     return "parameters"
 
@@ -181,7 +216,9 @@ def _experts(number: Number, context: Context, joined: str) -> str | None:
         re.search(r"\b(?:each|every|per) (?:gpu|device|rank)\b", f"{context.before} {context.label}")
         or re.match(r"^\W*(?:on |in |for )?(?:each|every|per) (?:gpu|device|rank)\b", context.after)
     )
-    per_layer = "layer" in number.per or bool(re.match(r"^\s*(?:in |for |of )?(?:per|each|every)\s+(?:moe\s+)?layer", context.after))
+    per_layer = "layer" in number.per or bool(
+        re.match(r"^\s*(?:in |for |of )?(?:per|each|every)\s+(?:moe\s+)?layer", context.after)
+    )
     instances = "instance" in joined
     if per_device and per_layer:
         return "experts_per_gpu_per_layer"
@@ -196,13 +233,32 @@ def _experts(number: Number, context: Context, joined: str) -> str | None:
 
 def _devices(number: Number, context: Context) -> str | None:
     after = f"{' '.join(number.nouns)} {context.after}"
-    if number.per or re.search(r"\b(?:per|each|every)\s+(?:node|server|host|stage|group|replica)|(?:in|within) (?:a|one|each) (?:node|group)", after):
-        return "devices_per_node" if re.search(r"node|server|host", after) or set(number.per) & {"node", "server", "host"} else None
-    if re.match(r"^(?:\S+ )?\s*(?:nodes?|servers?|hosts?|machines?|box(?:es)?|stages?|groups?|replicas?|systems?)\b", context.after) or {"node", "nodes", "server", "servers"} & set(number.nouns):
-        return "devices_per_node" if re.search("node|server|host|machine", f"{context.after} {' '.join(number.nouns)}") else None
-    if re.search(r"\b(?:available|idle|spare|free|unused|left over)\b", after) or re.search(r"\b(?:each|every) (?:stage|replica|group|instance|pipeline|node)\b|\b(?:up to|out of|cluster (?:of|with|has))\s*$", context.before):
+    if number.per or re.search(
+        r"\b(?:per|each|every)\s+(?:node|server|host|stage|group|replica)|(?:in|within) (?:a|one|each) (?:node|group)",
+        after,
+    ):
+        return (
+            "devices_per_node"
+            if re.search(r"node|server|host", after) or set(number.per) & {"node", "server", "host"}
+            else None
+        )
+    if re.match(
+        r"^(?:\S+ )?\s*(?:nodes?|servers?|hosts?|machines?|box(?:es)?|stages?|groups?|replicas?|systems?)\b",
+        context.after,
+    ) or {"node", "nodes", "server", "servers"} & set(number.nouns):
+        return (
+            "devices_per_node"
+            if re.search("node|server|host|machine", f"{context.after} {' '.join(number.nouns)}")
+            else None
+        )
+    if re.search(r"\b(?:available|idle|spare|free|unused|left over)\b", after) or re.search(
+        r"\b(?:each|every) (?:stage|replica|group|instance|pipeline|node)\b|\b(?:up to|out of|cluster (?:of|with|has))\s*$",
+        context.before,
+    ):
         return "devices_available"
-    if number.digits < 1 or re.search(r"\b(?:examples?|simplified|only|using|instead|subset|group of|groups? of|expert)\b", context.before[-24:]):
+    if number.digits < 1 or re.search(
+        r"\b(?:examples?|simplified|only|using|instead|subset|group of|groups? of|expert)\b", context.before[-24:]
+    ):
         return None
     return "devices"
 
@@ -236,13 +292,17 @@ def _labelled(number: Number, context: Context) -> str | None:
     if context.before and not re.fullmatch(r"\W*(?:is|of|only|exactly|a total of|total)?\W*", context.before):
         return None
     label = re.sub(r"\s*\([^)]*\)|[*`\"']", "", context.label).strip()
-    stripped = re.sub(r"\s+(?:claimed|calculated|actual|value|documented|stated|corrected|computed|expected|reported|current|correct)$", "", label)
+    stripped = re.sub(
+        r"\s+(?:claimed|calculated|actual|value|documented|stated|corrected|computed|expected|reported|current|correct)$",
+        "",
+        label,
+    )
     for name, pattern in _LABELS:
         if pattern.search(stripped):
             large = name.startswith(("param", "active", "expert_param"))
             if large and number.value < Fraction(1000):
                 return None
-            if not large and number.unit is not lexicon.ONE and name not in {"input_tokens"}:
+            if not large and number.unit is not lexicon.ONE and name != "input_tokens":
                 return None
             return name
     return None

@@ -85,7 +85,9 @@ def judge(expression: Node, stated: Number, *, approximate: bool) -> Judgement:
     for reading in readings:
         if not reading.name and (why := _nearly(reading, stated, approximate)) is not None:
             verdict, name = why
-            return Judgement(verdict, reading.stated, reading.value.point, "; ".join(filter(None, (reading.name, name))))
+            return Judgement(
+                verdict, reading.stated, reading.value.point, "; ".join(filter(None, (reading.name, name)))
+            )
     value, target = first.value, first.stated
     if not value.coherent or _mismatch(value, stated):
         bare = evaluate(expression, bare=True)
@@ -133,7 +135,9 @@ def _binary_readings(expression: Node, stated: Number, value: Value, reading) ->
         yield reading(value, unit.other, f"{unit.name} of the result read as {unit.other_name}")
         yield reading(binary, unit.other, f"{unit.name} read as {unit.other_name} throughout")
     if binary.point != value.point:
-        names = sorted({f"{n.unit.name} as {n.unit.other_name}" for n in expression.numbers() if n.unit.other is not None})
+        names = sorted(
+            {f"{n.unit.name} as {n.unit.other_name}" for n in expression.numbers() if n.unit.other is not None}
+        )
         yield reading(binary, unit.scale, f"{', '.join(names)} in the arithmetic")
 
 

@@ -68,7 +68,9 @@ def read_context(segment: Segment, number: Number, role: Role, topic: str) -> Co
 def _own_role(before: str, after: str, whole: str) -> Role | None:
     """Role that the clause gives to this one number, over the segment's."""
     tail = before[-40:]
-    if re.search(r"\b(?:not|never|instead of|rather than)\s+(?:the\s+|exactly\s+|just\s+|specified\s+)*[\"~≈]?\s*$", tail):
+    if re.search(
+        r"\b(?:not|never|instead of|rather than)\s+(?:the\s+|exactly\s+|just\s+|specified\s+)*[\"~≈]?\s*$", tail
+    ):
         return Role.CLAIMED
     if re.search(r"\bfrom\s+[\"~≈]?\s*$", tail) and re.search(r"\bto\b|→|->", after):
         return Role.CLAIMED

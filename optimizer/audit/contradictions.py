@@ -25,14 +25,14 @@ _ALTERNATIVES: Final = re.compile(
     r"\b(?:option|alternative|scenario|variant|baseline|example|phase|prefill|decode|versus|vs|compar|before|after|if|"
     r"plan [a-z]\b|layout [a-z]\b|config(?:uration)? [a-z0-9]\b|case|proposed|candidate|recommend|peak|minimum|maximum|"
     r"average|worst|best|initial|target|small|large|p50|p99|per[- ]stage|first|second|stage \d)",
-    re.I,
+    re.IGNORECASE,
 )
 _PARTS: Final = re.compile(
     r"\b(?:weights?|kv|cache|activations?|attention|experts?|embeddings?|overhead|reserve|router|norms?|buffers?|other|"
     r"gradients?|optimizer|workspace|runtime|dense|gate)\b",
-    re.I,
+    re.IGNORECASE,
 )
-_TOTAL: Final = re.compile(r"^\W*(?:total|sum|overall)\b", re.I)
+_TOTAL: Final = re.compile(r"^\W*(?:total|sum|overall)\b", re.IGNORECASE)
 _MOST: Final = 24
 _LONGEST_SAYING: Final = 400
 _COUNTS: Final = {"experts_per_gpu", "experts_per_gpu_per_layer", "expert_instances"}
@@ -85,7 +85,8 @@ def find_disputes(judged: list[JudgedClaim]) -> list[Contradiction]:
 
 def _dispute(name: str, claimed: JudgedClaim, own: JudgedClaim) -> Contradiction:
     parts = [
-        f"{item.statement.text} (line {item.statement.place.line}): {item.verdict}" + (f", {item.note}" if item.note else "")
+        f"{item.statement.text} (line {item.statement.place.line}): {item.verdict}"
+        + (f", {item.note}" if item.note else "")
         for item in (claimed, own)
     ]
     lines = tuple(sorted({claimed.statement.place.line, own.statement.place.line}))
@@ -105,12 +106,18 @@ def _experts(judged: list[JudgedClaim]) -> Iterator[Contradiction]:
     for item in first.values():
         true_as = [reading.reading for reading, holds in item.readings if holds]
         if true_as:
-            told.append(f"{item.statement.text!r} is {plain(item.statement.value)} {' and '.join(dict.fromkeys(true_as))}")
+            told.append(
+                f"{item.statement.text!r} is {plain(item.statement.value)} {' and '.join(dict.fromkeys(true_as))}"
+            )
         else:
             open_ones.append(f"{item.statement.text!r} is {item.verdict}")
     lines = tuple(sorted({item.statement.place.line for item in first.values()}))
     joined = "; ".join([*told, *open_ones])
-    verdict = "these count different things and do not contradict each other" if not open_ones else "not settled by the facts given"
+    verdict = (
+        "these count different things and do not contradict each other"
+        if not open_ones
+        else "not settled by the facts given"
+    )
     yield Contradiction(lines, "experts_per_gpu", tuple(sorted(values)), f"{verdict}: {joined}")
 
 
@@ -126,7 +133,9 @@ def _half(statement: Statement) -> Fraction:
     return tolerance(written, written.unit.scale, approximate=written.approximate)
 
 
-def _two_values(segments: tuple[Segment, ...], facts: list[Statement], judged: list[JudgedClaim]) -> Iterator[Contradiction]:
+def _two_values(
+    segments: tuple[Segment, ...], facts: list[Statement], judged: list[JudgedClaim]
+) -> Iterator[Contradiction]:
     """Two values, each said outright of the whole deployment, in the document's own voice."""
     everything: dict[str, dict[Place, Statement]] = {}
     for item in (*facts, *(made.statement for made in judged)):
@@ -152,13 +161,20 @@ def _outright(segments: tuple[Segment, ...], statement: Statement) -> bool:
     segment = segments[statement.segment]
     if len(segment.text) > _LONGEST_SAYING:
         return False
-    surroundings = " ".join((*segment.section[1:], segment.text, segment.row_label, segment.column_label, segment.before))
+    surroundings = " ".join(
+        (*segment.section[1:], segment.text, segment.row_label, segment.column_label, segment.before)
+    )
     if _ALTERNATIVES.search(surroundings) or segment.kind is Kind.HEADING:
         return False
     if segment.kind is Kind.CELL:
-        return segment.column_label.strip().lower() in {"value", "values", "setting", "total", ""} and bool(segment.row_label)
+        return segment.column_label.strip().lower() in {"value", "values", "setting", "total", ""} and bool(
+            segment.row_label
+        )
     if statement.number is None:
-        return re.fullmatch(r"\W*(?:total\s+)?\W*" + re.escape(statement.text) + r"\W*", segment.text.strip(), re.I) is not None
+        return (
+            re.fullmatch(r"\W*(?:total\s+)?\W*" + re.escape(statement.text) + r"\W*", segment.text.strip(), re.IGNORECASE)
+            is not None
+        )
     offset = statement.number.start
     return re.fullmatch(r"\W*[A-Za-z][\w /()-]{0,60}[:=]\W*", segment.text[:offset]) is not None
 
@@ -170,7 +186,14 @@ def _two_ratios(ratios: list[JudgedRatio]) -> Iterator[Contradiction]:
         if item.verdict is not Verdict.UNSUPPORTED or item.pair is None:
             continue
         values = {statement.value for statement in item.pair}
-        same = next((other for other in right if other.pair and {s.value for s in other.pair} == values and other.ratio.kind == item.ratio.kind), None)
+        same = next(
+            (
+                other
+                for other in right
+                if other.pair and {s.value for s in other.pair} == values and other.ratio.kind == item.ratio.kind
+            ),
+            None,
+        )
         if same is not None:
             lines = tuple(sorted((same.ratio.place.line, item.ratio.place.line)))
             told = f"{same.ratio.text} on line {same.ratio.place.line} agrees with {same.substituted}; {item.ratio.text} on line {item.ratio.place.line} does not"
@@ -185,11 +208,13 @@ def _sums(segments: tuple[Segment, ...], tokens: list[list[Token]]) -> Iterator[
         if len(numbers) != 1 or numbers[0].unit is lexicon.PERCENT:
             continue
         if segment.kind is Kind.CELL and segment.row_label and segment.column_label:
-            groups.setdefault((segment.block, segment.column_label), []).append((segment.row_label, numbers[0], segment))
+            groups.setdefault((segment.block, segment.column_label), []).append(
+                (segment.row_label, numbers[0], segment)
+            )
         elif segment.item and ":" in segment.text and numbers[0].unit.dimensions != lexicon.NONE:
             key = (-len(segment.section), "/".join(segment.section))
             groups.setdefault(key, []).append((segment.text.partition(":")[0], numbers[0], segment))
-    for (_, _), rows in groups.items():
+    for rows in groups.values():
         yield from _sum(rows)
 
 

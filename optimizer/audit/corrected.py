@@ -11,7 +11,9 @@ def corrected_table(result: AuditResult) -> str:
         if equation.verdict in _SHOWN and equation.evaluated is not None:
             scale = equation.unit.scale
             right = shown(equation.evaluated * scale, equation.unit)
-            rows.append((equation.place.line, equation.text, right, equation.verdict, equation.reading or equation.explanation))
+            rows.append(
+                (equation.place.line, equation.text, right, equation.verdict, equation.reading or equation.explanation)
+            )
     for claim in result.claims:
         if claim.verdict in _SHOWN and claim.derived is not None:
             right = f"{shown(claim.derived.value, claim.statement.unit)} = {claim.derived.substituted}"

@@ -16,22 +16,24 @@ _LONG: Final = {
     "moe_tp": "etp", "moe_ep": "ep", "moe-tp": "etp", "moe-ep": "ep",
 }  # fmt: skip
 _NUMBER: Final = r"(\d{1,5})(?![\d.,]*\d|\s?%|\s?[GMTK]i?B|\s*[x×]\s*\d)(?!\s?[x×]\b)"
-_SET: Final = r"\s*(?:\((?:[TPDECS]P|ETP|EDP)\))?[\"'`*]*\s*(?:=>|==|=|:|\bof\b|\bis\b|\bto\b|\bset to\b|\||,)?[\"'`*]*\s*"
+_SET: Final = (
+    r"\s*(?:\((?:[TPDECS]P|ETP|EDP)\))?[\"'`*]*\s*(?:=>|==|=|:|\bof\b|\bis\b|\bto\b|\bset to\b|\||,)?[\"'`*]*\s*"
+)
 _SHORT_DEGREE: Final = re.compile(
     r"(?<![A-Za-z0-9])(ETP|EDP|TP|PP|DP|EP|CP)(?:[-_ ]?(?:size|degree|ranks?|world[-_ ]size|ways?))?(?:"
     r"[\"'`*]*\s*(?:=>|==|=|:|\bof\b|\bis\b)\s*[\"'`*]*\s*|[-_ ]?|\s*\(\s*)" + _NUMBER + r"(?!\s*(?:groups?|GPU))",
-    re.I,
+    re.IGNORECASE,
 )
 _LONG_DEGREE: Final = re.compile(
     r"(?<![A-Za-z0-9])(tensor|pipeline|data|experts?|context|moe[-_](?:tp|ep))[-_ ]?(?:model[-_ ])?(?:parallel(?:ism|ization)?)?"
     r"(?:[-_ ]?(?:size|degree|world[-_ ]size|ranks?))?" + _SET + _NUMBER,
-    re.I,
+    re.IGNORECASE,
 )
 _WAY: Final = re.compile(
-    r"(?<![\d.,])(\d{1,5})[- ]?way\s+(ETP|EDP|TP|PP|DP|EP|CP|tensor|pipeline|data|expert|context)\b", re.I
+    r"(?<![\d.,])(\d{1,5})[- ]?way\s+(ETP|EDP|TP|PP|DP|EP|CP|tensor|pipeline|data|expert|context)\b", re.IGNORECASE
 )
-_STAGES: Final = re.compile(r"(?<![\d.,])(\d{1,4})(?:[- ](?:stage\s+pipeline|pipeline\s+stages?|PP\s+stages?))\b", re.I)
-_GROUPS: Final = re.compile(r"\bEP\s+groups?\s*[:=]\s*(\d{1,5})|(?<![\d.,])(\d{1,5})\s+EP\s+groups?\b", re.I)
+_STAGES: Final = re.compile(r"(?<![\d.,])(\d{1,4})(?:[- ](?:stage\s+pipeline|pipeline\s+stages?|PP\s+stages?))\b", re.IGNORECASE)
+_GROUPS: Final = re.compile(r"\bEP\s+groups?\s*[:=]\s*(\d{1,5})|(?<![\d.,])(\d{1,5})\s+EP\s+groups?\b", re.IGNORECASE)
 _SHAPE: Final = re.compile(
     r"(?<![\d.,×x*])(\d{1,5}(?:\s*[×x*]\s*\d{1,5}){1,4})\s+(?:parallel\w*\s+)?(?:configuration|config|layout|mesh|grid|topology|split)\b"
 )
@@ -39,8 +41,10 @@ _SYMBOL: Final = (
     r"(?:(tensor|pipeline|data|expert|context)[-_ ]parallel(?:ism)?(?:[-_ ](?:size|degree))?|(TP|PP|DP|EP|CP|ETP|EDP))"
     r"(?:[-_ ]?(?:size|degree))?"
 )
-_PRODUCT: Final = re.compile(_SYMBOL + r"(?:\s*[×x*·]\s*" + _SYMBOL.replace("(tensor", "(?:tensor").replace("|(TP", "|(?:TP") + r"){1,6}", re.I)
-_ONE: Final = re.compile(_SYMBOL, re.I)
+_PRODUCT: Final = re.compile(
+    _SYMBOL + r"(?:\s*[×x*·]\s*" + _SYMBOL.replace("(tensor", "(?:tensor").replace("|(TP", "|(?:TP") + r"){1,6}", re.IGNORECASE
+)
+_ONE: Final = re.compile(_SYMBOL, re.IGNORECASE)
 
 
 def _axis(word: str) -> str:
@@ -71,9 +75,7 @@ def find_degrees(segments: tuple[Segment, ...], roles: list[Role]) -> Iterator[S
         yield from found.values()
 
 
-def _statement(
-    name: str, match: re.Match[str], group: int, segment: Segment, index: int, role: Role
-) -> Statement:
+def _statement(name: str, match: re.Match[str], group: int, segment: Segment, index: int, role: Role) -> Statement:
     return Statement(
         name, Fraction(int(match[group])), segment.place(match.start()), " ".join(match[0].split()), role, index,
         lexicon.ONE, section=segment.section,
@@ -89,7 +91,7 @@ def _cell(segment: Segment, index: int, role: Role) -> Statement | None:
             r"\W*(?:(tensor|pipeline|data|expert|context)\s*[-_ ]?parallel(?:ism)?|(TP|PP|DP|EP|CP|ETP|EDP))"
             r"(?:[-_ ]?(?:size|degree))?\s*(?:\(\s*\w+\s*\))?\W*",
             label,
-            re.I,
+            re.IGNORECASE,
         )
         if whole is not None:
             name = _axis(whole[1] or whole[2])

@@ -37,17 +37,31 @@ def _readings(table: FactTable) -> Iterator[Derivation]:
             yield Derivation("every convention", width * pp, folded, put_in(folded, **values))
             continue
         if _whole(width / ep):
-            yield Derivation("folded (Megatron folding, torchtitan, stage product)", width * pp, folded, put_in(folded, **values))
+            yield Derivation(
+                "folded (Megatron folding, torchtitan, stage product)", width * pp, folded, put_in(folded, **values)
+            )
             if ep == width:
                 yield Derivation("vLLM (ep = tp × dp)", width * pp, folded, put_in(folded, **values))
             if "dp" in degrees and _whole(dp / ep):
-                yield Derivation("expert parallelism inside data parallelism (DeepSpeed)", width * pp, folded, put_in(folded, **values))
+                yield Derivation(
+                    "expert parallelism inside data parallelism (DeepSpeed)",
+                    width * pp,
+                    folded,
+                    put_in(folded, **values),
+                )
         if "dp" in degrees and _whole(tp / ep):
             formula = " × ".join(axis for axis in shown if axis != "dp") or "1"
             if _whole(tp / dp):
-                yield Derivation("attention width (SGLang attention DP, TensorRT-LLM)", tp * cp * pp, formula, put_in(formula, **values))
+                yield Derivation(
+                    "attention width (SGLang attention DP, TensorRT-LLM)",
+                    tp * cp * pp,
+                    formula,
+                    put_in(formula, **values),
+                )
             yield Derivation("replicas (SGLang dp)", width * pp, folded, put_in(folded, **values))
-        yield Derivation("product (expert grid, whole engines replicated)", width * pp * ep, all_named, put_in(all_named, **values))
+        yield Derivation(
+            "product (expert grid, whole engines replicated)", width * pp * ep, all_named, put_in(all_named, **values)
+        )
 
 
 @once

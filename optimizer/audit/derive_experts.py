@@ -23,7 +23,14 @@ def experts_total(table: FactTable) -> list[Derivation]:
             formula = "experts_per_layer × layers"
             value = facts["experts_per_layer"] * facts["layers"]
             found.append(Derivation("expert instances of the model", value, formula, put_in(formula, **facts)))
-            found.append(Derivation("experts of one layer", facts["experts_per_layer"], "experts_per_layer", str(facts["experts_per_layer"])))
+            found.append(
+                Derivation(
+                    "experts of one layer",
+                    facts["experts_per_layer"],
+                    "experts_per_layer",
+                    str(facts["experts_per_layer"]),
+                )
+            )
     return deduplicated(found)
 
 
@@ -71,7 +78,9 @@ def _readings(table: FactTable) -> Iterator[Derivation]:
             yield Derivation(EQUIVALENTS, total / devices, formula, put_in(formula, **facts), assumes)
             if layers is not None and layers > 0:
                 per_layer = f"{name} / devices / layers"
-                yield Derivation(EQUIVALENTS_PER_LAYER, total / devices / layers, per_layer, put_in(per_layer, **facts), assumes)
+                yield Derivation(
+                    EQUIVALENTS_PER_LAYER, total / devices / layers, per_layer, put_in(per_layer, **facts), assumes
+                )
 
 
 def _resident(facts: dict[str, Fraction], experts: Fraction) -> Iterator[Derivation]:

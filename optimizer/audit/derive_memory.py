@@ -59,7 +59,9 @@ def attention_parameters(table: FactTable) -> list[Derivation]:
         if "layers" in facts and "hidden_size" in facts:
             formula = "layers × 4 × hidden_size × hidden_size"
             value = facts["layers"] * 4 * facts["hidden_size"] ** 2
-            found.append(Derivation("attention", value, formula, put_in(formula, **facts), ("heads × head size = hidden size",)))
+            found.append(
+                Derivation("attention", value, formula, put_in(formula, **facts), ("heads × head size = hidden size",))
+            )
     return deduplicated(found)
 
 
@@ -93,7 +95,11 @@ def expert_weights(table: FactTable) -> list[Derivation]:
 
 
 def _expert_weights(table: FactTable) -> Iterator[Derivation]:
-    counts = [(item.reading, item.value, item.formula, item.substituted) for item in expert_readings(table) if "per layer" not in item.reading and "resident" not in item.reading]
+    counts = [
+        (item.reading, item.value, item.formula, item.substituted)
+        for item in expert_readings(table)
+        if "per layer" not in item.reading and "resident" not in item.reading
+    ]
     counts += [("experts as written", value, "experts", str(value)) for value in table.values("experts")]
     for one in parameters_per_expert(table):
         for width in _bytes_each(table):
@@ -108,7 +114,13 @@ def _expert_weights(table: FactTable) -> Iterator[Derivation]:
 def expert_weights_total(table: FactTable) -> list[Derivation]:
     """Bytes of all experts of the model."""
     return deduplicated(
-        Derivation("all experts once", item.value * width, f"{item.formula} × bytes_per_parameter", f"{item.substituted} × {width}", item.assumes)
+        Derivation(
+            "all experts once",
+            item.value * width,
+            f"{item.formula} × bytes_per_parameter",
+            f"{item.substituted} × {width}",
+            item.assumes,
+        )
         for item in expert_parameters(table)
         for width in _bytes_each(table)
     )

@@ -42,17 +42,29 @@ def compute_bound(table: FactTable) -> Derivation | None:
     """
     peak = table.one("peak_flops")
     active = table.one("active_parameters")
-    dense = not (table.values("experts_per_layer") or table.values("ep") or table.values("experts") or table.values("experts_total"))
+    dense = not (
+        table.values("experts_per_layer")
+        or table.values("ep")
+        or table.values("experts")
+        or table.values("experts_total")
+    )
     if active is None and dense:
         active = table.one("parameters")
     if peak is None or not active:
         return None
-    return Derivation(COMPUTE_BOUND, peak / (2 * active), "peak_flops / (2 × active_parameters)", f"{plain(peak)} / (2 × {plain(active)})")
+    return Derivation(
+        COMPUTE_BOUND,
+        peak / (2 * active),
+        "peak_flops / (2 × active_parameters)",
+        f"{plain(peak)} / (2 × {plain(active)})",
+    )
 
 
 def batched_decode(table: FactTable, batch: Fraction) -> Derivation | None:
     """Decode at ``batch``: the weights are read once for the whole batch, all devices together; per device."""
-    bandwidth, parameters, width = (table.one(name) for name in ("memory_bandwidth", "parameters", "bytes_per_parameter"))
+    bandwidth, parameters, width = (
+        table.one(name) for name in ("memory_bandwidth", "parameters", "bytes_per_parameter")
+    )
     if bandwidth is None or parameters is None or width is None:
         return None
     return Derivation(

@@ -1,5 +1,6 @@
 """Every written chain of arithmetic with a stated result, judged."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,9 +15,35 @@ from optimizer.audit.lexicon import Unit
 from optimizer.audit.tokens import Mark, Number, Token, tokenize
 from optimizer.audit.verdict import Verdict, number, plain, shown
 
-_CHANGES: Final = {"from", "change", "changed", "update", "updated", "upgrade", "move", "replace", "scale", "instead", "increase", "reduce"}
+_CHANGES: Final = {
+    "from",
+    "change",
+    "changed",
+    "update",
+    "updated",
+    "upgrade",
+    "move",
+    "replace",
+    "scale",
+    "instead",
+    "increase",
+    "reduce",
+}
 _FILLERS: Final = {"total", "a", "an", "of", "exactly", "only", "just", "~", "sum", "the", "approximately"}
-_RESULTS: Final = ("result", "value", "total", "answer", "computed", "calculated", "stated", "claimed", "claim", "=", "product", "equals")
+_RESULTS: Final = (
+    "result",
+    "value",
+    "total",
+    "answer",
+    "computed",
+    "calculated",
+    "stated",
+    "claimed",
+    "claim",
+    "=",
+    "product",
+    "equals",
+)
 _TOTALS: Final = {"total", "totals", "sum", "product", "overall", "altogether"}
 _LEFT_WORDS: Final = 6
 
@@ -162,7 +189,7 @@ class _Finder:
         known = [side for side in sides if side.node is not None]
         approximate = False
         reported = False
-        for left, right in zip(sides, sides[1:], strict=False):
+        for left, right in itertools.pairwise(sides):
             approximate = right.relation == "~"
             if right.node is None:
                 continue
@@ -183,7 +210,8 @@ class _Finder:
         return earlier[-1] if earlier else None
 
     def _pair(self, left: _Side, right: _Side, approximate: bool) -> Equation | None:
-        assert left.node is not None and right.node is not None  # noqa: S101  (narrowed by the caller)
+        assert left.node is not None
+        assert right.node is not None
         a, b = left.node, right.node
         if a.plain and b.plain:
             return self._conversion(left, right, approximate)
@@ -195,7 +223,9 @@ class _Finder:
 
     def _conversion(self, left: _Side, right: _Side, approximate: bool) -> Equation | None:
         """``0.62 GB = 620 MB``: two numbers of one physical dimension."""
-        assert left.node is not None and right.node is not None and right.node.number is not None  # noqa: S101
+        assert left.node is not None
+        assert right.node is not None
+        assert right.node.number is not None
         source, target = left.node.number, right.node.number
         if source is None or right.relation not in {"=", "~"}:
             return None
@@ -215,7 +245,9 @@ class _Finder:
             if right.relation == ">" and self._is_change(left):
                 return None
             if stated.bound or self._dash_left(left.first):
-                result = Judgement(Verdict.UNSUPPORTED, result.stated, result.evaluated, explanation="only a bound or a part is stated")
+                result = Judgement(
+                    Verdict.UNSUPPORTED, result.stated, result.evaluated, explanation="only a bound or a part is stated"
+                )
         return self._equation(left, right, stated, result, left.node)
 
     def _is_change(self, left: _Side) -> bool:
@@ -250,7 +282,8 @@ class _Finder:
 
     def _both(self, left: _Side, right: _Side, *, only_wrong: bool = False) -> Equation | None:
         """Arithmetic on both sides."""
-        assert left.node is not None and right.node is not None  # noqa: S101
+        assert left.node is not None
+        assert right.node is not None
         if left.node.plain or right.node.plain or right.relation not in {"=", "~"}:
             return None
         try:
@@ -277,7 +310,12 @@ class _Finder:
     def _implied(self, side: _Side, at: int) -> Iterator[Equation]:
         """``0.62GB (8 experts × 3 × 512 × 1024 × 2 bytes)``: a figure, and its arithmetic in parentheses."""
         stated = side.node.number if side.node is not None else None
-        if stated is None or at >= len(self.tokens) or self.tokens[at].mark is not Mark.OPEN or self.tokens[at].sign != "(":
+        if (
+            stated is None
+            or at >= len(self.tokens)
+            or self.tokens[at].mark is not Mark.OPEN
+            or self.tokens[at].sign != "("
+        ):
             return
         comments = list(self.parser.comments)
         parsed = self.parser.parse(at + 1)
@@ -305,7 +343,11 @@ class _Finder:
             return stated.unit.dimensions == value.dimensions
         if stated.per:
             return False
-        labels = [token.sign for token in self.tokens[max(0, side.first - _LEFT_WORDS) : side.first] if token.mark is Mark.WORD]
+        labels = [
+            token.sign
+            for token in self.tokens[max(0, side.first - _LEFT_WORDS) : side.first]
+            if token.mark is Mark.WORD
+        ]
         words = {noun.rstrip("s") for noun in stated.nouns} or {word.rstrip("s") for word in labels}
         words |= {word for part in (self.segment.row_label, self.segment.column_label) for word in part.lower().split()}
         nouns = {noun.rstrip("s") for item in node.numbers() for noun in item.nouns}

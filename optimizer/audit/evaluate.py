@@ -110,7 +110,9 @@ def _operation(node: Node, values: list[Value]) -> Value:
     if node.operator in {"group", "sum"} and len(values) == 1:
         return first
     if node.operator == "neg":
-        return Value(-first.point, -first.high, -first.low, first.dimensions, first.scale, first.exact, first.percent_only)
+        return Value(
+            -first.point, -first.high, -first.low, first.dimensions, first.scale, first.exact, first.percent_only
+        )
     if node.operator in {"+", "-", "*", "/", "^"}:
         return _apply(node.operator, first, values[1])
     if node.operator in {"min", "max", "sum"}:

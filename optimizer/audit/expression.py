@@ -99,12 +99,14 @@ class Parser:
                     self.partial = True
                 break
             doubt = self._doubt(node, token, sign) if not implicit else False
-            node = Node("*" if sign == "of" else sign, (node, right[0]), None, node.first, right[0].last, uncertain=doubt)
+            node = Node(
+                "*" if sign == "of" else sign, (node, right[0]), None, node.first, right[0].last, uncertain=doubt
+            )
             at = right[1]
         return node, at
 
     def _joins(self, node: Node, token: Token) -> bool:
-        """"of" joins a percentage or a fraction to its whole; anything else is a preposition."""
+        """ "of" joins a percentage or a fraction to its whole; anything else is a preposition."""
         if token.sign != "of":
             return True
         percent = node.number is not None and node.number.unit is lexicon.PERCENT and not node.number.nouns
@@ -178,7 +180,12 @@ class Parser:
                 sure = self.tokens[at].sign in DEGREES
                 node = Node("", (), token, at, index, uncertain=not sure)
                 return node, self._after_comment(index + 1, token.end)
-            if token.mark is Mark.RELATION and token.sign == "=" and index == at + 1 and self.tokens[at].sign in DEGREES:
+            if (
+                token.mark is Mark.RELATION
+                and token.sign == "="
+                and index == at + 1
+                and self.tokens[at].sign in DEGREES
+            ):
                 continue
             if token.mark is not Mark.WORD or token.sign in lexicon.STOPS or token.sign == "?":
                 return None
@@ -213,7 +220,11 @@ class Parser:
             if at == start and word in lexicon.UNITS and self.text[end : token.start].strip() == "":
                 node.unit = lexicon.UNITS[word]
             at += 1
-        if at < len(self.tokens) and at > start and self.tokens[at].mark not in {Mark.OPERATOR, Mark.RELATION, Mark.CLOSE}:
+        if (
+            at < len(self.tokens)
+            and at > start
+            and self.tokens[at].mark not in {Mark.OPERATOR, Mark.RELATION, Mark.CLOSE}
+        ):
             return node, start if node.unit is lexicon.ONE else start + 1
         node.last = at - 1
         return node, at

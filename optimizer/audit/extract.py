@@ -18,17 +18,16 @@ from optimizer.audit.statements import Context, Role, Statement
 from optimizer.audit.tokens import Number, Token
 
 CLAIMS: Final = frozenset(
-    "devices experts_per_gpu experts_per_gpu_per_layer expert_instances experts_total parameters active_parameters expert_parameters "
-    "parameters_per_expert expert_weights expert_weights_total attention_weights weights weights_total kv_cache "
-    "kv_cache_total activations memory memory_total memory_utilization compute_utilization hbm_bandwidth_utilization "
-    "model_flops_utilization throughput throughput_per_device ttft tpot step_time memory_headroom compute_headroom".split()
+    ["devices", "experts_per_gpu", "experts_per_gpu_per_layer", "expert_instances", "experts_total", "parameters", "active_parameters", "expert_parameters", "parameters_per_expert", "expert_weights", "expert_weights_total", "attention_weights", "weights", "weights_total", "kv_cache", "kv_cache_total", "activations", "memory", "memory_total", "memory_utilization", "compute_utilization", "hbm_bandwidth_utilization", "model_flops_utilization", "throughput", "throughput_per_device", "ttft", "tpot", "step_time", "memory_headroom", "compute_headroom"]
 )
 _TOPIC_SEGMENTS: Final = 3
 _PRECISION: Final = {"fp32": 4, "float32": 4, "bf16": 2, "fp16": 2, "float16": 2, "bfloat16": 2, "fp8": 1, "int8": 1}
-_PRECISION_WORD: Final = re.compile(r"\b(" + "|".join(_PRECISION) + r")\b", re.I)
-_HARDWARE: Final = re.compile(r"\b((?:NVIDIA\s+)?(?:H100|H200|H800|A100|B200|GB200|L40S|V100)(?:[- ](?:SXM\d?|PCIe|NVL))?|MI300X|MI325X|TPU ?v\d\w?)\b")
+_PRECISION_WORD: Final = re.compile(r"\b(" + "|".join(_PRECISION) + r")\b", re.IGNORECASE)
+_HARDWARE: Final = re.compile(
+    r"\b((?:NVIDIA\s+)?(?:H100|H200|H800|A100|B200|GB200|L40S|V100)(?:[- ](?:SXM\d?|PCIe|NVL))?|MI300X|MI325X|TPU ?v\d\w?)\b"
+)
 _MODEL: Final = re.compile(
-    r"\b((?:DeepSeek|Mixtral|Llama|Qwen|Kimi|GLM|GPT|Gemma|DBRX|Grok|OLMoE|Phi)[-\u2011 ]?[A-Za-z]?\d[\w.-]*)", re.I
+    r"\b((?:DeepSeek|Mixtral|Llama|Qwen|Kimi|GLM|GPT|Gemma|DBRX|Grok|OLMoE|Phi)[-\u2011 ]?[A-Za-z]?\d[\w.-]*)", re.IGNORECASE
 )
 _COMPARED: Final = re.compile(r"(?:\bvs\.?|\bversus|\bto|→|->|\bagainst)\s*[~≈\"]?\s*$")
 
@@ -106,7 +105,9 @@ def _operands(equations: list[Equation]) -> dict[int, list[tuple[int, int]]]:
     return spans
 
 
-def _assigned(segments: tuple[Segment, ...], tokens: list[list[Token]], equations: list[Equation]) -> Iterator[Statement]:
+def _assigned(
+    segments: tuple[Segment, ...], tokens: list[list[Token]], equations: list[Equation]
+) -> Iterator[Statement]:
     """Degrees given by a product in symbols beside the same product in numbers."""
     products: dict[int, set[tuple[str, ...]]] = {}
     quotes: dict[tuple[str, ...], str] = {}

@@ -120,7 +120,13 @@ class Judge:
         return rule(self, claim)
 
     def by_readings(
-        self, claim: Statement, readings: list[Derivation], *, closed: bool, missing: tuple[str, ...] = (), note: str = ""
+        self,
+        claim: Statement,
+        readings: list[Derivation],
+        *,
+        closed: bool,
+        missing: tuple[str, ...] = (),
+        note: str = "",
     ) -> JudgedClaim:
         """``holds`` if every reading gives the claim, ``ambiguous`` if some do, ``fails`` if none and none is left out."""
         written = claim.number
@@ -143,9 +149,18 @@ class Judge:
             return JudgedClaim(claim, Verdict.AMBIGUOUS, right[0], marked, note or f"true as {right[0].reading}")
         other = self._other_unit(claim, readings)
         if other is not None:
-            return JudgedClaim(claim, Verdict.AMBIGUOUS, other, marked, f"true with {claim.unit.name} read as {claim.unit.other_name}")
+            return JudgedClaim(
+                claim, Verdict.AMBIGUOUS, other, marked, f"true with {claim.unit.name} read as {claim.unit.other_name}"
+            )
         if not closed:
-            return JudgedClaim(claim, Verdict.UNSUPPORTED, readings[0], marked, note or "no reading at hand gives it, but others remain open", missing)
+            return JudgedClaim(
+                claim,
+                Verdict.UNSUPPORTED,
+                readings[0],
+                marked,
+                note or "no reading at hand gives it, but others remain open",
+                missing,
+            )
         nearest = min(readings, key=lambda reading: abs(reading.value - claim.value))
         return JudgedClaim(claim, Verdict.FAILS, nearest, marked, note)
 
@@ -168,9 +183,15 @@ class Judge:
 
     def figures(self, *names: str, near: Statement | None = None) -> list[Statement]:
         """Distinct claims of these names, those beside ``near`` first."""
-        beside = [] if near is None else [
-            claim for claim in (*self.claims.by_segment[near.segment], *self.claims.by_section[near.section]) if claim.name in names
-        ]
+        beside = (
+            []
+            if near is None
+            else [
+                claim
+                for claim in (*self.claims.by_segment[near.segment], *self.claims.by_section[near.section])
+                if claim.name in names
+            ]
+        )
         everywhere = [claim for name in names for claim in self.claims.by_name.get(name, [])]
         return list(dict.fromkeys((*beside, *everywhere)))
 
@@ -197,14 +218,22 @@ def _devices(judge: Judge, claim: Statement) -> JudgedClaim | None:
             product = [reading for reading in readings if matches(claim, reading.value)]
             return judge.by_readings(claim, product, closed=False, missing=free)
         left = plain(claim.value / whole[0].value)
-        return judge.by_readings(claim, whole, closed=False, missing=free, note=f"leaves a factor {left} for {' and '.join(free)}")
-    judged = judge.by_readings(claim, readings, closed=_OUTRIGHT.search(f"{claim.near} {claim.text}".lower()) is not None)
+        return judge.by_readings(
+            claim, whole, closed=False, missing=free, note=f"leaves a factor {left} for {' and '.join(free)}"
+        )
+    judged = judge.by_readings(
+        claim, readings, closed=_OUTRIGHT.search(f"{claim.near} {claim.text}".lower()) is not None
+    )
     return replace(judged, note=_left_out(judge, claim)) if judged.verdict is Verdict.FAILS else judged
 
 
 def _left_out(judge: Judge, claim: Statement) -> str:
     """Which of the degrees give the stated count when the others are forgotten."""
-    known = [(axis, value) for axis in ("tp", "cp", "pp", "ep", "dp") if (value := judge.table.one(axis)) is not None and value > 1]
+    known = [
+        (axis, value)
+        for axis in ("tp", "cp", "pp", "ep", "dp")
+        if (value := judge.table.one(axis)) is not None and value > 1
+    ]
     notes = []
     for chosen in subsets([value for _, value in known], claim.value):
         kept = " × ".join(known[index][0] for index in chosen)
@@ -232,7 +261,9 @@ def _experts_total(judge: Judge, claim: Statement) -> JudgedClaim | None:
 
 def _per_expert(judge: Judge, claim: Statement) -> JudgedClaim:
     readings = memory.parameters_per_expert(judge.table)
-    judged = judge.by_readings(claim, readings, closed=True, missing=judge.absent("hidden_size", "expert_hidden_size", "expert_matrices"))
+    judged = judge.by_readings(
+        claim, readings, closed=True, missing=judge.absent("hidden_size", "expert_hidden_size", "expert_matrices")
+    )
     if judged.verdict is not Verdict.FAILS:
         return judged
     for weights in judge.figures("expert_weights"):
@@ -253,18 +284,27 @@ def _expert_parameters(judge: Judge, claim: Statement) -> JudgedClaim:
     one = [reading for reading in memory.parameters_per_expert(judge.table) if matches(claim, reading.value)]
     if one:
         return JudgedClaim(claim, Verdict.AMBIGUOUS, one[0], ((one[0], True),), "true of one expert")
-    return judge.by_readings(claim, readings, closed=True, missing=judge.absent("hidden_size", "expert_hidden_size", "experts_per_layer", "layers"))
+    return judge.by_readings(
+        claim,
+        readings,
+        closed=True,
+        missing=judge.absent("hidden_size", "expert_hidden_size", "experts_per_layer", "layers"),
+    )
 
 
 def _parameters(judge: Judge, claim: Statement) -> JudgedClaim:
     bounds = memory.parameter_bounds(judge.table)
     if bounds is None:
-        return judge.by_readings(claim, [], closed=False, missing=judge.absent("layers", "hidden_size", "expert_hidden_size", "vocabulary"))
+        return judge.by_readings(
+            claim, [], closed=False, missing=judge.absent("layers", "hidden_size", "expert_hidden_size", "vocabulary")
+        )
     least, most = bounds
     slack = tolerance(claim.number, claim.number.unit.scale, approximate=True) if claim.number else Fraction(0)
     experts_alone = memory.expert_parameters(judge.table)[0]
     if claim.value + slack < experts_alone.value:
-        return JudgedClaim(claim, Verdict.FAILS, experts_alone, ((experts_alone, False),), "fewer than the experts alone")
+        return JudgedClaim(
+            claim, Verdict.FAILS, experts_alone, ((experts_alone, False),), "fewer than the experts alone"
+        )
     if claim.value - slack > _ROOM * most.value:
         gap = shown(claim.value - least.value, claim.unit)
         note = f"{gap} more than the stated shapes give, even with embeddings of {memory.LARGEST_VOCABULARY:,} rows and {_ROOM} times all of it"
@@ -276,7 +316,9 @@ def _parameters(judge: Judge, claim: Statement) -> JudgedClaim:
         return JudgedClaim(claim, Verdict.AMBIGUOUS, experts_alone, ((experts_alone, False), (least, False)), note)
     rows = (claim.value - least.value) / (judge.table.one("hidden_size") or 1)
     note = f"true if embeddings, routers and norms are the remaining {plain(claim.value - least.value)}: {round(rows):,} rows of the hidden size"
-    return JudgedClaim(claim, Verdict.AMBIGUOUS, least, ((least, False), (most, False)), note, judge.absent("vocabulary"))
+    return JudgedClaim(
+        claim, Verdict.AMBIGUOUS, least, ((least, False), (most, False)), note, judge.absent("vocabulary")
+    )
 
 
 def _expert_weights(judge: Judge, claim: Statement) -> JudgedClaim:
@@ -316,11 +358,21 @@ def _lower_bound(judge: Judge, claim: Statement, readings: list[Derivation], mis
         return judge.unsupported(claim, missing)
     least = min(readings, key=lambda reading: reading.value)
     closed = len(judge.table.values("parameters")) == 1 and len(judge.table.values("devices")) == 1
-    if claim.value * Fraction(1074, 1000) < least.value and closed and claim.role is not Role.CLAIMED and "total" in claim.name:
+    if (
+        claim.value * Fraction(1074, 1000) < least.value
+        and closed
+        and claim.role is not Role.CLAIMED
+        and "total" in claim.name
+    ):
         return JudgedClaim(claim, Verdict.FAILS, least, marked, "less than the weights alone")
-    note = f"weights alone are {shown(least.value, claim.unit)}; the rest (KV cache, activations, reserve) is not stated"
+    note = (
+        f"weights alone are {shown(least.value, claim.unit)}; the rest (KV cache, activations, reserve) is not stated"
+    )
     if "total" in claim.name:
-        each = [f"{plain(claim.value / value)} bytes per parameter of {plain(value)}" for value in judge.table.values("parameters")]
+        each = [
+            f"{plain(claim.value / value)} bytes per parameter of {plain(value)}"
+            for value in judge.table.values("parameters")
+        ]
         note = "; ".join([note, *each])
     return JudgedClaim(claim, Verdict.UNSUPPORTED, least, marked, note, missing)
 
@@ -331,19 +383,29 @@ def _memory_utilization(judge: Judge, claim: Statement) -> JudgedClaim:
         for used in judge.figures("memory", "memory_total", "weights", near=claim):
             formula = "memory / device_memory"
             value = used.value / capacity if capacity else Fraction(0)
-            readings.append(Derivation(f"{used.text} on line {used.place.line}", value, formula, f"{plain(used.value)} / {plain(capacity)}"))
+            readings.append(
+                Derivation(
+                    f"{used.text} on line {used.place.line}", value, formula, f"{plain(used.value)} / {plain(capacity)}"
+                )
+            )
     right = [reading for reading in readings if matches(claim, reading.value)]
     if right:
         return JudgedClaim(claim, Verdict.HOLDS, right[0], ((right[0], True),))
     if claim.value > 1:
         return JudgedClaim(claim, Verdict.IMPOSSIBLE, _whole(), (), "more than all of it")
-    same = [reading for reading, used in zip(readings, judge.figures("memory", "memory_total", "weights", near=claim), strict=False) if used.segment == claim.segment]
+    same = [
+        reading
+        for reading, used in zip(readings, judge.figures("memory", "memory_total", "weights", near=claim), strict=False)
+        if used.segment == claim.segment
+    ]
     if same and len(judge.table.values("device_memory")) == 1 and len(same) == 1:
         return judge.by_readings(claim, same, closed=True)
     if not readings:
         return judge.unsupported(claim, judge.absent("device_memory"), _implied_capacity(judge, claim))
     distinct = {reading.value for reading in readings}
-    return judge.by_readings(claim, readings, closed=len(distinct) == 1 and claim.role is Role.STATED, missing=judge.absent("device_memory"))
+    return judge.by_readings(
+        claim, readings, closed=len(distinct) == 1 and claim.role is Role.STATED, missing=judge.absent("device_memory")
+    )
 
 
 def _implied_capacity(judge: Judge, claim: Statement) -> str:
@@ -368,18 +430,26 @@ def _whole() -> Derivation:
 
 def _utilization(judge: Judge, claim: Statement) -> JudgedClaim:
     if claim.value <= 1:
-        return judge.unsupported(claim, judge.absent("peak_flops") if "compute" in claim.name else judge.absent("memory_bandwidth"))
+        return judge.unsupported(
+            claim, judge.absent("peak_flops") if "compute" in claim.name else judge.absent("memory_bandwidth")
+        )
     high = [c for c in judge.claims.by_section[claim.section] if c.name in {"throughput_per_device", "throughput"}]
     for top in high:
         for bottom in high:
             if bottom.value and top.value > bottom.value and bottom.number is not None:
                 half = tolerance(bottom.number, bottom.unit.scale, approximate=False)
-                if top.value / (bottom.value + half) <= claim.value <= top.value / max(bottom.value - half, Fraction(1, 10**9)):
+                if (
+                    top.value / (bottom.value + half)
+                    <= claim.value
+                    <= top.value / max(bottom.value - half, Fraction(1, 10**9))
+                ):
                     formula = Derivation(
                         "claimed throughput over the limit given beside it", top.value / bottom.value,
                         "throughput / limit", f"{plain(top.value)} / {plain(bottom.value)}",
                     )  # fmt: skip
-                    note = "follows from the two throughputs beside it; it is no utilisation, since nothing exceeds 100 %"
+                    note = (
+                        "follows from the two throughputs beside it; it is no utilisation, since nothing exceeds 100 %"
+                    )
                     return JudgedClaim(claim, Verdict.AMBIGUOUS, formula, ((formula, True),), note)
     return JudgedClaim(claim, Verdict.IMPOSSIBLE, _whole(), (), "nothing is used to more than 100 %")
 
@@ -387,7 +457,12 @@ def _utilization(judge: Judge, claim: Statement) -> JudgedClaim:
 def _headroom(judge: Judge, claim: Statement) -> JudgedClaim:
     used = judge.figures(claim.name.replace("headroom", "utilization"))
     readings = [
-        Derivation(f"what {item.text} on line {item.place.line} leaves", 1 - item.value, "1 - utilization", f"1 - {plain(item.value)}")
+        Derivation(
+            f"what {item.text} on line {item.place.line} leaves",
+            1 - item.value,
+            "1 - utilization",
+            f"1 - {plain(item.value)}",
+        )
         for item in used
     ]
     right = [reading for reading in readings if matches(claim, reading.value)]
@@ -404,10 +479,18 @@ def _throughput(judge: Judge, claim: Statement) -> JudgedClaim:
     bound = throughput.compute_bound(judge.table)
     if bound is not None and claim.value > bound.value:
         return JudgedClaim(claim, Verdict.IMPOSSIBLE, bound, ((bound, False),), f"beyond {bound.reading}")
-    right = [reading for reading in readings if matches(claim, reading.value) or _binary_bandwidth(judge, claim, reading)]
+    right = [
+        reading for reading in readings if matches(claim, reading.value) or _binary_bandwidth(judge, claim, reading)
+    ]
     if right:
         marked = tuple((reading, reading in right) for reading in readings)
-        return JudgedClaim(claim, Verdict.AMBIGUOUS, right[0], marked, f"describes {right[0].reading}; batched decode and prefill are not bound by it")
+        return JudgedClaim(
+            claim,
+            Verdict.AMBIGUOUS,
+            right[0],
+            marked,
+            f"describes {right[0].reading}; batched decode and prefill are not bound by it",
+        )
     above = [reading for reading in readings if claim.value > reading.value]
     note = ""
     if above:
@@ -423,7 +506,11 @@ def _throughput(judge: Judge, claim: Statement) -> JudgedClaim:
 def _binary_bandwidth(judge: Judge, claim: Statement, reading: Derivation) -> bool:
     """A bandwidth written in TB/s and read as TiB/s."""
     fact = judge.table.first("memory_bandwidth")
-    return fact is not None and fact.unit.other is not None and matches(claim, reading.value * fact.unit.other / fact.unit.scale)
+    return (
+        fact is not None
+        and fact.unit.other is not None
+        and matches(claim, reading.value * fact.unit.other / fact.unit.scale)
+    )
 
 
 def _throughput_total(judge: Judge, claim: Statement) -> JudgedClaim:

@@ -37,7 +37,11 @@ class Unit:
         dimensions = tuple(a - b for a, b in zip(self.dimensions, divisor.dimensions, strict=True))
         other = None if self.other is None else self.other / divisor.scale
         return Unit(
-            f"{self.name}/{divisor.name}", self.scale / divisor.scale, dimensions, other, self.other_name  # type: ignore[arg-type]
+            f"{self.name}/{divisor.name}",
+            self.scale / divisor.scale,
+            dimensions,
+            other,
+            self.other_name,  # type: ignore[arg-type]
         )
 
 
@@ -125,12 +129,5 @@ APPROXIMATE: Final = {"about", "around", "roughly", "approximately", "approx", "
 BOUNDS: Final = {"over", "under", "up", "least", "most", "than", "above", "below", "exceeds", "beyond", "within"}
 
 STOPS: Final = frozenset(
-    "and or but with while because if so that which then than versus vs to from when where whereas giving hence thus "
-    "therefore since as by for in on at into across via using not no we you it they this these those there have has "
-    "had can could may might must shall will would should do does did are was were be been being is equals equal "
-    "yields yield gives give makes make totals holds hold handles handle uses use needs need requires require takes "
-    "take stores store leaves contains contain means mean i.e e.g i.e. e.g. ie eg plus minus times divided multiplied "
-    "of over between calculated computed claimed stated instead rather only just each every all both the a an yielding "
-    "leads resulting results result against under about around roughly approximately approx nearly almost "
-    "namely don't doesn't didn't after before per-step up down however although still now".split()
+    ["and", "or", "but", "with", "while", "because", "if", "so", "that", "which", "then", "than", "versus", "vs", "to", "from", "when", "where", "whereas", "giving", "hence", "thus", "therefore", "since", "as", "by", "for", "in", "on", "at", "into", "across", "via", "using", "not", "no", "we", "you", "it", "they", "this", "these", "those", "there", "have", "has", "had", "can", "could", "may", "might", "must", "shall", "will", "would", "should", "do", "does", "did", "are", "was", "were", "be", "been", "being", "is", "equals", "equal", "yields", "yield", "gives", "give", "makes", "make", "totals", "holds", "hold", "handles", "handle", "uses", "use", "needs", "need", "requires", "require", "takes", "take", "stores", "store", "leaves", "contains", "contain", "means", "mean", "i.e", "e.g", "i.e.", "e.g.", "ie", "eg", "plus", "minus", "times", "divided", "multiplied", "of", "over", "between", "calculated", "computed", "claimed", "stated", "instead", "rather", "only", "just", "each", "every", "all", "both", "the", "a", "an", "yielding", "leads", "resulting", "results", "result", "against", "under", "about", "around", "roughly", "approximately", "approx", "nearly", "almost", "namely", "don't", "doesn't", "didn't", "after", "before", "per-step", "up", "down", "however", "although", "still", "now"]
 )

@@ -25,7 +25,7 @@ _SIGNED = re.compile(r"^\s*(?:[•‣◦▪]|[\u2600-\u27bf\U0001f300-\U0001faff
 _PIPE = re.compile(r"(?<!\\)\|")
 _COMMENT = re.compile(r"^(\s*)(?:#+!?|//+|--|%|;+)(?=\s)")
 _TRAILING_COMMENT = re.compile(r"(?<=\s)(?:#+|//+)(?=\s)")
-_CONTINUES = re.compile(r"^\s*(?:[=≈→×÷+*/]|->|=>|~=|-\s)")
+_CONTINUES = re.compile(r"^\s*(?:[=≈→×÷+/]|\*(?!\*)|->|=>|~=|-\s)")
 _UNFINISHED = re.compile(r"(?:[=≈→×÷+*/(]|\s[x-])\s*$")
 _DATA: Final = {"yaml", "yml", "json", "jsonc"}
 _LONGEST_STRUCTURE: Final = 2000

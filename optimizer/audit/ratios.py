@@ -17,26 +17,26 @@ _TIMES: Final = re.compile(
     r"(?P<about>~|≈|\b(?:about|around|roughly|approximately|nearly|almost|over|up to|more than)\s+)?\s*(?<![\w.,×*])"
     r"(?P<low>\d[\d,]*(?:\.\d+)?)(?:\s*[-–]\s*(?P<high>\d[\d,]*(?:\.\d+)?))?\s*(?:[x×](?![\w×])(?!\s*\d)|-fold\b|\s+times\s+(?=more|less|lower|"
     r"higher|larger|smaller|faster|slower|fewer|too))|\bfactor (?:of )?(?P<about2>~|≈)?\s*(?P<factor>\d[\d,]*(?:\.\d+)?)",
-    re.I,
+    re.IGNORECASE,
 )
 _PERCENT: Final = re.compile(
     r"(?P<about>~|≈|\babout |\baround |\broughly )?\s*(?<![\w.,])(?P<low>\d+(?:\.\d+)?)\s?%\s+(?P<word>less|lower|fewer|smaller|reduction|decrease|"
     r"more|higher|larger|increase)\b",
-    re.I,
+    re.IGNORECASE,
 )
 _KEYWORDS: Final = re.compile(
     r"inflat|over|under|exceed|factor|lower|higher|less|more|faster|slower|larger|smaller|reduc|increas|improv|better|worse|times|"
     r"off by|error|discrepan|ratio|speed-?up|fold|wrong|too (?:high|low|large|small)|beyond",
-    re.I,
+    re.IGNORECASE,
 )
-_HIGHER: Final = re.compile(r"\b(?:more|higher|larger|increase)\b", re.I)
+_HIGHER: Final = re.compile(r"\b(?:more|higher|larger|increase)\b", re.IGNORECASE)
 _REACH: Final = 300
 _TOPICS: Final = (
-    ("throughput_per_device", re.compile(r"throughput|tokens", re.I)),
-    ("ttft", re.compile(r"\bttft\b|latency", re.I)),
-    ("expert_weights", re.compile(r"expert.{0,12}(?:memory|param|weight)", re.I)),
-    ("memory", re.compile(r"memory", re.I)),
-    ("experts_per_gpu", re.compile(r"experts? per gpu", re.I)),
+    ("throughput_per_device", re.compile(r"throughput|tokens", re.IGNORECASE)),
+    ("ttft", re.compile(r"\bttft\b|latency", re.IGNORECASE)),
+    ("expert_weights", re.compile(r"expert.{0,12}(?:memory|param|weight)", re.IGNORECASE)),
+    ("memory", re.compile(r"memory", re.IGNORECASE)),
+    ("experts_per_gpu", re.compile(r"experts? per gpu", re.IGNORECASE)),
 )
 
 
@@ -93,7 +93,12 @@ def find_ratios(segments: tuple[Segment, ...]) -> Iterator[Ratio]:
     """Every ratio word that some comparison stands beside."""
     for index, segment in enumerate(segments):
         text = segment.text
-        if not any(sign in text for sign in "x×X%") and "factor" not in text and "times" not in text and "fold" not in text:
+        if (
+            not any(sign in text for sign in "x×X%")
+            and "factor" not in text
+            and "times" not in text
+            and "fold" not in text
+        ):
             continue
         if not _KEYWORDS.search(text):
             continue
@@ -165,7 +170,9 @@ def _judge(ratio: Ratio, segment: Segment, claims: Claims, notes: dict[int, str]
         if scope is beside and len(pairs) == 1:
             return _made(ratio, Verdict.FAILS, pairs[0], "")
         if scope is same_topic or len(pairs) == 1:
-            return _made(ratio, Verdict.UNSUPPORTED, pairs[0], "not the ratio of the two figures that the document gives")
+            return _made(
+                ratio, Verdict.UNSUPPORTED, pairs[0], "not the ratio of the two figures that the document gives"
+            )
     return JudgedRatio(ratio, Verdict.UNSUPPORTED, None, "", "the document does not give the two figures it compares")
 
 

@@ -99,9 +99,16 @@ def judge_prose(problem: Problem, table: FactTable, judged: list[JudgedClaim]) -
 
     A figure that only an estimate gives (a time, a whole memory) is never failed by it, only called impossible.
     """
-    asked = [item.statement for item in judged if item.verdict is Verdict.UNSUPPORTED or item.statement.name not in _ESTIMATES]
+    asked = [
+        item.statement
+        for item in judged
+        if item.verdict is Verdict.UNSUPPORTED or item.statement.name not in _ESTIMATES
+    ]
     answers = list(_references(problem, table, asked))
-    return [_settled(item, [found[id(item.statement)] for found in answers if id(item.statement) in found]) for item in judged]
+    return [
+        _settled(item, [found[id(item.statement)] for found in answers if id(item.statement) in found])
+        for item in judged
+    ]
 
 
 def _references(problem: Problem, table: FactTable, claims: list[Statement]) -> Iterator[dict[int, Reference]]:
@@ -149,10 +156,15 @@ def _settled(item: JudgedClaim, answers: list[Reference]) -> JudgedClaim:
     derived = None
     if answer.figure is not None:
         shown = answer.to_json()
-        derived = Derivation("the reference", Fraction(answer.figure.value), str(shown["formula"]), str(shown["substituted"]))
+        derived = Derivation(
+            "the reference", Fraction(answer.figure.value), str(shown["formula"]), str(shown["substituted"])
+        )
     note = answer.note
     if verdict is Verdict.FAILS and item.statement.name in _ESTIMATES:
-        verdict, note = Verdict.UNSUPPORTED, "the reference estimates another figure; an estimate does not refute a claim"
+        verdict, note = (
+            Verdict.UNSUPPORTED,
+            "the reference estimates another figure; an estimate does not refute a claim",
+        )
     return replace(item, verdict=verdict, derived=derived or item.derived, note=note)
 
 

@@ -16,7 +16,7 @@ from optimizer.spec.document import Document as Loaded
 from optimizer.spec.document import load_text
 from optimizer.spec.problem import Problem
 
-_KEYS: Final = re.compile(r"^(?:problem|layout|claims)\s*:", re.M)
+_KEYS: Final = re.compile(r"^(?:problem|layout|claims)\s*:", re.MULTILINE)
 _AXES: Final = ("tp", "cp", "dp", "pp", "etp", "ep", "edp", "batch")
 _RENAMED: Final = {"experts_resident_per_layer": "experts_per_gpu_per_layer", "expert_equivalents": "experts_per_gpu"}
 

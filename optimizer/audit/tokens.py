@@ -70,14 +70,14 @@ _RELATIONS: Final = {
     "=": "=", "==": "=", ":=": "=", "≈": "~", "≃": "~", "≅": "~", "~=": "~", "=~": "~", "≈=": "~", "→": ">", "->": ">",
     "=>": "=", "⇒": "=", "⟹": "=", "≠": "!", "!=": "!", "-->": ">", "—>": ">", "~~": "~",
 }  # fmt: skip
-_WORD_OPERATORS: Final = re.compile(r"(?:times|multiplied\s+by|divided\s+by|plus|minus|over)\b(?=\s+[(\d~≈])", re.I)
+_WORD_OPERATORS: Final = re.compile(r"(?:times|multiplied\s+by|divided\s+by|plus|minus|over)\b(?=\s+[(\d~≈])", re.IGNORECASE)
 _WORD_RELATION: Final = re.compile(
     r"(?:(?:should|would|must|does|will)\s+)?(?:is\s+equal\s+to|equals?|yields?|gives?|makes?|totals?|is|are|be|comes\s+to)"
     r"(?:\s+(?:exactly|only|just))?(?=\s+(?:about\s+|roughly\s+|approximately\s+|around\s+)?[~≈]?\d)",
-    re.I,
+    re.IGNORECASE,
 )
 _TOKEN: Final = re.compile(
-    r"(?P<hex>0[xX](?=[0-9a-fA-F]*[a-fA-F])[0-9a-fA-F]{2,})"
+    r"(?P<hex>0[xX][0-9a-fA-F]{2,})"
     r"|(?P<num>(?:\d(?:[\d,.'’_\u202f\u00a0\u2009]*\d)?|(?<![\w.])\.\d+)(?:[eE][+-]?\d{1,3}(?![\w.]))?)"
     r"|(?P<rel>-->|—>|==|:=|=>|≈=|~=|=~|!=|->|[=≈≃≅→⇒⟹≠])"
     r"|(?P<tilde>~)"
@@ -91,9 +91,9 @@ _TOKEN: Final = re.compile(
 )
 _LETTERS: Final = re.compile(r"[A-Za-zµμ]+")
 _WORD: Final = re.compile(r"[A-Za-z][A-Za-z_'’-]*\d*")
-_SLASH: Final = re.compile(r"\s*(/|⁄|\bper\b)\s*(?=([A-Za-zµμ][\w-]*))", re.I)
+_SLASH: Final = re.compile(r"\s*(/|⁄|\bper\b)\s*(?=([A-Za-zµμ][\w-]*))", re.IGNORECASE)
 _SUPERSCRIPTS: Final = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
-_DEGREE: Final = re.compile(r"(ETP|EDP|TP|PP|DP|EP|CP|SP)[-_]?(\d{1,6})", re.I)
+_DEGREE: Final = re.compile(r"(ETP|EDP|TP|PP|DP|EP|CP|SP)[-_]?(\d{1,6})", re.IGNORECASE)
 _THOUSANDS: Final = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 _OTHER_THOUSANDS: Final = re.compile(r"\d{1,3}(?:(['’_\u202f\u00a0\u2009])\d{3})(?:\1\d{3})*(?:\.\d+)?")
 _PLAIN: Final = re.compile(r"\d*\.?\d+")
@@ -174,7 +174,15 @@ def _word(text: str, match: re.Match[str], tokens: list[Token]) -> int:
     if degree is not None:
         value = Fraction(int(degree[2]))
         tokens.append(
-            Number(Mark.NUMBER, start, end, digits=value, half_digit=Fraction(1, 2), nouns=(degree[1].lower(),), number_end=end)
+            Number(
+                Mark.NUMBER,
+                start,
+                end,
+                digits=value,
+                half_digit=Fraction(1, 2),
+                nouns=(degree[1].lower(),),
+                number_end=end,
+            )
         )
         return end
     relation = _WORD_RELATION.match(text, start) if lowered in _RELATION_STARTS else None
@@ -227,7 +235,12 @@ def _number(text: str, match: re.Match[str], tokens: list[Token]) -> int:
         )
         if number.approximate:
             tokens.pop()
-    if previous is not None and previous.sign == "$" and previous.end == start and number.unit.dimensions == lexicon.NONE:
+    if (
+        previous is not None
+        and previous.sign == "$"
+        and previous.end == start
+        and number.unit.dimensions == lexicon.NONE
+    ):
         number.unit = Unit("$", number.unit.scale, lexicon.DOLLARS)
         tokens.pop()
     tokens.append(number)
@@ -259,7 +272,11 @@ def _phrase(text: str, number: Number, unit: Unit | None, at: int) -> None:
             word = slash[2]
             divisor = lexicon.TIMES.get(word) or lexicon.TIMES.get(word.lower())
             if divisor is not None and unit.dimensions[1] == 0:
-                unit = unit.over(divisor) if unit.name else Unit(f"1/{divisor.name}", 1 / divisor.scale, lexicon.PER_SECOND)
+                unit = (
+                    unit.over(divisor)
+                    if unit.name
+                    else Unit(f"1/{divisor.name}", 1 / divisor.scale, lexicon.PER_SECOND)
+                )
             else:
                 per.append(word.lower())
             at = end = slash.end() + len(word)
@@ -271,9 +288,13 @@ def _phrase(text: str, number: Number, unit: Unit | None, at: int) -> None:
         if word_match is None or (space == at and nouns == [] and per == [] and not unit.name):
             break
         word = word_match[0].rstrip("-'’").lower()
-        if word in lexicon.STOPS or word == "x" or space - at > 3 or text[word_match.end() : word_match.end() + 1] in "_(":
-            if not (text[word_match.end() : word_match.end() + 1] == "" and word not in lexicon.STOPS and word != "x"):
-                break
+        if (
+            word in lexicon.STOPS
+            or word == "x"
+            or space - at > 3
+            or text[word_match.end() : word_match.end() + 1] in "_("
+        ) and not (text[word_match.end() : word_match.end() + 1] == "" and word not in lexicon.STOPS and word != "x"):
+            break
         if _code_like(text, word_match.end()):
             break
         nouns.append(word)
@@ -310,7 +331,9 @@ def _spaced_unit(text: str, unit: Unit | None, at: int) -> tuple[Unit, int]:
                 further, end = _spaced_unit(text, found, letters.end())
                 return further, end
             if found.dimensions != lexicon.NONE and found.scale == 1:
-                return Unit(f"{unit.name} {found.name}", unit.scale, found.dimensions, unit.other, unit.other_name), letters.end()
+                return Unit(
+                    f"{unit.name} {found.name}", unit.scale, found.dimensions, unit.other, unit.other_name
+                ), letters.end()
     return unit or lexicon.ONE, at
 
 

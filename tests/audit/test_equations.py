@@ -1,0 +1,221 @@
+"""Written arithmetic is found, read as it was meant, and judged exactly."""
+
+from decimal import ROUND_HALF_EVEN, Decimal, localcontext
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from optimizer.audit import audit_document
+from optimizer.audit.equations import Equation
+
+
+def one(text: str) -> Equation:
+    found = audit_document(text, "x").equations
+    assert len(found) == 1, found
+    return found[0]
+
+
+HOLDS = [
+    "8 × 4 × 16 × 4 = 2048",
+    "8x4x16x4 = 2048",
+    "8*4*16*4=2048",
+    "8 · 4 = 32",
+    "1024 ÷ 128 = 8",
+    "1024/128 = 8",
+    "2 + 3 × 4 = 14",
+    "(2 + 3) × 4 = 20",
+    "2(3 + 4) = 14",
+    "100 − 24 = 76",
+    "2^10 = 1024",
+    "2**10 = 1024",
+    "2¹⁰ = 1024",
+    "10^9 = 1,000,000,000",
+    "1e9 / 8 = 125,000,000",
+    "64 experts/layer × 16 layers = 1024 expert instances",
+    "16 layers × 0.5 experts per GPU per layer = 8 expert instances",
+    "1024 total expert instances ÷ 128 GPUs = 8 experts per GPU",
+    "120 tokens/ms per GPU × 32 GPUs = 3,840 tokens/ms",
+    "120 tokens/ms × 32 = 3.84M tokens/s",
+    "4.4B parameters × 2 bytes = 8.8 GB",
+    "4.4B × 2 / 128 = 69 MB",
+    "64 GB (HBM3) × 8 = 512 GB",
+    "8 × H100 80GB = 640 GB",
+    "0.62 + 18.58 GB = 19.2 GB",
+    "0.62 GB = 620 MB",
+    "1 MiB = 1,048,576 bytes",
+    "8.5 s = 8500 ms",
+    "30% of 64 GB = 19.2 GB",
+    "19.2GB (30% of 64GB VRAM)",
+    "18.6GB (29% of 64GB VRAM)",
+    "Total experts: 256 (16 layers × 16 experts per layer)",
+    "19.2 / 64 = 30%",
+    "19.2 / 64 × 100 = 30%",
+    "100 - 0.02 = 99.98%",
+    "7 / 3 ≈ 2.33",
+    "120,000 / 79 ≈ 1,500",
+    "8 × 4 → 32",
+    "8 times 4 is 32",
+    "256 divided by 32 equals 8",
+    "the sum 8 plus 4 yields 12",
+    "ceil(61/4) = 16",
+    "⌈61/4⌉ = 16",
+    "max(8, 4) × 2 = 16",
+    "TP8 × PP4 = 32",
+    "8 × 4 ≠ 33",
+    "16 × 16 == 256",
+    "$8 \\times 4 = 32$",
+    "-3 + 5 = 2",
+    "1.5e3 × 2 = 3000",
+    "12’000 × 2 = 24’000",
+    "3.35 TB/s ÷ 140 GB ≈ 24 tokens/s",
+    "989 TFLOP/s × 40% = 396 TFLOP/s",
+]
+FAILS = [
+    "8 × 4 × 16 × 4 = 512",
+    "8x4x16x4 = ~512",
+    "1024 ÷ 128 = 9",
+    "8 × 4 → 33",
+    "8 times 4 is 33",
+    "64 experts/layer × 16 layers = 1000 expert instances",
+    "0.62GB (8 experts × 3 × 512 × 1024 × 2 bytes)",
+    "256 experts (16 layers × 15 experts)",
+    "4.4B parameters × 2 bytes = 4.4 GB",
+    "19.2 / 64 = 35%",
+    "30% of 64 GB = 23 GB",
+    "1 GiB = 1,000,000,000 bytes",
+    "8 × 4 ≠ 32",
+    "120 tokens/ms × 32 = 3,480 tokens/ms",
+    "TP8 × PP4 × EP16 × DP4 = 512",
+    "2^10 = 1000",
+    "2 + 3 × 4 = 20",
+    "100 − 24 = 66",
+    "120,000 / 79 ≈ 2,500",
+]
+AMBIGUOUS = [
+    ("0.02GB (8 experts × 3 × 512 × 1024 × 2 bytes)", "read as GiB"),
+    ("2 / 3 = 0.66", "cut off"),
+    ("100 / 8 = 13", "rounded up"),
+    ("0.6 GB × 32 = 19.8 GB", "more digits"),
+    ("128 × 1024 = 128K", "Ki"),
+    ("120,000 / 79 = 1,500", "digits that are not zero"),
+]
+NOTHING = [
+    "3 matrices (512 × 1024)",
+    "1 layer = 4 × 512",
+    "2 experts = 2 × 1.6M parameters",
+    "TP=8, PP=4",
+    "from 2×4 → 16 GPUs",
+    "on 2024-11-21 at 24/7, version 3.11",
+    "x = 8 * n + 4",
+    "f(3) = 4 × 2",
+    "total = EP × 8 = 64",
+    "Memory for 8 experts = 2.48 GB",
+    "8-way = fast",
+    "0x10 = 16",
+    "80 GB per GPU (8 × 80 GB)",
+    "4 nodes (4 × 8 = 32 GPUs)".replace("4 × 8 = 32", "8 GPUs × H100"),
+    "EP 8 = 16/8",
+]
+
+
+@pytest.mark.parametrize("text", HOLDS)
+def test_right_arithmetic_holds(text: str) -> None:
+    assert one(text).verdict == "holds", one(text)
+
+
+@pytest.mark.parametrize("text", FAILS)
+def test_wrong_arithmetic_fails(text: str) -> None:
+    assert one(text).verdict == "fails", one(text)
+
+
+@pytest.mark.parametrize(("text", "why"), AMBIGUOUS)
+def test_what_is_true_in_one_reading_names_it(text: str, why: str) -> None:
+    assert one(text).verdict == "ambiguous"
+    assert why in one(text).reading
+
+
+@pytest.mark.parametrize("text", NOTHING)
+def test_what_is_no_equation_is_not_accused(text: str) -> None:
+    assert not [equation for equation in audit_document(text, "x").equations if equation.verdict == "fails"]
+
+
+@pytest.mark.parametrize("text", ["layers 0 - 15 = 16 layers", "ranks 8–15 = 8 ranks", "Stage 2 - 8 × 4 = 32", "10-20 = 5"])
+def test_a_range_or_a_dash_is_never_accused(text: str) -> None:
+    assert {equation.verdict for equation in audit_document(text, "x").equations} <= {"unsupported", "holds"}
+
+
+def test_the_left_out_factor_is_named() -> None:
+    found = one("8 × 4 × 16 × 4 = 512")
+    assert found.evaluated == 2048
+    assert "512 = 8 × 4 × 16: the factor 4 is left out" in found.explanation
+    named = one("TP8 × PP4 × EP16 × DP4 = 512").explanation
+    assert "the factor 4 dp is left out" in named
+    assert "the factor 4 pp is left out" in named
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("4.4B parameters × 2 bytes = 4.4 GB", "parameters taken for bytes"),
+        ("0.3 × 100 GB = 3 GB", "decimal place"),
+        ("10 GB/s × 8 = 640 GB/s", "bytes and bits"),
+        ("3 GB × 2 = 6 MB", "one unit prefix"),
+    ],
+)
+def test_a_confusion_that_gives_the_figure_exactly_is_named(text: str, why: str) -> None:
+    assert why in one(text).explanation
+
+
+def test_line_column_and_figures() -> None:
+    found = one("intro\n\n- so it is **8** × 4 = 33 GPUs\n")
+    assert (found.place.line, found.place.column) == (3, 14)
+    assert (found.stated, found.evaluated) == (33, 32)
+    assert one("It takes 0.02GB (8 experts × 3 × 512 × 1024 × 2 bytes)").evaluated == Fraction(25165824, 10**9)
+
+
+def test_a_derivation_over_lines_is_one_chain() -> None:
+    found = one("```\nper device = all ÷ devices\n           = 256 ÷ 32\n           = 8\n```\n")
+    assert (found.place.line, found.verdict) == (3, "holds")
+
+
+def test_a_chain_that_runs_on_is_followed() -> None:
+    text = "64 × 16 = 1024 ÷ 128 = 8"
+    assert {equation.verdict for equation in audit_document(text, "x").equations} == {"holds"}
+
+
+def test_table_rows_are_read_across() -> None:
+    text = "| Item | Formula | Result |\n|--|--|--|\n| a | 8 × 4 | 32 |\n| b | 8 × 5 | 32 |\n"
+    found = audit_document(text, "x").equations
+    assert [(equation.place.line, equation.verdict) for equation in found] == [(3, "holds"), (4, "fails")]
+
+
+@given(st.lists(st.integers(1, 5000), min_size=2, max_size=6), st.sampled_from(["×", "x", "*", "·"]), st.booleans())
+def test_random_products_hold_and_wrong_ones_fail(numbers: list[int], sign: str, grouped: bool) -> None:
+    value = 1
+    for number in numbers:
+        value *= number
+    left = f" {sign} ".join(f"{number:,}" if grouped else str(number) for number in numbers)
+    assert one(f"{left} = {value:,}").verdict == "holds"
+    assert one(f"{left} = {value + 1}").verdict == "fails"
+
+
+@given(st.lists(st.tuples(st.sampled_from("+-*/"), st.integers(1, 400)), min_size=1, max_size=6), st.integers(1, 400))
+def test_random_mixed_arithmetic_agrees_with_python(parts: list[tuple[str, int]], first: int) -> None:
+    text = f"{first} " + " ".join(f"{sign} {number}" for sign, number in parts)
+    value = eval(" ".join(f"Fraction({word})" if word.isdigit() else word for word in text.split()))  # noqa: S307
+    if value.denominator == 1 and value >= 0:
+        assert one(f"{text} = {value}").verdict == "holds"
+        assert one(f"{text} = {value + 7}").verdict == "fails"
+
+
+@given(st.integers(1, 10**6), st.integers(1, 10**4), st.integers(1, 4))
+def test_random_quotients_hold_to_the_digits_written(top: int, bottom: int, digits: int) -> None:
+    with localcontext() as context:
+        context.prec = 40
+        exact = Decimal(top) / Decimal(bottom)
+        stated = exact.quantize(Decimal(1).scaleb(-digits), rounding=ROUND_HALF_EVEN)
+        wrong = (stated * 2 + 1).quantize(Decimal(1).scaleb(-digits))
+    assert one(f"{top} / {bottom} = {stated:f}").verdict == "holds"
+    assert one(f"{top} / {bottom} = {wrong:f}").verdict == "fails"

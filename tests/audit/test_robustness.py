@@ -1,0 +1,81 @@
+"""Nothing that can be typed makes the audit crash or hang."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from optimizer.audit import audit_document
+from optimizer.audit.annotate import Annotated
+from optimizer.audit.corrected import corrected_table
+
+_PIECES = st.sampled_from(
+    "8 4 16 0.62 1e9 99999999999999999999 × x * / ÷ + - = ≈ → ( ) [ ] { } % GB GiB tokens/s experts per GPU layer TP EP64 "
+    "_TP2 | ` ** ~ ~~ # > - \n \n\n --- | a | |-| < <b> &times; $ \\times \\frac{1}{2} ceil( ^ ² , . : ; claims 53x is 0 /0 "
+    "layout: {tp: claims: problem: ```yaml ``` total memory 97% less from to".split(" ")
+)
+
+
+@given(st.text(max_size=400))
+def test_random_text_never_crashes(text: str) -> None:
+    result = audit_document(text, "x")
+    result.to_json()
+    corrected_table(result)
+
+
+@given(st.lists(_PIECES, max_size=60))
+def test_random_fragments_of_documents_never_crash(pieces: list[str]) -> None:
+    result = audit_document(" ".join(pieces), "x")
+    result.to_json()
+    list(Annotated(result).__rich_console__(None, None))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ">" * 20000 + " 8 × 4 = 32",
+        "- " * 20000 + "1",
+        "(" * 20000 + "1" + ")" * 20000,
+        "8 × (" * 5000 + "1",
+        "1 " * 20000,
+        " = ".join(["8 × 4"] * 5000),
+        " + ".join(["1"] * 20000) + " = 20000",
+        "2^" * 5000 + "2 = 3",
+        "9" * 200000,
+        "1," * 50000,
+        "2^999999999 = 1",
+        "10^400 × 10^400 = 1",
+        "1e999999 = 1",
+        "1 / 0 = 0",
+        "0^-1 = 0",
+        "|1" * 5000 + "\n" + "|-" * 5000 + "\n" + "|1" * 5000,
+        "*" * 100000,
+        "[" * 100000,
+        "`" * 100000,
+        "<a " * 30000,
+        "&" * 100000,
+        "50x higher " * 5000,
+        "8 GB vs " * 5000,
+        "TP8 " * 10000,
+        "\\frac{" * 20000,
+        "\x00\u2028\x0b8 × 4 = 32\x1f",
+        "---\n" * 5000,
+        "---\nlayout: &a [*a]\nclaims: *a\n---\n",
+        "---\nclaims: {devices: 1e9999, parameters: -5, x: .nan}\n---\n",
+        "",
+        "\ufeff8 × 4 = 32",
+    ],
+)
+def test_pathological_text_is_survived(text: str) -> None:
+    audit_document(text, "x").to_json()
+
+
+def test_ten_thousand_equations_are_all_judged() -> None:
+    text = "\n".join(f"- {number} × 3 = {number * 3 + (number % 2)}" for number in range(1, 10001))
+    found = audit_document(text, "x").equations
+    assert [equation.verdict for equation in found] == ["fails" if number % 2 else "holds" for number in range(1, 10001)]
+
+
+def test_a_broken_data_block_is_reported_not_raised() -> None:
+    found = audit_document("---\nlayout: {tp: 8, tp: 9}\n---\n\n8 × 4 = 32\n", "plan.md")
+    assert any("plan.md:2" in text for text in found.missing)
+    assert len(found.equations) == 1
