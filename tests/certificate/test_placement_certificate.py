@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from optimizer.certificate.balance import RejectedError, bound_of, topj_bound
-from optimizer.certificate.hierarchy import best_laying
+from optimizer.certificate.hierarchy import best_laying, node_bound
 from optimizer.certificate.placement import check_placement
 from optimizer.certificate.prices import check_price
 from optimizer.certificate.thresholds import check_threshold
@@ -121,3 +121,9 @@ def test_laying_of_groups_is_the_best() -> None:
     cost, laying = best_laying(costs, 4)
     assert cost == 4
     assert laying == ((0, 3), (1, 2))
+
+
+def test_node_bound_is_the_mean_or_the_least_largest_share() -> None:
+    assert node_bound([5, 4, 4], 3, 1) == 5
+    assert node_bound([5, 4, 4], 2, 2) == Fraction(13, 2)
+    assert node_bound([100, 1, 1, 1], 7, 1) == 25

@@ -95,3 +95,11 @@ def test_sampling_noise_falls_with_the_batch() -> None:
     floors = [sampling_noise_floor(32, n) for n in (64, 256, 1024, 4096)]
     assert floors == pytest.approx([1.25, 1.12, 1.06, 1.03], abs=0.012)
     assert sampling_noise_floor(1, 64) == 1.0
+
+
+def test_nodes_hold_equally_many_groups() -> None:
+    devices = [[0, 1, 2], [2, 1, 0], [3, 3, 3], [3, 3, 3]]
+    assert any(
+        "node 0 holds 3 groups, 2 expected" in message
+        for message in violations(devices, 4, 4, 3, node_size=2, groups=4)
+    )
