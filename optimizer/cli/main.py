@@ -7,13 +7,14 @@ import importlib
 import os
 import re
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
 import typer
 
 from optimizer.cli.output import ReaderLeftError, emit_json, say
-from optimizer.errors import Exit, Fault, ShardproofError, SpecError, StoppedError
+from optimizer.errors import Exit, Fault, InternalError, ShardproofError, SpecError, StoppedError
 
 COMMANDS: Final[dict[str, str]] = {
     "solve": "optimizer.cli.solve",
@@ -115,6 +116,9 @@ def run(arguments: Sequence[str]) -> int:
         # Nothing is left to say, and nobody to say it to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return int(Exit.STOPPED)
+    except Exception as error:  # noqa: BLE001 - a bug must not exit with 1, which means no
+        traceback.print_exc()
+        return _report(InternalError(f"a bug: {type(error).__name__}: {error}"), as_json=as_json)
     return status
 
 

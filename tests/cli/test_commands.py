@@ -209,6 +209,18 @@ def test_an_interrupt_is_no_answer(
     assert capsys.readouterr().err == "interrupted before there was an answer\n"
 
 
+def test_a_bug_is_no_no(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def broken(_: list[str]) -> int:
+        raise ZeroDivisionError("of our own making")
+
+    monkeypatch.setattr(main, "_run", broken)
+    assert run(["catalog", "--json"]) == 3
+    captured = capsys.readouterr()
+    assert "Traceback" in captured.err
+    document = json.loads(captured.out)
+    assert document["errors"][0]["message"] == "a bug: ZeroDivisionError: of our own making"
+
+
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--help"]) == 0
     out = capsys.readouterr().out
