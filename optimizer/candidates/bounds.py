@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from optimizer.candidates.lattice import Floats, Ints
 from optimizer.candidates.pricing import MARGIN, SAMPLER_BYTES, Group, KindCost, Pricer
 from optimizer.candidates.targets import Target
+from optimizer.errors import InternalError
 from optimizer.figures.operating_point import LARGEST_BATCH
 from optimizer.spec.problem import Problem
 
@@ -68,7 +69,7 @@ class Bounds:
     def _step(self, seqs: Floats, decoded: Floats, prompt: Floats, passes: Floats) -> tuple[Floats, Floats]:
         """Two bounds of pp·max over stages: all stages together, and ceil(L/pp) of the cheapest layers."""
         total = np.zeros(len(self.rows.mesh))
-        least = None
+        least: Floats | None = None
         for count, kind in zip(self.counts, self.kinds, strict=True):
             each = kind.seconds(seqs, decoded, prompt, passes)
             total += count * each
@@ -80,7 +81,8 @@ class Bounds:
             total += np.where(seqs > 0, self.problem.workload.mtp_tokens * drafted, 0.0)
         send = np.where(self._several, self.send_fixed + self.send_each * (decoded + prompt), 0.0)
         layers = np.ceil(sum(self.counts) / self.pp)
-        assert least is not None
+        if least is None:
+            raise InternalError("a model has layers")
         if self._uneven:
             # kinds stand for the mean of their layers, of which the cheapest may be cheaper
             least = np.zeros_like(least)
@@ -115,14 +117,15 @@ class Bounds:
 
     def pieces(self) -> Floats:
         """Steps one prompt takes."""
-        return np.ceil(self.problem.workload.computed_input_tokens / np.maximum(self.rows.chunk, 1))
+        found: Floats = np.ceil(self.problem.workload.computed_input_tokens / np.maximum(self.rows.chunk, 1))
+        return found
 
     def first_token(self, mixed: Floats) -> Floats:
         """Least seconds to the first token where pp·max M is at least `mixed`."""
         return mixed * ((self.pieces() - 1) / self.deep + 1)
 
     def memory(self, micro: Floats) -> Floats:
-        """Least bytes of the fullest device with micro-batches of `micro`; the largest batch that rounds up to it less pp − 1."""
+        """Least bytes of the fullest device with micro-batches of `micro`: those of pp·(µ − 1) + 1 sequences."""
         work = self.problem.workload
         verified = 1 + work.mtp_tokens
         prompt = work.computed_input_tokens
@@ -140,7 +143,8 @@ class Bounds:
             tokens, sampled = micro * verified, micro * verified
         share = np.where(self.rows.pp == 0, np.maximum(micro - 1, 1 / self.deep), share)
         working = np.maximum(self.working_token * tokens, SAMPLER_BYTES * self.problem.model.vocab_size * sampled)
-        return self.weights / self.deep + self.sequence * share + working + self.reserve
+        found: Floats = self.weights / self.deep + self.sequence * share + working + self.reserve
+        return found
 
     def holds(self, micro: Floats, target: Target) -> tuple[NDArray[np.bool_], Floats]:
         """Whether the limits that tighten with the micro-batch hold at it; and the most requests/s of a device."""
@@ -171,13 +175,14 @@ class Bounds:
             wanted = np.floor(need * ranks * self.pieces() * limit) + 1
         else:
             wanted = np.floor(need * ranks * (work.output_tokens - 1) / float(work.tokens_per_step) * limit) + 1
-        micro = np.clip(np.minimum(wanted, self._most_in_memory(target)), 1, LARGEST_BATCH)
+        micro = np.clip(np.minimum(wanted, self.most_in_memory(target)), 1, LARGEST_BATCH)
         holds, requests = self.holds(micro, target)
         capped = micro < wanted
         dismissed = (~holds & (micro <= 1)) | ((requests < need) & (capped | ~holds))
-        return ~dismissed
+        kept: NDArray[np.bool_] = ~dismissed
+        return kept
 
-    def _most_in_memory(self, target: Target) -> Floats:
+    def most_in_memory(self, target: Target) -> Floats:
         """Upper bound of the micro-batches that weights and cache leave room for, and that keep φ ≤ 1."""
         free = target.memory - self.weights / self.deep - self.reserve
         most = np.where(
@@ -185,7 +190,9 @@ class Bounds:
         )
         work = self.problem.workload
         if work.phase == "aggregated":
-            stable = self.rows.chunk * (work.output_tokens - 1) / float(work.tokens_per_step) / work.computed_input_tokens
+            stable = (
+                self.rows.chunk * (work.output_tokens - 1) / float(work.tokens_per_step) / work.computed_input_tokens
+            )
             most = np.minimum(most, np.maximum(stable, 0))
         return np.floor(most * (1 + MARGIN))
 
@@ -193,7 +200,7 @@ class Bounds:
         """Most requests/s of each device over all micro-batches that keep the limits; −1 where none does."""
         low = np.ones(len(self.rows.mesh))
         holds, _ = self.holds(low, target)
-        high = np.maximum(np.minimum(self._most_in_memory(target), LARGEST_BATCH), 1)
+        high = np.maximum(np.minimum(self.most_in_memory(target), LARGEST_BATCH), 1)
         for _ in range(21):
             middle = np.ceil((low + high) / 2)
             good, _ = self.holds(middle, target)

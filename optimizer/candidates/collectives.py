@@ -139,7 +139,6 @@ class Collectives:
         return total, latency
 
 
-
 class OpenCollectives:
     """Coefficients that no size of replica goes below: the least over the tiers that could hold it whole."""
 

@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Meshes:
-    """Pairs of meshes of one replica's stage, one entry each: degrees, devices of the stage, dp and edp of the replica."""
+    """Pairs of meshes of one replica's stage, one entry each: degrees, its devices, the replica's dp and edp."""
 
     tp: Ints
     cp: Ints
@@ -40,7 +40,8 @@ class Meshes:
 def meshes(problem: Problem, axes: Axes) -> tuple[Meshes, dict[Family, int]]:
     """All mesh pairs that the devices and the engine's rules allow, and how many each family excluded."""
     grid = np.meshgrid(
-        *(np.array(values, dtype=np.int64) for values in (axes.tp, axes.cp, axes.redundant, axes.etp, axes.ep)), indexing="ij"
+        *(np.array(values, dtype=np.int64) for values in (axes.tp, axes.cp, axes.redundant, axes.etp, axes.ep)),
+        indexing="ij",
     )
     tp, cp, redundant, etp, ep = (axis.ravel() for axis in grid)
     stage = np.lcm(tp * cp, etp * ep)

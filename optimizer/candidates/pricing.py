@@ -7,12 +7,14 @@ or of the incumbent is decided by the reference.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from optimizer.candidates.collectives import Collectives, OpenCollectives, send
 from optimizer.candidates.lattice import Floats, Ints, Meshes
 from optimizer.candidates.rates import float_rates
+from optimizer.errors import InternalError
 from optimizer.figures.routing import TOUCHED_UNITS, _knots
 from optimizer.figures.shape import Shape
 from optimizer.figures.skew import Skews
@@ -48,15 +50,31 @@ class Group:
 
 
 @dataclass(frozen=True)
+class Routed:
+    """max(flop·x, read·touched(x·spread) + io·x) seconds; `knots` are those of `figures.routing.Touched`."""
+
+    flop: Floats
+    read: Floats
+    io: Floats
+    spread: Floats
+    knots: tuple[Floats, Floats]
+
+    def seconds(self, tokens: Floats) -> Floats:
+        """Seconds where each attention rank brings `tokens` tokens."""
+        touched = np.interp(tokens * self.spread, *self.knots)
+        return np.maximum(self.flop * tokens, self.read * touched + self.io * tokens)
+
+    def take(self, chosen: Ints) -> Routed:
+        """The entries at indices."""
+        return Routed(self.flop[chosen], self.read[chosen], self.io[chosen], self.spread[chosen], self.knots)
+
+
+@dataclass(frozen=True)
 class KindCost:
     """One layer kind of every mesh pair; see `optimizer.figures.layer.LayerCost`."""
 
     groups: tuple[Group, ...]
-    expert_flop: Floats | None
-    expert_read: Floats | None
-    expert_io: Floats | None
-    spread: Floats
-    knots: tuple[Floats, Floats] | None
+    routed: Routed | None
     decode: Floats
     prefill_flop: Floats
     prefill_read: Floats
@@ -67,12 +85,9 @@ class KindCost:
 
     def take(self, chosen: Ints) -> KindCost:
         """The entries at indices."""
-        changes = {
-            name: value[chosen]
-            for name, value in self.__dict__.items()
-            if isinstance(value, np.ndarray)
-        }
-        return replace(self, groups=tuple(g.take(chosen) for g in self.groups), **changes)
+        changes: dict[str, Any] = {n: v[chosen] for n, v in self.__dict__.items() if isinstance(v, np.ndarray)}
+        routed = None if self.routed is None else self.routed.take(chosen)
+        return replace(self, groups=tuple(g.take(chosen) for g in self.groups), routed=routed, **changes)
 
     def seconds(self, seqs: Floats, decoded: Floats, prompt: Floats, passes: Floats) -> Floats:
         """Seconds of the layer in a step."""
@@ -80,10 +95,8 @@ class KindCost:
         total = self.fixed + self.per_token * x + (self.decode + self.per_seq) * seqs + self.per_prompt * prompt
         for group in self.groups:
             total = total + group.seconds(x)
-        if self.expert_flop is not None and self.expert_read is not None and self.expert_io is not None:
-            assert self.knots is not None
-            touched = np.interp(x * self.spread, *self.knots)
-            total += np.maximum(self.expert_flop * x, self.expert_read * touched + self.expert_io * x)
+        if self.routed is not None:
+            total = total + self.routed.seconds(x)
         total += np.maximum(self.prefill_flop * prompt, self.prefill_read * passes)
         return total
 
@@ -151,7 +164,9 @@ class Pricer:
         self.tied = self._weights((tied,)) if problem.model.tie_embeddings else np.zeros(len(found))
         self.sequence = [self._sequence(problem.model.blocks[name]) for name in names]
         drafting = problem.workload.mtp_tokens > 0 and problem.model.mtp is not None
-        self.draft = self._kind(problem.model.blocks[problem.model.mtp.block]) if drafting and problem.model.mtp else None
+        self.draft = (
+            self._kind(problem.model.blocks[problem.model.mtp.block]) if drafting and problem.model.mtp else None
+        )
         if drafting:
             own = problem.precision.mtp
             self.output = self.output + self._weights(
@@ -194,26 +209,15 @@ class Pricer:
             operations += OPERATIONS.get(role.value, 1)
             if group is not None:
                 groups.append(group)
-        zeros = np.zeros(len(found))
-        expert_flop = expert_read = expert_io = None
-        knots = None
+        routed = None
         if block.moe is not None:
             operations += OPERATIONS["experts"]
-            skew = self._skew(block)
-            expert_flop, expert_read, expert_io = self._experts(block.moe, skew)
-            tokens, at, _ = _knots(block.moe.experts, block.moe.top_k)
-            knots = (np.array(tokens, dtype=float), np.array([v / TOUCHED_UNITS for v in at]))
-        decode = prefill_flop = prefill_read = zeros
-        if block.attention is not None:
-            decode, prefill_flop, prefill_read = self._attention(block)
+            routed = self._routed(block.moe, self._skew(block))
+        decode, prefill_flop, prefill_read = self._attention(block)
         per_token, per_prompt, per_seq, latency = self.collectives.layer(block, self._skew(block))
         return KindCost(
             groups=tuple(groups),
-            expert_flop=expert_flop,
-            expert_read=expert_read,
-            expert_io=expert_io,
-            spread=found.dp / found.edp,
-            knots=knots,
+            routed=routed,
             decode=decode,
             prefill_flop=prefill_flop,
             prefill_read=prefill_read,
@@ -235,7 +239,7 @@ class Pricer:
             known[ep, redundant] = 1.0 if each is None else float(each[layer])
         return np.array([known[key] for key in zip(found.ep.tolist(), found.redundant.tolist(), strict=True)])
 
-    def _experts(self, moe: MixtureOfExperts, skew: Floats | None) -> tuple[Floats, Floats, Floats]:
+    def _routed(self, moe: MixtureOfExperts, skew: Floats | None) -> Routed:
         found, precision, hidden = self.meshes, self.problem.precision, self.problem.model.hidden_size
         width = moe.expert_width(hidden)
         size, flop = np.zeros(len(found)), np.zeros(len(found))
@@ -250,14 +254,18 @@ class Pricer:
         uneven = np.where(found.redundant > 0, 1.0, local * found.ep / moe.experts)
         pairs = found.dp * moe.top_k / (found.edp * found.ep) * (uneven if skew is None else skew)
         act = float(ACTIVATION_BYTES[precision.activations])
-        io = pairs * (2 * width + 3 * -(-moe.intermediate // found.etp)) * act
+        io: Floats = pairs * (2 * width + 3 * -(-moe.intermediate // found.etp)) * act
         held = np.minimum(local, moe.experts) / moe.experts
-        return pairs * flop, size * held * self.rates.byte, io * self.rates.byte
+        tokens, at, _ = _knots(moe.experts, moe.top_k)
+        knots = (np.array(tokens, dtype=float), np.array([v / TOUCHED_UNITS for v in at]))
+        return Routed(pairs * flop, size * held * self.rates.byte, io * self.rates.byte, found.dp / found.edp, knots)
 
     def _attention(self, block: Block) -> tuple[Floats, Floats, Floats]:
         """Seconds a decoding sequence, a prompt token (FLOPs) and a pass over the prefix (bytes) take, by tp and cp."""
         attention, work, rates = block.attention, self.problem.workload, self.rates
-        assert attention is not None
+        if attention is None:
+            zeros = np.zeros(len(self.meshes))
+            return zeros, zeros, zeros
         kv = float(KV_BYTES[self.problem.precision.kv_cache])
         first, last = work.input_tokens - work.computed_input_tokens + 1, work.input_tokens
         verified = 1 + work.mtp_tokens
@@ -265,7 +273,9 @@ class Pricer:
         for tp in np.unique(self.meshes.tp).tolist():
             prompts = last - first + 1
             flop = attention.prefill_flops(first, last, tp) / prompts * rates.attention_flop
-            read = attention.decode_read_elements(first, last, tp) * kv + attention.decode_read_fixed_bytes(first, last, tp)
+            read = attention.decode_read_elements(first, last, tp) * kv + attention.decode_read_fixed_bytes(
+                first, last, tp
+            )
             decode = 0.0
             if work.phase != "prefill":
                 start, stop = work.input_tokens + 1, work.input_tokens + work.output_tokens - 1
@@ -287,7 +297,8 @@ class Pricer:
             own = model.input_tensors()[0]
             tensors = [Tensor("tied_head", own.rows, own.cols, Role.LM_HEAD, own.split)]
         group = self._linear(tensors, self.meshes.tp, self.meshes.cp, model.hidden_size + 2 * model.vocab_size)
-        assert group is not None
+        if group is None:
+            raise InternalError("a head is a matrix")
         return group
 
     def _weights(self, tensors: tuple[Tensor, ...], precision: ModelPrecision | None = None) -> Floats:
@@ -310,7 +321,9 @@ class Pricer:
 
     def _absorbed(self, name: str) -> Floats:
         """16-bit copies of latent attention's unpacked key and value matrices."""
-        table = {tp: float(absorbed_copy_bytes(self.problem.model, name, tp)) for tp in np.unique(self.meshes.tp).tolist()}
+        table = {
+            tp: float(absorbed_copy_bytes(self.problem.model, name, tp)) for tp in np.unique(self.meshes.tp).tolist()
+        }
         return np.array([table[tp] for tp in self.meshes.tp.tolist()])
 
     def _sequence(self, block: Block) -> Floats:

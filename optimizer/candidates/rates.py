@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from optimizer.spec.hardware import HardwareSpec
+from optimizer.spec.precision import ComputeName
 
 
 @dataclass(frozen=True)
@@ -23,11 +24,12 @@ class FloatRates:
 def float_rates(hardware: HardwareSpec) -> FloatRates:
     """Rated peaks times the efficiencies of the hardware's table."""
     own, device = hardware.efficiency, hardware.device
-    flop = {}
-    for name in ("fp32", "bf16", "fp8", "fp4", "int8"):
+    flop: dict[str, float] = {}
+    formats: tuple[ComputeName, ...] = ("fp32", "bf16", "fp8", "fp4", "int8")
+    for name in formats:
         used = name if name in device.peak else "bf16"
-        share = own.compute.get(used, own.compute.get("bf16"))  # type: ignore[call-overload]
-        flop[name] = 1 / (device.peak[used] * float(share.value))  # type: ignore[index]
+        share = own.compute.get(used) or own.compute["bf16"]
+        flop[name] = 1 / (device.peak[used] * float(share.value))
     return FloatRates(
         flop=flop,
         attention_flop=1 / (device.peak["bf16"] * float(own.attention_compute.value)),
@@ -37,4 +39,3 @@ def float_rates(hardware: HardwareSpec) -> FloatRates:
         round=tuple(float(t.latency.value) for t in hardware.tiers),
         launch=float(own.launch.value),
     )
-

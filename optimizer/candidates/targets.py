@@ -1,4 +1,4 @@
-"""The one question that pruning asks: can these degrees do at least this well?
+"""The one question that pruning asks: whether degrees can do at least this well.
 
 Every objective becomes a limit: better throughput a larger `requests`, better TPOT a smaller `cycle`, fewer devices
 both a larger `requests` and fewer `devices`. A mesh pair is dismissed when no micro-batch meets all limits at once.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
+from optimizer.errors import InternalError
 from optimizer.figures.objective import fewest_devices
 from optimizer.figures.serving import tokens_of_request
 from optimizer.spec.problem import Problem
@@ -62,7 +63,8 @@ def target(problem: Problem, incumbent: Fraction | None) -> Target:
             devices = int(incumbent) if name == "devices" else _devices_of_cost(problem, incumbent)
         elif name == "cost":
             price = problem.hardware.device.price
-            assert price is not None
+            if price is None:
+                raise InternalError("a cost needs a price")
             requests = float(Fraction(price) * 10**6 / 3600 / incumbent / tokens)
         elif name == "tpot":
             cycle = min(cycle, float(incumbent * gain))
@@ -75,5 +77,6 @@ def target(problem: Problem, incumbent: Fraction | None) -> Target:
 
 def _devices_of_cost(problem: Problem, incumbent: Fraction) -> int:
     price, rate = problem.hardware.device.price, problem.workload.request_rate
-    assert price is not None and rate is not None
+    if price is None or rate is None:
+        raise InternalError("a cost at a rate needs a price and a rate")
     return int(incumbent * 3600 * rate * tokens_of_request(problem.workload) / (Fraction(price) * 10**6))

@@ -41,7 +41,7 @@ _KEYS = frozenset(
 
 
 def certify(result: dict[str, Any]) -> Check:
-    """Check a result document (``shardproof/result/1``) without the solver; never raises on what a document may hold."""
+    """Check a result document (``shardproof/result/1``) without the solver; whatever it holds, never raises."""
     started = time.monotonic()
     check = Check()
     try:
@@ -78,7 +78,7 @@ def _certify(result: dict[str, Any], check: Check) -> None:
 
 
 def _form(result: dict[str, Any]) -> dict[str, Any]:
-    if not isinstance(result, dict) or result.get("schema") != RESULT_SCHEMA:
+    if result.get("schema") != RESULT_SCHEMA:
         raise Rejected("schema", f"not a {RESULT_SCHEMA} document")
     claim = result.get("certificate")
     if not isinstance(claim, dict):
@@ -101,7 +101,10 @@ def _problem(result: dict[str, Any], claim: dict[str, Any]) -> Problem:
         problem = Problem.model_validate({k: v for k, v in stated.items() if k != "digest"})
     except (ValidationError, ValueError, OverflowError, RecursionError) as error:
         raise Rejected("problem", f"cannot be read: {str(error).splitlines()[0]}") from None
-    for item, digest in (("problem.digest", stated.get("digest")), ("certificate.problem_digest", claim["problem_digest"])):
+    for item, digest in (
+        ("problem.digest", stated.get("digest")),
+        ("certificate.problem_digest", claim["problem_digest"]),
+    ):
         if digest != problem.digest:
             raise Rejected(item, f"the problem's digest is {problem.digest}")
     return problem
@@ -130,9 +133,7 @@ def _read_layout(item: str, stated: object) -> Layout:
     return layout
 
 
-def _layout(
-    problem: Problem, result: dict[str, Any], claim: dict[str, Any], balance: Skews, check: Check
-) -> Fraction:
+def _layout(problem: Problem, result: dict[str, Any], claim: dict[str, Any], balance: Skews, check: Check) -> Fraction:
     """The claimed layout against every constraint and every claimed figure; returns its exact objective value."""
     layout = _read_layout("certificate.layout", claim["layout"])
     own = result.get("layout")
@@ -150,7 +151,7 @@ def _layout(
 
 
 def _bound(problem: Problem, result: dict[str, Any], claim: dict[str, Any], value: Fraction) -> Fraction:
-    """The claimed objective, bound and gap, everywhere they are written; returns the bound, or the value without one."""
+    """The claimed objective, bound and gap, wherever they are written; returns the bound, or the value without one."""
     stated = claim["objective"]
     if not isinstance(stated, dict) or stated.keys() != {"name", "value", "bound"}:
         raise Rejected("certificate.objective", "needs a name, a value and a bound")
@@ -166,7 +167,9 @@ def _bound(problem: Problem, result: dict[str, Any], claim: dict[str, Any], valu
         return value
     bound = _rational("certificate.objective.bound", stated["bound"])
     if better(problem, value, bound):
-        raise Rejected("certificate.objective.bound", f"{stated['bound']} is worse than the layout's own {exact(value)}")
+        raise Rejected(
+            "certificate.objective.bound", f"{stated['bound']} is worse than the layout's own {exact(value)}"
+        )
     gap = abs(bound - value) / abs(value) if value else Fraction(0)
     if (gap <= tolerance_of(problem)) != (claim["kind"] == "optimal"):
         raise Rejected("status", f"a relative gap of {float(gap):.3g} with status {claim['kind']!r}")
@@ -251,5 +254,6 @@ def _prove(
         degrees = ", ".join(f"{n}={getattr(found, n)}" for n in ("tp", "cp", "dp", "pp", "etp", "ep", "edp", "batch"))
         says = "fits" if value is None else f"is better: {exact(proof.counterexample.value)} against {exact(value)}"
         raise Rejected("certificate.kind" if value is None else "certificate.objective", f"{degrees} {says}")
-    check.checked.append("optimality: nothing in the lattice is better" if value is not None else "infeasibility: nothing fits")
-
+    check.checked.append(
+        "optimality: nothing in the lattice is better" if value is not None else "infeasibility: nothing fits"
+    )

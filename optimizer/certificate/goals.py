@@ -57,9 +57,7 @@ def goal(problem: Problem, value: Fraction | None) -> Goal:
     gain, tokens, name = work.tokens_per_step, tokens_of_request(work), problem.objective
     cycle = limits.tpot * gain if limits.tpot is not None and work.phase != "prefill" else None
     first = limits.ttft if work.phase != "decode" else None
-    own = Goal(
-        None, None, Fraction(work.request_rate or 0), cycle, first, problem.capacity_bytes, problem.devices
-    )
+    own = Goal(None, None, Fraction(work.request_rate or 0), cycle, first, problem.capacity_bytes, problem.devices)
     if value is None:
         return own
     price = Fraction(problem.hardware.device.price or 0)
@@ -118,7 +116,11 @@ class Reach:
         return self._undismissed(goal_, most_devices, None, self._mean)
 
     def _undismissed(
-        self, goal_: Goal, most_devices: int, chunk: int | None, at: Callable[[int, Goal, int | None], tuple[int, int, bool]]
+        self,
+        goal_: Goal,
+        most_devices: int,
+        chunk: int | None,
+        at: Callable[[int, Goal, int | None], tuple[int, int, bool]],
     ) -> bool:
         if most_devices <= 0:
             return False
@@ -167,7 +169,9 @@ class Reach:
         if work.phase == "prefill":
             return micro * TICKS_PER_SECOND * scale, pieces * self.ranks
         gain = work.tokens_per_step
-        return micro * gain.numerator * TICKS_PER_SECOND * scale, (work.output_tokens - 1) * self.ranks * gain.denominator
+        return micro * gain.numerator * TICKS_PER_SECOND * scale, (
+            work.output_tokens - 1
+        ) * self.ranks * gain.denominator
 
     def _at(self, micro: int, goal_: Goal, chunk: int | None) -> tuple[int, int, bool]:
         """At a micro-batch: most requests/s of a device (numerator, denominator), and whether the limits can hold."""
@@ -185,7 +189,10 @@ class Reach:
         holds = held <= goal_.memory and steps.share <= 1 and self._in_time(goal_, cycle, scale)
         if goal_.first is not None and steps.mixed is not None:
             # the first token takes (n + pp − 1)·max M ≥ (n − 1)/pp·ΣM + ΣM
-            first, limit = max(mixed) * (max(steps.pieces - 1, 0) + self.deep), goal_.first * TICKS_PER_SECOND * self.deep
+            first, limit = (
+                max(mixed) * (max(steps.pieces - 1, 0) + self.deep),
+                goal_.first * TICKS_PER_SECOND * self.deep,
+            )
             holds = holds and (first < limit if "first" in goal_.strict else first <= limit)
         served, factor = self._served(micro, scale, steps.pieces)
         return served, factor * cycle, holds

@@ -1,4 +1,4 @@
-"""The lattice without a search: every pair of meshes of one replica's stage that may be laid out, and what was excluded."""
+"""The lattice without a search: every pair of meshes of a stage that may be laid out, and what was excluded."""
 
 from __future__ import annotations
 
@@ -98,4 +98,3 @@ def _breaks(rule: EngineRule, problem: Problem, shape: Shape) -> bool:
         block.ffn is not None and block.ffn.kind == "dense" and block.ffn.intermediate % (128 * shape.tp)
         for block in problem.model.blocks.values()
     )
-

@@ -1,4 +1,4 @@
-"""Proof that no layout beats a claimed objective value, or that none fits: the whole lattice, dismissed piece by piece."""
+"""Proof that no layout beats a claimed objective value, or that none fits: the lattice, dismissed piece by piece."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from optimizer.certificate.goals import Goal, Reach, goal, relaxed, shape_at
+from optimizer.certificate.goals import Reach, goal, relaxed, shape_at
 from optimizer.certificate.meshes import Lattice
 from optimizer.figures.costs import CostBook
 from optimizer.figures.memory import MemoryBook
@@ -46,70 +46,67 @@ def prove(
 
     `skews` holds bounds on the imbalance of expert meshes that a placement's witnesses prove.
     """
-    proof = Proof()
-    aim, own = goal(problem, value), lattice.axes
-    costs, memory = CostBook(problem, effective_rates(problem.hardware), skews), MemoryBook(problem)
-    sizes = tuple(t.size for t in problem.hardware.tiers)
-    if not own.pp:
-        return proof
-    for (tp, cp), expert_meshes in sorted(lattice.meshes.items()):
-        loose = Reach(problem, *relaxed(problem, tp, cp, own.pp, costs, memory), tp, cp, None, own.pp[-1])
-        chunks = _left(loose, aim, own.chunks, min(problem.devices, aim.devices))
-        points = len(expert_meshes) * len(own.pp)
-        proof.dismissed["attention_mesh"] += points * (len(own.chunks) - len(chunks))
-        if not chunks:
-            continue
-        for mesh in expert_meshes:
-            flat = shape_at(tp, cp, mesh, 1)
-            reach = Reach(problem, costs.least(flat, own.pp), memory.memory(flat), tp, cp, None, own.pp[-1])
-            most = min(problem.devices, aim.devices) if flat.stage_devices <= aim.devices else 0
-            left = _left(reach, aim, chunks, most)
-            proof.dismissed["mesh_pair"] += len(own.pp) * (len(chunks) - len(left))
-            if not left:
+    return _Prover(problem, lattice, value, listed, skews).run()
+
+
+class _Prover:
+    def __init__(
+        self,
+        problem: Problem,
+        lattice: Lattice,
+        value: Fraction | None,
+        listed: AbstractSet[Shape],
+        skews: Skews | None,
+    ) -> None:
+        self.problem, self.lattice, self.value, self.listed = problem, lattice, value, listed
+        self.aim = goal(problem, value)
+        self.costs = CostBook(problem, effective_rates(problem.hardware), skews)
+        self.memory = MemoryBook(problem)
+        self.sizes = tuple(t.size for t in problem.hardware.tiers)
+        self.proof = Proof()
+
+    def run(self) -> Proof:
+        """Every attention mesh, expert mesh over it and depth, until all is dismissed or something is better."""
+        own, dismissed = self.lattice.axes, self.proof.dismissed
+        most = min(self.problem.devices, self.aim.devices)
+        for (tp, cp), expert_meshes in sorted(self.lattice.meshes.items()) if own.pp else ():
+            loose = relaxed(self.problem, tp, cp, own.pp, self.costs, self.memory)
+            chunks = self._left(Reach(self.problem, *loose, tp, cp, None, own.pp[-1]), own.chunks, most)
+            dismissed["attention_mesh"] += len(expert_meshes) * len(own.pp) * (len(own.chunks) - len(chunks))
+            for mesh in expert_meshes if chunks else ():
+                flat = shape_at(tp, cp, mesh, 1)
+                costs = self.costs.least(flat, own.pp)
+                reach = Reach(self.problem, costs, self.memory.memory(flat), tp, cp, None, own.pp[-1])
+                left = self._left(reach, chunks, most if flat.stage_devices <= self.aim.devices else 0)
+                dismissed["mesh_pair"] += len(own.pp) * (len(chunks) - len(left))
+                for pp in own.pp if left else ():
+                    self.proof.counterexample = self._depth(shape_at(tp, cp, mesh, pp), left)
+                    if self.proof.counterexample is not None:
+                        return self.proof
+        return self.proof
+
+    def _left(self, reach: Reach, chunks: Sequence[int | None], most_devices: int) -> list[int | None]:
+        """Chunks at which the degrees are not dismissed."""
+        several = self.problem.workload.phase == "aggregated" and len(chunks) > 1
+        if several and not reach.possible_at_any_chunk(self.aim, most_devices):
+            return []
+        return [c for c in chunks if reach.possible(self.aim, c, most_devices)]
+
+    def _depth(self, shape: Shape, chunks: Sequence[int | None]) -> Scored | None:
+        """One mesh pair at one pp: bounded, and where the bound does not dismiss it, solved exactly."""
+        most = replicas_that_fit(self.sizes, self.problem.devices, shape.devices) * shape.devices
+        most = min(most, self.aim.devices) if shape.devices <= self.aim.devices else 0
+        if shape in self.listed or most == 0:
+            self.proof.dismissed["layout"] += len(chunks)
+            return None
+        costs, memory = self.costs.of(shape), self.memory.memory(shape)
+        reach = Reach(self.problem, costs, memory, shape.tp, shape.cp, shape.pp, shape.pp)
+        for chunk in chunks:
+            if not reach.possible(self.aim, chunk, most):
+                self.proof.dismissed["layout"] += 1
                 continue
-            for pp in own.pp:
-                shape = shape_at(tp, cp, mesh, pp)
-                found = _depth(problem, aim, shape, left, sizes, costs, memory, proof, value, listed)
-                if found is not None:
-                    proof.counterexample = found
-                    return proof
-    return proof
-
-
-def _left(reach: Reach, aim: Goal, chunks: Sequence[int | None], most_devices: int) -> list[int | None]:
-    """Chunks at which the degrees are not dismissed."""
-    several = reach.problem.workload.phase == "aggregated" and len(chunks) > 1
-    if several and not reach.possible_at_any_chunk(aim, most_devices):
-        return []
-    return [c for c in chunks if reach.possible(aim, c, most_devices)]
-
-
-def _depth(
-    problem: Problem,
-    aim: Goal,
-    shape: Shape,
-    chunks: Sequence[int | None],
-    sizes: tuple[int | None, ...],
-    costs: CostBook,
-    memory: MemoryBook,
-    proof: Proof,
-    value: Fraction | None,
-    listed: AbstractSet[Shape],
-) -> Scored | None:
-    """One mesh pair at one pp: bounded, and where the bound does not dismiss it, solved exactly."""
-    most = replicas_that_fit(sizes, problem.devices, shape.devices) * shape.devices
-    most = min(most, aim.devices) if shape.devices <= aim.devices else 0
-    if shape in listed or most == 0:
-        proof.dismissed["layout"] += len(chunks)
+            found = best_layout(self.problem, shape, chunk, costs, memory)
+            self.proof.dismissed["exact"] += 1
+            if found is not None and (self.value is None or better(self.problem, found.value, self.value)):
+                return found
         return None
-    own, held = costs.of(shape), memory.memory(shape)
-    reach = Reach(problem, own, held, shape.tp, shape.cp, shape.pp, shape.pp)
-    for chunk in chunks:
-        if not reach.possible(aim, chunk, most):
-            proof.dismissed["layout"] += 1
-            continue
-        found = best_layout(problem, shape, chunk, own, held)
-        proof.dismissed["exact"] += 1
-        if found is not None and (value is None or better(problem, found.value, value)):
-            return found
-    return None

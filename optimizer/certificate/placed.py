@@ -36,7 +36,9 @@ def placements(problem: Problem, claim: dict[str, Any], check: Check) -> tuple[S
             raise Rejected(item, "placed before")
         _terms(problem, mesh, entry, item)
         try:
-            outcome = check_placement([load.rows for load in problem.expert_loads], entry["certificate"], entry["placement"])
+            outcome = check_placement(
+                [load.rows for load in problem.expert_loads], entry["certificate"], entry["placement"]
+            )
         except (KeyError, TypeError, ValueError, AttributeError, IndexError, ZeroDivisionError) as error:
             raise Rejected(item, f"cannot be read: {error!r}") from None
         if not outcome.accepted:

@@ -35,7 +35,9 @@ class Check:
 def _same(claimed: object, own: object) -> bool:
     """Equality of JSON values without Python's True == 1 and 1.0 == 1."""
     if isinstance(own, dict):
-        return isinstance(claimed, dict) and claimed.keys() == own.keys() and all(_same(claimed[k], own[k]) for k in own)
+        return (
+            isinstance(claimed, dict) and claimed.keys() == own.keys() and all(_same(claimed[k], own[k]) for k in own)
+        )
     if isinstance(own, list | tuple):
         return isinstance(claimed, list) and len(claimed) == len(own) and all(map(_same, claimed, own))
     return type(claimed) is type(own) and claimed == own
@@ -52,5 +54,6 @@ def equal(item: str, claimed: object, own: object) -> None:
 
 
 def brief(value: object) -> str:
+    """A value for a message, cut where it is long."""
     text = repr(value)
     return text if len(text) <= 120 else text[:117] + "..."

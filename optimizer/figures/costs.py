@@ -19,7 +19,7 @@ from optimizer.figures.traffic import pipeline_message
 from optimizer.spec.problem import Problem
 
 Imbalance = Sequence[Fraction] | None
-"""Hottest device's expert load ÷ mean for each layer of the main stack (1 for layers without experts); None: balanced."""
+"""Hottest device's expert load ÷ mean for each layer of the main stack (1 without experts); None: balanced."""
 
 
 @dataclass(frozen=True)

@@ -132,8 +132,15 @@ class LayerCost:
         return found
 
 
-_OPERATIONS = {Role.ATTENTION: 4, Role.INDEXER: 2, Role.DENSE_FFN: 3, Role.ROUTER: 2, Role.EXPERTS: 4, Role.SHARED_EXPERTS: 3}
-"""Kernels launched a layer for each kind of work (projections, norm, core; gate, permute, two grouped GEMMs). Assumed."""
+_OPERATIONS = {
+    Role.ATTENTION: 4,
+    Role.INDEXER: 2,
+    Role.DENSE_FFN: 3,
+    Role.ROUTER: 2,
+    Role.EXPERTS: 4,
+    Role.SHARED_EXPERTS: 3,
+}
+"""Kernels launched a layer for each kind of work (projections, norm, core; gate, permute, two GEMMs). Assumed."""
 
 
 def linear_group(
@@ -344,7 +351,13 @@ def head_cost(problem: Problem, shape: Shape, rates: Rates) -> Linear:
         embedding = model.input_tensors()[0]
         tensors = [Tensor("tied_head", embedding.rows, embedding.cols, Role.LM_HEAD, embedding.split)]
     group = linear_group(
-        "lm_head", tensors, problem, rates, ranks=shape.tp, cp=shape.cp, io_elements=model.hidden_size + 2 * model.vocab_size
+        "lm_head",
+        tensors,
+        problem,
+        rates,
+        ranks=shape.tp,
+        cp=shape.cp,
+        io_elements=model.hidden_size + 2 * model.vocab_size,
     )
     assert group is not None  # noqa: S101 - a head is a matrix
     return group

@@ -9,7 +9,14 @@ from itertools import accumulate
 
 from optimizer.figures.layer import Step
 from optimizer.figures.shape import Shape
-from optimizer.figures.weights import BlockWeights, absorbed_copy_bytes, block_weights, input_weights, mtp_weights, output_weights
+from optimizer.figures.weights import (
+    BlockWeights,
+    absorbed_copy_bytes,
+    block_weights,
+    input_weights,
+    mtp_weights,
+    output_weights,
+)
 from optimizer.spec.feedforward import DenseFeedForward
 from optimizer.spec.precision import ACTIVATION_BYTES, KV_BYTES
 from optimizer.spec.problem import Problem
@@ -52,7 +59,7 @@ def _round_up(number: int, multiple: int) -> int:
 
 @dataclass(frozen=True)
 class Memory:
-    """Byte coefficients of a shape; `weights` and `sequence` are of each layer kind, `order` says which a layer is, `counts` how many there are."""
+    """Byte coefficients of a shape, by kind of layer; `order` says which a layer is, `counts` how many there are."""
 
     weights: tuple[BlockWeights, ...]
     sequence: tuple[int, ...]
@@ -196,7 +203,11 @@ class MemoryBook:
     def _input_and_output(self, shape: Shape) -> tuple[BlockWeights, BlockWeights]:
         key = (shape.tp, shape.pp > 1)
         if key not in self._ends:
-            model, precision, padding = self.problem.model, self.problem.precision, self.problem.engine.vocabulary_padding
+            model, precision, padding = (
+                self.problem.model,
+                self.problem.precision,
+                self.problem.engine.vocabulary_padding,
+            )
             self._ends[key] = (
                 input_weights(model, precision, shape.tp, vocab_padding=padding),
                 output_weights(model, precision, shape.tp, with_tied_head=shape.pp > 1, vocab_padding=padding),

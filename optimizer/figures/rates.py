@@ -14,7 +14,7 @@ from optimizer.spec.precision import ComputeName
 
 TICKS_PER_SECOND = 10**27
 
-_FALLBACK: dict[str, ComputeName] = {"fp4": "bf16", "fp8": "bf16", "int8": "bf16", "fp32": "bf16", "bf16": "bf16"}
+_FALLBACK: dict[ComputeName, ComputeName] = dict.fromkeys(("fp4", "fp8", "int8", "fp32", "bf16"), "bf16")
 
 
 def ceil_fraction(value: Fraction) -> int:
@@ -87,12 +87,11 @@ class Rates:
 def effective_rates(hardware: HardwareSpec) -> Rates:
     """Rated peaks times the efficiencies of the hardware's table."""
     own, device = hardware.efficiency, hardware.device
-    default = own.compute.get("bf16")
     compute: dict[str, Fraction] = {}
-    for name in _FALLBACK:
-        used = name if name in device.peak else _FALLBACK[name]
-        share = own.compute.get(used, default)  # type: ignore[call-overload]
-        compute[name] = device.peak[used] * share.value  # type: ignore[index]
+    for name, fallback in _FALLBACK.items():
+        used = name if name in device.peak else fallback
+        share = own.compute[used if used in own.compute else "bf16"]
+        compute[name] = device.peak[used] * share.value
     return Rates(
         compute=compute,
         attention_compute=device.peak["bf16"] * own.attention_compute.value,
@@ -107,7 +106,9 @@ def effective_rates(hardware: HardwareSpec) -> Rates:
 def ideal_rates(hardware: HardwareSpec) -> Rates:
     """The physical bound: rated peaks, no latency, no launch, no oversubscription."""
     device = hardware.device
-    compute = {n: Fraction(device.peak[n if n in device.peak else _FALLBACK[n]]) for n in _FALLBACK}  # type: ignore[index]
+    compute: dict[str, Fraction] = {
+        name: Fraction(device.peak[name if name in device.peak else fallback]) for name, fallback in _FALLBACK.items()
+    }
     return Rates(
         compute=compute,
         attention_compute=max(compute.values()),

@@ -214,7 +214,7 @@ def evaluate(
     Parameters
     ----------
     redundant, imbalance
-        Redundant expert slots of a layer, and the hottest device's load ÷ mean of each layer, where a placement is known.
+        Redundant expert slots of a layer; the hottest device's load ÷ mean of each layer, where a placement is known.
     rates
         Achieved rates by default; pass `ideal_rates` for the physical bound.
     costs, memory

@@ -114,7 +114,7 @@ def load_weights(problem: Problem) -> tuple[Fraction, ...]:
 
 
 def placeable(problem: Problem, shape: Shape) -> bool:
-    """Whether the slots of an expert mesh can be placed: no device needs two copies of an expert, slots divide evenly."""
+    """Whether an expert mesh's slots can be placed: no device needs two copies of an expert, slots divide evenly."""
     moe = problem.model.moe
     if moe is None:
         return True

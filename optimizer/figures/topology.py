@@ -24,7 +24,7 @@ def levels(sizes: tuple[int | None, ...], members: int, stride: int, replica: in
     """Levels of a hierarchical collective over `members` ranks `stride` apart in a replica of `replica` devices.
 
     A tier serves a group whole when its domain holds the whole replica or is a multiple of the group's block; it
-    serves a part when the block is a multiple of the domain; a block that straddles a domain goes over the next tier flat.
+    serves a part when the block is a multiple of the domain; a block that straddles one goes over the next tier flat.
     """
     if members == 1:
         return ()

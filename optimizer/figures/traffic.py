@@ -43,13 +43,14 @@ def _rounds(fanout: int) -> int:
     return (fanout - 1).bit_length()
 
 
-def all_reduce(
-    axis: Axis, stages: tuple[Level, ...], size: Fraction, *, per: Per = "token"
-) -> list[Message]:
+def all_reduce(axis: Axis, stages: tuple[Level, ...], size: Fraction, *, per: Per = "token") -> list[Message]:
     """Ring all-reduce of `size` bytes: 2·(g−1)/g·size, reduce-scatter and all-gather, level by level."""
     return [
         Message(
-            "all_reduce", axis, level.tier, per,
+            "all_reduce",
+            axis,
+            level.tier,
+            per,
             2 * Fraction(level.fanout - 1, level.fanout) * size / level.inner,
             (1 if level is stages[-1] else 2) * _rounds(level.fanout),
             level.fanout,
@@ -63,13 +64,26 @@ def all_gather(
 ) -> list[Message]:
     """All-gather or reduce-scatter of `size` bytes in all: (g−1)/g·size."""
     return [
-        Message(name, axis, level.tier, per, Fraction(level.fanout - 1, level.fanout) * size / level.inner, _rounds(level.fanout), level.fanout)
+        Message(
+            name,
+            axis,
+            level.tier,
+            per,
+            Fraction(level.fanout - 1, level.fanout) * size / level.inner,
+            _rounds(level.fanout),
+            level.fanout,
+        )
         for level in stages
     ]
 
 
 def _exchange(
-    name: str, moe: MixtureOfExperts, shape: Shape, stages: tuple[Level, ...], width_bytes: Fraction, imbalance: Fraction
+    name: str,
+    moe: MixtureOfExperts,
+    shape: Shape,
+    stages: tuple[Level, ...],
+    width_bytes: Fraction,
+    imbalance: Fraction,
 ) -> list[Message]:
     """Dispatch or combine of routed tokens: once per destination domain over the outer tier, then inside it.
 
@@ -84,7 +98,11 @@ def _exchange(
         else:
             domains = group // level.inner
             copies = distinct_destinations(domains, moe.experts, moe.top_k)
-            copies = min(copies, Fraction(moe.group_limit * -(-domains // moe.group_count))) if moe.group_count > 1 else copies
+            copies = (
+                min(copies, Fraction(moe.group_limit * -(-domains // moe.group_count)))
+                if moe.group_count > 1
+                else copies
+            )
             copies *= max(1, -(-shape.etp // level.inner))
         sent = own * copies * Fraction(level.fanout - 1, level.fanout) * width_bytes
         found.append(Message(name, "ep", level.tier, "token", sent, _rounds(level.fanout), level.fanout))
@@ -92,7 +110,7 @@ def _exchange(
 
 
 def dispatch_bytes(problem: Problem) -> Fraction:
-    """Bytes an element has when dispatched: 1 where experts compute in 8 bits or fewer (DeepEP), else the activations'."""
+    """Bytes an element has when dispatched: 1 where experts compute in 8 bits or fewer (DeepEP); else activations'."""
     compute = problem.precision.of_role(Role.EXPERTS).compute
     return Fraction(1) if compute in ("fp8", "fp4", "int8") else ACTIVATION_BYTES[problem.precision.activations]
 
@@ -143,10 +161,16 @@ def layer_messages(
 
 
 def pipeline_message(problem: Problem, shape: Shape, sizes: Sizes) -> Message | None:
-    """Hidden states sent to the next stage, each rank its share of the tokens; over the widest tier the replica needs."""
+    """Hidden states sent to the next stage, each rank its share of the tokens, over the widest tier of the replica."""
     if shape.pp == 1:
         return None
     act = ACTIVATION_BYTES[problem.precision.activations]
     return Message(
-        "send", "pp", outermost_tier(sizes, shape.devices), "token", problem.model.hidden_size * act / (shape.cp * shape.tp), 1, 2
+        "send",
+        "pp",
+        outermost_tier(sizes, shape.devices),
+        "token",
+        problem.model.hidden_size * act / (shape.cp * shape.tp),
+        1,
+        2,
     )

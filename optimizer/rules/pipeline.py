@@ -1,4 +1,4 @@
-"""(pipeline) stage cuts as variables: contiguous, non-empty stages that cover every layer, none slower or fuller than stated.
+"""(pipeline) stage cuts as variables: contiguous, non-empty, covering every layer, none slower or fuller than stated.
 
 Stage ``s`` holds layers ``stop[s−1] … stop[s] − 1``; its cost is ``prefix[stop[s]] − prefix[stop[s−1]]`` plus what the
 first, the last and every stage add.
@@ -7,13 +7,16 @@ first, the last and every stage add.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from ortools.sat.python import cp_model
 
 from optimizer.figures.partition import Track
 
 
-def post_cuts(model: cp_model.CpModel, tracks: Sequence[tuple[Track, int]], stages: int, name: str) -> list[cp_model.IntVar]:
+def post_cuts(
+    model: cp_model.CpModel, tracks: Sequence[tuple[Track, int]], stages: int, name: str
+) -> list[cp_model.IntVar]:
     """Add cut variables and keep every track's limit on every stage.
 
     Parameters
@@ -29,7 +32,7 @@ def post_cuts(model: cp_model.CpModel, tracks: Sequence[tuple[Track, int]], stag
     layers = len(tracks[0][0].prefix) - 1
     stops = [model.new_int_var(s + 1, layers - (stages - 1 - s), f"{name}_stop_{s}") for s in range(stages)]
     model.add(stops[-1] == layers)
-    for left, right in zip(stops, stops[1:], strict=False):
+    for left, right in pairwise(stops):
         model.add(left < right)
     for number, (track, divisor) in enumerate(tracks):
         if track.limit is None:

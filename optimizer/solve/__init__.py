@@ -127,5 +127,3 @@ def _bound(problem: Problem, found: Found) -> float | None:
     else:
         own = problem.capacity_bytes + raw
     return max(own, value) if name in MAXIMISED else min(own, value)
-
-

@@ -44,7 +44,7 @@ class Joint:
 
 
 def mesh_of(search: Search, scored: Scored) -> Mesh:
-    """ep and redundant slots of a layout."""
+    """Ep and redundant slots of a layout."""
     return scored.layout.ep, search.redundant_of(scored)
 
 
@@ -61,9 +61,7 @@ def solve_jointly(
     placements: dict[Mesh, PlacementResult] = {}
     while True:
         values = {mesh: [layer.max_over_mean for layer in p.layers] for mesh, p in placements.items()}
-        search = Search(
-            problem, wanted=wanted, deadline=deadline, progress=progress, skews=Skews(problem, values)
-        )
+        search = Search(problem, wanted=wanted, deadline=deadline, progress=progress, skews=Skews(problem, values))
         found = search.run()
         open_meshes = [m for m in dict.fromkeys(mesh_of(search, s) for s in found.best) if m not in placements]
         late = deadline is not None and time.monotonic() > deadline
@@ -122,5 +120,7 @@ def relative_gap(value: Fraction, bound: Fraction) -> Fraction:
 def trusted_layers(placed: PlacementResult, ep: int) -> list[str]:
     """Layers whose bound rests on the solver's word, as the checker names them."""
     return [
-        f"placement of layer {layer.layer} on ep={ep}" for layer in placed.layers if layer.witness.get("kind") == "solver"
+        f"placement of layer {layer.layer} on ep={ep}"
+        for layer in placed.layers
+        if layer.witness.get("kind") == "solver"
     ]

@@ -70,7 +70,7 @@ class Result:
             objective |= {"value": value, "bound": bound, "gap": gap}
             layout = layout_json(self.best.layout) | {"placement": self.placement}
             figures = figures_json(self.problem, self.best.layout, self.evaluation)
-        document = {
+        document: dict[str, Any] = {
             "schema": "shardproof/result/1",
             "status": self.status,
             "problem": self.problem.model_dump(mode="json") | {"digest": self.problem.digest},
@@ -91,6 +91,8 @@ class Result:
             document["conflict"] = self.conflict
         if self.top:
             document["top"] = [
-                {"layout": layout_json(s.layout), "value": float(s.value)} for s in (self.best, *self.top) if s is not None
+                {"layout": layout_json(s.layout), "value": float(s.value)}
+                for s in (self.best, *self.top)
+                if s is not None
             ]
         return document

@@ -17,14 +17,15 @@ from optimizer.candidates.bounds import Bounds, Rows
 from optimizer.candidates.lattice import Floats, Ints, Meshes, meshes, replicas_that_fit
 from optimizer.candidates.pricing import MARGIN, Pricer
 from optimizer.candidates.targets import Target, target
+from optimizer.errors import InternalError
 from optimizer.families import Family
 from optimizer.figures.costs import CostBook, Costs
 from optimizer.figures.memory import Memory, MemoryBook
 from optimizer.figures.objective import MAXIMISED, Scored, best_layout, fewest_devices, key
-from optimizer.figures.rates import effective_rates
-from optimizer.figures.serving import tokens_of_request
 from optimizer.figures.operating_point import OperatingPoints
 from optimizer.figures.partition import Track
+from optimizer.figures.rates import effective_rates
+from optimizer.figures.serving import tokens_of_request
 from optimizer.figures.shape import Shape, shape_of
 from optimizer.figures.skew import Skews
 from optimizer.spec.lattice import Axes, axes
@@ -257,7 +258,8 @@ class Search:
             value = -bounds.stack(one)[0]
         elif name == "ttft":
             mixed = bounds.stack(one)[1]
-            assert mixed is not None
+            if mixed is None:
+                raise InternalError("TTFT is an objective only where there are prompts")
             value = -bounds.first_token(mixed)
         elif name == "memory_headroom":
             value = -bounds.memory(one)

@@ -16,7 +16,6 @@ from optimizer.spec.hardware import HardwareSpec
 from optimizer.spec.limits import AsTuple, Limits, Objective, Search
 from optimizer.spec.model import ModelSpec
 from optimizer.spec.precision import ModelPrecision, PrecisionOverride
-from optimizer.spec.quantity import Rate
 from optimizer.spec.workload import ServingWorkload
 
 
@@ -103,12 +102,18 @@ class Problem(Spec):
     def _loads_fit(self) -> Problem:
         moe = self.model.moe
         for load in self.expert_loads:
-            if moe is None or len(load.rows) != self.model.moe_layer_count or any(len(r) != moe.experts for r in load.rows):
+            if (
+                moe is None
+                or len(load.rows) != self.model.moe_layer_count
+                or any(len(r) != moe.experts for r in load.rows)
+            ):
                 message = f"expert load {load.name!r} does not have the model's MoE layers and experts"
                 raise ValueError(message)
         given = self.experts.weights if self.experts else None
         if given is not None and (len(given) != len(self.expert_loads) or sum(given) <= 0 or min(given) < 0):
-            message = f"experts.weights: {len(given)} weights for {len(self.expert_loads)} loads, or they are not positive"
+            message = (
+                f"experts.weights: {len(given)} weights for {len(self.expert_loads)} loads, or they are not positive"
+            )
             raise ValueError(message)
         return self
 
@@ -156,7 +161,9 @@ def resolve(
     devices = written.devices if written.devices is not None else (written.nodes or 0) * hardware.devices_per_node
     length = written.workload.input_tokens + written.workload.output_tokens
     if model.max_context is not None and length > model.max_context:
-        message = f"input_tokens + output_tokens = {length} is more than the {model.max_context} tokens {model.name} can hold"
+        message = (
+            f"input_tokens + output_tokens = {length} is more than the {model.max_context} tokens {model.name} can hold"
+        )
         raise ValueError(message)
     return Problem(
         name=written.name,

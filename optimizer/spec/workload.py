@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from optimizer.spec.base import Spec
-from optimizer.spec.quantity import Ratio, Rate
+from optimizer.spec.quantity import Rate, Ratio
 
 Phase = Literal["aggregated", "prefill", "decode", "disaggregated"]
 
@@ -34,7 +34,9 @@ class ServingWorkload(Spec):
     @model_validator(mode="after")
     def _consistent(self) -> ServingWorkload:
         if self.phase == "disaggregated":
-            message = "phase 'disaggregated' is not solved as one problem yet: solve phase 'prefill' and phase 'decode' apart"
+            message = (
+                "phase 'disaggregated' is not solved as one problem yet: solve phase 'prefill' and phase 'decode' apart"
+            )
             raise ValueError(message)
         if self.phase in ("aggregated", "decode") and self.output_tokens < 2:
             message = f"phase {self.phase!r} needs output_tokens of at least 2 (TPOT is between output tokens)"
