@@ -1,0 +1,62 @@
+"""Every non-dominated way to cut a pipeline of one batch: largest stages of two or three tracks at once.
+
+The ε-constraint method (Haimes et al. 1971) over `best_cuts`: costs are integers, so that lowering a limit below what
+was found by 1 skips nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from optimizer.figures.partition import Track, best_cuts
+
+Cuts = tuple[int, ...]
+
+
+def largest(track: Track, cuts: Cuts) -> int:
+    """Cost of the costliest stage."""
+    layers, at, most = len(track.prefix) - 1, 0, 0
+    for count in cuts:
+        most = max(most, track.stage(at, at + count, layers))
+        at += count
+    return most
+
+
+def _limited(track: Track, limit: int) -> Track:
+    return replace(track, limit=limit if track.limit is None else min(limit, track.limit))
+
+
+def cut_front(tracks: Sequence[Track], wanted: int, stages: int) -> list[tuple[tuple[int, ...], Cuts]]:
+    """Non-dominated vectors of the first `wanted` tracks (one to three) within every track's limit, and cuts of each.
+
+    Returns
+    -------
+    list
+        Vectors of distinct values, ascending by the first track; empty where no cuts keep the limits.
+    """
+    if wanted == 1:
+        found = best_cuts(list(tracks), stages)
+        return [] if found is None else [((largest(tracks[0], found[0]),), found[0])]
+    points: dict[tuple[int, ...], Cuts] = {}
+    own = list(tracks)
+    last = wanted - 1
+    while True:
+        level = cut_front(own, last, stages)
+        if not level:
+            break
+        reached = []
+        for vector, _ in level:
+            tight = [_limited(t, v) for t, v in zip(own[:last], vector, strict=True)]
+            found = best_cuts([own[last], *tight, *own[wanted:]], stages)
+            assert found is not None  # noqa: S101 - the cuts of `vector` keep these limits
+            full = tuple(largest(t, found[0]) for t in own[:wanted])
+            points.setdefault(full, found[0])
+            reached.append(full[last])
+        own[last] = _limited(own[last], max(reached) - 1)
+    vectors = sorted(points)
+    return [
+        (v, points[v])
+        for v in vectors
+        if not any(o != v and all(a <= b for a, b in zip(o, v, strict=True)) for o in vectors)
+    ]
