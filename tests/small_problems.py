@@ -393,7 +393,7 @@ class Priced:
 
 def layouts(problem: Problem) -> Iterator[Priced]:
     """Every layout that keeps every limit."""
-    rates = effective_rates(problem.hardware)
+    rates = effective_rates(problem.priced_hardware)
     for shape in shapes(problem):
         counts = replica_counts(problem, shape)
         costs, memory = build_costs(problem, shape, rates), build_memory(problem, shape)

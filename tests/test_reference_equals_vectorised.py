@@ -87,7 +87,7 @@ def check_equal(rng: Random, problem: Problem, count: int) -> int:
     if not found:
         return 0
     pricer = Pricer(problem, meshes_of(found), np.array([s.devices for s in found], dtype=np.int64))
-    rates = effective_rates(problem.hardware)
+    rates = effective_rates(problem.priced_hardware)
     send_fixed, send_each = pricer.send_fixed, pricer.send_each
     for i, shape in enumerate(found):
         costs, memory = build_costs(problem, shape, rates), build_memory(problem, shape)
@@ -223,7 +223,7 @@ def test_bounds_of_large_layouts_are_bounds(seed: int) -> None:
     rng = Random(1000 + seed)  # noqa: S311 - test data
     name = rng.choice(MODELS)
     problem = big_problem(rng, name, rng.choice(HARDWARE), rng.choice([64, 1009, 131_072]))
-    rates = effective_rates(problem.hardware)
+    rates = effective_rates(problem.priced_hardware)
     for shape in random_shapes(rng, problem, 3):
         pricer = Pricer(problem, meshes_of([shape]))
         for chunk in rng.sample(axes(problem).chunks, 1):
@@ -270,7 +270,7 @@ def test_extreme_sizes_do_not_overflow(phase: str) -> None:
     )  # fmt: skip
     found, _ = meshes(problem, axes(problem))
     assert len(found)
-    rates = effective_rates(problem.hardware)
+    rates = effective_rates(problem.priced_hardware)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         pricer = Pricer(problem, found, found.stage)

@@ -76,7 +76,7 @@ class Pricer:
         self.problem, self.budget = problem, evaluations
         self.evaluations = 0
         self.best: Priced | None = None
-        self._costs = CostBook(problem, effective_rates(problem.hardware))
+        self._costs = CostBook(problem, effective_rates(problem.priced_hardware))
         self._memory = MemoryBook(problem)
         self._coefficients: dict[Shape, tuple[Costs, Memory]] = {}
         self._sizes = tuple(tier.size for tier in problem.hardware.tiers)

@@ -60,7 +60,7 @@ class Collectives:
 
     def __init__(self, problem: Problem, found: Meshes, replica: Ints) -> None:
         self.problem, self.meshes = problem, found
-        self.rates = float_rates(problem.hardware)
+        self.rates = float_rates(problem.priced_hardware)
         sizes = tuple(t.size for t in problem.hardware.tiers)
         one = np.ones_like(found.tp)
         self.tp = fan_outs(sizes, found.tp, one, replica)
@@ -157,7 +157,7 @@ class OpenCollectives:
 def send(problem: Problem, found: Meshes, replica: Ints, *, open_ended: bool) -> tuple[Floats, Floats]:
     """Seconds of latency and for each token to hand hidden states to the next stage; over `replica` devices or more."""
     act, tiers = float(ACTIVATION_BYTES[problem.precision.activations]), problem.hardware.tiers
-    rates = float_rates(problem.hardware)
+    rates = float_rates(problem.priced_hardware)
     link = [seconds / float(t.share(2)) for seconds, t in zip(rates.link, tiers, strict=True)]
     rounds = list(rates.round)
     if open_ended:

@@ -145,7 +145,7 @@ class Pricer:
     ) -> None:
         self.problem, self.meshes = problem, found
         self.skews = skews or Skews(problem)
-        self.rates = float_rates(problem.hardware)
+        self.rates = float_rates(problem.priced_hardware)
         self.collectives = OpenCollectives(problem, found) if replica is None else Collectives(problem, found, replica)
         size = found.stage if replica is None else replica
         self.send_fixed, self.send_each = send(problem, found, size, open_ended=replica is None)

@@ -60,7 +60,7 @@ class _Prover:
     ) -> None:
         self.problem, self.lattice, self.value, self.listed = problem, lattice, value, listed
         self.aim = goal(problem, value)
-        self.costs = CostBook(problem, effective_rates(problem.hardware), skews)
+        self.costs = CostBook(problem, effective_rates(problem.priced_hardware), skews)
         self.memory = MemoryBook(problem)
         self.sizes = tuple(t.size for t in problem.hardware.tiers)
         self.proof = Proof()

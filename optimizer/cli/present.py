@@ -111,7 +111,7 @@ def _parts(costs: Costs, step: Step, first: int, layers: int, *, last: bool) -> 
 
 def time_table(problem: Problem, evaluation: Evaluation) -> None:
     """What a step of the slowest stage is spent on."""
-    costs = build_costs(problem, evaluation.shape, effective_rates(problem.hardware))
+    costs = build_costs(problem, evaluation.shape, effective_rates(problem.priced_hardware))
     stage = max(range(len(evaluation.stage_ticks)), key=lambda i: evaluation.stage_ticks[i])
     first, last = sum(evaluation.cuts[:stage]), stage == len(evaluation.cuts) - 1
     steps = {"decode": evaluation.steps.decode, "with prompt": evaluation.steps.mixed}

@@ -54,7 +54,7 @@ class Demand:
 
 
 def _mean(problem: Problem, evaluation: Evaluation, *, compute: bool) -> tuple[Fraction, ...]:
-    costs = build_costs(problem, evaluation.shape, _alone(ideal_rates(problem.hardware), compute=compute))
+    costs = build_costs(problem, evaluation.shape, _alone(ideal_rates(problem.priced_hardware), compute=compute))
     steps, cuts = evaluation.steps, evaluation.cuts
     decode = costs.stages(steps.decode, cuts) if steps.decode else ()
     mixed = costs.stages(steps.mixed, cuts) if steps.mixed else ()
@@ -120,7 +120,7 @@ def _with_phase(problem: Problem, phase: str) -> Problem:
 
 def _busiest(problem: Problem, layout: Layout) -> tuple[Evaluation, str, Fraction]:
     """The layout at ideal rates, its bounding resource, and the seconds that one needs for a step."""
-    evaluation = evaluate(problem, layout, rates=ideal_rates(problem.hardware))
+    evaluation = evaluate(problem, layout, rates=ideal_rates(problem.priced_hardware))
     resource, ticks = demand(problem, evaluation).busiest()
     return evaluation, resource, ticks / TICKS_PER_SECOND
 
@@ -186,7 +186,7 @@ def _lone_seconds(problem: Problem, layout: Layout, step: Step, *, reads: bool) 
     shape = shape_of(layout)
     found = {}
     for name, compute in ((COMPUTE, True), (HBM, False)):
-        costs = build_costs(problem, shape, _alone(ideal_rates(problem.hardware), compute=compute))
+        costs = build_costs(problem, shape, _alone(ideal_rates(problem.priced_hardware), compute=compute))
         lone = replace(costs, kinds=tuple(_lone(kind, shape.dp, reads=reads) for kind in costs.kinds))
         found[name] = Fraction(lone.stack(step), TICKS_PER_SECOND)
     return found

@@ -25,7 +25,7 @@ def derive(problem: Problem, layout: Layout, evaluation: Evaluation) -> dict[str
     evaluation
         The layout, priced; its redundant expert slots enter the figures.
     """
-    ideal = evaluate(problem, layout, redundant=evaluation.shape.redundant, rates=ideal_rates(problem.hardware))
+    ideal = evaluate(problem, layout, redundant=evaluation.shape.redundant, rates=ideal_rates(problem.priced_hardware))
     sheet = Sheet()
     counts.degrees(sheet, problem, evaluation)
     counts.parameters(sheet, problem.model)

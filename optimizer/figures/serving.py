@@ -222,7 +222,7 @@ def evaluate(
     """
     work = problem.workload
     shape = shape_of(layout, redundant)
-    rates = rates or effective_rates(problem.hardware)
+    rates = rates or effective_rates(problem.priced_hardware)
     costs = costs or build_costs(problem, shape, rates, imbalance)
     memory = memory or build_memory(problem, shape)
     cuts = cuts_of(problem, layout)

@@ -100,7 +100,7 @@ class Search:
     ) -> None:
         self.skews = skews or Skews(problem)
         self.problem, self.wanted, self.deadline, self.progress = problem, wanted, deadline, progress
-        self.costs = CostBook(problem, effective_rates(problem.hardware), self.skews)
+        self.costs = CostBook(problem, effective_rates(problem.priced_hardware), self.skews)
         self.memory = MemoryBook(problem)
         self.axes: Axes = axes(problem)
         self.tally = Tally()

@@ -134,6 +134,16 @@ class Problem(Spec):
         return self.engine.memory_utilization if own is None else own
 
     @cached_property
+    def priced_hardware(self) -> HardwareSpec:
+        """The hardware with traffic over the outermost tier shaped to `limits.fabric_bandwidth`."""
+        limit, outer = self.limits.fabric_bandwidth, self.hardware.tiers[-1]
+        if limit is None:
+            return self.hardware
+        rated = limit * outer.oversubscription / outer.efficiency.value
+        capped = outer.model_copy(update={"bandwidth": min(outer.bandwidth, int(rated))})
+        return self.hardware.model_copy(update={"tiers": (*self.hardware.tiers[:-1], capped)})
+
+    @cached_property
     def capacity_bytes(self) -> int:
         """Bytes one device may hold: floor of exposed memory × utilisation."""
         share = self.hardware.device.exposed_memory * self.memory_utilization
@@ -168,7 +178,7 @@ def resolve(
     return Problem(
         name=written.name,
         model=model.model_copy(update={"precision": precision}),
-        hardware=_shaped(hardware, written.limits),
+        hardware=hardware,
         devices=devices,
         workload=written.workload,
         limits=written.limits,
@@ -180,12 +190,3 @@ def resolve(
         seed=written.seed,
     )
 
-
-def _shaped(hardware: HardwareSpec, limits: Limits) -> HardwareSpec:
-    """Traffic over the outermost tier shaped to `limits.fabric_bandwidth`: its achieved rate is no more than that."""
-    if limits.fabric_bandwidth is None:
-        return hardware
-    outer = hardware.tiers[-1]
-    rated = limits.fabric_bandwidth * outer.oversubscription / outer.efficiency.value
-    capped = outer.model_copy(update={"bandwidth": min(outer.bandwidth, int(rated))})
-    return hardware.model_copy(update={"tiers": (*hardware.tiers[:-1], capped)})
