@@ -17,6 +17,7 @@ from optimizer.solve.placement.align import align
 from optimizer.solve.placement.bounds import Witness, average_witness, counting_witness
 from optimizer.solve.placement.exact import solve_exactly
 from optimizer.solve.placement.hierarchy import balance_on_nodes, layings
+from optimizer.solve.placement.price_bound import price_witness
 from optimizer.solve.placement.question import Current, Loads, Question, ask
 from optimizer.solve.placement.rebalance import frontier
 from optimizer.solve.placement.replicas import Floats, Ints
@@ -33,6 +34,8 @@ _FINE_SLOTS = 6
 _ROUNDS_PER_SLOT = 20
 _EXACT_S = 5.0
 _PAIR = 2
+_BOUND_PART = 0.3
+_WIDE = 20
 
 
 def place(
@@ -137,10 +140,43 @@ def _search(question: Question, deadline: float | None) -> tuple[Ints, list[Witn
             if question.split == "even":
                 witnesses = [better.get(layer, witness) for layer, witness in enumerate(witnesses)]
         else:
-            held = _free(question, np.array([float(bound) for bound in bounds]), deadline)
+            searched = _search_deadline(question, deadline)
+            held = _free(question, np.array([float(bound) for bound in bounds]), searched)
+            if question.slots > _PAIR and len(question.loads) == 1 and question.split == "even":
+                witnesses = _priced(question, held, bounds, witnesses, deadline)
     if question.current is not None and question.hierarchy == "free":
         held = np.stack([align(new, np.array(old)) for new, old in zip(held, question.current, strict=True)])
     return held, witnesses
+
+
+def _search_deadline(question: Question, deadline: float | None) -> float | None:
+    """Three slots a device leave gaps that only bounds close: part of the time is theirs."""
+    if deadline is None or question.slots != _PAIR + 1 or len(question.loads) > 1:
+        return deadline
+    return deadline - _BOUND_PART * max(0.0, seconds_left(deadline))
+
+
+def _priced(
+    question: Question, held: Ints, bounds: list[Fraction], witnesses: list[Witness], deadline: float | None
+) -> list[Witness]:
+    """Better witnesses for the layers that are far from their bound, the widest gap first."""
+    if question.devices * question.slots == question.experts:
+        return witnesses
+    rows = question.loads[0]
+    values = [max_over_mean(row, devices) for row, devices in zip(rows, held.tolist(), strict=True)]
+    gaps = [value - bound for value, bound in zip(values, bounds, strict=True)]
+    better = list(witnesses)
+    for layer in sorted(range(question.layers), key=lambda layer: (-gaps[layer], layer)):
+        if gaps[layer] <= _WIDE * question.tolerance or seconds_left(deadline) <= 0:
+            break
+        mean = Fraction(sum(rows[layer]), question.devices)
+        found = price_witness(
+            rows[layer], question.devices, question.slots, bounds[layer] * mean, values[layer] * mean,
+            tolerance=float(_WIDE * question.tolerance), deadline=deadline,
+        )  # fmt: skip
+        if found is not None and bound_of(rows[layer], question.devices, question.slots, found) > bounds[layer]:
+            better[layer] = found
+    return better
 
 
 def _free(question: Question, floor: Floats, deadline: float | None) -> Ints:

@@ -6,8 +6,11 @@ from typing import Literal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from optimizer.certificate.balance import bound_of
 from optimizer.certificate.placement import check_placement
 from optimizer.solve.placement import PlacementResult, bound_max_over_mean, place
+from optimizer.solve.placement.pairing_bound import bisect_threshold
+from optimizer.solve.placement.price_bound import price_witness
 from tests.solve.placement.enumeration import best, placements
 
 SIZES = [(3, 2, 2), (4, 2, 2), (4, 2, 3), (5, 2, 3), (4, 3, 2), (5, 3, 2), (3, 4, 1), (4, 3, 3)]
@@ -86,3 +89,22 @@ def test_few_moves_equal_enumeration(data: st.DataObject, budget: int) -> None:
     assert result.max_over_mean == best([row], 3, 2, current=current, max_moves=budget)
     assert result.layers[0].moves is not None
     assert result.layers[0].moves <= budget
+
+
+@settings(max_examples=25)
+@given(small([(5, 3, 2), (4, 4, 2), (5, 2, 4), (4, 3, 3)]), st.integers(0, 400))
+def test_linear_programs_never_refute_the_optimum(case: Case, above: int) -> None:
+    row, devices, slots = case
+    optimum = best([row], devices, slots)
+    assert optimum is not None
+    if not sum(row):
+        return
+    row = [1000 * tokens for tokens in row]
+    mean = Fraction(sum(row), devices)
+    high = optimum * mean * (1 + Fraction(above, 1000))
+    if slots == 2:
+        witness = bisect_threshold(row, devices, mean, high, tolerance=0.01, deadline=None).witness
+    else:
+        witness = price_witness(row, devices, slots, mean, high, tolerance=0.05, deadline=None)
+    if witness is not None:
+        assert bound_of(row, devices, slots, witness) < optimum
