@@ -25,6 +25,7 @@ COMMANDS: Final[dict[str, str]] = {
     "catalog": "optimizer.cli.catalog",
     "schema": "optimizer.cli.schema",
     "bench": "optimizer.cli.bench",
+    "sweep": "optimizer.cli.sweep",
 }
 """Module of each command, in the order of ``--help``; each has a function ``command`` that returns an exit status."""
 

@@ -1,0 +1,65 @@
+"""The cores of this machine, through joblib's loky: a process that dies takes nothing with it but what it was at."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+from joblib import Parallel, cpu_count, delayed, parallel_config
+
+from optimizer.sweep.answer import Answer, Task, answer
+from optimizer.sweep.backends import ATTEMPTS, Place, given_up
+
+
+def _marked(task: Task, folder: str) -> Answer:
+    """Answer a task; while that lasts, a file says so."""
+    mark = Path(folder) / str(task.index)
+    mark.touch()
+    found = answer(task)
+    mark.unlink()
+    return found
+
+
+def _pool(tasks: Sequence[Task], jobs: int, folder: str) -> Iterator[Answer]:
+    with parallel_config(backend="loky", inner_max_num_threads=1):
+        pool = Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1, pre_dispatch="3*n_jobs")
+        yield from pool(delayed(_marked)(task, folder) for task in tasks)
+
+
+def run(tasks: Sequence[Task], place: Place) -> Iterator[Answer]:
+    """Answers in the order they come.
+
+    Where a process dies, joblib ends all of them. What they were at is told by the marks; the others go on in a new
+    pool, and the marked ones come last, each alone in a pool, so that only what kills its process is given up.
+    """
+    # One worker would be none: joblib then runs in this process.
+    jobs = max(2, place.jobs or cpu_count())
+    left = {task.index: task for task in tasks}
+    suspects: dict[int, int] = {}
+    with tempfile.TemporaryDirectory(prefix="shardproof-") as folder:
+        while left:
+            alone = [index for index in left if index in suspects]
+            clear = [task for index, task in left.items() if index not in suspects]
+            batch = clear or [left[alone[0]]]
+            try:
+                for found in _one_at_a_time(batch, folder) if place.jobs == 1 else _pool(batch, jobs, folder):
+                    del left[found.index]
+                    yield found
+            except BrokenProcessPool:
+                for mark in list(Path(folder).iterdir()):
+                    mark.unlink()
+                    index = int(mark.name)
+                    if index not in left:
+                        continue
+                    suspects[index] = suspects.get(index, 0) + 1
+                    if suspects[index] >= ATTEMPTS:
+                        task = left.pop(index)
+                        yield given_up(task)
+
+
+def _one_at_a_time(tasks: Sequence[Task], folder: str) -> Iterator[Answer]:
+    """A pool of two workers of which one is busy."""
+    for task in tasks:
+        yield from _pool([task], 2, folder)

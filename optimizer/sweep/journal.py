@@ -1,0 +1,78 @@
+"""What is finished, line by line in an append-only file: a sweep that was stopped goes on from it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Self
+
+from optimizer.errors import Fault, SpecError
+from optimizer.sweep.answer import ANSWERED, COLUMNS, Answer
+
+SCHEMA = "shardproof/sweep/1"
+
+
+class Journal:
+    """One journal, open for appending.
+
+    Parameters
+    ----------
+    path
+        Created where it does not exist.
+    settings
+        What answers depend on beside the question (time limit, checks, version): others are not taken from it.
+
+    Raises
+    ------
+    SpecError
+        Not a journal, or not writable.
+    """
+
+    def __init__(self, path: str | Path, settings: str) -> None:
+        self.path, self.settings = Path(path), settings
+        self.answers: dict[str, Answer] = {}
+        try:
+            whole = self._read()
+            self._file = self.path.open("ab")
+            # What a killed process left of its last line goes.
+            self._file.truncate(whole)
+        except OSError as error:
+            raise SpecError(Fault(str(path), None, None, None, f"cannot be used: {error.strerror}")) from None
+
+    def _read(self) -> int:
+        """Take in finished answers; length of the whole lines, in bytes."""
+        if not self.path.exists():
+            return 0
+        whole = 0
+        for number, line in enumerate(self.path.read_bytes().splitlines(keepends=True), 1):
+            if not line.endswith(b"\n"):
+                break
+            self._take(line, number)
+            whole += len(line)
+        return whole
+
+    def _take(self, line: bytes, number: int) -> None:
+        try:
+            entry = json.loads(line)
+            known = {SCHEMA: entry["settings"]}[entry["schema"]]
+            if known == self.settings and entry["row"]["status"] in ANSWERED | {"error"}:
+                row = dict.fromkeys(COLUMNS) | entry["row"]
+                self.answers[entry["key"]] = Answer(entry["index"], entry["key"], row, entry["wall_s"])
+        except (ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
+            message = f"no line of a sweep's journal: {error}"
+            raise SpecError(Fault(str(self.path), number, 1, None, message)) from None
+
+    def put(self, answer: Answer) -> None:
+        """Keep one answer, on the disk before this returns."""
+        entry = {
+            "schema": SCHEMA, "settings": self.settings, "index": answer.index, "key": answer.key,
+            "wall_s": round(answer.wall_s, 6), "row": {k: v for k, v in answer.row.items() if v is not None},
+        }  # fmt: skip
+        self._file.write(json.dumps(entry).encode() + b"\n")
+        self._file.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()

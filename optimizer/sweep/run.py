@@ -1,0 +1,89 @@
+"""Solves the problems of a grid that no journal has, and tells how far it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from optimizer import __version__
+from optimizer.sweep.answer import Answer, Task
+from optimizer.sweep.backends import Place, backend
+from optimizer.sweep.grid import Grid
+from optimizer.sweep.journal import Journal
+
+Tell = Callable[[int, int, Answer], None]
+"""Called after each problem with how many are done, how many there are, and its answer."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a sweep is run.
+
+    Attributes
+    ----------
+    time_limit_s
+        For each problem; answers may then depend on the machine.
+    check
+        Whether every certificate is checked too.
+    journal
+        File of finished problems; None: none is kept.
+    """
+
+    backend: str = "loky"
+    jobs: int | None = None
+    address: str | None = None
+    time_limit_s: float | None = None
+    check: bool = False
+    journal: Path | None = None
+
+    @property
+    def settings(self) -> str:
+        """What answers depend on beside the question."""
+        return json.dumps({"time_limit_s": self.time_limit_s, "check": self.check, "version": __version__})
+
+
+def sweep(grid: Grid, options: Options, tell: Tell | None = None) -> dict[int, dict[str, Any]]:
+    """Row of each problem by its index.
+
+    Raises
+    ------
+    SpecError
+        The backend or the journal cannot be used; what is wrong with one problem stands in its row.
+    """
+    run = backend(options.backend)
+    if options.journal is None:
+        return _sweep(grid, options, run, None, tell)
+    with Journal(options.journal, options.settings) as journal:
+        return _sweep(grid, options, run, journal, tell)
+
+
+def _sweep(
+    grid: Grid, options: Options, run: Callable[..., Any], journal: Journal | None, tell: Tell | None
+) -> dict[int, dict[str, Any]]:
+    known = journal.answers if journal is not None else {}
+    keys = {cell.index: cell.key for cell in grid.cells}
+    rows = {index: known[key].row for index, key in keys.items() if key in known}
+    # Problems that are the same are solved once.
+    first: dict[str, int] = {}
+    for cell in grid.cells:
+        first.setdefault(keys[cell.index], cell.index)
+    tasks = [
+        Task(cell.index, keys[cell.index], cell.question, options.time_limit_s, options.check)
+        for cell in grid.cells
+        if cell.index not in rows and first[keys[cell.index]] == cell.index
+    ]
+    same: dict[str, list[int]] = {}
+    for index, key in keys.items():
+        same.setdefault(key, []).append(index)
+    if not tasks:
+        return rows
+    for found in run(tasks, Place(options.jobs, options.address)):
+        if journal is not None:
+            journal.put(found)
+        rows.update(dict.fromkeys(same[found.key], found.row))
+        if tell is not None:
+            tell(len(rows), len(grid.cells), found)
+    return rows
