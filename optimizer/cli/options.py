@@ -65,6 +65,18 @@ PROBLEM_OPTIONS: Final = (
     _axis("edp", "Copies of every expert."),
     _axis("batch", "Sequences in flight a rank."),
     _axis("prefill_chunk", "Prompt tokens a step."),
+    ProblemOption(
+        "--expert-load", ("experts", "load"), "Measured expert load: files or profiles.", "FILE[,FILE...]", many=True
+    ),
+    ProblemOption("--load-weights", ("experts", "weights"), "Weight of each load.", "N[,N...]", many=True),
+    ProblemOption(
+        "--redundant-slots", ("experts", "redundant_slots"), "Expert slots beyond one each.", "N[,N...]", many=True
+    ),
+    ProblemOption("--robust", ("experts", "robust"), "Over several loads: worst, mean or cvar.", "NAME"),
+    ProblemOption("--split", ("experts", "split"), "Load over copies: even or free.", "NAME"),
+    ProblemOption("--hierarchy", ("experts", "hierarchy"), "free, or node: router groups stay on a node.", "NAME"),
+    ProblemOption("--current", ("experts", "current"), "Expert placement in service.", "FILE"),
+    ProblemOption("--max-moves", ("experts", "max_moves"), "Most experts of a layer to load anew.", "N"),
     ProblemOption("--seed", ("seed",), "Seed; the same one gives the same layout.", "N"),
 )
 """In the order of ``--help``."""

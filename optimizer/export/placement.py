@@ -17,8 +17,12 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from optimizer.errors import SpecError
-from optimizer.spec.document import Document
+from optimizer.spec.placement_file import sglang_placement, trtllm_placement, vllm_ascend_placement
+
+__all__ = [
+    "Placement", "placement_of", "sglang_placement", "sglang_text", "trtllm_placement", "trtllm_text",
+    "vllm_ascend_placement", "vllm_ascend_text",
+]  # fmt: skip
 
 Placement = Mapping[int, Sequence[Sequence[int]]]
 """Experts of each device, by the model's layer index."""
@@ -42,19 +46,6 @@ def sglang_text(placement: Placement, transformer_layers: int) -> str:
     return json.dumps({"physical_to_logical_map": rows}) + "\n"
 
 
-def sglang_placement(document: Document, devices: int, moe_layers: Sequence[int]) -> dict[int, list[list[int]]]:
-    """Placement in SGLang's file."""
-    rows = document.get(("physical_to_logical_map",))
-    if not isinstance(rows, list) or not rows:
-        raise document.error("no physical_to_logical_map")
-    placed = {}
-    for layer in moe_layers:
-        if layer >= len(rows):
-            raise document.error(f"{len(rows)} layers, but layer {layer} is to be placed", ("physical_to_logical_map",))
-        placed[layer] = _cut(document, rows[layer], devices, ("physical_to_logical_map", layer))
-    return placed
-
-
 def trtllm_text(placement: Placement) -> str:
     """TensorRT-LLM's file, without online updates."""
     slots = sum(map(len, next(iter(placement.values()))))
@@ -73,20 +64,6 @@ def trtllm_text(placement: Placement) -> str:
     return stream.getvalue()
 
 
-def trtllm_placement(document: Document, devices: int) -> dict[int, list[list[int]]]:
-    """Placement in TensorRT-LLM's file."""
-    key = "initial_global_assignments"
-    layers = document.get((key,))
-    if not isinstance(layers, Mapping) or not layers:
-        raise document.error(f"no {key}")
-    placed = {}
-    for layer, row in layers.items():
-        if not str(layer).isdigit():
-            raise document.error(f"{layer!r} is no layer index", (key, layer))
-        placed[int(layer)] = _cut(document, row, devices, (key, layer))
-    return placed
-
-
 def vllm_ascend_text(placement: Placement) -> str:
     """vllm-ascend's file."""
     layers = [
@@ -100,35 +77,3 @@ def vllm_ascend_text(placement: Placement) -> str:
         for number, layer in enumerate(sorted(placement))
     ]
     return json.dumps({"moe_layer_count": len(layers), "layer_list": layers}) + "\n"
-
-
-def vllm_ascend_placement(document: Document, moe_layers: Sequence[int]) -> dict[int, list[list[int]]]:
-    """Placement in vllm-ascend's file; ``moe_layers`` are the model's own indices of its MoE layers."""
-    layers = document.get(("layer_list",))
-    if not isinstance(layers, list) or len(layers) != len(moe_layers):
-        found = len(layers) if isinstance(layers, list) else 0
-        raise document.error(f"{found} layers in layer_list, but the model has {len(moe_layers)} MoE layers")
-    placed: dict[int, list[list[int]]] = {}
-    for number in range(len(layers)):
-        listed = document.get(("layer_list", number, "device_list"))
-        if not isinstance(listed, list):
-            raise document.error("no device_list", ("layer_list", number))
-        placed[moe_layers[number]] = [
-            _cut(
-                document,
-                document.get(("layer_list", number, "device_list", device, "device_expert")),
-                1,
-                ("layer_list", number, "device_list", device),
-            )[0]
-            for device in range(len(listed))
-        ]
-    return placed
-
-
-def _cut(document: Document, row: object, devices: int, at: tuple[str | int, ...]) -> list[list[int]]:
-    if not isinstance(row, list) or not all(type(expert) is int for expert in row):
-        raise document.error("not a list of expert ids", at)
-    if not row or len(row) % devices:
-        raise SpecError(document.fault(f"{len(row)} slots do not divide over {devices} devices", at))
-    slots = len(row) // devices
-    return [row[device * slots : (device + 1) * slots] for device in range(devices)]

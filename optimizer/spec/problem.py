@@ -32,11 +32,20 @@ class ExpertsSpec(Spec):
     max_moves: int | None = Field(default=None, ge=0)
 
 
+Tokens = Annotated[int, Field(ge=0, le=10**15)]
+ExpertIds = Annotated[tuple[Annotated[int, Field(ge=0, le=10**6)], ...], AsTuple]
+Placed = Annotated[
+    tuple[Annotated[tuple[ExpertIds, ...], AsTuple], ...],
+    AsTuple,
+]
+"""Experts of ``[MoE layer][device][slot]``."""
+
+
 class ExpertLoads(Spec):
     """One measured workload: tokens of ``[MoE layer][expert]``."""
 
     name: str
-    rows: Annotated[tuple[Annotated[tuple[Annotated[int, Field(ge=0, le=10**15)], ...], AsTuple], ...], AsTuple]
+    rows: Annotated[tuple[Annotated[tuple[Tokens, ...], AsTuple], ...], AsTuple]
 
 
 class ProblemFile(Spec):
@@ -83,7 +92,10 @@ class ProblemFile(Spec):
 
 
 class Problem(Spec):
-    """A problem with model and hardware in full: everything a figure needs."""
+    """A problem with model and hardware in full: everything a figure needs.
+
+    `current_placement` is the placement in service, on as many devices and slots as it lists.
+    """
 
     name: str
     model: ModelSpec
@@ -96,6 +108,7 @@ class Problem(Spec):
     search: Search = Search()
     experts: ExpertsSpec | None = None
     expert_loads: Annotated[tuple[ExpertLoads, ...], AsTuple] = ()
+    current_placement: Placed | None = None
     seed: int = 0
 
     @model_validator(mode="after")
@@ -115,7 +128,22 @@ class Problem(Spec):
                 f"experts.weights: {len(given)} weights for {len(self.expert_loads)} loads, or they are not positive"
             )
             raise ValueError(message)
+        if self.current_placement is not None and len(self.current_placement) != self.model.moe_layer_count:
+            message = "the current placement does not have the model's MoE layers"
+            raise ValueError(message)
         return self
+
+    def changed(self, **fields: object) -> Problem:
+        """The same problem with other values of some fields, checked anew."""
+        return Problem.model_validate(dict(self) | fields)
+
+    @property
+    def current_mesh(self) -> tuple[int, int] | None:
+        """Ep and redundant slots of the placement in service."""
+        if self.current_placement is None or self.model.moe is None:
+            return None
+        first = self.current_placement[0]
+        return len(first), len(first) * len(first[0]) - self.model.moe.experts
 
     @property
     def engine(self) -> Engine:
@@ -158,9 +186,16 @@ class Problem(Spec):
 
 
 def resolve(
-    written: ProblemFile, model: ModelSpec, hardware: HardwareSpec, expert_loads: tuple[ExpertLoads, ...] = ()
+    written: ProblemFile,
+    model: ModelSpec,
+    hardware: HardwareSpec,
+    expert_loads: tuple[ExpertLoads, ...] = (),
+    current: Placed | None = None,
 ) -> Problem:
-    """Put model, hardware and measured loads in their places and apply the precision override.
+    """Put model, hardware and what was measured in their places and apply the precision override.
+
+    A budget of moves keeps the expert mesh of the placement in service; groups kept on nodes need an EP degree whose
+    nodes hold equally many of them. Both restrict the search that the problem states.
 
     Raises
     ------
@@ -175,7 +210,7 @@ def resolve(
             f"input_tokens + output_tokens = {length} is more than the {model.max_context} tokens {model.name} can hold"
         )
         raise ValueError(message)
-    return Problem(
+    problem = Problem(
         name=written.name,
         model=model.model_copy(update={"precision": precision}),
         hardware=hardware,
@@ -187,6 +222,45 @@ def resolve(
         search=written.search,
         experts=written.experts,
         expert_loads=expert_loads,
+        current_placement=current,
         seed=written.seed,
     )
+    return _kept_on_nodes(_kept_on_mesh(problem))
 
+
+def _kept_on_mesh(problem: Problem) -> Problem:
+    own, mesh = problem.experts, problem.current_mesh
+    if own is None or own.max_moves is None or mesh is None:
+        return problem
+    ep, redundant = mesh
+    if problem.search.ep is not None and ep not in problem.search.ep:
+        message = f"experts.max_moves: the placement in service is on ep={ep}, which search.ep leaves out"
+        raise ValueError(message)
+    if own.redundant_slots != (0,) and redundant not in own.redundant_slots:
+        message = f"experts.max_moves: redundant_slots leaves out the {redundant} of the placement in service"
+        raise ValueError(message)
+    return problem.changed(
+        search=problem.search.model_copy(update={"ep": (ep,)}),
+        experts=own.model_copy(update={"redundant_slots": (redundant,)}),
+    )
+
+
+def _kept_on_nodes(problem: Problem) -> Problem:
+    own, moe = problem.experts, problem.model.moe
+    if own is None or own.hierarchy != "node" or moe is None or not problem.expert_loads:
+        return problem
+    most = moe.experts + max(own.redundant_slots)
+    size, groups = problem.hardware.devices_per_node, moe.group_count
+
+    def fits(ep: int) -> bool:
+        nodes = ep // min(size, ep)
+        return ep % min(size, ep) == 0 and groups % nodes == 0 and -(-most // ep) <= moe.experts // nodes
+
+    asked = problem.search.ep or range(1, min(problem.devices, most) + 1)
+    kept = tuple(ep for ep in asked if fits(ep))
+    if not kept:
+        message = (
+            f"experts.hierarchy: no EP degree asked for lays {groups} router groups equally on nodes of {size} devices"
+        )
+        raise ValueError(message)
+    return problem.changed(search=problem.search.model_copy(update={"ep": kept}))

@@ -16,11 +16,11 @@ from optimizer.spec.diagnosis import diagnose
 from optimizer.spec.document import Document, load, validate
 from optimizer.spec.hardware import HardwareSpec
 from optimizer.spec.layout import Layout, WrittenLayout
-from optimizer.spec.loads import read_load
+from optimizer.spec.measured import current_placement, expert_loads
 from optimizer.spec.messages import kind_of, nearest
 from optimizer.spec.model import ModelSpec
 from optimizer.spec.places import PlaceTree, Step, dotted
-from optimizer.spec.problem import ExpertLoads, Problem, ProblemFile, resolve
+from optimizer.spec.problem import Problem, ProblemFile, resolve
 from optimizer.units import Dimension
 
 COMMAND_LINE = "command line"
@@ -63,6 +63,10 @@ class _Written:
             name = _OPTION_OF.get(at[0] if at else "")
             return Fault(None, None, None, name or dotted(at), message, suggestion)
         return self.document.fault(message, (*self.at, *at), suggestion, key=key)
+
+    def folder(self, at: Sequence[Step], beside: Path | None) -> Path | None:
+        """Folder that a path at `at` starts from: that of the file, or the current one for an option."""
+        return None if self.option(at) is not None else beside
 
     def refer(self, kind: catalog.Kind, at: tuple[Step, ...], beside: Path | None) -> ModelSpec | HardwareSpec:
         """Model or hardware that the problem names or describes at `at`."""
@@ -122,28 +126,21 @@ def _problem(written: _Written, beside: Path | None) -> Problem:
     assert isinstance(model, ModelSpec)  # noqa: S101 - by the kind asked for
     assert isinstance(hardware, HardwareSpec)  # noqa: S101 - by the kind asked for
     try:
-        return resolve(file, model, hardware, _loads(file, model, beside))
+        loads = expert_loads(file, model, written.folder(("experts", "load"), beside), written.fault)
+        folder = written.folder(("experts", "current"), beside)
+        current = current_placement(file, model, _devices_pinned(file), folder, written.fault)
+        return resolve(file, model, hardware, loads, current)
     except ValidationError as error:
         faults = [written.fault(item.message) for item in diagnose(Problem, written.data, error.errors())]
         raise SpecError(*faults) from None
     except ValueError as error:
-        raise SpecError(written.fault(str(error), ("workload",))) from None
+        at = ("experts",) if str(error).startswith("experts.") else ("workload",)
+        raise SpecError(written.fault(str(error), at)) from None
 
 
-def _loads(file: ProblemFile, model: ModelSpec, beside: Path | None) -> tuple[ExpertLoads, ...]:
-    """Measured expert loads that the problem names: files beside it, or seeded profiles."""
-    if file.experts is None or not file.experts.load:
-        return ()
-    moe = model.moe
-    if moe is None:
-        raise SpecError(f"experts.load: {model.name} has no experts")
-    found = []
-    for name in file.experts.load:
-        beside_it = beside / name if beside is not None and (beside / name).is_file() else Path(name)
-        source = str(beside_it) if beside_it.is_file() else name
-        load_one = read_load(source, layers=model.moe_layer_count, experts=moe.experts, seed=file.seed)
-        found.append(ExpertLoads(name=Path(name).stem if beside_it.is_file() else name, rows=load_one.rows))
-    return tuple(found)
+def _devices_pinned(file: ProblemFile) -> int | None:
+    """Devices of the expert mesh, where the search leaves no choice."""
+    return file.search.ep[0] if file.search.ep is not None and len(file.search.ep) == 1 else None
 
 
 def _is_resolved(data: object) -> bool:
