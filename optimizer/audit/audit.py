@@ -10,6 +10,7 @@ from optimizer.audit.equations import find_equations
 from optimizer.audit.extract import extract
 from optimizer.audit.inline import has_digit
 from optimizer.audit.judge import Claims, Judge, JudgedClaim
+from optimizer.audit.judging import judge_claim
 from optimizer.audit.markdown import read_document
 from optimizer.audit.ratios import judge_ratios
 from optimizer.audit.reference import judge_prose
@@ -71,7 +72,7 @@ def _judge(
     missing: dict[str, None] = {}
     general = Judge(everywhere, claims, missing)
     special = {section: Judge(everywhere.within(values), claims, missing) for section, values in _local(facts).items()}
-    judged = [special.get(claim.section, general).judge(claim) for claim in statements]
+    judged = [judge_claim(special.get(claim.section, general), claim) for claim in statements]
     found = [made for made in judged if made is not None]
     if settled.problem is not None:
         found = judge_prose(settled.problem, everywhere, found)

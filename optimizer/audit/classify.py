@@ -124,7 +124,8 @@ def _rate(number: Number, context: Context) -> str | None:
 
 
 def _time(context: Context) -> str | None:
-    for words in (f"{context.after[:24]}", f"{context.label} {context.before}", context.topic):
+    topic = context.topic if label_role(context.label) is not None else ""
+    for words in (f"{context.after[:24]}", f"{context.label} {context.before}", topic):
         if re.search(r"\bttft\b|time[- ]to[- ]first[- ]token|first[- ]token latency", words):
             return "ttft"
         if re.search(r"\btpot\b|\bitl\b|inter-?token|time per output token", words):
@@ -161,10 +162,8 @@ def _count(number: Number, context: Context) -> str | None:
             return _parameters(number, context)
     if _EXPERT.search(joined):
         return _experts(number, context, joined)
-    if (
-        (nouns
-        and _DEVICE.match(nouns[-1] if len(nouns) < 3 else nouns[0]))
-        or any(_DEVICE.match(noun) for noun in nouns[:2])
+    if (nouns and _DEVICE.match(nouns[-1] if len(nouns) < 3 else nouns[0])) or any(
+        _DEVICE.match(noun) for noun in nouns[:2]
     ):
         return _devices(number, context)
     if (nouns and nouns[0] in {"layers", "layer"}) or joined.endswith("layers"):
@@ -210,7 +209,12 @@ def _parameters(number: Number, context: Context) -> str | None:
 
 def _experts(number: Number, context: Context, joined: str) -> str | None:
     words = _words(number, context)
-    if re.search(r"\bactive|activated|top-?k|routed to|selected\b|\bshared\b|redundant", words):
+    kept_out = r"\b(?:active|activated|selected|shared|redundant|top-?k)\b"
+    if re.search(kept_out, f"{context.before[-20:]} {joined}") or re.match(
+        r"^\W*(?:are |is )?(?:active|activated|selected|routed to|shared|redundant)\b", context.after
+    ):
+        return None
+    if "token" in number.per or re.match(r"^\W*per token", context.after):
         return None
     per_device = any(_DEVICE.match(word) for word in number.per) or bool(
         re.search(r"\b(?:each|every|per) (?:gpu|device|rank)\b", f"{context.before} {context.label}")
@@ -226,9 +230,9 @@ def _experts(number: Number, context: Context, joined: str) -> str | None:
         return "expert_instances" if instances else "experts_per_gpu"
     if per_layer:
         return "experts_per_layer"
-    if instances or re.search(r"\btotal experts?\b|\bexperts? (?:in )?total\b", words):
+    if re.search(r"\btotal (?:number of )?experts?\b|\bexperts? (?:instances )?(?:in )?total\b|\btotal expert", words):
         return "experts_total"
-    return "experts" if number.digits > 1 and not number.per else None
+    return "experts" if number.digits > 1 and not number.per and not instances else None
 
 
 def _devices(number: Number, context: Context) -> str | None:

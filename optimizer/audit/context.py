@@ -16,7 +16,7 @@ _CALCULATED: Final = re.compile(
     r"derived|verified|verification|measured|new|after|recomputed|in fact|limit|true)\b"
 )
 _LABEL: Final = re.compile(r"^\W{0,12}([A-Za-z`(][^:=|]{0,80}?)\s*(?::|=(?!=))(?:\s|$|\*|(?=[~≈\d]))")
-_CLAUSE: Final = re.compile(r"[;|\u2022]|[.!?](?=\s|$)|(?<=\s)[–—](?=\s)|,(?=\s)")
+_CLAUSE: Final = re.compile(r"[;|=≈\u2022]|[.!?](?=\s|$)|(?<=\s)[–—](?=\s)|,(?=\s)")
 _QUOTES: Final = str.maketrans({"“": '"', "”": '"', "«": '"', "»": '"'})
 _LABEL_REACH: Final = 120
 _AFTER: Final = 60

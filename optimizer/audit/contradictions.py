@@ -172,7 +172,9 @@ def _outright(segments: tuple[Segment, ...], statement: Statement) -> bool:
         )
     if statement.number is None:
         return (
-            re.fullmatch(r"\W*(?:total\s+)?\W*" + re.escape(statement.text) + r"\W*", segment.text.strip(), re.IGNORECASE)
+            re.fullmatch(
+                r"\W*(?:total\s+)?\W*" + re.escape(statement.text) + r"\W*", segment.text.strip(), re.IGNORECASE
+            )
             is not None
         )
     offset = statement.number.start

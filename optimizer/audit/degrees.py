@@ -32,7 +32,9 @@ _LONG_DEGREE: Final = re.compile(
 _WAY: Final = re.compile(
     r"(?<![\d.,])(\d{1,5})[- ]?way\s+(ETP|EDP|TP|PP|DP|EP|CP|tensor|pipeline|data|expert|context)\b", re.IGNORECASE
 )
-_STAGES: Final = re.compile(r"(?<![\d.,])(\d{1,4})(?:[- ](?:stage\s+pipeline|pipeline\s+stages?|PP\s+stages?))\b", re.IGNORECASE)
+_STAGES: Final = re.compile(
+    r"(?<![\d.,])(\d{1,4})(?:[- ](?:stage\s+pipeline|pipeline\s+stages?|PP\s+stages?))\b", re.IGNORECASE
+)
 _GROUPS: Final = re.compile(r"\bEP\s+groups?\s*[:=]\s*(\d{1,5})|(?<![\d.,])(\d{1,5})\s+EP\s+groups?\b", re.IGNORECASE)
 _SHAPE: Final = re.compile(
     r"(?<![\d.,×x*])(\d{1,5}(?:\s*[×x*]\s*\d{1,5}){1,4})\s+(?:parallel\w*\s+)?(?:configuration|config|layout|mesh|grid|topology|split)\b"
@@ -42,7 +44,8 @@ _SYMBOL: Final = (
     r"(?:[-_ ]?(?:size|degree))?"
 )
 _PRODUCT: Final = re.compile(
-    _SYMBOL + r"(?:\s*[×x*·]\s*" + _SYMBOL.replace("(tensor", "(?:tensor").replace("|(TP", "|(?:TP") + r"){1,6}", re.IGNORECASE
+    _SYMBOL + r"(?:\s*[×x*·]\s*" + _SYMBOL.replace("(tensor", "(?:tensor").replace("|(TP", "|(?:TP") + r"){1,6}",
+    re.IGNORECASE,
 )
 _ONE: Final = re.compile(_SYMBOL, re.IGNORECASE)
 

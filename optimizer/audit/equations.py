@@ -242,13 +242,19 @@ class _Finder:
             flipped = {Verdict.HOLDS: Verdict.FAILS, Verdict.FAILS: Verdict.HOLDS}
             result = Judgement(flipped.get(result.verdict, result.verdict), result.stated, result.evaluated)
         elif result.verdict is Verdict.FAILS:
-            if right.relation == ">" and self._is_change(left):
+            if right.relation == ">" and (self._is_change(left) or self._foreign(left.node, stated)):
                 return None
             if stated.bound or self._dash_left(left.first):
                 result = Judgement(
                     Verdict.UNSUPPORTED, result.stated, result.evaluated, explanation="only a bound or a part is stated"
                 )
         return self._equation(left, right, stated, result, left.node)
+
+    @staticmethod
+    def _foreign(node: Node, stated: Number) -> bool:
+        """An arrow to a figure of something else: ``2 × 8 GPUs per replica → 4 replicas``."""
+        nouns = {noun for item in node.numbers() for noun in item.nouns}
+        return bool(nouns and stated.nouns) and not nouns & set(stated.nouns)
 
     def _is_change(self, left: _Side) -> bool:
         words = {token.sign for token in self.tokens[max(0, left.first - 4) : left.first]}

@@ -116,12 +116,19 @@ def _operation(node: Node, values: list[Value]) -> Value:
     if node.operator in {"+", "-", "*", "/", "^"}:
         return _apply(node.operator, first, values[1])
     if node.operator in {"min", "max", "sum"}:
-        pick = {"min": min, "max": max, "sum": sum}[node.operator]
-        point, low, high = (pick(getattr(v, name) for v in values) for name in ("point", "low", "high"))  # type: ignore[operator]
-        return Value(point, low, high, first.dimensions, first.scale, all(v.exact for v in values), False)
+        point, low, high = (
+            _picked(node.operator, ends)
+            for ends in zip(*((value.point, value.low, value.high) for value in values), strict=True)
+        )
+        exact = all(value.exact for value in values)
+        return Value(point, low, high, first.dimensions, first.scale, exact=exact, percent_only=False)
     rounding = {"ceil": math.ceil, "floor": math.floor, "round": round}[node.operator]
     point, low, high = (Fraction(rounding(end)) for end in (first.point, first.low, first.high))
     return Value(point, low, high, first.dimensions, first.scale, first.exact, first.percent_only)
+
+
+def _picked(name: str, ends: tuple[Fraction, ...]) -> Fraction:
+    return min(ends) if name == "min" else max(ends) if name == "max" else sum(ends, Fraction(0))
 
 
 def _apply(sign: str, left: Value, right: Value) -> Value:

@@ -18,7 +18,38 @@ from optimizer.audit.statements import Context, Role, Statement
 from optimizer.audit.tokens import Number, Token
 
 CLAIMS: Final = frozenset(
-    ["devices", "experts_per_gpu", "experts_per_gpu_per_layer", "expert_instances", "experts_total", "parameters", "active_parameters", "expert_parameters", "parameters_per_expert", "expert_weights", "expert_weights_total", "attention_weights", "weights", "weights_total", "kv_cache", "kv_cache_total", "activations", "memory", "memory_total", "memory_utilization", "compute_utilization", "hbm_bandwidth_utilization", "model_flops_utilization", "throughput", "throughput_per_device", "ttft", "tpot", "step_time", "memory_headroom", "compute_headroom"]
+    [
+        "devices",
+        "experts_per_gpu",
+        "experts_per_gpu_per_layer",
+        "expert_instances",
+        "experts_total",
+        "parameters",
+        "active_parameters",
+        "expert_parameters",
+        "parameters_per_expert",
+        "expert_weights",
+        "expert_weights_total",
+        "attention_weights",
+        "weights",
+        "weights_total",
+        "kv_cache",
+        "kv_cache_total",
+        "activations",
+        "memory",
+        "memory_total",
+        "memory_utilization",
+        "compute_utilization",
+        "hbm_bandwidth_utilization",
+        "model_flops_utilization",
+        "throughput",
+        "throughput_per_device",
+        "ttft",
+        "tpot",
+        "step_time",
+        "memory_headroom",
+        "compute_headroom",
+    ]
 )
 _TOPIC_SEGMENTS: Final = 3
 _PRECISION: Final = {"fp32": 4, "float32": 4, "bf16": 2, "fp16": 2, "float16": 2, "bfloat16": 2, "fp8": 1, "int8": 1}
@@ -27,8 +58,16 @@ _HARDWARE: Final = re.compile(
     r"\b((?:NVIDIA\s+)?(?:H100|H200|H800|A100|B200|GB200|L40S|V100)(?:[- ](?:SXM\d?|PCIe|NVL))?|MI300X|MI325X|TPU ?v\d\w?)\b"
 )
 _MODEL: Final = re.compile(
-    r"\b((?:DeepSeek|Mixtral|Llama|Qwen|Kimi|GLM|GPT|Gemma|DBRX|Grok|OLMoE|Phi)[-\u2011 ]?[A-Za-z]?\d[\w.-]*)", re.IGNORECASE
+    r"\b((?:DeepSeek|Mixtral|Llama|Qwen|Kimi|GLM|GPT|Gemma|DBRX|Grok|OLMoE|Phi)[-\u2011 ]?[A-Za-z]?\d[\w.-]*)",
+    re.IGNORECASE,
 )
+_MIXED: Final = re.compile(
+    r"\b(?:dense (?:layers?|ffn|mlp|blocks?)|shared|\d+ MoE|first_k_dense\w*|redundant experts?|MTP)\b", re.IGNORECASE
+)
+"""Layers that are not all alike, or experts beside the routed ones: counts by multiplication are then open."""
+_NAMED: Final = (
+    ("precision", _PRECISION_WORD), ("hardware", _HARDWARE), ("model", _MODEL), ("mixed_layers", _MIXED),
+)  # fmt: skip
 _COMPARED: Final = re.compile(r"(?:\bvs\.?|\bversus|\bto|→|->|\bagainst)\s*[~≈\"]?\s*$")
 
 
@@ -53,10 +92,12 @@ def extract(
             if name is None:
                 continue
             previous = name, token
+            inside = any(start <= token.start < end for start, end in operands.get(index, ()))
+            if inside and not (token.nouns or token.per or token.unit.name):
+                continue
             text = " ".join(segment.text[token.start : token.end].split())
             made = Statement(name, token.value, segment.place(token.start), text, context.role, index, token.unit, token,
                              section=segment.section, near=context.near)  # fmt: skip
-            inside = any(start <= token.start < end for start, end in operands.get(index, ()))
             if inside and name == "experts_per_gpu":
                 made = replace(made, name="experts")
                 facts.append(made)
@@ -173,7 +214,7 @@ def _words(segments: tuple[Segment, ...]) -> Iterator[Statement]:
     """Precision, hardware and model names (the name stands in ``text``)."""
     seen: set[str] = set()
     for index, segment in enumerate(segments):
-        for name, pattern in (("precision", _PRECISION_WORD), ("hardware", _HARDWARE), ("model", _MODEL)):
+        for name, pattern in _NAMED:
             for match in pattern.finditer(segment.text):
                 key = f"{name} {match[0].lower()}"
                 if key in seen:

@@ -167,7 +167,10 @@ def _judge(ratio: Ratio, segment: Segment, claims: Claims, notes: dict[int, str]
         others = {_value(ratio, *pair) for pair in pairs if pair not in right}
         if right:
             return _matched(ratio, right[0], bool({pair[0].name for pair in pairs if pair not in right}), others, notes)
-        if scope is beside and len(pairs) == 1:
+        topics = {name for name, pattern in _TOPICS if pattern.search(around)}
+        if pairs[0][0].name == "expert_weights":
+            topics -= {"memory"}
+        if scope is beside and len(pairs) == 1 and topics <= {pairs[0][0].name}:
             return _made(ratio, Verdict.FAILS, pairs[0], "")
         if scope is same_topic or len(pairs) == 1:
             return _made(

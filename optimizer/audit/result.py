@@ -33,7 +33,9 @@ class AuditResult:
     @property
     def verdicts(self) -> list[Verdict]:
         """Every verdict on an equation, a claim or a ratio."""
-        found = [item.verdict for item in (*self.equations, *self.claims, *self.ratios)]
+        found = [equation.verdict for equation in self.equations]
+        found += [claim.verdict for claim in self.claims]
+        found += [ratio.verdict for ratio in self.ratios]
         return found + [Verdict(item["verdict"]) for item in self.verified]
 
     @property
@@ -54,7 +56,9 @@ class AuditResult:
                     "line": fact.place.line,
                     "column": fact.place.column,
                     "name": fact.name,
-                    "value": fact.text if fact.name in {"model", "hardware", "precision"} else number(fact.value),
+                    "value": fact.text
+                    if fact.name in {"model", "hardware", "precision", "mixed_layers"}
+                    else number(fact.value),
                     "text": fact.text,
                     "role": str(fact.role),
                 }

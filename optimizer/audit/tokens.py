@@ -70,7 +70,9 @@ _RELATIONS: Final = {
     "=": "=", "==": "=", ":=": "=", "≈": "~", "≃": "~", "≅": "~", "~=": "~", "=~": "~", "≈=": "~", "→": ">", "->": ">",
     "=>": "=", "⇒": "=", "⟹": "=", "≠": "!", "!=": "!", "-->": ">", "—>": ">", "~~": "~",
 }  # fmt: skip
-_WORD_OPERATORS: Final = re.compile(r"(?:times|multiplied\s+by|divided\s+by|plus|minus|over)\b(?=\s+[(\d~≈])", re.IGNORECASE)
+_WORD_OPERATORS: Final = re.compile(
+    r"(?:times|multiplied\s+by|divided\s+by|plus|minus|over)\b(?=\s+[(\d~≈])", re.IGNORECASE
+)
 _WORD_RELATION: Final = re.compile(
     r"(?:(?:should|would|must|does|will)\s+)?(?:is\s+equal\s+to|equals?|yields?|gives?|makes?|totals?|is|are|be|comes\s+to)"
     r"(?:\s+(?:exactly|only|just))?(?=\s+(?:about\s+|roughly\s+|approximately\s+|around\s+)?[~≈]?\d)",
