@@ -31,9 +31,10 @@ TOLERANCE = Fraction(1, 10_000)
 """Gap, in mean device loads, within which a layer counts as proved."""
 
 _FINE_SLOTS = 6
-_ROUNDS_PER_SLOT = 20
+_ROUNDS_PER_SLOT, _ROUNDS_PER_SLOT_OF_FEW = 20, 60
 _EXACT_S = 5.0
 _PAIR = 2
+_MANY_SLOTS = 100
 _BOUND_PART = 0.3
 _WIDE = 20
 
@@ -114,7 +115,8 @@ def _goal(question: Question) -> float:
 
 def _rounds(question: Question) -> int:
     """Rounds of the search, by size: work, not time, ends it."""
-    return _ROUNDS_PER_SLOT * question.devices * question.slots
+    few = _PAIR < question.slots < _FINE_SLOTS and question.devices * question.slots > _MANY_SLOTS
+    return (_ROUNDS_PER_SLOT_OF_FEW if few else _ROUNDS_PER_SLOT) * question.devices * question.slots
 
 
 def _search(question: Question, deadline: float | None) -> tuple[Ints, list[Witness]]:
