@@ -122,7 +122,8 @@ class Bounds:
 
     def first_token(self, mixed: Floats) -> Floats:
         """Least seconds to the first token where pp·max M is at least `mixed`."""
-        return mixed * ((self.pieces() - 1) / self.deep + 1)
+        found: Floats = mixed * ((self.pieces() - 1) / self.deep + 1)
+        return found
 
     def memory(self, micro: Floats) -> Floats:
         """Least bytes of the fullest device with micro-batches of `micro`: those of pp·(µ − 1) + 1 sequences."""

@@ -258,7 +258,9 @@ class Pricer:
         held = np.minimum(local, moe.experts) / moe.experts
         tokens, at, _ = _knots(moe.experts, moe.top_k)
         knots = (np.array(tokens, dtype=float), np.array([v / TOUCHED_UNITS for v in at]))
-        return Routed(pairs * flop, size * held * self.rates.byte, io * self.rates.byte, found.dp / found.edp, knots)
+        read: Floats = size * held * self.rates.byte
+        work: Floats = pairs * flop
+        return Routed(work, read, io * self.rates.byte, found.dp / found.edp, knots)
 
     def _attention(self, block: Block) -> tuple[Floats, Floats, Floats]:
         """Seconds a decoding sequence, a prompt token (FLOPs) and a pass over the prefix (bytes) take, by tp and cp."""
