@@ -6,7 +6,10 @@ from typing import Any
 
 from optimizer.certificate.balance import rational
 from optimizer.certificate.placement import check_placement
-from optimizer.certificate.verdict import Check, Rejected
+from optimizer.certificate.statement import tolerance_of
+from optimizer.certificate.verdict import Check, Rejected, equal
+from optimizer.figures.placement import moves
+from optimizer.figures.robust import CVAR_TAIL
 from optimizer.figures.shape import Shape
 from optimizer.figures.skew import Mesh, Skews, load_weights, placeable
 from optimizer.spec.problem import Problem
@@ -43,6 +46,7 @@ def placements(problem: Problem, claim: dict[str, Any], check: Check) -> tuple[S
             raise Rejected(item, f"cannot be read: {error!r}") from None
         if not outcome.accepted:
             raise Rejected(f"{item}.layer {outcome.layer}", str(outcome.reason))
+        _moves(problem, mesh, entry["placement"], item)
         check.solver_trusted += [f"placement of layer {layer} on ep={mesh[0]}" for layer in outcome.solver_trusted]
         layers = entry["certificate"]["layers"]
         reached[mesh] = [rational(layer["max_over_mean"]) for layer in layers]
@@ -73,10 +77,28 @@ def _terms(problem: Problem, mesh: Mesh, entry: dict[str, Any], item: str) -> No
         "split": own.split if own else "even",
         "hierarchy": own.hierarchy if own else "free",
         "weights": [str(weight) for weight in load_weights(problem)],
+        "cvar_tail": str(CVAR_TAIL),
+        "tolerance": str(tolerance_of(problem)),
     }
+    if own is not None and own.hierarchy == "node":
+        expected |= {"node_size": min(problem.hardware.devices_per_node, mesh[0]), "groups": moe.group_count}
     for name, value in expected.items():
         if stated.get(name) != value:
             raise Rejected(f"{item}.certificate.{name}", f"is {stated.get(name)!r}, should be {value!r}")
+
+
+def _moves(problem: Problem, mesh: Mesh, placement: dict[str, Any], item: str) -> None:
+    """Experts loaded anew are counted right, and no layer loads more than its budget."""
+    own, before = problem.experts, problem.current_placement
+    if before is None or problem.current_mesh != mesh:
+        equal(f"{item}.placement.moves", placement.get("moves"), None)
+        return
+    counted = [moves(old, new["devices"]) for old, new in zip(before, placement["layers"], strict=True)]
+    equal(f"{item}.placement.moves", placement.get("moves"), sum(counted))
+    budget = own.max_moves if own else None
+    if budget is not None and max(counted) > budget:
+        layer = placement["layers"][counted.index(max(counted))]["layer"]
+        raise Rejected(f"{item}.layer {layer}", f"loads {max(counted)} experts anew, {budget} are allowed")
 
 
 def placement_of(claim: dict[str, Any], ep: int, redundant: int) -> object:

@@ -76,11 +76,12 @@ def solve_jointly(
 
 
 def place_on(problem: Problem, mesh: Mesh, time_limit_s: float | None = None) -> PlacementResult:
-    """Place the experts of every layer on the ranks of one expert mesh."""
+    """Place the experts of every layer on the ranks of one expert mesh, starting from what is in service there."""
     ep, redundant = mesh
     moe, own = problem.model.moe, problem.experts
     assert moe is not None  # noqa: S101 - loads belong to a model with experts
     names = problem.model.layer_names
+    current = problem.current_placement if problem.current_mesh == mesh else None
     return place(
         [load.rows for load in problem.expert_loads],
         ep,
@@ -90,6 +91,8 @@ def place_on(problem: Problem, mesh: Mesh, time_limit_s: float | None = None) ->
         hierarchy=own.hierarchy if own else "free",
         robust=own.robust if own else "worst",
         weights=load_weights(problem),
+        current=current,
+        max_moves=own.max_moves if own and current is not None else None,
         split=own.split if own else "even",
         time_limit_s=time_limit_s,
         seed=problem.seed,
