@@ -252,15 +252,16 @@ class Pricer:
                 flop = flop + 2.0 * rows * cols * self.rates.flop[precision.of(tensor).compute]
         local = -(-(moe.experts + found.redundant) // found.ep)
         uneven = np.where(found.redundant > 0, 1.0, local * found.ep / moe.experts)
-        pairs = found.dp * moe.top_k / (found.edp * found.ep) * (uneven if skew is None else skew)
+        pairs: Floats = found.dp * moe.top_k / (found.edp * found.ep) * (uneven if skew is None else skew)
         act = float(ACTIVATION_BYTES[precision.activations])
-        io: Floats = pairs * (2 * width + 3 * -(-moe.intermediate // found.etp)) * act
+        io = pairs * (2 * width + 3 * -(-moe.intermediate // found.etp)) * act
         held = np.minimum(local, moe.experts) / moe.experts
         tokens, at, _ = _knots(moe.experts, moe.top_k)
         knots = (np.array(tokens, dtype=float), np.array([v / TOUCHED_UNITS for v in at]))
         read: Floats = size * held * self.rates.byte
         work: Floats = pairs * flop
-        return Routed(work, read, io * self.rates.byte, found.dp / found.edp, knots)
+        moved: Floats = np.asarray(io * self.rates.byte, dtype=np.float64)
+        return Routed(work, read, moved, found.dp / found.edp, knots)
 
     def _attention(self, block: Block) -> tuple[Floats, Floats, Floats]:
         """Seconds a decoding sequence, a prompt token (FLOPs) and a pass over the prefix (bytes) take, by tp and cp."""
