@@ -44,7 +44,9 @@ class Tally:
         """Labelled accusations that were made."""
         return self.confirmed / self.labelled_accusations if self.labelled_accusations else 1.0
 
-    def add(self, document: str, labels: list[dict[str, Any]], judged: list[dict[str, Any]], keys: tuple[str, ...]) -> None:
+    def add(
+        self, document: str, labels: list[dict[str, Any]], judged: list[dict[str, Any]], keys: tuple[str, ...]
+    ) -> None:
         """Hold the judgements of one document against its labels."""
         wanted = Counter((*(label[key] for key in keys), label["verdict"]) for label in labels)
         given = Counter((*(item[key] for key in keys), item["verdict"]) for item in judged)
@@ -56,7 +58,9 @@ class Tally:
         self.confirmed += sum(count for item, count in both.items() if item[-1] in ACCUSATIONS)
         self.labelled_accusations += sum(count for item, count in wanted.items() if item[-1] in ACCUSATIONS)
         self.mistakes += [f"{document}: not found: {item}" for item in (wanted - given)]
-        self.mistakes += [f"{document}: wrongly accused: {item}" for item in (given - wanted) if item[-1] in ACCUSATIONS]
+        self.mistakes += [
+            f"{document}: wrongly accused: {item}" for item in (given - wanted) if item[-1] in ACCUSATIONS
+        ]
 
 
 def tallies(folder: Path = DOCUMENTS) -> dict[str, Tally]:
@@ -68,8 +72,14 @@ def tallies(folder: Path = DOCUMENTS) -> dict[str, Tally]:
         judged = result.to_json()
         found["equations"].add(path.name, labels["equations"], judged["equations"], ("line",))
         found["claims"].add(path.name, labels["claims"], judged["claims"], ("line", "name"))
-        told = [{"lines": tuple(item["lines"]), "name": item["name"], "verdict": "fails"} for item in judged["contradictions"]]
-        wanted = [{"lines": tuple(item["lines"]), "name": item["name"], "verdict": "fails"} for item in labels["contradictions"]]
+        told = [
+            {"lines": tuple(item["lines"]), "name": item["name"], "verdict": "fails"}
+            for item in judged["contradictions"]
+        ]
+        wanted = [
+            {"lines": tuple(item["lines"]), "name": item["name"], "verdict": "fails"}
+            for item in labels["contradictions"]
+        ]
         found["contradictions"].add(path.name, wanted, told, ("lines", "name"))
         status = [{"verdict": "fails" if result.exit_status else "holds"}]
         found["exit"].add(path.name, [{"verdict": "fails" if labels["exit"] else "holds"}], status, ())

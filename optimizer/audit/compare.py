@@ -1,7 +1,7 @@
 """Does a written figure follow from written arithmetic? Every reading is tried before anything is accused."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import combinations
@@ -73,17 +73,17 @@ def _last_significant(number: Number) -> Fraction:
 def judge(expression: Node, stated: Number, *, approximate: bool) -> Judgement:
     """Judge ``expression = stated``, exactly where both are whole numbers, else to the digits written."""
     try:
-        readings = list(_readings(expression, stated, approximate))
+        readings = list(_readings(expression, stated, approximate=approximate))
     except EvaluationError as error:
         return Judgement(Verdict.UNSUPPORTED, stated.value, None, explanation=str(error))
     first = readings[0]
     for reading in readings:
-        if _matches(reading, stated, approximate):
+        if _matches(reading, stated, approximate=approximate):
             natural = not reading.name
             verdict = Verdict.HOLDS if natural else Verdict.AMBIGUOUS
             return Judgement(verdict, reading.stated, reading.value.point, reading.name, _note(reading, first, stated))
     for reading in readings:
-        if not reading.name and (why := _nearly(reading, stated, approximate)) is not None:
+        if not reading.name and (why := _nearly(reading, stated, approximate=approximate)) is not None:
             verdict, name = why
             return Judgement(
                 verdict, reading.stated, reading.value.point, "; ".join(filter(None, (reading.name, name)))
@@ -96,7 +96,9 @@ def judge(expression: Node, stated: Number, *, approximate: bool) -> Judgement:
         return Judgement(Verdict.UNSUPPORTED, target, value.point, explanation="the units on the two sides differ")
     if expression.doubtful():
         return Judgement(Verdict.UNSUPPORTED, target, value.point, explanation="a sign may be no operator")
-    return Judgement(Verdict.FAILS, target, value.point, explanation=_explain(expression, stated, first, approximate))
+    return Judgement(
+        Verdict.FAILS, target, value.point, explanation=_explain(expression, stated, first, approximate=approximate)
+    )
 
 
 def _mismatch(value: Value, stated: Number) -> bool:
@@ -104,7 +106,7 @@ def _mismatch(value: Value, stated: Number) -> bool:
     return value.dimensions != dimensions and lexicon.NONE not in {value.dimensions, dimensions}
 
 
-def _readings(expression: Node, stated: Number, approximate: bool) -> Iterator[_Reading]:
+def _readings(expression: Node, stated: Number, *, approximate: bool) -> Iterator[_Reading]:
     value = evaluate(expression)
     unit = stated.unit
 
@@ -128,7 +130,9 @@ def _readings(expression: Node, stated: Number, approximate: bool) -> Iterator[_
         yield from _binary_readings(expression, stated, value, reading)
 
 
-def _binary_readings(expression: Node, stated: Number, value: Value, reading) -> Iterator[_Reading]:  # type: ignore[no-untyped-def]
+def _binary_readings(
+    expression: Node, stated: Number, value: Value, reading: Callable[..., _Reading]
+) -> Iterator[_Reading]:
     unit = stated.unit
     binary = evaluate(expression, binary=True)
     if unit.other is not None:
@@ -156,14 +160,14 @@ def _divides(node: Node) -> bool:
     return False
 
 
-def _strict(reading: _Reading, stated: Number, approximate: bool) -> bool:
+def _strict(reading: _Reading, stated: Number, *, approximate: bool) -> bool:
     """Whole numbers on both sides: equality, not nearness."""
     return not (approximate or stated.decimal or stated.unit.scaled or not reading.value.exact)
 
 
-def _matches(reading: _Reading, stated: Number, approximate: bool) -> bool:
+def _matches(reading: _Reading, stated: Number, *, approximate: bool) -> bool:
     difference = abs(reading.value.point - reading.stated)
-    if _strict(reading, stated, approximate):
+    if _strict(reading, stated, approximate=approximate):
         return difference == 0
     if difference <= reading.half:
         return True
@@ -171,7 +175,7 @@ def _matches(reading: _Reading, stated: Number, approximate: bool) -> bool:
     return inside and reading.value.percent_only and reading.value.low != reading.value.high
 
 
-def _nearly(reading: _Reading, stated: Number, approximate: bool) -> tuple[Verdict, str] | None:
+def _nearly(reading: _Reading, stated: Number, *, approximate: bool) -> tuple[Verdict, str] | None:
     value, target = reading.value, reading.stated
     if value.low - reading.half <= target <= value.high + reading.half and value.low != value.high:
         return Verdict.AMBIGUOUS, "true if the rounded numbers in it carry more digits than written"
@@ -186,7 +190,7 @@ def _nearly(reading: _Reading, stated: Number, approximate: bool) -> tuple[Verdi
             return Verdict.AMBIGUOUS, "cut off rather than rounded"
         if math.ceil(steps) * step == target and not stated.decimal and not stated.unit.scaled:
             return Verdict.AMBIGUOUS, "rounded up"
-        if _strict(reading, stated, approximate) and round(value.point) == target:
+        if _strict(reading, stated, approximate=approximate) and round(value.point) == target:
             return Verdict.AMBIGUOUS, "rounded to a whole number"
         coarse = _last_significant(stated) * reading.stated / stated.digits if stated.digits else Fraction(0)
         if not stated.decimal and abs(value.point - target) <= coarse / 2:
@@ -230,7 +234,7 @@ def subsets(values: list[Fraction], target: Fraction) -> list[tuple[int, ...]]:
     return []
 
 
-def _explain(expression: Node, stated: Number, first: _Reading, approximate: bool) -> str:
+def _explain(expression: Node, stated: Number, first: _Reading, *, approximate: bool) -> str:
     notes = []
     numbers = factors(expression)
     if numbers is not None and len(numbers) > 1 and not stated.decimal:
@@ -240,7 +244,7 @@ def _explain(expression: Node, stated: Number, first: _Reading, approximate: boo
     if not notes and value != 0:
         for factor, name in _CONFUSIONS:
             difference = abs(value * factor - target)
-            exact = _strict(first, stated, approximate)
+            exact = _strict(first, stated, approximate=approximate)
             if difference == 0 or (not exact and difference <= first.half and first.half < abs(target) / 20):
                 notes.append(f"the stated figure is reproduced by {name}")
                 break

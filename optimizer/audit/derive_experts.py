@@ -61,17 +61,16 @@ def complete(table: FactTable) -> bool:
 
 def _readings(table: FactTable) -> Iterator[Derivation]:
     names = [*_FACTS, *(["ep_groups"] if not table.values("ep") else [])]
-    for facts in table.combinations(names):
-        if "ep_groups" in facts:
-            facts = {**facts, "ep": facts["ep_groups"]}
+    for given in table.combinations(names):
+        facts = {**given, "ep": given["ep_groups"]} if "ep_groups" in given else given
         experts, layers, devices = (facts.get(name) for name in ("experts_per_layer", "layers", "devices"))
         if experts is not None and "ep" in facts and facts["ep"] <= experts:
             yield from _resident(facts, experts)
         total = experts * layers if experts is not None and layers is not None else None
         name = "experts_per_layer × layers"
-        if total is None and (given := table.one("experts_total")) is not None:
-            total, name = given, "experts_total"
-            facts = {**facts, "experts_total": given}
+        if total is None and (written := table.one("experts_total")) is not None:
+            total, name = written, "experts_total"
+            facts = {**facts, "experts_total": written}
         if total is not None and devices is not None and devices > 0:
             formula = f"{name} / devices"
             assumes = ("every expert is held once (edp = 1)",) if "ep" not in facts else ()
@@ -93,7 +92,7 @@ def _resident(facts: dict[str, Fraction], experts: Fraction) -> Iterator[Derivat
     assumes = () if "pp" in facts else ("pp is not written: taken as 1",)
     formula = "experts_per_layer / ep × layers" + (" / pp" if "pp" in facts else "")
     yield Derivation(INSTANCES, resident * facts["layers"] / stages, formula, put_in(formula, **facts), assumes)
-    shards = _shards(facts, stages)
+    shards = _shards(facts)
     if shards is not None and "devices" not in facts:
         value = resident * facts["layers"] / stages / shards
         formula += " / etp"
@@ -102,7 +101,7 @@ def _resident(facts: dict[str, Fraction], experts: Fraction) -> Iterator[Derivat
         yield from _stages_from_devices(facts, resident)
 
 
-def _shards(facts: dict[str, Fraction], stages: Fraction) -> Fraction | None:
+def _shards(facts: dict[str, Fraction]) -> Fraction | None:
     """Expert tensor parallelism: written, else min(tp, tp × dp / ep) as in the ``folded`` convention."""
     if "etp" in facts:
         return facts["etp"]

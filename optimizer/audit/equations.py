@@ -98,7 +98,7 @@ class _Finder:
         self.segment = segment
         self.index = index
         self.tokens = tokens
-        self.parser = Parser(segment.text, tokens, segment.kind is Kind.CODE)
+        self.parser = Parser(segment.text, tokens, code=segment.kind is Kind.CODE)
 
     def find(self, first: int, last: int) -> Iterator[Equation]:
         at = first
@@ -196,7 +196,7 @@ class _Finder:
             source = left if left.node is not None else self._earlier(known, right)
             if source is None or source.node is None:
                 continue
-            made = self._pair(source, right, approximate)
+            made = self._pair(source, right, approximate=approximate)
             if made is not None:
                 reported = True
                 yield made
@@ -209,23 +209,23 @@ class _Finder:
         earlier = [other for other in known if other.first < side.first]
         return earlier[-1] if earlier else None
 
-    def _pair(self, left: _Side, right: _Side, approximate: bool) -> Equation | None:
-        assert left.node is not None
-        assert right.node is not None
+    def _pair(self, left: _Side, right: _Side, *, approximate: bool) -> Equation | None:
+        assert left.node is not None  # noqa: S101 - narrowed by the caller
+        assert right.node is not None  # noqa: S101 - narrowed by the caller
         a, b = left.node, right.node
         if a.plain and b.plain:
-            return self._conversion(left, right, approximate)
+            return self._conversion(left, right, approximate=approximate)
         if not a.plain and b.number is not None:
-            return self._result(left, right, b.number, approximate)
+            return self._result(left, right, b.number, approximate=approximate)
         if a.number is not None and not b.plain:
-            return self._reversed(left, right, a.number, approximate)
+            return self._reversed(left, right, a.number, approximate=approximate)
         return self._both(left, right, only_wrong=True)
 
-    def _conversion(self, left: _Side, right: _Side, approximate: bool) -> Equation | None:
+    def _conversion(self, left: _Side, right: _Side, *, approximate: bool) -> Equation | None:
         """``0.62 GB = 620 MB``: two numbers of one physical dimension."""
-        assert left.node is not None
-        assert right.node is not None
-        assert right.node.number is not None
+        assert left.node is not None  # noqa: S101 - narrowed by the caller
+        assert right.node is not None  # noqa: S101 - narrowed by the caller
+        assert right.node.number is not None  # noqa: S101 - narrowed by the caller
         source, target = left.node.number, right.node.number
         if source is None or right.relation not in {"=", "~"}:
             return None
@@ -235,8 +235,8 @@ class _Finder:
         result = judge(left.node, target, approximate=approximate or target.approximate)
         return self._equation(left, right, target, result, left.node)
 
-    def _result(self, left: _Side, right: _Side, stated: Number, approximate: bool) -> Equation | None:
-        assert left.node is not None  # noqa: S101
+    def _result(self, left: _Side, right: _Side, stated: Number, *, approximate: bool) -> Equation | None:
+        assert left.node is not None  # noqa: S101 - narrowed by the caller
         result = judge(left.node, stated, approximate=approximate or stated.approximate)
         if right.relation == "!":
             flipped = {Verdict.HOLDS: Verdict.FAILS, Verdict.FAILS: Verdict.HOLDS}
@@ -260,9 +260,9 @@ class _Finder:
         words = {token.sign for token in self.tokens[max(0, left.first - 4) : left.first]}
         return bool(words & _CHANGES)
 
-    def _reversed(self, left: _Side, right: _Side, stated: Number, approximate: bool) -> Equation | None:
+    def _reversed(self, left: _Side, right: _Side, stated: Number, *, approximate: bool) -> Equation | None:
         """``256 = 16 × 16``; a definition such as ``1 layer = 4 × 512`` is no equation."""
-        assert right.node is not None  # noqa: S101
+        assert right.node is not None  # noqa: S101 - narrowed by the caller
         if right.relation not in {"=", "~", "!"}:
             return None
         result = judge(right.node, stated, approximate=approximate or stated.approximate)
@@ -288,8 +288,8 @@ class _Finder:
 
     def _both(self, left: _Side, right: _Side, *, only_wrong: bool = False) -> Equation | None:
         """Arithmetic on both sides."""
-        assert left.node is not None
-        assert right.node is not None
+        assert left.node is not None  # noqa: S101 - narrowed by the caller
+        assert right.node is not None  # noqa: S101 - narrowed by the caller
         if left.node.plain or right.node.plain or right.relation not in {"=", "~"}:
             return None
         try:
@@ -428,7 +428,7 @@ def _row_equations(segments: tuple[Segment, ...], tokens: list[list[Token]]) -> 
 
 def _whole(segment: Segment, tokens: list[Token]) -> Node | None:
     """The segment as one expression, if it is nothing else."""
-    parser = Parser(segment.text, tokens, False)
+    parser = Parser(segment.text, tokens)
     parsed = parser.parse(0)
     if parsed is None or parser.partial or parsed[1] != len(tokens):
         return None

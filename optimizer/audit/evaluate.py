@@ -45,7 +45,7 @@ def evaluate(node: Node, *, binary: bool = False, bare: bool = False) -> Value:
         For a division by zero or an absurdly large number.
     """
     if node.number is not None:
-        return _number(node.number, binary, bare)
+        return _number(node.number, binary=binary, bare=bare)
     values = [evaluate(argument, binary=binary, bare=bare) for argument in _spine(node)]
     if node.operator in {"+", "-", "*", "/"} and len(values) > 2:
         signs = _signs(node)
@@ -78,7 +78,7 @@ def _signs(node: Node) -> list[str]:
     return signs[::-1]
 
 
-def _number(number: Number, binary: bool, bare: bool) -> Value:
+def _number(number: Number, *, binary: bool, bare: bool) -> Value:
     unit = number.unit
     scale = Fraction(1) if bare else unit.other if binary and unit.other is not None else unit.scale
     percent = unit is lexicon.PERCENT
@@ -122,9 +122,12 @@ def _operation(node: Node, values: list[Value]) -> Value:
         )
         exact = all(value.exact for value in values)
         return Value(point, low, high, first.dimensions, first.scale, exact=exact, percent_only=False)
-    rounding = {"ceil": math.ceil, "floor": math.floor, "round": round}[node.operator]
-    point, low, high = (Fraction(rounding(end)) for end in (first.point, first.low, first.high))
+    point, low, high = (_rounded(node.operator, end) for end in (first.point, first.low, first.high))
     return Value(point, low, high, first.dimensions, first.scale, first.exact, first.percent_only)
+
+
+def _rounded(name: str, value: Fraction) -> Fraction:
+    return Fraction(math.ceil(value) if name == "ceil" else math.floor(value) if name == "floor" else round(value))
 
 
 def _picked(name: str, ends: tuple[Fraction, ...]) -> Fraction:

@@ -57,7 +57,7 @@ class Node:
 class Parser:
     """Precedence climbing over a token list. ``comments`` collects the parentheses skipped as remarks."""
 
-    def __init__(self, text: str, tokens: list[Token], code: bool) -> None:
+    def __init__(self, text: str, tokens: list[Token], *, code: bool = False) -> None:
         self.text = text
         self.tokens = tokens
         self.code = code
@@ -106,7 +106,7 @@ class Parser:
         return node, at
 
     def _joins(self, node: Node, token: Token) -> bool:
-        """ "of" joins a percentage or a fraction to its whole; anything else is a preposition."""
+        """Whether "of" joins a percentage or a fraction to its whole; anything else is a preposition."""
         if token.sign != "of":
             return True
         percent = node.number is not None and node.number.unit is lexicon.PERCENT and not node.number.nouns

@@ -182,7 +182,7 @@ def _factors(segments: tuple[Segment, ...], tokens: list[list[Token]], equation:
         token = tokens[equation.segment][at]
         if token.start >= equation.end:
             return None
-        parsed = Parser(text, tokens[equation.segment], False).parse(at)
+        parsed = Parser(text, tokens[equation.segment]).parse(at)
         if parsed is not None and not parsed[0].plain:
             return factors(parsed[0])
     return None

@@ -21,7 +21,8 @@ def test_verdicts_are_as_labelled(path: Path) -> None:
     result = audit_document(path.read_text(encoding="utf-8"), path.name)
     found = result.to_json()
     equations = [(item["line"], item["verdict"]) for item in found["equations"]]
-    assert sorted(equations) == sorted(equations) and not [
+    assert sorted(equations) == sorted(equations)
+    assert not [
         label for label in labels["equations"] if (label["line"], label["verdict"]) not in equations
     ]
     claims = [(item["line"], item["name"], item["verdict"]) for item in found["claims"]]

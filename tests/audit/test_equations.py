@@ -141,7 +141,9 @@ def test_what_is_no_equation_is_not_accused(text: str) -> None:
     assert not [equation for equation in audit_document(text, "x").equations if equation.verdict == "fails"]
 
 
-@pytest.mark.parametrize("text", ["layers 0 - 15 = 16 layers", "ranks 8–15 = 8 ranks", "Stage 2 - 8 × 4 = 32", "10-20 = 5"])
+@pytest.mark.parametrize(
+    "text", ["layers 0 - 15 = 16 layers", "ranks 8–15 = 8 ranks", "Stage 2 - 8 × 4 = 32", "10-20 = 5"]
+)
 def test_a_range_or_a_dash_is_never_accused(text: str) -> None:
     assert {equation.verdict for equation in audit_document(text, "x").equations} <= {"unsupported", "holds"}
 

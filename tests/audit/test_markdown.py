@@ -47,7 +47,12 @@ def test_kinds_sections_and_table_labels() -> None:
     text = "# A\n\n## B\n\nprose 1\n\n| Metric | Claimed |\n|---|---|\n| Memory | 5 GB |\n\n```sh\nrun 2\n```\n"
     segments = read_document(text).segments
     cell = next(s for s in segments if "5 GB" in s.text)
-    assert (cell.kind, cell.row_label, cell.column_label, cell.section[:2]) == (Kind.CELL, "Memory", "Claimed", ("A", "B"))
+    assert (cell.kind, cell.row_label, cell.column_label, cell.section[:2]) == (
+        Kind.CELL,
+        "Memory",
+        "Claimed",
+        ("A", "B"),
+    )
     assert next(s for s in segments if "run" in s.text).kind is Kind.CODE
     assert next(s for s in segments if "prose" in s.text).kind is Kind.PROSE
 

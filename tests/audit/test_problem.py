@@ -68,7 +68,9 @@ def test_terminal_output_quotes_line_verdict_and_arithmetic() -> None:
     assert "plan.md:3: So 8 × 4 × 16 × 4 = 512 [bold]GPUs[/bold]." in text
     assert "fails" in text
     assert "8 × 4 × 16 × 4 = 2,048" in text
-    assert "| 3 | 8 × 4 × 16 × 4 = 512 [bold]GPUs[/bold] | 2,048 | fails |" in corrected_table(result) or "2,048" in text
+    assert (
+        "| 3 | 8 × 4 × 16 × 4 = 512 [bold]GPUs[/bold] | 2,048 | fails |" in corrected_table(result) or "2,048" in text
+    )
     assert "| line | written | follows | verdict | reading |" in corrected_table(result)
 
 

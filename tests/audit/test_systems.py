@@ -18,7 +18,9 @@ def claim(found: dict[str, Any], name: str, line: int, text: str = "") -> dict[s
 
 def test_one_expert_per_layer_and_eight_instances_do_not_contradict() -> None:
     found = audited("system-a")
-    per_layer = {r["name"]: (r["derived"], r["holds"]) for r in claim(found, "experts_per_gpu_per_layer", 6)["readings"]}
+    per_layer = {
+        r["name"]: (r["derived"], r["holds"]) for r in claim(found, "experts_per_gpu_per_layer", 6)["readings"]
+    }
     assert per_layer == {"experts_resident_per_layer": (1, True), "expert_equivalents per layer": (0.5, False)}
     assert found["contradictions"] == []
 
@@ -60,7 +62,8 @@ def test_where_53_comes_from() -> None:
 def test_79_tokens_per_second_is_batch_one_decode_of_one_device() -> None:
     found = audited("system-b-rate")
     low = claim(found, "throughput_per_device", 6)
-    assert "batch 1" in low["explanation"] and "batched decode and prefill are not bound" in low["explanation"]
+    assert "batch 1" in low["explanation"]
+    assert "batched decode and prefill are not bound" in low["explanation"]
     high = claim(found, "throughput_per_device", 5)
     assert high["verdict"] == "unsupported"
     assert "does not hold for batched decode or prefill" in high["explanation"]
