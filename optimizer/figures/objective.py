@@ -8,6 +8,7 @@ from fractions import Fraction
 from optimizer.figures.costs import Costs
 from optimizer.figures.memory import Memory
 from optimizer.figures.operating_point import OperatingPoints, Point
+from optimizer.figures.rates import TICKS_PER_SECOND
 from optimizer.figures.serving import tokens_of_request
 from optimizer.figures.shape import Shape
 from optimizer.figures.topology import replicas_that_fit
@@ -123,9 +124,38 @@ def fewest_devices(problem: Problem) -> bool:
     return problem.objective == "devices" or (problem.objective == "cost" and rated)
 
 
-def best_layout(problem: Problem, shape: Shape, chunk: int | None, costs: Costs, memory: Memory) -> Scored | None:
-    """The best layout of these degrees and this chunk, or None where none keeps the limits."""
+def _requests_for(problem: Problem, shape: Shape, replicas: int, value: Fraction) -> Fraction:
+    """Requests/s that each rank must serve for an objective that rises with them to reach a value."""
+    requests = value / tokens_of_request(problem.workload)
+    if problem.objective == "throughput":
+        return requests / (replicas * shape.dp)
+    if problem.objective == "cost":
+        price = Fraction(problem.hardware.device.price or 0)
+        requests = price * 10**6 / (3600 * value * tokens_of_request(problem.workload))
+    return requests * shape.devices / shape.dp
+
+
+def best_layout(
+    problem: Problem,
+    shape: Shape,
+    chunk: int | None,
+    costs: Costs,
+    memory: Memory,
+    *,
+    reach: Fraction | None = None,
+) -> Scored | None:
+    """The best layout of these degrees and this chunk, or None where none keeps the limits.
+
+    Parameters
+    ----------
+    reach
+        An objective value: where the best is worse, it may be missed.
+    """
     counts = allowed_replicas(problem, shape)
+    fewest = fewest_devices(problem)
+    if fewest and reach is not None:
+        most = reach if problem.objective == "devices" else _devices_of_cost(problem, reach)
+        counts = tuple(r for r in counts if r * shape.devices <= most)
     if not counts:
         return None
     rate = problem.workload.request_rate or Fraction(0)
@@ -133,9 +163,11 @@ def best_layout(problem: Problem, shape: Shape, chunk: int | None, costs: Costs,
     def at(replicas: int) -> Point | None:
         points = OperatingPoints(problem, shape, chunk, replicas, costs, memory)
         need = rate / points.ranks
-        return _point(problem, points, need)
+        if reach is not None and not fewest and problem.objective not in MINIMISES:
+            need = max(need, _requests_for(problem, shape, replicas, reach))
+        return _point(problem, points, need, None if fewest else reach)
 
-    if fewest_devices(problem):
+    if fewest:
         low, high = 0, len(counts) - 1
         if at(counts[high]) is None:
             return None
@@ -156,9 +188,19 @@ def best_layout(problem: Problem, shape: Shape, chunk: int | None, costs: Costs,
     return Scored(layout, point, objective_value(problem, shape, replicas, point), tokens)
 
 
-def _point(problem: Problem, points: OperatingPoints, need: Fraction) -> Point | None:
+def _devices_of_cost(problem: Problem, value: Fraction) -> Fraction:
+    """Devices whose price at the request rate is `value` dollars per million tokens."""
+    price, work = Fraction(problem.hardware.device.price or 0), problem.workload
+    return value * 3600 * (work.request_rate or 0) * tokens_of_request(work) / (price * 10**6)
+
+
+MINIMISES = {"tpot": "mean", "ttft": "mixed", "memory_headroom": "memory"}
+"""What the points of an objective minimise; the others serve as many requests as they can."""
+
+
+def _point(problem: Problem, points: OperatingPoints, need: Fraction, reach: Fraction | None) -> Point | None:
     allowed = problem.search.batch
-    minimise = {"tpot": "mean", "ttft": "mixed", "memory_headroom": "memory"}.get(problem.objective)
+    minimise = MINIMISES.get(problem.objective)
     if allowed is not None:
         found = [p for b in sorted(set(allowed)) if (p := points.at_least(b, need, minimise=minimise or "mean"))]
         if not found:
@@ -167,6 +209,10 @@ def _point(problem: Problem, points: OperatingPoints, need: Fraction) -> Point |
             return max(found, key=lambda p: (p.timing.rank_requests, p.batch))
         measure = {"mean": lambda p: p.slowest, "mixed": lambda p: p.timing.ttft_s, "memory": lambda p: p.memory_bytes}
         return min(found, key=measure[minimise])
-    if minimise is not None:
-        return points.smallest(need, minimise=minimise)
-    return points.most_requests(need)
+    if minimise is None:
+        return points.most_requests(need)
+    if reach is not None and minimise == "mean":
+        reach = reach * problem.workload.tokens_per_step * TICKS_PER_SECOND / points.shape.pp
+    elif reach is not None and minimise == "memory":
+        reach = problem.capacity_bytes - reach
+    return points.smallest(need, minimise=minimise, at_most=reach)

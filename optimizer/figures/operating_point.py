@@ -25,7 +25,7 @@ from math import isqrt, lcm
 from optimizer.figures.costs import Costs
 from optimizer.figures.layer import Step
 from optimizer.figures.memory import Memory
-from optimizer.figures.partition import Track, best_cuts
+from optimizer.figures.partition import Track, best_cuts, some_cuts
 from optimizer.figures.rates import TICKS_PER_SECOND
 from optimizer.figures.serving import Steps, Timing, held_sequences, steps_of, timing
 from optimizer.figures.shape import Shape
@@ -278,7 +278,11 @@ class OperatingPoints:
 
     def feasible(self, batch: int) -> bool:
         """Whether some cuts keep memory, TPOT, TTFT and φ ≤ 1 at this batch; the queue too, save in phase prefill."""
-        return self._relaxed(batch) is not None
+        steps = self._steps(batch)
+        if steps.share > 1:
+            return False
+        mean, mixed, memory, _ = self._tracks(batch, steps, queue=not self._queued)
+        return some_cuts([t for t in (mean, mixed, memory) if t is not None], self.shape.pp)
 
     def _relaxed(self, batch: int, *, minimise: str = "mean", need: Fraction | None = None) -> Point | None:
         """A point whose every limit tightens with the batch."""
@@ -288,10 +292,12 @@ class OperatingPoints:
         """Largest batch that may be feasible, by bisection; 0 where not even one sequence is."""
         if not self.feasible(1):
             return 0
-        low, high = 1, 2
-        while high <= LARGEST_BATCH and self.feasible(high):
-            low, high = high, 2 * high
-        high = min(high, LARGEST_BATCH + 1)
+        # all stages together hold no more than all their devices
+        low, high = 1, LARGEST_BATCH + 1
+        sequence = self.memory.stack_sequence()
+        if sequence:
+            room = self.problem.capacity_bytes - self.memory.reserve_bytes
+            high = min(high, (self.shape.pp * room - self.memory.stack_weights()) // sequence + 1)
         while high - low > 1:
             middle = (low + high) // 2
             if self.feasible(middle):
@@ -347,10 +353,12 @@ class OperatingPoints:
                 stack += _halves(low, high - 1, self.shape.pp)
         return best
 
-    def smallest(self, rank_requests: Fraction, *, minimise: str) -> Point | None:
+    def smallest(
+        self, rank_requests: Fraction, *, minimise: str, at_most: Fraction | None = None
+    ) -> Point | None:
         """The point that minimises `mean`, `mixed` (TTFT) or `memory` and serves `rank_requests` requests/s a rank.
 
-        Among equals the larger batch.
+        Among equals the larger batch. Where that is more than `at_most`, it may be missed.
         """
         top, pp = self.largest_batch(), self.shape.pp
         if top == 0:
@@ -362,7 +370,7 @@ class OperatingPoints:
         while stack:
             low, high = stack.pop()
             bound = self._least(low, high, rank_requests, minimise)
-            if bound is None:
+            if bound is None or (at_most is not None and bound > at_most):
                 continue
             if best is not None and (bound, -high) >= (_objective(best, minimise), -best.batch):
                 continue

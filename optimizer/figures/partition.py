@@ -7,7 +7,7 @@ is at least the least stage sum that the probe refused, so raising the bound to 
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -48,6 +48,26 @@ class Track:
         if stop >= layers and self.stage(start, layers, layers) > limit:
             stop = layers - 1
         return min(stop, layers)
+
+
+    def back(self, stop: int, limit: int, layers: int) -> int:
+        """Least start such that the stage up to `stop` costs at most `limit` (`stop` itself where none does)."""
+        least = self.prefix[stop] + self.every + (self.last if stop == layers else 0) - limit
+        start = bisect_left(self.prefix, least, hi=stop)
+        return 1 if start == 0 and stop > 0 and self.stage(0, stop, layers) > limit else start
+
+
+def some_cuts(tracks: Sequence[Track], stages: int) -> bool:
+    """Whether any cuts keep every track's limit."""
+    layers = len(tracks[0].prefix) - 1
+    if stages > layers:
+        return False
+    at = 0
+    for _ in range(stages):
+        at = min((t.reach(at, t.limit, layers) for t in tracks if t.limit is not None), default=layers)
+        if at == layers:
+            return True
+    return False
 
 
 def probe(tracks: Sequence[Track], bound: int, stages: int, start: int = 0) -> tuple[list[int] | None, int | None]:
@@ -106,19 +126,21 @@ def best_cuts(tracks: Sequence[Track], stages: int) -> tuple[tuple[int, ...], in
 
 def _spread(tracks: Sequence[Track], bound: int, stages: int, layers: int) -> tuple[int, ...]:
     """Feasible cuts at `bound` with stages as even as the limits allow; every stage holds a layer."""
+    # where the last 1, 2, … stages may begin at the earliest
+    earliest = [layers]
+    for _ in range(stages - 1):
+        stop = earliest[-1]
+        starts = [t.back(stop, t.limit, layers) for t in tracks[1:] if t.limit is not None]
+        earliest.append(max([tracks[0].back(stop, bound, layers), *starts]) if stop else 0)
     at, cuts = 0, []
-    for left in range(stages, 0, -1):
-        if left == 1:
-            cuts.append(layers - at)
-            break
+    for left in range(stages, 1, -1):
         furthest = min(
             tracks[0].reach(at, bound, layers),
             *(t.reach(at, t.limit, layers) for t in tracks[1:] if t.limit is not None),
             layers - (left - 1),
         )
-        stop = min(furthest, at + -(-(layers - at) // left))
-        while probe(tracks, bound, left - 1, stop)[0] is None:
-            stop += 1
+        stop = max(min(furthest, at + -(-(layers - at) // left)), earliest[left - 1])
         cuts.append(stop - at)
         at = stop
+    cuts.append(layers - at)
     return tuple(cuts)

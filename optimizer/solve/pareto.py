@@ -246,9 +246,9 @@ class _Frontier:
 
     def _shape(self, row: int) -> tuple[Shape, int | None]:
         mesh, own = int(self.rows.mesh[row]), self.meshes
-        names = ("tp", "cp", "etp", "ep")
-        degrees = [int(getattr(own, n)[mesh]) for n in names]
-        return Shape(*degrees, int(self.rows.pp[row]), int(own.redundant[mesh])), int(self.rows.chunk[row]) or None
+        tp, cp, etp, ep = (int(axis[mesh]) for axis in (own.tp, own.cp, own.etp, own.ep))
+        shape = Shape(tp, cp, etp, ep, int(self.rows.pp[row]), int(own.redundant[mesh]))
+        return shape, int(self.rows.chunk[row]) or None
 
     def _leaf(self, boxes: _Boxes, i: int) -> None:
         """Every batch of one micro-batch, every way to cut, and the replicas that matter."""
@@ -268,7 +268,7 @@ class _Frontier:
             widest = self._front(shape, chunk, counts[-1], batch)
             if not widest:
                 continue
-            first = bisect_left(tried, True, key=lambda r: bool(self._front(shape, chunk, r, batch)))  # noqa: B023
+            first = bisect_left(tried, 1, key=lambda r: min(1, len(self._front(shape, chunk, r, batch))))
             for replicas in tried[first:]:
                 front = widest if replicas == counts[-1] else self._front(shape, chunk, replicas, batch)
                 for _, cuts in front:
@@ -347,7 +347,7 @@ class _Frontier:
         return _join(parts) if parts else _Boxes(*(np.zeros(0, dtype=np.int64) for _ in range(5)))
 
     def _bounded(self, boxes: _Boxes) -> tuple[_Boxes, NDArray[np.bool_]]:
-        """Boxes that nothing found dominates, cut to what the limits allow; and which keep the limits at their low end."""
+        """Boxes that nothing found dominates, less what the limits exclude; and which keep the limits at their low end."""
         kept, holding = [], []
         for start in range(0, len(boxes), _BLOCK):
             part = boxes.take(np.arange(start, min(start + _BLOCK, len(boxes))))

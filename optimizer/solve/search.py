@@ -253,7 +253,7 @@ class Search:
         if fewest_devices(self.problem):
             replica = pricer.meshes.stage[part.mesh] * part.pp
             needed = goal.total_requests / np.maximum(requests, 1e-300) * (1 - MARGIN)
-            value = -np.ceil(needed / replica) * replica
+            value = -np.maximum(np.ceil(needed / replica), 1) * replica
         elif name == "tpot":
             value = -bounds.stack(one)[0]
         elif name == "ttft":
@@ -283,7 +283,7 @@ class Search:
         chunk = int(rows.chunk[i]) or None
         if (shape, chunk) in self._exact:
             return self._exact[shape, chunk]
-        scored = best_layout(self.problem, shape, chunk, *self._coefficients_of(shape))
+        scored = best_layout(self.problem, shape, chunk, *self._coefficients_of(shape), reach=self._incumbent())
         self._exact[shape, chunk] = scored
         self.tally.exact += 1
         if scored is not None:
