@@ -18,10 +18,12 @@ _TOTAL: Final = re.compile(
 )
 _EXPERT: Final = re.compile(r"\bexperts?\b")
 _RATIO: Final = re.compile(
-    r"^\W*(?:less|lower|more|higher|fewer|reduction|increase|decrease|faster|slower|smaller|larger|better|worse|improvement|balanced)\b"
+    r"^\W*(?:less|lower|more|higher|fewer|reduction|increase|decrease|faster|slower|smaller|larger|better"
+    r"|worse|improvement|balanced)\b"
 )
 _CAPACITY: Final = re.compile(
-    r"\b(?:vram|capacity|hbm(?:\d\w*)?|available memory|memory limit|memory size|gpu memory|device memory|memory available)\b"
+    r"\b(?:vram|capacity|hbm(?:\d\w*)?|available memory|memory limit|memory size|gpu memory|device memory"
+    r"|memory available)\b"
 )
 
 _UTILIZATION: Final = (
@@ -32,7 +34,9 @@ _UTILIZATION: Final = (
 _BYTES: Final = (
     ("kv_cache", re.compile(r"\bkv\b")),
     ("activations", re.compile(r"\bactivations?\b")),
-    ("expert_weights", re.compile(r"\bexperts?\b(?!\s+per\b).{0,30}\b(?:memory|param\w*|weights?|storage|size)|\b(?:memory|param\w*|weights?)\b.{0,12}\b(?:of|for)\s+(?:the\s+)?experts?\b|\bfor experts?\b")),
+    ("expert_weights", re.compile(r"\bexperts?\b(?!\s+per\b).{0,30}\b(?:memory|param\w*|weights?|storage"
+                                  r"|size)|\b(?:memory|param\w*|weights?)\b.{0,12}\b(?:of"
+                                  r"|for)\s+(?:the\s+)?experts?\b|\bfor experts?\b")),
     ("attention_weights", re.compile(r"\battention\b.{0,20}\b(?:memory|param\w*|weights?)")),
     ("weights", re.compile(r"\b(?:weights?|model size|parameter memory|model memory)\b")),
 )  # fmt: skip
@@ -80,12 +84,14 @@ def _bytes(number: Number, context: Context) -> str | None:
     if capacity or re.match(r"^\W*(?:gpus?|devices?|accelerators?|cards?|h100|a100|h200|b200|mi300x?)\b", own):
         return "device_memory"
     if re.search(
-        r"\b(?:disk|ram|host|cpu|cache line|message|bucket|page|block|file|transfer|traffic|communicat\w*|all-?reduce|all-?to-?all)\b",
+        r"\b(?:disk|ram|host|cpu|cache line|message|bucket|page|block|file|transfer|traffic|communicat\w*"
+        r"|all-?reduce|all-?to-?all)\b",
         words,
     ):
         return None
     if re.search(
-        r"\b(?:per|each|every|one|single) (?:expert|layer|token|sequence|request|stage|node|server|block|head|replica)\b",
+        r"\b(?:per|each|every|one|single) (?:expert|layer|token|sequence|request|stage|node|server|block|head"
+        r"|replica)\b",
         words,
     ):
         return None
@@ -256,7 +262,8 @@ def _devices(number: Number, context: Context) -> str | None:
             else None
         )
     if re.search(r"\b(?:available|idle|spare|free|unused|left over)\b", after) or re.search(
-        r"\b(?:each|every) (?:stage|replica|group|instance|pipeline|node)\b|\b(?:up to|out of|cluster (?:of|with|has))\s*$",
+        r"\b(?:each|every) (?:stage|replica|group|instance|pipeline|node)\b|\b(?:up to|out of|cluster (?:of"
+        r"|with|has))\s*$",
         context.before,
     ):
         return "devices_available"
@@ -271,12 +278,16 @@ _LABELS: Final = (
     ("experts_per_gpu_per_layer", re.compile(r"experts? (?:per|/) ?(?:gpu|device|rank) (?:per|/) ?layer")),
     ("expert_instances", re.compile(r"expert instances (?:per|/|on each) ?(?:gpu|device|rank)")),
     ("experts_per_gpu", re.compile(r"experts? ?(?:per|/) ?(?:gpu|device|rank)")),
-    ("experts_per_layer", re.compile(r"experts? ?(?:per|/|in each) ?(?:moe )?layer|\bnum_(?:local_|routed_)?experts\b|\bn_routed_experts\b")),
-    ("experts_total", re.compile(r"total (?:number of )?experts?(?: instances)?(?: across all layers)?$|total expert instances")),
+    ("experts_per_layer", re.compile(r"experts? ?(?:per|/|in each) ?(?:moe )?layer|\bnum_(?:local_"
+                                     r"|routed_)?experts\b|\bn_routed_experts\b")),
+    ("experts_total", re.compile(r"total (?:number of )?experts?(?: instances)?(?: across all layers)?$"
+                                 r"|total expert instances")),
     ("devices_per_node", re.compile(r"(?:gpus?|devices?) ?(?:per|/) ?(?:node|server|host)")),
-    ("devices", re.compile(r"^(?:total |number of |num[_ ]|total number of |world[_ ]size|total_)*(?:gpus?|devices?|accelerators?|gpu count|device count|world[_ ]size)(?: count)?$")),
+    ("devices", re.compile(r"^(?:total |number of |num[_ ]|total number of |world[_ ]size|total_)*(?:gpus?"
+                           r"|devices?|accelerators?|gpu count|device count|world[_ ]size)(?: count)?$")),
     ("layers", re.compile(r"^(?:number of |num[_ ]|total |moe |transformer |hidden[_ ]|num[_ ]hidden[_ ])*layers?$")),
-    ("expert_hidden_size", re.compile(r"(?:expert|moe)[_ ](?:hidden|intermediate|ffn|inner)[_ ]?(?:size|dim(?:ension)?)?$|moe_intermediate_size")),
+    ("expert_hidden_size", re.compile(r"(?:expert|moe)[_ ](?:hidden|intermediate|ffn|inner)[_ ]?(?:size"
+                                      r"|dim(?:ension)?)?$|moe_intermediate_size")),
     ("hidden_size", re.compile(r"^(?:model )?(?:hidden|d_model|embedding)[_ ]?(?:size|dim(?:ension)?)?$|^d_model$")),
     ("attention_heads", re.compile(r"^(?:number of |num[_ ])?(?:attention[_ ])?heads$")),
     ("head_size", re.compile(r"^(?:attention )?head[_ ](?:size|dim(?:ension)?)$")),
@@ -297,7 +308,8 @@ def _labelled(number: Number, context: Context) -> str | None:
         return None
     label = re.sub(r"\s*\([^)]*\)|[*`\"']", "", context.label).strip()
     stripped = re.sub(
-        r"\s+(?:claimed|calculated|actual|value|documented|stated|corrected|computed|expected|reported|current|correct)$",
+        r"\s+(?:claimed|calculated|actual|value|documented|stated|corrected|computed|expected|reported"
+        r"|current|correct)$",
         "",
         label,
     )

@@ -9,7 +9,8 @@ from optimizer.audit.tokens import Number
 
 _CLAIMED: Final = re.compile(
     r"\b(claim(?:s|ed)?|current(?:ly)?|previous(?:ly)?|old|before|as documented|documented|script output|output|"
-    r"reported|original(?:ly)?|specified|quoted|advertised|stated|wrong|incorrect(?:ly)?|misstated|document(?:ation)? (?:says|error))\b"
+    r"reported|original(?:ly)?|specified|quoted|advertised|stated|wrong|incorrect(?:ly)?|misstated"
+    r"|document(?:ation)? (?:says|error))\b"
 )
 _CALCULATED: Final = re.compile(
     r"\b(calculat(?:ed|ion|es)|actual(?:ly)?|reality|real|should be|correct(?:ed|ion)?|expected|realistic|computed|"

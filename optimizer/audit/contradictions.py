@@ -40,7 +40,7 @@ _COUNTS: Final = {"experts_per_gpu", "experts_per_gpu_per_layer", "expert_instan
 
 @dataclass(frozen=True, slots=True)
 class Contradiction:
-    """Figures that cannot all be right (``contradictions``), or that differ because they mean different things (``disputes``)."""
+    """Figures that cannot all be right, or (``disputes``) that differ because they may mean different things."""
 
     lines: tuple[int, ...]
     name: str
@@ -198,7 +198,10 @@ def _two_ratios(ratios: list[JudgedRatio]) -> Iterator[Contradiction]:
         )
         if same is not None:
             lines = tuple(sorted((same.ratio.place.line, item.ratio.place.line)))
-            told = f"{same.ratio.text} on line {same.ratio.place.line} agrees with {same.substituted}; {item.ratio.text} on line {item.ratio.place.line} does not"
+            told = (
+                f"{same.ratio.text} on line {same.ratio.place.line} agrees with {same.substituted}; "
+                f"{item.ratio.text} on line {item.ratio.place.line} does not"
+            )
             yield Contradiction(lines, "ratio", (same.ratio.written, item.ratio.written), told)
 
 

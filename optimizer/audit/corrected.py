@@ -5,7 +5,7 @@ from optimizer.audit.verdict import Verdict, shown
 
 
 def corrected_table(result: AuditResult) -> str:
-    """Markdown table: every figure that fails, is impossible or is true only in one reading, and what follows instead."""
+    """Markdown table of every figure that fails or is true in one reading only, and what follows instead."""
     rows: list[tuple[int, str, str, str, str]] = []
     for equation in result.equations:
         if equation.verdict in _SHOWN and equation.evaluated is not None:

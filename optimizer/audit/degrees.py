@@ -25,7 +25,8 @@ _SHORT_DEGREE: Final = re.compile(
     re.IGNORECASE,
 )
 _LONG_DEGREE: Final = re.compile(
-    r"(?<![A-Za-z0-9])(tensor|pipeline|data|experts?|context|moe[-_](?:tp|ep))[-_ ]?(?:model[-_ ])?(?:parallel(?:ism|ization)?)?"
+    r"(?<![A-Za-z0-9])(tensor|pipeline|data|experts?|context|moe[-_](?:tp"
+    r"|ep))[-_ ]?(?:model[-_ ])?(?:parallel(?:ism|ization)?)?"
     r"(?:[-_ ]?(?:size|degree|world[-_ ]size|ranks?))?" + _SET + _NUMBER,
     re.IGNORECASE,
 )
@@ -37,7 +38,8 @@ _STAGES: Final = re.compile(
 )
 _GROUPS: Final = re.compile(r"\bEP\s+groups?\s*[:=]\s*(\d{1,5})|(?<![\d.,])(\d{1,5})\s+EP\s+groups?\b", re.IGNORECASE)
 _SHAPE: Final = re.compile(
-    r"(?<![\d.,×x*])(\d{1,5}(?:\s*[×x*]\s*\d{1,5}){1,4})\s+(?:parallel\w*\s+)?(?:configuration|config|layout|mesh|grid|topology|split)\b"
+    r"(?<![\d.,×x*])(\d{1,5}(?:\s*[×x*]\s*\d{1,5}){1,4})\s+(?:parallel\w*\s+)?(?:configuration|config|layout"
+    r"|mesh|grid|topology|split)\b"
 )
 _SYMBOL: Final = (
     r"(?:(tensor|pipeline|data|expert|context)[-_ ]parallel(?:ism)?(?:[-_ ](?:size|degree))?|(TP|PP|DP|EP|CP|ETP|EDP))"

@@ -105,7 +105,8 @@ def _expert_weights(table: FactTable) -> Iterator[Derivation]:
         for width in _bytes_each(table):
             for reading, count, formula, substituted in counts:
                 yield Derivation(
-                    f"{reading} of whole experts", count * one.value * width, f"{formula} × {one.formula} × bytes_per_parameter",
+                    f"{reading} of whole "
+                    "experts", count * one.value * width, f"{formula} × {one.formula} × bytes_per_parameter",
                     f"{substituted} × {one.substituted} × {width}",
                 )  # fmt: skip
 

@@ -69,7 +69,8 @@ def batched_decode(table: FactTable, batch: Fraction) -> Derivation | None:
         return None
     return Derivation(
         f"decode at batch {batch}, weights read once per step", batch * bandwidth / (parameters * width),
-        "batch × memory_bandwidth / (parameters × bytes_per_parameter)", f"{batch} × {plain(bandwidth)} / ({plain(parameters)} × {width})",
+        "batch × memory_bandwidth / (parameters × "
+        "bytes_per_parameter)", f"{batch} × {plain(bandwidth)} / ({plain(parameters)} × {width})",
     )  # fmt: skip
 
 
@@ -85,11 +86,13 @@ def _ttft(table: FactTable, per_device: list[Fraction], total: list[Fraction]) -
                 yield Derivation("one prompt through one device", tokens / rate, "input_tokens / throughput_per_device",
                                  f"{plain(tokens)} / {plain(rate)}")  # fmt: skip
                 for stages in table.values("pp"):
-                    yield Derivation("one prompt through every stage in turn", tokens * stages / rate, "input_tokens × pp / throughput_per_device",
+                    yield Derivation("one prompt through every stage in "
+                                     "turn", tokens * stages / rate, "input_tokens × pp / throughput_per_device",
                                      f"{plain(tokens)} × {stages} / {plain(rate)}")  # fmt: skip
         for rate in total:
             if rate <= 0:
                 continue
             for batch in table.values("batch"):
-                yield Derivation("every prompt of the batch, the last one's wait", batch * tokens / rate, "batch × input_tokens / throughput",
+                yield Derivation("every prompt of the batch, the last one's "
+                                 "wait", batch * tokens / rate, "batch × input_tokens / throughput",
                                  f"{batch} × {plain(tokens)} / {plain(rate)}")  # fmt: skip

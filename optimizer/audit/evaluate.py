@@ -147,7 +147,7 @@ def _apply(sign: str, left: Value, right: Value) -> Value:
         high = left.high - right.low if flip else left.high + right.high
         return Value(point, low, high, left.dimensions, left.scale, exact, percent, coherent)
     if sign == "^":
-        return _power(left, right, exact)
+        return _power(left, right, exact=exact)
     if sign == "/":
         if right.point == 0:
             raise EvaluationError("division by zero")
@@ -184,7 +184,7 @@ def _with_unit(value: Value, like: Value) -> Value:
     )  # fmt: skip
 
 
-def _power(left: Value, right: Value, exact: bool) -> Value:
+def _power(left: Value, right: Value, *, exact: bool) -> Value:
     power = right.point
     if power.denominator != 1 or abs(power) > _LARGEST_EXPONENT or (left.point == 0 and power < 0):
         raise EvaluationError("exponent out of range")

@@ -55,7 +55,8 @@ _TOPIC_SEGMENTS: Final = 3
 _PRECISION: Final = {"fp32": 4, "float32": 4, "bf16": 2, "fp16": 2, "float16": 2, "bfloat16": 2, "fp8": 1, "int8": 1}
 _PRECISION_WORD: Final = re.compile(r"\b(" + "|".join(_PRECISION) + r")\b", re.IGNORECASE)
 _HARDWARE: Final = re.compile(
-    r"\b((?:NVIDIA\s+)?(?:H100|H200|H800|A100|B200|GB200|L40S|V100)(?:[- ](?:SXM\d?|PCIe|NVL))?|MI300X|MI325X|TPU ?v\d\w?)\b"
+    r"\b((?:NVIDIA\s+)?(?:H100|H200|H800|A100|B200|GB200|L40S|V100)(?:[- ](?:SXM\d?|PCIe|NVL))?|MI300X|MI325X"
+    r"|TPU ?v\d\w?)\b"
 )
 _MODEL: Final = re.compile(
     r"\b((?:DeepSeek|Mixtral|Llama|Qwen|Kimi|GLM|GPT|Gemma|DBRX|Grok|OLMoE|Phi)[-\u2011 ]?[A-Za-z]?\d[\w.-]*)",

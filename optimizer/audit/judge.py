@@ -124,11 +124,11 @@ class Judge:
         )
         if key not in self._known:
             # The list is kept beside its verdict, so that its id is not given to another.
-            self._known[key] = readings, self._by_readings(claim, readings, closed, missing, note)
+            self._known[key] = readings, self._by_readings(claim, readings, missing, note, closed=closed)
         return replace(self._known[key][1], statement=claim)
 
     def _by_readings(
-        self, claim: Statement, readings: list[Derivation], closed: bool, missing: tuple[str, ...], note: str
+        self, claim: Statement, readings: list[Derivation], missing: tuple[str, ...], note: str, *, closed: bool
     ) -> JudgedClaim:
         marked = tuple((reading, matches(claim, reading.value)) for reading in readings)
         right = sorted((reading for reading, holds in marked if holds), key=lambda reading: len(reading.assumes))

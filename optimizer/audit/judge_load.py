@@ -181,7 +181,10 @@ def throughput_claim(judge: Judge, claim: Statement) -> JudgedClaim:
     above = [reading for reading in readings if claim.value > reading.value]
     note = ""
     if above:
-        note = f"{plain(claim.value / above[0].value)} times {above[0].reading}: that bound does not hold for batched decode or prefill"
+        note = (
+            f"{plain(claim.value / above[0].value)} times {above[0].reading}: that bound does not hold "
+            "for batched decode or prefill"
+        )
     missing = judge.absent("memory_bandwidth", "peak_flops", "active_parameters")
     if bound is not None:
         note = note or f"within {bound.reading} ({plain(bound.value)} tokens/s)"

@@ -14,9 +14,10 @@ from optimizer.audit.statements import Statement
 from optimizer.audit.verdict import Verdict, plain, shown
 
 _ROOM: Final = 4
-"""Times the stated shapes and the largest embeddings: left for dense layers and shared experts that go unmentioned (assumed)."""
+"""Times the stated shapes: room for dense layers and shared experts that go unmentioned (assumed)."""
 _OUTRIGHT: Final = re.compile(
-    r"\btotal\b|world[_ ]size|(?:gpu|device)s?[_ ]count|number of (?:gpus|devices)|^\W*(?:gpus|devices)\b|calculation|should (?:be|yield)|^devices:"
+    r"\btotal\b|world[_ ]size|(?:gpu|device)s?[_ ]count|number of (?:gpus|devices)|^\W*(?:gpus|devices)\b"
+    r"|calculation|should (?:be|yield)|^devices:"
 )
 _PER_DEVICE: Final = re.compile(r"(?:per|/|each|every)[\s-]*(?:gpu|device|accelerator|rank)")
 _DEGREES: Final = ("tp", "cp", "dp", "pp", "ep", "etp", "edp")
@@ -135,7 +136,10 @@ def parameters(judge: Judge, claim: Statement) -> JudgedClaim:
         )
     if claim.value - slack > _ROOM * most.value:
         gap = shown(claim.value - least.value, claim.unit)
-        note = f"{gap} more than the stated shapes give, even with embeddings of {memory.LARGEST_VOCABULARY:,} rows and {_ROOM} times all of it"
+        note = (
+            f"{gap} more than the stated shapes give, even with embeddings of "
+            f"{memory.LARGEST_VOCABULARY:,} rows and {_ROOM} times all of it"
+        )
         return JudgedClaim(claim, Verdict.FAILS, most, ((least, False), (most, False)), note)
     if matches(claim, least.value):
         return JudgedClaim(claim, Verdict.HOLDS, least, ((least, True),))
@@ -143,7 +147,10 @@ def parameters(judge: Judge, claim: Statement) -> JudgedClaim:
         note = "more than the experts alone, fewer than with full attention (grouped key-value heads would be smaller)"
         return JudgedClaim(claim, Verdict.AMBIGUOUS, experts_alone, ((experts_alone, False), (least, False)), note)
     rows = (claim.value - least.value) / (judge.table.one("hidden_size") or 1)
-    note = f"true if embeddings, routers and norms are the remaining {plain(claim.value - least.value)}: {round(rows):,} rows of the hidden size"
+    note = (
+        f"true if embeddings, routers and norms are the remaining {plain(claim.value - least.value)}: "
+        f"{round(rows):,} rows of the hidden size"
+    )
     return JudgedClaim(
         claim, Verdict.AMBIGUOUS, least, ((least, False), (most, False)), note, judge.absent("vocabulary")
     )

@@ -33,7 +33,7 @@ class Unit:
         return self.scale != 1 or self.dimensions != NONE
 
     def over(self, divisor: "Unit") -> "Unit":
-        """This unit per ``divisor``, a unit of time."""
+        """Unit per ``divisor``, a unit of time."""
         a, b = self.dimensions, divisor.dimensions
         dimensions = (a[0] - b[0], a[1] - b[1], a[2] - b[2], a[3] - b[3])
         other = None if self.other is None else self.other / divisor.scale

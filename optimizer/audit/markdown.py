@@ -1,6 +1,4 @@
-"""Markdown to segments. markdown-it-py finds the blocks; the text is then taken from the source itself, so that every
-column is exact.
-"""
+"""Markdown to segments: markdown-it-py finds the blocks; text comes from the source, so that columns are exact."""
 
 import re
 from collections.abc import Iterator
@@ -32,7 +30,7 @@ _LONGEST_STRUCTURE: Final = 2000
 """Characters of a line shown to the block parser: structure stands at its start, and megabyte lines cost nothing."""
 
 
-def _table(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+def _table(state: StateBlock, start: int, end: int, silent: bool) -> bool:  # noqa: FBT001 - the parser's signature
     """Pipe table as one token (the stock rule makes seven per cell)."""
     if start + 1 >= end or state.sCount[start + 1] < state.blkIndent or state.is_code_block(start):
         return False
@@ -181,15 +179,15 @@ class _Reader:
             body = line[at:]
             fresh = _LABEL.match(body) or _SIGNED.match(body)
             if group and fresh and not _CONTINUES.match(body):
-                self._emit(group, item)
+                self._emit(group, item=item)
                 group = []
             group.append((number, at))
             if line.endswith(("  ", "\\")):
-                self._emit(group, item)
+                self._emit(group, item=item)
                 group = []
-        self._emit(group, item)
+        self._emit(group, item=item)
 
-    def _emit(self, group: list[tuple[int, int]], item: bool) -> None:
+    def _emit(self, group: list[tuple[int, int]], *, item: bool) -> None:
         if not group:
             return
         parts, pieces, offset = [], [], 0

@@ -15,17 +15,21 @@ from optimizer.audit.verdict import Verdict, number, plain
 
 _TIMES: Final = re.compile(
     r"(?P<about>~|≈|\b(?:about|around|roughly|approximately|nearly|almost|over|up to|more than)\s+)?\s*(?<![\w.,×*])"
-    r"(?P<low>\d[\d,]*(?:\.\d+)?)(?:\s*[-–]\s*(?P<high>\d[\d,]*(?:\.\d+)?))?\s*(?:[x×](?![\w×])(?!\s*\d)|-fold\b|\s+times\s+(?=more|less|lower|"
-    r"higher|larger|smaller|faster|slower|fewer|too))|\bfactor (?:of )?(?P<about2>~|≈)?\s*(?P<factor>\d[\d,]*(?:\.\d+)?)",
+    r"(?P<low>\d[\d,]*(?:\.\d+)?)(?:\s*[-–]\s*(?P<high>\d[\d,]*(?:\.\d+)?))?\s*(?:[x×](?![\w×])(?!\s*\d)"
+    r"|-fold\b|\s+times\s+(?=more|less|lower|"
+    r"higher|larger|smaller|faster|slower|fewer|too))|\bfactor (?:of )?(?P<about2>~"
+    r"|≈)?\s*(?P<factor>\d[\d,]*(?:\.\d+)?)",
     re.IGNORECASE,
 )
 _PERCENT: Final = re.compile(
-    r"(?P<about>~|≈|\babout |\baround |\broughly )?\s*(?<![\w.,])(?P<low>\d+(?:\.\d+)?)\s?%\s+(?P<word>less|lower|fewer|smaller|reduction|decrease|"
+    r"(?P<about>~|≈|\babout |\baround |\broughly )?\s*(?<![\w.,])(?P<low>\d+(?:\.\d+)?)\s?%\s+(?P<word>less"
+    r"|lower|fewer|smaller|reduction|decrease|"
     r"more|higher|larger|increase)\b",
     re.IGNORECASE,
 )
 _KEYWORDS: Final = re.compile(
-    r"inflat|over|under|exceed|factor|lower|higher|less|more|faster|slower|larger|smaller|reduc|increas|improv|better|worse|times|"
+    r"inflat|over|under|exceed|factor|lower|higher|less|more|faster|slower|larger|smaller|reduc|increas"
+    r"|improv|better|worse|times|"
     r"off by|error|discrepan|ratio|speed-?up|fold|wrong|too (?:high|low|large|small)|beyond",
     re.IGNORECASE,
 )
@@ -42,7 +46,7 @@ _TOPICS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """A written ratio: the interval it covers, and the direction it asserts (the claim too high, too low, or neither)."""
+    """A written ratio: the interval it covers, and whether it says that the claim is too high or too low."""
 
     place: Place
     text: str
@@ -119,7 +123,7 @@ def _ratio(match: re.Match[str], kind: str, segment: Segment, index: int) -> Rat
     if last is None:
         return None
     about = bool(groups.get("about") or groups.get("about2"))
-    unit = _coarse(first[0], first[1] * 2, first[2]) if kind == "x" else first[1] * 2
+    unit = _coarse(first[0], first[1] * 2, decimal=first[2]) if kind == "x" else first[1] * 2
     spread = first[0] / 20 if upper else max(unit / 2, first[0] / 20 if about else Fraction(0))
     start = match.start() + len(match[0]) - len(match[0].lstrip())
     lowered = segment.text[max(0, start - _REACH) : match.end() + _REACH].lower()
@@ -132,7 +136,7 @@ def _ratio(match: re.Match[str], kind: str, segment: Segment, index: int) -> Rat
     )  # fmt: skip
 
 
-def _coarse(value: Fraction, unit: Fraction, decimal: bool) -> Fraction:
+def _coarse(value: Fraction, unit: Fraction, *, decimal: bool) -> Fraction:
     while not decimal and value and (value / (unit * 10)).denominator == 1:
         unit *= 10
     return unit
@@ -166,7 +170,7 @@ def _judge(ratio: Ratio, segment: Segment, claims: Claims, notes: dict[int, str]
         right = [pair for pair in pairs if _fits(ratio, *pair)]
         others = {_value(ratio, *pair) for pair in pairs if pair not in right}
         if right:
-            return _matched(ratio, right[0], bool({pair[0].name for pair in pairs if pair not in right}), others, notes)
+            return _matched(ratio, right[0], others, notes)
         topics = {name for name, pattern in _TOPICS if pattern.search(around)}
         if pairs[0][0].name == "expert_weights":
             topics -= {"memory"}
@@ -180,7 +184,7 @@ def _judge(ratio: Ratio, segment: Segment, claims: Claims, notes: dict[int, str]
 
 
 def _matched(
-    ratio: Ratio, pair: tuple[Statement, Statement], mixed: bool, others: set[Fraction], notes: dict[int, str]
+    ratio: Ratio, pair: tuple[Statement, Statement], others: set[Fraction], notes: dict[int, str]
 ) -> JudgedRatio:
     low, high = sorted(pair, key=lambda item: item.value)
     confusion = next((notes[id(item)] for item in pair if notes.get(id(item), "").startswith("bytes taken")), "")

@@ -22,9 +22,7 @@ def test_verdicts_are_as_labelled(path: Path) -> None:
     found = result.to_json()
     equations = [(item["line"], item["verdict"]) for item in found["equations"]]
     assert sorted(equations) == sorted(equations)
-    assert not [
-        label for label in labels["equations"] if (label["line"], label["verdict"]) not in equations
-    ]
+    assert not [label for label in labels["equations"] if (label["line"], label["verdict"]) not in equations]
     claims = [(item["line"], item["name"], item["verdict"]) for item in found["claims"]]
     assert not [item for item in labels["claims"] if (item["line"], item["name"], item["verdict"]) not in claims]
     assert int(result.exit_status) == labels["exit"]

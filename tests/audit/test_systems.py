@@ -89,8 +89,10 @@ def test_a_quoted_figure_and_its_correction_keep_their_roles() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["EP64_TP2", "TP=2 and EP=64", "tensor parallel size 2, expert parallel size 64", "tp_size: 2\nep_size: 64", "TP2/EP64",
-     "2-way tensor parallelism with 64-way expert parallelism", "`--tp 2 --ep 64`", '{"tp": 2, "ep": 64}', "TP: 2, EP: 64"],
+    ["EP64_TP2", "TP=2 and EP=64", ("tensor parallel size 2, expert parallel size "
+                                   "64"), "tp_size: 2\nep_size: 64", "TP2/EP64",
+     ("2-way tensor parallelism with 64-way expert "
+     "parallelism"), "`--tp 2 --ep 64`", '{"tp": 2, "ep": 64}', "TP: 2, EP: 64"],
 )  # fmt: skip
 def test_degrees_in_their_spellings(text: str) -> None:
     facts = {(f["name"], f["value"]) for f in audit_document(text, "x").to_json()["facts"]}
