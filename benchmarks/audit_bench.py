@@ -1,7 +1,8 @@
 """Precision and recall of the audit on the labelled documents of ``tests/corpora/documents``.
 
 A label counts as found when a judgement of the same line (and name) has its verdict. An accusation is a ``fails`` or an
-``impossible``; its precision is the share of accusations that a label confirms. Run ``python -m benchmarks.audit_bench``.
+``impossible``; its precision is the share of accusations that a label confirms.
+Run ``python -m benchmarks.audit_bench``.
 """
 
 import json

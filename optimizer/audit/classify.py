@@ -26,6 +26,7 @@ _CAPACITY: Final = re.compile(
     r"|memory available)\b"
 )
 
+_EXPERT_MEMORY: Final = re.compile(r"\bexpert param\w* memory|\bexpert (?:memory|weights)")
 _UTILIZATION: Final = (
     ("hbm_bandwidth_utilization", re.compile(r"\bbandwidth\b")),
     ("memory_utilization", re.compile(r"\b(?:memory|vram|hbm)\b")),
@@ -99,9 +100,8 @@ def _bytes(number: Number, context: Context) -> str | None:
         if pattern.search(words):
             total = _TOTAL.search(f"{context.label} {context.before} {own}") and not per_device
             return f"{name}_total" if total else name
-    if label_role(context.label) is not None and re.search(r"\bexperts?\b", f"{context.after} {context.topic}"):
-        if re.search(r"\bexpert param\w* memory|\bexpert (?:memory|weights)", context.topic):
-            return "expert_weights"
+    if label_role(context.label) is not None and _EXPERT_MEMORY.search(context.topic):
+        return "expert_weights"
     if not re.search(r"\b(?:memory|used|usage|footprint|vram|utili[sz]ation)\b", f"{words} {context.topic}"):
         return None
     quoted = label_role(context.label) is not None and re.search(r"\btotal memory|memory requirement", context.topic)

@@ -18,7 +18,8 @@ from optimizer.audit.verdict import Verdict, number, plain, shown
 _UNIQUE: Final = (
     "devices", "layers", "experts_per_layer", "experts_total", "hidden_size", "expert_hidden_size", "parameters",
     "active_parameters", "device_memory", "devices_per_node", "vocabulary", "attention_heads", "memory", "memory_total",
-    "memory_utilization", "compute_utilization", "ttft", "tpot", "throughput_per_device", "throughput", "expert_weights",
+    "memory_utilization", "compute_utilization", "ttft", "tpot", "throughput_per_device", "throughput",
+    "expert_weights",
     "tp", "pp", "dp", "ep", "cp",
 )  # fmt: skip
 _ALTERNATIVES: Final = re.compile(

@@ -19,7 +19,7 @@ _ORDER: Final = {Role.STATED: 0, Role.CALCULATED: 1, Role.CLAIMED: 2}
 
 @dataclass(frozen=True, slots=True)
 class Derivation:
-    """One reading of a figure: ``value`` in base units, ``formula`` in names, ``substituted`` with the numbers put in."""
+    """One reading of a figure: ``value`` in base units, ``formula`` in names, ``substituted`` in numbers."""
 
     reading: str
     value: Fraction

@@ -141,7 +141,8 @@ def _weights_per_device(table: FactTable) -> Iterator[Derivation]:
             formula = "parameters × bytes_per_parameter / devices"
             yield Derivation(
                 "nothing replicated: attention and embeddings too are split over all devices",
-                facts["parameters"] * width / facts["devices"], formula, put_in(formula, **facts, bytes_per_parameter=width),
+                facts["parameters"] * width / facts["devices"], formula,
+                put_in(formula, **facts, bytes_per_parameter=width),
             )  # fmt: skip
     experts, attention = expert_parameters(table), attention_parameters(table)
     tp, devices = table.one("tp"), table.one("devices")

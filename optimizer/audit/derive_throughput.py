@@ -75,7 +75,7 @@ def batched_decode(table: FactTable, batch: Fraction) -> Derivation | None:
 
 
 def ttft_readings(table: FactTable, per_device: list[Fraction], total: list[Fraction]) -> list[Derivation]:
-    """Prompt tokens over a written throughput: for one prompt on one device, through the stages, for the whole batch."""
+    """Prompt tokens over a written throughput: one prompt on one device, through the stages, the whole batch."""
     return deduplicated(_ttft(table, per_device, total))
 
 

@@ -50,7 +50,7 @@ _LEFT_WORDS: Final = 6
 
 @dataclass(frozen=True, slots=True)
 class Equation:
-    """One judged equation; ``stated`` and ``evaluated`` count in ``unit``. ``start`` and ``end`` are segment offsets."""
+    """One judged equation; ``stated`` and ``evaluated`` count in ``unit``; ``start`` and ``end`` are offsets."""
 
     place: Place
     text: str
@@ -385,11 +385,15 @@ class _Finder:
 _CALLS: Final = {"ceil", "floor", "round", "min", "max", "sum", "math.ceil", "math.floor"}
 
 
+_STATING: Final = {Mark.RELATION, Mark.OPEN}
+"""Without one of these, nothing is stated to be equal."""
+
+
 def find_equations(segments: tuple[Segment, ...], tokens: list[list[Token]]) -> list[Equation]:
     """Equations of all segments, in document order."""
     found: list[Equation] = []
     for index, segment in enumerate(segments):
-        if len(tokens[index]) > 1:
+        if any(token.mark in _STATING for token in tokens[index]):
             found += _Finder(segment, index, tokens[index]).find(0, len(tokens[index]))
     found += _row_equations(segments, tokens)
     return sorted(found, key=lambda equation: (equation.place.line, equation.place.column))

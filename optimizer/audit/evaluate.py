@@ -100,8 +100,8 @@ def _number(number: Number, *, binary: bool, bare: bool) -> Value:
 def _scaled(value: Value, node: Node) -> Value:
     factor = node.unit.scale
     return Value(
-        value.point * factor, value.low * factor, value.high * factor, node.unit.dimensions, factor, False,
-        value.percent_only, value.coherent,
+        value.point * factor, value.low * factor, value.high * factor, node.unit.dimensions, factor,
+        exact=False, percent_only=value.percent_only, coherent=value.coherent,
     )  # fmt: skip
 
 

@@ -97,8 +97,10 @@ def extract(
             if inside and not (token.nouns or token.per or token.unit.name):
                 continue
             text = " ".join(segment.text[token.start : token.end].split())
-            made = Statement(name, token.value, segment.place(token.start), text, context.role, index, token.unit, token,
-                             section=segment.section, near=context.near)  # fmt: skip
+            made = Statement(
+                name, token.value, segment.place(token.start), text, context.role, index, token.unit, token,
+                section=segment.section, near=context.near,
+            )  # fmt: skip
             if inside and name == "experts_per_gpu":
                 made = replace(made, name="experts")
                 facts.append(made)

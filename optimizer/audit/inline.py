@@ -34,7 +34,7 @@ def has_digit(text: str) -> bool:
 
 
 def blank(text: str) -> str:
-    """``text`` with Markdown, HTML and LaTeX markup replaced by spaces (or the sign it stands for), length unchanged."""
+    """``text`` with Markdown, HTML and LaTeX markup replaced by spaces or its sign, length unchanged."""
     text = text.translate(_SPACES)
     if _SUSPECT.search(text) is None:
         return text

@@ -109,7 +109,7 @@ class Judge:
         missing: tuple[str, ...] = (),
         note: str = "",
     ) -> JudgedClaim:
-        """``holds`` if every reading gives the claim, ``ambiguous`` if some do, ``fails`` if none and none is left out."""
+        """``holds`` if every reading gives the claim, ``ambiguous`` if some do, ``fails`` if none and all are known."""
         written = claim.number
         if not readings or written is None:
             return self.unsupported(claim, missing, note)

@@ -204,16 +204,15 @@ def _binary_bandwidth(judge: Judge, claim: Statement, reading: Derivation) -> bo
 
 
 def _throughput_total(judge: Judge, claim: Statement) -> JudgedClaim:
-    readings = []
     nearby = judge.figures("throughput_per_device", near=claim)
     nearby = [item for item in nearby if _phases(item) == _phases(claim)]
     same = [item for item in nearby if item.role is claim.role and item.section == claim.section] or nearby
-    for item in same:
-        for devices in judge.table.values("devices"):
-            readings.append(
-                Derivation(f"per device (line {item.place.line}) on every device", item.value * devices,
-                           "throughput_per_device × devices", f"{plain(item.value)} × {devices}")
-            )  # fmt: skip
+    readings = [
+        Derivation(f"per device (line {item.place.line}) on every device", item.value * devices,
+                   "throughput_per_device × devices", f"{plain(item.value)} × {devices}")
+        for item in same
+        for devices in judge.table.values("devices")
+    ]  # fmt: skip
     right = [reading for reading in readings if matches(claim, reading.value)]
     if right:
         return JudgedClaim(claim, Verdict.HOLDS, right[0], ((right[0], True),))

@@ -131,7 +131,8 @@ def _ratio(match: re.Match[str], kind: str, segment: Segment, index: int) -> Rat
     over = re.search(r"\boverestimat|\binflat|\bovercount|\boverstat", lowered)
     direction = "too low" if under and not over else "too high" if over and not under else ""
     return Ratio(
-        segment.place(start), match[0].strip(), first[0] - spread, last[0] + max(last[0] / 20 if upper else spread, last[1]), first[0], kind, index,
+        segment.place(start), match[0].strip(), first[0] - spread,
+        last[0] + max(last[0] / 20 if upper else spread, last[1]), first[0], kind, index,
         segment.section, direction, start,
     )  # fmt: skip
 

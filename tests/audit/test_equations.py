@@ -194,7 +194,7 @@ def test_table_rows_are_read_across() -> None:
 
 
 @given(st.lists(st.integers(1, 5000), min_size=2, max_size=6), st.sampled_from(["×", "x", "*", "·"]), st.booleans())
-def test_random_products_hold_and_wrong_ones_fail(numbers: list[int], sign: str, grouped: bool) -> None:
+def test_random_products_hold_and_wrong_ones_fail(numbers: list[int], sign: str, *, grouped: bool) -> None:
     value = 1
     for number in numbers:
         value *= number
