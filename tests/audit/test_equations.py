@@ -193,7 +193,11 @@ def test_table_rows_are_read_across() -> None:
     assert [(equation.place.line, equation.verdict) for equation in found] == [(3, "holds"), (4, "fails")]
 
 
-@given(st.lists(st.integers(1, 5000), min_size=2, max_size=6), st.sampled_from(["×", "x", "*", "·"]), st.booleans())
+@given(
+    numbers=st.lists(st.integers(1, 5000), min_size=2, max_size=6),
+    sign=st.sampled_from(["×", "x", "*", "·"]),
+    grouped=st.booleans(),
+)
 def test_random_products_hold_and_wrong_ones_fail(numbers: list[int], sign: str, *, grouped: bool) -> None:
     value = 1
     for number in numbers:
