@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,10 +13,11 @@ from pydantic import ValidationError
 
 from optimizer.errors import ShardproofError
 from optimizer.spec import catalog
+from optimizer.spec.document import load_text
 from optimizer.spec.hardware import HardwareSpec
 from optimizer.spec.model import ModelSpec
 from optimizer.spec.problem import Problem, ProblemFile, resolve
-from optimizer.spec.read import Override, read_problem
+from optimizer.spec.read import Override, problem_in, read_problem
 
 COLUMNS: Final[dict[str, type]] = {
     "digest": str, "status": str, "objective": str, "value": float, "bound": float, "gap": float,
@@ -81,8 +83,9 @@ def read_question(question: Mapping[str, Any]) -> Problem:
         except (ValidationError, ValueError):
             # The slow way says what is wrong in the words of every other command.
             pass
-    overrides = [Override(key, (key,), value) for key, value in question.items()]
-    return read_problem(None, overrides)
+    if isinstance(model, Mapping) or isinstance(hardware, Mapping):
+        return problem_in(load_text(json.dumps(dict(question), default=str), "grid"))
+    return read_problem(None, [Override(key, (key,), value) for key, value in question.items()])
 
 
 def _row(document: Mapping[str, Any], problem: Problem) -> dict[str, Any]:

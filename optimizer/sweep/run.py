@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from optimizer import __version__
+from optimizer.errors import InternalError
 from optimizer.sweep.answer import Answer, Task
 from optimizer.sweep.backends import Place, backend
 from optimizer.sweep.grid import Grid
@@ -86,4 +87,6 @@ def _sweep(
         rows.update(dict.fromkeys(same[found.key], found.row))
         if tell is not None:
             tell(len(rows), len(grid.cells), found)
+    if len(rows) != len(grid.cells):
+        raise InternalError(f"{len(grid.cells) - len(rows)} of {len(grid.cells)} problems came back without an answer")
     return rows

@@ -10,7 +10,7 @@ from optimizer.errors import StoppedError
 from optimizer.spec.read import Override, read_problem
 from optimizer.verify import judge_layout
 
-ROW = {"tp": 2, "pp": 1, "dp": 1, "cp": 1, "moe_tp": 1, "moe_ep": 1, "bs": 32, "ctx_tokens": 8000, "tokens/s/gpu": 737.6}
+ROW = {"tp": 2, "pp": 1, "dp": 1, "cp": 1, "moe_tp": 1, "moe_ep": 1, "bs": 32, "ctx_tokens": 8000, "tokens/s/gpu": 737.6}  # noqa: E501 - one row
 FAKE = """#!{python}
 import json, pathlib, sys
 arguments = sys.argv[1:]
@@ -22,14 +22,16 @@ if {row!r}:
     text = ",".join(row) + "\\n" + ",".join(str(value) for value in row.values()) + "\\n"
     (folder / "best_config_topn.csv").write_text(text)
 if {status!r}:
-    print("it broke", file=sys.stderr)
+    print("09:05 [main] [E] {words}", file=sys.stderr)
+    print("  sys.exit(main())", file=sys.stderr)
 sys.exit({status!r})
 """
 
 
-def fake(folder: Path, row: dict[str, object] | None, status: int = 0) -> str:
+def fake(folder: Path, row: dict[str, object] | None, status: int = 0, words: str = "it broke") -> str:
     program = folder / "aiconfigurator"
-    text = FAKE.format(python=sys.executable, seen=str(folder / "seen.json"), row=row, status=status)
+    seen = str(folder / "seen.json")
+    text = FAKE.format(python=sys.executable, seen=seen, row=row, status=status, words=words)
     program.write_text(text)
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     return str(program)
@@ -78,8 +80,10 @@ def test_a_replica_larger_than_the_cluster_is_no_layout() -> None:
     assert "16 devices does not fit 8" in note
 
 
-def test_nothing_found_is_an_answer(tmp_path: Path) -> None:
-    outcome = peer(PROBLEM, Settings(500, aiconfigurator=fake(tmp_path, None)))
+@pytest.mark.parametrize("status", [0, 1])
+def test_nothing_found_is_an_answer(tmp_path: Path, status: int) -> None:
+    program = fake(tmp_path, None, status, "model does not fit in GPU memory for any parallel config")
+    outcome = peer(PROBLEM, Settings(500, aiconfigurator=program))
     assert outcome is not None
     assert (outcome.status, outcome.value) == ("unknown", None)
     assert outcome.note == "it says that nothing fits"
@@ -87,7 +91,11 @@ def test_nothing_found_is_an_answer(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("row", "status", "words"),
-    [(None, 3, "exit status 3: it broke"), ({"tp": 2}, 0, "not understood"), ({**ROW, "bs": "many"}, 0, "not understood")],
+    [
+        (None, 3, r"exit status 3: .*\[E\] it broke"),
+        ({"tp": 2}, 0, "not understood"),
+        ({**ROW, "bs": "many"}, 0, "not understood"),
+    ],
 )
 def test_what_goes_wrong_is_told(tmp_path: Path, row: dict[str, object] | None, status: int, words: str) -> None:
     with pytest.raises(StoppedError, match=words):

@@ -47,8 +47,8 @@ def test_brute_force_over_every_layout_equals_the_search(objective: str) -> None
     rate = {"workload__request_rate": 1} if objective in ("devices", "cost") else {}
     hardware = "h100-sxm-8" if objective == "cost" else "l40s-8"
     problem = small(
-        objective=objective, hardware=hardware, search__cp=[1], search__prefill_chunk=[512], search__batch=[1, 2, 3, 7, 8],
-        **rate,
+        objective=objective, hardware=hardware, search__cp=[1], search__prefill_chunk=[512],
+        search__batch=[1, 2, 3, 7, 8], **rate,
     )  # fmt: skip
     answer = brute_force.propose(problem, Pricer(problem, 5000))
     assert answer is not None

@@ -142,9 +142,12 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
     store, settings = Store(tmp_path / "history.db"), Settings(2000)
     first = stopped(run(scenarios(ONE), BASELINES, settings, store=store), 2)
     told: list[str] = []
-    again = list(
-        run(scenarios(ONE), BASELINES, settings, store=store, tell=lambda _, m, r: told.append(m) if r is None else None)
-    )
+
+    def tell(_: str, method: str, record: Record | None) -> None:
+        if record is None:
+            told.append(method)
+
+    again = list(run(scenarios(ONE), BASELINES, settings, store=store, tell=tell))
     assert told == ["rule_of_thumb"]
     assert again[:2] == first
     assert store.records() == again
@@ -153,9 +156,9 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
 def test_a_finished_run_is_not_taken_up_again(tmp_path: Path) -> None:
     store = Store(tmp_path / "history.db")
     for _ in range(2):
-        told: list[str] = []
-        list(run(scenarios(ONE), (SOLVE,), Settings(), store=store, tell=lambda _, m, r: told.append(m)))  # noqa: B023
-        assert told == [SOLVE, SOLVE]
+        told: list[tuple[object, ...]] = []
+        list(run(scenarios(ONE), (SOLVE,), Settings(), store=store, tell=lambda *words: told.append(words)))  # noqa: B023
+        assert [method for _, method, _ in told] == [SOLVE, SOLVE]
 
 
 def test_a_changed_problem_is_asked_again(tmp_path: Path) -> None:

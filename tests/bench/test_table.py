@@ -66,7 +66,10 @@ def test_table_is_markdown() -> None:
     ],
 )
 def test_what_got_worse_is_a_ratio(
-    change: dict[str, object], quantity: str, ratio: float | None, answer: bool
+    change: dict[str, object],
+    quantity: str,
+    ratio: float | None,
+    answer: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
     (found,) = regressions([OWN, LESS], [replace(OWN, **change), LESS])  # type: ignore[arg-type]
     assert (found.quantity, found.ratio, found.answer) == (quantity, ratio, answer)

@@ -26,7 +26,6 @@ MODELS: Final = {
     ("llama-3.1-70b", "bf16"): "meta-llama/Meta-Llama-3.1-70B",
     ("llama-3.1-70b", "fp8"): "nvidia/Llama-3.1-70B-Instruct-FP8",
     ("llama-3.1-405b", "bf16"): "meta-llama/Meta-Llama-3.1-405B",
-    ("mixtral-8x7b", "bf16"): "mistralai/Mixtral-8x7B-v0.1",
     ("qwen3-32b", "bf16"): "Qwen/Qwen3-32B",
     ("qwen3-32b", "fp8_block"): "Qwen/Qwen3-32B-FP8",
     ("qwen3-235b-a22b", "bf16"): "Qwen/Qwen3-235B-A22B",
@@ -43,13 +42,14 @@ SYSTEMS: Final = {
     "gb300-nvl72": "gb300",
     "a100-sxm-8": "a100_sxm",
     "l40s-8": "l40s",
-    "l4-8": "l4",
-    "a30-8": "a30",
 }
 """Its systems by our hardware names."""
 BACKENDS: Final = {"vllm": "vllm", "sglang": "sglang", "trtllm": "trtllm", "any": "trtllm"}
 """Its backends by our engines; `trtllm` is its own default."""
 _COLUMNS: Final = ("tp", "cp", "pp", "moe_tp", "moe_ep", "bs", "ctx_tokens")
+NOTHING_FITS: Final = "does not fit in GPU memory"
+"""What it says where it finds no layout; its exit status is 1 then, as for any other failure."""
+_TELLING: Final = ("[E]", "error:", "Error")
 _OBJECTIVES: Final = ("throughput_per_device", "throughput")
 
 
@@ -130,8 +130,10 @@ def ask(question: Question, program: str, patience_s: float) -> tuple[Answer | N
         wall_s = time.perf_counter() - begun
         answer = read_answer(Path(folder))
         if answer is None and done.returncode:
-            last = (done.stderr or done.stdout).strip().splitlines()
-            raise StoppedError(f"aiconfigurator: exit status {done.returncode}: {last[-1] if last else ''}")
+            said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+            if not any(NOTHING_FITS in line for line in said):
+                told = next((line for line in said if any(word in line for word in _TELLING)), said[-1] if said else "")
+                raise StoppedError(f"aiconfigurator: exit status {done.returncode}: {told.strip()}")
         return answer, wall_s
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from itertools import islice
 
 import dask
 from distributed import Client, KilledWorker, LocalCluster, as_completed
@@ -41,7 +42,7 @@ def run(tasks: Sequence[Task], place: Place) -> Iterator[Answer]:
 
         def send(count: int) -> list[object]:
             new = []
-            for task, _ in zip(waiting, range(count), strict=False):
+            for task in islice(waiting, count):
                 future = client.submit(answer, task, pure=False, key=f"problem-{task.index}-{task.key[:16]}")
                 sent[future.key] = task
                 new.append(future)

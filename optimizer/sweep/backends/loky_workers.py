@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
@@ -48,15 +48,19 @@ def run(tasks: Sequence[Task], place: Place) -> Iterator[Answer]:
                     del left[found.index]
                     yield found
             except BrokenProcessPool:
-                for mark in list(Path(folder).iterdir()):
-                    mark.unlink()
-                    index = int(mark.name)
-                    if index not in left:
-                        continue
+                for index in _blamed(batch, left, folder):
                     suspects[index] = suspects.get(index, 0) + 1
                     if suspects[index] >= ATTEMPTS:
-                        task = left.pop(index)
-                        yield given_up(task)
+                        yield given_up(left.pop(index))
+
+
+def _blamed(batch: Sequence[Task], left: Mapping[int, Task], folder: str) -> list[int]:
+    """Tasks that were being answered when a process died; all that were sent where none had begun."""
+    marks = list(Path(folder).iterdir())
+    for mark in marks:
+        mark.unlink()
+    begun = [index for mark in marks if (index := int(mark.name)) in left]
+    return begun or [task.index for task in batch if task.index in left]
 
 
 def _one_at_a_time(tasks: Sequence[Task], folder: str) -> Iterator[Answer]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import RayError, WorkerCrashedError
 
-from optimizer.sweep.answer import Answer, Task, answer
+from optimizer.sweep.answer import Answer, Task, answer, failed
 from optimizer.sweep.backends import ATTEMPTS, Place, given_up
 
 WINDOW = 8
@@ -24,14 +25,16 @@ def run(tasks: Sequence[Task], place: Place) -> Iterator[Answer]:
         remote = ray.remote(num_cpus=1, max_retries=ATTEMPTS - 1)(answer)
         window = int(WINDOW * max(1, ray.cluster_resources().get("CPU", 1)))
         waiting = iter(tasks)
-        sent = {remote.remote(task): task for task, _ in zip(waiting, range(window), strict=False)}
+        sent = {remote.remote(task): task for task in islice(waiting, window)}
         while sent:
             ready, _ = ray.wait(list(sent), num_returns=1)
             task = sent.pop(ready[0])
             try:
                 found = ray.get(ready[0])
-            except RayError:
+            except WorkerCrashedError:
                 found = given_up(task)
+            except RayError as error:
+                found = failed(task, "failed", f"Ray: {type(error).__name__}")
             yield found
             following = next(waiting, None)
             if following is not None:
