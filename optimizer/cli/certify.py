@@ -16,13 +16,15 @@ def command(
 ) -> int:
     """Check that everything a result claims follows from its problem."""
     from optimizer.certificate.check import certify  # noqa: PLC0415 - loads when the command runs
+    from optimizer.certificate.placement_document import SCHEMA, certify_placement  # noqa: PLC0415 - the same
     from optimizer.spec.document import load  # noqa: PLC0415 - the same
     from optimizer.spec.messages import kind_of  # noqa: PLC0415 - the same
 
     document = load(result)
     if not isinstance(document.data, dict):
         raise document.error(f"a result is wanted (a mapping), not {kind_of(document.data)}")
-    check = certify(document.data)
+    is_placement = document.data.get("schema") == SCHEMA
+    check = certify_placement(document.data) if is_placement else certify(document.data)
     if json:
         emit_json(check.to_json())
     else:

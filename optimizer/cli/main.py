@@ -18,6 +18,7 @@ from optimizer.errors import Exit, Fault, InternalError, ShardproofError, SpecEr
 
 COMMANDS: Final[dict[str, str]] = {
     "solve": "optimizer.cli.solve",
+    "place": "optimizer.cli.place",
     "verify": "optimizer.cli.verify",
     "certify": "optimizer.cli.certify",
     "explain": "optimizer.cli.explain",

@@ -122,7 +122,15 @@ ProblemSource = Callable[[], "Problem"]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
 
-def takes_a_problem(command: Callable[..., int]) -> Callable[..., int]:
+Prepare = Callable[[str | None, dict[str, str | None]], dict[str, str | None]]
+"""Values of the options that a command reads in place of those given."""
+
+
+def _as_given(_file: str | None, values: dict[str, str | None]) -> dict[str, str | None]:
+    return values
+
+
+def takes_a_problem(command: Callable[..., int], *, prepare: Prepare = _as_given) -> Callable[..., int]:
     """Add PROBLEM and its options to a command whose first parameter is a function that reads the problem."""
     own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
     argument = inspect.Parameter(
@@ -145,7 +153,7 @@ def takes_a_problem(command: Callable[..., int]) -> Callable[..., int]:
     def wrapped(**given: Any) -> int:
         values = {option.parameter: given.pop(option.parameter, None) for option in PROBLEM_OPTIONS}
         file = given.pop("problem", None)
-        return command(lambda: read(file, values), **given)
+        return command(lambda: read(file, prepare(file, values)), **given)
 
     parameters = [argument, *own, *added]
     wrapped.__signature__ = inspect.Signature(parameters, return_annotation=int)  # type: ignore[attr-defined]

@@ -79,6 +79,10 @@ def show(problem: Problem, result: Result) -> None:
         present.figure_table(derive(problem, result.layout, result.evaluation))
         present.memory_table(problem, result.evaluation)
         present.time_table(problem, result.evaluation)
+        if result.placement is not None:
+            from optimizer.cli.placement_view import summary  # noqa: PLC0415 - needs rich
+
+            summary(problem, result.placement)
         if result.top:
             _top(problem, result)
     elif status == "infeasible":

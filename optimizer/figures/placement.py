@@ -15,6 +15,12 @@ Devices = Sequence[Sequence[int]]
 """Expert ids held by each device, one inner sequence for each device."""
 
 
+def linear_placement(experts: int, devices: int, slots_per_device: int) -> list[list[int]]:
+    """Placement that engines start from: expert ids in order, spare slots filled with the first experts again."""
+    order = [slot % experts for slot in range(devices * slots_per_device)]
+    return [order[device * slots_per_device : (device + 1) * slots_per_device] for device in range(devices)]
+
+
 def replica_counts(devices: Devices, experts: int) -> list[int]:
     """Copies of each expert.
 

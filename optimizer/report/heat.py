@@ -7,16 +7,12 @@ from rich.console import Console
 from rich.text import Text
 
 from optimizer.figures.placement import Devices, device_loads
+from optimizer.figures.placement import linear_placement as naive_placement
+
+__all__ = ["heat_map", "heat_row", "naive_placement", "print_heat_map", "relative_loads"]
 
 _SHADES = " ▁▂▃▄▅▆▇█"
 _COOL, _WARM, _HOT = 1.02, 1.10, 1.25
-
-
-def naive_placement(experts: int, devices: int, slots_per_device: int) -> list[list[int]]:
-    """Placement without thought: expert ids in order, spare slots filled with the first experts again."""
-    slots = devices * slots_per_device
-    order = [slot % experts for slot in range(slots)]
-    return [order[device * slots_per_device : (device + 1) * slots_per_device] for device in range(devices)]
 
 
 def relative_loads(load: Sequence[int], devices: Devices) -> list[Fraction]:

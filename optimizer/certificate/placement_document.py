@@ -1,0 +1,69 @@
+"""Checks a placement on a decided expert mesh, ``shardproof/placement/1``: nothing but the document is needed."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from optimizer.certificate.balance import rational
+from optimizer.certificate.placement import check_placement
+from optimizer.certificate.verdict import Check, Rejected, equal
+from optimizer.figures.placement import max_over_mean, moves
+from optimizer.figures.robust import aggregate
+
+SCHEMA = "shardproof/placement/1"
+_UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, IndexError, ZeroDivisionError)
+
+
+def certify_placement(document: dict[str, Any]) -> Check:
+    """Check that balance, bounds and moves of a placement follow from the loads beside it; never raises."""
+    started = time.monotonic()
+    check = Check()
+    try:
+        _check(document, check)
+        check.accepted = True
+    except Rejected as rejection:
+        check.reason, check.item = rejection.reason, rejection.item
+    except _UNREADABLE as error:
+        check.reason, check.item = f"cannot be read: {error!r}", "placement"
+    check.wall_s = time.monotonic() - started
+    return check
+
+
+def _check(document: dict[str, Any], check: Check) -> None:
+    if document.get("schema") != SCHEMA:
+        raise Rejected("schema", f"not a {SCHEMA} document")
+    loads = [load["load"] for load in document["loads"]]
+    if not loads or any(type(tokens) is not int or tokens < 0 for load in loads for row in load for tokens in row):
+        raise Rejected("loads", "not whole numbers of tokens")
+    terms, placement = document["certificate"], document["placement"]
+    outcome = check_placement(loads, terms, placement)
+    if not outcome.accepted:
+        raise Rejected(f"placement.layer {outcome.layer}", str(outcome.reason))
+    check.solver_trusted += [f"placement of layer {layer}" for layer in outcome.solver_trusted]
+    check.checked.append("placement: slots, copies, balance and bounds")
+    equal("ep", document["ep"], terms["devices"])
+    equal("slots_per_device", document["slots_per_device"], terms["slots_per_device"])
+    equal("redundant", document["redundant"], terms["devices"] * terms["slots_per_device"] - len(loads[0][0]))
+    stated = [(rational(layer["max_over_mean"]), rational(layer["bound"])) for layer in terms["layers"]]
+    equal("max_over_mean", document["max_over_mean"], float(max(value for value, _ in stated)))
+    equal("bound", document["bound"], float(max(bound for _, bound in stated)))
+    equal("gap", document["gap"], float(max(value - bound for value, bound in stated)))
+    proved = all(layer["proved"] for layer in placement["layers"])
+    equal("status", document["status"], "optimal" if proved else "feasible")
+    _before(document, loads, check)
+
+
+def _before(document: dict[str, Any], loads: list[Any], check: Check) -> None:
+    terms, placement, before = document["certificate"], document["placement"], document["before"]
+    weights = [rational(weight) for weight in terms["weights"]]
+    for number, layer in enumerate(before["layers"]):
+        values = [max_over_mean(load[number], layer["devices"]) for load in loads]
+        value = aggregate(values, weights, terms["robust"], rational(terms["cvar_tail"]))
+        equal(f"before.layers[{number}].max_over_mean", layer["max_over_mean"], float(value))
+    counted = None
+    if before["name"] == "in service":
+        pairs = zip(before["layers"], placement["layers"], strict=True)
+        counted = sum(moves(old["devices"], new["devices"]) for old, new in pairs)
+    equal("placement.moves", placement["moves"], counted)
+    check.checked.append("before: balance, and moves")

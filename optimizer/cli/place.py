@@ -1,0 +1,120 @@
+"""`place`: experts on devices where the degrees are decided, with device load before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from optimizer.cli.options import Json, ProblemSource, takes_a_problem
+from optimizer.cli.output import emit_json, json_text, say
+from optimizer.errors import SpecError
+
+if TYPE_CHECKING:
+    from optimizer.solve.decided import HeldOut, Moved
+    from optimizer.solve.placement.prices import Price
+    from optimizer.spec.problem import Problem
+
+_STAND_INS = {"hardware": "h100-sxm-8", "isl": "1", "osl": "2"}
+"""What a placement does not depend on, but a problem must say."""
+
+
+def _filled(file: str | None, values: dict[str, str | None]) -> dict[str, str | None]:
+    """Values of the options, with what a placement does not depend on filled in."""
+    if file is not None:
+        return values
+    if values.get("hierarchy") == "node" and values.get("hardware") is None:
+        raise SpecError("--hierarchy: node needs --hardware, which tells the devices of a node")
+    given = {name: text for name, text in values.items() if text is not None}
+    width = given.get("ep", "")
+    stand_ins = _STAND_INS | ({} if "nodes" in given else {"devices": width if width.isdigit() else "1"})
+    return values | {name: text for name, text in stand_ins.items() if name not in given}
+
+
+@partial(takes_a_problem, prepare=_filled)
+def command(
+    problem: ProblemSource,
+    json: Json = False,
+    out: Annotated[str | None, typer.Option(help="Write the placement to a file.", metavar="FILE")] = None,
+    hold_out: Annotated[
+        list[str] | None, typer.Option("--hold-out", help="Load to judge by, not to place for.", metavar="FILE")
+    ] = None,
+    frontier: Annotated[bool, typer.Option("--frontier", help="Moves against balance, from what was before.")] = False,
+    prices: Annotated[bool, typer.Option("--prices", help="What each choice about the placement costs.")] = False,
+    step_tokens: Annotated[
+        int | None, typer.Option(help="Tokens of one step over all devices, for its sampling noise.", min=1)
+    ] = None,
+    time_limit: Annotated[
+        float | None, typer.Option(help="Seconds after which the best placement so far is given.", min=0.0)
+    ] = None,
+) -> int:
+    """Place experts on devices for measured loads, degrees being decided, with a proved bound for every layer."""
+    question = problem()
+    from optimizer.solve import decided  # noqa: PLC0415 - loads NumPy and the solver
+    from optimizer.spec.output import write_whole  # noqa: PLC0415 - beside it
+
+    unseen = [_unseen(question, file) for file in hold_out or ()]
+    answer = decided.place_decided(question, time_limit)
+    held_out = [answer.held_out(load) for load in unseen]
+    points = decided.moves_frontier(answer) if frontier else []
+    priced = list(decided.prices(answer, time_limit)) if prices else []
+    document = answer.to_json() | {
+        "noise": [{"activations": float(n), "max_over_mean": floor} for n, floor in answer.noise(step_tokens)],
+        "hold_out": [_held_json(held) for held in held_out],
+        "frontier": _frontier_json(points),
+        "prices": _prices_json(priced),
+    }
+    if out is not None:
+        write_whole(out, json_text(document) + "\n")
+        say(f"wrote {out}")
+    if json:
+        emit_json(document)
+        return 0
+    from optimizer.cli import placement_view  # noqa: PLC0415 - needs rich
+
+    placement_view.show(answer, step_tokens=step_tokens, held_out=held_out)
+    if points:
+        placement_view.show_frontier(points, answer.placed.bound)
+    if priced:
+        placement_view.show_prices(priced)
+    return 0
+
+
+def _unseen(problem: Problem, file: str) -> Any:  # noqa: ANN401 - ExpertLoad, whose module loads when needed
+    from optimizer.spec.loads import read_load  # noqa: PLC0415 - the specs load when the command runs
+
+    model = problem.model
+    if model.moe is None:
+        raise SpecError(f"{model.name} has no experts to place")
+    load = read_load(file, layers=model.moe_layer_count, experts=model.moe.experts, seed=problem.seed)
+    return replace(load, name=Path(file).stem) if Path(file).is_file() else load
+
+
+def _held_json(held: HeldOut) -> dict[str, Any]:
+    return {
+        "name": held.name,
+        "before": held.before.to_json(),
+        "after": held.after.to_json(),
+        "bound": held.bound.to_json(),
+    }
+
+
+def _frontier_json(points: Sequence[Moved]) -> list[dict[str, Any]]:
+    return [
+        {"budget": p.budget, "moves": p.moves, "mean": float(p.balance.mean), "worst": float(p.balance.worst)}
+        for p in points
+    ]
+
+
+def _prices_json(found: Sequence[tuple[str, Price]]) -> list[dict[str, Any]]:
+    return [
+        {
+            "varied": name, "choice": p.choice, "mean": float(p.mean), "worst": float(p.worst),
+            "mean_bound": float(p.mean_bound), "worst_bound": float(p.worst_bound),
+        }
+        for name, p in found
+    ]  # fmt: skip

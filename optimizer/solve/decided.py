@@ -1,0 +1,288 @@
+"""Expert placement where the degrees are decided: before and after, what an unseen load costs, moves, and prices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from optimizer.errors import SpecError
+from optimizer.figures.placement import Devices, linear_placement, max_over_mean, split_device_loads
+from optimizer.figures.robust import CVAR_TAIL, aggregate
+from optimizer.figures.sampling_noise import sampling_noise_floor
+from optimizer.figures.skew import Mesh, load_weights
+from optimizer.solve.joint import place_on
+from optimizer.solve.placement import LayerPlacement, PlacementResult, bound_max_over_mean
+from optimizer.solve.placement.prices import Price
+from optimizer.solve.placement.rebalance import FrontierPoint, frontier
+from optimizer.spec.loads import ExpertLoad
+from optimizer.spec.problem import Problem
+
+SCHEMA = "shardproof/placement/1"
+ACTIVATIONS = (64, 256, 1024, 4096)
+"""Expert activations of a device and step for which the sampling noise is told where the step is not known."""
+
+_MOST_SLOTS_TRIED = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """Hottest device over the mean, of each layer, and its mean and worst over layers."""
+
+    layers: tuple[Fraction, ...]
+
+    @property
+    def mean(self) -> Fraction:
+        """Mean over layers."""
+        return sum(self.layers, Fraction(0)) / len(self.layers)
+
+    @property
+    def worst(self) -> Fraction:
+        """Worst layer."""
+        return max(self.layers)
+
+    def to_json(self) -> dict[str, Any]:
+        """Mean, worst and each layer."""
+        return {"mean": float(self.mean), "worst": float(self.worst), "layers": [float(v) for v in self.layers]}
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """A load that the placement was not made for: before, after, and the bound on a placement made for it alone."""
+
+    name: str
+    before: Balance
+    after: Balance
+    bound: Balance
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """Best balance found with at most so many experts of a layer loaded anew, by layer and in all."""
+
+    budget: int
+    moves: int
+    balance: Balance
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """Placement on a decided expert mesh.
+
+    Attributes
+    ----------
+    before
+        The placement in service, or else the order of expert ids in which engines lay experts out.
+    """
+
+    problem: Problem
+    mesh: Mesh
+    placed: PlacementResult
+    before: tuple[Devices, ...]
+
+    @property
+    def before_name(self) -> str:
+        """What `before` is."""
+        return "in service" if self.problem.current_placement is not None else "linear"
+
+    @property
+    def status(self) -> str:
+        """`optimal` where every layer is proved within the tolerance, else `feasible`."""
+        return "optimal" if self.placed.proved else "feasible"
+
+    def balance_before(self, workload: int) -> Balance:
+        """Of the placement before, under one load."""
+        rows = self.problem.expert_loads[workload].rows
+        return Balance(tuple(max_over_mean(row, held) for row, held in zip(rows, self.before, strict=True)))
+
+    def balance_after(self, workload: int) -> Balance:
+        """Of the new placement, under one load."""
+        return Balance(tuple(layer.workloads[workload] for layer in self.placed.layers))
+
+    def objective_before(self) -> Balance:
+        """Of the placement before, over all loads as the problem's `robust` puts them together."""
+        each = [self.balance_before(number).layers for number in range(len(self.problem.expert_loads))]
+        own = self.problem.experts
+        robust, weights = own.robust if own else "worst", load_weights(self.problem)
+        return Balance(tuple(aggregate(values, weights, robust, CVAR_TAIL) for values in zip(*each, strict=True)))
+
+    def noise(self, step_tokens: int | None = None) -> list[tuple[Fraction, float]]:
+        """Activations of a device in one step of one layer, and the imbalance that drawing them leaves (`figures`)."""
+        moe = self.problem.model.moe
+        each: Sequence[Fraction] = [Fraction(n) for n in ACTIVATIONS]
+        if step_tokens is not None and moe is not None:
+            each = [Fraction(step_tokens * moe.top_k, self.mesh[0])]
+        return [(number, sampling_noise_floor(self.mesh[0], float(number))) for number in each]
+
+    def held_out(self, load: ExpertLoad) -> HeldOut:
+        """What a load costs that the placement has not seen."""
+        slots = self.placed.slots_per_device
+        pairs = list(zip(load.rows, self.placed.layers, strict=True))
+        return HeldOut(
+            load.name,
+            Balance(tuple(max_over_mean(row, held) for row, held in zip(load.rows, self.before, strict=True))),
+            Balance(tuple(_under(row, layer) for row, layer in pairs)),
+            Balance(tuple(bound_max_over_mean(row, self.mesh[0], slots) for row, _ in pairs)),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """``shardproof/placement/1``: all that its checker needs, loads included."""
+        problem = self.problem
+        before = zip(self.placed.layers, self.before, self.objective_before().layers, strict=True)
+        return {
+            "schema": SCHEMA,
+            "status": self.status,
+            "model": problem.model.name,
+            "ep": self.mesh[0],
+            "redundant": self.mesh[1],
+            "slots_per_device": self.placed.slots_per_device,
+            "max_over_mean": float(self.placed.max_over_mean),
+            "bound": float(self.placed.bound),
+            "gap": float(self.placed.gap),
+            "before": {
+                "name": self.before_name,
+                "layers": [
+                    {"layer": layer.layer, "devices": [list(held) for held in devices], "max_over_mean": float(value)}
+                    for layer, devices, value in before
+                ],
+            },
+            "placement": self.placed.to_json(),
+            "certificate": self.placed.certificate,
+            "loads": [{"name": load.name, "load": [list(row) for row in load.rows]} for load in problem.expert_loads],
+            "wall_s": self.placed.wall_s,
+        }
+
+
+def _under(row: Sequence[int], layer: LayerPlacement) -> Fraction:
+    if layer.shares is None or not sum(row):
+        return max_over_mean(row, layer.devices)
+    return max(split_device_loads(row, layer.devices, layer.shares)) * len(layer.devices) / sum(row)
+
+
+def decided_mesh(problem: Problem) -> Mesh:
+    """The one expert mesh that the problem leaves.
+
+    Raises
+    ------
+    SpecError
+        There are several, or its slots cannot be placed.
+    """
+    moe, own = problem.model.moe, problem.experts
+    if moe is None:
+        raise SpecError(f"{problem.model.name} has no experts to place")
+    if own is None or not problem.expert_loads:
+        raise SpecError("experts.load: measured loads are needed, or a profile such as zipf:0.8 (--expert-load)")
+    asked, slots = problem.search.ep, own.redundant_slots
+    if problem.current_mesh is not None and (asked is None or problem.current_mesh[0] in asked):
+        ep, redundant = problem.current_mesh
+        if slots == (0,) or redundant in slots:
+            return problem.current_mesh
+    if asked is None or len(asked) != 1:
+        raise SpecError("search.ep: one EP degree is wanted (--ep N); `shardproof solve` chooses among several")
+    if len(slots) != 1:
+        raise SpecError(
+            "experts.redundant_slots: one number is wanted (--redundant-slots N); `shardproof solve` chooses among "
+            "several"
+        )
+    ep, redundant = asked[0], slots[0]
+    total = moe.experts + redundant
+    if total % ep:
+        less, more = redundant - total % ep, redundant + ep - total % ep
+        fits = f"{less} or {more}" if less >= 0 else str(more)
+        raise SpecError(
+            f"experts.redundant_slots: {moe.experts} experts + {redundant} redundant = {total} slots do not divide "
+            f"over ep={ep}; {fits} redundant would"
+        )
+    return ep, redundant
+
+
+def place_decided(problem: Problem, time_limit_s: float | None = None) -> Decided:
+    """Place the experts on the one expert mesh that the problem leaves.
+
+    Raises
+    ------
+    SpecError
+        As `decided_mesh`, or the placement in service is on another mesh.
+    """
+    mesh = decided_mesh(problem)
+    ep, redundant = mesh
+    moe = problem.model.moe
+    assert moe is not None  # noqa: S101 - by decided_mesh
+    before: tuple[Devices, ...]
+    if problem.current_placement is not None:
+        if problem.current_mesh != mesh:
+            there = f"ep={problem.current_mesh[0]}, {problem.current_mesh[1]} redundant" if problem.current_mesh else ""
+            raise SpecError(f"experts.current: is on {there} slots, not on ep={ep}, {redundant} redundant slots")
+        before = problem.current_placement
+    else:
+        slots = (moe.experts + redundant) // ep
+        before = (linear_placement(moe.experts, ep, slots),) * problem.model.moe_layer_count
+    return Decided(problem, mesh, place_on(problem, mesh, time_limit_s), before)
+
+
+def moves_frontier(decided: Decided) -> list[Moved]:
+    """Balance for each budget of moves a layer, doubling, from the placement before.
+
+    The best found; a bound that holds for every budget is that of the placement without one.
+    """
+    problem, (ep, _) = decided.problem, decided.mesh
+    loads = [load.rows for load in problem.expert_loads]
+    layers = [
+        _layer_frontier([load[index] for load in loads], held, ep * decided.placed.slots_per_device)
+        for index, held in enumerate(decided.before)
+    ]
+    most = max(points[-1].moves for points in layers)
+    budgets = [0, *(1 << n for n in range(most.bit_length()) if 1 << n < most), *([most] if most else [])]
+    found = []
+    for budget in budgets:
+        chosen = [[point for point in points if point.moves <= max(budget, points[0].moves)][-1] for points in layers]
+        balance = Balance(tuple(point.max_over_mean for point in chosen))
+        found.append(Moved(budget, sum(point.moves for point in chosen), balance))
+    return found
+
+
+def _layer_frontier(rows: Sequence[Sequence[int]], held: Devices, budget: int) -> list[FrontierPoint]:
+    totals = np.array([[max(1, sum(row))] for row in rows], dtype=np.float64)
+    weights = np.array(rows, dtype=np.float64) * len(held) / totals
+    return frontier(rows, weights, np.array(held), budget=budget, goal=1 + 1e-4)
+
+
+def prices(decided: Decided, time_limit_s: float | None = None) -> Iterator[tuple[str, Price]]:
+    """What each choice about the placement costs: balance and its bound under each, all loads as the problem has them.
+
+    Yields the name of what is varied with the price of one choice: hierarchy, redundant slots, EP degree, split.
+
+    Parameters
+    ----------
+    time_limit_s
+        Seconds for each placement.
+    """
+    problem, (ep, redundant) = decided.problem, decided.mesh
+    moe, own = problem.model.moe, problem.experts
+    assert moe is not None  # noqa: S101 - by decided_mesh
+    assert own is not None  # noqa: S101 - the same
+
+    def price(choice: int | str, mesh: Mesh, **changes: object) -> Price:
+        free = {"max_moves": None} | changes
+        other = problem.changed(experts=own.model_copy(update=free), current_placement=None)
+        return Price.of(choice, place_on(other, mesh, time_limit_s))
+
+    node = min(problem.hardware.devices_per_node, ep)
+    nodes = ep // node
+    if ep % node == 0 and nodes > 1 and moe.group_count % nodes == 0:
+        for hierarchy in ("free", "node"):
+            if decided.placed.slots_per_device <= moe.experts // nodes:
+                yield "hierarchy", price(hierarchy, decided.mesh, hierarchy=hierarchy)
+    first = -moe.experts % ep
+    for number in sorted({first, redundant} | {redundant + ep * n for n in range(-1, _MOST_SLOTS_TRIED - 1)}):
+        if number >= first and (moe.experts + number) // ep <= moe.experts:
+            yield "redundant slots", price(number, (ep, number))
+    for degree in sorted({max(1, ep // 2), ep, 2 * ep}):
+        rounded = -(-(moe.experts + redundant) // degree) * degree - moe.experts
+        if (moe.experts + rounded) // degree <= moe.experts:
+            yield "ep", price(degree, (degree, rounded), hierarchy="free")
+    for split in ("even", "free"):
+        yield "split", price(split, decided.mesh, split=split)
