@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -165,15 +165,20 @@ def layout_of(problem: Problem, shape: Shape, replicas: int, chunk: int | None, 
 
 def replica_counts(problem: Problem, pricer: Pricer, shape: Shape) -> Iterator[int]:
     """Replica counts worth a try: the most there may be, and where fewer devices are better 1, 2, … up to it."""
-    most = pricer.replicas(shape)
-    asked = problem.search
-    allowed = [
-        count
-        for count in range(1, most + 1)
-        if (asked.dp is None or count * shape.dp in asked.dp)
-        and (asked.edp is None or count * shape.edp in asked.edp or problem.model.moe is None)
-        and (asked.devices is None or count * shape.devices in asked.devices)
-    ]
+    most, asked = pricer.replicas(shape), problem.search
+    named = (
+        (asked.dp, shape.dp),
+        (None if problem.model.moe is None else asked.edp, shape.edp),
+        (asked.devices, shape.devices),
+    )
+    allowed: Sequence[int] = range(1, most + 1)
+    for values, each in named:
+        if values is not None:
+            allowed = [
+                count
+                for count in sorted({value // each for value in values})
+                if count in allowed and count * each in values
+            ]
     rated = problem.workload.request_rate is not None
     if problem.objective == "devices" or (problem.objective == "cost" and rated):
         yield from allowed

@@ -10,7 +10,17 @@ from optimizer.errors import StoppedError
 from optimizer.spec.read import Override, read_problem
 from optimizer.verify import judge_layout
 
-ROW = {"tp": 2, "pp": 1, "dp": 1, "cp": 1, "moe_tp": 1, "moe_ep": 1, "bs": 32, "ctx_tokens": 8000, "tokens/s/gpu": 737.6}  # noqa: E501 - one row
+ROW = {
+    "tp": 2,
+    "pp": 1,
+    "dp": 1,
+    "cp": 1,
+    "moe_tp": 1,
+    "moe_ep": 1,
+    "bs": 32,
+    "ctx_tokens": 8000,
+    "tokens/s/gpu": 737.6,
+}  # noqa: E501 - one row
 FAKE = """#!{python}
 import json, pathlib, sys
 arguments = sys.argv[1:]

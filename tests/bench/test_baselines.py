@@ -5,7 +5,7 @@ from fractions import Fraction
 import pytest
 
 from optimizer.bench.baselines import brute_force, greedy_placement, powers_of_two, random_search, rule_of_thumb
-from optimizer.bench.pricing import LARGEST_BATCH, Priced, Pricer, better, layout_of, value_of
+from optimizer.bench.pricing import LARGEST_BATCH, Priced, Pricer, better, layout_of, replica_counts, value_of
 from optimizer.figures.serving import evaluate
 from optimizer.figures.shape import Shape
 from optimizer.solve import solve
@@ -131,3 +131,16 @@ def test_greedy_placement_prices_the_skew_that_remains() -> None:
     assert even is not None
     assert skewed is not None
     assert skewed.value < even.value
+
+
+def test_brute_force_over_nothing_that_fits_ends() -> None:
+    problem = read_problem("llama-3.1-405b-h100-16", [Override("m", ("limits", "memory_utilization"), "0.1")])
+    answer = brute_force.propose(problem, Pricer(problem, 4000))
+    assert answer is not None
+    assert answer == (None, True)
+
+
+def test_replica_counts_are_those_that_the_search_allows() -> None:
+    problem = small(devices=8, search__dp=[2, 3, 16], objective="devices", workload__request_rate=1)
+    assert list(replica_counts(problem, Pricer(problem, 1), Shape(1, 1, 1, 1, 1))) == [2, 3]
+    assert list(replica_counts(small(devices=8), Pricer(small(devices=8), 1), Shape(2, 1, 1, 1, 1))) == [4]

@@ -125,9 +125,7 @@ def test_infeasible_scenario_is_proved_so_and_baselines_find_nothing() -> None:
         ("throughput", 5, None, None),
     ],
 )
-def test_margin_says_how_many_times_better(
-    objective: str, own: int, other: int | None, expected: float | None
-) -> None:
+def test_margin_says_how_many_times_better(objective: str, own: int, other: int | None, expected: float | None) -> None:
     problem = read_problem(ONE).model_copy(update={"objective": objective})
     assert margin(problem, Fraction(own), None if other is None else Fraction(other)) == expected
 

@@ -15,7 +15,7 @@ from optimizer.sweep.table import csv_text, header, rows
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
-WORKERS = {"dask": "spawn_main", "ray": "^ray::"}
+WORKERS = {"dask": "spawn_main", "ray": "^ray::answer"}
 """What tells a worker process of each cluster by its command line."""
 
 

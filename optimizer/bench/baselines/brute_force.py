@@ -72,7 +72,8 @@ def propose(problem: Problem, pricer: Pricer) -> tuple[Priced | None, bool] | No
                 if not pricer.valid(layout, shape.redundant):
                     continue
                 most = _largest_batch(pricer, layout, shape.redundant)
-                points.append((layout, shape.redundant, most))
+                if most:
+                    points.append((layout, shape.redundant, most))
                 narrow += most
                 work += most * comb(layers - 1, shape.pp - 1)
                 if narrow > pricer.budget:
