@@ -1,0 +1,173 @@
+"""Why nothing fits, and what would; or what holds back what does. Every number comes from an exact solve."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from optimizer.certificate.statement import layout_json
+from optimizer.explain.conflict import Conflict, conflict
+from optimizer.explain.feasible import Binding, WhatIf, binding, what_if
+from optimizer.explain.joint import Joint, joint
+from optimizer.explain.limits import Limit, fits, limits_of, optimum
+from optimizer.explain.relax import Relaxation, Value, precisions, relax
+from optimizer.figures.objective import UNITS, Scored
+from optimizer.spec.problem import Problem
+
+__all__ = ["Explanation", "brief", "explain"]
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """An explanation of a problem; what does not apply is empty.
+
+    Attributes
+    ----------
+    conflict
+        A minimal set of limits that nothing keeps together.
+    relaxations
+        Smallest changes of single limits, all others kept, each of which makes something fit.
+    hopeless
+        Limits that no change of theirs alone helps.
+    joint
+        One factor by which all numbers of the conflict relaxed make something fit.
+    binding, what_if
+        Of a feasible problem.
+    """
+
+    problem: Problem
+    best: Scored | None
+    conflict: Conflict | None = None
+    relaxations: tuple[Relaxation, ...] = ()
+    hopeless: tuple[str, ...] = ()
+    joint: Joint | None = None
+    binding: tuple[Binding, ...] = ()
+    what_if: tuple[WhatIf, ...] = ()
+
+    @property
+    def status(self) -> str:
+        """`feasible` or `infeasible`."""
+        return "infeasible" if self.best is None else "feasible"
+
+    def to_json(self) -> dict[str, Any]:
+        """``shardproof/explain/1``."""
+        document: dict[str, Any] = {
+            "schema": "shardproof/explain/1",
+            "status": self.status,
+            "problem": {"name": self.problem.name, "digest": self.problem.digest},
+            "conflict": _members(self.conflict),
+            "relaxations": [_relaxation(r) for r in self.relaxations],
+        }
+        if self.best is None:
+            document["hopeless"] = list(self.hopeless)
+            document["joint"] = None if self.joint is None else _joint(self.joint)
+            return document
+        value = self.best.value
+        document["objective"] = {"name": UNITS[self.problem.objective], "value": float(value)}
+        document["layout"] = layout_json(self.best.layout)
+        document["binding"] = [
+            _entry(b.limit) | {"without": float(b.scored.value), "gain": _gain(b.scored.value, value)}
+            | {"layout": layout_json(b.scored.layout)}
+            for b in self.binding
+        ]  # fmt: skip
+        document["what_if"] = [
+            {
+                "change": w.change,
+                "value": None if w.scored is None else float(w.scored.value),
+                "gain": None if w.scored is None else _gain(w.scored.value, value),
+                "layout": None if w.scored is None else layout_json(w.scored.layout),
+            }
+            for w in self.what_if
+        ]
+        return document
+
+
+def _gain(new: Fraction, old: Fraction) -> float | None:
+    """Relative change; None from zero."""
+    return None if old == 0 else float(new / old - 1)
+
+
+def _number(value: Value) -> int | float | str | list[int]:
+    if isinstance(value, tuple):
+        return list(value)
+    if isinstance(value, Fraction):
+        return value.numerator if value.denominator == 1 else float(value)
+    return value
+
+
+def _exact(value: Value) -> str | None:
+    """A fraction in full, where a JSON number rounds it."""
+    return f"{value.numerator}/{value.denominator}" if isinstance(value, Fraction) and value.denominator > 1 else None
+
+
+def _entry(limit: Limit) -> dict[str, Any]:
+    return {"limit": limit.name, "value": _number(limit.value), "unit": limit.unit}
+
+
+def _members(found: Conflict | None) -> list[dict[str, Any]]:
+    if found is None:
+        return []
+    return [
+        _entry(m.limit) | {"without": None if m.without is None else layout_json(m.without.layout)}
+        for m in found.members
+    ]
+
+
+def _relaxation(found: Relaxation) -> dict[str, Any]:
+    own: dict[str, Any] = {
+        "limit": found.limit, "from": _number(found.old), "to": _number(found.new), "unit": found.unit,
+        "layout": layout_json(found.scored.layout),
+    }  # fmt: skip
+    exact = _exact(found.new)
+    if exact is not None:
+        own["to_exact"] = exact
+    if found.note is not None:
+        own["note"] = found.note
+    return own
+
+
+def _joint(found: Joint) -> dict[str, Any]:
+    return {
+        "factor": float(found.factor),
+        "fails_at": float(found.below),
+        "weights": "equal: the largest relative change is as small as it can be",
+        "changes": [{"limit": n, "from": _number(a), "to": _number(b), "unit": u} for n, a, b, u in found.changes],
+        "layout": layout_json(found.scored.layout),
+    }
+
+
+def explain(problem: Problem, progress: Progress | None = None) -> Explanation:
+    """Explain a problem.
+
+    Parameters
+    ----------
+    progress
+        Called with a phase's name, what is done and what there is.
+    """
+    best = optimum(problem, problem.objective)
+    if best is not None:
+        return Explanation(problem, best, binding=tuple(binding(problem, best)), what_if=tuple(what_if(problem)))
+    found = conflict(problem, progress)
+    limits = limits_of(problem)
+    relaxations: list[Relaxation] = []
+    hopeless = []
+    for done, limit in enumerate(limits):
+        own = [] if fits(limit.drop(problem)) is None else list(relax(problem, limit))
+        relaxations += own
+        if not own:
+            hopeless.append(limit.name)
+        if progress is not None:
+            progress("relaxations", done + 1, len(limits))
+    relaxations += precisions(problem)
+    return Explanation(
+        problem, None, found, tuple(relaxations), tuple(hopeless), joint(problem, found)
+    )  # fmt: skip
+
+
+def brief(problem: Problem) -> list[dict[str, Any]]:
+    """The conflict of an infeasible problem in short: limits by name and number."""
+    return [_entry(member.limit) for member in conflict(problem).members]

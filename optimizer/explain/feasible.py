@@ -1,0 +1,63 @@
+"""What holds a feasible problem back: limits that cost it something, and what more hardware would bring."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+from optimizer.explain.limits import Limit, changed, limits_of, optimum, with_memory
+from optimizer.figures.objective import Scored, better
+from optimizer.spec.hardware import HardwareSpec
+from optimizer.spec.problem import Problem
+
+MORE = Fraction(11, 10)
+
+
+@dataclass(frozen=True)
+class Binding:
+    """A limit without which the optimum would be better."""
+
+    limit: Limit
+    scored: Scored
+
+
+@dataclass(frozen=True)
+class WhatIf:
+    """The optimum with something more."""
+
+    change: str
+    scored: Scored | None
+
+
+def _with_hardware(problem: Problem, hardware: HardwareSpec) -> Problem:
+    return changed(problem, hardware=hardware)
+
+
+def binding(problem: Problem, best: Scored) -> Iterator[Binding]:
+    """Limits that bind: each dropped alone and solved again. Devices and memory are left to `what_if`."""
+    for limit in limits_of(problem):
+        if limit.name in ("devices", "memory") or (limit.name == "request_rate" and problem.objective == "devices"):
+            continue
+        found = optimum(limit.drop(problem), problem.objective)
+        if found is not None and better(problem, found.value, best.value):
+            yield Binding(limit, found)
+
+
+def what_if(problem: Problem) -> Iterator[WhatIf]:
+    """Exact optima with one more device, one more node, 10% more memory, memory bandwidth or links."""
+    own, node = problem.hardware, problem.hardware.devices_per_node
+    device = own.device
+    tried: list[tuple[str, Problem]] = [("one more device", changed(problem, devices=problem.devices + 1))]
+    if node > 1:
+        tried.append(("one more node", changed(problem, devices=problem.devices + node)))
+    tried.append(("10% more memory", with_memory(problem, int(device.exposed_memory * MORE))))
+    faster = device.model_copy(update={"bandwidth": int(device.bandwidth * MORE)})
+    tried.append(("10% more memory bandwidth", _with_hardware(problem, own.model_copy(update={"device": faster}))))
+    links = tuple(t.model_copy(update={"bandwidth": int(t.bandwidth * MORE)}) for t in own.tiers)
+    tried.append(("10% more link bandwidth", _with_hardware(problem, own.model_copy(update={"tiers": links}))))
+    peaks = {name: int(peak * MORE) for name, peak in device.peak.items()}
+    quicker = device.model_copy(update={"peak": peaks})
+    tried.append(("10% more compute", _with_hardware(problem, own.model_copy(update={"device": quicker}))))
+    for change, more in tried:
+        yield WhatIf(change, optimum(more, problem.objective))

@@ -1,0 +1,270 @@
+"""The smallest change of one limit, all others kept, at which something fits; exactly.
+
+A limit in seconds or bytes is relaxed to the least that any layout reaches, which is the optimum of that objective.
+Device counts, and degrees in the order of their distance, are found by bisection: what fits on fewer devices fits on
+more. Of a request rate the most that any layout serves is found by climbing from witness to witness.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from math import log2
+
+from optimizer.explain.limits import (
+    UNLIMITED_BYTES,
+    Limit,
+    changed,
+    fits,
+    most_devices,
+    optimum,
+    with_limits,
+    with_memory,
+    with_rate,
+    with_search,
+    without_rules,
+)
+from optimizer.figures.objective import Scored
+from optimizer.figures.serving import evaluate
+from optimizer.figures.topology import replicas_that_fit
+from optimizer.spec.lattice import LARGEST_CP, PREFILL_CHUNKS
+from optimizer.spec.precision import PrecisionOverride
+from optimizer.spec.problem import Problem
+
+RATE_PRECISION = Fraction(1, 10**9)
+"""A request rate larger than the one given by this share fails."""
+
+Value = Fraction | int | str | tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Relaxation:
+    """A change of one limit that alone makes something fit.
+
+    Attributes
+    ----------
+    problem
+        The problem with the change.
+    scored
+        A layout that then fits.
+    note
+        What the number leaves open.
+    """
+
+    limit: str
+    old: Value
+    new: Value
+    unit: str | None
+    problem: Problem
+    scored: Scored
+    note: str | None = None
+
+
+def relax(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
+    """The smallest changes that alone would do; none where no change of this limit does."""
+    if limit.name.startswith("search."):
+        yield from _degrees(problem, limit)
+    else:
+        yield from _RELAX[limit.name](problem, limit)
+
+
+def devices_needed(problem: Problem, scored: Scored) -> int:
+    """Least number of devices on which a layout's replicas fit."""
+    sizes, own = tuple(t.size for t in problem.hardware.tiers), scored.layout
+    low, high = own.devices, 2 * own.devices + 2 * max((s or 0) for s in sizes)
+    while low < high:
+        middle = (low + high) // 2
+        if replicas_that_fit(sizes, middle, own.replica_devices) >= own.replicas:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def _devices(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
+    low, high, witness = problem.devices, problem.devices, None
+    while witness is None and high < most_devices(problem):
+        low, high = high, min(2 * high, most_devices(problem))
+        witness = fits(changed(problem, devices=high))
+    if witness is None:
+        return
+    high = min(high, max(low + 1, _served_by(problem, witness)))
+    while high - low > 1:
+        middle = (low + high) // 2
+        found = fits(changed(problem, devices=middle))
+        if found is None:
+            low = middle
+        else:
+            high, witness = max(low + 1, min(middle, _served_by(problem, found))), found
+    own = changed(problem, devices=high)
+    final = fits(own)
+    yield Relaxation("devices", problem.devices, high, "devices", own, final or witness)
+
+
+def _served_by(problem: Problem, scored: Scored) -> int:
+    """Devices that a layout, as it is, needs."""
+    return devices_needed(problem, scored)
+
+
+def _memory(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
+    least = optimum(with_memory(problem, UNLIMITED_BYTES), "memory_headroom")
+    if least is None:
+        return
+    needed, share, exposed = (
+        least.point.memory_bytes,
+        problem.memory_utilization,
+        problem.hardware.device.exposed_memory,
+    )
+    size = -(-needed * share.denominator // share.numerator)
+    yield Relaxation(
+        "memory", problem.capacity_bytes, needed, "bytes", with_memory(problem, size), least,
+        f"a device that exposes {size} bytes",
+    )  # fmt: skip
+    if problem.limits.memory_utilization is None and needed <= exposed:
+        yield from _utilization(problem, limit)
+
+
+def _utilization(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
+    least = optimum(with_memory(problem, UNLIMITED_BYTES), "memory_headroom")
+    exposed = problem.hardware.device.exposed_memory
+    if least is not None and least.point.memory_bytes <= exposed:
+        share = Fraction(least.point.memory_bytes, exposed)
+        own = with_limits(problem, memory_utilization=share)
+        yield Relaxation("memory_utilization", problem.memory_utilization, share, "ratio", own, least)
+
+
+def _ttft(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
+    best = optimum(with_limits(problem, ttft=None), "ttft")
+    if best is not None:
+        yield Relaxation("ttft", limit.value, best.value, "s", with_limits(problem, ttft=best.value), best)
+
+
+def _tpot(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
+    best = optimum(with_limits(problem, tpot=None), "tpot")
+    if best is not None:
+        yield Relaxation("tpot", limit.value, best.value, "s", with_limits(problem, tpot=best.value), best)
+
+
+def _bandwidth(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
+    """The least whole number of bytes per second, by bisection."""
+    low, high = int(Fraction(str(limit.value))), int(problem.hardware.tiers[-1].bandwidth)
+    witness = fits(with_limits(problem, fabric_bandwidth=high))
+    if witness is None:
+        return
+    while high - low > 1:
+        middle = (low + high) // 2
+        found = fits(with_limits(problem, fabric_bandwidth=middle))
+        low, high, witness = (low, middle, found) if found is not None else (middle, high, witness)
+    own = with_limits(problem, fabric_bandwidth=high)
+    yield Relaxation("fabric_bandwidth", limit.value, high, "bytes_per_s", own, witness)
+
+
+def most_of_layout(problem: Problem, scored: Scored, redundant: int = 0) -> Fraction:
+    """Largest request rate that a layout serves within TTFT; just below the rate at which its queue would not end."""
+    own = evaluate(with_rate(problem, None), scored.layout, redundant=redundant)
+    most = own.request_capacity
+    if not own.mixed_ticks:
+        return most
+    ranks, pieces = scored.layout.dp, own.steps.pieces
+    together = scored.layout.micro_batch if problem.workload.phase == "prefill" else 1
+    service = pieces * Fraction(max(own.mixed_ticks), 10**27) / together
+    ttft = problem.limits.ttft
+    if ttft is None or own.ttft_s is None:
+        return min(most, ranks / service * (1 - RATE_PRECISION / 4))
+    spare = ttft - own.ttft_s
+    # rate/ranks · service² ÷ (2·(1 − rate/ranks · service)) ≤ spare
+    return min(most, 2 * spare * ranks / (service * (service + 2 * spare)))
+
+
+def _rate(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
+    witness = fits(with_rate(problem, None))
+    if witness is None:
+        return
+    low = Fraction(0)
+    found: Scored | None = witness
+    while found is not None:
+        reached = most_of_layout(problem, found)
+        if reached <= low:
+            break
+        low, witness = reached, found
+        found = optimum(with_rate(problem, low * (1 + RATE_PRECISION)), "throughput")
+    if low > 0:
+        note = "nothing serves one part in a thousand million more"
+        yield Relaxation("request_rate", limit.value, low, "requests_per_s", with_rate(problem, low), witness, note)
+
+
+def _engine(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
+    own = without_rules(problem)
+    found = fits(own)
+    if found is not None:
+        yield Relaxation("engine", limit.value, "any", None, own, found)
+
+
+def _values(problem: Problem, axis: str) -> range | list[int]:
+    model, most = problem.model, problem.devices
+    if axis == "cp":
+        return range(1, min(LARGEST_CP, most) + 1)
+    if axis == "pp":
+        return range(1, min(model.layer_count, most) + 1)
+    if axis == "prefill_chunk":
+        return sorted({*PREFILL_CHUNKS, problem.workload.computed_input_tokens})
+    if axis == "batch":
+        return sorted({*range(1, 4097), *(2**n for n in range(13, 21))})
+    return range(1, most + 1)
+
+
+def _degrees(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
+    """The value nearest to an allowed one, by ratio, that is missing."""
+    axis = limit.name.removeprefix("search.")
+    allowed = getattr(problem.search, axis)
+
+    def distance(value: int) -> tuple[float, int]:
+        return min(abs(log2(value) - log2(own)) for own in allowed), value
+
+    order = sorted((v for v in _values(problem, axis) if v not in allowed), key=distance)
+    if not order or fits(with_search(problem, axis, (*allowed, *order))) is None:
+        return
+    low, high = 0, len(order)
+    while high - low > 1:
+        middle = (low + high) // 2
+        if fits(with_search(problem, axis, (*allowed, *order[:middle]))) is None:
+            low = middle
+        else:
+            high = middle
+    new = order[high - 1]
+    own = with_search(problem, axis, (new,))
+    found = fits(own)
+    if found is not None:
+        yield Relaxation(limit.name, limit.value, (new,), None, own, found)
+
+
+_RELAX = {
+    "devices": _devices,
+    "memory": _memory,
+    "memory_utilization": _utilization,
+    "ttft": _ttft,
+    "tpot": _tpot,
+    "fabric_bandwidth": _bandwidth,
+    "request_rate": _rate,
+    "engine": _engine,
+}
+
+_SMALLER = (("kv_cache", "fp8"), ("weights", "fp8"), ("weights", "mxfp4"))
+
+
+def precisions(problem: Problem) -> Iterator[Relaxation]:
+    """Smaller number formats that alone make something fit; the first of each part."""
+    own, done = problem.precision, set()
+    for part, new in _SMALLER:
+        old = getattr(own, part)
+        if part in done or old == new or (part == "weights" and not old.startswith(("bf", "fp16", "fp32", "fp8"))):
+            continue
+        if part == "weights" and new == "fp8" and old.startswith("fp8"):
+            continue
+        update = PrecisionOverride.model_validate({part: new}).applied_to(own)
+        smaller = changed(problem, model=problem.model.model_copy(update={"precision": update}))
+        found = fits(smaller)
+        if found is not None:
+            done.add(part)
+            yield Relaxation(f"precision.{part}", old, new, None, smaller, found)
