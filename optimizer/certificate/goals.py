@@ -75,11 +75,7 @@ def goal(problem: Problem, value: Fraction | None) -> Goal:
         return replace(own, cycle=value * gain, strict=frozenset({"cycle"}))
     if name == "ttft":
         return replace(own, first=value, strict=frozenset({"first"}))
-    return replace(own, memory=problem.capacity_bytes - _ceil(value) - 1)
-
-
-def _ceil(value: Fraction) -> int:
-    return -(-value.numerator // value.denominator)
+    return replace(own, memory=problem.capacity_bytes - value.numerator // value.denominator - 1)
 
 
 class Reach:

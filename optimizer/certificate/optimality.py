@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -12,7 +11,7 @@ from optimizer.certificate.goals import Reach, goal, relaxed, shape_at
 from optimizer.certificate.meshes import Lattice
 from optimizer.figures.costs import CostBook
 from optimizer.figures.memory import MemoryBook
-from optimizer.figures.objective import Scored, best_layout, better
+from optimizer.figures.objective import MAXIMISED, Scored, best_layout, better
 from optimizer.figures.rates import effective_rates
 from optimizer.figures.shape import Shape
 from optimizer.figures.skew import Skews
@@ -39,14 +38,23 @@ def prove(
     problem: Problem,
     lattice: Lattice,
     value: Fraction | None,
-    listed: AbstractSet[Shape] = frozenset(),
+    listed: Mapping[Shape, Fraction] | None = None,
     skews: Skews | None = None,
 ) -> Proof:
-    """Dismiss every layout that could beat `value` (None: that fits at all); degrees in `listed` need no dismissal.
+    """Dismiss every layout that could beat a value.
 
-    `skews` holds bounds on the imbalance of expert meshes that a placement's witnesses prove.
+    Parameters
+    ----------
+    value
+        Objective value that is claimed; None: that nothing fits at all.
+    listed
+        Degrees that may beat it, each up to a value of its own.
+    skews
+        Bounds on the imbalance of expert meshes that a placement's witnesses prove.
     """
-    return _Prover(problem, lattice, value, listed, skews).run()
+    if value is not None and value <= 0 and problem.objective not in MAXIMISED:
+        return Proof()  # devices, seconds and dollars are never negative
+    return _Prover(problem, lattice, value, listed or {}, skews).run()
 
 
 class _Prover:
@@ -55,7 +63,7 @@ class _Prover:
         problem: Problem,
         lattice: Lattice,
         value: Fraction | None,
-        listed: AbstractSet[Shape],
+        listed: Mapping[Shape, Fraction],
         skews: Skews | None,
     ) -> None:
         self.problem, self.lattice, self.value, self.listed = problem, lattice, value, listed
@@ -96,9 +104,10 @@ class _Prover:
         """One mesh pair at one pp: bounded, and where the bound does not dismiss it, solved exactly."""
         most = replicas_that_fit(self.sizes, self.problem.devices, shape.devices) * shape.devices
         most = min(most, self.aim.devices) if shape.devices <= self.aim.devices else 0
-        if shape in self.listed or most == 0:
+        if most == 0:
             self.proof.dismissed["layout"] += len(chunks)
             return None
+        beaten = self.listed.get(shape, self.value)
         costs, memory = self.costs.of(shape), self.memory.memory(shape)
         reach = Reach(self.problem, costs, memory, shape.tp, shape.cp, shape.pp, shape.pp)
         for chunk in chunks:
@@ -107,6 +116,6 @@ class _Prover:
                 continue
             found = best_layout(self.problem, shape, chunk, costs, memory)
             self.proof.dismissed["exact"] += 1
-            if found is not None and (self.value is None or better(self.problem, found.value, self.value)):
+            if found is not None and (beaten is None or better(self.problem, found.value, beaten)):
                 return found
         return None

@@ -4,11 +4,11 @@
 key                   meaning
 ====================  ================================================================================================
 ``kind``              ``optimal`` (nothing beats the layout), ``infeasible`` (nothing fits) or ``feasible`` (the layout
-                      fits; the bound on what is better comes from the search and is listed under ``solver_trusted``)
+                      fits, and nothing beats the bound)
 ``problem_digest``    SHA-256 of the problem the statement is about
 ``layout``            degrees, batch, chunk and stages; null where nothing fits
 ``redundant``         redundant expert slots of each MoE layer
-``objective``         name with unit, exact value, and exact bound (null where only the search knows one)
+``objective``         name with unit, exact value, and exact bound (null: a feasible layout without one)
 ``tolerance``         largest relative gap between value and bound that counts as optimal; 0 without expert placement
 ``placements``        expert placements: for each expert mesh that was tried its ep and redundant slots, the placement
                       and the witnesses of each layer's bound
@@ -16,6 +16,7 @@ key                   meaning
 ``lattice``           the axes, the mesh pairs left on them and those excluded by structural family
 ``top``               further layouts, best first: nothing lies between them
 ``solver_trusted``    what the checker cannot check
+``digest``            SHA-256 of all this, against slips of the hand
 ====================  ================================================================================================
 
 All numbers are exact; the checker recomputes every one of them from the problem and compares for equality.
@@ -23,11 +24,13 @@ All numbers are exact; the checker recomputes every one of them from the problem
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
-from optimizer.figures.objective import UNITS, Scored
+from optimizer.figures.objective import MAXIMISED, UNITS, Scored, better
 from optimizer.figures.serving import Evaluation
 from optimizer.spec.layout import Layout
 from optimizer.spec.problem import Problem
@@ -41,6 +44,18 @@ PLACEMENT_TOLERANCE = Fraction(1, 10_000)
 def tolerance_of(problem: Problem) -> Fraction:
     """Relative gap that counts as optimal: none, or that of expert placement where loads were measured."""
     return PLACEMENT_TOLERANCE if problem.expert_loads else Fraction(0)
+
+
+def relative_gap(value: Fraction, bound: Fraction) -> Fraction:
+    """|bound − value| ÷ |value|; 1 where a value of zero has a bound beyond it."""
+    return abs(bound - value) / abs(value) if value else Fraction(int(bound != 0))
+
+
+def slack(problem: Problem, value: Fraction, bound: Fraction) -> Fraction:
+    """What no other layout may beat beside one of this value: the value less the tolerance, or the bound if worse."""
+    sign = 1 if problem.objective in MAXIMISED else -1
+    moved = value * (1 + sign * tolerance_of(problem))
+    return moved if better(problem, bound, moved) else bound
 
 
 def exact(value: Fraction | int | None) -> str | None:
@@ -112,7 +127,7 @@ def statement(
     placements
         What was placed, with witnesses.
     """
-    return {
+    claim = {
         "schema": SCHEMA,
         "kind": kind,
         "problem_digest": problem.digest,
@@ -130,3 +145,11 @@ def statement(
         "placements": list(placements),
         "solver_trusted": list(trusted),
     }
+    return sealed(claim)
+
+
+def sealed(claim: dict[str, Any]) -> dict[str, Any]:
+    """A certificate with its digest: SHA-256 over all its other keys as canonical JSON."""
+    rest = {key: value for key, value in claim.items() if key != "digest"}
+    text = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return rest | {"digest": "sha256:" + hashlib.sha256(text.encode()).hexdigest()}

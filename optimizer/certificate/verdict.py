@@ -54,6 +54,9 @@ def equal(item: str, claimed: object, own: object) -> None:
 
 
 def brief(value: object) -> str:
-    """A value for a message, cut where it is long."""
-    text = repr(value)
+    """A value for a message, cut where it is long, or beyond what Python prints."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):
+        return "something beyond measure"
     return text if len(text) <= 120 else text[:117] + "..."

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
+from fractions import Fraction
 
-from optimizer.certificate.statement import statement, tolerance_of
+from optimizer.certificate.meshes import lattice
+from optimizer.certificate.optimality import prove
+from optimizer.certificate.statement import relative_gap, slack, statement, tolerance_of
 from optimizer.errors import InternalError
-from optimizer.figures.objective import MAXIMISED, Scored, fewest_devices, objective_value
-from optimizer.figures.serving import Evaluation, evaluate, tokens_of_request
+from optimizer.figures.objective import Scored, objective_value
+from optimizer.figures.serving import Evaluation, evaluate
 from optimizer.figures.shape import shape_of
-from optimizer.solve.joint import mesh_of, relative_gap, solve_jointly, trusted_layers
+from optimizer.solve.bound import proved_bound
+from optimizer.solve.joint import Joint, mesh_of, proved_skews, solve_jointly, trusted_layers
 from optimizer.solve.master import choose
 from optimizer.solve.result import Result
 from optimizer.solve.search import Found, Progress, Search
@@ -43,15 +47,10 @@ def solve(
     deadline = None if time_limit_s is None else started + time_limit_s
     if problem.expert_loads:
         joint = solve_jointly(problem, wanted=top, deadline=deadline, progress=progress)
-        search, found, placements, bound = joint.search, joint.found, joint.placements, joint.bound
     else:
-        search = Search(problem, wanted=top, deadline=deadline, progress=progress)
-        placements = {}
-        try:
-            found = search.run()
-        except KeyboardInterrupt:
-            found = search.interrupted()
-        bound = found.best[0].value if found.best and found.complete else None
+        search, found = _searched(problem, top, deadline, progress)
+        joint = Joint(search, found, {}, proved_bound(problem, found))
+    search, found, placements, bound = joint.search, joint.found, joint.placements, joint.bound
     best = _chosen(problem, search)
     evaluation = None if best is None else _priced(problem, search, best)
     if not found.complete:
@@ -62,7 +61,9 @@ def solve(
         within = bound is not None and relative_gap(best.value, bound) <= tolerance_of(problem)
         status = "optimal" if within else "feasible"
     others = tuple(s for s in found.best if s is not best)
-    trusted = ["bound"] if status == "feasible" and bound is None else []
+    trusted = [name for (ep, _), placed in placements.items() for name in trusted_layers(placed, ep)]
+    if placements and others and status == "optimal" and best is not None and bound is not None:
+        trusted += _unproved_order(joint, best, others, bound)
     entries = [
         {"ep": ep, "redundant": redundant, "placement": placed.to_json(), "certificate": placed.certificate}
         for (ep, redundant), placed in placements.items()
@@ -70,7 +71,7 @@ def solve(
     certificate = statement(
         problem, structure(search), status, best, evaluation, bound=bound,
         top=[(s, search.redundant_of(s)) for s in others], placements=entries,
-        trusted=trusted + [name for (ep, _), placed in placements.items() for name in trusted_layers(placed, ep)],
+        trusted=trusted,
     )  # fmt: skip
     placed = placements.get(mesh_of(search, best)) if best else None
     return Result(
@@ -78,13 +79,36 @@ def solve(
         status=status,
         best=best,
         evaluation=evaluation,
-        bound=float(bound) if bound is not None else _bound(problem, found),
+        bound=bound,
         tally=found.tally,
         wall_s=time.monotonic() - started,
         certificate=certificate if status != "unknown" else {},
         top=others,
         placement=placed.to_json() if placed else None,
     )
+
+
+def _searched(problem: Problem, top: int, deadline: float | None, progress: Progress | None) -> tuple[Search, Found]:
+    """A search to its end; interrupted, what is left is bounded from what was found."""
+    search = Search(problem, wanted=top, deadline=deadline, progress=progress)
+    try:
+        return search, search.run()
+    except KeyboardInterrupt:
+        late = Search(problem, wanted=top, deadline=time.monotonic(), progress=progress)
+        late.best.update(search.best)
+        return late, late.run()
+
+
+def _unproved_order(joint: Joint, best: Scored, others: tuple[Scored, ...], bound: Fraction) -> list[str]:
+    """`top` where a better placement of a layout not listed could come between those that are."""
+    search, problem = joint.search, joint.search.problem
+    listed = {
+        shape_of(scored.layout, search.redundant_of(scored)): slack(problem, scored.value, bound)
+        for scored in (best, *others)
+    }
+    own = lattice(problem, search.axes)
+    proof = prove(problem, own, list(listed.values())[-1], listed, proved_skews(problem, joint.placements))
+    return ["top"] if proof.counterexample is not None else []
 
 
 def _chosen(problem: Problem, search: Search) -> Scored | None:
@@ -104,26 +128,3 @@ def _priced(problem: Problem, search: Search, best: Scored) -> Evaluation:
         message = f"the search's layout does not hold: {broken[0] if broken else 'its objective differs'}"
         raise InternalError(message)
     return evaluation
-
-
-def _bound(problem: Problem, found: Found) -> float | None:
-    """A search bound (larger is better, in requests, seconds or bytes) in the objective's unit."""
-    if found.bound is None or not found.best:
-        return None
-    name, raw = problem.objective, found.bound
-    value = float(found.best[0].value)
-    tokens = tokens_of_request(problem.workload)
-    if name in ("throughput_per_device", "throughput"):
-        own = raw * tokens
-    elif fewest_devices(problem):
-        own = value * (-raw) / found.best[0].layout.devices
-    elif name == "cost":
-        price = problem.hardware.device.price or 0
-        own = float(price) / 3600 / (raw * tokens) * 10**6
-    elif name == "tpot":
-        own = -raw / float(problem.workload.tokens_per_step)
-    elif name == "ttft":
-        own = -raw
-    else:
-        own = problem.capacity_bytes + raw
-    return max(own, value) if name in MAXIMISED else min(own, value)

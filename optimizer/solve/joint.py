@@ -9,14 +9,20 @@ other layout can be better; with the proved bounds in place of the placements' v
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from optimizer.figures.objective import Scored
+from optimizer.figures.objective import Scored, best_layout, key
+from optimizer.figures.shape import shape_of
 from optimizer.figures.skew import Mesh, Skews, load_weights
+from optimizer.solve.bound import proved_bound
 from optimizer.solve.placement import PlacementResult, place
 from optimizer.solve.search import Found, Progress, Search
 from optimizer.spec.problem import Problem
+
+_LEAST_S = 0.1
+"""Seconds that a placement is given where none are left."""
 
 
 @dataclass
@@ -48,10 +54,18 @@ def mesh_of(search: Search, scored: Scored) -> Mesh:
     return scored.layout.ep, search.redundant_of(scored)
 
 
+def proved_skews(problem: Problem, placements: Mapping[Mesh, PlacementResult]) -> Skews:
+    """Balance that no placement goes below: what was proved where experts were placed."""
+    return Skews(problem, {mesh: [layer.bound for layer in placed.layers] for mesh, placed in placements.items()})
+
+
 def solve_jointly(
     problem: Problem, *, wanted: int = 1, deadline: float | None = None, progress: Progress | None = None
 ) -> Joint:
     """Alternate master and placement until the best layout's experts are placed.
+
+    Once the deadline has passed, or the user has interrupted, the best layout on a placed mesh is taken; one mesh is
+    placed in any case.
 
     Parameters
     ----------
@@ -59,20 +73,58 @@ def solve_jointly(
         As in `Search`.
     """
     placements: dict[Mesh, PlacementResult] = {}
+    known: dict[tuple[int, ...], Scored] = {}
+    stopped = False
     while True:
         values = {mesh: [layer.max_over_mean for layer in p.layers] for mesh, p in placements.items()}
         search = Search(problem, wanted=wanted, deadline=deadline, progress=progress, skews=Skews(problem, values))
-        found = search.run()
-        open_meshes = [m for m in dict.fromkeys(mesh_of(search, s) for s in found.best) if m not in placements]
-        late = deadline is not None and time.monotonic() > deadline
-        if not open_meshes or (late and placements and found.best and mesh_of(search, found.best[0]) in placements):
-            break
-        for number, mesh in enumerate(open_meshes):
-            if progress is not None:
-                progress("placement", number, len(open_meshes))
-            left = None if deadline is None else max(0.1, deadline - time.monotonic())
-            placements[mesh] = place_on(problem, mesh, left)
-    return Joint(search, found, placements, _bound(problem, found, placements, deadline, wanted))
+        search.best.update(known)
+        try:
+            found = search.run()
+            wanting = [m for m in dict.fromkeys(mesh_of(search, s) for s in found.best) if m not in placements]
+            late = deadline is not None and time.monotonic() > deadline
+            if not wanting or (late and placements):
+                break
+            for number, mesh in enumerate(wanting[:1] if late else wanting):
+                if progress is not None:
+                    progress("placement", number, len(wanting))
+                left = None if deadline is None else max(_LEAST_S, deadline - time.monotonic())
+                placements[mesh] = place_on(problem, mesh, left)
+        except KeyboardInterrupt:
+            if stopped:
+                raise
+            stopped, deadline = True, time.monotonic()
+        known = _repriced(problem, search, placements)
+    if wanting:
+        found = _placed_only(problem, search, found, placements)
+    bounded = Search(problem, wanted=wanted, deadline=deadline, skews=proved_skews(problem, placements)).run()
+    if not found.best and bounded.best:
+        found = replace(found, complete=False)  # with a better placement something may fit
+    return Joint(search, found, placements, proved_bound(problem, bounded) if found.best else None)
+
+
+def _repriced(
+    problem: Problem, search: Search, placements: Mapping[Mesh, PlacementResult]
+) -> dict[tuple[int, ...], Scored]:
+    """Layouts of a master on placed meshes, at the balance that their placements have."""
+    values = {mesh: [layer.max_over_mean for layer in placed.layers] for mesh, placed in placements.items()}
+    fresh = Search(problem, skews=Skews(problem, values))
+    found = {}
+    for name, scored in search.best.items():
+        shape = shape_of(scored.layout, name[-1])
+        if (shape.ep, shape.redundant) in placements:
+            costs, memory = fresh.costs.of(shape), fresh.memory.memory(shape)
+            again = best_layout(problem, shape, scored.layout.prefill_chunk, costs, memory)
+            if again is not None:
+                found[name] = again
+    return found
+
+
+def _placed_only(problem: Problem, search: Search, found: Found, placements: Mapping[Mesh, PlacementResult]) -> Found:
+    """Only what is on placed meshes; the others were priced at a bound."""
+    search.best = {name: s for name, s in search.best.items() if (s.layout.ep, name[-1]) in placements}
+    ranked = sorted(search.best.values(), key=lambda s: key(problem, s))[: search.wanted]
+    return replace(found, best=ranked, complete=found.complete and bool(ranked))
 
 
 def place_on(problem: Problem, mesh: Mesh, time_limit_s: float | None = None) -> PlacementResult:
@@ -99,25 +151,6 @@ def place_on(problem: Problem, mesh: Mesh, time_limit_s: float | None = None) ->
         layer_ids=[i for i, name in enumerate(names) if problem.model.blocks[name].moe is not None],
         names=[load.name for load in problem.expert_loads],
     )
-
-
-def _bound(
-    problem: Problem,
-    found: Found,
-    placements: dict[Mesh, PlacementResult],
-    deadline: float | None,
-    wanted: int,
-) -> Fraction | None:
-    if not found.best or not found.complete:
-        return None
-    values = {mesh: [layer.bound for layer in p.layers] for mesh, p in placements.items()}
-    bounded = Search(problem, wanted=wanted, deadline=deadline, skews=Skews(problem, values)).run()
-    return bounded.best[0].value if bounded.best and bounded.complete else None
-
-
-def relative_gap(value: Fraction, bound: Fraction) -> Fraction:
-    """|bound − value| ÷ |value|."""
-    return abs(bound - value) / abs(value) if value else Fraction(0)
 
 
 def trusted_layers(placed: PlacementResult, ep: int) -> list[str]:

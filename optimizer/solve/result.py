@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from optimizer.certificate.statement import layout_json
+from optimizer.certificate.statement import layout_json, relative_gap
 from optimizer.errors import Exit
 from optimizer.figures.derivation import figures_json
 from optimizer.figures.objective import UNITS, Scored
@@ -23,7 +23,7 @@ class Result:
     Attributes
     ----------
     bound
-        Proved bound on the objective, in its unit; None where there is nothing to bound.
+        Proved bound on the objective, exact and in its unit; None where there is nothing to bound.
     top
         Further layouts, best first, where they were asked for.
     conflict
@@ -34,7 +34,7 @@ class Result:
     status: str
     best: Scored | None
     evaluation: Evaluation | None
-    bound: float | None
+    bound: Fraction | None
     tally: Tally
     wall_s: float
     certificate: dict[str, Any]
@@ -52,22 +52,15 @@ class Result:
         """0 with a layout, 1 where nothing fits, 3 where time ran out first."""
         return {"optimal": Exit.YES, "feasible": Exit.YES, "infeasible": Exit.NO}.get(self.status, Exit.STOPPED)
 
-    def _gap(self) -> float:
-        """Relative gap, from the exact bound where there is one."""
-        assert self.best is not None  # noqa: S101 - a gap belongs to a layout
-        text = self.certificate.get("objective", {}).get("bound")
-        bound = Fraction(text) if text else Fraction(self.bound or 0)
-        return float(abs(bound - self.best.value) / abs(self.best.value)) if self.best.value else 0.0
-
     def to_json(self) -> dict[str, Any]:
         """``shardproof/result/1``."""
         objective: dict[str, Any] = {"name": UNITS[self.problem.objective], "value": None, "bound": None, "gap": None}
         layout = figures = None
         if self.best is not None and self.evaluation is not None:
             value = float(self.best.value)
-            bound = value if self.bound is None else self.bound
-            gap = self._gap() if self.bound is not None else 0.0
-            objective |= {"value": value, "bound": bound, "gap": gap}
+            objective["value"] = value
+            if self.bound is not None:
+                objective |= {"bound": float(self.bound), "gap": float(relative_gap(self.best.value, self.bound))}
             layout = layout_json(self.best.layout) | {"placement": self.placement}
             figures = figures_json(self.problem, self.best.layout, self.evaluation)
         document: dict[str, Any] = {

@@ -1,0 +1,118 @@
+"""What a result document says, read without belief: its keys, its problem, its layouts and its numbers."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from typing import Any
+
+from pydantic import ValidationError
+
+from optimizer.certificate.statement import SCHEMA, exact, layout_json
+from optimizer.certificate.verdict import Rejected, brief, equal
+from optimizer.figures.objective import UNITS
+from optimizer.spec.engine import ENGINES
+from optimizer.spec.layout import Layout
+from optimizer.spec.problem import Problem
+
+RESULT_SCHEMA = "shardproof/result/1"
+KINDS = ("optimal", "infeasible", "feasible")
+"""Kinds of certificate; each is the status of its result."""
+
+_LONGEST = 4_000
+"""Digits of a rational; Python reads no integer of more than 4,300."""
+_RATIONAL = re.compile(r"-?[0-9]+/[0-9]+")
+_QUOTIENT = re.compile(r"[0-9]+/[1-9][0-9]*")
+_RESULT = frozenset({"schema", "status", "problem", "objective", "layout", "figures", "search", "certificate"})
+_CERTIFICATE = frozenset(
+    {
+        "schema", "kind", "problem_digest", "layout", "redundant", "objective", "tolerance", "figures", "lattice",
+        "top", "placements", "solver_trusted", "digest",
+    }
+)  # fmt: skip
+
+
+def keys(item: str, stated: object, wanted: frozenset[str]) -> dict[str, Any]:
+    """A mapping of exactly these keys."""
+    if not isinstance(stated, dict):
+        raise Rejected(item, "missing")
+    if stated.keys() != wanted:
+        odd = ", ".join(sorted(brief(key) for key in stated.keys() ^ wanted))
+        raise Rejected(item, f"keys missing or unknown: {odd}")
+    return stated
+
+
+def certificate_of(result: object) -> dict[str, Any]:
+    """The certificate of a result whose form is in order."""
+    if not isinstance(result, dict) or result.get("schema") != RESULT_SCHEMA:
+        raise Rejected("schema", f"not a {RESULT_SCHEMA} document")
+    claim = result.get("certificate")
+    if not isinstance(claim, dict) or claim.get("schema") != SCHEMA:
+        raise Rejected("certificate.schema", f"not {SCHEMA}")
+    keys("certificate", claim, _CERTIFICATE)
+    kind = claim["kind"]
+    if kind not in KINDS or result.get("status") != kind:
+        raise Rejected("status", f"status {brief(result.get('status'))} with a certificate of kind {brief(kind)}")
+    optional = {"conflict"} if kind == "infeasible" else {"top"} if claim["top"] else set()
+    keys("result", result, _RESULT | optional)
+    return claim
+
+
+def problem_of(result: dict[str, Any], claim: dict[str, Any]) -> Problem:
+    """The problem that a result is about: written as `solve` writes it, its digest wherever one is stated."""
+    stated = result["problem"]
+    if not isinstance(stated, dict):
+        raise Rejected("problem", "missing")
+    own = {key: value for key, value in stated.items() if key != "digest"}
+    try:
+        problem = Problem.model_validate(_quotients(own))
+    except (ValidationError, ValueError, OverflowError, RecursionError) as error:
+        raise Rejected("problem", f"cannot be read: {str(error).splitlines()[0]}") from None
+    for item, digest in (
+        ("problem.digest", stated.get("digest")),
+        ("certificate.problem_digest", claim["problem_digest"]),
+    ):
+        if digest != problem.digest:
+            raise Rejected(item, f"the problem's digest is {problem.digest}")
+    equal("problem", own, problem.model_dump(mode="json"))
+    work, price = problem.workload, problem.hardware.device.price
+    unfit = {"decode": "ttft", "prefill": "tpot"}.get(work.phase) == problem.objective
+    if problem.objective not in UNITS or unfit or problem.engine_name not in ENGINES:
+        raise Rejected("problem", f"objective {problem.objective!r} in phase {work.phase!r} on {problem.engine_name!r}")
+    if (problem.objective == "cost" and not price) or (problem.objective == "devices" and work.request_rate is None):
+        raise Rejected("problem", f"objective {problem.objective!r} without a price or a rate")
+    return problem
+
+
+def _quotients(stated: object) -> object:
+    """Quotients longer than a person would write are numbers of a problem that a program made."""
+    if isinstance(stated, dict):
+        return {key: _quotients(value) for key, value in stated.items()}
+    if isinstance(stated, list):
+        return [_quotients(value) for value in stated]
+    if isinstance(stated, str) and 64 < len(stated) <= _LONGEST and _QUOTIENT.fullmatch(stated):
+        return Fraction(stated)
+    return stated
+
+
+def layout_of(item: str, stated: object) -> Layout:
+    """A layout in full, with the device and replica counts that follow from its degrees."""
+    if not isinstance(stated, dict):
+        raise Rejected(item, "missing")
+    fields = {key: value for key, value in stated.items() if key in Layout.model_fields}
+    try:
+        layout = Layout.model_validate(fields)
+    except (ValidationError, ValueError, OverflowError, RecursionError) as error:
+        raise Rejected(item, f"cannot be read: {str(error).splitlines()[0]}") from None
+    equal(item, stated, layout_json(layout))
+    return layout
+
+
+def rational(item: str, text: object) -> Fraction:
+    """A rational ``n/d`` in lowest terms."""
+    if not isinstance(text, str) or len(text) > _LONGEST or not _RATIONAL.fullmatch(text):
+        raise Rejected(item, f"{brief(text)} is not a rational n/d")
+    top, _, bottom = text.partition("/")
+    if int(bottom) == 0 or text != exact(Fraction(int(top), int(bottom))):
+        raise Rejected(item, f"{brief(text)} is not in lowest terms")
+    return Fraction(int(top), int(bottom))
