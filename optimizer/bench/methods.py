@@ -126,11 +126,11 @@ def brute(problem: Problem, settings: Settings) -> Outcome | None:
 
 
 def placement(problem: Problem, settings: Settings) -> Outcome | None:
-    """Greedy placement; None without measured loads."""
-    if problem.experts is None or problem.experts.load is None:
+    """Greedy placement on the powers-of-two grid; None without measured loads."""
+    if not problem.expert_loads:
         return None
-    pricer = Pricer(problem, settings.evaluations)
-    return _answered(pricer, greedy_placement.propose(problem, pricer))
+    pricer = Pricer(problem, settings.evaluations, greedy_placement.pack)
+    return _answered(pricer, powers_of_two.propose(problem, pricer))
 
 
 def peer(problem: Problem, settings: Settings) -> Outcome | None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from optimizer.figures.costs import CostBook, Costs, Imbalance
+from optimizer.figures.costs import CostBook, Costs
 from optimizer.figures.memory import Memory, MemoryBook
 from optimizer.figures.objective import MAXIMISED
+from optimizer.figures.placement import linear_placement, max_over_mean
 from optimizer.figures.rates import effective_rates
+from optimizer.figures.robust import CVAR_TAIL, aggregate
 from optimizer.figures.serving import Evaluation, evaluate, tokens_of_request
 from optimizer.figures.shape import Shape, shape_of
+from optimizer.figures.skew import Skews, load_weights, placeable
 from optimizer.figures.topology import replicas_that_fit
 from optimizer.spec.layout import Layout
 from optimizer.spec.problem import Problem
@@ -20,6 +23,15 @@ from optimizer.verify.structure import structural_violations
 
 LARGEST_BATCH = 2**16
 """No baseline tries a larger batch."""
+
+
+Arrange = Callable[[Sequence[int], int, int], list[list[int]]]
+"""Experts of each device, from a layer's load, the devices and the slots of each."""
+
+
+def in_order(load: Sequence[int], devices: int, slots: int) -> list[list[int]]:
+    """Experts in the order of their ids, as engines lay them out."""
+    return linear_placement(len(load), devices, slots)
 
 
 @dataclass(frozen=True)
@@ -70,9 +82,11 @@ class Pricer:
         What is asked.
     evaluations
         Layouts that may be priced; `spent` tells whether they are used up.
+    arrange
+        How experts are placed where loads were measured.
     """
 
-    def __init__(self, problem: Problem, evaluations: int) -> None:
+    def __init__(self, problem: Problem, evaluations: int, arrange: Arrange = in_order) -> None:
         self.problem, self.budget = problem, evaluations
         self.evaluations = 0
         self.best: Priced | None = None
@@ -80,6 +94,8 @@ class Pricer:
         self._memory = MemoryBook(problem)
         self._coefficients: dict[Shape, tuple[Costs, Memory]] = {}
         self._sizes = tuple(tier.size for tier in problem.hardware.tiers)
+        self._arrange = arrange
+        self._skews = Skews(problem)
 
     @property
     def spent(self) -> bool:
@@ -91,26 +107,44 @@ class Pricer:
         own = self.problem.search.batch
         if own is not None:
             layout = layout.model_copy(update={"batch": own[0]})
+        if not placeable(self.problem, shape_of(layout, redundant)):
+            return False
         return not structural_violations(self.problem, layout, redundant=redundant)
 
-    def evaluation(self, layout: Layout, redundant: int = 0, imbalance: Imbalance = None) -> Evaluation:
+    def skew(self, shape: Shape) -> tuple[Fraction, ...] | None:
+        """Hottest device ÷ mean of each layer with its experts arranged; None where no loads were measured."""
+        moe, mesh = self.problem.model.moe, (shape.ep, shape.redundant)
+        if not self.problem.expert_loads or moe is None:
+            return None
+        if mesh not in self._skews.placed:
+            slots = (moe.experts + shape.redundant) // shape.ep
+            weights = load_weights(self.problem)
+            robust = self.problem.experts.robust if self.problem.experts else "worst"
+            found = []
+            for rows in zip(*(load.rows for load in self.problem.expert_loads), strict=True):
+                together = [sum(column) for column in zip(*rows, strict=True)]
+                held = self._arrange(together, shape.ep, slots)
+                found.append(aggregate([max_over_mean(row, held) for row in rows], weights, robust, CVAR_TAIL))
+            self._skews.placed[mesh] = found
+        return self._skews.of(shape)
+
+    def evaluation(self, layout: Layout, redundant: int = 0) -> Evaluation:
         """Figures of a layout."""
         self.evaluations += 1
         shape = shape_of(layout, redundant)
-        if imbalance is not None:
-            return evaluate(self.problem, layout, redundant=redundant, imbalance=imbalance)
+        skew = self.skew(shape)
         if shape not in self._coefficients:
             # One shape is priced at many batches in a row; few are ever needed again.
             if len(self._coefficients) > 64:
                 self._coefficients.clear()
-            self._coefficients[shape] = (self._costs.costs(shape), self._memory.memory(shape))
+            self._coefficients[shape] = (self._costs.costs(shape, skew), self._memory.memory(shape))
         costs, memory = self._coefficients[shape]
-        return evaluate(self.problem, layout, redundant=redundant, costs=costs, memory=memory)
+        return evaluate(self.problem, layout, redundant=redundant, imbalance=skew, costs=costs, memory=memory)
 
-    def price(self, layout: Layout, redundant: int = 0, imbalance: Imbalance = None) -> tuple[Priced | None, set[str]]:
+    def price(self, layout: Layout, redundant: int = 0) -> tuple[Priced | None, set[str]]:
         """A layout if it keeps every constraint, else the families that it violates; remembers the best."""
-        found = self.evaluation(layout, redundant, imbalance)
-        broken = violations(self.problem, layout, found, imbalance=imbalance)
+        found = self.evaluation(layout, redundant)
+        broken = violations(self.problem, layout, found, imbalance=self.skew(shape_of(layout, redundant)))
         if broken:
             return None, {str(one.family) for one in broken}
         priced = Priced(layout, redundant, value_of(self.problem, found), found.throughput)
@@ -122,9 +156,7 @@ class Pricer:
         """Most replicas of a shape that fit the devices."""
         return replicas_that_fit(self._sizes, self.problem.devices, shape.devices)
 
-    def best_batch(
-        self, layout: Layout, redundant: int = 0, batches: Iterable[int] | None = None, imbalance: Imbalance = None
-    ) -> Priced | None:
+    def best_batch(self, layout: Layout, redundant: int = 0, batches: Iterable[int] | None = None) -> Priced | None:
         """The best of several batches: those given, else 1, 2, 4, … and by halving the largest that fits.
 
         A batch fits unless memory or a latency forbids it; too few requests/s forbid no larger one.
@@ -134,7 +166,7 @@ class Pricer:
 
         def tried(batch: int) -> bool:
             nonlocal best
-            priced, broken = self.price(layout.model_copy(update={"batch": batch}), redundant, imbalance)
+            priced, broken = self.price(layout.model_copy(update={"batch": batch}), redundant)
             if priced is not None and better(self.problem, priced, best):
                 best = priced
             return broken <= {"request_rate"}

@@ -77,7 +77,7 @@ def read_question(question: Mapping[str, Any]) -> Problem:
         The question is wrong.
     """
     model, hardware = question.get("model"), question.get("hardware")
-    if isinstance(model, str) and isinstance(hardware, str):
+    if isinstance(model, str) and isinstance(hardware, str) and "experts" not in question:
         try:
             return resolve(ProblemFile.model_validate(dict(question)), _model(model), _hardware(hardware))
         except (ValidationError, ValueError):

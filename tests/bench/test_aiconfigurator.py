@@ -20,7 +20,7 @@ ROW = {
     "bs": 32,
     "ctx_tokens": 8000,
     "tokens/s/gpu": 737.6,
-}  # noqa: E501 - one row
+}
 FAKE = """#!{python}
 import json, pathlib, sys
 arguments = sys.argv[1:]

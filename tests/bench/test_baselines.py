@@ -9,7 +9,7 @@ from optimizer.bench.pricing import LARGEST_BATCH, Priced, Pricer, better, layou
 from optimizer.figures.serving import evaluate
 from optimizer.figures.shape import Shape
 from optimizer.solve import solve
-from optimizer.spec.problem import ExpertsSpec, Problem
+from optimizer.spec.problem import Problem
 from optimizer.spec.read import Override, read_problem
 from optimizer.verify import judge_layout
 
@@ -123,14 +123,23 @@ def test_greedy_placement_gives_the_spare_slot_to_the_hottest_share() -> None:
     assert all(len(held) == 2 for held in greedy_placement.pack([8, 4, 2, 2], 2, 2))
 
 
-def test_greedy_placement_prices_the_skew_that_remains() -> None:
-    problem = read_problem("qwen3-235b-a22b-placement-h200-16", [Override("tp", ("search", "tp"), [1])])
-    loaded = problem.model_copy(update={"experts": ExpertsSpec(load=("zipf:0.8",), redundant_slots=(0,))})
-    even = powers_of_two.propose(loaded, Pricer(loaded, 200))
-    skewed = greedy_placement.propose(loaded, Pricer(loaded, 200))
-    assert even is not None
-    assert skewed is not None
-    assert skewed.value < even.value
+def test_greedy_placement_beats_the_order_of_ids_and_not_the_search() -> None:
+    experts = {"load": ["zipf:0.8"], "redundant_slots": [0, 16]}
+    search = {"tp": [1], "ep": [16], "pp": [1], "prefill_chunk": [512]}
+    changes = [Override("e", ("experts",), experts), Override("s", ("search",), search)]
+    problem = read_problem("qwen3-235b-a22b-placement-h200-16", changes)
+    even = read_problem("qwen3-235b-a22b-placement-h200-16", changes[1:])
+    in_order, greedy, balanced = (
+        powers_of_two.propose(question, Pricer(question, 500, *arrange))
+        for question, arrange in ((problem, ()), (problem, (greedy_placement.pack,)), (even, ()))
+    )
+    best = solve(problem, time_limit_s=20).best
+    assert in_order is not None
+    assert greedy is not None
+    assert balanced is not None
+    assert best is not None
+    assert in_order.value < greedy.value < balanced.value
+    assert greedy.value <= best.value
 
 
 def test_brute_force_over_nothing_that_fits_ends() -> None:
