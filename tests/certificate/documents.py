@@ -1,0 +1,56 @@
+"""Result documents for the checker: what `solve` writes, and honest prices of claims that are false."""
+
+from __future__ import annotations
+
+import copy
+import json
+from fractions import Fraction
+from typing import Any
+
+from optimizer.certificate.meshes import lattice
+from optimizer.certificate.statement import sealed, statement
+from optimizer.figures.objective import Scored
+from optimizer.figures.serving import evaluate
+from optimizer.solve.result import Result
+from optimizer.solve.search import Search
+from optimizer.spec.lattice import axes
+from optimizer.spec.problem import Problem
+
+Json = dict[str, Any]
+
+
+def written(result: Result) -> Json:
+    """A result as it comes back from a file."""
+    document: Json = json.loads(json.dumps(result.to_json()))
+    return document
+
+
+def claimed(
+    problem: Problem,
+    kind: str,
+    best: Scored | None = None,
+    *,
+    redundant: int = 0,
+    bound: Fraction | None = None,
+    others: tuple[tuple[Scored, int], ...] = (),
+) -> Json:
+    """A result that claims `kind` of a layout, all its figures right."""
+    search = Search(problem)
+    search.run()
+    evaluation = None if best is None else evaluate(problem, best.layout, redundant=redundant)
+    certificate = statement(
+        problem, lattice(problem, axes(problem)).to_json(), kind, best, evaluation, bound=bound, top=others
+    )
+    return written(
+        Result(
+            problem=problem, status=kind, best=best, evaluation=evaluation, bound=bound, tally=search.tally, wall_s=0.0,
+            certificate=certificate, top=tuple(scored for scored, _ in others),
+        )
+    )  # fmt: skip
+
+
+def resealed(document: Json) -> Json:
+    """The same with the certificate's digest set right again: what a forger would do."""
+    changed = copy.deepcopy(document)
+    changed["certificate"] = sealed(changed["certificate"])
+    return changed

@@ -1,0 +1,243 @@
+"""The checker against every layout of small problems: it accepts what is true and names what beats a false claim."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from fractions import Fraction
+from functools import cache
+
+import pytest
+
+from optimizer.certificate.check import certify
+from optimizer.certificate.meshes import lattice
+from optimizer.certificate.optimality import prove
+from optimizer.certificate.statement import exact
+from optimizer.figures.objective import MAXIMISED, Scored, better
+from optimizer.solve import solve
+from optimizer.solve.search import Search
+from optimizer.solve.structure import structure
+from optimizer.spec.lattice import axes
+from optimizer.spec.problem import Problem
+from tests.certificate.documents import claimed, written
+from tests.small_problems import OBJECTIVES, Priced, layouts, small_problem, value
+
+SEEDS = range(70)
+BLOCK = 10
+BLOCKS = [range(first, first + BLOCK) for first in SEEDS[::BLOCK]]
+
+
+def asked(seed: int) -> Iterator[Problem]:
+    """A small problem with every objective that its phase and rate allow."""
+    problem = small_problem(seed)
+    unfit = {"decode": "ttft", "prefill": "tpot"}.get(problem.workload.phase)
+    rated = problem.workload.request_rate is not None
+    for name in OBJECTIVES:
+        if name != unfit and (rated or name != "devices"):
+            yield problem.model_copy(update={"objective": name})
+
+
+@cache
+def all_layouts(seed: int) -> list[Priced]:
+    return list(layouts(small_problem(seed)))
+
+
+def ranked(problem: Problem, wanted: int) -> tuple[Search, list[Scored]]:
+    search = Search(problem, wanted=wanted)
+    return search, search.run().best
+
+
+@pytest.mark.parametrize("seeds", BLOCKS, ids=str)
+def test_what_solve_writes_is_accepted(seeds: range) -> None:
+    for seed in seeds:
+        for number, problem in enumerate(asked(seed)):
+            document = written(solve(problem, top=1 + (seed + number) % 3))
+            check = certify(document)
+            assert check.accepted, f"seed {seed}, {problem.objective}: {check.item}: {check.reason}"
+            assert check.solver_trusted == []
+            assert check.candidates == document["search"]["candidates"]
+            assert (document["status"] == "infeasible") == (not all_layouts(seed))
+
+
+@pytest.mark.parametrize("seeds", BLOCKS, ids=str)
+def test_lattices_of_search_and_checker_are_equal(seeds: range) -> None:
+    for seed in seeds:
+        problem = small_problem(seed)
+        search, _ = ranked(problem, 1)
+        assert structure(search) == lattice(problem, axes(problem)).to_json(), f"seed {seed}"
+
+
+def values_around(seed: int, found: list[Fraction]) -> list[Fraction]:
+    """Values that layouts have, just beside them, between them and far off."""
+    rng = random.Random(seed)  # noqa: S311 - test data
+    some = rng.sample(found, min(3, len(found))) + [max(found), min(found)]
+    beside = [v + sign * Fraction(1, 10**k) for v in some for k in (1, 30) for sign in (-1, 1)]
+    return [*some, *beside, *(Fraction(a + b, 2) for a, b in zip(some, some[1:], strict=False)), Fraction(0)]
+
+
+def compare_with_brute_force(seed: int) -> None:
+    for problem in asked(seed):
+        own = lattice(problem, axes(problem))
+        found = [value(problem, one.evaluation, problem.objective) for one in all_layouts(seed)]
+        if not found:
+            assert prove(problem, own, None).counterexample is None, f"seed {seed}"
+            continue
+        assert prove(problem, own, None).counterexample is not None, f"seed {seed}"
+        best = max(found) if problem.objective in MAXIMISED else min(found)
+        for claim in values_around(seed, found):
+            counterexample = prove(problem, own, claim).counterexample
+            says = f"seed {seed}, {problem.objective}, {claim} with {best}"
+            assert (counterexample is not None) == better(problem, best, claim), says
+            if counterexample is not None:
+                assert counterexample.value in found, says
+                assert better(problem, counterexample.value, claim), says
+
+
+@pytest.mark.parametrize("seeds", BLOCKS, ids=str)
+def test_a_value_is_proved_just_where_no_layout_is_better(seeds: range) -> None:
+    for seed in seeds:
+        compare_with_brute_force(seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(70, 3000, 50))
+def test_a_value_is_proved_just_where_no_layout_is_better_in_many_problems(first: int) -> None:
+    for seed in range(first, first + 50):
+        compare_with_brute_force(seed)
+
+
+@pytest.mark.parametrize("seeds", BLOCKS, ids=str)
+def test_a_worse_layout_is_rejected_and_a_better_one_named(seeds: range) -> None:
+    rejected = 0
+    for seed in seeds:
+        for problem in asked(seed):
+            search, best = ranked(problem, 1000)
+            worse = [s for s in best if s.value != best[0].value]
+            for scored in worse[:1] + worse[-1:]:
+                document = claimed(
+                    problem, "optimal", scored, redundant=search.redundant_of(scored), bound=scored.value
+                )
+                check = certify(document)
+                assert not check.accepted, f"seed {seed}, {problem.objective}"
+                assert check.item == "certificate.objective"
+                assert check.reason is not None
+                assert "is better" in check.reason
+                assert "tp=" in check.reason
+                rejected += 1
+    assert rejected > 5
+
+
+@pytest.mark.parametrize("seeds", BLOCKS[:3], ids=str)
+def test_what_fits_cannot_be_claimed_infeasible(seeds: range) -> None:
+    for seed in seeds:
+        problem = small_problem(seed)
+        check = certify(claimed(problem, "infeasible"))
+        assert check.accepted == (not all_layouts(seed)), f"seed {seed}"
+        if all_layouts(seed):
+            assert check.item == "certificate.kind"
+            assert check.reason is not None
+            assert check.reason.endswith("fits")
+
+
+def several(wanted: int) -> tuple[Problem, Search, list[Scored]]:
+    """A problem whose best layouts have values of their own."""
+    for seed in SEEDS:
+        problem = small_problem(seed)
+        search, best = ranked(problem, wanted)
+        values = [s.value for s in best]
+        if len(values) == wanted == len(set(values)) and any(s.layout.batch > 1 for s in best[:1]):
+            return problem, search, best
+    raise AssertionError
+
+
+def test_a_list_that_leaves_a_layout_out_is_rejected() -> None:
+    problem, search, best = several(4)
+    names = [(s, search.redundant_of(s)) for s in best]
+    whole = claimed(problem, "optimal", best[0], redundant=names[0][1], bound=best[0].value, others=tuple(names[1:]))
+    assert certify(whole).accepted
+    holed = claimed(problem, "optimal", best[0], redundant=names[0][1], bound=best[0].value, others=tuple(names[2:]))
+    check = certify(holed)
+    assert check.item == "certificate.objective"
+    assert check.reason is not None
+    assert exact(best[1].value) in check.reason
+    swapped = (names[2], names[1], names[3])
+    check = certify(claimed(problem, "optimal", best[0], redundant=names[0][1], bound=best[0].value, others=swapped))
+    assert check.item == "certificate.top[1]"
+    twice = (names[1], names[1])
+    check = certify(claimed(problem, "optimal", best[0], redundant=names[0][1], bound=best[0].value, others=twice))
+    assert check.item == "certificate.top[1]"
+
+
+def test_degrees_that_are_listed_with_a_poor_batch_do_not_hide_their_best() -> None:
+    """The best degrees, listed last with one sequence, must not let the second best pass for the best."""
+    hidden = 0
+    for seed in SEEDS:
+        problem = small_problem(seed).model_copy(update={"objective": "throughput_per_device"})
+        search, best = ranked(problem, 2)
+        if len(best) < 2 or best[0].value == best[1].value or problem.search.batch is not None:
+            continue
+        redundant = search.redundant_of(best[0])
+        shape = (best[0].layout.tp, best[0].layout.cp, best[0].layout.pp, best[0].layout.etp, best[0].layout.ep)
+        poor = [
+            one.evaluation
+            for one in all_layouts(seed)
+            if one.degrees == shape
+            and one.shape.redundant == redundant
+            and value(problem, one.evaluation, problem.objective) < best[1].value
+        ]
+        if not poor:
+            continue
+        search_one = Search(problem.model_copy(update={"search": problem.search.model_copy(
+            update={"batch": (poor[0].layout.batch,)})}), wanted=1000)  # fmt: skip
+        small = [
+            s for s in search_one.run().best
+            if (s.layout.tp, s.layout.cp, s.layout.pp, s.layout.etp, s.layout.ep) == shape and s.value < best[1].value
+        ]  # fmt: skip
+        if not small or search_one.redundant_of(small[0]) != redundant:
+            continue
+        check = certify(
+            claimed(
+                problem, "optimal", best[1], redundant=search.redundant_of(best[1]), bound=best[1].value,
+                others=((small[0], redundant),),
+            )
+        )  # fmt: skip
+        assert check.item == "certificate.objective", f"seed {seed}: {check.item}: {check.reason}"
+        hidden += 1
+    assert hidden >= 3
+
+
+def test_a_feasible_layout_has_a_true_bound_or_none() -> None:
+    problem, search, best = several(3)
+    redundant = search.redundant_of(best[2])
+    top, second, third = (s.value for s in best)
+    for bound, item in ((None, None), (top, None), (second, "certificate.objective"), (third, "status")):
+        check = certify(claimed(problem, "feasible", best[2], redundant=redundant, bound=bound))
+        assert check.item == item
+        assert check.accepted == (item is None)
+    assert certify(claimed(problem, "optimal", best[2], redundant=redundant, bound=top)).item == "status"
+    worse = min if problem.objective in MAXIMISED else max
+    beyond = worse(third * Fraction(9, 10), third * Fraction(11, 10))
+    check = certify(claimed(problem, "feasible", best[2], redundant=redundant, bound=beyond))
+    assert check.item == "certificate.objective.bound"
+
+
+def test_a_value_of_zero_is_no_optimum_under_a_bound_above_it() -> None:
+    """A relative gap to a value of zero is not zero."""
+    for seed in SEEDS:
+        problem = small_problem(seed).model_copy(update={"objective": "memory_headroom"})
+        search, best = ranked(problem, 1000)
+        if best and best[0].value > best[-1].value:
+            scored = best[-1]
+            full = problem.model_copy(
+                update={"limits": problem.limits.model_copy(update={"memory_utilization": Fraction(
+                    scored.point.memory_bytes, problem.hardware.device.exposed_memory)})}
+            )  # fmt: skip
+            full = Problem.model_validate(dict(full))
+            assert full.capacity_bytes == scored.point.memory_bytes
+            zero = next((s for s in Search(full, wanted=1000).run().best if s.value == 0), None)
+            if zero is None:
+                continue
+            document = claimed(full, "optimal", zero, redundant=0, bound=Fraction(10**12))
+            assert certify(document).item in ("status", "certificate.layout")
+            return
+    raise AssertionError
