@@ -77,10 +77,12 @@ def _inlined(schema: _Schema) -> tuple[_Schema, _Schema]:
 def _layout_file() -> _Schema:
     problem, more = _inlined(ProblemFile.model_json_schema())
     layout, definitions = _inlined(WrittenLayout.model_json_schema())
-    layout["properties"] |= {"devices": _WHOLE, "replicas": _WHOLE}
+    forms = ["object", "array", "string", "null"]
+    placement = {"description": "expert placement, or the file that holds it", "type": forms}
+    layout["properties"] |= {"devices": _WHOLE, "replicas": _WHOLE, "placement": placement}
     found = _object(
         {"problem": {"anyOf": [_TEXT, problem]}, "layout": layout},
-        {"claims": {"anyOf": [_claims(), {"type": "null"}]}, "name": _TEXT, "notes": _TEXT},
+        {"claims": {"anyOf": [_claims(), {"type": "null"}]}, "placement": placement, "name": _TEXT, "notes": _TEXT},
         closed=True,
     )
     return found | {"$defs": {**more, **definitions}}

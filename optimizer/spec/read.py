@@ -19,6 +19,7 @@ from optimizer.spec.layout import Layout, WrittenLayout
 from optimizer.spec.measured import current_placement, expert_loads
 from optimizer.spec.messages import kind_of, nearest
 from optimizer.spec.model import ModelSpec
+from optimizer.spec.placement_file import placement_in
 from optimizer.spec.places import PlaceTree, Step, dotted
 from optimizer.spec.problem import Problem, ProblemFile, resolve
 from optimizer.units import Dimension
@@ -215,9 +216,9 @@ class LayoutDocument:
     written
         The layout as written, its convention too; None where a result gave it in full.
     placement
-        Expert placement of a result, as it stands there.
+        Expert placement of a result, as it stands there, or the one that a layout file proposes.
     redundant
-        Redundant expert slots of a layer that a result was priced with.
+        Redundant expert slots of a layer: those of the placement, or those that a result was priced with.
     """
 
     document: Document
@@ -229,7 +230,7 @@ class LayoutDocument:
     redundant: int = 0
 
 
-_KEYS = ("name", "problem", "layout", "claims", "notes")
+_KEYS = ("name", "problem", "layout", "placement", "claims", "notes")
 _RESULT = "shardproof/result/"
 _DERIVED = ("devices", "replicas", "placement")
 
@@ -281,7 +282,33 @@ def layout_in(
     if is_result:
         return _of_result(document, question, read)
     written = _written(document)
-    return LayoutDocument(document, question, _meshes(document, written, question), read, written)
+    meshes = _meshes(document, written, question)
+    proposed = _proposed(document, question, meshes)
+    slots = proposed["slots_per_device"] * meshes.ep if proposed is not None else 0
+    experts = question.model.moe.experts if question.model.moe is not None else 0
+    return LayoutDocument(document, question, meshes, read, written, proposed, max(0, slots - experts))
+
+
+def _proposed(document: Document, problem: Problem, layout: Layout) -> dict[str, Any] | None:
+    """Expert placement that a layout file holds or names, at its top or in the layout, as a result would repeat it."""
+    at: tuple[Step, ...] = ("placement",) if document.get(("placement",)) is not None else ("layout", "placement")
+    given = document.get(at)
+    if given is None:
+        return None
+    model = problem.model
+    layers = [i for i, name in enumerate(model.layer_names) if model.blocks[name].moe is not None]
+    if not layers:
+        raise document.error(f"{model.name} has no experts to place", at)
+    if not isinstance(given, str):
+        placed = placement_in(document, at, layers, layout.ep)
+    else:
+        folder = _folder(document)
+        named = folder / given if folder is not None and given != "-" else Path(given)
+        placed = placement_in(load(named), (), layers, layout.ep)
+    return {
+        "slots_per_device": max(len(held) for devices in placed.values() for held in devices),
+        "layers": [{"layer": layer, "devices": devices} for layer, devices in placed.items()],
+    }
 
 
 def _problem_of(document: Document) -> Problem:
@@ -311,8 +338,8 @@ def _written(document: Document) -> WrittenLayout:
 
 
 def _agrees(key: str, value: object) -> bool:
-    """Whether a key that follows from the degrees may stand in a layout: checked once they are read, or empty."""
-    return value is None if key == "placement" else isinstance(value, int) and not isinstance(value, bool)
+    """Whether a key that is read apart, or follows from the degrees, may stand in a layout."""
+    return key == "placement" or (isinstance(value, int) and not isinstance(value, bool))
 
 
 def _meshes(document: Document, written: WrittenLayout, problem: Problem) -> Layout:

@@ -1,4 +1,8 @@
-"""What an expert placement does to a layout: redundant slots, the hottest device of each layer, and what is wrong."""
+"""What an expert placement does to a layout: redundant slots, the hottest device of each layer, and what is wrong.
+
+Balance is derived from the problem's measured loads. A layout without a placement is judged with the experts in order
+of their ids, which is how engines lay them out unless told otherwise.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,11 @@ from typing import Any
 
 from optimizer.errors import SpecError
 from optimizer.families import Family
+from optimizer.figures.placement import Devices, linear_placement, max_over_mean, split_device_loads
 from optimizer.figures.placement import violations as placement_violations
+from optimizer.figures.robust import CVAR_TAIL, aggregate
+from optimizer.figures.shape import shape_of
+from optimizer.figures.skew import load_weights, placeable
 from optimizer.spec.layout import Layout
 from optimizer.spec.problem import Problem
 from optimizer.verify.violation import Violation
@@ -24,7 +32,7 @@ class Placed:
     redundant
         Physical experts of a layer beyond the routed ones.
     imbalance
-        Hottest device's load ÷ mean of each layer of the main stack, as the placement states it; None: balanced.
+        Hottest device's load ÷ mean of each layer of the main stack; None: nothing was measured, so balanced.
     """
 
     redundant: int
@@ -42,7 +50,7 @@ def _devices(layer: Mapping[str, Any]) -> Sequence[Sequence[int]]:
 
 
 def placed_experts(problem: Problem, layout: Layout, placement: Mapping[str, Any]) -> Placed:
-    """Read a placement of a result.
+    """Read a placement of a result, or one that somebody proposes.
 
     Raises
     ------
@@ -50,20 +58,68 @@ def placed_experts(problem: Problem, layout: Layout, placement: Mapping[str, Any
         It is no placement: keys are missing, or layers are not layers with experts.
     """
     slots, layers = placement.get("slots_per_device"), placement.get("layers")
-    moe = problem.model.moe
-    if not isinstance(slots, int) or not isinstance(layers, Sequence) or moe is None:
+    model, moe = problem.model, problem.model.moe
+    if type(slots) is not int or not isinstance(layers, Sequence) or moe is None:
         raise SpecError("layout.placement: slots_per_device and layers of a model with experts are wanted")
-    model = problem.model
-    experts = {i: m.experts for i, name in enumerate(model.layer_names) if (m := model.blocks[name].moe) is not None}
-    imbalance = [Fraction(1)] * problem.model.layer_count
+    moe_layers = _moe_layers(problem)
+    imbalance = [Fraction(1)] * model.layer_count
+    node_size, groups = _nodes(problem, layout)
     found: list[Violation] = []
     for layer in layers:
         number = layer.get("layer") if isinstance(layer, Mapping) else None
-        if not isinstance(number, int) or number not in experts:
+        if type(number) is not int or number not in moe_layers:
             raise SpecError(f"layout.placement.layers: {number} is no layer with experts")
-        wrong = placement_violations(_devices(layer), experts[number], layout.ep, slots)
+        devices = _devices(layer)
+        wrong = placement_violations(devices, moe.experts, layout.ep, slots, node_size=node_size, groups=groups)
         found += (Violation(Family.PLACEMENT, f"layer {number}: {message.split(') ', 1)[-1]}") for message in wrong)
-        stated = layer.get("max_over_mean")
-        if isinstance(stated, int | float | str):
-            imbalance[number] = Fraction(str(stated))
-    return Placed(slots * layout.ep - moe.experts, tuple(imbalance), tuple(found))
+        if not wrong:
+            imbalance[number] = _balance(problem, moe_layers.index(number), devices, layer.get("shares"))
+    redundant = max(0, slots * layout.ep - moe.experts)
+    return Placed(redundant, tuple(imbalance) if problem.expert_loads else None, tuple(found))
+
+
+def placed_in_order(problem: Problem, layout: Layout, redundant: int) -> Placed | None:
+    """The placement that engines start from; None where nothing was measured or the slots do not divide."""
+    moe = problem.model.moe
+    if moe is None or not problem.expert_loads or not placeable(problem, shape_of(layout, redundant)):
+        return None
+    if layout.ep > moe.experts + redundant:
+        return None
+    devices = linear_placement(moe.experts, layout.ep, (moe.experts + redundant) // layout.ep)
+    imbalance = [Fraction(1)] * problem.model.layer_count
+    for index, number in enumerate(_moe_layers(problem)):
+        imbalance[number] = _balance(problem, index, devices, None)
+    return Placed(redundant, tuple(imbalance), ())
+
+
+def _moe_layers(problem: Problem) -> list[int]:
+    model = problem.model
+    return [i for i, name in enumerate(model.layer_names) if model.blocks[name].moe is not None]
+
+
+def _nodes(problem: Problem, layout: Layout) -> tuple[int | None, int | None]:
+    """Devices of a node and router groups, where the problem wants groups kept on nodes."""
+    moe, size = problem.model.moe, problem.hardware.devices_per_node
+    if moe is None or problem.experts is None or problem.experts.hierarchy != "node":
+        return None, None
+    return min(size, layout.ep), moe.group_count
+
+
+def _balance(problem: Problem, index: int, devices: Devices, shares: object) -> Fraction:
+    """Hottest device ÷ mean over the problem's loads, put together as its `robust` says."""
+    if not problem.expert_loads:
+        return Fraction(1)
+    values = [_under(load.rows[index], devices, shares) for load in problem.expert_loads]
+    own = problem.experts
+    return aggregate(values, load_weights(problem), own.robust if own else "worst", CVAR_TAIL)
+
+
+def _under(row: Sequence[int], devices: Devices, shares: object) -> Fraction:
+    if shares is None or not sum(row):
+        return max_over_mean(row, devices)
+    try:
+        parts = [[Fraction(str(part)) for part in held] for held in shares]  # type: ignore[attr-defined]
+        loads = split_device_loads(row, devices, parts)
+    except (TypeError, ValueError, ZeroDivisionError) as error:
+        raise SpecError(f"layout.placement.layers: shares cannot be read: {error}") from None
+    return max(loads) * len(devices) / sum(row)

@@ -19,7 +19,7 @@ from optimizer.spec.read import LayoutDocument
 from optimizer.verify.claims import ClaimVerdict, JudgedClaim, judge_claims
 from optimizer.verify.constraints import BLOCKING, priced_violations, structural_violations
 from optimizer.verify.extra_figures import extra_figures
-from optimizer.verify.placement import Placed, placed_experts
+from optimizer.verify.placement import Placed, placed_experts, placed_in_order
 from optimizer.verify.violation import Violation
 
 
@@ -96,19 +96,20 @@ def judge_layout(
     redundant
         Redundant expert slots of a layer.
     placed
-        Expert placement, where there is one; its balance is a figure of its own and times assume balanced routing.
+        Expert placement, where there is one; with measured loads and none, that of experts in order.
     """
     rules = _rules(problem, convention)
+    placed = placed or placed_in_order(problem, layout, redundant)
     redundant = placed.redundant if placed else redundant
     imbalance: Imbalance = placed.imbalance if placed else None
     found = structural_violations(problem, layout, redundant=redundant, rules=rules)
     found += placed.violations if placed else ()
     if any(violation.family in BLOCKING for violation in found):
         return Verdict(problem, layout, convention, found, None, {})
-    evaluation = evaluate(problem, layout, redundant=redundant)
+    evaluation = evaluate(problem, layout, redundant=redundant, imbalance=imbalance)
     figures = derive(problem, layout, evaluation)
     document = figures_json(problem, layout, evaluation, figures)
-    found += priced_violations(problem, evaluation)
+    found += priced_violations(problem, evaluation, imbalance)
     figures = {**figures, **extra_figures(problem, evaluation, figures, imbalance)}
     return Verdict(problem, layout, convention, found, evaluation, figures, (), document)
 
