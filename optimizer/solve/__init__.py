@@ -53,14 +53,14 @@ def solve(
     search, found, placements, bound = joint.search, joint.found, joint.placements, joint.bound
     best = _chosen(problem, search)
     evaluation = None if best is None else _priced(problem, search, best)
-    if not found.complete:
-        status = "feasible" if best else "unknown"
-    elif best is None:
-        status = "infeasible"
+    if best is None:
+        status = "infeasible" if found.complete else "unknown"
     else:
         within = bound is not None and relative_gap(best.value, bound) <= tolerance_of(problem)
         status = "optimal" if within else "feasible"
-    others = tuple(s for s in found.best if s is not best)
+    # an unfinished search may prove its best, but no order of what comes after
+    ranked = found.complete or status == "feasible"
+    others = tuple(s for s in found.best if s is not best) if ranked else ()
     trusted = [name for (ep, _), placed in placements.items() for name in trusted_layers(placed, ep)]
     if placements and others and status == "optimal" and best is not None and bound is not None:
         trusted += _unproved_order(joint, best, others, bound)

@@ -232,7 +232,7 @@ def test_a_value_of_zero_is_no_optimum_under_a_bound_above_it() -> None:
                 update={"limits": problem.limits.model_copy(update={"memory_utilization": Fraction(
                     scored.point.memory_bytes, problem.hardware.device.exposed_memory)})}
             )  # fmt: skip
-            full = Problem.model_validate(dict(full))
+            full = Problem.model_validate({name: getattr(full, name) for name in Problem.model_fields})
             assert full.capacity_bytes == scored.point.memory_bytes
             zero = next((s for s in Search(full, wanted=1000).run().best if s.value == 0), None)
             if zero is None:
