@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from optimizer.explain.conflict import Conflict
-from optimizer.explain.limits import changed, fits, with_limits, with_memory, with_rate
+from optimizer.explain.limits import fits, with_limits, with_memory, with_rate
 from optimizer.figures.objective import Scored
 from optimizer.spec.problem import Problem
+from optimizer.spec.variation import changed
 
 _LARGEST = 64
 
@@ -52,7 +53,7 @@ NUMBERS = ("ttft", "tpot", "memory", "memory_utilization", "request_rate", "devi
 
 
 def joint(problem: Problem, found: Conflict) -> Joint | None:
-    """The least factor, to one part in 1,024, by which all numbers of the conflict relaxed at once make something fit."""
+    """The least factor, to one part in 1,024, by which all numbers of the conflict relaxed make something fit."""
     names = tuple(m.limit.name for m in found.members if m.limit.name in NUMBERS)
     if "memory_utilization" in names:
         names = tuple(n for n in names if n != "memory")

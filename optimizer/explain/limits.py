@@ -5,30 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
 from typing import Any
 
-from optimizer.candidates.lattice import Meshes
 from optimizer.candidates.bounds import Rows
+from optimizer.candidates.lattice import Meshes
 from optimizer.figures.objective import Scored
 from optimizer.solve.search import Search
 from optimizer.spec.limits import Search as Restrictions
 from optimizer.spec.problem import Problem
+from optimizer.spec.variation import changed
 
 MOST_DEVICES = 16_384
 """A problem whose device limit is dropped has this many devices, or 16 times its own where that is more."""
 
 UNLIMITED_BYTES = 2**50
 AXES = tuple(Restrictions.model_fields)
-
-
-def changed(problem: Problem, **update: Any) -> Problem:
-    """A copy of a problem with fields replaced, and nothing cached that was derived from the old ones."""
-    copy = problem.model_copy(update=update)
-    for name in dir(type(problem)):
-        if isinstance(getattr(type(problem), name, None), cached_property):
-            copy.__dict__.pop(name, None)
-    return copy
 
 
 def with_limits(problem: Problem, **update: Any) -> Problem:

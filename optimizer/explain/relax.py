@@ -15,7 +15,6 @@ from math import log2
 from optimizer.explain.limits import (
     UNLIMITED_BYTES,
     Limit,
-    changed,
     fits,
     most_devices,
     optimum,
@@ -31,6 +30,7 @@ from optimizer.figures.topology import replicas_that_fit
 from optimizer.spec.lattice import LARGEST_CP, PREFILL_CHUNKS
 from optimizer.spec.precision import PrecisionOverride
 from optimizer.spec.problem import Problem
+from optimizer.spec.variation import changed
 
 RATE_PRECISION = Fraction(1, 10**9)
 """A request rate larger than the one given by this share fails."""
@@ -82,7 +82,7 @@ def devices_needed(problem: Problem, scored: Scored) -> int:
     return low
 
 
-def _devices(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
+def _devices(problem: Problem, _limit: Limit) -> Iterator[Relaxation]:
     low, high, witness = problem.devices, problem.devices, None
     while witness is None and high < most_devices(problem):
         low, high = high, min(2 * high, most_devices(problem))
@@ -125,7 +125,7 @@ def _memory(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
         yield from _utilization(problem, limit)
 
 
-def _utilization(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
+def _utilization(problem: Problem, _limit: Limit) -> Iterator[Relaxation]:
     least = optimum(with_memory(problem, UNLIMITED_BYTES), "memory_headroom")
     exposed = problem.hardware.device.exposed_memory
     if least is not None and least.point.memory_bytes <= exposed:
