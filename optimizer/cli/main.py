@@ -22,11 +22,13 @@ COMMANDS: Final[dict[str, str]] = {
     "verify": "optimizer.cli.verify",
     "certify": "optimizer.cli.certify",
     "explain": "optimizer.cli.explain",
+    "export": "optimizer.cli.export",
     "audit": "optimizer.cli.audit",
     "catalog": "optimizer.cli.catalog",
     "schema": "optimizer.cli.schema",
     "bench": "optimizer.cli.bench",
     "sweep": "optimizer.cli.sweep",
+    "report": "optimizer.cli.report",
 }
 """Module of each command, in the order of ``--help``; each has a function ``command`` that returns an exit status."""
 

@@ -1,0 +1,46 @@
+"""`report`: one page about a result that needs nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from optimizer.cli.options import Json
+from optimizer.cli.output import emit, emit_json
+
+
+def command(
+    result: Annotated[str, typer.Argument(help="What `solve --out` wrote, or `-` for standard input.")],
+    json: Json = False,
+    out: Annotated[
+        str | None,
+        typer.Option(help="Page to write; RESULT with .html in place of .json unless given.", metavar="FILE"),
+    ] = None,
+    check: Annotated[bool, typer.Option(help="Check the certificate for the page.")] = True,
+    launch: Annotated[
+        list[str] | None,
+        typer.Option(help="Launch command or file to show on the page; may be repeated.", metavar="FILE"),
+    ] = None,
+) -> int:
+    """Write one self-contained HTML page: layout, memory, time, candidates, figures with derivations, certificate."""
+    from optimizer.certificate.check import certify  # noqa: PLC0415 - loads when the command runs
+    from optimizer.report.html import page  # noqa: PLC0415 - the same
+    from optimizer.report.subject import read_subject  # noqa: PLC0415 - the same
+    from optimizer.spec.document import load  # noqa: PLC0415 - the same
+    from optimizer.spec.output import write_whole  # noqa: PLC0415 - the same
+    from optimizer.spec.source import read_text  # noqa: PLC0415 - the same
+
+    document = load(result)
+    read_subject(document, None)
+    subject = read_subject(document, certify(document.data) if check else None)
+    path = out or ("report.html" if result == "-" else str(Path(result).with_suffix(".html")))
+    text = page(subject, {Path(name).name: read_text(name)[0] for name in launch or ()})
+    write_whole(path, text)
+    accepted = None if subject.check is None else subject.check.accepted
+    if json:
+        emit_json({"schema": "shardproof/report/1", "path": path, "bytes": len(text.encode()), "accepted": accepted})
+    else:
+        emit(f"wrote {path} ({len(text.encode()) / 1000:,.0f} kB)")
+    return 1 if accepted is False else 0

@@ -1,0 +1,165 @@
+"""One self-contained page about a result: nothing is fetched, hovering and folding work from disk, and it prints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from importlib.resources import files
+from typing import Final
+
+from optimizer import __version__
+from optimizer.figures.derivation_figure import Figure
+from optimizer.report.html_experts import experts_section
+from optimizer.report.html_layout import layout_section
+from optimizer.report.html_memory import memory_section
+from optimizer.report.html_parts import element, paragraph, section
+from optimizer.report.html_search import certificate_section, pareto_section, search_section
+from optimizer.report.html_time import time_section
+from optimizer.report.subject import Subject
+from optimizer.units import Dimension, format_quantity
+
+_TILES: Final = {
+    "throughput_per_device_tokens_per_s": "throughput a device",
+    "throughput_tokens_per_s": "throughput",
+    "ttft_s": "time to first token",
+    "tpot_s": "time per output token",
+    "memory_bytes": "memory, fullest device",
+    "memory_utilization": "memory used",
+    "compute_utilization": "compute used",
+    "hbm_utilization": "memory bandwidth used",
+    "cost_per_token_dollars": "cost per token",
+}
+
+
+def _plain(name: str) -> str:
+    for suffix in ("_tokens_per_s", "_per_s", "_bytes", "_dollars", "_s"):
+        name = name.removesuffix(suffix)
+    return name.replace("_", " ")
+
+
+def _headline(subject: Subject) -> str:
+    status, objective = str(subject.document.get("status", "")), subject.document.get("objective") or {}
+    value, check = objective.get("value"), subject.check
+    proof = {
+        "optimal": "nothing in the lattice is better",
+        "feasible": f"at most {float(objective.get('gap') or 0):.2%} from the best there is",
+        "infeasible": "no layout keeps every limit",
+    }.get(status, "")
+    checked = "certificate not checked"
+    if check is not None:
+        checked = "certificate accepted" if check.accepted else "certificate rejected"
+    good = status in ("optimal", "feasible") and (check is None or check.accepted)
+    said = f"{status}" + (f": {_plain(str(objective['name']))} {value:,.6g}" if value is not None else "")
+    return element(
+        "p",
+        element("strong", escape(said), class_="good" if good else "bad"),
+        escape(f" · {proof} · {checked}"),
+        class_="lead",
+    )
+
+
+def _question(subject: Subject) -> str:
+    problem = subject.problem
+    work, limits = problem.workload, problem.limits
+    parts = [
+        f"{problem.model.name} on up to {problem.devices:,} × {problem.hardware.name}",
+        f"{work.phase}, {work.input_tokens:,} tokens in and {work.output_tokens:,} out",
+        f"engine {problem.engine_name}",
+    ]
+    for name, limit in (("TTFT", limits.ttft), ("TPOT", limits.tpot)):
+        if limit is not None:
+            parts.append(f"{name} ≤ {format_quantity(limit, Dimension.SECONDS)}")
+    if work.request_rate is not None:
+        parts.append(f"≥ {format_quantity(work.request_rate, Dimension.PER_SECOND)}")
+    return paragraph("; ".join(parts) + ".")
+
+
+def _answer(subject: Subject) -> str:
+    layout = subject.layout
+    if layout is None:
+        conflict = subject.document.get("conflict") or []
+        items = [
+            " ".join(str(limit[key]) for key in ("limit", "value", "unit") if limit.get(key) is not None)
+            for limit in conflict
+            if isinstance(limit, Mapping)
+        ]
+        listed = element("ul", *(element("li", escape(item)) for item in items)) if items else ""
+        return paragraph("No layout keeps every limit.") + listed
+    degrees = {"TP": layout.tp, "CP": layout.cp, "DP": layout.dp, "PP": layout.pp}
+    if subject.problem.model.moe is not None:
+        degrees |= {"expert TP": layout.etp, "EP": layout.ep, "expert copies": layout.edp}
+    degrees |= {"devices": layout.devices, "replicas": layout.replicas, "batch a rank": layout.batch}
+    if layout.prefill_chunk is not None:
+        degrees["prompt tokens a step"] = layout.prefill_chunk
+    if subject.redundant:
+        degrees["redundant experts"] = subject.redundant
+    return element(
+        "dl", *(f"<div><dt>{name}</dt><dd>{value:,}</dd></div>" for name, value in degrees.items()), class_="degrees"
+    )
+
+
+def _tiles(figures: Mapping[str, Figure]) -> str:
+    shown = []
+    for name, title in _TILES.items():
+        figure = figures.get(name)
+        if figure is None:
+            continue
+        bound = f"{figure.bound_text} at rated peaks" if figure.bound_text else ""
+        shown.append(
+            element(
+                "div", element("span", title), element("b", escape(figure.result_text)), element("small", escape(bound))
+            )
+        )
+    return element("div", *shown, class_="tiles") if shown else ""
+
+
+def _figures(figures: Mapping[str, Figure]) -> str:
+    if not figures:
+        return ""
+    folded = []
+    for name, figure in figures.items():
+        chain = [part for part in (figure.formula, figure.substituted, figure.result_text) if part]
+        lines = [element("div", escape(f"= {part}")) for part in chain]
+        if figure.bound_text:
+            lines.append(element("div", escape(f"at rated peaks: {figure.bound_text}"), class_="note"))
+        summary = element("summary", element("span", escape(_plain(name))), element("b", escape(figure.result_text)))
+        folded.append(element("details", summary, element("div", *lines, class_="derivation"), class_="figure"))
+    button = '<button type="button" id="unfold">unfold all</button>'
+    return section("figures", "Figures and where they come from", button, *folded)
+
+
+def _launch(launch: Mapping[str, str]) -> str:
+    blocks = [element("h3", escape(name)) + element("pre", escape(text)) for name, text in launch.items()]
+    return section("launch", "To launch it", *blocks) if blocks else ""
+
+
+def _resource(name: str) -> str:
+    return files("optimizer.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def page(subject: Subject, launch: Mapping[str, str] | None = None) -> str:
+    """The page as HTML text.
+
+    Parameters
+    ----------
+    launch
+        Launch commands or files, by name.
+    """
+    title = f"{subject.problem.name}: {subject.document.get('status', '')}"
+    parts = [
+        layout_section(subject), memory_section(subject), time_section(subject), pareto_section(subject),
+        experts_section(subject), search_section(subject), certificate_section(subject), _figures(subject.figures),
+        _launch(launch or {}),
+    ]  # fmt: skip
+    policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
+    head = element("h1", escape(subject.problem.name)) + _headline(subject) + _question(subject)
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">'
+        f"<title>{escape(title)}</title><style>{_resource('page.css')}</style></head><body>"
+        f"<header>{head}{_answer(subject)}{_tiles(subject.figures)}</header>\n<main>{''.join(parts)}</main>"
+        f"<footer>shardproof {escape(__version__)}</footer>"
+        f'<div id="tip" role="status" hidden></div><script>{_resource("page.js")}</script></body></html>\n'
+    )

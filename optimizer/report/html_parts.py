@@ -1,0 +1,79 @@
+"""Elements of the page and of its pictures; everything that comes from a file is escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import Final
+
+COLOURS: Final = 8
+"""Classes `c0` … `c7` of the style sheet: the palette of Okabe and Ito (2008), readable with any colour vision."""
+
+
+def element(name: str, *inside: str, **attributes: object) -> str:
+    """One element; `inside` is markup, attribute values are text; ``class_``, ``data_x`` become ``class``, ``data-x``."""
+    said = "".join(
+        f' {key.rstrip("_").replace("_", "-")}="{escape(str(value))}"'
+        for key, value in attributes.items()
+        if value is not None
+    )
+    return f"<{name}{said}>{''.join(inside)}</{name}>"
+
+
+def number(value: float) -> str:
+    """A coordinate: two decimals at most."""
+    return f"{value:.2f}".rstrip("0").rstrip(".")
+
+
+def rect(x: float, y: float, width: float, height: float, *, tip: str | None = None, **attributes: object) -> str:
+    """A rectangle; `tip` is shown on hover."""
+    sizes = {"x": number(x), "y": number(y), "width": number(max(width, 0)), "height": number(height)}
+    return element("rect", **sizes, data_tip=tip, **attributes)
+
+
+def label(x: float, y: float, text: str, **attributes: object) -> str:
+    """Text of a picture, its baseline at y."""
+    return element("text", escape(text), x=number(x), y=number(y), **attributes)
+
+
+def line(x1: float, y1: float, x2: float, y2: float, **attributes: object) -> str:
+    """A straight line."""
+    return element("line", x1=number(x1), y1=number(y1), x2=number(x2), y2=number(y2), **attributes)
+
+
+def picture(name: str, title: str, width: float, height: float, inside: Iterable[str]) -> str:
+    """An SVG that scales down with the page; `title` is read to who does not see it."""
+    return (
+        f'<svg id="{escape(name)}" class="picture" role="img" aria-label="{escape(title)}" '
+        f'viewBox="0 0 {number(width)} {number(height)}" style="max-width:{number(width)}px" '
+        f'xmlns="http://www.w3.org/2000/svg">{"".join(inside)}</svg>'
+    )
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[int] = ()) -> str:
+    """A table of plain text."""
+
+    def row(cells: Sequence[str], name: str) -> str:
+        return element(
+            "tr", *(element(name, escape(c), class_="n" if i in right else None) for i, c in enumerate(cells))
+        )
+
+    body = "".join(row(cells, "td") for cells in rows)
+    return element("div", element("table", element("thead", row(head, "th")), element("tbody", body)), class_="scroll")
+
+
+def legend(entries: Iterable[tuple[str, str]]) -> str:
+    """Colour classes with what they stand for."""
+    return element(
+        "ul", *(element("li", element("i", class_=name), escape(text)) for name, text in entries), class_="legend"
+    )
+
+
+def section(name: str, title: str, *inside: str) -> str:
+    """A part of the page."""
+    return element("section", element("h2", escape(title)), *inside, id=name)
+
+
+def paragraph(text: str, **attributes: object) -> str:
+    """Plain text."""
+    return element("p", escape(text), **attributes)

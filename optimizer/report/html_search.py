@@ -1,0 +1,141 @@
+"""What became of every candidate, and what the checker says of it; the frontier where there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from math import log10
+from typing import Any
+
+from optimizer.report.html_parts import element, label, line, paragraph, picture, rect, section, table
+from optimizer.report.subject import Subject
+
+_LEFT, _WIDTH, _ROW = 240.0, 900.0, 24.0
+
+
+def _bars(name: str, title: str, counts: Iterable[tuple[str, int, str]]) -> str:
+    """Counts on a logarithmic scale, each with its colour."""
+    shown = [entry for entry in counts if entry[1]]
+    most = max(log10(count) + 1 for _, count, _ in shown)
+    total = sum(count for _, count, _ in shown)
+    inside, y = [], 6.0
+    for text, count, colour in shown:
+        width = (log10(count) + 1) / most * (_WIDTH - _LEFT - 180)
+        tip = f"{text}: {count:,} ({count / total:.3%})"
+        inside += [
+            label(_LEFT - 10, y + 15, text, class_="end"),
+            rect(_LEFT, y + 3, width, _ROW - 8, tip=tip, class_=colour),
+            label(_LEFT + width + 6, y + 15, f"{count:,}", class_="small"),
+        ]
+        y += _ROW
+    return picture(name, title, _WIDTH, y + 4, inside)
+
+
+def search_section(subject: Subject) -> str:
+    """Bars of what the search and the checker excluded."""
+    tally = subject.document.get("search") or {}
+    excluded: Mapping[str, int] = tally.get("excluded") or {}
+    if not tally.get("candidates"):
+        return ""
+    dismissed, exact = int(tally.get("dismissed_by_bound", 0)), int(tally.get("decided_exactly", 0))
+    counts = [(f"excluded by {family.replace('_', ' ')}", int(n), "c1") for family, n in excluded.items()]
+    counts += [("dismissed by a bound (rows)", dismissed, "c0"), ("decided by the reference", exact, "c2")]
+    charts = [
+        paragraph(
+            f"{tally['candidates']:,} candidates (mesh pairs × stages × chunks). One row of a bound may stand for many "
+            "candidates. Bars are logarithmic."
+        ),
+        _bars("search-bars", "What excluded candidates", counts),
+    ]
+    check = subject.check
+    if check is not None and check.dismissed:
+        charts.append(element("h3", "What the checker dismissed, exactly, by limit"))
+        named = [(reason.replace("_", " "), count, "c4") for reason, count in check.dismissed.items()]
+        charts.append(_bars("check-bars", "What the checker dismissed", named))
+    return section("search", "What became of the candidates", *charts)
+
+
+def certificate_section(subject: Subject) -> str:
+    """The checker's verdict, what it checked, and what it takes on trust."""
+    check = subject.check
+    if check is None:
+        return section("certificate", "Certificate", paragraph("Not checked for this report."))
+    verdict = "accepted" if check.accepted else f"rejected: {check.item}: {check.reason}"
+    rows = [[item, "checked without the solver"] for item in check.checked]
+    rows += [[item, "as the solver says"] for item in check.solver_trusted]
+    return section(
+        "certificate", "Certificate",
+        element("p", element("strong", escape(verdict), class_="good" if check.accepted else "bad")),
+        table(["part", "how"], rows), paragraph(f"{check.candidates:,} candidates checked in {check.wall_s:.2f} s."),
+        paragraph(f"Problem {subject.problem.digest}", class_="note"),
+    )  # fmt: skip
+
+
+def _points(held: object) -> tuple[list[str], list[tuple[list[float], Mapping[str, Any]]]]:
+    """Names of objectives and points of a frontier, as a list of points or as ``{objectives, points}``."""
+    names: list[str] = []
+    points = held
+    if isinstance(held, Mapping):
+        names, points = [str(name) for name in held.get("objectives", ())], held.get("points", [])
+    found = []
+    for point in points if isinstance(points, Sequence) else ():
+        values = point.get("values") if isinstance(point, Mapping) else None
+        if isinstance(values, Mapping):
+            names = names or list(values)
+            values = [values[name] for name in names]
+        if isinstance(values, list) and len(values) >= 2 and all(isinstance(v, int | float) for v in values):
+            found.append(([float(v) for v in values], point.get("layout") or {}))
+    return names or ["first objective", "second objective"], found
+
+
+def _degrees(layout: Mapping[str, Any]) -> str:
+    names = ("tp", "cp", "dp", "pp", "etp", "ep", "edp", "batch", "prefill_chunk", "devices")
+    return ", ".join(f"{name} {layout[name]}" for name in names if layout.get(name) is not None)
+
+
+def _scale(values: Sequence[float], start: float, end: float) -> tuple[float, float]:
+    low, high = min(values), max(values)
+    room = (high - low) * 0.05 or abs(high) * 0.05 or 1.0
+    factor = (end - start) / (high - low + 2 * room)
+    return factor, start - (low - room) * factor
+
+
+def pareto_section(subject: Subject) -> str:
+    """The frontier of two objectives, a point for each layout; empty where the result has none."""
+    names, points = _points(subject.document.get("pareto"))
+    if not points:
+        return ""
+    left, top, right, bottom = 90.0, 12.0, _WIDTH - 20, 380.0
+    x_factor, x_offset = _scale([values[0] for values, _ in points], left, right)
+    y_factor, y_offset = _scale([values[1] for values, _ in points], bottom, top)
+    inside = [line(left, bottom, right, bottom, class_="axis"), line(left, top, left, bottom, class_="axis")]
+    for tick in range(6):
+        x, y = left + (right - left) * tick / 5, bottom + (top - bottom) * tick / 5
+        inside += [
+            line(x, top, x, bottom, class_="faint"), line(left, y, right, y, class_="faint"),
+            label(x, bottom + 16, f"{(x - x_offset) / x_factor:.4g}", class_="middle small"),
+            label(left - 8, y + 4, f"{(y - y_offset) / y_factor:.4g}", class_="end small"),
+        ]  # fmt: skip
+    for values, layout in points:
+        said = ", ".join(f"{name} {value:.6g}" for name, value in zip(names, values, strict=False))
+        x, y = values[0] * x_factor + x_offset, values[1] * y_factor + y_offset
+        inside.append(
+            element(
+                "circle", cx=f"{x:.2f}", cy=f"{y:.2f}", r=5, class_="c0 dot", data_tip=f"{said}; {_degrees(layout)}"
+            )
+        )
+    inside += [
+        label((left + right) / 2, bottom + 34, names[0].replace("_", " "), class_="middle"),
+        label(
+            0,
+            0,
+            names[1].replace("_", " "),
+            class_="middle",
+            transform=f"translate(16 {(top + bottom) / 2}) rotate(-90)",
+        ),
+    ]
+    rows = [[*(f"{value:.6g}" for value in values), _degrees(layout)] for values, layout in points]
+    return section(
+        "pareto", "Layouts that nothing beats in both", picture("pareto-plot", "Frontier", _WIDTH, bottom + 44, inside),
+        element("details", element("summary", f"{len(points):,} layouts"), table([*names, "layout"], rows)),
+    )  # fmt: skip

@@ -1,0 +1,86 @@
+"""The time budget of a step as a waterfall: each operation beside the same at rated peaks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from optimizer.figures.bounds import demand
+from optimizer.figures.layer import Step
+from optimizer.figures.rates import TICKS_PER_SECOND
+from optimizer.report.html_parts import element, label, legend, line, paragraph, picture, rect, section
+from optimizer.report.step_time import RESOURCES, Part, slowest_stage, step_parts
+from optimizer.report.subject import Subject
+from optimizer.units import Dimension, format_quantity
+
+_CLASS: Final = dict(zip(RESOURCES, ("c1", "c0", "c2", "c6"), strict=True))
+_LEFT, _WIDTH, _ROW = 240.0, 900.0, 22.0
+
+
+def _time(seconds: float) -> str:
+    return format_quantity(seconds, Dimension.SECONDS) if seconds else "0 s"
+
+
+def _waterfall(name: str, title: str, parts: Sequence[Part]) -> str:
+    total = sum(part.seconds for part in parts)
+    scale = (_WIDTH - _LEFT - 150) / total
+    inside, at, y = [], 0.0, 8.0
+    for part in parts:
+        x, width = _LEFT + at * scale, part.seconds * scale
+        tip = (
+            f"{part.name}: {_time(part.seconds)} ({part.seconds / total:.1%} of the step), waits for {part.resource}; "
+            f"at rated peaks {_time(part.ideal_seconds)}"
+        )
+        inside += [
+            label(_LEFT - 10, y + 14, part.name, class_="end"),
+            rect(x, y + 2, max(width, 1), 9, tip=tip, class_=_CLASS[part.resource]),
+            rect(x, y + 12, part.ideal_seconds * scale, 4, tip=tip, class_="ideal"),
+            label(x + max(width, 1) + 6, y + 14, f"{_time(part.seconds)} · {part.seconds / total:.0%}", class_="small"),
+        ]
+        at += part.seconds
+        inside.append(line(_LEFT + at * scale, y + 6, _LEFT + at * scale, y + _ROW + 4, class_="faint"))
+        y += _ROW
+    inside += [
+        label(_LEFT - 10, y + 14, "step", class_="end strong"),
+        rect(_LEFT, y + 4, total * scale, 10, tip=f"whole step: {_time(total)}", class_="total"),
+        label(_LEFT + total * scale + 6, y + 14, _time(total), class_="strong"),
+    ]
+    return picture(name, title, _WIDTH, y + _ROW + 8, inside)
+
+
+def _bound(subject: Subject) -> str:
+    assert subject.evaluation is not None  # noqa: S101 - callers have a layout
+    resource, ticks = demand(subject.problem, subject.evaluation).busiest()
+    mean = max(subject.evaluation.stage_ticks)
+    share = float(ticks / mean)
+    return (
+        f"Nothing shortens the mean step of {_time(float(mean / TICKS_PER_SECOND))} below "
+        f"{_time(float(ticks / TICKS_PER_SECOND))} on this hardware with this layout and batch: {resource} alone needs "
+        f"that long at its rated peak, {share:.0%} of the estimate."
+    )
+
+
+def time_section(subject: Subject) -> str:
+    """Waterfalls of the steps there are, of the slowest stage."""
+    found = subject.evaluation
+    if found is None:
+        return ""
+    stage = slowest_stage(found)
+    where = f" of stage {stage}, the slowest of {len(found.cuts)}" if len(found.cuts) > 1 else ""
+    steps: list[tuple[str, str, Step | None]] = [
+        ("time-decode", f"A decode step{where}", found.steps.decode),
+        ("time-prompt", f"A step with prompt tokens{where}", found.steps.mixed),
+    ]
+    charts = []
+    for name, title, step in steps:
+        if step is None:
+            continue
+        tokens = f"{step.seqs:,} sequences" if step.seqs else ""
+        prompt = f"{step.prompt:,} prompt tokens" if step.prompt else ""
+    XX
+        charts.append(_waterfall(name, title, step_parts(subject.problem, found, step, stage, subject.skew)))
+    key = [(_CLASS[resource], f"waits for {resource}") for resource in RESOURCES]
+    return section(
+        "time", "Where the time goes", legend([*key, ("ideal", "the same at rated peaks, no latency or launch")]), *charts,
+        paragraph(_bound(subject)),
+    )  # fmt: skip

@@ -1,0 +1,110 @@
+"""What a report is about: a result, and the same figures worked out anew by the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from typing import Any
+
+from pydantic import ValidationError
+
+from optimizer.certificate.verdict import Check
+from optimizer.errors import SpecError
+from optimizer.figures.derivation import derive
+from optimizer.figures.derivation_figure import Figure
+from optimizer.figures.serving import Evaluation, evaluate
+from optimizer.figures.shape import shape_of
+from optimizer.figures.skew import Skews
+from optimizer.spec.document import Document
+from optimizer.spec.layout import Layout
+from optimizer.spec.problem import Problem
+from optimizer.spec.read import problem_in
+
+_SCHEMA = "shardproof/result/"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A result with its problem.
+
+    Attributes
+    ----------
+    layout
+        None where nothing fits.
+    redundant
+        Redundant expert slots of a layer.
+    check
+        What the checker says of the certificate; None where it was not asked.
+    """
+
+    document: Mapping[str, Any]
+    problem: Problem
+    layout: Layout | None
+    redundant: int
+    check: Check | None
+
+    @property
+    def placement(self) -> Mapping[str, Any] | None:
+        """Expert placement of the result."""
+        held = (self.document.get("layout") or {}).get("placement")
+        return held if isinstance(held, Mapping) else None
+
+    @cached_property
+    def skew(self) -> tuple[Fraction, ...] | None:
+        """Hottest device ÷ mean of each layer, where the experts are placed."""
+        if self.layout is None or not self.problem.expert_loads:
+            return None
+        placed = {}
+        for entry in self.document.get("certificate", {}).get("placements", ()):
+            layers = entry["certificate"]["layers"]
+            placed[entry["ep"], entry["redundant"]] = [Fraction(layer["max_over_mean"]) for layer in layers]
+        return Skews(self.problem, placed).of(shape_of(self.layout, self.redundant))
+
+    @cached_property
+    def evaluation(self) -> Evaluation | None:
+        """The layout, priced."""
+        if self.layout is None:
+            return None
+        return evaluate(self.problem, self.layout, redundant=self.redundant, imbalance=self.skew)
+
+    @cached_property
+    def figures(self) -> dict[str, Figure]:
+        """Every figure with its derivation."""
+        if self.layout is None or self.evaluation is None:
+            return {}
+        return derive(self.problem, self.layout, self.evaluation)
+
+
+def read_subject(document: Document, check: Check | None) -> Subject:
+    """A result document with its problem and layout read.
+
+    Raises
+    ------
+    SpecError
+        Not a result, or broken.
+    """
+    data = document.data
+    if not isinstance(data, dict) or not str(data.get("schema", "")).startswith(_SCHEMA):
+        raise document.error("a result is wanted: what `shardproof solve --out` wrote")
+    problem = problem_in(document, ("problem",))
+    stated = data.get("layout")
+    layout = None
+    if isinstance(stated, dict):
+        fields = {key: value for key, value in stated.items() if key in Layout.model_fields}
+        try:
+            layout = Layout.model_validate(fields)
+        except ValidationError as error:
+            found = error.errors()[0]
+            raise document.error(found["msg"], ("layout", *map(str, found["loc"]))) from None
+    claim = data.get("certificate")
+    redundant = claim.get("redundant", 0) if isinstance(claim, dict) else 0
+    if not isinstance(redundant, int) or redundant < 0:
+        raise document.error("is no number of slots", ("certificate", "redundant"))
+    subject = Subject(data, problem, layout, redundant, check)
+    try:
+        _ = subject.skew, subject.evaluation
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+        raise SpecError(document.fault(f"cannot be priced: {error}", ("layout",))) from None
+    return subject
