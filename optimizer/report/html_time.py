@@ -77,10 +77,9 @@ def time_section(subject: Subject) -> str:
             continue
         tokens = f"{step.seqs:,} sequences" if step.seqs else ""
         prompt = f"{step.prompt:,} prompt tokens" if step.prompt else ""
-    XX
+        counts = " and ".join(text for text in (tokens, prompt) if text)
+        charts.append(element("h3", f"{title}: {counts} on each rank"))
         charts.append(_waterfall(name, title, step_parts(subject.problem, found, step, stage, subject.skew)))
     key = [(_CLASS[resource], f"waits for {resource}") for resource in RESOURCES]
-    return section(
-        "time", "Where the time goes", legend([*key, ("ideal", "the same at rated peaks, no latency or launch")]), *charts,
-        paragraph(_bound(subject)),
-    )  # fmt: skip
+    key.append(("ideal", "the same at rated peaks, no latency or launch"))
+    return section("time", "Where the time goes", legend(key), *charts, paragraph(_bound(subject)))
