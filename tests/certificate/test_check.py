@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Iterator
 from fractions import Fraction
@@ -70,9 +71,9 @@ def test_lattices_of_search_and_checker_are_equal(seeds: range) -> None:
 def values_around(seed: int, found: list[Fraction]) -> list[Fraction]:
     """Values that layouts have, just beside them, between them and far off."""
     rng = random.Random(seed)  # noqa: S311 - test data
-    some = rng.sample(found, min(3, len(found))) + [max(found), min(found)]
+    some = [*rng.sample(found, min(3, len(found))), max(found), min(found)]
     beside = [v + sign * Fraction(1, 10**k) for v in some for k in (1, 30) for sign in (-1, 1)]
-    return [*some, *beside, *(Fraction(a + b, 2) for a, b in zip(some, some[1:], strict=False)), Fraction(0)]
+    return [*some, *beside, *(Fraction(a + b, 2) for a, b in itertools.pairwise(some)), Fraction(0)]
 
 
 def compare_with_brute_force(seed: int) -> None:
@@ -225,7 +226,7 @@ def test_a_value_of_zero_is_no_optimum_under_a_bound_above_it() -> None:
     """A relative gap to a value of zero is not zero."""
     for seed in SEEDS:
         problem = small_problem(seed).model_copy(update={"objective": "memory_headroom"})
-        search, best = ranked(problem, 1000)
+        _, best = ranked(problem, 1000)
         if best and best[0].value > best[-1].value:
             scored = best[-1]
             full = problem.model_copy(
