@@ -159,3 +159,17 @@ def show_prices(found: Sequence[tuple[str, Price]]) -> None:
         for name, p in found
     ]
     table(["varied", "choice", "mean", "worst layer", "bound of mean", "of worst"], rows, right=range(2, 6))
+
+
+def show_slot_prices(found: Sequence[dict[str, Any]]) -> None:
+    """Print the optimum for each number of redundant slots, beside the best of them."""
+    heading("The optimum for each number of redundant expert slots")
+    rows = []
+    for price in found:
+        objective, layout = price["objective"], price["layout"]
+        value = "" if objective["value"] is None else f"{objective['value']:,.6g}"
+        gap = "" if objective["gap"] is None else f"{objective['gap']:.2%}"
+        degrees = "" if layout is None else " ".join(f"{n}={layout[n]}" for n in ("tp", "dp", "pp", "ep", "batch"))
+        rows.append([f"{price['redundant_slots']:,}", price["status"], value, gap, degrees])
+    goal = found[0]["objective"]["name"].replace("_", " ")
+    table(["redundant", "status", goal, "gap", "layout"], rows, right=(0, 2, 3))

@@ -27,6 +27,9 @@ def command(
     time_limit: Annotated[
         float | None, typer.Option(help="Seconds after which the best layout so far is given.", min=0.0)
     ] = None,
+    slot_prices: Annotated[
+        bool, typer.Option("--slot-prices", help="Solve for each number of redundant expert slots as well.")
+    ] = False,
 ) -> int:
     """Find the best layout of a model on hardware under limits, with a proof that nothing beats it."""
     question = problem()
@@ -38,10 +41,19 @@ def command(
     if out is not None:
         write_whole(out, json_text(result.to_json()) + "\n")
         say(f"wrote {out}")
+    priced = []
+    if slot_prices:
+        from optimizer.solve.slot_prices import slot_prices as each  # noqa: PLC0415 - beside the solver
+
+        priced = [price.to_json() for price in each(question, time_limit_s=time_limit)]
     if json:
-        emit_json(result.to_json())
+        emit_json(result.to_json() | ({"slot_prices": priced} if slot_prices else {}))
     else:
         show(question, result)
+        if priced:
+            from optimizer.cli.placement_view import show_slot_prices  # noqa: PLC0415 - needs rich
+
+            show_slot_prices(priced)
     return int(result.exit_status)
 
 

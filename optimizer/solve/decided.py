@@ -136,6 +136,7 @@ class Decided:
             "schema": SCHEMA,
             "status": self.status,
             "model": problem.model.name,
+            "model_layers": problem.model.layer_count,
             "ep": self.mesh[0],
             "redundant": self.mesh[1],
             "slots_per_device": self.placed.slots_per_device,

@@ -135,7 +135,7 @@ class Problem(Spec):
 
     def changed(self, **fields: object) -> Problem:
         """The same problem with other values of some fields, checked anew."""
-        return Problem.model_validate(dict(self) | fields)
+        return Problem.model_validate({name: getattr(self, name) for name in Problem.model_fields} | fields)
 
     @property
     def current_mesh(self) -> tuple[int, int] | None:

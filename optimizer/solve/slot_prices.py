@@ -1,0 +1,48 @@
+"""What each choice of redundant slots costs or brings in the objective: the problem solved anew for each, exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from optimizer.figures.objective import UNITS
+from optimizer.solve import solve
+from optimizer.solve.result import Result
+from optimizer.spec.problem import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class SlotPrice:
+    """The optimum with exactly so many redundant slots."""
+
+    redundant: int
+    result: Result
+
+    def to_json(self) -> dict[str, object]:
+        """Redundant slots, status, objective with its bound and gap, and the layout's degrees."""
+        document = self.result.to_json()
+        layout = document["layout"]
+        if layout is not None:
+            layout = {name: value for name, value in layout.items() if name not in {"placement", "stages"}}
+        return {
+            "redundant_slots": self.redundant,
+            "status": document["status"],
+            "objective": document["objective"] | {"name": UNITS[self.result.problem.objective]},
+            "layout": layout,
+        }
+
+
+def slot_prices(problem: Problem, *, time_limit_s: float | None = None) -> Iterator[SlotPrice]:
+    """The optimum for each number of redundant slots that the problem allows, all else open.
+
+    Parameters
+    ----------
+    time_limit_s
+        Seconds for each.
+    """
+    own = problem.experts
+    if own is None:
+        return
+    for number in sorted(set(own.redundant_slots)):
+        only = problem.changed(experts=own.model_copy(update={"redundant_slots": (number,)}))
+        yield SlotPrice(number, solve(only, time_limit_s=time_limit_s))
