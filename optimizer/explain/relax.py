@@ -201,7 +201,8 @@ def _engine(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
         yield Relaxation("engine", limit.value, "any", None, own, found)
 
 
-def _values(problem: Problem, axis: str) -> range | list[int]:
+def values_of(problem: Problem, axis: str) -> range | list[int]:
+    """Values of an axis of `search` that are tried in place of the allowed ones, ascending."""
     model, most = problem.model, problem.devices
     if axis == "cp":
         return range(1, min(LARGEST_CP, most) + 1)
@@ -222,7 +223,7 @@ def _degrees(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
     def distance(value: int) -> tuple[float, int]:
         return min(abs(log2(value) - log2(own)) for own in allowed), value
 
-    order = sorted((v for v in _values(problem, axis) if v not in allowed), key=distance)
+    order = sorted((v for v in values_of(problem, axis) if v not in allowed), key=distance)
     if not order or fits(with_search(problem, axis, (*allowed, *order))) is None:
         return
     low, high = 0, len(order)
