@@ -11,6 +11,7 @@ from optimizer import __version__
 from optimizer.figures.derivation_figure import Figure
 from optimizer.report.html_experts import experts_section
 from optimizer.report.html_layout import layout_section
+from optimizer.report.html_map import map_section
 from optimizer.report.html_memory import memory_section
 from optimizer.report.html_parts import element, paragraph, section
 from optimizer.report.html_search import certificate_section, pareto_section, search_section
@@ -37,6 +38,13 @@ def _plain(name: str) -> str:
     return name.replace("_", " ")
 
 
+_UNITS: Final = {"_tokens_per_s": " tokens/s", "_bytes": " bytes", "_dollars_per_million_tokens": " $/Mtok", "_s": " s"}
+
+
+def _unit(name: str) -> str:
+    return next((unit for suffix, unit in _UNITS.items() if name.endswith(suffix)), "")
+
+
 def _headline(subject: Subject) -> str:
     status, objective = str(subject.document.get("status", "")), subject.document.get("objective") or {}
     value, check = objective.get("value"), subject.check
@@ -49,7 +57,8 @@ def _headline(subject: Subject) -> str:
     if check is not None:
         checked = "certificate accepted" if check.accepted else "certificate rejected"
     good = status in ("optimal", "feasible") and (check is None or check.accepted)
-    said = f"{status}" + (f": {_plain(str(objective['name']))} {value:,.6g}" if value is not None else "")
+    name = str(objective.get("name", ""))
+    said = status + (f": {_plain(name)} {value:,.6g}{_unit(name)}" if value is not None else "")
     return element(
         "p",
         element("strong", escape(said), class_="good" if good else "bad"),
@@ -146,11 +155,11 @@ def page(subject: Subject, launch: Mapping[str, str] | None = None) -> str:
         Launch commands or files, by name.
     """
     title = f"{subject.problem.name}: {subject.document.get('status', '')}"
-    parts = [
-        layout_section(subject), memory_section(subject), time_section(subject), pareto_section(subject),
-        experts_section(subject), search_section(subject), certificate_section(subject), _figures(subject.figures),
-        _launch(launch or {}),
-    ]  # fmt: skip
+    makers = (
+        layout_section, memory_section, time_section, pareto_section, experts_section, map_section, search_section,
+        certificate_section,
+    )  # fmt: skip
+    parts = [*(make(subject) for make in makers), _figures(subject.figures), _launch(launch or {})]
     policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
     head = element("h1", escape(subject.problem.name)) + _headline(subject) + _question(subject)
     return (

@@ -136,10 +136,11 @@ def layout_section(subject: Subject) -> str:
         shown.append(seat)
     schemes = _useful(layout, experts=experts)
     inside, height = _nodes(subject, layout, shown, schemes[0])
-    choices = [
-        f'<label><input type="radio" name="scheme" value="{s}"{" checked" * (s == schemes[0])}>{escape(SCHEMES[s])}</label>'
-        for s in schemes
-    ]
+    choices = []
+    for scheme in schemes:
+        chosen = " checked" if scheme == schemes[0] else ""
+        button = f'<input type="radio" name="scheme" value="{scheme}"{chosen}>'
+        choices.append(element("label", button, escape(SCHEMES[scheme])))
     left = layout.devices - len(shown)
     notes = [f"Colours repeat after {COLOURS}. Hover over a device for its ranks."]
     if left:

@@ -11,12 +11,12 @@ from optimizer.report.subject import Subject
 from optimizer.units import Dimension, format_quantity
 
 PARTS: Final = {
-    "weights_bytes": ("weights, split", "c0"),
-    "replicated_weights_bytes": ("weights, replicated", "c4"),
-    "expert_weights_bytes": ("expert weights", "c2"),
+    "weights_bytes": ("split weights", "c0"),
+    "replicated_weights_bytes": ("replicated", "c4"),
+    "expert_weights_bytes": ("experts", "c2"),
     "kv_cache_bytes": ("KV cache", "c1"),
     "activations_bytes": ("activations", "c3"),
-    "reserve_bytes": ("reserve of the engine", "c6"),
+    "reserve_bytes": ("engine", "c6"),
 }
 """Disjoint parts with their names and colours."""
 _LEFT, _WIDTH, _ROW = 150.0, 900.0, 30.0
@@ -71,7 +71,7 @@ def memory_section(subject: Subject) -> str:
          f"{memory.total_bytes / capacity:.1%}"]
         for name, layers, memory in runs
     ]  # fmt: skip
-    head = ["stage", "layers", *(title for title, _ in PARTS.values()), "total", "of what may be used"]
+    head = ["stage", "layers", *(title for title, _ in PARTS.values()), "total", "used"]
     return section(
         "memory", "Memory of the fullest device",
         legend((colour, title) for title, colour in PARTS.values()),

@@ -11,7 +11,7 @@ COLOURS: Final = 8
 
 
 def element(name: str, *inside: str, **attributes: object) -> str:
-    """One element; `inside` is markup, attribute values are text; ``class_``, ``data_x`` become ``class``, ``data-x``."""
+    """One element; `inside` is markup, attribute values are text; ``class_`` becomes ``class``, ``_`` within a dash."""
     said = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{escape(str(value))}"'
         for key, value in attributes.items()

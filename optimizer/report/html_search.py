@@ -10,6 +10,13 @@ from typing import Any
 from optimizer.report.html_parts import element, label, line, paragraph, picture, rect, section, table
 from optimizer.report.subject import Subject
 
+_PROOF = {
+    "attention_mesh": "with their attention mesh",
+    "mesh_pair": "with their pair of meshes",
+    "layout": "by their stages and chunk",
+    "exact": "by their best batch and cuts",
+}
+"""Steps of the checker's proof, from coarse to fine."""
 _LEFT, _WIDTH, _ROW = 240.0, 900.0, 24.0
 
 
@@ -49,8 +56,8 @@ def search_section(subject: Subject) -> str:
     ]
     check = subject.check
     if check is not None and check.dismissed:
-        charts.append(element("h3", "What the checker dismissed, exactly, by limit"))
-        named = [(reason.replace("_", " "), count, "c4") for reason, count in check.dismissed.items()]
+        charts.append(element("h3", "How the checker dismissed them, in exact arithmetic"))
+        named = [(_PROOF.get(step, step.replace("_", " ")), count, "c4") for step, count in check.dismissed.items()]
         charts.append(_bars("check-bars", "What the checker dismissed", named))
     return section("search", "What became of the candidates", *charts)
 
