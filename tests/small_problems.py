@@ -301,6 +301,7 @@ def shapes(problem: Problem) -> Iterator[Shape]:
     n, asked = problem.devices, problem.search
     moes = [b.moe for b in problem.model.blocks.values() if b.moe is not None] if problem.model.moe is not None else []
     spare = problem.experts.redundant_slots if problem.experts is not None and moes else (0,)
+    shared_widths = [b.moe.shared_intermediate for b in problem.model.blocks.values() if b.moe is not None]
     sizes = range(1, n + 1)
     lone = (1,)
     for tp, cp, pp in itertools.product(sizes, range(1, min(n, 8) + 1), range(1, problem.model.layer_count + 1)):
@@ -316,7 +317,7 @@ def shapes(problem: Problem) -> Iterator[Shape]:
                 continue
             if redundant and any(-(-(m.experts + redundant) // ep) > m.experts for m in moes):
                 continue
-            if any(m.shared_intermediate % tp for m in moes) and not found.shared_replicated:
+            if any(w % tp for w in shared_widths) and not found.shared_replicated:
                 continue
             named = {"tp": tp, "cp": cp, "pp": pp, "etp": etp, "ep": ep}
             if all(getattr(asked, axis) is None or value in getattr(asked, axis) for axis, value in named.items()):

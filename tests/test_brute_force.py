@@ -6,8 +6,11 @@ from fractions import Fraction
 
 import pytest
 
+from optimizer.certificate.meshes import lattice
+from optimizer.certificate.optimality import prove
 from optimizer.figures.serving import evaluate
 from optimizer.solve.search import Search
+from optimizer.spec.lattice import axes
 from optimizer.spec.problem import Problem
 from optimizer.verify.constraints import violations
 from tests.small_problems import MAXIMISED, OBJECTIVES, Priced, layouts, small_problem, value
@@ -58,6 +61,25 @@ def compare(seed: int) -> None:
 def test_the_search_finds_the_best_of_all_layouts(first: int) -> None:
     for seed in range(first, first + BLOCK):
         compare(seed)
+
+
+@pytest.mark.parametrize("first", range(0, 90, BLOCK))
+def test_the_proof_refutes_every_worse_claim(first: int) -> None:
+    """A proof that dismissed too much would accept the second best."""
+    for seed in range(first, first + BLOCK):
+        problem = small_problem(seed)
+        found = list(layouts(problem))
+        for name in objectives_of(problem):
+            asked = problem.model_copy(update={"objective": name})
+            ranked = best_of_degrees(asked, found)
+            own = lattice(asked, axes(asked))
+            if not ranked:
+                assert prove(asked, own, None).counterexample is None
+                continue
+            assert prove(asked, own, None).counterexample is not None, f"seed {seed}, objective {name}"
+            assert prove(asked, own, ranked[0]).counterexample is None, f"seed {seed}, objective {name}"
+            worse = ranked[0] * Fraction(999, 1000) if name in MAXIMISED else ranked[0] * Fraction(1001, 1000)
+            assert prove(asked, own, worse).counterexample is not None, f"seed {seed}, objective {name}"
 
 
 @pytest.mark.slow
