@@ -1,4 +1,8 @@
-"""Precision and recall of the audit on the labelled documents of ``tests/corpora/documents``.
+"""Precision and recall of the audit on the labelled documents of ``tests/corpora``.
+
+``documents`` grew with the audit. ``documents_second`` was written and labelled without sight of how the audit reads;
+at its first run the audit found 0.860 of its equations (recall of accusations 0.889, precision 0.941), 0.556 of its
+claims (0.667, 0.857) and 2 of its 3 contradictions beside 2 wrong ones; the audit was then mended.
 
 A label counts as found when a judgement of the same line (and name) has its verdict. An accusation is a ``fails`` or an
 ``impossible``; its precision is the share of accusations that a label confirms.
@@ -15,6 +19,7 @@ from typing import Any
 from optimizer.audit import audit_document
 
 DOCUMENTS = Path(__file__).parent.parent / "tests" / "corpora" / "documents"
+SECOND = DOCUMENTS.with_name("documents_second")
 ACCUSATIONS = {"fails", "impossible"}
 
 
@@ -88,19 +93,21 @@ def tallies(folder: Path = DOCUMENTS) -> dict[str, Tally]:
 
 
 def main() -> None:
-    """Print the table."""
-    start = perf_counter()
-    found = tallies()
-    print(f"{'':15}{'labels':>8}{'found':>8}{'recall':>8}{'accused':>9}{'precision':>10}{'acc. recall':>13}")
-    for name, tally in found.items():
-        print(
-            f"{name:15}{tally.labels:8}{tally.found:8}{tally.recall:8.3f}{tally.accusations:9}{tally.precision:10.3f}"
-            f"{tally.accusation_recall:13.3f}"
-        )
-    for tally in found.values():
-        for mistake in tally.mistakes:
-            print(mistake)
-    print(f"{len(list(DOCUMENTS.glob('*.md')))} documents in {perf_counter() - start:.2f} s")
+    """Print a table for each set of documents."""
+    for folder in (DOCUMENTS, SECOND):
+        start = perf_counter()
+        found = tallies(folder)
+        print(folder.name)
+        print(f"{'':15}{'labels':>8}{'found':>8}{'recall':>8}{'accused':>9}{'precision':>10}{'acc. recall':>13}")
+        for name, tally in found.items():
+            print(
+                f"{name:15}{tally.labels:8}{tally.found:8}{tally.recall:8.3f}{tally.accusations:9}"
+                f"{tally.precision:10.3f}{tally.accusation_recall:13.3f}"
+            )
+        for tally in found.values():
+            for mistake in tally.mistakes:
+                print(mistake)
+        print(f"{len(list(folder.glob('*.md')))} documents in {perf_counter() - start:.2f} s\n")
 
 
 if __name__ == "__main__":

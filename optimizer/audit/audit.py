@@ -71,7 +71,11 @@ def _judge(
     claims = Claims(statements)
     missing: dict[str, None] = {}
     general = Judge(everywhere, claims, missing)
-    special = {section: Judge(everywhere.within(values), claims, missing) for section, values in _local(facts).items()}
+    local = _local(facts)
+    if len({tuple(sorted((axis, *values) for axis, values in degrees.items())) for degrees in local.values()}) > 1:
+        # Sections that lay the model out differently lend one another no degrees.
+        local = {section: {axis: degrees.get(axis, []) for axis in _AXES} for section, degrees in local.items()}
+    special = {section: Judge(everywhere.within(values), claims, missing) for section, values in local.items()}
     judged = [judge_claim(special.get(claim.section, general), claim) for claim in statements]
     found = [made for made in judged if made is not None]
     if settled.problem is not None:

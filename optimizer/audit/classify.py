@@ -284,7 +284,8 @@ _LABELS: Final = (
                                  r"|total expert instances")),
     ("devices_per_node", re.compile(r"(?:gpus?|devices?) ?(?:per|/) ?(?:node|server|host)")),
     ("devices", re.compile(r"^(?:total |number of |num[_ ]|total number of |world[_ ]size|total_)*(?:gpus?"
-                           r"|devices?|accelerators?|gpu count|device count|world[_ ]size)(?: count)?$")),
+                           r"|devices?|accelerators?|gpu count|device count|world[_ ]size)"
+                           r"(?: count| required| needed)?$")),
     ("layers", re.compile(r"^(?:number of |num[_ ]|total |moe |transformer |hidden[_ ]|num[_ ]hidden[_ ])*layers?$")),
     ("expert_hidden_size", re.compile(r"(?:expert|moe)[_ ](?:hidden|intermediate|ffn|inner)[_ ]?(?:size"
                                       r"|dim(?:ension)?)?$|moe_intermediate_size")),

@@ -17,6 +17,9 @@ _ABOUT: Final = Fraction(1, 20)
 _LOOSELY: Final = Fraction(1, 10)
 _MOST_FACTORS: Final = 12
 
+_CONVERSIONS: Final = {
+    Fraction(value) for value in (8, 24, 60, 365, 1000, 1024, 3600, 86400, 10**6, 10**9, 10**12, 2**20, 2**30, 2**40)
+}
 _CONFUSIONS: Final = (
     (Fraction(2), "a factor 2 (2 bytes per parameter counted twice, or once too often)"),
     (Fraction(1, 2), "a factor 2 left out (2 bytes per parameter: parameters taken for bytes)"),
@@ -89,6 +92,8 @@ def judge(expression: Node, stated: Number, *, approximate: bool) -> Judgement:
                 verdict, reading.stated, reading.value.point, "; ".join(filter(None, (reading.name, name)))
             )
     value, target = first.value, first.stated
+    if (converted := _converted(expression, stated, approximate=approximate)) is not None:
+        return converted
     if not value.coherent or _mismatch(value, stated):
         bare = evaluate(expression, bare=True)
         if abs(bare.point - stated.digits) <= tolerance(stated, Fraction(1), approximate=approximate):
@@ -99,6 +104,26 @@ def judge(expression: Node, stated: Number, *, approximate: bool) -> Judgement:
     return Judgement(
         Verdict.FAILS, target, value.point, explanation=_explain(expression, stated, first, approximate=approximate)
     )
+
+
+def _converted(expression: Node, stated: Number, *, approximate: bool) -> Judgement | None:
+    """``0.5 s × 1000 = 500 ms``: a bare factor converts the unit, and the numbers alone agree."""
+    numbers = list(expression.numbers())
+    factor = next((n for n in numbers if n.unit is lexicon.ONE and n.digits in _CONVERSIONS), None)
+    others = {n.unit.name for n in numbers if n.unit.dimensions != lexicon.NONE}
+    if factor is None or stated.unit.dimensions == lexicon.NONE or stated.unit.name in others or not others:
+        return None
+    count = Fraction(math.prod((lexicon.SCALES[part].scale for part in _scale_letters(stated)), start=1))
+    alone = evaluate(expression, bare=True).point
+    if abs(alone - stated.digits * count) > tolerance(stated, count, approximate=approximate):
+        return None
+    reading = f"numbers alone: {plain(factor.digits)} converts the unit"
+    return Judgement(Verdict.HOLDS, stated.value, stated.value, reading)
+
+
+def _scale_letters(stated: Number) -> list[str]:
+    """``1.04M requests/day`` keeps its M when the unit is left off."""
+    return [letter for letter in ("K", "M", "B", "T") if stated.unit.name.startswith((f"{letter} ", f"{letter}/"))]
 
 
 def _mismatch(value: Value, stated: Number) -> bool:

@@ -54,11 +54,16 @@ def read_context(segment: Segment, number: Number, role: Role, topic: str) -> Co
     before = text[start : number.start].translate(_QUOTES).lower()
     after = text[number.end : number.end + _AFTER].lower()
     label = _LABEL.match(text[: min(number.start, _LABEL_REACH)])
+    sentence = text.rfind(". ", max(0, number.start - _BEFORE), number.start) + 2
+    own_label = _LABEL.match(text[sentence : number.start]) if sentence > 1 else None
+    label = own_label or label
     named = label[1].lower() if label else ""
     if segment.kind is Kind.CELL:
         named = f"{segment.row_label} {segment.column_label}".lower()
     clause = _CLAUSE.split(before)[-1]
-    if label is not None and start == 0:
+    if own_label is not None:
+        clause = _CLAUSE.split(text[sentence + own_label.end() : number.start].translate(_QUOTES).lower())[-1]
+    elif label is not None and start == 0:
         clause = _CLAUSE.split(before[label.end() :])[-1] if len(before) >= label.end() else clause
     following = _CLAUSE.split(after)[0]
     own = _own_role(clause, following, before) or role

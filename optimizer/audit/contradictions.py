@@ -28,10 +28,16 @@ _ALTERNATIVES: Final = re.compile(
     r"average|worst|best|initial|target|small|large|p50|p99|per[- ]stage|first|second|stage \d)",
     re.IGNORECASE,
 )
+_ARITHMETIC: Final = re.compile(r"\d\s*[-+/*×÷·]\s*\d")
 _PARTS: Final = re.compile(
     r"\b(?:weights?|kv|cache|activations?|attention|experts?|embeddings?|overhead|reserve|router|norms?|buffers?|other|"
     r"gradients?|optimizer|workspace|runtime|dense|gate)\b",
     re.IGNORECASE,
+)
+_WITHIN: Final = re.compile(r"^\W*[–—└├↳]|\bof which\b|\bthereof\b|\bincl|\bsub-?total\b", re.IGNORECASE)
+"""Rows that are part of another row."""
+_RATES: Final = re.compile(
+    r"\bper\b|/|%|\brate\b|\bprice\b|\bunit\b|\bavg\b|\bmean\b|\bratio\b|\bshare\b", re.IGNORECASE
 )
 _TOTAL: Final = re.compile(r"^\W*(?:total|sum|overall)\b", re.IGNORECASE)
 _MOST: Final = 24
@@ -179,6 +185,8 @@ def _outright(segments: tuple[Segment, ...], statement: Statement) -> bool:
             is not None
         )
     offset = statement.number.start
+    if _ARITHMETIC.search(segment.text[:offset]):
+        return False
     return re.fullmatch(r"\W*[A-Za-z][\w /()-]{0,60}[:=]\W*", segment.text[:offset]) is not None
 
 
@@ -220,19 +228,44 @@ def _sums(segments: tuple[Segment, ...], tokens: list[list[Token]]) -> Iterator[
         elif segment.item and ":" in segment.text and numbers[0].unit.dimensions != lexicon.NONE:
             key = (-len(segment.section), "/".join(segment.section))
             groups.setdefault(key, []).append((segment.text.partition(":")[0], numbers[0], segment))
-    for rows in groups.values():
-        yield from _sum(rows)
+    adding = {block for (block, _), rows in groups.items() if _adds_up(rows)}
+    for (block, column), rows in groups.items():
+        yield from _sum(rows, confirmed=block in adding and not _RATES.search(column))
 
 
-def _sum(rows: list[tuple[str, Number, Segment]]) -> Iterator[Contradiction]:
+def _adds_up(rows: list[tuple[str, Number, Segment]]) -> bool:
+    """Whether the last row of a column is exactly the sum of the rows above it, so that the table is one of sums."""
+    values = [item.value for _, item, _ in rows]
+    return len(values) > 2 and _TOTAL.match(rows[-1][0]) is not None and sum(values[:-1]) == values[-1] != 0
+
+
+def _nested(values: list[Fraction]) -> bool:
+    """Whether some row is the sum of the rows next to it: a subtotal, counted twice if all are added."""
+    for at, value in enumerate(values):
+        for run in (values[at + 1 : at + _MOST], values[max(0, at - _MOST) : at][::-1]):
+            added, taken = Fraction(0), 0
+            for part in run:
+                added, taken = added + part, taken + 1
+                if added >= value:
+                    break
+            if taken > 1 and added == value:
+                return True
+    return False
+
+
+def _sum(rows: list[tuple[str, Number, Segment]], *, confirmed: bool) -> Iterator[Contradiction]:
     totals = [row for row in rows if _TOTAL.match(row[0])]
     parts = [row for row in rows if not _TOTAL.match(row[0])]
     if len(totals) != 1 or len(parts) < 2 or rows[-1] is not totals[0]:
         return
-    if any(not _PARTS.search(label) or _ALTERNATIVES.search(label) for label, _, _ in parts):
+    if any(_ALTERNATIVES.search(label) or _WITHIN.search(label) for label, _, _ in parts):
+        return
+    if not confirmed and any(not _PARTS.search(label) for label, _, _ in parts):
         return
     total = totals[0][1]
-    if any(item.unit.dimensions != total.unit.dimensions or item.per != total.per for _, item, _ in parts):
+    if _nested([item.value for _, item, _ in parts]) or any(
+        item.unit.dimensions != total.unit.dimensions or item.per != total.per for _, item, _ in parts
+    ):
         return
     value = sum((item.value for _, item, _ in parts), Fraction(0))
     slack = sum((_rounding(item) for _, item, _ in rows), Fraction(0))

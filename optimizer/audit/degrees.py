@@ -20,7 +20,7 @@ _SET: Final = (
     r"\s*(?:\((?:[TPDECS]P|ETP|EDP)\))?[\"'`*]*\s*(?:=>|==|=|:|\bof\b|\bis\b|\bto\b|\bset to\b|\||,)?[\"'`*]*\s*"
 )
 _SHORT_DEGREE: Final = re.compile(
-    r"(?<![A-Za-z0-9])(ETP|EDP|TP|PP|DP|EP|CP)(?:[-_ ]?(?:size|degree|ranks?|world[-_ ]size|ways?))?(?:"
+    r"(?<![A-Za-z0-9])(?<!moe[-_])(ETP|EDP|TP|PP|DP|EP|CP)(?:[-_ ]?(?:size|degree|ranks?|world[-_ ]size|ways?))?(?:"
     r"[\"'`*]*\s*(?:=>|==|=|:|\bof\b|\bis\b)\s*[\"'`*]*\s*|[-_ ]?|\s*\(\s*)" + _NUMBER + r"(?!\s*(?:groups?|GPU))",
     re.IGNORECASE,
 )

@@ -55,7 +55,9 @@ class FactTable:
         """Every distinct value of ``name``, the document's own first, then its corrections, then what it quotes."""
         if name in self.settled:
             return [self.settled[name]]
-        return self.local.get(name) or self._values.get(name, [])
+        if self.local:
+            return self.local[name] if name in self.local else self._values.get(name, [])
+        return self._values.get(name, [])
 
     def first(self, name: str) -> Statement | None:
         """Where ``name`` is first given."""

@@ -6,6 +6,7 @@ from typing import Final
 
 from optimizer.audit.derive import Derivation, FactTable, deduplicated, once, put_in
 
+_ATTENTION_WIDTH: Final = "attention width (SGLang attention DP, TensorRT-LLM)"
 _AXES: Final = ("tp", "cp", "dp", "pp", "ep", "etp", "edp")
 
 
@@ -34,7 +35,13 @@ def _readings(table: FactTable) -> Iterator[Derivation]:
         folded = " × ".join(shown) or "1"
         all_named = " × ".join([*shown, *(["ep"] if "ep" in degrees else [])])
         if ep == 1:
-            yield Derivation("every convention", width * pp, folded, put_in(folded, **values))
+            inside = dp > 1 and bool(table.values("attention_dp")) and _whole(tp / dp)
+            yield Derivation(
+                "replicas (SGLang dp)" if inside else "every convention", width * pp, folded, put_in(folded, **values)
+            )
+            if inside:
+                formula = " × ".join(axis for axis in shown if axis != "dp") or "1"
+                yield Derivation(_ATTENTION_WIDTH, tp * cp * pp, formula, put_in(formula, **values))
             continue
         if _whole(width / ep):
             yield Derivation(
@@ -53,7 +60,7 @@ def _readings(table: FactTable) -> Iterator[Derivation]:
             formula = " × ".join(axis for axis in shown if axis != "dp") or "1"
             if _whole(tp / dp):
                 yield Derivation(
-                    "attention width (SGLang attention DP, TensorRT-LLM)",
+                    _ATTENTION_WIDTH,
                     tp * cp * pp,
                     formula,
                     put_in(formula, **values),

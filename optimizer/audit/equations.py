@@ -142,9 +142,9 @@ class _Finder:
         return at > 1 and self.tokens[at - 1].mark is Mark.OPERATOR
 
     def _chain(self, sides: list[_Side], at: int, last: int) -> int:
-        while at < last and self.tokens[at].mark is Mark.RELATION:
-            relation = self.tokens[at].sign
-            start = at + 1
+        while at < last and (self.tokens[at].mark is Mark.RELATION or self._about(sides[-1], at)):
+            written = self.tokens[at].mark is Mark.RELATION
+            relation, start = (self.tokens[at].sign, at + 1) if written else ("?", at)
             if relation == "is" and sides[-1].node is not None and sides[-1].node.plain:
                 break
             skipped = start
@@ -174,6 +174,12 @@ class _Finder:
                 following = further
             at = following
         return at
+
+    def _about(self, left: _Side, at: int) -> bool:
+        """``2 / 3 ~ 0.67``: the tilde as a relation, which only ever confirms."""
+        token = self.tokens[at]
+        tilde = isinstance(token, Number) and token.approximate and left.node is not None and not left.node.plain
+        return tilde and self.segment.text[: token.start].rstrip().endswith("~")
 
     def _symbolic(self, at: int, last: int) -> int | None:
         """Skip a side written in words or symbols, up to the next relation in the same clause."""
@@ -238,6 +244,8 @@ class _Finder:
     def _result(self, left: _Side, right: _Side, stated: Number, *, approximate: bool) -> Equation | None:
         assert left.node is not None  # noqa: S101 - narrowed by the caller
         result = judge(left.node, stated, approximate=approximate or stated.approximate)
+        if right.relation == "?" and result.verdict is not Verdict.HOLDS:
+            return None
         if right.relation == "!":
             flipped = {Verdict.HOLDS: Verdict.FAILS, Verdict.FAILS: Verdict.HOLDS}
             result = Judgement(flipped.get(result.verdict, result.verdict), result.stated, result.evaluated)
@@ -301,6 +309,7 @@ class _Finder:
         doubt = left.node.doubtful() or right.node.doubtful() or self._dash_left(left.first)
         carried = next(right.node.numbers()).value == a.point
         same = a.dimensions == b.dimensions and a.coherent and b.coherent
+        doubt |= any(token.sign == "of" for token in self.tokens[right.first : right.last])
         if overlap or close:
             verdict = Verdict.HOLDS
         elif doubt or carried or not same or right.relation == "~":

@@ -10,6 +10,7 @@ from optimizer.audit.expression import Node
 from optimizer.audit.lexicon import Dimensions
 from optimizer.audit.tokens import Number
 
+_CHAINED: Final = {"+", "-", "*", "/", "//", "%"}
 _LARGEST_EXPONENT: Final = 512
 _MOST_BITS: Final = 8192
 
@@ -47,7 +48,7 @@ def evaluate(node: Node, *, binary: bool = False, bare: bool = False) -> Value:
     if node.number is not None:
         return _number(node.number, binary=binary, bare=bare)
     values = [evaluate(argument, binary=binary, bare=bare) for argument in _spine(node)]
-    if node.operator in {"+", "-", "*", "/"} and len(values) > 2:
+    if node.operator in _CHAINED and len(values) > 2:
         signs = _signs(node)
         total = values[0]
         for sign, value in zip(signs, values[1:], strict=True):
@@ -61,10 +62,10 @@ def evaluate(node: Node, *, binary: bool = False, bare: bool = False) -> Value:
 
 def _spine(node: Node) -> tuple[Node, ...]:
     """Operands of a run of left-nested operations, so that long sums need no recursion."""
-    if node.operator not in {"+", "-", "*", "/"}:
+    if node.operator not in _CHAINED:
         return node.arguments
     operands = []
-    while node.operator in {"+", "-", "*", "/"}:
+    while node.operator in _CHAINED:
         operands.append(node.arguments[1])
         node = node.arguments[0]
     return (node, *reversed(operands))
@@ -72,7 +73,7 @@ def _spine(node: Node) -> tuple[Node, ...]:
 
 def _signs(node: Node) -> list[str]:
     signs = []
-    while node.operator in {"+", "-", "*", "/"}:
+    while node.operator in _CHAINED:
         signs.append(node.operator)
         node = node.arguments[0]
     return signs[::-1]
@@ -113,7 +114,10 @@ def _operation(node: Node, values: list[Value]) -> Value:
         return Value(
             -first.point, -first.high, -first.low, first.dimensions, first.scale, first.exact, first.percent_only
         )
-    if node.operator in {"+", "-", "*", "/", "^"}:
+    if node.operator == "sqrt":
+        point, low, high = (_root(end) for end in (first.point, first.low, first.high))
+        return Value(point, low, high, exact=point * point == first.point)
+    if node.operator in {"+", "-", "*", "/", "//", "%", "^"}:
         return _apply(node.operator, first, values[1])
     if node.operator in {"min", "max", "sum"}:
         point, low, high = (
@@ -128,6 +132,16 @@ def _operation(node: Node, values: list[Value]) -> Value:
 
 def _rounded(name: str, value: Fraction) -> Fraction:
     return Fraction(math.ceil(value) if name == "ceil" else math.floor(value) if name == "floor" else round(value))
+
+
+def _root(value: Fraction) -> Fraction:
+    """Square root, exact for a square, else to twelve decimals."""
+    if value < 0:
+        raise EvaluationError("root of a negative number")
+    top, bottom = math.isqrt(value.numerator), math.isqrt(value.denominator)
+    if top * top == value.numerator and bottom * bottom == value.denominator:
+        return Fraction(top, bottom)
+    return Fraction(math.isqrt(value.numerator * 10**24 // value.denominator), 10**12)
 
 
 def _picked(name: str, ends: tuple[Fraction, ...]) -> Fraction:
@@ -148,6 +162,11 @@ def _apply(sign: str, left: Value, right: Value) -> Value:
         return Value(point, low, high, left.dimensions, left.scale, exact, percent, coherent)
     if sign == "^":
         return _power(left, right, exact=exact)
+    if sign in {"//", "%"}:
+        if right.point == 0:
+            raise EvaluationError("division by zero")
+        whole = Fraction(left.point // right.point) if sign == "//" else left.point % right.point
+        return Value(whole, whole, whole, exact=exact, coherent=coherent)
     if sign == "/":
         if right.point == 0:
             raise EvaluationError("division by zero")

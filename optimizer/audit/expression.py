@@ -11,7 +11,7 @@ from optimizer.audit.tokens import Mark, Number, Token
 FUNCTIONS: Final = {"ceil", "floor", "round", "min", "max", "sum"}
 DEGREES: Final = {"tp", "pp", "dp", "ep", "cp", "etp", "edp", "sp"}
 _CLOSERS: Final = {"(": ")", "[": "]", "{": "}", "⌈": "⌉", "⌊": "⌋"}
-_BINDING: Final = {"+": 1, "-": 1, "*": 2, "/": 2, "of": 2, "^": 3}
+_BINDING: Final = {"+": 1, "-": 1, "*": 2, "/": 2, "//": 2, "%": 2, "of": 2, "^": 3}
 _DEEPEST: Final = 24
 _MOST_OPERANDS: Final = 2000
 _LABEL_WORDS: Final = 3
@@ -86,7 +86,7 @@ class Parser:
             implicit = self._implicit(node, at)
             if implicit:
                 sign, following = "*", at
-            elif token.mark is Mark.OPERATOR and self._joins(node, token):
+            elif token.mark is Mark.OPERATOR and token.sign in _BINDING and self._joins(node, token):
                 sign, following = token.sign, at + 1
             else:
                 break
@@ -95,7 +95,8 @@ class Parser:
                 break
             right = self._binary(following, level + (sign != "^"), depth + 1)
             if right is None:
-                if not (sign == "-" and self._dash(token)) and not (sign == "*" and self._ratio(token, following)):
+                remark = (sign == "-" and self._dash(token)) or (sign == "*" and self._ratio(token, following))
+                if not remark and sign != "of":
                     self.partial = True
                 break
             doubt = self._doubt(node, token, sign) if not implicit else False
@@ -121,7 +122,7 @@ class Parser:
 
     def _doubt(self, left: Node, token: Token, sign: str) -> bool:
         written = self.text[token.start : token.end]
-        if sign == "/" and written.lower().startswith("over"):
+        if (sign == "/" and written.lower().startswith("over")) or (sign == "%" and written.strip() == "%"):
             return True
         if sign != "-" or written in {"−", "minus"}:
             return False
@@ -160,6 +161,9 @@ class Parser:
                 return None
             sign = "neg" if token.sign == "-" else ""
             return (Node(sign, (inner[0],), None, at, inner[0].last), inner[1]) if sign else inner
+        if token.sign == "√" and token.mark is Mark.OPERATOR:
+            inner = self._binary(at + 1, 3, depth + 1)
+            return None if inner is None else (Node("sqrt", (inner[0],), None, at, inner[0].last), inner[1])
         if token.mark is Mark.WORD:
             return self._call(at, depth) or self._labelled(at)
         return None

@@ -66,8 +66,15 @@ _MIXED: Final = re.compile(
     r"\b(?:dense (?:layers?|ffn|mlp|blocks?)|shared|\d+ MoE|first_k_dense\w*|redundant experts?|MTP)\b", re.IGNORECASE
 )
 """Layers that are not all alike, or experts beside the routed ones: counts by multiplication are then open."""
+_ATTENTION_DP: Final = re.compile(
+    r"\bsglang\b|\b(?:DP|data.parallel)[-_ ]attention|\battention[-_ ](?:DP|data.parallel)"
+    r"|\btensorrt|\btrtllm",
+    re.IGNORECASE,
+)
+"""Engines whose attention data parallelism stays inside the tensor-parallel group."""
 _NAMED: Final = (
-    ("precision", _PRECISION_WORD), ("hardware", _HARDWARE), ("model", _MODEL), ("mixed_layers", _MIXED),
+    ("attention_dp", _ATTENTION_DP), ("precision", _PRECISION_WORD), ("hardware", _HARDWARE),
+    ("model", _MODEL), ("mixed_layers", _MIXED),
 )  # fmt: skip
 _COMPARED: Final = re.compile(r"(?:\bvs\.?|\bversus|\bto|→|->|\bagainst)\s*[~≈\"]?\s*$")
 

@@ -15,6 +15,7 @@ BANDWIDTH: Final[Dimensions] = (1, -1, 0, 0)
 FLOP: Final[Dimensions] = (0, 0, 1, 0)
 FLOPS: Final[Dimensions] = (0, -1, 1, 0)
 DOLLARS: Final[Dimensions] = (0, 0, 0, 1)
+DOLLAR_RATE: Final[Dimensions] = (0, -1, 0, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,7 @@ UNITS: Final[dict[str, Unit]] = {
     "pct": PERCENT,
     "USD": Unit("$", Fraction(1), DOLLARS),
 }
-UNSPACED_ONLY: Final = {"G", "d", "min", "h", "us", "ns", "Mi", "Gi", "Ki", "Ti", "Pi"}
+UNSPACED_ONLY: Final = {"G", "d", "us", "ns", "Mi", "Gi", "Ki", "Ti", "Pi"}
 """Too short to be read as a unit after a space, where they may be a word or a symbol."""
 
 APPROXIMATE: Final = {"about", "around", "roughly", "approximately", "approx", "nearly", "almost", "circa", "ca"}
@@ -236,6 +237,8 @@ STOPS: Final = frozenset(
         "times",
         "divided",
         "multiplied",
+        "mod",
+        "modulo",
         "of",
         "over",
         "between",

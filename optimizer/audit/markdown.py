@@ -20,8 +20,12 @@ _QUOTE = re.compile(r"[ \t]*>[ \t]?")
 _TASK = re.compile(r"\[[ xX]\][ \t]+")
 _LABEL = re.compile(r"^\W{0,8}[A-Za-z][^:=.;|]{0,60}:(?:\s|$|\*)")
 _SIGNED = re.compile(r"^\s*(?:[•‣◦▪]|[\u2600-\u27bf\U0001f300-\U0001faff])")
+_DASHED = re.compile(r"^\s*[–—]\s")
+_STATED = re.compile(r"[=≈:]\s*\S")
 _PIPE = re.compile(r"(?<!\\)\|")
 _COMMENT = re.compile(r"^(\s*)(?:#+!?|//+|--|%|;+)(?=\s)")
+_HASH = re.compile(r"(?<=\s)#+(?=\s)")
+_PYTHON: Final = {"python", "py", "python3", "pycon"}
 _TRAILING_COMMENT = re.compile(r"(?<=\s)(?:#+|//+)(?=\s)")
 _CONTINUES = re.compile(r"^\s*(?:[=≈→×÷+/]|\*(?!\*)|->|=>|~=|-\s)")
 _UNFINISHED = re.compile(r"(?:[=≈→×÷+*/(]|\s[x-])\s*$")
@@ -178,7 +182,8 @@ class _Reader:
             line = self.lines[number]
             body = line[at:]
             fresh = _LABEL.match(body) or _SIGNED.match(body)
-            if group and fresh and not _CONTINUES.match(body):
+            dashed = _DASHED.match(body) and group and _STATED.search(self.lines[group[-1][0]])
+            if group and (dashed or (fresh and not _CONTINUES.match(body))):
                 self._emit(group, item=item)
                 group = []
             group.append((number, at))
@@ -214,7 +219,9 @@ class _Reader:
                 if language == "diff" and body[:1] in {"+", "-"}:
                     body = " " + body[1:]
                 body = _COMMENT.sub(lambda match: " " * len(match[0]), body.replace("\t", " "))
-                body = _TRAILING_COMMENT.sub(lambda match: " " * len(match[0]), body)
+                body = (_HASH if language in _PYTHON else _TRAILING_COMMENT).sub(
+                    lambda match: " " * len(match[0]), body
+                )
                 parts.append(body)
                 pieces.append((offset, number + 1, 1))
                 offset += len(body) + 1

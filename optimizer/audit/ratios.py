@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final
 
+from optimizer.audit import lexicon
 from optimizer.audit.compare import tolerance
 from optimizer.audit.document import Place, Segment
 from optimizer.audit.judge import Claims, JudgedClaim
 from optimizer.audit.statements import Role, Statement
-from optimizer.audit.tokens import read_number
+from optimizer.audit.tokens import Number, read_number, tokenize
 from optimizer.audit.verdict import Verdict, number, plain
 
 _TIMES: Final = re.compile(
@@ -32,6 +33,15 @@ _KEYWORDS: Final = re.compile(
     r"|improv|better|worse|times|"
     r"off by|error|discrepan|ratio|speed-?up|fold|wrong|too (?:high|low|large|small)|beyond",
     re.IGNORECASE,
+)
+_FIGURE: Final = re.compile(r"(?<![\w.,])\$?\d[\d,]*(?:\.\d+)?")
+_FROM_TO: Final = re.compile(
+    r"(?P<a>[~≈$]?\d[\d,]*(?:\.\d+)?\s*(?P<unit>[A-Za-zµ%][\w/%µ]*)?[^\d.;]{0,24}?)\s*(?:\bto\b|→|->)\s*"
+    r"(?P<b>[~≈$]?\d[\d,]*(?:\.\d+)?(?:\s*[A-Za-zµ%][\w/%µ]*)?)"
+)
+_LEADS_ON: Final = re.compile(
+    r"\W*(?:(?:i\.e\.|that is|which is|this is|or|for|giving|meaning|a|an"
+    r"|the|about|roughly|around|nearly|so|is)\b\W*){0,4}"
 )
 _HIGHER: Final = re.compile(r"\b(?:more|higher|larger|increase)\b", re.IGNORECASE)
 _REACH: Final = 300
@@ -164,6 +174,9 @@ def _judge(ratio: Ratio, segment: Segment, claims: Claims, notes: dict[int, str]
     around = segment.text[max(0, at - _REACH) : at + _REACH]
     topic = next((name for name, pattern in _TOPICS if pattern.search(around)), "")
     same_topic = claims.by_name.get(topic, [])
+    change = _change(ratio, segment)
+    if change is not None:
+        return change
     for scope in (beside, section, same_topic):
         pairs = list(_pairs(scope))
         if not pairs:
@@ -182,6 +195,46 @@ def _judge(ratio: Ratio, segment: Segment, claims: Claims, notes: dict[int, str]
                 ratio, Verdict.UNSUPPORTED, pairs[0], "not the ratio of the two figures that the document gives"
             )
     return JudgedRatio(ratio, Verdict.UNSUPPORTED, None, "", "the document does not give the two figures it compares")
+
+
+def _change(ratio: Ratio, segment: Segment) -> JudgedRatio | None:
+    """``from 80 ms to 60 ms, a 25% reduction``: the only two figures of the sentence, whatever they measure.
+
+    Accused only when no base and no sense of the words gives the number written.
+    """
+    text = segment.text
+    start = max(text.rfind(". ", 0, ratio.offset), text.rfind("; ", 0, ratio.offset), ratio.offset - _REACH, -1) + 1
+    pairs = list(_FROM_TO.finditer(text, start, ratio.offset))
+    if len(pairs) != 1 or len(_FIGURE.findall(text[start : ratio.offset])) != 2:
+        return None
+    tokens = [token for token in tokenize(pairs[0][0]) if isinstance(token, Number)]
+    if len(tokens) != 2 or tokens[0].value <= 0 or tokens[1].value <= 0:
+        return None
+    before, after = tokens
+    if before.unit is lexicon.ONE and before.nouns in {(), ("to",)}:
+        before.unit = after.unit
+    if before.unit.dimensions != after.unit.dimensions:
+        return None
+    values = _senses(ratio, before.value, after.value)
+    slack = [number.half / number.value if number.decimal else Fraction(0) for number in tokens]
+    shown = f"{pairs[0]['a'].strip()} against {pairs[0]['b'].strip()} = {plain(values[0])}"
+    for index, value in enumerate(values):
+        scaled = value * (100 if ratio.kind == "%" else 1)
+        spread = (abs(scaled) + (100 if ratio.kind == "%" else 1)) * sum(slack, Fraction(0))
+        if ratio.low - spread <= scaled <= ratio.high + spread:
+            note = "" if index == 0 else "in another sense of the words, or relative to the other figure"
+            return JudgedRatio(ratio, Verdict.AMBIGUOUS if index else Verdict.HOLDS, value, shown, note)
+    if _LEADS_ON.fullmatch(text[pairs[0].end() : ratio.offset]) is None:
+        return None
+    return JudgedRatio(ratio, Verdict.FAILS, values[0], shown, "")
+
+
+def _senses(ratio: Ratio, before: Fraction, after: Fraction) -> list[Fraction]:
+    """Values that the ratio word can stand for, the natural one first."""
+    low, high = sorted((before, after))
+    if ratio.kind == "x":
+        return [high / low, high / low - 1]
+    return [abs(after - before) / before, abs(after - before) / after, high / low, low / high]
 
 
 def _matched(

@@ -57,7 +57,7 @@ class AuditResult:
                     "column": fact.place.column,
                     "name": fact.name,
                     "value": fact.text
-                    if fact.name in {"model", "hardware", "precision", "mixed_layers"}
+                    if fact.name in {"model", "hardware", "precision", "mixed_layers", "attention_dp"}
                     else number(fact.value),
                     "text": fact.text,
                     "role": str(fact.role),

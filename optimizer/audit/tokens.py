@@ -1,6 +1,7 @@
 """Text to tokens: numbers with their written precision and unit, operators, relations, words."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 from fractions import Fraction
@@ -64,15 +65,24 @@ class Number(Token):
 
 _OPERATORS: Final = {
     "×": "*", "✕": "*", "✖": "*", "⨯": "*", "·": "*", "⋅": "*", "∙": "*", "∗": "*", "*": "*", "x": "*", "X": "*",
-    "÷": "/", "/": "/", "∕": "/", "⁄": "/", "+": "+", "-": "-", "−": "-", "–": "-", "^": "^", "**": "^",
+    "÷": "/", "/": "/", "∕": "/", "⁄": "/", "//": "//", "%": "%", "√": "√",
+    "+": "+", "-": "-", "−": "-", "–": "-", "^": "^", "**": "^",
 }  # fmt: skip
 _RELATIONS: Final = {
-    "=": "=", "==": "=", ":=": "=", "≈": "~", "≃": "~", "≅": "~", "~=": "~", "=~": "~", "≈=": "~", "→": ">", "->": ">",
-    "=>": "=", "⇒": "=", "⟹": "=", "≠": "!", "!=": "!", "-->": ">", "—>": ">", "~~": "~",
+    "=": "=", "＝": "=", "==": "=", ":=": "=", "≈": "~", "≃": "~", "≅": "~", "~=": "~", "=~": "~", "≈=": "~", "→": ">",
+    "->": ">", "=>": "=", "⇒": "=", "⟹": "=", "≠": "!", "!=": "!", "-->": ">", "—>": ">", "~~": "~",
 }  # fmt: skip
 _WORD_OPERATORS: Final = re.compile(
-    r"(?:times|multiplied\s+by|divided\s+by|plus|minus|over)\b(?=\s+[(\d~≈])", re.IGNORECASE
+    r"(?:times|multiplied\s+by|divided\s+by|plus|minus|over|mod|modulo)\b(?=\s+[(\d~≈])", re.IGNORECASE
 )
+_WORD_SIGNS: Final = {
+    "times": "*", "multiplied": "*", "divided": "/", "plus": "+", "minus": "-", "over": "/", "mod": "%", "modulo": "%",
+}  # fmt: skip
+_VULGAR: Final = {
+    "½": Fraction(1, 2), "⅓": Fraction(1, 3), "⅔": Fraction(2, 3), "¼": Fraction(1, 4), "¾": Fraction(3, 4),
+    "⅕": Fraction(1, 5), "⅛": Fraction(1, 8),
+}  # fmt: skip
+_REMAINDER: Final = re.compile(r" ?%(?= ?\d[\d,]* ?={1,2} ?\d)")
 _WORD_RELATION: Final = re.compile(
     r"(?:(?:should|would|must|does|will)\s+)?(?:is\s+equal\s+to|equals?|yields?|gives?|makes?|totals?|is|are|be|comes\s+to)"
     r"(?:\s+(?:exactly|only|just))?(?=\s+(?:about\s+|roughly\s+|approximately\s+|around\s+)?[~≈]?\d)",
@@ -81,12 +91,14 @@ _WORD_RELATION: Final = re.compile(
 _TOKEN: Final = re.compile(
     r"(?P<hex>0[xX][0-9a-fA-F]{2,})"
     r"|(?P<num>(?:\d(?:[\d,.'’_\u202f\u00a0\u2009]*\d)?|(?<![\w.])\.\d+)(?:[eE][+-]?\d{1,3}(?![\w.]))?)"
-    r"|(?P<rel>-->|—>|==|:=|=>|≈=|~=|=~|!=|->|[=≈≃≅→⇒⟹≠])"
+    r"|(?P<rel>-->|—>|==|:=|=>|≈=|~=|=~|!=|->|[=＝≈≃≅→⇒⟹≠])"
     r"|(?P<tilde>~)"
-    r"|(?P<op>\*\*|[×✕✖⨯·⋅∙∗*÷/∕⁄+^−–-])"
+    r"|(?P<op>\*\*|//|√|[×✕✖⨯·⋅∙∗*÷/∕⁄+^−–-])"
     r"|(?P<by>(?<=[\d)])[xX](?=\s*[\d(]))"
     r"|(?P<open>[(\[{⌈⌊])|(?P<close>[)\]}⌉⌋])"
     r"|(?P<sup>[⁰¹²³⁴⁵⁶⁷⁸⁹]+)"
+    r"|(?P<currency>[$€£](?=\.?\d))"
+    r"|(?P<vulgar>[½⅓⅔¼¾⅕⅛])"
     r"|(?P<word>[A-Za-zµμ_$@#][\w.@]*(?:['’-][A-Za-z0-9_][\w.]*)*)"
     r"|(?P<break>[^\s\w])"
     r"|(?P<other>\w)"
@@ -124,6 +136,15 @@ def read_number(text: str) -> tuple[Fraction, Fraction, bool] | None:
     return Fraction(mantissa) * power, Fraction(1, 2 * 10**decimals) * power, bool(decimals or exponent)
 
 
+_SIGNS: Final[dict[str, Callable[[str, int, int], Token]]] = {
+    "tilde": lambda _, start, end: Token(Mark.WORD, start, end, "~"),
+    "currency": lambda _, start, end: Token(Mark.WORD, start, end, "$"),
+    "vulgar": lambda text, start, end: Number(Mark.NUMBER, start, end, digits=_VULGAR[text], number_end=end),
+    "open": lambda text, start, end: Token(Mark.OPEN, start, end, text),
+    "close": lambda text, start, end: Token(Mark.CLOSE, start, end, text),
+}
+
+
 def tokenize(text: str) -> list[Token]:
     """Tokens of ``text`` in order. Linear in its length; never raises."""
     tokens: list[Token] = []
@@ -137,18 +158,14 @@ def tokenize(text: str) -> list[Token]:
             at = _number(text, match, tokens)
         elif group == "rel":
             tokens.append(Token(Mark.RELATION, start, at, _RELATIONS[match[0]]))
-        elif group == "tilde":
-            tokens.append(Token(Mark.WORD, start, at, "~"))
         elif group in {"op", "by"}:
             tokens.append(Token(Mark.OPERATOR, start, at, _OPERATORS[match[0]]))
-        elif group == "open":
-            tokens.append(Token(Mark.OPEN, start, at, match[0]))
-        elif group == "close":
-            tokens.append(Token(Mark.CLOSE, start, at, match[0]))
         elif group == "sup":
             tokens.append(Token(Mark.OPERATOR, start, start, "^"))
             power = Fraction(int(match[0][:6].translate(_SUPERSCRIPTS)))
             tokens.append(Number(Mark.NUMBER, start, at, digits=power, number_end=at))
+        elif group in _SIGNS:
+            tokens.append(_SIGNS[group](match[0], start, at))
         elif group == "word":
             at = _word(text, match, tokens)
         else:
@@ -160,13 +177,13 @@ def _word(text: str, match: re.Match[str], tokens: list[Token]) -> int:
     start, end = match.span()
     word = match[0].rstrip(".")
     lowered = word.lower()
-    if lowered in {"x", "times", "multiplied", "divided", "plus", "minus", "over"} and tokens:
+    if lowered in {"x", "times", "multiplied", "divided", "plus", "minus", "over", "mod", "modulo"} and tokens:
         following = _WORD_OPERATORS.match(text, start)
         if lowered == "x" and re.match(r"\s*[(\d]", text[end : end + 4]):
             tokens.append(Token(Mark.OPERATOR, start, end, "*"))
             return end
         if following is not None:
-            sign = {"t": "*", "p": "+", "o": "/", "d": "/"}.get(lowered[0], "*" if lowered[1] == "u" else "-")
+            sign = _WORD_SIGNS[lowered]
             tokens.append(Token(Mark.OPERATOR, start, following.end(), sign))
             return following.end()
     if lowered == "of":
@@ -237,16 +254,26 @@ def _number(text: str, match: re.Match[str], tokens: list[Token]) -> int:
         )
         if number.approximate:
             tokens.pop()
-    if (
-        previous is not None
-        and previous.sign == "$"
-        and previous.end == start
-        and number.unit.dimensions == lexicon.NONE
-    ):
-        number.unit = Unit("$", number.unit.scale, lexicon.DOLLARS)
-        tokens.pop()
+    if previous is not None and previous.sign == "$" and previous.end == start:
+        _priced(number, tokens)
     tokens.append(number)
+    remainder = _REMAINDER.match(text, number.end)
+    if remainder is not None and number.end == number.number_end:
+        tokens.append(Token(Mark.OPERATOR, number.end, remainder.end(), "%"))
+        return remainder.end()
     return number.end
+
+
+def _priced(number: Number, tokens: list[Token]) -> None:
+    """A currency sign before the number: ``$1.4M``, ``$2.50/h``."""
+    unit = number.unit
+    if unit.dimensions == lexicon.NONE:
+        number.unit = Unit(f"${unit.name}" if unit.name else "$", unit.scale, lexicon.DOLLARS)
+    elif unit.dimensions == lexicon.PER_SECOND:
+        number.unit = Unit(f"${unit.name[1:]}", unit.scale, lexicon.DOLLAR_RATE)
+    else:
+        return
+    number.start = tokens.pop().start
 
 
 def _attached_unit(digits: str, attached: str, end: int) -> tuple[Unit | None, int]:
@@ -258,6 +285,9 @@ def _attached_unit(digits: str, attached: str, end: int) -> tuple[Unit | None, i
 
 def _phrase(text: str, number: Number, unit: Unit | None, at: int) -> None:
     """The unit and the words behind a number: ``tokens/s per GPU``, ``total expert instances``."""
+    if unit is None and _REMAINDER.match(text, at):
+        number.number_end = number.end = at
+        return
     if unit is None and text[at : at + 1] == "%":
         unit, at = lexicon.PERCENT, at + 1
     elif unit is None and text[at : at + 2] == " %":
@@ -326,7 +356,7 @@ def _spaced_unit(text: str, unit: Unit | None, at: int) -> tuple[Unit, int]:
             return lexicon.SCALES[scale[1]], at + len(scale[0].rstrip())
         if word == "B" and unit is None and not bare.isalnum():
             return lexicon.UNITS["bytes"], letters.end()
-        if found is not None and not bare.isdigit() and bare != "_":
+        if found is not None and not bare.isdigit() and bare not in {"_", "("}:
             if unit is None and word not in lexicon.SCALE_WORDS:
                 return found, letters.end()
             if unit is None:
