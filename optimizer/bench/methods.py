@@ -144,7 +144,10 @@ def peer(problem: Problem, settings: Settings) -> Outcome | None:
         return None
     pricer = Pricer(problem, settings.evaluations)
     program, patience_s = settings.aiconfigurator, settings.patience_s
-    found, note, wall_s = aiconfigurator.propose(problem, pricer, question, program, patience_s)
+    try:
+        found, note, wall_s = aiconfigurator.propose(problem, pricer, question, program, patience_s)
+    except aiconfigurator.NotAskable:
+        return None
     outcome = _answered(pricer, found, note=note)
     return Outcome(**(outcome.__dict__ | {"wall_s": wall_s}))
 

@@ -80,7 +80,7 @@ def _columns(per_node: int) -> int:
 def _useful(layout: Layout, *, experts: bool) -> list[str]:
     degrees = {"stage": layout.pp, "replica": layout.replicas, "dp": layout.dp, "tp": layout.tp}
     if experts:
-        degrees |= {"ep": layout.ep, "edp": layout.edp}
+        degrees |= {"ep": layout.ep, "edp": layout.edp if layout.replica_edp > 1 else 1}
     return [scheme for scheme, degree in degrees.items() if degree > 1] or ["stage"]
 
 

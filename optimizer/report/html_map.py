@@ -181,10 +181,10 @@ def map_section(subject: Subject) -> str:
     key = [(_COLOURS.get(family, "c7"), _WORDS.get(family, family)) for family in sorted(seen)]
     key.append((_FITS, f"fits: {UNITS[subject.problem.objective].replace('_', ' ')}"))
     return section(
-        "map", f"What excludes other values of {one.upper()} and {other.upper()}",
+        "map", f"What excludes other {one.upper()} and {other.upper()}",
         paragraph(
-            "Everything else is as in the answer, with even stages and the best of the batches tried. A cell shows what "
-            "it reaches, or the limit that excludes it at every batch; the answer has a frame."
+            "Everything else is as in the answer, with even stages and the best of the batches tried. A cell shows "
+            "what it reaches, or the limit that excludes it at every batch; the answer has a frame."
         ),
         legend(key), picture("candidate-map", "Candidate map", _LEFT + len(columns) * _CELL + 10, y + 6, inside),
     )  # fmt: skip

@@ -123,3 +123,8 @@ def test_what_it_cannot_be_asked_is_left_out() -> None:
     tpot = read_problem("qwen3-32b-h200-8", [Override("objective", ("objective",), "tpot")])
     assert aiconfigurator.question(tpot) is None
     assert peer(PROBLEM, Settings(500)) is None
+
+
+def test_a_backend_that_lacks_the_hardware_is_not_asked(tmp_path: Path) -> None:
+    program = fake(tmp_path, None, 1, "Backend trtllm is not supported for system l40s.")
+    assert peer(PROBLEM, Settings(500, aiconfigurator=program)) is None

@@ -49,8 +49,13 @@ BACKENDS: Final = {"vllm": "vllm", "sglang": "sglang", "trtllm": "trtllm", "any"
 _COLUMNS: Final = ("tp", "cp", "pp", "moe_tp", "moe_ep", "bs", "ctx_tokens")
 NOTHING_FITS: Final = "does not fit in GPU memory"
 """What it says where it finds no layout; its exit status is 1 then, as for any other failure."""
+_CANNOT: Final = ("is not supported for system", "is not a valid HuggingFace model path")
 _TELLING: Final = ("[E]", "error:", "Error")
 _OBJECTIVES: Final = ("throughput_per_device", "throughput")
+
+
+class NotAskable(Exception):  # noqa: N818 - an answer, no error
+    """It does not have the model, or its backend not the hardware."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +120,8 @@ def ask(question: Question, program: str, patience_s: float) -> tuple[Answer | N
 
     Raises
     ------
+    NotAskable
+        It does not have the model or the hardware.
     StoppedError
         The program cannot be run, or runs too long.
     """
@@ -132,6 +139,8 @@ def ask(question: Question, program: str, patience_s: float) -> tuple[Answer | N
         if answer is None and done.returncode:
             said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
             if not any(NOTHING_FITS in line for line in said):
+                if any(word in line for line in said for word in _CANNOT):
+                    raise NotAskable
                 told = next((line for line in said if any(word in line for word in _TELLING)), said[-1] if said else "")
                 raise StoppedError(f"aiconfigurator: exit status {done.returncode}: {told.strip()}")
         return answer, wall_s
