@@ -1,0 +1,177 @@
+"""How fast: from the shell to the answer, candidates priced a second, light commands, memory, and checks beside solves.
+
+``python -m benchmarks.speed [SCENARIO ...]`` runs the command line as a user would, a process for each measurement, and
+prints a Markdown table for each budget; exit status 1 where one is missed. Without scenarios: the whole catalog.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from optimizer.spec import catalog
+from optimizer.spec.read import read_problem
+
+SOLVE_S, LARGE_SOLVE_S = 1.5, 8.0
+"""Shell to answer, up to 1,024 devices and beyond."""
+CHECK_S, LARGE_CHECK_S = 5.0, 60.0
+"""Check of the certificate, likewise."""
+SMALL = 1024
+LIGHT_S = 0.4
+"""`catalog` and `verify`."""
+MEMORY_BYTES = 2**30
+ROWS_PER_S = 2_000_000
+"""Candidates bounded a second on one core."""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """One process: seconds from start to end, CPU seconds, most memory, what it printed."""
+
+    wall_s: float
+    cpu_s: float
+    peak_bytes: int
+    output: str
+
+
+def ran(*arguments: str) -> Ran:
+    """Run `shardproof` in a process of its own."""
+    with tempfile.TemporaryFile() as out:
+        begun = time.perf_counter()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "optimizer", *arguments], stdout=out, stderr=subprocess.DEVNULL
+        )
+        _, status, used = os.wait4(process.pid, 0)
+        wall_s = time.perf_counter() - begun
+        process.returncode = os.waitstatus_to_exitcode(status)
+        out.seek(0)
+        scale = 1 if sys.platform == "darwin" else 1024
+        return Ran(wall_s, used.ru_utime + used.ru_stime, used.ru_maxrss * scale, out.read().decode())
+
+
+def best(times: int, *arguments: str) -> Ran:
+    """The fastest of several runs: what else the machine does only ever adds."""
+    return min((ran(*arguments) for _ in range(times)), key=lambda run: run.wall_s)
+
+
+def verdict(wall_s: float, cpu_s: float, budget_s: float) -> str:
+    """Whether a budget is held; by CPU time alone where other work kept the cores."""
+    if wall_s <= budget_s:
+        return "yes"
+    busy = os.getloadavg()[0] > (os.cpu_count() or 1)
+    return "by CPU time" if busy and cpu_s <= budget_s else "NO"
+
+
+def row(*cells: object) -> None:
+    """One line of a Markdown table."""
+    print("| " + " | ".join(str(cell) for cell in cells) + " |", flush=True)
+
+
+def solves(names: list[str], times: int) -> bool:
+    """Every scenario from the shell, and the check of its certificate."""
+    row(
+        "scenario", "devices", "shell to answer", "CPU", "budget", "search", "check", "check CPU", "peak memory", "held"
+    )
+    row("---", *["--:"] * 8, "---")
+    kept = True
+    with tempfile.TemporaryDirectory() as folder:
+        for name in names:
+            devices = read_problem(name).devices
+            result = Path(folder) / "result.json"
+            solve = best(times, "solve", name, "--out", str(result), "--json")
+            check = best(1, "certify", str(result), "--json")
+            search_s = json.loads(result.read_text())["search"]["wall_s"]
+            check_s = json.loads(check.output)["wall_s"]
+            limits = (SOLVE_S, CHECK_S) if devices <= SMALL else (LARGE_SOLVE_S, LARGE_CHECK_S)
+            peak = max(solve.peak_bytes, check.peak_bytes)
+            held = [verdict(solve.wall_s, solve.cpu_s, limits[0]), verdict(check_s, check.cpu_s, limits[1])]
+            held.append("yes" if peak <= MEMORY_BYTES else "NO")
+            kept &= "NO" not in held
+            row(
+                name, f"{devices:,}", f"{solve.wall_s:.2f} s", f"{solve.cpu_s:.2f} s", f"{limits[0]} s",
+                f"{search_s:.3f} s", f"{check_s:.2f} s", f"{check.cpu_s:.2f} s", f"{peak / 2**20:,.0f} MiB",
+                next((word for word in ("NO", "by CPU time") if word in held), "yes"),
+            )  # fmt: skip
+    return kept
+
+
+def lights(times: int) -> bool:
+    """Commands that load neither NumPy nor the solver."""
+    layout = next(iter(sorted((catalog.root() / "layouts").glob("*.yaml"))))
+    print()
+    row("command", "process", "CPU", "budget", "peak memory", "held")
+    row("---", *["--:"] * 4, "---")
+    kept = True
+    for arguments in (("catalog",), ("catalog", "models"), ("verify", str(layout)), ("--version",)):
+        found = best(times, *arguments)
+        held = verdict(found.wall_s, found.cpu_s, LIGHT_S)
+        kept &= held != "NO"
+        shown = " ".join(Path(word).name for word in arguments)
+        peak = f"{found.peak_bytes / 2**20:,.0f} MiB"
+        row(
+            f"`{shown}`", f"{found.wall_s:.2f} s", f"{found.cpu_s:.2f} s", f"{LIGHT_S} s", peak, "yes" if held else "NO"
+        )
+    return kept
+
+
+def pricing(name: str, times: int) -> bool:
+    """Rows whose bounds one core evaluates in a second, on a lattice of all stages and chunks."""
+    os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"
+    import numpy as np  # noqa: PLC0415 - after the number of threads is set
+
+    from optimizer.candidates.bounds import Bounds, Rows  # noqa: PLC0415 - the same
+    from optimizer.candidates.lattice import meshes  # noqa: PLC0415 - the same
+    from optimizer.candidates.pricing import Pricer  # noqa: PLC0415 - the same
+    from optimizer.candidates.targets import target  # noqa: PLC0415 - the same
+    from optimizer.spec.lattice import axes  # noqa: PLC0415 - the same
+
+    problem = read_problem(name)
+    own = axes(problem)
+    found, _ = meshes(problem, own)
+    pricer, goal = Pricer(problem, found), target(problem, None)
+    count, block = 1 << 20, 1 << 15
+    rng = np.random.default_rng(0)
+    mesh = rng.integers(0, len(found), count)
+    pp = rng.choice(np.array(own.pp, dtype=np.int64), count)
+    chunk = rng.choice(np.array([c or 0 for c in own.chunks], dtype=np.int64), count)
+    devices = np.full(block, float(problem.devices))
+    rates = []
+    for _ in range(times):
+        begun = time.process_time()
+        for start in range(0, count, block):
+            part = Rows(*(values[start : start + block] for values in (mesh, pp, chunk)))
+            Bounds(pricer, part, own.pp[-1]).reachable(goal, devices)
+        rates.append(count / (time.process_time() - begun))
+    rate, held = max(rates), max(rates) >= ROWS_PER_S
+    print()
+    row("lattice", "mesh pairs", "rows priced", "rows/s and core", "budget", "held")
+    row("---", *["--:"] * 4, "---")
+    row(name, f"{len(found):,}", f"{count:,}", f"{rate:,.0f}", f"{ROWS_PER_S:,}", "yes" if held else "NO")
+    return held
+
+
+def main() -> int:
+    """Run what is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("scenarios", nargs="*")
+    parser.add_argument("--times", type=int, default=2, help="runs of each, of which the fastest counts")
+    given = parser.parse_args()
+    names = given.scenarios or list(catalog.names("scenarios"))
+    print(f"{os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}; the fastest of {given.times} runs\n")
+    held = [
+        solves(names, given.times),
+        lights(given.times + 1),
+        *(pricing(name, 3) for name in ("llama-3.1-70b-h100-16", "deepseek-v3-decode-h800-320")),
+    ]
+    return 0 if all(held) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
