@@ -41,3 +41,42 @@ def show(document: dict[str, Any]) -> None:
             for item in document["relaxations"]
         ]
         table(["limit", "from", "to", ""], rows, right=(1, 2))
+    if document.get("hopeless"):
+        emit()
+        emit(f"no change helps alone: {', '.join(document['hopeless'])}")
+    if document.get("joint"):
+        _joint(document["joint"])
+    if infeasible:
+        return
+    layout = document["layout"]
+    degrees = " ".join(f"{name}={layout[name]}" for name in ("tp", "cp", "dp", "pp", "etp", "ep", "edp", "batch"))
+    emit(f"{document['objective']['name']} {_number(document['objective']['value'])}: {degrees}")
+    if document["binding"]:
+        heading("Limits that bind: without each alone")
+        rows = [
+            [
+                item["limit"],
+                _number(item["value"]),
+                item.get("unit") or "",
+                _number(item["without"]),
+                _gain(item["gain"]),
+            ]
+            for item in document["binding"]
+        ]
+        table(["limit", "value", "", "objective", "change"], rows, right=(1, 3, 4))
+    heading("What more would bring")
+    rows = [[item["change"], _number(item["value"]), _gain(item["gain"])] for item in document["what_if"]]
+    table(["change", "objective", "change"], rows, right=(1, 2))
+
+
+def _gain(value: float | None) -> str:
+    return "" if value is None else f"{value:+.2%}"
+
+
+def _joint(found: dict[str, Any]) -> None:
+    heading("The cheapest change of all of them together")
+    for name, value in found.items():
+        if not isinstance(value, dict | list):
+            emit(f"{name.replace('_', ' ')}: {_number(value)}")
+    for change in found.get("changes", ()):
+        emit(f"  {change['limit']}: {_number(change['from'])} to {_number(change['to'])} {change.get('unit') or ''}")

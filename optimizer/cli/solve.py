@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated
+from fractions import Fraction
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from optimizer.cli.options import Json, ProblemSource, takes_a_problem
 from optimizer.cli.output import emit, emit_json, heading, is_terminal, json_text, paint, say, table
+from optimizer.errors import Fault, SpecError
+from optimizer.units import Dimension, QuantityError, parse_quantity
 
 if TYPE_CHECKING:
     from optimizer.solve.result import Result
     from optimizer.spec.problem import Problem
 
 _GOOD = frozenset({"optimal", "feasible"})
+_LISTED = 20
+"""Points of a frontier that a terminal is shown; the file has all."""
 
 
 @takes_a_problem
@@ -27,6 +32,17 @@ def command(
     time_limit: Annotated[
         float | None, typer.Option(help="Seconds after which the best layout so far is given.", min=0.0)
     ] = None,
+    pareto: Annotated[
+        str | None,
+        typer.Option(help="Two or three objectives, comma between: all layouts that nothing beats.", metavar="A,B[,C]"),
+    ] = None,
+    uncertainty: Annotated[
+        str | None,
+        typer.Option(
+            help="How wrong efficiencies may be, such as 20% or hbm=10%,links=30%: the layout of least regret.",
+            metavar="SHARE",
+        ),
+    ] = None,
     slot_prices: Annotated[
         bool, typer.Option("--slot-prices", help="Solve for each number of redundant expert slots as well.")
     ] = False,
@@ -36,10 +52,25 @@ def command(
     from optimizer.solve import solve  # noqa: PLC0415 - loads NumPy and the solver
     from optimizer.spec.output import write_whole  # noqa: PLC0415 - beside it
 
-    result = solve(question, time_limit_s=time_limit, top=top, progress=_progress(quiet=json))
+    box = None if uncertainty is None else uncertain_share(uncertainty)
+    watch = _progress(quiet=json)
+    result = solve(question, time_limit_s=time_limit, top=top, progress=watch)
+    document = result.to_json()
+    if result.status == "infeasible":
+        from optimizer.explain import brief  # noqa: PLC0415 - beside the solver
+
+        document["conflict"] = brief(question)
+    elif result.layout is not None:
+        if pareto is not None:
+            document["pareto"] = frontier_json(question, [name.strip() for name in pareto.split(",")], watch)
+        if box is not None:
+            from optimizer.solve.robust import robust  # noqa: PLC0415 - beside the solver
+
+            answer = robust(question, box, watch)
+            document["uncertainty"] = None if answer is None else answer.to_json()
     _end_progress()
     if out is not None:
-        write_whole(out, json_text(result.to_json()) + "\n")
+        write_whole(out, json_text(document) + "\n")
         say(f"wrote {out}")
     priced = []
     if slot_prices:
@@ -47,9 +78,9 @@ def command(
 
         priced = [price.to_json() for price in each(question, time_limit_s=time_limit)]
     if json:
-        emit_json(result.to_json() | ({"slot_prices": priced} if slot_prices else {}))
+        emit_json(document | ({"slot_prices": priced} if slot_prices else {}))
     else:
-        show(question, result)
+        show(question, result, document)
         if priced:
             from optimizer.cli.placement_view import show_slot_prices  # noqa: PLC0415 - needs rich
 
@@ -74,12 +105,47 @@ def _end_progress() -> None:
         sys.stderr.write("\r\x1b[K")
 
 
-def show(problem: Problem, result: Result) -> None:
+def uncertain_share(text: str) -> Fraction | dict[str, Fraction]:
+    """``20%`` for every efficiency, or ``hbm=10%,links=30%`` for those named.
+
+    Raises
+    ------
+    SpecError
+        Where a share cannot be read.
+    """
+    named = {}
+    for part in text.split(","):
+        name, equals, share = part.partition("=")
+        try:
+            value = parse_quantity(share if equals else name, Dimension.RATIO, largest=1)
+        except QuantityError as error:
+            raise SpecError(Fault(None, None, None, "--uncertainty", str(error), error.suggestion)) from None
+        if not equals:
+            return value
+        named[name.strip()] = value
+    return named
+
+
+def frontier_json(
+    problem: Problem, objectives: list[str], progress: Callable[[str, int, int], None] | None
+) -> dict[str, Any]:
+    """The frontier of a result: objectives by name with unit, and for each point its values and its layout."""
+    from optimizer.certificate.statement import layout_json  # noqa: PLC0415 - beside the solver
+    from optimizer.figures.objective import UNITS  # noqa: PLC0415 - the same
+    from optimizer.solve.pareto import frontier  # noqa: PLC0415 - loads NumPy
+
+    points = frontier(problem, objectives, progress)
+    return {
+        "objectives": [UNITS[name] for name in objectives],
+        "points": [{"values": [float(v) for v in p.values], "layout": layout_json(p.layout)} for p in points],
+    }
+
+
+def show(problem: Problem, result: Result, document: dict[str, Any]) -> None:
     """Print a result."""
     from optimizer.cli import present  # noqa: PLC0415 - needs the figures
     from optimizer.figures.derivation import derive  # noqa: PLC0415 - the same
 
-    document = result.to_json()
     objective, status = document["objective"], document["status"]
     value = "" if objective["value"] is None else f": {present.plain_name(objective['name'])} {objective['value']:,.6g}"
     proof = "" if status != "feasible" else f" (bound {objective['bound']:,.6g}, gap {objective['gap']:.2%})"
@@ -97,13 +163,64 @@ def show(problem: Problem, result: Result) -> None:
             summary(problem, result.placement)
         if result.top:
             _top(problem, result)
+        if document.get("pareto"):
+            _frontier(problem, document["pareto"])
+        if document.get("uncertainty"):
+            _uncertainty(document["uncertainty"])
     elif status == "infeasible":
+        emit("These cannot be kept together; without any one of them something fits:")
         for limit in document.get("conflict", ()):
             emit(f"  {paint(_limit(limit), 'red')}")
-        emit("`shardproof explain` says what would have to give way.")
+        emit("`shardproof explain` says how little each would have to change.")
     search = document["search"]
     emit()
     emit(paint(f"{search['candidates']:,} candidates in {search['wall_s']:.2f} s", "dim"))
+
+
+def _frontier(problem: Problem, pareto: dict[str, Any]) -> None:
+    from optimizer.cli import present  # noqa: PLC0415 - needs the figures
+    from optimizer.spec.layout import Layout  # noqa: PLC0415 - the same
+
+    points, experts = pareto["points"], problem.model.moe is not None
+    shown = (
+        points if len(points) <= _LISTED else [points[i * (len(points) - 1) // (_LISTED - 1)] for i in range(_LISTED)]
+    )
+    heading(
+        f"{len(points):,} layouts that nothing beats in all of these"
+        + (f"; {len(shown)} of them" if shown is not points else "")
+    )
+    rows = []
+    for point in shown:
+        layout = Layout.model_validate({k: v for k, v in point["layout"].items() if k in Layout.model_fields})
+        rows.append([*(f"{value:,.6g}" for value in point["values"]), present.layout_line(layout, experts=experts)])
+    names = [present.plain_name(name) for name in pareto["objectives"]]
+    table([*names, "layout"], rows, right=range(len(names)))
+
+
+def _uncertainty(found: dict[str, Any]) -> None:
+    heading("If the efficiencies are wrong")
+    nominal, least = found["nominal"]["worst_regret"], found["robust"]["worst_regret"]
+    if found["same"]:
+        emit(
+            f"this layout has the least worst regret, {least:.2%}"
+            if least is not None
+            else "no layout keeps every limit"
+        )
+    else:
+        worst = "misses a limit" if nominal is None else f"loses up to {nominal:.2%}"
+        other = found["robust"]["layout"]
+        degrees = " ".join(f"{name}={other[name]}" for name in ("tp", "cp", "dp", "pp", "etp", "ep", "edp"))
+        emit(f"this layout {worst}; {degrees} loses at most " + ("unknown" if least is None else f"{least:.2%}"))
+    emit(paint(f"proved over {found['proved_over']}", "dim"))
+    rows = [
+        [
+            t["efficiency"],
+            t["direction"],
+            "never in the range" if t["changes_at"] is None else f"× {t['changes_at']:.4g}",
+        ]
+        for t in found["thresholds"]
+    ]
+    table(["efficiency", "", "another layout is better from"], rows)
 
 
 def _limit(limit: dict[str, object]) -> str:

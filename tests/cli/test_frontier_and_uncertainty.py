@@ -1,0 +1,75 @@
+"""`solve --pareto`, `--uncertainty`, the conflict of what does not fit, and what `explain` prints of what does."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+
+import pytest
+
+from optimizer.cli.main import run
+from optimizer.cli.solve import uncertain_share
+from optimizer.errors import SpecError
+
+ONE_LINE = ["--model", "llama-3.1-8b", "--hardware", "h100-sxm-8", "--devices", "2", "--isl", "500", "--osl", "100"]
+
+
+def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    status = run(list(arguments))
+    captured = capsys.readouterr()
+    return int(status), captured.out, captured.err
+
+
+def test_a_frontier_is_sorted_and_holds_the_optimum(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = answer(capsys, "solve", *ONE_LINE, "--pareto", "throughput_per_device,tpot", "--json")
+    document = json.loads(out)
+    assert status == 0
+    found = document["pareto"]
+    assert found["objectives"] == ["throughput_per_device_tokens_per_s", "tpot_s"]
+    values = [tuple(point["values"]) for point in found["points"]]
+    assert values[0][0] == document["objective"]["value"]
+    assert values == sorted(values, reverse=True)
+    assert [v[1] for v in values] == sorted((v[1] for v in values), reverse=True)
+    status, out, _ = answer(capsys, "solve", *ONE_LINE, "--pareto", "throughput_per_device,tpot")
+    assert f"{len(values):,} layouts that nothing beats" in out
+
+
+def test_an_unknown_objective_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    status, _, err = answer(capsys, "solve", *ONE_LINE, "--pareto", "speed,tpot")
+    assert status == 2
+    assert "unknown objective 'speed'" in err
+
+
+def test_uncertainty_names_the_layout_of_least_regret(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = answer(capsys, "solve", *ONE_LINE, "--uncertainty", "hbm=10%", "--json")
+    found = json.loads(out)["uncertainty"]
+    assert status == 0
+    assert found["box"] == {"hbm": 0.1}
+    least, nominal = found["robust"]["worst_regret"], found["nominal"]["worst_regret"]
+    assert nominal is None or least <= nominal
+    status, out, _ = answer(capsys, "solve", *ONE_LINE, "--uncertainty", "hbm=10%")
+    assert "If the efficiencies are wrong" in out
+
+
+def test_shares_are_read_for_all_or_by_name() -> None:
+    assert uncertain_share("20%") == Fraction(1, 5)
+    assert uncertain_share("hbm=10%, links=0.3") == {"hbm": Fraction(1, 10), "links": Fraction(3, 10)}
+    with pytest.raises(SpecError, match="--uncertainty"):
+        uncertain_share("2 parsec")
+
+
+def test_what_does_not_fit_says_which_limits_conflict(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = answer(capsys, "solve", *ONE_LINE, "--tpot", "1us", "--json")
+    document = json.loads(out)
+    assert status == 1
+    assert "tpot" in [item["limit"] for item in document["conflict"]]
+    status, out, _ = answer(capsys, "solve", *ONE_LINE, "--tpot", "1us")
+    assert "cannot be kept together" in out
+
+
+def test_explain_tells_what_binds_and_what_more_would_bring(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = answer(capsys, "explain", *ONE_LINE, "--tpot", "6ms")
+    assert status == 0
+    assert "Limits that bind" in out
+    assert "tpot" in out
+    assert "10% more memory bandwidth" in out
