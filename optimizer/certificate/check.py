@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import accumulate
 from typing import Any
 
 from optimizer.certificate.meshes import Lattice, lattice
@@ -148,8 +149,9 @@ def _evaluated(case: _Case, layout: Layout, redundant: object, item: str) -> Eva
         )
     if layout.replicas not in allowed_replicas(problem, shape):
         raise Rejected(item, f"{layout.replicas} replicas of {shape.devices} devices on {problem.devices}")
-    if layout.stages is None or sum(stage.layers for stage in layout.stages) != problem.model.layer_count:
-        raise Rejected(item, "stages do not cover the layers")
+    edges = list(accumulate((stage.layers for stage in layout.stages or ()), initial=0))
+    if [stage.first_layer for stage in layout.stages or ()] != edges[:-1] or edges[-1] != problem.model.layer_count:
+        raise Rejected(item, "stages do not cover the layers one after the other")
     if problem.expert_loads and (shape.ep, redundant) not in case.reached.placed:
         raise Rejected(item, f"no placement of {redundant} redundant slots on ep={shape.ep}")
     skew = case.reached.of(shape)

@@ -66,14 +66,15 @@ def problem_of(result: dict[str, Any], claim: dict[str, Any]) -> Problem:
     own = {key: value for key, value in stated.items() if key != "digest"}
     try:
         problem = Problem.model_validate(_quotients(own))
+        right = problem.digest
     except (ValidationError, ValueError, OverflowError, RecursionError) as error:
         raise Rejected("problem", f"cannot be read: {str(error).splitlines()[0]}") from None
     for item, digest in (
         ("problem.digest", stated.get("digest")),
         ("certificate.problem_digest", claim["problem_digest"]),
     ):
-        if digest != problem.digest:
-            raise Rejected(item, f"the problem's digest is {problem.digest}")
+        if digest != right:
+            raise Rejected(item, f"the problem's digest is {right}")
     equal("problem", own, problem.model_dump(mode="json"))
     work, price = problem.workload, problem.hardware.device.price
     unfit = {"decode": "ttft", "prefill": "tpot"}.get(work.phase) == problem.objective

@@ -104,7 +104,11 @@ def test_a_value_is_proved_just_where_no_layout_is_better(seeds: range) -> None:
 @pytest.mark.parametrize("first", range(70, 3000, 50))
 def test_a_value_is_proved_just_where_no_layout_is_better_in_many_problems(first: int) -> None:
     for seed in range(first, first + 50):
-        compare_with_brute_force(seed)
+        model = small_problem(seed).model
+        # what no layer uses constrains degrees all the same, which the enumeration of the tests leaves out
+        if set(model.blocks) == set(model.layer_names):
+            compare_with_brute_force(seed)
+            all_layouts.cache_clear()
 
 
 @pytest.mark.parametrize("seeds", BLOCKS, ids=str)

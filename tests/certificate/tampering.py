@@ -1,0 +1,207 @@
+"""Every way to change one part of a document, and the parts that a certificate does not cover."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import zlib
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from functools import cache
+from typing import Any
+
+from optimizer.figures.objective import Scored
+from optimizer.solve import solve
+from optimizer.solve.search import Search
+from optimizer.spec.problem import Problem
+from tests.certificate.documents import Json, claimed, written
+from tests.small_problems import small_problem
+from tests.solve.joint_problems import joint_problem
+
+Path = tuple[str | int, ...]
+
+UNCOVERED: tuple[Path, ...] = (
+    ("problem", "name"),
+    ("problem", "model", "source"),
+    ("problem", "hardware", "source"),
+    ("search", "dismissed_by_bound"),
+    ("search", "priced"),
+    ("search", "decided_exactly"),
+    ("search", "wall_s"),
+    ("conflict",),
+)
+"""What a certificate does not speak of, as its README says."""
+
+
+def covered(document: object) -> str:
+    """What a certificate covers, as text; 1, 1.0 and true differ."""
+    shown = copy.deepcopy(document)
+    for *steps, last in UNCOVERED:
+        holder: Any = shown
+        for step in steps:
+            holder = holder.get(step) if isinstance(holder, dict) else None
+        if isinstance(holder, dict) and last in holder:
+            holder[last] = None
+    try:
+        return json.dumps(shown, sort_keys=True)
+    except ValueError:
+        return "holds a number that Python does not print"
+
+
+def paths(data: object, at: Path = ()) -> Iterator[tuple[Path, object]]:
+    """Every place of a document that is covered, with what stands there."""
+    if at in UNCOVERED:
+        return
+    yield at, data
+    steps = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
+    for step, value in steps:
+        yield from paths(value, (*at, step))
+
+
+def put(data: Any, at: Path, value: object) -> Any:  # noqa: ANN401 - any JSON
+    """The document with another value at a place."""
+    if not at:
+        return value
+    changed = copy.copy(data)
+    changed[at[0]] = put(data[at[0]], at[1:], value)
+    return changed
+
+
+def _integer(value: int) -> Iterator[object]:
+    yield from (value + 1, value - 1, -value - 1, float(value), str(value), 10**400, 10**5000, None, [value], math.nan)
+    if value in (0, 1):
+        yield bool(value)
+
+
+def _float(value: float) -> Iterator[object]:
+    up = math.nextafter(value, math.inf)
+    yield from (up, math.nextafter(value, -math.inf), -value or 1.0, repr(value), None, math.nan, math.inf, [value])
+    if value.is_integer():
+        yield int(value)
+
+
+def _text(value: str) -> Iterator[object]:
+    yield from (value + " ", value[:-1], None, 0, [value], value * 2 + "x")
+    try:
+        number = Fraction(value)
+    except (ValueError, ZeroDivisionError):
+        return
+    top, bottom = number.numerator, number.denominator
+    yield from (f"{2 * top}/{2 * bottom}", f"{top + 1}/{bottom}", f"{-top - 1}/{bottom}", float(number), "1/0")
+    yield from ("1e400", "1" + "0" * 400 + "/1", "9" * 5000 + "/7", f"{top}/{bottom}.0", f" {top}/{bottom}")
+
+
+def _mapping(value: dict[str, object]) -> Iterator[object]:
+    for key in value:
+        yield {name: own for name, own in value.items() if name != key}
+        yield {(name + "_" if name == key else name): own for name, own in value.items()}
+    yield from (value | {"extra": 1}, list(value.items()), list(value), None, {}, {**value, "": None})
+
+
+def _sequence(value: list[object]) -> Iterator[object]:
+    yield from (dict(enumerate(value)), None, [*value, None], [value], {}, "".join(map(str, value)))
+    if value:
+        yield from (value[:-1], value[1:], [*value, value[-1]], [])
+        yield [None, *value[1:]]
+    if value != value[::-1]:
+        yield value[::-1]
+
+
+def others(value: object) -> Iterator[object]:
+    """Values to stand in the place of one."""
+    if isinstance(value, bool):
+        yield from (not value, int(value), None, str(value))
+    elif isinstance(value, int):
+        yield from _integer(value)
+    elif isinstance(value, float):
+        yield from _float(value)
+    elif isinstance(value, str):
+        yield from _text(value)
+    elif isinstance(value, dict):
+        yield from _mapping(value)
+    elif isinstance(value, list):
+        yield from _sequence(value)
+    else:
+        yield from (0, "", False, [], {}, 1.0)
+
+
+def mutations(document: Json, share: int = 1) -> Iterator[tuple[str, Json]]:
+    """Documents that differ from this one in one part, one of so many; names tell where and how."""
+    original = covered(document)
+    for at, value in paths(document):
+        for number, other in enumerate(others(value)):
+            if not at and not isinstance(other, dict):
+                continue
+            changed: Json = put(document, at, other)
+            name = f"{'.'.join(map(str, at))} #{number}"
+            kept = share * (4 if at[:1] == ("problem",) else 1)
+            if zlib.crc32(name.encode()) % kept == 0 and covered(changed) != original:
+                yield name, changed
+
+
+# one document of each kind
+
+
+def _rich(seed: int) -> bool:
+    problem = small_problem(seed)
+    return problem.model.moe is not None and problem.workload.phase == "aggregated" and problem.devices > 3
+
+
+def _first(wanted: int) -> tuple[Problem, Search, list[Scored]]:
+    """A problem with experts whose best layouts differ in value, the first of them in stages."""
+    for seed in filter(_rich, range(400)):
+        search = Search(small_problem(seed), wanted=wanted)
+        best = search.run().best
+        if len({s.value for s in best}) == wanted and any(s.layout.pp > 1 for s in best):
+            return search.problem, search, best
+    raise AssertionError
+
+
+def _optimal() -> Json:
+    return written(solve(_first(3)[0]))
+
+
+def _top() -> Json:
+    return written(solve(_first(4)[0], top=4))
+
+
+def _feasible() -> Json:
+    problem, search, best = _first(3)
+    bound = best[0].value * Fraction(1001, 1000)
+    if problem.objective in ("cost", "ttft", "tpot", "devices"):
+        bound = best[0].value * Fraction(999, 1000)
+    return claimed(problem, "feasible", best[1], redundant=search.redundant_of(best[1]), bound=bound)
+
+
+def _infeasible() -> Json:
+    for seed in range(400):
+        result = solve(small_problem(seed))
+        if result.status == "infeasible" and small_problem(seed).model.moe is not None:
+            return written(result)
+    raise AssertionError
+
+
+def _joint() -> Json:
+    for seed in range(400):
+        problem = joint_problem(seed)
+        if problem is not None:
+            result = solve(problem)
+            if result.placement is not None and result.layout is not None and result.layout.ep > 1:
+                return written(result)
+    raise AssertionError
+
+
+MAKERS: dict[str, Callable[[], Json]] = {
+    "optimal": _optimal,
+    "top": _top,
+    "feasible": _feasible,
+    "infeasible": _infeasible,
+    "joint": _joint,
+}
+
+
+@cache
+def document(kind: str) -> Json:
+    """A true result of a kind."""
+    return MAKERS[kind]()
