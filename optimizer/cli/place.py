@@ -60,7 +60,8 @@ def command(
     unseen = [_unseen(question, file) for file in hold_out or ()]
     answer = decided.place_decided(question, time_limit)
     held_out = [answer.held_out(load) for load in unseen]
-    points = decided.moves_frontier(answer) if frontier else []
+    rebalanced = prices and question.current_placement is not None
+    points = decided.moves_frontier(answer) if frontier or rebalanced else []
     priced = list(decided.prices(answer, time_limit)) if prices else []
     document = answer.to_json() | {
         "noise": [{"activations": float(n), "max_over_mean": floor} for n, floor in answer.noise(step_tokens)],

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 from optimizer.cli.output import emit, heading, paint, table
-from optimizer.figures.costs import Costs, build_costs
+from optimizer.figures.costs import Costs, Imbalance, build_costs
 from optimizer.figures.derivation_figure import Figure, shown
 from optimizer.figures.layer import Step
 from optimizer.figures.rates import TICKS_PER_SECOND, effective_rates
@@ -109,9 +109,9 @@ def _parts(costs: Costs, step: Step, first: int, layers: int, *, last: bool) -> 
     return found
 
 
-def time_table(problem: Problem, evaluation: Evaluation) -> None:
-    """What a step of the slowest stage is spent on."""
-    costs = build_costs(problem, evaluation.shape, effective_rates(problem.priced_hardware))
+def time_table(problem: Problem, evaluation: Evaluation, imbalance: Imbalance = None) -> None:
+    """What a step of the slowest stage is spent on; `imbalance` is what the layout was priced with."""
+    costs = build_costs(problem, evaluation.shape, effective_rates(problem.priced_hardware), imbalance)
     stage = max(range(len(evaluation.stage_ticks)), key=lambda i: evaluation.stage_ticks[i])
     first, last = sum(evaluation.cuts[:stage]), stage == len(evaluation.cuts) - 1
     steps = {"decode": evaluation.steps.decode, "with prompt": evaluation.steps.mixed}

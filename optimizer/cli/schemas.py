@@ -20,6 +20,7 @@ KINDS: Final = {
     "claims": "claims of a layout file (read by verify)",
     "result": "solve --json and --out",
     "certificate": "certificate inside a result",
+    "placement": "place --json and --out",
     "verdict": "verify --json",
     "audit": "audit --json",
     "check": "certify --json",
@@ -116,6 +117,14 @@ def _figures() -> _Schema:
     )
 
 
+_PLACED: Final = _object(
+    {
+        "layer": _WHOLE,
+        "devices": _list(_list(_WHOLE)),
+        **dict.fromkeys(("max_over_mean", "bound", "gap"), _NUMBER),
+        "proved": {"type": "boolean"},
+    }
+)
 _READING: Final = _object({"name": _TEXT}, {"derived": _MAYBE, "holds": {"type": "boolean"}})
 
 
@@ -181,6 +190,18 @@ def _documents() -> dict[str, _Schema]:
                 "figures": {"type": ["object", "null"]},
                 "lattice": {"type": "object"},
                 "solver_trusted": _list(_TEXT),
+            },
+        ),
+        "placement": _named(
+            "placement",
+            {
+                "status": {"enum": ["optimal", "feasible"]},
+                **dict.fromkeys(("model_layers", "ep", "redundant", "slots_per_device"), _WHOLE),
+                **dict.fromkeys(("max_over_mean", "bound", "gap", "wall_s"), _NUMBER),
+                "before": _object({"name": {"enum": ["linear", "in service"]}, "layers": _list({"type": "object"})}),
+                "placement": _object({"slots_per_device": _WHOLE, "layers": _list(_PLACED), "moves": _MAYBE}),
+                "certificate": {"type": "object"},
+                "loads": _list(_object({"name": _TEXT, "load": _list(_list(_WHOLE))})),
             },
         ),
         "verdict": _named(

@@ -145,6 +145,7 @@ def show(problem: Problem, result: Result, document: dict[str, Any]) -> None:
     """Print a result."""
     from optimizer.cli import present  # noqa: PLC0415 - needs the figures
     from optimizer.figures.derivation import derive  # noqa: PLC0415 - the same
+    from optimizer.verify.placement import placed_experts  # noqa: PLC0415 - the same
 
     objective, status = document["objective"], document["status"]
     value = "" if objective["value"] is None else f": {present.plain_name(objective['name'])} {objective['value']:,.6g}"
@@ -156,7 +157,8 @@ def show(problem: Problem, result: Result, document: dict[str, Any]) -> None:
     if result.layout is not None and result.evaluation is not None:
         present.figure_table(derive(problem, result.layout, result.evaluation))
         present.memory_table(problem, result.evaluation)
-        present.time_table(problem, result.evaluation)
+        placed = None if result.placement is None else placed_experts(problem, result.layout, result.placement)
+        present.time_table(problem, result.evaluation, placed.imbalance if placed else None)
         if result.placement is not None:
             from optimizer.cli.placement_view import summary  # noqa: PLC0415 - needs rich
 

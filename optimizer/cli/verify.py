@@ -55,7 +55,7 @@ def show(verdict: Verdict, *, derivations: bool = False) -> None:
         names = list(verdict.figures) if derivations else present.SHOWN
         present.figure_table(verdict.figures, names, derivations=derivations)
         present.memory_table(problem, verdict.evaluation)
-        present.time_table(problem, verdict.evaluation)
+        present.time_table(problem, verdict.evaluation, verdict.imbalance)
     if verdict.claims:
         show_claims(verdict.claims)
 

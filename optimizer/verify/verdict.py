@@ -31,6 +31,8 @@ class Verdict:
     ----------
     evaluation, figures
         None and empty where the layout has no price: its meshes or its stages contradict each other.
+    imbalance
+        Hottest device's expert load ÷ mean of each layer that it was priced with; None: balanced.
     """
 
     problem: Problem
@@ -41,6 +43,7 @@ class Verdict:
     figures: Mapping[str, Figure]
     claims: tuple[JudgedClaim, ...] = ()
     figures_document: dict[str, Any] = field(default_factory=dict)
+    imbalance: Imbalance = None
 
     @property
     def feasible(self) -> bool:
@@ -111,7 +114,7 @@ def judge_layout(
     document = figures_json(problem, layout, evaluation, figures)
     found += priced_violations(problem, evaluation, imbalance)
     figures = {**figures, **extra_figures(problem, evaluation, figures, imbalance)}
-    return Verdict(problem, layout, convention, found, evaluation, figures, (), document)
+    return Verdict(problem, layout, convention, found, evaluation, figures, (), document, imbalance)
 
 
 def _rules(problem: Problem, convention: str | None) -> frozenset[EngineRule]:
@@ -134,5 +137,5 @@ def judge(document: LayoutDocument) -> Verdict:
         claims = judge_claims(document.claims, dict(verdict.figures), document.problem, document.layout)
     return Verdict(
         verdict.problem, verdict.layout, verdict.convention, verdict.violations, verdict.evaluation, verdict.figures,
-        claims, verdict.figures_document,
+        claims, verdict.figures_document, verdict.imbalance,
     )  # fmt: skip

@@ -9,11 +9,13 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from optimizer.certificate.check import certify
 from optimizer.certificate.placement_document import certify_placement
 from optimizer.cli.main import run
+from optimizer.cli.schemas import schema_of
 from optimizer.figures.placement import linear_placement, max_over_mean, moves
 from optimizer.spec.load_profiles import profile_rows
 
@@ -64,6 +66,7 @@ def document(path: Path) -> Any:
 
 def test_a_placement_on_a_decided_mesh_needs_no_problem_file(placed: Path, ask: Ask) -> None:
     found = document(placed)
+    jsonschema.validate(found, schema_of("placement"))
     rows = profile_rows("zipf:0.8", LAYERS, EXPERTS, 0)
     linear = linear_placement(EXPERTS, EP, 3)
     for row, before, after in zip(rows, found["before"]["layers"], found["placement"]["layers"], strict=True):
