@@ -14,7 +14,7 @@ from pathlib import Path
 from optimizer.figures.objective import Scored
 from optimizer.solve.search import Search
 from optimizer.spec.problem import Problem
-from tests.certificate.documents import Json, claimed, resealed
+from tests.certificate.documents import Json, answer, claimed, resealed
 from tests.certificate.tampering import MAKERS, document
 from tests.small_problems import small_problem
 
@@ -158,8 +158,6 @@ def malformed() -> dict[str, str]:
 
 def write() -> None:
     """Write all three."""
-    from tests.certificate.test_corpora import answer
-
     for folder, files in (
         ("accepted", {name: shown(own) for name, own in accepted().items()}),
         ("rejected", {name: shown(own) for name, (own, _) in rejected().items()}),

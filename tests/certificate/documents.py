@@ -5,14 +5,18 @@ from __future__ import annotations
 import copy
 import json
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
+from optimizer.certificate.check import certify
 from optimizer.certificate.meshes import lattice
 from optimizer.certificate.statement import sealed, statement
+from optimizer.errors import SpecError
 from optimizer.figures.objective import Scored
 from optimizer.figures.serving import evaluate
 from optimizer.solve.result import Result
 from optimizer.solve.search import Search
+from optimizer.spec.document import load
 from optimizer.spec.lattice import axes
 from optimizer.spec.problem import Problem
 
@@ -54,3 +58,16 @@ def resealed(document: Json) -> Json:
     changed = copy.deepcopy(document)
     changed["certificate"] = sealed(changed["certificate"])
     return changed
+
+
+def answer(path: Path) -> str:
+    """What the loader or the checker says of a file."""
+    try:
+        found = load(path).data
+    except SpecError as error:
+        return str(error.faults[0]).removeprefix(str(path) + ":")
+    if not isinstance(found, dict):
+        return "not a mapping"
+    check = certify(found)
+    assert not check.accepted
+    return f"{check.item}: {check.reason}"

@@ -59,7 +59,7 @@ def paths(data: object, at: Path = ()) -> Iterator[tuple[Path, object]]:
         yield from paths(value, (*at, step))
 
 
-def put(data: Any, at: Path, value: object) -> Any:  # noqa: ANN401 - any JSON
+def put(data: Any, at: Path, value: object) -> Any:
     """The document with another value at a place."""
     if not at:
         return value

@@ -13,10 +13,9 @@ import pytest
 
 from optimizer.certificate.check import certify
 from optimizer.cli.main import run
-from optimizer.errors import SpecError
 from optimizer.spec.document import load
 from tests.certificate.corpus import EXPECTED, HERE, accepted, malformed, rejected
-from tests.certificate.documents import Json
+from tests.certificate.documents import Json, answer
 
 ACCEPTED = sorted((HERE / "accepted").glob("*.json"))
 REJECTED: dict[str, str] = json.loads((HERE / "rejected" / EXPECTED).read_text())
@@ -44,19 +43,6 @@ def test_false_results_are_rejected_for_what_is_false(name: str) -> None:
     assert check.item is not None
     assert check.item.startswith(REJECTED[name])
     assert run(["certify", str(HERE / "rejected" / f"{name}.json")]) == 1
-
-
-def answer(path: Path) -> str:
-    """What the loader or the checker says of a file."""
-    try:
-        found = load(path).data
-    except SpecError as error:
-        return str(error.faults[0]).removeprefix(str(path) + ":")
-    if not isinstance(found, dict):
-        return "not a mapping"
-    check = certify(found)
-    assert not check.accepted
-    return f"{check.item}: {check.reason}"
 
 
 @pytest.mark.parametrize("name", MALFORMED)
