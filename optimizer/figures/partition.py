@@ -51,10 +51,9 @@ class Track:
 
 
     def back(self, stop: int, limit: int, layers: int) -> int:
-        """Least start such that the stage up to `stop` costs at most `limit` (`stop` itself where none does)."""
+        """Least start such that the stage up to `stop` costs at most `limit`, were it not the first stage."""
         least = self.prefix[stop] + self.every + (self.last if stop == layers else 0) - limit
-        start = bisect_left(self.prefix, least, hi=stop)
-        return 1 if start == 0 and stop > 0 and self.stage(0, stop, layers) > limit else start
+        return bisect_left(self.prefix, least, hi=stop)
 
 
 def some_cuts(tracks: Sequence[Track], stages: int) -> bool:
