@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from optimizer.families import Family
 from optimizer.spec.engine import EngineRule
-from optimizer.spec.lattice import Axes
+from optimizer.spec.lattice import Axes, dense_width
 from optimizer.spec.problem import Problem
 
 Ints = NDArray[np.int64]
@@ -77,9 +77,9 @@ def _experts_divide(problem: Problem, found: Meshes) -> NDArray[np.bool_]:
 def _placeable(problem: Problem, found: Meshes) -> NDArray[np.bool_]:
     """No device needs two copies of an expert, and with measured loads the slots divide evenly."""
     holds = np.ones(len(found), dtype=bool)
-    if problem.model.moe is not None:
-        slots = problem.model.moe.experts + found.redundant
-        holds &= (found.redundant == 0) | (-(-slots // found.ep) <= problem.model.moe.experts)
+    for moe in problem.model.moe_blocks:
+        slots = moe.experts + found.redundant
+        holds &= (found.redundant == 0) | (-(-slots // found.ep) <= moe.experts)
         if problem.expert_loads:
             holds &= slots % found.ep == 0
     return holds
@@ -90,8 +90,9 @@ def _engine_allows(problem: Problem, found: Meshes) -> NDArray[np.bool_]:
     holds = np.ones(len(found), dtype=bool)
     if EngineRule.EXPERTS_USE_ALL_RANKS in rules and model.moe is not None:
         holds &= (found.edp == 1) & ((found.etp == 1) | (found.ep == 1))
-    if EngineRule.EVEN_EXPERTS in rules and model.moe is not None:
-        holds &= (found.redundant == 0) | ((model.moe.experts + found.redundant) % found.ep == 0)
+    if EngineRule.EVEN_EXPERTS in rules:
+        for moe in model.moe_blocks:
+            holds &= (found.redundant == 0) | ((moe.experts + found.redundant) % found.ep == 0)
     if EngineRule.VOCABULARY_DIVIDES in rules:
         padded = -(-model.vocab_size // problem.engine.vocabulary_padding) * problem.engine.vocabulary_padding
         holds &= padded % found.tp == 0
@@ -105,9 +106,9 @@ def quantised_widths(problem: Problem) -> list[int]:
     """Widths of dense feed-forward blocks stored in 128 × 128 FP8 blocks."""
     precision, found = problem.precision, []
     for block in problem.model.blocks.values():
-        ffn = block.ffn
-        if ffn is not None and ffn.kind == "dense" and (precision.dense_ffn or precision.weights) == "fp8_block":
-            found.append(ffn.intermediate)
+        width = dense_width(block.ffn)
+        if width and (precision.dense_ffn or precision.weights) == "fp8_block":
+            found.append(width)
     return found
 
 

@@ -9,7 +9,7 @@ from optimizer.families import Family
 from optimizer.figures.shape import Shape
 from optimizer.figures.skew import placeable
 from optimizer.spec.engine import EngineRule
-from optimizer.spec.lattice import Axes
+from optimizer.spec.lattice import Axes, dense_width
 from optimizer.spec.problem import Problem
 
 
@@ -88,13 +88,10 @@ def _breaks(rule: EngineRule, problem: Problem, shape: Shape) -> bool:
     if rule is EngineRule.EXPERTS_USE_ALL_RANKS:
         return moe is not None and (shape.edp != 1 or (shape.etp != 1 and shape.ep != 1))
     if rule is EngineRule.EVEN_EXPERTS:
-        return moe is not None and shape.redundant > 0 and (moe.experts + shape.redundant) % shape.ep != 0
+        return shape.redundant > 0 and any((m.experts + shape.redundant) % shape.ep for m in problem.model.moe_blocks)
     if rule is EngineRule.VOCABULARY_DIVIDES:
         return -(-problem.model.vocab_size // padding) * padding % shape.tp != 0
     precision = problem.precision
     if (precision.dense_ffn or precision.weights) != "fp8_block":
         return False
-    return any(
-        block.ffn is not None and block.ffn.kind == "dense" and block.ffn.intermediate % (128 * shape.tp)
-        for block in problem.model.blocks.values()
-    )
+    return any(dense_width(block.ffn) % (128 * shape.tp) for block in problem.model.blocks.values())

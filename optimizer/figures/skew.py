@@ -115,9 +115,9 @@ def load_weights(problem: Problem) -> tuple[Fraction, ...]:
 
 def placeable(problem: Problem, shape: Shape) -> bool:
     """Whether an expert mesh's slots can be placed: no device needs two copies of an expert, slots divide evenly."""
-    moe = problem.model.moe
-    if moe is None:
-        return True
-    if shape.redundant and shape.local_experts(moe.experts) > moe.experts:
-        return False
-    return not problem.expert_loads or (moe.experts + shape.redundant) % shape.ep == 0
+    for moe in problem.model.moe_blocks:
+        if shape.redundant and shape.local_experts(moe.experts) > moe.experts:
+            return False
+        if problem.expert_loads and (moe.experts + shape.redundant) % shape.ep:
+            return False
+    return True

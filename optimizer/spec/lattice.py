@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from optimizer.spec.feedforward import DenseFeedForward
+from optimizer.spec.feedforward import DenseFeedForward, FeedForward
 from optimizer.spec.problem import Problem
 
 LARGEST_CP = 8
@@ -49,12 +49,14 @@ def divides_attention(problem: Problem, tp: int) -> bool:
 
 def divides_widths(problem: Problem, tp: int) -> bool:
     """Whether `tp` divides the width of every dense feed-forward block."""
-    for block in problem.model.blocks.values():
-        ffn = block.ffn
-        width = ffn.intermediate if isinstance(ffn, DenseFeedForward) else ffn.dense_intermediate if ffn else 0
-        if width % tp:
-            return False
-    return True
+    return all(dense_width(block.ffn) % tp == 0 for block in problem.model.blocks.values())
+
+
+def dense_width(ffn: FeedForward | None) -> int:
+    """Width of a dense feed-forward block, or of the one beside a mixture of experts; 0 where there is none."""
+    if ffn is None:
+        return 0
+    return ffn.intermediate if isinstance(ffn, DenseFeedForward) else ffn.dense_intermediate
 
 
 def axes(problem: Problem) -> Axes:

@@ -164,6 +164,11 @@ class ModelSpec(Spec):
         return next((b.moe for n in self.layer_names if (b := self.blocks[n]).moe is not None), None)
 
     @cached_property
+    def moe_blocks(self) -> tuple[MixtureOfExperts, ...]:
+        """The mixture of experts of every kind of layer that has one."""
+        return tuple(block.moe for block in self.blocks.values() if block.moe is not None)
+
+    @cached_property
     def moe_layer_count(self) -> int:
         """Layers that have routed experts."""
         return sum(self.blocks[n].moe is not None for n in self.layer_names)

@@ -94,22 +94,20 @@ def divisibility(problem: Problem, layout: Layout, redundant: int = 0) -> Iterat
 
 def placement(problem: Problem, layout: Layout, redundant: int = 0) -> Iterator[Violation]:
     """No device holds an expert of a layer twice; measured loads are placed on equal numbers of slots."""
-    moe = problem.model.moe
-    if moe is None:
-        return
-    slots = moe.experts + redundant
-    if redundant > 0 and -(-slots // layout.ep) > moe.experts:
-        yield Violation(
-            Family.PLACEMENT,
-            f"{slots} slots over ep={layout.ep} would hold some of the {moe.experts} experts twice on one device",
-            {"slots": slots, "ep": layout.ep, "experts": moe.experts},
-        )
-    if problem.expert_loads and slots % layout.ep:
-        yield Violation(
-            Family.PLACEMENT,
-            f"{slots} slots do not divide over ep={layout.ep}: a placement needs as many on each device",
-            {"slots": slots, "ep": layout.ep},
-        )
+    for moe in problem.model.moe_blocks:
+        slots = moe.experts + redundant
+        if redundant > 0 and -(-slots // layout.ep) > moe.experts:
+            yield Violation(
+                Family.PLACEMENT,
+                f"{slots} slots over ep={layout.ep} would hold some of the {moe.experts} experts twice on one device",
+                {"slots": slots, "ep": layout.ep, "experts": moe.experts},
+            )
+        if problem.expert_loads and slots % layout.ep:
+            yield Violation(
+                Family.PLACEMENT,
+                f"{slots} slots do not divide over ep={layout.ep}: a placement needs as many on each device",
+                {"slots": slots, "ep": layout.ep},
+            )
 
 
 def pipeline(problem: Problem, layout: Layout) -> Iterator[Violation]:
