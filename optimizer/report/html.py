@@ -13,7 +13,7 @@ from optimizer.report.html_experts import experts_section
 from optimizer.report.html_layout import layout_section
 from optimizer.report.html_map import map_section
 from optimizer.report.html_memory import memory_section
-from optimizer.report.html_parts import element, paragraph, section
+from optimizer.report.html_parts import element, paragraph, plain, section
 from optimizer.report.html_search import certificate_section, pareto_section, search_section
 from optimizer.report.html_time import time_section
 from optimizer.report.subject import Subject
@@ -32,19 +32,6 @@ _TILES: Final = {
 }
 
 
-def _plain(name: str) -> str:
-    for suffix in ("_tokens_per_s", "_per_s", "_bytes", "_dollars", "_s"):
-        name = name.removesuffix(suffix)
-    return name.replace("_", " ")
-
-
-_UNITS: Final = {"_tokens_per_s": " tokens/s", "_bytes": " bytes", "_dollars_per_million_tokens": " $/Mtok", "_s": " s"}
-
-
-def _unit(name: str) -> str:
-    return next((unit for suffix, unit in _UNITS.items() if name.endswith(suffix)), "")
-
-
 def _headline(subject: Subject) -> str:
     status, objective = str(subject.document.get("status", "")), subject.document.get("objective") or {}
     value, check = objective.get("value"), subject.check
@@ -57,8 +44,8 @@ def _headline(subject: Subject) -> str:
     if check is not None:
         checked = "certificate accepted" if check.accepted else "certificate rejected"
     good = status in ("optimal", "feasible") and (check is None or check.accepted)
-    name = str(objective.get("name", ""))
-    said = status + (f": {_plain(name)} {value:,.6g}{_unit(name)}" if value is not None else "")
+    name, unit = plain(str(objective.get("name", "")))
+    said = status + (f": {name} {value:,.6g} {unit}".rstrip() if value is not None else "")
     return element(
         "p",
         element("strong", escape(said), class_="good" if good else "bad"),
@@ -131,7 +118,7 @@ def _figures(figures: Mapping[str, Figure]) -> str:
         lines = [element("div", escape(f"= {part}")) for part in chain]
         if figure.bound_text:
             lines.append(element("div", escape(f"at rated peaks: {figure.bound_text}"), class_="note"))
-        summary = element("summary", element("span", escape(_plain(name))), element("b", escape(figure.result_text)))
+        summary = element("summary", element("span", escape(plain(name)[0])), element("b", escape(figure.result_text)))
         folded.append(element("details", summary, element("div", *lines, class_="derivation"), class_="figure"))
     button = '<button type="button" id="unfold">unfold all</button>'
     return section("figures", "Figures and where they come from", button, *folded)

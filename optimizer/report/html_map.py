@@ -15,7 +15,7 @@ from optimizer.figures.rates import effective_rates
 from optimizer.figures.serving import Evaluation, Timing, evaluate
 from optimizer.figures.shape import Shape, shape_of
 from optimizer.figures.topology import replicas_that_fit
-from optimizer.report.html_parts import label, legend, paragraph, picture, rect, section
+from optimizer.report.html_parts import label, legend, paragraph, picture, plain, rect, section, titled
 from optimizer.report.subject import Subject
 from optimizer.spec.lattice import axes
 from optimizer.spec.layout import Layout
@@ -172,14 +172,15 @@ def map_section(subject: Subject) -> str:
                 share = (reach - low) / (high - low) if high > low else 1.0
                 strength = 0.25 + 0.75 * (share if subject.problem.objective in MAXIMISED else 1 - share)
                 colour, text = _FITS, f"{reach:,.4g}"
-                tip = f"{UNITS[subject.problem.objective].replace('_', ' ')} {reach:,.6g} at batch {cell.batch:,}"
+                name, unit = plain(UNITS[subject.problem.objective])
+                tip = f"{name} {reach:,.6g} {unit} at batch {cell.batch:,}"
             said = f"{one.upper()} {tp}, {other.upper()} {value}: {tip}"
             fill = {"fill_opacity": f"{strength:.2f}"}
             inside.append(rect(x + 1, y + 1, _CELL - 3, _ROW - 3, tip=said, class_=f"{colour} {ring}", rx=2, **fill))
             inside.append(label(x + _CELL / 2 - 0.5, y + 15, text, class_="middle in-cell"))
         y += _ROW
     key = [(_COLOURS.get(family, "c7"), _WORDS.get(family, family)) for family in sorted(seen)]
-    key.append((_FITS, f"fits: {UNITS[subject.problem.objective].replace('_', ' ')}"))
+    key.append((_FITS, f"fits: {titled(UNITS[subject.problem.objective])}"))
     return section(
         "map", f"What excludes other {one.upper()} and {other.upper()}",
         paragraph(

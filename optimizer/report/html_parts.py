@@ -62,6 +62,30 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence
     return element("div", element("table", element("thead", row(head, "th")), element("tbody", body)), class_="scroll")
 
 
+_UNITS: Final = {
+    "_tokens_per_s": "tokens/s",
+    "_per_s": "1/s",
+    "_bytes": "bytes",
+    "_dollars_per_million_tokens": "$/Mtok",
+    "_dollars": "$",
+    "_s": "s",
+}
+
+
+def plain(name: str) -> tuple[str, str]:
+    """Name of a figure in words, and its unit."""
+    for suffix, unit in _UNITS.items():
+        if name.endswith(suffix):
+            return name.removesuffix(suffix).replace("_", " "), unit
+    return name.replace("_", " "), ""
+
+
+def titled(name: str) -> str:
+    """Name of a figure with its unit in brackets."""
+    words, unit = plain(name)
+    return f"{words} ({unit})" if unit else words
+
+
 def legend(entries: Iterable[tuple[str, str]]) -> str:
     """Colour classes with what they stand for."""
     return element(

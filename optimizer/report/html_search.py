@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from math import log10
+from math import ceil, floor, log10
 from typing import Any
 
-from optimizer.report.html_parts import element, label, line, paragraph, picture, rect, section, table
+from optimizer.report.html_parts import element, label, line, paragraph, picture, rect, section, table, titled
 from optimizer.report.subject import Subject
 
 _PROOF = {
@@ -107,6 +107,13 @@ def _scale(values: Sequence[float], start: float, end: float) -> tuple[float, fl
     return factor, start - (low - room) * factor
 
 
+def _ticks(low: float, high: float) -> list[float]:
+    """Four to ten round values from low to high."""
+    step = 10.0 ** floor(log10((high - low) / 4))
+    step *= next((factor for factor in (5, 2) if (high - low) / (factor * step) >= 4), 1)
+    return [number * step for number in range(ceil(low / step), floor(high / step) + 1)]
+
+
 def pareto_section(subject: Subject) -> str:
     """The frontier of two objectives, a point for each layout; empty where the result has none."""
     names, points = _points(subject.document.get("pareto"))
@@ -116,13 +123,14 @@ def pareto_section(subject: Subject) -> str:
     x_factor, x_offset = _scale([values[0] for values, _ in points], left, right)
     y_factor, y_offset = _scale([values[1] for values, _ in points], bottom, top)
     inside = [line(left, bottom, right, bottom, class_="axis"), line(left, top, left, bottom, class_="axis")]
-    for tick in range(6):
-        x, y = left + (right - left) * tick / 5, bottom + (top - bottom) * tick / 5
-        inside += [
-            line(x, top, x, bottom, class_="faint"), line(left, y, right, y, class_="faint"),
-            label(x, bottom + 16, f"{(x - x_offset) / x_factor:.4g}", class_="middle small"),
-            label(left - 8, y + 4, f"{(y - y_offset) / y_factor:.4g}", class_="end small"),
-        ]  # fmt: skip
+    for value in _ticks((left - x_offset) / x_factor, (right - x_offset) / x_factor):
+        x = value * x_factor + x_offset
+        inside.append(line(x, top, x, bottom, class_="faint"))
+        inside.append(label(x, bottom + 16, f"{value:.6g}", class_="middle small"))
+    for value in _ticks((bottom - y_offset) / y_factor, (top - y_offset) / y_factor):
+        y = value * y_factor + y_offset
+        inside.append(line(left, y, right, y, class_="faint"))
+        inside.append(label(left - 8, y + 4, f"{value:.6g}", class_="end small"))
     for values, layout in points:
         said = ", ".join(f"{name} {value:.6g}" for name, value in zip(names, values, strict=False))
         x, y = values[0] * x_factor + x_offset, values[1] * y_factor + y_offset
@@ -132,11 +140,11 @@ def pareto_section(subject: Subject) -> str:
             )
         )
     inside += [
-        label((left + right) / 2, bottom + 34, names[0].replace("_", " "), class_="middle"),
+        label((left + right) / 2, bottom + 34, titled(names[0]), class_="middle"),
         label(
             0,
             0,
-            names[1].replace("_", " "),
+            titled(names[1]),
             class_="middle",
             transform=f"translate(16 {(top + bottom) / 2}) rotate(-90)",
         ),

@@ -47,7 +47,7 @@ SYSTEMS: Final = {
 BACKENDS: Final = {"vllm": "vllm", "sglang": "sglang", "trtllm": "trtllm", "any": "trtllm"}
 """Its backends by our engines; `trtllm` is its own default."""
 _COLUMNS: Final = ("tp", "cp", "pp", "moe_tp", "moe_ep", "bs", "ctx_tokens")
-NOTHING_FITS: Final = "does not fit in GPU memory"
+NOTHING_FITS: Final = ("does not fit in GPU memory", "No successful experiment runs to compare")
 """What it says where it finds no layout; its exit status is 1 then, as for any other failure."""
 _CANNOT: Final = ("is not supported for system", "is not a valid HuggingFace model path")
 _TELLING: Final = ("[E]", "error:", "Error")
@@ -138,9 +138,9 @@ def ask(question: Question, program: str, patience_s: float) -> tuple[Answer | N
         answer = read_answer(Path(folder))
         if answer is None and done.returncode:
             said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-            if not any(NOTHING_FITS in line for line in said):
-                if any(word in line for line in said for word in _CANNOT):
-                    raise NotAskable
+            if any(word in line for line in said for word in _CANNOT):
+                raise NotAskable
+            if not any(words in line for line in said for words in NOTHING_FITS):
                 told = next((line for line in said if any(word in line for word in _TELLING)), said[-1] if said else "")
                 raise StoppedError(f"aiconfigurator: exit status {done.returncode}: {told.strip()}")
         return answer, wall_s
