@@ -72,3 +72,15 @@ def test_every_convention_is_listed() -> None:
     section = README.read_text().split("### Conventions")[1].split("\n## ")[0]
     first_cells = [row.split("|")[1] for row in section.splitlines() if row.startswith("| `")]
     assert sorted(name for cell in first_cells for name in re.findall(r"`([a-z-]+)`", cell)) == sorted(CONVENTIONS)
+
+
+def test_the_other_commands_of_the_readme_run(capsys: pytest.CaptureFixture[str]) -> None:
+    text = README.read_text()
+    tour = _TOUR.search(text)
+    assert tour is not None
+    lines = re.findall(r"^\$ shardproof (.*)$", text.replace(tour[0], ""), re.MULTILINE)
+    commands = [line.split("  #")[0] for line in lines]
+    assert len(commands) >= 5
+    for command in commands:
+        assert run(shlex.split(command)) == 0, command
+        assert capsys.readouterr().out

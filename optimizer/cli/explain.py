@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 from optimizer.cli.options import Json, ProblemSource, takes_a_problem
 from optimizer.cli.output import emit, emit_json, heading, paint, table
+from optimizer.units import Dimension, format_quantity
 
 
 @takes_a_problem
@@ -22,6 +24,17 @@ def command(problem: ProblemSource, json: Json = False) -> int:
     return 1 if document["status"] == "infeasible" else 0
 
 
+_DIMENSIONS = {"bytes": Dimension.BYTES, "s": Dimension.SECONDS, "requests_per_s": Dimension.PER_SECOND}
+
+
+def amount(value: object, unit: str | None) -> str:
+    """A limit's value as people read it."""
+    dimension = _DIMENSIONS.get(unit or "")
+    if dimension is None or isinstance(value, bool) or not isinstance(value, int | float):
+        return f"{_number(value)} {unit or ''}".rstrip()
+    return format_quantity(Fraction(str(value)), dimension)
+
+
 def _number(value: object) -> str:
     return f"{value:,.6g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
 
@@ -32,15 +45,15 @@ def show(document: dict[str, Any]) -> None:
     emit(paint(document["status"], "bold", "red" if infeasible else "green"))
     if document["conflict"]:
         heading("These limits cannot be kept together; without any one of them something fits")
-        rows = [[item["limit"], _number(item.get("value")), item.get("unit") or ""] for item in document["conflict"]]
-        table(["limit", "value", ""], rows, right=(1,))
+        rows = [[item["limit"], amount(item.get("value"), item.get("unit"))] for item in document["conflict"]]
+        table(["limit", "value"], rows, right=(1,))
     if document["relaxations"]:
         heading("The smallest change to each that would fit, all else kept")
         rows = [
-            [item["limit"], _number(item["from"]), _number(item["to"]), item.get("unit") or ""]
+            [item["limit"], amount(item["from"], item.get("unit")), amount(item["to"], item.get("unit"))]
             for item in document["relaxations"]
         ]
-        table(["limit", "from", "to", ""], rows, right=(1, 2))
+        table(["limit", "from", "to"], rows, right=(1, 2))
     if document.get("hopeless"):
         emit()
         emit(f"no change helps alone: {', '.join(document['hopeless'])}")
@@ -54,16 +67,10 @@ def show(document: dict[str, Any]) -> None:
     if document["binding"]:
         heading("Limits that bind: without each alone")
         rows = [
-            [
-                item["limit"],
-                _number(item["value"]),
-                item.get("unit") or "",
-                _number(item["without"]),
-                _gain(item["gain"]),
-            ]
+            [item["limit"], amount(item["value"], item.get("unit")), _number(item["without"]), _gain(item["gain"])]
             for item in document["binding"]
         ]
-        table(["limit", "value", "", "objective", "change"], rows, right=(1, 3, 4))
+        table(["limit", "value", "objective", "change"], rows, right=(1, 2, 3))
     heading("What more would bring")
     rows = [[item["change"], _number(item["value"]), _gain(item["gain"])] for item in document["what_if"]]
     table(["change", "objective", "change"], rows, right=(1, 2))
@@ -74,9 +81,9 @@ def _gain(value: float | None) -> str:
 
 
 def _joint(found: dict[str, Any]) -> None:
-    heading("The cheapest change of all of them together")
-    for name, value in found.items():
-        if not isinstance(value, dict | list):
-            emit(f"{name.replace('_', ' ')}: {_number(value)}")
-    for change in found.get("changes", ()):
-        emit(f"  {change['limit']}: {_number(change['from'])} to {_number(change['to'])} {change.get('unit') or ''}")
+    heading(f"The least change of all numbers together: each by a factor of {found['factor']:.4g}")
+    rows = [
+        [change["limit"], amount(change["from"], change.get("unit")), amount(change["to"], change.get("unit"))]
+        for change in found["changes"]
+    ]
+    table(["limit", "from", "to"], rows, right=(1, 2))

@@ -225,8 +225,10 @@ def _uncertainty(found: dict[str, Any]) -> None:
     table(["efficiency", "", "another layout is better from"], rows)
 
 
-def _limit(limit: dict[str, object]) -> str:
-    return " ".join(str(limit[key]) for key in ("limit", "value", "unit") if limit.get(key) is not None)
+def _limit(limit: dict[str, Any]) -> str:
+    from optimizer.cli.explain import amount  # noqa: PLC0415 - only where nothing fits
+
+    return f"{limit['limit']} {amount(limit.get('value'), limit.get('unit'))}"
 
 
 def _top(problem: Problem, result: Result) -> None:
