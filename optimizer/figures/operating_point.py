@@ -353,9 +353,7 @@ class OperatingPoints:
                 stack += _halves(low, high - 1, self.shape.pp)
         return best
 
-    def smallest(
-        self, rank_requests: Fraction, *, minimise: str, at_most: Fraction | None = None
-    ) -> Point | None:
+    def smallest(self, rank_requests: Fraction, *, minimise: str, at_most: Fraction | None = None) -> Point | None:
         """The point that minimises `mean`, `mixed` (TTFT) or `memory` and serves `rank_requests` requests/s a rank.
 
         Among equals the larger batch. Where that is more than `at_most`, it may be missed.

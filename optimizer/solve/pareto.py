@@ -347,7 +347,7 @@ class _Frontier:
         return _join(parts) if parts else _Boxes(*(np.zeros(0, dtype=np.int64) for _ in range(5)))
 
     def _bounded(self, boxes: _Boxes) -> tuple[_Boxes, NDArray[np.bool_]]:
-        """Boxes that nothing found dominates, less what the limits exclude; and which keep the limits at their low end."""
+        """Boxes that nothing found dominates, less what limits exclude; and which keep the limits at their low end."""
         kept, holding = [], []
         for start in range(0, len(boxes), _BLOCK):
             part = boxes.take(np.arange(start, min(start + _BLOCK, len(boxes))))
