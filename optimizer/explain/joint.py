@@ -38,6 +38,8 @@ def _scaled(problem: Problem, names: tuple[str, ...], factor: Fraction) -> Probl
         own = with_limits(own, ttft=own.limits.ttft * factor)
     if "tpot" in names and own.limits.tpot is not None:
         own = with_limits(own, tpot=own.limits.tpot * factor)
+    if "fabric_bandwidth" in names and own.limits.fabric_bandwidth is not None:
+        own = with_limits(own, fabric_bandwidth=int(own.limits.fabric_bandwidth * factor))
     if "memory_utilization" in names:
         own = with_limits(own, memory_utilization=min(Fraction(1), own.memory_utilization * factor))
     elif "memory" in names:
@@ -49,7 +51,7 @@ def _scaled(problem: Problem, names: tuple[str, ...], factor: Fraction) -> Probl
     return own
 
 
-NUMBERS = ("ttft", "tpot", "memory", "memory_utilization", "request_rate", "devices")
+NUMBERS = ("ttft", "tpot", "fabric_bandwidth", "memory", "memory_utilization", "request_rate", "devices")
 
 
 def joint(problem: Problem, found: Conflict) -> Joint | None:
@@ -79,6 +81,7 @@ def _change(old: Problem, new: Problem, name: str) -> tuple[str, Fraction | int,
         found: dict[str, tuple[Fraction | int, str]] = {
             "ttft": (own.limits.ttft or 0, "s"),
             "tpot": (own.limits.tpot or 0, "s"),
+            "fabric_bandwidth": (own.limits.fabric_bandwidth or 0, "bytes_per_s"),
             "memory": (own.capacity_bytes, "bytes"),
             "memory_utilization": (own.memory_utilization, "ratio"),
             "request_rate": (own.workload.request_rate or 0, "requests_per_s"),
