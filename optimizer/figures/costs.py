@@ -89,6 +89,7 @@ class CostBook:
         self.skews = skews or Skews(problem)
         self.layers = LayerBook(problem, rates)
         self._heads: dict[tuple[int, int], Linear] = {}
+        self._depths: dict[tuple[int, tuple[int, ...]], tuple[int, ...]] = {}
 
     def of(self, shape: Shape) -> Costs:
         """Costs with the skew of the shape's expert mesh."""
@@ -100,10 +101,13 @@ class CostBook:
         Depth decides only which link tier holds a replica whole: the least coefficients over the tiers there are.
         """
         skew = self.skews.mean(shape)
-        tiers: dict[int, int] = {}
-        for pp in depths:
-            tiers.setdefault(outermost_tier(self.layers.sizes, shape.stage_devices * pp), pp)
-        found = [self.costs(replace(shape, pp=pp), skew) for pp in tiers.values()]
+        name = (shape.stage_devices, tuple(depths))
+        if name not in self._depths:
+            tiers: dict[int, int] = {}
+            for pp in depths:
+                tiers.setdefault(outermost_tier(self.layers.sizes, shape.stage_devices * pp), pp)
+            self._depths[name] = tuple(tiers.values())
+        found = [self.costs(replace(shape, pp=pp), skew) for pp in self._depths[name]]
         kinds = tuple(
             replace(
                 same[0],

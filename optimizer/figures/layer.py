@@ -193,6 +193,8 @@ class LayerBook:
         self._linears: dict[tuple[int, int, int, int], tuple[tuple[Linear, ...], int]] = {}
         self._attention: dict[tuple[int, int, int], tuple[int, int, int]] = {}
         self._experts: dict[tuple[int, int], tuple[int, Fraction]] = {}
+        self._hottest: dict[tuple[int, int, int, int, int, Fraction | None], Experts] = {}
+        self._twins: dict[int, int] = {}
         self._tensors: dict[int, dict[Role, list[Tensor]]] = {}
         self._around: dict[tuple[int, int, int, int], Ticks] = {}
         self._exchange: dict[tuple[int, int, int, int, int, Fraction | None], Ticks] = {}
@@ -209,8 +211,12 @@ class LayerBook:
         experts, moe = None, block.moe
         if moe is not None:
             operations += _OPERATIONS[Role.EXPERTS]
-            share = uneven_residency(moe, shape) if imbalance is None else imbalance
-            experts = self._routed(block, moe, shape, share)
+            # what a token's experts cost depends on the product of the attention mesh, and not on depth
+            key = (self._twin(block), shape.tp * shape.cp, shape.etp, shape.ep, shape.redundant, imbalance)
+            if key not in self._hottest:
+                share = uneven_residency(moe, shape) if imbalance is None else imbalance
+                self._hottest[key] = self._routed(block, moe, shape, share)
+            experts = self._hottest[key]
         decode, prefill_flop, prefill_read = self._attention_core(block, shape)
         per_token, per_prompt, per_seq, latency = self._communication(block, shape, imbalance)
         return LayerCost(
@@ -225,6 +231,13 @@ class LayerBook:
             fixed=latency + self.rates.launch_ticks(operations),
         )
 
+    def _twin(self, block: Block) -> int:
+        """What blocks with equal experts have in common."""
+        if id(block) not in self._twins:
+            equal = (other for other in self.problem.model.blocks.values() if other.moe == block.moe)
+            self._twins[id(block)] = id(next(equal, block))
+        return self._twins[id(block)]
+
     def _communication(self, block: Block, shape: Shape, imbalance: Fraction | None) -> Ticks:
         """Ticks of messages a token, a prompt token and a sequence; and latency."""
         # the same domains hold replicas of any size between two tiers
@@ -235,7 +248,7 @@ class LayerBook:
         near = self._around[key]
         if block.moe is None:
             return near
-        group = (id(block), shape.etp, shape.ep, shape.tp * shape.cp, tier, imbalance)
+        group = (self._twin(block), shape.etp, shape.ep, shape.tp * shape.cp, tier, imbalance)
         if group not in self._exchange:
             self._exchange[group] = self._sent(expert_messages(block, self.problem, shape, self.sizes, imbalance))
         far = self._exchange[group]
