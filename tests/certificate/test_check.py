@@ -100,6 +100,43 @@ def test_a_value_is_proved_just_where_no_layout_is_better(seeds: range) -> None:
         compare_with_brute_force(seed)
 
 
+def at_the_edge(problem: Problem, found: list[Priced]) -> Iterator[tuple[str, Problem, Problem]]:
+    """Limits that the best layouts just meet, and the same a hair tighter; memory is that of the problem."""
+    work, hair = problem.workload, Fraction(1, 10**24)
+    least = {
+        name: min((s for one in found if (s := getattr(one.evaluation, name + "_s")) is not None), default=None)
+        for name in ("ttft", "tpot")
+    }
+    for name, seconds in least.items():
+        if seconds is not None:
+            at, beyond = (
+                problem.model_copy(update={"limits": problem.limits.model_copy(update={name: limit})})
+                for limit in (seconds, seconds - hair)
+            )
+            yield name, at, beyond
+    most = max(one.evaluation.request_capacity for one in found)
+    at, beyond = (
+        problem.model_copy(update={"workload": work.model_copy(update={"request_rate": rate})})
+        for rate in (most, most + hair)
+    )
+    yield "request_rate", at, beyond
+
+
+@pytest.mark.parametrize("seeds", [range(20), range(20, 60)], ids=str)
+def test_a_limit_that_is_just_met_dismisses_nothing(seeds: range) -> None:
+    met = 0
+    for seed in seeds:
+        drawn = small_problem(seed)
+        if all_layouts(seed) and drawn.workload.request_rate is None:
+            own = lattice(drawn, axes(drawn))
+            for name, at, beyond in at_the_edge(drawn, all_layouts(seed)):
+                fits = prove(at, own, None).counterexample is not None
+                assert fits == any(True for _ in layouts(at)), f"seed {seed}, {name}"
+                assert prove(beyond, own, None).counterexample is None, f"seed {seed}, {name}"
+                met += fits
+    assert met >= 10
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("first", range(70, 3000, 50))
 def test_a_value_is_proved_just_where_no_layout_is_better_in_many_problems(first: int) -> None:

@@ -8,10 +8,12 @@ import pytest
 
 from optimizer.certificate.balance import RejectedError, bound_of, topj_bound
 from optimizer.certificate.hierarchy import best_laying, node_bound
+from optimizer.certificate.pairings import check_cases
 from optimizer.certificate.placement import check_placement
 from optimizer.certificate.prices import check_price
-from optimizer.certificate.thresholds import check_threshold
 from optimizer.solve.placement import place
+from optimizer.solve.placement.pairing_cases import decide
+from optimizer.solve.placement.pairing_program import GRID
 from tests.solve.placement.enumeration import best
 
 LOAD = [[90, 132, 40, 61, 104, 165, 39, 4, 73, 56, 183, 86], [20, 107, 104, 64, 19, 197, 187, 157, 172, 86, 16, 27]]
@@ -86,18 +88,44 @@ def test_topj_bound_is_reached() -> None:
     assert best([load], 3, 2) == Fraction(101 * 3, 197)
 
 
-def test_threshold_points_refute_only_below_the_optimum() -> None:
+def refuted(load: list[int], threshold: int, values: list[int], cases: dict[str, Any]) -> bool:
+    return check_cases(load, len(load) // 2, Fraction(threshold), [Fraction(value) for value in values], cases) is None
+
+
+def test_pairing_refutes_only_below_the_optimum() -> None:
     # Three copies are larger than 12 - 5 and must meet three below 5, of which there are two.
-    load = [10, 9, 8, 5, 4, 3]
+    load, cases = [10, 9, 8, 5, 4, 3], {"price": 0, "points": [[0, 1]]}
     optimum = best([load], 3, 2) * sum(load) / 3
     assert optimum == 13
-    assert check_threshold(load, 3, Fraction(12), [(Fraction(5), 1)], 0) is None
-    assert check_threshold(load, 3, Fraction(13), [(Fraction(5), 1)], 0) is not None
-    assert check_threshold(load, 3, Fraction(12), [(Fraction(2), 1)], 0) is not None
+    assert refuted(load, 12, [5], cases)
+    assert not refuted(load, 13, [5], cases)
+    assert not refuted(load, 12, [2], cases)
+    assert not refuted(load, 12, [5], {"price": 0, "points": []})
 
 
-def test_threshold_refuses_points_beyond_half() -> None:
-    assert check_threshold([5, 5], 1, Fraction(8), [(Fraction(5), 1)], 0) is not None
+def test_pairing_refuses_values_beyond_half_and_disordered() -> None:
+    assert check_cases([5, 5], 1, Fraction(8), [Fraction(5)], {"price": 0, "points": [[0, 1]]}) is not None
+    assert check_cases([5, 5], 1, Fraction(8), [Fraction(3), Fraction(2)], {"price": 0, "points": []}) is not None
+    assert check_cases([5, 5], 1, Fraction(8), [Fraction(3)], {"price": 0, "points": [[0, -1]]}) is not None
+    assert check_cases([5, 5], 1, Fraction(8), [Fraction(3)], {"price": 0, "points": [[1, 1]]}) is not None
+
+
+def test_every_case_must_be_refuted() -> None:
+    # Seven experts on four devices: the eighth slot is a second copy of the heaviest, or of another.
+    load, devices = [20, 9, 9, 9, 2, 2, 2], 4
+    optimum = best([load], devices, 2) * sum(load) / devices
+    threshold = int(optimum * GRID) - 2
+    witness = decide(load, devices, threshold, programs=50, deadline=None).witness
+    assert witness is not None
+    leaf = {"price": 0, "points": []}
+    for side in ("at_most", "more"):
+        split = {"expert": 0, "copies": 1, "at_most": witness["cases"], "more": witness["cases"]}
+        assert bound_of(load, devices, 2, {**witness, "cases": split}) > 0
+        split = {"expert": 1, "copies": 1, "at_most": witness["cases"], "more": witness["cases"], side: leaf}
+        with pytest.raises(RejectedError):
+            bound_of(load, devices, 2, {**witness, "cases": split})
+    with pytest.raises(RejectedError, match="not written"):
+        bound_of(load, devices, 2, {**witness, "cases": {"price": 0}})
 
 
 def test_prices_refute_only_below_the_optimum() -> None:
