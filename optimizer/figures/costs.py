@@ -78,6 +78,9 @@ class Costs:
         return found
 
 
+Order = tuple[tuple[tuple[str, Fraction | None], ...], tuple[int, ...], tuple[int, ...]]
+
+
 class CostBook:
     """Costs of many shapes of one problem at given rates.
 
@@ -90,6 +93,7 @@ class CostBook:
         self.layers = LayerBook(problem, rates)
         self._heads: dict[tuple[int, int], Linear] = {}
         self._depths: dict[tuple[int, tuple[int, ...]], tuple[int, ...]] = {}
+        self._orders: dict[tuple[Fraction, ...] | None, Order] = {}
 
     def of(self, shape: Shape) -> Costs:
         """Costs with the skew of the shape's expert mesh."""
@@ -107,41 +111,52 @@ class CostBook:
             for pp in depths:
                 tiers.setdefault(outermost_tier(self.layers.sizes, shape.stage_devices * pp), pp)
             self._depths[name] = tuple(tiers.values())
-        found = [self.costs(replace(shape, pp=pp), skew) for pp in self._depths[name]]
-        kinds = tuple(
-            replace(
-                same[0],
-                per_token=min(k.per_token for k in same),
-                per_prompt=min(k.per_prompt for k in same),
-                per_seq=min(k.per_seq for k in same),
-                fixed=min(k.fixed for k in same),
+        first, *others = self._depths[name]
+        found = self.costs(replace(shape, pp=first), skew)
+        kinds = found.kinds
+        for pp in others:
+            deeper = self._kinds(replace(shape, pp=pp), skew)
+            kinds = tuple(
+                replace(
+                    own,
+                    per_token=min(own.per_token, other.per_token),
+                    per_prompt=min(own.per_prompt, other.per_prompt),
+                    per_seq=min(own.per_seq, other.per_seq),
+                    fixed=min(own.fixed, other.fixed),
+                )
+                for own, other in zip(kinds, deeper, strict=True)
             )
-            for same in zip(*(costs.kinds for costs in found), strict=True)
-        )
-        return replace(found[0], kinds=kinds, draft=None, send_fixed=0, send_each=0)
+        return replace(found, kinds=kinds, draft=None, send_fixed=0, send_each=0)
+
+    def _kinds(self, shape: Shape, imbalance: Imbalance) -> tuple[LayerCost, ...]:
+        """Distinct layers in the order of their first appearance."""
+        blocks = self.problem.model.blocks
+        return tuple(self.layers.layer(blocks[name], shape, skew) for name, skew in self._distinct(imbalance)[0])
+
+    def _distinct(self, imbalance: Imbalance) -> Order:
+        """Distinct pairs of block and skew, which of them each layer is, and how many layers are of each."""
+        known = None if imbalance is None else tuple(imbalance)
+        if known not in self._orders:
+            index: dict[tuple[str, Fraction | None], int] = {}
+            order = []
+            for layer, name in enumerate(self.problem.model.layer_names):
+                routed = self.problem.model.blocks[name].moe is not None
+                order.append(index.setdefault((name, known[layer] if known and routed else None), len(index)))
+            self._orders[known] = tuple(index), tuple(order), tuple(order.count(kind) for kind in range(len(index)))
+        return self._orders[known]
 
     def costs(self, shape: Shape, imbalance: Imbalance = None) -> Costs:
         """Coefficients of every layer of the model at a shape."""
         problem, rates, model = self.problem, self.rates, self.problem.model
-        kinds: list[LayerCost] = []
-        index: dict[tuple[str, Fraction | None], int] = {}
-        order = []
-        for layer, name in enumerate(model.layer_names):
-            block = model.blocks[name]
-            skew = None if imbalance is None or block.moe is None else imbalance[layer]
-            key = (name, skew)
-            if key not in index:
-                index[key] = len(kinds)
-                kinds.append(self.layers.layer(block, shape, skew))
-            order.append(index[key])
+        _, order, counts = self._distinct(imbalance)
         message = pipeline_message(problem, shape, self.layers.sizes)
         drafting = problem.workload.mtp_tokens if model.mtp is not None else 0
         if (shape.tp, shape.cp) not in self._heads:
             self._heads[shape.tp, shape.cp] = head_cost(problem, shape, rates)
         return Costs(
-            kinds=tuple(kinds),
-            order=tuple(order),
-            counts=tuple(order.count(kind) for kind in range(len(kinds))),
+            kinds=self._kinds(shape, imbalance),
+            order=order,
+            counts=counts,
             head=self._heads[shape.tp, shape.cp],
             send_fixed=rates.latency_ticks(1, message.tier) if message else 0,
             send_each=message_ticks(message, problem.hardware, rates) if message else 0,

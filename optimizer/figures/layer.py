@@ -196,6 +196,7 @@ class LayerBook:
         self._hottest: dict[tuple[int, int, int, int, int, Fraction | None], Experts] = {}
         self._twins: dict[int, int] = {}
         self._tensors: dict[int, dict[Role, list[Tensor]]] = {}
+        self._launch = rates.launch_ticks(1)
         self._around: dict[tuple[int, int, int, int], Ticks] = {}
         self._exchange: dict[tuple[int, int, int, int, int, Fraction | None], Ticks] = {}
 
@@ -228,7 +229,7 @@ class LayerBook:
             per_token=per_token,
             per_prompt=per_prompt,
             per_seq=per_seq,
-            fixed=latency + self.rates.launch_ticks(operations),
+            fixed=latency + operations * self._launch,
         )
 
     def _twin(self, block: Block) -> int:
