@@ -115,9 +115,7 @@ def lights(times: int) -> bool:
         kept &= held != "NO"
         shown = " ".join(Path(word).name for word in arguments)
         peak = f"{found.peak_bytes / 2**20:,.0f} MiB"
-        row(
-            f"`{shown}`", f"{found.wall_s:.2f} s", f"{found.cpu_s:.2f} s", f"{LIGHT_S} s", peak, held
-        )
+        row(f"`{shown}`", f"{found.wall_s:.2f} s", f"{found.cpu_s:.2f} s", f"{LIGHT_S} s", peak, held)
     return kept
 
 

@@ -49,7 +49,6 @@ class Track:
             stop = layers - 1
         return min(stop, layers)
 
-
     def back(self, stop: int, limit: int, layers: int) -> int:
         """Least start such that the stage up to `stop` costs at most `limit`, were it not the first stage."""
         least = self.prefix[stop] + self.every + (self.last if stop == layers else 0) - limit
