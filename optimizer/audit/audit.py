@@ -1,6 +1,8 @@
 """Audit of one document: read, judge the arithmetic, judge the figures, find what disagrees."""
 
-from collections.abc import Mapping
+import gc
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from fractions import Fraction
 from typing import Any, Final
 
@@ -40,6 +42,23 @@ def audit_document(text: str, source: str, problem: Mapping[str, Any] | Problem 
     AuditResult
         ``exit_status`` is 1 if anything fails, is impossible, or contradicts itself.
     """
+    with _without_collector():
+        return _audit(text, source, problem)
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """An audit makes no cycles; the collector would walk every token of a long document over and over."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _audit(text: str, source: str, problem: Mapping[str, Any] | Problem | None) -> AuditResult:
     document = read_document(text)
     settled = settle(document, source, problem)
     segments = tuple(segment for segment in document.segments if segment.pieces[0][1] not in settled.lines)
@@ -75,7 +94,13 @@ def _judge(
     if len({tuple(sorted((axis, *values) for axis, values in degrees.items())) for degrees in local.values()}) > 1:
         # Sections that lay the model out differently lend one another no degrees.
         local = {section: {axis: degrees.get(axis, []) for axis in _AXES} for section, degrees in local.items()}
-    special = {section: Judge(everywhere.within(values), claims, missing) for section, values in local.items()}
+    judges: dict[tuple[object, ...], Judge] = {}
+    special: dict[tuple[str, ...], Judge] = {}
+    for section, values in local.items():
+        key = tuple((axis, *degrees) for axis, degrees in sorted(values.items()))
+        if key not in judges:
+            judges[key] = Judge(everywhere.within(values), claims, missing)
+        special[section] = judges[key]
     judged = [judge_claim(special.get(claim.section, general), claim) for claim in statements]
     found = [made for made in judged if made is not None]
     if settled.problem is not None:

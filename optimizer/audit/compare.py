@@ -76,10 +76,13 @@ def _last_significant(number: Number) -> Fraction:
 def judge(expression: Node, stated: Number, *, approximate: bool) -> Judgement:
     """Judge ``expression = stated``, exactly where both are whole numbers, else to the digits written."""
     try:
-        readings = list(_readings(expression, stated, approximate=approximate))
+        made = _readings(expression, stated, approximate=approximate)
+        first = next(made)
+        if _matches(first, stated, approximate=approximate):
+            return Judgement(Verdict.HOLDS, first.stated, first.value.point)
+        readings = [first, *made]
     except EvaluationError as error:
         return Judgement(Verdict.UNSUPPORTED, stated.value, None, explanation=str(error))
-    first = readings[0]
     for reading in readings:
         if _matches(reading, stated, approximate=approximate):
             natural = not reading.name

@@ -82,11 +82,18 @@ def _signs(node: Node) -> list[str]:
 def _number(number: Number, *, binary: bool, bare: bool) -> Value:
     unit = number.unit
     scale = Fraction(1) if bare else unit.other if binary and unit.other is not None else unit.scale
+    if unit is lexicon.ONE and not (number.decimal or number.approximate):
+        return Value(number.digits, number.digits, number.digits)
     percent = unit is lexicon.PERCENT
     half = number.half_digit * scale if number.decimal or percent or number.approximate else Fraction(0)
     if number.approximate:
         half = max(half, abs(number.digits) * scale / 20)
     point = number.digits * scale
+    if not half:
+        return Value(
+            point, point, point, lexicon.NONE if bare else unit.dimensions, scale,
+            exact=not (number.decimal or unit.scaled or number.approximate),
+        )  # fmt: skip
     return Value(
         point,
         point - half,
@@ -171,14 +178,17 @@ def _apply(sign: str, left: Value, right: Value) -> Value:
         if right.point == 0:
             raise EvaluationError("division by zero")
         point = left.point / right.point
-        if right.low <= 0 <= right.high:
+        if right.low <= 0 <= right.high or (left.low is left.high and right.low is right.high):
             corners = [point]
         else:
             corners = [a / b for a in (left.low, left.high) for b in (right.low, right.high)]
         dimensions = _combine(left.dimensions, right.dimensions, -1)
     else:
         point = left.point * right.point
-        corners = [a * b for a in {left.low, left.high} for b in {right.low, right.high}]
+        if left.low is left.high and right.low is right.high:
+            corners = [point]
+        else:
+            corners = [a * b for a in {left.low, left.high} for b in {right.low, right.high}]
         dimensions = _combine(left.dimensions, right.dimensions, 1)
     _bounded(point)
     scale = left.scale if left.dimensions != lexicon.NONE or right.dimensions == lexicon.NONE else right.scale

@@ -54,6 +54,22 @@ class Node:
         return False
 
 
+def _closing(tokens: list[Token]) -> dict[int, int]:
+    """Index of the closing sign of each opening one that has one and nests no deeper than is read."""
+    found: dict[int, int] = {}
+    stack: list[tuple[int, int]] = []
+    for index, token in enumerate(tokens):
+        if token.mark is Mark.OPEN:
+            stack.append((index, 0))
+        elif token.mark is Mark.CLOSE and stack:
+            opener, height = stack.pop()
+            if _CLOSERS[tokens[opener].sign] == token.sign and height <= _DEEPEST:
+                found[opener] = index
+            if stack and stack[-1][1] <= height:
+                stack[-1] = stack[-1][0], height + 1
+    return found
+
+
 class Parser:
     """Precedence climbing over a token list. ``comments`` collects the parentheses skipped as remarks."""
 
@@ -64,6 +80,7 @@ class Parser:
         self.comments: list[tuple[int, int]] = []
         self.partial = False
         self.operands = 0
+        self.closing = _closing(tokens)
 
     def parse(self, at: int) -> tuple[Node, int] | None:
         """Longest expression that starts at token ``at``, with the index behind it.
@@ -197,6 +214,8 @@ class Parser:
 
     def _group(self, at: int, depth: int) -> tuple[Node, int] | None:
         opener = self.tokens[at]
+        if at not in self.closing:
+            return None
         previous = self.tokens[at - 1] if at else None
         if previous is not None and previous.mark is Mark.WORD and previous.end == opener.start:
             return None

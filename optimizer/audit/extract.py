@@ -1,7 +1,8 @@
 """Facts and claims of a document, from its numbers and their context."""
 
 import re
-from collections.abc import Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import Final
@@ -11,7 +12,7 @@ from optimizer.audit.classify import classify
 from optimizer.audit.compare import factors
 from optimizer.audit.context import read_context, segment_role
 from optimizer.audit.degrees import find_degrees, symbolic_products
-from optimizer.audit.document import Kind, Segment
+from optimizer.audit.document import Kind, Place, Segment
 from optimizer.audit.equations import Equation
 from optimizer.audit.expression import Parser
 from optimizer.audit.statements import Context, Role, Statement
@@ -52,6 +53,8 @@ CLAIMS: Final = frozenset(
     ]
 )
 _TOPIC_SEGMENTS: Final = 3
+_LABEL_REACH: Final = 32
+_SENTENCE_REACH: Final = 120
 _PRECISION: Final = {"fp32": 4, "float32": 4, "bf16": 2, "fp16": 2, "float16": 2, "bfloat16": 2, "fp8": 1, "int8": 1}
 _PRECISION_WORD: Final = re.compile(r"\b(" + "|".join(_PRECISION) + r")\b", re.IGNORECASE)
 _HARDWARE: Final = re.compile(
@@ -73,9 +76,14 @@ _ATTENTION_DP: Final = re.compile(
 )
 """Engines whose attention data parallelism stays inside the tensor-parallel group."""
 _NAMED: Final = (
-    ("attention_dp", _ATTENTION_DP), ("precision", _PRECISION_WORD), ("hardware", _HARDWARE),
-    ("model", _MODEL), ("mixed_layers", _MIXED),
+    ("attention_dp", _ATTENTION_DP, ("sglang", "attention", "tensorrt", "trtllm")),
+    ("precision", _PRECISION_WORD, ("fp", "bf", "float", "int8")),
+    ("hardware", _HARDWARE, ("00", "40s", "25x", "tpu")),
+    ("model", _MODEL,
+     ("deepseek", "mixtral", "llama", "qwen", "kimi", "glm", "gpt", "gemma", "dbrx", "grok", "moe", "phi")),
+    ("mixed_layers", _MIXED, ("dense", "shared", "moe", "redundant", "mtp")),
 )  # fmt: skip
+"""Name of the fact, its words, and letters without which none of them can stand there."""
 _COMPARED: Final = re.compile(r"(?:\bvs\.?|\bversus|\bto|→|->|\bagainst)\s*[~≈\"]?\s*$")
 
 
@@ -85,7 +93,9 @@ def extract(
     """Every fact and every claim, in document order; a figure can be both."""
     roles = [segment_role(segment) for segment in segments]
     degrees = list(find_degrees(segments, roles))
-    taken = {(statement.segment, statement.place) for statement in degrees}
+    taken: dict[int, set[Place]] = {}
+    for statement in degrees:
+        taken.setdefault(statement.segment, set()).add(statement.place)
     facts: list[Statement] = list(degrees)
     claims: list[Statement] = []
     operands = _operands(equations)
@@ -93,16 +103,18 @@ def extract(
         topic = _topic(segments, index) if tokens[index] else ""
         previous: tuple[str, Number] | None = None
         for token in tokens[index]:
-            if not isinstance(token, Number) or (index, segment.place(token.start)) in taken:
+            if not isinstance(token, Number) or _unnamed(segment, token):
+                continue
+            if index in taken and segment.place(token.start) in taken[index]:
+                continue
+            inside = _within(operands.get(index, ()), token.start)
+            if inside and not (token.nouns or token.per or token.unit.name):
                 continue
             context = read_context(segment, token, roles[index], topic)
             name = classify(token, context) or _inherited(token, context, previous)
             if name is None:
                 continue
             previous = name, token
-            inside = any(start <= token.start < end for start, end in operands.get(index, ()))
-            if inside and not (token.nouns or token.per or token.unit.name):
-                continue
             text = " ".join(segment.text[token.start : token.end].split())
             made = Statement(
                 name, token.value, segment.place(token.start), text, context.role, index, token.unit, token,
@@ -119,6 +131,19 @@ def extract(
     facts += _expert_shapes(segments, tokens, equations, facts)
     facts += _words(segments)
     return sorted(facts, key=_order), sorted(claims, key=_order)
+
+
+def _unnamed(segment: Segment, number: Number) -> bool:
+    """Whether a bare number stands where no label can reach it, told without reading its context."""
+    if number.unit is not lexicon.ONE or number.nouns or number.per:
+        return False
+    if segment.kind is Kind.CELL:
+        return number.start > _LABEL_REACH
+    start = max(0, number.start - _LABEL_REACH)
+    text = segment.text
+    if text.find(":", start, number.start) < 0 and text.find("=", start, number.start) < 0:
+        return True
+    return number.start > _SENTENCE_REACH and text.find(". ", number.start - _SENTENCE_REACH, number.start) < 0
 
 
 def _inherited(number: Number, context: Context, previous: tuple[str, Number] | None) -> str | None:
@@ -153,7 +178,15 @@ def _operands(equations: list[Equation]) -> dict[int, list[tuple[int, int]]]:
             spans[equation.segment].append((equation.start, equation.stated_start))
         else:
             spans[equation.segment].append((equation.stated_start + 1, equation.end))
+    for found in spans.values():
+        found.sort()
     return spans
+
+
+def _within(spans: Sequence[tuple[int, int]], at: int) -> bool:
+    """Whether ``at`` lies in one of the spans, which are in order and nest at most in remarks."""
+    last = bisect_right(spans, at, key=lambda span: span[0])
+    return any(at < end for _, end in spans[max(0, last - 4) : last])
 
 
 def _assigned(
@@ -186,13 +219,12 @@ def _assigned(
 
 
 def _factors(segments: tuple[Segment, ...], tokens: list[list[Token]], equation: Equation) -> list[Number] | None:
-    text = segments[equation.segment].text
-    starts = [at for at, token in enumerate(tokens[equation.segment]) if token.start >= equation.start]
-    for at in starts:
-        token = tokens[equation.segment][at]
-        if token.start >= equation.end:
-            return None
-        parsed = Parser(text, tokens[equation.segment]).parse(at)
+    everything = tokens[equation.segment]
+    first = bisect_left(everything, equation.start, key=lambda token: token.start)
+    written = everything[first : bisect_left(everything, equation.end, key=lambda token: token.start)]
+    parser = Parser(segments[equation.segment].text, written)
+    for at in range(len(written)):
+        parsed = parser.parse(at)
         if parsed is not None and not parsed[0].plain:
             return factors(parsed[0])
     return None
@@ -205,7 +237,7 @@ def _expert_shapes(
     known = {fact.name for fact in facts}
     seen: set[tuple[str, Fraction]] = set()
     for equation in equations:
-        numbers = _factors(segments, tokens, equation)
+        numbers = _factors(segments, tokens, equation) if "expert" in equation.text else None
         if numbers is None:
             continue
         bare = [number for number in numbers if not number.nouns and number.unit is lexicon.ONE]
@@ -224,7 +256,10 @@ def _words(segments: tuple[Segment, ...]) -> Iterator[Statement]:
     """Precision, hardware and model names (the name stands in ``text``)."""
     seen: set[str] = set()
     for index, segment in enumerate(segments):
-        for name, pattern in _NAMED:
+        lowered = segment.text.lower()
+        for name, pattern, signs in _NAMED:
+            if not any(sign in lowered for sign in signs):
+                continue
             for match in pattern.finditer(segment.text):
                 key = f"{name} {match[0].lower()}"
                 if key in seen:

@@ -32,8 +32,9 @@ class JudgedClaim:
             return None
         return self.statement.value / self.derived.value
 
-    def to_json(self) -> dict[str, Any]:
-        """Entry of ``claims`` in ``shardproof/audit/1``."""
+    def to_json(self, shown: dict[int, dict[str, Any]] | None = None) -> dict[str, Any]:
+        """Entry of ``claims`` in ``shardproof/audit/1``; ``shown`` keeps readings that many claims share."""
+        shown = {} if shown is None else shown
         derived, ratio = self.derived, self.ratio
         return {
             "name": self.statement.name,
@@ -44,23 +45,26 @@ class JudgedClaim:
             "ratio": None if ratio is None else number(ratio),
             "formula": None if derived is None else derived.formula,
             "substituted": None if derived is None else f"{derived.substituted} = {plain(derived.value)}",
-            "readings": [
-                {
-                    "name": reading.reading,
-                    "derived": number(reading.value),
-                    "holds": holds,
-                    "formula": reading.formula,
-                    "substituted": f"{reading.substituted} = {plain(reading.value)}",
-                    "assumed": list(reading.assumes),
-                }
-                for reading, holds in self.readings
-            ],
+            "readings": [{**_reading(reading, shown), "holds": holds} for reading, holds in self.readings],
             "line": self.statement.place.line,
             "column": self.statement.place.column,
             "text": self.statement.text,
             "role": str(self.statement.role),
             "explanation": self.note,
         }
+
+
+def _reading(reading: Derivation, shown: dict[int, dict[str, Any]]) -> dict[str, Any]:
+    if id(reading) not in shown:
+        shown[id(reading)] = {
+            "name": reading.reading,
+            "derived": number(reading.value),
+            "holds": None,
+            "formula": reading.formula,
+            "substituted": f"{reading.substituted} = {plain(reading.value)}",
+            "assumed": list(reading.assumes),
+        }
+    return shown[id(reading)]
 
 
 def base_unit(statement: Statement) -> str:

@@ -1,5 +1,6 @@
 """Ratio words ("inflated ~53x", "97 % less", "a factor of 4") against the figures they compare."""
 
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -45,6 +46,8 @@ _LEADS_ON: Final = re.compile(
 )
 _HIGHER: Final = re.compile(r"\b(?:more|higher|larger|increase)\b", re.IGNORECASE)
 _REACH: Final = 300
+_MOST_RATIOS: Final = 2000
+"""No document compares more often; the rest of one that does stays unjudged."""
 _TOPICS: Final = (
     ("throughput_per_device", re.compile(r"throughput|tokens", re.IGNORECASE)),
     ("ttft", re.compile(r"\bttft\b|latency", re.IGNORECASE)),
@@ -157,7 +160,8 @@ def judge_ratios(segments: tuple[Segment, ...], judged: list[JudgedClaim]) -> li
     """Each ratio word against every pair of figures it may compare: those beside it, else those of its topic."""
     claims = Claims(item.statement for item in judged)
     notes = {id(item.statement): item.note for item in judged}
-    return [_judge(ratio, segments[ratio.segment], claims, notes) for ratio in find_ratios(segments)]
+    first = itertools.islice(find_ratios(segments), _MOST_RATIOS)
+    return [_judge(ratio, segments[ratio.segment], claims, notes) for ratio in first]
 
 
 def _pairs(claims: list[Statement]) -> Iterator[tuple[Statement, Statement]]:

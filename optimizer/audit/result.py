@@ -46,7 +46,12 @@ class AuditResult:
 
     def to_json(self) -> dict[str, Any]:
         """Document ``shardproof/audit/1``."""
-        claims = [*(item.to_json() for item in self.claims), *(item.to_json() for item in self.ratios), *self.verified]
+        shown: dict[int, dict[str, Any]] = {}
+        claims = [
+            *(item.to_json(shown) for item in self.claims),
+            *(item.to_json() for item in self.ratios),
+            *self.verified,
+        ]
         return {
             "schema": "shardproof/audit/1",
             "source": self.source,

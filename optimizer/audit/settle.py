@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, Final
 
@@ -11,9 +11,10 @@ from optimizer.audit.document import DataBlock, Document, Place
 from optimizer.audit.reference import judge_data, problem_values, resolve
 from optimizer.audit.statements import Role, Statement
 from optimizer.audit.tokens import Number, tokenize
-from optimizer.errors import SpecError
+from optimizer.errors import Fault, SpecError
 from optimizer.spec.document import Document as Loaded
 from optimizer.spec.document import load_text
+from optimizer.spec.places import PlaceTree
 from optimizer.spec.problem import Problem
 
 _KEYS: Final = re.compile(r"^(?:problem|layout|claims)\s*:", re.MULTILINE)
@@ -80,11 +81,33 @@ def _resolved(problem: Mapping[str, Any] | Problem | None, faults: list[str]) ->
 
 def _load(block: DataBlock, source: str, faults: list[str]) -> Loaded | None:
     try:
-        loaded = load_text("\n" * (block.line - 1) + block.text, source)
+        loaded = load_text(block.text, source)
     except SpecError as error:
-        faults += [f"a data block that cannot be read: {fault}" for fault in error.faults]
+        faults += [f"a data block that cannot be read: {_moved(fault, block.line - 1)}" for fault in error.faults]
         return None
+    # Padding the text before it is parsed would cost as many lines again for each block.
+    loaded = replace(loaded, text="\n" * (block.line - 1) + block.text)
+    if loaded.yaml_places is not None:
+        _move(loaded.yaml_places, block.line - 1)
     return loaded if isinstance(loaded.data, Mapping) else None
+
+
+def _moved(fault: Fault, lines: int) -> Fault:
+    return fault if fault.line is None else replace(fault, line=fault.line + lines)
+
+
+def _move(tree: PlaceTree, lines: int) -> None:
+    """Place the block where it stands in the document."""
+    stack = [tree]
+    seen: set[int] = set()
+    while stack:
+        part = stack.pop()
+        if id(part) in seen:
+            continue
+        seen.add(id(part))
+        part.place = part.place[0] + lines, part.place[1]
+        part.keys = {key: (line + lines, column) for key, (line, column) in part.keys.items()}
+        stack += part.children.values()
 
 
 def _layout(layout: object) -> dict[str, Fraction]:

@@ -55,12 +55,12 @@ class Number(Token):
     @property
     def value(self) -> Fraction:
         """Value in base units."""
-        return self.digits * self.unit.scale
+        return self.digits if self.unit is lexicon.ONE else self.digits * self.unit.scale
 
     @property
     def half(self) -> Fraction:
         """Half a unit of the last digit written, in base units."""
-        return self.half_digit * self.unit.scale
+        return self.half_digit if self.unit is lexicon.ONE else self.half_digit * self.unit.scale
 
 
 _OPERATORS: Final = {
@@ -113,13 +113,17 @@ _OTHER_THOUSANDS: Final = re.compile(r"\d{1,3}(?:(['’_\u202f\u00a0\u2009])\d{3
 _PLAIN: Final = re.compile(r"\d*\.?\d+")
 _DECIMAL_COMMA: Final = re.compile(r"\d+,\d+|\d{1,3}(?:\.\d{3})+,\d+")
 _LONGEST_NUMBER: Final = 40
+_HALVES: Final = tuple(Fraction(1, 2 * 10**decimals) for decimals in range(_LONGEST_NUMBER + 1))
 _YEARS: Final = re.compile(r"(?:19|20)\d\d")
 _NOUN_SCALES: Final = re.compile(r"\s*([KMBT])\s+(?=(?:total\s+|active\s+)?(?:param|token|weights))")
+_PHRASE_STARTS: Final = " \u00a0\u202f\u2009/⁄%µ"
 _PHRASE_WORDS: Final = 8
 
 
 def read_number(text: str) -> tuple[Fraction, Fraction, bool] | None:
     """Exact value, half a unit of the last digit, and whether decimals were written; None if it is no number."""
+    if text.isascii() and text.isdigit() and len(text) <= _LONGEST_NUMBER:
+        return Fraction(int(text)), _HALVES[0], False
     mantissa, _, exponent = text.replace("E", "e").partition("e")
     if len(mantissa) > _LONGEST_NUMBER or (exponent and abs(int(exponent)) > 60):
         return None
@@ -131,9 +135,13 @@ def read_number(text: str) -> tuple[Fraction, Fraction, bool] | None:
         if _DECIMAL_COMMA.fullmatch(mantissa) is None:
             return None
         mantissa = mantissa.replace(".", "").replace(",", ".")
-    power = Fraction(10) ** int(exponent) if exponent else Fraction(1)
-    decimals = len(mantissa.partition(".")[2])
-    return Fraction(mantissa) * power, Fraction(1, 2 * 10**decimals) * power, bool(decimals or exponent)
+    whole, _, decimals = mantissa.partition(".")
+    value, half = int(whole + decimals), _HALVES[len(decimals)]
+    digits = Fraction(value, 10 ** len(decimals)) if decimals else Fraction(value)
+    if not exponent:
+        return digits, half, bool(decimals)
+    power = Fraction(10) ** int(exponent)
+    return digits * power, half * power, True
 
 
 _SIGNS: Final[dict[str, Callable[[str, int, int], Token]]] = {
@@ -257,7 +265,7 @@ def _number(text: str, match: re.Match[str], tokens: list[Token]) -> int:
     if previous is not None and previous.sign == "$" and previous.end == start:
         _priced(number, tokens)
     tokens.append(number)
-    remainder = _REMAINDER.match(text, number.end)
+    remainder = _REMAINDER.match(text, number.end) if "%" in text[number.end : number.end + 2] else None
     if remainder is not None and number.end == number.number_end:
         tokens.append(Token(Mark.OPERATOR, number.end, remainder.end(), "%"))
         return remainder.end()
@@ -283,9 +291,17 @@ def _attached_unit(digits: str, attached: str, end: int) -> tuple[Unit | None, i
     return unit, end + (len(attached) if unit else 0)
 
 
+def _ends(text: str, at: int) -> bool:
+    """Whether neither a unit nor a word can follow a number that ends at ``at``."""
+    mark = text[at : at + 1]
+    if mark == " ":
+        mark = text[at + 1 : at + 2]
+    return not mark or not (mark.isalpha() or mark in _PHRASE_STARTS)
+
+
 def _phrase(text: str, number: Number, unit: Unit | None, at: int) -> None:
     """The unit and the words behind a number: ``tokens/s per GPU``, ``total expert instances``."""
-    if unit is None and _REMAINDER.match(text, at):
+    if unit is None and (_ends(text, at) or _REMAINDER.match(text, at)):
         number.number_end = number.end = at
         return
     if unit is None and text[at : at + 1] == "%":
