@@ -9,7 +9,8 @@ average    the hottest device carries at least the mean
 count      below ``T`` expert ``e`` needs more than ``w_e / T`` copies, and all of them are more than the slots
 topj       without replicas, the ``j`` heaviest experts sit on some ``m`` devices, whose other slots hold at least the
            lightest experts
-threshold  two slots a device: copies above ``T - v`` need partners below ``v``; weighted sums over several ``v``
+pairing    two slots a device: copies above ``T - v`` need partners below ``v``; weighted sums over several ``v``, case
+           by case over the copies of some experts
 price      any slots: prices by size, such that no device within ``T`` holds more than its part of the budget
 =========  ============================================================================================================
 """
@@ -18,8 +19,8 @@ from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
+from optimizer.certificate.pairings import check_cases
 from optimizer.certificate.prices import check_price
-from optimizer.certificate.thresholds import check_threshold
 
 Witness = Mapping[str, Any]
 
@@ -86,15 +87,17 @@ def _topj(load: Sequence[int], devices: int, slots: int, witness: Witness) -> Fr
     return topj_bound(load, slots, heaviest) * devices / sum(load)
 
 
-def _threshold(load: Sequence[int], devices: int, slots: int, witness: Witness) -> Fraction:
+def _pairing(load: Sequence[int], devices: int, slots: int, witness: Witness) -> Fraction:
     threshold = rational(witness.get("threshold"))
+    values, cases = witness.get("values"), witness.get("cases")
     if slots != 2:
-        raise RejectedError("threshold bounds devices of two slots only")
-    points = witness.get("points")
-    if threshold <= 0 or not isinstance(points, Sequence):
-        raise RejectedError("threshold needs a positive threshold and its points")
-    multipliers = [(rational(point[0]), int(point[1])) for point in points]
-    reason = check_threshold(load, devices, threshold, multipliers, int(witness.get("price", 0)))
+        raise RejectedError("pairing bounds devices of two slots only")
+    if threshold <= 0 or not isinstance(values, Sequence) or not isinstance(cases, Mapping):
+        raise RejectedError("pairing needs a positive threshold, values and cases")
+    try:
+        reason = check_cases(load, devices, threshold, [rational(value) for value in values], cases)
+    except (KeyError, TypeError, ValueError) as error:
+        raise RejectedError("a case is not written as one") from error
     if reason is not None:
         raise RejectedError(reason)
     return threshold * devices / sum(load)
@@ -115,7 +118,7 @@ BOUNDS: dict[str, Callable[[Sequence[int], int, int, Witness], Fraction]] = {
     "average": _average,
     "count": _count,
     "topj": _topj,
-    "threshold": _threshold,
+    "pairing": _pairing,
     "price": _price,
 }
 

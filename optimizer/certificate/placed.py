@@ -23,7 +23,7 @@ _WITNESS = {
     "average": frozenset({"kind"}),
     "count": frozenset({"kind", "threshold"}),
     "topj": frozenset({"kind", "heaviest"}),
-    "threshold": frozenset({"kind", "threshold", "points", "price"}),
+    "pairing": frozenset({"kind", "threshold", "values", "cases"}),
     "price": frozenset({"kind", "threshold", "sizes", "prices"}),
     "hierarchical": frozenset({"kind"}),
     "scenario": frozenset({"kind", "bounds"}),
@@ -31,6 +31,7 @@ _WITNESS = {
 }
 """Keys of a witness by its kind; see `certificate.placement` for what each proves."""
 
+_SPLIT, _REFUTED = frozenset({"expert", "copies", "at_most", "more"}), frozenset({"price", "points"})
 _Read = Callable[[str, object], None]
 _RATIONAL = re.compile(r"-?[0-9]{1,4000}(?:/[0-9]{1,4000})?")
 
@@ -130,11 +131,28 @@ def _whole(item: str, stated: object) -> None:
         raise Rejected(item, f"{brief(stated)} is not an integer of 64 bits")
 
 
-def _pair(item: str, stated: object) -> None:
+def _point(item: str, stated: object) -> None:
     if not isinstance(stated, list) or len(stated) != 2:
-        raise Rejected(item, f"{brief(stated)} is not a value with its multiplier")
-    _lowest_terms(item, stated[0])
+        raise Rejected(item, f"{brief(stated)} is not the place of a value with its multiplier")
+    _whole(item, stated[0])
     _whole(item, stated[1])
+
+
+def _cases(item: str, stated: object) -> None:
+    todo = [stated]
+    while todo:
+        case = todo.pop()
+        if not isinstance(case, dict):
+            raise Rejected(item, f"{brief(case)} is not a case")
+        if "expert" in case:
+            keys(item, case, _SPLIT)
+            _whole(item, case["expert"])
+            _whole(item, case["copies"])
+            todo += [case["at_most"], case["more"]]
+        else:
+            keys(item, case, _REFUTED)
+            _whole(item, case["price"])
+            _each(_point)(item, case["points"])
 
 
 def _each(read: _Read) -> _Read:
@@ -159,8 +177,8 @@ _FORMS: dict[str, _Read] = {
     "sizes": _each(_lowest_terms),
     "prices": _each(_whole),
     "heaviest": _whole,
-    "points": _each(_pair),
-    "price": _whole,
+    "values": _each(_lowest_terms),
+    "cases": _cases,
     "bounds": _each(_witness),
 }
 """What the fields of a witness hold."""

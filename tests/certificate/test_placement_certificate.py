@@ -111,19 +111,21 @@ def test_pairing_refuses_values_beyond_half_and_disordered() -> None:
 
 
 def test_every_case_must_be_refuted() -> None:
-    # Seven experts on four devices: the eighth slot is a second copy of the heaviest, or of another.
-    load, devices = [20, 9, 9, 9, 2, 2, 2], 4
+    load, devices = [20, 9, 9, 9, 2, 2], 4
     optimum = best([load], devices, 2) * sum(load) / devices
-    threshold = int(optimum * GRID) - 2
+    threshold = int(optimum * GRID) // 2 * 2 - 2
     witness = decide(load, devices, threshold, programs=50, deadline=None).witness
     assert witness is not None
-    leaf = {"price": 0, "points": []}
-    for side in ("at_most", "more"):
-        split = {"expert": 0, "copies": 1, "at_most": witness["cases"], "more": witness["cases"]}
-        assert bound_of(load, devices, 2, {**witness, "cases": split}) > 0
-        split = {"expert": 1, "copies": 1, "at_most": witness["cases"], "more": witness["cases"], side: leaf}
-        with pytest.raises(RejectedError):
-            bound_of(load, devices, 2, {**witness, "cases": split})
+
+    def split(copies: int, **sides: Any) -> dict[str, Any]:
+        return {**witness, "cases": {"expert": 0, "copies": copies, "at_most": witness["cases"], **sides}}
+
+    assert bound_of(load, devices, 2, split(2, more=witness["cases"])) > 0
+    loose = {"price": 0, "points": []}
+    with pytest.raises(RejectedError, match="cheapest copies cost"):
+        bound_of(load, devices, 2, split(2, more=loose))
+    with pytest.raises(RejectedError, match="cheapest copies cost"):
+        bound_of(load, devices, 2, split(3, more=witness["cases"], at_most=loose))
     with pytest.raises(RejectedError, match="not written"):
         bound_of(load, devices, 2, {**witness, "cases": {"price": 0}})
 

@@ -1,21 +1,79 @@
-"""Devices of two slots: anneal the replica counts, bound them by linear programs, anneal again from the roundings."""
+"""Devices of two slots: anneal the replica counts, then ask case by case whether anything cooler exists.
+
+Every layer is asked again and again for counts a step cooler than the coolest known. An answer is a better placement
+or the proof of a bound; where the work allowed gives neither, the step grows. The work allowed grows from pass to pass.
+"""
 
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
 
 from optimizer.solve.placement.bounds import Witness
-from optimizer.solve.placement.pairing import WARM, anneal_counts, paired
-from optimizer.solve.placement.pairing_bound import best_rounding, bisect_threshold
+from optimizer.solve.placement.pairing import anneal_counts, paired
+from optimizer.solve.placement.pairing_cases import decide, hottest
+from optimizer.solve.placement.pairing_program import GRID
 from optimizer.solve.placement.replicas import Floats, Ints
-from optimizer.solve.placement.search import seconds_left
+from optimizer.solve.placement.search import seconds_left, workers
 
-_STEPS = 4000
-_STEPS_PER_SLOT = 12
-_STALE = 1e-3
-_FIRST_PART, _BOUND_PART = 0.35, 0.8
+_STEPS = 3000
+_STEPS_PER_SLOT = 10
+_ANNEAL_PART = 0.25
+_PROGRAMS = (3, 20, 80)
+_COARSE = 1e-3
+_WIDER = 3
+_SAFETY = 0.98
+
+
+@dataclass(slots=True)
+class _Layer:
+    """One layer: coolest counts known, in tokens, and what is proved."""
+
+    load: Sequence[int]
+    devices: int
+    counts: Ints
+    best: float
+    bound: float
+    witness: Witness | None = None
+
+    @property
+    def mean(self) -> float:
+        return sum(self.load) / self.devices
+
+    @property
+    def gap(self) -> float:
+        """In mean device loads."""
+        return (self.best - self.bound) / self.mean
+
+    def narrow(self, tolerance: float, programs: int, deadline: float | None) -> None:
+        """Halve the gap, by something cooler or a proof, for as long as the work allowed is enough each time."""
+        step = max(tolerance, min(_COARSE, self.gap)) if self.witness is None else max(tolerance, self.gap / 2)
+        while seconds_left(deadline) > 0 and self.gap > tolerance:
+            step = min(step, self.gap)
+            if self._decided(step * _SAFETY, programs, deadline):
+                step = max(tolerance, min(step, self.gap / 2))
+            elif self.witness is None and step < self.gap:
+                step *= _WIDER
+            else:
+                return
+
+    def _decided(self, step: float, programs: int, deadline: float | None) -> bool:
+        """Whether something cooler by so many mean device loads was found or refuted."""
+        threshold = int((self.best - step * self.mean) * GRID) // 2 * 2
+        if threshold <= self.bound * GRID or threshold >= self.best * GRID:
+            return False
+        decided = decide(self.load, self.devices, threshold, programs=programs, deadline=deadline)
+        if decided.witness is not None:
+            self.bound, self.witness = max(self.bound, threshold / GRID), decided.witness
+            return True
+        value = np.inf if decided.counts is None else hottest(np.array(self.load, dtype=np.float64), decided.counts)
+        if decided.counts is None or value >= self.best:
+            return False
+        self.counts, self.best = decided.counts, value
+        return True
 
 
 def place_two_slots(
@@ -32,42 +90,37 @@ def place_two_slots(
         Devices, two slots each.
     floor
         Lower bound of each layer, max over mean.
-    goal, seed, deadline
+    goal
+        Gap in mean device loads at which a layer is done.
+    seed, deadline
         As for ``anneal_counts``.
     """
     begun = time.monotonic()
-    experts = weights.shape[1]
-    steps = min(_STEPS, _STEPS_PER_SLOT * 2 * devices)
+    until = None if deadline is None else begun + _ANNEAL_PART * (deadline - begun)
     lowest = np.array([float(bound) for bound in floor])
 
-    def until(part: float) -> float | None:
-        return None if deadline is None else begun + part * (deadline - begun)
+    def anneal(rows: Ints) -> tuple[Ints, Floats]:
+        return anneal_counts(
+            weights[rows], devices, lowest[rows], goal=goal, steps=min(_STEPS, _STEPS_PER_SLOT * 2 * devices),
+            seed=seed, deadline=until,
+        )  # fmt: skip
 
-    counts, best = anneal_counts(
-        weights, devices, lowest, goal=goal, steps=steps, seed=seed, deadline=until(_FIRST_PART)
-    )
-    witnesses: dict[int, Witness] = {}
-    if 2 * devices > experts:
-        starts = {}
-        gaps = best - lowest
-        for layer in np.argsort(-gaps, kind="stable").tolist():
-            if gaps[layer] <= goal or seconds_left(until(_BOUND_PART)) <= 0:
-                break
-            mean = Fraction(sum(loads[layer]), devices)
-            found = bisect_threshold(
-                loads[layer], devices, floor[layer] * mean, Fraction(best[layer]) * mean, tolerance=_STALE,
-                deadline=until(_BOUND_PART),
-            )  # fmt: skip
-            if found.witness is not None:
-                witnesses[layer] = found.witness
-            if found.counts is not None:
-                starts[layer] = best_rounding(found.counts, weights[layer], devices)
-        if starts:
-            rows = np.array(sorted(starts))
-            again, hottest = anneal_counts(
-                weights[rows], devices, lowest[rows], goal=goal, steps=steps, seed=seed, deadline=deadline,
-                start=np.stack([starts[row] for row in rows.tolist()]), heat=WARM,
-            )  # fmt: skip
-            better = hottest < best[rows]
-            counts[rows[better]] = again[better]
-    return paired(weights, counts), witnesses
+    # Two parts whatever the machine, so that the same seed gives the same placement everywhere.
+    parts = [np.arange(first, len(weights), 2) for first in range(min(2, len(weights)))]
+    counts, best = np.empty(weights.shape, dtype=np.int64), np.empty(len(weights))
+    with ThreadPoolExecutor(2) as pool:
+        for rows, found in zip(parts, pool.map(anneal, parts), strict=True):
+            counts[rows], best[rows] = found
+    layers = [
+        _Layer(load, devices, counts[number], best[number] * sum(load) / devices, lowest[number] * sum(load) / devices)
+        for number, load in enumerate(loads)
+    ]
+    wanted = [layer for layer in layers if 2 * devices > len(layer.load) and max(layer.load) > 0]
+    for programs in _PROGRAMS:
+        todo = sorted((layer for layer in wanted if layer.gap > goal), key=lambda layer: layer.gap)
+        if programs == _PROGRAMS[0]:
+            todo.reverse()
+        with ThreadPoolExecutor(max(1, min(2, workers()))) as pool:
+            list(pool.map(lambda layer, most=programs: layer.narrow(goal, most, deadline), todo))
+    witnesses = {number: layer.witness for number, layer in enumerate(layers) if layer.witness is not None}
+    return paired(weights, np.stack([layer.counts for layer in layers])), witnesses

@@ -3,13 +3,15 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Literal
 
+import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optimizer.certificate.balance import bound_of
 from optimizer.certificate.placement import check_placement
 from optimizer.solve.placement import PlacementResult, bound_max_over_mean, place
-from optimizer.solve.placement.pairing_bound import bisect_threshold
+from optimizer.solve.placement.pairing_cases import decide, hottest
+from optimizer.solve.placement.pairing_program import GRID
 from optimizer.solve.placement.price_bound import price_witness
 from tests.solve.placement.enumeration import best, placements
 
@@ -92,8 +94,28 @@ def test_few_moves_equal_enumeration(data: st.DataObject, budget: int) -> None:
 
 
 @settings(max_examples=25)
-@given(small([(5, 3, 2), (4, 4, 2), (5, 2, 4), (4, 3, 3)]), st.integers(0, 400))
-def test_linear_programs_never_refute_the_optimum(case: Case, above: int) -> None:
+@given(small([(5, 3, 2), (4, 4, 2), (6, 4, 2)]), st.integers(-300, 300))
+def test_cases_decide_every_threshold_of_two_slots(case: Case, above: int) -> None:
+    row, devices, slots = case
+    optimum = best([row], devices, slots)
+    assert optimum is not None
+    if not sum(row):
+        return
+    coolest = optimum * Fraction(sum(row), devices)
+    threshold = int(coolest * GRID * (1 + Fraction(above, 1000))) // 2 * 2
+    decided = decide(row, devices, threshold, programs=400, deadline=None)
+    if Fraction(threshold, GRID) < coolest:
+        assert decided.counts is None or hottest(np.array(row, dtype=float), decided.counts) * GRID > threshold
+        assert decided.witness is not None
+        assert bound_of(row, devices, slots, decided.witness) * sum(row) == Fraction(threshold, GRID) * devices
+    else:
+        assert decided.witness is None
+        assert decided.counts is not None
+
+
+@settings(max_examples=25)
+@given(small([(5, 2, 4), (4, 3, 3)]), st.integers(0, 400))
+def test_prices_never_refute_the_optimum(case: Case, above: int) -> None:
     row, devices, slots = case
     optimum = best([row], devices, slots)
     assert optimum is not None
@@ -102,9 +124,6 @@ def test_linear_programs_never_refute_the_optimum(case: Case, above: int) -> Non
     row = [1000 * tokens for tokens in row]
     mean = Fraction(sum(row), devices)
     high = optimum * mean * (1 + Fraction(above, 1000))
-    if slots == 2:
-        witness = bisect_threshold(row, devices, mean, high, tolerance=0.01, deadline=None).witness
-    else:
-        witness = price_witness(row, devices, slots, mean, high, tolerance=0.05, deadline=None)
+    witness = price_witness(row, devices, slots, mean, high, tolerance=0.05, deadline=None)
     if witness is not None:
         assert bound_of(row, devices, slots, witness) < optimum

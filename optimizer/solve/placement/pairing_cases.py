@@ -1,0 +1,125 @@
+"""Two slots a device: is there a placement within a threshold? Linear programs, case by case over copies of experts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from optimizer.solve.placement.pairing import fold
+from optimizer.solve.placement.pairing_program import GRID, Counted, PairingProgram, Refuted
+from optimizer.solve.placement.replicas import Floats, Ints
+from optimizer.solve.placement.search import seconds_left
+
+_WHOLE = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """Counts, or the witness that none are within the threshold, or neither; and the linear programs it took."""
+
+    counts: Ints | None
+    witness: dict[str, Any] | None
+    programs: int
+
+
+class _Search:
+    def __init__(self, program: PairingProgram, most: int, deadline: float | None) -> None:
+        self.program, self.most, self.deadline = program, most, deadline
+        self.solved = 0
+        self.found: Ints | None = None
+
+    def explore(self, low: Ints, high: Ints) -> dict[str, Any] | None:
+        """Cases that refute the counts between ``low`` and ``high``; ``None`` if counts are found or work runs out."""
+        if self.solved >= self.most or seconds_left(self.deadline) <= 0:
+            return None
+        self.solved += 1
+        outcome = self.program.solve(low, high)
+        if isinstance(outcome, Refuted):
+            return {"price": outcome.price, "points": [list(point) for point in outcome.points]}
+        if outcome is None:
+            return None
+        expert, split = self._branch(outcome)
+        if expert < 0:
+            self._keep(outcome)
+            return None
+        program = self.program
+        copies = int(np.floor(split + _WHOLE))
+        copies = min(max(copies, int(low[expert])), int(high[expert]) - 1)
+        less, more = high.copy(), low.copy()
+        less[expert], more[expert] = copies, copies + 1
+        cases: dict[str, Any] = {"expert": expert, "copies": copies}
+        sides = [("at_most", low, less), ("more", more, high)]
+        for name, least, most in sides if split - copies < 0.5 else reversed(sides):
+            for count in (least[expert], most[expert]):
+                program.post(expert, int(count))
+            program.limit(expert, int(least[expert]), int(most[expert]))
+            case = self.explore(least, most)
+            program.limit(expert, int(low[expert]), int(high[expert]))
+            if case is None:
+                return None
+            cases[name] = case
+        return cases
+
+    def _branch(self, outcome: Counted) -> tuple[int, float]:
+        """The expert whose counts lie farthest apart for its load, and its mean count; -1 where all are whole."""
+        counts: dict[int, list[tuple[int, float]]] = {}
+        for (expert, copies), part in outcome.parts.items():
+            counts.setdefault(expert, []).append((copies, part))
+        best, best_spread, split = -1, 0.0, 0.0
+        for expert, parts in counts.items():
+            if len(parts) > 1:
+                mean = sum(copies * part for copies, part in parts)
+                spread = sum(part * (copies - mean) ** 2 for copies, part in parts)
+                spread /= max(1.0, float(self.program.load[expert])) ** 0.5
+                if spread > best_spread:
+                    best, best_spread, split = expert, spread, mean
+        return best, split
+
+    def _keep(self, outcome: Counted) -> None:
+        counts = np.zeros(len(self.program.load), dtype=np.int64)
+        for expert, copies in outcome.parts:
+            counts[expert] = copies
+        self.found = counts
+
+
+def decide(load: Sequence[int], devices: int, threshold: int, *, programs: int, deadline: float | None) -> Decided:
+    """Look for counts whose copies pair up within ``threshold / GRID`` tokens.
+
+    Counts that pair up by the program's values but not in truth bring the values that tell, and the search begins anew.
+
+    Parameters
+    ----------
+    load
+        Tokens of each expert.
+    devices
+        Devices, two slots each.
+    threshold
+        In tokens times ``GRID``; even, so that half of it can tell the large from the small.
+    programs, deadline
+        Most linear programs, and ``time.monotonic()`` at which to stop.
+    """
+    weights = np.array(load, dtype=np.float64) * GRID
+    extra: Ints = np.zeros(0, dtype=np.int64)
+    solved = 0
+    while True:
+        program = PairingProgram(load, devices, threshold, extra)
+        if not program.possible:
+            counted = program.witness({"price": 0, "points": []})
+            return Decided(None, counted if program.overfull else None, solved)
+        search = _Search(program, programs - solved, deadline)
+        cases = search.explore(program.low, program.high)
+        solved += search.solved
+        if cases is not None:
+            return Decided(None, program.witness(cases), solved)
+        if search.found is None or hottest(weights, search.found) <= threshold:
+            return Decided(search.found, None, solved)
+        fresh = np.setdiff1d(program.load // search.found, program.values)
+        if not len(fresh) or solved >= programs:
+            return Decided(search.found, None, solved)
+        extra = np.union1d(extra, fresh)
+
+
+def hottest(weights: Floats, counts: Ints) -> float:
+    """Hottest device of the folded copies of one layer, in the unit of the weights."""
+    return float(fold(np.repeat(weights / counts, counts)).max())
