@@ -10,9 +10,13 @@ import pytest
 from optimizer.certificate.check import certify
 from optimizer.certificate.statement import PLACEMENT_TOLERANCE
 from optimizer.figures.objective import MAXIMISED
+from optimizer.figures.placement import max_over_mean
+from optimizer.figures.robust import aggregate
+from optimizer.figures.skew import load_weights
 from optimizer.solve import joint, solve
 from optimizer.solve.placement import PlacementResult
 from optimizer.solve.search import Search
+from optimizer.spec.limits import Search as Search_
 from optimizer.spec.problem import Problem
 from tests.certificate.documents import written
 from tests.small_problems import value
@@ -165,3 +169,51 @@ def test_the_same_seed_gives_the_same_placement() -> None:
         for document in (first, second):
             document["search"]["wall_s"] = 0
         assert first == second
+
+
+def bad(problem: Problem, mesh: tuple[int, int], time_limit_s: float | None = None) -> PlacementResult:
+    """A placement that puts the heaviest experts together; its bounds stay true."""
+    found = PLACE(problem, mesh, time_limit_s)
+    own = problem.experts
+    if mesh[1] or own is None:
+        return found
+    layers = []
+    for number, layer in enumerate(found.layers):
+        rows = [load.rows[number] for load in problem.expert_loads]
+        order = sorted(range(len(rows[0])), key=lambda expert, rows=rows: -sum(row[expert] for row in rows))
+        size = len(order) // mesh[0]
+        devices = tuple(tuple(sorted(order[at : at + size])) for at in range(0, len(order), size))
+        values = tuple(max_over_mean(row, devices) for row in rows)
+        value = aggregate(values, load_weights(problem), own.robust)
+        layers.append(replace(layer, devices=devices, max_over_mean=value, workloads=values))
+    return replace(found, layers=tuple(layers))
+
+
+@pytest.mark.parametrize("limit", [None, 0.0])
+def test_bad_placements_send_the_master_to_other_meshes(monkeypatch: pytest.MonkeyPatch, limit: float | None) -> None:
+    """Late, what is placed is taken though a mesh that is not placed promises more."""
+    rounds: list[int] = []
+    run = joint.place_on
+
+    def counted(problem: Problem, mesh: tuple[int, int], time_limit_s: float | None = None) -> PlacementResult:
+        rounds[-1] += 1
+        return bad(problem, mesh, time_limit_s)
+
+    assert run is PLACE
+    monkeypatch.setattr(joint, "place_on", counted)
+    asked = [
+        drawn.model_copy(update={"objective": name, "search": Search_(ep=None)})
+        for _, drawn in problems(SEEDS)
+        for name in ("throughput", "tpot" if drawn.workload.phase != "prefill" else "ttft")
+    ]
+    promised = 0
+    for problem in asked:
+        rounds.append(0)
+        result = solve(problem, time_limit_s=limit, top=2)
+        if result.status == "unknown":
+            continue
+        check = certify(written(result))
+        assert check.accepted, f"{check.item}: {check.reason}"
+        promised += result.status == "feasible"
+    assert max(rounds) == 1 if limit == 0.0 else max(rounds) > 1
+    assert promised >= (2 if limit == 0.0 else 0)
