@@ -1,0 +1,95 @@
+"""What the checker holds to be least: no layout's coefficients are below those of a relaxation that covers it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from optimizer.certificate.goals import relaxed, shape_at
+from optimizer.certificate.meshes import lattice
+from optimizer.figures.costs import CostBook, Costs
+from optimizer.figures.layer import LayerCost
+from optimizer.figures.memory import Memory, MemoryBook
+from optimizer.figures.rates import effective_rates
+from optimizer.figures.shape import Shape
+from optimizer.figures.topology import replicas_that_fit
+from optimizer.spec.lattice import axes
+from optimizer.spec.problem import Problem
+from tests.small_problems import small_problem
+from tests.solve.joint_problems import joint_problem
+
+PARTS = ("decode", "prefill_flop", "prefill_read", "per_token", "per_prompt", "per_seq", "fixed")
+
+
+def layer_is_below(loose: LayerCost, own: LayerCost) -> Iterator[str]:
+    yield from (part for part in PARTS if getattr(loose, part) > getattr(own, part))
+    own_linears = {linear.name: linear for linear in own.linears}
+    for linear in loose.linears:
+        other = own_linears[linear.name]
+        yield from (
+            f"{linear.name}.{part}" for part in ("flop", "weight", "io") if getattr(linear, part) > getattr(other, part)
+        )
+    if loose.experts is not None and own.experts is not None:
+        yield from (
+            part for part in ("flop", "unit", "io") if getattr(loose.experts, part) > getattr(own.experts, part)
+        )
+
+
+def is_below(loose: Costs, own: Costs) -> Iterator[str]:
+    """Coefficients of a relaxation that are above a layout's; kinds by the layers that they are of."""
+    for layer, (a, b) in enumerate(zip(loose.order, own.order, strict=True)):
+        yield from (f"layer {layer}: {part}" for part in layer_is_below(loose.kinds[a], own.kinds[b]))
+    yield from (f"head.{p}" for p in ("flop", "weight", "io") if getattr(loose.head, p) > getattr(own.head, p))
+
+
+def holds_less(loose: Memory, own: Memory) -> Iterator[str]:
+    for name in ("stack_weights", "stack_sequence"):
+        if getattr(loose, name)() > getattr(own, name)():
+            yield name
+    yield from (n for n in ("token_bytes", "sampled_bytes", "reserve_bytes") if getattr(loose, n) > getattr(own, n))
+
+
+def layouts_of(problem: Problem) -> Iterator[tuple[Shape, list[str]]]:
+    """Every shape of the lattice that fits the devices, and what a relaxation over it has too much of."""
+    own = lattice(problem, axes(problem))
+    costs, memory = CostBook(problem, effective_rates(problem.priced_hardware)), MemoryBook(problem)
+    sizes = tuple(tier.size for tier in problem.hardware.tiers)
+    for (tp, cp), meshes in own.meshes.items() if own.axes.pp else ():
+        loose = relaxed(problem, tp, cp, own.axes.pp, costs, memory)
+        for mesh in meshes:
+            flat = shape_at(tp, cp, mesh, 1)
+            least = costs.least(flat, own.axes.pp)
+            for pp in own.axes.pp:
+                shape = shape_at(tp, cp, mesh, pp)
+                if replicas_that_fit(sizes, problem.devices, shape.devices) == 0:
+                    continue
+                found, held = costs.of(shape), memory.memory(shape)
+                wrong = [f"attention mesh: {part}" for part in is_below(loose[0], found)]
+                wrong += [f"attention mesh: {part}" for part in holds_less(loose[1], held)]
+                wrong += [f"mesh pair: {part}" for part in holds_less(memory.memory(flat), held)]
+                if not problem.expert_loads:
+                    wrong += [f"mesh pair: {part}" for part in is_below(least, found)]
+                yield shape, wrong
+
+
+@pytest.mark.parametrize("first", range(0, 150, 30))
+def test_relaxations_are_below_all_that_they_cover(first: int) -> None:
+    for seed in range(first, first + 30):
+        for shape, wrong in layouts_of(small_problem(seed)):
+            assert wrong == [], f"seed {seed}, {shape}"
+
+
+def test_relaxations_are_below_layouts_at_measured_load() -> None:
+    for seed in range(200):
+        problem = joint_problem(seed)
+        for shape, wrong in layouts_of(problem) if problem is not None else ():
+            assert wrong == [], f"seed {seed}, {shape}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(150, 4000, 100))
+def test_relaxations_of_many_problems(first: int) -> None:
+    for seed in range(first, first + 100):
+        for shape, wrong in layouts_of(small_problem(seed)):
+            assert wrong == [], f"seed {seed}, {shape}"
