@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 
 import pytest
 
@@ -14,7 +15,7 @@ from optimizer.figures.memory import Memory, MemoryBook
 from optimizer.figures.rates import effective_rates
 from optimizer.figures.shape import Shape
 from optimizer.figures.topology import replicas_that_fit
-from optimizer.spec.lattice import axes
+from optimizer.spec.lattice import axes, divides_attention, divides_widths
 from optimizer.spec.problem import Problem
 from tests.small_problems import small_problem
 from tests.solve.joint_problems import joint_problem
@@ -93,3 +94,26 @@ def test_relaxations_of_many_problems(first: int) -> None:
     for seed in range(first, first + 100):
         for shape, wrong in layouts_of(small_problem(seed)):
             assert wrong == [], f"seed {seed}, {shape}"
+
+
+def with_a_fast_fabric(seed: int) -> Problem | None:
+    """A problem of one stage whose outer links are the faster ones; None without experts on three ranks' attention."""
+    problem = small_problem(seed)
+    tiers = problem.hardware.tiers
+    if problem.model.moe is None or not divides_attention(problem, 3) or not divides_widths(problem, 3):
+        return None
+    inner = tiers[0].model_copy(update={"size": 4, "bandwidth": 10**9, "oversubscription": Fraction(1)})
+    outer = tiers[-1].model_copy(update={"size": None, "bandwidth": 10**12, "oversubscription": Fraction(1)})
+    hardware = problem.hardware.model_copy(update={"tiers": (inner, outer)})
+    search = problem.search.model_copy(update={"pp": (1,), "tp": (3,), "ep": None, "etp": None, "cp": (1,)})
+    return problem.model_copy(update={"hardware": hardware, "search": search, "devices": 12})
+
+
+def test_an_expert_mesh_may_carry_a_replica_to_faster_links() -> None:
+    wider = 0
+    for seed in range(200):
+        problem = with_a_fast_fabric(seed)
+        for shape, wrong in layouts_of(problem) if problem is not None else ():
+            assert wrong == [], f"seed {seed}, {shape}"
+            wider += shape.stage_devices > 4
+    assert wider > 10
