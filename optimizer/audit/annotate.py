@@ -7,7 +7,6 @@ from typing import Final
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from optimizer.audit.corrected import corrected_table
 from optimizer.audit.result import AuditResult
 from optimizer.audit.verdict import Verdict, plain
 
@@ -18,6 +17,9 @@ _STYLES: Final = {
     Verdict.AMBIGUOUS: "yellow",
     Verdict.UNSUPPORTED: "dim",
 }
+
+
+_WIDEST: Final = 240
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +51,30 @@ def remarks(result: AuditResult) -> list[Remark]:
         found.append(
             Remark(place.line, place.column, item.verdict, f"ratio: {item.ratio.text}", (item.substituted, item.note))
         )
+    for data in result.verified:
+        subject = f"{data['name']}: {data['text']}" if data.get("text") else f"{data['name']}: {data['claimed']}"
+        told = (data.get("substituted"), data.get("explanation"))
+        verdict = Verdict(data["verdict"])
+        found.append(Remark(data["line"], data["column"], verdict, subject, tuple(text for text in told if text)))
     return sorted(found, key=lambda remark: (remark.line, remark.column))
 
 
+def _printable(text: str) -> str:
+    """``text`` without what could steer the terminal."""
+    if text.isprintable():
+        return text
+    return "".join(
+        mark if mark.isprintable() else mark.encode("unicode_escape", "surrogatepass").decode() for mark in text
+    )
+
+
+def _clipped(text: str) -> str:
+    text = _printable(text)
+    return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 1]}…"
+
+
 class Annotated:
-    """Renderable: the document's judged lines, what disagrees, what is missing, and the corrected figures."""
+    """Renderable: the document's judged lines, what disagrees, what is violated, missing or assumed, and a summary."""
 
     def __init__(self, result: AuditResult) -> None:
         self.result = result
@@ -65,25 +86,30 @@ class Annotated:
             if remark.line != last:
                 last = remark.line
                 quote = result.document.lines[last - 1].strip() if last <= len(result.document.lines) else ""
-                yield Text(f"{result.source}:{last}: {quote}", style="bold")
-            yield Text("  ") + Text(f"{remark.verdict:<11}", style=_STYLES[remark.verdict]) + Text(f" {remark.subject}")
+                yield Text(f"{_printable(result.source)}:{last}: {_clipped(quote)}", style="bold")
+            yield (
+                Text("  ")
+                + Text(f"{remark.verdict:<11}", style=_STYLES[remark.verdict])
+                + Text(f" {_clipped(remark.subject)}")
+            )
             for detail in remark.detail:
                 if detail:
-                    yield Text(f"              {detail}")
+                    yield Text(f"              {_printable(detail)}")
         for title, items in (("Contradictions", result.contradictions), ("Disputes", result.disputes)):
             if items:
                 yield Text(f"\n{title}", style="bold")
             for item in items:
                 where = ", ".join(str(line) for line in item.lines)
-                yield Text(f"  lines {where}: {item.name}: {item.explanation}")
-        for title, texts in (("Missing for a verdict", result.missing), ("Assumed", result.assumed)):
+                yield Text(f"  lines {where}: {item.name}: {_printable(item.explanation)}")
+        for title, texts in (
+            ("Violated by the layout", result.violations),
+            ("Missing for a verdict", result.missing),
+            ("Assumed", result.assumed),
+        ):
             if texts:
                 yield Text(f"\n{title}", style="bold")
                 for text in texts:
-                    yield Text(f"  {text}")
-        if table := corrected_table(result):
-            yield Text("\nFigures to paste", style="bold")
-            yield Text(table)
+                    yield Text(f"  {_clipped(text)}")
         yield Text(f"\n{summary(result)}", style="bold")
 
 
@@ -92,5 +118,7 @@ def summary(result: AuditResult) -> str:
     counts = Counter(result.verdicts)
     parts = [f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict]]
     if result.contradictions:
-        parts.append(f"{len(result.contradictions)} contradictions")
-    return f"{result.source}: {', '.join(parts) or 'nothing to judge'}"
+        parts.append(f"{len(result.contradictions)} contradiction{'s' * (len(result.contradictions) > 1)}")
+    if result.violations:
+        parts.append(f"{len(result.violations)} violated")
+    return f"{_printable(result.source)}: {', '.join(parts) or 'nothing to judge'}"

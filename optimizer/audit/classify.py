@@ -41,6 +41,10 @@ _BYTES: Final = (
     ("attention_weights", re.compile(r"\battention\b.{0,20}\b(?:memory|param\w*|weights?)")),
     ("weights", re.compile(r"\b(?:weights?|model size|parameter memory|model memory)\b")),
 )  # fmt: skip
+_TOGETHER: Final = (
+    re.compile(r"\bweights?\b|\bparameters?\b"), re.compile(r"\b(?:kv|cache)\b"), re.compile(r"\bactivations?\b"),
+)  # fmt: skip
+"""Parts of the memory; a figure for two of them is one for the whole."""
 
 
 def classify(number: Number, context: Context) -> str | None:
@@ -96,7 +100,8 @@ def _bytes(number: Number, context: Context) -> str | None:
         words,
     ):
         return None
-    for name, pattern in _BYTES:
+    together = sum(bool(pattern.search(words)) for pattern in _TOGETHER) > 1
+    for name, pattern in () if together else _BYTES:
         if pattern.search(words):
             total = _TOTAL.search(f"{context.label} {context.before} {own}") and not per_device
             return f"{name}_total" if total else name

@@ -18,6 +18,11 @@ _CALCULATED: Final = re.compile(
 )
 _LABEL: Final = re.compile(r"^\W{0,12}([A-Za-z`(][^:=|]{0,80}?)\s*(?::|=(?!=))(?:\s|$|\*|(?=[~≈\d]))")
 _CLAUSE: Final = re.compile(r"[;|=≈\u2022]|[.!?](?=\s|$)|(?<=\s)[–—](?=\s)|,(?=\s)")
+_STOP: Final = re.compile(r"[;|=≈\u2022]|[.!?](?=\s|$)")
+_LISTED: Final = re.compile(
+    r"\b(?:weights|parameters|cache|activations)\s*,\s*(?:the\s+|and\s+)*(?:kv|cache|activations|weights|optimizer|gradients)\b"
+)
+"""Parts of the memory in a list: its commas end no clause."""
 _QUOTES: Final = str.maketrans({"“": '"', "”": '"', "«": '"', "»": '"'})
 _LABEL_REACH: Final = 120
 _AFTER: Final = 60
@@ -65,7 +70,7 @@ def read_context(segment: Segment, number: Number, role: Role, topic: str) -> Co
         clause = _CLAUSE.split(text[sentence + own_label.end() : number.start].translate(_QUOTES).lower())[-1]
     elif label is not None and start == 0:
         clause = _CLAUSE.split(before[label.end() :])[-1] if len(before) >= label.end() else clause
-    following = _CLAUSE.split(after)[0]
+    following = (_STOP if _LISTED.search(after) else _CLAUSE).split(after)[0]
     own = _own_role(clause, following, before) or role
     quoted = before.count('"') % 2 == 1
     return Context(named, clause.strip(), following.strip(" :"), topic, own, quoted)

@@ -23,7 +23,7 @@ def corrected_table(result: AuditResult) -> str:
         return ""
     lines = ["| line | written | follows | verdict | reading |", "|---:|---|---|---|---|"]
     for line, *cells in sorted(rows):
-        lines.append(f"| {line} | " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        lines.append(f"| {line} | " + " | ".join(" ".join(cell.replace("|", "\\|").split()) for cell in cells) + " |")
     return "\n".join(lines)
 
 

@@ -12,6 +12,7 @@ from optimizer.audit.judge import Judge, JudgedClaim, matches
 from optimizer.audit.statements import Role, Statement
 from optimizer.audit.verdict import Verdict, plain, shown
 
+_BINARY_TERA: Final = Fraction(2**40, 10**12)
 _PER_DEVICE: Final = re.compile(r"(?:per|/|each|every)[\s-]*(?:gpu|device|accelerator|rank)")
 
 
@@ -196,6 +197,8 @@ def throughput_claim(judge: Judge, claim: Statement) -> JudgedClaim:
 def _binary_bandwidth(judge: Judge, claim: Statement, reading: Derivation) -> bool:
     """A bandwidth written in TB/s and read as TiB/s."""
     fact = judge.table.first("memory_bandwidth")
+    if "memory_bandwidth" in judge.table.settled:
+        return matches(claim, reading.value * _BINARY_TERA)
     return (
         fact is not None
         and fact.unit.other is not None

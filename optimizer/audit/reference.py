@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from optimizer.audit.derive import Derivation, FactTable
 from optimizer.audit.judge import JudgedClaim
+from optimizer.audit.operating import FIGURES, THE_REFERENCE, operating_points, place_claim
 from optimizer.audit.statements import Statement
 from optimizer.audit.verdict import Verdict
 from optimizer.errors import SpecError
@@ -14,6 +15,7 @@ from optimizer.spec.claims import Claim
 from optimizer.spec.document import Document
 from optimizer.spec.feedforward import MixtureOfExperts
 from optimizer.spec.layout import WrittenLayout
+from optimizer.spec.precision import FORMATS
 from optimizer.spec.problem import Problem
 from optimizer.spec.read import layout_in, problem_in
 from optimizer.verify import judge, judge_layout
@@ -24,6 +26,7 @@ from optimizer.verify.claims import judge_claims
 _CONVENTIONS: Final = ("folded", "product")
 _AXES: Final = ("tp", "cp", "dp", "pp", "ep", "etp", "edp")
 _NAMES: Final = {
+    "expert_parameters": "experts_parameters",
     "experts_per_gpu_per_layer": "experts_per_device_per_layer",
     "memory_total": "total_memory",
     "weights_total": "total_weights",
@@ -65,6 +68,9 @@ def problem_values(problem: Problem) -> dict[str, Fraction]:
         "peak_flops": max(device.peak.values()),
         "input_tokens": problem.workload.input_tokens,
     }
+    bits = FORMATS[problem.precision.weights].bits if problem.precision.weights in FORMATS else 0
+    if bits % 8 == 0 and bits:
+        values["bytes_per_parameter"] = bits // 8
     moe = model.moe
     if isinstance(moe, MixtureOfExperts):
         values |= {"experts_per_layer": moe.experts, "layers": model.moe_layer_count}
@@ -104,29 +110,46 @@ def judge_prose(problem: Problem, table: FactTable, judged: list[JudgedClaim]) -
         for item in judged
         if item.verdict is Verdict.UNSUPPORTED or item.statement.name not in _ESTIMATES
     ]
-    answers = list(_references(problem, table, asked))
-    return [
+    layouts = _layouts(problem, table)
+    answers = list(_references(problem, layouts, asked))
+    settled = [
         _settled(item, [found[id(item.statement)] for found in answers if id(item.statement) in found])
         for item in judged
     ]
+    if not any(item.verdict is Verdict.UNSUPPORTED and item.statement.name in FIGURES for item in settled):
+        return settled
+    points = [point for written in layouts for point in operating_points(problem, written)]
+    return [
+        place_claim(item, points) if item.verdict is Verdict.UNSUPPORTED and item.statement.name in FIGURES else item
+        for item in settled
+    ]
 
 
-def _references(problem: Problem, table: FactTable, claims: list[Statement]) -> Iterator[dict[int, Reference]]:
+def _layouts(problem: Problem, table: FactTable) -> list[dict[str, Any]]:
+    """The written degrees under each convention; those of the stated device count, if any has it."""
     degrees = {axis: int(value) for axis in _AXES if (value := table.one(axis)) is not None}
     if not degrees or any(len(table.values(axis)) > 1 for axis in _AXES):
-        return
+        return []
     batch = table.one("batch")
-    devices = table.one("devices")
-    known = dimensions()
+    found: dict[tuple[str, ...], tuple[dict[str, Any], int]] = {}
     for convention in _CONVENTIONS:
+        written = {"convention": convention, **degrees, **({"batch": int(batch)} if batch else {})}
         try:
-            layout = WrittenLayout.model_validate(
-                {"convention": convention, **degrees, **({"batch": int(batch)} if batch else {})}
-            ).resolve(experts=problem.model.moe is not None)
+            layout = WrittenLayout.model_validate(written).resolve(experts=problem.model.moe is not None)
         except ValueError:
             continue
-        if devices is not None and layout.devices != devices:
-            continue
+        found.setdefault((str(layout),), (written, layout.devices))
+    devices = table.one("devices")
+    stated = [written for written, count in found.values() if count == devices]
+    return stated or [written for written, _ in found.values()]
+
+
+def _references(
+    problem: Problem, layouts: list[dict[str, Any]], claims: list[Statement]
+) -> Iterator[dict[int, Reference]]:
+    known = dimensions()
+    for written in layouts:
+        layout = WrittenLayout.model_validate(written).resolve(experts=problem.model.moe is not None)
         verdict = judge_layout(problem, layout)
         if verdict.evaluation is None:
             continue
@@ -157,9 +180,14 @@ def _settled(item: JudgedClaim, answers: list[Reference]) -> JudgedClaim:
     if answer.figure is not None:
         shown = answer.to_json()
         derived = Derivation(
-            "the reference", Fraction(answer.figure.value), str(shown["formula"]), str(shown["substituted"])
+            THE_REFERENCE,
+            Fraction(answer.figure.value),
+            str(shown["formula"]),
+            str(shown["substituted"]).rpartition(" = ")[0] or str(shown["substituted"]),
         )
     note = answer.note
+    if verdict is Verdict.FAILS is item.verdict and item.note:
+        note = f"{item.note}; {note}"
     if verdict is Verdict.FAILS and item.statement.name in _ESTIMATES:
         verdict, note = (
             Verdict.UNSUPPORTED,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from optimizer.cli.options import Json
-from optimizer.cli.output import emit, emit_json, heading, paint, table
+from optimizer.cli.output import coloured, emit, emit_json, say
+from optimizer.errors import Fault, SpecError
 
-_STYLES = {"holds": "green", "fails": "red", "impossible": "red", "ambiguous": "yellow", "unsupported": "dim"}
+if TYPE_CHECKING:
+    from optimizer.audit.result import AuditResult
 
 
 def command(
@@ -17,60 +19,53 @@ def command(
     json: Json = False,
     problem: Annotated[
         str | None,
-        typer.Option(help="Problem file that supplies or overrides what the document lacks.", metavar="FILE"),
+        typer.Option(help="Problem file or scenario that supplies what the document lacks.", metavar="FILE"),
     ] = None,
+    table: Annotated[
+        bool, typer.Option("--table", help="Print only the corrected figures, as a Markdown table to paste.")
+    ] = False,
 ) -> int:
     """Judge the equations, figures and claims of a deployment document, with line numbers."""
     from optimizer.audit.audit import audit_document  # noqa: PLC0415 - loads when the command runs
-    from optimizer.spec.document import load  # noqa: PLC0415 - the same
+    from optimizer.spec.read import read_problem  # noqa: PLC0415 - the same
     from optimizer.spec.source import read_text  # noqa: PLC0415 - the same
 
+    if document == problem == "-":
+        raise SpecError(Fault(None, None, None, "--problem", "the document is read from standard input already"))
+    given = None if problem is None else read_problem(problem)
     text, source = read_text(document)
-    given = None if problem is None else load(problem).data
-    result = audit_document(text, source, given if isinstance(given, dict) else None)
+    result = audit_document(text, source, given)
     if json:
         emit_json(result.to_json())
+    elif table:
+        _paste(result)
     else:
-        show(result.to_json())
+        show(result)
     return int(result.exit_status)
 
 
-def _cell(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return f"{value:,.6g}"
-    text = " ".join(str(value).split())
-    return text if len(text) <= 60 else text[:57] + "..."
+def _paste(result: AuditResult) -> None:
+    from optimizer.audit.annotate import summary  # noqa: PLC0415 - loads when the command runs
+    from optimizer.audit.corrected import corrected_table  # noqa: PLC0415 - the same
+
+    if rows := corrected_table(result):
+        emit(rows)
+    say(summary(result))
 
 
-def show(found: dict[str, Any]) -> None:
-    """Print an audit."""
-    counts: dict[str, int] = {}
-    for item in (*found["equations"], *found["claims"]):
-        counts[item["verdict"]] = counts.get(item["verdict"], 0) + 1
-    emit(
-        ", ".join(f"{paint(f'{number} {name}', _STYLES[name])}" for name, number in counts.items())
-        or "nothing to judge"
-    )
-    _items("Equations", found["equations"], ("line", "verdict", "text", "stated", "evaluated"))
-    _items("Claims", found["claims"], ("line", "verdict", "name", "claimed", "derived", "substituted"))
-    if found["contradictions"]:
-        heading("Contradictions")
-        for item in found["contradictions"]:
-            lines = ", ".join(map(str, item["lines"]))
-            emit(f"  line{'s' * (len(item['lines']) > 1)} {lines}: {paint(item['explanation'], 'red')}")
-    for name in ("missing", "assumed"):
-        if found[name]:
-            heading(name.capitalize())
-            for item in found[name]:
-                emit(f"  {item}")
+def show(result: AuditResult) -> None:
+    """Print an audit: every judged line with its verdicts, what disagrees, what is missing, and a summary."""
+    from io import StringIO  # noqa: PLC0415 - with the console
 
+    from rich.console import Console  # noqa: PLC0415 - a machine that reads JSON needs none
 
-def _items(title: str, items: list[dict[str, Any]], columns: tuple[str, ...]) -> None:
-    if not items:
-        return
-    heading(title)
-    rows = [[_cell(item.get(column)) for column in columns] for item in items]
-    styles = [_STYLES[item["verdict"]] for item in items]
-    table(columns, rows, right=(0,), styles=styles)
+    from optimizer.audit.annotate import Annotated as Judged  # noqa: PLC0415 - loads when the command runs
+
+    text = StringIO()
+    console = Console(
+        file=text, force_terminal=coloured(), color_system="standard" if coloured() else None, highlight=False,
+        markup=False, emoji=False, soft_wrap=True,
+    )  # fmt: skip
+    console.print(Judged(result))
+    for line in text.getvalue().rstrip("\n").split("\n"):
+        emit(line)

@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks.audit_bench import DOCUMENTS
 from optimizer.audit import audit_document
+from optimizer.spec.read import read_problem
 
 
 def audited(name: str) -> dict[str, Any]:
@@ -97,3 +98,78 @@ def test_a_quoted_figure_and_its_correction_keep_their_roles() -> None:
 def test_degrees_in_their_spellings(text: str) -> None:
     facts = {(f["name"], f["value"]) for f in audit_document(text, "x").to_json()["facts"]}
     assert {("tp", 2), ("ep", 64)} <= facts
+
+
+SYSTEMS = DOCUMENTS.with_name("systems")
+
+
+def with_problem(name: str, scenario: str) -> dict[str, Any]:
+    text = (SYSTEMS / f"{name}.md").read_text(encoding="utf-8")
+    return audit_document(text, name, read_problem(scenario)).to_json()
+
+
+@pytest.fixture(scope="module", name="judged")
+def judged_fixture() -> dict[str, dict[str, Any]]:
+    return {
+        "a": with_problem("a", "seed-a-ep64-tp2"),
+        "b": with_problem("b", "seed-b-4x4x2"),
+        "c": with_problem("c", "seed-c-8x4x16x4"),
+    }
+
+
+DISPUTED = [
+    ("a", "experts_per_gpu", "1", "ambiguous", "one layer"),
+    ("a", "experts_per_gpu", "8", "ambiguous", "whole-expert equivalents"),
+    ("a", "memory", "150 MB", "ambiguous", "replicates held by every rank (201.918464 MB)"),
+    ("a", "memory", "69 MB", "ambiguous", "nothing replicated"),
+    ("a", "compute_utilization", "12.6%", "ambiguous", "prefill and decode mixed at batch 64"),
+    ("a", "compute_utilization", "0.02%", "ambiguous", "decode at batch 1, FLOPs of the model alone"),
+    ("a", "memory_utilization", "0.11%", "holds", ""),
+    ("a", "parameters", "4.4B", "holds", ""),
+    ("b", "experts_per_gpu", "2 experts", "ambiguous", "one layer"),
+    ("b", "experts_per_gpu", "8 experts", "ambiguous", "expert instances over the layers of the stage"),
+    ("b", "expert_weights", "0.62 GB", "fails", "24.64 times"),
+    ("b", "expert_weights", "2.48 GB", "fails", "98.55 times"),
+    ("b", "expert_weights", "0.02 GB", "ambiguous", "GB read as GiB"),
+    ("b", "ratio", "53x", "ambiguous", "bytes taken for parameters"),
+    ("b", "parameters_per_expert", "83M", "fails", "bytes taken for parameters"),
+    ("b", "parameters_per_expert", "1.6M", "holds", ""),
+    ("b", "memory", "19.2 GB", "ambiguous", "batch 512"),
+    ("b", "memory", "21.06 GB", "ambiguous", "batch 512"),
+    ("b", "memory", "18.6 GB", "ambiguous", "batch 512"),
+    ("b", "parameters", "10B", "fails", "22.11 times"),
+    ("b", "parameters", "2.6B", "fails", "5.748 times"),
+    ("b", "expert_parameters", "0.4B", "holds", ""),
+    ("b", "throughput_per_device", "120,000", "ambiguous", "prefill at batch 2"),
+    ("b", "throughput_per_device", "79", "ambiguous", "decode at batch 1, one device reading every weight"),
+    ("b", "hbm_bandwidth_utilization", "151,582%", "ambiguous", "it is no utilisation"),
+    ("b", "ttft", "8.5 s", "ambiguous", "prefill at batch 512"),
+    ("b", "ttft", "0.34 s", "ambiguous", "one prompt through every stage in turn"),
+    ("c", "parameters", "4.4B", "holds", ""),
+    ("c", "parameters", "30B", "fails", "6.774 times"),
+    ("c", "memory_total", "52.3 GB", "ambiguous", "all weights once"),
+    ("c", "memory_total", "149.2 GB", "ambiguous", "all weights once"),
+]
+
+
+@pytest.mark.parametrize(("system", "name", "text", "verdict", "told"), DISPUTED)
+def test_every_disputed_figure_has_a_verdict_and_its_reading(
+    judged: dict[str, dict[str, Any]], system: str, name: str, text: str, verdict: str, told: str
+) -> None:
+    found = next(c for c in judged[system]["claims"] if c["name"] == name and text in c["text"])
+    assert found["verdict"] == verdict
+    assert told in found["explanation"]
+
+
+def test_the_product_of_four_degrees(judged: dict[str, dict[str, Any]]) -> None:
+    right, wrong = judged["c"]["equations"]
+    assert (right["verdict"], wrong["verdict"], wrong["evaluated"]) == ("holds", "fails", 2048)
+    assert "8 × 4 × 16: the factor 4 is left out" in wrong["explanation"]
+
+
+def test_only_what_is_wrong_under_every_reading_fails(judged: dict[str, dict[str, Any]]) -> None:
+    wrong = {c["text"] for found in judged.values() for c in found["claims"] if c["verdict"] in {"fails", "impossible"}}
+    assert wrong == {
+        "0.62 GB per GPU", "2.48 GB per GPU", "83M parameters per expert", "10B parameters", "2.6B parameters",
+        "30B parameters",
+    }  # fmt: skip
