@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from optimizer.cli.dag import Form, draw
+from optimizer.cli.dag import check as check_graph
 from optimizer.cli.options import Json
 from optimizer.cli.output import emit, emit_json
 
@@ -19,6 +21,12 @@ def command(
         typer.Option(help="Page to write; RESULT with .html in place of .json unless given.", metavar="FILE"),
     ] = None,
     check: Annotated[bool, typer.Option(help="Check the certificate for the page.")] = True,
+    dag: Annotated[
+        Form | None, typer.Option(help="Write the graph of every device, group and collective in place of the page.")
+    ] = None,
+    check_dag: Annotated[
+        str | None, typer.Option(help="Judge this graph (node-link JSON) against the layout.", metavar="FILE")
+    ] = None,
     launch: Annotated[
         list[str] | None,
         typer.Option(help="Launch command or file to show on the page; may be repeated.", metavar="FILE"),
@@ -33,7 +41,9 @@ def command(
     from optimizer.spec.source import read_text  # noqa: PLC0415 - the same
 
     document = load(result)
-    read_subject(document, None)
+    plain = read_subject(document, None)
+    if dag is not None or check_dag is not None:
+        return draw(plain, dag, out) if dag is not None else check_graph(plain, str(check_dag), json=json)
     subject = read_subject(document, certify(document.data) if check else None)
     path = out or ("report.html" if result == "-" else str(Path(result).with_suffix(".html")))
     text = page(subject, {Path(name).name: read_text(name)[0] for name in launch or ()})

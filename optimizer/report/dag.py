@@ -3,7 +3,7 @@
 Rank order: tp fastest, then cp, dp, and pp slowest; inside a stage the experts count etp fastest, then ep, then edp.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -125,8 +125,13 @@ class Dag:
     degrees: Degrees
     groups: tuple[Group, ...]
     sends: tuple[tuple[int, int], ...]
-    send_bytes: int | None
+    send_bytes: tuple[int | None, ...]
+    """Bytes that a device hands to the next stage, by its own stage."""
     edges: tuple[tuple[str, str], ...] = field(repr=False)
+
+    def sent_from(self, rank: int) -> int | None:
+        """Bytes that ``rank`` hands to the next stage in a step."""
+        return self.send_bytes[rank // self.degrees.stage_devices]
 
     def to_json(self) -> dict[str, Any]:
         """Node-link document (the keys of networkx), ``shardproof/dag/1``."""
@@ -149,7 +154,7 @@ class Dag:
                 "axis": "pp",
                 "source": a,
                 "target": b,
-                "bytes_per_step": self.send_bytes,
+                "bytes_per_step": self.sent_from(a),
             }
             for a, b in self.sends
         ]
@@ -195,7 +200,7 @@ def groups_of(degrees: Degrees, axis: Axis, stage: int) -> Iterator[tuple[int, .
             yield tuple(range(start, start + span, axis.stride))
 
 
-def build_dag(meshes: Meshes, traffic: Mapping[str, int] | None = None) -> Dag:
+def build_dag(meshes: Meshes, traffic: Mapping[str, int] | Sequence[Mapping[str, int]] | None = None) -> Dag:
     """Graph of one step: each device, its collectives in order, and the transfer to the next stage.
 
     Parameters
@@ -203,22 +208,27 @@ def build_dag(meshes: Meshes, traffic: Mapping[str, int] | None = None) -> Dag:
     meshes
         Degrees of both meshes.
     traffic
-        Bytes per step and device by axis (``tp``, ``cp``, ``ep``, ``etp``, ``pp``; a result's ``tp_bytes`` also does).
+        Bytes per step and device by axis (``tp``, ``cp``, ``ep``, ``etp``, ``pp``; a result's ``tp_bytes`` also does):
+        the same in every stage, or one mapping for each stage.
 
     Raises
     ------
     SpecError
-        As `Degrees.of`.
+        As `Degrees.of`; traffic of another number of stages.
     """
     degrees = Degrees.of(meshes)
-    sizes = {name.removesuffix("_bytes"): size for name, size in (traffic or {}).items()}
+    each = [traffic or {}] * degrees.pp if traffic is None or isinstance(traffic, Mapping) else list(traffic)
+    if len(each) != degrees.pp:
+        message = f"traffic of {len(each)} stages, but there are {degrees.pp}"
+        raise SpecError(message)
+    sizes = [{name.removesuffix("_bytes"): size for name, size in stage.items()} for stage in each]
     groups: list[Group] = []
     edges: dict[tuple[str, str], None] = {}
     last = {rank: device(rank) for rank in range(degrees.devices)}
     for stage in range(degrees.pp):
         for axis in axes(degrees):
             for index, ranks in enumerate(groups_of(degrees, axis, stage)):
-                group = Group(axis, stage, index, ranks, sizes.get(axis.name))
+                group = Group(axis, stage, index, ranks, sizes[stage].get(axis.name))
                 groups.append(group)
                 edges.update(dict.fromkeys((last[rank], group.id) for rank in ranks))
             for group in groups[-(degrees.stage_devices // axis.size) :]:
@@ -227,4 +237,4 @@ def build_dag(meshes: Meshes, traffic: Mapping[str, int] | None = None) -> Dag:
     for source, target in sends:
         edges[last[source], send(source, target)] = None
         edges[send(source, target), device(target)] = None
-    return Dag(degrees, tuple(groups), sends, sizes.get("pp"), tuple(edges))
+    return Dag(degrees, tuple(groups), sends, tuple(stage.get("pp") for stage in sizes), tuple(edges))

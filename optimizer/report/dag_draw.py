@@ -1,13 +1,19 @@
 """The deployment graph for eyes: Graphviz DOT in full, and an SVG that folds equal groups into one line."""
 
+from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
 from typing import Final
 
 from optimizer.report.dag import Axis, Dag, axes, device, send
 
 _SQUARE: Final = 14
 _GAP: Final = 3
+_BLOCK_GAP: Final = 4
 _PER_ROW: Final = 32
+_LABEL: Final = 38
+_LETTER: Final = 7
+_MOST_PANELS: Final = 4
 _LINE: Final = 18
 _MARGIN: Final = 16
 _PADDING: Final = 12
@@ -28,7 +34,7 @@ def to_dot(dag: Dag) -> str:
             if group.stage == stage
         ]
         lines.append("  }")
-    lines += [f'  "{send(a, b)}" [shape=cds, label="send{_bytes(dag.send_bytes)}"];' for a, b in dag.sends]
+    lines += [f'  "{send(a, b)}" [shape=cds, label="send{_bytes(dag.sent_from(a))}"];' for a, b in dag.sends]
     lines += [f'  "{source}" -> "{target}";' for source, target in dag.edges]
     return "\n".join([*lines, "}", ""])
 
@@ -36,68 +42,114 @@ def to_dot(dag: Dag) -> str:
 def to_svg(dag: Dag) -> str:
     """Self-contained SVG: a panel per stage, a square per device, a line per set of equal collectives."""
     degrees = dag.degrees
-    shown = list(range(degrees.pp)) if degrees.pp <= 4 else [0, degrees.pp - 1]
-    columns = min(_PER_ROW, degrees.stage_devices)
-    rows = -(-degrees.stage_devices // columns)
-    notes = _notes(dag)
-    width = max(columns * (_SQUARE + _GAP), max(len(note) for note in notes) * 7) + 2 * _PADDING
-    height = _LINE * (len(notes) + 1) + rows * (_SQUARE + _GAP) + 2 * _PADDING
-    parts = []
-    top = _MARGIN
-    for position, stage in enumerate(shown):
-        if position:
-            parts.append(_between(dag, top, stage - shown[position - 1] - 1))
-            top += _ARROW
-        parts.append(_panel(dag, stage, notes, (_MARGIN, top, width, height), columns))
-        top += height
-    total_width, total_height = width + 2 * _MARGIN, top + _MARGIN
+    shown = list(range(degrees.pp)) if degrees.pp <= _MOST_PANELS else [0, degrees.pp - 1]
+    grid = _Grid.of(dag)
+    notes = {stage: _notes(dag, stage) for stage in shown}
+    between = [_handed(dag, before, after) for before, after in pairwise(shown)]
     title = f"{degrees.devices} devices: tp {degrees.tp}, cp {degrees.cp}, dp {degrees.dp}, pp {degrees.pp}"
     if degrees.has_experts:
         title += f"; etp {degrees.etp}, ep {degrees.ep}, edp {degrees.edp}"
+    longest = max(len(note) for note in (title, *between, *(line for found in notes.values() for line in found)))
+    width = max(grid.width, longest * _LETTER + _ARROW) + 2 * _PADDING
+    height = _LINE * (max(len(found) for found in notes.values()) + 1) + grid.height + 2 * _PADDING
+    parts = [_text(_MARGIN, _MARGIN + 12, title, bold=True)]
+    top = _MARGIN + _LINE + 6
+    for position, stage in enumerate(shown):
+        if position:
+            parts.append(_arrow(top, between[position - 1]))
+            top += _ARROW
+        parts.append(_panel(dag, stage, notes[stage], (_MARGIN, top, width, height), grid))
+        top += height
+    total_width, total_height = width + 2 * _MARGIN, top + _MARGIN
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{total_width}" height="{total_height}" '
         f'viewBox="0 0 {total_width} {total_height}" role="img" font-family="sans-serif" font-size="12">'
-        f"<title>{escape(title)}</title>{''.join(parts)}</svg>\n"
+        f'<title>{escape(title)}</title><rect width="100%" height="100%" fill="#fff"/>{"".join(parts)}</svg>\n'
     )
 
 
-def _notes(dag: Dag) -> list[str]:
-    """One line for each collective of a stage, with equal groups folded into a count."""
+@dataclass(frozen=True, slots=True)
+class _Grid:
+    """Where the devices of a stage stand: whole groups of ``block`` neighbours in a row, a wider gap between them."""
+
+    devices: int
+    block: int
+    columns: int
+
+    @classmethod
+    def of(cls, dag: Dag) -> "_Grid":
+        degrees = dag.degrees
+        block = degrees.tp if 1 < degrees.tp <= _PER_ROW // 2 else 1
+        return cls(degrees.stage_devices, block, min(_PER_ROW // block * block, degrees.stage_devices))
+
+    def place(self, offset: int) -> tuple[int, int]:
+        """Corner of a device's square, from the grid's corner."""
+        row, column = divmod(offset, self.columns)
+        gaps = column // self.block * _BLOCK_GAP if self.block > 1 else 0
+        return _LABEL + column * (_SQUARE + _GAP) + gaps, row * (_SQUARE + _GAP)
+
+    @property
+    def width(self) -> int:
+        """Width with the labels of the rows."""
+        return self.place(self.columns - 1)[0] + _SQUARE
+
+    @property
+    def height(self) -> int:
+        """Height of all rows."""
+        return -(-self.devices // self.columns) * (_SQUARE + _GAP)
+
+
+def _notes(dag: Dag, stage: int) -> list[str]:
+    """One line for each collective of a stage, with equal groups folded into a count; last, what the colour says."""
     degrees = dag.degrees
     notes = []
     for axis in axes(degrees):
         count = degrees.stage_devices // axis.size
-        size = next(group.bytes for group in dag.groups if group.axis == axis)
-        stride = f", every {axis.stride}th rank" if axis.stride > 1 else ""
-        notes.append(f"{axis.name} {axis.operation}: {count} × {axis.size} ranks{stride}{_bytes(size)}")
+        size = next(group.bytes for group in dag.groups if group.axis == axis and group.stage == stage)
+        stride = f" {axis.stride} apart" if axis.stride > 1 else ""
+        groups = f"{count} groups" if count > 1 else "1 group"
+        notes.append(f"{axis.name} {axis.operation}: {groups} of {axis.size} ranks{stride}{_readable(size)}")
+    colour = _axis_of_colour(dag)
+    if colour is not None:
+        notes.append(f"colour: place 0 to {colour.size - 1} on the {colour.name} axis")
     return notes or ["no collectives"]
 
 
-def _panel(dag: Dag, stage: int, notes: list[str], box: tuple[int, int, int, int], columns: int) -> str:
+def _panel(dag: Dag, stage: int, notes: list[str], box: tuple[int, int, int, int], grid: _Grid) -> str:
     left, top, width, height = box
     degrees = dag.degrees
     first = stage * degrees.stage_devices
-    last = first + degrees.stage_devices - 1
     parts = [
         f'<rect x="{left}" y="{top}" width="{width}" height="{height}" rx="6" fill="#f7f7f7" stroke="#999"/>',
-        _text(left + _PADDING, top + _PADDING + 10, f"stage {stage}: ranks {first} to {last}", bold=True),
+        _text(
+            left + _PADDING,
+            top + _PADDING + 10,
+            f"stage {stage}: ranks {first} to {first + grid.devices - 1}",
+            bold=True,
+        ),
     ]
     body = top + _PADDING + _LINE
     colour = _axis_of_colour(dag)
-    for offset in range(degrees.stage_devices):
-        x = left + _PADDING + offset % columns * (_SQUARE + _GAP)
-        y = body + offset // columns * (_SQUARE + _GAP)
+    for offset in range(grid.devices):
+        across, down = grid.place(offset)
+        x, y = left + _PADDING + across, body + down
+        if offset % grid.columns == 0:
+            parts.append(_text(left + _PADDING, y + _SQUARE - 3, str(first + offset)))
         where = degrees.coordinates(first + offset)
-        group = where[colour.name] if colour is not None else 0
+        fill = _COLOURS[0] if colour is None else _colour(where[colour.name], colour.size)
         named = ", ".join(f"{name} {place}" for name, place in where.items())
         parts.append(
-            f'<rect x="{x}" y="{y}" width="{_SQUARE}" height="{_SQUARE}" fill="{_COLOURS[group % len(_COLOURS)]}">'
+            f'<rect x="{x}" y="{y}" width="{_SQUARE}" height="{_SQUARE}" fill="{fill}">'
             f"<title>rank {first + offset}: {named}</title></rect>"
         )
-    rows = -(-degrees.stage_devices // columns)
-    under = body + rows * (_SQUARE + _GAP) + 12
+    under = body + grid.height + 12
     parts += [_text(left + _PADDING, under + index * _LINE, note) for index, note in enumerate(notes)]
     return "".join(parts)
+
+
+def _colour(place: int, size: int) -> str:
+    """A colour of its own for every place: named ones for a few, a turn through the hues for many."""
+    return _COLOURS[place] if size <= len(_COLOURS) else f"hsl({360 * place // size}, 60%, {45 + place % 2 * 15}%)"
 
 
 def _axis_of_colour(dag: Dag) -> Axis | None:
@@ -106,14 +158,32 @@ def _axis_of_colour(dag: Dag) -> Axis | None:
     return found.get("ep") or found.get("tp")
 
 
-def _between(dag: Dag, top: int, folded: int) -> str:
-    middle = _MARGIN + 40
-    note = f"{dag.degrees.stage_devices} transfers{_bytes(dag.send_bytes)}"
-    if folded:
-        note += f"; {folded} equal stage{'s' * (folded > 1)} between, not drawn"
-    return f'<path d="M{middle} {top + 2} V{top + _ARROW - 8} m-4 -6 l4 6 l4 -6" fill="none" stroke="#555"/>' + _text(
+def _handed(dag: Dag, before: int, after: int) -> str:
+    note = f"{dag.degrees.stage_devices} transfers{_readable(dag.send_bytes[before])}"
+    if folded := after - before - 1:
+        note += f"; {folded} more stage{'s' * (folded > 1)} of the same groups, not drawn"
+    return note
+
+
+def _arrow(top: int, note: str) -> str:
+    middle = _MARGIN + 20
+    return f'<path d="M{middle} {top + 2} V{top + _ARROW - 4} m-4 -6 l4 6 l4 -6" fill="none" stroke="#555"/>' + _text(
         middle + 14, top + _ARROW // 2 + 4, note
     )
+
+
+def _readable(size: int | None) -> str:
+    """Bytes in a fitting decimal unit."""
+    if size is None:
+        return ""
+    for scale, unit in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+        if size >= scale:
+            return (
+                f", {size / scale:.3g} {unit} a device and step"
+                if size < 999.5 * scale
+                else f", {size / scale:,.0f} {unit} a device and step"
+            )
+    return f", {size} bytes a device and step"
 
 
 def _text(x: int, y: int, text: str, *, bold: bool = False) -> str:
