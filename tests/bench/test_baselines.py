@@ -128,7 +128,8 @@ def test_greedy_placement_beats_the_order_of_ids_and_not_the_search() -> None:
     search = {"tp": [1], "ep": [16], "pp": [1], "prefill_chunk": [512]}
     changes = [Override("e", ("experts",), experts), Override("s", ("search",), search)]
     problem = read_problem("qwen3-235b-a22b-placement-h200-16", changes)
-    even = read_problem("qwen3-235b-a22b-placement-h200-16", changes[1:])
+    unmeasured = Override("e", ("experts",), {"redundant_slots": [0, 16]})
+    even = read_problem("qwen3-235b-a22b-placement-h200-16", [unmeasured, changes[1]])
     in_order, greedy, balanced = (
         powers_of_two.propose(question, Pricer(question, 500, *arrange))
         for question, arrange in ((problem, ()), (problem, (greedy_placement.pack,)), (even, ()))
