@@ -27,6 +27,8 @@ _WITNESS = {
     "price": frozenset({"kind", "threshold", "sizes", "prices"}),
     "hierarchical": frozenset({"kind"}),
     "scenario": frozenset({"kind", "bounds"}),
+    "envelope": frozenset({"kind", "threshold"}),
+    "combination": frozenset({"kind", "parts", "bound"}),
     "solver": frozenset({"kind"}),
 }
 """Keys of a witness by its kind; see `certificate.placement` for what each proves."""
@@ -180,6 +182,8 @@ _FORMS: dict[str, _Read] = {
     "values": _each(_lowest_terms),
     "cases": _cases,
     "bounds": _each(_witness),
+    "parts": _each(_lowest_terms),
+    "bound": _witness,
 }
 """What the fields of a witness hold."""
 

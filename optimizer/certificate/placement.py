@@ -7,6 +7,8 @@ kind          why no placement is better than the bound
 ============  =========================================================================================================
 hierarchical  every way to lay the groups on the nodes has a node with too much load or too many copies
 scenario      one bound for each workload, put together as the objective does
+envelope      an expert needs the copies that its heaviest workload asks for, and all of them are more than the slots
+combination   one bound for a mix of the workloads, which is below the worst, or, mixed by weight, the mean
 solver        CP-SAT searched all placements; trusted, and listed as such, not checked
 ============  =========================================================================================================
 """
@@ -18,6 +20,7 @@ from typing import Any
 
 from optimizer.certificate.balance import RejectedError, Witness, bound_of, rational
 from optimizer.certificate.hierarchy import hierarchical_bound
+from optimizer.certificate.workloads import combined, envelope_copies
 from optimizer.figures.placement import max_over_mean, split_device_loads, violations
 from optimizer.figures.robust import aggregate
 
@@ -164,9 +167,36 @@ def _bound(rows: Sequence[Sequence[int]], terms: Terms, witness: Witness, claime
             raise RejectedError("a scenario bound needs one bound for each workload")
         bounds = [_one_bound(row, terms, part) for row, part in zip(rows, parts, strict=True)]
         return False, aggregate(bounds, terms.weights, terms.robust, terms.tail)
+    if kind == "envelope":
+        return False, _envelope(rows, terms, rational(witness.get("threshold")))
+    if kind == "combination":
+        return False, _combination(rows, terms, witness)
     if len(rows) != 1:
         raise RejectedError(f"a bound of kind {kind!r} speaks of one workload, and there are {len(rows)}")
     return False, _one_bound(rows[0], terms, witness)
+
+
+def _envelope(rows: Sequence[Sequence[int]], terms: Terms, threshold: Fraction) -> Fraction:
+    if terms.robust != "worst" or terms.split != "even":
+        raise RejectedError("an envelope bounds the worst workload under the even split only")
+    needed = envelope_copies(rows, terms.devices, threshold) if threshold > 0 else 0
+    if needed <= terms.devices * terms.slots:
+        raise RejectedError(f"shares below {threshold} means need {needed} copies, not more than there are slots")
+    return threshold
+
+
+def _combination(rows: Sequence[Sequence[int]], terms: Terms, witness: Witness) -> Fraction:
+    parts, inner = witness.get("parts"), witness.get("bound")
+    if not isinstance(parts, Sequence) or not isinstance(inner, Mapping):
+        raise RejectedError("a combination needs the parts of the workloads and a bound")
+    mix = [rational(part) for part in parts]
+    if terms.robust != "worst" and (terms.robust != "mean" or tuple(mix) != terms.weights):
+        raise RejectedError("a combination bounds the worst workload, or the mean where it is mixed by the weights")
+    try:
+        load = combined(rows, mix)
+    except ValueError as error:
+        raise RejectedError(str(error)) from error
+    return _one_bound(load, terms, inner)
 
 
 def _one_bound(row: Sequence[int], terms: Terms, witness: Witness) -> Fraction:

@@ -157,3 +157,46 @@ def test_node_bound_is_the_mean_or_the_least_largest_share() -> None:
     assert node_bound([5, 4, 4], 3, 1) == 5
     assert node_bound([5, 4, 4], 2, 2) == Fraction(13, 2)
     assert node_bound([100, 1, 1, 1], 7, 1) == 25
+
+
+TWO = [[[90, 1, 1, 1, 1]], [[1, 90, 1, 1, 1]]]
+
+
+@pytest.mark.parametrize(
+    ("witness", "bound", "reason"),
+    [
+        ({"kind": "envelope", "threshold": "315/94"}, "315/94", None),
+        ({"kind": "envelope", "threshold": "316/94"}, "158/47", "158/47"),
+        ({"kind": "envelope", "threshold": "-1/1"}, "-1/1", "not more than"),
+        ({"kind": "combination", "parts": ["1/2", "1/2"], "bound": {"kind": "average"}}, "1/1", None),
+        (
+            {"kind": "combination", "parts": ["1/1", "0"], "bound": {"kind": "count", "threshold": "30/1"}},
+            "105/47",
+            None,
+        ),
+        ({"kind": "combination", "parts": ["1/2", "1/3"], "bound": {"kind": "average"}}, "1/1", "do not add up"),
+        ({"kind": "combination", "parts": ["3/2", "-1/2"], "bound": {"kind": "average"}}, "1/1", "negative"),
+        ({"kind": "combination", "parts": ["1/1"], "bound": {"kind": "average"}}, "1/1", "do not add up"),
+        ({"kind": "combination", "parts": ["1/2", "1/2"]}, "1/1", "needs the parts"),
+    ],
+)
+def test_bounds_over_workloads(witness: dict[str, Any], bound: str, reason: str | None) -> None:
+    result = place(TWO, 7, 1)
+    certificate, placement = result.certificate, result.to_json()
+    layer = certificate["layers"][0]
+    layer["witness"], layer["bound"] = witness, bound
+    value = Fraction(bound)
+    placement["layers"][0] |= {"bound": float(value), "proved": result.max_over_mean - value <= result.tolerance}
+    check = check_placement(TWO, certificate, placement)
+    assert check.accepted is (reason is None)
+    assert reason is None or reason in str(check.reason)
+
+
+def test_an_envelope_says_nothing_of_the_mean() -> None:
+    result = place(TWO, 7, 1, robust="mean")
+    certificate = result.certificate
+    certificate["layers"][0]["witness"] = {"kind": "envelope", "threshold": certificate["layers"][0]["bound"]}
+    check = check_placement(TWO, certificate, result.to_json())
+    assert check.reason == "an envelope bounds the worst workload under the even split only"
+    certificate["layers"][0]["witness"] = {"kind": "combination", "parts": ["1/3", "2/3"], "bound": {"kind": "average"}}
+    assert "mixed by the weights" in str(check_placement(TWO, certificate, result.to_json()).reason)

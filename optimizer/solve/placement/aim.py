@@ -42,6 +42,6 @@ class Aim:
         worst = load.max(axis=1)
         norm = np.maximum(((load / np.maximum(worst, 1e-9)[:, None, :]) ** power).sum(axis=1), 1e-9)
         share = self._taken(worst) + 0.05 * self.weights
-        pull: Floats = share * norm ** (1 / power - 1) * np.maximum(worst, 1e-9) ** (1 - power)
+        pull: Floats = share * norm ** (1 / power - 1) * np.maximum(worst, 1e-3) ** (1 - power)
         scaled: Floats = pull / pull.max(axis=1, keepdims=True)
         return scaled

@@ -9,6 +9,7 @@ import numpy as np
 
 from optimizer.certificate.balance import bound_of
 from optimizer.certificate.hierarchy import hierarchical_bound
+from optimizer.certificate.workloads import combined
 from optimizer.errors import InternalError
 from optimizer.figures.placement import max_over_mean, moves, split_device_loads
 from optimizer.figures.robust import CVAR_TAIL, aggregate
@@ -23,6 +24,7 @@ from optimizer.solve.placement.rebalance import frontier
 from optimizer.solve.placement.replicas import Floats, Ints
 from optimizer.solve.placement.result import Devices, LayerPlacement, PlacementResult
 from optimizer.solve.placement.robust import balance_robustly
+from optimizer.solve.placement.robust_bounds import combined_witness, envelope_witness
 from optimizer.solve.placement.search import balance, seconds_left
 from optimizer.solve.placement.split import free_shares
 from optimizer.solve.placement.two_slots import place_two_slots
@@ -217,7 +219,18 @@ def _with_budget(question: Question) -> Ints:
 def _witness(question: Question, layer: int) -> Witness:
     """Witness of the layer's bound; over several workloads one for each."""
     parts = [_one_witness(question, row) for row in question.rows(layer)]
-    return parts[0] if len(parts) == 1 else {"kind": "scenario", "bounds": parts}
+    if len(parts) == 1:
+        return parts[0]
+    own: Witness = {"kind": "scenario", "bounds": parts}
+    others = []
+    if question.split == "even" and question.robust == "worst":
+        others.append(envelope_witness(question.rows(layer), question.devices, question.slots))
+    if question.split == "even" and question.hierarchy == "free":
+        others.append(combined_witness(question, layer))
+    best, witness = max(
+        (other for other in others if other is not None), key=lambda other: other[0], default=(Fraction(0), own)
+    )
+    return witness if best > bound_for(question, layer, own) else own
 
 
 def _one_witness(question: Question, row: Sequence[int]) -> Witness:
@@ -230,6 +243,11 @@ def _one_witness(question: Question, row: Sequence[int]) -> Witness:
 
 def bound_for(question: Question, layer: int, witness: Witness) -> Fraction:
     """Bound on the layer's objective that the witness proves."""
+    if witness["kind"] == "envelope":
+        return Fraction(witness["threshold"])
+    if witness["kind"] == "combination":
+        load = combined(question.rows(layer), [Fraction(part) for part in witness["parts"]])
+        return bound_of(load, question.devices, question.slots, witness["bound"])
     parts = witness["bounds"] if witness["kind"] == "scenario" else [witness]
     bounds = [
         _hierarchical(question, row) if part["kind"] == "hierarchical" and sum(row) else

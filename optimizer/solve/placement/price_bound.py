@@ -61,6 +61,7 @@ def _refute(load: Sequence[int], devices: int, slots: int, width: int, deadline:
     solver = pywraplp.Solver.CreateSolver("GLOP")
     if solver is None:
         raise InternalError("OR-Tools offers no GLOP")
+    solver.SetSolverSpecificParametersAsString("use_dual_simplex: true use_preprocessing: false")
     price = [solver.NumVar(-1.0, 1.0, "") for _ in range(_CLASSES + 1)]
     held = solver.NumVar(-float(slots), float(slots), "")
     objective = solver.Objective()
