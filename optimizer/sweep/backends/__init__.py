@@ -35,7 +35,7 @@ Backend = Callable[[Sequence[Task], Place], Iterator[Answer]]
 
 BACKENDS: Final = {"loky": "joblib", "dask": "dask[distributed]", "ray": "ray"}
 """Backends, and what each needs."""
-_EXTRAS: Final = {"loky": "sweeps", "dask": "dask", "ray": "ray"}
+_INSTALL: Final = {"loky": "joblib", "dask": "shardproof[dask]", "ray": "shardproof[ray]"}
 
 
 def backend(name: str) -> Backend:
@@ -54,7 +54,7 @@ def backend(name: str) -> Backend:
     except ImportError as error:
         if (error.name or "").startswith("optimizer"):
             raise
-        message = f'{name} needs {BACKENDS[name]}: pip install "shardproof[{_EXTRAS[name]}]"'
+        message = f'{name} needs {BACKENDS[name]}: pip install "{_INSTALL[name]}"'
         raise SpecError(Fault(None, None, None, "--backend", message)) from None
     return found
 
