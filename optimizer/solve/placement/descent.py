@@ -42,6 +42,12 @@ class Search:
         load = values.sum(axis=2)
         return cls(held.copy(), values, load, load.max(axis=1), held.copy())
 
+    def part(self, layers: Ints) -> "Search":
+        """A search of its own over some of the layers."""
+        return Search(
+            self.held[layers], self.values[layers], self.load[layers], self.best[layers], self.best_held[layers]
+        )
+
     def adopt(self, layers: Ints, other: "Search", source: Ints) -> None:
         """Take over layers of another search, and go on from their best."""
         self.best[layers], self.best_held[layers] = other.best[source], other.best_held[source]

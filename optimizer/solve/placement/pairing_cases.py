@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from optimizer.solve.placement.clock import seconds_left
 from optimizer.solve.placement.pairing import fold
 from optimizer.solve.placement.pairing_program import GRID, Counted, PairingProgram, Refuted
 from optimizer.solve.placement.replicas import Floats, Ints
-from optimizer.solve.placement.search import seconds_left
 
 _WHOLE = 1e-6
 

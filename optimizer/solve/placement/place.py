@@ -16,6 +16,7 @@ from optimizer.figures.robust import CVAR_TAIL, aggregate
 from optimizer.solve.placement.aim import Aim
 from optimizer.solve.placement.align import align
 from optimizer.solve.placement.bounds import Witness, average_witness, counting_witness
+from optimizer.solve.placement.clock import seconds_left
 from optimizer.solve.placement.exact import solve_exactly
 from optimizer.solve.placement.hierarchy import balance_on_nodes, layings
 from optimizer.solve.placement.price_bound import price_witness
@@ -25,7 +26,7 @@ from optimizer.solve.placement.replicas import Floats, Ints
 from optimizer.solve.placement.result import Devices, LayerPlacement, PlacementResult
 from optimizer.solve.placement.robust import balance_robustly
 from optimizer.solve.placement.robust_bounds import combined_witness, envelope_witness
-from optimizer.solve.placement.search import balance, seconds_left
+from optimizer.solve.placement.search import balance
 from optimizer.solve.placement.split import free_shares
 from optimizer.solve.placement.two_slots import place_two_slots
 
@@ -33,7 +34,7 @@ TOLERANCE = Fraction(1, 10_000)
 """Gap, in mean device loads, within which a layer counts as proved."""
 
 _FINE_SLOTS = 6
-_ROUNDS_PER_SLOT, _ROUNDS_PER_SLOT_OF_FEW = 20, 60
+_ROUNDS_PER_SLOT, _ROUNDS_PER_SLOT_OF_FEW = 20, 120
 _EXACT_S = 5.0
 _PAIR = 2
 _MANY_SLOTS = 100

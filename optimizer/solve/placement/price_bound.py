@@ -14,8 +14,8 @@ from ortools.linear_solver import pywraplp  # type: ignore[import-untyped]  # or
 
 from optimizer.certificate.prices import check_price
 from optimizer.errors import InternalError
+from optimizer.solve.placement.clock import seconds_left
 from optimizer.solve.placement.replicas import Floats
-from optimizer.solve.placement.search import seconds_left
 
 _CLASSES = 120
 _MORE_COPIES = 6

@@ -5,21 +5,20 @@ make way for other experts, one layer at a time, both by the p-norm of the loads
 maximum is flat, and near the maximum in the end.
 """
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 
 from optimizer.solve.placement.aim import Aim
+from optimizer.solve.placement.clock import seconds_left
 from optimizer.solve.placement.construct import deal
+from optimizer.solve.placement.processes import each
 from optimizer.solve.placement.replicas import Floats, Ints, divisor_replicas
-from optimizer.solve.placement.search import seconds_left
 from optimizer.solve.placement.steps import LayerState, replace, replace_change
 from optimizer.solve.placement.vectors import VectorSearch, raised, share_out_pairs
 
 _POWERS = (8, 16, 32, 64)
 _FIRST_ROUNDS = 24
 _PAIR_ROUNDS = 24
-_SWEEPS = 120
+_SWEEPS = 300
 _SETTLING = 6
 _FOCUS = 6
 _VARIANTS = 6
@@ -55,19 +54,17 @@ def balance_robustly(
     # Two parts whatever the machine, so that the same seed gives the same placement everywhere.
     parts = [np.arange(first, len(weights), 2) for first in range(min(2, len(weights)))]
 
-    def run(part: Ints) -> Ints:
-        return _balance_part(weights[part], aim, devices, slots, floor[part], goal, seed, deadline)
-
+    asked = [(weights[part], aim, devices, slots, floor[part], goal, seed, deadline) for part in parts]
     held = np.empty((len(weights), devices, slots), dtype=np.int64)
-    with ThreadPoolExecutor(2) as pool:
-        for part, found in zip(parts, pool.map(run, parts), strict=True):
-            held[part] = found
+    for part, found in zip(parts, each(balance_part, asked, deadline=deadline), strict=True):
+        held[part] = found
     return held
 
 
-def _balance_part(
+def balance_part(
     weights: Floats, aim: Aim, devices: int, slots: int, floor: Floats, goal: float, seed: int, deadline: float | None
 ) -> Ints:
+    """Some of the layers; as for ``balance_robustly``."""
     rng = np.random.default_rng(seed)
     search = _first(weights, aim, devices, slots, rng)
     for sweep in range(min(_SWEEPS, 2 + devices * slots)):

@@ -1,6 +1,5 @@
 """One workload, nothing else asked: deal, then share out pairs of devices, all layers side by side."""
 
-import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -8,20 +7,19 @@ import numpy as np
 
 from optimizer.solve.placement.construct import deal
 from optimizer.solve.placement.descent import Search, descend
+from optimizer.solve.placement.processes import each, workers
 from optimizer.solve.placement.replicas import Floats, Ints, divisor_replicas
 from optimizer.solve.placement.variants import try_variants
 
 _LAYERS_WORTH_A_THREAD = 16
+_LAYERS_WORTH_A_PROCESS = 4
+_FIRST_ROUNDS = 400
 _SHARES = ((0.3, 0.45), (0.65, 0.75), (0.9, 1.0))
 """Parts of the time after which search and variants, in turn, end."""
 
 _ATTEMPTS = 4
 _VARIANT_PART = 20
-
-
-def workers() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+_LAST_TURNS = 6
 
 
 def balance(
@@ -50,35 +48,71 @@ def balance(
     held, maximum
         Expert of each slot ``[layers, devices, slots]``, and the hottest device of each layer.
     """
+    copies = divisor_replicas(weights, devices * slots, devices) if counts is None else counts
+    search = Search.start(weights / copies, deal(weights, copies, devices))
+    enough, begun = floor + goal, time.monotonic()
 
-    def chunk(rows: Ints) -> tuple[Ints, Floats]:
-        some = weights[rows]
-        copies = divisor_replicas(some, devices * slots, devices) if counts is None else counts[rows]
-        search = Search.start(some / copies, deal(some, copies, devices))
-        low = floor[rows]
-        enough = low + goal
-        begun = time.monotonic()
+    def first(rows: Ints) -> Search:
+        part = search.part(rows)
+        until = None if deadline is None else begun + _SHARES[0][0] * (deadline - begun)
+        descend(part, floor[rows], enough[rows], rounds=min(_FIRST_ROUNDS, rounds), seed=seed, deadline=until)
+        return part
 
-        def until(part: float) -> float | None:
-            return None if deadline is None else begun + part * (deadline - begun)
-
-        for part, share in enumerate(_SHARES):
-            descend(search, low, enough, rounds=rounds // len(_SHARES), seed=seed + part, deadline=until(share[0]))
-            try_variants(
-                search, some, copies, low, enough, attempts=_ATTEMPTS, rounds=rounds // _VARIANT_PART,
-                seed=seed + part, deadline=until(share[1]),
-            )  # fmt: skip
-        return search.best_held, search.best
-
-    threads = max(1, min(workers(), len(weights) // _LAYERS_WORTH_A_THREAD))
-    parts = np.array_split(np.arange(len(weights)), threads)
-    if threads == 1:
-        return chunk(parts[0])
-    with ThreadPoolExecutor(threads) as pool:
-        done = list(pool.map(chunk, parts))
-    return np.concatenate([held for held, _ in done]), np.concatenate([best for _, best in done])
+    # Layers of many slots are done before processes would have begun; of few slots, hardly one.
+    parts = np.array_split(np.arange(len(weights)), max(1, min(workers(), len(weights) // _LAYERS_WORTH_A_THREAD)))
+    with ThreadPoolExecutor(len(parts)) as pool:
+        for rows, found in zip(parts, pool.map(first, parts), strict=True):
+            search.adopt(rows, found, np.arange(len(rows)))
+    open_layers = np.nonzero(search.best > enough)[0]
+    if len(open_layers):
+        processes = max(1, min(workers(), len(open_layers) // _LAYERS_WORTH_A_PROCESS))
+        # Dealt in turn, so that the easy layers do not all go to one process.
+        parts = [open_layers[first::processes] for first in range(processes)]
+        asked = [
+            (search.part(rows), weights[rows], copies[rows], floor[rows], enough[rows], rounds, seed, (begun, deadline))
+            for rows in parts
+        ]
+        for rows, cooler in zip(parts, each(search_on, asked, deadline=deadline), strict=True):
+            search.adopt(rows, cooler, np.arange(len(rows)))
+    return search.best_held, search.best
 
 
-def seconds_left(deadline: float | None) -> float:
-    """Seconds until the deadline, infinite without one."""
-    return float("inf") if deadline is None else deadline - time.monotonic()
+def search_on(
+    search: Search, weights: Floats, copies: Ints, floor: Floats, enough: Floats, rounds: int, seed: int,
+    time_span: tuple[float, float | None],
+) -> Search:  # fmt: skip
+    """Search with the copies given and with others, in turn, until every layer is cool enough or the work is done.
+
+    Parameters
+    ----------
+    search
+        Placements to start from.
+    weights, copies, floor, enough
+        Loads and copies ``[layers, experts]``; lower bound and goal of each layer.
+    rounds, seed, time_span
+        Work, random seed, and the ``time.monotonic()`` at which the search began and at which it ends, if it must.
+    """
+    begun, deadline = time_span
+
+    def until(part: float) -> float | None:
+        return None if deadline is None else begun + part * (deadline - begun)
+
+    for part, share in enumerate(_SHARES):
+        descend(
+            search, floor, enough, rounds=rounds // len(_SHARES), seed=seed + 1 + part, deadline=until(share[0])
+        )  # fmt: skip
+        try_variants(
+            search, weights, copies, floor, enough, attempts=_ATTEMPTS, rounds=rounds // _VARIANT_PART,
+            seed=seed + part, deadline=until(share[1]),
+        )  # fmt: skip
+    # What is left is a few layers that their counts hold back, if only by a little.
+    for part in range(_LAST_TURNS):
+        try_variants(
+            search, weights, copies, floor, enough, attempts=1, rounds=rounds // _VARIANT_PART, far=1.0,
+            seed=seed + len(_SHARES) + part, deadline=deadline,
+        )  # fmt: skip
+        descend(
+            search, floor, enough, rounds=rounds // _VARIANT_PART, seed=seed + 1 + len(_SHARES) + part,
+            deadline=deadline,
+        )  # fmt: skip
+    return search

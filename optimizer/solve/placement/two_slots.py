@@ -13,11 +13,12 @@ from fractions import Fraction
 import numpy as np
 
 from optimizer.solve.placement.bounds import Witness
+from optimizer.solve.placement.clock import seconds_left
 from optimizer.solve.placement.pairing import anneal_counts, paired
 from optimizer.solve.placement.pairing_cases import decide, hottest
 from optimizer.solve.placement.pairing_program import GRID
+from optimizer.solve.placement.processes import workers
 from optimizer.solve.placement.replicas import Floats, Ints
-from optimizer.solve.placement.search import seconds_left, workers
 
 _STEPS = 3000
 _STEPS_PER_SLOT = 10

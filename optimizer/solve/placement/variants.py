@@ -11,7 +11,7 @@ from optimizer.solve.placement.replicas import Floats, Ints
 
 _VARIANTS = 4
 _TRANSFERS = 3
-_FAR = 4
+_FAR = 4.0
 
 
 def transferred(weights: Floats, counts: Ints, devices: int, draws: Floats) -> Ints:
@@ -41,7 +41,7 @@ def transferred(weights: Floats, counts: Ints, devices: int, draws: Floats) -> I
 
 def try_variants(
     search: Search, weights: Floats, counts: Ints, floor: Floats, goal: Floats, *, attempts: int, rounds: int,
-    seed: int, deadline: float | None,
+    seed: int, deadline: float | None, far: float = _FAR,
 ) -> None:  # fmt: skip
     """Look for better replica counts of the layers that are far from their goal; changes ``search`` in place.
 
@@ -55,6 +55,8 @@ def try_variants(
         Lower bound and good enough, ``[layers]``.
     attempts, rounds, seed, deadline
         Generations of variants, rounds of search for each, random seed, and when to stop.
+    far
+        Times its goal's excess from which a layer takes part.
     """
     devices, slots = search.held.shape[1:]
     if devices * slots == weights.shape[1]:
@@ -62,7 +64,7 @@ def try_variants(
     rng = np.random.default_rng(seed)
     for attempt in range(attempts):
         draws = rng.random((_VARIANTS, 1 + attempt % _TRANSFERS, 2))
-        open_layers = np.nonzero(search.best > floor + _FAR * (goal - floor))[0]
+        open_layers = np.nonzero(search.best > floor + far * (goal - floor))[0]
         if not len(open_layers):
             return
         rows = np.repeat(open_layers, _VARIANTS)
