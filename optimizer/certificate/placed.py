@@ -29,7 +29,7 @@ _WITNESS = {
     "scenario": frozenset({"kind", "bounds"}),
     "envelope": frozenset({"kind", "threshold"}),
     "combination": frozenset({"kind", "parts", "bound"}),
-    "solver": frozenset({"kind"}),
+    "solver": frozenset({"kind", "checked"}),
 }
 """Keys of a witness by its kind; see `certificate.placement` for what each proves."""
 
@@ -184,6 +184,7 @@ _FORMS: dict[str, _Read] = {
     "bounds": _each(_witness),
     "parts": _each(_lowest_terms),
     "bound": _witness,
+    "checked": _witness,
 }
 """What the fields of a witness hold."""
 

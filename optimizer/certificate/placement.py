@@ -9,7 +9,7 @@ hierarchical  every way to lay the groups on the nodes has a node with too much 
 scenario      one bound for each workload, put together as the objective does
 envelope      an expert needs the copies that its heaviest workload asks for, and all of them are more than the slots
 combination   one bound for a mix of the workloads, which is below the worst, or, mixed by weight, the mean
-solver        CP-SAT searched all placements; trusted, and listed as such, not checked
+solver        CP-SAT searched all placements or counts; trusted, and listed as such; ``checked`` holds without it
 ============  =========================================================================================================
 """
 
@@ -160,6 +160,12 @@ def _bound(rows: Sequence[Sequence[int]], terms: Terms, witness: Witness, claime
     """Whether the bound rests on the solver, and the bound that the witness proves."""
     kind = witness.get("kind")
     if kind == "solver":
+        checked = witness.get("checked")
+        if not isinstance(checked, Mapping) or checked.get("kind") == "solver":
+            raise RejectedError("a bound on the solver's word needs the witness of what was proved without it")
+        _, proved = _bound(rows, terms, checked, claimed)
+        if proved > claimed:
+            raise RejectedError(f"the solver's word for {claimed} is less than the {proved} that is proved without it")
         return True, claimed
     if kind == "scenario":
         parts = witness.get("bounds")

@@ -221,7 +221,7 @@ def place_decided(problem: Problem, time_limit_s: float | None = None) -> Decide
     else:
         slots = (moe.experts + redundant) // ep
         before = (linear_placement(moe.experts, ep, slots),) * problem.model.moe_layer_count
-    return Decided(problem, mesh, place_on(problem, mesh, time_limit_s), before)
+    return Decided(problem, mesh, place_on(problem, mesh, time_limit_s, solver_bounds=True), before)
 
 
 def moves_frontier(decided: Decided) -> list[Moved]:

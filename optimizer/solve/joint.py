@@ -127,8 +127,13 @@ def _placed_only(problem: Problem, search: Search, found: Found, placements: Map
     return replace(found, best=ranked, complete=found.complete and bool(ranked))
 
 
-def place_on(problem: Problem, mesh: Mesh, time_limit_s: float | None = None) -> PlacementResult:
-    """Place the experts of every layer on the ranks of one expert mesh, starting from what is in service there."""
+def place_on(
+    problem: Problem, mesh: Mesh, time_limit_s: float | None = None, *, solver_bounds: bool = False
+) -> PlacementResult:
+    """Place the experts of every layer on the ranks of one expert mesh, starting from what is in service there.
+
+    ``solver_bounds`` takes CP-SAT's word for bounds that nothing else proves; a layout's certificate does without.
+    """
     ep, redundant = mesh
     moe, own = problem.model.moe, problem.experts
     assert moe is not None  # noqa: S101 - loads belong to a model with experts
@@ -150,6 +155,7 @@ def place_on(problem: Problem, mesh: Mesh, time_limit_s: float | None = None) ->
         seed=problem.seed,
         layer_ids=[i for i, name in enumerate(names) if problem.model.blocks[name].moe is not None],
         names=[load.name for load in problem.expert_loads],
+        solver_bounds=solver_bounds,
     )
 
 

@@ -28,6 +28,11 @@ def fold(values: Floats) -> Floats:
     return sums
 
 
+def hottest(weights: Floats, counts: Ints) -> float:
+    """Hottest device of the folded copies of one layer, in the unit of the weights."""
+    return float(fold(np.repeat(weights / counts, counts)).max())
+
+
 def _energy(sums: Floats) -> Floats:
     top = np.maximum(sums.max(axis=1), 1e-12)
     scaled = sums / top[:, None]
@@ -139,3 +144,9 @@ def paired(weights: Floats, counts: Ints) -> Ints:
                 pairs[number, 1], pairs[other, 1] = pairs[other, 1], pairs[number, 1]
         placed.append(pairs)
     return np.stack(placed)
+
+
+def hottest_placed(weights: Floats, counts: Ints) -> float:
+    """Hottest device of one layer as ``paired`` places it: hotter than folded where an expert would meet itself."""
+    pairs = paired(weights[None], counts[None])[0]
+    return float((weights / counts)[pairs].sum(axis=1).max())

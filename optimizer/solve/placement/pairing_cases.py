@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from optimizer.solve.placement.clock import seconds_left
-from optimizer.solve.placement.pairing import fold
+from optimizer.solve.placement.pairing import hottest
 from optimizer.solve.placement.pairing_program import GRID, Counted, PairingProgram, Refuted
-from optimizer.solve.placement.replicas import Floats, Ints
+from optimizer.solve.placement.replicas import Ints
 
 _WHOLE = 1e-6
 
@@ -118,8 +118,3 @@ def decide(load: Sequence[int], devices: int, threshold: int, *, programs: int, 
         if not len(fresh) or solved >= programs:
             return Decided(search.found, None, solved)
         extra = np.union1d(extra, fresh)
-
-
-def hottest(weights: Floats, counts: Ints) -> float:
-    """Hottest device of the folded copies of one layer, in the unit of the weights."""
-    return float(fold(np.repeat(weights / counts, counts)).max())

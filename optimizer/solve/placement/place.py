@@ -61,6 +61,7 @@ def place(
     seed: int = 0,
     layer_ids: Sequence[int] | None = None,
     names: Sequence[str] | None = None,
+    solver_bounds: bool = True,
 ) -> PlacementResult:
     """Place the experts of every layer so that the hottest device is as cool as can be, and prove how cool that is.
 
@@ -86,6 +87,8 @@ def place(
         Of the random choices; the same seed gives the same placement unless time ran out.
     layer_ids, names
         The model's own layer indices and the names of the loads, for the result.
+    solver_bounds
+        Whether CP-SAT's word is taken for a bound that no other argument reaches; such a layer's witness says so.
 
     Raises
     ------
@@ -100,9 +103,19 @@ def place(
     )  # fmt: skip
     deadline = None if time_limit_s is None else begun + time_limit_s
     ids = list(layer_ids) if layer_ids is not None else list(range(question.layers))
+    ruled: dict[int, Fraction] = {}
+    found, witnesses = _search(question, deadline, ruled if solver_bounds else None)
     placed = [
-        _answer(question, index, layer, tuple(tuple(sorted(map(int, slots))) for slots in held), witness, deadline)
-        for index, (layer, held, witness) in enumerate(zip(ids, *_search(question, deadline), strict=True))
+        _answer(
+            question,
+            index,
+            layer,
+            tuple(tuple(sorted(map(int, slots))) for slots in held),
+            witness,
+            deadline,
+            ruled.get(index),
+        )
+        for index, (layer, held, witness) in enumerate(zip(ids, found, witnesses, strict=True))
     ]
     return PlacementResult(
         tuple(placed), devices, slots_per_device, tolerance,
@@ -122,8 +135,10 @@ def _rounds(question: Question) -> int:
     return (_ROUNDS_PER_SLOT_OF_FEW if few else _ROUNDS_PER_SLOT) * question.devices * question.slots
 
 
-def _search(question: Question, deadline: float | None) -> tuple[Ints, list[Witness]]:
-    """Placement of every layer, and the witness of its bound."""
+def _search(
+    question: Question, deadline: float | None, ruled: dict[int, Fraction] | None
+) -> tuple[Ints, list[Witness]]:
+    """Placement of every layer, and the witness of its bound; better bounds on CP-SAT's word go into ``ruled``."""
     witnesses = [_witness(question, layer) for layer in range(question.layers)]
     if question.current is not None and question.max_moves is not None:
         return _with_budget(question), witnesses
@@ -138,11 +153,14 @@ def _search(question: Question, deadline: float | None) -> tuple[Ints, list[Witn
     else:
         bounds = [bound_for(question, layer, witnesses[layer]) for layer in range(question.layers)]
         if question.slots == _PAIR and len(question.loads) == 1:
-            held, better = place_two_slots(
+            even = question.split == "even"
+            held, better, solved = place_two_slots(
                 question.loads[0], question.normalised(0), question.devices, bounds, goal=_goal(question),
-                seed=question.seed, deadline=deadline,
+                seed=question.seed, deadline=deadline, solver_bounds=even and ruled is not None,
             )  # fmt: skip
-            if question.split == "even":
+            if ruled is not None:
+                ruled.update(solved)
+            if even:
                 witnesses = [better.get(layer, witness) for layer, witness in enumerate(witnesses)]
         else:
             searched = _search_deadline(question, deadline)
@@ -267,8 +285,9 @@ def _hierarchical(question: Question, row: Sequence[int]) -> Fraction:
 
 
 def _answer(
-    question: Question, index: int, layer: int, devices: Devices, witness: Witness, deadline: float | None
-) -> LayerPlacement:
+    question: Question, index: int, layer: int, devices: Devices, witness: Witness, deadline: float | None,
+    ruled: Fraction | None,
+) -> LayerPlacement:  # fmt: skip
     rows = question.rows(index)
     shares = None
     values = [max_over_mean(row, devices) for row in rows]
@@ -281,11 +300,13 @@ def _answer(
         ]
     value = aggregate(values, question.weights, question.robust, question.tail)
     bound = bound_for(question, index, witness)
+    if ruled is not None and ruled > bound:
+        bound, witness = ruled, {"kind": "solver", "checked": witness}
     if question.split == "even" and value - bound > question.tolerance:
         answer = solve_exactly(question, index, devices, time_limit_s=min(_EXACT_S, seconds_left(deadline)))
         if answer is not None:
             if answer.bound > bound:
-                bound, witness = answer.bound, {"kind": "solver"}
+                bound, witness = answer.bound, {"kind": "solver", "checked": witness.get("checked", witness)}
             if answer.devices is not None:
                 exact = [max_over_mean(row, answer.devices) for row in rows]
                 if aggregate(exact, question.weights, question.robust, question.tail) < value:

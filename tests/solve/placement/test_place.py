@@ -202,3 +202,22 @@ def test_loads_that_do_not_fit_each_other() -> None:
 def test_bound_sees_the_hot_expert() -> None:
     assert bound_max_over_mean([100, 1, 1, 1], 7, 1) == Fraction(25 * 7, 103)
     assert bound_max_over_mean([0, 0], 2, 1) == 1
+
+
+def test_two_slots_on_the_solvers_word_say_so() -> None:
+    rows = profile_rows("lognormal", 1, 40, 1)
+    certified = place(rows, 24, 2, solver_bounds=False)
+    trusting = place(rows, 24, 2, time_limit_s=600)
+    assert trusting.layers[0].gap <= certified.layers[0].gap
+    assert trusting.max_over_mean <= certified.max_over_mean
+    assert certified.layers[0].witness["kind"] == "pairing"
+    assert trusting.layers[0].witness["kind"] == "solver"
+    assert trusting.layers[0].witness["checked"]["kind"] == "pairing"
+    check = check_placement([rows], trusting.certificate, trusting.to_json())
+    assert check.accepted
+    assert check.solver_trusted == (0,)
+    less = json.loads(json.dumps(trusting.certificate))
+    less["layers"][0]["bound"] = "1"
+    assert "proved without it" in str(check_placement([rows], less, trusting.to_json()).reason)
+    del less["layers"][0]["witness"]["checked"]
+    assert "needs the witness" in str(check_placement([rows], less, trusting.to_json()).reason)

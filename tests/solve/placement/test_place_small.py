@@ -10,11 +10,14 @@ from hypothesis import strategies as st
 from optimizer.certificate.balance import bound_of
 from optimizer.certificate.placement import check_placement
 from optimizer.solve.placement import PlacementResult, bound_max_over_mean, place
-from optimizer.solve.placement.pairing_cases import decide, hottest
+from optimizer.solve.placement.pairing import hottest
+from optimizer.solve.placement.pairing_cases import decide
+from optimizer.solve.placement.pairing_model import rule
 from optimizer.solve.placement.pairing_program import GRID
 from optimizer.solve.placement.place import bound_for
 from optimizer.solve.placement.price_bound import price_witness
 from optimizer.solve.placement.question import ask
+from optimizer.solve.placement.replicas import divisor_replicas
 from optimizer.solve.placement.robust_bounds import combined_witness, envelope_witness
 from tests.solve.placement.enumeration import best, placements
 
@@ -120,6 +123,29 @@ def test_cases_decide_every_threshold_of_two_slots(case: Case, above: int) -> No
     else:
         assert decided.witness is None
         assert decided.counts is not None
+
+
+@settings(max_examples=25, deadline=None)
+@given(small([(5, 3, 2), (4, 4, 2), (6, 4, 2)]), st.integers(-300, 300))
+def test_the_solver_rules_on_thresholds_of_two_slots(case: Case, above: int) -> None:
+    row, devices, slots = case
+    optimum = best([row], devices, slots)
+    assert optimum is not None
+    if not sum(row):
+        return
+    coolest = optimum * Fraction(sum(row), devices)
+    threshold = int(coolest * GRID * (1 + Fraction(above, 1000))) // 2 * 2
+    start = divisor_replicas(np.array([row], dtype=float), devices * slots, devices)[0]
+    ruled = rule(row, devices, threshold, start, effort=10.0, seed=0, deadline=None)
+    assert ruled.refused == (ruled.counts is None)
+    if ruled.refused:
+        assert Fraction(threshold, GRID) < coolest
+    elif ruled.counts is not None and Fraction(threshold, GRID) < coolest:
+        # The two middle copies may be of one expert, which costs more than folding says.
+        assert max(ruled.counts) > 1
+    else:
+        assert ruled.counts is not None
+        assert hottest(np.array(row, dtype=float), ruled.counts) * GRID <= threshold + 1e-6
 
 
 @settings(max_examples=25)
