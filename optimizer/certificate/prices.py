@@ -1,6 +1,8 @@
 """Any number of slots a device: prices by copy size refute a threshold, by a knapsack over one device."""
 
+import bisect
 import itertools
+import math
 from collections.abc import Sequence
 from fractions import Fraction
 
@@ -60,20 +62,24 @@ def _class_of(size: Fraction, sizes: Sequence[Fraction]) -> int:
 def _dearest(slots: int, threshold: Fraction, sizes: Sequence[Fraction], prices: Sequence[int]) -> int | None:
     """Dearest choice of ``slots`` classes whose lower ends add up to at most the threshold; ``None`` if there is none.
 
-    States are the undominated pairs (room used, price): an exact knapsack over rationals.
+    States are the undominated pairs (room used, price): an exact knapsack, in the sizes' common unit. The last class is
+    the dearest one that the room left holds.
     """
-    states: list[tuple[Fraction, int]] = [(Fraction(0), 0)]
-    for _ in range(slots):
+    unit = math.lcm(threshold.denominator, *(size.denominator for size in sizes))
+    room, ends = int(threshold * unit), [int(size * unit) for size in sizes]
+    dearest_within = list(itertools.accumulate(prices, max))
+    states: list[tuple[int, int]] = [(0, 0)]
+    for _ in range(slots - 1):
         reached = sorted(
-            (
-                (used + size, -(worth + price))
-                for used, worth in states
-                for size, price in zip(sizes, prices, strict=True)
-                if used + size <= threshold
-            )
+            (used + size, -(worth + price))
+            for used, worth in states
+            for size, price in zip(ends, prices, strict=True)
+            if used + size <= room
         )
         states = []
         for used, minus in reached:
             if not states or -minus > states[-1][1]:
                 states.append((used, -minus))
-    return states[-1][1] if states else None
+    return max(
+        (worth + dearest_within[bisect.bisect_right(ends, room - used) - 1] for used, worth in states), default=None
+    )

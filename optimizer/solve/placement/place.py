@@ -20,6 +20,7 @@ from optimizer.solve.placement.clock import seconds_left
 from optimizer.solve.placement.exact import solve_exactly
 from optimizer.solve.placement.hierarchy import balance_on_nodes, layings
 from optimizer.solve.placement.price_bound import price_witness
+from optimizer.solve.placement.processes import each
 from optimizer.solve.placement.question import Current, Loads, Question, ask
 from optimizer.solve.placement.rebalance import frontier
 from optimizer.solve.placement.replicas import Floats, Ints
@@ -39,7 +40,7 @@ _EXACT_S = 5.0
 _PAIR = 2
 _MANY_SLOTS = 100
 _BOUND_PART = 0.3
-_WIDE = 20
+_WIDE, _FINE = 10, 3
 
 
 def place(
@@ -188,15 +189,16 @@ def _priced(
     rows = question.loads[0]
     values = [max_over_mean(row, devices) for row, devices in zip(rows, held.tolist(), strict=True)]
     gaps = [value - bound for value, bound in zip(values, bounds, strict=True)]
-    better = list(witnesses)
-    for layer in sorted(range(question.layers), key=lambda layer: (-gaps[layer], layer)):
-        if gaps[layer] <= _WIDE * question.tolerance or seconds_left(deadline) <= 0:
-            break
+    wide = [layer for layer in range(question.layers) if gaps[layer] > _WIDE * question.tolerance]
+    wide.sort(key=lambda layer: (-gaps[layer], layer))
+    asked = []
+    for layer in wide:
         mean = Fraction(sum(rows[layer]), question.devices)
-        found = price_witness(
-            rows[layer], question.devices, question.slots, bounds[layer] * mean, values[layer] * mean,
-            tolerance=float(_WIDE * question.tolerance), deadline=deadline,
-        )  # fmt: skip
+        between = bounds[layer] * mean, values[layer] * mean
+        fineness = float(_FINE * question.tolerance)
+        asked.append((rows[layer], question.devices, question.slots, *between, fineness, deadline))
+    better = list(witnesses)
+    for layer, found in zip(wide, each(price_witness, asked, deadline=deadline), strict=True):
         if found is not None and bound_of(rows[layer], question.devices, question.slots, found) > bounds[layer]:
             better[layer] = found
     return better
