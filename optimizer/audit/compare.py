@@ -36,7 +36,7 @@ _CONFUSIONS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Judgement:
     """Verdict on one stated figure: ``evaluated`` and ``stated`` in base units, and why."""
 
@@ -47,7 +47,7 @@ class Judgement:
     explanation: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Reading:
     value: Value
     stated: Fraction
@@ -76,6 +76,10 @@ def _last_significant(number: Number) -> Fraction:
 def judge(expression: Node, stated: Number, *, approximate: bool) -> Judgement:
     """Judge ``expression = stated``, exactly where both are whole numbers, else to the digits written."""
     try:
+        if stated.unit is lexicon.ONE and not stated.decimal and not approximate:
+            value = evaluate(expression)
+            if value.exact and value.point == stated.digits:
+                return Judgement(Verdict.HOLDS, stated.digits, value.point)
         made = _readings(expression, stated, approximate=approximate)
         first = next(made)
         if _matches(first, stated, approximate=approximate):

@@ -24,6 +24,11 @@ _LISTED: Final = re.compile(
 )
 """Parts of the memory in a list: its commas end no clause."""
 _QUOTES: Final = str.maketrans({"“": '"', "”": '"', "«": '"', "»": '"'})
+_ROLE_WORDS: Final = (
+    "not", "never", "instead", "rather", "from", "→", "->", "vs", "versus", "against", "claim", "calculated",
+    "computed", "in reality",
+)  # fmt: skip
+"""Without one of these, a clause gives no role of its own."""
 _LABEL_REACH: Final = 120
 _AFTER: Final = 60
 _BEFORE: Final = 90
@@ -78,6 +83,8 @@ def read_context(segment: Segment, number: Number, role: Role, topic: str) -> Co
 
 def _own_role(before: str, after: str, whole: str) -> Role | None:
     """Role that the clause gives to this one number, over the segment's."""
+    if not any(word in whole or word in after for word in _ROLE_WORDS):
+        return None
     tail = before[-40:]
     if re.search(
         r"\b(?:not|never|instead of|rather than)\s+(?:the\s+|exactly\s+|just\s+|specified\s+)*[\"~≈]?\s*$", tail

@@ -48,7 +48,7 @@ _TOTALS: Final = {"total", "totals", "sum", "product", "overall", "altogether"}
 _LEFT_WORDS: Final = 6
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Equation:
     """One judged equation; ``stated`` and ``evaluated`` count in ``unit``; ``start`` and ``end`` are offsets."""
 

@@ -19,7 +19,7 @@ class EvaluationError(ArithmeticError):
     """Division by zero, or a number too large to write out."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Value:
     """``point`` from the digits written; ``low`` to ``high`` when every rounded number may be off by half a digit.
 

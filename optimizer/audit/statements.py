@@ -17,7 +17,7 @@ class Role(StrEnum):
     CALCULATED = "calculated"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Context:
     """Words around a number, lower-cased: its label, the clause before and after it, and where it stands."""
 
