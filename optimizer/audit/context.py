@@ -1,6 +1,8 @@
 """The words around a number, and whose figure it is."""
 
 import re
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 from optimizer.audit.document import Kind, Segment
@@ -24,10 +26,9 @@ _LISTED: Final = re.compile(
 )
 """Parts of the memory in a list: its commas end no clause."""
 _QUOTES: Final = str.maketrans({"“": '"', "”": '"', "«": '"', "»": '"'})
-_ROLE_WORDS: Final = (
-    "not", "never", "instead", "rather", "from", "→", "->", "vs", "versus", "against", "claim", "calculated",
-    "computed", "in reality",
-)  # fmt: skip
+_ROLE_WORDS: Final = re.compile(
+    "not|never|instead|rather|from|→|->|vs|versus|against|claim|calculated|computed|in reality"
+)
 """Without one of these, a clause gives no role of its own."""
 _LABEL_REACH: Final = 120
 _AFTER: Final = 60
@@ -45,6 +46,7 @@ def segment_role(segment: Segment) -> Role:
     return found or label_role(segment.before) or Role.STATED
 
 
+@lru_cache(maxsize=256)  # the labels of a table come back in every row
 def label_role(label: str) -> Role | None:
     """Role named by a label such as "Document claims" or "Should be"; None if it names none."""
     lowered = label.lower()
@@ -57,33 +59,52 @@ def label_role(label: str) -> Role | None:
     return Role.CLAIMED if claimed else Role.CALCULATED if calculated else None
 
 
-def read_context(segment: Segment, number: Number, role: Role, topic: str) -> Context:
-    """Context of ``number`` in ``segment``; ``role`` is the segment's own."""
-    text = segment.text
-    start = max(0, number.start - _BEFORE)
-    before = text[start : number.start].translate(_QUOTES).lower()
-    after = text[number.end : number.end + _AFTER].lower()
-    label = _LABEL.match(text[: min(number.start, _LABEL_REACH)])
-    sentence = text.rfind(". ", max(0, number.start - _BEFORE), number.start) + 2
-    own_label = _LABEL.match(text[sentence : number.start]) if sentence > 1 else None
-    label = own_label or label
-    named = label[1].lower() if label else ""
-    if segment.kind is Kind.CELL:
-        named = f"{segment.row_label} {segment.column_label}".lower()
-    clause = _CLAUSE.split(before)[-1]
-    if own_label is not None:
-        clause = _CLAUSE.split(text[sentence + own_label.end() : number.start].translate(_QUOTES).lower())[-1]
-    elif label is not None and start == 0:
-        clause = _CLAUSE.split(before[label.end() :])[-1] if len(before) >= label.end() else clause
-    following = (_STOP if _LISTED.search(after) else _CLAUSE).split(after)[0]
-    own = _own_role(clause, following, before) or role
-    quoted = before.count('"') % 2 == 1
-    return Context(named, clause.strip(), following.strip(" :"), topic, own, quoted)
+class Surroundings:
+    """Reads the contexts of one segment's numbers; ``role`` is the segment's own, ``above`` what stands over it."""
+
+    def __init__(self, segment: Segment, role: Role, above: Callable[[], str]) -> None:
+        self.text = segment.text
+        self.role = role
+        self.above = above
+        self.cell = f"{segment.row_label} {segment.column_label}".lower() if segment.kind is Kind.CELL else None
+        self.label = _LABEL.match(self.text[:_LABEL_REACH])
+        self.gives_roles = _ROLE_WORDS.search(self.text.lower()) is not None
+        self.listed = _LISTED.search(self.text.lower()) is not None
+
+    def _label_before(self, at: int) -> re.Match[str] | None:
+        """The segment's label, if it ends before offset ``at``."""
+        if self.label is not None and self.label.end() <= at:
+            return self.label
+        return _LABEL.match(self.text[:at]) if at <= _LABEL_REACH and self.text[at - 1 : at] in {":", "="} else None
+
+    def context(self, number: Number) -> Context:
+        """Context of ``number``."""
+        text = self.text
+        start = max(0, number.start - _BEFORE)
+        before = text[start : number.start].translate(_QUOTES).lower()
+        after = text[number.end : number.end + _AFTER].lower()
+        label = self._label_before(number.start)
+        sentence = text.rfind(". ", start, number.start) + 2
+        own_label = _LABEL.match(text[sentence : number.start]) if sentence > 1 else None
+        label = own_label or label
+        named = label[1].lower() if label else ""
+        if self.cell is not None:
+            named = self.cell
+        if own_label is not None:
+            clause = _CLAUSE.split(text[sentence + own_label.end() : number.start].translate(_QUOTES).lower())[-1]
+        elif label is not None and start == 0 and len(before) >= label.end():
+            clause = _CLAUSE.split(before[label.end() :])[-1]
+        else:
+            clause = _CLAUSE.split(before)[-1]
+        following = (_STOP if self.listed and _LISTED.search(after) else _CLAUSE).split(after, 1)[0]
+        own = (_own_role(clause, following, before) if self.gives_roles else None) or self.role
+        quoted = before.count('"') % 2 == 1
+        return Context(named, clause.strip(), following.strip(" :"), self.above, own, quoted)
 
 
 def _own_role(before: str, after: str, whole: str) -> Role | None:
     """Role that the clause gives to this one number, over the segment's."""
-    if not any(word in whole or word in after for word in _ROLE_WORDS):
+    if _ROLE_WORDS.search(whole) is None and _ROLE_WORDS.search(after) is None:
         return None
     tail = before[-40:]
     if re.search(

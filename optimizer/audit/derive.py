@@ -14,6 +14,8 @@ from optimizer.audit.verdict import plain
 Result = TypeVar("Result")
 
 _MOST_READINGS: Final = 32
+_MOST_VALUES: Final = 32
+"""Values of one fact that are tried; a document that gives more settles nothing by it."""
 _ORDER: Final = {Role.STATED: 0, Role.CALCULATED: 1, Role.CLAIMED: 2}
 
 
@@ -40,7 +42,9 @@ class FactTable:
             by_name.setdefault(fact.name, []).append(fact)
         self._first = {name: found[0] for name, found in by_name.items()}
         self._values = {
-            name: list(dict.fromkeys(fact.value for fact in sorted(found, key=lambda fact: _ORDER[fact.role])))
+            name: list(dict.fromkeys(fact.value for fact in sorted(found, key=lambda fact: _ORDER[fact.role])))[
+                :_MOST_VALUES
+            ]
             for name, found in by_name.items()
         }
 

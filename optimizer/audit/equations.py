@@ -414,7 +414,14 @@ def _row_equations(segments: tuple[Segment, ...], tokens: list[list[Token]]) -> 
     for index, segment in enumerate(segments):
         if segment.row >= 0 and segment.column_label and tokens[index]:
             rows.setdefault(segment.row, []).append(index)
+    results: dict[str, bool] = {}
     for indices in rows.values():
+        for index in indices:
+            label = segments[index].column_label
+            if label not in results:
+                results[label] = any(word in label.lower() for word in _RESULTS)
+        if not any(results[segments[index].column_label] for index in indices):
+            continue
         nodes = {index: _whole(segments[index], tokens[index]) for index in indices}
         formulas = [index for index in indices if (node := nodes[index]) is not None and not node.plain]
         if len(formulas) != 1:
@@ -423,8 +430,7 @@ def _row_equations(segments: tuple[Segment, ...], tokens: list[list[Token]]) -> 
         for index in indices:
             other = nodes[index]
             stated = other.number if other is not None else None
-            label = segments[index].column_label.lower()
-            if node is None or stated is None or not any(word in label for word in _RESULTS):
+            if node is None or stated is None or not results[segments[index].column_label]:
                 continue
             result = judge(node, stated, approximate=stated.approximate)
             formula = segments[formulas[0]]
