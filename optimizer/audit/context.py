@@ -30,6 +30,16 @@ _ROLE_WORDS: Final = re.compile(
     "not|never|instead|rather|from|→|->|vs|versus|against|claim|calculated|computed|in reality"
 )
 """Without one of these, a clause gives no role of its own."""
+_REFUSED: Final = re.compile(
+    r"\b(?:not|never|instead of|rather than)\s+(?:the\s+|exactly\s+|just\s+|specified\s+)*[\"~≈]?\s*$"
+)
+_FROM: Final = re.compile(r"\bfrom\s+[\"~≈]?\s*$")
+_TO: Final = re.compile(r"\bto\b|→|->")
+_FROM_TO: Final = re.compile(r"\bfrom\b.*\bto\s+[\"~≈]?\s*$|(?:→|->)\s*[~≈]?$")
+_AGAINST: Final = re.compile(r"\b(?:vs\.?|versus|against)\s+[~≈]?\s*$")
+_CLAIMED_AFTER: Final = re.compile(r"^\W*(?:as\s+)?(?:was\s+)?claimed\b")
+_CLAIMED_BEFORE: Final = re.compile(r"\bclaim(?:ed|s)\b[^.]{0,25}$")
+_CALCULATED_AFTER: Final = re.compile(r"^\W*(?:is\s+)?(?:calculated|computed|in reality)\b")
 _LABEL_REACH: Final = 120
 _AFTER: Final = 60
 _BEFORE: Final = 90
@@ -107,18 +117,16 @@ def _own_role(before: str, after: str, whole: str) -> Role | None:
     if _ROLE_WORDS.search(whole) is None and _ROLE_WORDS.search(after) is None:
         return None
     tail = before[-40:]
-    if re.search(
-        r"\b(?:not|never|instead of|rather than)\s+(?:the\s+|exactly\s+|just\s+|specified\s+)*[\"~≈]?\s*$", tail
-    ):
+    if _REFUSED.search(tail):
         return Role.CLAIMED
-    if re.search(r"\bfrom\s+[\"~≈]?\s*$", tail) and re.search(r"\bto\b|→|->", after):
+    if _FROM.search(tail) and _TO.search(after):
         return Role.CLAIMED
-    if re.search(r"\bfrom\b.*\bto\s+[\"~≈]?\s*$|(?:→|->)\s*[~≈]?$", whole[-80:]):
+    if _FROM_TO.search(whole[-80:]):
         return Role.CALCULATED
-    if re.search(r"\b(?:vs\.?|versus|against)\s+[~≈]?\s*$", tail) and "calculated" in after:
+    if "calculated" in after and _AGAINST.search(tail):
         return Role.CALCULATED
-    if re.search(r"^\W*(?:as\s+)?(?:was\s+)?claimed\b", after) or re.search(r"\bclaim(?:ed|s)\b[^.]{0,25}$", tail):
+    if _CLAIMED_AFTER.search(after) or _CLAIMED_BEFORE.search(tail):
         return Role.CLAIMED
-    if re.search(r"^\W*(?:is\s+)?(?:calculated|computed|in reality)\b", after):
+    if _CALCULATED_AFTER.search(after):
         return Role.CALCULATED
     return None

@@ -13,8 +13,8 @@ from optimizer.audit.verdict import plain
 
 Result = TypeVar("Result")
 
-_MOST_READINGS: Final = 32
-_MOST_VALUES: Final = 32
+MOST_READINGS: Final = 32
+_MOST_VALUES: Final = 16
 """Values of one fact that are tried; a document that gives more settles nothing by it."""
 _ORDER: Final = {Role.STATED: 0, Role.CALCULATED: 1, Role.CLAIMED: 2}
 
@@ -35,7 +35,7 @@ class FactTable:
 
     def __init__(self, facts: Iterable[Statement], settled: dict[str, Fraction] | None = None) -> None:
         self.settled = settled or {}
-        self.memo: dict[str, Any] = {}
+        self.memo: dict[object, Any] = {}
         self.local: dict[str, list[Fraction]] = {}
         by_name: dict[str, list[Statement]] = {}
         for fact in facts:
@@ -77,7 +77,7 @@ class FactTable:
         known = [(name, self.values(name)) for name in names]
         present = [(name, values) for name, values in known if values]
         for index, chosen in enumerate(product(*(values for _, values in present))):
-            if index >= _MOST_READINGS:
+            if index >= MOST_READINGS:
                 return
             yield dict(zip((name for name, _ in present), chosen, strict=True))
 

@@ -104,10 +104,13 @@ class _Finder:
         at = first
         while at < last:
             token = self.tokens[at]
-            if not isinstance(token, Number) and token.mark not in {Mark.OPEN, Mark.WORD, Mark.OPERATOR}:
-                at += 1
-                continue
-            if token.mark is Mark.WORD and token.sign not in _CALLS:
+            mark = token.mark
+            if (
+                mark is not Mark.NUMBER
+                and mark is not Mark.OPEN
+                and mark is not Mark.OPERATOR
+                and (mark is not Mark.WORD or token.sign not in _CALLS)
+            ):
                 at += 1
                 continue
             self.parser.comments.clear()
@@ -394,15 +397,19 @@ class _Finder:
 _CALLS: Final = {"ceil", "floor", "round", "min", "max", "sum", "math.ceil", "math.floor"}
 
 
-_STATING: Final = {Mark.RELATION, Mark.OPEN}
-"""Without one of these, nothing is stated to be equal."""
+def _states(tokens: list[Token]) -> bool:
+    """Whether anything can be stated to be equal: by a relation, or by a figure and its parenthesis."""
+    for token in tokens:
+        if token.mark is Mark.RELATION or token.mark is Mark.OPEN:
+            return True
+    return False
 
 
 def find_equations(segments: tuple[Segment, ...], tokens: list[list[Token]]) -> list[Equation]:
     """Equations of all segments, in document order."""
     found: list[Equation] = []
     for index, segment in enumerate(segments):
-        if any(token.mark in _STATING for token in tokens[index]):
+        if _states(tokens[index]):
             found += _Finder(segment, index, tokens[index]).find(0, len(tokens[index]))
     found += _row_equations(segments, tokens)
     return sorted(found, key=lambda equation: (equation.place.line, equation.place.column))
