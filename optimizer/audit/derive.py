@@ -102,8 +102,13 @@ def put_in(formula: str, **values: Fraction | int) -> str:
 
 
 def deduplicated(derivations: Iterable[Derivation]) -> list[Derivation]:
-    """Without repeats of the same reading and value."""
+    """Without repeats of the same reading and value; the first few of them, where a document gives many values.
+
+    Nothing is refuted by a list cut short: a claim fails only where every fact behind it has one value.
+    """
     seen: dict[tuple[str, Fraction], Derivation] = {}
     for derivation in derivations:
         seen.setdefault((derivation.reading, derivation.value), derivation)
+        if len(seen) >= MOST_READINGS:
+            break
     return list(seen.values())

@@ -113,6 +113,9 @@ class _Finder:
             ):
                 at += 1
                 continue
+            if mark is Mark.NUMBER and at + 1 < last and self.tokens[at + 1].mark not in _GOING_ON:
+                at += 1
+                continue
             self.parser.comments.clear()
             parsed = self.parser.parse(at)
             if parsed is None:
@@ -397,9 +400,13 @@ class _Finder:
 _CALLS: Final = {"ceil", "floor", "round", "min", "max", "sum", "math.ceil", "math.floor"}
 
 
+_GOING_ON: Final = (Mark.OPERATOR, Mark.RELATION, Mark.OPEN)
+"""A number before anything else is part of no equation."""
+
+
 def _states(tokens: list[Token]) -> bool:
     """Whether anything can be stated to be equal: by a relation, or by a figure and its parenthesis."""
-    for token in tokens:
+    for token in tokens:  # noqa: SIM110 - a loop costs a third of any() over a generator, and this runs for every line
         if token.mark is Mark.RELATION or token.mark is Mark.OPEN:
             return True
     return False

@@ -185,7 +185,10 @@ def _word(text: str, match: re.Match[str], tokens: list[Token]) -> int:
     start, end = match.span()
     word = match[0].rstrip(".")
     lowered = word.lower()
-    if lowered in {"x", "times", "multiplied", "divided", "plus", "minus", "over", "mod", "modulo"} and tokens:
+    if lowered not in _SPECIAL_WORDS and not (word[-1:].isdigit() and word[0] in "ETPDCSetpdcs"):
+        tokens.append(Token(Mark.WORD, start, start + len(word), lowered))
+        return start + max(len(word), 1)
+    if lowered in _OPERATOR_WORDS and tokens:
         following = _WORD_OPERATORS.match(text, start)
         if lowered == "x" and re.match(r"\s*[(\d]", text[end : end + 4]):
             tokens.append(Token(Mark.OPERATOR, start, end, "*"))
@@ -224,6 +227,10 @@ _RELATION_STARTS: Final = {
     "should", "would", "must", "does", "will", "is", "equals", "equal", "yields", "yield", "gives", "give", "makes",
     "make", "totals", "are", "be", "comes",
 }  # fmt: skip
+
+
+_OPERATOR_WORDS: Final = {"x", "times", "multiplied", "divided", "plus", "minus", "over", "mod", "modulo"}
+_SPECIAL_WORDS: Final = {*_OPERATOR_WORDS, *_RELATION_STARTS, "of"}
 
 
 def _number(text: str, match: re.Match[str], tokens: list[Token]) -> int:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from json import JSONEncoder
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from optimizer.cli.options import Json
-from optimizer.cli.output import coloured, emit, emit_json, say
+from optimizer.cli.output import coloured, emit, say
 from optimizer.errors import Fault, SpecError
 
 if TYPE_CHECKING:
     from optimizer.audit.result import AuditResult
 
+_ENCODER: Final = JSONEncoder(ensure_ascii=False, allow_nan=False)
 
 def command(
     document: Annotated[str, typer.Argument(help="Markdown or text, or `-` for standard input.")],
@@ -36,7 +38,7 @@ def command(
     text, source = read_text(document)
     result = audit_document(text, source, given)
     if json:
-        emit_json(result.to_json())
+        emit(_one_entry_a_line(result.to_json()))
     elif table:
         _paste(result)
     else:
@@ -55,17 +57,21 @@ def _paste(result: AuditResult) -> None:
 
 def show(result: AuditResult) -> None:
     """Print an audit: every judged line with its verdicts, what disagrees, what is missing, and a summary."""
-    from io import StringIO  # noqa: PLC0415 - with the console
+    from optimizer.audit.annotate import annotated  # noqa: PLC0415 - loads when the command runs
 
-    from rich.console import Console  # noqa: PLC0415 - a machine that reads JSON needs none
+    emit("\n".join(annotated(result, coloured=coloured())))
 
-    from optimizer.audit.annotate import Annotated as Judged  # noqa: PLC0415 - loads when the command runs
 
-    text = StringIO()
-    console = Console(
-        file=text, force_terminal=coloured(), color_system="standard" if coloured() else None, highlight=False,
-        markup=False, emoji=False, soft_wrap=True,
-    )  # fmt: skip
-    console.print(Judged(result))
-    for line in text.getvalue().rstrip("\n").split("\n"):
-        emit(line)
+def _one_entry_a_line(document: dict[str, Any]) -> str:
+    """JSON with every entry of a list on a line of its own: a long audit has 100,000 of them."""
+    return "{\n" + ",\n".join(f"  {_compact(key)}: {_value(value)}" for key, value in document.items()) + "\n}"
+
+
+def _value(value: object) -> str:
+    if not isinstance(value, list) or not value:
+        return _compact(value)
+    return "[\n" + ",\n".join(f"    {_compact(item)}" for item in value) + "\n  ]"
+
+
+def _compact(value: object) -> str:
+    return _ENCODER.encode(value)
