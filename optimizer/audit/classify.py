@@ -308,6 +308,13 @@ _LABELS: Final = (
 )  # fmt: skip
 
 
+_NAMING: Final = re.compile(
+    r"expert|gpus?|device|accelerator|world|layer|moe|hidden|d_model|embedding|head|vocab|matrices|projections|batch"
+    r"|concurrent|prompt|input|sequence|context|param|model size"
+)
+"""Without one of these, a label is none of the above."""
+
+
 def _labelled(number: Number, context: Context) -> str | None:
     """A bare number named by its label: ``Total GPUs: 128``."""
     if context.before and not re.fullmatch(r"\W*(?:is|of|only|exactly|a total of|total)?\W*", context.before):
@@ -319,6 +326,8 @@ def _labelled(number: Number, context: Context) -> str | None:
         "",
         label,
     )
+    if _NAMING.search(stripped) is None:
+        return None
     for name, pattern in _LABELS:
         if pattern.search(stripped):
             large = name.startswith(("param", "active", "expert_param"))

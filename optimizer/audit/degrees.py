@@ -137,7 +137,7 @@ def symbolic_products(segments: tuple[Segment, ...]) -> Iterator[tuple[int, int,
     """``total = tensor_parallel_size * pipeline_parallel_size``: segment, offset, axes in order, quote."""
     for index, segment in enumerate(segments):
         lowered = segment.text.lower()
-        if "p" not in lowered or not any(sign in lowered for sign in "×x*·"):
+        if not _any_in(("×", "x", "*", "·"), lowered) or not _any_in(("parallel", "tp", "pp", "dp", "ep", "cp"), lowered):
             continue
         for match in _PRODUCT.finditer(segment.text):
             axes = tuple(_axis(one[1] or one[2]) for one in _ONE.finditer(match[0]))

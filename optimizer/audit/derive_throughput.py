@@ -81,11 +81,7 @@ def batched_decode(table: FactTable, batch: Fraction) -> Derivation | None:
 
 def ttft_readings(table: FactTable, per_device: list[Fraction], total: list[Fraction]) -> list[Derivation]:
     """Prompt tokens over a written throughput: one prompt on one device, through the stages, the whole batch."""
-    key = "ttft_readings", *per_device, None, *total
-    if key not in table.memo:
-        table.memo[key] = deduplicated(islice(_ttft(table, per_device, total), MOST_READINGS))
-    found: list[Derivation] = table.memo[key]
-    return found
+    return deduplicated(islice(_ttft(table, per_device, total), MOST_READINGS))
 
 
 def _ttft(table: FactTable, per_device: list[Fraction], total: list[Fraction]) -> Iterator[Derivation]:

@@ -91,7 +91,7 @@ class Claims:
             if len(beside := self.by_segment.setdefault(claim.segment, [])) < _MOST_FIGURES:
                 beside.append(claim)
             named = self.by_name.setdefault(claim.name, [])
-            if (claim.name, claim.value, claim.role) not in seen and len(named) < _MOST_FIGURES:
+            if len(named) < _MOST_FIGURES and (claim.name, claim.value, claim.role) not in seen:
                 seen.add((claim.name, claim.value, claim.role))
                 named.append(claim)
 

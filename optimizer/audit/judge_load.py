@@ -233,7 +233,9 @@ def _phases(claim: Statement) -> set[str]:
 
 def ttft(judge: Judge, claim: Statement) -> JudgedClaim:
     """Prompt tokens over a written throughput."""
-    per_device = [item.value for item in judge.figures("throughput_per_device")]
-    total = [item.value for item in judge.figures("throughput")]
-    readings = throughput.ttft_readings(judge.table, per_device, total)
+    if "ttft" not in judge.table.memo:
+        per_device = [item.value for item in judge.figures("throughput_per_device")]
+        total = [item.value for item in judge.figures("throughput")]
+        judge.table.memo["ttft"] = throughput.ttft_readings(judge.table, per_device, total)
+    readings: list[Derivation] = judge.table.memo["ttft"]
     return judge.by_readings(claim, readings, closed=False, missing=judge.absent("input_tokens", "batch", "peak_flops"))

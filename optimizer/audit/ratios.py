@@ -23,6 +23,8 @@ _TIMES: Final = re.compile(
     r"|≈)?\s*(?P<factor>\d[\d,]*(?:\.\d+)?)",
     re.IGNORECASE,
 )
+_NUMBER_TIMES: Final = re.compile(r"\d\s*[xX×]|[Ff](?:actor|old)|F(?:ACTOR|OLD)|[Tt]imes|TIMES")
+"""Without one of these ``_TIMES`` finds nothing."""
 _PERCENT: Final = re.compile(
     r"(?P<about>~|≈|\babout |\baround |\broughly )?\s*(?<![\w.,])(?P<low>\d+(?:\.\d+)?)\s?%\s+(?P<word>less"
     r"|lower|fewer|smaller|reduction|decrease|"
@@ -110,17 +112,11 @@ def find_ratios(segments: tuple[Segment, ...]) -> Iterator[Ratio]:
     """Every ratio word that some comparison stands beside."""
     for index, segment in enumerate(segments):
         text = segment.text
-        if (
-            not any(sign in text for sign in "x×X%")
-            and "factor" not in text
-            and "times" not in text
-            and "fold" not in text
-        ):
+        times, percent = _NUMBER_TIMES.search(text) is not None, "%" in text
+        if not (times or percent) or not _KEYWORDS.search(text):
             continue
-        if not _KEYWORDS.search(text):
-            continue
-        for pattern, kind in ((_TIMES, "x"), (_PERCENT, "%")):
-            for match in pattern.finditer(text):
+        for pattern, kind, there in ((_TIMES, "x", times), (_PERCENT, "%", percent)):
+            for match in pattern.finditer(text) if there else ():
                 made = _ratio(match, kind, segment, index)
                 if made is not None:
                     yield made
