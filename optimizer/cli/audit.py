@@ -13,6 +13,7 @@ from optimizer.errors import Fault, SpecError
 
 if TYPE_CHECKING:
     from optimizer.audit.result import AuditResult
+    from optimizer.spec.problem import Problem
 
 _ENCODER: Final = JSONEncoder(ensure_ascii=False, allow_nan=False)
 
@@ -29,12 +30,11 @@ def command(
 ) -> int:
     """Judge the equations, figures and claims of a deployment document, with line numbers."""
     from optimizer.audit.audit import audit_document  # noqa: PLC0415 - loads when the command runs
-    from optimizer.spec.read import read_problem  # noqa: PLC0415 - the same
     from optimizer.spec.source import read_text  # noqa: PLC0415 - the same
 
     if document == problem == "-":
         raise SpecError(Fault(None, None, None, "--problem", "the document is read from standard input already"))
-    given = None if problem is None else read_problem(problem)
+    given = None if problem is None else _problem(problem)
     text, source = read_text(document)
     result = audit_document(text, source, given)
     if json:
@@ -44,6 +44,12 @@ def command(
     else:
         show(result)
     return int(result.exit_status)
+
+
+def _problem(path: str) -> Problem:
+    from optimizer.spec.read import read_problem  # noqa: PLC0415 - the catalog loads only for a problem
+
+    return read_problem(path)
 
 
 def _paste(result: AuditResult) -> None:
