@@ -41,6 +41,12 @@ _BYTES: Final = (
     ("attention_weights", re.compile(r"\battention\b.{0,20}\b(?:memory|param\w*|weights?)")),
     ("weights", re.compile(r"\b(?:weights?|model size|parameter memory|model memory)\b")),
 )  # fmt: skip
+_OF_MEMORY: Final = re.compile(
+    r"kv|activation|expert|attention|weight|model|param|memory|usage|used|footprint|vram|hbm|utili[sz]|capacity"
+    r"|available|gpu|device|accelerator|card|h100|a100|h200|b200|mi300"
+)
+"""Without one of these, near it or above it, no number of bytes has a name."""
+_OF_SHARES: Final = re.compile(r"mfu|flop|headroom|available|utili[sz]|usage|used")
 _TOGETHER: Final = (
     re.compile(r"\bweights?\b|\bparameters?\b"), re.compile(r"\b(?:kv|cache)\b"), re.compile(r"\bactivations?\b"),
 )  # fmt: skip
@@ -79,6 +85,8 @@ def _bytes(number: Number, context: Context) -> str | None:
     if number.unit.name == "bytes" and number.digits <= 8:
         return "bytes_per_parameter" if number.digits in {1, 2, 4, 8} and not number.per else None
     if number.unit.name in {"bytes", "KB", "KiB", "bits"}:
+        return None
+    if _OF_MEMORY.search(words) is None and _OF_MEMORY.search(context.topic) is None:
         return None
     own = f"{' '.join(number.nouns)} {context.after}".partition("(")[0]
     per_device = bool(_PER_DEVICE.search(words))
@@ -147,9 +155,11 @@ def _time(context: Context) -> str | None:
 
 
 def _percent(number: Number, context: Context) -> str | None:
+    words = _words(number, context)
+    if _OF_SHARES.search(words) is None:
+        return None
     if _RATIO.match(f"{' '.join(number.nouns)} {context.after}") or re.match(r"^\s*of\b", context.after):
         return None
-    words = _words(number, context)
     if re.search(r"\bmfu\b|model flops? utili[sz]ation", words):
         return "model_flops_utilization"
     if re.search(r"headroom|available", f"{context.label} {context.before}"):

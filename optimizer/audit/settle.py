@@ -19,6 +19,7 @@ from optimizer.spec.places import PlaceTree
 from optimizer.spec.problem import Problem
 
 _AXES: Final = ("tp", "cp", "dp", "pp", "etp", "ep", "edp", "batch")
+_MOST_BLOCKS: Final = 256
 _RENAMED: Final = {"experts_resident_per_layer": "experts_per_gpu_per_layer", "expert_equivalents": "experts_per_gpu"}
 
 
@@ -31,9 +32,14 @@ def settle(document: Document, source: str, problem: Mapping[str, Any] | Problem
     violations: list[str] = []
     lines: set[int] = set()
     given = _resolved(problem, faults)
+    read = 0
     for block in document.data:
         if not is_data(block):
             continue
+        read += 1
+        if read > _MOST_BLOCKS:
+            faults.append(f"line {block.line}: data blocks behind the first {_MOST_BLOCKS} are not read")
+            break
         loaded = _load(block, source, faults)
         if loaded is None:
             continue
