@@ -21,7 +21,7 @@ from optimizer.audit.ratios import judge_ratios
 from optimizer.audit.result import AuditResult
 from optimizer.audit.settled import Settled, is_data
 from optimizer.audit.statements import Statement
-from optimizer.audit.tokens import Token, tokenize
+from optimizer.audit.tokens import Token, decimal_comma, tokenize
 
 if TYPE_CHECKING:
     from optimizer.spec.problem import Problem
@@ -66,7 +66,10 @@ def _audit(text: str, source: str, problem: Mapping[str, Any] | Problem | None) 
     document = read_document(text)
     settled = _settle(document, source, problem)
     segments = tuple(segment for segment in document.segments if segment.pieces[0][1] not in settled.lines)
-    tokens: list[list[Token]] = [tokenize(segment.text) if has_digit(segment.text) else [] for segment in segments]
+    comma = decimal_comma(text)
+    tokens: list[list[Token]] = [
+        tokenize(segment.text, comma=comma) if has_digit(segment.text) else [] for segment in segments
+    ]
     equations = find_equations(segments, tokens)
     facts, claims = extract(segments, tokens, equations)
     claims = sorted([*claims, *settled.claims], key=lambda item: (item.place.line, item.place.column))

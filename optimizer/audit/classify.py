@@ -41,6 +41,7 @@ _BYTES: Final = (
     ("attention_weights", re.compile(r"\battention\b.{0,20}\b(?:memory|param\w*|weights?)")),
     ("weights", re.compile(r"\b(?:weights?|model size|parameter memory|model memory)\b")),
 )  # fmt: skip
+_PART_OF: Final = re.compile(r"^\W*(?:out )?of\s+(?:the\s+)?[~≈]?\d")
 _OF_MEMORY: Final = re.compile(
     r"kv|activation|expert|attention|weight|model|param|memory|usage|used|footprint|vram|hbm|utili[sz]|capacity"
     r"|available|gpu|device|accelerator|card|h100|a100|h200|b200|mi300"
@@ -90,7 +91,7 @@ def _bytes(number: Number, context: Context) -> str | None:
         return None
     own = f"{' '.join(number.nouns)} {context.after}".partition("(")[0]
     per_device = bool(_PER_DEVICE.search(words))
-    capacity = _CAPACITY.search(own[:24]) or (
+    capacity = (_CAPACITY.search(own[:24]) and not _PART_OF.match(own)) or (
         _CAPACITY.search(f"{context.label} {context.before}"[-40:])
         and not re.search(r"\bused|usage|utili[sz]|per[- ]gpu memory|total\b", words)
     )

@@ -1,6 +1,7 @@
 """Does a written figure follow from written arithmetic? Every reading is tried before anything is accused."""
 
 import math
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,6 +18,7 @@ _ABOUT: Final = Fraction(1, 20)
 _LOOSELY: Final = Fraction(1, 10)
 _MOST_FACTORS: Final = 12
 
+_PREFIX: Final = re.compile(r"^[kmgtnµu](?=[a-z])")
 _CONVERSIONS: Final = {
     Fraction(value) for value in (8, 24, 60, 365, 1000, 1024, 3600, 86400, 10**6, 10**9, 10**12, 2**20, 2**30, 2**40)
 }
@@ -101,6 +103,8 @@ def judge(expression: Node, stated: Number, *, approximate: bool) -> Judgement:
     value, target = first.value, first.stated
     if (converted := _converted(expression, stated, approximate=approximate)) is not None:
         return converted
+    if (prefixed := _prefixed(expression, stated, first, approximate=approximate)) is not None:
+        return prefixed
     if not value.coherent or _mismatch(value, stated):
         bare = evaluate(expression, bare=True)
         if abs(bare.point - stated.digits) <= tolerance(stated, Fraction(1), approximate=approximate):
@@ -126,6 +130,22 @@ def _converted(expression: Node, stated: Number, *, approximate: bool) -> Judgem
         return None
     reading = f"numbers alone: {plain(factor.digits)} converts the unit"
     return Judgement(Verdict.HOLDS, stated.value, stated.value, reading)
+
+
+def _prefixed(expression: Node, stated: Number, first: _Reading, *, approximate: bool) -> Judgement | None:
+    """``4 × 250 MHz = 1 GHz``: units that are mere words here, one the other with a prefix."""
+    if not stated.nouns or stated.unit is not lexicon.ONE:
+        return None
+    unit = stated.nouns[0]
+    words = {number.nouns[0] for number in expression.numbers() if number.nouns and number.unit is lexicon.ONE}
+    if not any(word != unit and _PREFIX.sub("", word) == _PREFIX.sub("", unit) and len(word) < 5 for word in words):
+        return None
+    value = first.value.point
+    for power in (3, -3, 6, -6, 9, -9):
+        target = stated.digits * Fraction(10) ** power
+        if abs(value - target) <= tolerance(stated, Fraction(10) ** power, approximate=approximate):
+            return Judgement(Verdict.HOLDS, stated.digits, stated.digits, f"{unit} with its prefix")
+    return Judgement(Verdict.UNSUPPORTED, stated.digits, value, explanation="the units on the two sides differ")
 
 
 def _scale_letters(stated: Number) -> list[str]:

@@ -18,7 +18,7 @@ _CALCULATED: Final = re.compile(
     r"\b(calculat(?:ed|ion|es)|actual(?:ly)?|reality|real|should be|correct(?:ed|ion)?|expected|realistic|computed|"
     r"derived|verified|verification|measured|new|after|recomputed|in fact|limit|true)\b"
 )
-_LABEL: Final = re.compile(r"^\W{0,12}([A-Za-z`(][^:=|]{0,80}?)\s*(?::|=(?!=))(?:\s|$|\*|(?=[~≈\d]))")
+_LABEL: Final = re.compile(r"^\W{0,12}([A-Za-z`(][^:=|;]{0,80}?)\s*(?::|=(?!=))(?:\s|$|\*|(?=[~≈\d]))")
 _CLAUSE: Final = re.compile(r"[;|=≈\u2022]|[.!?](?=\s|$)|(?<=\s)[–—](?=\s)|,(?=\s)")
 _STOP: Final = re.compile(r"[;|=≈\u2022]|[.!?](?=\s|$)")
 _LISTED: Final = re.compile(

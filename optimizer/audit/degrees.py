@@ -137,7 +137,9 @@ def symbolic_products(segments: tuple[Segment, ...]) -> Iterator[tuple[int, int,
     """``total = tensor_parallel_size * pipeline_parallel_size``: segment, offset, axes in order, quote."""
     for index, segment in enumerate(segments):
         lowered = segment.text.lower()
-        if not _any_in(("×", "x", "*", "·"), lowered) or not _any_in(("parallel", "tp", "pp", "dp", "ep", "cp"), lowered):
+        if not _any_in(("×", "x", "*", "·"), lowered) or not _any_in(
+            ("parallel", "tp", "pp", "dp", "ep", "cp"), lowered
+        ):
             continue
         for match in _PRODUCT.finditer(segment.text):
             axes = tuple(_axis(one[1] or one[2]) for one in _ONE.finditer(match[0]))

@@ -242,7 +242,7 @@ class _Finder:
         if source is None or right.relation not in {"=", "~"}:
             return None
         same = source.unit.dimensions == target.unit.dimensions != lexicon.NONE and source.unit != target.unit
-        if not same or source.per != target.per or self._dash_left(left.first):
+        if not same or (source.per and target.per and source.per != target.per) or self._dash_left(left.first):
             return None
         result = judge(left.node, target, approximate=approximate or target.approximate)
         return self._equation(left, right, target, result, left.node)

@@ -95,9 +95,9 @@ def extract(
     """Every fact and every claim, in document order; a figure can be both."""
     roles = [segment_role(segment) for segment in segments]
     degrees = list(find_degrees(segments, roles))
-    taken: dict[int, set[Place]] = {}
+    taken: dict[int, list[Statement]] = {}
     for statement in degrees:
-        taken.setdefault(statement.segment, set()).add(statement.place)
+        taken.setdefault(statement.segment, []).append(statement)
     facts: list[Statement] = list(degrees)
     claims: list[Statement] = []
     operands = _operands(equations)
@@ -109,7 +109,7 @@ def extract(
         for token in tokens[index]:
             if not isinstance(token, Number) or _unnamed(segment, token):
                 continue
-            if index in taken and segment.place(token.start) in taken[index]:
+            if index in taken and _covered(segment.place(token.start), taken[index]):
                 continue
             inside = _within(operands.get(index, ()), token.start)
             if inside and not (token.nouns or token.per or token.unit.name):
@@ -150,6 +150,14 @@ def _unnamed(segment: Segment, number: Number) -> bool:
     if text.find(":", start, number.start) < 0 and text.find("=", start, number.start) < 0:
         return True
     return number.start > _SENTENCE_REACH and text.find(". ", number.start - _SENTENCE_REACH, number.start) < 0
+
+
+def _covered(place: Place, degrees: list[Statement]) -> bool:
+    """Whether the number there is a degree's own (``EP=16``), and no figure beside."""
+    return any(
+        degree.place.line == place.line and 0 <= place.column - degree.place.column < len(degree.text)
+        for degree in degrees
+    )
 
 
 def _inherited(number: Number, context: Context, previous: tuple[str, Number] | None) -> str | None:
