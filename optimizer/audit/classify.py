@@ -64,7 +64,7 @@ def classify(number: Number, context: Context) -> str | None:
     if unit.dimensions == lexicon.PER_SECOND:
         return _rate(number, context)
     if unit.dimensions == lexicon.SECONDS:
-        return _time(context)
+        return _time(number, context)
     if unit.dimensions == lexicon.FLOPS:
         return (
             "peak_flops" if re.search(r"\bpeak|fp16|bf16|fp8|tensor|rated|compute\b", _words(number, context)) else None
@@ -143,9 +143,9 @@ def _rate(number: Number, context: Context) -> str | None:
     return "throughput"
 
 
-def _time(context: Context) -> str | None:
+def _time(number: Number, context: Context) -> str | None:
     topic = context.topic if label_role(context.label) is not None else ""
-    for words in (f"{context.after[:24]}", f"{context.label} {context.before}", topic):
+    for words in (" ".join((*number.nouns, context.after[:24])), f"{context.label} {context.before}", topic):
         if re.search(r"\bttft\b|time[- ]to[- ]first[- ]token|first[- ]token latency", words):
             return "ttft"
         if re.search(r"\btpot\b|\bitl\b|inter-?token|time per output token", words):

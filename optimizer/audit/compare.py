@@ -103,6 +103,8 @@ def judge(expression: Node, stated: Number, *, approximate: bool) -> Judgement:
     value, target = first.value, first.stated
     if (converted := _converted(expression, stated, approximate=approximate)) is not None:
         return converted
+    if (grown := _grown(expression, stated, approximate=approximate)) is not None:
+        return grown
     if (prefixed := _prefixed(expression, stated, first, approximate=approximate)) is not None:
         return prefixed
     if not value.coherent or _mismatch(value, stated):
@@ -130,6 +132,16 @@ def _converted(expression: Node, stated: Number, *, approximate: bool) -> Judgem
         return None
     reading = f"numbers alone: {plain(factor.digits)} converts the unit"
     return Judgement(Verdict.HOLDS, stated.value, stated.value, reading)
+
+
+def _grown(expression: Node, stated: Number, *, approximate: bool) -> Judgement | None:
+    """``880,000 + 12% = 985,600``: the percentage is one of the number before it."""
+    if not any(number.unit is lexicon.PERCENT for number in expression.numbers()):
+        return None
+    value = evaluate(expression, grown=True)
+    if abs(value.point - stated.value) > tolerance(stated, stated.unit.scale, approximate=approximate):
+        return None
+    return Judgement(Verdict.HOLDS, stated.value, value.point, "a percentage of the number before it")
 
 
 def _prefixed(expression: Node, stated: Number, first: _Reading, *, approximate: bool) -> Judgement | None:

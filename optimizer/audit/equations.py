@@ -10,7 +10,7 @@ from optimizer.audit import lexicon
 from optimizer.audit.compare import Judgement, judge
 from optimizer.audit.document import Kind, Place, Segment
 from optimizer.audit.evaluate import EvaluationError, evaluate
-from optimizer.audit.expression import Node, Parser
+from optimizer.audit.expression import Node, Parser, replaced
 from optimizer.audit.lexicon import Unit
 from optimizer.audit.tokens import Mark, Number, Token, tokenize
 from optimizer.audit.verdict import Verdict, number, plain, shown
@@ -46,6 +46,8 @@ _RESULTS: Final = (
 )
 _TOTALS: Final = {"total", "totals", "sum", "product", "overall", "altogether"}
 _LEFT_WORDS: Final = 6
+_MOST_REMARKS: Final = 4
+_MOST_REMARKED: Final = 16
 
 
 @dataclass(slots=True)
@@ -256,6 +258,8 @@ class _Finder:
             flipped = {Verdict.HOLDS: Verdict.FAILS, Verdict.FAILS: Verdict.HOLDS}
             result = Judgement(flipped.get(result.verdict, result.verdict), result.stated, result.evaluated)
         elif result.verdict is Verdict.FAILS:
+            if (meant := self._remarked(left, stated, approximate=approximate)) is not None:
+                return self._equation(left, right, stated, meant, left.node)
             if right.relation == ">" and (self._is_change(left) or self._foreign(left.node, stated)):
                 return None
             if stated.bound or self._dash_left(left.first):
@@ -263,6 +267,21 @@ class _Finder:
                     Verdict.UNSUPPORTED, result.stated, result.evaluated, explanation="only a bound or a part is stated"
                 )
         return self._equation(left, right, stated, result, left.node)
+
+    def _remarked(self, left: _Side, stated: Number, *, approximate: bool) -> Judgement | None:
+        """``8 nodes (64 GPUs) × 700 W``: the figure in parentheses counts, not the one it explains."""
+        node = left.node
+        if node is None or len(self.parser.comments) > _MOST_REMARKS or sum(1 for _ in node.numbers()) > _MOST_REMARKED:
+            return None
+        for start, end in self.parser.comments:
+            inner = [token for token in self.tokens[start:end] if isinstance(token, Number)]
+            before = self.tokens[start - 1]
+            if len(inner) == 1 and isinstance(before, Number):
+                result = judge(replaced(node, before, inner[0]), stated, approximate=approximate or stated.approximate)
+                if result.verdict is Verdict.HOLDS:
+                    reading = f"true with the {plain(inner[0].digits)} of the parentheses"
+                    return Judgement(Verdict.AMBIGUOUS, result.stated, result.evaluated, reading)
+        return None
 
     @staticmethod
     def _foreign(node: Node, stated: Number) -> bool:

@@ -1,7 +1,7 @@
 """Written arithmetic: a tree with exact values, from the tokens of a text."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from optimizer.audit import lexicon
@@ -52,6 +52,13 @@ class Node:
                 return True
             stack.extend(node.arguments)
         return False
+
+
+def replaced(node: Node, old: Number, new: Number) -> Node:
+    """``node`` with the number ``new`` in the place of ``old``."""
+    if node.number is old:
+        return replace(node, number=new)
+    return replace(node, arguments=tuple(replaced(argument, old, new) for argument in node.arguments))
 
 
 def _closing(tokens: list[Token]) -> dict[int, int]:

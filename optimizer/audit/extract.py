@@ -162,7 +162,7 @@ def _covered(place: Place, degrees: list[Statement]) -> bool:
 
 def _inherited(number: Number, context: Context, previous: tuple[str, Number] | None) -> str | None:
     """``83M parameters vs 1.6M``: the second number of a comparison is the same figure."""
-    if previous is None or not _COMPARED.search(context.before) or number.nouns:
+    if previous is None or number.nouns or not _COMPARED.search(context.before) or context.after.startswith("of "):
         return None
     name, other = previous
     return name if number.unit == other.unit and number.unit is not lexicon.ONE else None

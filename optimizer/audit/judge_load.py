@@ -14,6 +14,8 @@ from optimizer.audit.statements import Role, Statement
 from optimizer.audit.verdict import Verdict, plain, shown
 
 _BINARY_TERA: Final = Fraction(2**40, 10**12)
+_A_LITTLE_OVER: Final = Fraction(1074, 1000)
+"""GiB over GB: what a device holds by one unit it may seem not to hold by the other."""
 _PER_DEVICE: Final = re.compile(r"(?:per|/|each|every)[\s-]*(?:gpu|device|accelerator|rank)")
 
 
@@ -38,7 +40,7 @@ def _lower_bound(judge: Judge, claim: Statement, readings: list[Derivation], mis
     capacity = judge.table.one("device_memory")
     per_device = claim.name in {"memory", "weights"}
     said = _PER_DEVICE.search(f"{claim.near} {claim.text}".lower())
-    if per_device and said and capacity is not None and claim.value > capacity * Fraction(1074, 1000):
+    if per_device and said and capacity is not None and claim.value > capacity * _A_LITTLE_OVER:
         ceiling = Derivation("memory of one device", capacity, "device_memory", plain(capacity))
         return JudgedClaim(claim, Verdict.IMPOSSIBLE, ceiling, ((ceiling, False),), "more than one device has")
     marked = tuple((reading, False) for reading in readings)
@@ -47,7 +49,7 @@ def _lower_bound(judge: Judge, claim: Statement, readings: list[Derivation], mis
     least = min(readings, key=lambda reading: reading.value)
     closed = len(judge.table.values("parameters")) == 1 and len(judge.table.values("devices")) == 1
     if (
-        claim.value * Fraction(1074, 1000) < least.value
+        claim.value * _A_LITTLE_OVER < least.value
         and closed
         and claim.role is not Role.CLAIMED
         and "total" in claim.name
@@ -76,7 +78,7 @@ def memory_utilization(judge: Judge, claim: Statement) -> JudgedClaim:
     if claim.value > 1:
         return JudgedClaim(claim, Verdict.IMPOSSIBLE, _whole(), (), "more than all of it")
     same = [reading for reading, used in zip(readings, figures, strict=False) if used.segment == claim.segment]
-    if same and len(judge.table.values("device_memory")) == 1 and len(same) == 1:
+    if len(judge.table.values("device_memory")) == 1 and len(same) == 1 and same[0].value <= _A_LITTLE_OVER:
         return judge.by_readings(claim, same, closed=True)
     if not readings:
         return judge.unsupported(claim, judge.absent("device_memory"), _implied_capacity(judge, claim))
