@@ -60,3 +60,8 @@ def test_a_degree_in_a_sentence_is_no_count_of_experts() -> None:
 
 def test_a_time_is_named_by_the_word_behind_it() -> None:
     assert claims("120 tokens/ms and 8.5s TTFT")["ttft"]["claimed"] == 8.5
+
+
+def test_experts_that_do_not_divide_leave_the_fullest_rank_one_more() -> None:
+    readings = claims("60 experts per layer, EP=16.\n\n- 4 experts per GPU per layer")["experts_per_gpu_per_layer"]
+    assert (readings["verdict"], readings["derived"]) == ("holds", 4)

@@ -243,3 +243,9 @@ def test_random_quotients_hold_to_the_digits_written(top: int, bottom: int, digi
         wrong = (stated * 2 + 1).quantize(Decimal(1).scaleb(-digits))
     assert one(f"{top} / {bottom} = {stated:f}").verdict == "holds"
     assert one(f"{top} / {bottom} = {wrong:f}").verdict == "fails"
+
+
+def test_a_difference_is_open_by_the_last_digits_of_both() -> None:
+    assert one("10.0 GB − 9.5 GB = 0.4 GB").verdict == "ambiguous"
+    assert one("10.0 GB − 9.5 GB = 0.6 GB").verdict == "ambiguous"
+    assert one("10.0 GB − 9.5 GB = 0.8 GB").verdict == "fails"
