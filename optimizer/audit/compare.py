@@ -101,12 +101,9 @@ def judge(expression: Node, stated: Number, *, approximate: bool) -> Judgement:
                 verdict, reading.stated, reading.value.point, "; ".join(filter(None, (reading.name, name)))
             )
     value, target = first.value, first.stated
-    if (converted := _converted(expression, stated, approximate=approximate)) is not None:
-        return converted
-    if (grown := _grown(expression, stated, approximate=approximate)) is not None:
-        return grown
-    if (prefixed := _prefixed(expression, stated, first, approximate=approximate)) is not None:
-        return prefixed
+    for reread in (_converted, _grown, _prefixed):
+        if (made_out := reread(expression, stated, approximate=approximate)) is not None:
+            return made_out
     if not value.coherent or _mismatch(value, stated):
         bare = evaluate(expression, bare=True)
         if abs(bare.point - stated.digits) <= tolerance(stated, Fraction(1), approximate=approximate):
@@ -144,7 +141,7 @@ def _grown(expression: Node, stated: Number, *, approximate: bool) -> Judgement 
     return Judgement(Verdict.HOLDS, stated.value, value.point, "a percentage of the number before it")
 
 
-def _prefixed(expression: Node, stated: Number, first: _Reading, *, approximate: bool) -> Judgement | None:
+def _prefixed(expression: Node, stated: Number, *, approximate: bool) -> Judgement | None:
     """``4 × 250 MHz = 1 GHz``: units that are mere words here, one the other with a prefix."""
     if not stated.nouns or stated.unit is not lexicon.ONE:
         return None
@@ -152,7 +149,7 @@ def _prefixed(expression: Node, stated: Number, first: _Reading, *, approximate:
     words = {number.nouns[0] for number in expression.numbers() if number.nouns and number.unit is lexicon.ONE}
     if not any(word != unit and _PREFIX.sub("", word) == _PREFIX.sub("", unit) and len(word) < 5 for word in words):
         return None
-    value = first.value.point
+    value = evaluate(expression).point
     for power in (3, -3, 6, -6, 9, -9):
         target = stated.digits * Fraction(10) ** power
         if abs(value - target) <= tolerance(stated, Fraction(10) ** power, approximate=approximate):

@@ -14,7 +14,8 @@ from optimizer.audit.verdict import Verdict
 _EXPERT_COUNTS: Final = ("experts_per_gpu", "experts_per_gpu_per_layer", "expert_instances")
 _SUPPOSED: Final = re.compile(r"\b(?:if|unless|suppos\w*|hypothetical\w*)\b")
 _REFUSED: Final = re.compile(
-    r"\b(?:if|unless|suppos\w*|hypothetical\w*|would|could|without|avoid\w*|never|cannot|can't|threshold|alert\w*|at most)\b"
+    r"\b(?:if|unless|suppos\w*|hypothetical\w*|would|could|without|avoid\w*|never|cannot|can't|threshold|alert\w*"
+    r"|at most)\b"
 )
 """Words by which an author says that a figure beyond a bound is not the deployment's."""
 _Rule = Callable[[Judge, Statement], JudgedClaim | None]

@@ -239,8 +239,8 @@ def _word(text: str, match: re.Match[str], tokens: list[Token]) -> int:
 
 _RELATION_STARTS: Final = {
     "should", "would", "must", "does", "will", "is", "equals", "equal", "yields", "yield", "gives", "give", "makes",
-    "make", "total", "totals", "are", "be", "comes", "come", "works", "work", "amounts", "amount", "adds", "add", "gets",
-    "get", "and", "which",
+    "make", "total", "totals", "are", "be", "comes", "come", "works", "work", "amounts", "amount", "adds", "add",
+    "gets", "get", "and", "which",
 }  # fmt: skip
 
 

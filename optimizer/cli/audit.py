@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _ENCODER: Final = JSONEncoder(ensure_ascii=False, allow_nan=False)
 
+
 def command(
     document: Annotated[str, typer.Argument(help="Markdown or text, or `-` for standard input.")],
     json: Json = False,
