@@ -105,15 +105,21 @@ def judge(expression: Node, stated: Number, *, approximate: bool) -> Judgement:
         if (made_out := reread(expression, stated, approximate=approximate)) is not None:
             return made_out
     if not value.coherent or _mismatch(value, stated):
-        bare = evaluate(expression, bare=True)
-        if abs(bare.point - stated.digits) <= tolerance(stated, Fraction(1), approximate=approximate):
-            return Judgement(Verdict.HOLDS, target, target, "numbers alone")
-        return Judgement(Verdict.UNSUPPORTED, target, value.point, explanation="the units on the two sides differ")
+        return _units_apart(expression, stated, first, approximate=approximate)
     if expression.doubtful():
         return Judgement(Verdict.UNSUPPORTED, target, value.point, explanation="a sign may be no operator")
     return Judgement(
         Verdict.FAILS, target, value.point, explanation=_explain(expression, stated, first, approximate=approximate)
     )
+
+
+def _units_apart(expression: Node, stated: Number, first: _Reading, *, approximate: bool) -> Judgement:
+    """The units of the two sides do not fit: only the numbers can."""
+    bare = evaluate(expression, bare=True)
+    if abs(bare.point - stated.digits) <= tolerance(stated, Fraction(1), approximate=approximate):
+        return Judgement(Verdict.HOLDS, first.stated, first.stated, "numbers alone")
+    told = "the units on the two sides differ"
+    return Judgement(Verdict.UNSUPPORTED, first.stated, first.value.point, explanation=told)
 
 
 def _converted(expression: Node, stated: Number, *, approximate: bool) -> Judgement | None:
