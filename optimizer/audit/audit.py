@@ -12,7 +12,7 @@ from optimizer.audit.contradictions import find_contradictions, find_disputes
 from optimizer.audit.derive import FactTable
 from optimizer.audit.document import Document
 from optimizer.audit.equations import find_equations
-from optimizer.audit.extract import extract
+from optimizer.audit.extract import REFERENCE_ONLY, extract
 from optimizer.audit.inline import has_digit
 from optimizer.audit.judge import Claims, Judge, JudgedClaim
 from optimizer.audit.judging import judge_claim
@@ -118,7 +118,9 @@ def _judge(
         special[section] = judges[key]
     judged = [judge_claim(special.get(claim.section, general), claim) for claim in statements]
     found = [made for made in judged if made is not None]
-    if settled.problem is not None:
+    if settled.problem is None:
+        found = [made for made in found if made.statement.name not in REFERENCE_ONLY]
+    else:
         from optimizer.audit.reference import judge_prose  # noqa: PLC0415 - loaded with the problem
 
         found = judge_prose(settled.problem, everywhere, found)

@@ -85,6 +85,8 @@ def _bytes(number: Number, context: Context) -> str | None:
     words = _words(number, context)
     if number.unit.name == "bytes" and number.digits <= 8:
         return "bytes_per_parameter" if number.digits in {1, 2, 4, 8} and not number.per else None
+    if "token" in number.per and re.search(r"\bkv\b", words):
+        return "kv_cache_per_token"
     if number.unit.name in {"bytes", "KB", "KiB", "bits"}:
         return None
     if _OF_MEMORY.search(words) is None and _OF_MEMORY.search(context.topic) is None:
@@ -132,7 +134,12 @@ def _bandwidth(words: str) -> str | None:
     return "memory_bandwidth" if re.search(r"\b(?:hbm|memory|vram|bandwidth|dram)\b", words) else None
 
 
+_REQUESTS: Final = (("requests",), ("request",), ("req",), ("reqs",))
+
+
 def _rate(number: Number, context: Context) -> str | None:
+    if number.nouns[:1] in _REQUESTS and not number.per:
+        return "request_capacity"
     if not any(noun in {"token", "tokens", "tok", "toks"} for noun in number.nouns):
         return None
     words = _words(number, context)
@@ -150,6 +157,8 @@ def _time(number: Number, context: Context) -> str | None:
             return "ttft"
         if re.search(r"\btpot\b|\bitl\b|inter-?token|time per output token", words):
             return "tpot"
+        if re.search(r"\bend[- ]to[- ]end (?:latency|time)|\be2e\b|\brequest latency", words):
+            return "latency"
         if re.search(r"\bstep time\b|time per step|iteration time", words):
             return "step_time"
     return None
@@ -175,6 +184,8 @@ def _percent(number: Number, context: Context) -> str | None:
 
 
 def _count(number: Number, context: Context) -> str | None:
+    if number.digits.denominator != 1 and number.unit is lexicon.ONE and "balance" in context.label:
+        return _labelled(number, context)
     if number.digits.denominator != 1 and number.unit is lexicon.ONE and not _EXPERT.search(" ".join(number.nouns)):
         return None
     nouns = number.nouns
@@ -302,6 +313,9 @@ _LABELS: Final = (
     ("devices", re.compile(r"^(?:total |number of |num[_ ]|total number of |world[_ ]size|total_)*(?:gpus?"
                            r"|devices?|accelerators?|gpu count|device count|world[_ ]size)"
                            r"(?: count| required| needed)?$")),
+    ("replicas", re.compile(r"^(?:number of |total )?(?:replicas|serving instances)$")),
+    ("nodes", re.compile(r"^(?:number of |total )?(?:nodes|hosts)$")),
+    ("balance", re.compile(r"^(?:expert )?(?:load )?(?:im)?balance$|^max(?:imum)? over mean$")),
     ("layers", re.compile(r"^(?:number of |num[_ ]|total |moe |transformer |hidden[_ ]|num[_ ]hidden[_ ])*layers?$")),
     ("expert_hidden_size", re.compile(r"(?:expert|moe)[_ ](?:hidden|intermediate|ffn|inner)[_ ]?(?:size"
                                       r"|dim(?:ension)?)?$|moe_intermediate_size")),
@@ -321,7 +335,7 @@ _LABELS: Final = (
 
 _NAMING: Final = re.compile(
     r"expert|gpus?|device|accelerator|world|layer|moe|hidden|d_model|embedding|head|vocab|matrices|projections|batch"
-    r"|concurrent|prompt|input|sequence|context|param|model size"
+    r"|concurrent|prompt|input|sequence|context|param|model size|replicas|instances|nodes|hosts|balance|over mean"
 )
 """Without one of these, a label is none of the above."""
 

@@ -20,6 +20,15 @@ from optimizer.audit.inline import BREAK
 from optimizer.audit.statements import Context, Role, Statement
 from optimizer.audit.tokens import Number, Token
 
+REFERENCE_ONLY: Final = (
+    "latency",
+    "request_capacity",
+    "kv_cache_per_token",
+    "replicas",
+    "nodes",
+    "balance",
+)
+"""Claims that only a problem can judge; without one they are no news."""
 CLAIMS: Final = frozenset(
     [
         "devices",
@@ -52,6 +61,7 @@ CLAIMS: Final = frozenset(
         "step_time",
         "memory_headroom",
         "compute_headroom",
+        *REFERENCE_ONLY,
     ]
 )
 _TOPIC_SEGMENTS: Final = 3

@@ -52,6 +52,19 @@ def test_a_problem_lets_prose_be_judged_by_the_reference() -> None:
     assert found["memory"] == "impossible"
 
 
+def test_figures_that_only_a_problem_can_judge_are_judged_with_one() -> None:
+    text = (
+        "TP=4, DP=2, EP=8.\n\n- Replicas: 3\n- Nodes: 1\n- KV cache: 131 KB per token\n"
+        "- End-to-end latency: 0.1 ms\n- It serves 5 requests/s\n- Load balance: 1.0\n"
+    )
+    names = {"replicas", "nodes", "kv_cache_per_token", "latency", "request_capacity", "balance"}
+    assert not names & {c["name"] for c in audit_document(text, "x").to_json()["claims"]}
+    found = {c["name"]: c["verdict"] for c in audit_document(text, "x", PROBLEM).to_json()["claims"]}
+    assert names <= set(found)
+    assert (found["nodes"], found["balance"], found["latency"]) == ("ambiguous", "holds", "impossible")
+    assert (found["replicas"], found["kv_cache_per_token"]) == ("unsupported", "unsupported")
+
+
 def test_a_wrong_problem_is_reported() -> None:
     found = audit_document("8 × 4 = 32", "x", {**PROBLEM, "model": "no-such-model"})
     assert any("no-such-model" in text for text in found.missing)
