@@ -77,9 +77,17 @@ class Surroundings:
         self.role = role
         self.above = above
         self.cell = f"{segment.row_label} {segment.column_label}".lower() if segment.kind is Kind.CELL else None
+        self.read = False
+        self.label: re.Match[str] | None = None
+        self.gives_roles = self.listed = False
+
+    def _read(self) -> None:
+        """What the whole line tells, once a number needs it."""
+        lowered = self.text.lower()
+        self.read = True
         self.label = _LABEL.match(self.text[:_LABEL_REACH])
-        self.gives_roles = _ROLE_WORDS.search(self.text.lower()) is not None
-        self.listed = _LISTED.search(self.text.lower()) is not None
+        self.gives_roles = _ROLE_WORDS.search(lowered) is not None
+        self.listed = _LISTED.search(lowered) is not None
 
     def _label_before(self, at: int) -> re.Match[str] | None:
         """The segment's label, if it ends before offset ``at``."""
@@ -90,6 +98,10 @@ class Surroundings:
     def context(self, number: Number) -> Context:
         """Context of ``number``."""
         text = self.text
+        if self.cell is not None and not text[: number.start].strip() and not text[number.end :].strip():
+            return Context(self.cell, "", "", self.above, self.role, quoted=False)
+        if not self.read:
+            self._read()
         start = max(0, number.start - _BEFORE)
         before = text[start : number.start].translate(_QUOTES).lower()
         after = text[number.end : number.end + _AFTER].lower()

@@ -480,6 +480,9 @@ def _row_equations(segments: tuple[Segment, ...], tokens: list[list[Token]]) -> 
 
 def _whole(segment: Segment, tokens: list[Token]) -> Node | None:
     """The segment as one expression, if it is nothing else."""
+    first = tokens[0]
+    if len(tokens) == 1:
+        return Node("", (), first, 0, 0) if isinstance(first, Number) else None
     parser = Parser(segment.text, tokens)
     parsed = parser.parse(0)
     if parsed is None or parser.partial or parsed[1] != len(tokens):

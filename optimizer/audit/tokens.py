@@ -251,7 +251,7 @@ _SPECIAL_WORDS: Final = {*_OPERATOR_WORDS, *_RELATION_STARTS, "of", "von"}
 def _number(text: str, match: re.Match[str], tokens: list[Token], *, comma: bool) -> int:
     start, end = match.span()
     value = read_number(match[0], comma=comma)
-    letters = _LETTERS.match(text, end)
+    letters = _LETTERS.match(text, end) if text[end : end + 1].isalpha() else None
     attached = letters[0] if letters else ""
     if attached and text[end + len(attached) : end + len(attached) + 1].isdigit() and attached not in {"x", "X"}:
         attached_end = end + len(attached)
