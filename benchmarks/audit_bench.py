@@ -3,6 +3,9 @@
 ``documents`` grew with the audit. ``documents_second`` was written and labelled without sight of how the audit reads;
 at its first run the audit found 0.860 of its equations (recall of accusations 0.889, precision 0.941), 0.556 of its
 claims (0.667, 0.857) and 2 of its 3 contradictions beside 2 wrong ones; the audit was then mended.
+``documents_field_notes`` has the forms that plans are talked about in: chats, tickets, minutes, mails, runbooks, LaTeX,
+reStructuredText, other languages, code comments. Labelled before its first run, which found 0.960 of its equations
+(recall of accusations 1.000, precision 0.846), 0.812 of its claims (0.750, 1.000) and all of its 3 contradictions.
 
 A label counts as found when a judgement of the same line (and name) has its verdict. An accusation is a ``fails`` or an
 ``impossible``; its precision is the share of accusations that a label confirms.
@@ -20,6 +23,8 @@ from optimizer.audit import audit_document
 
 DOCUMENTS = Path(__file__).parent.parent / "tests" / "corpora" / "documents"
 SECOND = DOCUMENTS.with_name("documents_second")
+FIELD_NOTES = DOCUMENTS.with_name("documents_field_notes")
+FOLDERS = (DOCUMENTS, SECOND, FIELD_NOTES)
 ACCUSATIONS = {"fails", "impossible"}
 
 
@@ -94,7 +99,7 @@ def tallies(folder: Path = DOCUMENTS) -> dict[str, Tally]:
 
 def main() -> None:
     """Print a table for each set of documents."""
-    for folder in (DOCUMENTS, SECOND):
+    for folder in FOLDERS:
         start = perf_counter()
         found = tallies(folder)
         print(folder.name)

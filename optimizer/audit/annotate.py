@@ -1,23 +1,22 @@
 """The audit for a terminal: each judged line quoted, with its verdict and arithmetic."""
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
-
-from rich.console import Console, ConsoleOptions, RenderResult
-from rich.text import Text
 
 from optimizer.audit.result import AuditResult
 from optimizer.audit.verdict import Verdict, plain
 
+_BOLD: Final = "\x1b[1m"
+_RESET: Final = "\x1b[0m"
 _STYLES: Final = {
-    Verdict.HOLDS: "green",
-    Verdict.FAILS: "bold red",
-    Verdict.IMPOSSIBLE: "bold red",
-    Verdict.AMBIGUOUS: "yellow",
-    Verdict.UNSUPPORTED: "dim",
+    Verdict.HOLDS: "\x1b[32m",
+    Verdict.FAILS: "\x1b[1;31m",
+    Verdict.IMPOSSIBLE: "\x1b[1;31m",
+    Verdict.AMBIGUOUS: "\x1b[33m",
+    Verdict.UNSUPPORTED: "\x1b[2m",
 }
-
 
 _WIDEST: Final = 240
 
@@ -73,44 +72,40 @@ def _clipped(text: str) -> str:
     return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 1]}…"
 
 
-class Annotated:
-    """Renderable: the document's judged lines, what disagrees, what is violated, missing or assumed, and a summary."""
+def annotated(result: AuditResult, *, coloured: bool = False) -> Iterator[str]:
+    """Lines for the terminal: the judged lines quoted, what disagrees, is violated, missing or assumed, a summary.
 
-    def __init__(self, result: AuditResult) -> None:
-        self.result = result
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Lines for the terminal; markup in the document is shown, never obeyed."""
-        result, last = self.result, 0
-        for remark in remarks(result):
-            if remark.line != last:
-                last = remark.line
-                quote = result.document.lines[last - 1].strip() if last <= len(result.document.lines) else ""
-                yield Text(f"{_printable(result.source)}:{last}: {_clipped(quote)}", style="bold")
-            yield (
-                Text("  ")
-                + Text(f"{remark.verdict:<11}", style=_STYLES[remark.verdict])
-                + Text(f" {_clipped(remark.subject)}")
-            )
-            for detail in remark.detail:
-                if detail:
-                    yield Text(f"              {_printable(detail)}")
-        for title, items in (("Contradictions", result.contradictions), ("Disputes", result.disputes)):
-            if items:
-                yield Text(f"\n{title}", style="bold")
-            for item in items:
-                where = ", ".join(str(line) for line in item.lines)
-                yield Text(f"  lines {where}: {item.name}: {_printable(item.explanation)}")
-        for title, texts in (
-            ("Violated by the layout", result.violations),
-            ("Missing for a verdict", result.missing),
-            ("Assumed", result.assumed),
-        ):
-            if texts:
-                yield Text(f"\n{title}", style="bold")
-                for text in texts:
-                    yield Text(f"  {_clipped(text)}")
-        yield Text(f"\n{summary(result)}", style="bold")
+    Nothing in the document steers the terminal; a long one has tens of thousands of lines, so none is laid out twice.
+    """
+    styles = _STYLES if coloured else dict.fromkeys(_STYLES, "")
+    bold, plainly = (_BOLD, _RESET) if coloured else ("", "")
+    verdicts = {verdict: f"  {style}{verdict:<11}{plainly} " for verdict, style in styles.items()}
+    source, last = _printable(result.source), 0
+    for remark in remarks(result):
+        if remark.line != last:
+            last = remark.line
+            quote = result.document.lines[last - 1].strip() if last <= len(result.document.lines) else ""
+            yield f"{bold}{source}:{last}: {_clipped(quote)}{plainly}"
+        yield verdicts[remark.verdict] + _clipped(remark.subject)
+        for detail in remark.detail:
+            if detail:
+                yield f"              {_printable(detail)}"
+    for title, items in (("Contradictions", result.contradictions), ("Disputes", result.disputes)):
+        if items:
+            yield f"\n{bold}{title}{plainly}"
+        for item in items:
+            where = ", ".join(str(line) for line in item.lines)
+            yield f"  lines {where}: {item.name}: {_printable(item.explanation)}"
+    for title, texts in (
+        ("Violated by the layout", result.violations),
+        ("Missing for a verdict", result.missing),
+        ("Assumed", result.assumed),
+    ):
+        if texts:
+            yield f"\n{bold}{title}{plainly}"
+            for text in texts:
+                yield f"  {_clipped(text)}"
+    yield f"\n{bold}{summary(result)}{plainly}"
 
 
 def summary(result: AuditResult) -> str:

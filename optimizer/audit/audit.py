@@ -1,26 +1,30 @@
 """Audit of one document: read, judge the arithmetic, judge the figures, find what disagrees."""
 
+from __future__ import annotations
+
 import gc
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from fractions import Fraction
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from optimizer.audit.contradictions import find_contradictions, find_disputes
 from optimizer.audit.derive import FactTable
+from optimizer.audit.document import Document
 from optimizer.audit.equations import find_equations
-from optimizer.audit.extract import extract
+from optimizer.audit.extract import REFERENCE_ONLY, extract
 from optimizer.audit.inline import has_digit
 from optimizer.audit.judge import Claims, Judge, JudgedClaim
 from optimizer.audit.judging import judge_claim
 from optimizer.audit.markdown import read_document
 from optimizer.audit.ratios import judge_ratios
-from optimizer.audit.reference import judge_prose
 from optimizer.audit.result import AuditResult
-from optimizer.audit.settle import Settled, settle
+from optimizer.audit.settled import Settled, is_data
 from optimizer.audit.statements import Statement
-from optimizer.audit.tokens import Token, tokenize
-from optimizer.spec.problem import Problem
+from optimizer.audit.tokens import Token, decimal_comma, tokenize
+
+if TYPE_CHECKING:
+    from optimizer.spec.problem import Problem
 
 _AXES: Final = frozenset({"tp", "pp", "dp", "ep", "cp", "etp", "edp"})
 
@@ -60,9 +64,12 @@ def _without_collector() -> Iterator[None]:
 
 def _audit(text: str, source: str, problem: Mapping[str, Any] | Problem | None) -> AuditResult:
     document = read_document(text)
-    settled = settle(document, source, problem)
+    settled = _settle(document, source, problem)
     segments = tuple(segment for segment in document.segments if segment.pieces[0][1] not in settled.lines)
-    tokens: list[list[Token]] = [tokenize(segment.text) if has_digit(segment.text) else [] for segment in segments]
+    comma = decimal_comma(text)
+    tokens: list[list[Token]] = [
+        tokenize(segment.text, comma=comma) if has_digit(segment.text) else [] for segment in segments
+    ]
     equations = find_equations(segments, tokens)
     facts, claims = extract(segments, tokens, equations)
     claims = sorted([*claims, *settled.claims], key=lambda item: (item.place.line, item.place.column))
@@ -80,6 +87,14 @@ def _audit(text: str, source: str, problem: Mapping[str, Any] | Problem | None) 
         tuple(find_disputes(judged)), tuple(dict.fromkeys((*settled.faults, *missing))), tuple(dict.fromkeys(assumed)),
         settled.verified, settled.violations,
     )  # fmt: skip
+
+
+def _settle(document: Document, source: str, problem: Mapping[str, Any] | Problem | None) -> Settled:
+    if problem is None and not any(is_data(block) for block in document.data):
+        return Settled()
+    from optimizer.audit.settle import settle  # noqa: PLC0415 - the reference loads only where there is data
+
+    return settle(document, source, problem)
 
 
 def _judge(
@@ -103,7 +118,11 @@ def _judge(
         special[section] = judges[key]
     judged = [judge_claim(special.get(claim.section, general), claim) for claim in statements]
     found = [made for made in judged if made is not None]
-    if settled.problem is not None:
+    if settled.problem is None:
+        found = [made for made in found if made.statement.name not in REFERENCE_ONLY]
+    else:
+        from optimizer.audit.reference import judge_prose  # noqa: PLC0415 - loaded with the problem
+
         found = judge_prose(settled.problem, everywhere, found)
     return found, list(missing)
 

@@ -41,6 +41,13 @@ _BYTES: Final = (
     ("attention_weights", re.compile(r"\battention\b.{0,20}\b(?:memory|param\w*|weights?)")),
     ("weights", re.compile(r"\b(?:weights?|model size|parameter memory|model memory)\b")),
 )  # fmt: skip
+_PART_OF: Final = re.compile(r"^\W*(?:out )?of\s+(?:the\s+)?[~≈]?\d")
+_OF_MEMORY: Final = re.compile(
+    r"kv|activation|expert|attention|weight|model|param|memory|usage|used|footprint|vram|hbm|utili[sz]|capacity"
+    r"|available|gpu|device|accelerator|card|h100|a100|h200|b200|mi300"
+)
+"""Without one of these, near it or above it, no number of bytes has a name."""
+_OF_SHARES: Final = re.compile(r"mfu|flop|headroom|available|utili[sz]|usage|used")
 _TOGETHER: Final = (
     re.compile(r"\bweights?\b|\bparameters?\b"), re.compile(r"\b(?:kv|cache)\b"), re.compile(r"\bactivations?\b"),
 )  # fmt: skip
@@ -57,7 +64,7 @@ def classify(number: Number, context: Context) -> str | None:
     if unit.dimensions == lexicon.PER_SECOND:
         return _rate(number, context)
     if unit.dimensions == lexicon.SECONDS:
-        return _time(context)
+        return _time(number, context)
     if unit.dimensions == lexicon.FLOPS:
         return (
             "peak_flops" if re.search(r"\bpeak|fp16|bf16|fp8|tensor|rated|compute\b", _words(number, context)) else None
@@ -78,11 +85,15 @@ def _bytes(number: Number, context: Context) -> str | None:
     words = _words(number, context)
     if number.unit.name == "bytes" and number.digits <= 8:
         return "bytes_per_parameter" if number.digits in {1, 2, 4, 8} and not number.per else None
+    if "token" in number.per and re.search(r"\bkv\b", words):
+        return "kv_cache_per_token"
     if number.unit.name in {"bytes", "KB", "KiB", "bits"}:
+        return None
+    if _OF_MEMORY.search(words) is None and _OF_MEMORY.search(context.topic) is None:
         return None
     own = f"{' '.join(number.nouns)} {context.after}".partition("(")[0]
     per_device = bool(_PER_DEVICE.search(words))
-    capacity = _CAPACITY.search(own[:24]) or (
+    capacity = (_CAPACITY.search(own[:24]) and not _PART_OF.match(own)) or (
         _CAPACITY.search(f"{context.label} {context.before}"[-40:])
         and not re.search(r"\bused|usage|utili[sz]|per[- ]gpu memory|total\b", words)
     )
@@ -123,7 +134,12 @@ def _bandwidth(words: str) -> str | None:
     return "memory_bandwidth" if re.search(r"\b(?:hbm|memory|vram|bandwidth|dram)\b", words) else None
 
 
+_REQUESTS: Final = (("requests",), ("request",), ("req",), ("reqs",))
+
+
 def _rate(number: Number, context: Context) -> str | None:
+    if number.nouns[:1] in _REQUESTS and not number.per:
+        return "request_capacity"
     if not any(noun in {"token", "tokens", "tok", "toks"} for noun in number.nouns):
         return None
     words = _words(number, context)
@@ -134,22 +150,26 @@ def _rate(number: Number, context: Context) -> str | None:
     return "throughput"
 
 
-def _time(context: Context) -> str | None:
+def _time(number: Number, context: Context) -> str | None:
     topic = context.topic if label_role(context.label) is not None else ""
-    for words in (f"{context.after[:24]}", f"{context.label} {context.before}", topic):
+    for words in (" ".join((*number.nouns, context.after[:24])), f"{context.label} {context.before}", topic):
         if re.search(r"\bttft\b|time[- ]to[- ]first[- ]token|first[- ]token latency", words):
             return "ttft"
         if re.search(r"\btpot\b|\bitl\b|inter-?token|time per output token", words):
             return "tpot"
+        if re.search(r"\bend[- ]to[- ]end (?:latency|time)|\be2e\b|\brequest latency", words):
+            return "latency"
         if re.search(r"\bstep time\b|time per step|iteration time", words):
             return "step_time"
     return None
 
 
 def _percent(number: Number, context: Context) -> str | None:
+    words = _words(number, context)
+    if _OF_SHARES.search(words) is None:
+        return None
     if _RATIO.match(f"{' '.join(number.nouns)} {context.after}") or re.match(r"^\s*of\b", context.after):
         return None
-    words = _words(number, context)
     if re.search(r"\bmfu\b|model flops? utili[sz]ation", words):
         return "model_flops_utilization"
     if re.search(r"headroom|available", f"{context.label} {context.before}"):
@@ -164,6 +184,8 @@ def _percent(number: Number, context: Context) -> str | None:
 
 
 def _count(number: Number, context: Context) -> str | None:
+    if number.digits.denominator != 1 and number.unit is lexicon.ONE and "balance" in context.label:
+        return _labelled(number, context)
     if number.digits.denominator != 1 and number.unit is lexicon.ONE and not _EXPERT.search(" ".join(number.nouns)):
         return None
     nouns = number.nouns
@@ -291,6 +313,9 @@ _LABELS: Final = (
     ("devices", re.compile(r"^(?:total |number of |num[_ ]|total number of |world[_ ]size|total_)*(?:gpus?"
                            r"|devices?|accelerators?|gpu count|device count|world[_ ]size)"
                            r"(?: count| required| needed)?$")),
+    ("replicas", re.compile(r"^(?:number of |total )?(?:replicas|serving instances)$")),
+    ("nodes", re.compile(r"^(?:number of |total )?(?:nodes|hosts)$")),
+    ("balance", re.compile(r"^(?:expert )?(?:load )?(?:im)?balance$|^max(?:imum)? over mean$")),
     ("layers", re.compile(r"^(?:number of |num[_ ]|total |moe |transformer |hidden[_ ]|num[_ ]hidden[_ ])*layers?$")),
     ("expert_hidden_size", re.compile(r"(?:expert|moe)[_ ](?:hidden|intermediate|ffn|inner)[_ ]?(?:size"
                                       r"|dim(?:ension)?)?$|moe_intermediate_size")),
@@ -308,6 +333,13 @@ _LABELS: Final = (
 )  # fmt: skip
 
 
+_NAMING: Final = re.compile(
+    r"expert|gpus?|device|accelerator|world|layer|moe|hidden|d_model|embedding|head|vocab|matrices|projections|batch"
+    r"|concurrent|prompt|input|sequence|context|param|model size|replicas|instances|nodes|hosts|balance|over mean"
+)
+"""Without one of these, a label is none of the above."""
+
+
 def _labelled(number: Number, context: Context) -> str | None:
     """A bare number named by its label: ``Total GPUs: 128``."""
     if context.before and not re.fullmatch(r"\W*(?:is|of|only|exactly|a total of|total)?\W*", context.before):
@@ -319,6 +351,8 @@ def _labelled(number: Number, context: Context) -> str | None:
         "",
         label,
     )
+    if _NAMING.search(stripped) is None:
+        return None
     for name, pattern in _LABELS:
         if pattern.search(stripped):
             large = name.startswith(("param", "active", "expert_param"))

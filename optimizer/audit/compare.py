@@ -1,6 +1,7 @@
 """Does a written figure follow from written arithmetic? Every reading is tried before anything is accused."""
 
 import math
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,6 +18,7 @@ _ABOUT: Final = Fraction(1, 20)
 _LOOSELY: Final = Fraction(1, 10)
 _MOST_FACTORS: Final = 12
 
+_PREFIX: Final = re.compile(r"^[kmgtnµu](?=[a-z])")
 _CONVERSIONS: Final = {
     Fraction(value) for value in (8, 24, 60, 365, 1000, 1024, 3600, 86400, 10**6, 10**9, 10**12, 2**20, 2**30, 2**40)
 }
@@ -36,7 +38,7 @@ _CONFUSIONS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Judgement:
     """Verdict on one stated figure: ``evaluated`` and ``stated`` in base units, and why."""
 
@@ -47,7 +49,7 @@ class Judgement:
     explanation: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Reading:
     value: Value
     stated: Fraction
@@ -76,6 +78,10 @@ def _last_significant(number: Number) -> Fraction:
 def judge(expression: Node, stated: Number, *, approximate: bool) -> Judgement:
     """Judge ``expression = stated``, exactly where both are whole numbers, else to the digits written."""
     try:
+        if stated.unit is lexicon.ONE and not stated.decimal and not approximate:
+            value = evaluate(expression)
+            if value.exact and value.point == stated.digits:
+                return Judgement(Verdict.HOLDS, stated.digits, value.point)
         made = _readings(expression, stated, approximate=approximate)
         first = next(made)
         if _matches(first, stated, approximate=approximate):
@@ -95,18 +101,25 @@ def judge(expression: Node, stated: Number, *, approximate: bool) -> Judgement:
                 verdict, reading.stated, reading.value.point, "; ".join(filter(None, (reading.name, name)))
             )
     value, target = first.value, first.stated
-    if (converted := _converted(expression, stated, approximate=approximate)) is not None:
-        return converted
+    for reread in (_converted, _grown, _prefixed):
+        if (made_out := reread(expression, stated, approximate=approximate)) is not None:
+            return made_out
     if not value.coherent or _mismatch(value, stated):
-        bare = evaluate(expression, bare=True)
-        if abs(bare.point - stated.digits) <= tolerance(stated, Fraction(1), approximate=approximate):
-            return Judgement(Verdict.HOLDS, target, target, "numbers alone")
-        return Judgement(Verdict.UNSUPPORTED, target, value.point, explanation="the units on the two sides differ")
+        return _units_apart(expression, stated, first, approximate=approximate)
     if expression.doubtful():
         return Judgement(Verdict.UNSUPPORTED, target, value.point, explanation="a sign may be no operator")
     return Judgement(
         Verdict.FAILS, target, value.point, explanation=_explain(expression, stated, first, approximate=approximate)
     )
+
+
+def _units_apart(expression: Node, stated: Number, first: _Reading, *, approximate: bool) -> Judgement:
+    """The units of the two sides do not fit: only the numbers can."""
+    bare = evaluate(expression, bare=True)
+    if abs(bare.point - stated.digits) <= tolerance(stated, Fraction(1), approximate=approximate):
+        return Judgement(Verdict.HOLDS, first.stated, first.stated, "numbers alone")
+    told = "the units on the two sides differ"
+    return Judgement(Verdict.UNSUPPORTED, first.stated, first.value.point, explanation=told)
 
 
 def _converted(expression: Node, stated: Number, *, approximate: bool) -> Judgement | None:
@@ -122,6 +135,32 @@ def _converted(expression: Node, stated: Number, *, approximate: bool) -> Judgem
         return None
     reading = f"numbers alone: {plain(factor.digits)} converts the unit"
     return Judgement(Verdict.HOLDS, stated.value, stated.value, reading)
+
+
+def _grown(expression: Node, stated: Number, *, approximate: bool) -> Judgement | None:
+    """``880,000 + 12% = 985,600``: the percentage is one of the number before it."""
+    if not any(number.unit is lexicon.PERCENT for number in expression.numbers()):
+        return None
+    value = evaluate(expression, grown=True)
+    if abs(value.point - stated.value) > tolerance(stated, stated.unit.scale, approximate=approximate):
+        return None
+    return Judgement(Verdict.HOLDS, stated.value, value.point, "a percentage of the number before it")
+
+
+def _prefixed(expression: Node, stated: Number, *, approximate: bool) -> Judgement | None:
+    """``4 × 250 MHz = 1 GHz``: units that are mere words here, one the other with a prefix."""
+    if not stated.nouns or stated.unit is not lexicon.ONE:
+        return None
+    unit = stated.nouns[0]
+    words = {number.nouns[0] for number in expression.numbers() if number.nouns and number.unit is lexicon.ONE}
+    if not any(word != unit and _PREFIX.sub("", word) == _PREFIX.sub("", unit) and len(word) < 5 for word in words):
+        return None
+    value = evaluate(expression).point
+    for power in (3, -3, 6, -6, 9, -9):
+        target = stated.digits * Fraction(10) ** power
+        if abs(value - target) <= tolerance(stated, Fraction(10) ** power, approximate=approximate):
+            return Judgement(Verdict.HOLDS, stated.digits, stated.digits, f"{unit} with its prefix")
+    return Judgement(Verdict.UNSUPPORTED, stated.digits, value, explanation="the units on the two sides differ")
 
 
 def _scale_letters(stated: Number) -> list[str]:

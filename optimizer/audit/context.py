@@ -1,6 +1,8 @@
 """The words around a number, and whose figure it is."""
 
 import re
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 from optimizer.audit.document import Kind, Segment
@@ -16,7 +18,7 @@ _CALCULATED: Final = re.compile(
     r"\b(calculat(?:ed|ion|es)|actual(?:ly)?|reality|real|should be|correct(?:ed|ion)?|expected|realistic|computed|"
     r"derived|verified|verification|measured|new|after|recomputed|in fact|limit|true)\b"
 )
-_LABEL: Final = re.compile(r"^\W{0,12}([A-Za-z`(][^:=|]{0,80}?)\s*(?::|=(?!=))(?:\s|$|\*|(?=[~≈\d]))")
+_LABEL: Final = re.compile(r"^\W{0,12}([A-Za-z`(][^:=|;]{0,80}?)\s*(?::|=(?!=))(?:\s|$|\*|(?=[~≈\d]))")
 _CLAUSE: Final = re.compile(r"[;|=≈\u2022]|[.!?](?=\s|$)|(?<=\s)[–—](?=\s)|,(?=\s)")
 _STOP: Final = re.compile(r"[;|=≈\u2022]|[.!?](?=\s|$)")
 _LISTED: Final = re.compile(
@@ -24,6 +26,20 @@ _LISTED: Final = re.compile(
 )
 """Parts of the memory in a list: its commas end no clause."""
 _QUOTES: Final = str.maketrans({"“": '"', "”": '"', "«": '"', "»": '"'})
+_ROLE_WORDS: Final = re.compile(
+    "not|never|instead|rather|from|→|->|vs|versus|against|claim|calculated|computed|in reality"
+)
+"""Without one of these, a clause gives no role of its own."""
+_REFUSED: Final = re.compile(
+    r"\b(?:not|never|instead of|rather than)\s+(?:the\s+|exactly\s+|just\s+|specified\s+)*[\"~≈]?\s*$"
+)
+_FROM: Final = re.compile(r"\bfrom\s+[\"~≈]?\s*$")
+_TO: Final = re.compile(r"\bto\b|→|->")
+_FROM_TO: Final = re.compile(r"\bfrom\b.*\bto\s+[\"~≈]?\s*$|(?:→|->)\s*[~≈]?$")
+_AGAINST: Final = re.compile(r"\b(?:vs\.?|versus|against)\s+[~≈]?\s*$")
+_CLAIMED_AFTER: Final = re.compile(r"^\W*(?:as\s+)?(?:was\s+)?claimed\b")
+_CLAIMED_BEFORE: Final = re.compile(r"\bclaim(?:ed|s)\b[^.]{0,25}$")
+_CALCULATED_AFTER: Final = re.compile(r"^\W*(?:is\s+)?(?:calculated|computed|in reality)\b")
 _LABEL_REACH: Final = 120
 _AFTER: Final = 60
 _BEFORE: Final = 90
@@ -40,6 +56,7 @@ def segment_role(segment: Segment) -> Role:
     return found or label_role(segment.before) or Role.STATED
 
 
+@lru_cache(maxsize=256)  # the labels of a table come back in every row
 def label_role(label: str) -> Role | None:
     """Role named by a label such as "Document claims" or "Should be"; None if it names none."""
     lowered = label.lower()
@@ -52,45 +69,76 @@ def label_role(label: str) -> Role | None:
     return Role.CLAIMED if claimed else Role.CALCULATED if calculated else None
 
 
-def read_context(segment: Segment, number: Number, role: Role, topic: str) -> Context:
-    """Context of ``number`` in ``segment``; ``role`` is the segment's own."""
-    text = segment.text
-    start = max(0, number.start - _BEFORE)
-    before = text[start : number.start].translate(_QUOTES).lower()
-    after = text[number.end : number.end + _AFTER].lower()
-    label = _LABEL.match(text[: min(number.start, _LABEL_REACH)])
-    sentence = text.rfind(". ", max(0, number.start - _BEFORE), number.start) + 2
-    own_label = _LABEL.match(text[sentence : number.start]) if sentence > 1 else None
-    label = own_label or label
-    named = label[1].lower() if label else ""
-    if segment.kind is Kind.CELL:
-        named = f"{segment.row_label} {segment.column_label}".lower()
-    clause = _CLAUSE.split(before)[-1]
-    if own_label is not None:
-        clause = _CLAUSE.split(text[sentence + own_label.end() : number.start].translate(_QUOTES).lower())[-1]
-    elif label is not None and start == 0:
-        clause = _CLAUSE.split(before[label.end() :])[-1] if len(before) >= label.end() else clause
-    following = (_STOP if _LISTED.search(after) else _CLAUSE).split(after)[0]
-    own = _own_role(clause, following, before) or role
-    quoted = before.count('"') % 2 == 1
-    return Context(named, clause.strip(), following.strip(" :"), topic, own, quoted)
+class Surroundings:
+    """Reads the contexts of one segment's numbers; ``role`` is the segment's own, ``above`` what stands over it."""
+
+    def __init__(self, segment: Segment, role: Role, above: Callable[[], str]) -> None:
+        self.text = segment.text
+        self.role = role
+        self.above = above
+        self.cell = f"{segment.row_label} {segment.column_label}".lower() if segment.kind is Kind.CELL else None
+        self.read = False
+        self.label: re.Match[str] | None = None
+        self.gives_roles = self.listed = False
+
+    def _read(self) -> None:
+        """What the whole line tells, once a number needs it."""
+        lowered = self.text.lower()
+        self.read = True
+        self.label = _LABEL.match(self.text[:_LABEL_REACH])
+        self.gives_roles = _ROLE_WORDS.search(lowered) is not None
+        self.listed = _LISTED.search(lowered) is not None
+
+    def _label_before(self, at: int) -> re.Match[str] | None:
+        """The segment's label, if it ends before offset ``at``."""
+        if self.label is not None and self.label.end() <= at:
+            return self.label
+        return _LABEL.match(self.text[:at]) if at <= _LABEL_REACH and self.text[at - 1 : at] in {":", "="} else None
+
+    def context(self, number: Number) -> Context:
+        """Context of ``number``."""
+        text = self.text
+        if self.cell is not None and not text[: number.start].strip() and not text[number.end :].strip():
+            return Context(self.cell, "", "", self.above, self.role, quoted=False)
+        if not self.read:
+            self._read()
+        start = max(0, number.start - _BEFORE)
+        before = text[start : number.start].translate(_QUOTES).lower()
+        after = text[number.end : number.end + _AFTER].lower()
+        label = self._label_before(number.start)
+        sentence = text.rfind(". ", start, number.start) + 2
+        own_label = _LABEL.match(text[sentence : number.start]) if sentence > 1 else None
+        label = own_label or label
+        named = label[1].lower() if label else ""
+        if self.cell is not None:
+            named = self.cell
+        if own_label is not None:
+            clause = _CLAUSE.split(text[sentence + own_label.end() : number.start].translate(_QUOTES).lower())[-1]
+        elif label is not None and start == 0 and len(before) >= label.end():
+            clause = _CLAUSE.split(before[label.end() :])[-1]
+        else:
+            clause = _CLAUSE.split(before)[-1]
+        following = (_STOP if self.listed and _LISTED.search(after) else _CLAUSE).split(after, 1)[0]
+        own = (_own_role(clause, following, before) if self.gives_roles else None) or self.role
+        quoted = before.count('"') % 2 == 1
+        return Context(named, clause.strip(), following.strip(" :"), self.above, own, quoted)
 
 
 def _own_role(before: str, after: str, whole: str) -> Role | None:
     """Role that the clause gives to this one number, over the segment's."""
+    if _ROLE_WORDS.search(whole) is None and _ROLE_WORDS.search(after) is None:
+        return None
     tail = before[-40:]
-    if re.search(
-        r"\b(?:not|never|instead of|rather than)\s+(?:the\s+|exactly\s+|just\s+|specified\s+)*[\"~≈]?\s*$", tail
-    ):
+    if _REFUSED.search(tail):
         return Role.CLAIMED
-    if re.search(r"\bfrom\s+[\"~≈]?\s*$", tail) and re.search(r"\bto\b|→|->", after):
+    if _FROM.search(tail) and _TO.search(after):
         return Role.CLAIMED
-    if re.search(r"\bfrom\b.*\bto\s+[\"~≈]?\s*$|(?:→|->)\s*[~≈]?$", whole[-80:]):
+    if _FROM_TO.search(whole[-80:]):
         return Role.CALCULATED
-    if re.search(r"\b(?:vs\.?|versus|against)\s+[~≈]?\s*$", tail) and "calculated" in after:
+    if "calculated" in after and _AGAINST.search(tail):
         return Role.CALCULATED
-    if re.search(r"^\W*(?:as\s+)?(?:was\s+)?claimed\b", after) or re.search(r"\bclaim(?:ed|s)\b[^.]{0,25}$", tail):
+    if _CLAIMED_AFTER.search(after) or _CLAIMED_BEFORE.search(tail):
         return Role.CLAIMED
-    if re.search(r"^\W*(?:is\s+)?(?:calculated|computed|in reality)\b", after):
+    if _CALCULATED_AFTER.search(after):
         return Role.CALCULATED
     return None

@@ -40,6 +40,7 @@ _RATES: Final = re.compile(
     r"\bper\b|/|%|\brate\b|\bprice\b|\bunit\b|\bavg\b|\bmean\b|\bratio\b|\bshare\b", re.IGNORECASE
 )
 _TOTAL: Final = re.compile(r"^\W*(?:total|sum|overall)\b", re.IGNORECASE)
+_LABEL_ALONE: Final = re.compile(r"\W*[A-Za-z][\w /()-]{0,60}[:=]\W*")
 _MOST: Final = 24
 _LONGEST_SAYING: Final = 400
 _COUNTS: Final = {"experts_per_gpu", "experts_per_gpu_per_layer", "expert_instances"}
@@ -168,11 +169,17 @@ def _outright(segments: tuple[Segment, ...], statement: Statement) -> bool:
     segment = segments[statement.segment]
     if len(segment.text) > _LONGEST_SAYING:
         return False
+    return segment.kind is not Kind.HEADING and _labelled(segment, statement) and not _alternatives(segment)
+
+
+def _alternatives(segment: Segment) -> bool:
     surroundings = " ".join(
         (*segment.section[1:], segment.text, segment.row_label, segment.column_label, segment.before)
     )
-    if _ALTERNATIVES.search(surroundings) or segment.kind is Kind.HEADING:
-        return False
+    return _ALTERNATIVES.search(surroundings) is not None
+
+
+def _labelled(segment: Segment, statement: Statement) -> bool:
     if segment.kind is Kind.CELL:
         return segment.column_label.strip().lower() in {"value", "values", "setting", "total", ""} and bool(
             segment.row_label
@@ -184,10 +191,8 @@ def _outright(segments: tuple[Segment, ...], statement: Statement) -> bool:
             )
             is not None
         )
-    offset = statement.number.start
-    if _ARITHMETIC.search(segment.text[:offset]):
-        return False
-    return re.fullmatch(r"\W*[A-Za-z][\w /()-]{0,60}[:=]\W*", segment.text[:offset]) is not None
+    before = segment.text[: statement.number.start]
+    return _LABEL_ALONE.fullmatch(before) is not None and _ARITHMETIC.search(before) is None
 
 
 def _two_ratios(ratios: list[JudgedRatio]) -> Iterator[Contradiction]:

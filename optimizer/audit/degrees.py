@@ -52,6 +52,21 @@ _PRODUCT: Final = re.compile(
 _ONE: Final = re.compile(_SYMBOL, re.IGNORECASE)
 
 
+_PATTERNS: Final = (
+    (_SHORT_DEGREE, 1, 2, ("ep", "tp", "dp", "pp", "cp")),
+    (_LONG_DEGREE, 1, 2, ("parallel", "moe")),
+    (_WAY, 2, 1, ("way",)),
+)
+"""Pattern, group of its axis, group of its value, and letters without which it cannot match."""
+
+
+def _any_in(words: tuple[str, ...], text: str) -> bool:
+    for word in words:  # noqa: SIM110 - a loop costs a third of any() over a generator, and this runs for every line
+        if word in text:
+            return True
+    return False
+
+
 def _axis(word: str) -> str:
     lowered = word.lower()
     return lowered if lowered in AXES else _LONG[lowered]
@@ -62,17 +77,20 @@ def find_degrees(segments: tuple[Segment, ...], roles: list[Role]) -> Iterator[S
     for index, segment in enumerate(segments):
         if not has_digit(segment.text):
             continue
+        lowered = segment.text.lower()
         found: dict[tuple[str, int], Statement] = {}
-        for pattern, axis_group, value_group in ((_SHORT_DEGREE, 1, 2), (_LONG_DEGREE, 1, 2), (_WAY, 2, 1)):
+        for pattern, axis_group, value_group, words in _PATTERNS:
+            if not _any_in(words, lowered):
+                continue
             for match in pattern.finditer(segment.text):
                 if pattern is _LONG_DEGREE and "parallel" not in match[0].lower() and "moe" not in match[0].lower():
                     continue
                 name = _axis(match[axis_group])
                 made = _statement(name, match, value_group, segment, index, roles[index])
                 found.setdefault((name, match.start(value_group)), made)
-        for match in _STAGES.finditer(segment.text):
+        for match in _STAGES.finditer(segment.text) if "stage" in lowered else ():
             found.setdefault(("pp", match.start(1)), _statement("pp", match, 1, segment, index, roles[index]))
-        for match in _GROUPS.finditer(segment.text):
+        for match in _GROUPS.finditer(segment.text) if "group" in lowered else ():
             group = 1 if match[1] else 2
             found[("ep", match.start(group))] = _statement("ep_groups", match, group, segment, index, roles[index])
         if segment.kind is Kind.CELL and (made_cell := _cell(segment, index, roles[index])) is not None:
@@ -119,7 +137,9 @@ def symbolic_products(segments: tuple[Segment, ...]) -> Iterator[tuple[int, int,
     """``total = tensor_parallel_size * pipeline_parallel_size``: segment, offset, axes in order, quote."""
     for index, segment in enumerate(segments):
         lowered = segment.text.lower()
-        if "p" not in lowered or not any(sign in lowered for sign in "×x*·"):
+        if not _any_in(("×", "x", "*", "·"), lowered) or not _any_in(
+            ("parallel", "tp", "pp", "dp", "ep", "cp"), lowered
+        ):
             continue
         for match in _PRODUCT.finditer(segment.text):
             axes = tuple(_axis(one[1] or one[2]) for one in _ONE.finditer(match[0]))

@@ -13,7 +13,9 @@ from optimizer.audit.verdict import plain
 
 Result = TypeVar("Result")
 
-_MOST_READINGS: Final = 32
+MOST_READINGS: Final = 32
+_MOST_VALUES: Final = 16
+"""Values of one fact that are tried; a document that gives more settles nothing by it."""
 _ORDER: Final = {Role.STATED: 0, Role.CALCULATED: 1, Role.CLAIMED: 2}
 
 
@@ -33,14 +35,16 @@ class FactTable:
 
     def __init__(self, facts: Iterable[Statement], settled: dict[str, Fraction] | None = None) -> None:
         self.settled = settled or {}
-        self.memo: dict[str, Any] = {}
+        self.memo: dict[object, Any] = {}
         self.local: dict[str, list[Fraction]] = {}
         by_name: dict[str, list[Statement]] = {}
         for fact in facts:
             by_name.setdefault(fact.name, []).append(fact)
         self._first = {name: found[0] for name, found in by_name.items()}
         self._values = {
-            name: list(dict.fromkeys(fact.value for fact in sorted(found, key=lambda fact: _ORDER[fact.role])))
+            name: list(dict.fromkeys(fact.value for fact in sorted(found, key=lambda fact: _ORDER[fact.role])))[
+                :_MOST_VALUES
+            ]
             for name, found in by_name.items()
         }
 
@@ -73,7 +77,7 @@ class FactTable:
         known = [(name, self.values(name)) for name in names]
         present = [(name, values) for name, values in known if values]
         for index, chosen in enumerate(product(*(values for _, values in present))):
-            if index >= _MOST_READINGS:
+            if index >= MOST_READINGS:
                 return
             yield dict(zip((name for name, _ in present), chosen, strict=True))
 
@@ -98,8 +102,13 @@ def put_in(formula: str, **values: Fraction | int) -> str:
 
 
 def deduplicated(derivations: Iterable[Derivation]) -> list[Derivation]:
-    """Without repeats of the same reading and value."""
+    """Without repeats of the same reading and value; the first few of them, where a document gives many values.
+
+    Nothing is refuted by a list cut short: a claim fails only where every fact behind it has one value.
+    """
     seen: dict[tuple[str, Fraction], Derivation] = {}
     for derivation in derivations:
         seen.setdefault((derivation.reading, derivation.value), derivation)
+        if len(seen) >= MOST_READINGS:
+            break
     return list(seen.values())

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import islice
 
-from optimizer.audit.derive import Derivation, FactTable, deduplicated, once
+from optimizer.audit.derive import MOST_READINGS, Derivation, FactTable, deduplicated, once
 from optimizer.audit.verdict import plain
 
 BATCH_ONE = "decode at batch 1, one device reading every weight of the model for each token"
@@ -16,7 +17,11 @@ def throughput_readings(table: FactTable, utilizations: list[Fraction]) -> list[
 
     ``utilizations`` are the bandwidth utilisations that the document writes.
     """
-    return deduplicated(_batch_one(table, utilizations))
+    key = "throughput_readings", *utilizations
+    if key not in table.memo:
+        table.memo[key] = deduplicated(islice(_batch_one(table, utilizations), MOST_READINGS))
+    found: list[Derivation] = table.memo[key]
+    return found
 
 
 def _batch_one(table: FactTable, utilizations: list[Fraction]) -> Iterator[Derivation]:
@@ -76,7 +81,7 @@ def batched_decode(table: FactTable, batch: Fraction) -> Derivation | None:
 
 def ttft_readings(table: FactTable, per_device: list[Fraction], total: list[Fraction]) -> list[Derivation]:
     """Prompt tokens over a written throughput: one prompt on one device, through the stages, the whole batch."""
-    return deduplicated(_ttft(table, per_device, total))
+    return deduplicated(islice(_ttft(table, per_device, total), MOST_READINGS))
 
 
 def _ttft(table: FactTable, per_device: list[Fraction], total: list[Fraction]) -> Iterator[Derivation]:

@@ -10,7 +10,7 @@ from optimizer.audit import lexicon
 from optimizer.audit.compare import Judgement, judge
 from optimizer.audit.document import Kind, Place, Segment
 from optimizer.audit.evaluate import EvaluationError, evaluate
-from optimizer.audit.expression import Node, Parser
+from optimizer.audit.expression import Node, Parser, replaced
 from optimizer.audit.lexicon import Unit
 from optimizer.audit.tokens import Mark, Number, Token, tokenize
 from optimizer.audit.verdict import Verdict, number, plain, shown
@@ -46,9 +46,11 @@ _RESULTS: Final = (
 )
 _TOTALS: Final = {"total", "totals", "sum", "product", "overall", "altogether"}
 _LEFT_WORDS: Final = 6
+_MOST_REMARKS: Final = 4
+_MOST_REMARKED: Final = 16
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Equation:
     """One judged equation; ``stated`` and ``evaluated`` count in ``unit``; ``start`` and ``end`` are offsets."""
 
@@ -104,10 +106,16 @@ class _Finder:
         at = first
         while at < last:
             token = self.tokens[at]
-            if not isinstance(token, Number) and token.mark not in {Mark.OPEN, Mark.WORD, Mark.OPERATOR}:
+            mark = token.mark
+            if (
+                mark is not Mark.NUMBER
+                and mark is not Mark.OPEN
+                and mark is not Mark.OPERATOR
+                and (mark is not Mark.WORD or token.sign not in _CALLS)
+            ):
                 at += 1
                 continue
-            if token.mark is Mark.WORD and token.sign not in _CALLS:
+            if mark is Mark.NUMBER and at + 1 < last and self.tokens[at + 1].mark not in _GOING_ON:
                 at += 1
                 continue
             self.parser.comments.clear()
@@ -236,7 +244,7 @@ class _Finder:
         if source is None or right.relation not in {"=", "~"}:
             return None
         same = source.unit.dimensions == target.unit.dimensions != lexicon.NONE and source.unit != target.unit
-        if not same or source.per != target.per or self._dash_left(left.first):
+        if not same or (source.per and target.per and source.per != target.per) or self._dash_left(left.first):
             return None
         result = judge(left.node, target, approximate=approximate or target.approximate)
         return self._equation(left, right, target, result, left.node)
@@ -250,6 +258,8 @@ class _Finder:
             flipped = {Verdict.HOLDS: Verdict.FAILS, Verdict.FAILS: Verdict.HOLDS}
             result = Judgement(flipped.get(result.verdict, result.verdict), result.stated, result.evaluated)
         elif result.verdict is Verdict.FAILS:
+            if (meant := self._remarked(left, stated, approximate=approximate)) is not None:
+                return self._equation(left, right, stated, meant, left.node)
             if right.relation == ">" and (self._is_change(left) or self._foreign(left.node, stated)):
                 return None
             if stated.bound or self._dash_left(left.first):
@@ -257,6 +267,21 @@ class _Finder:
                     Verdict.UNSUPPORTED, result.stated, result.evaluated, explanation="only a bound or a part is stated"
                 )
         return self._equation(left, right, stated, result, left.node)
+
+    def _remarked(self, left: _Side, stated: Number, *, approximate: bool) -> Judgement | None:
+        """``8 nodes (64 GPUs) × 700 W``: the figure in parentheses counts, not the one it explains."""
+        node = left.node
+        if node is None or len(self.parser.comments) > _MOST_REMARKS or sum(1 for _ in node.numbers()) > _MOST_REMARKED:
+            return None
+        for start, end in self.parser.comments:
+            inner = [token for token in self.tokens[start:end] if isinstance(token, Number)]
+            before = self.tokens[start - 1]
+            if len(inner) == 1 and isinstance(before, Number):
+                result = judge(replaced(node, before, inner[0]), stated, approximate=approximate or stated.approximate)
+                if result.verdict is Verdict.HOLDS:
+                    reading = f"true with the {plain(inner[0].digits)} of the parentheses"
+                    return Judgement(Verdict.AMBIGUOUS, result.stated, result.evaluated, reading)
+        return None
 
     @staticmethod
     def _foreign(node: Node, stated: Number) -> bool:
@@ -394,15 +419,23 @@ class _Finder:
 _CALLS: Final = {"ceil", "floor", "round", "min", "max", "sum", "math.ceil", "math.floor"}
 
 
-_STATING: Final = {Mark.RELATION, Mark.OPEN}
-"""Without one of these, nothing is stated to be equal."""
+_GOING_ON: Final = (Mark.OPERATOR, Mark.RELATION, Mark.OPEN)
+"""A number before anything else is part of no equation."""
+
+
+def _states(tokens: list[Token]) -> bool:
+    """Whether anything can be stated to be equal: by a relation, or by a figure and its parenthesis."""
+    for token in tokens:  # noqa: SIM110 - a loop costs a third of any() over a generator, and this runs for every line
+        if token.mark is Mark.RELATION or token.mark is Mark.OPEN:
+            return True
+    return False
 
 
 def find_equations(segments: tuple[Segment, ...], tokens: list[list[Token]]) -> list[Equation]:
     """Equations of all segments, in document order."""
     found: list[Equation] = []
     for index, segment in enumerate(segments):
-        if any(token.mark in _STATING for token in tokens[index]):
+        if _states(tokens[index]):
             found += _Finder(segment, index, tokens[index]).find(0, len(tokens[index]))
     found += _row_equations(segments, tokens)
     return sorted(found, key=lambda equation: (equation.place.line, equation.place.column))
@@ -414,7 +447,14 @@ def _row_equations(segments: tuple[Segment, ...], tokens: list[list[Token]]) -> 
     for index, segment in enumerate(segments):
         if segment.row >= 0 and segment.column_label and tokens[index]:
             rows.setdefault(segment.row, []).append(index)
+    results: dict[str, bool] = {}
     for indices in rows.values():
+        for index in indices:
+            label = segments[index].column_label
+            if label not in results:
+                results[label] = any(word in label.lower() for word in _RESULTS)
+        if not any(results[segments[index].column_label] for index in indices):
+            continue
         nodes = {index: _whole(segments[index], tokens[index]) for index in indices}
         formulas = [index for index in indices if (node := nodes[index]) is not None and not node.plain]
         if len(formulas) != 1:
@@ -423,8 +463,7 @@ def _row_equations(segments: tuple[Segment, ...], tokens: list[list[Token]]) -> 
         for index in indices:
             other = nodes[index]
             stated = other.number if other is not None else None
-            label = segments[index].column_label.lower()
-            if node is None or stated is None or not any(word in label for word in _RESULTS):
+            if node is None or stated is None or not results[segments[index].column_label]:
                 continue
             result = judge(node, stated, approximate=stated.approximate)
             formula = segments[formulas[0]]
@@ -441,6 +480,9 @@ def _row_equations(segments: tuple[Segment, ...], tokens: list[list[Token]]) -> 
 
 def _whole(segment: Segment, tokens: list[Token]) -> Node | None:
     """The segment as one expression, if it is nothing else."""
+    first = tokens[0]
+    if len(tokens) == 1:
+        return Node("", (), first, 0, 0) if isinstance(first, Number) else None
     parser = Parser(segment.text, tokens)
     parsed = parser.parse(0)
     if parsed is None or parser.partial or parsed[1] != len(tokens):

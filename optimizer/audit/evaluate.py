@@ -11,6 +11,7 @@ from optimizer.audit.lexicon import Dimensions
 from optimizer.audit.tokens import Number
 
 _CHAINED: Final = {"+", "-", "*", "/", "//", "%"}
+_WHOLE: Final = {"+", "*"}
 _LARGEST_EXPONENT: Final = 512
 _MOST_BITS: Final = 8192
 
@@ -19,7 +20,7 @@ class EvaluationError(ArithmeticError):
     """Division by zero, or a number too large to write out."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Value:
     """``point`` from the digits written; ``low`` to ``high`` when every rounded number may be off by half a digit.
 
@@ -37,8 +38,10 @@ class Value:
     coherent: bool = True
 
 
-def evaluate(node: Node, *, binary: bool = False, bare: bool = False) -> Value:
+def evaluate(node: Node, *, binary: bool = False, bare: bool = False, grown: bool = False) -> Value:
     """Value of ``node``; with ``binary`` GB reads as GiB, with ``bare`` every unit is left off.
+
+    With ``grown`` a percentage that is added or taken off is one of what stands before it: ``880 + 12%``.
 
     Raises
     ------
@@ -47,17 +50,54 @@ def evaluate(node: Node, *, binary: bool = False, bare: bool = False) -> Value:
     """
     if node.number is not None:
         return _number(node.number, binary=binary, bare=bare)
-    values = [evaluate(argument, binary=binary, bare=bare) for argument in _spine(node)]
-    if node.operator in _CHAINED and len(values) > 2:
+    if (whole := _whole(node)) is not None:
+        return Value(whole, whole, whole)
+    arguments = _spine(node)
+    values = [evaluate(argument, binary=binary, bare=bare, grown=grown) for argument in arguments]
+    if node.operator in _CHAINED and (len(values) > 2 or grown):
         signs = _signs(node)
         total = values[0]
-        for sign, value in zip(signs, values[1:], strict=True):
-            total = _apply(sign, total, value)
+        for sign, value, argument in zip(signs, values[1:], arguments[1:], strict=True):
+            if grown and sign in _SUMS and _percentage(argument):
+                total = _apply("*", total, _apply(sign, _ALL, value))
+            else:
+                total = _apply(sign, total, value)
         return total
     result = _operation(node, values)
     if node.unit is not lexicon.ONE and not bare:
         result = _scaled(result, node)
     return result
+
+
+_ALL: Final = Value(Fraction(1), Fraction(1), Fraction(1), scale=lexicon.PERCENT.scale)
+_SUMS: Final = {"+", "-"}
+
+
+def _percentage(node: Node) -> bool:
+    return node.number is not None and node.number.unit is lexicon.PERCENT
+
+
+def _whole(node: Node) -> Fraction | None:
+    """Sum or product of bare whole numbers, without a Fraction for every step; None for anything else."""
+    if node.operator not in _WHOLE:
+        return None
+    operator, total, numbers = node.operator, 0 if node.operator == "+" else 1, []
+    while node.operator == operator:
+        node, right = node.arguments
+        numbers.append(right.number)
+    numbers.append(node.number)
+    bits = 0
+    for number in numbers:
+        if number is None or number.unit is not lexicon.ONE or number.decimal or number.approximate:
+            return None
+        value = number.digits
+        if value.denominator != 1:
+            return None
+        bits += value.numerator.bit_length()
+        total = total + value.numerator if operator == "+" else total * value.numerator
+        if bits > _MOST_BITS // 2 and operator == "*":
+            return None
+    return Fraction(total)
 
 
 def _spine(node: Node) -> tuple[Node, ...]:

@@ -1,7 +1,7 @@
 """Written arithmetic: a tree with exact values, from the tokens of a text."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from optimizer.audit import lexicon
@@ -54,6 +54,13 @@ class Node:
         return False
 
 
+def replaced(node: Node, old: Number, new: Number) -> Node:
+    """``node`` with the number ``new`` in the place of ``old``."""
+    if node.number is old:
+        return replace(node, number=new)
+    return replace(node, arguments=tuple(replaced(argument, old, new) for argument in node.arguments))
+
+
 def _closing(tokens: list[Token]) -> dict[int, int]:
     """Index of the closing sign of each opening one that has one and nests no deeper than is read."""
     found: dict[int, int] = {}
@@ -103,7 +110,7 @@ class Parser:
             implicit = self._implicit(node, at)
             if implicit:
                 sign, following = "*", at
-            elif token.mark is Mark.OPERATOR and token.sign in _BINDING and self._joins(node, token):
+            elif token.mark is Mark.OPERATOR and token.sign in _BINDING and self._joins(node, at):
                 sign, following = token.sign, at + 1
             else:
                 break
@@ -117,18 +124,32 @@ class Parser:
                     self.partial = True
                 break
             doubt = self._doubt(node, token, sign) if not implicit else False
-            node = Node(
-                "*" if sign == "of" else sign, (node, right[0]), None, node.first, right[0].last, uncertain=doubt
-            )
+            if sign == "of":
+                sign = "/" if self._share(node, at) else "*"
+            node = Node(sign, (node, right[0]), None, node.first, right[0].last, uncertain=doubt)
             at = right[1]
         return node, at
 
-    def _joins(self, node: Node, token: Token) -> bool:
+    def _joins(self, node: Node, at: int) -> bool:
         """Whether "of" joins a percentage or a fraction to its whole; anything else is a preposition."""
-        if token.sign != "of":
+        if self.tokens[at].sign != "of":
             return True
         percent = node.number is not None and node.number.unit is lexicon.PERCENT and not node.number.nouns
-        return percent or node.operator == "/"
+        return percent or node.operator == "/" or self._share(node, at)
+
+    def _share(self, node: Node, at: int) -> bool:
+        """``3 of 48 nodes = 6.25%``: a part of a whole, and its percentage."""
+        following = self.tokens[at + 1 : at + 4]
+        if len(following) < 3 or following[1].mark is not Mark.RELATION or node.number is None:
+            return False
+        whole, share = following[0], following[2]
+        return (
+            isinstance(whole, Number)
+            and isinstance(share, Number)
+            and share.unit is lexicon.PERCENT
+            and node.number.unit.dimensions == whole.unit.dimensions
+            and node.number.unit is not lexicon.PERCENT
+        )
 
     def _dash(self, token: Token) -> bool:
         return self.text[token.start : token.end] != "-" or self.text[token.end : token.end + 1] == " "

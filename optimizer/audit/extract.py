@@ -5,19 +5,30 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from typing import Final
 
 from optimizer.audit import lexicon
 from optimizer.audit.classify import classify
 from optimizer.audit.compare import factors
-from optimizer.audit.context import read_context, segment_role
+from optimizer.audit.context import Surroundings, segment_role
 from optimizer.audit.degrees import find_degrees, symbolic_products
 from optimizer.audit.document import Kind, Place, Segment
 from optimizer.audit.equations import Equation
 from optimizer.audit.expression import Parser
+from optimizer.audit.inline import BREAK
 from optimizer.audit.statements import Context, Role, Statement
 from optimizer.audit.tokens import Number, Token
 
+REFERENCE_ONLY: Final = (
+    "latency",
+    "request_capacity",
+    "kv_cache_per_token",
+    "replicas",
+    "nodes",
+    "balance",
+)
+"""Claims that only a problem can judge; without one they are no news."""
 CLAIMS: Final = frozenset(
     [
         "devices",
@@ -50,6 +61,7 @@ CLAIMS: Final = frozenset(
         "step_time",
         "memory_headroom",
         "compute_headroom",
+        *REFERENCE_ONLY,
     ]
 )
 _TOPIC_SEGMENTS: Final = 3
@@ -78,7 +90,7 @@ _ATTENTION_DP: Final = re.compile(
 _NAMED: Final = (
     ("attention_dp", _ATTENTION_DP, ("sglang", "attention", "tensorrt", "trtllm")),
     ("precision", _PRECISION_WORD, ("fp", "bf", "float", "int8")),
-    ("hardware", _HARDWARE, ("00", "40s", "25x", "tpu")),
+    ("hardware", _HARDWARE, ("h100", "h200", "h800", "a100", "b200", "v100", "l40s", "mi300", "mi325", "tpu")),
     ("model", _MODEL,
      ("deepseek", "mixtral", "llama", "qwen", "kimi", "glm", "gpt", "gemma", "dbrx", "grok", "moe", "phi")),
     ("mixed_layers", _MIXED, ("dense", "shared", "moe", "redundant", "mtp")),
@@ -93,24 +105,28 @@ def extract(
     """Every fact and every claim, in document order; a figure can be both."""
     roles = [segment_role(segment) for segment in segments]
     degrees = list(find_degrees(segments, roles))
-    taken: dict[int, set[Place]] = {}
+    taken: dict[int, list[Statement]] = {}
     for statement in degrees:
-        taken.setdefault(statement.segment, set()).add(statement.place)
+        taken.setdefault(statement.segment, []).append(statement)
     facts: list[Statement] = list(degrees)
     claims: list[Statement] = []
     operands = _operands(equations)
     for index, segment in enumerate(segments):
-        topic = _topic(segments, index) if tokens[index] else ""
+        if not tokens[index]:
+            continue
+        surroundings: Surroundings | None = None
         previous: tuple[str, Number] | None = None
         for token in tokens[index]:
             if not isinstance(token, Number) or _unnamed(segment, token):
                 continue
-            if index in taken and segment.place(token.start) in taken[index]:
+            if index in taken and _covered(segment.place(token.start), taken[index]):
                 continue
             inside = _within(operands.get(index, ()), token.start)
             if inside and not (token.nouns or token.per or token.unit.name):
                 continue
-            context = read_context(segment, token, roles[index], topic)
+            if surroundings is None:
+                surroundings = Surroundings(segment, roles[index], partial(_topic, segments, index))
+            context = surroundings.context(token)
             name = classify(token, context) or _inherited(token, context, previous)
             if name is None:
                 continue
@@ -146,9 +162,17 @@ def _unnamed(segment: Segment, number: Number) -> bool:
     return number.start > _SENTENCE_REACH and text.find(". ", number.start - _SENTENCE_REACH, number.start) < 0
 
 
+def _covered(place: Place, degrees: list[Statement]) -> bool:
+    """Whether the number there is a degree's own (``EP=16``), and no figure beside."""
+    return any(
+        degree.place.line == place.line and 0 <= place.column - degree.place.column < len(degree.text)
+        for degree in degrees
+    )
+
+
 def _inherited(number: Number, context: Context, previous: tuple[str, Number] | None) -> str | None:
     """``83M parameters vs 1.6M``: the second number of a comparison is the same figure."""
-    if previous is None or not _COMPARED.search(context.before) or number.nouns:
+    if previous is None or number.nouns or not _COMPARED.search(context.before) or context.after.startswith("of "):
         return None
     name, other = previous
     return name if number.unit == other.unit and number.unit is not lexicon.ONE else None
@@ -255,10 +279,16 @@ def _expert_shapes(
 def _words(segments: tuple[Segment, ...]) -> Iterator[Statement]:
     """Precision, hardware and model names (the name stands in ``text``)."""
     seen: set[str] = set()
+    texts = [segment.text.lower() for segment in segments]
+    everything = BREAK.join(texts)
+    present = [(name, pattern, [sign for sign in signs if sign in everything]) for name, pattern, signs in _NAMED]
     for index, segment in enumerate(segments):
-        lowered = segment.text.lower()
-        for name, pattern, signs in _NAMED:
-            if not any(sign in lowered for sign in signs):
+        lowered = texts[index]
+        for name, pattern, signs in present:
+            for sign in signs:
+                if sign in lowered:
+                    break
+            else:
                 continue
             for match in pattern.finditer(segment.text):
                 key = f"{name} {match[0].lower()}"

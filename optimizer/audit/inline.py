@@ -14,7 +14,9 @@ _STRUCK = re.compile(r"~~(?=\S)[^~\n]{1,2000}~~")
 _STARS = re.compile(r"\*+")
 _UNDERSCORES = re.compile(r"(?<![A-Za-z0-9])_{1,3}(?=\S)|(?<=\S)_{1,3}(?![A-Za-z0-9_])")
 _ESCAPE = re.compile(r"\\([!-/:-@\[-`{-~])")
-_FRACTION = re.compile(r"\\[dt]?frac\{([^{}]{1,200})\}\{\s*([0-9][0-9.,]{0,30})\s*\}")
+_FRACTION = re.compile(r"\\[dt]?frac\{([^{}]{1,200})\}\{([^{}]{1,200})\}")
+_EXPONENT = re.compile(r"\^\{(-?\d{1,6})\}")
+_THOUSANDS = re.compile(r"\d{1,3}(?:\{,\}\d{3}){1,9}(?!\d)")
 _WRAPPED = re.compile(r"\\(?:text|mathrm|mathbf|textbf|operatorname|boxed)\{([^{}]{0,200})\}")
 _LATEX = {
     "times": "×", "cdot": "×", "div": "÷", "approx": "≈", "simeq": "≈", "to": "→", "rightarrow": "→", "implies": "→",
@@ -66,8 +68,10 @@ def _entity(match: re.Match[str]) -> str:
 
 
 def _latex(text: str) -> str:
-    text = _FRACTION.sub(lambda m: ("((" + m[1] + ")/" + m[2].strip() + ")").rjust(len(m[0])), text)
-    text = _WRAPPED.sub(lambda m: m[1].rjust(len(m[0]) - 1) + " ", text)
+    text = _THOUSANDS.sub(lambda m: m[0].replace("{,}", ",").rjust(len(m[0])), text)
+    text = _EXPONENT.sub(lambda m: f"^{m[1]}".ljust(len(m[0])), text)
+    text = _FRACTION.sub(lambda m: f"(({m[1]})/({m[2]}))".rjust(len(m[0])), text)
+    text = _WRAPPED.sub(lambda m: m[1].ljust(len(m[0])), text)
     text = _COMMAND.sub(lambda m: _LATEX[m[1]].ljust(len(m[0])), text)
     return _ESCAPE.sub(lambda m: " " + (m[1] if m[1] not in "()[],!;: " else " "), text)
 

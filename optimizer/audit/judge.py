@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any, Final
 
 from optimizer.audit import lexicon
@@ -90,7 +91,7 @@ class Claims:
             if len(beside := self.by_segment.setdefault(claim.segment, [])) < _MOST_FIGURES:
                 beside.append(claim)
             named = self.by_name.setdefault(claim.name, [])
-            if (claim.name, claim.value, claim.role) not in seen and len(named) < _MOST_FIGURES:
+            if len(named) < _MOST_FIGURES and (claim.name, claim.value, claim.role) not in seen:
                 seen.add((claim.name, claim.value, claim.role))
                 named.append(claim)
 
@@ -134,7 +135,8 @@ class Judge:
     def _by_readings(
         self, claim: Statement, readings: list[Derivation], missing: tuple[str, ...], note: str, *, closed: bool
     ) -> JudgedClaim:
-        marked = tuple((reading, matches(claim, reading.value)) for reading in readings)
+        least, most = _written(claim)
+        marked = tuple((reading, least <= reading.value <= most) for reading in readings)
         right = sorted((reading for reading, holds in marked if holds), key=lambda reading: len(reading.assumes))
         if len(right) == len(marked):
             return JudgedClaim(claim, Verdict.HOLDS, right[0], marked, note)
@@ -196,10 +198,15 @@ class Judge:
 
 def matches(claim: Statement, value: Fraction) -> bool:
     """Whether ``value`` is what was written: exactly for a bare whole number, else to its last digit."""
+    least, most = _written(claim)
+    return least <= value <= most
+
+
+@lru_cache(maxsize=8)  # one claim is held against many readings in a row
+def _written(claim: Statement) -> tuple[Fraction, Fraction]:
+    """Least and most value that the claim's digits stand for."""
     written = claim.number
-    if written is None:
-        return claim.value == value
-    exact = not (written.decimal or written.unit.scaled or written.approximate)
-    if exact:
-        return value == claim.value
-    return abs(value - claim.value) <= tolerance(written, written.unit.scale, approximate=written.approximate)
+    if written is None or not (written.decimal or written.unit.scaled or written.approximate):
+        return claim.value, claim.value
+    slack = tolerance(written, written.unit.scale, approximate=written.approximate)
+    return claim.value - slack, claim.value + slack

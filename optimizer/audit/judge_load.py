@@ -2,17 +2,20 @@
 
 import re
 from fractions import Fraction
+from itertools import islice, product
 from typing import Final
 
 from optimizer.audit import derive_memory as memory
 from optimizer.audit import derive_throughput as throughput
 from optimizer.audit.compare import tolerance
-from optimizer.audit.derive import Derivation
+from optimizer.audit.derive import MOST_READINGS, Derivation
 from optimizer.audit.judge import Judge, JudgedClaim, matches
 from optimizer.audit.statements import Role, Statement
 from optimizer.audit.verdict import Verdict, plain, shown
 
 _BINARY_TERA: Final = Fraction(2**40, 10**12)
+_A_LITTLE_OVER: Final = Fraction(1074, 1000)
+"""GiB over GB: what a device holds by one unit it may seem not to hold by the other."""
 _PER_DEVICE: Final = re.compile(r"(?:per|/|each|every)[\s-]*(?:gpu|device|accelerator|rank)")
 
 
@@ -37,7 +40,7 @@ def _lower_bound(judge: Judge, claim: Statement, readings: list[Derivation], mis
     capacity = judge.table.one("device_memory")
     per_device = claim.name in {"memory", "weights"}
     said = _PER_DEVICE.search(f"{claim.near} {claim.text}".lower())
-    if per_device and said and capacity is not None and claim.value > capacity * Fraction(1074, 1000):
+    if per_device and said and capacity is not None and claim.value > capacity * _A_LITTLE_OVER:
         ceiling = Derivation("memory of one device", capacity, "device_memory", plain(capacity))
         return JudgedClaim(claim, Verdict.IMPOSSIBLE, ceiling, ((ceiling, False),), "more than one device has")
     marked = tuple((reading, False) for reading in readings)
@@ -46,7 +49,7 @@ def _lower_bound(judge: Judge, claim: Statement, readings: list[Derivation], mis
     least = min(readings, key=lambda reading: reading.value)
     closed = len(judge.table.values("parameters")) == 1 and len(judge.table.values("devices")) == 1
     if (
-        claim.value * Fraction(1074, 1000) < least.value
+        claim.value * _A_LITTLE_OVER < least.value
         and closed
         and claim.role is not Role.CLAIMED
         and "total" in claim.name
@@ -66,31 +69,32 @@ def _lower_bound(judge: Judge, claim: Statement, readings: list[Derivation], mis
 
 def memory_utilization(judge: Judge, claim: Statement) -> JudgedClaim:
     """Memory over capacity, for each memory that the document gives."""
-    readings = []
-    for capacity in judge.table.values("device_memory"):
-        for used in judge.figures("memory", "memory_total", "weights", near=claim):
-            formula = "memory / device_memory"
-            value = used.value / capacity if capacity else Fraction(0)
-            readings.append(
-                Derivation(
-                    f"{used.text} on line {used.place.line}", value, formula, f"{plain(used.value)} / {plain(capacity)}"
-                )
-            )
+    figures = judge.figures("memory", "memory_total", "weights", near=claim)
+    pairs = product(judge.table.values("device_memory"), figures)
+    readings = [_share(judge, used, capacity) for capacity, used in islice(pairs, MOST_READINGS)]
     right = [reading for reading in readings if matches(claim, reading.value)]
     if right:
         return JudgedClaim(claim, Verdict.HOLDS, right[0], ((right[0], True),))
     if claim.value > 1:
         return JudgedClaim(claim, Verdict.IMPOSSIBLE, _whole(), (), "more than all of it")
-    same = [
-        reading
-        for reading, used in zip(readings, judge.figures("memory", "memory_total", "weights", near=claim), strict=False)
-        if used.segment == claim.segment
-    ]
-    if same and len(judge.table.values("device_memory")) == 1 and len(same) == 1:
+    same = [reading for reading, used in zip(readings, figures, strict=False) if used.segment == claim.segment]
+    if len(judge.table.values("device_memory")) == 1 and len(same) == 1 and same[0].value <= _A_LITTLE_OVER:
         return judge.by_readings(claim, same, closed=True)
     if not readings:
         return judge.unsupported(claim, judge.absent("device_memory"), _implied_capacity(judge, claim))
     return judge.by_readings(claim, readings, closed=False, missing=judge.absent("device_memory"))
+
+
+def _share(judge: Judge, used: Statement, capacity: Fraction) -> Derivation:
+    """Memory over capacity, made once for the claims that share it."""
+    key = "share", id(used), capacity
+    if key not in judge.table.memo:
+        judge.table.memo[key] = Derivation(
+            f"{used.text} on line {used.place.line}", used.value / capacity if capacity else Fraction(0),
+            "memory / device_memory", f"{plain(used.value)} / {plain(capacity)}",
+        )  # fmt: skip
+    made: Derivation = judge.table.memo[key]
+    return made
 
 
 def _implied_capacity(judge: Judge, claim: Statement) -> str:
@@ -213,8 +217,7 @@ def _throughput_total(judge: Judge, claim: Statement) -> JudgedClaim:
     readings = [
         Derivation(f"per device (line {item.place.line}) on every device", item.value * devices,
                    "throughput_per_device × devices", f"{plain(item.value)} × {devices}")
-        for item in same
-        for devices in judge.table.values("devices")
+        for item, devices in islice(product(same, judge.table.values("devices")), MOST_READINGS)
     ]  # fmt: skip
     right = [reading for reading in readings if matches(claim, reading.value)]
     if right:
@@ -232,7 +235,9 @@ def _phases(claim: Statement) -> set[str]:
 
 def ttft(judge: Judge, claim: Statement) -> JudgedClaim:
     """Prompt tokens over a written throughput."""
-    per_device = [item.value for item in judge.figures("throughput_per_device")]
-    total = [item.value for item in judge.figures("throughput")]
-    readings = throughput.ttft_readings(judge.table, per_device, total)
+    if "ttft" not in judge.table.memo:
+        per_device = [item.value for item in judge.figures("throughput_per_device")]
+        total = [item.value for item in judge.figures("throughput")]
+        judge.table.memo["ttft"] = throughput.ttft_readings(judge.table, per_device, total)
+    readings: list[Derivation] = judge.table.memo["ttft"]
     return judge.by_readings(claim, readings, closed=False, missing=judge.absent("input_tokens", "batch", "peak_flops"))

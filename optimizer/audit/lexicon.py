@@ -4,18 +4,20 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
-Dimensions = tuple[int, int, int, int]
-"""Exponents of byte, second, FLOP and dollar."""
+Dimensions = tuple[int, int, int, int, int]
+"""Exponents of byte, second, FLOP, dollar and joule."""
 
-NONE: Final[Dimensions] = (0, 0, 0, 0)
-BYTES: Final[Dimensions] = (1, 0, 0, 0)
-SECONDS: Final[Dimensions] = (0, 1, 0, 0)
-PER_SECOND: Final[Dimensions] = (0, -1, 0, 0)
-BANDWIDTH: Final[Dimensions] = (1, -1, 0, 0)
-FLOP: Final[Dimensions] = (0, 0, 1, 0)
-FLOPS: Final[Dimensions] = (0, -1, 1, 0)
-DOLLARS: Final[Dimensions] = (0, 0, 0, 1)
-DOLLAR_RATE: Final[Dimensions] = (0, -1, 0, 1)
+NONE: Final[Dimensions] = (0, 0, 0, 0, 0)
+BYTES: Final[Dimensions] = (1, 0, 0, 0, 0)
+SECONDS: Final[Dimensions] = (0, 1, 0, 0, 0)
+PER_SECOND: Final[Dimensions] = (0, -1, 0, 0, 0)
+BANDWIDTH: Final[Dimensions] = (1, -1, 0, 0, 0)
+FLOP: Final[Dimensions] = (0, 0, 1, 0, 0)
+FLOPS: Final[Dimensions] = (0, -1, 1, 0, 0)
+DOLLARS: Final[Dimensions] = (0, 0, 0, 1, 0)
+DOLLAR_RATE: Final[Dimensions] = (0, -1, 0, 1, 0)
+ENERGY: Final[Dimensions] = (0, 0, 0, 0, 1)
+POWER: Final[Dimensions] = (0, -1, 0, 0, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class Unit:
     def over(self, divisor: "Unit") -> "Unit":
         """Unit per ``divisor``, a unit of time."""
         a, b = self.dimensions, divisor.dimensions
-        dimensions = (a[0] - b[0], a[1] - b[1], a[2] - b[2], a[3] - b[3])
+        dimensions = (a[0] - b[0], a[1] - b[1], a[2] - b[2], a[3] - b[3], a[4] - b[4])
         other = None if self.other is None else self.other / divisor.scale
         return Unit(
             f"{self.name}/{divisor.name}",
@@ -93,6 +95,14 @@ def _times() -> dict[str, Unit]:
     return {word: Unit(name, scale, SECONDS) for name, scale, words in table for word in words}
 
 
+def _power() -> dict[str, Unit]:
+    units: dict[str, Unit] = {}
+    for letter, scale in (("", 1), ("k", 10**3), ("M", 10**6), ("G", 10**9)):
+        units[f"{letter}W"] = Unit(f"{letter}W", Fraction(scale), POWER)
+        units[f"{letter}Wh"] = Unit(f"{letter}Wh", Fraction(scale * 3600), ENERGY)
+    return units | {"watts": units["W"], "watt": units["W"], "kilowatts": units["kW"], "megawatts": units["MW"]}
+
+
 TIMES: Final = _times()
 _BYTE: Final = Unit("bytes", Fraction(1), BYTES)
 _BIT: Final = Unit("bits", Fraction(1, 8), BYTES)
@@ -116,6 +126,7 @@ SCALE_WORDS: Final[dict[str, Unit]] = {
 UNITS: Final[dict[str, Unit]] = {
     **_bytes(),
     **_compute(),
+    **_power(),
     **TIMES,
     **dict.fromkeys(("byte", "bytes", "Bytes", "Byte"), _BYTE),
     **dict.fromkeys(("bit", "bits"), _BIT),
@@ -240,6 +251,7 @@ STOPS: Final = frozenset(
         "mod",
         "modulo",
         "of",
+        "von",
         "over",
         "between",
         "calculated",

@@ -1,11 +1,11 @@
 """Markdown to segments: markdown-it-py finds the blocks; text comes from the source, so that columns are exact."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from markdown_it import MarkdownIt
-from markdown_it.rules_block import StateBlock
+from markdown_it.rules_block import StateBlock, blockquote, fence, heading, hr, html_block, list_block
 from markdown_it.token import Token
 
 from optimizer.audit.document import DataBlock, Document, Kind, Segment
@@ -56,11 +56,37 @@ def _table(state: StateBlock, start: int, end: int, silent: bool) -> bool:  # no
     return True
 
 
+_Rule = Callable[[StateBlock, int, int, bool], bool]
+_ENDS_PARAGRAPH: Final = ("paragraph", "reference", "blockquote")
+_ENDS_ANY: Final = (*_ENDS_PARAGRAPH, "list")
+_GATED: Final[tuple[tuple[str, _Rule, str, tuple[str, ...]], ...]] = (
+    ("fence", fence, "`~", _ENDS_ANY),
+    ("blockquote", blockquote, ">", _ENDS_ANY),
+    ("hr", hr, "*-_", _ENDS_ANY),
+    ("list", list_block, "*+-0123456789", _ENDS_PARAGRAPH),
+    ("html_block", html_block, "<", _ENDS_PARAGRAPH),
+    ("heading", heading, "#", _ENDS_PARAGRAPH),
+)
+"""Stock rules, the signs each needs at the start of a line, and what it may interrupt (as in the stock parser)."""
+
+
+def _gated(rule: _Rule, first: str) -> _Rule:
+    """``rule``, asked only where the line begins with one of ``first``: most lines are prose."""
+
+    def asked(state: StateBlock, start: int, end: int, silent: bool) -> bool:  # noqa: FBT001 - the parser's signature
+        at = state.bMarks[start] + state.tShift[start]
+        return at < state.eMarks[start] and state.src[at] in first and rule(state, start, end, silent)
+
+    return asked
+
+
 def _parser() -> MarkdownIt:
     parser = MarkdownIt("commonmark", {"maxNesting": 40})
     parser.core.ruler.enableOnly(["normalize", "block"])
     parser.block.ruler.before("paragraph", "pipe_table", _table, {"alt": ["paragraph", "reference"]})
     parser.disable(["reference"])
+    for name, rule, first, ends in _GATED:
+        parser.block.ruler.at(name, _gated(rule, first), {"alt": list(ends)})
     return parser
 
 

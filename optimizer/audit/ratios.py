@@ -23,6 +23,8 @@ _TIMES: Final = re.compile(
     r"|≈)?\s*(?P<factor>\d[\d,]*(?:\.\d+)?)",
     re.IGNORECASE,
 )
+_NUMBER_TIMES: Final = re.compile(r"\d\s*[xX×]|[Ff](?:actor|old)|F(?:ACTOR|OLD)|[Tt]imes|TIMES")
+"""Without one of these ``_TIMES`` finds nothing."""
 _PERCENT: Final = re.compile(
     r"(?P<about>~|≈|\babout |\baround |\broughly )?\s*(?<![\w.,])(?P<low>\d+(?:\.\d+)?)\s?%\s+(?P<word>less"
     r"|lower|fewer|smaller|reduction|decrease|"
@@ -110,17 +112,11 @@ def find_ratios(segments: tuple[Segment, ...]) -> Iterator[Ratio]:
     """Every ratio word that some comparison stands beside."""
     for index, segment in enumerate(segments):
         text = segment.text
-        if (
-            not any(sign in text for sign in "x×X%")
-            and "factor" not in text
-            and "times" not in text
-            and "fold" not in text
-        ):
+        times, percent = _NUMBER_TIMES.search(text) is not None, "%" in text
+        if not (times or percent) or not _KEYWORDS.search(text):
             continue
-        if not _KEYWORDS.search(text):
-            continue
-        for pattern, kind in ((_TIMES, "x"), (_PERCENT, "%")):
-            for match in pattern.finditer(text):
+        for pattern, kind, there in ((_TIMES, "x", times), (_PERCENT, "%", percent)):
+            for match in pattern.finditer(text) if there else ():
                 made = _ratio(match, kind, segment, index)
                 if made is not None:
                     yield made
@@ -161,17 +157,59 @@ def judge_ratios(segments: tuple[Segment, ...], judged: list[JudgedClaim]) -> li
     claims = Claims(item.statement for item in judged)
     notes = {id(item.statement): item.note for item in judged}
     first = itertools.islice(find_ratios(segments), _MOST_RATIOS)
-    return [_judge(ratio, segments[ratio.segment], claims, notes) for ratio in first]
+    known: dict[tuple[int, str], list[_Pair]] = {}
+    return [_judge(ratio, segments[ratio.segment], claims, notes, known) for ratio in first]
 
 
-def _pairs(claims: list[Statement]) -> Iterator[tuple[Statement, Statement]]:
-    for at, left in enumerate(claims):
-        for right in claims[at + 1 :]:
-            if left.name == right.name and left.value != right.value and left.value > 0 and right.value > 0:
-                yield left, right
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """Two figures of one name, their ratio as written, and the least and most it is within their last digits."""
+
+    statements: tuple[Statement, Statement]
+    value: Fraction
+    exact: Fraction
+    least: Fraction
+    most: Fraction
+    at_least: float
+    at_most: float
 
 
-def _judge(ratio: Ratio, segment: Segment, claims: Claims, notes: dict[int, str]) -> JudgedRatio:
+_MARGIN: Final = 1e-9
+"""Relative width of the float filter; what it lets through is compared exactly."""
+
+
+def _pairs(ratio: Ratio, scope: list[Statement], known: dict[tuple[int, str], list[_Pair]]) -> list[_Pair]:
+    """Every pair of ``scope`` that a ratio word like this one may compare, priced once for each scope."""
+    kind = "x" if ratio.kind == "x" else "more" if _HIGHER.search(ratio.text) else "less"
+    if (id(scope), kind) not in known:
+        known[id(scope), kind] = [
+            _pair(kind, left, right)
+            for at, left in enumerate(scope)
+            for right in scope[at + 1 :]
+            if left.name == right.name and left.value != right.value and left.value > 0 and right.value > 0
+        ]
+    return known[id(scope), kind]
+
+
+def _pair(kind: str, left: Statement, right: Statement) -> _Pair:
+    low, high = sorted((left, right), key=lambda item: item.value)
+    value = high.value / low.value
+    least = (high.value - _half(high)) / (low.value + _half(low))
+    most = (high.value + _half(high)) / max(low.value - _half(low), Fraction(1, 10**12))
+    exact = value
+    if kind == "more":
+        value -= 1
+        exact, least, most = value * 100, (least - 1) * 100, (most - 1) * 100
+    elif kind == "less":
+        value = 1 - 1 / value
+        exact, least, most = value * 100, (1 - 1 / least) * 100 if least else Fraction(0), (1 - 1 / most) * 100
+    ends = (float(min(exact, least, most)), float(max(exact, least, most)))
+    return _Pair((left, right), value, exact, least, most, *ends)
+
+
+def _judge(
+    ratio: Ratio, segment: Segment, claims: Claims, notes: dict[int, str], known: dict[tuple[int, str], list[_Pair]]
+) -> JudgedRatio:
     beside = claims.by_segment.get(ratio.segment, [])
     section = claims.by_section.get(ratio.section, [])
     at = ratio.offset
@@ -182,17 +220,17 @@ def _judge(ratio: Ratio, segment: Segment, claims: Claims, notes: dict[int, str]
     if change is not None:
         return change
     for scope in (beside, section, same_topic):
-        pairs = list(_pairs(scope))
+        pairs = _pairs(ratio, scope, known)
         if not pairs:
             continue
-        right = [pair for pair in pairs if _fits(ratio, *pair)]
-        others = {_value(ratio, *pair) for pair in pairs if pair not in right}
+        right = [pair for pair in pairs if _fits(ratio, pair)]
         if right:
-            return _matched(ratio, right[0], others, notes)
+            return _matched(ratio, right, pairs, notes)
         topics = {name for name, pattern in _TOPICS if pattern.search(around)}
-        if pairs[0][0].name == "expert_weights":
+        name = pairs[0].statements[0].name
+        if name == "expert_weights":
             topics -= {"memory"}
-        if scope is beside and len(pairs) == 1 and topics <= {pairs[0][0].name}:
+        if scope is beside and len(pairs) == 1 and topics <= {name}:
             return _made(ratio, Verdict.FAILS, pairs[0], "")
         if scope is same_topic or len(pairs) == 1:
             return _made(
@@ -241,16 +279,17 @@ def _senses(ratio: Ratio, before: Fraction, after: Fraction) -> list[Fraction]:
     return [abs(after - before) / before, abs(after - before) / after, high / low, low / high]
 
 
-def _matched(
-    ratio: Ratio, pair: tuple[Statement, Statement], others: set[Fraction], notes: dict[int, str]
-) -> JudgedRatio:
-    low, high = sorted(pair, key=lambda item: item.value)
-    confusion = next((notes[id(item)] for item in pair if notes.get(id(item), "").startswith("bytes taken")), "")
+def _matched(ratio: Ratio, right: list[_Pair], pairs: list[_Pair], notes: dict[int, str]) -> JudgedRatio:
+    pair = right[0]
+    statements = pair.statements
+    low, high = sorted(statements, key=lambda item: item.value)
+    confusion = next((notes[id(item)] for item in statements if notes.get(id(item), "").startswith("bytes taken")), "")
     if confusion:
+        others = {other.value for other in pairs if other not in right}
         rest = f"; other pairs beside it give {', '.join(plain(value) for value in sorted(others))}" if others else ""
         return _made(ratio, Verdict.AMBIGUOUS, pair, f"true only of {high.text} / {low.text}, but {confusion}{rest}")
-    claimed = next((item for item in pair if item.role is Role.CLAIMED), None)
-    calculated = next((item for item in pair if item.role is Role.CALCULATED), None)
+    claimed = next((item for item in statements if item.role is Role.CLAIMED), None)
+    calculated = next((item for item in statements if item.role is Role.CALCULATED), None)
     if ratio.direction and claimed is not None and calculated is not None:
         actual = "too high" if claimed.value > calculated.value else "too low"
         if actual != ratio.direction:
@@ -259,27 +298,15 @@ def _matched(
     return _made(ratio, Verdict.HOLDS, pair, "")
 
 
-def _value(ratio: Ratio, left: Statement, right: Statement) -> Fraction:
-    low, high = sorted((left.value, right.value))
-    if ratio.kind == "x":
-        return high / low
-    return high / low - 1 if _HIGHER.search(ratio.text) else 1 - low / high
-
-
-def _fits(ratio: Ratio, left: Statement, right: Statement) -> bool:
+def _fits(ratio: Ratio, pair: _Pair) -> bool:
     """Whether the written ratio is that of the pair, each figure anywhere within its last digit."""
-    low, high = sorted((left, right), key=lambda item: item.value)
-    least = (high.value - _half(high)) / (low.value + _half(low))
-    most = (high.value + _half(high)) / max(low.value - _half(low), Fraction(1, 10**12))
-    if ratio.kind == "%":
-        if _HIGHER.search(ratio.text):
-            least, most = (least - 1) * 100, (most - 1) * 100
-        else:
-            least, most = (1 - 1 / least) * 100 if least else Fraction(0), (1 - 1 / most) * 100
-    exact = _value(ratio, left, right) * (100 if ratio.kind == "%" else 1)
-    if ratio.low <= exact <= ratio.high:
+    low, high = float(ratio.low), float(ratio.high)
+    margin = _MARGIN * max(abs(pair.at_least), abs(pair.at_most), abs(low), abs(high), 1.0)
+    if pair.at_most < low - margin or pair.at_least > high + margin:
+        return False
+    if ratio.low <= pair.exact <= ratio.high:
         return True
-    return ratio.low <= most and least <= ratio.high and most - least <= exact / 10
+    return ratio.low <= pair.most and pair.least <= ratio.high and pair.most - pair.least <= pair.exact / 10
 
 
 def _half(statement: Statement) -> Fraction:
@@ -289,8 +316,7 @@ def _half(statement: Statement) -> Fraction:
     return tolerance(written, written.unit.scale, approximate=False)
 
 
-def _made(ratio: Ratio, verdict: Verdict, pair: tuple[Statement, Statement], note: str) -> JudgedRatio:
-    low, high = sorted(pair, key=lambda item: item.value)
-    value = _value(ratio, low, high)
+def _made(ratio: Ratio, verdict: Verdict, pair: _Pair, note: str) -> JudgedRatio:
+    low, high = sorted(pair.statements, key=lambda item: item.value)
     shown = f"{high.text} / {low.text}" if ratio.kind == "x" else f"{low.text} against {high.text}"
-    return JudgedRatio(ratio, verdict, value, f"{shown} = {plain(value)}", note, (low, high))
+    return JudgedRatio(ratio, verdict, pair.value, f"{shown} = {plain(pair.value)}", note, (low, high))

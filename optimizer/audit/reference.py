@@ -36,7 +36,8 @@ _NAMES: Final = {
     "devices": "",
     "compute_headroom": "",
 }
-_ESTIMATES: Final = {
+_ESTIMATES: Final = {  # and words that prose uses of more than one thing
+    "latency", "request_capacity", "balance", "kv_cache_per_token", "replicas", "nodes",
     "ttft", "tpot", "step_time", "throughput", "throughput_per_device", "compute_utilization",
     "hbm_bandwidth_utilization", "model_flops_utilization", "memory", "memory_total", "memory_utilization",
     "memory_headroom", "kv_cache", "kv_cache_total", "activations",

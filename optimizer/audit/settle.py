@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any, Final
 
 from optimizer.audit import lexicon
 from optimizer.audit.document import DataBlock, Document, Place
 from optimizer.audit.reference import judge_data, problem_values, resolve
+from optimizer.audit.settled import Settled, is_data
 from optimizer.audit.statements import Role, Statement
 from optimizer.audit.tokens import Number, tokenize
 from optimizer.errors import Fault, SpecError
@@ -17,22 +18,9 @@ from optimizer.spec.document import load_text
 from optimizer.spec.places import PlaceTree
 from optimizer.spec.problem import Problem
 
-_KEYS: Final = re.compile(r"^(?:problem|layout|claims)\s*:", re.MULTILINE)
 _AXES: Final = ("tp", "cp", "dp", "pp", "etp", "ep", "edp", "batch")
+_MOST_BLOCKS: Final = 256
 _RENAMED: Final = {"experts_resident_per_layer": "experts_per_gpu_per_layer", "expert_equivalents": "experts_per_gpu"}
-
-
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """Values that outrank the prose, claims written as data, and what could not be read."""
-
-    values: dict[str, Fraction] = field(default_factory=dict)
-    claims: tuple[Statement, ...] = ()
-    faults: tuple[str, ...] = ()
-    verified: tuple[dict[str, Any], ...] = ()
-    violations: tuple[str, ...] = ()
-    problem: Problem | None = None
-    lines: frozenset[int] = frozenset()
 
 
 def settle(document: Document, source: str, problem: Mapping[str, Any] | Problem | None) -> Settled:
@@ -44,9 +32,14 @@ def settle(document: Document, source: str, problem: Mapping[str, Any] | Problem
     violations: list[str] = []
     lines: set[int] = set()
     given = _resolved(problem, faults)
+    read = 0
     for block in document.data:
-        if _KEYS.search(block.text) is None:
+        if not is_data(block):
             continue
+        read += 1
+        if read > _MOST_BLOCKS:
+            faults.append(f"line {block.line}: data blocks behind the first {_MOST_BLOCKS} are not read")
+            break
         loaded = _load(block, source, faults)
         if loaded is None:
             continue

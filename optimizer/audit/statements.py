@@ -1,5 +1,6 @@
 """What a document says: one statement per figure, with the words around it and whose figure it is."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
@@ -17,16 +18,21 @@ class Role(StrEnum):
     CALCULATED = "calculated"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Context:
-    """Words around a number, lower-cased: its label, the clause before and after it, and where it stands."""
+    """Words around a number, lower-cased: its label, the clause before and after it, and what stands above."""
 
     label: str
     before: str
     after: str
-    topic: str
+    above: Callable[[], str]
     role: Role
     quoted: bool
+
+    @property
+    def topic(self) -> str:
+        """Heading and lines above; read only where nothing nearer names the figure."""
+        return self.above()
 
     @property
     def near(self) -> str:

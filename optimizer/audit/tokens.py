@@ -84,7 +84,8 @@ _VULGAR: Final = {
 }  # fmt: skip
 _REMAINDER: Final = re.compile(r" ?%(?= ?\d[\d,]* ?={1,2} ?\d)")
 _WORD_RELATION: Final = re.compile(
-    r"(?:(?:should|would|must|does|will)\s+)?(?:is\s+equal\s+to|equals?|yields?|gives?|makes?|totals?|is|are|be|comes\s+to)"
+    r"(?:(?:and|which|should|would|must|does|will)\s+)?(?:is\s+equal\s+to|equals?|yields?|gives?|gets?|makes?|totals?|is|are|be"
+    r"|comes?\s+(?:out\s+)?(?:to|at)|works?\s+out\s+(?:to|at)|amounts?\s+to|adds?\s+up\s+to)"
     r"(?:\s+(?:exactly|only|just))?(?=\s+(?:about\s+|roughly\s+|approximately\s+|around\s+)?[~≈]?\d)",
     re.IGNORECASE,
 )
@@ -112,6 +113,9 @@ _THOUSANDS: Final = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 _OTHER_THOUSANDS: Final = re.compile(r"\d{1,3}(?:(['’_\u202f\u00a0\u2009])\d{3})(?:\1\d{3})*(?:\.\d+)?")
 _PLAIN: Final = re.compile(r"\d*\.?\d+")
 _DECIMAL_COMMA: Final = re.compile(r"\d+,\d+|\d{1,3}(?:\.\d{3})+,\d+")
+_SWAPPED: Final = str.maketrans(".,", ",.")
+_COMMA_FIGURE: Final = re.compile(r"(?<![\d.,])\d{1,9},\d{1,2}\s?(?:%|[KMGT]i?B\b|ms\b)")
+_POINT_FIGURE: Final = re.compile(r"(?<![\d.,])\d{1,9}\.\d{1,2}\s?(?:%|[KMGT]i?B\b|ms\b)")
 _LONGEST_NUMBER: Final = 40
 _HALVES: Final = tuple(Fraction(1, 2 * 10**decimals) for decimals in range(_LONGEST_NUMBER + 1))
 _YEARS: Final = re.compile(r"(?:19|20)\d\d")
@@ -120,8 +124,18 @@ _PHRASE_STARTS: Final = " \u00a0\u202f\u2009/⁄%µ"
 _PHRASE_WORDS: Final = 8
 
 
-def read_number(text: str) -> tuple[Fraction, Fraction, bool] | None:
-    """Exact value, half a unit of the last digit, and whether decimals were written; None if it is no number."""
+def decimal_comma(text: str) -> bool:
+    """Whether a document writes its decimals with a comma: some figure with a unit does, and none has a point."""
+    return _COMMA_FIGURE.search(text) is not None and _POINT_FIGURE.search(text) is None
+
+
+def read_number(text: str, *, comma: bool = False) -> tuple[Fraction, Fraction, bool] | None:
+    """Exact value, half a unit of the last digit, and whether decimals were written; None if it is no number.
+
+    With ``comma`` the comma is the decimal mark and the point parts the thousands.
+    """
+    if comma:
+        text = text.translate(_SWAPPED)
     if text.isascii() and text.isdigit() and len(text) <= _LONGEST_NUMBER:
         return Fraction(int(text)), _HALVES[0], False
     mantissa, _, exponent = text.replace("E", "e").partition("e")
@@ -153,8 +167,8 @@ _SIGNS: Final[dict[str, Callable[[str, int, int], Token]]] = {
 }
 
 
-def tokenize(text: str) -> list[Token]:
-    """Tokens of ``text`` in order. Linear in its length; never raises."""
+def tokenize(text: str, *, comma: bool = False) -> list[Token]:
+    """Tokens of ``text`` in order, with a comma as the decimal mark or not. Linear in its length; never raises."""
     tokens: list[Token] = []
     at, length = 0, len(text)
     while at < length:
@@ -163,7 +177,7 @@ def tokenize(text: str) -> list[Token]:
             break
         group, start, at = match.lastgroup, match.start(), match.end()
         if group == "num":
-            at = _number(text, match, tokens)
+            at = _number(text, match, tokens, comma=comma)
         elif group == "rel":
             tokens.append(Token(Mark.RELATION, start, at, _RELATIONS[match[0]]))
         elif group in {"op", "by"}:
@@ -185,7 +199,10 @@ def _word(text: str, match: re.Match[str], tokens: list[Token]) -> int:
     start, end = match.span()
     word = match[0].rstrip(".")
     lowered = word.lower()
-    if lowered in {"x", "times", "multiplied", "divided", "plus", "minus", "over", "mod", "modulo"} and tokens:
+    if lowered not in _SPECIAL_WORDS and not (word[-1:].isdigit() and word[0] in "ETPDCSetpdcs"):
+        tokens.append(Token(Mark.WORD, start, start + len(word), lowered))
+        return start + max(len(word), 1)
+    if lowered in _OPERATOR_WORDS and tokens:
         following = _WORD_OPERATORS.match(text, start)
         if lowered == "x" and re.match(r"\s*[(\d]", text[end : end + 4]):
             tokens.append(Token(Mark.OPERATOR, start, end, "*"))
@@ -194,7 +211,7 @@ def _word(text: str, match: re.Match[str], tokens: list[Token]) -> int:
             sign = _WORD_SIGNS[lowered]
             tokens.append(Token(Mark.OPERATOR, start, following.end(), sign))
             return following.end()
-    if lowered == "of":
+    if lowered in {"of", "von"}:
         tokens.append(Token(Mark.OPERATOR, start, end, "of"))
         return end
     degree = _DEGREE.fullmatch(match[0])
@@ -222,14 +239,19 @@ def _word(text: str, match: re.Match[str], tokens: list[Token]) -> int:
 
 _RELATION_STARTS: Final = {
     "should", "would", "must", "does", "will", "is", "equals", "equal", "yields", "yield", "gives", "give", "makes",
-    "make", "totals", "are", "be", "comes",
+    "make", "total", "totals", "are", "be", "comes", "come", "works", "work", "amounts", "amount", "adds", "add",
+    "gets", "get", "and", "which",
 }  # fmt: skip
 
 
-def _number(text: str, match: re.Match[str], tokens: list[Token]) -> int:
+_OPERATOR_WORDS: Final = {"x", "times", "multiplied", "divided", "plus", "minus", "over", "mod", "modulo"}
+_SPECIAL_WORDS: Final = {*_OPERATOR_WORDS, *_RELATION_STARTS, "of", "von"}
+
+
+def _number(text: str, match: re.Match[str], tokens: list[Token], *, comma: bool) -> int:
     start, end = match.span()
-    value = read_number(match[0])
-    letters = _LETTERS.match(text, end)
+    value = read_number(match[0], comma=comma)
+    letters = _LETTERS.match(text, end) if text[end : end + 1].isalpha() else None
     attached = letters[0] if letters else ""
     if attached and text[end + len(attached) : end + len(attached) + 1].isdigit() and attached not in {"x", "X"}:
         attached_end = end + len(attached)

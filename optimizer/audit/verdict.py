@@ -34,12 +34,13 @@ def shown(value: Fraction, unit: Unit | None = None) -> str:
 
 def plain(value: Fraction) -> str:
     """Decimal text of ``value``: all digits if it has few, else six significant ones and an ellipsis."""
-    if value.denominator == 1 and abs(value) < 10**15:
-        return f"{value.numerator:,}"
-    for decimals in range(1, 7):
-        scaled = value * 10**decimals
-        if scaled.denominator == 1 and abs(value) < 10**9:
-            return f"{float(value):,.{decimals}f}"
+    top, bottom = value.numerator, value.denominator
+    if bottom == 1 and abs(top) < 10**15:
+        return f"{top:,}"
+    if bottom <= 10**6 and abs(top) < bottom * 10**9:
+        for decimals in range(1, 7):
+            if 10**decimals % bottom == 0:
+                return f"{float(value):,.{decimals}f}"
     if abs(value) >= 10**15 or abs(value) < Fraction(1, 10**4):
         return scientific(value)
     digits = max(_SIGNIFICANT - len(str(int(abs(value)))), 0) + (abs(value) < 1)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from json import JSONEncoder
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from optimizer.cli.options import Json
-from optimizer.cli.output import coloured, emit, emit_json, say
+from optimizer.cli.output import coloured, emit, say
 from optimizer.errors import Fault, SpecError
 
 if TYPE_CHECKING:
     from optimizer.audit.result import AuditResult
+    from optimizer.spec.problem import Problem
+
+_ENCODER: Final = JSONEncoder(ensure_ascii=False, allow_nan=False)
 
 
 def command(
@@ -27,21 +31,26 @@ def command(
 ) -> int:
     """Judge the equations, figures and claims of a deployment document, with line numbers."""
     from optimizer.audit.audit import audit_document  # noqa: PLC0415 - loads when the command runs
-    from optimizer.spec.read import read_problem  # noqa: PLC0415 - the same
     from optimizer.spec.source import read_text  # noqa: PLC0415 - the same
 
     if document == problem == "-":
         raise SpecError(Fault(None, None, None, "--problem", "the document is read from standard input already"))
-    given = None if problem is None else read_problem(problem)
+    given = None if problem is None else _problem(problem)
     text, source = read_text(document)
     result = audit_document(text, source, given)
     if json:
-        emit_json(result.to_json())
+        emit(_one_entry_a_line(result.to_json()))
     elif table:
         _paste(result)
     else:
         show(result)
     return int(result.exit_status)
+
+
+def _problem(path: str) -> Problem:
+    from optimizer.spec.read import read_problem  # noqa: PLC0415 - the catalog loads only for a problem
+
+    return read_problem(path)
 
 
 def _paste(result: AuditResult) -> None:
@@ -55,17 +64,21 @@ def _paste(result: AuditResult) -> None:
 
 def show(result: AuditResult) -> None:
     """Print an audit: every judged line with its verdicts, what disagrees, what is missing, and a summary."""
-    from io import StringIO  # noqa: PLC0415 - with the console
+    from optimizer.audit.annotate import annotated  # noqa: PLC0415 - loads when the command runs
 
-    from rich.console import Console  # noqa: PLC0415 - a machine that reads JSON needs none
+    emit("\n".join(annotated(result, coloured=coloured())))
 
-    from optimizer.audit.annotate import Annotated as Judged  # noqa: PLC0415 - loads when the command runs
 
-    text = StringIO()
-    console = Console(
-        file=text, force_terminal=coloured(), color_system="standard" if coloured() else None, highlight=False,
-        markup=False, emoji=False, soft_wrap=True,
-    )  # fmt: skip
-    console.print(Judged(result))
-    for line in text.getvalue().rstrip("\n").split("\n"):
-        emit(line)
+def _one_entry_a_line(document: dict[str, Any]) -> str:
+    """JSON with every entry of a list on a line of its own: a long audit has 100,000 of them."""
+    return "{\n" + ",\n".join(f"  {_compact(key)}: {_value(value)}" for key, value in document.items()) + "\n}"
+
+
+def _value(value: object) -> str:
+    if not isinstance(value, list) or not value:
+        return _compact(value)
+    return "[\n" + ",\n".join(f"    {_compact(item)}" for item in value) + "\n  ]"
+
+
+def _compact(value: object) -> str:
+    return _ENCODER.encode(value)

@@ -7,12 +7,14 @@ from typing import Any
 from optimizer.report.dag import Degrees, Meshes, axes, groups_of
 
 
-def check_dag(data: Mapping[str, Any], meshes: Meshes) -> list[str]:
+def check_dag(data: object, meshes: Meshes) -> list[str]:
     """Objections to a node-link document: cycles, devices missing or named twice, groups that are not the degrees'.
 
     Accepts ``edges`` or ``links`` as the key of the edges. An empty list means that it matches.
     """
     degrees = Degrees.of(meshes)
+    if not isinstance(data, Mapping):
+        return ["no graph: a node-link document is a mapping"]
     nodes, edges = data.get("nodes"), data.get("edges", data.get("links"))
     if not isinstance(nodes, list) or not isinstance(edges, list):
         return ["no graph: `nodes` and `edges` must be lists"]
@@ -20,6 +22,8 @@ def check_dag(data: Mapping[str, Any], meshes: Meshes) -> list[str]:
         return ["a node without an id"]
     if any(not isinstance(edge, Mapping) or "source" not in edge or "target" not in edge for edge in edges):
         return ["an edge without source or target"]
+    if malformed := [*_malformed(nodes), *_malformed_edges(edges)]:
+        return malformed[:20]
     named = Counter(str(node["id"]) for node in nodes)
     found = [f"node {name} is named {count} times" for name, count in named.items() if count > 1]
     pairs = [(str(edge["source"]), str(edge["target"])) for edge in edges]
@@ -29,6 +33,39 @@ def check_dag(data: Mapping[str, Any], meshes: Meshes) -> list[str]:
     found += _groups([node for node in nodes if node.get("kind") == "collective"], degrees)
     found += _stages([node for node in nodes if node.get("kind") == "send"], degrees)
     return [*found, *_connected(nodes, pairs)]
+
+
+def _malformed(nodes: list[Mapping[str, Any]]) -> Iterator[str]:
+    """Nodes whose values are of another kind than a graph's."""
+    for node in nodes:
+        name, kind = node["id"], node.get("kind")
+        if not _is_name(name):
+            yield f"node id {name!r} is no name"
+        if kind == "device" and not _is_whole(node.get("rank")):
+            yield f"node {name}: rank {node.get('rank')!r} is no whole number"
+        if kind == "collective":
+            ranks = node.get("ranks")
+            if not isinstance(ranks, list | tuple) or not all(_is_whole(rank) for rank in ranks):
+                yield f"node {name}: ranks {ranks!r} are no list of whole numbers"
+        if kind == "send" and not (_is_whole(node.get("source")) and _is_whole(node.get("target"))):
+            yield f"node {name}: a transfer needs the ranks `source` and `target`"
+        size = node.get("bytes_per_step")
+        if size is not None and (not _is_whole(size) or size < 0):
+            yield f"node {name}: bytes_per_step {size!r} is no number of bytes"
+
+
+def _malformed_edges(edges: list[Mapping[str, Any]]) -> Iterator[str]:
+    for edge in edges:
+        if not (_is_name(edge["source"]) and _is_name(edge["target"])):
+            yield f"edge {edge['source']!r} -> {edge['target']!r} names no node"
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) or _is_whole(value)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _cycle(names: set[str], edges: list[tuple[str, str]]) -> list[str]:

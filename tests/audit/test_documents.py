@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.audit_bench import ACCUSATIONS, DOCUMENTS, SECOND, tallies
+from benchmarks.audit_bench import ACCUSATIONS, FOLDERS, tallies
 from optimizer.audit import audit_document
 
-PATHS = sorted((*DOCUMENTS.glob("*.md"), *SECOND.glob("*.md")))
+PATHS = sorted(path for folder in FOLDERS for path in folder.glob("*.md"))
 
 
 def test_there_are_enough_documents() -> None:
-    assert len(PATHS) >= 80
+    assert len(PATHS) >= 130
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: f"{path.parent.name}-{path.stem}")
@@ -31,7 +31,7 @@ def test_verdicts_are_as_labelled(path: Path) -> None:
     assert json.loads(json.dumps(found)) == found
 
 
-@pytest.mark.parametrize("folder", [DOCUMENTS, SECOND], ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_precision_and_recall(folder: Path) -> None:
     for name, tally in tallies(folder).items():
         assert tally.precision == 1, (name, tally.mistakes)

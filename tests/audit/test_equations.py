@@ -71,6 +71,19 @@ HOLDS = [
     "12’000 × 2 = 24’000",
     "3.35 TB/s ÷ 140 GB ≈ 24 tokens/s",
     "989 TFLOP/s × 40% = 396 TFLOP/s",
+    "8 × 700 W = 5.6 kW",
+    "100 W × 8 h = 0.8 kWh",
+    "2 × 250 MHz = 0.5 GHz",
+    "880,000 + 12% = 985,600",
+    "1,000,000 - 12% = 880,000",
+    "100 - 12% = 88%",
+    "3 of 48 nodes = 6.25%",
+    "$64 / 0.0052 \\approx 12{,}308$",
+    "$\\frac{70 \\times 10^9 \\cdot 2}{3.35 \\times 10^{12}} \\approx 41.8\\,\\mathrm{ms}$",
+    "12 times 8 and gets 96",
+    "144 × 186,5 GB = 26,856 TB",
+    "1.200 × 144 = 172.800 and 4,66 GB",
+    "400 Gb/s = 50 GB/s per NIC",
 ]
 FAILS = [
     "8 × 4 × 16 × 4 = 512",
@@ -92,6 +105,10 @@ FAILS = [
     "2 + 3 × 4 = 20",
     "100 − 24 = 66",
     "120,000 / 79 ≈ 2,500",
+    "8 × 700 W = 6.6 kW",
+    "880,000 + 12% = 958,600",
+    "3 of 48 nodes = 7.25%",
+    "1.200 × 144 = 182.800 and 4,66 GB",
 ]
 AMBIGUOUS = [
     ("0.02GB (8 experts × 3 × 512 × 1024 × 2 bytes)", "read as GiB"),
@@ -100,6 +117,7 @@ AMBIGUOUS = [
     ("0.6 GB × 32 = 19.8 GB", "more digits"),
     ("128 × 1024 = 128K", "Ki"),
     ("120,000 / 79 = 1,500", "digits that are not zero"),
+    ("8 nodes (64 GPUs) × 700 W = 44.8 kW", "parentheses"),
 ]
 NOTHING = [
     "3 matrices (512 × 1024)",
@@ -225,3 +243,9 @@ def test_random_quotients_hold_to_the_digits_written(top: int, bottom: int, digi
         wrong = (stated * 2 + 1).quantize(Decimal(1).scaleb(-digits))
     assert one(f"{top} / {bottom} = {stated:f}").verdict == "holds"
     assert one(f"{top} / {bottom} = {wrong:f}").verdict == "fails"
+
+
+def test_a_difference_is_open_by_the_last_digits_of_both() -> None:
+    assert one("10.0 GB − 9.5 GB = 0.4 GB").verdict == "ambiguous"
+    assert one("10.0 GB − 9.5 GB = 0.6 GB").verdict == "ambiguous"
+    assert one("10.0 GB − 9.5 GB = 0.8 GB").verdict == "fails"

@@ -2,10 +2,8 @@
 
 from typing import Any
 
-from rich.console import Console
-
 from optimizer.audit import audit_document
-from optimizer.audit.annotate import Annotated
+from optimizer.audit.annotate import annotated
 from optimizer.audit.corrected import corrected_table
 
 PROBLEM: dict[str, Any] = {
@@ -54,6 +52,19 @@ def test_a_problem_lets_prose_be_judged_by_the_reference() -> None:
     assert found["memory"] == "impossible"
 
 
+def test_figures_that_only_a_problem_can_judge_are_judged_with_one() -> None:
+    text = (
+        "TP=4, DP=2, EP=8.\n\n- Replicas: 3\n- Nodes: 1\n- KV cache: 131 KB per token\n"
+        "- End-to-end latency: 0.1 ms\n- It serves 5 requests/s\n- Load balance: 1.0\n"
+    )
+    names = {"replicas", "nodes", "kv_cache_per_token", "latency", "request_capacity", "balance"}
+    assert not names & {c["name"] for c in audit_document(text, "x").to_json()["claims"]}
+    found = {c["name"]: c["verdict"] for c in audit_document(text, "x", PROBLEM).to_json()["claims"]}
+    assert names <= set(found)
+    assert (found["nodes"], found["balance"], found["latency"]) == ("ambiguous", "holds", "impossible")
+    assert (found["replicas"], found["kv_cache_per_token"]) == ("unsupported", "unsupported")
+
+
 def test_a_wrong_problem_is_reported() -> None:
     found = audit_document("8 × 4 = 32", "x", {**PROBLEM, "model": "no-such-model"})
     assert any("no-such-model" in text for text in found.missing)
@@ -61,10 +72,7 @@ def test_a_wrong_problem_is_reported() -> None:
 
 def test_terminal_output_quotes_line_verdict_and_arithmetic() -> None:
     result = audit_document("# A\n\nSo 8 × 4 × 16 × 4 = 512 [bold]GPUs[/bold].\n", "plan.md")
-    console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
-    console.print(Annotated(result))
-    text = console.export_text()
-    console.file.close()
+    text = "\n".join(annotated(result))
     assert "plan.md:3: So 8 × 4 × 16 × 4 = 512 [bold]GPUs[/bold]." in text
     assert "fails" in text
     assert "8 × 4 × 16 × 4 = 2,048" in text

@@ -1,11 +1,13 @@
 """Nothing that can be typed makes the audit crash or hang."""
 
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from optimizer.audit import audit_document
-from optimizer.audit.annotate import Annotated
+from optimizer.audit.annotate import annotated
 from optimizer.audit.corrected import corrected_table
 
 _PIECES = st.sampled_from(
@@ -103,7 +105,7 @@ def test_random_text_never_crashes(text: str) -> None:
 def test_random_fragments_of_documents_never_crash(pieces: list[str]) -> None:
     result = audit_document(" ".join(pieces), "x")
     result.to_json()
-    list(Annotated(result).__rich_console__(None, None))  # type: ignore[arg-type]
+    assert "\x1b" not in "\n".join(annotated(result))
 
 
 @pytest.mark.parametrize(
@@ -140,6 +142,21 @@ def test_random_fragments_of_documents_never_crash(pieces: list[str]) -> None:
         "---\nclaims: {devices: 1e9999, parameters: -5, x: .nan}\n---\n",
         "",
         "\ufeff8 × 4 = 32",
+        "\n".join("  " * depth + f"- a {depth}" for depth in range(400)),
+        "[1](" * 10000,
+        "**1_" * 10000,
+        "the model has 12 experts per GPU and " * 5000,
+        " ".join(map(str, range(30000))),
+        "|" + "8 × 4 = 32|" * 10000 + "\n|" + "-|" * 10000 + "\n|" + "8 × 4 = 32|" * 10000,
+        "_" * 1000000,
+        "|" * 1000000,
+        "```yaml\nlayout: {tp: 8}\n```\n" * 400,
+        "97% less 3x lower " * 3000,
+        "from 8 GB to 9 GB, 3x lower " * 3000,
+        "$" * 300000,
+        "\\" * 300000,
+        "ceil(" * 30000,
+        "2×" * 50000 + "2",
     ],
 )
 def test_pathological_text_is_survived(text: str) -> None:
@@ -158,3 +175,54 @@ def test_a_broken_data_block_is_reported_not_raised() -> None:
     found = audit_document("---\nlayout: {tp: 8, tp: 9}\n---\n\n8 × 4 = 32\n", "plan.md")
     assert any("plan.md:2" in text for text in found.missing)
     assert len(found.equations) == 1
+
+
+GROWING = {
+    "equations": lambda n: "\n".join(f"- {i} × 3 = {3 * i + i % 2}" for i in range(1, n)),
+    "equations in one line": lambda n: "; ".join(f"{i} × 3 = {3 * i}" for i in range(1, n)),
+    "a chain": lambda n: " = ".join(f"{i} + {n - i}" for i in range(1, n)),
+    "numbers": lambda n: " ".join(map(str, range(n))),
+    "figures": lambda n: "\n".join(
+        f"- {i} GPUs, {i} experts per GPU, {i} GB per GPU, {i} tokens/s per GPU" for i in range(1, n)
+    ),
+    "figures in one paragraph": lambda n: "\n".join(
+        f"Memory {i} GB of 80 GB, {i}B parameters, {i} tokens/s in total, {i}x faster." for i in range(1, n)
+    ),
+    "layouts": lambda n: "\n".join(
+        f"# Plan {i}\n\nTP={i}, DP={i + 1}\n\n- Total GPUs: {i * i + i}\n" for i in range(1, n)
+    ),
+    "a wide table": lambda n: f"|{'Total claimed|' * n}\n|{'-|' * n}\n|{'8 GB|' * n}\n",
+    "a long table": lambda n: (
+        "| Item | Claimed | Result |\n|-|-|-|\n" + "".join(f"| a | {i} | 8 × {i} |\n" for i in range(n))
+    ),
+    "quotes": lambda n: ">" * n + " 8 × 4 = 32",
+    "brackets": lambda n: "(" * n + "1" + ")" * n + " = 1",
+    "ratios": lambda n: "\n".join(f"- memory {i} GB against {i + 1} GB, {i}x higher" for i in range(1, n)),
+    "data blocks": lambda n: "".join(f"```yaml\nlayout: {{tp: {i}}}\n```\n" for i in range(1, n)),
+}
+
+
+def _calls(text: str) -> int:
+    """Function calls of an audit: the work it takes, whatever the machine."""
+    count = 0
+
+    def counted(_frame: object, event: str, _argument: object) -> None:
+        nonlocal count
+        count += event in {"call", "c_call"}
+
+    sys.setprofile(counted)
+    try:
+        result = audit_document(text, "x")
+        result.to_json()
+        list(annotated(result))
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+@pytest.mark.parametrize("shape", GROWING)
+def test_work_grows_no_faster_than_the_text(shape: str) -> None:
+    text = GROWING[shape]
+    _calls(text(20))
+    small, large = _calls(text(60)), _calls(text(240))
+    assert large <= 5 * small, (small, large)

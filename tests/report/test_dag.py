@@ -39,6 +39,41 @@ def test_a_built_graph_passes_its_own_check_and_networkx(mesh: Degrees) -> None:
     assert sorted(ranks) == list(range(mesh.tp * mesh.cp * mesh.dp * mesh.pp))
 
 
+JUNK = [None, [], {}, [1], "x", -1, 1e9, True, [[1]], {"a": 1}, float("nan"), "1"]
+
+
+@given(st.data())
+def test_a_malformed_graph_is_objected_to_and_never_crashes(data: st.DataObject) -> None:
+    graph = json.loads(json.dumps(build_dag(SMALL, {"tp": 10, "ep": 20}).to_json()))
+    part = data.draw(st.sampled_from(["nodes", "edges"]))
+    place = data.draw(st.integers(0, len(graph[part]) - 1))
+    graph[part][place][data.draw(st.sampled_from(sorted(graph[part][place])))] = data.draw(st.sampled_from(JUNK))
+    check_dag(graph, SMALL)
+    graph[part][place] = data.draw(st.sampled_from([item for item in JUNK if item != {}]))
+    assert check_dag(graph, SMALL)
+
+
+@pytest.mark.parametrize("graph", [*JUNK, {"nodes": 1, "edges": []}, {"nodes": [1], "edges": []}])
+def test_what_is_no_graph_is_told_so(graph: object) -> None:
+    assert check_dag(graph, SMALL)
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "value", "told"),
+    [
+        ("device", "rank", "0", "no whole number"),
+        ("collective", "ranks", 3, "no list of whole numbers"),
+        ("collective", "bytes_per_step", -5, "no number of bytes"),
+        ("send", "target", None, "needs the ranks"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_names_its_node(kind: str, key: str, value: object, told: str) -> None:
+    graph = json.loads(json.dumps(build_dag(SMALL, {"tp": 10, "ep": 20}).to_json()))
+    node = next(node for node in graph["nodes"] if node["kind"] == kind)
+    node[key] = value
+    assert any(told in text and node["id"] in text for text in check_dag(graph, SMALL))
+
+
 @given(degrees())
 def test_every_device_of_a_stage_is_in_one_group_of_each_axis(mesh: Degrees) -> None:
     for stage in range(mesh.pp):
