@@ -11,6 +11,8 @@ envelope      an expert needs the copies that its heaviest workload asks for, an
 combination   one bound for a mix of the workloads, which is below the worst, or, mixed by weight, the mean
 solver        CP-SAT searched all placements; trusted, and listed as such, not checked
 ============  =========================================================================================================
+
+Where co-activation was given, the nodes visited and their bound (`locality`) are checked in the same way.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +22,9 @@ from typing import Any
 
 from optimizer.certificate.balance import RejectedError, Witness, bound_of, rational
 from optimizer.certificate.hierarchy import hierarchical_bound
+from optimizer.certificate.locality import locality_bound
 from optimizer.certificate.workloads import combined, envelope_copies
+from optimizer.figures.locality import Group, nodes_visited
 from optimizer.figures.placement import max_over_mean, split_device_loads, violations
 from optimizer.figures.robust import aggregate
 
@@ -52,6 +56,8 @@ class Terms:
     tail: Fraction
     split: str
     tolerance: Fraction
+    near: int | None = None
+    """Devices of a node, where nodes visited are counted."""
 
     @classmethod
     def read(cls, certificate: Mapping[str, Any], workloads: int) -> "Terms":
@@ -77,10 +83,25 @@ class Terms:
             rational(certificate.get("cvar_tail")),
             str(certificate.get("split")),
             rational(certificate.get("tolerance")),
+            _near(certificate),
         )
 
 
-def check_placement(loads: Sequence[Loads], certificate: Mapping[str, Any], placement: Mapping[str, Any]) -> Check:
+def _near(certificate: Mapping[str, Any]) -> int | None:
+    size = certificate.get("locality_node_size")
+    if size is None:
+        return None
+    if not isinstance(size, int) or size < 1 or rational(certificate.get("balance_allowance")) < 0:
+        raise RejectedError("locality_node_size is not a number of devices, or balance_allowance is negative")
+    return size
+
+
+def check_placement(
+    loads: Sequence[Loads],
+    certificate: Mapping[str, Any],
+    placement: Mapping[str, Any],
+    groups: Sequence[Sequence[Group]] | None = None,
+) -> Check:
     """Check every layer of a placement against its certificate.
 
     Parameters
@@ -91,6 +112,8 @@ def check_placement(loads: Sequence[Loads], certificate: Mapping[str, Any], plac
         ``certificate`` of a placement result.
     placement
         The ``placement`` object of a result: layers with their devices, ``bound`` and ``proved``.
+    groups
+        Co-activated experts of each layer, where nodes visited are claimed.
 
     Returns
     -------
@@ -107,12 +130,16 @@ def check_placement(loads: Sequence[Loads], certificate: Mapping[str, Any], plac
             raise RejectedError("certificate and placement list different layers")  # noqa: TRY301
         if terms.tolerance < 0 or float(terms.tolerance) != placement.get("tolerance"):
             raise RejectedError(f"tolerance {terms.tolerance} is not the placement's")  # noqa: TRY301
+        if (terms.near is None) != (groups is None) or (groups is not None and len(groups) != len(placed)):
+            raise RejectedError("nodes visited are claimed without co-activation of the layers, or the other way")  # noqa: TRY301
         if any(len(load) != len(placed) for load in loads):
             raise RejectedError(f"{len(placed)} layers placed, the loads have another number")  # noqa: TRY301
         for index, (claim, answer) in enumerate(zip(stated, placed, strict=True)):
             layer = answer.get("layer")
             rows = [load[index] for load in loads]
-            (checked if _check_layer(rows, terms, claim, answer) else trusted).append(int(layer or 0))
+            sound = _check_layer(rows, terms, claim, answer)
+            near = groups is None or _check_visits(groups[index], len(rows[0]), terms, claim, answer)
+            (checked if sound and near else trusted).append(int(layer or 0))
     except RejectedError as error:
         return Check(
             accepted=False, reason=str(error), layer=layer, checked=tuple(checked), solver_trusted=tuple(trusted)
@@ -143,6 +170,30 @@ def _check_layer(
     if abs(float(value) - answer["max_over_mean"]) > 0 or abs(float(bound) - answer["bound"]) > 0:
         raise RejectedError("the placement states other figures than its certificate")
     return not trusted
+
+
+def _check_visits(
+    groups: Sequence[Group], experts: int, terms: Terms, claim: Mapping[str, Any], answer: Mapping[str, Any]
+) -> bool:
+    """Whether the bound on nodes visited is checked rather than trusted."""
+    stated, near = claim.get("visits"), terms.near
+    if near is None or not isinstance(stated, Mapping):
+        raise RejectedError("the layer does not say how many nodes are visited")
+    nodes, bound = nodes_visited(groups, answer["devices"], experts, near), stated.get("bound")
+    if stated.get("nodes") != nodes:
+        raise RejectedError(f"{nodes} nodes are visited, not {stated.get('nodes')}")
+    if not isinstance(bound, int) or bound > nodes:
+        raise RejectedError(f"{nodes} nodes are visited, fewer than the bound of {bound}")
+    seen = max(1, sum(group[0] for group in groups))
+    if answer.get("nodes_visited") != {"mean": nodes / seen, "bound": bound / seen}:
+        raise RejectedError("the placement states other nodes visited than its certificate")
+    witness = stated["witness"]
+    if witness.get("kind") == "solver":
+        return False
+    proved = locality_bound(groups, experts, terms.devices, terms.slots, near, witness)
+    if proved != bound:
+        raise RejectedError(f"the witness proves {proved} nodes visited, not {bound}")
+    return True
 
 
 def _split_values(rows: Sequence[Sequence[int]], answer: Mapping[str, Any]) -> list[Fraction]:

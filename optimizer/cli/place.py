@@ -29,6 +29,8 @@ def _filled(file: str | None, values: dict[str, str | None]) -> dict[str, str | 
         return values
     if values.get("hierarchy") == "node" and values.get("hardware") is None:
         raise SpecError("--hierarchy: node needs --hardware, which tells the devices of a node")
+    if values.get("coactivation") is not None and values.get("hardware") is None:
+        raise SpecError("--coactivation: nodes visited need --hardware, which tells the devices of a node")
     given = {name: text for name, text in values.items() if text is not None}
     width = given.get("ep", "")
     stand_ins = _STAND_INS | ({} if "nodes" in given else {"devices": width if width.isdigit() else "1"})

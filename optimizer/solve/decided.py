@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from optimizer.errors import SpecError
+from optimizer.figures.locality import nodes_visited
 from optimizer.figures.placement import Devices, linear_placement, max_over_mean, split_device_loads
 from optimizer.figures.robust import CVAR_TAIL, aggregate
 from optimizer.figures.sampling_noise import sampling_noise_floor
 from optimizer.figures.skew import Mesh, load_weights
-from optimizer.solve.joint import place_on
+from optimizer.solve.joint import nearness_on, place_on
 from optimizer.solve.placement import LayerPlacement, PlacementResult, bound_max_over_mean
 from optimizer.solve.placement.prices import Price
 from optimizer.solve.placement.rebalance import FrontierPoint, frontier
@@ -109,6 +110,17 @@ class Decided:
         robust, weights = own.robust if own else "worst", load_weights(self.problem)
         return Balance(tuple(aggregate(values, weights, robust, CVAR_TAIL) for values in zip(*each, strict=True)))
 
+    def nodes_before(self) -> list[float] | None:
+        """Nodes that a group of co-activated experts visited before, on average, by layer; nothing if not measured."""
+        asked = nearness_on(self.problem, self.mesh[0])
+        if asked is None or self.problem.model.moe is None:
+            return None
+        experts = self.problem.model.moe.experts
+        return [
+            nodes_visited(own, held, experts, asked.node_size) / max(1, sum(group[0] for group in own))
+            for own, held in zip(asked.groups, self.before, strict=True)
+        ]
+
     def noise(self, step_tokens: int | None = None) -> list[tuple[Fraction, float]]:
         """Activations of a device in one step of one layer, and the imbalance that drawing them leaves (`figures`)."""
         moe = self.problem.model.moe
@@ -132,6 +144,7 @@ class Decided:
         """``shardproof/placement/1``: all that its checker needs, loads included."""
         problem = self.problem
         before = zip(self.placed.layers, self.before, self.objective_before().layers, strict=True)
+        were = self.nodes_before()
         return {
             "schema": SCHEMA,
             "status": self.status,
@@ -147,9 +160,11 @@ class Decided:
                 "name": self.before_name,
                 "layers": [
                     {"layer": layer.layer, "devices": [list(held) for held in devices], "max_over_mean": float(value)}
-                    for layer, devices, value in before
+                    | ({} if were is None else {"nodes_visited": were[number]})
+                    for number, (layer, devices, value) in enumerate(before)
                 ],
             },
+            **({} if problem.coactivation is None else {"coactivation": problem.coactivation.model_dump(mode="json")}),
             "placement": self.placed.to_json(),
             "certificate": self.placed.certificate,
             "loads": [{"name": load.name, "load": [list(row) for row in load.rows]} for load in problem.expert_loads],
@@ -267,8 +282,10 @@ def prices(decided: Decided, time_limit_s: float | None = None) -> Iterator[tupl
     assert own is not None  # noqa: S101 - the same
 
     def price(choice: int | str, mesh: Mesh, **changes: object) -> Price:
-        free = {"max_moves": None} | changes
-        other = problem.changed(experts=own.model_copy(update=free), current_placement=None)
+        free = {"max_moves": None, "coactivation": None, "balance_allowance": None} | changes
+        other = problem.changed(
+            experts=own.model_copy(update=free), current_placement=None, coactivation=None
+        )  # fmt: skip
         return Price.of(choice, place_on(other, mesh, time_limit_s))
 
     node = min(problem.hardware.devices_per_node, ep)

@@ -13,11 +13,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from optimizer.certificate.statement import allowance_of
 from optimizer.figures.objective import Scored, best_layout, key
 from optimizer.figures.shape import shape_of
 from optimizer.figures.skew import Mesh, Skews, load_weights
 from optimizer.solve.bound import proved_bound
 from optimizer.solve.placement import PlacementResult, place
+from optimizer.solve.placement.locality import Nearness
 from optimizer.solve.search import Found, Progress, Search
 from optimizer.spec.problem import Problem
 
@@ -150,7 +152,18 @@ def place_on(problem: Problem, mesh: Mesh, time_limit_s: float | None = None) ->
         seed=problem.seed,
         layer_ids=[i for i, name in enumerate(names) if problem.model.blocks[name].moe is not None],
         names=[load.name for load in problem.expert_loads],
+        nearness=nearness_on(problem, ep),
     )
+
+
+def nearness_on(problem: Problem, ep: int) -> Nearness | None:
+    """Co-activated experts and the nodes of an expert mesh, where the problem has them."""
+    given, moe = problem.coactivation, problem.model.moe
+    if given is None or moe is None:
+        return None
+    groups = [given.groups(layer, moe.experts) for layer in range(problem.model.moe_layer_count)]
+    size = min(problem.hardware.devices_per_node, ep)
+    return Nearness(given.measure, size, groups, allowance_of(problem))
 
 
 def trusted_layers(placed: PlacementResult, ep: int) -> list[str]:

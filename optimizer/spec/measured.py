@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from optimizer.errors import Fault, SpecError
+from optimizer.spec.coactivation import UNIFORM, Coactivation, read_coactivation
 from optimizer.spec.document import load
 from optimizer.spec.load_profiles import PROFILES
 from optimizer.spec.loads import read_load
@@ -55,6 +56,33 @@ def expert_loads(file: ProblemFile, model: ModelSpec, beside: Path | None, locat
             raise SpecError(*(_placed(fault, at, locate) for fault in error.faults)) from None
         found.append(ExpertLoads(name=Path(name).stem if path else name, rows=read.rows))
     return tuple(found)
+
+
+def coactivation(
+    file: ProblemFile, model: ModelSpec, beside: Path | None, locate: Locate
+) -> Coactivation | None:  # fmt: skip
+    """Measured co-activation of experts that the problem names, or ``uniform``.
+
+    Raises
+    ------
+    SpecError
+        A file that is none or is not of this model, or no loads to place experts for.
+    """
+    own, moe = file.experts, model.moe
+    if own is None or own.coactivation is None or moe is None:
+        if own is not None and own.balance_allowance is not None:
+            message = "what balance may cost for fewer nodes visited needs experts.coactivation"
+            raise SpecError(locate(message, ("experts", "balance_allowance"), None))
+        return None
+    at = ("experts", "coactivation")
+    if not own.load:
+        raise SpecError(locate("needs measured loads: experts.load", at, None))
+    layers = [i for i, name in enumerate(model.layer_names) if model.blocks[name].moe is not None]
+    path = own.coactivation if own.coactivation == UNIFORM else _beside(own.coactivation, beside) or own.coactivation
+    try:
+        return read_coactivation(path, layers, moe.experts, model.layer_count)
+    except SpecError as error:
+        raise SpecError(*(_placed(fault, at, locate) for fault in error.faults)) from None
 
 
 def _check_weights(own: ExpertsSpec, locate: Locate) -> None:

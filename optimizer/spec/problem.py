@@ -8,18 +8,34 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from optimizer.spec.base import Spec
+from optimizer.spec.coactivation import Coactivation
 from optimizer.spec.engine import ENGINES, Engine
 from optimizer.spec.hardware import HardwareSpec
 from optimizer.spec.limits import AsTuple, Limits, Objective, Search
 from optimizer.spec.model import ModelSpec
 from optimizer.spec.precision import ModelPrecision, PrecisionOverride
+from optimizer.spec.quantity import Ratio
 from optimizer.spec.workload import ServingWorkload
 
+_LATER = ("coactivation", "balance_allowance")
 
-class ExpertsSpec(Spec):
+
+class _Grown(Spec):
+    """Fields that came later are left out of what is written where they are not used: earlier results stay valid."""
+
+    @model_serializer(mode="wrap")
+    def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = write(self)
+        for name in _LATER:
+            if name in written and written[name] is None:
+                del written[name]
+        return written
+
+
+class ExpertsSpec(_Grown):
     """Measured expert load and what may be done about it."""
 
     load: Annotated[tuple[str, ...] | None, AsTuple] = None
@@ -30,6 +46,8 @@ class ExpertsSpec(Spec):
     hierarchy: Literal["free", "node"] = "free"
     current: str | None = None
     max_moves: int | None = Field(default=None, ge=0)
+    coactivation: str | None = None
+    balance_allowance: Ratio | None = None
 
 
 Tokens = Annotated[int, Field(ge=0, le=10**15)]
@@ -91,7 +109,7 @@ class ProblemFile(Spec):
         return self
 
 
-class Problem(Spec):
+class Problem(_Grown):
     """A problem with model and hardware in full: everything a figure needs.
 
     `current_placement` is the placement in service, on as many devices and slots as it lists.
@@ -109,6 +127,7 @@ class Problem(Spec):
     experts: ExpertsSpec | None = None
     expert_loads: Annotated[tuple[ExpertLoads, ...], AsTuple] = ()
     current_placement: Placed | None = None
+    coactivation: Coactivation | None = None
     seed: int = 0
 
     @model_validator(mode="after")
@@ -127,6 +146,9 @@ class Problem(Spec):
             message = (
                 f"experts.weights: {len(given)} weights for {len(self.expert_loads)} loads, or they are not positive"
             )
+            raise ValueError(message)
+        if self.coactivation is not None and (moe is None or not _fits(self.coactivation, self.model)):
+            message = f"co-activation {self.coactivation.name!r} does not have the model's MoE layers and experts"
             raise ValueError(message)
         if self.current_placement is not None and len(self.current_placement) != self.model.moe_layer_count:
             message = "the current placement does not have the model's MoE layers"
@@ -185,12 +207,26 @@ class Problem(Spec):
         return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
+def _fits(given: Coactivation, model: ModelSpec) -> bool:
+    """Whether measured co-activation has the model's layers, and no expert beyond its own."""
+    if given.measure == "uniform":
+        return not given.layers
+    experts = model.moe.experts if model.moe is not None else 0
+    if len(given.layers) != model.moe_layer_count:
+        return False
+    if given.measure == "pairs":
+        return all([len(row) for row in layer] == list(range(experts - 1, -1, -1)) for layer in given.layers)
+    return all(len(row) > 1 and max(row[1:]) < experts and len({*row[1:]}) == len(row) - 1
+               for layer in given.layers for row in layer)  # fmt: skip
+
+
 def resolve(
     written: ProblemFile,
     model: ModelSpec,
     hardware: HardwareSpec,
     expert_loads: tuple[ExpertLoads, ...] = (),
     current: Placed | None = None,
+    coactivation: Coactivation | None = None,
 ) -> Problem:
     """Put model, hardware and what was measured in their places and apply the precision override.
 
@@ -223,6 +259,7 @@ def resolve(
         experts=written.experts,
         expert_loads=expert_loads,
         current_placement=current,
+        coactivation=coactivation,
         seed=written.seed,
     )
     return _kept_on_nodes(_kept_on_mesh(problem))

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Literal
 
@@ -14,11 +15,12 @@ from optimizer.errors import InternalError
 from optimizer.figures.placement import max_over_mean, moves, split_device_loads
 from optimizer.figures.robust import CVAR_TAIL, aggregate
 from optimizer.solve.placement.aim import Aim
-from optimizer.solve.placement.align import align
+from optimizer.solve.placement.align import align_on_nodes
 from optimizer.solve.placement.bounds import Witness, average_witness, counting_witness
 from optimizer.solve.placement.clock import seconds_left
 from optimizer.solve.placement.exact import solve_exactly
 from optimizer.solve.placement.hierarchy import balance_on_nodes, layings
+from optimizer.solve.placement.locality import Nearness, bring_together
 from optimizer.solve.placement.price_bound import price_witness
 from optimizer.solve.placement.question import Current, Loads, Question, ask
 from optimizer.solve.placement.rebalance import frontier
@@ -61,6 +63,7 @@ def place(
     seed: int = 0,
     layer_ids: Sequence[int] | None = None,
     names: Sequence[str] | None = None,
+    nearness: Nearness | None = None,
 ) -> PlacementResult:
     """Place the experts of every layer so that the hottest device is as cool as can be, and prove how cool that is.
 
@@ -86,6 +89,8 @@ def place(
         Of the random choices; the same seed gives the same placement unless time ran out.
     layer_ids, names
         The model's own layer indices and the names of the loads, for the result.
+    nearness
+        Co-activated experts to be laid on few nodes, as second objective.
 
     Raises
     ------
@@ -104,11 +109,14 @@ def place(
         _answer(question, index, layer, tuple(tuple(sorted(map(int, slots))) for slots in held), witness, deadline)
         for index, (layer, held, witness) in enumerate(zip(ids, *_search(question, deadline), strict=True))
     ]
-    return PlacementResult(
+    result = PlacementResult(
         tuple(placed), devices, slots_per_device, tolerance,
         tuple(names) if names is not None else tuple(f"load {number}" for number in range(len(question.loads))),
         question.terms, current is not None, time.monotonic() - begun,
     )  # fmt: skip
+    if nearness is None:
+        return result
+    return replace(bring_together(question, result, nearness, deadline), wall_s=time.monotonic() - begun)
 
 
 def _goal(question: Question) -> float:
@@ -149,8 +157,10 @@ def _search(question: Question, deadline: float | None) -> tuple[Ints, list[Witn
             held = _free(question, np.array([float(bound) for bound in bounds]), searched)
             if question.slots > _PAIR and len(question.loads) == 1 and question.split == "even":
                 witnesses = _priced(question, held, bounds, witnesses, deadline)
-    if question.current is not None and question.hierarchy == "free":
-        held = np.stack([align(new, np.array(old)) for new, old in zip(held, question.current, strict=True)])
+    if question.current is not None:
+        size = question.node_size if question.hierarchy == "node" and question.node_size else question.devices
+        pairs = zip(held, question.current, strict=True)
+        held = np.stack([align_on_nodes(new, np.array(old), size) for new, old in pairs])
     return held, witnesses
 
 
