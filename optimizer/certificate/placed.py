@@ -31,6 +31,9 @@ _WITNESS = {
     "scenario": frozenset({"kind", "bounds"}),
     "envelope": frozenset({"kind", "threshold"}),
     "combination": frozenset({"kind", "parts", "bound"}),
+    "relief": frozenset({"kind", "devices"}),
+    "relieved": frozenset({"kind", "devices", "threshold"}),
+    "laying": frozenset({"kind"}),
     "solver": frozenset({"kind"}),
 }
 """Keys of a witness by its kind; see `certificate.placement` for what each proves."""
@@ -62,7 +65,11 @@ def placements(problem: Problem, claim: dict[str, Any], check: Check) -> tuple[S
         layers = _terms(problem, mesh, entry["certificate"], item)
         try:
             outcome = check_placement(
-                [load.rows for load in problem.expert_loads], entry["certificate"], entry["placement"], _groups(problem)
+                [load.rows for load in problem.expert_loads],
+                entry["certificate"],
+                entry["placement"],
+                _groups(problem),
+                problem.current_placement if problem.current_mesh == mesh else None,
             )
             if not outcome.accepted:
                 raise Rejected(f"{item}.layer {outcome.layer}", str(outcome.reason))
@@ -99,19 +106,21 @@ def _terms(problem: Problem, mesh: Mesh, stated: object, item: str) -> list[dict
     own, moe, item = problem.experts, problem.model.moe, item + ".certificate"
     if moe is None:
         raise Rejected(item, "a placement for a model without experts")
-    by_node = own is not None and own.hierarchy == "node"
+    size = problem.group_domain(mesh[0])
     expected = {
         "devices": mesh[0],
         "slots_per_device": (moe.experts + mesh[1]) // mesh[0],
-        "node_size": min(problem.hardware.devices_per_node, mesh[0]) if by_node else None,
-        "groups": moe.group_count if by_node else None,
-        "hierarchy": own.hierarchy if own else "free",
+        "node_size": size,
+        "groups": None if size is None else moe.group_count,
+        "hierarchy": "free" if size is None else "node",
         "robust": own.robust if own else "worst",
         "weights": [str(weight) for weight in load_weights(problem)],
         "cvar_tail": str(CVAR_TAIL),
         "split": own.split if own else "even",
         "tolerance": str(tolerance_of(problem)),
     }
+    if own is not None and own.max_moves is not None and problem.current_mesh == mesh:
+        expected |= {"max_moves": own.max_moves}
     if problem.coactivation is not None:
         expected |= {
             "coactivation": problem.coactivation.measure,
@@ -214,6 +223,7 @@ _FORMS: dict[str, _Read] = {
     "bounds": _each(_witness),
     "parts": _each(_lowest_terms),
     "bound": _witness,
+    "devices": _each(_whole),
 }
 """What the fields of a witness hold."""
 

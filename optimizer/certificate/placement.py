@@ -12,20 +12,22 @@ combination   one bound for a mix of the workloads, which is below the worst, or
 solver        CP-SAT searched all placements; trusted, and listed as such, not checked
 ============  =========================================================================================================
 
+With a budget of moves, the kinds of `budget` bound what it can reach from the placement in service.
 Where co-activation was given, the nodes visited and their bound (`locality`) are checked in the same way.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
 from optimizer.certificate.balance import RejectedError, Witness, bound_of, rational
+from optimizer.certificate.budget import budget_bound
 from optimizer.certificate.hierarchy import hierarchical_bound
 from optimizer.certificate.locality import locality_bound
 from optimizer.certificate.workloads import combined, envelope_copies
 from optimizer.figures.locality import Group, nodes_visited
-from optimizer.figures.placement import max_over_mean, split_device_loads, violations
+from optimizer.figures.placement import Devices, max_over_mean, moves, split_device_loads, violations
 from optimizer.figures.robust import aggregate
 
 Loads = Sequence[Sequence[int]]
@@ -58,6 +60,9 @@ class Terms:
     tolerance: Fraction
     near: int | None = None
     """Devices of a node, where nodes visited are counted."""
+    max_moves: int | None = None
+    current: Devices | None = None
+    """Placement of the layer in service, where a budget of moves bounds its balance."""
 
     @classmethod
     def read(cls, certificate: Mapping[str, Any], workloads: int) -> "Terms":
@@ -84,7 +89,15 @@ class Terms:
             str(certificate.get("split")),
             rational(certificate.get("tolerance")),
             _near(certificate),
+            _budget(certificate),
         )
+
+
+def _budget(certificate: Mapping[str, Any]) -> int | None:
+    budget = certificate.get("max_moves")
+    if budget is not None and (type(budget) is not int or budget < 0):
+        raise RejectedError("max_moves is not a number of moves")
+    return budget
 
 
 def _near(certificate: Mapping[str, Any]) -> int | None:
@@ -101,6 +114,7 @@ def check_placement(
     certificate: Mapping[str, Any],
     placement: Mapping[str, Any],
     groups: Sequence[Sequence[Group]] | None = None,
+    current: Sequence[Devices] | None = None,
 ) -> Check:
     """Check every layer of a placement against its certificate.
 
@@ -114,6 +128,8 @@ def check_placement(
         The ``placement`` object of a result: layers with their devices, ``bound`` and ``proved``.
     groups
         Co-activated experts of each layer, where nodes visited are claimed.
+    current
+        Placement in service, ``[layer][device][slot]``, where there is a budget of moves.
 
     Returns
     -------
@@ -132,12 +148,15 @@ def check_placement(
             raise RejectedError(f"tolerance {terms.tolerance} is not the placement's")  # noqa: TRY301
         if (terms.near is None) != (groups is None) or (groups is not None and len(groups) != len(placed)):
             raise RejectedError("nodes visited are claimed without co-activation of the layers, or the other way")  # noqa: TRY301
+        if terms.max_moves is not None and (current is None or len(current) != len(placed)):
+            raise RejectedError("a budget of moves without the placement in service")  # noqa: TRY301
         if any(len(load) != len(placed) for load in loads):
             raise RejectedError(f"{len(placed)} layers placed, the loads have another number")  # noqa: TRY301
         for index, (claim, answer) in enumerate(zip(stated, placed, strict=True)):
             layer = answer.get("layer")
             rows = [load[index] for load in loads]
-            sound = _check_layer(rows, terms, claim, answer)
+            own = terms if current is None or terms.max_moves is None else replace(terms, current=current[index])
+            sound = _check_layer(rows, own, claim, answer)
             near = groups is None or _check_visits(groups[index], len(rows[0]), terms, claim, answer)
             (checked if sound and near else trusted).append(int(layer or 0))
     except RejectedError as error:
@@ -165,6 +184,8 @@ def _check_layer(
     trusted, proved = _bound(rows, terms, claim["witness"], bound)
     if proved != bound:
         raise RejectedError(f"the witness proves a bound of {proved}, not {bound}")
+    if terms.current is not None and moves(terms.current, devices) > (terms.max_moves or 0):
+        raise RejectedError(f"{moves(terms.current, devices)} experts move, {terms.max_moves} may")
     if answer.get("proved") is not (value - bound <= terms.tolerance):
         raise RejectedError(f"proved is {answer.get('proved')} at a gap of {value - bound}")
     if abs(float(value) - answer["max_over_mean"]) > 0 or abs(float(bound) - answer["bound"]) > 0:
@@ -253,6 +274,8 @@ def _combination(rows: Sequence[Sequence[int]], terms: Terms, witness: Witness) 
 def _one_bound(row: Sequence[int], terms: Terms, witness: Witness) -> Fraction:
     if terms.split != "even" and terms.slots * terms.devices > len(row) and witness.get("kind") != "average":
         raise RejectedError(f"a bound of kind {witness.get('kind')!r} holds for the even split only")
+    if witness.get("kind") in {"relief", "relieved", "laying"}:
+        return _within_budget(row, terms, witness)
     if witness.get("kind") != "hierarchical":
         return bound_of(row, terms.devices, terms.slots, witness)
     if terms.nodes is None or terms.groups is None:
@@ -260,3 +283,17 @@ def _one_bound(row: Sequence[int], terms: Terms, witness: Witness) -> Fraction:
     if sum(row) == 0:
         return Fraction(1)
     return hierarchical_bound(row, terms.devices, terms.slots, terms.nodes, terms.groups)
+
+
+def _within_budget(row: Sequence[int], terms: Terms, witness: Witness) -> Fraction:
+    if terms.current is None or terms.max_moves is None:
+        raise RejectedError(f"a bound of kind {witness.get('kind')!r} without a budget of moves")
+    if terms.split != "even" or len(terms.current) != terms.devices:
+        raise RejectedError("a budget of moves bounds the even split, on the devices in service")
+    if sum(row) == 0:
+        return Fraction(1)
+    try:
+        bound = budget_bound(row, terms.current, terms.slots, terms.max_moves, witness, terms.nodes, terms.groups)
+    except ValueError as error:
+        raise RejectedError(str(error)) from error
+    return bound * terms.devices / sum(row)

@@ -41,7 +41,9 @@ def _check(document: dict[str, Any], check: Check) -> None:
         raise Rejected("loads", "not whole numbers of tokens")
     terms, placement = document["certificate"], document["placement"]
     groups = _groups(document, len(loads[0]), len(loads[0][0]))
-    outcome = check_placement(loads, terms, placement, groups)
+    before = document["before"]
+    in_service = [layer["devices"] for layer in before["layers"]] if before["name"] == "in service" else None
+    outcome = check_placement(loads, terms, placement, groups, in_service)
     if not outcome.accepted:
         raise Rejected(f"placement.layer {outcome.layer}", str(outcome.reason))
     check.solver_trusted += [f"placement of layer {layer}" for layer in outcome.solver_trusted]

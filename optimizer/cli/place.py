@@ -27,8 +27,8 @@ def _filled(file: str | None, values: dict[str, str | None]) -> dict[str, str | 
     """Values of the options, with what a placement does not depend on filled in."""
     if file is not None:
         return values
-    if values.get("hierarchy") == "node" and values.get("hardware") is None:
-        raise SpecError("--hierarchy: node needs --hardware, which tells the devices of a node")
+    if values.get("hierarchy") in {"node", "rack"} and values.get("hardware") is None:
+        raise SpecError(f"--hierarchy: {values['hierarchy']} needs --hardware, which tells its devices")
     if values.get("coactivation") is not None and values.get("hardware") is None:
         raise SpecError("--coactivation: nodes visited need --hardware, which tells the devices of a node")
     given = {name: text for name, text in values.items() if text is not None}

@@ -11,12 +11,13 @@ import numpy as np
 
 from optimizer.errors import SpecError
 from optimizer.figures.locality import nodes_visited
-from optimizer.figures.placement import Devices, linear_placement, max_over_mean, split_device_loads
+from optimizer.figures.placement import Devices, linear_placement, max_over_mean, moves, split_device_loads
 from optimizer.figures.robust import CVAR_TAIL, aggregate
 from optimizer.figures.sampling_noise import sampling_noise_floor
 from optimizer.figures.skew import Mesh, load_weights
-from optimizer.solve.joint import nearness_on, place_on
+from optimizer.solve.joint import nearness_on, place_on, question_on
 from optimizer.solve.placement import LayerPlacement, PlacementResult, bound_max_over_mean
+from optimizer.solve.placement.node_budget import node_frontier
 from optimizer.solve.placement.prices import Price
 from optimizer.solve.placement.rebalance import FrontierPoint, frontier
 from optimizer.spec.loads import ExpertLoad
@@ -242,13 +243,26 @@ def place_decided(problem: Problem, time_limit_s: float | None = None) -> Decide
 def moves_frontier(decided: Decided) -> list[Moved]:
     """Balance for each budget of moves a layer, doubling, from the placement before.
 
-    The best found; a bound that holds for every budget is that of the placement without one.
+    The best found; exact where nothing moves, and where the balance is that of the placement, whose bound holds for
+    every budget.
     """
     problem, (ep, _) = decided.problem, decided.mesh
     loads = [load.rows for load in problem.expert_loads]
+    own = problem.experts
+    if own is not None and own.hierarchy != "free":
+        asked = question_on(problem, decided.mesh, decided.before)
+        layers = [
+            node_frontier(asked, index, ep * decided.placed.slots_per_device, goal=1 + 1e-4)
+            for index in range(len(decided.before))
+        ]
+    else:
+        layers = [
+            _layer_frontier([load[index] for load in loads], held, ep * decided.placed.slots_per_device)
+            for index, held in enumerate(decided.before)
+        ]
     layers = [
-        _layer_frontier([load[index] for load in loads], held, ep * decided.placed.slots_per_device)
-        for index, held in enumerate(decided.before)
+        _with_end(points, held, layer)
+        for points, held, layer in zip(layers, decided.before, decided.placed.layers, strict=True)
     ]
     most = max(points[-1].moves for points in layers)
     budgets = [0, *(1 << n for n in range(most.bit_length()) if 1 << n < most), *([most] if most else [])]
@@ -258,6 +272,15 @@ def moves_frontier(decided: Decided) -> list[Moved]:
         balance = Balance(tuple(point.max_over_mean for point in chosen))
         found.append(Moved(budget, sum(point.moves for point in chosen), balance))
     return found
+
+
+def _with_end(points: list[FrontierPoint], before: Devices, placed: LayerPlacement) -> list[FrontierPoint]:
+    """The frontier up to the balance of the placement found, with the fewest moves that it was found with."""
+    end = FrontierPoint(moves(before, placed.devices), max(placed.workloads), placed.devices)
+    kept = [point for point in points if point.moves < end.moves or point.max_over_mean < end.max_over_mean]
+    if any(point.moves <= end.moves and point.max_over_mean <= end.max_over_mean for point in kept):
+        return kept
+    return sorted([*kept, end], key=lambda point: point.moves)
 
 
 def _layer_frontier(rows: Sequence[Sequence[int]], held: Devices, budget: int) -> list[FrontierPoint]:
@@ -288,12 +311,15 @@ def prices(decided: Decided, time_limit_s: float | None = None) -> Iterator[tupl
         )  # fmt: skip
         return Price.of(choice, place_on(other, mesh, time_limit_s))
 
-    node = min(problem.hardware.devices_per_node, ep)
-    nodes = ep // node
-    if ep % node == 0 and nodes > 1 and moe.group_count % nodes == 0:
-        for hierarchy in ("free", "node"):
-            if decided.placed.slots_per_device <= moe.experts // nodes:
-                yield "hierarchy", price(hierarchy, decided.mesh, hierarchy=hierarchy)
+    domains = {"node": problem.hardware.devices_per_node, "rack": problem.hardware.devices_per_rack}
+    kept = []
+    for hierarchy, size in domains.items():
+        nodes = ep // min(size or ep, ep)
+        whole = ep % min(size or ep, ep) == 0 and nodes > 1 and moe.group_count % nodes == 0
+        if whole and decided.placed.slots_per_device <= moe.experts // nodes:
+            kept.append(hierarchy)
+    for hierarchy in ["free", *kept] if kept else []:
+        yield "hierarchy", price(hierarchy, decided.mesh, hierarchy=hierarchy)
     first = -moe.experts % ep
     for number in sorted({first, redundant} | {redundant + ep * n for n in range(-1, _MOST_SLOTS_TRIED - 1)}):
         if number >= first and (moe.experts + number) // ep <= moe.experts:

@@ -131,9 +131,6 @@ def current_placement(
             message = "a budget of moves needs the placement in service: experts.current"
             raise SpecError(locate(message, ("experts", "max_moves"), None))
         return None
-    if own.max_moves is not None and own.hierarchy == "node":
-        message = "a budget of moves cannot be kept together with hierarchy: node"
-        raise SpecError(locate(message, ("experts", "max_moves"), None))
     try:
         document = load(_beside(own.current, beside) or own.current)
     except SpecError as error:

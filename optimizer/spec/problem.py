@@ -43,7 +43,7 @@ class ExpertsSpec(_Grown):
     redundant_slots: Annotated[tuple[Annotated[int, Field(ge=0, le=65536)], ...], AsTuple, Field(min_length=1)] = (0,)
     robust: Literal["worst", "mean", "cvar"] = "worst"
     split: Literal["even", "free"] = "even"
-    hierarchy: Literal["free", "node"] = "free"
+    hierarchy: Literal["free", "node", "rack"] = "free"
     current: str | None = None
     max_moves: int | None = Field(default=None, ge=0)
     coactivation: str | None = None
@@ -167,6 +167,14 @@ class Problem(_Grown):
         first = self.current_placement[0]
         return len(first), len(first) * len(first[0]) - self.model.moe.experts
 
+    def group_domain(self, ep: int) -> int | None:
+        """Devices of an expert mesh within which a router's group is kept: a node's or a rack's; None: anywhere."""
+        hierarchy = self.experts.hierarchy if self.experts is not None else "free"
+        if hierarchy == "free":
+            return None
+        size = self.hardware.devices_per_node if hierarchy == "node" else self.hardware.devices_per_rack
+        return min(size or ep, ep)
+
     @property
     def engine(self) -> Engine:
         """The engine's rules and reservations."""
@@ -284,20 +292,24 @@ def _kept_on_mesh(problem: Problem) -> Problem:
 
 def _kept_on_nodes(problem: Problem) -> Problem:
     own, moe = problem.experts, problem.model.moe
-    if own is None or own.hierarchy != "node" or moe is None or not problem.expert_loads:
+    if own is None or own.hierarchy == "free" or moe is None or not problem.expert_loads:
         return problem
-    most = moe.experts + max(own.redundant_slots)
-    size, groups = problem.hardware.devices_per_node, moe.group_count
+    if own.hierarchy == "rack" and problem.hardware.devices_per_rack is None:
+        message = f"experts.hierarchy: {problem.hardware.name} has no link tier above its nodes: no racks"
+        raise ValueError(message)
+    most, groups = moe.experts + max(own.redundant_slots), moe.group_count
 
     def fits(ep: int) -> bool:
-        nodes = ep // min(size, ep)
-        return ep % min(size, ep) == 0 and groups % nodes == 0 and -(-most // ep) <= moe.experts // nodes
+        size = problem.group_domain(ep) or ep
+        nodes = ep // size
+        return ep % size == 0 and groups % nodes == 0 and -(-most // ep) <= moe.experts // nodes
 
     asked = problem.search.ep or range(1, min(problem.devices, most) + 1)
     kept = tuple(ep for ep in asked if fits(ep))
     if not kept:
         message = (
-            f"experts.hierarchy: no EP degree asked for lays {groups} router groups equally on nodes of {size} devices"
+            f"experts.hierarchy: no EP degree asked for lays {groups} router groups equally on {own.hierarchy}s of "
+            f"{problem.group_domain(10**9)} devices"
         )
         raise ValueError(message)
     return problem.changed(search=problem.search.model_copy(update={"ep": kept}))

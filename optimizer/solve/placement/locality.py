@@ -83,16 +83,18 @@ def _layer(
             if fewest == bound or ways.nodes_used > MOST_NODES or seconds_left(deadline) <= 0:
                 break
             found = way(np.array(best))
-            if found is not None and (count := visits(found)) < fewest and value(found) <= limit and ways.kept(found):
+            if found is None or value(found) > limit or not ways.kept(found):
+                continue
+            if (count := visits(found)) < fewest:
                 best, fewest = found, count
         if fewest > bound:
             exact = fewest_visits(question, index, groups, asked.node_size, limit, best)
             if exact is not None:
-                if exact.devices is not None and visits(exact.devices) < fewest:
+                if visits(exact.devices) < fewest:
                     best, fewest = exact.devices, visits(exact.devices)
                 if exact.bound > bound:
                     bound, witness = exact.bound, {"kind": "solver"}
-        if question.current is not None and best != layer.devices:
+        if question.current is not None and question.max_moves is None and best != layer.devices:
             best = _tuples(align_on_nodes(np.array(best), np.array(question.current[index]), asked.node_size))
     moved = None if question.current is None else moves(question.current[index], best)
     if best != layer.devices:

@@ -20,10 +20,12 @@ from optimizer.solve.placement.bounds import Witness, average_witness, counting_
 from optimizer.solve.placement.clock import seconds_left
 from optimizer.solve.placement.exact import solve_exactly
 from optimizer.solve.placement.hierarchy import balance_on_nodes, layings
-from optimizer.solve.placement.locality import Nearness, bring_together
+from optimizer.solve.placement.locality import Nearness
+from optimizer.solve.placement.node_budget import place_on_nodes_within
 from optimizer.solve.placement.price_bound import price_witness
 from optimizer.solve.placement.question import Current, Loads, Question, ask
 from optimizer.solve.placement.rebalance import frontier
+from optimizer.solve.placement.refine import refined
 from optimizer.solve.placement.replicas import Floats, Ints
 from optimizer.solve.placement.result import Devices, LayerPlacement, PlacementResult
 from optimizer.solve.placement.robust import balance_robustly
@@ -114,9 +116,7 @@ def place(
         tuple(names) if names is not None else tuple(f"load {number}" for number in range(len(question.loads))),
         question.terms, current is not None, time.monotonic() - begun,
     )  # fmt: skip
-    if nearness is None:
-        return result
-    return replace(bring_together(question, result, nearness, deadline), wall_s=time.monotonic() - begun)
+    return replace(refined(question, result, nearness, deadline), wall_s=time.monotonic() - begun)
 
 
 def _goal(question: Question) -> float:
@@ -134,7 +134,9 @@ def _search(question: Question, deadline: float | None) -> tuple[Ints, list[Witn
     """Placement of every layer, and the witness of its bound."""
     witnesses = [_witness(question, layer) for layer in range(question.layers)]
     if question.current is not None and question.max_moves is not None:
-        return _with_budget(question), witnesses
+        by_node = question.hierarchy == "node"
+        within = place_on_nodes_within(question, goal=1 + _goal(question)) if by_node else _with_budget(question)
+        return within, witnesses
     if question.hierarchy == "node":
         held = balance_on_nodes(
             question,
