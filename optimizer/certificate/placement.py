@@ -60,6 +60,8 @@ class Terms:
     tolerance: Fraction
     near: int | None = None
     """Devices of a node, where nodes visited are counted."""
+    empty: int = 0
+    """Devices, the last ones, with one slot less: a blank expert without load fills each, and the bound holds."""
     max_moves: int | None = None
     current: Devices | None = None
     """Placement of the layer in service, where a budget of moves bounds its balance."""
@@ -89,8 +91,16 @@ class Terms:
             str(certificate.get("split")),
             rational(certificate.get("tolerance")),
             _near(certificate),
+            _empty(certificate, devices),
             _budget(certificate),
         )
+
+
+def _empty(certificate: Mapping[str, Any], devices: int) -> int:
+    empty = certificate.get("empty_slots", 0)
+    if type(empty) is not int or not 0 <= empty < devices or (empty and certificate.get("hierarchy") == "node"):
+        raise RejectedError("empty_slots is not a number of devices, or groups are kept on nodes beside it")
+    return empty
 
 
 def _budget(certificate: Mapping[str, Any]) -> int | None:
@@ -173,7 +183,9 @@ def _check_layer(
         raise RejectedError(f"certificate of layer {claim.get('layer')} beside layer {answer.get('layer')}")
     devices, experts = answer["devices"], len(rows[0])
     node_size = None if terms.nodes is None else terms.devices // terms.nodes
-    wrong = violations(devices, experts, terms.devices, terms.slots, node_size=node_size, groups=terms.groups)
+    wrong = violations(
+        devices, experts, terms.devices, terms.slots, node_size=node_size, groups=terms.groups, empty_slots=terms.empty
+    )
     if wrong:
         raise RejectedError(wrong[0])
     values = [max_over_mean(row, devices) for row in rows] if terms.split == "even" else _split_values(rows, answer)
@@ -181,7 +193,8 @@ def _check_layer(
     if rational(claim.get("max_over_mean")) != value:
         raise RejectedError(f"max over mean is {value}, not {claim.get('max_over_mean')}")
     bound = rational(claim.get("bound"))
-    trusted, proved = _bound(rows, terms, claim["witness"], bound)
+    padded = [[*row, *[0] * terms.empty] for row in rows]
+    trusted, proved = _bound(padded, terms, claim["witness"], bound)
     if proved != bound:
         raise RejectedError(f"the witness proves a bound of {proved}, not {bound}")
     if terms.current is not None and moves(terms.current, devices) > (terms.max_moves or 0):

@@ -52,7 +52,8 @@ def _check(document: dict[str, Any], check: Check) -> None:
         check.checked.append("nodes visited by co-activated experts")
     equal("ep", document["ep"], terms["devices"])
     equal("slots_per_device", document["slots_per_device"], terms["slots_per_device"])
-    equal("redundant", document["redundant"], terms["devices"] * terms["slots_per_device"] - len(loads[0][0]))
+    slots = terms["devices"] * terms["slots_per_device"] - terms.get("empty_slots", 0)
+    equal("redundant", document["redundant"], slots - len(loads[0][0]))
     stated = [(rational(layer["max_over_mean"]), rational(layer["bound"])) for layer in terms["layers"]]
     equal("max_over_mean", document["max_over_mean"], float(max(value for value, _ in stated)))
     equal("bound", document["bound"], float(max(bound for _, bound in stated)))

@@ -61,6 +61,8 @@ def command(
 
     unseen = [_unseen(question, file) for file in hold_out or ()]
     answer = decided.place_decided(question, time_limit)
+    if answer.uneven and (frontier or prices):
+        raise SpecError("--frontier and --prices need slots that divide over the devices")
     held_out = [answer.held_out(load) for load in unseen]
     rebalanced = prices and question.current_placement is not None
     points = decided.moves_frontier(answer) if frontier or rebalanced else []

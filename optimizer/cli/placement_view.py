@@ -109,7 +109,9 @@ def show(decided: Decided, *, step_tokens: int | None, held_out: Sequence[HeldOu
     emit(paint(line, "bold", "green" if good else "yellow"))
     emit(
         f"{problem.model.name}: {proved} of {len(placed.layers)} layers proved within {float(placed.tolerance):g}, "
-        f"largest gap {float(placed.gap):.2g}; ep={ep}, {redundant} redundant, {placed.slots_per_device} slots a device"
+        f"largest gap {float(placed.gap):.2g}; ep={ep}, {redundant} redundant, "
+        + (f"{placed.slots_per_device - 1} or " if decided.uneven else "")
+        + f"{placed.slots_per_device} slots a device"
     )
     heading(f"Hottest device ÷ mean, before ({decided.before_name}) and after")
     rows = [

@@ -91,6 +91,11 @@ class Decided:
         return "in service" if self.problem.current_placement is not None else "linear"
 
     @property
+    def uneven(self) -> bool:
+        """Whether some devices have a slot more than others."""
+        return self.mesh[0] * self.placed.slots_per_device != sum(map(len, self.placed.layers[0].devices))
+
+    @property
     def status(self) -> str:
         """`optimal` where every layer is proved within the tolerance, else `feasible`."""
         return "optimal" if self.placed.proved else "feasible"
@@ -206,12 +211,15 @@ def decided_mesh(problem: Problem) -> Mesh:
         )
     ep, redundant = asked[0], slots[0]
     total = moe.experts + redundant
-    if total % ep:
+    named = {"hierarchy": own.hierarchy != "free", "split": own.split != "even",
+             "coactivation": own.coactivation is not None}  # fmt: skip
+    if total % ep and any(named.values()):
         less, more = redundant - total % ep, redundant + ep - total % ep
         fits = f"{less} or {more}" if less >= 0 else str(more)
         raise SpecError(
             f"experts.redundant_slots: {moe.experts} experts + {redundant} redundant = {total} slots do not divide "
-            f"over ep={ep}; {fits} redundant would"
+            f"over ep={ep}, which {', '.join(name for name, given in named.items() if given)} needs; "
+            f"{fits} redundant would"
         )
     return ep, redundant
 
@@ -235,8 +243,9 @@ def place_decided(problem: Problem, time_limit_s: float | None = None) -> Decide
             raise SpecError(f"experts.current: is on {there} slots, not on ep={ep}, {redundant} redundant slots")
         before = problem.current_placement
     else:
-        slots = (moe.experts + redundant) // ep
-        before = (linear_placement(moe.experts, ep, slots),) * problem.model.moe_layer_count
+        slots = -(-(moe.experts + redundant) // ep)
+        linear = linear_placement(moe.experts, ep, slots, empty_slots=slots * ep - moe.experts - redundant)
+        before = (linear,) * problem.model.moe_layer_count
     return Decided(problem, mesh, place_on(problem, mesh, time_limit_s), before)
 
 

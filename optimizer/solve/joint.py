@@ -22,6 +22,7 @@ from optimizer.solve.bound import proved_bound
 from optimizer.solve.placement import PlacementResult, place
 from optimizer.solve.placement.locality import Nearness
 from optimizer.solve.placement.question import Question, ask
+from optimizer.solve.placement.uneven import place_unevenly
 from optimizer.solve.search import Found, Progress, Search
 from optimizer.spec.problem import Problem
 
@@ -139,6 +140,13 @@ def place_on(problem: Problem, mesh: Mesh, time_limit_s: float | None = None) ->
     names = problem.model.layer_names
     current = problem.current_placement if problem.current_mesh == mesh else None
     size = problem.group_domain(ep)
+    if (moe.experts + redundant) % ep:
+        return place_unevenly(
+            [load.rows for load in problem.expert_loads], ep, moe.experts + redundant, time_limit_s=time_limit_s,
+            robust=own.robust if own else "worst", weights=load_weights(problem), seed=problem.seed,
+            layer_ids=[i for i, name in enumerate(names) if problem.model.blocks[name].moe is not None],
+            names=[load.name for load in problem.expert_loads],
+        )  # fmt: skip
     return place(
         [load.rows for load in problem.expert_loads],
         ep,
