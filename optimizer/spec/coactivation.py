@@ -7,24 +7,29 @@ Read is JSON with one of
   ``topk_ids_of_layer``; -1 pads
 - ``coactivation``: how often two experts were chosen by one token, ``[layer][expert][expert]``, symmetric or one half
 
+or the raw files of TensorRT-LLM's statistics folder (`statistics_folder`);
 and the word ``uniform`` stands for all pairs equally often, where somebody wants that.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from optimizer.errors import Fault, SpecError
 from optimizer.spec.base import Spec
 from optimizer.spec.document import Document, load
 from optimizer.spec.limits import AsTuple
 from optimizer.spec.messages import kind_of
+from optimizer.spec.pickled import refuse_pickled
 from optimizer.spec.places import Step
+from optimizer.spec.statistics_folder import folder_choices, is_statistics
 
 UNIFORM = "uniform"
 MOST_COUNT = 10**12
@@ -79,14 +84,20 @@ def read_coactivation(source: str | Path, layer_ids: Sequence[int], experts: int
     """
     if str(source) == UNIFORM:
         return Coactivation(name=UNIFORM, measure="uniform")
+    name = Path(str(source)).stem
+    if is_statistics(source):
+        chosen = folder_choices(source, experts)
+        if missing := [layer for layer in layer_ids if layer not in chosen]:
+            raise SpecError(Fault(str(source), None, None, None, f"holds no choices of layer {missing[0]}"))
+        return _counted(name, [chosen[layer] for layer in layer_ids], partial(_too_many, str(source)))
+    refuse_pickled(str(source), "topk_ids", "records of what tokens chose")
     document = load(source)
     data = document.data
     if not isinstance(data, Mapping):
         raise document.error(f"an object with topk_ids, records or coactivation is wanted, not {kind_of(data)}")
-    name = Path(str(source)).stem
     if "coactivation" in data:
         pairs = [_pairs(document, at, experts) for at in _layers(document, ("coactivation",), layer_ids, model_layers)]
-        _check_size(document, sum(len(row) for layer in pairs for row in layer))
+        _check_size(sum(len(row) for layer in pairs for row in layer), document.error)
         return Coactivation(name=name, measure="pairs", layers=tuple(pairs))
     if "topk_ids" in data:
         places: list[tuple[Step, ...]] = [("topk_ids",)]
@@ -98,17 +109,26 @@ def read_coactivation(source: str | Path, layer_ids: Sequence[int], experts: int
     for place in places:
         for counter, at in zip(seen, _layers(document, place, layer_ids, model_layers), strict=True):
             counter.update(_tokens(document, at, experts))
-    _check_size(document, sum(1 + len(chosen) for counter in seen for chosen in counter))
+    return _counted(name, seen, document.error)
+
+
+def _too_many(shown: str, message: str) -> SpecError:
+    return SpecError(Fault(shown, None, None, None, message))
+
+
+def _counted(
+    name: str, seen: Sequence[Counter[tuple[int, ...]]], fail: Callable[[str], SpecError]
+) -> Coactivation:  # fmt: skip
+    _check_size(sum(1 + len(chosen) for counter in seen for chosen in counter), fail)
     if not any(seen):
-        raise document.error("no token chose two experts")
+        raise fail("no token chose an expert")
     rows = tuple(tuple((count, *chosen) for chosen, count in sorted(counter.items())) for counter in seen)
     return Coactivation(name=name, measure="tokens", layers=rows)
 
 
-def _check_size(document: Document, numbers: int) -> None:
+def _check_size(numbers: int, fail: Callable[[str], SpecError]) -> None:
     if numbers > MOST_CHOICES:
-        message = f"{numbers:,} different choices and counts, more than {MOST_CHOICES:,}: give fewer tokens"
-        raise document.error(message)
+        raise fail(f"{numbers:,} different choices and counts, more than {MOST_CHOICES:,}: give fewer tokens")
 
 
 def _layers(

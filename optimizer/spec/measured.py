@@ -15,6 +15,7 @@ from optimizer.spec.model import ModelSpec
 from optimizer.spec.placement_file import placement_in
 from optimizer.spec.places import Step
 from optimizer.spec.problem import ExpertLoads, ExpertsSpec, Placed, ProblemFile
+from optimizer.spec.statistics_folder import is_statistics
 
 Locate = Callable[[str, Sequence[Step], str | None], Fault]
 """Fault with a message at a place of the problem, and what was probably meant."""
@@ -105,7 +106,7 @@ def _beside(name: str, beside: Path | None) -> Path | None:
     if name == "-" or name.partition(":")[0] in PROFILES:
         return None
     for path in ([] if beside is None else [beside / name]) + [Path(name)]:
-        if path.is_file():
+        if path.is_file() or is_statistics(path):
             return path
     return None
 

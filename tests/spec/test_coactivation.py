@@ -57,7 +57,7 @@ def test_uniform_is_asked_for_by_name() -> None:
         ({"topk_ids": [[[0, 1]]]}, "together.json:1:14: topk_ids: 1 layers, but the model has 2 MoE layers of 3"),
         ({"topk_ids": [[[0, 4]], []]}, "topk_ids[0][0]: not a list of experts 0..3"),
         ({"topk_ids": [[[1, 1]], []]}, "topk_ids[0][0]: an expert is chosen twice"),
-        ({"topk_ids": [[[-1]], []]}, "no token chose two experts"),
+        ({"topk_ids": [[[-1]], []]}, "no token chose an expert"),
         ({"coactivation": [[[0]], [[0]]]}, "coactivation[0]: 1 rows, but the model has 4 experts"),
         ({"coactivation": [[[0] * 4, [0] * 4, [1, 0, 0, 0], [0] * 4]] * 2}, None),
         ({"coactivation": [[[0, 2, 0, 0], [1, 0, 0, 0], [0] * 4, [0] * 4]] * 2}, "experts 0 and 1 are counted 2 and 1"),
