@@ -40,7 +40,8 @@ def _tensors(path: Path) -> Iterator[tuple[int, list[int], list[int]]]:
     except ImportError:
         raise _fail(path, "is read with the package safetensors: pip install 'shardproof[trtllm]'") from None
     try:
-        entries: list[tuple[str, dict[str, Any]]] = deserialize(path.read_bytes())
+        entries: list[tuple[str, dict[str, Any]]]
+        entries = deserialize(path.read_bytes())  # type: ignore[no-untyped-call]  # its types are not published
     except (SafetensorError, OSError) as error:
         raise _fail(path, f"cannot be read: {error}") from None
     for name, tensor in sorted(entries):
