@@ -30,6 +30,8 @@ from optimizer.figures.locality import Group, nodes_visited
 from optimizer.figures.placement import Devices, max_over_mean, moves, split_device_loads, violations
 from optimizer.figures.robust import aggregate
 
+_ANY_SPLIT = frozenset({"average", "count"})
+
 Loads = Sequence[Sequence[int]]
 """Tokens of ``[layer][expert]``."""
 
@@ -285,7 +287,8 @@ def _combination(rows: Sequence[Sequence[int]], terms: Terms, witness: Witness) 
 
 
 def _one_bound(row: Sequence[int], terms: Terms, witness: Witness) -> Fraction:
-    if terms.split != "even" and terms.slots * terms.devices > len(row) and witness.get("kind") != "average":
+    # A device carries at most the threshold of an expert however its load is split, so that counting copies holds too.
+    if terms.split != "even" and terms.slots * terms.devices > len(row) and witness.get("kind") not in _ANY_SPLIT:
         raise RejectedError(f"a bound of kind {witness.get('kind')!r} holds for the even split only")
     if witness.get("kind") in {"relief", "relieved", "laying"}:
         return _within_budget(row, terms, witness)

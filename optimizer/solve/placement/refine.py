@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from optimizer.solve.placement.budget import with_budget_bound
 from optimizer.solve.placement.fewest_moves import with_fewest_moves
+from optimizer.solve.placement.free_split import placed_for_free_split
 from optimizer.solve.placement.locality import Nearness, bring_together
 from optimizer.solve.placement.question import Question
 from optimizer.solve.placement.result import PlacementResult
@@ -13,6 +14,9 @@ def refined(
     question: Question, result: PlacementResult, nearness: Nearness | None, deadline: float | None
 ) -> PlacementResult:
     """A placement balanced as well as was found, made better in what comes after balance."""
+    if question.split == "free":
+        layers = tuple(placed_for_free_split(question, n, layer, deadline) for n, layer in enumerate(result.layers))
+        result = replace(result, layers=layers)
     if question.current is not None:
         layers = tuple(with_budget_bound(question, index, layer) for index, layer in enumerate(result.layers))
         if nearness is None:
