@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from optimizer.figures.placement import max_over_mean, moves
 from optimizer.figures.robust import aggregate
+from optimizer.solve.placement.clock import seconds_left
 from optimizer.solve.placement.drift import bundles
 from optimizer.solve.placement.moves_exact import fewest_moves
 from optimizer.solve.placement.question import Question
 from optimizer.solve.placement.rebalance import frontier
 from optimizer.solve.placement.replicas import Floats, Ints
 from optimizer.solve.placement.result import Devices, LayerPlacement
-from optimizer.solve.placement.search import seconds_left
 
 _ENDS = 3
 _COOLINGS = 400

@@ -10,9 +10,9 @@ from optimizer.certificate.balance import bound_of
 from optimizer.figures.placement import moves, split_device_loads
 from optimizer.figures.robust import aggregate
 from optimizer.solve.placement.bounds import counting_witness
+from optimizer.solve.placement.clock import seconds_left
 from optimizer.solve.placement.question import Question
 from optimizer.solve.placement.result import Devices, LayerPlacement
-from optimizer.solve.placement.search import seconds_left
 from optimizer.solve.placement.split import Shares, free_shares
 
 _TRIES = 150

@@ -16,13 +16,13 @@ from optimizer.figures.locality import Group, nodes_visited
 from optimizer.figures.placement import max_over_mean, moves
 from optimizer.figures.robust import aggregate
 from optimizer.solve.placement.align import align_on_nodes
+from optimizer.solve.placement.clock import seconds_left
 from optimizer.solve.placement.construct import deal
 from optimizer.solve.placement.descent import Search, descend
 from optimizer.solve.placement.locality_exact import fewest_visits
 from optimizer.solve.placement.question import Question
 from optimizer.solve.placement.replicas import Floats, Ints
 from optimizer.solve.placement.result import Devices, LayerPlacement, PlacementResult, Visits
-from optimizer.solve.placement.search import seconds_left
 from optimizer.solve.placement.spread import Copies, exchange, settle
 from optimizer.solve.placement.visits import MOST_NODES, Groups
 
