@@ -31,10 +31,13 @@ _MARGIN = 1e-9
 Fits = Callable[[Devices], bool]
 
 
-def with_fewest_moves(question: Question, index: int, layer: LayerPlacement, deadline: float | None) -> LayerPlacement:
+def with_fewest_moves(
+    question: Question, index: int, layer: LayerPlacement, near: int | None, deadline: float | None
+) -> LayerPlacement:
     """The layer with fewer experts loaded anew at a balance within the tolerance of its bound, or no worse than found.
 
-    Freely split loads, and nodes that co-activated experts were brought together on, are kept as they are.
+    Freely split loads are left as they are; where nodes of ``near`` devices hold what was brought together, copies only
+    change devices within a node.
     """
     if question.current is None or question.split != "even" or layer.moves == 0:
         return layer
@@ -49,8 +52,10 @@ def with_fewest_moves(question: Question, index: int, layer: LayerPlacement, dea
         return value(devices) <= limit
 
     best, fewest = layer.devices, moves(current, layer.devices)
-    for found in _candidates(question, index, layer.devices, limit, deadline):
-        returned = _returned(question, index, found, limit, fits)
+    kept = near if near is not None else question.node_size if question.hierarchy == "node" else None
+    wide = question.hierarchy == "free" and question.max_moves is None and near is None
+    for found in _candidates(question, index, layer.devices, limit, deadline) if wide else [layer.devices]:
+        returned = _returned(question, index, found, limit, fits, kept or question.devices)
         count = moves(current, returned)
         if count < fewest and fits(returned):
             best, fewest = returned, count
@@ -78,7 +83,7 @@ def _candidates(
     question: Question, index: int, found: Devices, limit: Fraction, deadline: float | None
 ) -> Iterator[Devices]:
     yield found
-    if question.hierarchy != "free" or question.max_moves is not None or seconds_left(deadline) <= 0:
+    if seconds_left(deadline) <= 0:
         return
     assert question.current is not None  # noqa: S101 - asked by who has it
     loads, current = _normalised(question, index), np.array(question.current[index])
@@ -146,8 +151,10 @@ def _exchange(
     return float(rank[one, other, two]), inside[one], int(other), inside[two]
 
 
-def _returned(question: Question, index: int, devices: Devices, limit: Fraction, fits: Fits) -> Devices:
-    """Exchange copies between devices while that brings some back and every device stays below the limit."""
+def _returned(
+    question: Question, index: int, devices: Devices, limit: Fraction, fits: Fits, node_size: int
+) -> Devices:  # fmt: skip
+    """Exchange copies within nodes while that brings some back and every device stays below the limit."""
     assert question.current is not None  # noqa: S101 - asked by who has it
     held = np.array(devices)
     count, slots = held.shape
@@ -155,7 +162,7 @@ def _returned(question: Question, index: int, devices: Devices, limit: Fraction,
     old[np.arange(count)[:, None], np.array(question.current[index])] = True
     shares = _normalised(question, index) / np.maximum(np.bincount(held.ravel(), minlength=question.experts), 1)
     home = np.repeat(np.arange(count), slots)
-    node = home // (question.node_size or 1) if question.hierarchy == "node" else np.zeros_like(home)
+    node = home // node_size
     for _ in range(_RETURNS):
         flat = held.ravel()
         member = np.zeros((count, question.experts), dtype=bool)

@@ -19,7 +19,11 @@ def refined(
         result = replace(result, layers=layers)
     if question.current is not None:
         layers = tuple(with_budget_bound(question, index, layer) for index, layer in enumerate(result.layers))
-        if nearness is None:
-            layers = tuple(with_fewest_moves(question, n, layer, deadline) for n, layer in enumerate(layers))
         result = replace(result, layers=layers)
-    return result if nearness is None else bring_together(question, result, nearness, deadline)
+    if nearness is not None:
+        result = bring_together(question, result, nearness, deadline)
+    if question.current is not None:
+        near = None if nearness is None else nearness.node_size
+        layers = tuple(with_fewest_moves(question, n, layer, near, deadline) for n, layer in enumerate(result.layers))
+        result = replace(result, layers=layers)
+    return result

@@ -120,6 +120,10 @@ def test_several_workloads_and_a_budget_of_moves_are_kept() -> None:
     assert result.layers[0].visits is not None
     assert result.layers[0].visits.nodes < nodes_visited(groups, plain.layers[0].devices, 32, 4)
     current = plain.devices[0]
+    free = place([other], 8, 5, nearness=near, current=[current]).layers[0]
+    assert free.moves == moves(current, free.devices)
+    assert free.visits is not None
+    assert free.visits.nodes == nodes_visited(groups, free.devices, 32, 4)
     moved = place([row], 8, 5, nearness=near, current=[current], max_moves=6)
     assert moves(current, moved.devices[0]) <= 6
     assert moved.layers[0].visits is not None
