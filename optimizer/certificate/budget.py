@@ -3,8 +3,8 @@
 =========  ============================================================================================================
 kind       why no placement within the budget of ``m`` moves is better
 =========  ============================================================================================================
-relief     ``m`` moves take at most the ``m`` largest copies off some devices, and ``m`` further copies of experts thin
-           out what they hold by at most the ``m`` largest steps; the rest is shared by these devices
+relief     a move relieves some devices, taken together, by one of their copies at most; what the ``m`` largest leave is
+           shared by them
 relieved   every device at the threshold or above needs a copy taken off, or one of its experts copied; one move does
            either for few of them
 laying     groups kept on nodes: every way to lay them that is within the budget has a node with too much load
@@ -27,17 +27,15 @@ MOST_GROUPS = 12
 
 
 def relief_bound(load: Sequence[int], current: Devices, budget: int, chosen: Sequence[int]) -> Fraction:
-    """Least load, in tokens, of the hottest of the chosen devices after the moves."""
+    """Least load, in tokens, of the hottest of the chosen devices after the moves.
+
+    An expert loaded by a chosen device takes one of its copies off, and adds there what it thins out on the others. One
+    loaded elsewhere thins ``n`` of ``r`` copies on the chosen devices from ``n w / r`` to ``n w / (r + 1)``, by no more
+    than ``w / r``: what taking one of these copies off would relieve.
+    """
     copies = replica_counts(current, len(load))
     slots = [Fraction(load[expert], copies[expert]) for device in chosen for expert in current[device]]
-    taken = sum(heapq.nlargest(budget, slots), Fraction(0))
-    times = replica_counts([current[device] for device in chosen], len(load))
-    steps = (
-        Fraction(times[e] * load[e], (copies[e] + extra) * (copies[e] + extra + 1))
-        for e in range(len(load)) if times[e] and load[e] for extra in range(budget)
-    )  # fmt: skip
-    thinned = sum(heapq.nlargest(budget, steps), Fraction(0))
-    return (sum(slots, Fraction(0)) - taken - thinned) / len(chosen)
+    return (sum(slots, Fraction(0)) - sum(heapq.nlargest(budget, slots), Fraction(0))) / len(chosen)
 
 
 def needs(load: Sequence[int], copies: Sequence[int], held: Sequence[int], threshold: Fraction) -> int:

@@ -14,7 +14,6 @@ from optimizer.solve.placement.question import Question
 from optimizer.solve.placement.result import LayerPlacement
 
 Witness = dict[str, Any]
-_LARGEST_BUDGET = 256
 
 
 def with_budget_bound(question: Question, index: int, layer: LayerPlacement) -> LayerPlacement:
@@ -58,16 +57,10 @@ def _relief(row: Sequence[int], current: Devices, budget: int) -> Witness:
     held, load = np.array(current), np.array(row, dtype=np.float64)
     shares = (load / copies)[held]
     order = np.argsort(-shares.sum(axis=1), kind="stable")
-    few = min(budget, _LARGEST_BUDGET)
-    extra = copies[:, None] + np.arange(max(few, 1))[None, :]
-    steps = load[:, None] / (extra * (extra + 1))
-    times = np.zeros(len(row))
     best, best_count = -np.inf, 1
-    for count, device in enumerate(order, 1):
-        np.add.at(times, held[device], 1.0)
-        slots = np.sort(shares[order[:count]], axis=None)[::-1]
-        thinned = np.sort((times[:, None] * steps)[times > 0], axis=None)[::-1][:few].sum() if few else 0.0
-        value = (slots[budget:].sum() - thinned) / count
+    for count in range(1, len(order) + 1):
+        slots = np.sort(shares[order[:count]], axis=None)
+        value = slots[: max(0, len(slots) - budget)].sum() / count
         if value > best:
             best, best_count = value, count
     chosen = sorted(int(device) for device in order[:best_count])

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from optimizer.certificate.budget import budget_bound, layings_within, node_moves
+from optimizer.certificate.budget import budget_bound, layings_within, node_moves, relief_bound, relieves_too_few
 from optimizer.certificate.placement import check_placement
 from optimizer.errors import SpecError
 from optimizer.figures.placement import max_over_mean, moves, violations
@@ -51,6 +51,28 @@ def test_bounds_within_a_budget_are_below_every_placement(
              for some in itertools.combinations(range(devices), n)]  # fmt: skip
     for witness in every:
         assert budget_bound(row, current, slots, budget, witness, None, None) * devices / sum(row) <= optimum
+
+
+def test_one_copy_elsewhere_relieves_two_devices() -> None:
+    # Expert 0, twice in service, is thinned out to a third by a copy on device 2.
+    row, current = [12, 0, 0], [[0, 1], [0, 2], [1, 2]]
+    assert best([row], 3, 2, current=tuple(map(tuple, current)), max_moves=1) == 1
+    assert relief_bound(row, current, 0, [0, 1]) == 6
+    assert relief_bound([60, 40, 40, 0], [[0, 1], [0, 2], [3]], 1, [0, 1]) == Fraction(140 - 40, 2)
+    # However thin further copies make an expert, that relieves no more than as many of its copies taken off.
+    wide = [[0, 1], [0, 2], [0, 3], [0, 4], [5, 6]]
+    assert relief_bound([100, 0, 0, 0, 0, 0, 0], wide, 2, [0, 1, 2, 3]) == Fraction(50, 4)
+
+
+def test_a_move_can_relieve_two_devices_at_once() -> None:
+    # Device 1 gives up one of eleven copies of expert 5 and thins out expert 0 of device 0: 10.5 and 10.5 become 8.8.
+    row = [105, 0, 25, 0, 0, 880]
+    current = [[0, 1], [5, 2], *[[5, 3 + n % 2] for n in range(10)]]
+    after = [[0, 1], [0, 2], *current[2:]]
+    tokens = max_over_mean(row, after) * sum(row) / 12
+    assert max_over_mean(row, current) * sum(row) / 12 == 105 > tokens
+    assert not relieves_too_few(row, current, 1, Fraction(105), [0, 1])
+    assert relieves_too_few(row, current, 0, Fraction(105), [0, 1])
 
 
 def test_without_moves_the_bound_is_the_balance_in_service() -> None:
