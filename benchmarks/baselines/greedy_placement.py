@@ -5,7 +5,8 @@ replicas go one by one to the expert with the largest load per replica, and shar
 device with a free slot; hierarchically, groups are first packed onto nodes the same way. Two copies of
 an expert on one device are not forbidden. ``deviation`` follows the idea of FlashLB
 (github.com/vllm-project/vllm-ascend, ``policy_flashlb``): several load samples enter as mean plus a multiple of the
-standard deviation, and two copies of an expert on one device are forbidden; its tree search is left out.
+standard deviation, and two copies of an expert on one device are forbidden; its tree search stands in
+``flash_placement``.
 """
 
 from collections.abc import Sequence

@@ -9,7 +9,7 @@ from typing import Any
 
 from optimizer.certificate.placement import check_placement
 from optimizer.certificate.reading import keys
-from optimizer.certificate.statement import tolerance_of
+from optimizer.certificate.statement import allowance_of, tolerance_of
 from optimizer.certificate.verdict import Check, Rejected, brief, equal
 from optimizer.figures.placement import max_over_mean, moves, split_device_loads
 from optimizer.figures.robust import CVAR_TAIL
@@ -19,6 +19,8 @@ from optimizer.spec.problem import Problem
 
 _ENTRY = frozenset({"ep", "redundant", "placement", "certificate"})
 _LAYER = frozenset({"layer", "max_over_mean", "bound", "witness"})
+_VISITS = frozenset({"nodes", "bound", "witness"})
+_VISITS_WITNESS = {"partners": frozenset({"kind", "price"}), "solver": frozenset({"kind"})}
 _WITNESS = {
     "average": frozenset({"kind"}),
     "count": frozenset({"kind", "threshold"}),
@@ -29,6 +31,9 @@ _WITNESS = {
     "scenario": frozenset({"kind", "bounds"}),
     "envelope": frozenset({"kind", "threshold"}),
     "combination": frozenset({"kind", "parts", "bound"}),
+    "relief": frozenset({"kind", "devices"}),
+    "relieved": frozenset({"kind", "devices", "threshold"}),
+    "laying": frozenset({"kind"}),
     "solver": frozenset({"kind", "checked"}),
 }
 """Keys of a witness by its kind; see `certificate.placement` for what each proves."""
@@ -60,7 +65,11 @@ def placements(problem: Problem, claim: dict[str, Any], check: Check) -> tuple[S
         layers = _terms(problem, mesh, entry["certificate"], item)
         try:
             outcome = check_placement(
-                [load.rows for load in problem.expert_loads], entry["certificate"], entry["placement"]
+                [load.rows for load in problem.expert_loads],
+                entry["certificate"],
+                entry["placement"],
+                _groups(problem),
+                problem.current_placement if problem.current_mesh == mesh else None,
             )
             if not outcome.accepted:
                 raise Rejected(f"{item}.layer {outcome.layer}", str(outcome.reason))
@@ -73,6 +82,14 @@ def placements(problem: Problem, claim: dict[str, Any], check: Check) -> tuple[S
     if entries:
         check.checked.append("placements: slots, copies, balance and bounds")
     return Skews(problem, reached), Skews(problem, proved)
+
+
+def _groups(problem: Problem) -> list[list[tuple[int, ...]]] | None:
+    """Co-activated experts of each MoE layer, where the problem has them."""
+    given, moe = problem.coactivation, problem.model.moe
+    if given is None or moe is None:
+        return None
+    return [given.groups(layer, moe.experts) for layer in range(problem.model.moe_layer_count)]
 
 
 def _mesh(problem: Problem, entry: dict[str, Any], item: str) -> Mesh:
@@ -89,19 +106,27 @@ def _terms(problem: Problem, mesh: Mesh, stated: object, item: str) -> list[dict
     own, moe, item = problem.experts, problem.model.moe, item + ".certificate"
     if moe is None:
         raise Rejected(item, "a placement for a model without experts")
-    by_node = own is not None and own.hierarchy == "node"
+    size = problem.group_domain(mesh[0])
     expected = {
         "devices": mesh[0],
         "slots_per_device": (moe.experts + mesh[1]) // mesh[0],
-        "node_size": min(problem.hardware.devices_per_node, mesh[0]) if by_node else None,
-        "groups": moe.group_count if by_node else None,
-        "hierarchy": own.hierarchy if own else "free",
+        "node_size": size,
+        "groups": None if size is None else moe.group_count,
+        "hierarchy": "free" if size is None else "node",
         "robust": own.robust if own else "worst",
         "weights": [str(weight) for weight in load_weights(problem)],
         "cvar_tail": str(CVAR_TAIL),
         "split": own.split if own else "even",
         "tolerance": str(tolerance_of(problem)),
     }
+    if own is not None and own.max_moves is not None and problem.current_mesh == mesh:
+        expected |= {"max_moves": own.max_moves}
+    if problem.coactivation is not None:
+        expected |= {
+            "coactivation": problem.coactivation.measure,
+            "locality_node_size": min(problem.hardware.devices_per_node, mesh[0]),
+            "balance_allowance": str(allowance_of(problem)),
+        }
     found = keys(item, stated, frozenset({*expected, "layers"}))
     equal(item, {name: found[name] for name in expected}, expected)
     names = problem.model.layer_names
@@ -111,7 +136,9 @@ def _terms(problem: Problem, mesh: Mesh, stated: object, item: str) -> list[dict
         raise Rejected(item + ".layers", f"not the {len(ids)} layers with experts")
     for at, (number, layer) in enumerate(zip(ids, layers, strict=True)):
         place = f"{item}.layers[{at}]"
-        keys(place, layer, _LAYER)
+        keys(place, layer, _LAYER if problem.coactivation is None else _LAYER | {"visits"})
+        if problem.coactivation is not None:
+            _visits(place + ".visits", layer["visits"])
         equal(place + ".layer", layer["layer"], number)
         _lowest_terms(place + ".max_over_mean", layer["max_over_mean"])
         _lowest_terms(place + ".bound", layer["bound"])
@@ -126,6 +153,18 @@ def _witness(item: str, stated: object) -> None:
     for name, read in _FORMS.items():
         if name in found:
             read(f"{item}.{name}", found[name])
+
+
+def _visits(item: str, stated: object) -> None:
+    """The form of what is said of nodes visited."""
+    found = keys(item, stated, _VISITS)
+    _whole(item + ".nodes", found["nodes"])
+    _whole(item + ".bound", found["bound"])
+    witness = found["witness"]
+    kind = witness.get("kind") if isinstance(witness, dict) else None
+    keys(item + ".witness", witness, _VISITS_WITNESS.get(kind if isinstance(kind, str) else "", frozenset({"kind"})))
+    if kind == "partners":
+        _lowest_terms(item + ".witness.price", witness["price"])
 
 
 def _whole(item: str, stated: object) -> None:
@@ -185,6 +224,7 @@ _FORMS: dict[str, _Read] = {
     "parts": _each(_lowest_terms),
     "bound": _witness,
     "checked": _witness,
+    "devices": _each(_whole),
 }
 """What the fields of a witness hold."""
 
@@ -192,6 +232,7 @@ _FORMS: dict[str, _Read] = {
 def _written(problem: Problem, mesh: Mesh, stated: dict[str, Any], layers: list[dict[str, Any]]) -> dict[str, Any]:
     """The placement as it must be written, given where it puts the experts and what its certificate says of them."""
     found, tolerance, moved = [], tolerance_of(problem), []
+    groups = _groups(problem)
     values: list[list[float]] = [[] for _ in problem.expert_loads]
     current = problem.current_placement if problem.current_mesh == mesh else None
     for number, (layer, answer) in enumerate(zip(layers, stated["layers"], strict=True)):
@@ -204,6 +245,9 @@ def _written(problem: Problem, mesh: Mesh, stated: dict[str, Any], layers: list[
         }  # fmt: skip
         if problem.experts is not None and problem.experts.split == "free":
             own["shares"] = [[str(Fraction(part)) for part in parts] for parts in _shares(answer)]
+        if groups is not None:
+            seen, visits = max(1, sum(group[0] for group in groups[number])), layer["visits"]
+            own["nodes_visited"] = {"mean": visits["nodes"] / seen, "bound": visits["bound"] / seen}
         found.append(own)
         for at, load in enumerate(problem.expert_loads):
             values[at].append(float(_balance(load.rows[number], answer)))

@@ -11,18 +11,26 @@ envelope      an expert needs the copies that its heaviest workload asks for, an
 combination   one bound for a mix of the workloads, which is below the worst, or, mixed by weight, the mean
 solver        CP-SAT searched all placements or counts; trusted, and listed as such; ``checked`` holds without it
 ============  =========================================================================================================
+
+With a budget of moves, the kinds of `budget` bound what it can reach from the placement in service.
+Where co-activation was given, the nodes visited and their bound (`locality`) are checked in the same way.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
 from optimizer.certificate.balance import RejectedError, Witness, bound_of, rational
+from optimizer.certificate.budget import budget_bound
 from optimizer.certificate.hierarchy import hierarchical_bound
+from optimizer.certificate.locality import locality_bound
 from optimizer.certificate.workloads import combined, envelope_copies
-from optimizer.figures.placement import max_over_mean, split_device_loads, violations
+from optimizer.figures.locality import Group, nodes_visited
+from optimizer.figures.placement import Devices, max_over_mean, moves, split_device_loads, violations
 from optimizer.figures.robust import aggregate
+
+_ANY_SPLIT = frozenset({"average", "count"})
 
 Loads = Sequence[Sequence[int]]
 """Tokens of ``[layer][expert]``."""
@@ -52,6 +60,13 @@ class Terms:
     tail: Fraction
     split: str
     tolerance: Fraction
+    near: int | None = None
+    """Devices of a node, where nodes visited are counted."""
+    empty: int = 0
+    """Devices, the last ones, with one slot less: a blank expert without load fills each, and the bound holds."""
+    max_moves: int | None = None
+    current: Devices | None = None
+    """Placement of the layer in service, where a budget of moves bounds its balance."""
 
     @classmethod
     def read(cls, certificate: Mapping[str, Any], workloads: int) -> "Terms":
@@ -77,10 +92,42 @@ class Terms:
             rational(certificate.get("cvar_tail")),
             str(certificate.get("split")),
             rational(certificate.get("tolerance")),
+            _near(certificate),
+            _empty(certificate, devices),
+            _budget(certificate),
         )
 
 
-def check_placement(loads: Sequence[Loads], certificate: Mapping[str, Any], placement: Mapping[str, Any]) -> Check:
+def _empty(certificate: Mapping[str, Any], devices: int) -> int:
+    empty = certificate.get("empty_slots", 0)
+    if type(empty) is not int or not 0 <= empty < devices or (empty and certificate.get("hierarchy") == "node"):
+        raise RejectedError("empty_slots is not a number of devices, or groups are kept on nodes beside it")
+    return empty
+
+
+def _budget(certificate: Mapping[str, Any]) -> int | None:
+    budget = certificate.get("max_moves")
+    if budget is not None and (type(budget) is not int or budget < 0):
+        raise RejectedError("max_moves is not a number of moves")
+    return budget
+
+
+def _near(certificate: Mapping[str, Any]) -> int | None:
+    size = certificate.get("locality_node_size")
+    if size is None:
+        return None
+    if not isinstance(size, int) or size < 1 or rational(certificate.get("balance_allowance")) < 0:
+        raise RejectedError("locality_node_size is not a number of devices, or balance_allowance is negative")
+    return size
+
+
+def check_placement(
+    loads: Sequence[Loads],
+    certificate: Mapping[str, Any],
+    placement: Mapping[str, Any],
+    groups: Sequence[Sequence[Group]] | None = None,
+    current: Sequence[Devices] | None = None,
+) -> Check:
     """Check every layer of a placement against its certificate.
 
     Parameters
@@ -91,6 +138,10 @@ def check_placement(loads: Sequence[Loads], certificate: Mapping[str, Any], plac
         ``certificate`` of a placement result.
     placement
         The ``placement`` object of a result: layers with their devices, ``bound`` and ``proved``.
+    groups
+        Co-activated experts of each layer, where nodes visited are claimed.
+    current
+        Placement in service, ``[layer][device][slot]``, where there is a budget of moves.
 
     Returns
     -------
@@ -107,12 +158,19 @@ def check_placement(loads: Sequence[Loads], certificate: Mapping[str, Any], plac
             raise RejectedError("certificate and placement list different layers")  # noqa: TRY301
         if terms.tolerance < 0 or float(terms.tolerance) != placement.get("tolerance"):
             raise RejectedError(f"tolerance {terms.tolerance} is not the placement's")  # noqa: TRY301
+        if (terms.near is None) != (groups is None) or (groups is not None and len(groups) != len(placed)):
+            raise RejectedError("nodes visited are claimed without co-activation of the layers, or the other way")  # noqa: TRY301
+        if terms.max_moves is not None and (current is None or len(current) != len(placed)):
+            raise RejectedError("a budget of moves without the placement in service")  # noqa: TRY301
         if any(len(load) != len(placed) for load in loads):
             raise RejectedError(f"{len(placed)} layers placed, the loads have another number")  # noqa: TRY301
         for index, (claim, answer) in enumerate(zip(stated, placed, strict=True)):
             layer = answer.get("layer")
             rows = [load[index] for load in loads]
-            (checked if _check_layer(rows, terms, claim, answer) else trusted).append(int(layer or 0))
+            own = terms if current is None or terms.max_moves is None else replace(terms, current=current[index])
+            sound = _check_layer(rows, own, claim, answer)
+            near = groups is None or _check_visits(groups[index], len(rows[0]), terms, claim, answer)
+            (checked if sound and near else trusted).append(int(layer or 0))
     except RejectedError as error:
         return Check(
             accepted=False, reason=str(error), layer=layer, checked=tuple(checked), solver_trusted=tuple(trusted)
@@ -127,7 +185,9 @@ def _check_layer(
         raise RejectedError(f"certificate of layer {claim.get('layer')} beside layer {answer.get('layer')}")
     devices, experts = answer["devices"], len(rows[0])
     node_size = None if terms.nodes is None else terms.devices // terms.nodes
-    wrong = violations(devices, experts, terms.devices, terms.slots, node_size=node_size, groups=terms.groups)
+    wrong = violations(
+        devices, experts, terms.devices, terms.slots, node_size=node_size, groups=terms.groups, empty_slots=terms.empty
+    )
     if wrong:
         raise RejectedError(wrong[0])
     values = [max_over_mean(row, devices) for row in rows] if terms.split == "even" else _split_values(rows, answer)
@@ -135,14 +195,41 @@ def _check_layer(
     if rational(claim.get("max_over_mean")) != value:
         raise RejectedError(f"max over mean is {value}, not {claim.get('max_over_mean')}")
     bound = rational(claim.get("bound"))
-    trusted, proved = _bound(rows, terms, claim["witness"], bound)
+    padded = [[*row, *[0] * terms.empty] for row in rows]
+    trusted, proved = _bound(padded, terms, claim["witness"], bound)
     if proved != bound:
         raise RejectedError(f"the witness proves a bound of {proved}, not {bound}")
+    if terms.current is not None and moves(terms.current, devices) > (terms.max_moves or 0):
+        raise RejectedError(f"{moves(terms.current, devices)} experts move, {terms.max_moves} may")
     if answer.get("proved") is not (value - bound <= terms.tolerance):
         raise RejectedError(f"proved is {answer.get('proved')} at a gap of {value - bound}")
     if abs(float(value) - answer["max_over_mean"]) > 0 or abs(float(bound) - answer["bound"]) > 0:
         raise RejectedError("the placement states other figures than its certificate")
     return not trusted
+
+
+def _check_visits(
+    groups: Sequence[Group], experts: int, terms: Terms, claim: Mapping[str, Any], answer: Mapping[str, Any]
+) -> bool:
+    """Whether the bound on nodes visited is checked rather than trusted."""
+    stated, near = claim.get("visits"), terms.near
+    if near is None or not isinstance(stated, Mapping):
+        raise RejectedError("the layer does not say how many nodes are visited")
+    nodes, bound = nodes_visited(groups, answer["devices"], experts, near), stated.get("bound")
+    if stated.get("nodes") != nodes:
+        raise RejectedError(f"{nodes} nodes are visited, not {stated.get('nodes')}")
+    if not isinstance(bound, int) or bound > nodes:
+        raise RejectedError(f"{nodes} nodes are visited, fewer than the bound of {bound}")
+    seen = max(1, sum(group[0] for group in groups))
+    if answer.get("nodes_visited") != {"mean": nodes / seen, "bound": bound / seen}:
+        raise RejectedError("the placement states other nodes visited than its certificate")
+    witness = stated["witness"]
+    if witness.get("kind") == "solver":
+        return False
+    proved = locality_bound(groups, experts, terms.devices, terms.slots, near, witness)
+    if proved != bound:
+        raise RejectedError(f"the witness proves {proved} nodes visited, not {bound}")
+    return True
 
 
 def _split_values(rows: Sequence[Sequence[int]], answer: Mapping[str, Any]) -> list[Fraction]:
@@ -206,8 +293,11 @@ def _combination(rows: Sequence[Sequence[int]], terms: Terms, witness: Witness) 
 
 
 def _one_bound(row: Sequence[int], terms: Terms, witness: Witness) -> Fraction:
-    if terms.split != "even" and terms.slots * terms.devices > len(row) and witness.get("kind") != "average":
+    # A device carries at most the threshold of an expert however its load is split, so that counting copies holds too.
+    if terms.split != "even" and terms.slots * terms.devices > len(row) and witness.get("kind") not in _ANY_SPLIT:
         raise RejectedError(f"a bound of kind {witness.get('kind')!r} holds for the even split only")
+    if witness.get("kind") in {"relief", "relieved", "laying"}:
+        return _within_budget(row, terms, witness)
     if witness.get("kind") != "hierarchical":
         return bound_of(row, terms.devices, terms.slots, witness)
     if terms.nodes is None or terms.groups is None:
@@ -215,3 +305,17 @@ def _one_bound(row: Sequence[int], terms: Terms, witness: Witness) -> Fraction:
     if sum(row) == 0:
         return Fraction(1)
     return hierarchical_bound(row, terms.devices, terms.slots, terms.nodes, terms.groups)
+
+
+def _within_budget(row: Sequence[int], terms: Terms, witness: Witness) -> Fraction:
+    if terms.current is None or terms.max_moves is None:
+        raise RejectedError(f"a bound of kind {witness.get('kind')!r} without a budget of moves")
+    if terms.split != "even" or len(terms.current) != terms.devices:
+        raise RejectedError("a budget of moves bounds the even split, on the devices in service")
+    if sum(row) == 0:
+        return Fraction(1)
+    try:
+        bound = budget_bound(row, terms.current, terms.slots, terms.max_moves, witness, terms.nodes, terms.groups)
+    except ValueError as error:
+        raise RejectedError(str(error)) from error
+    return bound * terms.devices / sum(row)

@@ -46,6 +46,12 @@ def tolerance_of(problem: Problem) -> Fraction:
     return PLACEMENT_TOLERANCE if problem.expert_loads else Fraction(0)
 
 
+def allowance_of(problem: Problem) -> Fraction:
+    """What balance may cost for fewer nodes visited, in mean device loads: as stated, else the tolerance."""
+    own = problem.experts.balance_allowance if problem.experts is not None else None
+    return PLACEMENT_TOLERANCE if own is None else own
+
+
 def relative_gap(value: Fraction, bound: Fraction) -> Fraction:
     """|bound − value| ÷ |value|; 1 where a value of zero has a bound beyond it."""
     return abs(bound - value) / abs(value) if value else Fraction(int(bound != 0))

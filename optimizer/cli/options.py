@@ -74,9 +74,15 @@ PROBLEM_OPTIONS: Final = (
     ),
     ProblemOption("--robust", ("experts", "robust"), "Over several loads: worst, mean or cvar.", "NAME"),
     ProblemOption("--split", ("experts", "split"), "Load over copies: even or free.", "NAME"),
-    ProblemOption("--hierarchy", ("experts", "hierarchy"), "free, or node: router groups stay on a node.", "NAME"),
+    ProblemOption("--hierarchy", ("experts", "hierarchy"), "free, or node or rack: router groups stay on one.", "NAME"),
     ProblemOption("--current", ("experts", "current"), "Expert placement in service.", "FILE"),
     ProblemOption("--max-moves", ("experts", "max_moves"), "Most experts of a layer to load anew.", "N"),
+    ProblemOption(
+        "--coactivation", ("experts", "coactivation"), "Experts chosen together: a file, or uniform.", "FILE"
+    ),
+    ProblemOption(
+        "--balance-allowance", ("experts", "balance_allowance"), "Balance given up for fewer nodes visited.", "SHARE"
+    ),
     ProblemOption("--seed", ("seed",), "Seed; the same one gives the same layout.", "N"),
 )
 """In the order of ``--help``."""

@@ -27,8 +27,10 @@ def _filled(file: str | None, values: dict[str, str | None]) -> dict[str, str | 
     """Values of the options, with what a placement does not depend on filled in."""
     if file is not None:
         return values
-    if values.get("hierarchy") == "node" and values.get("hardware") is None:
-        raise SpecError("--hierarchy: node needs --hardware, which tells the devices of a node")
+    if values.get("hierarchy") in {"node", "rack"} and values.get("hardware") is None:
+        raise SpecError(f"--hierarchy: {values['hierarchy']} needs --hardware, which tells its devices")
+    if values.get("coactivation") is not None and values.get("hardware") is None:
+        raise SpecError("--coactivation: nodes visited need --hardware, which tells the devices of a node")
     given = {name: text for name, text in values.items() if text is not None}
     width = given.get("ep", "")
     stand_ins = _STAND_INS | ({} if "nodes" in given else {"devices": width if width.isdigit() else "1"})
@@ -59,6 +61,8 @@ def command(
 
     unseen = [_unseen(question, file) for file in hold_out or ()]
     answer = decided.place_decided(question, time_limit)
+    if answer.uneven and (frontier or prices):
+        raise SpecError("--frontier and --prices need slots that divide over the devices")
     held_out = [answer.held_out(load) for load in unseen]
     rebalanced = prices and question.current_placement is not None
     points = decided.moves_frontier(answer) if frontier or rebalanced else []

@@ -109,7 +109,9 @@ def show(decided: Decided, *, step_tokens: int | None, held_out: Sequence[HeldOu
     emit(paint(line, "bold", "green" if good else "yellow"))
     emit(
         f"{problem.model.name}: {proved} of {len(placed.layers)} layers proved within {float(placed.tolerance):g}, "
-        f"largest gap {float(placed.gap):.2g}; ep={ep}, {redundant} redundant, {placed.slots_per_device} slots a device"
+        f"largest gap {float(placed.gap):.2g}; ep={ep}, {redundant} redundant, "
+        + (f"{placed.slots_per_device - 1} or " if decided.uneven else "")
+        + f"{placed.slots_per_device} slots a device"
     )
     heading(f"Hottest device ÷ mean, before ({decided.before_name}) and after")
     rows = [
@@ -128,11 +130,27 @@ def show(decided: Decided, *, step_tokens: int | None, held_out: Sequence[HeldOu
     shown = problem.expert_loads[worst]
     heading(f"Device load by layer, {shown.name} (a full cell is twice the mean)")
     heat(shown.rows, decided.before, decided)
+    _visits(decided)
     moved = placed.to_json()["moves"]
     if moved is not None:
         emit()
         emit(f"{moved:,} experts to be loaded anew, at most {max(layer.moves or 0 for layer in placed.layers)} a layer")
     _noise(decided, step_tokens)
+
+
+def _visits(decided: Decided) -> None:
+    before, given = decided.nodes_before(), decided.problem.coactivation
+    found = [layer.visits for layer in decided.placed.layers if layer.visits is not None]
+    if before is None or given is None or not found:
+        return
+    noun = "a token" if given.measure == "tokens" else "two experts chosen together"
+    heading(f"Nodes visited by {noun} (copies chosen for the fewest), {given.name}")
+    after, bounds = [v.nodes / max(1, v.groups) for v in found], [v.bound / max(1, v.groups) for v in found]
+    rows = [
+        [name, _number(sum(values) / len(values)), _number(max(values))]
+        for name, values in (("before", before), ("after", after), ("no placement below", bounds))
+    ]
+    table(["", "mean", "worst layer"], rows, right=(1, 2))
 
 
 def _noise(decided: Decided, step_tokens: int | None) -> None:

@@ -30,11 +30,14 @@ class PlacementFormat:
         How the engine is told, ``{file}`` and ``{redundant}`` put in; or why there is no file.
     write
         Text of a placement, for a model of so many layers.
+    uneven
+        Whether devices may have different numbers of slots.
     """
 
     file: str | None
     use: str
     write: Callable[[Placement, int], str]
+    uneven: bool = False
 
 
 FORMATS: dict[str, PlacementFormat] = {
@@ -50,6 +53,7 @@ FORMATS: dict[str, PlacementFormat] = {
         "expert_map.json",
         '--additional-config {{"eplb_config": {{"expert_map_path": "{file}"}}}}',
         lambda placed, _layers: vllm_ascend_text(placed),
+        uneven=True,
     ),
     "vllm": PlacementFormat(
         None,
@@ -90,6 +94,10 @@ def placement_file(engine: str, placement: Placement, model_layers: int) -> Plac
     form = FORMATS[engine]
     if form.file is None:
         raise SpecError(Fault(None, None, None, "--engine", form.use))
+    counts = {len(held) for placed in placement.values() for held in placed}
+    if len(counts) > 1 and not form.uneven:
+        message = f"{engine} takes equally many slots on every device, not {min(counts)} on some and {max(counts)}"
+        raise SpecError(Fault(None, None, None, "--engine", message))
     text = form.write(placement, model_layers)
     devices = next(iter(placement.values()))
     again = placement_in(load_text(text, form.file), (), sorted(placement), len(devices))

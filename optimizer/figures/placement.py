@@ -15,10 +15,17 @@ Devices = Sequence[Sequence[int]]
 """Expert ids held by each device, one inner sequence for each device."""
 
 
-def linear_placement(experts: int, devices: int, slots_per_device: int) -> list[list[int]]:
-    """Placement that engines start from: expert ids in order, spare slots filled with the first experts again."""
-    order = [slot % experts for slot in range(devices * slots_per_device)]
-    return [order[device * slots_per_device : (device + 1) * slots_per_device] for device in range(devices)]
+def linear_placement(experts: int, devices: int, slots_per_device: int, *, empty_slots: int = 0) -> list[list[int]]:
+    """Placement that engines start from: expert ids in order, spare slots filled with the first experts again.
+
+    The last ``empty_slots`` devices have one slot less.
+    """
+    placed, first = [], 0
+    for device in range(devices):
+        count = slots_per_device - (device >= devices - empty_slots)
+        placed.append([slot % experts for slot in range(first, first + count)])
+        first += count
+    return placed
 
 
 def replica_counts(devices: Devices, experts: int) -> list[int]:
@@ -106,6 +113,7 @@ def violations(
     *,
     node_size: int | None = None,
     groups: int | None = None,
+    empty_slots: int = 0,
 ) -> list[str]:
     """What makes the placement of one layer invalid, each with a witness; empty where it is valid.
 
@@ -117,6 +125,8 @@ def violations(
         What the placement must have: every expert somewhere, exactly so many devices and slots.
     node_size, groups
         Given both, each of the ``groups`` equal runs of expert ids must live within one node of ``node_size`` devices.
+    empty_slots
+        So many devices, the last ones, have one slot less.
     """
     found: list[str] = []
     tag = f"({Family.PLACEMENT})"
@@ -124,8 +134,9 @@ def violations(
         found.append(f"{tag} {len(devices)} devices listed, {device_count} expected")
     holders: dict[int, list[int]] = {}
     for device, held in enumerate(devices):
-        if len(held) != slots_per_device:
-            found.append(f"{tag} device {device} fills {len(held)} of {slots_per_device} slots")
+        room = slots_per_device - (device >= device_count - empty_slots)
+        if len(held) != room:
+            found.append(f"{tag} device {device} fills {len(held)} of {room} slots")
         for expert, times in Counter(held).items():
             if not 0 <= expert < experts:
                 found.append(f"{tag} device {device} holds expert {expert}, but there are experts 0..{experts - 1}")

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 
 from optimizer.errors import SpecError
-from optimizer.figures.placement import Devices, linear_placement, max_over_mean, split_device_loads
+from optimizer.figures.locality import nodes_visited
+from optimizer.figures.placement import Devices, linear_placement, max_over_mean, moves, split_device_loads
 from optimizer.figures.robust import CVAR_TAIL, aggregate
 from optimizer.figures.sampling_noise import sampling_noise_floor
 from optimizer.figures.skew import Mesh, load_weights
-from optimizer.solve.joint import place_on
+from optimizer.solve.joint import nearness_on, place_on, question_on
 from optimizer.solve.placement import LayerPlacement, PlacementResult, bound_max_over_mean
+from optimizer.solve.placement.node_budget import node_frontier
 from optimizer.solve.placement.prices import Price
 from optimizer.solve.placement.rebalance import FrontierPoint, frontier
 from optimizer.spec.loads import ExpertLoad
@@ -89,6 +91,11 @@ class Decided:
         return "in service" if self.problem.current_placement is not None else "linear"
 
     @property
+    def uneven(self) -> bool:
+        """Whether some devices have a slot more than others."""
+        return self.mesh[0] * self.placed.slots_per_device != sum(map(len, self.placed.layers[0].devices))
+
+    @property
     def status(self) -> str:
         """`optimal` where every layer is proved within the tolerance, else `feasible`."""
         return "optimal" if self.placed.proved else "feasible"
@@ -108,6 +115,17 @@ class Decided:
         own = self.problem.experts
         robust, weights = own.robust if own else "worst", load_weights(self.problem)
         return Balance(tuple(aggregate(values, weights, robust, CVAR_TAIL) for values in zip(*each, strict=True)))
+
+    def nodes_before(self) -> list[float] | None:
+        """Nodes that a group of co-activated experts visited before, on average, by layer; nothing if not measured."""
+        asked = nearness_on(self.problem, self.mesh[0])
+        if asked is None or self.problem.model.moe is None:
+            return None
+        experts = self.problem.model.moe.experts
+        return [
+            nodes_visited(own, held, experts, asked.node_size) / max(1, sum(group[0] for group in own))
+            for own, held in zip(asked.groups, self.before, strict=True)
+        ]
 
     def noise(self, step_tokens: int | None = None) -> list[tuple[Fraction, float]]:
         """Activations of a device in one step of one layer, and the imbalance that drawing them leaves (`figures`)."""
@@ -132,6 +150,7 @@ class Decided:
         """``shardproof/placement/1``: all that its checker needs, loads included."""
         problem = self.problem
         before = zip(self.placed.layers, self.before, self.objective_before().layers, strict=True)
+        were = self.nodes_before()
         return {
             "schema": SCHEMA,
             "status": self.status,
@@ -147,9 +166,11 @@ class Decided:
                 "name": self.before_name,
                 "layers": [
                     {"layer": layer.layer, "devices": [list(held) for held in devices], "max_over_mean": float(value)}
-                    for layer, devices, value in before
+                    | ({} if were is None else {"nodes_visited": were[number]})
+                    for number, (layer, devices, value) in enumerate(before)
                 ],
             },
+            **({} if problem.coactivation is None else {"coactivation": problem.coactivation.model_dump(mode="json")}),
             "placement": self.placed.to_json(),
             "certificate": self.placed.certificate,
             "loads": [{"name": load.name, "load": [list(row) for row in load.rows]} for load in problem.expert_loads],
@@ -190,12 +211,15 @@ def decided_mesh(problem: Problem) -> Mesh:
         )
     ep, redundant = asked[0], slots[0]
     total = moe.experts + redundant
-    if total % ep:
+    named = {"hierarchy": own.hierarchy != "free", "split": own.split != "even",
+             "coactivation": own.coactivation is not None}  # fmt: skip
+    if total % ep and any(named.values()):
         less, more = redundant - total % ep, redundant + ep - total % ep
         fits = f"{less} or {more}" if less >= 0 else str(more)
         raise SpecError(
             f"experts.redundant_slots: {moe.experts} experts + {redundant} redundant = {total} slots do not divide "
-            f"over ep={ep}; {fits} redundant would"
+            f"over ep={ep}, which {', '.join(name for name, given in named.items() if given)} needs; "
+            f"{fits} redundant would"
         )
     return ep, redundant
 
@@ -219,21 +243,35 @@ def place_decided(problem: Problem, time_limit_s: float | None = None) -> Decide
             raise SpecError(f"experts.current: is on {there} slots, not on ep={ep}, {redundant} redundant slots")
         before = problem.current_placement
     else:
-        slots = (moe.experts + redundant) // ep
-        before = (linear_placement(moe.experts, ep, slots),) * problem.model.moe_layer_count
+        slots = -(-(moe.experts + redundant) // ep)
+        linear = linear_placement(moe.experts, ep, slots, empty_slots=slots * ep - moe.experts - redundant)
+        before = (linear,) * problem.model.moe_layer_count
     return Decided(problem, mesh, place_on(problem, mesh, time_limit_s, solver_bounds=True), before)
 
 
 def moves_frontier(decided: Decided) -> list[Moved]:
     """Balance for each budget of moves a layer, doubling, from the placement before.
 
-    The best found; a bound that holds for every budget is that of the placement without one.
+    The best found; exact where nothing moves, and where the balance is that of the placement, whose bound holds for
+    every budget.
     """
     problem, (ep, _) = decided.problem, decided.mesh
     loads = [load.rows for load in problem.expert_loads]
+    own = problem.experts
+    if own is not None and own.hierarchy != "free":
+        asked = question_on(problem, decided.mesh, decided.before)
+        layers = [
+            node_frontier(asked, index, ep * decided.placed.slots_per_device, goal=1 + 1e-4)
+            for index in range(len(decided.before))
+        ]
+    else:
+        layers = [
+            _layer_frontier([load[index] for load in loads], held, ep * decided.placed.slots_per_device)
+            for index, held in enumerate(decided.before)
+        ]
     layers = [
-        _layer_frontier([load[index] for load in loads], held, ep * decided.placed.slots_per_device)
-        for index, held in enumerate(decided.before)
+        _with_end(points, held, layer)
+        for points, held, layer in zip(layers, decided.before, decided.placed.layers, strict=True)
     ]
     most = max(points[-1].moves for points in layers)
     budgets = [0, *(1 << n for n in range(most.bit_length()) if 1 << n < most), *([most] if most else [])]
@@ -243,6 +281,15 @@ def moves_frontier(decided: Decided) -> list[Moved]:
         balance = Balance(tuple(point.max_over_mean for point in chosen))
         found.append(Moved(budget, sum(point.moves for point in chosen), balance))
     return found
+
+
+def _with_end(points: list[FrontierPoint], before: Devices, placed: LayerPlacement) -> list[FrontierPoint]:
+    """The frontier up to the balance of the placement found, with the fewest moves that it was found with."""
+    end = FrontierPoint(moves(before, placed.devices), max(placed.workloads), placed.devices)
+    kept = [point for point in points if point.moves < end.moves or point.max_over_mean < end.max_over_mean]
+    if any(point.moves <= end.moves and point.max_over_mean <= end.max_over_mean for point in kept):
+        return kept
+    return sorted([*kept, end], key=lambda point: point.moves)
 
 
 def _layer_frontier(rows: Sequence[Sequence[int]], held: Devices, budget: int) -> list[FrontierPoint]:
@@ -267,16 +314,21 @@ def prices(decided: Decided, time_limit_s: float | None = None) -> Iterator[tupl
     assert own is not None  # noqa: S101 - the same
 
     def price(choice: int | str, mesh: Mesh, **changes: object) -> Price:
-        free = {"max_moves": None} | changes
-        other = problem.changed(experts=own.model_copy(update=free), current_placement=None)
+        free = {"max_moves": None, "coactivation": None, "balance_allowance": None} | changes
+        other = problem.changed(
+            experts=own.model_copy(update=free), current_placement=None, coactivation=None
+        )  # fmt: skip
         return Price.of(choice, place_on(other, mesh, time_limit_s))
 
-    node = min(problem.hardware.devices_per_node, ep)
-    nodes = ep // node
-    if ep % node == 0 and nodes > 1 and moe.group_count % nodes == 0:
-        for hierarchy in ("free", "node"):
-            if decided.placed.slots_per_device <= moe.experts // nodes:
-                yield "hierarchy", price(hierarchy, decided.mesh, hierarchy=hierarchy)
+    domains = {"node": problem.hardware.devices_per_node, "rack": problem.hardware.devices_per_rack}
+    kept = []
+    for hierarchy, size in domains.items():
+        nodes = ep // min(size or ep, ep)
+        whole = ep % min(size or ep, ep) == 0 and nodes > 1 and moe.group_count % nodes == 0
+        if whole and decided.placed.slots_per_device <= moe.experts // nodes:
+            kept.append(hierarchy)
+    for hierarchy in ["free", *kept] if kept else []:
+        yield "hierarchy", price(hierarchy, decided.mesh, hierarchy=hierarchy)
     first = -moe.experts % ep
     for number in sorted({first, redundant} | {redundant + ep * n for n in range(-1, _MOST_SLOTS_TRIED - 1)}):
         if number >= first and (moe.experts + number) // ep <= moe.experts:

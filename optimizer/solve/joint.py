@@ -9,15 +9,20 @@ other layout can be better; with the proved bounds in place of the placements' v
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from optimizer.certificate.statement import PLACEMENT_TOLERANCE, allowance_of
 from optimizer.figures.objective import Scored, best_layout, key
+from optimizer.figures.placement import Devices
 from optimizer.figures.shape import shape_of
 from optimizer.figures.skew import Mesh, Skews, load_weights
 from optimizer.solve.bound import proved_bound
 from optimizer.solve.placement import PlacementResult, place
+from optimizer.solve.placement.locality import Nearness
+from optimizer.solve.placement.question import Question, ask
+from optimizer.solve.placement.uneven import place_unevenly
 from optimizer.solve.search import Found, Progress, Search
 from optimizer.spec.problem import Problem
 
@@ -139,13 +144,21 @@ def place_on(
     assert moe is not None  # noqa: S101 - loads belong to a model with experts
     names = problem.model.layer_names
     current = problem.current_placement if problem.current_mesh == mesh else None
+    size = problem.group_domain(ep)
+    if (moe.experts + redundant) % ep:
+        return place_unevenly(
+            [load.rows for load in problem.expert_loads], ep, moe.experts + redundant, time_limit_s=time_limit_s,
+            robust=own.robust if own else "worst", weights=load_weights(problem), seed=problem.seed,
+            layer_ids=[i for i, name in enumerate(names) if problem.model.blocks[name].moe is not None],
+            names=[load.name for load in problem.expert_loads],
+        )  # fmt: skip
     return place(
         [load.rows for load in problem.expert_loads],
         ep,
         (moe.experts + redundant) // ep,
-        node_size=min(problem.hardware.devices_per_node, ep) if own and own.hierarchy == "node" else None,
-        groups=moe.group_count if own and own.hierarchy == "node" else None,
-        hierarchy=own.hierarchy if own else "free",
+        node_size=size,
+        groups=None if size is None else moe.group_count,
+        hierarchy="free" if size is None else "node",
         robust=own.robust if own else "worst",
         weights=load_weights(problem),
         current=current,
@@ -156,7 +169,31 @@ def place_on(
         layer_ids=[i for i, name in enumerate(names) if problem.model.blocks[name].moe is not None],
         names=[load.name for load in problem.expert_loads],
         solver_bounds=solver_bounds,
+        nearness=nearness_on(problem, ep),
     )
+
+
+def question_on(problem: Problem, mesh: Mesh, current: Sequence[Devices]) -> Question:
+    """What `place_on` asks, from a placement in service, without a budget of moves."""
+    ep, redundant = mesh
+    moe, own, size = problem.model.moe, problem.experts, problem.group_domain(mesh[0])
+    assert moe is not None  # noqa: S101 - loads belong to a model with experts
+    return ask(
+        [load.rows for load in problem.expert_loads], ep, (moe.experts + redundant) // ep, node_size=size,
+        groups=None if size is None else moe.group_count, hierarchy="free" if size is None else "node",
+        robust=own.robust if own else "worst", weights=load_weights(problem), current=current, max_moves=None,
+        split=own.split if own else "even", tolerance=PLACEMENT_TOLERANCE, seed=problem.seed,
+    )  # fmt: skip
+
+
+def nearness_on(problem: Problem, ep: int) -> Nearness | None:
+    """Co-activated experts and the nodes of an expert mesh, where the problem has them."""
+    given, moe = problem.coactivation, problem.model.moe
+    if given is None or moe is None:
+        return None
+    groups = [given.groups(layer, moe.experts) for layer in range(problem.model.moe_layer_count)]
+    size = min(problem.hardware.devices_per_node, ep)
+    return Nearness(given.measure, size, groups, allowance_of(problem))
 
 
 def trusted_layers(placed: PlacementResult, ep: int) -> list[str]:

@@ -109,6 +109,11 @@ class HardwareSpec(Spec):
     source: str = ""
     assumed: tuple[str, ...] = Field(default=(), strict=False, description="facts without a source, by name")
 
+    @property
+    def devices_per_rack(self) -> int | None:
+        """Devices of the smallest link tier above the node, if it has a size."""
+        return next((tier.size for tier in self.tiers if tier.size and tier.size > self.devices_per_node), None)
+
     @model_validator(mode="after")
     def _nested(self) -> HardwareSpec:
         if self.tiers[-1].size is not None:

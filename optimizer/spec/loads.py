@@ -3,7 +3,9 @@
 Read are JSON ``[layer][expert]``, the same with steps before it, or an object with one of ``load``, ``logical_count``
 (the dump of SGLang's expert distribution recorder, github.com/sgl-project/sglang ``srt/eplb``), ``expert_load`` or
 ``global_expert_load_window`` (vLLM's load windows, github.com/vllm-project/vllm ``distributed/eplb``) and
-``load_history`` (one record a step); and CSV, one row a layer or one row for each layer and expert.
+``load_history`` (one record a step); and CSV, one row a layer or one row for each layer and expert; and the statistics
+folder of TensorRT-LLM (`statistics_folder`). ``records`` of SGLang's recorder are counts of slots, put together by its
+``last_physical_to_logical_map``. PyTorch files are pickles and are not read: `pickled` says how to turn them into JSON.
 """
 
 import csv
@@ -17,14 +19,17 @@ from optimizer.errors import Fault, SpecError
 from optimizer.spec.document import Document, load_text
 from optimizer.spec.load_profiles import PROFILES, profile_rows
 from optimizer.spec.messages import nearest
+from optimizer.spec.pickled import refuse_pickled
 from optimizer.spec.places import Step
 from optimizer.spec.source import read_text
+from optimizer.spec.statistics_folder import folder_loads, is_statistics
 
 MOST_TOKENS = 10**15
 """Most tokens of one expert; sums over experts and layers then fit 64 bits."""
 
 _KEYS = ("load", "logical_count", "expert_load", "global_expert_load_window", "load_history")
 _RECORD_KEY = "logical_expert_load"
+_MAP, _SLOTS = "last_physical_to_logical_map", "global_physical_count"
 _COUNT_COLUMNS = ("load", "count", "tokens")
 
 Rows = tuple[tuple[int, ...], ...]
@@ -68,7 +73,7 @@ def read_load(
     Parameters
     ----------
     source
-        Path of a JSON or CSV file, ``-`` for standard input, or a profile.
+        Path of a JSON or CSV file or of a statistics folder, ``-`` for standard input, or a profile.
     layers, experts
         MoE layers and experts of a layer of the model. Checked where given; a profile needs both.
     seed
@@ -92,6 +97,10 @@ def read_load(
                 None, None, None, "experts.load", f"{name!r} is neither a file nor one of the profiles {known}", close
             )
         )
+    if is_statistics(name):
+        ids, found = folder_loads(name)
+        return _check(ExpertLoad(name, found, ids), layers, experts, name)
+    refuse_pickled(name, "load", "a dict with logical_count, or the tensor itself")
     text, shown = read_text(source)
     if text.lstrip()[:1] not in {"[", "{"}:
         return _check(_read_csv(text, shown), layers, experts, shown)
@@ -102,7 +111,9 @@ def _read_json(document: Document, layers: int | None, experts: int | None) -> E
     data: Any = document.data
     at: tuple[Step, ...] = ()
     ids: tuple[int, ...] | None = None
-    if isinstance(data, Mapping):
+    if isinstance(data, Mapping) and "records" in data and "last_physical_to_logical_map" in data:
+        data = _logical(document)
+    elif isinstance(data, Mapping):
         key = next((key for key in _KEYS if key in data), None)
         if key is None:
             raise document.error(f"no expert load: none of the keys {', '.join(_KEYS)}")
@@ -125,6 +136,25 @@ def _read_json(document: Document, layers: int | None, experts: int | None) -> E
     if ids is not None and len(ids) != len(rows):
         raise document.error(f"{len(ids)} layer ids for {len(rows)} layers of load")
     return ExpertLoad(document.source, rows, ids)
+
+
+def _logical(document: Document) -> list[list[int]]:
+    """Tokens of ``[layer][expert]`` from counts of slots and the expert of each slot."""
+    homes, records = document.get((_MAP,)), document.get(("records",))
+    rows = _rows(homes, _Table(document, (_MAP,)))
+    if not isinstance(records, list) or not records:
+        raise document.error("no records", ("records",))
+    experts = 1 + max(max(row) for row in rows)
+    total = [[0] * experts for _ in rows]
+    for number in range(len(records)):
+        at = _Table(document, ("records", number, _SLOTS))
+        counted = _rows(document.get(at.at), at)
+        if [len(row) for row in counted] != [len(row) for row in rows]:
+            raise at.fail(f"not the layers and slots of {_MAP}")
+        for own, slots, held in zip(total, counted, rows, strict=True):
+            for tokens, expert in zip(slots, held, strict=True):
+                own[expert] += tokens
+    return total
 
 
 def _layer_ids(data: Mapping[str, Any]) -> tuple[int, ...] | None:

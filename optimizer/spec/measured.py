@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from optimizer.errors import Fault, SpecError
+from optimizer.spec.coactivation import UNIFORM, Coactivation, read_coactivation
 from optimizer.spec.document import load
 from optimizer.spec.load_profiles import PROFILES
 from optimizer.spec.loads import read_load
@@ -14,6 +15,7 @@ from optimizer.spec.model import ModelSpec
 from optimizer.spec.placement_file import placement_in
 from optimizer.spec.places import Step
 from optimizer.spec.problem import ExpertLoads, ExpertsSpec, Placed, ProblemFile
+from optimizer.spec.statistics_folder import is_statistics
 
 Locate = Callable[[str, Sequence[Step], str | None], Fault]
 """Fault with a message at a place of the problem, and what was probably meant."""
@@ -57,6 +59,33 @@ def expert_loads(file: ProblemFile, model: ModelSpec, beside: Path | None, locat
     return tuple(found)
 
 
+def coactivation(
+    file: ProblemFile, model: ModelSpec, beside: Path | None, locate: Locate
+) -> Coactivation | None:  # fmt: skip
+    """Measured co-activation of experts that the problem names, or ``uniform``.
+
+    Raises
+    ------
+    SpecError
+        A file that is none or is not of this model, or no loads to place experts for.
+    """
+    own, moe = file.experts, model.moe
+    if own is None or own.coactivation is None or moe is None:
+        if own is not None and own.balance_allowance is not None:
+            message = "what balance may cost for fewer nodes visited needs experts.coactivation"
+            raise SpecError(locate(message, ("experts", "balance_allowance"), None))
+        return None
+    at = ("experts", "coactivation")
+    if not own.load:
+        raise SpecError(locate("needs measured loads: experts.load", at, None))
+    layers = [i for i, name in enumerate(model.layer_names) if model.blocks[name].moe is not None]
+    path = own.coactivation if own.coactivation == UNIFORM else _beside(own.coactivation, beside) or own.coactivation
+    try:
+        return read_coactivation(path, layers, moe.experts, model.layer_count)
+    except SpecError as error:
+        raise SpecError(*(_placed(fault, at, locate) for fault in error.faults)) from None
+
+
 def _check_weights(own: ExpertsSpec, locate: Locate) -> None:
     count, given = len(own.load or ()), own.weights
     if given is not None and len(given) != count:
@@ -77,7 +106,7 @@ def _beside(name: str, beside: Path | None) -> Path | None:
     if name == "-" or name.partition(":")[0] in PROFILES:
         return None
     for path in ([] if beside is None else [beside / name]) + [Path(name)]:
-        if path.is_file():
+        if path.is_file() or is_statistics(path):
             return path
     return None
 
@@ -103,9 +132,6 @@ def current_placement(
             message = "a budget of moves needs the placement in service: experts.current"
             raise SpecError(locate(message, ("experts", "max_moves"), None))
         return None
-    if own.max_moves is not None and own.hierarchy == "node":
-        message = "a budget of moves cannot be kept together with hierarchy: node"
-        raise SpecError(locate(message, ("experts", "max_moves"), None))
     try:
         document = load(_beside(own.current, beside) or own.current)
     except SpecError as error:

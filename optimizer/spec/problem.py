@@ -8,18 +8,34 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from optimizer.spec.base import Spec
+from optimizer.spec.coactivation import Coactivation
 from optimizer.spec.engine import ENGINES, Engine
 from optimizer.spec.hardware import HardwareSpec
 from optimizer.spec.limits import AsTuple, Limits, Objective, Search
 from optimizer.spec.model import ModelSpec
 from optimizer.spec.precision import ModelPrecision, PrecisionOverride
+from optimizer.spec.quantity import Ratio
 from optimizer.spec.workload import ServingWorkload
 
+_LATER = ("coactivation", "balance_allowance")
 
-class ExpertsSpec(Spec):
+
+class _Grown(Spec):
+    """Fields that came later are left out of what is written where they are not used: earlier results stay valid."""
+
+    @model_serializer(mode="wrap")
+    def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = write(self)
+        for name in _LATER:
+            if name in written and written[name] is None:
+                del written[name]
+        return written
+
+
+class ExpertsSpec(_Grown):
     """Measured expert load and what may be done about it."""
 
     load: Annotated[tuple[str, ...] | None, AsTuple] = None
@@ -27,9 +43,11 @@ class ExpertsSpec(Spec):
     redundant_slots: Annotated[tuple[Annotated[int, Field(ge=0, le=65536)], ...], AsTuple, Field(min_length=1)] = (0,)
     robust: Literal["worst", "mean", "cvar"] = "worst"
     split: Literal["even", "free"] = "even"
-    hierarchy: Literal["free", "node"] = "free"
+    hierarchy: Literal["free", "node", "rack"] = "free"
     current: str | None = None
     max_moves: int | None = Field(default=None, ge=0)
+    coactivation: str | None = None
+    balance_allowance: Ratio | None = None
 
 
 Tokens = Annotated[int, Field(ge=0, le=10**15)]
@@ -91,7 +109,7 @@ class ProblemFile(Spec):
         return self
 
 
-class Problem(Spec):
+class Problem(_Grown):
     """A problem with model and hardware in full: everything a figure needs.
 
     `current_placement` is the placement in service, on as many devices and slots as it lists.
@@ -109,6 +127,7 @@ class Problem(Spec):
     experts: ExpertsSpec | None = None
     expert_loads: Annotated[tuple[ExpertLoads, ...], AsTuple] = ()
     current_placement: Placed | None = None
+    coactivation: Coactivation | None = None
     seed: int = 0
 
     @model_validator(mode="after")
@@ -128,6 +147,9 @@ class Problem(Spec):
                 f"experts.weights: {len(given)} weights for {len(self.expert_loads)} loads, or they are not positive"
             )
             raise ValueError(message)
+        if self.coactivation is not None and (moe is None or not _fits(self.coactivation, self.model)):
+            message = f"co-activation {self.coactivation.name!r} does not have the model's MoE layers and experts"
+            raise ValueError(message)
         if self.current_placement is not None and len(self.current_placement) != self.model.moe_layer_count:
             message = "the current placement does not have the model's MoE layers"
             raise ValueError(message)
@@ -144,6 +166,14 @@ class Problem(Spec):
             return None
         first = self.current_placement[0]
         return len(first), len(first) * len(first[0]) - self.model.moe.experts
+
+    def group_domain(self, ep: int) -> int | None:
+        """Devices of an expert mesh within which a router's group is kept: a node's or a rack's; None: anywhere."""
+        hierarchy = self.experts.hierarchy if self.experts is not None else "free"
+        if hierarchy == "free":
+            return None
+        size = self.hardware.devices_per_node if hierarchy == "node" else self.hardware.devices_per_rack
+        return min(size or ep, ep)
 
     @property
     def engine(self) -> Engine:
@@ -185,12 +215,26 @@ class Problem(Spec):
         return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
+def _fits(given: Coactivation, model: ModelSpec) -> bool:
+    """Whether measured co-activation has the model's layers, and no expert beyond its own."""
+    if given.measure == "uniform":
+        return not given.layers
+    experts = model.moe.experts if model.moe is not None else 0
+    if len(given.layers) != model.moe_layer_count:
+        return False
+    if given.measure == "pairs":
+        return all([len(row) for row in layer] == list(range(experts - 1, -1, -1)) for layer in given.layers)
+    return all(len(row) > 1 and max(row[1:]) < experts and len({*row[1:]}) == len(row) - 1
+               for layer in given.layers for row in layer)  # fmt: skip
+
+
 def resolve(
     written: ProblemFile,
     model: ModelSpec,
     hardware: HardwareSpec,
     expert_loads: tuple[ExpertLoads, ...] = (),
     current: Placed | None = None,
+    coactivation: Coactivation | None = None,
 ) -> Problem:
     """Put model, hardware and what was measured in their places and apply the precision override.
 
@@ -223,6 +267,7 @@ def resolve(
         experts=written.experts,
         expert_loads=expert_loads,
         current_placement=current,
+        coactivation=coactivation,
         seed=written.seed,
     )
     return _kept_on_nodes(_kept_on_mesh(problem))
@@ -247,20 +292,24 @@ def _kept_on_mesh(problem: Problem) -> Problem:
 
 def _kept_on_nodes(problem: Problem) -> Problem:
     own, moe = problem.experts, problem.model.moe
-    if own is None or own.hierarchy != "node" or moe is None or not problem.expert_loads:
+    if own is None or own.hierarchy == "free" or moe is None or not problem.expert_loads:
         return problem
-    most = moe.experts + max(own.redundant_slots)
-    size, groups = problem.hardware.devices_per_node, moe.group_count
+    if own.hierarchy == "rack" and problem.hardware.devices_per_rack is None:
+        message = f"experts.hierarchy: {problem.hardware.name} has no link tier above its nodes: no racks"
+        raise ValueError(message)
+    most, groups = moe.experts + max(own.redundant_slots), moe.group_count
 
     def fits(ep: int) -> bool:
-        nodes = ep // min(size, ep)
-        return ep % min(size, ep) == 0 and groups % nodes == 0 and -(-most // ep) <= moe.experts // nodes
+        size = problem.group_domain(ep) or ep
+        nodes = ep // size
+        return ep % size == 0 and groups % nodes == 0 and -(-most // ep) <= moe.experts // nodes
 
     asked = problem.search.ep or range(1, min(problem.devices, most) + 1)
     kept = tuple(ep for ep in asked if fits(ep))
     if not kept:
         message = (
-            f"experts.hierarchy: no EP degree asked for lays {groups} router groups equally on nodes of {size} devices"
+            f"experts.hierarchy: no EP degree asked for lays {groups} router groups equally on {own.hierarchy}s of "
+            f"{problem.group_domain(10**9)} devices"
         )
         raise ValueError(message)
     return problem.changed(search=problem.search.model_copy(update={"ep": kept}))

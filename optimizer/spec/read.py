@@ -16,7 +16,7 @@ from optimizer.spec.diagnosis import diagnose
 from optimizer.spec.document import Document, load, validate
 from optimizer.spec.hardware import HardwareSpec
 from optimizer.spec.layout import Layout, WrittenLayout
-from optimizer.spec.measured import current_placement, expert_loads
+from optimizer.spec.measured import coactivation, current_placement, expert_loads
 from optimizer.spec.messages import kind_of, nearest
 from optimizer.spec.model import ModelSpec
 from optimizer.spec.placement_file import placement_in
@@ -130,7 +130,9 @@ def _problem(written: _Written, beside: Path | None) -> Problem:
         loads = expert_loads(file, model, written.folder(("experts", "load"), beside), written.fault)
         folder = written.folder(("experts", "current"), beside)
         current = current_placement(file, model, _devices_pinned(file), folder, written.fault)
-        return resolve(file, model, hardware, loads, current)
+        folder = written.folder(("experts", "coactivation"), beside)
+        together = coactivation(file, model, folder, written.fault)
+        return resolve(file, model, hardware, loads, current, together)
     except ValidationError as error:
         faults = [written.fault(item.message) for item in diagnose(Problem, written.data, error.errors())]
         raise SpecError(*faults) from None

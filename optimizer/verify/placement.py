@@ -98,11 +98,11 @@ def _moe_layers(problem: Problem) -> list[int]:
 
 
 def _nodes(problem: Problem, layout: Layout) -> tuple[int | None, int | None]:
-    """Devices of a node and router groups, where the problem wants groups kept on nodes."""
-    moe, size = problem.model.moe, problem.hardware.devices_per_node
-    if moe is None or problem.experts is None or problem.experts.hierarchy != "node":
+    """Devices of a node and router groups, or of a rack, where the problem wants groups kept there."""
+    moe, size = problem.model.moe, problem.group_domain(layout.ep)
+    if moe is None or size is None:
         return None, None
-    return min(size, layout.ep), moe.group_count
+    return size, moe.group_count
 
 
 def _balance(problem: Problem, index: int, devices: Devices, shares: object) -> Fraction:

@@ -151,8 +151,12 @@ def test_the_heat_map_shows_every_layer(capsys: pytest.CaptureFixture[str]) -> N
         (["--expert-load", "uniform"], "search.ep: one EP degree is wanted"),
         (["--ep", "8,16", "--expert-load", "uniform"], "search.ep: one EP degree is wanted"),
         (["--ep", "8", "--expert-load", "uniform", "--redundant-slots", "0,8"], "redundant_slots: one number"),
-        (["--ep", "8", "--expert-load", "uniform", "--redundant-slots", "9"], "8 or 16 redundant would"),
-        (["--ep", "32", "--expert-load", "uniform"], "16 redundant would"),
+        (
+            ["--ep", "8", "--expert-load", "uniform", "--redundant-slots", "9", "--split", "free"],
+            "which split needs; 8 or 16 redundant would",
+        ),
+        (["--ep", "32", "--expert-load", "uniform"], "16 slots cannot hold one expert on each of 32 devices"),
+        (["--ep", "8", "--expert-load", "uniform", "--redundant-slots", "9", "--prices"], "need slots that divide"),
         (["--ep", "8", "--expert-load", "uniform", "--redundant-slots", "120"], "only 16 experts"),
         (["--ep", "8", "--expert-load", "uniform", "--hierarchy", "node"], "needs --hardware"),
         (["--ep", "8", "--expert-load", "uniform", "--hold-out", "nope.json"], "no such file"),
@@ -161,6 +165,22 @@ def test_the_heat_map_shows_every_layer(capsys: pytest.CaptureFixture[str]) -> N
 def test_what_cannot_be_placed_is_said(arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["place", "--model", "seed-b-16l-16e", *arguments]) == 2
     assert says in capsys.readouterr().err
+
+
+def test_slots_that_do_not_divide_are_spread(tmp_path: Path, ask: Ask, capsys: pytest.CaptureFixture[str]) -> None:
+    mesh = ["--model", "seed-b-16l-16e", "--ep", "8", "--redundant-slots", "5", "--expert-load", "zipf:0.8"]
+    status, found = ask("place", *mesh, "--out", tmp_path / "placed.json")
+    assert status == 0
+    counts = [len(held) for held in found["placement"]["layers"][3]["devices"]]
+    assert counts == [3] * 5 + [2] * 3
+    assert (found["redundant"], found["slots_per_device"]) == (5, 3)
+    assert certify_placement(copy.deepcopy(found)).accepted
+    claimed = copy.deepcopy(found)
+    claimed["certificate"]["empty_slots"] = 2
+    assert not certify_placement(claimed).accepted
+    assert ask("export", tmp_path / "placed.json", "--engine", "vllm-ascend", "--out", tmp_path)[0] == 0
+    assert run(["export", str(tmp_path / "placed.json"), "--engine", "sglang", "--out", str(tmp_path)]) == 2
+    assert "equally many slots on every device" in capsys.readouterr().err
 
 
 def test_a_model_without_experts_is_not_placed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -91,7 +91,7 @@ def test_options_replace_the_file(loads: Path) -> None:
         ("max_moves: 2", "problem.yaml:7:14: experts.max_moves: needs measured loads"),
         ("load: uniform\ncurrent: nope.json", "problem.yaml:8:12: experts.current: nope.json: no such file"),
         ("load: uniform\nredundant_slots: []", "problem.yaml:8:20: experts.redundant_slots: "),
-        ("load: uniform\nhierarchy: rack", "problem.yaml:8:14: experts.hierarchy: "),
+        ("load: uniform\nhierarchy: rck", "problem.yaml:8:14: experts.hierarchy: "),
     ],
 )
 def test_what_is_wrong_is_located(tmp_path: Path, experts: str, expected: str) -> None:
@@ -158,7 +158,6 @@ def test_a_budget_of_moves_keeps_the_mesh_in_service(tmp_path: Path) -> None:
     assert problem.experts is not None
     assert problem.experts.redundant_slots == (8,)
     assert "leaves out" in says(tmp_path, "load: zipf\ncurrent: ours.json\nmax_moves: 2\nredundant_slots: [16]")
-    assert "cannot be kept together" in says(tmp_path, "load: zipf\ncurrent: ours.json\nmax_moves: 2\nhierarchy: node")
 
 
 @pytest.mark.parametrize(
@@ -186,6 +185,23 @@ def test_slots_without_devices_need_a_pinned_degree(tmp_path: Path) -> None:
     (tmp_path / "sglang.json").write_text(json.dumps(FORMS["sglang.json"]))
     option = Override("--ep", ("search", "ep"), [8, 16])
     assert "pin search.ep" in says(tmp_path, "load: zipf\ncurrent: sglang.json", option)
+
+
+def test_racks_are_the_tier_above_the_node(tmp_path: Path) -> None:
+    text = PROBLEM.replace("seed-b-16l-16e", "deepseek-v3").replace("ep: 8, ", "").replace("devices: 32", "devices: 64")
+    path = tmp_path / "problem.yaml"
+    path.write_text(text.replace("EXPERTS", "load: uniform\n  hierarchy: rack").replace("seed-64gb", "h800-sxm-8"))
+    with pytest.raises(
+        SpecError, match=r"problem\.yaml:7:3: experts: experts\.hierarchy: .* no link tier above its nodes"
+    ):
+        read_problem(path)
+    path.write_text(path.read_text().replace("h800-sxm-8", "h100-sxm-8-oversubscribed-4"))
+    problem = read_problem(path)
+    assert problem.hardware.devices_per_rack == problem.group_domain(64) == 32
+    assert problem.group_domain(16) == 16
+    assert problem.search.ep is not None
+    assert {8, 32, 64} <= set(problem.search.ep)
+    assert 48 not in problem.search.ep
 
 
 def test_groups_on_nodes_restrict_the_degrees(tmp_path: Path) -> None:

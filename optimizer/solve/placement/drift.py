@@ -14,7 +14,8 @@ from optimizer.solve.placement.replicas import Floats, Ints
 
 
 @cache
-def _bundles(slots: int, size: int) -> Ints:
+def bundles(slots: int, size: int) -> Ints:
+    """Ways to take so many of a device's slots, ``[ways, size]``."""
     return np.array(list(itertools.combinations(range(slots), size)), dtype=np.int64)
 
 
@@ -37,7 +38,7 @@ def drift(
         Priorities in [0, 1), at least one for each bundle: which exchange a device takes part in if it could in many.
     """
     devices, slots = held.shape[1:]
-    inside = _bundles(slots, size)
+    inside = bundles(slots, size)
     some = values[layers]
     bundle = some[:, :, inside].sum(axis=3).reshape(len(layers), -1)
     order = bundle.argsort(axis=1)

@@ -144,7 +144,8 @@ def _post_nodes(model: cp_model.CpModel, x: Literals, question: Question) -> Non
         model.add_exactly_one(home[group, node] for node in range(nodes))
     for node in range(nodes):
         model.add(sum(home[group, node] for group in range(question.groups)) * nodes == question.groups)
-    model.add(home[0, 0] == 1)
+    if question.current is None:
+        model.add(home[0, 0] == 1)
     for (expert, _copies, device), literal in x.items():
         model.add_implication(literal, home[expert // size, device // question.node_size])
 

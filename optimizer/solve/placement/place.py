@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Literal
 
@@ -14,15 +15,18 @@ from optimizer.errors import InternalError
 from optimizer.figures.placement import max_over_mean, moves, split_device_loads
 from optimizer.figures.robust import CVAR_TAIL, aggregate
 from optimizer.solve.placement.aim import Aim
-from optimizer.solve.placement.align import align
+from optimizer.solve.placement.align import align_on_nodes
 from optimizer.solve.placement.bounds import Witness, average_witness, counting_witness
 from optimizer.solve.placement.clock import seconds_left
 from optimizer.solve.placement.exact import solve_exactly
 from optimizer.solve.placement.hierarchy import balance_on_nodes, layings
+from optimizer.solve.placement.locality import Nearness
+from optimizer.solve.placement.node_budget import place_on_nodes_within
 from optimizer.solve.placement.price_bound import price_witness
 from optimizer.solve.placement.processes import each
 from optimizer.solve.placement.question import Current, Loads, Question, ask
 from optimizer.solve.placement.rebalance import frontier
+from optimizer.solve.placement.refine import refined
 from optimizer.solve.placement.replicas import Floats, Ints
 from optimizer.solve.placement.result import Devices, LayerPlacement, PlacementResult
 from optimizer.solve.placement.robust import balance_robustly
@@ -63,6 +67,7 @@ def place(
     layer_ids: Sequence[int] | None = None,
     names: Sequence[str] | None = None,
     solver_bounds: bool = True,
+    nearness: Nearness | None = None,
 ) -> PlacementResult:
     """Place the experts of every layer so that the hottest device is as cool as can be, and prove how cool that is.
 
@@ -90,6 +95,8 @@ def place(
         The model's own layer indices and the names of the loads, for the result.
     solver_bounds
         Whether CP-SAT's word is taken for a bound that no other argument reaches; such a layer's witness says so.
+    nearness
+        Co-activated experts to be laid on few nodes, as second objective.
 
     Raises
     ------
@@ -118,11 +125,12 @@ def place(
         )
         for index, (layer, held, witness) in enumerate(zip(ids, found, witnesses, strict=True))
     ]
-    return PlacementResult(
+    result = PlacementResult(
         tuple(placed), devices, slots_per_device, tolerance,
         tuple(names) if names is not None else tuple(f"load {number}" for number in range(len(question.loads))),
         question.terms, current is not None, time.monotonic() - begun,
     )  # fmt: skip
+    return replace(refined(question, result, nearness, deadline), wall_s=time.monotonic() - begun)
 
 
 def _goal(question: Question) -> float:
@@ -142,7 +150,9 @@ def _search(
     """Placement of every layer, and the witness of its bound; better bounds on CP-SAT's word go into ``ruled``."""
     witnesses = [_witness(question, layer) for layer in range(question.layers)]
     if question.current is not None and question.max_moves is not None:
-        return _with_budget(question), witnesses
+        by_node = question.hierarchy == "node"
+        within = place_on_nodes_within(question, goal=1 + _goal(question)) if by_node else _with_budget(question)
+        return within, witnesses
     if question.hierarchy == "node":
         held = balance_on_nodes(
             question,
@@ -168,8 +178,10 @@ def _search(
             held = _free(question, np.array([float(bound) for bound in bounds]), searched)
             if question.slots > _PAIR and len(question.loads) == 1 and question.split == "even":
                 witnesses = _priced(question, held, bounds, witnesses, deadline)
-    if question.current is not None and question.hierarchy == "free":
-        held = np.stack([align(new, np.array(old)) for new, old in zip(held, question.current, strict=True)])
+    if question.current is not None:
+        size = question.node_size if question.hierarchy == "node" and question.node_size else question.devices
+        pairs = zip(held, question.current, strict=True)
+        held = np.stack([align_on_nodes(new, np.array(old), size) for new, old in pairs])
     return held, witnesses
 
 

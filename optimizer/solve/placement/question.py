@@ -72,7 +72,7 @@ class Question:
             "cvar_tail": str(self.tail),
             "split": self.split,
             "tolerance": str(self.tolerance),
-        }
+        } | ({} if self.max_moves is None else {"max_moves": self.max_moves})
 
 
 def _workloads(loads: Sequence[Loads] | Loads) -> Sequence[Loads]:

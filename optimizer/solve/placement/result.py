@@ -8,6 +8,17 @@ Devices = tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
+class Visits:
+    """Nodes that groups of co-activated experts visit (`figures.locality`), and that no placement visits fewer."""
+
+    nodes: int
+    groups: int
+    """Groups, each as often as it was seen."""
+    bound: int
+    witness: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class LayerPlacement:
     """Placement of one layer.
 
@@ -23,6 +34,8 @@ class LayerPlacement:
     moves: int | None = None
     shares: tuple[tuple[Fraction, ...], ...] | None = None
     """Part of its expert's load that each slot carries, where the split is free; even where ``None``."""
+    visits: Visits | None = None
+    """Where co-activation was given."""
 
     @property
     def gap(self) -> Fraction:
@@ -93,6 +106,7 @@ class PlacementResult:
                     "bound": str(layer.bound),
                     "witness": layer.witness,
                 }
+                | ({} if layer.visits is None else _visits_claim(layer.visits))
                 for layer in self.layers
             ],
         }
@@ -111,6 +125,9 @@ class PlacementResult:
             }
             if layer.shares is not None:
                 entry["shares"] = [[str(part) for part in parts] for parts in layer.shares]
+            if layer.visits is not None:
+                seen = max(1, layer.visits.groups)
+                entry["nodes_visited"] = {"mean": layer.visits.nodes / seen, "bound": layer.visits.bound / seen}
             layers.append(entry)
         return {
             "slots_per_device": self.slots_per_device,
@@ -122,3 +139,7 @@ class PlacementResult:
             ],
             "moves": sum(layer.moves or 0 for layer in self.layers) if self.rebalanced else None,
         }
+
+
+def _visits_claim(visits: Visits) -> dict[str, Any]:
+    return {"visits": {"nodes": visits.nodes, "bound": visits.bound, "witness": visits.witness}}
