@@ -17,6 +17,7 @@ from optimizer.solve.placement.split import Shares, free_shares
 
 _TRIES = 150
 _NEAR = 1e-6
+_WORSE = 0.2
 _COUNTS = frozenset({"average", "count"})
 
 
@@ -35,15 +36,19 @@ def placed_for_free_split(
     rng = np.random.default_rng(question.seed)
     best, shares = layer.devices, layer.shares
     value = layer.max_over_mean
-    for _ in range(_TRIES):
-        if value - layer.bound <= question.tolerance or seconds_left(deadline) <= 0 or shares is None:
+    here, here_shares, here_value = best, shares, value
+    for turn in range(_TRIES):
+        if value - layer.bound <= question.tolerance or seconds_left(deadline) <= 0 or here_shares is None:
             break
-        tried = _changed(question, index, best, shares, rng)
+        tried = _changed(question, index, here, here_shares, rng)
         if tried is None:
             break
         parts, found = _split(question, index, tried)
         if found < value:
             best, shares, value = tried, parts, found
+        # Some improvements take two exchanges, the first of which makes things worse.
+        if float(found) <= float(here_value) * (1 + _WORSE * (1 - turn / _TRIES) * rng.random()):
+            here, here_shares, here_value = tried, parts, found
     if value == layer.max_over_mean or shares is None:
         return layer
     moved = None if question.current is None else moves(question.current[index], best)

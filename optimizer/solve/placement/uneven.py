@@ -97,7 +97,8 @@ def _layer(
         if exact is not None and value(exact[0]) <= value(best):
             best = exact[0]
             if exact[1] > layer.bound:
-                layer = replace(layer, bound=exact[1], witness={"kind": "solver", "checked": layer.witness})
+                known = layer.witness.get("checked", layer.witness)
+                layer = replace(layer, bound=exact[1], witness={"kind": "solver", "checked": known})
     return replace(
         layer, devices=best, max_over_mean=value(best), workloads=tuple(max_over_mean(row, best) for row in rows)
     )
