@@ -15,7 +15,7 @@ from optimizer.solve.placement.repartition import WHOLE_TABLE_SLOTS, best_halvin
 from optimizer.solve.placement.replicas import Floats, Ints
 
 _SINK_FEW_SLOTS, _SINK_MANY_SLOTS = 0.97, 0.5
-_FEW_HOT = 3
+_FEW_HOT = 8
 _SHAKE = 8
 _CHECK_CLOCK = 8
 

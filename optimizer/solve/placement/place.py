@@ -39,11 +39,12 @@ TOLERANCE = Fraction(1, 10_000)
 """Gap, in mean device loads, within which a layer counts as proved."""
 
 _FINE_SLOTS = 6
-_ROUNDS_PER_SLOT, _ROUNDS_PER_SLOT_OF_FEW = 20, 120
+_ROUNDS_PER_SLOT, _ROUNDS_PER_SLOT_OF_FEW = 20, 200
 _EXACT_S = 5.0
 _PAIR = 2
 _MANY_SLOTS = 100
-_BOUND_PART = 0.3
+_BOUND_PART = 0.5
+_WORTH_S = 0.5
 _WIDE, _FINE = 10, 3
 
 
@@ -135,7 +136,7 @@ def place(
 
 def _goal(question: Question) -> float:
     """Excess at which a layer is done: a tenth of the tolerance where many slots make that cheap."""
-    return float(question.tolerance) * (0.1 if question.slots >= _FINE_SLOTS else 0.95)
+    return float(question.tolerance) * (0.1 if question.slots >= _FINE_SLOTS else 0.99)
 
 
 def _rounds(question: Question) -> int:
@@ -178,6 +179,9 @@ def _search(
             held = _free(question, np.array([float(bound) for bound in bounds]), searched)
             if question.slots > _PAIR and len(question.loads) == 1 and question.split == "even":
                 witnesses = _priced(question, held, bounds, witnesses, deadline)
+                if searched is not None and searched is not deadline and seconds_left(deadline) > _WORTH_S:
+                    proved = [float(bound_for(question, layer, found)) for layer, found in enumerate(witnesses)]
+                    held = _free(question, np.array(proved), deadline, start=held)
     if question.current is not None:
         size = question.node_size if question.hierarchy == "node" and question.node_size else question.devices
         pairs = zip(held, question.current, strict=True)
@@ -186,7 +190,7 @@ def _search(
 
 
 def _search_deadline(question: Question, deadline: float | None) -> float | None:
-    """Three slots a device leave gaps that only bounds close: part of the time is theirs."""
+    """Three slots a device leave gaps that only bounds close: part of the time is theirs, and what they leave of it."""
     if deadline is None or question.slots != _PAIR + 1 or len(question.loads) > 1:
         return deadline
     return deadline - _BOUND_PART * max(0.0, seconds_left(deadline))
@@ -216,12 +220,12 @@ def _priced(
     return better
 
 
-def _free(question: Question, floor: Floats, deadline: float | None) -> Ints:
+def _free(question: Question, floor: Floats, deadline: float | None, start: Ints | None = None) -> Ints:
     if len(question.loads) == 1:
         held, _ = balance(
             question.normalised(0), floor, question.devices, question.slots, goal=_goal(question),
             rounds=_rounds(question),
-            seed=question.seed, deadline=deadline,
+            seed=question.seed, deadline=deadline, start=start,
         )  # fmt: skip
         return held
     loads = np.stack([question.normalised(workload) for workload in range(len(question.loads))], axis=1)

@@ -24,7 +24,7 @@ _LAST_TURNS = 6
 
 def balance(
     weights: Floats, floor: Floats, devices: int, slots: int, *, goal: float, rounds: int, seed: int,
-    deadline: float | None, counts: Ints | None = None,
+    deadline: float | None, counts: Ints | None = None, start: Ints | None = None,
 ) -> tuple[Ints, Floats]:  # fmt: skip
     """Placement of every layer with the even split, without side constraints.
 
@@ -42,20 +42,25 @@ def balance(
         As for ``descend``.
     counts
         Copies of each expert; by the divisor method where not given.
+    start
+        Placement to go on from; dealt anew where not given.
 
     Returns
     -------
     held, maximum
         Expert of each slot ``[layers, devices, slots]``, and the hottest device of each layer.
     """
+    if start is not None:
+        counts = np.stack([np.bincount(held.ravel(), minlength=weights.shape[1]) for held in start])
     copies = divisor_replicas(weights, devices * slots, devices) if counts is None else counts
-    search = Search.start(weights / copies, deal(weights, copies, devices))
+    search = Search.start(weights / copies, deal(weights, copies, devices) if start is None else start)
     enough, begun = floor + goal, time.monotonic()
+    first_rounds = min(_FIRST_ROUNDS, rounds) if start is None else 0
 
     def first(rows: Ints) -> Search:
         part = search.part(rows)
         until = None if deadline is None else begun + _SHARES[0][0] * (deadline - begun)
-        descend(part, floor[rows], enough[rows], rounds=min(_FIRST_ROUNDS, rounds), seed=seed, deadline=until)
+        descend(part, floor[rows], enough[rows], rounds=first_rounds, seed=seed, deadline=until)
         return part
 
     # Layers of many slots are done before processes would have begun; of few slots, hardly one.
