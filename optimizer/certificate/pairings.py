@@ -2,6 +2,7 @@
 
 import bisect
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
@@ -43,11 +44,14 @@ def check_cases(
     spare = slots - sum(fewest)
     if spare < 0 or max(fewest) > devices:
         return None
+    # Whole numbers of a unit in which the threshold and every value are whole: v <= x is v <= floor(x).
+    unit = math.lcm(threshold.denominator, *(value.denominator for value in values))
+    most_beside, whole = int(threshold * unit), [int(value * unit) for value in values]
     places = [
         [
             (
-                bisect.bisect_right(values, threshold - Fraction(weight, copies)),
-                bisect.bisect_right(values, Fraction(weight, copies)),
+                bisect.bisect_right(whole, most_beside + -weight * unit // copies),
+                bisect.bisect_right(whole, weight * unit // copies),
             )
             for copies in range(least, min(devices, least + spare) + 1)
         ]

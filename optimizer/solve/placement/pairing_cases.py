@@ -1,4 +1,7 @@
-"""Two slots a device: is there a placement within a threshold? Linear programs, case by case over copies of experts."""
+"""Two slots a device: is there a placement within a threshold? Linear programs, case by case over copies of experts.
+
+The first program's fractional counts, rounded and led on by tabu search, often answer before any case is looked at.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +12,8 @@ import numpy as np
 from optimizer.solve.placement.clock import seconds_left
 from optimizer.solve.placement.pairing import hottest
 from optimizer.solve.placement.pairing_program import GRID, Counted, PairingProgram, Refuted
+from optimizer.solve.placement.pairing_rounding import round_counts
+from optimizer.solve.placement.pairing_tabu import cool_down
 from optimizer.solve.placement.replicas import Ints
 
 _WHOLE = 1e-6
@@ -16,18 +21,23 @@ _WHOLE = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """Counts, or the witness that none are within the threshold, or neither; and the linear programs it took."""
+    """Counts, or the witness that none are within a threshold, or neither; and the linear programs it took."""
 
     counts: Ints | None
     witness: dict[str, Any] | None
     programs: int
+    refuted: int = 0
+    """Threshold that the witness refutes: the one asked for or a higher one."""
 
 
 class _Search:
-    def __init__(self, program: PairingProgram, most: int, deadline: float | None) -> None:
-        self.program, self.most, self.deadline = program, most, deadline
+    def __init__(
+        self, program: PairingProgram, most: int, steps: int | None, rng: np.random.Generator, deadline: float | None
+    ) -> None:
+        self.program, self.most, self.steps, self.rng, self.deadline = program, most, steps, rng, deadline
         self.solved = 0
         self.found: Ints | None = None
+        self.near: Ints | None = None
 
     def explore(self, low: Ints, high: Ints) -> dict[str, Any] | None:
         """Cases that refute the counts between ``low`` and ``high``; ``None`` if counts are found or work runs out."""
@@ -37,7 +47,7 @@ class _Search:
         outcome = self.program.solve(low, high)
         if isinstance(outcome, Refuted):
             return {"price": outcome.price, "points": [list(point) for point in outcome.points]}
-        if outcome is None:
+        if outcome is None or self._near(outcome):
             return None
         expert, split = self._branch(outcome)
         if expert < 0:
@@ -61,6 +71,21 @@ class _Search:
             cases[name] = case
         return cases
 
+    def _near(self, outcome: Counted) -> bool:
+        """Whether whole counts near the program's are within the threshold; the first time, the coolest are kept."""
+        program, steps = self.program, self.steps
+        if steps is None:
+            return False
+        self.steps = None
+        weights = program.load.astype(np.float64)
+        self.near = round_counts(weights, outcome, self.rng)
+        if steps and hottest(weights, self.near) > program.threshold:
+            load = (program.load // GRID).tolist()
+            self.near = cool_down(
+                load, program.devices, program.threshold, self.near, steps=steps, rng=self.rng, deadline=self.deadline
+            )
+        return hottest(weights, self.near) <= program.threshold
+
     def _branch(self, outcome: Counted) -> tuple[int, float]:
         """The expert whose counts lie farthest apart for its load, and its mean count; -1 where all are whole."""
         counts: dict[int, list[tuple[int, float]]] = {}
@@ -83,7 +108,10 @@ class _Search:
         self.found = counts
 
 
-def decide(load: Sequence[int], devices: int, threshold: int, *, programs: int, deadline: float | None) -> Decided:
+def decide(
+    load: Sequence[int], devices: int, threshold: int, *, programs: int, steps: int | None = None, seed: int = 0,
+    most: int = 0, deadline: float | None,
+) -> Decided:  # fmt: skip
     """Look for counts whose copies pair up within ``threshold / GRID`` tokens.
 
     Counts that pair up by the program's values but not in truth bring the values that tell, and the search begins anew.
@@ -96,23 +124,33 @@ def decide(load: Sequence[int], devices: int, threshold: int, *, programs: int, 
         Devices, two slots each.
     threshold
         In tokens times ``GRID``; even, so that half of it can tell the large from the small.
-    programs, deadline
-        Most linear programs, and ``time.monotonic()`` at which to stop.
+    programs, steps, seed, deadline
+        Most linear programs, steps of tabu search if the first program's counts are to be rounded, its random seed,
+        and ``time.monotonic()`` at which to stop.
+    most
+        Highest threshold worth refuting, where the first program refutes more than it was asked.
     """
+    rng = np.random.default_rng((seed, threshold))
     weights = np.array(load, dtype=np.float64) * GRID
     extra: Ints = np.zeros(0, dtype=np.int64)
     solved = 0
     while True:
         program = PairingProgram(load, devices, threshold, extra)
         if not program.possible:
-            counted = program.witness({"price": 0, "points": []})
-            return Decided(None, counted if program.overfull else None, solved)
-        search = _Search(program, programs - solved, deadline)
+            if not program.overfull:
+                return Decided(None, None, solved)
+            return Decided(None, program.witness({"price": 0, "points": []}, threshold), solved, threshold)
+        search = _Search(program, programs - solved, None if solved else steps, rng, deadline)
         cases = search.explore(program.low, program.high)
         solved += search.solved
         if cases is not None:
-            return Decided(None, program.witness(cases), solved)
-        if search.found is None or hottest(weights, search.found) <= threshold:
+            refuted = threshold
+            if "price" in cases and most > threshold:
+                refuted = program.stretched(Refuted(cases["price"], cases["points"]), most)
+            return Decided(None, program.witness(cases, refuted), solved, refuted)
+        if search.found is None:
+            return Decided(search.near, None, solved)
+        if hottest(weights, search.found) <= threshold:
             return Decided(search.found, None, solved)
         fresh = np.setdiff1d(program.load // search.found, program.values)
         if not len(fresh) or solved >= programs:

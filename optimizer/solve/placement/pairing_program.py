@@ -27,6 +27,7 @@ _MOST_ROWS = 300
 _PRICINGS = 30
 _WHOLE = 10**6
 _FEASIBLE = 1e-7
+_FINENESS = 1e-4
 _LONGEST = 1 << 50
 
 
@@ -49,14 +50,17 @@ class PairingProgram:
     """Counts of copies of each expert, such that copies pair up within ``threshold / GRID`` as well as can be."""
 
     def __init__(self, load: Sequence[int], devices: int, threshold: int, extra: Ints) -> None:
-        self.load: Ints = np.array(load, dtype=np.int64) * GRID
         self.devices, self.threshold, self.slots = devices, threshold, 2 * devices
+        self.possible = self.overfull = False
+        if max(load) * GRID >= _LONGEST:
+            return
+        self.load: Ints = np.array(load, dtype=np.int64) * GRID
         fewest = np.maximum(1, -(-self.load // threshold))
         spare = self.slots - int(fewest.sum())
         self.low: Ints = fewest
         self.high: Ints = np.minimum(devices, fewest + max(spare, 0))
         self.overfull = spare < 0 or int(fewest.max()) > devices
-        self.possible = not self.overfull and max(load) * GRID < _LONGEST
+        self.possible = not self.overfull
         self.values: Ints = np.zeros(0, dtype=np.int64)
         if self.possible:
             self._tables(extra)
@@ -164,17 +168,36 @@ class PairingProgram:
                 return None
         return None
 
+    def stretched(self, refuted: Refuted, most: int) -> int:
+        """Highest threshold up to ``most`` that the same multipliers refute, as near as bisection finds it."""
+        multipliers: Ints = np.zeros(len(self.values), dtype=np.int64)
+        for place, multiplier in refuted.points:
+            multipliers[place] = multiplier
+        beyond = np.concatenate([np.cumsum(multipliers[::-1])[::-1], [0]])
+        ceilings = -(-self.load[:, None] // self.copies)
+        low, high = self.threshold, most // 2 * 2
+        while high - low > max(2, self.threshold * _FINENESS):
+            middle = (low + high) // 4 * 2
+            least = np.maximum(1, -(-self.load // middle))
+            largest = np.minimum(self.devices, least + self.slots - int(least.sum()))
+            allowed = (self.copies >= least[:, None]) & (self.copies <= largest[:, None])
+            large = np.searchsorted(self.values, middle - ceilings, side="right")
+            costs = self.copies * (refuted.price + beyond[large] - beyond[self.small])
+            total = np.where(allowed, costs, np.iinfo(np.int64).max).min(axis=1).sum()
+            low, high = (middle, high) if total > refuted.price * self.slots else (low, middle)
+        return low
+
     def costs(self, multipliers: Ints, price: int) -> Ints:
         """Cost of each count of copies, ``[experts, counts from 1]``, in whole numbers."""
         beyond = np.concatenate([np.cumsum(multipliers[::-1])[::-1], [0]])
         costs: Ints = self.copies * (price + beyond[self.large] - beyond[self.small])
         return costs
 
-    def witness(self, cases: dict[str, Any]) -> dict[str, Any]:
+    def witness(self, cases: dict[str, Any], threshold: int) -> dict[str, Any]:
         """Witness of a bound at the threshold, refuted case by case."""
         return {
             "kind": "pairing",
-            "threshold": str(Fraction(self.threshold, GRID)),
+            "threshold": str(Fraction(threshold, GRID)),
             "values": [str(Fraction(value, GRID)) for value in self.values.tolist()],
             "cases": cases,
         }

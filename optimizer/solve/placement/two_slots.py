@@ -1,13 +1,12 @@
-"""Devices of two slots: anneal the replica counts, then ask case by case whether anything cooler exists.
+"""Devices of two slots: linear programs say how cool a layer may be, their answers lead to counts that nearly are.
 
-Every layer is asked again and again for counts a step cooler than the coolest known. An answer is a better placement
-or the proof of a bound; where the work allowed gives neither, the step grows. The work allowed grows from pass to pass.
-Where gaps remain and its word is taken, CP-SAT halves them, the widest first.
+First the threshold below which the linear program refutes a layer is bracketed; then tabu search from the program's
+rounded counts brings the layer down towards it. What stays open is asked case by case, each question for counts a step
+cooler than the coolest known: an answer is a better placement or the proof of a bound. Where gaps remain and its word
+is taken, CP-SAT narrows them, the widest first.
 """
 
-import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -15,28 +14,38 @@ import numpy as np
 
 from optimizer.solve.placement.bounds import Witness
 from optimizer.solve.placement.clock import seconds_left
-from optimizer.solve.placement.pairing import anneal_counts, hottest_placed, paired
+from optimizer.solve.placement.pairing import hottest_placed, paired
 from optimizer.solve.placement.pairing_cases import decide
 from optimizer.solve.placement.pairing_model import rule
 from optimizer.solve.placement.pairing_program import GRID
-from optimizer.solve.placement.processes import workers
-from optimizer.solve.placement.replicas import Floats, Ints
+from optimizer.solve.placement.pairing_tabu import cool_down
+from optimizer.solve.placement.processes import each
+from optimizer.solve.placement.replicas import Floats, Ints, divisor_replicas
 
-_STEPS = 3000
-_STEPS_PER_SLOT = 10
-_ANNEAL_PART = 0.25
-_PROGRAMS = (3, 20, 80)
+_BRACKET = 1e-3
+"""Fineness to which the linear program's threshold is bracketed, in mean device loads."""
+
+_STEPS = 100
+"""Steps of tabu search for each threshold."""
+
+_DEPTH, _DEEPER, _LESS_DEEP = 0.3, 1.3, 0.7
+_DEEPEST, _SHALLOWEST = 0.8, 0.02
+"""Part of a layer's gap that a search is to close: at first, after it did, after it did not, and its limits."""
+
+_COOLINGS = 4
+_PROGRAMS = (20, 80)
 _COARSE = 1e-3
 _WIDER = 3
 _SAFETY = 0.98
-_PROVING_PART = 0.5
-"""Part of the time after which what is left goes to CP-SAT."""
 
 _ASKED = ((1e-3, 1.0), (1e-3, 4.0), (1e-3, 16.0), (1e-4, 16.0))
 """Gaps that CP-SAT is to close, in mean device loads, and its deterministic time for each question."""
 
 _ASKED_AT_LEISURE = 1
 """How many of them where no deadline bounds the work."""
+
+_MANY_SLOTS = 4000
+"""Slots over all layers from which they are shared among processes."""
 
 
 @dataclass(slots=True)
@@ -50,6 +59,8 @@ class _Layer:
     bound: float
     witness: Witness | None = None
     seed: int = 0
+    depth: float = _DEPTH
+    asked: int = 0
     trusted: bool = False
     """Whether the bound is CP-SAT's word."""
 
@@ -62,36 +73,69 @@ class _Layer:
         """In mean device loads."""
         return (self.best - self.bound) / self.mean
 
-    def narrow(self, tolerance: float, programs: int, deadline: float | None) -> None:
+    def bracket(self, goal: float, deadline: float | None) -> None:
+        """Find the threshold below which the linear program refutes, and round what it does not refute."""
+        free = self.best
+        while free - self.bound > max(_BRACKET, goal) * self.mean and seconds_left(deadline) > 0:
+            threshold = self._even((free + self.bound) / 2)
+            if not self._decided(threshold, 1, 0, deadline, free):
+                free = threshold / GRID
+            free = min(free, self.best)
+
+    def cool(self, goal: float, times: int, deadline: float | None) -> None:
+        """Search for counts that close part of the gap, more of it after each success."""
+        for _ in range(times):
+            if self.gap <= goal or seconds_left(deadline) <= 0:
+                return
+            threshold = self._even(self.best - self.depth * self.gap * self.mean)
+            close = self._decided(threshold, 1, _STEPS, deadline, self.best)
+            self.depth = min(self.depth * _DEEPER, _DEEPEST) if close else max(self.depth * _LESS_DEEP, _SHALLOWEST)
+
+    def narrow(self, goal: float, programs: int, deadline: float | None) -> None:
         """Halve the gap, by something cooler or a proof, for as long as the work allowed is enough each time."""
-        step = max(tolerance, min(_COARSE, self.gap)) if self.witness is None else max(tolerance, self.gap / 2)
-        while seconds_left(deadline) > 0 and self.gap > tolerance:
+        step = max(goal, min(_COARSE, self.gap)) if self.witness is None else max(goal, self.gap / 2)
+        while seconds_left(deadline) > 0 and self.gap > goal:
             step = min(step, self.gap)
-            if self._decided(step * _SAFETY, programs, deadline):
-                step = max(tolerance, min(step, self.gap / 2))
+            before = self.best
+            close = self._decided(self._even(self.best - step * _SAFETY * self.mean), programs, None, deadline)
+            if close or self.best < before:
+                step = max(goal, min(step, self.gap / 2))
             elif self.witness is None and step < self.gap:
                 step *= _WIDER
             else:
                 return
 
-    def _decided(self, step: float, programs: int, deadline: float | None) -> bool:
-        """Whether something cooler by so many mean device loads was found or refuted."""
-        threshold = int((self.best - step * self.mean) * GRID) // 2 * 2
+    @staticmethod
+    def _even(tokens: float) -> int:
+        return int(tokens * GRID) // 2 * 2
+
+    def _decided(
+        self, threshold: int, programs: int, steps: int | None, deadline: float | None, most: float = 0.0
+    ) -> bool:
+        """Whether something within the threshold was found or refuted."""
         if threshold <= self.bound * GRID or threshold >= self.best * GRID:
             return False
-        decided = decide(self.load, self.devices, threshold, programs=programs, deadline=deadline)
+        self.asked += 1
+        decided = decide(
+            self.load, self.devices, threshold, programs=programs, steps=steps, seed=self.seed + self.asked,
+            most=int(most * GRID), deadline=deadline,
+        )  # fmt: skip
         if decided.witness is not None:
-            self.bound, self.witness = max(self.bound, threshold / GRID), decided.witness
+            self.bound, self.witness = max(self.bound, decided.refuted / GRID), decided.witness
             return True
-        before = self.best
-        self._adopt(decided.counts)
-        return self.best < before
+        counts = decided.counts
+        if counts is None and steps:
+            rng = np.random.default_rng((self.seed, self.asked))
+            counts = cool_down(
+                self.load, self.devices, threshold, self.counts, steps=steps, rng=rng, deadline=deadline
+            )  # fmt: skip
+        return self._adopt(counts) <= threshold
 
     def ask_solver(self, target: float, effort: float, deadline: float | None) -> None:
         """Let CP-SAT close the gap to the target; where it decides nothing, it is asked for wider steps."""
         step = target
         while self.gap > target and step < self.gap and seconds_left(deadline) > 0:
-            threshold = int((self.best - step * _SAFETY * self.mean) * GRID) // 2 * 2
+            threshold = self._even(self.best - step * _SAFETY * self.mean)
             if threshold <= self.bound * GRID or threshold >= self.best * GRID:
                 return
             ruled = rule(
@@ -130,54 +174,70 @@ def place_two_slots(
     goal
         Gap in mean device loads at which a layer is done.
     seed, deadline
-        As for ``anneal_counts``.
+        Random seed, and ``time.monotonic()`` at which to stop.
     solver_bounds
         Whether to take CP-SAT's word for bounds.
     """
-    begun = time.monotonic()
-    until = None if deadline is None else begun + _ANNEAL_PART * (deadline - begun)
-    lowest = np.array([float(bound) for bound in floor])
-
-    def anneal(rows: Ints) -> tuple[Ints, Floats]:
-        return anneal_counts(
-            weights[rows], devices, lowest[rows], goal=goal, steps=min(_STEPS, _STEPS_PER_SLOT * 2 * devices),
-            seed=seed, deadline=until,
-        )  # fmt: skip
-
-    # Two parts whatever the machine, so that the same seed gives the same placement everywhere.
-    parts = [np.arange(first, len(weights), 2) for first in range(min(2, len(weights)))]
-    counts = np.empty(weights.shape, dtype=np.int64)
-    with ThreadPoolExecutor(2) as pool:
-        for rows, found in zip(parts, pool.map(anneal, parts), strict=True):
-            counts[rows], _ = found
+    counts = divisor_replicas(weights, 2 * devices, devices)
     layers = [
         _Layer(
             load,
             devices,
             counts[number],
             hottest_placed(np.array(load, dtype=np.float64), counts[number]),
-            lowest[number] * sum(load) / devices,
+            float(floor[number]) * sum(load) / devices,
             seed=seed,
         )
         for number, load in enumerate(loads)
     ]
-    wanted = [layer for layer in layers if 2 * devices > len(layer.load) and max(layer.load) > 0]
-    proving = None if deadline is None else begun + (_PROVING_PART if solver_bounds else 1.0) * (deadline - begun)
-    with ThreadPoolExecutor(max(1, min(2, workers()))) as pool:
-        for programs in _PROGRAMS:
-            todo = sorted((layer for layer in wanted if layer.gap > goal), key=lambda layer: layer.gap)
-            if programs == _PROGRAMS[0]:
-                todo.reverse()
-            list(pool.map(lambda layer, most=programs: layer.narrow(goal, most, proving), todo))
-        # The gaps narrow together, so that whenever time ends the worst is as small as can be.
-        asked = _ASKED if deadline is not None else _ASKED[:_ASKED_AT_LEISURE]
-        for gap, effort in asked if solver_bounds else ():
-            target = max(goal, gap)
-            todo = sorted((layer for layer in wanted if layer.gap > target), key=lambda layer: -layer.gap)
-            list(pool.map(lambda layer, least=target, most=effort: layer.ask_solver(least, most, deadline), todo))
+    many = len(layers) * 2 * devices >= _MANY_SLOTS
+
+    def work(on: Callable[..., _Layer], target: float, until: float | None, *options: float) -> None:
+        """Work on every layer that is above the target, the widest gap first."""
+        todo = [
+            number for number, layer in enumerate(layers)
+            if 2 * devices > len(layer.load) and max(layer.load) > 0 and layer.gap > target
+        ]  # fmt: skip
+        todo.sort(key=lambda number: -layers[number].gap)
+        parts = [(layers[number], target, *options, until) for number in todo]
+        done = each(on, parts, deadline=until) if many else [on(*part) for part in parts]
+        for number, layer in zip(todo, done, strict=True):
+            layers[number] = layer
+
+    work(_bracket, goal, deadline)
+    work(_cool, max(goal, _COARSE), deadline, _COOLINGS)
+    asked = _ASKED if deadline is not None else _ASKED[:_ASKED_AT_LEISURE]
+    for programs in _PROGRAMS:
+        if deadline is None or not solver_bounds:
+            work(_narrow, goal, deadline, programs)
+    # The gaps narrow together, so that whenever time ends the worst is as small as can be.
+    for gap, effort in asked if solver_bounds else ():
+        target = max(goal, gap)
+        work(_ask_solver, target, deadline, effort)
+        work(_cool, target, deadline, _COOLINGS)
     witnesses = {number: layer.witness for number, layer in enumerate(layers) if layer.witness is not None}
     ruled = {
         number: Fraction(int(layer.bound * GRID), GRID) * devices / sum(layer.load)
         for number, layer in enumerate(layers) if layer.trusted
     }  # fmt: skip
     return paired(weights, np.stack([layer.counts for layer in layers])), witnesses, ruled
+
+
+def _bracket(layer: _Layer, goal: float, deadline: float | None) -> _Layer:
+    layer.bracket(goal, deadline)
+    return layer
+
+
+def _cool(layer: _Layer, goal: float, times: int, deadline: float | None) -> _Layer:
+    layer.cool(goal, times, deadline)
+    return layer
+
+
+def _narrow(layer: _Layer, goal: float, programs: int, deadline: float | None) -> _Layer:
+    layer.narrow(goal, programs, deadline)
+    return layer
+
+
+def _ask_solver(layer: _Layer, target: float, effort: float, deadline: float | None) -> _Layer:
+    layer.ask_solver(target, effort, deadline)
+    return layer
