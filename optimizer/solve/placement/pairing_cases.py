@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from optimizer.solve.placement.clock import seconds_left
-from optimizer.solve.placement.pairing import hottest
+from optimizer.solve.placement.pairing import fold, hottest
 from optimizer.solve.placement.pairing_program import GRID, Counted, PairingProgram, Refuted
-from optimizer.solve.placement.pairing_rounding import round_counts
 from optimizer.solve.placement.pairing_tabu import cool_down
 from optimizer.solve.placement.replicas import Ints
+from optimizer.solve.placement.rounding import rounded
 
 _WHOLE = 1e-6
+_SAMPLES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,9 @@ class _Search:
             return False
         self.steps = None
         weights = program.load.astype(np.float64)
-        self.near = round_counts(weights, outcome, self.rng)
+        counts = rounded(outcome.mean(len(weights)), _SAMPLES, self.rng)
+        shares = np.repeat((weights / counts).ravel(), counts.ravel()).reshape(_SAMPLES, -1)
+        self.near = counts[fold(shares).max(axis=1).argmin()]
         if steps and hottest(weights, self.near) > program.threshold:
             load = (program.load // GRID).tolist()
             self.near = cool_down(

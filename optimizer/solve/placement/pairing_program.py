@@ -14,10 +14,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from ortools.linear_solver import pywraplp  # type: ignore[import-untyped]  # ortools ships no types for it
 
-from optimizer.errors import InternalError
-from optimizer.solve.placement.replicas import Ints
+from optimizer.solve.placement.linear_program import new_program, solved
+from optimizer.solve.placement.replicas import Floats, Ints
 
 GRID = 1024
 """Thresholds and values are multiples of a token divided by this."""
@@ -44,6 +43,13 @@ class Counted:
     """Copies that pair up, fractional: weight of each ``(expert, copies)``."""
 
     parts: dict[tuple[int, int], float]
+
+    def mean(self, experts: int) -> Floats:
+        """Mean copies of each expert."""
+        mean = np.zeros(experts)
+        for (expert, copies), part in self.parts.items():
+            mean[expert] += copies * part
+        return mean
 
 
 class PairingProgram:
@@ -86,11 +92,8 @@ class PairingProgram:
         self.first: NDArray[np.bool_] = posted
 
     def _post_rows(self) -> None:
-        solver = pywraplp.Solver.CreateSolver("GLOP")
-        if solver is None:
-            raise InternalError("OR-Tools offers no GLOP")
-        solver.SetSolverSpecificParametersAsString("use_dual_simplex: true use_preprocessing: false")
-        self.solver, infinity = solver, solver.infinity()
+        self.solver = solver = new_program()
+        infinity = solver.infinity()
         self.excess = solver.NumVar(0.0, infinity, "")
         solver.Objective().SetCoefficient(self.excess, 1.0)
         self.totals: list[Any] = []
@@ -140,7 +143,7 @@ class PairingProgram:
         high = np.minimum(high, low + spare)
         allowed = (self.copies >= low[:, None]) & (self.copies <= high[:, None])
         for _ in range(_PRICINGS):
-            if self.solver.Solve() != pywraplp.Solver.OPTIMAL:
+            if not solved(self.solver):
                 return None
             if self.excess.solution_value() < _FEASIBLE:
                 return Counted(

@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -22,7 +23,7 @@ from optimizer.solve.placement.exact import solve_exactly
 from optimizer.solve.placement.hierarchy import balance_on_nodes, layings
 from optimizer.solve.placement.locality import Nearness
 from optimizer.solve.placement.node_budget import place_on_nodes_within
-from optimizer.solve.placement.price_bound import price_witness
+from optimizer.solve.placement.priced import price_and_place
 from optimizer.solve.placement.processes import each
 from optimizer.solve.placement.question import Current, Loads, Question, ask
 from optimizer.solve.placement.rebalance import frontier
@@ -178,7 +179,7 @@ def _search(
             searched = _search_deadline(question, deadline)
             held = _free(question, np.array([float(bound) for bound in bounds]), searched)
             if question.slots > _PAIR and len(question.loads) == 1 and question.split == "even":
-                witnesses = _priced(question, held, bounds, witnesses, deadline)
+                held, witnesses = _priced(question, held, bounds, witnesses, deadline)
                 if searched is not None and searched is not deadline and seconds_left(deadline) > _WORTH_S:
                     proved = [float(bound_for(question, layer, found)) for layer, found in enumerate(witnesses)]
                     held = _free(question, np.array(proved), deadline, start=held)
@@ -198,26 +199,25 @@ def _search_deadline(question: Question, deadline: float | None) -> float | None
 
 def _priced(
     question: Question, held: Ints, bounds: list[Fraction], witnesses: list[Witness], deadline: float | None
-) -> list[Witness]:
-    """Better witnesses for the layers that are far from their bound, the widest gap first."""
+) -> tuple[Ints, list[Witness]]:
+    """Cooler placements and better witnesses for the layers that are far from their bound, the widest gap first."""
     if question.devices * question.slots == question.experts:
-        return witnesses
+        return held, witnesses
     rows = question.loads[0]
     values = [max_over_mean(row, devices) for row, devices in zip(rows, held.tolist(), strict=True)]
     gaps = [value - bound for value, bound in zip(values, bounds, strict=True)]
     wide = [layer for layer in range(question.layers) if gaps[layer] > _WIDE * question.tolerance]
     wide.sort(key=lambda layer: (-gaps[layer], layer))
-    asked = []
-    for layer in wide:
-        mean = Fraction(sum(rows[layer]), question.devices)
-        between = bounds[layer] * mean, values[layer] * mean
-        fineness = float(_FINE * question.tolerance)
-        asked.append((rows[layer], question.devices, question.slots, *between, fineness, deadline))
-    better = list(witnesses)
-    for layer, found in zip(wide, each(price_witness, asked, deadline=deadline), strict=True):
+    work = partial(
+        price_and_place, tolerance=float(_FINE * question.tolerance), seed=question.seed, deadline=deadline
+    )  # fmt: skip
+    asked = [(rows[layer], held[layer], bounds[layer]) for layer in wide]
+    cooler, better = held.copy(), list(witnesses)
+    for layer, (found, placed) in zip(wide, each(work, asked, deadline=deadline), strict=True):
+        cooler[layer] = placed
         if found is not None and bound_of(rows[layer], question.devices, question.slots, found) > bounds[layer]:
             better[layer] = found
-    return better
+    return cooler, better
 
 
 def _free(question: Question, floor: Floats, deadline: float | None, start: Ints | None = None) -> Ints:

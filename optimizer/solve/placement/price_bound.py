@@ -8,16 +8,16 @@ are rounded to whole numbers and checked exactly, so the program is never truste
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
-from ortools.linear_solver import pywraplp  # type: ignore[import-untyped]  # ortools ships no types for it
 
 from optimizer.certificate.prices import check_price
-from optimizer.errors import InternalError
 from optimizer.solve.placement.clock import seconds_left
-from optimizer.solve.placement.replicas import Ints
+from optimizer.solve.placement.linear_program import new_program, solved
+from optimizer.solve.placement.replicas import Floats, Ints
 
 _ROOM, _ROOM_OF_MANY = 3000, 400
 """Units of the threshold, with three slots a device and with more."""
@@ -32,11 +32,21 @@ _WHOLE = 10**9
 _NOTHING = 1e-6
 
 
-def price_witness(
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """What prices tell of one layer."""
+
+    witness: dict[str, Any] | None
+    """Of the highest threshold refuted, if any."""
+    counts: Floats | None
+    """Copies of each expert, fractional, in the cheapest answer at the lowest threshold not refuted."""
+
+
+def price(
     load: Sequence[int], devices: int, slots: int, low: Fraction, high: Fraction, tolerance: float,
     deadline: float | None,
-) -> dict[str, Any] | None:  # fmt: skip
-    """Witness of the highest threshold refuted between two device loads in tokens, if any.
+) -> Priced:  # fmt: skip
+    """Bisect for the highest threshold that prices refute between two device loads in tokens.
 
     Parameters
     ----------
@@ -55,16 +65,18 @@ def price_witness(
     step = tolerance * sum(load) / devices / program.unit
     below, above = float(low) / program.unit, float(high) / program.unit
     best: tuple[int, Ints] | None = None
+    counts: Floats | None = None
     trial = above - step
     while trial > below and above - below > step and seconds_left(deadline) > 0:
         room = min(int(trial), program.room)
         prices = program.refute(room, deadline) if room > below else None
         if prices is None:
             above = min(trial, float(room))
+            counts = counts if program.counts is None else program.counts
         else:
             best, below = (room, prices), float(room)
         trial = (below + above) / 2
-    return None if best is None else program.witness(*best)
+    return Priced(None if best is None else program.witness(*best), counts)
 
 
 class _Program:
@@ -85,14 +97,12 @@ class _Program:
             ends = ends[np.unique(np.linspace(0, len(ends) - 1, most).astype(np.int64))]
         self.ends: Ints = np.union1d(ends, [0])
         self.classes: Ints = np.searchsorted(self.ends, self.shares, side="right") - 1
+        self.counts: Floats | None = None
         self._post(fewest)
 
     def _post(self, fewest: Ints) -> None:
-        solver = pywraplp.Solver.CreateSolver("GLOP")
-        if solver is None:
-            raise InternalError("OR-Tools offers no GLOP")
-        solver.SetSolverSpecificParametersAsString("use_dual_simplex: true use_preprocessing: false")
-        self.solver, infinity = solver, solver.infinity()
+        self.solver = solver = new_program()
+        infinity = solver.infinity()
         self.price = [solver.NumVar(-1.0, 1.0, "") for _ in self.ends]
         for dearer, cheaper in zip(self.price[1:], self.price, strict=False):
             row = solver.Constraint(0.0, infinity)
@@ -102,7 +112,7 @@ class _Program:
         self.objective = solver.Objective()
         self.objective.SetMaximization()
         self.objective.SetCoefficient(self.held, -float(self.devices))
-        self.counts: list[tuple[int, int, Any]] = []
+        self.rows: list[tuple[int, int, Any]] = []
         for expert, least in enumerate(fewest.tolist()):
             cheapest = solver.NumVar(-infinity, infinity, "")
             self.objective.SetCoefficient(cheapest, 1.0)
@@ -110,24 +120,26 @@ class _Program:
                 row = solver.Constraint(-infinity, 0.0)
                 row.SetCoefficient(cheapest, 1.0)
                 row.SetCoefficient(self.price[self.classes[expert, copies - 1]], -float(copies))
-                self.counts.append((expert, copies, row))
+                self.rows.append((expert, copies, row))
         self.cuts: list[tuple[int, Any]] = []
 
     def refute(self, room: int, deadline: float | None) -> Ints | None:
-        """Whole prices that refute so much room on every device, if the rounds allowed find any."""
+        """Whole prices that refute so much room on every device, if the rounds allowed find any; else the counts."""
+        self.counts = None
         infinity = self.solver.infinity()
         fewest = np.maximum(1, -(-self.weights // (room * self.unit)))
         if int(fewest.sum()) > self.devices * self.slots or int(fewest.max()) > len(self.copies):
             return None
         last = np.minimum(fewest + _MORE_COPIES, len(self.copies))
-        for expert, copies, row in self.counts:
+        for expert, copies, row in self.rows:
             row.SetUb(0.0 if fewest[expert] <= copies <= last[expert] else infinity)
         for size, row in self.cuts:
             row.SetUb(0.0 if size <= room else infinity)
         for _ in range(_ROUNDS):
-            if seconds_left(deadline) <= 0 or self.solver.Solve() != pywraplp.Solver.OPTIMAL:
+            if seconds_left(deadline) <= 0 or not solved(self.solver):
                 return None
             if self.objective.Value() < _NOTHING * self.devices:
+                self.counts = self._counts()
                 return None
             prices = np.array([variable.solution_value() for variable in self.price])
             whole: Ints = np.rint(np.maximum.accumulate(prices) * _WHOLE).astype(np.int64)
@@ -137,6 +149,16 @@ class _Program:
             if not self._cut(whole, stages, room):
                 return None
         return None
+
+    def _counts(self) -> Floats | None:
+        """Mean copies of each expert in the last program's answer: its dual values weigh the counts."""
+        mean = np.zeros(len(self.load))
+        weight = np.zeros(len(self.load))
+        for expert, copies, row in self.rows:
+            part = abs(row.dual_value())
+            mean[expert] += copies * part
+            weight[expert] += part
+        return mean if (abs(weight - 1) < _NOTHING).all() else None
 
     def _cost(self, whole: Ints, fewest: Ints) -> int:
         """What all experts cost at least."""

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 from ortools.linear_solver import pywraplp  # type: ignore[import-untyped]  # ortools ships no types for it
 
-from optimizer.errors import InternalError
+from optimizer.solve.placement.linear_program import new_program, solved
 from optimizer.solve.placement.result import Devices
 
 _GRID = 10**9
@@ -35,9 +35,7 @@ def free_shares(load: Sequence[int], devices: Devices) -> Shares:
     total = sum(load)
     if total == 0:
         return even_shares(devices)
-    solver = pywraplp.Solver.CreateSolver("GLOP")
-    if solver is None:
-        raise InternalError("OR-Tools offers no GLOP")
+    solver = new_program()
     hottest = solver.NumVar(0.0, solver.infinity(), "hottest")
     slots: dict[int, list[tuple[int, int, pywraplp.Variable]]] = {}
     for device, held in enumerate(devices):
@@ -52,7 +50,7 @@ def free_shares(load: Sequence[int], devices: Devices) -> Shares:
         for _, _, part in copies:
             whole.SetCoefficient(part, 1.0)
     solver.Minimize(hottest)
-    if solver.Solve() != pywraplp.Solver.OPTIMAL:
+    if not solved(solver):
         return even_shares(devices)
     parts = [[Fraction(0)] * len(held) for held in devices]
     for copies in slots.values():

@@ -15,7 +15,7 @@ from optimizer.solve.placement.pairing_cases import decide
 from optimizer.solve.placement.pairing_model import rule
 from optimizer.solve.placement.pairing_program import GRID
 from optimizer.solve.placement.place import bound_for
-from optimizer.solve.placement.price_bound import price_witness
+from optimizer.solve.placement.price_bound import price
 from optimizer.solve.placement.question import ask
 from optimizer.solve.placement.replicas import divisor_replicas
 from optimizer.solve.placement.robust_bounds import combined_witness, envelope_witness
@@ -159,7 +159,7 @@ def test_prices_never_refute_the_optimum(case: Case, above: int) -> None:
     row = [1000 * tokens for tokens in row]
     mean = Fraction(sum(row), devices)
     high = optimum * mean * (1 + Fraction(above, 1000))
-    witness = price_witness(row, devices, slots, mean, high, tolerance=0.05, deadline=None)
+    witness = price(row, devices, slots, mean, high, tolerance=0.05, deadline=None).witness
     if witness is not None:
         assert bound_of(row, devices, slots, witness) < optimum
 

@@ -10,9 +10,9 @@ from optimizer.solve.placement import place
 from optimizer.solve.placement.pairing import hottest
 from optimizer.solve.placement.pairing_cases import decide
 from optimizer.solve.placement.pairing_program import GRID, Counted, PairingProgram
-from optimizer.solve.placement.pairing_rounding import round_counts
 from optimizer.solve.placement.pairing_tabu import cool_down
 from optimizer.solve.placement.replicas import Ints, divisor_replicas
+from optimizer.solve.placement.rounding import rounded
 
 DEVICES = 40
 NO_VALUES: Ints = np.zeros(0, dtype=np.int64)
@@ -34,11 +34,9 @@ def test_rounding_keeps_the_total_and_stays_beside_the_fractions(seed: int) -> N
     program = PairingProgram(load, DEVICES, at(load, 1.3), NO_VALUES)
     outcome = program.solve(program.low, program.high)
     assert isinstance(outcome, Counted)
-    mean = np.zeros(len(load))
-    for (expert, copies), part in outcome.parts.items():
-        mean[expert] += copies * part
-    counts = round_counts(np.array(load, dtype=np.float64), outcome, np.random.default_rng(seed))
-    assert counts.sum() == 2 * DEVICES
+    mean = outcome.mean(len(load))
+    counts = rounded(mean, 8, np.random.default_rng(seed))
+    assert (counts.sum(axis=1) == 2 * DEVICES).all()
     assert (abs(counts - mean) < 1 + 1e-6).all()
 
 
