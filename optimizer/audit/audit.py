@@ -12,7 +12,7 @@ from optimizer.audit.contradictions import find_contradictions, find_disputes
 from optimizer.audit.derive import FactTable
 from optimizer.audit.document import Document
 from optimizer.audit.equations import find_equations
-from optimizer.audit.extract import REFERENCE_ONLY, extract
+from optimizer.audit.extract import REFERENCE_ONLY, Naming, extract
 from optimizer.audit.inline import has_digit
 from optimizer.audit.judge import Claims, Judge, JudgedClaim
 from optimizer.audit.judging import judge_claim
@@ -71,7 +71,7 @@ def _audit(text: str, source: str, problem: Mapping[str, Any] | Problem | None) 
         tokenize(segment.text, comma=comma) if has_digit(segment.text) else [] for segment in segments
     ]
     equations = find_equations(segments, tokens)
-    facts, claims = extract(segments, tokens, equations)
+    facts, claims = extract(segments, tokens, equations, _naming(settled))
     claims = sorted([*claims, *settled.claims], key=lambda item: (item.place.line, item.place.column))
     judged, missing = _judge(facts, claims, settled)
     ratios = judge_ratios(segments, judged)
@@ -95,6 +95,14 @@ def _settle(document: Document, source: str, problem: Mapping[str, Any] | Proble
     from optimizer.audit.settle import settle  # noqa: PLC0415 - the reference loads only where there is data
 
     return settle(document, source, problem)
+
+
+def _naming(settled: Settled) -> Naming | None:
+    if settled.problem is None:
+        return None
+    from optimizer.audit.named import Names  # noqa: PLC0415 - loaded with the problem
+
+    return Names(settled.problem).find
 
 
 def _judge(
