@@ -351,6 +351,7 @@ _NAMING: Final = re.compile(
     r"|concurrent|prompt|input|sequence|context|param|model size|replicas|instances|nodes|hosts|balance|over mean"
 )
 """Without one of these, a label is none of the above."""
+_ANY_LABEL: Final = re.compile("|".join(f"(?:{pattern.pattern})" for _, pattern in _LABELS))
 
 
 def _labelled(number: Number, context: Context) -> str | None:
@@ -364,7 +365,7 @@ def _labelled(number: Number, context: Context) -> str | None:
         "",
         label,
     )
-    if _NAMING.search(stripped) is None:
+    if _NAMING.search(stripped) is None or _ANY_LABEL.search(stripped) is None:
         return None
     for name, pattern in _LABELS:
         if pattern.search(stripped):

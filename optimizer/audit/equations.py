@@ -405,9 +405,11 @@ class _Finder:
             low, high = self._bounds(left if left.node is node else right)
             written = " ".join(self.segment.text[low:high].split()).strip("()" if right.relation == "(" else "")
             arithmetic = f"{written} = {shown(result.evaluated, unit)}"
+        stated_units, evaluated = result.stated, result.evaluated
+        if scale != 1:
+            stated_units, evaluated = stated_units / scale, None if evaluated is None else evaluated / scale
         return Equation(
-            self.segment.place(begin), text, result.stated / scale,
-            None if result.evaluated is None else result.evaluated / scale,
+            self.segment.place(begin), text, stated_units, evaluated,
             unit, result.verdict, arithmetic, result.reading, result.explanation, self.index, begin, end, stated.start,
         )  # fmt: skip
 

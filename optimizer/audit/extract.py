@@ -126,13 +126,14 @@ def extract(
         if not tokens[index]:
             continue
         surroundings: Surroundings | None = None
+        spans = operands.get(index)
         previous: tuple[str, Number] | None = None
         for token in tokens[index]:
             if not isinstance(token, Number) or _unnamed(segment, token):
                 continue
             if index in taken and _covered(segment.place(token.start), taken[index]):
                 continue
-            inside = _within(operands.get(index, ()), token.start)
+            inside = spans is not None and _within(spans, token.start)
             if inside and not (token.nouns or token.per or token.unit.name):
                 continue
             if surroundings is None:

@@ -284,15 +284,18 @@ class _Reader:
 
     def _pipe_table(self, start: int, stop: int) -> None:
         header = [blank(text).strip() for _, text in self._cells(start)]
+        titles = self._titles()
         for number in (start, *range(start + 2, stop)):
-            cells = list(self._cells(number))
-            label = blank(cells[0][1]).strip() if cells else ""
-            for index, (at, text) in enumerate(cells):
+            label = ""
+            for index, (at, text) in enumerate(self._cells(number)):
+                clear = blank(text)
                 column = header[index] if index < len(header) and number != start else ""
                 self.segments.append(
-                    Segment(blank(text), ((0, number + 1, at + 1),), Kind.CELL, self.block, self._titles(),
-                            label if index and number != start else "", column, self.before, row=number + 1)
+                    Segment(clear, ((0, number + 1, at + 1),), Kind.CELL, self.block, titles, label, column,
+                            self.before, row=number + 1)
                 )  # fmt: skip
+                if not index and number != start:
+                    label = clear.strip()
         self.before = ""
 
     def _cells(self, number: int) -> Iterator[tuple[int, str]]:
@@ -300,8 +303,9 @@ class _Reader:
         stops = [match.start() for match in _PIPE.finditer(line, at)]
         if stops and not line[at : stops[0]].strip():
             at = stops.pop(0) + 1
+        escaped = "\\|" in line
         for stop in stops:
-            yield at, line[at:stop].replace("\\|", " |")
+            yield at, line[at:stop].replace("\\|", " |") if escaped else line[at:stop]
             at = stop + 1
         if line[at:].strip():
             yield at, line[at:].replace("\\|", " |")
