@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
+from optimizer.audit.blame import blame
 from optimizer.audit.contradictions import find_contradictions, find_disputes
 from optimizer.audit.derive import FactTable
 from optimizer.audit.document import Document, Segment
@@ -70,6 +71,7 @@ def _audit(text: str, source: str, problem: Mapping[str, Any] | Problem | None) 
     segments = tuple(segment for segment in document.segments if segment.pieces[0][1] not in settled.lines)
     tokens = _tokens(segments, comma=decimal_comma(text))
     equations = find_equations(segments, tokens)
+    accusations = blame(segments, equations)
     facts, claims = extract(segments, tokens, equations, _naming(settled))
     claims = sorted([*claims, *settled.claims], key=lambda item: (item.place.line, item.place.column))
     judged, missing = _judge(facts, claims, settled)
@@ -82,7 +84,7 @@ def _audit(text: str, source: str, problem: Mapping[str, Any] | Problem | None) 
     ]
     assumed += [assumption for item in judged if item.derived is not None for assumption in item.derived.assumes]
     return AuditResult(
-        source, document, tuple(equations), tuple(facts), tuple(judged), tuple(ratios), tuple(contradictions),
+        source, document, tuple(equations), tuple(facts), tuple(judged), tuple(ratios), (*contradictions, *accusations),
         tuple(find_disputes(judged)), tuple(dict.fromkeys((*settled.faults, *missing))), tuple(dict.fromkeys(assumed)),
         settled.verified, settled.violations,
     )  # fmt: skip

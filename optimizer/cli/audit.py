@@ -29,7 +29,10 @@ def command(
         bool, typer.Option("--table", help="Print only the corrected figures, as a Markdown table to paste.")
     ] = False,
 ) -> int:
-    """Judge the equations, figures and claims of a deployment document, with line numbers."""
+    """Judge the equations, figures and claims of a deployment document, with line numbers.
+
+    An equation that fails and that the document itself calls wrong does not count towards exit status 1.
+    """
     from optimizer.audit.audit import without_collector  # noqa: PLC0415 - loads when the command runs
 
     with without_collector():
