@@ -70,8 +70,6 @@ _GOES_ON: Final = re.compile(
     re.IGNORECASE,
 )
 """Behind the word, lest it is one about something else: ``is false precision``."""
-_REASONED: Final = re.compile(r"^\W*(?:because|since|as|for|here|in|on|by|when|with|where|per)\b", re.IGNORECASE)
-"""What is called wrong may then be the use that is made of a right equation."""
 _SAID: Final = re.compile(
     r"\b(?:says?|said|claims?|claimed|thinks?|thought|argues?|argued|calls?|called|reports?|reported|believes?"
     r"|according)\b",
@@ -187,12 +185,15 @@ def _share(earlier: Sequence[Equation], last: Equation, text: str, words: _Words
 
 
 def _accuses(words: _Words) -> bool:
-    """Whether a right equation is called wrong itself, and not the use that is made of it or by somebody else."""
+    """Whether a right equation is called wrong itself, and not by somebody else or the use that is made of it.
+
+    What goes on behind the word (``wrong because``) may tell of the use.
+    """
     match = _AFTER.match(words.after)
     if match is None or words.before.rstrip().endswith(("=", "≈", "→")):
         return False
     rest = match["rest"]
-    if _REASONED.match(rest) or _ASKED.search(words.before) or "not" in words.before.lower().split():
+    if _ASKED.search(words.before) or "not" in words.before.lower().split():
         return False
     if match["copula"] and _SAID.search(words.before):
         return False

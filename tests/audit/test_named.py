@@ -92,6 +92,7 @@ def test_every_name_of_a_claim_is_found_in_prose() -> None:
         ("The inter-node bandwidth is 50 GB/s.", "link_bandwidth"),
         ("`ep_bytes`: 977 MB", "ep_bytes"),
         ("Balance of layer 7: 1.2", "balance_of_layer_7"),
+        ("Sharded weights estimated: 9 GB", "sharded_weights"),
         ("Ideal TTFT (no overhead): 200 ms", "ideal_ttft"),
     ],
 )
@@ -132,6 +133,11 @@ def test_what_may_mean_something_else_is_not_refused(text: str) -> None:
 )
 def test_what_means_one_thing_is_judged(text: str, verdict: str) -> None:
     assert [found for _, found in last_line(f"- {text}\n")] == [verdict]
+
+
+@pytest.mark.parametrize("text", ["The chunk is 512.", "We saw moves of 12 in all."])
+def test_one_word_in_a_sentence_is_no_name(text: str) -> None:
+    assert last_line(text) == []
 
 
 def test_without_a_problem_only_what_can_be_counted_is_judged() -> None:

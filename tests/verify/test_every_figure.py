@@ -159,6 +159,17 @@ def test_the_scenarios_have_every_part_of_a_result(
     placement = result["layout"]["placement"]
     assert placement["moves"] > 0
     assert any(layer["nodes_visited"]["mean"] > 1 for layer in placement["layers"])
+    each = [layer["nodes_visited"]["mean"] for layer in placement["layers"]]
+    ratios = [layer["max_over_mean"] for layer in placement["layers"]]
+    for name, value, told in (
+        ("nodes_visited", sum(each) / len(each), "holds"),
+        ("nodes_visited", max(each), "ambiguous"),
+        ("balance", max(ratios), "holds"),
+        ("balance", sum(ratios) / len(ratios), "ambiguous"),
+    ):
+        claim = {name: {"value": value, "tolerance": "0.000001%"}}
+        read = layout_in(load_text(json.dumps(result | {"claims": claim}), "result.json"), claims=dimensions)
+        assert [str(item.verdict) for item in judge(read).claims] == [told], (name, value)
     known = {tuple("*" if isinstance(step, int) else step for step in path) for path, _ in leaves(result)}
     unseen = {kept for kept in NOT_CLAIMED if not any(path[: len(kept)] == kept for path in known)}
     assert unseen == {("layout", "placement", "layers", "*", "shares")}  # parts of loads, written as text
