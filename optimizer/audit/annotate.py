@@ -36,7 +36,8 @@ def remarks(result: AuditResult) -> list[Remark]:
     """Every judgement, in document order."""
     found = []
     for equation in result.equations:
-        detail = (equation.arithmetic, equation.reading, equation.explanation)
+        called = "the text calls it wrong" if equation.called_wrong else ""
+        detail = (equation.arithmetic, equation.reading, equation.explanation, called)
         found.append(Remark(equation.place.line, equation.place.column, equation.verdict, equation.text, detail))
     for claim in result.claims:
         derived = claim.derived
@@ -112,6 +113,9 @@ def summary(result: AuditResult) -> str:
     """One line of counts."""
     counts = Counter(result.verdicts)
     parts = [f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict]]
+    quoted = sum(equation.called_wrong and equation.verdict.wrong for equation in result.equations)
+    if quoted:
+        parts.append(f"{quoted} of them called wrong by the text")
     if result.contradictions:
         parts.append(f"{len(result.contradictions)} contradiction{'s' * (len(result.contradictions) > 1)}")
     if result.violations:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
+from optimizer.audit.blame import blame
 from optimizer.audit.contradictions import find_contradictions, find_disputes
 from optimizer.audit.derive import FactTable
-from optimizer.audit.document import Document
+from optimizer.audit.document import Document, Segment
 from optimizer.audit.equations import find_equations
-from optimizer.audit.extract import REFERENCE_ONLY, extract
+from optimizer.audit.extract import REFERENCE_ONLY, Naming, extract
 from optimizer.audit.inline import has_digit
 from optimizer.audit.judge import Claims, Judge, JudgedClaim
 from optimizer.audit.judging import judge_claim
@@ -26,6 +27,8 @@ from optimizer.audit.tokens import Token, decimal_comma, tokenize
 if TYPE_CHECKING:
     from optimizer.spec.problem import Problem
 
+_SHORT: Final = 32
+_MOST_KNOWN: Final = 4096
 _AXES: Final = frozenset({"tp", "pp", "dp", "ep", "cp", "etp", "edp"})
 
 
@@ -46,12 +49,12 @@ def audit_document(text: str, source: str, problem: Mapping[str, Any] | Problem 
     AuditResult
         ``exit_status`` is 1 if anything fails, is impossible, or contradicts itself.
     """
-    with _without_collector():
+    with without_collector():
         return _audit(text, source, problem)
 
 
 @contextmanager
-def _without_collector() -> Iterator[None]:
+def without_collector() -> Iterator[None]:
     """An audit makes no cycles; the collector would walk every token of a long document over and over."""
     enabled = gc.isenabled()
     gc.disable()
@@ -66,12 +69,10 @@ def _audit(text: str, source: str, problem: Mapping[str, Any] | Problem | None) 
     document = read_document(text)
     settled = _settle(document, source, problem)
     segments = tuple(segment for segment in document.segments if segment.pieces[0][1] not in settled.lines)
-    comma = decimal_comma(text)
-    tokens: list[list[Token]] = [
-        tokenize(segment.text, comma=comma) if has_digit(segment.text) else [] for segment in segments
-    ]
+    tokens = _tokens(segments, comma=decimal_comma(text))
     equations = find_equations(segments, tokens)
-    facts, claims = extract(segments, tokens, equations)
+    accusations = blame(segments, equations)
+    facts, claims = extract(segments, tokens, equations, _naming(settled))
     claims = sorted([*claims, *settled.claims], key=lambda item: (item.place.line, item.place.column))
     judged, missing = _judge(facts, claims, settled)
     ratios = judge_ratios(segments, judged)
@@ -83,10 +84,25 @@ def _audit(text: str, source: str, problem: Mapping[str, Any] | Problem | None) 
     ]
     assumed += [assumption for item in judged if item.derived is not None for assumption in item.derived.assumes]
     return AuditResult(
-        source, document, tuple(equations), tuple(facts), tuple(judged), tuple(ratios), tuple(contradictions),
+        source, document, tuple(equations), tuple(facts), tuple(judged), tuple(ratios), (*contradictions, *accusations),
         tuple(find_disputes(judged)), tuple(dict.fromkeys((*settled.faults, *missing))), tuple(dict.fromkeys(assumed)),
         settled.verified, settled.violations,
     )  # fmt: skip
+
+
+def _tokens(segments: Sequence[Segment], *, comma: bool) -> list[list[Token]]:
+    """Tokens of each segment; short ones that come back, as cells of a table do, are read once."""
+    known: dict[str, list[Token]] = {}
+    found: list[list[Token]] = []
+    for segment in segments:
+        text = segment.text
+        made = known.get(text)
+        if made is None:
+            made = tokenize(text, comma=comma) if has_digit(text) else []
+            if len(text) <= _SHORT and len(known) < _MOST_KNOWN:
+                known[text] = made
+        found.append(made)
+    return found
 
 
 def _settle(document: Document, source: str, problem: Mapping[str, Any] | Problem | None) -> Settled:
@@ -95,6 +111,14 @@ def _settle(document: Document, source: str, problem: Mapping[str, Any] | Proble
     from optimizer.audit.settle import settle  # noqa: PLC0415 - the reference loads only where there is data
 
     return settle(document, source, problem)
+
+
+def _naming(settled: Settled) -> Naming | None:
+    if settled.problem is None:
+        return None
+    from optimizer.audit.named import Names  # noqa: PLC0415 - loaded with the problem
+
+    return Names(settled.problem).find
 
 
 def _judge(

@@ -28,10 +28,12 @@ _CAPACITY: Final = re.compile(
 
 _EXPERT_MEMORY: Final = re.compile(r"\bexpert param\w* memory|\bexpert (?:memory|weights)")
 _UTILIZATION: Final = (
+    ("link_utilization", re.compile(r"\b(?:nvlink|network|infiniband|interconnect|fabric|links?|ethernet|rdma|pcie"
+                                    r"|inter-node|intra-node)\b.{0,24}\b(?:bandwidth|utili[sz]ation)")),
     ("hbm_bandwidth_utilization", re.compile(r"\bbandwidth\b")),
     ("memory_utilization", re.compile(r"\b(?:memory|vram|hbm)\b")),
     ("compute_utilization", re.compile(r"\b(?:compute|flops?|tensor core|gpu|mfu)\b")),
-)
+)  # fmt: skip
 _BYTES: Final = (
     ("kv_cache", re.compile(r"\bkv\b")),
     ("activations", re.compile(r"\bactivations?\b")),
@@ -41,6 +43,10 @@ _BYTES: Final = (
     ("attention_weights", re.compile(r"\battention\b.{0,20}\b(?:memory|param\w*|weights?)")),
     ("weights", re.compile(r"\b(?:weights?|model size|parameter memory|model memory)\b")),
 )  # fmt: skip
+_OTHER_BYTES: Final = re.compile(
+    r"\b(?:replicated|sharded|shared|unsharded) (?:weights?|param\w*)|\bmemory head-?room|\bhead-?room\W*$"
+)
+"""Parts that are no weights and no memory of a device as such."""
 _PART_OF: Final = re.compile(r"^\W*(?:out )?of\s+(?:the\s+)?[~≈]?\d")
 _OF_MEMORY: Final = re.compile(
     r"kv|activation|expert|attention|weight|model|param|memory|usage|used|footprint|vram|hbm|utili[sz]|capacity"
@@ -87,7 +93,9 @@ def _bytes(number: Number, context: Context) -> str | None:
         return "bytes_per_parameter" if number.digits in {1, 2, 4, 8} and not number.per else None
     if "token" in number.per and re.search(r"\bkv\b", words):
         return "kv_cache_per_token"
-    if number.unit.name in {"bytes", "KB", "KiB", "bits"}:
+    if number.unit.name in {"bytes", "KB", "KiB", "bits"} or _OTHER_BYTES.search(
+        f"{context.label} {context.before[-32:]}"
+    ):
         return None
     if _OF_MEMORY.search(words) is None and _OF_MEMORY.search(context.topic) is None:
         return None
@@ -128,7 +136,7 @@ def _bytes(number: Number, context: Context) -> str | None:
 
 def _bandwidth(words: str) -> str | None:
     if re.search(
-        r"\b(?:nvlink|network|infiniband|interconnect|link|ethernet|rdma|pcie|inter-node|intra-node)\b", words
+        r"\b(?:nvlink|network|infiniband|interconnect|fabric|link|ethernet|rdma|pcie|int(?:er|ra)[- ]node)\b", words
     ):
         return "link_bandwidth"
     return "memory_bandwidth" if re.search(r"\b(?:hbm|memory|vram|bandwidth|dram)\b", words) else None
@@ -183,7 +191,12 @@ def _percent(number: Number, context: Context) -> str | None:
     return "memory_utilization" if re.search(r"\b[gmt]i?b\b|memory", f"{words} {context.topic}") else None
 
 
+_VISITS: Final = re.compile(r"\bvisit(?:s|ed)?\b")
+
+
 def _count(number: Number, context: Context) -> str | None:
+    if number.nouns[:1] == ("nodes",) and _VISITS.search(f"{context.before[-24:]} {' '.join(number.nouns[1:])}"):
+        return "nodes_visited" if number.unit is lexicon.ONE else None
     if number.digits.denominator != 1 and number.unit is lexicon.ONE and "balance" in context.label:
         return _labelled(number, context)
     if number.digits.denominator != 1 and number.unit is lexicon.ONE and not _EXPERT.search(" ".join(number.nouns)):
@@ -338,6 +351,7 @@ _NAMING: Final = re.compile(
     r"|concurrent|prompt|input|sequence|context|param|model size|replicas|instances|nodes|hosts|balance|over mean"
 )
 """Without one of these, a label is none of the above."""
+_ANY_LABEL: Final = re.compile("|".join(f"(?:{pattern.pattern})" for _, pattern in _LABELS))
 
 
 def _labelled(number: Number, context: Context) -> str | None:
@@ -351,7 +365,7 @@ def _labelled(number: Number, context: Context) -> str | None:
         "",
         label,
     )
-    if _NAMING.search(stripped) is None:
+    if _NAMING.search(stripped) is None or _ANY_LABEL.search(stripped) is None:
         return None
     for name, pattern in _LABELS:
         if pattern.search(stripped):

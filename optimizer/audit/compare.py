@@ -36,6 +36,7 @@ _CONFUSIONS: Final = (
     (Fraction(10), "a factor 10 (a decimal place)"),
     (Fraction(1, 10), "a factor 10 (a decimal place)"),
 )
+_CONFUSED: Final = dict(_CONFUSIONS)
 
 
 @dataclass(slots=True)
@@ -59,17 +60,22 @@ class _Reading:
 
 def tolerance(number: Number, scale: Fraction, *, approximate: bool) -> Fraction:
     """Half a unit of the last digit written; about 5 % where the author wrote "about"."""
-    half = number.half_digit * scale
     if not approximate:
-        return half
-    return max(_last_significant(number) * scale / 2, abs(number.digits * scale) * _ABOUT)
+        return number.half_digit if scale == 1 else number.half_digit * scale
+    widest = max(_last_significant(number) / 2, abs(number.digits) * _ABOUT)
+    return widest if scale == 1 else widest * scale
 
 
 def _last_significant(number: Number) -> Fraction:
     """Unit of the last digit that is not a trailing zero of an integer."""
-    unit = number.half_digit * 2
     if number.decimal or number.digits == 0:
-        return unit
+        return number.half_digit * 2
+    if number.half_digit.denominator == 2 and number.digits.denominator == 1:
+        whole, zeros = number.digits.numerator, 1
+        while not whole % (zeros * 10):
+            zeros *= 10
+        return Fraction(zeros)
+    unit = number.half_digit * 2
     while (number.digits / (unit * 10)).denominator == 1:
         unit *= 10
     return unit
@@ -78,11 +84,16 @@ def _last_significant(number: Number) -> Fraction:
 def judge(expression: Node, stated: Number, *, approximate: bool) -> Judgement:
     """Judge ``expression = stated``, exactly where both are whole numbers, else to the digits written."""
     try:
-        if stated.unit is lexicon.ONE and not stated.decimal and not approximate:
-            value = evaluate(expression)
-            if value.exact and value.point == stated.digits:
-                return Judgement(Verdict.HOLDS, stated.digits, value.point)
-        made = _readings(expression, stated, approximate=approximate)
+        known = evaluate(expression)
+        if (
+            stated.unit is lexicon.ONE
+            and not stated.decimal
+            and not approximate
+            and known.exact
+            and known.point == stated.digits
+        ):
+            return Judgement(Verdict.HOLDS, stated.digits, known.point)
+        made = _readings(expression, known, stated, approximate=approximate)
         first = next(made)
         if _matches(first, stated, approximate=approximate):
             return Judgement(Verdict.HOLDS, first.stated, first.value.point)
@@ -124,10 +135,12 @@ def _units_apart(expression: Node, stated: Number, first: _Reading, *, approxima
 
 def _converted(expression: Node, stated: Number, *, approximate: bool) -> Judgement | None:
     """``0.5 s × 1000 = 500 ms``: a bare factor converts the unit, and the numbers alone agree."""
+    if stated.unit.dimensions == lexicon.NONE:
+        return None
     numbers = list(expression.numbers())
     factor = next((n for n in numbers if n.unit is lexicon.ONE and n.digits in _CONVERSIONS), None)
     others = {n.unit.name for n in numbers if n.unit.dimensions != lexicon.NONE}
-    if factor is None or stated.unit.dimensions == lexicon.NONE or stated.unit.name in others or not others:
+    if factor is None or stated.unit.name in others or not others:
         return None
     count = Fraction(math.prod((lexicon.SCALES[part].scale for part in _scale_letters(stated)), start=1))
     alone = evaluate(expression, bare=True).point
@@ -173,12 +186,16 @@ def _mismatch(value: Value, stated: Number) -> bool:
     return value.dimensions != dimensions and lexicon.NONE not in {value.dimensions, dimensions}
 
 
-def _readings(expression: Node, stated: Number, *, approximate: bool) -> Iterator[_Reading]:
-    value = evaluate(expression)
+def _readings(expression: Node, value: Value, stated: Number, *, approximate: bool) -> Iterator[_Reading]:
     unit = stated.unit
 
     def reading(of: Value, scale: Fraction, name: str = "") -> _Reading:
-        return _Reading(of, stated.digits * scale, tolerance(stated, scale, approximate=approximate), name)
+        return _Reading(
+            of,
+            stated.digits if scale == 1 else stated.digits * scale,
+            tolerance(stated, scale, approximate=approximate),
+            name,
+        )
 
     yield reading(value, unit.scale)
     numbers = list(expression.numbers())
@@ -233,18 +250,21 @@ def _strict(reading: _Reading, stated: Number, *, approximate: bool) -> bool:
 
 
 def _matches(reading: _Reading, stated: Number, *, approximate: bool) -> bool:
-    difference = abs(reading.value.point - reading.stated)
-    if _strict(reading, stated, approximate=approximate):
-        return difference == 0
-    if difference <= reading.half:
+    value = reading.value
+    if value.point == reading.stated:
         return True
-    inside = reading.value.low - reading.half <= reading.stated <= reading.value.high + reading.half
-    return inside and reading.value.percent_only and reading.value.low != reading.value.high
+    if _strict(reading, stated, approximate=approximate):
+        return False
+    if abs(value.point - reading.stated) <= reading.half:
+        return True
+    if not value.percent_only or value.low == value.high:
+        return False
+    return value.low - reading.half <= reading.stated <= value.high + reading.half
 
 
 def _nearly(reading: _Reading, stated: Number, *, approximate: bool) -> tuple[Verdict, str] | None:
     value, target = reading.value, reading.stated
-    if value.low - reading.half <= target <= value.high + reading.half and value.low != value.high:
+    if value.low != value.high and value.low - reading.half <= target <= value.high + reading.half:
         return Verdict.AMBIGUOUS, "true if the rounded numbers in it carry more digits than written"
     if approximate and abs(value.point - target) <= _LOOSELY * abs(target):
         return Verdict.AMBIGUOUS, "about right: within 10 %"
@@ -290,6 +310,8 @@ def subsets(values: list[Fraction], target: Fraction) -> list[tuple[int, ...]]:
     """Indices of the proper subsets of ``values`` whose product is ``target``; the largest subsets only."""
     if len(values) > _MOST_FACTORS:
         return []
+    if len(values) == 2:
+        return [(index,) for index in (0, 1) if values[index] == target]
     for size in range(len(values) - 1, 0, -1):
         found = [
             chosen
@@ -309,12 +331,11 @@ def _explain(expression: Node, stated: Number, first: _Reading, *, approximate: 
         notes += list(dict.fromkeys(_without(numbers, indices, stated) for indices in chosen))
     value, target = first.value.point, first.stated
     if not notes and value != 0:
-        for factor, name in _CONFUSIONS:
-            difference = abs(value * factor - target)
-            exact = _strict(first, stated, approximate=approximate)
-            if difference == 0 or (not exact and difference <= first.half and first.half < abs(target) / 20):
-                notes.append(f"the stated figure is reproduced by {name}")
-                break
+        name = _CONFUSED.get(target / value)
+        if name is None and not _strict(first, stated, approximate=approximate) and first.half < abs(target) / 20:
+            name = next((told for by, told in _CONFUSIONS if abs(value * by - target) <= first.half), None)
+        if name is not None:
+            notes.append(f"the stated figure is reproduced by {name}")
     return "; ".join(notes)
 
 

@@ -8,7 +8,7 @@ def corrected_table(result: AuditResult) -> str:
     """Markdown table of every figure that fails or is true in one reading only, and what follows instead."""
     rows: list[tuple[int, str, str, str, str]] = []
     for equation in result.equations:
-        if equation.verdict in _SHOWN and equation.evaluated is not None:
+        if equation.verdict in _SHOWN and equation.evaluated is not None and not equation.called_wrong:
             scale = equation.unit.scale
             right = shown(equation.evaluated * scale, equation.unit)
             rows.append(

@@ -60,6 +60,15 @@ _PATTERNS: Final = (
 """Pattern, group of its axis, group of its value, and letters without which it cannot match."""
 
 
+_GATE: Final = re.compile(r"[etdpc]p|parallel|moe|way|stage|group")
+"""Without one of these, lower-cased, no degree is written in running text."""
+_CELL_LABEL: Final = re.compile(
+    r"\W*(?:(tensor|pipeline|data|expert|context)\s*[-_ ]?parallel(?:ism)?|(TP|PP|DP|EP|CP|ETP|EDP))"
+    r"(?:[-_ ]?(?:size|degree))?\s*(?:\(\s*\w+\s*\))?\W*",
+    re.IGNORECASE,
+)
+
+
 def _any_in(words: tuple[str, ...], text: str) -> bool:
     for word in words:  # noqa: SIM110 - a loop costs a third of any() over a generator, and this runs for every line
         if word in text:
@@ -78,6 +87,10 @@ def find_degrees(segments: tuple[Segment, ...], roles: list[Role]) -> Iterator[S
         if not has_digit(segment.text):
             continue
         lowered = segment.text.lower()
+        if _GATE.search(lowered) is None:
+            if segment.kind is Kind.CELL and (only := _cell(segment, index, roles[index])) is not None:
+                yield only
+            continue
         found: dict[tuple[str, int], Statement] = {}
         for pattern, axis_group, value_group, words in _PATTERNS:
             if not _any_in(words, lowered):
@@ -110,12 +123,7 @@ def _cell(segment: Segment, index: int, role: Role) -> Statement | None:
     if not value.isascii() or not value.isdigit() or len(value) > 5:
         return None
     for label in (segment.row_label, segment.column_label):
-        whole = re.fullmatch(
-            r"\W*(?:(tensor|pipeline|data|expert|context)\s*[-_ ]?parallel(?:ism)?|(TP|PP|DP|EP|CP|ETP|EDP))"
-            r"(?:[-_ ]?(?:size|degree))?\s*(?:\(\s*\w+\s*\))?\W*",
-            label,
-            re.IGNORECASE,
-        )
+        whole = _CELL_LABEL.fullmatch(label) if label else None
         if whole is not None:
             name = _axis(whole[1] or whole[2])
             place = segment.place(len(segment.text) - len(segment.text.lstrip()))

@@ -16,19 +16,9 @@ from optimizer.audit.tokens import Mark, Number, Token, tokenize
 from optimizer.audit.verdict import Verdict, number, plain, shown
 
 _CHANGES: Final = {
-    "from",
-    "change",
-    "changed",
-    "update",
-    "updated",
-    "upgrade",
-    "move",
-    "replace",
-    "scale",
-    "instead",
-    "increase",
+    "from", "change", "changed", "update", "updated", "upgrade", "move", "replace", "scale", "instead", "increase",
     "reduce",
-}
+}  # fmt: skip
 _FILLERS: Final = {"total", "a", "an", "of", "exactly", "only", "just", "~", "sum", "the", "approximately"}
 _RESULTS: Final = (
     "result",
@@ -52,7 +42,10 @@ _MOST_REMARKED: Final = 16
 
 @dataclass(slots=True)
 class Equation:
-    """One judged equation; ``stated`` and ``evaluated`` count in ``unit``; ``start`` and ``end`` are offsets."""
+    """One judged equation; ``stated`` and ``evaluated`` count in ``unit``; ``start`` and ``end`` are offsets.
+
+    ``called_wrong``: the document itself says so, beside it.
+    """
 
     place: Place
     text: str
@@ -67,6 +60,12 @@ class Equation:
     start: int
     end: int
     stated_start: int
+    called_wrong: bool = False
+
+    @property
+    def counts(self) -> bool:
+        """Whether the document must be corrected here."""
+        return self.verdict.wrong and not self.called_wrong
 
     def to_json(self) -> dict[str, Any]:
         """Entry of ``equations`` in ``shardproof/audit/1``."""
@@ -82,6 +81,7 @@ class Equation:
             "arithmetic": self.arithmetic,
             "reading": self.reading,
             "explanation": self.explanation,
+            "called_wrong": self.called_wrong,
         }
 
 
@@ -405,9 +405,11 @@ class _Finder:
             low, high = self._bounds(left if left.node is node else right)
             written = " ".join(self.segment.text[low:high].split()).strip("()" if right.relation == "(" else "")
             arithmetic = f"{written} = {shown(result.evaluated, unit)}"
+        stated_units, evaluated = result.stated, result.evaluated
+        if scale != 1:
+            stated_units, evaluated = stated_units / scale, None if evaluated is None else evaluated / scale
         return Equation(
-            self.segment.place(begin), text, result.stated / scale,
-            None if result.evaluated is None else result.evaluated / scale,
+            self.segment.place(begin), text, stated_units, evaluated,
             unit, result.verdict, arithmetic, result.reading, result.explanation, self.index, begin, end, stated.start,
         )  # fmt: skip
 

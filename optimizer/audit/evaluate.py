@@ -128,7 +128,7 @@ def _number(number: Number, *, binary: bool, bare: bool) -> Value:
     half = number.half_digit * scale if number.decimal or percent or number.approximate else Fraction(0)
     if number.approximate:
         half = max(half, abs(number.digits) * scale / 20)
-    point = number.digits * scale
+    point = number.digits if scale == 1 else number.digits * scale
     if not half:
         return Value(
             point, point, point, lexicon.NONE if bare else unit.dimensions, scale,

@@ -2,7 +2,7 @@
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
@@ -27,6 +27,9 @@ REFERENCE_ONLY: Final = (
     "replicas",
     "nodes",
     "balance",
+    "nodes_visited",
+    "link_bandwidth",
+    "link_utilization",
 )
 """Claims that only a problem can judge; without one they are no news."""
 CLAIMS: Final = frozenset(
@@ -64,6 +67,8 @@ CLAIMS: Final = frozenset(
         *REFERENCE_ONLY,
     ]
 )
+_GIVEN: Final = frozenset(["devices", "experts_total", "parameters", "link_bandwidth", "layers", "experts_per_layer"])
+"""Claims that other figures follow from."""
 _TOPIC_SEGMENTS: Final = 3
 _LABEL_REACH: Final = 32
 _SENTENCE_REACH: Final = 120
@@ -99,10 +104,16 @@ _NAMED: Final = (
 _COMPARED: Final = re.compile(r"(?:\bvs\.?|\bversus|\bto|→|->|\bagainst)\s*[~≈\"]?\s*$")
 
 
+Naming = Callable[[Number, Context, str | None], str | None]
+
+
 def extract(
-    segments: tuple[Segment, ...], tokens: list[list[Token]], equations: list[Equation]
+    segments: tuple[Segment, ...], tokens: list[list[Token]], equations: list[Equation], named: Naming | None = None
 ) -> tuple[list[Statement], list[Statement]]:
-    """Every fact and every claim, in document order; a figure can be both."""
+    """Every fact and every claim, in document order; a figure can be both.
+
+    ``named`` tells the claim that a figure nobody else knows is called by.
+    """
     roles = [segment_role(segment) for segment in segments]
     degrees = list(find_degrees(segments, roles))
     taken: dict[int, list[Statement]] = {}
@@ -115,19 +126,20 @@ def extract(
         if not tokens[index]:
             continue
         surroundings: Surroundings | None = None
+        spans = operands.get(index)
         previous: tuple[str, Number] | None = None
         for token in tokens[index]:
             if not isinstance(token, Number) or _unnamed(segment, token):
                 continue
             if index in taken and _covered(segment.place(token.start), taken[index]):
                 continue
-            inside = _within(operands.get(index, ()), token.start)
+            inside = spans is not None and _within(spans, token.start)
             if inside and not (token.nouns or token.per or token.unit.name):
                 continue
             if surroundings is None:
                 surroundings = Surroundings(segment, roles[index], partial(_topic, segments, index))
             context = surroundings.context(token)
-            name = classify(token, context) or _inherited(token, context, previous)
+            name, claimed = _name(token, context, named, previous)
             if name is None:
                 continue
             previous = name, token
@@ -139,14 +151,24 @@ def extract(
             if inside and name == "experts_per_gpu":
                 made = replace(made, name="experts")
                 facts.append(made)
-            elif name in CLAIMS and not inside:
+            elif claimed and not inside:
                 claims.append(made)
-            if name not in CLAIMS or name in {"devices", "experts_total", "parameters"}:
+            if not claimed or name in _GIVEN:
                 facts.append(made)
     facts += _assigned(segments, tokens, equations)
     facts += _expert_shapes(segments, tokens, equations, facts)
     facts += _words(segments)
     return sorted(facts, key=_order), sorted(claims, key=_order)
+
+
+def _name(
+    token: Number, context: Context, named: Naming | None, previous: tuple[str, Number] | None
+) -> tuple[str | None, bool]:
+    """What a number is, and whether it is a claim."""
+    known = classify(token, context)
+    called = None if named is None else named(token, context, known)
+    name = called or known or _inherited(token, context, previous)
+    return name, called is not None or name in CLAIMS
 
 
 def _unnamed(segment: Segment, number: Number) -> bool:

@@ -7,6 +7,7 @@ from typing import Final
 
 from optimizer.audit import derive_memory as memory
 from optimizer.audit import derive_throughput as throughput
+from optimizer.audit import lexicon
 from optimizer.audit.compare import tolerance
 from optimizer.audit.derive import MOST_READINGS, Derivation
 from optimizer.audit.judge import Judge, JudgedClaim, matches
@@ -145,7 +146,9 @@ def utilization(judge: Judge, claim: Statement) -> JudgedClaim:
 
 
 def headroom(judge: Judge, claim: Statement) -> JudgedClaim:
-    """What a utilisation leaves."""
+    """What a utilisation leaves; bytes are left to the reference."""
+    if claim.unit.dimensions != lexicon.NONE:
+        return judge.unsupported(claim, ())
     used = judge.figures(claim.name.replace("headroom", "utilization"))
     readings = [
         Derivation(

@@ -35,6 +35,7 @@ _RULES: Final[dict[str, _Rule]] = {
     "memory_utilization": load.memory_utilization,
     "compute_utilization": load.utilization,
     "hbm_bandwidth_utilization": load.utilization,
+    "link_utilization": load.utilization,
     "model_flops_utilization": load.utilization,
     "memory_headroom": load.headroom,
     "compute_headroom": load.headroom,

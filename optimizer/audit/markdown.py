@@ -30,6 +30,8 @@ _TRAILING_COMMENT = re.compile(r"(?<=\s)(?:#+|//+)(?=\s)")
 _CONTINUES = re.compile(r"^\s*(?:[=≈→×÷+/]|\*(?!\*)|->|=>|~=|-\s)")
 _UNFINISHED = re.compile(r"(?:[=≈→×÷+*/(]|\s[x-])\s*$")
 _DATA: Final = {"yaml", "yml", "json", "jsonc"}
+_RULED: Final = re.compile(r"[-*_][ \t]*[-*_][ \t]*[-*_]")
+_UNDERLINED: Final = re.compile(r"[-=][ \t]*$", re.MULTILINE)
 _LONGEST_STRUCTURE: Final = 2000
 """Characters of a line shown to the block parser: structure stands at its start, and megabyte lines cost nothing."""
 
@@ -56,13 +58,19 @@ def _table(state: StateBlock, start: int, end: int, silent: bool) -> bool:  # no
     return True
 
 
+def _ruled(state: StateBlock, start: int, end: int, silent: bool) -> bool:  # noqa: FBT001 - the parser's signature
+    """Stock rule for a ruled line, asked only where a line has nothing but its signs."""
+    at, stop = state.bMarks[start] + state.tShift[start], state.eMarks[start]
+    return _RULED.match(state.src, at, stop) is not None and hr(state, start, end, silent)
+
+
 _Rule = Callable[[StateBlock, int, int, bool], bool]
 _ENDS_PARAGRAPH: Final = ("paragraph", "reference", "blockquote")
 _ENDS_ANY: Final = (*_ENDS_PARAGRAPH, "list")
 _GATED: Final[tuple[tuple[str, _Rule, str, tuple[str, ...]], ...]] = (
     ("fence", fence, "`~", _ENDS_ANY),
     ("blockquote", blockquote, ">", _ENDS_ANY),
-    ("hr", hr, "*-_", _ENDS_ANY),
+    ("hr", _ruled, "*-_", _ENDS_ANY),
     ("list", list_block, "*+-0123456789", _ENDS_PARAGRAPH),
     ("html_block", html_block, "<", _ENDS_PARAGRAPH),
     ("heading", heading, "#", _ENDS_PARAGRAPH),
@@ -80,11 +88,12 @@ def _gated(rule: _Rule, first: str) -> _Rule:
     return asked
 
 
-def _parser() -> MarkdownIt:
+def _parser(text: str) -> MarkdownIt:
     parser = MarkdownIt("commonmark", {"maxNesting": 40})
     parser.core.ruler.enableOnly(["normalize", "block"])
     parser.block.ruler.before("paragraph", "pipe_table", _table, {"alt": ["paragraph", "reference"]})
-    parser.disable(["reference"])
+    # A title is underlined by a line that ends with the sign: without one, no paragraph need be searched for it.
+    parser.disable(["reference"] if _UNDERLINED.search(text) else ["reference", "lheading"])
     for name, rule, first, ends in _GATED:
         parser.block.ruler.at(name, _gated(rule, first), {"alt": list(ends)})
     return parser
@@ -113,7 +122,8 @@ class _Reader:
         first = self._front_matter()
         shown = [""] * first + [line[:_LONGEST_STRUCTURE].replace("\x00", " ") for line in self.lines[first:]]
         covered = first
-        tokens = _parser().parse("\n".join(shown))
+        text = "\n".join(shown)
+        tokens = _parser(text).parse(text)
         for token in tokens:
             if token.type in {"list_item_open", "blockquote_open"} and token.map:
                 self.openings[token.map[0]] = self.openings.get(token.map[0], 0) + 1
@@ -284,15 +294,18 @@ class _Reader:
 
     def _pipe_table(self, start: int, stop: int) -> None:
         header = [blank(text).strip() for _, text in self._cells(start)]
+        titles = self._titles()
         for number in (start, *range(start + 2, stop)):
-            cells = list(self._cells(number))
-            label = blank(cells[0][1]).strip() if cells else ""
-            for index, (at, text) in enumerate(cells):
+            label = ""
+            for index, (at, text) in enumerate(self._cells(number)):
+                clear = blank(text)
                 column = header[index] if index < len(header) and number != start else ""
                 self.segments.append(
-                    Segment(blank(text), ((0, number + 1, at + 1),), Kind.CELL, self.block, self._titles(),
-                            label if index and number != start else "", column, self.before, row=number + 1)
+                    Segment(clear, ((0, number + 1, at + 1),), Kind.CELL, self.block, titles, label, column,
+                            self.before, row=number + 1)
                 )  # fmt: skip
+                if not index and number != start:
+                    label = clear.strip()
         self.before = ""
 
     def _cells(self, number: int) -> Iterator[tuple[int, str]]:
@@ -300,8 +313,9 @@ class _Reader:
         stops = [match.start() for match in _PIPE.finditer(line, at)]
         if stops and not line[at : stops[0]].strip():
             at = stops.pop(0) + 1
+        escaped = "\\|" in line
         for stop in stops:
-            yield at, line[at:stop].replace("\\|", " |")
+            yield at, line[at:stop].replace("\\|", " |") if escaped else line[at:stop]
             at = stop + 1
         if line[at:].strip():
             yield at, line[at:].replace("\\|", " |")

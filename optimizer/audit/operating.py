@@ -12,6 +12,7 @@ from optimizer.audit.verdict import Verdict, plain, shown
 from optimizer.spec.layout import Layout, WrittenLayout
 from optimizer.spec.problem import Problem
 from optimizer.verify import judge_layout
+from optimizer.verify.claim_table import CLAIMS
 
 FIGURES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
     "compute_utilization": (("compute_utilization", ""), ("model_flops_utilization", ", FLOPs of the model alone")),
@@ -31,7 +32,19 @@ FIGURES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
     ),
     "memory_total": (("total_memory_bytes", ""), ("model_bytes", "one copy of the weights")),
 }
-"""Figures that a claim's name may mean, each with what tells it apart."""
+"""Figures that a claim's name may mean, each with what tells it apart; others mean the readings of their claim."""
+
+
+def figures_of(name: str) -> tuple[tuple[str, str], ...]:
+    """Figures that a claim of this name may mean."""
+    if name in FIGURES:
+        return FIGURES[name]
+    kind = CLAIMS.get(name)
+    if kind is None:
+        return ()
+    return tuple((one.figure, f", {one.name}" if number else "") for number, one in enumerate(kind.readings))
+
+
 _PHASES: Final = ("decode", "aggregated", "prefill")
 _CONSTANT: Final = {"model_weights_bytes", "model_bytes"}
 """Figures that no phase and no batch changes."""
@@ -107,7 +120,7 @@ def place_claim(item: JudgedClaim, points: list[tuple[str, Mapping[str, Any]]]) 
 def _readings(claim: Statement, points: list[tuple[str, Mapping[str, Any]]]) -> list[Derivation]:
     found: dict[tuple[str, Fraction], Derivation] = {}
     for name, figures in points:
-        for figure, suffix in FIGURES.get(claim.name, ()):
+        for figure, suffix in figures_of(claim.name):
             made = figures.get(figure)
             if made is not None and made.value is not None and made.value > 0:
                 described = made.to_json()

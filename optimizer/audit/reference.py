@@ -1,11 +1,13 @@
 """Judges what a document says with the reference itself, where a problem gives the model and the hardware."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any, Final
 
 from optimizer.audit.derive import Derivation, FactTable
+from optimizer.audit.extract import CLAIMS as FOUND
 from optimizer.audit.judge import JudgedClaim
 from optimizer.audit.operating import FIGURES, THE_REFERENCE, operating_points, place_claim
 from optimizer.audit.statements import Statement
@@ -40,8 +42,24 @@ _ESTIMATES: Final = {  # and words that prose uses of more than one thing
     "latency", "request_capacity", "balance", "kv_cache_per_token", "replicas", "nodes",
     "ttft", "tpot", "step_time", "throughput", "throughput_per_device", "compute_utilization",
     "hbm_bandwidth_utilization", "model_flops_utilization", "memory", "memory_total", "memory_utilization",
-    "memory_headroom", "kv_cache", "kv_cache_total", "activations",
+    "memory_headroom", "kv_cache", "kv_cache_total", "activations", "link_bandwidth", "link_utilization",
+    "nodes_visited",
 }  # fmt: skip
+
+
+_RATED: Final = {"link_bandwidth", "hbm_bandwidth", "fabric_bandwidth", "flops"}
+_CUT: Final = {"weights", "expert_weights", "expert_instances", "experts_per_gpu"}
+"""Figures of the fullest stage."""
+_PARTIAL: Final = re.compile(r"\b(?:per|each|every|one|a single|layers?|blocks?|stages?|rank|gpu|device)\b")
+
+
+def _refutable(statement: Statement) -> bool:
+    """Whether the reference may call the figure wrong: a count or a size that the words can mean in one way only."""
+    name = statement.name
+    if name in FOUND:
+        return name not in _ESTIMATES
+    component = name.endswith("_parameters")
+    return component and _PARTIAL.search(" ".join((statement.near, *statement.section)).lower()) is None
 
 
 def resolve(problem: Mapping[str, Any] | Problem) -> Problem:
@@ -89,7 +107,7 @@ def judge_data(block: Document, problem: Problem | None) -> tuple[list[dict[str,
         The layout or a claim cannot be read.
     """
     data = {key: value for key, value in block.data.items() if key in {"name", "problem", "layout", "claims", "notes"}}
-    document = layout_in(_with(block, data, problem), claims=dimensions())
+    document = layout_in(_with(block, data, problem), claims=dimensions)
     verdict = judge(document)
     claims = [{**item.to_json(), "role": "stated"} for item in verdict.claims]
     return claims, [str(violation) for violation in verdict.violations]
@@ -113,17 +131,25 @@ def judge_prose(problem: Problem, table: FactTable, judged: list[JudgedClaim]) -
     ]
     layouts = _layouts(problem, table)
     answers = list(_references(problem, layouts, asked))
+    open_cut = any(value > 1 for value in table.values("pp"))
     settled = [
-        _settled(item, [found[id(item.statement)] for found in answers if id(item.statement) in found])
+        _settled(
+            item, [found[id(item.statement)] for found in answers if id(item.statement) in found], open_cut=open_cut
+        )
         for item in judged
     ]
-    if not any(item.verdict is Verdict.UNSUPPORTED and item.statement.name in FIGURES for item in settled):
+    if not any(item.verdict is Verdict.UNSUPPORTED and _placed(item.statement.name) for item in settled):
         return settled
     points = [point for written in layouts for point in operating_points(problem, written)]
     return [
-        place_claim(item, points) if item.verdict is Verdict.UNSUPPORTED and item.statement.name in FIGURES else item
+        place_claim(item, points) if item.verdict is Verdict.UNSUPPORTED and _placed(item.statement.name) else item
         for item in settled
     ]
+
+
+def _placed(name: str) -> bool:
+    """Whether a figure of this name depends on phase and batch, which a document may leave open."""
+    return name in FIGURES or (name not in FOUND and not name.endswith("_parameters"))
 
 
 def _layouts(problem: Problem, table: FactTable) -> list[dict[str, Any]]:
@@ -148,7 +174,7 @@ def _layouts(problem: Problem, table: FactTable) -> list[dict[str, Any]]:
 def _references(
     problem: Problem, layouts: list[dict[str, Any]], claims: list[Statement]
 ) -> Iterator[dict[int, Reference]]:
-    known = dimensions()
+    known = dimensions(problem)
     for written in layouts:
         layout = WrittenLayout.model_validate(written).resolve(experts=problem.model.moe is not None)
         verdict = judge_layout(problem, layout)
@@ -171,7 +197,12 @@ def _claim(statement: Statement, known: Mapping[str, Any]) -> Claim | None:
                  None, statement.place.line, statement.place.column)  # fmt: skip
 
 
-def _settled(item: JudgedClaim, answers: list[Reference]) -> JudgedClaim:
+def _near(answer: Reference) -> bool:
+    """Whether another cut into stages may give the figure."""
+    return answer.ratio is not None and Fraction(2, 3) <= answer.ratio <= Fraction(3, 2)
+
+
+def _settled(item: JudgedClaim, answers: list[Reference], *, open_cut: bool) -> JudgedClaim:
     verdicts = {Verdict(str(answer.verdict)) for answer in answers}
     if not answers or Verdict.UNSUPPORTED in verdicts:
         return item
@@ -189,7 +220,17 @@ def _settled(item: JudgedClaim, answers: list[Reference]) -> JudgedClaim:
     note = answer.note
     if verdict is Verdict.FAILS is item.verdict and item.note:
         note = f"{item.note}; {note}"
-    if verdict is Verdict.FAILS and item.statement.name in _ESTIMATES:
+    counted = next((reading for reading, holds in item.readings if holds), None)
+    if verdict is Verdict.FAILS and counted is not None and not item.verdict.wrong:
+        return replace(item, verdict=Verdict.AMBIGUOUS, note=f"true as {counted.reading}; else {answer.note}")
+    if verdict is Verdict.FAILS and open_cut and item.statement.name in _CUT and any(map(_near, answers)):
+        verdict, note = Verdict.UNSUPPORTED, f"depends on the cut into stages, which is not given; {note}"
+    if verdict is Verdict.IMPOSSIBLE and item.statement.name in _RATED:
+        verdict, note = (
+            Verdict.UNSUPPORTED,
+            f"a figure of data sheets may count both directions, a whole node or sparse numbers; used, it is {note}",
+        )
+    if verdict is Verdict.FAILS and not _refutable(item.statement):
         verdict, note = (
             Verdict.UNSUPPORTED,
             "the reference estimates another figure; an estimate does not refute a claim",

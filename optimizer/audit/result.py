@@ -40,8 +40,10 @@ class AuditResult:
 
     @property
     def exit_status(self) -> Exit:
-        """1 as soon as anything written is wrong or contradicts itself."""
-        wrong = any(verdict.wrong for verdict in self.verdicts) or bool(self.contradictions or self.violations)
+        """1 as soon as anything written is wrong or contradicts itself, save equations that the text calls wrong."""
+        wrong = any(verdict.wrong for verdict in self.verdicts[len(self.equations) :])
+        wrong |= any(equation.counts for equation in self.equations)
+        wrong |= bool(self.contradictions or self.violations)
         return Exit.NO if wrong else Exit.YES
 
     def to_json(self) -> dict[str, Any]:

@@ -27,7 +27,7 @@ class Verdict(StrEnum):
 def shown(value: Fraction, unit: Unit | None = None) -> str:
     """``value`` (base units) in ``unit``, exact when short, else to six significant digits with an ellipsis."""
     if unit is not None and unit.name:
-        text = plain(value / unit.scale)
+        text = plain(value if unit.scale == 1 else value / unit.scale)
         return text + unit.name if unit.name in {"%", "K", "M", "B", "T"} else f"{text} {unit.name}"
     return plain(value)
 
@@ -38,7 +38,7 @@ def plain(value: Fraction) -> str:
     if bottom == 1 and abs(top) < 10**15:
         return f"{top:,}"
     if bottom <= 10**6 and abs(top) < bottom * 10**9:
-        for decimals in range(1, 7):
+        for decimals in range(1, 7) if 10**6 % bottom == 0 else ():
             if 10**decimals % bottom == 0:
                 return f"{float(value):,.{decimals}f}"
     if abs(value) >= 10**15 or abs(value) < Fraction(1, 10**4):

@@ -41,16 +41,16 @@ def draw(subject: Subject, form: Form, out: str | None) -> int:
 
 
 def check(subject: Subject, path: str, *, json: bool) -> int:
-    """Judge the graph in ``path``: acyclic, every device once, the groups and transfers of the layout."""
+    """Judge the graph in ``path``: acyclic, every device once, the layout's groups, transfers and bytes."""
     from optimizer.report.dag_check import check_dag  # noqa: PLC0415 - loads when it is asked for
-    from optimizer.report.dag_traffic import meshes_of  # noqa: PLC0415 - the same
+    from optimizer.report.dag_traffic import dag_of, meshes_of  # noqa: PLC0415 - the same
     from optimizer.spec.document import load  # noqa: PLC0415 - the same
 
     document = load(path)
     if not isinstance(document.data, dict):
         raise document.error("a graph is wanted: an object with `nodes` and `edges`")
     meshes = meshes_of(subject)
-    objections = check_dag(document.data, meshes)
+    objections = check_dag(document.data, meshes, dag_of(subject))
     if json:
         emit_json({
             "schema": "shardproof/dag-check/1", "accepted": not objections, "devices": meshes.devices,

@@ -216,7 +216,12 @@ def _documents() -> dict[str, _Schema]:
         "audit": _named(
             "audit",
             {
-                "equations": _list(_object({"line": _WHOLE, "column": _WHOLE, "text": _TEXT, "verdict": verdicts})),
+                "equations": _list(
+                    _object(
+                        {"line": _WHOLE, "column": _WHOLE, "text": _TEXT, "verdict": verdicts},
+                        {"called_wrong": {"type": "boolean"}},
+                    )
+                ),
                 "facts": _list(_object({"line": _WHOLE, "name": _TEXT, "text": _TEXT})),
                 "claims": _list({"type": "object"}),
                 "contradictions": _list(_object({"lines": _list(_WHOLE), "name": _TEXT, "explanation": _TEXT})),

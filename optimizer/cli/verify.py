@@ -31,7 +31,7 @@ def command(
     from optimizer.verify import judge  # noqa: PLC0415 - the same
     from optimizer.verify.claim_table import dimensions  # noqa: PLC0415 - the same
 
-    verdict = judge(read_layout(layout, claims=dimensions(), problem=problem))
+    verdict = judge(read_layout(layout, claims=dimensions, problem=problem))
     if json:
         emit_json(verdict.to_json())
     else:

@@ -151,7 +151,7 @@ class Dag:
             {
                 "id": send(a, b),
                 "kind": "send",
-                "axis": "pp",
+                "axis": SEND_AXIS,
                 "source": a,
                 "target": b,
                 "bytes_per_step": self.sent_from(a),
@@ -179,6 +179,8 @@ def send(source: int, target: int) -> str:
     return f"send{source}-{target}"
 
 
+SEND_AXIS: Final = "pp"
+"""Axis of the transfers between stages."""
 _OPERATIONS: Final = {"cp": "all-gather", "tp": "all-reduce", "ep": "all-to-all", "etp": "all-reduce"}
 
 

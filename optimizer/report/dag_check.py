@@ -4,15 +4,25 @@ from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from optimizer.report.dag import Degrees, Meshes, axes, groups_of
+from optimizer.report.dag import SEND_AXIS, Dag, Degrees, Meshes, build_dag
+
+Node = Mapping[str, Any]
+Ranks = tuple[int, ...]
 
 
-def check_dag(data: object, meshes: Meshes) -> list[str]:
+def check_dag(data: object, meshes: Meshes, expected: Dag | None = None) -> list[str]:
     """Objections to a node-link document: cycles, devices missing or named twice, groups that are not the degrees'.
 
-    Accepts ``edges`` or ``links`` as the key of the edges. An empty list means that it matches.
+    Accepts ``edges`` or ``links`` as the key of the edges. What a graph leaves out (a stage, an operation, bytes) is no
+    objection; what it says must be so. An empty list means that it matches.
+
+    Parameters
+    ----------
+    expected
+        The layout's own graph, for the bytes of a step; without it, bytes are not compared.
     """
     degrees = Degrees.of(meshes)
+    own = expected or build_dag(degrees)
     if not isinstance(data, Mapping):
         return ["no graph: a node-link document is a mapping"]
     nodes, edges = data.get("nodes"), data.get("edges", data.get("links"))
@@ -30,9 +40,10 @@ def check_dag(data: object, meshes: Meshes) -> list[str]:
     found += [f"edge {a} -> {b} names no node" for a, b in pairs if a not in named or b not in named][:20]
     found += _cycle(set(named), [(a, b) for a, b in pairs if a in named and b in named])
     found += _devices([node for node in nodes if node.get("kind") == "device"], degrees)
-    found += _groups([node for node in nodes if node.get("kind") == "collective"], degrees)
-    found += _stages([node for node in nodes if node.get("kind") == "send"], degrees)
-    return [*found, *_connected(nodes, pairs)]
+    found += _groups([node for node in nodes if node.get("kind") == "collective"], own)
+    found += _sends([node for node in nodes if node.get("kind") == "send"], own)
+    found += _header(data.get("graph"), degrees)
+    return [*found, *_connected(nodes, pairs), *_edges(nodes, edges, degrees)]
 
 
 def _malformed(nodes: list[Mapping[str, Any]]) -> Iterator[str]:
@@ -107,26 +118,104 @@ def _devices(nodes: list[Mapping[str, Any]], degrees: Degrees) -> Iterator[str]:
             yield f"device {rank} stands at {wrong}, not at {degrees.coordinates(rank)}"
 
 
-def _groups(nodes: list[Mapping[str, Any]], degrees: Degrees) -> Iterator[str]:
-    wanted = Counter(
-        (axis.name, ranks)
-        for axis in axes(degrees)
-        for stage in range(degrees.pp)
-        for ranks in groups_of(degrees, axis, stage)
-    )
-    given = Counter((str(node.get("axis")), tuple(node.get("ranks", ()))) for node in nodes)
-    for axis, ranks in wanted - given:
+def _header(graph: object, degrees: Degrees) -> Iterator[str]:
+    """Degrees that the graph says of itself."""
+    if isinstance(graph, Mapping):
+        names = ("tp", "cp", "dp", "pp", "etp", "ep", "edp", "devices")
+        wrong = {name: graph[name] for name in names if name in graph and graph[name] != getattr(degrees, name)}
+        if wrong:
+            yield f"the graph calls itself {wrong}, not { ({name: getattr(degrees, name) for name in wrong}) }"
+
+
+def _groups(nodes: list[Node], own: Dag) -> Iterator[str]:
+    wanted = {(group.axis.name, group.ranks): group for group in own.groups}
+    given = Counter(_group(node) for node in nodes)
+    for axis, ranks in wanted.keys() - given.keys():
         yield f"no {axis} collective of ranks {_short(ranks)}"
-    for axis, ranks in given - wanted:
-        yield f"a {axis} collective of ranks {_short(ranks)} that the degrees do not have"
+    for (axis, ranks), count in given.items():
+        if (axis, ranks) not in wanted:
+            yield f"a {axis} collective of ranks {_short(ranks)} that the degrees do not have"
+        elif count > 1:
+            yield f"the {axis} collective of ranks {_short(ranks)} stands there {count} times"
+    for node in nodes:
+        group = wanted.get(_group(node))
+        if group is not None:
+            said = {"stage": group.stage, "operation": group.axis.operation, "bytes_per_step": group.bytes}
+            yield from _otherwise(node, said)
 
 
-def _stages(nodes: list[Mapping[str, Any]], degrees: Degrees) -> Iterator[str]:
-    width = degrees.stage_devices
-    wanted = {(rank, rank + width) for rank in range(degrees.devices - width)}
-    given = [(node.get("source"), node.get("target")) for node in nodes]
-    yield from (f"no transfer from rank {a} to rank {b}" for a, b in sorted(wanted - set(given)))
-    yield from (f"a transfer from rank {a} to rank {b} that no stages have" for a, b in given if (a, b) not in wanted)
+def _group(node: Node) -> tuple[str, Ranks]:
+    return str(node.get("axis")), tuple(node.get("ranks", ()))
+
+
+def _sends(nodes: list[Node], own: Dag) -> Iterator[str]:
+    wanted = set(own.sends)
+    given = Counter((node.get("source"), node.get("target")) for node in nodes)
+    yield from (f"no transfer from rank {a} to rank {b}" for a, b in sorted(wanted - given.keys()))
+    for (a, b), count in given.items():
+        if (a, b) not in wanted:
+            yield f"a transfer from rank {a} to rank {b} that no stages have"
+        elif count > 1:
+            yield f"the transfer from rank {a} to rank {b} stands there {count} times"
+    for node in nodes:
+        source, target = node.get("source"), node.get("target")
+        if isinstance(source, int) and (source, target) in wanted:
+            stage = source // own.degrees.stage_devices
+            yield from _otherwise(node, {"axis": SEND_AXIS, "stage": stage, "bytes_per_step": own.sent_from(source)})
+
+
+def _otherwise(node: Node, said: Mapping[str, object]) -> Iterator[str]:
+    """What a node says that is not so; nothing is known where the layout's own value is None."""
+    for key, value in said.items():
+        given = node.get(key)
+        if given is not None and value is not None and (given != value or isinstance(given, bool)):
+            yield f"node {node['id']}: {key} is {given!r}, not {value!r}"
+
+
+def _ranks_of(node: Node) -> Ranks:
+    if node.get("kind") == "device":
+        return (node["rank"],)
+    if node.get("kind") == "send":
+        return (node["source"], node["target"])
+    return tuple(node.get("ranks", ())) if node.get("kind") == "collective" else ()
+
+
+def _edges(nodes: list[Node], edges: list[Node], degrees: Degrees) -> Iterator[str]:
+    """An edge joins nodes of one rank; a rank enters all its nodes but its first, and leaves all but its last."""
+    held = {str(node["id"]): frozenset(_ranks_of(node)) for node in nodes}
+    axis_of = {str(node["id"]): node.get("axis") for node in nodes if node.get("axis") is not None}
+    entered: dict[str, set[int]] = {}
+    left: dict[str, set[int]] = {}
+    for edge in edges:
+        source, target = str(edge["source"]), str(edge["target"])
+        shared = held.get(source, frozenset()) & held.get(target, frozenset())
+        if held.get(source) and held.get(target) and not shared:
+            yield f"edge {source} -> {target} joins nodes that have no rank in common"
+        entered.setdefault(target, set()).update(shared)
+        left.setdefault(source, set()).update(shared)
+        between = [axis_of[name] for name in (source, target) if name in axis_of]
+        if edge.get("axis") is not None and between and edge["axis"] not in between:
+            yield f"edge {source} -> {target}: axis is {edge['axis']!r}, not {between[-1]!r}"
+    ends: Counter[int] = Counter()
+    final = degrees.devices - degrees.stage_devices
+    for node in nodes:
+        kind, name = node.get("kind"), str(node["id"])
+        if kind == "device" and node["rank"] >= degrees.stage_devices:
+            into = held[name]
+        else:
+            into = (
+                held[name] if kind == "collective" else frozenset((node["source"],)) if kind == "send" else frozenset()
+            )
+        if missing := sorted(into - entered.get(name, set())):
+            yield f"no edge brings rank {missing[0]} to {name}"
+        if kind == "collective":
+            stays = held[name] - left.get(name, set())
+            ends.update(stays)
+            if early := sorted(rank for rank in stays if rank < final):
+                yield f"no edge takes rank {early[0]} on from {name}"
+    several = sorted(rank for rank, count in ends.items() if rank >= final and count > 1)
+    if several:
+        yield f"rank {several[0]} ends in {ends[several[0]]} collectives"
 
 
 def _connected(nodes: list[Any], edges: list[tuple[str, str]]) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -237,9 +237,10 @@ _RESULT = "shardproof/result/"
 _DERIVED = ("devices", "replicas", "placement")
 
 
-def read_layout(
-    reference: str | Path, *, claims: Mapping[str, Dimension], problem: str | Path | None = None
-) -> LayoutDocument:
+ClaimNames = Mapping[str, Dimension] | Callable[[Problem], Mapping[str, Dimension]]
+
+
+def read_layout(reference: str | Path, *, claims: ClaimNames, problem: str | Path | None = None) -> LayoutDocument:
     """Layout file, or what ``solve --out`` wrote, with its problem resolved.
 
     Parameters
@@ -247,7 +248,7 @@ def read_layout(
     reference
         A path, or ``-`` for standard input.
     claims
-        What each known claim measures.
+        What each known claim measures, or what tells it for a problem.
     problem
         Problem file to use in place of the one that the file names.
 
@@ -259,9 +260,7 @@ def read_layout(
     return layout_in(load(reference), claims=claims, problem=problem)
 
 
-def layout_in(
-    document: Document, *, claims: Mapping[str, Dimension], problem: str | Path | None = None
-) -> LayoutDocument:
+def layout_in(document: Document, *, claims: ClaimNames, problem: str | Path | None = None) -> LayoutDocument:
     """As `read_layout`, for a document at hand."""
     data = document.data
     if not isinstance(data, Mapping):
@@ -274,7 +273,7 @@ def layout_in(
                 *(document.fault("unknown key", (key,), nearest(key, list(_KEYS)), key=True) for key in unknown)
             )
     question = read_problem(problem) if problem is not None else _problem_of(document)
-    read = ClaimReader(dict(claims)).read(document)
+    read = ClaimReader(dict(claims(question) if callable(claims) else claims)).read(document)
     layout = document.get(("layout",))
     if layout is None:
         status = data.get("status")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from optimizer.spec.problem import Problem
 from optimizer.units import Dimension
 
 B, S, N, R = Dimension.BYTES, Dimension.SECONDS, Dimension.COUNT, Dimension.RATIO
@@ -27,6 +28,7 @@ class Physics(StrEnum):
     LATENCY = "latency"
     SHARE = "share"
     FLOPS = "flops"
+    HBM = "hbm"
     LINK = "link"
 
 
@@ -46,12 +48,18 @@ class ClaimKind:
     ----------
     defined
         Whether the first reading is the word's definition.
+    tier
+        Link tier whose rated bandwidth bounds it; the outermost where it names none, `ANY_TIER` for the fastest.
     """
 
     dimension: Dimension
     readings: tuple[Reading, ...]
     defined: bool = True
     physics: Physics = Physics.NONE
+    tier: str = ""
+
+
+ANY_TIER = "*"
 
 
 def _kind(
@@ -61,8 +69,10 @@ def _kind(
     return ClaimKind(dimension, (first, *(Reading(*other) for other in others)), physics=physics)
 
 
-def _ambiguous(dimension: Dimension, *readings: tuple[str, str], physics: Physics = Physics.NONE) -> ClaimKind:
-    return ClaimKind(dimension, tuple(Reading(*reading) for reading in readings), defined=False, physics=physics)
+def _ambiguous(
+    dimension: Dimension, *readings: tuple[str, str], physics: Physics = Physics.NONE, tier: str = ""
+) -> ClaimKind:
+    return ClaimKind(dimension, tuple(Reading(*reading) for reading in readings), False, physics, tier)  # noqa: FBT003
 
 
 _COUNTS = (
@@ -78,6 +88,7 @@ _COUNTS = (
     "ep",
     "edp",
     "batch",
+    "prefill_chunk",
     "layers",
     "layers_per_stage",
     "moe_layers",
@@ -87,6 +98,9 @@ _COUNTS = (
     "experts_resident_per_layer",
     "expert_instances",
     "expert_equivalents",
+    "slots_per_device",
+    "redundant_slots",
+    "moves",
     "concurrency",
     "mtp_parameters",
     "checkpoint_parameters",
@@ -147,6 +161,7 @@ CLAIMS: dict[str, ClaimKind] = {
     "model_size": _ambiguous(B, *_WEIGHTS),
     "model_bytes": _kind(B, "model_bytes", *_WEIGHTS[:2], name="one copy of the model"),
     "sharded_weights": _part("weights_bytes"),
+    "weights_bytes": _kind(B, "weights_bytes", *_WEIGHTS, name="the part that tensor parallelism divides, per device"),
     "replicated_weights": _part("replicated_weights_bytes"),
     "expert_weights": _part("expert_weights_bytes", "total_expert_weights_bytes"),
     "total_expert_weights": _kind(
@@ -220,13 +235,53 @@ CLAIMS: dict[str, ClaimKind] = {
     "request_capacity": _kind(RPS, "request_capacity_per_s", physics=Physics.REQUESTS),
     "cost_per_hour": _kind(Dimension.DOLLARS_PER_HOUR, "cost_per_hour_dollars"),
     "cost_per_token": _kind(Dimension.DOLLARS_PER_TOKEN, "cost_per_token_dollars"),
+    "cost_per_million_tokens": _kind(Dimension.DOLLARS, "cost_dollars_per_million_tokens"),
     "flops": _kind(Dimension.FLOPS, "flops", name="per device", physics=Physics.FLOPS),
-    "balance": _kind(R, "expert_imbalance", name="hottest device's expert load ÷ the mean"),
+    "balance": _kind(
+        R,
+        "expert_imbalance",
+        ("mean over layers", "mean_expert_imbalance"),
+        name="hottest device's expert load ÷ the mean, worst layer",
+    ),
+    "nodes_visited": _kind(
+        R, "nodes_visited", ("worst layer", "worst_nodes_visited"), name="by co-activated experts, mean over layers"
+    ),
+    "hbm_bandwidth": _kind(
+        BPS,
+        "hbm_bytes_per_s",
+        ("rated", "rated_hbm_bytes_per_s"),
+        name="read and written in a mean step",
+        physics=Physics.HBM,
+    ),
     "fabric_bandwidth": _kind(BPS, "fabric_bytes_per_s", name="over the outermost tier", physics=Physics.LINK),
+    "fabric_utilization": _kind(R, "fabric_utilization", name="of the outermost tier", physics=Physics.SHARE),
+    "link_bandwidth": _ambiguous(
+        BPS,
+        ("used of the outermost tier", "fabric_bytes_per_s"),
+        ("used of the innermost tier", "innermost_bytes_per_s"),
+        ("rated, outermost tier", "rated_fabric_bytes_per_s"),
+        ("rated, innermost tier", "rated_innermost_bytes_per_s"),
+        physics=Physics.LINK,
+        tier=ANY_TIER,
+    ),
+    "link_utilization": _ambiguous(
+        R,
+        ("of the outermost tier", "fabric_utilization"),
+        ("of the innermost tier", "innermost_utilization"),
+        physics=Physics.SHARE,
+    ),
     **{f"{axis}_bytes": _kind(B, f"{axis}_bytes", name="a device in a mean step") for axis in ("tp", "cp", "ep", "pp")},
     "dp_bytes": _kind(B, "dp_bytes", name="a device in a mean step"),
 }
 """Every claim by name."""
+
+_IDEAL = ("ttft", "tpot", "latency", "step_time", "throughput", "throughput_per_device", "request_capacity")
+CLAIMS |= {
+    f"ideal_{name}": _kind(
+        CLAIMS[name].dimension, f"ideal_{CLAIMS[name].readings[0].figure}", name="at rated peaks without overhead"
+    )
+    for name in _IDEAL
+}
 
 ALIASES: dict[str, str] = {
     "gpus": "devices",
@@ -260,7 +315,6 @@ ALIASES: dict[str, str] = {
     "memory_per_device": "memory",
     "memory_per_gpu": "memory",
     "gpu_memory": "memory",
-    "weights_bytes": "weights",
     "weights_per_device": "weights",
     "weight_memory": "weights",
     "expert_weights_bytes": "expert_weights",
@@ -298,25 +352,71 @@ ALIASES: dict[str, str] = {
     "request_rate": "request_capacity",
     "requests_per_second": "request_capacity",
     "qps": "request_capacity",
+    "cost_dollars_per_million_tokens": "cost_per_million_tokens",
+    "chunk": "prefill_chunk",
+    "chunk_size": "prefill_chunk",
+    "chunked_prefill_size": "prefill_chunk",
+    "prefill_chunk_size": "prefill_chunk",
+    "prefill_chunk_tokens": "prefill_chunk",
+    "redundant_experts": "redundant_slots",
+    "experts_moved": "moves",
+    "nodes_per_token": "nodes_visited",
+    "mean_nodes_visited": "nodes_visited",
+    "memory_headroom_bytes": "memory_headroom",
     "max_over_mean": "balance",
     "imbalance": "balance",
     "load_balance": "balance",
     "concurrent_requests": "concurrency",
     "inter_node_bandwidth": "fabric_bandwidth",
     "network_bandwidth": "fabric_bandwidth",
+    "fabric_bytes_per_s": "fabric_bandwidth",
+    "inter_node_utilization": "fabric_utilization",
+    "network_utilization": "fabric_utilization",
+    "network_bandwidth_utilization": "fabric_utilization",
+    "fabric_bandwidth_utilization": "fabric_utilization",
+    "interconnect_bandwidth": "link_bandwidth",
+    "interconnect_utilization": "link_utilization",
+    "link_bandwidth_utilization": "link_utilization",
+    "memory_bandwidth": "hbm_bandwidth",
+    "hbm_bytes_per_s": "hbm_bandwidth",
     "tp_traffic": "tp_bytes",
     "ep_traffic": "ep_bytes",
     "pp_traffic": "pp_bytes",
+    "cp_traffic": "cp_bytes",
+    **{f"ideal_{CLAIMS[name].readings[0].figure}": f"ideal_{name}" for name in _IDEAL},
 }
 """Other names of the same claims."""
 
 
-def dimensions() -> dict[str, Dimension]:
-    """What each known claim measures, by every name it goes by."""
+def own_claims(problem: Problem) -> dict[str, ClaimKind]:
+    """Claims that only this problem has: of its link tiers by name, its layers and stages, its measured loads."""
+    found: dict[str, ClaimKind] = {}
+    for tier in problem.hardware.tiers:
+        used, rated = f"{tier.name}_bytes_per_s", f"rated_{tier.name}_bytes_per_s"
+        bandwidth = ClaimKind(
+            BPS, (Reading("used in a mean step", used), Reading("rated", rated)), physics=Physics.LINK, tier=tier.name
+        )
+        found |= {f"{tier.name}_bandwidth": bandwidth, used: bandwidth}
+        found[f"{tier.name}_utilization"] = _kind(R, f"{tier.name}_utilization", physics=Physics.SHARE)
+    model = problem.model
+    for number, block in enumerate(model.layer_names):
+        # No more stages than layers.
+        found |= {name: _kind(N, name) for name in (f"layers_of_stage_{number}", f"first_layer_of_stage_{number}")}
+        if model.blocks[block].moe is None:
+            continue
+        names = [f"balance_of_layer_{number}", f"nodes_visited_of_layer_{number}"]
+        names += [f"balance_of_layer_{number}_under_load_{load}" for load in range(len(problem.expert_loads))]
+        found |= {name: _kind(R, name) for name in names}
+    return {name: kind for name, kind in found.items() if name not in CLAIMS and name not in ALIASES}
+
+
+def dimensions(problem: Problem | None = None) -> dict[str, Dimension]:
+    """What each known claim measures, by every name it goes by; with a problem, those that only it has as well."""
     own = {name: kind.dimension for name, kind in CLAIMS.items()}
-    return own | {alias: CLAIMS[name].dimension for alias, name in ALIASES.items()}
+    found = own | {alias: CLAIMS[name].dimension for alias, name in ALIASES.items()}
+    return found if problem is None else found | {name: kind.dimension for name, kind in own_claims(problem).items()}
 
 
-def kind_of_claim(name: str) -> ClaimKind | None:
+def kind_of_claim(name: str, problem: Problem) -> ClaimKind | None:
     """Kind of a claim by any of its names; None for one that is not known."""
-    return CLAIMS.get(ALIASES.get(name, name))
+    return CLAIMS.get(ALIASES.get(name, name)) or own_claims(problem).get(name)

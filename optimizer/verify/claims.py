@@ -139,7 +139,7 @@ def judge_claim(claim: Claim, figures: dict[str, Figure], problem: Problem, layo
     figures
         Every figure that can be derived; a reading without its figure is left out.
     """
-    kind = kind_of_claim(claim.name)
+    kind = kind_of_claim(claim.name, problem)
     if kind is None:
         return _unsupported(claim, "nothing here derives such a figure")
     readings = [
@@ -148,9 +148,27 @@ def judge_claim(claim: Claim, figures: dict[str, Figure], problem: Problem, layo
         if reading.figure in figures
     ]
     if not readings or (kind.defined and kind.readings[0].figure not in figures):
-        missing = "without experts" if "expert" in claim.name else f"in phase {problem.workload.phase!r}"
-        return _unsupported(claim, f"there is no such figure {missing}")
+        return _unsupported(claim, f"there is no such figure {_lacking(claim.name, problem)}")
     return _verdict(claim, kind, readings, problem, layout)
+
+
+def _lacking(name: str, problem: Problem) -> str:
+    """Why a known figure cannot be derived here."""
+    if ("expert" in name or "slots" in name) and problem.model.moe is None:
+        return "without experts"
+    if name.startswith(("nodes_visited", "nodes_per_token", "mean_nodes_visited")):
+        return (
+            "without a placement and measured co-activation" if problem.coactivation is None else "without a placement"
+        )
+    if "moves" in name or "moved" in name:
+        return "without a placement and one in service"
+    if "under_load" in name or "of_layer" in name:
+        return "without a placement and measured loads"
+    if "of_stage" in name:
+        return "with so few stages"
+    if "cost" in name:
+        return "without a price of the device"
+    return f"in phase {problem.workload.phase!r}"
 
 
 def _verdict(
@@ -177,7 +195,7 @@ def _verdict(
         if kind.defined
         else min(readings, key=lambda reading: abs(Fraction(reading.figure.value) - claim.value))
     )
-    limits = physical_limits(claim, kind.physics, problem, layout) if kind.physics is not Physics.NONE else ()
+    limits = physical_limits(claim, kind, problem, layout) if kind.physics is not Physics.NONE else ()
     if limits:
         note = "beyond what the hardware can do under every reading: " + "; ".join(map(str, limits))
         return JudgedClaim(claim, ClaimVerdict.IMPOSSIBLE, nearest.figure, tuple(readings), note, limits)

@@ -9,7 +9,7 @@ from optimizer.figures.derivation_figure import Figure, Sheet, shown
 from optimizer.figures.layer import uneven_residency
 from optimizer.figures.memory import build_memory
 from optimizer.figures.parameters import parameter_table
-from optimizer.figures.serving import Evaluation
+from optimizer.figures.serving import Evaluation, default_chunk
 from optimizer.figures.shape import Shape
 from optimizer.spec.problem import Problem
 from optimizer.spec.tensor import Role
@@ -24,13 +24,82 @@ def extra_figures(
     _memory(sheet, problem, figures)
     _rates(sheet, problem, evaluation, figures)
     _balance(sheet, problem, evaluation, imbalance)
-    outer = f"{problem.hardware.tiers[-1].name}_bytes_per_s"
-    if outer in figures:
-        source = figures[outer]
-        sheet.put(
-            "fabric_bytes_per_s", source.value, source.dimension, source.formula, source.substituted, bound=source.bound
-        )
+    _bandwidth(sheet, problem, figures)
+    _schedule(sheet, problem, evaluation)
+    _ideal(sheet, figures)
     return sheet
+
+
+_IDEAL = (
+    "ttft_s",
+    "tpot_s",
+    "latency_s",
+    "step_time_s",
+    "throughput_tokens_per_s",
+    "throughput_per_device_tokens_per_s",
+    "request_capacity_per_s",
+)
+
+
+def _ideal(sheet: Sheet, figures: dict[str, Figure]) -> None:
+    """The bound that stands beside a time or a rate."""
+    for name in _IDEAL:
+        found = figures.get(name)
+        if found is not None and found.bound is not None:
+            formula = "the same schedule at rated peaks, without latency, launch or oversubscription"
+            sheet.put(f"ideal_{name}", found.bound, found.dimension, formula)
+
+
+def _schedule(sheet: Sheet, problem: Problem, evaluation: Evaluation) -> None:
+    """The chunk of a prompt, the cut into stages, the slots of experts."""
+    layout, shape, moe = evaluation.layout, evaluation.shape, problem.model.moe
+    if evaluation.mixed_ticks:
+        own = layout.prefill_chunk
+        formula = (
+            "prompt tokens that one step takes, as the layout says" if own else "min(8,192, prompt tokens computed)"
+        )
+        sheet.count("prefill_chunk", own or default_chunk(problem), formula)
+    first = 0
+    for number, layers in enumerate(evaluation.cuts):
+        sheet.count(f"layers_of_stage_{number}", layers, "as the cut into stages says")
+        sheet.count(f"first_layer_of_stage_{number}", first, "layers of the stages before")
+        first += layers
+    if moe is not None:
+        held = f"({moe.experts} + {shape.redundant}) ÷ {shape.ep}"
+        sheet.count("redundant_slots", shape.redundant, "slots of a layer beyond one for each routed expert")
+        sheet.count(
+            "slots_per_device", -(-(moe.experts + shape.redundant) // shape.ep),
+            "ceil((experts + redundant slots) ÷ ep)", f"ceil({held})",
+        )  # fmt: skip
+
+
+def _bandwidth(sheet: Sheet, problem: Problem, figures: dict[str, Figure]) -> None:
+    """Of the outermost and the innermost tier and of memory: what a step uses, and what is rated."""
+    tiers, device = problem.hardware.tiers, problem.hardware.device
+    for tier in tiers:
+        sheet.put(
+            f"rated_{tier.name}_bytes_per_s", tier.bandwidth, Dimension.BYTES_PER_SECOND,
+            f"rated bandwidth of link {tier.name!r}, a device and direction",
+        )  # fmt: skip
+    for word, tier in (("innermost", tiers[0]), ("fabric", tiers[-1])):
+        for suffix in ("bytes_per_s", "utilization"):
+            source = figures.get(f"{tier.name}_{suffix}")
+            if source is not None:
+                sheet.put(
+                    f"{word}_{suffix}", source.value, source.dimension, source.formula, source.substituted,
+                    bound=source.bound,
+                )  # fmt: skip
+        rated = sheet[f"rated_{tier.name}_bytes_per_s"]
+        sheet.put(f"rated_{word}_bytes_per_s", rated.value, rated.dimension, rated.formula)
+    rated_hbm = Fraction(device.bandwidth)
+    sheet.put("rated_hbm_bytes_per_s", rated_hbm, Dimension.BYTES_PER_SECOND, "rated memory bandwidth of a device")
+    if "hbm_utilization" in figures:
+        used = Fraction(figures["hbm_utilization"].value)
+        text = f"{shown(used, Dimension.RATIO)} · {shown(rated_hbm, Dimension.BYTES_PER_SECOND)}"
+        sheet.put(
+            "hbm_bytes_per_s", used * rated_hbm, Dimension.BYTES_PER_SECOND,
+            "memory bandwidth utilization · rated bandwidth", text, bound=rated_hbm,
+        )  # fmt: skip
 
 
 def _memory(sheet: Sheet, problem: Problem, figures: dict[str, Figure]) -> None:
@@ -122,9 +191,17 @@ def _balance(sheet: Sheet, problem: Problem, evaluation: Evaluation, imbalance: 
     if moe is None:
         return
     if imbalance is not None:
+        names = problem.model.layer_names
+        each = {n: value for n, value in enumerate(imbalance) if problem.model.blocks[names[n]].moe is not None}
         sheet.put(
             "expert_imbalance", max(imbalance), Dimension.RATIO, "max over layers of hottest device's load ÷ mean"
         )
+        sheet.put(
+            "mean_expert_imbalance", sum(each.values(), Fraction(0)) / len(each), Dimension.RATIO,
+            "mean over MoE layers of hottest device's load ÷ mean",
+        )  # fmt: skip
+        for number, value in each.items():
+            sheet.put(f"balance_of_layer_{number}", value, Dimension.RATIO, "hottest device's load ÷ mean load")
         return
     shape = evaluation.shape
     local = shape.local_experts(moe.experts)

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from optimizer.figures.bounds import COMPUTE, Bound, throughput_bounds, tpot_bound, ttft_bound
+from optimizer.figures.bounds import COMPUTE, HBM, Bound, throughput_bounds, tpot_bound, ttft_bound
 from optimizer.figures.derivation_figure import plain, shown
 from optimizer.spec.claims import Claim
 from optimizer.spec.layout import Layout
 from optimizer.spec.problem import Problem
 from optimizer.units import Dimension
-from optimizer.verify.claim_table import Physics
+from optimizer.verify.claim_table import ANY_TIER, ClaimKind, Physics
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +108,19 @@ def _sum(first: Bound, second: Bound, times: int) -> Bound:
     )
 
 
-def physical_limits(claim: Claim, physics: Physics, problem: Problem, layout: Layout) -> tuple[Limit, ...]:
+def _link(problem: Problem, name: str) -> Bound:
+    """Rated bandwidth of the named tier, of the fastest one, or of the outermost."""
+    tiers = problem.hardware.tiers
+    named = [tier for tier in tiers if tier.name == name]
+    tier = max(tiers, key=lambda one: one.bandwidth) if name == ANY_TIER else (named or tiers)[-1]
+    rated = Fraction(tier.bandwidth)
+    text = shown(rated, Dimension.BYTES_PER_SECOND)
+    return Bound("any phase", rated, f"link {tier.name!r}", "rated bandwidth", text)
+
+
+def physical_limits(claim: Claim, kind: ClaimKind, problem: Problem, layout: Layout) -> tuple[Limit, ...]:
     """Bounds that a claim passes under every reading; nothing where one reading allows it."""
-    device, tiers = problem.hardware.device, problem.hardware.tiers
+    device, physics = problem.hardware.device, kind.physics
     if physics is Physics.THROUGHPUT:
         return _most(claim, list(throughput_bounds(problem, layout)))
     if physics is Physics.THROUGHPUT_PER_DEVICE:
@@ -135,7 +145,9 @@ def physical_limits(claim: Claim, physics: Physics, problem: Problem, layout: La
         name = max(device.peak, key=lambda number: device.peak[number])
         return _most(claim, [Bound("any phase", peak, COMPUTE, f"rated {name} peak", shown(peak, Dimension.FLOPS))])
     if physics is Physics.LINK:
-        rated = Fraction(tiers[-1].bandwidth)
+        return _most(claim, [_link(problem, kind.tier)])
+    if physics is Physics.HBM:
+        rated = Fraction(device.bandwidth)
         text = shown(rated, Dimension.BYTES_PER_SECOND)
-        return _most(claim, [Bound("any phase", rated, f"link {tiers[-1].name!r}", "rated bandwidth", text)])
+        return _most(claim, [Bound("any phase", rated, HBM, "rated bandwidth", text)])
     return ()

@@ -61,7 +61,7 @@ def placed_experts(problem: Problem, layout: Layout, placement: Mapping[str, Any
     model, moe = problem.model, problem.model.moe
     if type(slots) is not int or not isinstance(layers, Sequence) or moe is None:
         raise SpecError("layout.placement: slots_per_device and layers of a model with experts are wanted")
-    moe_layers = _moe_layers(problem)
+    moe_layers = moe_layers_of(problem)
     imbalance = [Fraction(1)] * model.layer_count
     node_size, groups = _nodes(problem, layout)
     found: list[Violation] = []
@@ -87,12 +87,13 @@ def placed_in_order(problem: Problem, layout: Layout, redundant: int) -> Placed 
         return None
     devices = linear_placement(moe.experts, layout.ep, (moe.experts + redundant) // layout.ep)
     imbalance = [Fraction(1)] * problem.model.layer_count
-    for index, number in enumerate(_moe_layers(problem)):
+    for index, number in enumerate(moe_layers_of(problem)):
         imbalance[number] = _balance(problem, index, devices, None)
     return Placed(redundant, tuple(imbalance), ())
 
 
-def _moe_layers(problem: Problem) -> list[int]:
+def moe_layers_of(problem: Problem) -> list[int]:
+    """Layers of the main stack that have experts."""
     model = problem.model
     return [i for i, name in enumerate(model.layer_names) if model.blocks[name].moe is not None]
 
@@ -109,12 +110,13 @@ def _balance(problem: Problem, index: int, devices: Devices, shares: object) -> 
     """Hottest device ÷ mean over the problem's loads, put together as its `robust` says."""
     if not problem.expert_loads:
         return Fraction(1)
-    values = [_under(load.rows[index], devices, shares) for load in problem.expert_loads]
+    values = [balance_under(load.rows[index], devices, shares) for load in problem.expert_loads]
     own = problem.experts
     return aggregate(values, load_weights(problem), own.robust if own else "worst", CVAR_TAIL)
 
 
-def _under(row: Sequence[int], devices: Devices, shares: object) -> Fraction:
+def balance_under(row: Sequence[int], devices: Devices, shares: object) -> Fraction:
+    """Hottest device ÷ mean under one load, split evenly over copies or by `shares`."""
     if shares is None or not sum(row):
         return max_over_mean(row, devices)
     try:

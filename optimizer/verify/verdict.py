@@ -20,6 +20,7 @@ from optimizer.verify.claims import ClaimVerdict, JudgedClaim, judge_claims
 from optimizer.verify.constraints import BLOCKING, priced_violations, structural_violations
 from optimizer.verify.extra_figures import extra_figures
 from optimizer.verify.placement import Placed, placed_experts, placed_in_order
+from optimizer.verify.placement_figures import placement_figures
 from optimizer.verify.violation import Violation
 
 
@@ -134,7 +135,10 @@ def judge(document: LayoutDocument) -> Verdict:
         note = "the layout has no price: " + "; ".join(map(str, verdict.violations))
         claims = tuple(JudgedClaim(claim, ClaimVerdict.UNSUPPORTED, note=note) for claim in document.claims)
     else:
-        claims = judge_claims(document.claims, dict(verdict.figures), document.problem, document.layout)
+        figures = dict(verdict.figures)
+        if document.claims and document.placement is not None and not (placed and placed.violations):
+            figures |= placement_figures(document.problem, document.layout, document.placement)
+        claims = judge_claims(document.claims, figures, document.problem, document.layout)
     return Verdict(
         verdict.problem, verdict.layout, verdict.convention, verdict.violations, verdict.evaluation, verdict.figures,
         claims, verdict.figures_document, verdict.imbalance,

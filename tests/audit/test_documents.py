@@ -25,6 +25,8 @@ def test_verdicts_are_as_labelled(path: Path) -> None:
     labelled = [(label["line"], label["verdict"]) for label in labels["equations"]]
     assert not Counter(labelled) - Counter(equations)
     assert not [item for item in Counter(equations) - Counter(labelled) if item[1] in ACCUSATIONS]
+    called = Counter(item["line"] for item in found["equations"] if item["called_wrong"])
+    assert called == Counter(labels.get("called_wrong", []))
     claims = [(item["line"], item["name"], item["verdict"]) for item in found["claims"]]
     assert not [item for item in labels["claims"] if (item["line"], item["name"], item["verdict"]) not in claims]
     assert int(result.exit_status) == labels["exit"]

@@ -249,3 +249,19 @@ def test_a_difference_is_open_by_the_last_digits_of_both() -> None:
     assert one("10.0 GB − 9.5 GB = 0.4 GB").verdict == "ambiguous"
     assert one("10.0 GB − 9.5 GB = 0.6 GB").verdict == "ambiguous"
     assert one("10.0 GB − 9.5 GB = 0.8 GB").verdict == "fails"
+
+
+def test_a_factor_left_out_of_two_is_named() -> None:
+    (equation,) = audit_document("8 × 4 = 4", "x").equations
+    assert equation.explanation == "4 = 4: the factor 8 is left out"
+
+
+def test_cells_that_come_back_keep_their_own_places() -> None:
+    text = "| a | b |\n|-|-|\n| 3 × 3 = 9 | 3 × 3 = 9 |\n| 3 × 3 = 9 | 3 × 3 = 8 |\n"
+    found = audit_document(text, "x").equations
+    assert [(item.place.line, item.place.column, str(item.verdict)) for item in found] == [
+        (3, 3, "holds"),
+        (3, 15, "holds"),
+        (4, 3, "holds"),
+        (4, 15, "fails"),
+    ]

@@ -180,6 +180,10 @@ def test_a_broken_data_block_is_reported_not_raised() -> None:
 GROWING = {
     "equations": lambda n: "\n".join(f"- {i} × 3 = {3 * i + i % 2}" for i in range(1, n)),
     "equations in one line": lambda n: "; ".join(f"{i} × 3 = {3 * i}" for i in range(1, n)),
+    "equations called wrong": lambda n: " and ".join(f"{i} × 3 = {3 * i + 1} are wrong" for i in range(1, n)),
+    "equations joined and called wrong": lambda n: (
+        " and ".join(f"{i} × 3 = {3 * i + 1}" for i in range(1, n)) + " are all wrong"
+    ),
     "a chain": lambda n: " = ".join(f"{i} + {n - i}" for i in range(1, n)),
     "numbers": lambda n: " ".join(map(str, range(n))),
     "figures": lambda n: "\n".join(

@@ -190,3 +190,96 @@ def test_json_is_plain() -> None:
     data = build_dag(EP64_TP2).to_json()
     assert json.loads(json.dumps(data)) == data
     assert data["graph"]["devices"] == 128
+
+
+def _graph() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(json.dumps(build_dag(SMALL, TRAFFIC).to_json()))
+    return found
+
+
+TRAFFIC = [{"tp": 10, "ep": 20, "pp": 30}, {"tp": 11, "ep": 21, "pp": 31}]
+
+
+def _node(graph: dict[str, Any], name: str) -> dict[str, Any]:
+    return next(node for node in graph["nodes"] if node["id"] == name)
+
+
+def _swap_stages(graph: dict[str, Any]) -> None:
+    for name, stage in (("device3", 1), ("device11", 0)):
+        _node(graph, name)["stage"] = stage
+
+
+def _set(name: str, **values: object) -> Any:
+    return lambda graph: _node(graph, name).update(values)
+
+
+def _rewired(source: str, target: str, new_source: str, new_target: str) -> Any:
+    def change(graph: dict[str, Any]) -> None:
+        edge = next(edge for edge in graph["edges"] if (edge["source"], edge["target"]) == (source, target))
+        edge.update(source=new_source, target=new_target)
+
+    return change
+
+
+def _dropped(source: str, target: str) -> Any:
+    return lambda graph: graph["edges"].remove({"source": source, "target": target})
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (_swap_stages, "device 3 stands at {'stage': 1}"),
+        (_swap_stages, "device 11 stands at {'stage': 0}"),
+        (_set("stage1/tp0", stage=0), "node stage1/tp0: stage is 0, not 1"),
+        (_set("stage0/tp0", operation="all-gather"), "node stage0/tp0: operation is 'all-gather', not 'all-reduce'"),
+        (_set("stage0/ep1", bytes_per_step=19), "node stage0/ep1: bytes_per_step is 19, not 20"),
+        (_set("stage1/tp3", bytes_per_step=10), "node stage1/tp3: bytes_per_step is 10, not 11"),
+        (_set("send2-10", axis="tp"), "node send2-10: axis is 'tp', not 'pp'"),
+        (_set("send2-10", bytes_per_step=31), "node send2-10: bytes_per_step is 31, not 30"),
+        (_set("send2-10", stage=1), "node send2-10: stage is 1, not 0"),
+        (_set("stage0/tp0", axis="cp"), "a cp collective of ranks 0, 1 that the degrees do not have"),
+        (lambda graph: graph["graph"].update(tp=4), "calls itself {'tp': 4}, not {'tp': 2}"),
+        (lambda graph: graph["nodes"].append({**_node(graph, "send2-10"), "id": "b"}), "from rank 2 to rank 10 stands"),
+        (
+            lambda graph: graph["nodes"].append({**_node(graph, "stage0/tp0"), "id": "b"}),
+            "tp collective of ranks 0, 1 s",
+        ),
+        (lambda graph: graph["edges"][0].update(axis="ep"), "edge device0 -> stage0/tp0: axis is 'ep', not 'tp'"),
+        (_rewired("device2", "stage0/tp1", "device4", "stage0/tp1"), "joins nodes that have no rank in common"),
+        (_dropped("device2", "stage0/tp1"), "no edge brings rank 2 to stage0/tp1"),
+        (_dropped("send0-8", "device8"), "no edge brings rank 8 to device8"),
+        (_dropped("stage0/ep0", "send0-8"), "no edge brings rank 0 to send0-8"),
+        (_rewired("stage0/ep0", "send0-8", "device0", "send0-8"), "no edge takes rank 0 on from stage0/ep0"),
+        (_rewired("stage1/tp0", "stage1/ep0", "device8", "stage1/ep0"), "rank 8 ends in 2 collectives"),
+    ],
+)
+def test_what_a_graph_says_of_its_nodes_and_edges_must_be_so(change: Any, told: str) -> None:
+    graph = _graph()
+    own = build_dag(SMALL, TRAFFIC)
+    assert check_dag(graph, SMALL, own) == []
+    change(graph)
+    found = check_dag(graph, SMALL, own)
+    assert any(told in objection for objection in found), found
+
+
+def test_what_a_graph_leaves_out_is_no_objection() -> None:
+    graph = _graph()
+    for node in graph["nodes"]:
+        for key in ("stage", "operation", "bytes_per_step", "tp", "ep"):
+            node.pop(key, None)
+    assert check_dag(graph, SMALL, build_dag(SMALL, TRAFFIC)) == []
+
+
+@given(degrees(), st.data())
+def test_no_edge_can_be_left_out_and_no_word_changed(mesh: Degrees, data: st.DataObject) -> None:
+    own = build_dag(mesh, {"tp": 5, "cp": 6, "ep": 7, "etp": 8, "pp": 9})
+    graph = json.loads(json.dumps(own.to_json()))
+    part = data.draw(st.sampled_from([part for part in ("nodes", "edges") if graph[part]]))
+    at = data.draw(st.integers(0, len(graph[part]) - 1))
+    if part == "edges":
+        del graph["edges"][at]
+    else:
+        node = graph["nodes"][at]
+        key = data.draw(st.sampled_from(sorted(set(node) - {"id"})))
+        node[key] = node[key] + 1 if isinstance(node[key], int) else [*node[key], 0] if key == "ranks" else "other"
+    assert check_dag(graph, mesh, own)

@@ -44,7 +44,7 @@ def test_bytes_are_those_of_the_figures(scenario: str, written: dict[str, Any]) 
 def test_a_result_passes_its_own_check_and_names_every_device(scenario: str, written: dict[str, Any]) -> None:
     subject = subject_of(scenario, **written)
     document = json.loads(json.dumps(dag_of(subject).to_json()))
-    assert check_dag(document, meshes_of(subject)) == []
+    assert check_dag(document, meshes_of(subject), dag_of(subject)) == []
     assert sum(node["kind"] == "device" for node in document["nodes"]) == subject.layout.devices  # type: ignore[union-attr]
 
 
@@ -76,6 +76,24 @@ def test_a_graph_of_other_devices_is_rejected(result: Path, capsys: pytest.Captu
     found = json.loads(capsys.readouterr().out)
     assert found["accepted"] is False
     assert any("is none of the 2" in objection for objection in found["objections"])
+
+
+def test_other_bytes_than_the_layout_moves_are_rejected(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    question, answer, graph = tmp_path / "problem.yaml", tmp_path / "result.json", tmp_path / "graph.json"
+    question.write_text(
+        "{model: llama-3.1-8b, hardware: h100-sxm-8, devices: 2, workload: {input_tokens: 256, output_tokens: 64},"
+        " search: {tp: 2, batch: 8}}"
+    )
+    assert run(["solve", str(question), "--out", str(answer)]) == 0
+    assert run(["report", str(answer), "--dag", "json", "--out", str(graph)]) == 0
+    assert run(["report", str(answer), "--check-dag", str(graph)]) == 0
+    written = json.loads(graph.read_text())
+    (collective,) = (node for node in written["nodes"] if node["kind"] == "collective")
+    collective["bytes_per_step"] += 1
+    graph.write_text(json.dumps(written))
+    capsys.readouterr()
+    assert run(["report", str(answer), "--check-dag", str(graph)]) == 1
+    assert f"bytes_per_step is {collective['bytes_per_step']}, not" in capsys.readouterr().out
 
 
 def test_what_is_no_graph_is_a_wrong_question(result: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -207,6 +207,52 @@ def test_shares_above_one_are_impossible() -> None:
     assert verdict("requests_per_second: 1e9") == "impossible"
 
 
+def _shown(name: str, unit: float = 10**9) -> str:
+    return f"{float(judge_layout(problem(), LAYOUT).figures[name].value) / unit:.9f}"
+
+
+def test_bandwidth_used_and_rated_of_every_tier() -> None:
+    assert judged("link_bandwidth: 25 GB/s")["link_bandwidth"].note == "true as: rated, outermost tier"
+    assert judged("link_bandwidth: 100 GB/s")["link_bandwidth"].note == "true as: rated, innermost tier"
+    used = f"link_bandwidth: {_shown('node_bytes_per_s')} GB/s"
+    assert judged(used)["link_bandwidth"].note == "true as: used of the innermost tier"
+    assert verdict(f"fabric_utilization: {_shown('fabric_utilization', 0.01)}%") == "holds"
+    assert judged("node_bandwidth: 100 GB/s")["node_bandwidth"].note == "true as: rated"
+    assert judged("hbm_bandwidth: 1.00 TB/s")["hbm_bandwidth"].note == "true as: rated"
+
+
+@pytest.mark.parametrize(
+    ("claim", "verdict_", "resource"),
+    [
+        ("link_bandwidth: 99 GB/s", "fails", ""),
+        ("link_bandwidth: 101 GB/s", "impossible", "link 'node'"),
+        ("node_bandwidth: 99 GB/s", "fails", ""),
+        ("node_bandwidth: 101 GB/s", "impossible", "link 'node'"),
+        ("network_bandwidth: 26 GB/s", "impossible", "link 'fabric'"),
+        ("hbm_bandwidth: 0.99 TB/s", "fails", ""),
+        ("memory_bandwidth: 1.1 TB/s", "impossible", "memory bandwidth"),
+        ("node_utilization: 101%", "impossible", "the device"),
+    ],
+)
+def test_a_bandwidth_is_bounded_by_its_own_link(claim: str, verdict_: str, resource: str) -> None:
+    (found,) = judged(claim).values()
+    assert found.verdict == verdict_
+    assert [limit.resource for limit in found.limits] == ([resource] if resource else [])
+
+
+def test_the_part_of_the_weights_that_a_result_names_so() -> None:
+    figures = judge_layout(problem(), LAYOUT).figures
+    assert verdict(f"weights_bytes: {figures['weights_bytes'].value}") == "holds"
+    assert verdict(f"weights_bytes: {figures['model_weights_bytes'].value}") == "ambiguous"
+    assert verdict(f"weights: {figures['model_weights_bytes'].value}") == "holds"
+
+
+def test_a_figure_that_needs_more_says_what() -> None:
+    assert "without a placement and measured co-activation" in judged("nodes_visited: 1.5")["nodes_visited"].note
+    assert "without a price" in judged("cost_per_hour: 4 $/h")["cost_per_hour"].note
+    assert "without a placement and one in service" in judged("moves: 4")["moves"].note
+
+
 def test_a_layout_without_a_price_supports_no_claim() -> None:
     question = problem()
     layout = Layout(tp=2, dp=4, etp=2, ep=4, pp=9)
