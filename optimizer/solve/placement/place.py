@@ -44,9 +44,10 @@ _ROUNDS_PER_SLOT, _ROUNDS_PER_SLOT_OF_FEW = 20, 200
 _EXACT_S = 5.0
 _PAIR = 2
 _MANY_SLOTS = 100
-_BOUND_PART = 0.5
-_WORTH_S = 0.5
-_WIDE, _FINE = 10, 3
+_FINE = 3
+_ONE_TURN = ((1.0, 1.0, 10),)
+_TURNS = ((0.35, 0.65, 50), (0.75, 0.95, 10), (1.0, 1.0, 10))
+"""Parts of the time after which search, then prices, end, and the gap in tolerances that calls for prices."""
 
 
 def place(
@@ -176,13 +177,7 @@ def _search(
             if even:
                 witnesses = [better.get(layer, witness) for layer, witness in enumerate(witnesses)]
         else:
-            searched = _search_deadline(question, deadline)
-            held = _free(question, np.array([float(bound) for bound in bounds]), searched)
-            if question.slots > _PAIR and len(question.loads) == 1 and question.split == "even":
-                held, witnesses = _priced(question, held, bounds, witnesses, deadline)
-                if searched is not None and searched is not deadline and seconds_left(deadline) > _WORTH_S:
-                    proved = [float(bound_for(question, layer, found)) for layer, found in enumerate(witnesses)]
-                    held = _free(question, np.array(proved), deadline, start=held)
+            held, witnesses = _searched_and_priced(question, bounds, witnesses, deadline)
     if question.current is not None:
         size = question.node_size if question.hierarchy == "node" and question.node_size else question.devices
         pairs = zip(held, question.current, strict=True)
@@ -190,30 +185,49 @@ def _search(
     return held, witnesses
 
 
-def _search_deadline(question: Question, deadline: float | None) -> float | None:
-    """Three slots a device leave gaps that only bounds close: part of the time is theirs, and what they leave of it."""
-    if deadline is None or question.slots != _PAIR + 1 or len(question.loads) > 1:
-        return deadline
-    return deadline - _BOUND_PART * max(0.0, seconds_left(deadline))
+def _searched_and_priced(
+    question: Question, bounds: list[Fraction], witnesses: list[Witness], deadline: float | None
+) -> tuple[Ints, list[Witness]]:
+    """Search, then prices; in turn where three slots a device leave gaps that only prices close."""
+    begun = time.monotonic()
+    priced = len(question.loads) == 1 and question.split == "even"
+    turns = _TURNS if priced and deadline is not None and question.slots == _PAIR + 1 else _ONE_TURN
+    held = None
+    for search_part, price_part, wide in turns:
+
+        def until(part: float) -> float | None:
+            return None if deadline is None else begun + part * (deadline - begun)
+
+        proved = [
+            max(bound, bound_for(question, layer, found))
+            for layer, (bound, found) in enumerate(zip(bounds, witnesses, strict=True))
+        ]
+        held = _free(question, np.array([float(bound) for bound in proved]), until(search_part), start=held)
+        if priced:
+            held, witnesses = _priced(question, held, proved, witnesses, wide * question.tolerance, until(price_part))
+    if held is None:
+        raise InternalError("no turn of search")
+    return held, witnesses
 
 
 def _priced(
-    question: Question, held: Ints, bounds: list[Fraction], witnesses: list[Witness], deadline: float | None
-) -> tuple[Ints, list[Witness]]:
-    """Cooler placements and better witnesses for the layers that are far from their bound, the widest gap first."""
+    question: Question, held: Ints, bounds: list[Fraction], witnesses: list[Witness], wide: Fraction,
+    deadline: float | None,
+) -> tuple[Ints, list[Witness]]:  # fmt: skip
+    """Cooler placements and better witnesses for the layers with a wide gap to their bound, the widest first."""
     if question.devices * question.slots == question.experts:
         return held, witnesses
     rows = question.loads[0]
     values = [max_over_mean(row, devices) for row, devices in zip(rows, held.tolist(), strict=True)]
     gaps = [value - bound for value, bound in zip(values, bounds, strict=True)]
-    wide = [layer for layer in range(question.layers) if gaps[layer] > _WIDE * question.tolerance]
-    wide.sort(key=lambda layer: (-gaps[layer], layer))
+    layers = [layer for layer in range(question.layers) if gaps[layer] > wide]
+    layers.sort(key=lambda layer: (-gaps[layer], layer))
     work = partial(
         price_and_place, tolerance=float(_FINE * question.tolerance), seed=question.seed, deadline=deadline
     )  # fmt: skip
-    asked = [(rows[layer], held[layer], bounds[layer]) for layer in wide]
+    asked = [(rows[layer], held[layer], bounds[layer]) for layer in layers]
     cooler, better = held.copy(), list(witnesses)
-    for layer, (found, placed) in zip(wide, each(work, asked, deadline=deadline), strict=True):
+    for layer, (found, placed) in zip(layers, each(work, asked, deadline=deadline), strict=True):
         cooler[layer] = placed
         if found is not None and bound_of(rows[layer], question.devices, question.slots, found) > bounds[layer]:
             better[layer] = found

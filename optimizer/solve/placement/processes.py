@@ -9,8 +9,10 @@ from optimizer.solve.placement.clock import seconds_left
 
 Done = TypeVar("Done")
 
-WORTH_S = 3.0
-"""Seconds left from which processes are worth what they cost to begin, about one."""
+WORTH_S, WORTH_WARM_S = 2.0, 0.3
+"""Seconds left from which processes are worth what they cost: about one to begin, little once they have begun."""
+
+_begun = False
 
 
 def workers() -> int:
@@ -30,8 +32,9 @@ def each(work: Callable[..., Done], parts: Sequence[tuple[Any, ...]], *, deadlin
     deadline
         ``time.monotonic()`` at which the search ends, which all processes of a machine share.
     """
+    global _begun  # noqa: PLW0603 - the pool of processes is one for the whole process as well
     jobs = min(workers(), len(parts))
-    if jobs > 1 and seconds_left(deadline) > WORTH_S:
+    if jobs > 1 and seconds_left(deadline) > (WORTH_WARM_S if _begun else WORTH_S):
         from joblib import Parallel, delayed, parallel_config  # noqa: PLC0415 - short searches do without
 
         try:
@@ -41,5 +44,6 @@ def each(work: Callable[..., Done], parts: Sequence[tuple[Any, ...]], *, deadlin
             # A process was killed; what it did can be done here.
             pass
         else:
+            _begun = True
             return list(found)
     return [work(*part) for part in parts]
