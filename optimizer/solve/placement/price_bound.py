@@ -61,6 +61,8 @@ def price(
     deadline
         ``time.monotonic()`` at which to stop.
     """
+    if high < 1:
+        return Priced(None, None)
     program = _Program(load, devices, slots, int(high))
     step = tolerance * sum(load) / devices / program.unit
     below, above = float(low) / program.unit, float(high) / program.unit
