@@ -24,10 +24,10 @@ from pydantic import Field
 
 from optimizer.errors import Fault, SpecError
 from optimizer.spec.base import Spec
-from optimizer.spec.document import Document, load
+from optimizer.spec.document import Document, load, load_text
 from optimizer.spec.limits import AsTuple
 from optimizer.spec.messages import kind_of
-from optimizer.spec.pickled import refuse_pickled
+from optimizer.spec.pickled import read_pickled
 from optimizer.spec.places import Step
 from optimizer.spec.statistics_folder import folder_choices, is_statistics
 
@@ -90,8 +90,8 @@ def read_coactivation(source: str | Path, layer_ids: Sequence[int], experts: int
         if missing := [layer for layer in layer_ids if layer not in chosen]:
             raise SpecError(Fault(str(source), None, None, None, f"holds no choices of layer {missing[0]}"))
         return _counted(name, [chosen[layer] for layer in layer_ids], partial(_too_many, str(source)))
-    refuse_pickled(str(source), "topk_ids", "records of what tokens chose")
-    document = load(source)
+    pickled = read_pickled(str(source), "topk_ids", "records of what tokens chose")
+    document = load(source) if pickled is None else load_text(*pickled)
     data = document.data
     if not isinstance(data, Mapping):
         raise document.error(f"an object with topk_ids, records or coactivation is wanted, not {kind_of(data)}")

@@ -5,7 +5,7 @@ Read are JSON ``[layer][expert]``, the same with steps before it, or an object w
 ``global_expert_load_window`` (vLLM's load windows, github.com/vllm-project/vllm ``distributed/eplb``) and
 ``load_history`` (one record a step); and CSV, one row a layer or one row for each layer and expert; and the statistics
 folder of TensorRT-LLM (`statistics_folder`). ``records`` of SGLang's recorder are counts of slots, put together by its
-``last_physical_to_logical_map``. PyTorch files are pickles and are not read: `pickled` says how to turn them into JSON.
+``last_physical_to_logical_map``. PyTorch files of these are read with PyTorch (`pickled`).
 """
 
 import csv
@@ -19,7 +19,7 @@ from optimizer.errors import Fault, SpecError
 from optimizer.spec.document import Document, load_text
 from optimizer.spec.load_profiles import PROFILES, profile_rows
 from optimizer.spec.messages import nearest
-from optimizer.spec.pickled import refuse_pickled
+from optimizer.spec.pickled import read_pickled
 from optimizer.spec.places import Step
 from optimizer.spec.source import read_text
 from optimizer.spec.statistics_folder import folder_loads, is_statistics
@@ -100,8 +100,8 @@ def read_load(
     if is_statistics(name):
         ids, found = folder_loads(name)
         return _check(ExpertLoad(name, found, ids), layers, experts, name)
-    refuse_pickled(name, "load", "a dict with logical_count, or the tensor itself")
-    text, shown = read_text(source)
+    pickled = read_pickled(name, "load", "a dict with logical_count, or the tensor itself")
+    text, shown = read_text(source) if pickled is None else pickled
     if text.lstrip()[:1] not in {"[", "{"}:
         return _check(_read_csv(text, shown), layers, experts, shown)
     return _read_json(load_text(text, shown), layers, experts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import struct
 import sys
 from collections.abc import Sequence
@@ -98,7 +99,8 @@ def test_records_count_slots_that_a_map_turns_into_experts(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".pth"])
-def test_a_pickle_is_not_read_and_its_conversion_is_told(tmp_path: Path, suffix: str) -> None:
+def test_without_pytorch_the_conversion_is_told(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
     path = tmp_path / f"recorded{suffix}"
     path.write_bytes(b"PK\x03\x04" + bytes(40))
     for read in (lambda: read_load(path), lambda: read_coactivation(path, (0,), 4, 1)):
@@ -108,3 +110,27 @@ def test_a_pickle_is_not_read_and_its_conversion_is_told(tmp_path: Path, suffix:
         assert "weights_only=True" in line
         assert "recorded.json" in line
         compile(line[line.index("'import json") + 1 : line.rindex("'")], "line", "exec")
+
+
+def test_pytorch_files_are_read_where_it_is_installed(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    path = tmp_path / "recorded.pt"
+    steps = torch.tensor([[[1, 2], [3, 4]], [[10, 0], [0, 10]]], dtype=torch.int32)
+    torch.save({"rank": 0, "logical_count": steps}, path)
+    assert read_load(path, layers=2, experts=2).rows == ((11, 2), (3, 14))
+    torch.save(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), path)
+    assert read_load(path, layers=2, experts=2).rows == ((1, 2), (3, 4))
+    torch.save({"load": torch.tensor([[1.5, 2.0]])}, path)
+    with pytest.raises(SpecError, match=r"recorded\.pt .*1\.5 is not a whole number of tokens"):
+        read_load(path)
+    records = [{"topk_ids_of_layer": torch.tensor([[[0, 1], [1, 2]]])}]
+    torch.save({"records": records, "mode": "per_token"}, path)
+    assert read_coactivation(path, (0,), 4, 1).layers
+
+
+def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    path = tmp_path / "evil.pt"
+    path.write_bytes(pickle.dumps(Path("gone").unlink))
+    with pytest.raises(SpecError, match="is not a PyTorch file of tensors and plain values"):
+        read_load(path)
