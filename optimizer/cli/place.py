@@ -51,7 +51,10 @@ def command(
         int | None, typer.Option(help="Tokens of one step over all devices, for its sampling noise.", min=1)
     ] = None,
     time_limit: Annotated[
-        float | None, typer.Option(help="Seconds after which the best placement so far is given.", min=0.0)
+        float | None,
+        typer.Option(
+            help="Seconds for the search, all of them where gaps remain; a fixed amount of work without it.", min=0.0
+        ),
     ] = None,
 ) -> int:
     """Place experts on devices for measured loads, degrees being decided, with a proved bound for every layer."""
