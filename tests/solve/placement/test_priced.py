@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from ortools.linear_solver import pywraplp  # type: ignore[import-untyped]  # ortools ships no types for it
 
 from optimizer.certificate.balance import bound_of
 from optimizer.figures.placement import max_over_mean
+from optimizer.solve.placement import price_bound
 from optimizer.solve.placement.construct import deal
+from optimizer.solve.placement.linear_program import solved
 from optimizer.solve.placement.price_bound import price
 from optimizer.solve.placement.priced import price_and_place
 from optimizer.solve.placement.replicas import Ints, divisor_replicas
@@ -56,3 +59,22 @@ def test_what_is_given_is_never_made_hotter(load: list[int], seed: int) -> None:
     _, placed = price_and_place(load, held, Fraction(1), tolerance=TOLERANCE, seed=seed, deadline=None)
     assert max_over_mean(load, placed.tolist()) <= max_over_mean(load, held.tolist())
     assert np.bincount(placed.ravel(), minlength=5).min() >= 1
+
+
+@pytest.mark.parametrize(("experts", "devices", "sigma", "seed"), [(48, 20, 0.9, 14), (96, 40, 0.9, 15)])
+def test_where_the_dual_simplex_method_breaks_down_the_primal_goes_on(
+    experts: int, devices: int, sigma: float, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcomes: list[bool] = []
+
+    def recorded(program: pywraplp.Solver) -> bool:
+        outcomes.append(solved(program))
+        return outcomes[-1]
+
+    monkeypatch.setattr(price_bound, "solved", recorded)
+    load = (2000 * np.random.default_rng(seed).lognormal(0, sigma, experts)).astype(np.int64).tolist()
+    mean = Fraction(sum(load), devices)
+    high = max_over_mean(load, greedy(load, devices, 3).tolist()) * mean
+    assert price(load, devices, 3, mean, high, TOLERANCE, None).counts is not None
+    assert outcomes
+    assert all(outcomes)
