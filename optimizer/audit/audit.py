@@ -19,10 +19,11 @@ from optimizer.audit.judge import Claims, Judge, JudgedClaim
 from optimizer.audit.judging import judge_claim
 from optimizer.audit.markdown import read_document
 from optimizer.audit.ratios import judge_ratios
+from optimizer.audit.restated import find_restated
 from optimizer.audit.result import AuditResult
 from optimizer.audit.settled import Settled, is_data
-from optimizer.audit.statements import Statement
-from optimizer.audit.tokens import Token, decimal_comma, tokenize
+from optimizer.audit.statements import WORDS, Statement
+from optimizer.audit.tokens import Token, decimal_comma, joined_thousands, tokenize
 
 if TYPE_CHECKING:
     from optimizer.spec.problem import Problem
@@ -66,12 +67,13 @@ def without_collector() -> Iterator[None]:
 
 
 def _audit(text: str, source: str, problem: Mapping[str, Any] | Problem | None) -> AuditResult:
-    document = read_document(text)
+    document = read_document(joined_thousands(text))
     settled = _settle(document, source, problem)
     segments = tuple(segment for segment in document.segments if segment.pieces[0][1] not in settled.lines)
     tokens = _tokens(segments, comma=decimal_comma(text))
     equations = find_equations(segments, tokens)
     accusations = blame(segments, equations)
+    find_restated(segments, tokens, equations)
     facts, claims = extract(segments, tokens, equations, _naming(settled))
     claims = sorted([*claims, *settled.claims], key=lambda item: (item.place.line, item.place.column))
     judged, missing = _judge(facts, claims, settled)
@@ -124,8 +126,12 @@ def _naming(settled: Settled) -> Naming | None:
 def _judge(
     facts: list[Statement], statements: list[Statement], settled: Settled
 ) -> tuple[list[JudgedClaim], list[str]]:
-    """Claims are judged by the degrees of their own section where it gives any, else by those of the whole document."""
-    everywhere = FactTable(facts, settled.values)
+    """Claims are judged by the degrees of their own section where it gives any, else by those of the whole document.
+
+    A quantity of nothing (``EP == 0``, "0 GB") is no fact to count with.
+    """
+    facts = [fact for fact in facts if fact.value > 0 or fact.name in WORDS]
+    everywhere = FactTable(facts, {name: value for name, value in settled.values.items() if value > 0})
     claims = Claims(statements)
     missing: dict[str, None] = {}
     general = Judge(everywhere, claims, missing)

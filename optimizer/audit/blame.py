@@ -77,6 +77,7 @@ _SAID: Final = re.compile(
 )
 _QUOTED: Final = re.compile(r"[\"“”«»]")
 _CELL: Final = re.compile(r"\W*(?:wrong|incorrect|miscalculated|does\s+not\s+hold)\W*|\s*[❌✗✘]\s*", re.IGNORECASE)
+_RIGHT_CELL: Final = re.compile(r"\W*(?:right|correct|ok|okay|holds|confirmed|true)\W*|\s*[✔✓✅☑]\s*", re.IGNORECASE)
 _COLUMN: Final = re.compile(r"\W*(?:wrong|incorrect|mistaken|erroneous)(?:\s+\w+)?\W*", re.IGNORECASE)
 _ASKED: Final = re.compile(r"wrong|incorrect|error|mistake|fault", re.IGNORECASE)
 _TAIL: Final = re.compile(r"\b(?:wrong|incorrect)\W*$", re.IGNORECASE)
@@ -240,6 +241,8 @@ def _row_says_so(equation: Equation, segment: Segment, segments: Sequence[Segmen
     if any(label_role(other.column_label) is Role.CLAIMED for other in others):
         return False
     arithmetic = sum("=" in other.text for other in others)
+    if any(_RIGHT_CELL.fullmatch(other.text) for other in others):
+        return False
     return not arithmetic and any(
         _CELL.fullmatch(other.text) and not _ASKED.search(other.column_label) for other in others
     )

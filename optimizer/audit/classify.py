@@ -12,6 +12,15 @@ from optimizer.audit.tokens import Number
 _DEVICE: Final = re.compile(r"^(?:gpus?|devices?|accelerators?|chips?|npus?|tpus?|cards?|ranks?)$")
 _PER_DEVICE: Final = re.compile(
     r"(?:per|/|each|every|one|single)[\s-]*(?:gpu|device|accelerator|chip|npu|tpu|card|rank)s?\b|\bgpu'?s? each\b"
+    r"|\b(?:each|every) (?:h100|h200|h800|a100|b200|gb200|l40s|v100|mi3\d\dx)\b"
+)
+_KEPT: Final = re.compile(
+    r"\b(?:sustain\w*|achiev\w*|effective|measured|observed|reach(?:es|ed)?|attain\w*|deliver(?:s|ed)"
+    r"|profiler (?:shows|reports)|hit(?:s|ting)?|runs at|running at)\b"
+)
+_SOLD: Final = re.compile(
+    r"\b(?:peak|theoretical|spec\w*|rated|nominal|datasheet|up to|l2|sram|shared memory|sparse|if|would|could|never"
+    r"|cannot)\b"
 )
 _TOTAL: Final = re.compile(
     r"\b(?:total|overall|aggregate|cluster|system(?:-wide)?|across all|all \d+|combined|whole)\b"
@@ -47,6 +56,9 @@ _OTHER_BYTES: Final = re.compile(
     r"\b(?:replicated|sharded|shared|unsharded) (?:weights?|param\w*)|\bmemory head-?room|\bhead-?room\W*$"
 )
 """Parts that are no weights and no memory of a device as such."""
+_LEAST_MEMORY: Final = 10**9
+"""Less is no device's memory."""
+_MOST_DEVICES: Final = 10**7
 _PART_OF: Final = re.compile(r"^\W*(?:out )?of\s+(?:the\s+)?[~≈]?\d")
 _OF_MEMORY: Final = re.compile(
     r"kv|activation|expert|attention|weight|model|param|memory|usage|used|footprint|vram|hbm|utili[sz]|capacity"
@@ -66,15 +78,16 @@ def classify(number: Number, context: Context) -> str | None:
     if unit.dimensions == lexicon.BYTES:
         return _bytes(number, context)
     if unit.dimensions == lexicon.BANDWIDTH:
-        return _bandwidth(_words(number, context))
+        return _bandwidth(number, context)
     if unit.dimensions == lexicon.PER_SECOND:
         return _rate(number, context)
     if unit.dimensions == lexicon.SECONDS:
         return _time(number, context)
     if unit.dimensions == lexicon.FLOPS:
-        return (
-            "peak_flops" if re.search(r"\bpeak|fp16|bf16|fp8|tensor|rated|compute\b", _words(number, context)) else None
-        )
+        words = _words(number, context)
+        if _achieved(words):
+            return "achieved_flops"
+        return "peak_flops" if re.search(r"\bpeak|fp16|bf16|fp8|tensor|rated|compute\b", words) else None
     if unit is lexicon.PERCENT:
         return _percent(number, context)
     if unit.dimensions == lexicon.NONE:
@@ -106,9 +119,10 @@ def _bytes(number: Number, context: Context) -> str | None:
         and not re.search(r"\bused|usage|utili[sz]|per[- ]gpu memory|total\b", words)
     )
     if capacity or re.match(r"^\W*(?:gpus?|devices?|accelerators?|cards?|h100|a100|h200|b200|mi300x?)\b", own):
-        return "device_memory"
+        return "device_memory" if number.value >= _LEAST_MEMORY else None
     if re.search(
-        r"\b(?:disk|ram|host|cpu|cache line|message|bucket|page|block|file|transfer|traffic|communicat\w*"
+        r"\b(?:disk|ssd|nvme|storage|ram|host|cpu|cache line|message|bucket|page|block|buffer|segment|aligned|swap"
+        r"|offload\w*|images?|download\w*|file|transfer|traffic|communicat\w*"
         r"|all-?reduce|all-?to-?all)\b",
         words,
     ):
@@ -134,12 +148,20 @@ def _bytes(number: Number, context: Context) -> str | None:
     return "memory"
 
 
-def _bandwidth(words: str) -> str | None:
+def _achieved(words: str) -> bool:
+    """Whether a rate is one that a device was seen to keep, and not what it is sold for."""
+    return _KEPT.search(words) is not None and _SOLD.search(words) is None and _PER_DEVICE.search(words) is not None
+
+
+def _bandwidth(number: Number, context: Context) -> str | None:
+    words = _words(number, context)
     if re.search(
         r"\b(?:nvlink|network|infiniband|interconnect|fabric|link|ethernet|rdma|pcie|int(?:er|ra)[- ]node)\b", words
     ):
         return "link_bandwidth"
-    return "memory_bandwidth" if re.search(r"\b(?:hbm|memory|vram|bandwidth|dram)\b", words) else None
+    if re.search(r"\b(?:hbm|memory|vram|bandwidth|dram)\b", words) is None:
+        return None
+    return "achieved_bandwidth" if _achieved(words) else "memory_bandwidth"
 
 
 _REQUESTS: Final = (("requests",), ("request",), ("req",), ("reqs",))
@@ -307,8 +329,13 @@ def _devices(number: Number, context: Context) -> str | None:
         context.before,
     ):
         return "devices_available"
-    if number.digits < 1 or re.search(
-        r"\b(?:examples?|simplified|only|using|instead|subset|group of|groups? of|expert)\b", context.before[-24:]
+    if (
+        number.digits < 1
+        or number.decimal
+        or number.digits > _MOST_DEVICES
+        or re.search(
+            r"\b(?:examples?|simplified|only|using|instead|subset|group of|groups? of|expert)\b", context.before[-24:]
+        )
     ):
         return None
     return "devices"

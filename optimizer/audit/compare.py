@@ -17,11 +17,15 @@ from optimizer.audit.verdict import Verdict, plain, shown
 _ABOUT: Final = Fraction(1, 20)
 _LOOSELY: Final = Fraction(1, 10)
 _MOST_FACTORS: Final = 12
+_COARSE: Final = 1000
+"""A whole number that ends in three noughts or more was rounded, said or not."""
 
 _PREFIX: Final = re.compile(r"^[kmgtnµu](?=[a-z])")
 _CONVERSIONS: Final = {
     Fraction(value) for value in (8, 24, 60, 365, 1000, 1024, 3600, 86400, 10**6, 10**9, 10**12, 2**20, 2**30, 2**40)
 }
+_SECONDS: Final = {Fraction(value) for value in (24, 60, 365, 1000, 3600, 86400, 10**6)}
+"""Factors that convert times and rates."""
 _CONFUSIONS: Final = (
     (Fraction(2), "a factor 2 (2 bytes per parameter counted twice, or once too often)"),
     (Fraction(1, 2), "a factor 2 left out (2 bytes per parameter: parameters taken for bytes)"),
@@ -68,7 +72,7 @@ def tolerance(number: Number, scale: Fraction, *, approximate: bool) -> Fraction
 
 def _last_significant(number: Number) -> Fraction:
     """Unit of the last digit that is not a trailing zero of an integer."""
-    if number.decimal or number.digits == 0:
+    if number.decimal or not number.digits or not number.half_digit:
         return number.half_digit * 2
     if number.half_digit.denominator == 2 and number.digits.denominator == 1:
         whole, zeros = number.digits.numerator, 1
@@ -112,16 +116,33 @@ def judge(expression: Node, stated: Number, *, approximate: bool) -> Judgement:
                 verdict, reading.stated, reading.value.point, "; ".join(filter(None, (reading.name, name)))
             )
     value, target = first.value, first.stated
-    for reread in (_converted, _grown, _prefixed):
+    for reread in (_converted, _grown, _prefixed, _hours, _implied_prefix):
         if (made_out := reread(expression, stated, approximate=approximate)) is not None:
             return made_out
     if not value.coherent or _mismatch(value, stated):
         return _units_apart(expression, stated, first, approximate=approximate)
     if expression.doubtful():
         return Judgement(Verdict.UNSUPPORTED, target, value.point, explanation="a sign may be no operator")
+    nearest = next((reading for reading in readings if not reading.name and _apart(reading) < _NEAR), first)
     return Judgement(
-        Verdict.FAILS, target, value.point, explanation=_explain(expression, stated, first, approximate=approximate)
+        Verdict.FAILS,
+        nearest.stated,
+        nearest.value.point,
+        explanation=_explain(expression, stated, first, approximate=approximate),
     )
+
+
+_PREFIXED: Final = re.compile(r"[kKMGTPmgt]i?(?:[Bb]|Wh?|wh?|FLOP|g\b|Hz|hz|J|j|V|VA|va)(?![A-Za-z])|m?s$")
+_NEAR: Final = 3
+"""A bare result within this factor was meant in the stated unit."""
+_LARGEST_IMPLIED: Final = 10_000
+"""Larger products count bytes or operations, not gigabytes."""
+
+
+def _apart(reading: _Reading) -> Fraction:
+    """How many times the stated and the evaluated figure differ, one way or the other."""
+    low, high = sorted((abs(reading.value.point), abs(reading.stated)))
+    return high / low if low else Fraction(10**99)
 
 
 def _units_apart(expression: Node, stated: Number, first: _Reading, *, approximate: bool) -> Judgement:
@@ -140,7 +161,9 @@ def _converted(expression: Node, stated: Number, *, approximate: bool) -> Judgem
     numbers = list(expression.numbers())
     factor = next((n for n in numbers if n.unit is lexicon.ONE and n.digits in _CONVERSIONS), None)
     others = {n.unit.name for n in numbers if n.unit.dimensions != lexicon.NONE}
-    if factor is None or stated.unit.name in others or not others:
+    if factor is None or stated.unit.name in others:
+        return None
+    if not others and (stated.unit.dimensions[1] == 0 or factor.digits not in _SECONDS):
         return None
     count = Fraction(math.prod((lexicon.SCALES[part].scale for part in _scale_letters(stated)), start=1))
     alone = evaluate(expression, bare=True).point
@@ -174,6 +197,34 @@ def _prefixed(expression: Node, stated: Number, *, approximate: bool) -> Judgeme
         if abs(value - target) <= tolerance(stated, Fraction(10) ** power, approximate=approximate):
             return Judgement(Verdict.HOLDS, stated.digits, stated.digits, f"{unit} with its prefix")
     return Judgement(Verdict.UNSUPPORTED, stated.digits, value, explanation="the units on the two sides differ")
+
+
+def _hours(expression: Node, stated: Number, *, approximate: bool) -> Judgement | None:
+    """``512 chips × 43.1 days × 24 h = 529,613 chip-hours``: units in the arithmetic, a word in the result."""
+    if stated.unit is not lexicon.ONE or not stated.nouns or evaluate(expression).dimensions == lexicon.NONE:
+        return None
+    alone = evaluate(expression, bare=True)
+    half = tolerance(stated, Fraction(1), approximate=approximate)
+    if abs(alone.point - stated.digits) > (Fraction(0) if alone.exact and not approximate else half):
+        return None
+    return Judgement(Verdict.HOLDS, stated.digits, alone.point, "numbers alone")
+
+
+def _implied_prefix(expression: Node, stated: Number, *, approximate: bool) -> Judgement | None:
+    """``116.4 × 8,760 ≈ 1,020 MWh``, ``8 × 80 = 0.64 TB``: bare numbers whose unit has the next smaller prefix."""
+    if any(number.unit is not lexicon.ONE for number in expression.numbers()):
+        return None
+    unit = stated.nouns[0] if stated.unit is lexicon.ONE and stated.nouns else stated.unit.name
+    if _PREFIXED.match(unit) is None:
+        return None
+    value = evaluate(expression).point
+    if value >= _LARGEST_IMPLIED and stated.unit.dimensions in {lexicon.BYTES, lexicon.FLOPS, lexicon.BANDWIDTH}:
+        return None
+    thousand = Fraction(1000)
+    if abs(value - stated.digits * thousand) > tolerance(stated, thousand, approximate=approximate):
+        return None
+    reading = f"true if the bare numbers are in a thousandth of {unit}"
+    return Judgement(Verdict.AMBIGUOUS, stated.value, value / thousand * stated.unit.scale, reading)
 
 
 def _scale_letters(stated: Number) -> list[str]:
@@ -272,6 +323,14 @@ def _nearly(reading: _Reading, stated: Number, *, approximate: bool) -> tuple[Ve
         return None
     step = 2 * reading.half if reading.half else Fraction(1)
     steps = value.point / step
+    coarse = _last_significant(stated) * reading.stated / stated.digits if stated.digits else Fraction(0)
+    if (
+        not stated.decimal
+        and coarse >= _COARSE * stated.unit.scale
+        and abs(stated.digits) > _last_significant(stated) * 9
+        and abs(value.point - target) <= coarse / 2
+    ):
+        return Verdict.AMBIGUOUS, "rounded to the digits that are not zero"
     if steps.denominator != 1:
         if math.floor(steps) * step == target and value.point > 0:
             return Verdict.AMBIGUOUS, "cut off rather than rounded"
@@ -279,7 +338,6 @@ def _nearly(reading: _Reading, stated: Number, *, approximate: bool) -> tuple[Ve
             return Verdict.AMBIGUOUS, "rounded up"
         if _strict(reading, stated, approximate=approximate) and round(value.point) == target:
             return Verdict.AMBIGUOUS, "rounded to a whole number"
-        coarse = _last_significant(stated) * reading.stated / stated.digits if stated.digits else Fraction(0)
         if not stated.decimal and abs(value.point - target) <= coarse / 2:
             return Verdict.AMBIGUOUS, "rounded to the digits that are not zero"
     return None

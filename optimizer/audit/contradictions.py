@@ -11,7 +11,7 @@ from optimizer.audit.compare import tolerance
 from optimizer.audit.document import Kind, Place, Segment
 from optimizer.audit.judge import JudgedClaim
 from optimizer.audit.ratios import JudgedRatio
-from optimizer.audit.statements import Role, Statement
+from optimizer.audit.statements import NO_SEGMENT, Role, Statement
 from optimizer.audit.tokens import Number, Token
 from optimizer.audit.verdict import Verdict, number, plain, shown
 
@@ -41,6 +41,14 @@ _RATES: Final = re.compile(
 )
 _TOTAL: Final = re.compile(r"^\W*(?:total|sum|overall)\b", re.IGNORECASE)
 _LABEL_ALONE: Final = re.compile(r"\W*[A-Za-z][\w /()-]{0,60}[:=]\W*")
+_LABELS: Final = {
+    "devices": re.compile(r"gpus?\b|devices?|accelerators?|chips?\b|world|total|cluster|cards?\b", re.IGNORECASE),
+    "memory": re.compile(r"memory|total|hbm|vram|\bram\b|used|usage|per\b|footprint|sum\b", re.IGNORECASE),
+    "parameters": re.compile(r"param|size|total|model|weights", re.IGNORECASE),
+    "throughput": re.compile(r"throughput|rate|tok|speed|tps", re.IGNORECASE),
+}
+"""What a label must name to be that of the whole deployment, not of a part (``actor: 16 GPUs``)."""
+_MARKS_ALONE: Final = re.compile(r"\W*")
 _MOST: Final = 24
 _LONGEST_SAYING: Final = 400
 _COUNTS: Final = {"experts_per_gpu", "experts_per_gpu_per_layer", "expert_instances"}
@@ -154,7 +162,9 @@ def _two_values(
         own.sort(key=lambda item: item.place.line)
         own = list({item.value: item for item in reversed(own)}.values())[::-1]
         for at, left in enumerate(own):
-            right = next((item for item in own[at + 1 :] if _differ(left, item)), None)
+            right = next(
+                (item for item in own[at + 1 :] if _differ(left, item) and not _apart(segments, left, item)), None
+            )
             if right is not None:
                 lines = (left.place.line, right.place.line)
                 told = f"{left.text!r} on line {lines[0]}, {right.text!r} on line {lines[1]}"
@@ -162,9 +172,15 @@ def _two_values(
                 break
 
 
+def _apart(segments: tuple[Segment, ...], left: Statement, right: Statement) -> bool:
+    """Two blocks of code: each is a command or a file of its own."""
+    a, b = segments[left.segment], segments[right.segment]
+    return a.kind is Kind.CODE and b.kind is Kind.CODE and a.block != b.block
+
+
 def _outright(segments: tuple[Segment, ...], statement: Statement) -> bool:
     """The number directly follows its label, and nothing near it speaks of alternatives."""
-    if not statement.sure:
+    if not statement.sure or statement.segment == NO_SEGMENT:
         return False
     segment = segments[statement.segment]
     if len(segment.text) > _LONGEST_SAYING:
@@ -181,6 +197,9 @@ def _alternatives(segment: Segment) -> bool:
 
 def _labelled(segment: Segment, statement: Statement) -> bool:
     if segment.kind is Kind.CELL:
+        written = statement.number
+        if written is not None and _MARKS_ALONE.fullmatch(segment.text, 0, written.start) is None:
+            return False
         return segment.column_label.strip().lower() in {"value", "values", "setting", "total", ""} and bool(
             segment.row_label
         )
@@ -192,6 +211,9 @@ def _labelled(segment: Segment, statement: Statement) -> bool:
             is not None
         )
     before = segment.text[: statement.number.start]
+    wanted = _LABELS.get(statement.name.split("_")[0])
+    if wanted is not None and wanted.search(before) is None:
+        return False
     return _LABEL_ALONE.fullmatch(before) is not None and _ARITHMETIC.search(before) is None
 
 

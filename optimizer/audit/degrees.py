@@ -15,7 +15,11 @@ _LONG: Final = {
     "tensor": "tp", "pipeline": "pp", "data": "dp", "expert": "ep", "experts": "ep", "context": "cp", "sequence": "sp",
     "moe_tp": "etp", "moe_ep": "ep", "moe-tp": "etp", "moe-ep": "ep",
 }  # fmt: skip
-_NUMBER: Final = r"(\d{1,5})(?![\d.,]*\d|\s?%|\s?[GMTK]i?B|\s*[x×]\s*\d)(?!\s?[x×]\b)"
+_NUMBER: Final = r"(\d{1,5})(?![\d.,]*\d|\s?%|\s?[GMTK]i?B|\s*[x×*·⋅÷/]\s*\d)(?!\s?[x×]\b)"
+_IN_FORMULA: Final = re.compile(r"(?:[A-Za-z_]\s*[*×x·⋅]\s*|\b(?:per|each|every)\s+)$", re.IGNORECASE)
+"""Before a degree that is none: ``tp * pp * dp = 8 * 16 * 8``, "heads per TP rank = 12"."""
+_CODE_PAGE: Final = re.compile(r"cp\d{3,}")
+"""``cp1254`` names an encoding, no degree of context parallelism."""
 _SET: Final = (
     r"\s*(?:\((?:[TPDECS]P|ETP|EDP)\))?[\"'`*]*\s*(?:=>|==|=|:|\bof\b|\bis\b|\bto\b|\bset to\b|\||,)?[\"'`*]*\s*"
 )
@@ -97,6 +101,8 @@ def find_degrees(segments: tuple[Segment, ...], roles: list[Role]) -> Iterator[S
                 continue
             for match in pattern.finditer(segment.text):
                 if pattern is _LONG_DEGREE and "parallel" not in match[0].lower() and "moe" not in match[0].lower():
+                    continue
+                if _CODE_PAGE.match(match[0]) or _IN_FORMULA.search(segment.text, 0, match.start()):
                     continue
                 name = _axis(match[axis_group])
                 made = _statement(name, match, value_group, segment, index, roles[index])

@@ -40,6 +40,7 @@ class FactTable:
         by_name: dict[str, list[Statement]] = {}
         for fact in facts:
             by_name.setdefault(fact.name, []).append(fact)
+        self._statements = by_name
         self._first = {name: found[0] for name, found in by_name.items()}
         self._values = {
             name: list(dict.fromkeys(fact.value for fact in sorted(found, key=lambda fact: _ORDER[fact.role])))[
@@ -62,6 +63,10 @@ class FactTable:
         if self.local:
             return self.local[name] if name in self.local else self._values.get(name, [])
         return self._values.get(name, [])
+
+    def statements(self, name: str) -> list[Statement]:
+        """Every place where ``name`` is given."""
+        return self._statements.get(name, [])
 
     def first(self, name: str) -> Statement | None:
         """Where ``name`` is first given."""

@@ -87,13 +87,14 @@ def ttft_readings(table: FactTable, per_device: list[Fraction], total: list[Frac
 def _ttft(table: FactTable, per_device: list[Fraction], total: list[Fraction]) -> Iterator[Derivation]:
     for tokens in table.values("input_tokens"):
         for rate in per_device:
-            if rate > 0:
-                yield Derivation("one prompt through one device", tokens / rate, "input_tokens / throughput_per_device",
-                                 f"{plain(tokens)} / {plain(rate)}")  # fmt: skip
-                for stages in table.values("pp"):
-                    yield Derivation("one prompt through every stage in "
-                                     "turn", tokens * stages / rate, "input_tokens × pp / throughput_per_device",
-                                     f"{plain(tokens)} × {stages} / {plain(rate)}")  # fmt: skip
+            if rate <= 0:
+                continue
+            yield Derivation("one prompt through one device", tokens / rate, "input_tokens / throughput_per_device",
+                             f"{plain(tokens)} / {plain(rate)}")  # fmt: skip
+            for stages in table.values("pp"):
+                yield Derivation("one prompt through every stage in "
+                                 "turn", tokens * stages / rate, "input_tokens × pp / throughput_per_device",
+                                 f"{plain(tokens)} × {stages} / {plain(rate)}")  # fmt: skip
         for rate in total:
             if rate <= 0:
                 continue

@@ -30,7 +30,8 @@ class Segment:
 
     ``text`` has the markup blanked out, character for character, so that ``pieces`` (offset, line, column of the first
     character) place every offset. ``row_label``, ``column_label`` and ``before`` say what a cell or a fenced block is
-    about; ``block`` numbers the block it comes from, ``row`` the table row.
+    about; ``block`` numbers the block it comes from, ``row`` the table row; ``removed`` says that a
+    diff takes it out, ``quoted`` that it stands in a block quote.
     """
 
     text: str
@@ -45,6 +46,7 @@ class Segment:
     row: int = -1
     item: bool = False
     removed: bool = False
+    quoted: bool = False
 
     def place(self, offset: int) -> Place:
         """Line and column of the character at ``offset``."""

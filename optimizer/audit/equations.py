@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Final
 
@@ -10,7 +10,7 @@ from optimizer.audit import lexicon
 from optimizer.audit.compare import Judgement, judge
 from optimizer.audit.document import Kind, Place, Segment
 from optimizer.audit.evaluate import EvaluationError, evaluate
-from optimizer.audit.expression import Node, Parser, replaced
+from optimizer.audit.expression import FUNCTIONS, Node, Parser, replaced
 from optimizer.audit.lexicon import Unit
 from optimizer.audit.tokens import Mark, Number, Token, tokenize
 from optimizer.audit.verdict import Verdict, number, plain, shown
@@ -35,6 +35,7 @@ _RESULTS: Final = (
     "equals",
 )
 _TOTALS: Final = {"total", "totals", "sum", "product", "overall", "altogether"}
+_NEARLY: Final = Fraction(1, 100)
 _LEFT_WORDS: Final = 6
 _MOST_REMARKS: Final = 4
 _MOST_REMARKED: Final = 16
@@ -244,13 +245,19 @@ class _Finder:
         if source is None or right.relation not in {"=", "~"}:
             return None
         same = source.unit.dimensions == target.unit.dimensions != lexicon.NONE and source.unit != target.unit
-        if not same or (source.per and target.per and source.per != target.per) or self._dash_left(left.first):
+        if (
+            not same
+            or (target.per and source.per != target.per and (source.per or right.relation != "="))
+            or self._dash_left(left.first)
+        ):
             return None
         result = judge(left.node, target, approximate=approximate or target.approximate)
         return self._equation(left, right, target, result, left.node)
 
     def _result(self, left: _Side, right: _Side, stated: Number, *, approximate: bool) -> Equation | None:
         assert left.node is not None  # noqa: S101 - narrowed by the caller
+        if left.node.single:
+            return None
         result = judge(left.node, stated, approximate=approximate or stated.approximate)
         if right.relation == "?" and result.verdict is not Verdict.HOLDS:
             return None
@@ -258,6 +265,8 @@ class _Finder:
             flipped = {Verdict.HOLDS: Verdict.FAILS, Verdict.FAILS: Verdict.HOLDS}
             result = Judgement(flipped.get(result.verdict, result.verdict), result.stated, result.evaluated)
         elif result.verdict is Verdict.FAILS:
+            if right.relation == "is" and self._other_kind(left.node, stated, result):
+                return None
             if (meant := self._remarked(left, stated, approximate=approximate)) is not None:
                 return self._equation(left, right, stated, meant, left.node)
             if right.relation == ">" and (self._is_change(left) or self._foreign(left.node, stated)):
@@ -284,6 +293,15 @@ class _Finder:
         return None
 
     @staticmethod
+    def _other_kind(node: Node, stated: Number, result: Judgement) -> bool:
+        """``a 4k × 4k image is 200 MB``: a figure of something that the arithmetic beside it does not count."""
+        bare = all(number.unit.dimensions == lexicon.NONE for number in node.numbers())
+        if not bare or stated.unit.dimensions == lexicon.NONE or not result.evaluated:
+            return False
+        low, high = sorted((abs(result.stated), abs(result.evaluated)))
+        return high > low * 3
+
+    @staticmethod
     def _foreign(node: Node, stated: Number) -> bool:
         """An arrow to a figure of something else: ``2 × 8 GPUs per replica → 4 replicas``."""
         nouns = {noun for item in node.numbers() for noun in item.nouns}
@@ -298,9 +316,9 @@ class _Finder:
         assert right.node is not None  # noqa: S101 - narrowed by the caller
         if right.relation not in {"=", "~", "!"}:
             return None
-        result = judge(right.node, stated, approximate=approximate or stated.approximate)
-        if right.relation == "!":
+        if right.relation == "!" or right.node.single:
             return None
+        result = judge(right.node, stated, approximate=approximate or stated.approximate)
         if result.verdict is not Verdict.HOLDS:
             if self._run_on(right.node, stated):
                 return None
@@ -323,7 +341,10 @@ class _Finder:
         """Arithmetic on both sides."""
         assert left.node is not None  # noqa: S101 - narrowed by the caller
         assert right.node is not None  # noqa: S101 - narrowed by the caller
-        if left.node.plain or right.node.plain or right.relation not in {"=", "~"}:
+        one, other = left.node, right.node
+        if one.plain or other.plain or (one.single and other.single):
+            return None
+        if right.relation not in {"=", "~"}:
             return None
         try:
             a, b = evaluate(left.node), evaluate(right.node)
@@ -369,6 +390,8 @@ class _Finder:
         result = judge(node, stated, approximate=stated.approximate)
         if result.verdict is not Verdict.HOLDS and not self._natural(side, stated, node):
             return
+        if result.verdict is Verdict.FAILS and result.evaluated and abs(result.stated / result.evaluated - 1) < _NEARLY:
+            result = replace(result, verdict=Verdict.AMBIGUOUS, explanation="within 1 % of what the parenthesis gives")
         yield self._equation(side, inner, stated, result, node)
 
     def _natural(self, side: _Side, stated: Number, node: Node) -> bool:
@@ -418,7 +441,7 @@ class _Finder:
         return self.tokens[side.first].start, last.end
 
 
-_CALLS: Final = {"ceil", "floor", "round", "min", "max", "sum", "math.ceil", "math.floor"}
+_CALLS: Final = {*FUNCTIONS, *(f"math.{name}" for name in FUNCTIONS)}
 
 
 _GOING_ON: Final = (Mark.OPERATOR, Mark.RELATION, Mark.OPEN)

@@ -164,6 +164,9 @@ def _operation(node: Node, values: list[Value]) -> Value:
     if node.operator == "sqrt":
         point, low, high = (_root(end) for end in (first.point, first.low, first.high))
         return Value(point, low, high, exact=point * point == first.point)
+    if node.operator == "log2":
+        point, low, high = (_log2(end) for end in (first.point, first.low, first.high))
+        return Value(point, low, high, exact=point.denominator == 1)
     if node.operator in {"+", "-", "*", "/", "//", "%", "^"}:
         return _apply(node.operator, first, values[1])
     if node.operator in {"min", "max", "sum"}:
@@ -189,6 +192,17 @@ def _root(value: Fraction) -> Fraction:
     if top * top == value.numerator and bottom * bottom == value.denominator:
         return Fraction(top, bottom)
     return Fraction(math.isqrt(value.numerator * 10**24 // value.denominator), 10**12)
+
+
+def _log2(value: Fraction) -> Fraction:
+    """Binary logarithm, exact for a power of two, else to twelve decimals."""
+    if value <= 0:
+        raise EvaluationError("logarithm of nothing or less")
+    whole = value.numerator.bit_length() - value.denominator.bit_length()
+    power = next((power for power in (whole, whole - 1) if Fraction(2) ** power == value), None)
+    return (
+        Fraction(power) if power is not None else Fraction(round(math.log2(value / Fraction(2) ** whole), 12)) + whole
+    )
 
 
 def _picked(name: str, ends: tuple[Fraction, ...]) -> Fraction:

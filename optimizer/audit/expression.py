@@ -8,7 +8,7 @@ from optimizer.audit import lexicon
 from optimizer.audit.lexicon import Unit
 from optimizer.audit.tokens import Mark, Number, Token
 
-FUNCTIONS: Final = {"ceil", "floor", "round", "min", "max", "sum"}
+FUNCTIONS: Final = {"ceil", "floor", "round", "min", "max", "sum", "sqrt", "log2"}
 DEGREES: Final = {"tp", "pp", "dp", "ep", "cp", "etp", "edp", "sp"}
 _CLOSERS: Final = {"(": ")", "[": "]", "{": "}", "⌈": "⌉", "⌊": "⌋"}
 _BINDING: Final = {"+": 1, "-": 1, "*": 2, "/": 2, "//": 2, "%": 2, "of": 2, "^": 3}
@@ -33,6 +33,14 @@ class Node:
     def plain(self) -> bool:
         """Whether this is just a number."""
         return self.number is not None
+
+    @property
+    def single(self) -> bool:
+        """Whether there is one number and nothing is done with it: ``-40``, ``[3]``."""
+        node = self
+        while node.operator in {"neg", "group"}:
+            node = node.arguments[0]
+        return node.number is not None
 
     def numbers(self) -> Iterator[Number]:
         """Every number in the tree, left to right."""
@@ -215,6 +223,8 @@ class Parser:
         """``TP 8`` or ``PP=4`` as an operand behind an operator: the number, with its label as noun."""
         if at == 0 or self.tokens[at - 1].mark is not Mark.OPERATOR:
             return None
+        if (held := self._named_figure(at)) is not None:
+            return held
         for index in range(at, min(at + _LABEL_WORDS + 1, len(self.tokens))):
             token = self.tokens[index]
             if isinstance(token, Number):
@@ -232,6 +242,17 @@ class Parser:
             if token.mark is not Mark.WORD or token.sign in lexicon.STOPS or token.sign == "?":
                 return None
         return None
+
+    def _named_figure(self, at: int) -> tuple[Node, int] | None:
+        """``gpu_memory_utilization (0.90)`` as an operand: a name, and its figure in parentheses."""
+        written = self.tokens[at : at + 4]
+        if len(written) < 4 or "_" not in written[0].sign or written[1].sign != "(" or written[3].sign != ")":
+            return None
+        figure = written[2]
+        if not isinstance(figure, Number):
+            return None
+        self.operands += 1
+        return Node("", (), figure, at, at + 3), at + 4
 
     def _group(self, at: int, depth: int) -> tuple[Node, int] | None:
         opener = self.tokens[at]

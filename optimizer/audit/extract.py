@@ -62,6 +62,8 @@ CLAIMS: Final = frozenset(
         "ttft",
         "tpot",
         "step_time",
+        "achieved_bandwidth",
+        "achieved_flops",
         "memory_headroom",
         "compute_headroom",
         *REFERENCE_ONLY,
@@ -69,6 +71,8 @@ CLAIMS: Final = frozenset(
 )
 _GIVEN: Final = frozenset(["devices", "experts_total", "parameters", "link_bandwidth", "layers", "experts_per_layer"])
 """Claims that other figures follow from."""
+_TOO_LARGE: Final = 100_000
+"""No degree of parallelism."""
 _TOPIC_SEGMENTS: Final = 3
 _LABEL_REACH: Final = 32
 _SENTENCE_REACH: Final = 120
@@ -241,15 +245,20 @@ def _assigned(
     """Degrees given by a product in symbols beside the same product in numbers."""
     products: dict[int, set[tuple[str, ...]]] = {}
     quotes: dict[tuple[str, ...], str] = {}
-    for _, _, axes, quote in symbolic_products(segments):
+    beside: dict[int, set[int]] = {}
+    for index, _, axes, quote in symbolic_products(segments):
         products.setdefault(len(axes), set()).add(axes)
         quotes.setdefault(axes, quote)
+        beside.setdefault(index, set()).add(len(axes))
     if not products:
         return
+    together = {arity for equation in equations for arity in beside.get(equation.segment, ())}
     seen: set[tuple[str, Fraction]] = set()
     for equation in equations:
         numbers = _factors(segments, tokens, equation)
-        if numbers is None or any(number.unit is not lexicon.ONE for number in numbers):
+        if numbers is None or not all(_degree_like(number) for number in numbers):
+            continue
+        if len(numbers) in together and len(numbers) not in beside.get(equation.segment, ()):
             continue
         matching = products.get(len(numbers), set())
         if len(matching) != 1:
@@ -262,6 +271,10 @@ def _assigned(
                 place = segments[equation.segment].place(number.start)
                 yield Statement(axis, number.digits, place, f"{quote} ~ {equation.text}", Role.STATED, equation.segment,
                                 lexicon.ONE, sure=False)  # fmt: skip
+
+
+def _degree_like(number: Number) -> bool:
+    return number.unit is lexicon.ONE and not number.decimal and 0 < number.digits < _TOO_LARGE
 
 
 def _factors(segments: tuple[Segment, ...], tokens: list[list[Token]], equation: Equation) -> list[Number] | None:

@@ -8,6 +8,7 @@ BREAK = "\x1f"
 
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 _TAG = re.compile(r"<!--.*?-->|</?[A-Za-z][^<>]{0,500}>|<https?://[^<>\s]{1,2000}>", re.DOTALL)
+_NOT_BREAK = re.compile(r"[^\n]")
 _LINK = re.compile(r"(!?\[)([^\[\]\n]{0,500})(\]\([^()\s]{0,2000}(?:\s\"[^\"\n]{0,200}\")?\))")
 _URL = re.compile(r"https?://[^\s<>)]{1,2000}")
 _STRUCK = re.compile(r"~~(?=\S)[^~\n]{1,2000}~~")
@@ -25,9 +26,11 @@ _LATEX = {
 }  # fmt: skip
 _COMMAND = re.compile(r"\\(" + "|".join(sorted(_LATEX, key=len, reverse=True)) + r")(?![A-Za-z])")
 _DOLLAR = re.compile(r"\$\$?(?=[^\d\s])|(?<=[\w)}])\$\$?(?![\d])|(?<!\w)\$(?=\d[^$\n]{0,200}\\[a-z])")
+_MATH = re.compile(r"(?<![\w$])\$(?=[^\s$])([^$\n]{0,300}?[=≈<>^+×·][^$\n]{0,300}?)(?<=\S)\$(?![\d$\w])")
+"""Inline mathematics: as in Pandoc, its signs stand close to what they hold, and no digit follows."""
 _SPACES = str.maketrans(dict.fromkeys("\t\v\f\u2003\u2002\u2001\u2000\u200b\ufeff\x00", " "))
 _DIGIT = re.compile(r"\d")
-_SUSPECT = re.compile(r"[*_`~<&\\\[$]|https?:")
+_SUSPECT = re.compile(r"[*_`~<&\\\[$]|\{,\}|https?:")
 
 
 def has_digit(text: str) -> bool:
@@ -41,7 +44,7 @@ def blank(text: str) -> str:
     if _SUSPECT.search(text) is None:
         return text
     if "<" in text:
-        text = _TAG.sub(lambda match: BREAK + " " * (len(match[0]) - 1), text)
+        text = _TAG.sub(lambda match: BREAK + _NOT_BREAK.sub(" ", match[0][1:]), text)
     if "~~" in text:
         text = _STRUCK.sub(lambda match: BREAK + " " * (len(match[0]) - 2) + BREAK, text)
     if "](" in text:
@@ -51,7 +54,10 @@ def blank(text: str) -> str:
     if "&" in text:
         text = _ENTITY.sub(_entity, text)
     if "$" in text:
+        text = _MATH.sub(lambda match: f" {match[1]} ", text)
         text = _DOLLAR.sub(lambda match: " " * len(match[0]), text)
+    if "{,}" in text:
+        text = _THOUSANDS.sub(lambda m: m[0].replace("{,}", ",").rjust(len(m[0])), text)
     if "\\" in text:
         text = _latex(text)
     text = text.replace("`", " ")
@@ -64,11 +70,12 @@ def blank(text: str) -> str:
 
 def _entity(match: re.Match[str]) -> str:
     sign = html.unescape(match[0])
+    if sign.isspace():
+        return " " * len(match[0])
     return sign.ljust(len(match[0])) if len(sign) <= len(match[0]) else match[0]
 
 
 def _latex(text: str) -> str:
-    text = _THOUSANDS.sub(lambda m: m[0].replace("{,}", ",").rjust(len(m[0])), text)
     text = _EXPONENT.sub(lambda m: f"^{m[1]}".ljust(len(m[0])), text)
     text = _FRACTION.sub(lambda m: f"(({m[1]})/({m[2]}))".rjust(len(m[0])), text)
     text = _WRAPPED.sub(lambda m: m[1].ljust(len(m[0])), text)

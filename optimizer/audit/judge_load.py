@@ -118,6 +118,10 @@ def _whole() -> Derivation:
     return Derivation("all of it", Fraction(1), "100 %", "1")
 
 
+_FORMATS: Final = re.compile(r"fp4|fp6|fp8|int8|int4|tf32|fp32|16(?=\b|[^\d])")
+"""Number formats; BF16 and FP16 have one peak."""
+
+
 def utilization(judge: Judge, claim: Statement) -> JudgedClaim:
     """A share of a peak: nothing passes 100 %."""
     if claim.value <= 1:
@@ -145,6 +149,35 @@ def utilization(judge: Judge, claim: Statement) -> JudgedClaim:
     return JudgedClaim(claim, Verdict.IMPOSSIBLE, _whole(), (), "nothing is used to more than 100 %")
 
 
+def achieved(judge: Judge, claim: Statement) -> JudgedClaim:
+    """A rate that a device is said to keep, against the highest that the document gives for its hardware."""
+    if claim.name == "achieved_bandwidth":
+        name, known = "memory_bandwidth", judge.table.values("memory_bandwidth")
+    else:
+        name, known = "peak_flops", _peaks(judge, claim)
+    if not known:
+        return judge.unsupported(claim, (name,))
+    most = max(known)
+    bound = Derivation(f"the highest {name} written here", most, name, plain(most))
+    slack = Fraction(0) if claim.number is None else claim.number.half
+    if claim.value - slack <= most:
+        return judge.unsupported(claim, ())
+    return JudgedClaim(claim, Verdict.IMPOSSIBLE, bound, ((bound, False),), f"beyond {bound.reading}")
+
+
+def _peaks(judge: Judge, claim: Statement) -> list[Fraction]:
+    """Peaks of the number format that the claim names; of every format, where neither names one."""
+    named = _formats(claim)
+    facts = judge.table.statements("peak_flops")
+    if named or any(_formats(fact) for fact in facts):
+        facts = [fact for fact in facts if named & _formats(fact)]
+    return [fact.value for fact in facts]
+
+
+def _formats(statement: Statement) -> set[str]:
+    return set(_FORMATS.findall(f"{statement.near} {statement.text}".lower()))
+
+
 def headroom(judge: Judge, claim: Statement) -> JudgedClaim:
     """What a utilisation leaves; bytes are left to the reference."""
     if claim.unit.dimensions != lexicon.NONE:
@@ -169,7 +202,7 @@ def throughput_claim(judge: Judge, claim: Statement) -> JudgedClaim:
     """Throughput, bounded by compute in every phase; by bandwidth only at batch 1."""
     if claim.name == "throughput":
         return _throughput_total(judge, claim)
-    utilizations = [c.value for c in judge.figures("hbm_bandwidth_utilization") if c.value <= 1]
+    utilizations = [c.value for c in judge.figures("hbm_bandwidth_utilization") if 0 < c.value <= 1]
     readings = throughput.throughput_readings(judge.table, utilizations)
     bound = throughput.compute_bound(judge.table)
     if bound is not None and claim.value > bound.value:

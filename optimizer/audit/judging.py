@@ -37,6 +37,8 @@ _RULES: Final[dict[str, _Rule]] = {
     "hbm_bandwidth_utilization": load.utilization,
     "link_utilization": load.utilization,
     "model_flops_utilization": load.utilization,
+    "achieved_bandwidth": load.achieved,
+    "achieved_flops": load.achieved,
     "memory_headroom": load.headroom,
     "compute_headroom": load.headroom,
     "throughput_per_device": load.throughput_claim,

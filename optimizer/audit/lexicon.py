@@ -90,6 +90,7 @@ def _times() -> dict[str, Unit]:
         ("ns", Fraction(1, 10**9), ("ns", "nanosecond", "nanoseconds")),
         ("min", Fraction(60), ("min", "mins", "minute", "minutes")),
         ("h", Fraction(3600), ("h", "hr", "hrs", "hour", "hours")),
+        ("years", Fraction(86400 * 365), ("year", "years")),
         ("d", Fraction(86400), ("d", "day", "days")),
     )
     return {word: Unit(name, scale, SECONDS) for name, scale, words in table for word in words}
@@ -105,6 +106,8 @@ def _power() -> dict[str, Unit]:
 
 TIMES: Final = _times()
 _BYTE: Final = Unit("bytes", Fraction(1), BYTES)
+SPACED_B: Final = Unit("bytes", Fraction(1), BYTES, Fraction(10**9), "billions")
+"""A "B" set off from its number: ``57,344 B`` are bytes, ``19 B`` may be billions."""
 _BIT: Final = Unit("bits", Fraction(1, 8), BYTES)
 
 SCALES: Final[dict[str, Unit]] = {
@@ -135,6 +138,11 @@ UNITS: Final[dict[str, Unit]] = {
     "pct": PERCENT,
     "USD": Unit("$", Fraction(1), DOLLARS),
 }
+MILLIONS: Final = {
+    **dict.fromkeys(("M", "million", "Mtok", "MTok", "Mtoken", "Mtokens"), SCALES["M"]),
+    "billion": SCALES["B"],
+}
+"""Behind a slash: a price for so many."""
 UNSPACED_ONLY: Final = {"G", "d", "us", "ns", "Mi", "Gi", "Ki", "Ti", "Pi"}
 """Too short to be read as a unit after a space, where they may be a word or a symbol."""
 
@@ -143,6 +151,17 @@ BOUNDS: Final = {"over", "under", "up", "least", "most", "than", "above", "below
 
 STOPS: Final = frozenset(
     [
+        "comes",
+        "come",
+        "works",
+        "work",
+        "amounts",
+        "amount",
+        "adds",
+        "yields",
+        "yield",
+        "makes",
+        "make",
         "and",
         "or",
         "but",

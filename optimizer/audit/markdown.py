@@ -238,7 +238,9 @@ class _Reader:
             pieces.append((offset, number + 1, at + 1))
             offset += len(body) + 1
         text = blank("\n".join(parts)).replace("\n", " ")
-        segment = Segment(text, tuple(pieces), Kind.PROSE, self.block, self._titles(), before=self.before, item=item)
+        number, at = group[0]
+        segment = Segment(text, tuple(pieces), Kind.PROSE, self.block, self._titles(), before=self.before, item=item,
+                          quoted=">" in self.lines[number][:at])  # fmt: skip
         self.segments.append(segment)
         if text.rstrip().endswith(":"):
             self.before = text.strip()
@@ -264,7 +266,7 @@ class _Reader:
             text = " ".join(parts)
             self.segments.append(
                 Segment(text, tuple(pieces), Kind.CODE, self.block, self._titles(), before=self.before,
-                        language=language, removed=removed)
+                        language=language, removed=removed, quoted=self.lines[group[0]].lstrip().startswith(">"))
             )  # fmt: skip
         self.before = ""
 
@@ -274,7 +276,7 @@ class _Reader:
         removed = False
         for number in range(start, stop):
             line = _COMMENT.sub(lambda match: " " * len(match[0]), self.lines[number])
-            minus = language == "diff" and line.startswith("-")
+            minus = language == "diff" and self.lines[number].startswith("-")
             bullet = re.match(r"^\s*[-*]\s", line) is not None
             joins = (_CONTINUES.match(line) and not bullet) or (group and _UNFINISHED.search(self.lines[group[-1]]))
             if group and joins and language != "diff" and self.lines[group[-1]].strip():

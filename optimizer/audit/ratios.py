@@ -47,6 +47,7 @@ _LEADS_ON: Final = re.compile(
     r"|the|about|roughly|around|nearly|so|is)\b\W*){0,4}"
 )
 _HIGHER: Final = re.compile(r"\b(?:more|higher|larger|increase)\b", re.IGNORECASE)
+_KINDS: Final = {"input", "output", "prefill", "decode", "prompt", "generated", "cached"}
 _REACH: Final = 300
 _MOST_RATIOS: Final = 2000
 """No document compares more often; the rest of one that does stays unjudged."""
@@ -186,7 +187,11 @@ def _pairs(ratio: Ratio, scope: list[Statement], known: dict[tuple[int, str], li
             _pair(kind, left, right)
             for at, left in enumerate(scope)
             for right in scope[at + 1 :]
-            if left.name == right.name and left.value != right.value and left.value > 0 and right.value > 0
+            if left.name == right.name
+            and left.value != right.value
+            and left.value > 0
+            and right.value > 0
+            and _alike(left, right)
         ]
     return known[id(scope), kind]
 
@@ -230,13 +235,37 @@ def _judge(
         name = pairs[0].statements[0].name
         if name == "expert_weights":
             topics -= {"memory"}
-        if scope is beside and len(pairs) == 1 and topics <= {name}:
+        if scope is beside and len(pairs) == 1 and topics <= {name} and _one_sentence(ratio, segment, pairs[0]):
             return _made(ratio, Verdict.FAILS, pairs[0], "")
         if scope is same_topic or len(pairs) == 1:
             return _made(
                 ratio, Verdict.UNSUPPORTED, pairs[0], "not the ratio of the two figures that the document gives"
             )
     return JudgedRatio(ratio, Verdict.UNSUPPORTED, None, "", "the document does not give the two figures it compares")
+
+
+def _alike(left: Statement, right: Statement) -> bool:
+    """Whether two figures of one name count the same: not input against output, or per user against per device."""
+    if left.number is None or right.number is None:
+        return True
+    kinds = [_KINDS.intersection(item.number.nouns) for item in (left, right) if item.number is not None]
+    units = {item.number.per for item in (left, right) if item.number is not None and item.number.per}
+    return len(units) < 2 and kinds[0] == kinds[1]
+
+
+def _one_sentence(ratio: Ratio, segment: Segment, pair: _Pair) -> bool:
+    """Whether the ratio stands in one sentence with both its figures, and is the only one there."""
+    text = segment.text
+    places = [ratio.offset, *(item.number.start for item in pair.statements if item.number is not None)]
+    start = text.rfind(". ", 0, min(places)) + 1
+    stop = text.find(". ", max(places))
+    sentence = text[start : stop if stop >= 0 else len(text)]
+    inside = text[min(places) : max(places)]
+    return (
+        ". " not in inside
+        and "; " not in inside
+        and len(_TIMES.findall(sentence)) + len(_PERCENT.findall(sentence)) == 1
+    )
 
 
 def _change(ratio: Ratio, segment: Segment) -> JudgedRatio | None:

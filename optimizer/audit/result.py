@@ -8,7 +8,7 @@ from optimizer.audit.document import Document
 from optimizer.audit.equations import Equation
 from optimizer.audit.judge import JudgedClaim
 from optimizer.audit.ratios import JudgedRatio
-from optimizer.audit.statements import Statement
+from optimizer.audit.statements import WORDS, Statement
 from optimizer.audit.verdict import Verdict, number
 from optimizer.errors import Exit
 
@@ -63,9 +63,7 @@ class AuditResult:
                     "line": fact.place.line,
                     "column": fact.place.column,
                     "name": fact.name,
-                    "value": fact.text
-                    if fact.name in {"model", "hardware", "precision", "mixed_layers", "attention_dp"}
-                    else number(fact.value),
+                    "value": fact.text if fact.name in WORDS else number(fact.value),
                     "text": fact.text,
                     "role": str(fact.role),
                 }

@@ -10,7 +10,7 @@ from optimizer.audit import lexicon
 from optimizer.audit.document import DataBlock, Document, Place
 from optimizer.audit.reference import judge_data, problem_values, resolve
 from optimizer.audit.settled import Settled, is_data
-from optimizer.audit.statements import Role, Statement
+from optimizer.audit.statements import NO_SEGMENT, Role, Statement
 from optimizer.audit.tokens import Number, tokenize
 from optimizer.errors import Fault, SpecError
 from optimizer.spec.document import Document as Loaded
@@ -136,6 +136,6 @@ def _claims(claims: object, block: DataBlock) -> Iterator[Statement]:
             continue
         number = written[0]
         yield Statement(
-            _RENAMED.get(name, name), number.value, place, f"{name}: {value}", Role.STATED, 0,
+            _RENAMED.get(name, name), number.value, place, f"{name}: {value}", Role.STATED, NO_SEGMENT,
             number.unit if number.unit is not lexicon.ONE else lexicon.ONE, number, section=("",),
         )  # fmt: skip

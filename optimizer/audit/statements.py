@@ -4,10 +4,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
+from typing import Final
 
 from optimizer.audit.document import Place
 from optimizer.audit.lexicon import Unit
 from optimizer.audit.tokens import Number
+
+WORDS: Final = frozenset({"model", "hardware", "precision", "mixed_layers", "attention_dp"})
+"""Facts that are words: their value is no quantity."""
+NO_SEGMENT: Final = -1
+"""Place of a figure that a data block gives: it stands in no running text."""
 
 
 class Role(StrEnum):

@@ -70,11 +70,12 @@ _OPERATORS: Final = {
 }  # fmt: skip
 _RELATIONS: Final = {
     "=": "=", "＝": "=", "==": "=", ":=": "=", "≈": "~", "≃": "~", "≅": "~", "~=": "~", "=~": "~", "≈=": "~", "→": ">",
-    "->": ">", "=>": "=", "⇒": "=", "⟹": "=", "≠": "!", "!=": "!", "-->": ">", "—>": ">", "~~": "~",
+    "->": ">", "=>": "=", "⇒": ">", "⟹": ">", "≠": "!", "!=": "!", "-->": ">", "—>": ">", "~~": "~",
 }  # fmt: skip
 _WORD_OPERATORS: Final = re.compile(
     r"(?:times|multiplied\s+by|divided\s+by|plus|minus|over|mod|modulo)\b(?=\s+[(\d~≈])", re.IGNORECASE
 )
+_OPERAND: Final = re.compile(r"\s{0,3}[(\d]|\s[a-z]\w*_\w*\s?\(\d")
 _WORD_SIGNS: Final = {
     "times": "*", "multiplied": "*", "divided": "/", "plus": "+", "minus": "-", "over": "/", "mod": "%", "modulo": "%",
 }  # fmt: skip
@@ -91,7 +92,7 @@ _WORD_RELATION: Final = re.compile(
 )
 _TOKEN: Final = re.compile(
     r"(?P<hex>0[xX][0-9a-fA-F]{2,})"
-    r"|(?P<num>(?:\d(?:[\d,.'’_\u202f\u00a0\u2009]*\d)?|(?<![\w.])\.\d+)(?:[eE][+-]?\d{1,3}(?![\w.]))?)"
+    r"|(?P<num>(?:\d(?:[\d,.'’_\u202f\u00a0\u2009]*\d)?|(?<![\w.])\.\d+)(?:[eE][+-]?\d{1,3}(?!\w|\.\d))?)"
     r"|(?P<rel>-->|—>|==|:=|=>|≈=|~=|=~|!=|->|[=＝≈≃≅→⇒⟹≠])"
     r"|(?P<tilde>~)"
     r"|(?P<op>\*\*|//|√|[×✕✖⨯·⋅∙∗*÷/∕⁄+^−–-])"
@@ -105,7 +106,9 @@ _TOKEN: Final = re.compile(
     r"|(?P<other>\w)"
 )
 _LETTERS: Final = re.compile(r"[A-Za-zµμ]+")
-_WORD: Final = re.compile(r"[A-Za-z][A-Za-z_'’-]*\d*")
+_WORD: Final = re.compile(r"[A-Za-z][A-Za-z_'’-]*\d*(?:-[A-Za-z]+)*")
+_JOINED_ON: Final = re.compile(r"\s*[×÷=≈→·⋅]")
+"""Behind a word that is then a noun, whatever else it may be: ``32 leaves × 32 up = 1,024``."""
 _SLASH: Final = re.compile(r"\s*(/|⁄|\bper\b)\s*(?=([A-Za-zµμ][\w-]*))", re.IGNORECASE)
 _SUPERSCRIPTS: Final = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
 _DEGREE: Final = re.compile(r"(ETP|EDP|TP|PP|DP|EP|CP|SP)[-_]?(\d{1,6})", re.IGNORECASE)
@@ -116,10 +119,22 @@ _DECIMAL_COMMA: Final = re.compile(r"\d+,\d+|\d{1,3}(?:\.\d{3})+,\d+")
 _SWAPPED: Final = str.maketrans(".,", ",.")
 _COMMA_FIGURE: Final = re.compile(r"(?<![\d.,])\d{1,9},\d{1,2}\s?(?:%|[KMGT]i?B\b|ms\b)")
 _POINT_FIGURE: Final = re.compile(r"(?<![\d.,])\d{1,9}\.\d{1,2}\s?(?:%|[KMGT]i?B\b|ms\b)")
+_SPACED_FIGURE: Final = re.compile(r"[=≈×·*+:|] ?\d{1,3}(?: \d{3}){2,4}(?![\d.,]?\d| \d)")
+_SPACED_RESULT: Final = re.compile(r"[=≈] ?\d{1,3} \d{3}(?![\d.,]?\d| \d)")
+_SPACED_THOUSANDS: Final = re.compile(r"(?<![\w.,])(?<!\d )\d{1,3}(?: \d{3})+(?![\d.,]?\d| \d)")
 _LONGEST_NUMBER: Final = 40
 _HALVES: Final = tuple(Fraction(1, 2 * 10**decimals) for decimals in range(_LONGEST_NUMBER + 1))
 _YEARS: Final = re.compile(r"(?:19|20)\d\d")
 _NOUN_SCALES: Final = re.compile(r"\s*([KMBT])\s+(?=(?:total\s+|active\s+)?(?:param|token|weights))")
+_MILLIONS: Final = re.compile(r"\s*(?:[-+*/×÷·⋅=≈≃→,;:)\]$}|.]|$)|\s+[a-z]")
+"""Behind a "M" or "k" that is set off from its number."""
+_PER_EACH: Final = re.compile(r"\s*(?:/\s*[A-Za-z]|per\s|each\b)")
+_SYMBOL: Final = re.compile(r"[A-Z]\s*[=≈*×·+)]")
+"""A letter that stands for a quantity: ``2 × 2550² / F = 453``."""
+_DIVISORS: Final = {**lexicon.TIMES, **lexicon.MILLIONS}
+_NOUNS_TOO: Final = frozenset(
+    {"leaves", "stores", "holds", "handles", "uses", "needs", "up", "down", "in", "out", "works"}
+)
 _PHRASE_STARTS: Final = " \u00a0\u202f\u2009/⁄%µ"
 _PHRASE_WORDS: Final = 8
 
@@ -127,6 +142,13 @@ _PHRASE_WORDS: Final = 8
 def decimal_comma(text: str) -> bool:
     """Whether a document writes its decimals with a comma: some figure with a unit does, and none has a point."""
     return _COMMA_FIGURE.search(text) is not None and _POINT_FIGURE.search(text) is None
+
+
+def joined_thousands(text: str) -> str:
+    """``text`` with no-break spaces inside its figures, if it parts their thousands by spaces: ``= 104 857 600``."""
+    if _SPACED_FIGURE.search(text) is None and len(_SPACED_RESULT.findall(text)) < 2:
+        return text
+    return _SPACED_THOUSANDS.sub(lambda match: match[0].replace(" ", "\u00a0"), text)
 
 
 def read_number(text: str, *, comma: bool = False) -> tuple[Fraction, Fraction, bool] | None:
@@ -204,7 +226,7 @@ def _word(text: str, match: re.Match[str], tokens: list[Token]) -> int:
         return start + max(len(word), 1)
     if lowered in _OPERATOR_WORDS and tokens:
         following = _WORD_OPERATORS.match(text, start)
-        if lowered == "x" and re.match(r"\s*[(\d]", text[end : end + 4]):
+        if lowered == "x" and _OPERAND.match(text, end):
             tokens.append(Token(Mark.OPERATOR, start, end, "*"))
             return end
         if following is not None:
@@ -339,17 +361,10 @@ def _phrase(text: str, number: Number, unit: Unit | None, at: int) -> None:
     while len(nouns) + len(per) < _PHRASE_WORDS:
         slash = _SLASH.match(text, at)
         if slash is not None:
-            word = slash[2]
-            divisor = lexicon.TIMES.get(word) or lexicon.TIMES.get(word.lower())
-            if divisor is not None and unit.dimensions[1] == 0:
-                unit = (
-                    unit.over(divisor)
-                    if unit.name
-                    else Unit(f"1/{divisor.name}", 1 / divisor.scale, lexicon.PER_SECOND)
-                )
-            else:
-                per.append(word.lower())
-            at = end = slash.end() + len(word)
+            if _SYMBOL.match(text, slash.end()) and slash[2] not in _DIVISORS:
+                break
+            unit = _divided(unit, slash[2], per)
+            at = end = slash.end() + len(slash[2])
             continue
         space = at
         while space < len(text) and text[space] in " \u00a0":
@@ -358,20 +373,35 @@ def _phrase(text: str, number: Number, unit: Unit | None, at: int) -> None:
         if word_match is None or (space == at and nouns == [] and per == [] and not unit.name):
             break
         word = word_match[0].rstrip("-'’").lower()
-        if (
-            word in lexicon.STOPS
-            or word == "x"
-            or space - at > 3
-            or text[word_match.end() : word_match.end() + 1] in "_("
-        ) and not (text[word_match.end() : word_match.end() + 1] == "" and word not in lexicon.STOPS and word != "x"):
-            break
-        if _code_like(text, word_match.end()):
+        if not _is_noun(text, word, space - at, word_match.end()):
             break
         nouns.append(word)
         at = end = word_match.end()
+    if unit is lexicon.SPACED_B and number.digits.denominator != 1:
+        # A fraction of a byte is no size: "19.1 B" counts billions, unless it is bytes for each of something.
+        unit = unit if per or _PER_EACH.match(text, number.number_end) else lexicon.SCALES["B"]
     number.unit = unit
     number.end = max(end, number.number_end)
     number.nouns, number.per = tuple(nouns), tuple(per)
+
+
+def _divided(unit: Unit, word: str, per: list[str]) -> Unit:
+    """``unit`` over what stands behind a slash; a word that is no unit goes to ``per``."""
+    divisor = _DIVISORS.get(word) or lexicon.TIMES.get(word.lower())
+    if divisor is None or (unit.dimensions[1] and divisor.dimensions != lexicon.NONE):
+        per.append(word.lower())
+        return unit
+    if divisor.dimensions == lexicon.NONE or unit.name:
+        return unit.over(divisor)
+    return Unit(f"1/{divisor.name}", 1 / divisor.scale, lexicon.PER_SECOND)
+
+
+def _is_noun(text: str, word: str, gap: int, end: int) -> bool:
+    """Whether a word ``gap`` characters behind a number, ending at ``end``, is a noun of it."""
+    stops = word in lexicon.STOPS or word == "x"
+    if stops or ((gap > 3 or text[end : end + 1] in "_(") and text[end : end + 1]):
+        return word in _NOUNS_TOO and _JOINED_ON.match(text, end) is not None
+    return not _code_like(text, end)
 
 
 def _code_like(text: str, end: int) -> bool:
@@ -393,7 +423,9 @@ def _spaced_unit(text: str, unit: Unit | None, at: int) -> tuple[Unit, int]:
         if unit is None and scale is not None:
             return lexicon.SCALES[scale[1]], at + len(scale[0].rstrip())
         if word == "B" and unit is None and not bare.isalnum():
-            return lexicon.UNITS["bytes"], letters.end()
+            return lexicon.SPACED_B, letters.end()
+        if word in {"M", "k"} and unit is None and _MILLIONS.match(text, letters.end()):
+            return lexicon.SCALES[word], letters.end()
         if found is not None and not bare.isdigit() and bare not in {"_", "("}:
             if unit is None and word not in lexicon.SCALE_WORDS:
                 return found, letters.end()

@@ -22,6 +22,14 @@ def claims(text: str) -> dict[str, dict[str, Any]]:
         "TP=8, DP=4 on 32 GPUs; the baseline ran on 16 GPUs.",
         "80 GB GPUs. Checkpoint memory per GPU: 140 GB on disk.",
         "Peak compute 989 TFLOP/s, 8B parameters dense. Throughput 120,000 tokens/s on 8 GPUs.",
+        "world_size = tp * pp * dp = 8 * 16 * 8 = 1024\n\n- heads per tp rank = 96 / 8 = 12\n- 6 * 174.6e9 * 300e9 = 3.14e23",
+        "DP320 works although E % EP == 0 is not needed; it runs on 320 GPUs.",
+        "Device memory: 80 GB. Each rank's segment must be aligned to 100 GB of SSD storage, per rank.",
+        "HBM bandwidth is 3.35 TB/s. The node sustains 20 TB/s of memory bandwidth over its 8 cards.",
+        "HBM bandwidth 3.35 TB/s. The L2 cache delivers 5.5 TB/s of memory bandwidth per GPU.",
+        "Peak 989 TFLOP/s dense BF16. In FP8 each GPU reaches 1,400 TFLOP/s per GPU.",
+        "TTFT is 15,600 ms on A and 13,189 ms on B. The trace shows 1.5× more round-trips.",
+        "14.8k tokens/s per node; 2,800 tokens per second per GPU, 11 tokens per second per user, 7.2x higher.",
     ],
 )
 def test_nobody_is_accused_for_what_was_not_said(text: str) -> None:
@@ -65,3 +73,19 @@ def test_a_time_is_named_by_the_word_behind_it() -> None:
 def test_experts_that_do_not_divide_leave_the_fullest_rank_one_more() -> None:
     readings = claims("60 experts per layer, EP=16.\n\n- 4 experts per GPU per layer")["experts_per_gpu_per_layer"]
     assert (readings["verdict"], readings["derived"]) == ("holds", 4)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        (
+            "HBM bandwidth is 4.8 TB/s. The profiler shows a sustained 6.1 TB/s of HBM reads on every H200.",
+            "achieved_bandwidth",
+        ),
+        ("Peak is 989 TFLOP/s dense BF16. The model reaches 1,150 TFLOP/s per GPU in BF16.", "achieved_flops"),
+    ],
+)
+def test_a_rate_beyond_the_hardware_is_impossible(text: str, name: str) -> None:
+    claim = claims(text)[name]
+    assert claim["verdict"] == "impossible"
+    assert "beyond the highest" in claim["explanation"]
