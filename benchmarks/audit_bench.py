@@ -6,6 +6,10 @@ claims (0.667, 0.857) and 2 of its 3 contradictions beside 2 wrong ones; the aud
 ``documents_field_notes`` has the forms that plans are talked about in: chats, tickets, minutes, mails, runbooks, LaTeX,
 reStructuredText, other languages, code comments. Labelled before its first run, which found 0.960 of its equations
 (recall of accusations 1.000, precision 0.846), 0.812 of its claims (0.750, 1.000) and all of its 3 contradictions.
+``documents_plans`` and ``documents_reviews`` are longer: design documents, sizing notes and reports, and reviews that
+quote wrong figures in order to refute them, or wrongly. Their authors listed every equation and every error of their
+own. At the first run the audit found 0.905 and 0.981 of the equations, 9 of 25 and 93 of 95 accusations were right, and
+it told 9 of 17 and 23 of 38 errors. ``unread`` and ``missed`` are the equations and errors that it still does not find.
 
 A label counts as found when a judgement of the same line (and name) has its verdict. An accusation is a ``fails`` or an
 ``impossible``; its precision is the share of accusations that a label confirms.
@@ -24,7 +28,9 @@ from optimizer.audit import audit_document
 DOCUMENTS = Path(__file__).parent.parent / "tests" / "corpora" / "documents"
 SECOND = DOCUMENTS.with_name("documents_second")
 FIELD_NOTES = DOCUMENTS.with_name("documents_field_notes")
-FOLDERS = (DOCUMENTS, SECOND, FIELD_NOTES)
+PLANS = DOCUMENTS.with_name("documents_plans")
+REVIEWS = DOCUMENTS.with_name("documents_reviews")
+FOLDERS = (DOCUMENTS, SECOND, FIELD_NOTES, PLANS, REVIEWS)
 ACCUSATIONS = {"fails", "impossible"}
 
 
@@ -76,12 +82,13 @@ class Tally:
 
 def tallies(folder: Path = DOCUMENTS) -> dict[str, Tally]:
     """Tallies of equations, claims and contradictions over every document of ``folder``."""
-    found = {"equations": Tally(), "claims": Tally(), "contradictions": Tally(), "exit": Tally()}
+    found = {"equations": Tally(), "claims": Tally(), "contradictions": Tally(), "errors": Tally(), "exit": Tally()}
     for path in sorted(folder.glob("*.md")):
         labels = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         result = audit_document(path.read_text(encoding="utf-8"), path.name)
         judged = result.to_json()
-        found["equations"].add(path.name, labels["equations"], judged["equations"], ("line",))
+        equations = [*labels["equations"], *labels.get("unread", [])]
+        found["equations"].add(path.name, equations, judged["equations"], ("line",))
         found["claims"].add(path.name, labels["claims"], judged["claims"], ("line", "name"))
         told = [
             {"lines": tuple(item["lines"]), "name": item["name"], "verdict": "fails"}
@@ -93,6 +100,9 @@ def tallies(folder: Path = DOCUMENTS) -> dict[str, Tally]:
         ]
         found["contradictions"].add(path.name, wanted, told, ("lines", "name"))
         status = [{"verdict": "fails" if result.exit_status else "holds"}]
+        if "errors" in labels:
+            found["errors"].labels += labels["errors"]
+            found["errors"].found += labels["errors"] - sum(labels["exit"] for _ in labels.get("missed", []))
         found["exit"].add(path.name, [{"verdict": "fails" if labels["exit"] else "holds"}], status, ())
     return found
 

@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
 from optimizer.audit.blame import blame
+from optimizer.audit.columns import find_outliers
 from optimizer.audit.contradictions import find_contradictions, find_disputes
 from optimizer.audit.derive import FactTable
 from optimizer.audit.document import Document, Segment
@@ -78,7 +79,10 @@ def _audit(text: str, source: str, problem: Mapping[str, Any] | Problem | None) 
     claims = sorted([*claims, *settled.claims], key=lambda item: (item.place.line, item.place.column))
     judged, missing = _judge(facts, claims, settled)
     ratios = judge_ratios(segments, judged)
-    contradictions = find_contradictions(segments, tokens, facts, judged, ratios)
+    contradictions = [
+        *find_contradictions(segments, tokens, facts, judged, ratios),
+        *find_outliers(segments, tokens),
+    ]
     assumed = [
         f"{fact.name} = {fact.value}, read from {fact.text!r} on line {fact.place.line}"
         for fact in facts

@@ -22,7 +22,7 @@ def claims(text: str) -> dict[str, dict[str, Any]]:
         "TP=8, DP=4 on 32 GPUs; the baseline ran on 16 GPUs.",
         "80 GB GPUs. Checkpoint memory per GPU: 140 GB on disk.",
         "Peak compute 989 TFLOP/s, 8B parameters dense. Throughput 120,000 tokens/s on 8 GPUs.",
-        "world_size = tp * pp * dp = 8 * 16 * 8 = 1024\n\n- heads per tp rank = 96 / 8 = 12\n- 6 * 174.6e9 * 300e9 = 3.14e23",
+        "world_size = tp * pp * dp = 8 * 16 * 8 = 1024\n\n- heads per tp rank = 96 / 8 = 12\n- 6 * 17e9 * 3e9 = 3e20",
         "DP320 works although E % EP == 0 is not needed; it runs on 320 GPUs.",
         "Device memory: 80 GB. Each rank's segment must be aligned to 100 GB of SSD storage, per rank.",
         "HBM bandwidth is 3.35 TB/s. The node sustains 20 TB/s of memory bandwidth over its 8 cards.",

@@ -1,0 +1,206 @@
+"""Tables whose rows all follow one rule (``total = nodes × GPUs``, a change in per cent, a share) but for one row."""
+
+import itertools
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Final
+
+from optimizer.audit import lexicon
+from optimizer.audit.contradictions import Contradiction
+from optimizer.audit.document import Kind, Segment
+from optimizer.audit.tokens import Mark, Number, Token
+from optimizer.audit.verdict import plain
+
+_SIGN: Final = re.compile(r"\s*(?P<sign>[+\-−–])?\s*")
+_REST: Final = re.compile(r"\s*[x×]?\s*")
+_TOTAL: Final = re.compile(r"^\W*(?:total|sum|overall|average|avg|mean|max|min|median)\b", re.IGNORECASE)
+_CHANGE: Final = re.compile(r"change|delta|Δ|diff|improve|gain|saving|reduc|increase|growth|vs\b|%", re.IGNORECASE)
+_FEWEST: Final = 4
+"""Rows that must follow a rule for the one that does not to be wrong; fewer, where the header names the rule."""
+_MOST_COLUMNS: Final = 7
+_MOST_ROWS: Final = 400
+
+
+@dataclass(frozen=True, slots=True)
+class _Cell:
+    """A cell with one figure and nothing else: its value with its sign, and half a unit of its last digit."""
+
+    value: float
+    half: float
+    percent: bool
+    number: Number
+    segment: Segment
+    sign: int
+
+
+_Row = list["_Cell | None"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """A figure of one column from those of two others; ``of`` gives it from two values."""
+
+    told: str
+    of: Callable[[float, float], float]
+    fewest: int = _FEWEST
+
+
+_ARITHMETIC: Final = (
+    _Rule("{a} × {b}", lambda a, b: a * b),
+    _Rule("{a} + {b}", lambda a, b: a + b),
+    _Rule("{a} − {b}", lambda a, b: a - b),
+    _Rule("{a} / {b}", lambda a, b: a / b),
+)
+_CHANGED: Final = _Rule("({b} − {a}) / {a}", lambda a, b: (b - a) / a, fewest=3)
+
+
+def find_outliers(segments: Sequence[Segment], tokens: Sequence[list[Token]]) -> Iterator[Contradiction]:
+    """One row against the rule of all the others."""
+    blocks: dict[int, list[int]] = {}
+    for index, segment in enumerate(segments):
+        if segment.kind is Kind.CELL and segment.row >= 0 and segment.column_label:
+            blocks.setdefault(segment.block, []).append(index)
+    for indices in blocks.values():
+        labels, rows = _grid(segments, tokens, indices)
+        if len(labels) > 1 and _FEWEST <= len(rows) <= _MOST_ROWS:
+            yield from _outliers(labels, rows)
+
+
+def _grid(
+    segments: Sequence[Segment], tokens: Sequence[list[Token]], indices: Sequence[int]
+) -> tuple[list[str], list[_Row]]:
+    """Headers of the columns that hold figures, and the rows without totals."""
+    found: dict[int, dict[str, _Cell]] = {}
+    counts: dict[str, int] = {}
+    for index in indices:
+        segment = segments[index]
+        if _TOTAL.match(segment.row_label):
+            continue
+        cell = _cell(segment, tokens[index])
+        row = found.setdefault(segment.row, {})
+        if cell is not None and segment.column_label not in row:
+            row[segment.column_label] = cell
+            counts[segment.column_label] = counts.get(segment.column_label, 0) + 1
+    labels = [label for label, count in counts.items() if count >= _FEWEST][:_MOST_COLUMNS]
+    return labels, [[row.get(label) for label in labels] for row in found.values() if row]
+
+
+def _cell(segment: Segment, tokens: Sequence[Token]) -> _Cell | None:
+    numbers = [token for token in tokens if isinstance(token, Number)]
+    if len(numbers) != 1 or numbers[0].approximate or numbers[0].bound:
+        return None
+    number, text = numbers[0], segment.text
+    sign = _SIGN.fullmatch(text, 0, number.start)
+    others = [token for token in tokens if token is not number and token.mark is not Mark.OPERATOR]
+    rest = _REST.fullmatch(text, number.end)
+    if sign is None or others or rest is None:
+        return None
+    minus = -1 if sign["sign"] in {"-", "−", "–"} else 1
+    percent = number.unit is lexicon.PERCENT
+    rounded = number.decimal or percent or number.unit.scaled or rest[0].strip()
+    half = number.half if rounded else 0
+    return _Cell(float(number.value) * minus, float(half), percent, number, segment, minus)
+
+
+def _outliers(labels: Sequence[str], rows: Sequence[_Row]) -> Iterator[Contradiction]:
+    told: set[int] = set()
+    for target in range(len(labels)):
+        column = [row[target] for row in rows]
+        percent = all(cell.percent for cell in column if cell is not None)
+        if percent:
+            yield from _shares(labels, rows, target, told)
+        others = [index for index in range(len(labels)) if index != target]
+        for a, b in itertools.permutations(others, 2):
+            rules = (_CHANGED,) if percent and _CHANGE.search(labels[target]) else () if percent else _ARITHMETIC
+            for rule in rules:
+                if (a > b and rule.told in {"{a} × {b}", "{a} + {b}"}) or (rule is not _CHANGED and target < max(a, b)):
+                    continue
+                bad = _one_bad(rule, rows, target, a, b)
+                if bad is not None and bad.segment.row not in told:
+                    told.add(bad.segment.row)
+                    yield _told(bad, rule, labels, rows, (target, a, b))
+
+
+def _one_bad(rule: _Rule, rows: Sequence[_Row], target: int, a: int, b: int) -> _Cell | None:
+    """The one cell that breaks a rule which all other rows keep."""
+    bad: _Cell | None = None
+    kept: list[tuple[float, float, float]] = []
+    for row in rows:
+        result, left, right = row[target], row[a], row[b]
+        if result is None or left is None or right is None:
+            continue
+        fits = _fits(rule.of, result, left, right)
+        if fits is None:
+            continue
+        if fits:
+            kept.append((result.value, left.value, right.value))
+        elif bad is not None:
+            return None
+        else:
+            bad = result
+    if bad is None or len(kept) < rule.fewest:
+        return None
+    # A column of ones or of noughts makes a rule of any two columns, and a column that never changes proves little.
+    enough = all(len({row[place] for row in kept}) > 1 for place in range(3))
+    return bad if enough and len({row[0] for row in kept}) >= rule.fewest else None
+
+
+def _fits(of: Callable[[float, float], float], result: _Cell, left: _Cell, right: _Cell) -> bool | None:
+    """Whether a row keeps the rule within the digits written; None where it cannot be reckoned or says too little."""
+    try:
+        ends = [of(left.value + x * left.half, right.value + y * right.half) for x in (-1, 0, 1) for y in (-1, 0, 1)]
+    except ZeroDivisionError:
+        return None
+    slack = 2 * result.half + 1e-9 * abs(result.value)
+    low, high = min(ends) - slack, max(ends) + slack
+    if result.value and high - low > abs(result.value) / 4:
+        return None
+    return low <= result.value <= high
+
+
+def _shares(labels: Sequence[str], rows: Sequence[_Row], target: int, told: set[int]) -> Iterator[Contradiction]:
+    """Shares in per cent of the sum of another column."""
+    for source in range(len(labels)):
+        if source == target:
+            continue
+        parts = [cell for row in rows if (cell := row[source]) is not None]
+        total = sum(cell.value for cell in parts)
+        if len(parts) != len(rows) or total <= 0 or any(cell.percent or cell.value < 0 for cell in parts):
+            continue
+        bad = [
+            (cell, part)
+            for row in rows
+            if (cell := row[target]) is not None and (part := row[source]) is not None
+            and abs(cell.value - part.value / total) > 2 * cell.half + 1e-9
+        ]  # fmt: skip
+        kept = {cell.value for row in rows if (cell := row[target]) is not None} - {cell.value for cell, _ in bad}
+        if len(bad) == 1 and len(kept) >= _FEWEST and bad[0][0].segment.row not in told:
+            cell, part = bad[0]
+            told.add(cell.segment.row)
+            exact = part.number.value / sum(item.number.value for item in parts)
+            yield Contradiction(
+                (cell.segment.place(cell.number.start).line,), "column", (cell.number.value * cell.sign, exact),
+                f"{labels[target].strip()}: every other row is its share of {labels[source].strip()}, which here is "
+                f"{plain(exact * 100)} %, not {plain(cell.number.digits)} %",
+            )  # fmt: skip
+
+
+def _told(
+    bad: _Cell, rule: _Rule, labels: Sequence[str], rows: Sequence[_Row], places: tuple[int, int, int]
+) -> Contradiction:
+    target, a, b = places
+    row = next(row for row in rows if row[target] is bad)
+    left, right = row[a], row[b]
+    assert left is not None  # noqa: S101 - the rule was tried on this row
+    assert right is not None  # noqa: S101 - the rule was tried on this row
+    exact = Fraction(rule.of(left.value, right.value)).limit_denominator(10**9)
+    scale = Fraction(1, 100) if bad.percent else bad.number.unit.scale
+    names = rule.told.format(a=labels[a].strip(), b=labels[b].strip())
+    written = plain(bad.number.digits * bad.sign) + (" %" if bad.percent else "")
+    return Contradiction(
+        (bad.segment.place(bad.number.start).line,), "column", (bad.number.value * bad.sign, exact),
+        f"{labels[target].strip()}: every other row is {names}, which here is "
+        f"{plain(exact / scale)}{' %' if bad.percent else ''}, not {written}",
+    )  # fmt: skip

@@ -1,0 +1,55 @@
+"""One row of a table against the rule that all its other rows keep."""
+
+import pytest
+
+from optimizer.audit import audit_document
+
+
+def table(header: str, *rows: str) -> str:
+    lines = [header, "|".join("-" for _ in header.split("|")), *rows]
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+def told(text: str) -> list[tuple[tuple[int, ...], str]]:
+    found = audit_document(text, "x").contradictions
+    return [(item.lines, item.explanation) for item in found if item.name == "column"]
+
+
+CHANGES = ("4 | 800 | 840 | +5 %", "8 | 1,600 | 2,000 | +25 %", "16 | 310 | 248 | −20 %", "32 | 24 | 21 | −12.5 %")
+SHARES = ("web | 900 | 45 %", "other | 400 | 20 %", "code | 300 | 15 %", "math | 240 | 12 %", "books | 120 | 6 %")
+PRODUCTS = ("a | 4 | 8 | 32", "b | 6 | 8 | 48", "c | 5 | 4 | 20", "d | 9 | 8 | 72")
+
+
+def test_a_change_that_does_not_follow_from_its_two_figures() -> None:
+    found = told(table("rate | before | after | change", *CHANGES, "64 | 1,250 | 900 | −38 %"))
+    assert found == [((7,), "change: every other row is (after − before) / before, which here is -28 %, not -38 %")]
+
+
+def test_a_share_that_is_not_one() -> None:
+    found = told(table("what | tokens | share", *SHARES, "talk | 40 | 4 %", "total | 2,000 | "))
+    assert found == [((8,), "share: every other row is its share of tokens, which here is 2 %, not 4 %")]
+
+
+def test_a_product_that_is_not_one() -> None:
+    found = told(table("pool | nodes | GPUs each | GPUs", *PRODUCTS, "e | 7 | 8 | 65"))
+    assert found == [((7,), "GPUs: every other row is nodes × GPUs each, which here is 56, not 65")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        table("rate | before | after | change", *CHANGES, "64 | 1,250 | 900 | −28 %"),
+        table("rate | before | after | change", *CHANGES, "64 | 1,250 | 900 | −38 % (cold)"),
+        table("rate | before | after | change", *CHANGES, "64 | 1,250 | 900 | about −38 %"),
+        table("rate | before | after | change", *CHANGES[:2], "64 | 1,250 | 900 | −38 %"),
+        table("rate | before | after | load", *CHANGES, "64 | 1,250 | 900 | 38").replace("%", ""),
+        table("what | tokens | share", *SHARES, "talk | 40 | 2 %"),
+        table("pool | nodes | GPUs each | GPUs", *PRODUCTS, "e | 7 | 8 | 65", "f | 3 | 8 | 25"),
+        table("pool | nodes | GPUs each | GPUs", *PRODUCTS, "total | 31 | 8 | 172"),
+        table("GPUs | per GPU | tok/s", "8 | 100 | 800", "16 | 100 | 1600", "32 | 100 | 3200", "64 | 100 | 6400",
+              "128 | 100 | 11900"),
+        table("a | b | c", "1 | 1 | 1", "1 | 2 | 2", "1 | 3 | 3", "1 | 4 | 4", "1 | 5 | 6"),
+    ],
+)  # fmt: skip
+def test_nothing_is_said_without_a_rule_that_holds(text: str) -> None:
+    assert told(text) == []
