@@ -23,7 +23,7 @@ _LEFT, _WIDTH, _ROW = 240.0, 900.0, 24.0
 def _bars(name: str, title: str, counts: Iterable[tuple[str, int, str]]) -> str:
     """Counts on a logarithmic scale, each with its colour."""
     shown = [entry for entry in counts if entry[1]]
-    most = max(log10(count) + 1 for _, count, _ in shown)
+    most = max((log10(count) + 1 for _, count, _ in shown), default=1.0)
     total = sum(count for _, count, _ in shown)
     inside, y = [], 6.0
     for text, count, colour in shown:

@@ -102,9 +102,25 @@ def read_subject(document: Document, check: Check | None) -> Subject:
     redundant = claim.get("redundant", 0) if isinstance(claim, dict) else 0
     if not isinstance(redundant, int) or redundant < 0:
         raise document.error("is no number of slots", ("certificate", "redundant"))
+    _counted(document, ("search",))
     subject = Subject(data, problem, layout, redundant, check)
     try:
         _ = subject.skew, subject.evaluation
     except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise SpecError(document.fault(f"cannot be priced: {error}", ("layout",))) from None
     return subject
+
+
+def _counted(document: Document, at: tuple[str, ...]) -> None:
+    """The tallies of the search, which are drawn: a mapping of numbers, with those that exclude in one of their own."""
+    held = document.get(at)
+    if held is None:
+        return
+    if not isinstance(held, Mapping):
+        raise document.error("is no mapping of tallies", at)
+    for key, value in held.items():
+        inner = (*at, str(key))
+        if inner == ("search", "excluded"):
+            _counted(document, inner)
+        elif isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+            raise document.error("is no tally", inner)

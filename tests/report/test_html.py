@@ -242,6 +242,24 @@ def test_what_is_no_result_is_refused(text: str) -> None:
         read_subject(load_text(text), None)
 
 
+@pytest.mark.parametrize(
+    ("search", "message"),
+    [
+        (3, "search: is no mapping of tallies"),
+        ({"candidates": "a"}, "search.candidates: is no tally"),
+        ({"candidates": 5, "excluded": [1]}, "search.excluded: is no mapping of tallies"),
+        ({"candidates": 5, "excluded": {"memory": -1}}, "search.excluded.memory: is no tally"),
+    ],
+)
+def test_a_search_that_cannot_be_drawn_is_refused(search: object, message: str) -> None:
+    with pytest.raises(SpecError, match=re.escape(message)):
+        subject("qwen3-32b-h200-8", search=search)
+
+
+def test_a_search_without_tallies_is_drawn() -> None:
+    Reader().feed(page(subject("qwen3-32b-h200-8", search={"candidates": 5})))
+
+
 def test_command_writes_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     result, script = tmp_path / "r.json", tmp_path / "run.sh"
     result.write_text(json.dumps(solve(read_problem("llama-3.1-8b-l4-1")).to_json()))
