@@ -46,7 +46,13 @@ def command(
         return draw(plain, dag, out) if dag is not None else check_graph(plain, str(check_dag), json=json)
     subject = read_subject(document, certify(document.data) if check else None)
     path = out or ("report.html" if result == "-" else str(Path(result).with_suffix(".html")))
-    text = page(subject, {Path(name).name: read_text(name)[0] for name in launch or ()})
+    launched = {Path(name).name: read_text(name)[0] for name in launch or ()}
+    try:
+        text = page(subject, launched)
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        if certify(document.data).accepted:
+            raise  # what the solver wrote can be drawn
+        raise document.error(f"is no result as `shardproof solve --out` writes it: {error}") from None
     write_whole(path, text)
     accepted = None if subject.check is None else subject.check.accepted
     if json:

@@ -106,7 +106,7 @@ def read_subject(document: Document, check: Check | None) -> Subject:
     subject = Subject(data, problem, layout, redundant, check)
     try:
         _ = subject.skew, subject.evaluation
-    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+    except (LookupError, TypeError, ValueError, ArithmeticError) as error:
         raise SpecError(document.fault(f"cannot be priced: {error}", ("layout",))) from None
     return subject
 

@@ -274,6 +274,19 @@ def test_command_writes_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "Not checked for this report." in (tmp_path / "other.html").read_text()
 
 
+@pytest.mark.parametrize(
+    ("key", "value"), [("objective", "tpot"), ("layout", {"tp": 8, "pp": 2, "batch": 1, "stages": [64, 64, 64]})]
+)
+def test_a_result_that_somebody_broke_is_the_askers_error(
+    key: str, value: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "result.json"
+    path.write_text(json.dumps(solve(read_problem("qwen3-32b-h200-8", ())).to_json() | {key: value}))
+    assert shardproof(["report", str(path)]) == 2
+    assert "a bug" not in capsys.readouterr().err
+    assert not path.with_suffix(".html").exists()
+
+
 def test_command_fails_where_the_certificate_does(tmp_path: Path) -> None:
     result = tmp_path / "r.json"
     document = solve(read_problem("llama-3.1-8b-l4-1")).to_json()
