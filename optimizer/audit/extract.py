@@ -144,7 +144,7 @@ def extract(
                 surroundings = Surroundings(segment, roles[index], partial(_topic, segments, index))
             context = surroundings.context(token)
             name, claimed = _name(token, context, named, previous)
-            if name is None:
+            if name is None or (name == "devices" and _is_limit(segment)):
                 continue
             previous = name, token
             text = " ".join(segment.text[token.start : token.end].split())
@@ -163,6 +163,11 @@ def extract(
     facts += _expert_shapes(segments, tokens, equations, facts)
     facts += _words(segments)
     return sorted(facts, key=_order), sorted(claims, key=_order)
+
+
+def _is_limit(segment: Segment) -> bool:
+    """Whether this is the ``devices`` of a problem file: the most that may be used."""
+    return segment.language in {"yaml", "yml"} and segment.text.startswith("devices:")
 
 
 def _name(
