@@ -23,6 +23,7 @@ from optimizer.audit.ratios import judge_ratios
 from optimizer.audit.restated import find_restated
 from optimizer.audit.result import AuditResult
 from optimizer.audit.settled import Settled, is_data
+from optimizer.audit.spoken import spoken_equations, with_spoken
 from optimizer.audit.statements import WORDS, Statement
 from optimizer.audit.tokens import Token, decimal_comma, joined_thousands, tokenize
 
@@ -73,6 +74,7 @@ def _audit(text: str, source: str, problem: Mapping[str, Any] | Problem | None) 
     segments = tuple(segment for segment in document.segments if segment.pieces[0][1] not in settled.lines)
     tokens = _tokens(segments, comma=decimal_comma(text))
     equations = find_equations(segments, tokens)
+    equations = with_spoken(equations, spoken_equations(segments, tokens))
     accusations = blame(segments, equations)
     find_restated(segments, tokens, equations)
     facts, claims = extract(segments, tokens, equations, _naming(settled))
