@@ -9,7 +9,10 @@ reStructuredText, other languages, code comments. Labelled before its first run,
 ``documents_plans`` and ``documents_reviews`` are longer: design documents, sizing notes and reports, and reviews that
 quote wrong figures in order to refute them, or wrongly. Their authors listed every equation and every error of their
 own. At the first run the audit found 0.905 and 0.981 of the equations, 9 of 25 and 93 of 95 accusations were right, and
-it told 9 of 17 and 23 of 38 errors. ``unread`` and ``missed`` are the equations and errors that it still does not find.
+it told 9 of 17 and 23 of 38 errors. ``documents_reports`` came after the audit had learnt from those: plans and
+verification reports with tables, checks and Python; at its first run 0.968 of the equations were found, all 10
+accusations were right, and 6 of 21 errors were told. ``unread`` and ``missed`` are the equations and errors that it
+still does not find.
 
 A label counts as found when a judgement of the same line (and name) has its verdict. An accusation is a ``fails`` or an
 ``impossible``; its precision is the share of accusations that a label confirms.
@@ -30,7 +33,8 @@ SECOND = DOCUMENTS.with_name("documents_second")
 FIELD_NOTES = DOCUMENTS.with_name("documents_field_notes")
 PLANS = DOCUMENTS.with_name("documents_plans")
 REVIEWS = DOCUMENTS.with_name("documents_reviews")
-FOLDERS = (DOCUMENTS, SECOND, FIELD_NOTES, PLANS, REVIEWS)
+REPORTS = DOCUMENTS.with_name("documents_reports")
+FOLDERS = (DOCUMENTS, SECOND, FIELD_NOTES, PLANS, REVIEWS, REPORTS)
 ACCUSATIONS = {"fails", "impossible"}
 
 

@@ -19,6 +19,7 @@ from optimizer.audit.inline import has_digit
 from optimizer.audit.judge import Claims, Judge, JudgedClaim
 from optimizer.audit.judging import judge_claim
 from optimizer.audit.markdown import read_document
+from optimizer.audit.mismatches import find_mismatches
 from optimizer.audit.ratios import judge_ratios
 from optimizer.audit.restated import find_restated
 from optimizer.audit.result import AuditResult
@@ -85,6 +86,9 @@ def _audit(text: str, source: str, problem: Mapping[str, Any] | Problem | None) 
         *find_contradictions(segments, tokens, facts, judged, ratios),
         *find_outliers(segments, tokens),
     ]
+    told = {item.lines for item in contradictions}
+    mismatches = find_mismatches(segments, tokens, equations, _table(facts, settled))
+    contradictions += [item for item in mismatches if item.lines not in told]
     assumed = [
         f"{fact.name} = {fact.value}, read from {fact.text!r} on line {fact.place.line}"
         for fact in facts
@@ -129,15 +133,21 @@ def _naming(settled: Settled) -> Naming | None:
     return Names(settled.problem).find
 
 
+def _counted(facts: list[Statement]) -> list[Statement]:
+    """Facts to reckon with: a quantity of nothing (``EP == 0``, "0 GB") is none."""
+    return [fact for fact in facts if fact.value > 0 or fact.name in WORDS]
+
+
+def _table(facts: list[Statement], settled: Settled) -> FactTable:
+    return FactTable(_counted(facts), {name: value for name, value in settled.values.items() if value > 0})
+
+
 def _judge(
     facts: list[Statement], statements: list[Statement], settled: Settled
 ) -> tuple[list[JudgedClaim], list[str]]:
-    """Claims are judged by the degrees of their own section where it gives any, else by those of the whole document.
-
-    A quantity of nothing (``EP == 0``, "0 GB") is no fact to count with.
-    """
-    facts = [fact for fact in facts if fact.value > 0 or fact.name in WORDS]
-    everywhere = FactTable(facts, {name: value for name, value in settled.values.items() if value > 0})
+    """Claims are judged by the degrees of their own section where it gives any, else by those of the whole document."""
+    facts = _counted(facts)
+    everywhere = _table(facts, settled)
     claims = Claims(statements)
     missing: dict[str, None] = {}
     general = Judge(everywhere, claims, missing)

@@ -59,6 +59,10 @@ _OTHER_BYTES: Final = re.compile(
 _LEAST_MEMORY: Final = 10**9
 """Less is no device's memory."""
 _MOST_DEVICES: Final = 10**7
+_PER_LAYER: Final = re.compile(
+    r"^\s*(?:(?:in |for |of )?(?:per|each|every)\s+(?:of\s+(?:the\s+|its\s+)?)?(?:\d+\s+)?|and\s+)"
+    r"(?:moe\s+)?layers?\b"
+)
 _PART_OF: Final = re.compile(r"^\W*(?:out )?of\s+(?:the\s+)?[~≈]?\d")
 _OF_MEMORY: Final = re.compile(
     r"kv|activation|expert|attention|weight|model|param|memory|usage|used|footprint|vram|hbm|utili[sz]|capacity"
@@ -288,9 +292,7 @@ def _experts(number: Number, context: Context, joined: str) -> str | None:
         re.search(r"\b(?:each|every|per) (?:gpu|device|rank)\b", f"{context.before} {context.label}")
         or re.match(r"^\W*(?:on |in |for )?(?:each|every|per) (?:gpu|device|rank)\b", context.after)
     )
-    per_layer = "layer" in number.per or bool(
-        re.match(r"^\s*(?:in |for |of )?(?:per|each|every)\s+(?:moe\s+)?layer", context.after)
-    )
+    per_layer = "layer" in number.per or bool(_PER_LAYER.match(context.after))
     instances = "instance" in joined
     if per_device and per_layer:
         return "experts_per_gpu_per_layer"
@@ -342,10 +344,11 @@ def _devices(number: Number, context: Context) -> str | None:
 
 
 _LABELS: Final = (
-    ("experts_per_gpu_per_layer", re.compile(r"experts? (?:per|/) ?(?:gpu|device|rank) (?:per|/) ?layer")),
+    ("experts_per_gpu_per_layer", re.compile(r"experts?[ _](?:per|/)[ _]?(?:gpu|device|rank)[ _](?:per|/|and)[ _]?"
+                                             r"layer")),
     ("expert_instances", re.compile(r"expert instances (?:per|/|on each) ?(?:gpu|device|rank)")),
-    ("experts_per_gpu", re.compile(r"experts? ?(?:per|/) ?(?:gpu|device|rank)")),
-    ("experts_per_layer", re.compile(r"experts? ?(?:per|/|in each) ?(?:moe )?layer|\bnum_(?:local_"
+    ("experts_per_gpu", re.compile(r"experts?[ _]?(?:per|/)[ _]?(?:gpu|device|rank)")),
+    ("experts_per_layer", re.compile(r"experts?[ _]?(?:per|/|in each)[ _]?(?:moe[ _])?layer|\bnum_(?:local_"
                                      r"|routed_)?experts\b|\bn_routed_experts\b")),
     ("experts_total", re.compile(r"total (?:number of )?experts?(?: instances)?(?: across all layers)?$"
                                  r"|total expert instances")),

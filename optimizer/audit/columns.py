@@ -17,6 +17,7 @@ _SIGN: Final = re.compile(r"\s*(?P<sign>[+\-−–])?\s*")
 _REST: Final = re.compile(r"\s*[x×]?\s*")
 _TOTAL: Final = re.compile(r"^\W*(?:total|sum|overall|average|avg|mean|max|min|median)\b", re.IGNORECASE)
 _CHANGE: Final = re.compile(r"change|delta|Δ|diff|improve|gain|saving|reduc|increase|growth|vs\b|%", re.IGNORECASE)
+_SUMMED: Final = re.compile(r"^\W*(?:total|sum|overall|all)\b", re.IGNORECASE)
 _FEWEST: Final = 4
 """Rows that must follow a rule for the one that does not to be wrong; fewer, where the header names the rule."""
 _MOST_COLUMNS: Final = 7
@@ -64,7 +65,7 @@ def find_outliers(segments: Sequence[Segment], tokens: Sequence[list[Token]]) ->
             blocks.setdefault(segment.block, []).append(index)
     for indices in blocks.values():
         labels, rows = _grid(segments, tokens, indices)
-        if len(labels) > 1 and _FEWEST <= len(rows) <= _MOST_ROWS:
+        if len(labels) > 1 and 2 < len(rows) <= _MOST_ROWS:
             yield from _outliers(labels, rows)
 
 
@@ -83,7 +84,7 @@ def _grid(
         if cell is not None and segment.column_label not in row:
             row[segment.column_label] = cell
             counts[segment.column_label] = counts.get(segment.column_label, 0) + 1
-    labels = [label for label, count in counts.items() if count >= _FEWEST][:_MOST_COLUMNS]
+    labels = [label for label, count in counts.items() if count > 2][:_MOST_COLUMNS]
     return labels, [[row.get(label) for label in labels] for row in found.values() if row]
 
 
@@ -111,6 +112,8 @@ def _outliers(labels: Sequence[str], rows: Sequence[_Row]) -> Iterator[Contradic
         percent = all(cell.percent for cell in column if cell is not None)
         if percent:
             yield from _shares(labels, rows, target, told)
+        elif _SUMMED.search(labels[target]):
+            yield from _row_sums(labels, rows, target, told)
         others = [index for index in range(len(labels)) if index != target]
         for a, b in itertools.permutations(others, 2):
             rules = (_CHANGED,) if percent and _CHANGE.search(labels[target]) else () if percent else _ARITHMETIC
@@ -185,6 +188,37 @@ def _shares(labels: Sequence[str], rows: Sequence[_Row], target: int, told: set[
                 f"{labels[target].strip()}: every other row is its share of {labels[source].strip()}, which here is "
                 f"{plain(exact * 100)} %, not {plain(cell.number.digits)} %",
             )  # fmt: skip
+
+
+def _row_sums(labels: Sequence[str], rows: Sequence[_Row], target: int, told: set[int]) -> Iterator[Contradiction]:
+    """A column of totals: the sum of all columns before it, with or without the first, which may number the rows."""
+    for first in (0, 1):
+        places = range(first, target)
+        full = [
+            (total, parts)
+            for row in rows
+            if (total := row[target]) is not None
+            and len(parts := [cell for place in places if (cell := row[place]) is not None]) == len(places) > 1
+        ]
+        bad = [(total, parts) for total, parts in full if not _adds_up(total, parts)]
+        kept = {total.value for total, _ in full} - {total.value for total, _ in bad}
+        if len(bad) == 1 and len(full) > 2 and len(kept) > 1 and bad[0][0].segment.row not in told:
+            total, parts = bad[0]
+            told.add(total.segment.row)
+            exact = sum((cell.number.value * cell.sign for cell in parts), Fraction(0))
+            scale = total.number.unit.scale
+            summed = ", ".join(labels[at].strip() for at in places)
+            yield Contradiction(
+                (total.segment.place(total.number.start).line,), "column", (total.number.value * total.sign, exact),
+                f"{labels[target].strip()}: every other row is the sum of {summed}, which here is "
+                f"{plain(exact / scale)}, not {plain(total.number.digits * total.sign)}",
+            )  # fmt: skip
+            return
+
+
+def _adds_up(total: _Cell, parts: Sequence[_Cell]) -> bool:
+    slack = total.half + sum(cell.half for cell in parts) + 1e-9 * abs(total.value)
+    return abs(total.value - sum(cell.value for cell in parts)) <= slack
 
 
 def _told(

@@ -106,7 +106,7 @@ def judge(expression: Node, stated: Number, *, approximate: bool) -> Judgement:
         return Judgement(Verdict.UNSUPPORTED, stated.value, None, explanation=str(error))
     for reading in readings:
         if _matches(reading, stated, approximate=approximate):
-            natural = not reading.name
+            natural = not reading.name or _BILLIONS in reading.name
             verdict = Verdict.HOLDS if natural else Verdict.AMBIGUOUS
             return Judgement(verdict, reading.stated, reading.value.point, reading.name, _note(reading, first, stated))
     for reading in readings:
@@ -133,6 +133,8 @@ def judge(expression: Node, stated: Number, *, approximate: bool) -> Judgement:
 
 
 _PREFIXED: Final = re.compile(r"[kKMGTPmgt]i?(?:[Bb]|Wh?|wh?|FLOP|g\b|Hz|hz|J|j|V|VA|va)(?![A-Za-z])|m?s$")
+_BILLIONS: Final = f"{lexicon.SPACED_B.name} as {lexicon.SPACED_B.other_name}"
+"""How ``70 B × 2 bytes = 140 GB`` is meant: the letter counts parameters."""
 _NEAR: Final = 3
 """A bare result within this factor was meant in the stated unit."""
 _LARGEST_IMPLIED: Final = 10_000

@@ -18,6 +18,7 @@ _LONG: Final = {
 _NUMBER: Final = r"(\d{1,5})(?![\d.,]*\d|\s?%|\s?[GMTK]i?B|\s*[x×*·⋅÷/]\s*\d)(?!\s?[x×]\b)"
 _IN_FORMULA: Final = re.compile(r"(?:[A-Za-z_]\s*[*×x·⋅]\s*|\b(?:per|each|every)\s+)$", re.IGNORECASE)
 """Before a degree that is none: ``tp * pp * dp = 8 * 16 * 8``, "heads per TP rank = 12"."""
+_BEFORE: Final = 16
 _CODE_PAGE: Final = re.compile(r"cp\d{3,}")
 """``cp1254`` names an encoding, no degree of context parallelism."""
 _SET: Final = (
@@ -102,7 +103,9 @@ def find_degrees(segments: tuple[Segment, ...], roles: list[Role]) -> Iterator[S
             for match in pattern.finditer(segment.text):
                 if pattern is _LONG_DEGREE and "parallel" not in match[0].lower() and "moe" not in match[0].lower():
                     continue
-                if _CODE_PAGE.match(match[0]) or _IN_FORMULA.search(segment.text, 0, match.start()):
+                if _CODE_PAGE.match(match[0]) or _IN_FORMULA.search(
+                    segment.text, max(0, match.start() - _BEFORE), match.start()
+                ):
                     continue
                 name = _axis(match[axis_group])
                 made = _statement(name, match, value_group, segment, index, roles[index])

@@ -120,9 +120,7 @@ def extract(
     """
     roles = [segment_role(segment) for segment in segments]
     degrees = list(find_degrees(segments, roles))
-    taken: dict[int, list[Statement]] = {}
-    for statement in degrees:
-        taken.setdefault(statement.segment, []).append(statement)
+    taken = _places(degrees)
     facts: list[Statement] = list(degrees)
     claims: list[Statement] = []
     operands = _operands(equations)
@@ -193,12 +191,21 @@ def _unnamed(segment: Segment, number: Number) -> bool:
     return number.start > _SENTENCE_REACH and text.find(". ", number.start - _SENTENCE_REACH, number.start) < 0
 
 
-def _covered(place: Place, degrees: list[Statement]) -> bool:
-    """Whether the number there is a degree's own (``EP=16``), and no figure beside."""
-    return any(
-        degree.place.line == place.line and 0 <= place.column - degree.place.column < len(degree.text)
-        for degree in degrees
-    )
+def _places(degrees: Sequence[Statement]) -> dict[int, list[tuple[int, int, int]]]:
+    """Line, column and end of the degrees of each segment, in order."""
+    found: dict[int, list[tuple[int, int, int]]] = {}
+    for degree in degrees:
+        line, column = degree.place.line, degree.place.column
+        found.setdefault(degree.segment, []).append((line, column, column + len(degree.text)))
+    for places in found.values():
+        places.sort()
+    return found
+
+
+def _covered(place: Place, degrees: list[tuple[int, int, int]]) -> bool:
+    """Whether the number there is a degree's own (``EP=16``), and no figure beside; ``degrees`` are in order."""
+    last = bisect_right(degrees, (place.line, place.column, 1 << 60))
+    return any(line == place.line and place.column < end for line, _, end in degrees[max(0, last - 4) : last])
 
 
 def _inherited(number: Number, context: Context, previous: tuple[str, Number] | None) -> str | None:

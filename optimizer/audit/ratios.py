@@ -42,6 +42,15 @@ _FROM_TO: Final = re.compile(
     r"(?P<a>[~≈$]?\d[\d,]*(?:\.\d+)?\s*(?P<unit>[A-Za-zµ%][\w/%µ]*)?[^\d.;]{0,24}?)\s*(?:\bto\b|→|->)\s*"
     r"(?P<b>[~≈$]?\d[\d,]*(?:\.\d+)?(?:\s*[A-Za-zµ%][\w/%µ]*)?)"
 )
+_AGAINST: Final = re.compile(
+    r"(?P<a>[~≈$]?\d[\d,]*(?:\.\d+)?\s*(?P<unit>[A-Za-zµ%][\w/%µ]*)?)\s*(?:\bagainst\b|\bvs\b\.?|\bversus\b)\s*"
+    r"(?P<b>[~≈$]?\d[\d,]*(?:\.\d+)?(?:\s*[A-Za-zµ%][\w/%µ]*)?)"
+)
+_CONCLUDES: Final = re.compile(
+    r"[^\d.;]{0,60}\b(?:too\s+(?:high|low|large|small)|off|lower|higher|wrong|apart|differ\w*)\b[^\d.;]{0,12}"
+    r"|\W*(?:a\s+)?",
+    re.IGNORECASE,
+)
 _LEADS_ON: Final = re.compile(
     r"\W*(?:(?:i\.e\.|that is|which is|this is|or|for|giving|meaning|a|an"
     r"|the|about|roughly|around|nearly|so|is)\b\W*){0,4}"
@@ -276,6 +285,9 @@ def _change(ratio: Ratio, segment: Segment) -> JudgedRatio | None:
     text = segment.text
     start = max(text.rfind(". ", 0, ratio.offset), text.rfind("; ", 0, ratio.offset), ratio.offset - _REACH, -1) + 1
     pairs = list(_FROM_TO.finditer(text, start, ratio.offset))
+    leads = _LEADS_ON
+    if not pairs and ratio.kind == "x":
+        pairs, leads = list(_AGAINST.finditer(text, start, ratio.offset)), _CONCLUDES
     if len(pairs) != 1 or len(_FIGURE.findall(text[start : ratio.offset])) != 2:
         return None
     tokens = [token for token in tokenize(pairs[0][0]) if isinstance(token, Number)]
@@ -295,7 +307,7 @@ def _change(ratio: Ratio, segment: Segment) -> JudgedRatio | None:
         if ratio.low - spread <= scaled <= ratio.high + spread:
             note = "" if index == 0 else "in another sense of the words, or relative to the other figure"
             return JudgedRatio(ratio, Verdict.AMBIGUOUS if index else Verdict.HOLDS, value, shown, note)
-    if _LEADS_ON.fullmatch(text[pairs[0].end() : ratio.offset]) is None:
+    if leads.fullmatch(text[pairs[0].end() : ratio.offset]) is None:
         return None
     return JudgedRatio(ratio, Verdict.FAILS, values[0], shown, "")
 

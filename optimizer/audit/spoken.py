@@ -39,7 +39,8 @@ _AND: Final = re.compile(r"\s+and\s+", re.IGNORECASE)
 _TOGETHER: Final = re.compile(rf"\s+(?:together\s+)?{_VERB}\s+(?:about\s+|roughly\s+)?[~≈]?", re.IGNORECASE)
 _SUPPOSED: Final = re.compile(r"\b(?:if|would|could|not|never|unless|instead)\b|n['’]t\b", re.IGNORECASE)
 _GATE: Final = re.compile(r"\bof\b|\beach\b|\bapiece\b|\band\b", re.IGNORECASE)
-_WHOLE: Final = Fraction(100)
+_REACH: Final = 200
+"""Characters that a sentence is read back, and that three figures of one may take."""
 
 
 def spoken_equations(segments: Sequence[Segment], tokens: Sequence[list[Token]]) -> Iterator[Equation]:
@@ -69,10 +70,15 @@ def with_spoken(written: Sequence[Equation], spoken: Iterable[Equation]) -> list
 
 def _equation(segment: Segment, index: int, left: Number, middle: Number, last: Number) -> Equation | None:
     text = segment.text
-    stop = text.rfind(". ", 0, left.start) + 1
-    if left.bound or middle.bound or last.bound or _SUPPOSED.search(text, stop, last.start):
+    if last.start - left.start > _REACH:
+        return None
+    begin = max(0, left.start - _REACH)
+    stop = max(text.rfind(". ", begin, left.start) + 1, begin)
+    if left.bound or middle.bound or _SUPPOSED.search(text, stop, last.start):
         return None
     first, second = text[left.number_end : middle.start], text[middle.number_end : last.start]
+    if last.bound and "add" not in second:
+        return None
     if last.unit is lexicon.PERCENT:
         return _share(segment, index, left, middle, last, first, second)
     if (

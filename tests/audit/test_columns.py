@@ -35,6 +35,14 @@ def test_a_product_that_is_not_one() -> None:
     assert found == [((7,), "GPUs: every other row is nodes × GPUs each, which here is 56, not 65")]
 
 
+def test_a_row_that_its_parts_do_not_give() -> None:
+    rows = ("0 | 5.95 | 1.59 | 47.5 | 55.04", "1 | 5.95 | 1.59 | 46.0 | 53.54", "2 | 5.28 | 1.41 | 30.0 | 46.69")
+    found = told(table("stage | experts | attention | cache | total (GB)", *rows))
+    assert found == [
+        ((5,), "total (GB): every other row is the sum of experts, attention, cache, which here is 36.69, not 46.69")
+    ]
+
+
 @pytest.mark.parametrize(
     "text",
     [

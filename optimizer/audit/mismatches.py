@@ -1,0 +1,175 @@
+"""Figures that cannot all be right: what does not fit, stages against layers, bytes that are parameters, two values."""
+
+import re
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from itertools import pairwise
+from typing import Final
+
+from optimizer.audit import lexicon
+from optimizer.audit.contradictions import Contradiction
+from optimizer.audit.derive import FactTable
+from optimizer.audit.document import Kind, Segment
+from optimizer.audit.equations import Equation
+from optimizer.audit.tokens import Number, Token
+from optimizer.audit.verdict import plain, shown
+
+_FITS: Final = re.compile(
+    r"[^.;:|?]{0,80}?\bfits?\s+(?:\w+ly\s+|well\s+|still\s+)?(?:on|in|into|within|inside)\s+"
+    r"(?:an?|one|the|each|every|its|our|single)?\s*(?:single\s+)?(?:[A-Za-z][\w-]*\s+){0,2}",
+    re.IGNORECASE,
+)
+_UNSURE: Final = re.compile(
+    r"\b(?:not?|never|nor|cannot|if|unless|whether|would|could|should|might|may|only|barely|hardly|half|quarter|across"
+    r"|until|once|without|after|both|two|three|four|eight|together|claims?|claimed|says?|said|wrong\w*|checks?)\b"
+    r"|n['’]t\b|\?|[❌✗✘]",
+    re.IGNORECASE,
+)
+_STAGES: Final = re.compile(
+    r"\b(?:each|every)\s+(?:one\s+)?(?:of\s+(?:the\s+|its\s+|our\s+)?(?P<count>\d{1,4})\s+)?(?:pipeline\s+|PP\s+)?stages?\s+"
+    r"(?:holds?|has|have|takes?|gets?|runs?|contains?|carries|owns?)\s+(?:exactly\s+)?(?P<layers>\d{1,4})\s+"
+    r"(?:transformer\s+|decoder\s+|model\s+)?layers?\b(?P<rest>[^.;]*)",
+    re.IGNORECASE,
+)
+_UNEVEN: Final = re.compile(
+    r"\b(?:except|last|first|remain\w*|uneven\w*|up to|at most|about|dense|moe|or|extra|virtual|chunk\w*|roughly)\b",
+    re.IGNORECASE,
+)
+_CALLED: Final = re.compile(
+    r"\b(?P<name>(?:maximum|max|total|global|overall|peak)\s+(?!of\b)[a-z][a-z-]+(?:\s+(?!of\b|is\b)[a-z][a-z-]+)?)"
+    r"\s*(?::|=|\bof\b|\bis\b)\W{0,4}$",
+    re.IGNORECASE,
+)
+"""A name with a superlative, of which a deployment has one value."""
+_OTHERWISE: Final = re.compile(
+    r"\b(?:prefill|decode|option|alternative|scenario|variant|example|phase|per|each|every|before|after|previous\w*|now"
+    r"|old|new|vs|versus|baseline|target|stage|pool|plan|case|model [a-z0-9]|v\d|section|from|instead|layer|expert)\b",
+    re.IGNORECASE,
+)
+_NAME_REACH: Final = 60
+_TWO_BYTES: Final = re.compile(
+    r"\b(?:bf16|fp16|bfloat16|float16|half[- ]precision|2[- ]bytes?|two bytes|16[- ]bits?)\b", re.IGNORECASE
+)
+_ONE_BYTE: Final = re.compile(
+    r"\b(?:fp8|int8|fp4|int4|8[- ]bits?|4[- ]bits?|1[- ]byte|one byte|mxfp4|nvfp4)\b", re.IGNORECASE
+)
+_OF_PARAMETERS: Final = re.compile(r"\b(?:param\w*|weights?|experts?|model)\b", re.IGNORECASE)
+_GIGA: Final = {Fraction(10**9), Fraction(10**6), Fraction(10**12)}
+_FEWEST_DIGITS: Final = 100
+"""A figure of three digits or more is not the same by chance."""
+
+
+def find_mismatches(
+    segments: Sequence[Segment], tokens: Sequence[list[Token]], equations: Sequence[Equation], table: FactTable
+) -> Iterator[Contradiction]:
+    """Mismatches in document order, kind by kind."""
+    yield from _misfits(segments, tokens)
+    yield from _stages(segments, table)
+    yield from _bytes_of_parameters(segments, tokens, equations)
+    yield from _said_twice(segments, tokens)
+
+
+def _misfits(segments: Sequence[Segment], tokens: Sequence[list[Token]]) -> Iterator[Contradiction]:
+    """``70.3 GB fits on one 64 GB device``."""
+    for index, segment in enumerate(segments):
+        text = segment.text
+        if segment.kind is Kind.CODE or segment.quoted or segment.removed or " fit" not in text:
+            continue
+        numbers = [token for token in tokens[index] if isinstance(token, Number)]
+        for need, room in pairwise(numbers):
+            if need.unit.dimensions != lexicon.BYTES or room.unit.dimensions != lexicon.BYTES:
+                continue
+            if _FITS.fullmatch(text, need.number_end, room.start) is None:
+                continue
+            start = max(text.rfind(". ", 0, need.start) + 1, need.start - 120, 0)
+            if _UNSURE.search(text, start, room.start) or (room.nouns and room.nouns[-1].endswith("s")):
+                continue
+            least = min(need.value, need.digits * (need.unit.other or need.unit.scale)) - need.half
+            most = max(room.value, room.digits * (room.unit.other or room.unit.scale))
+            if least > most:
+                line = segment.place(need.start).line
+                told = f"{shown(need.value, need.unit)} do not fit in {shown(room.value, room.unit)}"
+                yield Contradiction((line,), "fit", (need.value, room.value), told)
+
+
+def _stages(segments: Sequence[Segment], table: FactTable) -> Iterator[Contradiction]:
+    """``Each of the 7 stages holds 14 layers`` of a model of 96."""
+    layers = table.values("layers")
+    if table.values("mixed_layers"):
+        return
+    for segment in segments:
+        if segment.kind is Kind.CODE or segment.quoted or "stage" not in segment.text.lower():
+            continue
+        for match in _STAGES.finditer(segment.text):
+            count = Fraction(int(match["count"])) if match["count"] else table.one("pp")
+            each = Fraction(int(match["layers"]))
+            others = [value for value in layers if value != each]
+            if count is None or len(others) != 1 or _UNEVEN.search(match[0]) or _UNSURE.search(segment.text):
+                continue
+            if count * each != others[0]:
+                line = segment.place(match.start()).line
+                told = (
+                    f"{plain(count)} stages of {plain(each)} layers are {plain(count * each)}, not {plain(others[0])}"
+                )
+                yield Contradiction((line,), "layers", (count * each, others[0]), told)
+
+
+def _bytes_of_parameters(
+    segments: Sequence[Segment], tokens: Sequence[list[Token]], equations: Sequence[Equation]
+) -> Iterator[Contradiction]:
+    """``37.16 GB in BF16`` for the 37.16 B parameters counted before."""
+    spans: dict[int, list[Equation]] = {}
+    for item in equations:
+        spans.setdefault(item.segment, []).append(item)
+    counts: dict[tuple[tuple[str, ...], Fraction], int] = {}
+    for index, segment in enumerate(segments):
+        text = segment.text
+        for token in tokens[index]:
+            if not isinstance(token, Number) or not token.decimal or token.per or token.unit.scale not in _GIGA:
+                continue
+            key = (segment.section, token.digits * token.unit.scale)
+            if token.digits / (2 * token.half_digit) < _FEWEST_DIGITS:
+                continue
+            if token.unit.dimensions == lexicon.NONE and _OF_PARAMETERS.search(text):
+                counts.setdefault(key, segment.place(token.start).line)
+            elif (
+                token.unit.dimensions == lexicon.BYTES and key in counts
+                and _TWO_BYTES.search(text) and not _ONE_BYTE.search(text) and not _UNSURE.search(text)
+                and not any(item.start <= token.start < item.end for item in spans.get(index, ()))
+            ):  # fmt: skip
+                lines = (counts[key], segment.place(token.start).line)
+                told = (
+                    f"{shown(token.value, token.unit)} has the digits of the {plain(token.digits)} parameters on line "
+                    f"{lines[0]}; at 2 bytes each they take {shown(2 * token.value, token.unit)}"
+                )
+                yield Contradiction(lines, "bytes", (token.value, 2 * token.value), told)
+
+
+def _said_twice(segments: Sequence[Segment], tokens: Sequence[list[Token]]) -> Iterator[Contradiction]:
+    """``Maximum concurrency: 40 requests``, and later "the maximum concurrency of 64 requests"."""
+    found: dict[tuple[str, tuple[object, ...]], list[tuple[Number, int]]] = {}
+    for index, segment in enumerate(segments):
+        if segment.kind not in {Kind.PROSE, Kind.CELL} or segment.quoted or segment.removed:
+            continue
+        text = segment.text
+        for token in tokens[index]:
+            if not isinstance(token, Number) or token.bound or token.approximate:
+                continue
+            match = _CALLED.search(text, max(0, token.start - _NAME_REACH), token.start)
+            if match is None or _UNSURE.search(text):
+                continue
+            if _OTHERWISE.search(text, max(0, match.start() - _NAME_REACH), token.end + 1):
+                continue
+            if any(_OTHERWISE.search(title) for title in segment.section[1:]):
+                continue
+            name = " ".join(match["name"].lower().split())
+            key = (name, (token.unit.dimensions, token.nouns[:1], token.per))
+            found.setdefault(key, []).append((token, index))
+    for (name, _), places in found.items():
+        first, line = places[0][0], segments[places[0][1]].place(places[0][0].start).line
+        for other, index in places[1:]:
+            if abs(other.value - first.value) > other.half + first.half:
+                lines = (line, segments[index].place(other.start).line)
+                told = f"two values for {name}: {shown(first.value, first.unit)} and {shown(other.value, other.unit)}"
+                yield Contradiction(lines, name.replace(" ", "_"), (first.value, other.value), told)
+                break

@@ -1,0 +1,59 @@
+"""Figures of one document that cannot all be right."""
+
+import pytest
+
+from optimizer.audit import audit_document
+
+
+def told(text: str) -> list[tuple[str, str]]:
+    return [(item.name, item.explanation) for item in audit_document(text, "x").contradictions]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("The corrected sum of 70.3 GB still fits on one 64 GB device.", ("fit", "70.3 GB do not fit in 64 GB")),
+        ("With 44.1 GB per GPU it fits on the A100 40 GB.", ("fit", "44.1 GB do not fit in 40 GB")),
+        (
+            "PP7. The model has 96 layers.\n\nEach of the 7 stages holds 14 layers, so nothing is left over.",
+            ("layers", "7 stages of 14 layers are 98, not 96"),
+        ),
+        (
+            "- Parameters in experts: 37.16 B\n- Memory of all experts in BF16: 37.16 GB\n",
+            (
+                "bytes",
+                "37.16 GB has the digits of the 37.16 parameters on line 1; at 2 bytes each they take 74.32 GB",
+            ),
+        ),
+        (
+            "- Maximum concurrency: 40 requests\n\nAt the maximum concurrency of 64 requests the cache is full.",
+            ("maximum_concurrency", "two values for maximum concurrency: 40 and 64"),
+        ),
+    ],
+)
+def test_what_cannot_be_is_told(text: str, expected: tuple[str, str]) -> None:
+    assert told(text) == [expected]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "62 GB fits on one 64 GB device.",
+        "70.3 GB does not fit on one 64 GB device.",
+        "70.3 GB would fit on two 64 GB devices.",
+        "70.3 GB fits on a node of 80 GB GPUs.",
+        "The reviewer says that 70.3 GB fits on one 64 GB device.",
+        "> 70.3 GB fits on one 64 GB device.",
+        "65 GB fits in 64 GiB",
+        "PP8. The model has 96 layers.\n\nEach of the 8 stages holds 12 layers.",
+        "PP7. The model has 96 layers.\n\nEach of the stages holds 14 layers except the last.",
+        "PP7. The model has 96 layers.\n\nEach stage holds up to 14 layers.",
+        "- Parameters in experts: 37.16 B\n- Memory of all experts in FP8: 37.16 GB\n",
+        "- Parameters: 37.16 B\n- Weights in BF16: 18.58 B × 2 bytes = 37.16 GB\n",
+        "- Maximum concurrency: 40 requests\n\nIn the prefill pool the maximum concurrency is 64 requests.",
+        "- Maximum batch: 40 requests\n- Maximum batch: 4,096 tokens\n",
+        "- Max context: 32,768 tokens\n\nAt the max context of 32,768 tokens it is full.",
+    ],
+)
+def test_what_can_be_is_not(text: str) -> None:
+    assert told(text) == []

@@ -1,0 +1,70 @@
+"""Arithmetic whose signs are words."""
+
+import pytest
+
+from optimizer.audit import audit_document
+
+
+def verdicts(text: str) -> list[str]:
+    return [str(equation.verdict) for equation in audit_document(text, "x").equations]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "36.0 GB of 80 GB, i.e. 45%",
+        "3 of 48 nodes, that is 6.25%",
+        "144 GPUs at 1,280 tokens/s each give 184,320 tokens/s",
+        "64 requests with 2,048 tokens each make 131,072 tokens",
+        "12 nodes of 3.5 kW each come to 42 kW",
+        "31.7 and 6.5 give 38.2 GB",
+        "31.7 GB and 6.5 GB add up to 38.2 GB",
+        "9 racks of 1.4 TB each total 12.6 TB",
+    ],
+)
+def test_right_figures_hold(text: str) -> None:
+    assert verdicts(text) == ["holds"]
+
+
+@pytest.mark.parametrize(
+    ("text", "arithmetic"),
+    [
+        ("36.0 GB of 80 GB, i.e. 54%", "36.0 GB / 80 GB = 45%"),
+        ("144 GPUs at 1,280 tokens/s each give 148,320 tokens/s", "144 × 1,280 = 184,320"),
+        ("31.7 and 6.5 give 37.2 GB", "31.7 + 6.5 = 38.2 GB"),
+        ("31.7 GB and 6.5 GB give 37.2 GB", "31.7 GB + 6.5 GB = 38.2 GB"),
+    ],
+)
+def test_wrong_figures_fail_with_their_arithmetic(text: str, arithmetic: str) -> None:
+    (found,) = audit_document(text, "x").equations
+    assert found.verdict == "fails"
+    assert found.arithmetic.startswith(arithmetic)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "36 of 80 GB, i.e. 55% free",
+        "36 GB of 80 GB, 54% of it for the cache",
+        "2.1% after 32 of 288 moves, 0.2% after 64",
+        "3 of 48 nodes are down (12% of the racks)",
+        "8 and 4 give 32",
+        "8 nodes and 64 GPUs give 512 GB",
+        "if 8 GPUs at 100 tokens/s each gave 900 tokens/s",
+        "8 GPUs at 100 tokens/s each; 900 tokens/s are needed",
+        "16 of 32 GPUs, that is 2 nodes, and 90% utilization",
+        "about 40 of 61 layers, or up to 70%",
+    ],
+)
+def test_what_may_mean_something_else_is_not_accused(text: str) -> None:
+    assert "fails" not in verdicts(text)
+
+
+def test_a_sign_that_is_written_is_not_judged_twice() -> None:
+    assert verdicts("3 of 48 nodes = 6.25%") == ["holds"]
+
+
+def test_a_wrong_figure_said_in_words_and_refuted_is_called_wrong() -> None:
+    found = audit_document('The plan has "31.7 and 6.5 give 37.2 GB". Wrong, 38.2 GB.', "x")
+    assert [equation.called_wrong for equation in found.equations] == [True]
+    assert int(found.exit_status) == 0
