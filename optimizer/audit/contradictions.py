@@ -31,7 +31,8 @@ _ALTERNATIVES: Final = re.compile(
 _ARITHMETIC: Final = re.compile(r"\d\s*[-+/*×÷·]\s*\d")
 _PARTS: Final = re.compile(
     r"\b(?:weights?|kv|cache|activations?|attention|experts?|embeddings?|overhead|reserve|router|norms?|buffers?|other|"
-    r"gradients?|optimizer|workspace|runtime|dense|gate)\b",
+    r"gradients?|optimizer|workspace|runtime|dense|gate|framework|communication|nccl|cuda|context|engine|graphs?|scratch"
+    r"|fragmentation|tables?|lm[_ ]head|draft|misc\w*)\b",
     re.IGNORECASE,
 )
 _WITHIN: Final = re.compile(r"^\W*[–—└├↳]|\bof which\b|\bthereof\b|\bincl|\bsub-?total\b", re.IGNORECASE)
@@ -39,6 +40,11 @@ _WITHIN: Final = re.compile(r"^\W*[–—└├↳]|\bof which\b|\bthereof\b|\bi
 _RATES: Final = re.compile(
     r"\bper\b|/|%|\brate\b|\bprice\b|\bunit\b|\bavg\b|\bmean\b|\bratio\b|\bshare\b", re.IGNORECASE
 )
+_COUNTED: Final = re.compile(
+    r"\W*(?:count|number|quantity|qty|#|[KMGT]i?B|bytes|(?:memory|size|weights?|power)\W*(?:[KMGT]i?B|k?W)\W*)\W*",
+    re.IGNORECASE,
+)
+"""Headers of figures that add up."""
 _TOTAL: Final = re.compile(r"^\W*(?:total|sum|overall)\b", re.IGNORECASE)
 _LABEL_ALONE: Final = re.compile(r"\W*[A-Za-z][\w /()-]{0,60}[:=]\W*")
 _LABELS: Final = {
@@ -257,7 +263,8 @@ def _sums(segments: tuple[Segment, ...], tokens: list[list[Token]]) -> Iterator[
             groups.setdefault(key, []).append((segment.text.partition(":")[0], numbers[0], segment))
     adding = {block for (block, _), rows in groups.items() if _adds_up(rows)}
     for (block, column), rows in groups.items():
-        yield from _sum(rows, confirmed=block in adding and not _RATES.search(column))
+        simple = _COUNTED.fullmatch(column) is not None
+        yield from _sum(rows, confirmed=simple or (block in adding and not _RATES.search(column)))
 
 
 def _adds_up(rows: list[tuple[str, Number, Segment]]) -> bool:

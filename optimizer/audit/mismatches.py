@@ -19,6 +19,7 @@ _FITS: Final = re.compile(
     r"(?:an?|one|the|each|every|its|our|single)?\s*(?:single\s+)?(?:[A-Za-z][\w-]*\s+){0,2}",
     re.IGNORECASE,
 )
+_THIS: Final = re.compile(r"\W*(?:this|that|it|which)\b", re.IGNORECASE)
 _UNSURE: Final = re.compile(
     r"\b(?:not?|never|nor|cannot|if|unless|whether|would|could|should|might|may|only|barely|hardly|half|quarter|across"
     r"|until|once|without|after|both|two|three|four|eight|together|claims?|claimed|says?|said|wrong\w*|checks?)\b"
@@ -76,6 +77,7 @@ def _misfits(segments: Sequence[Segment], tokens: Sequence[list[Token]]) -> Iter
         if segment.kind is Kind.CODE or segment.quoted or segment.removed or " fit" not in text:
             continue
         numbers = [token for token in tokens[index] if isinstance(token, Number)]
+        yield from _this_misfits(segments, tokens, index, numbers)
         for need, room in pairwise(numbers):
             if need.unit.dimensions != lexicon.BYTES or room.unit.dimensions != lexicon.BYTES:
                 continue
@@ -84,12 +86,34 @@ def _misfits(segments: Sequence[Segment], tokens: Sequence[list[Token]]) -> Iter
             start = max(text.rfind(". ", 0, need.start) + 1, need.start - 120, 0)
             if _UNSURE.search(text, start, room.start) or (room.nouns and room.nouns[-1].endswith("s")):
                 continue
-            least = min(need.value, need.digits * (need.unit.other or need.unit.scale)) - need.half
-            most = max(room.value, room.digits * (room.unit.other or room.unit.scale))
-            if least > most:
-                line = segment.place(need.start).line
-                told = f"{shown(need.value, need.unit)} do not fit in {shown(room.value, room.unit)}"
-                yield Contradiction((line,), "fit", (need.value, room.value), told)
+            yield from _misfit(segment.place(need.start).line, need, room)
+
+
+def _this_misfits(
+    segments: Sequence[Segment], tokens: Sequence[list[Token]], index: int, numbers: Sequence[Number]
+) -> Iterator[Contradiction]:
+    """``... = 44.1 GB per GPU``, and in the next line ``This fits on the A100 40 GB``."""
+    segment = segments[index]
+    start = _THIS.match(segment.text)
+    if not index or segments[index - 1].section != segment.section or start is None:
+        return
+    before = [token for token in tokens[index - 1] if isinstance(token, Number)]
+    room = next((item for item in numbers if item.unit.dimensions == lexicon.BYTES), None)
+    if room is None or not before or before[-1].unit.dimensions != lexicon.BYTES:
+        return
+    if _FITS.fullmatch(segment.text, start.end(), room.start) is None:
+        return
+    if not _UNSURE.search(segment.text, 0, room.start) and not (room.nouns and room.nouns[-1].endswith("s")):
+        yield from _misfit(segment.place(room.start).line, before[-1], room)
+
+
+def _misfit(line: int, need: Number, room: Number) -> Iterator[Contradiction]:
+    """``need`` against ``room``, under whatever reading of their units leaves most room."""
+    least = min(need.value, need.digits * (need.unit.other or need.unit.scale)) - need.half
+    most = max(room.value, room.digits * (room.unit.other or room.unit.scale))
+    if least > most:
+        told = f"{shown(need.value, need.unit)} do not fit in {shown(room.value, room.unit)}"
+        yield Contradiction((line,), "fit", (need.value, room.value), told)
 
 
 def _stages(segments: Sequence[Segment], table: FactTable) -> Iterator[Contradiction]:

@@ -15,6 +15,14 @@ def told(text: str) -> list[tuple[str, str]]:
         ("The corrected sum of 70.3 GB still fits on one 64 GB device.", ("fit", "70.3 GB do not fit in 64 GB")),
         ("With 44.1 GB per GPU it fits on the A100 40 GB.", ("fit", "44.1 GB do not fit in 40 GB")),
         (
+            "- 36 + 5.4 + 2.7 = 44.1 GB per GPU\n- This fits on the A100 40 GB without offloading.",
+            ("fit", "44.1 GB do not fit in 40 GB"),
+        ),
+        (
+            "| Severity | Count |\n|-|-|\n| HIGH | 3 |\n| MEDIUM | 4 |\n| LOW | 2 |\n| Total | 10 |",
+            ("total", "the parts add up to 9 (3 + 4 + 2), not 10"),
+        ),
+        (
             "PP7. The model has 96 layers.\n\nEach of the 7 stages holds 14 layers, so nothing is left over.",
             ("layers", "7 stages of 14 layers are 98, not 96"),
         ),
@@ -45,6 +53,9 @@ def test_what_cannot_be_is_told(text: str, expected: tuple[str, str]) -> None:
         "The reviewer says that 70.3 GB fits on one 64 GB device.",
         "> 70.3 GB fits on one 64 GB device.",
         "65 GB fits in 64 GiB",
+        "- 36 GB per GPU\n- This fits on the A100 40 GB.",
+        "- 44.1 GB per GPU\n\nThis needs the H100, since nothing else fits; the A100 has 40 GB.",
+        "| Severity | Count |\n|-|-|\n| HIGH | 1 |\n| MEDIUM | 1 |\n| LOW | 2 |\n| Total | 4 |",
         "PP8. The model has 96 layers.\n\nEach of the 8 stages holds 12 layers.",
         "PP7. The model has 96 layers.\n\nEach of the stages holds 14 layers except the last.",
         "PP7. The model has 96 layers.\n\nEach stage holds up to 14 layers.",
