@@ -64,6 +64,8 @@ def find_outliers(segments: Sequence[Segment], tokens: Sequence[list[Token]]) ->
         if segment.kind is Kind.CELL and segment.row >= 0 and segment.column_label:
             blocks.setdefault(segment.block, []).append(index)
     for indices in blocks.values():
+        if segments[indices[-1]].row - segments[indices[0]].row > _MOST_ROWS:
+            continue
         labels, rows = _grid(segments, tokens, indices)
         if len(labels) > 1 and 2 < len(rows) <= _MOST_ROWS:
             yield from _outliers(labels, rows)

@@ -42,6 +42,7 @@ _CALLED: Final = re.compile(
     re.IGNORECASE,
 )
 """A name with a superlative, of which a deployment has one value."""
+_SUPERLATIVE: Final = re.compile(r"max|total|global|overall|peak", re.IGNORECASE)
 _OTHERWISE: Final = re.compile(
     r"\b(?:prefill|decode|option|alternative|scenario|variant|example|phase|per|each|every|before|after|previous\w*|now"
     r"|old|new|vs|versus|baseline|target|stage|pool|plan|case|model [a-z0-9]|v\d|section|from|instead|layer|expert)\b",
@@ -142,6 +143,8 @@ def _bytes_of_parameters(
     segments: Sequence[Segment], tokens: Sequence[list[Token]], equations: Sequence[Equation]
 ) -> Iterator[Contradiction]:
     """``37.16 GB in BF16`` for the 37.16 B parameters counted before."""
+    if not any(_TWO_BYTES.search(segment.text) for segment in segments):
+        return
     spans: dict[int, list[Equation]] = {}
     for item in equations:
         spans.setdefault(item.segment, []).append(item)
@@ -176,6 +179,8 @@ def _said_twice(segments: Sequence[Segment], tokens: Sequence[list[Token]]) -> I
         if segment.kind not in {Kind.PROSE, Kind.CELL} or segment.quoted or segment.removed:
             continue
         text = segment.text
+        if _SUPERLATIVE.search(text) is None:
+            continue
         for token in tokens[index]:
             if not isinstance(token, Number) or token.bound or token.approximate:
                 continue
