@@ -96,7 +96,7 @@ def annotated(result: AuditResult, *, coloured: bool = False) -> Iterator[str]:
             yield f"\n{bold}{title}{plainly}"
         for item in items:
             where = ", ".join(str(line) for line in item.lines)
-            yield f"  lines {where}: {item.name}: {_printable(item.explanation)}"
+            yield f"  line{'s' * (len(item.lines) > 1)} {where}: {item.name}: {_printable(item.explanation)}"
     for title, texts in (
         ("Violated by the layout", result.violations),
         ("Missing for a verdict", result.missing),

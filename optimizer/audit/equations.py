@@ -427,7 +427,7 @@ class _Finder:
         if result.evaluated is not None:
             low, high = self._bounds(left if left.node is node else right)
             written = " ".join(self.segment.text[low:high].split()).strip("()" if right.relation == "(" else "")
-            arithmetic = f"{written} = {shown(result.evaluated, unit)}"
+            arithmetic = f"{written} = {_in_words(result.evaluated, unit, stated)}"
         stated_units, evaluated = result.stated, result.evaluated
         if scale != 1:
             stated_units, evaluated = stated_units / scale, None if evaluated is None else evaluated / scale
@@ -439,6 +439,15 @@ class _Finder:
     def _bounds(self, side: _Side) -> tuple[int, int]:
         last = self.tokens[side.last]
         return self.tokens[side.first].start, last.end
+
+
+def _in_words(value: Fraction, unit: Unit, stated: Number) -> str:
+    """``value`` in ``unit``, with the noun of the stated figure where the unit has none: ``800 tokens/s``."""
+    scale, divided, time = unit.name.rpartition("/")
+    if not (divided and stated.nouns and scale.removesuffix("1").strip() in {"", *lexicon.SCALES}):
+        return shown(value, unit)
+    letter = scale.removesuffix("1").strip()
+    return f"{plain(value / unit.scale)}{letter} {stated.nouns[0]}/{time}"
 
 
 _CALLS: Final = {*FUNCTIONS, *(f"math.{name}" for name in FUNCTIONS)}
