@@ -145,7 +145,7 @@ def _one_bad(rule: _Rule, rows: Sequence[_Row], target: int, a: int, b: int) -> 
             return None
         else:
             bad = result
-    if bad is None or len(kept) < rule.fewest:
+    if bad is None:
         return None
     # A column of ones or of noughts makes a rule of any two columns, and a column that never changes proves little.
     enough = all(len({row[place] for row in kept}) > 1 for place in range(3))

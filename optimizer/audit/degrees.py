@@ -117,7 +117,7 @@ def find_degrees(segments: tuple[Segment, ...], roles: list[Role]) -> Iterator[S
             found[("ep", match.start(group))] = _statement("ep_groups", match, group, segment, index, roles[index])
         if segment.kind is Kind.CELL and (made_cell := _cell(segment, index, roles[index])) is not None:
             found.setdefault((made_cell.name, 0), made_cell)
-        yield from found.values()
+        yield from (made for made in found.values() if made.value > 0)
 
 
 def _statement(name: str, match: re.Match[str], group: int, segment: Segment, index: int, role: Role) -> Statement:

@@ -174,13 +174,11 @@ def _is_result(token: Token, wrong: Equation) -> bool:
         return False
     exact = wrong.evaluated
     if token.unit is lexicon.ONE or token.unit == wrong.unit:
-        return token.digits != wrong.stated and abs(token.digits - exact) <= _slack(token, Fraction(1))
+        return abs(token.digits - exact) <= _slack(token, Fraction(1))
     if token.unit.dimensions != wrong.unit.dimensions:
         return False
     exact *= wrong.unit.scale
-    return token.value != wrong.stated * wrong.unit.scale and abs(token.value - exact) <= _slack(
-        token, token.unit.scale
-    )
+    return abs(token.value - exact) <= _slack(token, token.unit.scale)
 
 
 def _slack(token: Number, scale: Fraction) -> Fraction:

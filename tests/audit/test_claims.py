@@ -89,3 +89,15 @@ def test_a_rate_beyond_the_hardware_is_impossible(text: str, name: str) -> None:
     claim = claims(text)[name]
     assert claim["verdict"] == "impossible"
     assert "beyond the highest" in claim["explanation"]
+
+
+@pytest.mark.parametrize(
+    "text", ["world_size = tp * pp * dp = 1024", "heads per TP rank = 12", "codec cp1254", "E % EP == 0"]
+)
+def test_what_is_no_degree_is_none(text: str) -> None:
+    assert not [fact for fact in audit_document(text, "x").facts if fact.name in {"tp", "pp", "dp", "ep", "cp"}]
+
+
+def test_two_commands_do_not_contradict_each_other() -> None:
+    commands = "".join(f"```bash\nserve \\\n  --tensor-parallel-size {size} \\\n  --port 80\n```\n" for size in (8, 16))
+    assert not audit_document(commands, "x").contradictions

@@ -27,6 +27,10 @@ def told(text: str) -> list[tuple[str, str]]:
             ("layers", "7 stages of 14 layers are 98, not 96"),
         ),
         (
+            "The model has 96 layers.\n\nEvery one of the 7 stages has 13 layers.",
+            ("layers", "7 stages of 13 layers are 91, not 96"),
+        ),
+        (
             "- Parameters in experts: 37.16 B\n- Memory of all experts in BF16: 37.16 GB\n",
             (
                 "bytes",
@@ -53,6 +57,7 @@ def test_what_cannot_be_is_told(text: str, expected: tuple[str, str]) -> None:
         "The reviewer says that 70.3 GB fits on one 64 GB device.",
         "> 70.3 GB fits on one 64 GB device.",
         "65 GB fits in 64 GiB",
+        "66 GB fits on one 64 GB device.",
         "- 36 GB per GPU\n- This fits on the A100 40 GB.",
         "- 44.1 GB per GPU\n\nThis needs the H100, since nothing else fits; the A100 has 40 GB.",
         "| Severity | Count |\n|-|-|\n| HIGH | 1 |\n| MEDIUM | 1 |\n| LOW | 2 |\n| Total | 4 |",
@@ -60,6 +65,7 @@ def test_what_cannot_be_is_told(text: str, expected: tuple[str, str]) -> None:
         "PP7. The model has 96 layers.\n\nEach of the stages holds 14 layers except the last.",
         "PP7. The model has 96 layers.\n\nEach stage holds up to 14 layers.",
         "- Parameters in experts: 37.16 B\n- Memory of all experts in FP8: 37.16 GB\n",
+        "- Parameters in experts: 37.16 B\n- Memory of all experts, FP8 in place of BF16: 37.16 GB\n",
         "- Parameters: 37.16 B\n- Weights in BF16: 18.58 B × 2 bytes = 37.16 GB\n",
         "- Maximum concurrency: 40 requests\n\nIn the prefill pool the maximum concurrency is 64 requests.",
         "- Maximum batch: 40 requests\n- Maximum batch: 4,096 tokens\n",

@@ -45,6 +45,7 @@ def test_wrong_figures_fail_with_their_arithmetic(text: str, arithmetic: str) ->
     "text",
     [
         "36 of 80 GB, i.e. 55% free",
+        "36 GB of 80 GB, i.e. 55%",
         "36 GB of 80 GB, 54% of it for the cache",
         "2.1% after 32 of 288 moves, 0.2% after 64",
         "3 of 48 nodes are down (12% of the racks)",
