@@ -63,6 +63,7 @@ _PER_LAYER: Final = re.compile(
     r"^\s*(?:(?:in |for |of )?(?:per|each|every)\s+(?:of\s+(?:the\s+|its\s+)?)?(?:\d+\s+)?|and\s+)"
     r"(?:moe\s+)?layers?\b"
 )
+_AXES: Final = {"tp", "pp", "dp", "ep", "cp", "etp", "edp"}
 _PART_OF: Final = re.compile(r"^\W*(?:out )?of\s+(?:the\s+)?[~≈]?\d")
 _OF_MEMORY: Final = re.compile(
     r"kv|activation|expert|attention|weight|model|param|memory|usage|used|footprint|vram|hbm|utili[sz]|capacity"
@@ -306,6 +307,8 @@ def _experts(number: Number, context: Context, joined: str) -> str | None:
 
 
 def _devices(number: Number, context: Context) -> str | None:
+    if _AXES.intersection(number.nouns):
+        return None  # "20 DP ranks" are a degree
     after = f"{' '.join(number.nouns)} {context.after}"
     if number.per or re.search(
         r"\b(?:per|each|every)\s+(?:node|server|host|stage|group|replica)|(?:in|within) (?:a|one|each) (?:node|group)",

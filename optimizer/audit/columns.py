@@ -17,9 +17,11 @@ _SIGN: Final = re.compile(r"\s*(?P<sign>[+\-−–])?\s*")
 _REST: Final = re.compile(r"\s*[x×]?\s*")
 _TOTAL: Final = re.compile(r"^\W*(?:total|sum|overall|average|avg|mean|max|min|median)\b", re.IGNORECASE)
 _CHANGE: Final = re.compile(r"change|delta|Δ|diff|improve|gain|saving|reduc|increase|growth|vs\b|%", re.IGNORECASE)
+_OVER_FIRST: Final = re.compile(r"speed[- ]?up|relative|scal(?:e|ing)|normali[sz]ed|faster", re.IGNORECASE)
 _SUMMED: Final = re.compile(r"^\W*(?:total|sum|overall|all)\b", re.IGNORECASE)
 _FEWEST: Final = 4
 """Rows that must follow a rule for the one that does not to be wrong; fewer, where the header names the rule."""
+_ROUNDED: Final = 0.05
 _MOST_COLUMNS: Final = 7
 _MOST_ROWS: Final = 400
 
@@ -52,9 +54,13 @@ _ARITHMETIC: Final = (
     _Rule("{a} × {b}", lambda a, b: a * b),
     _Rule("{a} + {b}", lambda a, b: a + b),
     _Rule("{a} − {b}", lambda a, b: a - b),
-    _Rule("{a} / {b}", lambda a, b: a / b),
 )
+_QUOTIENT: Final = _Rule("{a} / {b}", lambda a, b: a / b)
 _CHANGED: Final = _Rule("({b} − {a}) / {a}", lambda a, b: (b - a) / a, fewest=3)
+
+
+_SPED: Final = _Rule("first / row", lambda a, b: a / b, fewest=3)
+_GREW: Final = _Rule("row / first", lambda a, b: b / a, fewest=3)
 
 
 def find_outliers(segments: Sequence[Segment], tokens: Sequence[list[Token]]) -> Iterator[Contradiction]:
@@ -116,16 +122,51 @@ def _outliers(labels: Sequence[str], rows: Sequence[_Row]) -> Iterator[Contradic
             yield from _shares(labels, rows, target, told)
         elif _SUMMED.search(labels[target]):
             yield from _row_sums(labels, rows, target, told)
+        if _OVER_FIRST.search(labels[target]):
+            yield from _relative(labels, rows, target, told)
         others = [index for index in range(len(labels)) if index != target]
         for a, b in itertools.permutations(others, 2):
-            rules = (_CHANGED,) if percent and _CHANGE.search(labels[target]) else () if percent else _ARITHMETIC
+            rules = _rules(labels[target], percent=percent)
             for rule in rules:
-                if (a > b and rule.told in {"{a} × {b}", "{a} + {b}"}) or (rule is not _CHANGED and target < max(a, b)):
+                if (a > b and rule.told in {"{a} × {b}", "{a} + {b}"}) or (not percent and target < max(a, b)):
                     continue
                 bad = _one_bad(rule, rows, target, a, b)
                 if bad is not None and bad.segment.row not in told:
                     told.add(bad.segment.row)
                     yield _told(bad, rule, labels, rows, (target, a, b))
+
+
+def _rules(label: str, *, percent: bool) -> tuple[_Rule, ...]:
+    """Rules that the figures of a column may follow."""
+    if not percent:
+        return (*_ARITHMETIC, _QUOTIENT)
+    return (_CHANGED, _QUOTIENT) if _CHANGE.search(label) else (_QUOTIENT,)
+
+
+def _relative(labels: Sequence[str], rows: Sequence[_Row], target: int, told: set[int]) -> Iterator[Contradiction]:
+    """Speed-ups over the first row: its time over that of each, or the other way round for a rate."""
+    for source in range(len(labels)):
+        base = rows[0][source]
+        if source == target or base is None or not base.value:
+            continue
+        for rule in (_SPED, _GREW):
+            cells = [
+                (cell, part) for row in rows if (cell := row[target]) is not None and (part := row[source]) is not None
+            ]
+            fits = [(cell, part, _fits(rule.of, cell, base, part)) for cell, part in cells]
+            bad = [(cell, part) for cell, part, kept in fits if kept is False]
+            if len(bad) != 1 or not _far(rule.of(base.value, bad[0][1].value), bad[0][0].value):
+                continue
+            kept = {cell.value for cell, _, fit in fits if fit}
+            if len(kept) >= rule.fewest and bad[0][0].segment.row not in told:
+                cell, part = bad[0]
+                told.add(cell.segment.row)
+                exact = Fraction(rule.of(base.value, part.value)).limit_denominator(10**9)
+                yield Contradiction(
+                    (cell.segment.place(cell.number.start).line,), "column", (cell.number.value, exact),
+                    f"{labels[target].strip()}: every other row is {labels[source].strip()} against the first row's, "
+                    f"which here gives {plain(exact)}, not {plain(cell.number.digits)}",
+                )  # fmt: skip
 
 
 def _one_bad(rule: _Rule, rows: Sequence[_Row], target: int, a: int, b: int) -> _Cell | None:
@@ -141,7 +182,7 @@ def _one_bad(rule: _Rule, rows: Sequence[_Row], target: int, a: int, b: int) -> 
             continue
         if fits:
             kept.append((result.value, left.value, right.value))
-        elif bad is not None:
+        elif bad is not None or (rule is _QUOTIENT and not _far(rule.of(left.value, right.value), result.value)):
             return None
         else:
             bad = result
@@ -150,6 +191,11 @@ def _one_bad(rule: _Rule, rows: Sequence[_Row], target: int, a: int, b: int) -> 
     # A column of ones or of noughts makes a rule of any two columns, and a column that never changes proves little.
     enough = all(len({row[place] for row in kept}) > 1 for place in range(3))
     return bad if enough and len({row[0] for row in kept}) >= rule.fewest else None
+
+
+def _far(exact: float, stated: float) -> bool:
+    """Whether a ratio is off by more than figures that were rounded before they were printed explain."""
+    return abs(exact - stated) > _ROUNDED * abs(exact)
 
 
 def _fits(of: Callable[[float, float], float], result: _Cell, left: _Cell, right: _Cell) -> bool | None:

@@ -41,7 +41,7 @@ _RATES: Final = re.compile(
     r"\bper\b|/|%|\brate\b|\bprice\b|\bunit\b|\bavg\b|\bmean\b|\bratio\b|\bshare\b", re.IGNORECASE
 )
 _COUNTED: Final = re.compile(
-    r"\W*(?:count|number|quantity|qty|#|[KMGT]i?B|bytes|(?:memory|size|weights?|power)\W*(?:[KMGT]i?B|k?W)\W*)\W*",
+    r"\W*(?:count|number|quantity|qty|#|(?:amount|costs?|subtotal|expenses?)(?:\W+[A-Z$€]{1,3})?|[KMGT]i?B|bytes|(?:memory|size|weights?|power)\W*(?:[KMGT]i?B|k?W)\W*)\W*",
     re.IGNORECASE,
 )
 """Headers of figures that add up."""

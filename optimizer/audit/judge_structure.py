@@ -21,6 +21,7 @@ _OUTRIGHT: Final = re.compile(
 )
 _PER_DEVICE: Final = re.compile(r"(?:per|/|each|every)[\s-]*(?:gpu|device|accelerator|rank)")
 _DEGREES: Final = ("tp", "cp", "dp", "pp", "ep", "etp", "edp")
+_CLOSE: Final = 2
 _COUNTED: Final = ("experts_per_layer", "layers", "devices")
 _SHAPE: Final = ("hidden_size", "expert_hidden_size", "expert_matrices", "bytes_per_parameter")
 _SAME_WORDS: Final = {"experts_per_gpu", "experts_per_gpu_per_layer", "expert_instances"}
@@ -42,8 +43,22 @@ def devices(judge: Judge, claim: Statement) -> JudgedClaim | None:
             claim, whole, closed=False, missing=free, note=f"leaves a factor {left} for {' and '.join(free)}"
         )
     outright = _OUTRIGHT.search(f"{claim.near} {claim.text}".lower()) is not None
-    judged = judge.by_readings(claim, readings, closed=outright and judge.single(*_DEGREES))
+    # The one count that the document has, and every reading of its degrees needs more.
+    least = min(reading.value for reading in readings)
+    short = claim.value < least and judge.single("devices") and _nearest(judge, claim)
+    judged = judge.by_readings(claim, readings, closed=(outright or short) and judge.single(*_DEGREES))
     return replace(judged, note=_left_out(judge, claim)) if judged.verdict is Verdict.FAILS else judged
+
+
+def _nearest(judge: Judge, claim: Statement) -> bool:
+    """Whether the count stands with the degrees, or none does and this one is close to them."""
+    degrees = {fact.segment for axis in _DEGREES for fact in judge.table.statements(axis)}
+    if claim.segment in degrees:
+        return True
+    beside = (item for segment in degrees for item in judge.claims.by_segment.get(segment, ()))
+    return not any(item.name == "devices" for item in beside) and any(
+        abs(claim.segment - segment) <= _CLOSE for segment in degrees
+    )
 
 
 def _left_out(judge: Judge, claim: Statement) -> str:

@@ -16,10 +16,14 @@ from optimizer.audit.verdict import plain, shown
 
 _FITS: Final = re.compile(
     r"[^.;:|?]{0,80}?\bfits?\s+(?:\w+ly\s+|well\s+|still\s+)?(?:on|in|into|within|inside)\s+"
-    r"(?:an?|one|the|each|every|its|our|single)?\s*(?:single\s+)?(?:[A-Za-z][\w-]*\s+){0,2}",
+    r"(?:an?|one|the|each|every|its|our|single)?\s*(?:single\s+)?(?:[A-Za-z][\w-]*\s+){0,2}(?:(?:memory|hbm|vram)\s+of\s+(?:an?|one|the|each|every)\s+(?:single\s+)?(?:[A-Za-z][\w-]*\s+){0,2})?",
     re.IGNORECASE,
 )
-_THIS: Final = re.compile(r"\W*(?:this|that|it|which)\b", re.IGNORECASE)
+_THIS: Final = re.compile(
+    r"\W*(?:x\W+)?(?:(?:confirmed|checked|verified|so|thus|hence)\s+(?:that\s+)?)?"
+    r"(?:this|that|it|which|(?:the|all)\s+(?:[\w-]+\s+){0,2}?(?P<noun>weights|model|parameters|sum|total|cache))\b",
+    re.IGNORECASE,
+)
 _UNSURE: Final = re.compile(
     r"\b(?:not?|never|nor|cannot|if|unless|whether|would|could|should|might|may|only|barely|hardly|half|quarter|across"
     r"|until|once|without|after|both|two|three|four|eight|together|claims?|claimed|says?|said|wrong\w*|checks?)\b"
@@ -97,6 +101,9 @@ def _this_misfits(
     segment = segments[index]
     start = _THIS.match(segment.text)
     if not index or segments[index - 1].section != segment.section or start is None:
+        return
+    noun = start["noun"]
+    if noun and noun.lower() not in segments[index - 1].text.lower():
         return
     before = [token for token in tokens[index - 1] if isinstance(token, Number)]
     room = next((item for item in numbers if item.unit.dimensions == lexicon.BYTES), None)

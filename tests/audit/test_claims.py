@@ -18,6 +18,8 @@ def claims(text: str) -> dict[str, dict[str, Any]]:
         "Memory utilization 104% would mean that it does not fit.",
         "bandwidth utilization goes from 45% to 110% of the old value",
         "80 GB HBM. Without sharding it would need 140 GB per GPU memory.",
+        "TP 8, PP 4 and DP 16 need more than a partition has.\n\n## Elsewhere\n\nA.\n\nB.\n\nC.\n\nA node has 8 GPUs.",
+        "TP=8, DP=20: the optimizer is sharded over all 20 DP ranks.",
         "TP=8, DP=4. We tested on 8 GPUs first, then on 32 GPUs.",
         "TP=8, DP=4 on 32 GPUs; the baseline ran on 16 GPUs.",
         "80 GB GPUs. Checkpoint memory per GPU: 140 GB on disk.",
@@ -39,6 +41,7 @@ def test_nobody_is_accused_for_what_was_not_said(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "name"),
     [
+        ("We run on exactly the 256 GPUs, with tensor parallel 8, pipeline parallel 4, data parallel 16.", "devices"),
         ("Used: 61.2 GB of 80 GB VRAM, memory utilization 86.5%", "memory_utilization"),
         ("TP=8, PP=2, DP=4.\n\n- Total GPUs: 32", "devices"),
         (

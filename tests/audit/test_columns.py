@@ -43,6 +43,23 @@ def test_a_row_that_its_parts_do_not_give() -> None:
     ]
 
 
+SPEEDS = ("1 | 240.0 | 1.00", "2 | 123.1 | 1.95", "4 | 64.0 | 3.75", "16 | 19.4 | 12.37")
+
+
+def test_a_speed_up_that_its_times_do_not_give() -> None:
+    found = told(table("nodes | minutes | speed-up", *SPEEDS, "8 | 34.3 | 9.00"))
+    assert [lines for lines, _ in found] == [(7,)]
+    assert "every other row is minutes against the first row's, which here gives 6.997" in found[0][1]
+
+
+def test_amounts_that_do_not_add_up() -> None:
+    rows = ("server | 3 | 84,000 | 252,000", "switch | 2 | 11,500 | 23,000", "optics | 48 | 210 | 10,080")
+    found = audit_document(
+        table("item | count | unit price | amount", *rows, "total | | | 295,080"), "x"
+    ).contradictions
+    assert [(item.name, item.values) for item in found] == [("total", (285_080, 295_080))]
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -52,6 +69,8 @@ def test_a_row_that_its_parts_do_not_give() -> None:
         table("rate | before | after | change", *CHANGES[:2], "64 | 1,250 | 900 | −38 %"),
         table("rate | before | after | load", *CHANGES, "64 | 1,250 | 900 | 38").replace("%", ""),
         table("what | tokens | share", *SHARES, "talk | 40 | 2 %"),
+        table("nodes | minutes | speed-up", *SPEEDS, "8 | 34.3 | 7.02"),
+        table("nodes | minutes | speed-up", *SPEEDS[:2], "8 | 34.3 | 9.00"),
         table("pool | nodes | GPUs each | GPUs", *PRODUCTS, "e | 7 | 8 | 65", "f | 3 | 8 | 25"),
         table("pool | nodes | GPUs each | GPUs", *PRODUCTS, "total | 31 | 8 | 172"),
         table("GPUs | per GPU | tok/s", "8 | 100 | 800", "16 | 100 | 1600", "32 | 100 | 3200", "64 | 100 | 6400",
