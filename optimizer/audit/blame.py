@@ -15,7 +15,7 @@ from optimizer.audit.compare import tolerance
 from optimizer.audit.context import label_role
 from optimizer.audit.contradictions import Contradiction
 from optimizer.audit.document import Kind, Segment
-from optimizer.audit.equations import Equation
+from optimizer.audit.equation import Equation
 from optimizer.audit.statements import Role
 from optimizer.audit.tokens import Number, tokenize
 from optimizer.audit.verdict import Verdict, shown

@@ -4,86 +4,29 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any, Final
+from typing import Final
 
 from optimizer.audit import lexicon
 from optimizer.audit.compare import Judgement, judge
-from optimizer.audit.document import Kind, Place, Segment
+from optimizer.audit.document import Kind, Segment
+from optimizer.audit.equation import Equation
 from optimizer.audit.evaluate import EvaluationError, evaluate
 from optimizer.audit.expression import FUNCTIONS, Node, Parser, replaced
 from optimizer.audit.lexicon import Unit
-from optimizer.audit.tokens import Mark, Number, Token, tokenize
-from optimizer.audit.verdict import Verdict, number, plain, shown
+from optimizer.audit.table_equations import row_equations
+from optimizer.audit.tokens import Mark, Number, Token
+from optimizer.audit.verdict import Verdict, plain, shown
 
 _CHANGES: Final = {
     "from", "change", "changed", "update", "updated", "upgrade", "move", "replace", "scale", "instead", "increase",
     "reduce",
 }  # fmt: skip
 _FILLERS: Final = {"total", "a", "an", "of", "exactly", "only", "just", "~", "sum", "the", "approximately"}
-_RESULTS: Final = (
-    "result",
-    "value",
-    "total",
-    "answer",
-    "computed",
-    "calculated",
-    "stated",
-    "claimed",
-    "claim",
-    "=",
-    "product",
-    "equals",
-)
 _TOTALS: Final = {"total", "totals", "sum", "product", "overall", "altogether"}
 _NEARLY: Final = Fraction(1, 100)
 _LEFT_WORDS: Final = 6
 _MOST_REMARKS: Final = 4
 _MOST_REMARKED: Final = 16
-
-
-@dataclass(slots=True)
-class Equation:
-    """One judged equation; ``stated`` and ``evaluated`` count in ``unit``; ``start`` and ``end`` are offsets.
-
-    ``called_wrong``: the document itself says so, beside it.
-    """
-
-    place: Place
-    text: str
-    stated: Fraction
-    evaluated: Fraction | None
-    unit: Unit
-    verdict: Verdict
-    arithmetic: str
-    reading: str
-    explanation: str
-    segment: int
-    start: int
-    end: int
-    stated_start: int
-    called_wrong: bool = False
-
-    @property
-    def counts(self) -> bool:
-        """Whether the document must be corrected here."""
-        return self.verdict.wrong and not self.called_wrong
-
-    def to_json(self) -> dict[str, Any]:
-        """Entry of ``equations`` in ``shardproof/audit/1``."""
-        return {
-            "line": self.place.line,
-            "column": self.place.column,
-            "text": self.text,
-            "stated": number(self.stated),
-            "evaluated": None if self.evaluated is None else number(self.evaluated),
-            "unit": self.unit.name,
-            "verdict": str(self.verdict),
-            "ratio": None if not self.evaluated else number(self.stated / self.evaluated),
-            "arithmetic": self.arithmetic,
-            "reading": self.reading,
-            "explanation": self.explanation,
-            "called_wrong": self.called_wrong,
-        }
 
 
 @dataclass(slots=True)
@@ -471,57 +414,5 @@ def find_equations(segments: tuple[Segment, ...], tokens: list[list[Token]]) -> 
     for index, segment in enumerate(segments):
         if _states(tokens[index]):
             found += _Finder(segment, index, tokens[index]).find(0, len(tokens[index]))
-    found += _row_equations(segments, tokens)
+    found += row_equations(segments, tokens)
     return sorted(found, key=lambda equation: (equation.place.line, equation.place.column))
-
-
-def _row_equations(segments: tuple[Segment, ...], tokens: list[list[Token]]) -> Iterator[Equation]:
-    """Table rows with arithmetic in one cell and its result in a column that says so."""
-    rows: dict[int, list[int]] = {}
-    for index, segment in enumerate(segments):
-        if segment.row >= 0 and segment.column_label and tokens[index]:
-            rows.setdefault(segment.row, []).append(index)
-    results: dict[str, bool] = {}
-    for indices in rows.values():
-        for index in indices:
-            label = segments[index].column_label
-            if label not in results:
-                results[label] = any(word in label.lower() for word in _RESULTS)
-        if not any(results[segments[index].column_label] for index in indices):
-            continue
-        nodes = {index: _whole(segments[index], tokens[index]) for index in indices}
-        formulas = [index for index in indices if (node := nodes[index]) is not None and not node.plain]
-        if len(formulas) != 1:
-            continue
-        node = nodes[formulas[0]]
-        for index in indices:
-            other = nodes[index]
-            stated = other.number if other is not None else None
-            if node is None or stated is None or not results[segments[index].column_label]:
-                continue
-            result = judge(node, stated, approximate=stated.approximate)
-            formula = segments[formulas[0]]
-            text = f"{' '.join(formula.text.split())} | {' '.join(segments[index].text.split())}"
-            unit = stated.unit
-            evaluated = result.evaluated
-            yield Equation(
-                formula.place(tokens[formulas[0]][0].start), text, result.stated / unit.scale,
-                None if evaluated is None else evaluated / unit.scale, unit, result.verdict,
-                "" if evaluated is None else f"{' '.join(formula.text.split())} = {shown(evaluated, unit)}",
-                result.reading, result.explanation, index, stated.start, stated.end, stated.start,
-            )  # fmt: skip
-
-
-def _whole(segment: Segment, tokens: list[Token]) -> Node | None:
-    """The segment as one expression, if it is nothing else."""
-    first = tokens[0]
-    if len(tokens) == 1:
-        return Node("", (), first, 0, 0) if isinstance(first, Number) else None
-    parser = Parser(segment.text, tokens)
-    parsed = parser.parse(0)
-    if parsed is None or parser.partial or parsed[1] != len(tokens):
-        return None
-    return parsed[0]
-
-
-__all__ = ["Equation", "find_equations", "plain", "tokenize"]

@@ -14,7 +14,7 @@ from optimizer.audit.compare import factors
 from optimizer.audit.context import Surroundings, segment_role
 from optimizer.audit.degrees import find_degrees, symbolic_products
 from optimizer.audit.document import Kind, Place, Segment
-from optimizer.audit.equations import Equation
+from optimizer.audit.equation import Equation
 from optimizer.audit.expression import Parser
 from optimizer.audit.inline import BREAK
 from optimizer.audit.statements import Context, Role, Statement

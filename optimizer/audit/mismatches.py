@@ -10,7 +10,7 @@ from optimizer.audit import lexicon
 from optimizer.audit.contradictions import Contradiction
 from optimizer.audit.derive import FactTable
 from optimizer.audit.document import Kind, Segment
-from optimizer.audit.equations import Equation
+from optimizer.audit.equation import Equation
 from optimizer.audit.tokens import Number, Token
 from optimizer.audit.verdict import plain, shown
 

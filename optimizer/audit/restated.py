@@ -13,7 +13,7 @@ from optimizer.audit import lexicon
 from optimizer.audit.compare import tolerance
 from optimizer.audit.context import label_role, segment_role
 from optimizer.audit.document import Kind, Segment
-from optimizer.audit.equations import Equation
+from optimizer.audit.equation import Equation
 from optimizer.audit.statements import Role
 from optimizer.audit.tokens import Mark, Number, Token, tokenize
 from optimizer.audit.verdict import Verdict

@@ -5,7 +5,7 @@ from typing import Any
 
 from optimizer.audit.contradictions import Contradiction
 from optimizer.audit.document import Document
-from optimizer.audit.equations import Equation
+from optimizer.audit.equation import Equation
 from optimizer.audit.judge import JudgedClaim
 from optimizer.audit.ratios import JudgedRatio
 from optimizer.audit.statements import WORDS, Statement

@@ -9,7 +9,7 @@ from typing import Final
 from optimizer.audit import lexicon
 from optimizer.audit.compare import tolerance
 from optimizer.audit.document import Kind, Segment
-from optimizer.audit.equations import Equation
+from optimizer.audit.equation import Equation
 from optimizer.audit.tokens import Number, Token
 from optimizer.audit.verdict import Verdict, shown
 

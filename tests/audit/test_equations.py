@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optimizer.audit import audit_document
-from optimizer.audit.equations import Equation
+from optimizer.audit.equation import Equation
 
 
 def one(text: str) -> Equation:
