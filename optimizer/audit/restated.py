@@ -27,6 +27,7 @@ _SAYS_SO: Final = re.compile(
     re.IGNORECASE,
 )
 _SAYS_SO_OF_A_QUOTE: Final = re.compile(r"\bnot\b|\bis\b|\balarm\b|^\W*[−-]\d", re.IGNORECASE)
+_DEMANDS: Final = re.compile(r"\b(?:should|must|ought|expected|correct\w*|actual\w*|really|in fact)\b", re.IGNORECASE)
 _REFUSED: Final = re.compile(
     r"\b(?:not|instead of|rather than|nor|says?|claims?)\s+(?:the\s+)?[\"“~≈]*\s*$", re.IGNORECASE
 )
@@ -37,6 +38,7 @@ _ATTRIBUTED: Final = re.compile(
 )
 _QUOTED: Final = re.compile(r"[\"“”«»]")
 _REACH: Final = 160
+_NEAR: Final = 24
 _FOLLOWING: Final = 3
 _FURTHEST: Final = 60
 """Segments behind a quotation among which its correction is looked for."""
@@ -69,6 +71,8 @@ def find_restated(segments: Sequence[Segment], tokens: Sequence[list[Token]], eq
             rows.setdefault(segment.row, []).append(index)
     for item in wrong:
         segment = segments[item.segment]
+        if segment_role(segment) is Role.CALCULATED:
+            continue
         quoted = _quoted(segment, item)
         item.called_wrong = (
             segment.removed
@@ -152,6 +156,8 @@ def _text_corrects(
         text = segments[index].text
         begin = wrong.end if index == wrong.segment else 0
         near = index - wrong.segment <= _FOLLOWING
+        if _insists(tokens[index], text, wrong, begin):
+            return False
         for item in tokens[index]:
             if item.start < begin or not _is_result(item, wrong) or _REFUSED.search(text, begin, item.start):
                 continue
@@ -166,6 +172,19 @@ def _text_corrects(
             if quoted and near and _SAYS_SO_OF_A_QUOTE.search(said + behind):
                 return True
     return False
+
+
+def _insists(tokens: Sequence[Token], text: str, wrong: Equation, begin: int) -> bool:
+    """Whether the text comes back to the wrong figure to demand it: ``shows 2048 when it should yield 512``."""
+    return any(
+        isinstance(token, Number)
+        and token.start >= begin
+        and token.digits == wrong.stated
+        and token.digits > 1
+        and _DEMANDS.search(text, max(begin, token.start - _NEAR), token.start) is not None
+        and _REFUSED.search(text, begin, token.start) is None
+        for token in tokens
+    )
 
 
 def _is_result(token: Token, wrong: Equation) -> bool:

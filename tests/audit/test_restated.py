@@ -5,6 +5,7 @@ import pytest
 from optimizer.audit import audit_document
 
 CORRECTED = [
+    "**Current**:\n```\nExperts: 0.62GB (8 × 512 × 2 bytes)\n```\n**Should be**:\n```\nExperts: 8.2KB (8 × 512 × 2 bytes)\n```",
     "> 256 / 32 = 2 experts\n\nSix lines of something else.\n\nThere are 256 / 32 = 8 of them.",
     '- "400 GB / 16 = 32 GB" **−2**. 25 GB.',
     '"6 × 30.5 = 138 GFLOP." No, 183.',
@@ -22,6 +23,8 @@ CORRECTED = [
     "`128 · 8 · 7168 · 2 = 14,860,064 B`\n\n→ wrong. Simply twice that, 14,680,064.",
 ]
 NOT_CORRECTED = [
+    "- **Expected**: 8 × 4 × 16 = 502 GPUs\n- The script shows 512 GPUs when the calculation should yield 502 GPUs",
+    "We use 8 × 4 × 16 = 502 GPUs.\n\nThe script shows 512 GPUs, which should be 502 GPUs.",
     "8 × 4 = 33 GPUs in all.\n\nWe have 8 × 4 = 32 GPUs.",
     "8 × 4 = 33 GPUs. The other pool has 32 GPUs.",
     "8 × 4 = 33, not 32.",
