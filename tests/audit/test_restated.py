@@ -5,7 +5,7 @@ import pytest
 from optimizer.audit import audit_document
 
 CORRECTED = [
-    "**Current**:\n```\nExperts: 0.62GB (8 × 512 × 2 bytes)\n```\n**Should be**:\n```\nExperts: 8.2KB (8 × 512 × 2 bytes)\n```",
+    "**Current**:\n```\n0.62GB (8 × 512 × 2 bytes)\n```\n**Should be**:\n```\n8.2KB (8 × 512 × 2 bytes)\n```",
     "> 256 / 32 = 2 experts\n\nSix lines of something else.\n\nThere are 256 / 32 = 8 of them.",
     '- "400 GB / 16 = 32 GB" **−2**. 25 GB.',
     '"6 × 30.5 = 138 GFLOP." No, 183.',
