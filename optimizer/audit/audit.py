@@ -25,7 +25,7 @@ from optimizer.audit.restated import find_restated
 from optimizer.audit.result import AuditResult
 from optimizer.audit.settled import Settled, is_data
 from optimizer.audit.spoken import spoken_equations, with_spoken
-from optimizer.audit.statements import WORDS, Statement
+from optimizer.audit.statements import AXES, WORDS, Statement
 from optimizer.audit.tokens import Token, decimal_comma, joined_thousands, tokenize
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 _SHORT: Final = 32
 _MOST_KNOWN: Final = 4096
-_AXES: Final = frozenset({"tp", "pp", "dp", "ep", "cp", "etp", "edp"})
 
 
 def audit_document(text: str, source: str, problem: Mapping[str, Any] | Problem | None = None) -> AuditResult:
@@ -80,14 +79,17 @@ def _audit(text: str, source: str, problem: Mapping[str, Any] | Problem | None) 
     find_restated(segments, tokens, equations)
     facts, claims = extract(segments, tokens, equations, _naming(settled))
     claims = sorted([*claims, *settled.claims], key=lambda item: (item.place.line, item.place.column))
-    judged, missing = _judge(facts, claims, settled)
+    # A quantity of nothing (``EP == 0``, "0 GB") is no fact to reckon with.
+    counted = [fact for fact in facts if fact.value > 0 or fact.name in WORDS]
+    table = FactTable(counted, {name: value for name, value in settled.values.items() if value > 0})
+    judged, missing = _judge(table, counted, claims, settled)
     ratios = judge_ratios(segments, judged)
     contradictions = [
         *find_contradictions(segments, tokens, facts, judged, ratios),
         *find_outliers(segments, tokens),
     ]
     told = {item.lines for item in contradictions}
-    mismatches = find_mismatches(segments, tokens, equations, _table(facts, settled))
+    mismatches = find_mismatches(segments, tokens, equations, table)
     contradictions += [item for item in mismatches if item.lines not in told]
     assumed = [
         f"{fact.name} = {fact.value}, read from {fact.text!r} on line {fact.place.line}"
@@ -133,28 +135,17 @@ def _naming(settled: Settled) -> Naming | None:
     return Names(settled.problem).find
 
 
-def _counted(facts: list[Statement]) -> list[Statement]:
-    """Facts to reckon with: a quantity of nothing (``EP == 0``, "0 GB") is none."""
-    return [fact for fact in facts if fact.value > 0 or fact.name in WORDS]
-
-
-def _table(facts: list[Statement], settled: Settled) -> FactTable:
-    return FactTable(_counted(facts), {name: value for name, value in settled.values.items() if value > 0})
-
-
 def _judge(
-    facts: list[Statement], statements: list[Statement], settled: Settled
+    everywhere: FactTable, facts: list[Statement], statements: list[Statement], settled: Settled
 ) -> tuple[list[JudgedClaim], list[str]]:
     """Claims are judged by the degrees of their own section where it gives any, else by those of the whole document."""
-    facts = _counted(facts)
-    everywhere = _table(facts, settled)
     claims = Claims(statements)
     missing: dict[str, None] = {}
     general = Judge(everywhere, claims, missing)
     local = _local(facts)
     if len({tuple(sorted((axis, *values) for axis, values in degrees.items())) for degrees in local.values()}) > 1:
         # Sections that lay the model out differently lend one another no degrees.
-        local = {section: {axis: degrees.get(axis, []) for axis in _AXES} for section, degrees in local.items()}
+        local = {section: {axis: degrees.get(axis, []) for axis in AXES} for section, degrees in local.items()}
     judges: dict[tuple[object, ...], Judge] = {}
     special: dict[tuple[str, ...], Judge] = {}
     for section, values in local.items():
@@ -177,7 +168,7 @@ def _local(facts: list[Statement]) -> dict[tuple[str, ...], dict[str, list[Fract
     """Degrees by section, for sections that give two or more: a document may weigh several layouts."""
     found: dict[tuple[str, ...], dict[str, list[Fraction]]] = {}
     for fact in facts:
-        if fact.name in _AXES:
+        if fact.name in AXES:
             values = found.setdefault(fact.section, {}).setdefault(fact.name, [])
             if fact.value not in values[:8] and len(values) < 8:
                 values.append(fact.value)

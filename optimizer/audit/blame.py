@@ -12,9 +12,9 @@ from itertools import groupby
 from typing import Final
 
 from optimizer.audit.compare import tolerance
-from optimizer.audit.context import label_role
+from optimizer.audit.context import label_role, outside_quotation
 from optimizer.audit.contradictions import Contradiction
-from optimizer.audit.document import Kind, Segment
+from optimizer.audit.document import Kind, Segment, rows_of
 from optimizer.audit.equation import Equation
 from optimizer.audit.statements import Role
 from optimizer.audit.tokens import Number, tokenize
@@ -75,7 +75,6 @@ _SAID: Final = re.compile(
     r"|according)\b",
     re.IGNORECASE,
 )
-_QUOTED: Final = re.compile(r"[\"“”«»]")
 _CELL: Final = re.compile(r"\W*(?:wrong|incorrect|miscalculated|does\s+not\s+hold)\W*|\s*[❌✗✘]\s*", re.IGNORECASE)
 _RIGHT_CELL: Final = re.compile(r"\W*(?:right|correct|ok|okay|holds|confirmed|true)\W*|\s*[✔✓✅☑]\s*", re.IGNORECASE)
 _COLUMN: Final = re.compile(r"\W*(?:wrong|incorrect|mistaken|erroneous)(?:\s+\w+)?\W*", re.IGNORECASE)
@@ -96,7 +95,7 @@ class _Words:
 def blame(segments: Sequence[Segment], equations: Sequence[Equation]) -> list[Contradiction]:
     """Mark the equations that the text calls wrong; what it says wrongly of them comes back."""
     found: list[Contradiction] = []
-    rows = _rows(segments)
+    rows = rows_of(segments)
     for _, group in groupby(sorted(equations, key=lambda item: (item.segment, item.start)), key=lambda e: e.segment):
         own = list(group)
         segment = segments[own[0].segment]
@@ -144,11 +143,11 @@ def _calls(words: _Words, own: str) -> bool:
         return False
     if _TAIL.search(own) or _SIGN_BEFORE.match(words.before) or _SIGN_AFTER.match(words.after):
         return True
-    if _BEFORE.search(words.before) and _outside(words.before):
+    if _BEFORE.search(words.before) and outside_quotation(words.before):
         return True
     match = _AFTER.match(words.after)
     if match is not None:
-        quoted = not _outside(words.before + words.after[: match.start("rest")])
+        quoted = not outside_quotation(words.before + words.after[: match.start("rest")])
         return not quoted and _GOES_ON.match(match["rest"]) is not None and not _TAKEN_BACK.search(match["rest"])
     return _replaced(words, own)
 
@@ -156,7 +155,7 @@ def _calls(words: _Words, own: str) -> bool:
 def _replaced(words: _Words, own: str) -> bool:
     """``8 × 4 = 33, should be 32``; ``8 × 4 = 33 is not 33 but 32``: another figure in the place of the stated one."""
     stated = next((item for item in reversed(tokenize(own)) if isinstance(item, Number)), None)
-    if stated is None or not _outside(words.before):
+    if stated is None or not outside_quotation(words.before):
         return False
     match = _SHOULD.match(words.after)
     if match is not None:
@@ -167,11 +166,6 @@ def _replaced(words: _Words, own: str) -> bool:
         return False
     denied = next((item for item in tokenize(words.after[refused.end() :]) if isinstance(item, Number)), None)
     return denied is not None and (denied.digits, denied.unit) == (stated.digits, stated.unit)
-
-
-def _outside(text: str) -> bool:
-    """Whether no quotation is open at the end of ``text``."""
-    return len(_QUOTED.findall(text)) % 2 == 0
 
 
 def _share(earlier: Sequence[Equation], last: Equation, text: str, words: _Words) -> None:
@@ -221,14 +215,6 @@ def _miscorrected(equation: Equation, words: _Words) -> Iterator[Contradiction]:
     if abs(other.value - exact) > half and exact.denominator == 1:
         told = f"{shown(other.value, other.unit)} is given instead, but {equation.arithmetic}"
         yield Contradiction((equation.place.line,), "correction", (other.value, exact), told)
-
-
-def _rows(segments: Sequence[Segment]) -> dict[int, list[int]]:
-    found: dict[int, list[int]] = {}
-    for index, segment in enumerate(segments):
-        if segment.row >= 0:
-            found.setdefault(segment.row, []).append(index)
-    return found
 
 
 def _row_says_so(equation: Equation, segment: Segment, segments: Sequence[Segment], rows: dict[int, list[int]]) -> bool:

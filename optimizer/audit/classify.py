@@ -6,7 +6,7 @@ from typing import Final
 
 from optimizer.audit import lexicon
 from optimizer.audit.context import label_role
-from optimizer.audit.statements import Context
+from optimizer.audit.statements import AXES, Context
 from optimizer.audit.tokens import Number
 
 _DEVICE: Final = re.compile(r"^(?:gpus?|devices?|accelerators?|chips?|npus?|tpus?|cards?|ranks?)$")
@@ -63,7 +63,6 @@ _PER_LAYER: Final = re.compile(
     r"^\s*(?:(?:in |for |of )?(?:per|each|every)\s+(?:of\s+(?:the\s+|its\s+)?)?(?:\d+\s+)?|and\s+)"
     r"(?:moe\s+)?layers?\b"
 )
-_AXES: Final = {"tp", "pp", "dp", "ep", "cp", "etp", "edp"}
 _PART_OF: Final = re.compile(r"^\W*(?:out )?of\s+(?:the\s+)?[~≈]?\d")
 _OF_MEMORY: Final = re.compile(
     r"kv|activation|expert|attention|weight|model|param|memory|usage|used|footprint|vram|hbm|utili[sz]|capacity"
@@ -307,7 +306,7 @@ def _experts(number: Number, context: Context, joined: str) -> str | None:
 
 
 def _devices(number: Number, context: Context) -> str | None:
-    if _AXES.intersection(number.nouns):
+    if not set(AXES).isdisjoint(number.nouns):
         return None  # "20 DP ranks" are a degree
     after = f"{' '.join(number.nouns)} {context.after}"
     if number.per or re.search(

@@ -10,7 +10,7 @@ from typing import Final
 from optimizer.audit import lexicon
 from optimizer.audit.contradictions import Contradiction
 from optimizer.audit.document import Kind, Segment
-from optimizer.audit.tokens import Mark, Number, Token
+from optimizer.audit.tokens import Mark, Number, Token, numbers_of
 from optimizer.audit.verdict import plain
 
 _SIGN: Final = re.compile(r"\s*(?P<sign>[+\-−–])?\s*")
@@ -97,7 +97,7 @@ def _grid(
 
 
 def _cell(segment: Segment, tokens: Sequence[Token]) -> _Cell | None:
-    numbers = [token for token in tokens if isinstance(token, Number)]
+    numbers = numbers_of(tokens)
     if len(numbers) != 1 or numbers[0].approximate or numbers[0].bound:
         return None
     number, text = numbers[0], segment.text

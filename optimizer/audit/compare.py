@@ -70,6 +70,13 @@ def tolerance(number: Number, scale: Fraction, *, approximate: bool) -> Fraction
     return widest if scale == 1 else widest * scale
 
 
+def rounding(number: Number, scale: Fraction, *, approximate: bool) -> Fraction:
+    """``tolerance`` of a figure that may be rounded; a whole number without a prefix is none."""
+    if not (number.decimal or number.unit.scaled or number.approximate):
+        return Fraction(0)
+    return tolerance(number, scale, approximate=approximate)
+
+
 def _last_significant(number: Number) -> Fraction:
     """Unit of the last digit that is not a trailing zero of an integer."""
     if number.decimal or not number.digits or not number.half_digit:

@@ -25,6 +25,7 @@ _LISTED: Final = re.compile(
     r"\b(?:weights|parameters|cache|activations)\s*,\s*(?:the\s+|and\s+)*(?:kv|cache|activations|weights|optimizer|gradients)\b"
 )
 """Parts of the memory in a list: its commas end no clause."""
+QUOTATION: Final = re.compile(r"[\"“”«»]")
 _QUOTES: Final = str.maketrans({"“": '"', "”": '"', "«": '"', "»": '"'})
 _ROLE_WORDS: Final = re.compile(
     "not|never|instead|rather|from|→|->|vs|versus|against|claim|calculated|computed|in reality"
@@ -43,6 +44,11 @@ _CALCULATED_AFTER: Final = re.compile(r"^\W*(?:is\s+)?(?:calculated|computed|in 
 _LABEL_REACH: Final = 120
 _AFTER: Final = 60
 _BEFORE: Final = 90
+
+
+def outside_quotation(text: str) -> bool:
+    """Whether no quotation is open at the end of ``text``."""
+    return len(QUOTATION.findall(text)) % 2 == 0
 
 
 def segment_role(segment: Segment) -> Role:

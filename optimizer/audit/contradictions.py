@@ -7,12 +7,12 @@ from fractions import Fraction
 from typing import Any, Final
 
 from optimizer.audit import lexicon
-from optimizer.audit.compare import tolerance
+from optimizer.audit.compare import rounding
 from optimizer.audit.document import Kind, Place, Segment
 from optimizer.audit.judge import JudgedClaim
 from optimizer.audit.ratios import JudgedRatio
 from optimizer.audit.statements import NO_SEGMENT, Role, Statement
-from optimizer.audit.tokens import Number, Token
+from optimizer.audit.tokens import Number, Token, numbers_of
 from optimizer.audit.verdict import Verdict, number, plain, shown
 
 _UNIQUE: Final = (
@@ -148,11 +148,13 @@ def _differ(left: Statement, right: Statement) -> bool:
     return abs(left.value - right.value) > slack
 
 
+def _rounding(item: Number) -> Fraction:
+    return rounding(item, item.unit.scale, approximate=item.approximate)
+
+
 def _half(statement: Statement) -> Fraction:
     written = statement.number
-    if written is None or not (written.decimal or written.unit.scaled or written.approximate):
-        return Fraction(0)
-    return tolerance(written, written.unit.scale, approximate=written.approximate)
+    return Fraction(0) if written is None else _rounding(written)
 
 
 def _two_values(
@@ -251,7 +253,7 @@ def _sums(segments: tuple[Segment, ...], tokens: list[list[Token]]) -> Iterator[
     """A "total" row that the rows above it do not add up to, where every row is a part of memory or of parameters."""
     groups: dict[tuple[int, str], list[tuple[str, Number, Segment]]] = {}
     for index, segment in enumerate(segments):
-        numbers = [token for token in tokens[index] if isinstance(token, Number)]
+        numbers = numbers_of(tokens[index])
         if len(numbers) != 1 or numbers[0].unit is lexicon.PERCENT:
             continue
         if segment.kind is Kind.CELL and segment.row_label and segment.column_label:
@@ -309,9 +311,3 @@ def _sum(rows: list[tuple[str, Number, Segment]], *, confirmed: bool) -> Iterato
     added = " + ".join(shown(item.value, item.unit) for _, item, _ in parts)
     told = f"the parts add up to {shown(value, total.unit)} ({added}), not {shown(total.value, total.unit)}"
     yield Contradiction(lines, "total", (value, total.value), told)
-
-
-def _rounding(item: Number) -> Fraction:
-    if not (item.decimal or item.unit.scaled or item.approximate):
-        return Fraction(0)
-    return tolerance(item, item.unit.scale, approximate=item.approximate)

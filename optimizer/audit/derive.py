@@ -41,7 +41,6 @@ class FactTable:
         for fact in facts:
             by_name.setdefault(fact.name, []).append(fact)
         self._statements = by_name
-        self._first = {name: found[0] for name, found in by_name.items()}
         self._values = {
             name: list(dict.fromkeys(fact.value for fact in sorted(found, key=lambda fact: _ORDER[fact.role])))[
                 :_MOST_VALUES
@@ -70,7 +69,7 @@ class FactTable:
 
     def first(self, name: str) -> Statement | None:
         """Where ``name`` is first given."""
-        return self._first.get(name)
+        return next(iter(self.statements(name)), None)
 
     def one(self, name: str) -> Fraction | None:
         """The value of ``name`` if the document gives exactly one."""

@@ -5,9 +5,9 @@ from fractions import Fraction
 from typing import Final
 
 from optimizer.audit.derive import Derivation, FactTable, deduplicated, once, put_in
+from optimizer.audit.statements import AXES
 
 _ATTENTION_WIDTH: Final = "attention width (SGLang attention DP, TensorRT-LLM)"
-_AXES: Final = ("tp", "cp", "dp", "pp", "ep", "etp", "edp")
 
 
 def _whole(value: Fraction) -> bool:
@@ -25,10 +25,10 @@ def device_readings(table: FactTable) -> list[Derivation]:
 
 
 def _readings(table: FactTable) -> Iterator[Derivation]:
-    for degrees in table.combinations(_AXES):
+    for degrees in table.combinations(AXES):
         if len(degrees) < 2:
             continue
-        tp, cp, dp, pp, ep = (degrees.get(axis, Fraction(1)) for axis in _AXES[:5])
+        tp, cp, dp, pp, ep = (degrees.get(axis, Fraction(1)) for axis in AXES[:5])
         width = tp * cp * dp
         values = {"tp": tp, "cp": cp, "dp": dp, "pp": pp, "ep": ep}
         shown = [axis for axis in ("tp", "cp", "dp", "pp") if axis in degrees]

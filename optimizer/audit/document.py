@@ -1,6 +1,7 @@
 """A document as the audit reads it: stretches of running text that know where every character stands."""
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -53,6 +54,15 @@ class Segment:
         index = bisect_right(self.pieces, (offset, 1 << 60, 0)) - 1
         start, line, column = self.pieces[max(index, 0)]
         return Place(line, column + offset - start)
+
+
+def rows_of(segments: Sequence[Segment]) -> dict[int, list[int]]:
+    """Indices of the cells of each table row."""
+    found: dict[int, list[int]] = {}
+    for index, segment in enumerate(segments):
+        if segment.row >= 0:
+            found.setdefault(segment.row, []).append(index)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

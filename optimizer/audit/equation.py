@@ -1,5 +1,6 @@
 """One judged equation of a document."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -52,3 +53,11 @@ class Equation:
             "explanation": self.explanation,
             "called_wrong": self.called_wrong,
         }
+
+
+def by_segment(equations: Iterable[Equation]) -> dict[int, list[Equation]]:
+    """Equations of each segment."""
+    found: dict[int, list[Equation]] = {}
+    for item in equations:
+        found.setdefault(item.segment, []).append(item)
+    return found

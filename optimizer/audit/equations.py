@@ -14,7 +14,7 @@ from optimizer.audit.evaluate import EvaluationError, evaluate
 from optimizer.audit.expression import FUNCTIONS, Node, Parser, replaced
 from optimizer.audit.lexicon import Unit
 from optimizer.audit.table_equations import row_equations
-from optimizer.audit.tokens import Mark, Number, Token
+from optimizer.audit.tokens import Mark, Number, Token, numbers_of
 from optimizer.audit.verdict import Verdict, plain, shown
 
 _CHANGES: Final = {
@@ -226,7 +226,7 @@ class _Finder:
         if node is None or len(self.parser.comments) > _MOST_REMARKS or sum(1 for _ in node.numbers()) > _MOST_REMARKED:
             return None
         for start, end in self.parser.comments:
-            inner = [token for token in self.tokens[start:end] if isinstance(token, Number)]
+            inner = numbers_of(self.tokens[start:end])
             before = self.tokens[start - 1]
             if len(inner) == 1 and isinstance(before, Number):
                 result = judge(replaced(node, before, inner[0]), stated, approximate=approximate or stated.approximate)

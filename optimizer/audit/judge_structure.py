@@ -10,7 +10,7 @@ from optimizer.audit import derive_memory as memory
 from optimizer.audit.compare import subsets, tolerance
 from optimizer.audit.derive_devices import device_readings, folded_is_closed
 from optimizer.audit.judge import Judge, JudgedClaim, matches
-from optimizer.audit.statements import Statement
+from optimizer.audit.statements import AXES, Statement
 from optimizer.audit.verdict import Verdict, plain, shown
 
 _ROOM: Final = 4
@@ -20,7 +20,6 @@ _OUTRIGHT: Final = re.compile(
     r"|calculation|should (?:be|yield)|^devices:"
 )
 _PER_DEVICE: Final = re.compile(r"(?:per|/|each|every)[\s-]*(?:gpu|device|accelerator|rank)")
-_DEGREES: Final = ("tp", "cp", "dp", "pp", "ep", "etp", "edp")
 _CLOSE: Final = 2
 _COUNTED: Final = ("experts_per_layer", "layers", "devices")
 _SHAPE: Final = ("hidden_size", "expert_hidden_size", "expert_matrices", "bytes_per_parameter")
@@ -46,13 +45,13 @@ def devices(judge: Judge, claim: Statement) -> JudgedClaim | None:
     # The one count that the document has, and every reading of its degrees needs more.
     least = min(reading.value for reading in readings)
     short = claim.value < least and judge.single("devices") and _nearest(judge, claim)
-    judged = judge.by_readings(claim, readings, closed=(outright or short) and judge.single(*_DEGREES))
+    judged = judge.by_readings(claim, readings, closed=(outright or short) and judge.single(*AXES))
     return replace(judged, note=_left_out(judge, claim)) if judged.verdict is Verdict.FAILS else judged
 
 
 def _nearest(judge: Judge, claim: Statement) -> bool:
     """Whether the count stands with the degrees, or none does and this one is close to them."""
-    degrees = {fact.segment for axis in _DEGREES for fact in judge.table.statements(axis)}
+    degrees = {fact.segment for axis in AXES for fact in judge.table.statements(axis)}
     if claim.segment in degrees:
         return True
     beside = (item for segment in degrees for item in judge.claims.by_segment.get(segment, ()))
@@ -82,7 +81,7 @@ def expert_count(judge: Judge, claim: Statement) -> JudgedClaim:
     chosen = experts.one_layer(judge.table) if per_layer else experts.whole_stage(judge.table)
     missing = judge.absent("experts_per_layer", "layers", "devices", "ep")
     return judge.by_readings(
-        claim, chosen, closed=experts.complete(judge.table) and judge.single(*_COUNTED, *_DEGREES), missing=missing
+        claim, chosen, closed=experts.complete(judge.table) and judge.single(*_COUNTED, *AXES), missing=missing
     )
 
 

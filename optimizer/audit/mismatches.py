@@ -10,8 +10,8 @@ from optimizer.audit import lexicon
 from optimizer.audit.contradictions import Contradiction
 from optimizer.audit.derive import FactTable
 from optimizer.audit.document import Kind, Segment
-from optimizer.audit.equation import Equation
-from optimizer.audit.tokens import Number, Token
+from optimizer.audit.equation import Equation, by_segment
+from optimizer.audit.tokens import Number, Token, numbers_of
 from optimizer.audit.verdict import plain, shown
 
 _FITS: Final = re.compile(
@@ -81,7 +81,7 @@ def _misfits(segments: Sequence[Segment], tokens: Sequence[list[Token]]) -> Iter
         text = segment.text
         if segment.kind is Kind.CODE or segment.quoted or segment.removed or " fit" not in text:
             continue
-        numbers = [token for token in tokens[index] if isinstance(token, Number)]
+        numbers = numbers_of(tokens[index])
         yield from _this_misfits(segments, tokens, index, numbers)
         for need, room in pairwise(numbers):
             if need.unit.dimensions != lexicon.BYTES or room.unit.dimensions != lexicon.BYTES:
@@ -105,7 +105,7 @@ def _this_misfits(
     noun = start["noun"]
     if noun and noun.lower() not in segments[index - 1].text.lower():
         return
-    before = [token for token in tokens[index - 1] if isinstance(token, Number)]
+    before = numbers_of(tokens[index - 1])
     room = next((item for item in numbers if item.unit.dimensions == lexicon.BYTES), None)
     if room is None or not before or before[-1].unit.dimensions != lexicon.BYTES:
         return
@@ -152,9 +152,7 @@ def _bytes_of_parameters(
     """``37.16 GB in BF16`` for the 37.16 B parameters counted before."""
     if not any(_TWO_BYTES.search(segment.text) for segment in segments):
         return
-    spans: dict[int, list[Equation]] = {}
-    for item in equations:
-        spans.setdefault(item.segment, []).append(item)
+    spans = by_segment(equations)
     counts: dict[tuple[tuple[str, ...], Fraction], int] = {}
     for index, segment in enumerate(segments):
         text = segment.text

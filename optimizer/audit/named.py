@@ -9,7 +9,7 @@ from typing import Final
 
 from optimizer.audit import lexicon
 from optimizer.audit.lexicon import Dimensions
-from optimizer.audit.statements import Context
+from optimizer.audit.statements import AXES, Context
 from optimizer.audit.tokens import Number
 from optimizer.spec.problem import Problem
 from optimizer.units import Dimension
@@ -27,7 +27,6 @@ _UNITS: Final[Mapping[Dimension, Dimensions]] = {
     Dimension.RATIO: lexicon.NONE,
     Dimension.COUNT: lexicon.NONE,
 }
-_DEGREES: Final = frozenset(["tp", "cp", "dp", "pp", "etp", "ep", "edp"])
 """Read with their own spellings, and as facts."""
 _OF_DEVICE: Final = frozenset(["gpu", "gpus", "device", "devices", "rank", "accelerator", "chip", "token", "sequence"])
 _REMARK: Final = re.compile(r"\s*\([^)]*\)|[*`\"']")
@@ -58,7 +57,7 @@ class Names:
         self.closer = {name for name in CLAIMS if name.startswith("ideal_")} | {"weights_bytes"}
         for name, dimension in dimensions(problem).items():
             claim = ALIASES.get(name, name)
-            if claim not in _DEGREES and dimension in _UNITS:
+            if claim not in AXES and dimension in _UNITS:
                 self.known[_joined(name)] = claim, dimension
 
     def find(self, number: Number, context: Context, known: str | None) -> str | None:

@@ -8,11 +8,11 @@ from fractions import Fraction
 from typing import Any, Final
 
 from optimizer.audit import lexicon
-from optimizer.audit.compare import tolerance
+from optimizer.audit.compare import rounding
 from optimizer.audit.document import Place, Segment
 from optimizer.audit.judge import Claims, JudgedClaim
 from optimizer.audit.statements import Role, Statement
-from optimizer.audit.tokens import Number, read_number, tokenize
+from optimizer.audit.tokens import numbers_of, read_number, tokenize
 from optimizer.audit.verdict import Verdict, number, plain
 
 _TIMES: Final = re.compile(
@@ -290,7 +290,7 @@ def _change(ratio: Ratio, segment: Segment) -> JudgedRatio | None:
         pairs, leads = list(_AGAINST.finditer(text, start, ratio.offset)), _CONCLUDES
     if len(pairs) != 1 or len(_FIGURE.findall(text[start : ratio.offset])) != 2:
         return None
-    tokens = [token for token in tokenize(pairs[0][0]) if isinstance(token, Number)]
+    tokens = numbers_of(tokenize(pairs[0][0]))
     if len(tokens) != 2 or tokens[0].value <= 0 or tokens[1].value <= 0:
         return None
     before, after = tokens
@@ -352,9 +352,7 @@ def _fits(ratio: Ratio, pair: _Pair) -> bool:
 
 def _half(statement: Statement) -> Fraction:
     written = statement.number
-    if written is None or not (written.decimal or written.unit.scaled or written.approximate):
-        return Fraction(0)
-    return tolerance(written, written.unit.scale, approximate=False)
+    return Fraction(0) if written is None else rounding(written, written.unit.scale, approximate=False)
 
 
 def _made(ratio: Ratio, verdict: Verdict, pair: _Pair, note: str) -> JudgedRatio:

@@ -10,7 +10,7 @@ from optimizer.audit.derive import Derivation, FactTable
 from optimizer.audit.extract import CLAIMS as FOUND
 from optimizer.audit.judge import JudgedClaim
 from optimizer.audit.operating import FIGURES, THE_REFERENCE, operating_points, place_claim
-from optimizer.audit.statements import Statement
+from optimizer.audit.statements import AXES, Statement
 from optimizer.audit.verdict import Verdict
 from optimizer.errors import SpecError
 from optimizer.spec.claims import Claim
@@ -26,7 +26,6 @@ from optimizer.verify.claims import JudgedClaim as Reference
 from optimizer.verify.claims import judge_claims
 
 _CONVENTIONS: Final = ("folded", "product")
-_AXES: Final = ("tp", "cp", "dp", "pp", "ep", "etp", "edp")
 _NAMES: Final = {
     "expert_parameters": "experts_parameters",
     "experts_per_gpu_per_layer": "experts_per_device_per_layer",
@@ -154,8 +153,8 @@ def _placed(name: str) -> bool:
 
 def _layouts(problem: Problem, table: FactTable) -> list[dict[str, Any]]:
     """The written degrees under each convention; those of the stated device count, if any has it."""
-    degrees = {axis: int(value) for axis in _AXES if (value := table.one(axis)) is not None}
-    if not degrees or any(len(table.values(axis)) > 1 for axis in _AXES):
+    degrees = {axis: int(value) for axis in AXES if (value := table.one(axis)) is not None}
+    if not degrees or any(len(table.values(axis)) > 1 for axis in AXES):
         return []
     batch = table.one("batch")
     found: dict[tuple[str, ...], tuple[dict[str, Any], int]] = {}

@@ -10,10 +10,10 @@ from fractions import Fraction
 from typing import Final
 
 from optimizer.audit import lexicon
-from optimizer.audit.compare import tolerance
-from optimizer.audit.context import label_role, segment_role
-from optimizer.audit.document import Kind, Segment
-from optimizer.audit.equation import Equation
+from optimizer.audit.compare import rounding
+from optimizer.audit.context import QUOTATION, label_role, outside_quotation, segment_role
+from optimizer.audit.document import Kind, Segment, rows_of
+from optimizer.audit.equation import Equation, by_segment
 from optimizer.audit.statements import Role
 from optimizer.audit.tokens import Mark, Number, Token, tokenize
 from optimizer.audit.verdict import Verdict
@@ -36,7 +36,6 @@ _FIGURES: Final = re.compile(r"\d[\d,.]*")
 _ATTRIBUTED: Final = re.compile(
     r"\b(?:says?|said|claims?|claimed|writes?|wrote|states?|stated|asserts?|reports?|reported)\b[^.;:=]{0,40}$"
 )
-_QUOTED: Final = re.compile(r"[\"“”«»]")
 _REACH: Final = 160
 _NEAR: Final = 24
 _FOLLOWING: Final = 3
@@ -62,13 +61,8 @@ def find_restated(segments: Sequence[Segment], tokens: Sequence[list[Token]], eq
             for key in _keys(item):
                 if len(beside := again.setdefault(key, [])) < _MOST_AGAIN:
                     beside.append(item)
-    spans: dict[int, list[Equation]] = {}
-    for item in equations:
-        spans.setdefault(item.segment, []).append(item)
-    rows: dict[int, list[int]] = {}
-    for index, segment in enumerate(segments):
-        if segment.row >= 0:
-            rows.setdefault(segment.row, []).append(index)
+    spans = by_segment(equations)
+    rows = rows_of(segments)
     for item in wrong:
         segment = segments[item.segment]
         if segment_role(segment) is Role.CALCULATED:
@@ -101,7 +95,7 @@ def _keys(equation: Equation) -> Iterator[tuple[object, ...]]:
 def _quoted(segment: Segment, equation: Equation) -> bool:
     """Whether somebody else says it: in quotation marks, a block quote, or under a label such as "claimed"."""
     before = segment.text[: equation.start]
-    marks = len(_QUOTED.findall(before)) % 2 == 1 and _QUOTED.search(segment.text, equation.end) is not None
+    marks = not outside_quotation(before) and QUOTATION.search(segment.text, equation.end) is not None
     told = _ATTRIBUTED.search(before) is not None
     return marks or told or segment.quoted or segment_role(segment) is Role.CLAIMED
 
@@ -193,14 +187,8 @@ def _is_result(token: Token, wrong: Equation) -> bool:
         return False
     exact = wrong.evaluated
     if token.unit is lexicon.ONE or token.unit == wrong.unit:
-        return abs(token.digits - exact) <= _slack(token, Fraction(1))
+        return abs(token.digits - exact) <= rounding(token, Fraction(1), approximate=False)
     if token.unit.dimensions != wrong.unit.dimensions:
         return False
     exact *= wrong.unit.scale
-    return abs(token.value - exact) <= _slack(token, token.unit.scale)
-
-
-def _slack(token: Number, scale: Fraction) -> Fraction:
-    if not (token.decimal or token.unit.scaled or token.approximate):
-        return Fraction(0)
-    return tolerance(token, scale, approximate=False)
+    return abs(token.value - exact) <= rounding(token, token.unit.scale, approximate=False)

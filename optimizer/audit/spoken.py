@@ -9,8 +9,8 @@ from typing import Final
 from optimizer.audit import lexicon
 from optimizer.audit.compare import tolerance
 from optimizer.audit.document import Kind, Segment
-from optimizer.audit.equation import Equation
-from optimizer.audit.tokens import Number, Token
+from optimizer.audit.equation import Equation, by_segment
+from optimizer.audit.tokens import Number, Token, numbers_of
 from optimizer.audit.verdict import Verdict, shown
 
 _OF: Final = re.compile(r"\s+(?:out\s+)?of\s+(?:the\s+|an?\s+|its\s+|our\s+)?", re.IGNORECASE)
@@ -48,7 +48,7 @@ def spoken_equations(segments: Sequence[Segment], tokens: Sequence[list[Token]])
     for index, segment in enumerate(segments):
         if segment.kind is Kind.CODE or len(tokens[index]) < 3 or _GATE.search(segment.text) is None:
             continue
-        numbers = [token for token in tokens[index] if isinstance(token, Number)]
+        numbers = numbers_of(tokens[index])
         for (left, middle), last in zip(pairwise(numbers), numbers[2:], strict=False):
             made = _equation(segment, index, left, middle, last)
             if made is not None:
@@ -57,9 +57,7 @@ def spoken_equations(segments: Sequence[Segment], tokens: Sequence[list[Token]])
 
 def with_spoken(written: Sequence[Equation], spoken: Iterable[Equation]) -> list[Equation]:
     """Equations in document order; what is written with a sign is not judged by its words again."""
-    spans: dict[int, list[Equation]] = {}
-    for item in written:
-        spans.setdefault(item.segment, []).append(item)
+    spans = by_segment(written)
     more = [
         item
         for item in spoken

@@ -10,6 +10,8 @@ from optimizer.audit.document import Place
 from optimizer.audit.lexicon import Unit
 from optimizer.audit.tokens import Number
 
+AXES: Final = ("tp", "cp", "dp", "pp", "ep", "etp", "edp")
+"""Axes of parallelism, as facts are named."""
 WORDS: Final = frozenset({"model", "hardware", "precision", "mixed_layers", "attention_dp"})
 """Facts that are words: their value is no quantity."""
 NO_SEGMENT: Final = -1

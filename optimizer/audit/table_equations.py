@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from optimizer.audit.compare import judge
-from optimizer.audit.document import Segment
+from optimizer.audit.document import Segment, rows_of
 from optimizer.audit.equation import Equation
 from optimizer.audit.expression import Node, Parser
 from optimizer.audit.tokens import Number, Token
@@ -28,12 +28,9 @@ _RESULTS: Final = (
 
 def row_equations(segments: tuple[Segment, ...], tokens: list[list[Token]]) -> Iterator[Equation]:
     """Table rows with arithmetic in one cell and its result in a column that says so."""
-    rows: dict[int, list[int]] = {}
-    for index, segment in enumerate(segments):
-        if segment.row >= 0 and segment.column_label and tokens[index]:
-            rows.setdefault(segment.row, []).append(index)
     results: dict[str, bool] = {}
-    for indices in rows.values():
+    for row in rows_of(segments).values():
+        indices = [index for index in row if segments[index].column_label and tokens[index]]
         for index in indices:
             label = segments[index].column_label
             if label not in results:

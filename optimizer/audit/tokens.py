@@ -1,7 +1,7 @@
 """Text to tokens: numbers with their written precision and unit, operators, relations, words."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from fractions import Fraction
@@ -437,6 +437,11 @@ def _spaced_unit(text: str, unit: Unit | None, at: int) -> tuple[Unit, int]:
                     f"{unit.name} {found.name}", unit.scale, found.dimensions, unit.other, unit.other_name
                 ), letters.end()
     return unit or lexicon.ONE, at
+
+
+def numbers_of(tokens: Sequence[Token]) -> list[Number]:
+    """The numbers among ``tokens``."""
+    return [token for token in tokens if isinstance(token, Number)]
 
 
 def is_break(token: Token) -> bool:
