@@ -38,7 +38,8 @@ class _Cell:
     sign: int
 
 
-_Row = list["_Cell | None"]
+_Row = list[_Cell | None]
+_Breach = tuple[_Cell, str, Fraction]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,10 @@ class _Rule:
     told: str
     of: Callable[[float, float], float]
     fewest: int = _FEWEST
+
+    def exact(self, a: _Cell, b: _Cell) -> Fraction:
+        """What the rule gives, free of the floats' last digits."""
+        return Fraction(self.of(a.value, b.value)).limit_denominator(10**9)
 
 
 _ARITHMETIC: Final = (
@@ -114,26 +119,39 @@ def _cell(segment: Segment, tokens: Sequence[Token]) -> _Cell | None:
 
 
 def _outliers(labels: Sequence[str], rows: Sequence[_Row]) -> Iterator[Contradiction]:
+    """The first breach of each row."""
     told: set[int] = set()
-    for target in range(len(labels)):
-        column = [row[target] for row in rows]
-        percent = all(cell.percent for cell in column if cell is not None)
-        if percent:
-            yield from _shares(labels, rows, target, told)
-        elif _SUMMED.search(labels[target]):
-            yield from _row_sums(labels, rows, target, told)
-        if _OVER_FIRST.search(labels[target]):
-            yield from _relative(labels, rows, target, told)
-        others = [index for index in range(len(labels)) if index != target]
-        for a, b in itertools.permutations(others, 2):
-            rules = _rules(labels[target], percent=percent)
-            for rule in rules:
-                if (a > b and rule.told in {"{a} × {b}", "{a} + {b}"}) or (not percent and target < max(a, b)):
-                    continue
-                bad = _one_bad(rule, rows, target, a, b)
-                if bad is not None and bad.segment.row not in told:
-                    told.add(bad.segment.row)
-                    yield _told(bad, rule, labels, rows, (target, a, b))
+    for target, label in enumerate(labels):
+        for cell, rule, exact in _breaches(labels, rows, target):
+            if cell.segment.row in told:
+                continue
+            told.add(cell.segment.row)
+            scale, sign = (Fraction(1, 100), " %") if cell.percent else (cell.number.unit.scale, "")
+            yield Contradiction(
+                (cell.segment.place(cell.number.start).line,), "column", (cell.number.value * cell.sign, exact),
+                f"{label.strip()}: every other row is {rule} {plain(exact / scale)}{sign}, "
+                f"not {plain(cell.number.digits * cell.sign)}{sign}",
+            )  # fmt: skip
+
+
+def _breaches(labels: Sequence[str], rows: Sequence[_Row], target: int) -> Iterator[_Breach]:
+    """Cells of one column that alone break a rule, the rule as it is told, and what it gives there."""
+    percent = all(cell.percent for row in rows if (cell := row[target]) is not None)
+    if percent:
+        yield from _shares(labels, rows, target)
+    elif _SUMMED.search(labels[target]):
+        yield from _row_sums(labels, rows, target)
+    if _OVER_FIRST.search(labels[target]):
+        yield from _relative(labels, rows, target)
+    others = [index for index in range(len(labels)) if index != target]
+    for a, b in itertools.permutations(others, 2):
+        for rule in _rules(labels[target], percent=percent):
+            if (a > b and rule.told in {"{a} × {b}", "{a} + {b}"}) or (not percent and target < max(a, b)):
+                continue
+            bad = _one_bad(rule, rows, target, a, b)
+            if bad is not None:
+                cell, exact = bad
+                yield cell, f"{rule.told.format(a=labels[a].strip(), b=labels[b].strip())}, which here is", exact
 
 
 def _rules(label: str, *, percent: bool) -> tuple[_Rule, ...]:
@@ -143,7 +161,7 @@ def _rules(label: str, *, percent: bool) -> tuple[_Rule, ...]:
     return (_CHANGED, _QUOTIENT) if _CHANGE.search(label) else (_QUOTIENT,)
 
 
-def _relative(labels: Sequence[str], rows: Sequence[_Row], target: int, told: set[int]) -> Iterator[Contradiction]:
+def _relative(labels: Sequence[str], rows: Sequence[_Row], target: int) -> Iterator[_Breach]:
     """Speed-ups over the first row: its time over that of each, or the other way round for a rate."""
     for source in range(len(labels)):
         base = rows[0][source]
@@ -158,20 +176,18 @@ def _relative(labels: Sequence[str], rows: Sequence[_Row], target: int, told: se
             if len(bad) != 1 or not _far(rule.of(base.value, bad[0][1].value), bad[0][0].value):
                 continue
             kept = {cell.value for cell, _, fit in fits if fit}
-            if len(kept) >= rule.fewest and bad[0][0].segment.row not in told:
+            if len(kept) >= rule.fewest:
                 cell, part = bad[0]
-                told.add(cell.segment.row)
-                exact = Fraction(rule.of(base.value, part.value)).limit_denominator(10**9)
-                yield Contradiction(
-                    (cell.segment.place(cell.number.start).line,), "column", (cell.number.value, exact),
-                    f"{labels[target].strip()}: every other row is {labels[source].strip()} against the first row's, "
-                    f"which here gives {plain(exact)}, not {plain(cell.number.digits)}",
-                )  # fmt: skip
+                yield (
+                    cell,
+                    f"{labels[source].strip()} against the first row's, which here gives",
+                    rule.exact(base, part),
+                )
 
 
-def _one_bad(rule: _Rule, rows: Sequence[_Row], target: int, a: int, b: int) -> _Cell | None:
-    """The one cell that breaks a rule which all other rows keep."""
-    bad: _Cell | None = None
+def _one_bad(rule: _Rule, rows: Sequence[_Row], target: int, a: int, b: int) -> tuple[_Cell, Fraction] | None:
+    """The one cell that breaks a rule which all other rows keep, and what the rule gives there."""
+    bad: tuple[_Cell, Fraction] | None = None
     kept: list[tuple[float, float, float]] = []
     for row in rows:
         result, left, right = row[target], row[a], row[b]
@@ -185,7 +201,7 @@ def _one_bad(rule: _Rule, rows: Sequence[_Row], target: int, a: int, b: int) -> 
         elif bad is not None or (rule is _QUOTIENT and not _far(rule.of(left.value, right.value), result.value)):
             return None
         else:
-            bad = result
+            bad = result, rule.exact(left, right)
     if bad is None:
         return None
     # A column of ones or of noughts makes a rule of any two columns, and a column that never changes proves little.
@@ -211,7 +227,7 @@ def _fits(of: Callable[[float, float], float], result: _Cell, left: _Cell, right
     return low <= result.value <= high
 
 
-def _shares(labels: Sequence[str], rows: Sequence[_Row], target: int, told: set[int]) -> Iterator[Contradiction]:
+def _shares(labels: Sequence[str], rows: Sequence[_Row], target: int) -> Iterator[_Breach]:
     """Shares in per cent of the sum of another column."""
     for source in range(len(labels)):
         if source == target:
@@ -227,18 +243,13 @@ def _shares(labels: Sequence[str], rows: Sequence[_Row], target: int, told: set[
             and abs(cell.value - part.value / total) > 2 * cell.half + 1e-9
         ]  # fmt: skip
         kept = {cell.value for row in rows if (cell := row[target]) is not None} - {cell.value for cell, _ in bad}
-        if len(bad) == 1 and len(kept) >= _FEWEST and bad[0][0].segment.row not in told:
+        if len(bad) == 1 and len(kept) >= _FEWEST:
             cell, part = bad[0]
-            told.add(cell.segment.row)
             exact = part.number.value / sum(item.number.value for item in parts)
-            yield Contradiction(
-                (cell.segment.place(cell.number.start).line,), "column", (cell.number.value * cell.sign, exact),
-                f"{labels[target].strip()}: every other row is its share of {labels[source].strip()}, which here is "
-                f"{plain(exact * 100)} %, not {plain(cell.number.digits)} %",
-            )  # fmt: skip
+            yield cell, f"its share of {labels[source].strip()}, which here is", exact
 
 
-def _row_sums(labels: Sequence[str], rows: Sequence[_Row], target: int, told: set[int]) -> Iterator[Contradiction]:
+def _row_sums(labels: Sequence[str], rows: Sequence[_Row], target: int) -> Iterator[_Breach]:
     """A column of totals: the sum of all columns before it, with or without the first, which may number the rows."""
     for first in (0, 1):
         places = range(first, target)
@@ -250,39 +261,14 @@ def _row_sums(labels: Sequence[str], rows: Sequence[_Row], target: int, told: se
         ]
         bad = [(total, parts) for total, parts in full if not _adds_up(total, parts)]
         kept = {total.value for total, _ in full} - {total.value for total, _ in bad}
-        if len(bad) == 1 and len(full) > 2 and len(kept) > 1 and bad[0][0].segment.row not in told:
+        if len(bad) == 1 and len(full) > 2 and len(kept) > 1:
             total, parts = bad[0]
-            told.add(total.segment.row)
-            exact = sum((cell.number.value * cell.sign for cell in parts), Fraction(0))
-            scale = total.number.unit.scale
             summed = ", ".join(labels[at].strip() for at in places)
-            yield Contradiction(
-                (total.segment.place(total.number.start).line,), "column", (total.number.value * total.sign, exact),
-                f"{labels[target].strip()}: every other row is the sum of {summed}, which here is "
-                f"{plain(exact / scale)}, not {plain(total.number.digits * total.sign)}",
-            )  # fmt: skip
+            exact = sum((cell.number.value * cell.sign for cell in parts), Fraction(0))
+            yield total, f"the sum of {summed}, which here is", exact
             return
 
 
 def _adds_up(total: _Cell, parts: Sequence[_Cell]) -> bool:
     slack = total.half + sum(cell.half for cell in parts) + 1e-9 * abs(total.value)
     return abs(total.value - sum(cell.value for cell in parts)) <= slack
-
-
-def _told(
-    bad: _Cell, rule: _Rule, labels: Sequence[str], rows: Sequence[_Row], places: tuple[int, int, int]
-) -> Contradiction:
-    target, a, b = places
-    row = next(row for row in rows if row[target] is bad)
-    left, right = row[a], row[b]
-    assert left is not None  # noqa: S101 - the rule was tried on this row
-    assert right is not None  # noqa: S101 - the rule was tried on this row
-    exact = Fraction(rule.of(left.value, right.value)).limit_denominator(10**9)
-    scale = Fraction(1, 100) if bad.percent else bad.number.unit.scale
-    names = rule.told.format(a=labels[a].strip(), b=labels[b].strip())
-    written = plain(bad.number.digits * bad.sign) + (" %" if bad.percent else "")
-    return Contradiction(
-        (bad.segment.place(bad.number.start).line,), "column", (bad.number.value * bad.sign, exact),
-        f"{labels[target].strip()}: every other row is {names}, which here is "
-        f"{plain(exact / scale)}{' %' if bad.percent else ''}, not {written}",
-    )  # fmt: skip

@@ -76,52 +76,42 @@ def find_mismatches(
 
 
 def _misfits(segments: Sequence[Segment], tokens: Sequence[list[Token]]) -> Iterator[Contradiction]:
-    """``70.3 GB fits on one 64 GB device``."""
+    """``70.3 GB fits on one 64 GB device``, under whatever reading of the units leaves most room."""
     for index, segment in enumerate(segments):
         text = segment.text
         if segment.kind is Kind.CODE or segment.quoted or segment.removed or " fit" not in text:
             continue
         numbers = numbers_of(tokens[index])
-        yield from _this_misfits(segments, tokens, index, numbers)
-        for need, room in pairwise(numbers):
+        pairs = [
+            (need, room, need.number_end, max(text.rfind(". ", 0, need.start) + 1, need.start - 120, 0), need.start)
+            for need, room in pairwise(numbers)
+        ]
+        room = next((item for item in numbers if item.unit.dimensions == lexicon.BYTES), None)
+        if room is not None and (above := _figure_above(segments, tokens, index)) is not None:
+            pairs.append((above[0], room, above[1], 0, room.start))
+        for need, room, behind, start, at in pairs:
             if need.unit.dimensions != lexicon.BYTES or room.unit.dimensions != lexicon.BYTES:
                 continue
-            if _FITS.fullmatch(text, need.number_end, room.start) is None:
+            plural = room.nouns and room.nouns[-1].endswith("s")
+            if plural or _FITS.fullmatch(text, behind, room.start) is None or _UNSURE.search(text, start, room.start):
                 continue
-            start = max(text.rfind(". ", 0, need.start) + 1, need.start - 120, 0)
-            if _UNSURE.search(text, start, room.start) or (room.nouns and room.nouns[-1].endswith("s")):
-                continue
-            yield from _misfit(segment.place(need.start).line, need, room)
+            least = min(need.value, need.digits * (need.unit.other or need.unit.scale)) - need.half
+            most = max(room.value, room.digits * (room.unit.other or room.unit.scale))
+            if least > most:
+                told = f"{shown(need.value, need.unit)} do not fit in {shown(room.value, room.unit)}"
+                yield Contradiction((segment.place(at).line,), "fit", (need.value, room.value), told)
 
 
-def _this_misfits(
-    segments: Sequence[Segment], tokens: Sequence[list[Token]], index: int, numbers: Sequence[Number]
-) -> Iterator[Contradiction]:
-    """``... = 44.1 GB per GPU``, and in the next line ``This fits on the A100 40 GB``."""
+def _figure_above(segments: Sequence[Segment], tokens: Sequence[list[Token]], index: int) -> tuple[Number, int] | None:
+    """``... = 44.1 GB per GPU``, and in the next line ``This fits``: the figure, and where "This" ends."""
     segment = segments[index]
     start = _THIS.match(segment.text)
     if not index or segments[index - 1].section != segment.section or start is None:
-        return
-    noun = start["noun"]
-    if noun and noun.lower() not in segments[index - 1].text.lower():
-        return
-    before = numbers_of(tokens[index - 1])
-    room = next((item for item in numbers if item.unit.dimensions == lexicon.BYTES), None)
-    if room is None or not before or before[-1].unit.dimensions != lexicon.BYTES:
-        return
-    if _FITS.fullmatch(segment.text, start.end(), room.start) is None:
-        return
-    if not _UNSURE.search(segment.text, 0, room.start) and not (room.nouns and room.nouns[-1].endswith("s")):
-        yield from _misfit(segment.place(room.start).line, before[-1], room)
-
-
-def _misfit(line: int, need: Number, room: Number) -> Iterator[Contradiction]:
-    """``need`` against ``room``, under whatever reading of their units leaves most room."""
-    least = min(need.value, need.digits * (need.unit.other or need.unit.scale)) - need.half
-    most = max(room.value, room.digits * (room.unit.other or room.unit.scale))
-    if least > most:
-        told = f"{shown(need.value, need.unit)} do not fit in {shown(room.value, room.unit)}"
-        yield Contradiction((line,), "fit", (need.value, room.value), told)
+        return None
+    noun, before = start["noun"], numbers_of(tokens[index - 1])
+    if not before or (noun and noun.lower() not in segments[index - 1].text.lower()):
+        return None
+    return before[-1], start.end()
 
 
 def _stages(segments: Sequence[Segment], table: FactTable) -> Iterator[Contradiction]:
