@@ -9,6 +9,8 @@ is taken, CP-SAT narrows them, the widest first.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -192,29 +194,29 @@ def place_two_slots(
     ]
     many = len(layers) * 2 * devices >= _MANY_SLOTS
 
-    def work(on: Callable[..., _Layer], target: float, until: float | None, *options: float) -> None:
+    def work(step: Callable[..., None], target: float, until: float | None, *options: float) -> None:
         """Work on every layer that is above the target, the widest gap first."""
         todo = [
             number for number, layer in enumerate(layers)
             if 2 * devices > len(layer.load) and max(layer.load) > 0 and layer.gap > target
         ]  # fmt: skip
         todo.sort(key=lambda number: -layers[number].gap)
-        parts = [(layers[number], target, *options, until) for number in todo]
-        done = each(on, parts, deadline=until) if many else [on(*part) for part in parts]
+        parts: list[tuple[Any, ...]] = [(layers[number], target, *options, until) for number in todo]
+        done = each(partial(_done, step), parts, deadline=until) if many else [_done(step, *part) for part in parts]
         for number, layer in zip(todo, done, strict=True):
             layers[number] = layer
 
-    work(_bracket, goal, deadline)
-    work(_cool, max(goal, _COARSE), deadline, _COOLINGS)
+    work(_Layer.bracket, goal, deadline)
+    work(_Layer.cool, max(goal, _COARSE), deadline, _COOLINGS)
     asked = _ASKED if deadline is not None else _ASKED[:_ASKED_AT_LEISURE]
     for programs in _PROGRAMS:
         if deadline is None or not solver_bounds:
-            work(_narrow, goal, deadline, programs)
+            work(_Layer.narrow, goal, deadline, programs)
     # The gaps narrow together, so that whenever time ends the worst is as small as can be.
     for gap, effort in asked if solver_bounds else ():
         target = max(goal, gap)
-        work(_ask_solver, target, deadline, effort)
-        work(_cool, target, deadline, _COOLINGS)
+        work(_Layer.ask_solver, target, deadline, effort)
+        work(_Layer.cool, target, deadline, _COOLINGS)
     witnesses = {number: layer.witness for number, layer in enumerate(layers) if layer.witness is not None}
     ruled = {
         number: Fraction(int(layer.bound * GRID), GRID) * devices / sum(layer.load)
@@ -223,21 +225,7 @@ def place_two_slots(
     return paired(weights, np.stack([layer.counts for layer in layers])), witnesses, ruled
 
 
-def _bracket(layer: _Layer, goal: float, deadline: float | None) -> _Layer:
-    layer.bracket(goal, deadline)
-    return layer
-
-
-def _cool(layer: _Layer, goal: float, times: int, deadline: float | None) -> _Layer:
-    layer.cool(goal, times, deadline)
-    return layer
-
-
-def _narrow(layer: _Layer, goal: float, programs: int, deadline: float | None) -> _Layer:
-    layer.narrow(goal, programs, deadline)
-    return layer
-
-
-def _ask_solver(layer: _Layer, target: float, effort: float, deadline: float | None) -> _Layer:
-    layer.ask_solver(target, effort, deadline)
+def _done(step: Callable[..., None], layer: _Layer, *options: float | None) -> _Layer:
+    """The layer after a step of work, as a process gives it back."""
+    step(layer, *options)
     return layer
