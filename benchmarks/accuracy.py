@@ -16,9 +16,9 @@ from statistics import mean, median
 
 from benchmarks.closed_loop import closed_loop, fitting_batch
 from benchmarks.measurements import Run, problem_of, read_hardware, read_runs
+from optimizer.domain.workload import Phase
 from optimizer.figures.rates import Rates, effective_rates, ideal_rates
 from optimizer.figures.serving import Evaluation, evaluate
-from optimizer.spec.workload import Phase
 
 OWN_TABLE = Path(__file__).with_name("data") / "measured.csv"
 _LARGEST_BATCH = 2048

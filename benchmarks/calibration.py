@@ -20,10 +20,10 @@ from statistics import mean
 from benchmarks.accuracy import OWN_TABLE, errors
 from benchmarks.closed_loop import fitting_batch
 from benchmarks.measurements import Run, problem_of, read_hardware, read_runs
+from optimizer.domain.layout import Layout
+from optimizer.domain.problem import Problem
 from optimizer.figures.rates import effective_rates
 from optimizer.figures.serving import evaluate
-from optimizer.spec.layout import Layout
-from optimizer.spec.problem import Problem
 
 ARCHITECTURES = {"Hopper": ("H100", "H200"), "Blackwell": ("B200",)}
 _LEAST_GROUP = 10

@@ -18,10 +18,10 @@ from typing import Any, TypeVar
 
 from optimizer.bench.scenarios import scenarios
 from optimizer.certificate.check import Check, certify
+from optimizer.domain.problem import Problem
 from optimizer.errors import SpecError
+from optimizer.readers.read import read_problem
 from optimizer.solve import solve
-from optimizer.spec.problem import Problem
-from optimizer.spec.read import read_problem
 
 BUDGET_S = 5.0
 LARGE_BUDGET_S = 60.0

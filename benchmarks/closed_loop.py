@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from optimizer.domain.layout import Layout
+from optimizer.domain.problem import Problem
 from optimizer.figures.rates import TICKS_PER_SECOND, Rates
 from optimizer.figures.serving import Evaluation, evaluate
-from optimizer.spec.layout import Layout
-from optimizer.spec.problem import Problem
 
 REQUEST_OVERHEAD_S = 0.080
 """HTTP, tokenisation, scheduling and an eager first step. Fitted with the burst of 1/10 to the TTFT of the 1,236 runs

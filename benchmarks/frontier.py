@@ -9,9 +9,9 @@ import sys
 import time
 from pathlib import Path
 
-from optimizer.solve.pareto import frontier
-from optimizer.solve.search import Search
-from optimizer.spec.read import read_problem
+from optimizer.readers.read import read_problem
+from optimizer.search.frontier import frontier
+from optimizer.search.search import Search
 
 SCENARIOS = Path(__file__).parents[1] / "problems" / "scenarios"
 DEFAULT = ("llama-3.1-405b-h100-32", "qwen3-235b-a22b-h200-16", "deepseek-v3-h800-32", "deepseek-v3-h800-64")

@@ -10,13 +10,13 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from optimizer.spec.document import load, parse
-from optimizer.spec.hardware import HardwareSpec
-from optimizer.spec.layout import Layout
-from optimizer.spec.model import ModelSpec
-from optimizer.spec.precision import PrecisionOverride
-from optimizer.spec.problem import Problem
-from optimizer.spec.workload import Phase, ServingWorkload
+from optimizer.domain.hardware import HardwareSpec
+from optimizer.domain.layout import Layout
+from optimizer.domain.model import ModelSpec
+from optimizer.domain.precision import PrecisionOverride
+from optimizer.domain.problem import Problem
+from optimizer.domain.workload import Phase, ServingWorkload
+from optimizer.readers.document import load, parse
 
 PROBLEMS = Path(__file__).resolve().parents[1] / "problems"
 

@@ -18,8 +18,8 @@ from benchmarks.baselines.flash_placement import flash
 from benchmarks.baselines.greedy_placement import deviation, eplb
 from optimizer.certificate.placement import check_placement
 from optimizer.figures.placement import max_over_mean
-from optimizer.solve.placement import PlacementResult, place
-from optimizer.spec.loads import read_load
+from optimizer.placement import PlacementResult, place
+from optimizer.readers.loads import read_load
 
 MESHES = ("256/32", "288/32", "288/36", "320/64", "288/72", "288/96", "288/144", "320/160")
 

@@ -16,8 +16,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from optimizer.spec import catalog
-from optimizer.spec.read import read_problem
+from optimizer.readers import catalog
+from optimizer.readers.read import read_problem
 
 SOLVE_S, LARGE_SOLVE_S = 1.5, 8.0
 """Shell to answer, up to 1,024 devices and beyond."""
@@ -124,11 +124,11 @@ def pricing(name: str, times: int) -> bool:
     os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"
     import numpy as np  # noqa: PLC0415 - after the number of threads is set
 
-    from optimizer.candidates.bounds import Bounds, Rows  # noqa: PLC0415 - the same
-    from optimizer.candidates.lattice import meshes  # noqa: PLC0415 - the same
-    from optimizer.candidates.pricing import Pricer  # noqa: PLC0415 - the same
-    from optimizer.candidates.targets import target  # noqa: PLC0415 - the same
-    from optimizer.spec.lattice import axes  # noqa: PLC0415 - the same
+    from optimizer.domain.lattice import axes  # noqa: PLC0415 - the same
+    from optimizer.search.bounds import Bounds, Rows  # noqa: PLC0415 - the same
+    from optimizer.search.lattice import meshes  # noqa: PLC0415 - the same
+    from optimizer.search.pricing import Pricer  # noqa: PLC0415 - the same
+    from optimizer.search.targets import target  # noqa: PLC0415 - the same
 
     problem = read_problem(name)
     own = axes(problem)

@@ -9,19 +9,19 @@ from fractions import Fraction
 from random import Random
 from typing import Any
 
+from optimizer.domain.attention import GatedDeltaNet, GroupedQueryAttention, LatentAttention
+from optimizer.domain.engine import EngineRule
+from optimizer.domain.feedforward import DenseFeedForward, MixtureOfExperts
+from optimizer.domain.hardware import HardwareSpec
+from optimizer.domain.layout import Layout, Stage
+from optimizer.domain.model import Block, ModelSpec, Mtp, Run
+from optimizer.domain.precision import ModelPrecision
+from optimizer.domain.problem import Problem
 from optimizer.figures.costs import build_costs
 from optimizer.figures.memory import build_memory
 from optimizer.figures.rates import effective_rates
 from optimizer.figures.serving import Evaluation, evaluate
 from optimizer.figures.shape import Shape, shape_of
-from optimizer.spec.attention import GatedDeltaNet, GroupedQueryAttention, LatentAttention
-from optimizer.spec.engine import EngineRule
-from optimizer.spec.feedforward import DenseFeedForward, MixtureOfExperts
-from optimizer.spec.hardware import HardwareSpec
-from optimizer.spec.layout import Layout, Stage
-from optimizer.spec.model import Block, ModelSpec, Mtp, Run
-from optimizer.spec.precision import ModelPrecision
-from optimizer.spec.problem import Problem
 
 GIB = 2**30
 OBJECTIVES = ("throughput_per_device", "throughput", "devices", "ttft", "tpot", "cost", "memory_headroom")

@@ -8,10 +8,10 @@ import pytest
 
 from optimizer.certificate.meshes import lattice
 from optimizer.certificate.optimality import prove
+from optimizer.domain.lattice import axes
+from optimizer.domain.problem import Problem
 from optimizer.figures.serving import evaluate
-from optimizer.solve.search import Search
-from optimizer.spec.lattice import axes
-from optimizer.spec.problem import Problem
+from optimizer.search.search import Search
 from optimizer.verify.constraints import violations
 from tests.small_problems import MAXIMISED, OBJECTIVES, Priced, layouts, small_problem, value
 

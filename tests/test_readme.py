@@ -14,9 +14,9 @@ import pytest
 
 from optimizer.cli.main import run
 from optimizer.cli.options import PROBLEM_OPTIONS
-from optimizer.spec.convention import CONVENTIONS
-from optimizer.spec.document import load_text, parse
-from optimizer.spec.problem import ProblemFile
+from optimizer.domain.convention import CONVENTIONS
+from optimizer.domain.problem import ProblemFile
+from optimizer.readers.document import load_text, parse
 
 README = Path(__file__).parents[1] / "README.md"
 _TOUR = re.compile(r"^## A tour.*?(?=^## )", re.MULTILINE | re.DOTALL)

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from optimizer.candidates.bounds import Bounds, Rows
-from optimizer.candidates.lattice import Meshes, meshes, replicas_that_fit
-from optimizer.candidates.pricing import Pricer
-from optimizer.candidates.targets import target
+from optimizer.domain.lattice import axes
+from optimizer.domain.layout import Layout
+from optimizer.domain.model import ModelSpec
+from optimizer.domain.problem import Problem
 from optimizer.figures import topology
 from optimizer.figures.costs import build_costs
 from optimizer.figures.layer import Step
@@ -23,11 +23,11 @@ from optimizer.figures.operating_point import OperatingPoints
 from optimizer.figures.rates import TICKS_PER_SECOND, effective_rates
 from optimizer.figures.serving import evaluate, steps_of
 from optimizer.figures.shape import Shape
-from optimizer.spec import catalog
-from optimizer.spec.lattice import axes
-from optimizer.spec.layout import Layout
-from optimizer.spec.model import ModelSpec
-from optimizer.spec.problem import Problem
+from optimizer.readers import catalog
+from optimizer.search.bounds import Bounds, Rows
+from optimizer.search.lattice import Meshes, meshes, replicas_that_fit
+from optimizer.search.pricing import Pricer
+from optimizer.search.targets import target
 from tests.small_problems import layouts, replica_counts, shapes, small_problem
 
 CLOSE = 1e-9

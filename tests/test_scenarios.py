@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.families import Family
-from optimizer.solve.search import Search
-from optimizer.spec.document import load, load_text, parse
-from optimizer.spec.problem import ProblemFile
-from optimizer.spec.read import problem_in, read_layout, read_problem
+from optimizer.domain.families import Family
+from optimizer.domain.problem import ProblemFile
+from optimizer.readers.document import load, load_text, parse
+from optimizer.readers.read import problem_in, read_layout, read_problem
+from optimizer.search.search import Search
 from optimizer.verify import judge
 from optimizer.verify.claim_table import dimensions
 

@@ -29,7 +29,7 @@ from optimizer.audit.statements import AXES, WORDS, Statement
 from optimizer.audit.tokens import Token, decimal_comma, joined_thousands, tokenize
 
 if TYPE_CHECKING:
-    from optimizer.spec.problem import Problem
+    from optimizer.domain.problem import Problem
 
 _SHORT: Final = 32
 _MOST_KNOWN: Final = 4096

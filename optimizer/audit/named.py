@@ -11,7 +11,7 @@ from optimizer.audit import lexicon
 from optimizer.audit.lexicon import Dimensions
 from optimizer.audit.statements import AXES, Context
 from optimizer.audit.tokens import Number
-from optimizer.spec.problem import Problem
+from optimizer.domain.problem import Problem
 from optimizer.units import Dimension
 from optimizer.verify.claim_table import ALIASES, CLAIMS, dimensions
 

@@ -9,8 +9,8 @@ from optimizer.audit.derive import Derivation
 from optimizer.audit.judge import JudgedClaim, matches
 from optimizer.audit.statements import Statement
 from optimizer.audit.verdict import Verdict, plain, shown
-from optimizer.spec.layout import Layout, WrittenLayout
-from optimizer.spec.problem import Problem
+from optimizer.domain.layout import Layout, WrittenLayout
+from optimizer.domain.problem import Problem
 from optimizer.verify import judge_layout
 from optimizer.verify.claim_table import CLAIMS
 

@@ -12,14 +12,14 @@ from optimizer.audit.judge import JudgedClaim
 from optimizer.audit.operating import FIGURES, THE_REFERENCE, operating_points, place_claim
 from optimizer.audit.statements import AXES, Statement
 from optimizer.audit.verdict import Verdict
+from optimizer.domain.feedforward import MixtureOfExperts
+from optimizer.domain.layout import WrittenLayout
+from optimizer.domain.precision import FORMATS
+from optimizer.domain.problem import Problem
 from optimizer.errors import SpecError
-from optimizer.spec.claims import Claim
-from optimizer.spec.document import Document
-from optimizer.spec.feedforward import MixtureOfExperts
-from optimizer.spec.layout import WrittenLayout
-from optimizer.spec.precision import FORMATS
-from optimizer.spec.problem import Problem
-from optimizer.spec.read import layout_in, problem_in
+from optimizer.readers.claims import Claim
+from optimizer.readers.document import Document
+from optimizer.readers.read import layout_in, problem_in
 from optimizer.verify import judge, judge_layout
 from optimizer.verify.claim_table import dimensions
 from optimizer.verify.claims import JudgedClaim as Reference

@@ -12,11 +12,11 @@ from optimizer.audit.reference import judge_data, problem_values, resolve
 from optimizer.audit.settled import Settled, is_data
 from optimizer.audit.statements import NO_SEGMENT, Role, Statement
 from optimizer.audit.tokens import Number, tokenize
+from optimizer.domain.problem import Problem
 from optimizer.errors import Fault, SpecError
-from optimizer.spec.document import Document as Loaded
-from optimizer.spec.document import load_text
-from optimizer.spec.places import PlaceTree
-from optimizer.spec.problem import Problem
+from optimizer.readers.document import Document as Loaded
+from optimizer.readers.document import load_text
+from optimizer.readers.places import PlaceTree
 
 _AXES: Final = ("tp", "cp", "dp", "pp", "etp", "ep", "edp", "batch")
 _MOST_BLOCKS: Final = 256

@@ -11,7 +11,7 @@ from optimizer.audit.document import DataBlock
 from optimizer.audit.statements import Statement
 
 if TYPE_CHECKING:
-    from optimizer.spec.problem import Problem
+    from optimizer.domain.problem import Problem
 
 _KEYS: Final = re.compile(r"^(?:problem|layout|claims)\s*:", re.MULTILINE)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from optimizer.bench.record import Record, from_json
 from optimizer.errors import Fault, SpecError
-from optimizer.spec.source import read_text
+from optimizer.readers.source import read_text
 
 WORSE = 1.25
 """Ratios of time and memory up to this are noise."""

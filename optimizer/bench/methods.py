@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from optimizer.bench.baselines import brute_force, greedy_placement, powers_of_two, random_search, rule_of_thumb
 from optimizer.bench.pricing import Priced, Pricer
+from optimizer.domain.problem import Problem
 from optimizer.figures.objective import UNITS
-from optimizer.spec.problem import Problem
-from optimizer.spec.read import read_problem
+from optimizer.readers.read import read_problem
 
 SOLVE: Final = "solve"
 PEER: Final = "aiconfigurator"

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+from optimizer.domain.layout import Layout
+from optimizer.domain.problem import Problem
 from optimizer.figures.costs import CostBook, Costs
 from optimizer.figures.memory import Memory, MemoryBook
 from optimizer.figures.objective import MAXIMISED
@@ -16,8 +18,6 @@ from optimizer.figures.serving import Evaluation, evaluate, tokens_of_request
 from optimizer.figures.shape import Shape, shape_of
 from optimizer.figures.skew import Skews, load_weights, placeable
 from optimizer.figures.topology import replicas_that_fit
-from optimizer.spec.layout import Layout
-from optimizer.spec.problem import Problem
 from optimizer.verify.constraints import violations
 from optimizer.verify.structure import structural_violations
 

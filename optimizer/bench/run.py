@@ -14,11 +14,11 @@ from optimizer.bench.methods import METHODS, PEER, SOLVE, Outcome, Settings, run
 from optimizer.bench.record import Record
 from optimizer.bench.scenarios import Scenario
 from optimizer.bench.store import Store
+from optimizer.domain.problem import Problem
 from optimizer.errors import Fault, SpecError
 from optimizer.figures.objective import MAXIMISED
-from optimizer.spec.messages import nearest
-from optimizer.spec.problem import Problem
-from optimizer.spec.read import read_problem
+from optimizer.readers.messages import nearest
+from optimizer.readers.read import read_problem
 
 __all__ = ["Settings", "installed_peer", "margin", "named_methods", "run"]
 

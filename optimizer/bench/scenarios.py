@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Final
 
 from optimizer.errors import Fault, SpecError
-from optimizer.spec import catalog
-from optimizer.spec.document import load
-from optimizer.spec.messages import nearest
+from optimizer.readers import catalog
+from optimizer.readers.document import load
+from optimizer.readers.messages import nearest
 
 SETS: Final = ("smoke", "core", "scale", "placement", "infeasible", "seeds", "all")
 """Sets in use; any other tag of a scenario names a set as well."""

@@ -26,15 +26,15 @@ from optimizer.certificate.statement import (
     tolerance_of,
 )
 from optimizer.certificate.verdict import Check, Rejected, brief, equal
+from optimizer.domain.lattice import axes
+from optimizer.domain.layout import Layout
+from optimizer.domain.problem import Problem
 from optimizer.figures.derivation import figures_json
 from optimizer.figures.objective import UNITS, allowed_replicas, better, objective_value
 from optimizer.figures.operating_point import LARGEST_BATCH, Point
 from optimizer.figures.serving import Evaluation, Timing, evaluate
 from optimizer.figures.shape import Shape, shape_of
 from optimizer.figures.skew import Skews
-from optimizer.spec.lattice import axes
-from optimizer.spec.layout import Layout
-from optimizer.spec.problem import Problem
 from optimizer.verify.constraints import violations
 
 _SEARCH = frozenset({"candidates", "excluded", "dismissed_by_bound", "priced", "decided_exactly", "wall_s"})

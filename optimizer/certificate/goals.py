@@ -12,6 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from optimizer.domain.precision import ACTIVATION_BYTES
+from optimizer.domain.problem import Problem
+from optimizer.domain.tensor import Role
 from optimizer.figures.costs import CostBook, Costs
 from optimizer.figures.layer import Linear, Step, linear_group
 from optimizer.figures.memory import Memory, MemoryBook
@@ -20,9 +23,6 @@ from optimizer.figures.operating_point import LARGEST_BATCH
 from optimizer.figures.rates import TICKS_PER_SECOND
 from optimizer.figures.serving import steps_of, tokens_of_request
 from optimizer.figures.shape import Shape
-from optimizer.spec.precision import ACTIVATION_BYTES
-from optimizer.spec.problem import Problem
-from optimizer.spec.tensor import Role
 
 
 @dataclass(frozen=True)

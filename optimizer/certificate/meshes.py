@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from optimizer.families import Family
+from optimizer.domain.engine import EngineRule
+from optimizer.domain.families import Family
+from optimizer.domain.lattice import Axes, dense_width
+from optimizer.domain.problem import Problem
 from optimizer.figures.shape import Shape
 from optimizer.figures.skew import placeable
-from optimizer.spec.engine import EngineRule
-from optimizer.spec.lattice import Axes, dense_width
-from optimizer.spec.problem import Problem
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from fractions import Fraction
 
 from optimizer.certificate.goals import Reach, goal, relaxed, shape_at
 from optimizer.certificate.meshes import Lattice
+from optimizer.domain.problem import Problem
 from optimizer.figures.costs import CostBook
 from optimizer.figures.memory import MemoryBook
 from optimizer.figures.objective import MAXIMISED, Scored, best_layout, better
@@ -16,7 +17,6 @@ from optimizer.figures.rates import effective_rates
 from optimizer.figures.shape import Shape
 from optimizer.figures.skew import Skews
 from optimizer.figures.topology import replicas_that_fit
-from optimizer.spec.problem import Problem
 
 
 @dataclass

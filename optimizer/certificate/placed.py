@@ -11,11 +11,11 @@ from optimizer.certificate.placement import check_placement
 from optimizer.certificate.reading import keys
 from optimizer.certificate.statement import allowance_of, tolerance_of
 from optimizer.certificate.verdict import Check, Rejected, brief, equal
+from optimizer.domain.problem import Problem
 from optimizer.figures.placement import max_over_mean, moves, split_device_loads
 from optimizer.figures.robust import CVAR_TAIL
 from optimizer.figures.shape import Shape
 from optimizer.figures.skew import Mesh, Skews, load_weights, placeable
-from optimizer.spec.problem import Problem
 
 _ENTRY = frozenset({"ep", "redundant", "placement", "certificate"})
 _LAYER = frozenset({"layer", "max_over_mean", "bound", "witness"})

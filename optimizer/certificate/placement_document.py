@@ -9,10 +9,10 @@ from typing import Any
 from optimizer.certificate.balance import rational
 from optimizer.certificate.placement import check_placement
 from optimizer.certificate.verdict import Check, Rejected, equal
+from optimizer.domain.coactivation import Coactivation
 from optimizer.figures.locality import nodes_visited
 from optimizer.figures.placement import max_over_mean, moves
 from optimizer.figures.robust import aggregate
-from optimizer.spec.coactivation import Coactivation
 
 SCHEMA = "shardproof/placement/1"
 _UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, IndexError, ZeroDivisionError)

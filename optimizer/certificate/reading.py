@@ -10,10 +10,10 @@ from pydantic import ValidationError
 
 from optimizer.certificate.statement import SCHEMA, exact, layout_json
 from optimizer.certificate.verdict import Rejected, brief, equal
+from optimizer.domain.engine import ENGINES
+from optimizer.domain.layout import Layout
+from optimizer.domain.problem import Problem
 from optimizer.figures.objective import UNITS
-from optimizer.spec.engine import ENGINES
-from optimizer.spec.layout import Layout
-from optimizer.spec.problem import Problem
 
 RESULT_SCHEMA = "shardproof/result/1"
 KINDS = ("optimal", "infeasible", "feasible")

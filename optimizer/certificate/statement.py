@@ -30,10 +30,10 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
+from optimizer.domain.layout import Layout
+from optimizer.domain.problem import Problem
 from optimizer.figures.objective import MAXIMISED, UNITS, Scored, better
 from optimizer.figures.serving import Evaluation
-from optimizer.spec.layout import Layout
-from optimizer.spec.problem import Problem
 
 SCHEMA = "shardproof/certificate/1"
 

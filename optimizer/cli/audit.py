@@ -13,7 +13,7 @@ from optimizer.errors import Fault, SpecError
 
 if TYPE_CHECKING:
     from optimizer.audit.result import AuditResult
-    from optimizer.spec.problem import Problem
+    from optimizer.domain.problem import Problem
 
 _ENCODER: Final = JSONEncoder(ensure_ascii=False, allow_nan=False)
 
@@ -41,7 +41,7 @@ def command(
 
 def _run(document: str, problem: str | None, *, json: bool, table: bool) -> int:
     from optimizer.audit.audit import audit_document  # noqa: PLC0415 - loads when the command runs
-    from optimizer.spec.source import read_text  # noqa: PLC0415 - the same
+    from optimizer.readers.source import read_text  # noqa: PLC0415 - the same
 
     if document == problem == "-":
         raise SpecError(Fault(None, None, None, "--problem", "the document is read from standard input already"))
@@ -58,7 +58,7 @@ def _run(document: str, problem: str | None, *, json: bool, table: bool) -> int:
 
 
 def _problem(path: str) -> Problem:
-    from optimizer.spec.read import read_problem  # noqa: PLC0415 - the catalog loads only for a problem
+    from optimizer.readers.read import read_problem  # noqa: PLC0415 - the catalog loads only for a problem
 
     return read_problem(path)
 

@@ -44,7 +44,7 @@ def command(
     from optimizer.bench.store import Store  # noqa: PLC0415 - the same
     from optimizer.bench.table import beaten, unproved  # noqa: PLC0415 - the same
     from optimizer.bench.table import markdown as table  # noqa: PLC0415 - the same
-    from optimizer.spec.output import write_whole  # noqa: PLC0415 - the same
+    from optimizer.readers.output import write_whole  # noqa: PLC0415 - the same
 
     chosen = scenarios(*(sets or ["core"]))
     old = read_records(compare) if compare is not None else []

@@ -15,9 +15,9 @@ _SINGULAR = {"model": "models", "scenario": "scenarios", "engine": "engines", "c
 
 
 def _names() -> dict[str, list[str]]:
-    from optimizer.spec import catalog  # noqa: PLC0415 - the specs load when the command runs
-    from optimizer.spec.convention import CONVENTIONS  # noqa: PLC0415 - the same
-    from optimizer.spec.engine import ENGINES  # noqa: PLC0415 - the same
+    from optimizer.domain.convention import CONVENTIONS  # noqa: PLC0415 - the same
+    from optimizer.domain.engine import ENGINES  # noqa: PLC0415 - the same
+    from optimizer.readers import catalog  # noqa: PLC0415 - the specs load when the command runs
 
     found = {kind: list(catalog.names(kind)) for kind in catalog.KINDS}
     return found | {"engines": list(ENGINES), "conventions": list(CONVENTIONS)}
@@ -33,7 +33,7 @@ def command(
     if kind is not None:
         kind = _SINGULAR.get(kind, kind)
         if kind not in names:
-            from optimizer.spec.messages import nearest  # noqa: PLC0415 - only to say what is wrong
+            from optimizer.readers.messages import nearest  # noqa: PLC0415 - only to say what is wrong
 
             known = [*KINDS, *_SINGULAR]
             message = f"{kind!r} is no kind of the catalog: {', '.join(KINDS)}"
@@ -59,7 +59,7 @@ def _columns(entries: list[str]) -> None:
 
 def _one(kind: str, name: str, names: list[str], *, json: bool) -> int:
     if name not in names:
-        from optimizer.spec.messages import nearest  # noqa: PLC0415 - only to say what is wrong
+        from optimizer.readers.messages import nearest  # noqa: PLC0415 - only to say what is wrong
 
         message = f"{name!r} is not among the {kind} of the catalog"
         raise SpecError(Fault(None, None, None, "NAME", message, nearest(name, names)))
@@ -90,7 +90,7 @@ def _text(value: object) -> str:
 def _describe(kind: str, name: str) -> dict[str, Any]:
     from dataclasses import asdict  # noqa: PLC0415 - one entry asks for it
 
-    from optimizer.spec import catalog  # noqa: PLC0415 - the specs load when the command runs
+    from optimizer.readers import catalog  # noqa: PLC0415 - the specs load when the command runs
 
     if kind == "models":
         from optimizer.figures.parameters import parameter_table  # noqa: PLC0415 - one entry asks for it
@@ -114,7 +114,7 @@ def _describe(kind: str, name: str) -> dict[str, Any]:
     if kind == "hardware":
         return {"file": str(catalog.path("hardware", name))} | catalog.load_hardware(name).model_dump(mode="json")
     if kind == "scenarios":
-        from optimizer.spec.read import read_problem  # noqa: PLC0415 - one entry asks for it
+        from optimizer.readers.read import read_problem  # noqa: PLC0415 - one entry asks for it
 
         problem = read_problem(name)
         return (
@@ -123,7 +123,7 @@ def _describe(kind: str, name: str) -> dict[str, Any]:
             | {"model": problem.model.name, "hardware": problem.hardware.name}
         )
     if kind == "engines":
-        from optimizer.spec.engine import ENGINES  # noqa: PLC0415 - one entry asks for it
+        from optimizer.domain.engine import ENGINES  # noqa: PLC0415 - one entry asks for it
 
         engine = ENGINES[name]
         return {
@@ -135,7 +135,7 @@ def _describe(kind: str, name: str) -> dict[str, Any]:
             "cuda_graph_bytes": engine.cuda_graph_bytes,
             "source": engine.source,
         }
-    from optimizer.spec.convention import CONVENTIONS  # noqa: PLC0415 - one entry asks for it
+    from optimizer.domain.convention import CONVENTIONS  # noqa: PLC0415 - one entry asks for it
 
     rule = next(found for known, found in CONVENTIONS.items() if known == name)
     return {"device_count": rule.devices, "engine": rule.engine}

@@ -17,8 +17,8 @@ def command(
     """Check that everything a result claims follows from its problem."""
     from optimizer.certificate.check import certify  # noqa: PLC0415 - loads when the command runs
     from optimizer.certificate.placement_document import SCHEMA, certify_placement  # noqa: PLC0415 - the same
-    from optimizer.spec.document import load  # noqa: PLC0415 - the same
-    from optimizer.spec.messages import kind_of  # noqa: PLC0415 - the same
+    from optimizer.readers.document import load  # noqa: PLC0415 - the same
+    from optimizer.readers.messages import kind_of  # noqa: PLC0415 - the same
 
     document = load(result)
     if not isinstance(document.data, dict):

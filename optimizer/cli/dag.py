@@ -21,9 +21,9 @@ class Form(StrEnum):
 
 def draw(subject: Subject, form: Form, out: str | None) -> int:
     """Write the graph to ``out``, or to standard output; it passes its own check."""
+    from optimizer.readers.output import write_whole  # noqa: PLC0415 - the same
     from optimizer.report.dag_draw import to_dot, to_svg  # noqa: PLC0415 - loads when it is asked for
     from optimizer.report.dag_traffic import dag_of  # noqa: PLC0415 - the same
-    from optimizer.spec.output import write_whole  # noqa: PLC0415 - the same
 
     dag = dag_of(subject)
     made = {
@@ -42,9 +42,9 @@ def draw(subject: Subject, form: Form, out: str | None) -> int:
 
 def check(subject: Subject, path: str, *, json: bool) -> int:
     """Judge the graph in ``path``: acyclic, every device once, the layout's groups, transfers and bytes."""
+    from optimizer.readers.document import load  # noqa: PLC0415 - the same
     from optimizer.report.dag_check import check_dag  # noqa: PLC0415 - loads when it is asked for
     from optimizer.report.dag_traffic import dag_of, meshes_of  # noqa: PLC0415 - the same
-    from optimizer.spec.document import load  # noqa: PLC0415 - the same
 
     document = load(path)
     if not isinstance(document.data, dict):

@@ -12,7 +12,7 @@ from optimizer.cli.output import emit, emit_json, say
 from optimizer.errors import SpecError
 
 if TYPE_CHECKING:
-    from optimizer.spec.document import Document
+    from optimizer.readers.document import Document
 
 
 def command(
@@ -23,8 +23,8 @@ def command(
 ) -> int:
     """Write the expert placement of a result in the form that an engine loads."""
     from optimizer.export.placement_files import placement_file  # noqa: PLC0415 - loads when the command runs
-    from optimizer.spec.document import load  # noqa: PLC0415 - the same
-    from optimizer.spec.output import write_whole  # noqa: PLC0415 - the same
+    from optimizer.readers.document import load  # noqa: PLC0415 - the same
+    from optimizer.readers.output import write_whole  # noqa: PLC0415 - the same
 
     document = load(result)
     file = placement_file(engine, *_placement(document))
@@ -42,7 +42,7 @@ def command(
 
 def _placement(document: Document) -> tuple[dict[int, list[list[int]]], int]:
     """Placement of a result or of `place`, and the layers of the model."""
-    from optimizer.spec.placement_file import placement_in  # noqa: PLC0415 - loads when the command runs
+    from optimizer.readers.placement_file import placement_in  # noqa: PLC0415 - loads when the command runs
 
     data: Any = document.data
     held = document.get(("layout", "placement")) or document.get(("placement",))

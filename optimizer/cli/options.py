@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 if TYPE_CHECKING:
-    from optimizer.spec.problem import Problem
-    from optimizer.spec.read import Override
+    from optimizer.domain.problem import Problem
+    from optimizer.readers.read import Override
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ def _whole(text: str) -> int | str:
 
 def overrides_of(values: dict[str, str | None]) -> tuple[Override, ...]:
     """Overrides for the options that were given."""
-    from optimizer.spec.read import Override  # noqa: PLC0415 - the specs load when a command runs
+    from optimizer.readers.read import Override  # noqa: PLC0415 - the specs load when a command runs
 
     return tuple(
         Override(option.flag, option.at, value_of(option, text))
@@ -114,7 +114,7 @@ def overrides_of(values: dict[str, str | None]) -> tuple[Override, ...]:
 
 def read(problem: str | None, values: dict[str, str | None]) -> Problem:
     """Problem of a file, changed by options, or of options alone."""
-    from optimizer.spec.read import read_problem  # noqa: PLC0415 - the specs load when a command runs
+    from optimizer.readers.read import read_problem  # noqa: PLC0415 - the specs load when a command runs
 
     return read_problem(problem, overrides_of(values))
 

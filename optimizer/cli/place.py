@@ -15,9 +15,9 @@ from optimizer.cli.output import emit_json, json_text, say
 from optimizer.errors import SpecError
 
 if TYPE_CHECKING:
+    from optimizer.domain.problem import Problem
+    from optimizer.placement.prices import Price
     from optimizer.solve.decided import HeldOut, Moved
-    from optimizer.solve.placement.prices import Price
-    from optimizer.spec.problem import Problem
 
 _STAND_INS = {"hardware": "h100-sxm-8", "isl": "1", "osl": "2"}
 """What a placement does not depend on, but a problem must say."""
@@ -59,8 +59,8 @@ def command(
 ) -> int:
     """Place experts on devices for measured loads, degrees being decided, with a proved bound for every layer."""
     question = problem()
+    from optimizer.readers.output import write_whole  # noqa: PLC0415 - beside it
     from optimizer.solve import decided  # noqa: PLC0415 - loads NumPy and the solver
-    from optimizer.spec.output import write_whole  # noqa: PLC0415 - beside it
 
     unseen = [_unseen(question, file) for file in hold_out or ()]
     answer = decided.place_decided(question, time_limit)
@@ -93,7 +93,7 @@ def command(
 
 
 def _unseen(problem: Problem, file: str) -> Any:  # noqa: ANN401 - ExpertLoad, whose module loads when needed
-    from optimizer.spec.loads import read_load  # noqa: PLC0415 - the specs load when the command runs
+    from optimizer.readers.loads import read_load  # noqa: PLC0415 - the specs load when the command runs
 
     model = problem.model
     if model.moe is None:

@@ -15,9 +15,9 @@ from optimizer.figures.placement import Devices, linear_placement, max_over_mean
 from optimizer.report.heat import heat_row, relative_loads
 
 if TYPE_CHECKING:
+    from optimizer.domain.problem import Problem
+    from optimizer.placement.prices import Price
     from optimizer.solve.decided import Decided, HeldOut, Moved
-    from optimizer.solve.placement.prices import Price
-    from optimizer.spec.problem import Problem
 
 _CELLS = 48
 

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 from optimizer.cli.output import emit, heading, paint, table
+from optimizer.domain.layout import Layout
+from optimizer.domain.problem import Problem
 from optimizer.figures.costs import Costs, Imbalance, build_costs
 from optimizer.figures.derivation_figure import Figure, shown
 from optimizer.figures.layer import Step
 from optimizer.figures.rates import TICKS_PER_SECOND, effective_rates
 from optimizer.figures.serving import Evaluation
-from optimizer.spec.layout import Layout
-from optimizer.spec.problem import Problem
 from optimizer.units import Dimension
 
 SHOWN = (

@@ -34,11 +34,11 @@ def command(
 ) -> int:
     """Write one self-contained HTML page: layout, memory, time, candidates, figures with derivations, certificate."""
     from optimizer.certificate.check import certify  # noqa: PLC0415 - loads when the command runs
+    from optimizer.readers.document import load  # noqa: PLC0415 - the same
+    from optimizer.readers.output import write_whole  # noqa: PLC0415 - the same
+    from optimizer.readers.source import read_text  # noqa: PLC0415 - the same
     from optimizer.report.html import page  # noqa: PLC0415 - the same
     from optimizer.report.subject import read_subject  # noqa: PLC0415 - the same
-    from optimizer.spec.document import load  # noqa: PLC0415 - the same
-    from optimizer.spec.output import write_whole  # noqa: PLC0415 - the same
-    from optimizer.spec.source import read_text  # noqa: PLC0415 - the same
 
     document = load(result)
     plain = read_subject(document, None)

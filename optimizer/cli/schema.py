@@ -25,7 +25,7 @@ def command(
             table(["kind", "what it is"], [list(row) for row in KINDS.items()])
         return 0
     if kind not in KINDS:
-        from optimizer.spec.messages import nearest  # noqa: PLC0415 - only to say what is wrong
+        from optimizer.readers.messages import nearest  # noqa: PLC0415 - only to say what is wrong
 
         message = f"{kind!r} is no kind of file: {', '.join(KINDS)}"
         raise SpecError(Fault(None, None, None, "KIND", message, nearest(kind, list(KINDS))))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from optimizer.spec.hardware import HardwareSpec
-from optimizer.spec.layout import Layout, WrittenLayout
-from optimizer.spec.model import ModelSpec
-from optimizer.spec.problem import ProblemFile
+from optimizer.domain.hardware import HardwareSpec
+from optimizer.domain.layout import Layout, WrittenLayout
+from optimizer.domain.model import ModelSpec
+from optimizer.domain.problem import ProblemFile
 from optimizer.verify.claim_table import dimensions
 from optimizer.verify.claims import ClaimVerdict
 

@@ -15,8 +15,8 @@ from optimizer.errors import Fault, SpecError
 from optimizer.units import Dimension, QuantityError, parse_quantity
 
 if TYPE_CHECKING:
+    from optimizer.domain.problem import Problem
     from optimizer.solve.result import Result
-    from optimizer.spec.problem import Problem
 
 _GOOD = frozenset({"optimal", "feasible"})
 _LISTED = 20
@@ -49,8 +49,8 @@ def command(
 ) -> int:
     """Find the best layout of a model on hardware under limits, with a proof that nothing beats it."""
     question = problem()
+    from optimizer.readers.output import write_whole  # noqa: PLC0415 - beside it
     from optimizer.solve import solve  # noqa: PLC0415 - loads NumPy and the solver
-    from optimizer.spec.output import write_whole  # noqa: PLC0415 - beside it
 
     box = None if uncertainty is None else uncertain_share(uncertainty)
     watch = _progress(quiet=json)
@@ -64,7 +64,7 @@ def command(
         if pareto is not None:
             document["pareto"] = frontier_json(question, [name.strip() for name in pareto.split(",")], watch)
         if box is not None:
-            from optimizer.solve.robust import robust  # noqa: PLC0415 - beside the solver
+            from optimizer.search.regret import robust  # noqa: PLC0415 - beside the solver
 
             answer = robust(question, box, watch)
             document["uncertainty"] = None if answer is None else answer.to_json()
@@ -132,7 +132,7 @@ def frontier_json(
     """The frontier of a result: objectives by name with unit, and for each point its values and its layout."""
     from optimizer.certificate.statement import layout_json  # noqa: PLC0415 - beside the solver
     from optimizer.figures.objective import UNITS  # noqa: PLC0415 - the same
-    from optimizer.solve.pareto import frontier  # noqa: PLC0415 - loads NumPy
+    from optimizer.search.frontier import frontier  # noqa: PLC0415 - loads NumPy
 
     points = frontier(problem, objectives, progress)
     return {
@@ -181,7 +181,7 @@ def show(problem: Problem, result: Result, document: dict[str, Any]) -> None:
 
 def _frontier(problem: Problem, pareto: dict[str, Any]) -> None:
     from optimizer.cli import present  # noqa: PLC0415 - needs the figures
-    from optimizer.spec.layout import Layout  # noqa: PLC0415 - the same
+    from optimizer.domain.layout import Layout  # noqa: PLC0415 - the same
 
     points, experts = pareto["points"], problem.model.moe is not None
     shown = (

@@ -27,7 +27,7 @@ def command(
     ] = False,
 ) -> int:
     """Judge a layout: feasible, or each violated constraint with its numbers; a verdict on every claim."""
-    from optimizer.spec.read import read_layout  # noqa: PLC0415 - the specs load when the command runs
+    from optimizer.readers.read import read_layout  # noqa: PLC0415 - the specs load when the command runs
     from optimizer.verify import judge  # noqa: PLC0415 - the same
     from optimizer.verify.claim_table import dimensions  # noqa: PLC0415 - the same
 

@@ -8,13 +8,13 @@ from fractions import Fraction
 from typing import Any
 
 from optimizer.certificate.statement import layout_json
+from optimizer.domain.problem import Problem
 from optimizer.explain.conflict import Conflict, conflict
 from optimizer.explain.feasible import Binding, WhatIf, binding, what_if
 from optimizer.explain.joint import Joint, joint
 from optimizer.explain.limits import Limit, fits, limits_of, optimum
 from optimizer.explain.relax import Relaxation, Value, precisions, relax
 from optimizer.figures.objective import UNITS, Scored
-from optimizer.spec.problem import Problem
 
 __all__ = ["Explanation", "brief", "explain"]
 

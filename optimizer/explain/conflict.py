@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from optimizer.domain.problem import Problem
 from optimizer.explain.limits import Limit, fits, limits_of
 from optimizer.figures.objective import Scored
-from optimizer.spec.problem import Problem
 
 Progress = Callable[[str, int, int], None]
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
+from optimizer.domain.hardware import HardwareSpec
+from optimizer.domain.problem import Problem
+from optimizer.domain.variation import changed
 from optimizer.explain.limits import Limit, limits_of, optimum, with_memory
 from optimizer.figures.objective import Scored, better
-from optimizer.spec.hardware import HardwareSpec
-from optimizer.spec.problem import Problem
-from optimizer.spec.variation import changed
 
 MORE = Fraction(11, 10)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
+from optimizer.domain.problem import Problem
+from optimizer.domain.variation import changed
 from optimizer.explain.conflict import Conflict
 from optimizer.explain.limits import fits, with_limits, with_memory, with_rate
 from optimizer.figures.objective import Scored
-from optimizer.spec.problem import Problem
-from optimizer.spec.variation import changed
 
 _LARGEST = 64
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from optimizer.candidates.bounds import Rows
-from optimizer.candidates.lattice import Meshes
+from optimizer.domain.limits import Search as Restrictions
+from optimizer.domain.problem import Problem
+from optimizer.domain.variation import changed
 from optimizer.figures.objective import Scored
-from optimizer.solve.search import Search
-from optimizer.spec.limits import Search as Restrictions
-from optimizer.spec.problem import Problem
-from optimizer.spec.variation import changed
+from optimizer.search.bounds import Rows
+from optimizer.search.lattice import Meshes
+from optimizer.search.search import Search
 
 MOST_DEVICES = 16_384
 """A problem whose device limit is dropped has this many devices, or 16 times its own where that is more."""

@@ -12,6 +12,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import log2
 
+from optimizer.domain.lattice import LARGEST_CP, PREFILL_CHUNKS
+from optimizer.domain.precision import PrecisionOverride
+from optimizer.domain.problem import Problem
+from optimizer.domain.variation import changed
 from optimizer.explain.limits import (
     UNLIMITED_BYTES,
     Limit,
@@ -27,10 +31,6 @@ from optimizer.explain.limits import (
 from optimizer.figures.objective import Scored
 from optimizer.figures.serving import evaluate
 from optimizer.figures.topology import replicas_that_fit
-from optimizer.spec.lattice import LARGEST_CP, PREFILL_CHUNKS
-from optimizer.spec.precision import PrecisionOverride
-from optimizer.spec.problem import Problem
-from optimizer.spec.variation import changed
 
 RATE_PRECISION = Fraction(1, 10**9)
 """A request rate larger than the one given by this share fails."""

@@ -17,7 +17,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from optimizer.spec.placement_file import sglang_placement, trtllm_placement, vllm_ascend_placement
+from optimizer.readers.placement_file import sglang_placement, trtllm_placement, vllm_ascend_placement
 
 __all__ = [
     "Placement", "placement_of", "sglang_placement", "sglang_text", "trtllm_placement", "trtllm_text",

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from optimizer.errors import Fault, InternalError, SpecError
 from optimizer.export.placement import sglang_text, trtllm_text, vllm_ascend_text
-from optimizer.spec.document import load_text
-from optimizer.spec.messages import nearest
-from optimizer.spec.placement_file import placement_in
+from optimizer.readers.document import load_text
+from optimizer.readers.messages import nearest
+from optimizer.readers.placement_file import placement_in
 
 Placement = Mapping[int, Sequence[Sequence[int]]]
 

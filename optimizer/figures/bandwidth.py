@@ -12,11 +12,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 
+from optimizer.domain.problem import Problem
 from optimizer.figures.costs import Imbalance
 from optimizer.figures.rates import TICKS_PER_SECOND
 from optimizer.figures.serving import Evaluation, Steps
 from optimizer.figures.traffic import Axis, Message, layer_messages, pipeline_message
-from optimizer.spec.problem import Problem
 
 Traffic = dict[tuple[Axis, int], Fraction]
 """Bytes sent by one device in a mean step, by axis and index of the link tier."""

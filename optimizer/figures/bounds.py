@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from optimizer.domain.layout import Layout
+from optimizer.domain.problem import Problem
 from optimizer.figures.bandwidth import stage_traffic
 from optimizer.figures.costs import build_costs
 from optimizer.figures.layer import Experts, LayerCost, Step
@@ -18,8 +20,6 @@ from optimizer.figures.memory import build_memory
 from optimizer.figures.rates import TICKS_PER_SECOND, Rates, ceil_fraction, ideal_rates
 from optimizer.figures.serving import Evaluation, cuts_of, evaluate, mean_ticks, tokens_of_request
 from optimizer.figures.shape import shape_of
-from optimizer.spec.layout import Layout
-from optimizer.spec.problem import Problem
 
 COMPUTE = "compute"
 HBM = "memory bandwidth"

@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import accumulate
 
+from optimizer.domain.problem import Problem
 from optimizer.figures.layer import LayerBook, LayerCost, Linear, Step, head_cost, message_ticks
 from optimizer.figures.rates import Rates
 from optimizer.figures.shape import Shape
 from optimizer.figures.skew import Skews
 from optimizer.figures.topology import outermost_tier
 from optimizer.figures.traffic import pipeline_message
-from optimizer.spec.problem import Problem
 
 Imbalance = Sequence[Fraction] | None
 """Hottest device's expert load ÷ mean for each layer of the main stack (1 without experts); None: balanced."""

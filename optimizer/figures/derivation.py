@@ -5,14 +5,14 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
+from optimizer.domain.layout import Layout
+from optimizer.domain.problem import Problem
 from optimizer.figures import derivation_counts as counts
 from optimizer.figures import derivation_serving as serving
 from optimizer.figures.derivation_figure import Figure, Sheet, plain
 from optimizer.figures.derivation_memory import PARTS, memory
 from optimizer.figures.rates import ceil_fraction, ideal_rates
 from optimizer.figures.serving import Evaluation, evaluate
-from optimizer.spec.layout import Layout
-from optimizer.spec.problem import Problem
 
 __all__ = ["Figure", "derive", "figures_json"]
 

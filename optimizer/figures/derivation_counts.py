@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import fields
 from fractions import Fraction
 
+from optimizer.domain.model import ModelSpec
+from optimizer.domain.problem import Problem
 from optimizer.figures.derivation_figure import Sheet
 from optimizer.figures.parameters import ParameterTable, parameter_table
 from optimizer.figures.serving import Evaluation
-from optimizer.spec.model import ModelSpec
-from optimizer.spec.problem import Problem
 from optimizer.units import Dimension
 
 DEGREES = ("tp", "cp", "dp", "pp", "etp", "ep", "edp")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+from optimizer.domain.problem import Problem
 from optimizer.figures.derivation_figure import Sheet, shown
 from optimizer.figures.memory import build_memory, sequence_tokens
 from optimizer.figures.serving import Evaluation, held_sequences
-from optimizer.spec.problem import Problem
 from optimizer.units import Dimension
 
 PARTS = (

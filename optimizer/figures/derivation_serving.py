@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+from optimizer.domain.problem import Problem
 from optimizer.figures.bandwidth import stage_traffic, tier_bandwidth
 from optimizer.figures.bounds import COMPUTE, HBM, demand
 from optimizer.figures.derivation_figure import Sheet, shown
 from optimizer.figures.rates import TICKS_PER_SECOND
 from optimizer.figures.serving import Evaluation, default_chunk, tokens_of_request
-from optimizer.spec.problem import Problem
 from optimizer.units import Dimension
 
 AXES = ("tp", "cp", "ep", "pp", "dp")

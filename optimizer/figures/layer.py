@@ -15,18 +15,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 
+from optimizer.domain.feedforward import MixtureOfExperts
+from optimizer.domain.hardware import HardwareSpec
+from optimizer.domain.model import Block
+from optimizer.domain.precision import ACTIVATION_BYTES, KV_BYTES
+from optimizer.domain.problem import Problem
+from optimizer.domain.tensor import Role, Tensor
 from optimizer.figures.rates import TICKS_PER_SECOND, Rates, ceil_fraction
 from optimizer.figures.routing import TOUCHED_UNITS, Touched
 from optimizer.figures.shape import Shape
 from optimizer.figures.topology import outermost_tier
 from optimizer.figures.traffic import Message, around_messages, expert_messages
 from optimizer.figures.weights import tensor_bytes
-from optimizer.spec.feedforward import MixtureOfExperts
-from optimizer.spec.hardware import HardwareSpec
-from optimizer.spec.model import Block
-from optimizer.spec.precision import ACTIVATION_BYTES, KV_BYTES
-from optimizer.spec.problem import Problem
-from optimizer.spec.tensor import Role, Tensor
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,9 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import accumulate
 
+from optimizer.domain.feedforward import DenseFeedForward
+from optimizer.domain.precision import ACTIVATION_BYTES, KV_BYTES
+from optimizer.domain.problem import Problem
 from optimizer.figures.layer import Step
 from optimizer.figures.shape import Shape
 from optimizer.figures.weights import (
@@ -17,9 +20,6 @@ from optimizer.figures.weights import (
     mtp_weights,
     output_weights,
 )
-from optimizer.spec.feedforward import DenseFeedForward
-from optimizer.spec.precision import ACTIVATION_BYTES, KV_BYTES
-from optimizer.spec.problem import Problem
 
 SAMPLER_BYTES = 16
 """Bytes a vocabulary entry needs for each sampled token: FP32 logits, their sorted copy, indices and probabilities.

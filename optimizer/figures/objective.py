@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
+from optimizer.domain.layout import Layout, Stage
+from optimizer.domain.problem import Problem
 from optimizer.figures.costs import Costs
 from optimizer.figures.memory import Memory
 from optimizer.figures.operating_point import OperatingPoints, Point
@@ -12,8 +14,6 @@ from optimizer.figures.rates import TICKS_PER_SECOND
 from optimizer.figures.serving import tokens_of_request
 from optimizer.figures.shape import Shape
 from optimizer.figures.topology import replicas_that_fit
-from optimizer.spec.layout import Layout, Stage
-from optimizer.spec.problem import Problem
 
 UNITS = {
     "throughput_per_device": "throughput_per_device_tokens_per_s",

@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
-from optimizer.spec.model import ModelSpec
-from optimizer.spec.tensor import Role, Tensor
+from optimizer.domain.model import ModelSpec
+from optimizer.domain.tensor import Role, Tensor
 
 _COMPONENT: dict[Role, str] = {
     Role.EMBEDDING: "embeddings",

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from fractions import Fraction
 
-from optimizer.families import Family
+from optimizer.domain.families import Family
 
 Devices = Sequence[Sequence[int]]
 """Expert ids held by each device, one inner sequence for each device."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-from optimizer.spec.hardware import HardwareSpec
-from optimizer.spec.precision import ComputeName
+from optimizer.domain.hardware import HardwareSpec
+from optimizer.domain.precision import ComputeName
 
 TICKS_PER_SECOND = 10**27
 

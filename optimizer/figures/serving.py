@@ -19,14 +19,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+from optimizer.domain.layout import Layout
+from optimizer.domain.problem import Problem
+from optimizer.domain.workload import ServingWorkload
 from optimizer.figures.costs import Costs, Imbalance, build_costs
 from optimizer.figures.layer import Step
 from optimizer.figures.memory import Memory, StageMemory, build_memory
 from optimizer.figures.rates import TICKS_PER_SECOND, Rates, effective_rates
 from optimizer.figures.shape import Shape, shape_of
-from optimizer.spec.layout import Layout
-from optimizer.spec.problem import Problem
-from optimizer.spec.workload import ServingWorkload
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import lcm
 
-from optimizer.spec.layout import Layout
+from optimizer.domain.layout import Layout
 
 
 @dataclass(frozen=True, slots=True)

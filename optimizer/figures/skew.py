@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from heapq import heapify, heapreplace
 
+from optimizer.domain.problem import Problem
 from optimizer.figures.robust import CVAR_TAIL, aggregate
 from optimizer.figures.shape import Shape
-from optimizer.spec.problem import Problem
 
 Mesh = tuple[int, int]
 """ep and redundant slots."""

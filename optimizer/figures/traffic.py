@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
+from optimizer.domain.feedforward import MixtureOfExperts
+from optimizer.domain.model import Block
+from optimizer.domain.precision import ACTIVATION_BYTES, KV_BYTES
+from optimizer.domain.problem import Problem
+from optimizer.domain.tensor import Role
 from optimizer.figures.routing import distinct_destinations
 from optimizer.figures.shape import Shape
 from optimizer.figures.topology import Level, levels, outermost_tier
-from optimizer.spec.feedforward import MixtureOfExperts
-from optimizer.spec.model import Block
-from optimizer.spec.precision import ACTIVATION_BYTES, KV_BYTES
-from optimizer.spec.problem import Problem
-from optimizer.spec.tensor import Role
 
 Sizes = tuple[int | None, ...]
 Axis = Literal["tp", "cp", "ep", "pp"]

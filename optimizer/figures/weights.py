@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from optimizer.spec.attention import LatentAttention
-from optimizer.spec.model import ModelSpec
-from optimizer.spec.precision import ModelPrecision
-from optimizer.spec.tensor import Role, Split, Tensor
+from optimizer.domain.attention import LatentAttention
+from optimizer.domain.model import ModelSpec
+from optimizer.domain.precision import ModelPrecision
+from optimizer.domain.tensor import Role, Split, Tensor
 
 VOCAB_PADDING = 64
 """vLLM pads the vocabulary to a multiple of this before it divides it over ranks."""

@@ -8,9 +8,9 @@ from html import escape
 from math import ceil
 from typing import Final
 
+from optimizer.domain.layout import Layout
 from optimizer.report.html_parts import COLOURS, element, label, paragraph, picture, rect, section
 from optimizer.report.subject import Subject
-from optimizer.spec.layout import Layout
 
 MOST_DEVICES = 1024
 """Devices drawn; what is left out is more of the same."""

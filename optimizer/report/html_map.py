@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
+from optimizer.domain.lattice import axes
+from optimizer.domain.layout import Layout
+from optimizer.domain.problem import Problem
 from optimizer.figures.costs import CostBook
 from optimizer.figures.memory import MemoryBook
 from optimizer.figures.objective import MAXIMISED, UNITS, objective_value
@@ -17,9 +20,6 @@ from optimizer.figures.shape import Shape, shape_of
 from optimizer.figures.topology import replicas_that_fit
 from optimizer.report.html_parts import label, legend, paragraph, picture, plain, rect, section, titled
 from optimizer.report.subject import Subject
-from optimizer.spec.lattice import axes
-from optimizer.spec.layout import Layout
-from optimizer.spec.problem import Problem
 from optimizer.verify.constraints import priced_violations
 from optimizer.verify.structure import structural_violations
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Final
 
+from optimizer.domain.problem import Problem
 from optimizer.figures.costs import Costs, Imbalance, build_costs
 from optimizer.figures.layer import Step
 from optimizer.figures.rates import TICKS_PER_SECOND, Rates, effective_rates, ideal_rates
 from optimizer.figures.serving import Evaluation
 from optimizer.figures.shape import Shape
 from optimizer.figures.traffic import Message, layer_messages, pipeline_message
-from optimizer.spec.problem import Problem
 
 COMPUTE: Final = "compute"
 HBM: Final = "HBM"

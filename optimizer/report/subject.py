@@ -11,16 +11,16 @@ from typing import Any
 from pydantic import ValidationError
 
 from optimizer.certificate.verdict import Check
+from optimizer.domain.layout import Layout
+from optimizer.domain.problem import Problem
 from optimizer.errors import SpecError
 from optimizer.figures.derivation import derive
 from optimizer.figures.derivation_figure import Figure
 from optimizer.figures.serving import Evaluation, evaluate
 from optimizer.figures.shape import shape_of
 from optimizer.figures.skew import Skews
-from optimizer.spec.document import Document
-from optimizer.spec.layout import Layout
-from optimizer.spec.problem import Problem
-from optimizer.spec.read import problem_in
+from optimizer.readers.document import Document
+from optimizer.readers.read import problem_in
 
 _SCHEMA = "shardproof/result/"
 

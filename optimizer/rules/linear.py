@@ -9,9 +9,9 @@ from typing import ClassVar
 
 from ortools.sat.python import cp_model
 
-from optimizer.families import Family
+from optimizer.domain.families import Family
+from optimizer.domain.problem import Problem
 from optimizer.figures.objective import Scored
-from optimizer.spec.problem import Problem
 
 Candidate = Scored
 

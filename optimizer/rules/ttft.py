@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from optimizer.families import Family
+from optimizer.domain.families import Family
 from optimizer.rules.linear import PICOSECONDS, Candidate, Rule
 
 

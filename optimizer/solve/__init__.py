@@ -8,17 +8,17 @@ from fractions import Fraction
 from optimizer.certificate.meshes import lattice
 from optimizer.certificate.optimality import prove
 from optimizer.certificate.statement import relative_gap, slack, statement, tolerance_of
+from optimizer.domain.problem import Problem
 from optimizer.errors import InternalError
 from optimizer.figures.objective import Scored, objective_value
 from optimizer.figures.serving import Evaluation, evaluate
 from optimizer.figures.shape import shape_of
-from optimizer.solve.bound import proved_bound
+from optimizer.search.proved_bound import proved_bound
+from optimizer.search.search import Found, Progress, Search
 from optimizer.solve.joint import Joint, mesh_of, proved_skews, solve_jointly, trusted_layers
 from optimizer.solve.master import choose
 from optimizer.solve.result import Result
-from optimizer.solve.search import Found, Progress, Search
 from optimizer.solve.structure import structure
-from optimizer.spec.problem import Problem
 from optimizer.verify.constraints import violations
 
 __all__ = ["Result", "solve"]

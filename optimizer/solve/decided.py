@@ -9,19 +9,19 @@ from typing import Any
 
 import numpy as np
 
+from optimizer.domain.problem import Problem
 from optimizer.errors import SpecError
 from optimizer.figures.locality import nodes_visited
 from optimizer.figures.placement import Devices, linear_placement, max_over_mean, moves, split_device_loads
 from optimizer.figures.robust import CVAR_TAIL, aggregate
 from optimizer.figures.sampling_noise import sampling_noise_floor
 from optimizer.figures.skew import Mesh, load_weights
+from optimizer.placement import LayerPlacement, PlacementResult, bound_max_over_mean
+from optimizer.placement.node_budget import node_frontier
+from optimizer.placement.prices import Price
+from optimizer.placement.rebalance import FrontierPoint, frontier
+from optimizer.readers.loads import ExpertLoad
 from optimizer.solve.joint import nearness_on, place_on, question_on
-from optimizer.solve.placement import LayerPlacement, PlacementResult, bound_max_over_mean
-from optimizer.solve.placement.node_budget import node_frontier
-from optimizer.solve.placement.prices import Price
-from optimizer.solve.placement.rebalance import FrontierPoint, frontier
-from optimizer.spec.loads import ExpertLoad
-from optimizer.spec.problem import Problem
 
 SCHEMA = "shardproof/placement/1"
 ACTIVATIONS = (64, 256, 1024, 4096)

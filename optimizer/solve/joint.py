@@ -14,17 +14,17 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from optimizer.certificate.statement import PLACEMENT_TOLERANCE, allowance_of
+from optimizer.domain.problem import Problem
 from optimizer.figures.objective import Scored, best_layout, key
 from optimizer.figures.placement import Devices
 from optimizer.figures.shape import shape_of
 from optimizer.figures.skew import Mesh, Skews, load_weights
-from optimizer.solve.bound import proved_bound
-from optimizer.solve.placement import PlacementResult, place
-from optimizer.solve.placement.locality import Nearness
-from optimizer.solve.placement.question import Question, ask
-from optimizer.solve.placement.uneven import place_unevenly
-from optimizer.solve.search import Found, Progress, Search
-from optimizer.spec.problem import Problem
+from optimizer.placement import PlacementResult, place
+from optimizer.placement.locality import Nearness
+from optimizer.placement.question import Question, ask
+from optimizer.placement.uneven import place_unevenly
+from optimizer.search.proved_bound import proved_bound
+from optimizer.search.search import Found, Progress, Search
 
 _LEAST_S = 0.1
 """Seconds that a placement is given where none are left."""

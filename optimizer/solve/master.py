@@ -7,12 +7,12 @@ from dataclasses import replace
 
 from ortools.sat.python import cp_model
 
+from optimizer.domain.problem import Problem
 from optimizer.errors import InternalError
 from optimizer.figures.objective import Scored, key
 from optimizer.figures.partition import Track
 from optimizer.rules import RULES
 from optimizer.rules.pipeline import post_cuts
-from optimizer.spec.problem import Problem
 
 DEGREES = ("tp", "cp", "dp", "pp", "etp", "ep", "edp", "batch")
 _CUT_CANDIDATES = 4

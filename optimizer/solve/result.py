@@ -7,13 +7,13 @@ from fractions import Fraction
 from typing import Any
 
 from optimizer.certificate.statement import layout_json, relative_gap
+from optimizer.domain.layout import Layout
+from optimizer.domain.problem import Problem
 from optimizer.errors import Exit
 from optimizer.figures.derivation import figures_json
 from optimizer.figures.objective import UNITS, Scored
 from optimizer.figures.serving import Evaluation
-from optimizer.solve.search import Tally
-from optimizer.spec.layout import Layout
-from optimizer.spec.problem import Problem
+from optimizer.search.search import Tally
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from optimizer.domain.problem import Problem
 from optimizer.figures.objective import UNITS
 from optimizer.solve import solve
 from optimizer.solve.result import Result
-from optimizer.spec.problem import Problem
 
 
 @dataclass(frozen=True, slots=True)

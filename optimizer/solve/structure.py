@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from optimizer.solve.search import Search
+from optimizer.search.search import Search
 
 
 def structure(search: Search) -> dict[str, Any]:

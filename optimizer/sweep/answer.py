@@ -11,13 +11,13 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from optimizer.domain.hardware import HardwareSpec
+from optimizer.domain.model import ModelSpec
+from optimizer.domain.problem import Problem, ProblemFile, resolve
 from optimizer.errors import ShardproofError
-from optimizer.spec import catalog
-from optimizer.spec.document import load_text
-from optimizer.spec.hardware import HardwareSpec
-from optimizer.spec.model import ModelSpec
-from optimizer.spec.problem import Problem, ProblemFile, resolve
-from optimizer.spec.read import Override, problem_in, read_problem
+from optimizer.readers import catalog
+from optimizer.readers.document import load_text
+from optimizer.readers.read import Override, problem_in, read_problem
 
 COLUMNS: Final[dict[str, type]] = {
     "digest": str, "status": str, "objective": str, "value": float, "bound": float, "gap": float,

@@ -27,12 +27,12 @@ from typing import Any
 
 from pydantic import Field
 
+from optimizer.domain.base import Spec
+from optimizer.domain.problem import ProblemFile
 from optimizer.errors import SpecError
-from optimizer.spec import catalog
-from optimizer.spec.base import Spec
-from optimizer.spec.document import Document, load, parse
-from optimizer.spec.messages import kind_of, nearest
-from optimizer.spec.problem import ProblemFile
+from optimizer.readers import catalog
+from optimizer.readers.document import Document, load, parse
+from optimizer.readers.messages import kind_of, nearest
 
 LARGEST_GRID = 10**6
 """Problems of one sweep."""

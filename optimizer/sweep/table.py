@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from optimizer.errors import Fault, SpecError
-from optimizer.spec.output import write_whole
+from optimizer.readers.output import write_whole
 from optimizer.sweep.answer import COLUMNS
 from optimizer.sweep.grid import Grid
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from optimizer.spec.problem import Problem
+from optimizer.domain.problem import Problem
 from optimizer.units import Dimension
 
 B, S, N, R = Dimension.BYTES, Dimension.SECONDS, Dimension.COUNT, Dimension.RATIO

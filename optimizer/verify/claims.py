@@ -8,10 +8,10 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import Any
 
+from optimizer.domain.layout import Layout
+from optimizer.domain.problem import Problem
 from optimizer.figures.derivation_figure import UNITS, Figure, plain, shown
-from optimizer.spec.claims import Claim
-from optimizer.spec.layout import Layout
-from optimizer.spec.problem import Problem
+from optimizer.readers.claims import Claim
 from optimizer.units import BINARY, DECIMAL, Dimension
 from optimizer.verify.claim_table import ClaimKind, Physics, kind_of_claim
 from optimizer.verify.physics import Limit, physical_limits

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 
-from optimizer.families import Family
+from optimizer.domain.engine import EngineRule
+from optimizer.domain.families import Family
+from optimizer.domain.layout import Layout
+from optimizer.domain.problem import Problem
 from optimizer.figures.bandwidth import fabric_bandwidth
 from optimizer.figures.costs import Imbalance
 from optimizer.figures.serving import Evaluation
-from optimizer.spec.engine import EngineRule
-from optimizer.spec.layout import Layout
-from optimizer.spec.problem import Problem
 from optimizer.units import Dimension
 from optimizer.verify.structure import structural_violations
 from optimizer.verify.violation import Violation, against, number

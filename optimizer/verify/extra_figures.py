@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+from optimizer.domain.problem import Problem
+from optimizer.domain.tensor import Role
 from optimizer.figures.costs import Imbalance
 from optimizer.figures.derivation_figure import Figure, Sheet, shown
 from optimizer.figures.layer import uneven_residency
@@ -11,8 +13,6 @@ from optimizer.figures.memory import build_memory
 from optimizer.figures.parameters import parameter_table
 from optimizer.figures.serving import Evaluation, default_chunk
 from optimizer.figures.shape import Shape
-from optimizer.spec.problem import Problem
-from optimizer.spec.tensor import Role
 from optimizer.units import Dimension
 
 

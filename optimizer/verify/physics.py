@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from optimizer.domain.layout import Layout
+from optimizer.domain.problem import Problem
 from optimizer.figures.bounds import COMPUTE, HBM, Bound, throughput_bounds, tpot_bound, ttft_bound
 from optimizer.figures.derivation_figure import plain, shown
-from optimizer.spec.claims import Claim
-from optimizer.spec.layout import Layout
-from optimizer.spec.problem import Problem
+from optimizer.readers.claims import Claim
 from optimizer.units import Dimension
 from optimizer.verify.claim_table import ANY_TIER, ClaimKind, Physics
 

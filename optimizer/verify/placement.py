@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from optimizer.domain.families import Family
+from optimizer.domain.layout import Layout
+from optimizer.domain.problem import Problem
 from optimizer.errors import SpecError
-from optimizer.families import Family
 from optimizer.figures.placement import Devices, linear_placement, max_over_mean, split_device_loads
 from optimizer.figures.placement import violations as placement_violations
 from optimizer.figures.robust import CVAR_TAIL, aggregate
 from optimizer.figures.shape import shape_of
 from optimizer.figures.skew import load_weights, placeable
-from optimizer.spec.layout import Layout
-from optimizer.spec.problem import Problem
 from optimizer.verify.violation import Violation
 
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
+from optimizer.domain.layout import Layout
+from optimizer.domain.problem import Problem
 from optimizer.figures.derivation_figure import Figure, Sheet
 from optimizer.figures.locality import nodes_visited
 from optimizer.figures.placement import Devices, moves
-from optimizer.spec.layout import Layout
-from optimizer.spec.problem import Problem
 from optimizer.units import Dimension
 from optimizer.verify.placement import balance_under, moe_layers_of
 

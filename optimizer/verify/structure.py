@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from optimizer.families import Family
+from optimizer.domain.engine import EngineRule
+from optimizer.domain.families import Family
+from optimizer.domain.feedforward import DenseFeedForward
+from optimizer.domain.layout import Layout
+from optimizer.domain.precision import FORMATS
+from optimizer.domain.problem import Problem
+from optimizer.domain.tensor import Role
 from optimizer.figures.serving import default_chunk
 from optimizer.figures.shape import shape_of
 from optimizer.figures.topology import replicas_that_fit
-from optimizer.spec.engine import EngineRule
-from optimizer.spec.feedforward import DenseFeedForward
-from optimizer.spec.layout import Layout
-from optimizer.spec.precision import FORMATS
-from optimizer.spec.problem import Problem
-from optimizer.spec.tensor import Role
 from optimizer.verify.violation import Violation
 
 

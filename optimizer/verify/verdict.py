@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from optimizer.domain.convention import CONVENTIONS
+from optimizer.domain.engine import ENGINES, EngineRule
+from optimizer.domain.layout import Layout
+from optimizer.domain.problem import Problem
 from optimizer.errors import Exit
 from optimizer.figures.costs import Imbalance
 from optimizer.figures.derivation import derive, figures_json
 from optimizer.figures.derivation_figure import Figure
 from optimizer.figures.serving import Evaluation, evaluate
-from optimizer.spec.convention import CONVENTIONS
-from optimizer.spec.engine import ENGINES, EngineRule
-from optimizer.spec.layout import Layout
-from optimizer.spec.problem import Problem
-from optimizer.spec.read import LayoutDocument
+from optimizer.readers.read import LayoutDocument
 from optimizer.verify.claims import ClaimVerdict, JudgedClaim, judge_claims
 from optimizer.verify.constraints import BLOCKING, priced_violations, structural_violations
 from optimizer.verify.extra_figures import extra_figures

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from optimizer.families import Family
+from optimizer.domain.families import Family
 from optimizer.units import Dimension, format_quantity
 
 

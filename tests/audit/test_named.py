@@ -7,7 +7,7 @@ import pytest
 
 from optimizer.audit import audit_document
 from optimizer.audit.reference import resolve
-from optimizer.spec.layout import WrittenLayout
+from optimizer.domain.layout import WrittenLayout
 from optimizer.units import Dimension
 from optimizer.verify import judge_layout
 from optimizer.verify.claim_table import ALIASES, CLAIMS, dimensions, kind_of_claim

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.audit_bench import DOCUMENTS
 from optimizer.audit import audit_document
-from optimizer.spec.read import read_problem
+from optimizer.readers.read import read_problem
 
 
 def audited(name: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import pytest
 from optimizer.bench.baselines import aiconfigurator
 from optimizer.bench.methods import Settings, peer
 from optimizer.errors import StoppedError
-from optimizer.spec.read import Override, read_problem
+from optimizer.readers.read import Override, read_problem
 from optimizer.verify import judge_layout
 
 ROW = {

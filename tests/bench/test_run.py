@@ -17,7 +17,7 @@ from optimizer.bench.scenarios import scenarios
 from optimizer.bench.store import Store
 from optimizer.cli.main import run as shardproof
 from optimizer.errors import SpecError
-from optimizer.spec.read import read_problem
+from optimizer.readers.read import read_problem
 
 ONE = "llama-3.1-8b-l4-1"
 BASELINES = (SOLVE, "brute_force", "rule_of_thumb")

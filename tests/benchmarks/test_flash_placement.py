@@ -3,8 +3,8 @@ import numpy as np
 from benchmarks.baselines.flash_placement import flash, packed
 from benchmarks.baselines.greedy_placement import eplb
 from optimizer.figures.placement import max_over_mean, violations
-from optimizer.solve.placement import place
-from optimizer.spec.load_profiles import profile_rows
+from optimizer.placement import place
+from optimizer.readers.load_profiles import profile_rows
 
 
 def test_the_published_example_is_met() -> None:

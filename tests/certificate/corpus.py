@@ -11,9 +11,9 @@ from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
+from optimizer.domain.problem import Problem
 from optimizer.figures.objective import Scored
-from optimizer.solve.search import Search
-from optimizer.spec.problem import Problem
+from optimizer.search.search import Search
 from tests.certificate.documents import Json, answer, claimed, resealed
 from tests.certificate.tampering import MAKERS, document
 from tests.small_problems import small_problem

@@ -11,14 +11,14 @@ from typing import Any
 from optimizer.certificate.check import certify
 from optimizer.certificate.meshes import lattice
 from optimizer.certificate.statement import sealed, statement
+from optimizer.domain.lattice import axes
+from optimizer.domain.problem import Problem
 from optimizer.errors import SpecError
 from optimizer.figures.objective import Scored
 from optimizer.figures.serving import evaluate
+from optimizer.readers.document import load
+from optimizer.search.search import Search
 from optimizer.solve.result import Result
-from optimizer.solve.search import Search
-from optimizer.spec.document import load
-from optimizer.spec.lattice import axes
-from optimizer.spec.problem import Problem
 
 Json = dict[str, Any]
 

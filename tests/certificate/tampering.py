@@ -11,10 +11,10 @@ from fractions import Fraction
 from functools import cache
 from typing import Any
 
+from optimizer.domain.problem import Problem
 from optimizer.figures.objective import Scored
+from optimizer.search.search import Search
 from optimizer.solve import solve
-from optimizer.solve.search import Search
-from optimizer.spec.problem import Problem
 from tests.certificate.documents import Json, claimed, written
 from tests.small_problems import small_problem
 from tests.solve.joint_problems import joint_problem

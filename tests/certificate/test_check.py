@@ -14,12 +14,12 @@ from optimizer.certificate.check import certify
 from optimizer.certificate.meshes import lattice
 from optimizer.certificate.optimality import prove
 from optimizer.certificate.statement import exact
+from optimizer.domain.lattice import axes
+from optimizer.domain.problem import Problem
 from optimizer.figures.objective import MAXIMISED, Scored, better
+from optimizer.search.search import Search
 from optimizer.solve import solve
-from optimizer.solve.search import Search
 from optimizer.solve.structure import structure
-from optimizer.spec.lattice import axes
-from optimizer.spec.problem import Problem
 from tests.certificate.documents import claimed, written
 from tests.small_problems import OBJECTIVES, Priced, layouts, small_problem, value
 

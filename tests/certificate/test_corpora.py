@@ -13,7 +13,7 @@ import pytest
 
 from optimizer.certificate.check import certify
 from optimizer.cli.main import run
-from optimizer.spec.document import load
+from optimizer.readers.document import load
 from tests.certificate.corpus import EXPECTED, HERE, accepted, malformed, rejected
 from tests.certificate.documents import Json, answer
 

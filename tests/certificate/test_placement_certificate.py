@@ -11,10 +11,10 @@ from optimizer.certificate.hierarchy import best_laying, node_bound
 from optimizer.certificate.pairings import check_cases
 from optimizer.certificate.placement import check_placement
 from optimizer.certificate.prices import check_price
-from optimizer.solve.placement import place
-from optimizer.solve.placement.pairing_cases import decide
-from optimizer.solve.placement.pairing_program import GRID
-from tests.solve.placement.enumeration import best
+from optimizer.placement import place
+from optimizer.placement.pairing_cases import decide
+from optimizer.placement.pairing_program import GRID
+from tests.placement.enumeration import best
 
 LOAD = [[90, 132, 40, 61, 104, 165, 39, 4, 73, 56, 183, 86], [20, 107, 104, 64, 19, 197, 187, 157, 172, 86, 16, 27]]
 

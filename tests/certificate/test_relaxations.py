@@ -9,14 +9,14 @@ import pytest
 
 from optimizer.certificate.goals import relaxed, shape_at
 from optimizer.certificate.meshes import lattice
+from optimizer.domain.lattice import axes, divides_attention, divides_widths
+from optimizer.domain.problem import Problem
 from optimizer.figures.costs import CostBook, Costs
 from optimizer.figures.layer import LayerCost
 from optimizer.figures.memory import Memory, MemoryBook
 from optimizer.figures.rates import effective_rates
 from optimizer.figures.shape import Shape
 from optimizer.figures.topology import replicas_that_fit
-from optimizer.spec.lattice import axes, divides_attention, divides_widths
-from optimizer.spec.problem import Problem
 from tests.small_problems import small_problem
 from tests.solve.joint_problems import joint_problem
 

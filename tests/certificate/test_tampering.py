@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from optimizer.certificate.check import certify
 from optimizer.cli.main import run
 from optimizer.errors import SpecError
-from optimizer.spec.document import load_text
+from optimizer.readers.document import load_text
 from tests.certificate.documents import Json, resealed
 from tests.certificate.tampering import MAKERS, covered, document, mutations
 from tests.strategies import broken

@@ -150,7 +150,7 @@ def test_schemas_are_schemas(kind: str, capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_a_layout_file_fits_its_schema() -> None:
-    from optimizer.spec.document import load_text  # noqa: PLC0415 - beside its only use
+    from optimizer.readers.document import load_text  # noqa: PLC0415 - beside its only use
 
     document = load_text(LAYOUT).data
     valid(document, "layout")
@@ -159,8 +159,8 @@ def test_a_layout_file_fits_its_schema() -> None:
 
 
 def test_the_catalog_fits_its_schemas() -> None:
-    from optimizer.spec import catalog  # noqa: PLC0415 - beside its only use
-    from optimizer.spec.document import load  # noqa: PLC0415 - beside its only use
+    from optimizer.readers import catalog  # noqa: PLC0415 - beside its only use
+    from optimizer.readers.document import load  # noqa: PLC0415 - beside its only use
 
     for kind, schema in (("hardware", "hardware"), ("scenarios", "problem")):
         validator = jsonschema.Draft202012Validator(schema_of(schema))

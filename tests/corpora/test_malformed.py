@@ -14,8 +14,8 @@ import pytest
 
 from optimizer.cli.main import run
 from optimizer.errors import Exit, Fault, SpecError
-from optimizer.spec.catalog import load_hardware, load_model
-from optimizer.spec.read import read_layout, read_problem
+from optimizer.readers.catalog import load_hardware, load_model
+from optimizer.readers.read import read_layout, read_problem
 from optimizer.verify.claim_table import dimensions
 
 HERE = Path(__file__).parent / "malformed"

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
+from optimizer.domain.problem import Problem
+from optimizer.domain.variation import changed
 from optimizer.explain import brief, explain
 from optimizer.explain.conflict import conflict
 from optimizer.explain.limits import fits, limits_of, most_devices, with_limits, with_memory, with_rate, with_search
 from optimizer.explain.relax import RATE_PRECISION, Relaxation, relax, values_of
 from optimizer.figures.serving import evaluate
-from optimizer.spec.problem import Problem
-from optimizer.spec.read import read_problem
-from optimizer.spec.variation import changed
+from optimizer.readers.read import read_problem
 from optimizer.verify.constraints import violations
 from tests.small_problems import layouts, small_problem
 

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from optimizer.domain.layout import Layout
+from optimizer.domain.problem import Problem
 from optimizer.figures.bounds import COMPUTE, demand, largest_batch, throughput_bounds, tpot_bound, ttft_bound
 from optimizer.figures.derivation import derive, figures_json
 from optimizer.figures.derivation_memory import PARTS
 from optimizer.figures.rates import TICKS_PER_SECOND, ideal_rates
 from optimizer.figures.serving import evaluate
-from optimizer.spec.layout import Layout
-from optimizer.spec.problem import Problem
 from tests.verify.examples import DENSE, MOE, hardware, problem
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from optimizer.domain.model import ModelSpec
+from optimizer.domain.precision import FormatName, ModelPrecision
 from optimizer.figures.parameters import parameter_table
 from optimizer.figures.weights import (
     NO_PADDING,
@@ -18,9 +20,7 @@ from optimizer.figures.weights import (
     input_weights,
     output_weights,
 )
-from optimizer.spec.catalog import load_model
-from optimizer.spec.model import ModelSpec
-from optimizer.spec.precision import FormatName, ModelPrecision
+from optimizer.readers.catalog import load_model
 
 GIB = 2**30
 

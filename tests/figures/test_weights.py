@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from optimizer.domain.attention import LatentAttention
+from optimizer.domain.feedforward import DenseFeedForward, MixtureOfExperts
+from optimizer.domain.model import Block, ModelSpec, Run
+from optimizer.domain.precision import ModelPrecision
 from optimizer.figures.weights import BlockWeights, block_weights, input_weights, output_weights
-from optimizer.spec.attention import LatentAttention
-from optimizer.spec.feedforward import DenseFeedForward, MixtureOfExperts
-from optimizer.spec.model import Block, ModelSpec, Run
-from optimizer.spec.precision import ModelPrecision
 
 MLA = LatentAttention(
     heads=128, q_lora_rank=1536, kv_lora_rank=512, qk_nope_head_dim=128, qk_rope_head_dim=64, v_head_dim=128

@@ -17,7 +17,7 @@ from optimizer.certificate.placement_document import certify_placement
 from optimizer.cli.main import run
 from optimizer.cli.schemas import schema_of
 from optimizer.figures.placement import linear_placement, max_over_mean, moves
-from optimizer.spec.load_profiles import profile_rows
+from optimizer.readers.load_profiles import profile_rows
 
 LAYERS, EXPERTS, EP = 16, 16, 8
 DECIDED = ["--model", "seed-b-16l-16e", "--ep", "8", "--redundant-slots", "8"]

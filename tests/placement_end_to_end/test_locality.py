@@ -15,7 +15,7 @@ from optimizer.certificate.check import certify
 from optimizer.certificate.placement_document import certify_placement
 from optimizer.cli.main import run
 from optimizer.cli.schemas import schema_of
-from optimizer.spec.read import Override, read_problem
+from optimizer.readers.read import Override, read_problem
 from tests.placement_end_to_end.test_commands import PROBLEM, document
 
 LAYERS, EXPERTS = 16, 16

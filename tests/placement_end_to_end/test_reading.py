@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from optimizer.domain.problem import Problem
 from optimizer.errors import SpecError
-from optimizer.spec.problem import Problem
-from optimizer.spec.read import Override, read_problem
+from optimizer.readers.read import Override, read_problem
 
 LAYERS, EXPERTS = 16, 16
 PROBLEM = """\

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from optimizer.certificate.check import certify
+from optimizer.readers.document import load_text
+from optimizer.readers.read import Override, read_problem
 from optimizer.report.html import page
 from optimizer.report.subject import read_subject
 from optimizer.solve import solve
-from optimizer.spec.document import load_text
-from optimizer.spec.read import Override, read_problem
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = (

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from optimizer.cli.main import run
+from optimizer.domain.layout import WrittenLayout
+from optimizer.readers.read import read_problem
 from optimizer.report.dag_check import check_dag
 from optimizer.report.dag_traffic import dag_of, meshes_of
 from optimizer.report.subject import Subject
-from optimizer.spec.layout import WrittenLayout
-from optimizer.spec.read import read_problem
 
 
 def subject_of(scenario: str, **written: Any) -> Subject:

@@ -10,8 +10,11 @@ import pytest
 
 from optimizer.certificate.check import certify
 from optimizer.cli.main import run as shardproof
+from optimizer.domain.layout import Layout
 from optimizer.errors import SpecError
 from optimizer.figures.rates import effective_rates
+from optimizer.readers.document import load_text
+from optimizer.readers.read import Override, read_problem
 from optimizer.report.html import page
 from optimizer.report.html_experts import levels, png
 from optimizer.report.html_layout import replica_starts, seats
@@ -20,9 +23,6 @@ from optimizer.report.html_parts import element
 from optimizer.report.step_time import LAUNCH, LINK, step_parts
 from optimizer.report.subject import Subject, read_subject
 from optimizer.solve import solve
-from optimizer.spec.document import load_text
-from optimizer.spec.layout import Layout
-from optimizer.spec.read import Override, read_problem
 
 VOID = {"meta", "link", "img", "input", "br"}
 STEPS = ("llama-3.1-405b-h100-16", "deepseek-v3-h200-32", "deepseek-v3-decode-mtp-h800-144")

@@ -8,13 +8,14 @@ from fractions import Fraction
 from functools import cache
 from random import Random
 
+from optimizer.domain.layout import Layout, Stage
+from optimizer.domain.problem import ExpertLoads, ExpertsSpec, Problem
 from optimizer.figures.costs import build_costs
 from optimizer.figures.memory import build_memory
 from optimizer.figures.rates import effective_rates
 from optimizer.figures.serving import Evaluation, evaluate
 from optimizer.figures.skew import Mesh, Skews, load_weights, placeable
-from optimizer.spec.layout import Layout, Stage
-from optimizer.spec.problem import ExpertLoads, ExpertsSpec, Problem
+from tests.placement.enumeration import best
 from tests.small_problems import (
     LARGEST_WORK,
     Priced,
@@ -27,7 +28,6 @@ from tests.small_problems import (
     small_problem,
     work,
 )
-from tests.solve.placement.enumeration import best
 
 
 def _row(rng: Random, experts: int) -> tuple[int, ...]:

@@ -9,15 +9,15 @@ import pytest
 
 from optimizer.certificate.check import certify
 from optimizer.certificate.statement import PLACEMENT_TOLERANCE
+from optimizer.domain.limits import Search as Search_
+from optimizer.domain.problem import Problem
 from optimizer.figures.objective import MAXIMISED
 from optimizer.figures.placement import max_over_mean
 from optimizer.figures.robust import aggregate
 from optimizer.figures.skew import load_weights
+from optimizer.placement import PlacementResult
+from optimizer.search.search import Search
 from optimizer.solve import joint, solve
-from optimizer.solve.placement import PlacementResult
-from optimizer.solve.search import Search
-from optimizer.spec.limits import Search as Search_
-from optimizer.spec.problem import Problem
 from tests.certificate.documents import written
 from tests.small_problems import value
 from tests.solve.joint_problems import joint_problem, placed_layouts

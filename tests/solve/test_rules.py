@@ -10,14 +10,14 @@ from random import Random
 import pytest
 from ortools.sat.python import cp_model
 
+from optimizer.domain.problem import Problem
 from optimizer.figures.objective import Scored
 from optimizer.figures.partition import Track, best_cuts
 from optimizer.rules import RULES, Devices, MemoryRule, RequestRate, Tpot, Ttft
 from optimizer.rules.linear import LARGEST, Rule, floor
 from optimizer.rules.pipeline import post_cuts
+from optimizer.search.search import Search
 from optimizer.solve.master import choose
-from optimizer.solve.search import Search
-from optimizer.spec.problem import Problem
 from tests.small_problems import small_problem
 
 

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from optimizer.certificate.check import certify
+from optimizer.domain.problem import Problem
 from optimizer.errors import Exit
 from optimizer.figures.objective import MAXIMISED, better
+from optimizer.search.proved_bound import proved_bound
+from optimizer.search.search import Found, Search, Tally
 from optimizer.solve import solve
-from optimizer.solve.bound import proved_bound
-from optimizer.solve.search import Found, Search, Tally
-from optimizer.spec.problem import Problem
 from tests.certificate.documents import Json, written
 from tests.small_problems import OBJECTIVES, small_problem
 
@@ -158,7 +158,7 @@ def test_a_second_interrupt_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
 INTERRUPTED = """
 import json, sys, time
 from optimizer.solve import solve
-from optimizer.spec.read import read_problem
+from optimizer.readers.read import read_problem
 
 def wait(phase, done, of):
     if phase == "layouts" and not waited:

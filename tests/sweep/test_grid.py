@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from optimizer.errors import SpecError
-from optimizer.spec import catalog
-from optimizer.spec.read import Override, read_problem
+from optimizer.readers import catalog
+from optimizer.readers.read import Override, read_problem
 from optimizer.sweep.answer import read_question
 from optimizer.sweep.grid import Grid, read_grid
 

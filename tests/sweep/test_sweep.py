@@ -11,8 +11,8 @@ from processes import TEXT, Killer, grid, poisoned
 
 from optimizer.cli.main import run as shardproof
 from optimizer.errors import InternalError, SpecError
+from optimizer.readers.read import read_problem
 from optimizer.solve import solve
-from optimizer.spec.read import read_problem
 from optimizer.sweep import run as run_module
 from optimizer.sweep.answer import ANSWERED, COLUMNS, Task, answer
 from optimizer.sweep.backends import ATTEMPTS, Place, backend

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from optimizer.spec.attention import GroupedQueryAttention
-from optimizer.spec.feedforward import DenseFeedForward, MixtureOfExperts
-from optimizer.spec.hardware import HardwareSpec
-from optimizer.spec.model import Block, ModelSpec, Run
-from optimizer.spec.problem import Problem
+from optimizer.domain.attention import GroupedQueryAttention
+from optimizer.domain.feedforward import DenseFeedForward, MixtureOfExperts
+from optimizer.domain.hardware import HardwareSpec
+from optimizer.domain.model import Block, ModelSpec, Run
+from optimizer.domain.problem import Problem
 
 GQA = GroupedQueryAttention(heads=16, kv_heads=4, head_dim=64)
 DENSE = ModelSpec(

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.spec.claims import Claim, ClaimReader, last_digit
-from optimizer.spec.document import load_text
-from optimizer.spec.layout import Layout
-from optimizer.spec.model import ModelSpec, Run
-from optimizer.spec.problem import Problem
+from optimizer.domain.layout import Layout
+from optimizer.domain.model import ModelSpec, Run
+from optimizer.domain.problem import Problem
+from optimizer.readers.claims import Claim, ClaimReader, last_digit
+from optimizer.readers.document import load_text
 from optimizer.verify.claim_table import ALIASES, CLAIMS, dimensions
 from optimizer.verify.claims import ClaimVerdict, JudgedClaim, judge_claims
 from optimizer.verify.verdict import judge_layout

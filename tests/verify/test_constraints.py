@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.families import Family
+from optimizer.domain.engine import EngineRule
+from optimizer.domain.families import Family
+from optimizer.domain.layout import Layout, Stage
+from optimizer.domain.precision import ModelPrecision
+from optimizer.domain.problem import Problem
 from optimizer.figures.bandwidth import fabric_bandwidth, stage_traffic
 from optimizer.figures.rates import TICKS_PER_SECOND
 from optimizer.figures.serving import evaluate
-from optimizer.spec.engine import EngineRule
-from optimizer.spec.layout import Layout, Stage
-from optimizer.spec.precision import ModelPrecision
-from optimizer.spec.problem import Problem
 from optimizer.verify.constraints import structural_violations, violations
 from tests.verify.examples import DENSE, MOE, hardware, problem
 

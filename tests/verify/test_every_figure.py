@@ -11,8 +11,8 @@ from typing import Any, Final
 import pytest
 
 from optimizer.cli.main import run
-from optimizer.spec.document import load_text
-from optimizer.spec.read import layout_in
+from optimizer.readers.document import load_text
+from optimizer.readers.read import layout_in
 from optimizer.verify import judge
 from optimizer.verify.claim_table import dimensions
 

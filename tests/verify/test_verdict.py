@@ -7,8 +7,8 @@ import json
 import pytest
 
 from optimizer.errors import Exit
-from optimizer.spec.document import load_text
-from optimizer.spec.read import layout_in
+from optimizer.readers.document import load_text
+from optimizer.readers.read import layout_in
 from optimizer.verify import Verdict, judge
 from optimizer.verify.claim_table import dimensions
 

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Final
 
 from optimizer.bench.pricing import Priced, Pricer, better, layout_of
+from optimizer.domain.lattice import axes
+from optimizer.domain.problem import Problem
 from optimizer.errors import StoppedError
 from optimizer.figures.shape import Shape
-from optimizer.spec.lattice import axes
-from optimizer.spec.problem import Problem
 
 MODELS: Final = {
     ("deepseek-v3", "fp8_block"): "deepseek-ai/DeepSeek-V3",

@@ -7,11 +7,11 @@ from itertools import combinations, pairwise
 from math import comb, prod
 
 from optimizer.bench.pricing import Priced, Pricer, layout_of, replica_counts
+from optimizer.domain.lattice import axes
+from optimizer.domain.layout import Layout, Stage
+from optimizer.domain.problem import Problem
 from optimizer.figures.serving import even_cuts
 from optimizer.figures.shape import Shape
-from optimizer.spec.lattice import axes
-from optimizer.spec.layout import Layout, Stage
-from optimizer.spec.problem import Problem
 
 
 def cuts(layers: int, stages: int) -> Iterator[tuple[int, ...]]:

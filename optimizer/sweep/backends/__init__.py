@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Final
 
 from optimizer.errors import Fault, SpecError
-from optimizer.spec.messages import nearest
+from optimizer.readers.messages import nearest
 from optimizer.sweep.answer import Answer, Task, failed
 
 ATTEMPTS: Final = 3

@@ -1,0 +1,1 @@
+"""What a problem is made of: pure, frozen values; no file is read here."""

@@ -1,0 +1,42 @@
+"""Attention kinds, one file each; `Attention` is the tagged union that specs use."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from optimizer.domain.attention.block_sparse import BlockSparseAttention
+from optimizer.domain.attention.compressed import CompressedAttention
+from optimizer.domain.attention.delta import GatedDeltaNet
+from optimizer.domain.attention.gqa import GroupedQueryAttention
+from optimizer.domain.attention.indexer import Indexer
+from optimizer.domain.attention.kda import KimiDeltaAttention
+from optimizer.domain.attention.lightning import LightningAttention
+from optimizer.domain.attention.mamba import Mamba2
+from optimizer.domain.attention.mla import LatentAttention
+
+Attention = Annotated[
+    GroupedQueryAttention
+    | BlockSparseAttention
+    | LatentAttention
+    | CompressedAttention
+    | GatedDeltaNet
+    | KimiDeltaAttention
+    | Mamba2
+    | LightningAttention,
+    Field(discriminator="kind"),
+]
+
+__all__ = [
+    "Attention",
+    "BlockSparseAttention",
+    "CompressedAttention",
+    "GatedDeltaNet",
+    "GroupedQueryAttention",
+    "Indexer",
+    "KimiDeltaAttention",
+    "LatentAttention",
+    "LightningAttention",
+    "Mamba2",
+]

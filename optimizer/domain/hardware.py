@@ -1,0 +1,135 @@
+"""Hardware: one kind of device, how devices are grouped, and the links between them."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from pydantic import Field, model_validator
+
+from optimizer.domain.base import Spec
+from optimizer.domain.precision import ComputeName
+from optimizer.domain.quantity import (
+    BytesPerSecond,
+    DollarsPerHour,
+    Factor,
+    Flops,
+    PositiveBytes,
+    PositiveRatio,
+    Seconds,
+)
+
+
+class Measured(Spec):
+    """A number with where it comes from (`datasheet`, `fitted to TABLE on DATE`, `assumed`)."""
+
+    value: PositiveRatio
+    source: str = Field(min_length=1)
+
+
+class MeasuredTime(Spec):
+    """A duration with where it comes from."""
+
+    value: Seconds
+    source: str = Field(min_length=1)
+
+
+class Device(Spec):
+    """One accelerator as an engine sees it."""
+
+    name: str = Field(min_length=1)
+    vendor: str = ""
+    memory: PositiveBytes = Field(description="nominal capacity")
+    exposed_memory: PositiveBytes = Field(description="what a process can allocate at most")
+    bandwidth: BytesPerSecond = Field(description="peak memory bandwidth")
+    peak: dict[ComputeName, Flops] = Field(min_length=1, description="dense peak by number format")
+    price: DollarsPerHour | None = None
+
+    @model_validator(mode="after")
+    def _sensible(self) -> Device:
+        if "bf16" not in self.peak:
+            message = "peak needs a bf16 entry: formats without a rate of their own compute in it"
+            raise ValueError(message)
+        if self.exposed_memory > self.memory:
+            message = f"exposed_memory of {self.exposed_memory} bytes is more than the memory of {self.memory} bytes"
+            raise ValueError(message)
+        return self
+
+
+class Tier(Spec):
+    """A link tier: `size` devices reach each other over it (none: any number).
+
+    `bandwidth` is per device and direction; `oversubscription` divides it when the whole tier is busy.
+    `latency` is that of one small-message round. In a `mesh` every pair has a link of its own, so that a group of g
+    devices has g − 1 of a device's size − 1 links: see `share`.
+    """
+
+    name: str = Field(min_length=1)
+    size: int | None = Field(default=None, ge=1, le=10**7)
+    bandwidth: BytesPerSecond
+    latency: MeasuredTime
+    efficiency: Measured
+    oversubscription: Factor = Fraction(1)
+    mesh: bool = False
+
+    @model_validator(mode="after")
+    def _sensible(self) -> Tier:
+        if self.oversubscription < 1:
+            message = f"oversubscription is {self.oversubscription}:1, less than 1:1"
+            raise ValueError(message)
+        if self.mesh and (self.size is None or self.size == 1):
+            message = f"tier {self.name!r} is a mesh, which needs a size of at least 2"
+            raise ValueError(message)
+        return self
+
+    def share(self, members: int) -> Fraction:
+        """Share of `bandwidth` that a group of `members` devices of one domain has: (g − 1)/(size − 1) in a mesh."""
+        if not self.mesh or self.size is None or members >= self.size:
+            return Fraction(1)
+        return Fraction(max(members - 1, 1), self.size - 1)
+
+
+class Efficiencies(Spec):
+    """Achieved share of the rated peak, and the time to launch one operation."""
+
+    compute: dict[ComputeName, Measured] = Field(min_length=1)
+    hbm: Measured
+    attention_hbm: Measured
+    attention_compute: Measured
+    launch: MeasuredTime
+
+
+class HardwareSpec(Spec):
+    """A cluster of one kind of device; tiers innermost first, the last without a size."""
+
+    name: str = Field(min_length=1)
+    device: Device
+    devices_per_node: int = Field(ge=1, le=10**6)
+    tiers: tuple[Tier, ...] = Field(min_length=1, strict=False)
+    efficiency: Efficiencies
+    source: str = ""
+    assumed: tuple[str, ...] = Field(default=(), strict=False, description="facts without a source, by name")
+
+    @property
+    def devices_per_rack(self) -> int | None:
+        """Devices of the smallest link tier above the node, if it has a size."""
+        return next((tier.size for tier in self.tiers if tier.size and tier.size > self.devices_per_node), None)
+
+    @model_validator(mode="after")
+    def _nested(self) -> HardwareSpec:
+        if self.tiers[-1].size is not None:
+            message = f"the outermost tier {self.tiers[-1].name!r} must have no size"
+            raise ValueError(message)
+        inner = 1
+        for tier in self.tiers[:-1]:
+            if tier.size is None:
+                message = f"only the outermost tier may have no size, tier {tier.name!r} has none"
+                raise ValueError(message)
+            if tier.size % inner or tier.size <= inner:
+                message = f"tier {tier.name!r} of {tier.size} devices does not consist of whole domains of {inner}"
+                raise ValueError(message)
+            inner = tier.size
+        for name in self.device.peak:
+            if name not in self.efficiency.compute and "bf16" not in self.efficiency.compute:
+                message = f"efficiency.compute has neither {name!r} nor 'bf16'"
+                raise ValueError(message)
+        return self

@@ -1,0 +1,98 @@
+"""Which values each axis of the lattice takes: the statement that search and checker both enumerate.
+
+Degrees: every tp that divides all heads and widths, every cp up to `LARGEST_CP`, every pp up to the layer count, every
+etp that divides the experts' width, every ep up to the physical experts; restricted by the problem's `search`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from optimizer.domain.feedforward import DenseFeedForward, FeedForward
+from optimizer.domain.problem import Problem
+
+LARGEST_CP = 8
+PREFILL_CHUNKS = (256, 512, 1024, 2048, 4096, 8192, 16384)
+"""Prompt tokens a step that are tried beside the whole prompt, where `search.prefill_chunk` does not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Axes:
+    """Values of each axis, ascending; `chunks` holds None in phase decode."""
+
+    tp: tuple[int, ...]
+    cp: tuple[int, ...]
+    pp: tuple[int, ...]
+    etp: tuple[int, ...]
+    ep: tuple[int, ...]
+    chunks: tuple[int | None, ...]
+    redundant: tuple[int, ...]
+
+
+def _restricted(values: Iterable[int], allowed: tuple[int, ...] | None) -> tuple[int, ...]:
+    return tuple(v for v in values if allowed is None or v in allowed)
+
+
+def divides_attention(problem: Problem, tp: int) -> bool:
+    """Whether `tp` ranks can share all heads: it divides query heads, and key/value heads divide it or it them."""
+    for block in problem.model.blocks.values():
+        if block.attention is None:
+            continue
+        if any(count % tp for count in block.attention.head_counts):
+            return False
+        kv = block.attention.kv_head_count
+        if kv is not None and kv % tp and tp % kv:
+            return False
+    return True
+
+
+def divides_widths(problem: Problem, tp: int) -> bool:
+    """Whether `tp` divides the width of every dense feed-forward block."""
+    return all(dense_width(block.ffn) % tp == 0 for block in problem.model.blocks.values())
+
+
+def dense_width(ffn: FeedForward | None) -> int:
+    """Width of a dense feed-forward block, or of the one beside a mixture of experts; 0 where there is none."""
+    if ffn is None:
+        return 0
+    return ffn.intermediate if isinstance(ffn, DenseFeedForward) else ffn.dense_intermediate
+
+
+def axes(problem: Problem) -> Axes:
+    """Values of each axis for a problem; an empty axis means that nothing is left."""
+    model, search, devices = problem.model, problem.search, problem.devices
+    # without experts in a layer there is no expert mesh, whatever an MTP layer holds
+    moe_blocks = [b.moe for b in model.blocks.values() if b.moe is not None] if model.moe is not None else []
+    heads = [c for b in model.blocks.values() if b.attention for c in b.attention.head_counts]
+    widest = min([devices, *heads]) if heads else devices
+    tp = (t for t in range(1, widest + 1) if divides_attention(problem, t) and divides_widths(problem, t))
+    cp = search.cp if search.cp is not None else range(1, LARGEST_CP + 1)
+    redundant = problem.experts.redundant_slots if problem.experts is not None and moe_blocks else (0,)
+    if moe_blocks:
+        width = min(m.intermediate for m in moe_blocks)
+        experts = min(m.experts for m in moe_blocks)
+        etp = [t for t in range(1, min(width, devices) + 1) if all(m.intermediate % t == 0 for m in moe_blocks)]
+        ep: Iterable[int] = range(1, min(experts + max(redundant), devices) + 1)
+    else:
+        etp, ep = [1], [1]
+    return Axes(
+        tp=_restricted(tp, search.tp),
+        cp=tuple(sorted({c for c in cp if c <= devices})),
+        pp=_restricted(range(1, min(model.layer_count, devices) + 1), search.pp),
+        etp=_restricted(etp, search.etp),
+        ep=_restricted(ep, search.ep),
+        chunks=_chunks(problem),
+        redundant=tuple(sorted(set(redundant))),
+    )
+
+
+def _chunks(problem: Problem) -> tuple[int | None, ...]:
+    work = problem.workload
+    if work.phase == "decode":
+        return (None,)
+    prompt = work.computed_input_tokens
+    if problem.search.prefill_chunk is not None:
+        return tuple(sorted(set(problem.search.prefill_chunk)))
+    tried = {c for c in PREFILL_CHUNKS if work.phase == "aggregated" or c < prompt}
+    return tuple(sorted(tried | {prompt}))

@@ -1,0 +1,131 @@
+"""A layout: degrees, batch, chunk and stage cuts; and the conventions by which documents write one."""
+
+from __future__ import annotations
+
+from math import lcm
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from optimizer.domain.base import Spec
+from optimizer.domain.convention import CONVENTIONS, Convention, Degrees
+from optimizer.domain.limits import AsTuple
+
+__all__ = ["Convention", "Layout", "Stage", "WrittenLayout"]
+
+
+class Stage(Spec):
+    """One pipeline stage: `layers` consecutive layers from `first_layer` on."""
+
+    first_layer: int = Field(ge=0)
+    layers: int = Field(ge=1)
+
+
+class Layout(Spec):
+    """Every degree resolved; `tp·cp·dp = etp·ep·edp` devices in each of `pp` stages.
+
+    `batch` is the sequences in flight per attention data-parallel rank, `prefill_chunk` the prompt tokens a step takes.
+    """
+
+    tp: int = Field(ge=1, le=10**7)
+    cp: int = Field(default=1, ge=1, le=10**7)
+    dp: int = Field(default=1, ge=1, le=10**7)
+    pp: int = Field(default=1, ge=1, le=10**7)
+    etp: int = Field(default=1, ge=1, le=10**7)
+    ep: int = Field(default=1, ge=1, le=10**7)
+    edp: int = Field(default=1, ge=1, le=10**7)
+    batch: int = Field(default=1, ge=1, le=10**9)
+    prefill_chunk: int | None = Field(default=None, ge=1, le=10**9)
+    stages: Annotated[tuple[Stage, ...] | None, AsTuple] = None
+
+    @property
+    def stage_devices(self) -> int:
+        """Devices of one pipeline stage, all replicas together."""
+        return self.tp * self.cp * self.dp
+
+    @property
+    def devices(self) -> int:
+        """Devices in all."""
+        return self.stage_devices * self.pp
+
+    @property
+    def replica_stage_devices(self) -> int:
+        """Devices of one stage of one replica: the smallest set closed under both meshes."""
+        return lcm(self.tp * self.cp, self.etp * self.ep)
+
+    @property
+    def replica_devices(self) -> int:
+        """Devices of one replica."""
+        return self.replica_stage_devices * self.pp
+
+    @property
+    def replicas(self) -> int:
+        """Independent serving instances."""
+        return self.stage_devices // self.replica_stage_devices
+
+    @property
+    def replica_dp(self) -> int:
+        """Attention data-parallel ranks of one replica."""
+        return self.replica_stage_devices // (self.tp * self.cp)
+
+    @property
+    def replica_edp(self) -> int:
+        """Copies of every expert in one replica."""
+        return self.replica_stage_devices // (self.etp * self.ep)
+
+    @property
+    def micro_batch(self) -> int:
+        """Sequences of one rank that one stage works on at a time."""
+        return -(-self.batch // self.pp)
+
+
+class WrittenLayout(Spec):
+    """A layout as a document writes it; `convention` says how to read the degrees (see `CONVENTIONS`)."""
+
+    convention: Convention = "folded"
+    tp: int = Field(default=1, ge=1, le=10**7)
+    cp: int = Field(default=1, ge=1, le=10**7)
+    dp: int = Field(default=1, ge=1, le=10**7)
+    pp: int = Field(default=1, ge=1, le=10**7)
+    etp: int | None = Field(default=None, ge=1, le=10**7)
+    ep: int | None = Field(default=None, ge=1, le=10**7)
+    edp: int | None = Field(default=None, ge=1, le=10**7)
+    batch: int = Field(default=1, ge=1, le=10**9)
+    prefill_chunk: int | None = Field(default=None, ge=1, le=10**9)
+    stages: Annotated[tuple[Stage, ...] | None, AsTuple] = None
+
+    @model_validator(mode="after")
+    def _mesh(self) -> WrittenLayout:
+        self.resolve()
+        return self
+
+    def resolve(self, *, experts: bool = True) -> Layout:
+        """Both meshes in full.
+
+        Parameters
+        ----------
+        experts
+            Whether the model has any; without them an expert mesh that is not written is 1 · 1 · 1.
+
+        Raises
+        ------
+        ValueError
+            The degrees contradict the convention, or the two meshes each other.
+        """
+        written = Degrees(self.tp, self.cp, self.dp, self.pp, self.etp, self.ep, self.edp)
+        if not experts and {self.etp, self.ep, self.edp} <= {None, 1}:
+            found = {**CONVENTIONS[self.convention].read(written), "etp": 1, "ep": 1, "edp": 1}
+            return self._with(found)
+        found = dict(CONVENTIONS[self.convention].read(written))
+        stage = found["tp"] * found["cp"] * found["dp"]
+        if found["etp"] * found["ep"] * found["edp"] != stage:
+            experts_mesh = f"{found['etp']}·{found['ep']}·{found['edp']} = {found['etp'] * found['ep'] * found['edp']}"
+            message = (
+                f"tp·cp·dp = {found['tp']}·{found['cp']}·{found['dp']} = {stage} devices per stage, but "
+                f"etp·ep·edp = {experts_mesh}"
+            )
+            raise ValueError(message)
+        return self._with(found)
+
+    def _with(self, degrees: dict[str, int]) -> Layout:
+        return Layout(**degrees, batch=self.batch, prefill_chunk=self.prefill_chunk, stages=self.stages)

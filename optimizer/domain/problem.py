@@ -1,0 +1,315 @@
+"""A problem: model, hardware, workload, limits and objective, with every reference resolved."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from fractions import Fraction
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+
+from optimizer.domain.base import Spec
+from optimizer.domain.coactivation import Coactivation
+from optimizer.domain.engine import ENGINES, Engine
+from optimizer.domain.hardware import HardwareSpec
+from optimizer.domain.limits import AsTuple, Limits, Objective, Search
+from optimizer.domain.model import ModelSpec
+from optimizer.domain.precision import ModelPrecision, PrecisionOverride
+from optimizer.domain.quantity import Ratio
+from optimizer.domain.workload import ServingWorkload
+
+_LATER = ("coactivation", "balance_allowance")
+
+
+class _Grown(Spec):
+    """Fields that came later are left out of what is written where they are not used: earlier results stay valid."""
+
+    @model_serializer(mode="wrap")
+    def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = write(self)
+        for name in _LATER:
+            if name in written and written[name] is None:
+                del written[name]
+        return written
+
+
+class ExpertsSpec(_Grown):
+    """Measured expert load and what may be done about it."""
+
+    load: Annotated[tuple[str, ...] | None, AsTuple] = None
+    weights: Annotated[tuple[int, ...] | None, AsTuple] = None
+    redundant_slots: Annotated[tuple[Annotated[int, Field(ge=0, le=65536)], ...], AsTuple, Field(min_length=1)] = (0,)
+    robust: Literal["worst", "mean", "cvar"] = "worst"
+    split: Literal["even", "free"] = "even"
+    hierarchy: Literal["free", "node", "rack"] = "free"
+    current: str | None = None
+    max_moves: int | None = Field(default=None, ge=0)
+    coactivation: str | None = None
+    balance_allowance: Ratio | None = None
+
+
+Tokens = Annotated[int, Field(ge=0, le=10**15)]
+ExpertIds = Annotated[tuple[Annotated[int, Field(ge=0, le=10**6)], ...], AsTuple]
+Placed = Annotated[
+    tuple[Annotated[tuple[ExpertIds, ...], AsTuple], ...],
+    AsTuple,
+]
+"""Experts of ``[MoE layer][device][slot]``."""
+
+
+class ExpertLoads(Spec):
+    """One measured workload: tokens of ``[MoE layer][expert]``."""
+
+    name: str
+    rows: Annotated[tuple[Annotated[tuple[Tokens, ...], AsTuple], ...], AsTuple]
+
+
+class ProblemFile(Spec):
+    """The problem as written: `model` and `hardware` are catalog names, paths or inline descriptions."""
+
+    name: str = Field(default="problem", min_length=1)
+    model: str | dict[str, Any]
+    hardware: str | dict[str, Any]
+    devices: int | None = Field(default=None, ge=1, le=10**6)
+    nodes: int | None = Field(default=None, ge=1, le=10**6)
+    workload: ServingWorkload
+    precision: PrecisionOverride | None = None
+    limits: Limits = Limits()
+    objective: Objective = "throughput_per_device"
+    engine: str = "any"
+    search: Search = Search()
+    experts: ExpertsSpec | None = None
+    seed: int = Field(default=0, ge=0, le=2**31 - 1)
+    notes: str = ""
+    tags: Annotated[tuple[str, ...], AsTuple] = ()
+    assumed: Annotated[tuple[str, ...], AsTuple] = ()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ProblemFile:
+        if (self.devices is None) == (self.nodes is None):
+            message = "give either devices or nodes"
+            raise ValueError(message)
+        if self.engine not in ENGINES:
+            message = f"unknown engine {self.engine!r}; engines: {', '.join(ENGINES)}"
+            raise ValueError(message)
+        if self.objective == "step_time" or self.limits.step_time is not None:
+            message = "step_time belongs to training workloads; this is a serving workload"
+            raise ValueError(message)
+        if self.objective == "devices" and self.workload.request_rate is None:
+            message = "objective 'devices' needs workload.request_rate: the fewest devices that serve it"
+            raise ValueError(message)
+        if self.objective == "ttft" and self.workload.phase == "decode":
+            message = "objective 'ttft' has no meaning in phase 'decode': the prefill role sends the first token"
+            raise ValueError(message)
+        if self.objective == "tpot" and self.workload.phase == "prefill":
+            message = "objective 'tpot' has no meaning in phase 'prefill': the decode role sends the later tokens"
+            raise ValueError(message)
+        return self
+
+
+class Problem(_Grown):
+    """A problem with model and hardware in full: everything a figure needs.
+
+    `current_placement` is the placement in service, on as many devices and slots as it lists.
+    """
+
+    name: str
+    model: ModelSpec
+    hardware: HardwareSpec
+    devices: int = Field(ge=1)
+    workload: ServingWorkload
+    limits: Limits = Limits()
+    objective: Objective = "throughput_per_device"
+    engine_name: str = "any"
+    search: Search = Search()
+    experts: ExpertsSpec | None = None
+    expert_loads: Annotated[tuple[ExpertLoads, ...], AsTuple] = ()
+    current_placement: Placed | None = None
+    coactivation: Coactivation | None = None
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _loads_fit(self) -> Problem:
+        moe = self.model.moe
+        for load in self.expert_loads:
+            if (
+                moe is None
+                or len(load.rows) != self.model.moe_layer_count
+                or any(len(r) != moe.experts for r in load.rows)
+            ):
+                message = f"expert load {load.name!r} does not have the model's MoE layers and experts"
+                raise ValueError(message)
+        given = self.experts.weights if self.experts else None
+        if given is not None and (len(given) != len(self.expert_loads) or sum(given) <= 0 or min(given) < 0):
+            message = (
+                f"experts.weights: {len(given)} weights for {len(self.expert_loads)} loads, or they are not positive"
+            )
+            raise ValueError(message)
+        if self.coactivation is not None and (moe is None or not _fits(self.coactivation, self.model)):
+            message = f"co-activation {self.coactivation.name!r} does not have the model's MoE layers and experts"
+            raise ValueError(message)
+        if self.current_placement is not None and len(self.current_placement) != self.model.moe_layer_count:
+            message = "the current placement does not have the model's MoE layers"
+            raise ValueError(message)
+        return self
+
+    def changed(self, **fields: object) -> Problem:
+        """The same problem with other values of some fields, checked anew."""
+        return Problem.model_validate({name: getattr(self, name) for name in Problem.model_fields} | fields)
+
+    @property
+    def current_mesh(self) -> tuple[int, int] | None:
+        """Ep and redundant slots of the placement in service."""
+        if self.current_placement is None or self.model.moe is None:
+            return None
+        first = self.current_placement[0]
+        return len(first), len(first) * len(first[0]) - self.model.moe.experts
+
+    def group_domain(self, ep: int) -> int | None:
+        """Devices of an expert mesh within which a router's group is kept: a node's or a rack's; None: anywhere."""
+        hierarchy = self.experts.hierarchy if self.experts is not None else "free"
+        if hierarchy == "free":
+            return None
+        size = self.hardware.devices_per_node if hierarchy == "node" else self.hardware.devices_per_rack
+        return min(size or ep, ep)
+
+    @property
+    def engine(self) -> Engine:
+        """The engine's rules and reservations."""
+        return ENGINES[self.engine_name]
+
+    @property
+    def precision(self) -> ModelPrecision:
+        """Formats in force, the problem's override applied."""
+        return self.model.precision
+
+    @property
+    def memory_utilization(self) -> Fraction:
+        """Share of the exposed memory that a device may use."""
+        own = self.limits.memory_utilization
+        return self.engine.memory_utilization if own is None else own
+
+    @cached_property
+    def priced_hardware(self) -> HardwareSpec:
+        """The hardware with traffic over the outermost tier shaped to `limits.fabric_bandwidth`."""
+        limit, outer = self.limits.fabric_bandwidth, self.hardware.tiers[-1]
+        if limit is None:
+            return self.hardware
+        rated = limit * outer.oversubscription / outer.efficiency.value
+        capped = outer.model_copy(update={"bandwidth": min(outer.bandwidth, int(rated))})
+        return self.hardware.model_copy(update={"tiers": (*self.hardware.tiers[:-1], capped)})
+
+    @cached_property
+    def capacity_bytes(self) -> int:
+        """Bytes one device may hold: floor of exposed memory × utilisation."""
+        share = self.hardware.device.exposed_memory * self.memory_utilization
+        return share.numerator // share.denominator
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over the resolved problem in canonical JSON; names, notes and sources do not count."""
+        document = self.model_dump(mode="json", exclude={"name": True, "model": {"source"}, "hardware": {"source"}})
+        text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def _fits(given: Coactivation, model: ModelSpec) -> bool:
+    """Whether measured co-activation has the model's layers, and no expert beyond its own."""
+    if given.measure == "uniform":
+        return not given.layers
+    experts = model.moe.experts if model.moe is not None else 0
+    if len(given.layers) != model.moe_layer_count:
+        return False
+    if given.measure == "pairs":
+        return all([len(row) for row in layer] == list(range(experts - 1, -1, -1)) for layer in given.layers)
+    return all(len(row) > 1 and max(row[1:]) < experts and len({*row[1:]}) == len(row) - 1
+               for layer in given.layers for row in layer)  # fmt: skip
+
+
+def resolve(
+    written: ProblemFile,
+    model: ModelSpec,
+    hardware: HardwareSpec,
+    expert_loads: tuple[ExpertLoads, ...] = (),
+    current: Placed | None = None,
+    coactivation: Coactivation | None = None,
+) -> Problem:
+    """Put model, hardware and what was measured in their places and apply the precision override.
+
+    A budget of moves keeps the expert mesh of the placement in service; groups kept on nodes need an EP degree whose
+    nodes hold equally many of them. Both restrict the search that the problem states.
+
+    Raises
+    ------
+    ValueError
+        Where the workload is longer than the model's context.
+    """
+    precision = written.precision.applied_to(model.precision) if written.precision else model.precision
+    devices = written.devices if written.devices is not None else (written.nodes or 0) * hardware.devices_per_node
+    length = written.workload.input_tokens + written.workload.output_tokens
+    if model.max_context is not None and length > model.max_context:
+        message = (
+            f"input_tokens + output_tokens = {length} is more than the {model.max_context} tokens {model.name} can hold"
+        )
+        raise ValueError(message)
+    problem = Problem(
+        name=written.name,
+        model=model.model_copy(update={"precision": precision}),
+        hardware=hardware,
+        devices=devices,
+        workload=written.workload,
+        limits=written.limits,
+        objective=written.objective,
+        engine_name=written.engine,
+        search=written.search,
+        experts=written.experts,
+        expert_loads=expert_loads,
+        current_placement=current,
+        coactivation=coactivation,
+        seed=written.seed,
+    )
+    return _kept_on_nodes(_kept_on_mesh(problem))
+
+
+def _kept_on_mesh(problem: Problem) -> Problem:
+    own, mesh = problem.experts, problem.current_mesh
+    if own is None or own.max_moves is None or mesh is None:
+        return problem
+    ep, redundant = mesh
+    if problem.search.ep is not None and ep not in problem.search.ep:
+        message = f"experts.max_moves: the placement in service is on ep={ep}, which search.ep leaves out"
+        raise ValueError(message)
+    if own.redundant_slots != (0,) and redundant not in own.redundant_slots:
+        message = f"experts.max_moves: redundant_slots leaves out the {redundant} of the placement in service"
+        raise ValueError(message)
+    return problem.changed(
+        search=problem.search.model_copy(update={"ep": (ep,)}),
+        experts=own.model_copy(update={"redundant_slots": (redundant,)}),
+    )
+
+
+def _kept_on_nodes(problem: Problem) -> Problem:
+    own, moe = problem.experts, problem.model.moe
+    if own is None or own.hierarchy == "free" or moe is None or not problem.expert_loads:
+        return problem
+    if own.hierarchy == "rack" and problem.hardware.devices_per_rack is None:
+        message = f"experts.hierarchy: {problem.hardware.name} has no link tier above its nodes: no racks"
+        raise ValueError(message)
+    most, groups = moe.experts + max(own.redundant_slots), moe.group_count
+
+    def fits(ep: int) -> bool:
+        size = problem.group_domain(ep) or ep
+        nodes = ep // size
+        return ep % size == 0 and groups % nodes == 0 and -(-most // ep) <= moe.experts // nodes
+
+    asked = problem.search.ep or range(1, min(problem.devices, most) + 1)
+    kept = tuple(ep for ep in asked if fits(ep))
+    if not kept:
+        message = (
+            f"experts.hierarchy: no EP degree asked for lays {groups} router groups equally on {own.hierarchy}s of "
+            f"{problem.group_domain(10**9)} devices"
+        )
+        raise ValueError(message)
+    return problem.changed(search=problem.search.model_copy(update={"ep": kept}))

@@ -1,0 +1,64 @@
+"""What is asked of the deployment."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from functools import cached_property
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from optimizer.domain.base import Spec
+from optimizer.domain.quantity import Rate, Ratio
+
+Phase = Literal["aggregated", "prefill", "decode", "disaggregated"]
+
+
+class ServingWorkload(Spec):
+    """Requests of one shape.
+
+    `aggregated` is continuous batching with chunked prefill in steady state; `prefill` and `decode` are one role of a
+    disaggregated deployment. `prefix_cache_hit` is the share of prompt tokens found in the cache.
+    `mtp_acceptance` is the chance that a drafted token is accepted, `mtp_tokens` how many are drafted a step.
+    """
+
+    kind: Literal["serving"] = "serving"
+    phase: Phase = "aggregated"
+    input_tokens: int = Field(ge=1, le=10**8)
+    output_tokens: int = Field(default=1, ge=1, le=10**8)
+    request_rate: Rate | None = Field(default=None, description="requests/s to be served")
+    prefix_cache_hit: Ratio = Fraction(0)
+    mtp_tokens: int = Field(default=0, ge=0, le=16)
+    mtp_acceptance: Ratio = Fraction(0)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ServingWorkload:
+        if self.phase == "disaggregated":
+            message = (
+                "phase 'disaggregated' is not solved as one problem yet: solve phase 'prefill' and phase 'decode' apart"
+            )
+            raise ValueError(message)
+        if self.phase in ("aggregated", "decode") and self.output_tokens < 2:
+            message = f"phase {self.phase!r} needs output_tokens of at least 2 (TPOT is between output tokens)"
+            raise ValueError(message)
+        if self.prefix_cache_hit >= 1:
+            message = "prefix_cache_hit must be below 1: the last prompt token is always computed"
+            raise ValueError(message)
+        if self.mtp_acceptance > 1:
+            message = "mtp_acceptance is a probability, at most 1"
+            raise ValueError(message)
+        return self
+
+    @cached_property
+    def computed_input_tokens(self) -> int:
+        """Prompt tokens that are computed, cache hits excluded; rounded up."""
+        share = self.input_tokens * (1 - self.prefix_cache_hit)
+        return -(-share.numerator // share.denominator)
+
+    @cached_property
+    def tokens_per_step(self) -> Fraction:
+        """Expected output tokens a sequence gains per decode step: 1 + a + a² + … (Leviathan et al. 2022, eq. 1)."""
+        return sum((self.mtp_acceptance**i for i in range(self.mtp_tokens + 1)), Fraction(0))
+
+
+Workload = ServingWorkload

@@ -1,0 +1,206 @@
+"""Two slots a device: the linear program over replica counts that says whether copies can pair up within a threshold.
+
+For a threshold ``T`` and every ``v <= T / 2`` at most as many copies may be larger than ``T - v`` as are smaller than
+``v``. The program minimises the worst violation; where it cannot vanish, its dual values refute the threshold, rounded
+to whole numbers and checked in whole numbers. A running total over the values keeps it sparse: each count enters two
+rows. Counts that are not posted enter as they are priced in, and limits on counts come and go, so that the dual
+simplex method goes on from where it was.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optimizer.placement.linear_program import new_program, solved
+from optimizer.placement.replicas import Floats, Ints
+
+GRID = 1024
+"""Thresholds and values are multiples of a token divided by this."""
+
+_MORE_COPIES = 3
+_MOST_ROWS = 300
+_PRICINGS = 30
+_WHOLE = 10**6
+_FEASIBLE = 1e-7
+_FINENESS = 1e-4
+_LONGEST = 1 << 50
+
+
+@dataclass(frozen=True, slots=True)
+class Refuted:
+    """Price of a slot and ``(place of v, multiplier)``, whole numbers that refute the threshold."""
+
+    price: int
+    points: list[tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """Copies that pair up, fractional: weight of each ``(expert, copies)``."""
+
+    parts: dict[tuple[int, int], float]
+
+    def mean(self, experts: int) -> Floats:
+        """Mean copies of each expert."""
+        mean = np.zeros(experts)
+        for (expert, copies), part in self.parts.items():
+            mean[expert] += copies * part
+        return mean
+
+
+class PairingProgram:
+    """Counts of copies of each expert, such that copies pair up within ``threshold / GRID`` as well as can be."""
+
+    def __init__(self, load: Sequence[int], devices: int, threshold: int, extra: Ints) -> None:
+        self.devices, self.threshold, self.slots = devices, threshold, 2 * devices
+        self.possible = self.overfull = False
+        if max(load) * GRID >= _LONGEST:
+            return
+        self.load: Ints = np.array(load, dtype=np.int64) * GRID
+        fewest = np.maximum(1, -(-self.load // threshold))
+        spare = self.slots - int(fewest.sum())
+        self.low: Ints = fewest
+        self.high: Ints = np.minimum(devices, fewest + max(spare, 0))
+        self.overfull = spare < 0 or int(fewest.max()) > devices
+        self.possible = not self.overfull
+        self.values: Ints = np.zeros(0, dtype=np.int64)
+        if self.possible:
+            self._tables(extra)
+            self._post_rows()
+
+    def _tables(self, extra: Ints) -> None:
+        self.copies: Ints = np.arange(1, int(self.high.max()) + 1)
+        floors = self.load[:, None] // self.copies
+        ceilings = -(-self.load[:, None] // self.copies)
+        inside = (self.copies >= self.low[:, None]) & (self.copies <= self.high[:, None])
+        posted = inside & (self.copies < self.low[:, None] + _MORE_COPIES)
+        values = np.unique(floors[posted & (2 * ceilings <= self.threshold)])
+        values = values[values > 0]
+        if len(values) > _MOST_ROWS:
+            values = values[np.unique(np.linspace(0, len(values) - 1, _MOST_ROWS).astype(np.int64))]
+        values = np.union1d(values, extra[2 * extra <= self.threshold])
+        # Half the threshold counts all shares above it against all below.
+        values = np.union1d(values, [self.threshold // 2])
+        self.values = values[values > 0]
+        values = self.values
+        self.large: Ints = np.searchsorted(values, self.threshold - ceilings, side="right")
+        self.small: Ints = np.searchsorted(values, floors, side="right")
+        self.first: NDArray[np.bool_] = posted
+
+    def _post_rows(self) -> None:
+        self.solver = solver = new_program()
+        infinity = solver.infinity()
+        self.excess = solver.NumVar(0.0, infinity, "")
+        solver.Objective().SetCoefficient(self.excess, 1.0)
+        self.totals: list[Any] = []
+        self.limits: list[Any] = []
+        before = None
+        for _ in range(len(self.values)):
+            running = solver.NumVar(-infinity, infinity, "")
+            total, limit = solver.Constraint(0.0, 0.0), solver.Constraint(-infinity, 0.0)
+            total.SetCoefficient(running, -1.0)
+            if before is not None:
+                total.SetCoefficient(before, 1.0)
+            limit.SetCoefficient(running, 1.0)
+            limit.SetCoefficient(self.excess, -1.0)
+            self.totals.append(total)
+            self.limits.append(limit)
+            before = running
+        self.one = [solver.Constraint(1.0, 1.0) for _ in self.load]
+        self.all_slots = solver.Constraint(float(self.slots), float(self.slots))
+        self.posted: list[dict[int, Any]] = [{} for _ in self.load]
+        for expert, place in zip(*np.nonzero(self.first), strict=True):
+            self.post(int(expert), int(place) + 1)
+
+    def post(self, expert: int, copies: int) -> None:
+        """Let the expert have so many copies."""
+        if copies in self.posted[expert] or not self.low[expert] <= copies <= self.high[expert]:
+            return
+        variable = self.solver.NumVar(0.0, self.solver.infinity(), "")
+        self.posted[expert][copies] = variable
+        self.one[expert].SetCoefficient(variable, 1.0)
+        self.all_slots.SetCoefficient(variable, float(copies))
+        large, small = int(self.large[expert, copies - 1]), int(self.small[expert, copies - 1])
+        if large != small:
+            for place, sign in ((large, copies), (small, -copies)):
+                if place < len(self.values):
+                    self.totals[place].SetCoefficient(variable, float(sign))
+
+    def limit(self, expert: int, low: int, high: int) -> None:
+        """Allow the expert's posted counts between ``low`` and ``high`` only."""
+        for copies, variable in self.posted[expert].items():
+            variable.SetUb(self.solver.infinity() if low <= copies <= high else 0.0)
+
+    def solve(self, low: Ints, high: Ints) -> Refuted | Counted | None:
+        """Whole multipliers that refute the counts between ``low`` and ``high``, or fractional counts that pair up."""
+        spare = self.slots - int(low.sum())
+        if spare < 0 or (low > high).any() or int(high.sum()) < self.slots:
+            return Refuted(0, [])
+        high = np.minimum(high, low + spare)
+        allowed = (self.copies >= low[:, None]) & (self.copies <= high[:, None])
+        for _ in range(_PRICINGS):
+            if not solved(self.solver):
+                return None
+            if self.excess.solution_value() < _FEASIBLE:
+                return Counted(
+                    {
+                        (expert, copies): variable.solution_value()
+                        for expert, columns in enumerate(self.posted)
+                        for copies, variable in columns.items()
+                        if variable.solution_value() > _FEASIBLE
+                    }
+                )
+            multipliers = np.array([round(-limit.dual_value() * _WHOLE) for limit in self.limits], dtype=np.int64)
+            multipliers = np.maximum(multipliers, 0)
+            price = round(-self.all_slots.dual_value() * _WHOLE)
+            costs = self.costs(multipliers, price)
+            cheapest = np.where(allowed, costs, np.inf).min(axis=1)
+            if cheapest.sum() > price * self.slots:
+                places = np.nonzero(multipliers)[0].tolist()
+                return Refuted(price, [(place, int(multipliers[place])) for place in places])
+            missing = 0
+            for expert in np.nonzero(cheapest < np.inf)[0].tolist():
+                copies = int(np.where(allowed[expert], costs[expert], np.inf).argmin()) + 1
+                missing += copies not in self.posted[expert]
+                self.post(expert, copies)
+            if not missing:
+                return None
+        return None
+
+    def stretched(self, refuted: Refuted, most: int) -> int:
+        """Highest threshold up to ``most`` that the same multipliers refute, as near as bisection finds it."""
+        multipliers: Ints = np.zeros(len(self.values), dtype=np.int64)
+        for place, multiplier in refuted.points:
+            multipliers[place] = multiplier
+        beyond = np.concatenate([np.cumsum(multipliers[::-1])[::-1], [0]])
+        ceilings = -(-self.load[:, None] // self.copies)
+        low, high = self.threshold, most // 2 * 2
+        while high - low > max(2, self.threshold * _FINENESS):
+            middle = (low + high) // 4 * 2
+            least = np.maximum(1, -(-self.load // middle))
+            largest = np.minimum(self.devices, least + self.slots - int(least.sum()))
+            allowed = (self.copies >= least[:, None]) & (self.copies <= largest[:, None])
+            large = np.searchsorted(self.values, middle - ceilings, side="right")
+            costs = self.copies * (refuted.price + beyond[large] - beyond[self.small])
+            total = np.where(allowed, costs, np.iinfo(np.int64).max).min(axis=1).sum()
+            low, high = (middle, high) if total > refuted.price * self.slots else (low, middle)
+        return low
+
+    def costs(self, multipliers: Ints, price: int) -> Ints:
+        """Cost of each count of copies, ``[experts, counts from 1]``, in whole numbers."""
+        beyond = np.concatenate([np.cumsum(multipliers[::-1])[::-1], [0]])
+        costs: Ints = self.copies * (price + beyond[self.large] - beyond[self.small])
+        return costs
+
+    def witness(self, cases: dict[str, Any], threshold: int) -> dict[str, Any]:
+        """Witness of a bound at the threshold, refuted case by case."""
+        return {
+            "kind": "pairing",
+            "threshold": str(Fraction(threshold, GRID)),
+            "values": [str(Fraction(value, GRID)) for value in self.values.tolist()],
+            "cases": cases,
+        }

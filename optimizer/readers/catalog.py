@@ -1,0 +1,150 @@
+"""What ships with the product: models, hardware and scenarios, found in a checkout and in an installed wheel."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Final, Literal, get_args
+
+from optimizer.domain.hardware import HardwareSpec
+from optimizer.domain.model import ModelSpec
+from optimizer.errors import Fault, InternalError, SpecError
+from optimizer.readers.document import Document, load, parse
+from optimizer.readers.huggingface.reader import read_document
+from optimizer.readers.messages import nearest, shown
+from optimizer.readers.places import Step
+
+Kind = Literal["models", "hardware", "scenarios"]
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+
+_SUFFIXES: Final = (".yaml", ".yml", ".json")
+_SINGULAR: Final[dict[Kind, str]] = {"models": "model", "hardware": "hardware", "scenarios": "scenario"}
+
+
+@cache
+def root() -> Path:
+    """Folder of the catalog: `optimizer/problems` in a wheel, `problems` beside the package in a checkout.
+
+    Raises
+    ------
+    InternalError
+        Neither is there.
+    """
+    package = Path(__file__).resolve().parents[1]
+    for found in (package / "problems", package.parent / "problems"):
+        if (found / "models").is_dir():
+            return found
+    raise InternalError("the catalog is missing from this installation")
+
+
+@cache
+def names(kind: Kind) -> tuple[str, ...]:
+    """Names of everything of a kind, in order."""
+    return tuple(sorted(file.stem for file in (root() / kind).glob("*.yaml")))
+
+
+def path(kind: Kind, name: str) -> Path:
+    """File of a catalog entry.
+
+    Raises
+    ------
+    SpecError
+        No such entry, with the nearest one.
+    """
+    if name not in names(kind):
+        raise SpecError(Fault(None, None, None, None, *_unknown(kind, name)))
+    return root() / kind / f"{name}.yaml"
+
+
+def _unknown(kind: Kind, name: str) -> tuple[str, str | None]:
+    noun = _SINGULAR[kind]
+    message = (
+        f"{shown(name)} is no {noun} of the catalog and no file: `shardproof catalog {kind}` lists {len(names(kind))}"
+    )
+    return message, nearest(name, list(names(kind)))
+
+
+def is_path(reference: str | Path) -> bool:
+    """Whether a reference means a file rather than a catalog entry."""
+    text = str(reference)
+    return isinstance(reference, Path) or text == "-" or "/" in text or "\\" in text or text.endswith(_SUFFIXES)
+
+
+def find(kind: Kind, reference: str | Path, *, beside: Path | None = None) -> Path:
+    """File that a reference means: a path (relative to the folder `beside`), or the name of a catalog entry.
+
+    Raises
+    ------
+    SpecError
+        Neither.
+    """
+    if is_path(reference):
+        if str(reference) == "-" or beside is None:
+            return Path(reference)
+        return beside / reference
+    name = str(reference)
+    if name not in names(kind) and beside is None and Path(name).is_file():
+        return Path(name)
+    return path(kind, name)
+
+
+def load_model(reference: str | Path, *, beside: Path | None = None) -> ModelSpec:
+    """Model by catalog name, or from a model file or a Hugging Face config.json.
+
+    Parameters
+    ----------
+    reference
+        A catalog name or a path.
+    beside
+        Folder that a relative path starts from; the current one otherwise.
+
+    Raises
+    ------
+    SpecError
+        No such entry or file, or what it says is not understood.
+    """
+    file = find("models", reference, beside=beside)
+    document = load(file)
+    if is_hugging_face(document.data):
+        return read_document(document, file)
+    return parse(ModelSpec, document)
+
+
+def load_hardware(reference: str | Path, *, beside: Path | None = None) -> HardwareSpec:
+    """Hardware by catalog name, or from a file; as `load_model`."""
+    return parse(HardwareSpec, load(find("hardware", reference, beside=beside)))
+
+
+def model_in(document: Document, at: tuple[Step, ...], *, beside: Path | None = None) -> ModelSpec:
+    """Model that a document refers to or describes at `at`; faults point into the document.
+
+    Raises
+    ------
+    SpecError
+        As `load_model`.
+    """
+    value = document.get(at)
+    if isinstance(value, str):
+        _check_name("models", value, document, at, beside)
+        return load_model(value, beside=beside)
+    return parse(ModelSpec, document, at)
+
+
+def hardware_in(document: Document, at: tuple[Step, ...], *, beside: Path | None = None) -> HardwareSpec:
+    """Hardware that a document refers to or describes at `at`; as `model_in`."""
+    value = document.get(at)
+    if isinstance(value, str):
+        _check_name("hardware", value, document, at, beside)
+        return load_hardware(value, beside=beside)
+    return parse(HardwareSpec, document, at)
+
+
+def _check_name(kind: Kind, name: str, document: Document, at: tuple[Step, ...], beside: Path | None) -> None:
+    if not is_path(name) and name not in names(kind) and (beside is not None or not Path(name).is_file()):
+        message, suggestion = _unknown(kind, name)
+        raise document.error(message, at, suggestion)
+
+
+def is_hugging_face(data: object) -> bool:
+    """Whether a document is a Hugging Face config.json rather than a model of ours."""
+    return isinstance(data, dict) and "blocks" not in data and bool({"model_type", "architectures"} & data.keys())

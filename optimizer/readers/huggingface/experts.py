@@ -1,0 +1,118 @@
+"""Mixtures of experts on grouped-query attention: Mixtral, OLMoE, Phi-3.5-MoE, Grok-1, DBRX, gpt-oss, Llama 4."""
+
+from __future__ import annotations
+
+from optimizer.domain.feedforward import DenseFeedForward, MixtureOfExperts
+from optimizer.domain.model import Block
+from optimizer.readers.huggingface.config import Config
+from optimizer.readers.huggingface.parts import FULL, SLIDING, Reading, gqa, layer_count, window_kinds
+
+
+def _routed(config: Config, *, shared: int = 0, bias: bool = False, router_bias: bool = False) -> MixtureOfExperts:
+    return MixtureOfExperts(
+        experts=config.integer("num_local_experts", "num_experts"),
+        top_k=config.integer("num_experts_per_tok", "experts_per_token"),
+        intermediate=config.integer("moe_intermediate_size", "intermediate_size"),
+        shared_intermediate=shared,
+        bias=bias,
+        router_bias=router_bias,
+    )
+
+
+def read_mixtral(config: Config) -> Reading:
+    """`mixtral`: experts in every layer."""
+    block = Block(attention=gqa(config, window=config.optional("sliding_window")), ffn=_routed(config))
+    return Reading({"layer": block}, ["layer"] * layer_count(config))
+
+
+def read_olmoe(config: Config) -> Reading:
+    """`olmoe`: norms over all query heads and over all key heads."""
+    bias = config.flag("attention_bias")
+    block = Block(attention=gqa(config, qkv_bias=bias, out_bias=bias, qk_norm="full"), ffn=_routed(config))
+    return Reading({"layer": block}, ["layer"] * layer_count(config))
+
+
+def read_granite_moe(config: Config) -> Reading:
+    """`granitemoe`: as Mixtral, with biases where said."""
+    bias = config.flag("attention_bias")
+    block = Block(attention=gqa(config, qkv_bias=bias, out_bias=bias), ffn=_routed(config))
+    return Reading({"layer": block}, ["layer"] * layer_count(config))
+
+
+def read_phimoe(config: Config) -> Reading:
+    """`phimoe` (Phi-3.5-MoE): layer norms and heads with biases."""
+    bias = config.flag("attention_bias")
+    attention = gqa(config, qkv_bias=bias, out_bias=bias, window=config.optional("sliding_window"))
+    block = Block(attention=attention, ffn=_routed(config), norm_bias=True)
+    fields = {"norm_bias": True, "head_bias": config.flag("lm_head_bias")}
+    return Reading({"layer": block}, ["layer"] * layer_count(config), fields=fields)
+
+
+def read_grok(config: Config) -> Reading:
+    """`grok-1`: four norms a layer."""
+    block = Block(attention=gqa(config), ffn=_routed(config), norms=4)
+    return Reading({"layer": block}, ["layer"] * layer_count(config))
+
+
+def read_dbrx(config: Config) -> Reading:
+    """`dbrx`: attention and experts described in sections of their own."""
+    attention, ffn = config.section("attn_config"), config.section("ffn_config")
+    if attention is None or ffn is None:
+        config.refuse("ffn_config" if ffn is None else "attn_config", "is required but missing")
+    attention.skip("model_type", "clip_qkv", "rope_theta", "attn_pdrop")
+    ffn.skip("model_type", "ffn_act_fn", "moe_normalize_expert_weights", "uniform_expert_assignment")
+    block = Block(
+        attention=gqa(config, kv_heads=attention.integer("kv_n_heads")),
+        ffn=MixtureOfExperts(
+            experts=ffn.integer("moe_num_experts"),
+            top_k=ffn.integer("moe_top_k"),
+            intermediate=ffn.integer("ffn_hidden_size"),
+        ),
+    )
+    attention.finish("dbrx attention")
+    ffn.finish("dbrx feed-forward")
+    return Reading({"layer": block}, ["layer"] * layer_count(config))
+
+
+def read_gpt_oss(config: Config) -> Reading:
+    """`gpt_oss`: biases everywhere, one sink a head, a window in every second layer."""
+    layers, bias = layer_count(config), config.flag("attention_bias", default=True)
+    window = config.integer("sliding_window", default=128)
+    blocks = {
+        name: Block(
+            attention=gqa(config, qkv_bias=bias, out_bias=bias, sinks=True, window=window if name == SLIDING else None),
+            ffn=_routed(config, bias=True, router_bias=True),
+        )
+        for name in (FULL, SLIDING)
+    }
+    config.skip("experts_per_token")
+    return Reading(blocks, window_kinds(config, layers, every=2))
+
+
+def read_llama4(config: Config) -> Reading:
+    """`llama4_text`: chunks of attention where positions rotate, full attention elsewhere; experts in some layers."""
+    layers, bias = layer_count(config), config.flag("attention_bias")
+    config.skip("use_qk_norm", "num_local_experts_total")  # its norm of queries and keys has no weights
+    step = config.integer("interleave_moe_layer_step", default=1)
+    listed = config.integers("moe_layers")
+    sparse = set(range(step - 1, layers, step)) if listed is None else set(listed)
+    every = config.integer("no_rope_layer_interval", default=4)
+    rotated = config.items("no_rope_layers", length=layers if config.data.get("no_rope_layers") else None)
+    chunked = [bool(flag) for flag in rotated] if rotated else [(index + 1) % every != 0 for index in range(layers)]
+    chunk = config.optional("attention_chunk_size")
+    config.skip("layer_types")
+    width = config.integer("intermediate_size")
+    wide = config.integer("intermediate_size_mlp")
+    names = [
+        f"{'chunk' if windowed else 'full'}-{'moe' if index in sparse else 'dense'}"
+        for index, windowed in enumerate(chunked)
+    ]
+    blocks = {
+        f"{place}-{kind}": Block(
+            attention=gqa(config, qkv_bias=bias, out_bias=bias, window=chunk if place == "chunk" else None),
+            ffn=_routed(config, shared=width) if kind == "moe" else DenseFeedForward(intermediate=wide),
+        )
+        for place in ("chunk", "full")
+        for kind in ("moe", "dense")
+    }
+    return Reading(blocks, names)

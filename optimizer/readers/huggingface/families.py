@@ -1,0 +1,128 @@
+"""Which family reads which `model_type`: one row an architecture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from optimizer.readers.huggingface.config import Config
+from optimizer.readers.huggingface.deepseek import read_deepseek, read_dots, read_glm4_moe, read_sparse_attention
+from optimizer.readers.huggingface.deepseek_v4 import read_deepseek_v4
+from optimizer.readers.huggingface.dense import read_glm4, read_olmo2, read_phi3, read_seed_oss
+from optimizer.readers.huggingface.ernie import read_ernie
+from optimizer.readers.huggingface.experts import (
+    read_dbrx,
+    read_gpt_oss,
+    read_granite_moe,
+    read_grok,
+    read_llama4,
+    read_mixtral,
+    read_olmoe,
+    read_phimoe,
+)
+from optimizer.readers.huggingface.gemma import read_gemma, read_gemma2, read_gemma3, read_gemma4
+from optimizer.readers.huggingface.gpt import read_bloom, read_falcon, read_gpt2, read_phi
+from optimizer.readers.huggingface.hunyuan import read_hunyuan
+from optimizer.readers.huggingface.kimi import read_kimi_linear
+from optimizer.readers.huggingface.llama import read_llama, read_mistral, read_nemotron_nas, read_qwen2, read_qwen3
+from optimizer.readers.huggingface.mimo import read_mimo_v2
+from optimizer.readers.huggingface.minimax import read_minimax_m1, read_minimax_m2, read_minimax_m3
+from optimizer.readers.huggingface.nemotron import read_nemotron_h
+from optimizer.readers.huggingface.parts import Reading
+from optimizer.readers.huggingface.qwen import read_hybrid, read_qwen2_moe, read_qwen3_moe
+
+
+@dataclass(frozen=True)
+class Family:
+    """How to read one architecture.
+
+    Attributes
+    ----------
+    read
+        From its keys to blocks and layers.
+    tied
+        Whether the head is tied where the file does not say.
+    style
+        Whose module names its checkpoints use (see `modules.py`).
+    """
+
+    read: Callable[[Config], Reading]
+    tied: bool = False
+    style: str = "llama"
+
+
+FAMILIES: Final[dict[str, Family]] = {
+    "bloom": Family(read_bloom, tied=True),
+    "dbrx": Family(read_dbrx),
+    "deepseek_v2": Family(read_deepseek),
+    "deepseek_v3": Family(read_deepseek),
+    "deepseek_v32": Family(read_sparse_attention),
+    "deepseek_v4": Family(read_deepseek_v4, style="deepseek_v4"),
+    "dots1": Family(read_dots),
+    "ernie4_5_moe": Family(read_ernie, tied=True),
+    "falcon": Family(read_falcon, tied=True),
+    "gemma": Family(read_gemma, tied=True),
+    "gemma2": Family(read_gemma2, tied=True),
+    "gemma3_text": Family(read_gemma3, tied=True),
+    "gemma4_text": Family(read_gemma4, tied=True, style="gemma"),
+    "glm4": Family(read_glm4),
+    "glm4_moe": Family(read_glm4_moe),
+    "glm_moe_dsa": Family(read_sparse_attention),
+    "gpt2": Family(read_gpt2, tied=True),
+    "gpt_oss": Family(read_gpt_oss),
+    "granite": Family(read_llama),
+    "granitemoe": Family(read_granite_moe, style="mixtral"),
+    "grok-1": Family(read_grok, tied=True),
+    "hunyuan": Family(read_hunyuan, tied=True),
+    "hunyuan_v1_moe": Family(read_hunyuan),
+    "kimi_k2": Family(read_deepseek),
+    "kimi_linear": Family(read_kimi_linear),
+    "llama": Family(read_llama),
+    "llama4_text": Family(read_llama4, style="llama4"),
+    "mimo": Family(read_qwen2),
+    "mimo_v2_flash": Family(read_mimo_v2),
+    "minimax": Family(read_minimax_m1),
+    "minimax_m1": Family(read_minimax_m1),
+    "minimax_m2": Family(read_minimax_m2, style="mixtral"),
+    "minimax_m3": Family(read_minimax_m3, style="mixtral"),
+    "minimax_text_01": Family(read_minimax_m1),
+    "ministral": Family(read_mistral),
+    "mistral": Family(read_mistral),
+    "mixtral": Family(read_mixtral, style="mixtral"),
+    "nemotron-nas": Family(read_nemotron_nas),
+    "nemotron_h": Family(read_nemotron_h, style="nemotron_h"),
+    "olmo2": Family(read_olmo2),
+    "olmoe": Family(read_olmoe),
+    "phi": Family(read_phi),
+    "phi3": Family(read_phi3),
+    "phimoe": Family(read_phimoe, style="mixtral"),
+    "qwen2": Family(read_qwen2),
+    "qwen2_moe": Family(read_qwen2_moe),
+    "qwen3": Family(read_qwen3),
+    "qwen3_5_moe_text": Family(read_hybrid),
+    "qwen3_5_text": Family(read_hybrid),
+    "qwen3_moe": Family(read_qwen3_moe),
+    "qwen3_next": Family(read_hybrid),
+    "qwen3_vl_moe_text": Family(read_qwen3_moe),
+    "qwen3_vl_text": Family(read_qwen3),
+    "seed_oss": Family(read_seed_oss),
+    "smollm3": Family(read_llama, tied=True),
+}
+
+WRAPPERS: Final[dict[str, tuple[str, ...]]] = {
+    "gemma3": ("gemma3_text",),
+    "gemma4": ("gemma4_text",),
+    "kimi_k25": ("deepseek_v3", "kimi_k2"),
+    "kimi_vl": ("deepseek_v3",),
+    "llama4": ("llama4_text",),
+    "llava": ("llama", "mistral", "granite"),
+    "llava_next": ("llama", "mistral", "granite"),
+    "minimax_m3_vl": ("minimax_m3",),
+    "mistral3": ("mistral",),
+    "qwen3_5": ("qwen3_5_text",),
+    "qwen3_5_moe": ("qwen3_5_moe_text",),
+    "qwen3_vl": ("qwen3_vl_text",),
+    "qwen3_vl_moe": ("qwen3_vl_moe_text",),
+}
+"""Multimodal architectures whose `text_config` is one of these; only the language model is read."""

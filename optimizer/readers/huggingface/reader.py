@@ -1,0 +1,167 @@
+"""From a config.json to a model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from optimizer.domain.model import ModelSpec
+from optimizer.errors import Fault, SpecError
+from optimizer.readers.document import Document, load_text
+from optimizer.readers.huggingface.config import Config
+from optimizer.readers.huggingface.families import FAMILIES, WRAPPERS
+from optimizer.readers.huggingface.parts import Reading, runs_of
+from optimizer.readers.huggingface.quantization import precision_of
+from optimizer.readers.messages import nearest, shown
+from optimizer.readers.places import Place, Step
+from optimizer.readers.source import read_text
+
+SUPPORTED: Final = tuple(sorted({*FAMILIES, *WRAPPERS}))
+"""Every `model_type` that can be read."""
+
+QUANTIZER_FILE: Final = "hf_quant_config.json"
+"""Where modelopt's older exports put what later ones write into config.json."""
+
+_BASES: Final = {"bfloat16": "bf16", "float16": "fp16", "float32": "bf16", "auto": "bf16"}
+"""Engines serve checkpoints saved in FP32 in 16 bit (vLLM's `--dtype auto` does)."""
+_INFINITY = re.compile(r"(?<=[\s,:\[])-?Infinity(?=[\s,\]}])")
+
+
+def read_config(
+    config: Mapping[str, Any],
+    *,
+    name: str,
+    source: str,
+    beside: Mapping[str, Any] | None = None,
+    document: Document | None = None,
+) -> ModelSpec:
+    """Model that a config.json describes.
+
+    Parameters
+    ----------
+    config
+        Content of the file.
+    name
+        What to call the model.
+    source
+        Where the file comes from: kept in the model, and shown in messages where there is no `document`.
+    beside
+        Content of a `hf_quant_config.json` beside it.
+    document
+        The file's text, for lines and columns in messages.
+
+    Raises
+    ------
+    SpecError
+        An architecture, key or value that is not understood, by name, with what is.
+    """
+    shown_as = source if document is None else document.source
+
+    def locate(at: Sequence[Step], key: bool) -> Place | tuple[None, None]:  # noqa: FBT001 - one kind of caller
+        return (None, None) if document is None else document.locate(at, key=key)
+
+    if not isinstance(config, Mapping):
+        raise SpecError(Fault(shown_as, None, None, None, "a mapping is wanted: the content of a config.json"))
+    outer = Config(config, shown_as, locate)
+    kind, text = _text_model(outer)
+    family = FAMILIES[kind]
+    try:
+        reading = family.read(text)
+        model = _model(reading, text, outer, tied=family.tied, name=name, source=source)
+        quantizer = None if beside is None else Config(beside, QUANTIZER_FILE)
+        precision = precision_of(
+            text if text.has("quantization_config") else outer,
+            model,
+            style=family.style,
+            base=_base(text, outer),
+            beside=None if quantizer is None else quantizer.section("quantization") or quantizer,
+        )
+    except ValidationError as error:
+        problems = "; ".join(str(item["msg"]).removeprefix("Value error, ") for item in error.errors())
+        raise SpecError(Fault(shown_as, None, None, None, f"does not describe a {kind} model: {problems}")) from None
+    text.finish(kind)
+    if text is not outer:
+        outer.finish(str(outer.data.get("model_type")))
+    return model.model_copy(update={"precision": precision})
+
+
+def _text_model(outer: Config) -> tuple[str, Config]:
+    """Architecture of the language model, and its part of the configuration."""
+    kind = outer.text("model_type")
+    if kind is None:
+        outer.refuse("model_type", f"is required but missing; supported: {', '.join(SUPPORTED)}")
+    if kind in FAMILIES and not (kind in WRAPPERS and outer.has("text_config")):
+        return kind, outer
+    if kind not in WRAPPERS:
+        message = f"architecture {shown(kind)} is not supported; supported: {', '.join(SUPPORTED)}"
+        outer.refuse("model_type", message, nearest(kind, list(SUPPORTED)))
+    text = outer.section("text_config")
+    if text is None:
+        outer.refuse("text_config", f"is required but missing: {kind} models keep their language model there")
+    inner = text.text("model_type") or WRAPPERS[kind][0]
+    if inner not in WRAPPERS[kind]:
+        text.refuse(
+            "model_type", f"{shown(inner)} is not supported inside {kind}; supported: {', '.join(WRAPPERS[kind])}"
+        )
+    return inner, text
+
+
+def _tied(text: Config, outer: Config, *, default: bool) -> bool:
+    found = [part.flag("tie_word_embeddings") for part in (text, outer) if part.has("tie_word_embeddings")]
+    return found[0] if found else default
+
+
+def _base(text: Config, outer: Config) -> str:
+    """Format of what is not quantised."""
+    written = text.text("dtype", "torch_dtype") or outer.text("dtype", "torch_dtype") or "bfloat16"
+    if written not in _BASES:
+        part = text if text.has("dtype") or text.has("torch_dtype") else outer
+        part.refuse("torch_dtype", f"{shown(written)} is not understood; understood: {', '.join(_BASES)}")
+    return _BASES[written]
+
+
+def _model(reading: Reading, text: Config, outer: Config, *, tied: bool, name: str, source: str) -> ModelSpec:
+    used = {*reading.layers, *([reading.mtp.block] if reading.mtp else [])}
+    context = text.optional("max_position_embeddings", "max_sequence_length", "max_seq_len", "n_positions")
+    fields: dict[str, Any] = {
+        "name": name,
+        "source": source,
+        "hidden_size": text.integer("hidden_size", "n_embd", "d_model", "n_embed"),
+        "vocab_size": text.integer("vocab_size"),
+        "tie_embeddings": _tied(text, outer, default=tied),
+        "max_context": context,
+        "blocks": {block: spec for block, spec in reading.blocks.items() if block in used},
+        "layers": runs_of(reading.layers),
+        "mtp": reading.mtp,
+    }
+    return ModelSpec(**(fields | {key: value for key, value in reading.fields.items() if value is not None}))
+
+
+def read_config_file(path: str | Path, *, name: str | None = None) -> ModelSpec:
+    """Model that a config.json file describes; called after its folder unless `name` is given.
+
+    Raises
+    ------
+    SpecError
+        As `read_config`, with line and column; or the file cannot be read.
+    """
+    text, shown_as = read_text(path)
+    # Files in the wild write an unbounded time step so; JSON has no infinity, and nothing reads that key.
+    document = load_text(_INFINITY.sub("1e308", text), shown_as)
+    return read_document(document, path, name=name)
+
+
+def read_document(document: Document, path: str | Path, *, name: str | None = None) -> ModelSpec:
+    """Model that an already loaded config.json describes."""
+    file = Path(path)
+    quantizer = file.with_name(QUANTIZER_FILE)
+    beside = None
+    if file.name == "config.json" and quantizer.is_file():
+        beside = load_text(*read_text(quantizer)).data
+    folder = file.resolve().parent.name
+    called = name or (folder if file.name == "config.json" and folder else file.stem) or "model"
+    return read_config(document.data, name=called, source=document.source, beside=beside, document=document)

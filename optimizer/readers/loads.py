@@ -1,0 +1,288 @@
+"""Measured expert load: how many tokens each expert of each layer was given, from the files that engines write.
+
+Read are JSON ``[layer][expert]``, the same with steps before it, or an object with one of ``load``, ``logical_count``
+(the dump of SGLang's expert distribution recorder, github.com/sgl-project/sglang ``srt/eplb``), ``expert_load`` or
+``global_expert_load_window`` (vLLM's load windows, github.com/vllm-project/vllm ``distributed/eplb``) and
+``load_history`` (one record a step); and CSV, one row a layer or one row for each layer and expert; and the statistics
+folder of TensorRT-LLM (`statistics_folder`). ``records`` of SGLang's recorder are counts of slots, put together by its
+``last_physical_to_logical_map``. PyTorch files of these are read with PyTorch (`pickled`).
+"""
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from optimizer.errors import Fault, SpecError
+from optimizer.readers.document import Document, load_text
+from optimizer.readers.load_profiles import PROFILES, profile_rows
+from optimizer.readers.messages import nearest
+from optimizer.readers.pickled import read_pickled
+from optimizer.readers.places import Step
+from optimizer.readers.source import read_text
+from optimizer.readers.statistics_folder import folder_loads, is_statistics
+
+MOST_TOKENS = 10**15
+"""Most tokens of one expert; sums over experts and layers then fit 64 bits."""
+
+_KEYS = ("load", "logical_count", "expert_load", "global_expert_load_window", "load_history")
+_RECORD_KEY = "logical_expert_load"
+_MAP, _SLOTS = "last_physical_to_logical_map", "global_physical_count"
+_COUNT_COLUMNS = ("load", "count", "tokens")
+
+Rows = tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ExpertLoad:
+    """Tokens of ``[layer][expert]``; ``layer_ids`` are the model's own layer indices where the file tells them."""
+
+    name: str
+    rows: Rows
+    layer_ids: tuple[int, ...] | None = None
+
+    @property
+    def layers(self) -> int:
+        """MoE layers."""
+        return len(self.rows)
+
+    @property
+    def experts(self) -> int:
+        """Experts of a layer."""
+        return len(self.rows[0])
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """Rows as read, with the place of each for messages."""
+
+    document: Document
+    at: tuple[Step, ...]
+
+    def fail(self, message: str, *steps: Step) -> SpecError:
+        return self.document.error(message, (*self.at, *steps))
+
+
+def read_load(
+    source: str | Path, *, layers: int | None = None, experts: int | None = None, seed: int = 0
+) -> ExpertLoad:
+    """Load of a file, or of a named profile such as ``zipf:0.8`` for want of a measurement.
+
+    Parameters
+    ----------
+    source
+        Path of a JSON or CSV file or of a statistics folder, ``-`` for standard input, or a profile.
+    layers, experts
+        MoE layers and experts of a layer of the model. Checked where given; a profile needs both.
+    seed
+        Of a profile.
+
+    Raises
+    ------
+    SpecError
+        Unreadable, not a load, or not the model's layers and experts; with the line that is off.
+    """
+    name = str(source)
+    if name.partition(":")[0] in PROFILES:
+        if layers is None or experts is None:
+            raise SpecError(f"experts.load: the profile {name!r} needs the model's layers and experts")
+        return ExpertLoad(name, profile_rows(name, layers, experts, seed))
+    if name != "-" and not Path(name).exists() and not Path(name).suffix:
+        close = nearest(name.partition(":")[0], list(PROFILES))
+        known = ", ".join(PROFILES)
+        raise SpecError(
+            Fault(
+                None, None, None, "experts.load", f"{name!r} is neither a file nor one of the profiles {known}", close
+            )
+        )
+    if is_statistics(name):
+        ids, found = folder_loads(name)
+        return _check(ExpertLoad(name, found, ids), layers, experts, name)
+    pickled = read_pickled(name, "load", "a dict with logical_count, or the tensor itself")
+    text, shown = read_text(source) if pickled is None else pickled
+    if text.lstrip()[:1] not in {"[", "{"}:
+        return _check(_read_csv(text, shown), layers, experts, shown)
+    return _read_json(load_text(text, shown), layers, experts)
+
+
+def _read_json(document: Document, layers: int | None, experts: int | None) -> ExpertLoad:
+    data: Any = document.data
+    at: tuple[Step, ...] = ()
+    ids: tuple[int, ...] | None = None
+    if isinstance(data, Mapping) and "records" in data and "last_physical_to_logical_map" in data:
+        data = _logical(document)
+    elif isinstance(data, Mapping):
+        key = next((key for key in _KEYS if key in data), None)
+        if key is None:
+            raise document.error(f"no expert load: none of the keys {', '.join(_KEYS)}")
+        at, ids = (key,), _layer_ids(data)
+        data = data[key]
+    steps = list(_steps(data, _Table(document, at)))
+    rows = _summed(steps)
+    first_table = steps[0][0]
+    if layers is not None and len(rows) > layers:
+        # SGLang counts all transformer layers; the dense ones have rows of zeros.
+        live = [index for index, row in enumerate(rows) if any(row)]
+        if len(live) <= layers and len(rows) - layers <= next(iter(live), len(rows)):
+            ids = tuple(range(len(rows) - layers, len(rows)))
+            rows = rows[len(rows) - layers :]
+    if layers is not None and len(rows) != layers:
+        last = min(len(rows), layers) - 1 if len(rows) < layers else layers
+        raise first_table.fail(f"{len(rows)} layers of load, but the model has {layers} MoE layers", last)
+    if experts is not None and len(rows[0]) != experts:
+        raise first_table.fail(f"{len(rows[0])} experts, but the model has {experts} experts a layer", 0)
+    if ids is not None and len(ids) != len(rows):
+        raise document.error(f"{len(ids)} layer ids for {len(rows)} layers of load")
+    return ExpertLoad(document.source, rows, ids)
+
+
+def _logical(document: Document) -> list[list[int]]:
+    """Tokens of ``[layer][expert]`` from counts of slots and the expert of each slot."""
+    homes, records = document.get((_MAP,)), document.get(("records",))
+    rows = _rows(homes, _Table(document, (_MAP,)))
+    if not isinstance(records, list) or not records:
+        raise document.error("no records", ("records",))
+    experts = 1 + max(max(row) for row in rows)
+    total = [[0] * experts for _ in rows]
+    for number in range(len(records)):
+        at = _Table(document, ("records", number, _SLOTS))
+        counted = _rows(document.get(at.at), at)
+        if [len(row) for row in counted] != [len(row) for row in rows]:
+            raise at.fail(f"not the layers and slots of {_MAP}")
+        for own, slots, held in zip(total, counted, rows, strict=True):
+            for tokens, expert in zip(slots, held, strict=True):
+                own[expert] += tokens
+    return total
+
+
+def _layer_ids(data: Mapping[str, Any]) -> tuple[int, ...] | None:
+    holder = data.get("meta", data)
+    ids = holder.get("layer_ids") if isinstance(holder, Mapping) else None
+    if not isinstance(ids, Sequence) or not all(isinstance(layer, int) for layer in ids):
+        return None
+    return tuple(ids)
+
+
+def _steps(data: object, table: _Table) -> Iterator[tuple[_Table, Rows]]:
+    """Each step's rows; a load without steps is one step."""
+    if not isinstance(data, list) or not data:
+        raise table.fail("not a list of layers")
+    if isinstance(data[0], Mapping):
+        for number, record in enumerate(data):
+            inside = _Table(table.document, (*table.at, number, _RECORD_KEY))
+            if not isinstance(record, Mapping) or _RECORD_KEY not in record:
+                raise table.fail(f"a record without {_RECORD_KEY}", number)
+            yield inside, _rows(record[_RECORD_KEY], inside)
+    elif isinstance(data[0], list) and data[0] and isinstance(data[0][0], list):
+        for number, step in enumerate(data):
+            inside = _Table(table.document, (*table.at, number))
+            yield inside, _rows(step, inside)
+    else:
+        yield table, _rows(data, table)
+
+
+def _summed(steps: Sequence[tuple[_Table, Rows]]) -> Rows:
+    total = [list(row) for row in steps[0][1]]
+    for table, rows in steps[1:]:
+        if len(rows) != len(total):
+            raise table.fail(f"{len(rows)} layers, but the first step has {len(total)}")
+        for layer, row in enumerate(rows):
+            if len(row) != len(total[layer]):
+                raise table.fail(f"{len(row)} experts, but the first step has {len(total[layer])}", layer)
+            total[layer] = [before + tokens for before, tokens in zip(total[layer], row, strict=True)]
+    return tuple(tuple(row) for row in total)
+
+
+def _rows(data: object, table: _Table) -> Rows:
+    if not isinstance(data, list) or not data:
+        raise table.fail("not a list of layers")
+    for layer, row in enumerate(data):
+        if not isinstance(row, list) or not row:
+            raise table.fail("not a list of tokens, one number for each expert", layer)
+        if len(row) != len(data[0]):
+            raise table.fail(f"{len(row)} experts, but the first layer has {len(data[0])}", layer)
+    return tuple(
+        tuple(_tokens(value, table, layer, expert) for expert, value in enumerate(row))
+        for layer, row in enumerate(data)
+    )
+
+
+def _tokens(value: object, table: _Table, layer: int, expert: int) -> int:
+    if type(value) is int:
+        tokens = value
+    elif isinstance(value, float) and value.is_integer():
+        tokens = int(value)
+    else:
+        raise table.fail(f"{value!r} is not a whole number of tokens", layer, expert)
+    if not 0 <= tokens <= MOST_TOKENS:
+        raise table.fail(f"{tokens} tokens are outside 0..{MOST_TOKENS}", layer, expert)
+    return tokens
+
+
+def _read_csv(text: str, shown: str) -> ExpertLoad:
+    lines = [(number, row) for number, row in enumerate(csv.reader(io.StringIO(text)), 1) if any(map(str.strip, row))]
+    if not lines:
+        raise SpecError(Fault(shown, 1, 1, None, "no expert load: the file is empty"))
+    header = [cell.strip().lower() for cell in lines[0][1]]
+    if "expert" in header:
+        return ExpertLoad(shown, *_long_csv(lines, header, shown))
+    body = lines if all(cell.isdigit() for cell in header) else lines[1:]
+    skip = 1 if header[0] == "layer" else 0
+    rows: list[tuple[int, ...]] = []
+    ids: list[int] = []
+    for number, row in body:
+        cells = [_cell(cell, shown, number, column) for column, cell in enumerate(row, 1)]
+        ids.append(cells[0])
+        rows.append(tuple(cells[skip:]))
+        if len(rows[-1]) != len(rows[0]):
+            raise SpecError(
+                Fault(shown, number, 1, None, f"{len(rows[-1])} experts, but the first layer has {len(rows[0])}")
+            )
+    if not rows or not rows[0]:
+        raise SpecError(Fault(shown, lines[-1][0], 1, None, "no expert load: no rows below the header"))
+    return ExpertLoad(shown, tuple(rows), tuple(ids) if skip else None)
+
+
+def _long_csv(
+    lines: Sequence[tuple[int, list[str]]], header: Sequence[str], shown: str
+) -> tuple[Rows, tuple[int, ...]]:
+    count = next((name for name in _COUNT_COLUMNS if name in header), None)
+    if "layer" not in header or count is None:
+        wanted = f"columns layer, expert and one of {', '.join(_COUNT_COLUMNS)} are needed"
+        raise SpecError(Fault(shown, lines[0][0], 1, None, wanted))
+    columns = [header.index(name) for name in ("layer", "expert", count)]
+    found: dict[int, dict[int, int]] = {}
+    for number, row in lines[1:]:
+        if len(row) != len(header):
+            raise SpecError(Fault(shown, number, 1, None, f"{len(row)} cells, but the header has {len(header)}"))
+        layer, expert, tokens = (_cell(row[column], shown, number, column + 1) for column in columns)
+        experts = found.setdefault(layer, {})
+        if expert in experts:
+            raise SpecError(Fault(shown, number, 1, None, f"layer {layer}, expert {expert} again"))
+        experts[expert] = tokens
+    ids = tuple(sorted(found))
+    width = 1 + max(max(experts) for experts in found.values()) if found else 0
+    if not width or width > sum(map(len, found.values())):
+        raise SpecError(Fault(shown, lines[-1][0], 1, None, "experts are not numbered from 0 without gaps"))
+    return tuple(tuple(found[layer].get(expert, 0) for expert in range(width)) for layer in ids), ids
+
+
+def _cell(cell: str, shown: str, line: int, column: int) -> int:
+    text = cell.strip()
+    if not text.isdigit() or int(text) > MOST_TOKENS:
+        raise SpecError(Fault(shown, line, column, None, f"{text!r} is not a whole number of tokens"))
+    return int(text)
+
+
+def _check(load: ExpertLoad, layers: int | None, experts: int | None, shown: str) -> ExpertLoad:
+    if layers is not None and load.layers != layers:
+        raise SpecError(
+            Fault(shown, None, None, None, f"{load.layers} layers of load, but the model has {layers} MoE layers")
+        )
+    if experts is not None and load.experts != experts:
+        raise SpecError(
+            Fault(shown, None, None, None, f"{load.experts} experts, but the model has {experts} experts a layer")
+        )
+    return load

@@ -1,0 +1,155 @@
+"""What a problem says was measured: expert loads, and the placement in service; files become numbers here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from optimizer.domain.coactivation import Coactivation
+from optimizer.domain.model import ModelSpec
+from optimizer.domain.problem import ExpertLoads, ExpertsSpec, Placed, ProblemFile
+from optimizer.errors import Fault, SpecError
+from optimizer.readers.coactivation import UNIFORM, read_coactivation
+from optimizer.readers.document import load
+from optimizer.readers.load_profiles import PROFILES
+from optimizer.readers.loads import read_load
+from optimizer.readers.placement_file import placement_in
+from optimizer.readers.places import Step
+from optimizer.readers.statistics_folder import is_statistics
+
+Locate = Callable[[str, Sequence[Step], str | None], Fault]
+"""Fault with a message at a place of the problem, and what was probably meant."""
+
+_LOAD, _CURRENT = ("experts", "load"), ("experts", "current")
+
+
+def expert_loads(file: ProblemFile, model: ModelSpec, beside: Path | None, locate: Locate) -> tuple[ExpertLoads, ...]:
+    """Measured expert loads that the problem names: files beside it, or seeded profiles.
+
+    Parameters
+    ----------
+    beside
+        Folder that relative paths start from, if the file is there; the current one otherwise.
+    locate
+        Gives a fault its place.
+
+    Raises
+    ------
+    SpecError
+        A file that is none, is not of this model, or weights that are not one for each load.
+    """
+    own, moe = file.experts, model.moe
+    if own is None or not own.load:
+        if own is not None and (own.weights is not None or own.current is not None or own.max_moves is not None):
+            named = "weights" if own.weights is not None else "current" if own.current is not None else "max_moves"
+            raise SpecError(locate("needs measured loads: experts.load", ("experts", named), None))
+        return ()
+    if moe is None:
+        raise SpecError(locate(f"{model.name} has no experts", _LOAD, None))
+    _check_weights(own, locate)
+    found = []
+    for number, name in enumerate(own.load):
+        path = _beside(name, beside)
+        at = (*_LOAD, number) if len(own.load) > 1 else _LOAD
+        try:
+            read = read_load(str(path or name), layers=model.moe_layer_count, experts=moe.experts, seed=file.seed)
+        except SpecError as error:
+            raise SpecError(*(_placed(fault, at, locate) for fault in error.faults)) from None
+        found.append(ExpertLoads(name=Path(name).stem if path else name, rows=read.rows))
+    return tuple(found)
+
+
+def coactivation(
+    file: ProblemFile, model: ModelSpec, beside: Path | None, locate: Locate
+) -> Coactivation | None:  # fmt: skip
+    """Measured co-activation of experts that the problem names, or ``uniform``.
+
+    Raises
+    ------
+    SpecError
+        A file that is none or is not of this model, or no loads to place experts for.
+    """
+    own, moe = file.experts, model.moe
+    if own is None or own.coactivation is None or moe is None:
+        if own is not None and own.balance_allowance is not None:
+            message = "what balance may cost for fewer nodes visited needs experts.coactivation"
+            raise SpecError(locate(message, ("experts", "balance_allowance"), None))
+        return None
+    at = ("experts", "coactivation")
+    if not own.load:
+        raise SpecError(locate("needs measured loads: experts.load", at, None))
+    layers = [i for i, name in enumerate(model.layer_names) if model.blocks[name].moe is not None]
+    path = own.coactivation if own.coactivation == UNIFORM else _beside(own.coactivation, beside) or own.coactivation
+    try:
+        return read_coactivation(path, layers, moe.experts, model.layer_count)
+    except SpecError as error:
+        raise SpecError(*(_placed(fault, at, locate) for fault in error.faults)) from None
+
+
+def _check_weights(own: ExpertsSpec, locate: Locate) -> None:
+    count, given = len(own.load or ()), own.weights
+    if given is not None and len(given) != count:
+        raise SpecError(locate(f"{len(given)} weights for {count} loads", ("experts", "weights"), None))
+    if given is not None and (min(given) < 0 or not sum(given)):
+        raise SpecError(locate("weights must not be negative, nor all zero", ("experts", "weights"), None))
+
+
+def _placed(fault: Fault, at: Sequence[Step], locate: Locate) -> Fault:
+    """A fault inside a file keeps its place; one without a line is the problem's, which names the file."""
+    if fault.line is not None:
+        return fault
+    message = f"{fault.path}: {fault.message}" if fault.path else fault.message
+    return replace(locate(message, at, None), suggestion=fault.suggestion)
+
+
+def _beside(name: str, beside: Path | None) -> Path | None:
+    if name == "-" or name.partition(":")[0] in PROFILES:
+        return None
+    for path in ([] if beside is None else [beside / name]) + [Path(name)]:
+        if path.is_file() or is_statistics(path):
+            return path
+    return None
+
+
+def current_placement(
+    file: ProblemFile, model: ModelSpec, devices: int | None, beside: Path | None, locate: Locate
+) -> Placed | None:
+    """The placement in service, ``[MoE layer][device][slot]``.
+
+    Parameters
+    ----------
+    devices
+        Devices of the expert mesh where the search pins them, for files that list slots alone.
+
+    Raises
+    ------
+    SpecError
+        Not a placement of this model, or devices with different numbers of slots.
+    """
+    own, moe = file.experts, model.moe
+    if own is None or moe is None or own.current is None:
+        if own is not None and own.max_moves is not None:
+            message = "a budget of moves needs the placement in service: experts.current"
+            raise SpecError(locate(message, ("experts", "max_moves"), None))
+        return None
+    try:
+        document = load(_beside(own.current, beside) or own.current)
+    except SpecError as error:
+        raise SpecError(*(_placed(fault, _CURRENT, locate) for fault in error.faults)) from None
+    layers = [i for i, name in enumerate(model.layer_names) if model.blocks[name].moe is not None]
+    placed = placement_in(document, (), layers, devices)
+    first = next(iter(placed.values()))
+    for layer, held in placed.items():
+        if len(held) != len(first):
+            raise document.error(f"layer {layer}: {len(held)} devices, but the first layer has {len(first)}")
+        for device, experts in enumerate(held):
+            if len(experts) != len(first[0]):
+                count = len(first[0])
+                raise document.error(f"layer {layer}: device {device} has {len(experts)} slots, others {count}")
+            wrong = [expert for expert in experts if not 0 <= expert < moe.experts]
+            if wrong:
+                raise document.error(f"layer {layer}: device {device} holds expert {wrong[0]} of {moe.experts}")
+    if len(first) * len(first[0]) < moe.experts:
+        raise document.error(f"{len(first) * len(first[0])} slots, but the model has {moe.experts} experts a layer")
+    return tuple(tuple(tuple(experts) for experts in held) for held in placed.values())

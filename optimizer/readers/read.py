@@ -1,0 +1,373 @@
+"""From files and command-line options to resolved problems and layouts; what is wrong is said with its place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from optimizer.domain.hardware import HardwareSpec
+from optimizer.domain.layout import Layout, WrittenLayout
+from optimizer.domain.model import ModelSpec
+from optimizer.domain.problem import Problem, ProblemFile, resolve
+from optimizer.errors import Fault, SpecError
+from optimizer.readers import catalog
+from optimizer.readers.claims import Claim, ClaimReader
+from optimizer.readers.diagnosis import diagnose
+from optimizer.readers.document import Document, load, validate
+from optimizer.readers.measured import coactivation, current_placement, expert_loads
+from optimizer.readers.messages import kind_of, nearest
+from optimizer.readers.placement_file import placement_in
+from optimizer.readers.places import PlaceTree, Step, dotted
+from optimizer.units import Dimension
+
+COMMAND_LINE = "command line"
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """A value that a command-line option puts at a place of the problem."""
+
+    option: str
+    at: tuple[Step, ...]
+    value: Any
+
+
+@dataclass(frozen=True)
+class _Written:
+    """A document, the part of it that is a problem, and what options changed in it."""
+
+    document: Document
+    at: tuple[Step, ...]
+    overrides: tuple[Override, ...]
+    data: dict[str, Any]
+
+    def option(self, at: Sequence[Step]) -> Override | None:
+        """The option that a place of the problem comes from."""
+        for override in self.overrides:
+            shorter = min(len(override.at), len(at))
+            if at and tuple(at[:shorter]) == override.at[:shorter] and len(at) >= len(override.at):
+                return override
+        return None
+
+    def fault(
+        self, message: str, at: Sequence[Step] = (), suggestion: str | None = None, *, key: bool = False
+    ) -> Fault:
+        """Fault at the option or the place of the document that a value comes from."""
+        override = self.option(at)
+        if override is not None:
+            return Fault(None, None, None, override.option, message, suggestion)
+        if self.document.source == COMMAND_LINE:
+            name = _OPTION_OF.get(at[0] if at else "")
+            return Fault(None, None, None, name or dotted(at), message, suggestion)
+        return self.document.fault(message, (*self.at, *at), suggestion, key=key)
+
+    def folder(self, at: Sequence[Step], beside: Path | None) -> Path | None:
+        """Folder that a path at `at` starts from: that of the file, or the current one for an option."""
+        return None if self.option(at) is not None else beside
+
+    def refer(self, kind: catalog.Kind, at: tuple[Step, ...], beside: Path | None) -> ModelSpec | HardwareSpec:
+        """Model or hardware that the problem names or describes at `at`."""
+        override = self.option(at)
+        load_one = catalog.load_model if kind == "models" else catalog.load_hardware
+        if override is None:
+            read = catalog.model_in if kind == "models" else catalog.hardware_in
+            return read(self.document, (*self.at, *at), beside=beside)
+        try:
+            return load_one(override.value)
+        except SpecError as error:
+            raise SpecError(*(_named(fault, override.option) for fault in error.faults)) from None
+
+
+_OPTION_OF: dict[Step, str] = {"model": "--model", "hardware": "--hardware", "workload": "--isl", "": ""}
+
+
+def _named(fault: Fault, option: str) -> Fault:
+    if fault.path is not None:
+        return fault
+    return Fault(None, None, None, option, fault.message, fault.suggestion)
+
+
+def _put(data: dict[str, Any], at: Sequence[Step], value: object) -> None:
+    for step in at[:-1]:
+        inner = data.get(str(step))
+        data[str(step)] = dict(inner) if isinstance(inner, Mapping) else {}
+        data = data[str(step)]
+    data[str(at[-1])] = value
+
+
+def _merge(document: Document, at: tuple[Step, ...], overrides: Sequence[Override]) -> _Written:
+    found = document.get(at) if at else document.data
+    if not isinstance(found, Mapping):
+        raise document.error(f"a problem is wanted (a mapping), not {kind_of(found)}", at)
+    data = dict(found)
+    for override in overrides:
+        _put(data, override.at, override.value)
+        # The two say the same thing twice, so that the option replaces both.
+        other = {"devices": "nodes", "nodes": "devices"}.get(str(override.at[0]))
+        if other is not None and not any(o.at == (other,) for o in overrides):
+            data.pop(other, None)
+    return _Written(document, at, tuple(overrides), data)
+
+
+def _problem(written: _Written, beside: Path | None) -> Problem:
+    try:
+        file = ProblemFile.model_validate(written.data)
+    except ValidationError as error:
+        found = diagnose(ProblemFile, written.data, error.errors(include_url=False))
+        faults = [written.fault(item.message, item.at, item.suggestion, key=item.at_key) for item in found]
+        raise SpecError(*sorted(faults, key=lambda fault: (fault.line or 0, fault.column or 0))) from None
+    except RecursionError:
+        raise SpecError(written.fault("is nested too deeply")) from None
+    model = written.refer("models", ("model",), beside)
+    hardware = written.refer("hardware", ("hardware",), beside)
+    assert isinstance(model, ModelSpec)  # noqa: S101 - by the kind asked for
+    assert isinstance(hardware, HardwareSpec)  # noqa: S101 - by the kind asked for
+    try:
+        loads = expert_loads(file, model, written.folder(("experts", "load"), beside), written.fault)
+        folder = written.folder(("experts", "current"), beside)
+        current = current_placement(file, model, _devices_pinned(file), folder, written.fault)
+        folder = written.folder(("experts", "coactivation"), beside)
+        together = coactivation(file, model, folder, written.fault)
+        return resolve(file, model, hardware, loads, current, together)
+    except ValidationError as error:
+        faults = [written.fault(item.message) for item in diagnose(Problem, written.data, error.errors())]
+        raise SpecError(*faults) from None
+    except ValueError as error:
+        at = ("experts",) if str(error).startswith("experts.") else ("workload",)
+        raise SpecError(written.fault(str(error), at)) from None
+
+
+def _devices_pinned(file: ProblemFile) -> int | None:
+    """Devices of the expert mesh, where the search leaves no choice."""
+    return file.search.ep[0] if file.search.ep is not None and len(file.search.ep) == 1 else None
+
+
+def _is_resolved(data: object) -> bool:
+    """Whether a problem is one that a result repeats in full rather than one that a person wrote."""
+    return isinstance(data, Mapping) and "digest" in data and isinstance(data.get("model"), Mapping)
+
+
+def _resolved(document: Document, at: tuple[Step, ...]) -> Problem:
+    found = document.get(at)
+    assert isinstance(found, Mapping)  # noqa: S101 - by _is_resolved
+    data = {key: value for key, value in found.items() if key != "digest"}
+    problem = validate(Problem, data, document, at)
+    if problem.digest != found["digest"]:
+        raise document.error(
+            f"does not belong to this problem, whose digest is {problem.digest}: the problem was changed",
+            (*at, "digest"),
+        )
+    return problem
+
+
+def _folder(document: Document) -> Path | None:
+    return None if document.source.startswith("<") else Path(document.source).parent
+
+
+def _load(reference: str | Path) -> Document:
+    """Document of a path, of standard input for ``-``, or of a scenario of the catalog."""
+    return load(catalog.find("scenarios", reference))
+
+
+def read_problem(reference: str | Path | None = None, overrides: Sequence[Override] = ()) -> Problem:
+    """Problem of a file (``-``: standard input) or a catalog scenario, changed by options; or of options alone.
+
+    Raises
+    ------
+    SpecError
+        Everything that is wrong, each with its place or its option.
+    """
+    if reference is None:
+        missing = [
+            Fault(None, None, None, option, "is required where no problem file is given")
+            for option, at in (("--model", ("model",)), ("--hardware", ("hardware",)))
+            if not any(override.at == at for override in overrides)
+        ]
+        if missing:
+            raise SpecError(*missing)
+        nowhere = Document({}, COMMAND_LINE, "", is_json=False, yaml_places=PlaceTree((1, 1)))
+        return _problem(_merge(nowhere, (), overrides), None)
+    document = _load(reference)
+    return problem_in(document, (), overrides)
+
+
+def problem_in(document: Document, at: tuple[Step, ...] = (), overrides: Sequence[Override] = ()) -> Problem:
+    """Problem that stands at `at` of a document; one that a result repeats in full is checked against its digest.
+
+    Raises
+    ------
+    SpecError
+        As `read_problem`.
+    """
+    found = document.get(at) if at else document.data
+    if not overrides and _is_resolved(found):
+        return _resolved(document, at)
+    return _problem(_merge(document, at, overrides), _folder(document))
+
+
+@dataclass(frozen=True)
+class LayoutDocument:
+    """A layout to be judged.
+
+    Attributes
+    ----------
+    written
+        The layout as written, its convention too; None where a result gave it in full.
+    placement
+        Expert placement of a result, as it stands there, or the one that a layout file proposes.
+    redundant
+        Redundant expert slots of a layer: those of the placement, or those that a result was priced with.
+    """
+
+    document: Document
+    problem: Problem
+    layout: Layout
+    claims: tuple[Claim, ...]
+    written: WrittenLayout | None = None
+    placement: Mapping[str, Any] | None = None
+    redundant: int = 0
+
+
+_KEYS = ("name", "problem", "layout", "placement", "claims", "notes")
+_RESULT = "shardproof/result/"
+_DERIVED = ("devices", "replicas", "placement")
+
+
+ClaimNames = Mapping[str, Dimension] | Callable[[Problem], Mapping[str, Dimension]]
+
+
+def read_layout(reference: str | Path, *, claims: ClaimNames, problem: str | Path | None = None) -> LayoutDocument:
+    """Layout file, or what ``solve --out`` wrote, with its problem resolved.
+
+    Parameters
+    ----------
+    reference
+        A path, or ``-`` for standard input.
+    claims
+        What each known claim measures, or what tells it for a problem.
+    problem
+        Problem file to use in place of the one that the file names.
+
+    Raises
+    ------
+    SpecError
+        Everything that is wrong, each with its place.
+    """
+    return layout_in(load(reference), claims=claims, problem=problem)
+
+
+def layout_in(document: Document, *, claims: ClaimNames, problem: str | Path | None = None) -> LayoutDocument:
+    """As `read_layout`, for a document at hand."""
+    data = document.data
+    if not isinstance(data, Mapping):
+        raise document.error(f"a layout is wanted (a mapping with problem, layout and claims), not {kind_of(data)}")
+    is_result = str(data.get("schema", "")).startswith(_RESULT)
+    if not is_result:
+        unknown = [key for key in data if key not in _KEYS]
+        if unknown:
+            raise SpecError(
+                *(document.fault("unknown key", (key,), nearest(key, list(_KEYS)), key=True) for key in unknown)
+            )
+    question = read_problem(problem) if problem is not None else _problem_of(document)
+    read = ClaimReader(dict(claims(question) if callable(claims) else claims)).read(document)
+    layout = document.get(("layout",))
+    if layout is None:
+        status = data.get("status")
+        raise document.error(
+            f"has no layout: its status is {status}" if is_result else "is required but missing", ("layout",)
+        )
+    if is_result:
+        return _of_result(document, question, read)
+    written = _written(document)
+    meshes = _meshes(document, written, question)
+    proposed = _proposed(document, question, meshes)
+    slots = proposed["slots_per_device"] * meshes.ep if proposed is not None else 0
+    experts = question.model.moe.experts if question.model.moe is not None else 0
+    return LayoutDocument(document, question, meshes, read, written, proposed, max(0, slots - experts))
+
+
+def _proposed(document: Document, problem: Problem, layout: Layout) -> dict[str, Any] | None:
+    """Expert placement that a layout file holds or names, at its top or in the layout, as a result would repeat it."""
+    at: tuple[Step, ...] = ("placement",) if document.get(("placement",)) is not None else ("layout", "placement")
+    given = document.get(at)
+    if given is None:
+        return None
+    model = problem.model
+    layers = [i for i, name in enumerate(model.layer_names) if model.blocks[name].moe is not None]
+    if not layers:
+        raise document.error(f"{model.name} has no experts to place", at)
+    if not isinstance(given, str):
+        placed = placement_in(document, at, layers, layout.ep)
+    else:
+        folder = _folder(document)
+        named = folder / given if folder is not None and given != "-" else Path(given)
+        placed = placement_in(load(named), (), layers, layout.ep)
+    return {
+        "slots_per_device": max(len(held) for devices in placed.values() for held in devices),
+        "layers": [{"layer": layer, "devices": devices} for layer, devices in placed.items()],
+    }
+
+
+def _problem_of(document: Document) -> Problem:
+    named = document.get(("problem",))
+    if named is None:
+        raise document.error("is required but missing", ("problem",))
+    if not isinstance(named, str):
+        return problem_in(document, ("problem",))
+    folder = _folder(document)
+    try:
+        file = catalog.find("scenarios", named, beside=folder)
+        inner = load(file)
+    except SpecError as error:
+        if all(fault.line is None for fault in error.faults):
+            fault = error.faults[0]
+            message = f"{fault.path}: {fault.message}" if fault.path else fault.message
+            raise document.error(message, ("problem",), fault.suggestion) from None
+        raise
+    return problem_in(inner)
+
+
+def _written(document: Document) -> WrittenLayout:
+    data = document.get(("layout",))
+    if isinstance(data, Mapping):
+        data = {key: value for key, value in data.items() if not (key in _DERIVED and _agrees(key, value))}
+    return validate(WrittenLayout, data, document, ("layout",))
+
+
+def _agrees(key: str, value: object) -> bool:
+    """Whether a key that is read apart, or follows from the degrees, may stand in a layout."""
+    return key == "placement" or (isinstance(value, int) and not isinstance(value, bool))
+
+
+def _meshes(document: Document, written: WrittenLayout, problem: Problem) -> Layout:
+    try:
+        layout = written.resolve(experts=problem.model.moe is not None)
+    except ValueError as error:
+        raise document.error(str(error), ("layout",)) from None
+    _check_derived(document, layout)
+    return layout
+
+
+def _check_derived(document: Document, layout: Layout) -> None:
+    for key in ("devices", "replicas"):
+        stated, found = document.get(("layout", key)), getattr(layout, key)
+        if stated is not None and stated != found:
+            raise document.error(f"is {stated}, but the degrees give {found}", ("layout", key))
+
+
+def _of_result(document: Document, problem: Problem, claims: tuple[Claim, ...]) -> LayoutDocument:
+    data = document.get(("layout",))
+    placement = data.get("placement") if isinstance(data, Mapping) else None
+    if isinstance(data, Mapping):
+        data = {key: value for key, value in data.items() if key not in _DERIVED}
+    layout = validate(Layout, data, document, ("layout",))
+    _check_derived(document, layout)
+    if placement is not None and not isinstance(placement, Mapping):
+        raise document.error(f"a mapping is wanted, not {kind_of(placement)}", ("layout", "placement"))
+    redundant = document.get(("certificate", "redundant"))
+    slots = redundant if isinstance(redundant, int) and 0 <= redundant < 10**6 else 0
+    return LayoutDocument(document, problem, layout, claims, None, placement, slots)

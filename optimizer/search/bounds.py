@@ -1,0 +1,213 @@
+"""Bounds on what a mesh pair can reach over all batches and stage cuts, for many at once.
+
+For any cuts into pp stages: cycle = pp·max A ≥ the whole stack's A + pp sends, and a stage holds at least ceil(L/pp)
+layers; memory of the fullest stage ≥ the mean of all stages. With pp left open: cycle ≥ the stack at pp = 1, memory
+≥ that at the largest pp.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optimizer.domain.problem import Problem
+from optimizer.errors import InternalError
+from optimizer.figures.operating_point import LARGEST_BATCH
+from optimizer.search.lattice import Floats, Ints
+from optimizer.search.pricing import MARGIN, SAMPLER_BYTES, Group, KindCost, Pricer
+from optimizer.search.targets import Target
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Candidates that share nothing but a problem: index of the mesh pair, pp (0: open), chunk."""
+
+    mesh: Ints
+    pp: Ints
+    chunk: Ints
+
+
+@dataclass(frozen=True)
+class _Stack:
+    mean: Floats
+    mixed: Floats | None
+
+
+class Bounds:
+    """Bounds of rows over a pricer's mesh pairs; `deepest` is the largest pp there is."""
+
+    def __init__(self, pricer: Pricer, rows: Rows, deepest: int) -> None:
+        self.problem: Problem = pricer.problem
+        self.rows = rows
+        index = rows.mesh
+        self.meshes = pricer.meshes.take(index)
+        self.counts = pricer.counts
+        self.kinds: list[KindCost] = [k.take(index) for k in pricer.kinds]
+        self.head: Group = pricer.head.take(index)
+        self.draft = pricer.draft.take(index) if pricer.draft is not None else None
+        self.pp = np.maximum(rows.pp, 1).astype(float)
+        self.deep = np.where(rows.pp == 0, deepest, rows.pp).astype(float)
+        weights = sum(
+            (n * w[index] for n, w in zip(pricer.counts, pricer.weights, strict=True)),
+            start=np.zeros(len(index)),
+        )
+        tied = np.where(rows.pp > 1, pricer.tied[index], 0.0)
+        self.weights = weights + pricer.input[index] + pricer.output[index] + tied
+        self.sequence = sum(
+            (n * s[index] for n, s in zip(pricer.counts, pricer.sequence, strict=True)), start=np.zeros(len(index))
+        )
+        self.working_token = pricer.working_token[index]
+        engine = self.problem.engine
+        reserve = np.where(self.meshes.stage > 1, engine.reserve_multi_bytes, engine.reserve_single_bytes)
+        self.reserve = reserve + (0 if self.problem.workload.phase == "prefill" else engine.cuda_graph_bytes)
+        self.send_fixed, self.send_each = pricer.send_fixed[index], pricer.send_each[index]
+        self._several = rows.pp > 1
+        self._uneven = pricer.skews.measured
+
+    def _step(self, seqs: Floats, decoded: Floats, prompt: Floats, passes: Floats) -> tuple[Floats, Floats]:
+        """Two bounds of pp·max over stages: all stages together, and ceil(L/pp) of the cheapest layers."""
+        total = np.zeros(len(self.rows.mesh))
+        least: Floats | None = None
+        for count, kind in zip(self.counts, self.kinds, strict=True):
+            each = kind.seconds(seqs, decoded, prompt, passes)
+            total += count * each
+            least = each if least is None else np.minimum(least, each)
+        total += self.head.seconds(decoded + passes)
+        if self.draft is not None:
+            zero = np.zeros_like(seqs)
+            drafted = self.draft.seconds(seqs, seqs, zero, zero) + self.head.seconds(seqs)
+            total += np.where(seqs > 0, self.problem.workload.mtp_tokens * drafted, 0.0)
+        send = np.where(self._several, self.send_fixed + self.send_each * (decoded + prompt), 0.0)
+        layers = np.ceil(sum(self.counts) / self.pp)
+        if least is None:
+            raise InternalError("a model has layers")
+        if self._uneven:
+            # kinds stand for the mean of their layers, of which the cheapest may be cheaper
+            least = np.zeros_like(least)
+        return total + self.pp * send, self.pp * (layers * least + send)
+
+    def stack(self, micro: Floats) -> tuple[Floats, Floats | None, Floats]:
+        """Least cycle (mean), least pp·max M (None in phase decode) and φ at a micro-batch."""
+        work = self.problem.workload
+        verified = 1 + work.mtp_tokens
+        prompt = work.computed_input_tokens
+        zero = np.zeros_like(micro)
+        chunk = self.rows.chunk.astype(float)
+        if work.phase == "decode":
+            return np.maximum(*self._step(micro, micro * verified, zero, zero)), None, zero
+        if work.phase == "prefill":
+            mixed = np.maximum(*self._step(zero, zero, micro * np.minimum(chunk, prompt), micro))
+            return mixed, mixed, np.ones_like(micro)
+        share = micro * float(work.tokens_per_step) * prompt / ((work.output_tokens - 1) * chunk)
+        plain = self._step(micro, micro * verified, zero, zero)
+        busy = self._step(micro, micro * verified, chunk, np.ceil(chunk / prompt))
+        # one stage bounds the mean by its own decode and mixed steps, so each bound is averaged with itself
+        mean = [d + share * (m - d) for d, m in zip(plain, busy, strict=True)]
+        return np.maximum(*mean), np.maximum(*busy), share
+
+    def requests(self, micro: Floats, cycle: Floats) -> Floats:
+        """Most requests/s of each device."""
+        work = self.problem.workload
+        ranks = self.meshes.tp * self.meshes.cp
+        if work.phase == "prefill":
+            return micro / (self.pieces() * cycle * ranks)
+        return micro * float(work.tokens_per_step) / (cycle * (work.output_tokens - 1) * ranks)
+
+    def pieces(self) -> Floats:
+        """Steps one prompt takes."""
+        found: Floats = np.ceil(self.problem.workload.computed_input_tokens / np.maximum(self.rows.chunk, 1))
+        return found
+
+    def first_token(self, mixed: Floats) -> Floats:
+        """Least seconds to the first token where pp·max M is at least `mixed`."""
+        found: Floats = mixed * ((self.pieces() - 1) / self.deep + 1)
+        return found
+
+    def memory(self, micro: Floats) -> Floats:
+        """Least bytes of the fullest device with micro-batches of `micro`: those of pp·(µ − 1) + 1 sequences."""
+        work = self.problem.workload
+        verified = 1 + work.mtp_tokens
+        prompt = work.computed_input_tokens
+        chunk = self.rows.chunk.astype(float)
+        # a batch b = pp·(µ − 1) + 1 already makes micro-batches of µ
+        held = self.pp * (micro - 1) + 1
+        share = held / self.pp
+        if work.phase == "aggregated":
+            passes = np.ceil(chunk / prompt)
+            share = share + passes
+            tokens, sampled = micro * verified + chunk, micro * verified + passes
+        elif work.phase == "prefill":
+            tokens, sampled = micro * np.minimum(chunk, prompt), micro
+        else:
+            tokens, sampled = micro * verified, micro * verified
+        share = np.where(self.rows.pp == 0, np.maximum(micro - 1, 1 / self.deep), share)
+        working = np.maximum(self.working_token * tokens, SAMPLER_BYTES * self.problem.model.vocab_size * sampled)
+        found: Floats = self.weights / self.deep + self.sequence * share + working + self.reserve
+        return found
+
+    def holds(self, micro: Floats, target: Target) -> tuple[NDArray[np.bool_], Floats]:
+        """Whether the limits that tighten with the micro-batch hold at it; and the most requests/s of a device."""
+        cycle, mixed, share = self.stack(micro)
+        slack = 1 + MARGIN
+        holds = (cycle <= target.cycle * slack) & (self.memory(micro) <= target.memory * slack) & (share <= slack)
+        if mixed is not None:
+            holds &= self.first_token(mixed) <= target.first * slack
+        return holds, self.requests(micro, cycle)
+
+    def needed(self, target: Target, most_devices: Floats) -> Floats:
+        """Requests/s that each device must serve."""
+        return np.maximum(target.requests, target.total_requests / np.maximum(most_devices, 1)) * (1 - MARGIN)
+
+    def reachable(self, target: Target, most_devices: Floats) -> NDArray[np.bool_]:
+        """Rows that one evaluation cannot dismiss.
+
+        Requests/s rise and limits tighten with the micro-batch. At the micro-batch whose cycle would just meet the
+        target, falling short of the requests dismisses every smaller one, breaking a limit every larger one.
+        """
+        need = self.needed(target, most_devices)
+        work = self.problem.workload
+        ranks = self.meshes.tp * self.meshes.cp
+        limit = min(target.cycle, target.first) if work.phase == "prefill" else target.cycle
+        if np.isinf(limit):
+            wanted = np.full(len(need), float(LARGEST_BATCH))
+        elif work.phase == "prefill":
+            wanted = np.floor(need * ranks * self.pieces() * limit) + 1
+        else:
+            wanted = np.floor(need * ranks * (work.output_tokens - 1) / float(work.tokens_per_step) * limit) + 1
+        micro = np.clip(np.minimum(wanted, self.most_in_memory(target)), 1, LARGEST_BATCH)
+        holds, requests = self.holds(micro, target)
+        capped = micro < wanted
+        dismissed = (~holds & (micro <= 1)) | ((requests < need) & (capped | ~holds))
+        kept: NDArray[np.bool_] = ~dismissed
+        return kept
+
+    def most_in_memory(self, target: Target) -> Floats:
+        """Upper bound of the micro-batches that weights and cache leave room for, and that keep φ ≤ 1."""
+        free = target.memory - self.weights / self.deep - self.reserve
+        most = np.where(
+            free < 0, 0.0, np.where(self.sequence > 0, free / np.maximum(self.sequence, 1e-9) + 1, float(LARGEST_BATCH))
+        )
+        work = self.problem.workload
+        if work.phase == "aggregated":
+            stable = (
+                self.rows.chunk * (work.output_tokens - 1) / float(work.tokens_per_step) / work.computed_input_tokens
+            )
+            most = np.minimum(most, np.maximum(stable, 0))
+        return np.floor(most * (1 + MARGIN))
+
+    def most_requests(self, target: Target) -> Floats:
+        """Most requests/s of each device over all micro-batches that keep the limits; −1 where none does."""
+        low = np.ones(len(self.rows.mesh))
+        holds, _ = self.holds(low, target)
+        high = np.maximum(np.minimum(self.most_in_memory(target), LARGEST_BATCH), 1)
+        for _ in range(21):
+            middle = np.ceil((low + high) / 2)
+            good, _ = self.holds(middle, target)
+            low = np.where(good, middle, low)
+            high = np.where(good, high, np.maximum(middle - 1, low))
+            if np.all(low >= high):
+                break
+        _, requests = self.holds(low, target)
+        return np.where(holds, requests, -1.0)

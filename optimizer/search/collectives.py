@@ -1,0 +1,170 @@
+"""Messages of every mesh pair at once: the vectorised twin of figures/traffic.py."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from itertools import accumulate
+from math import comb
+
+import numpy as np
+
+from optimizer.domain.feedforward import MixtureOfExperts
+from optimizer.domain.model import Block
+from optimizer.domain.precision import ACTIVATION_BYTES, KV_BYTES
+from optimizer.domain.problem import Problem
+from optimizer.domain.tensor import Role
+from optimizer.search.lattice import Floats, Ints, Meshes
+from optimizer.search.rates import float_rates
+
+
+def fan_outs(sizes: tuple[int | None, ...], members: Ints, stride: Ints, replica: Ints) -> list[tuple[Ints, Ints]]:
+    """Fan-out on each tier, and devices below it, of groups of `members` ranks `stride` apart."""
+    inner, found = np.ones_like(members), []
+    block = members * stride
+    for size in sizes:
+        if size is None:
+            inside = members.copy()
+        else:
+            whole = (replica <= size) | ((block <= size) & (size % block == 0))
+            part = (block > size) & (block % size == 0) & (size % stride == 0)
+            inside = np.where(whole, members, np.where(part, size // stride, inner))
+        used = (inside > inner) & (inside % inner == 0)
+        found.append((np.where(used, inside // inner, 1), inner))
+        inner = np.where(used, inside, inner)
+    return found
+
+
+@lru_cache(maxsize=65536)
+def _distinct(bins: int, experts: int, top_k: int) -> float:
+    if bins == 1:
+        return 1.0
+    if experts % bins == 0:
+        return bins * (1 - comb(experts - experts // bins, top_k) / comb(experts, top_k))
+    return bins * (1 - (1 - 1 / bins) ** top_k)
+
+
+def _distinct_all(bins: Ints, moe: MixtureOfExperts) -> Floats:
+    unique, where = np.unique(bins, return_inverse=True)
+    return np.array([_distinct(int(b), moe.experts, moe.top_k) for b in unique])[where]
+
+
+def _rounds(fan_out: Ints) -> Ints:
+    return np.ceil(np.log2(fan_out)).astype(np.int64)
+
+
+class Collectives:
+    """Message coefficients in seconds for each pair of meshes.
+
+    `replica` is the size that decides the tiers.
+    """
+
+    def __init__(self, problem: Problem, found: Meshes, replica: Ints) -> None:
+        self.problem, self.meshes = problem, found
+        self.rates = float_rates(problem.priced_hardware)
+        sizes = tuple(t.size for t in problem.hardware.tiers)
+        one = np.ones_like(found.tp)
+        self.tp = fan_outs(sizes, found.tp, one, replica)
+        self.cp = fan_outs(sizes, found.cp, found.tp, replica)
+        self.experts = fan_outs(sizes, found.etp * found.ep, one, replica)
+
+    def layer(self, block: Block, skew: Floats | None = None) -> tuple[Floats, Floats, Floats, Floats]:
+        """Seconds a token, a prompt token and a sequence cost, and the latency of one layer."""
+        found, problem = self.meshes, self.problem
+        hidden, act = problem.model.hidden_size, float(ACTIVATION_BYTES[problem.precision.activations])
+        zero = np.zeros(len(found))
+        per_token, per_prompt, per_seq, latency = zero, zero, zero, zero
+        token_bytes = hidden * act / found.cp
+        reduces = 0
+        if block.attention is not None:
+            reduces += 1
+            kv = float(KV_BYTES[problem.precision.kv_cache])
+            table = {tp: block.attention.cache_elements(1, tp) * kv for tp in np.unique(found.tp).tolist()}
+            width = np.array([table[tp] for tp in found.tp.tolist()], dtype=float)
+            for tier, (fan, inner) in enumerate(self.cp):
+                share = (fan - 1) / fan / inner * self._link(tier, fan)
+                per_prompt = per_prompt + share * width
+                per_seq = per_seq + share * 2 * hidden * act / found.tp
+                latency = latency + 2 * _rounds(fan) * self.rates.round[tier]
+        moe = block.moe
+        if (moe is None and block.ffn is not None) or (moe is not None and moe.dense_intermediate):
+            reduces += 1
+        if reduces:
+            size, rounds = self._all_reduce(token_bytes)
+            per_token, latency = per_token + reduces * size, latency + reduces * rounds
+        if moe is not None:
+            if block.attention is None:
+                for tier, (fan, inner) in enumerate(self.tp):
+                    per_token = per_token + (fan - 1) / fan / inner * token_bytes * self._link(tier, fan)
+                    latency = latency + _rounds(fan) * self.rates.round[tier]
+            size, rounds = self._exchange(moe, skew)
+            per_token, latency = per_token + size, latency + rounds
+        return per_token, per_prompt, per_seq, latency
+
+    def _link(self, tier: int, fan: Ints) -> Floats:
+        """Seconds a byte: members of a group share the links of a mesh."""
+        own = self.problem.hardware.tiers[tier]
+        seconds = np.full(len(fan), self.rates.link[tier])
+        if own.mesh and own.size is not None:
+            seconds *= np.where(fan < own.size, (own.size - 1) / np.maximum(fan - 1, 1), 1.0)
+        return seconds
+
+    def _all_reduce(self, token_bytes: Floats) -> tuple[Floats, Floats]:
+        total, latency = np.zeros(len(self.meshes)), np.zeros(len(self.meshes))
+        top = np.zeros(len(self.meshes), dtype=np.int64)
+        for tier, (fan, _) in enumerate(self.tp):
+            top = np.where(fan > 1, tier, top)
+        for tier, (fan, inner) in enumerate(self.tp):
+            total = total + 2 * (fan - 1) / fan * token_bytes / inner * self._link(tier, fan)
+            latency = latency + np.where(top == tier, 1, 2) * _rounds(fan) * self.rates.round[tier]
+        return total, latency
+
+    def _exchange(self, moe: MixtureOfExperts, skew: Floats | None) -> tuple[Floats, Floats]:
+        found, precision = self.meshes, self.problem.precision
+        width = moe.expert_width(self.problem.model.hidden_size)
+        act = float(ACTIVATION_BYTES[precision.activations])
+        small = precision.of_role(Role.EXPERTS).compute in ("fp8", "fp4", "int8")
+        sent = width * ((1.0 if small else act) + act)
+        group = found.etp * found.ep
+        total, latency = np.zeros(len(found)), np.zeros(len(found))
+        near = found.etp * _distinct_all(found.ep, moe) * (1.0 if skew is None else skew)
+        for tier, (fan, inner) in enumerate(self.experts):
+            domains = group // inner
+            far = _distinct_all(domains, moe)
+            if moe.group_count > 1:
+                far = np.minimum(far, moe.group_limit * -(-domains // moe.group_count))
+            far = far * np.maximum(1, -(-found.etp // inner))
+            copies = np.where(inner == 1, near, far)
+            total = total + copies * (fan - 1) / fan * sent / (found.tp * found.cp) * self._link(tier, fan)
+            latency = latency + 2 * _rounds(fan) * self.rates.round[tier]
+        return total, latency
+
+
+class OpenCollectives:
+    """Coefficients that no size of replica goes below: the least over the tiers that could hold it whole."""
+
+    def __init__(self, problem: Problem, found: Meshes) -> None:
+        self.problem, self.meshes = problem, found
+        bounds = [0, *(t.size for t in problem.hardware.tiers if t.size is not None)]
+        self._each = [Collectives(problem, found, np.maximum(found.stage, bound + 1)) for bound in bounds]
+
+    def layer(self, block: Block, skew: Floats | None = None) -> tuple[Floats, Floats, Floats, Floats]:
+        """See `Collectives.layer`."""
+        found = [each.layer(block, skew) for each in self._each]
+        token, prompt, seq, latency = (np.minimum.reduce(part) for part in zip(*found, strict=True))
+        return token, prompt, seq, latency
+
+
+def send(problem: Problem, found: Meshes, replica: Ints, *, open_ended: bool) -> tuple[Floats, Floats]:
+    """Seconds of latency and for each token to hand hidden states to the next stage; over `replica` devices or more."""
+    act, tiers = float(ACTIVATION_BYTES[problem.precision.activations]), problem.hardware.tiers
+    rates = float_rates(problem.priced_hardware)
+    link = [seconds / float(t.share(2)) for seconds, t in zip(rates.link, tiers, strict=True)]
+    rounds = list(rates.round)
+    if open_ended:
+        link, rounds = (list(accumulate(reversed(values), min))[::-1] for values in (link, rounds))
+    tier = np.zeros(len(replica), dtype=np.int64)
+    for i, own in enumerate(tiers):
+        if own.size is not None:
+            tier = np.where(replica > own.size, i + 1, tier)
+    width = problem.model.hidden_size * act / (found.cp * found.tp)
+    return np.array(rounds)[tier], width * np.array(link)[tier]

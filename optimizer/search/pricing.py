@@ -1,0 +1,358 @@
+"""Step times and memory of many mesh pairs at once, in floats: the vectorised twin of figures/costs.py and memory.py.
+
+Written apart from the reference on purpose: the two are compared by tests, and whatever lies within `MARGIN` of a limit
+or of the incumbent is decided by the reference.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from optimizer.domain.feedforward import MixtureOfExperts
+from optimizer.domain.model import Block
+from optimizer.domain.precision import ACTIVATION_BYTES, KV_BYTES, Format, ModelPrecision
+from optimizer.domain.problem import Problem
+from optimizer.domain.tensor import Role, Split, Tensor
+from optimizer.errors import InternalError
+from optimizer.figures.routing import TOUCHED_UNITS, _knots
+from optimizer.figures.shape import Shape
+from optimizer.figures.skew import Skews
+from optimizer.figures.weights import absorbed_copy_bytes
+from optimizer.search.collectives import Collectives, OpenCollectives, send
+from optimizer.search.lattice import Floats, Ints, Meshes
+from optimizer.search.rates import float_rates
+
+MARGIN = 1e-9
+"""Relative margin within which floats decide nothing."""
+
+OPERATIONS = {"attention": 4, "indexer": 2, "dense_ffn": 3, "router": 2, "experts": 4, "shared_experts": 3}
+SAMPLER_BYTES = 16
+
+
+@dataclass(frozen=True)
+class Group:
+    """max(flop·x, weight + io·x) seconds."""
+
+    flop: Floats
+    weight: Floats
+    io: Floats
+
+    def seconds(self, tokens: Floats) -> Floats:
+        """Seconds on `tokens` tokens a rank."""
+        return np.maximum(self.flop * tokens, self.weight + self.io * tokens)
+
+    def take(self, chosen: Ints) -> Group:
+        """The entries at indices."""
+        return Group(self.flop[chosen], self.weight[chosen], self.io[chosen])
+
+
+@dataclass(frozen=True)
+class Routed:
+    """max(flop·x, read·touched(x·spread) + io·x) seconds; `knots` are those of `figures.routing.Touched`."""
+
+    flop: Floats
+    read: Floats
+    io: Floats
+    spread: Floats
+    knots: tuple[Floats, Floats]
+
+    def seconds(self, tokens: Floats) -> Floats:
+        """Seconds where each attention rank brings `tokens` tokens."""
+        touched = np.interp(tokens * self.spread, *self.knots)
+        return np.maximum(self.flop * tokens, self.read * touched + self.io * tokens)
+
+    def take(self, chosen: Ints) -> Routed:
+        """The entries at indices."""
+        return Routed(self.flop[chosen], self.read[chosen], self.io[chosen], self.spread[chosen], self.knots)
+
+
+@dataclass(frozen=True)
+class KindCost:
+    """One layer kind of every mesh pair; see `optimizer.figures.layer.LayerCost`."""
+
+    groups: tuple[Group, ...]
+    routed: Routed | None
+    decode: Floats
+    prefill_flop: Floats
+    prefill_read: Floats
+    per_token: Floats
+    per_prompt: Floats
+    per_seq: Floats
+    fixed: Floats
+
+    def take(self, chosen: Ints) -> KindCost:
+        """The entries at indices."""
+        changes: dict[str, Any] = {n: v[chosen] for n, v in self.__dict__.items() if isinstance(v, np.ndarray)}
+        routed = None if self.routed is None else self.routed.take(chosen)
+        return replace(self, groups=tuple(g.take(chosen) for g in self.groups), routed=routed, **changes)
+
+    def seconds(self, seqs: Floats, decoded: Floats, prompt: Floats, passes: Floats) -> Floats:
+        """Seconds of the layer in a step."""
+        x = decoded + prompt
+        total = self.fixed + self.per_token * x + (self.decode + self.per_seq) * seqs + self.per_prompt * prompt
+        for group in self.groups:
+            total = total + group.seconds(x)
+        if self.routed is not None:
+            total = total + self.routed.seconds(x)
+        total += np.maximum(self.prefill_flop * prompt, self.prefill_read * passes)
+        return total
+
+
+def _ceil_div(top: int, bottom: Ints) -> Ints:
+    return -(-top // bottom)
+
+
+def _local(tensor: Tensor, ranks: Ints) -> tuple[Ints, Ints]:
+    rows = np.full_like(ranks, tensor.rows)
+    cols = np.full_like(ranks, tensor.cols)
+    if tensor.split in (Split.ROWS, Split.VOCAB):
+        rows = _ceil_div(tensor.rows, ranks)
+    elif tensor.split is Split.COLS:
+        cols = _ceil_div(tensor.cols, ranks)
+    elif tensor.split is Split.KV_ROWS:
+        rows = tensor.rows // tensor.heads * _ceil_div(tensor.heads, ranks)
+    return rows, cols
+
+
+def _stored(form: Format, rows: Ints, cols: Ints) -> Ints:
+    size = -(-rows * cols * form.bits // 8)
+    if form.scale_bytes:
+        block_rows = form.block_rows or rows
+        block_cols = form.block_cols or cols
+        size = size + form.scale_bytes * (-(-rows // block_rows)) * (-(-cols // block_cols))
+    return size
+
+
+class Pricer:
+    """Coefficients of every mesh pair of a problem.
+
+    Parameters
+    ----------
+    problem
+        What is priced.
+    found
+        Mesh pairs.
+    replica
+        Devices of a replica of each pair: decides which tiers its groups span. Where not given, times bound those of
+        every replica from one stage on.
+    """
+
+    def __init__(
+        self, problem: Problem, found: Meshes, replica: Ints | None = None, skews: Skews | None = None
+    ) -> None:
+        self.problem, self.meshes = problem, found
+        self.skews = skews or Skews(problem)
+        self.rates = float_rates(problem.priced_hardware)
+        self.collectives = OpenCollectives(problem, found) if replica is None else Collectives(problem, found, replica)
+        size = found.stage if replica is None else replica
+        self.send_fixed, self.send_each = send(problem, found, size, open_ended=replica is None)
+        self.whole_shared = (found.tp > 1) & (found.dp > 1) & (found.ep > 1)
+        names = list(dict.fromkeys(problem.model.layer_names))
+        self.counts = [problem.model.layer_names.count(name) for name in names]
+        self.kinds = [self._kind(problem.model.blocks[name]) for name in names]
+        self.head = self._head()
+        self.weights = [
+            self._weights(problem.model.blocks[name].tensors(problem.model.hidden_size)) + self._absorbed(name)
+            for name in names
+        ]
+        self.input = self._weights(problem.model.input_tensors())
+        self.output = self._weights(problem.model.output_tensors())
+        tied = problem.model.input_tensors()[0]
+        self.tied = self._weights((tied,)) if problem.model.tie_embeddings else np.zeros(len(found))
+        self.sequence = [self._sequence(problem.model.blocks[name]) for name in names]
+        drafting = problem.workload.mtp_tokens > 0 and problem.model.mtp is not None
+        self.draft = (
+            self._kind(problem.model.blocks[problem.model.mtp.block]) if drafting and problem.model.mtp else None
+        )
+        if drafting:
+            own = problem.precision.mtp
+            self.output = self.output + self._weights(
+                problem.model.mtp_tensors(), problem.precision if own is None else ModelPrecision(weights=own)
+            )
+        self.working_token = self._working()
+
+    def _linear(self, tensors: list[Tensor], ranks: Ints, spread: Ints, io_elements: int) -> Group | None:
+        precision = self.problem.precision
+        flop, weight, any_matrix = np.zeros(len(ranks)), np.zeros(len(ranks)), False
+        for tensor in tensors:
+            rows, cols = _local(tensor, ranks)
+            form = precision.of(tensor)
+            padded = rows
+            if tensor.split is Split.VOCAB:
+                padded = _ceil_div(-(-tensor.rows // 64) * 64, ranks)
+            weight = weight + _stored(form, padded, cols) * float(tensor.count)
+            if tensor.matrix:
+                any_matrix = True
+                flop = flop + 2.0 * rows * cols * tensor.count / spread * self.rates.flop[form.compute]
+        if not any_matrix:
+            return None
+        io = io_elements * float(ACTIVATION_BYTES[precision.activations]) / spread * self.rates.byte
+        return Group(flop, weight * self.rates.byte, io)
+
+    def _kind(self, block: Block) -> KindCost:
+        found, problem, rates = self.meshes, self.problem, self.rates
+        hidden = problem.model.hidden_size
+        by_role: dict[Role, list[Tensor]] = {}
+        for tensor in block.tensors(hidden):
+            by_role.setdefault(tensor.role, []).append(tensor)
+        groups, operations = [], 0
+        for role, tensors in by_role.items():
+            if role in (Role.NORM, Role.EXPERTS):
+                continue
+            shared = role is Role.SHARED_EXPERTS
+            ranks = np.where(self.whole_shared, 1, found.tp) if shared else found.tp
+            spread = np.where(self.whole_shared, found.tp, 1) * found.cp if shared else found.cp
+            group = self._linear(tensors, ranks, spread, 2 * hidden)
+            operations += OPERATIONS.get(role.value, 1)
+            if group is not None:
+                groups.append(group)
+        routed = None
+        if block.moe is not None:
+            operations += OPERATIONS["experts"]
+            routed = self._routed(block.moe, self._skew(block))
+        decode, prefill_flop, prefill_read = self._attention(block)
+        per_token, per_prompt, per_seq, latency = self.collectives.layer(block, self._skew(block))
+        return KindCost(
+            groups=tuple(groups),
+            routed=routed,
+            decode=decode,
+            prefill_flop=prefill_flop,
+            prefill_read=prefill_read,
+            per_token=per_token,
+            per_prompt=per_prompt,
+            per_seq=per_seq,
+            fixed=latency + rates.launch * operations,
+        )
+
+    def _skew(self, block: Block) -> Floats | None:
+        """Hottest device's load ÷ mean of this kind of layer, the mean over its layers; None: balanced."""
+        if block.moe is None or not self.skews.measured:
+            return None
+        found, names = self.meshes, self.problem.model.layer_names
+        layer = next(i for i, name in enumerate(names) if self.problem.model.blocks[name] is block)
+        known: dict[tuple[int, int], float] = {}
+        for ep, redundant in set(zip(found.ep.tolist(), found.redundant.tolist(), strict=True)):
+            each = self.skews.mean(Shape(1, 1, 1, ep, 1, redundant))
+            known[ep, redundant] = 1.0 if each is None else float(each[layer])
+        return np.array([known[key] for key in zip(found.ep.tolist(), found.redundant.tolist(), strict=True)])
+
+    def _routed(self, moe: MixtureOfExperts, skew: Floats | None) -> Routed:
+        found, precision, hidden = self.meshes, self.problem.precision, self.problem.model.hidden_size
+        width = moe.expert_width(hidden)
+        size, flop = np.zeros(len(found)), np.zeros(len(found))
+        for tensor in moe.tensors(hidden):
+            if tensor.role is not Role.EXPERTS:
+                continue
+            rows, cols = _local(tensor, found.etp)
+            size = size + _stored(precision.of(tensor), rows, cols)
+            if tensor.matrix:
+                flop = flop + 2.0 * rows * cols * self.rates.flop[precision.of(tensor).compute]
+        local = -(-(moe.experts + found.redundant) // found.ep)
+        uneven = np.where(found.redundant > 0, 1.0, local * found.ep / moe.experts)
+        pairs: Floats = found.dp * moe.top_k / (found.edp * found.ep) * (uneven if skew is None else skew)
+        act = float(ACTIVATION_BYTES[precision.activations])
+        io = pairs * (2 * width + 3 * -(-moe.intermediate // found.etp)) * act
+        held = np.minimum(local, moe.experts) / moe.experts
+        tokens, at, _ = _knots(moe.experts, moe.top_k)
+        knots = (np.array(tokens, dtype=float), np.array([v / TOUCHED_UNITS for v in at]))
+        read: Floats = size * held * self.rates.byte
+        work: Floats = pairs * flop
+        moved: Floats = np.asarray(io * self.rates.byte, dtype=np.float64)
+        return Routed(work, read, moved, found.dp / found.edp, knots)
+
+    def _attention(self, block: Block) -> tuple[Floats, Floats, Floats]:
+        """Seconds a decoding sequence, a prompt token (FLOPs) and a pass over the prefix (bytes) take, by tp and cp."""
+        attention, work, rates = block.attention, self.problem.workload, self.rates
+        if attention is None:
+            zeros = np.zeros(len(self.meshes))
+            return zeros, zeros, zeros
+        kv = float(KV_BYTES[self.problem.precision.kv_cache])
+        first, last = work.input_tokens - work.computed_input_tokens + 1, work.input_tokens
+        verified = 1 + work.mtp_tokens
+        table: dict[int, tuple[float, float, float]] = {}
+        for tp in np.unique(self.meshes.tp).tolist():
+            prompts = last - first + 1
+            flop = attention.prefill_flops(first, last, tp) / prompts * rates.attention_flop
+            read = attention.decode_read_elements(first, last, tp) * kv + attention.decode_read_fixed_bytes(
+                first, last, tp
+            )
+            decode = 0.0
+            if work.phase != "prefill":
+                start, stop = work.input_tokens + 1, work.input_tokens + work.output_tokens - 1
+                steps = stop - start + 1
+                bytes_read = attention.decode_read_elements(start, stop, tp) * kv
+                bytes_read += attention.decode_read_fixed_bytes(start, stop, tp)
+                decode = max(
+                    attention.decode_flops(start, stop, tp) * verified / steps * rates.attention_flop,
+                    bytes_read / steps * rates.attention_byte,
+                )
+            table[tp] = (decode, flop, read / prompts * rates.attention_byte)
+        values = np.array([table[tp] for tp in self.meshes.tp.tolist()]).reshape(-1, 3) / self.meshes.cp[:, None]
+        return values[:, 0], values[:, 1], values[:, 2]
+
+    def _head(self) -> Group:
+        model = self.problem.model
+        tensors = [t for t in model.output_tensors() if t.matrix]
+        if not tensors:
+            own = model.input_tensors()[0]
+            tensors = [Tensor("tied_head", own.rows, own.cols, Role.LM_HEAD, own.split)]
+        group = self._linear(tensors, self.meshes.tp, self.meshes.cp, model.hidden_size + 2 * model.vocab_size)
+        if group is None:
+            raise InternalError("a head is a matrix")
+        return group
+
+    def _weights(self, tensors: tuple[Tensor, ...], precision: ModelPrecision | None = None) -> Floats:
+        found, total = self.meshes, np.zeros(len(self.meshes))
+        precision = precision or self.problem.precision
+        for tensor in tensors:
+            form = precision.of(tensor)
+            if tensor.role is Role.EXPERTS:
+                rows, cols = _local(tensor, found.etp)
+                total = total + _stored(form, rows, cols) * (-(-(tensor.count + found.redundant) // found.ep))
+                continue
+            shared = tensor.role is Role.SHARED_EXPERTS
+            ranks = np.where(self.whole_shared, 1, found.tp) if shared else found.tp
+            rows, cols = _local(tensor, ranks)
+            if tensor.split is Split.VOCAB:
+                padding = self.problem.engine.vocabulary_padding
+                rows = _ceil_div(-(-tensor.rows // padding) * padding, ranks)
+            total = total + _stored(form, rows, cols) * float(tensor.count)
+        return total
+
+    def _absorbed(self, name: str) -> Floats:
+        """16-bit copies of latent attention's unpacked key and value matrices."""
+        table = {
+            tp: float(absorbed_copy_bytes(self.problem.model, name, tp)) for tp in np.unique(self.meshes.tp).tolist()
+        }
+        return np.array([table[tp] for tp in self.meshes.tp.tolist()])
+
+    def _sequence(self, block: Block) -> Floats:
+        if block.attention is None:
+            return np.zeros(len(self.meshes))
+        work, kv = self.problem.workload, float(KV_BYTES[self.problem.precision.kv_cache])
+        length = work.input_tokens + (0 if work.phase == "prefill" else work.output_tokens)
+        page = self.problem.engine.kv_block_tokens
+        length = -(-length // page) * page
+        table = {
+            tp: block.attention.cache_elements(length, tp) * kv + block.attention.cache_fixed_bytes(length, tp)
+            for tp in np.unique(self.meshes.tp).tolist()
+        }
+        return np.ceil(np.array([table[tp] for tp in self.meshes.tp.tolist()], dtype=float) / self.meshes.cp)
+
+    def _working(self) -> Floats:
+        problem, found = self.problem, self.meshes
+        widest = np.zeros(len(found))
+        for block in problem.model.blocks.values():
+            ffn = block.ffn
+            if ffn is None:
+                continue
+            if isinstance(ffn, MixtureOfExperts):
+                width = -(-ffn.intermediate // found.etp) * ffn.top_k + -(-ffn.shared_intermediate // found.tp)
+            else:
+                width = -(-ffn.intermediate // found.tp)
+            widest = np.maximum(widest, width)
+        act = float(ACTIVATION_BYTES[problem.precision.activations])
+        return np.ceil(act * (4 * problem.model.hidden_size + 3 * widest) / found.cp)

@@ -1,0 +1,298 @@
+"""How much the answer depends on the efficiencies of the cost model: least worst-case regret, and where it changes.
+
+A decision is the degrees, the chunk and the replicas; batch and stage cuts follow the efficiencies that turn out. Its
+regret at a point of the box is how far, relatively, its best objective falls short of the optimum there; a decision
+that then keeps no limit regrets everything. Minimax over the decisions among the `NEAR` best at some point of the grid:
+the centre, both ends of each efficiency alone, and every corner of those efficiencies that alone change the optimum's
+value. Within that grid and those decisions it is exact; the worst case between grid points is not searched.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from optimizer.certificate.statement import layout_json
+from optimizer.domain.hardware import HardwareSpec, Measured, MeasuredTime
+from optimizer.domain.problem import Problem
+from optimizer.domain.variation import changed
+from optimizer.errors import SpecError
+from optimizer.figures.costs import CostBook
+from optimizer.figures.memory import MemoryBook
+from optimizer.figures.objective import MAXIMISED, Scored, best_layout, better
+from optimizer.figures.rates import effective_rates
+from optimizer.figures.shape import Shape
+from optimizer.search.search import Search
+
+EFFICIENCIES = ("hbm", "attention_hbm", "compute", "links", "latency", "launch")
+"""What is uncertain; `compute` is every number format and attention's, `links` and `latency` every tier."""
+
+NEAR = 3
+"""Best decisions of each point that are compared."""
+
+PRECISION = Fraction(1, 128)
+"""Thresholds are found to this much of the efficiency's own value."""
+
+LARGEST_CHANGE = 2
+"""Thresholds are sought between half and twice each efficiency."""
+
+Progress = Callable[[str, int, int], None]
+Factors = tuple[tuple[str, Fraction], ...]
+Decision = tuple[Shape, int | None]
+
+
+def _scaled(measured: Measured, factor: Fraction) -> Measured:
+    return measured.model_copy(update={"value": min(Fraction(1), measured.value * factor)})
+
+
+def _slower(measured: MeasuredTime, factor: Fraction) -> MeasuredTime:
+    return measured.model_copy(update={"value": measured.value * factor})
+
+
+def with_factors(problem: Problem, factors: Factors) -> Problem:
+    """A copy whose efficiencies are multiplied; shares of a peak end at 1."""
+    own = dict(factors)
+    hardware: HardwareSpec = problem.hardware
+    efficiency, tiers = hardware.efficiency, hardware.tiers
+    update: dict[str, Any] = {n: _scaled(getattr(efficiency, n), own[n]) for n in ("hbm", "attention_hbm") if n in own}
+    if "compute" in own:
+        update["compute"] = {name: _scaled(m, own["compute"]) for name, m in efficiency.compute.items()}
+        update["attention_compute"] = _scaled(efficiency.attention_compute, own["compute"])
+    if "launch" in own:
+        update["launch"] = _slower(efficiency.launch, own["launch"])
+    if "links" in own:
+        tiers = tuple(t.model_copy(update={"efficiency": _scaled(t.efficiency, own["links"])}) for t in tiers)
+    if "latency" in own:
+        tiers = tuple(t.model_copy(update={"latency": _slower(t.latency, own["latency"])}) for t in tiers)
+    new = hardware.model_copy(update={"efficiency": efficiency.model_copy(update=update), "tiers": tiers})
+    return changed(problem, hardware=new)
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """Where the answer changes when one efficiency alone does.
+
+    Attributes
+    ----------
+    holds_at, changes_at
+        Multiples of the efficiency at which the answer is still optimal and no longer; None: optimal over the range.
+    scored
+        What is better there.
+    """
+
+    efficiency: str
+    direction: str
+    holds_at: Fraction
+    changes_at: Fraction | None
+    scored: Scored | None
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """The decision of least worst-case regret.
+
+    Attributes
+    ----------
+    nominal, robust
+        The optimum at the stated efficiencies; the robust decision's best layout there.
+    nominal_regret, robust_regret
+        Worst regrets over the grid; None: it keeps no limit at some point of it.
+    worst
+        Factors at which the robust decision regrets most.
+    grid, decisions
+        How many points and decisions were compared.
+    infeasible
+        Points of the grid at which nothing at all fits; they count for no decision.
+    """
+
+    box: tuple[tuple[str, Fraction], ...]
+    nominal: Scored
+    nominal_regret: Fraction | None
+    robust: Scored
+    robust_regret: Fraction | None
+    worst: Factors
+    grid: int
+    decisions: int
+    infeasible: int
+    thresholds: tuple[Threshold, ...]
+
+    @property
+    def same(self) -> bool:
+        """Whether the optimum is itself the robust decision."""
+        return self.nominal is self.robust
+
+    def to_json(self) -> dict[str, Any]:
+        """``shardproof/robust/1``."""
+
+        def regret(value: Fraction | None) -> float | None:
+            return None if value is None else float(value)
+
+        return {
+            "schema": "shardproof/robust/1",
+            "box": {name: float(share) for name, share in self.box},
+            "proved_over": f"{self.grid} points of the box (centre, ends, corners) and the {self.decisions} decisions "
+            f"among the {NEAR} best of some of them; batch and stage cuts adapt to each point",
+            "infeasible_points": self.infeasible,
+            "nominal": {"layout": layout_json(self.nominal.layout), "worst_regret": regret(self.nominal_regret)},
+            "robust": {"layout": layout_json(self.robust.layout), "worst_regret": regret(self.robust_regret)},
+            "same": self.same,
+            "worst_at": {name: float(factor) for name, factor in self.worst},
+            "thresholds": [
+                {
+                    "efficiency": t.efficiency,
+                    "direction": t.direction,
+                    "holds_at": float(t.holds_at),
+                    "changes_at": None if t.changes_at is None else float(t.changes_at),
+                    "layout": None if t.scored is None else layout_json(t.scored.layout),
+                }
+                for t in self.thresholds
+            ],
+        }
+
+
+def _box(share: Fraction | Mapping[str, Fraction]) -> tuple[tuple[str, Fraction], ...]:
+    box = dict.fromkeys(EFFICIENCIES, share) if isinstance(share, Fraction) else dict(share)
+    for name, own in box.items():
+        if name not in EFFICIENCIES:
+            raise SpecError(f"unknown efficiency {name!r}; efficiencies: {', '.join(EFFICIENCIES)}")
+        if not 0 < own < 1:
+            raise SpecError(f"uncertainty of {name} is {own}: it must be above 0% and below 100%")
+    return tuple(box.items())
+
+
+def _decision(search: Search, scored: Scored) -> Decision:
+    own = scored.layout
+    return Shape(own.tp, own.cp, own.etp, own.ep, own.pp, search.redundant_of(scored)), own.prefill_chunk
+
+
+def _solve(problem: Problem, wanted: int = 1) -> list[tuple[Scored, Decision]]:
+    search = Search(problem, wanted=wanted)
+    return [(scored, _decision(search, scored)) for scored in search.run().best]
+
+
+class _At:
+    """The problem at one point of the box: decisions priced, the optimum known."""
+
+    def __init__(self, problem: Problem, factors: Factors) -> None:
+        self.factors, self.problem = factors, with_factors(problem, factors)
+        self.near = _solve(self.problem, NEAR)
+        self.best = self.near[0] if self.near else None
+        self._costs = CostBook(self.problem, effective_rates(self.problem.priced_hardware))
+        self._memory = MemoryBook(self.problem)
+
+    def value(self, decision: Decision) -> Scored | None:
+        shape, chunk = decision
+        return best_layout(self.problem, shape, chunk, self._costs.of(shape), self._memory.memory(shape))
+
+    def regret(self, decision: Decision) -> Fraction | None:
+        """Relative shortfall; None where the decision keeps no limit though another does."""
+        assert self.best is not None  # noqa: S101 - asked only where something fits
+        own, best = self.value(decision), self.best[0].value
+        if own is None:
+            return None
+        lost = best - own.value if self.problem.objective in MAXIMISED else own.value - best
+        return lost / abs(best) if best else lost
+
+
+def robust(
+    problem: Problem, share: Fraction | Mapping[str, Fraction], progress: Progress | None = None
+) -> Robustness | None:
+    """The decision of least worst-case regret over a box of efficiencies; None where nothing fits at its centre.
+
+    Parameters
+    ----------
+    share
+        Uncertainty of all efficiencies, or of each that is uncertain: 1/5 is 20% up and down.
+
+    Raises
+    ------
+    SpecError
+        An unknown efficiency or an uncertainty that is no share.
+    """
+    box = _box(share)
+    if problem.expert_loads:
+        raise SpecError("--uncertainty prices balanced experts: leave out experts.load")
+    points = []
+    for done, factors in enumerate(_grid(problem, box)):
+        points.append(_At(problem, factors))
+        if progress is not None:
+            progress("efficiencies", done + 1, 1 + 2 * len(box))
+    centre = points[0]
+    if centre.best is None:
+        return None
+    nominal, answer = centre.best
+    decisions = list(dict.fromkeys(d for p in points for _, d in p.near))
+    compared = [p for p in points if p.best is not None]
+    worst = {d: _worst(compared, d) for d in decisions}
+    # of equal regrets the better decision at the centre, which comes first
+    chosen = min(decisions, key=lambda d: (worst[d][0] is None, worst[d][0] or 0))
+    scored = nominal if worst[chosen][0] == worst[answer][0] else centre.value(chosen)
+    if scored is nominal:
+        chosen = answer
+    if scored is None:
+        scored, chosen = nominal, answer
+    return Robustness(
+        box, nominal, worst[answer][0], scored, worst[chosen][0], worst[chosen][1], len(points), len(decisions),
+        len(points) - len(compared), tuple(_thresholds(problem, answer, dict(box))),
+    )  # fmt: skip
+
+
+def _worst(points: list[_At], decision: Decision) -> tuple[Fraction | None, Factors]:
+    largest, where = Fraction(-1), points[0].factors
+    for point in points:
+        own = point.regret(decision)
+        if own is None:
+            return None, point.factors
+        if own > largest:
+            largest, where = own, point.factors
+    return largest, where
+
+
+def _grid(problem: Problem, box: tuple[tuple[str, Fraction], ...]) -> Iterator[Factors]:
+    """Centre, ends, and corners of the efficiencies whose ends change the optimum's value."""
+    centre = _solve(problem)
+    yield ()
+    moving = []
+    for name, own in box:
+        ends = [((name, 1 - own),), ((name, 1 + own),)]
+        values = [_solve(with_factors(problem, end)) for end in ends]
+        if any([s.value for s, _ in v] != [s.value for s, _ in centre] for v in values):
+            moving.append((name, own))
+        yield from ends
+    if len(moving) > 1:
+        for signs in itertools.product((-1, 1), repeat=len(moving)):
+            yield tuple((name, 1 + sign * own) for sign, (name, own) in zip(signs, moving, strict=True))
+
+
+def _thresholds(problem: Problem, answer: Decision, box: Mapping[str, Fraction]) -> Iterator[Threshold]:
+    for name in box:
+        for direction, far in (("lower", Fraction(1, LARGEST_CHANGE)), ("higher", Fraction(LARGEST_CHANGE))):
+            yield _threshold(problem, answer, name, direction, far)
+
+
+def _beaten(problem: Problem, answer: Decision, name: str, factor: Fraction) -> Scored | None:
+    """What is better than the answer with one efficiency changed."""
+    at = _At(problem, ((name, factor),))
+    if at.best is None:
+        return None
+    own = at.value(answer)
+    best = at.best[0]
+    return best if own is None or better(problem, best.value, own.value) else None
+
+
+def _threshold(problem: Problem, answer: Decision, name: str, direction: str, far: Fraction) -> Threshold:
+    other = _beaten(problem, answer, name, far)
+    if other is None:
+        return Threshold(name, direction, far, None, None)
+    holds, changes = Fraction(1), far
+    while abs(changes - holds) > PRECISION:
+        middle = (holds + changes) / 2
+        found = _beaten(problem, answer, name, middle)
+        if found is None:
+            holds = middle
+        else:
+            changes, other = middle, found
+    return Threshold(name, direction, holds, changes, other)

@@ -1,0 +1,330 @@
+"""Finds the best layouts: bounds on all mesh pairs in floats, the exact reference on what they cannot dismiss.
+
+Three sieves, each a question of `Bounds.reachable`: mesh pairs × chunks with pp open, the same with each pp, and best
+bound first the exact best of fixed degrees. An incumbent from a coarse part of the lattice makes the sieves fine.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import numpy as np
+
+from optimizer.domain.families import Family
+from optimizer.domain.lattice import Axes, axes
+from optimizer.domain.problem import Problem
+from optimizer.errors import InternalError
+from optimizer.figures.costs import CostBook, Costs
+from optimizer.figures.memory import Memory, MemoryBook
+from optimizer.figures.objective import MAXIMISED, Scored, best_layout, fewest_devices, key
+from optimizer.figures.operating_point import OperatingPoints
+from optimizer.figures.partition import Track
+from optimizer.figures.rates import effective_rates
+from optimizer.figures.serving import tokens_of_request
+from optimizer.figures.shape import Shape, shape_of
+from optimizer.figures.skew import Skews
+from optimizer.search.bounds import Bounds, Rows
+from optimizer.search.lattice import Floats, Ints, Meshes, meshes, replicas_that_fit
+from optimizer.search.pricing import MARGIN, Pricer
+from optimizer.search.targets import Target, target
+
+_BLOCK = 1 << 15
+"""Rows that are priced together: small enough to stay in cache."""
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass
+class Tally:
+    """What became of the lattice.
+
+    Attributes
+    ----------
+    points
+        Mesh pairs × pp × chunks that the axes span.
+    excluded
+        Those that a structural family excluded.
+    dismissed
+        Those that a bound dismissed with pp open, and with pp given.
+    priced
+        Rows priced in floats (a row counts once for each batch it was priced at).
+    exact
+        Degrees decided by the reference.
+    """
+
+    points: int = 0
+    excluded: dict[Family, int] = field(default_factory=dict)
+    dismissed: int = 0
+    priced: int = 0
+    exact: int = 0
+
+
+@dataclass
+class Found:
+    """Layouts found, best first; `complete` tells whether everything else was dismissed."""
+
+    best: list[Scored]
+    complete: bool
+    bound: float | None
+    tally: Tally
+
+
+class Search:
+    """One search over a problem's lattice.
+
+    Parameters
+    ----------
+    problem
+        What is solved.
+    wanted
+        How many layouts, distinct in their degrees, to find.
+    deadline
+        `time.monotonic()` at which to stop with what there is; None: none.
+    progress
+        Called with a phase's name, what is done and what there is.
+    skews
+        Imbalance of expert meshes, where a placement gave it.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        *,
+        wanted: int = 1,
+        deadline: float | None = None,
+        progress: Progress | None = None,
+        skews: Skews | None = None,
+    ) -> None:
+        self.skews = skews or Skews(problem)
+        self.problem, self.wanted, self.deadline, self.progress = problem, wanted, deadline, progress
+        self.costs = CostBook(problem, effective_rates(problem.priced_hardware), self.skews)
+        self.memory = MemoryBook(problem)
+        self.axes: Axes = axes(problem)
+        self.tally = Tally()
+        self.sizes = tuple(t.size for t in problem.hardware.tiers)
+        self._exact: dict[tuple[Shape, int | None], Scored | None] = {}
+        self._coefficients: dict[Shape, tuple[Costs, Memory]] = {}
+        self.best: dict[tuple[int, ...], Scored] = {}
+        self.mesh_pairs = 0
+        self.excluded_meshes: dict[Family, int] = {}
+
+    def run(self) -> Found:
+        """Search until all is decided or the deadline passes."""
+        own = self.axes
+        found, excluded = meshes(self.problem, own)
+        self.mesh_pairs, self.excluded_meshes = len(found), excluded
+        each = len(own.pp) * len(own.chunks)
+        self.tally.excluded = {family: count * each for family, count in excluded.items()}
+        self.tally.points = (len(found) + sum(excluded.values())) * each
+        if not len(found) or not each:
+            return Found([], complete=True, bound=None, tally=self.tally)
+        pricer = Pricer(self.problem, found, skews=self.skews)
+        self._warm_up(pricer, found)
+        rows = self._open_rows(found)
+        rows = self._sieve(pricer, rows, "mesh pairs")
+        rows = self._with_pp(found, rows)
+        rows = self._sieve(pricer, rows, "layouts")
+        complete, bound = self._decide(pricer, rows)
+        return Found(self._ranked(), complete, bound, self.tally)
+
+    def interrupted(self) -> Found:
+        """What there is when the user stops the search; nothing bounds what was not looked at."""
+        return Found(self._ranked(), complete=False, bound=None, tally=self.tally)
+
+    def _ranked(self) -> list[Scored]:
+        return sorted(self.best.values(), key=lambda s: key(self.problem, s))[: self.wanted]
+
+    def decided(self) -> list[Scored]:
+        """The best layout of each set of degrees that the reference decided."""
+        return list(self.best.values())
+
+    def cut_tracks(self, scored: Scored) -> list[tuple[Track, int]] | None:
+        """What the stages of a pipelined layout may cost at most; None for a single stage."""
+        own, point = scored.layout, scored.point
+        if own.pp == 1:
+            return None
+        shape = shape_of(own, self.redundant_of(scored))
+        points = OperatingPoints(self.problem, shape, own.prefill_chunk, own.replicas, *self._coefficients_of(shape))
+        return points.witness(point)
+
+    def redundant_of(self, scored: Scored) -> int:
+        """Redundant expert slots of a layout that was found."""
+        return next(name[-1] for name, own in self.best.items() if own is scored)
+
+    # sieves
+
+    def _incumbent(self) -> Fraction | None:
+        """The value that a layout must reach to matter: that of the last one wanted."""
+        if len(self.best) < self.wanted:
+            return None
+        values = sorted((s.value for s in self.best.values()), reverse=self.problem.objective in MAXIMISED)
+        return values[self.wanted - 1]
+
+    def _target(self) -> Target:
+        return target(self.problem, self._incumbent())
+
+    def _late(self) -> bool:
+        return self.deadline is not None and time.monotonic() > self.deadline
+
+    def _open_rows(self, found: Meshes) -> Rows:
+        chunks = np.array([c or 0 for c in self.axes.chunks], dtype=np.int64)
+        mesh = np.repeat(np.arange(len(found)), len(chunks))
+        return Rows(mesh, np.zeros_like(mesh), np.tile(chunks, len(found)))
+
+    def _with_pp(self, found: Meshes, rows: Rows) -> Rows:
+        depth = np.array(self.axes.pp, dtype=np.int64)
+        mesh, chunk = np.repeat(rows.mesh, len(depth)), np.repeat(rows.chunk, len(depth))
+        pp = np.tile(depth, len(rows.mesh))
+        fits = replicas_that_fit(self.sizes, self.problem.devices, found.stage[mesh] * pp) > 0
+        return Rows(mesh[fits], pp[fits], chunk[fits])
+
+    def _most_devices(self, found: Meshes, rows: Rows, goal: Target) -> Floats:
+        replica = found.stage[rows.mesh] * np.maximum(rows.pp, 1)
+        most = replicas_that_fit(self.sizes, self.problem.devices, replica) * replica
+        most = np.where(rows.pp == 0, self.problem.devices, most)
+        return np.where(replica <= goal.devices, np.minimum(most, goal.devices), 0).astype(float)
+
+    def _sieve(self, pricer: Pricer, rows: Rows, phase: str) -> Rows:
+        """Rows that `reachable` does not dismiss."""
+        goal = self._target()
+        kept: list[Ints] = []
+        total = len(rows.mesh)
+        for start in range(0, total, _BLOCK):
+            if self._late():
+                kept.append(np.arange(start, total))
+                break
+            stop = min(start + _BLOCK, total)
+            part = Rows(rows.mesh[start:stop], rows.pp[start:stop], rows.chunk[start:stop])
+            devices = self._most_devices(pricer.meshes, part, goal)
+            bounds = Bounds(pricer, part, self.axes.pp[-1])
+            mask = bounds.reachable(goal, devices) & (devices > 0)
+            kept.append(np.flatnonzero(mask) + start)
+            self.tally.priced += stop - start
+            if self.progress is not None:
+                self.progress(phase, stop, total)
+        chosen = np.concatenate(kept) if kept else np.zeros(0, dtype=np.int64)
+        self.tally.dismissed += total - len(chosen)
+        return Rows(rows.mesh[chosen], rows.pp[chosen], rows.chunk[chosen])
+
+    # exact
+
+    def _warm_up(self, pricer: Pricer, found: Meshes) -> None:
+        """Incumbents from a coarse part of the lattice: power-of-two degrees and their best bounds."""
+        coarse = np.ones(len(found), dtype=bool)
+        for axis in (found.tp, found.cp, found.etp, found.ep):
+            coarse &= (axis & (axis - 1)) == 0
+        coarse &= (found.cp == 1) | ~np.any(found.cp == 1)
+        index = np.flatnonzero(coarse)
+        if not len(index):
+            index = np.arange(min(len(found), 256))
+        chunks = np.array([c or 0 for c in self.axes.chunks], dtype=np.int64)
+        depth = np.array([p for p in self.axes.pp if p & (p - 1) == 0] or self.axes.pp[:1], dtype=np.int64)
+        mesh, pp, chunk = (a.ravel() for a in np.meshgrid(index, depth, chunks, indexing="ij"))
+        fits = replicas_that_fit(self.sizes, self.problem.devices, found.stage[mesh] * pp) > 0
+        rows = Rows(mesh[fits], pp[fits], chunk[fits])
+        if not len(rows.mesh):
+            return
+        value = self._bound_values(pricer, rows, self._target())
+        order = np.argsort(-value, kind="stable")
+        for i in order[: 4 + 2 * self.wanted]:
+            if np.isneginf(value[i]):
+                break
+            self._decide_row(pricer.meshes, rows, int(i))
+
+    def _bound_values(self, pricer: Pricer, rows: Rows, goal: Target) -> Floats:
+        """Optimistic objective of each row, larger is better; −inf where no batch keeps the limits."""
+        parts = []
+        for start in range(0, len(rows.mesh), _BLOCK):
+            part = Rows(*(a[start : start + _BLOCK] for a in (rows.mesh, rows.pp, rows.chunk)))
+            parts.append(self._bound_part(pricer, part, goal))
+            self.tally.priced += 20 * len(part.mesh)
+        return np.concatenate(parts) if parts else np.zeros(0)
+
+    def _bound_part(self, pricer: Pricer, part: Rows, goal: Target) -> Floats:
+        bounds = Bounds(pricer, part, self.axes.pp[-1])
+        devices = self._most_devices(pricer.meshes, part, goal)
+        one = np.ones(len(part.mesh))
+        name = self.problem.objective
+        requests = bounds.most_requests(goal)
+        feasible = (requests >= bounds.needed(goal, devices)) & (requests >= 0) & (devices > 0)
+        if fewest_devices(self.problem):
+            replica = pricer.meshes.stage[part.mesh] * part.pp
+            needed = goal.total_requests / np.maximum(requests, 1e-300) * (1 - MARGIN)
+            value = -np.maximum(np.ceil(needed / replica), 1) * replica
+        elif name == "tpot":
+            value = -bounds.stack(one)[0]
+        elif name == "ttft":
+            mixed = bounds.stack(one)[1]
+            if mixed is None:
+                raise InternalError("TTFT is an objective only where there are prompts")
+            value = -bounds.first_token(mixed)
+        elif name == "memory_headroom":
+            value = -bounds.memory(one)
+        elif name == "throughput":
+            value = requests * devices
+        else:
+            value = requests
+        return np.where(feasible, value, -np.inf)
+
+    def _coefficients_of(self, shape: Shape) -> tuple[Costs, Memory]:
+        if shape not in self._coefficients:
+            self._coefficients[shape] = (self.costs.of(shape), self.memory.memory(shape))
+        return self._coefficients[shape]
+
+    def _decide_row(self, found: Meshes, rows: Rows, i: int) -> Scored | None:
+        mesh = int(rows.mesh[i])
+        shape = Shape(
+            int(found.tp[mesh]), int(found.cp[mesh]), int(found.etp[mesh]), int(found.ep[mesh]), int(rows.pp[i]),
+            int(found.redundant[mesh]),
+        )  # fmt: skip
+        chunk = int(rows.chunk[i]) or None
+        if (shape, chunk) in self._exact:
+            return self._exact[shape, chunk]
+        scored = best_layout(self.problem, shape, chunk, *self._coefficients_of(shape), reach=self._incumbent())
+        self._exact[shape, chunk] = scored
+        self.tally.exact += 1
+        if scored is not None:
+            own = scored.layout
+            name = (own.tp, own.cp, own.pp, own.etp, own.ep, shape.redundant)
+            held = self.best.get(name)
+            if held is None or key(self.problem, scored) < key(self.problem, held):
+                self.best[name] = scored
+        return scored
+
+    def _value_bound(self) -> float:
+        """The incumbent in the terms of `_bound_values`."""
+        value = self._incumbent()
+        if value is None:
+            return -np.inf
+        problem, name = self.problem, self.problem.objective
+        tokens = tokens_of_request(problem.workload)
+        if name in ("throughput_per_device", "throughput"):
+            return float(value / tokens)
+        if fewest_devices(problem):
+            return -float(target(problem, value).devices)
+        if name == "cost":
+            return target(problem, value).requests
+        if name == "tpot":
+            return -float(value * problem.workload.tokens_per_step)
+        if name == "ttft":
+            return -float(value)
+        return -float(problem.capacity_bytes - value)
+
+    def _decide(self, pricer: Pricer, rows: Rows) -> tuple[bool, float | None]:
+        """The reference on rows in the order of their bounds, until none left can matter."""
+        value = self._bound_values(pricer, rows, self._target())
+        order = np.argsort(-value, kind="stable")
+        total = len(order)
+        for done, i in enumerate(order):
+            own = self._value_bound()
+            if np.isneginf(value[i]) or (np.isfinite(own) and value[i] < own - abs(own) * MARGIN):
+                return True, None
+            if self._late():
+                return False, float(value[i])
+            self._decide_row(pricer.meshes, rows, int(i))
+            if self.progress is not None and done % 64 == 0:
+                self.progress("exact", done, total)
+        return True, None

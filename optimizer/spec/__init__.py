@@ -1,1 +1,0 @@
-"""What the user writes: models, hardware, problems, layouts and claims."""
