@@ -16,7 +16,7 @@ from optimizer.placement.prices import degree_prices, hierarchy_price, holdout, 
 from optimizer.readers.load_profiles import profile_rows
 from optimizer.readers.loads import read_load
 
-LOADS = Path(__file__).parents[3] / "problems" / "loads"
+LOADS = Path(__file__).parents[2] / "problems" / "loads"
 DECODE, PREFILL = (
     read_load(LOADS / f"deepseek-v3-{name}.json").rows for name in ("decode-in1000out1000", "prefill-in4096")
 )
