@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -101,7 +101,7 @@ def _whole(text: str) -> int | str:
     return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 100 else text
 
 
-def overrides_of(values: dict[str, str | None]) -> tuple[Override, ...]:
+def overrides_of(values: Mapping[str, str | None]) -> tuple[Override, ...]:
     """Overrides for the options that were given."""
     from optimizer.readers.read import Override  # noqa: PLC0415 - the specs load when a command runs
 

@@ -1,0 +1,104 @@
+"""The public names for programs: typed, and the same answers as the commands give."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import optimizer
+from optimizer import audit, certify, explain, place, read_problem, solve, verify
+from optimizer.cli.main import run
+from optimizer.errors import SpecError
+
+SMALL = {
+    "model": "qwen3-32b",
+    "hardware": "h200-sxm-8",
+    "devices": 4,
+    "workload": {"input_tokens": 1000, "output_tokens": 200},
+    "limits": {"tpot": "40 ms"},
+}
+
+
+@pytest.fixture(scope="module")
+def result() -> optimizer.Result:
+    return solve(SMALL)
+
+
+def test_every_public_name_is_there() -> None:
+    assert {"read_problem", "solve", "verify", "certify", "explain", "place", "audit"} < set(optimizer.__all__)
+    for name in optimizer.__all__:
+        assert getattr(optimizer, name).__doc__
+    stub = (Path(optimizer.__file__).parent / "__init__.pyi").read_text()
+    assert all(f"{name} as {name}" in stub for name in optimizer.__all__)
+    with pytest.raises(AttributeError):
+        optimizer.solves  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_the_package_alone_loads_no_solver() -> None:
+    code = "import sys, optimizer; dir(optimizer); sys.exit('ortools' in sys.modules or 'numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_options_files_and_mappings_say_the_same_problem(tmp_path: Path) -> None:
+    file = tmp_path / "problem.json"
+    file.write_text(json.dumps(SMALL))
+    by_options = read_problem(model="qwen3-32b", hardware="h200-sxm-8", devices=4, isl=1000, osl=200, tpot="40 ms")
+    assert read_problem(file).digest == read_problem(SMALL).digest == by_options.digest
+    assert read_problem(SMALL, tp=[1, 2]).digest == read_problem(file, tp="1,2").digest != by_options.digest
+
+
+def test_a_wrong_option_is_named() -> None:
+    with pytest.raises(TypeError, match="no option 'devises'; did you mean 'devices'"):
+        read_problem(devises=3)
+    with pytest.raises(SpecError, match="--ttft"):
+        read_problem(SMALL, ttft="5 parsecs")
+
+
+def test_solve_answers_as_the_command_does(result: optimizer.Result, capsys: pytest.CaptureFixture[str]) -> None:
+    words = "--model qwen3-32b --hardware h200-sxm-8 --devices 4 --isl 1000 --osl 200 --tpot 40ms --json"
+    assert run(["solve", *words.split()]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["layout"] == result.to_json()["layout"]
+    assert certify(result).accepted
+    assert verify(result).feasible
+    assert result.layout is not None
+    assert verify(result.layout, SMALL).feasible
+    changed = result.to_json()
+    changed["figures"]["ttft_s"] *= 2
+    assert not certify(changed).accepted
+
+
+def test_a_result_shows_itself(result: optimizer.Result) -> None:
+    assert result._repr_html_().startswith("<iframe srcdoc=")
+    assert "&lt;svg" in result._repr_html_()
+    frame = result.to_frame()
+    assert result.evaluation is not None
+    assert frame.loc["tpot_s", "value"] == pytest.approx(float(result.evaluation.tpot_s))
+    nothing = solve({**SMALL, "devices": 1, "limits": {"tpot": "1 us"}})
+    assert nothing.status == "infeasible"
+    assert nothing.to_frame().empty
+    assert nothing._repr_html_()
+
+
+def test_a_layout_alone_needs_its_problem(result: optimizer.Result) -> None:
+    assert result.layout is not None
+    with pytest.raises(SpecError, match="give `problem`"):
+        verify(result.layout)
+
+
+def test_explain_place_and_audit(tmp_path: Path) -> None:
+    assert explain({**SMALL, "devices": 1, "limits": {"tpot": "1 us"}}).conflict
+    placed = place(
+        read_problem(
+            model="qwen3-30b-a3b", hardware="h100-sxm-8", devices=8, isl=1, osl=2, ep=8, expert_load="zipf:0.8"
+        )
+    )
+    assert placed.to_json()["schema"].startswith("shardproof/")
+    text = "We use 4 x 8 = 36 GPUs.\nThat is all.\n"
+    file = tmp_path / "plan.md"
+    file.write_text(text)
+    assert audit(text).exit_status == audit(file).exit_status == 1
