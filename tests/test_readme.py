@@ -56,7 +56,7 @@ def test_the_tour_prints_what_it_says(
 def test_the_two_commands_stand_on_lines_of_their_own() -> None:
     commands = re.findall(r"^\$ (.*)$", README.read_text(), re.MULTILINE)
     assert "pip install -e '.[test]'" in commands
-    assert "pytest" in commands
+    assert "pytest -n auto" in commands
     install = next(command for command in commands if command.startswith("pip install . && shardproof solve"))
     known = {option.flag for option in PROBLEM_OPTIONS} | {"--out"}
     assert {word for word in shlex.split(install) if word.startswith("--")} <= known
