@@ -29,6 +29,7 @@ COMMANDS: Final[dict[str, str]] = {
     "bench": "optimizer.cli.bench",
     "sweep": "optimizer.cli.sweep",
     "report": "optimizer.cli.report",
+    "serve": "optimizer.cli.serve",
 }
 """Module of each command, in the order of ``--help``; each has a function ``command`` that returns an exit status."""
 

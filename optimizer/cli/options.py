@@ -112,19 +112,33 @@ def overrides_of(values: Mapping[str, str | None]) -> tuple[Override, ...]:
     )
 
 
-def read(problem: str | None, values: dict[str, str | None]) -> Problem:
-    """Problem of a file, changed by options, or of options alone."""
-    from optimizer.readers.read import read_problem  # noqa: PLC0415 - the specs load when a command runs
-
-    return read_problem(problem, overrides_of(values))
-
-
 ProblemArgument = Annotated[
     str | None,
     typer.Argument(metavar="PROBLEM", help="Problem file, `-` for standard input, or a scenario of the catalog."),
 ]
-ProblemSource = Callable[[], "Problem"]
-"""Reads the problem that the command line names; errors come when it is called."""
+
+
+@dataclass(frozen=True)
+class ProblemSource:
+    """The problem that the command line names; errors come when it is called."""
+
+    file: str | None
+    values: Mapping[str, str | None]
+
+    def __call__(self) -> Problem:
+        """The problem of a file, changed by options, or of options alone."""
+        from optimizer.readers.read import read_problem  # noqa: PLC0415 - the specs load when a command runs
+
+        return read_problem(self.file, overrides_of(self.values))
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """What a problem file that says the same would hold."""
+        from optimizer.readers.read import problem_content  # noqa: PLC0415 - the specs load when a command runs
+
+        return problem_content(self.file, overrides_of(self.values))
+
+
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
 
@@ -159,7 +173,7 @@ def takes_a_problem(command: Callable[..., int], *, prepare: Prepare = _as_given
     def wrapped(**given: Any) -> int:
         values = {option.parameter: given.pop(option.parameter, None) for option in PROBLEM_OPTIONS}
         file = given.pop("problem", None)
-        return command(lambda: read(file, prepare(file, values)), **given)
+        return command(ProblemSource(file, prepare(file, values)), **given)
 
     parameters = [argument, *own, *added]
     wrapped.__signature__ = inspect.Signature(parameters, return_annotation=int)  # type: ignore[attr-defined]

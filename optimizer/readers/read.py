@@ -195,6 +195,21 @@ def read_problem(reference: str | Path | None = None, overrides: Sequence[Overri
     return problem_in(document, (), overrides)
 
 
+def problem_content(reference: str | Path | None, overrides: Sequence[Override] = ()) -> dict[str, Any]:
+    """What a problem file would hold that says what a file and options say; nothing is resolved.
+
+    Raises
+    ------
+    SpecError
+        Where the file cannot be read, or holds no mapping.
+    """
+    if reference is None:
+        document = Document({}, COMMAND_LINE, "", is_json=False, yaml_places=PlaceTree((1, 1)))
+    else:
+        document = _load(reference)
+    return _merge(document, (), overrides).data
+
+
 def problem_in(document: Document, at: tuple[Step, ...] = (), overrides: Sequence[Override] = ()) -> Problem:
     """Problem that stands at `at` of a document; one that a result repeats in full is checked against its digest.
 
