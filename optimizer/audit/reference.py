@@ -192,7 +192,7 @@ def _claim(statement: Statement, known: Mapping[str, Any]) -> Claim | None:
     exact = not (written.decimal or written.unit.scaled or written.approximate)
     half = Fraction(0) if exact else written.half
     unit = written.unit.name if written.unit.other is not None else ""
-    return Claim(name, statement.value, known[name], half, written.unit.scale, unit, statement.text,
+    return Claim(name, statement.value, known[name], half, half, written.unit.scale, unit, statement.text,
                  None, statement.place.line, statement.place.column)  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -39,12 +40,19 @@ def _number(value: object) -> str:
     return f"{value:,.6g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
 
 
+def conflict_heading(members: Sequence[object]) -> str:
+    """What is true of a minimal conflict: any of its members less one can be kept, the problem's other limits aside."""
+    if len(members) == 1:
+        return "Nothing keeps this limit, whatever the others"
+    return "Nothing keeps all of these limits; leave out any one and the rest of this list can be kept"
+
+
 def show(document: dict[str, Any]) -> None:
     """Print an explanation."""
     infeasible = document["status"] == "infeasible"
     emit(paint(document["status"], "bold", "red" if infeasible else "green"))
     if document["conflict"]:
-        heading("These limits cannot be kept together; without any one of them something fits")
+        heading(conflict_heading(document["conflict"]))
         rows = [[item["limit"], amount(item.get("value"), item.get("unit"))] for item in document["conflict"]]
         table(["limit", "value"], rows, right=(1,))
     if document["relaxations"]:

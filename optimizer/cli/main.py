@@ -6,6 +6,7 @@ import difflib
 import importlib
 import os
 import re
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -13,8 +14,8 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from optimizer.cli.output import ReaderLeftError, emit_json, say
-from optimizer.errors import Exit, Fault, InternalError, ShardproofError, SpecError, StoppedError
+from optimizer.cli.output import discard_output, emit_json, flush, say
+from optimizer.errors import Fault, InternalError, ShardproofError, SpecError, StoppedError
 
 COMMANDS: Final[dict[str, str]] = {
     "solve": "optimizer.cli.solve",
@@ -112,15 +113,15 @@ def run(arguments: Sequence[str]) -> int:
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
         status = _run(arguments)
-        sys.stdout.flush()
+        flush()
     except ShardproofError as error:
         return _report(error, as_json=as_json)
     except KeyboardInterrupt:
         return _report(StoppedError("interrupted before there was an answer"), as_json=as_json)
-    except (ReaderLeftError, BrokenPipeError):
-        # Nothing is left to say, and nobody to say it to.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return int(Exit.STOPPED)
+    except BrokenPipeError:
+        # Whoever read a stream of lines has left before its end: as if the signal had ended the command.
+        discard_output()
+        return 128 + signal.SIGPIPE
     except Exception as error:  # noqa: BLE001 - a bug must not exit with 1, which means no
         traceback.print_exc()
         return _report(InternalError(f"a bug: {type(error).__name__}: {error}"), as_json=as_json)

@@ -18,22 +18,27 @@ def say(text: str) -> None:
     sys.stderr.flush()
 
 
-class ReaderLeftError(Exception):
-    """Whoever read standard output has gone (`| head`)."""
+def discard_output() -> None:
+    """Send standard output nowhere from now on."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+def flush() -> None:
+    """Hand over what was written; whoever has stopped reading (`| head`) has seen what they wanted."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        discard_output()
 
 
 def emit(text: str = "") -> None:
-    """One line of the answer on standard output.
-
-    Raises
-    ------
-    ReaderLeftError
-        Nobody reads it any more.
-    """
+    """One line of the answer on standard output; nothing where its reader has left."""
     try:
         sys.stdout.write(text + "\n")
     except BrokenPipeError:
-        raise ReaderLeftError from None
+        discard_output()
     except UnicodeEncodeError:
         # A terminal without Unicode still gets every number.
         encoding = sys.stdout.encoding or "ascii"

@@ -170,8 +170,10 @@ def show(problem: Problem, result: Result, document: dict[str, Any]) -> None:
         if document.get("uncertainty"):
             _uncertainty(document["uncertainty"])
     elif status == "infeasible":
-        emit("These cannot be kept together; without any one of them something fits:")
-        for limit in document.get("conflict", ()):
+        from optimizer.cli.explain import conflict_heading  # noqa: PLC0415 - only where nothing fits
+
+        emit(conflict_heading(document["conflict"]) + ":")
+        for limit in document["conflict"]:
             emit(f"  {paint(_limit(limit), 'red')}")
         emit("`shardproof explain` says how little each would have to change.")
     search = document["search"]

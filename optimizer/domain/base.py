@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict
@@ -19,3 +19,22 @@ class Spec(BaseModel):
         for name in copied.__dict__.keys() - type(copied).model_fields.keys():
             del copied.__dict__[name]
         return copied
+
+
+class FieldError(ValueError):
+    """What a validator raises to point at a field below the value it judges.
+
+    Parameters
+    ----------
+    message
+        What is wrong, in plain words.
+    at
+        Path from the judged value to the field.
+    suggestion
+        What was probably meant.
+    """
+
+    def __init__(self, message: str, at: Sequence[str | int] = (), suggestion: str | None = None) -> None:
+        super().__init__(message)
+        self.at = tuple(at)
+        self.suggestion = suggestion

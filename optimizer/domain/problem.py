@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from difflib import get_close_matches
 from fractions import Fraction
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from optimizer.domain.base import Spec
+from optimizer.domain.base import FieldError, Spec
 from optimizer.domain.coactivation import Coactivation
 from optimizer.domain.engine import ENGINES, Engine
 from optimizer.domain.hardware import HardwareSpec
@@ -93,19 +94,19 @@ class ProblemFile(Spec):
             raise ValueError(message)
         if self.engine not in ENGINES:
             message = f"unknown engine {self.engine!r}; engines: {', '.join(ENGINES)}"
-            raise ValueError(message)
+            raise FieldError(message, ("engine",), next(iter(get_close_matches(self.engine, ENGINES, 1)), None))
         if self.objective == "step_time" or self.limits.step_time is not None:
             message = "step_time belongs to training workloads; this is a serving workload"
             raise ValueError(message)
         if self.objective == "devices" and self.workload.request_rate is None:
             message = "objective 'devices' needs workload.request_rate: the fewest devices that serve it"
-            raise ValueError(message)
+            raise FieldError(message, ("objective",))
         if self.objective == "ttft" and self.workload.phase == "decode":
             message = "objective 'ttft' has no meaning in phase 'decode': the prefill role sends the first token"
-            raise ValueError(message)
+            raise FieldError(message, ("objective",))
         if self.objective == "tpot" and self.workload.phase == "prefill":
             message = "objective 'tpot' has no meaning in phase 'prefill': the decode role sends the later tokens"
-            raise ValueError(message)
+            raise FieldError(message, ("objective",))
         return self
 
 
@@ -129,6 +130,17 @@ class Problem(_Grown):
     current_placement: Placed | None = None
     coactivation: Coactivation | None = None
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _priced(self) -> Problem:
+        if self.objective == "cost" and not self.hardware.device.price:
+            stated = "has none" if self.hardware.device.price is None else "costs 0 $/h"
+            message = (
+                f"objective 'cost' needs a price above 0: device {self.hardware.device.name!r} of "
+                f"{self.hardware.name!r} {stated}; add `price: 2 $/h` to `device` in a hardware file of your own"
+            )
+            raise FieldError(message, ("objective",))
+        return self
 
     @model_validator(mode="after")
     def _loads_fit(self) -> Problem:

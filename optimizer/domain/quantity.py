@@ -77,7 +77,10 @@ DollarsPerHour = Annotated[
 TokensPerSecond = Annotated[
     Fraction, *_fraction(Dimension.TOKENS_PER_SECOND), _schema(Dimension.TOKENS_PER_SECOND, example="120000 tokens/s")
 ]
-Rate = Annotated[Fraction, *_fraction(Dimension.PER_SECOND), _schema(Dimension.PER_SECOND, example="40 requests/s")]
+
+PositiveRate = Annotated[
+    Fraction, *_fraction(Dimension.PER_SECOND, positive=True), _schema(Dimension.PER_SECOND, example="40 requests/s")
+]
 Ratio = Annotated[Fraction, *_fraction(Dimension.RATIO, largest=1), _RATIO]
 PositiveRatio = Annotated[Fraction, *_fraction(Dimension.RATIO, positive=True, largest=1), _RATIO]
 Factor = Annotated[Fraction, *_fraction(Dimension.RATIO, positive=True, largest=10**6), _RATIO]

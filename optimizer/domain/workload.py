@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from optimizer.domain.base import Spec
-from optimizer.domain.quantity import Rate, Ratio
+from optimizer.domain.quantity import PositiveRate, Ratio
 
 Phase = Literal["aggregated", "prefill", "decode", "disaggregated"]
 
@@ -26,7 +26,7 @@ class ServingWorkload(Spec):
     phase: Phase = "aggregated"
     input_tokens: int = Field(ge=1, le=10**8)
     output_tokens: int = Field(default=1, ge=1, le=10**8)
-    request_rate: Rate | None = Field(default=None, description="requests/s to be served")
+    request_rate: PositiveRate | None = Field(default=None, description="requests/s to be served")
     prefix_cache_hit: Ratio = Fraction(0)
     mtp_tokens: int = Field(default=0, ge=0, le=16)
     mtp_acceptance: Ratio = Fraction(0)

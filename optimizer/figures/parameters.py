@@ -15,7 +15,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
 from optimizer.domain.model import ModelSpec
-from optimizer.domain.tensor import Role, Tensor
+from optimizer.domain.tensor import Role, Split, Tensor
+from optimizer.figures.shape import Shape
 
 _COMPONENT: dict[Role, str] = {
     Role.EMBEDDING: "embeddings",
@@ -124,3 +125,41 @@ def parameter_table(model: ModelSpec) -> ParameterTable:
         buffers=buffers + mtp.get("buffers", 0),
         vision=vision,
     )
+
+
+def parameters_held(model: ModelSpec, shape: Shape, first: int, layers: int) -> int:
+    """Parameters that the fullest device of a stage of `layers` layers from layer `first` holds.
+
+    As `parameter_table` counts: without buffers, vision and multi-token prediction; vocabularies without padding. A
+    head tied to the embedding counts once more on a last stage that is not the first, which holds a copy of it.
+    """
+    held = model.layer_names[first : first + layers]
+    found = sum(
+        held.count(name)
+        * sum(_held(t, shape, block.moe.experts if block.moe else 0) for t in block.tensors(model.hidden_size))
+        for name, block in model.blocks.items()
+        if name in held
+    )
+    starts, ends = first == 0, first + layers == model.layer_count
+    if starts:
+        found += sum(_held(tensor, shape, 0) for tensor in model.input_tensors())
+    if ends:
+        found += sum(_held(tensor, shape, 0) for tensor in model.output_tensors())
+        if model.tie_embeddings and not starts:
+            found += _held(
+                Tensor("tied_head", model.vocab_size, model.hidden_size, Role.EMBEDDING, Split.VOCAB), shape, 0
+            )
+    return found
+
+
+def _held(tensor: Tensor, shape: Shape, experts: int) -> int:
+    """Elements of a tensor, all its copies, on the fullest device."""
+    if tensor.buffer or tensor.role is Role.VISION:
+        return 0
+    if tensor.role is Role.EXPERTS:
+        ranks, copies = shape.etp, shape.local_experts(experts)
+    else:
+        whole = tensor.role is Role.SHARED_EXPERTS and shape.shared_replicated
+        ranks, copies = 1 if whole else shape.tp, tensor.count
+    rows, cols = tensor.local_shape(ranks)
+    return rows * cols * copies

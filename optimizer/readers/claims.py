@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
@@ -28,6 +28,9 @@ class Claim:
         In the base unit of `dimension`.
     half
         Half a unit of the last digit written, in the base unit; 0 for a bare whole count, which is meant exactly.
+    half_below
+        The same below the value: a tenth of it where the digits are a power of ten written as such, since below
+        ``1e2`` one digit is worth 10 and not 100.
     scale
         Size of the unit written.
     unit
@@ -42,6 +45,7 @@ class Claim:
     value: Fraction
     dimension: Dimension
     half: Fraction
+    half_below: Fraction
     scale: Fraction
     unit: str
     text: str
@@ -51,16 +55,30 @@ class Claim:
 
     @property
     def slack(self) -> Fraction:
-        """Largest difference from the derived value at which the claim still holds."""
+        """How far above the claim the derived value may be."""
         return self.half if self.tolerance is None else self.tolerance
+
+    @property
+    def least(self) -> Fraction:
+        """Smallest derived value of which the claim is true."""
+        return self.value - (self.half_below if self.tolerance is None else self.tolerance)
+
+    @property
+    def most(self) -> Fraction:
+        """Largest derived value of which the claim is true."""
+        return self.value + self.slack
+
+    @property
+    def exactly(self) -> Claim:
+        """The same claim of a whole number, whose digits round nothing; a tolerance given stays."""
+        return replace(self, half=Fraction(0), half_below=Fraction(0))
 
     def rescaled(self, scale: Fraction, unit: str) -> Claim:
         """The same digits in another unit."""
         factor = scale / self.scale
-        slack = None if self.tolerance is None else self.tolerance * factor
-        return Claim(
-            self.name, self.value * factor, self.dimension, self.half * factor, scale, unit, self.text, slack,
-            self.line, self.column,
+        return replace(
+            self, value=self.value * factor, half=self.half * factor, half_below=self.half_below * factor, scale=scale,
+            unit=unit, tolerance=None if self.tolerance is None else self.tolerance * factor,
         )  # fmt: skip
 
 
@@ -143,7 +161,7 @@ class ClaimReader:
             slack = parse_tolerance(tolerance, claim)
         except QuantityError as error:
             raise document.error(str(error), place, error.suggestion) from None
-        return Claim(**{**_fields(claim), "tolerance": slack})
+        return replace(claim, tolerance=slack)
 
     def _quantity(self, name: str, value: object, document: Document, at: tuple[Step, ...]) -> Claim:
         line, column = document.locate(at)
@@ -157,11 +175,9 @@ class ClaimReader:
         scale = dimension.units.get(unit, Fraction(1)) if unit else Fraction(1)
         bare_count = dimension is Dimension.COUNT and not unit and not set(number) & set(".eE")
         half = Fraction(0) if bare_count else last_digit(number) * scale / 2
-        return Claim(name, exact, dimension, half, scale, unit, text.strip(), None, line, column)
-
-
-def _fields(claim: Claim) -> dict[str, Any]:
-    return {name: getattr(claim, name) for name in Claim.__slots__}
+        lone_power_of_ten = not set(number).isdisjoint("eE") and exact == 2 * half
+        below = half / 10 if lone_power_of_ten else half
+        return Claim(name, exact, dimension, half, below, scale, unit, text.strip(), None, line, column)
 
 
 def _misspelt(name: str, known: list[str]) -> str | None:

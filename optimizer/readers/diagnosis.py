@@ -12,31 +12,13 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
+from optimizer.domain.base import FieldError
 from optimizer.readers.messages import WANTED, message_of, nearest, wanted_message
 from optimizer.readers.places import Step, contains
 
 MOST_FINDINGS = 20
 _UNKNOWN = "unknown key"
 _MISSING = "is required but missing"
-
-
-class FieldError(ValueError):
-    """What a validator raises to point at a field below the value it judges.
-
-    Parameters
-    ----------
-    message
-        What is wrong, in plain words.
-    at
-        Path from the judged value to the field.
-    suggestion
-        What was probably meant.
-    """
-
-    def __init__(self, message: str, at: Sequence[Step] = (), suggestion: str | None = None) -> None:
-        super().__init__(message)
-        self.at = tuple(at)
-        self.suggestion = suggestion
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +114,8 @@ def _finding(model: type[BaseModel], data: object, error: ErrorDetails) -> Findi
     if kind == "union_tag_invalid":
         at = (*at, str(ctx["discriminator"]).strip("'"))
     message, suggestion = message_of(error)
-    deeper = getattr(ctx.get("error"), "at", ())
+    cause = ctx.get("error")
+    deeper = cause.at if isinstance(cause, FieldError) else ()
     return Finding((*at, *deeper), message, suggestion)
 
 

@@ -134,8 +134,8 @@ def _problem(written: _Written, beside: Path | None) -> Problem:
         together = coactivation(file, model, folder, written.fault)
         return resolve(file, model, hardware, loads, current, together)
     except ValidationError as error:
-        faults = [written.fault(item.message) for item in diagnose(Problem, written.data, error.errors())]
-        raise SpecError(*faults) from None
+        found = diagnose(Problem, written.data, error.errors())
+        raise SpecError(*(written.fault(item.message, item.at) for item in found)) from None
     except ValueError as error:
         at = ("experts",) if str(error).startswith("experts.") else ("workload",)
         raise SpecError(written.fault(str(error), at)) from None

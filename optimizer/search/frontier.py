@@ -98,8 +98,8 @@ def _check(problem: Problem, objectives: Sequence[str]) -> None:
         raise SpecError("objective 'ttft' has no meaning in phase 'decode'")
     if "tpot" in objectives and phase == "prefill":
         raise SpecError("objective 'tpot' has no meaning in phase 'prefill'")
-    if "cost" in objectives and problem.hardware.device.price is None:
-        raise SpecError(f"objective 'cost' needs a price of {problem.hardware.name}")
+    if "cost" in objectives and not problem.hardware.device.price:
+        raise SpecError(f"objective 'cost' needs a price above 0 of {problem.hardware.name}")
     if problem.expert_loads:
         raise SpecError("a frontier prices balanced experts: leave out experts.load")
 

@@ -50,6 +50,8 @@ class ClaimKind:
         Whether the first reading is the word's definition.
     tier
         Link tier whose rated bandwidth bounds it; the outermost where it names none, `ANY_TIER` for the fastest.
+    whole
+        Counts things: ``1e2`` of them are 100, not about 100.
     """
 
     dimension: Dimension
@@ -57,6 +59,7 @@ class ClaimKind:
     defined: bool = True
     physics: Physics = Physics.NONE
     tier: str = ""
+    whole: bool = False
 
 
 ANY_TIER = "*"
@@ -75,7 +78,7 @@ def _ambiguous(
     return ClaimKind(dimension, tuple(Reading(*reading) for reading in readings), False, physics, tier)  # noqa: FBT003
 
 
-_COUNTS = (
+_WHOLE = (
     "devices",
     "replicas",
     "nodes",
@@ -97,10 +100,12 @@ _COUNTS = (
     "sequences_in_flight",
     "experts_resident_per_layer",
     "expert_instances",
-    "expert_equivalents",
     "slots_per_device",
     "redundant_slots",
     "moves",
+)
+_AMOUNTS = (
+    "expert_equivalents",
     "concurrency",
     "mtp_parameters",
     "checkpoint_parameters",
@@ -123,6 +128,12 @@ def _part(figure: str, total: str | None = None) -> ClaimKind:
     return _kind(B, figure, *others, name=_PER_DEVICE)
 
 
+def _cache(of_all: str, of_batch: str, name: str, other: tuple[str, str]) -> ClaimKind:
+    batch = (f"of the batch without sequences in prefill, {name}", of_batch)
+    return _kind(B, of_all, batch, other, name=name)
+
+
+_TOTAL = "in total over all devices"
 _WEIGHTS = (
     (_PER_DEVICE, "model_weights_bytes"),
     ("in total over all devices", "total_weights_bytes"),
@@ -137,7 +148,8 @@ _MEMORY_OTHERS = (
 _OUTPUT = "output tokens (prompt tokens in phase prefill)"
 
 CLAIMS: dict[str, ClaimKind] = {
-    **{name: _kind(N, name) for name in _COUNTS},
+    **{name: ClaimKind(N, (Reading("as defined", name),), whole=True) for name in _WHOLE},
+    **{name: _kind(N, name) for name in _AMOUNTS},
     **{f"{name}_parameters": _kind(N, f"{name}_parameters") for name in _COMPONENTS},
     "parameters": _kind(
         N,
@@ -167,9 +179,9 @@ CLAIMS: dict[str, ClaimKind] = {
     "total_expert_weights": _kind(
         B, "total_expert_weights_bytes", (_PER_DEVICE, "expert_weights_bytes"), name="in total over all devices"
     ),
-    "kv_cache": _part("kv_cache_bytes", "total_kv_cache_bytes"),
-    "total_kv_cache": _kind(
-        B, "total_kv_cache_bytes", (_PER_DEVICE, "kv_cache_bytes"), name="in total over all devices"
+    "kv_cache": _cache("kv_cache_bytes", "batch_kv_cache_bytes", _PER_DEVICE, (_TOTAL, "total_kv_cache_bytes")),
+    "total_kv_cache": _cache(
+        "total_kv_cache_bytes", "total_batch_kv_cache_bytes", _TOTAL, (_PER_DEVICE, "kv_cache_bytes")
     ),
     "kv_cache_per_sequence": _part("kv_cache_bytes_per_sequence"),
     "kv_cache_per_token": _part("kv_cache_bytes_per_token"),
@@ -253,7 +265,14 @@ CLAIMS: dict[str, ClaimKind] = {
         name="read and written in a mean step",
         physics=Physics.HBM,
     ),
-    "fabric_bandwidth": _kind(BPS, "fabric_bytes_per_s", name="over the outermost tier", physics=Physics.LINK),
+    "fabric_bandwidth": _kind(
+        BPS,
+        "fabric_bytes_per_s",
+        ("rated", "rated_fabric_bytes_per_s"),
+        ("rated, both directions", "duplex_fabric_bytes_per_s"),
+        name="over the outermost tier",
+        physics=Physics.LINK,
+    ),
     "fabric_utilization": _kind(R, "fabric_utilization", name="of the outermost tier", physics=Physics.SHARE),
     "link_bandwidth": _ambiguous(
         BPS,
@@ -261,6 +280,8 @@ CLAIMS: dict[str, ClaimKind] = {
         ("used of the innermost tier", "innermost_bytes_per_s"),
         ("rated, outermost tier", "rated_fabric_bytes_per_s"),
         ("rated, innermost tier", "rated_innermost_bytes_per_s"),
+        ("rated, outermost tier, both directions", "duplex_fabric_bytes_per_s"),
+        ("rated, innermost tier, both directions", "duplex_innermost_bytes_per_s"),
         physics=Physics.LINK,
         tier=ANY_TIER,
     ),
@@ -392,16 +413,20 @@ def own_claims(problem: Problem) -> dict[str, ClaimKind]:
     """Claims that only this problem has: of its link tiers by name, its layers and stages, its measured loads."""
     found: dict[str, ClaimKind] = {}
     for tier in problem.hardware.tiers:
-        used, rated = f"{tier.name}_bytes_per_s", f"rated_{tier.name}_bytes_per_s"
-        bandwidth = ClaimKind(
-            BPS, (Reading("used in a mean step", used), Reading("rated", rated)), physics=Physics.LINK, tier=tier.name
+        used = f"{tier.name}_bytes_per_s"
+        readings = (
+            Reading("used in a mean step", used),
+            Reading("rated", f"rated_{used}"),
+            Reading("rated, both directions", f"duplex_{used}"),
         )
+        bandwidth = ClaimKind(BPS, readings, physics=Physics.LINK, tier=tier.name)
         found |= {f"{tier.name}_bandwidth": bandwidth, used: bandwidth}
         found[f"{tier.name}_utilization"] = _kind(R, f"{tier.name}_utilization", physics=Physics.SHARE)
     model = problem.model
     for number, block in enumerate(model.layer_names):
         # No more stages than layers.
-        found |= {name: _kind(N, name) for name in (f"layers_of_stage_{number}", f"first_layer_of_stage_{number}")}
+        names = [f"layers_of_stage_{number}", f"first_layer_of_stage_{number}"]
+        found |= {name: ClaimKind(N, (Reading("as defined", name),), whole=True) for name in names}
         if model.blocks[block].moe is None:
             continue
         names = [f"balance_of_layer_{number}", f"nodes_visited_of_layer_{number}"]

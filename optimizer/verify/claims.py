@@ -107,7 +107,7 @@ def _left(figure: Figure) -> str:
 
 def matches(claim: Claim, value: Fraction | int) -> bool:
     """Whether `value` is what was claimed, to the last digit written or the tolerance given."""
-    return abs(Fraction(value) - claim.value) <= claim.slack
+    return claim.least <= value <= claim.most
 
 
 def _other_units(claim: Claim) -> Iterable[tuple[str, Claim]]:
@@ -142,6 +142,8 @@ def judge_claim(claim: Claim, figures: dict[str, Figure], problem: Problem, layo
     kind = kind_of_claim(claim.name, problem)
     if kind is None:
         return _unsupported(claim, "nothing here derives such a figure")
+    if kind.whole:
+        claim = claim.exactly
     readings = [
         JudgedReading(reading.name, figures[reading.figure], matches(claim, figures[reading.figure].value))
         for reading in kind.readings

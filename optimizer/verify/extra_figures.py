@@ -10,8 +10,8 @@ from optimizer.figures.costs import Imbalance
 from optimizer.figures.derivation_figure import Figure, Sheet, shown
 from optimizer.figures.layer import uneven_residency
 from optimizer.figures.memory import build_memory
-from optimizer.figures.parameters import parameter_table
-from optimizer.figures.serving import Evaluation, default_chunk
+from optimizer.figures.parameters import parameters_held
+from optimizer.figures.serving import Evaluation, default_chunk, held_sequences
 from optimizer.figures.shape import Shape
 from optimizer.units import Dimension
 
@@ -22,6 +22,7 @@ def extra_figures(
     """Figures beside those of `derive`, from the same evaluation."""
     sheet = Sheet()
     _memory(sheet, problem, figures)
+    _held(sheet, problem, evaluation)
     _rates(sheet, problem, evaluation, figures)
     _balance(sheet, problem, evaluation, imbalance)
     _bandwidth(sheet, problem, figures)
@@ -81,6 +82,11 @@ def _bandwidth(sheet: Sheet, problem: Problem, figures: dict[str, Figure]) -> No
             f"rated_{tier.name}_bytes_per_s", tier.bandwidth, Dimension.BYTES_PER_SECOND,
             f"rated bandwidth of link {tier.name!r}, a device and direction",
         )  # fmt: skip
+        sheet.put(
+            f"duplex_{tier.name}_bytes_per_s", 2 * tier.bandwidth, Dimension.BYTES_PER_SECOND,
+            f"2 · rated bandwidth of link {tier.name!r}: both directions of a device together",
+            f"2 · {shown(tier.bandwidth, Dimension.BYTES_PER_SECOND)}",
+        )  # fmt: skip
     for word, tier in (("innermost", tiers[0]), ("fabric", tiers[-1])):
         for suffix in ("bytes_per_s", "utilization"):
             source = figures.get(f"{tier.name}_{suffix}")
@@ -89,8 +95,9 @@ def _bandwidth(sheet: Sheet, problem: Problem, figures: dict[str, Figure]) -> No
                     f"{word}_{suffix}", source.value, source.dimension, source.formula, source.substituted,
                     bound=source.bound,
                 )  # fmt: skip
-        rated = sheet[f"rated_{tier.name}_bytes_per_s"]
-        sheet.put(f"rated_{word}_bytes_per_s", rated.value, rated.dimension, rated.formula)
+        for kind in ("rated", "duplex"):
+            found = sheet[f"{kind}_{tier.name}_bytes_per_s"]
+            sheet.put(f"{kind}_{word}_bytes_per_s", found.value, found.dimension, found.formula, found.substituted)
     rated_hbm = Fraction(device.bandwidth)
     sheet.put("rated_hbm_bytes_per_s", rated_hbm, Dimension.BYTES_PER_SECOND, "rated memory bandwidth of a device")
     if "hbm_utilization" in figures:
@@ -126,15 +133,31 @@ def _memory(sheet: Sheet, problem: Problem, figures: dict[str, Figure]) -> None:
         ("weights_utilization", weights, device.exposed_memory, "weights ÷ exposed memory of a device"),
     ):
         sheet.put(name, number / total, Dimension.RATIO, formula, f"{size(number)} ÷ {size(total)}")
-    whole_parameters = parameter_table(problem.model).total
-    share = weights / whole
-    sheet.put(
+
+
+def _held(sheet: Sheet, problem: Problem, evaluation: Evaluation) -> None:
+    """What the fullest device holds of the parameters, and the cache of its batch alone."""
+    layout, stages = evaluation.layout, evaluation.memory
+    fullest = max(range(len(stages)), key=lambda number: stages[number].total_bytes)
+    first = sum(evaluation.cuts[:fullest])
+    sheet.count(
         "parameters_per_device",
-        round(whole_parameters * share),
-        Dimension.COUNT,
-        "parameters · weights of the device ÷ weights of one copy",
-        f"{whole_parameters:,} · {size(weights)} ÷ {size(whole)}",
+        parameters_held(problem.model, evaluation.shape, first, evaluation.cuts[fullest]),
+        f"Σ elements that a device of stage {fullest} holds: split by tp or etp, its own experts, the rest whole",
     )
+    sequences = held_sequences(problem.workload, layout.batch, layout.pp, evaluation.steps)
+    each = [stage.kv_cache_bytes // max(sequences, 1) for stage in stages]
+    size = shown(each[fullest], Dimension.BYTES)
+    sheet.put(
+        "batch_kv_cache_bytes", layout.batch * each[fullest], Dimension.BYTES,
+        f"batch · bytes of a sequence in stage {fullest}, without the sequences whose prompt is being computed",
+        f"{layout.batch:,} · {size}",
+    )  # fmt: skip
+    sheet.put(
+        "total_batch_kv_cache_bytes", layout.stage_devices * layout.batch * sum(each), Dimension.BYTES,
+        "devices of a stage · batch · Σ stages of bytes of a sequence",
+        f"{layout.stage_devices:,} · {layout.batch:,} · {shown(sum(each), Dimension.BYTES)}",
+    )  # fmt: skip
 
 
 def _rates(sheet: Sheet, problem: Problem, found: Evaluation, figures: dict[str, Figure]) -> None:

@@ -56,18 +56,16 @@ class Limit:
 
 def _most(claim: Claim, bounds: list[Bound]) -> tuple[Limit, ...]:
     """Limits where the claim, less its tolerance, is more than every bound; else nothing."""
-    least = claim.value - claim.slack
-    if not bounds or any(least <= bound.value for bound in bounds):
+    if not bounds or any(claim.least <= bound.value for bound in bounds):
         return ()
-    return tuple(_limit(claim, bound, least / bound.value) for bound in bounds if bound.value > 0)
+    return tuple(_limit(claim, bound, claim.least / bound.value) for bound in bounds if bound.value > 0)
 
 
 def _least(claim: Claim, bounds: list[Bound]) -> tuple[Limit, ...]:
     """Limits where the claim, plus its tolerance, is less than every bound; else nothing."""
-    most = claim.value + claim.slack
-    if not bounds or any(most >= bound.value for bound in bounds):
+    if not bounds or any(claim.most >= bound.value for bound in bounds):
         return ()
-    return tuple(_limit(claim, bound, bound.value / most) for bound in bounds if most > 0)
+    return tuple(_limit(claim, bound, bound.value / claim.most) for bound in bounds if claim.most > 0)
 
 
 def _limit(claim: Claim, bound: Bound, factor: Fraction) -> Limit:
@@ -88,34 +86,44 @@ def _scaled(bounds: tuple[Bound, ...], divisor: int, what: str) -> list[Bound]:
 
 
 def _requests(problem: Problem, layout: Layout) -> list[Bound]:
-    """Requests/s: each role on its own devices, all of them, at its best."""
+    """Requests/s: what the phase computes, on all devices, at its best; a role has no bound from the other's work."""
     work = problem.workload
     bounds = throughput_bounds(problem, layout)
-    decode = [bound for bound in bounds if bound.reading != "prefill"]
-    prefill = [bound for bound in bounds if bound.reading == "prefill"]
-    found = _scaled(tuple(decode), max(1, work.output_tokens - 1), "output tokens after the first")
+    decode = tuple(bound for bound in bounds if bound.reading != "prefill" and work.phase != "prefill")
+    prefill = tuple(bound for bound in bounds if bound.reading == "prefill" and work.phase != "decode")
+    found = _scaled(decode, max(1, work.output_tokens - 1), "output tokens after the first")
     found = [max(found, key=lambda bound: bound.value)] if found else []
-    return found + _scaled(tuple(prefill), work.input_tokens, "input tokens")
+    return found + _scaled(prefill, work.input_tokens, "input tokens")
 
 
-def _sum(first: Bound, second: Bound, times: int) -> Bound:
+def _request_alone(problem: Problem, layout: Layout) -> Bound:
+    """Shortest latency of a request that has the devices to itself: of the part that the phase computes."""
+    work = problem.workload
+    if work.phase == "prefill":
+        return ttft_bound(problem, layout)
+    later, each = work.output_tokens - 1, tpot_bound(problem, layout)
+    seconds = shown(each.value, Dimension.SECONDS)
+    if work.phase == "decode":
+        formula = "(output tokens − 1) · TPOT bound"
+        return Bound("one request alone", later * each.value, each.resource, formula, f"{later:,} · {seconds}")
+    first = ttft_bound(problem, layout)
     return Bound(
         "one request alone",
-        first.value + times * second.value,
-        second.resource,
+        first.value + later * each.value,
+        each.resource,
         "TTFT bound + (output tokens − 1) · TPOT bound",
-        f"{shown(first.value, Dimension.SECONDS)} + {times:,} · {shown(second.value, Dimension.SECONDS)}",
+        f"{shown(first.value, Dimension.SECONDS)} + {later:,} · {seconds}",
     )
 
 
 def _link(problem: Problem, name: str) -> Bound:
-    """Rated bandwidth of the named tier, of the fastest one, or of the outermost."""
+    """Rated bandwidth, both directions together, of the named tier, of the fastest one, or of the outermost."""
     tiers = problem.hardware.tiers
     named = [tier for tier in tiers if tier.name == name]
     tier = max(tiers, key=lambda one: one.bandwidth) if name == ANY_TIER else (named or tiers)[-1]
-    rated = Fraction(tier.bandwidth)
-    text = shown(rated, Dimension.BYTES_PER_SECOND)
-    return Bound("any phase", rated, f"link {tier.name!r}", "rated bandwidth", text)
+    text = f"2 · {shown(tier.bandwidth, Dimension.BYTES_PER_SECOND)}"
+    formula = "2 · rated bandwidth of a direction"
+    return Bound("any phase, both directions", 2 * Fraction(tier.bandwidth), f"link {tier.name!r}", formula, text)
 
 
 def physical_limits(claim: Claim, kind: ClaimKind, problem: Problem, layout: Layout) -> tuple[Limit, ...]:
@@ -134,10 +142,7 @@ def physical_limits(claim: Claim, kind: ClaimKind, problem: Problem, layout: Lay
     if physics is Physics.TPOT:
         return _least(claim, [tpot_bound(problem, layout)])
     if physics is Physics.LATENCY:
-        work = problem.workload
-        parts = _sum(ttft_bound(problem, layout), tpot_bound(problem, layout), work.output_tokens - 1)
-        alone = ttft_bound(problem, layout) if work.phase == "prefill" else parts
-        return _least(claim, [alone])
+        return _least(claim, [_request_alone(problem, layout)])
     if physics is Physics.SHARE:
         return _most(claim, [Bound("any phase and batch", Fraction(1), "the device", "all of it", "all of it")])
     if physics is Physics.FLOPS:

@@ -16,6 +16,7 @@ import pytest
 from optimizer.cli import main
 from optimizer.cli.main import COMMANDS, run
 from optimizer.cli.schemas import schema_of
+from optimizer.readers.catalog import path
 
 ROOT = Path(__file__).parents[2]
 LAYOUT = """\
@@ -268,3 +269,56 @@ def test_a_terminal_without_unicode_gets_every_number(layout: Path) -> None:
     assert done.returncode == 0
     assert done.stderr == ""
     assert "experts resident per layer" in done.stdout
+
+
+@pytest.mark.parametrize(("limits", "status"), [("", 0), ("--tpot 1us", 1)])
+@pytest.mark.parametrize("lines", [0, 1, 2])
+def test_a_reader_that_leaves_changes_no_exit_status(limits: str, status: int, lines: int) -> None:
+    question = "--model llama-3.1-8b --hardware h100-sxm-8 --devices 1 --isl 1000 --osl 200"
+    done = shell(f"$PYTHON -m optimizer solve {question} {limits} | head -n {lines}; exit ${{PIPESTATUS[0]}}")
+    assert (done.returncode, done.stderr) == (status, "")
+
+
+@pytest.mark.parametrize("command", ["solve", "explain"])
+@pytest.mark.parametrize(
+    ("hardware", "more", "message"),
+    [
+        ("h800-sxm-8", ["--objective", "cost"], "device 'H800 SXM 80GB' of 'h800-sxm-8' has none"),
+        ("{free}", ["--objective", "cost"], "costs 0 $/h"),
+        ("h100-sxm-8", ["--request-rate", "0"], "--request-rate: must be more than 0"),
+    ],
+)
+def test_costs_need_a_price_and_rates_are_above_zero(
+    command: str, hardware: str, more: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    free = tmp_path / "free.yaml"
+    text = path("hardware", "h100-sxm-8").read_text(encoding="utf-8")
+    free.write_text(text.replace("price: 2.95 $/h", "price: 0 $/h"), encoding="utf-8")
+    question = ["--model", "llama-3.1-8b", "--hardware", hardware.format(free=free), "--devices", "2"]
+    assert run([command, *question, "--isl", "1000", "--osl", "200", *more]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_what_is_free_is_no_obstacle_to_other_objectives(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    free = tmp_path / "free.yaml"
+    text = path("hardware", "h100-sxm-8").read_text(encoding="utf-8")
+    free.write_text(text.replace("price: 2.95 $/h", "price: 0 $/h"), encoding="utf-8")
+    question = ["--model", "llama-3.1-8b", "--hardware", str(free), "--devices", "2", "--isl", "1000", "--osl", "200"]
+    assert run(["solve", *question]) == 0
+    assert "cost dollars per million tokens" in capsys.readouterr().out
+    assert run(["solve", *question, "--pareto", "cost,tpot"]) == 2
+
+
+def test_a_conflict_promises_only_what_its_own_limits_allow(capsys: pytest.CaptureFixture[str]) -> None:
+    """More memory alone would not do here: TPOT, which is no member of the conflict, stands in the way as well."""
+    question = ["--model", "qwen3-30b-a3b", "--hardware", "l40s-8", "--devices", "4", "--isl", "3000", "--osl", "300"]
+    question += ["--request-rate", "10", "--tpot", "12 ms"]
+    assert run(["explain", *question, "--json"]) == 1
+    explained = json.loads(capsys.readouterr().out)
+    members = {item["limit"] for item in explained["conflict"]}
+    for command in ("solve", "explain"):
+        assert run([command, *question]) == 1
+        said = capsys.readouterr().out
+        assert "something fits" not in said
+        assert "leave out any one and the rest of this list can be kept" in said
+    assert set(explained["hopeless"]) & members == {"memory"}

@@ -64,7 +64,7 @@ def test_what_does_not_fit_says_which_limits_conflict(capsys: pytest.CaptureFixt
     assert status == 1
     assert "tpot" in [item["limit"] for item in document["conflict"]]
     status, out, _ = answer(capsys, "solve", *ONE_LINE, "--tpot", "1us")
-    assert "cannot be kept together" in out
+    assert "Nothing keeps" in out
 
 
 def test_explain_tells_what_binds_and_what_more_would_bring(capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,7 +22,7 @@ from optimizer.units import Dimension, parse_quantity
         ("Seconds", 0, Fraction(0)),
         ("DollarsPerHour", "1.5 $/h", Fraction(3, 2)),
         ("TokensPerSecond", 120_000, Fraction(120_000)),
-        ("Rate", "40 requests/s", Fraction(40)),
+        ("PositiveRate", "40 requests/s", Fraction(40)),
         ("Ratio", "30%", Fraction(3, 10)),
         ("Ratio", 0.1, Fraction(1, 10)),
         ("Factor", 2, Fraction(2)),

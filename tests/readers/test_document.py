@@ -13,10 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field, model_validator
 
-from optimizer.domain.base import Spec
+from optimizer.domain.base import FieldError, Spec
 from optimizer.domain.quantity import Bytes, Ratio, Seconds
 from optimizer.errors import SpecError
-from optimizer.readers.diagnosis import FieldError
 from optimizer.readers.document import Document, load, load_text, parse, validate
 from optimizer.readers.source import LARGEST_FILE_BYTES
 from tests.strategies import documents
