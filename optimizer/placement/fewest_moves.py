@@ -16,7 +16,7 @@ from optimizer.figures.placement import max_over_mean, moves
 from optimizer.figures.robust import aggregate
 from optimizer.placement.clock import seconds_left
 from optimizer.placement.drift import bundles
-from optimizer.placement.moves_exact import fewest_moves
+from optimizer.placement.layer_model import fewest_moves
 from optimizer.placement.question import Question
 from optimizer.placement.rebalance import frontier
 from optimizer.placement.replicas import Floats, Ints

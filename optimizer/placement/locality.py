@@ -19,7 +19,7 @@ from optimizer.placement.align import align_on_nodes
 from optimizer.placement.clock import seconds_left
 from optimizer.placement.construct import deal
 from optimizer.placement.descent import Search, descend
-from optimizer.placement.locality_exact import fewest_visits
+from optimizer.placement.layer_model import fewest_visits
 from optimizer.placement.question import Question
 from optimizer.placement.replicas import Floats, Ints
 from optimizer.placement.result import Devices, LayerPlacement, PlacementResult, Visits
@@ -90,10 +90,11 @@ def _layer(
         if fewest > bound:
             exact = fewest_visits(question, index, groups, asked.node_size, limit, best)
             if exact is not None:
-                if visits(exact.devices) < fewest:
-                    best, fewest = exact.devices, visits(exact.devices)
-                if exact.bound > bound:
-                    bound, witness = exact.bound, {"kind": "solver"}
+                found_by_solver, least = exact
+                if visits(found_by_solver) < fewest:
+                    best, fewest = found_by_solver, visits(found_by_solver)
+                if least > bound:
+                    bound, witness = least, {"kind": "solver"}
         if question.current is not None and question.max_moves is None and best != layer.devices:
             best = _tuples(align_on_nodes(np.array(best), np.array(question.current[index]), asked.node_size))
     moved = None if question.current is None else moves(question.current[index], best)

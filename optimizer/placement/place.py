@@ -19,8 +19,8 @@ from optimizer.placement.aim import Aim
 from optimizer.placement.align import align_on_nodes
 from optimizer.placement.bounds import Witness, average_witness, counting_witness
 from optimizer.placement.clock import seconds_left
-from optimizer.placement.exact import solve_exactly
 from optimizer.placement.hierarchy import balance_on_nodes, layings
+from optimizer.placement.layer_model import best_balance
 from optimizer.placement.locality import Nearness
 from optimizer.placement.node_budget import place_on_nodes_within
 from optimizer.placement.priced import price_and_place
@@ -335,14 +335,14 @@ def _answer(
     if ruled is not None and ruled > bound:
         bound, witness = ruled, {"kind": "solver", "checked": witness}
     if question.split == "even" and value - bound > question.tolerance:
-        answer = solve_exactly(question, index, devices, time_limit_s=min(_EXACT_S, seconds_left(deadline)))
-        if answer is not None:
-            if answer.bound > bound:
-                bound, witness = answer.bound, {"kind": "solver", "checked": witness.get("checked", witness)}
-            if answer.devices is not None:
-                exact = [max_over_mean(row, answer.devices) for row in rows]
-                if aggregate(exact, question.weights, question.robust, question.tail) < value:
-                    devices, values = tuple(tuple(sorted(held)) for held in answer.devices), exact
-                    value = aggregate(exact, question.weights, question.robust, question.tail)
+        answer = best_balance(question, index, devices, time_limit_s=min(_EXACT_S, seconds_left(deadline)))
+        found, ruled = (None, bound) if answer is None else answer
+        if ruled > bound:
+            bound, witness = ruled, {"kind": "solver", "checked": witness.get("checked", witness)}
+        if found is not None:
+            exact = [max_over_mean(row, found) for row in rows]
+            if aggregate(exact, question.weights, question.robust, question.tail) < value:
+                devices, values = found, exact
+                value = aggregate(exact, question.weights, question.robust, question.tail)
     moved = None if question.current is None else moves(question.current[index], devices)
     return LayerPlacement(layer, devices, value, bound, witness, tuple(values), moved, shares)

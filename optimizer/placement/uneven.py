@@ -5,7 +5,6 @@ relaxation, whose bound holds. Where two blanks met on one device, they are made
 holds twice, and the devices are balanced anew. Small layers are solved by CP-SAT.
 """
 
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,14 +12,13 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-from ortools.sat.python import cp_model
 
 from optimizer.errors import SpecError
 from optimizer.figures.placement import max_over_mean
 from optimizer.figures.robust import aggregate
 from optimizer.placement.construct import deal
 from optimizer.placement.descent import Search, descend
-from optimizer.placement.exact import MOST_LITERALS
+from optimizer.placement.layer_model import best_uneven_balance
 from optimizer.placement.place import TOLERANCE, place
 from optimizer.placement.question import Loads
 from optimizer.placement.replicas import Floats, Ints, divisor_replicas
@@ -30,8 +28,6 @@ from optimizer.placement.variants import transferred
 _VARIANTS = 12
 _TRANSFERS = 3
 _ROUNDS_PER_SLOT = 20
-_EFFORT = 2.0
-_LARGEST = 1 << 50
 
 
 def place_unevenly(
@@ -93,12 +89,12 @@ def _layer(
         found.append(_searched(np.array(rows, dtype=np.float64), layer.devices, blanks, goal, deadline))
     best = min(found, key=value)
     if value(best) - layer.bound > tolerance and terms["robust"] == "worst" and all(map(sum, rows)):
-        exact = _exactly(rows, best, [len(held) for held in best])
-        if exact is not None and value(exact[0]) <= value(best):
-            best = exact[0]
-            if exact[1] > layer.bound:
-                known = layer.witness.get("checked", layer.witness)
-                layer = replace(layer, bound=exact[1], witness={"kind": "solver", "checked": known})
+        devices, bound = best_uneven_balance(rows, best, [len(held) for held in best]) or (None, layer.bound)
+        if devices is not None and value(devices) <= value(best):
+            best = devices
+        if bound > layer.bound:
+            known = layer.witness.get("checked", layer.witness)
+            layer = replace(layer, bound=bound, witness={"kind": "solver", "checked": known})
     return replace(
         layer, devices=best, max_over_mean=value(best), workloads=tuple(max_over_mean(row, best) for row in rows)
     )
@@ -131,41 +127,3 @@ def _searched(
         deadline=deadline,
     )  # fmt: skip
     return _stripped(search.best_held[int(search.best.argmin())].tolist(), experts)
-
-
-def _exactly(
-    rows: Sequence[Sequence[int]], hint: Devices, slots: Sequence[int]
-) -> tuple[Devices, Fraction] | None:  # fmt: skip
-    """One small layer by CP-SAT, as in `exact`, with the slots of each device: placement and bound on max over mean."""
-    experts, devices = len(rows[0]), len(slots)
-    most = min(devices, 1 + sum(slots) - experts)
-    scale, common = math.lcm(*range(1, most + 1)), math.lcm(*map(sum, rows))
-    if experts * most * devices > MOST_LITERALS or scale * common * devices >= _LARGEST:
-        return None
-    model = cp_model.CpModel()
-    counts = [(expert, copies) for expert in range(experts) for copies in range(1, most + 1)]
-    y = {key: model.new_bool_var("") for key in counts}
-    x = {(*key, device): model.new_bool_var("") for key in counts for device in range(devices)}
-    top = model.new_int_var(0, scale * common, "")
-    for expert in range(experts):
-        model.add_exactly_one(y[expert, copies] for copies in range(1, most + 1))
-    for key in counts:
-        model.add(sum(x[*key, device] for device in range(devices)) == key[1] * y[key])
-    for device, room in enumerate(slots):
-        model.add(sum(x[*key, device] for key in counts) == room)
-        for row in rows:
-            unit = common // sum(row) * scale
-            model.add(sum(row[e] * (unit // copies) * x[e, copies, device] for e, copies in counts) <= top)
-    model.minimize(top)
-    for (expert, copies, device), literal in x.items():
-        on = sum(expert in held for held in hint)
-        model.add_hint(literal, on == copies and expert in hint[device])
-    solver = cp_model.CpSolver()
-    solver.parameters.num_workers = 1
-    solver.parameters.max_deterministic_time = _EFFORT
-    if solver.solve(model) not in {cp_model.OPTIMAL, cp_model.FEASIBLE}:
-        return None
-    placed = tuple(
-        tuple(sorted(e for e, copies in counts if solver.value(x[e, copies, device]))) for device in range(devices)
-    )
-    return placed, Fraction(math.ceil(solver.best_objective_bound - 1e-6) * devices, scale * common)
