@@ -10,7 +10,6 @@ from random import Random
 from typing import Any
 
 from optimizer.domain.attention import GatedDeltaNet, GroupedQueryAttention, LatentAttention
-from optimizer.domain.engine import EngineRule
 from optimizer.domain.feedforward import DenseFeedForward, MixtureOfExperts
 from optimizer.domain.hardware import HardwareSpec
 from optimizer.domain.layout import Layout, Stage
@@ -166,7 +165,7 @@ def _draw(rng: Random) -> Problem | None:
     base: dict[str, Any] = {
         "name": "small", "model": own, "hardware": hardware(rng, 64 * GIB, tiers), "devices": devices,
         "workload": {"phase": phase, "input_tokens": 1000, "output_tokens": 100},
-        "engine_name": rng.choice(["any", "any", "vllm"]),
+        "engine_name": rng.choice(["any", "any", "vllm", "vllm", "sglang", "trtllm", "megatron"]),
     }  # fmt: skip
     probe = Problem.model_validate(base)
     single = build_memory(probe, Shape(1, 1, 1, 1, 1))
@@ -274,26 +273,65 @@ def _tp_divides(problem: Problem, tp: int) -> bool:
     return True
 
 
-def _engine_allows(problem: Problem, shape: Shape) -> bool:
-    rules, own = problem.engine.rules, problem.model
-    moes = [b.moe for b in own.blocks.values() if b.moe is not None]
-    if (
-        EngineRule.EXPERTS_USE_ALL_RANKS in rules
-        and own.moe is not None
-        and (shape.edp > 1 or min(shape.etp, shape.ep) > 1)
-    ):
-        return False
-    if EngineRule.EVEN_EXPERTS in rules and any(
-        shape.redundant and (m.experts + shape.redundant) % shape.ep for m in moes
-    ):
-        return False
-    padded = -(-own.vocab_size // 64) * 64
-    if EngineRule.VOCABULARY_DIVIDES in rules and padded % shape.tp:
-        return False
-    if EngineRule.QUANT_BLOCKS_DIVIDE in rules and (own.precision.dense_ffn or own.precision.weights) == "fp8_block":
-        widths = [b.moe.dense_intermediate if b.moe else getattr(b.ffn, "intermediate", 0) for b in own.blocks.values()]
-        return all(w % (128 * shape.tp) == 0 for w in widths)
+def _blocks_are_whole(own: ModelSpec, shape: Shape) -> bool:
+    """Every width of an FP8-block layer that tp divides, restated without the models' tensor lists."""
+    if own.precision.weights != "fp8_block" or shape.tp == 1:
+        return True
+    shared_by = 1 if shape.tp > 1 and shape.dp > 1 and shape.ep > 1 else shape.tp
+    for block in own.blocks.values():
+        kind, divided = block.attention, []
+        if isinstance(kind, GroupedQueryAttention):
+            divided = [kind.heads * kind.head_dim / shape.tp, max(1, kind.kv_heads / shape.tp) * kind.head_dim]
+        elif isinstance(kind, LatentAttention):
+            keys = kind.qk_nope_head_dim + kind.qk_rope_head_dim
+            for width in (keys, kind.qk_nope_head_dim + kind.v_head_dim, kind.v_head_dim):
+                divided.append(kind.heads * width / shape.tp)
+        elif isinstance(kind, GatedDeltaNet):
+            divided = [768 / shape.tp, 256 / shape.tp]
+        if isinstance(block.ffn, DenseFeedForward):
+            divided.append(block.ffn.intermediate / shape.tp)
+        elif block.ffn is not None:
+            divided.append(block.ffn.dense_intermediate / shape.tp)
+            if shared_by > 1:
+                divided.append(block.ffn.shared_intermediate / shared_by)
+        if any(width % 128 for width in divided):
+            return False
     return True
+
+
+def _runs(engine: str, own: ModelSpec, shape: Shape) -> bool:
+    """Whether an engine runs a replica, heads and feed-forward widths apart."""
+    moes = [b.moe for b in own.blocks.values() if b.moe is not None] if own.moe is not None else []
+    divided = all((m.experts + shape.redundant) % shape.ep == 0 for m in moes)
+    latent = all(b.attention is None or isinstance(b.attention, LatentAttention) for b in own.blocks.values())
+    once = not moes or shape.edp == 1
+    whole_shared = shape.tp > 1 and shape.dp > 1 and shape.ep > 1
+    if any(b.moe and b.moe.shared_intermediate % shape.tp for b in own.blocks.values()) and not whole_shared:
+        return False
+    blocks = own.precision.weights == "fp8_block"
+    if engine == "vllm":
+        one_kind = not moes or min(shape.etp, shape.ep) == 1
+        few = all(shape.tp <= m.experts for m in moes)
+        cp = shape.cp == 1 or latent
+        vocabulary = -(-own.vocab_size // 64) * 64 % shape.tp == 0
+        even = not shape.redundant or divided
+        return once and one_kind and few and cp and vocabulary and even and _blocks_are_whole(own, shape)
+    if engine == "sglang":
+        copied = shape.edp == shape.cp and shape.pp == 1 and shape.ep * shape.edp == shape.stage_devices
+        deepseek = bool(moes) and any(isinstance(b.attention, LatentAttention) for b in own.blocks.values())
+        few = not deepseek or all(shape.stage_devices <= m.experts for m in moes)
+        cp = shape.cp == 1 or (latent and shape.pp == 1)
+        expert_blocks = not blocks or shape.etp == 1 or all(m.intermediate / shape.etp % 128 == 0 for m in moes)
+        return (once or copied) and divided and few and cp and expert_blocks and _blocks_are_whole(own, shape)
+    if engine == "trtllm":
+        return once and divided and min(shape.tp, shape.dp) == 1 and (shape.cp == 1 or latent)
+    kept = divided and (not moes or not shape.redundant)
+    return kept if engine == "megatron" else kept and (not moes or shape.etp == 1)
+
+
+def _engine_allows(problem: Problem, shape: Shape) -> bool:
+    names = ["vllm", "sglang", "trtllm", "megatron", "fsdp"] if problem.engine_name == "any" else [problem.engine_name]
+    return any(_runs(name, problem.model, shape) for name in names)
 
 
 def shapes(problem: Problem) -> Iterator[Shape]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from optimizer.domain.engine import EngineRule
 from optimizer.domain.families import Family
-from optimizer.domain.lattice import Axes, dense_width
+from optimizer.domain.lattice import Axes
 from optimizer.domain.problem import Problem
 from optimizer.figures.shape import Shape
 from optimizer.figures.skew import placeable
@@ -80,18 +79,4 @@ def _excludes(problem: Problem, shape: Shape) -> Family | None:
             return Family.DIVISIBILITY
     if not placeable(problem, shape):
         return Family.PLACEMENT
-    return Family.ENGINE if any(_breaks(rule, problem, shape) for rule in problem.engine.rules) else None
-
-
-def _breaks(rule: EngineRule, problem: Problem, shape: Shape) -> bool:
-    moe, padding = problem.model.moe, problem.engine.vocabulary_padding
-    if rule is EngineRule.EXPERTS_USE_ALL_RANKS:
-        return moe is not None and (shape.edp != 1 or (shape.etp != 1 and shape.ep != 1))
-    if rule is EngineRule.EVEN_EXPERTS:
-        return shape.redundant > 0 and any((m.experts + shape.redundant) % shape.ep for m in problem.model.moe_blocks)
-    if rule is EngineRule.VOCABULARY_DIVIDES:
-        return -(-problem.model.vocab_size // padding) * padding % shape.tp != 0
-    precision = problem.precision
-    if (precision.dense_ffn or precision.weights) != "fp8_block":
-        return False
-    return any(dense_width(block.ffn) % (128 * shape.tp) for block in problem.model.blocks.values())
+    return None if problem.engine.accepts(problem, shape) else Family.ENGINE

@@ -10,7 +10,6 @@ from pydantic import ValidationError
 
 from optimizer.certificate.statement import SCHEMA, exact, layout_json
 from optimizer.certificate.verdict import Rejected, brief, equal
-from optimizer.domain.engine import ENGINES
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
 from optimizer.figures.objective import UNITS
@@ -78,7 +77,7 @@ def problem_of(result: dict[str, Any], claim: dict[str, Any]) -> Problem:
     equal("problem", own, problem.model_dump(mode="json"))
     work, price = problem.workload, problem.hardware.device.price
     unfit = {"decode": "ttft", "prefill": "tpot"}.get(work.phase) == problem.objective
-    if problem.objective not in UNITS or unfit or problem.engine_name not in ENGINES:
+    if problem.objective not in UNITS or unfit:
         raise Rejected("problem", f"objective {problem.objective!r} in phase {work.phase!r} on {problem.engine_name!r}")
     if (problem.objective == "cost" and not price) or (problem.objective == "devices" and work.request_rate is None):
         raise Rejected("problem", f"objective {problem.objective!r} without a price or a rate")

@@ -16,11 +16,11 @@ _SINGULAR = {"model": "models", "scenario": "scenarios", "engine": "engines", "c
 
 def _names() -> dict[str, list[str]]:
     from optimizer.domain.convention import CONVENTIONS  # noqa: PLC0415 - the same
-    from optimizer.domain.engine import ENGINES  # noqa: PLC0415 - the same
+    from optimizer.domain.engines import ANY, ENGINES  # noqa: PLC0415 - the same
     from optimizer.readers import catalog  # noqa: PLC0415 - the specs load when the command runs
 
     found = {kind: list(catalog.names(kind)) for kind in catalog.KINDS}
-    return found | {"engines": list(ENGINES), "conventions": list(CONVENTIONS)}
+    return found | {"engines": [ANY, *ENGINES], "conventions": list(CONVENTIONS)}
 
 
 def command(
@@ -123,16 +123,19 @@ def _describe(kind: str, name: str) -> dict[str, Any]:
             | {"model": problem.model.name, "hardware": problem.hardware.name}
         )
     if kind == "engines":
-        from optimizer.domain.engine import ENGINES  # noqa: PLC0415 - one entry asks for it
+        from optimizer.domain.engines import engine_named  # noqa: PLC0415 - one entry asks for it
 
-        engine = ENGINES[name]
+        engine = engine_named(name)
         return {
             "version": engine.version,
-            "rules": sorted(engine.rules),
+            "stands_for": f"{engine.since} and later" if engine.since else "",
+            "union_of": [member.title for member in engine.members],
+            "rules": {rule.name: f"{rule.statement} [{rule.source}]" for rule in engine.rules},
             "memory_utilization": float(engine.memory_utilization),
             "reserve_single_bytes": engine.reserve_single_bytes,
             "reserve_multi_bytes": engine.reserve_multi_bytes,
             "cuda_graph_bytes": engine.cuda_graph_bytes,
+            "flags": dict(engine.flags),
             "source": engine.source,
         }
     from optimizer.domain.convention import CONVENTIONS  # noqa: PLC0415 - one entry asks for it

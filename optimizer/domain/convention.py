@@ -160,7 +160,7 @@ CONVENTIONS: dict[Convention, Rule] = {
     "trtllm": Rule("tp · cp · pp", _trtllm, "trtllm"),
     "megatron": Rule("tp · cp · dp · pp", _megatron, "megatron"),
     "deepspeed": Rule("tp · dp · pp", _deepspeed),
-    "fsdp": Rule("tp · cp · dp · pp", _fsdp),
+    "fsdp": Rule("tp · cp · dp · pp", _fsdp, "fsdp"),
     "stage-product": Rule("tp · dp · pp", _stage_product),
     # An expert grid's author means expert data parallelism by DP; launched servers of TP · EP devices count DP copies.
     "expert-grid": Rule("tp · ep · dp · pp", _product),

@@ -102,6 +102,7 @@ class Vision(Spec):
 
     parameters: int = Field(ge=1, le=10**12)
     sharded: bool = Field(default=False, description="divided over tensor-parallel ranks; else whole on each")
+    heads: int | None = Field(default=None, ge=1, description="attention heads of the encoder, which tp divides")
 
 
 class Published(Spec):

@@ -13,7 +13,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 
 from optimizer.domain.base import FieldError, Spec
 from optimizer.domain.coactivation import Coactivation
-from optimizer.domain.engine import ENGINES, Engine
+from optimizer.domain.engines import ANY, ENGINES, Engine, engine_named
 from optimizer.domain.hardware import HardwareSpec
 from optimizer.domain.limits import AsTuple, Limits, Objective, Search
 from optimizer.domain.model import ModelSpec
@@ -92,9 +92,11 @@ class ProblemFile(Spec):
         if (self.devices is None) == (self.nodes is None):
             message = "give either devices or nodes"
             raise ValueError(message)
-        if self.engine not in ENGINES:
-            message = f"unknown engine {self.engine!r}; engines: {', '.join(ENGINES)}"
-            raise FieldError(message, ("engine",), next(iter(get_close_matches(self.engine, ENGINES, 1)), None))
+        try:
+            engine_named(self.engine)
+        except ValueError as unknown:
+            close = get_close_matches(self.engine, (ANY, *ENGINES), 1)
+            raise FieldError(str(unknown), ("engine",), next(iter(close), None)) from None
         if self.objective == "step_time" or self.limits.step_time is not None:
             message = "step_time belongs to training workloads; this is a serving workload"
             raise ValueError(message)
@@ -144,6 +146,7 @@ class Problem(_Grown):
 
     @model_validator(mode="after")
     def _loads_fit(self) -> Problem:
+        engine_named(self.engine_name)
         moe = self.model.moe
         for load in self.expert_loads:
             if (
@@ -190,7 +193,7 @@ class Problem(_Grown):
     @property
     def engine(self) -> Engine:
         """The engine's rules and reservations."""
-        return ENGINES[self.engine_name]
+        return engine_named(self.engine_name)
 
     @property
     def precision(self) -> ModelPrecision:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from optimizer.domain.engines import ANY
 from optimizer.domain.limits import Search as Restrictions
 from optimizer.domain.problem import Problem
 from optimizer.domain.variation import changed
@@ -46,7 +47,7 @@ def with_memory(problem: Problem, exposed_bytes: int) -> Problem:
 
 
 def without_rules(problem: Problem) -> Problem:
-    """A copy that no engine's rules and reservations bind; the share of memory in use stays."""
+    """A copy that some engine has to accept, not this one; the share of memory in use stays."""
     limits = problem.limits.model_copy(update={"memory_utilization": problem.memory_utilization})
     return changed(problem, engine_name="any", limits=limits)
 
@@ -86,7 +87,7 @@ def limits_of(problem: Problem) -> list[Limit]:
         values = getattr(problem.search, axis)
         if values is not None:
             found.append(Limit(f"search.{axis}", values, None, lambda p, a=axis: with_search(p, a, None)))  # type: ignore[misc]
-    if problem.engine.rules:
+    if problem.engine_name != ANY:
         found.append(Limit("engine", problem.engine_name, None, without_rules))
     if work.request_rate is not None:
         found.append(Limit("request_rate", work.request_rate, "requests_per_s", lambda p: with_rate(p, None)))

@@ -61,7 +61,9 @@ def better(problem: Problem, value: Fraction, than: Fraction) -> bool:
 
 
 def allowed_replicas(problem: Problem, shape: Shape) -> tuple[int, ...]:
-    """Replica counts, ascending, that fit the devices and the problem's `search`."""
+    """Replica counts, ascending, that fit the devices and the problem's `search`; none where the engine refuses it."""
+    if not problem.engine.accepts(problem, shape):
+        return ()
     sizes = tuple(t.size for t in problem.hardware.tiers)
     most = replicas_that_fit(sizes, problem.devices, shape.devices)
     search, dense = problem.search, problem.model.moe is None

@@ -1,55 +1,11 @@
-"""The degrees that price a step: what one replica looks like, pipeline cuts and batch apart."""
+"""The shape of a layout: the degrees of one of its replicas."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import lcm
-
 from optimizer.domain.layout import Layout
+from optimizer.domain.shape import Shape
 
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """Degrees of one replica of `pp` stages; its data-parallel degrees follow from the two meshes.
-
-    `redundant` is the number of redundant expert slots over the whole expert mesh.
-    """
-
-    tp: int
-    cp: int
-    etp: int
-    ep: int
-    pp: int
-    redundant: int = 0
-
-    @property
-    def stage_devices(self) -> int:
-        """Devices of one stage of one replica: lcm(tp·cp, etp·ep)."""
-        return lcm(self.tp * self.cp, self.etp * self.ep)
-
-    @property
-    def devices(self) -> int:
-        """Devices of one replica."""
-        return self.stage_devices * self.pp
-
-    @property
-    def dp(self) -> int:
-        """Attention data-parallel ranks of one replica."""
-        return self.stage_devices // (self.tp * self.cp)
-
-    @property
-    def edp(self) -> int:
-        """Copies of every expert in one replica."""
-        return self.stage_devices // (self.etp * self.ep)
-
-    def local_experts(self, experts: int) -> int:
-        """Physical experts of one MoE layer on the fullest device: ceil((experts + redundant) ÷ ep)."""
-        return -(-(experts + self.redundant) // self.ep)
-
-    @property
-    def shared_replicated(self) -> bool:
-        """Shared experts whole on every rank: vLLM's sequence-parallel MoE (tp > 1, dp > 1 and ep > 1)."""
-        return self.tp > 1 and self.dp > 1 and self.ep > 1
+__all__ = ["Shape", "shape_of"]
 
 
 def shape_of(layout: Layout, redundant: int = 0) -> Shape:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.domain.engine import EngineRule
+from optimizer.domain.engines import Engine, EngineRule
 from optimizer.domain.families import Family
-from optimizer.domain.lattice import Axes, dense_width
+from optimizer.domain.lattice import Axes
 from optimizer.domain.problem import Problem
+from optimizer.domain.shape import Shape
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -58,7 +59,7 @@ def meshes(problem: Problem, axes: Axes) -> tuple[Meshes, dict[Family, int]]:
     keep(found.stage <= problem.devices, Family.DEVICES)
     keep(_experts_divide(problem, found), Family.DIVISIBILITY)
     keep(_placeable(problem, found), Family.PLACEMENT)
-    keep(_engine_allows(problem, found), Family.ENGINE)
+    keep(engine_accepts(problem, problem.engine, found), Family.ENGINE)
     return found, excluded
 
 
@@ -85,31 +86,36 @@ def _placeable(problem: Problem, found: Meshes) -> NDArray[np.bool_]:
     return holds
 
 
-def _engine_allows(problem: Problem, found: Meshes) -> NDArray[np.bool_]:
-    rules, model = problem.engine.rules, problem.model
+def engine_accepts(problem: Problem, engine: Engine, found: Meshes) -> NDArray[np.bool_]:
+    """Mesh pairs that break no rule of an engine with one stage; with `members`, of one of them."""
+    if engine.members:
+        some = np.zeros(len(found), dtype=bool)
+        for member in engine.members:
+            some |= engine_accepts(problem, member, found)
+        return some
     holds = np.ones(len(found), dtype=bool)
-    if EngineRule.EXPERTS_USE_ALL_RANKS in rules and model.moe is not None:
-        holds &= (found.edp == 1) & ((found.etp == 1) | (found.ep == 1))
-    if EngineRule.EVEN_EXPERTS in rules:
-        for moe in model.moe_blocks:
-            holds &= (found.redundant == 0) | ((moe.experts + found.redundant) % found.ep == 0)
-    if EngineRule.VOCABULARY_DIVIDES in rules:
-        padded = -(-model.vocab_size // problem.engine.vocabulary_padding) * problem.engine.vocabulary_padding
-        holds &= padded % found.tp == 0
-    if EngineRule.QUANT_BLOCKS_DIVIDE in rules:
-        for width in quantised_widths(problem):
-            holds &= width % (128 * found.tp) == 0
+    for rule in engine.rules:
+        holds &= _keeps(problem, rule, found)
     return holds
 
 
-def quantised_widths(problem: Problem) -> list[int]:
-    """Widths of dense feed-forward blocks stored in 128 × 128 FP8 blocks."""
-    precision, found = problem.precision, []
-    for block in problem.model.blocks.values():
-        width = dense_width(block.ffn)
-        if width and (precision.dense_ffn or precision.weights) == "fp8_block":
-            found.append(width)
-    return found
+def _keeps(problem: Problem, rule: EngineRule, found: Meshes) -> NDArray[np.bool_]:
+    """A rule asked once of each combination of what it reads."""
+    columns = {
+        "tp": found.tp, "cp": found.cp, "etp": found.etp, "ep": found.ep, "redundant": found.redundant,
+        "stage_devices": found.stage, "dp": found.dp, "edp": found.edp,
+        "shared_replicated": (found.tp > 1) & (found.dp > 1) & (found.ep > 1),
+    }  # fmt: skip
+    group = np.zeros(len(found), dtype=np.int64)
+    for name in rule.reads:
+        if name != "pp":
+            _, own = np.unique(columns[name], return_inverse=True)
+            _, group = np.unique(group * (int(own.max(initial=0)) + 1) + own, return_inverse=True)
+    _, first = np.unique(group, return_index=True)
+    degrees = np.stack([found.tp, found.cp, found.etp, found.ep, np.ones_like(found.tp), found.redundant])[:, first]
+    kept = np.array([rule.breach(problem, Shape(*own)) is None for own in degrees.T.tolist()], dtype=bool)
+    holds: NDArray[np.bool_] = kept[group]
+    return holds
 
 
 def replicas_that_fit(sizes: tuple[int | None, ...], devices: int, replica: Ints) -> Ints:

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from optimizer.domain.engine import ENGINES
+from optimizer.domain.engines import ANY, ENGINES
 from optimizer.errors import SpecError
 from optimizer.serve.question import Control, Question, answer, as_text, ask, controls, curve, faults
 
@@ -65,7 +65,7 @@ def application(start: Mapping[str, Any], file: str | None, *, token: str, hosts
     hosts
         Values of the Host header that are answered: names of this machine, with the port.
     """
-    shown = controls(tuple(ENGINES))
+    shown = controls((ANY, *ENGINES))
     pages: OrderedDict[str, str] = OrderedDict()
 
     def guarded(handler: Handler) -> Handler:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
-from optimizer.domain.engine import EngineRule
+from optimizer.domain.engines import Engine
 from optimizer.domain.families import Family
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
@@ -115,7 +115,7 @@ def violations(
     evaluation: Evaluation,
     *,
     imbalance: Imbalance = None,
-    rules: frozenset[EngineRule] | None = None,
+    engines: Sequence[Engine] | None = None,
 ) -> tuple[Violation, ...]:
     """Every violated constraint, each with a witness; empty where the layout is feasible.
 
@@ -125,10 +125,10 @@ def violations(
         Figures of `layout`; the redundant expert slots are those it was priced with.
     imbalance
         What `evaluation` was priced with.
-    rules
-        Engine rules that bind, in place of those of the problem's engine.
+    engines
+        Engines whose rules bind, in place of the problem's.
     """
     return (
-        *structural_violations(problem, layout, redundant=evaluation.shape.redundant, rules=rules),
+        *structural_violations(problem, layout, redundant=evaluation.shape.redundant, engines=engines),
         *priced_violations(problem, evaluation, imbalance),
     )

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 
-from optimizer.domain.engine import EngineRule
+from optimizer.domain.engines import Engine
 from optimizer.domain.families import Family
 from optimizer.domain.feedforward import DenseFeedForward
 from optimizer.domain.layout import Layout
-from optimizer.domain.precision import FORMATS
 from optimizer.domain.problem import Problem
-from optimizer.domain.tensor import Role
 from optimizer.figures.serving import default_chunk
 from optimizer.figures.shape import shape_of
 from optimizer.figures.topology import replicas_that_fit
@@ -155,67 +153,18 @@ def search(problem: Problem, layout: Layout) -> Iterator[Violation]:
         yield Violation(Family.SEARCH, f"{axis}={value} is not among search.{axis}: {listed}", {axis: value})
 
 
-def _experts_use_all_ranks(problem: Problem, layout: Layout, _redundant: int) -> str | None:
-    if problem.model.moe is None or (layout.replica_edp == 1 and (layout.etp == 1 or layout.ep == 1)):
-        return None
-    ranks = layout.replica_stage_devices
-    return (
-        f"experts are divided over all {ranks} ranks of a replica, by ep={ranks} or by etp={ranks}; "
-        f"here etp={layout.etp}, ep={layout.ep}, {layout.replica_edp} copies of every expert a replica"
-    )
-
-
-def _quant_blocks_divide(problem: Problem, layout: Layout, _redundant: int) -> str | None:
-    block_format = FORMATS["fp8_block"]
-    if problem.precision.of_role(Role.DENSE_FFN) != block_format:
-        return None
-    for name, block in problem.model.blocks.items():
-        dense = isinstance(block.ffn, DenseFeedForward)
-        width = block.ffn.intermediate if dense else block.ffn.dense_intermediate if block.ffn else 0  # type: ignore[union-attr]
-        if width % (layout.tp * block_format.block_cols):
-            return (
-                f"the dense width of block {name!r}, {width} ÷ tp={layout.tp}, is not a multiple of "
-                f"{block_format.block_cols}, the width of an FP8 block"
-            )
-    return None
-
-
-def _vocabulary_divides(problem: Problem, layout: Layout, _redundant: int) -> str | None:
-    padding = problem.engine.vocabulary_padding
-    padded = -(-problem.model.vocab_size // padding) * padding
-    return f"tp={layout.tp} does not divide the padded vocabulary of {padded}" if padded % layout.tp else None
-
-
-def _even_experts(problem: Problem, layout: Layout, redundant: int) -> str | None:
-    for name, block in problem.model.blocks.items():
-        if redundant and block.moe is not None and (block.moe.experts + redundant) % layout.ep:
-            held = f"{block.moe.experts} + {redundant} physical experts"
-            return f"ep={layout.ep} does not divide the {held} of block {name!r}"
-    return None
-
-
-RULES: dict[EngineRule, Callable[[Problem, Layout, int], str | None]] = {
-    EngineRule.EXPERTS_USE_ALL_RANKS: _experts_use_all_ranks,
-    EngineRule.QUANT_BLOCKS_DIVIDE: _quant_blocks_divide,
-    EngineRule.VOCABULARY_DIVIDES: _vocabulary_divides,
-    EngineRule.EVEN_EXPERTS: _even_experts,
-}
-"""What each engine rule finds wrong with a layout; nothing where it is kept."""
-
-
 def engine(
-    problem: Problem, layout: Layout, redundant: int = 0, rules: frozenset[EngineRule] | None = None
+    problem: Problem, layout: Layout, redundant: int = 0, engines: Sequence[Engine] | None = None
 ) -> Iterator[Violation]:
-    """Validity rules of the problem's engine, or `rules` in their stead."""
-    bound = problem.engine.rules if rules is None else rules
-    for rule in EngineRule:
-        wrong = RULES[rule](problem, layout, redundant) if rule in bound else None
-        if wrong is not None:
-            yield Violation(Family.ENGINE, f"{problem.engine_name}, rule {rule}: {wrong}")
+    """Validity rules of the problem's engine, or of `engines` in its stead."""
+    shape = shape_of(layout, redundant)
+    for bound in (problem.engine,) if engines is None else engines:
+        for said in bound.refusals(problem, shape):
+            yield Violation(Family.ENGINE, said)
 
 
 def structural_violations(
-    problem: Problem, layout: Layout, *, redundant: int = 0, rules: frozenset[EngineRule] | None = None
+    problem: Problem, layout: Layout, *, redundant: int = 0, engines: Sequence[Engine] | None = None
 ) -> tuple[Violation, ...]:
     """Every violated constraint that needs no pricing.
 
@@ -223,12 +172,12 @@ def structural_violations(
     ----------
     redundant
         Redundant expert slots of a layer.
-    rules
-        Engine rules that bind, in place of those of the problem's engine.
+    engines
+        Engines whose rules bind, in place of the problem's.
     """
     broken = tuple(mesh(problem, layout))
     # Replicas mean nothing where the two meshes contradict each other.
-    placed = () if broken else (*devices(problem, layout), *engine(problem, layout, redundant, rules))
+    placed = () if broken else (*devices(problem, layout), *engine(problem, layout, redundant, engines))
     return (
         *broken,
         *placed,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from optimizer.domain.convention import CONVENTIONS
-from optimizer.domain.engine import ENGINES, EngineRule
+from optimizer.domain.engines import ANY, Engine, engine_named
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
 from optimizer.errors import Exit
@@ -102,11 +102,11 @@ def judge_layout(
     placed
         Expert placement, where there is one; with measured loads and none, that of experts in order.
     """
-    rules = _rules(problem, convention)
+    engines = bound_engines(problem, convention)
     placed = placed or placed_in_order(problem, layout, redundant)
     redundant = placed.redundant if placed else redundant
     imbalance: Imbalance = placed.imbalance if placed else None
-    found = structural_violations(problem, layout, redundant=redundant, rules=rules)
+    found = structural_violations(problem, layout, redundant=redundant, engines=engines)
     found += placed.violations if placed else ()
     if any(violation.family in BLOCKING for violation in found):
         return Verdict(problem, layout, convention, found, None, {})
@@ -118,10 +118,13 @@ def judge_layout(
     return Verdict(problem, layout, convention, found, evaluation, figures, (), document, imbalance)
 
 
-def _rules(problem: Problem, convention: str | None) -> frozenset[EngineRule]:
+def bound_engines(problem: Problem, convention: str | None) -> tuple[Engine, ...]:
+    """Engines whose rules bind a layout: the problem's, and that of the convention it is written under."""
     named = next((rule.engine for name, rule in CONVENTIONS.items() if name == convention), None)
-    engine = ENGINES.get(named) if named else None
-    return problem.engine.rules | (engine.rules if engine else frozenset())
+    if named is None or named == problem.engine.name:
+        return (problem.engine,)
+    own = engine_named(named)
+    return (own,) if problem.engine.name == ANY else (problem.engine, own)
 
 
 def judge(document: LayoutDocument) -> Verdict:

@@ -106,7 +106,7 @@ def with_a_fast_fabric(seed: int) -> Problem | None:
     outer = tiers[-1].model_copy(update={"size": None, "bandwidth": 10**12, "oversubscription": Fraction(1)})
     hardware = problem.hardware.model_copy(update={"tiers": (inner, outer)})
     search = problem.search.model_copy(update={"pp": (1,), "tp": (3,), "ep": None, "etp": None, "cp": (1,)})
-    return problem.model_copy(update={"hardware": hardware, "search": search, "devices": 12})
+    return problem.model_copy(update={"hardware": hardware, "search": search, "devices": 12, "engine_name": "megatron"})
 
 
 def test_an_expert_mesh_may_carry_a_replica_to_faster_links() -> None:

@@ -10,10 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.domain.engine import EngineRule
 from optimizer.domain.families import Family
 from optimizer.domain.layout import Layout, Stage
-from optimizer.domain.precision import ModelPrecision
 from optimizer.domain.problem import Problem
 from optimizer.figures.bandwidth import fabric_bandwidth, stage_traffic
 from optimizer.figures.rates import TICKS_PER_SECOND
@@ -131,35 +129,6 @@ def test_search_restrictions() -> None:
     ]
     decode = problem(search={"prefill_chunk": 256}, workload={"phase": "decode"})
     assert structural_violations(decode, layout) == ()
-
-
-RULE = {
-    EngineRule.EXPERTS_USE_ALL_RANKS: [
-        ({"ep": 4}, 0, True),
-        ({"ep": 1, "etp": 4}, 0, True),
-        ({"ep": 2, "etp": 2}, 0, False),
-        ({"ep": 2, "etp": 1, "edp": 2, "tp": 4, "dp": 1}, 0, False),
-        # Two replicas of two devices each: every replica's experts use both its ranks.
-        ({"ep": 2, "etp": 1, "edp": 2}, 0, True),
-    ],
-    EngineRule.VOCABULARY_DIVIDES: [({"tp": 4, "dp": 1}, 0, True), ({"tp": 3, "dp": 1, "ep": 3}, 0, False)],
-    EngineRule.EVEN_EXPERTS: [({}, 0, True), ({}, 4, True), ({}, 3, False), ({"dp": 3, "tp": 1, "ep": 3}, 0, True)],
-}
-
-
-@pytest.mark.parametrize(("rule", "degrees", "redundant", "kept"), [(r, *case) for r in RULE for case in RULE[r]])
-def test_engine_rules(rule: EngineRule, degrees: dict[str, int], redundant: int, *, kept: bool) -> None:
-    layout = Layout(**{**LAYOUT, **degrees})
-    seen = structural_violations(problem(), layout, redundant=redundant, rules=frozenset({rule}))
-    assert (Family.ENGINE not in {v.family for v in seen}) is kept
-
-
-def test_fp8_blocks_divide() -> None:
-    fp8 = MOE.model_copy(update={"precision": ModelPrecision(weights="fp8_block")})
-    rules = frozenset({EngineRule.QUANT_BLOCKS_DIVIDE})
-    for model, tp, kept in [(fp8, 16, True), (fp8, 64, False), (MOE, 64, True)]:
-        seen = structural_violations(problem(model, devices=64), Layout(tp=tp, ep=16, edp=tp // 16), rules=rules)
-        assert (Family.ENGINE not in {v.family for v in seen}) is kept
 
 
 def test_the_problem_s_engine_binds() -> None:

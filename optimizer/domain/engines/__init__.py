@@ -1,0 +1,69 @@
+"""Engines as data, one file each: rules, what an engine keeps, how it allocates, what its flags are called."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from optimizer.domain.engines import fsdp, megatron, sglang, trtllm, vllm
+from optimizer.domain.engines.engine import Engine
+from optimizer.domain.engines.rule import EngineRule
+
+ENGINES: dict[str, tuple[Engine, ...]] = {
+    engine.RELEASES[0].name: engine.RELEASES for engine in (vllm, sglang, trtllm, megatron, fsdp)
+}
+"""Releases of each engine, oldest first."""
+
+ANY = "any"
+"""The union of all engines."""
+
+
+def _number(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))
+
+
+def engine_named(name: str) -> Engine:
+    """An engine by name (`vllm`: its newest release) or name and version (`vllm@0.30`: the release that stands for it).
+
+    Raises
+    ------
+    ValueError
+        An unknown engine, or a version older than any whose facts are known.
+    """
+    if name == ANY:
+        return union(tuple(releases[-1] for releases in ENGINES.values()))
+    base, _, version = name.partition("@")
+    if base not in ENGINES:
+        raise ValueError(f"unknown engine {name!r}; engines: {', '.join((ANY, *ENGINES))} (a version: vllm@0.30)")
+    releases = ENGINES[base]
+    if not version:
+        return releases[-1]
+    try:
+        asked = _number(version)
+    except ValueError:
+        raise ValueError(f"{version!r} in engine {name!r} is no version: write {base}@{releases[-1].since}") from None
+    fitting = [release for release in releases if _number(release.since) <= asked]
+    if not fitting:
+        raise ValueError(f"engine {name!r}: nothing is known of {base} before {releases[0].since}")
+    return fitting[-1]
+
+
+@lru_cache
+def union(members: tuple[Engine, ...]) -> Engine:
+    """Accepts what some engine accepts, and keeps no more than the one that keeps least."""
+    return Engine(
+        name=ANY,
+        version="",
+        since="",
+        rules=(),
+        memory_utilization=max(m.memory_utilization for m in members),
+        reserve_single_bytes=min(m.reserve_single_bytes for m in members),
+        reserve_multi_bytes=min(m.reserve_multi_bytes for m in members),
+        cuda_graph_bytes=min(m.cuda_graph_bytes for m in members),
+        kv_block_tokens=min(m.kv_block_tokens for m in members),
+        vocabulary_padding=min(m.vocabulary_padding for m in members),
+        source="the least that any engine keeps",
+        members=members,
+    )
+
+
+__all__ = ["ANY", "ENGINES", "Engine", "EngineRule", "engine_named"]

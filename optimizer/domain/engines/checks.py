@@ -1,0 +1,236 @@
+"""Conditions that several engines have, each a function of a rule's words: what divides what, and for which tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+
+from optimizer.domain.attention import CompressedAttention, LatentAttention
+from optimizer.domain.engines.rule import Breach, Premise
+from optimizer.domain.feedforward import DenseFeedForward, MixtureOfExperts
+from optimizer.domain.precision import Format
+from optimizer.domain.shape import Shape
+from optimizer.domain.tensor import Role, Split, Tensor
+
+SPLIT_BY_TP = frozenset(Role) - {Role.EXPERTS}
+"""Roles whose tensors the tensor-parallel ranks share; routed experts are shared by etp."""
+
+
+def moes(premise: Premise) -> Iterator[tuple[str, MixtureOfExperts]]:
+    """Blocks of the main stack that have routed experts."""
+    if premise.model.moe is not None:
+        for name, block in premise.model.blocks.items():
+            if block.moe is not None:
+                yield name, block.moe
+
+
+def query_heads_divide(sentence: str) -> Breach:
+    """Query heads (and those of linear attention) divide by tp; `sentence` takes heads and tp."""
+
+    def breach(premise: Premise, shape: Shape) -> str | None:
+        for block in premise.model.blocks.values():
+            for heads in block.attention.head_counts if block.attention is not None else ():
+                if heads % shape.tp:
+                    return sentence.format(heads=heads, tp=shape.tp)
+        return None
+
+    return breach
+
+
+def kv_heads_divide(sentence: str) -> Breach:
+    """Key/value heads divide by tp or it by them; `sentence` takes kv and tp."""
+
+    def breach(premise: Premise, shape: Shape) -> str | None:
+        for block in premise.model.blocks.values():
+            kv = block.attention.kv_head_count if block.attention is not None else None
+            if kv is not None and kv % shape.tp and shape.tp % kv:
+                return sentence.format(kv=kv, tp=shape.tp)
+        return None
+
+    return breach
+
+
+def vision_heads_divide(sentence: str) -> Breach:
+    """Heads of a vision encoder that tensor parallelism divides; `sentence` takes heads and tp."""
+
+    def breach(premise: Premise, shape: Shape) -> str | None:
+        vision = premise.model.vision
+        if vision is None or vision.heads is None or not vision.sharded or vision.heads % shape.tp == 0:
+            return None
+        return sentence.format(heads=vision.heads, tp=shape.tp)
+
+    return breach
+
+
+def vocabulary_divides(padding: int, sentence: str) -> Breach:
+    """The vocabulary padded to `padding` divides by tp; `sentence` takes padded and tp."""
+
+    def breach(premise: Premise, shape: Shape) -> str | None:
+        padded = -(-premise.model.vocab_size // padding) * padding
+        return sentence.format(padded=padded, tp=shape.tp) if padded % shape.tp else None
+
+    return breach
+
+
+def experts_use_all_ranks(premise: Premise, shape: Shape) -> str | None:
+    """Experts are divided over all ranks of a replica: EP = all of them, or all of them share each expert."""
+    if premise.model.moe is None or (shape.edp == 1 and (shape.etp == 1 or shape.ep == 1)):
+        return None
+    ranks = shape.stage_devices
+    return (
+        f"experts are divided over all {ranks} ranks of a replica, by ep={ranks} or by etp={ranks}; "
+        f"here etp={shape.etp}, ep={shape.ep}, {shape.edp} copies of every expert a replica."
+    )
+
+
+def physical_experts_divide(
+    sentence: str, *, only_redundant: bool = False, asks: Callable[[Premise], bool] = lambda _: True
+) -> Breach:
+    """Experts and their redundant copies divide by ep; `sentence` takes experts, redundant, physical and ep.
+
+    Parameters
+    ----------
+    only_redundant
+        Only where there are redundant copies.
+    asks
+        Whether the engine asks it of a model.
+    """
+
+    def breach(premise: Premise, shape: Shape) -> str | None:
+        if (only_redundant and not shape.redundant) or not asks(premise):
+            return None
+        for _, moe in moes(premise):
+            physical = moe.experts + shape.redundant
+            if physical % shape.ep:
+                return sentence.format(experts=moe.experts, redundant=shape.redundant, physical=physical, ep=shape.ep)
+        return None
+
+    return breach
+
+
+def no_redundant_experts(premise: Premise, shape: Shape) -> str | None:
+    """The engine holds every expert of a layer once."""
+    held = f"{shape.redundant} redundant experts: the engine holds every expert of a layer once."
+    return held if shape.redundant and premise.model.moe is not None else None
+
+
+def expert_width_divides(sentence: str) -> Breach:
+    """The experts' width divides by etp; `sentence` takes width and etp."""
+
+    def breach(premise: Premise, shape: Shape) -> str | None:
+        for _, moe in moes(premise):
+            if moe.intermediate % shape.etp:
+                return sentence.format(width=moe.intermediate, etp=shape.etp)
+        return None
+
+    return breach
+
+
+def tp_within_experts(width: Callable[[Shape], int], sentence: str) -> Breach:
+    """No more tensor-parallel ranks than experts; `sentence` takes tp and experts."""
+
+    def breach(premise: Premise, shape: Shape) -> str | None:
+        for _, moe in moes(premise):
+            if width(shape) > moe.experts:
+                return sentence.format(tp=width(shape), experts=moe.experts)
+        return None
+
+    return breach
+
+
+def context_parallel_latent(premise: Premise, shape: Shape) -> str | None:
+    """Context parallelism is built for latent attention alone."""
+    kinds = {block.attention.kind for block in premise.model.blocks.values() if block.attention is not None}
+    if shape.cp == 1 or kinds <= {"mla"}:
+        return None
+    listed = ", ".join(sorted(kinds - {"mla"}))
+    return f"prefill context parallelism (cp={shape.cp}) exists for latent attention (MLA) alone, not for {listed}."
+
+
+def no_context_parallel(premise: Premise, shape: Shape) -> str | None:
+    """The engine has no context parallelism for this model."""
+    return f"context parallelism (cp={shape.cp}) is not supported for {premise.model.name}." if shape.cp > 1 else None
+
+
+def has_compressed_attention(premise: Premise) -> bool:
+    """DeepSeek-V4's attention: engines have model code of its own for it."""
+    return any(isinstance(block.attention, CompressedAttention) for block in premise.model.blocks.values())
+
+
+def has_latent_experts(premise: Premise) -> bool:
+    """The DeepSeek family: latent attention and routed experts."""
+    latent = any(isinstance(block.attention, LatentAttention) for block in premise.model.blocks.values())
+    return latent and premise.model.moe is not None
+
+
+def _quantised(premise: Premise, roles: Collection[Role]) -> Iterator[tuple[str, Tensor, Format]]:
+    """Matrices of some roles that are stored in blocks or groups."""
+    for name, block in premise.model.blocks.items():
+        for tensor in block.tensors(premise.model.hidden_size):
+            form = premise.model.precision.of(tensor)
+            if tensor.matrix and tensor.role in roles and form.block_cols > 1:
+                yield name, tensor, form
+
+
+def _ranks(tensor: Tensor, shape: Shape) -> tuple[str, int]:
+    if tensor.role is Role.EXPERTS:
+        return "etp", shape.etp
+    whole = tensor.role is Role.SHARED_EXPERTS and shape.shared_replicated
+    return "tp", 1 if whole else shape.tp
+
+
+def blocks_divide(roles: Collection[Role], *, columns: str, rows: str) -> Breach:
+    """A rank's share of a matrix stored in square blocks is whole blocks: inputs along columns, outputs along rows.
+
+    `columns` and `rows` take size (the rank's), block, whole (the tensor's), degree and where.
+    """
+
+    def breach(premise: Premise, shape: Shape) -> str | None:
+        for name, tensor, form in _quantised(premise, roles):
+            axis, ranks = _ranks(tensor, shape)
+            if form.block_rows <= 1 or ranks == 1:
+                continue
+            local_rows, local_cols = tensor.local_shape(ranks)
+            inward = tensor.split is Split.COLS
+            size, block = (local_cols, form.block_cols) if inward else (local_rows, form.block_rows)
+            if tensor.split is Split.REPLICATED or size % block == 0:
+                continue
+            whole, where = tensor.cols if inward else tensor.rows, f"{tensor.name} of block {name!r}"
+            said = (columns if inward else rows).format(size=size, block=block)
+            return f"{said} ({where}: {whole} ÷ {axis}={ranks}.)"
+        return None
+
+    return breach
+
+
+def groups_divide(roles: Collection[Role], sentence: str) -> Breach:
+    """A rank's inputs of a matrix quantised in groups are whole groups; `sentence` takes size and group."""
+
+    def breach(premise: Premise, shape: Shape) -> str | None:
+        for name, tensor, form in _quantised(premise, roles):
+            axis, ranks = _ranks(tensor, shape)
+            if form.block_rows != 1 or (form.bits == 4 and form.compute == "fp4") or tensor.split is not Split.COLS:
+                continue
+            size = tensor.local_shape(ranks)[1]
+            if ranks > 1 and size % form.block_cols:
+                where = f"{tensor.name} of block {name!r}: {tensor.cols} ÷ {axis}={ranks}"
+                return f"{sentence.format(size=size, group=form.block_cols)} ({where}.)"
+        return None
+
+    return breach
+
+
+def dense_width_divides(sentence: str) -> Breach:
+    """Widths of dense and shared feed-forward blocks divide by tp; `sentence` takes width and tp."""
+
+    def breach(premise: Premise, shape: Shape) -> str | None:
+        for block in premise.model.blocks.values():
+            ffn, ranks = block.ffn, shape.tp
+            widths = [] if ffn is None else [ffn.intermediate] if isinstance(ffn, DenseFeedForward) else [
+                ffn.dense_intermediate, 0 if shape.shared_replicated else ffn.shared_intermediate
+            ]  # fmt: skip
+            for width in widths:
+                if width % ranks:
+                    return sentence.format(width=width, tp=ranks)
+        return None
+
+    return breach

@@ -1,0 +1,67 @@
+"""An engine's release as data: what it accepts, what it keeps for itself, how it allocates, its flags."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from optimizer.domain.engines.rule import EngineRule, Premise, broken
+from optimizer.domain.shape import Shape
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Engine:
+    """One release of an engine, or the union of several (`members`).
+
+    Attributes
+    ----------
+    name, version
+        Its name and the version whose source was read; facts stand for versions from `since` on.
+    memory_utilization
+        Share of a device's memory that it uses unless told otherwise.
+    kv_block_tokens
+        Tokens of one cache block.
+    vocabulary_padding
+        The vocabulary is padded to a multiple of this.
+    flags
+        Its option for each of our words; a word that is missing cannot be told to it.
+    source
+        Where the facts that are not rules come from.
+    members
+        Engines of which it is the union: a layout is accepted where one of them accepts it.
+    """
+
+    name: str
+    version: str
+    since: str
+    rules: tuple[EngineRule, ...]
+    memory_utilization: Fraction
+    reserve_single_bytes: int
+    reserve_multi_bytes: int
+    cuda_graph_bytes: int
+    kv_block_tokens: int
+    vocabulary_padding: int
+    source: str
+    flags: Mapping[str, str] = field(default_factory=dict)
+    members: tuple[Engine, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """Name and version."""
+        return f"{self.name} {self.version}".strip()
+
+    def accepts(self, premise: Premise, shape: Shape) -> bool:
+        """Whether it runs a shape."""
+        if self.members:
+            return any(member.accepts(premise, shape) for member in self.members)
+        return all(rule.breach(premise, shape) is None for rule in self.rules)
+
+    def refusals(self, premise: Premise, shape: Shape) -> Iterator[str]:
+        """Why it does not run a shape, a sentence a rule; nothing where it does."""
+        if not self.members:
+            for rule, said in broken(self.rules, premise, shape):
+                yield f"{self.title}, rule {rule.name}: {said}"
+        elif not self.accepts(premise, shape):
+            for member in self.members:
+                yield from member.refusals(premise, shape)

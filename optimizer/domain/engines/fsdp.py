@@ -1,0 +1,81 @@
+"""FSDP2 as torchtitan drives it. Rules read from torchtitan b5bcd76c6 parallel_dims.py: ep divides dp · cp · tp."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from optimizer.domain.engines import checks
+from optimizer.domain.engines.engine import Engine
+from optimizer.domain.engines.rule import EngineRule, Premise
+from optimizer.domain.shape import Shape
+
+GIB = 2**30
+
+
+def _whole_experts(premise: Premise, shape: Shape) -> str | None:
+    if premise.model.moe is None or shape.etp == 1:
+        return None
+    return f"experts are whole: the mesh has no axis that divides one (etp={shape.etp})."
+
+
+RULES = (
+    EngineRule(
+        name="whole_experts",
+        statement="no expert is divided: the sparse mesh is pp, dp_replicate, efsdp, ep",
+        reads=("etp",),
+        breach=_whole_experts,
+        source="torchtitan b5bcd76c6 torchtitan/distributed/parallel_dims.py:242",
+    ),
+    EngineRule(
+        name="even_experts",
+        statement="ep divides the experts",
+        reads=("ep", "redundant"),
+        breach=checks.physical_experts_divide("{experts} experts are not divisible by expert_parallel_degree ({ep})."),
+        source="torchtitan b5bcd76c6 torchtitan/distributed/expert_parallel.py (Shard(0) over ep)",
+    ),
+    EngineRule(
+        name="no_redundant_experts",
+        statement="every expert of a layer is held once",
+        reads=("redundant",),
+        breach=checks.no_redundant_experts,
+        source="torchtitan b5bcd76c6 (no such option)",
+    ),
+    EngineRule(
+        name="attention_heads",
+        statement="tp divides the attention heads",
+        reads=("tp",),
+        breach=checks.query_heads_divide("{heads} heads are not divisible by tensor_parallel_degree ({tp})."),
+        source="torch.distributed.tensor.parallel ColwiseParallel on wq",
+    ),
+    EngineRule(
+        name="kv_heads",
+        statement="tp divides the key/value heads or is a multiple of them",
+        reads=("tp",),
+        breach=checks.kv_heads_divide("{kv} key/value heads and tensor_parallel_degree ({tp}) do not divide."),
+        source="torch.distributed.tensor.parallel ColwiseParallel on wk, wv",
+    ),
+)
+
+RELEASES = (
+    Engine(
+        name="fsdp",
+        version="2",
+        since="2",
+        rules=RULES,
+        memory_utilization=Fraction(9, 10),
+        reserve_single_bytes=GIB // 4,
+        reserve_multi_bytes=2 * GIB,
+        cuda_graph_bytes=GIB,
+        kv_block_tokens=1,
+        vocabulary_padding=1,
+        source="assumed: training has no cache pool; rules read from torchtitan b5bcd76c6",
+        flags={
+            "tp": "--parallelism.tensor_parallel_degree",
+            "pp": "--parallelism.pipeline_parallel_degree",
+            "cp": "--parallelism.context_parallel_degree",
+            "dp": "--parallelism.data_parallel_shard_degree",
+            "ep": "--parallelism.expert_parallel_degree",
+        },
+    ),
+)
+"""Oldest first."""

@@ -1,0 +1,102 @@
+"""Megatron-LM. Rules read from core 0.20.0 (d98e8a64): parallel folding, etp · ep · edp = tp · cp · dp."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from optimizer.domain.engines import checks
+from optimizer.domain.engines.engine import Engine
+from optimizer.domain.engines.rule import EngineRule, Premise
+from optimizer.domain.shape import Shape
+
+GIB = 2**30
+
+
+def _no_bias(premise: Premise, shape: Shape) -> str | None:
+    biased = any(moe.bias for _, moe in checks.moes(premise))
+    return "Bias in Moe is only supported when ETP==1 (--disable-bias-linear)." if biased and shape.etp > 1 else None
+
+
+RULES = (
+    EngineRule(
+        name="even_experts",
+        statement="ep divides the experts",
+        reads=("ep", "redundant"),
+        breach=checks.physical_experts_divide(
+            "Number of experts should be a multiple of expert model parallel_size: {experts} experts, ep={ep}."
+        ),
+        source="Megatron-LM d98e8a64 megatron/training/arguments.py:1658",
+    ),
+    EngineRule(
+        name="no_redundant_experts",
+        statement="every expert of a layer is held once",
+        reads=("redundant",),
+        breach=checks.no_redundant_experts,
+        source="Megatron-LM d98e8a64 megatron/core/transformer/moe (no such option)",
+    ),
+    EngineRule(
+        name="attention_heads",
+        statement="tp divides the attention heads",
+        reads=("tp",),
+        breach=checks.query_heads_divide(
+            "num_attention_heads ({heads}) must be a multiple of tensor_model_parallel_size ({tp})."
+        ),
+        source="Megatron-LM d98e8a64 megatron/core/transformer/transformer_config.py:1448",
+    ),
+    EngineRule(
+        name="query_groups",
+        statement="tp divides the key/value heads (query groups) or is a multiple of them",
+        reads=("tp",),
+        breach=checks.kv_heads_divide(
+            "num_query_groups ({kv}) must be a multiple or divisor of tensor_model_parallel_size ({tp})."
+        ),
+        source="Megatron-LM d98e8a64 megatron/core/transformer/transformer_config.py:1466",
+    ),
+    EngineRule(
+        name="feed_forward_widths",
+        statement="tp divides the widths of dense and shared feed-forward layers",
+        reads=("tp", "shared_replicated"),
+        breach=checks.dense_width_divides("{width} is not divisible by {tp}."),
+        source="Megatron-LM d98e8a64 megatron/core/utils.py divide()",
+    ),
+    EngineRule(
+        name="expert_width",
+        statement="etp divides the experts' width",
+        reads=("etp",),
+        breach=checks.expert_width_divides("{width} is not divisible by {etp}."),
+        source="Megatron-LM d98e8a64 megatron/core/utils.py divide()",
+    ),
+    EngineRule(
+        name="expert_bias",
+        statement="experts with a bias are not divided",
+        reads=("etp",),
+        breach=_no_bias,
+        source="Megatron-LM d98e8a64 megatron/core/transformer/transformer_config.py:2615",
+    ),
+)
+
+RELEASES = (
+    Engine(
+        name="megatron",
+        version="0.20.0",
+        since="0.10",
+        rules=RULES,
+        memory_utilization=Fraction(9, 10),
+        reserve_single_bytes=GIB // 4,
+        reserve_multi_bytes=2 * GIB,
+        cuda_graph_bytes=GIB,
+        kv_block_tokens=1,
+        vocabulary_padding=128,
+        source="assumed: no cache pool of its own was measured; rules read from Megatron-LM core 0.20.0",
+        flags={
+            "tp": "--tensor-model-parallel-size",
+            "pp": "--pipeline-model-parallel-size",
+            "cp": "--context-parallel-size",
+            "ep": "--expert-model-parallel-size",
+            "etp": "--expert-tensor-parallel-size",
+            "stages": "--pipeline-model-parallel-layout",
+            "batch": "--micro-batch-size",
+        },
+    ),
+)
+"""Oldest first."""

@@ -1,0 +1,97 @@
+"""An engine's validity rule: one object that the lattice, the checker and `verify` read, and that speaks for itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from optimizer.domain.hardware import HardwareSpec
+from optimizer.domain.model import ModelSpec
+from optimizer.domain.shape import Shape
+from optimizer.domain.workload import Workload
+
+DEGREES = ("tp", "cp", "etp", "ep", "pp", "redundant")
+"""What a shape consists of; a rule may also read what follows from them: dp, edp, stage_devices, shared_replicated."""
+
+
+class Premise(Protocol):
+    """What a rule may know beside the degrees."""
+
+    @property
+    def model(self) -> ModelSpec:
+        """The model, its precision in force."""
+
+    @property
+    def hardware(self) -> HardwareSpec:
+        """The devices and links."""
+
+    @property
+    def workload(self) -> Workload:
+        """What is asked for."""
+
+
+Breach = Callable[[Premise, Shape], str | None]
+"""What an engine says to a layout that breaks a rule, with its numbers; None where the rule is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineRule:
+    """One condition under which an engine runs a layout.
+
+    Attributes
+    ----------
+    name
+        Short name, unique within an engine.
+    statement
+        The condition, for people.
+    reads
+        Attributes of `Shape` that `breach` reads: what the lattice tells apart.
+    breach
+        The engine's own words where the condition is broken.
+    source
+        File and line, issue or documentation where the engine has it.
+    """
+
+    name: str
+    statement: str
+    reads: tuple[str, ...]
+    breach: Breach
+    source: str
+
+
+def broken(rules: Sequence[EngineRule], premise: Premise, shape: Shape) -> Iterator[tuple[EngineRule, str]]:
+    """Every rule that a shape breaks, with the engine's words and the nearest degrees that pass."""
+    for rule in rules:
+        said = rule.breach(premise, shape)
+        if said is not None:
+            near = nearest(rule, rules, premise, shape)
+            yield rule, f"{said} Nearest that pass: {near}." if near else said
+
+
+def nearest(rule: EngineRule, rules: Sequence[EngineRule], premise: Premise, shape: Shape) -> str:
+    """Degrees next to a shape's that keep a rule, one changed at a time; empty where none of up to twice it do.
+
+    Those that break another rule on the same degree are passed over. Another etp trades places with ep, so that the
+    expert mesh stays as large.
+    """
+    found = []
+    for axis in (name for name in DEGREES if name in rule.reads):
+        same = [r for r in rules if r is rule or set(r.reads) <= {axis, "shared_replicated"}]
+        own: int = getattr(shape, axis)
+        least = 0 if axis == "redundant" else 1
+        below, above = range(own - 1, least - 1, -1), range(own + 1, 2 * own + 65)
+        for values in (below, above):
+            for value in values:
+                other = _varied(shape, axis, value)
+                if other is not None and all(r.breach(premise, other) is None for r in same):
+                    found.append(f"{axis}={value}")
+                    break
+    return ", ".join(found)
+
+
+def _varied(shape: Shape, axis: str, value: int) -> Shape | None:
+    if axis != "etp":
+        return replace(shape, **{axis: value})
+    mesh = shape.etp * shape.ep
+    return None if mesh % value else replace(shape, etp=value, ep=mesh // value)

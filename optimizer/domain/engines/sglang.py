@@ -1,0 +1,190 @@
+"""SGLang. Rules read from 0.5.23 (PyPI wheel); `tp_size` is the full width of a stage: attn_tp · attn_cp · attn_dp."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+
+from optimizer.domain.engines import checks
+from optimizer.domain.engines.engine import Engine
+from optimizer.domain.engines.rule import EngineRule, Premise
+from optimizer.domain.shape import Shape
+from optimizer.domain.tensor import Role
+
+GIB = 2**30
+
+
+def _one_expert_mesh(premise: Premise, shape: Shape) -> str | None:
+    if premise.model.moe is None or shape.edp == 1:
+        return None
+    width = shape.stage_devices
+    if shape.edp == shape.cp and shape.pp == 1 and shape.ep * shape.edp == width:
+        return None
+    return (
+        f"parallel topology is inconsistent: tp_size == moe_ep_size * moe_dp_size * moe_tp_size: {width} != "
+        f"{shape.ep} * 1 * {shape.etp} (= {shape.ep * shape.etp}); moe_dp_size={shape.edp} needs "
+        f"attn_cp_size={shape.edp}, ep_size * moe_dp_size = tp_size and no pipeline parallelism."
+    )
+
+
+def _context_parallel(premise: Premise, shape: Shape) -> str | None:
+    if shape.cp > 1 and shape.pp > 1:
+        return f"PP is not supported with context parallelism (cp={shape.cp}, pp={shape.pp})."
+    return checks.context_parallel_latent(premise, shape)
+
+
+EXPERT_MESH = EngineRule(
+    name="expert_mesh",
+    statement="ep·etp is the width of a stage; copies of experts (moe_dp) only beside as many attention cp ranks, pp 1",
+    reads=("etp", "ep", "edp", "cp", "stage_devices", "pp"),
+    breach=_one_expert_mesh,
+    source="sglang 0.5.23 srt/runtime_context.py:308; srt/arg_groups/parallel_hook.py:182",
+)
+HEADS = EngineRule(
+    name="attention_heads",
+    statement="attn_tp divides the attention heads",
+    reads=("tp",),
+    breach=checks.query_heads_divide("AssertionError: {heads} attention heads are not divisible by attn_tp_size {tp}."),
+    source="sglang 0.5.23 srt/models/qwen3_moe.py:506",
+)
+KV_HEADS = EngineRule(
+    name="kv_heads",
+    statement="attn_tp divides the key/value heads or is a multiple of them",
+    reads=("tp",),
+    breach=checks.kv_heads_divide("AssertionError: {kv} key/value heads and attn_tp_size {tp} do not divide."),
+    source="sglang 0.5.23 srt/models/qwen3_moe.py:506",
+)
+VISION_HEADS = EngineRule(
+    name="vision_heads",
+    statement="attn_tp divides the heads of the vision encoder, unless it runs data-parallel",
+    reads=("tp",),
+    breach=checks.vision_heads_divide(
+        "AssertionError: {heads} heads of the vision encoder are not divisible by {tp} (--mm-enable-dp-encoder)."
+    ),
+    source="sglang 0.5.23 srt/layers/attention/vision.py",
+)
+WIDTHS = EngineRule(
+    name="feed_forward_widths",
+    statement="attn_tp divides the widths of dense and shared feed-forward layers",
+    reads=("tp", "shared_replicated"),
+    breach=checks.dense_width_divides("AssertionError: {width} is not divisible by {tp}"),
+    source="sglang 0.5.23 srt/distributed/utils.py divide()",
+)
+EVEN_EXPERTS = EngineRule(
+    name="even_experts",
+    statement="ep divides the experts and their redundant copies",
+    reads=("ep", "redundant"),
+    breach=checks.physical_experts_divide(
+        "assert num_experts % moe_ep_size == 0: {physical} experts ({experts} + {redundant}), ep_size {ep}."
+    ),
+    source="sglang 0.5.23 srt/layers/moe/fused_moe_triton/layer.py:414; srt/eplb/expert_location.py:256",
+)
+EXPERT_WIDTH = EngineRule(
+    name="expert_width",
+    statement="moe_tp divides the experts' width",
+    reads=("etp",),
+    breach=checks.expert_width_divides("moe_intermediate_size {width} must be divisible by moe_tp_size ({etp})."),
+    source="sglang 0.5.23 srt/layers/moe/fused_moe_triton/layer.py:427; moe_ep_setup.py:164",
+)
+FP8_EXPERT_BLOCKS = EngineRule(
+    name="fp8_expert_blocks",
+    statement="a rank's share of an FP8-block expert is whole blocks",
+    reads=("etp",),
+    breach=checks.blocks_divide(
+        {Role.EXPERTS},
+        columns="For quantized MoE models, please make sure moe_intermediate_size / moe_tp_size = {size} is a "
+        "multiple of weight_block_size_k = {block}: fix with --ep-size.",
+        rows="For quantized MoE models, please make sure (moe_intermediate_size / moe_tp_size = {size}) % "
+        "weight_block_size_n={block} == 0: fix with --ep-size.",
+    ),
+    source="sglang 0.5.23 srt/model_executor/model_runner_components/moe_ep_setup.py:173; issue 23265",
+)
+FP8_BLOCKS = EngineRule(
+    name="fp8_blocks",
+    statement="a rank's share of every FP8-block linear layer is whole blocks",
+    reads=("tp", "shared_replicated"),
+    breach=checks.blocks_divide(
+        checks.SPLIT_BY_TP,
+        columns="Weight input_size_per_partition = {size} is not divisible by weight quantization block_k = {block}.",
+        rows="Weight output_partition_size = {size} is not divisible by weight quantization block_n = {block}.",
+    ),
+    source="sglang 0.5.23 srt/layers/quantization/fp8_utils.py:2875; issues 3345, 4791",
+)
+GROUPS = EngineRule(
+    name="quantisation_groups",
+    statement="a rank's inputs of every group-quantised matrix (GPTQ, AWQ, compressed-tensors) are whole groups",
+    reads=("tp", "etp", "shared_replicated"),
+    breach=checks.groups_divide(
+        frozenset(Role),
+        "The input size is not aligned with the quantized weight shape: {size} is not a multiple of the group of "
+        "{group}. This can be caused by too large tensor parallel size.",
+    ),
+    source="sglang 0.5.23 srt/layers/quantization/gptq.py, awq.py create_weights",
+)
+TP_WITHIN_EXPERTS = EngineRule(
+    name="tp_within_experts",
+    statement="DeepSeek's models: the width of a stage is no more than the routed experts",
+    reads=("stage_devices",),
+    breach=lambda premise, shape: (
+        checks.tp_within_experts(
+            lambda s: s.stage_devices, "Tensor parallel size {tp} is greater than the number of experts {experts}."
+        )(premise, shape)
+        if checks.has_latent_experts(premise)
+        else None
+    ),
+    source="sglang 0.5.23 srt/models/deepseek_v2.py:716",
+)
+CONTEXT = EngineRule(
+    name="context_parallel",
+    statement="prefill context parallelism is for latent attention (MLA), without pipeline parallelism",
+    reads=("cp", "pp"),
+    breach=_context_parallel,
+    source="sglang 0.5.23 srt/arg_groups/parallel_hook.py:163, 182",
+)
+NO_CONTEXT = replace(
+    CONTEXT, statement="no prefill context parallelism", reads=("cp",), breach=checks.no_context_parallel
+)
+
+_ALWAYS = (
+    EXPERT_MESH, HEADS, KV_HEADS, VISION_HEADS, WIDTHS, EVEN_EXPERTS, EXPERT_WIDTH, FP8_EXPERT_BLOCKS, FP8_BLOCKS,
+    GROUPS, TP_WITHIN_EXPERTS,
+)  # fmt: skip
+FLAGS = {
+    "tp": "--tp-size",
+    "pp": "--pp-size",
+    "dp": "--attn-dp-size",
+    "cp": "--attn-cp-size",
+    "ep": "--ep-size",
+    "redundant": "--ep-num-redundant-experts",
+    "batch": "--max-running-requests",
+    "prefill_chunk": "--chunked-prefill-size",
+    "max_model_len": "--context-length",
+    "memory_utilization": "--mem-fraction-static",
+    "kv_cache": "--kv-cache-dtype",
+    "capture_sizes": "--cuda-graph-bs",
+    "placement": "--init-expert-location",
+    "stages": "SGLANG_PP_LAYER_PARTITION",
+}
+
+NEWEST = Engine(
+    name="sglang",
+    version="0.5.23",
+    since="0.5.15",
+    rules=(*_ALWAYS, CONTEXT),
+    memory_utilization=Fraction(9, 10),
+    reserve_single_bytes=GIB // 4,
+    reserve_multi_bytes=22 * GIB // 10,
+    cuda_graph_bytes=19 * GIB // 10,
+    kv_block_tokens=1,
+    vocabulary_padding=64,
+    source="assumed equal to vLLM's; rules read from SGLang 0.5.23",
+    flags=FLAGS,
+)
+RELEASES = (
+    replace(
+        NEWEST, version="0.5.0", since="0.4.6", rules=(*_ALWAYS, NO_CONTEXT),
+        flags={**FLAGS, "dp": "--dp-size --enable-dp-attention"},
+    ),
+    NEWEST,
+)  # fmt: skip
+"""Oldest first."""

@@ -1,0 +1,122 @@
+"""TensorRT-LLM, PyTorch backend. Rules read from main (mapping.py b35ac1b6, fused_moe_wide_ep.py 99bca892)."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from optimizer.domain.engines import checks
+from optimizer.domain.engines.engine import Engine
+from optimizer.domain.engines.rule import EngineRule, Premise
+from optimizer.domain.shape import Shape
+
+GIB = 2**30
+
+
+def _expert_mesh(premise: Premise, shape: Shape) -> str | None:
+    if premise.model.moe is None or shape.edp == 1:
+        return None
+    return (
+        "moe_tp_size * moe_ep_size * moe_cluster_size must equal to moe_world_size, but got "
+        f"{shape.etp} * {shape.ep} * 1 != {shape.stage_devices}."
+    )
+
+
+def _attention_dp(_: Premise, shape: Shape) -> str | None:
+    if shape.dp == 1 or shape.tp == 1:
+        return None
+    return (
+        f"enable_attention_dp is all or nothing: attention runs tp={shape.stage_devices} or dp={shape.stage_devices}, "
+        f"not tp={shape.tp} with dp={shape.dp}."
+    )
+
+
+RULES = (
+    EngineRule(
+        name="expert_mesh",
+        statement="moe_tp · moe_ep is the width of a stage: every expert is held once",
+        reads=("etp", "ep", "edp", "stage_devices"),
+        breach=_expert_mesh,
+        source="tensorrt_llm/mapping.py@b35ac1b6",
+    ),
+    EngineRule(
+        name="attention_dp",
+        statement="attention data parallelism is all or nothing",
+        reads=("tp", "dp", "stage_devices"),
+        breach=_attention_dp,
+        source="tensorrt_llm/mapping.py@b35ac1b6 (enable_attention_dp: dp_size = tp_size)",
+    ),
+    EngineRule(
+        name="attention_heads",
+        statement="attention tp divides the attention heads",
+        reads=("tp",),
+        breach=checks.query_heads_divide("AssertionError: {heads} heads are not divisible by tp_size {tp}."),
+        source="tensorrt_llm/_torch/modules/attention.py (assert num_heads % tp_size == 0)",
+    ),
+    EngineRule(
+        name="kv_heads",
+        statement="attention tp divides the key/value heads or is a multiple of them",
+        reads=("tp",),
+        breach=checks.kv_heads_divide("{kv} key/value heads and tp_size {tp}: neither divides the other."),
+        source="tensorrt_llm/_torch/modules/attention.py; modeling_utils.py duplicate_kv_weight",
+    ),
+    EngineRule(
+        name="feed_forward_widths",
+        statement="tp divides the widths of dense and shared feed-forward layers",
+        reads=("tp", "shared_replicated"),
+        breach=checks.dense_width_divides("AssertionError: {width} is not divisible by tp_size {tp}."),
+        source="tensorrt_llm/_torch/modules/linear.py",
+    ),
+    EngineRule(
+        name="even_experts",
+        statement="moe_ep divides the experts, or with a load balancer its slots",
+        reads=("ep", "redundant"),
+        breach=checks.physical_experts_divide("`num_slots` ({physical}) must be divisible by `ep_size` ({ep})."),
+        source="tensorrt_llm/_torch/modules/fused_moe/fused_moe_wide_ep.py@99bca892; llmapi/llm_args.py",
+    ),
+    EngineRule(
+        name="expert_width",
+        statement="moe_tp divides the experts' width",
+        reads=("etp",),
+        breach=checks.expert_width_divides("intermediate_size {width} is not divisible by moe_tp_size {etp}."),
+        source="tensorrt_llm/_torch/modules/fused_moe (intermediate_size // tp_size)",
+    ),
+    EngineRule(
+        name="context_parallel",
+        statement="context parallelism (Helix) is for latent attention",
+        reads=("cp",),
+        breach=checks.context_parallel_latent,
+        source="tensorrt_llm/mapping.py@b35ac1b6 (CP {cp_type} doesn't support MoE tp/ep yet)",
+    ),
+)
+
+RELEASES = (
+    Engine(
+        name="trtllm",
+        version="1.2",
+        since="1.0",
+        rules=RULES,
+        memory_utilization=Fraction(9, 10),
+        reserve_single_bytes=GIB // 4,
+        reserve_multi_bytes=22 * GIB // 10,
+        cuda_graph_bytes=19 * GIB // 10,
+        kv_block_tokens=32,
+        vocabulary_padding=64,
+        source="assumed equal to vLLM's; rules read from TensorRT-LLM main",
+        flags={
+            "tp": "--tp_size",
+            "pp": "--pp_size",
+            "ep": "--ep_size",
+            "dp": "enable_attention_dp",
+            "etp": "moe_tensor_parallel_size",
+            "batch": "--max_batch_size",
+            "prefill_chunk": "--max_num_tokens",
+            "max_model_len": "--max_seq_len",
+            "memory_utilization": "--kv_cache_free_gpu_memory_fraction",
+            "kv_cache": "kv_cache_config.dtype",
+            "capture_sizes": "cuda_graph_config.batch_sizes",
+            "placement": "moe_config.load_balancer",
+            "stages": "pp_partition",
+        },
+    ),
+)
+"""Oldest first."""

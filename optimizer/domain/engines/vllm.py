@@ -1,0 +1,190 @@
+"""vLLM. Rules read from 0.33.0 (PyPI source) and, for what differed, from logs and issues of earlier releases."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+
+from optimizer.domain.engines import checks
+from optimizer.domain.engines.engine import Engine
+from optimizer.domain.engines.rule import EngineRule
+from optimizer.domain.tensor import Role
+
+GIB = 2**30
+
+_BLOCK_COLUMNS = "Weight input_size_per_partition = {size} is not divisible by weight quantization block_k = {block}."
+_BLOCK_ROWS = "Weight output_partition_size = {size} is not divisible by weight quantization block_n = {block}."
+
+EXPERTS_USE_ALL_RANKS = EngineRule(
+    name="experts_use_all_ranks",
+    statement="EP is tp·cp·dp (expert parallelism on) or 1 with every expert divided over tp·cp·dp ranks (off)",
+    reads=("etp", "ep", "edp"),
+    breach=checks.experts_use_all_ranks,
+    source="vllm 0.33.0 model_executor/layers/fused_moe/config.py:1112, 1352; config/parallel.py",
+)
+HEADS = EngineRule(
+    name="attention_heads",
+    statement="tp divides the attention heads",
+    reads=("tp",),
+    breach=checks.query_heads_divide(
+        "Total number of attention heads ({heads}) must be divisible by tensor parallel size ({tp})."
+    ),
+    source="vllm 0.33.0 config/model.py:1561",
+)
+KV_HEADS = EngineRule(
+    name="kv_heads",
+    statement="tp divides the key/value heads or is a multiple of them",
+    reads=("tp",),
+    breach=checks.kv_heads_divide("{tp} is not divisible by {kv}: key/value heads are divided or copied whole."),
+    source="vllm 0.33.0 model_executor/layers/linear.py:1068",
+)
+VISION_HEADS = EngineRule(
+    name="vision_heads",
+    statement="tp divides the heads of the vision encoder, unless it runs data-parallel",
+    reads=("tp",),
+    breach=checks.vision_heads_divide(
+        "{heads} heads of the vision encoder are not divisible by {tp} (--mm-encoder-tp-mode data runs it whole)."
+    ),
+    source="vllm 0.33.0 distributed/utils.py:54 divide(), as the vision towers call it",
+)
+WIDTHS = EngineRule(
+    name="feed_forward_widths",
+    statement="tp divides the widths of dense and shared feed-forward layers",
+    reads=("tp", "shared_replicated"),
+    breach=checks.dense_width_divides("{width} is not divisible by {tp}."),
+    source="vllm 0.33.0 distributed/utils.py:54",
+)
+EXPERT_WIDTH = EngineRule(
+    name="expert_width",
+    statement="without expert parallelism the ranks that share an expert divide its width",
+    reads=("etp",),
+    breach=checks.expert_width_divides("The experts' intermediate size {width} is not divisible by {etp} ranks."),
+    source="vllm 0.33.0 model_executor/layers/fused_moe/config.py:1352",
+)
+VOCABULARY = EngineRule(
+    name="vocabulary",
+    statement="tp divides the vocabulary padded to 64",
+    reads=("tp",),
+    breach=checks.vocabulary_divides(64, "{padded} (the padded vocabulary) is not divisible by {tp}."),
+    source="vllm 0.33.0 model_executor/layers/vocab_parallel_embedding.py:304",
+)
+FP8_BLOCKS = EngineRule(
+    name="fp8_blocks",
+    statement="a rank's share of every FP8-block linear layer (attention, dense and shared experts) is whole blocks",
+    reads=("tp", "shared_replicated"),
+    breach=checks.blocks_divide(checks.SPLIT_BY_TP, columns=_BLOCK_COLUMNS, rows=_BLOCK_ROWS),
+    source="vllm 0.33.0 model_executor/layers/quantization/utils/fp8_utils.py:1326, 1343; issue 52997",
+)
+FP8_EXPERT_BLOCKS = EngineRule(
+    name="fp8_expert_blocks",
+    statement="a rank's share of an FP8-block expert is whole blocks",
+    reads=("etp",),
+    breach=checks.blocks_divide(
+        {Role.EXPERTS},
+        columns="The input_size of down's weight = {size} is not divisible by weight quantization block_k = {block}.",
+        rows="The output_size of gate's and up's weight = {size} is not divisible by weight quantization "
+        "block_n = {block}.",
+    ),
+    source="vllm before 0.33: model_executor/layers/quantization/fp8.py; 0.33.0 refines the scales instead "
+    "(fused_moe/oracle/fp8.py:355)",
+)
+GROUPS = EngineRule(
+    name="quantisation_groups",
+    statement="a rank's inputs of every group-quantised matrix (GPTQ, AWQ, compressed-tensors) are whole groups",
+    reads=("tp", "etp", "shared_replicated"),
+    breach=checks.groups_divide(
+        frozenset(Role),
+        "Weight input_size_per_partition={size} is not divisible by group_size={group}. "
+        "Consider reducing tensor_parallel_size.",
+    ),
+    source="vllm 0.33.0 distributed/utils.py:149; issues 13640, 17604",
+)
+EPLB_EVEN = EngineRule(
+    name="even_redundant_experts",
+    statement="with redundant experts (EPLB) ep divides all physical experts",
+    reads=("ep", "redundant"),
+    breach=checks.physical_experts_divide(
+        "EPLB currently only supports even distribution of experts across ranks. "
+        "Got {physical} experts ({experts} + {redundant}) and {ep} EP ranks.",
+        only_redundant=True,
+    ),
+    source="vllm 0.33.0 model_executor/layers/fused_moe/layer.py:276",
+)
+V4_EVEN = EngineRule(
+    name="deepseek_v4_experts",
+    statement="DeepSeek-V4's model code asks that ep divide its physical experts",
+    reads=("ep", "redundant"),
+    breach=checks.physical_experts_divide(
+        "assert n_physical_experts % ep_size == 0: {physical} experts ({experts} + {redundant}) and {ep} EP ranks.",
+        asks=checks.has_compressed_attention,
+    ),
+    source="vllm issue 52435, pull request 57465",
+)
+TP_WITHIN_EXPERTS = EngineRule(
+    name="tp_within_experts",
+    statement="no more tensor-parallel ranks than experts",
+    reads=("tp",),
+    breach=checks.tp_within_experts(
+        lambda shape: shape.tp, "Tensor parallel size {tp} is greater than the number of experts {experts}."
+    ),
+    source="vllm 0.33.0 model_executor/models/qwen3_moe.py:156",
+)
+LATENT_CONTEXT = EngineRule(
+    name="prefill_context_parallel",
+    statement="prefill context parallelism is for latent attention (MLA) alone",
+    reads=("cp",),
+    breach=checks.context_parallel_latent,
+    source="vllm 0.33.0 config/vllm.py:3336",
+)
+NO_CONTEXT = EngineRule(
+    name="prefill_context_parallel",
+    statement="no prefill context parallelism",
+    reads=("cp",),
+    breach=checks.no_context_parallel,
+    source="vllm 0.33.0 config/vllm.py:3336 (Model Runner V1)",
+)
+
+_ALWAYS = (
+    EXPERTS_USE_ALL_RANKS, HEADS, KV_HEADS, VISION_HEADS, WIDTHS, EXPERT_WIDTH, VOCABULARY, FP8_BLOCKS, GROUPS,
+    EPLB_EVEN, TP_WITHIN_EXPERTS,
+)  # fmt: skip
+FLAGS = {
+    "tp": "--tensor-parallel-size",
+    "pp": "--pipeline-parallel-size",
+    "dp": "--data-parallel-size",
+    "cp": "--prefill-context-parallel-size",
+    "ep": "--enable-expert-parallel",
+    "redundant": "--eplb-config",
+    "batch": "--max-num-seqs",
+    "prefill_chunk": "--max-num-batched-tokens",
+    "max_model_len": "--max-model-len",
+    "memory_utilization": "--gpu-memory-utilization",
+    "kv_cache_memory": "--kv-cache-memory-bytes",
+    "kv_cache": "--kv-cache-dtype",
+    "capture_sizes": "--cudagraph-capture-sizes",
+    "stages": "VLLM_PP_LAYER_PARTITION",
+}
+
+NEWEST = Engine(
+    name="vllm",
+    version="0.33.0",
+    since="0.25",
+    rules=(*_ALWAYS, V4_EVEN, LATENT_CONTEXT),
+    memory_utilization=Fraction(92, 100),
+    # non-torch memory of 86 logged runs: 0.25 GiB on one GPU, 2.06-2.21 GiB with TP; graphs 0.5-1.9 GiB
+    reserve_single_bytes=GIB // 4,
+    reserve_multi_bytes=22 * GIB // 10,
+    cuda_graph_bytes=19 * GIB // 10,
+    kv_block_tokens=16,
+    vocabulary_padding=64,
+    source="vLLM 0.19.0 logs on H100 (llm-d-planner PR 205); rules read from vLLM 0.33.0",
+    flags=FLAGS,
+)
+RELEASES = (
+    replace(
+        NEWEST, version="0.19.0", since="0.11", rules=(*_ALWAYS, FP8_EXPERT_BLOCKS, NO_CONTEXT),
+        memory_utilization=Fraction(9, 10),
+    ),
+    NEWEST,
+)  # fmt: skip
+"""Oldest first."""

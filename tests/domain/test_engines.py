@@ -1,0 +1,130 @@
+"""Engines as data: every rule with an accepted and a refused case, versions, and the union."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+import yaml
+
+from optimizer.domain.engines import ENGINES, Engine, engine_named
+from optimizer.domain.engines.rule import EngineRule, broken
+from optimizer.domain.feedforward import MixtureOfExperts
+from optimizer.domain.model import ModelSpec, Vision
+from optimizer.domain.precision import PrecisionOverride
+from optimizer.domain.problem import Problem
+from optimizer.domain.shape import Shape
+from optimizer.readers import catalog
+from tests.verify.examples import DENSE, MOE, problem
+
+TABLE: dict[str, dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("engine_rules.yaml").read_text())
+
+
+def _cases() -> list[tuple[Engine, EngineRule, dict[str, Any]]]:
+    found = []
+    for name, rules in TABLE.items():
+        for rule_name, written in rules.items():
+            for case in written if isinstance(written, list) else [written]:
+                releases = [r for r in ENGINES[name] if str(case.get("release", r.version)) == r.version]
+                rule = next(r for r in releases[-1].rules if r.name == rule_name)
+                found.append((releases[-1], rule, case))
+    return found
+
+
+def _model(name: str, weights: str | None) -> ModelSpec:
+    if name == "vision":
+        return DENSE.model_copy(update={"vision": Vision(parameters=10**9, sharded=True, heads=16)})
+    if name == "biased":
+        moe = MOE.blocks["moe"]
+        assert isinstance(moe.ffn, MixtureOfExperts)
+        block = moe.model_copy(update={"ffn": moe.ffn.model_copy(update={"bias": True})})
+        return MOE.model_copy(update={"blocks": {**MOE.blocks, "moe": block}})
+    model = catalog.load_model(name)
+    if weights is not None:
+        precision = PrecisionOverride.model_validate({"weights": weights}).applied_to(model.precision)
+        return model.model_copy(update={"precision": precision})
+    return model
+
+
+def _asked(case: dict[str, Any], which: str) -> tuple[Problem, Shape]:
+    degrees = dict(case[which])
+    model = _model(degrees.pop("model", case["model"]), case.get("weights"))
+    shape = Shape(**{"cp": 1, "etp": 1, "ep": 1, "pp": 1, **degrees})
+    return problem(model, devices=4096), shape
+
+
+@pytest.mark.parametrize(("engine", "rule", "case"), _cases(), ids=lambda v: getattr(v, "name", ""))
+def test_rule_accepts_and_refuses(engine: Engine, rule: EngineRule, case: dict[str, Any]) -> None:
+    assert rule.breach(*_asked(case, "accepted")) is None
+    question, shape = _asked(case, "refused")
+    said = [text for own, text in broken(engine.rules, question, shape) if own is rule]
+    assert len(said) == 1
+    assert case["says"] in said[0]
+
+
+def test_every_rule_of_every_release_has_a_case() -> None:
+    tried = {id(rule) for _, rule, _ in _cases()}
+    missing = {
+        f"{release.title} {rule.name}"
+        for releases in ENGINES.values()
+        for release in releases
+        for rule in release.rules
+        if id(rule) not in tried
+    }
+    assert missing == set()
+
+
+MODELS = ("deepseek-v3", "qwen3.5-35b-a3b", "gpt-oss-120b", "llama-4-maverick", "deepseek-v4-flash", "qwen2.5-72b")
+
+
+@pytest.mark.parametrize("name", list(ENGINES))
+def test_a_rule_depends_on_nothing_but_what_it_says_it_reads(name: str) -> None:
+    """The lattice asks a rule once of each combination of what it reads."""
+    rng = Random(1)  # noqa: S311 - cases, no secrets
+    degrees = [1, 2, 3, 4, 5, 6, 8, 16, 32]
+    drawn = [
+        Shape(rng.choice(degrees), rng.choice([1, 1, 2]), rng.choice([1, 1, 2, 8]), rng.choice(degrees),
+              rng.choice([1, 2]), rng.choice([0, 0, 32]))
+        for _ in range(400)
+    ]  # fmt: skip
+    for model_name in MODELS:
+        question = problem(_model(model_name, "fp8_block" if model_name.startswith("qwen3") else None), devices=4096)
+        for release in ENGINES[name]:
+            for rule in release.rules:
+                verdicts: dict[tuple[int, ...], bool] = {}
+                for shape in drawn:
+                    read = tuple(getattr(shape, attribute) for attribute in rule.reads)
+                    kept = rule.breach(question, shape) is None
+                    assert verdicts.setdefault(read, kept) is kept, (release.title, rule.name, shape)
+
+
+def test_versions() -> None:
+    assert engine_named("vllm") is engine_named("vllm@0.33.0") is engine_named("vllm@0.30")
+    assert engine_named("vllm@0.19") is engine_named("vllm@0.12.1")
+    assert engine_named("vllm@0.19").memory_utilization < engine_named("vllm").memory_utilization
+    for name, words in (
+        ("vlm", "unknown engine 'vlm'; engines: any, vllm, sglang, trtllm, megatron, fsdp"),
+        ("vllm@0.3", "nothing is known of vllm before"),
+        ("vllm@new", "'new' in engine 'vllm@new' is no version"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            engine_named(name)
+
+
+def test_the_union_accepts_what_one_engine_accepts() -> None:
+    question = problem(catalog.load_model("deepseek-v3"), devices=4096)
+    union = engine_named("any")
+    rng = Random(2)  # noqa: S311 - cases, no secrets
+    seen = set()
+    for _ in range(400):
+        degrees = (rng.choice([1, 2, 3, 4, 8, 32]), rng.choice([1, 2]), rng.choice([1, 2, 32]), rng.choice([1, 3, 8]))
+        shape = Shape(*degrees, 1, rng.choice([0, 16]))
+        one = any(releases[-1].accepts(question, shape) for releases in ENGINES.values())
+        assert union.accepts(question, shape) is one
+        assert (not list(union.refusals(question, shape))) is one
+        seen.add(one)
+    assert seen == {True, False}
+    for member in union.members:
+        assert member.memory_utilization <= union.memory_utilization
