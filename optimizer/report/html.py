@@ -32,6 +32,14 @@ _TILES: Final = {
 }
 
 
+def _called(subject: Subject) -> str:
+    """The problem's name, or what it is about where nobody gave it one."""
+    problem = subject.problem
+    if problem.name != "problem":
+        return problem.name
+    return f"{problem.model.name} on {problem.devices:,} × {problem.hardware.name}"
+
+
 def _headline(subject: Subject) -> str:
     status, objective = str(subject.document.get("status", "")), subject.document.get("objective") or {}
     value, check = objective.get("value"), subject.check
@@ -141,14 +149,15 @@ def page(subject: Subject, launch: Mapping[str, str] | None = None) -> str:
     launch
         Launch commands or files, by name.
     """
-    title = f"{subject.problem.name}: {subject.document.get('status', '')}"
+    called = _called(subject)
+    title = f"{called}: {subject.document.get('status', '')}"
     makers = (
         layout_section, memory_section, time_section, pareto_section, experts_section, map_section, search_section,
         certificate_section,
     )  # fmt: skip
     parts = [*(make(subject) for make in makers), _figures(subject.figures), _launch(launch or {})]
     policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
-    head = element("h1", escape(subject.problem.name)) + _headline(subject) + _question(subject)
+    head = element("h1", escape(called)) + _headline(subject) + _question(subject)
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'

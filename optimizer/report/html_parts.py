@@ -42,11 +42,14 @@ def line(x1: float, y1: float, x2: float, y2: float, **attributes: object) -> st
 
 
 def picture(name: str, title: str, width: float, height: float, inside: Iterable[str]) -> str:
-    """An SVG that scales down with the page; `title` is read to who does not see it."""
+    """An SVG that scales down with the page, and scrolls where letters would be too small to read.
+
+    `title` is read to who does not see it.
+    """
     return (
-        f'<svg id="{escape(name)}" class="picture" role="img" aria-label="{escape(title)}" '
+        f'<div class="scroll"><svg id="{escape(name)}" class="picture" role="img" aria-label="{escape(title)}" '
         f'viewBox="0 0 {number(width)} {number(height)}" style="max-width:{number(width)}px" '
-        f'xmlns="http://www.w3.org/2000/svg">{"".join(inside)}</svg>'
+        f'xmlns="http://www.w3.org/2000/svg">{"".join(inside)}</svg></div>'
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from math import ceil, floor, log10
-from typing import Any
+from typing import Any, Final
 
 from optimizer.report.html_parts import element, label, line, paragraph, picture, rect, section, table, titled
 from optimizer.report.subject import Subject
@@ -114,14 +114,31 @@ def _ticks(low: float, high: float) -> list[float]:
     return [number * step for number in range(ceil(low / step), floor(high / step) + 1)]
 
 
+_PER_USER: Final = {"tpot_s": "tokens/s a user", "throughput_per_device_tokens_per_s": "tokens/s a device"}
+"""Throughput against speed as serving benchmarks draw it: a user's tokens/s across, a device's upwards."""
+
+
+def _drawn(names: list[str], points: Sequence[tuple[list[float], Mapping[str, Any]]]) -> tuple[list[str], list[Place]]:
+    """Titles of the axes, and where each point lies: the objectives as asked, or as `_PER_USER` where it is these."""
+    places = [(values[0], values[1]) for values, _ in points]
+    if set(names[:2]) != set(_PER_USER) or any(value <= 0 for place in places for value in place):
+        return [titled(name) for name in names[:2]], places
+    tpot = names.index("tpot_s")
+    return list(_PER_USER.values()), [(1 / place[tpot], place[1 - tpot]) for place in places]
+
+
+Place = tuple[float, float]
+
+
 def pareto_section(subject: Subject) -> str:
     """The frontier of two objectives, a point for each layout; empty where the result has none."""
     names, points = _points(subject.document.get("pareto"))
     if not points:
         return ""
+    titles, places = _drawn(names, points)
     left, top, right, bottom = 90.0, 12.0, _WIDTH - 20, 380.0
-    x_factor, x_offset = _scale([values[0] for values, _ in points], left, right)
-    y_factor, y_offset = _scale([values[1] for values, _ in points], bottom, top)
+    x_factor, x_offset = _scale([x for x, _ in places], left, right)
+    y_factor, y_offset = _scale([y for _, y in places], bottom, top)
     inside = [line(left, bottom, right, bottom, class_="axis"), line(left, top, left, bottom, class_="axis")]
     for value in _ticks((left - x_offset) / x_factor, (right - x_offset) / x_factor):
         x = value * x_factor + x_offset
@@ -131,20 +148,20 @@ def pareto_section(subject: Subject) -> str:
         y = value * y_factor + y_offset
         inside.append(line(left, y, right, y, class_="faint"))
         inside.append(label(left - 8, y + 4, f"{value:.6g}", class_="end small"))
-    for values, layout in points:
+    for (values, layout), place in zip(points, places, strict=True):
         said = ", ".join(f"{name} {value:.6g}" for name, value in zip(names, values, strict=False))
-        x, y = values[0] * x_factor + x_offset, values[1] * y_factor + y_offset
+        x, y = place[0] * x_factor + x_offset, place[1] * y_factor + y_offset
         inside.append(
             element(
                 "circle", cx=f"{x:.2f}", cy=f"{y:.2f}", r=5, class_="c0 dot", data_tip=f"{said}; {_degrees(layout)}"
             )
         )
     inside += [
-        label((left + right) / 2, bottom + 34, titled(names[0]), class_="middle"),
+        label((left + right) / 2, bottom + 34, titles[0], class_="middle"),
         label(
             0,
             0,
-            titled(names[1]),
+            titles[1],
             class_="middle",
             transform=f"translate(16 {(top + bottom) / 2}) rotate(-90)",
         ),

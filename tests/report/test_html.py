@@ -293,3 +293,23 @@ def test_command_fails_where_the_certificate_does(tmp_path: Path) -> None:
     document["figures"]["memory_bytes"] += 1
     result.write_text(json.dumps(document))
     assert shardproof(["report", str(result)]) == 1
+
+
+def test_throughput_against_tpot_is_drawn_as_serving_benchmarks_draw_it() -> None:
+    held = {
+        "objectives": ["tpot_s", "throughput_per_device_tokens_per_s"],
+        "points": [{"values": [0.01, 100.0], "layout": {}}, {"values": [0.05, 900.0], "layout": {}}],
+    }
+    text = page(subject("llama-3.1-8b-l4-1", pareto=held))
+    assert "tokens/s a user" in text
+    plot = text.split('id="pareto-plot"')[1]
+    fast, slow = (float(x) for x in re.findall(r'<circle cx="([\d.]+)"', plot)[:2])
+    assert fast > slow
+    swapped = {**held, "objectives": ["ttft_s", "throughput_per_device_tokens_per_s"]}
+    assert "tokens/s a user" not in page(subject("llama-3.1-8b-l4-1", pareto=swapped))
+
+
+def test_a_page_without_a_name_says_what_it_is_about() -> None:
+    asked = read_problem("llama-3.1-8b-l4-1").model_copy(update={"name": "problem"})
+    text = json.dumps(solve(asked).to_json())
+    assert "<h1>llama-3.1-8b on 1 × l4-8</h1>" in page(read_subject(load_text(text), None))
