@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from optimizer.bench.scenarios import scenarios
-from optimizer.certificate.check import Check, certify
+from optimizer.certificate import Check, certify
 from optimizer.domain.problem import Problem
 from optimizer.errors import SpecError
 from optimizer.readers.read import read_problem

@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from optimizer.audit import AuditResult, audit_document
 from optimizer.certificate import Check
-from optimizer.certificate import certify as certify_result
-from optimizer.certificate.placement_document import SCHEMA as PLACEMENT_SCHEMA
-from optimizer.certificate.placement_document import certify_placement
+from optimizer.certificate import certify as certify_document
 from optimizer.cli.options import PROBLEM_OPTIONS, overrides_of
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
@@ -185,20 +183,29 @@ def verify(
     raise SpecError("a layout file is judged by the problem that it names, or by a problem file: give its path")
 
 
-def certify(result: Solved | str | Path | Mapping[str, Any]) -> Check:
+def certify(
+    result: Solved | Decided | str | Path | Mapping[str, Any],
+    problem: Problem | str | Path | Mapping[str, Any] | None = None,
+) -> Check:
     """Whether everything that a result or a placement states follows from its problem; no solver is asked.
+
+    Parameters
+    ----------
+    result
+        What `solve` or `place` answered, its path or what it holds.
+    problem
+        The problem that it must be an answer to; whichever it states, where none is given.
 
     Raises
     ------
     SpecError
         Where the document cannot be read.
     """
-    if isinstance(result, Solved):
+    if isinstance(result, Solved | Decided):
         document = result.to_json()
     else:
         document = dict(result) if isinstance(result, Mapping) else load(result).data
-    document = json.loads(json.dumps(document))
-    return certify_placement(document) if document.get("schema") == PLACEMENT_SCHEMA else certify_result(document)
+    return certify_document(json.loads(json.dumps(document)), None if problem is None else _problem(problem))
 
 
 def explain(problem: Problem | str | Path | Mapping[str, Any], *, progress: Progress | None = None) -> Explanation:

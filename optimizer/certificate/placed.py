@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -11,6 +10,7 @@ from optimizer.certificate.placement import check_placement
 from optimizer.certificate.reading import keys
 from optimizer.certificate.statement import allowance_of, tolerance_of
 from optimizer.certificate.verdict import Check, Rejected, brief, equal
+from optimizer.certificate.witness_forms import check_rational, check_visits, check_witness
 from optimizer.domain.problem import Problem
 from optimizer.figures.placement import max_over_mean, moves, split_device_loads
 from optimizer.figures.robust import CVAR_TAIL
@@ -19,28 +19,6 @@ from optimizer.figures.skew import Mesh, Skews, load_weights, placeable
 
 _ENTRY = frozenset({"ep", "redundant", "placement", "certificate"})
 _LAYER = frozenset({"layer", "max_over_mean", "bound", "witness"})
-_VISITS = frozenset({"nodes", "bound", "witness"})
-_VISITS_WITNESS = {"partners": frozenset({"kind", "price"}), "solver": frozenset({"kind"})}
-_WITNESS = {
-    "average": frozenset({"kind"}),
-    "count": frozenset({"kind", "threshold"}),
-    "topj": frozenset({"kind", "heaviest"}),
-    "pairing": frozenset({"kind", "threshold", "values", "cases"}),
-    "price": frozenset({"kind", "threshold", "sizes", "prices"}),
-    "hierarchical": frozenset({"kind"}),
-    "scenario": frozenset({"kind", "bounds"}),
-    "envelope": frozenset({"kind", "threshold"}),
-    "combination": frozenset({"kind", "parts", "bound"}),
-    "relief": frozenset({"kind", "devices"}),
-    "relieved": frozenset({"kind", "devices", "threshold"}),
-    "laying": frozenset({"kind"}),
-    "solver": frozenset({"kind", "checked"}),
-}
-"""Keys of a witness by its kind; see `certificate.placement` for what each proves."""
-
-_SPLIT, _REFUTED = frozenset({"expert", "copies", "at_most", "more"}), frozenset({"price", "points"})
-_Read = Callable[[str, object], None]
-_RATIONAL = re.compile(r"-?[0-9]{1,4000}(?:/[0-9]{1,4000})?")
 
 
 def placements(problem: Problem, claim: dict[str, Any], check: Check) -> tuple[Skews, Skews]:
@@ -59,24 +37,13 @@ def placements(problem: Problem, claim: dict[str, Any], check: Check) -> tuple[S
     for number, entry in enumerate(entries):
         item = f"certificate.placements[{number}]"
         keys(item, entry, _ENTRY)
-        mesh = _mesh(problem, entry, item)
+        mesh = mesh_of(entry, item)
         if mesh in reached:
             raise Rejected(item, "placed before")
-        layers = _terms(problem, mesh, entry["certificate"], item)
-        try:
-            outcome = check_placement(
-                [load.rows for load in problem.expert_loads],
-                entry["certificate"],
-                entry["placement"],
-                _groups(problem),
-                problem.current_placement if problem.current_mesh == mesh else None,
-            )
-            if not outcome.accepted:
-                raise Rejected(f"{item}.layer {outcome.layer}", str(outcome.reason))
-            equal(item + ".placement", entry["placement"], _written(problem, mesh, entry["placement"], layers))
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError) as error:
-            raise Rejected(item, f"cannot be read: {brief(error)}") from None
-        check.solver_trusted += [f"placement of layer {layer} on ep={mesh[0]}" for layer in outcome.solver_trusted]
+        if not placeable(problem, Shape(1, 1, 1, mesh[0], 1, mesh[1])):
+            raise Rejected(item, f"{mesh[1]} redundant slots do not divide over ep={mesh[0]}")
+        layers, trusted = placed_layers(problem, mesh, entry, item)
+        check.solver_trusted += [f"placement of layer {layer} on ep={mesh[0]}" for layer in trusted]
         reached[mesh] = [Fraction(layer["max_over_mean"]) for layer in layers]
         proved[mesh] = [Fraction(layer["bound"]) for layer in layers]
     if entries:
@@ -84,7 +51,40 @@ def placements(problem: Problem, claim: dict[str, Any], check: Check) -> tuple[S
     return Skews(problem, reached), Skews(problem, proved)
 
 
-def _groups(problem: Problem) -> list[list[tuple[int, ...]]] | None:
+def placed_layers(
+    problem: Problem, mesh: Mesh, entry: dict[str, Any], item: str
+) -> tuple[list[dict[str, Any]], tuple[int, ...]]:
+    """Check the `placement` of an entry against its `certificate`, both against the problem.
+
+    Parameters
+    ----------
+    item
+        Where the entry stands; "" for the document itself.
+
+    Returns
+    -------
+    tuple
+        Layers of the certificate, and those whose bound rests on the solver's word.
+    """
+    prefix = item + "." if item else ""
+    layers = _terms(problem, mesh, entry["certificate"], prefix + "certificate")
+    try:
+        outcome = check_placement(
+            [load.rows for load in problem.expert_loads],
+            entry["certificate"],
+            entry["placement"],
+            groups_of(problem),
+            problem.current_placement if problem.current_mesh == mesh else None,
+        )
+        if not outcome.accepted:
+            raise Rejected(f"{item or 'placement'}.layer {outcome.layer}", str(outcome.reason))
+        equal(prefix + "placement", entry["placement"], _written(problem, mesh, entry["placement"], layers))
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError) as error:
+        raise Rejected(item or "placement", f"cannot be read: {brief(error)}") from None
+    return layers, outcome.solver_trusted
+
+
+def groups_of(problem: Problem) -> list[list[tuple[int, ...]]] | None:
     """Co-activated experts of each MoE layer, where the problem has them."""
     given, moe = problem.coactivation, problem.model.moe
     if given is None or moe is None:
@@ -92,24 +92,24 @@ def _groups(problem: Problem) -> list[list[tuple[int, ...]]] | None:
     return [given.groups(layer, moe.experts) for layer in range(problem.model.moe_layer_count)]
 
 
-def _mesh(problem: Problem, entry: dict[str, Any], item: str) -> Mesh:
+def mesh_of(entry: dict[str, Any], item: str) -> Mesh:
+    """Ep and redundant slots of a placement."""
     ep, redundant = entry["ep"], entry["redundant"]
     if type(ep) is not int or type(redundant) is not int or not 1 <= ep <= 10**6 or not 0 <= redundant <= 10**6:
         raise Rejected(item, "ep and redundant are not counts")
-    if not placeable(problem, Shape(1, 1, 1, ep, 1, redundant)):
-        raise Rejected(item, f"{redundant} redundant slots do not divide over ep={ep}")
     return ep, redundant
 
 
 def _terms(problem: Problem, mesh: Mesh, stated: object, item: str) -> list[dict[str, Any]]:
     """What a placement must be made for: this problem's mesh and objective over its loads. Returns its layers."""
-    own, moe, item = problem.experts, problem.model.moe, item + ".certificate"
+    own, moe = problem.experts, problem.model.moe
     if moe is None:
         raise Rejected(item, "a placement for a model without experts")
     size = problem.group_domain(mesh[0])
+    slots = moe.experts + mesh[1]
     expected = {
         "devices": mesh[0],
-        "slots_per_device": (moe.experts + mesh[1]) // mesh[0],
+        "slots_per_device": -(-slots // mesh[0]),
         "node_size": size,
         "groups": None if size is None else moe.group_count,
         "hierarchy": "free" if size is None else "node",
@@ -119,6 +119,8 @@ def _terms(problem: Problem, mesh: Mesh, stated: object, item: str) -> list[dict
         "split": own.split if own else "even",
         "tolerance": str(tolerance_of(problem)),
     }
+    if slots % mesh[0]:
+        expected["empty_slots"] = -slots % mesh[0]
     if own is not None and own.max_moves is not None and problem.current_mesh == mesh:
         expected |= {"max_moves": own.max_moves}
     if problem.coactivation is not None:
@@ -138,106 +140,24 @@ def _terms(problem: Problem, mesh: Mesh, stated: object, item: str) -> list[dict
         place = f"{item}.layers[{at}]"
         keys(place, layer, _LAYER if problem.coactivation is None else _LAYER | {"visits"})
         if problem.coactivation is not None:
-            _visits(place + ".visits", layer["visits"])
+            check_visits(place + ".visits", layer["visits"])
         equal(place + ".layer", layer["layer"], number)
-        _lowest_terms(place + ".max_over_mean", layer["max_over_mean"])
-        _lowest_terms(place + ".bound", layer["bound"])
-        _witness(place + ".witness", layer["witness"])
+        check_rational(place + ".max_over_mean", layer["max_over_mean"])
+        check_rational(place + ".bound", layer["bound"])
+        check_witness(place + ".witness", layer["witness"])
     return layers
-
-
-def _witness(item: str, stated: object) -> None:
-    """The form of a witness: its keys, and numbers that are integers or rationals in lowest terms."""
-    kind = stated.get("kind") if isinstance(stated, dict) else None
-    found = keys(item, stated, _WITNESS.get(kind if isinstance(kind, str) else "", frozenset({"kind"})))
-    for name, read in _FORMS.items():
-        if name in found:
-            read(f"{item}.{name}", found[name])
-
-
-def _visits(item: str, stated: object) -> None:
-    """The form of what is said of nodes visited."""
-    found = keys(item, stated, _VISITS)
-    _whole(item + ".nodes", found["nodes"])
-    _whole(item + ".bound", found["bound"])
-    witness = found["witness"]
-    kind = witness.get("kind") if isinstance(witness, dict) else None
-    keys(item + ".witness", witness, _VISITS_WITNESS.get(kind if isinstance(kind, str) else "", frozenset({"kind"})))
-    if kind == "partners":
-        _lowest_terms(item + ".witness.price", witness["price"])
-
-
-def _whole(item: str, stated: object) -> None:
-    if type(stated) is not int or abs(stated) >= 2**63:
-        raise Rejected(item, f"{brief(stated)} is not an integer of 64 bits")
-
-
-def _point(item: str, stated: object) -> None:
-    if not isinstance(stated, list) or len(stated) != 2:
-        raise Rejected(item, f"{brief(stated)} is not the place of a value with its multiplier")
-    _whole(item, stated[0])
-    _whole(item, stated[1])
-
-
-def _cases(item: str, stated: object) -> None:
-    todo = [stated]
-    while todo:
-        case = todo.pop()
-        if not isinstance(case, dict):
-            raise Rejected(item, f"{brief(case)} is not a case")
-        if "expert" in case:
-            keys(item, case, _SPLIT)
-            _whole(item, case["expert"])
-            _whole(item, case["copies"])
-            todo += [case["at_most"], case["more"]]
-        else:
-            keys(item, case, _REFUTED)
-            _whole(item, case["price"])
-            _each(_point)(item, case["points"])
-
-
-def _each(read: _Read) -> _Read:
-    def read_all(item: str, stated: object) -> None:
-        if not isinstance(stated, list):
-            raise Rejected(item, f"{brief(stated)} is not a list")
-        for number, part in enumerate(stated):
-            read(f"{item}[{number}]", part)
-
-    return read_all
-
-
-def _lowest_terms(item: str, stated: object) -> None:
-    if not isinstance(stated, str) or not _RATIONAL.fullmatch(stated) or stated.endswith("/0"):
-        raise Rejected(item, f"{brief(stated)} is not a rational")
-    if str(Fraction(stated)) != stated:
-        raise Rejected(item, f"{brief(stated)} is not in lowest terms")
-
-
-_FORMS: dict[str, _Read] = {
-    "threshold": _lowest_terms,
-    "sizes": _each(_lowest_terms),
-    "prices": _each(_whole),
-    "heaviest": _whole,
-    "values": _each(_lowest_terms),
-    "cases": _cases,
-    "bounds": _each(_witness),
-    "parts": _each(_lowest_terms),
-    "bound": _witness,
-    "checked": _witness,
-    "devices": _each(_whole),
-}
-"""What the fields of a witness hold."""
 
 
 def _written(problem: Problem, mesh: Mesh, stated: dict[str, Any], layers: list[dict[str, Any]]) -> dict[str, Any]:
     """The placement as it must be written, given where it puts the experts and what its certificate says of them."""
     found, tolerance, moved = [], tolerance_of(problem), []
-    groups = _groups(problem)
+    groups = groups_of(problem)
     values: list[list[float]] = [[] for _ in problem.expert_loads]
     current = problem.current_placement if problem.current_mesh == mesh else None
     for number, (layer, answer) in enumerate(zip(layers, stated["layers"], strict=True)):
         devices, value, bound = answer["devices"], Fraction(layer["max_over_mean"]), Fraction(layer["bound"])
-        if not all(type(expert) is int for held in devices for expert in held):
+        listed = isinstance(devices, list) and all(isinstance(held, list) for held in devices)
+        if not listed or not all(type(expert) is int for held in devices for expert in held):
             raise Rejected(f"layer {layer['layer']}", "experts are not all numbered")
         own: dict[str, Any] = {
             "layer": layer["layer"], "devices": devices, "max_over_mean": float(value), "bound": float(bound),
@@ -250,7 +170,7 @@ def _written(problem: Problem, mesh: Mesh, stated: dict[str, Any], layers: list[
             own["nodes_visited"] = {"mean": visits["nodes"] / seen, "bound": visits["bound"] / seen}
         found.append(own)
         for at, load in enumerate(problem.expert_loads):
-            values[at].append(float(_balance(load.rows[number], answer)))
+            values[at].append(float(balance(load.rows[number], answer)))
         if current is not None:
             moved.append(moves(current[number], devices))
     budget = problem.experts.max_moves if problem.experts is not None else None
@@ -271,11 +191,11 @@ def _shares(answer: dict[str, Any]) -> list[list[str]]:
     shares: list[list[str]] = answer["shares"]
     for parts in shares:
         for part in parts:
-            _lowest_terms("shares", part)
+            check_rational("shares", part)
     return shares
 
 
-def _balance(row: tuple[int, ...], answer: dict[str, Any]) -> Fraction:
+def balance(row: Sequence[int], answer: dict[str, Any]) -> Fraction:
     """Hottest device over mean under one load."""
     if "shares" not in answer or not sum(row):
         return max_over_mean(row, answer["devices"])

@@ -57,9 +57,8 @@ def certificate_of(result: object) -> dict[str, Any]:
     return claim
 
 
-def problem_of(result: dict[str, Any], claim: dict[str, Any]) -> Problem:
-    """The problem that a result is about: written as `solve` writes it, its digest wherever one is stated."""
-    stated = result["problem"]
+def problem_of(stated: object) -> Problem:
+    """The problem that a document is about: written as `solve` writes it, with its digest."""
     if not isinstance(stated, dict):
         raise Rejected("problem", "missing")
     own = {key: value for key, value in stated.items() if key != "digest"}
@@ -68,12 +67,7 @@ def problem_of(result: dict[str, Any], claim: dict[str, Any]) -> Problem:
         right = problem.digest
     except (ValidationError, ValueError, OverflowError, RecursionError) as error:
         raise Rejected("problem", f"cannot be read: {str(error).splitlines()[0]}") from None
-    for item, digest in (
-        ("problem.digest", stated.get("digest")),
-        ("certificate.problem_digest", claim["problem_digest"]),
-    ):
-        if digest != right:
-            raise Rejected(item, f"the problem's digest is {right}")
+    equal("problem.digest", stated.get("digest"), right)
     equal("problem", own, problem.model_dump(mode="json"))
     work, price = problem.workload, problem.hardware.device.price
     unfit = {"decode": "ttft", "prefill": "tpot"}.get(work.phase) == problem.objective

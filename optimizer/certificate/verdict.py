@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
+
+from optimizer.domain.problem import Problem
 
 
 class Rejected(Exception):  # noqa: N818 - a verdict, not a failure of the program
@@ -16,12 +19,33 @@ class Rejected(Exception):  # noqa: N818 - a verdict, not a failure of the progr
 
 @dataclass
 class Check:
-    """The checker's answer; `to_json` is ``shardproof/check/1``."""
+    """The checker's answer; `to_json` is ``shardproof/check/1``.
+
+    Attributes
+    ----------
+    asked
+        The problem that the document is about, once it is read.
+    status, objective, lattice
+        What is claimed of it, and what the claim is over; as the document states them, and checked.
+    item, reason
+        Where a rejected document is wrong first, and why.
+    checked
+        What was recomputed, in words.
+    not_checked
+        Parts of the document, by path, of which nothing was recomputed; anything else would have been rejected.
+    solver_trusted
+        Claims that rest on the search's word.
+    """
 
     accepted: bool = False
+    asked: Problem | None = None
+    status: str | None = None
+    objective: dict[str, Any] | None = None
+    lattice: dict[str, Any] | None = None
     reason: str | None = None
     item: str | None = None
     checked: list[str] = field(default_factory=list)
+    not_checked: list[str] = field(default_factory=list)
     solver_trusted: list[str] = field(default_factory=list)
     candidates: int = 0
     dismissed: dict[str, int] = field(default_factory=dict)
@@ -29,7 +53,9 @@ class Check:
 
     def to_json(self) -> dict[str, Any]:
         """``shardproof/check/1``."""
-        return {"schema": "shardproof/check/1", **self.__dict__}
+        own = {name: value for name, value in self.__dict__.items() if name not in {"accepted", "asked"}}
+        asked = None if self.asked is None else {"name": self.asked.name, "digest": self.asked.digest}
+        return {"schema": "shardproof/check/1", "accepted": self.accepted, "problem": asked, **own}
 
 
 def _same(claimed: object, own: object) -> bool:
@@ -60,3 +86,15 @@ def brief(value: object) -> str:
     except (ValueError, RecursionError):
         return "something beyond measure"
     return text if len(text) <= 120 else text[:117] + "..."
+
+
+def number(item: str, stated: object) -> None:
+    """Reject what is not a finite number."""
+    if isinstance(stated, bool) or not isinstance(stated, int | float) or not abs(stated) < math.inf:
+        raise Rejected(item, f"{brief(stated)} is not a number")
+
+
+def count(item: str, stated: object) -> None:
+    """Reject what is not a whole number of at least 0."""
+    if type(stated) is not int or stated < 0:
+        raise Rejected(item, f"{brief(stated)} is not a count")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,8 +15,6 @@ from optimizer.errors import SpecError
 
 if TYPE_CHECKING:
     from optimizer.domain.problem import Problem
-    from optimizer.placement.prices import Price
-    from optimizer.solve.decided import HeldOut, Moved
 
 _STAND_INS = {"hardware": "h100-sxm-8", "isl": "1", "osl": "2"}
 """What a placement does not depend on, but a problem must say."""
@@ -70,12 +67,7 @@ def command(
     rebalanced = prices and question.current_placement is not None
     points = decided.moves_frontier(answer) if frontier or rebalanced else []
     priced = list(decided.prices(answer, time_limit)) if prices else []
-    document = answer.to_json() | {
-        "noise": [{"activations": float(n), "max_over_mean": floor} for n, floor in answer.noise(step_tokens)],
-        "hold_out": [_held_json(held) for held in held_out],
-        "frontier": _frontier_json(points),
-        "prices": _prices_json(priced),
-    }
+    document = answer.to_json(step_tokens=step_tokens, held_out=held_out, moved=points, prices=priced)
     if out is not None:
         write_whole(out, json_text(document) + "\n")
         say(f"wrote {out}")
@@ -100,29 +92,3 @@ def _unseen(problem: Problem, file: str) -> Any:  # noqa: ANN401 - ExpertLoad, w
         raise SpecError(f"{model.name} has no experts to place")
     load = read_load(file, layers=model.moe_layer_count, experts=model.moe.experts, seed=problem.seed)
     return replace(load, name=Path(file).stem) if Path(file).is_file() else load
-
-
-def _held_json(held: HeldOut) -> dict[str, Any]:
-    return {
-        "name": held.name,
-        "before": held.before.to_json(),
-        "after": held.after.to_json(),
-        "bound": held.bound.to_json(),
-    }
-
-
-def _frontier_json(points: Sequence[Moved]) -> list[dict[str, Any]]:
-    return [
-        {"budget": p.budget, "moves": p.moves, "mean": float(p.balance.mean), "worst": float(p.balance.worst)}
-        for p in points
-    ]
-
-
-def _prices_json(found: Sequence[tuple[str, Price]]) -> list[dict[str, Any]]:
-    return [
-        {
-            "varied": name, "choice": p.choice, "mean": float(p.mean), "worst": float(p.worst),
-            "mean_bound": float(p.mean_bound), "worst_bound": float(p.worst_bound),
-        }
-        for name, p in found
-    ]  # fmt: skip

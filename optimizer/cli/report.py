@@ -33,7 +33,7 @@ def command(
     ] = None,
 ) -> int:
     """Write one self-contained HTML page: layout, memory, time, candidates, figures with derivations, certificate."""
-    from optimizer.certificate.check import certify  # noqa: PLC0415 - loads when the command runs
+    from optimizer.certificate import certify  # noqa: PLC0415 - loads when the command runs
     from optimizer.readers.document import load  # noqa: PLC0415 - the same
     from optimizer.readers.output import write_whole  # noqa: PLC0415 - the same
     from optimizer.readers.source import read_text  # noqa: PLC0415 - the same

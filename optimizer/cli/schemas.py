@@ -202,6 +202,8 @@ def _documents() -> dict[str, _Schema]:
                 "placement": _object({"slots_per_device": _WHOLE, "layers": _list(_PLACED), "moves": _MAYBE}),
                 "certificate": {"type": "object"},
                 "loads": _list(_object({"name": _TEXT, "load": _list(_list(_WHOLE))})),
+                "problem": _object({"digest": _TEXT}),
+                **dict.fromkeys(("noise", "hold_out", "frontier", "prices"), _list({"type": "object"})),
             },
         ),
         "verdict": _named(
@@ -233,9 +235,14 @@ def _documents() -> dict[str, _Schema]:
             "check",
             {
                 "accepted": {"type": "boolean"},
+                "problem": _nullable(_object({"name": _TEXT, "digest": _TEXT})),
+                "status": _MAYBE_TEXT,
+                "objective": {"type": ["object", "null"]},
+                "lattice": {"type": ["object", "null"]},
                 "reason": _MAYBE_TEXT,
                 "item": _MAYBE_TEXT,
                 "checked": _list(_TEXT),
+                "not_checked": _list(_TEXT),
                 "solver_trusted": _list(_TEXT),
                 "candidates": _WHOLE,
                 "wall_s": _NUMBER,

@@ -3,6 +3,9 @@
 import math
 from statistics import NormalDist
 
+ACTIVATIONS = (64, 256, 1024, 4096)
+"""Expert activations of a device and step for which the noise is told where the step is not known."""
+
 
 def sampling_noise_floor(devices: int, activations_per_device: float) -> float:
     """Expected max over mean of one step under a perfectly balanced static placement.
@@ -21,3 +24,17 @@ def sampling_noise_floor(devices: int, activations_per_device: float) -> float:
         return 1.0
     quantile = NormalDist().inv_cdf((devices - 0.375) / (devices + 0.25))
     return 1.0 + quantile / math.sqrt(activations_per_device)
+
+
+def noise_table(devices: int, top_k: int, step_tokens: int | None) -> list[tuple[float, float]]:
+    """Activations of a device in one step of one layer, and the imbalance that drawing them leaves.
+
+    Parameters
+    ----------
+    devices, top_k
+        Devices of the expert mesh, and experts of a token.
+    step_tokens
+        Tokens of one step over all devices; None: `ACTIVATIONS`.
+    """
+    each = [float(n) for n in ACTIVATIONS] if step_tokens is None else [step_tokens * top_k / devices]
+    return [(number, sampling_noise_floor(devices, number)) for number in each]

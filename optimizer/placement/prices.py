@@ -35,6 +35,13 @@ class Price:
             result.bound,
         )
 
+    def to_json(self) -> dict[str, int | str | float]:
+        """The choice with its balance and bounds."""
+        return {
+            "choice": self.choice, "mean": float(self.mean), "worst": float(self.worst),
+            "mean_bound": float(self.mean_bound), "worst_bound": float(self.worst_bound),
+        }  # fmt: skip
+
 
 def hierarchy_price(
     loads: Loads, devices: int, slots_per_device: int, *, node_size: int, groups: int, time_limit_s: float | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Final, Literal, get_args
+from typing import Final, Literal, TypeVar, get_args
 
 from optimizer.domain.hardware import HardwareSpec
 from optimizer.domain.model import ModelSpec
@@ -16,6 +16,8 @@ from optimizer.readers.places import Step
 
 Kind = Literal["models", "hardware", "scenarios"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+
+Described = TypeVar("Described", ModelSpec, HardwareSpec)
 
 _SUFFIXES: Final = (".yaml", ".yml", ".json")
 _SINGULAR: Final[dict[Kind, str]] = {"models": "model", "hardware": "hardware", "scenarios": "scenario"}
@@ -105,14 +107,28 @@ def load_model(reference: str | Path, *, beside: Path | None = None) -> ModelSpe
     """
     file = find("models", reference, beside=beside)
     document = load(file)
-    if is_hugging_face(document.data):
-        return read_document(document, file)
-    return parse(ModelSpec, document)
+    model = read_document(document, file) if is_hugging_face(document.data) else parse(ModelSpec, document)
+    return model if file == _entry("models", model.name) else _apart("models", model, Path(file).name)
 
 
 def load_hardware(reference: str | Path, *, beside: Path | None = None) -> HardwareSpec:
     """Hardware by catalog name, or from a file; as `load_model`."""
-    return parse(HardwareSpec, load(find("hardware", reference, beside=beside)))
+    file = find("hardware", reference, beside=beside)
+    hardware = parse(HardwareSpec, load(file))
+    return hardware if file == _entry("hardware", hardware.name) else _apart("hardware", hardware, Path(file).name)
+
+
+def _entry(kind: Kind, name: str) -> Path | None:
+    return root() / kind / f"{name}.yaml" if name in names(kind) else None
+
+
+def _apart(kind: Kind, own: Described, where: str) -> Described:
+    """What a file or a problem describes, under a name that tells it from the catalog's own where the two differ."""
+    name = own.name
+    if name not in names(kind):
+        return own
+    load_one = load_model if kind == "models" else load_hardware
+    return own if own == load_one(name) else own.model_copy(update={"name": f"{name} ({where})"})
 
 
 def model_in(document: Document, at: tuple[Step, ...], *, beside: Path | None = None) -> ModelSpec:
@@ -127,7 +143,7 @@ def model_in(document: Document, at: tuple[Step, ...], *, beside: Path | None = 
     if isinstance(value, str):
         _check_name("models", value, document, at, beside)
         return load_model(value, beside=beside)
-    return parse(ModelSpec, document, at)
+    return _apart("models", parse(ModelSpec, document, at), "as described")
 
 
 def hardware_in(document: Document, at: tuple[Step, ...], *, beside: Path | None = None) -> HardwareSpec:
@@ -136,7 +152,7 @@ def hardware_in(document: Document, at: tuple[Step, ...], *, beside: Path | None
     if isinstance(value, str):
         _check_name("hardware", value, document, at, beside)
         return load_hardware(value, beside=beside)
-    return parse(HardwareSpec, document, at)
+    return _apart("hardware", parse(HardwareSpec, document, at), "as described")
 
 
 def _check_name(kind: Kind, name: str, document: Document, at: tuple[Step, ...], beside: Path | None) -> None:

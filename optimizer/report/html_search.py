@@ -70,6 +70,7 @@ def certificate_section(subject: Subject) -> str:
     verdict = "accepted" if check.accepted else f"rejected: {check.item}: {check.reason}"
     rows = [[item, "checked without the solver"] for item in check.checked]
     rows += [[item, "as the solver says"] for item in check.solver_trusted]
+    rows += [[item, "not checked"] for item in check.not_checked]
     return section(
         "certificate", "Certificate",
         element("p", element("strong", escape(verdict), class_="good" if check.accepted else "bad")),

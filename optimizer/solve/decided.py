@@ -9,14 +9,16 @@ from typing import Any
 
 import numpy as np
 
+from optimizer.certificate.balance import bound_of
 from optimizer.domain.problem import Problem
 from optimizer.errors import SpecError
 from optimizer.figures.locality import nodes_visited
 from optimizer.figures.placement import Devices, linear_placement, max_over_mean, moves, split_device_loads
 from optimizer.figures.robust import CVAR_TAIL, aggregate
-from optimizer.figures.sampling_noise import sampling_noise_floor
+from optimizer.figures.sampling_noise import noise_table
 from optimizer.figures.skew import Mesh, load_weights
-from optimizer.placement import LayerPlacement, PlacementResult, bound_max_over_mean
+from optimizer.placement import LayerPlacement, PlacementResult
+from optimizer.placement.bounds import Witness, counting_witness
 from optimizer.placement.node_budget import node_frontier
 from optimizer.placement.prices import Price
 from optimizer.placement.rebalance import FrontierPoint, frontier
@@ -24,9 +26,6 @@ from optimizer.readers.loads import ExpertLoad
 from optimizer.solve.joint import nearness_on, place_on, question_on
 
 SCHEMA = "shardproof/placement/1"
-ACTIVATIONS = (64, 256, 1024, 4096)
-"""Expert activations of a device and step for which the sampling noise is told where the step is not known."""
-
 _MOST_SLOTS_TRIED = 4
 
 
@@ -53,12 +52,35 @@ class Balance:
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """A load that the placement was not made for: before, after, and the bound on a placement made for it alone."""
+    """A load that the placement was not made for: before, after, and the bound on a placement made for it alone.
 
-    name: str
+    Attributes
+    ----------
+    witnesses
+        Of each layer's bound.
+    """
+
+    load: ExpertLoad
     before: Balance
     after: Balance
     bound: Balance
+    witnesses: tuple[Witness, ...]
+
+    @property
+    def name(self) -> str:
+        """Name of the load."""
+        return self.load.name
+
+    def to_json(self) -> dict[str, Any]:
+        """With the load, so that its balance can be checked."""
+        return {
+            "name": self.name,
+            "load": [list(row) for row in self.load.rows],
+            "before": self.before.to_json(),
+            "after": self.after.to_json(),
+            "bound": self.bound.to_json(),
+            "witnesses": list(self.witnesses),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +90,13 @@ class Moved:
     budget: int
     moves: int
     balance: Balance
+
+    def to_json(self) -> dict[str, Any]:
+        """Moves with the balance over layers."""
+        return {
+            "budget": self.budget, "moves": self.moves, "mean": float(self.balance.mean),
+            "worst": float(self.balance.worst),
+        }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,32 +156,40 @@ class Decided:
             for own, held in zip(asked.groups, self.before, strict=True)
         ]
 
-    def noise(self, step_tokens: int | None = None) -> list[tuple[Fraction, float]]:
+    def noise(self, step_tokens: int | None = None) -> list[tuple[float, float]]:
         """Activations of a device in one step of one layer, and the imbalance that drawing them leaves (`figures`)."""
         moe = self.problem.model.moe
-        each: Sequence[Fraction] = [Fraction(n) for n in ACTIVATIONS]
-        if step_tokens is not None and moe is not None:
-            each = [Fraction(step_tokens * moe.top_k, self.mesh[0])]
-        return [(number, sampling_noise_floor(self.mesh[0], float(number))) for number in each]
+        return noise_table(self.mesh[0], 0 if moe is None else moe.top_k, step_tokens)
 
     def held_out(self, load: ExpertLoad) -> HeldOut:
         """What a load costs that the placement has not seen."""
-        slots = self.placed.slots_per_device
+        devices, slots = self.mesh[0], self.placed.slots_per_device
         pairs = list(zip(load.rows, self.placed.layers, strict=True))
+        witnesses = tuple(counting_witness(row, devices, slots) for row in load.rows)
+        bounds = (bound_of(row, devices, slots, own) for row, own in zip(load.rows, witnesses, strict=True))
         return HeldOut(
-            load.name,
+            load,
             Balance(tuple(max_over_mean(row, held) for row, held in zip(load.rows, self.before, strict=True))),
             Balance(tuple(_under(row, layer) for row, layer in pairs)),
-            Balance(tuple(bound_max_over_mean(row, self.mesh[0], slots) for row, _ in pairs)),
+            Balance(tuple(bounds)),
+            witnesses,
         )
 
-    def to_json(self) -> dict[str, Any]:
-        """``shardproof/placement/1``: all that its checker needs, loads included."""
+    def to_json(
+        self,
+        *,
+        step_tokens: int | None = None,
+        held_out: Sequence[HeldOut] = (),
+        moved: Sequence[Moved] = (),
+        prices: Sequence[tuple[str, Price]] = (),
+    ) -> dict[str, Any]:
+        """``shardproof/placement/1``: all that its checker needs, the problem with its loads included."""
         problem = self.problem
         before = zip(self.placed.layers, self.before, self.objective_before().layers, strict=True)
         were = self.nodes_before()
         return {
             "schema": SCHEMA,
+            "problem": problem.model_dump(mode="json") | {"digest": problem.digest},
             "status": self.status,
             "model": problem.model.name,
             "model_layers": problem.model.layer_count,
@@ -175,6 +212,11 @@ class Decided:
             "certificate": self.placed.certificate,
             "loads": [{"name": load.name, "load": [list(row) for row in load.rows]} for load in problem.expert_loads],
             "wall_s": self.placed.wall_s,
+            "step_tokens": step_tokens,
+            "noise": [{"activations": n, "max_over_mean": floor} for n, floor in self.noise(step_tokens)],
+            "hold_out": [held.to_json() for held in held_out],
+            "frontier": [each.to_json() for each in moved],
+            "prices": [{"varied": name} | price.to_json() for name, price in prices],
         }
 
 

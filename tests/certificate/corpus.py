@@ -13,8 +13,10 @@ from pathlib import Path
 
 from optimizer.domain.problem import Problem
 from optimizer.figures.objective import Scored
+from optimizer.readers.read import Override, read_problem
 from optimizer.search.search import Search
-from tests.certificate.documents import Json, answer, claimed, resealed
+from optimizer.solve import solve
+from tests.certificate.documents import Json, answer, claimed, resealed, written
 from tests.certificate.tampering import MAKERS, document
 from tests.small_problems import small_problem
 
@@ -107,6 +109,28 @@ def _better_balance(found: Json) -> None:
     found["certificate"]["placements"][0]["certificate"]["layers"][0]["bound"] = "1"
 
 
+def _own_tolerance(found: Json) -> None:
+    found["certificate"]["tolerance"], found["placement"]["tolerance"] = "10", 10.0
+    for layer in found["placement"]["layers"]:
+        layer["proved"] = True
+    found["status"] = "optimal"
+
+
+def _faster_hardware() -> Json:
+    """An honest solve of hardware that is not what the catalog holds under its name."""
+    sizes = {"input_tokens": 1000, "output_tokens": 200}
+    asked = [*(("model", "llama-3.1-8b"), ("hardware", "h100-sxm-8"), ("devices", 1))]
+    places = [*((name,) for name, _ in asked), *(("workload", name) for name in sizes)]
+    values = [*(value for _, value in asked), *sizes.values()]
+    problem = read_problem(None, [Override(at[-1], at, value) for at, value in zip(places, values, strict=True)])
+    device = problem.hardware.device.model_copy(update={"bandwidth": 10 * problem.hardware.device.bandwidth})
+    return written(solve(problem.changed(hardware=problem.hardware.model_copy(update={"device": device}))))
+
+
+def _shorter_conflict(found: Json) -> None:
+    found["conflict"].pop()
+
+
 def rejected() -> dict[str, tuple[Json, str]]:
     """False results, and the item that is wrong with each."""
     problem, _, _ = ranked()
@@ -133,6 +157,9 @@ def rejected() -> dict[str, tuple[Json, str]]:
         ),
         "expert-held-twice": (changed("joint", _doubled_expert), placed + ".layer"),
         "placement-bound-changed": (changed("joint", _better_balance), placed + ".layer"),
+        "tolerance-of-ones-own": (changed("placed", _own_tolerance, sealed=False), "certificate.tolerance"),
+        "hardware-not-of-the-catalog": (_faster_hardware(), "problem.hardware.device.bandwidth"),
+        "conflict-without-a-member": (changed("infeasible", _shorter_conflict), "conflict"),
         "other-counts-of-candidates": (changed("optimal", _set("search", "candidates", to=1)), "search.candidates"),
     }  # fmt: skip
 

@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from optimizer.certificate.check import certify
+from optimizer.certificate import certify
 from optimizer.certificate.meshes import lattice
 from optimizer.certificate.statement import sealed, statement
 from optimizer.domain.lattice import axes

@@ -5,42 +5,52 @@ from __future__ import annotations
 import copy
 import json
 import math
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from functools import cache
 from typing import Any
 
+from optimizer.certificate import certify
+from optimizer.domain.limits import Search as Restrictions
 from optimizer.domain.problem import Problem
+from optimizer.explain import brief
 from optimizer.figures.objective import Scored
+from optimizer.readers.loads import ExpertLoad
 from optimizer.search.search import Search
 from optimizer.solve import solve
+from optimizer.solve.decided import moves_frontier, place_decided
+from optimizer.solve.decided import prices as prices_of
 from tests.certificate.documents import Json, claimed, written
 from tests.small_problems import small_problem
 from tests.solve.joint_problems import joint_problem
 
 Path = tuple[str | int, ...]
 
-UNCOVERED: tuple[Path, ...] = (
-    ("problem", "name"),
-    ("problem", "model", "source"),
-    ("problem", "hardware", "source"),
-    ("search", "dismissed_by_bound"),
-    ("search", "priced"),
-    ("search", "decided_exactly"),
-    ("search", "wall_s"),
-    ("conflict",),
-)
-"""What a certificate does not speak of, as its README says."""
+NAMED = re.compile(r"[a-z_]+(\.[a-z_]+|\[\d+\])*")
 
 
-def covered(document: object) -> str:
-    """What a certificate covers, as text; 1, 1.0 and true differ."""
+def uncovered(document: Json) -> frozenset[Path]:
+    """Parts of a document that the checker itself names as not checked."""
+    found = []
+    for entry in certify(document).not_checked:
+        name = entry.partition(":")[0]
+        if NAMED.fullmatch(name):
+            steps = re.findall(r"[a-z_]+|\d+", name)
+            found.append(tuple(int(step) if step.isdigit() else step for step in steps))
+    return frozenset(found)
+
+
+def covered(document: object, named: frozenset[Path]) -> str:
+    """What of a document is not named as unchecked, as text; 1, 1.0 and true differ."""
     shown = copy.deepcopy(document)
-    for *steps, last in UNCOVERED:
+    for *steps, last in named:
         holder: Any = shown
         for step in steps:
-            holder = holder.get(step) if isinstance(holder, dict) else None
+            inside = isinstance(holder, dict) and step in holder
+            listed = isinstance(holder, list) and isinstance(step, int) and step < len(holder)
+            holder = holder[step] if inside or listed else None
         if isinstance(holder, dict) and last in holder:
             holder[last] = None
     try:
@@ -50,9 +60,7 @@ def covered(document: object) -> str:
 
 
 def paths(data: object, at: Path = ()) -> Iterator[tuple[Path, object]]:
-    """Every place of a document that is covered, with what stands there."""
-    if at in UNCOVERED:
-        return
+    """Every place of a document, with what stands there."""
     yield at, data
     steps = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
     for step, value in steps:
@@ -128,7 +136,8 @@ def others(value: object) -> Iterator[object]:
 
 def mutations(document: Json, share: int = 1) -> Iterator[tuple[str, Json]]:
     """Documents that differ from this one in one part, one of so many; names tell where and how."""
-    original = covered(document)
+    named = uncovered(document)
+    original = covered(document, named)
     for at, value in paths(document):
         for number, other in enumerate(others(value)):
             if not at and not isinstance(other, dict):
@@ -136,7 +145,7 @@ def mutations(document: Json, share: int = 1) -> Iterator[tuple[str, Json]]:
             changed: Json = put(document, at, other)
             name = f"{'.'.join(map(str, at))} #{number}"
             kept = share * (4 if at[:1] == ("problem",) else 1)
-            if zlib.crc32(name.encode()) % kept == 0 and covered(changed) != original:
+            if zlib.crc32(name.encode()) % kept == 0 and covered(changed, named) != original:
                 yield name, changed
 
 
@@ -176,9 +185,31 @@ def _feasible() -> Json:
 
 def _infeasible() -> Json:
     for seed in range(400):
-        result = solve(small_problem(seed))
-        if result.status == "infeasible" and small_problem(seed).model.moe is not None:
-            return written(result)
+        problem = small_problem(seed)
+        result = solve(problem)
+        if result.status == "infeasible" and problem.model.moe is not None:
+            conflict = brief(problem)
+            if len(conflict) > 1:
+                return written(result) | {"conflict": json.loads(json.dumps(conflict))}
+    raise AssertionError
+
+
+def _placed() -> Json:
+    """A placement, with a load held out, the frontier of its moves and its prices."""
+    for seed in range(400):
+        problem = joint_problem(seed)
+        if problem is not None and problem.experts is not None and problem.experts.redundant_slots == (0, 1):
+            slots = 1 + len(problem.expert_loads[0].rows[0])
+            placed = place_decided(
+                problem.changed(
+                    search=Restrictions(ep=(slots // 2 if slots % 2 == 0 else slots,)),
+                    experts=problem.experts.model_copy(update={"redundant_slots": (1,)}),
+                )
+            )
+            rows = tuple(tuple(reversed(row)) for row in problem.expert_loads[0].rows)
+            held = placed.held_out(ExpertLoad("night", rows))
+            moved, prices = moves_frontier(placed), list(prices_of(placed))
+            return json.loads(json.dumps(placed.to_json(held_out=[held], moved=moved, prices=prices)))  # type: ignore[no-any-return]
     raise AssertionError
 
 
@@ -198,6 +229,7 @@ MAKERS: dict[str, Callable[[], Json]] = {
     "feasible": _feasible,
     "infeasible": _infeasible,
     "joint": _joint,
+    "placed": _placed,
 }
 
 

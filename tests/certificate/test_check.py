@@ -10,7 +10,7 @@ from functools import cache
 
 import pytest
 
-from optimizer.certificate.check import certify
+from optimizer.certificate import certify
 from optimizer.certificate.meshes import lattice
 from optimizer.certificate.optimality import prove
 from optimizer.certificate.statement import exact

@@ -12,8 +12,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from optimizer.certificate.check import certify
-from optimizer.certificate.placement_document import certify_placement
+from optimizer.certificate import certify
 from optimizer.cli.main import run
 from optimizer.cli.schemas import schema_of
 from optimizer.figures.placement import linear_placement, max_over_mean, moves
@@ -84,25 +83,39 @@ def test_a_placement_on_a_decided_mesh_needs_no_problem_file(placed: Path, ask: 
     [
         (("max_over_mean",), 1.0, "max_over_mean"),
         (("status",), "wrong", "status"),
-        (("redundant",), 0, "redundant"),
+        (("redundant",), 0, "certificate.slots_per_device"),
         (("before", "layers", 0, "max_over_mean"), 1.0, "before.layers[0].max_over_mean"),
         (("placement", "moves"), 3, "placement.moves"),
         (("placement", "layers", 2, "max_over_mean"), 1.0, "placement.layer 2"),
         (("placement", "layers", 2, "devices", 0), [0, 0, 1], "placement.layer 2"),
         (("certificate", "layers", 1, "bound"), "2", "placement.layer 1"),
-        (("loads", 0, "load", 0, 0), 10**9, "placement.layer 0"),
+        (("loads", 0, "load", 0, 0), 10**9, "loads"),
+        (("certificate", "tolerance"), "10", "certificate.tolerance"),
+        (("certificate", "layers", 1, "layer"), 7, "certificate.layers[1].layer"),
+        (("placement", "layers", 1, "layer"), 7, "placement.layer 7"),
+        (("placement", "workloads", 0, "max_over_mean", 3), 1.5, "placement.workloads"),
+        (("placement", "workloads", 0, "name"), "night", "placement.workloads"),
+        (("model",), "deepseek-v3", "model"),
+        (("model_layers",), 61, "model_layers"),
+        (("noise", 0, "max_over_mean"), 1.0, "noise"),
+        (("step_tokens",), 65, "noise"),
+        (("hold_out", 0, "after", "worst"), 1.0, "hold_out[0].after.worst"),
+        (("hold_out", 0, "bound", "mean"), 2.0, "hold_out[0].bound.mean"),
+        (("frontier", 0, "worst"), "cool", "frontier[0].worst"),
+        (("prices",), [{"varied": "ep"}], "prices[0]"),
+        (("note",), "trust me", "document"),
         (("loads", 0, "load", 0, 0), -1, "loads"),
-        (("loads",), None, "placement"),
+        (("loads",), None, "loads"),
     ],
 )
 def test_a_changed_placement_is_rejected(at: tuple[Any, ...], value: object, item: str, placed: Path) -> None:
     found = document(placed)
-    assert certify_placement(copy.deepcopy(found)).accepted
+    assert certify(copy.deepcopy(found)).accepted
     place = found
     for step in at[:-1]:
         place = place[step]
     place[at[-1]] = value
-    check = certify_placement(found)
+    check = certify(found)
     assert not check.accepted
     assert check.item == item
 
@@ -174,10 +187,10 @@ def test_slots_that_do_not_divide_are_spread(tmp_path: Path, ask: Ask, capsys: p
     counts = [len(held) for held in found["placement"]["layers"][3]["devices"]]
     assert counts == [3] * 5 + [2] * 3
     assert (found["redundant"], found["slots_per_device"]) == (5, 3)
-    assert certify_placement(copy.deepcopy(found)).accepted
+    assert certify(copy.deepcopy(found)).accepted
     claimed = copy.deepcopy(found)
     claimed["certificate"]["empty_slots"] = 2
-    assert not certify_placement(claimed).accepted
+    assert not certify(claimed).accepted
     assert ask("export", tmp_path / "placed.json", "--engine", "vllm-ascend", "--out", tmp_path)[0] == 0
     assert run(["export", str(tmp_path / "placed.json"), "--engine", "sglang", "--out", str(tmp_path)]) == 2
     assert "equally many slots on every device" in capsys.readouterr().err
@@ -196,7 +209,7 @@ def test_degenerate_loads_are_placed(name: str, ask: Ask, tmp_path: Path) -> Non
     assert (status, found["status"]) == (0, "optimal")
     # 9 spare copies cannot be used: 8 devices hold one copy each of the hot expert.
     assert found["max_over_mean"] == 1.0
-    assert certify_placement(found).accepted
+    assert certify(found).accepted
 
 
 def test_robust_objectives_differ_and_are_certified(ask: Ask) -> None:
@@ -205,7 +218,7 @@ def test_robust_objectives_differ_and_are_certified(ask: Ask) -> None:
         # Two slots a device are enough to tell the objectives apart.
         loads = ["--expert-load", "zipf:0.8,lognormal:0.6,group", "--load-weights", "2,1,1", "--robust", robust]
         _, found[robust] = ask("place", *DECIDED[:-1], 0, *loads)
-        assert certify_placement(found[robust]).accepted
+        assert certify(found[robust]).accepted
         assert len(found[robust]["placement"]["workloads"]) == 3
     worst = [max(load["max_over_mean"][0] for load in found[robust]["placement"]["workloads"]) for robust in found]
     assert worst[0] <= worst[1] + 1e-9

@@ -11,8 +11,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from optimizer.certificate.check import certify
-from optimizer.certificate.placement_document import certify_placement
+from optimizer.certificate import certify
 from optimizer.cli.main import run
 from optimizer.cli.schemas import schema_of
 from optimizer.readers.read import Override, read_problem
@@ -51,12 +50,12 @@ def test_tokens_visit_fewer_nodes_and_the_certificate_says_so(folder: Path, caps
     for before, after in zip(found["before"]["layers"], found["placement"]["layers"], strict=True):
         assert after["nodes_visited"]["bound"] == after["nodes_visited"]["mean"] == 1
         assert before["nodes_visited"] > 1.3
-    check = certify_placement(copy.deepcopy(found))
+    check = certify(copy.deepcopy(found))
     assert check.accepted, check.reason
     assert "nodes visited by co-activated experts" in check.checked
-    assert not certify_placement(found | {"coactivation": None}).accepted
+    assert not certify(found | {"coactivation": None}).accepted
     found["before"]["layers"][3]["nodes_visited"] -= 0.25
-    assert certify_placement(found).item == "before.layers[3].nodes_visited"
+    assert certify(found).item == "before.layers[3].nodes_visited"
 
 
 def test_no_allowance_keeps_the_balance(folder: Path) -> None:
@@ -87,7 +86,7 @@ def test_pairs_and_uniform_are_told_apart(folder: Path, capsys: pytest.CaptureFi
         for layer in found["placement"]["layers"]:
             visited = layer["nodes_visited"]
             assert visited["mean"] == visited["bound"] == (1.0 if given != "uniform" else (2 * 64 + 56) / 120)
-        assert certify_placement(found).accepted
+        assert certify(found).accepted
 
 
 @pytest.mark.parametrize(

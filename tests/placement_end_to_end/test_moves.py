@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from optimizer.certificate.check import certify
-from optimizer.certificate.placement_document import certify_placement
+from optimizer.certificate import certify
 from optimizer.cli.main import run
 from optimizer.figures.placement import linear_placement, moves, violations
 from tests.placement_end_to_end.test_commands import DECIDED, EXPERTS, LAYERS, PROBLEM, document
@@ -23,7 +22,7 @@ def asked(folder: Path, *arguments: object) -> Any:
     out = folder / "placed.json"
     assert run([*map(str, arguments), "--out", str(out)]) == 0
     found = document(out)
-    check = certify_placement(copy.deepcopy(found))
+    check = certify(copy.deepcopy(found))
     assert check.accepted, check.reason
     return found
 
@@ -63,7 +62,7 @@ def test_a_budget_is_kept_on_racks_and_bounded(tmp_path: Path) -> None:
     now = [layer["max_over_mean"] for layer in found["placement"]["layers"]]
     assert all(new <= old for new, old in zip(now, before, strict=True))
     found["certificate"]["max_moves"] = 0
-    assert not certify_placement(found).accepted
+    assert not certify(found).accepted
 
 
 def test_groups_that_a_budget_cannot_bring_together_are_told(

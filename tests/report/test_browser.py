@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from optimizer.certificate.check import certify
+from optimizer.certificate import certify
 from optimizer.readers.document import load_text
 from optimizer.readers.read import Override, read_problem
 from optimizer.report.html import page

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from optimizer.certificate.check import certify
+from optimizer.certificate import certify
 from optimizer.cli.main import run as shardproof
 from optimizer.domain.layout import Layout
 from optimizer.errors import SpecError

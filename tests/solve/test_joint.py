@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import pytest
 
-from optimizer.certificate.check import certify
+from optimizer.certificate import certify
 from optimizer.certificate.statement import PLACEMENT_TOLERANCE
 from optimizer.domain.limits import Search as Search_
 from optimizer.domain.problem import Problem

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.certificate.check import certify
+from optimizer.certificate import certify
 from optimizer.domain.problem import Problem
 from optimizer.errors import Exit
 from optimizer.figures.objective import MAXIMISED, better

@@ -1,0 +1,56 @@
+"""Whether the problem of a document is the one that was asked, and whether what it names is what the catalog holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from optimizer.certificate.verdict import Check, equal
+from optimizer.domain.problem import Problem
+from optimizer.readers import catalog
+
+UNBOUND = "whether this problem is the one that was asked (--problem FILE compares them)"
+_FREE: dict[str, Any] = {"name": True, "model": {"source"}, "hardware": {"source"}}
+"""Fields that no figure depends on, and the digest leaves out."""
+
+
+def bind(problem: Problem, asked: Problem | None, check: Check) -> None:
+    """Compare the problem of a document with the one asked, or, where none was given, its parts with the catalog.
+
+    A model or hardware under a name of the catalog must be the catalog's, the model's precision aside, which a problem
+    may override. Others are taken as the document states them.
+    """
+    check.asked = problem
+    if asked is None:
+        check.not_checked.append(UNBOUND)
+        check.not_checked.append("problem.name")
+        _from_catalog(problem, check)
+        return
+    equal("problem", _stated(problem), _stated(asked))
+    check.checked.append("problem: the one that was asked")
+    if problem.name != asked.name:
+        check.not_checked.append("problem.name")
+    for part in ("model", "hardware"):
+        if getattr(problem, part).source != getattr(asked, part).source:
+            check.not_checked.append(f"problem.{part}.source")
+
+
+def _stated(problem: Problem) -> dict[str, Any]:
+    return problem.model_dump(mode="json", exclude=_FREE)
+
+
+def _from_catalog(problem: Problem, check: Check) -> None:
+    model, hardware = problem.model, problem.hardware
+    if model.name in catalog.names("models"):
+        own = catalog.load_model(model.name).model_copy(update={"precision": model.precision})
+        equal("problem.model", model.model_dump(mode="json"), own.model_dump(mode="json"))
+        check.checked.append(f"problem.model: {model.name} of the catalog")
+    else:
+        check.not_checked.append(f"problem.model: {model.name} is not in the catalog, taken as stated")
+        check.not_checked.append("problem.model.source")
+    if hardware.name in catalog.names("hardware"):
+        sold = catalog.load_hardware(hardware.name)
+        equal("problem.hardware", hardware.model_dump(mode="json"), sold.model_dump(mode="json"))
+        check.checked.append(f"problem.hardware: {hardware.name} of the catalog")
+    else:
+        check.not_checked.append(f"problem.hardware: {hardware.name} is not in the catalog, taken as stated")
+        check.not_checked.append("problem.hardware.source")
