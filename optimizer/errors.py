@@ -18,6 +18,23 @@ class Exit(IntEnum):
     """Stopped without an answer."""
 
 
+LONGEST_MESSAGE = 1000
+"""Characters of a message; whatever it repeats of what was given is cut there."""
+
+
+def printable(text: str) -> str:
+    """Text on one line: what would break the line or steer a terminal stands there as its escape."""
+    if text.isprintable():
+        return text
+    return "".join(
+        mark if mark.isprintable() else mark.encode("unicode_escape", "surrogatepass").decode() for mark in text
+    )
+
+
+def _cut(text: str | None) -> str | None:
+    return text if text is None or len(text) <= LONGEST_MESSAGE else f"{text[: LONGEST_MESSAGE - 3]}..."
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """One thing wrong with what the user wrote, and where.
@@ -32,16 +49,17 @@ class Fault:
     message: str
     suggestion: str | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("path", "field", "message", "suggestion"):
+            object.__setattr__(self, name, _cut(getattr(self, name)))
+
     def __str__(self) -> str:
         """``path:line:col: field: message (did you mean 'x'?)``, on one line, without what is unknown."""
         place = ":".join(str(part) for part in (self.path, self.line, self.column) if part is not None)
         text = ": ".join(part for part in (place, self.field, self.message) if part)
         if self.suggestion is not None:
             text += f" (did you mean {self.suggestion!r}?)"
-        # What a file holds may break the line or steer the terminal.
-        return "".join(
-            mark if mark.isprintable() else mark.encode("unicode_escape", "surrogatepass").decode() for mark in text
-        )
+        return printable(text)
 
     def to_json(self) -> dict[str, str | int | None]:
         """One entry of ``errors`` in ``shardproof/error/1``."""

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from optimizer.bench.record import Record, from_json
-from optimizer.errors import Fault, SpecError
+from optimizer.errors import Fault, SpecError, StoppedError
 
 _TABLES = """
 create table if not exists run (
@@ -52,6 +52,8 @@ class Store:
             with closing(sqlite3.connect(self.path)) as connection, connection:
                 yield connection
         except sqlite3.Error as error:
+            if "full" in str(error):
+                raise StoppedError(f"{self.path}: cannot be written: {error}") from None
             raise SpecError(Fault(self.path, None, None, None, f"no history of benchmarks: {error}")) from None
 
     def open_run(self, question: str, version: str) -> int:

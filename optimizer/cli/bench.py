@@ -10,6 +10,7 @@ import typer
 
 from optimizer.cli.options import Json
 from optimizer.cli.output import emit, is_terminal, say
+from optimizer.errors import StoppedError
 
 if TYPE_CHECKING:
     from optimizer.bench.record import Record
@@ -52,11 +53,15 @@ def command(
     settings = Settings(evaluations, time_limit, installed_peer() if peers else None)
     records = []
     history = Store(store) if store is not None else None
-    for record in run(chosen, named_methods(wanted), settings, store=history, tell=_tell):
-        records.append(record)
-        if json:
-            emit(text_json.dumps(record.to_json()))
-            sys.stdout.flush()
+    stopped: str | None = None
+    try:
+        for record in run(chosen, named_methods(wanted), settings, store=history, tell=_tell):
+            records.append(record)
+            if json:
+                emit(text_json.dumps(record.to_json()))
+                sys.stdout.flush()
+    except KeyboardInterrupt as stop:
+        stopped = str(stop) or "interrupted"
     if out is not None:
         write_whole(out, "".join(text_json.dumps(record.to_json()) + "\n" for record in records))
         say(f"wrote {out}")
@@ -65,6 +70,9 @@ def command(
         say(f"wrote {markdown}")
     if not json:
         emit(table(records))
+    if stopped is not None:
+        kept = f"the same command goes on from {store}" if store is not None else "--store FILE.db would keep them"
+        raise StoppedError(f"{stopped}: {len(records)} records are there; {kept}")
     worse = regressions(old, records)
     for regression in worse:
         say(f"worse: {regression}")

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from optimizer.cli.output import discard_output, emit_json, flush, say
-from optimizer.errors import Fault, InternalError, ShardproofError, SpecError, StoppedError
+from optimizer.errors import Exit, Fault, InternalError, ShardproofError, SpecError, StoppedError
 
 COMMANDS: Final[dict[str, str]] = {
     "solve": "optimizer.cli.solve",
@@ -116,21 +116,50 @@ def run(arguments: Sequence[str]) -> int:
         flush()
     except ShardproofError as error:
         return _report(error, as_json=as_json)
-    except KeyboardInterrupt:
-        return _report(StoppedError("interrupted before there was an answer"), as_json=as_json)
+    except KeyboardInterrupt as stop:
+        how = str(stop) or "interrupted"
+        return _report(StoppedError(f"{how} before there was an answer"), as_json=as_json)
     except BrokenPipeError:
         # Whoever read a stream of lines has left before its end: as if the signal had ended the command.
         discard_output()
         return 128 + signal.SIGPIPE
+    except OSError as error:
+        # What the system refuses (no room, no right) and nothing nearer has put in words of its own.
+        where = f"{error.filename}: " if error.filename else ""
+        return _report(StoppedError(f"{where}{error.strerror or error}"), as_json=as_json)
     except Exception as error:  # noqa: BLE001 - a bug must not exit with 1, which means no
         traceback.print_exc()
         return _report(InternalError(f"a bug: {type(error).__name__}: {error}"), as_json=as_json)
     return status
 
 
+def _ready_streams() -> str | None:
+    """Give closed standard streams somewhere to go, so that no file that is opened later takes their place."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
+    closed = sys.stdout is None
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - for the whole run
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - the same
+    return "standard output is closed" if closed else None
+
+
+def _terminated(*_: object) -> None:
+    """SIGTERM ends a command as Ctrl-C does: what was computed is kept, no temporary file stays."""
+    raise KeyboardInterrupt("terminated")
+
+
 def main() -> None:
     """Console script."""
-    sys.exit(run(sys.argv[1:]))
+    closed = _ready_streams()
+    signal.signal(signal.SIGTERM, _terminated)
+    status = run(sys.argv[1:])
+    if closed is not None and status == 0:
+        say(closed)
+        status = int(Exit.STOPPED)
+    sys.exit(status)
 
 
 if __name__ == "__main__":

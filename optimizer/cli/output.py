@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, TextIO
+
+from optimizer.errors import StoppedError
 
 _CODES: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 
@@ -25,24 +29,66 @@ def discard_output() -> None:
     os.close(nowhere)
 
 
-def flush() -> None:
-    """Hand over what was written; whoever has stopped reading (`| head`) has seen what they wanted."""
+@contextmanager
+def _to_reader() -> Iterator[None]:
+    """Whoever has stopped reading (`| head`) has seen what they wanted; a full disk has not."""
     try:
-        sys.stdout.flush()
+        yield
     except BrokenPipeError:
         discard_output()
+    except OSError as error:
+        discard_output()
+        raise StoppedError(f"standard output cannot be written: {(error.strerror or str(error)).lower()}") from None
+
+
+def flush() -> None:
+    """Hand over what was written.
+
+    Raises
+    ------
+    StoppedError
+        There is no room for it.
+    """
+    with _to_reader():
+        sys.stdout.flush()
 
 
 def emit(text: str = "") -> None:
-    """One line of the answer on standard output; nothing where its reader has left."""
-    try:
-        sys.stdout.write(text + "\n")
-    except BrokenPipeError:
-        discard_output()
-    except UnicodeEncodeError:
-        # A terminal without Unicode still gets every number.
-        encoding = sys.stdout.encoding or "ascii"
-        sys.stdout.write(text.encode(encoding, "replace").decode(encoding) + "\n")
+    """Lines of the answer on standard output, nothing where its reader has left; names cannot steer the terminal.
+
+    Raises
+    ------
+    StoppedError
+        There is no room for it.
+    """
+    text = _harmless(text)
+    with _to_reader():
+        try:
+            sys.stdout.write(text + "\n")
+        except UnicodeEncodeError:
+            # A terminal without Unicode still gets every number.
+            encoding = sys.stdout.encoding or "ascii"
+            sys.stdout.write(text.encode(encoding, "replace").decode(encoding) + "\n")
+
+
+_OURS: Final = re.compile(r"(\n|\x1b\[[0-9;]*m)")
+"""Line ends, and the colours that `paint` and the audit's notes put in."""
+
+
+def _harmless(text: str) -> str:
+    """Text whose control characters are shown, those of colours aside where colours are wanted."""
+    if text.isprintable():
+        return text
+    kept = _OURS if coloured() else _LINE_ENDS
+    return "".join(part if kept.fullmatch(part) else _shown(part) for part in kept.split(text))
+
+
+def _shown(text: str) -> str:
+    """Text with JSON's own escapes, which leave a JSON document what it was."""
+    return "".join(mark if mark.isprintable() else json.dumps(mark)[1:-1] for mark in text)
+
+
+_LINE_ENDS: Final = re.compile(r"(\n)")
 
 
 def json_text(document: Any) -> str:  # noqa: ANN401 - any JSON document

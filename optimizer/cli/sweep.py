@@ -13,9 +13,11 @@ import typer
 
 from optimizer.cli.options import Json
 from optimizer.cli.output import emit, is_terminal, say
+from optimizer.errors import StoppedError
 
 if TYPE_CHECKING:
     from optimizer.sweep.answer import Answer
+    from optimizer.sweep.run import InterruptedSweepError
 
 
 def command(
@@ -39,7 +41,7 @@ def command(
     """Solve every problem of a grid on all cores or on a cluster."""
     from optimizer.sweep.answer import ANSWERED  # noqa: PLC0415 - loads when the command runs
     from optimizer.sweep.grid import read_grid  # noqa: PLC0415 - the same
-    from optimizer.sweep.run import Options, sweep  # noqa: PLC0415 - the same
+    from optimizer.sweep.run import InterruptedSweepError, Options, sweep  # noqa: PLC0415 - the same
     from optimizer.sweep.table import csv_text, header, rows, write_table  # noqa: PLC0415 - the same
 
     question = read_grid(grid)
@@ -48,7 +50,11 @@ def command(
         kept.unlink(missing_ok=True)
     options = Options(backend, jobs, address, time_limit, check, kept)
     begun = time.perf_counter()
-    answers = sweep(question, options, _progress())
+    stopped: InterruptedSweepError | None = None
+    try:
+        answers = sweep(question, options, _progress())
+    except InterruptedSweepError as stop:
+        answers, stopped = stop.rows, stop
     if is_terminal(sys.stderr):
         sys.stderr.write("\r\x1b[K")
     for path in out or ():
@@ -59,12 +65,19 @@ def command(
         for row in body:
             emit(text_json.dumps(dict(zip(head, row, strict=True))))
     elif not out:
-        sys.stdout.write(csv_text(head, body))
+        emit(csv_text(head, body).removesuffix("\n"))
     lost = [row for row in answers.values() if row["status"] not in ANSWERED]
     say(f"{len(answers):,} problems in {time.perf_counter() - begun:.1f} s, {len(lost):,} without an answer")
     for message in list(dict.fromkeys(str(row["error"]).splitlines()[0] for row in lost))[:10]:
         say(f"  {message}")
+    if stopped is not None:
+        raise StoppedError(_unfinished(stopped, len(question.cells), kept))
     return 1 if lost else 0
+
+
+def _unfinished(stop: InterruptedSweepError, problems: int, journal: Path | None) -> str:
+    kept = f"the same command goes on from {journal}" if journal is not None else "--journal FILE would keep them"
+    return f"{stop}: {len(stop.rows):,} of {problems:,} problems are answered; {kept}"
 
 
 def _progress() -> Callable[[int, int, Answer], None] | None:

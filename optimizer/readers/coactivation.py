@@ -22,7 +22,7 @@ from typing import Any
 from optimizer.domain.coactivation import MOST_COUNT, Coactivation
 from optimizer.errors import Fault, SpecError
 from optimizer.readers.document import Document, load, load_text
-from optimizer.readers.messages import kind_of
+from optimizer.readers.messages import kind_of, shown
 from optimizer.readers.pickled import read_pickled
 from optimizer.readers.places import Step
 from optimizer.readers.statistics_folder import folder_choices, is_statistics
@@ -137,7 +137,7 @@ def _pairs(document: Document, at: tuple[Step, ...], experts: int) -> tuple[tupl
             raise document.error(f"not a list of {experts} counts", (*at, one))
         for two, count in enumerate(row):
             if type(count) is not int or not 0 <= count <= MOST_COUNT:
-                raise document.error(f"{count!r} is not a count of 0..{MOST_COUNT}", (*at, one, two))
+                raise document.error(f"{shown(count)} is not a count of 0..{MOST_COUNT}", (*at, one, two))
     upper = tuple(tuple(row[one + 1 :]) for one, row in enumerate(rows))
     lower = tuple(tuple(rows[two][one] for two in range(one + 1, experts)) for one in range(experts))
     if upper == lower or not any(map(any, lower)):

@@ -125,7 +125,6 @@ def read_json(text: str, source: str) -> Any:  # noqa: ANN401 - whatever JSON ho
     SpecError
         Not JSON, a duplicate key, NaN or infinity, a number out of range, or nested too deeply.
     """
-    too_deep = SpecError(Fault(source, None, None, None, f"nested deeper than {DEEPEST} levels"))
     if not text.strip():
         raise SpecError(Fault(source, None, None, None, "is empty"))
     try:
@@ -137,19 +136,46 @@ def read_json(text: str, source: str) -> Any:  # noqa: ANN401 - whatever JSON ho
             parse_int=read_integer,
         )
     except json.JSONDecodeError as error:
-        truncated = not text[error.pos :].strip() or error.msg.startswith("Unterminated")
-        message = "not valid JSON: ends too early" if truncated else f"not valid JSON: {_lower_first(error.msg)}"
-        raise SpecError(Fault(source, error.lineno, error.colno, None, message)) from None
+        raise _not_json(error, text, source) from None
     except (_RepeatedKeyError, ScalarError) as error:
+        _check_grammar(text, source)
         json_places(text, source)
         raise SpecError(Fault(source, None, None, None, str(error))) from None
     except RecursionError:
-        raise too_deep from None
+        raise _too_deep(text, source) from None
     if _depth(data) > DEEPEST:
-        raise too_deep
+        raise _too_deep(text, source)
     if _SURROGATE.search(text):
         json_places(text, source)
     return data
+
+
+def _not_json(error: json.JSONDecodeError, text: str, source: str) -> SpecError:
+    truncated = not text[error.pos :].strip() or error.msg.startswith("Unterminated")
+    message = "not valid JSON: ends too early" if truncated else f"not valid JSON: {_lower_first(error.msg)}"
+    return SpecError(Fault(source, error.lineno, error.colno, None, message))
+
+
+def _check_grammar(text: str, source: str) -> None:
+    """Refuse what is not JSON at all: places are only found in what is, and a bad number may come first."""
+    try:
+        json.loads(text, parse_float=str, parse_int=str, parse_constant=str)
+    except json.JSONDecodeError as error:
+        raise _not_json(error, text, source) from None
+    except RecursionError:
+        raise _too_deep(text, source) from None
+
+
+def _too_deep(text: str, source: str) -> SpecError:
+    """The place of the bracket that goes one level too deep."""
+    depth, at = 0, 0
+    for match in _PIECE.finditer(text):
+        depth += (match[0] in "[{") - (match[0] in "]}")
+        if depth > DEEPEST:
+            at = match.start()
+            break
+    place = _Lines(text).place(at)
+    return SpecError(Fault(source, *place, None, f"nested deeper than {DEEPEST} levels"))
 
 
 def _lower_first(message: str) -> str:

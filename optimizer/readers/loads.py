@@ -19,6 +19,7 @@ from optimizer.errors import Fault, SpecError
 from optimizer.readers.document import Document, load_text
 from optimizer.readers.load_profiles import PROFILES, profile_rows
 from optimizer.readers.messages import nearest
+from optimizer.readers.messages import shown as shown_value
 from optimizer.readers.pickled import read_pickled
 from optimizer.readers.places import Step
 from optimizer.readers.source import read_text
@@ -27,9 +28,13 @@ from optimizer.readers.statistics_folder import folder_loads, is_statistics
 MOST_TOKENS = 10**15
 """Most tokens of one expert; sums over experts and layers then fit 64 bits."""
 
+MOST_CELLS = 10**7
+"""Layers × experts of a table that leaves out experts without tokens; no model has a hundredth of it."""
+
 _KEYS = ("load", "logical_count", "expert_load", "global_expert_load_window", "load_history")
 _RECORD_KEY = "logical_expert_load"
 _MAP, _SLOTS = "last_physical_to_logical_map", "global_physical_count"
+_MOST_DIGITS = 100
 _COUNT_COLUMNS = ("load", "count", "tokens")
 
 Rows = tuple[tuple[int, ...], ...]
@@ -103,7 +108,7 @@ def read_load(
     pickled = read_pickled(name, "load", "a dict with logical_count, or the tensor itself")
     text, shown = read_text(source) if pickled is None else pickled
     if text.lstrip()[:1] not in {"[", "{"}:
-        return _check(_read_csv(text, shown), layers, experts, shown)
+        return _check(_read_csv(text, shown, experts), layers, experts, shown)
     return _read_json(load_text(text, shown), layers, experts)
 
 
@@ -112,7 +117,7 @@ def _read_json(document: Document, layers: int | None, experts: int | None) -> E
     at: tuple[Step, ...] = ()
     ids: tuple[int, ...] | None = None
     if isinstance(data, Mapping) and "records" in data and "last_physical_to_logical_map" in data:
-        data = _logical(document)
+        data = _logical(document, experts)
     elif isinstance(data, Mapping):
         key = next((key for key in _KEYS if key in data), None)
         if key is None:
@@ -138,14 +143,21 @@ def _read_json(document: Document, layers: int | None, experts: int | None) -> E
     return ExpertLoad(document.source, rows, ids)
 
 
-def _logical(document: Document) -> list[list[int]]:
+def _logical(document: Document, experts: int | None) -> list[list[int]]:
     """Tokens of ``[layer][expert]`` from counts of slots and the expert of each slot."""
     homes, records = document.get((_MAP,)), document.get(("records",))
-    rows = _rows(homes, _Table(document, (_MAP,)))
+    table = _Table(document, (_MAP,))
+    rows = _rows(homes, table)
     if not isinstance(records, list) or not records:
         raise document.error("no records", ("records",))
-    experts = 1 + max(max(row) for row in rows)
-    total = [[0] * experts for _ in rows]
+    # Every expert has a slot, so that there are at most as many experts as slots.
+    most = len(rows[0]) if experts is None else experts
+    for layer, held in enumerate(rows):
+        for slot, expert in enumerate(held):
+            if expert >= most:
+                whose = f"{most} slots" if experts is None else f"{most} experts a layer of the model"
+                raise table.fail(f"expert {expert} in a slot, but there are {whose}", layer, slot)
+    total = [[0] * (1 + max(map(max, rows))) for _ in rows]
     for number in range(len(records)):
         at = _Table(document, ("records", number, _SLOTS))
         counted = _rows(document.get(at.at), at)
@@ -215,20 +227,20 @@ def _tokens(value: object, table: _Table, layer: int, expert: int) -> int:
     elif isinstance(value, float) and value.is_integer():
         tokens = int(value)
     else:
-        raise table.fail(f"{value!r} is not a whole number of tokens", layer, expert)
+        raise table.fail(f"{shown_value(value)} is not a whole number of tokens", layer, expert)
     if not 0 <= tokens <= MOST_TOKENS:
-        raise table.fail(f"{tokens} tokens are outside 0..{MOST_TOKENS}", layer, expert)
+        raise table.fail(f"{shown_value(tokens)} tokens are outside 0..{MOST_TOKENS}", layer, expert)
     return tokens
 
 
-def _read_csv(text: str, shown: str) -> ExpertLoad:
+def _read_csv(text: str, shown: str, experts: int | None) -> ExpertLoad:
     lines = [(number, row) for number, row in enumerate(csv.reader(io.StringIO(text)), 1) if any(map(str.strip, row))]
     if not lines:
         raise SpecError(Fault(shown, 1, 1, None, "no expert load: the file is empty"))
     header = [cell.strip().lower() for cell in lines[0][1]]
     if "expert" in header:
-        return ExpertLoad(shown, *_long_csv(lines, header, shown))
-    body = lines if all(cell.isdigit() for cell in header) else lines[1:]
+        return ExpertLoad(shown, *_long_csv(lines, header, shown, experts))
+    body = lines if all(cell.isdecimal() for cell in header) else lines[1:]
     skip = 1 if header[0] == "layer" else 0
     rows: list[tuple[int, ...]] = []
     ids: list[int] = []
@@ -246,7 +258,7 @@ def _read_csv(text: str, shown: str) -> ExpertLoad:
 
 
 def _long_csv(
-    lines: Sequence[tuple[int, list[str]]], header: Sequence[str], shown: str
+    lines: Sequence[tuple[int, list[str]]], header: Sequence[str], shown: str, experts: int | None
 ) -> tuple[Rows, tuple[int, ...]]:
     count = next((name for name in _COUNT_COLUMNS if name in header), None)
     if "layer" not in header or count is None:
@@ -258,21 +270,25 @@ def _long_csv(
         if len(row) != len(header):
             raise SpecError(Fault(shown, number, 1, None, f"{len(row)} cells, but the header has {len(header)}"))
         layer, expert, tokens = (_cell(row[column], shown, number, column + 1) for column in columns)
-        experts = found.setdefault(layer, {})
-        if expert in experts:
+        if experts is not None and expert >= experts:
+            message = f"expert {expert}, but the model has {experts} experts a layer"
+            raise SpecError(Fault(shown, number, columns[1] + 1, None, message))
+        own = found.setdefault(layer, {})
+        if expert in own:
             raise SpecError(Fault(shown, number, 1, None, f"layer {layer}, expert {expert} again"))
-        experts[expert] = tokens
+        own[expert] = tokens
     ids = tuple(sorted(found))
-    width = 1 + max(max(experts) for experts in found.values()) if found else 0
-    if not width or width > sum(map(len, found.values())):
+    width = 1 + max(map(max, found.values())) if found else 0
+    # Experts that were never chosen may be left out, but not most of them.
+    if not width or width > sum(map(len, found.values())) or len(found) * width > MOST_CELLS:
         raise SpecError(Fault(shown, lines[-1][0], 1, None, "experts are not numbered from 0 without gaps"))
     return tuple(tuple(found[layer].get(expert, 0) for expert in range(width)) for layer in ids), ids
 
 
 def _cell(cell: str, shown: str, line: int, column: int) -> int:
     text = cell.strip()
-    if not text.isdigit() or int(text) > MOST_TOKENS:
-        raise SpecError(Fault(shown, line, column, None, f"{text!r} is not a whole number of tokens"))
+    if not text.isdecimal() or len(text) > _MOST_DIGITS or int(text) > MOST_TOKENS:
+        raise SpecError(Fault(shown, line, column, None, f"{shown_value(text)} is not a whole number of tokens"))
     return int(text)
 
 

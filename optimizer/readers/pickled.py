@@ -11,6 +11,7 @@ from typing import Any
 from optimizer.errors import Fault, SpecError
 
 _SUFFIXES = (".pt", ".pth", ".pkl")
+MOST_NUMBERS = 64 * 2**20
 _STEPS, _STEPS_KEY = 3, "logical_count"
 
 
@@ -59,6 +60,9 @@ def read_pickled(name: str, key: str, what: str) -> tuple[str, str] | None:
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever a file holds
     if hasattr(value, "tolist"):
+        # A tensor may repeat one stored number any number of times.
+        if value.numel() > MOST_NUMBERS:
+            raise SpecError(f"a tensor of {value.numel():,} numbers, more than {MOST_NUMBERS:,}")
         return value.tolist()
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}

@@ -16,12 +16,13 @@ from collections.abc import Mapping, Sequence
 
 from optimizer.errors import SpecError
 from optimizer.readers.document import Document
-from optimizer.readers.messages import kind_of
+from optimizer.readers.messages import kind_of, shown
 from optimizer.readers.places import Step
 
 Devices = list[list[int]]
 """Experts of each device of one layer."""
 
+_MOST_DIGITS = 9
 _MAP, _ASSIGNMENTS, _LIST = "physical_to_logical_map", "initial_global_assignments", "layer_list"
 
 
@@ -45,8 +46,8 @@ def trtllm_placement(document: Document, devices: int) -> dict[int, Devices]:
         raise document.error(f"no {_ASSIGNMENTS}")
     placed = {}
     for layer, row in layers.items():
-        if not str(layer).isdigit():
-            raise document.error(f"{layer!r} is no layer index", (_ASSIGNMENTS, layer))
+        if not str(layer).isdecimal() or len(str(layer)) > _MOST_DIGITS:
+            raise document.error(f"{shown(layer)} is no layer index", (_ASSIGNMENTS, layer))
         placed[int(layer)] = _cut(document, row, devices, (_ASSIGNMENTS, layer))
     return placed
 
@@ -94,7 +95,7 @@ def _listed(document: Document, at: tuple[Step, ...]) -> dict[int, Devices]:
         here = (*at, "layers", number)
         layer = document.get((*here, "layer"))
         if type(layer) is not int or layer in placed:
-            raise document.error(f"{layer!r} is no layer index, or it is listed twice", here)
+            raise document.error(f"{shown(layer)} is no layer index, or it is listed twice", here)
         placed[layer] = _devices(document, (*here, "devices"))
     return placed
 

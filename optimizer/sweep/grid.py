@@ -15,8 +15,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -65,12 +63,6 @@ class Cell:
     index: int
     labels: tuple[str, ...]
     question: Mapping[str, Any]
-
-    @property
-    def key(self) -> str:
-        """SHA-256 of the problem as written: what a journal knows it by."""
-        text = json.dumps(self.question, sort_keys=True, default=str)
-        return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Self
 
-from optimizer.errors import Fault, SpecError
+from optimizer.errors import Fault, SpecError, StoppedError
 from optimizer.sweep.answer import ANSWERED, COLUMNS, Answer
 
 SCHEMA = "shardproof/sweep/1"
@@ -25,23 +25,41 @@ class Journal:
     Raises
     ------
     SpecError
-        Not a journal, or not writable.
+        Not a journal, not writable, or in use by another sweep.
     """
 
     def __init__(self, path: str | Path, settings: str) -> None:
         self.path, self.settings = Path(path), settings
         self.answers: dict[str, Answer] = {}
         try:
-            whole = self._read()
-            self._file = self.path.open("ab")
-            # What a killed process left of its last line goes.
-            self._file.truncate(whole)
+            self._file = self.path.open("ab", buffering=0)
         except OSError as error:
             raise SpecError(Fault(str(path), None, None, None, f"cannot be used: {error.strerror}")) from None
+        try:
+            self._lock()
+            # What a killed process left of its last line goes.
+            self._file.truncate(self._read())
+        except OSError as error:
+            self._file.close()
+            raise SpecError(Fault(str(path), None, None, None, f"cannot be used: {error.strerror}")) from None
+        except SpecError:
+            self._file.close()
+            raise
+
+    def _lock(self) -> None:
+        """Keep other sweeps away until this process ends, where the system can."""
+        try:
+            import fcntl  # noqa: PLC0415 - POSIX only
+        except ImportError:
+            return
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SpecError(Fault(str(self.path), None, None, None, "is in use by another sweep")) from None
 
     def _read(self) -> int:
         """Take in finished answers; length of the whole lines, in bytes."""
-        if not self.path.exists():
+        if not self.path.is_file():
             return 0
         whole = 0
         for number, line in enumerate(self.path.read_bytes().splitlines(keepends=True), 1):
@@ -55,7 +73,7 @@ class Journal:
         try:
             entry = json.loads(line)
             known = {SCHEMA: entry["settings"]}[entry["schema"]]
-            if known == self.settings and entry["row"]["status"] in ANSWERED | {"error"}:
+            if known == self.settings and entry["row"]["status"] in ANSWERED:
                 row = dict.fromkeys(COLUMNS) | entry["row"]
                 self.answers[entry["key"]] = Answer(entry["index"], entry["key"], row, entry["wall_s"])
         except (ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
@@ -63,13 +81,26 @@ class Journal:
             raise SpecError(Fault(str(self.path), number, 1, None, message)) from None
 
     def put(self, answer: Answer) -> None:
-        """Keep one answer, on the disk before this returns."""
+        """Keep one answer; what is kept survives this process, however it ends.
+
+        Raises
+        ------
+        StoppedError
+            No room for it.
+        """
         entry = {
-            "schema": SCHEMA, "settings": self.settings, "index": answer.index, "key": answer.key,
+            "schema": SCHEMA, "settings": self.settings, "index": answer.index,
+            # The problem that was answered, should a file have changed since the sweep began.
+            "key": answer.row.get("digest") or answer.key,
             "wall_s": round(answer.wall_s, 6), "row": {k: v for k, v in answer.row.items() if v is not None},
         }  # fmt: skip
-        self._file.write(json.dumps(entry).encode() + b"\n")
-        self._file.flush()
+        line = json.dumps(entry).encode() + b"\n"
+        try:
+            written = self._file.write(line)
+        except OSError as error:
+            raise StoppedError(f"{self.path}: cannot be written: {(error.strerror or str(error)).lower()}") from None
+        if written != len(line):
+            raise StoppedError(f"{self.path}: cannot be written: no room for the whole line")
 
     def __enter__(self) -> Self:
         return self

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from optimizer import __version__
-from optimizer.errors import InternalError
-from optimizer.sweep.answer import Answer, Task
+from optimizer.errors import InternalError, ShardproofError, StoppedError
+from optimizer.sweep.answer import Answer, Task, read_question
 from optimizer.sweep.backends import Place, backend
 from optimizer.sweep.grid import Grid
 from optimizer.sweep.journal import Journal
@@ -46,6 +47,31 @@ class Options:
         return json.dumps({"time_limit_s": self.time_limit_s, "check": self.check, "version": __version__})
 
 
+class InterruptedSweepError(StoppedError):
+    """A sweep that was stopped.
+
+    Attributes
+    ----------
+    rows
+        Row of each problem that was answered until then.
+    """
+
+    def __init__(self, message: str, rows: dict[int, dict[str, Any]]) -> None:
+        super().__init__(message)
+        self.rows = rows
+
+
+def key_of(question: Mapping[str, Any]) -> str:
+    """What an answer is known by: the digest of the resolved problem, with all that its files hold.
+
+    A question that cannot be resolved is known by its own text; its answer, an error, is never taken from a journal.
+    """
+    try:
+        return read_question(question).digest
+    except ShardproofError:
+        return hashlib.sha256(json.dumps(question, sort_keys=True, default=str).encode()).hexdigest()
+
+
 def sweep(grid: Grid, options: Options, tell: Tell | None = None) -> dict[int, dict[str, Any]]:
     """Row of each problem by its index.
 
@@ -53,6 +79,8 @@ def sweep(grid: Grid, options: Options, tell: Tell | None = None) -> dict[int, d
     ------
     SpecError
         The backend or the journal cannot be used; what is wrong with one problem stands in its row.
+    InterruptedSweepError
+        Stopped by a signal or a full disk; it has what was answered.
     """
     run = backend(options.backend)
     if options.journal is None:
@@ -65,7 +93,7 @@ def _sweep(
     grid: Grid, options: Options, run: Callable[..., Any], journal: Journal | None, tell: Tell | None
 ) -> dict[int, dict[str, Any]]:
     known = journal.answers if journal is not None else {}
-    keys = {cell.index: cell.key for cell in grid.cells}
+    keys = {cell.index: key_of(cell.question) for cell in grid.cells}
     rows = {index: known[key].row for index, key in keys.items() if key in known}
     # Problems that are the same are solved once.
     first: dict[str, int] = {}
@@ -81,12 +109,15 @@ def _sweep(
         same.setdefault(key, []).append(index)
     if not tasks:
         return rows
-    for found in run(tasks, Place(options.jobs, options.address)):
-        if journal is not None:
-            journal.put(found)
-        rows.update(dict.fromkeys(same[found.key], found.row))
-        if tell is not None:
-            tell(len(rows), len(grid.cells), found)
+    try:
+        for found in run(tasks, Place(options.jobs, options.address)):
+            rows.update(dict.fromkeys(same[found.key], found.row))
+            if journal is not None:
+                journal.put(found)
+            if tell is not None:
+                tell(len(rows), len(grid.cells), found)
+    except (KeyboardInterrupt, StoppedError) as stop:
+        raise InterruptedSweepError(str(stop) or "interrupted", rows) from None
     if len(rows) != len(grid.cells):
         raise InternalError(f"{len(grid.cells) - len(rows)} of {len(grid.cells)} problems came back without an answer")
     return rows

@@ -55,6 +55,8 @@ def _write_parquet(path: Path, grid: Grid, head: Sequence[str], body: Sequence[S
         os.replace(part, path)  # noqa: PTH105 - atomic on every system
     except OSError as error:
         raise SpecError(Fault(str(path), None, None, None, f"cannot be written: {error.strerror or error}")) from None
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _typed(kind: type) -> Any:  # noqa: ANN401 - a converter

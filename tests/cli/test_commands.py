@@ -322,3 +322,48 @@ def test_a_conflict_promises_only_what_its_own_limits_allow(capsys: pytest.Captu
         assert "something fits" not in said
         assert "leave out any one and the rest of this list can be kept" in said
     assert set(explained["hopeless"]) & members == {"memory"}
+
+
+ONE = "--model llama-3.1-8b --hardware h100-sxm-8 --devices 1 --isl 1000 --osl 200"
+
+
+@pytest.mark.parametrize("command", ["solve", "explain"])
+@pytest.mark.parametrize(("to", "words"), [(">/dev/full", "no space left on device"), (">&-", "is closed")])
+def test_an_answer_that_nobody_can_read_is_no_yes(command: str, to: str, words: str) -> None:
+    done = shell(f"$PYTHON -m optimizer {command} {ONE} {to}")
+    assert (done.returncode, done.stderr.count("\n")) == (3, 1)
+    assert words in done.stderr
+
+
+def test_a_result_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    out = tmp_path / "result.json"
+    done = shell(f"ulimit -f 4; $PYTHON -B -m optimizer solve {ONE} --out {out}")
+    assert done.returncode in {2, 3}
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+    done = shell(f"$PYTHON -m optimizer solve {ONE} --out {tmp_path}/none/result.json")
+    assert done.returncode == 2
+    assert "result.json: cannot be written: no such file or directory" in done.stderr
+
+
+def test_names_cannot_steer_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name = "\x1b[2J\x1b]0;owned\x07"
+    file = tmp_path / "p.json"
+    question = {"name": name, "model": "llama-3.1-8b", "hardware": "h100-sxm-8", "devices": 1}
+    file.write_text(json.dumps(question | {"workload": {"input_tokens": 1000, "output_tokens": 200}}))
+    for command in ("solve", "explain"):
+        assert run([command, str(file)]) == 0
+        captured = capsys.readouterr()
+        assert "\x1b" not in captured.out + captured.err
+    assert run(["solve", str(file), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["problem"]["name"] == name
+
+
+def test_echoes_are_cut(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "p.yaml"
+    for text in (f"model: {'x' * 10**6}", f"{'k' * 10**6}: 1", f"model: [{'9' * 10**6}]", f"{'[' * 10**5}"):
+        file.write_text(text)
+        assert run(["solve", str(file)]) == 2
+        assert all(len(line) < 1500 for line in capsys.readouterr().err.splitlines())
+    assert run(["solve", "--model", "m" * 10**5, "--hardware", "h100-sxm-8", "--devices", "1" * 10**4]) == 2
+    assert all(len(line) < 1500 for line in capsys.readouterr().err.splitlines())

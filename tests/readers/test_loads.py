@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +9,7 @@ import pytest
 from optimizer.errors import SpecError
 from optimizer.readers.loads import read_load
 
+ROOT = Path(__file__).parents[2]
 ROWS = [[5, 6, 7], [8, 9, 10]]
 Write = Callable[[str, str], str]
 
@@ -118,3 +121,35 @@ def test_unknown_profiles_are_refused(source: str, says: str) -> None:
 def test_profiles_need_the_model() -> None:
     with pytest.raises(SpecError, match="needs the model's layers and experts"):
         read_load("zipf")
+
+
+HOSTILE = {
+    "ids.json": '{"last_physical_to_logical_map": [[0, 1, 2, 1000000000]], '
+    '"records": [{"global_physical_count": [[1, 2, 3, 4]]}]}',
+    "long.csv": "layer,expert,load\n" + "".join(f"{layer},0,1\n" for layer in range(5000)) + "0,4999,1\n",
+    "digits.csv": "layer,expert,load\n0,\u00b2,1\n",
+    "huge.csv": f"layer,expert,load\n0,0,{'9' * 5000}\n",
+    "wide.csv": f"{'9' * 5000},1\n1,2\n",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("experts", [None, 4])
+def test_sizes_are_checked_before_anything_is_allocated(tmp_path: Path, name: str, experts: int | None) -> None:
+    """In a process that may take 1 GiB: a few bytes must not become gigabytes."""
+    file = tmp_path / name
+    file.write_text(HOSTILE[name], encoding="utf-8")
+    script = f"""
+import resource
+resource.setrlimit(resource.RLIMIT_AS, (2**30, 2**30))
+from optimizer.errors import SpecError
+from optimizer.readers.loads import read_load
+try:
+    read_load({str(file)!r}, experts={experts})
+except SpecError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout) < 300
+    assert f"{name}:" in done.stdout

@@ -28,9 +28,9 @@ def grid(folder: Path, text: str = TEXT) -> Grid:
 
 
 def poisoned(found: Grid, index: int) -> Grid:
-    """The grid with one problem that kills every process that looks at it."""
-    kill = partial(os.spawnlp, os.P_WAIT, "sh", "sh", "-c", "kill -9 $PPID")
-    bad: Any = SimpleNamespace(get=kill)
+    """The grid with one problem that kills every process that looks at it, but for this one."""
+    kill = partial(os.spawnlp, os.P_WAIT, "sh", "sh", "-c", f"[ $PPID = {os.getpid()} ] || kill -9 $PPID")
+    bad: Any = SimpleNamespace(get=kill, items=tuple)
     cells = [Cell(c.index, c.labels, bad) if c.index == index else c for c in found.cells]
     return Grid(found.name, found.axes, tuple(cells))
 

@@ -7,6 +7,7 @@ from optimizer.readers import catalog
 from optimizer.readers.read import Override, read_problem
 from optimizer.sweep.answer import read_question
 from optimizer.sweep.grid import Grid, read_grid
+from optimizer.sweep.run import key_of
 
 
 def read(folder: Path, text: str) -> Grid:
@@ -69,9 +70,10 @@ def test_a_path_means_what_it_holds_on_any_machine(tmp_path: Path) -> None:
     assert one.model.model_copy(update={"name": ""}) == two.model.model_copy(update={"name": ""})
 
 
-def test_key_is_that_of_the_question(tmp_path: Path) -> None:
-    one, two, three = read(tmp_path, HEAD + "grid: {model: qwen3-8b, devices: [1, 1, 2]}").cells
-    assert one.key == two.key != three.key
+def test_key_is_that_of_the_resolved_question(tmp_path: Path) -> None:
+    cells = read(tmp_path, HEAD + "grid: {model: qwen3-8b, devices: [1, 1, 2]}").cells
+    one, two, three = (key_of(cell.question) for cell in cells)
+    assert one == two != three
 
 
 @pytest.mark.parametrize(

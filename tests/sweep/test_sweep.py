@@ -1,8 +1,12 @@
 import csv
 import io
 import json
+import os
+import random
+import signal
+import subprocess
 import sys
-from dataclasses import replace
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +15,15 @@ from processes import TEXT, Killer, grid, poisoned
 
 from optimizer.cli.main import run as shardproof
 from optimizer.errors import InternalError, SpecError
+from optimizer.readers.catalog import path as read_catalog_path
 from optimizer.readers.read import read_problem
 from optimizer.solve import solve
 from optimizer.sweep import run as run_module
 from optimizer.sweep.answer import ANSWERED, COLUMNS, Task, answer
 from optimizer.sweep.backends import ATTEMPTS, Place, backend
-from optimizer.sweep.grid import Grid, read_grid
+from optimizer.sweep.grid import Grid
 from optimizer.sweep.journal import Journal
-from optimizer.sweep.run import Options, sweep
+from optimizer.sweep.run import InterruptedSweepError, Options, key_of, sweep
 from optimizer.sweep.table import csv_text, header, rows, write_table
 
 LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds processes in /proc")
@@ -86,8 +91,9 @@ def test_finished_problems_are_not_solved_again(tmp_path: Path) -> None:
         if done == 5:
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(InterruptedSweepError, match="interrupted") as stopped:
         sweep(found, options, stop)
+    assert sorted(stopped.value.rows) == [0, 1, 2, 3, 4]
     assert len(path.read_text().splitlines()) == 5
     told: list[int] = []
     answers = sweep(found, options, lambda *words: told.append(words[-1].index))
@@ -142,7 +148,7 @@ def test_answers_that_do_not_come_back_are_an_internal_error(tmp_path: Path, mon
 def test_loky_gives_the_same_table(tmp_path: Path) -> None:
     found = grid(tmp_path)
     loky = table(found, sweep(found, Options(jobs=2)))
-    tasks = [Task(cell.index, cell.key, cell.question) for cell in found.cells]
+    tasks = [Task(cell.index, key_of(cell.question), cell.question) for cell in found.cells]
     assert loky == table(found, {task.index: answer(task).row for task in tasks})
 
 
@@ -225,11 +231,115 @@ def test_command_tells_what_has_no_answer(tmp_path: Path, capsys: pytest.Capture
     assert said.out.startswith("index,model,devices,limits.tpot,digest,status,")
 
 
-def test_a_question_is_read_alike_in_a_sweep_and_alone(tmp_path: Path) -> None:
-    cell = read_grid(_file(tmp_path)).cells[0]
-    assert replace(cell, labels=()).key == cell.key
+@pytest.mark.usefixtures("one_process")
+def test_a_file_that_has_changed_is_another_question(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    load, journal = tmp_path / "load.json", tmp_path / "journal.jsonl"
+    text = """
+problem:
+  {model: mixtral-8x7b, hardware: h100-sxm-8, workload: {phase: decode, input_tokens: 1000, output_tokens: 200},
+   experts: {load: load.json}, search: {tp: 2, ep: 2, pp: 1}}
+grid: {devices: [2]}
+"""
+    model = read_catalog_path("models", "mixtral-8x7b").read_text()
+    (tmp_path / "own.yaml").write_text(model)
+    for written in (text, text.replace("mixtral-8x7b", "own.yaml")):
+        load.write_text(json.dumps([[8, 7, 6, 5, 4, 3, 2, 1]] * 32))
+        before = sweep(grid(tmp_path, written), Options(journal=journal))[0]
+        load.write_text(json.dumps([[800, 7, 6, 5, 4, 3, 2, 1]] * 32))
+        after = sweep(grid(tmp_path, written), Options(journal=journal))[0]
+        assert after["digest"] != before["digest"]
+        assert after["value"] < before["value"]
+    # The model behind the same path.
+    (tmp_path / "own.yaml").write_text(model.replace("vocab_size: 32000", "vocab_size: 64000"))
+    assert sweep(grid(tmp_path, written), Options(journal=journal))[0]["digest"] != after["digest"]
+    # A question that could not be answered is asked again.
+    load.unlink()
+    assert sweep(grid(tmp_path, written), Options(journal=journal))[0]["status"] == "error"
+    load.write_text(json.dumps([[1] * 8] * 32))
+    assert sweep(grid(tmp_path, written), Options(journal=journal))[0]["status"] == "optimal"
 
 
-def _file(folder: Path) -> Path:
+@LINUX
+def test_a_journal_has_one_sweep_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    with Journal(path, "{}"), pytest.raises(SpecError, match="in use by another sweep"):
+        Journal(path, "{}")
+    Journal(path, "{}").__exit__()
+
+
+def program(folder: Path, *arguments: str, limit: str = "") -> subprocess.Popen[str]:
+    """The command line as a process group of its own; `limit`: what the shell sets before."""
     grid(folder)
-    return folder / "grid.yaml"
+    command = [sys.executable, "-m", "optimizer", "sweep", str(folder / "grid.yaml"), *arguments]
+    words = ["bash", "-c", f'{limit}; exec "$@"', "bash", *command] if limit else command
+    environment = os.environ | {"TMPDIR": str(folder), "PYTHONPATH": str(Path(__file__).parents[2])}
+    return subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, env=environment
+    )
+
+
+@LINUX
+@pytest.mark.parametrize(("number", "how"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated")])
+def test_a_stopped_sweep_keeps_its_answers_and_says_so(tmp_path: Path, number: signal.Signals, how: str) -> None:
+    journal, out = tmp_path / "journal.jsonl", tmp_path / "table.csv"
+    process = program(tmp_path, "--jobs", "2", "--journal", str(journal), "--out", str(out))
+    while not journal.is_file() or b"\n" not in journal.read_bytes():
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.kill(process.pid, number)
+    _, said = process.communicate()
+    assert "Traceback" not in said
+    if process.returncode == 0:
+        pytest.skip("it had finished")
+    assert process.returncode == 3
+    assert f"{how}: " in said
+    assert f"of 16 problems are answered; the same command goes on from {journal}" in said
+    assert len(out.read_text().splitlines()) == 1 + len(journal.read_text().splitlines())
+    assert not list(tmp_path.glob(".*.part"))
+    again = program(tmp_path, "--jobs", "2", "--journal", str(journal), "--out", str(out))
+    again.communicate()
+    assert again.returncode == 0
+    assert out.read_text() == table(grid(tmp_path), sweep(grid(tmp_path), Options()))
+
+
+@LINUX
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_a_full_disk_loses_nothing_that_was_kept(tmp_path: Path, blocks: int) -> None:
+    """A file may grow to so many KiB: what is in the journal then is whole lines but perhaps for the last."""
+    journal = tmp_path / "journal.jsonl"
+    process = program(tmp_path, "--jobs", "1", "--journal", str(journal), limit=f"ulimit -f {blocks}")
+    _, said = process.communicate()
+    assert process.returncode == 3, said
+    assert "journal.jsonl: cannot be written" in said
+    assert "Traceback" not in said
+    told: list[int] = []
+    answers = sweep(grid(tmp_path), Options(journal=journal), lambda *words: told.append(words[-1].index))
+    assert len(told) < len(answers) == 16
+    assert table(grid(tmp_path), answers) == table(grid(tmp_path), sweep(grid(tmp_path), Options()))
+
+
+@LINUX
+@pytest.mark.slow
+def test_killed_at_any_point_a_sweep_resumes_to_the_same_table(tmp_path: Path) -> None:
+    rng, journal, out = random.Random(17), tmp_path / "journal.jsonl", tmp_path / "table.csv"  # noqa: S311 - a test
+    begun = time.perf_counter()
+    whole = program(tmp_path, "--jobs", "2", "--out", str(out), "--journal", str(tmp_path / "whole.jsonl"))
+    whole.communicate()
+    wanted, lasts = out.read_text(), time.perf_counter() - begun
+    kills = 0
+    while kills < 20:
+        journal.unlink(missing_ok=True)
+        while True:
+            process = program(tmp_path, "--jobs", "2", "--out", str(out), "--journal", str(journal))
+            try:
+                process.wait(rng.uniform(0.3, 0.9) * lasts)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.communicate()
+                kills += 1
+                continue
+            process.communicate()
+            break
+        assert process.returncode == 0
+        assert out.read_text() == wanted
