@@ -83,6 +83,7 @@ class Dimension(Enum):
         ("requests/s", "requests/min"),
         10**12,
     )
+    WATTS = ("a power", _scaled({"": 1, "k": 10**3, "M": 10**6}, "W"), ("W", "kW", "MW"), 10**12)
     RATIO = ("a ratio", {"": Fraction(1), "%": Fraction(1, 100), "x": Fraction(1)}, ("%",), 10**9)
     COUNT = ("a count", _scaled(_SHORT_SCALE, ""), ("k", "M", "B", "T"), 10**15)
 
@@ -245,6 +246,7 @@ _LADDERS: Final[Mapping[Dimension, tuple[tuple[str, Fraction], ...]]] = MappingP
         Dimension.DOLLARS_PER_TOKEN: (("$/Mtok", Fraction(1, 10**6)),),
         Dimension.TOKENS_PER_SECOND: (("tokens/s", Fraction(1)),),
         Dimension.PER_SECOND: (("requests/s", Fraction(1)),),
+        Dimension.WATTS: _steps("W", {"": 1, "k": 10**3, "M": 10**6}),
         Dimension.COUNT: _COUNT_STEPS,
     }
 )

@@ -81,6 +81,8 @@ TokensPerSecond = Annotated[
 PositiveRate = Annotated[
     Fraction, *_fraction(Dimension.PER_SECOND, positive=True), _schema(Dimension.PER_SECOND, example="40 requests/s")
 ]
+Rate = Annotated[Fraction, *_fraction(Dimension.PER_SECOND), _schema(Dimension.PER_SECOND, example="40 requests/s")]
+Watts = Annotated[Fraction, *_fraction(Dimension.WATTS), _schema(Dimension.WATTS, example="10.2 kW")]
 Ratio = Annotated[Fraction, *_fraction(Dimension.RATIO, largest=1), _RATIO]
 PositiveRatio = Annotated[Fraction, *_fraction(Dimension.RATIO, positive=True, largest=1), _RATIO]
 Factor = Annotated[Fraction, *_fraction(Dimension.RATIO, positive=True, largest=10**6), _RATIO]

@@ -1,0 +1,300 @@
+"""The certificate of a fleet, and its checker; format `shardproof/fleet-certificate/1`.
+
+====================  ================================================================================================
+key                   meaning
+====================  ================================================================================================
+``kind``              ``optimal``, ``feasible`` or ``infeasible``
+``problem_digest``    SHA-256 of the cluster that the statement is about
+``columns``           the replicas that fleets consist of, each with what it takes and serves, exactly
+``objective``         name with unit, exact value and exact bound
+``tolerance``         largest relative gap between value and bound that counts as optimal
+``steps``             the derivation of the bound: splits of integer variables, and leaves with multipliers of rows
+``not_checked``       what rests on the search's word
+``digest``            SHA-256 of all this, against slips of the hand
+====================  ================================================================================================
+
+The checker states the program anew from the cluster and the columns, takes what the multipliers prove by exact
+arithmetic (`optimizer.fleet.program`), and judges the fleet node by node (`optimizer.verify.fleet`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import Any
+
+from pydantic import ValidationError
+
+from optimizer.certificate.reading import keys, rational
+from optimizer.certificate.statement import exact, relative_gap, sealed
+from optimizer.certificate.verdict import Check, Rejected, brief, equal
+from optimizer.domain.cluster import FLEET_MAXIMISED, FLEET_UNITS, Cluster
+from optimizer.domain.fleet import Fleet, Place, Replicas
+from optimizer.fleet.column import Column, given_columns, useful
+from optimizer.fleet.program import DerivationError, Step, derived_bound
+from optimizer.fleet.statement import shown, state
+from optimizer.verify.fleet import FleetVerdict, judge_fleet
+
+SCHEMA = "shardproof/fleet-certificate/1"
+TOLERANCE = Fraction(1, 10**9)
+"""Multipliers come from floats of 52 bits; what they prove falls short of the optimum by less than this."""
+_CERTIFICATE = frozenset(
+    {"schema", "kind", "problem_digest", "columns", "objective", "tolerance", "steps", "not_checked", "digest"}
+)
+_RESULT = frozenset(
+    {"schema", "status", "problem", "objective", "layout", "figures", "fleet", "search", "certificate"}
+)  # fmt: skip
+_SPLIT, _LEAF = frozenset({"variable", "split", "low", "high"}), frozenset({"multipliers", "empty"})
+
+ColumnsOf = Callable[[Cluster, list[Any], Check], Sequence[Column]]
+
+
+def is_fleet(result: object) -> bool:
+    """Whether a document is the result of a cluster."""
+    claim = result.get("certificate") if isinstance(result, dict) else None
+    return isinstance(claim, dict) and claim.get("schema") == SCHEMA
+
+
+def fleet_statement(
+    cluster: Cluster, kind: str, columns: Sequence[Column], value: Fraction | None, bound: Fraction | None,
+    steps: Sequence[Step],
+) -> dict[str, Any]:  # fmt: skip
+    """The certificate of an answer."""
+    return sealed(
+        {
+            "schema": SCHEMA,
+            "kind": kind,
+            "problem_digest": cluster.digest,
+            "columns": [column_json(c) for c in columns],
+            "objective": {"name": FLEET_UNITS[cluster.objective], "value": exact(value), "bound": exact(bound)},
+            "tolerance": exact(TOLERANCE),
+            "steps": [_step_json(step) for step in steps],
+            "not_checked": [],
+        }
+    )
+
+
+def column_json(column: Column) -> dict[str, Any]:
+    """A column as certificates state it."""
+    return {
+        "demand": column.demand, "role": column.role, "pool": column.pool, "layout": column.layout,
+        "devices": column.devices, "requests_per_s": exact(column.requests_per_s), "cost": exact(column.cost),
+        "power_w": exact(column.power_w),
+    }  # fmt: skip
+
+
+def _step_json(step: Step) -> dict[str, Any]:
+    if step.variable is not None:
+        return {"variable": step.variable, "split": step.split, "low": step.low, "high": step.high}
+    return {"multipliers": {name: exact(f) for name, f in step.multipliers.items()}, "empty": step.empty}
+
+
+def certify_fleet(result: dict[str, Any]) -> Check:
+    """Check a result of a cluster without a solver; whatever it holds, never raises."""
+    started, check = time.monotonic(), Check()
+    try:
+        _certify(result, check)
+        check.accepted = True
+    except Rejected as rejection:
+        check.reason, check.item = rejection.reason, rejection.item
+    except RecursionError:
+        check.reason, check.item = "nested deeper than anything it claims", "document"
+    check.wall_s = time.monotonic() - started
+    return check
+
+
+def _certify(result: dict[str, Any], check: Check) -> None:
+    keys("result", result, _RESULT | (frozenset({"conflict"}) if result.get("status") == "infeasible" else frozenset()))
+    claim = keys("certificate", result["certificate"], _CERTIFICATE)
+    kind = claim["kind"]
+    if kind not in {"optimal", "feasible", "infeasible"} or result["status"] != kind:
+        raise Rejected("status", f"{brief(result['status'])} with a certificate of kind {brief(kind)}")
+    cluster = cluster_of(result, claim)
+    columns = useful(cluster, given_columns(cluster))
+    equal("certificate.columns", claim["columns"], [column_json(c) for c in columns])
+    check.candidates = len(columns)
+    equal("certificate.tolerance", claim["tolerance"], exact(TOLERANCE))
+    equal("certificate.not_checked", claim["not_checked"], [])
+    check.checked += ["form", "problem digest", "columns: equal"]
+    value = None
+    if kind == "infeasible":
+        equal("fleet", result["fleet"], None)
+        equal("certificate.objective.value", claim["objective"]["value"], None)
+    else:
+        fleet = fleet_of(cluster, result["fleet"])
+        verdict = judge_fleet(cluster, columns, fleet)
+        if verdict.broken:
+            raise Rejected("fleet", verdict.broken[0].message)
+        value = verdict.value
+        equal("fleet", result["fleet"], fleet_json(cluster, columns, fleet, verdict))
+        check.checked += ["fleet: every node, demand, loss and limit", "figures: equal"]
+    _bound(cluster, columns, result, claim, value, check)
+    equal("certificate.digest", claim["digest"], sealed(claim)["digest"])
+
+
+def _bound(
+    cluster: Cluster, columns: Sequence[Column], result: dict[str, Any], claim: dict[str, Any],
+    value: Fraction | None, check: Check,
+) -> None:  # fmt: skip
+    name, kind = FLEET_UNITS[cluster.objective], claim["kind"]
+    stated = keys("certificate.objective", claim["objective"], frozenset({"name", "value", "bound"}))
+    equal("certificate.objective.name", stated["name"], name)
+    equal("certificate.objective.value", stated["value"], exact(value))
+    program = state(cluster, columns, relaxed=True).program
+    try:
+        proved = derived_bound(program, _steps(claim["steps"]))
+    except DerivationError as error:
+        raise Rejected("certificate.steps", str(error)) from None
+    if kind == "infeasible":
+        if proved is not None:
+            raise Rejected("certificate.steps", "they do not prove that no fleet keeps the limits")
+        equal("objective", result["objective"], {"name": name, "value": None, "bound": None, "gap": None})
+        equal("certificate.objective.bound", stated["bound"], None)
+        check.checked.append("infeasibility: no fleet of the columns keeps every limit")
+        return
+    if value is None or proved is None:
+        raise Rejected("certificate.steps", "they prove that no fleet keeps the limits, and one is claimed")
+    bound = shown(cluster, proved)
+    equal("certificate.objective.bound", stated["bound"], exact(bound))
+    gap = relative_gap(value, bound) if (bound > value) == (cluster.objective in FLEET_MAXIMISED) else Fraction(0)
+    if (gap <= TOLERANCE) != (kind == "optimal"):
+        raise Rejected("status", f"a gap that does not go with status {kind!r}")
+    equal(
+        "objective", result["objective"],
+        {"name": name, "value": float(value), "bound": float(bound), "gap": float(gap)},
+    )  # fmt: skip
+    check.checked.append("optimality: no fleet of the columns is better" if kind == "optimal" else "bound: derived")
+
+
+def cluster_of(result: dict[str, Any], claim: dict[str, Any]) -> Cluster:
+    """The cluster that a result is about, its digest wherever one is stated."""
+    stated = result["problem"]
+    if not isinstance(stated, dict):
+        raise Rejected("problem", "missing")
+    own = {key: value for key, value in stated.items() if key != "digest"}
+    try:
+        cluster = Cluster.model_validate(own)
+    except (ValidationError, ValueError) as error:
+        raise Rejected("problem", brief(str(error).splitlines()[0])) from None
+    equal("problem", own, cluster.model_dump(mode="json"))
+    equal("problem.digest", stated.get("digest"), cluster.digest)
+    equal("certificate.problem_digest", claim["problem_digest"], cluster.digest)
+    return cluster
+
+
+def _steps(stated: object) -> list[Step]:
+    if not isinstance(stated, list) or not stated:
+        raise Rejected("certificate.steps", "missing")
+    found = []
+    for number, entry in enumerate(stated):
+        item = f"certificate.steps[{number}]"
+        if isinstance(entry, dict) and "variable" in entry:
+            keys(item, entry, _SPLIT)
+            if not isinstance(entry["variable"], str) or any(type(entry[k]) is not int for k in ("split", "low", "high")):
+                raise Rejected(item, "not a split")
+            found.append(Step(entry["variable"], entry["split"], entry["low"], entry["high"]))
+            continue
+        keys(item, entry, _LEAF)
+        own = entry["multipliers"]
+        if not isinstance(own, dict) or type(entry["empty"]) is not bool:
+            raise Rejected(item, "not a leaf")
+        found.append(Step(multipliers={n: rational(item, f) for n, f in own.items()}, empty=entry["empty"]))
+    return found
+
+
+# the fleet in a document
+
+
+def fleet_of(cluster: Cluster, stated: object) -> Fleet:
+    """The fleet that a document lists, read without belief."""
+    if not isinstance(stated, dict):
+        raise Rejected("fleet", "missing")
+    several = len(cluster.periods) > 1
+    if not several:
+        return {cluster.periods[0].name: _replicas(stated.get("replicas"), "fleet.replicas")}
+    periods = stated.get("periods")
+    if not isinstance(periods, dict) or periods.keys() != {p.name for p in cluster.periods}:
+        raise Rejected("fleet.periods", "not the cluster's")
+    return {
+        name: _replicas(own.get("replicas") if isinstance(own, dict) else None, f"fleet.periods.{name}.replicas")
+        for name, own in periods.items()
+    }
+
+
+def _replicas(stated: object, item: str) -> tuple[Replicas, ...]:
+    if not isinstance(stated, list):
+        raise Rejected(item, "not a list")
+    found = []
+    for number, entry in enumerate(stated):
+        at = f"{item}[{number}]"
+        try:
+            names = [entry[key] for key in ("demand", "role", "pool", "name")]
+            if not all(isinstance(name, str) for name in names) or type(entry["count"]) is not int:
+                raise TypeError
+            places = tuple(
+                tuple(Place(_whole(p["node"]), tuple(_whole(d) for d in p["devices"])) for p in replica)
+                for replica in entry["nodes"]
+            )
+        except (KeyError, TypeError, AttributeError):
+            raise Rejected(at, "not a list of replicas") from None
+        demand, role, pool, layout = names
+        found.append(Replicas("/".join(names), demand, role, pool, layout, entry["count"], places))
+    if len({own.column for own in found}) != len(found):
+        raise Rejected(item, "a kind of replica that is listed twice")
+    return tuple(found)
+
+
+def _whole(value: object) -> int:
+    if type(value) is not int:
+        raise TypeError
+    return value
+
+
+def fleet_json(
+    cluster: Cluster, columns: Sequence[Column], fleet: Fleet, verdict: FleetVerdict
+) -> dict[str, Any]:
+    """``fleet`` of a result: that of the period in which most devices are in use, and each period's own."""
+    parts = {period.name: _period_json(cluster, columns, fleet, verdict, period.name) for period in cluster.periods}
+    busiest = min(parts, key=lambda name: (sum(parts[name]["idle"].values()), list(parts).index(name)))
+    return parts[busiest] | {"periods": parts if len(parts) > 1 else {}}
+
+
+def _period_json(
+    cluster: Cluster, columns: Sequence[Column], fleet: Fleet, verdict: FleetVerdict, period: str
+) -> dict[str, Any]:
+    known = {column.name: column for column in columns}
+    figures = verdict.demands[period]
+    replicas = []
+    for own in fleet.get(period, ()):
+        column = known[own.column]
+        of_role = sum(
+            (known[r.column].requests_per_s * r.count for r in fleet[period] if (r.demand, r.role) == (own.demand, own.role)),
+            Fraction(0),
+        )
+        replicas.append(
+            {
+                "demand": own.demand, "role": own.role, "pool": own.pool, "name": own.layout,
+                "layout": None, "devices": column.devices, "count": own.count,
+                "share": float(column.requests_per_s * own.count / of_role),
+                "requests_per_s": float(column.requests_per_s),
+                "figures": {
+                    "cost_dollars_per_h": None if column.cost is None else float(column.cost),
+                    "power_w": None if column.power_w is None else float(column.power_w),
+                },
+                "nodes": [[{"node": p.node, "devices": list(p.devices)} for p in places] for places in own.places],
+            }
+        )  # fmt: skip
+    return {
+        "replicas": replicas,
+        "demands": {
+            name: {
+                "requests_per_s": float(own.rate), "capacity_per_s": float(own.capacity),
+                "ttft_s": None, "tpot_s": None,
+                "worst_loss": None if own.worst is None
+                else {"node": list(own.worst), "capacity_per_s": float(own.after_worst)},
+            }
+            for name, own in figures.items()
+        },
+        "idle": verdict.idle[period],
+    }  # fmt: skip

@@ -1,0 +1,92 @@
+"""Several replicas, roles, pools and models on one cluster: CP-SAT decides counts and places, a derivation proves them."""
+
+from __future__ import annotations
+
+import time
+from fractions import Fraction
+
+from optimizer.certificate.fleet import TOLERANCE, fleet_statement
+from optimizer.certificate.statement import relative_gap
+from optimizer.cluster.derive import Derivation, derive
+from optimizer.cluster.integers import IntegerProgram
+from optimizer.cluster.lay import lay
+from optimizer.cluster.result import FleetResult
+from optimizer.domain.cluster import FLEET_MAXIMISED, Cluster
+from optimizer.domain.fleet import Fleet
+from optimizer.errors import InternalError
+from optimizer.fleet.column import given_columns, useful
+from optimizer.fleet.families import Statement
+from optimizer.fleet.statement import is_exact, shown, state
+from optimizer.verify.fleet import FleetVerdict, judge_fleet
+
+__all__ = ["FleetResult", "solve_cluster"]
+
+
+def solve_cluster(cluster: Cluster, *, time_limit_s: float | None = None) -> FleetResult:
+    """The best fleet of a cluster, proved; or the proof that none keeps its limits.
+
+    Parameters
+    ----------
+    time_limit_s
+        Seconds after which the best fleet so far is returned with a true bound.
+
+    Raises
+    ------
+    InternalError
+        Where the program and the judge of fleets contradict each other.
+    """
+    started = time.monotonic()
+    deadline = None if time_limit_s is None else started + time_limit_s
+    columns = useful(cluster, given_columns(cluster))
+    seconds = {}
+    statement = state(cluster, columns)
+    # a third of the time is the proof's
+    left = None if deadline is None else max(0.05, (deadline - time.monotonic()) * 2 / 3)
+    decided = IntegerProgram(statement.program, cluster.seed).decide(left, fewest_devices(statement))
+    seconds["decide_s"] = time.monotonic() - started
+    fleet, verdict, value = None, None, None
+    if decided.point is not None:
+        fleet = lay(statement, decided.point)
+        verdict = judged(statement, fleet)
+        value = verdict.value
+    derivation = Derivation((), None)
+    if fleet is not None or decided.complete:
+        program = statement.program if is_exact(statement) else state(cluster, columns, relaxed=True).program
+        own = None if value is None else shown(cluster, value)  # a value of the program: negated where maximised
+        derivation = derive(program, own, TOLERANCE, deadline)
+    seconds["prove_s"] = time.monotonic() - started - seconds["decide_s"]
+    bound = None if derivation.bound is None else shown(cluster, derivation.bound)
+    status = _status(cluster, fleet is not None, value, bound, derivation)
+    certificate = fleet_statement(cluster, status, columns, value, bound, derivation.steps)
+    return FleetResult(
+        cluster=cluster, columns=columns, status=status, fleet=fleet, verdict=verdict, bound=bound,
+        wall_s=time.monotonic() - started, seconds=seconds, certificate=certificate if status != "unknown" else {},
+    )  # fmt: skip
+
+
+def _status(
+    cluster: Cluster, found: bool, value: Fraction | None, bound: Fraction | None, derivation: Derivation  # noqa: FBT001 - whether there is a fleet
+) -> str:
+    if not found or value is None:
+        return "infeasible" if derivation.steps and bound is None else "unknown"
+    if bound is None:
+        raise InternalError("a fleet was found, and the derivation proves that there is none")
+    beyond = bound > value if cluster.objective in FLEET_MAXIMISED else bound < value
+    return "optimal" if not beyond or relative_gap(value, bound) <= TOLERANCE else "feasible"
+
+
+def fewest_devices(statement: Statement) -> dict[str, Fraction]:
+    """What decides between fleets of equal objective: devices in use, over all periods."""
+    return {
+        statement.replicas(column, period): Fraction(column.devices)
+        for period in statement.cluster.periods
+        for column in statement.columns
+    }
+
+
+def judged(statement: Statement, fleet: Fleet) -> FleetVerdict:
+    """The fleet by the judge, which shares nothing with the program."""
+    verdict = judge_fleet(statement.cluster, statement.columns, fleet)
+    if verdict.broken:
+        raise InternalError(f"the program's fleet does not hold: {verdict.broken[0].message}")
+    return verdict

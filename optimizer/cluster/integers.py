@@ -1,0 +1,118 @@
+"""The fleet program as CP-SAT's: the same variables, rows and objective in integers, rounded against the fleet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from math import lcm
+
+from ortools.sat.python import cp_model
+
+from optimizer.fleet.program import Program
+
+_LARGEST = 2**58
+"""Sums of products stay below this, with room for CP-SAT's own."""
+_STEPS = 2**24
+"""Steps in which CP-SAT sees an amount that is no integer; the amount itself is computed exactly afterwards."""
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What CP-SAT decided: `complete` where it searched all there is; no point where it found none."""
+
+    point: dict[str, Fraction] | None
+    complete: bool
+
+
+class IntegerProgram:
+    """A program in CP-SAT."""
+
+    def __init__(self, program: Program, seed: int) -> None:
+        self.program, self.seed = program, seed
+        self.model = cp_model.CpModel()
+        self.units: dict[str, Fraction] = {}
+        self.variables: dict[str, cp_model.IntVar] = {}
+        for own in program.variables.values():
+            unit = own.upper / _STEPS if own.continuous and own.upper else Fraction(1)
+            self.units[own.name] = unit
+            self.variables[own.name] = self.model.new_int_var(int(own.lower), int(own.upper / unit), own.name)
+        for row in program.rows.values():
+            self._post(row.terms, row.least)
+
+    def _integers(self, terms: Mapping[str, Fraction], least: Fraction) -> tuple[dict[str, int], int]:
+        """Coefficients and right side of Σ ≥ least in integers: exactly where they are small enough, else rounded up.
+
+        Rounded, every factor goes down and the right side up, which no fleet that breaks the row survives.
+        """
+        scaled = {name: factor * self.units[name] for name, factor in terms.items()}
+        scale = Fraction(lcm(least.denominator, *(f.denominator for f in scaled.values())))
+        widest = sum((abs(f) * abs(self._most(name)) for name, f in scaled.items()), abs(least)) or Fraction(1)
+        if scale * widest > _LARGEST:
+            scale = _LARGEST / widest
+        floors = {name: (f * scale).numerator // (f * scale).denominator for name, f in scaled.items()}
+        return floors, -((-least * scale).numerator // (-least * scale).denominator) if least else 0
+
+    def _most(self, name: str) -> Fraction:
+        return self.program.variables[name].upper / self.units[name]
+
+    def _post(self, terms: Mapping[str, Fraction], least: Fraction) -> None:
+        factors, bound = self._integers(terms, least)
+        names = list(factors)
+        total = cp_model.LinearExpr.weighted_sum([self.variables[n] for n in names], [factors[n] for n in names])
+        self.model.add(total >= bound)
+
+    def _cost(self, terms: Mapping[str, Fraction]) -> cp_model.LinearExprT:
+        factors, _ = self._integers(terms, Fraction(0))
+        return cp_model.LinearExpr.weighted_sum([self.variables[n] for n in factors], list(factors.values()))
+
+    def decide(self, seconds: float | None, then: Mapping[str, Fraction]) -> Decided:
+        """The point of least objective; among equal ones that of least `then`.
+
+        Parameters
+        ----------
+        seconds
+            How long to search; None: to the end.
+        then
+            Terms of what decides between equals.
+        """
+        objective = self._cost(self.program.objective)
+        self.model.minimize(objective)
+        solver = self._solver(seconds)
+        status = solver.solve(self.model)
+        if status not in {cp_model.OPTIMAL, cp_model.FEASIBLE}:
+            return Decided(None, status == cp_model.INFEASIBLE)
+        found = {name: solver.value(variable) for name, variable in self.variables.items()}
+        complete = status == cp_model.OPTIMAL
+        if complete and then:
+            self.model.add(objective <= round(solver.objective_value))
+            self.model.minimize(self._cost(then))
+            self.model.clear_hints()  # type: ignore[no-untyped-call]  # ortools' own
+            for name, variable in self.variables.items():
+                self.model.add_hint(variable, found[name])
+            again = self._solver(seconds)
+            if again.solve(self.model) in {cp_model.OPTIMAL, cp_model.FEASIBLE}:
+                found = {name: again.value(variable) for name, variable in self.variables.items()}
+        return Decided(self._exactly(found), complete)
+
+    def _solver(self, seconds: float | None) -> cp_model.CpSolver:
+        solver = cp_model.CpSolver()
+        solver.parameters.num_workers = 1
+        solver.parameters.random_seed = self.seed
+        if seconds is not None:
+            solver.parameters.max_time_in_seconds = max(seconds, 0.01)
+        return solver
+
+    def _exactly(self, found: Mapping[str, int]) -> dict[str, Fraction]:
+        """The point with amounts as large as its counts allow; each row has at most one of them."""
+        point = {name: Fraction(value) * self.units[name] for name, value in found.items()}
+        amounts = {own.name for own in self.program.variables.values() if own.continuous}
+        for name in amounts:
+            most = self.program.variables[name].upper
+            for row in self.program.rows.values():
+                factor = row.terms.get(name, Fraction(0))
+                if factor < 0:
+                    rest = sum((f * point[n] for n, f in row.terms.items() if n != name), Fraction(0))
+                    most = min(most, (rest - row.least) / -factor)
+            point[name] = max(most, Fraction(0))
+        return point

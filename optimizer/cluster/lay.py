@@ -1,0 +1,120 @@
+"""From counts to devices: the patterns that a point of the program gives to nodes and racks, filled with replicas."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+
+from optimizer.domain.cluster import Period, Pool
+from optimizer.domain.fleet import Fleet, Place, Replicas
+from optimizer.errors import InternalError
+from optimizer.fleet.column import Column
+from optimizer.fleet.families import Statement
+from optimizer.fleet.families.filling import fillings, rack_fillings
+from optimizer.fleet.nodes import whole_racks
+
+
+def lay(statement: Statement, point: Mapping[str, Fraction]) -> Fleet:
+    """The fleet of a point: every replica on its devices."""
+    return {period.name: _period(statement, point, period) for period in statement.cluster.periods}
+
+
+def _period(statement: Statement, point: Mapping[str, Fraction], period: Period) -> tuple[Replicas, ...]:
+    places: dict[str, list[tuple[Place, ...]]] = {column.name: [] for column in statement.columns}
+    wanted = {column.name: int(point[statement.replicas(column, period)]) for column in statement.columns}
+    for pool in statement.cluster.pools:
+        _pool(statement, point, period, pool, wanted, places)
+    return tuple(
+        Replicas(c.name, c.demand, c.role, c.pool, c.layout, wanted[c.name], tuple(places[c.name]))
+        for c in statement.columns
+        if wanted[c.name]
+    )
+
+
+def _pool(
+    statement: Statement, point: Mapping[str, Fraction], period: Period, pool: Pool, wanted: Mapping[str, int],
+    places: dict[str, list[tuple[Place, ...]]],
+) -> None:  # fmt: skip
+    columns = statement.of_pool(pool.name)
+    nodes: dict[int, list[int]] = {}
+    for node, free in enumerate(pool.free):
+        nodes.setdefault(free, []).append(node)
+    slots = _slots(statement, point, period, pool)
+    for column in columns:
+        size = pool.nodes_of(column.devices)
+        for _ in range(wanted[column.name] if size else 0):
+            taken = slots.take(size)
+            places[column.name].append(_spread(pool, taken, column.devices))
+    nodes[pool.devices_per_node] = slots.singles()
+    for filling in fillings(statement, pool, period):
+        for _ in range(int(point[filling.name])):
+            if not nodes[filling.free]:
+                raise InternalError(f"{filling.name}: more nodes filled than there are")
+            _fill(filling.places, nodes[filling.free].pop(0), columns, wanted, places)
+    for column in columns:
+        if len(places[column.name]) != wanted[column.name]:
+            raise InternalError(f"{column.name}: {wanted[column.name]} replicas on {len(places[column.name])} places")
+
+
+def _fill(
+    held: Mapping[int | str, int], node: int, columns: list[Column], wanted: Mapping[str, int],
+    places: dict[str, list[tuple[Place, ...]]],
+) -> None:  # fmt: skip
+    first = 0
+    for key, count in held.items():
+        for _ in range(count):
+            open_ = (c for c in columns if key in {c.name, c.devices} and len(places[c.name]) < wanted[c.name])
+            column = next(open_, None)
+            if column is not None:
+                devices = tuple(range(first, first + column.devices))
+                places[column.name].append((Place(node, devices),))
+                first += column.devices
+
+
+class _Slots:
+    """Whole nodes in runs: of one rack after its pattern, of whole racks for what no rack holds."""
+
+    def __init__(self, runs: dict[int, list[list[int]]], racks: list[list[int]], rack_nodes: int | None) -> None:
+        self.runs, self.racks, self.rack_nodes = runs, racks, rack_nodes
+
+    def take(self, size: int) -> list[int]:
+        """Nodes for one replica of `size` whole nodes."""
+        if self.rack_nodes is None:
+            run = self.racks[0]
+            taken, self.racks[0] = run[:size], run[size:]
+            return taken
+        if size <= self.rack_nodes:
+            return self.runs[size].pop(0)
+        needed = -(-size // self.rack_nodes)
+        run = [node for rack in self.racks[:needed] for node in rack]
+        self.racks = self.racks[needed:]
+        return run[:size]
+
+    def singles(self) -> list[int]:
+        """Nodes left for replicas that share one."""
+        if self.rack_nodes is None:
+            return self.racks[0]
+        return [node for run in self.runs.get(1, []) for node in run]
+
+
+def _slots(statement: Statement, point: Mapping[str, Fraction], period: Period, pool: Pool) -> _Slots:
+    if pool.rack_nodes is None:
+        return _Slots({}, [list(pool.whole_nodes)], None)
+    racks = [[n for n in pool.whole_nodes if n // pool.rack_nodes == rack] for rack in range(len(whole_racks(pool)))]
+    runs: dict[int, list[list[int]]] = {}
+    for filling in rack_fillings(statement, pool, period):
+        for _ in range(int(point[filling.name])):
+            rack = next(rack for rack in racks if len(rack) == filling.free)
+            racks.remove(rack)
+            for size, count in filling.places.items():
+                for _ in range(count):
+                    runs.setdefault(int(size), []).append(rack[: int(size)])
+                    rack = rack[int(size) :]
+    return _Slots(runs, [rack for rack in racks if len(rack) == pool.rack_nodes], pool.rack_nodes)
+
+
+def _spread(pool: Pool, nodes: list[int], devices: int) -> tuple[Place, ...]:
+    each = pool.devices_per_node
+    return tuple(
+        Place(node, tuple(range(min(each, devices - number * each)))) for number, node in enumerate(nodes)
+    )

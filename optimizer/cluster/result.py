@@ -1,0 +1,74 @@
+"""The answer for a cluster, and its JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+from optimizer.certificate.fleet import fleet_json
+from optimizer.certificate.statement import relative_gap
+from optimizer.domain.cluster import FLEET_UNITS, Cluster
+from optimizer.domain.fleet import Fleet
+from optimizer.errors import Exit
+from optimizer.fleet.column import Column
+from optimizer.verify.fleet import FleetVerdict
+
+
+@dataclass(frozen=True)
+class FleetResult:
+    """What was decided; `status` is `optimal`, `feasible`, `infeasible` or `unknown`.
+
+    Attributes
+    ----------
+    bound
+        Proved bound on the objective, exact and in its unit.
+    """
+
+    cluster: Cluster
+    columns: Sequence[Column]
+    status: str
+    fleet: Fleet | None
+    verdict: FleetVerdict | None
+    bound: Fraction | None
+    wall_s: float
+    seconds: dict[str, float]
+    certificate: dict[str, Any]
+    conflict: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def value(self) -> Fraction | None:
+        """The objective of the fleet."""
+        return self.verdict.value if self.verdict is not None else None
+
+    @property
+    def exit_status(self) -> Exit:
+        """0 with a fleet, 1 where none fits, 3 where time ran out first."""
+        return {"optimal": Exit.YES, "feasible": Exit.YES, "infeasible": Exit.NO}.get(self.status, Exit.STOPPED)
+
+    def to_json(self) -> dict[str, Any]:
+        """``shardproof/result/1`` of a cluster."""
+        objective: dict[str, Any] = {
+            "name": FLEET_UNITS[self.cluster.objective], "value": None, "bound": None, "gap": None,
+        }  # fmt: skip
+        fleet = None
+        if self.fleet is not None and self.verdict is not None and self.value is not None:
+            objective["value"] = float(self.value)
+            if self.bound is not None:
+                objective |= {"bound": float(self.bound), "gap": float(relative_gap(self.value, self.bound))}
+            fleet = fleet_json(self.cluster, self.columns, self.fleet, self.verdict)
+        document: dict[str, Any] = {
+            "schema": "shardproof/result/1",
+            "status": self.status,
+            "problem": self.cluster.model_dump(mode="json") | {"digest": self.cluster.digest},
+            "objective": objective,
+            "layout": None,
+            "figures": {},
+            "fleet": fleet,
+            "search": {"candidates": len(self.columns), "wall_s": self.wall_s, "seconds": self.seconds},
+            "certificate": self.certificate,
+        }
+        if self.status == "infeasible":
+            document["conflict"] = self.conflict
+        return document

@@ -1,0 +1,386 @@
+"""A cluster: pools of devices, demands on them, periods of the day, and what the fleet of replicas must keep.
+
+`ClusterFile` is what a person writes; `Cluster` has every reference resolved, and is what a fleet, a program over
+fleets and a certificate speak of.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from fractions import Fraction
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from optimizer.domain.base import Spec
+from optimizer.domain.engine import ENGINES
+from optimizer.domain.hardware import HardwareSpec
+from optimizer.domain.limits import AsTuple, Limits, Search
+from optimizer.domain.model import ModelSpec
+from optimizer.domain.precision import PrecisionOverride
+from optimizer.domain.quantity import (
+    BytesPerSecond,
+    Dollars,
+    DollarsPerHour,
+    Factor,
+    PositiveRatio,
+    Rate,
+    Ratio,
+    Watts,
+)
+
+Role = Literal["aggregated", "prefill", "decode"]
+Billing = Literal["owned", "reserved", "on_demand", "spot"]
+FleetObjective = Literal["cost", "devices", "growth", "throughput", "power"]
+DemandPhase = Literal["aggregated", "prefill", "decode", "disaggregated", "either"]
+
+FLEET_UNITS: dict[str, str] = {
+    "cost": "cost_dollars_per_h",
+    "devices": "devices",
+    "growth": "growth",
+    "throughput": "throughput_tokens_per_s",
+    "power": "power_w",
+}
+"""The name of each objective of a fleet in results, unit included."""
+FLEET_MAXIMISED = frozenset({"growth", "throughput"})
+ALWAYS = "always"
+"""The one period of a cluster that names none."""
+
+CHAINS: dict[DemandPhase, dict[str, tuple[Role, ...]]] = {
+    "aggregated": {"aggregated": ("aggregated",)},
+    "prefill": {"prefill": ("prefill",)},
+    "decode": {"decode": ("decode",)},
+    "disaggregated": {"prefill": ("prefill",), "decode": ("decode",)},
+    "either": {"prefill": ("aggregated", "prefill"), "decode": ("aggregated", "decode")},
+}
+"""What a request passes through, and the roles that serve each: a demand's capacity is that of its weakest chain.
+
+min(A + P, A + D) = A + min(P, D): with replicas of both kinds, whole requests go to aggregated replicas, the others
+through a prefill and a decode replica.
+"""
+
+
+class PoolFile(Spec):
+    """Devices of one kind: `nodes` full ones, or `devices`, or those `free` on each node."""
+
+    hardware: str | dict[str, Any] | None = None
+    devices_per_node: int | None = Field(default=None, ge=1, le=4096, description="where `rates` stand for hardware")
+    nodes: int | None = Field(default=None, ge=1, le=10**5)
+    devices: int | None = Field(default=None, ge=1, le=10**6)
+    free: Annotated[tuple[Annotated[int, Field(ge=0, le=4096)], ...] | None, AsTuple] = None
+    price: DollarsPerHour | None = Field(default=None, description="per device; the hardware's own otherwise")
+    billing: Billing = "owned"
+    availability: PositiveRatio = Field(default=Fraction(1), description="share of time that a device is there")
+    power: Watts | None = Field(default=None, description="per device in use")
+
+    @model_validator(mode="after")
+    def _sized(self) -> PoolFile:
+        if self.free is None and (self.nodes is None) == (self.devices is None):
+            message = "give either nodes, devices or free"
+            raise ValueError(message)
+        if self.free is not None and self.nodes is not None and len(self.free) != self.nodes:
+            message = f"free lists {len(self.free)} nodes, nodes says {self.nodes}"
+            raise ValueError(message)
+        if self.free is not None and self.devices is not None:
+            message = "free says how many devices there are: leave out devices"
+            raise ValueError(message)
+        if (self.hardware is None) == (self.devices_per_node is None):
+            message = "give hardware, or devices_per_node where rates stand for it"
+            raise ValueError(message)
+        if self.availability != 1 and self.billing != "spot":
+            message = "availability belongs to billing: spot"
+            raise ValueError(message)
+        return self
+
+
+class DemandWorkload(Spec):
+    """Requests of one kind; with `rates` neither lengths nor tokens are needed."""
+
+    phase: DemandPhase | None = None
+    input_tokens: int | None = Field(default=None, ge=1, le=10**8)
+    output_tokens: int | None = Field(default=None, ge=1, le=10**8)
+    lengths: str | None = Field(default=None, description="histogram or trace: buckets of input × output tokens")
+    request_rate: Rate | None = Field(default=None, description="requests/s to be served")
+    prefix_cache_hit: Ratio = Fraction(0)
+    mtp_tokens: int = Field(default=0, ge=0, le=16)
+    mtp_acceptance: Ratio = Fraction(0)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> DemandWorkload:
+        if self.lengths is not None and (self.input_tokens is not None or self.output_tokens is not None):
+            message = "give either lengths, or input_tokens and output_tokens"
+            raise ValueError(message)
+        return self
+
+
+class DemandFile(Spec):
+    """One model's traffic and its limits."""
+
+    model: str | dict[str, Any] | None = None
+    workload: DemandWorkload = DemandWorkload()
+    precision: PrecisionOverride | None = None
+    limits: Limits = Limits()
+    engine: str = "any"
+    search: Search = Search()
+
+    @model_validator(mode="after")
+    def _known(self) -> DemandFile:
+        if self.engine not in ENGINES:
+            message = f"unknown engine {self.engine!r}; engines: {', '.join(ENGINES)}"
+            raise ValueError(message)
+        return self
+
+
+class PeriodFile(Spec):
+    """Part of the day with the requests/s of each demand; a demand that is not named has none."""
+
+    hours: Factor
+    rates: dict[str, Rate]
+
+
+class Survive(Spec):
+    """What may be lost at once: any `nodes` nodes, of one pool where it is named."""
+
+    nodes: int | None = Field(default=None, ge=1, le=1000)
+    racks: int | None = Field(default=None, ge=1, le=1000)
+    pool: str | None = None
+
+    @model_validator(mode="after")
+    def _something(self) -> Survive:
+        if (self.nodes is None) == (self.racks is None):
+            message = "give either nodes or racks"
+            raise ValueError(message)
+        return self
+
+
+class ClusterLimits(Spec):
+    """Limits on the fleet as a whole, in every period."""
+
+    budget: DollarsPerHour | None = None
+    power: Watts | None = None
+
+
+class ClusterFile(Spec):
+    """The cluster as written; hardware and models are catalog names, paths or inline descriptions."""
+
+    name: str = Field(default="cluster", min_length=1)
+    pools: Annotated[dict[str, PoolFile], Field(min_length=1)]
+    demands: Annotated[dict[str, DemandFile], Field(min_length=1)]
+    links: dict[str, BytesPerSecond] = {}
+    periods: dict[str, PeriodFile] = {}
+    survive: Survive | None = None
+    limits: ClusterLimits = ClusterLimits()
+    max_kinds: int | None = Field(default=None, ge=1, le=1000)
+    objective: FleetObjective | None = None
+    rates: str | None = None
+    start_cost: Dollars = Fraction(0)
+    replica_devices: int | None = Field(default=None, ge=1, le=10**6, description="largest replica that is priced")
+    seed: int = Field(default=0, ge=0, le=2**31 - 1)
+    notes: str = ""
+    tags: Annotated[tuple[str, ...], AsTuple] = ()
+    assumed: Annotated[tuple[str, ...], AsTuple] = ()
+
+
+class Pool(Spec):
+    """A pool with its nodes: devices free on each, and how many nodes stand in one rack (None: no racks)."""
+
+    name: str
+    hardware: HardwareSpec | None
+    devices_per_node: int = Field(ge=1)
+    rack_nodes: int | None = Field(default=None, ge=2)
+    free: Annotated[tuple[Annotated[int, Field(ge=0)], ...], AsTuple]
+    price: DollarsPerHour | None
+    billing: Billing
+    availability: PositiveRatio = Fraction(1)
+    power: Watts | None = None
+
+    @property
+    def devices(self) -> int:
+        """Devices that are free."""
+        return sum(self.free)
+
+    @cached_property
+    def whole_nodes(self) -> tuple[int, ...]:
+        """Nodes of which every device is free."""
+        return tuple(i for i, count in enumerate(self.free) if count == self.devices_per_node)
+
+    def nodes_of(self, devices: int) -> int:
+        """Whole nodes that a replica takes; 0 where it shares one."""
+        return 0 if devices <= self.devices_per_node else -(-devices // self.devices_per_node)
+
+    @property
+    def pays_for_all(self) -> bool:
+        """Whether devices cost their price used or not."""
+        return self.billing in {"owned", "reserved"}
+
+
+class Bucket(Spec):
+    """Requests of one length and their share of all."""
+
+    input_tokens: int = Field(ge=1)
+    output_tokens: int = Field(ge=1)
+    share: PositiveRatio
+
+
+class Demand(Spec):
+    """A demand with its model in full; without model and buckets its replicas' rates are given."""
+
+    name: str
+    phase: DemandPhase
+    request_rate: Rate | None
+    buckets: Annotated[tuple[Bucket, ...], AsTuple] = ()
+    model: ModelSpec | None = None
+    limits: Limits = Limits()
+    engine_name: str = "any"
+    search: Search = Search()
+    prefix_cache_hit: Ratio = Fraction(0)
+    mtp_tokens: int = 0
+    mtp_acceptance: Ratio = Fraction(0)
+
+    @property
+    def chains(self) -> dict[str, tuple[Role, ...]]:
+        """Roles that serve each part of a request."""
+        return CHAINS[self.phase]
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """Roles that a replica may have."""
+        return tuple(dict.fromkeys(role for roles in self.chains.values() for role in roles))
+
+    @cached_property
+    def tokens(self) -> Fraction:
+        """Output tokens of a mean request (prompt tokens in phase prefill); 1 where lengths are not known."""
+        if not self.buckets:
+            return Fraction(1)
+        prompt = self.phase == "prefill"
+        return sum((b.share * (b.input_tokens if prompt else b.output_tokens) for b in self.buckets), Fraction(0))
+
+
+class Period(Spec):
+    """Hours of the day and the requests/s of each demand in them."""
+
+    name: str
+    hours: Factor
+    rates: dict[str, Rate]
+
+
+class GivenRate(Spec):
+    """One row of a table of replicas: what one of them needs and serves."""
+
+    pool: str
+    demand: str
+    role: Role
+    layout: str = Field(min_length=1)
+    devices: int = Field(ge=1, le=10**6)
+    requests_per_s: Rate
+    price: DollarsPerHour | None = Field(default=None, description="of the replica")
+    power: Watts | None = Field(default=None, description="of the replica")
+
+
+class Cluster(Spec):
+    """A cluster in full.
+
+    Attributes
+    ----------
+    rates
+        Replicas by measurement; empty where they are priced.
+    replica_devices
+        Largest replica that is priced, in devices.
+    """
+
+    name: str
+    pools: Annotated[tuple[Pool, ...], AsTuple]
+    demands: Annotated[tuple[Demand, ...], AsTuple]
+    links: dict[str, BytesPerSecond] = {}
+    periods: Annotated[tuple[Period, ...], AsTuple]
+    survive: Survive | None = None
+    limits: ClusterLimits = ClusterLimits()
+    max_kinds: int | None = Field(default=None, ge=1)
+    objective: FleetObjective
+    rates: Annotated[tuple[GivenRate, ...], AsTuple] = ()
+    start_cost: Dollars = Fraction(0)
+    replica_devices: int | None = Field(default=None, ge=1)
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Cluster:
+        for check in (self._check_rates, self._check_prices, self._check_survive, self._check_links):
+            check()
+        return self
+
+    def _check_rates(self) -> None:
+        known = {d.name for d in self.demands}
+        for period in self.periods:
+            for name in period.rates:
+                if name not in known:
+                    message = f"periods.{period.name}.rates: {name!r} is no demand: {', '.join(sorted(known))}"
+                    raise ValueError(message)
+        rows = [(row.demand, row.role, row.pool, row.layout) for row in self.rates]
+        for row in rows:
+            if rows.count(row) > 1:
+                message = f"rates: {'/'.join(row)} stands there twice"
+                raise ValueError(message)
+        wanted = any(rate > 0 for period in self.periods for rate in period.rates.values())
+        if not wanted and self.objective != "throughput":
+            message = f"objective: {self.objective!r} needs the requests/s of a demand (workload.request_rate)"
+            raise ValueError(message)
+
+    def _check_prices(self) -> None:
+        pools = {pool.name: pool for pool in self.pools}
+        if self.objective == "cost" or self.limits.budget is not None:
+            priced = {row.pool for row in self.rates if row.price is None} if self.rates else set(pools)
+            for name in pools:
+                if pools[name].price is None and name in priced:
+                    message = f"pools.{name}: a cost or a budget needs a price"
+                    raise ValueError(message)
+        if self.objective == "power" or self.limits.power is not None:
+            bare = {row.pool for row in self.rates if row.power is None} if self.rates else set(pools)
+            for name in bare:
+                if pools[name].power is None:
+                    message = f"pools.{name}: objective or limit 'power' needs the power of a device: it is not known"
+                    raise ValueError(message)
+
+    def _check_survive(self) -> None:
+        own = self.survive
+        if own is None:
+            return
+        if own.racks is not None:
+            message = "survive.racks: the loss of a rack is not modelled; `nodes` takes that many of any nodes"
+            raise ValueError(message)
+        if own.pool is not None and all(pool.name != own.pool for pool in self.pools):
+            message = f"survive.pool: {own.pool!r} is no pool: {', '.join(pool.name for pool in self.pools)}"
+            raise ValueError(message)
+
+    def _check_links(self) -> None:
+        names = {pool.name for pool in self.pools}
+        for link in self.links:
+            if not any(f"{a}-{b}" == link for a in names for b in names if a != b):
+                message = f"links.{link}: is no pair of pools written 'a-b': {', '.join(sorted(names))}"
+                raise ValueError(message)
+            if self.rates:
+                message = f"links.{link}: replicas with given rates do not say what they send over a link"
+                raise ValueError(message)
+
+    @cached_property
+    def pool(self) -> dict[str, Pool]:
+        """Pools by name."""
+        return {pool.name: pool for pool in self.pools}
+
+    @cached_property
+    def demand(self) -> dict[str, Demand]:
+        """Demands by name."""
+        return {demand.name: demand for demand in self.demands}
+
+    @property
+    def hours(self) -> Fraction:
+        """Hours of all periods."""
+        return sum((period.hours for period in self.periods), Fraction(0))
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over the resolved cluster in canonical JSON; its name and sources do not count."""
+        document = self.model_dump(mode="json", exclude={"name": True})
+        text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        return "sha256:" + hashlib.sha256(text.encode()).hexdigest()

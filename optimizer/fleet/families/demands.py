@@ -1,0 +1,62 @@
+"""(demands) Every demand is served: the replicas of each of its chains take at least its requests/s.
+
+A request of a disaggregated demand passes a prefill and a decode replica, so that either chain bounds it; aggregated
+replicas stand in both. Σ over a chain of requests/s·count ≥ rate; × the growth factor, where that is maximised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from optimizer.domain.cluster import Cluster
+from optimizer.fleet.families.family import GROWTH, Family, Limit
+
+
+class Demands(Family):
+    """Rates of every demand, chain and period."""
+
+    name = "demands"
+
+    def post(self) -> None:
+        """One row for each chain and cut that something is asked of."""
+        own = self.statement
+        if self.cluster.objective == "growth":
+            self.program.amount(GROWTH, own.most_growth())
+        for period in self.cluster.periods:
+            if self.cluster.objective == "throughput":
+                self._counted(period.name)
+            for coverage in own.coverages:
+                need = own.need(coverage, period)
+                if need is None:
+                    continue
+                terms, least, _ = need
+                supply = own.counts(coverage.served, period)
+                name = f"demand[{coverage.demand}, {coverage.part}, {period.name}]"
+                self.program.at_least(name, self.name, [*supply, *((n, -f) for n, f in terms)], least)
+
+    def _counted(self, period_name: str) -> None:
+        """Requests/s that throughput counts: no more than any chain, no less than the rate that is asked for."""
+        period = next(p for p in self.cluster.periods if p.name == period_name)
+        for demand in self.cluster.demands:
+            most = [self.statement.most_served(c) for c in self.statement.coverages if c.demand == demand.name]
+            served = self.program.amount(self.statement.served(demand.name, period), min(most))
+            rate = period.rates.get(demand.name, 0)
+            if rate:
+                self.program.at_least(f"rate[{demand.name}, {period.name}]", self.name, [(served, 1)], rate)
+
+    @classmethod
+    def limits(cls, cluster: Cluster) -> Iterable[Limit]:
+        """The rate of each demand, in all periods together."""
+        for demand in cluster.demands:
+            rates = [p.rates.get(demand.name, 0) for p in cluster.periods]
+            if not any(rates):
+                continue
+            periods = tuple(
+                p.model_copy(update={"rates": {n: r for n, r in p.rates.items() if n != demand.name}})
+                for p in cluster.periods
+            )
+            yield Limit(
+                f"demands.{demand.name}.request_rate", float(max(rates)), "requests_per_s",
+                f"demand {demand.name} asks for {float(max(rates)):g} requests/s",
+                cluster.model_copy(update={"periods": periods}),
+            )  # fmt: skip

@@ -1,0 +1,140 @@
+"""What a constraint family is, and what families share: columns, their counts, and what each demand needs of them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cached_property
+from typing import ClassVar
+
+from optimizer.domain.cluster import Cluster, Period
+from optimizer.fleet.column import Column
+from optimizer.fleet.nodes import most_alone
+from optimizer.fleet.program import Program
+
+GROWTH = "growth"
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Replicas that together serve one demand, or one part of its requests: Σ served·count must reach the need.
+
+    Attributes
+    ----------
+    served
+        Requests/s of one replica, by column.
+    """
+
+    demand: str
+    part: str
+    served: Mapping[str, Fraction]
+
+
+@dataclass
+class Statement:
+    """The program as it is stated, and what families look up in it.
+
+    Attributes
+    ----------
+    losses_exact
+        Whether every way to fill a node is in the program where nodes may be lost; False: it is a relaxation.
+    """
+
+    cluster: Cluster
+    columns: Sequence[Column]
+    cuts: Sequence[Coverage] = ()
+    relaxed: bool = False
+    program: Program = field(default_factory=Program)
+
+    @cached_property
+    def coverages(self) -> tuple[Coverage, ...]:
+        """Every demand's chains of roles, and the cuts of its links."""
+        chains = tuple(
+            Coverage(d.name, part, {c.name: c.requests_per_s for c in self.columns if c.demand == d.name and c.role in roles})
+            for d in self.cluster.demands
+            for part, roles in d.chains.items()
+        )  # fmt: skip
+        return (*chains, *self.cuts)
+
+    @cached_property
+    def alone(self) -> dict[str, int]:
+        """Most replicas of each column that fit its pool when it is otherwise empty."""
+        return {c.name: most_alone(self.cluster.pool[c.pool], c.devices) for c in self.columns}
+
+    def of_pool(self, pool: str) -> list[Column]:
+        """Columns of a pool."""
+        return [c for c in self.columns if c.pool == pool]
+
+    @staticmethod
+    def replicas(column: Column, period: Period) -> str:
+        """Name of the count of a column in a period."""
+        return f"replicas[{column.name}, {period.name}]"
+
+    @staticmethod
+    def served(demand: str, period: Period) -> str:
+        """Name of the requests/s of a demand in a period, where they are maximised."""
+        return f"served[{demand}, {period.name}]"
+
+    def counts(self, served: Mapping[str, Fraction], period: Period) -> list[tuple[str, Fraction]]:
+        """Terms Σ factor·count of columns by name."""
+        return [(self.replicas(c, period), served[c.name]) for c in self.columns if served.get(c.name)]
+
+    def most_served(self, coverage: Coverage) -> Fraction:
+        """What no fleet exceeds."""
+        return sum((rate * self.alone[name] for name, rate in coverage.served.items()), Fraction(0))
+
+    def most_growth(self) -> Fraction:
+        """Largest factor that some demand alone allows."""
+        found = [
+            self.most_served(coverage) / period.rates[coverage.demand]
+            for coverage in self.coverages
+            for period in self.cluster.periods
+            if period.rates.get(coverage.demand)
+        ]
+        return min(found)
+
+    def need(self, coverage: Coverage, period: Period) -> tuple[list[tuple[str, Fraction]], Fraction, Fraction] | None:
+        """What a coverage must reach, as terms and a constant, and the most that can be; None: nothing is asked.
+
+        The rate of the period, times the common factor under objective growth; the requests/s that are counted under
+        objective throughput.
+        """
+        rate = period.rates.get(coverage.demand, Fraction(0))
+        if self.cluster.objective == "throughput":
+            return [(self.served(coverage.demand, period), Fraction(1))], Fraction(0), self.most_served(coverage)
+        if not rate:
+            return None
+        if self.cluster.objective == "growth":
+            return [(GROWTH, rate)], Fraction(0), rate * self.most_growth()
+        return [], rate, rate
+
+
+class Family(ABC):
+    """One family over one statement."""
+
+    name: ClassVar[str]
+
+    def __init__(self, statement: Statement) -> None:
+        self.statement, self.cluster, self.program = statement, statement.cluster, statement.program
+
+    @abstractmethod
+    def post(self) -> None:
+        """Add the family's variables and rows."""
+
+    @classmethod
+    @abstractmethod
+    def limits(cls, cluster: Cluster) -> Iterable[Limit]:
+        """What of the family a person stated and may loosen."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """One stated limit: its name in the file, value and unit, its sentence, and the cluster without it."""
+
+    name: str
+    value: object
+    unit: str | None
+    sentence: str
+    without: Cluster

@@ -1,0 +1,98 @@
+"""Ways to fill a node: by sizes where only room counts, by columns where it matters what dies with the node."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from optimizer.domain.cluster import Period, Pool
+from optimizer.fleet.column import Column
+from optimizer.fleet.families.family import Statement
+from optimizer.fleet.nodes import number_of_patterns, patterns, racks_of, whole_racks
+
+MOST_FILLINGS = 4_000
+"""Ways to fill one kind of node that a program lists; beyond them nodes hold one column each, and the proof is of a
+relaxation. Each is an integer variable: at this many CP-SAT takes seconds."""
+
+
+@dataclass(frozen=True)
+class Filling:
+    """Nodes of one kind that are filled alike.
+
+    Attributes
+    ----------
+    name
+        The variable that counts them.
+    places
+        Replicas by size, or by column's name.
+    nodes
+        Nodes of the kind.
+    """
+
+    name: str
+    free: int
+    places: Mapping[int | str, int]
+    nodes: int
+
+
+def losable(statement: Statement, pool: Pool) -> bool:
+    """Whether nodes of a pool may be lost."""
+    own = statement.cluster.survive
+    return own is not None and own.pool in {None, pool.name}
+
+
+def listed_whole(statement: Statement, pool: Pool) -> bool:
+    """Whether every way to fill the pool's nodes with columns is few enough to list."""
+    sizes = [c.devices for c in statement.of_pool(pool.name) if not pool.nodes_of(c.devices)]
+    return number_of_patterns(sizes, max(pool.free, default=0)) <= MOST_FILLINGS
+
+
+def fillings(statement: Statement, pool: Pool, period: Period) -> list[Filling]:
+    """Every way to fill the nodes of a pool."""
+    small = [c for c in statement.of_pool(pool.name) if not pool.nodes_of(c.devices)]
+    by_column = losable(statement, pool)
+    if by_column and not listed_whole(statement, pool):
+        if statement.relaxed:
+            by_column = False
+        else:
+            return [f for column in small for f in _of(statement, pool, period, [column])]
+    if by_column:
+        return _of(statement, pool, period, small)
+    found = []
+    sizes = sorted({c.devices for c in small}, reverse=True)
+    for free in sorted({f for f in pool.free if f and small}):
+        for pattern in patterns(sizes, free, maximal=True):
+            places: dict[int | str, int] = {size: count for size, count in zip(sizes, pattern, strict=True) if count}
+            if places:
+                text = " + ".join(f"{count}×{size}" for size, count in places.items())
+                name = f"pattern[{pool.name}, {free} free, {text}, {period.name}]"
+                found.append(Filling(name, free, places, pool.free.count(free)))
+    return found
+
+
+def _of(statement: Statement, pool: Pool, period: Period, small: list[Column]) -> list[Filling]:
+    found = []
+    for free in sorted({f for f in pool.free if f}):
+        for pattern in patterns([c.devices for c in small], free, maximal=False):
+            places: dict[int | str, int] = {
+                column.name: count for column, count in zip(small, pattern, strict=True) if count
+            }
+            if places:
+                text = " + ".join(f"{count}×{name}" for name, count in places.items())
+                name = f"filling[{pool.name}, {free} free, {text}, {period.name}]"
+                found.append(Filling(name, free, places, pool.free.count(free)))
+    return found
+
+
+def rack_fillings(statement: Statement, pool: Pool, period: Period) -> list[Filling]:
+    """Ways to fill the whole nodes of a rack: replicas of several nodes, and single nodes for small replicas."""
+    sizes = {pool.nodes_of(c.devices) for c in statement.of_pool(pool.name)}
+    inside = sorted({1, *(n for n in sizes if n and not racks_of(pool, n))}, reverse=True)
+    found = []
+    for whole, racks in sorted(Counter(whole_racks(pool)).items()):
+        for pattern in patterns(inside, whole, maximal=True) if whole else ():
+            places: dict[int | str, int] = {size: n for size, n in zip(inside, pattern, strict=True) if n}
+            text = " + ".join(f"{count}×{size}" for size, count in places.items())
+            found.append(Filling(f"rack[{pool.name}, {whole} whole, {text}, {period.name}]", whole, places, racks))
+    return found

@@ -1,0 +1,68 @@
+"""The whole program over fleets: every family's rows, and the objective that is meant, never a rank."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+from optimizer.domain.cluster import FLEET_MAXIMISED, Cluster
+from optimizer.fleet.column import Column
+from optimizer.fleet.families import FAMILIES, Coverage, Statement
+from optimizer.fleet.families.budget import standing_cost
+from optimizer.fleet.families.family import GROWTH
+from optimizer.fleet.families.filling import listed_whole
+from optimizer.fleet.families.starts import Starts
+
+
+def state(
+    cluster: Cluster, columns: Sequence[Column], cuts: Sequence[Coverage] = (), *, relaxed: bool = False
+) -> Statement:
+    """The program over fleets of these columns.
+
+    Parameters
+    ----------
+    cuts
+        Cuts of links between pools that fleets are held to.
+    relaxed
+        Where the ways to fill a node are too many to list: the program that no fleet is missing from (True), or the
+        one that only has fleets whose losses are counted (False). Elsewhere they are the same.
+    """
+    found = Statement(cluster, columns, cuts, relaxed)
+    for family in FAMILIES:
+        family(found).post()
+    _aim(found)
+    return found
+
+
+def is_exact(statement: Statement) -> bool:
+    """Whether the relaxed program is the program itself."""
+    own = statement.cluster
+    return own.survive is None or all(listed_whole(statement, pool) for pool in own.pools)
+
+
+def _aim(statement: Statement) -> None:
+    """The objective, negated where it is maximised: means over the hours of all periods."""
+    cluster, program = statement.cluster, statement.program
+    name, hours = cluster.objective, cluster.hours
+    if name == "growth":
+        program.objective = {GROWTH: Fraction(-1)}
+        return
+    for period in cluster.periods:
+        share = period.hours / hours
+        if name == "throughput":
+            for demand in cluster.demands:
+                program.objective[statement.served(demand.name, period)] = -share * demand.tokens
+            continue
+        for column in statement.columns:
+            each = {"cost": column.cost, "devices": column.devices, "power": column.power_w}[name]
+            if each:
+                program.objective[statement.replicas(column, period)] = share * each
+            if Starts.counted(cluster):
+                program.objective[Starts.started(column, period)] = cluster.start_cost / hours
+    if name == "cost":
+        program.constant = standing_cost(cluster)
+
+
+def shown(cluster: Cluster, value: Fraction) -> Fraction:
+    """A value of the program as the objective is told."""
+    return -value if cluster.objective in FLEET_MAXIMISED else value

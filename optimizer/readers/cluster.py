@@ -1,0 +1,201 @@
+"""From a cluster file, or `--pool` options, to a cluster with every reference resolved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from optimizer.domain.cluster import (
+    ALWAYS,
+    Bucket,
+    Cluster,
+    ClusterFile,
+    Demand,
+    DemandFile,
+    DemandPhase,
+    FleetObjective,
+    GivenRate,
+    Period,
+    Pool,
+    PoolFile,
+)
+from optimizer.domain.hardware import HardwareSpec
+from optimizer.domain.model import ModelSpec
+from optimizer.errors import Fault, SpecError
+from optimizer.readers import catalog
+from optimizer.readers.document import Document, validate
+from optimizer.readers.messages import nearest
+from optimizer.readers.places import Step
+from optimizer.readers.rates import read_rates
+
+
+def is_cluster(data: object) -> bool:
+    """Whether a document is a cluster rather than one demand on one pool."""
+    return isinstance(data, Mapping) and bool({"demands", "pools"} & data.keys())
+
+
+def cluster_in(document: Document, at: tuple[Step, ...] = (), changes: Mapping[str, Any] | None = None) -> Cluster:
+    """Cluster that stands at `at` of a document; one that a result repeats in full is checked against its digest.
+
+    Parameters
+    ----------
+    changes
+        Values to put in place of the file's: `objective`, `seed`.
+
+    Raises
+    ------
+    SpecError
+        Everything that is wrong, each with its place.
+    """
+    found = document.get(at) if at else document.data
+    assert isinstance(found, Mapping)  # noqa: S101 - by is_cluster
+    if "digest" in found:
+        data = {key: value for key, value in found.items() if key != "digest"}
+        cluster = validate(Cluster, data, document, at)
+        if cluster.digest != found["digest"]:
+            message = f"does not belong to this cluster, whose digest is {cluster.digest}: the cluster was changed"
+            raise document.error(message, (*at, "digest"))
+        return cluster
+    written = validate(ClusterFile, {**found, **(changes or {})}, document, at)
+    return _Reading(document, at, written).resolve()
+
+
+class _Reading:
+    def __init__(self, document: Document, at: tuple[Step, ...], written: ClusterFile) -> None:
+        self.document, self.at, self.written = document, at, written
+        self.folder = None if document.source.startswith("<") else Path(document.source).parent
+
+    def resolve(self) -> Cluster:
+        written = self.written
+        rates = self._rates()
+        pools = tuple(self._pool(name, own) for name, own in written.pools.items())
+        demands = tuple(self._demand(name, own, rates) for name, own in written.demands.items())
+        self._check_rows(rates, demands)
+        objective = written.objective or self._objective()
+        try:
+            return Cluster(
+                name=written.name, pools=pools, demands=demands, links=written.links, periods=self._periods(),
+                survive=written.survive, limits=written.limits, max_kinds=written.max_kinds, objective=objective,
+                rates=rates, start_cost=written.start_cost, replica_devices=written.replica_devices, seed=written.seed,
+            )  # fmt: skip
+        except ValidationError as error:
+            message = str(error.errors()[0].get("ctx", {}).get("error") or error.errors()[0]["msg"])
+            field, colon, rest = message.partition(": ")
+            where = tuple(field.split(".")) if colon and field.split(".")[0] in ClusterFile.model_fields else ()
+            raise self.document.error(rest if where else message, (*self.at, *where)) from None
+
+    def _objective(self) -> FleetObjective:
+        """Throughput, unless every demand says what it needs: then the fewest devices."""
+        asked = [d.workload.request_rate is not None for d in self.written.demands.values()]
+        return "devices" if all(asked) or self.written.periods else "throughput"
+
+    def _rates(self) -> tuple[GivenRate, ...]:
+        named = self.written.rates
+        if named is None:
+            return ()
+        path = Path(named) if self.folder is None else self.folder / named
+        rates = read_rates(path)
+        faults = []
+        for row in rates:
+            for what, value, known in (("pool", row.pool, self.written.pools), ("demand", row.demand, self.written.demands)):
+                if value not in known:
+                    message = f"{what} {value!r} of {named} is none of this cluster: {', '.join(known)}"
+                    faults.append(self.document.fault(message, (*self.at, "rates"), nearest(value, list(known))))
+        if faults:
+            raise SpecError(*faults[:20])
+        return rates
+
+    def _check_rows(self, rates: Sequence[GivenRate], demands: Sequence[Demand]) -> None:
+        roles = {demand.name: demand for demand in demands}
+        for row in rates:
+            if row.role not in roles[row.demand].roles:
+                message = f"{row.layout} is a {row.role} replica, and phase {roles[row.demand].phase!r} has none"
+                raise self.document.error(message, (*self.at, "demands", row.demand, "workload", "phase"))
+        for demand in demands:
+            missing = [r for r in demand.roles if not any((w.demand, w.role) == (demand.name, r) for w in rates)]
+            if rates and missing and demand.phase != "either":
+                message = f"{self.written.rates} has no {missing[0]} replica of {demand.name}"
+                raise self.document.error(message, (*self.at, "demands", demand.name))
+
+    def _refer(self, kind: catalog.Kind, at: tuple[Step, ...]) -> Any:  # noqa: ANN401 - by the kind asked for
+        read = catalog.model_in if kind == "models" else catalog.hardware_in
+        return read(self.document, (*self.at, *at), beside=self.folder)
+
+    def _pool(self, name: str, own: PoolFile) -> Pool:
+        hardware: HardwareSpec | None = None
+        if own.hardware is not None:
+            hardware = self._refer("hardware", ("pools", name, "hardware"))
+        elif self.written.rates is None:
+            raise self.document.error("is required where no table of rates stands for it", (*self.at, "pools", name, "hardware"))
+        each = hardware.devices_per_node if hardware else own.devices_per_node
+        assert each is not None  # noqa: S101 - by PoolFile
+        free = own.free
+        if free is None:
+            devices = own.devices if own.devices is not None else (own.nodes or 0) * each
+            free = (each,) * (devices // each) + ((devices % each,) if devices % each else ())
+        if max(free) > each:
+            message = f"{max(free)} devices free on a node of {each}"
+            raise self.document.error(message, (*self.at, "pools", name, "free"))
+        if not sum(free):
+            raise self.document.error("no device is free", (*self.at, "pools", name, "free"))
+        rack = hardware.devices_per_rack if hardware else None
+        price = own.price if own.price is not None else (hardware.device.price if hardware else None)
+        return Pool(
+            name=name, hardware=hardware, devices_per_node=each, rack_nodes=rack // each if rack else None, free=free,
+            price=price, billing=own.billing, availability=own.availability, power=own.power,
+        )  # fmt: skip
+
+    def _demand(self, name: str, own: DemandFile, rates: Sequence[GivenRate]) -> Demand:
+        work, at = own.workload, (*self.at, "demands", name)
+        model: ModelSpec | None = None
+        if own.model is not None:
+            model = self._refer("models", ("demands", name, "model"))
+            if own.precision is not None:
+                model = model.model_copy(update={"precision": own.precision.applied_to(model.precision)})
+        elif self.written.rates is None:
+            raise self.document.error("is required where no table of rates stands for it", (*at, "model"))
+        buckets = self._buckets(own, at)
+        if self.written.rates is None and not buckets:
+            raise self.document.error("is required where no table of rates stands for it", (*at, "workload", "input_tokens"))
+        return Demand(
+            name=name, phase=work.phase or _phase(name, rates), request_rate=work.request_rate, buckets=buckets,
+            model=model, limits=own.limits, engine_name=own.engine, search=own.search,
+            prefix_cache_hit=work.prefix_cache_hit, mtp_tokens=work.mtp_tokens, mtp_acceptance=work.mtp_acceptance,
+        )  # fmt: skip
+
+    def _buckets(self, own: DemandFile, at: tuple[Step, ...]) -> tuple[Bucket, ...]:
+        work = own.workload
+        if work.lengths is not None:
+            raise self.document.error("is not read yet: give input_tokens and output_tokens", (*at, "workload", "lengths"))
+        if work.input_tokens is None:
+            return ()
+        output = work.output_tokens if work.output_tokens is not None else 1
+        return (Bucket(input_tokens=work.input_tokens, output_tokens=output, share=Fraction(1)),)
+
+    def _periods(self) -> tuple[Period, ...]:
+        if self.written.periods:
+            return tuple(
+                Period(name=name, hours=own.hours, rates=own.rates) for name, own in self.written.periods.items()
+            )
+        rates = {n: d.workload.request_rate for n, d in self.written.demands.items() if d.workload.request_rate}
+        return (Period(name=ALWAYS, hours=Fraction(24), rates={n: r for n, r in rates.items() if r is not None}),)
+
+
+def _phase(demand: str, rates: Sequence[GivenRate]) -> DemandPhase:
+    """The phase that a demand's rows make up, where it states none."""
+    roles = {row.role for row in rates if row.demand == demand} or {"aggregated"}
+    if len(roles) == 1:
+        only: DemandPhase = next(iter(roles))
+        return only
+    return "either" if "aggregated" in roles else "disaggregated"
+
+
+def stray_options(names: Sequence[str]) -> SpecError:
+    """What is said of options that change a single problem, given beside a cluster."""
+    return SpecError(
+        *(Fault(None, None, None, name, "changes a problem of one demand on one pool, and this is a cluster") for name in names)
+    )

@@ -1,0 +1,259 @@
+"""The judge of a fleet: node by node, demand by demand, loss by loss; it knows nothing of how a fleet is found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from optimizer.domain.cluster import Cluster, Demand, Period, Pool
+from optimizer.domain.fleet import Fleet, Replicas
+from optimizer.fleet.column import Column
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A constraint that a fleet does not keep, with its numbers."""
+
+    family: str
+    message: str
+
+    def to_json(self) -> dict[str, object]:
+        """As in ``violations`` of a verdict."""
+        return {"family": self.family, "message": self.message, "numbers": {}}
+
+
+@dataclass(frozen=True)
+class DemandFigures:
+    """What a fleet does for one demand in one period.
+
+    Attributes
+    ----------
+    capacity
+        Requests/s that the weakest chain takes.
+    left
+        The same after the worst loss of as many nodes as `survive` says, or of one.
+    worst, after_worst
+        Pool and node whose loss alone leaves least, and what it leaves; None where no replica stands.
+    """
+
+    rate: Fraction
+    capacity: Fraction
+    left: Fraction
+    after_worst: Fraction
+    worst: tuple[str, int] | None
+
+
+@dataclass
+class FleetVerdict:
+    """What is broken, and the figures of every period and demand."""
+
+    broken: list[Broken] = field(default_factory=list)
+    demands: dict[str, dict[str, DemandFigures]] = field(default_factory=dict)
+    idle: dict[str, dict[str, int]] = field(default_factory=dict)
+    value: Fraction | None = None
+
+    @property
+    def feasible(self) -> bool:
+        """Whether every constraint is kept."""
+        return not self.broken
+
+
+def judge_fleet(cluster: Cluster, columns: Sequence[Column], fleet: Fleet) -> FleetVerdict:
+    """Judge a fleet whose replicas are all among the columns."""
+    verdict = FleetVerdict()
+    known = {column.name: column for column in columns}
+    for period in cluster.periods:
+        replicas = fleet.get(period.name, ())
+        unknown = [own.column for own in replicas if own.column not in known]
+        if unknown:
+            verdict.broken.append(Broken("columns", f"{unknown[0]} is no replica that is known"))
+            return verdict
+        verdict.broken += standing(cluster, known, replicas)
+        verdict.idle[period.name] = {
+            pool.name: pool.devices
+            - sum(own.count * known[own.column].devices for own in replicas if own.pool == pool.name)
+            for pool in cluster.pools
+        }
+        verdict.demands[period.name] = {
+            demand.name: _figures(cluster, demand, period, known, replicas) for demand in cluster.demands
+        }
+        verdict.broken += list(_rates(cluster, period, verdict.demands[period.name]))
+        verdict.broken += list(_totals(cluster, period, known, replicas))
+    verdict.broken += list(_kinds(cluster, fleet))
+    verdict.value = value_of(cluster, known, fleet, verdict)
+    return verdict
+
+
+def standing(cluster: Cluster, known: Mapping[str, Column], replicas: Sequence[Replicas]) -> list[Broken]:
+    """What is wrong with where replicas stand: on free devices, held once, small ones on one node, large on whole ones."""
+    broken: list[Broken] = []
+    held: dict[tuple[str, int, int], str] = {}
+    for own in replicas:
+        pool, column = cluster.pool[own.pool], known[own.column]
+        if len(own.places) != own.count:
+            broken.append(Broken("capacity", f"{own.column}: {own.count} replicas on {len(own.places)} places"))
+        for places in own.places:
+            broken += _one(pool, column, [(p.node, d) for p in places for d in p.devices])
+            whole = pool.nodes_of(column.devices) > 0
+            for place in places:
+                taken = range(pool.devices_per_node) if whole else place.devices
+                for device in taken:
+                    at = (pool.name, place.node, device)
+                    if at in held:
+                        broken.append(Broken("capacity", f"{own.column} and {held[at]} on {'/'.join(map(str, at))}"))
+                    held[at] = own.column
+    return broken
+
+
+def _one(pool: Pool, column: Column, devices: list[tuple[int, int]]) -> Iterable[Broken]:
+    nodes = sorted({node for node, _ in devices})
+    if any(not 0 <= node < len(pool.free) for node in nodes):
+        yield Broken("capacity", f"{column.name} on node {nodes[-1]} of {len(pool.free)} in {pool.name}")
+        return
+    if len(set(devices)) != len(devices) or len(devices) != column.devices:
+        yield Broken("capacity", f"{column.name} takes {column.devices} devices, not {len(set(devices))}")
+    for node, device in devices:
+        if not 0 <= device < pool.free[node]:
+            yield Broken("capacity", f"{column.name} on device {device} of {pool.free[node]} free on {pool.name}/{node}")
+    wanted = pool.nodes_of(column.devices)
+    if len(nodes) != max(wanted, 1):
+        yield Broken("capacity", f"{column.name} on {len(nodes)} nodes, not {max(wanted, 1)}")
+    if wanted and any(pool.free[node] != pool.devices_per_node for node in nodes):
+        yield Broken("capacity", f"{column.name} takes whole nodes, and not all of them are free")
+    if wanted and pool.rack_nodes:
+        racks = {node // pool.rack_nodes for node in nodes}
+        if len(racks) != -(-wanted // pool.rack_nodes):
+            yield Broken("capacity", f"{column.name} spans {len(racks)} racks of {pool.name}")
+
+
+def _capacity(demand: Demand, served: Mapping[str, Fraction]) -> Fraction:
+    """Requests/s of the weakest chain, from those of each role."""
+    return min(
+        sum((served.get(role, Fraction(0)) for role in roles), Fraction(0)) for roles in demand.chains.values()
+    )
+
+
+def _figures(
+    cluster: Cluster, demand: Demand, period: Period, known: Mapping[str, Column], replicas: Sequence[Replicas]
+) -> DemandFigures:
+    by_role: dict[str, Fraction] = {}
+    dead: list[tuple[dict[str, Fraction], tuple[str, int]]] = []
+    at: dict[tuple[str, int], dict[str, Fraction]] = {}
+    own = cluster.survive
+    for group in (r for r in replicas if r.demand == demand.name):
+        rate = known[group.column].requests_per_s
+        by_role[group.role] = by_role.get(group.role, Fraction(0)) + rate * group.count
+        if own is not None and own.pool not in {None, group.pool}:
+            continue
+        for places in group.places:
+            nodes = sorted({place.node for place in places})
+            if len(nodes) > 1:
+                dead.append(({group.role: rate}, (group.pool, nodes[0])))
+            elif nodes:
+                node = at.setdefault((group.pool, nodes[0]), {})
+                node[group.role] = node.get(group.role, Fraction(0)) + rate
+    dead += [(lost, where) for where, lost in at.items()]
+    lost_nodes = own.nodes if own is not None and own.nodes else 1
+    left, worst, least = _capacity(demand, by_role), None, None
+    for roles in demand.chains.values():
+        losses = sorted(
+            ((sum((lost.get(role, Fraction(0)) for role in roles), Fraction(0)), where) for lost, where in dead),
+            key=lambda item: (-item[0], item[1]),
+        )
+        whole = sum((by_role.get(role, Fraction(0)) for role in roles), Fraction(0))
+        left = min(left, whole - sum((loss for loss, _ in losses[:lost_nodes]), Fraction(0)))
+        if losses and (least is None or whole - losses[0][0] < least):
+            least, worst = whole - losses[0][0], losses[0][1]
+    rate = period.rates.get(demand.name, Fraction(0))
+    capacity = _capacity(demand, by_role)
+    return DemandFigures(rate, capacity, left, capacity if least is None else min(capacity, least), worst)
+
+
+def _rates(cluster: Cluster, period: Period, figures: Mapping[str, DemandFigures]) -> Iterable[Broken]:
+    if cluster.objective == "growth":
+        return  # the factor says how far every rate is met
+    for name, own in figures.items():
+        label = f"{name} in {period.name}"
+        if own.capacity < own.rate:
+            yield Broken("demands", f"{label}: {float(own.capacity):.6g} of {float(own.rate):.6g} requests/s")
+        elif cluster.survive is not None and own.left < own.rate:
+            yield Broken(
+                "survival",
+                f"{label}: {float(own.left):.6g} of {float(own.rate):.6g} requests/s without {cluster.survive.nodes} nodes",
+            )
+
+
+def _totals(
+    cluster: Cluster, period: Period, known: Mapping[str, Column], replicas: Sequence[Replicas]
+) -> Iterable[Broken]:
+    spent = cost_per_h(cluster, known, replicas)
+    budget, power = cluster.limits.budget, cluster.limits.power
+    if budget is not None and spent > budget:
+        yield Broken("budget", f"{float(spent):.6g} of {float(budget):.6g} $/h in {period.name}")
+    drawn = sum(((known[r.column].power_w or Fraction(0)) * r.count for r in replicas), Fraction(0))
+    if power is not None and drawn > power:
+        yield Broken("power", f"{float(drawn):.6g} of {float(power):.6g} W in {period.name}")
+
+
+def _kinds(cluster: Cluster, fleet: Fleet) -> Iterable[Broken]:
+    most = cluster.max_kinds
+    if most is None:
+        return
+    used: dict[tuple[str, str], set[str]] = {}
+    for replicas in fleet.values():
+        for own in replicas:
+            if own.count:
+                used.setdefault((own.demand, own.role), set()).add(own.layout)
+    for (demand, role), layouts in used.items():
+        if len(layouts) > most:
+            yield Broken("kinds", f"{demand} uses {len(layouts)} layouts as {role}, at most {most}")
+
+
+def cost_per_h(cluster: Cluster, known: Mapping[str, Column], replicas: Sequence[Replicas]) -> Fraction:
+    """Dollars per hour: all devices of pools that are paid whole, and the replicas in use elsewhere."""
+    standing_cost = sum(
+        (p.price * p.devices for p in cluster.pools if p.pays_for_all and p.price is not None), Fraction(0)
+    )
+    return standing_cost + sum(((known[r.column].cost or Fraction(0)) * r.count for r in replicas), Fraction(0))
+
+
+def value_of(
+    cluster: Cluster, known: Mapping[str, Column], fleet: Fleet, verdict: FleetVerdict
+) -> Fraction | None:
+    """The objective of a fleet, in its own unit: a mean over the hours of the periods."""
+    if cluster.objective == "growth":
+        factors = [
+            (own.left if cluster.survive is not None else own.capacity) / own.rate
+            for figures in verdict.demands.values()
+            for own in figures.values()
+            if own.rate
+        ]
+        return min(factors)
+    total = Fraction(0)
+    for number, period in enumerate(cluster.periods):
+        replicas, share = fleet.get(period.name, ()), period.hours / cluster.hours
+        if cluster.objective == "throughput":
+            figures = verdict.demands[period.name]
+            total += share * sum(
+                (
+                    d.tokens * (figures[d.name].left if cluster.survive is not None else figures[d.name].capacity)
+                    for d in cluster.demands
+                ),
+                Fraction(0),
+            )
+        elif cluster.objective == "devices":
+            total += share * sum(known[r.column].devices * r.count for r in replicas)
+        elif cluster.objective == "power":
+            total += share * sum(((known[r.column].power_w or Fraction(0)) * r.count for r in replicas), Fraction(0))
+        else:
+            total += share * cost_per_h(cluster, known, replicas)
+            total += cluster.start_cost / cluster.hours * _started(fleet, cluster.periods[number - 1], period)
+    return total
+
+
+def _started(fleet: Fleet, before: Period, period: Period) -> int:
+    if before.name == period.name:
+        return 0
+    running = {r.column: r.count for r in fleet.get(before.name, ())}
+    return sum(max(0, r.count - running.get(r.column, 0)) for r in fleet.get(period.name, ()))

@@ -1,0 +1,166 @@
+"""Random small clusters, and every fleet of them: nodes filled one by one, all by hand; nothing of the product."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from fractions import Fraction
+
+from optimizer.domain.cluster import Cluster, Demand, GivenRate, Period, Pool, Survive
+
+
+MOST_FLEETS = 4_000
+"""Fleets of a cluster that are tried by hand."""
+
+
+def random_cluster(seed: int) -> Cluster:
+    """A random cluster of at most `MOST_FLEETS` fleets."""
+    dice = random.Random(seed)  # noqa: S311 - no secrets
+    while True:
+        cluster = _random_cluster(dice)
+        fleets = 1
+        for pool in cluster.pools:
+            fleets *= sum(1 for _ in itertools.islice(_bins_of(pool, list(cluster.rates)), MOST_FLEETS))
+        if fleets < MOST_FLEETS:
+            return cluster
+
+
+def _random_cluster(dice: random.Random) -> Cluster:
+    """Pools of a few nodes, one or two demands, few replicas each; every constraint family now and then."""
+    pools = []
+    for name in ("a", "b")[: dice.choice((1, 1, 2))]:
+        per_node = dice.choice((2, 3, 4))
+        free = tuple(dice.choice((per_node, per_node, dice.randint(0, per_node))) for _ in range(dice.choice((1, 2, 3))))
+        pools.append(
+            Pool(
+                name=name, hardware=None, devices_per_node=per_node, free=free if sum(free) else (per_node,),
+                price=Fraction(dice.randint(1, 9), dice.choice((1, 2, 3))),
+                billing=dice.choice(("owned", "on_demand", "on_demand")), power=Fraction(dice.randint(1, 5)),
+            )
+        )  # fmt: skip
+    objective = dice.choice(("cost", "devices", "growth", "throughput", "power"))
+    demands, rates, rows = [], {}, []
+    for name in ("x", "y")[: dice.choice((1, 2))]:
+        phase = dice.choice(("aggregated", "aggregated", "disaggregated", "either"))
+        demands.append(Demand(name=name, phase=phase, request_rate=None))
+        rates[name] = Fraction(dice.randint(1, 12), dice.choice((1, 2)))
+        for role in demands[-1].roles:
+            for pool in pools:
+                for layout in range(dice.choice((1, 1, 2)) if len(demands) == 1 else 1):
+                    size = dice.randint(1, 2 * pool.devices_per_node)
+                    rows.append(
+                        GivenRate(
+                            pool=pool.name, demand=name, role=role, layout=f"l{layout}", devices=size,
+                            requests_per_s=Fraction(dice.randint(1, 9), dice.choice((1, 2, 3))),
+                        )
+                    )  # fmt: skip
+    if objective == "throughput" and dice.random() < 0.7:
+        rates = {}
+    limits = {}
+    if dice.random() < 0.25:
+        limits["budget"] = Fraction(dice.randint(5, 60))
+    if dice.random() < 0.2:
+        limits["power"] = Fraction(dice.randint(3, 30))
+    survive = None
+    if dice.random() < 0.4:
+        where = dice.choice((None, None, pools[0].name))
+        survive = Survive(nodes=dice.choice((1, 1, 2)), pool=where)
+    return Cluster(
+        name="small", pools=tuple(pools), demands=tuple(demands), objective=objective, rates=tuple(rows), limits=limits,
+        periods=(Period(name="always", hours=Fraction(24), rates=rates),), survive=survive,
+        max_kinds=dice.choice((None, None, 1)),
+    )  # fmt: skip
+
+
+def _fillings(rows: list[GivenRate], room: int):
+    """Every multiset of rows within a room."""
+    if not rows:
+        yield ()
+        return
+    for count in range(room // rows[0].devices + 1):
+        for rest in _fillings(rows[1:], room - count * rows[0].devices):
+            yield (rows[0],) * count + rest
+
+
+def _bins_of(pool: Pool, rows: list[GivenRate]):
+    """Every way to fill a pool, as bins: what dies with one node. Equal bins in any order count once."""
+    own = [row for row in rows if row.pool == pool.name]
+    small = [row for row in own if row.devices <= pool.devices_per_node]
+    large = [row for row in own if row.devices > pool.devices_per_node]
+    whole = sum(free == pool.devices_per_node for free in pool.free)
+    counts = [range(whole // -(-row.devices // pool.devices_per_node) + 1) for row in large]
+    for chosen in itertools.product(*counts):
+        taken = sum(n * -(-row.devices // pool.devices_per_node) for n, row in zip(chosen, large, strict=True))
+        if taken > whole:
+            continue
+        left = sorted(free for free in pool.free if free != pool.devices_per_node)
+        left += [pool.devices_per_node] * (whole - taken)
+        parts = []
+        for free, group in itertools.groupby(left):
+            options = list(_fillings(small, free))
+            parts.append(itertools.combinations_with_replacement(options, len(list(group))))
+        for filled in itertools.product(*(list(part) for part in parts)):
+            bins = [row for n, row in zip(chosen, large, strict=True) for row in [(row,)] * n]
+            yield [*bins, *(node for nodes in filled for node in nodes if node)]
+
+
+def best_by_hand(cluster: Cluster) -> Fraction | None:
+    """The best objective over every fleet; None where none keeps the limits."""
+    best = None
+    rows = [row for row in cluster.rates if row.requests_per_s > 0]
+    for bins in itertools.product(*(list(_bins_of(pool, rows)) for pool in cluster.pools)):
+        value = _value(cluster, bins)
+        if value is not None and (best is None or value > best):
+            best = value
+    return best if best is None or cluster.objective in {"growth", "throughput"} else -best
+
+
+def _value(cluster: Cluster, bins) -> Fraction | None:
+    """The objective of one fleet, larger is better; None where a limit is broken."""
+    standing = [row for pool in bins for node in pool for row in node]
+    price = {pool.name: pool for pool in cluster.pools}
+    cost = sum(p.price * sum(p.free) for p in cluster.pools if p.billing == "owned")
+    cost += sum(price[row.pool].price * row.devices for row in standing if price[row.pool].billing != "owned")
+    watts = sum(price[row.pool].power * row.devices for row in standing)
+    if cluster.limits.budget is not None and cost > cluster.limits.budget:
+        return None
+    if cluster.limits.power is not None and watts > cluster.limits.power:
+        return None
+    for demand in cluster.demands:
+        for role in ("aggregated", "prefill", "decode"):
+            kinds = {row.layout for row in standing if (row.demand, row.role) == (demand.name, role)}
+            if cluster.max_kinds is not None and len(kinds) > cluster.max_kinds:
+                return None
+    rates, left = cluster.periods[0].rates, {}
+    for demand in cluster.demands:
+        left[demand.name] = _left(cluster, demand, bins)
+        if cluster.objective != "growth" and left[demand.name] < rates.get(demand.name, 0):
+            return None
+    if cluster.objective == "growth":
+        return min(left[name] / rate for name, rate in rates.items() if rate)
+    if cluster.objective == "throughput":
+        return sum(left.values())
+    return -{"cost": cost, "power": watts, "devices": sum(row.devices for row in standing)}[cluster.objective]
+
+
+def _left(cluster: Cluster, demand: Demand, bins) -> Fraction:
+    """Capacity after the worst loss, over every set of nodes that may be lost."""
+    all_bins = [(pool.name, node) for pool, nodes in zip(cluster.pools, bins, strict=True) for node in nodes]
+    own = cluster.survive
+    fragile = [i for i, (pool, _) in enumerate(all_bins) if own is not None and own.pool in {None, pool}]
+    lost = min(own.nodes if own is not None else 0, len(fragile))
+    return min(
+        _capacity(demand, [row for i, (_, node) in enumerate(all_bins) if i not in dead for row in node])
+        for dead in itertools.combinations(fragile, lost)
+    )
+
+
+def _capacity(demand: Demand, standing: list[GivenRate]) -> Fraction:
+    of = {role: Fraction(0) for role in ("aggregated", "prefill", "decode")}
+    for row in standing:
+        if row.demand == demand.name:
+            of[row.role] += row.requests_per_s
+    if demand.phase == "aggregated":
+        return of["aggregated"]
+    whole = min(of["prefill"], of["decode"])
+    return whole + (of["aggregated"] if demand.phase == "either" else 0)

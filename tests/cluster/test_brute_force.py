@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from optimizer.certificate.fleet import TOLERANCE, certify_fleet
+from optimizer.cluster import solve_cluster
+from tests.cluster.brute_force import best_by_hand, random_cluster
+
+EACH = 40
+
+
+@pytest.mark.parametrize("first", range(0, 320, EACH))
+def test_the_answer_is_the_best_of_every_fleet(first):
+    for seed in range(first, first + EACH):
+        cluster = random_cluster(seed)
+        best, result = best_by_hand(cluster), solve_cluster(cluster)
+        assert result.status == ("infeasible" if best is None else "optimal"), (seed, best, result.status)
+        if best is not None:
+            assert abs(result.value - best) <= abs(best) * TOLERANCE, (seed, float(result.value), float(best))
+        check = certify_fleet(json.loads(json.dumps(result.to_json())))
+        assert check.accepted, (seed, check.item, check.reason)
+
+
+def test_the_random_clusters_cover_what_they_should():
+    clusters = [random_cluster(seed) for seed in range(320)]
+    assert {c.objective for c in clusters} == {"cost", "devices", "growth", "throughput", "power"}
+    for share in (
+        sum(c.survive is not None for c in clusters),
+        sum(c.max_kinds is not None for c in clusters),
+        sum(c.limits.budget is not None for c in clusters),
+        sum(any(d.phase != "aggregated" for d in c.demands) for c in clusters),
+    ):
+        assert share > 40
