@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from optimizer.certificate.check import check_result
+from optimizer.certificate.fleet import check_fleet, is_fleet
 from optimizer.certificate.placement_document import SCHEMA as PLACEMENT_SCHEMA
 from optimizer.certificate.placement_document import check_placement_document
 from optimizer.certificate.reading import RESULT_SCHEMA
 from optimizer.certificate.verdict import Check, Rejected
+from optimizer.domain.cluster import Cluster
 from optimizer.domain.problem import Problem
 
 
@@ -26,20 +28,24 @@ class Kind:
     check
         Rejects a document unless everything in it follows from its problem, or from the one asked where that is given;
         notes in the answer what was checked and what was not.
+    asks
+        What such a document answers.
     """
 
     is_of: Callable[[dict[str, Any]], bool]
-    check: Callable[[dict[str, Any], Check, Problem | None], None]
+    check: Callable[[dict[str, Any], Check, Any], None]
+    asks: type[Problem | Cluster] = Problem
 
 
 KINDS = (
     Kind(lambda document: document.get("schema") == PLACEMENT_SCHEMA, check_placement_document),
+    Kind(is_fleet, check_fleet, Cluster),
     Kind(lambda document: document.get("schema") == RESULT_SCHEMA, check_result),
 )
 """Kinds of document; the first that a document is of checks it."""
 
 
-def certify(document: object, asked: Problem | None = None) -> Check:
+def certify(document: object, asked: Problem | Cluster | None = None) -> Check:
     """Check what `solve` or `place` wrote, without the solver; whatever it holds, never raises.
 
     Parameters
@@ -55,6 +61,8 @@ def certify(document: object, asked: Problem | None = None) -> Check:
         kind = next((k for k in KINDS if k.is_of(document)), None) if isinstance(document, dict) else None
         if kind is None or not isinstance(document, dict):
             raise Rejected("schema", f"not a {RESULT_SCHEMA} or {PLACEMENT_SCHEMA} document")  # noqa: TRY301
+        if asked is not None and not isinstance(asked, kind.asks):
+            raise Rejected("problem", "a cluster and a problem of one demand on one pool are not the same")  # noqa: TRY301
         kind.check(document, check, asked)
         check.accepted = True
     except Rejected as rejection:

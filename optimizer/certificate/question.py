@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from optimizer.certificate.verdict import Check, equal
+from optimizer.domain.cluster import Cluster
+from optimizer.domain.hardware import HardwareSpec
+from optimizer.domain.model import ModelSpec
 from optimizer.domain.problem import Problem
 from optimizer.readers import catalog
 
@@ -38,19 +41,44 @@ def _stated(problem: Problem) -> dict[str, Any]:
     return problem.model_dump(mode="json", exclude=_FREE)
 
 
+def bind_cluster(cluster: Cluster, asked: Cluster | None, check: Check) -> None:
+    """The same of a cluster: the one that was asked, or its models and hardware those of the catalog."""
+    check.asked = cluster
+    if asked is not None:
+        equal("problem", cluster.model_dump(mode="json"), asked.model_dump(mode="json"))
+        check.checked.append("problem: the one that was asked")
+        return
+    check.not_checked += [UNBOUND, "problem.name"]
+    for demand in cluster.demands:
+        if demand.model is not None:
+            _model_of_catalog(demand.model, f"problem.demands.{demand.name}.model", check)
+    for pool in cluster.pools:
+        if pool.hardware is not None:
+            _hardware_of_catalog(pool.hardware, f"problem.pools.{pool.name}.hardware", check)
+    if cluster.rates:
+        check.not_checked.append("problem.rates: taken as stated")
+
+
 def _from_catalog(problem: Problem, check: Check) -> None:
-    model, hardware = problem.model, problem.hardware
+    _model_of_catalog(problem.model, "problem.model", check)
+    _hardware_of_catalog(problem.hardware, "problem.hardware", check)
+
+
+def _model_of_catalog(model: ModelSpec, item: str, check: Check) -> None:
     if model.name in catalog.names("models"):
         own = catalog.load_model(model.name).model_copy(update={"precision": model.precision})
-        equal("problem.model", model.model_dump(mode="json"), own.model_dump(mode="json"))
-        check.checked.append(f"problem.model: {model.name} of the catalog")
+        equal(item, model.model_dump(mode="json"), own.model_dump(mode="json"))
+        check.checked.append(f"{item}: {model.name} of the catalog")
     else:
-        check.not_checked.append(f"problem.model: {model.name} is not in the catalog, taken as stated")
-        check.not_checked.append("problem.model.source")
+        check.not_checked.append(f"{item}: {model.name} is not in the catalog, taken as stated")
+        check.not_checked.append(f"{item}.source")
+
+
+def _hardware_of_catalog(hardware: HardwareSpec, item: str, check: Check) -> None:
     if hardware.name in catalog.names("hardware"):
         sold = catalog.load_hardware(hardware.name)
-        equal("problem.hardware", hardware.model_dump(mode="json"), sold.model_dump(mode="json"))
-        check.checked.append(f"problem.hardware: {hardware.name} of the catalog")
+        equal(item, hardware.model_dump(mode="json"), sold.model_dump(mode="json"))
+        check.checked.append(f"{item}: {hardware.name} of the catalog")
     else:
-        check.not_checked.append(f"problem.hardware: {hardware.name} is not in the catalog, taken as stated")
-        check.not_checked.append("problem.hardware.source")
+        check.not_checked.append(f"{item}: {hardware.name} is not in the catalog, taken as stated")
+        check.not_checked.append(f"{item}.source")

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from optimizer.domain.cluster import Cluster
 from optimizer.domain.problem import Problem
 
 
@@ -38,7 +39,7 @@ class Check:
     """
 
     accepted: bool = False
-    asked: Problem | None = None
+    asked: Problem | Cluster | None = None
     status: str | None = None
     objective: dict[str, Any] | None = None
     lattice: dict[str, Any] | None = None

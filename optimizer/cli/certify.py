@@ -25,9 +25,9 @@ def command(
     from optimizer.certificate import certify  # noqa: PLC0415 - loads when the command runs
     from optimizer.readers.document import load  # noqa: PLC0415 - the same
     from optimizer.readers.messages import kind_of  # noqa: PLC0415 - the same
-    from optimizer.readers.read import read_problem  # noqa: PLC0415 - the same
+    from optimizer.readers.read import read_question  # noqa: PLC0415 - the same
 
-    asked = None if problem is None else read_problem(problem)
+    asked = None if problem is None else read_question(problem)
     document = load(result)
     if not isinstance(document.data, dict):
         raise document.error(f"a result is wanted (a mapping), not {kind_of(document.data)}")
@@ -44,8 +44,10 @@ def _show(check: Check) -> None:
     emit(paint(verdict, "bold", "green" if check.accepted else "red"))
     if check.asked is not None:
         from optimizer.cli.present import problem_line  # noqa: PLC0415 - needs the figures
+        from optimizer.domain.problem import Problem  # noqa: PLC0415 - the same
 
-        emit(f"  problem         {problem_line(check.asked)}")
+        asked = check.asked
+        emit(f"  problem         {problem_line(asked) if isinstance(asked, Problem) else asked.name}")
         emit(f"  digest          {check.asked.digest}")
     if check.accepted and check.objective is not None:
         emit(f"  objective       {_objective(check.objective)}")

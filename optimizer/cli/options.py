@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 if TYPE_CHECKING:
+    from optimizer.domain.cluster import Cluster
     from optimizer.domain.problem import Problem
     from optimizer.readers.read import Override
 
@@ -130,6 +131,12 @@ class ProblemSource:
         from optimizer.readers.read import read_problem  # noqa: PLC0415 - the specs load when a command runs
 
         return read_problem(self.file, overrides_of(self.values))
+
+    def question(self) -> Problem | Cluster:
+        """As above, or the cluster that the file holds."""
+        from optimizer.readers.read import read_question  # noqa: PLC0415 - the specs load when a command runs
+
+        return read_question(self.file, overrides_of(self.values))
 
     @property
     def content(self) -> dict[str, Any]:

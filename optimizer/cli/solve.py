@@ -48,8 +48,15 @@ def command(
     ] = False,
 ) -> int:
     """Find the best layout of a model on hardware under limits, with a proof that nothing beats it."""
-    question = problem()
+    question = problem.question()
+    from optimizer.domain.problem import Problem  # noqa: PLC0415 - the specs load when a command runs
     from optimizer.readers.output import write_whole  # noqa: PLC0415 - beside it
+
+    if not isinstance(question, Problem):
+        from optimizer.cli.cluster import solve_and_show  # noqa: PLC0415 - loads the solver
+
+        single = {"--top": top > 1, "--pareto": pareto, "--uncertainty": uncertainty, "--slot-prices": slot_prices}
+        return solve_and_show(question, [n for n, on in single.items() if on], out, time_limit, as_json=json)
     from optimizer.solve import solve  # noqa: PLC0415 - loads NumPy and the solver
 
     box = None if uncertainty is None else uncertain_share(uncertainty)

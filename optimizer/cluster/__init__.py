@@ -1,4 +1,4 @@
-"""Several replicas, roles, pools and models on one cluster: CP-SAT decides counts and places, a derivation proves them."""
+"""Several replicas, roles, pools and models on one cluster: CP-SAT decides counts and places, a derivation proves."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def solve_cluster(cluster: Cluster, *, time_limit_s: float | None = None) -> Fle
         derivation = derive(program, own, TOLERANCE, deadline)
     seconds["prove_s"] = time.monotonic() - started - seconds["decide_s"]
     bound = None if derivation.bound is None else shown(cluster, derivation.bound)
-    status = _status(cluster, fleet is not None, value, bound, derivation)
+    status = _status(cluster, value, bound, derivation)
     certificate = fleet_statement(cluster, status, columns, value, bound, derivation.steps)
     return FleetResult(
         cluster=cluster, columns=columns, status=status, fleet=fleet, verdict=verdict, bound=bound,
@@ -64,10 +64,8 @@ def solve_cluster(cluster: Cluster, *, time_limit_s: float | None = None) -> Fle
     )  # fmt: skip
 
 
-def _status(
-    cluster: Cluster, found: bool, value: Fraction | None, bound: Fraction | None, derivation: Derivation  # noqa: FBT001 - whether there is a fleet
-) -> str:
-    if not found or value is None:
+def _status(cluster: Cluster, value: Fraction | None, bound: Fraction | None, derivation: Derivation) -> str:
+    if value is None:
         return "infeasible" if derivation.steps and bound is None else "unknown"
     if bound is None:
         raise InternalError("a fleet was found, and the derivation proves that there is none")

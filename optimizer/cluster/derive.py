@@ -90,7 +90,8 @@ class _Relaxation:
         if status == pywraplp.Solver.OPTIMAL:
             multipliers = self._multipliers(rows)
             bound = self.program.proved(multipliers, box, feasible=True)
-            return _Relaxed(Step(multipliers=multipliers), bound, self._split([v.solution_value() for v in variables], box))
+            split = self._split([v.solution_value() for v in variables], box)
+            return _Relaxed(Step(multipliers=multipliers), bound, split)
         if self.soft is None:
             self.soft = self._build(soft=True)
         solver, variables, rows = self.soft

@@ -10,7 +10,7 @@ import hashlib
 import json
 from fractions import Fraction
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -32,6 +32,7 @@ from optimizer.domain.quantity import (
 )
 
 Role = Literal["aggregated", "prefill", "decode"]
+ROLES: dict[str, Role] = {role: role for role in get_args(Role)}
 Billing = Literal["owned", "reserved", "on_demand", "spot"]
 FleetObjective = Literal["cost", "devices", "growth", "throughput", "power"]
 DemandPhase = Literal["aggregated", "prefill", "decode", "disaggregated", "either"]
@@ -168,8 +169,8 @@ class ClusterFile(Spec):
     name: str = Field(default="cluster", min_length=1)
     pools: Annotated[dict[str, PoolFile], Field(min_length=1)]
     demands: Annotated[dict[str, DemandFile], Field(min_length=1)]
-    links: dict[str, BytesPerSecond] = {}
-    periods: dict[str, PeriodFile] = {}
+    links: dict[str, BytesPerSecond] = Field(default_factory=dict)
+    periods: dict[str, PeriodFile] = Field(default_factory=dict)
     survive: Survive | None = None
     limits: ClusterLimits = ClusterLimits()
     max_kinds: int | None = Field(default=None, ge=1, le=1000)
@@ -293,7 +294,7 @@ class Cluster(Spec):
     name: str
     pools: Annotated[tuple[Pool, ...], AsTuple]
     demands: Annotated[tuple[Demand, ...], AsTuple]
-    links: dict[str, BytesPerSecond] = {}
+    links: dict[str, BytesPerSecond] = Field(default_factory=dict)
     periods: Annotated[tuple[Period, ...], AsTuple]
     survive: Survive | None = None
     limits: ClusterLimits = ClusterLimits()
@@ -317,11 +318,17 @@ class Cluster(Spec):
                 if name not in known:
                     message = f"periods.{period.name}.rates: {name!r} is no demand: {', '.join(sorted(known))}"
                     raise ValueError(message)
-        rows = [(row.demand, row.role, row.pool, row.layout) for row in self.rates]
-        for row in rows:
-            if rows.count(row) > 1:
-                message = f"rates: {'/'.join(row)} stands there twice"
+        roles = {d.name: d.roles for d in self.demands}
+        seen: set[tuple[str, ...]] = set()
+        for row in self.rates:
+            key = (row.demand, row.role, row.pool, row.layout)
+            if row.pool not in {pool.name for pool in self.pools} or row.role not in roles.get(row.demand, ()):
+                message = f"rates: {'/'.join(key)} is of no pool, demand or role of this cluster"
                 raise ValueError(message)
+            if key in seen:
+                message = f"rates: {'/'.join(key)} stands there twice"
+                raise ValueError(message)
+            seen.add(key)
         wanted = any(rate > 0 for period in self.periods for rate in period.rates.values())
         if not wanted and self.objective != "throughput":
             message = f"objective: {self.objective!r} needs the requests/s of a demand (workload.request_rate)"
@@ -331,8 +338,8 @@ class Cluster(Spec):
         pools = {pool.name: pool for pool in self.pools}
         if self.objective == "cost" or self.limits.budget is not None:
             priced = {row.pool for row in self.rates if row.price is None} if self.rates else set(pools)
-            for name in pools:
-                if pools[name].price is None and name in priced:
+            for name, pool in pools.items():
+                if pool.price is None and name in priced:
                     message = f"pools.{name}: a cost or a budget needs a price"
                     raise ValueError(message)
         if self.objective == "power" or self.limits.power is not None:

@@ -32,6 +32,8 @@ from optimizer.readers.messages import nearest
 from optimizer.readers.places import Step
 from optimizer.readers.rates import read_rates
 
+_WANTED = "is required where no table of rates stands for it"
+
 
 def is_cluster(data: object) -> bool:
     """Whether a document is a cluster rather than one demand on one pool."""
@@ -101,7 +103,8 @@ class _Reading:
         rates = read_rates(path)
         faults = []
         for row in rates:
-            for what, value, known in (("pool", row.pool, self.written.pools), ("demand", row.demand, self.written.demands)):
+            named_in = (("pool", row.pool, self.written.pools), ("demand", row.demand, self.written.demands))
+            for what, value, known in named_in:
                 if value not in known:
                     message = f"{what} {value!r} of {named} is none of this cluster: {', '.join(known)}"
                     faults.append(self.document.fault(message, (*self.at, "rates"), nearest(value, list(known))))
@@ -130,7 +133,7 @@ class _Reading:
         if own.hardware is not None:
             hardware = self._refer("hardware", ("pools", name, "hardware"))
         elif self.written.rates is None:
-            raise self.document.error("is required where no table of rates stands for it", (*self.at, "pools", name, "hardware"))
+            raise self.document.error(_WANTED, (*self.at, "pools", name, "hardware"))
         each = hardware.devices_per_node if hardware else own.devices_per_node
         assert each is not None  # noqa: S101 - by PoolFile
         free = own.free
@@ -157,10 +160,10 @@ class _Reading:
             if own.precision is not None:
                 model = model.model_copy(update={"precision": own.precision.applied_to(model.precision)})
         elif self.written.rates is None:
-            raise self.document.error("is required where no table of rates stands for it", (*at, "model"))
+            raise self.document.error(_WANTED, (*at, "model"))
         buckets = self._buckets(own, at)
         if self.written.rates is None and not buckets:
-            raise self.document.error("is required where no table of rates stands for it", (*at, "workload", "input_tokens"))
+            raise self.document.error(_WANTED, (*at, "workload", "input_tokens"))
         return Demand(
             name=name, phase=work.phase or _phase(name, rates), request_rate=work.request_rate, buckets=buckets,
             model=model, limits=own.limits, engine_name=own.engine, search=own.search,
@@ -170,7 +173,8 @@ class _Reading:
     def _buckets(self, own: DemandFile, at: tuple[Step, ...]) -> tuple[Bucket, ...]:
         work = own.workload
         if work.lengths is not None:
-            raise self.document.error("is not read yet: give input_tokens and output_tokens", (*at, "workload", "lengths"))
+            message = "is not read yet: give input_tokens and output_tokens"
+            raise self.document.error(message, (*at, "workload", "lengths"))
         if work.input_tokens is None:
             return ()
         output = work.output_tokens if work.output_tokens is not None else 1
@@ -181,8 +185,8 @@ class _Reading:
             return tuple(
                 Period(name=name, hours=own.hours, rates=own.rates) for name, own in self.written.periods.items()
             )
-        rates = {n: d.workload.request_rate for n, d in self.written.demands.items() if d.workload.request_rate}
-        return (Period(name=ALWAYS, hours=Fraction(24), rates={n: r for n, r in rates.items() if r is not None}),)
+        rates = {name: own.workload.request_rate or Fraction(0) for name, own in self.written.demands.items()}
+        return (Period(name=ALWAYS, hours=Fraction(24), rates={name: rate for name, rate in rates.items() if rate}),)
 
 
 def _phase(demand: str, rates: Sequence[GivenRate]) -> DemandPhase:
@@ -196,6 +200,5 @@ def _phase(demand: str, rates: Sequence[GivenRate]) -> DemandPhase:
 
 def stray_options(names: Sequence[str]) -> SpecError:
     """What is said of options that change a single problem, given beside a cluster."""
-    return SpecError(
-        *(Fault(None, None, None, name, "changes a problem of one demand on one pool, and this is a cluster") for name in names)
-    )
+    message = "changes a problem of one demand on one pool, and this is a cluster"
+    return SpecError(*(Fault(None, None, None, name, message) for name in names))

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from optimizer.domain.cluster import Cluster
 from optimizer.domain.hardware import HardwareSpec
 from optimizer.domain.layout import Layout, WrittenLayout
 from optimizer.domain.model import ModelSpec
@@ -16,6 +17,7 @@ from optimizer.domain.problem import Problem, ProblemFile, resolve
 from optimizer.errors import Fault, SpecError
 from optimizer.readers import catalog
 from optimizer.readers.claims import Claim, ClaimReader
+from optimizer.readers.cluster import cluster_in, is_cluster, stray_options
 from optimizer.readers.diagnosis import diagnose
 from optimizer.readers.document import Document, load, validate
 from optimizer.readers.measured import coactivation, current_placement, expert_loads
@@ -195,6 +197,25 @@ def read_problem(reference: str | Path | None = None, overrides: Sequence[Overri
     return problem_in(document, (), overrides)
 
 
+def read_question(reference: str | Path | None = None, overrides: Sequence[Override] = ()) -> Problem | Cluster:
+    """Problem of one demand on one pool, as `read_problem`, or cluster, by what the file holds.
+
+    Raises
+    ------
+    SpecError
+        Everything that is wrong, each with its place or its option.
+    """
+    if reference is None:
+        return read_problem(None, overrides)
+    document = _load(reference)
+    if not is_cluster(document.data):
+        return problem_in(document, (), overrides)
+    stray = [o.option for o in overrides if o.at not in {("objective",), ("seed",)}]
+    if stray:
+        raise stray_options(stray)
+    return cluster_in(document, (), {str(o.at[0]): o.value for o in overrides})
+
+
 def problem_content(reference: str | Path | None, overrides: Sequence[Override] = ()) -> dict[str, Any]:
     """What a problem file would hold that says what a file and options say; nothing is resolved.
 
@@ -219,6 +240,8 @@ def problem_in(document: Document, at: tuple[Step, ...] = (), overrides: Sequenc
         As `read_problem`.
     """
     found = document.get(at) if at else document.data
+    if is_cluster(found):
+        raise document.error("is a cluster, which only solve, verify, certify, explain and report read", at)
     if not overrides and _is_resolved(found):
         return _resolved(document, at)
     return _problem(_merge(document, at, overrides), _folder(document))

@@ -86,7 +86,7 @@ def judge_fleet(cluster: Cluster, columns: Sequence[Column], fleet: Fleet) -> Fl
 
 
 def standing(cluster: Cluster, known: Mapping[str, Column], replicas: Sequence[Replicas]) -> list[Broken]:
-    """What is wrong with where replicas stand: on free devices, held once, small ones on one node, large on whole ones."""
+    """What is wrong with where replicas stand: on free devices, held once, a small one on one node."""
     broken: list[Broken] = []
     held: dict[tuple[str, int, int], str] = {}
     for own in replicas:
@@ -115,7 +115,8 @@ def _one(pool: Pool, column: Column, devices: list[tuple[int, int]]) -> Iterable
         yield Broken("capacity", f"{column.name} takes {column.devices} devices, not {len(set(devices))}")
     for node, device in devices:
         if not 0 <= device < pool.free[node]:
-            yield Broken("capacity", f"{column.name} on device {device} of {pool.free[node]} free on {pool.name}/{node}")
+            where = f"device {device} of {pool.free[node]} free on {pool.name}/{node}"
+            yield Broken("capacity", f"{column.name} on {where}")
     wanted = pool.nodes_of(column.devices)
     if len(nodes) != max(wanted, 1):
         yield Broken("capacity", f"{column.name} on {len(nodes)} nodes, not {max(wanted, 1)}")
@@ -178,10 +179,8 @@ def _rates(cluster: Cluster, period: Period, figures: Mapping[str, DemandFigures
         if own.capacity < own.rate:
             yield Broken("demands", f"{label}: {float(own.capacity):.6g} of {float(own.rate):.6g} requests/s")
         elif cluster.survive is not None and own.left < own.rate:
-            yield Broken(
-                "survival",
-                f"{label}: {float(own.left):.6g} of {float(own.rate):.6g} requests/s without {cluster.survive.nodes} nodes",
-            )
+            served = f"{float(own.left):.6g} of {float(own.rate):.6g} requests/s"
+            yield Broken("survival", f"{label}: {served} without {cluster.survive.nodes} nodes")
 
 
 def _totals(

@@ -8,7 +8,6 @@ from fractions import Fraction
 
 from optimizer.domain.cluster import Cluster, Demand, GivenRate, Period, Pool, Survive
 
-
 MOST_FLEETS = 4_000
 """Fleets of a cluster that are tried by hand."""
 
@@ -30,7 +29,8 @@ def _random_cluster(dice: random.Random) -> Cluster:
     pools = []
     for name in ("a", "b")[: dice.choice((1, 1, 2))]:
         per_node = dice.choice((2, 3, 4))
-        free = tuple(dice.choice((per_node, per_node, dice.randint(0, per_node))) for _ in range(dice.choice((1, 2, 3))))
+        nodes = dice.choice((1, 2, 3))
+        free = tuple(dice.choice((per_node, per_node, dice.randint(0, per_node))) for _ in range(nodes))
         pools.append(
             Pool(
                 name=name, hardware=None, devices_per_node=per_node, free=free if sum(free) else (per_node,),

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from optimizer.certificate.fleet import TOLERANCE, certify_fleet
+from optimizer.certificate import certify
+from optimizer.certificate.fleet import TOLERANCE
 from optimizer.cluster import solve_cluster
 from tests.cluster.brute_force import best_by_hand, random_cluster
 
@@ -19,7 +20,7 @@ def test_the_answer_is_the_best_of_every_fleet(first):
         assert result.status == ("infeasible" if best is None else "optimal"), (seed, best, result.status)
         if best is not None:
             assert abs(result.value - best) <= abs(best) * TOLERANCE, (seed, float(result.value), float(best))
-        check = certify_fleet(json.loads(json.dumps(result.to_json())))
+        check = certify(json.loads(json.dumps(result.to_json())))
         assert check.accepted, (seed, check.item, check.reason)
 
 

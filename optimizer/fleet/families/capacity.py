@@ -77,15 +77,11 @@ class Capacity(Family):
     def limits(cls, cluster: Cluster) -> Iterable[Limit]:
         """The devices of each pool."""
         for pool in cluster.pools:
-            grown = pool.model_copy(update={"free": (*pool.free, *(pool.devices_per_node,) * cls.plenty(cluster, pool))})
+            more = (pool.devices_per_node,) * max(64, 9 * len(pool.free))  # beyond what anybody would add
+            grown = pool.model_copy(update={"free": (*pool.free, *more)})
             pools = tuple(grown if p.name == pool.name else p for p in cluster.pools)
             yield Limit(
                 f"pools.{pool.name}.nodes", len(pool.free), "nodes",
                 f"pool {pool.name} has {pool.devices} free devices on {len(pool.free)} nodes",
                 cluster.model_copy(update={"pools": pools}),
             )  # fmt: skip
-
-    @staticmethod
-    def plenty(cluster: Cluster, pool: Pool) -> int:
-        """More nodes than any fleet needs that could be asked for: nine times what there are, or 64."""
-        return max(64, 9 * len(pool.free))

@@ -51,11 +51,11 @@ class Statement:
     @cached_property
     def coverages(self) -> tuple[Coverage, ...]:
         """Every demand's chains of roles, and the cuts of its links."""
-        chains = tuple(
-            Coverage(d.name, part, {c.name: c.requests_per_s for c in self.columns if c.demand == d.name and c.role in roles})
-            for d in self.cluster.demands
-            for part, roles in d.chains.items()
-        )  # fmt: skip
+        chains = []
+        for demand in self.cluster.demands:
+            for part, roles in demand.chains.items():
+                own = [c for c in self.columns if c.demand == demand.name and c.role in roles]
+                chains.append(Coverage(demand.name, part, {c.name: c.requests_per_s for c in own}))
         return (*chains, *self.cuts)
 
     @cached_property

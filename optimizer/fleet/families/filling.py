@@ -56,9 +56,9 @@ def fillings(statement: Statement, pool: Pool, period: Period) -> list[Filling]:
         if statement.relaxed:
             by_column = False
         else:
-            return [f for column in small for f in _of(statement, pool, period, [column])]
+            return [f for column in small for f in _of(pool, period, [column])]
     if by_column:
-        return _of(statement, pool, period, small)
+        return _of(pool, period, small)
     found = []
     sizes = sorted({c.devices for c in small}, reverse=True)
     for free in sorted({f for f in pool.free if f and small}):
@@ -71,7 +71,7 @@ def fillings(statement: Statement, pool: Pool, period: Period) -> list[Filling]:
     return found
 
 
-def _of(statement: Statement, pool: Pool, period: Period, small: list[Column]) -> list[Filling]:
+def _of(pool: Pool, period: Period, small: list[Column]) -> list[Filling]:
     found = []
     for free in sorted({f for f in pool.free if f}):
         for pattern in patterns([c.devices for c in small], free, maximal=False):

@@ -38,6 +38,6 @@ class Starts(Family):
                 self.program.at_least(name, self.name, [(started, 1), *change], 0)
 
     @classmethod
-    def limits(cls, cluster: Cluster) -> Iterable[Limit]:
+    def limits(cls, cluster: Cluster) -> Iterable[Limit]:  # noqa: ARG003 - as every family
         """Nothing to loosen."""
         return ()

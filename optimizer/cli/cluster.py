@@ -1,0 +1,102 @@
+"""What `solve` prints of a cluster: the fleet, the demands that it serves, and what is idle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from optimizer.cli.output import emit, emit_json, heading, json_text, paint, say, table
+from optimizer.readers.cluster import stray_options
+
+if TYPE_CHECKING:
+    from optimizer.cluster import FleetResult
+    from optimizer.domain.cluster import Cluster
+
+
+def solve_and_show(
+    cluster: Cluster, stray: Sequence[str], out: str | None, time_limit: float | None, *, as_json: bool
+) -> int:
+    """Solve a cluster, write it and print it; the exit status.
+
+    Parameters
+    ----------
+    stray
+        Options that were given and mean nothing for a cluster.
+
+    Raises
+    ------
+    SpecError
+        Where there are any.
+    """
+    if stray:
+        raise stray_options(stray)
+    from optimizer.cluster import solve_cluster  # noqa: PLC0415 - loads the solver
+    from optimizer.readers.output import write_whole  # noqa: PLC0415 - beside it
+
+    result = solve_cluster(cluster, time_limit_s=time_limit)
+    document = result.to_json()
+    if out is not None:
+        write_whole(out, json_text(document) + "\n")
+        say(f"wrote {out}")
+    if as_json:
+        emit_json(document)
+    else:
+        show(result, document)
+    return int(result.exit_status)
+
+
+def show(result: FleetResult, document: dict[str, Any]) -> None:
+    """Print a fleet."""
+    from optimizer.cli import present  # noqa: PLC0415 - needs the figures
+
+    objective, status = document["objective"], document["status"]
+    value = "" if objective["value"] is None else f": {present.plain_name(objective['name'])} {objective['value']:,.6g}"
+    bound = objective["bound"]
+    proof = f" (bound {bound:,.6g}, gap {objective['gap']:.2%})" if status == "feasible" and bound is not None else ""
+    present.verdict_line(status + value + proof, good=status in {"optimal", "feasible"})
+    fleet = document["fleet"]
+    if fleet is not None:
+        for name, period in (fleet["periods"] or {"": fleet}).items():
+            _period(result, name, period)
+    search = document["search"]
+    emit()
+    emit(paint(f"{search['candidates']:,} kinds of replica in {search['wall_s']:.2f} s", "dim"))
+
+
+def _period(result: FleetResult, name: str, period: dict[str, Any]) -> None:
+    heading("Replicas" + (f" in period {name}" if name else ""))
+    rows = [
+        [own["demand"], own["role"], own["pool"], own["name"], str(own["count"]), f"{own['devices']:,}",
+         f"{own['requests_per_s']:,.5g}", f"{own['share']:.1%}", _nodes(own["nodes"])]
+        for own in period["replicas"]
+    ]  # fmt: skip
+    table(
+        ["demand", "role", "pool", "layout", "replicas", "devices each", "requests/s each", "share", "nodes"],
+        rows, right=(4, 5, 6, 7),
+    )  # fmt: skip
+    heading("Demands")
+    rows = []
+    for demand, own in period["demands"].items():
+        worst = own["worst_loss"]
+        loss = "" if worst is None else f"{worst['capacity_per_s']:,.5g} without {worst['node'][0]}/{worst['node'][1]}"
+        rows.append([demand, f"{own['requests_per_s']:,.5g}", f"{own['capacity_per_s']:,.5g}", loss])
+    table(["demand", "requests/s", "capacity", "after the worst loss"], rows, right=(1, 2))
+    emit()
+    devices = {pool.name: pool.devices for pool in result.cluster.pools}
+    emit("idle  " + ", ".join(f"{count} of {devices[pool]} in {pool}" for pool, count in period["idle"].items()))
+
+
+_SHOWN = 8
+
+
+def _nodes(places: Sequence[Sequence[dict[str, Any]]]) -> str:
+    """Nodes that replicas stand on, as ranges."""
+    nodes = sorted({place["node"] for replica in places for place in replica})
+    runs: list[list[int]] = []
+    for node in nodes:
+        if runs and node == runs[-1][1] + 1:
+            runs[-1][1] = node
+        else:
+            runs.append([node, node])
+    texts = [str(a) if a == b else f"{a}-{b}" for a, b in runs]
+    return ", ".join(texts[:_SHOWN]) + (", …" if len(texts) > _SHOWN else "")

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from optimizer.cli.main import run
+
+CLUSTER = """\
+name: chat-and-code
+pools:
+  new: {devices_per_node: 8, nodes: 16, price: 3 $/h}
+  old: {devices_per_node: 8, free: [8, 8, 8, 8, 7, 0], price: 1.5 $/h, billing: on_demand}
+demands:
+  chat: {workload: {request_rate: 40}}
+  code: {workload: {request_rate: 6}}
+survive: {nodes: 1}
+objective: cost
+rates: rates.csv
+"""
+RATES = """\
+pool,demand,role,layout,devices,requests_per_s
+new,chat,aggregated,tp2,2,2.5
+new,chat,aggregated,tp4,4,5.6
+old,chat,aggregated,tp4,4,2.1
+new,code,prefill,tp8,8,2.2
+new,code,decode,ep16,16,3.1
+old,code,prefill,tp8,8,1
+"""
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    (tmp_path / "rates.csv").write_text(RATES)
+    file = tmp_path / "cluster.yaml"
+    file.write_text(CLUSTER)
+    return file
+
+
+def test_a_cluster_is_solved_certified_and_shown(cluster, capsys):
+    out = cluster.with_suffix(".json")
+    assert run(["solve", str(cluster), "--out", str(out)]) == 0
+    shown = capsys.readouterr().out
+    assert "optimal: cost dollars per h 384" in shown
+    assert "without new/" in shown
+    assert run(["certify", str(out), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["accepted"]
+    document = json.loads(out.read_text())
+    assert document["fleet"]["demands"]["code"]["worst_loss"]["node"][0] == "new"
+    assert sum(r["count"] * r["devices"] for r in document["fleet"]["replicas"]) + sum(
+        document["fleet"]["idle"].values()
+    ) == 16 * 8 + 39
+    shares = [r["share"] for r in document["fleet"]["replicas"] if r["demand"] == "chat"]
+    assert sum(shares) == pytest.approx(1)
+
+
+def test_options_of_a_single_problem_are_refused(cluster, capsys):
+    assert run(["solve", str(cluster), "--tp", "4"]) == 2
+    assert "--tp" in capsys.readouterr().err
+    assert run(["solve", str(cluster), "--top", "3"]) == 2
+    assert run(["place", str(cluster)]) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("pool,demand,layout,devices\n", "column 'requests_per_s' is missing"),
+        ("pool,demand,layout,devices,requests_per_s,rat\n", "unknown column 'rat'"),
+        ("pool,demand,layout,devices,requests_per_s\nnew,chat,a,two,3\n", "rates.csv:2:4: devices: "),
+        ("pool,demand,layout,devices,requests_per_s\nnew,chat,a,2\n", "rates.csv:2: 4 cells under 5 columns"),
+        ("pool,demand,layout,devices,requests_per_s\nnew,chat,a,2,-3\n", "rates.csv:2:5: requests_per_s: "),
+        ("pool,demand,layout,devices,requests_per_s\nnaw,chat,a,2,3\n", "did you mean 'new'?"),
+        ("pool,demand,layout,devices,requests_per_s\nnew,chat,a,2,3\n", "has no aggregated replica of code"),
+    ],
+)
+def test_what_is_wrong_with_a_table_is_said(cluster, capsys, text, message):
+    (cluster.parent / "rates.csv").write_text(text)
+    assert run(["solve", str(cluster)]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("nodes: 16", "nodes: 16, devices: 4", "give either nodes, devices or free"),
+        ("7, 0]", "9, 0]", "9 devices free on a node of 8"),
+        ("nodes: 1}\n", "racks: 1}\n", "the loss of a rack is not modelled"),
+        ("nodes: 1}\n", "nodes: 1, pool: naw}\n", "'naw' is no pool"),
+        ("price: 3 $/h}", "price: -3 $/h}", "-3 $/h is negative"),
+        ("objective: cost", "objective: power", "needs the power of a device"),
+        ("price: 3 $/h}", "billing: owned}", "needs a price"),
+        ("objective: cost", "periods: {day: {hours: 8, rates: {chet: 3}}}", "'chet' is no demand"),
+        ("objective: cost", "objectiv: cost", "did you mean 'objective'?"),
+    ],
+)
+def test_what_is_wrong_with_a_cluster_is_said(cluster, capsys, old, new, message):
+    cluster.write_text(CLUSTER.replace(old, new))
+    assert run(["solve", str(cluster)]) == 2
+    assert message in capsys.readouterr().err
