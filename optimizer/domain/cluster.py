@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, model_validator
 
 from optimizer.domain.base import Spec
-from optimizer.domain.engine import ENGINES
+from optimizer.domain.engines import engine_named
 from optimizer.domain.hardware import HardwareSpec
 from optimizer.domain.limits import AsTuple, Limits, Search
 from optimizer.domain.model import ModelSpec
@@ -128,9 +128,7 @@ class DemandFile(Spec):
 
     @model_validator(mode="after")
     def _known(self) -> DemandFile:
-        if self.engine not in ENGINES:
-            message = f"unknown engine {self.engine!r}; engines: {', '.join(ENGINES)}"
-            raise ValueError(message)
+        engine_named(self.engine)
         return self
 
 
