@@ -47,6 +47,7 @@ _RESULT = frozenset(
 )  # fmt: skip
 _SPLIT, _LEAF = frozenset({"variable", "split", "low", "high"}), frozenset({"multipliers", "empty"})
 
+
 def is_fleet(result: object) -> bool:
     """Whether a document is the result of a cluster."""
     claim = result.get("certificate") if isinstance(result, dict) else None
@@ -251,18 +252,14 @@ def _whole(value: object) -> int:
     return value
 
 
-def fleet_json(
-    cluster: Cluster, columns: Sequence[Column], fleet: Fleet, verdict: FleetVerdict
-) -> dict[str, Any]:
+def fleet_json(cluster: Cluster, columns: Sequence[Column], fleet: Fleet, verdict: FleetVerdict) -> dict[str, Any]:
     """``fleet`` of a result: that of the period in which most devices are in use, and each period's own."""
     parts = {period.name: _period_json(columns, fleet, verdict, period.name) for period in cluster.periods}
     busiest = min(parts, key=lambda name: (sum(parts[name]["idle"].values()), list(parts).index(name)))
     return parts[busiest] | {"periods": parts if len(parts) > 1 else {}}
 
 
-def _period_json(
-    columns: Sequence[Column], fleet: Fleet, verdict: FleetVerdict, period: str
-) -> dict[str, Any]:
+def _period_json(columns: Sequence[Column], fleet: Fleet, verdict: FleetVerdict, period: str) -> dict[str, Any]:
     known = {column.name: column for column in columns}
     figures = verdict.demands[period]
     replicas = []

@@ -115,6 +115,4 @@ def _slots(statement: Statement, point: Mapping[str, Fraction], period: Period, 
 
 def _spread(pool: Pool, nodes: list[int], devices: int) -> tuple[Place, ...]:
     each = pool.devices_per_node
-    return tuple(
-        Place(node, tuple(range(min(each, devices - number * each)))) for number, node in enumerate(nodes)
-    )
+    return tuple(Place(node, tuple(range(min(each, devices - number * each)))) for number, node in enumerate(nodes))

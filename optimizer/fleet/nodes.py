@@ -36,6 +36,7 @@ def most_alone(pool: Pool, devices: int) -> int:
 
 def patterns(sizes: Sequence[int], room: int, *, maximal: bool) -> Iterator[Pattern]:
     """Every multiset of sizes within a room, as counts; only those that nothing can be added to where `maximal`."""
+
     def fill(index: int, left: int, chosen: Pattern) -> Iterator[Pattern]:
         if index == len(sizes):
             if not maximal or all(left < size for size in sizes):

@@ -130,9 +130,7 @@ def _one(pool: Pool, column: Column, devices: list[tuple[int, int]]) -> Iterable
 
 def _capacity(demand: Demand, served: Mapping[str, Fraction]) -> Fraction:
     """Requests/s of the weakest chain, from those of each role."""
-    return min(
-        sum((served.get(role, Fraction(0)) for role in roles), Fraction(0)) for roles in demand.chains.values()
-    )
+    return min(sum((served.get(role, Fraction(0)) for role in roles), Fraction(0)) for roles in demand.chains.values())
 
 
 def _figures(
@@ -217,9 +215,7 @@ def cost_per_h(cluster: Cluster, known: Mapping[str, Column], replicas: Sequence
     return standing_cost + sum(((known[r.column].cost or Fraction(0)) * r.count for r in replicas), Fraction(0))
 
 
-def value_of(
-    cluster: Cluster, known: Mapping[str, Column], fleet: Fleet, verdict: FleetVerdict
-) -> Fraction | None:
+def value_of(cluster: Cluster, known: Mapping[str, Column], fleet: Fleet, verdict: FleetVerdict) -> Fraction | None:
     """The objective of a fleet, in its own unit: a mean over the hours of the periods."""
     if cluster.objective == "growth":
         factors = [

@@ -47,9 +47,10 @@ def test_a_cluster_is_solved_certified_and_shown(cluster, capsys):
     assert json.loads(capsys.readouterr().out)["accepted"]
     document = json.loads(out.read_text())
     assert document["fleet"]["demands"]["code"]["worst_loss"]["node"][0] == "new"
-    assert sum(r["count"] * r["devices"] for r in document["fleet"]["replicas"]) + sum(
-        document["fleet"]["idle"].values()
-    ) == 16 * 8 + 39
+    assert (
+        sum(r["count"] * r["devices"] for r in document["fleet"]["replicas"]) + sum(document["fleet"]["idle"].values())
+        == 16 * 8 + 39
+    )
     shares = [r["share"] for r in document["fleet"]["replicas"] if r["demand"] == "chat"]
     assert sum(shares) == pytest.approx(1)
 

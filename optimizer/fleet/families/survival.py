@@ -48,7 +48,11 @@ class Survival(Family):
         self.program.at_least(f"spare[{label}]", self.name, supply, least + lost * smallest)
 
     def _chosen(
-        self, coverage: Coverage, period: Period, asked: list[tuple[str, Fraction]], need: tuple[Fraction, Fraction],
+        self,
+        coverage: Coverage,
+        period: Period,
+        asked: list[tuple[str, Fraction]],
+        need: tuple[Fraction, Fraction],
         lost: int,
     ) -> None:
         least, most = need
