@@ -258,24 +258,6 @@ class OperatingPoints:
         """The best point of one batch that serves `rank_requests` requests/s a rank."""
         return self.point(batch, minimise=minimise, need=self._cycle_for(batch, rank_requests))
 
-    def witness(self, point: Point) -> list[tuple[Track, int]]:
-        """What a point claims of its cuts: mean time, time with prompts and memory, each with the most it has.
-
-        Returns
-        -------
-        list
-            Tracks with limits, and the divisors that bring them into 64 bits.
-        """
-        steps = self._steps(point.batch)
-        mean, mixed, memory, scale = self._tracks(point.batch, steps)
-        tracks = [
-            (replace(mean, limit=_largest(mean, point.cuts)), scale * 10**12),
-            (replace(memory, limit=point.memory_bytes), 1),
-        ]
-        if mixed is not None:
-            tracks.append((replace(mixed, limit=_largest(mixed, point.cuts)), 10**12))
-        return tracks
-
     def feasible(self, batch: int) -> bool:
         """Whether some cuts keep memory, TPOT, TTFT and φ ≤ 1 at this batch; the queue too, save in phase prefill."""
         steps = self._steps(batch)

@@ -20,11 +20,9 @@ from optimizer.errors import InternalError
 from optimizer.figures.costs import CostBook, Costs
 from optimizer.figures.memory import Memory, MemoryBook
 from optimizer.figures.objective import MAXIMISED, Scored, best_layout, fewest_devices, key
-from optimizer.figures.operating_point import OperatingPoints
-from optimizer.figures.partition import Track
 from optimizer.figures.rates import effective_rates
 from optimizer.figures.serving import tokens_of_request
-from optimizer.figures.shape import Shape, shape_of
+from optimizer.figures.shape import Shape
 from optimizer.figures.skew import Skews
 from optimizer.search.bounds import Bounds, Rows
 from optimizer.search.lattice import Floats, Ints, Meshes, meshes, replicas_that_fit
@@ -140,15 +138,6 @@ class Search:
     def decided(self) -> list[Scored]:
         """The best layout of each set of degrees that the reference decided."""
         return list(self.best.values())
-
-    def cut_tracks(self, scored: Scored) -> list[tuple[Track, int]] | None:
-        """What the stages of a pipelined layout may cost at most; None for a single stage."""
-        own, point = scored.layout, scored.point
-        if own.pp == 1:
-            return None
-        shape = shape_of(own, self.redundant_of(scored))
-        points = OperatingPoints(self.problem, shape, own.prefill_chunk, own.replicas, *self._coefficients_of(shape))
-        return points.witness(point)
 
     def redundant_of(self, scored: Scored) -> int:
         """Redundant expert slots of a layout that was found."""

@@ -10,15 +10,14 @@ from optimizer.certificate.optimality import prove
 from optimizer.certificate.statement import relative_gap, slack, statement, tolerance_of
 from optimizer.domain.problem import Problem
 from optimizer.errors import InternalError
-from optimizer.figures.objective import Scored, objective_value
+from optimizer.figures.objective import Scored, key, objective_value
 from optimizer.figures.serving import Evaluation, evaluate
 from optimizer.figures.shape import shape_of
 from optimizer.search.proved_bound import proved_bound
 from optimizer.search.search import Found, Progress, Search
+from optimizer.search.structure import structure
 from optimizer.solve.joint import Joint, mesh_of, proved_skews, solve_jointly, trusted_layers
-from optimizer.solve.master import choose
 from optimizer.solve.result import Result
-from optimizer.solve.structure import structure
 from optimizer.verify.constraints import violations
 
 __all__ = ["Result", "solve"]
@@ -112,10 +111,8 @@ def _unproved_order(joint: Joint, best: Scored, others: tuple[Scored, ...], boun
 
 
 def _chosen(problem: Problem, search: Search) -> Scored | None:
-    candidates = search.decided()
-    if not candidates:
-        return None
-    return choose(problem, candidates, [search.cut_tracks(c) for c in candidates])
+    """The first by exact comparison of what the search decided; ties go by the stated order."""
+    return min(search.decided(), key=lambda scored: key(problem, scored), default=None)
 
 
 def _priced(problem: Problem, search: Search, best: Scored) -> Evaluation:

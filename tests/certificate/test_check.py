@@ -18,8 +18,8 @@ from optimizer.domain.lattice import axes
 from optimizer.domain.problem import Problem
 from optimizer.figures.objective import MAXIMISED, Scored, better
 from optimizer.search.search import Search
+from optimizer.search.structure import structure
 from optimizer.solve import solve
-from optimizer.solve.structure import structure
 from tests.certificate.documents import claimed, written
 from tests.small_problems import OBJECTIVES, Priced, layouts, small_problem, value
 

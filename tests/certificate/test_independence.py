@@ -13,7 +13,7 @@ FORBIDDEN = (
     "optimizer.solve",
     "optimizer.search",
     "optimizer.placement",
-    "optimizer.rules",
+    "optimizer.cluster",
     "optimizer.explain",
 )
 READ = (
@@ -54,7 +54,7 @@ def test_the_command_loads_no_solver_either() -> None:
     assert status == "0"
     assert not any(own.partition(".")[0] in ("numpy", "ortools") for own in modules)
     assert not any(
-        own.startswith(("optimizer.solve", "optimizer.search", "optimizer.placement", "optimizer.rules"))
+        own.startswith(("optimizer.solve", "optimizer.search", "optimizer.placement", "optimizer.cluster"))
         for own in modules
     )
 
