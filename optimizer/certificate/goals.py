@@ -16,12 +16,12 @@ from optimizer.domain.precision import ACTIVATION_BYTES
 from optimizer.domain.problem import Problem
 from optimizer.domain.tensor import Role
 from optimizer.figures.costs import CostBook, Costs
-from optimizer.figures.layer import Linear, Step, linear_group
+from optimizer.figures.layer import Experts, Linear, Step, linear_group
 from optimizer.figures.memory import Memory, MemoryBook
 from optimizer.figures.objective import fewest_devices
 from optimizer.figures.operating_point import LARGEST_BATCH
 from optimizer.figures.rates import TICKS_PER_SECOND
-from optimizer.figures.serving import steps_of, tokens_of_request
+from optimizer.figures.serving import prompt_split, steps_of, tokens_of_request
 from optimizer.figures.shape import Shape
 
 
@@ -155,8 +155,8 @@ class Reach:
         most = LARGEST_BATCH if self._sequence == 0 else free // self._sequence + 1
         work = self.problem.workload
         if work.phase == "aggregated" and chunk is not None:
-            gain, prompt = work.tokens_per_step, work.computed_input_tokens
-            most = min(most, chunk * (work.output_tokens - 1) * gain.denominator // (gain.numerator * prompt))
+            gain, (pieces, _, packed) = work.tokens_per_step, prompt_split(work.computed_input_tokens, chunk)
+            most = min(most, packed * (work.output_tokens - 1) * gain.denominator // (gain.numerator * pieces))
         return most
 
     def _served(self, micro: int, scale: int, pieces: int) -> tuple[int, int]:
@@ -205,15 +205,22 @@ class Reach:
             each = kind.fixed * scale + kind.per_token * tokens + (kind.decode + kind.per_seq) * micro * scale
             each += (kind.per_prompt + kind.prefill_flop) * prompt
             for group in kind.linears:
-                each += max(group.flop * tokens, group.weight * scale + group.io * tokens)
+                own = tokens + group.slack * scale
+                each += max(group.flop * own, group.weight * scale + group.io * own)
             if kind.experts is not None:
-                own = kind.experts
-                read = own.unit * own.touched.units(decoded * own.dp, own.edp) * scale
-                each += max(own.flop * tokens, read + own.io * tokens)
+                each += self._mean_experts(kind.experts, decoded, prompt, scale)
             cycle += count * each
         held = self._weights + self._sequence * (micro - 1)
         served, factor = self._served(micro, scale, 0)
         return served, factor * cycle, held <= goal_.memory and self._in_time(goal_, cycle, scale)
+
+    @staticmethod
+    def _mean_experts(experts: Experts, decoded: int, prompt: int, scale: int) -> int:
+        """Experts on the mean step: pairs and reads are concave, so that prompt tokens add at least the last slope."""
+        own = decoded * experts.ranks + experts.slack
+        pairs = experts.pairs.units(own, experts.copies) * scale + experts.pairs.slopes[-1] * experts.ranks * prompt
+        read = experts.unit * experts.reads.units(own, experts.copies) * scale
+        return max(experts.flop * pairs, read + experts.io * pairs)
 
     def _in_time(self, goal_: Goal, cycle: int, scale: int) -> bool:
         if goal_.cycle is None or self.problem.workload.phase == "prefill":
@@ -248,7 +255,10 @@ def relaxed(
     kinds = []
     for kind in own.kinds:
         linears = tuple(_either(problem, costs, shape, group) for group in kind.linears)
-        experts = None if kind.experts is None else replace(kind.experts, unit=0, io=0)
+        experts = None
+        if kind.experts is not None:
+            # rounded up a copy's share at a time, of which another mesh may have fewer
+            experts = replace(kind.experts.balanced(), flop=max(0, kind.experts.flop - 1), unit=0, io=0)
         kinds.append(replace(kind, linears=linears, experts=experts))
     weights = tuple(replace(w, expert_bytes=0) for w in held.weights)
     token = ACTIVATION_BYTES[problem.precision.activations] * 4 * problem.model.hidden_size / cp
@@ -260,7 +270,7 @@ def _either(problem: Problem, costs: CostBook, shape: Shape, group: Linear) -> L
     """Shared experts: the least coefficients of divided and whole ones."""
     if group.name != Role.SHARED_EXPERTS or shape.tp == 1:
         return group
-    flop, io = group.flop, group.io
+    flop, io, slack = group.flop, group.io, group.slack
     for block in problem.model.blocks.values():
         tensors = [t for t in block.tensors(problem.model.hidden_size) if t.role is Role.SHARED_EXPERTS]
         if tensors:
@@ -269,8 +279,8 @@ def _either(problem: Problem, costs: CostBook, shape: Shape, group: Linear) -> L
                 io_elements=2 * problem.model.hidden_size,
             )  # fmt: skip
             if whole is not None:
-                flop, io = min(flop, whole.flop), min(io, whole.io)
-    return replace(group, flop=flop, io=io)
+                flop, io, slack = min(flop, whole.flop), min(io, whole.io), min(slack, whole.slack)
+    return replace(group, flop=flop, io=io, slack=slack)
 
 
 def shape_at(tp: int, cp: int, mesh: tuple[int, int, int], pp: int) -> Shape:

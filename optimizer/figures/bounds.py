@@ -14,12 +14,12 @@ from fractions import Fraction
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
 from optimizer.figures.bandwidth import stage_traffic
-from optimizer.figures.costs import build_costs
-from optimizer.figures.layer import Experts, LayerCost, Step
+from optimizer.figures.costs import Costs, build_costs
+from optimizer.figures.layer import LayerCost, Step
 from optimizer.figures.memory import build_memory
-from optimizer.figures.rates import TICKS_PER_SECOND, Rates, ceil_fraction, ideal_rates
+from optimizer.figures.rates import TICKS_PER_SECOND, Rates, ideal_rates
 from optimizer.figures.serving import Evaluation, cuts_of, evaluate, mean_ticks, tokens_of_request
-from optimizer.figures.shape import shape_of
+from optimizer.figures.shape import Shape, shape_of
 
 COMPUTE = "compute"
 HBM = "memory bandwidth"
@@ -53,8 +53,15 @@ class Demand:
         return name, max(self.stages[name])
 
 
+def _balanced(problem: Problem, shape: Shape, *, compute: bool) -> Costs:
+    """What one resource alone needs, routed experts on the mean device: a router may deal better than at random."""
+    costs = build_costs(problem, shape, _alone(ideal_rates(problem.priced_hardware), compute=compute))
+    kinds = (kind if kind.experts is None else replace(kind, experts=kind.experts.balanced()) for kind in costs.kinds)
+    return replace(costs, kinds=tuple(kinds))
+
+
 def _mean(problem: Problem, evaluation: Evaluation, *, compute: bool) -> tuple[Fraction, ...]:
-    costs = build_costs(problem, evaluation.shape, _alone(ideal_rates(problem.priced_hardware), compute=compute))
+    costs = _balanced(problem, evaluation.shape, compute=compute)
     steps, cuts = evaluation.steps, evaluation.cuts
     decode = costs.stages(steps.decode, cuts) if steps.decode else ()
     mixed = costs.stages(steps.mixed, cuts) if steps.mixed else ()
@@ -173,12 +180,12 @@ def throughput_bounds(problem: Problem, layout: Layout) -> tuple[Bound, ...]:
 
 def _lone(kind: LayerCost, dp: int, *, reads: bool) -> LayerCost:
     """A layer whose experts serve one attention rank while the others bring nothing."""
-    experts = kind.experts
-    if experts is None:
+    own = kind.experts
+    if own is None:
         return kind
-    flop, io = (ceil_fraction(Fraction(size, dp)) for size in (experts.flop, experts.io))
-    alone = Experts(flop, experts.unit if reads else 0, io, 1, experts.edp, experts.touched)
-    return replace(kind, experts=alone)
+    shared = dp // own.ranks
+    flop, unit, io = (-(-size // shared) for size in (own.flop, own.unit if reads else 0, own.io))
+    return replace(kind, experts=replace(own, flop=flop, unit=unit, io=io, ranks=1, copies=own.copies * shared))
 
 
 def _lone_seconds(problem: Problem, layout: Layout, step: Step, *, reads: bool) -> dict[str, Fraction]:
@@ -186,7 +193,7 @@ def _lone_seconds(problem: Problem, layout: Layout, step: Step, *, reads: bool) 
     shape = shape_of(layout)
     found = {}
     for name, compute in ((COMPUTE, True), (HBM, False)):
-        costs = build_costs(problem, shape, _alone(ideal_rates(problem.priced_hardware), compute=compute))
+        costs = _balanced(problem, shape, compute=compute)
         lone = replace(costs, kinds=tuple(_lone(kind, shape.dp, reads=reads) for kind in costs.kinds))
         found[name] = Fraction(lone.stack(step), TICKS_PER_SECOND)
     return found

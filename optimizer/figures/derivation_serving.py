@@ -9,7 +9,7 @@ from optimizer.figures.bandwidth import stage_traffic, tier_bandwidth
 from optimizer.figures.bounds import COMPUTE, HBM, demand
 from optimizer.figures.derivation_figure import Sheet, shown
 from optimizer.figures.rates import TICKS_PER_SECOND
-from optimizer.figures.serving import Evaluation, default_chunk, tokens_of_request
+from optimizer.figures.serving import Evaluation, chunk_of, tokens_of_request
 from optimizer.units import Dimension
 
 AXES = ("tp", "cp", "ep", "pp", "dp")
@@ -57,7 +57,7 @@ def times(sheet: Sheet, problem: Problem, found: Evaluation, ideal: Evaluation) 
         )
     if found.ttft_s is not None:
         mixed = max(found.mixed_ticks)
-        chunk = layout.prefill_chunk or default_chunk(problem)
+        chunk = chunk_of(problem, layout)
         sheet.put(
             "ttft_s",
             found.ttft_s,

@@ -12,8 +12,9 @@ node-level deduplication (DeepSeek-V3, arXiv 2412.19437 section 3.2.2).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from math import gcd
 
 from optimizer.domain.feedforward import MixtureOfExperts
 from optimizer.domain.hardware import HardwareSpec
@@ -22,7 +23,7 @@ from optimizer.domain.precision import ACTIVATION_BYTES, KV_BYTES
 from optimizer.domain.problem import Problem
 from optimizer.domain.tensor import Role, Tensor
 from optimizer.figures.rates import TICKS_PER_SECOND, Rates, ceil_fraction
-from optimizer.figures.routing import TOUCHED_UNITS, Touched
+from optimizer.figures.routing import EXPERT_UNITS, PAIR_UNITS, Concave, hottest_experts, hottest_pairs
 from optimizer.figures.shape import Shape
 from optimizer.figures.topology import outermost_tier
 from optimizer.figures.traffic import Message, around_messages, expert_messages
@@ -46,36 +47,72 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Linear:
-    """Matrices of one kind: max(`flop`·x, `weight` + `io`·x) ticks."""
+    """Matrices of one kind: max(`flop`·y, `weight` + `io`·y) ticks, y = x + `slack`.
+
+    `flop` and `io` are those of a token shared by the ranks that divide the step's tokens. A rank takes whole tokens:
+    x ÷ r, rounded up, is at most (x + r − 1) ÷ r, and `slack` is r − 1.
+    """
 
     name: str
     flop: int
     weight: int
     io: int
+    slack: int = 0
 
     def ticks(self, tokens: int) -> int:
         """Ticks on `tokens` tokens."""
-        return max(self.flop * tokens, self.weight + self.io * tokens)
+        own = tokens + self.slack
+        return max(self.flop * own, self.weight + self.io * own)
+
+
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """Who is routed what: a token's `top_k` of `experts`, `ranks` devices of `local` each, pairs over `slots`."""
+
+    experts: int
+    top_k: int
+    local: int
+    slots: int
+    ranks: int
+
+    def reads(self) -> Concave:
+        """Distinct experts that the hottest device reads, by tokens."""
+        return hottest_experts(self.experts, self.top_k, self.local, self.ranks)
+
+    def pairs(self) -> Concave:
+        """Token-expert pairs of the hottest device, by tokens."""
+        return hottest_pairs(self.slots, self.top_k, self.local, self.ranks)
 
 
 @dataclass(frozen=True, slots=True)
 class Experts:
-    """Routed experts on the hottest device: max(`flop`·x, `unit`·touched(x·dp/edp) + `io`·x) ticks.
+    """Routed experts on the hottest device: max(`flop`·pairs(y), `unit`·reads(y) + `io`·pairs(y)) ticks.
 
-    `unit` is the time to read 2⁻³² ÷ edp of one resident expert; `touched` counts over all experts of a layer, and the
-    device holds `local` of `touched.experts` of them (folded into `unit`).
+    y is the tokens that each of the `copies` ÷ `ranks` copies of the experts gets for the x of an attention rank:
+    x·ranks ÷ copies, rounded up to at most (x·ranks + copies − 1) ÷ copies; the fraction is in lowest terms, and
+    `slack` is copies − 1. The coefficients are those of one unit of `figures.routing` ÷ copies.
     """
 
     flop: int
     unit: int
     io: int
-    dp: int
-    edp: int
-    touched: Touched
+    ranks: int
+    copies: int
+    slack: int
+    routing: Routing
+    reads: Concave
+    pairs: Concave
 
     def ticks(self, tokens: int) -> int:
         """Ticks where each attention rank brings `tokens` tokens."""
-        return max(self.flop * tokens, self.unit * self.touched.units(tokens * self.dp, self.edp) + self.io * tokens)
+        own = tokens * self.ranks + self.slack
+        pairs = self.pairs.units(own, self.copies)
+        return max(self.flop * pairs, self.unit * self.reads.units(own, self.copies) + self.io * pairs)
+
+    def balanced(self) -> Experts:
+        """The same on the mean device, tokens divided without rest: what no routing goes below."""
+        mean = replace(self.routing, ranks=1)
+        return replace(self, slack=0, routing=mean, reads=mean.reads(), pairs=mean.pairs())
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +200,7 @@ def linear_group(
     if not found:
         return None
     io = io_elements * ACTIVATION_BYTES[precision.activations] / cp
-    return Linear(name, flop, rates.byte_ticks(weight), rates.byte_ticks(io))
+    return Linear(name, flop, rates.byte_ticks(weight), rates.byte_ticks(io), cp - 1)
 
 
 Ticks = tuple[int, int, int, int]
@@ -215,8 +252,7 @@ class LayerBook:
             # what a token's experts cost depends on the product of the attention mesh, and not on depth
             key = (self._twin(block), shape.tp * shape.cp, shape.etp, shape.ep, shape.redundant, imbalance)
             if key not in self._hottest:
-                share = uneven_residency(moe, shape) if imbalance is None else imbalance
-                self._hottest[key] = self._routed(block, moe, shape, share)
+                self._hottest[key] = self._routed(block, moe, shape, imbalance)
             experts = self._hottest[key]
         decode, prefill_flop, prefill_read = self._attention_core(block, shape)
         per_token, per_prompt, per_seq, latency = self._communication(block, shape, imbalance)
@@ -331,22 +367,28 @@ class LayerBook:
             self._experts[key] = (sum(tensor_bytes(t, precision, etp) for t in matrices), flop)
         return self._experts[key]
 
-    def _routed(self, block: Block, moe: MixtureOfExperts, shape: Shape, imbalance: Fraction) -> Experts:
-        """Routed experts; `imbalance` is the hottest device's load ÷ the mean, uneven residency included."""
+    def _routed(self, block: Block, moe: MixtureOfExperts, shape: Shape, imbalance: Fraction | None) -> Experts:
+        """Routed experts; a measured `imbalance` multiplies the pairs of evenly loaded slots."""
         hidden = moe.expert_width(self.problem.model.hidden_size)
         expert_bytes, flop = self._expert(block, shape.etp)
-        # token-expert pairs on the hottest device for each token of an attention rank
-        pairs = Fraction(shape.dp * moe.top_k, shape.edp * shape.ep) * imbalance
-        local = Fraction(min(shape.local_experts(moe.experts), moe.experts), moe.experts)
+        local = min(shape.local_experts(moe.experts), moe.experts)
+        even = shape.redundant > 0 or imbalance is not None
+        routing = Routing(moe.experts, moe.top_k, local, local * shape.ep if even else moe.experts, shape.ep)
+        skew = Fraction(1) if imbalance is None else imbalance
         width = 2 * hidden + 3 * -(-moe.intermediate // shape.etp)
-        io = pairs * width * ACTIVATION_BYTES[self.problem.precision.activations]
+        common = gcd(shape.dp, shape.edp)
+        copies = shape.edp // common
+        each = skew / (PAIR_UNITS * copies)
         return Experts(
-            flop=ceil_fraction(pairs * flop * TICKS_PER_SECOND),
-            unit=self.rates.byte_ticks(expert_bytes * local / (TOUCHED_UNITS * shape.edp)),
-            io=self.rates.byte_ticks(io),
-            dp=shape.dp,
-            edp=shape.edp,
-            touched=Touched(moe.experts, moe.top_k),
+            flop=ceil_fraction(each * flop * TICKS_PER_SECOND),
+            unit=self.rates.byte_ticks(Fraction(expert_bytes, EXPERT_UNITS * copies)),
+            io=self.rates.byte_ticks(each * width * ACTIVATION_BYTES[self.problem.precision.activations]),
+            ranks=shape.dp // common,
+            copies=copies,
+            slack=copies - 1,
+            routing=routing,
+            reads=routing.reads(),
+            pairs=routing.pairs(),
         )
 
 

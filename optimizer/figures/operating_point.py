@@ -1,10 +1,10 @@
 """The best batch and stage cuts of fixed degrees, chunk and replicas, exactly.
 
 Why a bisection is a proof. For fixed cuts every step time is non-decreasing in the micro-batch µ, and time ÷ µ is
-non-increasing (each term is a maximum of linear and concave functions through the origin's positive side; `Touched` is
-concave by construction). With the share φ ≤ 1 the mean time A(µ) = D + φ·(M − D) has the same two properties: with g
-the cost of x tokens, d(A/µ)/dµ ∝ g'(x + c) − g(x)/x ≤ g(x + c)/(x + c) − g(x)/x ≤ 0. So for
-cuts that may differ from batch to batch
+non-increasing (each term is a maximum of affine functions and of the concave ones of `figures.routing`). With the share
+φ ≤ 1, proportional to µ, the mean time A(µ) = D + φ·(M − D) has the same two properties: with g the cost of x tokens,
+d(A/µ)/dµ ∝ (1 − φ)·g'(x) + φ·g'(x + c) − g(x)/x ≤ 0, as g'(y) ≤ g(y)/y ≤ g(x)/x from x on. So for cuts that may differ
+from batch to batch
 
 - the cuts that keep all limits at a batch keep them at any smaller one, and the shortest mean time A*(b) over them does
   not fall as b grows: the largest feasible batch is found by bisection;
@@ -28,7 +28,7 @@ from optimizer.figures.layer import Step
 from optimizer.figures.memory import Memory
 from optimizer.figures.partition import Track, best_cuts, some_cuts
 from optimizer.figures.rates import TICKS_PER_SECOND
-from optimizer.figures.serving import Steps, Timing, held_sequences, steps_of, timing
+from optimizer.figures.serving import Steps, Timing, held_sequences, prompt_split, steps_of, timing
 from optimizer.figures.shape import Shape
 
 LARGEST_BATCH = 2**20
@@ -84,7 +84,7 @@ class OperatingPoints:
         self._cycle_limit = None
         if limits.tpot is not None and work.phase != "prefill":
             self._cycle_limit = limits.tpot * work.tokens_per_step * TICKS_PER_SECOND / shape.pp
-        self._pieces = 0 if chunk is None else -(-work.computed_input_tokens // chunk)
+        self._pieces, _, self._packed = (0, 0, 0) if chunk is None else prompt_split(work.computed_input_tokens, chunk)
         self._queued = work.phase == "prefill" and work.request_rate is not None
         self._mixed_limits: dict[int, int | None] = {}
         self._points: dict[tuple[int, str, str, Fraction | None], Point | None] = {}
@@ -94,7 +94,7 @@ class OperatingPoints:
         work = self.problem.workload
         if work.phase == "decode":
             return None
-        together = micro if work.phase == "prefill" else 1
+        together = micro if work.phase == "prefill" else self._packed
         if together not in self._mixed_limits:
             self._mixed_limits[together] = self._longest_mixed(together)
         return self._mixed_limits[together] if queue else self._longest_without_queue()

@@ -1,6 +1,15 @@
-"""Expected spread of routed tokens: experts that a batch touches, destinations that a token has.
+"""What random routing asks of the hottest device: experts it reads, token-expert pairs it computes; destinations.
 
-Uniform, independent routing; measured load enters apart, as the hottest device's share.
+Each token takes `top_k` of `experts` at random, the tokens apart from one another. A device (or expert-TP group) holds
+`local` experts, and `ranks` such devices wait for the slowest of them. Tokens fall on the devices as on independent
+ones whose total is then corrected to what it must be, so that a device's load is binomial and its excess over the mean
+is that of the largest of `ranks` independent draws (multinomial maxima: Kolchin, Sevast'yanov and Chistyakov 1978):
+
+- distinct experts read of `local`: each with chance 1 − (1 − k/E)^T;
+- pairs: `local`·T draws with chance k/E; mean T·k·local/E.
+
+E max = Σ_t (1 − F(t)^ranks). Nothing reads less than one whole expert for one whole token. Measured load enters apart,
+as the hottest device's share.
 """
 
 from __future__ import annotations
@@ -9,66 +18,153 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
-from math import comb
+from itertools import pairwise
+from math import comb, isqrt
 
-TOUCHED_UNITS = 2**32
-"""Experts touched are counted in units of 2⁻³² expert."""
+EXPERT_UNITS = 2**32
+"""Experts are counted in units of 2⁻³² expert."""
+PAIR_UNITS = 2**24
+"""Token-expert pairs are counted in units of 2⁻²⁴ pair."""
 
 _LAST_KNOT = 2**24
+_GUARD = 64
+"""Fractional bits of probabilities."""
+_EXACT_MEAN = 32
+"""Mean pairs up to which E max is summed: beyond, its excess follows √T and a constant (Cornish and Fisher 1938)."""
 
 
-@lru_cache(maxsize=256)
-def _knots(experts: int, top_k: int) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+def _token_knots() -> tuple[int, ...]:
+    """Four an octave."""
     tokens = [0, 1, 2, 3, 4]
     while tokens[-1] < _LAST_KNOT:
         octave = tokens[-1]
         tokens += [octave + octave * i // 4 for i in range(1, 5)]
-    # (1 - k/E)^T in fixed point with 64 guard bits, rounded up; the product chain stays a non-increasing sequence.
-    guard = 2**96
-    miss = guard * (experts - top_k) // experts
-    values, power, done = [], guard, 0
-    for token in tokens:
-        step, base = token - done, miss
-        while step:
-            if step & 1:
-                power = -(-power * base // guard)
-            base = -(-base * base // guard)
-            step >>= 1
-        done = token
-        values.append(experts * TOUCHED_UNITS * (guard - power) // guard)
-    slopes, at = [], [0]
-    previous: int | None = None
-    for left, right, high in zip(tokens, tokens[1:], values[1:], strict=False):
-        slope = max(0, (high - at[-1])) // (right - left)
-        slope = slope if previous is None else min(slope, previous)
-        slopes.append(slope)
-        at.append(at[-1] + slope * (right - left))
-        previous = slope
-    return tuple(tokens), tuple(at), tuple(slopes)
+    return tuple(tokens)
+
+
+TOKEN_KNOTS = _token_knots()
 
 
 @dataclass(frozen=True, slots=True)
-class Touched:
-    """Expected distinct experts of `experts` that tokens using `top_k` each touch: E·(1 − (1 − k/E)^T).
+class Concave:
+    """A concave function of tokens in integer units, linear between `TOKEN_KNOTS`, so that value ÷ tokens falls.
 
-    Evaluated at knots (four an octave) and linear between them with non-increasing integer slopes, so that it is
-    concave, and touched(T) ÷ T falls, exactly. Below the formula by less than 1%.
+    Attributes
+    ----------
+    at
+        Value at each knot.
+    slopes
+        Units a token between knots, and beyond the last one; non-increasing.
     """
 
-    experts: int
-    top_k: int
+    at: tuple[int, ...]
+    slopes: tuple[int, ...]
 
     def units(self, tokens_numerator: int, tokens_denominator: int = 1) -> int:
-        """`TOUCHED_UNITS` × `tokens_denominator` × experts touched by numerator ÷ denominator tokens."""
-        knots, at, slopes = _knots(self.experts, self.top_k)
-        i = bisect_right(knots, tokens_numerator // tokens_denominator) - 1
-        if i >= len(slopes):
-            return at[-1] * tokens_denominator
-        return at[i] * tokens_denominator + slopes[i] * (tokens_numerator - knots[i] * tokens_denominator)
+        """`tokens_denominator` × the value at numerator ÷ denominator tokens."""
+        i = bisect_right(TOKEN_KNOTS, tokens_numerator // tokens_denominator) - 1
+        beyond = tokens_numerator - TOKEN_KNOTS[i] * tokens_denominator
+        return self.at[i] * tokens_denominator + self.slopes[i] * beyond
 
-    def expected(self, tokens: int) -> Fraction:
-        """Experts touched by whole tokens."""
-        return Fraction(self.units(tokens), TOUCHED_UNITS)
+
+def _concave(values: list[int], last_slope: int) -> Concave:
+    """The least concave function not below the values at the knots, but for the rounding of slopes (upwards)."""
+    hull: list[int] = []
+    for i, value in enumerate(values):
+        while len(hull) > 1:
+            a, b = hull[-2], hull[-1]
+            left = (values[b] - values[a]) * (TOKEN_KNOTS[i] - TOKEN_KNOTS[b])
+            if left > (value - values[b]) * (TOKEN_KNOTS[b] - TOKEN_KNOTS[a]):
+                break
+            hull.pop()
+        hull.append(i)
+    slopes: list[int] = []
+    for a, b in pairwise(hull):
+        slope = -(-(values[b] - values[a]) // (TOKEN_KNOTS[b] - TOKEN_KNOTS[a]))
+        slopes += [max(slope, last_slope)] * (b - a)
+    at = [values[0]]
+    for i, slope in enumerate(slopes):
+        at.append(at[-1] + slope * (TOKEN_KNOTS[i + 1] - TOKEN_KNOTS[i]))
+    return Concave(tuple(at), (*slopes, last_slope))
+
+
+def _largest(draws: int, chance: int, ranks: int) -> int:
+    """E of the largest of `ranks` binomials of `draws` with `chance` (× 2^`_GUARD`); the mean where there is one."""
+    one = 1 << _GUARD
+    if ranks == 1 or chance in (0, one):
+        return draws * chance
+    # weights outward from the mode, until they vanish
+    mode = min(draws, (draws + 1) * chance >> _GUARD)
+    rest = one - chance
+    up, weight, t = [one], one, mode
+    while weight and t < draws:
+        weight = weight * (draws - t) * chance // ((t + 1) * rest)
+        t += 1
+        up.append(weight)
+    down, weight, t = [], one, mode
+    while weight and t:
+        weight = weight * t * rest // ((draws - t + 1) * chance)
+        t -= 1
+        down.append(weight)
+    weights = [*reversed(down), *up]
+    total, below, expected = sum(weights), 0, t << _GUARD
+    for weight in weights[:-1]:
+        below += weight
+        expected += one - _power((below << _GUARD) // total, ranks)
+    return expected
+
+
+def _power(base: int, exponent: int) -> int:
+    """A probability to a whole power, in fixed point."""
+    found = 1 << _GUARD
+    while exponent:
+        if exponent & 1:
+            found = found * base >> _GUARD
+        base = base * base >> _GUARD
+        exponent >>= 1
+    return found
+
+
+def _scaled(value: int, units: int) -> int:
+    """A number with `_GUARD` fractional bits in units, rounded up."""
+    return -(-value * units >> _GUARD)
+
+
+@lru_cache(maxsize=4096)
+def hottest_experts(experts: int, top_k: int, local: int, ranks: int) -> Concave:
+    """Expected distinct experts, in `EXPERT_UNITS`, that the device with most of them reads, by tokens."""
+    one, values, last = 1 << _GUARD, [0], (-1, 0)
+    miss, done, step = one, 0, one - (one * top_k // experts)
+    for tokens in TOKEN_KNOTS[1:]:
+        # (1 − k/E)^T by way of the tokens since the last knot
+        miss = miss * _power(step, tokens - done) >> _GUARD
+        done = tokens
+        if miss != last[0]:
+            last = miss, max(one, _largest(local, one - miss, ranks))
+        values.append(_scaled(last[1], EXPERT_UNITS))
+    return _concave(values, 0)
+
+
+@lru_cache(maxsize=4096)
+def hottest_pairs(experts: int, top_k: int, local: int, ranks: int) -> Concave:
+    """Expected token-expert pairs, in `PAIR_UNITS`, of the device with most of them, by tokens."""
+    one = 1 << _GUARD
+    chance = one * top_k // experts
+    mean = -(-PAIR_UNITS * top_k * local // experts)
+    if ranks == 1:
+        return Concave(tuple(mean * tokens for tokens in TOKEN_KNOTS), (mean,) * len(TOKEN_KNOTS))
+    values, first, last = [0], (0, 0), (0, 0)
+    for tokens in TOKEN_KNOTS[1:]:
+        if tokens * top_k * local <= _EXACT_MEAN * experts or tokens < TOKEN_KNOTS[4]:
+            value = max(one, _largest(tokens * local, chance, ranks))
+            excess = _scaled(value, PAIR_UNITS) - mean * tokens
+            first, last = (last if 2 * first[0] <= last[0] else first), (tokens, excess)
+            values.append(mean * tokens + excess)
+            continue
+        roots = [isqrt(t << 40) for t in (first[0], last[0], tokens)]
+        grown = (last[1] - first[1]) * (roots[2] - roots[1]) // (roots[1] - roots[0])
+        values.append(mean * tokens + last[1] + max(0, grown))
+    return _concave(values, mean)
 
 
 @lru_cache(maxsize=4096)

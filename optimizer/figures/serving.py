@@ -1,22 +1,25 @@
 """Serving figures of a layout: step times, TTFT, TPOT, throughput, memory; exact.
 
 Definitions, used everywhere (``b`` sequences in flight a rank, ``µ = ceil(b/pp)`` of them in a micro-batch, ``c``
-prompt tokens a step, ``n = ceil(computed input ÷ c)``, ``e`` expected tokens a sequence gains per decode step):
+prompt tokens a step, ``P`` computed tokens of a prompt, ``e`` expected tokens a sequence gains per decode step):
 
-- aggregated: steps carry µ decoding sequences, and a share φ = µ·e·input ÷ ((output − 1)·c) of them a chunk as well
+- A prompt longer than c is taken in ``n = ceil(P ÷ c)`` even pieces of ``ceil(P ÷ n)`` tokens, one a step; else
+  ``m = floor(c ÷ P)`` whole prompts share a step (n = 1). Workspace is that of c tokens, as engines reserve it.
+- aggregated: steps carry µ decoding sequences, and a share φ = µ·e·n ÷ ((output − 1)·m) of them prompt tokens as well
   (steady state of continuous batching); stage time A = D + φ·(M − D); cycle = pp·max A; TPOT = cycle ÷ e;
   TTFT = (n + pp − 1)·max M; requests/s of a rank = b·e ÷ (cycle·(output − 1)); φ ≤ 1.
-- decode: φ = 0, no TTFT. prefill: a step takes c tokens of each of µ prompts; TTFT = (n + pp − 1)·max P;
+- decode: φ = 0, no TTFT. prefill: a step takes a piece of each of µ prompts; TTFT = (n + pp − 1)·max P;
   requests/s of a rank = b ÷ (n·pp·max P).
 - With `request_rate`, TTFT adds the mean wait of an M/D/1 queue (Pollaczek–Khinchine, deterministic service),
-  ρ·S ÷ (2·(1 − ρ)), S = n·max M ÷ prompts a step.
+  ρ·S ÷ (2·(1 − ρ)), S = n·max M ÷ prompts a step (m, or µ in phase prefill). Where more is asked than all ranks
+  serve, the load ρ is the rate ÷ their capacity: rate ≤ capacity ⇔ ρ ≤ 1, as S is at most 1 ÷ a rank's capacity.
 - Throughput counts output tokens (prompt tokens in phase prefill): requests/s × tokens a request.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from optimizer.domain.layout import Layout
@@ -25,7 +28,7 @@ from optimizer.domain.workload import ServingWorkload
 from optimizer.figures.costs import Costs, Imbalance, build_costs
 from optimizer.figures.layer import Step
 from optimizer.figures.memory import Memory, StageMemory, build_memory
-from optimizer.figures.rates import TICKS_PER_SECOND, Rates, effective_rates
+from optimizer.figures.rates import TICKS_PER_SECOND, Rates, ceil_fraction, effective_rates
 from optimizer.figures.shape import Shape, shape_of
 
 
@@ -39,37 +42,43 @@ class Steps:
         A step without and with prompt tokens; None where the phase has no such step.
     share
         Share φ of steps that carry prompt tokens.
-    pieces
-        Steps that one prompt takes, n.
+    pieces, together
+        Steps that one prompt takes, n; prompts that share a step.
+    largest
+        The step that workspace is kept for.
     """
 
     decode: Step | None
     mixed: Step | None
     share: Fraction
     pieces: int
+    together: int
+    largest: Step
 
-    @property
-    def largest(self) -> Step:
-        """The step that needs most workspace."""
-        found = self.mixed or self.decode
-        assert found is not None  # noqa: S101 - a phase has steps
-        return found
+
+def prompt_split(prompt: int, chunk: int) -> tuple[int, int, int]:
+    """How chunks take a prompt: its pieces n, tokens of a piece, whole prompts m that share a step."""
+    if chunk >= prompt:
+        return 1, prompt, chunk // prompt
+    pieces = -(-prompt // chunk)
+    return pieces, -(-prompt // pieces), 1
 
 
 def steps_of(work: ServingWorkload, micro_batch: int, chunk: int | None) -> Steps:
     """Steps of a phase; `chunk` is ignored in phase decode and must be given otherwise."""
     verified = 1 + work.mtp_tokens
-    prompt = work.computed_input_tokens
+    decode = Step(micro_batch, micro_batch * verified, 0, 0)
     if work.phase == "decode":
-        return Steps(Step(micro_batch, micro_batch * verified, 0, 0), None, Fraction(0), 0)
+        return Steps(decode, None, Fraction(0), 0, 0, decode)
     assert chunk is not None  # noqa: S101 - callers resolve the chunk first
-    pieces = -(-prompt // chunk)
+    pieces, piece, packed = prompt_split(work.computed_input_tokens, chunk)
     if work.phase == "prefill":
-        taken = min(chunk, prompt)
-        return Steps(None, Step(0, 0, micro_batch * taken, micro_batch), Fraction(1), pieces)
-    share = micro_batch * work.tokens_per_step * prompt / ((work.output_tokens - 1) * chunk)
-    mixed = Step(micro_batch, micro_batch * verified, chunk, -(-chunk // prompt))
-    return Steps(Step(micro_batch, micro_batch * verified, 0, 0), mixed, share, pieces)
+        mixed = Step(0, 0, micro_batch * piece, micro_batch)
+        largest = replace(mixed, prompt=micro_batch * min(chunk, work.computed_input_tokens))
+        return Steps(None, mixed, Fraction(1), pieces, micro_batch, largest)
+    share = micro_batch * work.tokens_per_step * pieces / ((work.output_tokens - 1) * packed)
+    mixed = replace(decode, prompt=piece * packed, passes=packed)
+    return Steps(decode, mixed, share, pieces, packed, replace(mixed, prompt=chunk))
 
 
 def held_sequences(work: ServingWorkload, batch: int, pp: int, steps: Steps) -> int:
@@ -129,9 +138,23 @@ def cuts_of(problem: Problem, layout: Layout) -> tuple[int, ...]:
     return tuple(stage.layers for stage in layout.stages)
 
 
-def default_chunk(problem: Problem) -> int:
-    """Prompt tokens a step where a layout names none: 8,192 (vLLM's default on large devices) or the whole prompt."""
-    return min(8192, problem.workload.computed_input_tokens)
+DEFAULT_CHUNK = 8192
+"""Prompt tokens a step where a layout names none: vLLM's default on large devices."""
+
+
+def default_chunk(problem: Problem, micro_batch: int) -> int:
+    """Prompt tokens a step where a layout names none: `DEFAULT_CHUNK`, or as many whole prompts as keep φ ≤ 1."""
+    work = problem.workload
+    prompt = work.computed_input_tokens
+    if prompt >= DEFAULT_CHUNK or work.phase != "aggregated":
+        return min(DEFAULT_CHUNK, prompt)
+    finished = micro_batch * work.tokens_per_step / (work.output_tokens - 1)
+    return prompt * max(1, min(ceil_fraction(finished), DEFAULT_CHUNK // prompt))
+
+
+def chunk_of(problem: Problem, layout: Layout) -> int:
+    """Prompt tokens a step of a layout."""
+    return layout.prefill_chunk or default_chunk(problem, layout.micro_batch)
 
 
 def tokens_of_request(work: ServingWorkload) -> int:
@@ -177,13 +200,15 @@ def timing(
         requests = batch * gain / (cycle * (work.output_tokens - 1))
         tpot = cycle / gain
     ttft, queue, load = None, Fraction(0), Fraction(0)
+    asked = work.request_rate
+    if asked is not None and asked > requests * ranks:
+        load = asked / (requests * ranks)
     if slowest_mixed is not None:
         mixed = Fraction(slowest_mixed, TICKS_PER_SECOND)
         ttft = (steps.pieces + pp - 1) * mixed
-        if work.request_rate is not None:
-            together = -(-batch // pp) if work.phase == "prefill" else 1
-            service = steps.pieces * mixed / together
-            load = work.request_rate / ranks * service
+        if asked is not None and not load:
+            service = steps.pieces * mixed / steps.together
+            load = asked / ranks * service
             if load < 1:
                 queue = load * service / (2 * (1 - load))
                 ttft += queue
@@ -226,8 +251,7 @@ def evaluate(
     costs = costs or build_costs(problem, shape, rates, imbalance)
     memory = memory or build_memory(problem, shape)
     cuts = cuts_of(problem, layout)
-    chunk = layout.prefill_chunk or default_chunk(problem)
-    steps = steps_of(work, layout.micro_batch, chunk)
+    steps = steps_of(work, layout.micro_batch, chunk_of(problem, layout))
     decode = tuple(costs.stages(steps.decode, cuts)) if steps.decode else ()
     mixed = tuple(costs.stages(steps.mixed, cuts)) if steps.mixed else ()
     mean = mean_ticks(steps, decode, mixed)

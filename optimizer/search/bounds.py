@@ -48,6 +48,11 @@ class Bounds:
         self.head: Group = pricer.head.take(index)
         self.draft = pricer.draft.take(index) if pricer.draft is not None else None
         self.pp = np.maximum(rows.pp, 1).astype(float)
+        prompt = self.problem.workload.computed_input_tokens
+        chunk = np.maximum(rows.chunk, 1)
+        self.pieces: Ints = -(-prompt // chunk)
+        self.piece: Ints = -(-prompt // self.pieces)
+        self.packed: Ints = np.maximum(chunk // prompt, 1)
         self.deep = np.where(rows.pp == 0, deepest, rows.pp).astype(float)
         weights = sum(
             (n * w[index] for n, w in zip(pricer.counts, pricer.weights, strict=True)),
@@ -92,17 +97,16 @@ class Bounds:
         """Least cycle (mean), least pp·max M (None in phase decode) and φ at a micro-batch."""
         work = self.problem.workload
         verified = 1 + work.mtp_tokens
-        prompt = work.computed_input_tokens
         zero = np.zeros_like(micro)
-        chunk = self.rows.chunk.astype(float)
         if work.phase == "decode":
             return np.maximum(*self._step(micro, micro * verified, zero, zero)), None, zero
         if work.phase == "prefill":
-            mixed = np.maximum(*self._step(zero, zero, micro * np.minimum(chunk, prompt), micro))
+            mixed = np.maximum(*self._step(zero, zero, micro * self.piece, micro))
             return mixed, mixed, np.ones_like(micro)
-        share = micro * float(work.tokens_per_step) * prompt / ((work.output_tokens - 1) * chunk)
+        share = micro * float(work.tokens_per_step) * self.pieces / ((work.output_tokens - 1) * self.packed)
         plain = self._step(micro, micro * verified, zero, zero)
-        busy = self._step(micro, micro * verified, chunk, np.ceil(chunk / prompt))
+        taken, passes = (self.piece * self.packed).astype(float), self.packed.astype(float)
+        busy = self._step(micro, micro * verified, taken, passes)
         # one stage bounds the mean by its own decode and mixed steps, so each bound is averaged with itself
         mean = [d + share * (m - d) for d, m in zip(plain, busy, strict=True)]
         return np.maximum(*mean), np.maximum(*busy), share
@@ -112,17 +116,12 @@ class Bounds:
         work = self.problem.workload
         ranks = self.meshes.tp * self.meshes.cp
         if work.phase == "prefill":
-            return micro / (self.pieces() * cycle * ranks)
+            return micro / (self.pieces * cycle * ranks)
         return micro * float(work.tokens_per_step) / (cycle * (work.output_tokens - 1) * ranks)
-
-    def pieces(self) -> Floats:
-        """Steps one prompt takes."""
-        found: Floats = np.ceil(self.problem.workload.computed_input_tokens / np.maximum(self.rows.chunk, 1))
-        return found
 
     def first_token(self, mixed: Floats) -> Floats:
         """Least seconds to the first token where pp·max M is at least `mixed`."""
-        found: Floats = mixed * ((self.pieces() - 1) / self.deep + 1)
+        found: Floats = mixed * ((self.pieces - 1) / self.deep + 1)
         return found
 
     def memory(self, micro: Floats) -> Floats:
@@ -135,9 +134,8 @@ class Bounds:
         held = self.pp * (micro - 1) + 1
         share = held / self.pp
         if work.phase == "aggregated":
-            passes = np.ceil(chunk / prompt)
-            share = share + passes
-            tokens, sampled = micro * verified + chunk, micro * verified + passes
+            share = share + self.packed
+            tokens, sampled = micro * verified + chunk, micro * verified + self.packed
         elif work.phase == "prefill":
             tokens, sampled = micro * np.minimum(chunk, prompt), micro
         else:
@@ -173,7 +171,7 @@ class Bounds:
         if np.isinf(limit):
             wanted = np.full(len(need), float(LARGEST_BATCH))
         elif work.phase == "prefill":
-            wanted = np.floor(need * ranks * self.pieces() * limit) + 1
+            wanted = np.floor(need * ranks * self.pieces * limit) + 1
         else:
             wanted = np.floor(need * ranks * (work.output_tokens - 1) / float(work.tokens_per_step) * limit) + 1
         micro = np.clip(np.minimum(wanted, self.most_in_memory(target)), 1, LARGEST_BATCH)
@@ -191,10 +189,8 @@ class Bounds:
         )
         work = self.problem.workload
         if work.phase == "aggregated":
-            stable = (
-                self.rows.chunk * (work.output_tokens - 1) / float(work.tokens_per_step) / work.computed_input_tokens
-            )
-            most = np.minimum(most, np.maximum(stable, 0))
+            stable = self.packed * (work.output_tokens - 1) / (float(work.tokens_per_step) * self.pieces)
+            most = np.minimum(most, stable)
         return np.floor(most * (1 + MARGIN))
 
     def most_requests(self, target: Target) -> Floats:

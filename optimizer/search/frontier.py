@@ -409,7 +409,8 @@ class _Frontier:
         if self.rate is None:
             return np.zeros_like(mixed)
         step = late / high if self.problem.workload.phase == "prefill" else mixed
-        service = bounds.pieces() * step / bounds.pp
+        together = 1 if self.problem.workload.phase == "prefill" else bounds.packed
+        service = bounds.pieces * step / (bounds.pp * together)
         load = float(self.rate) / (boxes.most * bounds.meshes.dp) * service * (1 - MARGIN)
         return np.where(load < 1, load * service / (2 * (1 - np.minimum(load, 1 - 1e-12))), np.inf) * (1 - MARGIN)
 

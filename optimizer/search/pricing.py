@@ -6,6 +6,7 @@ or of the incumbent is decided by the reference.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +18,14 @@ from optimizer.domain.precision import ACTIVATION_BYTES, KV_BYTES, Format, Model
 from optimizer.domain.problem import Problem
 from optimizer.domain.tensor import Role, Split, Tensor
 from optimizer.errors import InternalError
-from optimizer.figures.routing import TOUCHED_UNITS, _knots
+from optimizer.figures.routing import (
+    EXPERT_UNITS,
+    PAIR_UNITS,
+    TOKEN_KNOTS,
+    Concave,
+    hottest_experts,
+    hottest_pairs,
+)
 from optimizer.figures.shape import Shape
 from optimizer.figures.skew import Skews
 from optimizer.figures.weights import absorbed_copy_bytes
@@ -34,39 +42,75 @@ SAMPLER_BYTES = 16
 
 @dataclass(frozen=True)
 class Group:
-    """max(flop·x, weight + io·x) seconds."""
+    """max(flop·y, weight + io·y) seconds, y = x + slack."""
 
     flop: Floats
     weight: Floats
     io: Floats
+    slack: Floats
 
     def seconds(self, tokens: Floats) -> Floats:
         """Seconds on `tokens` tokens a rank."""
-        return np.maximum(self.flop * tokens, self.weight + self.io * tokens)
+        own = tokens + self.slack
+        return np.maximum(self.flop * own, self.weight + self.io * own)
 
     def take(self, chosen: Ints) -> Group:
         """The entries at indices."""
-        return Group(self.flop[chosen], self.weight[chosen], self.io[chosen])
+        return Group(self.flop[chosen], self.weight[chosen], self.io[chosen], self.slack[chosen])
+
+
+_KNOTS = np.array(TOKEN_KNOTS, dtype=float)
+
+
+@dataclass(frozen=True)
+class Table:
+    """`figures.routing.Concave` functions, a row each, and which row is whose."""
+
+    at: Floats
+    slopes: Floats
+    row: Ints
+
+    def __call__(self, tokens: Floats) -> Floats:
+        knot = np.searchsorted(_KNOTS, tokens, side="right") - 1
+        found: Floats = self.at[self.row, knot] + self.slopes[self.row, knot] * (tokens - _KNOTS[knot])
+        return found
+
+    def take(self, chosen: Ints) -> Table:
+        """The entries at indices."""
+        return replace(self, row=self.row[chosen])
+
+    @classmethod
+    def of(cls, wanted: Ints, function: Callable[[int, int, int], Concave], unit: int) -> Table:
+        """One entry for each row of `wanted`, the arguments of `function`."""
+        unique, row = np.unique(wanted, axis=0, return_inverse=True)
+        found = [function(*map(int, each)) for each in unique]
+        at = np.array([own.at for own in found], dtype=float).reshape(-1, len(_KNOTS)) / unit
+        slopes = np.array([own.slopes for own in found], dtype=float).reshape(-1, len(_KNOTS)) / unit
+        return cls(at, slopes, row.reshape(-1))
 
 
 @dataclass(frozen=True)
 class Routed:
-    """max(flop·x, read·touched(x·spread) + io·x) seconds; `knots` are those of `figures.routing.Touched`."""
+    """max(flop·pairs(y), read·reads(y) + io·pairs(y)) seconds, y = x·spread + slack tokens of one copy."""
 
     flop: Floats
     read: Floats
     io: Floats
     spread: Floats
-    knots: tuple[Floats, Floats]
+    slack: Floats
+    reads: Table
+    pairs: Table
 
     def seconds(self, tokens: Floats) -> Floats:
         """Seconds where each attention rank brings `tokens` tokens."""
-        touched = np.interp(tokens * self.spread, *self.knots)
-        return np.maximum(self.flop * tokens, self.read * touched + self.io * tokens)
+        own = tokens * self.spread + self.slack
+        pairs = self.pairs(own)
+        return np.maximum(self.flop * pairs, self.read * self.reads(own) + self.io * pairs)
 
     def take(self, chosen: Ints) -> Routed:
         """The entries at indices."""
-        return Routed(self.flop[chosen], self.read[chosen], self.io[chosen], self.spread[chosen], self.knots)
+        floats: dict[str, Any] = {n: v[chosen] for n, v in self.__dict__.items() if isinstance(v, np.ndarray)}
+        return replace(self, reads=self.reads.take(chosen), pairs=self.pairs.take(chosen), **floats)
 
 
 @dataclass(frozen=True)
@@ -190,7 +234,7 @@ class Pricer:
         if not any_matrix:
             return None
         io = io_elements * float(ACTIVATION_BYTES[precision.activations]) / spread * self.rates.byte
-        return Group(flop, weight * self.rates.byte, io)
+        return Group(flop, weight * self.rates.byte, io, spread.astype(float) - 1)
 
     def _kind(self, block: Block) -> KindCost:
         found, problem, rates = self.meshes, self.problem, self.rates
@@ -250,18 +294,21 @@ class Pricer:
             size = size + _stored(precision.of(tensor), rows, cols)
             if tensor.matrix:
                 flop = flop + 2.0 * rows * cols * self.rates.flop[precision.of(tensor).compute]
-        local = -(-(moe.experts + found.redundant) // found.ep)
-        uneven = np.where(found.redundant > 0, 1.0, local * found.ep / moe.experts)
-        pairs: Floats = found.dp * moe.top_k / (found.edp * found.ep) * (uneven if skew is None else skew)
+        local = np.minimum(-(-(moe.experts + found.redundant) // found.ep), moe.experts)
+        slots = np.where((found.redundant > 0) | (skew is not None), local * found.ep, moe.experts)
+        share = 1.0 if skew is None else skew
         act = float(ACTIVATION_BYTES[precision.activations])
-        io = pairs * (2 * width + 3 * -(-moe.intermediate // found.etp)) * act
-        held = np.minimum(local, moe.experts) / moe.experts
-        tokens, at, _ = _knots(moe.experts, moe.top_k)
-        knots = (np.array(tokens, dtype=float), np.array([v / TOUCHED_UNITS for v in at]))
-        read: Floats = size * held * self.rates.byte
-        work: Floats = pairs * flop
-        moved: Floats = np.asarray(io * self.rates.byte, dtype=np.float64)
-        return Routed(work, read, moved, found.dp / found.edp, knots)
+        moved = (2 * width + 3 * -(-moe.intermediate // found.etp)) * act * self.rates.byte * share
+        wanted = np.stack([slots, local, found.ep], axis=1)
+        return Routed(
+            flop=flop * share,
+            read=size * self.rates.byte,
+            io=np.asarray(moved, dtype=np.float64),
+            spread=found.dp / found.edp,
+            slack=1.0 - np.gcd(found.dp, found.edp) / found.edp,
+            reads=Table.of(wanted, lambda _, held, ep: hottest_experts(moe.experts, moe.top_k, held, ep), EXPERT_UNITS),
+            pairs=Table.of(wanted, lambda of, held, ep: hottest_pairs(of, moe.top_k, held, ep), PAIR_UNITS),
+        )
 
     def _attention(self, block: Block) -> tuple[Floats, Floats, Floats]:
         """Seconds a decoding sequence, a prompt token (FLOPs) and a pass over the prefix (bytes) take, by tp and cp."""

@@ -39,19 +39,20 @@ def memory(problem: Problem, evaluation: Evaluation) -> Iterator[Violation]:
 
 def batch(evaluation: Evaluation) -> Iterator[Violation]:
     """Prefill keeps up: no more than every step carries prompt tokens, and the queue of prompts does not grow."""
-    share = evaluation.steps.share
-    if share > 1:
-        chunk = evaluation.steps.largest.prompt
+    share, mixed = evaluation.steps.share, evaluation.steps.mixed
+    if share > 1 and mixed is not None:
+        chunk = mixed.prompt
         yield Violation(
             Family.BATCH,
             f"batch={evaluation.layout.batch} finishes requests faster than chunks of {chunk} prompt tokens replace "
             f"them: {number(share):.4g} chunks a step",
             {"share": share, "batch": evaluation.layout.batch, "prefill_chunk": chunk},
         )
-    if evaluation.load >= 1:
+    if mixed is not None and evaluation.load == 1:
+        # beyond, the request rate itself is not served
         yield Violation(
             Family.BATCH,
-            f"prompts arrive faster than they are computed: load {number(evaluation.load):.4g} of a rank's prefill",
+            "prompts arrive as fast as they are computed: the queue grows without end",
             {"load": evaluation.load},
         )
 

@@ -11,7 +11,7 @@ from optimizer.figures.derivation_figure import Figure, Sheet, shown
 from optimizer.figures.layer import uneven_residency
 from optimizer.figures.memory import build_memory
 from optimizer.figures.parameters import parameters_held
-from optimizer.figures.serving import Evaluation, default_chunk, held_sequences
+from optimizer.figures.serving import Evaluation, chunk_of, held_sequences
 from optimizer.figures.shape import Shape
 from optimizer.units import Dimension
 
@@ -57,9 +57,11 @@ def _schedule(sheet: Sheet, problem: Problem, evaluation: Evaluation) -> None:
     if evaluation.mixed_ticks:
         own = layout.prefill_chunk
         formula = (
-            "prompt tokens that one step takes, as the layout says" if own else "min(8,192, prompt tokens computed)"
+            "prompt tokens that one step takes, as the layout says"
+            if own
+            else "min(8,192, prompt tokens computed), or as many whole prompts as keep up with decoding"
         )
-        sheet.count("prefill_chunk", own or default_chunk(problem), formula)
+        sheet.count("prefill_chunk", chunk_of(problem, layout), formula)
     first = 0
     for number, layers in enumerate(evaluation.cuts):
         sheet.count(f"layers_of_stage_{number}", layers, "as the cut into stages says")

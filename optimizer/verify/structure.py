@@ -9,7 +9,7 @@ from optimizer.domain.families import Family
 from optimizer.domain.feedforward import DenseFeedForward
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
-from optimizer.figures.serving import default_chunk
+from optimizer.figures.serving import chunk_of
 from optimizer.figures.shape import shape_of
 from optimizer.figures.topology import replicas_that_fit
 from optimizer.verify.violation import Violation
@@ -146,7 +146,7 @@ def search(problem: Problem, layout: Layout) -> Iterator[Violation]:
     """Every restricted axis or option has one of its allowed values; the chunk means nothing in phase decode."""
     for axis in SEARCHED:
         allowed = getattr(problem.search, axis)
-        value: int = getattr(layout, axis) or default_chunk(problem)
+        value: int = getattr(layout, axis) or chunk_of(problem, layout)
         if allowed is None or value in allowed or (axis == "prefill_chunk" and problem.workload.phase == "decode"):
             continue
         listed = ", ".join(map(str, allowed[:12])) + (", …" if len(allowed) > 12 else "")

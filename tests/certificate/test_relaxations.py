@@ -32,9 +32,9 @@ def layer_is_below(loose: LayerCost, own: LayerCost) -> Iterator[str]:
             f"{linear.name}.{part}" for part in ("flop", "weight", "io") if getattr(linear, part) > getattr(other, part)
         )
     if loose.experts is not None and own.experts is not None:
-        yield from (
-            part for part in ("flop", "unit", "io") if getattr(loose.experts, part) > getattr(own.experts, part)
-        )
+        for tokens in (1, 2, 3, 17, 300, 4097, 10**6):
+            if loose.experts.ticks(tokens) > own.experts.ticks(tokens):
+                yield f"experts of {tokens} tokens"
 
 
 def is_below(loose: Costs, own: Costs) -> Iterator[str]:

@@ -173,7 +173,8 @@ def test_batch_share_load_and_request_rate() -> None:
     under, over = capacity * Fraction(99, 100), capacity * Fraction(101, 100)
     assert found(problem(workload={"request_rate": under})) == {}
     assert set(found(problem(workload={"request_rate": over}))) == {Family.REQUEST_RATE}
-    assert set(found(problem(workload={"request_rate": 100 * capacity}))) == {Family.REQUEST_RATE, Family.BATCH}
+    # beyond what is served the prompts queue up too: one violation says it
+    assert set(found(problem(workload={"request_rate": 100 * capacity}))) == {Family.REQUEST_RATE}
 
 
 @given(st.sampled_from([1, 2, 4]), st.sampled_from([1, 2, 3]), st.integers(1, 40), st.sampled_from([64, 512]))

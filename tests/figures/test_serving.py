@@ -1,0 +1,149 @@
+"""Step, queue and expert figures of single layouts: each with what it must be from outside the cost model."""
+
+from fractions import Fraction
+from typing import Any
+
+import pytest
+
+from optimizer import read_problem
+from optimizer.domain.layout import Layout
+from optimizer.domain.problem import Problem
+from optimizer.figures.costs import build_costs
+from optimizer.figures.rates import TICKS_PER_SECOND, effective_rates
+from optimizer.figures.serving import Evaluation, chunk_of, evaluate
+from optimizer.verify.constraints import violations
+
+ONE_EXPERT = {
+    "name": "one", "hidden_size": 4096, "vocab_size": 32000,
+    "blocks": {
+        "a": {
+            "attention": {"kind": "gqa", "heads": 32, "kv_heads": 8, "head_dim": 128},
+            "ffn": {"kind": "moe", "experts": 1, "top_k": 1, "intermediate": 14336},
+        }
+    },
+    "layers": [{"pattern": ["a"], "count": 32}],
+}  # fmt: skip
+
+
+def problem(model: Any, hardware: str, devices: int, **workload: Any) -> Problem:
+    return read_problem({"model": model, "hardware": hardware, "devices": devices, "workload": workload})
+
+
+def layout(**degrees: Any) -> Layout:
+    return Layout(**{"tp": 1, "cp": 1, "dp": 1, "pp": 1, "etp": 1, "ep": 1, "edp": 1, "batch": 1} | degrees)
+
+
+# the queue of prompts
+
+
+SHORT = {"input_tokens": 32, "output_tokens": 64}
+
+
+def short_prompts(rate: int, batch: int = 3975) -> Evaluation:
+    return evaluate(
+        problem("llama-3.1-8b", "h100-sxm-8", 1, **SHORT, request_rate=rate), layout(batch=batch, prefill_chunk=2048)
+    )
+
+
+def test_a_step_serves_all_the_prompts_that_its_chunk_holds() -> None:
+    found = short_prompts(240)
+    assert found.steps.together == 2048 // 32
+    assert found.load == 240 * Fraction(found.mixed_ticks[0], TICKS_PER_SECOND) / 64
+    assert float(found.load) == pytest.approx(0.494, abs=0.001)
+    assert float(found.request_capacity) == pytest.approx(480.5, rel=0.001)
+
+
+@pytest.mark.parametrize("batch", [1, 100, 3975])
+@pytest.mark.parametrize("rate", [1, 240, 480, 481, 10_000])
+def test_load_is_above_one_exactly_where_the_rate_is_not_served(rate: int, batch: int) -> None:
+    found = short_prompts(rate, batch)
+    assert (found.load <= 1) == (found.request_capacity >= rate)
+
+
+# pieces of prompts
+
+
+def prefill(tokens: int, chunk: int | None = None) -> Evaluation:
+    asked = problem("llama-3.3-70b", "h100-sxm-8", 8, phase="prefill", input_tokens=tokens, output_tokens=1)
+    return evaluate(asked, layout(tp=8, etp=8, prefill_chunk=chunk))
+
+
+@pytest.mark.parametrize("tokens", [8192, 16384, 100])
+def test_one_more_prompt_token_costs_no_more_than_a_step(tokens: int) -> None:
+    before, after = prefill(tokens), prefill(tokens + 1)
+    assert before.ttft_s is not None
+    assert after.ttft_s is not None
+    smallest_step = Fraction(prefill(1).mixed_ticks[0], TICKS_PER_SECOND)
+    assert before.ttft_s < after.ttft_s <= before.ttft_s + smallest_step * Fraction(11, 10)
+
+
+def test_pieces_are_even_and_a_chunk_between_even_ones_only_costs_memory() -> None:
+    even, odd = prefill(8192, 2731), prefill(8192, 4000)
+    assert even.steps.pieces == odd.steps.pieces == 3
+    assert even.ttft_s == odd.ttft_s
+    assert even.memory_bytes < odd.memory_bytes
+
+
+def test_a_layout_without_a_chunk_packs_the_prompts_that_keep_up() -> None:
+    asked = problem("qwen3-235b-a22b-fp8", "h100-sxm-8", 4, input_tokens=128, output_tokens=128)
+    own = layout(tp=4, ep=4, batch=128)
+    assert chunk_of(asked, own) == 2 * 128
+    assert violations(asked, own, evaluate(asked, own)) == ()
+    assert chunk_of(asked, own.model_copy(update={"batch": 127})) == 128
+    assert chunk_of(asked, own.model_copy(update={"batch": 10**6})) == 8192
+
+
+# experts of the hottest device
+
+
+def decode(model: Any, hardware: str, devices: int, **degrees: Any) -> Evaluation:
+    asked = problem(model, hardware, devices, phase="decode", input_tokens=1000, output_tokens=200)
+    return evaluate(asked, layout(**degrees))
+
+
+def experts_s(model: Any, hardware: str, devices: int, **degrees: Any) -> float:
+    """Seconds of the routed experts in a decode step."""
+    asked = problem(model, hardware, devices, phase="decode", input_tokens=1000, output_tokens=200)
+    own = layout(**degrees)
+    found = evaluate(asked, own)
+    assert found.steps.decode is not None
+    costs = build_costs(asked, found.shape, effective_rates(asked.hardware))
+    each = [n * k.parts(found.steps.decode)["experts"] for n, k in zip(costs.counts, costs.kinds, strict=True)]
+    return sum(each) / TICKS_PER_SECOND
+
+
+MIXTRAL_EXPERT = 3 * 4096 * 14336 * 2
+"""Bytes of one expert."""
+
+
+def test_a_copy_of_every_expert_does_not_make_one_token_faster() -> None:
+    # the device with the token reads its two experts in each of 32 layers, at 82% of 4.8 TB/s
+    whole = experts_s("mixtral-8x7b", "h200-sxm-8", 8, tp=8, edp=8)
+    assert whole == pytest.approx(32 * 2 * MIXTRAL_EXPERT / (0.82 * 4.8e12), rel=0.01)
+    assert whole == pytest.approx(experts_s("mixtral-8x7b", "h200-sxm-8", 8), rel=1e-6)
+
+
+def test_a_device_that_holds_a_chosen_expert_reads_all_of_it() -> None:
+    alone = experts_s("mixtral-8x7b", "h100-sxm-8", 8, tp=8, ep=8)
+    assert alone == pytest.approx(32 * MIXTRAL_EXPERT / (0.85 * 3.35e12), rel=0.01)
+    tp, ep = (decode("mixtral-8x7b", "h100-sxm-8", 8, tp=8, **d).tpot_s for d in ({"etp": 8}, {"ep": 8}))
+    assert tp is not None
+    assert ep is not None
+    assert tp < ep
+
+
+def test_a_mixture_of_one_expert_is_a_dense_layer() -> None:
+    alone, copied, divided = (
+        experts_s(ONE_EXPERT, "h100-sxm-8", 4, **degrees) for degrees in ({}, {"tp": 4, "edp": 4}, {"tp": 4, "etp": 4})
+    )
+    assert copied == pytest.approx(alone, rel=1e-9)
+    assert divided == pytest.approx(alone / 4, rel=1e-3)
+
+
+@pytest.mark.parametrize("batch", [1, 7, 64])
+def test_devices_that_share_nothing_are_as_fast_as_one(batch: int) -> None:
+    alone = decode("mixtral-8x7b", "h200-sxm-8", 8, batch=batch)
+    eight = decode("mixtral-8x7b", "h200-sxm-8", 8, dp=8, edp=8, batch=batch)
+    assert eight.tpot_s == alone.tpot_s
+    assert eight.memory_bytes == alone.memory_bytes
+    assert eight.throughput == 8 * alone.throughput
