@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, Final
 
@@ -106,6 +106,8 @@ class Launch:
         Role of a disaggregated deployment, where the command names one.
     model_shape
         What the command says of the model itself (Megatron).
+    head
+        What tells the first node of this instance from that of another (port, devices); None on its other nodes.
     """
 
     engine: str
@@ -126,7 +128,7 @@ class Launch:
     training: bool = False
     phase: str | None = None
     model_shape: Mapping[str, Any] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    head: tuple[str, ...] | None = None
 
     @property
     def devices(self) -> int:
@@ -155,6 +157,13 @@ class Launch:
         if budget is not None:
             chunk = chunk_of(work, self.engine, batch=batch, pp=degrees["pp"], budget=budget)
         return Layout(**degrees, batch=batch, prefill_chunk=chunk, stages=tuple(cuts) or None)
+
+    def times(self, instances: int) -> Launch:
+        """So many independent instances of it."""
+        experts = {"dp": self.degrees["dp"] * instances, "edp": self.degrees["edp"] * instances}
+        return replace(
+            self, degrees={**self.degrees, **experts}, dense={**self.dense, "dp": self.dense["dp"] * instances}
+        )
 
     def error(self, field_name: str, message: str) -> SpecError:
         """Error at the flag that says a field."""

@@ -40,8 +40,10 @@ def catalog_name(given: str) -> tuple[str, str | None] | None:
     while name:
         found = _folded().get(_fold(name))
         if found is not None:
-            own = next((end for end in FORMATS if found.endswith(f"-{end}")), None)
-            return found, None if own is not None else weights
+            quantised = _folded().get(_fold(f"{name}-{weights}"))
+            if quantised is not None:
+                return quantised, None
+            return found, None if any(found.endswith(f"-{end}") for end in FORMATS) else weights
         ending = next((end for end in sorted(FORMATS, key=len, reverse=True) if name.endswith(f"-{end}")), None)
         if ending is not None:
             weights = weights or FORMATS[ending]
@@ -54,13 +56,10 @@ def catalog_name(given: str) -> tuple[str, str | None] | None:
     return None
 
 
-def local_config(given: str, folder: Path | None) -> Path | None:
+def local_config(given: str) -> Path | None:
     """``config.json`` of a model's folder on this machine."""
     try:
-        for root in (Path(), *([folder] if folder is not None else [])):
-            for found in (root / given / "config.json", root / given):
-                if found.is_file():
-                    return found
+        found = Path(given) / "config.json"
+        return found if found.is_file() else None
     except (OSError, ValueError):
         return None
-    return None

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from optimizer.domain.engine import ENGINES
 from optimizer.domain.problem import Problem
 from optimizer.errors import Fault, SpecError
 from optimizer.readers import catalog
@@ -77,7 +78,11 @@ def _own(launch: Launch, stated: set[tuple[Any, ...]]) -> tuple[list[Override], 
         name, weights = _model(launch)
         put("--model", ("model",), name)
         put("--precision", ("precision", "weights"), weights)
-    put("--engine", ("engine",), launch.engine_name)
+    name = launch.engine_name.partition("@")[0]
+    if name in ENGINES:
+        put("--engine", ("engine",), name)
+    elif ("engine",) not in stated:
+        assumed.append(f"no rules of {name}: they are not known")
     if ("nodes",) not in stated:
         put("--devices", ("devices",), launch.devices)
     length = point.max_model_len
@@ -102,12 +107,10 @@ def _model(launch: Launch) -> tuple[str, str | None]:
     given = launch.model
     if given is None:
         raise launch.error("model", "names no model: give one with --model")
-    found = catalog_name(given)
+    path = local_config(given)
+    found = (str(path), None) if path is not None else catalog_name(given)
     if found is not None:
         return found
-    path = local_config(given, None)
-    if path is not None:
-        return str(path), None
     names = list(catalog.names("models"))
     message = (
         f"{shown(given)} is no model of the catalog (`shardproof catalog models`) and no folder here: "

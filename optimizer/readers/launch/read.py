@@ -143,7 +143,8 @@ def _one(launches: Sequence[Launch]) -> Launch:
                     "give one deployment at a time"
                 )
                 raise SpecError(Fault(other.source, line, column, what, message))
-    return replace(first, nodes=first.nodes or (len(launches) if len(launches) > 1 else None))
+    instances = len({launch.head for launch in launches if launch.head is not None}) or 1
+    return first.times(instances) if instances > 1 else first
 
 
 def _said(value: object) -> str:
@@ -281,6 +282,10 @@ class _Texts:
         return None
 
     def _launch(self, found: _Found) -> Launch:
+        launch = self._meant(found)
+        return replace(launch, head=_head(launch))
+
+    def _meant(self, found: _Found) -> Launch:
         engine = found.engine
         version = self.version if self.engine in {None, engine} else None
         version = version or self._version_of(found) or self.installed.get(engine)
@@ -364,6 +369,17 @@ class _Texts:
         arguments = parse("torchtitan", words, self.source, self.version)
         given = Reading("torchtitan", self.version, arguments, self.source, (1, 1))
         return megatron.read_torchtitan(given, {}, self.devices)
+
+
+def _head(launch: Launch) -> tuple[str, ...] | None:
+    """What tells an instance from others; None for a node that joins one."""
+    told = {one.flag.carries: one for one in launch.given}
+    port = next((one.text for one in launch.given if one.flag.name == "--port"), "")
+    for carries in ("node_rank", "dp_start", "dp_rank", "headless"):
+        one = told.get(carries)
+        if one is not None and one.on and one.text not in {"0", "false"}:
+            return None
+    return (port, launch.environment.get("CUDA_VISIBLE_DEVICES", ""))
 
 
 def _engine_of(image: str) -> str | None:
