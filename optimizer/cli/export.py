@@ -21,7 +21,9 @@ def command(
     result: Annotated[str, typer.Argument(help="What `solve --out` or `place --out` wrote, a layout file, or `-`.")],
     engine: Annotated[
         str,
-        typer.Option(help="vllm, sglang, trtllm, megatron or fsdp (a version: vllm@0.30); vllm-ascend.", metavar="NAME"),
+        typer.Option(
+            help="vllm, sglang, trtllm, megatron or fsdp (a version: vllm@0.30); vllm-ascend.", metavar="NAME"
+        ),
     ],
     json: Json = False,
     out: Annotated[str, typer.Option(help="Folder to write to.", metavar="FOLDER")] = ".",
@@ -58,9 +60,7 @@ def command(
     return 0
 
 
-def _document(
-    engine: str, files: list[str], placed: PlacementFile | None, launch: Exported | None
-) -> dict[str, Any]:
+def _document(engine: str, files: list[str], placed: PlacementFile | None, launch: Exported | None) -> dict[str, Any]:
     """``shardproof/export/1``."""
     found: dict[str, Any] = {"schema": "shardproof/export/1", "engine": engine, "files": files}
     if placed is not None:

@@ -6,12 +6,11 @@ import io
 import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from ruamel.yaml import YAML
 
-from optimizer.domain.layout import Layout
 from optimizer.export.plan import Answer, Plan, plan
 
 HEAD: Final = "HEAD_ADDRESS"
@@ -47,7 +46,12 @@ class NodeCommand:
     rank: int
     of: int
     devices: tuple[int, ...]
-    words: tuple[str, ...]
+    words: tuple[str, ...] = ()
+
+    @property
+    def port(self) -> int:
+        """Port of the instance's server."""
+        return HTTP_PORT + self.instance
 
 
 @dataclass(frozen=True)
@@ -124,15 +128,16 @@ def _commands(made: Plan, answer: Answer, per_node: int) -> Iterator[NodeCommand
     homes = list(_homes(made, per_node))
     for index, rank, (node, devices) in homes:
         of = sum(1 for other, _, _ in homes if other == index)
-        words = _STARTERS[made.engine](made, answer, rank, of, devices, HTTP_PORT + index)
-        yield NodeCommand(node, index, rank, of, devices, tuple(words))
+        part = NodeCommand(node, index, rank, of, devices)
+        yield replace(part, words=tuple(_STARTERS[made.engine](made, answer, part)))
 
 
 def _address() -> str:
-    return f"${{{HEAD}:?the address of this instance's first node}}"
+    return f"${{{HEAD}:?the address of the first node}}"
 
 
-def _vllm(made: Plan, answer: Answer, rank: int, of: int, devices: Sequence[int], port: int) -> list[str]:
+def _vllm(made: Plan, answer: Answer, part: NodeCommand) -> list[str]:
+    rank, of, devices, port = part.rank, part.of, part.devices, part.port
     words = ["vllm", "serve", answer.model_name, *_flags(made)]
     instance = made.instance
     replica = instance.tp * instance.cp * instance.pp
@@ -152,37 +157,37 @@ def _vllm(made: Plan, answer: Answer, rank: int, of: int, devices: Sequence[int]
     return [*words, "--port", str(port)]
 
 
-def _sglang(made: Plan, answer: Answer, rank: int, of: int, _devices: Sequence[int], port: int) -> list[str]:
+def _sglang(made: Plan, answer: Answer, part: NodeCommand) -> list[str]:
     words = ["python3", "-m", "sglang.launch_server", "--model-path", answer.model_name, *_flags(made)]
-    if of > 1:
-        words += ["--nnodes", str(of), "--node-rank", str(rank), "--dist-init-addr", f"{_address()}:{RENDEZVOUS_PORT}"]
-    return [*words, "--port", str(port)]
+    if part.of > 1:
+        words += ["--nnodes", str(part.of), "--node-rank", str(part.rank)]
+        words += ["--dist-init-addr", f"{_address()}:{RENDEZVOUS_PORT}"]
+    return [*words, "--port", str(part.port)]
 
 
-def _trtllm(made: Plan, answer: Answer, rank: int, of: int, devices: Sequence[int], port: int) -> list[str]:
-    serve = ["trtllm-serve", answer.model_name, "--config", YAML_FILE, "--port", str(port)]
-    if made.instance.devices == 1:
+def _trtllm(made: Plan, answer: Answer, part: NodeCommand) -> list[str]:
+    serve = ["trtllm-serve", answer.model_name, "--config", YAML_FILE, "--port", str(part.port)]
+    if part.of == 1:
         return serve
-    if of == 1:
-        return serve
-    ranks = ["mpirun", "-n", str(made.instance.devices), "--hostfile", "${HOSTFILE:?a file that names this instance's nodes}"]
-    return [*ranks, "trtllm-llmapi-launch", *serve] if rank == 0 else []
+    hosts = "${HOSTFILE:?a file that names the nodes}"
+    ranks = ["mpirun", "-n", str(made.instance.devices), "--hostfile", hosts, "trtllm-llmapi-launch"]
+    return [*ranks, *serve] if part.rank == 0 else []
 
 
-def _torchrun(made: Plan, rank: int, of: int, devices: Sequence[int]) -> list[str]:
-    words = ["torchrun", "--nproc-per-node", str(len(devices))]
-    if of > 1:
-        words += ["--nnodes", str(of), "--node-rank", str(rank), "--master-addr", _address()]
+def _torchrun(part: NodeCommand) -> list[str]:
+    words = ["torchrun", "--nproc-per-node", str(len(part.devices))]
+    if part.of > 1:
+        words += ["--nnodes", str(part.of), "--node-rank", str(part.rank), "--master-addr", _address()]
         words += ["--master-port", str(RENDEZVOUS_PORT)]
     return words
 
 
-def _megatron(made: Plan, answer: Answer, rank: int, of: int, devices: Sequence[int], _port: int) -> list[str]:
-    return [*_torchrun(made, rank, of, devices), "pretrain_gpt.py", *_flags(made)]
+def _megatron(made: Plan, _answer: Answer, part: NodeCommand) -> list[str]:
+    return [*_torchrun(part), "pretrain_gpt.py", *_flags(made)]
 
 
-def _torchtitan(made: Plan, answer: Answer, rank: int, of: int, devices: Sequence[int], _port: int) -> list[str]:
-    return [*_torchrun(made, rank, of, devices), "-m", "torchtitan.train", *_flags(made)]
+def _torchtitan(made: Plan, _answer: Answer, part: NodeCommand) -> list[str]:
+    return [*_torchrun(part), "-m", "torchtitan.train", *_flags(made)]
 
 
 _STARTERS: Final = {
@@ -198,9 +203,7 @@ def shell_line(words: Sequence[str]) -> str:
     for word in quoted:
         if word.startswith("-") and lines:
             lines.append(word)
-        elif lines and lines[-1].startswith("-") and " " not in lines[-1]:
-            lines[-1] += f" {word}"
-        elif lines and not lines[-1].startswith("-"):
+        elif lines:
             lines[-1] += f" {word}"
         else:
             lines.append(word)
@@ -220,7 +223,7 @@ def _script(made: Plan, commands: Sequence[NodeCommand], *, many: bool) -> str:
     if len(started) > 1:
         lines.append("wait")
     if not started:
-        lines.append(": this node's ranks are started by mpirun on the first node")
+        lines.append(": the ranks of this node are started by mpirun on the first")
     return "\n".join(lines) + "\n"
 
 
@@ -302,7 +305,8 @@ def _kubernetes(made: Plan, answer: Answer, per_node: int) -> str:
     environment = [{"name": key, "value": value} for key, value in made.environment.items()]
 
     def pod(rank: int) -> dict[str, Any]:
-        words = _STARTERS[made.engine](made, answer, rank, nodes, tuple(range(min(per_node, size))), HTTP_PORT)
+        part = NodeCommand(0, 0, rank, nodes, tuple(range(min(per_node, size))))
+        words = _STARTERS[made.engine](made, answer, part)
         words = [word.replace(_address(), "$(LWS_LEADER_ADDRESS)") for word in words]
         numbered = {"--node-rank": "$(LWS_WORKER_INDEX)"}
         for index, word in enumerate(words[:-1]):
@@ -323,7 +327,11 @@ def _kubernetes(made: Plan, answer: Answer, per_node: int) -> str:
         return "# TensorRT-LLM's ranks on several nodes are started by MPI: see launch.sh and the MPI operator\n"
     if made.engine == "vllm" and nodes > 2 and made.instance.dp > 1:
         return _ranked(made, answer, name, nodes, environment)
-    template: dict[str, Any] = {"size": nodes, "restartPolicy": "RecreateGroupOnPodRestart", "workerTemplate": pod(min(1, nodes - 1))}
+    template: dict[str, Any] = {
+        "size": nodes,
+        "restartPolicy": "RecreateGroupOnPodRestart",
+        "workerTemplate": pod(min(1, nodes - 1)),
+    }
     if nodes > 1:
         template["leaderTemplate"] = pod(0)
     return yaml_text(
@@ -336,9 +344,7 @@ def _kubernetes(made: Plan, answer: Answer, per_node: int) -> str:
     )
 
 
-def _ranked(
-    made: Plan, answer: Answer, name: str, nodes: int, environment: list[dict[str, str]]
-) -> str:
+def _ranked(made: Plan, answer: Answer, name: str, nodes: int, environment: list[dict[str, str]]) -> str:
     """Workers whose first data-parallel rank follows from their number, which a shell reckons."""
     per_node = answer.problem.hardware.devices_per_node
     replica = made.instance.tp * made.instance.cp * made.instance.pp
@@ -377,10 +383,3 @@ def _ranked(
 def _differences(made: Plan, differences: Sequence[str]) -> str:
     lines = [f"# What was priced and {made.engine} {made.version} cannot be told, or does otherwise", ""]
     return "\n".join([*lines, *(f"- {line}" for line in differences)]) + "\n"
-
-
-def layouts_of(made: Plan) -> Layout:
-    """The layout that the commands of a plan start, all instances together."""
-    return made.instance.model_copy(
-        update={"dp": made.instance.dp * made.instances, "edp": made.instance.edp * made.instances}
-    )

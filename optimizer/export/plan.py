@@ -73,8 +73,19 @@ class Plan:
 
     def put(self, carries: str, value: object = None) -> None:
         """Give a field by the flag that carries it."""
+        if not self.takes(carries):
+            said = "" if value is None else f" ({value})"
+            self.differences.append(
+                f"{carries.replace('_', ' ')}{said}: {self.engine} {self.version} has no flag for it"
+            )
+            return
         flag = table(self.engine).carrying(carries, self.version)
         self.arguments[flag.name] = None if value is None else str(value)
+
+    def takes(self, carries: str) -> bool:
+        """Whether this version has a flag for a field."""
+        known = table(self.engine)
+        return any(flag.carries == carries and known.has(flag, self.version) for flag in known.flags)
 
 
 def plan(answer: Answer, engine: str, version: str | None = None) -> Plan:
@@ -116,12 +127,22 @@ def _stages(made: Plan, answer: Answer, variable: str) -> None:
         made.environment[variable] = ",".join(map(str, cuts_of(answer.problem, answer.layout)))
 
 
+def _budget(made: Plan, answer: Answer) -> int:
+    """Tokens of a step: never fewer than the sequences in flight, which engines refuse."""
+    wanted = budget_of(answer.problem.workload, made.engine, answer.layout)
+    if wanted < answer.layout.batch and answer.problem.workload.phase != "decode":
+        made.differences.append(
+            f"a step's tokens: {wanted} were priced; {made.engine} asks for at least the {answer.layout.batch} sequences"
+        )
+    return max(wanted, answer.layout.batch)
+
+
 def _common(made: Plan, answer: Answer) -> None:
     work, precision = answer.problem.workload, answer.problem.precision
     if work.prefix_cache_hit:
         made.differences.append(
-            f"prefix cache: {float(work.prefix_cache_hit):.0%} of prompt tokens were priced as found in the cache; what "
-            "is found depends on the requests"
+            f"prefix cache: {float(work.prefix_cache_hit):.0%} of prompt tokens were priced as found in the cache; "
+            "what is found depends on the requests"
         )
     if work.mtp_tokens:
         made.differences.append(
@@ -156,7 +177,10 @@ def _vllm(answer: Answer, version: str) -> Plan:
             made.put("all2all", "deepep_low_latency" if low else "deepep_high_throughput")
     if answer.redundant:
         made.put("eplb")
-        made.put("eplb_config", json.dumps({"num_redundant_experts": answer.redundant}))
+        if made.takes("eplb_config"):
+            made.put("eplb_config", json.dumps({"num_redundant_experts": answer.redundant}))
+        else:
+            made.put("redundant_slots", answer.redundant)
     if answer.placement_file is not None:
         made.differences.append(
             "expert placement: vLLM takes no static one; its EPLB places experts itself while serving, from experts in "
@@ -164,7 +188,7 @@ def _vllm(answer: Answer, version: str) -> Plan:
         )
     made.put("memory_utilization", _decimal(problem.memory_utilization))
     made.put("max_num_seqs", layout.batch)
-    made.put("max_num_batched_tokens", max(layout.batch, budget_of(work, "vllm", layout)))
+    made.put("max_num_batched_tokens", _budget(made, answer))
     made.put("max_model_len", answer.longest)
     cache = _cache(answer, {"fp8": "fp8"})
     if cache is not None:
@@ -184,26 +208,16 @@ def _sglang(answer: Answer, version: str) -> Plan:
     width = instance.tp * instance.cp * instance.dp
     made = Plan("sglang", version, instance, count)
     made.put("tp", width)
-    for name, degree in (("pp", instance.pp), ("attention_dp", instance.dp), ("cp", instance.cp)):
+    for name, degree in (("pp", instance.pp), ("cp", instance.cp)):
         if degree > 1:
             made.put(name, degree)
-    if experts and instance.ep > 1:
-        made.put("ep", instance.ep)
-        if instance.ep == width and answer.nvidia and instance.dp > 1:
-            made.put("all2all", "deepep")
-        else:
-            made.differences.append(
-                "expert exchange: SGLang's all-to-all backends need EP on the whole width and attention DP; without "
-                "them it reduces over all ranks, while an all-to-all was priced"
-            )
-    if experts and instance.edp > 1:
-        made.put("edp", instance.edp)
-    if answer.redundant:
-        made.put("redundant_slots", answer.redundant)
-    if answer.placement_file is not None:
-        made.put("expert_location", answer.placement_file)
-        if "--moe-a2a-backend" in made.arguments:
-            made.arguments["--ep-dispatch-algorithm"] = "static"
+    if instance.dp > 1 and made.takes("attention_dp"):
+        made.put("attention_dp", instance.dp)
+    elif instance.dp > 1:
+        made.put("dp", instance.dp)
+        made.put("dp_attention")
+    if experts:
+        _sglang_experts(made, answer)
     made.put("memory_utilization", _decimal(_static_share(answer)))
     made.put("max_num_seqs", layout.batch * instance.dp)
     if work.phase != "decode":
@@ -228,6 +242,27 @@ def _sglang(answer: Answer, version: str) -> Plan:
     return made
 
 
+def _sglang_experts(made: Plan, answer: Answer) -> None:
+    width = made.instance.tp * made.instance.cp * made.instance.dp
+    if made.instance.ep > 1:
+        made.put("ep", made.instance.ep)
+        if made.instance.ep == width and answer.nvidia and made.instance.dp > 1:
+            made.put("all2all", "deepep")
+        else:
+            made.differences.append(
+                "expert exchange: SGLang's all-to-all backends need EP on the whole width and attention DP; without "
+                "them it reduces over all ranks, while an all-to-all was priced"
+            )
+    if made.instance.edp > 1:
+        made.put("edp", made.instance.edp)
+    if answer.redundant:
+        made.put("redundant_slots", answer.redundant)
+    if answer.placement_file is not None:
+        made.put("expert_location", answer.placement_file)
+        if "--moe-a2a-backend" in made.arguments:
+            made.arguments["--ep-dispatch-algorithm"] = "static"
+
+
 def _trtllm(answer: Answer, version: str) -> Plan:
     problem, layout, work = answer.problem, answer.layout, answer.problem.workload
     instance, count = _instance(layout, whole=False)
@@ -250,7 +285,7 @@ def _trtllm(answer: Answer, version: str) -> Plan:
     made.yaml["gpus_per_node"] = min(problem.hardware.devices_per_node, instance.devices)
     made.yaml |= {
         "max_batch_size": layout.batch,
-        "max_num_tokens": max(layout.batch, budget_of(work, "trtllm", layout)),
+        "max_num_tokens": _budget(made, answer),
         "max_seq_len": answer.longest,
         "kv_cache_config": {"free_gpu_memory_fraction": float(_decimal(_free_share(answer)))},
     }
@@ -324,8 +359,8 @@ PLANNERS: Final[Mapping[str, Callable[[Answer, str], Plan]]] = {
 
 
 def _decimal(share: Fraction) -> str:
-    """A share of memory with four decimals, never more than it is."""
-    return f"{int(share * 10_000) / 10_000:g}"
+    """A share of memory with four decimals, not more than it is, and one that an engine takes."""
+    return f"{int(min(Fraction(1), max(Fraction(1, 100), share)) * 10_000) / 10_000:g}"
 
 
 def _fullest(answer: Answer) -> tuple[int, int, int]:

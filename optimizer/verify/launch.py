@@ -19,6 +19,8 @@ SEQUENCES: Final[Mapping[str, int]] = {"vllm": 1024, "sglang": 4096, "trtllm": 2
 """Sequences in flight of a rank where a command does not say (vLLM 0.33 EngineArgs on 70 GiB and more; SGLang's largest
 pool of requests; TensorRT-LLM's max_batch_size)."""
 
+TRAINING: Final = "memory and times of training: the degrees are judged, and the engine's rules"
+
 _GROWING: Final = frozenset({Family.MEMORY, Family.BATCH})
 """What a smaller batch may mend."""
 
@@ -29,6 +31,7 @@ class LaunchVerdict:
 
     posed: Posed
     verdict: Verdict
+    not_checked: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """``shardproof/verdict/1`` with the command."""
@@ -41,6 +44,7 @@ class LaunchVerdict:
                 "ignored": [item.to_json() for item in launch.ignored],
             },
             "assumed": list(self.posed.assumed),
+            "not_checked": list(self.not_checked),
         }
 
 
@@ -51,6 +55,9 @@ def judge_launch(posed: Posed) -> LaunchVerdict:
     the one that the command names; it fits where at least one sequence does.
     """
     layout = layout_of(posed)
+    if posed.launch.training:
+        found = structural_violations(posed.problem, layout)
+        return LaunchVerdict(posed, Verdict(posed.problem, layout, None, found, None, {}), (TRAINING,))
     return LaunchVerdict(posed, judge_layout(posed.problem, layout, redundant=posed.launch.operating.redundant_slots))
 
 
@@ -64,6 +71,8 @@ def layout_of(posed: Posed) -> Layout:
         return launch.layout(problem.workload, experts=experts, batch=batch)
 
     redundant = launch.operating.redundant_slots
+    if launch.training:
+        return at(launch.operating.max_num_seqs or 1)
     if any(item.family in BLOCKING for item in structural_violations(problem, at(1), redundant=redundant)):
         return at(1)
     low, high = 1, most

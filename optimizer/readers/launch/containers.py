@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any, Final
 
 from optimizer.errors import SpecError
@@ -62,9 +63,7 @@ def containers(document: Document) -> Iterator[Container]:
         for key in ("entrypoint", "command", "args"):
             held = document.get((*at, key))
             if isinstance(held, list):
-                words.extend(
-                    _referred(scalar(document, (*at, key, index)), environment) for index in range(len(held))
-                )
+                words.extend(_referred(scalar(document, (*at, key, index)), environment) for index in range(len(held)))
             elif isinstance(held, str):
                 words.append(scalar(document, (*at, key)))
                 shell = True
@@ -115,7 +114,15 @@ def _environment(document: Document, at: tuple[Step, ...]) -> dict[str, Word]:
 def scalar(document: Document, at: tuple[Step, ...]) -> Word:
     """A scalar of a YAML file as a word that knows its characters' places."""
     held: Any = document.get(at)
-    text = held if isinstance(held, str) else "" if held is None else str(held).lower() if held in {True, False} else _number(held)
+    text = (
+        held
+        if isinstance(held, str)
+        else ""
+        if held is None
+        else str(held).lower()
+        if held in {True, False}
+        else _number(held)
+    )
     line, column = document.locate(at)
     lines = document.text.split("\n")
     source = lines[line - 1][column - 1 :] if line <= len(lines) else ""
@@ -132,7 +139,7 @@ def scalar(document: Document, at: tuple[Step, ...]) -> Word:
 
 
 def _number(held: object) -> str:
-    return str(float(held)) if not isinstance(held, int) and hasattr(held, "numerator") else str(held)
+    return str(float(held)) if isinstance(held, Fraction) else str(held)
 
 
 def _block(text: str, lines: list[str], line: int) -> tuple[Place, ...]:

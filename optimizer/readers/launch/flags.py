@@ -70,6 +70,11 @@ class Given:
     path: tuple[str, ...] = ()
 
     @property
+    def name(self) -> str:
+        """The name by which it is given."""
+        return self.word.text.partition("=")[0]
+
+    @property
     def text(self) -> str:
         """Its value as written."""
         return " ".join(value.text for value in self.values) if self.values else str(self.on).lower()

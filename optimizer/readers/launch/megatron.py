@@ -1,12 +1,13 @@
 """What the arguments of Megatron-LM's and torchtitan's training scripts mean.
 
-Megatron-LM (core 0.20.0, core/parallel_state.py): the world is TP × CP × DP × PP and ETP × EP × EDP × PP at once; DP and
-EDP follow from the number of ranks, ETP is TP unless given. torchtitan (distributed/parallel_dims.py): the world is
+Megatron-LM (core 0.20.0, core/parallel_state.py): the world is TP × CP × DP × PP and ETP × EP × EDP × PP at once; DP
+and EDP follow from the number of ranks, ETP is TP unless given. torchtitan (distributed/parallel_dims.py): the world is
 PP × replicate × shard × CP × TP, and EP divides shard × CP × TP.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -34,7 +35,7 @@ def read(given: Reading, environment: Mapping[str, str], world: int | None) -> L
         f"world size ({world}) is not divisible by tp · pp · cp = {tp} · {pp} · {cp}",
     )  # fmt: skip
     given.divides(
-        given.one("ep"), etp * ep * pp, world,
+        given.one("ep"), etp * ep * pp if not given.faults else 0, world,
         f"world_size ({world}) is not divisible by expert_tensor_model_pipeline_parallel size ({etp} · {ep} · {pp})",
     )  # fmt: skip
     shape: dict[str, Any] = {name: given.number(f"model_{name}", needed=False, least=0) for name in _SHAPE}
@@ -125,12 +126,8 @@ def _stages(given: Reading, layers: int | None, pp: int) -> tuple[int, ...] | No
 
 def _laid(given: Reading, layout: str, pp: int) -> tuple[int, ...] | None:
     """Decoder layers of each stage of a layout such as ``Et*15|t*17L``."""
-    import re  # noqa: PLC0415 - one form needs it
-
-    counts = []
     plain = re.sub(r"\(([^()]*)\)\*(\d{1,4})", lambda m: m[1] * int(m[2]), layout.replace(",", "").replace(" ", ""))
-    for part in plain.split("|"):
-        counts.append(sum(int(found[1] or 1) for found in re.finditer(r"t(?:\*(\d{1,4}))?", part)))
+    counts = [sum(int(found[1] or 1) for found in re.finditer(r"t(?:\*(\d{1,4}))?", part)) for part in plain.split("|")]
     if len(counts) % pp:
         given.fault(given.one("pipeline_layout"), f"{len(counts)} stages are not a multiple of {pp} pipeline ranks")
         return None

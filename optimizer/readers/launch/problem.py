@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from optimizer.domain.engine import ENGINES
+from optimizer.domain.engines import ENGINES, engine_named
 from optimizer.domain.problem import Problem
 from optimizer.errors import Fault, SpecError
 from optimizer.readers import catalog
@@ -49,6 +49,31 @@ def pose(launch: Launch, overrides: Sequence[Override] = ()) -> Posed:
     return Posed(launch, problem, tuple(assumed))
 
 
+def served(posed: Posed) -> Problem:
+    """The problem of a launch that serves a model.
+
+    Raises
+    ------
+    SpecError
+        It trains one.
+    """
+    if posed.launch.training:
+        message = (
+            f"{posed.launch.engine} trains: layouts are solved and explained for serving; `verify --from` reads it"
+        )
+        raise SpecError(Fault(posed.launch.source, *posed.launch.model_place, "--from", message))
+    return posed.problem
+
+
+def with_degrees(posed: Posed) -> Problem:
+    """The problem of a launch whose search is restricted to its own degrees."""
+    problem = served(posed)
+    experts = problem.model.moe is not None
+    degrees = posed.launch.degrees if experts else posed.launch.dense
+    kept = {name: (degree,) for name, degree in degrees.items() if experts or name in {"tp", "cp", "dp", "pp"}}
+    return problem.changed(search=problem.search.model_copy(update=kept))
+
+
 _PLACES: Final = {
     "--model": "model", "--kv-cache": "kv_cache", "--memory-utilization": "memory_utilization",
     "--mtp-tokens": "draft_tokens", "--precision": "quantization", "--activations": "dtype",
@@ -78,11 +103,8 @@ def _own(launch: Launch, stated: set[tuple[Any, ...]]) -> tuple[list[Override], 
         name, weights = _model(launch)
         put("--model", ("model",), name)
         put("--precision", ("precision", "weights"), weights)
-    name = launch.engine_name.partition("@")[0]
-    if name in ENGINES:
-        put("--engine", ("engine",), name)
-    elif ("engine",) not in stated:
-        assumed.append(f"no rules of {name}: they are not known")
+    if ("engine",) not in stated:
+        put("--engine", ("engine",), *_engine(launch))
     if ("nodes",) not in stated:
         put("--devices", ("devices",), launch.devices)
     length = point.max_model_len
@@ -97,9 +119,21 @@ def _own(launch: Launch, stated: set[tuple[Any, ...]]) -> tuple[list[Override], 
     put("--activations", ("precision", "activations"), point.activations)
     if point.draft_tokens:
         put("--mtp-tokens", ("workload", "mtp_tokens"), point.draft_tokens)
+    put("--objective", ("objective",), "throughput")
     if launch.engine == "vllm" and point.memory_utilization is not None:
         put("--memory-utilization", ("limits", "memory_utilization"), str(float(point.memory_utilization)))
     return found, assumed
+
+
+def _engine(launch: Launch) -> tuple[str, str | None]:
+    """Engine and version as a problem names them; the oldest that is known, with a word, for an older one."""
+    try:
+        engine_named(launch.engine_name)
+    except ValueError:
+        base = launch.engine_name.partition("@")[0]
+        oldest = ENGINES[base][0]
+        return f"{base}@{oldest.since}", f"rules and memory of {oldest.title}, the oldest known, for {launch.version}"
+    return launch.engine_name, None
 
 
 def _model(launch: Launch) -> tuple[str, str | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -80,7 +81,14 @@ def read_launch(
     base = {"fsdp": "torchtitan", "any": ""}.get(base, base)
     if base and base not in ENGINES:
         raise SpecError(
-            Fault(None, None, None, "--engine", f"{shown(base)} is none of {', '.join(ENGINES)}", nearest(base, list(ENGINES)))
+            Fault(
+                None,
+                None,
+                None,
+                "--engine",
+                f"{shown(base)} is none of {', '.join(ENGINES)}",
+                nearest(base, list(ENGINES)),
+            )
         )
     reader = _Texts(shown_as, base or None, version or None, devices, folder)
     launches = reader.launches(text)
@@ -169,7 +177,9 @@ class _Texts:
         self.installed = {match[1]: match[2] for match in _INSTALLED.finditer(text)}
         if re.search(r"^[ \t>]*(```|~~~)", text, re.MULTILINE):
             return self._markdown(text)
-        if re.search(r"^[ \t]*FROM[ \t]+\S+", text, re.MULTILINE) and re.search(r"^[ \t]*(CMD|ENTRYPOINT)\b", text, re.MULTILINE):
+        if re.search(r"^[ \t]*FROM[ \t]+\S+", text, re.MULTILINE) and re.search(
+            r"^[ \t]*(CMD|ENTRYPOINT)\b", text, re.MULTILINE
+        ):
             return [launch for found in dockerfile(text, self.source) for launch in self._container(found)]
         if _MANIFEST.search(text) or text.lstrip().startswith("{"):
             return self._manifest(text)
@@ -257,7 +267,11 @@ class _Texts:
             before = words[:at]
             if name in {"vllm", "sglang"} and following == "serve" and not words[at].quoted:
                 return _Found(name, words[at + 2 :], before, words[at].start, environment, image)
-            if text == "-m" and following in _MODULES and not (following in {"vllm", "sglang"} and at + 2 < len(words) and words[at + 2].text != "serve"):
+            if (
+                text == "-m"
+                and following in _MODULES
+                and not (following in {"vllm", "sglang"} and at + 2 < len(words) and words[at + 2].text != "serve")
+            ):
                 first = at + 2 + (at + 2 < len(words) and words[at + 2].text == "serve")
                 return _Found(_MODULES[following], words[first:], before, words[at + 1].start, environment, image)
             if name == "trtllm-serve":
@@ -350,7 +364,7 @@ class _Texts:
         return trtllm.read(Reading("trtllm", self.version, arguments, self.source, (1, 1)), {})
 
     def _toml(self, text: str) -> Launch:
-        """torchtitan's earlier job files."""
+        """Torchtitan's earlier job files."""
         words: list[Word] = []
         section = ""
         for number, line in enumerate(text.split("\n"), 1):
@@ -403,7 +417,7 @@ def _only_model(rest: Sequence[Word]) -> bool:
 
 def _docker_environment(words: Sequence[Word]) -> dict[str, Word]:
     found: dict[str, Word] = {}
-    for word, following in zip(words, words[1:], strict=False):
+    for word, following in pairwise(words):
         if word.text in {"-e", "--env"} and "=" in following.text:
             name = following.text.partition("=")[0]
             found[name] = following.part(len(name) + 1)
@@ -424,7 +438,9 @@ def _file_words(document: Document) -> Iterator[Word]:
         else:
             yield name
             for item in value if isinstance(value, list) else [value]:
-                yield Word(item if isinstance(item, str) else trtllm._plain(item), (), document.locate((key,)), quoted=True)
+                yield Word(
+                    item if isinstance(item, str) else trtllm.plain(item), (), document.locate((key,)), quoted=True
+                )
 
 
 def _option(words: Sequence[Word], names: Sequence[str]) -> int | None:
@@ -441,7 +457,9 @@ def _option(words: Sequence[Word], names: Sequence[str]) -> int | None:
 
 def _ranks(words: Sequence[Word]) -> int | None:
     """Ranks that mpirun or srun start."""
-    launcher = next((i for i, w in enumerate(words) if w.text.rsplit("/", 1)[-1] in {"mpirun", "srun", "mpiexec"}), None)
+    launcher = next(
+        (i for i, w in enumerate(words) if w.text.rsplit("/", 1)[-1] in {"mpirun", "srun", "mpiexec"}), None
+    )
     if launcher is None:
         return None
     return _option(words[launcher:], ("-n", "-np", "--ntasks"))

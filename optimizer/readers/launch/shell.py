@@ -222,7 +222,7 @@ class _Reader:
         if self.at < len(self.text) and self.text[self.at] not in "\n;&|()<>":
             target_words = self._one()
             self._target = target_words[0].text if target_words else None
-            if words and words[0].text in {"tee"}:
+            if words and words[0].text == "tee":
                 self._target = words[-1].text
         return True
 
@@ -246,7 +246,7 @@ class _Reader:
         self.pending.clear()
         self._target = None
 
-    def _one(self) -> list[Word]:
+    def _one(self) -> list[Word]:  # noqa: PLR0912 - a branch for each of the shell's quotes
         """The word that begins here; several where an unquoted variable holds several."""
         piece, found = _Piece(self.place()), list[Word]()
         first = self.at
@@ -376,13 +376,11 @@ class _Reader:
         inside = _Reader(default[1], self.source, self.places[first : first + len(default[1])], {})
         inside.variables = self.variables
         words: list[Word] = []
-        while inside.at < len(inside.text) and inside._word(words):  # noqa: SLF001 - the same reader, inside
+        while inside.at < len(inside.text) and inside._word(words):
             pass
         return self._value(piece, name[0], words, end, split=split)
 
-    def _value(
-        self, piece: _Piece, name: str, default: list[Word] | None, end: int, *, split: bool
-    ) -> list[Word]:
+    def _value(self, piece: _Piece, name: str, default: list[Word] | None, end: int, *, split: bool) -> list[Word]:
         held = self.variables.get(name)
         if not held or not any(word.text for word in held):
             held = default if default is not None else held
@@ -438,7 +436,10 @@ class _Reader:
                 end = self.text.find("\n", self.at)
                 self.at = len(self.text) if end < 0 else end
                 continue
+            before = self.at
             words.extend(self._one())
+            # Brackets and redirections have no place in a list.
+            self.at += self.at == before
         if name is not None:
             held = self.variables.get(name[1], []) if name[0].endswith("+=") else []
             self.variables[name[1]] = [*held, *words]
@@ -454,7 +455,7 @@ class _Reader:
         index = 0
         while index < len(words):
             found = _ASSIGNED.match(words[index].text)
-            if words[index].text in {"export", "declare", "local", "readonly", "set", "env", "typeset"} and (
+            if words[index].text in {"export", "declare", "local", "readonly", "env", "typeset"} and (
                 index + 1 < len(words)
             ):
                 index += 1

@@ -64,7 +64,7 @@ def _walk(document: Document, at: tuple[Step, ...], faults: list[Fault]) -> Iter
             continue
         if flag is None:
             flag = names[f"{dotted}.*"]
-        text = value if isinstance(value, str) else _plain(value)
+        text = value if isinstance(value, str) else plain(value)
         word = placed_word(dotted, document.locate((*at, key), key=True))
         one = Given(flag, word, (Word(text, (), document.locate((*at, key))),))
         try:
@@ -76,8 +76,9 @@ def _walk(document: Document, at: tuple[Step, ...], faults: list[Fault]) -> Iter
         yield one
 
 
-def _plain(value: object) -> str:
-    return json.dumps(value, default=lambda number: float(number))  # exact numbers are written as they were
+def plain(value: object) -> str:
+    """Text of a value of a YAML file."""
+    return json.dumps(value, default=float)
 
 
 def read(given: Reading, environment: Mapping[str, str]) -> Launch:
@@ -135,8 +136,7 @@ def _operating(given: Reading) -> Operating:
     if sizes is None and largest:
         sizes = tuple(size for size in (1, 2, 4, *range(8, largest + 1, 8)) if size <= largest)
     graphs = given.one("cuda_graphs")
-    location = given.one("expert_location")
-    del location
+    given.one("expert_location")
     return Operating(
         max_num_seqs=given.number("max_num_seqs"), max_num_batched_tokens=given.number("max_num_batched_tokens"),
         max_model_len=given.number("max_model_len"), memory_utilization=given.share("memory_utilization"),

@@ -22,7 +22,16 @@ from optimizer.readers.launch.launch import (
 
 PARTITION: Final = "VLLM_PP_LAYER_PARTITION"
 DRAFTS_OF_THE_MODEL: Final = frozenset(
-    {"mtp", "deepseek_mtp", "mimo_mtp", "glm4_moe_mtp", "ernie_mtp", "qwen3_next_mtp", "longcat_flash_mtp", "qwen3_5_mtp"}
+    {
+        "mtp",
+        "deepseek_mtp",
+        "mimo_mtp",
+        "glm4_moe_mtp",
+        "ernie_mtp",
+        "qwen3_next_mtp",
+        "longcat_flash_mtp",
+        "qwen3_5_mtp",
+    }
 )
 """Speculative methods that draft with the model's own multi-token-prediction layers."""
 
@@ -38,7 +47,9 @@ def read(given: Reading, environment: Mapping[str, str]) -> Launch:
     tp, pp, dp, cp = (given.degree(name) for name in ("tp", "pp", "dp", "cp"))
     dcp = given.degree("dcp")
     experts = given.on("expert_parallel")
-    degrees, dense = meshes(tp=tp, cp=cp, dp=dp, pp=pp, etp=1 if experts else tp * cp * dp, ep=tp * cp * dp if experts else 1)
+    degrees, dense = meshes(
+        tp=tp, cp=cp, dp=dp, pp=pp, etp=1 if experts else tp * cp * dp, ep=tp * cp * dp if experts else 1
+    )
     given.divides(given.one("dcp"), dcp, tp, f"tp_size={tp} must be divisible by dcp_size={dcp}")
     nodes = _nodes(given, tp * pp * cp, dp)
     operating = _operating(given, experts=experts)
@@ -164,6 +175,8 @@ def _redundant(given: Reading, *, experts: bool) -> int:
     config = merged(one for one in given.arguments.given if one.flag.carries == "eplb_config")
     told = given.one("eplb_config") or given.one("redundant_slots")
     wanted: Any = config.get("num_redundant_experts", given.number("redundant_slots", 0, least=0))
+    if isinstance(wanted, str) and wanted.isascii() and wanted.isdigit():
+        wanted = int(wanted)
     balanced = given.on("eplb")
     if balanced and not experts:
         given.fault(given.one("eplb"), "enable_expert_parallel must be True to use EPLB")
