@@ -43,7 +43,9 @@ def command(
             raise SpecError(Fault(None, None, None, "--from", "stands in place of a layout file and its problem"))
         return _launched(source.posed(from_), json=json, derivations=derivations)
     if layout is None:
-        raise SpecError(Fault(None, None, None, "LAYOUT", "give a layout file, or a launch command with --from"))
+        raise SpecError(
+            Fault(None, None, None, "LAYOUT", "missing argument: a layout file, or a launch command with --from")
+        )
     stray = next((option.flag for option in PROBLEM_OPTIONS if source.values.get(option.parameter) is not None), None)
     if stray is not None:
         raise SpecError(Fault(None, None, None, stray, "goes with --from; a layout file's problem is its own"))

@@ -132,7 +132,7 @@ def _budget(made: Plan, answer: Answer) -> int:
     wanted = budget_of(answer.problem.workload, made.engine, answer.layout)
     if wanted < answer.layout.batch and answer.problem.workload.phase != "decode":
         made.differences.append(
-            f"a step's tokens: {wanted} were priced; {made.engine} asks for at least the {answer.layout.batch} sequences"
+            f"a step's tokens: {wanted} were priced; {made.engine} wants at least {answer.layout.batch}"
         )
     return max(wanted, answer.layout.batch)
 

@@ -31,7 +31,7 @@ def test_verify_tells_layout_figures_and_what_is_better(capsys: pytest.CaptureFi
 def test_verify_refuses_what_does_not_fit(capsys: pytest.CaptureFixture[str]) -> None:
     command = "vllm serve deepseek-ai/DeepSeek-V3 -tp 8"
     found = _json(capsys, "verify", "--from", command, "--hardware", "h100-sxm-8", status=1)
-    assert [item["constraint"] for item in found["violations"]] == ["memory"]
+    assert [item["family"] for item in found["violations"]] == ["memory"]
 
 
 def test_explain_keeps_the_degrees_of_the_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -123,10 +123,10 @@ def test_tables_are_consistent(engine: str) -> None:
 
 
 PIECES = [
-    "vllm serve m", "-tp", "8", "--enable-expert-parallel", "\\\n", "\n", "'", '"', "$X", "${X:-4}", "$((2*4))", "<<EOF",
-    "EOF", "#", "--eplb-config", '{"num_redundant_experts": 2}', "--max-model-len", "32k", "&&", "|", "<model>", "(", ")",
-    "A=(", "python -m sglang.launch_server", "trtllm-serve m", "- image: vllm/vllm-openai", "kind: Pod", "args:", "```",
-    "FROM vllm/vllm-openai", "CMD [", "tensor_parallel_size: 4", "--", "=", "[training]",
+    "vllm serve m", "-tp", "8", "--enable-expert-parallel", "\\\n", "\n", "'", '"', "$X", "${X:-4}", "$((2*4))",
+    "<<EOF", "EOF", "#", "--eplb-config", '{"num_redundant_experts": 2}', "--max-model-len", "32k", "&&", "|", "(",
+    ")", "A=(", "python -m sglang.launch_server", "trtllm-serve m", "- image: vllm/vllm-openai", "kind: Pod", "args:",
+    "<model>", "```", "FROM vllm/vllm-openai", "CMD [", "tensor_parallel_size: 4", "--", "=", "[training]",
 ]  # fmt: skip
 
 
