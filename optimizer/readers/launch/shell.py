@@ -151,18 +151,14 @@ class _Reader:
 
     def read(self) -> Script:
         commands = []
-        words: list[Word] = []
-        while True:
-            more = self._word(words)
-            if more:
-                continue
-            if words:
-                command = self._command(words)
-                if command.words:
-                    commands.append(command)
-                words = []
-            if self.at >= len(self.text):
-                return Script(tuple(commands), self.files)
+        while self.at < len(self.text):
+            words: list[Word] = []
+            while self._word(words):
+                pass
+            command = self._command(words) if words else Command(())
+            if command.words:
+                commands.append(command)
+        return Script(tuple(commands), self.files)
 
     def _word(self, words: list[Word]) -> bool:
         """Add the next words, if any, to a command; False at its end."""
@@ -468,8 +464,6 @@ class _Reader:
             for name, value in own.items():
                 self.variables[name] = [value]
                 self.exported[name] = value
-            if index < len(words) and index and words[0].text == "export":
-                return Command(())
             return Command(())
         return Command(tuple(words[index:]), {**self.exported, **own})
 
