@@ -2,9 +2,26 @@
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # A busy machine is no failure: no deadline. HYPOTHESIS_PROFILE=thorough looks ten times longer.
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("thorough", parent=settings.get_profile("default"), max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+LONG = (
+    "audit/test_documents.py", "audit/test_robustness.py", "bench/test_run.py", "certificate/test_check.py",
+    "certificate/test_front.py", "certificate/test_tampering.py", "cli/test_frontier_and_uncertainty.py", "cluster/",
+    "explain/test_explain.py", "placement/test_place.py", "placement/test_uneven.py", "placement_end_to_end/",
+    "search/test_frontier.py", "solve/test_joint.py", "sweep/", "test_brute_force.py",
+)  # fmt: skip
+"""Tests that search, place or fork for more than a second each: what ``-m "not slow and not long"`` leaves out."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what takes long by where it stands."""
+    root = os.path.dirname(__file__)  # noqa: PTH120 - once for thousands of items
+    for item in items:
+        if os.path.relpath(item.path, root).startswith(LONG):
+            item.add_marker(pytest.mark.long)
