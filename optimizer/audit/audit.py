@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from optimizer.audit.blame import blame
 from optimizer.audit.columns import find_outliers
 from optimizer.audit.contradictions import find_contradictions, find_disputes
+from optimizer.audit.deployed import judge_deployment
 from optimizer.audit.derive import FactTable
 from optimizer.audit.document import Document, Segment
 from optimizer.audit.equations import find_equations
@@ -84,9 +85,12 @@ def _audit(text: str, source: str, problem: Mapping[str, Any] | Problem | None) 
     table = FactTable(counted, {name: value for name, value in settled.values.items() if value > 0})
     judged, missing = _judge(table, counted, claims, settled)
     ratios = judge_ratios(segments, judged)
+    deployed, disagreements = judge_deployment(segments)
+    judged = _merged(judged, deployed, {item.place.line for item in equations if item.verdict.wrong})
     contradictions = [
         *find_contradictions(segments, tokens, facts, judged, ratios),
         *find_outliers(segments, tokens),
+        *disagreements,
     ]
     told = {item.lines for item in contradictions}
     mismatches = find_mismatches(segments, tokens, equations, table)
@@ -102,6 +106,19 @@ def _audit(text: str, source: str, problem: Mapping[str, Any] | Problem | None) 
         tuple(find_disputes(judged)), tuple(dict.fromkeys((*settled.faults, *missing))), tuple(dict.fromkeys(assumed)),
         settled.verified, settled.violations,
     )  # fmt: skip
+
+
+def _merged(counted: list[JudgedClaim], deployed: list[JudgedClaim], told: set[int]) -> list[JudgedClaim]:
+    """One verdict for each figure of a line: one that accuses, else the reference's; `told`: lines accused before."""
+    wrong = {(item.statement.name, item.statement.place.line) for item in counted if item.verdict.wrong}
+    more = [
+        item
+        for item in deployed
+        if (item.statement.name, item.statement.place.line) not in wrong
+        and not (item.verdict.wrong and item.statement.place.line in told)
+    ]
+    places = {(item.statement.name, item.statement.place.line) for item in more}
+    return [item for item in counted if (item.statement.name, item.statement.place.line) not in places] + more
 
 
 def _tokens(segments: Sequence[Segment], *, comma: bool) -> list[list[Token]]:

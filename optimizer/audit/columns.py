@@ -56,11 +56,11 @@ class _Rule:
 
 
 _ARITHMETIC: Final = (
-    _Rule("{a} × {b}", lambda a, b: a * b),
+    _Rule("{a} × {b}", lambda a, b: a * b, fewest=3),
     _Rule("{a} + {b}", lambda a, b: a + b),
     _Rule("{a} − {b}", lambda a, b: a - b),
 )
-_QUOTIENT: Final = _Rule("{a} / {b}", lambda a, b: a / b)
+_QUOTIENT: Final = _Rule("{a} / {b}", lambda a, b: a / b, fewest=3)
 _CHANGED: Final = _Rule("({b} − {a}) / {a}", lambda a, b: (b - a) / a, fewest=3)
 
 

@@ -201,6 +201,19 @@ def _near(answer: Reference) -> bool:
     return answer.ratio is not None and Fraction(2, 3) <= answer.ratio <= Fraction(3, 2)
 
 
+def _roughly(statement: Statement, answers: list[Reference]) -> str | None:
+    """Reading of a size of all weights that authors round to the model's name, unless it is said of one device."""
+    if statement.name not in {"weights", "weights_total"} or _PARTIAL.search(statement.near.lower()):
+        return None
+    near = (
+        reading.name
+        for answer in answers
+        for reading in answer.readings
+        if abs(Fraction(reading.figure.value) - statement.value) * 32 <= statement.value
+    )
+    return next(near, None)
+
+
 def _settled(item: JudgedClaim, answers: list[Reference], *, open_cut: bool) -> JudgedClaim:
     verdicts = {Verdict(str(answer.verdict)) for answer in answers}
     if not answers or Verdict.UNSUPPORTED in verdicts:
@@ -229,6 +242,8 @@ def _settled(item: JudgedClaim, answers: list[Reference], *, open_cut: bool) -> 
             Verdict.UNSUPPORTED,
             f"a figure of data sheets may count both directions, a whole node or sparse numbers; used, it is {note}",
         )
+    if verdict is Verdict.FAILS and (rough := _roughly(item.statement, answers)) is not None:
+        verdict, note = Verdict.AMBIGUOUS, f"true to the digits of the model's name: {rough}"
     if verdict is Verdict.FAILS and not _refutable(item.statement):
         verdict, note = (
             Verdict.UNSUPPORTED,

@@ -1,0 +1,697 @@
+"""Claims of a deployment that the reference judges: does it fit, is the rate possible, do degrees give the devices.
+
+Every figure is `verify`'s, of the problem that the sentence and those before it name; every bound is a physical one.
+A claim is wrong only where no reading gives it: sizes as authors round them, every convention of the degrees.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+from optimizer.audit import lexicon
+from optimizer.audit.contradictions import Contradiction
+from optimizer.audit.deployment import COUNT, DEVICES, ORDINALS, SIZE, Facts, Sentence, count, sentences, size
+from optimizer.audit.derive import Derivation
+from optimizer.audit.document import Segment
+from optimizer.audit.judge import JudgedClaim
+from optimizer.audit.lexicon import ONE, UNITS, Unit
+from optimizer.audit.statements import Role, Statement
+from optimizer.audit.verdict import Verdict, plain, shown
+from optimizer.domain.convention import CONVENTIONS, Degrees
+from optimizer.readers.catalog import load_hardware
+
+if TYPE_CHECKING:
+    from optimizer.domain.layout import Layout
+    from optimizer.domain.problem import Problem
+    from optimizer.verify import Verdict as Priced
+
+_GB: Final = UNITS["GB"]
+_MS: Final = UNITS["ms"]
+_RATE: Final = Unit("tokens/s", Fraction(1), lexicon.PER_SECOND)
+_ROUGHLY: Final = Fraction(1, 8)
+"""Share by which authors' sizes of weights differ from exact ones: embeddings left out, buffers put in, a
+parameter count rounded to the model's name. Assumed: a share with another degree is off by a half at least."""
+_CONTEXT: Final = 256
+"""Prompt tokens at which a rate is bounded: as short as prompts are, so that the bound errs on the author's side."""
+
+
+def _priced(
+    facts: Facts, devices: int, *, data_parallel: bool = False, ep: int = 0
+) -> tuple[Problem, Layout, Priced] | None:
+    """The reference's figures of the known model on so many devices, all tensor parallel or all data parallel."""
+    if facts.model is None or facts.device is None or not 0 < devices <= 4096:
+        return None
+    return _price(facts.model, facts.device, facts.precision, devices, data_parallel, ep)
+
+
+@lru_cache(maxsize=256)
+def _price(
+    model: str,
+    device: str,
+    precision: str | None,
+    devices: int,
+    data_parallel: bool,  # noqa: FBT001 - the cache's key
+    ep: int,
+) -> tuple[Problem, Layout, Priced] | None:
+    from optimizer.audit.reference import resolve  # noqa: PLC0415 - the reference loads only where there is a claim
+    from optimizer.domain.layout import WrittenLayout  # noqa: PLC0415 - the same
+    from optimizer.errors import SpecError  # noqa: PLC0415 - the same
+    from optimizer.verify import judge_layout  # noqa: PLC0415 - the same
+
+    given = {
+        "model": model, "hardware": device, "devices": devices,
+        "workload": {"kind": "serving", "phase": "decode", "input_tokens": _CONTEXT, "output_tokens": _CONTEXT},
+    }  # fmt: skip
+    degrees = {"dp" if data_parallel or ep else "tp": devices} | ({"ep": ep} if ep else {})
+    try:
+        problem = resolve(given)
+        if precision is not None and not problem.precision.weights.startswith(precision):
+            problem = resolve({**given, "precision": {"weights": precision}})
+        layout = WrittenLayout.model_validate(degrees).resolve(experts=problem.model.moe is not None)
+        verdict = judge_layout(problem, layout)
+    except (SpecError, ValueError):
+        return None
+    return (problem, layout, verdict) if verdict.evaluation is not None else None
+
+
+def _made(
+    sentence: Sentence, match: re.Match[str], name: str, value: Fraction, unit: Unit, verdict: Verdict,
+    readings: Sequence[Derivation], note: str = "",
+) -> JudgedClaim:  # fmt: skip
+    statement = Statement(name, value, sentence.at(match.start()), " ".join(match[0].split()), Role.STATED,
+                          sentence.segment, unit, section=sentence.section, near=sentence.text)  # fmt: skip
+    before = sentence.text[: match.start()]
+    if verdict.wrong and (before.count('"') % 2 or before.count("“") > before.count("”")):
+        verdict, note = Verdict.UNSUPPORTED, f"quoted; taken for the document's own it {verdict}"
+    holds = [number == 0 and verdict is Verdict.HOLDS for number in range(len(readings))]
+    return JudgedClaim(statement, verdict, readings[0] if readings else None,
+                       tuple(zip(readings, holds, strict=True)), note)  # fmt: skip
+
+
+_UNSURE: Final = re.compile(
+    r"\b(?:not|no|never|neither|nor|cannot|unless|until|if we|too (?:big|large|much)|exceeds?|more than|would need|"
+    r"needs? (?:at least|more)|fails?|out of memory|oom|offload\w*|won't|nothing|claim\w* by|wrong\w*"
+    r"|impossible|without)\b"
+    r"|n['’]t\b|≠|>|✗|❌",
+    re.IGNORECASE,
+)
+_FITS: Final = re.compile(
+    r"\b(?:fits?|fitted|holds?|loads?|serves?|serve it|keeps?|runs?|deploys?|hosts?|spread over|is enough for)\b",
+    re.IGNORECASE,
+)
+_SURELY_FITS: Final = re.compile(r"\b(?:fits?|fitted)\b", re.IGNORECASE)
+_THE_MODEL: Final = re.compile(
+    r"\b(?:weights|checkpoint|parameters|it|model|unquanti[sz]ed|the build)\b", re.IGNORECASE
+)
+_INTO: Final = re.compile(
+    r"\bfits?\s+(?:comfortably\s+|easily\s+|just\s+)?(?:in(?:to)?|on|within)?\s*"
+    r"(?:its|the|our|their|a|these)?\s*(\d[\d,.]*)\s*(GB|GiB|TB)\b",
+    re.IGNORECASE,
+)
+_TIMES_SIZE: Final = re.compile(rf"({COUNT})\s*(?:{DEVICES})?\s*[×x*]\s*(\d+)\s*(GB|GiB)\b", re.IGNORECASE)
+
+
+def _room(facts: Facts, sentence: Sentence) -> tuple[Fraction, str, int] | None:
+    """Bytes of the devices that a sentence speaks of, how they come about, and where they are named."""
+    into = _INTO.search(sentence.text)
+    if into is not None:
+        return size(into[1], into[2]), into[0].split()[-2] + " " + into[2], into.start(1)
+    written = _TIMES_SIZE.search(sentence.text)
+    if len({(group.devices, group.device) for group in sentence.groups}) == 1:
+        group = sentence.groups[0]
+        known = Fraction(load_hardware(group.device).device.memory)
+        each = min(known, group.memory or facts.memory or known)
+        # A variant with more memory than the catalog's is taken at its word.
+        each = group.memory if group.memory and group.memory > known else each
+        if written is not None and count(written[1]) == group.devices:
+            each = min(each, size(written[2], written[3]))
+        return group.devices * each, f"{group.devices} × {shown(each, _GB)}", group.start
+    if written is not None and not sentence.groups:
+        each = size(written[2], written[3])
+        return count(written[1]) * each, f"{written[1]} × {shown(each, _GB)}", written.start()
+    return None
+
+
+def _fits(sentence: Sentence) -> Iterator[JudgedClaim]:
+    """``The 700 GB fit 8 × H100``; ``FP8 weights run on one H100``: the need against the memory of the devices."""
+    text = sentence.text
+    verb = _FITS.search(text)
+    if verb is None or _UNSURE.search(text):
+        return
+    found = _room(sentence.known, sentence)
+    if found is None:
+        return
+    room, told, at = found
+    surely = _SURELY_FITS.search(text)
+    before = min(at, surely.start() + 4) if surely else 0
+    stated = [match for match in SIZE.finditer(text) if match.end() <= before
+              and not re.match(rf"\s*(?:per|each|/|a)\b|\s*{DEVICES}", text[match.end():])
+              and size(match[1], match[2]) != room]  # fmt: skip
+    if stated:
+        written = stated[-1]
+        need = size(written[1], written[2])
+        formula, numbers = "memory of the devices", told
+    else:
+        priced = _priced(sentence.known, 1)
+        if priced is None or not (_THE_MODEL.search(text) or sentence.own.model or re.search(r"\b\d+B\b", text)):
+            return
+        if sentence.known.precision is None:
+            return
+        written, need = verb, Fraction(priced[2].figures["model_bytes"].value)
+        formula, numbers = "devices × memory", told
+    lack = need > room * Fraction(101, 100)
+    verdict = Verdict.FAILS if lack else Verdict.HOLDS
+    note = f"{shown(need, _GB)} of weights {'do not fit' if lack else 'fit'} in {told} = {shown(room, _GB)}"
+    yield _made(
+        sentence, written, "weights_total", need, _GB, verdict, [Derivation("room", room, formula, numbers)], note
+    )
+
+
+def _row_fits(sentence: Sentence) -> Iterator[JudgedClaim]:
+    """A row whose column says that it fits."""
+    cells = {label.lower(): cell for label, cell in sentence.cells.items()}
+    said = next((cell for label, cell in cells.items() if re.fullmatch(r"fits?\??|feasible|ok\??", label)), None)
+    if said is None or not re.match(r"yes|y\b|✓|✅|ok|true|fits", said[0], re.IGNORECASE):
+        return
+
+    def bytes_of(pattern: str) -> tuple[Fraction, re.Match[str]] | None:
+        for label, (text, _) in cells.items():
+            match = SIZE.search(text)
+            if re.search(pattern, label) and match:
+                return size(match[1], match[2]), match
+        return None
+
+    need, total, each = (
+        bytes_of(r"weights|model size|checkpoint|needed"),
+        bytes_of(r"total (?:memory|hbm|vram)|capacity"),
+        bytes_of(r"memory (?:per|/) ?gpu|per[- ]gpu memory|hbm per"),
+    )
+    devices = next(
+        (
+            int(text)
+            for label, (text, _) in cells.items()
+            if re.fullmatch(r"gpus?|devices|cards", label) and text.isdigit()
+        ),
+        None,
+    )
+    product = devices * each[0] if devices and each else None
+    rooms = [value for value in (total[0] if total else None, product) if value is not None]
+    if need is None or not rooms:
+        return
+    verdict = Verdict.FAILS if need[0] > max(rooms) else Verdict.HOLDS
+    note = f"{shown(need[0], _GB)} against {shown(max(rooms), _GB)}"
+    at = re.search(re.escape(need[1][0]), sentence.text) or need[1]
+    yield _made(sentence, at, "weights_total", need[0], _GB, verdict,
+                [Derivation("room", max(rooms), "devices × memory", plain(max(rooms)))], note)  # fmt: skip
+
+
+def _row_devices(sentence: Sentence) -> Iterator[JudgedClaim]:
+    """A row's devices against its replicas and degrees, or against its nodes and the devices of one."""
+    cells = {label.lower(): text.replace(",", "") for label, (text, _) in sentence.cells.items()}
+    found: dict[str, int] = {}
+    for name, pattern in _COLUMNS:
+        values = [int(text) for label, text in cells.items() if pattern.fullmatch(label) and text.isdigit()]
+        if len(values) == 1:
+            found[name] = values[0]
+    for parts in (("replicas", "tp", "pp"), ("nodes", "per_node")):
+        given = [name for name in parts if name in found]
+        if len(given) < 2 or "devices" not in found or ("dp" in found and "replicas" in given):
+            continue
+        right = Fraction(1)
+        for name in given:
+            right *= found[name]
+        at = re.search(rf"\b{found['devices']}\b(?=;|$)", sentence.text)
+        if right and at is not None:
+            reading = Derivation(
+                "the row's own", right, " × ".join(given), " × ".join(str(found[name]) for name in given)
+            )
+            verdict = Verdict.HOLDS if right == found["devices"] else Verdict.FAILS
+            yield _made(sentence, at, "devices", Fraction(found["devices"]), ONE, verdict, [reading])
+
+
+_COLUMNS: Final = tuple(
+    (name, re.compile(pattern, re.IGNORECASE))
+    for name, pattern in (
+        ("devices", rf"(?:total |number of )?{DEVICES}(?: total| needed)?"),
+        ("replicas", "(?:number of )?(?:replicas|instances|copies)"),
+        ("tp", r"tp(?:[-_ ]size)?|tensor[-_ ]parallel\w*(?: size)?"),
+        ("pp", r"pp(?:[-_ ]size)?|pipeline[-_ ]parallel\w*(?: size)?"),
+        ("dp", r"dp(?:[-_ ]size)?|data[-_ ]parallel\w*(?: size)?"),
+        ("nodes", "(?:number of )?(?:nodes|servers|hosts)"),
+        ("per_node", rf"{DEVICES} ?(?:per|/) ?(?:node|server|host)"),
+    )
+)
+_HELD: Final = re.compile(
+    rf"({COUNT})\s+(?:concurrent\s+|parallel\s+|simultaneous\s+)*"
+    r"(?:sequences|requests|users|sessions|conversations)\s+(?:of|at|with)\s+"
+    r"(?:up to\s+)?(\d[\d,]*)(k?)[\s-]*tokens?\b",
+    re.IGNORECASE,
+)
+_ADMITS: Final = re.compile(r"\b(?:admits?|keeps?|holds?|serves?|fits?|runs?|supports?|have)\b", re.IGNORECASE)
+
+
+def _held(sentence: Sentence) -> Iterator[JudgedClaim]:
+    """``64 sequences of 131,072 tokens``: weights and caches of all against the memory of all devices."""
+    match = _HELD.search(sentence.text)
+    facts = sentence.known
+    if match is None or _ADMITS.search(sentence.text) is None or _UNSURE.search(sentence.text) or not facts.devices:
+        return
+    priced = _priced(facts, 1)
+    if priced is None:
+        return
+    number, tokens = count(match[1]), int(match[2].replace(",", "")) * (1024 if match[3] else 1)
+    each = Fraction(priced[2].figures["kv_cache_bytes_per_token"].value)
+    if (facts.cache or "bf16") in {"fp8", "int8"}:
+        each /= 2
+    weights = Fraction(priced[2].figures["model_bytes"].value)
+    known = Fraction(priced[0].hardware.device.memory)
+    memory = min(known, facts.memory or known)
+    most = (facts.devices * memory - weights) / (tokens * each)
+    verdict = Verdict.FAILS if number > most else Verdict.HOLDS
+    reading = Derivation(
+        "most that fit", Fraction(max(most.__floor__(), 0)),
+        "(devices × memory − weights) ÷ (tokens × cache of a token)",
+        f"({facts.devices} × {shown(memory, _GB)} − {shown(weights, _GB)}) ÷ ({tokens:,} × {plain(each)} bytes)",
+    )  # fmt: skip
+    yield _made(sentence, match, "concurrency", Fraction(number), ONE, verdict, [reading])
+
+
+_TOKENS: Final = re.compile(
+    r"(\d[\d,]*(?:\.\d+)?)\s?(k)?\s*(?:tokens?|tok)\s?(?:/\s?(?:s|sec)\b|per second)", re.IGNORECASE
+)
+_LONE: Final = re.compile(
+    r"\b(?:single|one)[- ](?:user|stream|request|client|sequence)|\bper user|\bbatch(?: size)?[ =-]*1\b"
+    r"|\bfor one user",
+    re.IGNORECASE,
+)
+_EACH_TOKEN: Final = re.compile(
+    r"\b(?:TPOT|ITL)\b(?:\s+(?:of|is|at|p50|p99))*\W{0,3}(\d+(?:\.\d+)?)\s?ms"
+    r"|(\d+(?:\.\d+)?)\s?ms\s+per\s+(?:output\s+)?token",
+    re.IGNORECASE,
+)
+_SPEEDS_UP: Final = re.compile(
+    r"(?<!no )(?<!without )\b(?:speculat\w*|draft\w*|mtp|eagle|medusa|prefix|cache hits?|cached)\b", re.IGNORECASE
+)
+_BETTER_NOT: Final = re.compile(
+    r"\b(?:not|never|cannot|impossible|beyond|if|in theory|theoretical\w*|roofline|ceiling|bounds?)\b|n['’]t\b",
+    re.IGNORECASE,
+)
+
+
+def _rates(sentence: Sentence) -> Iterator[JudgedClaim]:
+    """Tokens/s and times per token against what the rated peaks allow."""
+    text, facts = sentence.text, sentence.known
+    if _SPEEDS_UP.search(text) or _BETTER_NOT.search(text):
+        return
+    for match in [*_TOKENS.finditer(text), *_EACH_TOKEN.finditer(text)]:
+        time = match.re is _EACH_TOKEN
+        clause = text.rfind(";", 0, match.start()) + 1, text.find(";", match.end()) % (len(text) + 1)
+        lone = _LONE.search(text, *clause) is not None
+        per_device = re.match(rf"\s*(?:per|/|a|on each)\s*{DEVICES}", text[match.end() :], re.IGNORECASE) is not None
+        given = sentence.own.devices or sentence.own.degrees.get("tp")
+        devices = 1 if per_device else given or (facts.devices if time or lone else None)
+        if devices is None:
+            continue
+        if time or lone:
+            tp = sentence.own.degrees.get("tp") or facts.degrees.get("tp") or devices
+            priced = _priced(facts, min(tp, devices))
+            if priced is not None:
+                written = Fraction(match[1] or match[2]) / 1000 if time else 1 / _number(match)
+                yield from _alone(sentence, match, written, priced, time=time)
+        elif (priced := _priced(facts, devices, data_parallel=True)) is not None:
+            yield from _together(sentence, match, _number(match), priced, per_device=per_device)
+
+
+def _number(match: re.Match[str]) -> Fraction:
+    return Fraction(match[1].replace(",", "")) * (1000 if match[2] else 1)
+
+
+def _alone(
+    sentence: Sentence, match: re.Match[str], seconds: Fraction, priced: tuple[Problem, Layout, Priced], *, time: bool
+) -> Iterator[JudgedClaim]:
+    from optimizer.figures.bounds import tpot_bound  # noqa: PLC0415 - loads with the reference
+
+    bound = tpot_bound(priced[0], priced[1])
+    if not seconds or seconds >= bound.value * Fraction(19, 20):
+        return
+    value, unit = (seconds, _MS) if time else (1 / seconds, _RATE)
+    reading = Derivation(bound.reading, bound.value if time else 1 / bound.value, bound.formula, bound.substituted)
+    note = f"{bound.resource} of {priced[1].tp} devices allows {shown(reading.value, unit)} at best"
+    yield _made(sentence, match, "tpot" if time else "throughput", value, unit, Verdict.IMPOSSIBLE, [reading], note)
+
+
+def _together(
+    sentence: Sentence,
+    match: re.Match[str],
+    rate: Fraction,
+    priced: tuple[Problem, Layout, Priced],
+    *,
+    per_device: bool,
+) -> Iterator[JudgedClaim]:
+    from optimizer.figures.bounds import throughput_bounds  # noqa: PLC0415 - loads with the reference
+
+    # Reading prompts on devices that share nothing: no layout and no phase computes more tokens.
+    bound = throughput_bounds(priced[0], priced[1])[-1]
+    if rate > bound.value:
+        name = "throughput_per_device" if per_device else "throughput"
+        note = f"{bound.resource} of {priced[1].devices} devices allows {plain(bound.value)} tokens/s at best"
+        reading = Derivation(bound.reading, bound.value, bound.formula, bound.substituted)
+        yield _made(sentence, match, name, rate, _RATE, Verdict.IMPOSSIBLE, [reading], note)
+
+
+_TOTAL: Final = re.compile(
+    rf"(?<![\w.,=×x*/-])(\d{{1,6}})\s+{DEVICES}\b(?!\s*(?:per|each|/|a node|and|in each|in one))", re.IGNORECASE
+)
+
+
+_OF_MORE: Final = re.compile(
+    r"\b(?:(?:nodes?|cluster|servers?|hosts?)\s+(?:of|with|has)|up to|out of)\s*$", re.IGNORECASE
+)
+"""Before a count that is a node's, or what there is."""
+
+
+def _degrees(sentence: Sentence) -> Iterator[JudgedClaim]:
+    """``TP=8, PP=4 on 16 GPUs``: the devices against what the degrees give in any convention."""
+    degrees = sentence.own.degrees
+    totals = {
+        int(match[1]): match
+        for match in _TOTAL.finditer(sentence.text)
+        if not _OF_MORE.search(sentence.text[: match.start()])
+    }
+    for group in sentence.groups:
+        match = re.compile(r".+", re.DOTALL).match(sentence.text, group.start, group.end)
+        if match is not None:
+            totals.setdefault(group.devices, match)
+    axes = {axis: value for axis, value in degrees.items() if axis != "ep"}
+    if len(axes) > 1 and len(totals) == 1 and not _BETTER_NOT.search(sentence.text):
+        ((devices, match),) = totals.items()
+        yield from _counted(sentence, match, devices, degrees)
+
+
+def _counted(sentence: Sentence, match: re.Match[str], devices: int, degrees: dict[str, int]) -> Iterator[JudgedClaim]:
+    readings = _counts(degrees, sentence.engines)
+    given = [value for value, _ in readings]
+    spare = "dp" not in degrees and any(devices % value == 0 for value in given)
+    if not readings or (spare and devices not in given):
+        return
+    verdict = Verdict.FAILS if devices not in given else Verdict.HOLDS if set(given) == {devices} else Verdict.AMBIGUOUS
+    order = sorted(readings, key=lambda one: abs(one[0] - devices))
+    written = " × ".join(f"{axis} {value}" for axis, value in degrees.items())
+    found = [Derivation(name, Fraction(value), CONVENTIONS[name].devices, written) for value, name in order]  # type: ignore[index]
+    note = "" if devices in given else f"{written} give {' or '.join(str(value) for value, _ in order)} devices"
+    yield _made(sentence, match, "devices", Fraction(devices), ONE, verdict, found, note)
+
+
+_USUAL: Final = ("folded", "product")
+
+
+def _counts(degrees: dict[str, int], named: str) -> list[tuple[int, str]]:
+    """Devices by every convention that can read the degrees, each count once; an engine's where `named` names it."""
+    written = Degrees(
+        degrees.get("tp", 1), degrees.get("cp", 1), degrees.get("dp", 1), degrees.get("pp", 1),
+        None, degrees.get("ep"), None,
+    )  # fmt: skip
+    found: dict[int, str] = {}
+    for name, rule in CONVENTIONS.items():
+        if name not in _USUAL and name.partition("-")[0] not in named:
+            continue
+        try:
+            mesh = rule.read(written)
+        except ValueError:
+            continue
+        found.setdefault(mesh["tp"] * mesh["cp"] * mesh["dp"] * mesh["pp"], name)
+    return list(found.items())
+
+
+_NODES: Final = re.compile(rf"({COUNT}|{ORDINALS})\s+(?:nodes?|servers?|hosts?|boxes)\b", re.IGNORECASE)
+_A_NODE: Final = re.compile(
+    rf"(?:(\d{{1,3}})\s*[×x]?\s*(?:[A-Z]+\d+\w*\s*)?{DEVICES}?\s*(?:per node|each|/\s*node|a node|per server))"
+    rf"|(?:nodes|servers)\s*(?:[×x*]|with|of|,? each with)\s*(\d{{1,3}})(?:\s*{DEVICES})?\b"
+    rf"|{DEVICES} per node\s*[:=]\s*(\d{{1,3}})|\((\d)\s*×\s*\w+ each\)",
+    re.IGNORECASE,
+)
+
+
+def _nodes(sentence: Sentence, per_node: int | None) -> Iterator[JudgedClaim]:
+    """``14 nodes, 116 GPUs``, with eight of them in a node."""
+    nodes = {count(match[1]) for match in _NODES.finditer(sentence.text)}
+    totals = {int(match[1]): match for match in _TOTAL.finditer(sentence.text)}
+    own = next((int(next(filter(None, match.groups()))) for match in _A_NODE.finditer(sentence.text)), None)
+    each = own or per_node
+    totals.pop(own or 0, None)
+    if (
+        len(nodes) != 1
+        or len(totals) != 1
+        or each is None
+        or sentence.cells
+        or re.search(r"\bof (?:the|which)\b|\bfree\b|\bper\b.*\breplica", sentence.text)
+    ):
+        return
+    ((devices, match),) = totals.items()
+    number = nodes.pop()
+    verdict = Verdict.HOLDS if devices == number * each else Verdict.FAILS
+    if verdict is Verdict.FAILS and (match.start() < 0 or devices < number or _BETTER_NOT.search(sentence.text)):
+        return
+    reading = Derivation(
+        "nodes × devices of a node", Fraction(number * each), "nodes × devices_per_node", f"{number} × {each}"
+    )
+    yield _made(sentence, match, "devices", Fraction(devices), ONE, verdict, [reading])
+
+
+def _per_node(found: Sequence[Sentence]) -> int | None:
+    """Devices of a node: as written, else the catalog's where some count of nodes and devices agrees with it."""
+    each = {int(next(filter(None, match.groups()))) for one in found for match in _A_NODE.finditer(one.text)}
+    if each:
+        return each.pop() if len(each) == 1 else None
+    for one in found:
+        nodes, totals = _NODES.findall(one.text), _TOTAL.findall(one.text)
+        size_of_node = load_hardware(one.known.device).devices_per_node if one.known.device and totals else None
+        if (
+            size_of_node and len(nodes) == len(totals) == 1
+            and count(nodes[0]) > 1 and count(nodes[0]) * size_of_node == int(totals[0])
+        ):  # fmt: skip
+            return size_of_node
+    return None
+
+
+_EXPERTS: Final = re.compile(
+    r"(\d{1,4})(?:\s+of\s+the\s+\d+)?\s+(?:routed\s+)?experts?\s+(?:per|of each|each|a|in each|on each|/)\s*"
+    r"(?:layer|GPU|device|rank|card)\b|(?:each|every)\s+(?:GPU|device|rank|card)\s+(?:has|holds|keeps|owns|gets|stores)\s+"
+    r"(\d{1,4})\s+(?:routed\s+)?experts",
+    re.IGNORECASE,
+)
+
+
+def _experts(sentence: Sentence) -> Iterator[JudgedClaim]:
+    """``With EP=32 it is 16 experts a layer``: experts of one layer, instances and equivalents, as `verify` counts."""
+    ep = sentence.own.degrees.get("ep")
+    match = _EXPERTS.search(sentence.text)
+    if ep is None or match is None or re.search(r"redundan|shared|\bactive\b", sentence.text):
+        return
+    # What a rank holds of a model needs no device; any of the catalog will do.
+    priced = _priced(sentence.known.over(Facts(device="h100-sxm-8")), ep, ep=ep)
+    if priced is None or priced[0].model.moe is None:
+        return
+    value = Fraction(match[1] or match[2])
+    names = ("experts_resident_per_layer", "expert_instances", "expert_equivalents")
+    readings = [Derivation(name, Fraction(figure.value), figure.formula, figure.substituted)
+                for name in names if (figure := priced[2].figures.get(name)) is not None]  # fmt: skip
+    if value == priced[0].model.moe.experts or not readings:
+        return
+    true = [one for one in readings if one.value == value]
+    verdict = Verdict.FAILS if not true else Verdict.HOLDS if "layer" in match[0] else Verdict.AMBIGUOUS
+    yield _made(
+        sentence, match, "experts_per_gpu", value, ONE, verdict, [*true, *(one for one in readings if one not in true)]
+    )
+
+
+_EACH_HOLDS: Final = re.compile(
+    rf"(?:each|every)\s+(?:{DEVICES}|rank)\s+(?:has|had|holds|held|keeps)\s+[~≈]?(?:about\s+)?"
+    rf"(\d[\d,.]*)\s*(GB|GiB)\s+(?:of\s+)?(?:the\s+)?weights"
+    rf"|weights\D{{0,40}}?(\d[\d,.]*)\s*(GB|GiB)\s*(?:per|/|on each|a|for each)\s*(?:{DEVICES}|rank)"
+    rf"|(\d[\d,.]*)\s*(GB|GiB)\s*(?:of\s+weights\s*)?"
+    rf"(?:per|/|on each|a|for each)\s*(?:{DEVICES}|rank)\b(?=.{{0,24}}weights)",
+    re.IGNORECASE,
+)
+
+
+def _weights(sentence: Sentence) -> Iterator[JudgedClaim]:
+    """Weights of a device under the degrees of the same sentence."""
+    match = _EACH_HOLDS.search(sentence.text)
+    degrees = sentence.own.degrees
+    if match is None and (whole := _WHOLE_WEIGHTS.search(sentence.text)) is not None and sentence.known.model:
+        yield from _all_weights(sentence, whole)
+    if match is None or "tp" not in degrees or _BETTER_NOT.search(sentence.text):
+        return
+    written = [part for part in match.groups() if part]
+    yield from _share_of_weights(sentence, match, size(written[0].rstrip(".,"), written[1]), degrees)
+
+
+_WHOLE_WEIGHTS: Final = re.compile(
+    r"\bweights\b[^.;\d]{0,24}?[~≈]?\s*(\d[\d,.]*)\s*(GB|GiB|TB)\b(?!\s*(?:per|/|each|a|on each|for each))",
+    re.IGNORECASE,
+)
+
+
+def _all_weights(sentence: Sentence, match: re.Match[str]) -> Iterator[JudgedClaim]:
+    """``The FP8 weights need 671 GB``: one copy of the model, confirmed to the digits of its name."""
+    priced = _priced(sentence.known, 1)
+    if priced is None:
+        return
+    value, figure = size(match[1].rstrip(".,"), match[2]), priced[2].figures["model_bytes"]
+    if abs(Fraction(figure.value) - value) <= value * _ROUGHLY:
+        reading = Derivation("one copy of the model", Fraction(figure.value), figure.formula, figure.substituted)
+        yield _made(sentence, match, "weights", value, UNITS[match[2]], Verdict.HOLDS, [reading])
+
+
+def _share_of_weights(
+    sentence: Sentence, match: re.Match[str], value: Fraction, degrees: dict[str, int], also: int | None = None
+) -> Iterator[JudgedClaim]:
+    priced = _priced(sentence.known, 1)
+    if priced is None:
+        return
+    whole = Fraction(priced[2].figures["model_bytes"].value)
+    parts = {
+        degrees.get("tp", 1) * degrees.get("pp", 1),
+        degrees.get("tp", 1) * degrees.get("pp", 1) * degrees.get("ep", 1),
+        also or 1,
+    }
+    parts |= {degrees.get("tp", 1) * degrees.get("pp", 1) * degrees.get("dp", 1)}
+    readings = [Derivation(f"over {part} devices", whole / part, "weights ÷ devices", f"{shown(whole, _GB)} ÷ {part}")
+                for part in sorted(parts, key=lambda part: abs(whole / part - value))]  # fmt: skip
+    near = abs(readings[0].value - value) <= readings[0].value * _ROUGHLY
+    open_precision = (
+        sentence.known.precision is None and abs(readings[0].value / 2 - value) <= readings[0].value * _ROUGHLY
+    )
+    told = "" if near else "no share of the model's weights is this"
+    if not open_precision:
+        yield _made(sentence, match, "weights", value, UNITS["GiB"] if "GiB" in match[0] else _GB,
+                    Verdict.HOLDS if near else Verdict.FAILS, readings, told)  # fmt: skip
+
+
+_LOADED: Final = re.compile(
+    r"Model loading took (\d+(?:\.\d+)?) ?(GiB|GB)|Load weight end\..*?mem usage=(\d+(?:\.\d+)?) ?(GB)", re.IGNORECASE
+)
+_AVAILABLE: Final = re.compile(r"Available KV cache memory: (\d+(?:\.\d+)?) ?(GiB|GB)", re.IGNORECASE)
+_CACHED: Final = re.compile(
+    r"GPU KV cache size: ([\d,]+) tokens|max_total_num_tokens=(\d+)|KV Cache is allocated\. #tokens: (\d+)",
+    re.IGNORECASE,
+)
+_CONCURRENT: Final = re.compile(r"Maximum concurrency for ([\d,]+) tokens per request: (\d+(?:\.\d+)?)x", re.IGNORECASE)
+_LOGGED: Final = Fraction(1, 20)
+"""Share by which an engine's pages and groups may differ from bytes over bytes a token."""
+
+
+def _log(found: Sequence[Sentence]) -> Iterator[JudgedClaim]:
+    """Lines of a start-up log, each against the model and the lines before it."""
+    room: tuple[Fraction, str] | None = None
+    cached: int | None = None
+    for sentence in found:
+        degrees = sentence.known.degrees
+        devices = degrees.get("tp", 1) * degrees.get("pp", 1)
+        if (match := _LOADED.search(sentence.text)) is not None:
+            room = cached = None
+            value = size(match[1] or match[3], match[2] or match[4])
+            if degrees.get("tp"):
+                yield from _share_of_weights(sentence, match, value, {"tp": devices}, also=sentence.known.devices)
+        if (match := _AVAILABLE.search(sentence.text)) is not None:
+            room = size(match[1], match[2]), f"{match[1]} {match[2]}"
+            capacity = load_hardware(sentence.known.device).device.memory if sentence.known.device else None
+            impossible = capacity is not None and room[0] > capacity
+            reading = (
+                [Derivation("memory of a device", Fraction(capacity), "device memory", plain(Fraction(capacity)))]
+                if capacity
+                else []
+            )
+            yield _made(sentence, match, "kv_cache_room_bytes", room[0], UNITS[match[2]],
+                        Verdict.IMPOSSIBLE if impossible else Verdict.UNSUPPORTED, reading,
+                        "memory left for the cache, not the cache in use")  # fmt: skip
+        if (match := _CACHED.search(sentence.text)) is not None:
+            cached = int(next(filter(None, match.groups())).replace(",", ""))
+            priced = _priced(sentence.known, degrees["tp"]) if degrees.get("tp") and room else None
+            if priced is None or room is None:
+                yield _made(sentence, match, "kv_cache_tokens", Fraction(cached), ONE, Verdict.UNSUPPORTED, [])
+                continue
+            each = Fraction(priced[2].figures["kv_cache_bytes_per_token"].value) / degrees.get("pp", 1)
+            options = [
+                Derivation(name, room[0] * part / each, "memory for the cache ÷ bytes of a token",
+                           f"{room[1]} ÷ {plain(each / part)}")
+                for name, part in (("a cache of 16 bits", 1), ("a cache of 8 bits", 2))
+            ]  # fmt: skip
+            options = (
+                options[1:]
+                if sentence.known.cache == "fp8"
+                else options[:1]
+                if sentence.known.cache == "bf16"
+                else options
+            )
+            options.sort(key=lambda one: abs(one.value - cached))
+            holds = abs(options[0].value - cached) <= options[0].value * _LOGGED
+            yield _made(
+                sentence,
+                match,
+                "kv_cache_tokens",
+                Fraction(cached),
+                ONE,
+                Verdict.HOLDS if holds else Verdict.FAILS,
+                options,
+            )
+        if (match := _CONCURRENT.search(sentence.text)) is not None and cached is not None:
+            length, times = int(match[1].replace(",", "")), Fraction(match[2])
+            right = Fraction(cached, length)
+            reading = [
+                Derivation(
+                    "tokens over the length", right, "kv_cache_tokens ÷ max_model_len", f"{cached:,} ÷ {length:,}"
+                )
+            ]
+            verdict = Verdict.HOLDS if abs(right - times) <= max(right * _LOGGED, Fraction(1, 100)) else Verdict.FAILS
+            yield _made(sentence, match, "max_concurrency", times, ONE, verdict, reading)
+
+
+_THE_WHOLE: Final = re.compile(
+    rf"\b(?:all|whole fleet of)\s+(\d{{1,6}})\s+{DEVICES}\b"
+    rf"|\b(\d{{1,6}})\s+{DEVICES}\s+(?:for|in) (?:this|the) (?:cluster|pool|fleet|cell)",
+    re.IGNORECASE,
+)
+
+
+def _said_of_the_whole(found: Sequence[Sentence]) -> Iterator[Contradiction]:
+    """``All 40 GPUs`` of a document that counts 32 once, and no others."""
+    counted: dict[int, int] = {}
+    said: list[tuple[int, int]] = []
+    every: list[int] = []
+    for sentence in found:
+        totals = [int(match[1]) for match in _TOTAL.finditer(sentence.text)]
+        totals += [group.devices for group in sentence.groups if group.devices not in totals and group.devices > 8]
+        whole = _THE_WHOLE.search(sentence.text)
+        if whole is not None:
+            said.append((int(whole[1] or whole[2]), sentence.at(whole.start()).line))
+            continue
+        every += totals
+        for value in totals:
+            if value >= 8 and (_NODES.search(sentence.text) or len(sentence.own.degrees) > 1):
+                counted.setdefault(value, sentence.place.line)
+    for value, line in said:
+        if len(counted) == 1 and value not in every and not counted.keys() & {value}:
+            ((other, first),) = counted.items()
+            told = f"two values for devices: {other} and {value}"
+            yield Contradiction(tuple(sorted((first, line))), "devices", (Fraction(other), Fraction(value)), told)
+
+
+_RULES: Final[tuple[Callable[[Sentence], Iterator[JudgedClaim]], ...]] = (
+    _fits, _row_fits, _row_devices, _held, _rates, _degrees, _experts, _weights,
+)  # fmt: skip
+
+
+def judge_deployment(segments: Sequence[Segment]) -> tuple[list[JudgedClaim], list[Contradiction]]:
+    """Claims of sentences, rows and log lines, and counts of devices that disagree."""
+    found = sentences(segments)
+    per_node = _per_node(found)
+    claims = [claim for sentence in found for rule in _RULES for claim in rule(sentence)]
+    claims += [claim for sentence in found for claim in _nodes(sentence, per_node)]
+    claims += _log(found)
+    return claims, list(_said_of_the_whole(found))

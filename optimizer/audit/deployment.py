@@ -1,0 +1,279 @@
+"""What a sentence, a table row or a log line says of a deployment, completed to a problem that `verify` prices.
+
+A sentence gives some of model, hardware, count, precision and degrees; what it leaves out comes from the sentences
+before it. Where the catalog knows model and hardware, the reference judges: whether weights and caches fit, whether a
+rate is within the hardware, what a device holds. What is not known stays unsaid: nothing is accused for a gap.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import lru_cache
+from typing import Final, TypeVar
+
+from optimizer.audit.document import Kind, Place, Segment, rows_of
+from optimizer.readers import catalog
+
+_CARDINALS: Final = dict(
+    zip(("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"), range(1, 11), strict=True),
+    twelve=12, sixteen=16, **{"a single": 1, "single": 1},
+)  # fmt: skip
+_WORDS: Final = _CARDINALS | {"second": 2, "third": 3, "fourth": 4, "fifth": 5}
+ORDINALS: Final = "second|third|fourth|fifth"
+COUNT: Final = rf"(?<![\w.,/])(?:\d{{1,5}}(?![.,]?\d)|{'|'.join(sorted(_CARDINALS, key=len, reverse=True))})"
+_SENTENCE: Final = re.compile(r"(?<=[.;!?])\s+(?=[A-Z(])")
+_Fact = TypeVar("_Fact")
+_SAYS: Final = re.compile(r"[A-Za-z].*\d|\d.*[A-Za-z]|\b(?:one|two|four|eight|single)\b", re.DOTALL)
+_LONGEST: Final = 600
+"""Characters of a sentence: longer ones are none."""
+_MOST_CELLS: Final = 24
+_PRECISION: Final = (
+    ("bf16", re.compile(r"\b(?:bf16|fp16|bfloat16|float16|unquanti[sz]ed|16[- ]bits?)\b", re.IGNORECASE)),
+    ("fp8", re.compile(r"\bfp8\b|\b8[- ]bits?\b|-fp8\b", re.IGNORECASE)),
+    ("int8", re.compile(r"\b(?:int8|w8a8)\b", re.IGNORECASE)),
+    ("int4", re.compile(r"\b(?:int4|awq|gptq|4[- ]bits?|nvfp4|mxfp4|fp4|w4a16)\b", re.IGNORECASE)),
+)
+_CACHE: Final = re.compile(
+    r"\b(bf16|fp16|fp8|int8)[\s-]*(?:kv[\s-]*)?cache|cache\w*\s+(?:in|as|at)\s+(bf16|fp8)", re.IGNORECASE
+)
+_DEGREE: Final = re.compile(
+    r"(?<![A-Za-z0-9])(TP|PP|DP|EP|CP)(?:[-_ ]?size|[-_ ]?degree)?[\s\"'`]*[=:]?[\s\"'`]*(\d{1,5})"
+    r"(?![\d.,]*\d|\s?%|\s?[GMTK]i?B)"
+    r"|(tensor|pipeline|data|expert|context)[-_ ]parallel(?:ism)?(?:[-_ ]?size|[-_ ]?degree)?"
+    r"[\s\"'`]*(?:[=:]|of)?[\s\"'`]*(\d{1,5})\b",
+    re.IGNORECASE,
+)
+_AXIS: Final = {"tensor": "tp", "pipeline": "pp", "data": "dp", "expert": "ep", "context": "cp"}
+SIZE: Final = re.compile(r"(?<![\w.,×x*])(\d[\d,]*(?:\.\d+)?)\s*([MGT]i?B)\b(?!/s)")
+_ENGINES: Final = re.compile(
+    r"\b(?:sglang|trtllm|tensorrt|megatron|deepspeed|fsdp|(?:DP|data[- ]parallel)[- _]attention)\b", re.IGNORECASE
+)
+_SCALE: Final = {"MB": 10**6, "GB": 10**9, "TB": 10**12, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+DEVICES: Final = r"(?:GPUs?|devices?|accelerators?|cards?|chips?)"
+
+
+def count(text: str) -> int:
+    """Number that a numeral or a word stands for."""
+    return _WORDS.get(text.lower()) or int(text)
+
+
+def size(number: str, unit: str) -> Fraction:
+    """Bytes of a written size."""
+    return Fraction(number.replace(",", "")) * _SCALE[unit]
+
+
+_BEFORE: Final = 48
+_AHEAD: Final = re.compile(
+    rf"(?:({COUNT})\s*(?:nodes?\s*(?:,?\s*each\s*with\s*|of\s*)?)?[×x*]?\s*)?({COUNT})\s*(?:[×x*-]\s*)?"
+    r"(?:NVIDIA\s+|AMD\s+|NVIDIA\s+HGX\s+)?$",
+    re.IGNORECASE,
+)
+"""Count of devices before their name, with the nodes before it: ``4 nodes, each with 8``."""
+
+
+@lru_cache(maxsize=1)
+def _models() -> tuple[re.Pattern[str], dict[str, str]]:
+    """Every catalog model as people write it, the longest name first; the part without the active size as well."""
+    spelled: dict[str, str] = {}
+    for name in catalog.names("models"):
+        spelled[name] = name
+        spelled.setdefault(re.sub(r"-a\d+b\b", "", name), name)
+    patterns = [r"[-_ ]?".join(map(re.escape, name.split("-"))) for name in sorted(spelled, key=len, reverse=True)]
+    joined = {name.replace("-", ""): model for name, model in spelled.items()}
+    return re.compile(
+        rf"(?<![\w.])(?:{'|'.join(patterns)})(?![.\d]*\d|[-_ ]?(?:air|mini|nano|lite|flash)\b|b\b)", re.IGNORECASE
+    ), joined
+
+
+@lru_cache(maxsize=1)
+def _hardware() -> tuple[re.Pattern[str], dict[str, str]]:
+    """Every device of the catalog by its short name (``h100``, ``rtx 4090``) and the system it is found in."""
+    found: dict[str, str] = {}
+    for name in sorted(catalog.names("hardware"), key=lambda name: ("sxm" not in name, len(name))):
+        short = re.match(r"(?:rtx-(?:pro-)?)?[a-z]*\d+[a-z]*(?:-\d{3}b)?", name)
+        if short and not name.startswith("seed"):
+            found.setdefault(short[0].replace("-", ""), name)
+    patterns = [re.sub(r"^(rtx(?:pro)?)", r"(?:\1[- ]?)?", key) for key in sorted(found, key=len, reverse=True)]
+    return re.compile(rf"(?<![A-Za-z0-9.-])(?:{'|'.join(patterns)})(?![A-Za-z0-9])", re.IGNORECASE), found
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """So many devices of one kind, with the memory written beside the name."""
+
+    devices: int
+    device: str
+    memory: Fraction | None
+    start: int
+    end: int
+
+
+@dataclass(slots=True)
+class Facts:
+    """What is known: a partial problem. Degrees that are not given are no 1."""
+
+    model: str | None = None
+    precision: str | None = None
+    device: str | None = None
+    devices: int | None = None
+    memory: Fraction | None = None
+    cache: str | None = None
+    degrees: dict[str, int] = field(default_factory=dict)
+
+    def over(self, other: Facts) -> Facts:
+        """These facts, and those of `other` where these are silent."""
+        return Facts(
+            self.model or other.model, self.precision or other.precision, self.device or other.device,
+            self.devices or other.devices, self.memory or other.memory, self.cache or other.cache,
+            {**other.degrees, **self.degrees} if len(self.degrees) < 2 else self.degrees,
+        )  # fmt: skip
+
+
+@dataclass(slots=True)
+class Sentence:
+    """One sentence, row or log line: what it says itself, and with what stands before it."""
+
+    text: str
+    place: Place
+    segment: int
+    section: tuple[str, ...]
+    cells: dict[str, tuple[str, Place]]
+    item: bool
+    groups: list[Group] = field(default_factory=list)
+    own: Facts = field(default_factory=Facts)
+    known: Facts = field(default_factory=Facts)
+    pieces: tuple[tuple[int, Place], ...] = ()
+    engines: str = ""
+
+    def at(self, offset: int) -> Place:
+        """Place of a character."""
+        if not self.pieces:
+            return self.place
+        start, place = self.pieces[bisect_right([start for start, _ in self.pieces], offset) - 1]
+        return Place(place.line, place.column + offset - start)
+
+
+def sentences(segments: Sequence[Segment]) -> list[Sentence]:
+    """The document's sentences, its table rows as ``header: cell; …``, each with the facts that hold there."""
+    found: list[Sentence] = []
+    rows = rows_of(segments)
+    seen: set[int] = set()
+    for index, segment in enumerate(segments):
+        if segment.removed or segment.quoted:
+            continue
+        if segment.row >= 0:
+            if segment.row not in seen and len(rows[segment.row]) <= _MOST_CELLS:
+                seen.add(segment.row)
+                found.append(_row(segments, rows[segment.row]))
+            continue
+        starts = [0, *(match.end() for match in _SENTENCE.finditer(segment.text))]
+        for start, end in zip(starts, [*starts[1:], len(segment.text)], strict=True):
+            text = segment.text[start:end]
+            if end - start <= _LONGEST and _SAYS.search(text) is not None:
+                first = bisect_right(segment.pieces, (start, 1 << 60, 0)) - 1
+                last = bisect_right(segment.pieces, (end, 0, 0))
+                cut = tuple(
+                    (max(0, at - start), segment.place(max(at, start))) for at, *_ in segment.pieces[first:last]
+                )
+                lead = len(text) - len(text.lstrip())
+                found.append(Sentence(text, segment.place(start + lead), index, segment.section, {},
+                                      segment.item or segment.kind is Kind.CODE, pieces=cut))  # fmt: skip
+    _known(found)
+    return found
+
+
+def _row(segments: Sequence[Segment], indices: Sequence[int]) -> Sentence:
+    cells = {}
+    for index in indices:
+        segment = segments[index]
+        label = segment.row_label if len(indices) == 2 else segment.column_label
+        if segment.text.strip() and (label or len(indices) > 2):
+            lead = len(segment.text) - len(segment.text.lstrip())
+            cells[label or segment.text.strip()] = segment.text.strip(), segment.place(lead)
+    parts, pieces, length = [], [], 0
+    for label, (text, place) in cells.items():
+        parts.append(f"{label}: {text}" if label != text else text)
+        pieces += [(length, Place(place.line, 1)), (length + len(label) + 2 if label != text else length, place)]
+        length += len(parts[-1]) + 2
+    first = segments[indices[0]]
+    return Sentence("; ".join(parts), first.place(0), indices[0], first.section, cells, item=True, pieces=tuple(pieces))
+
+
+def _known(found: list[Sentence]) -> None:
+    """Facts of each sentence, and those before it: of its own section first, of the document where it has but one."""
+    for sentence in found:
+        _read(sentence)
+    whole = Facts(
+        model=_only(one.own.model for one in found), precision=_only(one.own.precision for one in found),
+        device=_only(one.own.device for one in found), cache=_only(one.own.cache for one in found),
+        devices=_only(one.own.devices for one in found),
+    )  # fmt: skip
+    engines = " ".join(sorted({match[0].lower() for one in found for match in _ENGINES.finditer(one.text)}))
+    engines = engines.replace("tensorrt", "trtllm") + (" sglang" if "attention" in engines else "")
+    before, section, segment = Facts(), None, -1
+    running = Facts()
+    for sentence in found:
+        if sentence.section != section:
+            section, before = sentence.section, Facts(model=running.model, device=running.device)
+        if sentence.segment != segment:
+            segment = sentence.segment
+        sentence.engines = engines
+        sentence.known = sentence.own.over(before).over(whole)
+        if sentence.cells and len(sentence.cells) > 2:
+            continue
+        before = sentence.own.over(before)
+        running = before.over(running)
+
+
+def _only(values: Iterator[_Fact | None]) -> _Fact | None:
+    distinct = {value for value in values if value is not None}
+    return distinct.pop() if len(distinct) == 1 else None
+
+
+def _read(sentence: Sentence) -> None:
+    text, own = sentence.text, sentence.own
+    models, spelled = _models()
+    names = {spelled[re.sub(r"[-_ ]", "", match[0]).lower()] for match in models.finditer(text)}
+    own.model = names.pop() if len(names) == 1 else None
+    said = {name for name, pattern in _PRECISION if pattern.search(_CACHE.sub(" ", text))}
+    own.precision = said.pop() if len(said) == 1 else None
+    cache = _CACHE.search(text)
+    own.cache = (cache[1] or cache[2]).lower() if cache else None
+    degrees: dict[str, set[int]] = {}
+    for match in _DEGREE.finditer(text):
+        axis = match[1].lower() if match[1] else _AXIS[match[3].lower()]
+        degrees.setdefault(axis, set()).add(int(match[2] or match[4]))
+    if all(len(values) == 1 for values in degrees.values()):
+        own.degrees = {axis: values.pop() for axis, values in degrees.items()}
+    pattern, systems = _hardware()
+    kinds = set()
+    for match in pattern.finditer(text):
+        key = re.sub(r"[- ]", "", match[0]).lower()
+        system = systems.get(key) or systems.get(f"rtx{key}")
+        if system is None:
+            continue
+        kinds.add(system)
+        ahead = _AHEAD.search(text[max(0, match.start() - _BEFORE) : match.start()])
+        behind = re.match(
+            r"(?:\s*(?:SXM\d?|PCIe|NVL|HGX))?s?\s*(?:GPUs?\s*)?\(?(?:with\s*|,\s*)?(\d+)\s?(GB|GiB)\b",
+            text[match.end() :],
+        )
+        memory = size(behind[1], behind[2]) if behind else None
+        if ahead:
+            devices = count(ahead[2]) * (
+                count(ahead[1]) if (ahead[1] and ahead[1] != ahead[2]) or (ahead[1] and "×" in ahead[0]) else 1
+            )
+            start = max(0, match.start() - _BEFORE) + ahead.start()
+            sentence.groups.append(Group(devices, system, memory, start, match.end()))
+        own.memory = own.memory or memory
+    own.device = kinds.pop() if len(kinds) == 1 else None
+    if len({group.devices for group in sentence.groups}) == 1:
+        own.devices = sentence.groups[0].devices
+        own.memory = sentence.groups[0].memory
+
+
+__all__ = ["COUNT", "DEVICES", "SIZE", "Facts", "Group", "Sentence", "count", "sentences", "size"]

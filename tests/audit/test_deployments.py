@@ -1,0 +1,102 @@
+"""Errors of deployment documents that are no equations: told, and nobody accused beside them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.audit_bench import ACCUSATIONS, DEPLOYMENTS, DEPLOYMENTS_HELD, told_errors
+from optimizer.audit import audit_document
+
+PATHS = sorted(path for folder in (DEPLOYMENTS, DEPLOYMENTS_HELD) for path in folder.glob("*.md"))
+
+
+def audited(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    labels = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    return labels, audit_document(path.read_text(encoding="utf-8"), path.name).to_json()
+
+
+def verdicts(text: str) -> dict[str, str]:
+    return {claim["name"]: claim["verdict"] for claim in audit_document(text, "x").to_json()["claims"]}
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_nobody_is_accused_wrongly(path: Path) -> None:
+    labels, found = audited(path)
+    allowed = {line for error in labels["errors"] for line in error["lines"]} | set(labels["neutral"])
+    accused = [item for item in (*found["equations"], *found["claims"]) if item["verdict"] in ACCUSATIONS]
+    assert not [item for item in accused if item["line"] not in allowed]
+    assert not [item for item in found["contradictions"] if allowed.isdisjoint(item["lines"])]
+
+
+@pytest.mark.parametrize(("folder", "errors", "least"), [(DEPLOYMENTS, 19, 18), (DEPLOYMENTS_HELD, 21, 17)])
+def test_errors_are_told(folder: Path, errors: int, least: int) -> None:
+    pairs = [audited(path) for path in sorted(folder.glob("*.md"))]
+    assert sum(len(labels["errors"]) for labels, _ in pairs) == errors
+    assert sum(told_errors(*pair) for pair in pairs) >= least
+
+
+def test_a_size_of_all_weights_is_true_of_the_total() -> None:
+    assert verdicts("DeepSeek-V3 with TP=8 on 8 H200.\n\nFP8 weights need 671 GB.\n")["weights"] == "holds"
+
+
+def test_what_is_larger_than_all_devices_does_not_fit() -> None:
+    text = "The FP8 build of GLM-5.2 takes ~700 GB and fits 8×H100 (8 × 80 GB = 640 GB)."
+    assert verdicts(text)["weights_total"] == "fails"
+    assert verdicts(text.replace("700", "600"))["weights_total"] == "holds"
+
+
+LOG = """# Qwen3-235B-A22B-FP8 on 4 × H100 80GB (vLLM)
+TP=4, PP=1, DP=1. max_model_len 40960.
+Model loading took {} GiB per GPU.
+Available KV cache memory: 8.11 GiB
+GPU KV cache size: {} tokens
+Maximum concurrency for 40,960 tokens per request: {}x
+"""
+
+
+@pytest.mark.parametrize(
+    ("figures", "wrong"),
+    [
+        (("55.3", "178,880", "4.37"), set()),
+        (("27.3", "178,880", "4.37"), {"weights"}),
+        (("55.3", "278,880", "6.81"), {"kv_cache_tokens"}),
+        (("55.3", "178,880", "8.74"), {"max_concurrency"}),
+    ],
+)
+def test_a_start_up_log_is_judged_line_by_line(figures: tuple[str, ...], wrong: set[str]) -> None:
+    found = verdicts(LOG.format(*figures))
+    assert {name for name, verdict in found.items() if verdict in ACCUSATIONS} == wrong
+    assert found["kv_cache_room_bytes"] == "unsupported"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Llama-3.3-70B in BF16 does not fit on one H100.",
+        "Llama-3.3-70B in BF16 fits on two H100.",
+        "Llama-3.3-70B in BF16 would fit on one H100 if we offload half of it.",
+        "TP=8, PP=2 on 32 GPUs: two replicas.",
+        "The roofline of Llama-3.3-70B in BF16 on 8 H100 is 190 tokens/s for a single user.",
+        "Llama-3.3-70B in BF16 on 8 H100 reaches 410 tokens/s for a single user with speculative decoding.",
+        '"TP=8, PP=4 on 16 GPUs" is what the ticket says.',
+        "With SGLang, TP=8 and DP=8 run on 8 GPUs.",
+    ],
+)
+def test_what_may_be_right_is_not_accused(text: str) -> None:
+    assert not ACCUSATIONS & set(verdicts(text).values())
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("Llama-3.3-70B in BF16 fits on one H100.", "weights_total"),
+        ("TP=8, PP=4 on 16 GPUs.", "devices"),
+        ("A node has 8 GPUs per node.\n\nWe grow to 14 nodes, 116 GPUs.", "devices"),
+        ("Llama-3.3-70B in BF16 on 8 H100 reaches 410 tokens/s for a single user.", "throughput"),
+        ("With EP=32 Kimi-K2 has 16 experts per layer on each GPU.", "experts_per_gpu"),
+    ],
+)
+def test_what_no_reading_gives_is_accused(text: str, name: str) -> None:
+    assert verdicts(text)[name] in ACCUSATIONS
