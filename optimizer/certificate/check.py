@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import accumulate
 from typing import Any
 
 from optimizer.certificate.conflict import check_conflict
+from optimizer.certificate.front import check_front
 from optimizer.certificate.meshes import Lattice, lattice
 from optimizer.certificate.optimality import prove
 from optimizer.certificate.placed import placement_of, placements
+from optimizer.certificate.priced import evaluated, value_of
 from optimizer.certificate.question import bind
 from optimizer.certificate.reading import certificate_of, keys, layout_of, problem_of, rational
 from optimizer.certificate.statement import (
@@ -26,17 +27,16 @@ from optimizer.certificate.statement import (
     slack,
     tolerance_of,
 )
+from optimizer.certificate.thresholds import check_uncertainty
 from optimizer.certificate.verdict import Check, Rejected, brief, count, equal, number
 from optimizer.domain.lattice import axes
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
 from optimizer.figures.derivation import figures_json
-from optimizer.figures.objective import UNITS, allowed_replicas, better, objective_value
-from optimizer.figures.operating_point import LARGEST_BATCH, Point
-from optimizer.figures.serving import Evaluation, Timing, evaluate
+from optimizer.figures.objective import UNITS, better
+from optimizer.figures.serving import Evaluation, evaluate
 from optimizer.figures.shape import Shape, shape_of
 from optimizer.figures.skew import Skews
-from optimizer.verify.constraints import violations
 
 _TALLIES = ("dismissed_by_bound", "priced", "decided_exactly")
 _SEARCH = frozenset({"candidates", "excluded", "wall_s", *_TALLIES})
@@ -88,9 +88,18 @@ def check_result(result: dict[str, Any], check: Check, asked: Problem | None) ->
                 _prove(case, bound, {}, bounds)
         elif bound is not None:
             trusted = _prove_top(case, bound, listed, bounds)
+        _beside(case)
     check.solver_trusted += trusted
     equal("certificate.solver_trusted", claim["solver_trusted"], check.solver_trusted)
     equal("certificate.digest", claim["digest"], sealed(claim)["digest"])
+
+
+def _beside(case: _Case) -> None:
+    """What was asked beside the layout: the frontier, and how much hangs on the efficiencies."""
+    if "pareto" in case.result:
+        check_front(case.problem, case.lattice, case.result["pareto"], case.check)
+    if "uncertainty" in case.result:
+        check_uncertainty(case.problem, case.lattice, case.result["uncertainty"], case.check)
 
 
 def _counts(result: dict[str, Any], own: Lattice, check: Check) -> None:
@@ -135,42 +144,11 @@ def _layout(case: _Case) -> tuple[Shape, Fraction]:
     equal("certificate.figures", claim["figures"], figures_statement(evaluation))
     equal("figures", result["figures"], figures_json(case.problem, layout, evaluation))
     case.check.checked.append("figures: equal")
-    return evaluation.shape, _value(case.problem, evaluation)
+    return evaluation.shape, value_of(case.problem, evaluation)
 
 
 def _evaluated(case: _Case, layout: Layout, redundant: object, item: str) -> Evaluation:
-    """A layout of the lattice, priced; every constraint kept."""
-    problem, own = case.problem, case.lattice.axes
-    if type(redundant) is not int or redundant not in own.redundant:
-        raise Rejected(item, f"{brief(redundant)} redundant slots were not asked for")
-    shape = shape_of(layout, redundant)
-    if (redundant, shape.etp, shape.ep) not in case.lattice.meshes.get((shape.tp, shape.cp), ()):
-        raise Rejected(item, f"tp={shape.tp}, cp={shape.cp}, etp={shape.etp}, ep={shape.ep} are not in the lattice")
-    if shape.pp not in own.pp or layout.prefill_chunk not in own.chunks or layout.batch > LARGEST_BATCH:
-        raise Rejected(
-            item, f"pp={shape.pp}, chunk={layout.prefill_chunk}, batch={layout.batch} are not in the lattice"
-        )
-    if layout.replicas not in allowed_replicas(problem, shape):
-        raise Rejected(item, f"{layout.replicas} replicas of {shape.devices} devices on {problem.devices}")
-    edges = list(accumulate((stage.layers for stage in layout.stages or ()), initial=0))
-    if [stage.first_layer for stage in layout.stages or ()] != edges[:-1] or edges[-1] != problem.model.layer_count:
-        raise Rejected(item, "stages do not cover the layers one after the other")
-    if problem.expert_loads and (shape.ep, redundant) not in case.reached.placed:
-        raise Rejected(item, f"no placement of {redundant} redundant slots on ep={shape.ep}")
-    skew = case.reached.of(shape)
-    evaluation = evaluate(problem, layout, redundant=redundant, imbalance=skew)
-    found = violations(problem, layout, evaluation, imbalance=skew)
-    if found:
-        raise Rejected(item, str(found[0]))
-    return evaluation
-
-
-def _value(problem: Problem, evaluation: Evaluation) -> Fraction:
-    """The objective of an evaluated layout."""
-    own = evaluation
-    timing = Timing(Fraction(0), own.ttft_s, own.tpot_s, own.queue_s, own.load, own.request_capacity / own.layout.dp)
-    point = Point(own.layout.batch, own.cuts, max(own.stage_ticks), None, own.memory_bytes, timing)
-    return objective_value(problem, own.shape, own.layout.replicas, point)
+    return evaluated(case.problem, case.lattice, layout, redundant, item, case.reached)
 
 
 def _bound(case: _Case, value: Fraction) -> Fraction | None:
@@ -212,7 +190,7 @@ def _top(case: _Case, best: Shape, value: Fraction) -> dict[Shape, Fraction]:
         keys(item, entry, frozenset({"layout", "redundant", "value"}))
         layout = layout_of(item + ".layout", entry["layout"])
         evaluation = _evaluated(case, layout, entry["redundant"], item)
-        own = _value(case.problem, evaluation)
+        own = value_of(case.problem, evaluation)
         equal(item + ".value", entry["value"], exact(own))
         if better(case.problem, own, value):
             raise Rejected(item, "better than the one before it")
@@ -241,9 +219,12 @@ def _prove(case: _Case, value: Fraction | None, listed: dict[Shape, Fraction], b
     proof = prove(case.problem, case.lattice, value, listed, bounds)
     case.check.dismissed = dict(sorted(proof.dismissed.items()))
     if proof.counterexample is not None:
-        found = proof.counterexample.layout
+        met = proof.counterexample
+        found = met.layout
         degrees = ", ".join(f"{n}={getattr(found, n)}" for n in ("tp", "cp", "dp", "pp", "etp", "ep", "edp", "batch"))
-        says = "fits" if value is None else f"is better: {exact(proof.counterexample.value)}, claimed {exact(value)}"
+        imbalance = bounds.of(shape_of(found, met.redundant))
+        own = value_of(case.problem, evaluate(case.problem, found, redundant=met.redundant, imbalance=imbalance))
+        says = "fits" if value is None else f"is better: {exact(own)}, claimed {exact(value)}"
         raise Rejected("certificate.kind" if value is None else "certificate.objective", f"{degrees} {says}")
     if value is None:
         says = "infeasibility: nothing in the lattice fits"

@@ -68,14 +68,16 @@ def goal(problem: Problem, value: Fraction | None) -> Goal:
     if fewest_devices(problem):
         if name == "cost":
             value = value * 3600 * own.total * tokens / (price * 10**6)
-        return replace(own, devices=-(-value.numerator // value.denominator) - 1)
+        return replace(own, devices=min(own.devices, -(-value.numerator // value.denominator) - 1))
     if name == "cost":
         return replace(own, above=price * 10**6 / (3600 * value * tokens))
     if name == "tpot":
-        return replace(own, cycle=value * gain, strict=frozenset({"cycle"}))
+        beyond = cycle is not None and value * gain > cycle
+        return own if beyond else replace(own, cycle=value * gain, strict=frozenset({"cycle"}))
     if name == "ttft":
-        return replace(own, first=value, strict=frozenset({"first"}))
-    return replace(own, memory=problem.capacity_bytes - value.numerator // value.denominator - 1)
+        beyond = first is not None and value > first
+        return own if beyond else replace(own, first=value, strict=frozenset({"first"}))
+    return replace(own, memory=min(own.memory, problem.capacity_bytes - value.numerator // value.denominator - 1))
 
 
 class Reach:
@@ -171,7 +173,7 @@ class Reach:
 
     def _at(self, micro: int, goal_: Goal, chunk: int | None) -> tuple[int, int, bool]:
         """At a micro-batch: most requests/s of a device (numerator, denominator), and whether the limits can hold."""
-        steps = steps_of(self.problem.workload, micro, chunk)
+        work, steps = self.problem.workload, steps_of(self.problem.workload, micro, chunk)
         pp, scale = self.pp or 1, steps.share.denominator
         mixed = self._ticks(steps.mixed, pp) if steps.mixed else (0, 0)
         plain = self._ticks(steps.decode, pp) if steps.decode else mixed
@@ -179,6 +181,8 @@ class Reach:
         # one stage bounds the mean by its own decode and mixed steps, so each bound is averaged with itself
         cycle = max(d * scale + busy * (m - d) for d, m in zip(plain, mixed, strict=True))
         sequences = micro - 1 if self.pp is None else pp * (micro - 1) + 1
+        if work.phase == "aggregated" and steps.mixed is not None and self.pp is not None:
+            sequences += pp * steps.mixed.passes
         held = self.memory.working_bytes(steps.largest) + self._weights + self._sequence * sequences // pp
         holds = held <= goal_.memory and steps.share <= 1 and self._in_time(goal_, cycle, scale)
         if goal_.first is not None and steps.mixed is not None:

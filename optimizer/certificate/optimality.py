@@ -1,4 +1,4 @@
-"""Proof that no layout beats a claimed objective value, or that none fits: the lattice, dismissed piece by piece."""
+"""Proof that no layout meets a goal, so that none beats a claimed value or none fits: the lattice, piece by piece."""
 
 from __future__ import annotations
 
@@ -7,16 +7,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from optimizer.certificate.goals import Reach, goal, relaxed, shape_at
+from optimizer.certificate.decision import Decision
+from optimizer.certificate.goals import Goal, Reach, goal, relaxed, shape_at
 from optimizer.certificate.meshes import Lattice
+from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
 from optimizer.figures.costs import CostBook
 from optimizer.figures.memory import MemoryBook
-from optimizer.figures.objective import MAXIMISED, Scored, best_layout, better
+from optimizer.figures.objective import MAXIMISED
 from optimizer.figures.rates import effective_rates
 from optimizer.figures.shape import Shape
 from optimizer.figures.skew import Skews
 from optimizer.figures.topology import replicas_that_fit
+
+
+@dataclass(frozen=True)
+class Met:
+    """A layout that should not exist: it meets a goal."""
+
+    goal: Goal
+    layout: Layout
+    redundant: int
 
 
 @dataclass
@@ -27,11 +38,11 @@ class Proof:
     ----------
     dismissed
         Points of the lattice (mesh pair × pp × chunk) by argument: `attention_mesh` (the relaxation over every expert
-        mesh and pp), `mesh_pair` (over every pp), `layout` (one pp), `exact` (best batch, cuts and replicas compared).
+        mesh and pp), `mesh_pair` (over every pp), `layout` (one pp), `exact` (batch, cuts and replicas decided).
     """
 
     dismissed: Counter[str] = field(default_factory=Counter)
-    counterexample: Scored | None = None
+    counterexample: Met | None = None
 
 
 def prove(
@@ -54,7 +65,25 @@ def prove(
     """
     if value is not None and value <= 0 and problem.objective not in MAXIMISED:
         return Proof()  # devices, seconds and dollars are never negative
-    return _Prover(problem, lattice, value, listed or {}, skews).run()
+    own = {shape: (goal(problem, best),) for shape, best in (listed or {}).items()}
+    return unmet(problem, lattice, (goal(problem, value),), own, skews)
+
+
+def unmet(
+    problem: Problem,
+    lattice: Lattice,
+    goals: Sequence[Goal],
+    listed: Mapping[Shape, Sequence[Goal]] | None = None,
+    skews: Skews | None = None,
+) -> Proof:
+    """Dismiss every layout that could meet one of several goals.
+
+    Parameters
+    ----------
+    listed
+        Degrees that have goals of their own, each at least as hard to meet as some of `goals`.
+    """
+    return _Prover(problem, lattice, tuple(goals), listed or {}, skews).run()
 
 
 class _Prover:
@@ -62,30 +91,29 @@ class _Prover:
         self,
         problem: Problem,
         lattice: Lattice,
-        value: Fraction | None,
-        listed: Mapping[Shape, Fraction],
+        goals: Sequence[Goal],
+        listed: Mapping[Shape, Sequence[Goal]],
         skews: Skews | None,
     ) -> None:
-        self.problem, self.lattice, self.value, self.listed = problem, lattice, value, listed
-        self.aim = goal(problem, value)
+        self.problem, self.lattice, self.goals, self.listed = problem, lattice, goals, listed
         self.costs = CostBook(problem, effective_rates(problem.priced_hardware), skews)
         self.memory = MemoryBook(problem)
         self.sizes = tuple(t.size for t in problem.hardware.tiers)
         self.proof = Proof()
 
     def run(self) -> Proof:
-        """Every attention mesh, expert mesh over it and depth, until all is dismissed or something is better."""
+        """Every attention mesh, expert mesh over it and depth, until all is dismissed or something meets a goal."""
         own, dismissed = self.lattice.axes, self.proof.dismissed
-        most = min(self.problem.devices, self.aim.devices)
         for (tp, cp), expert_meshes in sorted(self.lattice.meshes.items()) if own.pp else ():
             loose = relaxed(self.problem, tp, cp, own.pp, self.costs, self.memory)
-            chunks = self._left(Reach(self.problem, *loose, tp, cp, None, own.pp[-1]), own.chunks, most)
+            everywhere = dict.fromkeys(own.chunks, self.goals)
+            chunks = self._left(Reach(self.problem, *loose, tp, cp, None, own.pp[-1]), everywhere)
             dismissed["attention_mesh"] += len(expert_meshes) * len(own.pp) * (len(own.chunks) - len(chunks))
             for mesh in expert_meshes if chunks else ():
                 flat = shape_at(tp, cp, mesh, 1)
                 costs = self.costs.least(flat, own.pp)
                 reach = Reach(self.problem, costs, self.memory.memory(flat), tp, cp, None, own.pp[-1])
-                left = self._left(reach, chunks, most if flat.stage_devices <= self.aim.devices else 0)
+                left = self._left(reach, chunks, flat.stage_devices)
                 dismissed["mesh_pair"] += len(own.pp) * (len(chunks) - len(left))
                 for pp in own.pp if left else ():
                     self.proof.counterexample = self._depth(shape_at(tp, cp, mesh, pp), left)
@@ -93,29 +121,41 @@ class _Prover:
                         return self.proof
         return self.proof
 
-    def _left(self, reach: Reach, chunks: Sequence[int | None], most_devices: int) -> list[int | None]:
-        """Chunks at which the degrees are not dismissed."""
-        several = self.problem.workload.phase == "aggregated" and len(chunks) > 1
-        if several and not reach.possible_at_any_chunk(self.aim, most_devices):
-            return []
-        return [c for c in chunks if reach.possible(self.aim, c, most_devices)]
+    def _left(self, reach: Reach, asked: _Asked, least_devices: int = 1) -> _Asked:
+        """Chunks at which the degrees are not dismissed, each with the goals that they may meet."""
 
-    def _depth(self, shape: Shape, chunks: Sequence[int | None]) -> Scored | None:
-        """One mesh pair at one pp: bounded, and where the bound does not dismiss it, solved exactly."""
-        most = replicas_that_fit(self.sizes, self.problem.devices, shape.devices) * shape.devices
-        most = min(most, self.aim.devices) if shape.devices <= self.aim.devices else 0
-        if most == 0:
-            self.proof.dismissed["layout"] += len(chunks)
+        def most(aim: Goal) -> int:
+            return min(self.problem.devices, aim.devices) if least_devices <= aim.devices else 0
+
+        if self.problem.workload.phase == "aggregated" and len(asked) > 1:
+            all_of_them = dict.fromkeys(aim for goals in asked.values() for aim in goals)
+            open_ = {aim for aim in all_of_them if reach.possible_at_any_chunk(aim, most(aim))}
+            asked = {chunk: [aim for aim in goals if aim in open_] for chunk, goals in asked.items()}
+        left = {c: [aim for aim in goals if reach.possible(aim, c, most(aim))] for c, goals in asked.items()}
+        return {chunk: goals for chunk, goals in left.items() if goals}
+
+    def _depth(self, shape: Shape, asked: _Asked) -> Met | None:
+        """One mesh pair at one pp: bounded, and where the bound does not dismiss it, decided exactly."""
+        fitting = replicas_that_fit(self.sizes, self.problem.devices, shape.devices) * shape.devices
+        if fitting == 0:
+            self.proof.dismissed["layout"] += len(asked)
             return None
-        beaten = self.listed.get(shape, self.value)
         costs, memory = self.costs.of(shape), self.memory.memory(shape)
         reach = Reach(self.problem, costs, memory, shape.tp, shape.cp, shape.pp, shape.pp)
-        for chunk in chunks:
-            if not reach.possible(self.aim, chunk, most):
+        for chunk, goals in asked.items():
+            left = [
+                aim for aim in goals
+                if shape.devices <= aim.devices and reach.possible(aim, chunk, min(fitting, aim.devices))
+            ]  # fmt: skip
+            if not left:
                 self.proof.dismissed["layout"] += 1
                 continue
-            found = best_layout(self.problem, shape, chunk, costs, memory)
+            found = Decision(self.problem, shape, chunk, costs, memory).found(self.listed.get(shape, left))
             self.proof.dismissed["exact"] += 1
-            if found is not None and (beaten is None or better(self.problem, found.value, beaten)):
-                return found
+            if found is not None:
+                return Met(*found, shape.redundant)
         return None
+
+
+_Asked = Mapping[int | None, Sequence[Goal]]
+"""Chunks, each with goals."""

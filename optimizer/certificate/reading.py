@@ -23,6 +23,8 @@ _LONGEST = 4_000
 _RATIONAL = re.compile(r"-?[0-9]+/[0-9]+")
 _QUOTIENT = re.compile(r"[0-9]+/[1-9][0-9]*")
 _RESULT = frozenset({"schema", "status", "problem", "objective", "layout", "figures", "search", "certificate"})
+_BESIDE = frozenset({"pareto", "uncertainty"})
+"""What a result holds where it was asked for."""
 _CERTIFICATE = frozenset(
     {
         "schema", "kind", "problem_digest", "layout", "redundant", "objective", "tolerance", "figures", "lattice",
@@ -52,8 +54,8 @@ def certificate_of(result: object) -> dict[str, Any]:
     kind = claim["kind"]
     if kind not in KINDS or result.get("status") != kind:
         raise Rejected("status", f"status {brief(result.get('status'))} with a certificate of kind {brief(kind)}")
-    optional = {"conflict"} if kind == "infeasible" else {"top"} if claim["top"] else set()
-    keys("result", result, _RESULT | optional)
+    asked = {"conflict"} if kind == "infeasible" else ({"top"} if claim["top"] else set()) | (result.keys() & _BESIDE)
+    keys("result", result, _RESULT | asked)
     return claim
 
 

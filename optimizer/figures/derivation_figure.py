@@ -51,8 +51,6 @@ class Figure:
         Those numbers, by name.
     bound
         The same figure at rated peaks with zero overhead, where it is a time or a rate.
-    error
-        90% of what engines log lies within this much of it, where it was fitted to logs.
     """
 
     name: str
@@ -62,7 +60,6 @@ class Figure:
     substituted: str
     inputs: Inputs = field(default_factory=dict)
     bound: Value | None = None
-    error: Value = 0
 
     @property
     def unit(self) -> str:
@@ -117,10 +114,9 @@ class Sheet(dict[str, Figure]):
         *,
         inputs: Inputs | None = None,
         bound: Value | None = None,
-        error: Value = 0,
     ) -> None:
         """Add one figure."""
-        self[name] = Figure(name, value, dimension, formula, substituted, inputs or {}, bound, error)
+        self[name] = Figure(name, value, dimension, formula, substituted, inputs or {}, bound)
 
     def count(self, name: str, value: Value, formula: str, substituted: str = "", **inputs: Value | str) -> None:
         """Add a count."""

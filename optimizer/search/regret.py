@@ -16,9 +16,8 @@ from fractions import Fraction
 from typing import Any
 
 from optimizer.certificate.statement import layout_json
-from optimizer.domain.hardware import HardwareSpec, Measured, MeasuredTime
+from optimizer.domain.efficiencies import EFFICIENCIES, LARGEST_CHANGE, PRECISION, Factors, with_factors
 from optimizer.domain.problem import Problem
-from optimizer.domain.variation import changed
 from optimizer.errors import SpecError
 from optimizer.figures.costs import CostBook
 from optimizer.figures.memory import MemoryBook
@@ -27,48 +26,11 @@ from optimizer.figures.rates import effective_rates
 from optimizer.figures.shape import Shape
 from optimizer.search.search import Search
 
-EFFICIENCIES = ("hbm", "attention_hbm", "compute", "links", "latency", "launch")
-"""What is uncertain; `compute` is every number format and attention's, `links` and `latency` every tier."""
-
 NEAR = 3
 """Best decisions of each point that are compared."""
 
-PRECISION = Fraction(1, 128)
-"""Thresholds are found to this much of the efficiency's own value."""
-
-LARGEST_CHANGE = 2
-"""Thresholds are sought between half and twice each efficiency."""
-
 Progress = Callable[[str, int, int], None]
-Factors = tuple[tuple[str, Fraction], ...]
 Decision = tuple[Shape, int | None]
-
-
-def _scaled(measured: Measured, factor: Fraction) -> Measured:
-    return measured.model_copy(update={"value": min(Fraction(1), measured.value * factor)})
-
-
-def _slower(measured: MeasuredTime, factor: Fraction) -> MeasuredTime:
-    return measured.model_copy(update={"value": measured.value * factor})
-
-
-def with_factors(problem: Problem, factors: Factors) -> Problem:
-    """A copy whose efficiencies are multiplied; shares of a peak end at 1."""
-    own = dict(factors)
-    hardware: HardwareSpec = problem.hardware
-    efficiency, tiers = hardware.efficiency, hardware.tiers
-    update: dict[str, Any] = {n: _scaled(getattr(efficiency, n), own[n]) for n in ("hbm", "attention_hbm") if n in own}
-    if "compute" in own:
-        update["compute"] = {name: _scaled(m, own["compute"]) for name, m in efficiency.compute.items()}
-        update["attention_compute"] = _scaled(efficiency.attention_compute, own["compute"])
-    if "launch" in own:
-        update["launch"] = _slower(efficiency.launch, own["launch"])
-    if "links" in own:
-        tiers = tuple(t.model_copy(update={"efficiency": _scaled(t.efficiency, own["links"])}) for t in tiers)
-    if "latency" in own:
-        tiers = tuple(t.model_copy(update={"latency": _slower(t.latency, own["latency"])}) for t in tiers)
-    new = hardware.model_copy(update={"efficiency": efficiency.model_copy(update=update), "tiers": tiers})
-    return changed(problem, hardware=new)
 
 
 @dataclass(frozen=True)
@@ -88,6 +50,7 @@ class Threshold:
     holds_at: Fraction
     changes_at: Fraction | None
     scored: Scored | None
+    redundant: int = 0
 
 
 @dataclass(frozen=True)
@@ -110,8 +73,10 @@ class Robustness:
 
     box: tuple[tuple[str, Fraction], ...]
     nominal: Scored
+    nominal_redundant: int
     nominal_regret: Fraction | None
     robust: Scored
+    robust_redundant: int
     robust_regret: Fraction | None
     worst: Factors
     grid: int
@@ -136,8 +101,16 @@ class Robustness:
             "proved_over": f"{self.grid} points of the box (centre, ends, corners) and the {self.decisions} decisions "
             f"among the {NEAR} best of some of them; batch and stage cuts adapt to each point",
             "infeasible_points": self.infeasible,
-            "nominal": {"layout": layout_json(self.nominal.layout), "worst_regret": regret(self.nominal_regret)},
-            "robust": {"layout": layout_json(self.robust.layout), "worst_regret": regret(self.robust_regret)},
+            "nominal": {
+                "layout": layout_json(self.nominal.layout),
+                "redundant": self.nominal_redundant,
+                "worst_regret": regret(self.nominal_regret),
+            },
+            "robust": {
+                "layout": layout_json(self.robust.layout),
+                "redundant": self.robust_redundant,
+                "worst_regret": regret(self.robust_regret),
+            },
             "same": self.same,
             "worst_at": {name: float(factor) for name, factor in self.worst},
             "thresholds": [
@@ -147,6 +120,7 @@ class Robustness:
                     "holds_at": float(t.holds_at),
                     "changes_at": None if t.changes_at is None else float(t.changes_at),
                     "layout": None if t.scored is None else layout_json(t.scored.layout),
+                    "redundant": t.redundant,
                 }
                 for t in self.thresholds
             ],
@@ -235,8 +209,9 @@ def robust(
     if scored is None:
         scored, chosen = nominal, answer
     return Robustness(
-        box, nominal, worst[answer][0], scored, worst[chosen][0], worst[chosen][1], len(points), len(decisions),
-        len(points) - len(compared), tuple(_thresholds(problem, answer, dict(box))),
+        box, nominal, answer[0].redundant, worst[answer][0], scored, chosen[0].redundant, worst[chosen][0],
+        worst[chosen][1], len(points), len(decisions), len(points) - len(compared),
+        tuple(_thresholds(problem, answer, dict(box))),
     )  # fmt: skip
 
 
@@ -273,14 +248,13 @@ def _thresholds(problem: Problem, answer: Decision, box: Mapping[str, Fraction])
             yield _threshold(problem, answer, name, direction, far)
 
 
-def _beaten(problem: Problem, answer: Decision, name: str, factor: Fraction) -> Scored | None:
+def _beaten(problem: Problem, answer: Decision, name: str, factor: Fraction) -> tuple[Scored, Decision] | None:
     """What is better than the answer with one efficiency changed."""
     at = _At(problem, ((name, factor),))
     if at.best is None:
         return None
     own = at.value(answer)
-    best = at.best[0]
-    return best if own is None or better(problem, best.value, own.value) else None
+    return at.best if own is None or better(problem, at.best[0].value, own.value) else None
 
 
 def _threshold(problem: Problem, answer: Decision, name: str, direction: str, far: Fraction) -> Threshold:
@@ -295,4 +269,5 @@ def _threshold(problem: Problem, answer: Decision, name: str, direction: str, fa
             holds = middle
         else:
             changes, other = middle, found
-    return Threshold(name, direction, holds, changes, other)
+    scored, (shape, _) = other
+    return Threshold(name, direction, holds, changes, scored, shape.redundant)

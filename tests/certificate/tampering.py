@@ -9,15 +9,17 @@ import re
 import zlib
 from collections.abc import Callable, Iterator
 from fractions import Fraction
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from optimizer.certificate import certify
+from optimizer.cli.solve import frontier_json
 from optimizer.domain.limits import Search as Restrictions
 from optimizer.domain.problem import Problem
 from optimizer.explain import brief
 from optimizer.figures.objective import Scored
 from optimizer.readers.loads import ExpertLoad
+from optimizer.search.regret import robust
 from optimizer.search.search import Search
 from optimizer.solve import solve
 from optimizer.solve.decided import moves_frontier, place_decided
@@ -223,6 +225,25 @@ def _joint() -> Json:
     raise AssertionError
 
 
+def _beside(name: str) -> Json:
+    """A result with its frontier, or with what efficiencies would change, as the command writes it."""
+    for seed in filter(_rich, range(400)):
+        problem = small_problem(seed).model_copy(update={"objective": "throughput_per_device"})
+        result = solve(problem)
+        if result.layout is None:
+            continue
+        if name == "pareto":
+            stated = frontier_json(problem, ["throughput_per_device", "tpot"], None)
+            enough = 3 <= len(stated["points"]) <= 12
+        else:
+            answer = robust(problem, {"hbm": Fraction(1, 5)})
+            stated = {} if answer is None else answer.to_json()
+            enough = any(one["layout"] is not None for one in stated.get("thresholds", ()))
+        if enough:
+            return json.loads(json.dumps(result.to_json() | {name: stated}))  # type: ignore[no-any-return]
+    raise AssertionError
+
+
 MAKERS: dict[str, Callable[[], Json]] = {
     "optimal": _optimal,
     "top": _top,
@@ -230,6 +251,8 @@ MAKERS: dict[str, Callable[[], Json]] = {
     "infeasible": _infeasible,
     "joint": _joint,
     "placed": _placed,
+    "pareto": partial(_beside, "pareto"),
+    "uncertainty": partial(_beside, "uncertainty"),
 }
 
 

@@ -6,11 +6,12 @@ from fractions import Fraction
 
 import pytest
 
+from optimizer.domain.efficiencies import EFFICIENCIES, PRECISION, with_factors
 from optimizer.domain.problem import Problem
 from optimizer.errors import SpecError
 from optimizer.figures.objective import MAXIMISED
 from optimizer.figures.rates import effective_rates
-from optimizer.search.regret import EFFICIENCIES, PRECISION, Robustness, robust, with_factors
+from optimizer.search.regret import Robustness, robust
 from optimizer.search.search import Search
 from tests.small_problems import Priced, layouts, small_problem, value
 

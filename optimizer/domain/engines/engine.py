@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from optimizer.domain.engines.reservation import CacheRules, Reservation
 from optimizer.domain.engines.rule import EngineRule, Premise, broken
 from optimizer.domain.shape import Shape
 
@@ -21,8 +20,8 @@ class Engine:
         Its name and the version whose source was read; facts stand for versions from `since` on.
     memory_utilization
         Share of a device's memory that it uses unless told otherwise.
-    reservation, cache
-        What it keeps for itself, and how it lays out the cache.
+    kv_block_tokens
+        Tokens of one cache block.
     vocabulary_padding
         The vocabulary is padded to a multiple of this.
     flags
@@ -38,8 +37,10 @@ class Engine:
     since: str
     rules: tuple[EngineRule, ...]
     memory_utilization: Fraction
-    reservation: Reservation
-    cache: CacheRules
+    reserve_single_bytes: int
+    reserve_multi_bytes: int
+    cuda_graph_bytes: int
+    kv_block_tokens: int
     vocabulary_padding: int
     source: str
     flags: Mapping[str, str] = field(default_factory=dict)

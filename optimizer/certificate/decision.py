@@ -1,0 +1,245 @@
+"""Whether degrees and a chunk have any batch, cuts and replicas that meet a goal: the checker's own decision, exact.
+
+It is written from the definitions in `figures/serving.py` alone and shares no code with the search's choice of an
+operating point. A goal is a set of limits, and the best is never sought, which makes each choice easy:
+
+- Replicas: more of them serve more in all, and shorten the queue; a goal that wants few limits the devices. So the most
+  that are allowed within that limit are as good as any.
+- Batches: step times, memory and φ do not fall with the batch, so limits that no cuts keep at the least batch of an
+  interval are kept by none in it, where the requests asked are those that the largest would have to serve. Nor do a
+  rank's requests/s rise beyond those of the largest batch, made up of whole micro-batches, with cuts of its own (time ÷
+  micro-batch does not grow). What neither dismisses is halved, down to single batches, which are decided.
+- Cuts: every limit is one on the dearest stage, so stages filled one after the other, each as far as all limits let it,
+  reach the last layer if any cuts do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil, floor
+
+from optimizer.certificate.goals import Goal
+from optimizer.domain.layout import Layout, Stage
+from optimizer.domain.problem import Problem
+from optimizer.figures.costs import Costs
+from optimizer.figures.layer import Step
+from optimizer.figures.memory import Memory
+from optimizer.figures.operating_point import LARGEST_BATCH
+from optimizer.figures.rates import TICKS_PER_SECOND
+from optimizer.figures.serving import Steps, held_sequences, steps_of, timing
+from optimizer.figures.shape import Shape
+from optimizer.figures.topology import replicas_that_fit
+
+_ENDLESS = 10**60
+"""Ticks that no step takes."""
+
+
+@dataclass(frozen=True)
+class _Stages:
+    """What layers cost a stage, cumulated, and what the first, the last and every stage add."""
+
+    cumulated: Sequence[int]
+    first: int
+    last: int
+    every: int
+
+    def cost(self, start: int, stop: int) -> int:
+        own = self.cumulated[stop] - self.cumulated[start] + self.every
+        return own + (self.first if start == 0 else 0) + (self.last if stop == len(self.cumulated) - 1 else 0)
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Costs of the stages at one batch: mean step × `scale`, step with prompt tokens, bytes."""
+
+    steps: Steps
+    mean: _Stages
+    scale: int
+    mixed: _Stages | None
+    held: _Stages
+
+
+def replicas_allowed(problem: Problem, shape: Shape, replicas: int) -> bool:
+    """Whether the hardware holds so many replicas, and `search` allows them."""
+    asked, dense = problem.search, problem.model.moe is None
+    copies = 1 if dense else shape.edp * replicas
+    degrees = ((asked.dp, shape.dp * replicas), (asked.edp, copies), (asked.devices, shape.devices * replicas))
+    sizes = tuple(tier.size for tier in problem.hardware.tiers)
+    fits = 1 <= replicas <= replicas_that_fit(sizes, problem.devices, shape.devices)
+    return fits and all(values is None or own in values for values, own in degrees)
+
+
+def most_replicas(problem: Problem, shape: Shape, devices: int) -> int:
+    """Most replicas that are allowed and that so many devices make up; 0: none."""
+    most = min(problem.devices, devices) // shape.devices
+    return next((count for count in range(most, 0, -1) if replicas_allowed(problem, shape, count)), 0)
+
+
+class Decision:
+    """Operating points of one shape at one chunk."""
+
+    def __init__(self, problem: Problem, shape: Shape, chunk: int | None, costs: Costs, memory: Memory) -> None:
+        self.problem, self.shape, self.chunk, self.costs, self.memory = problem, shape, chunk, costs, memory
+        self._batches: dict[int, _Batch] = {}
+        self._longest: dict[tuple[int, int, Fraction | None, bool], int] = {}
+
+    def found(self, goals: Sequence[Goal]) -> tuple[Goal, Layout] | None:
+        """A goal that some layout meets, with the layout; None is the proof that there is none."""
+        replicas = {goal: most_replicas(self.problem, self.shape, goal.devices) for goal in set(goals)}
+        left = [goal for goal in goals if replicas[goal]]
+        stack = [(low, high, left) for low, high in self._intervals()] if left else []
+        while stack:
+            low, high, asked = stack.pop()
+            asked = [goal for goal in asked if self._possible(low, high, goal, replicas[goal])]
+            if not asked:
+                continue
+            if low == high:
+                for goal in asked:
+                    cuts = self._cuts(low, low, goal, replicas[goal])
+                    if cuts is not None:
+                        return goal, self._layout(low, cuts, replicas[goal])
+                continue
+            middle = (low + high) // 2
+            whole = middle // self.shape.pp * self.shape.pp
+            middle = whole if low <= whole else middle
+            stack += [(low, middle, asked), (middle + 1, high, asked)]
+        return None
+
+    def _intervals(self) -> Iterator[tuple[int, int]]:
+        """Batches, in octaves, as far as φ stays within 1."""
+        if self.problem.search.batch is not None:
+            yield from ((batch, batch) for batch in sorted(set(self.problem.search.batch)))
+            return
+        low = 1
+        while low <= LARGEST_BATCH and self._at(low).steps.share <= 1:
+            yield low, min(2 * low - 1, LARGEST_BATCH)
+            low *= 2
+
+    def _possible(self, low: int, high: int, goal: Goal, replicas: int) -> bool:
+        """Whether neither of the two arguments dismisses an interval of batches."""
+        if self._cuts(low, high, goal, replicas) is None:
+            return False
+        whole = -(-high // self.shape.pp) * self.shape.pp
+        most = self._at(whole)
+        if low == high or most.steps.share > 1:
+            return True
+        limit = self._mean_limit(whole, goal, replicas, most.scale, served_only=True)
+        return limit is None or _filled([(most.mean, limit)], self.shape.pp) is not None
+
+    def _cuts(self, low: int, high: int, goal: Goal, replicas: int) -> list[int] | None:
+        """Cuts that keep every limit at `low`, where requests and the queue are those of `high`."""
+        own = self._at(low)
+        if own.steps.share > 1:
+            return None
+        limits = [(own.held, goal.memory)]
+        mean = self._mean_limit(high, goal, replicas, own.scale)
+        if mean is not None:
+            limits.append((own.mean, mean))
+        if own.mixed is not None:
+            limits.append((own.mixed, self._mixed_limit(high, goal, replicas)))
+        return _filled(limits, self.shape.pp)
+
+    def _mean_limit(
+        self, batch: int, goal: Goal, replicas: int, scale: int, *, served_only: bool = False
+    ) -> int | None:
+        """Longest mean step of a stage, in ticks × `scale`, that serves what is asked and keeps the cycle."""
+        work, ranks = self.problem.workload, replicas * self.shape.dp
+        served = Fraction(batch)  # requests that a rank ends in a cycle, times what follows
+        if work.phase == "prefill":
+            served /= self._at(batch).steps.pieces
+        else:
+            served *= work.tokens_per_step / (work.output_tokens - 1)
+        most: list[int] = []
+        unit = TICKS_PER_SECOND * Fraction(scale, self.shape.pp)
+        if goal.total:
+            most.append(floor(served * ranks / goal.total * unit))
+        beyond = max(goal.total_above or Fraction(0), (goal.above or Fraction(0)) * replicas * self.shape.devices)
+        if beyond:
+            most.append(ceil(served * ranks / beyond * unit) - 1)
+        if goal.cycle is not None and work.phase != "prefill" and not served_only:
+            most.append(_most(goal.cycle * unit, strict="cycle" in goal.strict))
+        return min(most, default=None)
+
+    def _mixed_limit(self, batch: int, goal: Goal, replicas: int) -> int:
+        """Longest step with prompt tokens, in ticks, at which the first token is in time and the queue ends."""
+        micro = -(-batch // self.shape.pp) if self.problem.workload.phase == "prefill" else 1
+        strict = "first" in goal.strict
+        key = (micro, replicas, goal.first, strict)
+        if key not in self._longest:
+            steps, low, high = self._at(batch).steps, 0, _ENDLESS
+            if goal.first is not None:
+                high = int(goal.first * TICKS_PER_SECOND) + 1
+            while high - low > 1:
+                middle = (low + high) // 2
+                told = timing(
+                    self.problem, pp=self.shape.pp, batch=batch, steps=steps, slowest=Fraction(1),
+                    slowest_mixed=middle, ranks=replicas * self.shape.dp,
+                )  # fmt: skip
+                late = goal.first is not None and told.ttft_s is not None and (
+                    told.ttft_s >= goal.first if strict else told.ttft_s > goal.first
+                )  # fmt: skip
+                low, high = (low, middle) if late or told.load >= 1 else (middle, high)
+            self._longest[key] = low
+        return self._longest[key]
+
+    def _at(self, batch: int) -> _Batch:
+        if batch not in self._batches:
+            pp, memory = self.shape.pp, self.memory
+            steps = steps_of(self.problem.workload, -(-batch // pp), self.chunk)
+            plain = None if steps.decode is None else self._timed(steps.decode)
+            mixed = None if steps.mixed is None else self._timed(steps.mixed)
+            scale = 1 if plain is None or mixed is None else steps.share.denominator
+            mean = plain or mixed
+            if plain is not None and mixed is not None:
+                often = steps.share.numerator
+                mean = _Stages(
+                    [(scale - often) * d + often * m for d, m in zip(plain.cumulated, mixed.cumulated, strict=True)],
+                    0,
+                    (scale - often) * plain.last + often * mixed.last,
+                    (scale - often) * plain.every + often * mixed.every,
+                )
+            assert mean is not None  # noqa: S101 - a phase has steps
+            held = _Stages(
+                memory.prefix(held_sequences(self.problem.workload, batch, pp, steps)), memory.input.total_bytes,
+                memory.output.total_bytes, memory.working_bytes(steps.largest) + memory.reserve_bytes,
+            )  # fmt: skip
+            self._batches[batch] = _Batch(steps, mean, scale, mixed, held)
+        return self._batches[batch]
+
+    def _timed(self, step: Step) -> _Stages:
+        return _Stages(self.costs.prefix(step), 0, self.costs.tail(step), self.costs.send(step))
+
+    def _layout(self, batch: int, cuts: list[int], replicas: int) -> Layout:
+        shape, starts, dense = self.shape, [sum(cuts[:n]) for n in range(len(cuts))], self.problem.model.moe is None
+        return Layout(
+            tp=shape.tp, cp=shape.cp, dp=shape.dp * replicas, pp=shape.pp, etp=shape.etp, ep=shape.ep,
+            edp=1 if dense else shape.edp * replicas, batch=batch, prefill_chunk=self.chunk,
+            stages=tuple(Stage(first_layer=at, layers=n) for at, n in zip(starts, cuts, strict=True)),
+        )  # fmt: skip
+
+
+def _most(limit: Fraction, *, strict: bool) -> int:
+    return ceil(limit) - 1 if strict else floor(limit)
+
+
+def _filled(limits: Sequence[tuple[_Stages, int]], stages: int) -> list[int] | None:
+    """Layers of each stage, all limits kept; None where no cuts keep them."""
+    layers, at = len(limits[0][0].cumulated) - 1, 0
+    cuts: list[int] = []
+    while at < layers and len(cuts) < stages:
+        stop = at
+        while stop < layers and all(costs.cost(at, stop + 1) <= most for costs, most in limits):
+            stop += 1
+        if stop == at:
+            return None
+        cuts.append(stop - at)
+        at = stop
+    if at < layers or layers < stages:
+        return None
+    # a stage divided costs each part less than the whole
+    while len(cuts) < stages:
+        widest = max(range(len(cuts)), key=lambda stage: cuts[stage])
+        cuts[widest : widest + 1] = [cuts[widest] - cuts[widest] // 2, cuts[widest] // 2]
+    return cuts

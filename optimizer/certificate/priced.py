@@ -1,0 +1,68 @@
+"""A stated layout against the lattice and every constraint, priced by the reference; and its objective value."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from itertools import accumulate
+
+from optimizer.certificate.decision import replicas_allowed
+from optimizer.certificate.meshes import Lattice
+from optimizer.certificate.verdict import Rejected, brief
+from optimizer.domain.layout import Layout
+from optimizer.domain.problem import Problem
+from optimizer.figures.objective import objective_value
+from optimizer.figures.operating_point import LARGEST_BATCH, Point
+from optimizer.figures.serving import Evaluation, Timing, evaluate
+from optimizer.figures.shape import shape_of
+from optimizer.figures.skew import Skews
+from optimizer.verify.constraints import violations
+
+
+def evaluated(
+    problem: Problem, lattice: Lattice, layout: Layout, redundant: object, item: str, reached: Skews | None = None
+) -> Evaluation:
+    """A layout of the lattice, priced; every constraint kept.
+
+    Parameters
+    ----------
+    item
+        Where the layout stands.
+    reached
+        Balance of the placements that the document holds.
+
+    Raises
+    ------
+    Rejected
+        It is not in the lattice, breaks a constraint, or is on experts that are not placed.
+    """
+    own = lattice.axes
+    if type(redundant) is not int or redundant not in own.redundant:
+        raise Rejected(item, f"{brief(redundant)} redundant slots were not asked for")
+    shape = shape_of(layout, redundant)
+    if (redundant, shape.etp, shape.ep) not in lattice.meshes.get((shape.tp, shape.cp), ()):
+        raise Rejected(item, f"tp={shape.tp}, cp={shape.cp}, etp={shape.etp}, ep={shape.ep} are not in the lattice")
+    if shape.pp not in own.pp or layout.prefill_chunk not in own.chunks or layout.batch > LARGEST_BATCH:
+        raise Rejected(
+            item, f"pp={shape.pp}, chunk={layout.prefill_chunk}, batch={layout.batch} are not in the lattice"
+        )
+    if not replicas_allowed(problem, shape, layout.replicas):
+        raise Rejected(item, f"{layout.replicas} replicas of {shape.devices} devices on {problem.devices}")
+    edges = list(accumulate((stage.layers for stage in layout.stages or ()), initial=0))
+    if [stage.first_layer for stage in layout.stages or ()] != edges[:-1] or edges[-1] != problem.model.layer_count:
+        raise Rejected(item, "stages do not cover the layers one after the other")
+    if problem.expert_loads and (reached is None or (shape.ep, redundant) not in reached.placed):
+        raise Rejected(item, f"no placement of {redundant} redundant slots on ep={shape.ep}")
+    skew = None if reached is None else reached.of(shape)
+    evaluation = evaluate(problem, layout, redundant=redundant, imbalance=skew)
+    found = violations(problem, layout, evaluation, imbalance=skew)
+    if found:
+        raise Rejected(item, str(found[0]))
+    return evaluation
+
+
+def value_of(problem: Problem, evaluation: Evaluation) -> Fraction:
+    """The objective of an evaluated layout."""
+    own = evaluation
+    timing = Timing(Fraction(0), own.ttft_s, own.tpot_s, own.queue_s, own.load, own.request_capacity / own.layout.dp)
+    point = Point(own.layout.batch, own.cuts, max(own.stage_ticks), None, own.memory_bytes, timing)
+    return objective_value(problem, own.shape, own.layout.replicas, point)
