@@ -12,6 +12,7 @@ from optimizer.audit.blame import blame
 from optimizer.audit.columns import find_outliers
 from optimizer.audit.contradictions import find_contradictions, find_disputes
 from optimizer.audit.deployed import judge_deployment
+from optimizer.audit.deployment import sentences
 from optimizer.audit.derive import FactTable
 from optimizer.audit.document import Document, Segment
 from optimizer.audit.equations import find_equations
@@ -26,6 +27,7 @@ from optimizer.audit.restated import find_restated
 from optimizer.audit.result import AuditResult
 from optimizer.audit.settled import Settled, is_data
 from optimizer.audit.spoken import spoken_equations, with_spoken
+from optimizer.audit.startup_log import judge_log
 from optimizer.audit.statements import AXES, WORDS, Statement
 from optimizer.audit.tokens import Token, decimal_comma, joined_thousands, tokenize
 
@@ -85,7 +87,9 @@ def _audit(text: str, source: str, problem: Mapping[str, Any] | Problem | None) 
     table = FactTable(counted, {name: value for name, value in settled.values.items() if value > 0})
     judged, missing = _judge(table, counted, claims, settled)
     ratios = judge_ratios(segments, judged)
-    deployed, disagreements = judge_deployment(segments)
+    said = sentences(segments)
+    deployed, disagreements = judge_deployment(said)
+    deployed += judge_log(said)
     judged = _merged(judged, deployed, {item.place.line for item in equations if item.verdict.wrong})
     contradictions = [
         *find_contradictions(segments, tokens, facts, judged, ratios),
@@ -118,6 +122,8 @@ def _merged(counted: list[JudgedClaim], deployed: list[JudgedClaim], told: set[i
         and not (item.verdict.wrong and item.statement.place.line in told)
     ]
     places = {(item.statement.name, item.statement.place.line) for item in more}
+    # The room that a log line leaves for the cache is not the cache in use.
+    places |= {("kv_cache", line) for name, line in places if name == "kv_cache_room_bytes"}
     return [item for item in counted if (item.statement.name, item.statement.place.line) not in places] + more
 
 

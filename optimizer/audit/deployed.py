@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 from optimizer.audit import lexicon
 from optimizer.audit.contradictions import Contradiction
-from optimizer.audit.deployment import COUNT, DEVICES, ORDINALS, SIZE, Facts, Sentence, count, sentences, size
+from optimizer.audit.deployment import COUNT, DEVICES, ORDINALS, SIZE, Facts, Sentence, count, size
 from optimizer.audit.derive import Derivation
-from optimizer.audit.document import Segment
 from optimizer.audit.judge import JudgedClaim
 from optimizer.audit.lexicon import ONE, UNITS, Unit
 from optimizer.audit.statements import Role, Statement
@@ -39,7 +38,7 @@ _CONTEXT: Final = 256
 """Prompt tokens at which a rate is bounded: as short as prompts are, so that the bound errs on the author's side."""
 
 
-def _priced(
+def priced_on(
     facts: Facts, devices: int, *, data_parallel: bool = False, ep: int = 0
 ) -> tuple[Problem, Layout, Priced] | None:
     """The reference's figures of the known model on so many devices, all tensor parallel or all data parallel."""
@@ -78,10 +77,11 @@ def _price(
     return (problem, layout, verdict) if verdict.evaluation is not None else None
 
 
-def _made(
+def judged_at(
     sentence: Sentence, match: re.Match[str], name: str, value: Fraction, unit: Unit, verdict: Verdict,
     readings: Sequence[Derivation], note: str = "",
 ) -> JudgedClaim:  # fmt: skip
+    """The claim that `match` makes, placed; what stands in quotation marks accuses no one."""
     statement = Statement(name, value, sentence.at(match.start()), " ".join(match[0].split()), Role.STATED,
                           sentence.segment, unit, section=sentence.section, near=sentence.text)  # fmt: skip
     before = sentence.text[: match.start()]
@@ -156,7 +156,7 @@ def _fits(sentence: Sentence) -> Iterator[JudgedClaim]:
         need = size(written[1], written[2])
         formula, numbers = "memory of the devices", told
     else:
-        priced = _priced(sentence.known, 1)
+        priced = priced_on(sentence.known, 1)
         if priced is None or not (_THE_MODEL.search(text) or sentence.own.model or re.search(r"\b\d+B\b", text)):
             return
         if sentence.known.precision is None:
@@ -166,7 +166,7 @@ def _fits(sentence: Sentence) -> Iterator[JudgedClaim]:
     lack = need > room * Fraction(101, 100)
     verdict = Verdict.FAILS if lack else Verdict.HOLDS
     note = f"{shown(need, _GB)} of weights {'do not fit' if lack else 'fit'} in {told} = {shown(room, _GB)}"
-    yield _made(
+    yield judged_at(
         sentence, written, "weights_total", need, _GB, verdict, [Derivation("room", room, formula, numbers)], note
     )
 
@@ -205,7 +205,7 @@ def _row_fits(sentence: Sentence) -> Iterator[JudgedClaim]:
     verdict = Verdict.FAILS if need[0] > max(rooms) else Verdict.HOLDS
     note = f"{shown(need[0], _GB)} against {shown(max(rooms), _GB)}"
     at = re.search(re.escape(need[1][0]), sentence.text) or need[1]
-    yield _made(sentence, at, "weights_total", need[0], _GB, verdict,
+    yield judged_at(sentence, at, "weights_total", need[0], _GB, verdict,
                 [Derivation("room", max(rooms), "devices × memory", plain(max(rooms)))], note)  # fmt: skip
 
 
@@ -230,7 +230,7 @@ def _row_devices(sentence: Sentence) -> Iterator[JudgedClaim]:
                 "the row's own", right, " × ".join(given), " × ".join(str(found[name]) for name in given)
             )
             verdict = Verdict.HOLDS if right == found["devices"] else Verdict.FAILS
-            yield _made(sentence, at, "devices", Fraction(found["devices"]), ONE, verdict, [reading])
+            yield judged_at(sentence, at, "devices", Fraction(found["devices"]), ONE, verdict, [reading])
 
 
 _COLUMNS: Final = tuple(
@@ -260,7 +260,7 @@ def _held(sentence: Sentence) -> Iterator[JudgedClaim]:
     facts = sentence.known
     if match is None or _ADMITS.search(sentence.text) is None or _UNSURE.search(sentence.text) or not facts.devices:
         return
-    priced = _priced(facts, 1)
+    priced = priced_on(facts, 1)
     if priced is None:
         return
     number, tokens = count(match[1]), int(match[2].replace(",", "")) * (1024 if match[3] else 1)
@@ -277,7 +277,7 @@ def _held(sentence: Sentence) -> Iterator[JudgedClaim]:
         "(devices × memory − weights) ÷ (tokens × cache of a token)",
         f"({facts.devices} × {shown(memory, _GB)} − {shown(weights, _GB)}) ÷ ({tokens:,} × {plain(each)} bytes)",
     )  # fmt: skip
-    yield _made(sentence, match, "concurrency", Fraction(number), ONE, verdict, [reading])
+    yield judged_at(sentence, match, "concurrency", Fraction(number), ONE, verdict, [reading])
 
 
 _TOKENS: Final = re.compile(
@@ -318,11 +318,11 @@ def _rates(sentence: Sentence) -> Iterator[JudgedClaim]:
             continue
         if time or lone:
             tp = sentence.own.degrees.get("tp") or facts.degrees.get("tp") or devices
-            priced = _priced(facts, min(tp, devices))
+            priced = priced_on(facts, min(tp, devices))
             if priced is not None:
                 written = Fraction(match[1] or match[2]) / 1000 if time else 1 / _number(match)
                 yield from _alone(sentence, match, written, priced, time=time)
-        elif (priced := _priced(facts, devices, data_parallel=True)) is not None:
+        elif (priced := priced_on(facts, devices, data_parallel=True)) is not None:
             yield from _together(sentence, match, _number(match), priced, per_device=per_device)
 
 
@@ -341,7 +341,7 @@ def _alone(
     value, unit = (seconds, _MS) if time else (1 / seconds, _RATE)
     reading = Derivation(bound.reading, bound.value if time else 1 / bound.value, bound.formula, bound.substituted)
     note = f"{bound.resource} of {priced[1].tp} devices allows {shown(reading.value, unit)} at best"
-    yield _made(sentence, match, "tpot" if time else "throughput", value, unit, Verdict.IMPOSSIBLE, [reading], note)
+    yield judged_at(sentence, match, "tpot" if time else "throughput", value, unit, Verdict.IMPOSSIBLE, [reading], note)
 
 
 def _together(
@@ -360,7 +360,7 @@ def _together(
         name = "throughput_per_device" if per_device else "throughput"
         note = f"{bound.resource} of {priced[1].devices} devices allows {plain(bound.value)} tokens/s at best"
         reading = Derivation(bound.reading, bound.value, bound.formula, bound.substituted)
-        yield _made(sentence, match, name, rate, _RATE, Verdict.IMPOSSIBLE, [reading], note)
+        yield judged_at(sentence, match, name, rate, _RATE, Verdict.IMPOSSIBLE, [reading], note)
 
 
 _TOTAL: Final = re.compile(
@@ -403,7 +403,7 @@ def _counted(sentence: Sentence, match: re.Match[str], devices: int, degrees: di
     written = " × ".join(f"{axis} {value}" for axis, value in degrees.items())
     found = [Derivation(name, Fraction(value), CONVENTIONS[name].devices, written) for value, name in order]  # type: ignore[index]
     note = "" if devices in given else f"{written} give {' or '.join(str(value) for value, _ in order)} devices"
-    yield _made(sentence, match, "devices", Fraction(devices), ONE, verdict, found, note)
+    yield judged_at(sentence, match, "devices", Fraction(devices), ONE, verdict, found, note)
 
 
 _USUAL: Final = ("folded", "product")
@@ -459,7 +459,7 @@ def _nodes(sentence: Sentence, per_node: int | None) -> Iterator[JudgedClaim]:
     reading = Derivation(
         "nodes × devices of a node", Fraction(number * each), "nodes × devices_per_node", f"{number} × {each}"
     )
-    yield _made(sentence, match, "devices", Fraction(devices), ONE, verdict, [reading])
+    yield judged_at(sentence, match, "devices", Fraction(devices), ONE, verdict, [reading])
 
 
 def _per_node(found: Sequence[Sentence]) -> int | None:
@@ -493,7 +493,7 @@ def _experts(sentence: Sentence) -> Iterator[JudgedClaim]:
     if ep is None or match is None or re.search(r"redundan|shared|\bactive\b", sentence.text):
         return
     # What a rank holds of a model needs no device; any of the catalog will do.
-    priced = _priced(sentence.known.over(Facts(device="h100-sxm-8")), ep, ep=ep)
+    priced = priced_on(sentence.known.over(Facts(device="h100-sxm-8")), ep, ep=ep)
     if priced is None or priced[0].model.moe is None:
         return
     value = Fraction(match[1] or match[2])
@@ -504,7 +504,7 @@ def _experts(sentence: Sentence) -> Iterator[JudgedClaim]:
         return
     true = [one for one in readings if one.value == value]
     verdict = Verdict.FAILS if not true else Verdict.HOLDS if "layer" in match[0] else Verdict.AMBIGUOUS
-    yield _made(
+    yield judged_at(
         sentence, match, "experts_per_gpu", value, ONE, verdict, [*true, *(one for one in readings if one not in true)]
     )
 
@@ -528,7 +528,7 @@ def _weights(sentence: Sentence) -> Iterator[JudgedClaim]:
     if match is None or "tp" not in degrees or _BETTER_NOT.search(sentence.text):
         return
     written = [part for part in match.groups() if part]
-    yield from _share_of_weights(sentence, match, size(written[0].rstrip(".,"), written[1]), degrees)
+    yield from share_of_weights(sentence, match, size(written[0].rstrip(".,"), written[1]), degrees)
 
 
 _WHOLE_WEIGHTS: Final = re.compile(
@@ -539,19 +539,20 @@ _WHOLE_WEIGHTS: Final = re.compile(
 
 def _all_weights(sentence: Sentence, match: re.Match[str]) -> Iterator[JudgedClaim]:
     """``The FP8 weights need 671 GB``: one copy of the model, confirmed to the digits of its name."""
-    priced = _priced(sentence.known, 1)
+    priced = priced_on(sentence.known, 1)
     if priced is None:
         return
     value, figure = size(match[1].rstrip(".,"), match[2]), priced[2].figures["model_bytes"]
     if abs(Fraction(figure.value) - value) <= value * _ROUGHLY:
         reading = Derivation("one copy of the model", Fraction(figure.value), figure.formula, figure.substituted)
-        yield _made(sentence, match, "weights", value, UNITS[match[2]], Verdict.HOLDS, [reading])
+        yield judged_at(sentence, match, "weights", value, UNITS[match[2]], Verdict.HOLDS, [reading])
 
 
-def _share_of_weights(
+def share_of_weights(
     sentence: Sentence, match: re.Match[str], value: Fraction, degrees: dict[str, int], also: int | None = None
 ) -> Iterator[JudgedClaim]:
-    priced = _priced(sentence.known, 1)
+    """Weights of a device in bytes against every share of the model that the degrees, or `also` devices, may give."""
+    priced = priced_on(sentence.known, 1)
     if priced is None:
         return
     whole = Fraction(priced[2].figures["model_bytes"].value)
@@ -569,87 +570,8 @@ def _share_of_weights(
     )
     told = "" if near else "no share of the model's weights is this"
     if not open_precision:
-        yield _made(sentence, match, "weights", value, UNITS["GiB"] if "GiB" in match[0] else _GB,
+        yield judged_at(sentence, match, "weights", value, UNITS["GiB"] if "GiB" in match[0] else _GB,
                     Verdict.HOLDS if near else Verdict.FAILS, readings, told)  # fmt: skip
-
-
-_LOADED: Final = re.compile(
-    r"Model loading took (\d+(?:\.\d+)?) ?(GiB|GB)|Load weight end\..*?mem usage=(\d+(?:\.\d+)?) ?(GB)", re.IGNORECASE
-)
-_AVAILABLE: Final = re.compile(r"Available KV cache memory: (\d+(?:\.\d+)?) ?(GiB|GB)", re.IGNORECASE)
-_CACHED: Final = re.compile(
-    r"GPU KV cache size: ([\d,]+) tokens|max_total_num_tokens=(\d+)|KV Cache is allocated\. #tokens: (\d+)",
-    re.IGNORECASE,
-)
-_CONCURRENT: Final = re.compile(r"Maximum concurrency for ([\d,]+) tokens per request: (\d+(?:\.\d+)?)x", re.IGNORECASE)
-_LOGGED: Final = Fraction(1, 20)
-"""Share by which an engine's pages and groups may differ from bytes over bytes a token."""
-
-
-def _log(found: Sequence[Sentence]) -> Iterator[JudgedClaim]:
-    """Lines of a start-up log, each against the model and the lines before it."""
-    room: tuple[Fraction, str] | None = None
-    cached: int | None = None
-    for sentence in found:
-        degrees = sentence.known.degrees
-        devices = degrees.get("tp", 1) * degrees.get("pp", 1)
-        if (match := _LOADED.search(sentence.text)) is not None:
-            room = cached = None
-            value = size(match[1] or match[3], match[2] or match[4])
-            if degrees.get("tp"):
-                yield from _share_of_weights(sentence, match, value, {"tp": devices}, also=sentence.known.devices)
-        if (match := _AVAILABLE.search(sentence.text)) is not None:
-            room = size(match[1], match[2]), f"{match[1]} {match[2]}"
-            capacity = load_hardware(sentence.known.device).device.memory if sentence.known.device else None
-            impossible = capacity is not None and room[0] > capacity
-            reading = (
-                [Derivation("memory of a device", Fraction(capacity), "device memory", plain(Fraction(capacity)))]
-                if capacity
-                else []
-            )
-            yield _made(sentence, match, "kv_cache_room_bytes", room[0], UNITS[match[2]],
-                        Verdict.IMPOSSIBLE if impossible else Verdict.UNSUPPORTED, reading,
-                        "memory left for the cache, not the cache in use")  # fmt: skip
-        if (match := _CACHED.search(sentence.text)) is not None:
-            cached = int(next(filter(None, match.groups())).replace(",", ""))
-            priced = _priced(sentence.known, degrees["tp"]) if degrees.get("tp") and room else None
-            if priced is None or room is None:
-                yield _made(sentence, match, "kv_cache_tokens", Fraction(cached), ONE, Verdict.UNSUPPORTED, [])
-                continue
-            each = Fraction(priced[2].figures["kv_cache_bytes_per_token"].value) / degrees.get("pp", 1)
-            options = [
-                Derivation(name, room[0] * part / each, "memory for the cache ÷ bytes of a token",
-                           f"{room[1]} ÷ {plain(each / part)}")
-                for name, part in (("a cache of 16 bits", 1), ("a cache of 8 bits", 2))
-            ]  # fmt: skip
-            options = (
-                options[1:]
-                if sentence.known.cache == "fp8"
-                else options[:1]
-                if sentence.known.cache == "bf16"
-                else options
-            )
-            options.sort(key=lambda one: abs(one.value - cached))
-            holds = abs(options[0].value - cached) <= options[0].value * _LOGGED
-            yield _made(
-                sentence,
-                match,
-                "kv_cache_tokens",
-                Fraction(cached),
-                ONE,
-                Verdict.HOLDS if holds else Verdict.FAILS,
-                options,
-            )
-        if (match := _CONCURRENT.search(sentence.text)) is not None and cached is not None:
-            length, times = int(match[1].replace(",", "")), Fraction(match[2])
-            right = Fraction(cached, length)
-            reading = [
-                Derivation(
-                    "tokens over the length", right, "kv_cache_tokens ÷ max_model_len", f"{cached:,} ÷ {length:,}"
-                )
-            ]
-            verdict = Verdict.HOLDS if abs(right - times) <= max(right * _LOGGED, Fraction(1, 100)) else Verdict.FAILS
-            yield _made(sentence, match, "max_concurrency", times, ONE, verdict, reading)
 
 
 _THE_WHOLE: Final = re.compile(
@@ -687,11 +609,9 @@ _RULES: Final[tuple[Callable[[Sentence], Iterator[JudgedClaim]], ...]] = (
 )  # fmt: skip
 
 
-def judge_deployment(segments: Sequence[Segment]) -> tuple[list[JudgedClaim], list[Contradiction]]:
-    """Claims of sentences, rows and log lines, and counts of devices that disagree."""
-    found = sentences(segments)
+def judge_deployment(found: Sequence[Sentence]) -> tuple[list[JudgedClaim], list[Contradiction]]:
+    """Claims of sentences and rows, and counts of devices that disagree."""
     per_node = _per_node(found)
     claims = [claim for sentence in found for rule in _RULES for claim in rule(sentence)]
     claims += [claim for sentence in found for claim in _nodes(sentence, per_node)]
-    claims += _log(found)
     return claims, list(_said_of_the_whole(found))
