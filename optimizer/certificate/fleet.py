@@ -19,15 +19,15 @@ arithmetic (`optimizer.fleet.program`), and judges the fleet node by node (`opti
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
 from pydantic import ValidationError
 
 from optimizer.certificate.question import bind_cluster
-from optimizer.certificate.reading import RESULT_SCHEMA, keys, rational
-from optimizer.certificate.statement import exact, relative_gap, sealed
+from optimizer.certificate.reading import RESULT_SCHEMA, keys, layout_of, rational
+from optimizer.certificate.statement import exact, layout_json, relative_gap, sealed
 from optimizer.certificate.verdict import Check, Rejected, brief, equal
 from optimizer.domain.cluster import FLEET_MAXIMISED, FLEET_UNITS, ROLES, Cluster
 from optimizer.domain.fleet import Fleet, Place, Replicas
@@ -35,16 +35,21 @@ from optimizer.fleet.column import Column, given_columns, useful
 from optimizer.fleet.program import DerivationError, Step, derived_bound
 from optimizer.fleet.statement import shown, state
 from optimizer.verify.fleet import FleetVerdict, judge_fleet
+from optimizer.verify.replica import priced_column, slowest_transfer
 
 SCHEMA = "shardproof/fleet-certificate/1"
 TOLERANCE = Fraction(1, 10**9)
 """Multipliers come from floats of 52 bits; what they prove falls short of the optimum by less than this."""
+UNLISTED = "columns: that no layout outside them would make a better fleet"
 _CERTIFICATE = frozenset(
     {"schema", "kind", "problem_digest", "columns", "objective", "tolerance", "steps", "not_checked", "digest"}
 )
 _RESULT = frozenset(
     {"schema", "status", "problem", "objective", "layout", "figures", "fleet", "search", "certificate"}
 )  # fmt: skip
+_COLUMN = frozenset(
+    {"demand", "role", "pool", "layout", "devices", "requests_per_s", "cost", "power_w", "priced", "redundant"}
+)
 _SPLIT, _LEAF = frozenset({"variable", "split", "low", "high"}), frozenset({"multipliers", "empty"})
 
 
@@ -68,7 +73,7 @@ def fleet_statement(
             "objective": {"name": FLEET_UNITS[cluster.objective], "value": exact(value), "bound": exact(bound)},
             "tolerance": exact(TOLERANCE),
             "steps": [_step_json(step) for step in steps],
-            "not_checked": [],
+            "not_checked": [] if cluster.rates else [UNLISTED],
         }
     )
 
@@ -79,6 +84,7 @@ def column_json(column: Column) -> dict[str, Any]:
         "demand": column.demand, "role": column.role, "pool": column.pool, "layout": column.layout,
         "devices": column.devices, "requests_per_s": exact(column.requests_per_s), "cost": exact(column.cost),
         "power_w": exact(column.power_w),
+        "priced": None if column.priced is None else layout_json(column.priced), "redundant": column.redundant,
     }  # fmt: skip
 
 
@@ -102,13 +108,15 @@ def check_fleet(result: dict[str, Any], check: Check, asked: Cluster | None) -> 
         raise Rejected("status", f"{brief(result['status'])} with a certificate of kind {brief(kind)}")
     cluster = cluster_of(result, claim)
     bind_cluster(cluster, asked, check)
-    columns = useful(cluster, given_columns(cluster))
+    columns = _columns(cluster, claim["columns"])
     equal("certificate.columns", claim["columns"], [column_json(c) for c in columns])
     check.candidates = len(columns)
     search = keys("search", result["search"], frozenset({"candidates", "wall_s", "seconds"}))
     equal("search.candidates", search["candidates"], len(columns))
     equal("certificate.tolerance", claim["tolerance"], exact(TOLERANCE))
-    equal("certificate.not_checked", claim["not_checked"], [])
+    not_checked = [] if cluster.rates else [UNLISTED]
+    equal("certificate.not_checked", claim["not_checked"], not_checked)
+    check.not_checked += not_checked
     check.checked += ["form", "problem digest", "columns: equal"]
     value = None
     if kind == "infeasible":
@@ -126,6 +134,46 @@ def check_fleet(result: dict[str, Any], check: Check, asked: Cluster | None) -> 
     equal("certificate.digest", claim["digest"], sealed(claim)["digest"])
     check.status, check.objective = kind, result["objective"]
     check.not_checked += ["search.wall_s", "search.seconds"]
+
+
+def _columns(cluster: Cluster, stated: object) -> Sequence[Column]:
+    """The columns: those of the table of rates, or those that are stated, each priced anew at the rate it claims."""
+    if cluster.rates:
+        return useful(cluster, given_columns(cluster))
+    if not isinstance(stated, list):
+        raise Rejected("certificate.columns", "not a list")
+    found: list[Column] = []
+    for number, entry in enumerate(stated):
+        item = f"certificate.columns[{number}]"
+        keys(item, entry, _COLUMN)
+        demand, pool = cluster.demand.get(_key(entry["demand"])), cluster.pool.get(_key(entry["pool"]))
+        if demand is None or pool is None or entry["role"] not in demand.roles or type(entry["redundant"]) is not int:
+            raise Rejected(item, "of no demand, role or pool of the cluster")
+        rate = rational(item, entry["requests_per_s"]) / pool.availability
+        if rate <= 0:
+            raise Rejected(item, "serves nothing")
+        layout = layout_of(f"{item}.priced", entry["priced"])
+        sent = slowest_transfer(found, demand.name) if entry["role"] == "prefill" else Fraction(0)
+        try:
+            found.append(
+                priced_column(cluster, demand, ROLES[entry["role"]], pool, layout, entry["redundant"], rate, sent)
+            )
+        except (ValueError, AssertionError) as error:
+            raise Rejected(item, brief(str(error))) from None
+    if [c.role for c in found] != [c.role for c in sorted(found, key=_order(cluster))]:
+        raise Rejected("certificate.columns", "a prefill replica before the decode replicas that it sends to")
+    if len({c.name for c in found}) != len(found):
+        raise Rejected("certificate.columns", "one listed twice")
+    return found
+
+
+def _order(cluster: Cluster) -> Callable[[Column], tuple[int, int]]:
+    names = [demand.name for demand in cluster.demands]
+    return lambda column: (names.index(column.demand), ("decode", "prefill", "aggregated").index(column.role))
+
+
+def _key(value: object) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _bound(
@@ -270,12 +318,15 @@ def _period_json(columns: Sequence[Column], fleet: Fleet, verdict: FleetVerdict,
         replicas.append(
             {
                 "demand": own.demand, "role": own.role, "pool": own.pool, "name": own.layout,
-                "layout": None, "devices": column.devices, "count": own.count,
+                "layout": None if column.priced is None else layout_json(column.priced), "devices": column.devices,
+                "count": own.count,
                 "share": float(column.requests_per_s * own.count / of_role),
                 "requests_per_s": float(column.requests_per_s),
                 "figures": {
                     "cost_dollars_per_h": None if column.cost is None else float(column.cost),
                     "power_w": None if column.power_w is None else float(column.power_w),
+                    "ttft_s": _float(column.ttft_s), "tpot_s": _float(column.tpot_s),
+                    "transfer_s": _float(column.transfer_s),
                 },
                 "nodes": [[{"node": p.node, "devices": list(p.devices)} for p in places] for places in own.places],
             }
@@ -285,7 +336,8 @@ def _period_json(columns: Sequence[Column], fleet: Fleet, verdict: FleetVerdict,
         "demands": {
             name: {
                 "requests_per_s": float(own.rate), "capacity_per_s": float(own.capacity),
-                "ttft_s": None, "tpot_s": None,
+                "ttft_s": _slowest(fleet[period], known, name, "ttft_s"),
+                "tpot_s": _slowest(fleet[period], known, name, "tpot_s"),
                 "worst_loss": None if own.worst is None
                 else {"node": list(own.worst), "capacity_per_s": float(own.after_worst)},
             }
@@ -293,3 +345,13 @@ def _period_json(columns: Sequence[Column], fleet: Fleet, verdict: FleetVerdict,
         },
         "idle": verdict.idle[period],
     }  # fmt: skip
+
+
+def _float(value: Fraction | None) -> float | None:
+    return None if value is None else float(value)
+
+
+def _slowest(replicas: Sequence[Replicas], known: Mapping[str, Column], demand: str, figure: str) -> float | None:
+    """The largest of a time over a demand's replicas; None where none is known."""
+    times = [getattr(known[own.column], figure) for own in replicas if own.demand == demand]
+    return _float(max((time for time in times if time is not None), default=None))

@@ -60,7 +60,8 @@ def show(result: FleetResult, document: dict[str, Any]) -> None:
             _period(result, name, period)
     search = document["search"]
     emit()
-    emit(paint(f"{search['candidates']:,} kinds of replica in {search['wall_s']:.2f} s", "dim"))
+    over = "" if result.cluster.rates else "; the proof is over fleets of these"
+    emit(paint(f"{search['candidates']:,} kinds of replica in {search['wall_s']:.2f} s{over}", "dim"))
 
 
 def _period(result: FleetResult, name: str, period: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -43,7 +43,7 @@ PROBLEM_OPTIONS: Final = (
     ProblemOption("--nodes", ("nodes",), "The same in nodes.", "N"),
     ProblemOption("--isl", ("workload", "input_tokens"), "Input tokens of a request.", "N"),
     ProblemOption("--osl", ("workload", "output_tokens"), "Output tokens of a request.", "N"),
-    ProblemOption("--phase", ("workload", "phase"), "aggregated, prefill or decode.", "PHASE"),
+    ProblemOption("--phase", ("workload", "phase"), "aggregated, prefill, decode, disaggregated or either.", "PHASE"),
     ProblemOption("--request-rate", ("workload", "request_rate"), "Requests/s to be served.", "RATE"),
     ProblemOption("--prefix-cache-hit", ("workload", "prefix_cache_hit"), "Share of prompt tokens cached.", "SHARE"),
     ProblemOption("--mtp-tokens", ("workload", "mtp_tokens"), "Tokens drafted a step.", "N"),
@@ -132,11 +132,11 @@ class ProblemSource:
 
         return read_problem(self.file, overrides_of(self.values))
 
-    def question(self) -> Problem | Cluster:
-        """As above, or the cluster that the file holds."""
+    def question(self, pools: Sequence[str] = ()) -> Problem | Cluster:
+        """As above, or the cluster that the file holds, or that pools and phase make of it."""
         from optimizer.readers.read import read_question  # noqa: PLC0415 - the specs load when a command runs
 
-        return read_question(self.file, overrides_of(self.values))
+        return read_question(self.file, overrides_of(self.values), pools)
 
     @property
     def content(self) -> dict[str, Any]:
@@ -146,6 +146,10 @@ class ProblemSource:
         return problem_content(self.file, overrides_of(self.values))
 
 
+Pools = Annotated[
+    list[str] | None,
+    typer.Option("--pool", help="A pool of devices in place of --hardware; may be repeated.", metavar="HARDWARE=NODES"),
+]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from optimizer.cli.options import Json, ProblemSource, takes_a_problem
+from optimizer.cli.options import Json, Pools, ProblemSource, takes_a_problem
 from optimizer.cli.output import emit, emit_json, heading, is_terminal, json_text, paint, say, table
 from optimizer.errors import Fault, SpecError
 from optimizer.units import Dimension, QuantityError, parse_quantity
@@ -27,6 +27,7 @@ _LISTED = 20
 def command(
     problem: ProblemSource,
     json: Json = False,
+    pool: Pools = None,
     out: Annotated[str | None, typer.Option(help="Write the result to a file.", metavar="FILE")] = None,
     top: Annotated[int, typer.Option(help="Number of layouts to list, best first.", min=1, max=1000)] = 1,
     time_limit: Annotated[
@@ -48,7 +49,7 @@ def command(
     ] = False,
 ) -> int:
     """Find the best layout of a model on hardware under limits, with a proof that nothing beats it."""
-    question = problem.question()
+    question = problem.question(pool or ())
     from optimizer.domain.problem import Problem  # noqa: PLC0415 - the specs load when a command runs
     from optimizer.readers.output import write_whole  # noqa: PLC0415 - beside it
 

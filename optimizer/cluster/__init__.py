@@ -7,6 +7,7 @@ from fractions import Fraction
 
 from optimizer.certificate.fleet import TOLERANCE, fleet_statement
 from optimizer.certificate.statement import relative_gap
+from optimizer.cluster.columns import columns_of
 from optimizer.cluster.derive import Derivation, derive
 from optimizer.cluster.integers import IntegerProgram
 from optimizer.cluster.lay import lay
@@ -14,7 +15,6 @@ from optimizer.cluster.result import FleetResult
 from optimizer.domain.cluster import FLEET_MAXIMISED, Cluster
 from optimizer.domain.fleet import Fleet
 from optimizer.errors import InternalError
-from optimizer.fleet.column import given_columns, useful
 from optimizer.fleet.families import Statement
 from optimizer.fleet.statement import is_exact, shown, state
 from optimizer.verify.fleet import FleetVerdict, judge_fleet
@@ -37,13 +37,13 @@ def solve_cluster(cluster: Cluster, *, time_limit_s: float | None = None) -> Fle
     """
     started = time.monotonic()
     deadline = None if time_limit_s is None else started + time_limit_s
-    columns = useful(cluster, given_columns(cluster))
-    seconds = {}
+    columns = columns_of(cluster)
+    seconds = {"columns_s": time.monotonic() - started}
     statement = state(cluster, columns)
     # a third of the time is the proof's
     left = None if deadline is None else max(0.05, (deadline - time.monotonic()) * 2 / 3)
     decided = IntegerProgram(statement.program, cluster.seed).decide(left, fewest_devices(statement))
-    seconds["decide_s"] = time.monotonic() - started
+    seconds["decide_s"] = time.monotonic() - started - seconds["columns_s"]
     fleet, verdict, value = None, None, None
     if decided.point is not None:
         fleet = lay(statement, decided.point)
@@ -54,7 +54,7 @@ def solve_cluster(cluster: Cluster, *, time_limit_s: float | None = None) -> Fle
         program = statement.program if is_exact(statement) else state(cluster, columns, relaxed=True).program
         own = None if value is None else shown(cluster, value)  # a value of the program: negated where maximised
         derivation = derive(program, own, TOLERANCE, deadline)
-    seconds["prove_s"] = time.monotonic() - started - seconds["decide_s"]
+    seconds["prove_s"] = time.monotonic() - started - sum(seconds.values())
     bound = None if derivation.bound is None else shown(cluster, derivation.bound)
     status = _status(cluster, value, bound, derivation)
     certificate = fleet_statement(cluster, status, columns, value, bound, derivation.steps)

@@ -24,8 +24,10 @@ class Column:
         $/h of one more replica; 0 on a pool whose devices are paid for anyway, None where no price is known.
     power_w
         Watts in use; None where not known.
-    priced
+    priced, redundant
         The layout in full where it was priced, with its redundant expert slots.
+    ttft_s, tpot_s, transfer_s
+        Times of a priced replica at that rate; the transfer of a request's cache is in the first token's.
     """
 
     demand: str
@@ -38,6 +40,9 @@ class Column:
     power_w: Fraction | None
     priced: Layout | None = None
     redundant: int = 0
+    ttft_s: Fraction | None = None
+    tpot_s: Fraction | None = None
+    transfer_s: Fraction = Fraction(0)
 
     @property
     def name(self) -> str:

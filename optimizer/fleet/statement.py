@@ -7,27 +7,23 @@ from fractions import Fraction
 
 from optimizer.domain.cluster import FLEET_MAXIMISED, Cluster
 from optimizer.fleet.column import Column
-from optimizer.fleet.families import FAMILIES, Coverage, Statement
+from optimizer.fleet.families import FAMILIES, Statement
 from optimizer.fleet.families.budget import standing_cost
 from optimizer.fleet.families.family import GROWTH
 from optimizer.fleet.families.filling import listed_whole
 from optimizer.fleet.families.starts import Starts
 
 
-def state(
-    cluster: Cluster, columns: Sequence[Column], cuts: Sequence[Coverage] = (), *, relaxed: bool = False
-) -> Statement:
+def state(cluster: Cluster, columns: Sequence[Column], *, relaxed: bool = False) -> Statement:
     """The program over fleets of these columns.
 
     Parameters
     ----------
-    cuts
-        Cuts of links between pools that fleets are held to.
     relaxed
         Where the ways to fill a node are too many to list: the program that no fleet is missing from (True), or the
         one that only has fleets whose losses are counted (False). Elsewhere they are the same.
     """
-    found = Statement(cluster, columns, cuts, relaxed)
+    found = Statement(cluster, columns, relaxed)
     for family in FAMILIES:
         family(found).post()
     _aim(found)

@@ -198,6 +198,33 @@ def _phase(demand: str, rates: Sequence[GivenRate]) -> DemandPhase:
     return "either" if "aggregated" in roles else "disaggregated"
 
 
+def cluster_content(content: Mapping[str, Any], pools: Sequence[str]) -> dict[str, Any]:
+    """What a cluster file would hold for one demand, from what a problem file would, and `NAME=NODES` of each pool.
+
+    Raises
+    ------
+    SpecError
+        A pool that is not written so, or is named twice.
+    """
+    found: dict[str, Any] = {}
+    for text in pools:
+        name, equals, nodes = text.partition("=")
+        if not (equals and name and nodes.isascii() and nodes.isdigit() and len(nodes) < 7):
+            raise SpecError(Fault(None, None, None, "--pool", f"{text!r} is not HARDWARE=NODES, such as h100-sxm-8=4"))
+        if name in found:
+            raise SpecError(Fault(None, None, None, "--pool", f"{name} is named twice"))
+        found[name] = {"hardware": name, "nodes": int(nodes)}
+    if not found:
+        size = {key: content[key] for key in ("nodes", "devices") if key in content}
+        found[str(content.get("hardware", "pool"))] = {"hardware": content.get("hardware"), **size}
+    model = content.get("model")
+    work = {key: value for key, value in content.get("workload", {}).items() if key != "kind"}
+    demand = {key: content[key] for key in ("model", "precision", "limits", "engine", "search") if key in content}
+    kept = {key: content[key] for key in ("name", "objective", "seed") if key in content}
+    name = model.rpartition("/")[2] if isinstance(model, str) else "demand"
+    return {**kept, "pools": found, "demands": {name: demand | {"workload": work}}}
+
+
 def stray_options(names: Sequence[str]) -> SpecError:
     """What is said of options that change a single problem, given beside a cluster."""
     message = "changes a problem of one demand on one pool, and this is a cluster"

@@ -17,7 +17,7 @@ from optimizer.domain.problem import Problem, ProblemFile, resolve
 from optimizer.errors import Fault, SpecError
 from optimizer.readers import catalog
 from optimizer.readers.claims import Claim, ClaimReader
-from optimizer.readers.cluster import cluster_in, is_cluster, stray_options
+from optimizer.readers.cluster import cluster_content, cluster_in, is_cluster, stray_options
 from optimizer.readers.diagnosis import diagnose
 from optimizer.readers.document import Document, load, validate
 from optimizer.readers.measured import coactivation, current_placement, expert_loads
@@ -197,23 +197,36 @@ def read_problem(reference: str | Path | None = None, overrides: Sequence[Overri
     return problem_in(document, (), overrides)
 
 
-def read_question(reference: str | Path | None = None, overrides: Sequence[Override] = ()) -> Problem | Cluster:
-    """Problem of one demand on one pool, as `read_problem`, or cluster, by what the file holds.
+def read_question(
+    reference: str | Path | None = None, overrides: Sequence[Override] = (), pools: Sequence[str] = ()
+) -> Problem | Cluster:
+    """Problem of one demand on one pool, as `read_problem`, or cluster: by what the file holds, or what options ask.
+
+    Parameters
+    ----------
+    pools
+        ``HARDWARE=NODES`` of each pool, where they are given by options.
 
     Raises
     ------
     SpecError
         Everything that is wrong, each with its place or its option.
     """
-    if reference is None:
-        return read_problem(None, overrides)
-    document = _load(reference)
-    if not is_cluster(document.data):
-        return problem_in(document, (), overrides)
-    stray = [o.option for o in overrides if o.at not in {("objective",), ("seed",)}]
-    if stray:
-        raise stray_options(stray)
-    return cluster_in(document, (), {str(o.at[0]): o.value for o in overrides})
+    document = None if reference is None else _load(reference)
+    if document is not None and is_cluster(document.data):
+        stray = [o.option for o in overrides if o.at not in {("objective",), ("seed",)}]
+        if stray or pools:
+            raise stray_options(stray or ["--pool"])
+        return cluster_in(document, (), {str(o.at[0]): o.value for o in overrides})
+    content = problem_content(reference, overrides)
+    work = content.get("workload")
+    phase = work.get("phase") if isinstance(work, Mapping) else None
+    if not pools and phase not in {"disaggregated", "either"}:
+        return read_problem(reference, overrides)
+    source = COMMAND_LINE if document is None else document.source
+    return cluster_in(
+        Document(cluster_content(content, pools), source, "", is_json=False, yaml_places=PlaceTree((1, 1)))
+    )
 
 
 def problem_content(reference: str | Path | None, overrides: Sequence[Override] = ()) -> dict[str, Any]:

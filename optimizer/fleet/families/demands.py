@@ -18,7 +18,7 @@ class Demands(Family):
     name = "demands"
 
     def post(self) -> None:
-        """One row for each chain and cut that something is asked of."""
+        """One row for each chain that something is asked of."""
         own = self.statement
         if self.cluster.objective == "growth":
             self.program.amount(GROWTH, own.most_growth())

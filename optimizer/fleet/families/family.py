@@ -44,19 +44,18 @@ class Statement:
 
     cluster: Cluster
     columns: Sequence[Column]
-    cuts: Sequence[Coverage] = ()
     relaxed: bool = False
     program: Program = field(default_factory=Program)
 
     @cached_property
     def coverages(self) -> tuple[Coverage, ...]:
-        """Every demand's chains of roles, and the cuts of its links."""
+        """Every demand's chains of roles."""
         chains = []
         for demand in self.cluster.demands:
             for part, roles in demand.chains.items():
                 own = [c for c in self.columns if c.demand == demand.name and c.role in roles]
                 chains.append(Coverage(demand.name, part, {c.name: c.requests_per_s for c in own}))
-        return (*chains, *self.cuts)
+        return tuple(chains)
 
     @cached_property
     def alone(self) -> dict[str, int]:

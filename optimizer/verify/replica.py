@@ -1,0 +1,136 @@
+"""One priced replica as a column: what it serves within its demand's limits, the transfer of the cache included.
+
+A request of a disaggregated demand has its KV cache sent from prefill to decode replica once the prompt is computed,
+every device sending, and receiving, its own shard over the pool's slowest link to other nodes: its fabric, or a stated
+link between pools. The time until the first token counts the slower of the two; no engine's overlap is credited.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+from optimizer.domain.cluster import Cluster, Demand, Pool, Role
+from optimizer.domain.layout import Layout
+from optimizer.domain.problem import Problem
+from optimizer.domain.workload import ServingWorkload
+from optimizer.figures.layer import Step
+from optimizer.figures.memory import build_memory
+from optimizer.figures.serving import cuts_of, evaluate
+from optimizer.figures.shape import shape_of
+from optimizer.fleet.column import Column, cost_of, power_of
+from optimizer.verify.constraints import violations
+
+
+def replica_problem(
+    cluster: Cluster, demand: Demand, role: Role, pool: Pool, devices: int, *, sent_s: Fraction = Fraction(0)
+) -> Problem:
+    """The problem that one replica of a demand and role solves on at most so many devices of a pool.
+
+    Parameters
+    ----------
+    sent_s
+        Seconds of the transfer of the cache, which the limit on the first token leaves for the prompt.
+
+    Raises
+    ------
+    ValueError
+        Where model, hardware and workload do not go together.
+    """
+    assert demand.model is not None  # noqa: S101 - refused where clusters are read
+    assert pool.hardware is not None  # noqa: S101 - the same
+    bucket = demand.buckets[0]
+    ttft = demand.limits.ttft
+    limits = demand.limits.model_copy(update={"ttft": None if ttft is None else max(ttft - sent_s, Fraction(0))})
+    return Problem(
+        name=cluster.name, model=demand.model, hardware=pool.hardware, devices=devices,
+        workload=ServingWorkload(
+            phase=role, input_tokens=bucket.input_tokens, output_tokens=bucket.output_tokens,
+            prefix_cache_hit=demand.prefix_cache_hit, mtp_tokens=demand.mtp_tokens,
+            mtp_acceptance=demand.mtp_acceptance,
+        ),
+        limits=limits, objective="throughput", engine_name=demand.engine_name, search=demand.search,
+        seed=cluster.seed,
+    )  # fmt: skip
+
+
+def at_rate(problem: Problem, rate: Fraction) -> Problem:
+    """The same problem at a request rate."""
+    return problem.model_copy(update={"workload": problem.workload.model_copy(update={"request_rate": rate})})
+
+
+def device_link(cluster: Cluster, pool: Pool) -> Fraction:
+    """Bytes/s of one device to other nodes: the fabric's, or its share of the slowest link stated of the pool."""
+    assert pool.hardware is not None  # noqa: S101 - refused where clusters are read
+    fabric = pool.hardware.tiers[-1]
+    found = [Fraction(fabric.bandwidth) * fabric.efficiency.value / fabric.oversubscription]
+    for link, speed in cluster.links.items():
+        if any(link in {f"{pool.name}-{other.name}", f"{other.name}-{pool.name}"} for other in cluster.pools):
+            found.append(Fraction(speed, pool.devices_per_node))
+    return min(found)
+
+
+def shard_bytes(problem: Problem, layout: Layout, redundant: int) -> int:
+    """Bytes of one request's cache on the device that holds most of it, after its prompt."""
+    whole = problem.model_copy(update={"workload": problem.workload.model_copy(update={"phase": "prefill"})})
+    memory = build_memory(whole, shape_of(layout, redundant))
+    return max(stage.kv_cache_bytes for stage in memory.stages(Step(0, 0, 1, 1), 1, cuts_of(whole, layout)))
+
+
+def priced_column(
+    cluster: Cluster, demand: Demand, role: Role, pool: Pool, layout: Layout, redundant: int, rate: Fraction,
+    sent_s: Fraction = Fraction(0),
+) -> Column:  # fmt: skip
+    """The column of a layout at a rate.
+
+    Parameters
+    ----------
+    sent_s
+        Seconds of the slowest transfer that a decode replica of the demand takes; of a prefill replica only.
+
+    Raises
+    ------
+    ValueError
+        Where the layout is several replicas, or does not serve the rate within its limits.
+    """
+    problem = replica_problem(cluster, demand, role, pool, layout.devices)
+    transfer = Fraction(0)
+    if role != "aggregated" and demand.phase in {"disaggregated", "either"}:
+        shard, speed = shard_bytes(problem, layout, redundant), device_link(cluster, pool)
+        latency = problem.hardware.tiers[-1].latency.value
+        transfer = shard / speed + latency
+        if rate / layout.dp * shard > speed:
+            raise ValueError(f"{float(rate):g} requests/s send more cache than the link takes")
+    if role == "prefill":
+        transfer = max(transfer, sent_s)
+        problem = replica_problem(cluster, demand, role, pool, layout.devices, sent_s=transfer)
+    problem = at_rate(problem, rate)
+    if layout.replicas != 1:
+        raise ValueError(f"the layout is {layout.replicas} replicas")
+    evaluation = evaluate(problem, layout, redundant=redundant)
+    broken = violations(problem, layout, evaluation)
+    if broken:
+        raise ValueError(str(broken[0]))
+    ttft = evaluation.ttft_s
+    return Column(
+        demand=demand.name, role=role, pool=pool.name, layout=layout_name(layout, redundant), devices=layout.devices,
+        requests_per_s=rate * pool.availability, cost=cost_of(cluster, pool.name, layout.devices),
+        power_w=power_of(cluster, pool.name, layout.devices), priced=layout, redundant=redundant,
+        ttft_s=None if ttft is None else ttft + (transfer if role == "prefill" else 0), tpot_s=evaluation.tpot_s,
+        transfer_s=transfer,
+    )  # fmt: skip
+
+
+def slowest_transfer(columns: Sequence[Column], demand: str) -> Fraction:
+    """Seconds of the slowest transfer that a decode replica of a demand takes."""
+    found = [c.transfer_s for c in columns if (c.demand, c.role) == (demand, "decode")]
+    return max(found, default=Fraction(0))
+
+
+def layout_name(layout: Layout, redundant: int) -> str:
+    """Degrees, batch and chunk that are not 1, in one word."""
+    axes = ("tp", "cp", "dp", "pp", "etp", "ep")
+    degrees = [f"{name}{value}" for name in axes if (value := getattr(layout, name)) > 1]
+    degrees += [f"r{redundant}"] if redundant else []
+    chunk = "" if layout.prefill_chunk is None else f"c{layout.prefill_chunk}"
+    return "-".join([*(degrees or ["tp1"]), f"b{layout.batch}", *([chunk] if chunk else [])])
