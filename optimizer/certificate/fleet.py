@@ -122,6 +122,7 @@ def check_fleet(result: dict[str, Any], check: Check, asked: Cluster | None) -> 
     if kind == "infeasible":
         equal("fleet", result["fleet"], None)
         equal("certificate.objective.value", claim["objective"]["value"], None)
+        check.not_checked.append("conflict")
     else:
         fleet = fleet_of(cluster, result["fleet"])
         verdict = judge_fleet(cluster, columns, fleet)

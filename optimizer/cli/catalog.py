@@ -10,8 +10,14 @@ from optimizer.cli.options import Json
 from optimizer.cli.output import emit, emit_json, heading, table
 from optimizer.errors import Fault, SpecError
 
-KINDS = ("models", "hardware", "scenarios", "engines", "conventions")
-_SINGULAR = {"model": "models", "scenario": "scenarios", "engine": "engines", "convention": "conventions"}
+KINDS = ("models", "hardware", "scenarios", "clusters", "engines", "conventions")
+_SINGULAR = {
+    "model": "models",
+    "scenario": "scenarios",
+    "cluster": "clusters",
+    "engine": "engines",
+    "convention": "conventions",
+}
 
 
 def _names() -> dict[str, list[str]]:
@@ -28,7 +34,7 @@ def command(
     name: Annotated[str | None, typer.Argument(help="One entry, shown in full.", metavar="NAME")] = None,
     json: Json = False,
 ) -> int:
-    """List the models, hardware, scenarios, engines and layout conventions that ship with shardproof."""
+    """List the models, hardware, scenarios, clusters, engines and layout conventions that ship with shardproof."""
     names = _names()
     if kind is not None:
         kind = _SINGULAR.get(kind, kind)
@@ -122,6 +128,19 @@ def _describe(kind: str, name: str) -> dict[str, Any]:
             | problem.model_dump(mode="json", exclude={"model": True, "hardware": True})
             | {"model": problem.model.name, "hardware": problem.hardware.name}
         )
+    if kind == "clusters":
+        from optimizer.readers.cluster import cluster_in  # noqa: PLC0415 - one entry asks for it
+        from optimizer.readers.document import load  # noqa: PLC0415 - the same
+
+        file = catalog.path("clusters", name)
+        cluster = cluster_in(load(file))
+        return {
+            "file": str(file),
+            "digest": cluster.digest,
+            "objective": cluster.objective,
+            "pools": {pool.name: pool.devices for pool in cluster.pools},
+            "demands": [demand.name for demand in cluster.demands],
+        }
     if kind == "engines":
         from optimizer.domain.engines import engine_named  # noqa: PLC0415 - one entry asks for it
 

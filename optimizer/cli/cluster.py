@@ -35,6 +35,10 @@ def solve_and_show(
 
     result = solve_cluster(cluster, time_limit_s=time_limit)
     document = result.to_json()
+    if result.status == "infeasible":
+        from optimizer.explain.cluster import conflict_of  # noqa: PLC0415 - only where nothing fits
+
+        document["conflict"] = conflict_of(cluster)
     if out is not None:
         write_whole(out, json_text(document) + "\n")
         say(f"wrote {out}")
@@ -58,6 +62,11 @@ def show(result: FleetResult, document: dict[str, Any]) -> None:
     if fleet is not None:
         for name, period in (fleet["periods"] or {"": fleet}).items():
             _period(result, name, period)
+    elif status == "infeasible":
+        emit("No fleet keeps these together; without any one of them some does:")
+        for limit in document["conflict"]:
+            emit(f"  {paint(limit['limit'], 'red')} {limit['value']:,} {limit['unit'] or ''}".rstrip())
+        emit("`shardproof explain` says how little each would have to change.")
     search = document["search"]
     emit()
     over = "" if result.cluster.rates else "; the proof is over fleets of these"

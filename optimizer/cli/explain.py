@@ -6,18 +6,24 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
-from optimizer.cli.options import Json, ProblemSource, takes_a_problem
+from optimizer.cli.options import Json, Pools, ProblemSource, takes_a_problem
 from optimizer.cli.output import emit, emit_json, heading, paint, table
 from optimizer.units import Dimension, format_quantity
 
 
 @takes_a_problem
-def command(problem: ProblemSource, json: Json = False) -> int:
+def command(problem: ProblemSource, json: Json = False, pool: Pools = None) -> int:
     """Say why nothing fits: a minimal set of limits in conflict, and the smallest change to each that would fit."""
-    question = problem()
+    question = problem.question(pool or ())
+    from optimizer.domain.problem import Problem  # noqa: PLC0415 - the specs load when a command runs
     from optimizer.explain import explain  # noqa: PLC0415 - loads NumPy and the solver
 
-    document: dict[str, Any] = explain(question).to_json()
+    if isinstance(question, Problem):
+        document: dict[str, Any] = explain(question).to_json()
+    else:
+        from optimizer.explain.cluster import explain_cluster  # noqa: PLC0415 - loads the solver
+
+        document = explain_cluster(question)
     if json:
         emit_json(document)
     else:
@@ -69,7 +75,10 @@ def show(document: dict[str, Any]) -> None:
         _joint(document["joint"])
     if infeasible:
         return
-    layout = document["layout"]
+    layout = document.get("layout")
+    if layout is None:
+        _bound_fleet(document)
+        return
     degrees = " ".join(f"{name}={layout[name]}" for name in ("tp", "cp", "dp", "pp", "etp", "ep", "edp", "batch"))
     emit(f"{document['objective']['name']} {_number(document['objective']['value'])}: {degrees}")
     if document["binding"]:
@@ -82,6 +91,14 @@ def show(document: dict[str, Any]) -> None:
     heading("What more would bring")
     rows = [[item["change"], _number(item["value"]), _gain(item["gain"])] for item in document["what_if"]]
     table(["change", "objective", "change"], rows, right=(1, 2))
+
+
+def _bound_fleet(document: dict[str, Any]) -> None:
+    emit(f"{document['objective']['name']} {_number(document['objective']['value'])}")
+    if document["binding"]:
+        heading("Limits that bind: without each alone")
+        rows = [[b["limit"], amount(b["value"], b["unit"]), _number(b["without"])] for b in document["binding"]]
+        table(["limit", "value", "objective"], rows, right=(1, 2))
 
 
 def _gain(value: float | None) -> str:

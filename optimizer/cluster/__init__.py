@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from fractions import Fraction
 
 from optimizer.certificate.fleet import TOLERANCE, fleet_statement
@@ -15,11 +16,19 @@ from optimizer.cluster.result import FleetResult
 from optimizer.domain.cluster import FLEET_MAXIMISED, Cluster
 from optimizer.domain.fleet import Fleet
 from optimizer.errors import InternalError
+from optimizer.fleet.column import Column
 from optimizer.fleet.families import Statement
 from optimizer.fleet.statement import is_exact, shown, state
 from optimizer.verify.fleet import FleetVerdict, judge_fleet
 
-__all__ = ["FleetResult", "solve_cluster"]
+__all__ = ["FleetResult", "fleet_that_fits", "solve_cluster"]
+
+
+def fleet_that_fits(cluster: Cluster, columns: Sequence[Column]) -> FleetVerdict | None:
+    """The best fleet of these columns, judged, without a proof; None where no fleet keeps the limits."""
+    statement = state(cluster, columns)
+    decided = IntegerProgram(statement.program, cluster.seed).decide(None, {})
+    return None if decided.point is None else judged(statement, lay(statement, decided.point))
 
 
 def solve_cluster(cluster: Cluster, *, time_limit_s: float | None = None) -> FleetResult:

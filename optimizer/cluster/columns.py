@@ -41,7 +41,8 @@ def columns_of(cluster: Cluster) -> tuple[Column, ...]:
         for role in sorted(demand.roles, key=("decode", "prefill", "aggregated").index):
             sent = slowest_transfer(found, demand.name) if role == "prefill" else Fraction(0)
             for pool in cluster.pools:
-                found += _of(cluster, demand, role, pool, sent)
+                own = {column.name: column for column in _of(cluster, demand, role, pool, sent)}
+                found += own.values()  # of one layout the rate found last, which is the larger
     return useful(cluster, found)
 
 

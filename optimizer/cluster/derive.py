@@ -118,14 +118,15 @@ class _Relaxation:
         return found
 
     def _split(self, point: list[float], box: Mapping[str, Box]) -> tuple[str, int] | None:
-        """The integer variable that is least whole, those of counts of columns first by their order; None: all are."""
-        best, found = _WHOLE, None
+        """The integer variable that is least whole, choices before counts; None: all are decided."""
+        best, found = (False, _WHOLE), None
         for name, value in zip(self.names, point, strict=True):
-            if self.program.variables[name].continuous:
+            own = self.program.variables[name]
+            if own.continuous:
                 continue
             away = min(value - floor(value), ceil(value) - value)
-            if away > best:
-                best, found = away, (name, floor(value))
+            if away > _WHOLE and (own.choice, away) > best:
+                best, found = (own.choice, away), (name, floor(value))
         if found is not None:
             return found
         # whole in floats, yet not good enough: split what is still open

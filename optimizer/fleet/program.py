@@ -19,12 +19,13 @@ Box = tuple[Fraction, Fraction]
 
 @dataclass(frozen=True)
 class Variable:
-    """A variable with its box; `continuous` ones take any value in it."""
+    """A variable with its box; `continuous` ones take any value in it, a `choice` is split before counts are."""
 
     name: str
     lower: Fraction
     upper: Fraction
     continuous: bool = False
+    choice: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,11 @@ class Program:
     def count(self, name: str, upper: int, lower: int = 0) -> str:
         """Add an integer variable; its name."""
         self.variables[name] = Variable(name, Fraction(lower), Fraction(max(upper, lower)))
+        return name
+
+    def choice(self, name: str) -> str:
+        """Add a literal that decides what rows say; its name."""
+        self.variables[name] = Variable(name, Fraction(0), Fraction(1), choice=True)
         return name
 
     def amount(self, name: str, upper: Fraction) -> str:

@@ -14,13 +14,18 @@ from optimizer.readers.huggingface.reader import read_document
 from optimizer.readers.messages import nearest, shown
 from optimizer.readers.places import Step
 
-Kind = Literal["models", "hardware", "scenarios"]
+Kind = Literal["models", "hardware", "scenarios", "clusters"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
 Described = TypeVar("Described", ModelSpec, HardwareSpec)
 
 _SUFFIXES: Final = (".yaml", ".yml", ".json")
-_SINGULAR: Final[dict[Kind, str]] = {"models": "model", "hardware": "hardware", "scenarios": "scenario"}
+_SINGULAR: Final[dict[Kind, str]] = {
+    "models": "model",
+    "hardware": "hardware",
+    "scenarios": "scenario",
+    "clusters": "cluster",
+}
 
 
 @cache

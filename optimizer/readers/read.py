@@ -175,6 +175,12 @@ def _load(reference: str | Path) -> Document:
     return load(catalog.find("scenarios", reference))
 
 
+def _load_question(reference: str | Path) -> Document:
+    """As `_load`, or of a cluster of the catalog."""
+    named = not catalog.is_path(reference) and str(reference) in catalog.names("clusters")
+    return load(catalog.path("clusters", str(reference))) if named else _load(reference)
+
+
 def read_problem(reference: str | Path | None = None, overrides: Sequence[Override] = ()) -> Problem:
     """Problem of a file (``-``: standard input) or a catalog scenario, changed by options; or of options alone.
 
@@ -212,7 +218,7 @@ def read_question(
     SpecError
         Everything that is wrong, each with its place or its option.
     """
-    document = None if reference is None else _load(reference)
+    document = None if reference is None else _load_question(reference)
     if document is not None and is_cluster(document.data):
         stray = [o.option for o in overrides if o.at not in {("objective",), ("seed",)}]
         if stray or pools:

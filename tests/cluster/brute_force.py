@@ -120,8 +120,9 @@ def _value(cluster: Cluster, bins) -> Fraction | None:
     standing = [row for pool in bins for node in pool for row in node]
     price = {pool.name: pool for pool in cluster.pools}
     cost = sum(p.price * sum(p.free) for p in cluster.pools if p.billing == "owned")
-    cost += sum(price[row.pool].price * row.devices for row in standing if price[row.pool].billing != "owned")
-    watts = sum(price[row.pool].power * row.devices for row in standing)
+    paid = (row for row in standing if price[row.pool].billing != "owned")
+    cost += sum((price[row.pool].price or 0) * row.devices for row in paid)
+    watts = sum((price[row.pool].power or 0) * row.devices for row in standing)
     if cluster.limits.budget is not None and cost > cluster.limits.budget:
         return None
     if cluster.limits.power is not None and watts > cluster.limits.power:

@@ -139,7 +139,7 @@ def test_published_active_counts_agree_with_a_definition_or_are_known_to_differ(
 def test_the_catalog_is_large_enough() -> None:
     assert len(catalog.names("models")) >= 45
     assert {"seed-a-16l-64e", "seed-b-16l-16e", "seed-c-16l-64e"} <= set(catalog.names("models"))
-    assert catalog.KINDS == ("models", "hardware", "scenarios")
+    assert catalog.KINDS == ("models", "hardware", "scenarios", "clusters")
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ class Kinds(Family):
         own = self.statement
         kinds = dict.fromkeys((c.demand, c.role, c.layout) for c in own.columns)
         for kind in kinds:
-            self.program.count(f"kind[{'/'.join(kind)}]", 1)
+            self.program.choice(f"kind[{'/'.join(kind)}]")
         for column in own.columns:
             literal = f"kind[{column.demand}/{column.role}/{column.layout}]"
             for period in self.cluster.periods:

@@ -38,7 +38,10 @@ class Survival(Family):
                     self._chosen(coverage, period, asked, (least, most), own.nodes)
 
     def _floor(self, coverage: Coverage, period: Period, least: Fraction, lost: int) -> None:
-        """A need above 0 survives only beside k dead nodes that serve no less than the smallest replica each."""
+        """A need above 0 survives only beside k dead nodes: each serves no less than the smallest replica does.
+
+        Nor do the k that serve most serve less than the mean node: of N nodes they take k/N of everything.
+        """
         own = self.cluster.survive
         smallest = min((rate for rate in coverage.served.values() if rate), default=None)
         if smallest is None or own is None or (own.pool is not None and len(self.cluster.pools) > 1):
@@ -46,6 +49,9 @@ class Survival(Family):
         supply = self.statement.counts(coverage.served, period)
         label = f"{coverage.demand}, {coverage.part}, {period.name}"
         self.program.at_least(f"spare[{label}]", self.name, supply, least + lost * smallest)
+        nodes = sum(sum(1 for free in pool.free if free) for pool in self.cluster.pools)
+        share = 1 - Fraction(min(lost, nodes), nodes)
+        self.program.at_least(f"mean[{label}]", self.name, [(name, rate * share) for name, rate in supply], least)
 
     def _chosen(
         self,
@@ -63,7 +69,7 @@ class Survival(Family):
         label = f"{coverage.demand}, {coverage.part}, {period.name}"
         chosen = []
         for number, level in enumerate(levels):
-            literal = self.program.count(f"level[{label}, {number}]", 1)
+            literal = self.program.choice(f"level[{label}, {number}]")
             chosen.append((literal, 1))
             left = [(name, min(loss, level)) for name, loss in losses]
             # the literal lifts the row: without it the left side is at least −most, and 0 ≥ −kθ

@@ -1,0 +1,164 @@
+"""Why no fleet keeps the limits of a cluster, and the smallest change of each that helps; or which limits bind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import Any
+
+from optimizer.cluster import fleet_that_fits
+from optimizer.cluster.columns import columns_of
+from optimizer.domain.cluster import FLEET_MAXIMISED, FLEET_UNITS, Cluster, ClusterLimits
+from optimizer.fleet.column import Column
+from optimizer.fleet.families import FAMILIES
+from optimizer.fleet.families.family import Limit
+
+_FINEST = Fraction(1, 1000)
+"""Relative step to which the largest rate that fits is found."""
+
+
+def explain_cluster(cluster: Cluster) -> dict[str, Any]:
+    """``shardproof/explain/1`` of a cluster; every statement is over fleets of the same columns."""
+    columns = columns_of(cluster)
+    found = fleet_that_fits(cluster, columns)
+    document: dict[str, Any] = {
+        "schema": "shardproof/explain/1",
+        "status": "infeasible" if found is None else "feasible",
+        "problem": {"name": cluster.name, "digest": cluster.digest},
+        "conflict": [],
+        "relaxations": [],
+    }
+    if found is not None:
+        document["objective"] = {"name": FLEET_UNITS[cluster.objective], "value": _number(found.value)}
+        document["binding"] = list(_binding(cluster, columns, found.value))
+        return document
+    kept = _minimal(cluster, columns)
+    document["conflict"] = [_entry(limit) for limit in kept]
+    helped = [(limit, _smallest(cluster, columns, limit)) for limit in kept]
+    document["relaxations"] = [
+        {"limit": limit.name, "from": limit.value, "to": to, "unit": limit.unit, "layout": None}
+        for limit, to in helped
+        if to is not None
+    ]
+    document["hopeless"] = [limit.name for limit, to in helped if to is None]
+    document["sentences"] = [limit.sentence for limit in kept]
+    return document
+
+
+def limits_of(cluster: Cluster) -> list[Limit]:
+    """Every limit that a person stated, those first that are easiest to do without."""
+    order = {family.name: number for number, family in enumerate(reversed(FAMILIES))}
+    return [limit for family in sorted(FAMILIES, key=lambda f: order[f.name]) for limit in family.limits(cluster)]
+
+
+def conflict_of(cluster: Cluster) -> list[dict[str, Any]]:
+    """A minimal set of limits that no fleet keeps together, as results state it."""
+    return [_entry(limit) for limit in _minimal(cluster, columns_of(cluster))]
+
+
+def _minimal(cluster: Cluster, columns: Sequence[Column]) -> list[Limit]:
+    """By deletion: what can be left out while the rest still conflicts, stays out."""
+    alone, names = cluster, [limit.name for limit in limits_of(cluster)]
+    for name in list(names):
+        # without any rate nothing is asked for, and everything fits
+        limit = next(limit for limit in limits_of(alone) if limit.name == name)
+        if _fits(limit.without, columns) is None:
+            alone = limit.without
+            names.remove(name)
+    return [limit for limit in limits_of(cluster) if limit.name in names]
+
+
+def _fits(cluster: Cluster, columns: Sequence[Column]) -> Any:  # noqa: ANN401 - a verdict, or a word for nothing asked
+    if not any(rate for period in cluster.periods for rate in period.rates.values()):
+        return "nothing is asked for"
+    return fleet_that_fits(cluster, columns)
+
+
+def _entry(limit: Limit) -> dict[str, Any]:
+    return {"limit": limit.name, "value": limit.value, "unit": limit.unit}
+
+
+def _number(value: Fraction | None) -> float | None:
+    return None if value is None else float(value)
+
+
+def _binding(cluster: Cluster, columns: Sequence[Column], value: Fraction | None) -> Any:  # noqa: ANN401 - an iterator of entries
+    """Limits without which the objective would be better."""
+    for limit in limits_of(cluster):
+        if limit.name.startswith("demands."):
+            continue
+        found = _fits(limit.without, columns)
+        if found is not None and value is not None and _better(cluster, found.value, value):
+            gain = float(abs(found.value - value) / abs(value)) if value else None
+            yield _entry(limit) | {"without": float(found.value), "gain": gain}
+
+
+def _better(cluster: Cluster, one: Fraction, other: Fraction) -> bool:
+    return one > other if cluster.objective in FLEET_MAXIMISED else one < other
+
+
+def _smallest(cluster: Cluster, columns: Sequence[Column], limit: Limit) -> float | int | None:
+    """The value of one limit nearest to its own at which a fleet fits, all others kept; None where none does."""
+    if _fits(limit.without, columns) is None:
+        return None
+    kind, _, rest = limit.name.partition(".")
+    if kind == "demands":
+        return _largest_rate(cluster, columns, rest.removesuffix(".request_rate"))
+    if kind == "pools":
+        return _count(limit.value, lambda n: _grown(cluster, rest.removesuffix(".nodes"), n), columns)
+    if kind == "max_kinds":
+        return _count(limit.value, lambda n: cluster.model_copy(update={"max_kinds": n}), columns)
+    if kind == "survive":
+        own = cluster.survive
+        assert own is not None and own.nodes is not None  # noqa: S101, PT018 - the limit says so
+        for nodes in range(own.nodes - 1, 0, -1):
+            lighter = cluster.model_copy(update={"survive": own.model_copy(update={"nodes": nodes})})
+            if _fits(lighter, columns) is not None:
+                return nodes
+        return 0
+    own_limits = cluster.limits.model_copy(update={rest: None})
+    assert isinstance(own_limits, ClusterLimits)  # noqa: S101 - a copy of it
+    objective = {"budget": "cost", "power": "power"}[rest]
+    found = _fits(cluster.model_copy(update={"limits": own_limits, "objective": objective}), columns)
+    return None if found is None else float(found.value)
+
+
+def _count(value: object, at: Callable[[int], Cluster], columns: Sequence[Column]) -> int | None:
+    """The fewest above a value that fit, by doubling and halving."""
+    assert isinstance(value, int)  # noqa: S101 - counts are
+    low, step = value, 1
+    while _fits(at(low + step), columns) is None:
+        low, step = low + step, step * 2
+        if step > 2**16:
+            return None
+    high = low + step
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _fits(at(middle), columns) is not None else (middle, high)
+    return high
+
+
+def _grown(cluster: Cluster, name: str, nodes: int) -> Cluster:
+    pools = []
+    for pool in cluster.pools:
+        more = (pool.devices_per_node,) * (nodes - len(pool.free))
+        pools.append(pool.model_copy(update={"free": (*pool.free, *more)}) if pool.name == name else pool)
+    return cluster.model_copy(update={"pools": tuple(pools)})
+
+
+def _largest_rate(cluster: Cluster, columns: Sequence[Column], demand: str) -> float | None:
+    """The largest share of a demand's rates at which a fleet fits, as the largest of its rates."""
+
+    def at(share: Fraction) -> Cluster:
+        periods = tuple(
+            p.model_copy(update={"rates": {n: r * share if n == demand else r for n, r in p.rates.items()}})
+            for p in cluster.periods
+        )
+        return cluster.model_copy(update={"periods": periods})
+
+    low, high = Fraction(0), Fraction(1)
+    while high - low > _FINEST:
+        middle = (low + high) / 2
+        low, high = (middle, high) if fleet_that_fits(at(middle), columns) is not None else (low, middle)
+    top = max(period.rates.get(demand, Fraction(0)) for period in cluster.periods)
+    return float(top * low) if low else None

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import copy
+import json
+from fractions import Fraction
+
+import pytest
+
+from optimizer.certificate import certify
+from optimizer.certificate.statement import sealed
+from optimizer.cli.main import run
+from optimizer.cluster import solve_cluster
+from optimizer.readers import catalog
+from optimizer.readers.read import read_question
+
+
+@pytest.fixture(scope="module")
+def disaggregated():
+    return solve_cluster(read_question("llama-3.3-70b-h100-a100-disaggregated"))
+
+
+def test_the_transfer_of_the_cache_is_in_the_first_token(disaggregated):
+    limit = disaggregated.cluster.demands[0].limits.ttft
+    prefill = [c for c in disaggregated.columns if c.role == "prefill"]
+    slowest = max(c.transfer_s for c in disaggregated.columns if c.role == "decode")
+    assert prefill
+    for column in prefill:
+        assert column.transfer_s >= slowest > 0
+        assert column.transfer_s < column.ttft_s <= limit
+
+
+def test_the_cache_of_a_request_is_the_models(disaggregated):
+    # 2 x 80 layers x 8 heads x 128 x 2 bytes a token, shared by tp; 50 GB/s of fabric at 82% and 5 us at most
+    column = next(c for c in disaggregated.columns if c.role == "decode" and c.pool == "h100")
+    whole = 2 * 80 * 8 * 128 * 2 * 2000
+    each = whole / (column.priced.tp * column.priced.pp)
+    assert float(column.transfer_s) == pytest.approx(each / (50e9 * 0.82), rel=0.05)
+
+
+def test_certify_prices_every_column_anew(disaggregated):
+    document = json.loads(json.dumps(disaggregated.to_json()))
+    check = certify(document)
+    assert check.accepted
+    assert any("no layout outside them" in item for item in check.not_checked)
+    for change in (
+        {"requests_per_s": "99/1"}, {"devices": 1}, {"cost": "1/2"}, {"role": "aggregated"}, {"redundant": 1},
+    ):  # fmt: skip
+        broken = copy.deepcopy(document)
+        broken["certificate"]["columns"][0] |= change
+        broken["certificate"] = sealed(broken["certificate"])
+        check = certify(broken)
+        assert not check.accepted
+        assert check.item.startswith("certificate.columns")
+
+
+def test_a_slower_link_serves_no_more():
+    cluster = read_question("llama-3.3-70b-slow-link")
+    slow = solve_cluster(cluster)
+    fast = solve_cluster(cluster.model_copy(update={"links": {}}))
+    assert slow.value >= fast.value
+    assert max(c.transfer_s for c in slow.columns) > max(c.transfer_s for c in fast.columns)
+
+
+def test_pools_and_phase_by_options(capsys):
+    command = ["solve", "--model", "llama-3.1-8b", "--isl", "1000", "--osl", "200", "--ttft", "1s", "--json"]
+    assert run([*command, "--pool", "h100-sxm-8=1", "--pool", "l40s-8=1", "--phase", "disaggregated"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert {r["role"] for r in document["fleet"]["replicas"]} == {"prefill", "decode"}
+    assert set(document["fleet"]["idle"]) == {"h100-sxm-8", "l40s-8"}
+    assert run([*command, "--pool", "h100-sxm-8"]) == 2
+    assert run([*command, "--pool", "h101-sxm-8=2"]) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", catalog.names("clusters"))
+def test_every_cluster_of_the_catalog_is_answered_and_certified(name):
+    result = solve_cluster(read_question(name))
+    assert result.status in ({"infeasible"} if name.endswith("-budget") else {"optimal", "feasible"})
+    document = result.to_json() | ({"conflict": []} if result.status == "infeasible" else {})
+    assert certify(json.loads(json.dumps(document))).accepted
+    if result.value is not None and result.bound is not None:
+        assert abs(result.value - result.bound) <= abs(result.value) * Fraction(1, 10)
+
+
+def test_explain_finds_the_conflict_and_the_smallest_change(capsys):
+    assert run(["explain", "llama-3.3-70b-budget", "--json"]) == 1
+    document = json.loads(capsys.readouterr().out)
+    names = {entry["limit"] for entry in document["conflict"]}
+    assert names == {"limits.budget", "demands.chat.request_rate"}
+    budget = next(entry for entry in document["relaxations"] if entry["limit"] == "limits.budget")
+    cluster = read_question("llama-3.3-70b-budget")
+    at = cluster.limits.model_copy(update={"budget": Fraction(budget["to"]).limit_denominator(10**6)})
+    assert solve_cluster(cluster.model_copy(update={"limits": at})).status == "optimal"
+    below = cluster.limits.model_copy(update={"budget": at.budget - Fraction(1, 100)})
+    assert solve_cluster(cluster.model_copy(update={"limits": below})).status == "infeasible"
