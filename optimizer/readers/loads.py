@@ -234,7 +234,11 @@ def _tokens(value: object, table: _Table, layer: int, expert: int) -> int:
 
 
 def _read_csv(text: str, shown: str, experts: int | None) -> ExpertLoad:
-    lines = [(number, row) for number, row in enumerate(csv.reader(io.StringIO(text)), 1) if any(map(str.strip, row))]
+    read = csv.reader(io.StringIO(text, newline=None))
+    try:
+        lines = [(number, row) for number, row in enumerate(read, 1) if any(map(str.strip, row))]
+    except csv.Error as error:
+        raise SpecError(Fault(shown, read.line_num, 1, None, f"not CSV: {error}")) from None
     if not lines:
         raise SpecError(Fault(shown, 1, 1, None, "no expert load: the file is empty"))
     header = [cell.strip().lower() for cell in lines[0][1]]
