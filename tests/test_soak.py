@@ -178,7 +178,7 @@ class Soak:
         rng, counts, wrong = random.Random(seed), Counter[str](), list[str]()  # noqa: S311 - a seeded test
         whole = sum(share for share, _, _ in self.kinds.values())
         for name, (share, texts, read) in self.kinds.items():
-            for _ in range(max(1, inputs * share // whole)):
+            for _ in range(-(-inputs * share // whole)):
                 text = mutated(rng.choice(texts), rng)
                 begun = time.perf_counter()
                 try:

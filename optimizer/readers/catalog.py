@@ -9,16 +9,19 @@ from typing import Final, Literal, TypeVar, get_args
 from optimizer.domain.hardware import HardwareSpec
 from optimizer.domain.model import ModelSpec
 from optimizer.errors import Fault, InternalError, SpecError
-from optimizer.readers.document import Document, load, parse
-from optimizer.readers.huggingface.reader import read_document
+from optimizer.readers.document import Document, load, load_text, parse
+from optimizer.readers.hub import cached_config, entry_of, how_to_get, is_hub_name
+from optimizer.readers.huggingface.reader import config_text, read_document
 from optimizer.readers.messages import nearest, shown
 from optimizer.readers.places import Step
+from optimizer.readers.source import read_text
 
 Kind = Literal["models", "hardware", "scenarios", "clusters"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
 Described = TypeVar("Described", ModelSpec, HardwareSpec)
 
+_CONFIG: Final = "config.json"
 _SUFFIXES: Final = (".yaml", ".yml", ".json")
 _SINGULAR: Final[dict[Kind, str]] = {
     "models": "model",
@@ -86,13 +89,28 @@ def find(kind: Kind, reference: str | Path, *, beside: Path | None = None) -> Pa
         Neither.
     """
     if is_path(reference):
-        if str(reference) == "-" or beside is None:
-            return Path(reference)
-        return beside / reference
+        file = Path(reference) if str(reference) == "-" or beside is None else beside / reference
+        if kind == "models":
+            return _model_file(reference, file)
+        return file
     name = str(reference)
     if name not in names(kind) and beside is None and Path(name).is_file():
         return Path(name)
     return path(kind, name)
+
+
+def _model_file(reference: str | Path, file: Path) -> Path:
+    """The file itself; the config.json of a folder; or what a name of the Hugging Face Hub stands for."""
+    if (file / _CONFIG).is_file():
+        return file / _CONFIG
+    if file.exists() or not isinstance(reference, str) or not is_hub_name(reference):
+        return file
+    found = _entry("models", reference.partition("/")[2].lower()) or cached_config(reference)
+    if found is None and (entry := entry_of(reference, names("models"))):
+        found = path("models", entry)
+    if found is None:
+        raise SpecError(Fault(None, None, None, None, f"{shown(reference)} {how_to_get(reference)}"))
+    return found
 
 
 def load_model(reference: str | Path, *, beside: Path | None = None) -> ModelSpec:
@@ -101,7 +119,7 @@ def load_model(reference: str | Path, *, beside: Path | None = None) -> ModelSpe
     Parameters
     ----------
     reference
-        A catalog name or a path.
+        A catalog name, a name of the Hugging Face Hub that the catalog or the local cache has, or a path.
     beside
         Folder that a relative path starts from; the current one otherwise.
 
@@ -111,7 +129,7 @@ def load_model(reference: str | Path, *, beside: Path | None = None) -> ModelSpe
         No such entry or file, or what it says is not understood.
     """
     file = find("models", reference, beside=beside)
-    document = load(file)
+    document = load_text(*config_text(*read_text(file)))
     model = read_document(document, file) if is_hugging_face(document.data) else parse(ModelSpec, document)
     return model if file == _entry("models", model.name) else _apart("models", model, Path(file).name)
 

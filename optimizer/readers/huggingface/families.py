@@ -98,6 +98,8 @@ FAMILIES: Final[dict[str, Family]] = {
     "phi3": Family(read_phi3),
     "phimoe": Family(read_phimoe, style="mixtral"),
     "qwen2": Family(read_qwen2),
+    "qwen2_5_vl": Family(read_qwen2),
+    "qwen2_5_vl_text": Family(read_qwen2),
     "qwen2_moe": Family(read_qwen2_moe),
     "qwen3": Family(read_qwen3),
     "qwen3_5_moe_text": Family(read_hybrid),
@@ -120,9 +122,10 @@ WRAPPERS: Final[dict[str, tuple[str, ...]]] = {
     "llava_next": ("llama", "mistral", "granite"),
     "minimax_m3_vl": ("minimax_m3",),
     "mistral3": ("mistral",),
+    "qwen2_5_vl": ("qwen2_5_vl_text",),
     "qwen3_5": ("qwen3_5_text",),
     "qwen3_5_moe": ("qwen3_5_moe_text",),
     "qwen3_vl": ("qwen3_vl_text",),
     "qwen3_vl_moe": ("qwen3_vl_moe_text",),
 }
-"""Multimodal architectures whose `text_config` is one of these; only the language model is read."""
+"""Multimodal architectures whose `text_config` is one of these; `vision` counts the towers beside it."""

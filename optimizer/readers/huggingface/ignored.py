@@ -21,7 +21,7 @@ _REASONS: Final[dict[str, str]] = {
         media_placeholder_token_id ignore_index video_placeholder tokenizer_vocab_size eod_token_id im_start_id
         im_end_id text_start_id text_end_id image_newline_token_id mask_init_id pad_id bos_id eos_id sep_id unk_id
         forced_bos_token_id forced_eos_token_id mm_tokens_per_image vision_soft_tokens_per_image mask_token_id
-        image_seq_length img_context_token_id
+        image_seq_length img_context_token_id vision_token_id
     """,
     "generation": """
         do_sample early_stopping temperature top_p typical_p num_beams num_beam_groups num_return_sequences
@@ -63,8 +63,8 @@ _REASONS: Final[dict[str, str]] = {
         scale_depth moe_router_scaling_factor use_bidirectional_attention
         logit_scale embedding_scale
     """,
-    "towers beside the language model, which are not read": """
-        vision_config audio_config vision_tower projector_hidden_act mm_projector_type mm_hidden_size mm_vision_tower
+    "towers beside the language model, which only `vision` counts": """
+        audio_config vision_tower projector_hidden_act mm_projector_type mm_hidden_size mm_vision_tower
         multimodal_projector_bias spatial_merge_size vision_feature_layer vision_feature_select_strategy
         image_grid_pinpoints use_image_newline_parameter use_unified_vision_chunk projector_hidden_size
         image_token_len understand_projector_stride vision_select_layer projector_bias

@@ -7,7 +7,7 @@ and not in others has no format by role and is refused.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from optimizer.domain.model import ModelSpec
@@ -17,7 +17,7 @@ from optimizer.readers.huggingface.config import Config
 from optimizer.readers.huggingface.modules import Patterns, module_names
 from optimizer.readers.messages import shown
 
-METHODS = ("fp8", "mxfp4", "modelopt", "compressed-tensors", "awq", "gptq")
+METHODS = ("fp8", "mxfp4", "modelopt", "compressed-tensors", "awq", "gptq", "auto-round", "bitsandbytes")
 
 _UNREAD: Final = """
     producer activation_scheme fmt scale_fmt version format quantization_status global_compression_ratio actorder
@@ -25,7 +25,15 @@ _UNREAD: Final = """
     is_marlin_format input_activations output_activations sparsity_config transform_config quant_type dtype
     modules_in_block_to_quantize batch_size block_name_to_quantize cache_block_outputs dataset max_input_length
     model_seqlen module_name_preceding_first_block pad_token_id tokenizer use_cuda_fp16 use_exllama exllama_config
-    disable_exllama inference_only
+    disable_exllama inference_only use_exllama_v2 use_marlin model_file_base_name model_name_or_path pack_dtype
+    pack_impl hyb_act act_group_aware adapter damp_auto_increment mse rotation v2 uri lora offload_to_disk
+    autoround_version packing_format iters lr minmax_lr nsamples seqlen low_gpu_mem_usage low_cpu_mem_usage amp
+    enable_quanted_input enable_minmax_tuning enable_norm_bias_tuning gradient_accumulate_steps scale_dtype
+    to_quant_block_names quant_block_list supported_types act_bits act_data_type act_dynamic act_group_size act_sym
+    super_bits super_group_size not_use_best_mse dynamic_max_gap device_map quant_nontext_module layer_config
+    enable_quanted_input_layerwise nblocks sampler enable_deterministic_algorithms
+    bnb_4bit_compute_dtype bnb_4bit_quant_storage llm_int8_enable_fp32_cpu_offload llm_int8_has_fp16_weight
+    llm_int8_threshold _load_in_4bit _load_in_8bit
 """
 """Keys of a quantisation section that say how it was made or run, not what is stored."""
 
@@ -44,6 +52,17 @@ _COMPRESSED = {
     ("float", 4, "group", 16): "nvfp4",
     ("float", 4, "tensor_group", 16): "nvfp4",
 }
+
+_GROUPED = {
+    (4, 32): "int4_g32",
+    (4, 64): "int4_g64",
+    (4, 128): "int4",
+    (4, -1): "int4_channel",
+    (8, 32): "int8_g32",
+    (8, 128): "int8_g128",
+}
+"""Formats of weights alone, by bits and group; -1: one group a row."""
+_UNQUANTISED_BITS = 16
 
 FormatOf = Callable[[Tensor, tuple[str, ...]], str | None]
 """Format of a tensor whose module has one of these full names; None: 16 bit."""
@@ -88,6 +107,8 @@ def precision_of(
 
 def _reader(section: Config) -> Callable[[Config], FormatOf]:
     method = section.text("quant_method") or ("modelopt" if section.has("quant_algo") else None)
+    if method is None and (section.has("load_in_4bit") or section.has("load_in_8bit")):
+        method = "bitsandbytes"
     if method == "fp8" and section.has("quantized_layers"):
         return _fp8_with_layers
     readers = {
@@ -95,8 +116,13 @@ def _reader(section: Config) -> Callable[[Config], FormatOf]:
         "mxfp4": _mxfp4,
         "modelopt": _modelopt,
         "compressed-tensors": _compressed,
-        "awq": _grouped_int4,
-        "gptq": _grouped_int4,
+        "awq": _grouped,
+        "gptq": _grouped,
+        "gptqmodel": _grouped,
+        "auto-round": _auto_round,
+        "auto_round": _auto_round,
+        "intel/auto-round": _auto_round,
+        "bitsandbytes": _bitsandbytes,
     }
     if method not in readers:
         section.refuse("quant_method", f"{shown(method)} is not understood; understood: {', '.join(METHODS)}")
@@ -212,15 +238,82 @@ def _weights_format(weights: Config) -> str:
     return _COMPRESSED[key]
 
 
-def _grouped_int4(section: Config) -> FormatOf:
-    bits, group = section.integer("bits", "w_bit"), section.integer("group_size", "q_group_size", least=-1)
-    if bits != 4:
-        section.refuse("bits", f"{bits} is not understood; understood: 4")
-    if group not in (32, 128):
-        section.refuse("group_size", f"{group} is not understood; understood: 32, 128")
+def _group_format(section: Config, bits: int | None = None, group: int | None = None) -> str:
+    """Format of a section's bits and group, those of the whole file where it does not say."""
+    bits = section.integer("bits", "w_bit", default=bits)
+    group = section.integer("group_size", "q_group_size", default=group, least=-1)
+    if (bits, group) not in _GROUPED:
+        known = "; ".join(f"{b} bits in groups of {g}" if g > 0 else f"{b} bits a row" for b, g in _GROUPED)
+        section.refuse("bits", f"{bits} bits in groups of {group} are not understood; understood: {known}")
+    return _GROUPED[bits, group]
+
+
+def _grouped(section: Config) -> FormatOf:
+    """AWQ, AutoGPTQ, GPTQModel: one format, modules kept, and GPTQModel's `dynamic` rules by regular expression."""
+    wanted = _group_format(section)
     if section.flag("lm_head"):
         section.refuse("lm_head", "a quantised lm_head is not understood here")
-    return _all_but(_patterns(section, "modules_to_not_convert"), "int4" if group == 128 else "int4_g32")
+    whole = _all_but(_patterns(section, "modules_to_not_convert"), wanted)
+    rules = section.section("dynamic")
+    if rules is None:
+        return whole
+    bits, group = section.integer("bits", "w_bit"), section.integer("group_size", "q_group_size", least=-1)
+    listed: list[tuple[Patterns, str | None]] = []
+    for rule in rules.data:
+        own = rules.section(rule)
+        pattern = Patterns([f"re:{rule.removeprefix('-:').removeprefix('+:')}"], source=section.source)
+        if own is not None and own.data and not rule.startswith("-:"):
+            own.skip(*_UNREAD.split())
+            listed.append((pattern, _group_format(own, bits, group)))
+            own.finish("quantised")
+        elif rule.startswith("-:"):
+            listed.append((pattern, None))
+    return _first_of(listed, whole)
+
+
+def _first_of(listed: Sequence[tuple[Patterns, str | None]], rest: FormatOf) -> FormatOf:
+    def format_of(tensor: Tensor, names: tuple[str, ...]) -> str | None:
+        for pattern, wanted in listed:
+            if pattern.match(*names):
+                return wanted
+        return rest(tensor, names)
+
+    return format_of
+
+
+def _auto_round(section: Config) -> FormatOf:
+    """AutoRound: one format, and `extra_config` with an entry for each module, or pattern, that differs."""
+    section.only("data_type", "int", why="other number formats of AutoRound are not described")
+    wanted = _group_format(section)
+    bits, group = section.integer("bits"), section.integer("group_size", least=-1)
+    whole = _all_but(_patterns(section, "modules_to_not_convert"), wanted)
+    extra = section.section("extra_config")
+    modules: dict[str | None, list[str]] = {}
+    for name in extra.data if extra is not None else ():
+        own = extra.section(name) if extra is not None else None
+        if own is None:
+            continue
+        own.skip(*_UNREAD.split())
+        own.skip("data_type", "sym")
+        kept = own.integer("bits", default=bits) >= _UNQUANTISED_BITS
+        own.skip("group_size")
+        plain = all(part.isidentifier() or part.isdigit() for part in name.split("."))
+        modules.setdefault(None if kept else _group_format(own, bits, group), []).append(
+            name if plain else f"re:{name}"
+        )
+    listed = [(Patterns(names, source=section.source), form) for form, names in modules.items()]
+    return _first_of(listed, whole)
+
+
+def _bitsandbytes(section: Config) -> FormatOf:
+    """Read bitsandbytes: NF4 or FP4 in blocks of 64, whose maximum has 32 bits or, quantised once more, 8; or INT8."""
+    four, eight = section.flag("load_in_4bit"), section.flag("load_in_8bit")
+    if four == eight:
+        section.refuse("load_in_4bit", "one of load_in_4bit and load_in_8bit must be true")
+    section.only("bnb_4bit_quant_type", "nf4", "fp4", why="the library has these two")
+    double = section.flag("bnb_4bit_use_double_quant")
+    kept = _patterns(section, "llm_int8_skip_modules")
+    return _all_but(kept, "int8" if eight else "nf4_double" if double else "nf4")
 
 
 def _kv_cache(section: Config) -> str | None:

@@ -16,6 +16,7 @@ from optimizer.readers.huggingface.config import Config
 from optimizer.readers.huggingface.families import FAMILIES, WRAPPERS
 from optimizer.readers.huggingface.parts import Reading, runs_of
 from optimizer.readers.huggingface.quantization import precision_of
+from optimizer.readers.huggingface.vision import vision_of
 from optimizer.readers.messages import nearest, shown
 from optimizer.readers.places import Place, Step
 from optimizer.readers.source import read_text
@@ -28,7 +29,7 @@ QUANTIZER_FILE: Final = "hf_quant_config.json"
 
 _BASES: Final = {"bfloat16": "bf16", "float16": "fp16", "float32": "bf16", "auto": "bf16"}
 """Engines serve checkpoints saved in FP32 in 16 bit (vLLM's `--dtype auto` does)."""
-_INFINITY = re.compile(r"(?<=[\s,:\[])-?Infinity(?=[\s,\]}])")
+_NOT_FINITE = re.compile(r'"(?:[^"\\]|\\.)*"|(?<![\w.])(?:-?Infinity|NaN)(?![\w.])')
 
 
 def read_config(
@@ -126,17 +127,21 @@ def _base(text: Config, outer: Config) -> str:
 
 def _model(reading: Reading, text: Config, outer: Config, *, tied: bool, name: str, source: str) -> ModelSpec:
     used = {*reading.layers, *([reading.mtp.block] if reading.mtp else [])}
+    hidden = text.integer("hidden_size", "n_embd", "d_model", "n_embed")
+    vision, assumed = vision_of(outer, hidden)
     context = text.optional("max_position_embeddings", "max_sequence_length", "max_seq_len", "n_positions")
     fields: dict[str, Any] = {
         "name": name,
         "source": source,
-        "hidden_size": text.integer("hidden_size", "n_embd", "d_model", "n_embed"),
+        "hidden_size": hidden,
         "vocab_size": text.integer("vocab_size"),
         "tie_embeddings": _tied(text, outer, default=tied),
         "max_context": context,
         "blocks": {block: spec for block, spec in reading.blocks.items() if block in used},
         "layers": runs_of(reading.layers),
         "mtp": reading.mtp,
+        "vision": vision,
+        "assumed": assumed,
     }
     return ModelSpec(**(fields | {key: value for key, value in reading.fields.items() if value is not None}))
 
@@ -149,10 +154,17 @@ def read_config_file(path: str | Path, *, name: str | None = None) -> ModelSpec:
     SpecError
         As `read_config`, with line and column; or the file cannot be read.
     """
-    text, shown_as = read_text(path)
-    # Files in the wild write an unbounded time step so; JSON has no infinity, and nothing reads that key.
-    document = load_text(_INFINITY.sub("1e308", text), shown_as)
-    return read_document(document, path, name=name)
+    return read_document(load_text(*config_text(*read_text(path))), path, name=name)
+
+
+def config_text(text: str, shown_as: str) -> tuple[str, str]:
+    """Text of a JSON file with a number that no field takes in place of what Python writes and JSON does not have.
+
+    Files in the wild say ``Infinity`` of an unbounded time step, which nothing reads; a field that is read refuses it.
+    """
+    if not shown_as.endswith(".json") or not text.lstrip().startswith("{"):
+        return text, shown_as
+    return _NOT_FINITE.sub(lambda found: found[0] if found[0].startswith('"') else "1e308", text), shown_as
 
 
 def read_document(document: Document, path: str | Path, *, name: str | None = None) -> ModelSpec:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from optimizer.domain.precision import FORMATS
 from optimizer.errors import SpecError
 from optimizer.readers.huggingface import read_config, read_config_file
 from optimizer.readers.huggingface.modules import Patterns
@@ -159,8 +160,58 @@ def test_compressed_tensors_refuses_other_formats() -> None:
 def test_awq_and_gptq() -> None:
     assert formats({"quant_method": "awq", "bits": 4, "group_size": 128, "zero_point": True}) == {"weights": "int4"}
     assert formats({"quant_method": "gptq", "bits": 4, "group_size": 32, "sym": True}) == {"weights": "int4_g32"}
-    assert "64 is not understood" in refusal({"quant_method": "awq", "bits": 4, "group_size": 64})
-    assert "8 is not understood" in refusal({"quant_method": "gptq", "bits": 8, "group_size": 128})
+    assert formats({"quant_method": "awq", "bits": 4, "group_size": 64}) == {"weights": "int4_g64"}
+    assert formats({"quant_method": "gptq", "bits": 8, "group_size": 128}) == {"weights": "int8_g128"}
+    assert "3 bits in groups of 128" in refusal({"quant_method": "gptq", "bits": 3, "group_size": 128})
+
+
+def test_autogptq_as_it_writes_itself() -> None:
+    section = {
+        "bits": 4, "damp_percent": 0.01, "desc_act": True, "group_size": -1, "model_file_base_name": "model",
+        "model_name_or_path": None, "quant_method": "gptq", "static_groups": False, "sym": True,
+        "true_sequential": True, "use_exllama": True, "exllama_config": {"version": 1},
+    }  # fmt: skip
+    assert formats(section) == {"weights": "int4_channel"}
+
+
+def test_gptqmodel_keeps_and_overrides_by_pattern() -> None:
+    section: dict[str, Any] = {
+        "bits": 4, "checkpoint_format": "gptq", "desc_act": True, "group_size": 128, "lm_head": False,
+        "meta": {"quantizer": ["gptqmodel:2.2.0"], "damp_percent": 0.1}, "pack_dtype": "int32", "quant_method": "gptq",
+        "sym": True, "dynamic": {"-:.*self_attn.*": {}, r"+:.*shared_experts.*": {"bits": 8}},
+    }  # fmt: skip
+    found = formats(section)
+    assert (found["attention"], found["shared_experts"]) == ("bf16", "int8_g128")
+    assert found["experts"] == "int4"
+
+
+def test_auto_round_with_modules_of_their_own() -> None:
+    extra = {f"model.layers.{i}.self_attn.{p}_proj": {"bits": 16, "data_type": "float"} for i in range(4) for p in "o"}
+    section = {
+        "amp": True, "autoround_version": "0.5.1", "bits": 4, "data_type": "int", "group_size": 128, "iters": 200,
+        "packing_format": "auto_round:auto_gptq", "quant_method": "auto-round", "sym": True, "extra_config": extra,
+        "block_name_to_quantize": "model.layers", "nsamples": 128, "seqlen": 2048, "lr": None,
+    }  # fmt: skip
+    found = formats(section)
+    assert found["exceptions"] == (("o_proj", "bf16"),)
+    assert found["experts"] == "int4"
+    assert "mx_fp" in refusal(section | {"data_type": "mx_fp"})
+
+
+def test_bitsandbytes_in_four_and_eight_bits() -> None:
+    section = {
+        "_load_in_4bit": True, "_load_in_8bit": False, "bnb_4bit_compute_dtype": "bfloat16",
+        "bnb_4bit_quant_storage": "uint8", "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True,
+        "llm_int8_enable_fp32_cpu_offload": False, "llm_int8_has_fp16_weight": False,
+        "llm_int8_skip_modules": ["lm_head", "self_attn"], "llm_int8_threshold": 6.0, "load_in_4bit": True,
+        "load_in_8bit": False, "quant_method": "bitsandbytes",
+    }  # fmt: skip
+    found = formats(section)
+    assert (found["attention"], found["experts"]) == ("bf16", "nf4_double")
+    assert formats({"load_in_4bit": True, "bnb_4bit_quant_type": "fp4"}) == {"weights": "nf4"}
+    assert formats({"load_in_8bit": True, "quant_method": "bitsandbytes"}) == {"weights": "int8"}
+    # 64 elements in 4 bits, and their maximum in 4 bytes or in 1.
+    assert [FORMATS[name].stored_bytes(1, 64) for name in ("nf4", "nf4_double")] == [36, 33]
 
 
 def test_mixed_precision_names_every_module() -> None:
@@ -175,9 +226,9 @@ def test_mixed_precision_names_every_module() -> None:
 
 
 def test_unknown_methods_and_keys_are_refused_by_name() -> None:
-    message = refusal({"quant_method": "bitsandbytes", "load_in_4bit": True})
-    assert "quantization_config.quant_method: 'bitsandbytes' is not understood" in message
-    assert "fp8, mxfp4, modelopt, compressed-tensors, awq, gptq" in message
+    message = refusal({"quant_method": "aqlm", "nbits_per_codebook": 16})
+    assert "quantization_config.quant_method: 'aqlm' is not understood" in message
+    assert "fp8, mxfp4, modelopt, compressed-tensors, awq, gptq, auto-round, bitsandbytes" in message
     message = refusal({"quant_method": "fp8", "rotate_weights": True})
     assert "quantization_config.rotate_weights: is not understood" in message
 

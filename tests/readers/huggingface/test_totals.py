@@ -82,7 +82,8 @@ def test_every_configuration_is_read() -> None:
         # The model page shows 7.83B.
         ("MiMo-7B", 210_790_400, "7.8"),
         ("Kimi-K2", 0, "1026.4"),
-        ("Qwen3.5-397B-A17B", 6_595_568_128, "402.9"),
+        # The vision tower of 0.46B included; the Hub shows 403B.
+        ("Qwen3.5-397B-A17B", 6_595_568_128, "403.4"),
         ("Nemotron-3-Ultra-550B-A55B", 11_215_609_856, "560.5"),
     ],
 )
