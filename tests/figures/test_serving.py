@@ -9,6 +9,7 @@ from optimizer import read_problem
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
 from optimizer.figures.costs import build_costs
+from optimizer.figures.memory import sequence_tokens
 from optimizer.figures.rates import TICKS_PER_SECOND, effective_rates
 from optimizer.figures.serving import Evaluation, chunk_of, evaluate
 from optimizer.verify.constraints import violations
@@ -147,3 +148,12 @@ def test_devices_that_share_nothing_are_as_fast_as_one(batch: int) -> None:
     assert eight.tpot_s == alone.tpot_s
     assert eight.memory_bytes == alone.memory_bytes
     assert eight.throughput == 8 * alone.throughput
+
+
+@pytest.mark.parametrize(("output_tokens", "held"), [(200, 1200), (201, 1216), (216, 1216)])
+def test_a_sequence_fills_whole_blocks_of_the_cache(output_tokens: int, held: int) -> None:
+    """vLLM's blocks hold 16 tokens."""
+    own = read_problem(
+        model="llama-3.1-8b", hardware="h100-sxm-8", devices=1, isl=1000, osl=output_tokens, engine="vllm"
+    )
+    assert sequence_tokens(own) == held

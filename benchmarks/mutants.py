@@ -1,0 +1,141 @@
+"""Whether search and checker catch each other: one operator changed at a time, in a copy of the package.
+
+`python -m benchmarks.mutants [EACH]` changes EACH places (4 unless given) of every module below, evenly spread. A
+mutant of the search must write a result that the unchanged checker rejects, or fail; one of the checker must change its
+verdict on a result of the corpus; one of the figures, which both sides read, must fail an anchored test. Prints every
+mutant with what caught it, and exits 1 where one survives: equivalent changes, and bounds that only dismiss less, are
+told from missing tests by reading them.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+SIDES = {
+    "figures": (
+        "figures/serving.py",
+        "figures/layer.py",
+        "figures/memory.py",
+        "figures/costs.py",
+        "figures/weights.py",
+    ),
+    "search": ("search/lattice.py", "search/bounds.py", "search/pricing.py", "figures/operating_point.py"),
+    "checker": ("certificate/decision.py", "certificate/goals.py", "certificate/meshes.py", "certificate/front.py"),
+}
+SOLVE = """
+import json, sys
+from pathlib import Path
+from optimizer.solve import solve
+from tests.small_problems import small_problem
+for seed in range(12):
+    Path(sys.argv[1], f"{seed}.json").write_text(json.dumps(solve(small_problem(seed)).to_json()))
+"""
+CERTIFY = """
+import json, sys
+from pathlib import Path
+from optimizer.certificate import certify
+for file in sorted(Path(sys.argv[1]).glob("[!e]*.json")):
+    print(file.name, certify(json.loads(file.read_text())).accepted)
+"""
+_SWAPS: dict[type[ast.AST], type[ast.AST]] = {
+    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Add: ast.Sub, ast.Sub: ast.Add,
+    ast.Mult: ast.FloorDiv, ast.FloorDiv: ast.Mult,
+}  # fmt: skip
+
+
+def places(tree: ast.AST) -> list[tuple[ast.AST, str]]:
+    """Operators and calls of `min` and `max` that can be changed."""
+    found: list[tuple[ast.AST, str]] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare) and type(node.ops[0]) in _SWAPS:
+            found.append((node, "compare"))
+        elif isinstance(node, ast.BinOp) and type(node.op) in _SWAPS and not isinstance(node.left, ast.Constant):
+            found.append((node, "operator"))
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"min", "max"}:
+            found.append((node, "call"))
+    return found
+
+
+def mutants(text: str, each: int) -> Iterator[tuple[str, str]]:
+    """What was changed, with the module as text."""
+    count = len(places(ast.parse(text)))
+    for number in range(min(each, count)):
+        tree = ast.parse(text)
+        node, kind = places(tree)[number * count // each if count > each else number]
+        before = ast.unparse(node)
+        if isinstance(node, ast.Compare):
+            node.ops[0] = _SWAPS[type(node.ops[0])]()  # type: ignore[assignment]
+        elif isinstance(node, ast.BinOp):
+            node.op = _SWAPS[type(node.op)]()  # type: ignore[assignment]
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            node.func.id = "max" if node.func.id == "min" else "min"
+        yield f"line {node.lineno} ({kind}): {before} -> {ast.unparse(node)}", ast.unparse(tree)  # type: ignore[attr-defined]
+
+
+def run(home: Path, *arguments: str) -> tuple[int, str]:
+    """Status and output of a Python program in a copy of the repository."""
+    environment = {**os.environ, "PYTHONPATH": str(home), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=home,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=900,
+    )
+    return done.returncode, done.stdout
+
+
+def caught(side: str, home: Path, scratch: Path) -> str | None:
+    """What notices a mutant; None: nothing."""
+    if side == "figures":
+        status, _ = run(home, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "tests/figures")
+        return "an anchored figure" if status else None
+    if side == "search":
+        if run(home, "-c", SOLVE, str(scratch))[0]:
+            return "the search fails"
+        _, verdicts = run(ROOT, "-c", CERTIFY, str(scratch))
+        return "the checker" if "False" in verdicts or verdicts.count("True") < 12 else None
+    for folder, right in (("accepted", "False"), ("rejected", "True")):
+        status, verdicts = run(home, "-c", CERTIFY, str(ROOT / "tests/corpora" / folder))
+        if status or right in verdicts:
+            return f"a result that is {folder}"
+    return None
+
+
+def main() -> int:
+    """Try every mutant."""
+    each = int(sys.argv[1]) if len(sys.argv) > 1 else 4
+    tried = survived = 0
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder) / "copy"
+        for part in ("optimizer", "tests", "problems", "benchmarks"):
+            shutil.copytree(ROOT / part, home / part, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "pyproject.toml", home)
+        for side, modules in SIDES.items():
+            for module in modules:
+                file = home / "optimizer" / module
+                text = file.read_text(encoding="utf-8")
+                for told, changed in mutants(text, each):
+                    file.write_text(changed, encoding="utf-8")
+                    scratch = Path(folder) / f"results-{tried}"
+                    scratch.mkdir()
+                    by = caught(side, home, scratch)
+                    tried, survived = tried + 1, survived + (by is None)
+                    print(f"{side:8} {module:28} {told[:90]:90} {by or 'SURVIVES'}", flush=True)
+                file.write_text(text, encoding="utf-8")
+    print(f"{tried} mutants, {survived} survive")
+    return int(survived > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
