@@ -235,8 +235,9 @@ def chunks(problem: Problem) -> tuple[int | None, ...]:
     if problem.search.prefill_chunk is not None:
         return tuple(problem.search.prefill_chunk)
     prompt = problem.workload.computed_input_tokens
-    powers = [2**n for n in range(8, 15)]
-    return tuple({*(c for c in powers if problem.workload.phase == "aggregated" or c < prompt), prompt})
+    pieces = {-(-prompt // n) for n in range(1, prompt + 1)}
+    packed = range(1, max(1, 16384 // prompt) + 1) if problem.workload.phase == "aggregated" else [1]
+    return tuple(pieces | {n * prompt for n in packed})
 
 
 def cuts(layers: int, stages: int) -> Iterator[tuple[int, ...]]:
@@ -342,7 +343,7 @@ def shapes(problem: Problem) -> Iterator[Shape]:
     shared_widths = [b.moe.shared_intermediate for b in problem.model.blocks.values() if b.moe is not None]
     sizes = range(1, n + 1)
     lone = (1,)
-    for tp, cp, pp in itertools.product(sizes, range(1, min(n, 8) + 1), range(1, problem.model.layer_count + 1)):
+    for tp, cp, pp in itertools.product(sizes, range(1, n + 1), range(1, problem.model.layer_count + 1)):
         if tp * cp * pp > n or not _tp_divides(problem, tp):
             continue
         for etp, ep, redundant in itertools.product(

@@ -59,7 +59,7 @@ def random_shapes(rng: Random, problem: Problem, count: int) -> list[Shape]:
     own = axes(problem)
     found: list[Shape] = []
     for _ in range(count * 60):
-        tp, cp = rng.choice(own.tp), rng.choice(own.cp)
+        tp, cp = rng.choice(own.tp), rng.choice(own.cp[:16])
         etp, ep, redundant = rng.choice(own.etp), rng.choice(own.ep), rng.choice(own.redundant)
         shape = Shape(tp, cp, etp, ep, rng.choice(own.pp), redundant)
         if shape.devices <= problem.devices:
@@ -75,7 +75,7 @@ def meshes_of(found: list[Shape]) -> Meshes:
 
 
 def one_row(pp: int, chunk: int | None) -> Rows:
-    return Rows(*(np.array([v], dtype=np.int64) for v in (0, pp, chunk or 0)))
+    return Rows(*(np.array([v], dtype=np.int64) for v in (0, pp, chunk or 0, chunk or 0)))
 
 
 def close(left: float, right: Fraction | float) -> bool:

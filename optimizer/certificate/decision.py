@@ -21,12 +21,12 @@ from fractions import Fraction
 from math import ceil, floor
 
 from optimizer.certificate.goals import Goal
+from optimizer.domain.lattice import LARGEST_BATCH
 from optimizer.domain.layout import Layout, Stage
 from optimizer.domain.problem import Problem
 from optimizer.figures.costs import Costs
 from optimizer.figures.layer import Step
 from optimizer.figures.memory import Memory
-from optimizer.figures.operating_point import LARGEST_BATCH
 from optimizer.figures.rates import TICKS_PER_SECOND
 from optimizer.figures.serving import Steps, held_sequences, steps_of, timing
 from optimizer.figures.shape import Shape

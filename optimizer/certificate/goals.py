@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from optimizer.domain.lattice import LARGEST_BATCH
 from optimizer.domain.precision import ACTIVATION_BYTES
 from optimizer.domain.problem import Problem
 from optimizer.domain.tensor import Role
@@ -19,7 +20,6 @@ from optimizer.figures.costs import CostBook, Costs
 from optimizer.figures.layer import Experts, Linear, Step, linear_group
 from optimizer.figures.memory import Memory, MemoryBook
 from optimizer.figures.objective import fewest_devices
-from optimizer.figures.operating_point import LARGEST_BATCH
 from optimizer.figures.rates import TICKS_PER_SECOND
 from optimizer.figures.serving import prompt_split, steps_of, tokens_of_request
 from optimizer.figures.shape import Shape
@@ -102,32 +102,32 @@ class Reach:
         most_devices
             Devices that a layout of these degrees can use at most; 0: none fits.
         """
-        return self._undismissed(goal_, most_devices, chunk, self._at)
+        return self._undismissed(goal_, most_devices, (chunk, chunk), self._at)
 
-    def possible_at_any_chunk(self, goal_: Goal, most_devices: int) -> bool:
-        """Whether one evaluation fails to dismiss these degrees with every chunk of phase aggregated.
+    def possible_between(self, goal_: Goal, least: int, most: int, most_devices: int) -> bool:
+        """Whether one evaluation fails to dismiss these degrees with every chunk from `least` to `most`.
 
-        Decode and mixed steps together take at least one step of their mean tokens: max(f·x, w + io·x) is convex in x,
-        so (1 − φ)·t(µ) + φ·t(µ + c) ≥ t(µ + φ·c), and φ·c = µ·e·input ÷ (output − 1) does not depend on the chunk;
-        experts touched are counted for the decode tokens alone.
+        In phase aggregated a step carries ȳ = µ·e·P ÷ (output − 1) prompt tokens on average, whatever the chunk, and
+        (1 − φ)·g(x) + φ·g(x + p) is at least g(x + ȳ) where g is convex, and at least g(x) and ȳ times the slope of the
+        secant to x + p where it is concave, which is least at the greatest p.
         """
-        return self._undismissed(goal_, most_devices, None, self._mean)
+        return self._undismissed(goal_, most_devices, (least, most), self._between)
 
     def _undismissed(
         self,
         goal_: Goal,
         most_devices: int,
-        chunk: int | None,
-        at: Callable[[int, Goal, int | None], tuple[int, int, bool]],
+        chunks: tuple[int | None, int | None],
+        at: Callable[[int, Goal, tuple[int | None, int | None]], tuple[int, int, bool]],
     ) -> bool:
         if most_devices <= 0:
             return False
         weak, strong = goal_.total / most_devices, goal_.above
         if goal_.total_above is not None:
             strong = max(strong or Fraction(0), goal_.total_above / most_devices)
-        top = min(self._most_in_memory(goal_, chunk), LARGEST_BATCH)
-        micro = max(1, min(self._wanted(goal_, chunk, max(weak, strong or Fraction(0))), top))
-        served, cycle, holds = at(micro, goal_, chunk)
+        top = min(self._most_in_memory(goal_, chunks[1]), LARGEST_BATCH)
+        micro = max(1, min(self._wanted(goal_, chunks[1], max(weak, strong or Fraction(0))), top))
+        served, cycle, holds = at(micro, goal_, chunks)
         if not holds and micro == 1:
             return False
         short = served * weak.denominator < weak.numerator * cycle
@@ -171,9 +171,9 @@ class Reach:
             work.output_tokens - 1
         ) * self.ranks * gain.denominator
 
-    def _at(self, micro: int, goal_: Goal, chunk: int | None) -> tuple[int, int, bool]:
+    def _at(self, micro: int, goal_: Goal, chunks: tuple[int | None, int | None]) -> tuple[int, int, bool]:
         """At a micro-batch: most requests/s of a device (numerator, denominator), and whether the limits can hold."""
-        work, steps = self.problem.workload, steps_of(self.problem.workload, micro, chunk)
+        work, steps = self.problem.workload, steps_of(self.problem.workload, micro, chunks[0])
         pp, scale = self.pp or 1, steps.share.denominator
         mixed = self._ticks(steps.mixed, pp) if steps.mixed else (0, 0)
         plain = self._ticks(steps.decode, pp) if steps.decode else mixed
@@ -185,44 +185,64 @@ class Reach:
             sequences += pp * steps.mixed.passes
         held = self.memory.working_bytes(steps.largest) + self._weights + self._sequence * sequences // pp
         holds = held <= goal_.memory and steps.share <= 1 and self._in_time(goal_, cycle, scale)
-        if goal_.first is not None and steps.mixed is not None:
-            # the first token takes (n + pp − 1)·max M ≥ (n − 1)/pp·ΣM + ΣM
-            first, limit = (
-                max(mixed) * (max(steps.pieces - 1, 0) + self.deep),
-                goal_.first * TICKS_PER_SECOND * self.deep,
-            )
-            holds = holds and (first < limit if "first" in goal_.strict else first <= limit)
+        holds = holds and (steps.mixed is None or self._first_in_time(goal_, max(mixed), steps.pieces))
         served, factor = self._served(micro, scale, steps.pieces)
         return served, factor * cycle, holds
 
-    def _mean(self, micro: int, goal_: Goal, chunk: int | None) -> tuple[int, int, bool]:
-        """`_at` of the mean step over every chunk."""
-        work = self.problem.workload
-        gain, decoded = work.tokens_per_step, micro * (1 + work.mtp_tokens)
-        scale = gain.denominator * (work.output_tokens - 1)
-        prompt = micro * gain.numerator * work.computed_input_tokens
+    def _between(self, micro: int, goal_: Goal, chunks: tuple[int | None, int | None]) -> tuple[int, int, bool]:
+        """`_at` of all chunks from the first to the second."""
+        work, (least, most) = self.problem.workload, (steps_of(self.problem.workload, micro, c) for c in chunks)
+        assert least.mixed is not None  # noqa: S101 - an interval of chunks is of a phase with prompts
+        assert most.mixed is not None  # noqa: S101
+        pp, mixed = self.pp or 1, self._ticks(least.mixed, self.pp or 1)
+        if work.phase == "prefill":
+            scale, cycle = 1, max(mixed)
+        else:
+            scale = work.tokens_per_step.denominator * (work.output_tokens - 1)
+            cycle = self._mean_cycle(micro, most.mixed.prompt, most.pieces, scale)
+        sequences = micro - 1 if self.pp is None else pp * (micro - 1) + 1
+        if work.phase == "aggregated" and self.pp is not None:
+            sequences += pp * least.mixed.passes
+        held = self.memory.working_bytes(least.largest) + self._weights + self._sequence * sequences // pp
+        holds = held <= goal_.memory and most.share <= 1 and self._in_time(goal_, cycle, scale)
+        holds = holds and self._first_in_time(goal_, max(mixed), most.pieces)
+        served, factor = self._served(micro, scale, most.pieces)
+        return served, factor * cycle, holds
+
+    def _mean_cycle(self, micro: int, largest: int, pieces: int, scale: int) -> int:
+        """Least cycle × `scale` of phase aggregated where steps carry at most `largest` prompt tokens."""
+        work, costs, pp = self.problem.workload, self.costs, self.pp or 1
+        decoded, finished = micro * (1 + work.mtp_tokens), micro * work.tokens_per_step.numerator
+        prompt = finished * work.computed_input_tokens
         tokens = decoded * scale + prompt
-        cycle = self.costs.head.ticks(decoded) * scale
-        for count, kind in zip(self.costs.counts, self.costs.kinds, strict=True):
+        cycle = costs.tail(Step(micro, decoded, 0, 0)) * scale
+        for count, kind in zip(costs.counts, costs.kinds, strict=True):
             each = kind.fixed * scale + kind.per_token * tokens + (kind.decode + kind.per_seq) * micro * scale
-            each += (kind.per_prompt + kind.prefill_flop) * prompt
+            each += kind.per_prompt * prompt + max(kind.prefill_flop * prompt, kind.prefill_read * finished * pieces)
             for group in kind.linears:
                 own = tokens + group.slack * scale
                 each += max(group.flop * own, group.weight * scale + group.io * own)
             if kind.experts is not None:
-                each += self._mean_experts(kind.experts, decoded, prompt, scale)
+                each += self._mean_experts(kind.experts, decoded, prompt, scale, max(largest, -(-prompt // scale)))
             cycle += count * each
-        held = self._weights + self._sequence * (micro - 1)
-        served, factor = self._served(micro, scale, 0)
-        return served, factor * cycle, held <= goal_.memory and self._in_time(goal_, cycle, scale)
+        return cycle if pp == 1 else cycle + pp * (costs.send_fixed * scale + costs.send_each * tokens)
 
     @staticmethod
-    def _mean_experts(experts: Experts, decoded: int, prompt: int, scale: int) -> int:
-        """Experts on the mean step: pairs and reads are concave, so that prompt tokens add at least the last slope."""
-        own = decoded * experts.ranks + experts.slack
-        pairs = experts.pairs.units(own, experts.copies) * scale + experts.pairs.slopes[-1] * experts.ranks * prompt
-        read = experts.unit * experts.reads.units(own, experts.copies) * scale
-        return max(experts.flop * pairs, read + experts.io * pairs)
+    def _mean_experts(experts: Experts, decoded: int, prompt: int, scale: int, largest: int) -> int:
+        low, high = (n * experts.ranks + experts.slack for n in (decoded, decoded + largest))
+        pairs, reads = (
+            table.units(low, experts.copies) * scale
+            + prompt * (table.units(high, experts.copies) - table.units(low, experts.copies)) // largest
+            for table in (experts.pairs, experts.reads)
+        )
+        return max(experts.flop * pairs, experts.unit * reads + experts.io * pairs)
+
+    def _first_in_time(self, goal_: Goal, mixed: int, pieces: int) -> bool:
+        """Whether the first token can be in time: it takes (n + pp − 1)·max M ≥ (n − 1)/pp·ΣM + ΣM."""
+        if goal_.first is None:
+            return True
+        first, limit = mixed * (max(pieces - 1, 0) + self.deep), goal_.first * TICKS_PER_SECOND * self.deep
+        return first < limit if "first" in goal_.strict else first <= limit
 
     def _in_time(self, goal_: Goal, cycle: int, scale: int) -> bool:
         if goal_.cycle is None or self.problem.workload.phase == "prefill":

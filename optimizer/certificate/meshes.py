@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from math import lcm
 
 from optimizer.domain.families import Family
-from optimizer.domain.lattice import Axes
+from optimizer.domain.lattice import Axes, holds
 from optimizer.domain.problem import Problem
 from optimizer.figures.shape import Shape
 from optimizer.figures.skew import placeable
@@ -22,11 +23,14 @@ class Lattice:
         ``(tp, cp)`` to its expert meshes ``(redundant, etp, ep)``.
     excluded
         Mesh pairs by the first family that excludes them: devices, divisibility, placement, engine.
+    holds
+        Chunks, cp and batches in words.
     """
 
     axes: Axes
     meshes: dict[tuple[int, int], list[tuple[int, int, int]]]
     excluded: dict[str, int]
+    holds: str
 
     @property
     def count(self) -> int:
@@ -41,6 +45,7 @@ class Lattice:
                 "tp": list(own.tp), "cp": list(own.cp), "pp": list(own.pp), "etp": list(own.etp), "ep": list(own.ep),
                 "prefill_chunk": list(own.chunks), "redundant": list(own.redundant),
             },
+            "holds": self.holds,
             "mesh_pairs": self.count,
             "excluded": dict(sorted(self.excluded.items())),
             "points": (self.count + sum(self.excluded.values())) * len(own.pp) * len(own.chunks),
@@ -56,6 +61,9 @@ def lattice(problem: Problem, axes: Axes) -> Lattice:
         for cp in axes.cp:
             kept = []
             for redundant, etp, ep in expert_meshes:
+                if lcm(tp * cp, etp * ep) > problem.devices:
+                    excluded[Family.DEVICES.value] += 1
+                    continue
                 family = _excludes(problem, Shape(tp, cp, etp, ep, 1, redundant))
                 if family is None:
                     kept.append((redundant, etp, ep))
@@ -63,12 +71,10 @@ def lattice(problem: Problem, axes: Axes) -> Lattice:
                     excluded[family.value] += 1
             if kept:
                 meshes[tp, cp] = kept
-    return Lattice(axes, meshes, dict(excluded))
+    return Lattice(axes, meshes, dict(excluded), holds(problem))
 
 
 def _excludes(problem: Problem, shape: Shape) -> Family | None:
-    if shape.stage_devices > problem.devices:
-        return Family.DEVICES
     for block in problem.model.blocks.values():
         moe = block.moe
         if moe is None:

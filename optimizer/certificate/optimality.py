@@ -121,18 +121,38 @@ class _Prover:
                         return self.proof
         return self.proof
 
-    def _left(self, reach: Reach, asked: _Asked, least_devices: int = 1) -> _Asked:
-        """Chunks at which the degrees are not dismissed, each with the goals that they may meet."""
+    def _left(self, reach: Reach, asked: _Asked, devices: int = 1, fitting: int | None = None) -> _Asked:
+        """Chunks at which the degrees are not dismissed, each with the goals that they may meet.
+
+        Intervals of chunks are dismissed at once, or halved.
+
+        Parameters
+        ----------
+        devices, fitting
+            Devices that the degrees take at least, and at most (None: those there are).
+        """
+        found: dict[int | None, list[Goal]] = {}
+        chunks = list(asked)
 
         def most(aim: Goal) -> int:
-            return min(self.problem.devices, aim.devices) if least_devices <= aim.devices else 0
+            return min(fitting or self.problem.devices, aim.devices) if devices <= aim.devices else 0
 
-        if self.problem.workload.phase == "aggregated" and len(asked) > 1:
-            all_of_them = dict.fromkeys(aim for goals in asked.values() for aim in goals)
-            open_ = {aim for aim in all_of_them if reach.possible_at_any_chunk(aim, most(aim))}
-            asked = {chunk: [aim for aim in goals if aim in open_] for chunk, goals in asked.items()}
-        left = {c: [aim for aim in goals if reach.possible(aim, c, most(aim))] for c, goals in asked.items()}
-        return {chunk: goals for chunk, goals in left.items() if goals}
+        def halve(first: int, stop: int, goals: Sequence[Goal]) -> None:
+            least, last = chunks[first], chunks[stop - 1]
+            if least is None or last is None or stop - first == 1:
+                left = [aim for aim in goals if aim in asked[least] and reach.possible(aim, least, most(aim))]
+                if left:
+                    found[least] = left
+                return
+            left = [aim for aim in goals if reach.possible_between(aim, least, last, most(aim))]
+            if left:
+                middle = (first + stop) // 2
+                halve(first, middle, left)
+                halve(middle, stop, left)
+
+        if chunks:
+            halve(0, len(chunks), list(dict.fromkeys(aim for goals in asked.values() for aim in goals)))
+        return found
 
     def _depth(self, shape: Shape, asked: _Asked) -> Met | None:
         """One mesh pair at one pp: bounded, and where the bound does not dismiss it, decided exactly."""
@@ -142,15 +162,10 @@ class _Prover:
             return None
         costs, memory = self.costs.of(shape), self.memory.memory(shape)
         reach = Reach(self.problem, costs, memory, shape.tp, shape.cp, shape.pp, shape.pp)
-        for chunk, goals in asked.items():
-            left = [
-                aim for aim in goals
-                if shape.devices <= aim.devices and reach.possible(aim, chunk, min(fitting, aim.devices))
-            ]  # fmt: skip
-            if not left:
-                self.proof.dismissed["layout"] += 1
-                continue
-            found = Decision(self.problem, shape, chunk, costs, memory).found(self.listed.get(shape, left))
+        left = self._left(reach, asked, shape.devices, fitting)
+        self.proof.dismissed["layout"] += len(asked) - len(left)
+        for chunk, goals in left.items():
+            found = Decision(self.problem, shape, chunk, costs, memory).found(self.listed.get(shape, goals))
             self.proof.dismissed["exact"] += 1
             if found is not None:
                 return Met(*found, shape.redundant)

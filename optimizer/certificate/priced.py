@@ -8,10 +8,11 @@ from itertools import accumulate
 from optimizer.certificate.decision import replicas_allowed
 from optimizer.certificate.meshes import Lattice
 from optimizer.certificate.verdict import Rejected, brief
+from optimizer.domain.lattice import LARGEST_BATCH
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
 from optimizer.figures.objective import objective_value
-from optimizer.figures.operating_point import LARGEST_BATCH, Point
+from optimizer.figures.operating_point import Point
 from optimizer.figures.serving import Evaluation, Timing, evaluate
 from optimizer.figures.shape import shape_of
 from optimizer.figures.skew import Skews

@@ -37,14 +37,15 @@ SHOWN = (
 """Figures of the short table, in order."""
 
 
-def layout_line(layout: Layout, *, experts: bool) -> str:
-    """A layout in one line."""
+def layout_line(layout: Layout, *, experts: bool, of: int | None = None) -> str:
+    """A layout in one line; `of` the devices there are, it says how many it leaves idle."""
     attention = f"tp={layout.tp} cp={layout.cp} dp={layout.dp}"
     mesh = f"{attention} | etp={layout.etp} ep={layout.ep} edp={layout.edp}" if experts else attention
     chunk = f", chunk {layout.prefill_chunk:,}" if layout.prefill_chunk else ""
     plural = "s" if layout.replicas > 1 else ""
+    idle = f" ({of - layout.devices:,} of {of:,} idle)" if of is not None and of > layout.devices else ""
     return (
-        f"{mesh} | pp={layout.pp}: {layout.devices:,} devices, {layout.replicas:,} replica{plural}, "
+        f"{mesh} | pp={layout.pp}: {layout.devices:,} devices{idle}, {layout.replicas:,} replica{plural}, "
         f"batch {layout.batch:,} a rank{chunk}"
     )
 

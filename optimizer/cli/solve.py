@@ -155,6 +155,7 @@ def frontier_json(
 def show(problem: Problem, result: Result, document: dict[str, Any]) -> None:
     """Print a result."""
     from optimizer.cli import present  # noqa: PLC0415 - needs the figures
+    from optimizer.domain.lattice import holds  # noqa: PLC0415 - the same
     from optimizer.figures.derivation import derive  # noqa: PLC0415 - the same
     from optimizer.verify.placement import placed_experts  # noqa: PLC0415 - the same
 
@@ -163,8 +164,10 @@ def show(problem: Problem, result: Result, document: dict[str, Any]) -> None:
     proof = "" if status != "feasible" else f" (bound {objective['bound']:,.6g}, gap {objective['gap']:.2%})"
     present.verdict_line(status + value + proof, good=status in _GOOD)
     if result.layout is not None:
-        emit(f"layout   {present.layout_line(result.layout, experts=problem.model.moe is not None)}")
+        experts = problem.model.moe is not None
+        emit(f"layout   {present.layout_line(result.layout, experts=experts, of=problem.devices)}")
     emit(f"problem  {present.problem_line(problem)}")
+    emit(f"lattice  {holds(problem)}")
     if result.layout is not None and result.evaluation is not None:
         present.figure_table(derive(problem, result.layout, result.evaluation))
         present.memory_table(problem, result.evaluation)

@@ -49,8 +49,11 @@ def show(verdict: Verdict, *, derivations: bool = False) -> None:
     present.verdict_line(answer, good=verdict.feasible)
     for violation in verdict.violations:
         emit(f"  {paint(str(violation), 'red')}")
-    emit(f"layout   {present.layout_line(verdict.layout, experts=problem.model.moe is not None)}")
+    experts = problem.model.moe is not None
+    emit(f"layout   {present.layout_line(verdict.layout, experts=experts, of=problem.devices)}")
     emit(f"problem  {present.problem_line(problem)}")
+    for axis in verdict.outside_lattice:
+        emit(f"lattice  {axis} is none that `solve` looks at")
     if verdict.evaluation is not None:
         names = list(verdict.figures) if derivations else present.SHOWN
         present.figure_table(verdict.figures, names, derivations=derivations)

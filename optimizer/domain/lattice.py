@@ -1,7 +1,10 @@
 """Which values each axis of the lattice takes: the statement that search and checker both enumerate.
 
-Degrees: every tp that divides all heads and widths, every cp up to `LARGEST_CP`, every pp up to the layer count, every
+Degrees: every tp that divides all heads and widths, every cp up to the devices, every pp up to the layer count, every
 etp that divides the experts' width, every ep up to the physical experts; restricted by the problem's `search`.
+
+Chunks: a prompt of P tokens in ceil(P ÷ n) tokens a step for every n, and in phase aggregated every number of whole
+prompts up to the `token_budget`. Any other chunk takes the steps of the next smaller one of these with more workspace.
 """
 
 from __future__ import annotations
@@ -10,11 +13,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from optimizer.domain.feedforward import DenseFeedForward, FeedForward
+from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
 
-LARGEST_CP = 8
-PREFILL_CHUNKS = (256, 512, 1024, 2048, 4096, 8192, 16384)
-"""Prompt tokens a step that are tried beside the whole prompt, where `search.prefill_chunk` does not say."""
+LARGEST_PACKED_CHUNK = 16384
+"""Prompt tokens that whole prompts fill a step with at most, where `search.prefill_chunk` does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,7 @@ def axes(problem: Problem) -> Axes:
     heads = [c for b in model.blocks.values() if b.attention for c in b.attention.head_counts]
     widest = min([devices, *heads]) if heads else devices
     tp = (t for t in range(1, widest + 1) if divides_attention(problem, t) and divides_widths(problem, t))
-    cp = search.cp if search.cp is not None else range(1, LARGEST_CP + 1)
+    cp = search.cp if search.cp is not None else range(1, devices + 1)
     redundant = problem.experts.redundant_slots if problem.experts is not None and moe_blocks else (0,)
     if moe_blocks:
         width = min(m.intermediate for m in moe_blocks)
@@ -94,5 +97,51 @@ def _chunks(problem: Problem) -> tuple[int | None, ...]:
     prompt = work.computed_input_tokens
     if problem.search.prefill_chunk is not None:
         return tuple(sorted(set(problem.search.prefill_chunk)))
-    tried = {c for c in PREFILL_CHUNKS if work.phase == "aggregated" or c < prompt}
-    return tuple(sorted(tried | {prompt}))
+    packed = token_budget(problem) if work.phase == "aggregated" else prompt
+    return tuple(sorted(even_pieces(prompt) | {*range(prompt, packed + 1, prompt)}))
+
+
+def token_budget(problem: Problem) -> int:
+    """Prompt tokens a step at most: those of a whole prompt, or `LARGEST_PACKED_CHUNK`."""
+    return max(problem.workload.computed_input_tokens, LARGEST_PACKED_CHUNK)
+
+
+def even_pieces(prompt: int) -> set[int]:
+    """Tokens of the largest piece of a prompt in 1, 2, 3, … even ones."""
+    found, piece = set(), prompt
+    while piece > 1:
+        found.add(piece)
+        # the fewest pieces that make them smaller
+        piece = -(-prompt // ((prompt - 1) // (piece - 1) + 1))
+    return found | {1}
+
+
+LARGEST_BATCH = 2**20
+"""No rank is given more sequences than this."""
+
+
+def holds(problem: Problem) -> str:
+    """What an answer is over, beside all degrees that divide: chunks, cp and batches, and where each ends."""
+    search, work, parts = problem.search, problem.workload, []
+    if work.phase != "decode":
+        if search.prefill_chunk is not None:
+            parts.append("chunks as search.prefill_chunk lists")
+        else:
+            packed = f", whole prompts up to {token_budget(problem):,} tokens a step" * (work.phase == "aggregated")
+            parts.append(f"every even split of {work.computed_input_tokens:,} prompt tokens{packed}")
+    parts.append(f"every cp up to {problem.devices:,}" if search.cp is None else "cp as search.cp lists")
+    parts.append(f"every batch up to {LARGEST_BATCH:,}" if search.batch is None else "batches as search.batch lists")
+    return "; ".join(parts)
+
+
+def outside(problem: Problem, layout: Layout) -> tuple[str, ...]:
+    """What of a layout lies beyond the lattice, where `search` leaves it open; a chunk inside is one of its own."""
+    found = []
+    chunk, work = layout.prefill_chunk, problem.workload
+    if chunk is not None and work.phase == "aggregated" and problem.search.prefill_chunk is None:
+        prompt, budget = work.computed_input_tokens, token_budget(problem)
+        if chunk // prompt > budget // prompt:
+            found.append(f"chunk {chunk:,}: more whole prompts than fit {budget:,} tokens")
+    if layout.batch > LARGEST_BATCH:
+        found.append(f"batch {layout.batch:,} above {LARGEST_BATCH:,}")
+    return tuple(found)

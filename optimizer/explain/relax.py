@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import log2
 
-from optimizer.domain.lattice import LARGEST_CP, PREFILL_CHUNKS
+from optimizer.domain.lattice import axes
 from optimizer.domain.precision import PrecisionOverride
 from optimizer.domain.problem import Problem
 from optimizer.domain.variation import changed
@@ -205,11 +205,11 @@ def values_of(problem: Problem, axis: str) -> range | list[int]:
     """Values of an axis of `search` that are tried in place of the allowed ones, ascending."""
     model, most = problem.model, problem.devices
     if axis == "cp":
-        return range(1, min(LARGEST_CP, most) + 1)
+        return range(1, most + 1)
     if axis == "pp":
         return range(1, min(model.layer_count, most) + 1)
     if axis == "prefill_chunk":
-        return sorted({*PREFILL_CHUNKS, problem.workload.computed_input_tokens})
+        return [chunk for chunk in axes(with_search(problem, axis, None)).chunks if chunk is not None]
     if axis == "batch":
         return sorted({*range(1, 4097), *(2**n for n in range(13, 21))})
     return range(1, most + 1)

@@ -47,6 +47,7 @@ _TOP = (
     "throughput_tokens_per_s",
     "throughput_per_device_tokens_per_s",
     "request_capacity_per_s",
+    "idle_devices",
     "latency_s",
     "concurrency",
     "step_time_s",

@@ -31,6 +31,12 @@ def degrees(sheet: Sheet, problem: Problem, evaluation: Evaluation) -> None:
         pp=layout.pp,
     )
     sheet.count(
+        "idle_devices",
+        max(0, problem.devices - layout.devices),
+        "devices there are − devices of the layout",
+        f"{problem.devices} − {layout.devices}",
+    )
+    sheet.count(
         "devices_per_replica",
         layout.replica_devices,
         "lcm(tp · cp, etp · ep) · pp",

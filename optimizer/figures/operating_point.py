@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import isqrt, lcm
 
+from optimizer.domain.lattice import LARGEST_BATCH
 from optimizer.domain.problem import Problem
 from optimizer.figures.costs import Costs
 from optimizer.figures.layer import Step
@@ -30,9 +31,6 @@ from optimizer.figures.partition import Track, best_cuts, some_cuts
 from optimizer.figures.rates import TICKS_PER_SECOND
 from optimizer.figures.serving import Steps, Timing, held_sequences, prompt_split, steps_of, timing
 from optimizer.figures.shape import Shape
-
-LARGEST_BATCH = 2**20
-"""No rank is given more sequences than this."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -200,6 +200,9 @@ def timing(
         requests = batch * gain / (cycle * (work.output_tokens - 1))
         tpot = cycle / gain
     ttft, queue, load = None, Fraction(0), Fraction(0)
+    if steps.share > 1 and slowest_mixed is not None:
+        # no cycle is that of steps more than all of which carry prompts: prompts are what bounds the rank
+        requests = min(requests, steps.together * Fraction(TICKS_PER_SECOND, steps.pieces * slowest_mixed))
     asked = work.request_rate
     if asked is not None and asked > requests * ranks:
         load = asked / (requests * ranks)

@@ -92,7 +92,8 @@ def _answer(subject: Subject) -> str:
     degrees = {"TP": layout.tp, "CP": layout.cp, "DP": layout.dp, "PP": layout.pp}
     if subject.problem.model.moe is not None:
         degrees |= {"expert TP": layout.etp, "EP": layout.ep, "expert copies": layout.edp}
-    degrees |= {"devices": layout.devices, "replicas": layout.replicas, "batch a rank": layout.batch}
+    degrees |= {"devices": layout.devices, "idle devices": max(0, subject.problem.devices - layout.devices)}
+    degrees |= {"replicas": layout.replicas, "batch a rank": layout.batch}
     if layout.prefill_chunk is not None:
         degrees["prompt tokens a step"] = layout.prefill_chunk
     if subject.redundant:

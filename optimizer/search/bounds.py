@@ -3,6 +3,10 @@
 For any cuts into pp stages: cycle = pp·max A ≥ the whole stack's A + pp sends, and a stage holds at least ceil(L/pp)
 layers; memory of the fullest stage ≥ the mean of all stages. With pp left open: cycle ≥ the stack at pp = 1, memory
 ≥ that at the largest pp.
+
+With the chunk left open between two: a step carries ȳ = µ·e·P ÷ (output − 1) prompt tokens on average, whatever the
+chunk. (1 − φ)·g(x) + φ·g(x + p) with φ·p ≥ ȳ is g(x) and ȳ times the slope of a secant, which for a convex g is least
+at the least p (or at ȳ, as φ ≤ 1) and for a concave g at the greatest.
 """
 
 from __future__ import annotations
@@ -12,9 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from optimizer.domain.lattice import LARGEST_BATCH
 from optimizer.domain.problem import Problem
 from optimizer.errors import InternalError
-from optimizer.figures.operating_point import LARGEST_BATCH
 from optimizer.search.lattice import Floats, Ints
 from optimizer.search.pricing import MARGIN, SAMPLER_BYTES, Group, KindCost, Pricer
 from optimizer.search.targets import Target
@@ -22,11 +26,19 @@ from optimizer.search.targets import Target
 
 @dataclass(frozen=True)
 class Rows:
-    """Candidates that share nothing but a problem: index of the mesh pair, pp (0: open), chunk."""
+    """Candidates that share nothing but a problem: index of the mesh pair, pp (0: open), chunks from least to most."""
 
     mesh: Ints
     pp: Ints
-    chunk: Ints
+    least: Ints
+    most: Ints
+
+    def __len__(self) -> int:
+        return len(self.mesh)
+
+    def take(self, chosen: Ints | NDArray[np.bool_] | slice) -> Rows:
+        """The entries at indices, or where a mask holds."""
+        return Rows(self.mesh[chosen], self.pp[chosen], self.least[chosen], self.most[chosen])
 
 
 @dataclass(frozen=True)
@@ -48,11 +60,10 @@ class Bounds:
         self.head: Group = pricer.head.take(index)
         self.draft = pricer.draft.take(index) if pricer.draft is not None else None
         self.pp = np.maximum(rows.pp, 1).astype(float)
-        prompt = self.problem.workload.computed_input_tokens
-        chunk = np.maximum(rows.chunk, 1)
-        self.pieces: Ints = -(-prompt // chunk)
-        self.piece: Ints = -(-prompt // self.pieces)
-        self.packed: Ints = np.maximum(chunk // prompt, 1)
+        self.pieces, piece, self.packed = self._split(rows.most)
+        _, self.piece, self.fewest_packed = self._split(rows.least)
+        self.taken = (piece * self.packed).astype(float)
+        self._open_chunk = bool(np.any(rows.least != rows.most))
         self.deep = np.where(rows.pp == 0, deepest, rows.pp).astype(float)
         weights = sum(
             (n * w[index] for n, w in zip(pricer.counts, pricer.weights, strict=True)),
@@ -70,6 +81,12 @@ class Bounds:
         self.send_fixed, self.send_each = pricer.send_fixed[index], pricer.send_each[index]
         self._several = rows.pp > 1
         self._uneven = pricer.skews.measured
+
+    def _split(self, chunk: Ints) -> tuple[Ints, Ints, Ints]:
+        """Pieces of a prompt, their tokens, and whole prompts that share a step."""
+        prompt, chunk = self.problem.workload.computed_input_tokens, np.maximum(chunk, 1)
+        pieces = -(-prompt // chunk)
+        return pieces, -(-prompt // pieces), np.maximum(chunk // prompt, 1)
 
     def _step(self, seqs: Floats, decoded: Floats, prompt: Floats, passes: Floats) -> tuple[Floats, Floats]:
         """Two bounds of pp·max over stages: all stages together, and ceil(L/pp) of the cheapest layers."""
@@ -93,6 +110,28 @@ class Bounds:
             least = np.zeros_like(least)
         return total + self.pp * send, self.pp * (layers * least + send)
 
+    def _mean_step(self, micro: Floats) -> tuple[Floats, Floats]:
+        """`_step` on average over the steps of phase aggregated, for the best chunk of each row."""
+        work = self.problem.workload
+        decoded = micro * (1 + work.mtp_tokens)
+        finished = micro * float(work.tokens_per_step) / (work.output_tokens - 1)
+        prompt = finished * work.computed_input_tokens
+        least, most = np.maximum(self.piece * self.fewest_packed, prompt), np.maximum(self.taken, prompt)
+        total = np.zeros(len(self.rows))
+        cheapest: Floats | None = None
+        for count, kind in zip(self.counts, self.kinds, strict=True):
+            each = kind.mean_seconds(micro, decoded, prompt, finished * self.pieces, least, most)
+            total += count * each
+            cheapest = each if cheapest is None else np.minimum(cheapest, each)
+        total += self.head.seconds(decoded)
+        if self.draft is not None:
+            zero = np.zeros_like(micro)
+            total += work.mtp_tokens * (self.draft.seconds(micro, micro, zero, zero) + self.head.seconds(micro))
+        send = np.where(self._several, self.send_fixed + self.send_each * (decoded + prompt), 0.0)
+        if cheapest is None or self._uneven:
+            cheapest = np.zeros(len(self.rows))
+        return total + self.pp * send, self.pp * (np.ceil(sum(self.counts) / self.pp) * cheapest + send)
+
     def stack(self, micro: Floats) -> tuple[Floats, Floats | None, Floats]:
         """Least cycle (mean), least pp·max M (None in phase decode) and φ at a micro-batch."""
         work = self.problem.workload
@@ -105,8 +144,10 @@ class Bounds:
             return mixed, mixed, np.ones_like(micro)
         share = micro * float(work.tokens_per_step) * self.pieces / ((work.output_tokens - 1) * self.packed)
         plain = self._step(micro, micro * verified, zero, zero)
-        taken, passes = (self.piece * self.packed).astype(float), self.packed.astype(float)
-        busy = self._step(micro, micro * verified, taken, passes)
+        passes = self.fewest_packed.astype(float)
+        busy = self._step(micro, micro * verified, self.piece * passes, passes)
+        if self._open_chunk:
+            return np.maximum(*self._mean_step(micro)), np.maximum(*busy), share
         # one stage bounds the mean by its own decode and mixed steps, so each bound is averaged with itself
         mean = [d + share * (m - d) for d, m in zip(plain, busy, strict=True)]
         return np.maximum(*mean), np.maximum(*busy), share
@@ -129,13 +170,13 @@ class Bounds:
         work = self.problem.workload
         verified = 1 + work.mtp_tokens
         prompt = work.computed_input_tokens
-        chunk = self.rows.chunk.astype(float)
+        chunk = self.rows.least.astype(float)
         # a batch b = pp·(µ − 1) + 1 already makes micro-batches of µ
         held = self.pp * (micro - 1) + 1
         share = held / self.pp
         if work.phase == "aggregated":
-            share = share + self.packed
-            tokens, sampled = micro * verified + chunk, micro * verified + self.packed
+            share = share + self.fewest_packed
+            tokens, sampled = micro * verified + chunk, micro * verified + self.fewest_packed
         elif work.phase == "prefill":
             tokens, sampled = micro * np.minimum(chunk, prompt), micro
         else:

@@ -1,6 +1,6 @@
 """The whole frontier of two or three objectives over every layout: degrees, chunk, batch, stage cuts and replicas.
 
-Branch and bound on boxes (degrees and chunk × an interval of micro-batches × an interval of replicas). Every objective
+Branch and bound on boxes (degrees × intervals of chunks, of micro-batches and of replicas). Every objective
 is monotone in both intervals, so that a box has a float vector that nothing in it beats; a box is dismissed where a
 layout already found is at least as good in every objective by more than the floats' margin. What is left of one
 micro-batch is decided by the reference, over every batch and every non-dominated way to cut the pipeline.
@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
 
+from optimizer.domain.lattice import LARGEST_BATCH
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
 from optimizer.errors import SpecError
@@ -30,7 +31,7 @@ from optimizer.figures.objective import (
     layout_of,
     objective_value,
 )
-from optimizer.figures.operating_point import LARGEST_BATCH, OperatingPoints, Point
+from optimizer.figures.operating_point import OperatingPoints, Point
 from optimizer.figures.serving import tokens_of_request
 from optimizer.figures.shape import Shape
 from optimizer.search.bounds import Bounds, Rows
@@ -106,16 +107,18 @@ def _check(problem: Problem, objectives: Sequence[str]) -> None:
 
 @dataclass
 class _Boxes:
-    """Rows with intervals of micro-batches and of replicas."""
+    """Mesh pairs with a pp, and intervals of micro-batches, of replicas and of chunks (by their number)."""
 
     row: Ints
     low: Ints
     high: Ints
     fewest: Ints
     most: Ints
+    first: Ints
+    last: Ints
 
     def take(self, chosen: Ints | NDArray[np.bool_]) -> _Boxes:
-        return _Boxes(*(a[chosen] for a in (self.row, self.low, self.high, self.fewest, self.most)))
+        return _Boxes(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
 
     def __len__(self) -> int:
         return len(self.row)
@@ -198,7 +201,8 @@ class _Frontier:
         boxes = self._start()
         done = 0
         while len(boxes):
-            lone = (boxes.low == boxes.high) & (self._decided(boxes) | (boxes.fewest == boxes.most))
+            lone = (boxes.low == boxes.high) & (boxes.first == boxes.last)
+            lone &= self._decided(boxes) | (boxes.fewest == boxes.most)
             for i in np.flatnonzero(lone):
                 self._leaf(boxes, int(i))
             done += int(np.count_nonzero(lone))
@@ -244,15 +248,14 @@ class _Frontier:
         value = objective_value(self.problem, shape, replicas, point)
         self.archive.add(tuple(vector), Scored(layout, point, value, tokens), shape.redundant)
 
-    def _shape(self, row: int) -> tuple[Shape, int | None]:
+    def _shape(self, row: int) -> Shape:
         mesh, own = int(self.rows.mesh[row]), self.meshes
         tp, cp, etp, ep = (int(axis[mesh]) for axis in (own.tp, own.cp, own.etp, own.ep))
-        shape = Shape(tp, cp, etp, ep, int(self.rows.pp[row]), int(own.redundant[mesh]))
-        return shape, int(self.rows.chunk[row]) or None
+        return Shape(tp, cp, etp, ep, int(self.rows.pp[row]), int(own.redundant[mesh]))
 
     def _leaf(self, boxes: _Boxes, i: int) -> None:
         """Every batch of one micro-batch, every way to cut, and the replicas that matter."""
-        shape, chunk = self._shape(int(boxes.row[i]))
+        shape, chunk = self._shape(int(boxes.row[i])), int(self.search.chunks[boxes.first[i]]) or None
         counts = self._allowed(shape)
         if not counts:
             return
@@ -325,26 +328,27 @@ class _Frontier:
                 self._add(shape, own.prefill_chunk, own.replicas, scored.point)
 
     def _start(self) -> _Boxes:
-        """Octaves of micro-batches of every mesh pair, pp and chunk, as far as limits hold."""
+        """Octaves of micro-batches of every mesh pair and pp, as far as limits hold."""
         own, found = self.search.axes, self.meshes
-        chunks = np.array([c or 0 for c in own.chunks], dtype=np.int64)
         depth = np.array(own.pp, dtype=np.int64)
-        mesh, pp, chunk = (a.ravel() for a in np.meshgrid(np.arange(len(found)), depth, chunks, indexing="ij"))
+        mesh, pp = (a.ravel() for a in np.meshgrid(np.arange(len(found)), depth, indexing="ij"))
         sizes = tuple(t.size for t in self.problem.hardware.tiers)
         most = replicas_that_fit(sizes, self.problem.devices, found.stage[mesh] * pp)
         keep = most > 0
-        self.rows = Rows(mesh[keep], pp[keep], chunk[keep])
+        every = np.zeros_like(mesh)
+        self.rows = Rows(mesh, pp, every, every).take(keep)
         most, alive = most[keep], np.arange(int(np.count_nonzero(keep)))
         parts = []
         low = 1
         while len(alive) and low <= LARGEST_BATCH:
             count = len(alive)
             ones = np.ones(count, dtype=np.int64)
-            boxes = _Boxes(alive, ones * low, ones * (2 * low - 1), ones, most[alive])
+            last = ones * (len(self.search.chunks) - 1)
+            boxes = _Boxes(alive, ones * low, ones * (2 * low - 1), ones, most[alive], ones * 0, last)
             kept, holds = self._bounded(boxes)
             parts.append(kept)
             alive, low = alive[holds], 2 * low
-        return _join(parts) if parts else _Boxes(*(np.zeros(0, dtype=np.int64) for _ in range(5)))
+        return _join(parts) if parts else _Boxes(*(np.zeros(0, dtype=np.int64) for _ in _Boxes.__dataclass_fields__))
 
     def _bounded(self, boxes: _Boxes) -> tuple[_Boxes, NDArray[np.bool_]]:
         """Boxes that nothing found dominates, less what limits exclude; and which keep the limits at their low end."""
@@ -365,7 +369,8 @@ class _Frontier:
     def _ideal(self, boxes: _Boxes) -> tuple[Floats, NDArray[np.bool_], _Boxes]:
         """What nothing in a box beats, whether its low end keeps the limits, and the box less what cannot serve."""
         problem, work = self.problem, self.problem.workload
-        rows = Rows(*(a[boxes.row] for a in (self.rows.mesh, self.rows.pp, self.rows.chunk)))
+        chunks = self.search.chunks
+        rows = replace(self.rows.take(boxes.row), least=chunks[boxes.first], most=chunks[boxes.last])
         bounds = Bounds(self.pricer, rows, self.search.axes.pp[-1])
         low = boxes.low.astype(float)
         limit = target(problem, None)
@@ -379,7 +384,7 @@ class _Frontier:
         if self.rate is not None:
             needed = np.ceil(float(self.rate) / (each * replica) * (1 - MARGIN))
             fewest = np.maximum(fewest, np.minimum(needed, 2**40).astype(np.int64))
-        part = _Boxes(boxes.row, boxes.low, high.astype(np.int64), fewest, boxes.most)
+        part = replace(boxes, high=high.astype(np.int64), fewest=fewest)
         tokens = tokens_of_request(work)
         price = float(problem.hardware.device.price or 0) * 10**6 / 3600
         columns = []
@@ -431,7 +436,8 @@ class _Frontier:
             step = max(1, len(front) // _SAMPLES)
             chosen.update(front[::step])
         for i in sorted(chosen):
-            shape, chunk = self._shape(int(boxes.row[i]))
+            shape = self._shape(int(boxes.row[i]))
+            chunk = int(self.search.chunks[(boxes.first[i] + boxes.last[i]) // 2]) or None
             counts = [r for r in self._allowed(shape) if boxes.fewest[i] <= r <= boxes.most[i]]
             if not counts:
                 continue
@@ -446,22 +452,29 @@ class _Frontier:
                         self._add(shape, chunk, replicas, point)
 
     def _split(self, boxes: _Boxes) -> _Boxes:
-        """Halve the wider interval of each box, and keep what may matter."""
+        """Halve the widest interval of each box, and keep what may matter."""
         if not len(boxes):
             return boxes
         both = self.wants_fewer and self.wants_more
+        chunks = self.search.chunks
+        widest = chunks[boxes.last] * boxes.low >= chunks[boxes.first] * boxes.high
+        by_chunk = (boxes.first < boxes.last) & (widest | (boxes.low == boxes.high))
         by_batch = (boxes.high - boxes.low) * boxes.fewest >= (boxes.most - boxes.fewest) * boxes.low
         by_batch = by_batch & (boxes.high > boxes.low) if both else np.ones(len(boxes), dtype=bool)
-        middle = (boxes.low + boxes.high) // 2
-        centre = (boxes.fewest + boxes.most) // 2
-        left = _Boxes(
-            boxes.row, boxes.low, np.where(by_batch, middle, boxes.high), boxes.fewest,
-            np.where(by_batch, boxes.most, centre),
+        by_batch &= ~by_chunk
+        by_count = ~by_chunk & ~by_batch
+        middle, centre = (boxes.low + boxes.high) // 2, (boxes.fewest + boxes.most) // 2
+        between = (boxes.first + boxes.last) // 2
+        left = replace(
+            boxes, high=np.where(by_batch, middle, boxes.high), most=np.where(by_count, centre, boxes.most),
+            last=np.where(by_chunk, between, boxes.last),
         )  # fmt: skip
-        right = _Boxes(
-            boxes.row, np.where(by_batch, middle + 1, boxes.low), boxes.high,
-            np.where(by_batch, boxes.fewest, centre + 1), boxes.most,
+        right = replace(
+            boxes, low=np.where(by_batch, middle + 1, boxes.low), fewest=np.where(by_count, centre + 1, boxes.fewest),
+            first=np.where(by_chunk, between + 1, boxes.first),
         )  # fmt: skip
         joined = _join([left, right])
-        joined = joined.take((joined.low <= joined.high) & (joined.fewest <= joined.most))
+        joined = joined.take(
+            (joined.low <= joined.high) & (joined.fewest <= joined.most) & (joined.first <= joined.last)
+        )
         return self._bounded(joined)[0] if len(joined) else joined

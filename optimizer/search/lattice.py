@@ -40,14 +40,27 @@ class Meshes:
 
 def meshes(problem: Problem, axes: Axes) -> tuple[Meshes, dict[Family, int]]:
     """All mesh pairs that the devices and the engine's rules allow, and how many each family excluded."""
-    grid = np.meshgrid(
-        *(np.array(values, dtype=np.int64) for values in (axes.tp, axes.cp, axes.redundant, axes.etp, axes.ep)),
-        indexing="ij",
-    )
-    tp, cp, redundant, etp, ep = (axis.ravel() for axis in grid)
+    attention = [(tp, cp) for tp in axes.tp for cp in axes.cp if tp * cp <= problem.devices]
+    experts = [
+        (redundant, etp, ep)
+        for redundant in axes.redundant
+        for etp in axes.etp
+        for ep in axes.ep
+        if etp * ep <= problem.devices
+    ]
+    spanned = len(axes.tp) * len(axes.cp) * len(axes.redundant) * len(axes.etp) * len(axes.ep)
+    around = np.array(attention, dtype=np.int64).reshape(-1, 2)
+    routed = np.array(experts, dtype=np.int64).reshape(-1, 3)
+    width, size = around[:, 0] * around[:, 1], routed[:, 1] * routed[:, 2]
+    fits = [np.flatnonzero(np.lcm(own, size) <= problem.devices) for own in width.tolist()]
+    first = np.repeat(np.arange(len(width)), [len(own) for own in fits])
+    second = np.concatenate(fits) if fits else np.zeros(0, dtype=np.int64)
+    (tp, cp), (redundant, etp, ep) = around[first].T, routed[second].T
     stage = np.lcm(tp * cp, etp * ep)
     found = Meshes(tp, cp, etp, ep, redundant, stage, stage // (tp * cp), stage // (etp * ep))
     excluded: dict[Family, int] = {}
+    if spanned > len(found):
+        excluded[Family.DEVICES] = spanned - len(found)
 
     def keep(mask: NDArray[np.bool_], family: Family) -> None:
         nonlocal found
@@ -56,7 +69,6 @@ def meshes(problem: Problem, axes: Axes) -> tuple[Meshes, dict[Family, int]]:
             excluded[family] = excluded.get(family, 0) + gone
             found = found.take(mask)
 
-    keep(found.stage <= problem.devices, Family.DEVICES)
     keep(_experts_divide(problem, found), Family.DIVISIBILITY)
     keep(_placeable(problem, found), Family.PLACEMENT)
     keep(engine_accepts(problem, problem.engine, found), Family.ENGINE)

@@ -54,6 +54,11 @@ class Group:
         own = tokens + self.slack
         return np.maximum(self.flop * own, self.weight + self.io * own)
 
+    def mean_seconds(self, tokens: Floats, more: Floats, step: Floats) -> Floats:
+        """Least mean seconds where steps of `tokens` carry at least `step` more, `more` of them on average."""
+        start = self.seconds(tokens)
+        return start + more / step * (self.seconds(tokens + step) - start)
+
     def take(self, chosen: Ints) -> Group:
         """The entries at indices."""
         return Group(self.flop[chosen], self.weight[chosen], self.io[chosen], self.slack[chosen])
@@ -107,6 +112,12 @@ class Routed:
         pairs = self.pairs(own)
         return np.maximum(self.flop * pairs, self.read * self.reads(own) + self.io * pairs)
 
+    def mean_seconds(self, tokens: Floats, more: Floats, step: Floats) -> Floats:
+        """Least mean seconds where steps of `tokens` carry at most `step` more, `more` of them on average."""
+        low, high, share = tokens * self.spread + self.slack, (tokens + step) * self.spread + self.slack, more / step
+        pairs, reads = ((1 - share) * table(low) + share * table(high) for table in (self.pairs, self.reads))
+        return np.maximum(self.flop * pairs, self.read * reads + self.io * pairs)
+
     def take(self, chosen: Ints) -> Routed:
         """The entries at indices."""
         floats: dict[str, Any] = {n: v[chosen] for n, v in self.__dict__.items() if isinstance(v, np.ndarray)}
@@ -141,6 +152,19 @@ class KindCost:
             total = total + group.seconds(x)
         if self.routed is not None:
             total = total + self.routed.seconds(x)
+        total += np.maximum(self.prefill_flop * prompt, self.prefill_read * passes)
+        return total
+
+    def mean_seconds(
+        self, seqs: Floats, decoded: Floats, prompt: Floats, passes: Floats, least: Floats, most: Floats
+    ) -> Floats:
+        """Least mean seconds of steps, some with `least` to `most` prompt tokens, `prompt` tokens on average."""
+        x = decoded + prompt
+        total = self.fixed + self.per_token * x + (self.decode + self.per_seq) * seqs + self.per_prompt * prompt
+        for group in self.groups:
+            total = total + group.mean_seconds(decoded, prompt, least)
+        if self.routed is not None:
+            total = total + self.routed.mean_seconds(decoded, prompt, most)
         total += np.maximum(self.prefill_flop * prompt, self.prefill_read * passes)
         return total
 

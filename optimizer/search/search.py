@@ -1,14 +1,15 @@
 """Finds the best layouts: bounds on all mesh pairs in floats, the exact reference on what they cannot dismiss.
 
-Three sieves, each a question of `Bounds.reachable`: mesh pairs × chunks with pp open, the same with each pp, and best
-bound first the exact best of fixed degrees. An incumbent from a coarse part of the lattice makes the sieves fine.
+Sieves, each a question of `Bounds.reachable`: mesh pairs with pp and chunk open, the same with intervals of chunks,
+with each pp, and with intervals halved down to one chunk; then best bound first the exact best of fixed degrees. An
+incumbent from a coarse part of the lattice makes the sieves fine.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import numpy as np
@@ -22,7 +23,7 @@ from optimizer.figures.memory import Memory, MemoryBook
 from optimizer.figures.objective import MAXIMISED, Scored, best_layout, fewest_devices, key
 from optimizer.figures.rates import effective_rates
 from optimizer.figures.serving import tokens_of_request
-from optimizer.figures.shape import Shape
+from optimizer.figures.shape import Shape, shape_of
 from optimizer.figures.skew import Skews
 from optimizer.search.bounds import Bounds, Rows
 from optimizer.search.lattice import Floats, Ints, Meshes, meshes, replicas_that_fit
@@ -31,6 +32,9 @@ from optimizer.search.targets import Target, target
 
 _BLOCK = 1 << 15
 """Rows that are priced together: small enough to stay in cache."""
+
+_HALVINGS_WITH_PP_OPEN = 3
+"""How often the chunks are halved before rows take a pp each."""
 
 Progress = Callable[[str, int, int], None]
 
@@ -101,6 +105,7 @@ class Search:
         self.costs = CostBook(problem, effective_rates(problem.priced_hardware), self.skews)
         self.memory = MemoryBook(problem)
         self.axes: Axes = axes(problem)
+        self.chunks: Ints = np.array([c or 0 for c in self.axes.chunks], dtype=np.int64)
         self.tally = Tally()
         self.sizes = tuple(t.size for t in problem.hardware.tiers)
         self._exact: dict[tuple[Shape, int | None], Scored | None] = {}
@@ -121,10 +126,12 @@ class Search:
             return Found([], complete=True, bound=None, tally=self.tally)
         pricer = Pricer(self.problem, found, skews=self.skews)
         self._warm_up(pricer, found)
-        rows = self._open_rows(found)
-        rows = self._sieve(pricer, rows, "mesh pairs")
-        rows = self._with_pp(found, rows)
-        rows = self._sieve(pricer, rows, "layouts")
+        rows = self._sieve(pricer, self._open_rows(found), "mesh pairs")
+        for _ in range(_HALVINGS_WITH_PP_OPEN):
+            rows = self._sieve(pricer, self._halved(rows), "mesh pairs")
+        rows = self._sieve(pricer, self._with_pp(found, rows), "layouts")
+        while np.any(rows.least != rows.most) and not self._late():
+            rows = self._sieve(pricer, self._halved(rows), "layouts")
         complete, bound = self._decide(pricer, rows)
         return Found(self._ranked(), complete, bound, self.tally)
 
@@ -159,16 +166,23 @@ class Search:
         return self.deadline is not None and time.monotonic() > self.deadline
 
     def _open_rows(self, found: Meshes) -> Rows:
-        chunks = np.array([c or 0 for c in self.axes.chunks], dtype=np.int64)
-        mesh = np.repeat(np.arange(len(found)), len(chunks))
-        return Rows(mesh, np.zeros_like(mesh), np.tile(chunks, len(found)))
+        mesh = np.arange(len(found))
+        return Rows(mesh, np.zeros_like(mesh), np.full_like(mesh, self.chunks[0]), np.full_like(mesh, self.chunks[-1]))
 
     def _with_pp(self, found: Meshes, rows: Rows) -> Rows:
         depth = np.array(self.axes.pp, dtype=np.int64)
-        mesh, chunk = np.repeat(rows.mesh, len(depth)), np.repeat(rows.chunk, len(depth))
-        pp = np.tile(depth, len(rows.mesh))
-        fits = replicas_that_fit(self.sizes, self.problem.devices, found.stage[mesh] * pp) > 0
-        return Rows(mesh[fits], pp[fits], chunk[fits])
+        each = rows.take(np.repeat(np.arange(len(rows)), len(depth)))
+        pp = np.tile(depth, len(rows))
+        fits = replicas_that_fit(self.sizes, self.problem.devices, found.stage[each.mesh] * pp) > 0
+        return replace(each, pp=pp).take(fits)
+
+    def _halved(self, rows: Rows) -> Rows:
+        """Each row's chunks in two halves, where there are several."""
+        low, high = np.searchsorted(self.chunks, rows.least), np.searchsorted(self.chunks, rows.most)
+        middle = (low + high) // 2
+        lower = replace(rows, most=self.chunks[middle])
+        upper = replace(rows, least=self.chunks[np.minimum(middle + 1, high)]).take(low < high)
+        return Rows(*(np.concatenate([getattr(lower, n), getattr(upper, n)]) for n in Rows.__dataclass_fields__))
 
     def _most_devices(self, found: Meshes, rows: Rows, goal: Target) -> Floats:
         replica = found.stage[rows.mesh] * np.maximum(rows.pp, 1)
@@ -186,7 +200,7 @@ class Search:
                 kept.append(np.arange(start, total))
                 break
             stop = min(start + _BLOCK, total)
-            part = Rows(rows.mesh[start:stop], rows.pp[start:stop], rows.chunk[start:stop])
+            part = rows.take(slice(start, stop))
             devices = self._most_devices(pricer.meshes, part, goal)
             bounds = Bounds(pricer, part, self.axes.pp[-1])
             mask = bounds.reachable(goal, devices) & (devices > 0)
@@ -196,7 +210,7 @@ class Search:
                 self.progress(phase, stop, total)
         chosen = np.concatenate(kept) if kept else np.zeros(0, dtype=np.int64)
         self.tally.dismissed += total - len(chosen)
-        return Rows(rows.mesh[chosen], rows.pp[chosen], rows.chunk[chosen])
+        return rows.take(chosen)
 
     # exact
 
@@ -209,17 +223,29 @@ class Search:
         index = np.flatnonzero(coarse)
         if not len(index):
             index = np.arange(min(len(found), 256))
-        chunks = np.array([c or 0 for c in self.axes.chunks], dtype=np.int64)
+        octaves = np.searchsorted(self.chunks, [1 << n for n in range(int(self.chunks[-1]).bit_length())], side="right")
+        chunks = self.chunks[np.unique(np.append(np.maximum(octaves - 1, 0), len(self.chunks) - 1))]
         depth = np.array([p for p in self.axes.pp if p & (p - 1) == 0] or self.axes.pp[:1], dtype=np.int64)
         mesh, pp, chunk = (a.ravel() for a in np.meshgrid(index, depth, chunks, indexing="ij"))
         fits = replicas_that_fit(self.sizes, self.problem.devices, found.stage[mesh] * pp) > 0
-        rows = Rows(mesh[fits], pp[fits], chunk[fits])
-        if not len(rows.mesh):
+        rows = Rows(mesh, pp, chunk, chunk).take(fits)
+        self._try(pricer, rows)
+        # the best degrees so far at every chunk
+        best = min(self.best.values(), key=lambda s: key(self.problem, s), default=None)
+        if best is not None and len(self.chunks) > len(chunks):
+            shape = shape_of(best.layout, self.redundant_of(best))
+            own = (found.tp == shape.tp) & (found.cp == shape.cp) & (found.etp == shape.etp) & (found.ep == shape.ep)
+            at = np.full_like(self.chunks, np.flatnonzero(own & (found.redundant == shape.redundant))[0])
+            self._try(pricer, Rows(at, np.full_like(at, shape.pp), self.chunks, self.chunks))
+
+    def _try(self, pricer: Pricer, rows: Rows) -> None:
+        """The reference on the few rows with the best bounds."""
+        if not len(rows):
             return
         value = self._bound_values(pricer, rows, self._target())
         order = np.argsort(-value, kind="stable")
         for i in order[: 4 + 2 * self.wanted]:
-            if np.isneginf(value[i]):
+            if np.isneginf(value[i]) or self._late():
                 break
             self._decide_row(pricer.meshes, rows, int(i))
 
@@ -227,7 +253,7 @@ class Search:
         """Optimistic objective of each row, larger is better; −inf where no batch keeps the limits."""
         parts = []
         for start in range(0, len(rows.mesh), _BLOCK):
-            part = Rows(*(a[start : start + _BLOCK] for a in (rows.mesh, rows.pp, rows.chunk)))
+            part = rows.take(slice(start, start + _BLOCK))
             parts.append(self._bound_part(pricer, part, goal))
             self.tally.priced += 20 * len(part.mesh)
         return np.concatenate(parts) if parts else np.zeros(0)
@@ -269,7 +295,7 @@ class Search:
             int(found.tp[mesh]), int(found.cp[mesh]), int(found.etp[mesh]), int(found.ep[mesh]), int(rows.pp[i]),
             int(found.redundant[mesh]),
         )  # fmt: skip
-        chunk = int(rows.chunk[i]) or None
+        chunk = int(rows.most[i]) or None
         if (shape, chunk) in self._exact:
             return self._exact[shape, chunk]
         scored = best_layout(self.problem, shape, chunk, *self._coefficients_of(shape), reach=self._incumbent())

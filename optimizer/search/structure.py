@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from optimizer.domain.lattice import holds
 from optimizer.search.search import Search
 
 
@@ -17,6 +18,7 @@ def structure(search: Search) -> dict[str, Any]:
             "tp": list(own.tp), "cp": list(own.cp), "pp": list(own.pp), "etp": list(own.etp), "ep": list(own.ep),
             "prefill_chunk": list(own.chunks), "redundant": list(own.redundant),
         },
+        "holds": holds(search.problem),
         "mesh_pairs": search.mesh_pairs,
         "excluded": dict(sorted(excluded.items())),
         "points": (search.mesh_pairs + sum(excluded.values())) * each,

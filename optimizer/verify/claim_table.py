@@ -80,6 +80,7 @@ def _ambiguous(
 
 _WHOLE = (
     "devices",
+    "idle_devices",
     "replicas",
     "nodes",
     "devices_per_replica",

@@ -8,6 +8,7 @@ from typing import Any
 
 from optimizer.domain.convention import CONVENTIONS
 from optimizer.domain.engines import ANY, Engine, engine_named
+from optimizer.domain.lattice import outside
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
 from optimizer.errors import Exit
@@ -57,6 +58,11 @@ class Verdict:
         wrong = any(judged.verdict.wrong for judged in self.claims)
         return Exit.YES if self.feasible and not wrong else Exit.NO
 
+    @property
+    def outside_lattice(self) -> tuple[str, ...]:
+        """What of the layout no search looks at: a chunk beyond the token budget, a batch beyond the largest."""
+        return outside(self.problem, self.layout)
+
     def to_json(self) -> dict[str, Any]:
         """``shardproof/verdict/1``."""
         layout = self.layout
@@ -68,6 +74,7 @@ class Verdict:
             | {"convention": self.convention},
             "figures": self.figures_document,
             "claims": [judged.to_json() for judged in self.claims],
+            "outside_lattice": list(self.outside_lattice),
             "derivations": [figure.to_json() for figure in self.figures.values()],
         }
 

@@ -1,0 +1,172 @@
+"""What one command says holds in the others: no layout that `verify` accepts is better than what `solve` proves."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from random import Random
+from typing import Any
+
+import pytest
+
+from optimizer import certify, read_problem, solve
+from optimizer.domain.engines import ANY, ENGINES
+from optimizer.domain.lattice import even_pieces, outside, token_budget
+from optimizer.domain.layout import Layout
+from optimizer.domain.problem import Problem
+from optimizer.figures.memory import build_memory
+from optimizer.figures.objective import MAXIMISED, objective_value
+from optimizer.figures.operating_point import Point
+from optimizer.figures.serving import Evaluation, Timing, evaluate
+from optimizer.figures.shape import Shape
+from optimizer.search.search import Search
+from optimizer.verify.constraints import violations
+from tests.small_problems import replica_counts, shapes, small_problem
+
+
+def opened(seed: int) -> Problem:
+    """A small problem whose chunk and cp are open."""
+    found = small_problem(seed)
+    search = found.search.model_copy(update={"prefill_chunk": None, "cp": None})
+    return found.model_copy(update={"search": search})
+
+
+def value_of(problem: Problem, found: Evaluation) -> Fraction:
+    timing = Timing(
+        Fraction(0), found.ttft_s, found.tpot_s, found.queue_s, found.load, found.request_capacity / found.layout.dp
+    )
+    point = Point(found.layout.batch, found.cuts, max(found.stage_ticks), None, found.memory_bytes, timing)
+    return objective_value(problem, found.shape, found.layout.replicas, point)
+
+
+def random_layouts(problem: Problem, rng: Random, count: int) -> list[tuple[Shape, Layout]]:
+    pool, prompt, found = list(shapes(problem)), problem.workload.computed_input_tokens, []
+    for shape in rng.choices(pool, k=count) if pool else ():
+        counts = replica_counts(problem, shape)
+        if not counts:
+            continue
+        most = build_memory(problem, shape).stack_sequence()
+        room = problem.capacity_bytes * shape.pp // max(most, 1)
+        chunk = rng.choice([rng.randint(1, prompt), -(-prompt // rng.randint(1, 9)), rng.randint(1, 16384), prompt])
+        chunk = None if problem.workload.phase == "decode" else max(1, chunk)
+        batch = rng.choice(problem.search.batch) if problem.search.batch else rng.randint(1, max(1, min(room, 200)))
+        replicas = rng.choice(counts)
+        layout = Layout(
+            tp=shape.tp, cp=shape.cp, dp=shape.dp * replicas, pp=shape.pp, etp=shape.etp, ep=shape.ep,
+            edp=1 if problem.model.moe is None else shape.edp * replicas, batch=batch, prefill_chunk=chunk,
+        )  # fmt: skip
+        if not outside(problem, layout):
+            found.append((shape, layout))
+    return found
+
+
+@pytest.mark.parametrize("first", range(0, 300, 30))
+def test_no_layout_that_is_verified_beats_what_is_proved(first: int) -> None:
+    feasible = 0
+    for seed in range(first, first + 30):
+        problem = opened(seed)
+        best = next(iter(Search(problem).run().best), None)
+        for shape, layout in random_layouts(problem, Random(seed), 60):  # noqa: S311 - test data
+            found = evaluate(problem, layout, redundant=shape.redundant)
+            rate = problem.workload.request_rate
+            assert rate is None or (found.load <= 1) == (found.request_capacity >= rate)
+            if violations(problem, layout, found):
+                continue
+            feasible += 1
+            assert best is not None, (seed, layout)
+            sign = 1 if problem.objective in MAXIMISED else -1
+            assert sign * value_of(problem, found) <= sign * best.value, (seed, layout)
+    assert feasible > 20
+
+
+@pytest.mark.parametrize("first", range(0, 300, 100))
+def test_any_engine_is_no_stricter_than_each(first: int) -> None:
+    better = 0
+    for seed in range(first, first + 100):
+        problem = small_problem(seed)
+        least = problem.changed(engine_name=ANY)
+        for name in ENGINES:
+            own = problem.changed(engine_name=name)
+            for shape, layout in random_layouts(own, Random(seed), 10):  # noqa: S311 - test data
+                found = evaluate(own, layout, redundant=shape.redundant)
+                if not violations(own, layout, found):
+                    under = evaluate(least, layout, redundant=shape.redundant)
+                    assert not violations(least, layout, under), (seed, name, layout)
+                    better += 1
+    assert better > 20
+
+
+@pytest.mark.parametrize("first", range(0, 300, 100))
+def test_one_more_prompt_token_or_sequence_costs_no_more_than_a_step(first: int) -> None:
+    compared = 0
+    for seed in range(first, first + 100):
+        problem = small_problem(seed)
+        if problem.workload.phase == "decode":
+            continue
+        for shape, layout in random_layouts(problem, Random(seed), 3):  # noqa: S311 - test data
+            found = evaluate(problem, layout, redundant=shape.redundant)
+            longer = problem.workload.model_copy(update={"input_tokens": problem.workload.input_tokens + 1})
+            more = evaluate(problem.model_copy(update={"workload": longer}), layout, redundant=shape.redundant)
+            wider = evaluate(problem, layout.model_copy(update={"batch": layout.batch + 1}), redundant=shape.redundant)
+            step = Fraction(max(found.mixed_ticks), 10**27)
+            assert found.ttft_s is not None
+            assert more.ttft_s is not None
+            if found.steps.together == more.steps.together and not found.queue_s:
+                # a fixed count of prompts shares the step; a piece more is one step more
+                assert more.ttft_s <= found.ttft_s + step * Fraction(3, 2), (seed, layout)
+            assert max(wider.mixed_ticks) <= 2 * max(found.mixed_ticks)
+            compared += 1
+    assert compared > 50
+
+
+@pytest.mark.parametrize("prompt", [1, 2, 3, 10, 100, 4096, 5001])
+def test_every_even_split_is_in_the_lattice(prompt: int) -> None:
+    assert even_pieces(prompt) == {-(-prompt // n) for n in range(1, prompt + 1)}
+
+
+def accepted(asked: dict[str, Any]) -> dict[str, Any]:
+    """The result of a problem, its certificate checked."""
+    found = solve(read_problem(asked))
+    check = certify(found)
+    assert check.accepted, check.reason
+    return found.to_json()
+
+
+def test_a_chunk_between_powers_of_two_is_found() -> None:
+    found = accepted(
+        {
+            "model": "llama-3.3-70b", "hardware": "l40s-8", "devices": 8, "precision": {"weights": "fp8"},
+            "workload": {"input_tokens": 4200, "output_tokens": 200}, "limits": {"ttft": "400 ms"},
+        }
+    )  # fmt: skip
+    assert found["status"] == "optimal"
+    assert found["layout"]["prefill_chunk"] == 1050
+
+
+def test_short_prompts_share_steps_and_one_device_serves_them() -> None:
+    work = {"input_tokens": 32, "output_tokens": 64}
+    asked = {"model": "llama-3.1-8b", "hardware": "h100-sxm-8", "devices": 128, "objective": "devices"}
+    assert accepted(asked | {"workload": work | {"request_rate": 300}})["objective"]["value"] == 1
+    one = {"model": "llama-3.1-8b", "hardware": "h100-sxm-8", "devices": 1, "workload": work | {"request_rate": 240}}
+    assert accepted(one)["status"] == "optimal"
+
+
+def test_few_tokens_do_not_share_an_expert() -> None:
+    asked = {
+        "model": "mixtral-8x7b", "hardware": "h100-sxm-8", "devices": 8, "engine": "vllm", "objective": "tpot",
+        "workload": {"input_tokens": 1000, "output_tokens": 500},
+    }  # fmt: skip
+    assert accepted(asked)["layout"]["ep"] == 1
+
+
+def test_idle_devices_are_named_and_the_lattice_says_what_it_holds() -> None:
+    asked = {
+        "model": "deepseek-v3", "hardware": "h800-sxm-8", "devices": 32,
+        "workload": {"input_tokens": 4096, "output_tokens": 1024}, "limits": {"ttft": "5 s", "tpot": "100 ms"},
+    }  # fmt: skip
+    found = accepted(asked)
+    assert found["figures"]["idle_devices"] == 32 - found["layout"]["devices"]
+    assert found["objective"]["value"] >= 994.5
+    axes = found["certificate"]["lattice"]["axes"]
+    assert axes["cp"] == list(range(1, 33))
+    assert {410, 512, 4096, 16384} <= set(axes["prefill_chunk"])
+    assert f"{token_budget(read_problem(asked)):,} tokens a step" in found["certificate"]["lattice"]["holds"]
