@@ -118,15 +118,16 @@ class _Relaxation:
         return found
 
     def _split(self, point: list[float], box: Mapping[str, Box]) -> tuple[str, int] | None:
-        """The integer variable that is least whole, choices before counts; None: all are decided."""
-        best, found = (False, _WHOLE), None
+        """The least whole integer variable: choices first, then what the objective counts. None: all are whole."""
+        best, found = (0, _WHOLE), None
         for name, value in zip(self.names, point, strict=True):
             own = self.program.variables[name]
             if own.continuous:
                 continue
             away = min(value - floor(value), ceil(value) - value)
-            if away > _WHOLE and (own.choice, away) > best:
-                best, found = (own.choice, away), (name, floor(value))
+            rank = 2 if own.choice else int(name in self.program.objective)
+            if away > _WHOLE and (rank, away) > best:
+                best, found = (rank, away), (name, floor(value))
         if found is not None:
             return found
         # whole in floats, yet not good enough: split what is still open
