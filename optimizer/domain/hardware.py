@@ -6,7 +6,7 @@ from fractions import Fraction
 
 from pydantic import Field, model_validator
 
-from optimizer.domain.base import Spec
+from optimizer.domain.base import Grown, Spec
 from optimizer.domain.precision import ComputeName
 from optimizer.domain.quantity import (
     BytesPerSecond,
@@ -30,6 +30,13 @@ class MeasuredTime(Spec):
     """A duration with where it comes from."""
 
     value: Seconds
+    source: str = Field(min_length=1)
+
+
+class MeasuredFactor(Spec):
+    """A multiple with where it comes from."""
+
+    value: Factor
     source: str = Field(min_length=1)
 
 
@@ -88,14 +95,33 @@ class Tier(Spec):
         return Fraction(max(members - 1, 1), self.size - 1)
 
 
-class Efficiencies(Spec):
-    """Achieved share of the rated peak, and the time to launch one operation."""
+class ExpertKernels(Spec):
+    """Routed experts' grouped matrix multiplications.
+
+    `compute` is the achieved share of the rated peak; `passes` how often the activations of a token-expert pair cross
+    device memory: dispatch, quantisation, the activation function and the weighted sum are kernels of their own.
+    """
+
+    compute: dict[ComputeName, Measured] = Field(min_length=1)
+    passes: MeasuredFactor
+
+
+class Efficiencies(Grown):
+    """Achieved share of the rated peak, and the time to launch one operation.
+
+    `hbm_4bit` is that of dense matrices whose weights have 4 bits; without `experts` routed experts compute as dense
+    matrices do, their activations moved once.
+    """
+
+    later = ("hbm_4bit", "experts")
 
     compute: dict[ComputeName, Measured] = Field(min_length=1)
     hbm: Measured
+    hbm_4bit: Measured | None = None
     attention_hbm: Measured
     attention_compute: Measured
     launch: MeasuredTime
+    experts: ExpertKernels | None = None
 
 
 class HardwareSpec(Spec):

@@ -9,9 +9,9 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, model_validator
 
-from optimizer.domain.base import FieldError, Spec
+from optimizer.domain.base import FieldError, Grown, Spec
 from optimizer.domain.coactivation import Coactivation
 from optimizer.domain.engines import ANY, ENGINES, Engine, engine_named
 from optimizer.domain.hardware import HardwareSpec
@@ -21,23 +21,10 @@ from optimizer.domain.precision import ModelPrecision, PrecisionOverride
 from optimizer.domain.quantity import Ratio
 from optimizer.domain.workload import ServingWorkload
 
-_LATER = ("coactivation", "balance_allowance")
-
-
-class _Grown(Spec):
-    """Fields that came later are left out of what is written where they are not used: earlier results stay valid."""
-
-    @model_serializer(mode="wrap")
-    def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        written: dict[str, Any] = write(self)
-        for name in _LATER:
-            if name in written and written[name] is None:
-                del written[name]
-        return written
-
-
-class ExpertsSpec(_Grown):
+class ExpertsSpec(Grown):
     """Measured expert load and what may be done about it."""
+
+    later = ("coactivation", "balance_allowance")
 
     load: Annotated[tuple[str, ...] | None, AsTuple] = None
     weights: Annotated[tuple[int, ...] | None, AsTuple] = None
@@ -112,11 +99,13 @@ class ProblemFile(Spec):
         return self
 
 
-class Problem(_Grown):
+class Problem(Grown):
     """A problem with model and hardware in full: everything a figure needs.
 
     `current_placement` is the placement in service, on as many devices and slots as it lists.
     """
+
+    later = ("coactivation",)
 
     name: str
     model: ModelSpec

@@ -17,14 +17,12 @@ from optimizer.figures.bandwidth import stage_traffic
 from optimizer.figures.costs import Costs, build_costs
 from optimizer.figures.layer import LayerCost, Step
 from optimizer.figures.memory import build_memory
-from optimizer.figures.rates import TICKS_PER_SECOND, Rates, ideal_rates
+from optimizer.figures.rates import FREE, TICKS_PER_SECOND, Rates, ideal_rates
 from optimizer.figures.serving import Evaluation, cuts_of, evaluate, mean_ticks, tokens_of_request
 from optimizer.figures.shape import Shape, shape_of
 
 COMPUTE = "compute"
 HBM = "memory bandwidth"
-_FREE = Fraction(10**60)
-"""A rate at which nothing takes longer than a tick."""
 
 
 def link(tier: str) -> str:
@@ -34,11 +32,8 @@ def link(tier: str) -> str:
 
 def _alone(rates: Rates, *, compute: bool) -> Rates:
     """Rates at which only compute, or only memory bandwidth, takes time."""
-    free = dict.fromkeys(rates.compute, _FREE)
-    links = tuple(_FREE for _ in rates.links)
-    if compute:
-        return replace(rates, hbm=_FREE, attention_hbm=_FREE, links=links)
-    return replace(rates, compute=free, attention_compute=_FREE, links=links)
+    chosen = rates.only_compute() if compute else rates.only_memory()
+    return replace(chosen, links=tuple(FREE for _ in rates.links))
 
 
 @dataclass(frozen=True)
@@ -150,7 +145,7 @@ def throughput_bounds(problem: Problem, layout: Layout) -> tuple[Bound, ...]:
             at = layout.model_copy(update={"batch": batch})
             _, resource, seconds = _busiest(decode, at)
             gain = decode.workload.tokens_per_step
-            value = batch * layout.dp * gain / (layout.pp * seconds) if seconds else _FREE
+            value = batch * layout.dp * gain / (layout.pp * seconds) if seconds else FREE
             found.append(
                 Bound(
                     reading,
@@ -165,7 +160,7 @@ def throughput_bounds(problem: Problem, layout: Layout) -> tuple[Bound, ...]:
     at = layout.model_copy(update={"batch": layout.pp * max(1, -(-8192 // prompt)), "prefill_chunk": prompt})
     evaluation, resource, seconds = _busiest(prefill, at)
     taken = at.batch * tokens_of_request(prefill.workload) * layout.dp
-    value = taken / (evaluation.steps.pieces * layout.pp * seconds) if seconds else _FREE
+    value = taken / (evaluation.steps.pieces * layout.pp * seconds) if seconds else FREE
     found.append(
         Bound(
             "prefill",

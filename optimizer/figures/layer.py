@@ -3,7 +3,11 @@
 A step works, on each attention data-parallel rank, on ``d`` decoded tokens of ``seqs`` sequences and on ``p`` prompt
 tokens in ``passes`` pieces; ``x = d + p``. Each group of operations takes the longer of its FLOPs and its bytes:
 
-    time = Σ groups max(FLOPs ÷ rate, bytes ÷ bandwidth) + Σ collectives (latency + bytes ÷ link) + launches
+    time = Σ groups (max(FLOPs ÷ rate, weights ÷ bandwidth) + activations ÷ bandwidth)
+         + Σ collectives (latency + bytes ÷ link) + launches
+
+Activations cross memory between kernels that are launched one after another, so that their time adds to that of the
+multiplications: it is counted in a group's `flop` as well as beside its weights. The physical bound hides it.
 
 Sources: roofline (Williams et al. 2009); ring collectives 2·(g−1)/g and (g−1)/g (Thakur et al. 2005); all-to-all with
 node-level deduplication (DeepSeek-V3, arXiv 2412.19437 section 3.2.2).
@@ -185,22 +189,25 @@ def linear_group(
 ) -> Linear | None:
     """Matrices that one roofline prices together, at their local shapes.
 
-    `io_elements`: activations read and written for each token. Tokens are shared by the `cp` ranks.
+    Every matrix reads its input and writes its output; `io_elements` is the least for each token, with all kernels of
+    the group in one. Tokens are shared by the `cp` ranks.
     """
     precision = problem.precision
-    flop, weight = 0, 0
-    found = False
+    flop, weight, moved, found = 0, 0, 0, False
     for tensor in tensors:
-        weight += tensor_bytes(tensor, precision, ranks) * tensor.count
+        form = precision.of(tensor)
+        weight += rates.weight_ticks(tensor_bytes(tensor, precision, ranks) * tensor.count, form.bits)
         if tensor.matrix:
             found = True
             rows, cols = tensor.local_shape(ranks)
+            moved += (rows + cols) * tensor.count
             work = Fraction(2 * rows * cols * tensor.count, cp)
-            flop += rates.flop_ticks(work, precision.of(tensor).compute)
+            flop += rates.flop_ticks(work, form.compute)
     if not found:
         return None
-    io = io_elements * ACTIVATION_BYTES[precision.activations] / cp
-    return Linear(name, flop, rates.byte_ticks(weight), rates.byte_ticks(io), cp - 1)
+    elements = io_elements if rates.hidden_activations else moved
+    io = rates.byte_ticks(elements * ACTIVATION_BYTES[precision.activations] / cp)
+    return Linear(name, flop + rates.exposed(io), weight, io, cp - 1)
 
 
 Ticks = tuple[int, int, int, int]
@@ -363,7 +370,7 @@ class LayerBook:
             for tensor in matrices:
                 if tensor.matrix:
                     rows, cols = tensor.local_shape(etp)
-                    flop += Fraction(2 * rows * cols) / self.rates.compute[precision.of(tensor).compute]
+                    flop += Fraction(2 * rows * cols) / self.rates.expert_compute[precision.of(tensor).compute]
             self._experts[key] = (sum(tensor_bytes(t, precision, etp) for t in matrices), flop)
         return self._experts[key]
 
@@ -379,10 +386,12 @@ class LayerBook:
         common = gcd(shape.dp, shape.edp)
         copies = shape.edp // common
         each = skew / (PAIR_UNITS * copies)
+        moved = each * width * ACTIVATION_BYTES[self.problem.precision.activations] * self.rates.expert_passes
+        io = self.rates.byte_ticks(moved)
         return Experts(
-            flop=ceil_fraction(each * flop * TICKS_PER_SECOND),
+            flop=ceil_fraction(each * flop * TICKS_PER_SECOND) + self.rates.exposed(io),
             unit=self.rates.byte_ticks(Fraction(expert_bytes, EXPERT_UNITS * copies)),
-            io=self.rates.byte_ticks(each * width * ACTIVATION_BYTES[self.problem.precision.activations]),
+            io=io,
             ranks=shape.dp // common,
             copies=copies,
             slack=copies - 1,

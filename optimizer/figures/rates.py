@@ -6,15 +6,20 @@ is integer addition, multiplication and maximum, so sums and comparisons of time
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from optimizer.domain.hardware import HardwareSpec
+from optimizer.domain.hardware import HardwareSpec, Measured
 from optimizer.domain.precision import ComputeName
 
 TICKS_PER_SECOND = 10**27
 
 _FALLBACK: dict[ComputeName, ComputeName] = dict.fromkeys(("fp4", "fp8", "int8", "fp32", "bf16"), "bf16")
+
+
+NARROW_BITS = 4
+FREE = Fraction(10**60)
+"""A rate at which nothing takes longer than a tick."""
 
 
 def ceil_fraction(value: Fraction) -> int:
@@ -45,6 +50,13 @@ class Rates:
         seconds of one small-message round of each tier.
     launch
         seconds to start one operation.
+    hbm_4bit
+        bytes/s at which dense matrices of 4-bit weights are streamed.
+    expert_compute, expert_passes
+        FLOP/s of routed experts by number format, and how often a pair's activations cross device memory.
+    hidden_activations
+        Whether moving activations takes no time while matrices multiply; kernels that are launched one after another
+        do not hide it.
     """
 
     compute: dict[str, Fraction]
@@ -54,6 +66,19 @@ class Rates:
     links: tuple[Fraction, ...]
     latencies: tuple[Fraction, ...]
     launch: Fraction
+    hbm_4bit: Fraction
+    expert_compute: dict[str, Fraction]
+    expert_passes: Fraction
+    hidden_activations: bool
+
+    def only_compute(self) -> Rates:
+        """The same where memory takes no time."""
+        return replace(self, hbm=FREE, hbm_4bit=FREE, attention_hbm=FREE)
+
+    def only_memory(self) -> Rates:
+        """The same where computing takes no time."""
+        free = dict.fromkeys(self.compute, FREE)
+        return replace(self, compute=free, expert_compute=free, attention_compute=FREE)
 
     def flop_ticks(self, flops: Fraction | int, compute: str) -> int:
         """Ticks of `flops` in a number format: FLOPs ÷ (peak × efficiency), rounded up."""
@@ -66,6 +91,14 @@ class Rates:
     def byte_ticks(self, count: Fraction | int) -> int:
         """Ticks to stream bytes from device memory."""
         return ceil_fraction(count * TICKS_PER_SECOND / self.hbm)
+
+    def weight_ticks(self, count: Fraction | int, bits: int) -> int:
+        """Ticks to stream a dense matrix's weights."""
+        return ceil_fraction(count * TICKS_PER_SECOND / (self.hbm_4bit if bits <= NARROW_BITS else self.hbm))
+
+    def exposed(self, ticks: int) -> int:
+        """What moving activations adds to the time of multiplying."""
+        return 0 if self.hidden_activations else ticks
 
     def attention_byte_ticks(self, count: Fraction | int) -> int:
         """Ticks to read KV cache from device memory."""
@@ -86,12 +119,16 @@ class Rates:
 
 def effective_rates(hardware: HardwareSpec) -> Rates:
     """Rated peaks times the efficiencies of the hardware's table."""
-    own, device = hardware.efficiency, hardware.device
-    compute: dict[str, Fraction] = {}
-    for name, fallback in _FALLBACK.items():
-        used = name if name in device.peak else fallback
-        share = own.compute[used if used in own.compute else "bf16"]
-        compute[name] = device.peak[used] * share.value
+    own, device, experts = hardware.efficiency, hardware.device, hardware.efficiency.experts
+
+    def achieved(shares: dict[ComputeName, Measured]) -> dict[str, Fraction]:
+        found: dict[str, Fraction] = {}
+        for name, fallback in _FALLBACK.items():
+            used = name if name in device.peak else fallback
+            found[name] = device.peak[used] * shares[used if used in shares else "bf16"].value
+        return found
+
+    compute = achieved(own.compute)
     return Rates(
         compute=compute,
         attention_compute=device.peak["bf16"] * own.attention_compute.value,
@@ -100,6 +137,10 @@ def effective_rates(hardware: HardwareSpec) -> Rates:
         links=tuple(t.bandwidth * t.efficiency.value / t.oversubscription for t in hardware.tiers),
         latencies=tuple(Fraction(t.latency.value) for t in hardware.tiers),
         launch=Fraction(own.launch.value),
+        hbm_4bit=device.bandwidth * (own.hbm_4bit or own.hbm).value,
+        expert_compute=compute if experts is None else achieved(experts.compute),
+        expert_passes=Fraction(1) if experts is None else experts.passes.value,
+        hidden_activations=False,
     )
 
 
@@ -117,4 +158,8 @@ def ideal_rates(hardware: HardwareSpec) -> Rates:
         links=tuple(Fraction(t.bandwidth) for t in hardware.tiers),
         latencies=tuple(Fraction(0) for _ in hardware.tiers),
         launch=Fraction(0),
+        hbm_4bit=Fraction(device.bandwidth),
+        expert_compute=compute,
+        expert_passes=Fraction(1),
+        hidden_activations=True,
     )

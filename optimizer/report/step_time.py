@@ -21,8 +21,6 @@ LINK: Final = "links"
 START: Final = "launch"
 RESOURCES: Final = (COMPUTE, HBM, LINK, START)
 
-_FREE = Fraction(10**60)
-"""A rate at which nothing takes longer than a tick."""
 _NAMES: Final = {
     "attention": "attention projections",
     "attention_decode": "attention over the cache",
@@ -128,8 +126,8 @@ def step_parts(problem: Problem, evaluation: Evaluation, step: Step, stage: int,
     last = stage == len(evaluation.cuts) - 1
     rates, ideal = effective_rates(problem.hardware), ideal_rates(problem.hardware)
     only = {
-        COMPUTE: replace(rates, hbm=_FREE, attention_hbm=_FREE),
-        HBM: replace(rates, compute=dict.fromkeys(rates.compute, _FREE), attention_compute=_FREE),
+        COMPUTE: rates.only_compute(),
+        HBM: rates.only_memory(),
     }
 
     def priced(at: Rates) -> Counter[str]:

@@ -242,23 +242,25 @@ class Pricer:
             )
         self.working_token = self._working()
 
-    def _linear(self, tensors: list[Tensor], ranks: Ints, spread: Ints, io_elements: int) -> Group | None:
+    def _linear(self, tensors: list[Tensor], ranks: Ints, spread: Ints) -> Group | None:
         precision = self.problem.precision
-        flop, weight, any_matrix = np.zeros(len(ranks)), np.zeros(len(ranks)), False
+        flop, weight, moved, any_matrix = np.zeros(len(ranks)), np.zeros(len(ranks)), np.zeros(len(ranks)), False
         for tensor in tensors:
             rows, cols = _local(tensor, ranks)
             form = precision.of(tensor)
             padded = rows
             if tensor.split is Split.VOCAB:
                 padded = _ceil_div(-(-tensor.rows // 64) * 64, ranks)
-            weight = weight + _stored(form, padded, cols) * float(tensor.count)
+            byte = self.rates.byte_4bit if form.bits <= 4 else self.rates.byte
+            weight = weight + _stored(form, padded, cols) * float(tensor.count) * byte
             if tensor.matrix:
                 any_matrix = True
+                moved = moved + (rows + cols) * float(tensor.count)
                 flop = flop + 2.0 * rows * cols * tensor.count / spread * self.rates.flop[form.compute]
         if not any_matrix:
             return None
-        io = io_elements * float(ACTIVATION_BYTES[precision.activations]) / spread * self.rates.byte
-        return Group(flop, weight * self.rates.byte, io, spread.astype(float) - 1)
+        io = moved * float(ACTIVATION_BYTES[precision.activations]) / spread * self.rates.byte
+        return Group(flop + io, weight, io, spread.astype(float) - 1)
 
     def _kind(self, block: Block) -> KindCost:
         found, problem, rates = self.meshes, self.problem, self.rates
@@ -273,7 +275,7 @@ class Pricer:
             shared = role is Role.SHARED_EXPERTS
             ranks = np.where(self.whole_shared, 1, found.tp) if shared else found.tp
             spread = np.where(self.whole_shared, found.tp, 1) * found.cp if shared else found.cp
-            group = self._linear(tensors, ranks, spread, 2 * hidden)
+            group = self._linear(tensors, ranks, spread)
             operations += OPERATIONS.get(role.value, 1)
             if group is not None:
                 groups.append(group)
@@ -317,15 +319,15 @@ class Pricer:
             rows, cols = _local(tensor, found.etp)
             size = size + _stored(precision.of(tensor), rows, cols)
             if tensor.matrix:
-                flop = flop + 2.0 * rows * cols * self.rates.flop[precision.of(tensor).compute]
+                flop = flop + 2.0 * rows * cols * self.rates.expert_flop[precision.of(tensor).compute]
         local = np.minimum(-(-(moe.experts + found.redundant) // found.ep), moe.experts)
         slots = np.where((found.redundant > 0) | (skew is not None), local * found.ep, moe.experts)
         share = 1.0 if skew is None else skew
         act = float(ACTIVATION_BYTES[precision.activations])
-        moved = (2 * width + 3 * -(-moe.intermediate // found.etp)) * act * self.rates.byte * share
+        moved = (2 * width + 3 * -(-moe.intermediate // found.etp)) * act * self.rates.byte * self.rates.expert_passes * share
         wanted = np.stack([slots, local, found.ep], axis=1)
         return Routed(
-            flop=flop * share,
+            flop=flop * share + moved,
             read=size * self.rates.byte,
             io=np.asarray(moved, dtype=np.float64),
             spread=found.dp / found.edp,
@@ -370,7 +372,7 @@ class Pricer:
         if not tensors:
             own = model.input_tensors()[0]
             tensors = [Tensor("tied_head", own.rows, own.cols, Role.LM_HEAD, own.split)]
-        group = self._linear(tensors, self.meshes.tp, self.meshes.cp, model.hidden_size + 2 * model.vocab_size)
+        group = self._linear(tensors, self.meshes.tp, self.meshes.cp)
         if group is None:
             raise InternalError("a head is a matrix")
         return group

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from optimizer.domain.hardware import HardwareSpec
+from optimizer.domain.hardware import HardwareSpec, Measured
 from optimizer.domain.precision import ComputeName
 
 
 @dataclass(frozen=True)
 class FloatRates:
-    """Seconds a FLOP (by format), a byte of weights or cache, a byte and a round on each tier, and a launch take."""
+    """Seconds a FLOP (by format), a byte of weights or cache, a byte and a round on each tier, and a launch take.
+
+    `expert_flop` and `byte_4bit` are those of routed experts and of dense 4-bit weights.
+    """
 
     flop: dict[str, float]
     attention_flop: float
@@ -19,23 +22,34 @@ class FloatRates:
     link: tuple[float, ...]
     round: tuple[float, ...]
     launch: float
+    byte_4bit: float
+    expert_flop: dict[str, float]
+    expert_passes: float
 
 
 def float_rates(hardware: HardwareSpec) -> FloatRates:
     """Rated peaks times the efficiencies of the hardware's table."""
     own, device = hardware.efficiency, hardware.device
-    flop: dict[str, float] = {}
     formats: tuple[ComputeName, ...] = ("fp32", "bf16", "fp8", "fp4", "int8")
-    for name in formats:
-        used = name if name in device.peak else "bf16"
-        share = own.compute.get(used) or own.compute["bf16"]
-        flop[name] = 1 / (device.peak[used] * float(share.value))
+
+    def seconds(shares: dict[ComputeName, Measured]) -> dict[str, float]:
+        found: dict[str, float] = {}
+        for name in formats:
+            used = name if name in device.peak else "bf16"
+            share = shares.get(used) or shares["bf16"]
+            found[name] = 1 / (device.peak[used] * float(share.value))
+        return found
+
+    kernels = own.experts
     return FloatRates(
-        flop=flop,
+        flop=seconds(own.compute),
         attention_flop=1 / (device.peak["bf16"] * float(own.attention_compute.value)),
         byte=1 / (device.bandwidth * float(own.hbm.value)),
         attention_byte=1 / (device.bandwidth * float(own.attention_hbm.value)),
         link=tuple(float(t.oversubscription) / (t.bandwidth * float(t.efficiency.value)) for t in hardware.tiers),
         round=tuple(float(t.latency.value) for t in hardware.tiers),
         launch=float(own.launch.value),
+        byte_4bit=1 / (device.bandwidth * float((own.hbm if own.hbm_4bit is None else own.hbm_4bit).value)),
+        expert_flop=seconds(own.compute if kernels is None else kernels.compute),
+        expert_passes=1.0 if kernels is None else float(kernels.passes.value),
     )
