@@ -21,6 +21,7 @@ from optimizer.domain.precision import ModelPrecision, PrecisionOverride
 from optimizer.domain.quantity import Ratio
 from optimizer.domain.workload import ServingWorkload
 
+
 class ExpertsSpec(Grown):
     """Measured expert load and what may be done about it."""
 

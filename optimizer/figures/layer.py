@@ -205,7 +205,7 @@ def linear_group(
             flop += rates.flop_ticks(work, form.compute)
     if not found:
         return None
-    elements = io_elements if rates.hidden_activations else moved
+    elements = min(io_elements, moved) if rates.hidden_activations else moved
     io = rates.byte_ticks(elements * ACTIVATION_BYTES[precision.activations] / cp)
     return Linear(name, flop + rates.exposed(io), weight, io, cp - 1)
 

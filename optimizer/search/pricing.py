@@ -324,7 +324,8 @@ class Pricer:
         slots = np.where((found.redundant > 0) | (skew is not None), local * found.ep, moe.experts)
         share = 1.0 if skew is None else skew
         act = float(ACTIVATION_BYTES[precision.activations])
-        moved = (2 * width + 3 * -(-moe.intermediate // found.etp)) * act * self.rates.byte * self.rates.expert_passes * share
+        moved = (2 * width + 3 * -(-moe.intermediate // found.etp)) * act * share
+        moved = moved * self.rates.byte * self.rates.expert_passes
         wanted = np.stack([slots, local, found.ep], axis=1)
         return Routed(
             flop=flop * share + moved,
