@@ -96,6 +96,7 @@ def _thresholds(answer: _Answer, box: list[str], stated: object) -> None:
 
 def _factor(item: str, stated: object, far: Fraction) -> Fraction:
     """A multiple between 1 and the farthest, written as the float that it is."""
+    number(item, stated)
     if type(stated) is not float or not min(Fraction(1), far) <= Fraction(stated) <= max(Fraction(1), far):
         raise Rejected(item, f"{brief(stated)} is not between 1 and {far}")
     return Fraction(stated)
