@@ -9,24 +9,29 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from optimizer.audit import lexicon
 from optimizer.audit.contradictions import Contradiction
-from optimizer.audit.deployment import COUNT, DEVICES, ORDINALS, SIZE, Facts, Sentence, count, size
+from optimizer.audit.deployment import COUNT, DEVICES, SIZE, Facts, Sentence, count, size
 from optimizer.audit.derive import Derivation
 from optimizer.audit.judge import JudgedClaim
 from optimizer.audit.lexicon import ONE, UNITS, Unit
-from optimizer.audit.statements import Role, Statement
 from optimizer.audit.verdict import Verdict, plain, shown
-from optimizer.domain.convention import CONVENTIONS, Degrees
 from optimizer.readers.catalog import load_hardware
 
 if TYPE_CHECKING:
     from optimizer.domain.layout import Layout
     from optimizer.domain.problem import Problem
     from optimizer.verify import Verdict as Priced
+from optimizer.audit.deployed_claim import BETTER_NOT, judged_at, priced_on
+from optimizer.audit.deployed_degrees import (
+    degrees_give,
+    devices_of_a_node,
+    experts_held,
+    nodes_give,
+    said_of_the_whole,
+)
 
 _GB: Final = UNITS["GB"]
 _MS: Final = UNITS["ms"]
@@ -34,64 +39,6 @@ _RATE: Final = Unit("tokens/s", Fraction(1), lexicon.PER_SECOND)
 _ROUGHLY: Final = Fraction(1, 8)
 """Share by which authors' sizes of weights differ from exact ones: embeddings left out, buffers put in, a
 parameter count rounded to the model's name. Assumed: a share with another degree is off by a half at least."""
-_CONTEXT: Final = 256
-"""Prompt tokens at which a rate is bounded: as short as prompts are, so that the bound errs on the author's side."""
-
-
-def priced_on(
-    facts: Facts, devices: int, *, data_parallel: bool = False, ep: int = 0
-) -> tuple[Problem, Layout, Priced] | None:
-    """The reference's figures of the known model on so many devices, all tensor parallel or all data parallel."""
-    if facts.model is None or facts.device is None or not 0 < devices <= 4096:
-        return None
-    return _price(facts.model, facts.device, facts.precision, devices, data_parallel, ep)
-
-
-@lru_cache(maxsize=256)
-def _price(
-    model: str,
-    device: str,
-    precision: str | None,
-    devices: int,
-    data_parallel: bool,  # noqa: FBT001 - the cache's key
-    ep: int,
-) -> tuple[Problem, Layout, Priced] | None:
-    from optimizer.audit.reference import resolve  # noqa: PLC0415 - the reference loads only where there is a claim
-    from optimizer.domain.layout import WrittenLayout  # noqa: PLC0415 - the same
-    from optimizer.errors import SpecError  # noqa: PLC0415 - the same
-    from optimizer.verify import judge_layout  # noqa: PLC0415 - the same
-
-    given = {
-        "model": model, "hardware": device, "devices": devices,
-        "workload": {"kind": "serving", "phase": "decode", "input_tokens": _CONTEXT, "output_tokens": _CONTEXT},
-    }  # fmt: skip
-    degrees = {"dp" if data_parallel or ep else "tp": devices} | ({"ep": ep} if ep else {})
-    try:
-        problem = resolve(given)
-        if precision is not None and not problem.precision.weights.startswith(precision):
-            problem = resolve({**given, "precision": {"weights": precision}})
-        layout = WrittenLayout.model_validate(degrees).resolve(experts=problem.model.moe is not None)
-        verdict = judge_layout(problem, layout)
-    except (SpecError, ValueError):
-        return None
-    return (problem, layout, verdict) if verdict.evaluation is not None else None
-
-
-def judged_at(
-    sentence: Sentence, match: re.Match[str], name: str, value: Fraction, unit: Unit, verdict: Verdict,
-    readings: Sequence[Derivation], note: str = "",
-) -> JudgedClaim:  # fmt: skip
-    """The claim that `match` makes, placed; what stands in quotation marks accuses no one."""
-    statement = Statement(name, value, sentence.at(match.start()), " ".join(match[0].split()), Role.STATED,
-                          sentence.segment, unit, section=sentence.section, near=sentence.text)  # fmt: skip
-    before = sentence.text[: match.start()]
-    if verdict.wrong and (before.count('"') % 2 or before.count("“") > before.count("”")):
-        verdict, note = Verdict.UNSUPPORTED, f"quoted; taken for the document's own it {verdict}"
-    holds = [number == 0 and verdict is Verdict.HOLDS for number in range(len(readings))]
-    return JudgedClaim(statement, verdict, readings[0] if readings else None,
-                       tuple(zip(readings, holds, strict=True)), note)  # fmt: skip
-
-
 _UNSURE: Final = re.compile(
     r"\b(?:not|no|never|neither|nor|cannot|unless|until|if we|too (?:big|large|much)|exceeds?|more than|would need|"
     r"needs? (?:at least|more)|fails?|out of memory|oom|offload\w*|won't|nothing|claim\w* by|wrong\w*"
@@ -296,16 +243,12 @@ _EACH_TOKEN: Final = re.compile(
 _SPEEDS_UP: Final = re.compile(
     r"(?<!no )(?<!without )\b(?:speculat\w*|draft\w*|mtp|eagle|medusa|prefix|cache hits?|cached)\b", re.IGNORECASE
 )
-_BETTER_NOT: Final = re.compile(
-    r"\b(?:not|never|cannot|impossible|beyond|if|in theory|theoretical\w*|roofline|ceiling|bounds?)\b|n['’]t\b",
-    re.IGNORECASE,
-)
 
 
 def _rates(sentence: Sentence) -> Iterator[JudgedClaim]:
     """Tokens/s and times per token against what the rated peaks allow."""
     text, facts = sentence.text, sentence.known
-    if _SPEEDS_UP.search(text) or _BETTER_NOT.search(text):
+    if _SPEEDS_UP.search(text) or BETTER_NOT.search(text):
         return
     for match in [*_TOKENS.finditer(text), *_EACH_TOKEN.finditer(text)]:
         time = match.re is _EACH_TOKEN
@@ -363,152 +306,6 @@ def _together(
         yield judged_at(sentence, match, name, rate, _RATE, Verdict.IMPOSSIBLE, [reading], note)
 
 
-_TOTAL: Final = re.compile(
-    rf"(?<![\w.,=×x*/-])(\d{{1,6}})\s+{DEVICES}\b(?!\s*(?:per|each|/|a node|and|in each|in one))", re.IGNORECASE
-)
-
-
-_OF_MORE: Final = re.compile(
-    r"\b(?:(?:nodes?|cluster|servers?|hosts?)\s+(?:of|with|has)|up to|out of)\s*$", re.IGNORECASE
-)
-"""Before a count that is a node's, or what there is."""
-
-
-def _degrees(sentence: Sentence) -> Iterator[JudgedClaim]:
-    """``TP=8, PP=4 on 16 GPUs``: the devices against what the degrees give in any convention."""
-    degrees = sentence.own.degrees
-    totals = {
-        int(match[1]): match
-        for match in _TOTAL.finditer(sentence.text)
-        if not _OF_MORE.search(sentence.text[: match.start()])
-    }
-    for group in sentence.groups:
-        match = re.compile(r".+", re.DOTALL).match(sentence.text, group.start, group.end)
-        if match is not None:
-            totals.setdefault(group.devices, match)
-    axes = {axis: value for axis, value in degrees.items() if axis != "ep"}
-    if len(axes) > 1 and len(totals) == 1 and not _BETTER_NOT.search(sentence.text):
-        ((devices, match),) = totals.items()
-        yield from _counted(sentence, match, devices, degrees)
-
-
-def _counted(sentence: Sentence, match: re.Match[str], devices: int, degrees: dict[str, int]) -> Iterator[JudgedClaim]:
-    readings = _counts(degrees, sentence.engines)
-    given = [value for value, _ in readings]
-    spare = "dp" not in degrees and any(devices % value == 0 for value in given)
-    if not readings or (spare and devices not in given):
-        return
-    verdict = Verdict.FAILS if devices not in given else Verdict.HOLDS if set(given) == {devices} else Verdict.AMBIGUOUS
-    order = sorted(readings, key=lambda one: abs(one[0] - devices))
-    written = " × ".join(f"{axis} {value}" for axis, value in degrees.items())
-    found = [Derivation(name, Fraction(value), CONVENTIONS[name].devices, written) for value, name in order]  # type: ignore[index]
-    note = "" if devices in given else f"{written} give {' or '.join(str(value) for value, _ in order)} devices"
-    yield judged_at(sentence, match, "devices", Fraction(devices), ONE, verdict, found, note)
-
-
-_USUAL: Final = ("folded", "product")
-
-
-def _counts(degrees: dict[str, int], named: str) -> list[tuple[int, str]]:
-    """Devices by every convention that can read the degrees, each count once; an engine's where `named` names it."""
-    written = Degrees(
-        degrees.get("tp", 1), degrees.get("cp", 1), degrees.get("dp", 1), degrees.get("pp", 1),
-        None, degrees.get("ep"), None,
-    )  # fmt: skip
-    found: dict[int, str] = {}
-    for name, rule in CONVENTIONS.items():
-        if name not in _USUAL and name.partition("-")[0] not in named:
-            continue
-        try:
-            mesh = rule.read(written)
-        except ValueError:
-            continue
-        found.setdefault(mesh["tp"] * mesh["cp"] * mesh["dp"] * mesh["pp"], name)
-    return list(found.items())
-
-
-_NODES: Final = re.compile(rf"({COUNT}|{ORDINALS})\s+(?:nodes?|servers?|hosts?|boxes)\b", re.IGNORECASE)
-_A_NODE: Final = re.compile(
-    rf"(?:(\d{{1,3}})\s*[×x]?\s*(?:[A-Z]+\d+\w*\s*)?{DEVICES}?\s*(?:per node|each|/\s*node|a node|per server))"
-    rf"|(?:nodes|servers)\s*(?:[×x*]|with|of|,? each with)\s*(\d{{1,3}})(?:\s*{DEVICES})?\b"
-    rf"|{DEVICES} per node\s*[:=]\s*(\d{{1,3}})|\((\d)\s*×\s*\w+ each\)",
-    re.IGNORECASE,
-)
-
-
-def _nodes(sentence: Sentence, per_node: int | None) -> Iterator[JudgedClaim]:
-    """``14 nodes, 116 GPUs``, with eight of them in a node."""
-    nodes = {count(match[1]) for match in _NODES.finditer(sentence.text)}
-    totals = {int(match[1]): match for match in _TOTAL.finditer(sentence.text)}
-    own = next((int(next(filter(None, match.groups()))) for match in _A_NODE.finditer(sentence.text)), None)
-    each = own or per_node
-    totals.pop(own or 0, None)
-    if (
-        len(nodes) != 1
-        or len(totals) != 1
-        or each is None
-        or sentence.cells
-        or re.search(r"\bof (?:the|which)\b|\bfree\b|\bper\b.*\breplica", sentence.text)
-    ):
-        return
-    ((devices, match),) = totals.items()
-    number = nodes.pop()
-    verdict = Verdict.HOLDS if devices == number * each else Verdict.FAILS
-    if verdict is Verdict.FAILS and (match.start() < 0 or devices < number or _BETTER_NOT.search(sentence.text)):
-        return
-    reading = Derivation(
-        "nodes × devices of a node", Fraction(number * each), "nodes × devices_per_node", f"{number} × {each}"
-    )
-    yield judged_at(sentence, match, "devices", Fraction(devices), ONE, verdict, [reading])
-
-
-def _per_node(found: Sequence[Sentence]) -> int | None:
-    """Devices of a node: as written, else the catalog's where some count of nodes and devices agrees with it."""
-    each = {int(next(filter(None, match.groups()))) for one in found for match in _A_NODE.finditer(one.text)}
-    if each:
-        return each.pop() if len(each) == 1 else None
-    for one in found:
-        nodes, totals = _NODES.findall(one.text), _TOTAL.findall(one.text)
-        size_of_node = load_hardware(one.known.device).devices_per_node if one.known.device and totals else None
-        if (
-            size_of_node and len(nodes) == len(totals) == 1
-            and count(nodes[0]) > 1 and count(nodes[0]) * size_of_node == int(totals[0])
-        ):  # fmt: skip
-            return size_of_node
-    return None
-
-
-_EXPERTS: Final = re.compile(
-    r"(\d{1,4})(?:\s+of\s+the\s+\d+)?\s+(?:routed\s+)?experts?\s+(?:per|of each|each|a|in each|on each|/)\s*"
-    r"(?:layer|GPU|device|rank|card)\b|(?:each|every)\s+(?:GPU|device|rank|card)\s+(?:has|holds|keeps|owns|gets|stores)\s+"
-    r"(\d{1,4})\s+(?:routed\s+)?experts",
-    re.IGNORECASE,
-)
-
-
-def _experts(sentence: Sentence) -> Iterator[JudgedClaim]:
-    """``With EP=32 it is 16 experts a layer``: experts of one layer, instances and equivalents, as `verify` counts."""
-    ep = sentence.own.degrees.get("ep")
-    match = _EXPERTS.search(sentence.text)
-    if ep is None or match is None or re.search(r"redundan|shared|\bactive\b", sentence.text):
-        return
-    # What a rank holds of a model needs no device; any of the catalog will do.
-    priced = priced_on(sentence.known.over(Facts(device="h100-sxm-8")), ep, ep=ep)
-    if priced is None or priced[0].model.moe is None:
-        return
-    value = Fraction(match[1] or match[2])
-    names = ("experts_resident_per_layer", "expert_instances", "expert_equivalents")
-    readings = [Derivation(name, Fraction(figure.value), figure.formula, figure.substituted)
-                for name in names if (figure := priced[2].figures.get(name)) is not None]  # fmt: skip
-    if value == priced[0].model.moe.experts or not readings:
-        return
-    true = [one for one in readings if one.value == value]
-    verdict = Verdict.FAILS if not true else Verdict.HOLDS if "layer" in match[0] else Verdict.AMBIGUOUS
-    yield judged_at(
-        sentence, match, "experts_per_gpu", value, ONE, verdict, [*true, *(one for one in readings if one not in true)]
-    )
-
-
 _EACH_HOLDS: Final = re.compile(
     rf"(?:each|every)\s+(?:{DEVICES}|rank)\s+(?:has|had|holds|held|keeps)\s+[~≈]?(?:about\s+)?"
     rf"(\d[\d,.]*)\s*(GB|GiB)\s+(?:of\s+)?(?:the\s+)?weights"
@@ -525,7 +322,7 @@ def _weights(sentence: Sentence) -> Iterator[JudgedClaim]:
     degrees = sentence.own.degrees
     if match is None and (whole := _WHOLE_WEIGHTS.search(sentence.text)) is not None and sentence.known.model:
         yield from _all_weights(sentence, whole)
-    if match is None or "tp" not in degrees or _BETTER_NOT.search(sentence.text):
+    if match is None or "tp" not in degrees or BETTER_NOT.search(sentence.text):
         return
     written = [part for part in match.groups() if part]
     yield from share_of_weights(sentence, match, size(written[0].rstrip(".,"), written[1]), degrees)
@@ -574,44 +371,14 @@ def share_of_weights(
                     Verdict.HOLDS if near else Verdict.FAILS, readings, told)  # fmt: skip
 
 
-_THE_WHOLE: Final = re.compile(
-    rf"\b(?:all|whole fleet of)\s+(\d{{1,6}})\s+{DEVICES}\b"
-    rf"|\b(\d{{1,6}})\s+{DEVICES}\s+(?:for|in) (?:this|the) (?:cluster|pool|fleet|cell)",
-    re.IGNORECASE,
-)
-
-
-def _said_of_the_whole(found: Sequence[Sentence]) -> Iterator[Contradiction]:
-    """``All 40 GPUs`` of a document that counts 32 once, and no others."""
-    counted: dict[int, int] = {}
-    said: list[tuple[int, int]] = []
-    every: list[int] = []
-    for sentence in found:
-        totals = [int(match[1]) for match in _TOTAL.finditer(sentence.text)]
-        totals += [group.devices for group in sentence.groups if group.devices not in totals and group.devices > 8]
-        whole = _THE_WHOLE.search(sentence.text)
-        if whole is not None:
-            said.append((int(whole[1] or whole[2]), sentence.at(whole.start()).line))
-            continue
-        every += totals
-        for value in totals:
-            if value >= 8 and (_NODES.search(sentence.text) or len(sentence.own.degrees) > 1):
-                counted.setdefault(value, sentence.place.line)
-    for value, line in said:
-        if len(counted) == 1 and value not in every and not counted.keys() & {value}:
-            ((other, first),) = counted.items()
-            told = f"two values for devices: {other} and {value}"
-            yield Contradiction(tuple(sorted((first, line))), "devices", (Fraction(other), Fraction(value)), told)
-
-
 _RULES: Final[tuple[Callable[[Sentence], Iterator[JudgedClaim]], ...]] = (
-    _fits, _row_fits, _row_devices, _held, _rates, _degrees, _experts, _weights,
+    _fits, _row_fits, _row_devices, _held, _rates, degrees_give, experts_held, _weights,
 )  # fmt: skip
 
 
 def judge_deployment(found: Sequence[Sentence]) -> tuple[list[JudgedClaim], list[Contradiction]]:
     """Claims of sentences and rows, and counts of devices that disagree."""
-    per_node = _per_node(found)
+    per_node = devices_of_a_node(found)
     claims = [claim for sentence in found for rule in _RULES for claim in rule(sentence)]
-    claims += [claim for sentence in found for claim in _nodes(sentence, per_node)]
-    return claims, list(_said_of_the_whole(found))
+    claims += [claim for sentence in found for claim in nodes_give(sentence, per_node)]
+    return claims, list(said_of_the_whole(found))

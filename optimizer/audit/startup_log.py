@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Final
 
-from optimizer.audit.deployed import judged_at, priced_on, share_of_weights
+from optimizer.audit.deployed import share_of_weights
+from optimizer.audit.deployed_claim import judged_at, priced_on
 from optimizer.audit.deployment import Sentence, size
 from optimizer.audit.derive import Derivation
 from optimizer.audit.judge import JudgedClaim
