@@ -178,8 +178,8 @@ def _draw(rng: Random) -> Problem | None:
     base["search"] = _restrictions(rng, devices, phase, probe.workload.computed_input_tokens)
     if own.moe is not None and rng.random() < 0.15:
         base["experts"] = {"redundant_slots": [0, rng.randint(1, 3)]}
-    reserve = probe.engine.reserve_multi_bytes + (0 if phase == "prefill" else probe.engine.cuda_graph_bytes)
-    stack = build_memory(probe, Shape(1, 1, 1, 1, 1))
+    stack = build_memory(probe, Shape(2, 1, 1, 1, 1))
+    reserve = stack.reserve_bytes
     room = reserve + rng.uniform(0.2, 1.3) * stack.stack_weights() + rng.uniform(0, 6) * stack.stack_sequence()
     room += rng.choice([0, 0, 1]) * stack.token_bytes * rng.choice([256, 4096])
     limits: dict[str, Any] = {}

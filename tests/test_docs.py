@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
-from optimizer.cli.main import COMMANDS
+from optimizer.cli.main import COMMANDS, run
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"])
@@ -33,6 +34,20 @@ def test_python_of_a_page_runs(page: Path) -> None:
 def test_commands_of_a_page_exist(page: Path) -> None:
     for command in re.findall(r"^\$ shardproof (\S+)|`shardproof ([a-z]+)", page.read_text(), re.MULTILINE):
         assert (command[0] or command[1]) in COMMANDS
+
+
+def test_the_jobs_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (ROOT / "docs" / "jobs.md").read_text()
+    monkeypatch.chdir(tmp_path)
+    for name, content in re.findall(r"^```\w+ file=(\S+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        Path(name).write_text(content)
+    jobs = re.findall(r"^\*\*\d+\. .*?(?=^\*\*\d+\.|\Z)", text, re.MULTILINE | re.DOTALL)
+    assert len(jobs) == 14
+    for job in jobs:
+        wanted = 1 if "exit status 1" in job else 0
+        for command in re.findall(r"^\$ shardproof (.*)$", job, re.MULTILINE):
+            assert run(shlex.split(command)) == wanted, command
+            assert capsys.readouterr().out
 
 
 def test_the_tutorial_runs() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from optimizer.certificate.check import certify
+from optimizer.certificate import certify
 from optimizer.domain.engines import ENGINES
 from optimizer.domain.engines.rule import EngineRule
 from optimizer.domain.families import Family

@@ -28,7 +28,7 @@ from optimizer.figures.costs import Costs
 from optimizer.figures.layer import Step
 from optimizer.figures.memory import Memory
 from optimizer.figures.rates import TICKS_PER_SECOND
-from optimizer.figures.serving import Steps, held_sequences, steps_of, timing
+from optimizer.figures.serving import Steps, steps_of, timing
 from optimizer.figures.shape import Shape
 from optimizer.figures.topology import replicas_that_fit
 
@@ -202,7 +202,7 @@ class Decision:
                 )
             assert mean is not None  # noqa: S101 - a phase has steps
             held = _Stages(
-                memory.prefix(held_sequences(self.problem.workload, batch, pp, steps)), memory.input.total_bytes,
+                memory.prefix(batch), memory.input.total_bytes,
                 memory.output.total_bytes, memory.working_bytes(steps.largest) + memory.reserve_bytes,
             )  # fmt: skip
             self._batches[batch] = _Batch(steps, mean, scale, mixed, held)

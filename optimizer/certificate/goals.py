@@ -173,7 +173,7 @@ class Reach:
 
     def _at(self, micro: int, goal_: Goal, chunks: tuple[int | None, int | None]) -> tuple[int, int, bool]:
         """At a micro-batch: most requests/s of a device (numerator, denominator), and whether the limits can hold."""
-        work, steps = self.problem.workload, steps_of(self.problem.workload, micro, chunks[0])
+        steps = steps_of(self.problem.workload, micro, chunks[0])
         pp, scale = self.pp or 1, steps.share.denominator
         mixed = self._ticks(steps.mixed, pp) if steps.mixed else (0, 0)
         plain = self._ticks(steps.decode, pp) if steps.decode else mixed
@@ -181,8 +181,6 @@ class Reach:
         # one stage bounds the mean by its own decode and mixed steps, so each bound is averaged with itself
         cycle = max(d * scale + busy * (m - d) for d, m in zip(plain, mixed, strict=True))
         sequences = micro - 1 if self.pp is None else pp * (micro - 1) + 1
-        if work.phase == "aggregated" and steps.mixed is not None and self.pp is not None:
-            sequences += pp * steps.mixed.passes
         held = self.memory.working_bytes(steps.largest) + self._weights + self._sequence * sequences // pp
         holds = held <= goal_.memory and steps.share <= 1 and self._in_time(goal_, cycle, scale)
         holds = holds and (steps.mixed is None or self._first_in_time(goal_, max(mixed), steps.pieces))

@@ -151,9 +151,8 @@ def _describe(kind: str, name: str) -> dict[str, Any]:
             "union_of": [member.title for member in engine.members],
             "rules": {rule.name: f"{rule.statement} [{rule.source}]" for rule in engine.rules},
             "memory_utilization": float(engine.memory_utilization),
-            "reserve_single_bytes": engine.reserve_single_bytes,
-            "reserve_multi_bytes": engine.reserve_multi_bytes,
-            "cuda_graph_bytes": engine.cuda_graph_bytes,
+            "reservation": {name: value for name, value in asdict(engine.reservation).items() if name != "error"},
+            "cache": asdict(engine.cache),
             "flags": dict(engine.flags),
             "source": engine.source,
         }

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from optimizer.cli.options import Json, Pools, ProblemSource, takes_a_problem
+from optimizer.cli.options import From, Json, Pools, ProblemSource, takes_a_problem
 from optimizer.cli.output import emit, emit_json, heading, paint, table
 from optimizer.units import Dimension, format_quantity
 
+if TYPE_CHECKING:
+    from optimizer.domain.problem import Problem
+    from optimizer.readers.launch.problem import Posed
+
 
 @takes_a_problem
-def command(problem: ProblemSource, json: Json = False, pool: Pools = None) -> int:
-    """Say why nothing fits: a minimal set of limits in conflict, and the smallest change to each that would fit."""
-    question = problem.question(pool or ())
+def command(problem: ProblemSource, json: Json = False, from_: From = None, pool: Pools = None) -> int:
+    """Say why nothing fits: a minimal set of limits in conflict, and the smallest change to each that would fit.
+
+    With --from, why the layout of a launch command does not.
+    """
+    question = problem.question(pool or ()) if from_ is None else _of_launch(problem.posed(from_))
     from optimizer.domain.problem import Problem  # noqa: PLC0415 - the specs load when a command runs
     from optimizer.explain import explain  # noqa: PLC0415 - loads NumPy and the solver
 
@@ -29,6 +36,13 @@ def command(problem: ProblemSource, json: Json = False, pool: Pools = None) -> i
     else:
         show(document)
     return 1 if document["status"] == "infeasible" else 0
+
+
+def _of_launch(posed: Posed) -> Problem:
+    """The problem of a launch, its degrees kept."""
+    from optimizer.readers.launch.problem import with_degrees  # noqa: PLC0415 - for a launch command alone
+
+    return with_degrees(posed)
 
 
 _DIMENSIONS = {"bytes": Dimension.BYTES, "s": Dimension.SECONDS, "requests_per_s": Dimension.PER_SECOND}

@@ -1,4 +1,4 @@
-"""`export`: what an engine needs to run a result; its expert placement file, where it has one."""
+"""`export`: what an engine needs to run a result: launch scripts, its files, ranks on devices, Kubernetes."""
 
 from __future__ import annotations
 
@@ -8,48 +8,133 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from optimizer.cli.options import Json
-from optimizer.cli.output import emit, emit_json, say
-from optimizer.errors import SpecError
+from optimizer.cli.output import emit, emit_json, heading, say
+from optimizer.errors import Fault, SpecError
 
 if TYPE_CHECKING:
+    from optimizer.export.launch import Exported
+    from optimizer.export.placement_files import PlacementFile
     from optimizer.readers.document import Document
 
 
 def command(
-    result: Annotated[str, typer.Argument(help="What `solve --out` or `place --out` wrote, or `-`.")],
-    engine: Annotated[str, typer.Option(help="sglang, trtllm or vllm-ascend.", metavar="NAME")],
+    result: Annotated[str, typer.Argument(help="What `solve --out` or `place --out` wrote, a layout file, or `-`.")],
+    engine: Annotated[
+        str,
+        typer.Option(
+            help="vllm, sglang, trtllm, megatron or fsdp (a version: vllm@0.30); vllm-ascend.", metavar="NAME"
+        ),
+    ],
     json: Json = False,
     out: Annotated[str, typer.Option(help="Folder to write to.", metavar="FOLDER")] = ".",
+    model: Annotated[
+        str | None, typer.Option(help="Checkpoint that the engine loads: a name on the Hub or a path.", metavar="MODEL")
+    ] = None,
 ) -> int:
-    """Write the expert placement of a result in the form that an engine loads."""
-    from optimizer.export.placement_files import placement_file  # noqa: PLC0415 - loads when the command runs
-    from optimizer.readers.document import load  # noqa: PLC0415 - the same
+    """Write the complete launch of a result for an engine, and what the engine cannot be told."""
+    from optimizer.readers.document import load  # noqa: PLC0415 - loads when the command runs
     from optimizer.readers.output import write_whole  # noqa: PLC0415 - the same
 
     document = load(result)
-    file = placement_file(engine, *_placement(document))
+    data: Any = document.data
     folder = Path(out)
-    if not folder.is_dir():
-        raise SpecError(f"--out: {out} is no folder")
-    write_whole(folder / file.name, file.text)
-    say(f"wrote {folder / file.name}")
+    if folder.exists() and not folder.is_dir():
+        raise SpecError(Fault(None, None, None, "--out", f"{out} is no folder"))
+    placed = _placement_file(document, engine)
+    files = {} if placed is None else {placed.name: placed.text}
+    launch = None
+    if isinstance(data, dict) and data.get("layout") is not None and engine != "vllm-ascend":
+        launch = _launch(document, engine, placed, model)
+        files |= launch.files
+    elif placed is None:
+        status = f": its status is {data['status']}" if isinstance(data, dict) and "status" in data else ""
+        raise document.error(f"has no layout{status}", ("layout",))
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / name, text)
+        say(f"wrote {folder / name}")
     if json:
-        emit_json({"schema": "shardproof/export/1", "engine": engine, "files": [file.name], "use": file.use})
+        emit_json(_document(engine, list(files), placed, launch))
     else:
-        emit(file.use)
+        _show(placed, launch)
     return 0
+
+
+def _document(engine: str, files: list[str], placed: PlacementFile | None, launch: Exported | None) -> dict[str, Any]:
+    """``shardproof/export/1``."""
+    found: dict[str, Any] = {"schema": "shardproof/export/1", "engine": engine, "files": files}
+    if placed is not None:
+        found["use"] = placed.use
+    if launch is not None:
+        found |= {
+            "version": launch.plan.version,
+            "environment": dict(launch.environment),
+            "commands": [
+                {
+                    "node": command.node, "instance": command.instance, "devices": list(command.devices),
+                    "command": list(command.words),
+                }
+                for command in launch.commands
+            ],
+            "differences": list(launch.differences),
+        }  # fmt: skip
+    return found
+
+
+def _show(placed: PlacementFile | None, launch: Exported | None) -> None:
+    from optimizer.export.launch import shell_line  # noqa: PLC0415 - loads when the command runs
+
+    if launch is None:
+        emit("" if placed is None else placed.use)
+        return
+    for name, value in launch.environment.items():
+        emit(f"export {name}={value}")
+    for command in launch.commands:
+        if command.words:
+            emit(f"# node {command.node}, devices {command.devices[0]} to {command.devices[-1]}")
+            emit(shell_line(command.words))
+    if launch.differences:
+        heading("What was priced and the engine cannot be told, or does otherwise")
+        for line in launch.differences:
+            emit(f"  {line}")
+
+
+def _launch(document: Document, engine: str, placed: PlacementFile | None, model: str | None) -> Exported:
+    from optimizer.export.launch import export  # noqa: PLC0415 - loads when the command runs
+    from optimizer.export.plan import Answer  # noqa: PLC0415 - the same
+    from optimizer.figures.serving import evaluate  # noqa: PLC0415 - the same
+    from optimizer.readers.read import layout_in  # noqa: PLC0415 - the same
+    from optimizer.verify.claim_table import dimensions  # noqa: PLC0415 - the same
+
+    read = layout_in(document, claims=dimensions)
+    name, _, version = engine.partition("@")
+    evaluation = evaluate(read.problem, read.layout, redundant=read.redundant)
+    answer = Answer(
+        read.problem, read.layout, evaluation, read.redundant, None if placed is None else placed.name, model
+    )
+    return export(answer, name, version or None)
+
+
+def _placement_file(document: Document, engine: str) -> PlacementFile | None:
+    """The file by which an engine takes the placement of a result; None where there is none, or it takes none."""
+    from optimizer.export.placement_files import FORMATS, placement_file  # noqa: PLC0415 - loads when the command runs
+
+    held = document.get(("layout", "placement")) or document.get(("placement",))
+    if not isinstance(held, dict):
+        return None
+    name = engine.partition("@")[0]
+    has_layout = document.get(("layout",)) is not None
+    if has_layout and (name not in FORMATS or FORMATS[name].file is None):
+        return None
+    return placement_file(name, *_placement(document))
 
 
 def _placement(document: Document) -> tuple[dict[int, list[list[int]]], int]:
     """Placement of a result or of `place`, and the layers of the model."""
     from optimizer.readers.placement_file import placement_in  # noqa: PLC0415 - loads when the command runs
 
-    data: Any = document.data
     held = document.get(("layout", "placement")) or document.get(("placement",))
-    if not isinstance(data, dict) or not isinstance(held, dict):
-        status = f": its status is {data.get('status')}" if isinstance(data, dict) and "status" in data else ""
-        raise document.error(f"has no expert placement{status}; measured loads (experts.load) give a result one")
-    layers = held.get("layers")
+    layers = held.get("layers") if isinstance(held, dict) else None
     if not isinstance(layers, list) or not all(isinstance(la, dict) and type(la.get("layer")) is int for la in layers):
         raise document.error("no layers placed", ("layout", "placement"))
     numbers = sorted(layer["layer"] for layer in layers)

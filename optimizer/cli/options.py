@@ -10,9 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from optimizer.errors import Fault, SpecError
+
 if TYPE_CHECKING:
     from optimizer.domain.cluster import Cluster
     from optimizer.domain.problem import Problem
+    from optimizer.readers.launch.launch import Launch
+    from optimizer.readers.launch.problem import Posed
     from optimizer.readers.read import Override
 
 
@@ -138,6 +142,19 @@ class ProblemSource:
 
         return read_question(self.file, overrides_of(self.values), pools)
 
+    def posed(self, command: str) -> Posed:
+        """The problem of a launch command, changed by options."""
+        from optimizer.readers.launch.problem import pose  # noqa: PLC0415 - the specs load when a command runs
+        from optimizer.readers.launch.read import launch_from  # noqa: PLC0415 - the same
+
+        if self.file is not None:
+            raise SpecError(Fault(None, None, None, "--from", f"stands in place of {self.file}: give one of them"))
+        devices = self.values.get("devices")
+        count = int(devices) if devices is not None and devices.isascii() and devices.isdigit() else None
+        launch = launch_from(command, engine=self.values.get("engine"), devices=count)
+        stated = {**self.values, "engine": None} if _is_of(launch, self.values.get("engine")) else self.values
+        return pose(launch, overrides_of(stated))
+
     @property
     def content(self) -> dict[str, Any]:
         """What a problem file that says the same would hold."""
@@ -149,6 +166,22 @@ class ProblemSource:
 Pools = Annotated[
     list[str] | None,
     typer.Option("--pool", help="A pool of devices in place of --hardware; may be repeated.", metavar="HARDWARE=NODES"),
+]
+
+
+def _is_of(launch: Launch, engine: str | None) -> bool:
+    """Whether an engine that was named is that of the command, whose version has been taken from it already."""
+    return engine is not None and engine.partition("@")[0] == launch.engine
+
+
+From = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        help="A launch command of an engine (vllm serve …), or a file that holds one: a script, a Dockerfile, a "
+        "Compose file, a Kubernetes manifest, TensorRT-LLM's YAML; `-` for standard input.",
+        metavar="COMMAND",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
@@ -163,10 +196,23 @@ def _as_given(_file: str | None, values: dict[str, str | None]) -> dict[str, str
 
 def takes_a_problem(command: Callable[..., int], *, prepare: Prepare = _as_given) -> Callable[..., int]:
     """Add PROBLEM and its options to a command whose first parameter is a function that reads the problem."""
+    return _with_options(command, (_PROBLEM,), prepare)
+
+
+def takes_problem_options(command: Callable[..., int]) -> Callable[..., int]:
+    """Add the options of a problem alone: for a command that reads it from elsewhere."""
+    return _with_options(command, (), _as_given)
+
+
+_PROBLEM: Final = inspect.Parameter(
+    "problem", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation=ProblemArgument
+)
+
+
+def _with_options(
+    command: Callable[..., int], argument: tuple[inspect.Parameter, ...], prepare: Prepare
+) -> Callable[..., int]:
     own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
-    argument = inspect.Parameter(
-        "problem", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation=ProblemArgument
-    )
     added = [
         inspect.Parameter(
             option.parameter,
@@ -183,10 +229,10 @@ def takes_a_problem(command: Callable[..., int], *, prepare: Prepare = _as_given
     @wraps(command)
     def wrapped(**given: Any) -> int:
         values = {option.parameter: given.pop(option.parameter, None) for option in PROBLEM_OPTIONS}
-        file = given.pop("problem", None)
+        file = given.pop("problem", None) if argument else None
         return command(ProblemSource(file, prepare(file, values)), **given)
 
-    parameters = [argument, *own, *added]
+    parameters = [*argument, *own, *added]
     wrapped.__signature__ = inspect.Signature(parameters, return_annotation=int)  # type: ignore[attr-defined]
     wrapped.__annotations__ = {p.name: p.annotation for p in parameters} | {"return": int}
     del wrapped.__wrapped__

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from optimizer.cli.options import Json, Pools, ProblemSource, takes_a_problem
+from optimizer.cli.options import From, Json, Pools, ProblemSource, takes_a_problem
 from optimizer.cli.output import emit, emit_json, heading, is_terminal, json_text, paint, say, table
 from optimizer.errors import Fault, SpecError
 from optimizer.units import Dimension, QuantityError, parse_quantity
 
 if TYPE_CHECKING:
     from optimizer.domain.problem import Problem
+    from optimizer.readers.launch.problem import Posed
     from optimizer.solve.result import Result
 
 _GOOD = frozenset({"optimal", "feasible"})
@@ -47,9 +48,14 @@ def command(
     slot_prices: Annotated[
         bool, typer.Option("--slot-prices", help="Solve for each number of redundant expert slots as well.")
     ] = False,
+    from_: From = None,
 ) -> int:
-    """Find the best layout of a model on hardware under limits, with a proof that nothing beats it."""
-    question = problem.question(pool or ())
+    """Find the best layout of a model on hardware under limits, with a proof that nothing beats it.
+
+    With --from, on the devices of a launch command: the flags that would have to change are listed.
+    """
+    posed = None if from_ is None else problem.posed(from_)
+    question = problem.question(pool or ()) if posed is None else _served(posed)
     from optimizer.domain.problem import Problem  # noqa: PLC0415 - the specs load when a command runs
     from optimizer.readers.output import write_whole  # noqa: PLC0415 - beside it
 
@@ -77,6 +83,11 @@ def command(
             answer = robust(question, box, watch)
             document["uncertainty"] = None if answer is None else answer.to_json()
     _end_progress()
+    if posed is not None:
+        from optimizer.cli.launch import changed_flags, command_json  # noqa: PLC0415 - for a launch command alone
+
+        document |= {"command": command_json(posed.launch), "assumed": list(posed.assumed)}
+        document["flags"] = changed_flags(posed, question, result)
     if out is not None:
         write_whole(out, json_text(document) + "\n")
         say(f"wrote {out}")
@@ -89,11 +100,22 @@ def command(
         emit_json(document | ({"slot_prices": priced} if slot_prices else {}))
     else:
         show(question, result, document)
+        if posed is not None:
+            from optimizer.cli.launch import show_flags  # noqa: PLC0415 - for a launch command alone
+
+            heading("Flags of the command that change")
+            show_flags(document["flags"])
         if priced:
             from optimizer.cli.placement_view import show_slot_prices  # noqa: PLC0415 - needs rich
 
             show_slot_prices(priced)
     return int(result.exit_status)
+
+
+def _served(posed: Posed) -> Problem:
+    from optimizer.readers.launch.problem import served  # noqa: PLC0415 - for a launch command alone
+
+    return served(posed)
 
 
 def _progress(*, quiet: bool) -> Callable[[str, int, int], None] | None:

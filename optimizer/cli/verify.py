@@ -6,18 +6,25 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from optimizer.cli.options import Json
+from optimizer.cli.options import PROBLEM_OPTIONS, From, Json, ProblemSource, takes_problem_options
 from optimizer.cli.output import emit, emit_json, heading, paint, table
+from optimizer.errors import Fault, SpecError
 
 if TYPE_CHECKING:
+    from optimizer.readers.launch.problem import Posed
     from optimizer.verify.claims import JudgedClaim
     from optimizer.verify.verdict import Verdict
 
 _STYLES = {"holds": "green", "fails": "red", "impossible": "red", "ambiguous": "yellow", "unsupported": "dim"}
 
 
+@takes_problem_options
 def command(
-    layout: Annotated[str, typer.Argument(help="Layout file, `-` for standard input, or what `solve --out` wrote.")],
+    source: ProblemSource,
+    layout: Annotated[
+        str | None,
+        typer.Argument(help="Layout file, `-` for standard input, or what `solve --out` wrote."),
+    ] = None,
     json: Json = False,
     problem: Annotated[
         str | None, typer.Option(help="Problem file to use in place of the one that LAYOUT names.", metavar="FILE")
@@ -25,8 +32,23 @@ def command(
     derivations: Annotated[
         bool, typer.Option("--derivations", help="Print the formula of every figure with its numbers put in.")
     ] = False,
+    from_: From = None,
 ) -> int:
-    """Judge a layout: feasible, or each violated constraint with its numbers; a verdict on every claim."""
+    """Judge a layout: feasible, or each violated constraint with its numbers; a verdict on every claim.
+
+    With --from a launch command is judged: which layout it is, whether it fits, and which flags would be better.
+    """
+    if from_ is not None:
+        if layout is not None or problem is not None:
+            raise SpecError(Fault(None, None, None, "--from", "stands in place of a layout file and its problem"))
+        return _launched(source.posed(from_), json=json, derivations=derivations)
+    if layout is None:
+        raise SpecError(
+            Fault(None, None, None, "LAYOUT", "missing argument: a layout file, or a launch command with --from")
+        )
+    stray = next((option.flag for option in PROBLEM_OPTIONS if source.values.get(option.parameter) is not None), None)
+    if stray is not None:
+        raise SpecError(Fault(None, None, None, stray, "goes with --from; a layout file's problem is its own"))
     from optimizer.readers.read import read_layout  # noqa: PLC0415 - the specs load when the command runs
     from optimizer.verify import judge  # noqa: PLC0415 - the same
     from optimizer.verify.claim_table import dimensions  # noqa: PLC0415 - the same
@@ -37,6 +59,24 @@ def command(
     else:
         show(verdict, derivations=derivations)
     return int(verdict.exit_status)
+
+
+def _launched(posed: Posed, *, json: bool, derivations: bool) -> int:
+    from optimizer.cli.launch import better, show_better, show_command  # noqa: PLC0415 - needs the figures
+    from optimizer.verify.launch import judge_launch  # noqa: PLC0415 - the same
+
+    judged = judge_launch(posed)
+    result, found = (None, None) if posed.launch.training else better(judged)
+    if json:
+        emit_json(judged.to_json() | {"better": found})
+    else:
+        show(judged.verdict, derivations=derivations)
+        show_command(posed, judged.verdict.layout)
+        for text in judged.not_checked:
+            emit(f"not checked: {text}")
+        if result is not None:
+            show_better(found, result)
+    return int(judged.verdict.exit_status)
 
 
 def show(verdict: Verdict, *, derivations: bool = False) -> None:

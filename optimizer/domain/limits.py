@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from optimizer.domain.base import Spec
-from optimizer.domain.quantity import BytesPerSecond, Ratio, Seconds
+from optimizer.domain.quantity import Bytes, BytesPerSecond, Ratio, Seconds
 
 Objective = Literal[
     "throughput_per_device", "throughput", "devices", "ttft", "tpot", "cost", "memory_headroom", "step_time"
@@ -25,6 +25,8 @@ class Limits(Spec):
     memory_utilization: Ratio | None = None
     fabric_bandwidth: BytesPerSecond | None = None
     step_time: Seconds | None = None
+    reserve: Bytes | None = None
+    kv_cache_memory: Bytes | None = None
 
 
 def as_tuple(value: object) -> object:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from fractions import Fraction
 from functools import cached_property
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from optimizer.domain.base import Spec
+from optimizer.domain.limits import AsTuple
 from optimizer.domain.quantity import PositiveRate, Ratio
 
 Phase = Literal["aggregated", "prefill", "decode", "disaggregated"]
@@ -30,6 +31,14 @@ class ServingWorkload(Spec):
     prefix_cache_hit: Ratio = Fraction(0)
     mtp_tokens: int = Field(default=0, ge=0, le=16)
     mtp_acceptance: Ratio = Fraction(0)
+    max_num_seqs: int | None = Field(default=None, ge=1, le=10**6, description="sequences the engine keeps room for")
+    max_num_batched_tokens: int | None = Field(
+        default=None, ge=1, le=10**8, description="tokens of the largest step that the engine keeps room for"
+    )
+    capture_sizes: Annotated[tuple[Annotated[int, Field(ge=0, le=10**6)], ...] | None, AsTuple] = Field(
+        default=None, description="batch sizes that graphs are captured for; 0: none"
+    )
+    max_model_len: int | None = Field(default=None, ge=1, le=10**9, description="longest sequence the engine admits")
 
     @model_validator(mode="after")
     def _consistent(self) -> ServingWorkload:

@@ -99,6 +99,8 @@ def largest_batch(problem: Problem, layout: Layout) -> int:
     """Most sequences whose weights and cache fit a rank's whole nominal memory, nothing else in it; at least 1."""
     shape = shape_of(layout)
     memory = build_memory(problem, shape)
+    nothing = (0,) * len(memory.weights)
+    memory = replace(memory, admission=nothing, layer_reserve=nothing)
     room = problem.hardware.device.memory
     cuts = cuts_of(problem, layout)
     weights, cached = memory.prefix(0), memory.prefix(1)

@@ -55,6 +55,12 @@ _TOP = (
     "experts_resident_per_layer",
     "expert_instances",
     "expert_equivalents",
+    "kv_cache_bytes_per_token",
+    "kv_cache_room_bytes",
+    "kv_cache_tokens",
+    "max_concurrency",
+    "longest_context_tokens",
+    "sequences_in_prefill",
 )
 _ALWAYS = frozenset(_TOP[:7])
 

@@ -51,6 +51,8 @@ class Figure:
         Those numbers, by name.
     bound
         The same figure at rated peaks with zero overhead, where it is a time or a rate.
+    error
+        90% of what engines log lies within this much of it, where it was fitted to logs.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Figure:
     substituted: str
     inputs: Inputs = field(default_factory=dict)
     bound: Value | None = None
+    error: Value = 0
 
     @property
     def unit(self) -> str:
@@ -114,9 +117,10 @@ class Sheet(dict[str, Figure]):
         *,
         inputs: Inputs | None = None,
         bound: Value | None = None,
+        error: Value = 0,
     ) -> None:
         """Add one figure."""
-        self[name] = Figure(name, value, dimension, formula, substituted, inputs or {}, bound)
+        self[name] = Figure(name, value, dimension, formula, substituted, inputs or {}, bound, error)
 
     def count(self, name: str, value: Value, formula: str, substituted: str = "", **inputs: Value | str) -> None:
         """Add a count."""

@@ -7,7 +7,8 @@ from fractions import Fraction
 from optimizer.domain.problem import Problem
 from optimizer.figures.derivation_figure import Sheet, shown
 from optimizer.figures.memory import build_memory, sequence_tokens
-from optimizer.figures.serving import Evaluation, held_sequences
+from optimizer.figures.room import room_of
+from optimizer.figures.serving import Evaluation, prefilling_sequences
 from optimizer.units import Dimension
 
 PARTS = (
@@ -35,7 +36,7 @@ def memory(sheet: Sheet, problem: Problem, evaluation: Evaluation) -> None:
     names = problem.model.layer_names[first : first + evaluation.cuts[number]]
     coefficients = build_memory(problem, shape)
     steps, work = evaluation.steps, problem.workload
-    held = held_sequences(work, layout.batch, layout.pp, steps)
+    held = layout.batch
 
     put = sheet.put
     values = {part: getattr(stage, part) for part in PARTS}
@@ -62,14 +63,21 @@ def memory(sheet: Sheet, problem: Problem, evaluation: Evaluation) -> None:
         inputs={"layers": len(names)},
     )
     _expert_weights(sheet, problem, evaluation, names, stage.expert_weights_bytes)
-    each = stage.kv_cache_bytes // held if held else 0
+    kinds = [coefficients.order[i] for i in range(first, first + evaluation.cuts[number])]
+    each, extra = (sum(sizes[kind] for kind in kinds) for sizes in (coefficients.sequence, coefficients.admission))
     put(
         "kv_cache_bytes",
         stage.kv_cache_bytes,
         Dimension.BYTES,
-        f"sequences held · bytes of one of {sequence_tokens(problem):,} tokens in {where}",
-        f"{held:,} · {_b(each)}",
-        inputs={"sequences": held, "bytes_per_sequence": each},
+        f"sequences in flight · bytes of one of {sequence_tokens(problem):,} tokens in {where}"
+        + (" + what one needs more while its prompt is computed" if extra else ""),
+        f"{held:,} · {_b(each)}" + (f" + {_b(extra)}" if extra else ""),
+        inputs={"sequences": held, "bytes_per_sequence": each, "admission_bytes": extra},
+    )
+    sheet.count(
+        "sequences_in_prefill",
+        prefilling_sequences(work, layout.batch, layout.pp, steps),
+        "min(batch, pp · prompts that share a step): of the sequences in flight, those whose prompt is being computed",
     )
     put(
         "kv_cache_bytes_per_sequence",
@@ -110,6 +118,7 @@ def memory(sheet: Sheet, problem: Problem, evaluation: Evaluation) -> None:
         "weights + replicated weights + expert weights",
         " + ".join(_b(values[part]) for part in PARTS[:3]),
     )
+    _room(sheet, problem, evaluation)
     _totals(sheet, evaluation)
     device = problem.hardware.device
     put(
@@ -127,6 +136,62 @@ def memory(sheet: Sheet, problem: Problem, evaluation: Evaluation) -> None:
         "exposed memory · memory_utilization − memory",
         f"{_b(problem.capacity_bytes)} − {_b(stage.total_bytes)}",
     )
+
+
+def _room(sheet: Sheet, problem: Problem, evaluation: Evaluation) -> None:
+    """What the engine allocates for the cache of one data-parallel rank, and what that holds."""
+    found = room_of(problem, evaluation.shape, evaluation.cuts)
+    stated = problem.limits.kv_cache_memory is not None
+    sheet.put(
+        "kv_cache_room_bytes",
+        found.room_bytes,
+        Dimension.BYTES,
+        "limits.kv_cache_memory"
+        if stated
+        else "min over stages of exposed memory · memory_utilization − weights − "
+        "reserve − tensors of the largest step that the engine sizes itself for",
+        ""
+        if stated
+        else f"{_b(problem.capacity_bytes)} − {_b(found.weights_bytes)} − {_b(found.reserve_bytes)} − "
+        f"{_b(found.working_bytes)}",
+        inputs={"working_bytes": found.working_bytes, "error_bytes": found.error_bytes},
+        error=found.error_bytes,
+    )
+    share = Fraction(found.error_bytes, max(found.room_bytes, 1))
+    sheet.put(
+        "kv_cache_tokens",
+        found.tokens,
+        Dimension.COUNT,
+        "min over stages of room ÷ bytes of a block · tokens of a block "
+        "(concurrency · max_model_len where layers differ)",
+        error=found.tokens * share,
+    )
+    sheet.put(
+        "max_concurrency",
+        found.concurrency,
+        Dimension.COUNT,
+        f"min over stages of room ÷ bytes of a sequence of {found.length:,} tokens as it is admitted",
+        f"{_b(max(found.room_bytes, 0))} ÷ {_b(found.request_bytes)}",
+        inputs={"max_model_len": found.length},
+        error=found.concurrency * share,
+    )
+    sheet.put(
+        "longest_context_tokens",
+        found.longest_context,
+        Dimension.COUNT,
+        "longest sequence whose cache fits the room of every stage",
+        error=found.longest_context * share,
+    )
+    for name in ("kv_cache_tokens", "max_concurrency"):
+        one = sheet[name]
+        sheet.put(
+            f"total_{name}",
+            one.value * evaluation.layout.dp,
+            Dimension.COUNT,
+            f"{name} · data-parallel ranks",
+            f"{one.result_text} · {evaluation.layout.dp}",
+            error=one.error * evaluation.layout.dp,
+        )
 
 
 def _expert_weights(sheet: Sheet, problem: Problem, evaluation: Evaluation, names: tuple[str, ...], total: int) -> None:

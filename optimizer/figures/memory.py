@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from itertools import accumulate
+from math import ceil
 
 from optimizer.domain.feedforward import DenseFeedForward
-from optimizer.domain.precision import ACTIVATION_BYTES, KV_BYTES
+from optimizer.domain.precision import ACTIVATION_BYTES
 from optimizer.domain.problem import Problem
+from optimizer.figures.cache import CacheLayout
 from optimizer.figures.layer import Step
+from optimizer.figures.reserve import fixed_bytes, kept_sequences, kept_tokens, layer_bytes
 from optimizer.figures.shape import Shape
 from optimizer.figures.weights import (
+    NO_PADDING,
     BlockWeights,
     absorbed_copy_bytes,
     block_weights,
@@ -20,13 +23,6 @@ from optimizer.figures.weights import (
     mtp_weights,
     output_weights,
 )
-
-SAMPLER_BYTES = 16
-"""Bytes a vocabulary entry needs for each sampled token: FP32 logits, their sorted copy, indices and probabilities.
-
-Fitted to vLLM 0.19.0 start-up logs (llm-d-planner PR 205): peak activation 1.96 GiB at 128,256 entries, 3.65 GiB at
-256,000, both with 1,024 sequences: 15.6 and 14.9 bytes.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +55,11 @@ def _round_up(number: int, multiple: int) -> int:
 
 @dataclass(frozen=True)
 class Memory:
-    """Byte coefficients of a shape, by kind of layer; `order` says which a layer is, `counts` how many there are."""
+    """Byte coefficients of a shape, by kind of layer; `order` says which a layer is, `counts` how many there are.
+
+    `admission` is what a sequence needs more while its prompt is computed, `layer_reserve` what the engine keeps for
+    each layer, `kept_tokens` and `kept_sequences` the step that it is told to keep room for.
+    """
 
     weights: tuple[BlockWeights, ...]
     sequence: tuple[int, ...]
@@ -70,19 +70,33 @@ class Memory:
     token_bytes: int
     sampled_bytes: int
     reserve_bytes: int
+    admission: tuple[int, ...]
+    layer_reserve: tuple[int, ...]
+    kept_tokens: int = 0
+    kept_sequences: int = 0
+
+    def held_bytes(self, sequences: int) -> list[int]:
+        """Cache of each kind of layer of a rank with `sequences` sequences, of which one has its prompt computed."""
+        return [s * sequences + extra for s, extra in zip(self.sequence, self.admission, strict=True)]
 
     def prefix(self, sequences: int) -> list[int]:
         """Weights and cache of the first 0, 1, …, L layers where a rank holds `sequences` sequences."""
-        each = [w.total_bytes + s * sequences for w, s in zip(self.weights, self.sequence, strict=True)]
+        kinds = zip(self.weights, self.layer_reserve, self.held_bytes(sequences), strict=True)
+        each = [w.total_bytes + reserved + held for w, reserved, held in kinds]
         return list(accumulate((each[i] for i in self.order), initial=0))
 
     def working_bytes(self, step: Step) -> int:
-        """Activations and workspace of one step: the forward pass or the sampler, whichever needs more."""
-        return max(self.token_bytes * step.tokens, self.sampled_bytes * (step.decoded + step.passes))
+        """Activations and workspace of one step: the forward pass or the sampler, whichever needs more.
+
+        The engine keeps room for the step that it is told, where that is larger.
+        """
+        tokens, sampled = max(step.tokens, self.kept_tokens), max(step.decoded + step.passes, self.kept_sequences)
+        return max(self.token_bytes * tokens, self.sampled_bytes * sampled)
 
     def stack_weights(self) -> int:
-        """Weights of all layers, input and output: what all stages hold together."""
-        each = sum(n * w.total_bytes for n, w in zip(self.counts, self.weights, strict=True))
+        """Weights of all layers, input and output, and what is kept for layers: what all stages hold together."""
+        kinds = zip(self.counts, self.weights, self.layer_reserve, strict=True)
+        each = sum(n * (w.total_bytes + reserved) for n, w, reserved in kinds)
         return each + self.input.total_bytes + self.output.total_bytes
 
     def stack_sequence(self) -> int:
@@ -91,7 +105,7 @@ class Memory:
 
     def stages(self, step: Step, sequences: int, cuts: Sequence[int]) -> list[StageMemory]:
         """Memory of each stage; `cuts` are the layer counts of the stages, in order."""
-        found, first = [], 0
+        found, first, cache = [], 0, self.held_bytes(sequences)
         for number, layers in enumerate(cuts):
             held = [self.order[i] for i in range(first, first + layers)]
             first += layers
@@ -107,9 +121,9 @@ class Memory:
                     weights_bytes=total.sharded_bytes + total.shared_expert_bytes,
                     expert_weights_bytes=total.expert_bytes,
                     replicated_weights_bytes=total.replicated_bytes,
-                    kv_cache_bytes=sequences * sum(self.sequence[kind] for kind in held),
+                    kv_cache_bytes=sum(cache[kind] for kind in held),
                     activations_bytes=self.working_bytes(step),
-                    reserve_bytes=self.reserve_bytes,
+                    reserve_bytes=self.reserve_bytes + sum(self.layer_reserve[kind] for kind in held),
                 )
             )
         return found
@@ -119,17 +133,36 @@ def sequence_tokens(problem: Problem) -> int:
     """Tokens that a sequence's cache must hold at its longest, in whole blocks."""
     work = problem.workload
     length = work.input_tokens + (work.output_tokens if work.phase != "prefill" else 0)
-    return _round_up(length, problem.engine.kv_block_tokens)
+    return _round_up(length, problem.engine.cache.block_tokens)
 
 
-def _widest(problem: Problem, tp: int, etp: int) -> int:
-    widths = [0]
+def working_elements(problem: Problem, shape: Shape) -> int:
+    """Elements of a step's tensors for each of its tokens, at the layer that needs most.
+
+    Four residuals (and the further streams of hyper-connections) and three tensors of the feed-forward width. In a
+    mixture of experts, for every chosen expert, the activated width and the larger of what goes in before it and what
+    comes out (vllm fused_moe.py: the two share memory), for the tokens of all data-parallel ranks where the engine
+    gathers them (vllm pull request 20228).
+    """
+    hidden = problem.model.hidden_size
+    residuals, most = hidden * (4 + max(0, problem.model.hyper_streams - 1)), 0
     for block in problem.model.blocks.values():
-        if isinstance(block.ffn, DenseFeedForward):
-            widths.append(-(-block.ffn.intermediate // tp))
-        elif block.ffn is not None:
-            widths.append(-(-block.ffn.intermediate // etp) * block.ffn.top_k + -(-block.ffn.shared_intermediate // tp))
-    return max(widths)
+        ffn, width = block.ffn, 0
+        if isinstance(ffn, DenseFeedForward):
+            width = 3 * -(-ffn.intermediate // shape.tp)
+        elif ffn is not None:
+            gathered = problem.engine.reservation.gathers_tokens and shape.dp > 1
+            own = -(-ffn.intermediate // shape.etp)
+            chosen = ffn.top_k * (max((1 + ffn.gated) * own, ffn.expert_width(hidden)) + own)
+            width = chosen * (shape.dp if gathered else 1) + 3 * -(-ffn.shared_intermediate // shape.tp)
+        most = max(most, width)
+    return residuals + most
+
+
+def expert_padding(problem: Problem) -> tuple[int, int]:
+    """Multiples to which the engine's kernels pad an expert's width and intermediate size in the experts' format."""
+    own = problem.precision
+    return problem.engine.cache.expert_padding.get(own.experts or own.weights, NO_PADDING)
 
 
 class MemoryBook:
@@ -143,12 +176,13 @@ class MemoryBook:
         self._counts = tuple(self._order.count(kind) for kind in range(len(self._names)))
         self._tokens = sequence_tokens(problem)
         self._weights: dict[tuple[str, int, int, int, bool], BlockWeights] = {}
-        self._sequence: dict[tuple[int, int], tuple[int, ...]] = {}
+        self._sequence: dict[tuple[int, int], tuple[tuple[int, ...], tuple[int, ...]]] = {}
+        self._cache = CacheLayout(problem)
         self._ends: dict[tuple[int, bool], tuple[BlockWeights, BlockWeights]] = {}
 
     def memory(self, shape: Shape) -> Memory:
         """Byte coefficients of every layer of the model at a shape."""
-        problem, engine = self.problem, self.problem.engine
+        problem = self.problem
         first, last = self._input_and_output(shape)
         if problem.workload.mtp_tokens and problem.model.mtp is not None:
             moe = problem.model.blocks[problem.model.mtp.block].moe
@@ -157,19 +191,22 @@ class MemoryBook:
                 local_experts=shape.local_experts(moe.experts) if moe else 0, shared_replicated=shape.shared_replicated,
             )  # fmt: skip
         act = ACTIVATION_BYTES[problem.precision.activations]
-        token = act * (4 * problem.model.hidden_size + 3 * _widest(problem, shape.tp, shape.etp)) / shape.cp
-        graphs = 0 if problem.workload.phase == "prefill" else engine.cuda_graph_bytes
-        reserve = engine.reserve_multi_bytes if shape.stage_devices > 1 else engine.reserve_single_bytes
+        token = act * working_elements(problem, shape) / shape.cp
+        steady, admitted = self._sequences(shape)
         return Memory(
             weights=tuple(self._block(name, shape) for name in self._names),
-            sequence=self._sequences(shape),
+            sequence=steady,
             order=self._order,
             counts=self._counts,
             input=first,
             output=last,
             token_bytes=-(-token.numerator // token.denominator),
-            sampled_bytes=SAMPLER_BYTES * problem.model.vocab_size,
-            reserve_bytes=reserve + graphs,
+            sampled_bytes=problem.engine.reservation.sampler_bytes * problem.model.vocab_size,
+            reserve_bytes=fixed_bytes(problem, shape),
+            layer_reserve=tuple(layer_bytes(problem, shape, problem.model.blocks[name]) for name in self._names),
+            admission=tuple(most - least for least, most in zip(steady, admitted, strict=True)),
+            kept_tokens=kept_tokens(problem),
+            kept_sequences=kept_sequences(problem),
         )
 
     def _block(self, name: str, shape: Shape) -> BlockWeights:
@@ -179,26 +216,31 @@ class MemoryBook:
         if key not in self._weights:
             found = block_weights(
                 self.problem.model, name, self.problem.precision, tp=shape.tp, etp=shape.etp, local_experts=local,
-                shared_replicated=shape.shared_replicated,
+                shared_replicated=shape.shared_replicated, expert_padding=expert_padding(self.problem),
             )  # fmt: skip
             absorbed = absorbed_copy_bytes(self.problem.model, name, shape.tp)
             self._weights[key] = replace(found, sharded_bytes=found.sharded_bytes + absorbed)
         return self._weights[key]
 
-    def _sequences(self, shape: Shape) -> tuple[int, ...]:
-        """Cache bytes of one sequence in each kind of layer."""
+    def _sequences(self, shape: Shape) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Cache bytes of one sequence in each kind of layer: while it decodes, and while its prompt is computed."""
         key = (shape.tp, shape.cp)
         if key not in self._sequence:
-            kv, found = KV_BYTES[self.problem.precision.kv_cache], []
-            for name in self._names:
-                attention = self.problem.model.blocks[name].attention
-                cached = Fraction(0)
-                if attention is not None:
-                    cached = attention.cache_elements(self._tokens, shape.tp) * kv
-                    cached = (cached + attention.cache_fixed_bytes(self._tokens, shape.tp)) / shape.cp
-                found.append(-(-cached.numerator // cached.denominator))
-            self._sequence[key] = tuple(found)
+            self._sequence[key] = self.sequence_bytes(shape, self._tokens)
         return self._sequence[key]
+
+    def sequence_bytes(self, shape: Shape, tokens: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The same of a sequence of `tokens` tokens."""
+        found: list[tuple[int, int]] = []
+        for name in self._names:
+            attention = self.problem.model.blocks[name].attention
+            if attention is None:
+                found.append((0, 0))
+                continue
+            steady = self._cache.steady_bytes(attention, tokens, shape.tp) / shape.cp
+            admitted = self._cache.admitted_bytes(attention, tokens, shape.tp) / shape.cp
+            found.append((ceil(steady), ceil(max(steady, admitted))))
+        return tuple(steady for steady, _ in found), tuple(admitted for _, admitted in found)
 
     def _input_and_output(self, shape: Shape) -> tuple[BlockWeights, BlockWeights]:
         key = (shape.tp, shape.pp > 1)

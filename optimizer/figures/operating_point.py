@@ -29,7 +29,7 @@ from optimizer.figures.layer import Step
 from optimizer.figures.memory import Memory
 from optimizer.figures.partition import Track, best_cuts, some_cuts
 from optimizer.figures.rates import TICKS_PER_SECOND
-from optimizer.figures.serving import Steps, Timing, held_sequences, prompt_split, steps_of, timing
+from optimizer.figures.serving import Steps, Timing, prompt_split, steps_of, timing
 from optimizer.figures.shape import Shape
 
 
@@ -163,9 +163,9 @@ class OperatingPoints:
             if self._cycle_limit is not None:
                 limit = self._cycle_limit * scale
                 mean = Track(mean.prefix, mean.first, mean.last, mean.every, limit.numerator // limit.denominator)
-        memory, held = self.memory, held_sequences(self.problem.workload, batch, self.shape.pp, steps)
+        memory = self.memory
         bytes_track = Track(
-            memory.prefix(held), memory.input.total_bytes, memory.output.total_bytes,
+            memory.prefix(batch), memory.input.total_bytes, memory.output.total_bytes,
             memory.working_bytes(steps.largest) + memory.reserve_bytes, self.problem.capacity_bytes,
         )  # fmt: skip
         return mean, mixed, bytes_track, scale

@@ -81,11 +81,11 @@ def steps_of(work: ServingWorkload, micro_batch: int, chunk: int | None) -> Step
     return Steps(decode, mixed, share, pieces, packed, replace(mixed, prompt=chunk))
 
 
-def held_sequences(work: ServingWorkload, batch: int, pp: int, steps: Steps) -> int:
-    """Sequences whose cache a rank holds: those in flight and, in phase aggregated, those being prefilled."""
-    if work.phase == "aggregated" and steps.mixed is not None:
-        return batch + pp * steps.mixed.passes
-    return batch
+def prefilling_sequences(work: ServingWorkload, batch: int, pp: int, steps: Steps) -> int:
+    """Sequences in flight on a rank whose prompts are being computed, at most: engines count them in the batch."""
+    if work.phase != "aggregated" or steps.mixed is None:
+        return batch if work.phase == "prefill" else 0
+    return min(batch, pp * steps.mixed.passes)
 
 
 @dataclass(frozen=True)
@@ -258,7 +258,6 @@ def evaluate(
     decode = tuple(costs.stages(steps.decode, cuts)) if steps.decode else ()
     mixed = tuple(costs.stages(steps.mixed, cuts)) if steps.mixed else ()
     mean = mean_ticks(steps, decode, mixed)
-    held = held_sequences(work, layout.batch, layout.pp, steps)
     found = timing(
         problem, pp=layout.pp, batch=layout.batch, steps=steps, slowest=max(mean),
         slowest_mixed=max(mixed) if mixed else None, ranks=layout.dp,
@@ -266,7 +265,7 @@ def evaluate(
     capacity = found.rank_requests * layout.dp
     return Evaluation(
         layout=layout, shape=shape, cuts=cuts, steps=steps, stage_ticks=mean, decode_ticks=decode, mixed_ticks=mixed,
-        memory=tuple(memory.stages(steps.largest, held, cuts)), ttft_s=found.ttft_s, tpot_s=found.tpot_s,
+        memory=tuple(memory.stages(steps.largest, layout.batch, cuts)), ttft_s=found.ttft_s, tpot_s=found.tpot_s,
         queue_s=found.queue_s, load=found.load, request_capacity=capacity,
         throughput=capacity * tokens_of_request(work), devices=layout.devices,
     )  # fmt: skip

@@ -20,7 +20,7 @@ from optimizer.domain.lattice import LARGEST_BATCH
 from optimizer.domain.problem import Problem
 from optimizer.errors import InternalError
 from optimizer.search.lattice import Floats, Ints
-from optimizer.search.pricing import MARGIN, SAMPLER_BYTES, Group, KindCost, Pricer
+from optimizer.search.pricing import MARGIN, Group, KindCost, Pricer
 from optimizer.search.targets import Target
 
 
@@ -75,9 +75,9 @@ class Bounds:
             (n * s[index] for n, s in zip(pricer.counts, pricer.sequence, strict=True)), start=np.zeros(len(index))
         )
         self.working_token = pricer.working_token[index]
-        engine = self.problem.engine
-        reserve = np.where(self.meshes.stage > 1, engine.reserve_multi_bytes, engine.reserve_single_bytes)
-        self.reserve = reserve + (0 if self.problem.workload.phase == "prefill" else engine.cuda_graph_bytes)
+        self.reserve = pricer.reserve[index]
+        self.sampler = float(self.problem.engine.reservation.sampler_bytes * self.problem.model.vocab_size)
+        self._kept = (self.problem.workload.max_num_batched_tokens or 0, self.problem.workload.max_num_seqs or 0)
         self.send_fixed, self.send_each = pricer.send_fixed[index], pricer.send_each[index]
         self._several = rows.pp > 1
         self._uneven = pricer.skews.measured
@@ -175,14 +175,14 @@ class Bounds:
         held = self.pp * (micro - 1) + 1
         share = held / self.pp
         if work.phase == "aggregated":
-            share = share + self.fewest_packed
             tokens, sampled = micro * verified + chunk, micro * verified + self.fewest_packed
         elif work.phase == "prefill":
             tokens, sampled = micro * np.minimum(chunk, prompt), micro
         else:
             tokens, sampled = micro * verified, micro * verified
         share = np.where(self.rows.pp == 0, np.maximum(micro - 1, 1 / self.deep), share)
-        working = np.maximum(self.working_token * tokens, SAMPLER_BYTES * self.problem.model.vocab_size * sampled)
+        tokens, sampled = np.maximum(tokens, self._kept[0]), np.maximum(sampled, self._kept[1])
+        working = np.maximum(self.working_token * tokens, self.sampler * sampled)
         found: Floats = self.weights / self.deep + self.sequence * share + working + self.reserve
         return found
 

@@ -18,6 +18,9 @@ from optimizer.domain.precision import ACTIVATION_BYTES, KV_BYTES, Format, Model
 from optimizer.domain.problem import Problem
 from optimizer.domain.tensor import Role, Split, Tensor
 from optimizer.errors import InternalError
+from optimizer.figures.cache import CacheLayout
+from optimizer.figures.memory import expert_padding
+from optimizer.figures.reserve import fixed_bytes, layer_bytes
 from optimizer.figures.routing import (
     EXPERT_UNITS,
     PAIR_UNITS,
@@ -37,7 +40,6 @@ MARGIN = 1e-9
 """Relative margin within which floats decide nothing."""
 
 OPERATIONS = {"attention": 4, "indexer": 2, "dense_ffn": 3, "router": 2, "experts": 4, "shared_experts": 3}
-SAMPLER_BYTES = 16
 
 
 @dataclass(frozen=True)
@@ -194,6 +196,16 @@ def _stored(form: Format, rows: Ints, cols: Ints) -> Ints:
     return size
 
 
+def _padded(tensor: Tensor, rows: Ints, cols: Ints, padding: tuple[int, int]) -> tuple[Ints, Ints]:
+    """An expert's matrix as a kernel pads it: width and intermediate size in whole multiples."""
+    outer, inner = padding
+    if tensor.split is not Split.ROWS:
+        outer, inner = inner, outer
+    # rows are the intermediate size where the matrix is divided by rows
+    rows = -(-rows // inner) * inner
+    return rows, -(-cols // outer) * outer if tensor.matrix else cols
+
+
 class Pricer:
     """Coefficients of every mesh pair of a problem.
 
@@ -213,6 +225,7 @@ class Pricer:
     ) -> None:
         self.problem, self.meshes = problem, found
         self.skews = skews or Skews(problem)
+        self.padding, self.cache = expert_padding(problem), CacheLayout(problem)
         self.rates = float_rates(problem.priced_hardware)
         self.collectives = OpenCollectives(problem, found) if replica is None else Collectives(problem, found, replica)
         size = found.stage if replica is None else replica
@@ -223,9 +236,15 @@ class Pricer:
         self.kinds = [self._kind(problem.model.blocks[name]) for name in names]
         self.head = self._head()
         self.weights = [
-            self._weights(problem.model.blocks[name].tensors(problem.model.hidden_size)) + self._absorbed(name)
+            self._weights(problem.model.blocks[name].tensors(problem.model.hidden_size))
+            + self._absorbed(name)
+            + self._kept_for(problem.model.blocks[name])
             for name in names
         ]
+        alone, spread, divided = (
+            fixed_bytes(problem, shape) for shape in (Shape(1, 1, 1, 1, 1), Shape(1, 1, 1, 2, 1), Shape(2, 1, 1, 1, 1))
+        )
+        self.reserve = np.where(found.tp > 1, divided, np.where(found.stage > 1, spread, alone)).astype(float)
         self.input = self._weights(problem.model.input_tensors())
         self.output = self._weights(problem.model.output_tensors())
         tied = problem.model.input_tensors()[0]
@@ -384,7 +403,7 @@ class Pricer:
         for tensor in tensors:
             form = precision.of(tensor)
             if tensor.role is Role.EXPERTS:
-                rows, cols = _local(tensor, found.etp)
+                rows, cols = _padded(tensor, *_local(tensor, found.etp), self.padding)
                 total = total + _stored(form, rows, cols) * (-(-(tensor.count + found.redundant) // found.ep))
                 continue
             shared = tensor.role is Role.SHARED_EXPERTS
@@ -406,27 +425,38 @@ class Pricer:
     def _sequence(self, block: Block) -> Floats:
         if block.attention is None:
             return np.zeros(len(self.meshes))
-        work, kv = self.problem.workload, float(KV_BYTES[self.problem.precision.kv_cache])
+        work = self.problem.workload
         length = work.input_tokens + (0 if work.phase == "prefill" else work.output_tokens)
-        page = self.problem.engine.kv_block_tokens
+        page = self.problem.engine.cache.block_tokens
         length = -(-length // page) * page
         table = {
-            tp: block.attention.cache_elements(length, tp) * kv + block.attention.cache_fixed_bytes(length, tp)
-            for tp in np.unique(self.meshes.tp).tolist()
+            tp: float(self.cache.steady_bytes(block.attention, length, tp)) for tp in np.unique(self.meshes.tp).tolist()
         }
         return np.ceil(np.array([table[tp] for tp in self.meshes.tp.tolist()], dtype=float) / self.meshes.cp)
 
     def _working(self) -> Floats:
         problem, found = self.problem, self.meshes
-        widest = np.zeros(len(found))
+        hidden, widest = problem.model.hidden_size, np.zeros(len(found))
         for block in problem.model.blocks.values():
             ffn = block.ffn
             if ffn is None:
                 continue
             if isinstance(ffn, MixtureOfExperts):
-                width = -(-ffn.intermediate // found.etp) * ffn.top_k + -(-ffn.shared_intermediate // found.tp)
+                own = _ceil_div(ffn.intermediate, found.etp)
+                pairs = ffn.top_k * (np.maximum((1 + ffn.gated) * own, ffn.expert_width(hidden)) + own)
+                if problem.engine.reservation.gathers_tokens:
+                    pairs = pairs * found.dp
+                width = pairs + 3 * _ceil_div(ffn.shared_intermediate, found.tp)
             else:
-                width = -(-ffn.intermediate // found.tp)
+                width = 3 * _ceil_div(ffn.intermediate, found.tp)
             widest = np.maximum(widest, width)
         act = float(ACTIVATION_BYTES[problem.precision.activations])
-        return np.ceil(act * (4 * problem.model.hidden_size + 3 * widest) / found.cp)
+        residuals = hidden * (4 + max(0, problem.model.hyper_streams - 1))
+        return np.ceil(act * (residuals + widest) / found.cp)
+
+    def _kept_for(self, block: Block) -> Floats:
+        """What the engine keeps for a layer: more where experts are dispatched between data-parallel ranks."""
+        plain, spread = (
+            layer_bytes(self.problem, shape, block) for shape in (Shape(1, 1, 1, 1, 1), Shape(1, 1, 1, 2, 1))
+        )
+        return np.where((self.meshes.dp > 1) & (self.meshes.ep > 1), spread, plain).astype(float)

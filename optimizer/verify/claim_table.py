@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from optimizer.domain.problem import Problem
+from optimizer.figures.room import EARLIER
 from optimizer.units import Dimension
 
 B, S, N, R = Dimension.BYTES, Dimension.SECONDS, Dimension.COUNT, Dimension.RATIO
@@ -99,6 +100,7 @@ _WHOLE = (
     "experts_per_layer",
     "experts_per_token",
     "sequences_in_flight",
+    "sequences_in_prefill",
     "experts_resident_per_layer",
     "expert_instances",
     "slots_per_device",
@@ -129,9 +131,10 @@ def _part(figure: str, total: str | None = None) -> ClaimKind:
     return _kind(B, figure, *others, name=_PER_DEVICE)
 
 
-def _cache(of_all: str, of_batch: str, name: str, other: tuple[str, str]) -> ClaimKind:
-    batch = (f"of the batch without sequences in prefill, {name}", of_batch)
-    return _kind(B, of_all, batch, other, name=name)
+def _room(dimension: Dimension, figure: str, total: str | None = None) -> ClaimKind:
+    others = (("of all data-parallel ranks", total),) if total else ()
+    earlier = ((f"by the engine's {which} release", f"{figure}_of_{which}_release") for which in EARLIER)
+    return _kind(dimension, figure, *others, *earlier, name="of one data-parallel rank")
 
 
 _TOTAL = "in total over all devices"
@@ -180,10 +183,12 @@ CLAIMS: dict[str, ClaimKind] = {
     "total_expert_weights": _kind(
         B, "total_expert_weights_bytes", (_PER_DEVICE, "expert_weights_bytes"), name="in total over all devices"
     ),
-    "kv_cache": _cache("kv_cache_bytes", "batch_kv_cache_bytes", _PER_DEVICE, (_TOTAL, "total_kv_cache_bytes")),
-    "total_kv_cache": _cache(
-        "total_kv_cache_bytes", "total_batch_kv_cache_bytes", _TOTAL, (_PER_DEVICE, "kv_cache_bytes")
-    ),
+    "kv_cache": _kind(B, "kv_cache_bytes", (_TOTAL, "total_kv_cache_bytes"), name=_PER_DEVICE),
+    "total_kv_cache": _kind(B, "total_kv_cache_bytes", (_PER_DEVICE, "kv_cache_bytes"), name=_TOTAL),
+    "kv_cache_room": _room(B, "kv_cache_room_bytes"),
+    "kv_cache_tokens": _room(N, "kv_cache_tokens", "total_kv_cache_tokens"),
+    "max_concurrency": _room(N, "max_concurrency", "total_max_concurrency"),
+    "longest_context_tokens": _room(N, "longest_context_tokens"),
     "kv_cache_per_sequence": _part("kv_cache_bytes_per_sequence"),
     "kv_cache_per_token": _part("kv_cache_bytes_per_token"),
     "activations": _part("activations_bytes"),
@@ -389,6 +394,15 @@ ALIASES: dict[str, str] = {
     "imbalance": "balance",
     "load_balance": "balance",
     "concurrent_requests": "concurrency",
+    "available_kv_cache": "kv_cache_room",
+    "available_kv_cache_memory": "kv_cache_room",
+    "kv_cache_room_bytes": "kv_cache_room",
+    "kv_tokens": "kv_cache_tokens",
+    "kv_cache_size": "kv_cache_tokens",
+    "gpu_kv_cache_size": "kv_cache_tokens",
+    "maximum_concurrency": "max_concurrency",
+    "longest_context": "longest_context_tokens",
+    "max_context": "longest_context_tokens",
     "inter_node_bandwidth": "fabric_bandwidth",
     "network_bandwidth": "fabric_bandwidth",
     "fabric_bytes_per_s": "fabric_bandwidth",

@@ -105,9 +105,9 @@ def _left(figure: Figure) -> str:
     return figure.substituted or figure.formula
 
 
-def matches(claim: Claim, value: Fraction | int) -> bool:
-    """Whether `value` is what was claimed, to the last digit written or the tolerance given."""
-    return claim.least <= value <= claim.most
+def matches(claim: Claim, value: Fraction | int, error: Fraction | int = 0) -> bool:
+    """Whether `value` is what was claimed, to the last digit written or the tolerance given, and to its own error."""
+    return claim.least - error <= value <= claim.most + error
 
 
 def _other_units(claim: Claim) -> Iterable[tuple[str, Claim]]:
@@ -145,9 +145,9 @@ def judge_claim(claim: Claim, figures: dict[str, Figure], problem: Problem, layo
     if kind.whole:
         claim = claim.exactly
     readings = [
-        JudgedReading(reading.name, figures[reading.figure], matches(claim, figures[reading.figure].value))
+        JudgedReading(reading.name, own, matches(claim, own.value, own.error))
         for reading in kind.readings
-        if reading.figure in figures
+        if (own := figures.get(reading.figure)) is not None
     ]
     if not readings or (kind.defined and kind.readings[0].figure not in figures):
         return _unsupported(claim, f"there is no such figure {_lacking(claim.name, problem)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+from optimizer.domain.engines import ENGINES
 from optimizer.domain.problem import Problem
 from optimizer.domain.tensor import Role
 from optimizer.figures.costs import Imbalance
@@ -11,7 +12,8 @@ from optimizer.figures.derivation_figure import Figure, Sheet, shown
 from optimizer.figures.layer import uneven_residency
 from optimizer.figures.memory import build_memory
 from optimizer.figures.parameters import parameters_held
-from optimizer.figures.serving import Evaluation, chunk_of, held_sequences
+from optimizer.figures.room import EARLIER, room_of
+from optimizer.figures.serving import Evaluation, chunk_of
 from optimizer.figures.shape import Shape
 from optimizer.units import Dimension
 
@@ -23,6 +25,7 @@ def extra_figures(
     sheet = Sheet()
     _memory(sheet, problem, figures)
     _held(sheet, problem, evaluation)
+    _earlier_releases(sheet, problem, evaluation)
     _rates(sheet, problem, evaluation, figures)
     _balance(sheet, problem, evaluation, imbalance)
     _bandwidth(sheet, problem, figures)
@@ -137,9 +140,28 @@ def _memory(sheet: Sheet, problem: Problem, figures: dict[str, Figure]) -> None:
         sheet.put(name, number / total, Dimension.RATIO, formula, f"{size(number)} ÷ {size(total)}")
 
 
+def _earlier_releases(sheet: Sheet, problem: Problem, evaluation: Evaluation) -> None:
+    """What earlier releases of the engine would allocate for the cache: logs are older than the newest release."""
+    if "@" in problem.engine_name or problem.engine.name not in ENGINES:
+        return
+    share = problem.limits.model_copy(update={"memory_utilization": problem.memory_utilization})
+    for which, release in zip(EARLIER, ENGINES[problem.engine.name][:-1], strict=False):
+        earlier = problem.changed(engine_name=f"{release.name}@{release.since}", limits=share)
+        found = room_of(earlier, evaluation.shape, evaluation.cuts)
+        error = Fraction(found.error_bytes, max(found.room_bytes, 1))
+        formula = f"as {release.title} allocates"
+        for name, value, dimension in (
+            ("kv_cache_room_bytes", found.room_bytes, Dimension.BYTES),
+            ("kv_cache_tokens", found.tokens, Dimension.COUNT),
+            ("max_concurrency", found.concurrency, Dimension.COUNT),
+            ("longest_context_tokens", found.longest_context, Dimension.COUNT),
+        ):
+            sheet.put(f"{name}_of_{which}_release", value, dimension, formula, error=max(0, value) * error)
+
+
 def _held(sheet: Sheet, problem: Problem, evaluation: Evaluation) -> None:
-    """What the fullest device holds of the parameters, and the cache of its batch alone."""
-    layout, stages = evaluation.layout, evaluation.memory
+    """What the fullest device holds of the parameters."""
+    stages = evaluation.memory
     fullest = max(range(len(stages)), key=lambda number: stages[number].total_bytes)
     first = sum(evaluation.cuts[:fullest])
     sheet.count(
@@ -147,19 +169,6 @@ def _held(sheet: Sheet, problem: Problem, evaluation: Evaluation) -> None:
         parameters_held(problem.model, evaluation.shape, first, evaluation.cuts[fullest]),
         f"Σ elements that a device of stage {fullest} holds: split by tp or etp, its own experts, the rest whole",
     )
-    sequences = held_sequences(problem.workload, layout.batch, layout.pp, evaluation.steps)
-    each = [stage.kv_cache_bytes // max(sequences, 1) for stage in stages]
-    size = shown(each[fullest], Dimension.BYTES)
-    sheet.put(
-        "batch_kv_cache_bytes", layout.batch * each[fullest], Dimension.BYTES,
-        f"batch · bytes of a sequence in stage {fullest}, without the sequences whose prompt is being computed",
-        f"{layout.batch:,} · {size}",
-    )  # fmt: skip
-    sheet.put(
-        "total_batch_kv_cache_bytes", layout.stage_devices * layout.batch * sum(each), Dimension.BYTES,
-        "devices of a stage · batch · Σ stages of bytes of a sequence",
-        f"{layout.stage_devices:,} · {layout.batch:,} · {shown(sum(each), Dimension.BYTES)}",
-    )  # fmt: skip
 
 
 def _rates(sheet: Sheet, problem: Problem, found: Evaluation, figures: dict[str, Figure]) -> None:

@@ -110,6 +110,9 @@ def judge_layout(
         Expert placement, where there is one; with measured loads and none, that of experts in order.
     """
     engines = bound_engines(problem, convention)
+    if problem.engine.name == ANY and engines[0] is not problem.engine:
+        # what the convention's engine keeps and allocates, not the least of all engines
+        problem = problem.changed(engine_name=engines[0].name)
     placed = placed or placed_in_order(problem, layout, redundant)
     redundant = placed.redundant if placed else redundant
     imbalance: Imbalance = placed.imbalance if placed else None

@@ -40,6 +40,7 @@ NOT_CLAIMS: Final = {
     **dict.fromkeys(("gpu_memory", "hbm_bandwidth", "hbm_bytes_per_s", "memory_bandwidth"), "said of the hardware"),
     "hbm_utilization": "in prose as often of its capacity as of its bandwidth",
     "moe_layers": "the word counts all layers as well",
+    "kv_cache_room": "read from start-up logs, whose words for it are their own",
 }
 """Names that mean something else in prose."""
 

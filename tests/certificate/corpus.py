@@ -144,7 +144,7 @@ def rejected() -> dict[str, tuple[Json, str]]:
         "figure-rounded": (changed("optimal", _set("figures", "tpot_s", to=0.001)), "figures.tpot_s"),
         "rational-not-in-lowest-terms": (changed("optimal", _unreduced), "certificate.objective.value"),
         "region-dropped": (changed("optimal", _fewer_axes), "certificate.lattice.axes.pp"),
-        "problem-swapped": (changed("optimal", _other_problem), "certificate.lattice.axes.tp"),
+        "problem-swapped": (changed("optimal", _other_problem), "certificate.lattice.axes"),
         "problem-changed": (changed("optimal", _looser_limit), "problem.digest"),
         "true-for-one": (changed("optimal", _set("certificate", "redundant", to=False)), "certificate.layout"),
         "kind-changed": (changed("optimal", _set("certificate", "kind", to="feasible")), "status"),

@@ -102,7 +102,7 @@ def test_a_rule_depends_on_nothing_but_what_it_says_it_reads(name: str) -> None:
 
 def test_versions() -> None:
     assert engine_named("vllm") is engine_named("vllm@0.33.0") is engine_named("vllm@0.30")
-    assert engine_named("vllm@0.19") is engine_named("vllm@0.12.1")
+    assert engine_named("vllm@0.19") is engine_named("vllm@0.20.2")
     assert engine_named("vllm@0.19").memory_utilization < engine_named("vllm").memory_utilization
     for name, words in (
         ("vlm", "unknown engine 'vlm'; engines: any, vllm, sglang, trtllm, megatron, fsdp"),

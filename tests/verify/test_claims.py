@@ -305,15 +305,13 @@ def test_a_role_is_not_bound_by_what_the_other_role_does() -> None:
     assert verdict(f"request_capacity: {rate * 0.9:.6f}", question=prefill) == "fails"
 
 
-def test_cache_of_the_batch_alone_is_a_reading() -> None:
+def test_a_rank_holds_the_cache_of_its_batch_and_of_no_sequence_more() -> None:
     figures = judge_layout(problem(), LAYOUT).figures
-    each = Fraction(figures["kv_cache_bytes"].value) / figures["kv_cache_bytes"].inputs["sequences"]  # type: ignore[operator]
-    assert figures["kv_cache_bytes"].inputs["sequences"] > LAYOUT.batch  # type: ignore[operator]
-    claimed = f"kv_cache: {float(each * LAYOUT.batch) / 1e6:.3f} MB"
-    assert "of the batch without sequences in prefill, per device" in judged(claimed)["kv_cache"].note
-    total = Fraction(figures["total_batch_kv_cache_bytes"].value)
-    # Two stages of four layers hold the same, on eight devices each.
-    assert total == 16 * LAYOUT.batch * each
+    assert figures["kv_cache_bytes"].inputs["sequences"] == LAYOUT.batch
+    each = Fraction(figures["kv_cache_bytes_per_sequence"].value)
+    # Two stages of four layers hold the same.
+    assert Fraction(figures["kv_cache_bytes"].value) == LAYOUT.batch * each / 2
+    assert 0 < figures["sequences_in_prefill"].value <= LAYOUT.batch
 
 
 def test_parameters_of_a_device_are_counted_not_shared_out_by_bytes() -> None:

@@ -138,7 +138,7 @@ def test_the_problem_s_engine_binds() -> None:
 
 
 def test_memory_names_the_stage_and_both_sizes() -> None:
-    question = problem(hardware=hardware(exposed_memory="3.4 GB"))
+    question = problem(hardware=hardware(exposed_memory="0.9 GB"))
     assert found(question, batch=1).keys() == {Family.MEMORY}
     evaluation = evaluate(problem(), Layout(**LAYOUT))
     needed = evaluation.memory_bytes

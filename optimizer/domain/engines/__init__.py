@@ -6,6 +6,7 @@ from functools import lru_cache
 
 from optimizer.domain.engines import fsdp, megatron, sglang, trtllm, vllm
 from optimizer.domain.engines.engine import Engine
+from optimizer.domain.engines.reservation import CacheRules, Defaults, Reservation
 from optimizer.domain.engines.rule import EngineRule
 
 ENGINES: dict[str, tuple[Engine, ...]] = {
@@ -47,6 +48,26 @@ def engine_named(name: str) -> Engine:
     return fitting[-1]
 
 
+def _least(kept: tuple[Reservation, ...]) -> Reservation:
+    def least(name: str) -> int:
+        values: list[int] = [getattr(own, name) for own in kept]
+        return min(values)
+
+    defaults = [own.defaults for own in kept]
+    return Reservation(
+        context_bytes=least("context_bytes"), direct_group_bytes=least("direct_group_bytes"),
+        switched_group_bytes=least("switched_group_bytes"), stage_bytes=least("stage_bytes"),
+        graph_bytes=least("graph_bytes"), graph_layer_bytes=least("graph_layer_bytes"),
+        graph_latent_layer_bytes=least("graph_latent_layer_bytes"), sampler_bytes=least("sampler_bytes"),
+        defaults=Defaults(
+            sequences=min(own.sequences for own in defaults),
+            batched_tokens=min(own.batched_tokens for own in defaults),
+            largest_capture=min(own.largest_capture for own in defaults),
+        ),
+        source="the least that any engine keeps",
+    )  # fmt: skip
+
+
 @lru_cache
 def union(members: tuple[Engine, ...]) -> Engine:
     """Accepts what some engine accepts, and keeps no more than the one that keeps least."""
@@ -56,10 +77,8 @@ def union(members: tuple[Engine, ...]) -> Engine:
         since="",
         rules=(),
         memory_utilization=max(m.memory_utilization for m in members),
-        reserve_single_bytes=min(m.reserve_single_bytes for m in members),
-        reserve_multi_bytes=min(m.reserve_multi_bytes for m in members),
-        cuda_graph_bytes=min(m.cuda_graph_bytes for m in members),
-        kv_block_tokens=min(m.kv_block_tokens for m in members),
+        reservation=_least(tuple(m.reservation for m in members)),
+        cache=CacheRules(block_tokens=min(m.cache.block_tokens for m in members)),
         vocabulary_padding=min(m.vocabulary_padding for m in members),
         source="the least that any engine keeps",
         members=members,

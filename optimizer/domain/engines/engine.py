@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from optimizer.domain.engines.reservation import CacheRules, Reservation
 from optimizer.domain.engines.rule import EngineRule, Premise, broken
 from optimizer.domain.shape import Shape
 
@@ -20,8 +21,8 @@ class Engine:
         Its name and the version whose source was read; facts stand for versions from `since` on.
     memory_utilization
         Share of a device's memory that it uses unless told otherwise.
-    kv_block_tokens
-        Tokens of one cache block.
+    reservation, cache
+        What it keeps for itself, and how it lays out the cache.
     vocabulary_padding
         The vocabulary is padded to a multiple of this.
     flags
@@ -37,10 +38,8 @@ class Engine:
     since: str
     rules: tuple[EngineRule, ...]
     memory_utilization: Fraction
-    reserve_single_bytes: int
-    reserve_multi_bytes: int
-    cuda_graph_bytes: int
-    kv_block_tokens: int
+    reservation: Reservation
+    cache: CacheRules
     vocabulary_padding: int
     source: str
     flags: Mapping[str, str] = field(default_factory=dict)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from optimizer.domain.engines import checks
+from optimizer.domain.engines import checks, megatron
 from optimizer.domain.engines.engine import Engine
 from optimizer.domain.engines.rule import EngineRule, Premise
 from optimizer.domain.shape import Shape
-
-GIB = 2**30
 
 
 def _whole_experts(premise: Premise, shape: Shape) -> str | None:
@@ -63,10 +61,8 @@ RELEASES = (
         since="2",
         rules=RULES,
         memory_utilization=Fraction(9, 10),
-        reserve_single_bytes=GIB // 4,
-        reserve_multi_bytes=2 * GIB,
-        cuda_graph_bytes=GIB,
-        kv_block_tokens=1,
+        reservation=megatron.RELEASES[-1].reservation,
+        cache=megatron.RELEASES[-1].cache,
         vocabulary_padding=1,
         source="assumed: training has no cache pool; rules read from torchtitan b5bcd76c6",
         flags={

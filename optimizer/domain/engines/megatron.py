@@ -6,10 +6,9 @@ from fractions import Fraction
 
 from optimizer.domain.engines import checks
 from optimizer.domain.engines.engine import Engine
+from optimizer.domain.engines.reservation import GIB, CacheRules, Defaults, Reservation
 from optimizer.domain.engines.rule import EngineRule, Premise
 from optimizer.domain.shape import Shape
-
-GIB = 2**30
 
 
 def _no_bias(premise: Premise, shape: Shape) -> str | None:
@@ -82,10 +81,19 @@ RELEASES = (
         since="0.10",
         rules=RULES,
         memory_utilization=Fraction(9, 10),
-        reserve_single_bytes=GIB // 4,
-        reserve_multi_bytes=2 * GIB,
-        cuda_graph_bytes=GIB,
-        kv_block_tokens=1,
+        reservation=Reservation(
+            context_bytes=GIB // 4,
+            direct_group_bytes=175 * GIB // 100,
+            switched_group_bytes=GIB // 2,
+            stage_bytes=7 * GIB // 100,
+            graph_bytes=0,
+            graph_layer_bytes=0,
+            graph_latent_layer_bytes=0,
+            defaults=Defaults((1024, 256), (8192, 2048), 0),
+            sampler_bytes=16,
+            source="assumed: vLLM's without graphs",
+        ),
+        cache=CacheRules(block_tokens=1),
         vocabulary_padding=128,
         source="assumed: no cache pool of its own was measured; rules read from Megatron-LM core 0.20.0",
         flags={

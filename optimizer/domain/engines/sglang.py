@@ -7,11 +7,10 @@ from fractions import Fraction
 
 from optimizer.domain.engines import checks
 from optimizer.domain.engines.engine import Engine
+from optimizer.domain.engines.reservation import GIB, MIB, CacheRules, Defaults, Reservation
 from optimizer.domain.engines.rule import EngineRule, Premise
 from optimizer.domain.shape import Shape
 from optimizer.domain.tensor import Role
-
-GIB = 2**30
 
 
 def _one_expert_mesh(premise: Premise, shape: Shape) -> str | None:
@@ -172,10 +171,21 @@ NEWEST = Engine(
     since="0.5.15",
     rules=(*_ALWAYS, CONTEXT),
     memory_utilization=Fraction(9, 10),
-    reserve_single_bytes=GIB // 4,
-    reserve_multi_bytes=22 * GIB // 10,
-    cuda_graph_bytes=19 * GIB // 10,
-    kv_block_tokens=1,
+    reservation=Reservation(
+        context_bytes=GIB // 4,
+        direct_group_bytes=185 * GIB // 100,
+        switched_group_bytes=GIB // 2,
+        stage_bytes=7 * GIB // 100,
+        graph_bytes=13 * MIB // 10,
+        graph_layer_bytes=41 * MIB // 100,
+        graph_latent_layer_bytes=44 * MIB // 100,
+        defaults=Defaults((1024, 256), (8192, 2048), 128),
+        sampler_bytes=16,
+        low_latency_capture=True,
+        static_fraction=True,
+        source="capture of large DP+EP batches: sglang issue 24453 (20 GiB); the rest assumed equal to vLLM's",
+    ),
+    cache=CacheRules(block_tokens=1),
     vocabulary_padding=64,
     source="assumed equal to vLLM's; rules read from SGLang 0.5.23",
     flags=FLAGS,

@@ -6,10 +6,9 @@ from fractions import Fraction
 
 from optimizer.domain.engines import checks
 from optimizer.domain.engines.engine import Engine
+from optimizer.domain.engines.reservation import GIB, MIB, CacheRules, Defaults, Reservation
 from optimizer.domain.engines.rule import EngineRule, Premise
 from optimizer.domain.shape import Shape
-
-GIB = 2**30
 
 
 def _expert_mesh(premise: Premise, shape: Shape) -> str | None:
@@ -96,10 +95,19 @@ RELEASES = (
         since="1.0",
         rules=RULES,
         memory_utilization=Fraction(9, 10),
-        reserve_single_bytes=GIB // 4,
-        reserve_multi_bytes=22 * GIB // 10,
-        cuda_graph_bytes=19 * GIB // 10,
-        kv_block_tokens=32,
+        reservation=Reservation(
+            context_bytes=GIB // 4,
+            direct_group_bytes=185 * GIB // 100,
+            switched_group_bytes=GIB // 2,
+            stage_bytes=7 * GIB // 100,
+            graph_bytes=13 * MIB // 10,
+            graph_layer_bytes=41 * MIB // 100,
+            graph_latent_layer_bytes=44 * MIB // 100,
+            defaults=Defaults((2048, 2048), (8192, 8192), 128),
+            sampler_bytes=16,
+            source="assumed equal to vLLM's",
+        ),
+        cache=CacheRules(block_tokens=32),
         vocabulary_padding=64,
         source="assumed equal to vLLM's; rules read from TensorRT-LLM main",
         flags={

@@ -1,0 +1,159 @@
+"""What `verify`, `solve` and `explain` add for a launch command: how it was read, what is better, what changes."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, Final
+
+from optimizer.cli.output import emit, heading, paint, table
+
+if TYPE_CHECKING:
+    from optimizer.domain.layout import Layout
+    from optimizer.domain.problem import Problem
+    from optimizer.readers.launch.launch import Launch
+    from optimizer.readers.launch.problem import Posed
+    from optimizer.solve.result import Result
+    from optimizer.verify.launch import LaunchVerdict
+
+_NODE: Final = frozenset(
+    {"node_rank", "headless", "dp_start", "dp_rank", "address", "port", "model", "config_file", ""}
+)
+"""Fields that tell a node or a place from another, and no layout from another."""
+
+
+def command_json(launch: Launch) -> dict[str, Any]:
+    """``command`` of a document: engine, version, flags, and those that no figure depends on."""
+    return {
+        "engine": launch.engine, "version": launch.version, "flags": launch.flags,
+        "ignored": [item.to_json() for item in launch.ignored],
+    }  # fmt: skip
+
+
+def better(judged: LaunchVerdict) -> tuple[Result, dict[str, Any] | None]:
+    """The best layout on the same devices, and how to get there; None where the launch is as good."""
+    from optimizer.figures.objective import UNITS  # noqa: PLC0415 - needs the figures
+    from optimizer.figures.objective import better as beats  # noqa: PLC0415 - the same
+    from optimizer.solve import solve  # noqa: PLC0415 - loads NumPy and the solver
+
+    problem, verdict = judged.posed.problem, judged.verdict
+    result = solve(problem)
+    if result.best is None:
+        return result, None
+    own = verdict.figures.get(UNITS[problem.objective])
+    value = Fraction(own.value) if own is not None and verdict.feasible else None
+    if value is not None and not beats(problem, result.best.value, value):
+        return result, None
+    from optimizer.certificate.statement import layout_json  # noqa: PLC0415 - beside the solver
+
+    return result, {
+        "objective": {
+            "name": UNITS[problem.objective],
+            "value": float(result.best.value),
+            "launch": None if value is None else float(value),
+        },
+        "layout": layout_json(result.best.layout),
+        "flags": changed_flags(judged.posed, problem, result),
+    }
+
+
+def changed_flags(posed: Posed, problem: Problem, result: Result) -> list[dict[str, str | None]]:
+    """Flags of a launch that differ from those of the best layout: name, its value there and here; None: not given."""
+    from optimizer.errors import SpecError  # noqa: PLC0415 - an engine may not run the answer
+    from optimizer.export.launch import export  # noqa: PLC0415 - writes what is compared
+    from optimizer.export.plan import Answer  # noqa: PLC0415 - the same
+    from optimizer.readers.launch.flags import table as flags_of  # noqa: PLC0415 - the same
+
+    launch = posed.launch
+    if result.layout is None or result.evaluation is None:
+        return []
+    answer = Answer(problem, result.layout, result.evaluation, model=launch.model)
+    try:
+        exported = export(answer, launch.engine, launch.version)
+    except SpecError:
+        return []
+    wanted = dict(exported.plan.arguments) | {
+        name: _plain(value) for name, value in _flat(exported.plan.yaml) if name in flags_of(launch.engine).names
+    }
+    first = exported.commands[0].words
+    names = flags_of(launch.engine).names
+    for index, word in enumerate(first):
+        if word in {"--nnodes", "--data-parallel-size-local"} and word in names:
+            wanted[word] = first[index + 1]
+    told = {one.flag.carries: one for one in launch.given if one.flag.carries not in _NODE}
+    used = {item.flag for item in launch.ignored}
+    found: list[dict[str, str | None]] = []
+    for name, value in wanted.items():
+        one = told.pop(names[name].carries, None)
+        if one is None or not _same(one.text if one.values else None, value):
+            found.append({"flag": name, "from": None if one is None else one.text, "to": value or "true"})
+    dropped = [one for one in told.values() if one.flag.carries in _LAYOUT and one.name not in used]
+    return [*found, *({"flag": one.flag.name, "from": one.text, "to": None} for one in dropped)]
+
+
+_LAYOUT: Final = frozenset(
+    {
+        "tp", "pp", "dp", "cp", "dcp", "ep", "etp", "edp", "expert_parallel", "attention_dp", "dp_attention",
+        "dp_local", "nodes", "eplb", "eplb_config", "redundant_slots", "all2all", "pp_partition",
+    }
+)  # fmt: skip
+"""Fields that a better layout may do without."""
+
+
+def _flat(data: dict[str, Any], before: str = "") -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for key, value in data.items():
+        found.extend(_flat(value, f"{before}{key}.") if isinstance(value, dict) else [(f"{before}{key}", value)])
+    return found
+
+
+def _plain(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _same(given: str | None, wanted: str | None) -> bool:
+    if given == wanted or (given or "true") == (wanted or "true"):
+        return True
+    try:
+        return Fraction(given or "") == Fraction(wanted or "")
+    except ValueError:
+        return False
+
+
+def show_command(posed: Posed, layout: Layout) -> None:
+    """Print how a command was read."""
+    launch = posed.launch
+    version = f" {launch.version}" if launch.version else ""
+    nodes = f", {launch.nodes} nodes" if launch.nodes else ""
+    emit(f"command  {launch.engine}{version}: {launch.model or 'model not named'}, {layout.devices} devices{nodes}")
+    if launch.dcp > 1:
+        emit(paint(f"  decode context parallelism {launch.dcp}: splits the cache within tp; not modelled", "yellow"))
+    if posed.assumed:
+        emit(paint(f"  assumed: {'; '.join(posed.assumed)}", "dim"))
+    named = [str(item) for item in launch.ignored]
+    if named:
+        emit(paint(f"  no figure depends on: {', '.join(named)}", "dim"))
+
+
+def show_better(found: dict[str, Any] | None, result: Result) -> None:
+    """Print the better layout and the flags to change."""
+    from optimizer.cli import present  # noqa: PLC0415 - needs the figures
+
+    if result.layout is None:
+        heading("No layout fits on these devices")
+        emit("`shardproof explain --from …` says what would have to change.")
+        return
+    if found is None:
+        heading("Nothing on these devices is better")
+        return
+    goal = found["objective"]
+    ours = "" if goal["launch"] is None else f", this launch {goal['launch']:,.6g}"
+    heading(f"Better on the same devices: {present.plain_name(goal['name'])} {goal['value']:,.6g}{ours}")
+    emit(f"  {present.layout_line(result.layout, experts=result.problem.model.moe is not None)}")
+    show_flags(found["flags"])
+
+
+def show_flags(flags: list[dict[str, str | None]]) -> None:
+    """Print changed flags as a difference."""
+    rows = [[item["flag"] or "", item["from"] or "", item["to"] or ""] for item in flags]
+    if rows:
+        table(["flag", "now", "better"], rows)

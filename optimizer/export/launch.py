@@ -1,0 +1,385 @@
+"""The complete launch of a layout: a script for every node, an engine's own files, ranks on devices, Kubernetes."""
+
+from __future__ import annotations
+
+import io
+import json
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from ruamel.yaml import YAML
+
+from optimizer.export.plan import Answer, Plan, plan
+
+HEAD: Final = "HEAD_ADDRESS"
+RPC_PORT, RENDEZVOUS_PORT, HTTP_PORT = 13345, 29500, 8000
+"""Ports: vLLM's data-parallel coordinator, torch.distributed's rendezvous, the server's."""
+
+IMAGES: Final[Mapping[str, str]] = {
+    "vllm": "vllm/vllm-openai:v{version}",
+    "sglang": "lmsysorg/sglang:v{version}",
+    "trtllm": "nvcr.io/nvidia/tensorrt-llm/release:{version}",
+}
+"""Containers of the engines that serve."""
+
+YAML_FILE: Final = "trtllm.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeCommand:
+    """A command that starts part of an instance on a node.
+
+    Attributes
+    ----------
+    node, instance
+        Node of the cluster, from 0; instance of the engine, from 0.
+    rank, of
+        The node's number within the instance, and the instance's nodes.
+    devices
+        Devices of the node that it uses.
+    """
+
+    node: int
+    instance: int
+    rank: int
+    of: int
+    devices: tuple[int, ...]
+    words: tuple[str, ...] = ()
+
+    @property
+    def port(self) -> int:
+        """Port of the instance's server."""
+        return HTTP_PORT + self.instance
+
+
+@dataclass(frozen=True)
+class Exported:
+    """Files by name, commands in order, and what the engine cannot be told."""
+
+    plan: Plan
+    files: dict[str, str]
+    commands: tuple[NodeCommand, ...]
+    differences: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def export(answer: Answer, engine: str, version: str | None = None) -> Exported:
+    """Everything needed to start a layout on an engine.
+
+    Raises
+    ------
+    SpecError
+        The engine cannot run it.
+    """
+    made = plan(answer, engine, version)
+    per_node = answer.problem.hardware.devices_per_node
+    commands = tuple(_commands(made, answer, per_node))
+    files: dict[str, str] = {}
+    if made.yaml:
+        files[YAML_FILE] = yaml_text(made.yaml)
+    nodes = sorted({command.node for command in commands})
+    for node in nodes:
+        own = [command for command in commands if command.node == node]
+        name = "launch.sh" if len(nodes) == 1 else f"node-{node}/launch.sh"
+        files[name] = _script(made, own, many=len(nodes) > 1)
+    if len(nodes) > 1:
+        files["launch.sh"] = _dispatcher(nodes)
+    files["map.json"] = json.dumps(_ranks(made, per_node), indent=1) + "\n"
+    if engine in IMAGES:
+        files["kubernetes.yaml"] = _kubernetes(made, answer, per_node)
+    differences = (*made.differences, *_placing(made, answer, per_node))
+    files["differences.md"] = _differences(made, differences)
+    return Exported(made, files, commands, differences, made.environment)
+
+
+def yaml_text(data: object) -> str:
+    """YAML of plain data, keys in their order."""
+    yaml = YAML(pure=True)
+    yaml.default_flow_style = False
+    yaml.width = 10**6
+    stream = io.StringIO()
+    yaml.dump(data, stream)
+    return stream.getvalue()
+
+
+def _flags(made: Plan) -> list[str]:
+    return [word for name, value in made.arguments.items() for word in ((name,) if value is None else (name, value))]
+
+
+def _homes(made: Plan, per_node: int) -> Iterator[tuple[int, int, tuple[int, tuple[int, ...]]]]:
+    """Instance, its node's number, and node and devices: instances side by side where a node holds several."""
+    size = made.instance.devices
+    if size >= per_node:
+        nodes = -(-size // per_node)
+        for index in range(made.instances):
+            for rank in range(nodes):
+                held = min(per_node, size - rank * per_node)
+                yield index, rank, (index * nodes + rank, tuple(range(held)))
+        return
+    fitting = per_node // size
+    for index in range(made.instances):
+        first = index % fitting * size
+        yield index, 0, (index // fitting, tuple(range(first, first + size)))
+
+
+def _commands(made: Plan, answer: Answer, per_node: int) -> Iterator[NodeCommand]:
+    homes = list(_homes(made, per_node))
+    for index, rank, (node, devices) in homes:
+        of = sum(1 for other, _, _ in homes if other == index)
+        part = NodeCommand(node, index, rank, of, devices)
+        yield replace(part, words=tuple(_STARTERS[made.engine](made, answer, part)))
+
+
+def _address() -> str:
+    return f"${{{HEAD}:?the address of the first node}}"
+
+
+def _vllm(made: Plan, answer: Answer, part: NodeCommand) -> list[str]:
+    rank, of, devices, port = part.rank, part.of, part.devices, part.port
+    words = ["vllm", "serve", answer.model_name, *_flags(made)]
+    instance = made.instance
+    replica = instance.tp * instance.cp * instance.pp
+    if of == 1:
+        return [*words, "--port", str(port)]
+    if instance.dp == 1 or replica > len(devices) or len(devices) % replica:
+        # One group of processes over all nodes; each node's share of the ranks follows from its number.
+        words += ["--nnodes", str(of), "--node-rank", str(rank), "--master-addr", _address()]
+        words += ["--master-port", str(RENDEZVOUS_PORT)]
+        return [*words, *(["--headless"] if rank else ["--port", str(port)])]
+    local = len(devices) // replica
+    first = rank * (answer.problem.hardware.devices_per_node // replica)
+    words += ["--data-parallel-size-local", str(local), "--data-parallel-address", _address()]
+    words += ["--data-parallel-rpc-port", str(RPC_PORT)]
+    if rank:
+        return [*words, "--data-parallel-start-rank", str(first), "--headless"]
+    return [*words, "--port", str(port)]
+
+
+def _sglang(made: Plan, answer: Answer, part: NodeCommand) -> list[str]:
+    words = ["python3", "-m", "sglang.launch_server", "--model-path", answer.model_name, *_flags(made)]
+    if part.of > 1:
+        words += ["--nnodes", str(part.of), "--node-rank", str(part.rank)]
+        words += ["--dist-init-addr", f"{_address()}:{RENDEZVOUS_PORT}"]
+    return [*words, "--port", str(part.port)]
+
+
+def _trtllm(made: Plan, answer: Answer, part: NodeCommand) -> list[str]:
+    serve = ["trtllm-serve", answer.model_name, "--config", YAML_FILE, "--port", str(part.port)]
+    if part.of == 1:
+        return serve
+    hosts = "${HOSTFILE:?a file that names the nodes}"
+    ranks = ["mpirun", "-n", str(made.instance.devices), "--hostfile", hosts, "trtllm-llmapi-launch"]
+    return [*ranks, *serve] if part.rank == 0 else []
+
+
+def _torchrun(part: NodeCommand) -> list[str]:
+    words = ["torchrun", "--nproc-per-node", str(len(part.devices))]
+    if part.of > 1:
+        words += ["--nnodes", str(part.of), "--node-rank", str(part.rank), "--master-addr", _address()]
+        words += ["--master-port", str(RENDEZVOUS_PORT)]
+    return words
+
+
+def _megatron(made: Plan, _answer: Answer, part: NodeCommand) -> list[str]:
+    return [*_torchrun(part), "pretrain_gpt.py", *_flags(made)]
+
+
+def _torchtitan(made: Plan, _answer: Answer, part: NodeCommand) -> list[str]:
+    return [*_torchrun(part), "-m", "torchtitan.train", *_flags(made)]
+
+
+_STARTERS: Final = {
+    "vllm": _vllm, "sglang": _sglang, "trtllm": _trtllm, "megatron": _megatron, "torchtitan": _torchtitan,
+}  # fmt: skip
+
+
+def shell_line(words: Sequence[str]) -> str:
+    """A command as a shell reads it: a flag and its value on a line."""
+    quoted = [word if word.startswith("${") or "${" in word else shlex.quote(word) for word in words]
+    quoted = [f'"{word}"' if "${" in word else word for word in quoted]
+    lines: list[str] = []
+    for word in quoted:
+        if word.startswith("-") and lines:
+            lines.append(word)
+        elif lines:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return " \\\n  ".join(lines)
+
+
+def _script(made: Plan, commands: Sequence[NodeCommand], *, many: bool) -> str:
+    lines = ["#!/bin/bash", "set -euo pipefail", 'cd "$(dirname "$0")' + ("/.." if many else "") + '"']
+    lines += [f"export {name}={shlex.quote(value)}" for name, value in made.environment.items()]
+    started = [command for command in commands if command.words]
+    for command in started:
+        background = " &" if len(started) > 1 else ""
+        devices = ""
+        if len(started) > 1:
+            devices = f"CUDA_VISIBLE_DEVICES={','.join(map(str, command.devices))} "
+        lines.append(f"{devices}{shell_line(command.words)}{background}")
+    if len(started) > 1:
+        lines.append("wait")
+    if not started:
+        lines.append(": the ranks of this node are started by mpirun on the first")
+    return "\n".join(lines) + "\n"
+
+
+def _dispatcher(nodes: Sequence[int]) -> str:
+    return (
+        "#!/bin/bash\n"
+        f"# Starts the part of one node: its number, 0 to {nodes[-1]}, is the argument or NODE_RANK.\n"
+        "set -euo pipefail\n"
+        'exec bash "$(dirname "$0")/node-${1:-${NODE_RANK:?the number of this node}}/launch.sh"\n'
+    )
+
+
+_ORDERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "vllm": ("dp", "pp", "cp", "tp"),
+    "sglang": ("pp", "dp", "cp", "tp"),
+    "trtllm": ("pp", "cp", "dp", "tp"),
+    "megatron": ("pp", "dp", "cp", "tp"),
+    "torchtitan": ("pp", "dp", "cp", "tp"),
+}
+"""Axes of an engine's ranks, slowest first (vLLM parallel_state.py:2149; SGLang runtime_context.py:106; TensorRT-LLM
+mapping.py; Megatron order tp-cp-ep-dp-pp; torchtitan parallel_dims.py:242)."""
+
+_EXPERT_ORDERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "vllm": ("edp", "ep", "etp"),
+    "sglang": ("edp", "ep", "etp"),
+    "trtllm": ("edp", "etp", "ep"),
+    "megatron": ("edp", "ep", "etp"),
+    "torchtitan": ("edp", "ep", "etp"),
+}
+"""The same of the experts' mesh within a stage: SGLang's MoE TP is the fastest, TensorRT-LLM's EP."""
+
+
+def _coordinates(index: int, axes: Sequence[str], sizes: Mapping[str, int]) -> dict[str, int]:
+    found = {}
+    for axis in reversed(axes):
+        index, found[axis] = divmod(index, sizes[axis])
+    return found
+
+
+def _ranks(made: Plan, per_node: int) -> list[dict[str, Any]]:
+    """Every rank with its coordinates on both meshes, its node and its device there."""
+    instance = made.instance
+    sizes = {name: getattr(instance, name) for name in ("tp", "cp", "dp", "pp", "etp", "ep", "edp")}
+    homes = {(index, rank): home for index, rank, home in _homes(made, per_node)}
+    found = []
+    for index in range(made.instances):
+        for rank in range(instance.devices):
+            node, devices = homes[index, rank // per_node]
+            own = _coordinates(rank, _ORDERS[made.engine], sizes)
+            entry: dict[str, Any] = {
+                "instance": index, "rank": rank, "node": node, "device": devices[rank % per_node % len(devices)], **own
+            }  # fmt: skip
+            if instance.etp * instance.ep * instance.edp == instance.stage_devices:
+                inner = [axis for axis in _ORDERS[made.engine] if axis != "pp"]
+                within = 0
+                for axis in inner:
+                    within = within * sizes[axis] + own[axis]
+                entry |= _coordinates(within, _EXPERT_ORDERS[made.engine], sizes)
+            found.append(entry)
+    return found
+
+
+def _placing(made: Plan, answer: Answer, per_node: int) -> Iterator[str]:
+    layout, size = answer.layout, made.instance.devices
+    if size > per_node and size % per_node:
+        yield f"nodes: {size} devices are not whole nodes of {per_node}; the last node is used in part"
+    width = layout.tp * layout.cp
+    if width > 1 and size > per_node and per_node % width and width < per_node:
+        yield f"ranks: tp·cp={width} does not divide a node's {per_node} devices, so that some groups cross nodes"
+    if made.engine == "vllm" and layout.pp > 1 and size > per_node and layout.dp > 1:
+        yield "ranks: vLLM keeps the stages of a data-parallel rank side by side; stages apart were priced"
+
+
+def _kubernetes(made: Plan, answer: Answer, per_node: int) -> str:
+    """A LeaderWorkerSet of as many groups as there are instances; of one pod each where a node holds an instance."""
+    size = made.instance.devices
+    nodes = -(-size // per_node)
+    name = answer.problem.name.lower().replace("_", "-").replace(".", "-")[:52].strip("-") or "shardproof"
+    environment = [{"name": key, "value": value} for key, value in made.environment.items()]
+
+    def pod(rank: int) -> dict[str, Any]:
+        part = NodeCommand(0, 0, rank, nodes, tuple(range(min(per_node, size))))
+        words = _STARTERS[made.engine](made, answer, part)
+        words = [word.replace(_address(), "$(LWS_LEADER_ADDRESS)") for word in words]
+        numbered = {"--node-rank": "$(LWS_WORKER_INDEX)"}
+        for index, word in enumerate(words[:-1]):
+            if word in numbered:
+                words[index + 1] = numbered[word]
+        container: dict[str, Any] = {
+            "name": made.engine,
+            "image": IMAGES[made.engine].format(version=made.version),
+            "command": words[:2] if words[:1] == ["vllm"] else words[:3] if words[:1] == ["python3"] else words[:1],
+            "resources": {"limits": {"nvidia.com/gpu": str(min(per_node, size))}},
+        }
+        container["args"] = words[len(container["command"]) :]
+        if environment:
+            container["env"] = environment
+        return {"spec": {"containers": [container]}}
+
+    if made.engine == "trtllm" and nodes > 1:
+        return "# TensorRT-LLM's ranks on several nodes are started by MPI: see launch.sh and the MPI operator\n"
+    if made.engine == "vllm" and nodes > 2 and made.instance.dp > 1:
+        return _ranked(made, answer, name, nodes, environment)
+    template: dict[str, Any] = {
+        "size": nodes,
+        "restartPolicy": "RecreateGroupOnPodRestart",
+        "workerTemplate": pod(min(1, nodes - 1)),
+    }
+    if nodes > 1:
+        template["leaderTemplate"] = pod(0)
+    return yaml_text(
+        {
+            "apiVersion": "leaderworkerset.x-k8s.io/v1",
+            "kind": "LeaderWorkerSet",
+            "metadata": {"name": name},
+            "spec": {"replicas": made.instances, "leaderWorkerTemplate": template},
+        }
+    )
+
+
+def _ranked(made: Plan, answer: Answer, name: str, nodes: int, environment: list[dict[str, str]]) -> str:
+    """Workers whose first data-parallel rank follows from their number, which a shell reckons."""
+    per_node = answer.problem.hardware.devices_per_node
+    replica = made.instance.tp * made.instance.cp * made.instance.pp
+    local = max(1, per_node // replica)
+    words = ["vllm", "serve", answer.model_name, *_flags(made)]
+    words += ["--data-parallel-size-local", str(local), "--data-parallel-address", "${LWS_LEADER_ADDRESS}"]
+    words += ["--data-parallel-rpc-port", str(RPC_PORT)]
+    line = shell_line(words)
+
+    def pod(more: str) -> dict[str, Any]:
+        container: dict[str, Any] = {
+            "name": "vllm", "image": IMAGES["vllm"].format(version=made.version), "command": ["/bin/bash", "-c"],
+            "args": [f"exec {line} {more}\n"], "resources": {"limits": {"nvidia.com/gpu": str(per_node)}},
+        }  # fmt: skip
+        if environment:
+            container["env"] = environment
+        return {"spec": {"containers": [container]}}
+
+    rank = f"--data-parallel-start-rank $((LWS_WORKER_INDEX * {local})) --headless"
+    return yaml_text(
+        {
+            "apiVersion": "leaderworkerset.x-k8s.io/v1",
+            "kind": "LeaderWorkerSet",
+            "metadata": {"name": name},
+            "spec": {
+                "replicas": made.instances,
+                "leaderWorkerTemplate": {
+                    "size": nodes, "restartPolicy": "RecreateGroupOnPodRestart",
+                    "leaderTemplate": pod(f"--port {HTTP_PORT}"), "workerTemplate": pod(rank),
+                },
+            },
+        }
+    )  # fmt: skip
+
+
+def _differences(made: Plan, differences: Sequence[str]) -> str:
+    lines = [f"# What was priced and {made.engine} {made.version} cannot be told, or does otherwise", ""]
+    return "\n".join([*lines, *(f"- {line}" for line in differences)]) + "\n"

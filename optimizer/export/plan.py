@@ -1,0 +1,383 @@
+"""A layout as an engine is told of it: flags, environment and files, named by the tables that read them back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any, Final
+
+from optimizer.domain.layout import Layout
+from optimizer.domain.problem import Problem
+from optimizer.errors import Fault, SpecError
+from optimizer.figures.serving import Evaluation, cuts_of
+from optimizer.readers.launch import sglang, vllm
+from optimizer.readers.launch.flags import table
+from optimizer.readers.launch.launch import budget_of
+
+DEEPEP_HIDDEN: Final = frozenset({2048, 2560, 3072, 4096, 5120, 6144, 7168, 8192})
+"""Hidden sizes of DeepEP's low-latency kernels (vLLM 0.33 prepare_finalize/deepep_ll.py:57)."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is exported: a layout with its problem and figures."""
+
+    problem: Problem
+    layout: Layout
+    evaluation: Evaluation
+    redundant: int = 0
+    placement_file: str | None = None
+    model: str | None = None
+
+    @property
+    def model_name(self) -> str:
+        """What the engine is told to load."""
+        return self.model or self.problem.model.name
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest sequence that was priced."""
+        return self.problem.workload.input_tokens + self.problem.workload.output_tokens
+
+    @property
+    def nvidia(self) -> bool:
+        """Whether the devices run NVIDIA's communication libraries."""
+        named = self.problem.hardware.name.casefold()
+        return not any(other in named for other in ("mi2", "mi3", "gaudi", "tpu", "trainium", "ascend"))
+
+
+@dataclass
+class Plan:
+    """Arguments of one instance of an engine, apart from what differs from node to node.
+
+    Attributes
+    ----------
+    arguments
+        By flag; None where nothing follows it.
+    yaml
+        Keys of TensorRT-LLM's YAML.
+    differences
+        What was priced and the engine cannot be told, or does otherwise.
+    """
+
+    engine: str
+    version: str
+    instance: Layout
+    instances: int
+    arguments: dict[str, str | None] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
+    yaml: dict[str, Any] = field(default_factory=dict)
+    differences: list[str] = field(default_factory=list)
+
+    def put(self, carries: str, value: object = None) -> None:
+        """Give a field by the flag that carries it."""
+        if not self.takes(carries):
+            said = "" if value is None else f" ({value})"
+            self.differences.append(
+                f"{carries.replace('_', ' ')}{said}: {self.engine} {self.version} has no flag for it"
+            )
+            return
+        flag = table(self.engine).carrying(carries, self.version)
+        self.arguments[flag.name] = None if value is None else str(value)
+
+    def takes(self, carries: str) -> bool:
+        """Whether this version has a flag for a field."""
+        known = table(self.engine)
+        return any(flag.carries == carries and known.has(flag, self.version) for flag in known.flags)
+
+
+def plan(answer: Answer, engine: str, version: str | None = None) -> Plan:
+    """What an engine is told so that it serves a layout as it was priced.
+
+    Raises
+    ------
+    SpecError
+        The engine cannot run the layout.
+    """
+    if engine not in PLANNERS:
+        from optimizer.readers.messages import nearest  # noqa: PLC0415 - an error needs it
+
+        message = f"{engine!r} is no engine that can be launched; engines: {', '.join(PLANNERS)}"
+        raise SpecError(Fault(None, None, None, "--engine", message, nearest(engine, list(PLANNERS))))
+    known = version or table("torchtitan" if engine == "fsdp" else engine).newest
+    return PLANNERS[engine](answer, known)
+
+
+def _instance(layout: Layout, *, whole: bool) -> tuple[Layout, int]:
+    """Layout of one instance, and how many there are; one instance of all, where the engine counts replicas itself."""
+    if whole or layout.replicas == 1:
+        return layout, 1
+    count = layout.replicas
+    return layout.model_copy(update={"dp": layout.dp // count, "edp": max(1, layout.edp // count)}), count
+
+
+def _refuse(engine: str, why: str) -> SpecError:
+    return SpecError(Fault(None, None, None, "--engine", f"{engine} cannot run this layout: {why}"))
+
+
+def _cache(answer: Answer, names: Mapping[str, str]) -> str | None:
+    """The engine's name of a cache format that is not its own choice."""
+    return names.get(answer.problem.precision.kv_cache)
+
+
+def _stages(made: Plan, answer: Answer, variable: str) -> None:
+    if answer.layout.pp > 1:
+        made.environment[variable] = ",".join(map(str, cuts_of(answer.problem, answer.layout)))
+
+
+def _budget(made: Plan, answer: Answer) -> int:
+    """Tokens of a step: never fewer than the sequences in flight, which engines refuse."""
+    wanted = budget_of(answer.problem.workload, made.engine, answer.layout)
+    if wanted < answer.layout.batch and answer.problem.workload.phase != "decode":
+        made.differences.append(
+            f"a step's tokens: {wanted} were priced; {made.engine} wants at least {answer.layout.batch}"
+        )
+    return max(wanted, answer.layout.batch)
+
+
+def _common(made: Plan, answer: Answer) -> None:
+    work, precision = answer.problem.workload, answer.problem.precision
+    if work.prefix_cache_hit:
+        made.differences.append(
+            f"prefix cache: {float(work.prefix_cache_hit):.0%} of prompt tokens were priced as found in the cache; "
+            "what is found depends on the requests"
+        )
+    if work.mtp_tokens:
+        made.differences.append(
+            f"drafts: an acceptance of {float(work.mtp_acceptance):.0%} was priced; the engine's depends on the text"
+        )
+    formats = precision.weights if precision.experts is None else f"{precision.weights}, experts {precision.experts}"
+    made.differences.append(f"weights: the checkpoint {answer.model_name} is taken to hold them as {formats}")
+    if answer.model is None:
+        made.differences.append(f"model: {answer.model_name} is the catalog's name; put the checkpoint's in its place")
+
+
+def _vllm(answer: Answer, version: str) -> Plan:
+    problem, layout, work = answer.problem, answer.layout, answer.problem.workload
+    experts = problem.model.moe is not None
+    instance, count = _instance(layout, whole=not experts)
+    ranks = instance.tp * instance.cp * instance.dp
+    if experts and (instance.etp, instance.ep, instance.edp) not in {(1, ranks, 1), (ranks, 1, 1)}:
+        raise _refuse(
+            "vllm",
+            f"experts are on all {ranks} ranks of a stage (EP) or divided over all of them, not "
+            f"etp={instance.etp} ep={instance.ep} edp={instance.edp}",
+        )
+    made = Plan("vllm", version, instance, count)
+    made.put("tp", instance.tp)
+    for name, degree in (("pp", instance.pp), ("dp", instance.dp), ("cp", instance.cp)):
+        if degree > 1:
+            made.put(name, degree)
+    if experts and instance.ep > 1:
+        made.put("expert_parallel")
+        if answer.nvidia and work.phase != "aggregated" and instance.dp > 1:
+            low = work.phase == "decode" and problem.model.hidden_size in DEEPEP_HIDDEN
+            made.put("all2all", "deepep_low_latency" if low else "deepep_high_throughput")
+    if answer.redundant:
+        made.put("eplb")
+        if made.takes("eplb_config"):
+            made.put("eplb_config", json.dumps({"num_redundant_experts": answer.redundant}))
+        else:
+            made.put("redundant_slots", answer.redundant)
+    if answer.placement_file is not None:
+        made.differences.append(
+            "expert placement: vLLM takes no static one; its EPLB places experts itself while serving, from experts in "
+            "order"
+        )
+    made.put("memory_utilization", _decimal(problem.memory_utilization))
+    made.put("max_num_seqs", layout.batch)
+    made.put("max_num_batched_tokens", _budget(made, answer))
+    made.put("max_model_len", answer.longest)
+    cache = _cache(answer, {"fp8": "fp8"})
+    if cache is not None:
+        made.put("kv_cache", cache)
+    if work.mtp_tokens:
+        drafts = {"method": "mtp", "num_speculative_tokens": work.mtp_tokens}
+        made.put("speculative", json.dumps(drafts))
+    _stages(made, answer, vllm.PARTITION)
+    _common(made, answer)
+    return made
+
+
+def _sglang(answer: Answer, version: str) -> Plan:
+    problem, layout, work = answer.problem, answer.layout, answer.problem.workload
+    experts = problem.model.moe is not None
+    instance, count = _instance(layout, whole=False)
+    width = instance.tp * instance.cp * instance.dp
+    made = Plan("sglang", version, instance, count)
+    made.put("tp", width)
+    for name, degree in (("pp", instance.pp), ("cp", instance.cp)):
+        if degree > 1:
+            made.put(name, degree)
+    if instance.dp > 1 and made.takes("attention_dp"):
+        made.put("attention_dp", instance.dp)
+    elif instance.dp > 1:
+        made.put("dp", instance.dp)
+        made.put("dp_attention")
+    if experts:
+        _sglang_experts(made, answer)
+    made.put("memory_utilization", _decimal(_static_share(answer)))
+    made.put("max_num_seqs", layout.batch * instance.dp)
+    if work.phase != "decode":
+        made.put("prefill_chunk", budget_of(work, "sglang", layout) * instance.dp)
+    made.put("max_model_len", answer.longest)
+    cache = _cache(answer, {"fp8": "fp8_e4m3"})
+    if cache is not None:
+        made.put("kv_cache", cache)
+    if work.mtp_tokens:
+        made.put("draft_method", "EAGLE")
+        made.put("draft_steps", work.mtp_tokens)
+        made.put("draft_topk", 1)
+        made.put("draft_tokens", work.mtp_tokens + 1)
+    if work.phase != "aggregated":
+        made.put("role", work.phase)
+    else:
+        made.differences.append(
+            "prompts: SGLang gives them steps of their own; prompt tokens beside decoding sequences were priced"
+        )
+    _stages(made, answer, sglang.PARTITION)
+    _common(made, answer)
+    return made
+
+
+def _sglang_experts(made: Plan, answer: Answer) -> None:
+    width = made.instance.tp * made.instance.cp * made.instance.dp
+    if made.instance.ep > 1:
+        made.put("ep", made.instance.ep)
+        if made.instance.ep == width and answer.nvidia and made.instance.dp > 1:
+            made.put("all2all", "deepep")
+        else:
+            made.differences.append(
+                "expert exchange: SGLang's all-to-all backends need EP on the whole width and attention DP; without "
+                "them it reduces over all ranks, while an all-to-all was priced"
+            )
+    if made.instance.edp > 1:
+        made.put("edp", made.instance.edp)
+    if answer.redundant:
+        made.put("redundant_slots", answer.redundant)
+    if answer.placement_file is not None:
+        made.put("expert_location", answer.placement_file)
+        if "--moe-a2a-backend" in made.arguments:
+            made.arguments["--ep-dispatch-algorithm"] = "static"
+
+
+def _trtllm(answer: Answer, version: str) -> Plan:
+    problem, layout, work = answer.problem, answer.layout, answer.problem.workload
+    instance, count = _instance(layout, whole=False)
+    if instance.dp > 1 and instance.tp > 1:
+        raise _refuse(
+            "trtllm",
+            f"attention data parallelism is all or nothing, not dp={instance.dp} with tp={instance.tp} in one instance",
+        )
+    if instance.edp > 1:
+        raise _refuse("trtllm", f"it keeps one copy of every expert in an instance, not edp={instance.edp}")
+    width = instance.tp * instance.dp
+    made = Plan("trtllm", version, instance, count)
+    made.yaml = {"tensor_parallel_size": width, "pipeline_parallel_size": instance.pp}
+    if instance.cp > 1:
+        made.yaml["context_parallel_size"] = instance.cp
+    if problem.model.moe is not None:
+        made.yaml |= {"moe_expert_parallel_size": instance.ep, "moe_tensor_parallel_size": instance.etp}
+    if instance.dp > 1:
+        made.yaml["enable_attention_dp"] = True
+    made.yaml["gpus_per_node"] = min(problem.hardware.devices_per_node, instance.devices)
+    made.yaml |= {
+        "max_batch_size": layout.batch,
+        "max_num_tokens": _budget(made, answer),
+        "max_seq_len": answer.longest,
+        "kv_cache_config": {"free_gpu_memory_fraction": float(_decimal(_free_share(answer)))},
+    }
+    if problem.precision.kv_cache == "fp8":
+        made.yaml["kv_cache_config"]["dtype"] = "fp8"
+    if work.phase == "aggregated":
+        made.yaml["enable_chunked_prefill"] = True
+    if work.mtp_tokens:
+        made.yaml["speculative_config"] = {"decoding_type": "MTP", "num_nextn_predict_layers": work.mtp_tokens}
+    if answer.placement_file is not None:
+        made.yaml["moe_config"] = {"backend": "WIDEEP", "load_balancer": answer.placement_file}
+    elif answer.redundant:
+        made.differences.append(f"redundant experts: {answer.redundant} slots need a placement (experts.load)")
+    if instance.pp > 1:
+        made.yaml["pp_partition"] = list(cuts_of(problem, layout))
+    _common(made, answer)
+    return made
+
+
+def _megatron(answer: Answer, version: str) -> Plan:
+    layout, model = answer.layout, answer.problem.model
+    made = Plan("megatron", version, layout, 1)
+    for name, degree in (("tp", layout.tp), ("pp", layout.pp), ("cp", layout.cp)):
+        made.put(name, degree)
+    if model.moe is not None:
+        made.put("ep", layout.ep)
+        made.put("etp", layout.etp)
+        made.put("model_experts", model.moe.experts)
+        made.put("model_topk", model.moe.top_k)
+        made.put("all2all", "alltoall")
+        if layout.tp > 1:
+            made.put("sequence_parallel")
+    made.put("model_layers", model.layer_count)
+    if layout.pp > 1:
+        cuts = cuts_of(answer.problem, layout)
+        parts = [f"t*{layers}" for layers in cuts]
+        made.put("pipeline_layout", "|".join(["E" + parts[0], *parts[1:-1], parts[-1] + "L"]))
+    made.differences += [
+        "training: a serving workload was priced, and Megatron-LM trains; its figures are not these",
+        "data parallelism: Megatron-LM derives it from the number of ranks",
+        f"model: the other arguments of {model.name} (widths, heads, vocabulary) are those of its own script",
+    ]
+    return made
+
+
+def _torchtitan(answer: Answer, version: str) -> Plan:
+    layout = answer.layout
+    if layout.edp > layout.stage_devices or (layout.etp > 1 and layout.ep > 1):
+        raise _refuse("fsdp", f"experts are not divided within one (etp={layout.etp})")
+    made = Plan("torchtitan", version, layout, 1)
+    made.put("tp", layout.tp)
+    made.put("pp", layout.pp)
+    made.put("cp", layout.cp)
+    made.put("dp_shard", layout.dp)
+    made.put("dp_replicate", 1)
+    if answer.problem.model.moe is not None:
+        if layout.etp > 1:
+            raise _refuse("fsdp", f"experts are not divided within one (etp={layout.etp})")
+        made.put("ep", layout.ep)
+    if layout.pp > 1:
+        made.differences.append("stages: torchtitan cuts the model into stages itself")
+    made.differences.append("training: a serving workload was priced, and torchtitan trains; its figures are not these")
+    return made
+
+
+PLANNERS: Final[Mapping[str, Callable[[Answer, str], Plan]]] = {
+    "vllm": _vllm, "sglang": _sglang, "trtllm": _trtllm, "megatron": _megatron, "fsdp": _torchtitan,
+    "torchtitan": _torchtitan,
+}  # fmt: skip
+"""How each engine is told."""
+
+
+def _decimal(share: Fraction) -> str:
+    """A share of memory with four decimals, not more than it is, and one that an engine takes."""
+    return f"{int(min(Fraction(1), max(Fraction(1, 100), share)) * 10_000) / 10_000:g}"
+
+
+def _fullest(answer: Answer) -> tuple[int, int, int]:
+    """Weights, cache and the rest of the fullest device, in bytes."""
+    stage = max(answer.evaluation.memory, key=lambda one: one.total_bytes)
+    weights = stage.weights_bytes + stage.expert_weights_bytes + stage.replicated_weights_bytes
+    return weights, stage.kv_cache_bytes, stage.total_bytes - weights - stage.kv_cache_bytes
+
+
+def _static_share(answer: Answer) -> Fraction:
+    """SGLang's static share: weights and cache over the memory, all that the rest leaves within the limit."""
+    total = answer.problem.hardware.device.exposed_memory
+    return Fraction(answer.problem.capacity_bytes - _fullest(answer)[2], int(total))
+
+
+def _free_share(answer: Answer) -> Fraction:
+    """TensorRT-LLM's share: the cache over what weights and workspace leave free."""
+    weights, _, rest = _fullest(answer)
+    total = int(answer.problem.hardware.device.exposed_memory)
+    return Fraction(answer.problem.capacity_bytes - weights - rest, total - weights - rest)

@@ -1,0 +1,122 @@
+"""Bytes of cache that one sequence takes in a layer as its engine lays the cache out.
+
+- A sliding window: its last tokens; when it is admitted, window − 1 + the tokens of the largest step (vLLM
+  `SlidingWindowSpec.max_memory_usage_bytes`), in whole blocks and one more.
+- Kinds of layers in equal groups (vLLM `kv_cache_utils`): groups as large as the smallest kind, or as the largest
+  where that is less than 1.5 times as many; a kind that leaves a remainder is padded.
+- Sparse latent attention in 8 bit (`fp8_ds_mla`): latent, 4 bytes every 128 elements, rotary key in 16 bit: 656 bytes.
+- DeepSeek-V4 (vllm issue 54703): every block, of whatever group, is as large as that of the compressed entries, a
+  multiple of 576 bytes in each layer; a sequence holds ceil(n/256) of these, of two groups of windows ceil(w/64) + 1
+  each, and of the compressors' states ceil(s/4) + 1 (overlapping) and ceil(s/8) + 1, where w and s are the window or
+  the state's reach − 1 + the tokens of the largest step.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from optimizer.domain.attention import Attention, CompressedAttention, GroupedQueryAttention, LatentAttention
+from optimizer.domain.precision import KV_BYTES
+from optimizer.domain.problem import Problem
+from optimizer.figures.reserve import default_tokens
+
+SCALE_GROUP = 128
+"""Elements of an 8-bit latent that share one 32-bit scale."""
+ENTRY_BYTES = 584
+"""An entry or window token of DeepSeek-V4 in 8 bit: 448 elements, 64 rotary ones in 16 bit, 8 bytes of scales."""
+PAGE_ALIGNMENT = 576
+PAGE_TOKENS = 256
+WINDOW_PAGE_TOKENS = 64
+WINDOW_GROUPS = 2
+OVERLAPPING_STATE_TOKENS = 4
+STATE_TOKENS = 8
+
+
+class CacheLayout:
+    """Cache bytes of one sequence, by attention kind, for one problem."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.rules = problem.engine.cache
+        self.element = KV_BYTES[problem.precision.kv_cache]
+        self.step = default_tokens(problem)
+        self._padding = self._group_padding()
+
+    def steady_bytes(self, attention: Attention, tokens: int, tp: int) -> Fraction:
+        """Bytes of a sequence of `tokens` tokens that decodes."""
+        return self._bytes(attention, tokens, tp, step=1)
+
+    def admitted_bytes(self, attention: Attention, tokens: int, tp: int) -> Fraction:
+        """Bytes of a sequence while its prompt is computed in the largest steps: what an engine asks of its pool."""
+        return self._bytes(attention, tokens, tp, step=self.step)
+
+    def _bytes(self, attention: Attention, tokens: int, tp: int, step: int) -> Fraction:
+        if isinstance(attention, CompressedAttention) and self._in_pages():
+            return Fraction(self._blocks(tokens, step) * self._page_bytes(attention))
+        if isinstance(attention, LatentAttention) and self._scaled_latent(attention):
+            latent = attention.kv_lora_rank
+            entry = latent + 4 * -(-latent // SCALE_GROUP) + 2 * attention.qk_rope_head_dim
+            return Fraction(entry * tokens + attention.cache_fixed_bytes(tokens, tp))
+        if not isinstance(attention, GroupedQueryAttention):
+            return attention.cache_elements(tokens, tp) * self.element + attention.cache_fixed_bytes(tokens, tp)
+        kind, held, unwindowed = "full", tokens, attention
+        if attention.window is not None:
+            kind, held = "window", self._in_window(attention.window, tokens, step)
+            unwindowed = attention.model_copy(update={"window": None})
+        return unwindowed.cache_elements(held, tp) * self.element * self._padding.get(kind, Fraction(1))
+
+    def _in_window(self, window: int, tokens: int, step: int) -> int:
+        if not self.rules.holds_step_in_window:
+            return min(tokens, window)
+        block = self.rules.block_tokens
+        return min(window if step == 1 else (-(-(window - 1 + step) // block) + 1) * block, tokens)
+
+    def _scaled_latent(self, attention: LatentAttention) -> bool:
+        return self.rules.sparse_latent_fp8 and attention.indexer is not None and self.element == 1
+
+    def _in_pages(self) -> bool:
+        return self.rules.compressed_pages and self.element == 1
+
+    @staticmethod
+    def _page_bytes(attention: CompressedAttention) -> int:
+        """Bytes of one block of a layer's compressed entries and index keys."""
+        if not attention.compress_ratio:
+            return 0
+        entries = PAGE_TOKENS // attention.compress_ratio
+        found = _aligned(entries * ENTRY_BYTES)
+        if attention.indexer is not None:
+            found += _aligned(entries * (attention.indexer.head_dim + 4))
+        return found
+
+    def _blocks(self, tokens: int, step: int) -> int:
+        """Blocks of one sequence over all groups."""
+        kinds = {block.attention for block in self.problem.model.blocks.values()
+                 if isinstance(block.attention, CompressedAttention)}  # fmt: skip
+        found = -(-tokens // PAGE_TOKENS)
+
+        def group(reach: int, block: int) -> int:
+            return -(-min(reach - 1 + step, tokens) // block) + 1
+
+        found += WINDOW_GROUPS * group(max(kind.window for kind in kinds), WINDOW_PAGE_TOKENS)
+        for overlapping, block in ((True, OVERLAPPING_STATE_TOKENS), (False, STATE_TOKENS)):
+            ratios = [k.compress_ratio for k in kinds if k.compress_ratio and (k.indexer is not None) is overlapping]
+            if ratios:
+                found += group(max(ratios) * (2 if overlapping else 1), block)
+        return found
+
+    def _group_padding(self) -> dict[str, Fraction]:
+        """Held ÷ used layers of full and of window attention."""
+        counts = {"full": 0, "window": 0}
+        for name in self.problem.model.layer_names:
+            attention = self.problem.model.blocks[name].attention
+            if isinstance(attention, GroupedQueryAttention) and not attention.shares_cache:
+                counts["full" if attention.window is None else "window"] += 1
+        least, most = min(counts.values()), max(counts.values())
+        if not self.rules.equal_groups or least in {0, most}:
+            return {}
+        size = most if 2 * most < 3 * least else least
+        return {kind: Fraction(-(-count // size) * size, count) for kind, count in counts.items()}
+
+
+def _aligned(size: int) -> int:
+    return -(-size // PAGE_ALIGNMENT) * PAGE_ALIGNMENT

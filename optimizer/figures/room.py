@@ -1,0 +1,148 @@
+"""How much cache an engine allocates for a layout, and what it holds: tokens, sequences at a length, the longest one.
+
+    room of a stage = exposed memory · utilisation − weights − what the engine keeps − tensors of the largest step
+    tokens          = min over stages of floor(room ÷ bytes of a block) · tokens of a block
+    concurrency     = min over stages of room ÷ bytes of one sequence of `max_model_len` as it is admitted
+    longest context = the longest sequence whose bytes fit the room of every stage
+
+The largest step is the one that the engine sizes itself for: `max_num_seqs` and `max_num_batched_tokens` where the
+workload states them, else the engine's defaults, not the batch that is priced. Where layers of one sequence do not all
+cost the same for every token (windows, states, compressed entries) engines print concurrency · length as their tokens
+(vllm issue 51041), and so do we. Sources: vLLM v1/core/kv_cache_planning.py, v1/worker/gpu_worker.py; SGLang
+mem_cache/kv_cache_configurator.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from optimizer.domain.problem import Problem
+from optimizer.domain.shape import Shape
+from optimizer.figures.memory import Memory, MemoryBook, sequence_tokens
+from optimizer.figures.reserve import default_sequences, default_tokens
+
+EARLIER = ("first", "second", "third")
+"""Names of the releases before the newest, oldest first, by whose facts `verify` derives the cache as well."""
+LONGEST = 2**30
+"""Tokens that stand for any number where a model states no longest context."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """The cache of one data-parallel rank.
+
+    Attributes
+    ----------
+    room_bytes
+        Of the stage with the least, as are the parts below; negative where nothing is left.
+    error_bytes
+        90% of logged rooms lie within this many bytes.
+    tokens, concurrency
+        At `length`, the longest sequence that the engine is told to admit.
+    longest_context
+        0 where not even one block fits.
+    """
+
+    room_bytes: int
+    weights_bytes: int
+    reserve_bytes: int
+    working_bytes: int
+    error_bytes: int
+    length: int
+    request_bytes: int
+    tokens: int
+    concurrency: Fraction
+    longest_context: int
+
+
+class Rooms:
+    """Rooms of the layouts of one problem."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem, self.book = problem, MemoryBook(problem)
+
+    def room(self, shape: Shape, cuts: tuple[int, ...]) -> Room:
+        """The cache of a shape whose stages have `cuts` layers."""
+        problem = self.problem
+        memory = self.book.memory(shape)
+        working = self._working(memory)
+        weights, reserves = self._kept(memory, cuts)
+        stated, capacity = problem.limits.kv_cache_memory, problem.capacity_bytes
+        rooms = [capacity - own - kept - working if stated is None else stated
+                 for own, kept in zip(weights, reserves, strict=True)]  # fmt: skip
+        tightest = rooms.index(min(rooms))
+        length = problem.workload.max_model_len or sequence_tokens(problem)
+        requests = self._requests(shape, memory, cuts, length)
+        shares = [Fraction(max(room, 0), size) for room, size in zip(rooms, requests, strict=True) if size]
+        concurrency = min(shares, default=Fraction(0))
+        device = problem.hardware.device.exposed_memory
+        error = problem.engine.reservation.error
+        return Room(
+            room_bytes=min(rooms), weights_bytes=weights[tightest], reserve_bytes=reserves[tightest],
+            working_bytes=working, error_bytes=device * error.numerator // error.denominator,
+            length=length, request_bytes=max(requests), tokens=self._tokens(shape, memory, cuts, rooms, concurrency),
+            concurrency=concurrency, longest_context=self._longest(shape, memory, cuts, rooms),
+        )  # fmt: skip
+
+    def _working(self, memory: Memory) -> int:
+        if self.problem.engine.reservation.static_fraction:
+            return 0
+        tokens, sequences = default_tokens(self.problem), default_sequences(self.problem)
+        return max(memory.token_bytes * tokens, memory.sampled_bytes * sequences)
+
+    def _kept(self, memory: Memory, cuts: tuple[int, ...]) -> tuple[list[int], list[int]]:
+        """Weights of each stage, and what the engine keeps beside them and the cache."""
+        problem = self.problem
+        static = problem.engine.reservation.static_fraction and problem.limits.reserve is None
+        weights, reserves, first = [], [], 0
+        for number, layers in enumerate(cuts):
+            held = memory.order[first : first + layers]
+            first += layers
+            own = sum(memory.weights[kind].total_bytes for kind in held)
+            own += memory.input.total_bytes if number == 0 else 0
+            weights.append(own + (memory.output.total_bytes if number == len(cuts) - 1 else 0))
+            graphs = 0 if static else sum(memory.layer_reserve[kind] for kind in held)
+            reserves.append(memory.reserve_bytes + graphs)
+        return weights, reserves
+
+    def _requests(self, shape: Shape, memory: Memory, cuts: tuple[int, ...], length: int) -> list[int]:
+        """Bytes of one sequence of `length` tokens in each stage, as it is admitted."""
+        _, admitted = self.book.sequence_bytes(shape, self._whole(length))
+        found, first = [], 0
+        for layers in cuts:
+            found.append(sum(admitted[kind] for kind in memory.order[first : first + layers]))
+            first += layers
+        return found
+
+    def _whole(self, tokens: int) -> int:
+        block = self.problem.engine.cache.block_tokens
+        return -(-tokens // block) * block
+
+    def _tokens(
+        self, shape: Shape, memory: Memory, cuts: tuple[int, ...], rooms: list[int], concurrency: Fraction
+    ) -> int:
+        block = self.problem.engine.cache.block_tokens
+        length = self._whole(self.problem.workload.max_model_len or sequence_tokens(self.problem))
+        one = self._requests(shape, memory, cuts, block)
+        if [size * (length // block) for size in one] != self._requests(shape, memory, cuts, length):
+            return int(concurrency * length)
+        return min((max(room, 0) // size for room, size in zip(rooms, one, strict=True) if size), default=0) * block
+
+    def _longest(self, shape: Shape, memory: Memory, cuts: tuple[int, ...], rooms: list[int]) -> int:
+        block = self.problem.engine.cache.block_tokens
+        most = self.problem.model.max_context or LONGEST
+        low, high = 0, -(-most // block)
+        while low < high:
+            middle = (low + high + 1) // 2
+            sizes = self._requests(shape, memory, cuts, middle * block)
+            if all(size <= room for size, room in zip(sizes, rooms, strict=True)):
+                low = middle
+            else:
+                high = middle - 1
+        return min(low * block, most)
+
+
+def room_of(problem: Problem, shape: Shape, cuts: tuple[int, ...]) -> Room:
+    """The cache of one layout."""
+    return Rooms(problem).room(shape, cuts)

@@ -1,0 +1,1 @@
+"""Launch commands of engines: what layout and operating point they mean; one table of flags for reading and writing."""

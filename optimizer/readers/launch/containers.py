@@ -1,0 +1,215 @@
+"""Commands in what wraps them: Kubernetes manifests, Compose files, Dockerfiles, Markdown."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any, Final
+
+from optimizer.errors import SpecError
+from optimizer.readers.document import Document, load_text
+from optimizer.readers.launch.shell import Word, placed_word
+from optimizer.readers.places import Place, Step
+
+_FENCE: Final = re.compile(r"^[ \t>]*(```+|~~~+)[ \t]*([\w+-]*)[^\n]*\n(.*?)^[ \t>]*\1", re.MULTILINE | re.DOTALL)
+_REFERENCE: Final = re.compile(r"\$\((\w+)\)")
+GROUP_SIZE: Final = "LWS_GROUP_SIZE"
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A container: its image, the words that it runs, the variables that it is given."""
+
+    words: tuple[Word, ...]
+    image: str | None = None
+    environment: dict[str, Word] = field(default_factory=dict)
+    shell: bool = False
+    start: Place = (1, 1)
+
+
+def fenced(text: str) -> Iterator[tuple[str, str, int]]:
+    """Fenced blocks of Markdown: language, text, and the line that it begins on."""
+    for match in _FENCE.finditer(text):
+        yield match[2].casefold(), match[3], text.count("\n", 0, match.start(3)) + 1
+
+
+def yaml_documents(text: str, source: str) -> Iterator[Document]:
+    """Documents of a YAML stream; each keeps its lines."""
+    first = 0
+    parts = re.split(r"^---[ \t]*(?:#[^\n]*)?$\n?", text, flags=re.MULTILINE)
+    at = 0
+    for part in parts:
+        at = text.index(part, at) if part else at
+        first = text.count("\n", 0, at)
+        at += len(part)
+        if re.sub(r"#[^\n]*", "", part).strip():
+            # Blank lines before it keep the line numbers of the whole file.
+            yield load_text("\n" * first + part, source)
+
+
+def containers(document: Document) -> Iterator[Container]:
+    """Every container of a manifest or a Compose file, with what it runs."""
+    size = _group_size(document.data)
+    for at in _holding(document.data, ()):
+        environment = _environment(document, (*at, "env")) | _environment(document, (*at, "environment"))
+        if size is not None:
+            environment.setdefault(GROUP_SIZE, placed_word(str(size), document.locate(at)))
+        image = document.get((*at, "image"))
+        words: list[Word] = []
+        shell = False
+        for key in ("entrypoint", "command", "args"):
+            held = document.get((*at, key))
+            if isinstance(held, list):
+                words.extend(_referred(scalar(document, (*at, key, index)), environment) for index in range(len(held)))
+            elif isinstance(held, str):
+                words.append(scalar(document, (*at, key)))
+                shell = True
+        if words:
+            named = image if isinstance(image, str) else None
+            yield Container(tuple(words), named, environment, shell, words[0].start)
+
+
+def _holding(data: object, at: tuple[Step, ...]) -> Iterator[tuple[Step, ...]]:
+    """Places of mappings that say what a container runs."""
+    if isinstance(data, Mapping):
+        if ("image" in data or "name" in data) and ({"args", "command"} & data.keys()):
+            yield at
+        for key, value in data.items():
+            yield from _holding(value, (*at, key))
+    elif isinstance(data, list):
+        for index, value in enumerate(data):
+            yield from _holding(value, (*at, index))
+
+
+def _group_size(data: object) -> int | None:
+    """Pods of a LeaderWorkerSet's group."""
+    if isinstance(data, Mapping):
+        template = data.get("leaderWorkerTemplate")
+        if isinstance(template, Mapping) and isinstance(template.get("size"), int):
+            return int(template["size"])
+        return next((found for value in data.values() if (found := _group_size(value)) is not None), None)
+    return None
+
+
+def _environment(document: Document, at: tuple[Step, ...]) -> dict[str, Word]:
+    held = document.get(at)
+    found: dict[str, Word] = {}
+    if isinstance(held, Mapping):
+        for key in held:
+            found[str(key)] = scalar(document, (*at, key))
+    elif isinstance(held, list):
+        for index, item in enumerate(held):
+            if isinstance(item, Mapping) and isinstance(item.get("name"), str) and "value" in item:
+                found[item["name"]] = scalar(document, (*at, index, "value"))
+            elif isinstance(item, str) and "=" in item:
+                word = scalar(document, (*at, index))
+                name, _, _ = item.partition("=")
+                found[name] = word.part(len(name) + 1)
+    return found
+
+
+def scalar(document: Document, at: tuple[Step, ...]) -> Word:
+    """A scalar of a YAML file as a word that knows its characters' places."""
+    held: Any = document.get(at)
+    text = (
+        held
+        if isinstance(held, str)
+        else ""
+        if held is None
+        else str(held).lower()
+        if held in {True, False}
+        else _number(held)
+    )
+    line, column = document.locate(at)
+    lines = document.text.split("\n")
+    source = lines[line - 1][column - 1 :] if line <= len(lines) else ""
+    if source[:1] in {"|", ">"} and isinstance(held, str):
+        return Word(text, _block(text, lines, line), (line, column))
+    quoted = source[:1] in {"'", '"'}
+    shift = column + quoted
+    places = (
+        tuple((line, shift + index) for index in range(len(text)))
+        if source[quoted:].startswith(text)
+        else ((line, column),) * len(text)
+    )
+    return Word(text, places, (line, shift))
+
+
+def _number(held: object) -> str:
+    return str(float(held)) if isinstance(held, Fraction) else str(held)
+
+
+def _block(text: str, lines: list[str], line: int) -> tuple[Place, ...]:
+    """Places of a block scalar's characters: its lines follow, indented."""
+    found: list[Place] = []
+    at = line
+    for part in re.split(r"(?<=\n)", text):
+        while at < len(lines) and part.strip() and not lines[at].strip():
+            at += 1
+        indent = len(lines[at]) - len(lines[at].lstrip()) if at < len(lines) else 0
+        extra = len(part) - len(part.lstrip(" "))
+        found.extend((at + 1, indent - extra + 1 + index) for index in range(len(part)))
+        at += 1
+    return tuple(found)
+
+
+def _referred(word: Word, environment: Mapping[str, Word]) -> Word:
+    """Kubernetes puts variables into arguments itself: ``$(NAME)``."""
+    match = _REFERENCE.fullmatch(word.text)
+    if match is not None and match[1] in environment:
+        held = environment[match[1]]
+        return Word(held.text, held.places, word.start, held.unset)
+    if _REFERENCE.search(word.text) and " " not in word.text.strip() and "\n" not in word.text:
+        return Word(word.text, word.places, word.start, tuple(found[0] for found in _REFERENCE.finditer(word.text)))
+    return word
+
+
+def dockerfile(text: str, source: str) -> Iterator[Container]:
+    """What the image of a Dockerfile runs: the last ENTRYPOINT and CMD."""
+    image, environment = None, dict[str, Word]()
+    found: dict[str, tuple[str, int]] = {}
+    for match in re.finditer(r"^[ \t]*([A-Z]+)[ \t]+((?:[^\\\n]|\\(?:\r?\n|.))*)", text, re.MULTILINE):
+        instruction, rest, at = match[1], match[2], match.start(2)
+        if instruction == "FROM":
+            image = rest.split()[0]
+        elif instruction == "ENV":
+            for pair in re.finditer(r"(\w+)[= ]\"?([^\s\"]*)\"?", rest):
+                environment[pair[1]] = placed_word(pair[2], _place(text, at + pair.start(2)))
+        elif instruction in {"ENTRYPOINT", "CMD"}:
+            found[instruction] = (rest, at)
+    words: list[Word] = []
+    shell = False
+    for instruction in ("ENTRYPOINT", "CMD"):
+        if instruction not in found:
+            continue
+        rest, at = found[instruction]
+        place = _place(text, at)
+        if rest.lstrip().startswith("["):
+            words.extend(_exec_form(rest, text, at, source))
+        else:
+            words.append(Word(rest, tuple(_place(text, at + index) for index in range(len(rest))), place))
+            shell = True
+    if words:
+        yield Container(tuple(words), image, environment, shell, words[0].start)
+
+
+def _exec_form(rest: str, text: str, at: int, source: str) -> Iterator[Word]:
+    try:
+        listed = json.loads(re.sub(r"\\\r?\n", " ", rest))
+    except ValueError:
+        from optimizer.errors import Fault  # noqa: PLC0415 - one error needs it
+
+        line, column = _place(text, at)
+        raise SpecError(Fault(source, line, column, None, "is no list of words as JSON has it")) from None
+    cursor = 0
+    for item in listed:
+        where = rest.find(json.dumps(item)[1:-1], cursor)
+        cursor = max(cursor, where)
+        yield placed_word(str(item), _place(text, at + max(0, where)))
+
+
+def _place(text: str, at: int) -> Place:
+    return text.count("\n", 0, at) + 1, at - (text.rfind("\n", 0, at) + 1) + 1

@@ -1,0 +1,351 @@
+"""What a launch command says: an engine, a model, the degrees of a layout, and the point it is operated at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import Any, Final
+
+from optimizer.domain.layout import Layout, Stage
+from optimizer.domain.workload import ServingWorkload
+from optimizer.errors import Fault, InternalError, SpecError
+from optimizer.readers.launch.flags import INFLUENCES, Arguments, Given, value_of
+from optimizer.readers.messages import shown
+from optimizer.readers.places import Place
+
+DEGREES: Final = ("tp", "cp", "dp", "pp", "etp", "ep", "edp")
+
+
+@dataclass(frozen=True, slots=True)
+class Operating:
+    """The operating point; None where the command leaves it to the engine.
+
+    Attributes
+    ----------
+    max_num_seqs
+        Sequences in flight of one attention data-parallel rank.
+    max_num_batched_tokens
+        Tokens of a step of one attention data-parallel rank.
+    max_model_len
+        Longest sequence, prompt and output.
+    memory_utilization
+        Share of a device's memory, as the engine means it.
+    kv_cache_memory
+        Bytes of the cache of one device.
+    kv_cache, weights, activations
+        Formats, by our names.
+    quantization
+        The engine's word for the format of the weights.
+    capture_sizes
+        Batch sizes whose graphs are captured; empty: none is.
+    draft_tokens
+        Tokens drafted a step.
+    redundant_slots
+        Expert slots beyond one each, of a layer.
+    """
+
+    max_num_seqs: int | None = None
+    max_num_batched_tokens: int | None = None
+    max_model_len: int | None = None
+    memory_utilization: Fraction | None = None
+    kv_cache_memory: int | None = None
+    kv_cache: str | None = None
+    weights: str | None = None
+    activations: str | None = None
+    quantization: str | None = None
+    capture_sizes: tuple[int, ...] | None = None
+    draft_tokens: int = 0
+    redundant_slots: int = 0
+    all2all: str | None = None
+    block_size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """A flag that the answer does not depend on, and whether it would if it were modelled."""
+
+    flag: str
+    value: str
+    influence: str
+
+    def to_json(self) -> dict[str, str | None]:
+        """One entry of ``command.ignored``."""
+        return {"flag": self.flag, "value": self.value, "changes": self.influence or None}
+
+    def __str__(self) -> str:
+        name = f"{self.flag} {self.value}" if self.value else self.flag
+        return f"{name} (changes {self.influence}; not modelled)" if self.influence else name
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """One deployment as its launch commands describe it.
+
+    Attributes
+    ----------
+    source
+        Name of the text, for messages.
+    version
+        The engine's version that the text names; None: none.
+    degrees
+        Both meshes where the model has experts.
+    dense
+        Attention mesh where the model has none.
+    dcp
+        Decode context parallelism: splits the cache within tp, no further devices.
+    stages
+        Layers of each pipeline stage where they are given.
+    nodes
+        Machines that the commands speak of.
+    places
+        Where each field is said.
+    training
+        Whether it trains a model rather than serving it.
+    phase
+        Role of a disaggregated deployment, where the command names one.
+    model_shape
+        What the command says of the model itself (Megatron).
+    head
+        What tells the first node of this instance from that of another (port, devices); None on its other nodes.
+    """
+
+    engine: str
+    source: str
+    version: str | None
+    model: str | None
+    model_place: Place
+    degrees: Mapping[str, int]
+    dense: Mapping[str, int]
+    operating: Operating = Operating()
+    dcp: int = 1
+    stages: tuple[int, ...] | None = None
+    nodes: int | None = None
+    given: tuple[Given, ...] = ()
+    ignored: tuple[Ignored, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    places: Mapping[str, Place] = field(default_factory=dict)
+    training: bool = False
+    phase: str | None = None
+    model_shape: Mapping[str, Any] = field(default_factory=dict)
+    head: tuple[str, ...] | None = None
+
+    @property
+    def devices(self) -> int:
+        """Devices in all."""
+        return self.dense["tp"] * self.dense["cp"] * self.dense["dp"] * self.dense["pp"]
+
+    @property
+    def flags(self) -> dict[str, str]:
+        """Every flag with its value, by the name that the command uses."""
+        return {one.word.text.partition("=")[0]: one.text for one in self.given}
+
+    @property
+    def engine_name(self) -> str:
+        """Engine and version as a problem names them."""
+        name = {"torchtitan": "fsdp"}.get(self.engine, self.engine)
+        return f"{name}@{self.version}" if self.version and self.engine in {"vllm", "sglang"} else name
+
+    def layout(self, work: ServingWorkload, *, experts: bool, batch: int) -> Layout:
+        """The layout at a batch, for a model with or without experts."""
+        first, cuts = 0, []
+        for layers in self.stages or ():
+            cuts.append(Stage(first_layer=first, layers=layers))
+            first += layers
+        budget, chunk = self.operating.max_num_batched_tokens, None
+        degrees = self.degrees if experts else self.dense
+        if budget is not None:
+            chunk = chunk_of(work, self.engine, batch=batch, pp=degrees["pp"], budget=budget)
+        return Layout(**degrees, batch=batch, prefill_chunk=chunk, stages=tuple(cuts) or None)
+
+    def times(self, instances: int) -> Launch:
+        """So many independent instances of it."""
+        experts = {"dp": self.degrees["dp"] * instances, "edp": self.degrees["edp"] * instances}
+        return replace(
+            self, degrees={**self.degrees, **experts}, dense={**self.dense, "dp": self.dense["dp"] * instances}
+        )
+
+    def error(self, field_name: str, message: str) -> SpecError:
+        """Error at the flag that says a field."""
+        line, column = self.places.get(field_name, self.model_place)
+        return SpecError(Fault(self.source, line, column, field_name, message))
+
+
+SHARED_BUDGET: Final = frozenset({"vllm", "trtllm"})
+"""Engines whose budget of a step counts the tokens that sequences decode; elsewhere prompts have steps of their own."""
+
+
+def budget_of(work: ServingWorkload, engine: str, layout: Layout) -> int:
+    """Tokens that one rank may take in a step, so that steps are those that a layout was priced with."""
+    decoded = layout.micro_batch * (1 + work.mtp_tokens)
+    if work.phase == "decode":
+        return decoded
+    chunk = layout.prefill_chunk or min(8192, work.computed_input_tokens)
+    if work.phase == "prefill":
+        return layout.micro_batch * min(chunk, work.computed_input_tokens)
+    return chunk + decoded if engine in SHARED_BUDGET else chunk
+
+
+def chunk_of(work: ServingWorkload, engine: str, *, batch: int, pp: int, budget: int) -> int | None:
+    """Prompt tokens of a step within a budget: the inverse of `budget_of`."""
+    micro = -(-batch // pp)
+    if work.phase == "decode":
+        return None
+    if work.phase == "prefill":
+        return max(1, budget // micro)
+    return max(1, budget - micro * (1 + work.mtp_tokens)) if engine in SHARED_BUDGET else budget
+
+
+class Reading:
+    """Arguments of one command of an engine, asked for by what they carry; contradictions are gathered."""
+
+    def __init__(self, engine: str, version: str | None, arguments: Arguments, source: str, start: Place) -> None:
+        self.engine, self.version, self.arguments, self.source, self.start = engine, version, arguments, source, start
+        self.faults: list[Fault] = []
+        self.used: set[int] = set()
+        self._twice()
+
+    def _twice(self) -> None:
+        """A flag given twice with two values: the engine would take the last without a word."""
+        seen: dict[str, Given] = {}
+        for one in self.arguments.given:
+            if one.path or one.flag.takes == "values" or one.flag.carries in {"", *INFLUENCES}:
+                continue
+            before = seen.get(one.flag.carries)
+            if before is not None and before.text != one.text:
+                line = f"line {before.word.start[0]}, column {before.word.start[1]}"
+                self.fault(one, f"{shown(one.text)} contradicts {before.text} of {line}: the engine takes the last")
+            seen[one.flag.carries] = one
+
+    def fault(self, one: Given | None, message: str, name: str | None = None) -> None:
+        """Note what is wrong with a flag."""
+        place = self.start if one is None else one.values[0].start if one.values else one.word.start
+        self.faults.append(Fault(self.source, *place, name or (one.flag.name if one else None), message))
+
+    def one(self, carries: str) -> Given | None:
+        """The flag that decides a field."""
+        found = self.arguments.last(carries)
+        self.used.update(id(one) for one in self.arguments.given if one.flag.carries == carries)
+        return found
+
+    def text(self, carries: str) -> str | None:
+        """Text of a field, where it is known before the command runs."""
+        found = self.one(carries)
+        return None if found is None or found.open or not found.values else found.values[0].text
+
+    def on(self, carries: str) -> bool:
+        """Whether a switch is on."""
+        found = self.one(carries)
+        return found is not None and found.on and found.text.casefold() not in {"false", "0", "no"}
+
+    def number(self, carries: str, default: int | None = None, *, least: int = 1, needed: bool = True) -> int | None:
+        """Whole number of a field.
+
+        Parameters
+        ----------
+        needed
+            Whether the layout depends on it: a value that only the running shell knows is then an error.
+        """
+        found = self.one(carries)
+        if found is None or not found.values:
+            return default
+        if found.open:
+            if needed:
+                what = ", ".join(found.values[0].unset)
+                self.fault(found, f"{what} is not set in this text: write the number in its place")
+            return default
+        try:
+            value = value_of("size", found.values[0].text)
+        except ValueError:
+            return default
+        if not isinstance(value, int):
+            return default
+        if value < least:
+            self.fault(found, f"must be at least {least}, not {value}")
+            return default
+        return value
+
+    def degree(self, carries: str) -> int:
+        """A degree; 1 where it is not given."""
+        return self.number(carries, 1) or 1
+
+    def share(self, carries: str) -> Fraction | None:
+        """A share of memory."""
+        found = self.one(carries)
+        if found is None or found.open or not found.values:
+            return None
+        value = Fraction(found.values[0].text)
+        if not 0 < value <= 1:
+            self.fault(found, f"is a share of memory, more than 0 and at most 1, not {found.values[0].text}")
+            return None
+        return value
+
+    def integers(self, carries: str) -> tuple[int, ...] | None:
+        """Whole numbers of a list."""
+        found = self.one(carries)
+        if found is None or found.open:
+            return None
+        return tuple(int(part) for value in found.values for part in value.text.strip("[]").split(",") if part.strip())
+
+    def choice(self, carries: str, known: Mapping[str, str | None]) -> str | None:
+        """Our name for a format that the engine names; None where it is the engine's own choice."""
+        found = self.one(carries)
+        if found is None or found.open or not found.values:
+            return None
+        name = found.values[0].text
+        if name.casefold() not in known:
+            self.fault(found, f"{shown(name)} is none of {', '.join(known)}")
+            return None
+        return known[name.casefold()]
+
+    def places(self) -> dict[str, Place]:
+        """Where each field is said."""
+        return {one.flag.carries: one.word.start for one in self.arguments.given if one.flag.carries}
+
+    def ignored(self) -> tuple[Ignored, ...]:
+        """Flags that no figure depends on, those that could change one first."""
+        found = [
+            Ignored(
+                one.word.text.partition("=")[0], "" if one.flag.takes == "none" else one.text,
+                one.flag.carries if one.flag.carries in INFLUENCES else "",
+            )
+            for one in self.arguments.given
+            if id(one) not in self.used
+        ]  # fmt: skip
+        return tuple(sorted(found, key=lambda item: not item.influence))
+
+    def divides(self, one: Given | None, divisor: int, number: int, message: str) -> None:
+        """Note that a degree does not divide a number."""
+        if divisor and number % divisor:
+            self.fault(one, message)
+
+    def raise_faults(self) -> None:
+        """Raise what was found wrong."""
+        if self.faults:
+            raise SpecError(*sorted(self.faults, key=lambda fault: (fault.line or 0, fault.column or 0)))
+
+
+def meshes(
+    *, tp: int, cp: int = 1, dp: int = 1, pp: int = 1, etp: int = 1, ep: int = 1, edp: int | None = None
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Degrees of both meshes, and those of a model without experts."""
+    rest = tp * cp * dp // (etp * ep) if edp is None else edp
+    if etp * ep * rest != tp * cp * dp:
+        raise InternalError(f"etp·ep·edp = {etp}·{ep}·{rest} is not tp·cp·dp = {tp}·{cp}·{dp}")
+    attention = {"tp": tp, "cp": cp, "dp": dp, "pp": pp}
+    return attention | {"etp": etp, "ep": ep, "edp": rest}, attention | {"etp": 1, "ep": 1, "edp": 1}
+
+
+KV_FORMATS: Final[Mapping[str, str | None]] = {
+    "auto": None, "bfloat16": "bf16", "bf16": "bf16", "float16": "fp16", "half": "fp16", "fp16": "fp16", "fp8": "fp8",
+    "fp8_e4m3": "fp8", "fp8_e5m2": "fp8", "fp8_inc": "fp8", "fp8_ds_mla": "fp8", "float32": "fp32", "int8": "int8",
+}  # fmt: skip
+"""Engines' names of cache formats; None: as the checkpoint has it."""
+
+ACTIVATION_FORMATS: Final[Mapping[str, str | None]] = {
+    "auto": None, "bfloat16": "bf16", "bf16": "bf16", "float16": "fp16", "half": "fp16", "fp16": "fp16",
+    "float": "fp32", "float32": "fp32",
+}  # fmt: skip
+
+ONLINE_FORMATS: Final[Mapping[str, str]] = {"fp8": "fp8", "mxfp8": "mxfp8", "w8a8_fp8": "fp8", "w8a8_int8": "int8"}
+"""Quantisations that an engine applies to a 16-bit checkpoint while it loads it, and what the weights become."""

@@ -1,0 +1,155 @@
+"""The problem that a launch command poses: its model and operating point, on the devices that the reader names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from optimizer.domain.engines import ENGINES, engine_named
+from optimizer.domain.problem import Problem
+from optimizer.errors import Fault, SpecError
+from optimizer.readers import catalog
+from optimizer.readers.launch.launch import Launch
+from optimizer.readers.launch.models import catalog_name, local_config
+from optimizer.readers.messages import nearest, shown
+from optimizer.readers.read import Override, read_problem
+
+INPUT_TOKENS: Final = 1024
+OUTPUT_TOKENS: Final = 1024
+"""Tokens of a request where nobody says: what engines' own serving benchmarks ask by default."""
+
+
+@dataclass(frozen=True, slots=True)
+class Posed:
+    """A launch with its problem, and what was taken for granted."""
+
+    launch: Launch
+    problem: Problem
+    assumed: tuple[str, ...]
+
+
+def pose(launch: Launch, overrides: Sequence[Override] = ()) -> Posed:
+    """The problem of a launch; options replace what it says.
+
+    Raises
+    ------
+    SpecError
+        No hardware is named, the model is not known, or what the command says makes no problem.
+    """
+    stated = {override.at for override in overrides}
+    own, assumed = _own(launch, stated)
+    if ("hardware",) not in stated:
+        message = "is required: a launch command does not say what it runs on, such as --hardware h100-sxm-8"
+        raise SpecError(Fault(None, None, None, "--hardware", message))
+    try:
+        problem = read_problem(None, (*own, *overrides))
+    except SpecError as error:
+        raise SpecError(*(_placed(launch, fault) for fault in error.faults)) from None
+    return Posed(launch, problem, tuple(assumed))
+
+
+def served(posed: Posed) -> Problem:
+    """The problem of a launch that serves a model.
+
+    Raises
+    ------
+    SpecError
+        It trains one.
+    """
+    if posed.launch.training:
+        message = (
+            f"{posed.launch.engine} trains: layouts are solved and explained for serving; `verify --from` reads it"
+        )
+        raise SpecError(Fault(posed.launch.source, *posed.launch.model_place, "--from", message))
+    return posed.problem
+
+
+def with_degrees(posed: Posed) -> Problem:
+    """The problem of a launch whose search is restricted to its own degrees."""
+    problem = served(posed)
+    experts = problem.model.moe is not None
+    degrees = posed.launch.degrees if experts else posed.launch.dense
+    kept = {name: (degree,) for name, degree in degrees.items() if experts or name in {"tp", "cp", "dp", "pp"}}
+    return problem.changed(search=problem.search.model_copy(update=kept))
+
+
+_PLACES: Final = {
+    "--model": "model", "--kv-cache": "kv_cache", "--memory-utilization": "memory_utilization",
+    "--mtp-tokens": "draft_tokens", "--precision": "quantization", "--activations": "dtype",
+}  # fmt: skip
+
+
+def _placed(launch: Launch, fault: Fault) -> Fault:
+    """A fault of a value that the command gave, at its flag."""
+    carried = _PLACES.get(fault.field or "")
+    if fault.path is not None or carried is None or carried not in launch.places:
+        return fault
+    return Fault(launch.source, *launch.places[carried], fault.field, fault.message, fault.suggestion)
+
+
+def _own(launch: Launch, stated: set[tuple[Any, ...]]) -> tuple[list[Override], list[str]]:
+    found: list[Override] = []
+    assumed: list[str] = []
+
+    def put(option: str, at: tuple[str, ...], value: object, reason: str | None = None) -> None:
+        if value is not None and at not in stated:
+            found.append(Override(option, at, value))
+            if reason is not None:
+                assumed.append(reason)
+
+    point = launch.operating
+    if ("model",) not in stated:
+        name, weights = _model(launch)
+        put("--model", ("model",), name)
+        put("--precision", ("precision", "weights"), weights)
+    if ("engine",) not in stated:
+        put("--engine", ("engine",), *_engine(launch))
+    if ("nodes",) not in stated:
+        put("--devices", ("devices",), launch.devices)
+    length = point.max_model_len
+    asked, answered = INPUT_TOKENS, OUTPUT_TOKENS
+    if length is not None and length < asked + answered:
+        asked = answered = max(2, length // 2)
+    put("--isl", ("workload", "input_tokens"), asked, f"{asked} input tokens a request (--isl)")
+    put("--osl", ("workload", "output_tokens"), answered, f"{answered} output tokens a request (--osl)")
+    put("--phase", ("workload", "phase"), launch.phase)
+    put("--kv-cache", ("precision", "kv_cache"), point.kv_cache)
+    put("--precision", ("precision", "weights"), point.weights)
+    put("--activations", ("precision", "activations"), point.activations)
+    if point.draft_tokens:
+        put("--mtp-tokens", ("workload", "mtp_tokens"), point.draft_tokens)
+    put("--objective", ("objective",), "throughput")
+    if launch.engine == "vllm" and point.memory_utilization is not None:
+        put("--memory-utilization", ("limits", "memory_utilization"), str(float(point.memory_utilization)))
+    return found, assumed
+
+
+def _engine(launch: Launch) -> tuple[str, str | None]:
+    """Engine and version as a problem names them; the oldest that is known, with a word, for an older one."""
+    try:
+        engine_named(launch.engine_name)
+    except ValueError:
+        base = launch.engine_name.partition("@")[0]
+        oldest = ENGINES[base][0]
+        return f"{base}@{oldest.since}", f"rules and memory of {oldest.title}, the oldest known, for {launch.version}"
+    return launch.engine_name, None
+
+
+def _model(launch: Launch) -> tuple[str, str | None]:
+    """Catalog name or path of the model, and the format of its weights where its name adds one."""
+    given = launch.model
+    if given is None:
+        raise launch.error("model", "names no model: give one with --model")
+    path = local_config(given)
+    found = (str(path), None) if path is not None else catalog_name(given)
+    if found is not None:
+        return found
+    names = list(catalog.names("models"))
+    message = (
+        f"{shown(given)} is no model of the catalog (`shardproof catalog models`) and no folder here: "
+        "give its config.json with --model"
+    )
+    suggestion = nearest(given.rsplit("/", 1)[-1].casefold(), names)
+    line, column = launch.model_place
+    raise SpecError(Fault(launch.source, line, column, "model", message, suggestion))

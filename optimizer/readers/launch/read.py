@@ -1,0 +1,481 @@
+"""From a text that people have to the launch that it describes: a command, a script, a manifest, an engine's YAML."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+
+from optimizer.errors import Fault, SpecError
+from optimizer.readers.document import Document, load, load_text
+from optimizer.readers.launch import megatron, sglang, trtllm, vllm
+from optimizer.readers.launch.containers import Container, containers, dockerfile, fenced, yaml_documents
+from optimizer.readers.launch.flags import ENGINES, Arguments, parse, table
+from optimizer.readers.launch.launch import Launch, Reading
+from optimizer.readers.launch.shell import Command, Script, Word, placed_word, places_of, read_script
+from optimizer.readers.messages import nearest, shown
+from optimizer.readers.places import Place
+
+TEXT_OPTION: Final = "--from"
+
+_IMAGES: Final = (
+    (re.compile(r"(^|/)vllm(-openai|-ascend)?(?=[:@]|$)|vllm-openai"), "vllm"),
+    (re.compile(r"(^|/)sglang(?=[:@]|$)"), "sglang"),
+    (re.compile(r"tensorrt-?llm"), "trtllm"),
+)
+_VERSION: Final = re.compile(r"(?:^|[:=v-])v?(\d+\.\d+(?:\.\d+)?(?:\.post\d+)?)")
+_INSTALLED: Final = re.compile(r"\b(vllm|sglang)(?:\[[\w,]*\])?==(\d+\.\d+(?:\.\d+)?(?:\.post\d+)?)")
+_MODULES: Final = {
+    "vllm.entrypoints.openai.api_server": "vllm", "vllm.entrypoints.api_server": "vllm", "vllm": "vllm",
+    "sglang.launch_server": "sglang", "sglang": "sglang", "torchtitan.train": "torchtitan",
+    "tensorrt_llm.commands.serve": "trtllm",
+}  # fmt: skip
+_SIGNS: Final = re.compile(
+    r"\bvllm\s+serve\b|vllm\.entrypoints|sglang\.launch_server|\bsglang\s+serve\b|trtllm-serve|pretrain_\w+\.py|"
+    r"torchtitan\.train|run_train\.sh|vllm-openai"
+)
+_MANIFEST: Final = re.compile(r"^(apiVersion|kind|services|spec|containers)[ \t]*:", re.MULTILINE)
+_SHELLS: Final = frozenset({"", "bash", "sh", "shell", "console", "zsh", "text", "shellsession", "cmd", "dockerfile"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A command of an engine: its arguments, and what stands around them."""
+
+    engine: str
+    arguments: tuple[Word, ...]
+    before: tuple[Word, ...]
+    start: Place
+    environment: Mapping[str, Word] = field(default_factory=dict)
+    image: str | None = None
+
+
+def read_launch(
+    text: str, shown_as: str, *, engine: str | None = None, devices: int | None = None, folder: Path | None = None
+) -> Launch:
+    """The launch that a text describes.
+
+    Parameters
+    ----------
+    text
+        One or several launch commands of the nodes of one deployment: a command line, a shell script, a Dockerfile, a
+        Compose file, a Kubernetes manifest, Markdown with one of them in a block, or LLM API arguments in YAML.
+    shown_as
+        Name of the text, for messages.
+    engine
+        Engine, or engine and version (``vllm@0.10.2``), in place of what the text says.
+    devices
+        Number of ranks, where the text does not say it (training scripts).
+    folder
+        Where files that the command names are found.
+
+    Raises
+    ------
+    SpecError
+        Located: no launch command, an unknown flag, one of another version, a contradiction, a text that is cut off.
+    """
+    base, _, version = (engine or "").partition("@")
+    base = {"fsdp": "torchtitan", "any": ""}.get(base, base)
+    if base and base not in ENGINES:
+        raise SpecError(
+            Fault(
+                None,
+                None,
+                None,
+                "--engine",
+                f"{shown(base)} is none of {', '.join(ENGINES)}",
+                nearest(base, list(ENGINES)),
+            )
+        )
+    reader = _Texts(shown_as, base or None, version or None, devices, folder)
+    launches = reader.launches(text)
+    if not launches:
+        raise SpecError(Fault(shown_as, None, None, None, _nothing(text, base)))
+    return _one(launches)
+
+
+def launch_from(reference: str, *, engine: str | None = None, devices: int | None = None) -> Launch:
+    """Launch of a command line, or of a file that holds one; ``-``: standard input.
+
+    Raises
+    ------
+    SpecError
+        As `read_launch`, or there is no such file.
+    """
+    from optimizer.readers.source import read_text  # noqa: PLC0415 - files are read here alone
+
+    if reference == "-" or _is_file(reference):
+        text, name = read_text(reference)
+        folder = Path(reference).parent if reference != "-" else None
+        return read_launch(text, name, engine=engine, devices=devices, folder=folder)
+    if len(reference.split()) < 2 and ("/" in reference or "." in reference):
+        read_text(reference)
+    return read_launch(reference, TEXT_OPTION, engine=engine, devices=devices)
+
+
+def _is_file(reference: str) -> bool:
+    try:
+        return Path(reference).is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _nothing(text: str, engine: str) -> str:
+    if not text.strip():
+        return "is empty: a launch command is wanted, such as `vllm serve MODEL --tensor-parallel-size 8`"
+    hint = "" if engine else "; name the engine with --engine where only its arguments are given"
+    return (
+        "holds no launch command of vllm (vllm serve), sglang (sglang.launch_server), trtllm (trtllm-serve, or its "
+        f"YAML), megatron (pretrain_….py) or torchtitan (torchtitan.train){hint}"
+    )
+
+
+def _one(launches: Sequence[Launch]) -> Launch:
+    """The one deployment that the commands of several nodes make up."""
+    first = launches[0]
+    for other in launches[1:]:
+        for what, mine, its in (
+            ("engine", first.engine, other.engine),
+            ("model", first.model, other.model),
+            ("layout", dict(first.degrees), dict(other.degrees)),
+            ("operating point", first.operating, other.operating),
+        ):
+            if mine != its:
+                line, column = other.model_place
+                said = {"operating point": ""}.get(what, f": {_said(its)}, not {_said(mine)}")
+                message = (
+                    f"a second launch with another {what} than the one on line {first.model_place[0]}{said}; "
+                    "give one deployment at a time"
+                )
+                raise SpecError(Fault(other.source, line, column, what, message))
+    instances = len({launch.head for launch in launches if launch.head is not None}) or 1
+    return first.times(instances) if instances > 1 else first
+
+
+def _said(value: object) -> str:
+    if isinstance(value, Mapping):
+        return " ".join(f"{name}={degree}" for name, degree in value.items() if degree != 1) or "one device"
+    return str(value)
+
+
+class _Texts:
+    """Reads one text; files that its commands write or name are at hand."""
+
+    def __init__(
+        self, source: str, engine: str | None, version: str | None, devices: int | None, folder: Path | None
+    ) -> None:
+        self.source, self.engine, self.version = source, engine, version
+        self.devices, self.folder = devices, folder
+        self.files: dict[str, tuple[str, Place]] = {}
+        self.installed: dict[str, str] = {}
+
+    def launches(self, text: str) -> list[Launch]:
+        text = text.replace("\r\n", "\n")
+        self.installed = {match[1]: match[2] for match in _INSTALLED.finditer(text)}
+        if re.search(r"^[ \t>]*(```|~~~)", text, re.MULTILINE):
+            return self._markdown(text)
+        if re.search(r"^[ \t]*FROM[ \t]+\S+", text, re.MULTILINE) and re.search(
+            r"^[ \t]*(CMD|ENTRYPOINT)\b", text, re.MULTILINE
+        ):
+            return [launch for found in dockerfile(text, self.source) for launch in self._container(found)]
+        if _MANIFEST.search(text) or text.lstrip().startswith("{"):
+            return self._manifest(text)
+        if re.search(r"^\[(parallelism|training)\]", text, re.MULTILINE):
+            return [self._toml(text)]
+        if self._is_api_arguments(text):
+            return [self._yaml(load_text(text, self.source))]
+        return self._script(read_script(text, self.source))
+
+    def _is_api_arguments(self, text: str) -> bool:
+        keys = set(re.findall(r"^(\w+)[ \t]*:", text, re.MULTILINE))
+        return bool(keys & trtllm.SIGNS) and not _SIGNS.search(text)
+
+    def _markdown(self, text: str) -> list[Launch]:
+        found: list[Launch] = []
+        for language, block, line in fenced(text):
+            if language in _SHELLS and _SIGNS.search(block):
+                script = read_script(block, self.source, places_of(block, (line, 1)))
+                found.extend(self._script(script))
+            elif language in {"yaml", "yml"} and (_SIGNS.search(block) and _MANIFEST.search(block)):
+                found.extend(self._manifest("\n" * (line - 1) + block))
+        return found
+
+    def _manifest(self, text: str) -> list[Launch]:
+        found: list[Launch] = []
+        for document in yaml_documents(text, self.source):
+            if isinstance(document.data, Mapping) and trtllm.SIGNS & document.data.keys():
+                found.append(self._yaml(document))
+                continue
+            for container in containers(document):
+                found.extend(self._container(container))
+        return found
+
+    def _container(self, container: Container) -> list[Launch]:
+        if container.shell:
+            scripts = [
+                read_script(word.text, self.source, word.places, container.environment) for word in container.words
+            ]
+            words = tuple(word for script in scripts for command in script.commands for word in command.words)
+            if len(scripts) > 1:
+                return self._command(Command(words, container.environment), container.image)
+            return [
+                launch
+                for script in scripts
+                for command in script.commands
+                for launch in self._command(command, container.image)
+            ]
+        return self._command(Command(container.words, container.environment), container.image)
+
+    def _script(self, script: Script) -> list[Launch]:
+        self.files |= script.files
+        found: list[Launch] = []
+        for command in script.commands:
+            first = command.words[0]
+            if found and first.text.startswith("--"):
+                message = "the command above has ended (a comment or a missing \\): this line is not part of it"
+                raise SpecError(Fault(self.source, *first.start, first.text.partition("=")[0], message))
+            found.extend(self._command(command, None))
+        return found
+
+    def _command(self, command: Command, image: str | None) -> list[Launch]:
+        found = self._locate(command, image)
+        if found is not None:
+            return [self._launch(found)]
+        launches: list[Launch] = []
+        for word in command.words:
+            if any(blank in word.text for blank in " \n") and _SIGNS.search(word.text):
+                inner = read_script(word.text, self.source, word.places, dict(command.environment))
+                launches.extend(self._inside(inner, image))
+        return launches
+
+    def _inside(self, script: Script, image: str | None) -> Iterator[Launch]:
+        self.files |= script.files
+        for command in script.commands:
+            yield from self._command(command, image)
+
+    def _locate(self, command: Command, image: str | None) -> _Found | None:
+        """Engine that a command starts, and its arguments."""
+        words, environment = command.words, dict(command.environment)
+        at = 0
+        while at < len(words):
+            text = words[at].text
+            name = text.rsplit("/", 1)[-1]
+            following = words[at + 1].text if at + 1 < len(words) else ""
+            before = words[:at]
+            if name in {"vllm", "sglang"} and following == "serve" and not words[at].quoted:
+                return _Found(name, words[at + 2 :], before, words[at].start, environment, image)
+            if (
+                text == "-m"
+                and following in _MODULES
+                and not (following in {"vllm", "sglang"} and at + 2 < len(words) and words[at + 2].text != "serve")
+            ):
+                first = at + 2 + (at + 2 < len(words) and words[at + 2].text == "serve")
+                return _Found(_MODULES[following], words[first:], before, words[at + 1].start, environment, image)
+            if name == "trtllm-serve":
+                first = at + 1 + (following == "serve")
+                return _Found("trtllm", words[first:], before, words[at].start, environment, image)
+            if re.fullmatch(r"(pretrain_\w+|train_gpt)\.py", name):
+                return _Found("megatron", words[at + 1 :], before, words[at].start, environment, image)
+            if name == "run_train.sh":
+                return _Found("torchtitan", words[at + 1 :], before, words[at].start, environment, image)
+            if at and " " not in text and not text.startswith("-") and _is_image(text) and _runs_images(words[:at]):
+                image = text
+                environment |= _docker_environment(words[:at])
+                engine = _engine_of(text)
+                rest = words[at + 1 :]
+                if engine is not None and (not rest or rest[0].text.startswith("-") or _only_model(rest)):
+                    return _Found(engine, rest, before, rest[0].start if rest else words[at].start, environment, image)
+            at += 1
+        if words and words[0].text.startswith("-"):
+            engine = self.engine or (_engine_of(image) if image else None)
+            if engine is not None:
+                return _Found(engine, words, (), words[0].start, environment, image)
+        return None
+
+    def _launch(self, found: _Found) -> Launch:
+        launch = self._meant(found)
+        return replace(launch, head=_head(launch))
+
+    def _meant(self, found: _Found) -> Launch:
+        engine = found.engine
+        version = self.version if self.engine in {None, engine} else None
+        version = version or self._version_of(found) or self.installed.get(engine)
+        environment = {name: word.text for name, word in found.environment.items() if not word.unset}
+        arguments = parse(engine, found.arguments, self.source, version)
+        version = version or arguments.version
+        arguments = self._with_file(engine, arguments, version)
+        given = Reading(engine, version, arguments, self.source, found.start)
+        if engine == "vllm":
+            return vllm.read(given, environment)
+        if engine == "sglang":
+            return sglang.read(given, environment)
+        if engine == "trtllm":
+            return self._checked_ranks(trtllm.read(given, environment), found)
+        world = _world(found, environment) or self.devices
+        if engine == "megatron":
+            return megatron.read(given, environment, world)
+        return megatron.read_torchtitan(given, environment, world)
+
+    def _checked_ranks(self, launch: Launch, found: _Found) -> Launch:
+        """``mpirun -n`` starts as many ranks as the mapping has (mapping.py)."""
+        ranks = _ranks(found.before)
+        if ranks is not None and ranks != launch.devices:
+            message = f"starts {ranks} ranks: world_size must equal to tp_size * pp_size * cp_size = {launch.devices}"
+            raise SpecError(Fault(self.source, *found.before[0].start, "-n", message))
+        return launch
+
+    def _version_of(self, found: _Found) -> str | None:
+        if found.image is None or _engine_of(found.image) != found.engine or found.engine not in {"vllm", "sglang"}:
+            return None
+        tag = found.image.rpartition(":")[2] if ":" in found.image.rsplit("/", 1)[-1] else ""
+        match = _VERSION.match(tag)
+        return match[1] if match is not None else None
+
+    def _with_file(self, engine: str, arguments: Arguments, version: str | None) -> Arguments:
+        """Arguments with those of the file that they name."""
+        named = arguments.last("config_file")
+        if named is None or named.open or not named.values or engine not in {"vllm", "sglang", "trtllm"}:
+            return arguments
+        document = self._named_file(named.values[0], named.flag.name)
+        if engine == "trtllm":
+            return trtllm.with_yaml(arguments, trtllm.yaml_arguments(document))
+        words = list(_file_words(document))
+        more = parse(engine, words, document.source, version)
+        told = {one.flag.carries for one in arguments.given if one.flag.carries}
+        kept = tuple(one for one in more.given if not one.flag.carries or one.flag.carries not in told)
+        return replace(arguments, given=(*kept, *arguments.given))
+
+    def _named_file(self, word: Word, flag: str) -> Document:
+        name = word.text
+        for written, (text, place) in self.files.items():
+            if written.rsplit("/", 1)[-1] == name.rsplit("/", 1)[-1]:
+                return load_text("\n" * (place[0] - 1) + text, self.source)
+        path = (self.folder or Path()) / name
+        if not _is_file(str(path)):
+            message = f"reads {shown(name)}, which is neither written in this text nor found beside it"
+            raise SpecError(Fault(self.source, *word.start, flag, message))
+        return load(path)
+
+    def _yaml(self, document: Document) -> Launch:
+        arguments = Arguments(trtllm.yaml_arguments(document), ())
+        return trtllm.read(Reading("trtllm", self.version, arguments, self.source, (1, 1)), {})
+
+    def _toml(self, text: str) -> Launch:
+        """Torchtitan's earlier job files."""
+        words: list[Word] = []
+        section = ""
+        for number, line in enumerate(text.split("\n"), 1):
+            heading = re.match(r"\s*\[([\w.]+)\]", line)
+            pair = re.match(r"\s*([\w-]+)\s*=\s*(\"[^\"]*\"|[^#]*)", line)
+            if heading is not None:
+                section = heading[1]
+            elif pair is not None:
+                words.append(placed_word(f"--{section}.{pair[1]}", (number, pair.start(1) + 1)))
+                value = pair[2].strip().strip('"')
+                flag = table("torchtitan").names.get(words[-1].text)
+                if flag is None or flag.takes != "none":
+                    words.append(replace(placed_word(value, (number, pair.start(2) + 1)), quoted=True))
+                elif value == "false":
+                    words.pop()
+        arguments = parse("torchtitan", words, self.source, self.version)
+        given = Reading("torchtitan", self.version, arguments, self.source, (1, 1))
+        return megatron.read_torchtitan(given, {}, self.devices)
+
+
+def _head(launch: Launch) -> tuple[str, ...] | None:
+    """What tells an instance from others; None for a node that joins one."""
+    told = {one.flag.carries: one for one in launch.given}
+    port = next((one.text for one in launch.given if one.flag.name == "--port"), "")
+    for carries in ("node_rank", "dp_start", "dp_rank", "headless"):
+        one = told.get(carries)
+        if one is not None and one.on and one.text not in {"0", "false"}:
+            return None
+    return (port, launch.environment.get("CUDA_VISIBLE_DEVICES", ""))
+
+
+def _engine_of(image: str) -> str | None:
+    return next((engine for pattern, engine in _IMAGES if pattern.search(image)), None)
+
+
+def _is_image(text: str) -> bool:
+    return _engine_of(text) is not None and ("/" in text or ":" in text)
+
+
+def _runs_images(words: Sequence[Word]) -> bool:
+    return any(word.text in {"run", "create"} for word in words) and any(
+        word.text.rsplit("/", 1)[-1] in {"docker", "podman", "nerdctl", "singularity", "apptainer"} for word in words
+    )
+
+
+def _only_model(rest: Sequence[Word]) -> bool:
+    """Whether what follows an image is a model and flags rather than a command of its own."""
+    return "/" in rest[0].text and (len(rest) == 1 or rest[1].text.startswith("-"))
+
+
+def _docker_environment(words: Sequence[Word]) -> dict[str, Word]:
+    found: dict[str, Word] = {}
+    for word, following in pairwise(words):
+        if word.text in {"-e", "--env"} and "=" in following.text:
+            name = following.text.partition("=")[0]
+            found[name] = following.part(len(name) + 1)
+    return found
+
+
+def _file_words(document: Document) -> Iterator[Word]:
+    """Keys of a configuration file as the flags that they stand for."""
+    if not isinstance(document.data, Mapping):
+        raise document.error("a mapping of flags is wanted")
+    for key, value in document.data.items():
+        place = document.locate((key,), key=True)
+        name = placed_word(f"--{str(key).replace('_', '-')}", place)
+        if value is True:
+            yield name
+        elif value is False or value is None:
+            continue
+        else:
+            yield name
+            for item in value if isinstance(value, list) else [value]:
+                yield Word(
+                    item if isinstance(item, str) else trtllm.plain(item), (), document.locate((key,)), quoted=True
+                )
+
+
+def _option(words: Sequence[Word], names: Sequence[str]) -> int | None:
+    for index, word in enumerate(words):
+        name, equals, value = word.text.partition("=")
+        if name.replace("_", "-") not in names:
+            continue
+        text = value if equals else words[index + 1].text if index + 1 < len(words) else ""
+        text = text.rpartition(":")[2]
+        if text.isdigit() and len(text) < 9:
+            return int(text)
+    return None
+
+
+def _ranks(words: Sequence[Word]) -> int | None:
+    """Ranks that mpirun or srun start."""
+    launcher = next(
+        (i for i, w in enumerate(words) if w.text.rsplit("/", 1)[-1] in {"mpirun", "srun", "mpiexec"}), None
+    )
+    if launcher is None:
+        return None
+    return _option(words[launcher:], ("-n", "-np", "--ntasks"))
+
+
+def _world(found: _Found, environment: Mapping[str, str]) -> int | None:
+    """Ranks of a training script: nodes × processes on each."""
+    each = _option(found.before, ("--nproc-per-node", "--nproc"))
+    nodes = _option(found.before, ("--nnodes", "-N", "--nodes"))
+    if each is not None:
+        return each * (nodes or 1)
+    ranks = _ranks(found.before)
+    if ranks is not None:
+        return ranks
+    for name in ("WORLD_SIZE", "NGPU"):
+        held: Any = environment.get(name, "")
+        if held.isdigit() and len(held) < 9:
+            return int(held)
+    return None

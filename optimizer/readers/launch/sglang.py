@@ -1,0 +1,135 @@
+"""What the flags of `sglang.launch_server` mean (SGLang 0.5.23 srt/runtime_context.py, srt/arg_groups).
+
+``--tp-size`` is the whole width of a stage: attention divides it into attention DP, CP and TP, experts into MoE DP, EP
+and MoE TP. ``--dp-size`` without attention data parallelism counts whole replicas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from optimizer.readers.launch.launch import (
+    ACTIVATION_FORMATS,
+    KV_FORMATS,
+    ONLINE_FORMATS,
+    Launch,
+    Operating,
+    Reading,
+    meshes,
+)
+from optimizer.readers.launch.vllm import model_of, partition
+
+PARTITION: Final = "SGLANG_PP_LAYER_PARTITION"
+WHOLE_WIDTH: Final = frozenset(
+    {
+        "megamoe", "deepep", "deepep_v2", "mooncake", "nixl", "ascend_fuseep", "flashinfer", "flashinfer_megamoe",
+        "mori", "pplx",
+    }
+)  # fmt: skip
+"""All-to-all backends that make EP the whole width (srt/arg_groups/overrides.py:1611)."""
+
+_OWN_DRAFTS: Final = frozenset({"EAGLE", "NEXTN", "MTP"})
+"""Speculative algorithms that draft with the model's own layers where no draft model is named."""
+
+
+def read(given: Reading, environment: Mapping[str, str]) -> Launch:
+    """Launch that the arguments of ``sglang.launch_server`` describe.
+
+    Raises
+    ------
+    SpecError
+        Flags that contradict each other, as SGLang refuses them.
+    """
+    width, pp, copies = given.degree("tp"), given.degree("pp"), given.degree("dp")
+    attention_dp, cp, moe_dp, dcp = (given.degree(name) for name in ("attention_dp", "cp", "edp", "dcp"))
+    if given.on("dp_attention"):
+        attention_dp, copies = max(attention_dp, copies), 1
+    elif copies > 1 and attention_dp > 1:
+        given.fault(
+            given.one("dp"),
+            f"--dp-size {copies} with --attn-dp-size {attention_dp}: data-parallel replicas combined with attention "
+            "data parallelism are not supported",
+        )
+    ep = _expert_parallel(given, width)
+    told = given.one("attention_dp") or given.one("dp")
+    given.divides(
+        told, attention_dp * cp, width,
+        f"tp_size={width} must be divisible by attn_dp_size · attn_cp_size = {attention_dp} · {cp}",
+    )  # fmt: skip
+    given.divides(
+        given.one("ep"), ep * moe_dp, width,
+        f"tp_size == ep_size · moe_dp_size · moe_tp_size: {ep} · {moe_dp} does not divide {width}",
+    )  # fmt: skip
+    given.divides(given.one("dcp"), dcp, width, f"tp_size ({width}) must be divisible by dcp_size ({dcp})")
+    nodes = _nodes(given, width * pp, copies)
+    given.raise_faults()
+    degrees, dense = meshes(
+        tp=width // (attention_dp * cp), cp=cp, dp=attention_dp * copies, pp=pp, etp=width // (ep * moe_dp), ep=ep,
+        edp=moe_dp * copies,
+    )  # fmt: skip
+    for name in ("eplb", "expert_location"):
+        given.one(name)
+    role = given.text("role")
+    operating = _operating(given, attention_dp)
+    stages = partition(given, environment.get(PARTITION), pp, PARTITION)
+    model, place = model_of(given)
+    given.raise_faults()
+    return Launch(
+        engine="sglang", source=given.source, version=given.version, model=model, model_place=place, degrees=degrees,
+        dense=dense, operating=operating, dcp=dcp, stages=stages, nodes=nodes, given=given.arguments.given,
+        ignored=given.ignored(), environment=environment, places=given.places(),
+        phase=role if role in {"prefill", "decode"} else None,
+    )  # fmt: skip
+
+
+def _expert_parallel(given: Reading, width: int) -> int:
+    backend = given.text("all2all")
+    ep = given.degree("ep")
+    old = given.on("deepep") | given.on("ep_moe")
+    return width if backend in WHOLE_WIDTH or old else ep
+
+
+def _nodes(given: Reading, replica: int, copies: int) -> int | None:
+    nodes = given.number("nodes", needed=False)
+    rank = given.number("node_rank", least=0, needed=False)
+    given.one("address")
+    if nodes is None:
+        return None
+    told = given.one("nodes")
+    if replica % nodes:
+        given.fault(told, f"tp_size · pp_size = {replica} must be divisible by number of nodes ({nodes})")
+    if copies > 1 and nodes > 1:
+        given.fault(
+            given.one("dp"),
+            "multi-node data-parallel replicas are not supported; use attention DP (--attn-dp-size) across nodes",
+        )
+    if rank is not None and rank >= nodes:
+        given.fault(given.one("node_rank"), f"--node-rank must be between 0 and {nodes - 1}")
+    return nodes
+
+
+def _operating(given: Reading, attention_dp: int) -> Operating:
+    """Operating point of one attention data-parallel rank: requests and chunks are shared out over them."""
+    running, chunk = given.number("max_num_seqs"), given.number("prefill_chunk", least=-1)
+    method, drafted = given.text("draft_method"), given.number("draft_tokens", needed=False)
+    steps = given.number("draft_steps", needed=False)
+    own = (method or "").upper() in _OWN_DRAFTS and given.arguments.last("draft_model") is None
+    if own:
+        given.number("draft_topk", needed=False)
+    quantization = given.text("quantization")
+    captured = given.integers("capture_sizes")
+    largest = given.number("max_capture_size", needed=False)
+    if captured is None and largest is not None:
+        captured = tuple(size for size in (1, 2, 4, *range(8, largest + 1, 8)) if size <= largest)
+    return Operating(
+        max_num_seqs=None if running is None else max(1, running // attention_dp),
+        max_num_batched_tokens=None if chunk is None or chunk < 1 else max(1, chunk // attention_dp),
+        max_model_len=given.number("max_model_len"), memory_utilization=given.share("memory_utilization"),
+        kv_cache=given.choice("kv_cache", KV_FORMATS), weights=ONLINE_FORMATS.get(quantization or ""),
+        quantization=quantization, activations=given.choice("dtype", ACTIVATION_FORMATS),
+        capture_sizes=() if given.on("eager") else captured,
+        draft_tokens=(steps or (drafted - 1 if drafted else 0)) if own else 0,
+        redundant_slots=given.number("redundant_slots", 0, least=0) or 0, all2all=given.text("all2all"),
+        block_size=given.number("block_size", needed=False),
+    )  # fmt: skip

@@ -1,0 +1,155 @@
+"""What the options and the YAML of `trtllm-serve` mean (TensorRT-LLM mapping.py, llmapi/llm_args.py).
+
+TP × CP ranks in each of PP stages; attention data parallelism takes the whole TP or none of it; experts divide the same
+ranks into MoE TP × MoE EP.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from optimizer.errors import Fault, SpecError
+from optimizer.readers.document import Document
+from optimizer.readers.launch.flags import Arguments, Given, table, value_of
+from optimizer.readers.launch.launch import ACTIVATION_FORMATS, KV_FORMATS, Launch, Operating, Reading, meshes
+from optimizer.readers.launch.shell import Word, placed_word
+from optimizer.readers.launch.vllm import model_of
+from optimizer.readers.messages import nearest
+from optimizer.readers.places import Step
+
+SIGNS: Final = frozenset(
+    {
+        "tensor_parallel_size", "moe_expert_parallel_size", "enable_attention_dp", "kv_cache_config", "moe_config",
+        "cuda_graph_config", "max_num_tokens", "pipeline_parallel_size", "moe_tensor_parallel_size",
+    }
+)  # fmt: skip
+"""Keys by which a YAML file is known as LLM API arguments."""
+
+
+def yaml_arguments(document: Document) -> tuple[Given, ...]:
+    """Keys of LLM API arguments as flags are given.
+
+    Raises
+    ------
+    SpecError
+        A key that TensorRT-LLM does not have (it refuses extra inputs).
+    """
+    if not isinstance(document.data, Mapping):
+        raise document.error("LLM API arguments are a mapping")
+    faults: list[Fault] = []
+    found = tuple(_walk(document, (), faults))
+    if faults:
+        raise SpecError(*faults)
+    return found
+
+
+def _walk(document: Document, at: tuple[Step, ...], faults: list[Fault]) -> Iterator[Given]:
+    held: Any = document.get(at) if at else document.data
+    names = table("trtllm").names
+    for key, value in held.items():
+        dotted = ".".join(map(str, (*at, key)))
+        flag = names.get(dotted) or (names.get(f"{at[0]}.*") if at else None)
+        inner = any(name.startswith(f"{dotted}.") for name in names if not name.startswith("-"))
+        if isinstance(value, Mapping) and inner:
+            yield from _walk(document, (*at, key), faults)
+            continue
+        if flag is None and not inner:
+            known = [name for name in names if not name.startswith("-") and "*" not in name]
+            faults.append(
+                document.fault("TensorRT-LLM has no such argument", (*at, key), nearest(dotted, known), key=True)
+            )
+            continue
+        if flag is None:
+            flag = names[f"{dotted}.*"]
+        text = value if isinstance(value, str) else plain(value)
+        word = placed_word(dotted, document.locate((*at, key), key=True))
+        one = Given(flag, word, (Word(text, (), document.locate((*at, key))),))
+        try:
+            if flag.kind != "flag":
+                value_of(flag.kind, text)
+        except ValueError as error:
+            faults.append(document.fault(str(error), (*at, key)))
+            continue
+        yield one
+
+
+def plain(value: object) -> str:
+    """Text of a value of a YAML file."""
+    return json.dumps(value, default=float)
+
+
+def read(given: Reading, environment: Mapping[str, str]) -> Launch:
+    """Launch that the options of ``trtllm-serve`` and its YAML describe.
+
+    Raises
+    ------
+    SpecError
+        Degrees that contradict each other (mapping.py).
+    """
+    width, pp, cp = given.degree("tp"), given.degree("pp"), given.degree("cp")
+    shared = given.on("dp_attention")
+    ep, etp = given.number("ep"), given.number("etp")
+    cluster = given.degree("moe_cluster")
+    if ep is None:
+        ep = 1 if etp is None else max(1, width * cp // etp)
+    etp = max(1, width * cp // (ep * cluster)) if etp is None else etp
+    if etp * ep * cluster != width * cp:
+        message = (
+            f"moe_tp_size · moe_ep_size · moe_cluster_size must be equal to moe_world_size, but got "
+            f"{etp} · {ep} · {cluster} != {width * cp}"
+        )
+        given.fault(given.one("ep") or given.one("etp"), message)
+    operating = _operating(given)
+    if operating.all2all == "WIDEEP" and not (shared and width > 1):
+        given.fault(given.one("all2all"), "Attention DP should be used with WideEP, on more than one rank")
+    stages = _stages(given, pp)
+    per_node = given.number("node_devices", needed=False)
+    for name in ("config_file", "backend"):
+        given.one(name)
+    model, place = model_of(given)
+    given.raise_faults()
+    degrees, dense = meshes(
+        tp=1 if shared else width, cp=cp, dp=width if shared else 1, pp=pp, etp=etp * cluster, ep=ep
+    )
+    return Launch(
+        engine="trtllm", source=given.source, version=given.version, model=model, model_place=place, degrees=degrees,
+        dense=dense, operating=operating, stages=stages, nodes=-(-width * cp * pp // per_node) if per_node else None,
+        given=given.arguments.given, ignored=given.ignored(), environment=environment, places=given.places(),
+    )  # fmt: skip
+
+
+def _stages(given: Reading, pp: int) -> tuple[int, ...] | None:
+    found = given.integers("pp_partition")
+    if found is not None and len(found) != pp:
+        given.fault(given.one("pp_partition"), f"{len(found)} stages for pipeline_parallel_size {pp}")
+    return found
+
+
+def _operating(given: Reading) -> Operating:
+    method, drafted = given.text("draft_method"), given.number("draft_tokens", needed=False)
+    own = (method or "").upper() == "MTP"
+    sizes = given.integers("capture_sizes")
+    largest = given.number("max_capture_size", needed=False, least=0)
+    if sizes is None and largest:
+        sizes = tuple(size for size in (1, 2, 4, *range(8, largest + 1, 8)) if size <= largest)
+    graphs = given.one("cuda_graphs")
+    given.one("expert_location")
+    return Operating(
+        max_num_seqs=given.number("max_num_seqs"), max_num_batched_tokens=given.number("max_num_batched_tokens"),
+        max_model_len=given.number("max_model_len"), memory_utilization=given.share("memory_utilization"),
+        kv_cache_memory=given.number("kv_cache_memory", needed=False), kv_cache=given.choice("kv_cache", KV_FORMATS),
+        activations=given.choice("dtype", ACTIVATION_FORMATS),
+        capture_sizes=() if graphs is not None and graphs.text == "null" else sizes,
+        draft_tokens=drafted or 0 if own else 0, all2all=given.text("all2all"),
+        block_size=given.number("block_size", needed=False),
+    )  # fmt: skip
+
+
+def with_yaml(arguments: Arguments, more: tuple[Given, ...]) -> Arguments:
+    """Options of the command with the keys of its YAML, which outrank them."""
+    told = {one.flag.carries for one in more if one.flag.carries}
+    kept = tuple(one for one in arguments.given if one.flag.carries not in told or not one.flag.carries)
+    return replace(arguments, given=(*kept, *more))

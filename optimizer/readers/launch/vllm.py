@@ -1,0 +1,214 @@
+"""What the flags of `vllm serve` mean (vLLM 0.33.0 config/parallel.py, engine/arg_utils.py).
+
+TP × PCP × DP ranks in each of PP stages; ``--enable-expert-parallel`` is a switch: EP is all of them, or 1 with the
+experts divided over all of them. Decode context parallelism re-uses TP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from optimizer.readers.launch.flags import merged
+from optimizer.readers.launch.launch import (
+    ACTIVATION_FORMATS,
+    KV_FORMATS,
+    ONLINE_FORMATS,
+    Launch,
+    Operating,
+    Reading,
+    meshes,
+)
+
+PARTITION: Final = "VLLM_PP_LAYER_PARTITION"
+DRAFTS_OF_THE_MODEL: Final = frozenset(
+    {
+        "mtp",
+        "deepseek_mtp",
+        "mimo_mtp",
+        "glm4_moe_mtp",
+        "ernie_mtp",
+        "qwen3_next_mtp",
+        "longcat_flash_mtp",
+        "qwen3_5_mtp",
+    }
+)
+"""Speculative methods that draft with the model's own multi-token-prediction layers."""
+
+
+def read(given: Reading, environment: Mapping[str, str]) -> Launch:
+    """Launch that the arguments of ``vllm serve`` describe.
+
+    Raises
+    ------
+    SpecError
+        Flags that contradict each other, as vLLM refuses them.
+    """
+    tp, pp, dp, cp = (given.degree(name) for name in ("tp", "pp", "dp", "cp"))
+    dcp = given.degree("dcp")
+    experts = given.on("expert_parallel")
+    degrees, dense = meshes(
+        tp=tp, cp=cp, dp=dp, pp=pp, etp=1 if experts else tp * cp * dp, ep=tp * cp * dp if experts else 1
+    )
+    given.divides(given.one("dcp"), dcp, tp, f"tp_size={tp} must be divisible by dcp_size={dcp}")
+    nodes = _nodes(given, tp * pp * cp, dp)
+    operating = _operating(given, experts=experts)
+    stages = partition(given, environment.get(PARTITION), pp, PARTITION)
+    model, place = model_of(given)
+    given.raise_faults()
+    return Launch(
+        engine="vllm", source=given.source, version=given.version, model=model, model_place=place, degrees=degrees,
+        dense=dense, operating=operating, dcp=dcp, stages=stages, nodes=nodes, given=given.arguments.given,
+        ignored=given.ignored(), environment=environment, places=given.places(),
+        phase=_phase(given),
+    )  # fmt: skip
+
+
+def model_of(given: Reading) -> tuple[str | None, tuple[int, int]]:
+    """Model that a command names, as its first argument or by a flag, and where."""
+    named = given.one("model")
+    if given.arguments.positional:
+        word = given.arguments.positional[0]
+        if named is not None and not named.open and named.values and named.values[0].text != word.text:
+            given.fault(named, f"names another model than {word.text!r} before it")
+        extra = given.arguments.positional[1:]
+        if extra:
+            from optimizer.errors import Fault  # noqa: PLC0415 - one fault needs it
+
+            message = f"unexpected argument {extra[0].text!r}: one model is served"
+            given.faults.append(Fault(given.source, *extra[0].start, None, message))
+        return (None if word.unset else word.text), word.start
+    if named is None or not named.values:
+        return None, given.start
+    word = named.values[0]
+    return (None if word.unset else word.text), word.start
+
+
+def partition(given: Reading, text: str | None, pp: int, name: str) -> tuple[int, ...] | None:
+    """Layers of each stage, of an environment variable such as ``20,21,20``."""
+    if not text:
+        return None
+    try:
+        found = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        given.fault(None, f"{text!r} is no list of layer counts, such as 20,21,20", name)
+        return None
+    if len(found) != pp:
+        given.fault(None, f"len(partitions)={len(found)} does not match pp_size={pp}", name)
+    if min(found) < 1:
+        given.fault(None, "every stage has at least one layer", name)
+        return None
+    return found
+
+
+def _phase(given: Reading) -> str | None:
+    """Role of a disaggregated deployment, where the transfer of the cache names one."""
+    role = merged(one for one in given.arguments.given if one.flag.carries == "kv_transfer").get("kv_role")
+    return {"kv_producer": "prefill", "kv_consumer": "decode"}.get(str(role))
+
+
+def _nodes(given: Reading, replica: int, dp: int) -> int | None:
+    """Machines, and the rules that bind their numbers (config/parallel.py:548, engine/arg_utils.py:2409)."""
+    local, nodes = given.number("dp_local"), given.number("nodes", needed=False)
+    rank, start = given.number("node_rank", least=0, needed=False), given.number("dp_start", least=0, needed=False)
+    for name in ("dp_rank", "address", "port", "headless", "executor", "dp_backend", "balancer"):
+        given.one(name)
+    if local is not None and local > dp:
+        given.fault(given.one("dp_local"), f"data_parallel_size_local ({local}) must be <= data_parallel_size ({dp})")
+    if nodes is not None and replica * dp % nodes:
+        message = f"--nnodes {nodes} must evenly divide the total world size ({replica * dp})"
+        given.fault(given.one("nodes"), message)
+    if nodes is not None and rank is not None and rank >= nodes:
+        given.fault(given.one("node_rank"), f"--node-rank must be between 0 and {nodes - 1}")
+    if start is not None and start >= dp:
+        given.fault(given.one("dp_start"), f"rank {start} is not among the {dp} data-parallel ranks")
+    if nodes is None and local is not None and local < dp and dp % local == 0:
+        return dp // local
+    return nodes
+
+
+def _operating(given: Reading, *, experts: bool) -> Operating:
+    seqs, tokens, length = (
+        given.number("max_num_seqs"), given.number("max_num_batched_tokens"), _length(given),
+    )  # fmt: skip
+    if seqs is not None and tokens is not None and tokens < seqs:
+        given.fault(
+            given.one("max_num_batched_tokens"),
+            f"max_num_batched_tokens ({tokens}) must be greater than or equal to max_num_seqs ({seqs})",
+        )
+    chunked = given.one("chunked_prefill")
+    if chunked is not None and not chunked.on and tokens is not None and length is not None and tokens < length:
+        given.fault(
+            given.one("max_num_batched_tokens"),
+            f"max_num_batched_tokens ({tokens}) is smaller than max_model_len ({length}) without chunked prefill",
+        )
+    draft = merged(one for one in given.arguments.given if one.flag.carries == "speculative")
+    tokens_drafted = draft.get("num_speculative_tokens")
+    own = draft.get("method") in DRAFTS_OF_THE_MODEL
+    if own or not draft:
+        given.one("speculative")
+    if not own and given.one("draft_model") is None:
+        given.number("draft_tokens", needed=False)
+    quantization = given.text("quantization")
+    return Operating(
+        max_num_seqs=seqs, max_num_batched_tokens=tokens, max_model_len=length,
+        memory_utilization=given.share("memory_utilization"),
+        kv_cache_memory=given.number("kv_cache_memory", needed=False), kv_cache=given.choice("kv_cache", KV_FORMATS),
+        weights=ONLINE_FORMATS.get(quantization or ""), quantization=quantization,
+        activations=given.choice("dtype", ACTIVATION_FORMATS), capture_sizes=_captured(given),
+        draft_tokens=tokens_drafted if own and isinstance(tokens_drafted, int) else 0,
+        redundant_slots=_redundant(given, experts=experts), all2all=given.text("all2all"),
+        block_size=given.number("block_size", needed=False),
+    )  # fmt: skip
+
+
+def _length(given: Reading) -> int | None:
+    """Longest sequence; ``auto`` and ``-1`` leave it to the engine."""
+    found = given.one("max_model_len")
+    if found is not None and found.text in {"auto", "-1"}:
+        return None
+    return given.number("max_model_len")
+
+
+def _redundant(given: Reading, *, experts: bool) -> int:
+    """Redundant expert slots, and what vLLM asks for them (config/parallel.py:570-588)."""
+    config = merged(one for one in given.arguments.given if one.flag.carries == "eplb_config")
+    told = given.one("eplb_config") or given.one("redundant_slots")
+    wanted: Any = config.get("num_redundant_experts", given.number("redundant_slots", 0, least=0))
+    if isinstance(wanted, str) and wanted.isascii() and wanted.isdigit():
+        wanted = int(wanted)
+    balanced = given.on("eplb")
+    if balanced and not experts:
+        given.fault(given.one("eplb"), "enable_expert_parallel must be True to use EPLB")
+    if not isinstance(wanted, int) or isinstance(wanted, bool) or wanted < 0:
+        given.fault(told, "num_redundant_experts is a whole number, 0 or more")
+        return 0
+    if wanted and not balanced:
+        given.fault(
+            told,
+            f"num_redundant_experts is set to {wanted} but EPLB is not enabled. "
+            "Either enable EPLB or unset num_redundant_experts",
+        )
+    return wanted
+
+
+def _captured(given: Reading) -> tuple[int, ...] | None:
+    """Sizes of captured graphs; none with ``--enforce-eager``."""
+    if given.on("eager"):
+        given.one("capture_sizes")
+        return ()
+    sizes = given.integers("capture_sizes")
+    if sizes is not None:
+        return tuple(sorted(sizes))
+    config = merged(one for one in given.arguments.given if one.flag.carries == "compilation")
+    listed = config.get("cudagraph_capture_sizes")
+    if isinstance(listed, list) and all(isinstance(size, int) for size in listed):
+        if set(config) <= {"cudagraph_capture_sizes"}:
+            given.one("compilation")
+        return tuple(sorted(listed))
+    largest = given.number("max_capture_size", needed=False)
+    if largest is None:
+        return None
+    # 1, 2, 4, then every 8 up to 256 and every 16 beyond (vLLM config/vllm.py).
+    steps = (1, 2, 4, *range(8, min(largest, 256) + 1, 8), *range(272, largest + 1, 16))
+    return tuple(size for size in steps if size <= largest)

@@ -1,0 +1,89 @@
+"""The judgement of a launch command: its layout at the largest batch that its operating point and memory allow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from optimizer.domain.families import Family
+from optimizer.domain.lattice import LARGEST_BATCH
+from optimizer.domain.layout import Layout
+from optimizer.domain.problem import Problem
+from optimizer.figures.serving import evaluate
+from optimizer.readers.launch.problem import Posed
+from optimizer.verify.constraints import BLOCKING, priced_violations, structural_violations
+from optimizer.verify.verdict import Verdict, judge_layout
+
+SEQUENCES: Final[Mapping[str, int]] = {"vllm": 1024, "sglang": 4096, "trtllm": 2048}
+"""Sequences in flight of a rank where a command does not say (vLLM 0.33 EngineArgs on 70 GiB and more; SGLang's largest
+pool of requests; TensorRT-LLM's max_batch_size)."""
+
+TRAINING: Final = "memory and times of training: the degrees are judged, and the engine's rules"
+
+_GROWING: Final = frozenset({Family.MEMORY, Family.BATCH})
+"""What a smaller batch may mend."""
+
+
+@dataclass(frozen=True)
+class LaunchVerdict:
+    """A launch with the verdict on its layout."""
+
+    posed: Posed
+    verdict: Verdict
+    not_checked: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """``shardproof/verdict/1`` with the command."""
+        launch = self.posed.launch
+        return self.verdict.to_json() | {
+            "command": {
+                "engine": launch.engine,
+                "version": launch.version,
+                "flags": launch.flags,
+                "ignored": [item.to_json() for item in launch.ignored],
+            },
+            "assumed": list(self.posed.assumed),
+            "not_checked": list(self.not_checked),
+        }
+
+
+def judge_launch(posed: Posed) -> LaunchVerdict:
+    """Judge the layout of a launch.
+
+    An engine admits what fits, so that the layout is judged at the largest batch that memory and prefill allow, up to
+    the one that the command names; it fits where at least one sequence does.
+    """
+    layout = layout_of(posed)
+    if posed.launch.training:
+        found = structural_violations(posed.problem, layout)
+        return LaunchVerdict(posed, Verdict(posed.problem, layout, None, found, None, {}), (TRAINING,))
+    return LaunchVerdict(posed, judge_layout(posed.problem, layout, redundant=posed.launch.operating.redundant_slots))
+
+
+def layout_of(posed: Posed) -> Layout:
+    """The layout of a launch at the largest batch that fits; at one sequence where none does."""
+    problem, launch = posed.problem, posed.launch
+    experts = problem.model.moe is not None
+    most = launch.operating.max_num_seqs or SEQUENCES.get(launch.engine, LARGEST_BATCH)
+
+    def at(batch: int) -> Layout:
+        return launch.layout(problem.workload, experts=experts, batch=batch)
+
+    redundant = launch.operating.redundant_slots
+    if launch.training:
+        return at(launch.operating.max_num_seqs or 1)
+    if any(item.family in BLOCKING for item in structural_violations(problem, at(1), redundant=redundant)):
+        return at(1)
+    low, high = 1, most
+    if _holds(problem, at(most), redundant):
+        return at(most)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if _holds(problem, at(middle), redundant) else (low, middle)
+    return at(low)
+
+
+def _holds(problem: Problem, layout: Layout, redundant: int) -> bool:
+    evaluation = evaluate(problem, layout, redundant=redundant)
+    return not any(item.family in _GROWING for item in priced_violations(problem, evaluation))

@@ -1,0 +1,92 @@
+"""`--from` in verify, solve and explain, and `export` of what was solved."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from optimizer.cli.main import run
+
+SERVED = "vllm serve meta-llama/Llama-3.1-8B-Instruct -tp 2 --gpu-memory-utilization 0.9 --seed 1"
+
+
+def _json(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 0) -> dict:
+    assert run([*arguments, "--json"]) == status
+    return json.loads(capsys.readouterr().out)
+
+
+def test_verify_tells_layout_figures_and_what_is_better(capsys: pytest.CaptureFixture[str]) -> None:
+    found = _json(capsys, "verify", "--from", SERVED, "--hardware", "h100-sxm-8")
+    assert found["feasible"]
+    assert found["layout"]["tp"] == 2
+    assert found["command"]["engine"] == "vllm"
+    assert found["command"]["flags"]["-tp"] == "2"
+    assert found["command"]["ignored"] == [{"flag": "--seed", "value": "1", "changes": None}]
+    assert found["figures"]["memory_bytes"] > 0
+    better = found["better"]
+    assert better["objective"]["value"] > better["objective"]["launch"]
+    assert {"flag": "--tensor-parallel-size", "from": "2", "to": "1"} in better["flags"]
+
+
+def test_verify_refuses_what_does_not_fit(capsys: pytest.CaptureFixture[str]) -> None:
+    command = "vllm serve deepseek-ai/DeepSeek-V3 -tp 8"
+    found = _json(capsys, "verify", "--from", command, "--hardware", "h100-sxm-8", status=1)
+    assert [item["family"] for item in found["violations"]] == ["memory"]
+
+
+def test_explain_keeps_the_degrees_of_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    command = "vllm serve deepseek-ai/DeepSeek-V3 -tp 8"
+    found = _json(capsys, "explain", "--from", command, "--hardware", "h100-sxm-8", status=1)
+    assert "memory" in {item["limit"] for item in found["conflict"]}
+
+
+def test_solve_lists_the_flags_to_change(capsys: pytest.CaptureFixture[str]) -> None:
+    found = _json(capsys, "solve", "--from", SERVED, "--hardware", "h100-sxm-8")
+    assert found["status"] == "optimal"
+    assert "--tensor-parallel-size" in {item["flag"] for item in found["flags"]}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field"),
+    [
+        (("verify", "--from", SERVED), "--hardware"),
+        (("verify", "--from", SERVED.replace("-tp", "-tpp"), "--hardware", "h100-sxm-8"), "-tpp"),
+        (("verify", "--from", "vllm serve nobody/knows -tp 2", "--hardware", "h100-sxm-8"), "model"),
+        (("verify", "x.yaml", "--from", SERVED), "--from"),
+        (("verify", "x.yaml", "--hardware", "h100-sxm-8"), "--hardware"),
+        (("verify",), "LAYOUT"),
+        (("solve", "x.yaml", "--from", SERVED), "--from"),
+    ],
+)
+def test_wrong_questions(arguments: tuple[str, ...], field: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _json(capsys, *arguments, status=2)["errors"][0]["field"] == field
+
+
+def test_training_command_is_read_and_its_figures_are_not_claimed(capsys: pytest.CaptureFixture[str]) -> None:
+    command = "torchrun --nproc-per-node 8 pretrain_gpt.py --tensor-model-parallel-size 2"
+    asked = ("--from", command, "--hardware", "h100-sxm-8", "--model", "llama-3.1-8b")
+    found = _json(capsys, "verify", *asked)
+    assert (found["layout"]["tp"], found["layout"]["dp"], found["figures"]) == (2, 4, {})
+    assert found["not_checked"]
+    assert _json(capsys, "solve", *asked, status=2)["errors"][0]["field"] == "--from"
+
+
+def test_export_writes_a_launch_that_verify_reads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result, folder = tmp_path / "r.json", tmp_path / "out"
+    asked = ("--model", "llama-3.1-8b", "--hardware", "h100-sxm-8", "--devices", "2", "--isl", "512", "--osl", "128")
+    solved = _json(capsys, "solve", *asked, "--engine", "vllm", "--out", str(result))
+    told = _json(
+        capsys, "export", str(result), "--engine", "vllm", "--out", str(folder), "--model", "meta-llama/Llama-3.1-8B"
+    )
+    assert {path.name for path in folder.iterdir()} == {"launch.sh", "map.json", "kubernetes.yaml", "differences.md"}
+    assert set(told["files"]) == {path.name for path in folder.iterdir()}
+    found = _json(capsys, "verify", "--from", str(folder / "launch.sh"), *asked[2:4], *asked[6:])
+    names = ("tp", "dp", "pp", "batch", "prefill_chunk")
+    assert [found["layout"][name] for name in names] == [solved["layout"][name] for name in names]
+
+
+def test_export_of_nothing_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result = tmp_path / "r.json"
+    result.write_text('{"schema": "shardproof/result/1", "status": "infeasible", "layout": null}')
+    errors = _json(capsys, "export", str(result), "--engine", "vllm", status=2)["errors"]
+    assert "infeasible" in errors[0]["message"]

@@ -1,0 +1,220 @@
+"""A layout that is exported and read back is the same layout; what cannot be told is named."""
+
+import json
+import os
+import subprocess
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+
+from optimizer.domain.layout import Layout
+from optimizer.domain.problem import Problem
+from optimizer.errors import SpecError
+from optimizer.export.launch import YAML_FILE, Exported, export
+from optimizer.export.plan import Answer
+from optimizer.figures.serving import cuts_of, evaluate
+from optimizer.readers.document import load_text
+from optimizer.readers.launch.launch import Launch
+from optimizer.readers.launch.read import read_launch
+from optimizer.readers.read import problem_in
+
+ENGINES = ("vllm", "sglang", "trtllm", "megatron", "fsdp")
+POWERS = (1, 2, 4, 8)
+
+
+def _problem(model: str, phase: str = "aggregated", **more: object) -> Problem:
+    data = {
+        "model": model, "hardware": "h100-sxm-8", "devices": 512,
+        "workload": {"phase": phase, "input_tokens": 1000, "output_tokens": 500, **more},
+    }  # fmt: skip
+    return problem_in(load_text(json.dumps(data)))
+
+
+PROBLEMS = {
+    (model, phase): _problem(model, phase, **({"mtp_tokens": 1} if model == "deepseek-v3" else {}))
+    for model in ("deepseek-v3", "qwen3-235b-a22b", "llama-3.1-70b")
+    for phase in ("aggregated", "prefill", "decode")
+}
+
+
+def _answer(problem: Problem, layout: Layout, **more: object) -> Answer:
+    return Answer(problem, layout, evaluate(problem, layout, redundant=int(more.get("redundant", 0))), **more)
+
+
+def _read_back(exported: Exported, engine: str, folder: Path) -> Launch:
+    for name, text in exported.files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    nodes = sorted(
+        (name for name in exported.files if name.startswith("node-")), key=lambda name: int(name[5:].split("/")[0])
+    )
+    text = "\n".join(exported.files[name] for name in nodes or ["launch.sh"])
+    return read_launch(text, "x", engine=engine, devices=None, folder=folder)
+
+
+def _meant(engine: str, layout: Layout, problem: Problem) -> dict[str, object]:
+    """What an engine can be told of a layout."""
+    found = layout.model_dump(exclude={"stages", "prefill_chunk", "batch"})
+    if engine not in {"megatron", "fsdp"}:
+        found |= {"batch": layout.batch}
+        if problem.workload.phase != "decode":
+            found |= {"prefill_chunk": layout.prefill_chunk}
+    if layout.pp > 1 and engine != "fsdp":
+        found |= {"stages": cuts_of(problem, layout)}
+    return found
+
+
+@st.composite
+def layouts(draw: st.DrawFn, engine: str, problem: Problem) -> Layout:
+    """Layouts that an engine can run, of up to 512 devices."""
+    tp, dp, pp = (draw(st.sampled_from(POWERS)) for _ in range(3))
+    if engine == "trtllm" and draw(st.booleans()):
+        tp = 1
+    elif engine == "trtllm":
+        dp = 1
+    copies = draw(st.sampled_from((1, 2)))
+    etp = ep = edp = 1
+    if problem.model.moe is not None:
+        ranks = tp * dp
+        ep = ranks if draw(st.booleans()) else 1
+        if engine not in {"vllm", "fsdp"}:
+            ep = draw(st.sampled_from([p for p in (1, 2, 4, 8, 16, 32, 64) if ranks % p == 0]))
+        etp = ranks // ep
+        if engine == "fsdp":
+            ep, etp = draw(st.sampled_from([p for p in (1, 2, 4, 8, 16, 32, 64) if ranks % p == 0])), 1
+            edp = ranks // ep
+        edp *= copies
+    prompt = problem.workload.input_tokens
+    chunk = draw(st.integers(300, prompt if problem.workload.phase == "prefill" else 4 * prompt))
+    return Layout(
+        tp=tp, dp=dp * copies, pp=pp, etp=etp, ep=ep, edp=edp, batch=draw(st.integers(1, 300)), prefill_chunk=chunk
+    )
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_round_trip(engine: str, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    problem = PROBLEMS[data.draw(st.sampled_from(sorted(PROBLEMS)))]
+    layout = data.draw(layouts(engine, problem))
+    exported = export(_answer(problem, layout), engine)
+    launch = _read_back(exported, engine, tmp_path_factory.mktemp("x"))
+    batch = launch.operating.max_num_seqs or 1
+    found = launch.layout(problem.workload, experts=problem.model.moe is not None, batch=batch)
+    wanted = _meant(engine, layout, problem)
+    told = found.model_dump(include=set(wanted) - {"stages"})
+    if "stages" in wanted:
+        told["stages"] = launch.stages
+    assert told == wanted
+    if engine == "vllm":
+        assert launch.operating.draft_tokens == problem.workload.mtp_tokens
+        assert launch.operating.max_model_len == 1500
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_map_holds_every_rank_once(engine: str) -> None:
+    problem = PROBLEMS["deepseek-v3", "decode"]
+    layout = Layout(tp=1, dp=16, pp=2, ep=16, batch=8)
+    ranks = json.loads(export(_answer(problem, layout), engine).files["map.json"])
+    assert sorted((one["node"], one["device"]) for one in ranks) == [(n, d) for n in range(4) for d in range(8)]
+    assert len({(one["dp"], one["pp"], one["ep"], one["etp"]) for one in ranks}) == 32
+
+
+def test_tensor_ranks_of_an_expert_are_neighbours_in_sglang_and_not_in_trtllm() -> None:
+    problem = PROBLEMS["qwen3-235b-a22b", "decode"]
+    layout = Layout(tp=8, etp=2, ep=4, batch=8)
+    groups = {}
+    for engine in ("sglang", "trtllm"):
+        ranks = json.loads(export(_answer(problem, layout), engine).files["map.json"])
+        groups[engine] = [one["rank"] for one in ranks if one["etp"] == 0]
+    assert groups == {"sglang": [0, 2, 4, 6], "trtllm": [0, 1, 2, 3]}
+
+
+def test_second_node_of_a_wide_deployment_starts_where_the_first_ends() -> None:
+    problem = PROBLEMS["deepseek-v3", "decode"]
+    made = export(_answer(problem, Layout(tp=2, dp=8, ep=16, batch=8)), "vllm")
+    first, second = made.commands
+    assert "--headless" not in first.words
+    flags = dict(pairwise(second.words))
+    assert (flags["--data-parallel-size"], flags["--data-parallel-size-local"]) == ("8", "4")
+    assert flags["--data-parallel-start-rank"] == "4"
+    assert flags["--all2all-backend"] == "deepep_low_latency"
+
+
+def test_static_placement_is_a_difference_for_vllm_and_a_file_for_sglang() -> None:
+    problem = PROBLEMS["deepseek-v3", "decode"]
+    answer = _answer(problem, Layout(tp=1, dp=32, ep=32, batch=8), redundant=32, placement_file="expert_location.json")
+    told = export(answer, "vllm")
+    assert any("takes no static one" in line for line in told.differences)
+    assert "expert placement" in told.files["differences.md"]
+    assert json.loads(told.plan.arguments["--eplb-config"]) == {"num_redundant_experts": 32}
+    assert export(answer, "sglang").plan.arguments["--init-expert-location"] == "expert_location.json"
+    assert export(answer, "trtllm").plan.yaml["moe_config"]["load_balancer"] == "expert_location.json"
+
+
+@pytest.mark.parametrize(
+    ("engine", "layout", "why"),
+    [
+        ("vllm", Layout(tp=8, ep=4, etp=2), "EP"),
+        ("trtllm", Layout(tp=2, dp=4, ep=8), "all or nothing"),
+        ("fsdp", Layout(tp=8, ep=4, etp=2), "divided within"),
+    ],
+)
+def test_layout_that_an_engine_cannot_run_is_refused(engine: str, layout: Layout, why: str) -> None:
+    with pytest.raises(SpecError, match=why):
+        export(_answer(PROBLEMS["qwen3-235b-a22b", "decode"], layout), engine)
+
+
+def test_earlier_version_is_told_by_its_own_flags() -> None:
+    answer = _answer(PROBLEMS["deepseek-v3", "decode"], Layout(tp=1, dp=16, ep=16, batch=8))
+    told = export(answer, "sglang", "0.5.2").plan.arguments
+    assert told["--dp-size"] == "16"
+    assert "--enable-dp-attention" in told
+    assert "--attn-dp-size" not in told
+
+
+@pytest.mark.parametrize("engine", ["vllm", "sglang", "trtllm"])
+@pytest.mark.parametrize("layout", [Layout(tp=8, pp=2, batch=4), Layout(tp=4, batch=4), Layout(tp=1, dp=4, batch=4)])
+def test_kubernetes_reads_back(engine: str, layout: Layout, tmp_path: Path) -> None:
+    problem = PROBLEMS["llama-3.1-70b", "aggregated"]
+    files = export(_answer(problem, layout), engine).files
+    manifest = files["kubernetes.yaml"]
+    if manifest.startswith("#"):
+        assert layout.devices > 8
+        return
+    if YAML_FILE in files:
+        (tmp_path / YAML_FILE).write_text(files[YAML_FILE])
+    launch = read_launch(manifest, "k.yaml", folder=tmp_path)
+    assert launch.degrees["tp"] * launch.degrees["pp"] == layout.tp * layout.pp
+    parsed = YAML(typ="safe").load(manifest)
+    replicas = parsed["spec"]["replicas"]
+    assert launch.degrees["dp"] * replicas == layout.dp
+
+
+@pytest.mark.parametrize("devices", [4, 32])
+def test_scripts_are_valid_shell(devices: int, tmp_path: Path) -> None:
+    problem = PROBLEMS["deepseek-v3", "decode"]
+    made = export(_answer(problem, Layout(tp=1, dp=devices, ep=devices, batch=4)), "vllm")
+    for name, text in made.files.items():
+        if name.endswith(".sh"):
+            subprocess.run(["bash", "-n"], input=text.encode(), check=True)  # noqa: S607 - any bash will do
+    stub = tmp_path / "vllm"
+    stub.write_text('#!/bin/bash\nprintf "%s\\n" "$@"\n')
+    stub.chmod(0o755)
+    for name, text in made.files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "HEAD_ADDRESS": "10.0.0.1"}
+    ran = subprocess.run(
+        ["bash", str(tmp_path / "launch.sh"), "0"],  # noqa: S607 - any bash will do
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    wanted = [word if "HEAD_ADDRESS" not in word else "10.0.0.1" for word in made.commands[0].words[1:]]
+    assert ran.stdout.split("\n")[:-1] == wanted

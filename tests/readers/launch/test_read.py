@@ -1,0 +1,140 @@
+"""Launch commands that people write: what they mean, and where they are wrong."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+
+from optimizer.errors import SpecError
+from optimizer.readers.launch.flags import ENGINES, table
+from optimizer.readers.launch.models import catalog_name
+from optimizer.readers.launch.read import read_launch
+
+HERE = Path(__file__).parent
+COMMANDS = YAML(typ="safe").load((HERE / "commands.yaml").read_text())
+MALFORMED = YAML(typ="safe").load((HERE / "malformed.yaml").read_text())
+ONES = dict.fromkeys(("tp", "cp", "dp", "pp", "etp", "ep", "edp"), 1)
+
+
+def _text(case: dict) -> str:
+    return " ".join(case["text"].split()) if case.get("fold") else case["text"]
+
+
+@pytest.mark.parametrize("case", COMMANDS, ids=lambda case: case["source"])
+def test_means(case: dict) -> None:
+    launch = read_launch(_text(case), "x")
+    assert launch.engine == case["engine"]
+    assert dict(launch.degrees) == ONES | case["degrees"]
+    for name, value in case.get("point", {}).items():
+        found = getattr(launch.operating, name)
+        assert (list(found) if isinstance(found, tuple) else found) == value
+    for name in ("model", "nodes", "dcp"):
+        if name in case:
+            assert getattr(launch, name) == case[name]
+    if "version" in case:
+        assert launch.version == case["version"]
+    assert launch.stages == (tuple(case["stages"]) if "stages" in case else None)
+    assert set(case.get("ignored", ())) <= {item.flag for item in launch.ignored}
+
+
+@pytest.mark.parametrize("case", MALFORMED, ids=lambda case: case["text"][:60])
+def test_is_located(case: dict) -> None:
+    with pytest.raises(SpecError) as caught:
+        read_launch(case["text"], "x")
+    fault = caught.value.faults[0]
+    assert case["says"] in fault.message
+    assert fault.path == "x"
+    if "at" in case:
+        assert [fault.line, fault.column] == case["at"]
+    assert fault.field == case.get("field", fault.field)
+    assert fault.suggestion == case.get("suggests", fault.suggestion)
+
+
+def test_every_place_of_a_manifest_points_into_it() -> None:
+    text = next(case["text"] for case in COMMANDS if "llm-d" in case["source"])
+    broken = text.replace("--enable-eplb", "--enable-elpb")
+    with pytest.raises(SpecError) as caught:
+        read_launch(broken, "lws.yaml")
+    fault = caught.value.faults[0]
+    assert broken.split("\n")[fault.line - 1][fault.column - 1 :].startswith("--enable-elpb")
+    assert fault.suggestion == "--enable-eplb"
+
+
+def test_version_that_is_named_outranks_the_image() -> None:
+    text = "docker run vllm/vllm-openai:v0.30.0 --model m --num-scheduler-steps 8"
+    with pytest.raises(SpecError, match=r"which 0\.30\.0 does not have"):
+        read_launch(text, "x")
+    assert read_launch(text, "x", engine="vllm@0.8.5").version == "0.8.5"
+
+
+def test_bare_arguments_need_an_engine() -> None:
+    with pytest.raises(SpecError, match="name the engine"):
+        read_launch("--model m --tensor-parallel-size 8", "x")
+    assert read_launch("--model m --tensor-parallel-size 8", "x", engine="vllm").degrees["tp"] == 8
+
+
+def test_servers_on_several_ports_are_replicas() -> None:
+    text = "\n".join(f"vllm serve m -tp 4 --port {port} &" for port in (8000, 8001))
+    launch = read_launch(text, "x")
+    assert (launch.degrees["dp"], launch.degrees["edp"], launch.devices) == (2, 2, 8)
+
+
+def test_markdown_is_read_by_its_blocks() -> None:
+    text = "Don't panic.\n\n```bash\nvllm serve m \\\n  -tp 2 --max-model-lem 4\n```\n"
+    with pytest.raises(SpecError) as caught:
+        read_launch(text, "README.md")
+    assert (caught.value.faults[0].line, caught.value.faults[0].column) == (5, 9)
+
+
+def test_a_variable_cannot_grow_without_end() -> None:
+    text = "A=aaaaaaaaaaaaaaaa\n" + "A=$A$A$A$A$A$A$A$A\n" * 12 + "vllm serve $A"
+    with pytest.raises(SpecError, match="grows beyond"):
+        read_launch(text, "x")
+
+
+@pytest.mark.parametrize(
+    ("name", "entry"),
+    [
+        ("deepseek-ai/DeepSeek-V3-0324", ("deepseek-v3", None)),
+        ("meta-llama/Meta-Llama-3.1-405B-Instruct-FP8", ("llama-3.1-405b", "fp8")),
+        ("Qwen/Qwen3-235B-A22B-Instruct-2507-FP8", ("qwen3-235b-a22b-fp8", None)),
+        ("Qwen/Qwen2.5-72B-Instruct-AWQ", ("qwen2.5-72b", "int4")),
+        ("/nvme4/models/DeepSeek-R1-0528", ("deepseek-r1", None)),
+        ("openai/gpt-oss-120b", ("gpt-oss-120b", None)),
+        ("nobody/has-heard-of-it", None),
+    ],
+)
+def test_names_of_the_hub(name: str, entry: tuple | None) -> None:
+    assert catalog_name(name) == entry
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_tables_are_consistent(engine: str) -> None:
+    flags = table(engine)
+    keys = [flags.versions.index(version) for version in flags.versions]
+    assert keys == sorted(keys)
+    for flag in flags.flags:
+        assert flag.names
+        assert flag.takes in {"none", "value", "values", "optional"}
+        assert {flag.since, flag.until} - {None} <= set(flags.versions)
+        assert flag.until is None or flag.until != flags.newest
+
+
+PIECES = [
+    "vllm serve m", "-tp", "8", "--enable-expert-parallel", "\\\n", "\n", "'", '"', "$X", "${X:-4}", "$((2*4))",
+    "<<EOF", "EOF", "#", "--eplb-config", '{"num_redundant_experts": 2}', "--max-model-len", "32k", "&&", "|", "(",
+    ")", "A=(", "python -m sglang.launch_server", "trtllm-serve m", "- image: vllm/vllm-openai", "kind: Pod", "args:",
+    "<model>", "```", "FROM vllm/vllm-openai", "CMD [", "tensor_parallel_size: 4", "--", "=", "[training]",
+]  # fmt: skip
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(PIECES), st.sampled_from([" ", "\n", ""])), max_size=14))
+def test_no_text_is_a_bug(pieces: list[tuple[str, str]]) -> None:
+    text = "".join(piece + after for piece, after in pieces)
+    try:
+        read_launch(text, "x")
+    except SpecError as error:
+        assert error.faults
