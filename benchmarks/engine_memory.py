@@ -1,0 +1,151 @@
+"""Weights, room, tokens and concurrency against what engines logged: `python -m benchmarks.engine_memory`.
+
+`data/engine_memory.csv` holds the logged values, each with its source. "by default" takes nothing from a log but its
+layout and the share of memory stated; "given overheads" takes its activation peak and non-PyTorch memory as well. Rows
+whose source some constant of their release was fitted to are priced a second time, by the release fitted to another.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from optimizer.domain.layout import Layout
+from optimizer.domain.model import ModelSpec
+from optimizer.domain.problem import Problem
+from optimizer.figures.room import Room, room_of
+from optimizer.figures.serving import even_cuts
+from optimizer.figures.shape import shape_of
+from optimizer.readers.catalog import load_hardware, load_model
+
+TABLE = Path(__file__).with_name("data") / "engine_memory.csv"
+GIB = 2**30
+FITTED = {"vllm@0.19": "vllm@0.9", "vllm@0.9": "vllm@0.19"}
+"""Releases with constants fitted to rows of the table, and the release whose constants come from other sources."""
+Row = dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One logged value and what was derived."""
+
+    row: Row
+    figure: str
+    logged: float
+    derived: float
+
+    @property
+    def error(self) -> float:
+        """Derived ÷ logged − 1."""
+        return self.derived / self.logged - 1
+
+
+def rows() -> list[Row]:
+    """The table."""
+    with TABLE.open() as file:
+        return list(csv.DictReader(file))
+
+
+@cache
+def _model(name: str, weights: str, kv_cache: str) -> ModelSpec:
+    model = load_model(name)
+    stated = {part: value for part, value in (("weights", weights), ("kv_cache", kv_cache)) if value}
+    return model.model_copy(update={"precision": model.precision.model_copy(update=stated)})
+
+
+def problem_of(row: Row, engine: str | None = None, **limits: Any) -> tuple[Problem, Layout]:
+    """The problem and layout of a row, by its own engine or another."""
+    model = _model(row["model"], row["weights"], row["kv_cache"])
+    tp, dp = int(row["tp"]), int(row["dp"])
+    length = int(row["max_model_len"] or 16384)
+    experts = {} if model.moe is None else {"ep": tp * dp} if dp > 1 else {"etp": tp * dp}
+    stated = int(row["max_num_batched_tokens"]) if row["max_num_batched_tokens"] else None
+    problem = Problem.model_validate(
+        {
+            "name": row["model"], "model": model, "hardware": load_hardware(row["hardware"]), "devices": tp * dp,
+            "engine_name": engine or row["engine"],
+            "limits": {"memory_utilization": Fraction(row["utilization"]), **limits},
+            "workload": {
+                "input_tokens": length - 2, "output_tokens": 2, "max_model_len": length,
+                "max_num_batched_tokens": stated,
+            },
+        }
+    )  # fmt: skip
+    return problem, Layout(tp=tp, dp=dp, **experts)
+
+
+def priced(row: Row, engine: str | None = None) -> Room:
+    """The cache of a row by default."""
+    problem, layout = problem_of(row, engine)
+    return room_of(problem, shape_of(layout), even_cuts(problem.model.layer_count, 1))
+
+
+def with_overheads(row: Row) -> Room | None:
+    """The same with the logged peak and non-PyTorch memory in place of what the engine is said to keep."""
+    if not (row["activation_gib"] and row["non_torch_gib"]):
+        return None
+    problem, layout = problem_of(row)
+    kept = int((Fraction(row["activation_gib"]) + Fraction(row["non_torch_gib"])) * GIB)
+    room = max(0, problem.capacity_bytes - priced(row).weights_bytes - kept)
+    stated, _ = problem_of(row, kv_cache_memory=room)
+    return room_of(stated, shape_of(layout), even_cuts(problem.model.layer_count, 1))
+
+
+def compared(row: Row, found: Room, figures: tuple[str, ...]) -> list[Compared]:
+    """Logged against derived, for each figure that the row has."""
+    values = {
+        "weights": (row["weights_gib"], found.weights_bytes / GIB),
+        "room": (row["room_gib"], found.room_bytes / GIB),
+        "tokens": (row["tokens"], float(found.tokens)),
+        "concurrency": (row["concurrency"], float(found.concurrency)),
+    }
+    return [Compared(row, name, float(values[name][0]), values[name][1]) for name in figures if values[name][0]]
+
+
+def tables() -> dict[str, list[Compared]]:
+    """Every comparison by what was given."""
+    all_figures = ("weights", "room", "tokens", "concurrency")
+    found: dict[str, list[Compared]] = {"by default": [], "given overheads": [], "source left out": []}
+    for row in rows():
+        found["by default"] += compared(row, priced(row), all_figures)
+        given = with_overheads(row)
+        if given is not None:
+            found["given overheads"] += compared(row, given, all_figures[1:])
+        other = FITTED.get(row["engine"])
+        found["source left out"] += compared(row, priced(row, other), all_figures[1:])
+    return found
+
+
+def quantile(errors: list[float], share: float) -> float:
+    """The smallest error that at least this share of the errors do not pass."""
+    ordered = sorted(abs(error) for error in errors)
+    return ordered[min(len(ordered) - 1, -(-int(share * 1000) * len(ordered) // 1000) - 1)]
+
+
+def main() -> int:
+    """Print every row, and a summary by figure."""
+    found = tables()
+    print("| model | engine | tp·dp | figure | logged | derived | error |")
+    print("| --- | --- | --- | --- | ---: | ---: | ---: |")
+    for one in found["by default"]:
+        mesh = f"{one.row['tp']}·{one.row['dp']} {one.row['hardware'].split('-')[0]}"
+        print(
+            f"| {one.row['model']} | {one.row['engine']} | {mesh} | {one.figure} | {one.logged:,.2f} | "
+            f"{one.derived:,.2f} | {one.error:+.1%} |"
+        )
+    print("\n| given | figure | rows | median | 90% |\n| --- | --- | ---: | ---: | ---: |")
+    for given, each in found.items():
+        for figure in dict.fromkeys(one.figure for one in each):
+            errors = [one.error for one in each if one.figure == figure]
+            middle = median(abs(error) for error in errors)
+            print(f"| {given} | {figure} | {len(errors)} | {middle:.1%} | {quantile(errors, 0.9):.1%} |")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
