@@ -12,6 +12,7 @@ from optimizer.figures import derivation_serving as serving
 from optimizer.figures.derivation_figure import Figure, Sheet, plain
 from optimizer.figures.derivation_memory import PARTS, memory
 from optimizer.figures.rates import ceil_fraction, ideal_rates
+from optimizer.figures.runnable import engines_that_run
 from optimizer.figures.serving import Evaluation, evaluate
 
 __all__ = ["Figure", "derive", "figures_json"]
@@ -79,6 +80,7 @@ def figures_json(
     result: dict[str, Any] = {
         name: plain(found[name].value) if name in found else None for name in _TOP if name in found or name in _ALWAYS
     }
+    result["engines"] = engines_that_run(problem, evaluation)
     result["memory"] = {part: plain(found[part].value) for part in PARTS}
     result["traffic"] = {
         f"{axis}_bytes": ceil_fraction(Fraction(found[f"{axis}_bytes"].value)) for axis in serving.AXES

@@ -1,0 +1,27 @@
+"""Which engines run a layout: they accept its degrees, and what they keep leaves room for weights, cache and step."""
+
+from __future__ import annotations
+
+from optimizer.domain.problem import Problem
+from optimizer.figures.memory import build_memory
+from optimizer.figures.serving import Evaluation
+
+
+def engines_that_run(problem: Problem, evaluation: Evaluation) -> list[str]:
+    """Names of the engines that run an evaluated layout; for a problem that names one engine, that one at most.
+
+    Times, placements and stage cuts are not asked about: every engine here takes its stages as a list.
+    """
+    own = problem.engine
+    found = []
+    for engine in own.members or (own,):
+        name = engine.name if own.members else problem.engine_name
+        asked = problem.changed(engine_name=name)
+        if not engine.accepts(asked, evaluation.shape):
+            continue
+        stages = build_memory(asked, evaluation.shape).stages(
+            evaluation.steps.largest, evaluation.layout.batch, evaluation.cuts
+        )
+        if max(stage.total_bytes for stage in stages) <= asked.capacity_bytes:
+            found.append(name)
+    return found

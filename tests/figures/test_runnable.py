@@ -1,0 +1,40 @@
+"""The union is never worse than any engine, and says which engines run its answer."""
+
+from __future__ import annotations
+
+import pytest
+
+from optimizer.domain.engines import ENGINES
+from optimizer.domain.layout import Layout
+from optimizer.figures.runnable import engines_that_run
+from optimizer.figures.serving import evaluate
+from optimizer.solve import solve
+from optimizer.verify.verdict import judge_layout
+from tests.verify.examples import MOE, hardware, problem
+
+ASKED = {"devices": 8, "workload": {"input_tokens": 2048, "output_tokens": 256}}
+
+
+@pytest.mark.parametrize("memory", ["2.6 GB", "3 GB", "15 GB"])
+def test_no_engine_beats_the_union(memory: str) -> None:
+    own = hardware(exposed_memory=memory)
+    union = solve(problem(MOE, **ASKED, hardware=own))
+    for name in ENGINES:
+        answer = solve(problem(MOE, **ASKED, hardware=own, engine_name=name))
+        if answer.best is not None:
+            assert union.best is not None
+            assert answer.best.value <= union.best.value, name
+
+
+def test_engines_are_named_that_verify_accepts() -> None:
+    question = problem(MOE, **ASKED, hardware=hardware(exposed_memory="3 GB"))
+    for layout, wanted in (
+        (Layout(tp=2, dp=2, etp=1, ep=4), {"vllm", "sglang", "megatron", "fsdp"}),
+        (Layout(tp=4, etp=2, ep=2), {"sglang", "trtllm", "megatron"}),
+        (Layout(tp=1, dp=3, etp=1, ep=3, edp=1), {"vllm"}),
+    ):
+        found = set(engines_that_run(question, evaluate(question, layout)))
+        judged = {name for name in ENGINES if judge_layout(question.changed(engine_name=name), layout).feasible}
+        assert found == judged
+        assert found <= wanted
+        assert judge_layout(question, layout).figures_document["engines"] == sorted(found, key=list(ENGINES).index)
