@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -74,6 +75,12 @@ def _one(kind: str, name: str, names: list[str], *, json: bool) -> int:
         emit_json({"schema": "shardproof/catalog/1", "kind": kind, "name": name, **document})
         return 0
     heading(name)
+    if kind in {"hardware", "scenarios"}:
+        # What the file says is the clearest form of it.
+        if "digest" in document:
+            emit(f"digest: {document['digest']}")
+        emit(Path(document["file"]).read_text(encoding="utf-8").rstrip())
+        return 0
     rows = [[key.replace("_", " "), _text(value)] for key, value in document.items() if not isinstance(value, dict)]
     rows += [
         [f"{key} {inner}".replace("_", " "), _text(found)]

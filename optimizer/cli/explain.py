@@ -24,6 +24,7 @@ def command(problem: ProblemSource, json: Json = False, from_: From = None, pool
     question = problem.question(pool or ()) if from_ is None else _of_launch(problem.posed(from_))
     from optimizer.domain.problem import Problem  # noqa: PLC0415 - the specs load when a command runs
     from optimizer.explain import explain  # noqa: PLC0415 - loads NumPy and the solver
+    from optimizer.verify.structure import why_not  # noqa: PLC0415 - the same
 
     if isinstance(question, Problem):
         document: dict[str, Any] = explain(question).to_json()
@@ -35,6 +36,8 @@ def command(problem: ProblemSource, json: Json = False, from_: From = None, pool
         emit_json(document)
     else:
         show(document)
+        for reason in why_not(question) if isinstance(question, Problem) else ():
+            emit(reason)
     return 1 if document["status"] == "infeasible" else 0
 
 

@@ -55,9 +55,7 @@ def _root(
 
 def application(names: Sequence[str]) -> typer.Typer:
     """Application with these commands."""
-    app = typer.Typer(
-        name="shardproof", help=ABOUT, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False
-    )
+    app = typer.Typer(name="shardproof", help=ABOUT, no_args_is_help=True, pretty_exceptions_enable=False)
     app.callback()(_root)
     for name in names:
         command: Any = importlib.import_module(COMMANDS[name]).command

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
@@ -29,6 +30,10 @@ class ProblemOption:
     help: str
     metavar: str = "TEXT"
     many: bool = False
+    unit: str = ""
+    """Units that a number on its own leaves open; empty where it does not."""
+    name: bool = False
+    """A name even where it looks like a number (``4090``)."""
 
     @property
     def parameter(self) -> str:
@@ -41,8 +46,14 @@ def _axis(name: str, text: str) -> ProblemOption:
 
 
 PROBLEM_OPTIONS: Final = (
-    ProblemOption("--model", ("model",), "Catalog name, model YAML, or Hugging Face config.json.", "MODEL"),
-    ProblemOption("--hardware", ("hardware",), "Catalog name or hardware YAML.", "HARDWARE"),
+    ProblemOption(
+        "--model",
+        ("model",),
+        "Catalog name, Hub name (Qwen/Qwen3-32B), model YAML, or config.json.",
+        "MODEL",
+        name=True,
+    ),
+    ProblemOption("--hardware", ("hardware",), "Catalog name or hardware YAML.", "HARDWARE", name=True),
     ProblemOption("--devices", ("devices",), "Most devices that may be used.", "N"),
     ProblemOption("--nodes", ("nodes",), "The same in nodes.", "N"),
     ProblemOption("--isl", ("workload", "input_tokens"), "Input tokens of a request.", "N"),
@@ -52,12 +63,22 @@ PROBLEM_OPTIONS: Final = (
     ProblemOption("--prefix-cache-hit", ("workload", "prefix_cache_hit"), "Share of prompt tokens cached.", "SHARE"),
     ProblemOption("--mtp-tokens", ("workload", "mtp_tokens"), "Tokens drafted a step.", "N"),
     ProblemOption("--mtp-acceptance", ("workload", "mtp_acceptance"), "Chance that one is accepted.", "SHARE"),
-    ProblemOption("--ttft", ("limits", "ttft"), "Longest time to first token, such as 2s.", "TIME"),
-    ProblemOption("--tpot", ("limits", "tpot"), "Longest time per output token, such as 50ms.", "TIME"),
+    ProblemOption("--ttft", ("limits", "ttft"), "Longest time to first token, such as 2s.", "TIME", unit="s or ms"),
+    ProblemOption("--tpot", ("limits", "tpot"), "Longest time per output token, such as 50ms.", "TIME", unit="s or ms"),
     ProblemOption("--memory-utilization", ("limits", "memory_utilization"), "Share of memory to use.", "SHARE"),
     ProblemOption("--fabric-bandwidth", ("limits", "fabric_bandwidth"), "Most bytes/s over the fabric.", "RATE"),
-    ProblemOption("--objective", ("objective",), "What to make best.", "NAME"),
-    ProblemOption("--engine", ("engine",), "Engine whose rules bind the layout.", "NAME"),
+    ProblemOption(
+        "--objective",
+        ("objective",),
+        "What to make best: throughput, throughput_per_device, devices, ttft, tpot, cost or memory_headroom.",
+        "NAME",
+    ),
+    ProblemOption(
+        "--engine",
+        ("engine",),
+        "Engine whose rules bind the layout: any, vllm, sglang, trtllm, megatron or fsdp.",
+        "NAME",
+    ),
     ProblemOption("--precision", ("precision", "weights"), "Format of the weights, such as fp8.", "FORMAT"),
     ProblemOption("--kv-cache", ("precision", "kv_cache"), "Format of the KV cache.", "FORMAT"),
     ProblemOption("--activations", ("precision", "activations"), "Format of the activations.", "FORMAT"),
@@ -98,12 +119,22 @@ def value_of(option: ProblemOption, text: str) -> Any:  # noqa: ANN401 - what th
     if option.many:
         parts = [_whole(part.strip()) for part in text.split(",")]
         return parts if len(parts) > 1 else parts[0]
+    if option.name:
+        return text
+    if option.unit and _NUMBER.fullmatch(text.strip()):
+        first, second = option.unit.split(" or ")
+        message = f"{text} of what? A unit is wanted: {text}{first} or {text}{second}"
+        raise SpecError(Fault(None, None, None, option.flag, message))
     return _whole(text)
 
 
+_NUMBER: Final = re.compile(r"[-+]?[0-9_]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?")
+
+
 def _whole(text: str) -> int | str:
-    digits = text.replace("_", "")
-    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 100 else text
+    digits = text.replace("_", "").removeprefix("-")
+    whole = digits.isascii() and digits.isdigit() and len(digits) < 100
+    return int(text.replace("_", "")) if whole else text
 
 
 def overrides_of(values: Mapping[str, str | None]) -> tuple[Override, ...]:

@@ -39,15 +39,37 @@ SHOWN = (
 """Figures of the short table, in order."""
 
 
+def counted(number: int, thing: str) -> str:
+    """``1 device``, ``8 devices``."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+_MEANINGS = {
+    "throughput_per_device_tokens_per_s": (Dimension.TOKENS_PER_SECOND, "{} a device"),
+    "throughput_tokens_per_s": (Dimension.TOKENS_PER_SECOND, "{} in all"),
+    "ttft_s": (Dimension.SECONDS, "{} to the first token"),
+    "tpot_s": (Dimension.SECONDS, "{} for each output token"),
+    "cost_dollars_per_million_tokens": (Dimension.DOLLARS, "{} per million tokens"),
+    "memory_headroom_bytes": (Dimension.BYTES, "{} left on the fullest device"),
+}
+
+
+def objective_text(name: str, value: float) -> str:
+    """The value of an objective with its unit and what it is of."""
+    if name in _MEANINGS:
+        dimension, words = _MEANINGS[name]
+        return words.format(shown(Fraction(value), dimension))
+    return counted(int(value), "device") if name == "devices" else f"{plain_name(name)} {value:,.6g}"
+
+
 def layout_line(layout: Layout, *, experts: bool, of: int | None = None) -> str:
     """A layout in one line; `of` the devices there are, it says how many it leaves idle."""
     attention = f"tp={layout.tp} cp={layout.cp} dp={layout.dp}"
     mesh = f"{attention} | etp={layout.etp} ep={layout.ep} edp={layout.edp}" if experts else attention
     chunk = f", chunk {layout.prefill_chunk:,}" if layout.prefill_chunk else ""
-    plural = "s" if layout.replicas > 1 else ""
     idle = f" ({of - layout.devices:,} of {of:,} idle)" if of is not None and of > layout.devices else ""
     return (
-        f"{mesh} | pp={layout.pp}: {layout.devices:,} devices{idle}, {layout.replicas:,} replica{plural}, "
+        f"{mesh} | pp={layout.pp}: {counted(layout.devices, 'device')}{idle}, {counted(layout.replicas, 'replica')}, "
         f"batch {layout.batch:,} a rank{chunk}"
     )
 
@@ -65,7 +87,7 @@ def problem_line(problem: Problem) -> str:
     kept = f", {', '.join(bounds)}" if bounds else ""
     name = "" if problem.name == "problem" else f"{problem.name}: "
     return (
-        f"{name}{problem.model.name} on {problem.devices:,} × {problem.hardware.name}, {work.phase}, "
+        f"{name}{problem.model.name} on {counted(problem.devices, 'device')} of {problem.hardware.name}, {work.phase}, "
         f"{work.input_tokens:,} in / {work.output_tokens:,} out{kept}, engine {problem.engine_name}"
     )
 

@@ -8,6 +8,7 @@ from optimizer.domain.hardware import HardwareSpec
 from optimizer.domain.layout import Layout, WrittenLayout
 from optimizer.domain.model import ModelSpec
 from optimizer.domain.problem import ProblemFile
+from optimizer.sweep.grid import GridFile
 from optimizer.verify.claim_table import dimensions
 from optimizer.verify.claims import ClaimVerdict
 
@@ -17,6 +18,7 @@ KINDS: Final = {
     "hardware": "hardware YAML (read)",
     "problem": "problem file (read by solve, explain)",
     "layout": "layout file (read by verify)",
+    "grid": "grid of problems (read by sweep)",
     "claims": "claims of a layout file (read by verify)",
     "result": "solve --json and --out",
     "certificate": "certificate inside a result",
@@ -256,7 +258,7 @@ def _documents() -> dict[str, _Schema]:
 
 def schema_of(kind: str) -> _Schema:
     """JSON Schema of a kind of file, one of `KINDS`."""
-    read: dict[str, Any] = {"model": ModelSpec, "hardware": HardwareSpec, "problem": ProblemFile}
+    read: dict[str, Any] = {"model": ModelSpec, "hardware": HardwareSpec, "problem": ProblemFile, "grid": GridFile}
     if kind in read:
         found: _Schema = read[kind].model_json_schema()
     elif kind == "layout":

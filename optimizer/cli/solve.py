@@ -182,7 +182,7 @@ def show(problem: Problem, result: Result, document: dict[str, Any]) -> None:
     from optimizer.verify.placement import placed_experts  # noqa: PLC0415 - the same
 
     objective, status = document["objective"], document["status"]
-    value = "" if objective["value"] is None else f": {present.plain_name(objective['name'])} {objective['value']:,.6g}"
+    value = "" if objective["value"] is None else f": {present.objective_text(objective['name'], objective['value'])}"
     proof = "" if status != "feasible" else f" (bound {objective['bound']:,.6g}, gap {objective['gap']:.2%})"
     present.verdict_line(status + value + proof, good=status in _GOOD)
     if result.layout is not None:
@@ -207,10 +207,13 @@ def show(problem: Problem, result: Result, document: dict[str, Any]) -> None:
             _uncertainty(document["uncertainty"])
     elif status == "infeasible":
         from optimizer.cli.explain import conflict_heading  # noqa: PLC0415 - only where nothing fits
+        from optimizer.verify.structure import why_not  # noqa: PLC0415 - the same
 
         emit(conflict_heading(document["conflict"]) + ":")
         for limit in document["conflict"]:
             emit(f"  {paint(_limit(limit), 'red')}")
+        for reason in why_not(problem):
+            emit(reason)
         emit("`shardproof explain` says how little each would have to change.")
     search = document["search"]
     emit()

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from optimizer.domain.base import Spec
+from optimizer.domain.base import FieldError, Spec
 from optimizer.domain.limits import AsTuple
 from optimizer.domain.quantity import PositiveRate, Ratio
 
@@ -44,9 +44,10 @@ class ServingWorkload(Spec):
     def _consistent(self) -> ServingWorkload:
         if self.phase == "disaggregated":
             message = (
-                "phase 'disaggregated' is not solved as one problem yet: solve phase 'prefill' and phase 'decode' apart"
+                "phase 'disaggregated' has two roles, each on devices of its own: write `pools` and `demands`, or "
+                "solve phase 'prefill' and phase 'decode' one after the other, each on its share of the devices"
             )
-            raise ValueError(message)
+            raise FieldError(message, ("phase",))
         if self.phase in ("aggregated", "decode") and self.output_tokens < 2:
             message = f"phase {self.phase!r} needs output_tokens of at least 2 (TPOT is between output tokens)"
             raise ValueError(message)

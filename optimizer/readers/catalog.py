@@ -21,6 +21,7 @@ KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
 Described = TypeVar("Described", ModelSpec, HardwareSpec)
 
+_SHORTEST_PART, _MOST_ALIKE = 3, 4
 _CONFIG: Final = "config.json"
 _SUFFIXES: Final = (".yaml", ".yml", ".json")
 _SINGULAR: Final[dict[Kind, str]] = {
@@ -71,6 +72,14 @@ def _unknown(kind: Kind, name: str) -> tuple[str, str | None]:
     message = (
         f"{shown(name)} is no {noun} of the catalog and no file: `shardproof catalog {kind}` lists {len(names(kind))}"
     )
+    folded = name.casefold()
+    alike = [entry for entry in names(kind) if entry.startswith(f"{folded}-")]
+    alike = alike or [entry for entry in names(kind) if folded in entry] if len(folded) >= _SHORTEST_PART else []
+    if alike:
+        # A name of several entries: the one most often meant is the module with the fast links.
+        alike.sort(key=lambda entry: ("-sxm-" not in entry, len(entry), entry))
+        first, *others = alike[: 1 + _MOST_ALIKE]
+        return message + (f"; also {', '.join(sorted(others, key=len))}" if others else ""), first
     return message, nearest(name, list(names(kind)))
 
 

@@ -186,3 +186,27 @@ def structural_violations(
         *pipeline(problem, layout),
         *search(problem, layout),
     )
+
+
+_DIVIDING = ("tp", "etp", "ep")
+_FARTHEST = 512
+"""How far from a degree that does not divide one that does is looked for."""
+
+
+def why_not(problem: Problem) -> Iterator[str]:
+    """Of each degree that `search` asks for and no layer allows: why, and the nearest that divide."""
+
+    def broken(axis: str, degree: int) -> list[str]:
+        degrees = {"tp": degree} if axis == "tp" else {"dp": degree, "etp": 1, "ep": 1, "edp": 1} | {axis: degree}
+        layout = Layout.model_validate({"tp": 1, "batch": 1} | degrees)
+        return [found.message for found in divisibility(problem, layout)]
+
+    for axis in _DIVIDING:
+        asked = getattr(problem.search, axis) or ()
+        if not asked or not all(broken(axis, degree) for degree in asked):
+            continue
+        for degree in asked:
+            ways = (range(degree - 1, max(degree - _FARTHEST, 0), -1), range(degree + 1, degree + _FARTHEST))
+            nearest = [next((other for other in way if not broken(axis, other)), None) for way in ways]
+            named = " and ".join(str(other) for other in nearest if other is not None)
+            yield broken(axis, degree)[0] + (f"; the nearest that divide: {named}" if named else "")

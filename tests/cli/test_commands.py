@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jsonschema
 import pytest
 
 from optimizer.cli import main
 from optimizer.cli.main import COMMANDS, run
+from optimizer.cli.options import PROBLEM_OPTIONS
 from optimizer.cli.schemas import schema_of
+from optimizer.domain.engines import ENGINES
+from optimizer.domain.limits import Objective
 from optimizer.readers.catalog import path
 
 ROOT = Path(__file__).parents[2]
@@ -116,7 +120,7 @@ def test_solve_writes_what_verify_and_certify_take(ask: Json, tmp_path: Path) ->
 def test_solve_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     assert run([*SMALL, "--tp", "1,2", "--top", "2"]) == 0
     out = capsys.readouterr().out
-    assert out.startswith("optimal: throughput per device ")
+    assert re.match(r"optimal: [0-9.,]+ tokens/s a device\n", out)
     assert "The best 2 layouts" in out
     assert "Time of a step" in out
 
@@ -367,3 +371,77 @@ def test_echoes_are_cut(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
         assert all(len(line) < 1500 for line in capsys.readouterr().err.splitlines())
     assert run(["solve", "--model", "m" * 10**5, "--hardware", "h100-sxm-8", "--devices", "1" * 10**4]) == 2
     assert all(len(line) < 1500 for line in capsys.readouterr().err.splitlines())
+
+
+LLAMA = ["--model", "llama-3.1-8b", "--hardware", "h100-sxm-8", "--devices", "4", "--isl", "1000", "--osl", "200"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--ttft", "500"], "--ttft: 500 of what? A unit is wanted: 500s or 500ms"),
+        (["--tpot", "0.05"], "--tpot: 0.05 of what? A unit is wanted: 0.05s or 0.05ms"),
+        (["--devices", "-4"], "--devices: must be at least 1, not -4"),
+        (["--hardware", "h100"], "(did you mean 'h100-sxm-8'?)"),
+        (["--hardware", "a100"], "; also a100-pcie-8, a100-sxm-40gb-8 (did you mean 'a100-sxm-8'?)"),
+        (["--hardware", "4090"], "(did you mean 'rtx-4090-8'?)"),
+        (["--hardware", "mi300"], "(did you mean 'mi300x-8'?)"),
+        (["--engine", "vlm"], "(did you mean 'vllm'?)"),
+    ],
+)
+def test_an_option_is_asked_about_by_its_name(
+    options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["solve", *LLAMA, *options]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["solve", "explain"])
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (
+            ["--tp", "3"],
+            "tp=3 does not divide the attention heads of block 'layer' of 32; the nearest that divide: 2 and 4",
+        ),
+        (["--tp", "200"], "the nearest that divide: 32"),
+    ],
+)
+def test_a_degree_that_does_not_divide_says_why_and_what_does(
+    command: str, options: list[str], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([command, *LLAMA, *options]) == 1
+    assert reason in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("objective", "words"),
+    [
+        ("throughput_per_device", r"optimal: [0-9.,]+ tokens/s a device"),
+        ("throughput", r"optimal: [0-9.,]+ tokens/s in all"),
+        ("ttft", r"optimal: [0-9.,]+ ms to the first token"),
+        ("tpot", r"optimal: [0-9.,]+ ms for each output token"),
+        ("cost", r"optimal: [0-9.,]+ \$ per million tokens"),
+        ("memory_headroom", r"optimal: [0-9.,]+ GB left on the fullest device"),
+    ],
+)
+def test_the_first_line_says_of_what(objective: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["solve", *LLAMA, "--devices", "1", "--objective", objective]) == 0
+    out = capsys.readouterr().out
+    assert re.match(words, out)
+    assert "llama-3.1-8b on 1 device of h100-sxm-8" in out
+    assert "pp=1: 1 device, 1 replica, " in out
+
+
+def test_help_lists_what_may_be_chosen(capsys: pytest.CaptureFixture[str]) -> None:
+    listed = {option.flag: option.help for option in PROBLEM_OPTIONS}
+    for name in ("any", *ENGINES):
+        assert name in listed["--engine"]
+    for name in get_args(Objective):
+        assert name in listed["--objective"] or name == "step_time"
+    assert run(["catalog", "hardware", "h100-sxm-8"]) == 0
+    assert "price: 2.95 $/h" in capsys.readouterr().out
+    assert run(["catalog", "scenarios", "qwen3-32b-h200-8"]) == 0
+    assert "{'" not in capsys.readouterr().out
+    assert run(["schema", "grid"]) == 0
+    assert '"exclude"' in capsys.readouterr().out
