@@ -19,9 +19,22 @@ LONG = (
 """Tests that search, place or fork for more than a second each: what ``-m "not slow and not long"`` leaves out."""
 
 
+SLOW = (
+    "certificate/test_check.py", "certificate/test_question.py", "certificate/test_tampering.py",
+    "cli/test_commands.py",
+    "explain/test_explain.py", "solve/", "test_brute_force.py", "test_engine_rule_change.py", "test_never_beaten.py",
+    "test_scenarios.py",
+)  # fmt: skip
+"""Tests that search or check many large lattices: minutes each since every chunk and cp is in them."""
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what takes long by where it stands."""
     root = os.path.dirname(__file__)  # noqa: PTH120 - once for thousands of items
     for item in items:
-        if os.path.relpath(item.path, root).startswith(LONG):
+        place = os.path.relpath(item.path, root)
+        if place.startswith(LONG):
             item.add_marker(pytest.mark.long)
+        if place.startswith(SLOW):
+            item.add_marker(pytest.mark.slow)
