@@ -110,16 +110,22 @@ def _launch(document: Document, engine: str, placed: PlacementFile | None, model
     name, _, version = engine.partition("@")
     evaluation = evaluate(read.problem, read.layout, redundant=read.redundant)
     answer = Answer(
-        read.problem, read.layout, evaluation, read.redundant, None if placed is None else placed.name, model
-    )
+        read.problem, read.layout, evaluation, read.redundant, None if placed is None else placed.name, model,
+        placed=_held(document) is not None,
+    )  # fmt: skip
     return export(answer, name, version or None)
+
+
+def _held(document: Document) -> object:
+    """The expert placement of a result, or of what `place` wrote."""
+    return document.get(("layout", "placement")) or document.get(("placement",))
 
 
 def _placement_file(document: Document, engine: str) -> PlacementFile | None:
     """The file by which an engine takes the placement of a result; None where there is none, or it takes none."""
     from optimizer.export.placement_files import FORMATS, placement_file  # noqa: PLC0415 - loads when the command runs
 
-    held = document.get(("layout", "placement")) or document.get(("placement",))
+    held = _held(document)
     if not isinstance(held, dict):
         return None
     name = engine.partition("@")[0]
@@ -133,7 +139,7 @@ def _placement(document: Document) -> tuple[dict[int, list[list[int]]], int]:
     """Placement of a result or of `place`, and the layers of the model."""
     from optimizer.readers.placement_file import placement_in  # noqa: PLC0415 - loads when the command runs
 
-    held = document.get(("layout", "placement")) or document.get(("placement",))
+    held = _held(document)
     layers = held.get("layers") if isinstance(held, dict) else None
     if not isinstance(layers, list) or not all(isinstance(la, dict) and type(la.get("layer")) is int for la in layers):
         raise document.error("no layers placed", ("layout", "placement"))

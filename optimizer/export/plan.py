@@ -30,6 +30,8 @@ class Answer:
     redundant: int = 0
     placement_file: str | None = None
     model: str | None = None
+    placed: bool = False
+    """Whether experts were placed; an engine that takes no file of it is told nothing."""
 
     @property
     def model_name(self) -> str:
@@ -139,6 +141,8 @@ def _budget(made: Plan, answer: Answer) -> int:
 
 def _common(made: Plan, answer: Answer) -> None:
     work, precision = answer.problem.workload, answer.problem.precision
+    if answer.placed and answer.placement_file is None:
+        made.differences.append(f"expert placement: {made.engine} takes no static one; it starts from experts in order")
     if work.prefix_cache_hit:
         made.differences.append(
             f"prefix cache: {float(work.prefix_cache_hit):.0%} of prompt tokens were priced as found in the cache; "
@@ -181,11 +185,6 @@ def _vllm(answer: Answer, version: str) -> Plan:
             made.put("eplb_config", json.dumps({"num_redundant_experts": answer.redundant}))
         else:
             made.put("redundant_slots", answer.redundant)
-    if answer.placement_file is not None:
-        made.differences.append(
-            "expert placement: vLLM takes no static one; its EPLB places experts itself while serving, from experts in "
-            "order"
-        )
     made.put("memory_utilization", _decimal(problem.memory_utilization))
     made.put("max_num_seqs", layout.batch)
     made.put("max_num_batched_tokens", _budget(made, answer))

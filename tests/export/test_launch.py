@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -147,12 +148,15 @@ def test_second_node_of_a_wide_deployment_starts_where_the_first_ends() -> None:
 
 def test_static_placement_is_a_difference_for_vllm_and_a_file_for_sglang() -> None:
     problem = PROBLEMS["deepseek-v3", "decode"]
-    answer = _answer(problem, Layout(tp=1, dp=32, ep=32, batch=8), redundant=32, placement_file="expert_location.json")
-    told = export(answer, "vllm")
+    layout = Layout(tp=1, dp=32, ep=32, batch=8)
+    answer = _answer(problem, layout, redundant=32, placed=True, placement_file="expert_location.json")
+    told = export(replace(answer, placement_file=None), "vllm")
     assert any("takes no static one" in line for line in told.differences)
     assert "expert placement" in told.files["differences.md"]
     assert json.loads(told.plan.arguments["--eplb-config"]) == {"num_redundant_experts": 32}
-    assert export(answer, "sglang").plan.arguments["--init-expert-location"] == "expert_location.json"
+    by_file = export(answer, "sglang")
+    assert by_file.plan.arguments["--init-expert-location"] == "expert_location.json"
+    assert not any("takes no static one" in line for line in by_file.differences)
     assert export(answer, "trtllm").plan.yaml["moe_config"]["load_balancer"] == "expert_location.json"
 
 
