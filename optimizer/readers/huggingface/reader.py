@@ -158,13 +158,13 @@ def read_config_file(path: str | Path, *, name: str | None = None) -> ModelSpec:
 
 
 def config_text(text: str, shown_as: str) -> tuple[str, str]:
-    """Text of a JSON file with a number that no field takes in place of what Python writes and JSON does not have.
+    """Text of a JSON file with what Python writes and JSON does not have, ``Infinity`` and ``NaN``, quoted.
 
     Files in the wild say ``Infinity`` of an unbounded time step, which nothing reads; a field that is read refuses it.
     """
     if not shown_as.endswith(".json") or not text.lstrip().startswith("{"):
         return text, shown_as
-    return _NOT_FINITE.sub(lambda found: found[0] if found[0].startswith('"') else "1e308", text), shown_as
+    return _NOT_FINITE.sub(lambda found: found[0] if found[0].startswith('"') else f'"{found[0]}"', text), shown_as
 
 
 def read_document(document: Document, path: str | Path, *, name: str | None = None) -> ModelSpec:
