@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from fractions import Fraction
 
-from optimizer.domain.cluster import Cluster, ClusterLimits
+from optimizer.domain.cluster import Cluster
 from optimizer.fleet.families.family import Family, Limit
 
 
@@ -35,5 +35,5 @@ class Budget(Family):
         if budget is not None:
             yield Limit(
                 "limits.budget", float(budget), "dollars_per_h", f"the budget is {float(budget):g} $/h",
-                cluster.model_copy(update={"limits": ClusterLimits(power=cluster.limits.power)}),
+                cluster.model_copy(update={"limits": cluster.limits.model_copy(update={"budget": None})}),
             )  # fmt: skip

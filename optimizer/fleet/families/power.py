@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from fractions import Fraction
 
-from optimizer.domain.cluster import Cluster, ClusterLimits
+from optimizer.domain.cluster import Cluster
 from optimizer.fleet.families.family import Family, Limit
 
 
@@ -30,5 +30,5 @@ class Power(Family):
         if most is not None:
             yield Limit(
                 "limits.power", float(most), "w", f"the power limit is {float(most):g} W",
-                cluster.model_copy(update={"limits": ClusterLimits(budget=cluster.limits.budget)}),
+                cluster.model_copy(update={"limits": cluster.limits.model_copy(update={"power": None})}),
             )  # fmt: skip
