@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 import pytest
-import yaml
+from ruamel.yaml import YAML
 
 from optimizer.domain.engines import ENGINES, Engine, engine_named
 from optimizer.domain.engines.rule import EngineRule, broken
@@ -19,7 +19,7 @@ from optimizer.domain.shape import Shape
 from optimizer.readers import catalog
 from tests.verify.examples import DENSE, MOE, problem
 
-TABLE: dict[str, dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("engine_rules.yaml").read_text())
+TABLE: dict[str, dict[str, Any]] = YAML(typ="safe").load(Path(__file__).with_name("engine_rules.yaml"))
 
 
 def _cases() -> list[tuple[Engine, EngineRule, dict[str, Any]]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from ruamel.yaml import YAML
 
 from optimizer.readers.read import read_layout
 from optimizer.units import Dimension, parse_quantity
@@ -16,7 +16,7 @@ from optimizer.verify.claim_table import dimensions
 from optimizer.verify.claims import ClaimVerdict
 from optimizer.verify.verdict import Verdict, judge
 
-TABLE: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("engine_cases.yaml").read_text())
+TABLE: dict[str, Any] = YAML(typ="safe").load(Path(__file__).with_name("engine_cases.yaml"))
 CASES: dict[str, dict[str, Any]] = TABLE["cases"]
 ASSUMED = {"value": 0.8, "source": "assumed"}
 

@@ -9,7 +9,7 @@ from optimizer.domain.lattice import axes
 from optimizer.domain.problem import Problem
 from optimizer.figures.shape import Shape
 
-DRAWS_EACH = 5
+DRAWS_EACH = 10
 """Draws for each evaluation of the budget, at most: most of them are no layout."""
 
 
