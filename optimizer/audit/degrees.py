@@ -42,10 +42,6 @@ _STAGES: Final = re.compile(
     r"(?<![\d.,])(\d{1,4})(?:[- ](?:stage\s+pipeline|pipeline\s+stages?|PP\s+stages?))\b", re.IGNORECASE
 )
 _GROUPS: Final = re.compile(r"\bEP\s+groups?\s*[:=]\s*(\d{1,5})|(?<![\d.,])(\d{1,5})\s+EP\s+groups?\b", re.IGNORECASE)
-_SHAPE: Final = re.compile(
-    r"(?<![\d.,×x*])(\d{1,5}(?:\s*[×x*]\s*\d{1,5}){1,4})\s+(?:parallel\w*\s+)?(?:configuration|config|layout"
-    r"|mesh|grid|topology|split)\b"
-)
 _SYMBOL: Final = (
     r"(?:(tensor|pipeline|data|expert|context)[-_ ]parallel(?:ism)?(?:[-_ ](?:size|degree))?|(TP|PP|DP|EP|CP|ETP|EDP))"
     r"(?:[-_ ]?(?:size|degree))?"
@@ -139,15 +135,6 @@ def _cell(segment: Segment, index: int, role: Role) -> Statement | None:
             return Statement(name, Fraction(int(value)), place, f"{label} {value}", role, index, lexicon.ONE,
                              section=segment.section)  # fmt: skip
     return None
-
-
-def find_shapes(segments: tuple[Segment, ...]) -> Iterator[tuple[int, int, tuple[int, ...], str]]:
-    """``4×4×2 configuration``: segment, offset, numbers, quote. Its axes are not named."""
-    for index, segment in enumerate(segments):
-        if "×" in segment.text or "x" in segment.text or "*" in segment.text:
-            for match in _SHAPE.finditer(segment.text):
-                numbers = tuple(int(part) for part in re.findall(r"\d+", match[1]))
-                yield index, match.start(), numbers, " ".join(match[0].split())
 
 
 def symbolic_products(segments: tuple[Segment, ...]) -> Iterator[tuple[int, int, tuple[str, ...], str]]:

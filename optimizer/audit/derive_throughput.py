@@ -8,7 +8,6 @@ from optimizer.audit.derive import MOST_READINGS, Derivation, FactTable, dedupli
 from optimizer.audit.verdict import plain
 
 BATCH_ONE = "decode at batch 1, one device reading every weight of the model for each token"
-BATCH_ONE_SHARDED = "decode at batch 1, the weights read by all devices together, per device"
 COMPUTE_BOUND = "any phase and batch: 2 FLOP per active parameter and token"
 
 
@@ -63,20 +62,6 @@ def compute_bound(table: FactTable) -> Derivation | None:
         "peak_flops / (2 × active_parameters)",
         f"{plain(peak)} / (2 × {plain(active)})",
     )
-
-
-def batched_decode(table: FactTable, batch: Fraction) -> Derivation | None:
-    """Decode at ``batch``: the weights are read once for the whole batch, all devices together; per device."""
-    bandwidth, parameters, width = (
-        table.one(name) for name in ("memory_bandwidth", "parameters", "bytes_per_parameter")
-    )
-    if bandwidth is None or parameters is None or width is None:
-        return None
-    return Derivation(
-        f"decode at batch {batch}, weights read once per step", batch * bandwidth / (parameters * width),
-        "batch × memory_bandwidth / (parameters × "
-        "bytes_per_parameter)", f"{batch} × {plain(bandwidth)} / ({plain(parameters)} × {width})",
-    )  # fmt: skip
 
 
 def ttft_readings(table: FactTable, per_device: list[Fraction], total: list[Fraction]) -> list[Derivation]:

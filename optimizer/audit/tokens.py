@@ -8,7 +8,6 @@ from fractions import Fraction
 from typing import Final
 
 from optimizer.audit import lexicon
-from optimizer.audit.inline import BREAK
 from optimizer.audit.lexicon import Unit
 
 
@@ -442,8 +441,3 @@ def _spaced_unit(text: str, unit: Unit | None, at: int) -> tuple[Unit, int]:
 def numbers_of(tokens: Sequence[Token]) -> list[Number]:
     """The numbers among ``tokens``."""
     return [token for token in tokens if isinstance(token, Number)]
-
-
-def is_break(token: Token) -> bool:
-    """Whether text must not be read across ``token``."""
-    return token.mark is Mark.BREAK and token.sign == BREAK

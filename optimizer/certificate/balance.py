@@ -59,11 +59,6 @@ def copies_needed(load: Sequence[int], threshold: Fraction) -> int:
     return sum(weight * threshold.denominator // threshold.numerator + 1 for weight in load)
 
 
-def least_copies(load: Sequence[int], threshold: Fraction) -> int:
-    """Copies without which some share is above ``threshold``: ``sum(max(1, ceil(w / T)))``."""
-    return sum(max(1, -(-weight * threshold.denominator // threshold.numerator)) for weight in load)
-
-
 def _average(_load: Sequence[int], _devices: int, _slots: int, _witness: Witness) -> Fraction:
     return Fraction(1)
 

@@ -41,12 +41,6 @@ class Rows:
         return Rows(self.mesh[chosen], self.pp[chosen], self.least[chosen], self.most[chosen])
 
 
-@dataclass(frozen=True)
-class _Stack:
-    mean: Floats
-    mixed: Floats | None
-
-
 class Bounds:
     """Bounds of rows over a pricer's mesh pairs; `deepest` is the largest pp there is."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import Any, Final
+from typing import Final
 
 from optimizer.domain.layout import Layout, Stage
 from optimizer.domain.workload import ServingWorkload
@@ -104,8 +104,6 @@ class Launch:
         Whether it trains a model rather than serving it.
     phase
         Role of a disaggregated deployment, where the command names one.
-    model_shape
-        What the command says of the model itself (Megatron).
     head
         What tells the first node of this instance from that of another (port, devices); None on its other nodes.
     """
@@ -127,7 +125,6 @@ class Launch:
     places: Mapping[str, Place] = field(default_factory=dict)
     training: bool = False
     phase: str | None = None
-    model_shape: Mapping[str, Any] = field(default_factory=dict)
     head: tuple[str, ...] | None = None
 
     @property

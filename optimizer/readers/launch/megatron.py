@@ -71,7 +71,7 @@ def read(given: Reading, environment: Mapping[str, str], world: int | None) -> L
         engine="megatron", source=given.source, version=given.version, model=None, model_place=given.start,
         degrees=degrees, dense=dense, operating=Operating(max_num_seqs=micro, max_model_len=length), stages=stages,
         given=given.arguments.given, ignored=given.ignored(), environment=environment, places=given.places(),
-        training=True, model_shape={name: value for name, value in shape.items() if value},
+        training=True,
     )  # fmt: skip
 
 
