@@ -239,13 +239,13 @@ class Search:
             self._try(pricer, Rows(at, np.full_like(at, shape.pp), self.chunks, self.chunks))
 
     def _try(self, pricer: Pricer, rows: Rows) -> None:
-        """The reference on the few rows with the best bounds."""
+        """The reference on the few rows with the best bounds; with no time left, until there is an answer to give."""
         if not len(rows):
             return
         value = self._bound_values(pricer, rows, self._target())
         order = np.argsort(-value, kind="stable")
         for i in order[: 4 + 2 * self.wanted]:
-            if np.isneginf(value[i]) or self._late():
+            if np.isneginf(value[i]) or (self.best and self._late()):
                 break
             self._decide_row(pricer.meshes, rows, int(i))
 
