@@ -72,7 +72,12 @@ def replicas_allowed(problem: Problem, shape: Shape, replicas: int) -> bool:
 
 
 def most_replicas(problem: Problem, shape: Shape, devices: int) -> int:
-    """Most replicas that are allowed and that so many devices make up; 0: none."""
+    """Most replicas that are allowed and that so many devices make up; 0: none, or a shape that the engine refuses.
+
+    Mesh pairs are kept where the engine's rules hold with one stage; rules that read `pp` are asked here.
+    """
+    if not problem.engine.accepts(problem, shape):
+        return 0
     most = min(problem.devices, devices) // shape.devices
     return next((count for count in range(most, 0, -1) if replicas_allowed(problem, shape, count)), 0)
 
