@@ -175,7 +175,10 @@ class Decision:
         if key not in self._longest:
             steps, low, high = self._at(batch).steps, 0, _ENDLESS
             if goal.first is not None:
-                high = int(goal.first * TICKS_PER_SECOND) + 1
+                # without a queue the first token waits for so many steps
+                high = _most(goal.first * TICKS_PER_SECOND / (steps.pieces + self.shape.pp - 1), strict=strict) + 1
+            if self.problem.workload.request_rate is None:
+                low = max(high - 1, 0)
             while high - low > 1:
                 middle = (low + high) // 2
                 told = timing(

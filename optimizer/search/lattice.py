@@ -99,15 +99,20 @@ def _placeable(problem: Problem, found: Meshes) -> NDArray[np.bool_]:
 
 
 def engine_accepts(problem: Problem, engine: Engine, found: Meshes) -> NDArray[np.bool_]:
-    """Mesh pairs that break no rule of an engine with one stage; with `members`, of one of them."""
+    """Mesh pairs that break no rule of an engine with one stage; with `members`, of one of them.
+
+    A member is asked of the pairs that none before it takes, a rule of those that keep all before it.
+    """
     if engine.members:
         some = np.zeros(len(found), dtype=bool)
         for member in engine.members:
-            some |= engine_accepts(problem, member, found)
+            left = np.flatnonzero(~some)
+            some[left] = engine_accepts(problem, member, found.take(left))
         return some
     holds = np.ones(len(found), dtype=bool)
     for rule in engine.rules:
-        holds &= _keeps(problem, rule, found)
+        left = np.flatnonzero(holds)
+        holds[left] = _keeps(problem, rule, found.take(left))
     return holds
 
 
