@@ -16,8 +16,11 @@ from statistics import mean, median
 
 from benchmarks.closed_loop import closed_loop, fitting_batch
 from benchmarks.measurements import Run, problem_of, read_hardware, read_runs
+from optimizer.domain.layout import Layout
+from optimizer.domain.problem import Problem
 from optimizer.domain.workload import Phase
-from optimizer.figures.rates import Rates, effective_rates, ideal_rates
+from optimizer.figures.bounds import DECODE_AT_BATCH, throughput_bounds, ttft_bound
+from optimizer.figures.rates import Rates, effective_rates
 from optimizer.figures.serving import Evaluation, evaluate
 
 OWN_TABLE = Path(__file__).with_name("data") / "measured.csv"
@@ -69,7 +72,13 @@ def _price(run: Run, phase: Phase, rates: Rates, batch: int) -> Evaluation | Non
     return evaluate(problem, layout, rates=rates)
 
 
-def _online(run: Run, rates: Rates, ideal: Rates) -> Compared | None:
+def _most_tokens(problem: Problem, layout: Layout, batch: int) -> float:
+    """Output tokens/s in all that the busiest resource allows at a batch: no schedule decodes faster."""
+    bounds = throughput_bounds(problem, layout.model_copy(update={"batch": batch}))
+    return next(float(bound.value) for bound in bounds if bound.reading == DECODE_AT_BATCH)
+
+
+def _online(run: Run, rates: Rates) -> Compared | None:
     problem = problem_of(run, "aggregated", read_hardware(run.gpu))
     if problem is None or run.tpot_s is None or run.ttft_s is None:
         return None
@@ -78,13 +87,9 @@ def _online(run: Run, rates: Rates, ideal: Rates) -> Compared | None:
     # Little's law on the measurement itself: how many of the requests in flight were decoding.
     decode_s = (run.osl - 1) * run.tpot_s
     decoding = max(1, min(largest, int(run.layout.batch * decode_s / (run.ttft_s + decode_s))))
-    bound = evaluate(problem, run.layout.model_copy(update={"batch": decoding}), rates=ideal)
-    alone = _price(run, "prefill", ideal, 1)
-    return Compared(
-        run,
-        Figures(loop.ttft_s, loop.tpot_s),
-        Figures(float(alone.ttft_s or 0) if alone else None, float(bound.tpot_s or 0)),
-    )
+    least_tpot_s = decoding * run.layout.dp / _most_tokens(problem, run.layout, decoding)
+    least_ttft_s = float(ttft_bound(problem, run.layout).value)
+    return Compared(run, Figures(loop.ttft_s, loop.tpot_s), Figures(least_ttft_s, least_tpot_s))
 
 
 def _static(run: Run, rates: Rates) -> Figures | None:
@@ -95,14 +100,12 @@ def _static(run: Run, rates: Rates) -> Figures | None:
     return Figures(tokens_per_s=run.osl * run.concurrency / total)
 
 
-def _queued(run: Run, rates: Rates, *, bound: bool = False) -> Figures | None:
-    """Throughput at the batch that memory holds at full length; a bound takes the largest batch the engine lets in."""
+def _queued(run: Run, rates: Rates) -> Figures | None:
+    """Throughput at the batch that memory holds at full length."""
     problem = problem_of(run, "aggregated", read_hardware(run.gpu))
     if problem is None:
         return None
-    batch = _LARGEST_BATCH
-    if not bound:
-        batch = fitting_batch(problem, run.layout, _LARGEST_BATCH, _QUEUED_PERCENT)
+    batch = fitting_batch(problem, run.layout, _LARGEST_BATCH, _QUEUED_PERCENT)
     found = evaluate(problem, run.layout.model_copy(update={"batch": batch}), rates=rates)
     return Figures(tokens_per_s=float(found.throughput))
 
@@ -112,17 +115,23 @@ def _first_token(run: Run, rates: Rates) -> Figures | None:
     return None if found is None else Figures(ttft_s=float(found.ttft_s or 0))
 
 
+def _bound(run: Run) -> Figures | None:
+    """Physical bounds of a run without arrivals; queued runs at the largest batch that the engine lets in."""
+    if run.kind in {"queued", "static"}:
+        problem = problem_of(run, "aggregated", read_hardware(run.gpu))
+        batch = _LARGEST_BATCH if run.kind == "queued" else run.layout.batch
+        return None if problem is None else Figures(tokens_per_s=_most_tokens(problem, run.layout, batch))
+    problem = problem_of(run, "prefill", read_hardware(run.gpu))
+    return None if problem is None else Figures(ttft_s=float(ttft_bound(problem, run.layout).value))
+
+
 def compare(run: Run) -> Compared | None:
     """Predicted figures and bounds of a run, in the way its kind measured them; None without a catalog model."""
-    hardware = read_hardware(run.gpu)
-    rates, ideal = effective_rates(hardware), ideal_rates(hardware)
+    rates = effective_rates(read_hardware(run.gpu))
     if run.kind == "online":
-        return _online(run, rates, ideal)
-    if run.kind == "queued":
-        predicted, bound = _queued(run, rates), _queued(run, ideal, bound=True)
-    else:
-        price = _static if run.kind == "static" else _first_token
-        predicted, bound = price(run, rates), price(run, ideal)
+        return _online(run, rates)
+    price = {"queued": _queued, "static": _static}.get(run.kind, _first_token)
+    predicted, bound = price(run, rates), _bound(run)
     return Compared(run, predicted, bound) if predicted and bound else None
 
 

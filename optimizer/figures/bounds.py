@@ -25,6 +25,10 @@ COMPUTE = "compute"
 HBM = "memory bandwidth"
 
 
+DECODE_AT_BATCH = "decode at the layout's batch"
+"""Reading of a throughput that `throughput_bounds` bounds."""
+
+
 def link(tier: str) -> str:
     """Name of a link tier as a resource."""
     return f"link {tier!r}"
@@ -138,7 +142,7 @@ def throughput_bounds(problem: Problem, layout: Layout) -> tuple[Bound, ...]:
     found = []
     batches = {
         "decode, one sequence a rank": 1,
-        "decode at the layout's batch": layout.batch,
+        DECODE_AT_BATCH: layout.batch,
         "decode at the largest batch that memory holds": max(layout.batch, largest_batch(problem, layout)),
     }
     if problem.workload.output_tokens > 1:
