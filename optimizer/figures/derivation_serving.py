@@ -107,7 +107,15 @@ def rates(sheet: Sheet, problem: Problem, found: Evaluation, ideal: Evaluation) 
     """Request capacity, throughput and concurrency."""
     work, layout = problem.workload, found.layout
     cycle = layout.pp * max(found.stage_ticks) / TICKS_PER_SECOND
-    if work.phase == "prefill":
+    steps = found.steps
+    prompts = None
+    if steps.share > 1 and found.mixed_ticks:
+        step_s = Fraction(max(found.mixed_ticks), TICKS_PER_SECOND)
+        prompts = layout.dp * steps.together / (steps.pieces * step_s)
+    if prompts == found.request_capacity:
+        formula = "dp · prompts a step ÷ (n · time of a step with prompt tokens): every step takes prompts (φ > 1)"
+        text = f"{layout.dp:,} · {steps.together} ÷ ({steps.pieces} · {_s(step_s)})"
+    elif work.phase == "prefill":
         formula = "batch · dp ÷ (n · pp · step time)"
         text = f"{layout.batch:,} · {layout.dp:,} ÷ ({found.steps.pieces} · {_s(cycle)})"
     else:

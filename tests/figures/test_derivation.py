@@ -101,7 +101,6 @@ def calculate(text: str) -> float:
     return float(eval(compile(tree, "formula", "eval"), {"__builtins__": {}}, names))  # noqa: S307 - our own text
 
 
-@pytest.mark.xfail(strict=False, reason="the arithmetic printed of the cache's blocks does not parse")
 @given(cases())
 def test_printed_arithmetic_gives_the_result(case: tuple[Problem, Layout]) -> None:
     question, layout = case
