@@ -101,11 +101,12 @@ def _placeable(problem: Problem, found: Meshes) -> NDArray[np.bool_]:
 def engine_accepts(problem: Problem, engine: Engine, found: Meshes) -> NDArray[np.bool_]:
     """Mesh pairs that break no rule of an engine with one stage; with `members`, of one of them.
 
-    A member is asked of the pairs that none before it takes, a rule of those that keep all before it.
+    A member is asked of the pairs that none before it takes, those of few rules first; a rule of those that keep all
+    before it.
     """
     if engine.members:
         some = np.zeros(len(found), dtype=bool)
-        for member in engine.members:
+        for member in sorted(engine.members, key=lambda own: len(own.rules)):
             left = np.flatnonzero(~some)
             some[left] = engine_accepts(problem, member, found.take(left))
         return some
