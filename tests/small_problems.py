@@ -278,6 +278,10 @@ def _blocks_are_whole(own: ModelSpec, shape: Shape) -> bool:
     """Every width of an FP8-block layer that tp divides, restated without the models' tensor lists."""
     if own.precision.weights != "fp8_block" or shape.tp == 1:
         return True
+    said = own.precision
+    attention, dense, shared = (
+        (form or said.weights) == "fp8_block" for form in (said.attention, said.dense_ffn, said.shared_experts)
+    )
     shared_by = 1 if shape.tp > 1 and shape.dp > 1 and shape.ep > 1 else shape.tp
     for block in own.blocks.values():
         kind, divided = block.attention, []
@@ -289,11 +293,13 @@ def _blocks_are_whole(own: ModelSpec, shape: Shape) -> bool:
                 divided.append(kind.heads * width / shape.tp)
         elif isinstance(kind, GatedDeltaNet):
             divided = [768 / shape.tp, 256 / shape.tp]
-        if isinstance(block.ffn, DenseFeedForward):
+        divided = divided if attention else []
+        if isinstance(block.ffn, DenseFeedForward) and dense:
             divided.append(block.ffn.intermediate / shape.tp)
-        elif block.ffn is not None:
-            divided.append(block.ffn.dense_intermediate / shape.tp)
-            if shared_by > 1:
+        elif isinstance(block.ffn, MixtureOfExperts):
+            if dense:
+                divided.append(block.ffn.dense_intermediate / shape.tp)
+            if shared_by > 1 and shared:
                 divided.append(block.ffn.shared_intermediate / shared_by)
         if any(width % 128 for width in divided):
             return False

@@ -199,8 +199,6 @@ class Reach:
             scale = work.tokens_per_step.denominator * (work.output_tokens - 1)
             cycle = self._mean_cycle(micro, most.mixed.prompt, most.pieces, scale)
         sequences = micro - 1 if self.pp is None else pp * (micro - 1) + 1
-        if work.phase == "aggregated" and self.pp is not None:
-            sequences += pp * least.mixed.passes
         held = self.memory.working_bytes(least.largest) + self._weights + self._sequence * sequences // pp
         holds = held <= goal_.memory and most.share <= 1 and self._in_time(goal_, cycle, scale)
         holds = holds and self._first_in_time(goal_, max(mixed), most.pieces)
