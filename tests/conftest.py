@@ -12,18 +12,17 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 LONG = (
     "audit/test_documents.py", "audit/test_robustness.py", "bench/test_run.py", "certificate/test_check.py",
-    "certificate/test_front.py", "certificate/test_tampering.py", "cli/test_frontier_and_uncertainty.py", "cluster/",
-    "explain/test_explain.py", "placement/test_place.py", "placement/test_uneven.py", "placement_end_to_end/",
-    "search/test_frontier.py", "solve/test_joint.py", "sweep/", "test_brute_force.py",
+    "certificate/test_front.py", "certificate/test_tampering.py", "cli/test_commands.py",
+    "cli/test_frontier_and_uncertainty.py", "cluster/", "explain/test_explain.py", "placement/test_place.py",
+    "placement/test_uneven.py", "placement_end_to_end/", "search/test_frontier.py", "solve/", "sweep/",
+    "test_brute_force.py", "test_engine_rule_change.py", "test_never_beaten.py",
 )  # fmt: skip
 """Tests that search, place or fork for more than a second each: what ``-m "not slow and not long"`` leaves out."""
 
 
 SLOW = (
     "certificate/test_check.py", "certificate/test_question.py", "certificate/test_tampering.py",
-    "cli/test_commands.py",
-    "explain/test_explain.py", "solve/", "test_brute_force.py", "test_engine_rule_change.py", "test_never_beaten.py",
-    "test_scenarios.py",
+    "explain/test_explain.py", "solve/test_joint.py", "test_brute_force.py", "test_scenarios.py",
 )  # fmt: skip
 """Tests that search or check many large lattices: minutes each since every chunk and cp is in them."""
 

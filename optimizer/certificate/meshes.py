@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import lcm
+from operator import attrgetter
 
+from optimizer.domain.engines.engine import Engine
+from optimizer.domain.engines.rule import EngineRule
 from optimizer.domain.families import Family
 from optimizer.domain.lattice import Axes, holds
 from optimizer.domain.problem import Problem
@@ -56,6 +59,7 @@ def lattice(problem: Problem, axes: Axes) -> Lattice:
     """Enumerate the mesh pairs of a problem."""
     excluded: Counter[str] = Counter()
     meshes: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
+    accepts = _Accepted(problem)
     expert_meshes = [(r, etp, ep) for r in axes.redundant for etp in axes.etp for ep in axes.ep]
     for tp in axes.tp:
         for cp in axes.cp:
@@ -64,7 +68,7 @@ def lattice(problem: Problem, axes: Axes) -> Lattice:
                 if lcm(tp * cp, etp * ep) > problem.devices:
                     excluded[Family.DEVICES.value] += 1
                     continue
-                family = _excludes(problem, Shape(tp, cp, etp, ep, 1, redundant))
+                family = _excludes(problem, accepts, Shape(tp, cp, etp, ep, 1, redundant))
                 if family is None:
                     kept.append((redundant, etp, ep))
                 else:
@@ -74,7 +78,26 @@ def lattice(problem: Problem, axes: Axes) -> Lattice:
     return Lattice(axes, meshes, dict(excluded), holds(problem))
 
 
-def _excludes(problem: Problem, shape: Shape) -> Family | None:
+@dataclass(slots=True)
+class _Accepted:
+    """What engines accept of a problem: a rule is asked once of each combination of what it reads."""
+
+    problem: Problem
+    known: dict[tuple[int, object], bool] = field(default_factory=dict)
+
+    def __call__(self, engine: Engine, shape: Shape) -> bool:
+        if engine.members:
+            return any(self(member, shape) for member in engine.members)
+        return all(self.keeps(rule, shape) for rule in engine.rules)
+
+    def keeps(self, rule: EngineRule, shape: Shape) -> bool:
+        key = id(rule), attrgetter(*rule.reads)(shape)
+        if key not in self.known:
+            self.known[key] = rule.breach(self.problem, shape) is None
+        return self.known[key]
+
+
+def _excludes(problem: Problem, accepts: _Accepted, shape: Shape) -> Family | None:
     for block in problem.model.blocks.values():
         moe = block.moe
         if moe is None:
@@ -85,4 +108,4 @@ def _excludes(problem: Problem, shape: Shape) -> Family | None:
             return Family.DIVISIBILITY
     if not placeable(problem, shape):
         return Family.PLACEMENT
-    return None if problem.engine.accepts(problem, shape) else Family.ENGINE
+    return None if accepts(problem.engine, shape) else Family.ENGINE

@@ -191,7 +191,7 @@ def _infeasible() -> Json:
         result = solve(problem)
         if result.status == "infeasible" and problem.model.moe is not None:
             conflict = brief(problem)
-            if len(conflict) > 1:
+            if len(conflict) > 3:
                 return written(result) | {"conflict": json.loads(json.dumps(conflict))}
     raise AssertionError
 
