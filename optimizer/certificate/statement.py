@@ -74,8 +74,7 @@ def exact(value: Fraction | int | None) -> str | None:
 
 def layout_json(layout: Layout) -> dict[str, Any]:
     """Degrees and stages of a layout, with the device and replica counts that follow."""
-    own = layout.model_dump(mode="json")
-    return own | {"devices": layout.devices, "replicas": layout.replicas}
+    return layout.to_json()
 
 
 def figures_statement(evaluation: Evaluation) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What `solve` prints of a cluster: the fleet, the demands that it serves, and what is idle."""
+"""What `solve` and `verify` print of a cluster: the fleet, the demands that it serves, and what is idle."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from optimizer.readers.cluster import stray_options
 if TYPE_CHECKING:
     from optimizer.cluster import FleetResult
     from optimizer.domain.cluster import Cluster
+    from optimizer.readers.document import Document
+    from optimizer.verify.proposed import FleetJudgement
 
 
 def solve_and_show(
@@ -49,6 +51,54 @@ def solve_and_show(
     return int(result.exit_status)
 
 
+def verify_and_show(document: Document, problem: str | None, *, as_json: bool, derivations: bool) -> int:
+    """Judge the fleet of a document and print the judgement; the exit status."""
+    from optimizer.readers.fleet import fleet_in, unplaced  # noqa: PLC0415 - the specs load when the command runs
+    from optimizer.verify.proposed import judge_proposed, price  # noqa: PLC0415 - the same
+
+    found = fleet_in(document, problem)
+    priced = price(found)
+    if unplaced(found):
+        from optimizer.cluster.stand import stand  # noqa: PLC0415 - loads the solver
+
+        laid, unlaid = stand(found.cluster, priced.columns, priced.counts)
+        judged = judge_proposed(found, priced, laid or priced.fleet, unlaid, chosen=laid is not None)
+    else:
+        judged = judge_proposed(found, priced, priced.fleet)
+    if as_json:
+        emit_json(judged.to_json())
+    else:
+        _show_judged(judged, derivations=derivations)
+    return int(judged.exit_status)
+
+
+def _show_judged(judged: FleetJudgement, *, derivations: bool) -> None:
+    from optimizer.cli import present  # noqa: PLC0415 - needs the figures
+
+    found = len(judged.violations)
+    answer = "feasible" if judged.feasible else f"infeasible: {found} violated constraint{'s' * (found > 1)}"
+    present.verdict_line(answer, good=judged.feasible)
+    own = judged.found.document
+    for broken, at in judged.violations:
+        where = "" if at is None else f"{own.source}:{own.locate(at)[0]}: "
+        emit(f"  {paint(f'{where}({broken.family}) {broken.message}', 'red')}")
+    fleet = judged.fleet_document()
+    for name, period in (fleet["periods"] or {"": fleet}).items():
+        _period(judged.found.cluster, name, period)
+    heading("Figures")
+    for figure in judged.figures.values():
+        if derivations or "." not in figure.name:
+            emit(f"  {figure}" if derivations else f"  {figure.name}  {figure.result_text}")
+    # of the figures that a result repeats beside its replicas only what is wrong is listed
+    listed = tuple(c for c in judged.claims if c.verdict != "holds" or not judged.found.is_result)
+    if len(listed) < len(judged.claims):
+        emit(f"{len(judged.claims) - len(listed)} figures that the result states hold")
+    if listed:
+        present.claim_table(listed)
+    for text in judged.not_checked():
+        emit(f"not checked: {text}")
+
+
 def show(result: FleetResult, document: dict[str, Any]) -> None:
     """Print a fleet."""
     from optimizer.cli import present  # noqa: PLC0415 - needs the figures
@@ -61,7 +111,7 @@ def show(result: FleetResult, document: dict[str, Any]) -> None:
     fleet = document["fleet"]
     if fleet is not None:
         for name, period in (fleet["periods"] or {"": fleet}).items():
-            _period(result, name, period)
+            _period(result.cluster, name, period)
     elif status == "infeasible":
         emit("No fleet keeps these together; without any one of them some does:")
         for limit in document["conflict"]:
@@ -73,7 +123,7 @@ def show(result: FleetResult, document: dict[str, Any]) -> None:
     emit(paint(f"{search['candidates']:,} kinds of replica in {search['wall_s']:.2f} s{over}", "dim"))
 
 
-def _period(result: FleetResult, name: str, period: dict[str, Any]) -> None:
+def _period(cluster: Cluster, name: str, period: dict[str, Any]) -> None:
     heading("Replicas" + (f" in period {name}" if name else ""))
     rows = [
         [own["demand"], own["role"], own["pool"], own["name"], str(own["count"]), f"{own['devices']:,}",
@@ -92,7 +142,7 @@ def _period(result: FleetResult, name: str, period: dict[str, Any]) -> None:
         rows.append([demand, f"{own['requests_per_s']:,.5g}", f"{own['capacity_per_s']:,.5g}", loss])
     table(["demand", "requests/s", "capacity", "after the worst loss"], rows, right=(1, 2))
     emit()
-    devices = {pool.name: pool.devices for pool in result.cluster.pools}
+    devices = {pool.name: pool.devices for pool in cluster.pools}
     emit("idle  " + ", ".join(f"{count} of {devices[pool]} in {pool}" for pool, count in period["idle"].items()))
 
 

@@ -16,6 +16,7 @@ from optimizer.figures.room import room_of
 from optimizer.figures.runnable import engines_that_run
 from optimizer.figures.serving import Evaluation
 from optimizer.units import Dimension
+from optimizer.verify.claims import JudgedClaim
 
 SHOWN = (
     "throughput_per_device_tokens_per_s",
@@ -198,3 +199,36 @@ def plain_name(name: str) -> str:
 def verdict_line(text: str, *, good: bool) -> None:
     """The answer in one line."""
     emit(paint(text, "bold", "green" if good else "red"))
+
+
+_STYLES = {"holds": "green", "fails": "red", "impossible": "red", "ambiguous": "yellow", "unsupported": "dim"}
+
+
+def claim_table(claims: tuple[JudgedClaim, ...]) -> None:
+    """Print every claim with its verdict and arithmetic."""
+    heading("Claims")
+    rows, styles = [], []
+    for judged in claims:
+        ratio = judged.ratio
+        derived = "" if judged.figure is None else judged.figure.result_text
+        rows.append(
+            [
+                str(judged.verdict),
+                judged.claim.name,
+                judged.claim.text,
+                derived,
+                "" if ratio is None else f"{float(ratio):.4g}",
+            ]
+        )
+        styles.append(_STYLES[judged.verdict])
+    table(["verdict", "claim", "claimed", "derived", "ratio"], rows, right=(2, 3, 4), styles=styles)
+    for judged in claims:
+        if judged.verdict == "holds":
+            continue
+        emit()
+        emit(f"  {judged.claim.name}: {judged.note}")
+        for reading in judged.readings:
+            mark = "=" if reading.holds else "≠"
+            figure = reading.figure
+            chain = " = ".join(part for part in (figure.formula, figure.substituted, figure.result_text) if part)
+            emit(f"    {mark} {reading.name}: {chain}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from optimizer.domain.cluster import ClusterFile
+from optimizer.domain.fleet import FleetFile
 from optimizer.domain.hardware import HardwareSpec
 from optimizer.domain.layout import Layout, WrittenLayout
 from optimizer.domain.model import ModelSpec
@@ -18,6 +20,8 @@ KINDS: Final = {
     "hardware": "hardware YAML (read)",
     "problem": "problem file (read by solve, explain)",
     "layout": "layout file (read by verify)",
+    "cluster": "cluster file (read by solve, explain)",
+    "fleet": "fleet file of a cluster (read by verify)",
     "grid": "grid of problems (read by sweep)",
     "claims": "claims of a layout file (read by verify)",
     "result": "solve --json and --out",
@@ -86,6 +90,18 @@ def _layout_file() -> _Schema:
     found = _object(
         {"problem": {"anyOf": [_TEXT, problem]}, "layout": layout},
         {"claims": {"anyOf": [_claims(), {"type": "null"}]}, "placement": placement, "name": _TEXT, "notes": _TEXT},
+        closed=True,
+    )
+    return found | {"$defs": {**more, **definitions}}
+
+
+def _fleet_file() -> _Schema:
+    cluster, more = _inlined(ClusterFile.model_json_schema())
+    fleet, definitions = _inlined(FleetFile.model_json_schema())
+    claims = {"type": ["object", "null"], "additionalProperties": _QUANTITY}
+    found = _object(
+        {"problem": {"anyOf": [_TEXT, cluster]}, "fleet": fleet},
+        {"claims": claims, "name": _TEXT, "notes": _TEXT},
         closed=True,
     )
     return found | {"$defs": {**more, **definitions}}
@@ -213,9 +229,10 @@ def _documents() -> dict[str, _Schema]:
             {
                 "feasible": {"type": "boolean"},
                 "violations": _list(_object({"family": _TEXT, "message": _TEXT, "numbers": {"type": "object"}})),
-                "figures": {"anyOf": [_figures(), {"type": "object", "maxProperties": 0}]},
+                "figures": {"anyOf": [_figures(), {"type": "object", "additionalProperties": _NUMBER}]},
                 "claims": _list(_judged()),
             },
+            {"fleet": {"type": "object"}, "not_checked": _list(_TEXT)},
         ),
         "audit": _named(
             "audit",
@@ -258,11 +275,15 @@ def _documents() -> dict[str, _Schema]:
 
 def schema_of(kind: str) -> _Schema:
     """JSON Schema of a kind of file, one of `KINDS`."""
-    read: dict[str, Any] = {"model": ModelSpec, "hardware": HardwareSpec, "problem": ProblemFile, "grid": GridFile}
+    read: dict[str, Any] = {
+        "model": ModelSpec, "hardware": HardwareSpec, "problem": ProblemFile, "cluster": ClusterFile, "grid": GridFile,
+    }  # fmt: skip
     if kind in read:
         found: _Schema = read[kind].model_json_schema()
     elif kind == "layout":
         found = _layout_file()
+    elif kind == "fleet":
+        found = _fleet_file()
     elif kind == "claims":
         found = _claims()
     else:

@@ -7,15 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from optimizer.cli.options import PROBLEM_OPTIONS, From, Json, ProblemSource, takes_problem_options
-from optimizer.cli.output import emit, emit_json, heading, paint, table
+from optimizer.cli.output import emit, emit_json, paint
 from optimizer.errors import Fault, SpecError
 
 if TYPE_CHECKING:
     from optimizer.readers.launch.problem import Posed
-    from optimizer.verify.claims import JudgedClaim
     from optimizer.verify.verdict import Verdict
-
-_STYLES = {"holds": "green", "fails": "red", "impossible": "red", "ambiguous": "yellow", "unsupported": "dim"}
 
 
 @takes_problem_options
@@ -23,7 +20,7 @@ def command(
     source: ProblemSource,
     layout: Annotated[
         str | None,
-        typer.Argument(help="Layout file, `-` for standard input, or what `solve --out` wrote."),
+        typer.Argument(help="Layout or fleet file, `-` for standard input, or what `solve --out` wrote."),
     ] = None,
     json: Json = False,
     problem: Annotated[
@@ -34,7 +31,7 @@ def command(
     ] = False,
     from_: From = None,
 ) -> int:
-    """Judge a layout: feasible, or each violated constraint with its numbers; a verdict on every claim.
+    """Judge a layout, or a fleet of a cluster: feasible, or each violated constraint; a verdict on every claim.
 
     With --from a launch command is judged: which layout it is, whether it fits, and which flags would be better.
     """
@@ -49,11 +46,18 @@ def command(
     stray = next((option.flag for option in PROBLEM_OPTIONS if source.values.get(option.parameter) is not None), None)
     if stray is not None:
         raise SpecError(Fault(None, None, None, stray, "goes with --from; a layout file's problem is its own"))
-    from optimizer.readers.read import read_layout  # noqa: PLC0415 - the specs load when the command runs
+    from optimizer.readers.document import load  # noqa: PLC0415 - the specs load when the command runs
+    from optimizer.readers.fleet import is_fleet_document  # noqa: PLC0415 - the same
+    from optimizer.readers.read import layout_in  # noqa: PLC0415 - the same
     from optimizer.verify import judge  # noqa: PLC0415 - the same
     from optimizer.verify.claim_table import dimensions  # noqa: PLC0415 - the same
 
-    verdict = judge(read_layout(layout, claims=dimensions, problem=problem))
+    document = load(layout)
+    if is_fleet_document(document.data):
+        from optimizer.cli.cluster import verify_and_show  # noqa: PLC0415 - only for a fleet
+
+        return verify_and_show(document, problem, as_json=json, derivations=derivations)
+    verdict = judge(layout_in(document, claims=dimensions, problem=problem))
     if json:
         emit_json(verdict.to_json())
     else:
@@ -100,34 +104,4 @@ def show(verdict: Verdict, *, derivations: bool = False) -> None:
         present.memory_table(problem, verdict.evaluation)
         present.time_table(problem, verdict.evaluation, verdict.imbalance)
     if verdict.claims:
-        show_claims(verdict.claims)
-
-
-def show_claims(claims: tuple[JudgedClaim, ...]) -> None:
-    """Print every claim with its verdict and arithmetic."""
-    heading("Claims")
-    rows, styles = [], []
-    for judged in claims:
-        ratio = judged.ratio
-        derived = "" if judged.figure is None else judged.figure.result_text
-        rows.append(
-            [
-                str(judged.verdict),
-                judged.claim.name,
-                judged.claim.text,
-                derived,
-                "" if ratio is None else f"{float(ratio):.4g}",
-            ]
-        )
-        styles.append(_STYLES[judged.verdict])
-    table(["verdict", "claim", "claimed", "derived", "ratio"], rows, right=(2, 3, 4), styles=styles)
-    for judged in claims:
-        if judged.verdict == "holds":
-            continue
-        emit()
-        emit(f"  {judged.claim.name}: {judged.note}")
-        for reading in judged.readings:
-            mark = "=" if reading.holds else "≠"
-            figure = reading.figure
-            chain = " = ".join(part for part in (figure.formula, figure.substituted, figure.result_text) if part)
-            emit(f"    {mark} {reading.name}: {chain}")
+        present.claim_table(verdict.claims)

@@ -10,16 +10,13 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 from optimizer.domain.cluster import Cluster, Demand, Pool, Role
-from optimizer.domain.layout import Layout
 from optimizer.errors import SpecError
 from optimizer.fleet.column import Column, given_columns, useful
 from optimizer.search.search import Search
-from optimizer.verify.replica import at_rate, priced_column, replica_problem, slowest_transfer
+from optimizer.verify.replica import at_rate, most_served, replica_problem, slowest_transfer
 
 _STEP = Fraction(257, 256)
 """How much more the search is asked for: columns serve the most there is to within 0.4%."""
-_DIGITS = 3
-"""Digits that a rate keeps beside its first: rounded down, so that what is claimed is served."""
 _ROUNDS = 12
 LARGEST_REPLICA_NODES = 8
 """Nodes of the largest replica that is priced where the cluster does not say."""
@@ -85,7 +82,7 @@ def _best(
             return found
         layout, redundant = best[0].layout, search.redundant_of(best[0])
         top = best[0].throughput / _tokens(demand, role)
-        served = _most(cluster, demand, role, pool, layout, redundant, sent, top)
+        served = most_served(cluster, demand, role, pool, layout, redundant, sent, top)
         if served is None:
             # the transfer of this layout's cache is longer than what was left for it
             reserve = reserve * 2 or Fraction(1, 100)
@@ -102,30 +99,3 @@ def _tokens(demand: Demand, role: Role) -> int:
     return {
         "prefill": bucket.input_tokens, "aggregated": bucket.output_tokens, "decode": bucket.output_tokens - 1,
     }[role]  # fmt: skip
-
-
-def _most(
-    cluster: Cluster, demand: Demand, role: Role, pool: Pool, layout: Layout, redundant: int, sent: Fraction,
-    top: Fraction,
-) -> Column | None:  # fmt: skip
-    """The layout at the most requests/s that it serves within its limits, by bisection below its capacity."""
-    low, high, found = Fraction(0), top, None
-    for _ in range(14):
-        rate = _rounded(high if found is None and low == 0 and high == top else (low + high) / 2)
-        try:
-            found, low = priced_column(cluster, demand, role, pool, layout, redundant, rate, sent), rate
-        except ValueError:
-            high = rate
-        if found is not None and (low == _rounded(top) or high - low <= high / 2000):
-            break
-    return found
-
-
-def _rounded(rate: Fraction) -> Fraction:
-    """A rate rounded down to a few digits."""
-    scale = Fraction(1)
-    while rate * scale < 10**_DIGITS:
-        scale *= 10
-    while rate * scale >= 10 ** (_DIGITS + 1):
-        scale /= 10
-    return Fraction(int(rate * scale)) / scale

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from optimizer.certificate.fleet import fleet_json
 from optimizer.certificate.statement import relative_gap
 from optimizer.domain.cluster import FLEET_UNITS, Cluster
 from optimizer.domain.fleet import Fleet
 from optimizer.errors import Exit
 from optimizer.fleet.column import Column
 from optimizer.verify.fleet import FleetVerdict
+from optimizer.verify.fleet_document import fleet_json
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, Any
 
+from pydantic import Field
+
+from optimizer.domain.base import Spec
 from optimizer.domain.cluster import Role
+from optimizer.domain.limits import AsTuple
+from optimizer.domain.quantity import Rate, Ratio
 
 
 @dataclass(frozen=True)
@@ -36,3 +42,48 @@ class Replicas:
 
 Fleet = dict[str, tuple[Replicas, ...]]
 """Replicas by period."""
+
+
+class PlaceFile(Spec):
+    """Devices of one node that a replica holds, as written."""
+
+    node: int = Field(ge=0, le=10**6)
+    devices: Annotated[tuple[Annotated[int, Field(ge=0, le=10**6)], ...], AsTuple]
+
+
+class ReplicasFile(Spec):
+    """Equal replicas as a person, or a result, writes them; figures beside them are claims.
+
+    `layout` is a name of the cluster's table of rates, or degrees in any convention. `requests_per_s` is what each
+    replica is to serve; the most that it does within its limits otherwise.
+    """
+
+    demand: str
+    role: Role = "aggregated"
+    pool: str
+    name: str | None = None
+    layout: str | dict[str, Any] | None = None
+    redundant_slots: int = Field(default=0, ge=0, le=10**6)
+    devices: int | None = Field(default=None, ge=1, le=10**6)
+    count: int = Field(default=1, ge=1, le=10**6)
+    requests_per_s: Rate | None = None
+    share: Ratio | None = None
+    figures: dict[str, Any] = Field(default_factory=dict)
+    nodes: Annotated[tuple[Annotated[tuple[PlaceFile, ...], AsTuple], ...] | None, AsTuple] = None
+
+
+class FleetPeriodFile(Spec):
+    """Replicas of one period; what stands beside them of demands and idle devices are claims."""
+
+    replicas: Annotated[tuple[ReplicasFile, ...], AsTuple]
+    demands: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    idle: dict[str, int] = Field(default_factory=dict)
+
+
+class FleetFile(Spec):
+    """The fleet of every period alike, or of each in `periods`."""
+
+    replicas: Annotated[tuple[ReplicasFile, ...], AsTuple] = ()
+    demands: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    idle: dict[str, int] = Field(default_factory=dict)
+    periods: dict[str, FleetPeriodFile] = Field(default_factory=dict)

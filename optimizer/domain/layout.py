@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import lcm
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
@@ -37,6 +37,10 @@ class Layout(Spec):
     batch: int = Field(default=1, ge=1, le=10**9)
     prefill_chunk: int | None = Field(default=None, ge=1, le=10**9)
     stages: Annotated[tuple[Stage, ...] | None, AsTuple] = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Degrees and stages, with the device and replica counts that follow."""
+        return self.model_dump(mode="json") | {"devices": self.devices, "replicas": self.replicas}
 
     @property
     def stage_devices(self) -> int:

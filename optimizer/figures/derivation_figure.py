@@ -23,6 +23,7 @@ UNITS: dict[Dimension, str] = {
     Dimension.DOLLARS_PER_TOKEN: "$/token",
     Dimension.TOKENS_PER_SECOND: "tokens/s",
     Dimension.PER_SECOND: "requests/s",
+    Dimension.WATTS: "W",
     Dimension.RATIO: "ratio",
     Dimension.COUNT: "",
 }

@@ -153,7 +153,7 @@ class ClaimReader:
                 raise document.error("is required but missing", (*at, "value"))
             tolerance, at = value.get("tolerance"), (*at, "value")
             value = value["value"]
-        claim = self._quantity(name, value, document, at)
+        claim = self.quantity(name, value, document, at)
         if tolerance is None:
             return claim
         place = (*at[:-1], "tolerance")
@@ -163,7 +163,14 @@ class ClaimReader:
             raise document.error(str(error), place, error.suggestion) from None
         return replace(claim, tolerance=slack)
 
-    def _quantity(self, name: str, value: object, document: Document, at: tuple[Step, ...]) -> Claim:
+    def quantity(self, name: str, value: object, document: Document, at: tuple[Step, ...]) -> Claim:
+        """The claim that a value is, without a tolerance.
+
+        Raises
+        ------
+        SpecError
+            A value that is no quantity of its dimension.
+        """
         line, column = document.locate(at)
         text = value if isinstance(value, str) else _as_written(document, value, line, column)
         number, unit = _split(text)

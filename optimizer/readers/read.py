@@ -260,7 +260,7 @@ def problem_in(document: Document, at: tuple[Step, ...] = (), overrides: Sequenc
     """
     found = document.get(at) if at else document.data
     if is_cluster(found):
-        raise document.error("is a cluster, which only solve, certify and explain read", at)
+        raise document.error("is a cluster, which only solve, verify, certify and explain read", at)
     if not overrides and _is_resolved(found):
         return _resolved(document, at)
     return _problem(_merge(document, at, overrides), _folder(document))

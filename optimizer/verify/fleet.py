@@ -13,10 +13,11 @@ from optimizer.fleet.column import Column
 
 @dataclass(frozen=True)
 class Broken:
-    """A constraint that a fleet does not keep, with its numbers."""
+    """A constraint that a fleet does not keep, with its numbers; `column` names the replicas that it is about."""
 
     family: str
     message: str
+    column: str | None = None
 
     def to_json(self) -> dict[str, object]:
         """As in ``violations`` of a verdict."""
@@ -67,7 +68,7 @@ def judge_fleet(cluster: Cluster, columns: Sequence[Column], fleet: Fleet) -> Fl
         replicas = fleet.get(period.name, ())
         unknown = [own.column for own in replicas if own.column not in known]
         if unknown:
-            verdict.broken.append(Broken("columns", f"{unknown[0]} is no replica that is known"))
+            verdict.broken.append(Broken("columns", f"{unknown[0]} is no replica that is known", unknown[0]))
             return verdict
         verdict.broken += standing(cluster, known, replicas)
         verdict.idle[period.name] = {
@@ -92,7 +93,8 @@ def standing(cluster: Cluster, known: Mapping[str, Column], replicas: Sequence[R
     for own in replicas:
         pool, column = cluster.pool[own.pool], known[own.column]
         if len(own.places) != own.count:
-            broken.append(Broken("capacity", f"{own.column}: {own.count} replicas on {len(own.places)} places"))
+            text = f"{own.column}: {own.count} replicas on {len(own.places)} places"
+            broken.append(Broken("capacity", text, own.column))
         for places in own.places:
             broken += _one(pool, column, [(p.node, d) for p in places for d in p.devices])
             whole = pool.nodes_of(column.devices) > 0
@@ -101,31 +103,37 @@ def standing(cluster: Cluster, known: Mapping[str, Column], replicas: Sequence[R
                 for device in taken:
                     at = (pool.name, place.node, device)
                     if at in held:
-                        broken.append(Broken("capacity", f"{own.column} and {held[at]} on {'/'.join(map(str, at))}"))
+                        text = f"{own.column} and {held[at]} on {'/'.join(map(str, at))}"
+                        broken.append(Broken("capacity", text, own.column))
                     held[at] = own.column
     return broken
 
 
 def _one(pool: Pool, column: Column, devices: list[tuple[int, int]]) -> Iterable[Broken]:
+    for message in _misplaced(pool, column, devices):
+        yield Broken("capacity", message, column.name)
+
+
+def _misplaced(pool: Pool, column: Column, devices: list[tuple[int, int]]) -> Iterable[str]:
     nodes = sorted({node for node, _ in devices})
     if any(not 0 <= node < len(pool.free) for node in nodes):
-        yield Broken("capacity", f"{column.name} on node {nodes[-1]} of {len(pool.free)} in {pool.name}")
+        yield f"{column.name} on node {nodes[-1]} of {len(pool.free)} in {pool.name}"
         return
     if len(set(devices)) != len(devices) or len(devices) != column.devices:
-        yield Broken("capacity", f"{column.name} takes {column.devices} devices, not {len(set(devices))}")
+        yield f"{column.name} takes {column.devices} devices, not {len(set(devices))}"
     for node, device in devices:
         if not 0 <= device < pool.free[node]:
             where = f"device {device} of {pool.free[node]} free on {pool.name}/{node}"
-            yield Broken("capacity", f"{column.name} on {where}")
+            yield f"{column.name} on {where}"
     wanted = pool.nodes_of(column.devices)
     if len(nodes) != max(wanted, 1):
-        yield Broken("capacity", f"{column.name} on {len(nodes)} nodes, not {max(wanted, 1)}")
+        yield f"{column.name} on {len(nodes)} nodes, not {max(wanted, 1)}"
     if wanted and any(pool.free[node] != pool.devices_per_node for node in nodes):
-        yield Broken("capacity", f"{column.name} takes whole nodes, and not all of them are free")
+        yield f"{column.name} takes whole nodes, and not all of them are free"
     if wanted and pool.rack_nodes:
         racks = {node // pool.rack_nodes for node in nodes}
         if len(racks) != -(-wanted // pool.rack_nodes):
-            yield Broken("capacity", f"{column.name} spans {len(racks)} racks of {pool.name}")
+            yield f"{column.name} spans {len(racks)} racks of {pool.name}"
 
 
 def _capacity(demand: Demand, served: Mapping[str, Fraction]) -> Fraction:
@@ -167,6 +175,17 @@ def _figures(
     rate = period.rates.get(demand.name, Fraction(0))
     capacity = _capacity(demand, by_role)
     return DemandFigures(rate, capacity, left, capacity if least is None else min(capacity, least), worst)
+
+
+def left_without(
+    demand: Demand, known: Mapping[str, Column], replicas: Sequence[Replicas], pool: str, node: int
+) -> Fraction:
+    """Requests/s of a demand that are left when one node is lost."""
+    served: dict[str, Fraction] = {}
+    for group in (r for r in replicas if r.demand == demand.name):
+        alive = sum(not (group.pool == pool and any(p.node == node for p in places)) for places in group.places)
+        served[group.role] = served.get(group.role, Fraction(0)) + known[group.column].requests_per_s * alive
+    return _capacity(demand, served)
 
 
 def _rates(cluster: Cluster, period: Period, figures: Mapping[str, DemandFigures]) -> Iterable[Broken]:

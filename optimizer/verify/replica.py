@@ -19,7 +19,20 @@ from optimizer.figures.memory import build_memory
 from optimizer.figures.serving import cuts_of, evaluate
 from optimizer.figures.shape import shape_of
 from optimizer.fleet.column import Column, cost_of, power_of
-from optimizer.verify.constraints import violations
+from optimizer.verify.constraints import BLOCKING, priced_violations, structural_violations
+from optimizer.verify.violation import Violation
+
+_DIGITS = 3
+"""Digits that a rate keeps beside its first: rounded down, so that what is claimed is served."""
+_HALVINGS = 14
+
+
+class UnservedError(ValueError):
+    """A layout that does not serve a rate within its demand's limits; `violations` says everything that is broken."""
+
+    def __init__(self, message: str, violations: Sequence[Violation] = ()) -> None:
+        super().__init__(message)
+        self.violations = tuple(violations)
 
 
 def replica_problem(
@@ -90,27 +103,32 @@ def priced_column(
 
     Raises
     ------
-    ValueError
+    UnservedError
         Where the layout is several replicas, or does not serve the rate within its limits.
+    ValueError
+        Where model, hardware and workload do not go together.
     """
     problem = replica_problem(cluster, demand, role, pool, layout.devices)
+    found = structural_violations(problem, layout, redundant=redundant)
+    if layout.replicas != 1:
+        raise UnservedError(f"the layout is {layout.replicas} replicas")
+    if any(violation.family in BLOCKING for violation in found):
+        raise UnservedError(str(found[0]), found)
     transfer = Fraction(0)
     if role != "aggregated" and demand.phase in {"disaggregated", "either"}:
         shard, speed = shard_bytes(problem, layout, redundant), device_link(cluster, pool)
         latency = problem.hardware.tiers[-1].latency.value
         transfer = shard / speed + latency
         if rate / layout.dp * shard > speed:
-            raise ValueError(f"{float(rate):g} requests/s send more cache than the link takes")
+            raise UnservedError(f"{float(rate):g} requests/s send more cache than the link takes")
     if role == "prefill":
         transfer = max(transfer, sent_s)
         problem = replica_problem(cluster, demand, role, pool, layout.devices, sent_s=transfer)
     problem = at_rate(problem, rate)
-    if layout.replicas != 1:
-        raise ValueError(f"the layout is {layout.replicas} replicas")
     evaluation = evaluate(problem, layout, redundant=redundant)
-    broken = violations(problem, layout, evaluation)
-    if broken:
-        raise ValueError(str(broken[0]))
+    found += priced_violations(problem, evaluation)
+    if found:
+        raise UnservedError(str(found[0]), found)
     ttft = evaluation.ttft_s
     return Column(
         demand=demand.name, role=role, pool=pool.name, layout=layout_name(layout, redundant), devices=layout.devices,
@@ -119,6 +137,33 @@ def priced_column(
         ttft_s=None if ttft is None else ttft + (transfer if role == "prefill" else 0), tpot_s=evaluation.tpot_s,
         transfer_s=transfer,
     )  # fmt: skip
+
+
+def most_served(
+    cluster: Cluster, demand: Demand, role: Role, pool: Pool, layout: Layout, redundant: int, sent_s: Fraction,
+    top: Fraction,
+) -> Column | None:  # fmt: skip
+    """The column of a layout at the most requests/s that it serves within its limits, by bisection below `top`."""
+    low, high, found = Fraction(0), top, None
+    for _ in range(_HALVINGS):
+        rate = _rounded(high if found is None and low == 0 and high == top else (low + high) / 2)
+        try:
+            found, low = priced_column(cluster, demand, role, pool, layout, redundant, rate, sent_s), rate
+        except UnservedError:
+            high = rate
+        if found is not None and (low == _rounded(top) or high - low <= high / 2000):
+            break
+    return found
+
+
+def _rounded(rate: Fraction) -> Fraction:
+    """A rate rounded down to a few digits."""
+    scale = Fraction(1)
+    while rate * scale < 10**_DIGITS:
+        scale *= 10
+    while rate * scale >= 10 ** (_DIGITS + 1):
+        scale /= 10
+    return Fraction(int(rate * scale)) / scale
 
 
 def slowest_transfer(columns: Sequence[Column], demand: str) -> Fraction:

@@ -1,0 +1,251 @@
+"""A fleet that somebody proposes, or that a result holds: replicas with their layouts, places and claims."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from optimizer.domain.cluster import Cluster, Demand, GivenRate, Pool, Role
+from optimizer.domain.fleet import FleetFile, Place, ReplicasFile
+from optimizer.domain.layout import Layout, WrittenLayout
+from optimizer.errors import SpecError
+from optimizer.readers import catalog
+from optimizer.readers.cluster import cluster_in, is_cluster
+from optimizer.readers.document import Document, load, validate
+from optimizer.readers.messages import nearest
+from optimizer.readers.places import Step
+from optimizer.readers.read import read_question
+
+At = tuple[Step, ...]
+_RESULT = "shardproof/result/"
+_KEYS = ("name", "problem", "fleet", "claims", "notes")
+_DERIVED = ("devices", "replicas", "placement")
+
+
+@dataclass(frozen=True)
+class Proposed:
+    """Equal replicas with their references resolved.
+
+    Attributes
+    ----------
+    at
+        Where they stand in the document.
+    row
+        Their row of the table of rates; None where they are priced.
+    layout
+        None where rates are given.
+    convention
+        How their degrees were written; None where a result gave them in full.
+    rate
+        Requests/s that each is to serve, availability counted; None: as many as it can.
+    places
+        Devices of each replica; None where they are left open.
+    """
+
+    at: At
+    demand: Demand
+    role: Role
+    pool: Pool
+    row: GivenRate | None
+    layout: Layout | None
+    convention: str | None
+    redundant: int
+    count: int
+    rate: Fraction | None
+    transfer_s: Fraction
+    places: tuple[tuple[Place, ...], ...] | None
+
+
+@dataclass(frozen=True)
+class FleetDocument:
+    """A fleet to be judged: replicas of every period, and where the figures of each period are claimed."""
+
+    document: Document
+    cluster: Cluster
+    periods: Mapping[str, tuple[Proposed, ...]]
+    claimed_at: Mapping[str, At]
+
+    @property
+    def is_result(self) -> bool:
+        """Whether `solve` wrote it."""
+        return _is_result(self.document)
+
+
+def _is_result(document: Document) -> bool:
+    return str(document.data.get("schema", "")).startswith(_RESULT)
+
+
+def is_fleet_document(data: object) -> bool:
+    """Whether a document proposes a fleet, or is the result of a cluster."""
+    if not isinstance(data, Mapping):
+        return False
+    return "fleet" in data and (data.get("layout") is None)
+
+
+def fleet_in(document: Document, problem: str | Path | None = None) -> FleetDocument:
+    """The fleet of a document with its cluster.
+
+    Parameters
+    ----------
+    problem
+        Cluster file to use in place of the one that the document names.
+
+    Raises
+    ------
+    SpecError
+        Everything that is wrong, each with its place.
+    """
+    data = document.data
+    if not _is_result(document):
+        unknown = [key for key in data if key not in _KEYS]
+        if unknown:
+            faults = (document.fault("unknown key", (key,), nearest(key, list(_KEYS)), key=True) for key in unknown)
+            raise SpecError(*faults)
+    cluster = _cluster(document, problem)
+    if data.get("fleet") is None:
+        status = data.get("status")
+        raise document.error(f"has no fleet: its status is {status}" if status else "is required", ("fleet",))
+    written = validate(FleetFile, data["fleet"], document, ("fleet",))
+    known = [period.name for period in cluster.periods]
+    for name in written.periods:
+        if name not in known:
+            message = f"{name!r} is no period of the cluster: {', '.join(known)}"
+            raise document.error(message, ("fleet", "periods", name), nearest(name, known))
+    if written.periods and len(written.periods) < len(known):
+        missing = next(name for name in known if name not in written.periods)
+        raise document.error(f"period {missing!r} is missing", ("fleet", "periods"))
+    if not written.periods and "replicas" not in data["fleet"]:
+        raise document.error("is required but missing", ("fleet", "replicas"))
+    found, claimed_at = {}, {}
+    for name in known:
+        own = written.periods.get(name)
+        at: At = ("fleet",) if own is None else ("fleet", "periods", name)
+        replicas = written.replicas if own is None else own.replicas
+        for kind, keys, wanted in (
+            ("demand", (written if own is None else own).demands, list(cluster.demand)),
+            ("pool", (written if own is None else own).idle, list(cluster.pool)),
+        ):
+            for key in keys:
+                if key not in wanted:
+                    message = f"{key!r} is no {kind} of the cluster: {', '.join(wanted)}"
+                    place = (*at, "demands" if kind == "demand" else "idle", key)
+                    raise document.error(message, place, nearest(key, wanted))
+        found[name] = tuple(
+            _proposed(document, cluster, (*at, "replicas", number), entry) for number, entry in enumerate(replicas)
+        )
+        claimed_at[name] = at
+    return FleetDocument(document, cluster, found, claimed_at)
+
+
+def _cluster(document: Document, problem: str | Path | None) -> Cluster:
+    named = document.get(("problem",)) if problem is None else problem
+    if named is None:
+        raise document.error("is required but missing", ("problem",))
+    if problem is not None:
+        question = read_question(problem)
+        if not isinstance(question, Cluster):
+            raise SpecError(f"--problem: {problem} is one demand on one pool, and a fleet belongs to a cluster")
+        return question
+    if not isinstance(named, str):
+        if not is_cluster(named):
+            raise document.error("a fleet belongs to a cluster: demands and pools are wanted", ("problem",))
+        return cluster_in(document, ("problem",))
+    folder = None if document.source.startswith("<") else Path(document.source).parent
+    try:
+        inner = load(catalog.find("clusters", named, beside=folder))
+    except SpecError as error:
+        if any(fault.line is not None for fault in error.faults):
+            raise
+        fault = error.faults[0]
+        message = f"{fault.path}: {fault.message}" if fault.path else fault.message
+        raise document.error(message, ("problem",), fault.suggestion) from None
+    if not is_cluster(inner.data):
+        raise document.error(f"{named} is one demand on one pool, and a fleet belongs to a cluster", ("problem",))
+    return cluster_in(inner)
+
+
+def _proposed(document: Document, cluster: Cluster, at: At, entry: ReplicasFile) -> Proposed:
+    demand, pool = cluster.demand.get(entry.demand), cluster.pool.get(entry.pool)
+    if demand is None:
+        known = list(cluster.demand)
+        message = f"{entry.demand!r} is no demand of the cluster: {', '.join(known)}"
+        raise document.error(message, (*at, "demand"), nearest(entry.demand, known))
+    if pool is None:
+        known = list(cluster.pool)
+        message = f"{entry.pool!r} is no pool of the cluster: {', '.join(known)}"
+        raise document.error(message, (*at, "pool"), nearest(entry.pool, known))
+    if entry.role not in demand.roles:
+        message = f"demand {demand.name!r} in phase {demand.phase!r} has no {entry.role} replicas"
+        raise document.error(message, (*at, "role"))
+    row, layout, convention = _layout(document, cluster, at, entry)
+    if entry.nodes is not None and len(entry.nodes) != entry.count:
+        raise document.error(f"lists {len(entry.nodes)} replicas, and count says {entry.count}", (*at, "nodes"))
+    places = None
+    if entry.nodes is not None:
+        places = tuple(tuple(Place(p.node, p.devices) for p in replica) for replica in entry.nodes)
+    transfer = entry.figures.get("transfer_s")
+    number = transfer if isinstance(transfer, int | float | Fraction) and not isinstance(transfer, bool) else 0
+    sent = Fraction(repr(number)) if isinstance(number, float) else Fraction(number)
+    return Proposed(
+        at, demand, entry.role, pool, row, layout, convention, entry.redundant_slots, entry.count,
+        entry.requests_per_s, max(sent, Fraction(0)), places,
+    )  # fmt: skip
+
+
+def _layout(
+    document: Document, cluster: Cluster, at: At, entry: ReplicasFile
+) -> tuple[GivenRate | None, Layout | None, str | None]:
+    """A row of the table of rates, or degrees with their convention."""
+    if cluster.rates:
+        name = entry.layout if isinstance(entry.layout, str) else entry.name
+        if name is None:
+            raise document.error("is required: the name that the table of rates gives it", (*at, "layout"))
+        rows = [r for r in cluster.rates if (r.demand, r.role, r.pool) == (entry.demand, entry.role, entry.pool)]
+        row = next((row for row in rows if row.layout == name), None)
+        if row is None:
+            listed = ", ".join(row.layout for row in rows) or "none"
+            message = f"{name!r} is no {entry.role} layout of {entry.demand} on {entry.pool} with a rate: {listed}"
+            raise document.error(message, (*at, "layout"), nearest(name, [row.layout for row in rows]))
+        if entry.devices is not None and entry.devices != row.devices:
+            raise document.error(f"is {entry.devices}, and the table of rates says {row.devices}", (*at, "devices"))
+        return row, None, None
+    if not isinstance(entry.layout, Mapping):
+        raise document.error("degrees are wanted, such as {tp: 4, pp: 2, batch: 64}", (*at, "layout"))
+    degrees = {key: value for key, value in entry.layout.items() if key not in _DERIVED}
+    convention = None
+    if _is_result(document):
+        layout = validate(Layout, degrees, document, (*at, "layout"))
+    else:
+        written = validate(WrittenLayout, degrees, document, (*at, "layout"))
+        model, convention = cluster.demand[entry.demand].model, written.convention
+        try:
+            layout = written.resolve(experts=model is not None and model.moe is not None)
+        except ValueError as error:
+            raise document.error(str(error), (*at, "layout")) from None
+    for place in ((*at, "devices"), (*at, "layout", "devices")):
+        stated = document.get(place)
+        if stated is not None and stated != layout.devices:
+            raise document.error(f"is {stated}, but the degrees give {layout.devices}", place)
+    return None, layout, convention
+
+
+def unplaced(found: FleetDocument) -> bool:
+    """Whether places are left open.
+
+    Raises
+    ------
+    SpecError
+        Where some replicas have them and others do not.
+    """
+    entries = list(_entries(found))
+    open_ = [entry for entry in entries if entry.places is None]
+    if open_ and len(open_) < len(entries):
+        raise found.document.error("is missing: give the nodes of all replicas, or of none", (*open_[0].at, "nodes"))
+    return bool(open_)
+
+
+def _entries(found: FleetDocument) -> Iterator[Proposed]:
+    for entries in found.periods.values():
+        yield from entries

@@ -1,0 +1,69 @@
+"""``fleet`` of a result: what stands where, what it does for each demand, and what is idle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import Any
+
+from optimizer.domain.cluster import Cluster
+from optimizer.domain.fleet import Fleet, Replicas
+from optimizer.fleet.column import Column
+from optimizer.verify.fleet import FleetVerdict
+
+
+def fleet_json(cluster: Cluster, columns: Sequence[Column], fleet: Fleet, verdict: FleetVerdict) -> dict[str, Any]:
+    """``fleet`` of a result: that of the period in which most devices are in use, and each period's own."""
+    parts = {period.name: _period_json(columns, fleet, verdict, period.name) for period in cluster.periods}
+    busiest = min(parts, key=lambda name: (sum(parts[name]["idle"].values()), list(parts).index(name)))
+    return parts[busiest] | {"periods": parts if len(parts) > 1 else {}}
+
+
+def _period_json(columns: Sequence[Column], fleet: Fleet, verdict: FleetVerdict, period: str) -> dict[str, Any]:
+    known = {column.name: column for column in columns}
+    figures = verdict.demands[period]
+    replicas = []
+    for own in fleet.get(period, ()):
+        column = known[own.column]
+        same = [r for r in fleet.get(period, ()) if (r.demand, r.role) == (own.demand, own.role)]
+        of_role = sum((known[r.column].requests_per_s * r.count for r in same), Fraction(0))
+        replicas.append(
+            {
+                "demand": own.demand, "role": own.role, "pool": own.pool, "name": own.layout,
+                "layout": None if column.priced is None else column.priced.to_json(), "devices": column.devices,
+                "redundant_slots": column.redundant, "count": own.count,
+                "share": float(column.requests_per_s * own.count / of_role) if of_role else 0.0,
+                "requests_per_s": float(column.requests_per_s),
+                "figures": {
+                    "cost_dollars_per_h": None if column.cost is None else float(column.cost),
+                    "power_w": None if column.power_w is None else float(column.power_w),
+                    "ttft_s": _float(column.ttft_s), "tpot_s": _float(column.tpot_s),
+                    "transfer_s": _float(column.transfer_s),
+                },
+                "nodes": [[{"node": p.node, "devices": list(p.devices)} for p in places] for places in own.places],
+            }
+        )  # fmt: skip
+    return {
+        "replicas": replicas,
+        "demands": {
+            name: {
+                "requests_per_s": float(own.rate), "capacity_per_s": float(own.capacity),
+                "ttft_s": _slowest(fleet.get(period, ()), known, name, "ttft_s"),
+                "tpot_s": _slowest(fleet.get(period, ()), known, name, "tpot_s"),
+                "worst_loss": None if own.worst is None
+                else {"node": list(own.worst), "capacity_per_s": float(own.after_worst)},
+            }
+            for name, own in figures.items()
+        },
+        "idle": verdict.idle[period],
+    }  # fmt: skip
+
+
+def _float(value: Fraction | None) -> float | None:
+    return None if value is None else float(value)
+
+
+def _slowest(replicas: Sequence[Replicas], known: Mapping[str, Column], demand: str, figure: str) -> float | None:
+    """The largest of a time over a demand's replicas; None where none is known."""
+    times = [getattr(known[own.column], figure) for own in replicas if own.demand == demand]
+    return _float(max((time for time in times if time is not None), default=None))

@@ -1,0 +1,432 @@
+"""The judgement of a fleet that somebody proposes: every replica priced, every constraint, every figure and claim."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any
+
+from optimizer.domain.cluster import FLEET_UNITS, Cluster, FleetObjective, Period
+from optimizer.domain.convention import CONVENTIONS
+from optimizer.domain.engines import ANY
+from optimizer.domain.fleet import Fleet, Replicas
+from optimizer.errors import Exit
+from optimizer.figures.derivation_figure import Figure, Sheet, plain
+from optimizer.figures.serving import evaluate
+from optimizer.fleet.column import Column, cost_of, given_columns, power_of
+from optimizer.readers.claims import Claim, ClaimReader
+from optimizer.readers.fleet import At, FleetDocument, Proposed
+from optimizer.readers.messages import nearest
+from optimizer.readers.places import Step
+from optimizer.units import Dimension
+from optimizer.verify.claims import ClaimVerdict, JudgedClaim, matches
+from optimizer.verify.constraints import BLOCKING, structural_violations
+from optimizer.verify.fleet import Broken, FleetVerdict, judge_fleet, left_without, value_of
+from optimizer.verify.fleet_document import fleet_json
+from optimizer.verify.replica import (
+    UnservedError,
+    layout_name,
+    most_served,
+    priced_column,
+    replica_problem,
+    slowest_transfer,
+)
+
+_ROUNDING = Fraction(1, 10**12)
+"""Relative error of sums of floats in a result; what a person writes is judged by its last digit."""
+_LEAST_RATE = Fraction(1, 10**6)
+"""Requests/s at which a replica that serves nothing is asked what it violates: its load is as good as none."""
+_DIMENSIONS: dict[FleetObjective, Dimension] = {
+    "cost": Dimension.DOLLARS_PER_HOUR, "devices": Dimension.COUNT, "growth": Dimension.COUNT,
+    "throughput": Dimension.TOKENS_PER_SECOND, "power": Dimension.WATTS,
+}  # fmt: skip
+_FORMULAS: dict[FleetObjective, str] = {
+    "cost": "price · devices of pools paid whole + price · devices in use elsewhere, mean over the hours",
+    "devices": "devices in use, mean over the hours",
+    "growth": "least over demands of requests/s served (what is left after the loss to be survived) ÷ asked for",
+    "throughput": "Σ over demands of tokens of a request · requests/s served",
+    "power": "Σ watts of replicas in use, mean over the hours",
+}
+_SUFFIXES = (
+    ("_dollars_per_h", Dimension.DOLLARS_PER_HOUR), ("_per_s", Dimension.PER_SECOND), ("_s", Dimension.SECONDS),
+    ("_w", Dimension.WATTS), ("share", Dimension.RATIO),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Priced:
+    """The replicas of a document as columns and a fleet.
+
+    Attributes
+    ----------
+    at
+        Where the replicas of a column stand in the document.
+    named
+        The column of the replicas that stand at a place.
+    claims
+        Verdicts on the rates that replicas are said to serve.
+    """
+
+    columns: tuple[Column, ...]
+    counts: Mapping[str, Mapping[str, int]]
+    fleet: Fleet
+    broken: tuple[tuple[Broken, At], ...]
+    at: Mapping[str, At]
+    named: Mapping[At, str]
+    claims: tuple[JudgedClaim, ...]
+
+
+def price(found: FleetDocument) -> Priced:
+    """Every replica of a document as a column: its row of the table of rates, or priced at what it is to serve.
+
+    Raises
+    ------
+    SpecError
+        Equal replicas that are listed at different rates.
+    """
+    columns: dict[str, Column] = {}
+    broken: list[tuple[Broken, At]] = []
+    places: dict[str, At] = {}
+    claims: list[JudgedClaim] = []
+    counts: dict[str, dict[str, int]] = {}
+    fleet: Fleet = {}
+    # decode first: what its replicas take to receive a cache, prefill replicas leave time for
+    entries = [entry for own in found.periods.values() for entry in own]
+    named: dict[At, str] = {}
+    for entry in sorted(entries, key=lambda e: ("decode", "prefill", "aggregated").index(e.role)):
+        column, own, claim = _column(found, entry, list(columns.values()))
+        before = columns.get(column.name)
+        if before is not None and before != column:
+            message = f"{column.name} stands there twice, at different rates"
+            raise found.document.error(message, (*entry.at, "requests_per_s"))
+        if before is None:
+            broken += [(one, entry.at) for one in own]
+            places[column.name] = entry.at
+        columns[column.name] = column
+        named[entry.at] = column.name
+        claims += [claim] if claim is not None else []
+    columns = {named[entry.at]: columns[named[entry.at]] for entry in entries}  # in the order of the document
+    for period, listed in found.periods.items():
+        held: dict[str, list[Proposed]] = {}
+        for entry in listed:
+            held.setdefault(named[entry.at], []).append(entry)
+        counts[period] = {name: sum(entry.count for entry in own) for name, own in held.items()}
+        fleet[period] = tuple(
+            Replicas(
+                name, c.demand, c.role, c.pool, c.layout, counts[period][name],
+                tuple(places for entry in held[name] for places in entry.places or ()),
+            )
+            for name, c in columns.items()
+            if name in held
+        )  # fmt: skip
+    return Priced(tuple(columns.values()), counts, fleet, tuple(broken), places, named, tuple(claims))
+
+
+def _column(
+    found: FleetDocument, entry: Proposed, before: Sequence[Column]
+) -> tuple[Column, list[Broken], JudgedClaim | None]:
+    """The column of an entry, what it violates whatever it serves, and the verdict on the rate that it states."""
+    cluster, claim = found.cluster, _claim(found, (*entry.at, "requests_per_s"), Dimension.PER_SECOND)
+    if entry.row is not None:
+        row = entry.row
+        column = next(
+            c for c in given_columns(cluster)
+            if (c.demand, c.role, c.pool, c.layout) == (row.demand, row.role, row.pool, row.layout)
+        )  # fmt: skip
+        return column, [], _rated(claim, column.requests_per_s, "its row of the table of rates")
+    assert entry.layout is not None  # noqa: S101 - there is no row
+    demand, layout, pool = entry.demand, entry.layout, entry.pool
+    engine = CONVENTIONS[entry.convention].engine if entry.convention in CONVENTIONS else None
+    if engine is not None and demand.engine_name == ANY:
+        demand = demand.model_copy(update={"engine_name": engine})
+    sent = max(entry.transfer_s, slowest_transfer(before, demand.name)) if entry.role == "prefill" else Fraction(0)
+    own = (cluster, demand, entry.role, pool, layout, entry.redundant)
+    if entry.rate:
+        try:
+            column = priced_column(*own, entry.rate / pool.availability, sent)
+        except UnservedError:
+            pass
+        else:
+            return column, [], _rated(claim, column.requests_per_s, "served within the limits")
+    most = _most(own, sent)
+    if most is not None:
+        return most, [], _rated(claim, most.requests_per_s, "the most that it serves within the limits")
+    nothing = Column(
+        demand=demand.name, role=entry.role, pool=pool.name, layout=layout_name(layout, entry.redundant),
+        devices=layout.devices, requests_per_s=Fraction(0), cost=cost_of(cluster, pool.name, layout.devices),
+        power_w=power_of(cluster, pool.name, layout.devices), priced=layout, redundant=entry.redundant,
+    )  # fmt: skip
+    try:
+        priced_column(*own, _LEAST_RATE, sent)
+        reasons = [Broken("request_rate", f"{nothing.name} serves nothing within its limits", nothing.name)]
+    except UnservedError as error:
+        said = [(str(v.family), v.message) for v in error.violations] or [("replica", str(error))]
+        reasons = [Broken(family, f"{nothing.name}: {message}", nothing.name) for family, message in said]
+    return nothing, reasons, _rated(claim, Fraction(0), "it serves nothing within the limits")
+
+
+def _most(own: tuple[Any, ...], sent: Fraction) -> Column | None:
+    """The column at the most that it serves; None: nothing."""
+    cluster, demand, role, pool, layout, redundant = own
+    problem = replica_problem(cluster, demand, role, pool, layout.devices)
+    if any(v.family in BLOCKING for v in structural_violations(problem, layout, redundant=redundant)):
+        return None
+    top = evaluate(problem, layout, redundant=redundant).request_capacity
+    return most_served(cluster, demand, role, pool, layout, redundant, sent, top) if top > 0 else None
+
+
+def _rated(claim: Claim | None, rate: Fraction, how: str) -> JudgedClaim | None:
+    return None if claim is None else _judged(claim, _rate_figure(rate, how))
+
+
+def _rate_figure(rate: Fraction, how: str) -> Figure:
+    return Figure("requests_per_s", rate, Dimension.PER_SECOND, how, "")
+
+
+@dataclass(frozen=True)
+class FleetJudgement:
+    """What `verify` found of a fleet.
+
+    Attributes
+    ----------
+    chosen
+        Whether places were left open, and are one way to lay the fleet.
+    """
+
+    found: FleetDocument
+    priced: Priced
+    fleet: Fleet
+    verdict: FleetVerdict
+    violations: tuple[tuple[Broken, At | None], ...]
+    figures: Mapping[str, Figure]
+    claims: tuple[JudgedClaim, ...]
+    chosen: bool
+
+    @property
+    def feasible(self) -> bool:
+        """Whether every constraint is kept."""
+        return not self.violations
+
+    @property
+    def exit_status(self) -> Exit:
+        """No where a constraint is broken or a claim fails."""
+        wrong = any(judged.verdict.wrong for judged in self.claims)
+        return Exit.YES if self.feasible and not wrong else Exit.NO
+
+    def fleet_document(self) -> dict[str, Any]:
+        """``fleet`` as a result would state it."""
+        return fleet_json(self.found.cluster, self.priced.columns, self.fleet, self.verdict)
+
+    def to_json(self) -> dict[str, Any]:
+        """``shardproof/verdict/1`` of a fleet."""
+        own = self.found.document
+        return {
+            "schema": "shardproof/verdict/1",
+            "feasible": self.feasible,
+            "violations": [
+                broken.to_json()
+                | ({} if at is None else dict(zip(("line", "column"), own.locate(at), strict=True)))
+                | {"at": None if at is None else ".".join(map(str, at))}
+                for broken, at in self.violations
+            ],
+            "layout": None,
+            "fleet": self.fleet_document(),
+            "figures": {name: plain(figure.value) for name, figure in self.figures.items()},
+            "claims": [judged.to_json() for judged in self.claims],
+            "outside_lattice": [],
+            "derivations": [figure.to_json() for figure in self.figures.values()],
+            "not_checked": self.not_checked(),
+        }
+
+    def not_checked(self) -> list[str]:
+        """What the judgement takes on trust."""
+        named = ["rates: taken as stated"] if self.found.cluster.rates else []
+        if self.chosen:
+            named.append("nodes: left open; they are one way to lay the fleet, chosen for what survives")
+        if self.found.is_result:
+            named.append("objective.bound, search and certificate: `shardproof certify` checks them")
+        return named
+
+
+def judge_proposed(
+    found: FleetDocument, priced: Priced, fleet: Fleet, unlaid: Sequence[Broken] = (), *, chosen: bool = False
+) -> FleetJudgement:
+    """Judge the fleet of a document.
+
+    Parameters
+    ----------
+    fleet
+        The replicas with their places.
+    unlaid
+        Why there are none, where they were left open and no way to lay the replicas was found.
+    """
+    cluster = found.cluster
+    verdict = judge_fleet(cluster, priced.columns, fleet)
+    own = [broken for broken in verdict.broken if not (unlaid and broken.family == "capacity")]
+    violations = [*priced.broken, *((broken, priced.at.get(broken.column or "")) for broken in (*unlaid, *own))]
+    figures = figures_of(cluster, priced.columns, fleet, verdict)
+    claims = (*priced.claims, *_stated(found, priced, fleet, verdict, figures), *_claims(found, figures))
+    return FleetJudgement(found, priced, fleet, verdict, tuple(violations), figures, claims, chosen)
+
+
+# figures
+
+
+def figures_of(cluster: Cluster, columns: Sequence[Column], fleet: Fleet, verdict: FleetVerdict) -> dict[str, Figure]:
+    """Every figure of a fleet that a claim may name: of the whole, and of each demand and pool in each period."""
+    known = {column.name: column for column in columns}
+    sheet = Sheet()
+    asked = any(rate for period in cluster.periods for rate in period.rates.values())
+    for name, dimension in _DIMENSIONS.items():
+        lacking = {
+            "cost": any(p.price is None for p in cluster.pools) and any(c.cost is None for c in columns),
+            "power": any(c.power_w is None for c in columns), "growth": not asked,
+        }.get(name, False)  # fmt: skip
+        if not lacking:
+            value = value_of(cluster.model_copy(update={"objective": name}), known, fleet, verdict)
+            if value is not None:
+                sheet.put(name, value, dimension, _FORMULAS[name])
+    for period in cluster.periods:
+        label = "" if len(cluster.periods) == 1 else f"{period.name}."
+        _figures_of_period(sheet, label, cluster, period, known, fleet, verdict)
+    return sheet
+
+
+def _figures_of_period(
+    sheet: Sheet, label: str, cluster: Cluster, period: Period, known: Mapping[str, Column], fleet: Fleet,
+    verdict: FleetVerdict,
+) -> None:  # fmt: skip
+    replicas = fleet.get(period.name, ())
+    terms = " + ".join(f"{r.count}·{known[r.column].devices}" for r in replicas) or "0"
+    sheet.count(f"{label}replicas", sum(r.count for r in replicas), "Σ count")
+    for pool in cluster.pools:
+        used = sum(r.count * known[r.column].devices for r in replicas if r.pool == pool.name)
+        sheet.count(f"{label}{pool.name}.devices", used, "Σ count · devices of a replica")
+        sheet.count(f"{label}{pool.name}.idle", pool.devices - used, "free − in use", f"{pool.devices:,} − {used:,}")
+    idle = sum(verdict.idle.get(period.name, {}).values())
+    sheet.count(f"{label}idle", idle, "free − Σ count · devices of a replica", f"… − ({terms})")
+    for name, own in verdict.demands.get(period.name, {}).items():
+        at = f"{label}{name}"
+        served = " + ".join(
+            f"{r.count}·{float(known[r.column].requests_per_s):.6g}" for r in replicas if r.demand == name
+        )
+        rate = Dimension.PER_SECOND
+        sheet.put(f"{at}.request_rate", own.rate, rate, "requests/s asked for")
+        chain = "least over its chains of roles of Σ count · requests/s of a replica"
+        sheet.put(f"{at}.capacity", own.capacity, rate, chain, served)
+        sheet.put(f"{at}.after_loss", own.after_worst, rate, "capacity − what the worst node to lose serves")
+        mine = [r for r in replicas if r.demand == name]
+        sheet.count(f"{at}.replicas", sum(r.count for r in mine), "Σ count")
+        sheet.count(f"{at}.devices", sum(r.count * known[r.column].devices for r in mine), "Σ count · devices")
+        for figure in ("ttft", "tpot"):
+            times = [t for r in mine if (t := getattr(known[r.column], f"{figure}_s")) is not None]
+            if times:
+                sheet.put(f"{at}.{figure}", max(times), Dimension.SECONDS, "slowest of its replicas")
+
+
+# claims
+
+
+def _claim(found: FleetDocument, at: At, dimension: Dimension) -> Claim | None:
+    """What stands at a place as a claim; None where nothing does."""
+    value = found.document.get(at)
+    if value is None:
+        return None
+    name = ".".join(map(str, at))
+    return ClaimReader({name: dimension}).quantity(name, value, found.document, at)
+
+
+def _judged(claim: Claim, figure: Figure) -> JudgedClaim:
+    rounded = abs(Fraction(figure.value)) * _ROUNDING
+    if matches(claim, figure.value, rounded):
+        return JudgedClaim(claim, ClaimVerdict.HOLDS, figure)
+    return JudgedClaim(claim, ClaimVerdict.FAILS, figure, note=f"claimed {claim.text}, derived {figure.result_text}")
+
+
+def _claims(found: FleetDocument, figures: Mapping[str, Figure]) -> Iterator[JudgedClaim]:
+    """Verdicts on what stands under ``claims``."""
+    reader = ClaimReader({name: figure.dimension for name, figure in figures.items()})
+    for claim in reader.read(found.document):
+        figure = figures.get(claim.name)
+        if figure is None:
+            near = nearest(claim.name, list(figures))
+            note = "nothing here derives such a figure" + (f"; did you mean {near!r}?" if near else "")
+            yield JudgedClaim(claim, ClaimVerdict.UNSUPPORTED, note=note)
+        else:
+            counts = figure.dimension is Dimension.COUNT and Fraction(figure.value).denominator == 1
+            yield _judged(claim.exactly if counts else claim, figure)
+
+
+def _stated(
+    found: FleetDocument, priced: Priced, fleet: Fleet, verdict: FleetVerdict, figures: Mapping[str, Figure]
+) -> Iterator[JudgedClaim]:
+    """Verdicts on the figures that stand beside the replicas, as a result states them."""
+    cluster = found.cluster
+    derived = fleet_json(cluster, priced.columns, fleet, verdict)
+    for period in cluster.periods:
+        own = derived["periods"].get(period.name, derived)
+        at = found.claimed_at[period.name]
+        shown = {f"{r['demand']}/{r['role']}/{r['pool']}/{r['name']}": r for r in own["replicas"]}
+        for entry in found.periods[period.name]:
+            of = shown[priced.named[entry.at]]
+            yield from _leaves(found, (*entry.at, "figures"), of["figures"])
+            yield from _leaves(found, (*entry.at, "share"), of["share"] * entry.count / of["count"])
+        for demand in cluster.demands:
+            place = (*at, "demands", demand.name)
+            yield from _leaves(found, place, own["demands"][demand.name], besides=("worst_loss",))
+            yield from _worst(found, place, own["demands"][demand.name], _loss(found, priced, fleet, period, place))
+        yield from _leaves(found, (*at, "idle"), own["idle"])
+    name = FLEET_UNITS[cluster.objective]
+    if found.is_result and found.document.get(("objective", "name")) == name:
+        claim = _claim(found, ("objective", "value"), _DIMENSIONS[cluster.objective])
+        if claim is not None and cluster.objective in figures:
+            yield _judged(claim, figures[cluster.objective])
+
+
+def _loss(found: FleetDocument, priced: Priced, fleet: Fleet, period: Period, place: At) -> Fraction | None:
+    """What is left without the node that a document calls the worst to lose."""
+    node = found.document.get((*place, "worst_loss", "node"))
+    if not (isinstance(node, list) and len(node) == 2 and type(node[1]) is int):
+        return None
+    known = {column.name: column for column in priced.columns}
+    demand = found.cluster.demand[str(place[-1])]
+    return left_without(demand, known, fleet.get(period.name, ()), str(node[0]), node[1])
+
+
+def _worst(found: FleetDocument, place: At, own: Mapping[str, Any], left: Fraction | None) -> Iterator[JudgedClaim]:
+    """The worst loss: its capacity, and that the node named is one whose loss leaves no more."""
+    at: tuple[Step, ...] = (*place, "worst_loss", "capacity_per_s")
+    claim, worst = _claim(found, at, Dimension.PER_SECOND), own["worst_loss"]
+    if claim is None:
+        return
+    if worst is None:
+        yield JudgedClaim(claim, ClaimVerdict.UNSUPPORTED, note="no replica of the demand can be lost")
+        return
+    yield _judged(claim, _rate_figure(Fraction(worst["capacity_per_s"]), "what is left after the worst loss"))
+    if left is not None:
+        named = replace(claim, name=".".join(map(str, (*place, "worst_loss", "node"))))
+        yield _judged(named, _rate_figure(left, "what is left without the node that is named"))
+
+
+def _leaves(found: FleetDocument, at: At, derived: Any, besides: Sequence[str] = ()) -> Iterator[JudgedClaim]:  # noqa: ANN401 - a part of a document
+    """Verdicts on every number of a part of the document, beside what is derived for the same place."""
+    stated = found.document.get(at)
+    if isinstance(stated, Mapping):
+        known = list(derived) if isinstance(derived, Mapping) else []
+        for key in stated:
+            if key in besides:
+                continue
+            if key not in known:
+                raise found.document.error("unknown key", (*at, key), nearest(key, known))
+            yield from _leaves(found, (*at, key), derived[key])
+        return
+    dimension = next((own for suffix, own in _SUFFIXES if str(at[-1]).endswith(suffix)), Dimension.COUNT)
+    claim = _claim(found, at, dimension)
+    if claim is None:
+        return
+    if derived is None:
+        yield JudgedClaim(claim, ClaimVerdict.UNSUPPORTED, note="it is not known here")
+        return
+    value = Fraction(repr(derived)) if isinstance(derived, float) else Fraction(derived)
+    yield _judged(claim, Figure(str(at[-1]), value, dimension, "as a result would state it", ""))
