@@ -128,6 +128,10 @@ def _workload(rng: Random, phase: str, sequence_bytes: int) -> dict[str, Any]:
         found["output_tokens"] = max(found["output_tokens"], tokens - found["input_tokens"], 2)
     if rng.random() < 0.2:
         found["prefix_cache_hit"] = Fraction(1, 3)
+    if rng.random() < 0.2:
+        found["max_num_seqs"] = rng.choice([1, 2, 3, 5, 16])
+    if rng.random() < 0.2:
+        found["max_num_batched_tokens"] = rng.choice([4, 64, 257, 2049])
     return found
 
 
@@ -237,7 +241,10 @@ def chunks(problem: Problem) -> tuple[int | None, ...]:
     prompt = problem.workload.computed_input_tokens
     pieces = {-(-prompt // n) for n in range(1, prompt + 1)}
     packed = range(1, max(1, 16384 // prompt) + 1) if problem.workload.phase == "aggregated" else [1]
-    return tuple(pieces | {n * prompt for n in packed})
+    most = problem.workload.max_num_batched_tokens
+    if most is not None:
+        packed = range(1, most // prompt + 1) if problem.workload.phase == "aggregated" else [1]
+    return tuple(c for c in pieces | {n * prompt for n in packed} if most is None or c <= most)
 
 
 def cuts(layers: int, stages: int) -> Iterator[tuple[int, ...]]:
@@ -410,12 +417,25 @@ def _layout(
     )  # fmt: skip
 
 
+def _taken(problem: Problem, found: Evaluation) -> bool:
+    """Whether sequences and tokens of a step are no more than the engine is told to take."""
+    work, layout = problem.workload, found.layout
+    micro = -(-layout.batch // layout.pp)
+    decoded = 0 if work.phase == "prefill" else micro * (1 + work.mtp_tokens)
+    prompt = 0 if work.phase == "decode" else layout.prefill_chunk or 0
+    if work.phase == "prefill":
+        prompt = micro * min(prompt, work.computed_input_tokens)
+    tokens = work.max_num_batched_tokens or decoded + prompt
+    return layout.batch <= (work.max_num_seqs or layout.batch) and decoded + prompt <= tokens
+
+
 def keeps_limits(problem: Problem, found: Evaluation) -> bool:
     """Whether a layout's figures keep every limit."""
     limits, rate = problem.limits, problem.workload.request_rate
     return (
         found.memory_bytes <= problem.capacity_bytes
         and found.steps.share <= 1
+        and _taken(problem, found)
         and found.load < 1
         and (limits.ttft is None or found.ttft_s is None or found.ttft_s <= limits.ttft)
         and (limits.tpot is None or found.tpot_s is None or found.tpot_s <= limits.tpot)

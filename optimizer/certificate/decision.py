@@ -21,14 +21,14 @@ from fractions import Fraction
 from math import ceil, floor
 
 from optimizer.certificate.goals import Goal
-from optimizer.domain.lattice import LARGEST_BATCH
+from optimizer.domain.lattice import largest_batch
 from optimizer.domain.layout import Layout, Stage
 from optimizer.domain.problem import Problem
 from optimizer.figures.costs import Costs
 from optimizer.figures.layer import Step
 from optimizer.figures.memory import Memory
 from optimizer.figures.rates import TICKS_PER_SECOND
-from optimizer.figures.serving import Steps, steps_of, timing
+from optimizer.figures.serving import Steps, keeps_step, steps_of, timing
 from optimizer.figures.shape import Shape
 from optimizer.figures.topology import replicas_that_fit
 
@@ -113,13 +113,14 @@ class Decision:
         return None
 
     def _intervals(self) -> Iterator[tuple[int, int]]:
-        """Batches, in octaves, as far as φ stays within 1."""
+        """Batches, in octaves, as far as φ and what the engine is told to take let them grow."""
+        most, work = largest_batch(self.problem), self.problem.workload
         if self.problem.search.batch is not None:
-            yield from ((batch, batch) for batch in sorted(set(self.problem.search.batch)))
+            yield from ((batch, batch) for batch in sorted(set(self.problem.search.batch)) if batch <= most)
             return
         low = 1
-        while low <= LARGEST_BATCH and self._at(low).steps.share <= 1:
-            yield low, min(2 * low - 1, LARGEST_BATCH)
+        while low <= most and keeps_step(work, self._at(low).steps):
+            yield low, min(2 * low - 1, most)
             low *= 2
 
     def _possible(self, low: int, high: int, goal: Goal, replicas: int) -> bool:
@@ -128,7 +129,7 @@ class Decision:
             return False
         whole = -(-high // self.shape.pp) * self.shape.pp
         most = self._at(whole)
-        if low == high or most.steps.share > 1:
+        if low == high or not keeps_step(self.problem.workload, most.steps):
             return True
         limit = self._mean_limit(whole, goal, replicas, most.scale, served_only=True)
         return limit is None or _filled([(most.mean, limit)], self.shape.pp) is not None
@@ -136,7 +137,7 @@ class Decision:
     def _cuts(self, low: int, high: int, goal: Goal, replicas: int) -> list[int] | None:
         """Cuts that keep every limit at `low`, where requests and the queue are those of `high`."""
         own = self._at(low)
-        if own.steps.share > 1:
+        if not keeps_step(self.problem.workload, own.steps):
             return None
         limits = [(own.held, goal.memory)]
         mean = self._mean_limit(high, goal, replicas, own.scale)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from optimizer.domain.lattice import LARGEST_BATCH
+from optimizer.domain.lattice import LARGEST_BATCH, largest_batch
 from optimizer.domain.precision import ACTIVATION_BYTES
 from optimizer.domain.problem import Problem
 from optimizer.domain.tensor import Role
@@ -21,7 +21,7 @@ from optimizer.figures.layer import Experts, Linear, Step, linear_group
 from optimizer.figures.memory import Memory, MemoryBook
 from optimizer.figures.objective import fewest_devices
 from optimizer.figures.rates import TICKS_PER_SECOND
-from optimizer.figures.serving import prompt_split, steps_of, tokens_of_request
+from optimizer.figures.serving import keeps_step, prompt_split, steps_of, tokens_of_request
 from optimizer.figures.shape import Shape
 
 
@@ -125,7 +125,7 @@ class Reach:
         weak, strong = goal_.total / most_devices, goal_.above
         if goal_.total_above is not None:
             strong = max(strong or Fraction(0), goal_.total_above / most_devices)
-        top = min(self._most_in_memory(goal_, chunks[1]), LARGEST_BATCH)
+        top = min(self._most_in_memory(goal_, chunks[1]), self._most_taken(chunks[0]))
         micro = max(1, min(self._wanted(goal_, chunks[1], max(weak, strong or Fraction(0))), top))
         served, cycle, holds = at(micro, goal_, chunks)
         if not holds and micro == 1:
@@ -161,6 +161,16 @@ class Reach:
             most = min(most, packed * (work.output_tokens - 1) * gain.denominator // (gain.numerator * pieces))
         return most
 
+    def _most_taken(self, chunk: int | None) -> int:
+        """Micro-batches of the sequences and beside the prompt tokens that the engine is told to take; 0: none."""
+        work, most = self.problem.workload, -(-largest_batch(self.problem) // (self.pp or 1))
+        tokens = work.max_num_batched_tokens
+        if tokens is None:
+            return most
+        if work.phase == "prefill":
+            return min(most, tokens // min(chunk or 1, work.computed_input_tokens))
+        return min(most, max(0, tokens - (chunk or 0)) // (1 + work.mtp_tokens))
+
     def _served(self, micro: int, scale: int, pieces: int) -> tuple[int, int]:
         """Requests/s of a device as a ratio with the cycle (ticks × `scale`): numerator, and the cycle's factor."""
         work = self.problem.workload
@@ -182,7 +192,8 @@ class Reach:
         cycle = max(d * scale + busy * (m - d) for d, m in zip(plain, mixed, strict=True))
         sequences = micro - 1 if self.pp is None else pp * (micro - 1) + 1
         held = self.memory.working_bytes(steps.largest) + self._weights + self._sequence * sequences // pp
-        holds = held <= goal_.memory and steps.share <= 1 and self._in_time(goal_, cycle, scale)
+        holds = held <= goal_.memory and keeps_step(self.problem.workload, steps)
+        holds = holds and self._in_time(goal_, cycle, scale)
         holds = holds and (steps.mixed is None or self._first_in_time(goal_, max(mixed), steps.pieces))
         served, factor = self._served(micro, scale, steps.pieces)
         return served, factor * cycle, holds
@@ -200,7 +211,8 @@ class Reach:
             cycle = self._mean_cycle(micro, most.mixed.prompt, most.pieces, scale)
         sequences = micro - 1 if self.pp is None else pp * (micro - 1) + 1
         held = self.memory.working_bytes(least.largest) + self._weights + self._sequence * sequences // pp
-        holds = held <= goal_.memory and most.share <= 1 and self._in_time(goal_, cycle, scale)
+        holds = held <= goal_.memory and self._in_time(goal_, cycle, scale)
+        holds = holds and keeps_step(work, replace(least, share=most.share))
         holds = holds and self._first_in_time(goal_, max(mixed), most.pieces)
         served, factor = self._served(micro, scale, most.pieces)
         return served, factor * cycle, holds

@@ -98,12 +98,15 @@ def _chunks(problem: Problem) -> tuple[int | None, ...]:
     if problem.search.prefill_chunk is not None:
         return tuple(sorted(set(problem.search.prefill_chunk)))
     packed = token_budget(problem) if work.phase == "aggregated" else prompt
-    return tuple(sorted(even_pieces(prompt) | {*range(prompt, packed + 1, prompt)}))
+    found = even_pieces(prompt) | {*range(prompt, packed + 1, prompt)}
+    most = work.max_num_batched_tokens
+    return tuple(sorted(found if most is None else {chunk for chunk in found if chunk <= most}))
 
 
 def token_budget(problem: Problem) -> int:
-    """Prompt tokens a step at most: those of a whole prompt, or `LARGEST_PACKED_CHUNK`."""
-    return max(problem.workload.computed_input_tokens, LARGEST_PACKED_CHUNK)
+    """Prompt tokens a step at most: what the engine is told to take, or a whole prompt, `LARGEST_PACKED_CHUNK`."""
+    stated = problem.workload.max_num_batched_tokens
+    return max(problem.workload.computed_input_tokens, LARGEST_PACKED_CHUNK) if stated is None else stated
 
 
 def even_pieces(prompt: int) -> set[int]:
@@ -120,6 +123,11 @@ LARGEST_BATCH = 2**20
 """No rank is given more sequences than this."""
 
 
+def largest_batch(problem: Problem) -> int:
+    """Sequences in flight of a rank at most: those that the engine is told to take, or `LARGEST_BATCH`."""
+    return min(problem.workload.max_num_seqs or LARGEST_BATCH, LARGEST_BATCH)
+
+
 def holds(problem: Problem) -> str:
     """What an answer is over, beside all degrees that divide: chunks, cp and batches, and where each ends."""
     search, work, parts = problem.search, problem.workload, []
@@ -128,9 +136,11 @@ def holds(problem: Problem) -> str:
             parts.append("chunks as search.prefill_chunk lists")
         else:
             packed = f", whole prompts up to {token_budget(problem):,} tokens a step" * (work.phase == "aggregated")
-            parts.append(f"every even split of {work.computed_input_tokens:,} prompt tokens{packed}")
+            least = f" into at most {work.max_num_batched_tokens:,}" if work.max_num_batched_tokens else ""
+            parts.append(f"every even split of {work.computed_input_tokens:,} prompt tokens{least}{packed}")
     parts.append(f"every cp up to {problem.devices:,}" if search.cp is None else "cp as search.cp lists")
-    parts.append(f"every batch up to {LARGEST_BATCH:,}" if search.batch is None else "batches as search.batch lists")
+    batches = f"every batch up to {largest_batch(problem):,}"
+    parts.append(batches if search.batch is None else "batches as search.batch lists")
     return "; ".join(parts)
 
 

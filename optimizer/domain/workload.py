@@ -31,9 +31,14 @@ class ServingWorkload(Spec):
     prefix_cache_hit: Ratio = Fraction(0)
     mtp_tokens: int = Field(default=0, ge=0, le=16)
     mtp_acceptance: Ratio = Fraction(0)
-    max_num_seqs: int | None = Field(default=None, ge=1, le=10**6, description="sequences the engine keeps room for")
+    max_num_seqs: int | None = Field(
+        default=None,
+        ge=1,
+        le=10**6,
+        description="sequences in flight of a rank at most; the engine keeps room for them",
+    )
     max_num_batched_tokens: int | None = Field(
-        default=None, ge=1, le=10**8, description="tokens of the largest step that the engine keeps room for"
+        default=None, ge=1, le=10**8, description="tokens of a step at most; the engine keeps room for them"
     )
     capture_sizes: Annotated[tuple[Annotated[int, Field(ge=0, le=10**6)], ...] | None, AsTuple] = Field(
         default=None, description="batch sizes that graphs are captured for; 0: none"

@@ -22,14 +22,14 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import isqrt, lcm
 
-from optimizer.domain.lattice import LARGEST_BATCH
+from optimizer.domain.lattice import largest_batch
 from optimizer.domain.problem import Problem
 from optimizer.figures.costs import Costs
 from optimizer.figures.layer import Step
 from optimizer.figures.memory import Memory
 from optimizer.figures.partition import Track, best_cuts, some_cuts
 from optimizer.figures.rates import TICKS_PER_SECOND
-from optimizer.figures.serving import Steps, Timing, prompt_split, steps_of, timing
+from optimizer.figures.serving import Steps, Timing, keeps_step, prompt_split, steps_of, timing
 from optimizer.figures.shape import Shape
 
 
@@ -136,6 +136,10 @@ class OperatingPoints:
         load = rate / self.ranks * service
         return None if load >= 1 else load * service / (2 * (1 - load))
 
+    def _admits(self, batch: int, steps: Steps) -> bool:
+        """Whether the engine takes so many sequences and such steps."""
+        return batch <= largest_batch(self.problem) and keeps_step(self.problem.workload, steps)
+
     def _steps(self, batch: int) -> Steps:
         return steps_of(self.problem.workload, -(-batch // self.shape.pp), self.chunk)
 
@@ -181,10 +185,10 @@ class OperatingPoints:
         Returns
         -------
         tuple or None
-            None where φ exceeds 1. In phase prefill the first two are one and the same.
+            None where φ exceeds 1 or the engine is told to take less. In phase prefill the first two are one.
         """
         steps = self._steps(batch)
-        if steps.share > 1:
+        if not self._admits(batch, steps):
             return None
         mean, mixed, memory, scale = self._tracks(batch, steps)
         mean, mixed = _needed(mean, mixed, self._cycle_for(batch, need), scale)
@@ -242,7 +246,8 @@ class OperatingPoints:
 
     def _point(self, batch: int, minimise: str, relax: str, need: Fraction | None) -> Point | None:
         steps = self._steps(batch)
-        if steps.share > 1:
+        # bounds round a batch up to whole micro-batches
+        if not (keeps_step(self.problem.workload, steps) if relax == "cuts" else self._admits(batch, steps)):
             return None
         mean, mixed, memory, scale = self._tracks(batch, steps, queue=not relax)
         mean, mixed = _needed(mean, mixed, need, scale)
@@ -257,9 +262,9 @@ class OperatingPoints:
         return self.point(batch, minimise=minimise, need=self._cycle_for(batch, rank_requests))
 
     def feasible(self, batch: int) -> bool:
-        """Whether some cuts keep memory, TPOT, TTFT and φ ≤ 1 at this batch; the queue too, save in phase prefill."""
+        """Whether some cuts keep all limits and φ ≤ 1 at this batch; the queue too, save in phase prefill."""
         steps = self._steps(batch)
-        if steps.share > 1:
+        if not self._admits(batch, steps):
             return False
         mean, mixed, memory, _ = self._tracks(batch, steps, queue=not self._queued)
         return some_cuts([t for t in (mean, mixed, memory) if t is not None], self.shape.pp)
@@ -273,7 +278,7 @@ class OperatingPoints:
         if not self.feasible(1):
             return 0
         # all stages together hold no more than all their devices
-        low, high = 1, LARGEST_BATCH + 1
+        low, high = 1, largest_batch(self.problem) + 1
         sequence = self.memory.stack_sequence()
         if sequence:
             room = self.problem.capacity_bytes - self.memory.reserve_bytes

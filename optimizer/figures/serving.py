@@ -81,6 +81,12 @@ def steps_of(work: ServingWorkload, micro_batch: int, chunk: int | None) -> Step
     return Steps(decode, mixed, share, pieces, packed, replace(mixed, prompt=chunk))
 
 
+def keeps_step(work: ServingWorkload, steps: Steps) -> bool:
+    """Whether prefill keeps up (φ ≤ 1), and steps have no more tokens than the engine is told to take."""
+    most = work.max_num_batched_tokens
+    return steps.share <= 1 and (most is None or steps.largest.tokens <= most)
+
+
 def prefilling_sequences(work: ServingWorkload, batch: int, pp: int, steps: Steps) -> int:
     """Sequences in flight on a rank whose prompts are being computed, at most: engines count them in the batch."""
     if work.phase != "aggregated" or steps.mixed is None:
@@ -143,13 +149,19 @@ DEFAULT_CHUNK = 8192
 
 
 def default_chunk(problem: Problem, micro_batch: int) -> int:
-    """Prompt tokens a step where a layout names none: `DEFAULT_CHUNK`, or as many whole prompts as keep φ ≤ 1."""
+    """Prompt tokens a step where a layout names none.
+
+    `DEFAULT_CHUNK`, or what `max_num_batched_tokens` leaves; of shorter prompts as many whole ones as keep φ ≤ 1.
+    """
     work = problem.workload
-    prompt = work.computed_input_tokens
-    if prompt >= DEFAULT_CHUNK or work.phase != "aggregated":
-        return min(DEFAULT_CHUNK, prompt)
+    prompt, stated, most = work.computed_input_tokens, work.max_num_batched_tokens, DEFAULT_CHUNK
+    if stated is not None:
+        most = stated // micro_batch if work.phase == "prefill" else stated - micro_batch * (1 + work.mtp_tokens)
+        most = max(most, 1)
+    if prompt >= most or work.phase != "aggregated":
+        return min(most, prompt)
     finished = micro_batch * work.tokens_per_step / (work.output_tokens - 1)
-    return prompt * max(1, min(ceil_fraction(finished), DEFAULT_CHUNK // prompt))
+    return prompt * max(1, min(ceil_fraction(finished), most // prompt))
 
 
 def chunk_of(problem: Problem, layout: Layout) -> int:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.domain.lattice import LARGEST_BATCH
+from optimizer.domain.lattice import LARGEST_BATCH, largest_batch
 from optimizer.domain.problem import Problem
 from optimizer.errors import InternalError
 from optimizer.search.lattice import Floats, Ints
@@ -73,8 +73,19 @@ class Bounds:
         self.sampler = float(self.problem.engine.reservation.sampler_bytes * self.problem.model.vocab_size)
         self._kept = (self.problem.workload.max_num_batched_tokens or 0, self.problem.workload.max_num_seqs or 0)
         self.send_fixed, self.send_each = pricer.send_fixed[index], pricer.send_each[index]
+        self._taken = self._most_taken()
         self._several = rows.pp > 1
         self._uneven = pricer.skews.measured
+
+    def _most_taken(self) -> Floats:
+        """Micro-batches of the sequences, and beside the prompt tokens, that the engine is told to take at most."""
+        work = self.problem.workload
+        most, tokens = np.ceil(largest_batch(self.problem) / self.pp), work.max_num_batched_tokens
+        if tokens is not None and work.phase == "prefill":
+            most = np.minimum(most, tokens // np.minimum(self.rows.least, work.computed_input_tokens))
+        elif tokens is not None:
+            most = np.minimum(most, np.maximum(tokens - self.rows.least, 0) // (1 + work.mtp_tokens))
+        return most.astype(float)
 
     def _split(self, chunk: Ints) -> tuple[Ints, Ints, Ints]:
         """Pieces of a prompt, their tokens, and whole prompts that share a step."""
@@ -187,7 +198,7 @@ class Bounds:
         holds = (cycle <= target.cycle * slack) & (self.memory(micro) <= target.memory * slack) & (share <= slack)
         if mixed is not None:
             holds &= self.first_token(mixed) <= target.first * slack
-        return holds, self.requests(micro, cycle)
+        return holds & (micro <= self._taken), self.requests(micro, cycle)
 
     def needed(self, target: Target, most_devices: Floats) -> Floats:
         """Requests/s that each device must serve."""
@@ -226,7 +237,7 @@ class Bounds:
         if work.phase == "aggregated":
             stable = self.packed * (work.output_tokens - 1) / (float(work.tokens_per_step) * self.pieces)
             most = np.minimum(most, stable)
-        return np.floor(most * (1 + MARGIN))
+        return np.minimum(np.floor(most * (1 + MARGIN)), self._taken)
 
     def most_requests(self, target: Target) -> Floats:
         """Most requests/s of each device over all micro-batches that keep the limits; −1 where none does."""

@@ -16,7 +16,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.domain.lattice import LARGEST_BATCH
+from optimizer.domain.lattice import largest_batch
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
 from optimizer.errors import SpecError
@@ -262,7 +262,7 @@ class _Frontier:
         pp, micro = shape.pp, int(boxes.low[i])
         allowed = self.problem.search.batch
         span = range(pp * micro, pp * (micro - 1), -1)
-        batches = [b for b in span if (b <= LARGEST_BATCH if allowed is None else b in allowed)]
+        batches = [b for b in span if (b <= largest_batch(self.problem) if allowed is None else b in allowed)]
         if self.wants_fewer and self.wants_more:
             tried = tuple(r for r in counts if boxes.fewest[i] <= r <= boxes.most[i])
         else:
@@ -340,7 +340,7 @@ class _Frontier:
         most, alive = most[keep], np.arange(int(np.count_nonzero(keep)))
         parts = []
         low = 1
-        while len(alive) and low <= LARGEST_BATCH:
+        while len(alive) and low <= largest_batch(self.problem):
             count = len(alive)
             ones = np.ones(count, dtype=np.int64)
             last = ones * (len(self.search.chunks) - 1)

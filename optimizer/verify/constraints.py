@@ -37,9 +37,19 @@ def memory(problem: Problem, evaluation: Evaluation) -> Iterator[Violation]:
             )
 
 
-def batch(evaluation: Evaluation) -> Iterator[Violation]:
-    """Prefill keeps up: no more than every step carries prompt tokens, and the queue of prompts does not grow."""
+def batch(problem: Problem, evaluation: Evaluation) -> Iterator[Violation]:
+    """The engine takes the batch and its steps, and prefill keeps up with it: the queue of prompts does not grow."""
     share, mixed = evaluation.steps.share, evaluation.steps.mixed
+    work, step = problem.workload, evaluation.steps.largest
+    for name, found, most in (
+        ("max_num_seqs", evaluation.layout.batch, work.max_num_seqs),
+        ("max_num_batched_tokens", step.tokens, work.max_num_batched_tokens),
+    ):
+        if most is not None and found > most:
+            what = "sequences of a rank" if name == "max_num_seqs" else (
+                f"tokens of a step, {step.decoded:,} of them decoded and {step.prompt:,} of prompts"
+            )  # fmt: skip
+            yield Violation(Family.BATCH, f"{found:,} {what}: {name} is {most:,}", {"found": found, name: most})
     if share > 1 and mixed is not None:
         chunk = mixed.prompt
         yield Violation(
@@ -103,7 +113,7 @@ def priced_violations(problem: Problem, evaluation: Evaluation, imbalance: Imbal
     """Every violated constraint on the figures of a layout."""
     return (
         *memory(problem, evaluation),
-        *batch(evaluation),
+        *batch(problem, evaluation),
         *latency(problem, evaluation),
         *request_rate(problem, evaluation),
         *bandwidth(problem, evaluation, imbalance),

@@ -197,6 +197,20 @@ def test_bandwidth_is_bytes_over_time(tp: int, pp: int, batch: int, chunk: int) 
         assert (Family.BANDWIDTH not in {v.family for v in violations(tight, layout, evaluation)}) is kept
 
 
+def test_the_engine_takes_no_more_sequences_and_tokens_than_it_is_told() -> None:
+    told = {"max_num_seqs": 8, "max_num_batched_tokens": 520}
+    assert found(problem(workload=told), prefill_chunk=512) == {}
+    assert found(problem(workload=told | {"max_num_seqs": 7}), prefill_chunk=512) == {
+        Family.BATCH: "(batch) 8 sequences of a rank: max_num_seqs is 7"
+    }
+    assert found(problem(workload=told), prefill_chunk=513) == {
+        Family.BATCH: "(batch) 521 tokens of a step, 8 of them decoded and 513 of prompts: "
+        "max_num_batched_tokens is 520"
+    }
+    # where a layout names no chunk, it takes what the sequences leave
+    assert found(problem(workload=told)) == {}
+
+
 def test_traffic_by_hand() -> None:
     """TP all-reduce in decode: two a layer, 2·(g−1)/g of hidden × 2 bytes a token; pipeline sends hidden/tp."""
     question = problem(DENSE, workload={"phase": "decode"})
