@@ -114,12 +114,22 @@ def _model_file(reference: str | Path, file: Path) -> Path:
         return file / _CONFIG
     if file.exists() or not isinstance(reference, str) or not is_hub_name(reference):
         return file
-    found = _entry("models", reference.partition("/")[2].lower()) or cached_config(reference)
-    if found is None and (entry := entry_of(reference, names("models"))):
-        found = path("models", entry)
-    if found is None:
+    found = checkpoint(reference)
+    if found is None or (found[1] is not None and found[1] != load_model(found[0]).precision.weights):
         raise SpecError(Fault(None, None, None, None, f"{shown(reference)} {how_to_get(reference)}"))
-    return found
+    return found[0]
+
+
+def checkpoint(name: str) -> tuple[Path, str | None] | None:
+    """File of a checkpoint by its name, and the format that its weights have beside that; None: it is not known here.
+
+    An entry of the catalog, a download in the cache of the Hugging Face Hub, or an entry of the same shapes.
+    """
+    found = _entry("models", name.rsplit("/", 1)[-1].casefold()) or (cached_config(name) if is_hub_name(name) else None)
+    if found is not None:
+        return found, None
+    alike = entry_of(name, names("models"))
+    return None if alike is None else (path("models", alike[0]), alike[1])
 
 
 def load_model(reference: str | Path, *, beside: Path | None = None) -> ModelSpec:

@@ -12,9 +12,16 @@ from pathlib import Path
 from typing import Final
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-_TUNED: Final = re.compile(r"-(?:instruct|it|chat|base|thinking|reasoning|hf|bf16|\d{4}|v\d(?:\.\d)?)$")
+_TUNED: Final = re.compile(
+    r"-(?:instruct|it|chat|hf|base|v\d+(?:\.\d+)?|\d{4}|dynamic|thinking|reasoning|preview|original|w8a8|terminus|exp|speciale)$"
+)
 """Endings of names whose checkpoints have the shapes of the model without: how it was tuned, and when."""
-_MAKERS: Final = re.compile(r"^(?:meta|nvidia|mistral-community)-(?=llama|nemotron|mistral)")
+_MAKERS: Final = re.compile(r"^(?:meta|nvidia|mistralai|mistral-community)-")
+FORMATS: Final = {
+    "fp8": "fp8", "fp8-dynamic": "fp8", "w8a8": "fp8", "nvfp4": "nvfp4", "fp4": "nvfp4", "mxfp4": "mxfp4",
+    "awq": "int4", "gptq": "int4", "gptq-int4": "int4", "int4": "int4", "w4a16": "int4", "int8": "int8", "bf16": "bf16",
+}  # fmt: skip
+"""Endings of names that say a format of the weights."""
 
 
 def is_hub_name(reference: str | Path) -> bool:
@@ -24,25 +31,46 @@ def is_hub_name(reference: str | Path) -> bool:
     return _NAME.fullmatch(reference) is not None and not Path(reference).exists()
 
 
-def entry_of(reference: str, entries: Sequence[str]) -> str | None:
-    """Catalog entry of the same shapes, by the name alone: tuned models count as the one they were tuned from."""
-    name = _MAKERS.sub("", reference.partition("/")[2].lower())
-    while name not in entries:
+def _folded(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.casefold())
+
+
+def entry_of(reference: str, entries: Sequence[str]) -> tuple[str, str | None] | None:
+    """Catalog entry of the same shapes, by the name alone, and the format of weights that its ending adds.
+
+    The owner is left out, and endings such as ``-Instruct``, dates and formats, until what is left names an entry.
+    """
+    known = {_folded(entry): entry for entry in entries}
+    name = _MAKERS.sub("", reference.rstrip("/").rsplit("/", 1)[-1].casefold().replace("_", "-"))
+    weights: str | None = None
+    while name:
+        found = known.get(_folded(name))
+        if found is not None:
+            quantised = known.get(_folded(f"{name}-{weights}"))
+            if quantised is not None:
+                return quantised, None
+            return found, None if any(found.endswith(f"-{end}") for end in FORMATS) else weights
+        ending = next((end for end in sorted(FORMATS, key=len, reverse=True) if name.endswith(f"-{end}")), None)
+        if ending is not None:
+            weights = weights or FORMATS[ending]
+            name = name.removesuffix(f"-{ending}")
+            continue
         shorter = _TUNED.sub("", name)
         if shorter == name:
             return None
         name = shorter
-    return name
+    return None
 
 
 def cached_config(reference: str) -> Path | None:
-    """``config.json`` of a download, of the revision ``main`` where that is known."""
+    """``config.json`` of a download: of the revision ``main`` where that is known, else of one that is there."""
     home = os.environ.get("HF_HOME")
     cache = os.environ.get("HF_HUB_CACHE") or (f"{home}/hub" if home else "~/.cache/huggingface/hub")
     folder = Path(cache).expanduser() / f"models--{reference.replace('/', '--')}"
+    main, snapshots = folder / "refs" / "main", folder / "snapshots"
     try:
-        newest = folder / "snapshots" / (folder / "refs" / "main").read_text(encoding="utf-8").strip()
-        revisions = [newest, *sorted((folder / "snapshots").iterdir())]
+        newest = [snapshots / main.read_text(encoding="utf-8").strip()] if main.is_file() else []
+        revisions = [*newest, *sorted(snapshots.iterdir())]
     except (OSError, ValueError):
         return None
     return next((file for revision in revisions if (file := revision / "config.json").is_file()), None)

@@ -28,6 +28,21 @@ def test_verify_tells_layout_figures_and_what_is_better(capsys: pytest.CaptureFi
     assert {"flag": "--tensor-parallel-size", "from": "2", "to": "1"} in better["flags"]
 
 
+def test_a_checkpoint_in_the_local_cache_is_the_one_that_is_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A download outranks the catalog's entry that its name resembles: it says what it is."""
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    snapshot = tmp_path / "models--someone--Qwen3-8B-Instruct" / "snapshots" / "a1"
+    snapshot.mkdir(parents=True)
+    small = Path(__file__).parents[1] / "data" / "configs" / "Qwen3-0.6B.json"
+    (snapshot / "config.json").write_text(small.read_text())
+    found = _json(capsys, "verify", "--from", "vllm serve someone/Qwen3-8B-Instruct", "--hardware", "h100-sxm-8")
+    assert found["figures"]["parameters"] == 596_049_920
+    alike = _json(capsys, "verify", "--from", "vllm serve other/Qwen3-8B-Instruct", "--hardware", "h100-sxm-8")
+    assert alike["figures"]["parameters"] == 8_190_735_360
+
+
 def test_verify_refuses_what_does_not_fit(capsys: pytest.CaptureFixture[str]) -> None:
     command = "vllm serve deepseek-ai/DeepSeek-V3 -tp 8"
     found = _json(capsys, "verify", "--from", command, "--hardware", "h100-sxm-8", status=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from optimizer.domain.engines import ENGINES, engine_named
@@ -11,7 +12,6 @@ from optimizer.domain.problem import Problem
 from optimizer.errors import Fault, SpecError
 from optimizer.readers import catalog
 from optimizer.readers.launch.launch import Launch
-from optimizer.readers.launch.models import catalog_name, local_config
 from optimizer.readers.messages import nearest, shown
 from optimizer.readers.read import Override, read_problem
 
@@ -137,19 +137,28 @@ def _engine(launch: Launch) -> tuple[str, str | None]:
 
 
 def _model(launch: Launch) -> tuple[str, str | None]:
-    """Catalog name or path of the model, and the format of its weights where its name adds one."""
+    """File of the model, and the format of its weights where its name adds one."""
     given = launch.model
     if given is None:
         raise launch.error("model", "names no model: give one with --model")
-    path = local_config(given)
-    found = (str(path), None) if path is not None else catalog_name(given)
+    local = _local_config(given)
+    found = (local, None) if local is not None else catalog.checkpoint(given)
     if found is not None:
-        return found
+        return str(found[0]), found[1]
     names = list(catalog.names("models"))
     message = (
-        f"{shown(given)} is no model of the catalog (`shardproof catalog models`) and no folder here: "
-        "give its config.json with --model"
+        f"{shown(given)} is no model of the catalog (`shardproof catalog models`), no folder here, and not in the "
+        "local cache of the Hugging Face Hub: give its config.json with --model"
     )
     suggestion = nearest(given.rsplit("/", 1)[-1].casefold(), names)
     line, column = launch.model_place
     raise SpecError(Fault(launch.source, line, column, "model", message, suggestion))
+
+
+def _local_config(given: str) -> Path | None:
+    """``config.json`` of a model's folder on this machine."""
+    try:
+        found = Path(given) / "config.json"
+        return found if found.is_file() else None
+    except (OSError, ValueError):
+        return None

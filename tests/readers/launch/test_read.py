@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from optimizer.errors import SpecError
+from optimizer.readers import catalog, hub
 from optimizer.readers.launch.flags import ENGINES, table
-from optimizer.readers.launch.models import catalog_name
 from optimizer.readers.launch.read import read_launch
 
 HERE = Path(__file__).parent
@@ -107,7 +107,7 @@ def test_a_variable_cannot_grow_without_end() -> None:
     ],
 )
 def test_names_of_the_hub(name: str, entry: tuple | None) -> None:
-    assert catalog_name(name) == entry
+    assert hub.entry_of(name, catalog.names("models")) == entry
 
 
 @pytest.mark.parametrize("engine", ENGINES)
