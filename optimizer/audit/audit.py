@@ -13,13 +13,11 @@ from optimizer.audit.columns import find_outliers
 from optimizer.audit.contradictions import find_contradictions, find_disputes
 from optimizer.audit.deployed import judge_deployment
 from optimizer.audit.deployment import sentences
-from optimizer.audit.derive import FactTable
 from optimizer.audit.document import Document, Segment
 from optimizer.audit.equations import find_equations
 from optimizer.audit.extract import REFERENCE_ONLY, Naming, extract
+from optimizer.audit.facts import Claims, Facts, JudgedClaim
 from optimizer.audit.inline import has_digit
-from optimizer.audit.judge import Claims, Judge, JudgedClaim
-from optimizer.audit.judging import judge_claim
 from optimizer.audit.markdown import read_document
 from optimizer.audit.mismatches import find_mismatches
 from optimizer.audit.ratios import judge_ratios
@@ -84,7 +82,7 @@ def _audit(text: str, source: str, problem: Mapping[str, Any] | Problem | None) 
     claims = sorted([*claims, *settled.claims], key=lambda item: (item.place.line, item.place.column))
     # A quantity of nothing (``EP == 0``, "0 GB") is no fact to reckon with.
     counted = [fact for fact in facts if fact.value > 0 or fact.name in WORDS]
-    table = FactTable(counted, {name: value for name, value in settled.values.items() if value > 0})
+    table = Facts(counted, {name: value for name, value in settled.values.items() if value > 0})
     judged, missing = _judge(table, counted, claims, settled)
     ratios = judge_ratios(segments, judged)
     said = sentences(segments)
@@ -104,7 +102,6 @@ def _audit(text: str, source: str, problem: Mapping[str, Any] | Problem | None) 
         for fact in facts
         if not fact.sure
     ]
-    assumed += [assumption for item in judged if item.derived is not None for assumption in item.derived.assumes]
     return AuditResult(
         source, document, tuple(equations), tuple(facts), tuple(judged), tuple(ratios), (*contradictions, *accusations),
         tuple(find_disputes(judged)), tuple(dict.fromkeys((*settled.faults, *missing))), tuple(dict.fromkeys(assumed)),
@@ -159,12 +156,16 @@ def _naming(settled: Settled) -> Naming | None:
 
 
 def _judge(
-    everywhere: FactTable, facts: list[Statement], statements: list[Statement], settled: Settled
+    everywhere: Facts, facts: list[Statement], statements: list[Statement], settled: Settled
 ) -> tuple[list[JudgedClaim], list[str]]:
     """Claims are judged by the degrees of their own section where it gives any, else by those of the whole document."""
+    if not statements:
+        return [], []
+    from optimizer.audit.judge import Judge  # noqa: PLC0415 - the reference loads only where there is a claim
+
     claims = Claims(statements)
     missing: dict[str, None] = {}
-    general = Judge(everywhere, claims, missing)
+    general = Judge(everywhere, claims, settled.problem, missing)
     local = _local(facts)
     if len({tuple(sorted((axis, *values) for axis, values in degrees.items())) for degrees in local.values()}) > 1:
         # Sections that lay the model out differently lend one another no degrees.
@@ -174,16 +175,12 @@ def _judge(
     for section, values in local.items():
         key = tuple((axis, *degrees) for axis, degrees in sorted(values.items()))
         if key not in judges:
-            judges[key] = Judge(everywhere.within(values), claims, missing)
+            judges[key] = Judge(everywhere.within(values), claims, settled.problem, missing)
         special[section] = judges[key]
-    judged = [judge_claim(special.get(claim.section, general), claim) for claim in statements]
+    judged = [special.get(claim.section, general).judge(claim) for claim in statements]
     found = [made for made in judged if made is not None]
     if settled.problem is None:
         found = [made for made in found if made.statement.name not in REFERENCE_ONLY]
-    else:
-        from optimizer.audit.reference import judge_prose  # noqa: PLC0415 - loaded with the problem
-
-        found = judge_prose(settled.problem, everywhere, found)
     return found, list(missing)
 
 

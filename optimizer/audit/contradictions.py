@@ -9,7 +9,7 @@ from typing import Any, Final
 from optimizer.audit import lexicon
 from optimizer.audit.compare import rounding
 from optimizer.audit.document import Kind, Place, Segment
-from optimizer.audit.judge import JudgedClaim
+from optimizer.audit.facts import JudgedClaim
 from optimizer.audit.ratios import JudgedRatio
 from optimizer.audit.statements import NO_SEGMENT, Role, Statement
 from optimizer.audit.tokens import Number, Token, numbers_of

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Final
 from optimizer.audit import lexicon
 from optimizer.audit.contradictions import Contradiction
 from optimizer.audit.deployment import COUNT, DEVICES, SIZE, Facts, Sentence, count, size
-from optimizer.audit.derive import Derivation
-from optimizer.audit.judge import JudgedClaim
+from optimizer.audit.facts import Derivation, JudgedClaim
 from optimizer.audit.lexicon import ONE, UNITS, Unit
 from optimizer.audit.verdict import Verdict, plain, shown
 from optimizer.readers.catalog import load_hardware

@@ -9,8 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from optimizer.audit.deployment import Facts, Sentence
-from optimizer.audit.derive import Derivation
-from optimizer.audit.judge import JudgedClaim
+from optimizer.audit.facts import Derivation, JudgedClaim
 from optimizer.audit.lexicon import Unit
 from optimizer.audit.statements import Role, Statement
 from optimizer.audit.verdict import Verdict
@@ -41,7 +40,7 @@ def _price(
     data_parallel: bool,  # noqa: FBT001 - the cache's key
     ep: int,
 ) -> tuple[Problem, Layout, Priced] | None:
-    from optimizer.audit.reference import resolve  # noqa: PLC0415 - the reference loads only where there is a claim
+    from optimizer.audit.partial import resolve  # noqa: PLC0415 - the reference loads only where there is a claim
     from optimizer.domain.layout import WrittenLayout  # noqa: PLC0415 - the same
     from optimizer.errors import SpecError  # noqa: PLC0415 - the same
     from optimizer.verify import judge_layout  # noqa: PLC0415 - the same

@@ -10,11 +10,11 @@ from typing import Final
 from optimizer.audit.contradictions import Contradiction
 from optimizer.audit.deployed_claim import BETTER_NOT, judged_at, priced_on
 from optimizer.audit.deployment import COUNT, DEVICES, ORDINALS, Facts, Sentence, count
-from optimizer.audit.derive import Derivation
-from optimizer.audit.judge import JudgedClaim
+from optimizer.audit.facts import Derivation, JudgedClaim
 from optimizer.audit.lexicon import ONE
+from optimizer.audit.partial import device_counts
 from optimizer.audit.verdict import Verdict
-from optimizer.domain.convention import CONVENTIONS, Degrees
+from optimizer.domain.convention import CONVENTIONS
 from optimizer.readers.catalog import load_hardware
 
 _TOTAL: Final = re.compile(
@@ -47,7 +47,7 @@ def degrees_give(sentence: Sentence) -> Iterator[JudgedClaim]:
 
 
 def _counted(sentence: Sentence, match: re.Match[str], devices: int, degrees: dict[str, int]) -> Iterator[JudgedClaim]:
-    readings = _counts(degrees, sentence.engines)
+    readings = list(device_counts(degrees, sentence.engines).items())
     given = [value for value, _ in readings]
     spare = "dp" not in degrees and any(devices % value == 0 for value in given)
     if not readings or (spare and devices not in given):
@@ -58,27 +58,6 @@ def _counted(sentence: Sentence, match: re.Match[str], devices: int, degrees: di
     found = [Derivation(name, Fraction(value), CONVENTIONS[name].devices, written) for value, name in order]  # type: ignore[index]
     note = "" if devices in given else f"{written} give {' or '.join(str(value) for value, _ in order)} devices"
     yield judged_at(sentence, match, "devices", Fraction(devices), ONE, verdict, found, note)
-
-
-_USUAL: Final = ("folded", "product")
-
-
-def _counts(degrees: dict[str, int], named: str) -> list[tuple[int, str]]:
-    """Devices by every convention that can read the degrees, each count once; an engine's where `named` names it."""
-    written = Degrees(
-        degrees.get("tp", 1), degrees.get("cp", 1), degrees.get("dp", 1), degrees.get("pp", 1),
-        None, degrees.get("ep"), None,
-    )  # fmt: skip
-    found: dict[int, str] = {}
-    for name, rule in CONVENTIONS.items():
-        if name not in _USUAL and name.partition("-")[0] not in named:
-            continue
-        try:
-            mesh = rule.read(written)
-        except ValueError:
-            continue
-        found.setdefault(mesh["tp"] * mesh["cp"] * mesh["dp"] * mesh["pp"], name)
-    return list(found.items())
 
 
 _NODES: Final = re.compile(rf"({COUNT}|{ORDINALS})\s+(?:nodes?|servers?|hosts?|boxes)\b", re.IGNORECASE)

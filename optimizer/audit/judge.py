@@ -1,212 +1,350 @@
-"""A verdict for every claim, from the document's own facts by counting."""
+"""A verdict for every claim: `verify` over the completions of the facts, and products of what is written beside it.
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+A claim is wrong only where no reading gives it and every reading is known; an estimate (a time, a rate, a whole memory)
+refutes nothing, though a physical bound does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
-from functools import lru_cache
-from typing import Any, Final
+from itertools import permutations
+from typing import Final
 
 from optimizer.audit import lexicon
-from optimizer.audit.compare import tolerance
-from optimizer.audit.derive import Derivation, FactTable
-from optimizer.audit.statements import Role, Statement
-from optimizer.audit.verdict import Verdict, number, plain
+from optimizer.audit.compare import subsets
+from optimizer.audit.facts import Claims, Derivation, Facts, JudgedClaim, matches
+from optimizer.audit.identities import BATCH_ONE, Identities, Identity
+from optimizer.audit.partial import Partial, device_counts
+from optimizer.audit.statements import AXES, Statement
+from optimizer.audit.verdict import Verdict, plain, shown
+from optimizer.domain.convention import CONVENTIONS
+from optimizer.domain.problem import Problem
+from optimizer.readers.claims import Claim
+from optimizer.verify.claim_table import CLAIMS, ClaimKind, Physics, dimensions, kind_of_claim
+from optimizer.verify.physics import physical_limits
 
-_MOST_FIGURES: Final = 24
-
-
-@dataclass(frozen=True, slots=True)
-class JudgedClaim:
-    """A claim, its verdict and where it comes from; ``readings`` pairs each derivation with whether it matches."""
-
-    statement: Statement
-    verdict: Verdict
-    derived: Derivation | None
-    readings: tuple[tuple[Derivation, bool], ...]
-    note: str = ""
-    missing: tuple[str, ...] = ()
-
-    @property
-    def ratio(self) -> Fraction | None:
-        """Claimed over derived."""
-        if self.derived is None or not self.derived.value:
-            return None
-        return self.statement.value / self.derived.value
-
-    def to_json(self, shown: dict[int, dict[str, Any]] | None = None) -> dict[str, Any]:
-        """Entry of ``claims`` in ``shardproof/audit/1``; ``shown`` keeps readings that many claims share."""
-        shown = {} if shown is None else shown
-        derived, ratio = self.derived, self.ratio
-        return {
-            "name": self.statement.name,
-            "claimed": number(self.statement.value),
-            "derived": None if derived is None else number(derived.value),
-            "unit": base_unit(self.statement),
-            "verdict": str(self.verdict),
-            "ratio": None if ratio is None else number(ratio),
-            "formula": None if derived is None else derived.formula,
-            "substituted": None if derived is None else f"{derived.substituted} = {plain(derived.value)}",
-            "readings": [{**_reading(reading, shown), "holds": holds} for reading, holds in self.readings],
-            "line": self.statement.place.line,
-            "column": self.statement.place.column,
-            "text": self.statement.text,
-            "role": str(self.statement.role),
-            "explanation": self.note,
-        }
-
-
-def _reading(reading: Derivation, shown: dict[int, dict[str, Any]]) -> dict[str, Any]:
-    if id(reading) not in shown:
-        shown[id(reading)] = {
-            "name": reading.reading,
-            "derived": number(reading.value),
-            "holds": None,
-            "formula": reading.formula,
-            "substituted": f"{reading.substituted} = {plain(reading.value)}",
-            "assumed": list(reading.assumes),
-        }
-    return shown[id(reading)]
+_A_LITTLE_OVER: Final = Fraction(1074, 1000)
+"""GiB over GB: what a device holds by one unit it may seem not to hold by the other."""
+_NAMES: Final = {
+    "expert_parameters": "experts_parameters",
+    "experts_per_gpu_per_layer": "experts_resident_per_layer",
+    "expert_instances": "experts_per_gpu",
+    "memory_total": "total_memory",
+    "weights_total": "total_weights",
+    "expert_weights_total": "total_expert_weights",
+    "kv_cache_total": "total_kv_cache",
+    "hbm_bandwidth_utilization": "hbm_utilization",
+}
+"""Names of the audit that are others in the table of `verify`."""
+_COUNTED: Final = {
+    "experts_per_gpu", "experts_per_gpu_per_layer", "expert_instances", "experts_total", "parameters",
+    "active_parameters", "expert_parameters", "parameters_per_expert", "expert_weights", "expert_weights_total",
+    "attention_weights", "weights", "weights_total",
+}  # fmt: skip
+"""What the words mean in one way only, so that the reference may call it wrong; all else is an estimate."""
+_CUT: Final = {"weights", "expert_weights", "expert_instances", "experts_per_gpu"}
+"""Figures of the fullest stage."""
+_RATED: Final = {"link_bandwidth", "hbm_bandwidth", "fabric_bandwidth", "flops"}
+"""Figures of data sheets: they may count both directions, a whole node or sparse numbers."""
+_TIMES: Final = {"ttft", "tpot"}
+_PARTIAL: Final = re.compile(r"\b(?:per|each|every|one|a single|layers?|blocks?|stages?|rank|gpu|device)\b")
+_PER_DEVICE: Final = re.compile(r"(?:per|/|each|every)[\s-]*(?:gpu|device|accelerator|rank)")
+_OUTRIGHT: Final = re.compile(
+    r"\btotal\b|world[_ ]size|(?:gpu|device)s?[_ ]count|number of (?:gpus|devices)|^\W*(?:gpus|devices)\b"
+    r"|calculation|should (?:be|yield)|^devices:|\bsystem\b|\baggregate\b"
+)
+_SUPPOSED: Final = re.compile(r"\b(?:if|unless|suppos\w*|hypothetical\w*)\b")
+_REFUSED: Final = re.compile(
+    r"\b(?:if|unless|suppos\w*|hypothetical\w*|would|could|without|avoid\w*|never|cannot|can't|threshold|alert\w*"
+    r"|at most)\b"
+)
+"""Words by which an author says that a figure beyond a bound is not the deployment's."""
+_CLOSE: Final = 2
 
 
-def base_unit(statement: Statement) -> str:
-    """Name of the base unit the value counts in."""
-    names = {
-        lexicon.BYTES: "bytes", lexicon.SECONDS: "s", lexicon.PER_SECOND: "tokens/s", lexicon.FLOPS: "FLOP/s",
-        lexicon.BANDWIDTH: "bytes/s",
-    }  # fmt: skip
-    return names.get(statement.unit.dimensions, "ratio" if statement.unit is lexicon.PERCENT else "")
-
-
-class Claims:
-    """All claims of a document, by name and by section, each distinct figure once."""
-
-    def __init__(self, claims: Iterable[Statement]) -> None:
-        self.by_name: dict[str, list[Statement]] = {}
-        self.by_section: dict[tuple[str, ...], list[Statement]] = {}
-        self.by_segment: dict[int, list[Statement]] = {}
-        seen: set[tuple[str, Fraction, Role]] = set()
-        for claim in claims:
-            if len(inside := self.by_section.setdefault(claim.section, [])) < _MOST_FIGURES:
-                inside.append(claim)
-            if len(beside := self.by_segment.setdefault(claim.segment, [])) < _MOST_FIGURES:
-                beside.append(claim)
-            named = self.by_name.setdefault(claim.name, [])
-            if len(named) < _MOST_FIGURES and (claim.name, claim.value, claim.role) not in seen:
-                seen.add((claim.name, claim.value, claim.role))
-                named.append(claim)
-
-
-@dataclass(slots=True)
 class Judge:
-    """Judges claims against one table of facts; ``claims`` are all of them, since some derive from others."""
+    """Judges claims against one set of facts; ``claims`` are all of them, since some derive from others."""
 
-    table: FactTable
-    claims: Claims
-    missing: dict[str, None] = field(default_factory=dict)
-    _known: dict[tuple[object, ...], tuple[list[Derivation], JudgedClaim]] = field(default_factory=dict)
+    def __init__(self, facts: Facts, claims: Claims, problem: Problem | None, missing: dict[str, None]) -> None:
+        self.facts = facts
+        self.claims = claims
+        self.missing = missing
+        self.partial = Partial(facts, problem)
+        self.identities = Identities(facts, claims)
+        self.problem = problem
+        engines = " ".join(fact.text.lower() for fact in facts.statements("attention_dp"))
+        self.engines = engines.replace("tensorrt", "trtllm") + (" sglang" if "attention" in engines else "")
+        self._readings: dict[tuple[str, bool], tuple[list[Derivation], bool]] = {}
 
-    def by_readings(
-        self,
-        claim: Statement,
-        readings: list[Derivation],
-        *,
-        closed: bool,
-        missing: tuple[str, ...] = (),
-        note: str = "",
-    ) -> JudgedClaim:
-        """``holds`` if every reading gives the claim, ``ambiguous`` if some do, ``fails`` if none and all are known."""
-        written = claim.number
-        if not readings or written is None:
-            return self.unsupported(claim, missing, note)
-        key = (
-            id(readings),
-            written.digits,
-            written.half_digit,
-            written.unit,
-            written.approximate,
-            written.decimal,
-            closed,
-        )
-        if key not in self._known:
-            # The list is kept beside its verdict, so that its id is not given to another.
-            self._known[key] = readings, self._by_readings(claim, readings, missing, note, closed=closed)
-        return replace(self._known[key][1], statement=claim)
+    def judge(self, claim: Statement) -> JudgedClaim | None:
+        """Verdict on ``claim``; None where the figure is a mere given (a device count with no degrees to test it)."""
+        judged = self._devices(claim) if claim.name == "devices" else self._figure(claim)
+        if judged is None or not judged.verdict.wrong:
+            return judged
+        supposed = _SUPPOSED if judged.verdict is Verdict.FAILS else _REFUSED
+        if supposed.search(claim.near.lower()) is None:
+            return judged
+        told = f"said as a supposition or a limit; taken for a figure it is {judged.verdict}"
+        return replace(judged, verdict=Verdict.UNSUPPORTED, note="; ".join(filter(None, (told, judged.note))))
 
-    def _by_readings(
-        self, claim: Statement, readings: list[Derivation], missing: tuple[str, ...], note: str, *, closed: bool
-    ) -> JudgedClaim:
-        least, most = _written(claim)
-        marked = tuple((reading, least <= reading.value <= most) for reading in readings)
-        right = sorted((reading for reading, holds in marked if holds), key=lambda reading: len(reading.assumes))
-        if len(right) == len(marked):
-            return JudgedClaim(claim, Verdict.HOLDS, right[0], marked, note)
-        if right:
-            return JudgedClaim(claim, Verdict.AMBIGUOUS, right[0], marked, note or f"true as {right[0].reading}")
-        other = self._other_unit(claim, readings)
-        if other is not None:
-            return JudgedClaim(
-                claim, Verdict.AMBIGUOUS, other, marked, f"true with {claim.unit.name} read as {claim.unit.other_name}"
-            )
-        if not closed:
-            return JudgedClaim(
-                claim,
-                Verdict.UNSUPPORTED,
-                readings[0],
-                marked,
-                note or "no reading at hand gives it, but others remain open",
-                missing,
-            )
-        nearest = min(readings, key=lambda reading: abs(reading.value - claim.value))
-        return JudgedClaim(claim, Verdict.FAILS, nearest, marked, note)
-
-    def _other_unit(self, claim: Statement, readings: list[Derivation]) -> Derivation | None:
-        written = claim.number
-        if written is None or written.unit.other is None:
+    def _devices(self, claim: Statement) -> JudgedClaim | None:
+        """Device count of the written degrees; one left open multiplies it by a whole number."""
+        found: dict[int, Derivation] = {}
+        for degrees in self.facts.combinations(AXES):
+            if len(degrees) > 1:
+                whole = {axis: int(value) for axis, value in degrees.items()}
+                written = " × ".join(f"{axis} {value}" for axis, value in whole.items())
+                for count, name in device_counts(whole, self.engines).items():
+                    formula = CONVENTIONS[name].devices  # type: ignore[index]
+                    found.setdefault(count, Derivation(name, Fraction(count), formula, written))
+        if not found:
             return None
-        value = written.digits * written.unit.other
-        half = tolerance(written, written.unit.other, approximate=written.approximate)
-        return next((reading for reading in readings if abs(reading.value - value) <= half), None)
+        readings = list(found.values())
+        right = [reading for reading in readings if matches(claim, reading.value)]
+        given = {axis for axis in AXES if self.facts.values(axis)}
+        free = [axis for axis in ("dp", "pp") if axis not in given]
+        closed = {"tp", "pp", "dp"} <= given or ({"tp", "dp"} <= given and "ep" not in given)
+        if right and (len(right) < len(readings) or (free and not closed)):
+            note = f"true as {right[0].reading}"
+            verdict = Verdict.HOLDS if len(right) == len(readings) else Verdict.AMBIGUOUS
+            return _made(claim, verdict, right[0], readings, note if verdict is Verdict.AMBIGUOUS else "")
+        if right:
+            return _made(claim, Verdict.HOLDS, right[0], readings)
+        nearest = min(readings, key=lambda reading: abs(reading.value - claim.value))
+        if free and not closed:
+            self.missing.update(dict.fromkeys(free))
+            whole_factors = [one for one in readings if (claim.value / one.value).denominator == 1]
+            note = f"leaves a factor {plain(claim.value / nearest.value)} for {' and '.join(free)}"
+            return _made(claim, Verdict.UNSUPPORTED, nearest, readings, note if whole_factors else "", free)
+        single = all(len(self.facts.values(axis)) < 2 for axis in AXES)
+        short = claim.value < min(found) and self._alone("devices") and self._by_degrees(claim)
+        if single and (short or _OUTRIGHT.search(f"{claim.near} {claim.text}".lower())):
+            return _made(claim, Verdict.FAILS, nearest, readings, self._left_out(claim))
+        return _made(claim, Verdict.UNSUPPORTED, nearest, readings, "no reading gives it, but others remain open")
 
-    def unsupported(self, claim: Statement, missing: tuple[str, ...], note: str = "") -> JudgedClaim:
-        """No verdict, with the names of what it would take."""
-        self.missing.update(dict.fromkeys(missing))
-        return JudgedClaim(claim, Verdict.UNSUPPORTED, None, (), note, missing)
+    def _alone(self, *names: str) -> bool:
+        return all(len(self.facts.values(name)) < 2 for name in names)
 
-    def single(self, *names: str) -> bool:
-        """Whether the document gives no two values for any of ``names``."""
-        counted = not self.table.values("mixed_layers") or not {"layers", "experts_per_layer"} & set(names)
-        return counted and all(len(self.table.values(name)) < 2 for name in names)
-
-    def absent(self, *names: str) -> tuple[str, ...]:
-        """Those of ``names`` that the document does not give."""
-        return tuple(name for name in names if not self.table.values(name))
-
-    def figures(self, *names: str, near: Statement | None = None) -> list[Statement]:
-        """Distinct claims of these names, those beside ``near`` first."""
-        beside = (
-            []
-            if near is None
-            else [
-                claim
-                for claim in (*self.claims.by_segment[near.segment], *self.claims.by_section[near.section])
-                if claim.name in names
-            ]
+    def _by_degrees(self, claim: Statement) -> bool:
+        """Whether the count stands with the degrees, or none does and this one is close to them."""
+        degrees = {fact.segment for axis in AXES for fact in self.facts.statements(axis)}
+        beside = (item for segment in degrees for item in self.claims.by_segment.get(segment, ()))
+        return claim.segment in degrees or (
+            not any(item.name == "devices" for item in beside)
+            and any(abs(claim.segment - segment) <= _CLOSE for segment in degrees)
         )
-        everywhere = [claim for name in names for claim in self.claims.by_name.get(name, [])]
-        return list(dict.fromkeys((*beside, *everywhere)))
+
+    def _left_out(self, claim: Statement) -> str:
+        """Which of the degrees give the stated count when the others are forgotten."""
+        known = [(axis, value) for axis in ("tp", "cp", "pp", "ep", "dp") if (value := self.facts.one(axis) or 1) > 1]
+        notes = []
+        for chosen in subsets([Fraction(value) for _, value in known], claim.value):
+            kept = " × ".join(known[index][0] for index in chosen)
+            dropped = ", ".join(axis for index, (axis, _) in enumerate(known) if index not in chosen)
+            notes.append(f"{plain(claim.value)} = {kept}, without {dropped}")
+        return "; ".join(notes)
+
+    def _figure(self, claim: Statement) -> JudgedClaim:
+        """A claim of anything else."""
+        from_beside = list(self.identities.readings(claim))
+        if claim.name.endswith("_headroom"):
+            from_beside += self._headroom(claim)
+        bounds = [reading for identity, reading, _ in from_beside if identity.bounds]
+        written = [one for one in from_beside if not one[0].bounds]
+        by_reference, whole = self._known(claim.name, points=False)
+        readings = [*(reading for _, reading, _ in written), *by_reference]
+        right = [reading for reading in readings if matches(claim, reading.value)]
+        if right:
+            sure = any(made.sure for made, reading, _ in written if reading is right[0])
+            defined = bool(by_reference) and by_reference[0] in right and self._defined(claim.name)
+            others = all(reading in right for made, reading, _ in written if not made.sure)
+            if sure or (defined and others) or (by_reference and whole and len(right) == len(readings)):
+                return _made(claim, Verdict.HOLDS, right[0], readings)
+            note = f"true as {right[0].reading}"
+            if right[0].reading == BATCH_ONE:
+                note = f"describes {BATCH_ONE}; batched decode and prefill are not bound by it"
+            return _made(claim, Verdict.AMBIGUOUS, right[0], readings, note)
+        other = next((reading for reading in readings if matches(claim, reading.value, other=True)), None)
+        if other is not None:
+            note = f"true with {claim.unit.name} read as {claim.unit.other_name}"
+            return _made(claim, Verdict.AMBIGUOUS, other, readings, note)
+        if (confused := self._confused(claim, readings)) is not None:
+            return confused
+        if (passed := self._beyond(claim, bounds)) is not None:
+            return passed
+        nearest = min(readings, key=lambda reading: abs(reading.value - claim.value), default=None)
+        if by_reference and self._defined(claim.name):
+            nearest = by_reference[0]
+        closing = {reading.value for made, reading, alone in written if made.closes and alone}
+        if nearest is not None and len(closing) == 1 and not by_reference and self._closed(claim, closing.copy().pop()):
+            return _made(claim, Verdict.FAILS, nearest, readings)
+        if nearest is not None and by_reference and whole and self._refutable(claim):
+            return self._failed(claim, nearest, readings)
+        return self._placed(claim, readings)
+
+    def _known(self, name: str, *, points: bool) -> tuple[list[Derivation], bool]:
+        """Readings of a claim's name in the table of `verify`."""
+        if (name, points) not in self._readings:
+            kind = CLAIMS.get(_NAMES.get(name, name)) if self.problem is None else self._kind(name)
+            shapes = self.problem is not None or name in {"experts_per_gpu", "experts_per_gpu_per_layer",
+                                                          "expert_instances"}  # fmt: skip
+            if not shapes or kind is None or (self.problem is None and not self.facts.values("experts_per_layer")):
+                self._readings[name, points] = [], False
+            else:
+                figures = {reading.figure: reading.name for reading in kind.readings}
+                self._readings[name, points] = self.partial.readings(figures, points=points)
+        return self._readings[name, points]
+
+    def _kind(self, name: str) -> ClaimKind | None:
+        return None if self.problem is None else kind_of_claim(_NAMES.get(name, name), self.problem)
+
+    def _defined(self, name: str) -> bool:
+        kind = CLAIMS.get(_NAMES.get(name, name)) if self.problem is None else self._kind(name)
+        return kind is not None and kind.defined
+
+    @staticmethod
+    def _closed(claim: Statement, value: Fraction) -> bool:
+        """Whether a product that gives another value refutes the claim: said outright, and no more than all of it."""
+        if claim.name == "throughput":
+            return _OUTRIGHT.search(f"{claim.near} {claim.text}".lower()) is not None
+        return claim.name != "memory_utilization" or value <= _A_LITTLE_OVER
+
+    def _headroom(self, claim: Statement) -> list[tuple[Identity, Derivation, bool]]:
+        """What a utilisation leaves."""
+        used = self.claims.near(claim, claim.name.replace("headroom", "utilization"))
+        one = Identity((claim.name,), "what the utilisation leaves", (), sure=True, closes=True)
+        alone = len({item.value for item in used}) == 1
+        return [
+            (one, Derivation(one.reading, 1 - item.value, "1 - utilization", f"1 - {plain(item.value)}"), alone)
+            for item in used
+            if claim.unit.dimensions == lexicon.NONE
+        ]
+
+    def _confused(self, claim: Statement, readings: Sequence[Derivation]) -> JudgedClaim | None:
+        """``83M parameters per expert`` where one expert's bytes have those digits."""
+        if claim.name != "parameters_per_expert" or not readings:
+            return None
+        counts = self.facts.values("experts") or [one.value for one in self._known("experts_per_gpu", points=False)[0]]
+        for item in self.claims.near(claim, "expert_weights"):
+            for scale, unit in ((item.unit.scale, item.unit.name), (item.unit.other, item.unit.other_name)):
+                for count in counts:
+                    digits = item.number.digits if item.number else Fraction(0)
+                    if scale is not None and count > 0 and matches(claim, digits * scale / count):
+                        note = (f"bytes taken for parameters: {plain(digits)} {unit} / {plain(count)} experts = "
+                                f"{plain(digits * scale / count)} bytes per expert")  # fmt: skip
+                        return _made(claim, Verdict.FAILS, readings[0], readings, note)
+        return None
+
+    def _beyond(self, claim: Statement, bounds: Sequence[Derivation]) -> JudgedClaim | None:
+        """A figure beyond what any hardware, or the stated one, can do."""
+        kind = CLAIMS.get(_NAMES.get(claim.name, claim.name))
+        if kind is not None and kind.physics is Physics.SHARE and claim.value > 1:
+            rates = [item for item in self.claims.near(claim, "throughput_per_device") if item.section == claim.section]
+            for top, bottom in permutations(rates, 2):
+                half = bottom.number.half if bottom.number else Fraction(0)
+                if bottom.value > half and top.value <= claim.value * (bottom.value + half) and (
+                    claim.value * (bottom.value - half) <= top.value
+                ):  # fmt: skip
+                    told = "the throughput over the limit beside it: it is no utilisation, since nothing exceeds 100 %"
+                    texts = f"{plain(top.value)} / {plain(bottom.value)}"
+                    share = Derivation(told, top.value / bottom.value, "throughput / limit", texts)
+                    return _made(claim, Verdict.AMBIGUOUS, share, [share], f"follows as {told}")
+            return _made(claim, Verdict.IMPOSSIBLE, None, bounds, "nothing is used to more than 100 %")
+        slack = Fraction(0) if claim.number is None else claim.number.half
+        per_device = _PER_DEVICE.search(f"{claim.near} {claim.text}".lower()) is not None
+        for bound in bounds:
+            memory = claim.name in {"memory", "weights"}
+            single = len({one.value for one in bounds}) == 1
+            if memory and not (per_device and claim.value > bound.value * _A_LITTLE_OVER):
+                continue
+            if single and claim.value - slack > bound.value:
+                return _made(claim, Verdict.IMPOSSIBLE, bound, bounds, f"beyond {bound.reading}")
+        ways = self.partial.completions if self.problem is not None else []
+        asked = _asked(claim, ways[0].problem) if ways else None
+        limits = [
+            physical_limits(asked, found, way.problem, way.layout)
+            for way in ways
+            if asked is not None and (found := kind_of_claim(asked.name, way.problem)) is not None
+        ]
+        if limits and all(limits) and claim.name not in _RATED:
+            return _made(claim, Verdict.IMPOSSIBLE, None, bounds, "; ".join(map(str, limits[0])))
+        return None
+
+    def _refutable(self, claim: Statement) -> bool:
+        """A count or a size that the words can mean in one way only."""
+        if claim.name in _COUNTED:
+            return claim.name != "parameters_per_expert" or self.problem is not None
+        words = " ".join((claim.near, *claim.section)).lower()
+        return claim.name.endswith("_parameters") and _PARTIAL.search(words) is None
+
+    def _failed(self, claim: Statement, nearest: Derivation, readings: Sequence[Derivation]) -> JudgedClaim:
+        """No reading of `verify` gives the claim."""
+        times = f"{float(claim.value / nearest.value):.4g} times as much" if nearest.value else ""
+        note = f"claimed {shown(claim.value, claim.unit)}, derived {plain(nearest.value)}: {times}"
+        stages = any(value > 1 for value in self.facts.values("pp")) and claim.name in _CUT
+        if (
+            stages
+            and self.problem is not None
+            and Fraction(2, 3) <= claim.value / (nearest.value or 1) <= Fraction(3, 2)
+        ):
+            note = f"depends on the cut into stages, which is not given; {note}"
+            return _made(claim, Verdict.UNSUPPORTED, nearest, readings, note)
+        near = [one for one in readings if abs(one.value - claim.value) * 32 <= claim.value]
+        if near and claim.name in {"weights", "weights_total"} and not _PARTIAL.search(claim.near.lower()):
+            note = f"true to the digits of the model's name: {near[0].reading}"
+            return _made(claim, Verdict.AMBIGUOUS, near[0], readings, note)
+        return _made(claim, Verdict.FAILS, nearest, readings, note)
+
+    def _placed(self, claim: Statement, readings: Sequence[Derivation]) -> JudgedClaim:
+        """The phase and batch that give the figure, or the two between which it lies; else what it would take."""
+        points, _ = self._known(claim.name, points=True) if self.problem is not None else ([], False)
+        known = [*readings, *points]
+        right = next((one for one in points if matches(claim, one.value)), None)
+        if right is not None:
+            return _made(claim, Verdict.AMBIGUOUS, right, known, f"true as {right.reading}")
+        below = max((one for one in known if one.value < claim.value), key=lambda one: one.value, default=None)
+        above = min((one for one in known if one.value > claim.value), key=lambda one: one.value, default=None)
+        if points and below is not None and above is not None:
+            note = f"between {_told(claim, below)} and {_told(claim, above)}"
+            return _made(claim, Verdict.AMBIGUOUS, below, known, note)
+        if points and below is not None and claim.name in _TIMES:
+            fastest = min(known, key=lambda one: one.value)
+            note = f"as a limit it is met by {_told(claim, fastest)}; no point tried takes as long"
+            return _made(claim, Verdict.AMBIGUOUS, fastest, known, note)
+        nearest = below or above
+        missing = self.identities.missing(claim)
+        self.missing.update(dict.fromkeys(missing))
+        note = "" if nearest is None else "no reading at hand gives it, but others remain open"
+        if nearest is not None and nearest.reading == BATCH_ONE and below is not None:
+            times = plain(claim.value / nearest.value)
+            note = f"{times} times {BATCH_ONE}: that bound does not hold for batched decode or prefill"
+        return _made(claim, Verdict.UNSUPPORTED, nearest, known, note, missing)
 
 
-def matches(claim: Statement, value: Fraction) -> bool:
-    """Whether ``value`` is what was written: exactly for a bare whole number, else to its last digit."""
-    least, most = _written(claim)
-    return least <= value <= most
+def _made(
+    claim: Statement, verdict: Verdict, derived: Derivation | None, readings: Sequence[Derivation], note: str = "",
+    missing: Sequence[str] = (),
+) -> JudgedClaim:  # fmt: skip
+    marked = tuple((reading, matches(claim, reading.value)) for reading in readings)
+    return JudgedClaim(claim, verdict, derived, marked, note, tuple(missing))
 
 
-@lru_cache(maxsize=8)  # one claim is held against many readings in a row
-def _written(claim: Statement) -> tuple[Fraction, Fraction]:
-    """Least and most value that the claim's digits stand for."""
-    written = claim.number
-    if written is None or not (written.decimal or written.unit.scaled or written.approximate):
-        return claim.value, claim.value
-    slack = tolerance(written, written.unit.scale, approximate=written.approximate)
-    return claim.value - slack, claim.value + slack
+def _told(claim: Statement, reading: Derivation) -> str:
+    rate = claim.unit.dimensions == lexicon.PER_SECOND
+    value = f"{plain(reading.value)} tokens/s" if rate else shown(reading.value, claim.unit)
+    return f"{reading.reading} ({value})"
+
+
+def _asked(statement: Statement, problem: Problem) -> Claim | None:
+    """The statement as a claim of `verify`."""
+    name, written = _NAMES.get(statement.name, statement.name), statement.number
+    known = dimensions(problem)
+    if name not in known or written is None:
+        return None
+    exact = not (written.decimal or written.unit.scaled or written.approximate)
+    half = Fraction(0) if exact else written.half
+    unit = written.unit.name if written.unit.other is not None else ""
+    return Claim(name, statement.value, known[name], half, half, written.unit.scale, unit, statement.text)

@@ -8,9 +8,9 @@ from typing import Final
 
 from optimizer.audit import lexicon
 from optimizer.audit.contradictions import Contradiction
-from optimizer.audit.derive import FactTable
 from optimizer.audit.document import Kind, Segment
 from optimizer.audit.equation import Equation, by_segment
+from optimizer.audit.facts import Facts
 from optimizer.audit.tokens import Number, Token, numbers_of
 from optimizer.audit.verdict import plain, shown
 
@@ -66,7 +66,7 @@ _FEWEST_DIGITS: Final = 100
 
 
 def find_mismatches(
-    segments: Sequence[Segment], tokens: Sequence[list[Token]], equations: Sequence[Equation], table: FactTable
+    segments: Sequence[Segment], tokens: Sequence[list[Token]], equations: Sequence[Equation], table: Facts
 ) -> Iterator[Contradiction]:
     """Mismatches in document order, kind by kind."""
     yield from _misfits(segments, tokens)
@@ -114,7 +114,7 @@ def _figure_above(segments: Sequence[Segment], tokens: Sequence[list[Token]], in
     return before[-1], start.end()
 
 
-def _stages(segments: Sequence[Segment], table: FactTable) -> Iterator[Contradiction]:
+def _stages(segments: Sequence[Segment], table: Facts) -> Iterator[Contradiction]:
     """``Each of the 7 stages holds 14 layers`` of a model of 96."""
     layers = table.values("layers")
     if table.values("mixed_layers"):

@@ -10,7 +10,7 @@ from typing import Any, Final
 from optimizer.audit import lexicon
 from optimizer.audit.compare import rounding
 from optimizer.audit.document import Place, Segment
-from optimizer.audit.judge import Claims, JudgedClaim
+from optimizer.audit.facts import Claims, JudgedClaim
 from optimizer.audit.statements import Role, Statement
 from optimizer.audit.tokens import numbers_of, read_number, tokenize
 from optimizer.audit.verdict import Verdict, number, plain

@@ -6,7 +6,7 @@ from typing import Any
 from optimizer.audit.contradictions import Contradiction
 from optimizer.audit.document import Document
 from optimizer.audit.equation import Equation
-from optimizer.audit.judge import JudgedClaim
+from optimizer.audit.facts import JudgedClaim
 from optimizer.audit.ratios import JudgedRatio
 from optimizer.audit.statements import WORDS, Statement
 from optimizer.audit.verdict import Verdict, number
@@ -48,9 +48,8 @@ class AuditResult:
 
     def to_json(self) -> dict[str, Any]:
         """Document ``shardproof/audit/1``."""
-        shown: dict[int, dict[str, Any]] = {}
         claims = [
-            *(item.to_json(shown) for item in self.claims),
+            *(item.to_json() for item in self.claims),
             *(item.to_json() for item in self.ratios),
             *self.verified,
         ]

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from optimizer.audit import lexicon
 from optimizer.audit.document import DataBlock, Document, Place
-from optimizer.audit.reference import judge_data, problem_values, resolve
+from optimizer.audit.partial import resolve
+from optimizer.audit.reference import judge_data, problem_values
 from optimizer.audit.settled import Settled, is_data
 from optimizer.audit.statements import NO_SEGMENT, Role, Statement
 from optimizer.audit.tokens import Number, tokenize

@@ -10,8 +10,7 @@ from typing import Final
 from optimizer.audit.deployed import share_of_weights
 from optimizer.audit.deployed_claim import judged_at, priced_on
 from optimizer.audit.deployment import Sentence, size
-from optimizer.audit.derive import Derivation
-from optimizer.audit.judge import JudgedClaim
+from optimizer.audit.facts import Derivation, JudgedClaim
 from optimizer.audit.lexicon import ONE, UNITS
 from optimizer.audit.verdict import Verdict, plain
 from optimizer.readers.catalog import load_hardware

@@ -61,7 +61,7 @@ def test_figures_that_only_a_problem_can_judge_are_judged_with_one() -> None:
     assert not names & {c["name"] for c in audit_document(text, "x").to_json()["claims"]}
     found = {c["name"]: c["verdict"] for c in audit_document(text, "x", PROBLEM).to_json()["claims"]}
     assert names <= set(found)
-    assert (found["nodes"], found["balance"], found["latency"]) == ("ambiguous", "holds", "impossible")
+    assert (found["nodes"], found["balance"], found["latency"]) == ("holds", "holds", "impossible")
     assert (found["replicas"], found["kv_cache_per_token"]) == ("unsupported", "unsupported")
 
 

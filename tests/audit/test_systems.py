@@ -22,7 +22,10 @@ def test_one_expert_per_layer_and_eight_instances_do_not_contradict() -> None:
     per_layer = {
         r["name"]: (r["derived"], r["holds"]) for r in claim(found, "experts_per_gpu_per_layer", 6)["readings"]
     }
-    assert per_layer == {"experts_resident_per_layer": (1, True), "expert_equivalents per layer": (0.5, False)}
+    assert per_layer == {
+        "as defined": (1, True),
+        "whole-expert equivalents of one layer": (0.5, False),
+    }
     assert found["contradictions"] == []
 
 
@@ -31,16 +34,19 @@ def test_one_and_eight_in_a_table_are_two_counts() -> None:
     dispute = next(d for d in found["disputes"] if d["name"] == "experts_per_gpu")
     assert dispute["values"] == [1, 8]
     assert "do not contradict each other" in dispute["explanation"]
-    assert "8 expert_equivalents" in dispute["explanation"] or "expert_equivalents" in dispute["explanation"]
+    assert "whole-expert equivalents" in dispute["explanation"]
     eight = claim(found, "experts_per_gpu", 7, "8")
-    assert {r["name"] for r in eight["readings"] if r["holds"]} >= {"expert_equivalents"}
+    assert {r["name"] for r in eight["readings"] if r["holds"]} >= {"whole-expert equivalents"}
 
 
 def test_two_is_resident_and_eight_is_instances_on_32_devices() -> None:
     found = audited("system-b")
     two, eight = claim(found, "experts_per_gpu", 6), claim(found, "experts_per_gpu", 7)
-    assert [r["name"] for r in two["readings"] if r["holds"]] == ["experts_resident_per_layer"]
-    assert {r["name"] for r in eight["readings"] if r["holds"]} == {"expert_instances", "expert_equivalents"}
+    assert [r["name"] for r in two["readings"] if r["holds"]] == ["distinct experts of one layer"]
+    assert {r["name"] for r in eight["readings"] if r["holds"]} == {
+        "expert instances over the layers of the stage",
+        "whole-expert equivalents",
+    }
     assert two["verdict"] == eight["verdict"] == "ambiguous"
 
 
@@ -120,10 +126,16 @@ def judged_fixture() -> dict[str, dict[str, Any]]:
 DISPUTED = [
     ("a", "experts_per_gpu", "1", "ambiguous", "one layer"),
     ("a", "experts_per_gpu", "8", "ambiguous", "whole-expert equivalents"),
-    ("a", "memory", "150 MB", "ambiguous", "replicates held by every rank (201.918464 MB)"),
+    ("a", "memory", "150 MB", "ambiguous", "weights alone, per device (201.918464 MB)"),
     ("a", "memory", "69 MB", "ambiguous", "nothing replicated"),
     ("a", "compute_utilization", "12.6%", "ambiguous", "prefill and decode mixed at batch 64"),
-    ("a", "compute_utilization", "0.02%", "ambiguous", "decode at batch 1, FLOPs of the model alone"),
+    (
+        "a",
+        "compute_utilization",
+        "0.02%",
+        "ambiguous",
+        "decode at batch 1, 2 · active parameters a token over the peak",
+    ),
     ("a", "memory_utilization", "0.11%", "holds", ""),
     ("a", "parameters", "4.4B", "holds", ""),
     ("b", "experts_per_gpu", "2 experts", "ambiguous", "one layer"),

@@ -1,0 +1,176 @@
+"""What a document gives: its facts by name, its claims by name and place, and one derived figure as it is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from copy import copy
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import islice, product
+from typing import Any, Final
+
+from optimizer.audit import lexicon
+from optimizer.audit.compare import tolerance
+from optimizer.audit.statements import Role, Statement
+from optimizer.audit.verdict import Verdict, number, plain
+
+MOST_READINGS: Final = 32
+"""Readings of one figure that are tried; nothing is refuted by a list cut short."""
+_MOST_VALUES: Final = 16
+_MOST_FIGURES: Final = 24
+_ORDER: Final = {Role.STATED: 0, Role.CALCULATED: 1, Role.CLAIMED: 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Derivation:
+    """One reading of a figure: ``value`` in base units, ``formula`` in names, ``substituted`` in numbers."""
+
+    reading: str
+    value: Fraction
+    formula: str
+    substituted: str
+
+
+class Facts:
+    """Facts by name. What a data block or a problem file gives (``settled``) outranks what the prose says."""
+
+    def __init__(self, facts: Iterable[Statement], settled: Mapping[str, Fraction] | None = None) -> None:
+        self.settled = settled or {}
+        self.local: Mapping[str, list[Fraction]] = {}
+        self._statements: dict[str, list[Statement]] = {}
+        for fact in facts:
+            self._statements.setdefault(fact.name, []).append(fact)
+        self._values = {
+            name: list(dict.fromkeys(fact.value for fact in sorted(found, key=lambda fact: _ORDER[fact.role])))[
+                :_MOST_VALUES
+            ]
+            for name, found in self._statements.items()
+        }
+
+    def within(self, local: Mapping[str, list[Fraction]]) -> Facts:
+        """The same facts with some names narrowed to the values that one section gives."""
+        facts = copy(self)
+        facts.local = local
+        return facts
+
+    def values(self, name: str) -> list[Fraction]:
+        """Every distinct value of ``name``, the document's own first, then its corrections, then what it quotes."""
+        if name in self.settled:
+            return [self.settled[name]]
+        return self.local[name] if name in self.local else self._values.get(name, [])
+
+    def statements(self, name: str) -> list[Statement]:
+        """Every place where ``name`` is given."""
+        return self._statements.get(name, [])
+
+    def one(self, name: str) -> Fraction | None:
+        """The value of ``name`` if the document gives exactly one."""
+        values = self.values(name)
+        return values[0] if len(values) == 1 else None
+
+    def combinations(self, names: Iterable[str]) -> Iterator[dict[str, Fraction]]:
+        """Every assignment of known values to ``names``; unknown names are absent."""
+        present = [(name, values) for name in names if (values := self.values(name))]
+        for chosen in islice(product(*(values for _, values in present)), MOST_READINGS):
+            yield dict(zip((name for name, _ in present), chosen, strict=True))
+
+
+class Claims:
+    """All claims of a document, by name and by place, each distinct figure once."""
+
+    def __init__(self, claims: Iterable[Statement]) -> None:
+        self.by_name: dict[str, list[Statement]] = {}
+        self.by_section: dict[tuple[str, ...], list[Statement]] = {}
+        self.by_segment: dict[int, list[Statement]] = {}
+        seen: set[tuple[str, Fraction, Role]] = set()
+        for claim in claims:
+            for group in (
+                self.by_section.setdefault(claim.section, []), self.by_segment.setdefault(claim.segment, [])
+            ):  # fmt: skip
+                if len(group) < _MOST_FIGURES:
+                    group.append(claim)
+            named = self.by_name.setdefault(claim.name, [])
+            if len(named) < _MOST_FIGURES and (claim.name, claim.value, claim.role) not in seen:
+                seen.add((claim.name, claim.value, claim.role))
+                named.append(claim)
+
+    def near(self, claim: Statement, name: str) -> list[Statement]:
+        """Figures called ``name``: those of the claim's line and section first."""
+        beside = (*self.by_segment[claim.segment], *self.by_section[claim.section])
+        return list(dict.fromkeys([*(item for item in beside if item.name == name), *self.by_name.get(name, [])]))
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedClaim:
+    """A claim, its verdict and where it comes from; ``readings`` pairs each derivation with whether it matches."""
+
+    statement: Statement
+    verdict: Verdict
+    derived: Derivation | None = None
+    readings: tuple[tuple[Derivation, bool], ...] = ()
+    note: str = ""
+    missing: tuple[str, ...] = ()
+
+    @property
+    def ratio(self) -> Fraction | None:
+        """Claimed over derived."""
+        if self.derived is None or not self.derived.value:
+            return None
+        return self.statement.value / self.derived.value
+
+    def to_json(self) -> dict[str, Any]:
+        """Entry of ``claims`` in ``shardproof/audit/1``."""
+        derived, ratio = self.derived, self.ratio
+        return {
+            "name": self.statement.name,
+            "claimed": number(self.statement.value),
+            "derived": None if derived is None else number(derived.value),
+            "unit": base_unit(self.statement),
+            "verdict": str(self.verdict),
+            "ratio": None if ratio is None else number(ratio),
+            "formula": None if derived is None else derived.formula,
+            "substituted": None if derived is None else f"{derived.substituted} = {plain(derived.value)}",
+            "readings": [_reading(reading, holds=holds) for reading, holds in self.readings],
+            "line": self.statement.place.line,
+            "column": self.statement.place.column,
+            "text": self.statement.text,
+            "role": str(self.statement.role),
+            "explanation": self.note,
+        }
+
+
+def _reading(reading: Derivation, *, holds: bool) -> dict[str, Any]:
+    return {
+        "name": reading.reading,
+        "derived": number(reading.value),
+        "holds": holds,
+        "formula": reading.formula,
+        "substituted": f"{reading.substituted} = {plain(reading.value)}",
+    }
+
+
+_BASE_UNITS: Final = {
+    lexicon.BYTES: "bytes", lexicon.SECONDS: "s", lexicon.PER_SECOND: "tokens/s", lexicon.FLOPS: "FLOP/s",
+    lexicon.BANDWIDTH: "bytes/s",
+}  # fmt: skip
+
+
+def base_unit(statement: Statement) -> str:
+    """Name of the base unit the value counts in."""
+    return _BASE_UNITS.get(statement.unit.dimensions, "ratio" if statement.unit is lexicon.PERCENT else "")
+
+
+def matches(claim: Statement, value: Fraction, *, other: bool = False) -> bool:
+    """Whether ``value`` is what was written: exactly for a bare whole number, else to its last digit.
+
+    With ``other`` the unit is read the other way (GB as GiB).
+    """
+    written = claim.number
+    if written is None:
+        return value == claim.value
+    scale = written.unit.other if other else written.unit.scale
+    if scale is None:
+        return False
+    exact = not (written.decimal or written.unit.scaled or written.approximate)
+    slack = Fraction(0) if exact else tolerance(written, scale, approximate=written.approximate)
+    return abs(value - written.digits * scale) <= slack
