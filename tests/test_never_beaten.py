@@ -14,9 +14,8 @@ from optimizer.domain.lattice import even_pieces, outside, token_budget
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
 from optimizer.figures.memory import build_memory
-from optimizer.figures.objective import MAXIMISED, objective_value
-from optimizer.figures.operating_point import Point
-from optimizer.figures.serving import Evaluation, Timing, evaluate
+from optimizer.figures.objective import objective_of
+from optimizer.figures.serving import evaluate
 from optimizer.figures.shape import Shape
 from optimizer.search.search import Search
 from optimizer.verify.constraints import violations
@@ -28,14 +27,6 @@ def opened(seed: int) -> Problem:
     found = small_problem(seed)
     search = found.search.model_copy(update={"prefill_chunk": None, "cp": None})
     return found.model_copy(update={"search": search})
-
-
-def value_of(problem: Problem, found: Evaluation) -> Fraction:
-    timing = Timing(
-        Fraction(0), found.ttft_s, found.tpot_s, found.queue_s, found.load, found.request_capacity / found.layout.dp
-    )
-    point = Point(found.layout.batch, found.cuts, max(found.stage_ticks), None, found.memory_bytes, timing)
-    return objective_value(problem, found.shape, found.layout.replicas, point)
 
 
 def random_layouts(problem: Problem, rng: Random, count: int) -> list[tuple[Shape, Layout]]:
@@ -73,8 +64,8 @@ def test_no_layout_that_is_verified_beats_what_is_proved(first: int) -> None:
                 continue
             feasible += 1
             assert best is not None, (seed, layout)
-            sign = 1 if problem.objective in MAXIMISED else -1
-            assert sign * value_of(problem, found) <= sign * best.value, (seed, layout)
+            sign = 1 if problem.objective_row.maximised else -1
+            assert sign * objective_of(problem, found) <= sign * best.value, (seed, layout)
     assert feasible > 20
 
 

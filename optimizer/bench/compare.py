@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from optimizer.bench.record import Record, from_json
+from optimizer.domain.objectives import objective_of_unit
 from optimizer.errors import Fault, SpecError
 from optimizer.readers.source import read_text
 
@@ -85,8 +86,8 @@ def _answer(old: Record, new: Record) -> list[Regression]:
     before, after = old.exact, new.exact
     if old.digest != new.digest or before is None or after is None or before == after:
         return []
-    largest = str(new.objective["name"]).startswith(("throughput", "memory_headroom"))
-    ratio = before / after if largest else after / before
+    row = objective_of_unit(new.objective["name"])
+    ratio = before / after if row is not None and row.maximised else after / before
     if ratio <= 1:
         return []
     one, two = f"{float(before):.6g}", f"{float(after):.6g}"

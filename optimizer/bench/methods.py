@@ -12,7 +12,6 @@ from typing import Any, Final
 from optimizer.bench.baselines import brute_force, greedy_placement, powers_of_two, random_search, rule_of_thumb
 from optimizer.bench.pricing import Priced, Pricer
 from optimizer.domain.problem import Problem
-from optimizer.figures.objective import UNITS
 from optimizer.readers.read import read_problem
 
 SOLVE: Final = "solve"
@@ -61,7 +60,7 @@ class Outcome:
         """``objective`` of a record."""
         exact = None if self.value is None else f"{self.value.numerator}/{self.value.denominator}"
         value = None if self.value is None else float(self.value)
-        return {"name": UNITS[problem.objective], "value": value, "bound": self.bound, "exact": exact}
+        return {"name": problem.objective_row.unit, "value": value, "bound": self.bound, "exact": exact}
 
 
 def search(problem: Problem, settings: Settings) -> Outcome:

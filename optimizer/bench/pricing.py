@@ -10,11 +10,11 @@ from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
 from optimizer.figures.costs import CostBook, Costs
 from optimizer.figures.memory import Memory, MemoryBook
-from optimizer.figures.objective import MAXIMISED
+from optimizer.figures.objective import fewest_devices, objective_of
 from optimizer.figures.placement import linear_placement, max_over_mean
 from optimizer.figures.rates import effective_rates
 from optimizer.figures.robust import CVAR_TAIL, aggregate
-from optimizer.figures.serving import Evaluation, evaluate, tokens_of_request
+from optimizer.figures.serving import Evaluation, evaluate
 from optimizer.figures.shape import Shape, shape_of
 from optimizer.figures.skew import Skews, load_weights, placeable
 from optimizer.figures.topology import replicas_that_fit
@@ -44,32 +44,11 @@ class Priced:
     throughput: Fraction
 
 
-def value_of(problem: Problem, found: Evaluation) -> Fraction:
-    """Objective of a priced layout, in its own unit."""
-    name = problem.objective
-    if name == "throughput_per_device":
-        return found.throughput / found.devices
-    if name == "throughput":
-        return found.throughput
-    if name == "devices":
-        return Fraction(found.devices)
-    if name == "memory_headroom":
-        return Fraction(problem.capacity_bytes - found.memory_bytes)
-    if name in ("ttft", "tpot"):
-        seconds = found.ttft_s if name == "ttft" else found.tpot_s
-        assert seconds is not None  # noqa: S101 - refused where problems are read
-        return seconds
-    price, rate = problem.hardware.device.price, problem.workload.request_rate
-    assert price is not None  # noqa: S101 - refused where problems are resolved
-    served = found.throughput if rate is None else rate * tokens_of_request(problem.workload)
-    return Fraction(price) / 3600 * found.devices * 10**6 / served
-
-
 def better(problem: Problem, one: Priced, than: Priced | None) -> bool:
     """Whether a layout beats another: objective first, then throughput."""
     if than is None:
         return True
-    sign = 1 if problem.objective in MAXIMISED else -1
+    sign = 1 if problem.objective_row.maximised else -1
     return (sign * one.value, one.throughput) > (sign * than.value, than.throughput)
 
 
@@ -147,7 +126,7 @@ class Pricer:
         broken = violations(self.problem, layout, found, imbalance=self.skew(shape_of(layout, redundant)))
         if broken:
             return None, {str(one.family) for one in broken}
-        priced = Priced(layout, redundant, value_of(self.problem, found), found.throughput)
+        priced = Priced(layout, redundant, objective_of(self.problem, found), found.throughput)
         if better(self.problem, priced, self.best):
             self.best = priced
         return priced, set()
@@ -211,8 +190,7 @@ def replica_counts(problem: Problem, pricer: Pricer, shape: Shape) -> Iterator[i
                 for count in sorted({value // each for value in values})
                 if count in allowed and count * each in values
             ]
-    rated = problem.workload.request_rate is not None
-    if problem.objective == "devices" or (problem.objective == "cost" and rated):
+    if fewest_devices(problem):
         yield from allowed
     else:
         yield from allowed[-1:]

@@ -16,7 +16,6 @@ from optimizer.bench.scenarios import Scenario
 from optimizer.bench.store import Store
 from optimizer.domain.problem import Problem
 from optimizer.errors import Fault, SpecError
-from optimizer.figures.objective import MAXIMISED
 from optimizer.readers.messages import nearest
 from optimizer.readers.read import read_problem
 
@@ -53,7 +52,7 @@ def margin(problem: Problem, own: Fraction | None, other: Fraction | None) -> fl
     """
     if own is None or other is None:
         return None
-    best, rest = (own, other) if problem.objective in MAXIMISED else (other, own)
+    best, rest = (own, other) if problem.objective_row.maximised else (other, own)
     if own == other:
         return 1.0
     return float(best / rest) if rest > 0 and best > 0 else None

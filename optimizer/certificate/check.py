@@ -15,7 +15,7 @@ from optimizer.certificate.front import check_front
 from optimizer.certificate.meshes import Lattice, lattice
 from optimizer.certificate.optimality import prove
 from optimizer.certificate.placed import placement_of, placements
-from optimizer.certificate.priced import evaluated, value_of
+from optimizer.certificate.priced import evaluated
 from optimizer.certificate.question import bind
 from optimizer.certificate.reading import certificate_of, keys, layout_of, problem_of, rational
 from optimizer.certificate.statement import (
@@ -33,7 +33,7 @@ from optimizer.domain.lattice import axes
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
 from optimizer.figures.derivation import figures_json
-from optimizer.figures.objective import UNITS, better
+from optimizer.figures.objective import better, objective_of
 from optimizer.figures.serving import Evaluation, evaluate
 from optimizer.figures.shape import Shape, shape_of
 from optimizer.figures.skew import Skews
@@ -118,7 +118,7 @@ def _counts(result: dict[str, Any], own: Lattice, check: Check) -> None:
 
 
 def _nothing_fits(case: _Case) -> None:
-    name = UNITS[case.problem.objective]
+    name = case.problem.objective_row.unit
     for item, stated, own in (
         ("layout", case.result["layout"], None),
         ("figures", case.result["figures"], None),
@@ -144,7 +144,7 @@ def _layout(case: _Case) -> tuple[Shape, Fraction]:
     equal("certificate.figures", claim["figures"], figures_statement(evaluation))
     equal("figures", result["figures"], figures_json(case.problem, layout, evaluation))
     case.check.checked.append("figures: equal")
-    return evaluation.shape, value_of(case.problem, evaluation)
+    return evaluation.shape, objective_of(case.problem, evaluation)
 
 
 def _evaluated(case: _Case, layout: Layout, redundant: object, item: str) -> Evaluation:
@@ -153,7 +153,7 @@ def _evaluated(case: _Case, layout: Layout, redundant: object, item: str) -> Eva
 
 def _bound(case: _Case, value: Fraction) -> Fraction | None:
     """The claimed value, bound and gap, wherever they are written; None where a feasible layout claims no bound."""
-    name = UNITS[case.problem.objective]
+    name = case.problem.objective_row.unit
     stated = keys("certificate.objective", case.claim["objective"], frozenset({"name", "value", "bound"}))
     equal("certificate.objective.name", stated["name"], name)
     equal("certificate.objective.value", stated["value"], exact(value))
@@ -190,7 +190,7 @@ def _top(case: _Case, best: Shape, value: Fraction) -> dict[Shape, Fraction]:
         keys(item, entry, frozenset({"layout", "redundant", "value"}))
         layout = layout_of(item + ".layout", entry["layout"])
         evaluation = _evaluated(case, layout, entry["redundant"], item)
-        own = value_of(case.problem, evaluation)
+        own = objective_of(case.problem, evaluation)
         equal(item + ".value", entry["value"], exact(own))
         if better(case.problem, own, value):
             raise Rejected(item, "better than the one before it")
@@ -223,7 +223,7 @@ def _prove(case: _Case, value: Fraction | None, listed: dict[Shape, Fraction], b
         found = met.layout
         degrees = ", ".join(f"{n}={getattr(found, n)}" for n in ("tp", "cp", "dp", "pp", "etp", "ep", "edp", "batch"))
         imbalance = bounds.of(shape_of(found, met.redundant))
-        own = value_of(case.problem, evaluate(case.problem, found, redundant=met.redundant, imbalance=imbalance))
+        own = objective_of(case.problem, evaluate(case.problem, found, redundant=met.redundant, imbalance=imbalance))
         says = "fits" if value is None else f"is better: {exact(own)}, claimed {exact(value)}"
         raise Rejected("certificate.kind" if value is None else "certificate.objective", f"{degrees} {says}")
     if value is None:

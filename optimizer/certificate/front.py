@@ -15,11 +15,12 @@ from fractions import Fraction
 from optimizer.certificate.goals import Goal, goal
 from optimizer.certificate.meshes import Lattice
 from optimizer.certificate.optimality import unmet
-from optimizer.certificate.priced import evaluated, value_of
+from optimizer.certificate.priced import evaluated
 from optimizer.certificate.reading import keys, layout_of
 from optimizer.certificate.verdict import Check, Rejected, brief, equal
+from optimizer.domain.objectives import objective_of_unit
 from optimizer.domain.problem import Problem
-from optimizer.figures.objective import MAXIMISED, UNITS
+from optimizer.figures.objective import objective_of
 
 Vector = tuple[Fraction, ...]
 Corner = tuple[Fraction | None, ...]
@@ -44,9 +45,9 @@ def check_front(problem: Problem, lattice: Lattice, stated: object, check: Check
         keys(item, point, frozenset({"values", "layout", "redundant"}))
         layout = layout_of(item + ".layout", point["layout"])
         found = evaluated(problem, lattice, layout, point["redundant"], item)
-        values = [value_of(view, found) for view in views]
+        values = [objective_of(view, found) for view in views]
         equal(item + ".values", point["values"], [float(own) for own in values])
-        vector = tuple(-v if view.objective in MAXIMISED else v for v, view in zip(values, views, strict=True))
+        vector = tuple(-v if view.objective_row.maximised else v for v, view in zip(values, views, strict=True))
         if vectors and vector <= vectors[-1]:
             raise Rejected(item, "not after the one before it")
         if any(all(a <= b for a, b in zip(other, vector, strict=True)) for other in vectors):
@@ -68,16 +69,17 @@ def _dominates(one: Vector, two: Vector) -> bool:
 
 def _views(problem: Problem, stated: object) -> list[Problem]:
     """The problem with each objective that the frontier is of."""
-    names = {unit: name for name, unit in UNITS.items()}
-    if not isinstance(stated, list) or not all(isinstance(unit, str) and unit in names for unit in stated):
+    if not isinstance(stated, list) or not all(isinstance(unit, str) for unit in stated):
         raise Rejected("pareto.objectives", f"{brief(stated)} are not objectives")
-    found = [names[unit] for unit in stated]
-    unfit = {"decode": "ttft", "prefill": "tpot"}.get(problem.workload.phase)
-    if not 2 <= len(found) <= 3 or len(set(found)) < len(found) or unfit in found or problem.expert_loads:
+    rows = [objective_of_unit(unit) for unit in stated]
+    found = [row for row in rows if row is not None]
+    if not 2 <= len(found) <= 3 or len(found) < len(rows) or len(set(stated)) < len(stated) or problem.expert_loads:
         raise Rejected("pareto.objectives", "not two or three different objectives of this problem")
-    if "cost" in found and not problem.hardware.device.price:
-        raise Rejected("pareto.objectives", "a cost without a price")
-    return [problem.model_copy(update={"objective": name}) for name in found]
+    for row in found:
+        message = row.unfit(problem.workload) or row.refusal(problem.hardware)
+        if message is not None:
+            raise Rejected("pareto.objectives", message)
+    return [problem.model_copy(update={"objective": row.name}) for row in found]
 
 
 def _corners(vectors: Sequence[Vector], count: int) -> list[Corner]:
@@ -106,7 +108,7 @@ def _goal(problem: Problem, views: Sequence[Problem], corner: Corner) -> Goal:
     for view, most in zip(views, corner, strict=True):
         if most is None:
             continue
-        own = goal(view, -most if view.objective in MAXIMISED else most)
+        own = goal(view, -most if view.objective_row.maximised else most)
         found = replace(
             found,
             above=max((v for v in (found.above, own.above) if v is not None), default=None),

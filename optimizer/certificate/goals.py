@@ -11,17 +11,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from math import ceil
 
 from optimizer.domain.lattice import LARGEST_BATCH, largest_batch
+from optimizer.domain.objectives import Measure
 from optimizer.domain.precision import ACTIVATION_BYTES
 from optimizer.domain.problem import Problem
 from optimizer.domain.tensor import Role
 from optimizer.figures.costs import CostBook, Costs
 from optimizer.figures.layer import Experts, Linear, Step, linear_group
 from optimizer.figures.memory import Memory, MemoryBook
-from optimizer.figures.objective import fewest_devices
 from optimizer.figures.rates import TICKS_PER_SECOND
-from optimizer.figures.serving import keeps_step, prompt_split, steps_of, tokens_of_request
+from optimizer.figures.serving import keeps_step, prompt_split, steps_of
 from optimizer.figures.shape import Shape
 
 
@@ -54,30 +55,27 @@ class Goal:
 def goal(problem: Problem, value: Fraction | None) -> Goal:
     """The problem's limits and, where a value is claimed, what beating it takes."""
     work, limits = problem.workload, problem.limits
-    gain, tokens, name = work.tokens_per_step, tokens_of_request(work), problem.objective
-    cycle = limits.tpot * gain if limits.tpot is not None and work.phase != "prefill" else None
+    cycle = limits.tpot * work.tokens_per_step if limits.tpot is not None and work.phase != "prefill" else None
     first = limits.ttft if work.phase != "decode" else None
     own = Goal(None, None, Fraction(work.request_rate or 0), cycle, first, problem.capacity_bytes, problem.devices)
     if value is None:
         return own
-    price = Fraction(problem.hardware.device.price or 0)
-    if name == "throughput_per_device":
-        return replace(own, above=value / tokens)
-    if name == "throughput":
-        return replace(own, total_above=value / tokens)
-    if fewest_devices(problem):
-        if name == "cost":
-            value = value * 3600 * own.total * tokens / (price * 10**6)
-        return replace(own, devices=min(own.devices, -(-value.numerator // value.denominator) - 1))
-    if name == "cost":
-        return replace(own, above=price * 10**6 / (3600 * value * tokens))
-    if name == "tpot":
-        beyond = cycle is not None and value * gain > cycle
-        return own if beyond else replace(own, cycle=value * gain, strict=frozenset({"cycle"}))
-    if name == "ttft":
-        beyond = first is not None and value > first
-        return own if beyond else replace(own, first=value, strict=frozenset({"first"}))
-    return replace(own, memory=min(own.memory, problem.capacity_bytes - value.numerator // value.denominator - 1))
+    level = problem.scale.level(value)
+    match problem.scale.measure:
+        case Measure.DEVICE_REQUESTS:
+            return replace(own, above=level)
+        case Measure.REQUESTS:
+            return replace(own, total_above=level)
+        case Measure.DEVICES:
+            return replace(own, devices=min(own.devices, ceil(level) - 1))
+        case Measure.CYCLE:
+            beyond = cycle is not None and level > cycle
+            return own if beyond else replace(own, cycle=level, strict=frozenset({"cycle"}))
+        case Measure.FIRST:
+            beyond = first is not None and level > first
+            return own if beyond else replace(own, first=level, strict=frozenset({"first"}))
+        case Measure.MEMORY:
+            return replace(own, memory=min(own.memory, ceil(level) - 1))
 
 
 class Reach:

@@ -14,7 +14,6 @@ from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
 from optimizer.figures.costs import CostBook
 from optimizer.figures.memory import MemoryBook
-from optimizer.figures.objective import MAXIMISED
 from optimizer.figures.rates import effective_rates
 from optimizer.figures.shape import Shape
 from optimizer.figures.skew import Skews
@@ -63,7 +62,7 @@ def prove(
     skews
         Bounds on the imbalance of expert meshes that a placement's witnesses prove.
     """
-    if value is not None and value <= 0 and problem.objective not in MAXIMISED:
+    if value is not None and value <= 0 and not problem.objective_row.maximised:
         return Proof()  # devices, seconds and dollars are never negative
     own = {shape: (goal(problem, best),) for shape, best in (listed or {}).items()}
     return unmet(problem, lattice, (goal(problem, value),), own, skews)

@@ -1,8 +1,7 @@
-"""A stated layout against the lattice and every constraint, priced by the reference; and its objective value."""
+"""A stated layout against the lattice and every constraint, priced by the reference."""
 
 from __future__ import annotations
 
-from fractions import Fraction
 from itertools import accumulate
 
 from optimizer.certificate.decision import replicas_allowed
@@ -11,9 +10,7 @@ from optimizer.certificate.verdict import Rejected, brief
 from optimizer.domain.lattice import LARGEST_BATCH
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
-from optimizer.figures.objective import objective_value
-from optimizer.figures.operating_point import Point
-from optimizer.figures.serving import Evaluation, Timing, evaluate
+from optimizer.figures.serving import Evaluation, evaluate
 from optimizer.figures.shape import shape_of
 from optimizer.figures.skew import Skews
 from optimizer.verify.constraints import violations
@@ -59,11 +56,3 @@ def evaluated(
     if found:
         raise Rejected(item, str(found[0]))
     return evaluation
-
-
-def value_of(problem: Problem, evaluation: Evaluation) -> Fraction:
-    """The objective of an evaluated layout."""
-    own = evaluation
-    timing = Timing(Fraction(0), own.ttft_s, own.tpot_s, own.queue_s, own.load, own.request_capacity / own.layout.dp)
-    point = Point(own.layout.batch, own.cuts, max(own.stage_ticks), None, own.memory_bytes, timing)
-    return objective_value(problem, own.shape, own.layout.replicas, point)

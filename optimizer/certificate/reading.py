@@ -12,7 +12,6 @@ from optimizer.certificate.statement import SCHEMA, exact, layout_json
 from optimizer.certificate.verdict import Rejected, brief, equal
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
-from optimizer.figures.objective import UNITS
 
 RESULT_SCHEMA = "shardproof/result/1"
 KINDS = ("optimal", "infeasible", "feasible")
@@ -71,12 +70,10 @@ def problem_of(stated: object) -> Problem:
         raise Rejected("problem", f"cannot be read: {str(error).splitlines()[0]}") from None
     equal("problem.digest", stated.get("digest"), right)
     equal("problem", own, problem.model_dump(mode="json"))
-    work, price = problem.workload, problem.hardware.device.price
-    unfit = {"decode": "ttft", "prefill": "tpot"}.get(work.phase) == problem.objective
-    if problem.objective not in UNITS or unfit:
-        raise Rejected("problem", f"objective {problem.objective!r} in phase {work.phase!r} on {problem.engine_name!r}")
-    if (problem.objective == "cost" and not price) or (problem.objective == "devices" and work.request_rate is None):
-        raise Rejected("problem", f"objective {problem.objective!r} without a price or a rate")
+    row = problem.objective_row
+    message = row.unfit(problem.workload) or row.unrated(problem.workload) or row.refusal(problem.hardware)
+    if message is not None:
+        raise Rejected("problem", message)
     return problem
 
 

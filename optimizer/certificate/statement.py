@@ -32,7 +32,7 @@ from typing import Any
 
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
-from optimizer.figures.objective import MAXIMISED, UNITS, Scored, better
+from optimizer.figures.objective import Scored, better
 from optimizer.figures.serving import Evaluation
 
 SCHEMA = "shardproof/certificate/1"
@@ -59,7 +59,7 @@ def relative_gap(value: Fraction, bound: Fraction) -> Fraction:
 
 def slack(problem: Problem, value: Fraction, bound: Fraction) -> Fraction:
     """What no other layout may beat beside one of this value: the value less the tolerance, or the bound if worse."""
-    sign = 1 if problem.objective in MAXIMISED else -1
+    sign = 1 if problem.objective_row.maximised else -1
     moved = value * (1 + sign * tolerance_of(problem))
     return moved if better(problem, bound, moved) else bound
 
@@ -139,7 +139,7 @@ def statement(
         "layout": layout_json(best.layout) if best else None,
         "redundant": evaluation.shape.redundant if evaluation else 0,
         "objective": {
-            "name": UNITS[problem.objective],
+            "name": problem.objective_row.unit,
             "value": exact(best.value) if best else None,
             "bound": exact(bound),
         },

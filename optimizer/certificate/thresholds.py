@@ -12,7 +12,7 @@ from optimizer.certificate.decision import Decision
 from optimizer.certificate.goals import goal
 from optimizer.certificate.meshes import Lattice
 from optimizer.certificate.optimality import prove
-from optimizer.certificate.priced import evaluated, value_of
+from optimizer.certificate.priced import evaluated
 from optimizer.certificate.reading import keys, layout_of
 from optimizer.certificate.verdict import Check, Rejected, brief, count, equal, number
 from optimizer.domain.efficiencies import EFFICIENCIES, LARGEST_CHANGE, PRECISION, with_factors
@@ -20,7 +20,7 @@ from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
 from optimizer.figures.costs import CostBook
 from optimizer.figures.memory import MemoryBook
-from optimizer.figures.objective import best_layout, better
+from optimizer.figures.objective import best_layout, better, objective_of
 from optimizer.figures.rates import effective_rates
 from optimizer.figures.shape import shape_of
 
@@ -107,7 +107,7 @@ class _Answer:
 
     def __init__(self, problem: Problem, lattice: Lattice, layout: Layout, redundant: int) -> None:
         self.problem, self.lattice, self.layout = problem, lattice, layout
-        self.value = value_of(problem, evaluated(problem, lattice, layout, redundant, "uncertainty.nominal.layout"))
+        self.value = objective_of(problem, evaluated(problem, lattice, layout, redundant, "uncertainty.nominal.layout"))
         self.shape = shape_of(layout, redundant)
 
     def holds(self, item: str, factor: Fraction, name: str | None) -> None:
@@ -124,7 +124,7 @@ class _Answer:
     def beaten_by(self, item: str, factor: Fraction, name: str, layout: Layout, redundant: int) -> None:
         """Reject unless a layout is better than anything of the degrees where one efficiency is multiplied."""
         problem = self._at(factor, name)
-        value = value_of(problem, evaluated(problem, self.lattice, layout, redundant, f"{item}.layout"))
+        value = objective_of(problem, evaluated(problem, self.lattice, layout, redundant, f"{item}.layout"))
         best = self._best(problem)
         if best is not None and not better(problem, value, best):
             raise Rejected(f"{item}.layout", f"no better than the result's degrees at × {float(factor):.6g}")

@@ -31,7 +31,6 @@ def command_json(launch: Launch) -> dict[str, Any]:
 
 def better(judged: LaunchVerdict) -> tuple[Result, dict[str, Any] | None]:
     """The best layout on the same devices, and how to get there; None where the launch is as good."""
-    from optimizer.figures.objective import UNITS  # noqa: PLC0415 - needs the figures
     from optimizer.figures.objective import better as beats  # noqa: PLC0415 - the same
     from optimizer.solve import solve  # noqa: PLC0415 - loads NumPy and the solver
 
@@ -39,7 +38,7 @@ def better(judged: LaunchVerdict) -> tuple[Result, dict[str, Any] | None]:
     result = solve(problem)
     if result.best is None:
         return result, None
-    own = verdict.figures.get(UNITS[problem.objective])
+    own = verdict.figures.get(problem.objective_row.unit)
     value = Fraction(own.value) if own is not None and verdict.feasible else None
     if value is not None and not beats(problem, result.best.value, value):
         return result, None
@@ -47,7 +46,7 @@ def better(judged: LaunchVerdict) -> tuple[Result, dict[str, Any] | None]:
 
     return result, {
         "objective": {
-            "name": UNITS[problem.objective],
+            "name": problem.objective_row.unit,
             "value": float(result.best.value),
             "launch": None if value is None else float(value),
         },

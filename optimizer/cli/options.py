@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from optimizer.domain.objectives import OBJECTIVES
 from optimizer.errors import Fault, SpecError
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ PROBLEM_OPTIONS: Final = (
     ProblemOption(
         "--objective",
         ("objective",),
-        "What to make best: throughput, throughput_per_device, devices, ttft, tpot, cost or memory_headroom.",
+        f"What to make best: {', '.join(OBJECTIVES)}.",
         "NAME",
     ),
     ProblemOption(

@@ -161,12 +161,12 @@ def frontier_json(
 ) -> dict[str, Any]:
     """The frontier of a result: objectives by name with unit, and for each point its values and its layout."""
     from optimizer.certificate.statement import layout_json  # noqa: PLC0415 - beside the solver
-    from optimizer.figures.objective import UNITS  # noqa: PLC0415 - the same
+    from optimizer.domain.objectives import OBJECTIVES  # noqa: PLC0415 - the same
     from optimizer.search.frontier import frontier  # noqa: PLC0415 - loads NumPy
 
     points = frontier(problem, objectives, progress)
     return {
-        "objectives": [UNITS[name] for name in objectives],
+        "objectives": [OBJECTIVES[name].unit for name in objectives],
         "points": [
             {"values": [float(v) for v in p.values], "layout": layout_json(p.layout), "redundant": p.redundant}
             for p in points

@@ -1,17 +1,13 @@
-"""Limits, objectives and restrictions of the search."""
+"""Limits and restrictions of the search."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
 from optimizer.domain.base import Spec
 from optimizer.domain.quantity import Bytes, BytesPerSecond, Ratio, Seconds
-
-Objective = Literal[
-    "throughput_per_device", "throughput", "devices", "ttft", "tpot", "cost", "memory_headroom", "step_time"
-]
 
 
 class Limits(Spec):

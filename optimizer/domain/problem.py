@@ -15,8 +15,9 @@ from optimizer.domain.base import FieldError, Grown, Spec
 from optimizer.domain.coactivation import Coactivation
 from optimizer.domain.engines import ANY, ENGINES, Engine, engine_named
 from optimizer.domain.hardware import HardwareSpec
-from optimizer.domain.limits import AsTuple, Limits, Objective, Search
+from optimizer.domain.limits import AsTuple, Limits, Search
 from optimizer.domain.model import ModelSpec
+from optimizer.domain.objectives import OBJECTIVES, Objective, ObjectiveName, Scale
 from optimizer.domain.precision import ModelPrecision, PrecisionOverride
 from optimizer.domain.quantity import Ratio
 from optimizer.domain.workload import ServingWorkload
@@ -66,7 +67,7 @@ class ProblemFile(Spec):
     workload: ServingWorkload
     precision: PrecisionOverride | None = None
     limits: Limits = Limits()
-    objective: Objective = "throughput_per_device"
+    objective: ObjectiveName = "throughput_per_device"
     engine: str = "any"
     search: Search = Search()
     experts: ExpertsSpec | None = None
@@ -85,18 +86,13 @@ class ProblemFile(Spec):
         except ValueError as unknown:
             close = get_close_matches(self.engine, (ANY, *ENGINES), 1)
             raise FieldError(str(unknown), ("engine",), next(iter(close), None)) from None
-        if self.objective == "step_time" or self.limits.step_time is not None:
+        if self.limits.step_time is not None:
             message = "step_time belongs to training workloads; this is a serving workload"
             raise ValueError(message)
-        if self.objective == "devices" and self.workload.request_rate is None:
-            message = "objective 'devices' needs workload.request_rate: the fewest devices that serve it"
-            raise FieldError(message, ("objective",))
-        if self.objective == "ttft" and self.workload.phase == "decode":
-            message = "objective 'ttft' has no meaning in phase 'decode': the prefill role sends the first token"
-            raise FieldError(message, ("objective",))
-        if self.objective == "tpot" and self.workload.phase == "prefill":
-            message = "objective 'tpot' has no meaning in phase 'prefill': the decode role sends the later tokens"
-            raise FieldError(message, ("objective",))
+        row = OBJECTIVES[self.objective]
+        unfit = row.unrated(self.workload) or row.unfit(self.workload)
+        if unfit is not None:
+            raise FieldError(unfit, ("objective",))
         return self
 
 
@@ -114,7 +110,7 @@ class Problem(Grown):
     devices: int = Field(ge=1)
     workload: ServingWorkload
     limits: Limits = Limits()
-    objective: Objective = "throughput_per_device"
+    objective: ObjectiveName = "throughput_per_device"
     engine_name: str = "any"
     search: Search = Search()
     experts: ExpertsSpec | None = None
@@ -125,12 +121,8 @@ class Problem(Grown):
 
     @model_validator(mode="after")
     def _priced(self) -> Problem:
-        if self.objective == "cost" and not self.hardware.device.price:
-            stated = "has none" if self.hardware.device.price is None else "costs 0 $/h"
-            message = (
-                f"objective 'cost' needs a price above 0: device {self.hardware.device.name!r} of "
-                f"{self.hardware.name!r} {stated}; add `price: 2 $/h` to `device` in a hardware file of your own"
-            )
+        message = self.objective_row.refusal(self.hardware)
+        if message is not None:
             raise FieldError(message, ("objective",))
         return self
 
@@ -163,6 +155,16 @@ class Problem(Grown):
     def changed(self, **fields: object) -> Problem:
         """The same problem with other values of some fields, checked anew."""
         return Problem.model_validate({name: getattr(self, name) for name in Problem.model_fields} | fields)
+
+    @property
+    def objective_row(self) -> Objective:
+        """What is made best."""
+        return OBJECTIVES[self.objective]
+
+    @cached_property
+    def scale(self) -> Scale:
+        """The measure of the objective, and how its value follows from it."""
+        return self.objective_row.scale_of(self)
 
     @property
     def current_mesh(self) -> tuple[int, int] | None:

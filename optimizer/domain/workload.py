@@ -70,6 +70,13 @@ class ServingWorkload(Spec):
         share = self.input_tokens * (1 - self.prefix_cache_hit)
         return -(-share.numerator // share.denominator)
 
+    @property
+    def tokens_of_request(self) -> int:
+        """Tokens of one request that throughput counts: output tokens, prompt tokens in phase prefill."""
+        if self.phase == "prefill":
+            return self.input_tokens
+        return self.output_tokens if self.phase == "aggregated" else self.output_tokens - 1
+
     @cached_property
     def tokens_per_step(self) -> Fraction:
         """Expected output tokens a sequence gains per decode step: 1 + a + a² + … (Leviathan et al. 2022, eq. 1)."""

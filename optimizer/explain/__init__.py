@@ -14,7 +14,7 @@ from optimizer.explain.feasible import Binding, WhatIf, binding, what_if
 from optimizer.explain.joint import Joint, joint
 from optimizer.explain.limits import Limit, fits, limits_of, optimum
 from optimizer.explain.relax import Relaxation, Value, precisions, relax
-from optimizer.figures.objective import UNITS, Scored
+from optimizer.figures.objective import Scored
 
 __all__ = ["Explanation", "brief", "explain"]
 
@@ -67,7 +67,7 @@ class Explanation:
             document["joint"] = None if self.joint is None else _joint(self.joint)
             return document
         value = self.best.value
-        document["objective"] = {"name": UNITS[self.problem.objective], "value": float(value)}
+        document["objective"] = {"name": self.problem.objective_row.unit, "value": float(value)}
         document["layout"] = layout_json(self.best.layout)
         document["binding"] = [
             _entry(b.limit) | {"without": float(b.scored.value), "gain": _gain(b.scored.value, value)}

@@ -38,7 +38,7 @@ def _with_hardware(problem: Problem, hardware: HardwareSpec) -> Problem:
 def binding(problem: Problem, best: Scored) -> Iterator[Binding]:
     """Limits that bind: each dropped alone and solved again. Devices and memory are left to `what_if`."""
     for limit in limits_of(problem):
-        if limit.name in ("devices", "memory") or (limit.name == "request_rate" and problem.objective == "devices"):
+        if limit.name in ("devices", "memory") or (limit.name == "request_rate" and problem.objective_row.needs_rate):
             continue
         found = optimum(limit.drop(problem), problem.objective)
         if found is not None and better(problem, found.value, best.value):

@@ -18,7 +18,7 @@ from optimizer.figures.costs import Costs, build_costs
 from optimizer.figures.layer import LayerCost, Step
 from optimizer.figures.memory import build_memory
 from optimizer.figures.rates import FREE, TICKS_PER_SECOND, Rates, ideal_rates
-from optimizer.figures.serving import Evaluation, cuts_of, evaluate, mean_ticks, tokens_of_request
+from optimizer.figures.serving import Evaluation, cuts_of, evaluate, mean_ticks
 from optimizer.figures.shape import Shape, shape_of
 
 COMPUTE = "compute"
@@ -165,7 +165,7 @@ def throughput_bounds(problem: Problem, layout: Layout) -> tuple[Bound, ...]:
     prompt = problem.workload.computed_input_tokens
     at = layout.model_copy(update={"batch": layout.pp * max(1, -(-8192 // prompt)), "prefill_chunk": prompt})
     evaluation, resource, seconds = _busiest(prefill, at)
-    taken = at.batch * tokens_of_request(prefill.workload) * layout.dp
+    taken = at.batch * prefill.workload.tokens_of_request * layout.dp
     value = taken / (evaluation.steps.pieces * layout.pp * seconds) if seconds else FREE
     found.append(
         Bound(

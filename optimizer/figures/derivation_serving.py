@@ -9,7 +9,7 @@ from optimizer.figures.bandwidth import stage_traffic, tier_bandwidth
 from optimizer.figures.bounds import COMPUTE, HBM, demand
 from optimizer.figures.derivation_figure import Sheet, shown
 from optimizer.figures.rates import TICKS_PER_SECOND
-from optimizer.figures.serving import Evaluation, chunk_of, tokens_of_request
+from optimizer.figures.serving import Evaluation, chunk_of
 from optimizer.units import Dimension
 
 AXES = ("tp", "cp", "ep", "pp", "dp")
@@ -132,7 +132,7 @@ def rates(sheet: Sheet, problem: Problem, found: Evaluation, ideal: Evaluation) 
         text,
         bound=ideal.request_capacity,
     )
-    each = tokens_of_request(work)
+    each = work.tokens_of_request
     counted = {"prefill": "prompt tokens", "decode": "output tokens after the first"}.get(work.phase, "output tokens")
     sheet.put(
         "throughput_tokens_per_s",

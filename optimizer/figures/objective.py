@@ -6,27 +6,15 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from optimizer.domain.layout import Layout, Stage
+from optimizer.domain.objectives import Measure
 from optimizer.domain.problem import Problem
 from optimizer.figures.costs import Costs
 from optimizer.figures.memory import Memory
 from optimizer.figures.operating_point import OperatingPoints, Point
 from optimizer.figures.rates import TICKS_PER_SECOND
-from optimizer.figures.serving import tokens_of_request
+from optimizer.figures.serving import Evaluation, Timing
 from optimizer.figures.shape import Shape
 from optimizer.figures.topology import replicas_that_fit
-
-UNITS = {
-    "throughput_per_device": "throughput_per_device_tokens_per_s",
-    "throughput": "throughput_tokens_per_s",
-    "devices": "devices",
-    "ttft": "ttft_s",
-    "tpot": "tpot_s",
-    "cost": "cost_dollars_per_million_tokens",
-    "memory_headroom": "memory_headroom_bytes",
-}
-"""The name of each objective in results, unit included."""
-
-MAXIMISED = frozenset({"throughput_per_device", "throughput", "memory_headroom"})
 
 
 @dataclass(frozen=True)
@@ -51,13 +39,13 @@ class Scored:
 
 def key(problem: Problem, scored: Scored) -> tuple[object, ...]:
     """Total order of layouts: objective, more throughput, fewer devices, lower TPOT, lower TTFT, smaller degrees."""
-    sign = -1 if problem.objective in MAXIMISED else 1
+    sign = -1 if problem.objective_row.maximised else 1
     return (sign * scored.value, *scored.rank)
 
 
 def better(problem: Problem, value: Fraction, than: Fraction) -> bool:
     """Whether an objective value beats another strictly."""
-    return value > than if problem.objective in MAXIMISED else value < than
+    return value > than if problem.objective_row.maximised else value < than
 
 
 def allowed_replicas(problem: Problem, shape: Shape) -> tuple[int, ...]:
@@ -96,45 +84,51 @@ def layout_of(problem: Problem, shape: Shape, replicas: int, chunk: int | None, 
 
 def objective_value(problem: Problem, shape: Shape, replicas: int, point: Point) -> Fraction:
     """The objective of a layout, in its own unit."""
-    devices, ranks = shape.devices * replicas, shape.dp * replicas
-    tokens = point.timing.rank_requests * ranks * tokens_of_request(problem.workload)
-    name = problem.objective
-    if name == "throughput_per_device":
-        return tokens / devices
-    if name == "throughput":
-        return tokens
-    if name == "devices":
-        return Fraction(devices)
-    if name == "ttft":
-        assert point.timing.ttft_s is not None  # noqa: S101 - refused where specs are read
-        return point.timing.ttft_s
-    if name == "tpot":
-        assert point.timing.tpot_s is not None  # noqa: S101 - refused where specs are read
-        return point.timing.tpot_s
-    if name == "memory_headroom":
-        return Fraction(problem.capacity_bytes - point.memory_bytes)
-    price = problem.hardware.device.price
-    assert price is not None  # noqa: S101 - refused where problems are resolved
-    rate = problem.workload.request_rate
-    served = tokens if rate is None else rate * tokens_of_request(problem.workload)
-    return Fraction(price) * devices / 3600 / served * 10**6
+    return problem.scale.value(_level(problem.scale.measure, shape, replicas, point))
+
+
+def objective_of(problem: Problem, evaluation: Evaluation) -> Fraction:
+    """The objective of an evaluated layout, in its own unit."""
+    own = evaluation
+    cycle = own.layout.pp * max(own.stage_ticks) / TICKS_PER_SECOND
+    timing = Timing(cycle, own.ttft_s, own.tpot_s, own.queue_s, own.load, own.request_capacity / own.layout.dp)
+    point = Point(own.layout.batch, own.cuts, max(own.stage_ticks), None, own.memory_bytes, timing)
+    return objective_value(problem, own.shape, own.layout.replicas, point)
+
+
+def _level(measure: Measure, shape: Shape, replicas: int, point: Point) -> Fraction:
+    devices, requests = shape.devices * replicas, point.timing.rank_requests * shape.dp * replicas
+    match measure:
+        case Measure.DEVICE_REQUESTS:
+            return requests / devices
+        case Measure.REQUESTS:
+            return requests
+        case Measure.CYCLE:
+            return point.timing.cycle
+        case Measure.FIRST:
+            assert point.timing.ttft_s is not None  # noqa: S101 - refused where specs are read
+            return point.timing.ttft_s
+        case Measure.MEMORY:
+            return Fraction(point.memory_bytes)
+        case Measure.DEVICES:
+            return Fraction(devices)
 
 
 def fewest_devices(problem: Problem) -> bool:
     """Whether the objective falls with the number of replicas: fewest devices, or dollars at a given rate."""
-    rated = problem.workload.request_rate is not None
-    return problem.objective == "devices" or (problem.objective == "cost" and rated)
+    return problem.scale.measure is Measure.DEVICES
 
 
 def _requests_for(problem: Problem, shape: Shape, replicas: int, value: Fraction) -> Fraction:
-    """Requests/s that each rank must serve for an objective that rises with them to reach a value."""
-    requests = value / tokens_of_request(problem.workload)
-    if problem.objective == "throughput":
-        return requests / (replicas * shape.dp)
-    if problem.objective == "cost":
-        price = Fraction(problem.hardware.device.price or 0)
-        requests = price * 10**6 / (3600 * value * tokens_of_request(problem.workload))
-    return requests * shape.devices / shape.dp
+    """Requests/s that each rank must serve for an objective to reach a value; 0 where it is no matter of them."""
+    level = problem.scale.level(value)
+    match problem.scale.measure:
+        case Measure.REQUESTS:
+            return level / (replicas * shape.dp)
+        case Measure.DEVICE_REQUESTS:
+            return level * shape.devices / shape.dp
+        case _:
+            return Fraction(0)
 
 
 def best_layout(
@@ -156,7 +150,7 @@ def best_layout(
     counts = allowed_replicas(problem, shape)
     fewest = fewest_devices(problem)
     if fewest and reach is not None:
-        most = reach if problem.objective == "devices" else _devices_of_cost(problem, reach)
+        most = problem.scale.level(reach)
         counts = tuple(r for r in counts if r * shape.devices <= most)
     if not counts:
         return None
@@ -165,7 +159,7 @@ def best_layout(
     def at(replicas: int) -> Point | None:
         points = OperatingPoints(problem, shape, chunk, replicas, costs, memory)
         need = rate / points.ranks
-        if reach is not None and not fewest and problem.objective not in MINIMISES:
+        if reach is not None:
             need = max(need, _requests_for(problem, shape, replicas, reach))
         return _point(problem, points, need, None if fewest else reach)
 
@@ -186,23 +180,17 @@ def best_layout(
     if point is None:
         return None
     layout = layout_of(problem, shape, replicas, chunk, point)
-    tokens = point.timing.rank_requests * layout.dp * tokens_of_request(problem.workload)
+    tokens = point.timing.rank_requests * layout.dp * problem.workload.tokens_of_request
     return Scored(layout, point, objective_value(problem, shape, replicas, point), tokens)
 
 
-def _devices_of_cost(problem: Problem, value: Fraction) -> Fraction:
-    """Devices whose price at the request rate is `value` dollars per million tokens."""
-    price, work = Fraction(problem.hardware.device.price or 0), problem.workload
-    return value * 3600 * (work.request_rate or 0) * tokens_of_request(work) / (price * 10**6)
-
-
-MINIMISES = {"tpot": "mean", "ttft": "mixed", "memory_headroom": "memory"}
+_MINIMISED = {Measure.CYCLE: "mean", Measure.FIRST: "mixed", Measure.MEMORY: "memory"}
 """What the points of an objective minimise; the others serve as many requests as they can."""
 
 
 def _point(problem: Problem, points: OperatingPoints, need: Fraction, reach: Fraction | None) -> Point | None:
     allowed = problem.search.batch
-    minimise = MINIMISES.get(problem.objective)
+    minimise = _MINIMISED.get(problem.scale.measure)
     if allowed is not None:
         found = [p for b in sorted(set(allowed)) if (p := points.at_least(b, need, minimise=minimise or "mean"))]
         if not found:
@@ -213,8 +201,7 @@ def _point(problem: Problem, points: OperatingPoints, need: Fraction, reach: Fra
         return min(found, key=measure[minimise])
     if minimise is None:
         return points.most_requests(need)
-    if reach is not None and minimise == "mean":
-        reach = reach * problem.workload.tokens_per_step * TICKS_PER_SECOND / points.shape.pp
-    elif reach is not None and minimise == "memory":
-        reach = problem.capacity_bytes - reach
-    return points.smallest(need, minimise=minimise, at_most=reach)
+    most = None if reach is None else problem.scale.level(reach)
+    if most is not None and minimise == "mean":
+        most = most * TICKS_PER_SECOND / points.shape.pp
+    return points.smallest(need, minimise=minimise, at_most=most)

@@ -169,13 +169,6 @@ def chunk_of(problem: Problem, layout: Layout) -> int:
     return layout.prefill_chunk or default_chunk(problem, layout.micro_batch)
 
 
-def tokens_of_request(work: ServingWorkload) -> int:
-    """Tokens of one request that throughput counts."""
-    if work.phase == "prefill":
-        return work.input_tokens
-    return work.output_tokens if work.phase == "aggregated" else work.output_tokens - 1
-
-
 @dataclass(frozen=True)
 class Timing:
     """Times of a phase from its stages' times; see the module's definitions."""
@@ -279,5 +272,5 @@ def evaluate(
         layout=layout, shape=shape, cuts=cuts, steps=steps, stage_ticks=mean, decode_ticks=decode, mixed_ticks=mixed,
         memory=tuple(memory.stages(steps.largest, layout.batch, cuts)), ttft_s=found.ttft_s, tpot_s=found.tpot_s,
         queue_s=found.queue_s, load=found.load, request_capacity=capacity,
-        throughput=capacity * tokens_of_request(work), devices=layout.devices,
+        throughput=capacity * work.tokens_of_request, devices=layout.devices,
     )  # fmt: skip

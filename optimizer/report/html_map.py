@@ -12,7 +12,7 @@ from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
 from optimizer.figures.costs import CostBook
 from optimizer.figures.memory import MemoryBook
-from optimizer.figures.objective import MAXIMISED, UNITS, objective_value
+from optimizer.figures.objective import objective_value
 from optimizer.figures.operating_point import Point
 from optimizer.figures.rates import effective_rates
 from optimizer.figures.serving import Evaluation, Timing, evaluate
@@ -119,7 +119,7 @@ class Surveyor:
         return Cell(family, reason)
 
     def _better(self, one: Fraction, two: Fraction) -> bool:
-        return one > two if self.problem.objective in MAXIMISED else one < two
+        return one > two if self.problem.objective_row.maximised else one < two
 
 
 def _thinned(values: Sequence[int], own: int) -> list[int]:
@@ -170,9 +170,9 @@ def map_section(subject: Subject) -> str:
             else:
                 reach = float(cell.value)
                 share = (reach - low) / (high - low) if high > low else 1.0
-                strength = 0.25 + 0.75 * (share if subject.problem.objective in MAXIMISED else 1 - share)
+                strength = 0.25 + 0.75 * (share if subject.problem.objective_row.maximised else 1 - share)
                 colour, text = _FITS, f"{reach:,.4g}"
-                name, unit = plain(UNITS[subject.problem.objective])
+                name, unit = plain(subject.problem.objective_row.unit)
                 tip = f"{name} {reach:,.6g} {unit} at batch {cell.batch:,}"
             said = f"{one.upper()} {tp}, {other.upper()} {value}: {tip}"
             fill = {"fill_opacity": f"{strength:.2f}"}
@@ -180,7 +180,7 @@ def map_section(subject: Subject) -> str:
             inside.append(label(x + _CELL / 2 - 0.5, y + 15, text, class_="middle in-cell"))
         y += _ROW
     key = [(_COLOURS.get(family, "c7"), _WORDS.get(family, family)) for family in sorted(seen)]
-    key.append((_FITS, f"fits: {titled(UNITS[subject.problem.objective])}"))
+    key.append((_FITS, f"fits: {titled(subject.problem.objective_row.unit)}"))
     return section(
         "map", f"What excludes other {one.upper()} and {other.upper()}",
         paragraph(

@@ -18,13 +18,12 @@ from numpy.typing import NDArray
 
 from optimizer.domain.lattice import largest_batch
 from optimizer.domain.layout import Layout
+from optimizer.domain.objectives import OBJECTIVES, Measure, Scale
 from optimizer.domain.problem import Problem
 from optimizer.errors import SpecError
 from optimizer.figures.costs import Costs
 from optimizer.figures.memory import Memory
 from optimizer.figures.objective import (
-    MAXIMISED,
-    UNITS,
     Scored,
     allowed_replicas,
     key,
@@ -32,7 +31,6 @@ from optimizer.figures.objective import (
     objective_value,
 )
 from optimizer.figures.operating_point import OperatingPoints, Point
-from optimizer.figures.serving import tokens_of_request
 from optimizer.figures.shape import Shape
 from optimizer.search.bounds import Bounds, Rows
 from optimizer.search.cut_front import cut_front
@@ -92,15 +90,12 @@ def _check(problem: Problem, objectives: Sequence[str]) -> None:
     if not 2 <= len(objectives) <= 3 or len(set(objectives)) != len(objectives):
         raise SpecError(f"a frontier is of two or three distinct objectives, not {', '.join(objectives) or 'none'}")
     for name in objectives:
-        if name not in UNITS:
-            raise SpecError(f"unknown objective {name!r}; objectives: {', '.join(UNITS)}")
-    phase = problem.workload.phase
-    if "ttft" in objectives and phase == "decode":
-        raise SpecError("objective 'ttft' has no meaning in phase 'decode'")
-    if "tpot" in objectives and phase == "prefill":
-        raise SpecError("objective 'tpot' has no meaning in phase 'prefill'")
-    if "cost" in objectives and not problem.hardware.device.price:
-        raise SpecError(f"objective 'cost' needs a price above 0 of {problem.hardware.name}")
+        row = OBJECTIVES.get(name)
+        if row is None:
+            raise SpecError(f"unknown objective {name!r}; objectives: {', '.join(OBJECTIVES)}")
+        message = row.unfit(problem.workload) or row.refusal(problem.hardware)
+        if message is not None:
+            raise SpecError(message)
     if problem.expert_loads:
         raise SpecError("a frontier prices balanced experts: leave out experts.load")
 
@@ -131,15 +126,13 @@ def _join(parts: list[_Boxes]) -> _Boxes:
 class _Archive:
     """Non-dominated vectors, smaller is better in each component."""
 
-    def __init__(self, problem: Problem, objectives: Sequence[str]) -> None:
+    def __init__(self, problem: Problem, scales: Sequence[Scale]) -> None:
         self.problem = problem
-        rated = problem.workload.request_rate is not None
-        whole = [name == "devices" or (name == "cost" and rated) for name in objectives]
         # device counts differ by whole numbers and bytes too, so that there floats tell equal from less
-        self._relative = np.array(
-            [-1e-12 if w else 0.0 if n == "memory_headroom" else MARGIN for w, n in zip(whole, objectives, strict=True)]
-        )
-        self._absolute = np.array([-0.4 if name == "memory_headroom" else 0.0 for name in objectives])
+        margins = {Measure.DEVICES: -1e-12, Measure.MEMORY: 0.0}
+        self._relative = np.array([margins.get(scale.measure, MARGIN) for scale in scales])
+        bytes_apart = [abs(float(scale.factor)) if scale.measure is Measure.MEMORY else 0.0 for scale in scales]
+        self._absolute = -0.4 * np.array(bytes_apart)
         self.found: dict[Vector, tuple[Scored, int]] = {}
         self._floats: Floats | None = None
 
@@ -181,15 +174,15 @@ class _Frontier:
     def __init__(self, problem: Problem, objectives: tuple[str, ...], progress: Progress | None) -> None:
         self.problem, self.objectives, self.progress = problem, objectives, progress
         self.search = Search(problem)
-        self.archive = _Archive(problem, objectives)
         self.rate = problem.workload.request_rate
-        self.views = {n: problem.model_copy(update={"objective": n}) for n in objectives}
+        self.views = [problem.model_copy(update={"objective": name}) for name in objectives]
+        self.archive = _Archive(problem, [view.scale for view in self.views])
+        self.measures = {view.scale.measure for view in self.views}
         self._points: dict[tuple[Shape, int | None, int], OperatingPoints] = {}
         self._counts: dict[Shape, tuple[int, ...]] = {}
-        fewer = {"devices"} | ({"cost"} if self.rate is not None else set())
-        more = {"throughput"} | ({"ttft"} if self.rate is not None else set())
-        self.wants_fewer = bool(fewer & set(objectives))
-        self.wants_more = bool(more & set(objectives))
+        more = {Measure.REQUESTS} | ({Measure.FIRST} if self.rate is not None else set())
+        self.wants_fewer = Measure.DEVICES in self.measures
+        self.wants_more = bool(more & self.measures)
 
     def run(self) -> tuple[FrontierPoint, ...]:
         own = self.search.axes
@@ -212,7 +205,7 @@ class _Frontier:
         return self._points_found()
 
     def _points_found(self) -> tuple[FrontierPoint, ...]:
-        signs = [-1 if n in MAXIMISED else 1 for n in self.objectives]
+        signs = [-1 if view.objective_row.maximised else 1 for view in self.views]
         return tuple(
             FrontierPoint(tuple(s * v for s, v in zip(signs, vector, strict=True)), scored, redundant)
             for vector, (scored, redundant) in sorted(self.archive.found.items())
@@ -240,11 +233,11 @@ class _Frontier:
 
     def _add(self, shape: Shape, chunk: int | None, replicas: int, point: Point) -> None:
         layout = layout_of(self.problem, shape, replicas, chunk, point)
-        tokens = point.timing.rank_requests * layout.dp * tokens_of_request(self.problem.workload)
+        tokens = point.timing.rank_requests * layout.dp * self.problem.workload.tokens_of_request
         vector = []
-        for name in self.objectives:
-            value = objective_value(self.views[name], shape, replicas, point)
-            vector.append(-value if name in MAXIMISED else value)
+        for view in self.views:
+            value = objective_value(view, shape, replicas, point)
+            vector.append(-value if view.objective_row.maximised else value)
         value = objective_value(self.problem, shape, replicas, point)
         self.archive.add(tuple(vector), Scored(layout, point, value, tokens), shape.redundant)
 
@@ -278,7 +271,7 @@ class _Frontier:
                     self._add(shape, chunk, replicas, self._at(shape, chunk, replicas).at_cuts(batch, cuts))
                 if self.wants_fewer and not self.wants_more and [v for v, _ in front] == [v for v, _ in widest]:
                     break
-            if "memory_headroom" not in self.objectives and self._free(shape, chunk, batch) == [v for v, _ in widest]:
+            if Measure.MEMORY not in self.measures and self._free(shape, chunk, batch) == [v for v, _ in widest]:
                 break
 
     def _front(
@@ -291,9 +284,9 @@ class _Frontier:
             return []
         mean, mixed, memory, _ = found
         measured = [mean]
-        if "ttft" in self.objectives and mixed is not None and mixed is not mean:
+        if Measure.FIRST in self.measures and mixed is not None and mixed is not mean:
             measured.append(mixed)
-        if "memory_headroom" in self.objectives:
+        if Measure.MEMORY in self.measures:
             measured.append(memory)
         others = [t for t in (mean, mixed, memory) if t is not None and not any(t is m for m in measured)]
         return cut_front([*measured, *others], len(measured), shape.pp)
@@ -308,7 +301,7 @@ class _Frontier:
         if found is None:
             return None
         mean, mixed, _, _ = found
-        if "ttft" in self.objectives and mixed is not None and mixed is not mean:
+        if Measure.FIRST in self.measures and mixed is not None and mixed is not mean:
             return [v for v, _ in cut_front([mean, mixed], 2, shape.pp)]
         others = [mixed] if mixed is not None and mixed is not mean else []
         return [v for v, _ in cut_front([mean, *others], 1, shape.pp)]
@@ -317,10 +310,10 @@ class _Frontier:
 
     def _seed(self) -> None:
         """The best layout of each objective, and what the searches decided on the way."""
-        for name in self.objectives:
-            if name == "devices" and self.rate is None:
+        for view in self.views:
+            if view.objective_row.unrated(view.workload) is not None:
                 continue
-            search = Search(self.views[name])
+            search = Search(view)
             search.run()
             for scored in search.decided():
                 own = scored.layout
@@ -368,12 +361,11 @@ class _Frontier:
 
     def _ideal(self, boxes: _Boxes) -> tuple[Floats, NDArray[np.bool_], _Boxes]:
         """What nothing in a box beats, whether its low end keeps the limits, and the box less what cannot serve."""
-        problem, work = self.problem, self.problem.workload
         chunks = self.search.chunks
         rows = replace(self.rows.take(boxes.row), least=chunks[boxes.first], most=chunks[boxes.last])
         bounds = Bounds(self.pricer, rows, self.search.axes.pp[-1])
         low = boxes.low.astype(float)
-        limit = target(problem, None)
+        limit = target(self.problem, None)
         holds, _ = bounds.holds(low, limit)
         high = np.maximum(np.minimum(boxes.high, bounds.most_in_memory(limit)), low)
         cycle, mixed, _ = bounds.stack(low)
@@ -385,27 +377,24 @@ class _Frontier:
             needed = np.ceil(float(self.rate) / (each * replica) * (1 - MARGIN))
             fewest = np.maximum(fewest, np.minimum(needed, 2**40).astype(np.int64))
         part = replace(boxes, high=high.astype(np.int64), fewest=fewest)
-        tokens = tokens_of_request(work)
-        price = float(problem.hardware.device.price or 0) * 10**6 / 3600
         columns = []
-        for name in self.objectives:
-            if name == "throughput_per_device":
-                column = -each * tokens
-            elif name == "throughput":
-                column = -each * tokens * replica * boxes.most
-            elif name == "devices":
-                column = replica * fewest
-            elif name == "tpot":
-                column = cycle / float(work.tokens_per_step)
-            elif name == "ttft":
-                assert mixed is not None and late is not None  # noqa: S101, PT018 - phases with prompts
-                column = bounds.first_token(mixed) + self._wait(bounds, mixed, late, high, boxes)
-            elif name == "cost":
-                served = each * tokens if self.rate is None else float(self.rate) * tokens / (replica * fewest)
-                column = price / served
-            else:
-                column = bounds.memory(low) - float(problem.capacity_bytes)
-            columns.append(column)
+        for view in self.views:
+            match view.scale.measure:
+                case Measure.DEVICE_REQUESTS:
+                    level = each
+                case Measure.REQUESTS:
+                    level = each * replica * boxes.most
+                case Measure.DEVICES:
+                    level = replica * fewest
+                case Measure.CYCLE:
+                    level = cycle
+                case Measure.FIRST:
+                    assert mixed is not None and late is not None  # noqa: S101, PT018 - phases with prompts
+                    level = bounds.first_token(mixed) + self._wait(bounds, mixed, late, high, boxes)
+                case Measure.MEMORY:
+                    level = bounds.memory(low)
+            column = view.scale.floats(level)
+            columns.append(-column if view.objective_row.maximised else column)
         ideal = np.stack(columns, axis=1)
         return ideal, holds & np.all(np.isfinite(ideal), axis=1), part
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+from optimizer.domain.objectives import Measure
 from optimizer.domain.problem import Problem
-from optimizer.figures.objective import better, fewest_devices
-from optimizer.figures.serving import tokens_of_request
+from optimizer.figures.objective import better
 from optimizer.search.pricing import MARGIN
 from optimizer.search.search import Found
 
@@ -29,18 +29,8 @@ def proved_bound(problem: Problem, found: Found) -> Fraction | None:
 
 
 def _in_its_unit(problem: Problem, raw: Fraction) -> Fraction:
-    """A bound of `Search`, where larger is better, in requests/s, devices, seconds or bytes."""
-    work, name = problem.workload, problem.objective
-    price = Fraction(problem.hardware.device.price or 0) / 3600 * 10**6
-    tokens = tokens_of_request(work)
-    if fewest_devices(problem):
-        devices = -raw
-        return devices if name == "devices" else price * devices / (Fraction(work.request_rate or 1) * tokens)
-    raw += abs(raw) * _LOOSER
-    if name in ("throughput_per_device", "throughput"):
-        return raw * tokens
-    if name == "cost":
-        return price / (raw * tokens)
-    if name == "tpot":
-        return -raw / work.tokens_per_step
-    return -raw if name == "ttft" else problem.capacity_bytes + raw
+    """A bound of `Search`, where larger is better, loosened in the measure of the objective, as the objective."""
+    scale = problem.scale
+    if scale.measure is not Measure.DEVICES:
+        raw += abs(raw) * _LOOSER
+    return scale.value(raw if scale.measure.rises else -raw)

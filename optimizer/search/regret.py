@@ -21,7 +21,7 @@ from optimizer.domain.problem import Problem
 from optimizer.errors import SpecError
 from optimizer.figures.costs import CostBook
 from optimizer.figures.memory import MemoryBook
-from optimizer.figures.objective import MAXIMISED, Scored, best_layout, better
+from optimizer.figures.objective import Scored, best_layout, better
 from optimizer.figures.rates import effective_rates
 from optimizer.figures.shape import Shape
 from optimizer.search.search import Search
@@ -167,7 +167,7 @@ class _At:
         own, best = self.value(decision), self.best[0].value
         if own is None:
             return None
-        lost = best - own.value if self.problem.objective in MAXIMISED else own.value - best
+        lost = best - own.value if self.problem.objective_row.maximised else own.value - best
         return lost / abs(best) if best else lost
 
 

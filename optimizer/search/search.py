@@ -16,13 +16,13 @@ import numpy as np
 
 from optimizer.domain.families import Family
 from optimizer.domain.lattice import Axes, axes
+from optimizer.domain.objectives import Measure
 from optimizer.domain.problem import Problem
 from optimizer.errors import InternalError
 from optimizer.figures.costs import CostBook, Costs
 from optimizer.figures.memory import Memory, MemoryBook
-from optimizer.figures.objective import MAXIMISED, Scored, best_layout, fewest_devices, key
+from optimizer.figures.objective import Scored, best_layout, key
 from optimizer.figures.rates import effective_rates
-from optimizer.figures.serving import tokens_of_request
 from optimizer.figures.shape import Shape, shape_of
 from optimizer.figures.skew import Skews
 from optimizer.search.bounds import Bounds, Rows
@@ -156,7 +156,7 @@ class Search:
         """The value that a layout must reach to matter: that of the last one wanted."""
         if len(self.best) < self.wanted:
             return None
-        values = sorted((s.value for s in self.best.values()), reverse=self.problem.objective in MAXIMISED)
+        values = sorted((s.value for s in self.best.values()), reverse=self.problem.objective_row.maximised)
         return values[self.wanted - 1]
 
     def _target(self) -> Target:
@@ -262,26 +262,26 @@ class Search:
         bounds = Bounds(pricer, part, self.axes.pp[-1])
         devices = self._most_devices(pricer.meshes, part, goal)
         one = np.ones(len(part.mesh))
-        name = self.problem.objective
         requests = bounds.most_requests(goal)
         feasible = (requests >= bounds.needed(goal, devices)) & (requests >= 0) & (devices > 0)
-        if fewest_devices(self.problem):
-            replica = pricer.meshes.stage[part.mesh] * part.pp
-            needed = goal.total_requests / np.maximum(requests, 1e-300) * (1 - MARGIN)
-            value = -np.maximum(np.ceil(needed / replica), 1) * replica
-        elif name == "tpot":
-            value = -bounds.stack(one)[0]
-        elif name == "ttft":
-            mixed = bounds.stack(one)[1]
-            if mixed is None:
-                raise InternalError("TTFT is an objective only where there are prompts")
-            value = -bounds.first_token(mixed)
-        elif name == "memory_headroom":
-            value = -bounds.memory(one)
-        elif name == "throughput":
-            value = requests * devices
-        else:
-            value = requests
+        match self.problem.scale.measure:
+            case Measure.DEVICES:
+                replica = pricer.meshes.stage[part.mesh] * part.pp
+                needed = goal.total_requests / np.maximum(requests, 1e-300) * (1 - MARGIN)
+                value = -np.maximum(np.ceil(needed / replica), 1) * replica
+            case Measure.CYCLE:
+                value = -bounds.stack(one)[0]
+            case Measure.FIRST:
+                mixed = bounds.stack(one)[1]
+                if mixed is None:
+                    raise InternalError("TTFT is an objective only where there are prompts")
+                value = -bounds.first_token(mixed)
+            case Measure.MEMORY:
+                value = -bounds.memory(one)
+            case Measure.REQUESTS:
+                value = requests * devices
+            case Measure.DEVICE_REQUESTS:
+                value = requests
         return np.where(feasible, value, -np.inf)
 
     def _coefficients_of(self, shape: Shape) -> tuple[Costs, Memory]:
@@ -314,19 +314,11 @@ class Search:
         value = self._incumbent()
         if value is None:
             return -np.inf
-        problem, name = self.problem, self.problem.objective
-        tokens = tokens_of_request(problem.workload)
-        if name in ("throughput_per_device", "throughput"):
-            return float(value / tokens)
-        if fewest_devices(problem):
-            return -float(target(problem, value).devices)
-        if name == "cost":
-            return target(problem, value).requests
-        if name == "tpot":
-            return -float(value * problem.workload.tokens_per_step)
-        if name == "ttft":
-            return -float(value)
-        return -float(problem.capacity_bytes - value)
+        scale = self.problem.scale
+        level = scale.level(value)
+        if scale.measure is Measure.DEVICES:
+            level = Fraction(int(level))
+        return float(level if scale.measure.rises else -level)
 
     def _decide(self, pricer: Pricer, rows: Rows) -> tuple[bool, float | None]:
         """The reference on rows in the order of their bounds, until none left can matter."""

@@ -6,13 +6,11 @@ both a larger `requests` and fewer `devices`. A mesh pair is dismissed when no m
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from optimizer.domain.objectives import Measure
 from optimizer.domain.problem import Problem
-from optimizer.errors import InternalError
-from optimizer.figures.objective import fewest_devices
-from optimizer.figures.serving import tokens_of_request
 
 
 @dataclass(frozen=True)
@@ -50,33 +48,20 @@ def target(problem: Problem, incumbent: Fraction | None) -> Target:
     gain = work.tokens_per_step
     cycle = float(limits.tpot * gain) if limits.tpot is not None and work.phase != "prefill" else infinity
     first = float(limits.ttft) if limits.ttft is not None and work.phase != "decode" else infinity
-    memory, devices = float(problem.capacity_bytes), problem.devices
-    requests, total = 0.0, float(work.request_rate or 0)
-    if incumbent is not None:
-        tokens = tokens_of_request(work)
-        name = problem.objective
-        if name == "throughput_per_device":
-            requests = float(incumbent / tokens)
-        elif name == "throughput":
-            total = max(total, float(incumbent / tokens))
-        elif fewest_devices(problem):
-            devices = int(incumbent) if name == "devices" else _devices_of_cost(problem, incumbent)
-        elif name == "cost":
-            price = problem.hardware.device.price
-            if price is None:
-                raise InternalError("a cost needs a price")
-            requests = float(Fraction(price) * 10**6 / 3600 / incumbent / tokens)
-        elif name == "tpot":
-            cycle = min(cycle, float(incumbent * gain))
-        elif name == "ttft":
-            first = min(first, float(incumbent))
-        else:
-            memory = float(problem.capacity_bytes - incumbent)
-    return Target(requests, total, cycle, first, memory, devices)
-
-
-def _devices_of_cost(problem: Problem, incumbent: Fraction) -> int:
-    price, rate = problem.hardware.device.price, problem.workload.request_rate
-    if price is None or rate is None:
-        raise InternalError("a cost at a rate needs a price and a rate")
-    return int(incumbent * 3600 * rate * tokens_of_request(problem.workload) / (Fraction(price) * 10**6))
+    own = Target(0.0, float(work.request_rate or 0), cycle, first, float(problem.capacity_bytes), problem.devices)
+    if incumbent is None:
+        return own
+    level = problem.scale.level(incumbent)
+    match problem.scale.measure:
+        case Measure.DEVICE_REQUESTS:
+            return replace(own, requests=float(level))
+        case Measure.REQUESTS:
+            return replace(own, total_requests=max(own.total_requests, float(level)))
+        case Measure.CYCLE:
+            return replace(own, cycle=min(cycle, float(level)))
+        case Measure.FIRST:
+            return replace(own, first=min(first, float(level)))
+        case Measure.MEMORY:
+            return replace(own, memory=float(level))
+        case Measure.DEVICES:
+            return replace(own, devices=int(level))

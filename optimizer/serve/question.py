@@ -13,11 +13,10 @@ from typing import Any, Final
 
 from ruamel.yaml import YAML
 
-from optimizer.domain.limits import Objective
+from optimizer.domain.objectives import OBJECTIVES
 from optimizer.domain.problem import Problem
 from optimizer.errors import SpecError
 from optimizer.explain import brief
-from optimizer.figures.objective import UNITS
 from optimizer.readers import catalog
 from optimizer.readers.document import load_text
 from optimizer.readers.read import problem_in
@@ -59,7 +58,7 @@ def controls(engines: tuple[str, ...]) -> tuple[Control, ...]:
             "memory_utilization", ("limits", "memory_utilization"), "Memory used at most", "--memory-utilization",
             "the engine's",
         ),
-        Control("objective", ("objective",), "Objective", "--objective", "the default", choices=tuple(UNITS)),
+        Control("objective", ("objective",), "Objective", "--objective", "the default", choices=tuple(OBJECTIVES)),
         Control("engine", ("engine",), "Engine", "--engine", "any", choices=engines),
         Control("price", PRICE, "Price of a device", None, "the catalog's, or 2 $/h"),
     )  # fmt: skip
@@ -203,7 +202,7 @@ def curve(question: Question, *, time_limit_s: float) -> list[dict[str, Any]]:
     return points
 
 
-def _under(asked: Problem, objective: Objective, tpot: Fraction | None, time_limit_s: float) -> Result:
+def _under(asked: Problem, objective: str, tpot: Fraction | None, time_limit_s: float) -> Result:
     limits = asked.limits.model_copy(update={"tpot": tpot})
     return solve(asked.model_copy(update={"objective": objective, "limits": limits}), time_limit_s=time_limit_s)
 

@@ -11,7 +11,7 @@ from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
 from optimizer.errors import Exit
 from optimizer.figures.derivation import figures_json
-from optimizer.figures.objective import UNITS, Scored
+from optimizer.figures.objective import Scored
 from optimizer.figures.serving import Evaluation
 from optimizer.search.search import Tally
 
@@ -54,7 +54,7 @@ class Result:
 
     def to_json(self) -> dict[str, Any]:
         """``shardproof/result/1``."""
-        objective: dict[str, Any] = {"name": UNITS[self.problem.objective], "value": None, "bound": None, "gap": None}
+        objective: dict[str, Any] = {"name": self.problem.objective_row.unit, "value": None, "bound": None, "gap": None}
         layout = figures = None
         if self.best is not None and self.evaluation is not None:
             value = float(self.best.value)

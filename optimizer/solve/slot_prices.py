@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from optimizer.domain.problem import Problem
-from optimizer.figures.objective import UNITS
 from optimizer.solve import solve
 from optimizer.solve.result import Result
 
@@ -27,7 +26,7 @@ class SlotPrice:
         return {
             "redundant_slots": self.redundant,
             "status": document["status"],
-            "objective": document["objective"] | {"name": UNITS[self.result.problem.objective]},
+            "objective": document["objective"] | {"name": self.result.problem.objective_row.unit},
             "layout": layout,
         }
 

@@ -5,8 +5,9 @@ from fractions import Fraction
 import pytest
 
 from optimizer.bench.baselines import brute_force, greedy_placement, powers_of_two, random_search, rule_of_thumb
-from optimizer.bench.pricing import LARGEST_BATCH, Priced, Pricer, better, layout_of, replica_counts, value_of
+from optimizer.bench.pricing import LARGEST_BATCH, Priced, Pricer, better, layout_of, replica_counts
 from optimizer.domain.problem import Problem
+from optimizer.figures.objective import objective_of
 from optimizer.figures.serving import evaluate
 from optimizer.figures.shape import Shape
 from optimizer.readers.read import Override, read_problem
@@ -91,7 +92,7 @@ def test_value_is_that_of_the_figures() -> None:
     problem = read_problem("llama-3.1-70b-h200-cost")
     result = solve(problem)
     assert result.best is not None
-    assert value_of(problem, evaluate(problem, result.best.layout)) == result.best.value
+    assert objective_of(problem, evaluate(problem, result.best.layout)) == result.best.value
 
 
 def test_budget_ends_a_baseline() -> None:

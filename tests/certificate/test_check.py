@@ -16,7 +16,7 @@ from optimizer.certificate.optimality import prove
 from optimizer.certificate.statement import exact
 from optimizer.domain.lattice import axes
 from optimizer.domain.problem import Problem
-from optimizer.figures.objective import MAXIMISED, Scored, better
+from optimizer.figures.objective import Scored, better
 from optimizer.figures.serving import evaluate
 from optimizer.search.search import Search
 from optimizer.search.structure import structure
@@ -86,7 +86,7 @@ def compare_with_brute_force(seed: int) -> None:
             assert prove(problem, own, None).counterexample is None, f"seed {seed}"
             continue
         assert prove(problem, own, None).counterexample is not None, f"seed {seed}"
-        best = max(found) if problem.objective in MAXIMISED else min(found)
+        best = max(found) if problem.objective_row.maximised else min(found)
         for claim in values_around(seed, found):
             counterexample = prove(problem, own, claim).counterexample
             says = f"seed {seed}, {problem.objective}, {claim} with {best}"
@@ -261,7 +261,7 @@ def test_a_feasible_layout_has_a_true_bound_or_none() -> None:
         assert check.item == item
         assert check.accepted == (item is None)
     assert certify(claimed(problem, "optimal", best[2], redundant=redundant, bound=top)).item == "status"
-    worse = min if problem.objective in MAXIMISED else max
+    worse = min if problem.objective_row.maximised else max
     beyond = worse(third * Fraction(9, 10), third * Fraction(11, 10))
     check = certify(claimed(problem, "feasible", best[2], redundant=redundant, bound=beyond))
     assert check.item == "certificate.objective.bound"

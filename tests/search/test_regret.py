@@ -9,7 +9,6 @@ import pytest
 from optimizer.domain.efficiencies import EFFICIENCIES, PRECISION, with_factors
 from optimizer.domain.problem import Problem
 from optimizer.errors import SpecError
-from optimizer.figures.objective import MAXIMISED
 from optimizer.figures.rates import effective_rates
 from optimizer.search.regret import Robustness, robust
 from optimizer.search.search import Search
@@ -35,7 +34,7 @@ PROBLEMS = feasible(6)
 def by_decision(problem: Problem) -> dict[tuple[object, ...], Fraction]:
     """Best value of each decision, over every layout there is."""
     best: dict[tuple[object, ...], Fraction] = {}
-    better = max if problem.objective in MAXIMISED else min
+    better = max if problem.objective_row.maximised else min
     for one in layouts(problem):
         own = value(problem, one.evaluation, problem.objective)
         best[decision(one)] = better(best.get(decision(one), own), own)
@@ -85,7 +84,7 @@ def test_worst_regrets_equal_counting(number: int) -> None:
         own = by_decision(with_factors(problem, factors))
         if not own:
             continue
-        best = (max if problem.objective in MAXIMISED else min)(own.values())
+        best = (max if problem.objective_row.maximised else min)(own.values())
         for name in {*regrets, *own}:
             lost = abs(best - own[name]) / (abs(best) or 1) if name in own else None
             held = regrets.get(name, Fraction(0))
@@ -108,7 +107,7 @@ def test_thresholds_hold_on_one_side_and_change_on_the_other(number: int) -> Non
         (name, direction) for name in ("hbm", "compute") for direction in ("lower", "higher")
     }
     for threshold in found.thresholds:
-        better = max if problem.objective in MAXIMISED else min
+        better = max if problem.objective_row.maximised else min
         values = by_decision(with_factors(problem, ((threshold.efficiency, threshold.holds_at),)))
         assert not values or values.get(answer) == better(values.values())
         if threshold.changes_at is not None:

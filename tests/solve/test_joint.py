@@ -11,7 +11,6 @@ from optimizer.certificate import certify
 from optimizer.certificate.statement import PLACEMENT_TOLERANCE
 from optimizer.domain.limits import Search as Search_
 from optimizer.domain.problem import Problem
-from optimizer.figures.objective import MAXIMISED
 from optimizer.figures.placement import max_over_mean
 from optimizer.figures.robust import aggregate
 from optimizer.figures.skew import load_weights
@@ -35,11 +34,11 @@ def optimum_of(problem: Problem) -> Fraction | None:
     values = [value(problem, one.evaluation, problem.objective) for one in placed_layouts(problem)]
     if not values:
         return None
-    return max(values) if problem.objective in MAXIMISED else min(values)
+    return max(values) if problem.objective_row.maximised else min(values)
 
 
 def no_better(problem: Problem, one: Fraction, other: Fraction) -> bool:
-    return one <= other if problem.objective in MAXIMISED else one >= other
+    return one <= other if problem.objective_row.maximised else one >= other
 
 
 def test_there_are_enough_and_of_every_kind() -> None:

@@ -15,7 +15,7 @@ import pytest
 from optimizer.certificate import certify
 from optimizer.domain.problem import Problem
 from optimizer.errors import Exit
-from optimizer.figures.objective import MAXIMISED, better
+from optimizer.figures.objective import better
 from optimizer.search.proved_bound import proved_bound
 from optimizer.search.search import Found, Search, Tally
 from optimizer.solve import solve
@@ -75,7 +75,7 @@ def test_twice_in_one_process_is_the_same() -> None:
 
 
 def no_better(problem: Problem, one: Fraction, other: Fraction) -> bool:
-    return one <= other if problem.objective in MAXIMISED else one >= other
+    return one <= other if problem.objective_row.maximised else one >= other
 
 
 @pytest.mark.parametrize("limit", [0.0, 0.01])
@@ -198,4 +198,4 @@ def test_a_list_holds_the_best_layouts_in_order() -> None:
         if "top" in document:
             values = [entry["value"] for entry in document["top"]]
             assert values[0] == document["objective"]["value"]
-            assert values == sorted(values, reverse=small_problem(seed).objective in MAXIMISED)
+            assert values == sorted(values, reverse=small_problem(seed).objective_row.maximised)

@@ -1,0 +1,206 @@
+"""What can be made best, a row each; every command, the search, the reference and the checker read the row.
+
+A value is a line in one measure of a layout, or a quotient by it, so that to match or to beat a value is a limit on the
+measure. Bounds, decisions and proofs know measures only, and hold for a new row without a change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from enum import Enum
+from fractions import Fraction
+from typing import Annotated, Any, Protocol, TypeVar
+
+from pydantic import AfterValidator, Field
+
+from optimizer.domain.base import FieldError
+from optimizer.domain.hardware import HardwareSpec
+from optimizer.domain.workload import ServingWorkload
+from optimizer.errors import InternalError
+
+Number = TypeVar("Number", Fraction, Any)
+
+
+class Measure(Enum):
+    """What a layout is bounded and compared by."""
+
+    DEVICE_REQUESTS = "requests/s of each device"
+    REQUESTS = "requests/s of all devices"
+    CYCLE = "seconds of a decode cycle: TPOT × tokens gained a step"
+    FIRST = "seconds to the first token"
+    MEMORY = "bytes of the fullest device"
+    DEVICES = "devices"
+
+    @property
+    def rises(self) -> bool:
+        """Whether more of it is better."""
+        return self in (Measure.DEVICE_REQUESTS, Measure.REQUESTS)
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How a value follows from a measure: offset + factor × level, or factor ÷ level."""
+
+    measure: Measure
+    factor: Fraction = Fraction(1)
+    offset: Fraction = Fraction(0)
+    quotient: bool = False
+
+    @property
+    def maximised(self) -> bool:
+        """Whether a larger value is a better level of the measure."""
+        return self.measure.rises == ((self.factor > 0) != self.quotient)
+
+    def value(self, level: Fraction) -> Fraction:
+        """The value at a level of the measure."""
+        return self.factor / level if self.quotient else self.offset + self.factor * level
+
+    def level(self, value: Fraction) -> Fraction:
+        """The level at which the value is reached."""
+        return self.factor / value if self.quotient else (value - self.offset) / self.factor
+
+    def floats(self, level: Any) -> Any:  # noqa: ANN401 - arrays, of which the reference knows nothing
+        """`value` of an array of floats."""
+        factor = float(self.factor)
+        return factor / level if self.quotient else float(self.offset) + factor * level
+
+
+class Premise(Protocol):
+    """What a scale may depend on."""
+
+    @property
+    def workload(self) -> ServingWorkload:
+        """What is asked for."""
+
+    @property
+    def hardware(self) -> HardwareSpec:
+        """The devices."""
+
+    @property
+    def capacity_bytes(self) -> int:
+        """Bytes one device may hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """One thing that a problem can ask to make best.
+
+    Attributes
+    ----------
+    name, unit
+        As problems write it, and as results name it with its unit.
+    maximised
+        Whether more is better.
+    scale
+        Its measure, and how its value follows from it, exactly.
+    not_in
+        Phases in which it has no meaning, each with the reason.
+    needs_rate
+        Whether it has a meaning only where a request rate is to be served.
+    refusal
+        Why hardware cannot tell it; None where it can.
+    """
+
+    name: str
+    unit: str
+    maximised: bool
+    scale: Callable[[Premise], Scale]
+    not_in: Mapping[str, str] = field(default_factory=dict)
+    needs_rate: bool = False
+    refusal: Callable[[HardwareSpec], str | None] = lambda _: None
+
+    def unfit(self, work: ServingWorkload) -> str | None:
+        """Why it has no meaning in a workload's phase; None where it has one."""
+        why = self.not_in.get(work.phase)
+        return None if why is None else f"objective {self.name!r} has no meaning in phase {work.phase!r}: {why}"
+
+    def unrated(self, work: ServingWorkload) -> str | None:
+        """Why it has no meaning without a request rate; None where it needs none, or there is one."""
+        if not self.needs_rate or work.request_rate is not None:
+            return None
+        return f"objective {self.name!r} needs workload.request_rate: the fewest devices that serve it"
+
+    def scale_of(self, premise: Premise) -> Scale:
+        """Its scale in a problem.
+
+        Raises
+        ------
+        InternalError
+            The row says one sense and its scale another.
+        """
+        found = self.scale(premise)
+        if found.factor == 0 or found.maximised != self.maximised:
+            raise InternalError(f"objective {self.name!r}: its scale does not have the sense that the row states")
+        return found
+
+
+def _cost(premise: Premise) -> Scale:
+    """Dollars per million tokens: of the devices at the rate asked for, or of what each device serves at most."""
+    each = Fraction(premise.hardware.device.price or 0) / 3600 * 10**6 / premise.workload.tokens_of_request
+    rate = premise.workload.request_rate
+    if rate is None:
+        return Scale(Measure.DEVICE_REQUESTS, each, quotient=True)
+    return Scale(Measure.DEVICES, each / rate)
+
+
+def _unpriced(hardware: HardwareSpec) -> str | None:
+    price = hardware.device.price
+    if price:
+        return None
+    stated = "has none" if price is None else "costs 0 $/h"
+    return (
+        f"objective 'cost' needs a price above 0: device {hardware.device.name!r} of {hardware.name!r} {stated}; "
+        "add `price: 2 $/h` to `device` in a hardware file of your own"
+    )
+
+
+def _tokens(measure: Measure) -> Callable[[Premise], Scale]:
+    return lambda premise: Scale(measure, Fraction(premise.workload.tokens_of_request))
+
+
+_ROWS = (
+    Objective(
+        "throughput_per_device", "throughput_per_device_tokens_per_s", maximised=True,
+        scale=_tokens(Measure.DEVICE_REQUESTS),
+    ),
+    Objective("throughput", "throughput_tokens_per_s", maximised=True, scale=_tokens(Measure.REQUESTS)),
+    Objective("devices", "devices", maximised=False, scale=lambda _: Scale(Measure.DEVICES), needs_rate=True),
+    Objective(
+        "ttft", "ttft_s", maximised=False, scale=lambda _: Scale(Measure.FIRST),
+        not_in={"decode": "the prefill role sends the first token"},
+    ),
+    Objective(
+        "tpot", "tpot_s", maximised=False, scale=lambda p: Scale(Measure.CYCLE, 1 / p.workload.tokens_per_step),
+        not_in={"prefill": "the decode role sends the later tokens"},
+    ),
+    Objective("cost", "cost_dollars_per_million_tokens", maximised=False, scale=_cost, refusal=_unpriced),
+    Objective(
+        "memory_headroom", "memory_headroom_bytes", maximised=True,
+        scale=lambda p: Scale(Measure.MEMORY, Fraction(-1), Fraction(p.capacity_bytes)),
+    ),
+)  # fmt: skip
+
+OBJECTIVES: dict[str, Objective] = {row.name: row for row in _ROWS}
+
+
+def objective_of_unit(unit: str) -> Objective | None:
+    """The row that results name so."""
+    return next((row for row in OBJECTIVES.values() if row.unit == unit), None)
+
+
+def _known(name: str) -> str:
+    if name == "step_time":
+        message = "step_time belongs to training workloads; this is a serving workload"
+        raise ValueError(message)
+    if name not in OBJECTIVES:
+        *most, last = OBJECTIVES
+        close = get_close_matches(name, OBJECTIVES, 1)
+        raise FieldError(f"{name!r} is not {', '.join(most)} or {last}", (), next(iter(close), None))
+    return name
+
+
+ObjectiveName = Annotated[
+    str, AfterValidator(_known), Field(json_schema_extra=lambda schema: schema.update(enum=list(OBJECTIVES)))
+]

@@ -1,0 +1,127 @@
+"""A new objective is one row: `solve`, `certify`, the frontier and `explain` honour it without further change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import replace
+from fractions import Fraction
+
+import pytest
+
+from optimizer.certificate import certify
+from optimizer.certificate.statement import exact, sealed
+from optimizer.cli.solve import frontier_json
+from optimizer.domain.objectives import OBJECTIVES, Measure, Objective, Scale
+from optimizer.domain.problem import Problem
+from optimizer.errors import InternalError
+from optimizer.explain import explain
+from optimizer.figures.objective import objective_of
+from optimizer.figures.serving import evaluate
+from optimizer.solve import solve
+from tests.small_problems import layouts, small_problem
+
+WATTS = 700
+ENERGY = Objective(
+    "energy", "energy_j_per_token", maximised=False,
+    scale=lambda p: Scale(Measure.DEVICE_REQUESTS, Fraction(WATTS, p.workload.tokens_of_request), quotient=True),
+)  # fmt: skip
+INTERACTIVITY = Objective(
+    "interactivity", "interactivity_tokens_per_s", maximised=True,
+    scale=lambda p: Scale(Measure.CYCLE, p.workload.tokens_per_step, quotient=True),
+    not_in={"prefill": "no token follows another"},
+)  # fmt: skip
+HELD = Objective(
+    "held", "held_kib", maximised=False, scale=lambda _: Scale(Measure.MEMORY, Fraction(1, 1024), Fraction(5)),
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    for row in (ENERGY, INTERACTIVITY, HELD):
+        monkeypatch.setitem(OBJECTIVES, row.name, row)
+
+
+def best_of_all(problem: Problem) -> Fraction | None:
+    """The best value over every layout there is, from figures alone."""
+    found = [one.evaluation for one in layouts(problem)]
+    if problem.objective == "energy":
+        return min((WATTS / own.throughput_per_device for own in found), default=None)
+    if problem.objective == "held":
+        return min((5 + Fraction(own.memory_bytes, 1024) for own in found), default=None)
+    return max((1 / own.tpot_s for own in found if own.tpot_s), default=None)
+
+
+def asked() -> Iterator[Problem]:
+    for seed in range(20):
+        problem = small_problem(seed)
+        if problem.expert_loads:
+            continue
+        for row in (ENERGY, INTERACTIVITY, HELD):
+            if row.unfit(problem.workload) is None:
+                yield problem.changed(objective=row.name)
+
+
+def test_solve_finds_the_best_of_all_and_certify_refuses_better_and_worse() -> None:
+    found, refuted = 0, 0
+    for problem in asked():
+        best, answer = best_of_all(problem), solve(problem)
+        assert (answer.best is None) == (best is None)
+        document = answer.to_json()
+        assert certify(document).accepted
+        if answer.best is None:
+            continue
+        found += 1
+        assert answer.best.value == best
+        assert document["objective"]["name"] == problem.objective_row.unit
+        priced = evaluate(problem, answer.best.layout, redundant=document["certificate"]["redundant"])
+        assert objective_of(problem, priced) == best
+        for sign in (1, -1):
+            forged = deepcopy(document)
+            claimed = best * (1 + Fraction(sign, 1000))
+            forged["certificate"]["objective"] |= {"value": exact(claimed), "bound": exact(claimed)}
+            forged["objective"] |= {"value": float(claimed), "bound": float(claimed)}
+            forged["certificate"] = sealed(forged["certificate"])
+            assert not certify(forged).accepted
+        second = solve(problem, top=2).top
+        if second and second[0].value != best:
+            own = second[0].layout
+            degrees = {name: (getattr(own, name),) for name in ("tp", "cp", "pp", "etp", "ep")}
+            pinned = problem.changed(search=problem.search.model_copy(update=degrees))
+            worse = solve(pinned).to_json()
+            assert certify(worse).accepted
+            claim = worse | {"problem": document["problem"], "search": document["search"]}
+            copied = {name: document["certificate"][name] for name in ("problem_digest", "lattice")}
+            claim["certificate"] = sealed(worse["certificate"] | copied)
+            check = certify(claim)
+            assert not check.accepted
+            assert "is better" in str(check.reason)
+            refuted += 1
+    assert found > 20
+    assert refuted > 5
+
+
+def test_frontier_and_explain_honour_it() -> None:
+    feasible = (p for p in map(small_problem, range(40)) if p.workload.phase == "aggregated" and any(layouts(p)))
+    problem = next(feasible).changed(objective="energy")
+    answer = solve(problem)
+    assert answer.best is not None
+    document = answer.to_json()
+    document["pareto"] = frontier_json(problem, ["energy", "interactivity", "held"], None)
+    assert certify(document).accepted
+    points = document["pareto"]["points"]
+    assert points[0]["values"][0] == float(answer.best.value)
+    assert max(p["values"][1] for p in points) == float(best_of_all(problem.changed(objective="interactivity")) or 0)
+    document["pareto"]["points"] = points[1:]
+    assert not certify(document).accepted
+    said = explain(problem).to_json()
+    assert said["objective"] == {"name": "energy_j_per_token", "value": float(answer.best.value)}
+    assert all(entry["gain"] <= 0 for entry in said["binding"])
+
+
+def test_it_is_refused_where_it_has_no_meaning_and_half_a_row_does_not_run() -> None:
+    decode = next(p for p in map(small_problem, range(40)) if p.workload.phase == "prefill")
+    assert "no token follows another" in (INTERACTIVITY.unfit(decode.workload) or "")
+    problem = small_problem(0)
+    with pytest.raises(InternalError, match="does not have the sense"):
+        replace(ENERGY, maximised=True).scale_of(problem)
