@@ -46,11 +46,6 @@ def remarks(result: AuditResult) -> list[Remark]:
         subject = f"{claim.statement.name}: {claim.statement.text}"
         place = claim.statement.place
         found.append(Remark(place.line, place.column, claim.verdict, subject, (arithmetic, claim.note, needs)))
-    for item in result.ratios:
-        place = item.ratio.place
-        found.append(
-            Remark(place.line, place.column, item.verdict, f"ratio: {item.ratio.text}", (item.substituted, item.note))
-        )
     for data in result.verified:
         subject = f"{data['name']}: {data['text']}" if data.get("text") else f"{data['name']}: {data['claimed']}"
         told = (data.get("substituted"), data.get("explanation"))

@@ -103,7 +103,7 @@ def _audit(text: str, source: str, problem: Mapping[str, Any] | Problem | None) 
         if not fact.sure
     ]
     return AuditResult(
-        source, document, tuple(equations), tuple(facts), tuple(judged), tuple(ratios), (*contradictions, *accusations),
+        source, document, tuple(equations), tuple(facts), (*judged, *ratios), (*contradictions, *accusations),
         tuple(find_disputes(judged)), tuple(dict.fromkeys((*settled.faults, *missing))), tuple(dict.fromkeys(assumed)),
         settled.verified, settled.violations,
     )  # fmt: skip

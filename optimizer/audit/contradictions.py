@@ -10,7 +10,6 @@ from optimizer.audit import lexicon
 from optimizer.audit.compare import rounding
 from optimizer.audit.document import Kind, Place, Segment
 from optimizer.audit.facts import JudgedClaim
-from optimizer.audit.ratios import JudgedRatio
 from optimizer.audit.statements import NO_SEGMENT, Role, Statement
 from optimizer.audit.tokens import Number, Token, numbers_of
 from optimizer.audit.verdict import Verdict, number, plain, shown
@@ -81,7 +80,7 @@ class Contradiction:
 
 def find_contradictions(
     segments: tuple[Segment, ...], tokens: list[list[Token]], facts: list[Statement], judged: list[JudgedClaim],
-    ratios: list[JudgedRatio],
+    ratios: list[JudgedClaim],
 ) -> list[Contradiction]:  # fmt: skip
     """Contradictions in document order."""
     found = [*_two_values(segments, facts, judged), *_sums(segments, tokens), *_two_ratios(ratios)]
@@ -225,28 +224,17 @@ def _labelled(segment: Segment, statement: Statement) -> bool:
     return _LABEL_ALONE.fullmatch(before) is not None and _ARITHMETIC.search(before) is None
 
 
-def _two_ratios(ratios: list[JudgedRatio]) -> Iterator[Contradiction]:
+def _two_ratios(ratios: list[JudgedClaim]) -> Iterator[Contradiction]:
     """The same two figures, compared by two different ratios."""
-    right = [item for item in ratios if item.verdict is Verdict.HOLDS and item.pair is not None]
+    right = {item.derived: item for item in ratios if item.verdict is Verdict.HOLDS and item.derived is not None}
     for item in ratios:
-        if item.verdict is not Verdict.UNSUPPORTED or item.pair is None:
-            continue
-        values = {statement.value for statement in item.pair}
-        same = next(
-            (
-                other
-                for other in right
-                if other.pair and {s.value for s in other.pair} == values and other.ratio.kind == item.ratio.kind
-            ),
-            None,
-        )
-        if same is not None:
-            lines = tuple(sorted((same.ratio.place.line, item.ratio.place.line)))
-            told = (
-                f"{same.ratio.text} on line {same.ratio.place.line} agrees with {same.substituted}; "
-                f"{item.ratio.text} on line {item.ratio.place.line} does not"
-            )
-            yield Contradiction(lines, "ratio", (same.ratio.written, item.ratio.written), told)
+        same = right.get(item.derived) if item.derived is not None else None
+        if item.verdict is Verdict.UNSUPPORTED and same is not None:
+            one, other = same.statement, item.statement
+            lines = tuple(sorted((one.place.line, other.place.line)))
+            told = f"{one.text} on line {one.place.line} is that of {same.derived and same.derived.substituted}; "
+            told += f"{other.text} on line {other.place.line} is not"
+            yield Contradiction(lines, "ratio", (one.value, other.value), told)
 
 
 def _sums(segments: tuple[Segment, ...], tokens: list[list[Token]]) -> Iterator[Contradiction]:

@@ -157,6 +157,8 @@ _BASE_UNITS: Final = {
 
 def base_unit(statement: Statement) -> str:
     """Name of the base unit the value counts in."""
+    if statement.name == "ratio":
+        return "ratio"
     return _BASE_UNITS.get(statement.unit.dimensions, "ratio" if statement.unit is lexicon.PERCENT else "")
 
 

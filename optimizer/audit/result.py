@@ -7,7 +7,6 @@ from optimizer.audit.contradictions import Contradiction
 from optimizer.audit.document import Document
 from optimizer.audit.equation import Equation
 from optimizer.audit.facts import JudgedClaim
-from optimizer.audit.ratios import JudgedRatio
 from optimizer.audit.statements import WORDS, Statement
 from optimizer.audit.verdict import Verdict, number
 from optimizer.errors import Exit
@@ -22,7 +21,6 @@ class AuditResult:
     equations: tuple[Equation, ...]
     facts: tuple[Statement, ...]
     claims: tuple[JudgedClaim, ...]
-    ratios: tuple[JudgedRatio, ...]
     contradictions: tuple[Contradiction, ...]
     disputes: tuple[Contradiction, ...]
     missing: tuple[str, ...]
@@ -32,10 +30,9 @@ class AuditResult:
 
     @property
     def verdicts(self) -> list[Verdict]:
-        """Every verdict on an equation, a claim or a ratio."""
+        """Every verdict on an equation or a claim."""
         found = [equation.verdict for equation in self.equations]
         found += [claim.verdict for claim in self.claims]
-        found += [ratio.verdict for ratio in self.ratios]
         return found + [Verdict(item["verdict"]) for item in self.verified]
 
     @property
@@ -48,11 +45,7 @@ class AuditResult:
 
     def to_json(self) -> dict[str, Any]:
         """Document ``shardproof/audit/1``."""
-        claims = [
-            *(item.to_json() for item in self.claims),
-            *(item.to_json() for item in self.ratios),
-            *self.verified,
-        ]
+        claims = [*(item.to_json() for item in self.claims), *self.verified]
         return {
             "schema": "shardproof/audit/1",
             "source": self.source,
