@@ -17,13 +17,13 @@ from optimizer.domain.model import Block, ModelSpec, Mtp, Run
 from optimizer.domain.precision import ModelPrecision
 from optimizer.domain.problem import Problem
 from optimizer.figures.costs import build_costs
-from optimizer.figures.memory import build_memory
+from optimizer.figures.memory import MemoryBook, build_memory
 from optimizer.figures.rates import effective_rates
 from optimizer.figures.serving import Evaluation, evaluate
 from optimizer.figures.shape import Shape, shape_of
 
 GIB = 2**30
-OBJECTIVES = ("throughput_per_device", "throughput", "devices", "ttft", "tpot", "cost", "memory_headroom")
+OBJECTIVES = ("throughput_per_device", "throughput", "devices", "ttft", "tpot", "cost", "memory_headroom", "context")
 LARGEST_WORK = 6000
 """Evaluations that one problem may take."""
 
@@ -475,6 +475,41 @@ def layouts(problem: Problem) -> Iterator[Priced]:
                 yield Priced(shape, found)
 
 
+def _longest(problem: Problem, found: Evaluation) -> int:
+    """Whole blocks of one sequence that every stage holds with the step that the engine sizes itself for.
+
+    All stages are asked at each length, doubled and then halved; small models name no longest context.
+    """
+    own, work, book = problem.engine, problem.workload, MemoryBook(problem)
+    memory, defaults = book.memory(found.shape), own.reservation.defaults
+    block, small = own.cache.block_tokens, problem.hardware.device.memory < 70 * GIB
+    step = max(
+        memory.token_bytes * (work.max_num_batched_tokens or defaults.batched_tokens[small]),
+        memory.sampled_bytes * (work.max_num_seqs or defaults.sequences[small]),
+    )
+
+    def holds(blocks: int) -> bool:
+        _, each = book.sequence_bytes(found.shape, blocks * block)
+        first = 0
+        for stage, layers in zip(found.memory, found.cuts, strict=True):
+            kinds = memory.order[first : first + layers]
+            first += layers
+            kept = stage.weights_bytes + stage.expert_weights_bytes + stage.replicated_weights_bytes
+            kept += memory.reserve_bytes if own.reservation.static_fraction else stage.reserve_bytes + step
+            if kept + sum(each[kind] for kind in kinds) > problem.capacity_bytes:
+                return False
+        return True
+
+    most = 2**30 // block
+    low, high = 0, 1
+    while high <= most and holds(high):
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if middle <= most and holds(middle) else (low, middle)
+    return low * block
+
+
 def value(problem: Problem, found: Evaluation, objective: str) -> Fraction:
     """Objective of a layout, from its figures."""
     if objective == "throughput_per_device":
@@ -489,6 +524,8 @@ def value(problem: Problem, found: Evaluation, objective: str) -> Fraction:
         return seconds
     if objective == "memory_headroom":
         return Fraction(problem.capacity_bytes - found.memory_bytes)
+    if objective == "context":
+        return Fraction(_longest(problem, found))
     work_, price = problem.workload, problem.hardware.device.price
     assert price is not None
     counted = {"prefill": work_.input_tokens, "decode": work_.output_tokens - 1, "aggregated": work_.output_tokens}
@@ -497,7 +534,7 @@ def value(problem: Problem, found: Evaluation, objective: str) -> Fraction:
     return Fraction(price) / 3600 * found.devices * 10**6 / served
 
 
-MAXIMISED = ("throughput_per_device", "throughput", "memory_headroom")
+MAXIMISED = ("throughput_per_device", "throughput", "memory_headroom", "context")
 
 
 def best_value(problem: Problem, found: list[Evaluation], objective: str) -> Fraction | None:

@@ -88,6 +88,7 @@ class Decision:
     def __init__(self, problem: Problem, shape: Shape, chunk: int | None, costs: Costs, memory: Memory) -> None:
         self.problem, self.shape, self.chunk, self.costs, self.memory = problem, shape, chunk, costs, memory
         self._batches: dict[int, _Batch] = {}
+        self._held: dict[int, _Stages] = {}
         self._longest: dict[tuple[int, int, Fraction | None, bool], int] = {}
 
     def found(self, goals: Sequence[Goal]) -> tuple[Goal, Layout] | None:
@@ -139,13 +140,22 @@ class Decision:
         own = self._at(low)
         if not keeps_step(self.problem.workload, own.steps):
             return None
-        limits = [(own.held, goal.memory)]
+        limits = [(own.held, goal.memory), *self._context(goal.context)]
         mean = self._mean_limit(high, goal, replicas, own.scale)
         if mean is not None:
             limits.append((own.mean, mean))
         if own.mixed is not None:
             limits.append((own.mixed, self._mixed_limit(high, goal, replicas)))
         return _filled(limits, self.shape.pp)
+
+    def _context(self, tokens: int) -> list[tuple[_Stages, int]]:
+        """What stages hold with one sequence of so many tokens, with its limit; nothing where none is asked."""
+        if not tokens:
+            return []
+        if tokens not in self._held:
+            own = self.memory.holding(tokens)
+            self._held[tokens] = _Stages(own.prefix, own.first, own.last, own.every)
+        return [(self._held[tokens], self.memory.budget)]
 
     def _mean_limit(
         self, batch: int, goal: Goal, replicas: int, scale: int, *, served_only: bool = False

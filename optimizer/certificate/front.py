@@ -73,7 +73,8 @@ def _views(problem: Problem, stated: object) -> list[Problem]:
         raise Rejected("pareto.objectives", f"{brief(stated)} are not objectives")
     rows = [objective_of_unit(unit) for unit in stated]
     found = [row for row in rows if row is not None]
-    if not 2 <= len(found) <= 3 or len(found) < len(rows) or len(set(stated)) < len(stated) or problem.expert_loads:
+    several = 2 <= len(found) <= 3 and len(found) == len(rows) and len(set(stated)) == len(stated)
+    if not several or problem.expert_loads or not all(row.traded for row in found):
         raise Rejected("pareto.objectives", "not two or three different objectives of this problem")
     for row in found:
         message = row.unfit(problem.workload) or row.refusal(problem.hardware)

@@ -22,6 +22,7 @@ from optimizer.figures.costs import CostBook, Costs
 from optimizer.figures.layer import Experts, Linear, Step, linear_group
 from optimizer.figures.memory import Memory, MemoryBook
 from optimizer.figures.rates import TICKS_PER_SECOND
+from optimizer.figures.room import next_longer
 from optimizer.figures.serving import keeps_step, prompt_split, steps_of
 from optimizer.figures.shape import Shape
 
@@ -40,6 +41,8 @@ class Goal:
         Seconds of a decode cycle and to the first token, at most; None: any.
     memory, devices
         Bytes of the fullest device, and devices, at most.
+    context
+        Tokens of a sequence that the cache of every stage holds, at least; 0: any.
     """
 
     above: Fraction | None
@@ -50,6 +53,7 @@ class Goal:
     memory: int
     devices: int
     strict: frozenset[str] = frozenset()
+    context: int = 0
 
 
 def goal(problem: Problem, value: Fraction | None) -> Goal:
@@ -76,6 +80,9 @@ def goal(problem: Problem, value: Fraction | None) -> Goal:
             return own if beyond else replace(own, first=level, strict=frozenset({"first"}))
         case Measure.MEMORY:
             return replace(own, memory=min(own.memory, ceil(level) - 1))
+        case Measure.CONTEXT:
+            longer = next_longer(problem, int(level))
+            return replace(own, devices=0) if longer is None else replace(own, context=longer)
 
 
 class Reach:
@@ -91,6 +98,7 @@ class Reach:
         self.ranks, self.pp, self.deep = tp * cp, pp, pp or deepest
         self._weights = memory.reserve_bytes + memory.stack_weights() // self.deep
         self._sequence = memory.stack_sequence()
+        self._contexts: dict[int, bool] = {}
 
     def possible(self, goal_: Goal, chunk: int | None, most_devices: int) -> bool:
         """Whether one evaluation at this chunk fails to dismiss these degrees.
@@ -118,7 +126,7 @@ class Reach:
         chunks: tuple[int | None, int | None],
         at: Callable[[int, Goal, tuple[int | None, int | None]], tuple[int, int, bool]],
     ) -> bool:
-        if most_devices <= 0:
+        if most_devices <= 0 or not self._holds(goal_.context):
             return False
         weak, strong = goal_.total / most_devices, goal_.above
         if goal_.total_above is not None:
@@ -132,6 +140,15 @@ class Reach:
         if strong is not None:
             short = short or served * strong.denominator <= strong.numerator * cycle
         return not (short and (not holds or micro >= top))
+
+    def _holds(self, tokens: int) -> bool:
+        """Whether stages may hold a sequence of so many tokens: together they hold all of it and all weights."""
+        if not tokens:
+            return True
+        if tokens not in self._contexts:
+            together, each = self.memory.stack_holding(tokens)
+            self._contexts[tokens] = each + together // self.deep <= self.memory.budget
+        return self._contexts[tokens]
 
     def _pieces(self, chunk: int | None) -> int:
         return 0 if chunk is None else -(-self.problem.workload.computed_input_tokens // chunk)

@@ -32,11 +32,12 @@ class Measure(Enum):
     FIRST = "seconds to the first token"
     MEMORY = "bytes of the fullest device"
     DEVICES = "devices"
+    CONTEXT = "tokens of the longest sequence that the cache holds"
 
     @property
     def rises(self) -> bool:
         """Whether more of it is better."""
-        return self in (Measure.DEVICE_REQUESTS, Measure.REQUESTS)
+        return self in (Measure.DEVICE_REQUESTS, Measure.REQUESTS, Measure.CONTEXT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,8 @@ class Objective:
         Whether it has a meaning only where a request rate is to be served.
     refusal
         Why hardware cannot tell it; None where it can.
+    traded
+        Whether a frontier can be of it.
     """
 
     name: str
@@ -110,6 +113,7 @@ class Objective:
     not_in: Mapping[str, str] = field(default_factory=dict)
     needs_rate: bool = False
     refusal: Callable[[HardwareSpec], str | None] = lambda _: None
+    traded: bool = True
 
     def unfit(self, work: ServingWorkload) -> str | None:
         """Why it has no meaning in a workload's phase; None where it has one."""
@@ -179,6 +183,9 @@ _ROWS = (
     Objective(
         "memory_headroom", "memory_headroom_bytes", maximised=True,
         scale=lambda p: Scale(Measure.MEMORY, Fraction(-1), Fraction(p.capacity_bytes)),
+    ),
+    Objective(
+        "context", "longest_context_tokens", maximised=True, scale=lambda _: Scale(Measure.CONTEXT), traded=False
     ),
 )  # fmt: skip
 

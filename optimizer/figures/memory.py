@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from math import ceil
 
@@ -12,7 +12,15 @@ from optimizer.domain.precision import ACTIVATION_BYTES
 from optimizer.domain.problem import Problem
 from optimizer.figures.cache import CacheLayout
 from optimizer.figures.layer import Step
-from optimizer.figures.reserve import fixed_bytes, kept_sequences, kept_tokens, layer_bytes
+from optimizer.figures.partition import Track
+from optimizer.figures.reserve import (
+    default_sequences,
+    default_tokens,
+    fixed_bytes,
+    kept_sequences,
+    kept_tokens,
+    layer_bytes,
+)
 from optimizer.figures.shape import Shape
 from optimizer.figures.weights import (
     NO_PADDING,
@@ -59,6 +67,10 @@ class Memory:
 
     `admission` is what a sequence needs more while its prompt is computed, `layer_reserve` what the engine keeps for
     each layer, `kept_tokens` and `kept_sequences` the step that it is told to keep room for.
+
+    `sized` is the step that the engine sizes itself for (tokens, sequences; None where its share of memory is that of
+    weights and cache alone, as are captured graphs then), `budget` the bytes that one device may hold so, or where
+    `stated` those of the cache. `admitted` are the bytes of a sequence of so many tokens in each kind of layer.
     """
 
     weights: tuple[BlockWeights, ...]
@@ -74,6 +86,40 @@ class Memory:
     layer_reserve: tuple[int, ...]
     kept_tokens: int = 0
     kept_sequences: int = 0
+    sized: tuple[int, int] | None = None
+    graphs: bool = True
+    budget: int = 0
+    stated: bool = False
+    admitted: Callable[[int], tuple[int, ...]] = field(default=lambda _: (), compare=False)
+
+    def kept(self) -> Track:
+        """What stages hold beside the cache of an engine that has started, and the limit of both."""
+        if self.stated:
+            return Track([0] * (len(self.order) + 1), 0, 0, 0, self.budget)
+        graphs = [reserved if self.graphs else 0 for reserved in self.layer_reserve]
+        each = [w.total_bytes + reserved for w, reserved in zip(self.weights, graphs, strict=True)]
+        return Track(
+            list(accumulate((each[i] for i in self.order), initial=0)), self.input.total_bytes,
+            self.output.total_bytes, self.reserve_bytes + self.sized_bytes(), self.budget,
+        )  # fmt: skip
+
+    def sized_bytes(self) -> int:
+        """Tensors of the step that the engine sizes itself for."""
+        if self.sized is None:
+            return 0
+        tokens, sequences = self.sized
+        return max(self.token_bytes * tokens, self.sampled_bytes * sequences)
+
+    def holding(self, tokens: int) -> Track:
+        """`kept` with one sequence of `tokens` tokens as it is admitted."""
+        own, each = self.kept(), self.admitted(tokens)
+        cached = accumulate((each[i] for i in self.order), initial=0)
+        return replace(own, prefix=[a + b for a, b in zip(own.prefix, cached, strict=True)])
+
+    def stack_holding(self, tokens: int) -> tuple[int, int]:
+        """`holding` of all stages together, apart from what each of them keeps; and that."""
+        track = self.holding(tokens)
+        return track.prefix[-1] + track.first + track.last, track.every
 
     def held_bytes(self, sequences: int) -> list[int]:
         """Cache of each kind of layer of a rank with `sequences` sequences, of which one has its prompt computed."""
@@ -177,6 +223,8 @@ class MemoryBook:
         self._tokens = sequence_tokens(problem)
         self._weights: dict[tuple[str, int, int, int, bool], BlockWeights] = {}
         self._sequence: dict[tuple[int, int], tuple[tuple[int, ...], tuple[int, ...]]] = {}
+        self._held: dict[tuple[int, int, int], tuple[int, ...]] = {}
+        self._block_tokens = problem.engine.cache.block_tokens
         self._cache = CacheLayout(problem)
         self._ends: dict[tuple[int, bool], tuple[BlockWeights, BlockWeights]] = {}
 
@@ -190,6 +238,7 @@ class MemoryBook:
                 problem.model, problem.precision, tp=shape.tp, etp=shape.etp,
                 local_experts=shape.local_experts(moe.experts) if moe else 0, shared_replicated=shape.shared_replicated,
             )  # fmt: skip
+        own, stated = problem.engine.reservation, problem.limits.kv_cache_memory
         act = ACTIVATION_BYTES[problem.precision.activations]
         token = act * working_elements(problem, shape) / shape.cp
         steady, admitted = self._sequences(shape)
@@ -207,6 +256,11 @@ class MemoryBook:
             admission=tuple(most - least for least, most in zip(steady, admitted, strict=True)),
             kept_tokens=kept_tokens(problem),
             kept_sequences=kept_sequences(problem),
+            sized=None if own.static_fraction else (default_tokens(problem), default_sequences(problem)),
+            graphs=not own.static_fraction or problem.limits.reserve is not None,
+            budget=problem.capacity_bytes if stated is None else stated,
+            stated=stated is not None,
+            admitted=lambda tokens: self._admitted(shape, tokens),
         )
 
     def _block(self, name: str, shape: Shape) -> BlockWeights:
@@ -228,6 +282,12 @@ class MemoryBook:
         if key not in self._sequence:
             self._sequence[key] = self.sequence_bytes(shape, self._tokens)
         return self._sequence[key]
+
+    def _admitted(self, shape: Shape, tokens: int) -> tuple[int, ...]:
+        key = (shape.tp, shape.cp, tokens)
+        if key not in self._held:
+            self._held[key] = self.sequence_bytes(shape, _round_up(tokens, self._block_tokens))[1]
+        return self._held[key]
 
     def sequence_bytes(self, shape: Shape, tokens: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """The same of a sequence of `tokens` tokens."""

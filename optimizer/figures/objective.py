@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -9,9 +10,11 @@ from optimizer.domain.layout import Layout, Stage
 from optimizer.domain.objectives import Measure
 from optimizer.domain.problem import Problem
 from optimizer.figures.costs import Costs
-from optimizer.figures.memory import Memory
+from optimizer.figures.memory import Memory, build_memory
 from optimizer.figures.operating_point import OperatingPoints, Point
+from optimizer.figures.partition import some_cuts
 from optimizer.figures.rates import TICKS_PER_SECOND
+from optimizer.figures.room import longest, longest_context
 from optimizer.figures.serving import Evaluation, Timing
 from optimizer.figures.shape import Shape
 from optimizer.figures.topology import replicas_that_fit
@@ -82,9 +85,11 @@ def layout_of(problem: Problem, shape: Shape, replicas: int, chunk: int | None, 
     )  # fmt: skip
 
 
-def objective_value(problem: Problem, shape: Shape, replicas: int, point: Point) -> Fraction:
-    """The objective of a layout, in its own unit."""
-    return problem.scale.value(_level(problem.scale.measure, shape, replicas, point))
+def objective_value(
+    problem: Problem, shape: Shape, replicas: int, point: Point, memory: Memory | None = None
+) -> Fraction:
+    """The objective of a layout, in its own unit; `memory` where the caller has the shape's coefficients."""
+    return problem.scale.value(_level(problem, shape, replicas, point, memory))
 
 
 def objective_of(problem: Problem, evaluation: Evaluation) -> Fraction:
@@ -96,9 +101,9 @@ def objective_of(problem: Problem, evaluation: Evaluation) -> Fraction:
     return objective_value(problem, own.shape, own.layout.replicas, point)
 
 
-def _level(measure: Measure, shape: Shape, replicas: int, point: Point) -> Fraction:
+def _level(problem: Problem, shape: Shape, replicas: int, point: Point, memory: Memory | None) -> Fraction:
     devices, requests = shape.devices * replicas, point.timing.rank_requests * shape.dp * replicas
-    match measure:
+    match problem.scale.measure:
         case Measure.DEVICE_REQUESTS:
             return requests / devices
         case Measure.REQUESTS:
@@ -112,6 +117,8 @@ def _level(measure: Measure, shape: Shape, replicas: int, point: Point) -> Fract
             return Fraction(point.memory_bytes)
         case Measure.DEVICES:
             return Fraction(devices)
+        case Measure.CONTEXT:
+            return Fraction(longest_context(problem, memory or build_memory(problem, shape), point.cuts))
 
 
 def fewest_devices(problem: Problem) -> bool:
@@ -156,8 +163,8 @@ def best_layout(
         return None
     rate = problem.workload.request_rate or Fraction(0)
 
-    def at(replicas: int) -> Point | None:
-        points = OperatingPoints(problem, shape, chunk, replicas, costs, memory)
+    def at(replicas: int, context: int = 0) -> Point | None:
+        points = OperatingPoints(problem, shape, chunk, replicas, costs, memory, context=context)
         need = rate / points.ranks
         if reach is not None:
             need = max(need, _requests_for(problem, shape, replicas, reach))
@@ -176,12 +183,42 @@ def best_layout(
         replicas = counts[low]
     else:
         replicas = counts[-1]
-    point = at(replicas)
+    if problem.scale.measure is Measure.CONTEXT:
+        point = _longest(
+            problem, shape, memory, lambda tokens: at(replicas, tokens), 0 if reach is None else int(reach)
+        )
+    else:
+        point = at(replicas)
     if point is None:
         return None
     layout = layout_of(problem, shape, replicas, chunk, point)
     tokens = point.timing.rank_requests * layout.dp * problem.workload.tokens_of_request
-    return Scored(layout, point, objective_value(problem, shape, replicas, point), tokens)
+    return Scored(layout, point, objective_value(problem, shape, replicas, point, memory), tokens)
+
+
+def context_of_degrees(problem: Problem, shape: Shape, memory: Memory, least: int = 0) -> int:
+    """The longest context of any cuts, other limits apart; `least` where none holds more."""
+    return longest(problem, lambda tokens: some_cuts([memory.holding(tokens)], shape.pp), least=least)
+
+
+def _longest(
+    problem: Problem, shape: Shape, memory: Memory, at: Callable[[int], Point | None], least: int
+) -> Point | None:
+    """The point whose stages hold the longest context, `least` tokens or more; then the one with most requests/s.
+
+    Parameters
+    ----------
+    at
+        The point with most requests/s that holds so many tokens (0: any); limits tighten with them.
+    """
+    most = context_of_degrees(problem, shape, memory)
+    if most < least:
+        return None
+    point = at(most)
+    if point is not None or most == least or at(least) is None:
+        return point
+    held = longest(problem, lambda tokens: tokens <= most and at(tokens) is not None, least=least)
+    return at(held)
 
 
 _MINIMISED = {Measure.CYCLE: "mean", Measure.FIRST: "mixed", Measure.MEMORY: "memory"}

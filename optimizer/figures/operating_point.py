@@ -70,13 +70,17 @@ class OperatingPoints:
         Independent serving instances.
     costs, memory
         Coefficients of the shape.
+    context
+        Tokens of a sequence that every stage must hold as the engine sizes itself; 0: any.
     """
 
     def __init__(
-        self, problem: Problem, shape: Shape, chunk: int | None, replicas: int, costs: Costs, memory: Memory
-    ) -> None:
+        self, problem: Problem, shape: Shape, chunk: int | None, replicas: int, costs: Costs, memory: Memory,
+        *, context: int = 0,
+    ) -> None:  # fmt: skip
         self.problem, self.shape, self.chunk, self.replicas = problem, shape, chunk, replicas
         self.costs, self.memory = costs, memory
+        self._holding = [memory.holding(context)] if context else []
         self.ranks = replicas * shape.dp
         limits, work = problem.limits, problem.workload
         self._cycle_limit = None
@@ -253,8 +257,8 @@ class OperatingPoints:
         mean, mixed = _needed(mean, mixed, need, scale)
         first = {"mean": mean, "mixed": mixed, "memory": memory}[minimise]
         assert first is not None  # noqa: S101 - TTFT is minimised only where there are prompts
-        others = [t for t in (mean, mixed, memory) if t is not None and t is not first] if relax != "cuts" else []
-        found = best_cuts([first, *others], self.shape.pp)
+        others = [t for t in (mean, mixed, memory) if t is not None and t is not first]
+        found = best_cuts([first, *([] if relax == "cuts" else [*others, *self._holding])], self.shape.pp)
         return None if found is None else self._figures(batch, found[0], steps, (mean, mixed, memory, scale))
 
     def at_least(self, batch: int, rank_requests: Fraction, *, minimise: str = "mean") -> Point | None:
@@ -267,7 +271,7 @@ class OperatingPoints:
         if not self._admits(batch, steps):
             return False
         mean, mixed, memory, _ = self._tracks(batch, steps, queue=not self._queued)
-        return some_cuts([t for t in (mean, mixed, memory) if t is not None], self.shape.pp)
+        return some_cuts([*(t for t in (mean, mixed, memory) if t is not None), *self._holding], self.shape.pp)
 
     def _relaxed(self, batch: int, *, minimise: str = "mean", need: Fraction | None = None) -> Point | None:
         """A point whose every limit tightens with the batch."""

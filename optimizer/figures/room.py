@@ -14,13 +14,14 @@ mem_cache/kv_cache_configurator.py.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
 from optimizer.domain.problem import Problem
 from optimizer.domain.shape import Shape
 from optimizer.figures.memory import Memory, MemoryBook, sequence_tokens
-from optimizer.figures.reserve import default_sequences, default_tokens
+from optimizer.figures.partition import Track
 
 EARLIER = ("first", "second", "third")
 """Names of the releases before the newest, oldest first, by whose facts `verify` derives the cache as well."""
@@ -66,14 +67,12 @@ class Rooms:
         """The cache of a shape whose stages have `cuts` layers."""
         problem = self.problem
         memory = self.book.memory(shape)
-        working = self._working(memory)
+        working = memory.sized_bytes()
         weights, reserves = self._kept(memory, cuts)
-        stated, capacity = problem.limits.kv_cache_memory, problem.capacity_bytes
-        rooms = [capacity - own - kept - working if stated is None else stated
-                 for own, kept in zip(weights, reserves, strict=True)]  # fmt: skip
+        rooms = _left(memory.kept(), cuts)
         tightest = rooms.index(min(rooms))
         length = problem.workload.max_model_len or sequence_tokens(problem)
-        requests = self._requests(shape, memory, cuts, length)
+        requests = self._requests(memory, cuts, length)
         shares = [Fraction(max(room, 0), size) for room, size in zip(rooms, requests, strict=True) if size]
         concurrency = min(shares, default=Fraction(0))
         device = problem.hardware.device.exposed_memory
@@ -81,20 +80,12 @@ class Rooms:
         return Room(
             room_bytes=min(rooms), weights_bytes=weights[tightest], reserve_bytes=reserves[tightest],
             working_bytes=working, error_bytes=device * error.numerator // error.denominator,
-            length=length, request_bytes=max(requests), tokens=self._tokens(shape, memory, cuts, rooms, concurrency),
-            concurrency=concurrency, longest_context=self._longest(shape, memory, cuts, rooms),
+            length=length, request_bytes=max(requests), tokens=self._tokens(memory, cuts, rooms, concurrency),
+            concurrency=concurrency, longest_context=longest_context(problem, memory, cuts),
         )  # fmt: skip
-
-    def _working(self, memory: Memory) -> int:
-        if self.problem.engine.reservation.static_fraction:
-            return 0
-        tokens, sequences = default_tokens(self.problem), default_sequences(self.problem)
-        return max(memory.token_bytes * tokens, memory.sampled_bytes * sequences)
 
     def _kept(self, memory: Memory, cuts: tuple[int, ...]) -> tuple[list[int], list[int]]:
         """Weights of each stage, and what the engine keeps beside them and the cache."""
-        problem = self.problem
-        static = problem.engine.reservation.static_fraction and problem.limits.reserve is None
         weights, reserves, first = [], [], 0
         for number, layers in enumerate(cuts):
             held = memory.order[first : first + layers]
@@ -102,13 +93,14 @@ class Rooms:
             own = sum(memory.weights[kind].total_bytes for kind in held)
             own += memory.input.total_bytes if number == 0 else 0
             weights.append(own + (memory.output.total_bytes if number == len(cuts) - 1 else 0))
-            graphs = 0 if static else sum(memory.layer_reserve[kind] for kind in held)
+            graphs = sum(memory.layer_reserve[kind] for kind in held) if memory.graphs else 0
             reserves.append(memory.reserve_bytes + graphs)
         return weights, reserves
 
-    def _requests(self, shape: Shape, memory: Memory, cuts: tuple[int, ...], length: int) -> list[int]:
+    @staticmethod
+    def _requests(memory: Memory, cuts: tuple[int, ...], length: int) -> list[int]:
         """Bytes of one sequence of `length` tokens in each stage, as it is admitted."""
-        _, admitted = self.book.sequence_bytes(shape, self._whole(length))
+        admitted = memory.admitted(length)
         found, first = [], 0
         for layers in cuts:
             found.append(sum(admitted[kind] for kind in memory.order[first : first + layers]))
@@ -119,28 +111,57 @@ class Rooms:
         block = self.problem.engine.cache.block_tokens
         return -(-tokens // block) * block
 
-    def _tokens(
-        self, shape: Shape, memory: Memory, cuts: tuple[int, ...], rooms: list[int], concurrency: Fraction
-    ) -> int:
+    def _tokens(self, memory: Memory, cuts: tuple[int, ...], rooms: list[int], concurrency: Fraction) -> int:
         block = self.problem.engine.cache.block_tokens
         length = self._whole(self.problem.workload.max_model_len or sequence_tokens(self.problem))
-        one = self._requests(shape, memory, cuts, block)
-        if [size * (length // block) for size in one] != self._requests(shape, memory, cuts, length):
+        one = self._requests(memory, cuts, block)
+        if [size * (length // block) for size in one] != self._requests(memory, cuts, length):
             return int(concurrency * length)
         return min((max(room, 0) // size for room, size in zip(rooms, one, strict=True) if size), default=0) * block
 
-    def _longest(self, shape: Shape, memory: Memory, cuts: tuple[int, ...], rooms: list[int]) -> int:
-        block = self.problem.engine.cache.block_tokens
-        most = self.problem.model.max_context or LONGEST
-        low, high = 0, -(-most // block)
-        while low < high:
-            middle = (low + high + 1) // 2
-            sizes = self._requests(shape, memory, cuts, middle * block)
-            if all(size <= room for size, room in zip(sizes, rooms, strict=True)):
-                low = middle
-            else:
-                high = middle - 1
-        return min(low * block, most)
+
+def most_tokens(problem: Problem) -> int:
+    """Tokens of the longest sequence that the model knows."""
+    return problem.model.max_context or LONGEST
+
+
+def next_longer(problem: Problem, tokens: int) -> int | None:
+    """The least longest context above another; None: there is none."""
+    if tokens >= most_tokens(problem):
+        return None
+    block = problem.engine.cache.block_tokens
+    return min((tokens // block + 1) * block, most_tokens(problem))
+
+
+def longest(problem: Problem, holds: Callable[[int], bool], *, least: int = 0) -> int:
+    """The longest context that holds, by bisection over blocks; `least` where nothing longer does.
+
+    Parameters
+    ----------
+    holds
+        Whether a sequence of so many tokens does; what holds one holds any shorter one.
+    """
+    block, most = problem.engine.cache.block_tokens, most_tokens(problem)
+    low, high = least // block, -(-most // block)
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if holds(min(middle * block, most)) else (low, middle - 1)
+    return max(least, min(low * block, most))
+
+
+def longest_context(problem: Problem, memory: Memory, cuts: tuple[int, ...]) -> int:
+    """Tokens of the longest sequence that stages of `cuts` layers hold; 0 where not one block fits."""
+    return longest(problem, lambda tokens: min(_left(memory.holding(tokens), cuts)) >= 0)
+
+
+def _left(track: Track, cuts: tuple[int, ...]) -> list[int]:
+    """What each stage leaves of a track's limit."""
+    assert track.limit is not None  # noqa: S101 - memory is limited
+    found, first, layers = [], 0, len(track.prefix) - 1
+    for count in cuts:
+        found.append(track.limit - track.stage(first, first + count, layers))
+        first += count
+    return found
 
 
 def room_of(problem: Problem, shape: Shape, cuts: tuple[int, ...]) -> Room:

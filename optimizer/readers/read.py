@@ -84,6 +84,10 @@ class _Written:
             raise SpecError(*(_named(fault, override.option) for fault in error.faults)) from None
 
 
+INPUT_TOKENS: Final = 1024
+OUTPUT_TOKENS: Final = 1024
+"""Tokens of a request where nobody says: what engines' own serving benchmarks ask by default."""
+
 _OPTION_OF: dict[Step, str] = {"model": "--model", "hardware": "--hardware", "workload": "--isl", "": ""}
 
 
@@ -112,6 +116,11 @@ def _merge(document: Document, at: tuple[Step, ...], overrides: Sequence[Overrid
         other = {"devices": "nodes", "nodes": "devices"}.get(str(override.at[0]))
         if other is not None and not any(o.at == (other,) for o in overrides):
             data.pop(other, None)
+    if data.get("objective") == "context":
+        # how long one sequence may be depends on no request
+        work = data.get("workload", {})
+        if isinstance(work, Mapping):
+            data["workload"] = {"input_tokens": INPUT_TOKENS, "output_tokens": OUTPUT_TOKENS} | dict(work)
     return _Written(document, at, tuple(overrides), data)
 
 

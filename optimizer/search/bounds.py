@@ -12,6 +12,7 @@ at the least p (or at ȳ, as φ ≤ 1) and for a concave g at the greatest.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,6 +75,8 @@ class Bounds:
         self._kept = (self.problem.workload.max_num_batched_tokens or 0, self.problem.workload.max_num_seqs or 0)
         self.send_fixed, self.send_each = pricer.send_fixed[index], pricer.send_each[index]
         self._taken = self._most_taken()
+        self._pricer = pricer
+        self._contexts: dict[int, NDArray[np.bool_]] = {}
         self._several = rows.pp > 1
         self._uneven = pricer.skews.measured
 
@@ -86,6 +89,36 @@ class Bounds:
         elif tokens is not None:
             most = np.minimum(most, np.maximum(tokens - self.rows.least, 0) // (1 + work.mtp_tokens))
         return most.astype(float)
+
+    def context(self, tokens: int) -> NDArray[np.bool_]:
+        """Whether stages may hold a sequence of so many tokens: together they hold all of it and all weights."""
+        if tokens not in self._contexts:
+            bytes_ = self._pricer.admitted(tokens)[self.rows.mesh] + self._beside
+            self._contexts[tokens] = bytes_ / self.deep + self._each <= self._pricer.budget * (1 + MARGIN)
+        return self._contexts[tokens]
+
+    def longest(self) -> Floats:
+        """Tokens of the longest sequence that stages may hold; rounded up to a grid of lengths."""
+        free = self.deep * (self._pricer.budget * (1 + MARGIN) - self._each) - self._beside
+        return self._pricer.longest(self.rows.mesh, free)
+
+    @cached_property
+    def _beside(self) -> Floats:
+        """Weights of all stages, and graphs where they come out of the same memory."""
+        if self._pricer.stated:
+            return np.zeros(len(self.rows))
+        index = self.rows.mesh
+        graphs = sum((n * g[index] for n, g in zip(self.counts, self._pricer.graphs, strict=True)), start=0.0)
+        return self.weights - (0.0 if self._pricer.graphs_in_budget else graphs)
+
+    @cached_property
+    def _each(self) -> Floats:
+        """What the engine keeps on every stage, and the tensors of the step that it sizes itself for."""
+        if self._pricer.stated:
+            return np.zeros(len(self.rows))
+        tokens, sequences = self._pricer.sized
+        found: Floats = self.reserve + np.maximum(self.working_token * tokens, self.sampler * sequences)
+        return found
 
     def _split(self, chunk: Ints) -> tuple[Ints, Ints, Ints]:
         """Pieces of a prompt, their tokens, and whole prompts that share a step."""
@@ -198,7 +231,8 @@ class Bounds:
         holds = (cycle <= target.cycle * slack) & (self.memory(micro) <= target.memory * slack) & (share <= slack)
         if mixed is not None:
             holds &= self.first_token(mixed) <= target.first * slack
-        return holds & (micro <= self._taken), self.requests(micro, cycle)
+        holds &= micro <= self._taken
+        return holds & self.context(target.context) if target.context else holds, self.requests(micro, cycle)
 
     def needed(self, target: Target, most_devices: Floats) -> Floats:
         """Requests/s that each device must serve."""
@@ -225,7 +259,7 @@ class Bounds:
         capped = micro < wanted
         dismissed = (~holds & (micro <= 1)) | ((requests < need) & (capped | ~holds))
         kept: NDArray[np.bool_] = ~dismissed
-        return kept
+        return kept & self.context(target.context) if target.context else kept
 
     def most_in_memory(self, target: Target) -> Floats:
         """Upper bound of the micro-batches that weights and cache leave room for, and that keep φ ≤ 1."""

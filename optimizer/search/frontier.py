@@ -94,6 +94,7 @@ def _check(problem: Problem, objectives: Sequence[str]) -> None:
         if row is None:
             raise SpecError(f"unknown objective {name!r}; objectives: {', '.join(OBJECTIVES)}")
         message = row.unfit(problem.workload) or row.refusal(problem.hardware)
+        message = message or (None if row.traded else f"no frontier is of {name!r}: make it the objective")
         if message is not None:
             raise SpecError(message)
     if problem.expert_loads:

@@ -20,7 +20,8 @@ from optimizer.domain.tensor import Role, Split, Tensor
 from optimizer.errors import InternalError
 from optimizer.figures.cache import CacheLayout
 from optimizer.figures.memory import expert_padding
-from optimizer.figures.reserve import fixed_bytes, layer_bytes
+from optimizer.figures.reserve import default_sequences, default_tokens, fixed_bytes, layer_bytes
+from optimizer.figures.room import most_tokens
 from optimizer.figures.routing import (
     EXPERT_UNITS,
     PAIR_UNITS,
@@ -39,6 +40,8 @@ from optimizer.search.rates import float_rates
 MARGIN = 1e-9
 """Relative margin within which floats decide nothing."""
 
+_LENGTHS = 128
+"""Lengths, evenly apart in ratio (11% up to a million), at one of which a bound on the longest sequence is said."""
 OPERATIONS = {"attention": 4, "indexer": 2, "dense_ffn": 3, "router": 2, "experts": 4, "shared_experts": 3}
 
 
@@ -235,12 +238,16 @@ class Pricer:
         self.counts = [problem.model.layer_names.count(name) for name in names]
         self.kinds = [self._kind(problem.model.blocks[name]) for name in names]
         self.head = self._head()
+        self.graphs = [self._kept_for(problem.model.blocks[name]) for name in names]
         self.weights = [
-            self._weights(problem.model.blocks[name].tensors(problem.model.hidden_size))
-            + self._absorbed(name)
-            + self._kept_for(problem.model.blocks[name])
-            for name in names
+            self._weights(problem.model.blocks[name].tensors(problem.model.hidden_size)) + self._absorbed(name) + graphs
+            for name, graphs in zip(names, self.graphs, strict=True)
         ]
+        reservation, stated = problem.engine.reservation, problem.limits.kv_cache_memory
+        self.stated, self.budget = stated is not None, float(problem.capacity_bytes if stated is None else stated)
+        self.sized = (0, 0) if reservation.static_fraction else (default_tokens(problem), default_sequences(problem))
+        self.graphs_in_budget = not reservation.static_fraction or problem.limits.reserve is not None
+        self._admitted: dict[int, Floats] = {}
         alone, spread, divided = (
             fixed_bytes(problem, shape) for shape in (Shape(1, 1, 1, 1, 1), Shape(1, 1, 1, 2, 1), Shape(2, 1, 1, 1, 1))
         )
@@ -433,6 +440,35 @@ class Pricer:
             tp: float(self.cache.steady_bytes(block.attention, length, tp)) for tp in np.unique(self.meshes.tp).tolist()
         }
         return np.ceil(np.array([table[tp] for tp in self.meshes.tp.tolist()], dtype=float) / self.meshes.cp)
+
+    def admitted(self, tokens: int) -> Floats:
+        """Bytes of a sequence of so many tokens over all layers of each mesh pair, as it is admitted."""
+        if tokens not in self._admitted:
+            page = self.problem.engine.cache.block_tokens
+            length, found = -(-tokens // page) * page, np.zeros(len(self.meshes))
+            for name in set(self.problem.model.layer_names):
+                attention = self.problem.model.blocks[name].attention
+                if attention is None:
+                    continue
+                table = {
+                    tp: float(max(self.cache.admitted_bytes(attention, length, tp),
+                                  self.cache.steady_bytes(attention, length, tp)))
+                    for tp in np.unique(self.meshes.tp).tolist()
+                }  # fmt: skip
+                each = np.array([table[tp] for tp in self.meshes.tp.tolist()]) / self.meshes.cp
+                found += self.problem.model.layer_names.count(name) * each
+            self._admitted[tokens] = found
+        return self._admitted[tokens]
+
+    def longest(self, mesh: Ints, free: Floats) -> Floats:
+        """Longest sequence whose bytes over all layers are at most `free`, rounded up to one of a grid of lengths."""
+        most = most_tokens(self.problem)
+        lengths = np.unique(np.append(np.geomspace(1, most, _LENGTHS).astype(np.int64), most))
+        found = np.zeros(len(mesh))
+        for number, length in enumerate(lengths.tolist()):
+            fits = self.admitted(length)[mesh] <= free
+            found = np.where(fits, float(lengths[min(number + 1, len(lengths) - 1)]), found)
+        return np.maximum(found, np.where(free >= 0, float(lengths[0]), 0.0))
 
     def _working(self) -> Floats:
         problem, found = self.problem, self.meshes

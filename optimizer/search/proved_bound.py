@@ -33,4 +33,6 @@ def _in_its_unit(problem: Problem, raw: Fraction) -> Fraction:
     scale = problem.scale
     if scale.measure is not Measure.DEVICES:
         raw += abs(raw) * _LOOSER
+    if scale.measure is Measure.CONTEXT:
+        raw = Fraction(int(raw))
     return scale.value(raw if scale.measure.rises else -raw)

@@ -23,6 +23,7 @@ from optimizer.figures.costs import CostBook, Costs
 from optimizer.figures.memory import Memory, MemoryBook
 from optimizer.figures.objective import Scored, best_layout, key
 from optimizer.figures.rates import effective_rates
+from optimizer.figures.room import most_tokens
 from optimizer.figures.shape import Shape, shape_of
 from optimizer.figures.skew import Skews
 from optimizer.search.bounds import Bounds, Rows
@@ -152,15 +153,31 @@ class Search:
 
     # sieves
 
-    def _incumbent(self) -> Fraction | None:
-        """The value that a layout must reach to matter: that of the last one wanted."""
+    def _last(self) -> Scored | None:
+        """The last one wanted, where there are so many."""
         if len(self.best) < self.wanted:
             return None
-        values = sorted((s.value for s in self.best.values()), reverse=self.problem.objective_row.maximised)
-        return values[self.wanted - 1]
+        return sorted(self.best.values(), key=lambda s: key(self.problem, s))[self.wanted - 1]
+
+    def _incumbent(self) -> Fraction | None:
+        """The value that a layout must reach to matter: that of the last one wanted."""
+        last = self._last()
+        return None if last is None else last.value
 
     def _target(self) -> Target:
-        return target(self.problem, self._incumbent())
+        last = self._last()
+        own = target(self.problem, None if last is None else last.value)
+        if last is None or own.context < most_tokens(self.problem):
+            return own
+        # nothing holds more tokens: what does not serve as many requests comes after
+        return replace(own, total_requests=max(own.total_requests, self._requests_of(last)))
+
+    def _requests_of(self, scored: Scored) -> float:
+        return float(scored.throughput / self.problem.workload.tokens_of_request)
+
+    def _tie(self, requests: Floats) -> Floats:
+        """Requests/s as a share of one token: of layouts that hold as many, the one that serves more comes first."""
+        return requests / (requests + 1.0)
 
     def _late(self) -> bool:
         return self.deadline is not None and time.monotonic() > self.deadline
@@ -282,6 +299,8 @@ class Search:
                 value = requests * devices
             case Measure.DEVICE_REQUESTS:
                 value = requests
+            case Measure.CONTEXT:
+                value = bounds.longest() + self._tie(np.maximum(requests, 0.0) * devices)
         return np.where(feasible, value, -np.inf)
 
     def _coefficients_of(self, shape: Shape) -> tuple[Costs, Memory]:
@@ -311,11 +330,13 @@ class Search:
 
     def _value_bound(self) -> float:
         """The incumbent in the terms of `_bound_values`."""
-        value = self._incumbent()
-        if value is None:
+        last = self._last()
+        if last is None:
             return -np.inf
         scale = self.problem.scale
-        level = scale.level(value)
+        level = scale.level(last.value)
+        if scale.measure is Measure.CONTEXT:
+            return float(level) + float(self._tie(np.array(self._requests_of(last))))
         if scale.measure is Measure.DEVICES:
             level = Fraction(int(level))
         return float(level if scale.measure.rises else -level)

@@ -31,6 +31,8 @@ class Target:
         Bytes of the fullest device, at most.
     devices
         Devices in all, at most.
+    context
+        Tokens of a sequence that the cache holds, at least; 0: any.
     """
 
     requests: float
@@ -39,6 +41,7 @@ class Target:
     first: float
     memory: float
     devices: int
+    context: int = 0
 
 
 def target(problem: Problem, incumbent: Fraction | None) -> Target:
@@ -65,3 +68,5 @@ def target(problem: Problem, incumbent: Fraction | None) -> Target:
             return replace(own, memory=float(level))
         case Measure.DEVICES:
             return replace(own, devices=int(level))
+        case Measure.CONTEXT:
+            return replace(own, context=int(level))

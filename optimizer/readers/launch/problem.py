@@ -13,11 +13,7 @@ from optimizer.errors import Fault, SpecError
 from optimizer.readers import catalog
 from optimizer.readers.launch.launch import Launch
 from optimizer.readers.messages import nearest, shown
-from optimizer.readers.read import Override, read_problem
-
-INPUT_TOKENS: Final = 1024
-OUTPUT_TOKENS: Final = 1024
-"""Tokens of a request where nobody says: what engines' own serving benchmarks ask by default."""
+from optimizer.readers.read import INPUT_TOKENS, OUTPUT_TOKENS, Override, read_problem
 
 
 @dataclass(frozen=True, slots=True)
