@@ -79,7 +79,8 @@ def test_the_proof_refutes_every_worse_claim(first: int) -> None:
             assert prove(asked, own, None).counterexample is not None, f"seed {seed}, objective {name}"
             assert prove(asked, own, ranked[0]).counterexample is None, f"seed {seed}, objective {name}"
             worse = ranked[0] * Fraction(999, 1000) if name in MAXIMISED else ranked[0] * Fraction(1001, 1000)
-            assert prove(asked, own, worse).counterexample is not None, f"seed {seed}, objective {name}"
+            # where the engine's own step leaves no cache, the longest context is 0, and nothing is worse
+            assert not ranked[0] or prove(asked, own, worse).counterexample is not None, f"seed {seed}, {name}"
 
 
 @pytest.mark.slow

@@ -57,6 +57,10 @@ _MEANINGS = {
 
 def objective_text(name: str, value: float) -> str:
     """The value of an objective with its unit and what it is of."""
+    if name == "longest_context_tokens":
+        if not value:
+            return "no cache is left beside the step that the engine sizes itself for (state workload.max_num_seqs)"
+        return f"one sequence of {value:,.0f} tokens"
     if name in _MEANINGS:
         dimension, words = _MEANINGS[name]
         return words.format(shown(Fraction(value), dimension))
