@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from optimizer.domain.families import Family
 from optimizer.domain.lattice import LARGEST_BATCH
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
+from optimizer.figures.room import room_of
 from optimizer.figures.serving import evaluate
+from optimizer.readers.launch.launch import SHARED_BUDGET
 from optimizer.readers.launch.problem import Posed
+from optimizer.units import Dimension
 from optimizer.verify.constraints import BLOCKING, priced_violations, structural_violations
 from optimizer.verify.verdict import Verdict, judge_layout
+from optimizer.verify.violation import Violation, against
 
 SEQUENCES: Final[Mapping[str, int]] = {"vllm": 1024, "sglang": 4096, "trtllm": 2048}
 """Sequences in flight of a rank where a command does not say (vLLM 0.33 EngineArgs on 70 GiB and more; SGLang's largest
@@ -54,11 +58,52 @@ def judge_launch(posed: Posed) -> LaunchVerdict:
     An engine admits what fits, so that the layout is judged at the largest batch that memory and prefill allow, up to
     the one that the command names; it fits where at least one sequence does.
     """
-    layout = layout_of(posed)
     if posed.launch.training:
+        layout = layout_of(posed)
         found = structural_violations(posed.problem, layout)
         return LaunchVerdict(posed, Verdict(posed.problem, layout, None, found, None, {}), (TRAINING,))
-    return LaunchVerdict(posed, judge_layout(posed.problem, layout, redundant=posed.launch.operating.redundant_slots))
+    posed = replace(posed, problem=as_launched(posed))
+    layout = layout_of(posed)
+    verdict = judge_layout(posed.problem, layout, redundant=posed.launch.operating.redundant_slots)
+    refused = tuple(unstarted(posed.problem, verdict))
+    return LaunchVerdict(posed, replace(verdict, violations=(*verdict.violations, *refused)))
+
+
+def as_launched(posed: Posed) -> Problem:
+    """The problem at the operating point that the command states, where a better layout may have another."""
+    problem, launch, point = posed.problem, posed.launch, posed.launch.operating
+    shared = launch.engine in SHARED_BUDGET
+    length = point.max_model_len
+    if length is None and problem.engine.cache.admits_longest and not launch.fits_length:
+        length = problem.model.max_context
+    stated = {
+        "max_num_seqs": point.max_num_seqs, "capture_sizes": point.capture_sizes, "max_model_len": length,
+        "max_num_batched_tokens": point.max_num_batched_tokens if shared else None,
+    }  # fmt: skip
+    work = problem.workload.model_copy(update={name: value for name, value in stated.items() if value is not None})
+    limits = problem.limits
+    if point.kv_cache_memory is not None and limits.kv_cache_memory is None:
+        limits = limits.model_copy(update={"kv_cache_memory": point.kv_cache_memory})
+    return problem.changed(workload=work, limits=limits)
+
+
+def unstarted(problem: Problem, verdict: Verdict) -> Iterator[Violation]:
+    """An engine that asks its cache to hold one sequence of `max_model_len` does not start where it cannot."""
+    length, evaluation = problem.workload.max_model_len, verdict.evaluation
+    if length is None or evaluation is None or not problem.engine.cache.admits_longest:
+        return
+    if any(violation.family is Family.MEMORY for violation in verdict.violations):
+        return
+    room = room_of(problem, evaluation.shape, evaluation.cuts)
+    if room.longest_context >= length:
+        return
+    left = against(room.request_bytes, max(room.room_bytes, 0), Dimension.BYTES, "of")
+    yield Violation(
+        Family.MEMORY,
+        f"{problem.engine.title} does not start: one sequence of max_model_len {length:,} needs {left} left for the "
+        f"cache, which holds one of {room.longest_context:,} tokens at most",
+        {"needed_bytes": room.request_bytes, "room_bytes": room.room_bytes, "longest": room.longest_context},
+    )
 
 
 def layout_of(posed: Posed) -> Layout:

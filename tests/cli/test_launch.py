@@ -49,6 +49,30 @@ def test_verify_refuses_what_does_not_fit(capsys: pytest.CaptureFixture[str]) ->
     assert [item["family"] for item in found["violations"]] == ["memory"]
 
 
+@pytest.mark.parametrize(
+    ("flags", "status"),
+    [
+        ("", 1),
+        ("--max-model-len 131072", 1),
+        ("--max-model-len 8192", 0),
+        ("--max-model-len auto", 0),
+        # 64 sequences are sampled at once, not 1,024: room for more of the cache
+        ("--max-model-len 10000", 1),
+        ("--max-model-len 10000 --max-num-seqs 64 --max-num-batched-tokens 2048", 0),
+    ],
+)
+def test_an_engine_does_not_start_where_one_sequence_does_not_fit(
+    flags: str, status: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a length vLLM takes the 131,072 tokens of the model, which two H100 do not hold beside 70B in BF16."""
+    command = f"vllm serve meta-llama/Llama-3.1-70B-Instruct -tp 2 {flags}"
+    found = _json(capsys, "verify", "--from", command, "--hardware", "h100-sxm-8", status=status)
+    if status:
+        assert "does not start: one sequence of max_model_len" in found["violations"][0]["message"]
+    if "batched" in flags:
+        assert found["layout"]["prefill_chunk"] < 2048
+
+
 def test_explain_keeps_the_degrees_of_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     command = "vllm serve deepseek-ai/DeepSeek-V3 -tp 8"
     found = _json(capsys, "explain", "--from", command, "--hardware", "h100-sxm-8", status=1)

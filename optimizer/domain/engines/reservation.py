@@ -101,6 +101,8 @@ class CacheRules:
         Layers of several kinds are kept in groups of equal size, so that a kind with a remainder is padded.
     sparse_latent_fp8
         Sparse latent attention keeps 8-bit entries with a 32-bit scale every 128 elements and a 16-bit rotary key.
+    admits_longest
+        The engine does not start where its cache cannot hold one sequence of `max_model_len`.
     compressed_pages
         DeepSeek-V4's windows, entries and compressor states lie in pages of one size: see `figures.cache`.
     expert_padding
@@ -112,4 +114,5 @@ class CacheRules:
     equal_groups: bool = False
     sparse_latent_fp8: bool = False
     compressed_pages: bool = False
+    admits_longest: bool = False
     expert_padding: Mapping[str, tuple[int, int]] = field(default_factory=dict)

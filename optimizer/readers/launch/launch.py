@@ -138,6 +138,11 @@ class Launch:
         return {one.word.text.partition("=")[0]: one.text for one in self.given}
 
     @property
+    def fits_length(self) -> bool:
+        """Whether the engine is told to take the longest sequence that its cache holds."""
+        return any(one.flag.carries == "max_model_len" and one.text in FITTED_LENGTH for one in self.given)
+
+    @property
     def engine_name(self) -> str:
         """Engine and version as a problem names them."""
         name = {"torchtitan": "fsdp"}.get(self.engine, self.engine)
@@ -167,6 +172,9 @@ class Launch:
         line, column = self.places.get(field_name, self.model_place)
         return SpecError(Fault(self.source, line, column, field_name, message))
 
+
+FITTED_LENGTH: Final = frozenset({"auto", "-1"})
+"""Values of vLLM's `--max-model-len` that leave it to the engine."""
 
 SHARED_BUDGET: Final = frozenset({"vllm", "trtllm"})
 """Engines whose budget of a step counts the tokens that sequences decode; elsewhere prompts have steps of their own."""

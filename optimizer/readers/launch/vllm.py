@@ -12,6 +12,7 @@ from typing import Any, Final
 from optimizer.readers.launch.flags import merged
 from optimizer.readers.launch.launch import (
     ACTIVATION_FORMATS,
+    FITTED_LENGTH,
     KV_FORMATS,
     ONLINE_FORMATS,
     Launch,
@@ -165,7 +166,7 @@ def _operating(given: Reading, *, experts: bool) -> Operating:
 def _length(given: Reading) -> int | None:
     """Longest sequence; ``auto`` and ``-1`` leave it to the engine."""
     found = given.one("max_model_len")
-    if found is not None and found.text in {"auto", "-1"}:
+    if found is not None and found.text in FITTED_LENGTH:
         return None
     return given.number("max_model_len")
 
