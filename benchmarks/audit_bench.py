@@ -17,6 +17,8 @@ came last: 0.993 of the equations, all 12 accusations right, nobody accused in 2
 (memory that does not fit, degrees that do not give the devices, rates beyond the hardware, two values, totals), written
 before their reader. Before it 4 of 19 and 1 of 21 of their errors were told. The second half was held out: at its first
 run 15 of 21 were told and 5 figures of 2 documents wrongly accused, all by one mistake in the precision, since mended.
+``documents_deployments_fresh`` came when `verify` took over from the formulas of the audit: at its first run 20 of 24
+were told and nobody accused wrongly.
 ``unread`` are the equations that it still does not find.
 
 A label counts as found when a judgement of the same line (and name) has its verdict. An accusation is a ``fails`` or an
@@ -42,6 +44,7 @@ REPORTS = DOCUMENTS.with_name("documents_reports")
 MIXED = DOCUMENTS.with_name("documents_mixed")
 DEPLOYMENTS = DOCUMENTS.with_name("documents_deployments")
 DEPLOYMENTS_HELD = DOCUMENTS.with_name("documents_deployments_held")
+DEPLOYMENTS_FRESH = DOCUMENTS.with_name("documents_deployments_fresh")
 FOLDERS = (DOCUMENTS, SECOND, FIELD_NOTES, PLANS, REVIEWS, REPORTS, MIXED)
 ACCUSATIONS = {"fails", "impossible"}
 
@@ -157,7 +160,7 @@ def main() -> None:
             for mistake in tally.mistakes:
                 print(mistake)
         print(f"{len(list(folder.glob('*.md')))} documents in {perf_counter() - start:.2f} s\n")
-    for folder in (DEPLOYMENTS, DEPLOYMENTS_HELD):
+    for folder in (DEPLOYMENTS, DEPLOYMENTS_HELD, DEPLOYMENTS_FRESH):
         told, false, errors = deployment_errors(folder)
         print(f"{folder.name}: {told} of {errors} errors told, {false} figures wrongly accused")
 

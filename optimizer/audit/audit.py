@@ -25,7 +25,6 @@ from optimizer.audit.restated import find_restated
 from optimizer.audit.result import AuditResult
 from optimizer.audit.settled import Settled, is_data
 from optimizer.audit.spoken import spoken_equations, with_spoken
-from optimizer.audit.startup_log import judge_log
 from optimizer.audit.statements import AXES, WORDS, Statement
 from optimizer.audit.tokens import Token, decimal_comma, joined_thousands, tokenize
 
@@ -87,7 +86,6 @@ def _audit(text: str, source: str, problem: Mapping[str, Any] | Problem | None) 
     ratios = judge_ratios(segments, judged)
     said = sentences(segments)
     deployed, disagreements = judge_deployment(said)
-    deployed += judge_log(said)
     judged = _merged(judged, deployed, {item.place.line for item in equations if item.verdict.wrong})
     contradictions = [
         *find_contradictions(segments, tokens, facts, judged, ratios),

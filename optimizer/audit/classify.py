@@ -25,7 +25,7 @@ _SOLD: Final = re.compile(
 _TOTAL: Final = re.compile(
     r"\b(?:total|overall|aggregate|cluster|system(?:-wide)?|across all|all \d+|combined|whole)\b"
 )
-_EXPERT: Final = re.compile(r"\bexperts?\b")
+_EXPERT: Final = re.compile(r"\bexperts?\b(?!\s+parallel)")
 _RATIO: Final = re.compile(
     r"^\W*(?:less|lower|more|higher|fewer|reduction|increase|decrease|faster|slower|smaller|larger|better"
     r"|worse|improvement|balanced)\b"
@@ -163,9 +163,9 @@ def _bandwidth(number: Number, context: Context) -> str | None:
         r"\b(?:nvlink|network|infiniband|interconnect|fabric|link|ethernet|rdma|pcie|int(?:er|ra)[- ]node)\b", words
     ):
         return "link_bandwidth"
-    if re.search(r"\b(?:hbm|memory|vram|bandwidth|dram)\b", words) is None:
-        return None
-    return "achieved_bandwidth" if _achieved(words) else "memory_bandwidth"
+    if _achieved(words):
+        return "achieved_bandwidth"
+    return "memory_bandwidth" if re.search(r"\b(?:hbm|memory|vram|bandwidth|dram)\b", words) else None
 
 
 _REQUESTS: Final = (("requests",), ("request",), ("req",), ("reqs",))

@@ -1,7 +1,8 @@
 """Claims of a deployment that the reference judges: does it fit, is the rate possible, do degrees give the devices.
 
-Every figure is `verify`'s, of the problem that the sentence and those before it name; every bound is a physical one.
-A claim is wrong only where no reading gives it: sizes as authors round them, every convention of the degrees.
+Every figure is `verify`'s, of the problem that a sentence, a row or a log line and those before it name; every bound is
+a physical one. A claim is wrong only where no reading gives it: sizes as authors round them, every convention of the
+degrees.
 """
 
 from __future__ import annotations
@@ -9,49 +10,110 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING, Final
+from functools import lru_cache
+from math import floor, prod
+from typing import Final
 
 from optimizer.audit import lexicon
 from optimizer.audit.contradictions import Contradiction
-from optimizer.audit.deployment import COUNT, DEVICES, SIZE, Facts, Sentence, count, size
+from optimizer.audit.deployment import COUNT, DEVICES, ORDINALS, SIZE, Known, Sentence, count, size
 from optimizer.audit.facts import Derivation, JudgedClaim
 from optimizer.audit.lexicon import ONE, UNITS, Unit
+from optimizer.audit.partial import device_counts, resolve
+from optimizer.audit.statements import Role, Statement
 from optimizer.audit.verdict import Verdict, plain, shown
+from optimizer.domain.convention import CONVENTIONS
+from optimizer.domain.layout import Layout, WrittenLayout
+from optimizer.domain.problem import Problem
+from optimizer.errors import SpecError
+from optimizer.figures.bounds import throughput_bounds, tpot_bound
 from optimizer.readers.catalog import load_hardware
-
-if TYPE_CHECKING:
-    from optimizer.domain.layout import Layout
-    from optimizer.domain.problem import Problem
-    from optimizer.verify import Verdict as Priced
-from optimizer.audit.deployed_claim import BETTER_NOT, judged_at, priced_on
-from optimizer.audit.deployed_degrees import (
-    degrees_give,
-    devices_of_a_node,
-    experts_held,
-    nodes_give,
-    said_of_the_whole,
-)
+from optimizer.verify import Verdict as Priced
+from optimizer.verify import judge_layout
 
 _GB: Final = UNITS["GB"]
-_MS: Final = UNITS["ms"]
 _RATE: Final = Unit("tokens/s", Fraction(1), lexicon.PER_SECOND)
+_CONTEXT: Final = 256
+"""Prompt tokens at which a rate is bounded: as short as prompts are, so that the bound errs on the author's side."""
+_MOST_DEVICES: Final = 4096
 _ROUGHLY: Final = Fraction(1, 8)
 """Share by which authors' sizes of weights differ from exact ones: embeddings left out, buffers put in, a
 parameter count rounded to the model's name. Assumed: a share with another degree is off by a half at least."""
+_LOGGED: Final = Fraction(1, 20)
+"""Share by which an engine's pages and groups may differ from bytes over bytes a token."""
 _UNSURE: Final = re.compile(
-    r"\b(?:not|no|never|neither|nor|cannot|unless|until|if we|too (?:big|large|much)|exceeds?|more than|would need|"
+    r"\b(?:not|no(?!\s+(?:problem|issue|trouble))|never|neither|nor|cannot"
+    r"|unless|until|if we|too (?:big|large|much)|exceeds?|more than|would need|"
     r"needs? (?:at least|more)|fails?|out of memory|oom|offload\w*|won't|nothing|claim\w* by|wrong\w*"
     r"|impossible|without)\b"
     r"|n['’]t\b|≠|>|✗|❌",
     re.IGNORECASE,
 )
-_FITS: Final = re.compile(
-    r"\b(?:fits?|fitted|holds?|loads?|serves?|serve it|keeps?|runs?|deploys?|hosts?|spread over|is enough for)\b",
+_SUPPOSED: Final = re.compile(
+    r"\b(?:not|never|cannot|impossible|beyond|if|in theory|theoretical\w*|roofline|ceiling|bounds?)\b|n['’]t\b",
     re.IGNORECASE,
 )
-_SURELY_FITS: Final = re.compile(r"\b(?:fits?|fitted)\b", re.IGNORECASE)
+_Claims = Iterator[JudgedClaim]
+_Price = tuple[Problem, Layout, Priced]
+
+
+def _priced_on(known: Known, devices: int, *, data_parallel: bool = False, ep: int = 0) -> _Price | None:
+    """The reference's figures of the known model on so many devices, all tensor parallel or all data parallel."""
+    if known.model is None or known.device is None or not 0 < devices <= _MOST_DEVICES:
+        return None
+    degrees = (("dp" if data_parallel or ep else "tp", devices), *((("ep", ep),) if ep else ()))
+    return _price(known.model, known.device, known.precision, devices, degrees)
+
+
+@lru_cache(maxsize=256)
+def _price(
+    model: str, device: str, precision: str | None, devices: int, degrees: tuple[tuple[str, int], ...]
+) -> _Price | None:
+    given = {
+        "model": model, "hardware": device, "devices": devices,
+        "workload": {"kind": "serving", "phase": "decode", "input_tokens": _CONTEXT, "output_tokens": _CONTEXT},
+    }  # fmt: skip
+    try:
+        problem = resolve(given)
+        if precision is not None and not problem.precision.weights.startswith(precision):
+            problem = resolve({**given, "precision": {"weights": precision}})
+        layout = WrittenLayout.model_validate(dict(degrees)).resolve(experts=problem.model.moe is not None)
+        verdict = judge_layout(problem, layout)
+    except (SpecError, ValueError):
+        return None
+    return (problem, layout, verdict) if verdict.evaluation is not None else None
+
+
+def _weights(known: Known) -> Fraction | None:
+    """Bytes of one copy of the model."""
+    priced = _priced_on(known, 1)
+    return None if priced is None else Fraction(priced[2].figures["model_bytes"].value)
+
+
+def _told(*, right: bool) -> Verdict:
+    return Verdict.HOLDS if right else Verdict.FAILS
+
+
+def _claim(
+    sentence: Sentence, match: re.Match[str], name: str, value: Fraction, unit: Unit, verdict: Verdict,
+    readings: Sequence[Derivation] = (), note: str = "",
+) -> JudgedClaim:  # fmt: skip
+    """The claim that `match` makes, placed; what stands in quotation marks accuses no one."""
+    statement = Statement(name, value, sentence.at(match.start()), " ".join(match[0].split()), Role.STATED,
+                          sentence.segment, unit, section=sentence.section, near=sentence.text)  # fmt: skip
+    before = sentence.text[: match.start()]
+    if verdict.wrong and (before.count('"') % 2 or before.count("“") > before.count("”")):
+        verdict, note = Verdict.UNSUPPORTED, f"quoted; taken for the document's own it {verdict}"
+    marked = tuple((reading, not at and verdict is Verdict.HOLDS) for at, reading in enumerate(readings))
+    return JudgedClaim(statement, verdict, readings[0] if readings else None, marked, note)
+
+
+_FITS: Final = re.compile(
+    r"\b(?:(fits?|fitted)|holds?|loads?|serves?|serve it|keeps?|runs?|deploys?|hosts?|spread over|is enough for)\b",
+    re.IGNORECASE,
+)
 _THE_MODEL: Final = re.compile(
-    r"\b(?:weights|checkpoint|parameters|it|model|unquanti[sz]ed|the build)\b", re.IGNORECASE
+    r"\b(?:weights|checkpoint|parameters|it|model|unquanti[sz]ed|the build|\d+B)\b", re.IGNORECASE
 )
 _INTO: Final = re.compile(
     r"\bfits?\s+(?:comfortably\s+|easily\s+|just\s+)?(?:in(?:to)?|on|within)?\s*"
@@ -59,20 +121,20 @@ _INTO: Final = re.compile(
     re.IGNORECASE,
 )
 _TIMES_SIZE: Final = re.compile(rf"({COUNT})\s*(?:{DEVICES})?\s*[×x*]\s*(\d+)\s*(GB|GiB)\b", re.IGNORECASE)
+_EACH: Final = re.compile(rf"\s*(?:per|each|/|a)\b|\s*{DEVICES}", re.IGNORECASE)
 
 
-def _room(facts: Facts, sentence: Sentence) -> tuple[Fraction, str, int] | None:
+def _room(sentence: Sentence) -> tuple[Fraction, str, int] | None:
     """Bytes of the devices that a sentence speaks of, how they come about, and where they are named."""
     into = _INTO.search(sentence.text)
     if into is not None:
-        return size(into[1], into[2]), into[0].split()[-2] + " " + into[2], into.start(1)
+        return size(into[1], into[2]), f"{into[1]} {into[2]}", into.start(1)
     written = _TIMES_SIZE.search(sentence.text)
     if len({(group.devices, group.device) for group in sentence.groups}) == 1:
         group = sentence.groups[0]
         known = Fraction(load_hardware(group.device).device.memory)
-        each = min(known, group.memory or facts.memory or known)
         # A variant with more memory than the catalog's is taken at its word.
-        each = group.memory if group.memory and group.memory > known else each
+        each = group.memory or min(known, sentence.known.memory or known)
         if written is not None and count(written[1]) == group.devices:
             each = min(each, size(written[2], written[3]))
         return group.devices * each, f"{group.devices} × {shown(each, _GB)}", group.start
@@ -82,105 +144,32 @@ def _room(facts: Facts, sentence: Sentence) -> tuple[Fraction, str, int] | None:
     return None
 
 
-def _fits(sentence: Sentence) -> Iterator[JudgedClaim]:
+def _fits(sentence: Sentence) -> _Claims:
     """``The 700 GB fit 8 × H100``; ``FP8 weights run on one H100``: the need against the memory of the devices."""
-    text = sentence.text
-    verb = _FITS.search(text)
-    if verb is None or _UNSURE.search(text):
-        return
-    found = _room(sentence.known, sentence)
-    if found is None:
+    text, verb = sentence.text, _FITS.search(sentence.text)
+    found = None if verb is None or _UNSURE.search(text) else _room(sentence)
+    if verb is None or found is None:
         return
     room, told, at = found
-    surely = _SURELY_FITS.search(text)
-    before = min(at, surely.start() + 4) if surely else 0
-    stated = [match for match in SIZE.finditer(text) if match.end() <= before
-              and not re.match(rf"\s*(?:per|each|/|a)\b|\s*{DEVICES}", text[match.end():])
-              and size(match[1], match[2]) != room]  # fmt: skip
-    if stated:
-        written = stated[-1]
-        need = size(written[1], written[2])
-        formula, numbers = "memory of the devices", told
-    else:
-        priced = priced_on(sentence.known, 1)
-        if priced is None or not (_THE_MODEL.search(text) or sentence.own.model or re.search(r"\b\d+B\b", text)):
-            return
-        if sentence.known.precision is None:
-            return
-        written, need = verb, Fraction(priced[2].figures["model_bytes"].value)
-        formula, numbers = "devices × memory", told
-    lack = need > room * Fraction(101, 100)
-    verdict = Verdict.FAILS if lack else Verdict.HOLDS
-    note = f"{shown(need, _GB)} of weights {'do not fit' if lack else 'fit'} in {told} = {shown(room, _GB)}"
-    yield judged_at(
-        sentence, written, "weights_total", need, _GB, verdict, [Derivation("room", room, formula, numbers)], note
-    )
+    surely = next((match for match in _FITS.finditer(text) if match[1]), None)
+    stated = [match for match in SIZE.finditer(text, 0, min(at, surely.start() + 4) if surely else 0)
+              if not _EACH.match(text, match.end()) and size(match[1], match[2]) != room]  # fmt: skip
+    need = size(stated[-1][1], stated[-1][2]) if stated else None
+    if need is None and sentence.known.precision and (sentence.own.model or _THE_MODEL.search(text)):
+        need = _weights(sentence.known)
+    if need is not None:
+        yield _fit(sentence, stated[-1] if stated else verb, need, room, told)
 
 
-def _row_fits(sentence: Sentence) -> Iterator[JudgedClaim]:
-    """A row whose column says that it fits."""
-    cells = {label.lower(): cell for label, cell in sentence.cells.items()}
-    said = next((cell for label, cell in cells.items() if re.fullmatch(r"fits?\??|feasible|ok\??", label)), None)
-    if said is None or not re.match(r"yes|y\b|✓|✅|ok|true|fits", said[0], re.IGNORECASE):
-        return
-
-    def bytes_of(pattern: str) -> tuple[Fraction, re.Match[str]] | None:
-        for label, (text, _) in cells.items():
-            match = SIZE.search(text)
-            if re.search(pattern, label) and match:
-                return size(match[1], match[2]), match
-        return None
-
-    need, total, each = (
-        bytes_of(r"weights|model size|checkpoint|needed"),
-        bytes_of(r"total (?:memory|hbm|vram)|capacity"),
-        bytes_of(r"memory (?:per|/) ?gpu|per[- ]gpu memory|hbm per"),
-    )
-    devices = next(
-        (
-            int(text)
-            for label, (text, _) in cells.items()
-            if re.fullmatch(r"gpus?|devices|cards", label) and text.isdigit()
-        ),
-        None,
-    )
-    product = devices * each[0] if devices and each else None
-    rooms = [value for value in (total[0] if total else None, product) if value is not None]
-    if need is None or not rooms:
-        return
-    verdict = Verdict.FAILS if need[0] > max(rooms) else Verdict.HOLDS
-    note = f"{shown(need[0], _GB)} against {shown(max(rooms), _GB)}"
-    at = re.search(re.escape(need[1][0]), sentence.text) or need[1]
-    yield judged_at(sentence, at, "weights_total", need[0], _GB, verdict,
-                [Derivation("room", max(rooms), "devices × memory", plain(max(rooms)))], note)  # fmt: skip
+def _fit(sentence: Sentence, match: re.Match[str], need: Fraction, room: Fraction, told: str) -> JudgedClaim:
+    fits = need <= room * Fraction(101, 100)
+    note = f"{shown(need, _GB)} of weights {'fit' if fits else 'do not fit'} in {told} = {shown(room, _GB)}"
+    reading = Derivation("room", room, "devices × memory", told)
+    return _claim(sentence, match, "weights_total", need, _GB, _told(right=fits), [reading], note)
 
 
-def _row_devices(sentence: Sentence) -> Iterator[JudgedClaim]:
-    """A row's devices against its replicas and degrees, or against its nodes and the devices of one."""
-    cells = {label.lower(): text.replace(",", "") for label, (text, _) in sentence.cells.items()}
-    found: dict[str, int] = {}
-    for name, pattern in _COLUMNS:
-        values = [int(text) for label, text in cells.items() if pattern.fullmatch(label) and text.isdigit()]
-        if len(values) == 1:
-            found[name] = values[0]
-    for parts in (("replicas", "tp", "pp"), ("nodes", "per_node")):
-        given = [name for name in parts if name in found]
-        if len(given) < 2 or "devices" not in found or ("dp" in found and "replicas" in given):
-            continue
-        right = Fraction(1)
-        for name in given:
-            right *= found[name]
-        at = re.search(rf"\b{found['devices']}\b(?=;|$)", sentence.text)
-        if right and at is not None:
-            reading = Derivation(
-                "the row's own", right, " × ".join(given), " × ".join(str(found[name]) for name in given)
-            )
-            verdict = Verdict.HOLDS if right == found["devices"] else Verdict.FAILS
-            yield judged_at(sentence, at, "devices", Fraction(found["devices"]), ONE, verdict, [reading])
-
-
-_COLUMNS: Final = tuple(
-    (name, re.compile(pattern, re.IGNORECASE))
+_COLUMNS: Final = {
+    name: re.compile(pattern, re.IGNORECASE)
     for name, pattern in (
         ("devices", rf"(?:total |number of )?{DEVICES}(?: total| needed)?"),
         ("replicas", "(?:number of )?(?:replicas|instances|copies)"),
@@ -189,54 +178,82 @@ _COLUMNS: Final = tuple(
         ("dp", r"dp(?:[-_ ]size)?|data[-_ ]parallel\w*(?: size)?"),
         ("nodes", "(?:number of )?(?:nodes|servers|hosts)"),
         ("per_node", rf"{DEVICES} ?(?:per|/) ?(?:node|server|host)"),
+        ("need", r".*(?:weights|model size|checkpoint|needed).*"),
+        ("room", r".*(?:total (?:memory|hbm|vram)|capacity).*"),
+        ("each", r".*(?:memory (?:per|/) ?gpu|per[- ]gpu memory|hbm per).*"),
+        ("fits", r"fits?\??|feasible|ok\??"),
     )
-)
+}
+_YES: Final = re.compile(r"yes|y\b|✓|✅|ok|true|fits", re.IGNORECASE)
+
+
+def _row(sentence: Sentence) -> _Claims:
+    """A row's devices against its replicas and degrees or its nodes; its weights against its memory where it "fits"."""
+    named: dict[str, str] = {}
+    for name, pattern in _COLUMNS.items():
+        texts = [text for label, (text, _) in sentence.cells.items() if pattern.fullmatch(label)]
+        if len(texts) == 1:
+            named[name] = texts[0].replace(",", "")
+    counts = {name: int(text) for name, text in named.items() if text.isdigit()}
+    for parts in (("replicas", "tp", "pp"), ("nodes", "per_node")):
+        given = [name for name in parts if name in counts]
+        if len(given) > 1 and "devices" in counts and not ("dp" in counts and "replicas" in given):
+            right = Fraction(prod(counts[name] for name in given))
+            at = re.search(rf"\b{counts['devices']}\b(?=;|$)", sentence.text)
+            reading = Derivation("row", right, " × ".join(given), " × ".join(str(counts[name]) for name in given))
+            if right and at is not None:
+                verdict = _told(right=right == counts["devices"])
+                yield _claim(sentence, at, "devices", Fraction(counts["devices"]), ONE, verdict, [reading])
+    if _YES.match(named.get("fits", "")):
+        found = {name: SIZE.search(named.get(name, "")) for name in ("need", "room", "each")}
+        sizes = {name: size(match[1], match[2]) for name, match in found.items() if match is not None}
+        rooms = [sizes["room"]] if "room" in sizes else []
+        rooms += [counts["devices"] * sizes["each"]] if "each" in sizes and "devices" in counts else []
+        at = re.search(re.escape(named.get("need", "\0")), sentence.text)
+        if "need" in sizes and rooms and at is not None:
+            yield _fit(sentence, at, sizes["need"], max(rooms), "the row's memory")
+
+
 _HELD: Final = re.compile(
     rf"({COUNT})\s+(?:concurrent\s+|parallel\s+|simultaneous\s+)*"
     r"(?:sequences|requests|users|sessions|conversations)\s+(?:of|at|with)\s+"
     r"(?:up to\s+)?(\d[\d,]*)(k?)[\s-]*tokens?\b",
     re.IGNORECASE,
 )
-_ADMITS: Final = re.compile(r"\b(?:admits?|keeps?|holds?|serves?|fits?|runs?|supports?|have)\b", re.IGNORECASE)
+_ADMITS: Final = re.compile(
+    r"\b(?:admit\w*|keeps?|holds?|serves?|fits?|runs?|supports?|have|promise\w*|handles?)\b", re.IGNORECASE
+)
 
 
-def _held(sentence: Sentence) -> Iterator[JudgedClaim]:
+def _held(sentence: Sentence) -> _Claims:
     """``64 sequences of 131,072 tokens``: weights and caches of all against the memory of all devices."""
-    match = _HELD.search(sentence.text)
-    facts = sentence.known
-    if match is None or _ADMITS.search(sentence.text) is None or _UNSURE.search(sentence.text) or not facts.devices:
+    match, known = _HELD.search(sentence.text), sentence.known
+    if match is None or not known.devices or _ADMITS.search(sentence.text) is None or _UNSURE.search(sentence.text):
         return
-    priced = priced_on(facts, 1)
+    priced = _priced_on(known, 1)
     if priced is None:
         return
     number, tokens = count(match[1]), int(match[2].replace(",", "")) * (1024 if match[3] else 1)
-    each = Fraction(priced[2].figures["kv_cache_bytes_per_token"].value)
-    if (facts.cache or "bf16") in {"fp8", "int8"}:
-        each /= 2
+    each = Fraction(priced[2].figures["kv_cache_bytes_per_token"].value) / (2 if known.cache in {"fp8", "int8"} else 1)
     weights = Fraction(priced[2].figures["model_bytes"].value)
-    known = Fraction(priced[0].hardware.device.memory)
-    memory = min(known, facts.memory or known)
-    most = (facts.devices * memory - weights) / (tokens * each)
-    verdict = Verdict.FAILS if number > most else Verdict.HOLDS
+    memory = min(Fraction(priced[0].hardware.device.memory), known.memory or Fraction(10**15))
+    most = (known.devices * memory - weights) / (tokens * each)
     reading = Derivation(
-        "most that fit", Fraction(max(most.__floor__(), 0)),
-        "(devices × memory − weights) ÷ (tokens × cache of a token)",
-        f"({facts.devices} × {shown(memory, _GB)} − {shown(weights, _GB)}) ÷ ({tokens:,} × {plain(each)} bytes)",
+        "most that fit", Fraction(max(floor(most), 0)), "(devices × memory − weights) ÷ (tokens × cache of a token)",
+        f"({known.devices} × {shown(memory, _GB)} − {shown(weights, _GB)}) ÷ ({tokens:,} × {plain(each)} bytes)",
     )  # fmt: skip
-    yield judged_at(sentence, match, "concurrency", Fraction(number), ONE, verdict, [reading])
+    yield _claim(sentence, match, "concurrency", Fraction(number), ONE, _told(right=number <= most), [reading])
 
 
-_TOKENS: Final = re.compile(
-    r"(\d[\d,]*(?:\.\d+)?)\s?(k)?\s*(?:tokens?|tok)\s?(?:/\s?(?:s|sec)\b|per second)", re.IGNORECASE
+_RATES: Final = re.compile(
+    r"(?P<rate>\d[\d,]*(?:\.\d+)?)\s?(?P<k>k)?\s*(?:tokens?|tok)\s?(?:/\s?(?:s|sec)\b|per second)"
+    r"|\b(?:TPOT|ITL)\b(?:\s+(?:of|is|at|p50|p99))*\W{0,3}(?P<ms>\d+(?:\.\d+)?)\s?ms"
+    r"|(?P<each>\d+(?:\.\d+)?)\s?ms\s+per\s+(?:output\s+)?token",
+    re.IGNORECASE,
 )
 _LONE: Final = re.compile(
     r"\b(?:single|one)[- ](?:user|stream|request|client|sequence)|\bper user|\bbatch(?: size)?[ =-]*1\b"
     r"|\bfor one user",
-    re.IGNORECASE,
-)
-_EACH_TOKEN: Final = re.compile(
-    r"\b(?:TPOT|ITL)\b(?:\s+(?:of|is|at|p50|p99))*\W{0,3}(\d+(?:\.\d+)?)\s?ms"
-    r"|(\d+(?:\.\d+)?)\s?ms\s+per\s+(?:output\s+)?token",
     re.IGNORECASE,
 )
 _SPEEDS_UP: Final = re.compile(
@@ -244,65 +261,143 @@ _SPEEDS_UP: Final = re.compile(
 )
 
 
-def _rates(sentence: Sentence) -> Iterator[JudgedClaim]:
+def _rates(sentence: Sentence) -> _Claims:
     """Tokens/s and times per token against what the rated peaks allow."""
-    text, facts = sentence.text, sentence.known
-    if _SPEEDS_UP.search(text) or BETTER_NOT.search(text):
+    text, known, own = sentence.text, sentence.known, sentence.own
+    if _SPEEDS_UP.search(text) or _SUPPOSED.search(text):
         return
-    for match in [*_TOKENS.finditer(text), *_EACH_TOKEN.finditer(text)]:
-        time = match.re is _EACH_TOKEN
+    for match in _RATES.finditer(text):
+        time = match["rate"] is None
+        digits = Fraction((match["rate"] or match["ms"] or match["each"]).replace(",", ""))
+        rate = 1000 / digits if time and digits else digits * (1000 if match["k"] else 1)
         clause = text.rfind(";", 0, match.start()) + 1, text.find(";", match.end()) % (len(text) + 1)
-        lone = _LONE.search(text, *clause) is not None
+        lone = time or _LONE.search(text, *clause) is not None
         per_device = re.match(rf"\s*(?:per|/|a|on each)\s*{DEVICES}", text[match.end() :], re.IGNORECASE) is not None
-        given = sentence.own.devices or sentence.own.degrees.get("tp")
-        devices = 1 if per_device else given or (facts.devices if time or lone else None)
-        if devices is None:
+        given = own.devices or own.degrees.get("tp")
+        devices = 1 if per_device else given or (known.devices if lone else None)
+        if devices is None or not rate:
             continue
-        if time or lone:
-            tp = sentence.own.degrees.get("tp") or facts.degrees.get("tp") or devices
-            priced = priced_on(facts, min(tp, devices))
-            if priced is not None:
-                written = Fraction(match[1] or match[2]) / 1000 if time else 1 / _number(match)
-                yield from _alone(sentence, match, written, priced, time=time)
-        elif (priced := priced_on(facts, devices, data_parallel=True)) is not None:
-            yield from _together(sentence, match, _number(match), priced, per_device=per_device)
+        width = min(own.degrees.get("tp") or known.degrees.get("tp") or devices, devices) if lone else devices
+        priced = _priced_on(known, width, data_parallel=not lone)
+        if priced is None:
+            continue
+        if lone:
+            bound = tpot_bound(priced[0], priced[1])
+            if 1 / rate >= bound.value * Fraction(19, 20):
+                continue
+            value, unit, most = (1 / rate, UNITS["ms"], bound.value) if time else (rate, _RATE, 1 / bound.value)
+        else:
+            # Reading prompts on devices that share nothing: no layout and no phase computes more tokens.
+            bound = throughput_bounds(priced[0], priced[1])[-1]
+            if rate <= bound.value:
+                continue
+            value, unit, most = rate, _RATE, bound.value
+        name = "tpot" if time else "throughput_per_device" if per_device and not lone else "throughput"
+        note = f"{bound.resource} of {width} devices allows {shown(most, unit)} at best"
+        reading = Derivation(bound.reading, most, bound.formula, bound.substituted)
+        yield _claim(sentence, match, name, value, unit, Verdict.IMPOSSIBLE, [reading], note)
 
 
-def _number(match: re.Match[str]) -> Fraction:
-    return Fraction(match[1].replace(",", "")) * (1000 if match[2] else 1)
+_TOTAL: Final = re.compile(
+    rf"(?<![\w.,=×x*/-])(\d{{1,6}})\s+{DEVICES}\b(?!\s*(?:per|each|/|a node|and|in each|in one))", re.IGNORECASE
+)
+_OF_MORE: Final = re.compile(
+    r"\b(?:(?:nodes?|cluster|servers?|hosts?)\s+(?:of|with|has)|up to|out of)\s*$", re.IGNORECASE
+)
+"""Before a count that is a node's, or what there is."""
 
 
-def _alone(
-    sentence: Sentence, match: re.Match[str], seconds: Fraction, priced: tuple[Problem, Layout, Priced], *, time: bool
-) -> Iterator[JudgedClaim]:
-    from optimizer.figures.bounds import tpot_bound  # noqa: PLC0415 - loads with the reference
-
-    bound = tpot_bound(priced[0], priced[1])
-    if not seconds or seconds >= bound.value * Fraction(19, 20):
+def _degrees_give(sentence: Sentence) -> _Claims:
+    """``TP=8, PP=4 on 16 GPUs``: the devices against what the degrees give in any convention."""
+    degrees = sentence.own.degrees
+    totals = {
+        int(match[1]): match
+        for match in _TOTAL.finditer(sentence.text)
+        if not _OF_MORE.search(sentence.text[: match.start()])
+    }
+    for group in sentence.groups:
+        match = re.compile(r".+", re.DOTALL).match(sentence.text, group.start, group.end)
+        if match is not None:
+            totals.setdefault(group.devices, match)
+    if len(degrees.keys() - {"ep"}) < 2 or len(totals) != 1 or _SUPPOSED.search(sentence.text):
         return
-    value, unit = (seconds, _MS) if time else (1 / seconds, _RATE)
-    reading = Derivation(bound.reading, bound.value if time else 1 / bound.value, bound.formula, bound.substituted)
-    note = f"{bound.resource} of {priced[1].tp} devices allows {shown(reading.value, unit)} at best"
-    yield judged_at(sentence, match, "tpot" if time else "throughput", value, unit, Verdict.IMPOSSIBLE, [reading], note)
+    ((devices, match),) = totals.items()
+    given = device_counts(degrees, sentence.engines)
+    spare = "dp" not in degrees and any(devices % value == 0 for value in given)
+    if given and (devices in given or not spare):
+        order = sorted(given, key=lambda value: abs(value - devices))
+        written = " × ".join(f"{axis} {value}" for axis, value in degrees.items())
+        readings = [Derivation(given[one], Fraction(one), CONVENTIONS[given[one]].devices, written) for one in order]  # type: ignore[index]
+        note = "" if devices in given else f"{written} give {' or '.join(map(str, order))} devices"
+        verdict = Verdict.AMBIGUOUS if devices in given and len(given) > 1 else _told(right=devices in given)
+        yield _claim(sentence, match, "devices", Fraction(devices), ONE, verdict, readings, note)
 
 
-def _together(
-    sentence: Sentence,
-    match: re.Match[str],
-    rate: Fraction,
-    priced: tuple[Problem, Layout, Priced],
-    *,
-    per_device: bool,
-) -> Iterator[JudgedClaim]:
-    from optimizer.figures.bounds import throughput_bounds  # noqa: PLC0415 - loads with the reference
+_NODES: Final = re.compile(rf"({COUNT}|{ORDINALS})\s+(?:nodes?|servers?|hosts?|boxes)\b", re.IGNORECASE)
+_A_NODE: Final = re.compile(
+    rf"(?:(\d{{1,3}})\s*[×x]?\s*(?:[A-Z]+\d+\w*\s*)?{DEVICES}?\s*(?:per node|each|/\s*node|a node|per server))"
+    rf"|(?:nodes|servers)\s*(?:[×x*]|with|of|,? each with)\s*(\d{{1,3}})(?:\s*{DEVICES})?\b"
+    rf"|{DEVICES} per node\s*[:=]\s*(\d{{1,3}})|\((\d)\s*×\s*\w+ each\)",
+    re.IGNORECASE,
+)
+_SOME: Final = re.compile(r"\bof (?:the|which)\b|\bfree\b|\bper\b.*\breplica", re.IGNORECASE)
 
-    # Reading prompts on devices that share nothing: no layout and no phase computes more tokens.
-    bound = throughput_bounds(priced[0], priced[1])[-1]
-    if rate > bound.value:
-        name = "throughput_per_device" if per_device else "throughput"
-        note = f"{bound.resource} of {priced[1].devices} devices allows {plain(bound.value)} tokens/s at best"
-        reading = Derivation(bound.reading, bound.value, bound.formula, bound.substituted)
-        yield judged_at(sentence, match, name, rate, _RATE, Verdict.IMPOSSIBLE, [reading], note)
+
+def _nodes_give(sentence: Sentence, per_node: int | None) -> _Claims:
+    """``14 nodes, 116 GPUs``, with eight of them in a node."""
+    nodes = {count(match[1]) for match in _NODES.finditer(sentence.text)}
+    totals = {int(match[1]): match for match in _TOTAL.finditer(sentence.text)}
+    own = next((int(next(filter(None, match.groups()))) for match in _A_NODE.finditer(sentence.text)), None)
+    each = own or per_node
+    totals.pop(own or 0, None)
+    if len(nodes) != 1 or len(totals) != 1 or each is None or sentence.cells or _SOME.search(sentence.text):
+        return
+    ((devices, match),), (number,) = totals.items(), nodes
+    if devices == number * each or (devices >= number and not _SUPPOSED.search(sentence.text)):
+        reading = Derivation("nodes", Fraction(number * each), "nodes × devices_per_node", f"{number} × {each}")
+        yield _claim(
+            sentence, match, "devices", Fraction(devices), ONE, _told(right=devices == number * each), [reading]
+        )
+
+
+def _devices_of_a_node(found: Sequence[Sentence]) -> int | None:
+    """Devices of a node: as written, else the catalog's where some count of nodes and devices agrees with it."""
+    each = {int(next(filter(None, match.groups()))) for one in found for match in _A_NODE.finditer(one.text)}
+    if each:
+        return each.pop() if len(each) == 1 else None
+    for one in found:
+        nodes, totals = _NODES.findall(one.text), _TOTAL.findall(one.text)
+        if len(nodes) == len(totals) == 1 and one.known.device and count(nodes[0]) > 1:
+            size_of_node = load_hardware(one.known.device).devices_per_node
+            if count(nodes[0]) * size_of_node == int(totals[0]):
+                return size_of_node
+    return None
+
+
+_EXPERTS: Final = re.compile(
+    r"(\d{1,4})(?:\s+of\s+the\s+\d+)?\s+(?:routed\s+)?experts?\s+(?:per|of each|each|a|in each|on each|/)\s*"
+    r"(?:layer|GPU|device|rank|card)\b|(?:each|every)\s+(?:GPU|device|rank|card)\s+(?:has|holds|keeps|owns|gets|stores)\s+"
+    r"(\d{1,4})\s+(?:routed\s+)?experts",
+    re.IGNORECASE,
+)
+
+
+def _experts(sentence: Sentence) -> _Claims:
+    """``With EP=32 it is 16 experts a layer``: experts of one layer, instances and equivalents, as `verify` counts."""
+    ep, match = sentence.own.degrees.get("ep"), _EXPERTS.search(sentence.text)
+    if ep is None or match is None or re.search(r"redundan|shared|\bactive\b", sentence.text):
+        return
+    # What a rank holds of a model needs no device; any of the catalog will do.
+    priced = _priced_on(sentence.known.over(Known(device="h100-sxm-8")), ep, ep=ep)
+    value = Fraction(match[1] or match[2])
+    if priced is not None and priced[0].model.moe is not None and value != priced[0].model.moe.experts:
+        names = ("experts_resident_per_layer", "expert_instances", "expert_equivalents")
+        found = [(name, figure) for name in names if (figure := priced[2].figures.get(name)) is not None]
+        readings = [Derivation(name, Fraction(one.value), one.formula, one.substituted) for name, one in found]
+        readings.sort(key=lambda one: one.value != value)
+        true = readings[0].value == value
+        verdict = _told(right=true) if not true or "layer" in match[0] else Verdict.AMBIGUOUS
+        yield _claim(sentence, match, "experts_per_gpu", value, ONE, verdict, readings)
 
 
 _EACH_HOLDS: Final = re.compile(
@@ -313,71 +408,134 @@ _EACH_HOLDS: Final = re.compile(
     rf"(?:per|/|on each|a|for each)\s*(?:{DEVICES}|rank)\b(?=.{{0,24}}weights)",
     re.IGNORECASE,
 )
-
-
-def _weights(sentence: Sentence) -> Iterator[JudgedClaim]:
-    """Weights of a device under the degrees of the same sentence."""
-    match = _EACH_HOLDS.search(sentence.text)
-    degrees = sentence.own.degrees
-    if match is None and (whole := _WHOLE_WEIGHTS.search(sentence.text)) is not None and sentence.known.model:
-        yield from _all_weights(sentence, whole)
-    if match is None or "tp" not in degrees or BETTER_NOT.search(sentence.text):
-        return
-    written = [part for part in match.groups() if part]
-    yield from share_of_weights(sentence, match, size(written[0].rstrip(".,"), written[1]), degrees)
-
-
 _WHOLE_WEIGHTS: Final = re.compile(
     r"\bweights\b[^.;\d]{0,24}?[~≈]?\s*(\d[\d,.]*)\s*(GB|GiB|TB)\b(?!\s*(?:per|/|each|a|on each|for each))",
     re.IGNORECASE,
 )
 
 
-def _all_weights(sentence: Sentence, match: re.Match[str]) -> Iterator[JudgedClaim]:
-    """``The FP8 weights need 671 GB``: one copy of the model, confirmed to the digits of its name."""
-    priced = priced_on(sentence.known, 1)
-    if priced is None:
-        return
-    value, figure = size(match[1].rstrip(".,"), match[2]), priced[2].figures["model_bytes"]
-    if abs(Fraction(figure.value) - value) <= value * _ROUGHLY:
-        reading = Derivation("one copy of the model", Fraction(figure.value), figure.formula, figure.substituted)
-        yield judged_at(sentence, match, "weights", value, UNITS[match[2]], Verdict.HOLDS, [reading])
+def _held_weights(sentence: Sentence) -> _Claims:
+    """Weights of a device under the degrees of the sentence; of the whole model, confirmed to its name's digits."""
+    match, whole = _EACH_HOLDS.search(sentence.text), _WHOLE_WEIGHTS.search(sentence.text)
+    if match is not None and "tp" in sentence.own.degrees and not _SUPPOSED.search(sentence.text):
+        written = [part for part in match.groups() if part]
+        yield from _share(sentence, match, size(written[0].rstrip(".,"), written[1]), sentence.own.degrees)
+    elif match is None and whole is not None and (weights := _weights(sentence.known)) is not None:
+        value = size(whole[1].rstrip(".,"), whole[2])
+        if abs(weights - value) <= value * _ROUGHLY:
+            reading = Derivation("one copy of the model", weights, "model_bytes", shown(weights, _GB))
+            yield _claim(sentence, whole, "weights", value, UNITS[whole[2]], Verdict.HOLDS, [reading])
 
 
-def share_of_weights(
+def _share(
     sentence: Sentence, match: re.Match[str], value: Fraction, degrees: dict[str, int], also: int | None = None
-) -> Iterator[JudgedClaim]:
+) -> _Claims:
     """Weights of a device in bytes against every share of the model that the degrees, or `also` devices, may give."""
-    priced = priced_on(sentence.known, 1)
-    if priced is None:
+    whole = _weights(sentence.known)
+    if whole is None:
         return
-    whole = Fraction(priced[2].figures["model_bytes"].value)
-    parts = {
-        degrees.get("tp", 1) * degrees.get("pp", 1),
-        degrees.get("tp", 1) * degrees.get("pp", 1) * degrees.get("ep", 1),
-        also or 1,
-    }
-    parts |= {degrees.get("tp", 1) * degrees.get("pp", 1) * degrees.get("dp", 1)}
+    stage = degrees.get("tp", 1) * degrees.get("pp", 1)
+    parts = {stage, stage * degrees.get("ep", 1), stage * degrees.get("dp", 1), also or 1}
     readings = [Derivation(f"over {part} devices", whole / part, "weights ÷ devices", f"{shown(whole, _GB)} ÷ {part}")
                 for part in sorted(parts, key=lambda part: abs(whole / part - value))]  # fmt: skip
-    near = abs(readings[0].value - value) <= readings[0].value * _ROUGHLY
-    open_precision = (
-        sentence.known.precision is None and abs(readings[0].value / 2 - value) <= readings[0].value * _ROUGHLY
-    )
-    told = "" if near else "no share of the model's weights is this"
-    if not open_precision:
-        yield judged_at(sentence, match, "weights", value, UNITS["GiB"] if "GiB" in match[0] else _GB,
-                    Verdict.HOLDS if near else Verdict.FAILS, readings, told)  # fmt: skip
+    nearest = readings[0].value
+    near = abs(nearest - value) <= nearest * _ROUGHLY
+    if sentence.known.precision is not None or abs(nearest / 2 - value) > nearest * _ROUGHLY:
+        note, unit = (
+            "" if near else "no share of the model's weights is this",
+            UNITS["GiB" if "GiB" in match[0] else "GB"],
+        )
+        yield _claim(sentence, match, "weights", value, unit, _told(right=near), readings, note)
 
 
-_RULES: Final[tuple[Callable[[Sentence], Iterator[JudgedClaim]], ...]] = (
-    _fits, _row_fits, _row_devices, _held, _rates, degrees_give, experts_held, _weights,
+_LOADED: Final = re.compile(
+    r"Model loading took (\d+(?:\.\d+)?) ?(GiB|GB)|Load weight end\..*?mem usage=(\d+(?:\.\d+)?) ?(GB)", re.IGNORECASE
+)
+_AVAILABLE: Final = re.compile(r"Available KV cache memory: (\d+(?:\.\d+)?) ?(GiB|GB)", re.IGNORECASE)
+_CACHED: Final = re.compile(
+    r"GPU KV cache size: ([\d,]+) tokens|max_total_num_tokens=(\d+)|KV Cache is allocated\. #tokens: (\d+)",
+    re.IGNORECASE,
+)
+_CONCURRENT: Final = re.compile(r"Maximum concurrency for ([\d,]+) tokens per request: (\d+(?:\.\d+)?)x", re.IGNORECASE)
+
+
+def _log(found: Sequence[Sentence]) -> _Claims:
+    """Lines of a start-up log, each against the model and the lines before it."""
+    room = cached = None
+    for sentence in found:
+        text, known, tp = sentence.text, sentence.known, sentence.known.degrees.get("tp")
+        pp = known.degrees.get("pp", 1)
+        if (match := _LOADED.search(text)) is not None:
+            room = cached = None
+            if tp:
+                value = size(match[1] or match[3], match[2] or match[4])
+                yield from _share(sentence, match, value, {**known.degrees, "dp": 1}, also=known.devices)
+        if (match := _AVAILABLE.search(text)) is not None:
+            room = size(match[1], match[2])
+            beyond = known.device is not None and room > load_hardware(known.device).device.memory
+            verdict = Verdict.IMPOSSIBLE if beyond else Verdict.UNSUPPORTED
+            note = "memory left for the cache"
+            yield _claim(sentence, match, "kv_cache_room_bytes", room, UNITS[match[2]], verdict, (), note)
+        if (match := _CACHED.search(text)) is not None:
+            cached = Fraction(next(filter(None, match.groups())).replace(",", ""))
+            priced = _priced_on(known, tp) if tp and room else None
+            if priced is None or room is None:
+                yield _claim(sentence, match, "kv_cache_tokens", cached, ONE, Verdict.UNSUPPORTED)
+                continue
+            each = Fraction(priced[2].figures["kv_cache_bytes_per_token"].value) / pp
+            widths = {"fp8": (8,), "bf16": (16,)}.get(known.cache or "", (16, 8))
+            options = [Derivation(f"a cache of {bits} bits", room * 16 / bits / each, "room ÷ bytes of a token",
+                                  f"{plain(room)} ÷ {plain(each * bits / 16)}") for bits in widths]  # fmt: skip
+            options.sort(key=lambda one: abs(one.value - cached))
+            near = abs(options[0].value - cached) <= options[0].value * _LOGGED
+            yield _claim(sentence, match, "kv_cache_tokens", cached, ONE, _told(right=near), options)
+        if (match := _CONCURRENT.search(text)) is not None and cached is not None:
+            right, times = cached / int(match[1].replace(",", "")), Fraction(match[2])
+            reading = Derivation("tokens over the length", right, "kv_cache_tokens ÷ max_model_len",
+                                 f"{plain(cached)} ÷ {match[1]}")  # fmt: skip
+            near = abs(right - times) <= max(right * _LOGGED, Fraction(1, 100))
+            yield _claim(sentence, match, "max_concurrency", times, ONE, _told(right=near), [reading])
+
+
+_THE_WHOLE: Final = re.compile(
+    rf"\b(?:all|whole fleet of)\s+(\d{{1,6}})\s+{DEVICES}\b"
+    rf"|\b(\d{{1,6}})\s+{DEVICES}\s+(?:for|in) (?:this|the) (?:cluster|pool|fleet|cell)",
+    re.IGNORECASE,
+)
+
+
+def _said_of_the_whole(found: Sequence[Sentence]) -> Iterator[Contradiction]:
+    """``All 40 GPUs`` of a document that counts 32 once, and no others."""
+    counted: dict[int, int] = {}
+    said: list[tuple[int, int]] = []
+    every: set[int] = set()
+    for sentence in found:
+        whole = _THE_WHOLE.search(sentence.text)
+        if whole is not None:
+            said.append((int(whole[1] or whole[2]), sentence.at(whole.start()).line))
+            continue
+        totals = {int(match[1]) for match in _TOTAL.finditer(sentence.text)}
+        totals |= {group.devices for group in sentence.groups if group.devices > 8}
+        every |= totals
+        if _NODES.search(sentence.text) or len(sentence.own.degrees) > 1:
+            for value in totals:
+                if value >= 8:
+                    counted.setdefault(value, sentence.place.line)
+    for value, line in said if len(counted) == 1 else ():
+        ((other, first),) = counted.items()
+        if value not in every:
+            told = f"two values for devices: {other} and {value}"
+            yield Contradiction(tuple(sorted((first, line))), "devices", (Fraction(other), Fraction(value)), told)
+
+
+_RULES: Final[tuple[Callable[[Sentence], _Claims], ...]] = (
+    _fits, _row, _held, _rates, _degrees_give, _experts, _held_weights,
 )  # fmt: skip
 
 
 def judge_deployment(found: Sequence[Sentence]) -> tuple[list[JudgedClaim], list[Contradiction]]:
-    """Claims of sentences and rows, and counts of devices that disagree."""
-    per_node = devices_of_a_node(found)
+    """Claims of sentences, rows and log lines, and counts of devices that disagree."""
+    per_node = _devices_of_a_node(found)
     claims = [claim for sentence in found for rule in _RULES for claim in rule(sentence)]
-    claims += [claim for sentence in found for claim in nodes_give(sentence, per_node)]
-    return claims, list(said_of_the_whole(found))
+    claims += [claim for sentence in found for claim in _nodes_give(sentence, per_node)]
+    return [*claims, *_log(found)], list(_said_of_the_whole(found))

@@ -113,7 +113,7 @@ class Group:
 
 
 @dataclass(slots=True)
-class Facts:
+class Known:
     """What is known: a partial problem. Degrees that are not given are no 1."""
 
     model: str | None = None
@@ -124,9 +124,9 @@ class Facts:
     cache: str | None = None
     degrees: dict[str, int] = field(default_factory=dict)
 
-    def over(self, other: Facts) -> Facts:
+    def over(self, other: Known) -> Known:
         """These facts, and those of `other` where these are silent."""
-        return Facts(
+        return Known(
             self.model or other.model, self.precision or other.precision, self.device or other.device,
             self.devices or other.devices, self.memory or other.memory, self.cache or other.cache,
             {**other.degrees, **self.degrees} if len(self.degrees) < 2 else self.degrees,
@@ -144,8 +144,8 @@ class Sentence:
     cells: dict[str, tuple[str, Place]]
     item: bool
     groups: list[Group] = field(default_factory=list)
-    own: Facts = field(default_factory=Facts)
-    known: Facts = field(default_factory=Facts)
+    own: Known = field(default_factory=Known)
+    known: Known = field(default_factory=Known)
     pieces: tuple[tuple[int, Place], ...] = ()
     engines: str = ""
 
@@ -204,21 +204,21 @@ def _row(segments: Sequence[Segment], indices: Sequence[int]) -> Sentence:
 
 
 def _known(found: list[Sentence]) -> None:
-    """Facts of each sentence, and those before it: of its own section first, of the document where it has but one."""
+    """Known of each sentence, and those before it: of its own section first, of the document where it has but one."""
     for sentence in found:
         _read(sentence)
-    whole = Facts(
+    whole = Known(
         model=_only(one.own.model for one in found), precision=_only(one.own.precision for one in found),
         device=_only(one.own.device for one in found), cache=_only(one.own.cache for one in found),
         devices=_only(one.own.devices for one in found),
     )  # fmt: skip
     engines = " ".join(sorted({match[0].lower() for one in found for match in _ENGINES.finditer(one.text)}))
     engines = engines.replace("tensorrt", "trtllm") + (" sglang" if "attention" in engines else "")
-    before, section, segment = Facts(), None, -1
-    running = Facts()
+    before, section, segment = Known(), None, -1
+    running = Known()
     for sentence in found:
         if sentence.section != section:
-            section, before = sentence.section, Facts(model=running.model, device=running.device)
+            section, before = sentence.section, Known(model=running.model, device=running.device)
         if sentence.segment != segment:
             segment = sentence.segment
         sentence.engines = engines
@@ -274,6 +274,3 @@ def _read(sentence: Sentence) -> None:
     if len({group.devices for group in sentence.groups}) == 1:
         own.devices = sentence.groups[0].devices
         own.memory = sentence.groups[0].memory
-
-
-__all__ = ["COUNT", "DEVICES", "SIZE", "Facts", "Group", "Sentence", "count", "sentences", "size"]
