@@ -31,12 +31,16 @@ from optimizer.certificate.thresholds import check_uncertainty
 from optimizer.certificate.verdict import Check, Rejected, brief, count, equal, number
 from optimizer.domain.lattice import axes
 from optimizer.domain.layout import Layout
+from optimizer.domain.objectives import Measure
 from optimizer.domain.problem import Problem
 from optimizer.figures.derivation import figures_json
 from optimizer.figures.objective import better, objective_of
 from optimizer.figures.serving import Evaluation, evaluate
 from optimizer.figures.shape import Shape, shape_of
 from optimizer.figures.skew import Skews
+
+_Tied = tuple[Fraction, int] | None
+"""Requests/s, and the devices that none reaches them below."""
 
 _TALLIES = ("dismissed_by_bound", "priced", "decided_exactly")
 _SEARCH = frozenset({"candidates", "excluded", "wall_s", *_TALLIES})
@@ -82,12 +86,12 @@ def check_result(result: dict[str, Any], check: Check, asked: Problem | None) ->
     else:
         best, value = _layout(case)
         bound = _bound(case, value)
-        listed = _top(case, best, value)
+        listed = _top(case, best.shape, value)
         if claim["kind"] == "feasible":
             if bound is not None:
                 _prove(case, bound, {}, bounds)
         elif bound is not None:
-            trusted = _prove_top(case, bound, listed, bounds)
+            trusted = _prove_top(case, bound, listed, bounds, _tied(case.problem, best))
         _beside(case)
     check.solver_trusted += trusted
     equal("certificate.solver_trusted", claim["solver_trusted"], check.solver_trusted)
@@ -133,8 +137,8 @@ def _nothing_fits(case: _Case) -> None:
     case.check.objective = dict(case.result["objective"])
 
 
-def _layout(case: _Case) -> tuple[Shape, Fraction]:
-    """The claimed layout against every constraint and every claimed figure; its degrees and exact objective value."""
+def _layout(case: _Case) -> tuple[Evaluation, Fraction]:
+    """The claimed layout against every constraint and every claimed figure; its exact objective value."""
     result, claim = case.result, case.claim
     layout = layout_of("certificate.layout", claim["layout"])
     evaluation = _evaluated(case, layout, claim["redundant"], "certificate.layout")
@@ -144,7 +148,7 @@ def _layout(case: _Case) -> tuple[Shape, Fraction]:
     equal("certificate.figures", claim["figures"], figures_statement(evaluation))
     equal("figures", result["figures"], figures_json(case.problem, layout, evaluation))
     case.check.checked.append("figures: equal")
-    return evaluation.shape, objective_of(case.problem, evaluation)
+    return evaluation, objective_of(case.problem, evaluation)
 
 
 def _evaluated(case: _Case, layout: Layout, redundant: object, item: str) -> Evaluation:
@@ -204,19 +208,27 @@ def _top(case: _Case, best: Shape, value: Fraction) -> dict[Shape, Fraction]:
     return listed
 
 
-def _prove_top(case: _Case, bound: Fraction, listed: dict[Shape, Fraction], bounds: Skews) -> list[str]:
+def _tied(problem: Problem, best: Evaluation) -> _Tied:
+    """The requests/s whose devices are the fewest; nothing where another measure, or a gap, decides."""
+    decides = problem.scale.measure is Measure.REQUESTS and not tolerance_of(problem)
+    return (best.request_capacity, best.devices) if decides else None
+
+
+def _prove_top(case: _Case, bound: Fraction, listed: dict[Shape, Fraction], bounds: Skews, tied: _Tied) -> list[str]:
     """Nothing beats the bound, nor lies between the layouts that are listed; what of it rests on the search's word."""
     trusted = case.claim["solver_trusted"]
     if len(listed) > 1 and isinstance(trusted, list) and "top" in trusted:
         _prove(case, bound, {}, bounds)
         return ["top"]
     cuts = {shape: slack(case.problem, own, bound) for shape, own in listed.items()}
-    _prove(case, list(cuts.values())[-1], cuts, bounds)
+    _prove(case, list(cuts.values())[-1], cuts, bounds, tied)
     return []
 
 
-def _prove(case: _Case, value: Fraction | None, listed: dict[Shape, Fraction], bounds: Skews) -> None:
-    proof = prove(case.problem, case.lattice, value, listed, bounds)
+def _prove(
+    case: _Case, value: Fraction | None, listed: dict[Shape, Fraction], bounds: Skews, tied: _Tied = None
+) -> None:
+    proof = prove(case.problem, case.lattice, value, listed, bounds, tied)
     case.check.dismissed = dict(sorted(proof.dismissed.items()))
     if proof.counterexample is not None:
         met = proof.counterexample
@@ -225,6 +237,8 @@ def _prove(case: _Case, value: Fraction | None, listed: dict[Shape, Fraction], b
         imbalance = bounds.of(shape_of(found, met.redundant))
         own = objective_of(case.problem, evaluate(case.problem, found, redundant=met.redundant, imbalance=imbalance))
         says = "fits" if value is None else f"is better: {exact(own)}, claimed {exact(value)}"
+        if tied is not None and met.goal.devices < tied[1]:
+            says = f"is no worse on {found.devices} devices than the layout claimed on {tied[1]}"
         raise Rejected("certificate.kind" if value is None else "certificate.objective", f"{degrees} {says}")
     if value is None:
         says = "infeasibility: nothing in the lattice fits"
@@ -233,5 +247,5 @@ def _prove(case: _Case, value: Fraction | None, listed: dict[Shape, Fraction], b
     elif tolerance_of(case.problem):
         says = f"optimality: nothing in the lattice is better by more than {float(tolerance_of(case.problem)):.2%}"
     else:
-        says = "optimality: nothing in the lattice is better"
+        says = "optimality: nothing in the lattice is better" + (", or as good on fewer devices" if tied else "")
     case.check.checked.append(says)

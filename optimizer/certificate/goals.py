@@ -85,6 +85,12 @@ def goal(problem: Problem, value: Fraction | None) -> Goal:
             return replace(own, devices=0) if longer is None else replace(own, context=longer)
 
 
+def on_fewer_devices(problem: Problem, requests: Fraction, devices: int) -> Goal:
+    """The problem's limits, and requests/s reached on fewer devices: what breaks a tie (`figures.objective.key`)."""
+    own = goal(problem, None)
+    return replace(own, total=max(own.total, requests), devices=devices - 1)
+
+
 class Reach:
     """What degrees can reach over all batches and cuts: coefficients, and pp (None: open, up to `deepest`).
 

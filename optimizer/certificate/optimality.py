@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from optimizer.certificate.decision import Decision
-from optimizer.certificate.goals import Goal, Reach, goal, relaxed, shape_at
+from optimizer.certificate.goals import Goal, Reach, goal, on_fewer_devices, relaxed, shape_at
 from optimizer.certificate.meshes import Lattice
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
@@ -50,6 +50,7 @@ def prove(
     value: Fraction | None,
     listed: Mapping[Shape, Fraction] | None = None,
     skews: Skews | None = None,
+    tied: tuple[Fraction, int] | None = None,
 ) -> Proof:
     """Dismiss every layout that could beat a value.
 
@@ -61,11 +62,14 @@ def prove(
         Degrees that may beat it, each up to a value of its own.
     skews
         Bounds on the imbalance of expert meshes that a placement's witnesses prove.
+    tied
+        Requests/s with the devices they take: that nothing reaches them on fewer.
     """
     if value is not None and value <= 0 and not problem.objective_row.maximised:
         return Proof()  # devices, seconds and dollars are never negative
-    own = {shape: (goal(problem, best),) for shape, best in (listed or {}).items()}
-    return unmet(problem, lattice, (goal(problem, value),), own, skews)
+    ties = () if tied is None else (on_fewer_devices(problem, *tied),)
+    own = {shape: (goal(problem, best), *ties) for shape, best in (listed or {}).items()}
+    return unmet(problem, lattice, (goal(problem, value), *ties), own, skews)
 
 
 def unmet(

@@ -71,7 +71,7 @@ PROBLEM_OPTIONS: Final = (
     ProblemOption(
         "--objective",
         ("objective",),
-        f"What to make best: {', '.join(OBJECTIVES)}.",
+        f"What to make best, throughput where not stated: {', '.join(OBJECTIVES)}.",
         "NAME",
     ),
     ProblemOption(

@@ -99,7 +99,7 @@ def command(
     if json:
         emit_json(document | ({"slot_prices": priced} if slot_prices else {}))
     else:
-        show(question, result, document)
+        show(question, result, document, time_limit)
         if posed is not None:
             from optimizer.cli.launch import show_flags  # noqa: PLC0415 - for a launch command alone
 
@@ -174,7 +174,7 @@ def frontier_json(
     }
 
 
-def show(problem: Problem, result: Result, document: dict[str, Any]) -> None:
+def show(problem: Problem, result: Result, document: dict[str, Any], time_limit_s: float | None = None) -> None:
     """Print a result."""
     from optimizer.cli import present  # noqa: PLC0415 - needs the figures
     from optimizer.domain.lattice import holds  # noqa: PLC0415 - the same
@@ -188,6 +188,7 @@ def show(problem: Problem, result: Result, document: dict[str, Any]) -> None:
     if result.layout is not None:
         experts = problem.model.moe is not None
         emit(f"layout   {present.layout_line(result.layout, experts=experts, of=problem.devices)}")
+        _idle(problem, result, time_limit_s)
     emit(f"problem  {present.problem_line(problem)}")
     emit(f"lattice  {holds(problem)}")
     if result.layout is not None and result.evaluation is not None:
@@ -218,6 +219,25 @@ def show(problem: Problem, result: Result, document: dict[str, Any]) -> None:
     search = document["search"]
     emit()
     emit(paint(f"{search['candidates']:,} candidates in {search['wall_s']:.2f} s", "dim"))
+
+
+def _idle(problem: Problem, result: Result, time_limit_s: float | None) -> None:
+    """Devices left over, and what would use them."""
+    from optimizer.cli import present  # noqa: PLC0415 - needs the figures
+    from optimizer.solve.idle import idle  # noqa: PLC0415 - beside the solver
+
+    found = None if result.layout is None else idle(problem, result.layout, time_limit_s)
+    if found is None:
+        return
+    uses = []
+    if found.busier is not None:
+        value = present.objective_text("throughput_tokens_per_s", float(found.busier.throughput))
+        uses.append(f"--objective throughput would use {found.busier.layout.devices:,} devices: {value}")
+    elif problem.objective == "throughput" and result.status == "optimal":
+        uses.append("no layout that keeps the limits serves more with them")
+    if found.wanting is not None:
+        uses.append(f"{found.wanting:,} more would hold another replica")
+    emit(f"idle     {present.counted(found.devices, 'device')}: {'; '.join(uses) or 'as the search asks'}")
 
 
 def _frontier(problem: Problem, pareto: dict[str, Any]) -> None:

@@ -67,7 +67,7 @@ class ProblemFile(Spec):
     workload: ServingWorkload
     precision: PrecisionOverride | None = None
     limits: Limits = Limits()
-    objective: ObjectiveName = "throughput_per_device"
+    objective: ObjectiveName = "throughput"
     engine: str = "any"
     search: Search = Search()
     experts: ExpertsSpec | None = None
@@ -110,7 +110,7 @@ class Problem(Grown):
     devices: int = Field(ge=1)
     workload: ServingWorkload
     limits: Limits = Limits()
-    objective: ObjectiveName = "throughput_per_device"
+    objective: ObjectiveName = "throughput"
     engine_name: str = "any"
     search: Search = Search()
     experts: ExpertsSpec | None = None

@@ -120,7 +120,7 @@ def test_solve_writes_what_verify_and_certify_take(ask: Json, tmp_path: Path) ->
 def test_solve_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     assert run([*SMALL, "--tp", "1,2", "--top", "2"]) == 0
     out = capsys.readouterr().out
-    assert re.match(r"optimal: [0-9.,]+ tokens/s a device\n", out)
+    assert re.match(r"optimal: [0-9.,]+ tokens/s in all\n", out)
     assert "The best 2 layouts" in out
     assert "Time of a step" in out
 
@@ -431,6 +431,30 @@ def test_the_first_line_says_of_what(objective: str, words: str, capsys: pytest.
     assert re.match(words, out)
     assert "llama-3.1-8b on 1 device of h100-sxm-8" in out
     assert "pp=1: 1 device, 1 replica, " in out
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (
+            ["--model", "llama-3.1-70b", "--devices", "5", "--objective", "throughput_per_device"],
+            r"1 device: --objective throughput would use 5 devices: [0-9.,]+ tokens/s in all; 3 more would hold a",
+        ),
+        (
+            ["--devices", "3", "--tp", "2"],
+            r"1 device: no layout that keeps the limits serves more with them; 1 more would hold another replica$",
+        ),
+        (
+            ["--devices", "3", "--dp", "1", "--tp", "1", "--pp", "1"],
+            r"2 devices: no layout that keeps the limits serves more with them$",
+        ),
+    ],
+)
+def test_idle_devices_are_named_with_what_would_use_them(
+    options: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["solve", *LLAMA, "--cp", "1", *options]) == 0
+    assert re.search("^idle     .*" + says, capsys.readouterr().out, re.MULTILINE)
 
 
 def test_help_lists_what_may_be_chosen(capsys: pytest.CaptureFixture[str]) -> None:

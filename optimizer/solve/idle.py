@@ -1,0 +1,61 @@
+"""Devices that an answer leaves idle, and what would use them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from optimizer.domain.layout import Layout
+from optimizer.domain.objectives import Measure
+from optimizer.domain.problem import Problem
+from optimizer.figures.objective import Scored
+from optimizer.figures.shape import shape_of
+from optimizer.figures.topology import replicas_that_fit
+from optimizer.search.search import Search
+
+
+@dataclass(frozen=True)
+class Idle:
+    """Devices without work.
+
+    Attributes
+    ----------
+    devices
+        How many.
+    wanting
+        Devices more that would hold another replica of the layout; None where the problem's `search` fixes how many.
+    busier
+        The layout of most throughput, where it uses more devices; None where nothing that uses more serves more.
+    """
+
+    devices: int
+    wanting: int | None
+    busier: Scored | None
+
+
+def idle(problem: Problem, layout: Layout, time_limit_s: float | None = None) -> Idle | None:
+    """What would use the devices that a problem's best layout leaves idle; None where it leaves none.
+
+    Parameters
+    ----------
+    time_limit_s
+        Seconds after which the busiest layout so far is told.
+    """
+    if layout.devices >= problem.devices:
+        return None
+    busier = None
+    if problem.scale.measure is not Measure.REQUESTS and not problem.expert_loads:
+        deadline = None if time_limit_s is None else time.monotonic() + time_limit_s
+        best = Search(problem.changed(objective="throughput"), deadline=deadline).run().best
+        busier = next((own for own in best if own.layout.devices > layout.devices), None)
+    return Idle(problem.devices - layout.devices, _wanting(problem, shape_of(layout).devices), busier)
+
+
+def _wanting(problem: Problem, replica: int) -> int | None:
+    if any(asked is not None for asked in (problem.search.dp, problem.search.edp, problem.search.devices)):
+        return None
+    sizes = tuple(tier.size for tier in problem.hardware.tiers)
+    held, wanted = replicas_that_fit(sizes, problem.devices, replica), problem.devices + 1
+    while replicas_that_fit(sizes, wanted, replica) <= held:
+        wanted += 1
+    return wanted - problem.devices
