@@ -140,7 +140,7 @@ def rejected() -> dict[str, tuple[Json, str]]:
         "layout-left-out-of-the-list": (_left_out(), "certificate.objective"),
         "infeasible-though-something-fits": (claimed(problem, "infeasible"), "certificate.kind"),
         "a-byte-more": (changed("optimal", _bytes_more), "certificate.figures.memory_bytes"),
-        "a-sequence-more": (changed("optimal", _larger_batch), "certificate.layout"),
+        "a-sequence-more": (changed("pareto", _larger_batch), "certificate.layout"),
         "figure-rounded": (changed("optimal", _set("figures", "tpot_s", to=0.001)), "figures.tpot_s"),
         "rational-not-in-lowest-terms": (changed("optimal", _unreduced), "certificate.objective.value"),
         "region-dropped": (changed("optimal", _fewer_axes), "certificate.lattice.axes.pp"),
