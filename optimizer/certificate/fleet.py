@@ -7,6 +7,7 @@ key                   meaning
 ``problem_digest``    SHA-256 of the cluster that the statement is about
 ``columns``           the replicas that fleets consist of, each with what it takes and serves, exactly
 ``objective``         name with unit, exact value and exact bound
+``ceilings``          what no replica serves, by devices: the bound is over every layout; empty: over the columns
 ``tolerance``         largest relative gap between value and bound that counts as optimal
 ``steps``             the derivation of the bound: splits of integer variables, and leaves with multipliers of rows
 ``not_checked``       what rests on the search's word
@@ -25,26 +26,36 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from optimizer.certificate.meshes import lattice
+from optimizer.certificate.optimality import prove
 from optimizer.certificate.question import bind_cluster
 from optimizer.certificate.reading import RESULT_SCHEMA, keys, layout_of, rational
 from optimizer.certificate.statement import exact, layout_json, relative_gap, sealed
 from optimizer.certificate.verdict import Check, Rejected, brief, equal
 from optimizer.domain.cluster import FLEET_MAXIMISED, FLEET_UNITS, ROLES, Cluster
 from optimizer.domain.fleet import Fleet, Place, Replicas
+from optimizer.domain.lattice import axes
+from optimizer.fleet.ceiling import Ceiling, replica_sizes, unlooked
 from optimizer.fleet.column import Column, given_columns, useful
-from optimizer.fleet.program import DerivationError, Step, derived_bound
-from optimizer.fleet.statement import shown, state
+from optimizer.fleet.program import DerivationError, Program, Step, derived_bound
+from optimizer.fleet.statement import bounding, shown, state
 from optimizer.verify.fleet import judge_fleet
 from optimizer.verify.fleet_document import fleet_json
-from optimizer.verify.replica import priced_column, slowest_transfer
+from optimizer.verify.replica import ceiling_problem, priced_column, slowest_transfer
 
 SCHEMA = "shardproof/fleet-certificate/1"
 TOLERANCE = Fraction(1, 10**9)
 """Multipliers come from floats of 52 bits; what they prove falls short of the optimum by less than this."""
+RESOLUTION = Fraction(1, 200)
+"""The same where layouts are bounded by ceilings: those stand up to 0.2% above the columns, and steps are whole."""
 UNLISTED = "columns: that no layout outside them would make a better fleet"
 _CERTIFICATE = frozenset(
-    {"schema", "kind", "problem_digest", "columns", "objective", "tolerance", "steps", "not_checked", "digest"}
-)
+    {
+        "schema", "kind", "problem_digest", "columns", "ceilings", "objective", "tolerance", "steps", "not_checked",
+        "digest",
+    }
+)  # fmt: skip
+_CEILING = frozenset({"demand", "role", "pool", "devices", "requests_per_s"})
 _RESULT = frozenset(
     {"schema", "status", "problem", "objective", "layout", "figures", "fleet", "search", "certificate"}
 )  # fmt: skip
@@ -62,7 +73,7 @@ def is_fleet(result: object) -> bool:
 
 def fleet_statement(
     cluster: Cluster, kind: str, columns: Sequence[Column], value: Fraction | None, bound: Fraction | None,
-    steps: Sequence[Step],
+    steps: Sequence[Step], ceilings: Sequence[Ceiling],
 ) -> dict[str, Any]:  # fmt: skip
     """The certificate of an answer."""
     return sealed(
@@ -71,12 +82,33 @@ def fleet_statement(
             "kind": kind,
             "problem_digest": cluster.digest,
             "columns": [column_json(c) for c in columns],
+            "ceilings": [ceiling_json(c) for c in ceilings],
             "objective": {"name": FLEET_UNITS[cluster.objective], "value": exact(value), "bound": exact(bound)},
-            "tolerance": exact(TOLERANCE),
+            "tolerance": exact(tolerance_of(ceilings)),
             "steps": [_step_json(step) for step in steps],
-            "not_checked": [] if cluster.rates else [UNLISTED],
+            "not_checked": _unproved(cluster, ceilings),
         }
     )
+
+
+def tolerance_of(ceilings: Sequence[Ceiling]) -> Fraction:
+    """Largest relative gap that counts as optimal."""
+    return RESOLUTION if ceilings else TOLERANCE
+
+
+def _unproved(cluster: Cluster, ceilings: Sequence[Ceiling]) -> list[str]:
+    """Layouts that a proof says nothing of."""
+    if cluster.rates:
+        return []
+    return [f"columns: {text}" for text in unlooked(cluster)] if ceilings else [UNLISTED]
+
+
+def ceiling_json(ceiling: Ceiling) -> dict[str, Any]:
+    """A ceiling as certificates state it."""
+    return {
+        "demand": ceiling.demand, "role": ceiling.role, "pool": ceiling.pool, "devices": ceiling.devices,
+        "requests_per_s": exact(ceiling.requests_per_s),
+    }  # fmt: skip
 
 
 def column_json(column: Column) -> dict[str, Any]:
@@ -114,11 +146,14 @@ def check_fleet(result: dict[str, Any], check: Check, asked: Cluster | None) -> 
     check.candidates = len(columns)
     search = keys("search", result["search"], frozenset({"candidates", "wall_s", "seconds"}))
     equal("search.candidates", search["candidates"], len(columns))
-    equal("certificate.tolerance", claim["tolerance"], exact(TOLERANCE))
-    not_checked = [] if cluster.rates else [UNLISTED]
+    ceilings = _ceilings(cluster, claim["ceilings"])
+    equal("certificate.tolerance", claim["tolerance"], exact(tolerance_of(ceilings)))
+    not_checked = _unproved(cluster, ceilings)
     equal("certificate.not_checked", claim["not_checked"], not_checked)
     check.not_checked += not_checked
     check.checked += ["form", "problem digest", "columns: equal"]
+    if ceilings:
+        check.checked.append("ceilings: no layout of the lattice of any demand, role, pool and size serves as much")
     value = None
     if kind == "infeasible":
         equal("fleet", result["fleet"], None)
@@ -132,7 +167,8 @@ def check_fleet(result: dict[str, Any], check: Check, asked: Cluster | None) -> 
         value = verdict.value
         equal("fleet", result["fleet"], fleet_json(cluster, columns, fleet, verdict))
         check.checked += ["fleet: every node, demand, loss and limit", "figures: equal"]
-    _bound(cluster, columns, result, claim, value, check)
+    program = (bounding(cluster, ceilings) if ceilings else state(cluster, columns, relaxed=True)).program
+    _bound(cluster, program, result, claim, value, check, tolerance_of(ceilings), over=bool(ceilings))
     equal("certificate.digest", claim["digest"], sealed(claim)["digest"])
     check.status, check.objective = kind, result["objective"]
     check.not_checked += ["search.wall_s", "search.seconds"]
@@ -169,6 +205,37 @@ def _columns(cluster: Cluster, stated: object) -> Sequence[Column]:
     return found
 
 
+def _ceilings(cluster: Cluster, stated: object) -> list[Ceiling]:
+    """The ceilings, each proved over the lattice of its demand, role, pool and devices; all sizes, or none at all."""
+    if not isinstance(stated, list) or (stated and cluster.rates):
+        raise Rejected("certificate.ceilings", "not a list of what priced replicas serve")
+    found: list[Ceiling] = []
+    for number, entry in enumerate(stated):
+        item = f"certificate.ceilings[{number}]"
+        keys(item, entry, _CEILING)
+        demand, pool = cluster.demand.get(_key(entry["demand"])), cluster.pool.get(_key(entry["pool"]))
+        if demand is None or pool is None or entry["role"] not in demand.roles or type(entry["devices"]) is not int:
+            raise Rejected(item, "of no demand, role or pool of the cluster")
+        rate, devices = rational(item, entry["requests_per_s"]), entry["devices"]
+        if rate < 0 or not 1 <= devices <= pool.devices:
+            raise Rejected(item, "of no size that there is")
+        problem = ceiling_problem(cluster, demand, ROLES[entry["role"]], pool, devices, rate)
+        met = prove(problem, lattice(problem, axes(problem)), None).counterexample
+        if met is not None:
+            raise Rejected(item, f"a layout serves it on {met.layout.devices} devices")
+        found.append(Ceiling(demand.name, ROLES[entry["role"]], pool.name, devices, rate))
+    held: dict[tuple[str, str, str], list[int]] = {}
+    for ceiling in found:
+        held.setdefault((ceiling.demand, ceiling.role, ceiling.pool), []).append(ceiling.devices)
+    for demand in cluster.demands if found else ():
+        for role in demand.roles:
+            for pool in cluster.pools:
+                sizes = held.get((demand.name, role, pool.name), [0])
+                if sizes != sorted(set(sizes)) or sizes[-1] < replica_sizes(cluster, pool)[-1]:
+                    raise Rejected("certificate.ceilings", f"not all sizes of {demand.name}/{role}/{pool.name}")
+    return found
+
+
 def _order(cluster: Cluster) -> Callable[[Column], tuple[int, int]]:
     names = [demand.name for demand in cluster.demands]
     return lambda column: (names.index(column.demand), ("decode", "prefill", "aggregated").index(column.role))
@@ -179,14 +246,14 @@ def _key(value: object) -> str:
 
 
 def _bound(
-    cluster: Cluster, columns: Sequence[Column], result: dict[str, Any], claim: dict[str, Any],
-    value: Fraction | None, check: Check,
+    cluster: Cluster, program: Program, result: dict[str, Any], claim: dict[str, Any],
+    value: Fraction | None, check: Check, tolerance: Fraction, *, over: bool,
 ) -> None:  # fmt: skip
+    of = "any layouts" if over else "the columns"
     name, kind = FLEET_UNITS[cluster.objective], claim["kind"]
     stated = keys("certificate.objective", claim["objective"], frozenset({"name", "value", "bound"}))
     equal("certificate.objective.name", stated["name"], name)
     equal("certificate.objective.value", stated["value"], exact(value))
-    program = state(cluster, columns, relaxed=True).program
     try:
         proved = derived_bound(program, _steps(claim["steps"]))
     except DerivationError as error:
@@ -196,20 +263,22 @@ def _bound(
             raise Rejected("certificate.steps", "they do not prove that no fleet keeps the limits")
         equal("objective", result["objective"], {"name": name, "value": None, "bound": None, "gap": None})
         equal("certificate.objective.bound", stated["bound"], None)
-        check.checked.append("infeasibility: no fleet of the columns keeps every limit")
+        check.checked.append(f"infeasibility: no fleet of {of} keeps every limit")
         return
     if value is None or proved is None:
         raise Rejected("certificate.steps", "they prove that no fleet keeps the limits, and one is claimed")
     bound = shown(cluster, proved)
     equal("certificate.objective.bound", stated["bound"], exact(bound))
     gap = relative_gap(value, bound) if (bound > value) == (cluster.objective in FLEET_MAXIMISED) else Fraction(0)
-    if (gap <= TOLERANCE) != (kind == "optimal"):
+    if (gap <= tolerance) != (kind == "optimal"):
         raise Rejected("status", f"a gap that does not go with status {kind!r}")
     equal(
         "objective", result["objective"],
         {"name": name, "value": float(value), "bound": float(bound), "gap": float(gap)},
     )  # fmt: skip
-    check.checked.append("optimality: no fleet of the columns is better" if kind == "optimal" else "bound: derived")
+    more = f" by more than {float(gap):.2%}" if gap > TOLERANCE else ""
+    better = f"no fleet of {of} is better{more}"
+    check.checked.append(f"optimality: {better}" if kind == "optimal" else f"bound: {better}")
 
 
 def cluster_of(result: dict[str, Any], claim: dict[str, Any]) -> Cluster:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from optimizer.certificate.fleet import TOLERANCE
 from optimizer.cli.output import emit, emit_json, heading, json_text, paint, say, table
+from optimizer.fleet.ceiling import unlooked
 from optimizer.readers.cluster import stray_options
 
 if TYPE_CHECKING:
@@ -106,7 +108,9 @@ def show(result: FleetResult, document: dict[str, Any]) -> None:
     objective, status = document["objective"], document["status"]
     value = "" if objective["value"] is None else f": {present.plain_name(objective['name'])} {objective['value']:,.6g}"
     bound = objective["bound"]
-    proof = f" (bound {bound:,.6g}, gap {objective['gap']:.2%})" if status == "feasible" and bound is not None else ""
+    gap = objective["gap"]
+    stated = bound is not None and (status == "feasible" or gap > float(TOLERANCE))
+    proof = f" (bound {bound:,.6g}, gap {gap:.2%})" if stated else ""
     present.verdict_line(status + value + proof, good=status in {"optimal", "feasible"})
     fleet = document["fleet"]
     if fleet is not None:
@@ -119,8 +123,18 @@ def show(result: FleetResult, document: dict[str, Any]) -> None:
         emit("`shardproof explain` says how little each would have to change.")
     search = document["search"]
     emit()
-    over = "" if result.cluster.rates else "; the proof is over fleets of these"
+    over = _over(result)
     emit(paint(f"{search['candidates']:,} kinds of replica in {search['wall_s']:.2f} s{over}", "dim"))
+
+
+def _over(result: FleetResult) -> str:
+    """What the proof is over, where that is not every replica of a table of rates."""
+    if result.cluster.rates or result.status == "unknown":
+        return ""
+    if not result.ceilings:
+        return "; the proof is over fleets of these: layouts that are not listed are not checked"
+    besides = unlooked(result.cluster)
+    return "; the proof is over fleets of all layouts" + (f" but {'; '.join(besides)}" if besides else "")
 
 
 def _period(cluster: Cluster, name: str, period: dict[str, Any]) -> None:

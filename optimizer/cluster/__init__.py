@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 
-from optimizer.certificate.fleet import TOLERANCE, fleet_statement
+from optimizer.certificate.fleet import TOLERANCE, fleet_statement, tolerance_of
 from optimizer.certificate.statement import relative_gap
-from optimizer.cluster.columns import columns_of
+from optimizer.cluster.columns import Columns, columns_of
 from optimizer.cluster.derive import Derivation, derive
 from optimizer.cluster.integers import IntegerProgram
 from optimizer.cluster.lay import lay
@@ -16,9 +17,10 @@ from optimizer.cluster.result import FleetResult
 from optimizer.domain.cluster import FLEET_MAXIMISED, Cluster
 from optimizer.domain.fleet import Fleet
 from optimizer.errors import InternalError
+from optimizer.fleet.ceiling import Ceiling
 from optimizer.fleet.column import Column
 from optimizer.fleet.families import Statement
-from optimizer.fleet.statement import is_exact, shown, state
+from optimizer.fleet.statement import bounding, is_exact, shown, state
 from optimizer.verify.fleet import FleetVerdict, judge_fleet
 
 __all__ = ["FleetResult", "fleet_that_fits", "solve_cluster"]
@@ -46,7 +48,8 @@ def solve_cluster(cluster: Cluster, *, time_limit_s: float | None = None) -> Fle
     """
     started = time.monotonic()
     deadline = None if time_limit_s is None else started + time_limit_s
-    columns = columns_of(cluster)
+    found = columns_of(cluster)
+    columns = found.listed
     seconds = {"columns_s": time.monotonic() - started}
     statement = state(cluster, columns)
     # a third of the time is the proof's
@@ -58,28 +61,53 @@ def solve_cluster(cluster: Cluster, *, time_limit_s: float | None = None) -> Fle
         fleet = lay(statement, decided.point)
         verdict = judged(statement, fleet)
         value = verdict.value
-    derivation = Derivation((), None)
+    proof = _Proof(Derivation((), None), ())
     if fleet is not None or decided.complete:
-        program = statement.program if is_exact(statement) else state(cluster, columns, relaxed=True).program
-        own = None if value is None else shown(cluster, value)  # a value of the program: negated where maximised
-        derivation = derive(program, own, TOLERANCE, deadline)
+        proof = _prove(statement, found, value, deadline)
     seconds["prove_s"] = time.monotonic() - started - sum(seconds.values())
+    derivation, ceilings = proof.derivation, proof.ceilings
     bound = None if derivation.bound is None else shown(cluster, derivation.bound)
-    status = _status(cluster, value, bound, derivation)
-    certificate = fleet_statement(cluster, status, columns, value, bound, derivation.steps)
+    status = _status(cluster, value, bound, derivation, tolerance_of(ceilings))
+    certificate = fleet_statement(cluster, status, columns, value, bound, derivation.steps, ceilings)
     return FleetResult(
         cluster=cluster, columns=columns, status=status, fleet=fleet, verdict=verdict, bound=bound,
         wall_s=time.monotonic() - started, seconds=seconds, certificate=certificate if status != "unknown" else {},
+        ceilings=ceilings,
     )  # fmt: skip
 
 
-def _status(cluster: Cluster, value: Fraction | None, bound: Fraction | None, derivation: Derivation) -> str:
+@dataclass(frozen=True)
+class _Proof:
+    """A derivation, and the ceilings that its program is of; without them it is over the columns that are listed."""
+
+    derivation: Derivation
+    ceilings: Sequence[Ceiling]
+
+
+def _prove(statement: Statement, found: Columns, value: Fraction | None, deadline: float | None) -> _Proof:
+    """The bound over every layout; where nothing fits only of those listed, that."""
+    cluster = statement.cluster
+    if found.ceilings:
+        whole = bounding(cluster, found.ceilings).program
+        left = None if deadline is None else max(0.05, (deadline - time.monotonic()) / 2)
+        best = IntegerProgram(whole, cluster.seed).decide(left, {})
+        if value is not None or (best.point is None and best.complete):
+            aim = None if best.point is None or not best.complete else whole.value(best.point)
+            return _Proof(derive(whole, aim, TOLERANCE, deadline), found.ceilings)
+    program = statement.program if is_exact(statement) else state(cluster, found.listed, relaxed=True).program
+    own = None if value is None else shown(cluster, value)  # a value of the program: negated where maximised
+    return _Proof(derive(program, own, TOLERANCE, deadline), ())
+
+
+def _status(
+    cluster: Cluster, value: Fraction | None, bound: Fraction | None, derivation: Derivation, tolerance: Fraction
+) -> str:
     if value is None:
         return "infeasible" if derivation.steps and bound is None else "unknown"
     if bound is None:
         raise InternalError("a fleet was found, and the derivation proves that there is none")
     beyond = bound > value if cluster.objective in FLEET_MAXIMISED else bound < value
-    return "optimal" if not beyond or relative_gap(value, bound) <= TOLERANCE else "feasible"
+    return "optimal" if not beyond or relative_gap(value, bound) <= tolerance else "feasible"
 
 
 def fewest_devices(statement: Statement) -> dict[str, Fraction]:

@@ -1,101 +1,131 @@
-"""Columns of a cluster whose replicas are priced: for each demand, role, pool and size the layout that serves most.
+"""Columns of a cluster whose replicas are priced, and the ceilings that say what no other layout serves.
 
-For a number of devices the exact search finds the layout of most capacity at a request rate, and the judge the most
-that this layout takes within its limits; the search is asked again for a little more until it says that nothing fits.
+For each demand, role and pool, from one device upwards: the exact search is asked for a layout that serves a little
+more than copies of those that are known. One that it finds is priced at the most that it serves within its limits,
+and is a column; where it finds none, that is a ceiling up to the largest number of devices at which it finds none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 from optimizer.domain.cluster import Cluster, Demand, Pool, Role
 from optimizer.errors import SpecError
+from optimizer.figures.objective import Scored
+from optimizer.fleet.ceiling import Ceiling, copies, replica_sizes
 from optimizer.fleet.column import Column, given_columns, useful
 from optimizer.search.search import Search
-from optimizer.verify.replica import at_rate, most_served, replica_problem, slowest_transfer
+from optimizer.verify.replica import ceiling_problem, most_served, slowest_transfer, tokens_of_role
 
-_STEP = Fraction(257, 256)
-"""How much more the search is asked for: columns serve the most there is to within 0.4%."""
-_ROUNDS = 12
-LARGEST_REPLICA_NODES = 8
-"""Nodes of the largest replica that is priced where the cluster does not say."""
+_STEP = Fraction(513, 512)
+"""How much more the search is asked for: columns serve the most there is to within 0.2%."""
+_LOWEST = 1024
+"""Share of a layout's capacity at which a ceiling begins where no replica is known."""
 
 
-def columns_of(cluster: Cluster) -> tuple[Column, ...]:
+@dataclass
+class Columns:
+    """Replicas that fleets are made of, and ceilings of all that are not among them.
+
+    There are none where rates are given, nor where a demand has prefill replicas: their queue decides at a rate, and
+    the checker would decide each layout exactly, which takes it minutes.
+    """
+
+    listed: tuple[Column, ...]
+    ceilings: list[Ceiling] = field(default_factory=list)
+
+
+def columns_of(cluster: Cluster) -> Columns:
     """Every useful column of a cluster: those of its table of rates, or priced ones.
 
     Raises
     ------
     SpecError
-        Where a demand fits no pool in any role.
+        Where model, hardware and workload of a demand do not go together.
     """
     if cluster.rates:
-        return useful(cluster, given_columns(cluster))
+        return Columns(useful(cluster, given_columns(cluster)))
     found: list[Column] = []
+    ceilings: list[Ceiling] = []
     for demand in cluster.demands:
         # decode first: what its replicas take to receive a cache, prefill replicas leave time for
         for role in sorted(demand.roles, key=("decode", "prefill", "aggregated").index):
             sent = slowest_transfer(found, demand.name) if role == "prefill" else Fraction(0)
             for pool in cluster.pools:
-                own = {column.name: column for column in _of(cluster, demand, role, pool, sent)}
-                found += own.values()  # of one layout the rate found last, which is the larger
-    return useful(cluster, found)
+                walk = _Walk(cluster, demand, role, pool, sent)
+                walk.run()
+                found += walk.columns.values()
+                ceilings += walk.ceilings
+    proved = all("prefill" not in demand.roles for demand in cluster.demands)
+    return Columns(useful(cluster, found), ceilings if proved else [])
 
 
-def sizes(cluster: Cluster, pool: Pool) -> list[int]:
-    """Devices of replicas that are priced: every number of a node's, then whole nodes, doubling, and their thirds."""
-    node, most = pool.devices_per_node, pool.devices
-    largest = min(most, cluster.replica_devices or LARGEST_REPLICA_NODES * node)
-    found = set(range(1, min(node, max(pool.free), largest) + 1))
-    nodes = 2
-    while nodes * node <= largest:
-        found |= {nodes * node, nodes * node * 3 // 2} if nodes * 3 // 2 * node <= largest else {nodes * node}
-        nodes *= 2
-    return sorted(found | {largest // node * node} - {0} if largest > node else found)
+class _Walk:
+    """Sizes of one demand, role and pool, upwards."""
 
+    def __init__(self, cluster: Cluster, demand: Demand, role: Role, pool: Pool, sent: Fraction) -> None:
+        self.cluster, self.demand, self.role, self.pool, self.sent = cluster, demand, role, pool, sent
+        self.sizes = replica_sizes(cluster, pool)
+        self.columns: dict[str, Column] = {}
+        self.ceilings: list[Ceiling] = []
 
-def _of(cluster: Cluster, demand: Demand, role: Role, pool: Pool, sent: Fraction) -> Iterator[Column]:
-    best = Fraction(0)
-    for devices in sizes(cluster, pool):
-        column = _best(cluster, demand, role, pool, devices, sent, best)
-        if column is not None:
-            best = column.requests_per_s / pool.availability
-            yield column
+    def run(self) -> None:
+        """Columns and ceilings up to the largest replica."""
+        at = 0
+        while at < len(self.sizes):
+            devices = self.sizes[at]
+            least, step = Fraction(0), _STEP
+            while (found := self._beyond(devices, wanted := max(least, self._known(devices) * _STEP))) is not None:
+                if not self._listed(found):
+                    # only as several replicas, without its transfer or beside idle devices: the ceiling is above it
+                    top = found[1].throughput / tokens_of_role(self.demand, self.role)
+                    least, step = max(wanted, top / _LOWEST) * step, step * step
+            last = self._last(at, wanted)
+            self.ceilings.append(Ceiling(self.demand.name, self.role, self.pool.name, self.sizes[last], wanted))
+            at = last + 1
 
+    def _known(self, devices: int) -> Fraction:
+        """The most that copies of a column serve on so many devices, availability not counted."""
+        most = 1 if self.cluster.start_cost else devices
+        served = (
+            min(copies(self.pool, c.devices, devices), most) * c.requests_per_s
+            for c in self.columns.values()
+            if c.devices <= devices
+        )
+        return max(served, default=Fraction(0)) / self.pool.availability
 
-def _best(
-    cluster: Cluster, demand: Demand, role: Role, pool: Pool, devices: int, sent: Fraction, beaten: Fraction
-) -> Column | None:
-    """The single replica that serves most on so many devices; None unless it beats what fewer devices serve."""
-    found: Column | None = None
-    rate, reserve = beaten * _STEP, sent
-    for _ in range(_ROUNDS):
+    def _beyond(self, devices: int, rate: Fraction) -> tuple[Search, Scored] | None:
+        """A layout on at most so many devices that serves a rate; any that fits, for a rate of 0."""
         try:
-            left = reserve if role == "prefill" else Fraction(0)
-            problem = replica_problem(cluster, demand, role, pool, devices, sent_s=left)
+            problem = ceiling_problem(self.cluster, self.demand, self.role, self.pool, devices, rate)
         except ValueError as error:
-            raise SpecError(f"demands.{demand.name}: {error}") from None
-        search = Search(at_rate(problem, rate) if rate else problem)
+            raise SpecError(f"demands.{self.demand.name}: {error}") from None
+        search = Search(problem)
         best = search.run().best
-        if not best or best[0].layout.replicas != 1:
-            return found
-        layout, redundant = best[0].layout, search.redundant_of(best[0])
-        top = best[0].throughput / _tokens(demand, role)
-        served = most_served(cluster, demand, role, pool, layout, redundant, sent, top)
-        if served is None:
-            # the transfer of this layout's cache is longer than what was left for it
-            reserve = reserve * 2 or Fraction(1, 100)
-            continue
-        if found is not None and served.requests_per_s <= found.requests_per_s:
-            return found
-        found = served
-        rate = found.requests_per_s / pool.availability * _STEP
-    return found
+        return (search, best[0]) if best else None
 
+    def _listed(self, found: tuple[Search, Scored]) -> bool:
+        """Whether a layout is one replica of a size looked at that serves more than is known: a column then."""
+        search, best = found
+        layout, redundant = best.layout, search.redundant_of(best)
+        if layout.replicas != 1 or layout.devices not in self.sizes:
+            return False
+        top = best.throughput / tokens_of_role(self.demand, self.role)
+        own = (self.cluster, self.demand, self.role, self.pool, layout, redundant)
+        column = most_served(*own, self.sent, top)
+        if column is None or column.requests_per_s / self.pool.availability <= self._known(column.devices):
+            return False
+        self.columns[column.name] = column
+        return True
 
-def _tokens(demand: Demand, role: Role) -> int:
-    bucket = demand.buckets[0]
-    return {
-        "prefill": bucket.input_tokens, "aggregated": bucket.output_tokens, "decode": bucket.output_tokens - 1,
-    }[role]  # fmt: skip
+    def _last(self, at: int, rate: Fraction) -> int:
+        """The last size of which nothing serves a rate, from one on that does not; doubling steps, then halving."""
+        low, step = at, 1
+        while low + step < len(self.sizes) and self._beyond(self.sizes[low + step], rate) is None:
+            low, step = low + step, step * 2
+        high = min(low + step, len(self.sizes))
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if self._beyond(self.sizes[middle], rate) is None else (low, middle)
+        return low

@@ -11,6 +11,7 @@ from optimizer.certificate.statement import relative_gap
 from optimizer.domain.cluster import FLEET_UNITS, Cluster
 from optimizer.domain.fleet import Fleet
 from optimizer.errors import Exit
+from optimizer.fleet.ceiling import Ceiling
 from optimizer.fleet.column import Column
 from optimizer.verify.fleet import FleetVerdict
 from optimizer.verify.fleet_document import fleet_json
@@ -24,6 +25,8 @@ class FleetResult:
     ----------
     bound
         Proved bound on the objective, exact and in its unit.
+    ceilings
+        What the proof says of layouts that are not among the columns; empty: it is over fleets of the columns.
     """
 
     cluster: Cluster
@@ -36,6 +39,7 @@ class FleetResult:
     seconds: dict[str, float]
     certificate: dict[str, Any]
     conflict: list[dict[str, Any]] = field(default_factory=list)
+    ceilings: Sequence[Ceiling] = ()
 
     @property
     def value(self) -> Fraction | None:

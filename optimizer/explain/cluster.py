@@ -19,7 +19,7 @@ _FINEST = Fraction(1, 1000)
 
 def explain_cluster(cluster: Cluster) -> dict[str, Any]:
     """``shardproof/explain/1`` of a cluster; every statement is over fleets of the same columns."""
-    columns = columns_of(cluster)
+    columns = columns_of(cluster).listed
     found = fleet_that_fits(cluster, columns)
     document: dict[str, Any] = {
         "schema": "shardproof/explain/1",
@@ -53,7 +53,7 @@ def limits_of(cluster: Cluster) -> list[Limit]:
 
 def conflict_of(cluster: Cluster) -> list[dict[str, Any]]:
     """A minimal set of limits that no fleet keeps together, as results state it."""
-    return [_entry(limit) for limit in _minimal(cluster, columns_of(cluster))]
+    return [_entry(limit) for limit in _minimal(cluster, columns_of(cluster).listed)]
 
 
 def _minimal(cluster: Cluster, columns: Sequence[Column]) -> list[Limit]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from optimizer.domain.cluster import FLEET_MAXIMISED, Cluster
+from optimizer.fleet.ceiling import Ceiling, ceiling_columns
 from optimizer.fleet.column import Column
 from optimizer.fleet.families import FAMILIES, Statement
 from optimizer.fleet.families.budget import standing_cost
@@ -28,6 +29,15 @@ def state(cluster: Cluster, columns: Sequence[Column], *, relaxed: bool = False)
         family(found).post()
     _aim(found)
     return found
+
+
+def bounding(cluster: Cluster, ceilings: Sequence[Ceiling]) -> Statement:
+    """The program that no fleet of any layouts below the ceilings is beyond.
+
+    A layout on two pools may have stand-ins of two sizes: with several pools kinds are not limited.
+    """
+    free = cluster.model_copy(update={"max_kinds": None}) if len(cluster.pools) > 1 else cluster
+    return state(free, ceiling_columns(cluster, ceilings), relaxed=True)
 
 
 def is_exact(statement: Statement) -> bool:

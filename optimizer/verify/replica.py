@@ -67,6 +67,25 @@ def replica_problem(
     )  # fmt: skip
 
 
+def ceiling_problem(cluster: Cluster, demand: Demand, role: Role, pool: Pool, devices: int, rate: Fraction) -> Problem:
+    """The problem that nothing solves where no replica of at most so many devices serves a rate; 0: where none fits.
+
+    The transfer of a cache is left out, which only lets more serve it. A dense model's replica has dp = 1.
+    """
+    problem = replica_problem(cluster, demand, role, pool, devices)
+    if problem.model.moe is None and problem.search.dp is None:
+        problem = problem.model_copy(update={"search": problem.search.model_copy(update={"dp": (1,)})})
+    return at_rate(problem, rate) if rate else problem
+
+
+def tokens_of_role(demand: Demand, role: Role) -> int:
+    """Tokens of a request that the throughput of a role counts."""
+    bucket = demand.buckets[0]
+    return {
+        "prefill": bucket.input_tokens, "aggregated": bucket.output_tokens, "decode": bucket.output_tokens - 1,
+    }[role]  # fmt: skip
+
+
 def at_rate(problem: Problem, rate: Fraction) -> Problem:
     """The same problem at a request rate."""
     return problem.model_copy(update={"workload": problem.workload.model_copy(update={"request_rate": rate})})
@@ -145,8 +164,8 @@ def most_served(
 ) -> Column | None:  # fmt: skip
     """The column of a layout at the most requests/s that it serves within its limits, by bisection below `top`."""
     low, high, found = Fraction(0), top, None
-    for _ in range(_HALVINGS):
-        rate = _rounded(high if found is None and low == 0 and high == top else (low + high) / 2)
+    for number in range(_HALVINGS):
+        rate = _rounded((low + high) / 2 if number else top)
         try:
             found, low = priced_column(cluster, demand, role, pool, layout, redundant, rate, sent_s), rate
         except UnservedError:

@@ -1,0 +1,134 @@
+"""The proof over layouts that are not listed: ceilings are true, and a fleet of anything below them is bounded."""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+from fractions import Fraction
+
+import pytest
+
+from optimizer.certificate import certify
+from optimizer.certificate.statement import sealed
+from optimizer.cluster import solve_cluster
+from optimizer.cluster.columns import columns_of
+from optimizer.cluster.integers import IntegerProgram
+from optimizer.domain.layout import Layout
+from optimizer.fleet.ceiling import Ceiling, copies, replica_sizes
+from optimizer.fleet.statement import bounding, shown
+from optimizer.readers.cluster import cluster_in
+from optimizer.readers.document import load_text
+from optimizer.verify.replica import most_served
+from tests.cluster.brute_force import best_by_hand, random_cluster
+
+CLUSTER = """\
+pools:
+  new: {hardware: h100-sxm-8, nodes: 2, billing: on_demand, price: 3 $/h}
+  old: {hardware: l40s-8, free: [8, 3], billing: on_demand, price: 1 $/h}
+demands:
+  chat:
+    model: llama-3.1-8b
+    workload: {input_tokens: 2000, output_tokens: 200, request_rate: 90}
+    limits: {ttft: 1 s, tpot: 30 ms}
+objective: cost
+"""
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    return cluster_in(load_text(CLUSTER))
+
+
+@pytest.fixture(scope="module")
+def result(cluster):
+    return solve_cluster(cluster)
+
+
+def test_the_answer_is_proved_over_every_layout(result):
+    assert result.status == "optimal"
+    check = certify(json.loads(json.dumps(result.to_json())))
+    assert check.accepted, check.reason
+    assert any(item.startswith("ceilings") for item in check.checked)
+    assert not any("no layout outside them" in item for item in check.not_checked)
+
+
+def test_no_layout_serves_more_than_its_ceiling(cluster):
+    dice = random.Random(5)  # noqa: S311 - no secrets
+    found = columns_of(cluster)
+    demand = cluster.demands[0]
+    tried = 0
+    for _ in range(60):
+        pool = dice.choice(cluster.pools)
+        layout = Layout(
+            tp=dice.choice([1, 2, 4, 8]), pp=dice.choice([1, 2, 3, 4]), batch=2 ** dice.randint(0, 9),
+            prefill_chunk=dice.choice([200, 500, 1000, 2000]),
+        )  # fmt: skip
+        top = [c.requests_per_s for c in found.ceilings if c.pool == pool.name and c.devices >= layout.devices][:1]
+        column = top and most_served(cluster, demand, "aggregated", pool, layout, 0, Fraction(0), Fraction(500))
+        if column:
+            tried += 1
+            assert column.requests_per_s < top[0]
+    assert tried > 15
+
+
+@pytest.mark.parametrize("change", ["lower", "missing", "none", "smaller"])
+def test_ceilings_that_are_not_true_or_not_whole_are_rejected(result, change):
+    document = json.loads(json.dumps(result.to_json()))
+    claim = document["certificate"]
+    own = claim["ceilings"][0]  # of one device, on which a layout serves nearly as much
+    if change == "lower":
+        own["requests_per_s"] = str(Fraction(own["requests_per_s"]) * Fraction(9, 10))
+    elif change == "missing":
+        claim["ceilings"] = [c for c in claim["ceilings"] if c["pool"] != "old"]
+    elif change == "none":
+        claim["ceilings"] = []
+    else:
+        claim["ceilings"][-1]["devices"] -= 1
+    document["certificate"] = sealed(copy.deepcopy(claim))
+    check = certify(document)
+    assert not check.accepted
+    assert check.item.startswith(("certificate.ceilings", "certificate.tolerance"))
+
+
+def _true_ceilings(cluster):
+    """Ceilings of a table of rates, taken from the table itself."""
+    for demand in cluster.demands:
+        for role in demand.roles:
+            for pool in cluster.pools:
+                rows = [r for r in cluster.rates if (r.demand, r.role, r.pool) == (demand.name, role, pool.name)]
+                for size in replica_sizes(cluster, pool):
+                    rate = max((r.requests_per_s for r in rows if r.devices <= size), default=Fraction(0))
+                    yield Ceiling(demand.name, role, pool.name, size, rate)
+
+
+def test_no_fleet_is_beyond_the_bound_of_the_ceilings():
+    """Every fleet of a small cluster by hand, against the program that knows only the ceilings of its table."""
+    compared = 0
+    for seed in range(400):
+        cluster = random_cluster(seed)
+        sizes = {pool.name: replica_sizes(cluster, pool) for pool in cluster.pools}
+        standing = [r for r in cluster.rates if r.devices <= cluster.pool[r.pool].devices]
+        if any(row.devices not in sizes[row.pool] for row in standing):
+            continue
+        best = best_by_hand(cluster)
+        if best is None:
+            continue
+        program = bounding(cluster, list(_true_ceilings(cluster))).program
+        point = IntegerProgram(program, 0).decide(None, {}).point
+        assert point is not None, seed
+        bound = shown(cluster, program.value(point))
+        compared += 1
+        slack = abs(best) / 10**6
+        if cluster.objective in {"growth", "throughput"}:
+            assert bound >= best - slack, seed
+        else:
+            assert bound <= best + slack, seed
+    assert compared > 50
+
+
+def test_copies_stand_where_a_larger_replica_does():
+    pool = random_cluster(0).pools[0].model_copy(update={"devices_per_node": 8, "free": (8, 8, 8), "rack_nodes": None})
+    assert [copies(pool, 1, 8), copies(pool, 3, 8), copies(pool, 3, 16), copies(pool, 16, 24)] == [8, 2, 4, 1]
+    racks = pool.model_copy(update={"rack_nodes": 2})
+    assert copies(racks, 8, 24) == 0
