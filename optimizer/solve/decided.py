@@ -11,7 +11,8 @@ import numpy as np
 
 from optimizer.certificate.balance import bound_of
 from optimizer.domain.problem import Problem
-from optimizer.errors import SpecError
+from optimizer.domain.shape import Shape
+from optimizer.errors import Fault, SpecError
 from optimizer.figures.locality import nodes_visited
 from optimizer.figures.placement import Devices, linear_placement, max_over_mean, moves, split_device_loads
 from optimizer.figures.robust import CVAR_TAIL, aggregate
@@ -272,10 +273,11 @@ def place_decided(problem: Problem, time_limit_s: float | None = None) -> Decide
     Raises
     ------
     SpecError
-        As `decided_mesh`, or the placement in service is on another mesh.
+        As `decided_mesh`, the engine lays out no experts so, or the placement in service is on another mesh.
     """
     mesh = decided_mesh(problem)
     ep, redundant = mesh
+    _accepted(problem, ep, redundant)
     moe = problem.model.moe
     assert moe is not None  # noqa: S101 - by decided_mesh
     before: tuple[Devices, ...]
@@ -289,6 +291,19 @@ def place_decided(problem: Problem, time_limit_s: float | None = None) -> Decide
         linear = linear_placement(moe.experts, ep, slots, empty_slots=slots * ep - moe.experts - redundant)
         before = (linear,) * problem.model.moe_layer_count
     return Decided(problem, mesh, place_on(problem, mesh, time_limit_s, solver_bounds=True), before)
+
+
+def _accepted(problem: Problem, ep: int, redundant: int) -> None:
+    """Refuse experts that a named engine does not lay out so; rules on degrees that are left open are not asked."""
+    if problem.engine.members:
+        return
+    search = problem.search
+    stated = {"tp": search.tp, "cp": search.cp, "etp": search.etp, "pp": search.pp}
+    known = {axis: values[0] for axis, values in stated.items() if values is not None and len(values) == 1}
+    shape = Shape(**dict.fromkeys(stated, 1) | known, ep=ep, redundant=redundant)
+    said = list(problem.engine.of({"ep", "redundant", *known}).refusals(problem, shape))
+    if said:
+        raise SpecError(*(Fault(None, None, None, "--engine", sentence) for sentence in said))
 
 
 def moves_frontier(decided: Decided) -> list[Moved]:

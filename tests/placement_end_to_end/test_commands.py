@@ -173,6 +173,14 @@ def test_the_heat_map_shows_every_layer(capsys: pytest.CaptureFixture[str]) -> N
         (["--ep", "8", "--expert-load", "uniform", "--redundant-slots", "120"], "only 16 experts"),
         (["--ep", "8", "--expert-load", "uniform", "--hierarchy", "node"], "needs --hardware"),
         (["--ep", "8", "--expert-load", "uniform", "--hold-out", "nope.json"], "no such file"),
+        (
+            ["--ep", "8", "--expert-load", "uniform", "--redundant-slots", "9", "--engine", "vllm"],
+            "Got 25 experts (16 + 9) and 8 EP ranks. Nearest that pass: ep=5, ep=25, redundant=8, redundant=16.",
+        ),
+        (
+            ["--ep", "8", "--expert-load", "uniform", "--redundant-slots", "8", "--engine", "megatron"],
+            "8 redundant experts: the engine holds every expert of a layer once.",
+        ),
     ],
 )
 def test_what_cannot_be_placed_is_said(arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:

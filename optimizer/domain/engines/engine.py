@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from optimizer.domain.engines.reservation import CacheRules, Reservation
@@ -55,6 +55,11 @@ class Engine:
         if self.members:
             return any(member.accepts(premise, shape) for member in self.members)
         return all(rule.breach(premise, shape) is None for rule in self.rules)
+
+    def of(self, known: Collection[str]) -> Engine:
+        """The engine with those of its rules alone that read nothing but some degrees."""
+        rules = tuple(rule for rule in self.rules if set(rule.reads) <= set(known))
+        return replace(self, rules=rules, members=tuple(member.of(known) for member in self.members))
 
     def refusals(self, premise: Premise, shape: Shape) -> Iterator[str]:
         """Why it does not run a shape, a sentence a rule; nothing where it does."""
