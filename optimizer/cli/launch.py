@@ -125,7 +125,8 @@ def show_command(posed: Posed, layout: Layout) -> None:
     nodes = f", {launch.nodes} nodes" if launch.nodes else ""
     emit(f"command  {launch.engine}{version}: {launch.model or 'model not named'}, {layout.devices} devices{nodes}")
     if launch.dcp > 1:
-        emit(paint(f"  decode context parallelism {launch.dcp}: splits the cache within tp; not modelled", "yellow"))
+        said = f"decode context parallelism {launch.dcp}: splits the cache within tp"
+        emit(paint(f"  {said}; its exchange of partial results takes no time here", "yellow"))
     if posed.assumed:
         emit(paint(f"  assumed: {'; '.join(posed.assumed)}", "dim"))
     named = [str(item) for item in launch.ignored]

@@ -8,20 +8,23 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from optimizer.domain.base import FieldError, Spec
+from optimizer.domain.base import FieldError, Grown
 from optimizer.domain.limits import AsTuple
 from optimizer.domain.quantity import PositiveRate, Ratio
 
 Phase = Literal["aggregated", "prefill", "decode", "disaggregated"]
 
 
-class ServingWorkload(Spec):
+class ServingWorkload(Grown):
     """Requests of one shape.
 
     `aggregated` is continuous batching with chunked prefill in steady state; `prefill` and `decode` are one role of a
     disaggregated deployment. `prefix_cache_hit` is the share of prompt tokens found in the cache.
     `mtp_acceptance` is the chance that a drafted token is accepted, `mtp_tokens` how many are drafted a step.
+    `decode_context_parallel` tensor-parallel ranks hold the cache of a sequence between them, on no further devices.
     """
+
+    later = ("decode_context_parallel",)
 
     kind: Literal["serving"] = "serving"
     phase: Phase = "aggregated"
@@ -43,6 +46,7 @@ class ServingWorkload(Spec):
     capture_sizes: Annotated[tuple[Annotated[int, Field(ge=0, le=10**6)], ...] | None, AsTuple] = Field(
         default=None, description="batch sizes that graphs are captured for; 0: none"
     )
+    decode_context_parallel: int = Field(default=1, ge=1, le=10**4, description="ranks that share a sequence's cache")
     max_model_len: int | None = Field(default=None, ge=1, le=10**9, description="longest sequence the engine admits")
 
     @model_validator(mode="after")

@@ -174,6 +174,8 @@ def _vllm(answer: Answer, version: str) -> Plan:
     for name, degree in (("pp", instance.pp), ("dp", instance.dp), ("cp", instance.cp)):
         if degree > 1:
             made.put(name, degree)
+    if work.decode_context_parallel > 1:
+        made.put("dcp", work.decode_context_parallel)
     if experts and instance.ep > 1:
         made.put("expert_parallel")
         if answer.nvidia and work.phase != "aggregated" and instance.dp > 1:
@@ -215,6 +217,8 @@ def _sglang(answer: Answer, version: str) -> Plan:
     elif instance.dp > 1:
         made.put("dp", instance.dp)
         made.put("dp_attention")
+    if work.decode_context_parallel > 1:
+        made.put("dcp", work.decode_context_parallel)
     if experts:
         _sglang_experts(made, answer)
     made.put("memory_utilization", _decimal(_static_share(answer)))

@@ -2,6 +2,8 @@
 
 - A sliding window: its last tokens; when it is admitted, window − 1 + the tokens of the largest step (vLLM
   `SlidingWindowSpec.max_memory_usage_bytes`), in whole blocks and one more.
+- Decode context parallelism over d of the tensor-parallel ranks: each holds 1/d of the tokens, with the key/value heads
+  of tp/d ranks (vLLM v1/kv_cache_interface.py; SGLang pool_configurator.py:340). States are not divided.
 - Kinds of layers in equal groups (vLLM `kv_cache_utils`): groups as large as the smallest kind, or as the largest
   where that is less than 1.5 times as many; a kind that leaves a remainder is padded.
 - Sparse latent attention in 8 bit (`fp8_ds_mla`): latent, 4 bytes every 128 elements, rotary key in 16 bit: 656 bytes.
@@ -40,6 +42,7 @@ class CacheLayout:
         self.rules = problem.engine.cache
         self.element = KV_BYTES[problem.precision.kv_cache]
         self.step = default_tokens(problem)
+        self.shared_by = problem.workload.decode_context_parallel
         self._padding = self._group_padding()
 
     def steady_bytes(self, attention: Attention, tokens: int, tp: int) -> Fraction:
@@ -56,14 +59,18 @@ class CacheLayout:
         if isinstance(attention, LatentAttention) and self._scaled_latent(attention):
             latent = attention.kv_lora_rank
             entry = latent + 4 * -(-latent // SCALE_GROUP) + 2 * attention.qk_rope_head_dim
-            return Fraction(entry * tokens + attention.cache_fixed_bytes(tokens, tp))
+            return Fraction(entry * tokens + attention.cache_fixed_bytes(tokens, tp)) / self.shared_by
+        if isinstance(attention, LatentAttention):
+            found = attention.cache_elements(tokens, tp) * self.element + attention.cache_fixed_bytes(tokens, tp)
+            return Fraction(found) / self.shared_by
         if not isinstance(attention, GroupedQueryAttention):
             return attention.cache_elements(tokens, tp) * self.element + attention.cache_fixed_bytes(tokens, tp)
         kind, held, unwindowed = "full", tokens, attention
         if attention.window is not None:
             kind, held = "window", self._in_window(attention.window, tokens, step)
             unwindowed = attention.model_copy(update={"window": None})
-        return unwindowed.cache_elements(held, tp) * self.element * self._padding.get(kind, Fraction(1))
+        held_heads = unwindowed.cache_elements(held, max(1, tp // self.shared_by))
+        return held_heads * self.element * self._padding.get(kind, Fraction(1)) / self.shared_by
 
     def _in_window(self, window: int, tokens: int, step: int) -> int:
         if not self.rules.holds_step_in_window:

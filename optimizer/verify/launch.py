@@ -80,6 +80,8 @@ def as_launched(posed: Posed) -> Problem:
         "max_num_seqs": point.max_num_seqs, "capture_sizes": point.capture_sizes, "max_model_len": length,
         "max_num_batched_tokens": point.max_num_batched_tokens if shared else None,
     }  # fmt: skip
+    if launch.dcp > 1:
+        stated["decode_context_parallel"] = launch.dcp
     work = problem.workload.model_copy(update={name: value for name, value in stated.items() if value is not None})
     limits = problem.limits
     if point.kv_cache_memory is not None and limits.kv_cache_memory is None:

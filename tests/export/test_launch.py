@@ -222,3 +222,10 @@ def test_scripts_are_valid_shell(devices: int, tmp_path: Path) -> None:
     )
     wanted = [word if "HEAD_ADDRESS" not in word else "10.0.0.1" for word in made.commands[0].words[1:]]
     assert ran.stdout.split("\n")[:-1] == wanted
+
+
+@pytest.mark.parametrize("engine", ["vllm", "sglang"])
+def test_decode_context_parallelism_reads_back(engine: str, tmp_path: Path) -> None:
+    problem = _problem("deepseek-v3", "decode", decode_context_parallel=4)
+    made = export(_answer(problem, Layout(tp=8, ep=8, batch=8)), engine)
+    assert _read_back(made, engine, tmp_path).dcp == 4

@@ -81,3 +81,25 @@ def test_the_room_is_what_the_longest_context_fills() -> None:
     assert room.tokens == room.room_bytes // room.request_bytes * 2048 + (
         room.room_bytes % room.request_bytes // (room.request_bytes // 128) * 16
     )
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "shared", "ratio"),
+    [
+        # every rank has all of the latent; two of eight have the same head of four, and share its tokens out
+        ("deepseek-v3", Shape(8, 1, 1, 8, 1), 8, 8),
+        ("qwen3-235b-a22b", Shape(8, 1, 1, 8, 1), 2, 2),
+        ("llama-3.1-70b", Shape(16, 1, 1, 1, 1), 2, 2),
+    ],
+)
+def test_decode_context_parallelism_splits_the_cache_and_takes_no_devices(
+    model: str, shape: Shape, shared: int, ratio: int
+) -> None:
+    own = _problem(model=model, devices=16)
+    split = own.changed(workload=own.workload.model_copy(update={"decode_context_parallel": shared}))
+    assert split.engine.accepts(split, shape)
+    plain, held = (build_memory(problem, shape).admitted(16_384) for problem in (own, split))
+    assert [size / ratio for size in plain] == list(held)
+    best = solve(split.changed(objective="memory_headroom")).best
+    assert best is not None
+    assert best.layout.tp % shared == 0

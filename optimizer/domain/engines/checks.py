@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 
-from optimizer.domain.attention import CompressedAttention, LatentAttention
+from optimizer.domain.attention import CompressedAttention, GroupedQueryAttention, LatentAttention
 from optimizer.domain.engines.rule import Breach, Premise
 from optimizer.domain.feedforward import DenseFeedForward, MixtureOfExperts
 from optimizer.domain.precision import Format
@@ -149,6 +149,51 @@ def context_parallel_latent(premise: Premise, shape: Shape) -> str | None:
 def no_context_parallel(premise: Premise, shape: Shape) -> str | None:
     """The engine has no context parallelism for this model."""
     return f"context parallelism (cp={shape.cp}) is not supported for {premise.model.name}." if shape.cp > 1 else None
+
+
+def no_decode_context_parallel(premise: Premise, shape: Shape) -> str | None:
+    """The engine cannot split the cache of a sequence over tensor-parallel ranks."""
+    asked = premise.workload.decode_context_parallel
+    return None if asked == 1 else f"decode context parallelism ({asked}, at tp={shape.tp}) is not supported."
+
+
+def decode_context_parallel(divides: str, copies: str) -> Breach:
+    """Copies of key/value heads on tensor-parallel ranks hold a sequence between them.
+
+    Parameters
+    ----------
+    divides, copies
+        Sentences where tp is no multiple of dcp (tp, dcp), and where there are fewer copies of a key/value head than
+        dcp (dcp, most, tp, kv).
+    """
+
+    def breach(premise: Premise, shape: Shape) -> str | None:
+        dcp, tp = premise.workload.decode_context_parallel, shape.tp
+        if dcp == 1:
+            return None
+        if shape.cp > 1:
+            return f"decode context parallelism ({dcp}) is not modelled beside context parallelism (cp={shape.cp})."
+        if tp % dcp:
+            return divides.format(tp=tp, dcp=dcp)
+        for name, block in premise.model.blocks.items():
+            kind = block.attention
+            if isinstance(kind, CompressedAttention) or (
+                isinstance(kind, GroupedQueryAttention) and kind.window is not None
+            ):
+                return f"DCP does not support sliding windows (block {name!r})."
+            if not isinstance(kind, GroupedQueryAttention):
+                continue
+            if dcp > tp // kind.kv_heads:
+                return copies.format(dcp=dcp, most=max(1, tp // kind.kv_heads), tp=tp, kv=kind.kv_heads)
+            if kind.heads // kind.kv_heads % dcp:
+                each = kind.heads // kind.kv_heads
+                return (
+                    f"The model's number of query heads per KV head ({each}) must be divisible by "
+                    f"`--decode-context-parallel-size` ({dcp}) for GQA/MQA."
+                )
+        return None
+
+    return breach
 
 
 def has_compressed_attention(premise: Premise) -> bool:

@@ -52,6 +52,13 @@ RULES = (
         breach=checks.kv_heads_divide("{kv} key/value heads and tensor_parallel_degree ({tp}) do not divide."),
         source="torch.distributed.tensor.parallel ColwiseParallel on wk, wv",
     ),
+    EngineRule(
+        name="decode_context_parallel",
+        statement="no decode context parallelism",
+        reads=("tp",),
+        breach=checks.no_decode_context_parallel,
+        source="torchtitan b5bcd76c6 (no such option)",
+    ),
 )
 
 RELEASES = (

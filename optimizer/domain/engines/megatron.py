@@ -72,6 +72,13 @@ RULES = (
         breach=_no_bias,
         source="Megatron-LM d98e8a64 megatron/core/transformer/transformer_config.py:2615",
     ),
+    EngineRule(
+        name="decode_context_parallel",
+        statement="no decode context parallelism",
+        reads=("tp",),
+        breach=checks.no_decode_context_parallel,
+        source="Megatron-LM d98e8a64 (no such option)",
+    ),
 )
 
 RELEASES = (

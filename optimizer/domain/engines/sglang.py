@@ -144,6 +144,20 @@ NO_CONTEXT = replace(
     CONTEXT, statement="no prefill context parallelism", reads=("cp",), breach=checks.no_context_parallel
 )
 
+DECODE_CONTEXT = EngineRule(
+    name="decode_context_parallel",
+    statement="dcp divides attn_tp; with key/value heads it is at most their copies; no windows",
+    reads=("tp", "cp"),
+    breach=checks.decode_context_parallel(
+        "tensor_model_parallel_size ({tp}) must be divisible by decode_context_parallel_size ({dcp})",
+        "decode_context_parallel_size ({dcp}) is more than the {most} copies of each of {kv} key/value heads on {tp}.",
+    ),
+    source="sglang 0.5.23 srt/distributed/parallel_state.py:2667; model_executor/pool_configurator.py:340",
+)
+NO_DECODE_CONTEXT = replace(
+    DECODE_CONTEXT, statement="no decode context parallelism", reads=("tp",), breach=checks.no_decode_context_parallel
+)
+
 _ALWAYS = (
     EXPERT_MESH, HEADS, KV_HEADS, VISION_HEADS, WIDTHS, EVEN_EXPERTS, EXPERT_WIDTH, FP8_EXPERT_BLOCKS, FP8_BLOCKS,
     GROUPS, TP_WITHIN_EXPERTS,
@@ -169,7 +183,7 @@ NEWEST = Engine(
     name="sglang",
     version="0.5.23",
     since="0.5.15",
-    rules=(*_ALWAYS, CONTEXT),
+    rules=(*_ALWAYS, CONTEXT, DECODE_CONTEXT),
     memory_utilization=Fraction(9, 10),
     reservation=Reservation(
         context_bytes=GIB // 4,
@@ -192,7 +206,7 @@ NEWEST = Engine(
 )
 RELEASES = (
     replace(
-        NEWEST, version="0.5.0", since="0.4.6", rules=(*_ALWAYS, NO_CONTEXT),
+        NEWEST, version="0.5.0", since="0.4.6", rules=(*_ALWAYS, NO_CONTEXT, NO_DECODE_CONTEXT),
         flags={**FLAGS, "dp": "--dp-size --enable-dp-attention"},
     ),
     NEWEST,

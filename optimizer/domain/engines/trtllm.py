@@ -86,6 +86,13 @@ RULES = (
         breach=checks.context_parallel_latent,
         source="tensorrt_llm/mapping.py@b35ac1b6 (CP {cp_type} doesn't support MoE tp/ep yet)",
     ),
+    EngineRule(
+        name="decode_context_parallel",
+        statement="no decode context parallelism",
+        reads=("tp",),
+        breach=checks.no_decode_context_parallel,
+        source="tensorrt_llm/mapping.py@b35ac1b6 (no such option; Helix is its context parallelism)",
+    ),
 )
 
 RELEASES = (

@@ -143,9 +143,21 @@ NO_CONTEXT = EngineRule(
     source="vllm 0.33.0 config/vllm.py:3336 (Model Runner V1)",
 )
 
+DECODE_CONTEXT = EngineRule(
+    name="decode_context_parallel",
+    statement="dcp divides tp, is at most the copies of a key/value head and divides its queries; no sliding windows",
+    reads=("tp", "cp"),
+    breach=checks.decode_context_parallel(
+        "tp_size={tp} must be divisible by dcp_size={dcp}.",
+        "`--decode-context-parallel-size` ({dcp}) exceeds the maximum supported value ({most}) for "
+        "`--tensor-parallel-size` ({tp}) and {kv} model KV heads.",
+    ),
+    source="vllm 0.33.0 config/parallel.py:600; config/model.py:1578; v1/kv_cache_interface.py SlidingWindowSpec",
+)
+
 _ALWAYS = (
     EXPERTS_USE_ALL_RANKS, HEADS, KV_HEADS, VISION_HEADS, WIDTHS, EXPERT_WIDTH, VOCABULARY, FP8_BLOCKS, GROUPS,
-    EPLB_EVEN, TP_WITHIN_EXPERTS,
+    EPLB_EVEN, TP_WITHIN_EXPERTS, DECODE_CONTEXT,
 )  # fmt: skip
 FLAGS = {
     "tp": "--tensor-parallel-size",
