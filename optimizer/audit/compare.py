@@ -20,7 +20,6 @@ _MOST_FACTORS: Final = 12
 _COARSE: Final = 1000
 """A whole number that ends in three noughts or more was rounded, said or not."""
 
-_PREFIX: Final = re.compile(r"^[kmgtnµu](?=[a-z])")
 _CONVERSIONS: Final = {
     Fraction(value) for value in (8, 24, 60, 365, 1000, 1024, 3600, 86400, 10**6, 10**9, 10**12, 2**20, 2**30, 2**40)
 }
@@ -123,7 +122,7 @@ def judge(expression: Node, stated: Number, *, approximate: bool) -> Judgement:
                 verdict, reading.stated, reading.value.point, "; ".join(filter(None, (reading.name, name)))
             )
     value, target = first.value, first.stated
-    for reread in (_converted, _grown, _prefixed, _hours, _implied_prefix):
+    for reread in (_converted, _hours, _implied_prefix):
         if (made_out := reread(expression, stated, approximate=approximate)) is not None:
             return made_out
     if not value.coherent or _mismatch(value, stated):
@@ -180,32 +179,6 @@ def _converted(expression: Node, stated: Number, *, approximate: bool) -> Judgem
         return None
     reading = f"numbers alone: {plain(factor.digits)} converts the unit"
     return Judgement(Verdict.HOLDS, stated.value, stated.value, reading)
-
-
-def _grown(expression: Node, stated: Number, *, approximate: bool) -> Judgement | None:
-    """``880,000 + 12% = 985,600``: the percentage is one of the number before it."""
-    if not any(number.unit is lexicon.PERCENT for number in expression.numbers()):
-        return None
-    value = evaluate(expression, grown=True)
-    if abs(value.point - stated.value) > tolerance(stated, stated.unit.scale, approximate=approximate):
-        return None
-    return Judgement(Verdict.HOLDS, stated.value, value.point, "a percentage of the number before it")
-
-
-def _prefixed(expression: Node, stated: Number, *, approximate: bool) -> Judgement | None:
-    """``4 × 250 MHz = 1 GHz``: units that are mere words here, one the other with a prefix."""
-    if not stated.nouns or stated.unit is not lexicon.ONE:
-        return None
-    unit = stated.nouns[0]
-    words = {number.nouns[0] for number in expression.numbers() if number.nouns and number.unit is lexicon.ONE}
-    if not any(word != unit and _PREFIX.sub("", word) == _PREFIX.sub("", unit) and len(word) < 5 for word in words):
-        return None
-    value = evaluate(expression).point
-    for power in (3, -3, 6, -6, 9, -9):
-        target = stated.digits * Fraction(10) ** power
-        if abs(value - target) <= tolerance(stated, Fraction(10) ** power, approximate=approximate):
-            return Judgement(Verdict.HOLDS, stated.digits, stated.digits, f"{unit} with its prefix")
-    return Judgement(Verdict.UNSUPPORTED, stated.digits, value, explanation="the units on the two sides differ")
 
 
 def _hours(expression: Node, stated: Number, *, approximate: bool) -> Judgement | None:

@@ -1,151 +1,96 @@
-"""Parallel degrees in their usual spellings."""
+"""Parallel degrees in their usual spellings: ``TP8``, ``tensor-parallel size: 8``, ``8-way TP``, ``4 stages``."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
 from optimizer.audit import lexicon
 from optimizer.audit.document import Kind, Segment
-from optimizer.audit.inline import has_digit
 from optimizer.audit.statements import Role, Statement
 
-AXES: Final = ("tp", "cp", "dp", "pp", "etp", "ep", "edp", "sp")
 _LONG: Final = {
-    "tensor": "tp", "pipeline": "pp", "data": "dp", "expert": "ep", "experts": "ep", "context": "cp", "sequence": "sp",
+    "tensor": "tp", "pipeline": "pp", "data": "dp", "expert": "ep", "experts": "ep", "context": "cp",
     "moe_tp": "etp", "moe_ep": "ep", "moe-tp": "etp", "moe-ep": "ep",
 }  # fmt: skip
+_SHORT_NAME: Final = r"ETP|EDP|TP|PP|DP|EP|CP"
+_LONG_NAME: Final = r"tensor|pipeline|data|expert|context"
 _NUMBER: Final = r"(\d{1,5})(?![\d.,]*\d|\s?%|\s?[GMTK]i?B|\s*[x×*·⋅÷/]\s*\d)(?!\s?[x×]\b)"
+_SIZE: Final = r"(?:[-_ ]?(?:size|degree|world[-_ ]size|ranks?|ways?))?"
+_DEGREE: Final = re.compile(
+    rf"(?<![A-Za-z0-9])(?<!moe[-_])(?P<short>{_SHORT_NAME}){_SIZE}"
+    rf"(?:[\"'`*]*\s*(?:=>|==|=|:|\bof\b|\bis\b)\s*[\"'`*]*\s*|[-_ ]?|\s*\(\s*){_NUMBER}(?!\s*(?:groups?|GPU))"
+    rf"|(?<![A-Za-z0-9])(?:(?P<long>experts?|{_LONG_NAME})[-_ ]?(?:model[-_ ])?parallel(?:ism|ization)?"
+    rf"|(?P<moe>moe[-_](?:tp|ep))(?:[-_ ]?parallel\w*)?){_SIZE}"
+    rf"\s*(?:\((?:{_SHORT_NAME})\))?[\"'`*]*\s*(?:=>|==|=|:|\bof\b|\bis\b|\bto\b|\bset to\b|\||,)?[\"'`*]*\s*{_NUMBER}"
+    rf"|(?<![\d.,])(?P<ways>\d{{1,5}})[- ]?way\s+(?P<way>{_SHORT_NAME}|{_LONG_NAME})\b"
+    r"|(?<![\d.,])(?P<stages>\d{1,4})(?:[- ](?:stage\s+pipeline|pipeline\s+stages?|PP\s+stages?))\b"
+    r"|\bEP\s+groups?\s*[:=]\s*(?P<groups>\d{1,5})|(?<![\d.,])(?P<counted>\d{1,5})\s+EP\s+groups?\b",
+    re.IGNORECASE,
+)
+_GATE: Final = re.compile(r"[etdpc]p|parallel|moe|way|stage", re.IGNORECASE)
+"""Without one of these no degree is written in running text."""
 _IN_FORMULA: Final = re.compile(r"(?:[A-Za-z_]\s*[*×x·⋅]\s*|\b(?:per|each|every)\s+)$", re.IGNORECASE)
 """Before a degree that is none: ``tp * pp * dp = 8 * 16 * 8``, "heads per TP rank = 12"."""
 _BEFORE: Final = 16
 _CODE_PAGE: Final = re.compile(r"cp\d{3,}")
 """``cp1254`` names an encoding, no degree of context parallelism."""
-_SET: Final = (
-    r"\s*(?:\((?:[TPDECS]P|ETP|EDP)\))?[\"'`*]*\s*(?:=>|==|=|:|\bof\b|\bis\b|\bto\b|\bset to\b|\||,)?[\"'`*]*\s*"
-)
-_SHORT_DEGREE: Final = re.compile(
-    r"(?<![A-Za-z0-9])(?<!moe[-_])(ETP|EDP|TP|PP|DP|EP|CP)(?:[-_ ]?(?:size|degree|ranks?|world[-_ ]size|ways?))?(?:"
-    r"[\"'`*]*\s*(?:=>|==|=|:|\bof\b|\bis\b)\s*[\"'`*]*\s*|[-_ ]?|\s*\(\s*)" + _NUMBER + r"(?!\s*(?:groups?|GPU))",
-    re.IGNORECASE,
-)
-_LONG_DEGREE: Final = re.compile(
-    r"(?<![A-Za-z0-9])(tensor|pipeline|data|experts?|context|moe[-_](?:tp"
-    r"|ep))[-_ ]?(?:model[-_ ])?(?:parallel(?:ism|ization)?)?"
-    r"(?:[-_ ]?(?:size|degree|world[-_ ]size|ranks?))?" + _SET + _NUMBER,
-    re.IGNORECASE,
-)
-_WAY: Final = re.compile(
-    r"(?<![\d.,])(\d{1,5})[- ]?way\s+(ETP|EDP|TP|PP|DP|EP|CP|tensor|pipeline|data|expert|context)\b", re.IGNORECASE
-)
-_STAGES: Final = re.compile(
-    r"(?<![\d.,])(\d{1,4})(?:[- ](?:stage\s+pipeline|pipeline\s+stages?|PP\s+stages?))\b", re.IGNORECASE
-)
-_GROUPS: Final = re.compile(r"\bEP\s+groups?\s*[:=]\s*(\d{1,5})|(?<![\d.,])(\d{1,5})\s+EP\s+groups?\b", re.IGNORECASE)
-_SYMBOL: Final = (
-    r"(?:(tensor|pipeline|data|expert|context)[-_ ]parallel(?:ism)?(?:[-_ ](?:size|degree))?|(TP|PP|DP|EP|CP|ETP|EDP))"
-    r"(?:[-_ ]?(?:size|degree))?"
-)
-_PRODUCT: Final = re.compile(
-    _SYMBOL + r"(?:\s*[×x*·]\s*" + _SYMBOL.replace("(tensor", "(?:tensor").replace("|(TP", "|(?:TP") + r"){1,6}",
-    re.IGNORECASE,
-)
-_ONE: Final = re.compile(_SYMBOL, re.IGNORECASE)
+_SYMBOL: Final = rf"(?:(?:{_LONG_NAME})[-_ ]parallel(?:ism)?|{_SHORT_NAME})(?:[-_ ]?(?:size|degree))?"
+_PRODUCT: Final = re.compile(rf"{_SYMBOL}(?:\s*[×x*·]\s*{_SYMBOL}){{1,6}}", re.IGNORECASE)
+_ONE: Final = re.compile(rf"(?P<long>{_LONG_NAME})|(?P<short>{_SHORT_NAME})", re.IGNORECASE)
 
 
-_PATTERNS: Final = (
-    (_SHORT_DEGREE, 1, 2, ("ep", "tp", "dp", "pp", "cp")),
-    (_LONG_DEGREE, 1, 2, ("parallel", "moe")),
-    (_WAY, 2, 1, ("way",)),
-)
-"""Pattern, group of its axis, group of its value, and letters without which it cannot match."""
+@dataclass(frozen=True, slots=True)
+class Degree:
+    """One degree as written, and where."""
+
+    axis: str
+    value: int
+    text: str
+    start: int
 
 
-_GATE: Final = re.compile(r"[etdpc]p|parallel|moe|way|stage|group")
-"""Without one of these, lower-cased, no degree is written in running text."""
-_CELL_LABEL: Final = re.compile(
-    r"\W*(?:(tensor|pipeline|data|expert|context)\s*[-_ ]?parallel(?:ism)?|(TP|PP|DP|EP|CP|ETP|EDP))"
-    r"(?:[-_ ]?(?:size|degree))?\s*(?:\(\s*\w+\s*\))?\W*",
-    re.IGNORECASE,
-)
-
-
-def _any_in(words: tuple[str, ...], text: str) -> bool:
-    for word in words:  # noqa: SIM110 - a loop costs a third of any() over a generator, and this runs for every line
-        if word in text:
-            return True
-    return False
+def degrees_in(text: str) -> Iterator[Degree]:
+    """Every degree that is written in a text; groups of experts are ``ep_groups``."""
+    if _GATE.search(text) is None:
+        return
+    for match in _DEGREE.finditer(text):
+        found = match.groupdict()
+        if _CODE_PAGE.match(match[0]) or _IN_FORMULA.search(text, max(0, match.start() - _BEFORE), match.start()):
+            continue
+        name = found["short"] or found["long"] or found["moe"] or found["way"]
+        axis = _axis(name) if name else "pp" if found["stages"] else "ep_groups"
+        value = int(next(group for group in reversed(match.groups()) if group and group.isdigit()))
+        if value > 0:
+            yield Degree(axis, value, " ".join(match[0].split()), match.start())
 
 
 def _axis(word: str) -> str:
-    lowered = word.lower()
-    return lowered if lowered in AXES else _LONG[lowered]
+    return _LONG.get(word.lower(), word.lower())
 
 
-def find_degrees(segments: tuple[Segment, ...], roles: list[Role]) -> Iterator[Statement]:
+def find_degrees(segments: Sequence[Segment], roles: Sequence[Role]) -> Iterator[Statement]:
     """Every degree written anywhere, in document order; a table cell is read with its labels."""
     for index, segment in enumerate(segments):
-        if not has_digit(segment.text):
-            continue
-        lowered = segment.text.lower()
-        if _GATE.search(lowered) is None:
-            if segment.kind is Kind.CELL and (only := _cell(segment, index, roles[index])) is not None:
-                yield only
-            continue
-        found: dict[tuple[str, int], Statement] = {}
-        for pattern, axis_group, value_group, words in _PATTERNS:
-            if not _any_in(words, lowered):
-                continue
-            for match in pattern.finditer(segment.text):
-                if pattern is _LONG_DEGREE and "parallel" not in match[0].lower() and "moe" not in match[0].lower():
-                    continue
-                if _CODE_PAGE.match(match[0]) or _IN_FORMULA.search(
-                    segment.text, max(0, match.start() - _BEFORE), match.start()
-                ):
-                    continue
-                name = _axis(match[axis_group])
-                made = _statement(name, match, value_group, segment, index, roles[index])
-                found.setdefault((name, match.start(value_group)), made)
-        for match in _STAGES.finditer(segment.text) if "stage" in lowered else ():
-            found.setdefault(("pp", match.start(1)), _statement("pp", match, 1, segment, index, roles[index]))
-        for match in _GROUPS.finditer(segment.text) if "group" in lowered else ():
-            group = 1 if match[1] else 2
-            found[("ep", match.start(group))] = _statement("ep_groups", match, group, segment, index, roles[index])
-        if segment.kind is Kind.CELL and (made_cell := _cell(segment, index, roles[index])) is not None:
-            found.setdefault((made_cell.name, 0), made_cell)
-        yield from (made for made in found.values() if made.value > 0)
+        found = list(degrees_in(segment.text))
+        value = segment.text.strip()
+        if segment.kind is Kind.CELL and value.isascii() and value.isdigit():
+            lead = len(segment.text) - len(segment.text.lstrip())
+            cells = [f"{label}: {value}" for label in (segment.row_label, segment.column_label) if len(label) > 1]
+            whole = [one for text in cells for one in degrees_in(text) if len(one.text) > len(text) - 4]
+            found += [Degree(one.axis, one.value, one.text, lead) for one in whole[:1]]
+        for one in found:
+            yield Statement(
+                one.axis, Fraction(one.value), segment.place(one.start), one.text, roles[index], index, lexicon.ONE,
+                section=segment.section,
+            )  # fmt: skip
 
 
-def _statement(name: str, match: re.Match[str], group: int, segment: Segment, index: int, role: Role) -> Statement:
-    return Statement(
-        name, Fraction(int(match[group])), segment.place(match.start()), " ".join(match[0].split()), role, index,
-        lexicon.ONE, section=segment.section,
-    )  # fmt: skip
-
-
-def _cell(segment: Segment, index: int, role: Role) -> Statement | None:
-    value = segment.text.strip()
-    if not value.isascii() or not value.isdigit() or len(value) > 5:
-        return None
-    for label in (segment.row_label, segment.column_label):
-        whole = _CELL_LABEL.fullmatch(label) if label else None
-        if whole is not None:
-            name = _axis(whole[1] or whole[2])
-            place = segment.place(len(segment.text) - len(segment.text.lstrip()))
-            return Statement(name, Fraction(int(value)), place, f"{label} {value}", role, index, lexicon.ONE,
-                             section=segment.section)  # fmt: skip
-    return None
-
-
-def symbolic_products(segments: tuple[Segment, ...]) -> Iterator[tuple[int, int, tuple[str, ...], str]]:
-    """``total = tensor_parallel_size * pipeline_parallel_size``: segment, offset, axes in order, quote."""
+def symbolic_products(segments: Sequence[Segment]) -> Iterator[tuple[int, tuple[str, ...], str]]:
+    """``total = tensor_parallel_size * pipeline_parallel_size``: segment, axes in order, quote."""
     for index, segment in enumerate(segments):
-        lowered = segment.text.lower()
-        if not _any_in(("×", "x", "*", "·"), lowered) or not _any_in(
-            ("parallel", "tp", "pp", "dp", "ep", "cp"), lowered
-        ):
-            continue
-        for match in _PRODUCT.finditer(segment.text):
-            axes = tuple(_axis(one[1] or one[2]) for one in _ONE.finditer(match[0]))
-            if len(set(axes)) == len(axes) and len(axes) > 1:
-                yield index, match.start(), axes, " ".join(match[0].split())
+        for match in _PRODUCT.finditer(segment.text) if _GATE.search(segment.text) else ():
+            axes = tuple(_axis(one["long"] or one["short"]) for one in _ONE.finditer(match[0]))
+            if len(set(axes)) == len(axes):
+                yield index, axes, " ".join(match[0].split())

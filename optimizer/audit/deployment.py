@@ -15,7 +15,9 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Final, TypeVar
 
+from optimizer.audit.degrees import degrees_in
 from optimizer.audit.document import Kind, Place, Segment, rows_of
+from optimizer.audit.statements import AXES
 from optimizer.readers import catalog
 
 _CARDINALS: Final = dict(
@@ -40,14 +42,6 @@ _PRECISION: Final = (
 _CACHE: Final = re.compile(
     r"\b(bf16|fp16|fp8|int8)[\s-]*(?:kv[\s-]*)?cache|cache\w*\s+(?:in|as|at)\s+(bf16|fp8)", re.IGNORECASE
 )
-_DEGREE: Final = re.compile(
-    r"(?<![A-Za-z0-9])(TP|PP|DP|EP|CP)(?:[-_ ]?size|[-_ ]?degree)?[\s\"'`]*[=:]?[\s\"'`]*(\d{1,5})"
-    r"(?![\d.,]*\d|\s?%|\s?[GMTK]i?B)"
-    r"|(tensor|pipeline|data|expert|context)[-_ ]parallel(?:ism)?(?:[-_ ]?size|[-_ ]?degree)?"
-    r"[\s\"'`]*(?:[=:]|of)?[\s\"'`]*(\d{1,5})\b",
-    re.IGNORECASE,
-)
-_AXIS: Final = {"tensor": "tp", "pipeline": "pp", "data": "dp", "expert": "ep", "context": "cp"}
 SIZE: Final = re.compile(r"(?<![\w.,×x*])(\d[\d,]*(?:\.\d+)?)\s*([MGT]i?B)\b(?!/s)")
 _ENGINES: Final = re.compile(
     r"\b(?:sglang|trtllm|tensorrt|megatron|deepspeed|fsdp|(?:DP|data[- ]parallel)[- _]attention)\b", re.IGNORECASE
@@ -243,12 +237,9 @@ def _read(sentence: Sentence) -> None:
     own.precision = said.pop() if len(said) == 1 else None
     cache = _CACHE.search(text)
     own.cache = (cache[1] or cache[2]).lower() if cache else None
-    degrees: dict[str, set[int]] = {}
-    for match in _DEGREE.finditer(text):
-        axis = match[1].lower() if match[1] else _AXIS[match[3].lower()]
-        degrees.setdefault(axis, set()).add(int(match[2] or match[4]))
-    if all(len(values) == 1 for values in degrees.values()):
-        own.degrees = {axis: values.pop() for axis, values in degrees.items()}
+    degrees = list(degrees_in(text))
+    if len({one.axis for one in degrees}) == len({(one.axis, one.value) for one in degrees}):
+        own.degrees = {one.axis: one.value for one in degrees if one.axis in AXES}
     pattern, systems = _hardware()
     kinds = set()
     for match in pattern.finditer(text):

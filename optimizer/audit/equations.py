@@ -11,10 +11,10 @@ from optimizer.audit.compare import Judgement, judge
 from optimizer.audit.document import Kind, Segment
 from optimizer.audit.equation import Equation
 from optimizer.audit.evaluate import EvaluationError, evaluate
-from optimizer.audit.expression import FUNCTIONS, Node, Parser, replaced
+from optimizer.audit.expression import FUNCTIONS, Node, Parser
 from optimizer.audit.lexicon import Unit
 from optimizer.audit.table_equations import row_equations
-from optimizer.audit.tokens import Mark, Number, Token, numbers_of
+from optimizer.audit.tokens import Mark, Number, Token
 from optimizer.audit.verdict import Verdict, plain, shown
 
 _CHANGES: Final = {
@@ -25,8 +25,6 @@ _FILLERS: Final = {"total", "a", "an", "of", "exactly", "only", "just", "~", "su
 _TOTALS: Final = {"total", "totals", "sum", "product", "overall", "altogether"}
 _NEARLY: Final = Fraction(1, 100)
 _LEFT_WORDS: Final = 6
-_MOST_REMARKS: Final = 4
-_MOST_REMARKED: Final = 16
 
 
 @dataclass(slots=True)
@@ -210,8 +208,11 @@ class _Finder:
         elif result.verdict is Verdict.FAILS:
             if right.relation == "is" and self._other_kind(left.node, stated, result):
                 return None
-            if (meant := self._remarked(left, stated, approximate=approximate)) is not None:
-                return self._equation(left, right, stated, meant, left.node)
+            if any(
+                isinstance(token, Number) for start, end in self.parser.comments for token in self.tokens[start:end]
+            ):
+                told = "a figure in parentheses may be the one that counts"
+                result = Judgement(Verdict.UNSUPPORTED, result.stated, result.evaluated, explanation=told)
             if right.relation == ">" and (self._is_change(left) or self._foreign(left.node, stated)):
                 return None
             if stated.bound or self._dash_left(left.first):
@@ -219,21 +220,6 @@ class _Finder:
                     Verdict.UNSUPPORTED, result.stated, result.evaluated, explanation="only a bound or a part is stated"
                 )
         return self._equation(left, right, stated, result, left.node)
-
-    def _remarked(self, left: _Side, stated: Number, *, approximate: bool) -> Judgement | None:
-        """``8 nodes (64 GPUs) × 700 W``: the figure in parentheses counts, not the one it explains."""
-        node = left.node
-        if node is None or len(self.parser.comments) > _MOST_REMARKS or sum(1 for _ in node.numbers()) > _MOST_REMARKED:
-            return None
-        for start, end in self.parser.comments:
-            inner = numbers_of(self.tokens[start:end])
-            before = self.tokens[start - 1]
-            if len(inner) == 1 and isinstance(before, Number):
-                result = judge(replaced(node, before, inner[0]), stated, approximate=approximate or stated.approximate)
-                if result.verdict is Verdict.HOLDS:
-                    reading = f"true with the {plain(inner[0].digits)} of the parentheses"
-                    return Judgement(Verdict.AMBIGUOUS, result.stated, result.evaluated, reading)
-        return None
 
     @staticmethod
     def _other_kind(node: Node, stated: Number, result: Judgement) -> bool:

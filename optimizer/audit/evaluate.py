@@ -38,10 +38,8 @@ class Value:
     coherent: bool = True
 
 
-def evaluate(node: Node, *, binary: bool = False, bare: bool = False, grown: bool = False) -> Value:
+def evaluate(node: Node, *, binary: bool = False, bare: bool = False) -> Value:
     """Value of ``node``; with ``binary`` GB reads as GiB, with ``bare`` every unit is left off.
-
-    With ``grown`` a percentage that is added or taken off is one of what stands before it: ``880 + 12%``.
 
     Raises
     ------
@@ -53,28 +51,17 @@ def evaluate(node: Node, *, binary: bool = False, bare: bool = False, grown: boo
     if (whole := _whole(node)) is not None:
         return Value(whole, whole, whole)
     arguments = _spine(node)
-    values = [evaluate(argument, binary=binary, bare=bare, grown=grown) for argument in arguments]
-    if node.operator in _CHAINED and (len(values) > 2 or grown):
+    values = [evaluate(argument, binary=binary, bare=bare) for argument in arguments]
+    if node.operator in _CHAINED and len(values) > 2:
         signs = _signs(node)
         total = values[0]
-        for sign, value, argument in zip(signs, values[1:], arguments[1:], strict=True):
-            if grown and sign in _SUMS and _percentage(argument):
-                total = _apply("*", total, _apply(sign, _ALL, value))
-            else:
-                total = _apply(sign, total, value)
+        for sign, value in zip(signs, values[1:], strict=True):
+            total = _apply(sign, total, value)
         return total
     result = _operation(node, values)
     if node.unit is not lexicon.ONE and not bare:
         result = _scaled(result, node)
     return result
-
-
-_ALL: Final = Value(Fraction(1), Fraction(1), Fraction(1), scale=lexicon.PERCENT.scale)
-_SUMS: Final = {"+", "-"}
-
-
-def _percentage(node: Node) -> bool:
-    return node.number is not None and node.number.unit is lexicon.PERCENT
 
 
 def _whole(node: Node) -> Fraction | None:

@@ -1,7 +1,7 @@
 """Written arithmetic: a tree with exact values, from the tokens of a text."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from optimizer.audit import lexicon
@@ -35,6 +35,11 @@ class Node:
         return self.number is not None
 
     @property
+    def percentage(self) -> bool:
+        """Whether this is a percentage."""
+        return self.number is not None and self.number.unit is lexicon.PERCENT
+
+    @property
     def single(self) -> bool:
         """Whether there is one number and nothing is done with it: ``-40``, ``[3]``."""
         node = self
@@ -60,13 +65,6 @@ class Node:
                 return True
             stack.extend(node.arguments)
         return False
-
-
-def replaced(node: Node, old: Number, new: Number) -> Node:
-    """``node`` with the number ``new`` in the place of ``old``."""
-    if node.number is old:
-        return replace(node, number=new)
-    return replace(node, arguments=tuple(replaced(argument, old, new) for argument in node.arguments))
 
 
 def _closing(tokens: list[Token]) -> dict[int, int]:
@@ -131,7 +129,9 @@ class Parser:
                 if not remark and sign != "of":
                     self.partial = True
                 break
-            doubt = self._doubt(node, token, sign) if not implicit else False
+            # 880 + 12%: a percentage of what stands before it, or of anything
+            part = sign in {"+", "-"} and right[0].percentage and not node.percentage
+            doubt = part or (not implicit and self._doubt(node, token, sign))
             if sign == "of":
                 sign = "/" if self._share(node, at) else "*"
             node = Node(sign, (node, right[0]), None, node.first, right[0].last, uncertain=doubt)

@@ -234,7 +234,7 @@ def _assigned(
     products: dict[int, set[tuple[str, ...]]] = {}
     quotes: dict[tuple[str, ...], str] = {}
     beside: dict[int, set[int]] = {}
-    for index, _, axes, quote in symbolic_products(segments):
+    for index, axes, quote in symbolic_products(segments):
         products.setdefault(len(axes), set()).add(axes)
         quotes.setdefault(axes, quote)
         beside.setdefault(index, set()).add(len(axes))
