@@ -123,18 +123,20 @@ def show(result: FleetResult, document: dict[str, Any]) -> None:
         emit("`shardproof explain` says how little each would have to change.")
     search = document["search"]
     emit()
-    over = _over(result)
-    emit(paint(f"{search['candidates']:,} kinds of replica in {search['wall_s']:.2f} s{over}", "dim"))
+    emit(_over(result))
+    emit(paint(f"{search['candidates']:,} kinds of replica in {search['wall_s']:.2f} s", "dim"))
 
 
 def _over(result: FleetResult) -> str:
-    """What the proof is over, where that is not every replica of a table of rates."""
-    if result.cluster.rates or result.status == "unknown":
-        return ""
+    """What the proof is over."""
+    if result.status == "unknown":
+        return "nothing is proved"
+    if result.cluster.rates:
+        return "proved over every fleet of the table's replicas"
     if not result.ceilings:
-        return "; the proof is over fleets of these: layouts that are not listed are not checked"
+        return "proved over fleets of the replicas listed; layouts that are not are not checked"
     besides = unlooked(result.cluster)
-    return "; the proof is over fleets of all layouts" + (f" but {'; '.join(besides)}" if besides else "")
+    return "proved over fleets of all layouts" + (f" but {'; '.join(besides)}" if besides else "")
 
 
 def _period(cluster: Cluster, name: str, period: dict[str, Any]) -> None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from optimizer.cli.dag import Form, draw
 from optimizer.cli.dag import check as check_graph
 from optimizer.cli.options import Json
-from optimizer.cli.output import emit, emit_json
+from optimizer.cli.output import emit, emit_json, json_text
+from optimizer.errors import Fault, SpecError
+
+if TYPE_CHECKING:
+    from optimizer.certificate import Check
+    from optimizer.readers.document import Document
 
 
 def command(
@@ -27,6 +32,12 @@ def command(
     check_dag: Annotated[
         str | None, typer.Option(help="Judge this graph (node-link JSON) against the layout.", metavar="FILE")
     ] = None,
+    map_: Annotated[
+        str | None,
+        typer.Option(
+            "--map", help="Of a cluster: write which rank each device is, node by node (JSON).", metavar="FILE"
+        ),
+    ] = None,
     launch: Annotated[
         list[str] | None,
         typer.Option(help="Launch command or file to show on the page; may be repeated.", metavar="FILE"),
@@ -35,17 +46,26 @@ def command(
     """Write one self-contained HTML page: layout, memory, time, candidates, figures with derivations, certificate."""
     from optimizer.certificate import certify  # noqa: PLC0415 - loads when the command runs
     from optimizer.readers.document import load  # noqa: PLC0415 - the same
+    from optimizer.readers.fleet import is_fleet_document  # noqa: PLC0415 - the same
     from optimizer.readers.output import write_whole  # noqa: PLC0415 - the same
     from optimizer.readers.source import read_text  # noqa: PLC0415 - the same
     from optimizer.report.html import page  # noqa: PLC0415 - the same
     from optimizer.report.subject import read_subject  # noqa: PLC0415 - the same
 
     document = load(result)
+    path = out or ("report.html" if result == "-" else str(Path(result).with_suffix(".html")))
+    if is_fleet_document(document.data):
+        single = {"--dag": dag, "--check-dag": check_dag, "--launch": launch}
+        stray = [name for name, given in single.items() if given]
+        if stray:
+            raise SpecError(*(Fault(None, None, None, name, "is of one layout, and this is a fleet") for name in stray))
+        return _fleet(document, path, map_, check=check, as_json=json)
+    if map_ is not None:
+        raise SpecError(Fault(None, None, None, "--map", "is of a fleet; `export` writes that of one layout"))
     plain = read_subject(document, None)
     if dag is not None or check_dag is not None:
         return draw(plain, dag, out) if dag is not None else check_graph(plain, str(check_dag), json=json)
     subject = read_subject(document, certify(document.data) if check else None)
-    path = out or ("report.html" if result == "-" else str(Path(result).with_suffix(".html")))
     launched = {Path(name).name: read_text(name)[0] for name in launch or ()}
     try:
         text = page(subject, launched)
@@ -54,8 +74,27 @@ def command(
             raise  # what the solver wrote can be drawn
         raise document.error(f"is no result as `shardproof solve --out` writes it: {error}") from None
     write_whole(path, text)
-    accepted = None if subject.check is None else subject.check.accepted
-    if json:
+    return _wrote(path, text, subject.check, as_json=json)
+
+
+def _fleet(document: Document, path: str, map_: str | None, *, check: bool, as_json: bool) -> int:
+    from optimizer.certificate import certify  # noqa: PLC0415 - loads when the command runs
+    from optimizer.readers.fleet import fleet_in  # noqa: PLC0415 - the same
+    from optimizer.readers.output import write_whole  # noqa: PLC0415 - the same
+    from optimizer.report.html_fleet import fleet_page, rank_map  # noqa: PLC0415 - the same
+
+    found = fleet_in(document)
+    checked = certify(document.data) if check and found.is_result else None
+    text = fleet_page(found, checked)
+    write_whole(path, text)
+    if map_ is not None:
+        write_whole(map_, json_text(rank_map(found)) + "\n")
+    return _wrote(path, text, checked, as_json=as_json)
+
+
+def _wrote(path: str, text: str, check: Check | None, *, as_json: bool) -> int:
+    accepted = None if check is None else check.accepted
+    if as_json:
         emit_json({"schema": "shardproof/report/1", "path": path, "bytes": len(text.encode()), "accepted": accepted})
     else:
         emit(f"wrote {path} ({len(text.encode()) / 1000:,.0f} kB)")

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from html import escape
-from importlib.resources import files
 from typing import Final
 
-from optimizer import __version__
 from optimizer.figures.derivation_figure import Figure
 from optimizer.report.html_experts import experts_section
 from optimizer.report.html_layout import layout_section
 from optimizer.report.html_map import map_section
 from optimizer.report.html_memory import memory_section
-from optimizer.report.html_parts import element, paragraph, plain, section
+from optimizer.report.html_parts import element, paragraph, plain, section, shell
 from optimizer.report.html_search import certificate_section, pareto_section, search_section
 from optimizer.report.html_time import time_section
 from optimizer.report.subject import Subject
@@ -138,10 +136,6 @@ def _launch(launch: Mapping[str, str]) -> str:
     return section("launch", "To launch it", *blocks) if blocks else ""
 
 
-def _resource(name: str) -> str:
-    return files("optimizer.report").joinpath(name).read_text(encoding="utf-8")
-
-
 def page(subject: Subject, launch: Mapping[str, str] | None = None) -> str:
     """The page as HTML text.
 
@@ -157,15 +151,5 @@ def page(subject: Subject, launch: Mapping[str, str] | None = None) -> str:
         certificate_section,
     )  # fmt: skip
     parts = [*(make(subject) for make in makers), _figures(subject.figures), _launch(launch or {})]
-    policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
     head = element("h1", escape(called)) + _headline(subject) + _question(subject)
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">'
-        f"<title>{escape(title)}</title><style>{_resource('page.css')}</style></head><body>"
-        f"<header>{head}{_answer(subject)}{_tiles(subject.figures)}</header>\n<main>{''.join(parts)}</main>"
-        f"<footer>shardproof {escape(__version__)}</footer>"
-        f'<div id="tip" role="status" hidden></div><script>{_resource("page.js")}</script></body></html>\n'
-    )
+    return shell(title, f"{head}{_answer(subject)}{_tiles(subject.figures)}", parts)

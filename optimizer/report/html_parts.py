@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from html import escape
+from importlib.resources import files
 from typing import Final
+
+from optimizer import __version__
 
 COLOURS: Final = 8
 """Classes `c0` … `c7` of the style sheet: the palette of Okabe and Ito (2008), readable with any colour vision."""
@@ -104,3 +107,22 @@ def section(name: str, title: str, *inside: str) -> str:
 def paragraph(text: str, **attributes: object) -> str:
     """Plain text."""
     return element("p", escape(text), **attributes)
+
+
+def _resource(name: str) -> str:
+    return files("optimizer.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def shell(title: str, head: str, parts: Iterable[str]) -> str:
+    """A whole page that fetches nothing: its head and its sections are markup."""
+    policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">'
+        f"<title>{escape(title)}</title><style>{_resource('page.css')}</style></head><body>"
+        f"<header>{head}</header>\n<main>{''.join(parts)}</main>"
+        f"<footer>shardproof {escape(__version__)}</footer>"
+        f'<div id="tip" role="status" hidden></div><script>{_resource("page.js")}</script></body></html>\n'
+    )

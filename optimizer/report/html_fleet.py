@@ -1,0 +1,187 @@
+"""The page about a fleet: nodes as boxes, a square a device, a colour a kind of replica; and the map of ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from optimizer.certificate.verdict import Check
+from optimizer.domain.cluster import Cluster, Pool
+from optimizer.readers.fleet import FleetDocument, Proposed
+from optimizer.report.html_parts import COLOURS, element, label, paragraph, picture, plain, rect, section, shell, table
+from optimizer.verify.replica import layout_name
+
+MOST_NODES = 192
+"""Nodes of a pool that are drawn; of more the busiest."""
+_IDLE = f"c{COLOURS - 1}"
+_CELL, _GAP, _TITLE, _WIDTH = 14.0, 8.0, 14.0, 968.0
+
+
+@dataclass(frozen=True)
+class Seat:
+    """A device that a rank of a replica holds."""
+
+    kind: int
+    demand: str
+    role: str
+    layout: str
+    replica: int
+    rank: int
+
+    def to_json(self, device: int) -> dict[str, object]:
+        """One entry of a node."""
+        return {
+            "device": device, "demand": self.demand, "role": self.role, "layout": self.layout,
+            "replica": self.replica, "rank": self.rank,
+        }  # fmt: skip
+
+
+Seats = Mapping[tuple[str, int, int], Seat]
+"""Seats by pool, node and device."""
+
+
+def seats_of(entries: Sequence[Proposed]) -> dict[tuple[str, int, int], Seat]:
+    """Who sits where; ranks of a replica are numbered along its nodes and their devices."""
+    found: dict[tuple[str, int, int], Seat] = {}
+    for kind, entry in enumerate(entries):
+        name = _layout(entry)
+        for replica, places in enumerate(entry.places or ()):
+            held = [(place.node, device) for place in places for device in place.devices]
+            for rank, (node, device) in enumerate(held):
+                found[entry.pool.name, node, device] = Seat(kind, entry.demand.name, entry.role, name, replica, rank)
+    return found
+
+
+def _layout(entry: Proposed) -> str:
+    if entry.row is not None:
+        return entry.row.layout
+    assert entry.layout is not None  # noqa: S101 - one of the two is there
+    return layout_name(entry.layout, entry.redundant)
+
+
+def rank_map(found: FleetDocument) -> dict[str, Any]:
+    """``shardproof/map/1``: node by node, which rank of which replica each device is, in every period."""
+    periods: dict[str, list[dict[str, Any]]] = {}
+    for name, entries in found.periods.items():
+        nodes: dict[tuple[str, int], list[dict[str, object]]] = {}
+        for (pool, node, device), seat in sorted(seats_of(entries).items()):
+            nodes.setdefault((pool, node), []).append(seat.to_json(device))
+        periods[name] = [{"pool": pool, "node": node, "devices": held} for (pool, node), held in nodes.items()]
+    return {"schema": "shardproof/map/1", "cluster": found.cluster.name, "periods": periods}
+
+
+def fleet_page(found: FleetDocument, check: Check | None) -> str:
+    """The page as HTML text."""
+    cluster, data = found.cluster, found.document.data
+    parts = []
+    for name, entries in found.periods.items():
+        called = "" if len(found.periods) == 1 else f" in period {name}"
+        at = found.claimed_at[name]
+        stated = found.document.get(at)
+        seats = seats_of(entries)
+        shown = [_pool(pool, seats, f"{name}-{number}") for number, pool in enumerate(cluster.pools)]
+        demands = _demands(stated if isinstance(stated, Mapping) else {})
+        parts.append(section(f"fleet-{name}", f"The fleet{called}", _legend(entries), *shown, demands))
+    return shell(f"{cluster.name}: {data.get('status', '')}", _head(cluster, data, check), parts)
+
+
+def _head(cluster: Cluster, data: Mapping[str, Any], check: Check | None) -> str:
+    objective = data.get("objective")
+    objective = objective if isinstance(objective, Mapping) else {}
+    name, unit = plain(str(objective.get("name", "")))
+    value, gap = objective.get("value"), objective.get("gap")
+    said = str(data.get("status", "proposed"))
+    if isinstance(value, int | float):
+        said += f": {name} {value:,.6g} {unit}".rstrip()
+    checked = "certificate not checked"
+    if check is not None:
+        checked = "certificate accepted" if check.accepted else "certificate rejected"
+    proof = f" · within {gap:.2%} of the bound" if isinstance(gap, float) else ""
+    good = check is None or check.accepted
+    strong = element("strong", escape(said), class_="good" if good else "bad")
+    pools = "; ".join(f"{pool.name}: {pool.devices:,} devices on {len(pool.free):,} nodes" for pool in cluster.pools)
+    return (
+        element("h1", escape(cluster.name))
+        + element("p", strong, escape(f"{proof} · {checked}"), class_="lead")
+        + paragraph(f"{pools}.")
+    )
+
+
+def _colour(kind: int) -> str:
+    return f"c{kind % (COLOURS - 1)}"
+
+
+def _legend(entries: Sequence[Proposed]) -> str:
+    rows = []
+    for kind, entry in enumerate(entries):
+        swatch = element("span", "\u00a0\u00a0\u00a0", class_=_colour(kind))
+        cells = [entry.demand.name, entry.role, entry.pool.name, _layout(entry), f"{entry.count:,}"]
+        rate = "" if entry.rate is None else f"{float(entry.rate):,.5g}"
+        body = "".join(element("td", escape(cell)) for cell in [*cells, rate])
+        rows.append(element("tr", element("td", swatch), body))
+    titles = ["", "demand", "role", "pool", "layout", "replicas", "requests/s each"]
+    head = element("tr", *(element("th", title) for title in titles))
+    return element("div", element("table", element("thead", head), element("tbody", *rows)), class_="scroll")
+
+
+def _pool(pool: Pool, seats: Seats, name: str) -> str:
+    """The nodes of a pool in rows."""
+    busy = {node for held, node, _ in seats if held == pool.name}
+    nodes = list(range(len(pool.free)))
+    if len(nodes) > MOST_NODES:
+        nodes = sorted(sorted(nodes, key=lambda node: node not in busy)[:MOST_NODES])
+    width = pool.devices_per_node * _CELL + _GAP
+    across = max(1, int(_WIDTH / width))
+    height = _CELL + _TITLE + _GAP
+    drawn = []
+    for number, node in enumerate(nodes):
+        left, top = number % across * width, number // across * height
+        drawn.append(label(left, top + _TITLE - 4, str(node), class_="small"))
+        drawn += _node(pool, node, seats, left, top + _TITLE)
+    rows = -(-len(nodes) // across)
+    title = f"{pool.name}: {len(busy):,} of {len(pool.free):,} nodes in use"
+    hardware = pool.hardware.name if pool.hardware is not None else f"{pool.devices_per_node} devices a node"
+    more = "" if len(nodes) == len(pool.free) else f", {len(nodes):,} of them shown, those in use first"
+    return element("h3", escape(f"{pool.name} ({hardware})")) + (
+        paragraph(f"{title}{more}.")
+        + picture(f"nodes-{name}", title, min(across, len(nodes)) * width, rows * height, drawn)
+    )
+
+
+def _node(pool: Pool, node: int, seats: Seats, left: float, top: float) -> list[str]:
+    drawn = [rect(left, top, pool.devices_per_node * _CELL, _CELL, class_="node")]
+    for device in range(pool.devices_per_node):
+        at, seat = left + device * _CELL, seats.get((pool.name, node, device))
+        where = f"node {node}, device {device}"
+        if seat is not None:
+            tip = f"{where}: {seat.demand} {seat.role} {seat.layout}, replica {seat.replica}, rank {seat.rank}"
+            drawn.append(rect(at + 1, top + 1, _CELL - 2, _CELL - 2, tip=tip, class_=_colour(seat.kind)))
+            if seat.rank == 0:
+                drawn.append(label(at + 3, top + _CELL - 4, "·", class_="in-cell"))
+        elif device < pool.free[node]:
+            drawn.append(
+                rect(at + 3, top + 3, _CELL - 6, _CELL - 6, tip=f"{where}: idle", class_=_IDLE, opacity="0.35")
+            )
+    return drawn
+
+
+def _demands(stated: Mapping[str, Any]) -> str:
+    demands = stated.get("demands")
+    if not isinstance(demands, Mapping):
+        return ""
+
+    def shown(value: object) -> str:
+        return f"{value:,.5g}" if isinstance(value, int | float) else ""
+
+    rows = []
+    for name, own in demands.items():
+        worst = own.get("worst_loss") if isinstance(own, Mapping) else None
+        loss = ""
+        if isinstance(worst, Mapping) and isinstance(worst.get("node"), list):
+            loss = f"{shown(worst.get('capacity_per_s'))} without {'/'.join(map(str, worst['node']))}"
+        keys = ("requests_per_s", "capacity_per_s", "ttft_s", "tpot_s")
+        rows.append([str(name), *(shown(own.get(key)) for key in keys), loss])
+    head = ["demand", "requests/s", "capacity", "TTFT (s)", "TPOT (s)", "after the worst loss"]
+    return element("h3", "Demands") + table(head, rows, right=(1, 2, 3, 4))

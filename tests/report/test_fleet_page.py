@@ -1,0 +1,83 @@
+"""The page of a fleet: every device in use is drawn once, and the map says which rank it is."""
+
+import json
+from collections import defaultdict
+
+import pytest
+
+from optimizer.certificate import certify
+from optimizer.cli.main import run
+from optimizer.cluster import solve_cluster
+from optimizer.readers.document import load_text
+from optimizer.readers.fleet import fleet_in
+from optimizer.report.html_fleet import fleet_page, rank_map
+from tests.cluster.brute_force import random_cluster
+from tests.report.test_html import Reader
+
+
+def _answers():
+    found = 0
+    for seed in range(100):
+        document = json.loads(json.dumps(solve_cluster(random_cluster(seed)).to_json()))
+        if document["fleet"] is not None and document["fleet"]["replicas"]:
+            yield document
+            found += 1
+        if found == 6:
+            return
+
+
+def test_every_device_in_use_is_drawn_once_and_the_page_is_whole():
+    drawn = 0
+    for document in _answers():
+        page = fleet_page(fleet_in(load_text(json.dumps(document))), certify(document))
+        reader = Reader()
+        reader.feed(page)
+        assert not reader.open
+        assert not reader.fetched
+        assert max(reader.ids.values()) == 1
+        used = sum(own["count"] * own["devices"] for own in document["fleet"]["replicas"])
+        assert page.count(", rank ") == used
+        assert page.count(": idle") == sum(document["fleet"]["idle"].values())
+        assert "certificate accepted" in page
+        drawn += used
+    assert drawn > 10
+
+
+def test_the_map_has_every_rank_of_every_replica():
+    for document in _answers():
+        found = rank_map(fleet_in(load_text(json.dumps(document))))
+        ranks = defaultdict(set)
+        for node in found["periods"]["always"]:
+            for own in node["devices"]:
+                ranks[own["demand"], own["role"], node["pool"], own["layout"], own["replica"]].add(own["rank"])
+        wanted = {
+            (own["demand"], own["role"], own["pool"], own["name"], replica): set(range(own["devices"]))
+            for own in document["fleet"]["replicas"]
+            for replica in range(own["count"])
+        }
+        assert ranks == wanted
+
+
+def test_a_name_is_no_markup():
+    document = next(_answers())
+    text = json.dumps({**document, "status": "<script>alert(1)</script>", "objective": {"value": "<b>"}})
+    page = fleet_page(fleet_in(load_text(text)), None)
+    assert "<script>alert" not in page
+    assert "<b>" not in page.replace("<b></b>", "")
+
+
+@pytest.mark.parametrize("option", [["--dag", "json"], ["--launch", "x.sh"]])
+def test_options_of_one_layout_are_refused(tmp_path, capsys, option):
+    file = tmp_path / "fleet.json"
+    file.write_text(json.dumps(next(_answers())))
+    assert run(["report", str(file), *option]) == 2
+    assert option[0] in capsys.readouterr().err
+
+
+def test_the_command_writes_page_and_map(tmp_path, capsys):
+    file = tmp_path / "fleet.json"
+    file.write_text(json.dumps(next(_answers())))
+    assert run(["report", str(file), "--map", str(tmp_path / "map.json"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["accepted"]
+    assert (tmp_path / "fleet.html").read_text().startswith("<!DOCTYPE html>")
+    assert json.loads((tmp_path / "map.json").read_text())["schema"] == "shardproof/map/1"
