@@ -10,12 +10,11 @@ from __future__ import annotations
 import argparse
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean, median
 
-from benchmarks.closed_loop import closed_loop, fitting_batch
-from benchmarks.measurements import Run, problem_of, read_hardware, read_runs
+from benchmarks.measurements import Run, fitting_batch, problem_of, read_hardware, read_runs
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
 from optimizer.domain.workload import Phase
@@ -69,7 +68,8 @@ def _price(run: Run, phase: Phase, rates: Rates, batch: int) -> Evaluation | Non
     layout = run.layout.model_copy(update={"batch": batch})
     if phase == "prefill":
         layout = layout.model_copy(update={"prefill_chunk": run.isl})
-    return evaluate(problem, layout, rates=rates)
+    # static batches are of benchmarks of an engine's core: no server lets their requests wait
+    return evaluate(problem, layout, rates=replace(rates, hosted=False))
 
 
 def _most_tokens(problem: Problem, layout: Layout, batch: int) -> float:
@@ -78,18 +78,30 @@ def _most_tokens(problem: Problem, layout: Layout, batch: int) -> float:
     return next(float(bound.value) for bound in bounds if bound.reading == DECODE_AT_BATCH)
 
 
+def _at(problem: Problem, layout: Layout, batch: int, rates: Rates) -> Evaluation:
+    return evaluate(problem, layout.model_copy(update={"batch": batch}), rates=rates)
+
+
+def _decoding(run: Run, largest: int, ttft_s: float, tpot_s: float) -> int:
+    """Requests of a rank that decode at a time, of which memory holds `largest`: Little's law."""
+    decode_s = (run.osl - 1) * tpot_s
+    return max(1, min(largest, int(run.layout.batch * decode_s / (ttft_s + decode_s))))
+
+
 def _online(run: Run, rates: Rates) -> Compared | None:
     problem = problem_of(run, "aggregated", read_hardware(run.gpu))
     if problem is None or run.tpot_s is None or run.ttft_s is None:
         return None
     largest = fitting_batch(problem, run.layout, run.layout.batch)
-    loop = closed_loop(problem, run.layout, rates, largest)
-    # Little's law on the measurement itself: how many of the requests in flight were decoding.
-    decode_s = (run.osl - 1) * run.tpot_s
-    decoding = max(1, min(largest, int(run.layout.batch * decode_s / (run.ttft_s + decode_s))))
+    loop = _at(problem, run.layout, largest, rates)
+    # a generator counts those that wait for their first token as well, which do not decode
+    steady = _at(problem, run.layout, _decoding(run, largest, float(loop.ttft_s or 0), float(loop.tpot_s or 0)), rates)
+    decoding = _decoding(run, largest, run.ttft_s, run.tpot_s)
     least_tpot_s = decoding * run.layout.dp / _most_tokens(problem, run.layout, decoding)
     least_ttft_s = float(ttft_bound(problem, run.layout).value)
-    return Compared(run, Figures(loop.ttft_s, loop.tpot_s), Figures(least_ttft_s, least_tpot_s))
+    return Compared(
+        run, Figures(float(loop.ttft_s or 0), float(steady.tpot_s or 0)), Figures(least_ttft_s, least_tpot_s)
+    )
 
 
 def _static(run: Run, rates: Rates) -> Figures | None:

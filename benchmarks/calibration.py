@@ -18,8 +18,7 @@ from pathlib import Path
 from statistics import mean
 
 from benchmarks.accuracy import OWN_TABLE, errors
-from benchmarks.closed_loop import fitting_batch
-from benchmarks.measurements import Run, problem_of, read_hardware, read_runs
+from benchmarks.measurements import Run, fitting_batch, problem_of, read_hardware, read_runs
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
 from optimizer.figures.rates import effective_rates

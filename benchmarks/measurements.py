@@ -16,6 +16,7 @@ from optimizer.domain.model import ModelSpec
 from optimizer.domain.precision import PrecisionOverride
 from optimizer.domain.problem import Problem
 from optimizer.domain.workload import Phase, ServingWorkload
+from optimizer.figures.serving import evaluate
 from optimizer.readers.document import load, parse
 
 PROBLEMS = Path(__file__).resolve().parents[1] / "problems"
@@ -40,6 +41,7 @@ MODELS = {
 HARDWARE = {"A100": "a100-sxm-8", "H100": "h100-sxm-8", "H200": "h200-sxm-8", "B200": "b200-sxm-8", "L40S": "l40s-8"}
 """Catalog hardware of each device name's beginning."""
 
+_USABLE_PERCENT = 92
 _NO_CONCURRENCY = re.compile(r"_c_tp\d")
 
 
@@ -173,4 +175,16 @@ def problem_of(run: Run, phase: Phase, hardware: HardwareSpec) -> Problem | None
         hardware=hardware,
         devices=run.devices,
         workload=ServingWorkload(phase=phase, input_tokens=run.isl, output_tokens=run.osl),
+        engine_name=run.engine,
     )
+
+
+def fitting_batch(problem: Problem, layout: Layout, limit: int, percent: int = _USABLE_PERCENT) -> int:
+    """Largest batch of a rank, at most `limit`, that leaves the rest of the device's memory free; at least 1."""
+    capacity = problem.hardware.device.exposed_memory * percent // 100
+    low, high = 1, limit
+    while low < high:
+        middle = (low + high + 1) // 2
+        needed = evaluate(problem, layout.model_copy(update={"batch": middle})).memory_bytes
+        low, high = (middle, high) if needed <= capacity else (low, middle - 1)
+    return low

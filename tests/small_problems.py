@@ -208,6 +208,8 @@ def _draw(rng: Random) -> Problem | None:
         and not (name == "tpot" and phase == "prefill")
     ]
     base["objective"] = rng.choice(objectives)
+    if rng.random() < 0.3:
+        base["workload"]["arrival"] = rng.choice(["alone", "closed"])
     return Problem.model_validate(base)
 
 

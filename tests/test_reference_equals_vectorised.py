@@ -166,13 +166,13 @@ def assert_bounds(problem: Problem, shape: Shape, chunk: int | None, layout: Lay
     slack = 1 + CLOSE
     for pp in (shape.pp, 0):
         bounds = Bounds(pricer, one_row(pp, chunk), own.pp[-1])
-        cycle, mixed, share = bounds.stack(micro)
+        cycle, _, share, first = bounds.stack(micro)
         exact = shape.pp * max(found.stage_ticks) / TICKS_PER_SECOND
         assert cycle[0] <= float(exact) * slack
         assert close(float(share[0]), found.steps.share) or problem.workload.phase != "aggregated"
         assert bounds.memory(micro)[0] <= found.memory_bytes * slack
-        if mixed is not None and found.ttft_s is not None:
-            assert bounds.first_token(mixed)[0] <= float(found.ttft_s) * slack
+        if first is not None and found.ttft_s is not None:
+            assert first[0] <= float(found.ttft_s) * slack
         requests = float(found.request_capacity / layout.devices)
         assert bounds.requests(micro, cycle)[0] * slack >= requests
 

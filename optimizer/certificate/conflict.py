@@ -92,7 +92,8 @@ def _open(problem: Problem, axis: str) -> Problem:
 
 
 def _without_rate(problem: Problem) -> Problem:
-    return changed(problem, workload=problem.workload.model_copy(update={"request_rate": None}))
+    work = problem.workload
+    return changed(problem, workload=work.model_copy(update={"request_rate": None, "arrival": work.arrivals}))
 
 
 def _without_rules(problem: Problem) -> Problem:

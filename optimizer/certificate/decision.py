@@ -28,7 +28,7 @@ from optimizer.figures.costs import Costs
 from optimizer.figures.layer import Step
 from optimizer.figures.memory import Memory
 from optimizer.figures.rates import TICKS_PER_SECOND
-from optimizer.figures.serving import Steps, keeps_step, steps_of, timing
+from optimizer.figures.serving import Steps, first_token, keeps_step, steps_of, timing
 from optimizer.figures.shape import Shape
 from optimizer.figures.topology import replicas_that_fit
 
@@ -52,12 +52,13 @@ class _Stages:
 
 @dataclass(frozen=True)
 class _Batch:
-    """Costs of the stages at one batch: mean step × `scale`, step with prompt tokens, bytes."""
+    """Costs of the stages at one batch: mean step × `scale`, what TTFT is made of × `first_scale`, bytes."""
 
     steps: Steps
     mean: _Stages
     scale: int
-    mixed: _Stages | None
+    first: _Stages | None
+    first_scale: int
     held: _Stages
 
 
@@ -144,8 +145,8 @@ class Decision:
         mean = self._mean_limit(high, goal, replicas, own.scale)
         if mean is not None:
             limits.append((own.mean, mean))
-        if own.mixed is not None:
-            limits.append((own.mixed, self._mixed_limit(high, goal, replicas)))
+        if own.first is not None:
+            limits.append((own.first, self._first_limit(low, high, goal, replicas)))
         return _filled(limits, self.shape.pp)
 
     def _context(self, tokens: int) -> list[tuple[_Stages, int]]:
@@ -178,23 +179,33 @@ class Decision:
             most.append(_most(goal.cycle * unit, strict="cycle" in goal.strict))
         return min(most, default=None)
 
-    def _mixed_limit(self, batch: int, goal: Goal, replicas: int) -> int:
+    def _first_limit(self, low: int, high: int, goal: Goal, replicas: int) -> int:
+        """Most that a stage of batch `low` may cost by `_Batch.first`, with the queue of `high`, to be in time."""
+        own, strict = self._at(low), "first" in goal.strict
+        first = first_token(self.problem, pp=self.shape.pp, batch=low, steps=own.steps)
+        if self.problem.workload.queued_rate is not None:
+            return int(own.first_scale * first.mixed * self._longest_mixed(high, first.fixed_s, goal, replicas))
+        if goal.first is None:
+            return _ENDLESS
+        return _most((goal.first - first.fixed_s) * TICKS_PER_SECOND * own.first_scale, strict=strict)
+
+    def _longest_mixed(self, batch: int, fixed_s: Fraction, goal: Goal, replicas: int) -> int:
         """Longest step with prompt tokens, in ticks, at which the first token is in time and the queue ends."""
         micro = -(-batch // self.shape.pp) if self.problem.workload.phase == "prefill" else 1
         strict = "first" in goal.strict
         key = (micro, replicas, goal.first, strict)
         if key not in self._longest:
-            steps, low, high = self._at(batch).steps, 0, _ENDLESS
+            steps, low, high = self._at(batch).steps, -1, _ENDLESS
+            passed = steps.pieces + self.shape.pp - 1
             if goal.first is not None:
                 # without a queue the first token waits for so many steps
-                high = _most(goal.first * TICKS_PER_SECOND / (steps.pieces + self.shape.pp - 1), strict=strict) + 1
-            if self.problem.workload.request_rate is None:
-                low = max(high - 1, 0)
+                high = _most((goal.first - fixed_s) * TICKS_PER_SECOND / passed, strict=strict) + 1
             while high - low > 1:
                 middle = (low + high) // 2
                 told = timing(
                     self.problem, pp=self.shape.pp, batch=batch, steps=steps, slowest=Fraction(1),
                     slowest_mixed=middle, ranks=replicas * self.shape.dp,
+                    first_s=fixed_s + Fraction(passed * middle, TICKS_PER_SECOND),
                 )  # fmt: skip
                 late = goal.first is not None and told.ttft_s is not None and (
                     told.ttft_s >= goal.first if strict else told.ttft_s > goal.first
@@ -220,11 +231,20 @@ class Decision:
                     (scale - often) * plain.every + often * mixed.every,
                 )
             assert mean is not None  # noqa: S101 - a phase has steps
+            first, first_scale = None, 1
+            if mixed is not None:
+                told = first_token(self.problem, pp=pp, batch=batch, steps=steps)
+                first_scale = told.mixed.denominator * told.mean.denominator * scale
+                prompts, waits = int(told.mixed * first_scale), int(told.mean * first_scale / scale)
+                first = _Stages(
+                    [prompts * m + waits * a for m, a in zip(mixed.cumulated, mean.cumulated, strict=True)],
+                    0, prompts * mixed.last + waits * mean.last, prompts * mixed.every + waits * mean.every,
+                )  # fmt: skip
             held = _Stages(
                 memory.prefix(batch), memory.input.total_bytes,
                 memory.output.total_bytes, memory.working_bytes(steps.largest) + memory.reserve_bytes,
             )  # fmt: skip
-            self._batches[batch] = _Batch(steps, mean, scale, mixed, held)
+            self._batches[batch] = _Batch(steps, mean, scale, first, first_scale, held)
         return self._batches[batch]
 
     def _timed(self, step: Step) -> _Stages:

@@ -23,7 +23,7 @@ from optimizer.figures.layer import Experts, Linear, Step, linear_group
 from optimizer.figures.memory import Memory, MemoryBook
 from optimizer.figures.rates import TICKS_PER_SECOND
 from optimizer.figures.room import next_longer
-from optimizer.figures.serving import keeps_step, prompt_split, steps_of
+from optimizer.figures.serving import Steps, first_token, keeps_step, prompt_split, steps_of
 from optimizer.figures.shape import Shape
 
 
@@ -215,7 +215,9 @@ class Reach:
         held = self.memory.working_bytes(steps.largest) + self._weights + self._sequence * sequences // pp
         holds = held <= goal_.memory and keeps_step(self.problem.workload, steps)
         holds = holds and self._in_time(goal_, cycle, scale)
-        holds = holds and (steps.mixed is None or self._first_in_time(goal_, max(mixed), steps.pieces))
+        if steps.mixed is not None:
+            means = [Fraction(d * scale + busy * (m - d), scale) for d, m in zip(plain, mixed, strict=True)]
+            holds = holds and self._first_in_time(goal_, micro, steps, mixed, means)
         served, factor = self._served(micro, scale, steps.pieces)
         return served, factor * cycle, holds
 
@@ -234,7 +236,8 @@ class Reach:
         held = self.memory.working_bytes(least.largest) + self._weights + self._sequence * sequences // pp
         holds = held <= goal_.memory and self._in_time(goal_, cycle, scale)
         holds = holds and keeps_step(work, replace(least, share=most.share))
-        holds = holds and self._first_in_time(goal_, max(mixed), most.pieces)
+        means = [Fraction(mixed[0] if work.phase == "prefill" else cycle, scale), Fraction(0)]
+        holds = holds and self._first_in_time(goal_, micro, most, mixed, means)
         served, factor = self._served(micro, scale, most.pieces)
         return served, factor * cycle, holds
 
@@ -266,11 +269,19 @@ class Reach:
         )
         return max(experts.flop * pairs, experts.unit * reads + experts.io * pairs)
 
-    def _first_in_time(self, goal_: Goal, mixed: int, pieces: int) -> bool:
-        """Whether the first token can be in time: it takes (n + pp − 1)·max M ≥ (n − 1)/pp·ΣM + ΣM."""
+    def _first_in_time(
+        self, goal_: Goal, micro: int, steps: Steps, mixed: Sequence[int], mean: Sequence[Fraction]
+    ) -> bool:
+        """Whether the first token can be in time: it takes o + max (k·M + w·A), by each of the bounds of pp·M and pp·A.
+
+        Of k the pp − 1 steps of the later stages count whole: (n + pp − 1)·max M ≥ (n − 1)/pp·ΣM + ΣM.
+        """
         if goal_.first is None:
             return True
-        first, limit = mixed * (max(pieces - 1, 0) + self.deep), goal_.first * TICKS_PER_SECOND * self.deep
+        least = first_token(self.problem, pp=1, batch=(self.pp or 1) * (micro - 1) + 1, steps=steps)
+        often = least.mixed + self.deep - 1
+        longest = max(often * m + least.mean * a for m, a in zip(mixed, mean, strict=True))
+        first, limit = longest / self.deep, (goal_.first - least.fixed_s) * TICKS_PER_SECOND
         return first < limit if "first" in goal_.strict else first <= limit
 
     def _in_time(self, goal_: Goal, cycle: int, scale: int) -> bool:

@@ -13,6 +13,7 @@ from optimizer.domain.limits import AsTuple
 from optimizer.domain.quantity import PositiveRate, Ratio
 
 Phase = Literal["aggregated", "prefill", "decode", "disaggregated"]
+Arrival = Literal["alone", "closed", "poisson"]
 
 
 class ServingWorkload(Grown):
@@ -22,15 +23,21 @@ class ServingWorkload(Grown):
     disaggregated deployment. `prefix_cache_hit` is the share of prompt tokens found in the cache.
     `mtp_acceptance` is the chance that a drafted token is accepted, `mtp_tokens` how many are drafted a step.
     `decode_context_parallel` tensor-parallel ranks hold the cache of a sequence between them, on no further devices.
+    `arrival` says whom a request meets: nobody (`alone`), a load generator's loop that keeps every sequence of the
+    batch in flight (`closed`), or others that come at random at `request_rate` (`poisson`).
     """
 
-    later = ("decode_context_parallel",)
+    later = ("decode_context_parallel", "arrival")
 
     kind: Literal["serving"] = "serving"
     phase: Phase = "aggregated"
     input_tokens: int = Field(ge=1, le=10**8)
     output_tokens: int = Field(default=1, ge=1, le=10**8)
     request_rate: PositiveRate | None = Field(default=None, description="requests/s to be served")
+    arrival: Arrival | None = Field(
+        default=None,
+        description="alone | closed | poisson; by default poisson where request_rate is given, else closed",
+    )
     prefix_cache_hit: Ratio = Fraction(0)
     mtp_tokens: int = Field(default=0, ge=0, le=16)
     mtp_acceptance: Ratio = Fraction(0)
@@ -67,6 +74,16 @@ class ServingWorkload(Grown):
             message = "mtp_acceptance is a probability, at most 1"
             raise ValueError(message)
         return self
+
+    @property
+    def arrivals(self) -> Arrival:
+        """How requests arrive: as stated, else at random where a rate is given and in a closed loop where none is."""
+        return self.arrival or ("closed" if self.request_rate is None else "poisson")
+
+    @property
+    def queued_rate(self) -> Fraction | None:
+        """Requests/s that come at random and so queue; None where none do."""
+        return self.request_rate if self.arrivals == "poisson" else None
 
     @cached_property
     def computed_input_tokens(self) -> int:

@@ -29,8 +29,8 @@ def with_limits(problem: Problem, **update: Any) -> Problem:
 
 
 def with_rate(problem: Problem, rate: Fraction | None) -> Problem:
-    """A copy with another request rate; an objective that needs one makes way."""
-    work = problem.workload.model_copy(update={"request_rate": rate})
+    """A copy with another request rate that arrives alike; an objective that needs one makes way."""
+    work = problem.workload.model_copy(update={"request_rate": rate, "arrival": problem.workload.arrivals})
     objective = "throughput_per_device" if problem.objective_row.unrated(work) is not None else problem.objective
     return changed(problem, workload=work, objective=objective)
 

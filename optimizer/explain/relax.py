@@ -164,7 +164,7 @@ def most_of_layout(problem: Problem, scored: Scored, redundant: int = 0) -> Frac
     """Largest request rate that a layout serves within TTFT; just below the rate at which its queue would not end."""
     own = evaluate(with_rate(problem, None), scored.layout, redundant=redundant)
     most = own.request_capacity
-    if not own.mixed_ticks:
+    if not own.mixed_ticks or problem.workload.queued_rate is None:
         return most
     ranks, pieces = scored.layout.dp, own.steps.pieces
     together = scored.layout.micro_batch if problem.workload.phase == "prefill" else 1

@@ -9,13 +9,18 @@ from optimizer.figures.bandwidth import stage_traffic, tier_bandwidth
 from optimizer.figures.bounds import COMPUTE, HBM, demand
 from optimizer.figures.derivation_figure import Sheet, shown
 from optimizer.figures.rates import TICKS_PER_SECOND
-from optimizer.figures.serving import Evaluation, chunk_of
+from optimizer.figures.serving import BURST, Evaluation, chunk_of, first_token
 from optimizer.units import Dimension
 
 AXES = ("tp", "cp", "ep", "pp", "dp")
 """Axes whose traffic is told apart."""
 _NO_TRAFFIC = {axis: f"a group of one along {axis} exchanges nothing" for axis in AXES} | {
     "dp": "serving exchanges no gradients"
+}
+_NO_QUEUE = {
+    "alone": "a request meets nobody",
+    "closed": "those of a closed loop that stand ahead are in the time to the first token",
+    "poisson": "no queue: no request rate is given, or not all of it is served",
 }
 
 
@@ -56,15 +61,33 @@ def times(sheet: Sheet, problem: Problem, found: Evaluation, ideal: Evaluation) 
             bound=ideal.tpot_s,
         )
     if found.ttft_s is not None:
-        mixed = max(found.mixed_ticks)
         chunk = chunk_of(problem, layout)
+        first = first_token(problem, pp=layout.pp, batch=layout.batch, steps=steps)
+        stage = max(
+            range(layout.pp),
+            key=lambda i: first.ticks(found.stage_ticks[i : i + 1], found.mixed_ticks[i : i + 1]),
+        )
+        mixed, mean = found.mixed_ticks[stage], found.stage_ticks[stage]
+        ahead = first.mixed - (steps.pieces + layout.pp - 1)
+        formula = (
+            "overhead + (n + pp − 1) · time of a step with prompt tokens + queue, n = ceil(computed prompt ÷ chunk)"
+        )
+        substituted = (
+            f"{_s(first.fixed_s)} + ({steps.pieces} + {layout.pp} − 1{f' + {float(ahead):.4g}' if ahead else ''}) · "
+            f"{_t(mixed)} + {_s(found.queue_s)}"
+        )
+        if first.mean:
+            formula = (
+                "overhead + (n + pp − 1 + steps of prompts ahead) · time of a step with prompt tokens + steps waited · "
+                f"mean step, prompts ahead = {BURST} · (batch − 1) ÷ 2, n = ceil(computed prompt ÷ chunk)"
+            )
+            substituted = f"{substituted.removesuffix(' + 0 s')} + {float(first.mean):.4g} · {_t(mean)}"
         sheet.put(
             "ttft_s",
             found.ttft_s,
             Dimension.SECONDS,
-            "(n + pp − 1) · time of a step with prompt tokens + wait, n = ceil(computed prompt ÷ chunk)",
-            f"({steps.pieces} + {layout.pp} − 1) · {_t(mixed)} + {_s(found.queue_s)}, "
-            f"n = ceil({work.computed_input_tokens:,} ÷ {chunk:,})",
+            formula,
+            f"{substituted}, n = ceil({work.computed_input_tokens:,} ÷ {chunk:,})",
             inputs={"n": steps.pieces, "pp": layout.pp, "chunk": chunk},
             bound=ideal.ttft_s,
         )
@@ -72,7 +95,7 @@ def times(sheet: Sheet, problem: Problem, found: Evaluation, ideal: Evaluation) 
             "queue_s",
             found.queue_s,
             Dimension.SECONDS,
-            "ρ · S ÷ (2 · (1 − ρ)), mean wait of an M/D/1 queue" if found.queue_s else "no request rate is given",
+            "ρ · S ÷ (2 · (1 − ρ)), mean wait of an M/D/1 queue" if found.queue_s else _NO_QUEUE[work.arrivals],
             f"ρ = {float(found.load):.4g}" if found.queue_s else "",
         )
     parts = [part for part in (found.ttft_s, _decoding(problem, found)) if part is not None]

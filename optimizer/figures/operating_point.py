@@ -12,7 +12,10 @@ from batch to batch
   micro-batches with free cuts; what is minimised is at least its value at lo where the rate wanted is that of hi.
   Intervals of batches are halved until such a bound dismisses them.
 
-In phase prefill with a request rate a larger batch shortens the queue, so that only memory and the time without the
+TTFT but for a queue is o + max (k·M + w·A), k and w of which do not fall with the batch either: stages are cut by that
+sum, whose greatest value bounds and is minimised.
+
+In phase prefill with requests at random a larger batch shortens the queue, so that only memory and the time without the
 queue bound the batch; intervals are then dismissed by the queue of hi with free cuts as well.
 """
 
@@ -20,7 +23,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from math import isqrt, lcm
+from math import floor, isqrt, lcm
 
 from optimizer.domain.lattice import largest_batch
 from optimizer.domain.problem import Problem
@@ -29,7 +32,7 @@ from optimizer.figures.layer import Step
 from optimizer.figures.memory import Memory
 from optimizer.figures.partition import Track, best_cuts, some_cuts
 from optimizer.figures.rates import TICKS_PER_SECOND
-from optimizer.figures.serving import Steps, Timing, keeps_step, prompt_split, steps_of, timing
+from optimizer.figures.serving import FirstToken, Steps, Timing, first_token, keeps_step, prompt_split, steps_of, timing
 from optimizer.figures.shape import Shape
 
 
@@ -41,8 +44,8 @@ class Point:
     ----------
     slowest
         max over stages of the mean time A, in ticks.
-    slowest_mixed
-        max over stages of the time with prompt tokens, in ticks.
+    slowest_first
+        max over stages of k·M + w·A, in ticks.
     memory_bytes
         Fullest device.
     """
@@ -50,7 +53,7 @@ class Point:
     batch: int
     cuts: tuple[int, ...]
     slowest: Fraction
-    slowest_mixed: int | None
+    slowest_first: Fraction | None
     memory_bytes: int
     timing: Timing
 
@@ -87,28 +90,27 @@ class OperatingPoints:
         if limits.tpot is not None and work.phase != "prefill":
             self._cycle_limit = limits.tpot * work.tokens_per_step * TICKS_PER_SECOND / shape.pp
         self._pieces, _, self._packed = (0, 0, 0) if chunk is None else prompt_split(work.computed_input_tokens, chunk)
-        self._queued = work.phase == "prefill" and work.request_rate is not None
-        self._mixed_limits: dict[int, int | None] = {}
+        self._queued = work.phase == "prefill" and work.queued_rate is not None
+        self._mixed_limits: dict[int, int] = {}
         self._points: dict[tuple[int, str, str, Fraction | None], Point | None] = {}
 
-    def _mixed_limit(self, micro: int, *, queue: bool = True) -> int | None:
-        """Longest step with prompt tokens, in ticks, that keeps TTFT and the queue's load; None: no limit."""
-        work = self.problem.workload
-        if work.phase == "decode":
-            return None
+    def _first_limit(self, micro: int, first: FirstToken, *, queue: bool = True) -> Fraction | None:
+        """Largest k·M + w·A of a stage, in ticks, that keeps TTFT and the queue's load; None: no limit."""
+        work, ttft = self.problem.workload, self.problem.limits.ttft
+        spare = None if ttft is None else ttft - first.fixed_s
+        if work.queued_rate is None or not queue:
+            return None if spare is None else spare * TICKS_PER_SECOND
         together = micro if work.phase == "prefill" else self._packed
         if together not in self._mixed_limits:
-            self._mixed_limits[together] = self._longest_mixed(together)
-        return self._mixed_limits[together] if queue else self._longest_without_queue()
+            self._mixed_limits[together] = self._longest_mixed(together, spare)
+        return first.mixed * self._mixed_limits[together]
 
-    def _longest_without_queue(self) -> int | None:
-        ttft = self.problem.limits.ttft
-        return None if ttft is None else int(ttft * TICKS_PER_SECOND // (self._pieces + self.shape.pp - 1))
-
-    def _longest_mixed(self, together: int) -> int | None:
-        rate, ttft = self.problem.workload.request_rate, self.problem.limits.ttft
-        if rate is None:
-            return self._longest_without_queue()
+    def _longest_mixed(self, together: int, ttft: Fraction | None) -> int:
+        """Longest step with prompt tokens, in ticks, at which prompts queue no longer than TTFT leaves."""
+        rate = self.problem.workload.queued_rate
+        assert rate is not None  # noqa: S101 - asked for only where requests queue
+        if ttft is not None and ttft <= 0:
+            return -1
         # load = r·s·m below 1, for rate r of a rank and s = pieces ÷ together
         each, steps = rate / self.ranks, Fraction(self._pieces, together)
         if ttft is None:
@@ -120,20 +122,18 @@ class OperatingPoints:
         top, middle = int(a * scale), int(b * scale) * TICKS_PER_SECOND
         last = int(c * scale) * TICKS_PER_SECOND**2
         found = (middle - isqrt(middle * middle - 4 * top * last)) // (2 * top)
-        while not self._ttft_holds(found, together):
+        while not self._ttft_holds(found, together, ttft):
             found -= 1
         return found
 
-    def _ttft_holds(self, mixed_ticks: int, together: int) -> bool:
-        limit, wait = self.problem.limits.ttft, self._queue(Fraction(mixed_ticks, TICKS_PER_SECOND), together)
-        if wait is None:
-            return False
+    def _ttft_holds(self, mixed_ticks: int, together: int, limit: Fraction) -> bool:
+        wait = self._queue(Fraction(mixed_ticks, TICKS_PER_SECOND), together)
         first = Fraction((self._pieces + self.shape.pp - 1) * mixed_ticks, TICKS_PER_SECOND)
-        return limit is None or first + wait <= limit
+        return wait is not None and first + wait <= limit
 
     def _queue(self, mixed: Fraction, together: int) -> Fraction | None:
         """Mean wait of the queue, or None where prompts arrive faster than they are computed."""
-        rate = self.problem.workload.request_rate
+        rate = self.problem.workload.queued_rate
         if rate is None:
             return Fraction(0)
         service = self._pieces * mixed / together
@@ -147,39 +147,43 @@ class OperatingPoints:
     def _steps(self, batch: int) -> Steps:
         return steps_of(self.problem.workload, -(-batch // self.shape.pp), self.chunk)
 
-    def _tracks(self, batch: int, steps: Steps, *, queue: bool = True) -> tuple[Track, Track | None, Track, int]:
-        """Mean time (scaled by the denominator of φ), time with prompt tokens, memory; and the scale."""
+    def _first(self, batch: int, steps: Steps) -> FirstToken:
+        return first_token(self.problem, pp=self.shape.pp, batch=batch, steps=steps)
+
+    def _tracks(self, batch: int, steps: Steps, *, queue: bool = True) -> _Tracks:
+        """Mean time (scaled by the denominator of φ), what TTFT is made of, memory; and the scales of the first two."""
         share = steps.share
-        scale = share.denominator
-        mixed = None
+        scale, first_scale = share.denominator, 1
+        mixed, first = None, None
         if steps.mixed is not None:
-            micro = -(-batch // self.shape.pp)
-            mixed = self._time_track(steps.mixed, self._mixed_limit(micro, queue=queue))
+            mixed = self._time_track(steps.mixed)
         if steps.decode is None:
             assert mixed is not None  # noqa: S101 - a phase has steps
             mean, scale = mixed, 1
         else:
-            plain = self._time_track(steps.decode, None)
-            if mixed is None:
-                mean = plain
-            else:
-                top, rest = share.numerator, scale - share.numerator
-                mean = Track(
-                    [rest * d + top * m for d, m in zip(plain.prefix, mixed.prefix, strict=True)],
-                    0, rest * plain.last + top * mixed.last, rest * plain.every + top * mixed.every, None,
-                )  # fmt: skip
+            plain = self._time_track(steps.decode)
+            mean = plain
+            if mixed is not None:
+                mean = _combined(plain, scale - share.numerator, mixed, share.numerator)
             if self._cycle_limit is not None:
-                limit = self._cycle_limit * scale
-                mean = Track(mean.prefix, mean.first, mean.last, mean.every, limit.numerator // limit.denominator)
+                mean = replace(mean, limit=int(self._cycle_limit * scale // 1))
+        if mixed is not None:
+            own = self._first(batch, steps)
+            limit = self._first_limit(-(-batch // self.shape.pp), own, queue=queue)
+            # k·M + w·A, where A is the mean track ÷ its scale
+            often, each = own.mixed, own.mean / scale
+            first_scale = lcm(often.denominator, each.denominator)
+            first = _combined(mixed, int(often * first_scale), mean, int(each * first_scale))
+            first = replace(first, limit=None if limit is None else floor(limit * first_scale))
         memory = self.memory
         bytes_track = Track(
             memory.prefix(batch), memory.input.total_bytes, memory.output.total_bytes,
             memory.working_bytes(steps.largest) + memory.reserve_bytes, self.problem.capacity_bytes,
         )  # fmt: skip
-        return mean, mixed, bytes_track, scale
+        return _Tracks(mean, first, bytes_track, scale, first_scale)
 
-    def limited_tracks(self, batch: int, need: Fraction = Fraction(0)) -> tuple[Track, Track | None, Track, int] | None:
-        """Mean time, time with prompts and memory of a batch, each with its limit, and the scale of the mean time.
+    def limited_tracks(self, batch: int, need: Fraction = Fraction(0)) -> _Tracks | None:
+        """Mean time, what TTFT is made of and memory of a batch, each with its limit.
 
         Parameters
         ----------
@@ -188,35 +192,36 @@ class OperatingPoints:
 
         Returns
         -------
-        tuple or None
-            None where φ exceeds 1 or the engine is told to take less. In phase prefill the first two are one.
+        _Tracks or None
+            None where φ exceeds 1 or the engine is told to take less.
         """
         steps = self._steps(batch)
         if not self._admits(batch, steps):
             return None
-        mean, mixed, memory, scale = self._tracks(batch, steps)
-        mean, mixed = _needed(mean, mixed, self._cycle_for(batch, need), scale)
-        return mean, mixed, memory, scale
+        return _needed(self._tracks(batch, steps), self._cycle_for(batch, need))
 
     def at_cuts(self, batch: int, cuts: tuple[int, ...]) -> Point:
         """Figures of a batch at given cuts."""
         steps = self._steps(batch)
         return self._figures(batch, cuts, steps, self._tracks(batch, steps))
 
-    def _figures(
-        self, batch: int, cuts: tuple[int, ...], steps: Steps, tracks: tuple[Track, Track | None, Track, int]
-    ) -> Point:
-        mean, mixed, memory, scale = tracks
-        slowest = Fraction(_largest(mean, cuts), scale)
-        slowest_mixed = _largest(mixed, cuts) if mixed is not None else None
+    def _figures(self, batch: int, cuts: tuple[int, ...], steps: Steps, tracks: _Tracks) -> Point:
+        slowest = Fraction(_largest(tracks.mean, cuts), tracks.scale)
+        slowest_first = first_s = slowest_mixed = None
+        if tracks.first is not None:
+            own = self._first(batch, steps)
+            slowest_first = Fraction(_largest(tracks.first, cuts), tracks.first_scale)
+            first_s = own.fixed_s + slowest_first / TICKS_PER_SECOND
+            if not own.mean:
+                slowest_mixed = int(slowest_first / own.mixed)
         times = timing(
             self.problem, pp=self.shape.pp, batch=batch, steps=steps, slowest=slowest,
-            slowest_mixed=slowest_mixed, ranks=self.ranks,
+            slowest_mixed=slowest_mixed, ranks=self.ranks, first_s=first_s,
         )  # fmt: skip
-        return Point(batch, cuts, slowest, slowest_mixed, _largest(memory, cuts), times)
+        return Point(batch, cuts, slowest, slowest_first, _largest(tracks.memory, cuts), times)
 
-    def _time_track(self, step: Step, limit: int | None) -> Track:
-        return Track(self.costs.prefix(step), 0, self.costs.tail(step), self.costs.send(step), limit)
+    def _time_track(self, step: Step) -> Track:
+        return Track(self.costs.prefix(step), 0, self.costs.tail(step), self.costs.send(step), None)
 
     def _cycle_for(self, batch: int, need: Fraction) -> Fraction | None:
         """Longest mean stage time, in ticks, at which a rank with `batch` sequences serves `need` requests/s."""
@@ -237,7 +242,7 @@ class OperatingPoints:
         Parameters
         ----------
         minimise
-            `mean` (cycle), `mixed` (TTFT) or `memory`.
+            `mean` (cycle), `first` (TTFT) or `memory`.
         relax
             `cuts`: leave out the limits on everything that is not minimised; `queue`: leave out the queue. Both bound.
         need
@@ -253,13 +258,12 @@ class OperatingPoints:
         # bounds round a batch up to whole micro-batches
         if not (keeps_step(self.problem.workload, steps) if relax == "cuts" else self._admits(batch, steps)):
             return None
-        mean, mixed, memory, scale = self._tracks(batch, steps, queue=not relax)
-        mean, mixed = _needed(mean, mixed, need, scale)
-        first = {"mean": mean, "mixed": mixed, "memory": memory}[minimise]
-        assert first is not None  # noqa: S101 - TTFT is minimised only where there are prompts
-        others = [t for t in (mean, mixed, memory) if t is not None and t is not first]
-        found = best_cuts([first, *([] if relax == "cuts" else [*others, *self._holding])], self.shape.pp)
-        return None if found is None else self._figures(batch, found[0], steps, (mean, mixed, memory, scale))
+        tracks = _needed(self._tracks(batch, steps, queue=not relax), need)
+        least: Track | None = getattr(tracks, minimise)
+        assert least is not None  # noqa: S101 - TTFT is minimised only where there are prompts
+        others = [t for t in tracks.all() if t is not least]
+        found = best_cuts([least, *([] if relax == "cuts" else [*others, *self._holding])], self.shape.pp)
+        return None if found is None else self._figures(batch, found[0], steps, tracks)
 
     def at_least(self, batch: int, rank_requests: Fraction, *, minimise: str = "mean") -> Point | None:
         """The best point of one batch that serves `rank_requests` requests/s a rank."""
@@ -270,8 +274,8 @@ class OperatingPoints:
         steps = self._steps(batch)
         if not self._admits(batch, steps):
             return False
-        mean, mixed, memory, _ = self._tracks(batch, steps, queue=not self._queued)
-        return some_cuts([*(t for t in (mean, mixed, memory) if t is not None), *self._holding], self.shape.pp)
+        tracks = self._tracks(batch, steps, queue=not self._queued)
+        return some_cuts([*tracks.all(), *self._holding], self.shape.pp)
 
     def _relaxed(self, batch: int, *, minimise: str = "mean", need: Fraction | None = None) -> Point | None:
         """A point whose every limit tightens with the batch."""
@@ -313,11 +317,11 @@ class OperatingPoints:
     def _first_token(self, low: int, high: int) -> Fraction | None:
         """Least TTFT of batches from `low` to `high` in phase prefill; None where the queue grows without end."""
         step, free = self._relaxed(low), self.point(high, relax="cuts")
-        if step is None or free is None or step.slowest_mixed is None or free.slowest_mixed is None:
+        if step is None or free is None or step.slowest_first is None:
             return None
-        pp = self.shape.pp
-        wait = self._queue(Fraction(free.slowest_mixed, TICKS_PER_SECOND), -(-high // pp))
-        return None if wait is None else Fraction((self._pieces + pp - 1) * step.slowest_mixed, TICKS_PER_SECOND) + wait
+        wait = self._queue(free.slowest / TICKS_PER_SECOND, -(-high // self.shape.pp))
+        fixed_s = self._first(low, self._steps(low)).fixed_s
+        return None if wait is None else fixed_s + step.slowest_first / TICKS_PER_SECOND + wait
 
     def most_requests(self, need: Fraction = Fraction(0)) -> Point | None:
         """The point with most requests/s a rank, at least `need`; the largest batch among equals."""
@@ -343,7 +347,7 @@ class OperatingPoints:
         return best
 
     def smallest(self, rank_requests: Fraction, *, minimise: str, at_most: Fraction | None = None) -> Point | None:
-        """The point that minimises `mean`, `mixed` (TTFT) or `memory` and serves `rank_requests` requests/s a rank.
+        """The point that minimises `mean`, `first` (TTFT) or `memory` and serves `rank_requests` requests/s a rank.
 
         Among equals the larger batch. Where that is more than `at_most`, it may be missed.
         """
@@ -377,7 +381,7 @@ class OperatingPoints:
         found = self._relaxed(low, minimise=minimise, need=self._cycle_for(high, rank_requests))
         if found is None or not self._queue_allows(low, high):
             return None
-        if minimise == "mixed" and self._queued:
+        if minimise == "first" and self._queued:
             return self._first_token(low, high)
         return _objective(found, minimise)
 
@@ -394,13 +398,36 @@ class OperatingPoints:
         return low
 
 
-def _needed(mean: Track, mixed: Track | None, need: Fraction | None, scale: int) -> tuple[Track, Track | None]:
-    """The first track limited to `need` ticks, and the second with it where they are the same."""
+@dataclass(frozen=True)
+class _Tracks:
+    """What stages are cut by: mean time A × `scale`, k·M + w·A × `first_scale` (None in phase decode), bytes."""
+
+    mean: Track
+    first: Track | None
+    memory: Track
+    scale: int
+    first_scale: int
+
+    def all(self) -> list[Track]:
+        """Those that there are."""
+        return [track for track in (self.mean, self.first, self.memory) if track is not None]
+
+
+def _combined(one: Track, often: int, other: Track, seldom: int) -> Track:
+    """A sum of two times, each so often; without a limit."""
+    return Track(
+        [often * a + seldom * b for a, b in zip(one.prefix, other.prefix, strict=True)],
+        often * one.first + seldom * other.first, often * one.last + seldom * other.last,
+        often * one.every + seldom * other.every, None,
+    )  # fmt: skip
+
+
+def _needed(tracks: _Tracks, need: Fraction | None) -> _Tracks:
+    """The mean time limited to `need` ticks."""
     if need is None:
-        return mean, mixed
-    limit = int(need * scale)
-    limited = replace(mean, limit=limit if mean.limit is None else min(limit, mean.limit))
-    return limited, limited if mean is mixed else mixed
+        return tracks
+    limit, mean = int(need * tracks.scale), tracks.mean
+    return replace(tracks, mean=replace(mean, limit=limit if mean.limit is None else min(limit, mean.limit)))
 
 
 def _halves(low: int, high: int, pp: int) -> list[tuple[int, int]]:
@@ -415,7 +442,7 @@ def _halves(low: int, high: int, pp: int) -> list[tuple[int, int]]:
 def _objective(point: Point, minimise: str) -> Fraction:
     if minimise == "mean":
         return point.slowest
-    if minimise == "mixed":
+    if minimise == "first":
         assert point.timing.ttft_s is not None  # noqa: S101 - TTFT is minimised only where there are prompts
         return point.timing.ttft_s
     return Fraction(point.memory_bytes)

@@ -54,6 +54,8 @@ class Rates:
         bytes/s at which dense matrices of 4-bit weights are streamed.
     expert_compute, expert_passes
         FLOP/s of routed experts by number format, and how often a pair's activations cross device memory.
+    hosted
+        Whether requests pass through an engine's host, which lets them wait.
     hidden_activations
         Whether moving activations takes no time while matrices multiply; kernels that are launched one after another
         do not hide it.
@@ -70,6 +72,7 @@ class Rates:
     expert_compute: dict[str, Fraction]
     expert_passes: Fraction
     hidden_activations: bool
+    hosted: bool
 
     def only_compute(self) -> Rates:
         """The same where memory takes no time."""
@@ -141,6 +144,7 @@ def effective_rates(hardware: HardwareSpec) -> Rates:
         expert_compute=compute if experts is None else achieved(experts.compute),
         expert_passes=Fraction(1) if experts is None else experts.passes.value,
         hidden_activations=False,
+        hosted=True,
     )
 
 
@@ -162,4 +166,5 @@ def ideal_rates(hardware: HardwareSpec) -> Rates:
         expert_compute=compute,
         expert_passes=Fraction(1),
         hidden_activations=True,
+        hosted=False,
     )

@@ -7,12 +7,16 @@ prompt tokens a step, ``P`` computed tokens of a prompt, ``e`` expected tokens a
   ``m = floor(c ÷ P)`` whole prompts share a step (n = 1). Workspace is that of c tokens, as engines reserve it.
 - aggregated: steps carry µ decoding sequences, and a share φ = µ·e·n ÷ ((output − 1)·m) of them prompt tokens as well
   (steady state of continuous batching); stage time A = D + φ·(M − D); cycle = pp·max A; TPOT = cycle ÷ e;
-  TTFT = (n + pp − 1)·max M; requests/s of a rank = b·e ÷ (cycle·(output − 1)); φ ≤ 1.
-- decode: φ = 0, no TTFT. prefill: a step takes a piece of each of µ prompts; TTFT = (n + pp − 1)·max P;
-  requests/s of a rank = b ÷ (n·pp·max P).
-- With `request_rate`, TTFT adds the mean wait of an M/D/1 queue (Pollaczek–Khinchine, deterministic service),
-  ρ·S ÷ (2·(1 − ρ)), S = n·max M ÷ prompts a step (m, or µ in phase prefill). Where more is asked than all ranks
-  serve, the load ρ is the rate ÷ their capacity: rate ≤ capacity ⇔ ρ ≤ 1, as S is at most 1 ÷ a rank's capacity.
+  requests/s of a rank = b·e ÷ (cycle·(output − 1)); φ ≤ 1.
+- decode: φ = 0, no TTFT. prefill: a step takes a piece of each of µ prompts; requests/s of a rank = b ÷ (n·pp·max P).
+- TTFT = o + max (k·M + w·A), of what the engine lets a request wait for (`domain.engines`): alone, at random and in
+  phase prefill the overhead o of a light load, k = n + pp − 1, w = 0. In a closed loop of b requests a rank o is the
+  loop's, w the steps waited, and k has the prompts that stand ahead as well: `BURST` of all requests start at once and
+  have (b − 1) ÷ 2 before them on average, n ÷ m steps each.
+- Requests that come at random at `request_rate` add the mean wait of an M/D/1 queue (Pollaczek–Khinchine,
+  deterministic service), ρ·S ÷ (2·(1 − ρ)), S = n·max M ÷ prompts a step (m, or µ in phase prefill). Where more is
+  asked than all ranks serve, the load ρ is the rate ÷ their capacity: rate ≤ capacity ⇔ ρ ≤ 1, as S is at most
+  1 ÷ a rank's capacity.
 - Throughput counts output tokens (prompt tokens in phase prefill): requests/s × tokens a request.
 """
 
@@ -144,6 +148,35 @@ def cuts_of(problem: Problem, layout: Layout) -> tuple[int, ...]:
     return tuple(stage.layers for stage in layout.stages)
 
 
+BURST = Fraction(1, 10)
+"""Share of a closed loop's requests that start at once: load generators send ten for each that is in flight
+(InferenceX `benchmark_serving.py --num-prompts 10 · concurrency`; AIPerf and genai-perf alike)."""
+
+
+@dataclass(frozen=True)
+class FirstToken:
+    """TTFT but for the queue of random arrivals: `fixed_s` + max over stages of `mixed`·M + `mean`·A."""
+
+    fixed_s: Fraction
+    mixed: Fraction
+    mean: Fraction
+
+    def ticks(self, mean: Sequence[Fraction], mixed: Sequence[int]) -> Fraction:
+        """The maximum over stages."""
+        return max(self.mixed * m + self.mean * a for a, m in zip(mean, mixed, strict=True))
+
+
+def first_token(problem: Problem, *, pp: int, batch: int, steps: Steps, hosted: bool = True) -> FirstToken:
+    """What TTFT is made of at a batch; `hosted`: whether an engine lets requests wait."""
+    waiting, own = problem.engine.waiting, Fraction(steps.pieces + pp - 1)
+    if not hosted:
+        return FirstToken(Fraction(0), own, Fraction(0))
+    if problem.workload.phase != "aggregated" or problem.workload.arrivals != "closed":
+        return FirstToken(waiting.overhead_s, own, Fraction(0))
+    ahead = BURST * (batch - 1) / 2 * Fraction(steps.pieces, steps.together)
+    return FirstToken(waiting.loop_overhead_s, own + ahead, waiting.steps)
+
+
 DEFAULT_CHUNK = 8192
 """Prompt tokens a step where a layout names none: vLLM's default on large devices."""
 
@@ -182,7 +215,15 @@ class Timing:
 
 
 def timing(
-    problem: Problem, *, pp: int, batch: int, steps: Steps, slowest: Fraction, slowest_mixed: int | None, ranks: int
+    problem: Problem,
+    *,
+    pp: int,
+    batch: int,
+    steps: Steps,
+    slowest: Fraction,
+    slowest_mixed: int | None,
+    ranks: int,
+    first_s: Fraction | None = None,
 ) -> Timing:
     """TTFT, TPOT and request capacity of one attention rank.
 
@@ -191,9 +232,11 @@ def timing(
     slowest
         max over stages of A, in ticks (of P in phase prefill).
     slowest_mixed
-        max over stages of M, in ticks; None in phase decode.
+        max over stages of M, in ticks; None in phase decode, and where φ ≤ 1 and no queue is asked for.
     ranks
         Attention data-parallel ranks in all, among which `request_rate` is shared.
+    first_s
+        TTFT but for the queue; None in phase decode.
     """
     work = problem.workload
     cycle = pp * slowest / TICKS_PER_SECOND
@@ -204,23 +247,19 @@ def timing(
     else:
         requests = batch * gain / (cycle * (work.output_tokens - 1))
         tpot = cycle / gain
-    ttft, queue, load = None, Fraction(0), Fraction(0)
+    queue, load = Fraction(0), Fraction(0)
     if steps.share > 1 and slowest_mixed is not None:
         # no cycle is that of steps more than all of which carry prompts: prompts are what bounds the rank
         requests = min(requests, steps.together * Fraction(TICKS_PER_SECOND, steps.pieces * slowest_mixed))
     asked = work.request_rate
     if asked is not None and asked > requests * ranks:
         load = asked / (requests * ranks)
-    if slowest_mixed is not None:
-        mixed = Fraction(slowest_mixed, TICKS_PER_SECOND)
-        ttft = (steps.pieces + pp - 1) * mixed
-        if asked is not None and not load:
-            service = steps.pieces * mixed / steps.together
-            load = asked / ranks * service
-            if load < 1:
-                queue = load * service / (2 * (1 - load))
-                ttft += queue
-    return Timing(cycle, ttft, tpot, queue, load, requests)
+    if work.queued_rate is not None and slowest_mixed is not None and not load:
+        service = steps.pieces * Fraction(slowest_mixed, TICKS_PER_SECOND) / steps.together
+        load = work.queued_rate / ranks * service
+        if load < 1:
+            queue = load * service / (2 * (1 - load))
+    return Timing(cycle, None if first_s is None else first_s + queue, tpot, queue, load, requests)
 
 
 def mean_ticks(steps: Steps, decode: Sequence[int], mixed: Sequence[int]) -> tuple[Fraction, ...]:
@@ -263,9 +302,13 @@ def evaluate(
     decode = tuple(costs.stages(steps.decode, cuts)) if steps.decode else ()
     mixed = tuple(costs.stages(steps.mixed, cuts)) if steps.mixed else ()
     mean = mean_ticks(steps, decode, mixed)
+    first_s = None
+    if mixed:
+        first = first_token(problem, pp=layout.pp, batch=layout.batch, steps=steps, hosted=rates.hosted)
+        first_s = first.fixed_s + first.ticks(mean, mixed) / TICKS_PER_SECOND
     found = timing(
         problem, pp=layout.pp, batch=layout.batch, steps=steps, slowest=max(mean),
-        slowest_mixed=max(mixed) if mixed else None, ranks=layout.dp,
+        slowest_mixed=max(mixed) if mixed else None, ranks=layout.dp, first_s=first_s,
     )  # fmt: skip
     capacity = found.rank_requests * layout.dp
     return Evaluation(

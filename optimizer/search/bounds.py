@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from optimizer.domain.lattice import LARGEST_BATCH, largest_batch
 from optimizer.domain.problem import Problem
 from optimizer.errors import InternalError
+from optimizer.figures.serving import BURST
 from optimizer.search.lattice import Floats, Ints
 from optimizer.search.pricing import MARGIN, Group, KindCost, Pricer
 from optimizer.search.targets import Target
@@ -170,25 +171,27 @@ class Bounds:
             cheapest = np.zeros(len(self.rows))
         return total + self.pp * send, self.pp * (np.ceil(sum(self.counts) / self.pp) * cheapest + send)
 
-    def stack(self, micro: Floats) -> tuple[Floats, Floats | None, Floats]:
-        """Least cycle (mean), least pp·max M (None in phase decode) and φ at a micro-batch."""
+    def stack(self, micro: Floats) -> tuple[Floats, Floats | None, Floats, Floats | None]:
+        """Least cycle (mean), pp·max M, φ and TTFT without a queue at a micro-batch; no M and TTFT in phase decode."""
         work = self.problem.workload
         verified = 1 + work.mtp_tokens
         zero = np.zeros_like(micro)
         if work.phase == "decode":
-            return np.maximum(*self._step(micro, micro * verified, zero, zero)), None, zero
+            return np.maximum(*self._step(micro, micro * verified, zero, zero)), None, zero, None
         if work.phase == "prefill":
-            mixed = np.maximum(*self._step(zero, zero, micro * self.piece, micro))
-            return mixed, mixed, np.ones_like(micro)
+            busy = self._step(zero, zero, micro * self.piece, micro)
+            mixed = np.maximum(*busy)
+            return mixed, mixed, np.ones_like(micro), self._first_token(micro, busy, busy)
         share = micro * float(work.tokens_per_step) * self.pieces / ((work.output_tokens - 1) * self.packed)
         plain = self._step(micro, micro * verified, zero, zero)
         passes = self.fewest_packed.astype(float)
         busy = self._step(micro, micro * verified, self.piece * passes, passes)
         if self._open_chunk:
-            return np.maximum(*self._mean_step(micro)), np.maximum(*busy), share
-        # one stage bounds the mean by its own decode and mixed steps, so each bound is averaged with itself
-        mean = [d + share * (m - d) for d, m in zip(plain, busy, strict=True)]
-        return np.maximum(*mean), np.maximum(*busy), share
+            mean = self._mean_step(micro)
+        else:
+            # one stage bounds the mean by its own decode and mixed steps, so each bound is averaged with itself
+            mean = (plain[0] + share * (busy[0] - plain[0]), plain[1] + share * (busy[1] - plain[1]))
+        return np.maximum(*mean), np.maximum(*busy), share, self._first_token(micro, mean, busy)
 
     def requests(self, micro: Floats, cycle: Floats) -> Floats:
         """Most requests/s of each device."""
@@ -198,10 +201,18 @@ class Bounds:
             return micro / (self.pieces * cycle * ranks)
         return micro * float(work.tokens_per_step) / (cycle * (work.output_tokens - 1) * ranks)
 
-    def first_token(self, mixed: Floats) -> Floats:
-        """Least seconds to the first token where pp·max M is at least `mixed`."""
-        found: Floats = mixed * ((self.pieces - 1) / self.deep + 1)
-        return found
+    def _first_token(self, micro: Floats, mean: tuple[Floats, Floats], mixed: tuple[Floats, Floats]) -> Floats:
+        """Least seconds to the first token without a queue, of both bounds of pp·A and pp·M: max k·M + w·A."""
+        work, waiting = self.problem.workload, self.problem.engine.waiting
+        own = (self.pieces - 1) / self.deep + 1
+        if work.phase != "aggregated" or work.arrivals != "closed":
+            light: Floats = float(waiting.overhead_s) + own * np.maximum(*mixed)
+            return light
+        ahead = float(BURST) * self.pp * (micro - 1) / 2 * self.pieces / self.packed
+        often, seldom = own + ahead / self.deep, float(waiting.steps) / self.deep
+        found = [often * m + seldom * a for a, m in zip(mean, mixed, strict=True)]
+        looped: Floats = float(waiting.loop_overhead_s) + np.maximum(*found)
+        return looped
 
     def memory(self, micro: Floats) -> Floats:
         """Least bytes of the fullest device with micro-batches of `micro`: those of pp·(µ − 1) + 1 sequences."""
@@ -226,11 +237,11 @@ class Bounds:
 
     def holds(self, micro: Floats, target: Target) -> tuple[NDArray[np.bool_], Floats]:
         """Whether the limits that tighten with the micro-batch hold at it; and the most requests/s of a device."""
-        cycle, mixed, share = self.stack(micro)
+        cycle, _, share, first = self.stack(micro)
         slack = 1 + MARGIN
         holds = (cycle <= target.cycle * slack) & (self.memory(micro) <= target.memory * slack) & (share <= slack)
-        if mixed is not None:
-            holds &= self.first_token(mixed) <= target.first * slack
+        if first is not None:
+            holds &= first <= target.first * slack
         holds &= micro <= self._taken
         return holds & self.context(target.context) if target.context else holds, self.requests(micro, cycle)
 

@@ -20,7 +20,7 @@ from optimizer.domain.lattice import largest_batch
 from optimizer.domain.layout import Layout
 from optimizer.domain.objectives import OBJECTIVES, Measure, Scale
 from optimizer.domain.problem import Problem
-from optimizer.errors import SpecError
+from optimizer.errors import InternalError, SpecError
 from optimizer.figures.costs import Costs
 from optimizer.figures.memory import Memory
 from optimizer.figures.objective import (
@@ -283,13 +283,12 @@ class _Frontier:
         found = points.limited_tracks(batch, (self.rate or Fraction(0)) / points.ranks)
         if found is None:
             return []
-        mean, mixed, memory, _ = found
-        measured = [mean]
-        if Measure.FIRST in self.measures and mixed is not None and mixed is not mean:
-            measured.append(mixed)
+        measured = [found.mean]
+        if Measure.FIRST in self.measures and found.first is not None and self.problem.workload.phase != "prefill":
+            measured.append(found.first)
         if Measure.MEMORY in self.measures:
-            measured.append(memory)
-        others = [t for t in (mean, mixed, memory) if t is not None and not any(t is m for m in measured)]
+            measured.append(found.memory)
+        others = [t for t in found.all() if not any(t is m for m in measured)]
         return cut_front([*measured, *others], len(measured), shape.pp)
 
     def _free(self, shape: Shape, chunk: int | None, batch: int) -> list[tuple[int, ...]] | None:
@@ -298,14 +297,18 @@ class _Frontier:
             front = self._front(shape, chunk, self._allowed(shape)[-1], batch)
             return [v for v, _ in front]
         points = self._at(shape, chunk, self._allowed(shape)[-1])
-        found = points.limited_tracks(batch)
+        work = self.problem.workload
+        looped = work.phase == "aggregated" and work.arrivals == "closed"
+        if looped and Measure.FIRST in self.measures:
+            # each sequence less shortens the wait
+            return None
+        micro = -(-batch // shape.pp)
+        found = points.limited_tracks(shape.pp * (micro - 1) + 1 if looped else batch)
         if found is None:
             return None
-        mean, mixed, _, _ = found
-        if Measure.FIRST in self.measures and mixed is not None and mixed is not mean:
-            return [v for v, _ in cut_front([mean, mixed], 2, shape.pp)]
-        others = [mixed] if mixed is not None and mixed is not mean else []
-        return [v for v, _ in cut_front([mean, *others], 1, shape.pp)]
+        others = [] if found.first is None else [found.first]
+        wanted = 2 if others and Measure.FIRST in self.measures and work.phase != "prefill" else 1
+        return [v for v, _ in cut_front([found.mean, *others], wanted, shape.pp)]
 
     # boxes
 
@@ -369,8 +372,8 @@ class _Frontier:
         limit = target(self.problem, None)
         holds, _ = bounds.holds(low, limit)
         high = np.maximum(np.minimum(boxes.high, bounds.most_in_memory(limit)), low)
-        cycle, mixed, _ = bounds.stack(low)
-        slowest, late, _ = bounds.stack(high)
+        cycle, mixed, _, first = bounds.stack(low)
+        slowest, late, _, _ = bounds.stack(high)
         each = bounds.requests(high, slowest)
         replica = (self.meshes.stage[rows.mesh] * rows.pp).astype(float)
         fewest = boxes.fewest
@@ -390,8 +393,9 @@ class _Frontier:
                 case Measure.CYCLE:
                     level = cycle
                 case Measure.FIRST:
-                    assert mixed is not None and late is not None  # noqa: S101, PT018 - phases with prompts
-                    level = bounds.first_token(mixed) + self._wait(bounds, mixed, late, high, boxes)
+                    if mixed is None or late is None or first is None:
+                        raise InternalError("TTFT is an objective only where there are prompts")
+                    level = first + self._wait(bounds, mixed, late, high, boxes)
                 case Measure.MEMORY:
                     level = bounds.memory(low)
             column = view.scale.floats(level)
@@ -401,12 +405,13 @@ class _Frontier:
 
     def _wait(self, bounds: Bounds, mixed: Floats, late: Floats, high: Floats, boxes: _Boxes) -> Floats:
         """Least wait of the queue; infinite where prompts arrive faster than they are computed."""
-        if self.rate is None:
+        rate = self.problem.workload.queued_rate
+        if rate is None:
             return np.zeros_like(mixed)
         step = late / high if self.problem.workload.phase == "prefill" else mixed
         together = 1 if self.problem.workload.phase == "prefill" else bounds.packed
         service = bounds.pieces * step / (bounds.pp * together)
-        load = float(self.rate) / (boxes.most * bounds.meshes.dp) * service * (1 - MARGIN)
+        load = float(rate) / (boxes.most * bounds.meshes.dp) * service * (1 - MARGIN)
         return np.where(load < 1, load * service / (2 * (1 - np.minimum(load, 1 - 1e-12))), np.inf) * (1 - MARGIN)
 
     def _sample(self, boxes: _Boxes, ideal: Floats) -> None:

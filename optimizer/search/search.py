@@ -289,10 +289,10 @@ class Search:
             case Measure.CYCLE:
                 value = -bounds.stack(one)[0]
             case Measure.FIRST:
-                mixed = bounds.stack(one)[1]
-                if mixed is None:
+                first = bounds.stack(one)[3]
+                if first is None:
                     raise InternalError("TTFT is an objective only where there are prompts")
-                value = -bounds.first_token(mixed)
+                value = -first
             case Measure.MEMORY:
                 value = -bounds.memory(one)
             case Measure.REQUESTS:

@@ -58,7 +58,7 @@ def replica_problem(
     return Problem(
         name=cluster.name, model=demand.model, hardware=pool.hardware, devices=devices,
         workload=ServingWorkload(
-            phase=role, input_tokens=bucket.input_tokens, output_tokens=bucket.output_tokens,
+            phase=role, input_tokens=bucket.input_tokens, output_tokens=bucket.output_tokens, arrival="poisson",
             prefix_cache_hit=demand.prefix_cache_hit, mtp_tokens=demand.mtp_tokens,
             mtp_acceptance=demand.mtp_acceptance,
         ),

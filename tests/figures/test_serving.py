@@ -10,7 +10,7 @@ from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
 from optimizer.figures.costs import build_costs
 from optimizer.figures.memory import sequence_tokens
-from optimizer.figures.rates import TICKS_PER_SECOND, effective_rates
+from optimizer.figures.rates import TICKS_PER_SECOND, effective_rates, ideal_rates
 from optimizer.figures.serving import Evaluation, chunk_of, evaluate
 from optimizer.verify.constraints import violations
 
@@ -59,6 +59,66 @@ def test_a_step_serves_all_the_prompts_that_its_chunk_holds() -> None:
 def test_load_is_above_one_exactly_where_the_rate_is_not_served(rate: int, batch: int) -> None:
     found = short_prompts(rate, batch)
     assert (found.load <= 1) == (found.request_capacity >= rate)
+
+
+# what a request waits for
+
+
+def chat(arrival: str | None = None, batch: int = 64, engine: str = "vllm", **workload: Any) -> Evaluation:
+    """Llama-3.1-70B FP8 on two H200: chunks of 8,192 take eight prompts."""
+    asked = read_problem(
+        {
+            "model": "llama-3.1-70b", "hardware": "h200-sxm-8", "devices": 2, "precision": {"weights": "fp8"},
+            "engine": engine,
+            "workload": {"input_tokens": 1024, "output_tokens": 1024, "arrival": arrival, **workload},
+        }
+    )  # fmt: skip
+    return evaluate(asked, layout(tp=2, etp=2, batch=batch, prefill_chunk=1024))
+
+
+def test_alone_a_request_waits_for_the_engine_and_its_own_step() -> None:
+    found = chat("alone")
+    assert found.ttft_s == Fraction(33, 1000) + Fraction(found.mixed_ticks[0], TICKS_PER_SECOND)
+    assert found.queue_s == 0
+
+
+def test_in_a_closed_loop_it_waits_for_the_running_batch_and_those_ahead() -> None:
+    # 10 ms, 4 mean steps; a tenth of all requests start at once, and of 64 there are 31.5 ahead on average
+    found = chat()
+    step, mean = (float(Fraction(t) / TICKS_PER_SECOND) for t in (found.mixed_ticks[0], found.stage_ticks[0]))
+    assert found.ttft_s is not None
+    assert float(found.ttft_s) == pytest.approx(0.010 + (1 + 0.1 * 31.5) * step + 4 * mean, rel=1e-9)
+    assert found.ttft_s == chat("closed").ttft_s
+
+
+def test_a_closed_loop_waits_longer_with_more_requests() -> None:
+    one, eight, more = (found.ttft_s for found in (chat(batch=1), chat(batch=8), chat()))
+    assert one is not None
+    assert eight is not None
+    assert more is not None
+    assert one < eight < more
+
+
+def test_at_random_it_waits_as_in_an_m_d_1_queue() -> None:
+    found = chat(request_rate=2)
+    service = Fraction(found.mixed_ticks[0], TICKS_PER_SECOND)
+    load = 2 * service
+    assert found.queue_s == load * service / (2 * (1 - load))
+    alone = chat("alone", request_rate=2)
+    assert found.ttft_s is not None
+    assert alone.ttft_s is not None
+    assert found.ttft_s == alone.ttft_s + found.queue_s
+
+
+def test_the_ideal_schedule_lets_nobody_wait() -> None:
+    asked = problem("llama-3.1-70b", "h200-sxm-8", 2, input_tokens=1024, output_tokens=1024)
+    found = evaluate(asked, layout(tp=2, etp=2, batch=64, prefill_chunk=1024), rates=ideal_rates(asked.hardware))
+    assert found.ttft_s == Fraction(found.mixed_ticks[0], TICKS_PER_SECOND)
+
+
+def test_the_measured_first_token_of_llama_70b_on_two_h200() -> None:
+    # vLLM, 64 in flight: 573 ms in the median of 12 runs of aiconfigurator-core 0.12.0 silicon_sample.csv
+    assert float(chat().ttft_s or 0) == pytest.approx(0.573, rel=0.3)
 
 
 # pieces of prompts

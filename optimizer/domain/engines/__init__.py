@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from optimizer.domain.engines import fsdp, megatron, sglang, trtllm, vllm
-from optimizer.domain.engines.engine import Engine
+from optimizer.domain.engines.engine import Engine, Waiting
 from optimizer.domain.engines.reservation import CacheRules, Defaults, Reservation
 from optimizer.domain.engines.rule import EngineRule
 
@@ -68,6 +68,13 @@ def _least(kept: tuple[Reservation, ...]) -> Reservation:
     )  # fmt: skip
 
 
+def _shortest(waits: tuple[Waiting, ...]) -> Waiting:
+    return Waiting(
+        overhead_s=min(own.overhead_s for own in waits), loop_overhead_s=min(own.loop_overhead_s for own in waits),
+        steps=min(own.steps for own in waits), source="the least that a request waits in any engine",
+    )  # fmt: skip
+
+
 @lru_cache
 def union(members: tuple[Engine, ...]) -> Engine:
     """Accepts what some engine accepts, and keeps no more than the one that keeps least."""
@@ -79,6 +86,7 @@ def union(members: tuple[Engine, ...]) -> Engine:
         memory_utilization=max(m.memory_utilization for m in members),
         reservation=_least(tuple(m.reservation for m in members)),
         cache=CacheRules(block_tokens=min(m.cache.block_tokens for m in members)),
+        waiting=_shortest(tuple(m.waiting for m in members)),
         vocabulary_padding=min(m.vocabulary_padding for m in members),
         source="the least that any engine keeps",
         members=members,

@@ -11,6 +11,26 @@ from optimizer.domain.engines.rule import EngineRule, Premise, broken
 from optimizer.domain.shape import Shape
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What a request waits for beside its own prompt's steps.
+
+    Attributes
+    ----------
+    overhead_s
+        Seconds of a request in an engine that has little to do: HTTP, tokeniser, scheduler, first sample.
+    loop_overhead_s, steps
+        The same in a closed loop: seconds, and mean steps of the running batch that pass before the prompt is taken up.
+    source
+        What the numbers were fitted to.
+    """
+
+    overhead_s: Fraction
+    loop_overhead_s: Fraction
+    steps: Fraction
+    source: str
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Engine:
     """One release of an engine, or the union of several (`members`).
@@ -23,6 +43,8 @@ class Engine:
         Share of a device's memory that it uses unless told otherwise.
     reservation, cache
         What it keeps for itself, and how it lays out the cache.
+    waiting
+        What a request waits for in it.
     vocabulary_padding
         The vocabulary is padded to a multiple of this.
     flags
@@ -40,6 +62,7 @@ class Engine:
     memory_utilization: Fraction
     reservation: Reservation
     cache: CacheRules
+    waiting: Waiting
     vocabulary_padding: int
     source: str
     flags: Mapping[str, str] = field(default_factory=dict)

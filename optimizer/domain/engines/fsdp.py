@@ -70,6 +70,7 @@ RELEASES = (
         memory_utilization=Fraction(9, 10),
         reservation=megatron.RELEASES[-1].reservation,
         cache=megatron.RELEASES[-1].cache,
+        waiting=megatron.WAITING,
         vocabulary_padding=1,
         source="assumed: training has no cache pool; rules read from torchtitan b5bcd76c6",
         flags={

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
-from optimizer.domain.engines import checks
+from optimizer.domain.engines import checks, vllm
 from optimizer.domain.engines.engine import Engine
 from optimizer.domain.engines.reservation import GIB, CacheRules, Defaults, Reservation
 from optimizer.domain.engines.rule import EngineRule, Premise
@@ -80,6 +81,7 @@ RULES = (
         source="Megatron-LM d98e8a64 (no such option)",
     ),
 )
+WAITING = replace(vllm.WAITING, source="assumed equal to vLLM's")
 
 RELEASES = (
     Engine(
@@ -101,6 +103,7 @@ RELEASES = (
             source="assumed: vLLM's without graphs",
         ),
         cache=CacheRules(block_tokens=1),
+        waiting=WAITING,
         vocabulary_padding=128,
         source="assumed: no cache pool of its own was measured; rules read from Megatron-LM core 0.20.0",
         flags={

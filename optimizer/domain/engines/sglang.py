@@ -6,7 +6,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 from optimizer.domain.engines import checks
-from optimizer.domain.engines.engine import Engine
+from optimizer.domain.engines.engine import Engine, Waiting
 from optimizer.domain.engines.reservation import GIB, MIB, CacheRules, Defaults, Reservation
 from optimizer.domain.engines.rule import EngineRule, Premise
 from optimizer.domain.shape import Shape
@@ -178,6 +178,14 @@ FLAGS = {
     "placement": "--init-expert-location",
     "stages": "SGLANG_PP_LAYER_PARTITION",
 }
+WAITING = Waiting(
+    overhead_s=Fraction(178, 1000),
+    loop_overhead_s=Fraction(1, 100),
+    steps=Fraction(29),
+    source="fitted on 2026-11-29 to the TTFT of 191 closed-loop runs on H100, H200 and B200 "
+    "(aiconfigurator-core 0.12.0 silicon_sample.csv), overhead_s to those of at most 8 requests in flight; "
+    "5 to 50 steps: many were started with --scheduler-recv-interval",
+)
 
 NEWEST = Engine(
     name="sglang",
@@ -200,6 +208,7 @@ NEWEST = Engine(
         source="capture of large DP+EP batches: sglang issue 24453 (20 GiB); the rest assumed equal to vLLM's",
     ),
     cache=CacheRules(block_tokens=1),
+    waiting=WAITING,
     vocabulary_padding=64,
     source="assumed equal to vLLM's; rules read from SGLang 0.5.23",
     flags=FLAGS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from optimizer.domain.engines import checks
-from optimizer.domain.engines.engine import Engine
+from optimizer.domain.engines.engine import Engine, Waiting
 from optimizer.domain.engines.reservation import GIB, MIB, CacheRules, Defaults, Reservation
 from optimizer.domain.engines.rule import EngineRule, Premise
 from optimizer.domain.shape import Shape
@@ -94,6 +94,13 @@ RULES = (
         source="tensorrt_llm/mapping.py@b35ac1b6 (no such option; Helix is its context parallelism)",
     ),
 )
+WAITING = Waiting(
+    overhead_s=Fraction(44, 1000),
+    loop_overhead_s=Fraction(1, 100),
+    steps=Fraction(6),
+    source="fitted on 2026-11-29 to the TTFT of 704 closed-loop runs on H100, H200 and B200 "
+    "(aiconfigurator-core 0.12.0 silicon_sample.csv), overhead_s to those of at most 8 requests in flight",
+)
 
 RELEASES = (
     Engine(
@@ -115,6 +122,7 @@ RELEASES = (
             source="assumed equal to vLLM's",
         ),
         cache=CacheRules(block_tokens=32),
+        waiting=WAITING,
         vocabulary_padding=64,
         source="assumed equal to vLLM's; rules read from TensorRT-LLM main",
         flags={

@@ -6,7 +6,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 from optimizer.domain.engines import checks
-from optimizer.domain.engines.engine import Engine
+from optimizer.domain.engines.engine import Engine, Waiting
 from optimizer.domain.engines.reservation import GIB, MIB, CacheRules, Defaults, Reservation
 from optimizer.domain.engines.rule import EngineRule
 from optimizer.domain.tensor import Role
@@ -188,6 +188,13 @@ CACHE = CacheRules(
     # 64.38 GiB of gpt-oss-120b on one H100 (issue 33155), 65.97 with Marlin, which pads the intermediate size to 128.
     expert_padding={"mxfp4": (256, 1)},
 )
+WAITING = Waiting(
+    overhead_s=Fraction(33, 1000),
+    loop_overhead_s=Fraction(1, 100),
+    steps=Fraction(4),
+    source="fitted on 2026-11-29 to the TTFT of 403 closed-loop runs on H100, H200 and B200 "
+    "(aiconfigurator-core 0.12.0 silicon_sample.csv), overhead_s to those of at most 8 requests in flight",
+)
 
 NEWEST = Engine(
     name="vllm",
@@ -212,6 +219,7 @@ NEWEST = Engine(
         source="fitted to 28 start-up logs of vLLM 0.19.0 on H100 (llm-d-planner pull request 205) on 2026-11-29",
     ),
     cache=CACHE,
+    waiting=WAITING,
     vocabulary_padding=64,
     source="vLLM 0.19.0 logs on H100 (llm-d-planner PR 205); rules read from vLLM 0.33.0",
     flags=FLAGS,
