@@ -44,7 +44,7 @@ def test_a_failing_claim_and_a_violated_constraint_are_a_no() -> None:
     assert judged(SEED_B + "claims: {experts_per_gpu: 2, accuracy: 5%}\n").exit_status is Exit.YES
     crowded = judged(SEED_B.replace("batch: 16", "batch: 100000"))
     assert crowded.exit_status is Exit.NO
-    assert {violation.family for violation in crowded.violations} == {"memory", "batch"}
+    assert {violation.family for violation in crowded.violations} == {"memory", "batch", "ttft"}
 
 
 def test_an_engine_s_convention_brings_its_rules() -> None:
