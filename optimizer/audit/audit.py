@@ -93,7 +93,7 @@ def _audit(text: str, source: str, problem: Mapping[str, Any] | Problem | None) 
         *disagreements,
     ]
     told = {item.lines for item in contradictions}
-    mismatches = find_mismatches(segments, tokens, equations, table)
+    mismatches = find_mismatches(segments, tokens, table)
     contradictions += [item for item in mismatches if item.lines not in told]
     assumed = [
         f"{fact.name} = {fact.value}, read from {fact.text!r} on line {fact.place.line}"

@@ -87,34 +87,7 @@ def find_contradictions(
     return sorted(found, key=lambda item: (item.lines, item.name))
 
 
-def find_disputes(judged: list[JudgedClaim]) -> list[Contradiction]:
-    """A quoted figure against the document's own: which holds, and whether they speak of the same thing."""
-    found = [*_experts(judged)]
-    quoted: dict[str, dict[Fraction, JudgedClaim]] = {}
-    given: dict[str, dict[Fraction, JudgedClaim]] = {}
-    for item in judged:
-        if item.statement.name not in _COUNTS:
-            sides = quoted if item.statement.role is Role.CLAIMED else given
-            sides.setdefault(item.statement.name, {}).setdefault(item.statement.value, item)
-    for name, figures in quoted.items():
-        claimed, own = list(figures.values())[:_MOST], list(given.get(name, {}).values())[:_MOST]
-        pair = next(((a, b) for a in claimed for b in own if _differ(a.statement, b.statement)), None)
-        if pair is not None:
-            found.append(_dispute(name, *pair))
-    return sorted(found, key=lambda item: (item.lines, item.name))
-
-
-def _dispute(name: str, claimed: JudgedClaim, own: JudgedClaim) -> Contradiction:
-    parts = [
-        f"{item.statement.text} (line {item.statement.place.line}): {item.verdict}"
-        + (f", {item.note}" if item.note else "")
-        for item in (claimed, own)
-    ]
-    lines = tuple(sorted({claimed.statement.place.line, own.statement.place.line}))
-    return Contradiction(lines, name, (claimed.statement.value, own.statement.value), "; ".join(parts))
-
-
-def _experts(judged: list[JudgedClaim]) -> Iterator[Contradiction]:
+def find_disputes(judged: list[JudgedClaim]) -> Iterator[Contradiction]:
     """Different counts of experts per device, each true of something."""
     counts = [item for item in judged if item.statement.name in _COUNTS]
     first: dict[tuple[str, Fraction], JudgedClaim] = {}

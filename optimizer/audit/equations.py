@@ -82,7 +82,7 @@ class _Finder:
             return False
         previous = self.tokens[at - 1]
         if previous.mark is not Mark.OPERATOR or previous.sign == "of":
-            return False
+            return isinstance(previous, Number) and previous.end == self.tokens[at].start  # 2(3 + 4)
         if previous.sign in {"-", "+"}:
             before = self.tokens[at - 2] if at > 1 else None
             return before is not None and before.mark in {Mark.CLOSE, Mark.NUMBER}

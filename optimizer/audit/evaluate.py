@@ -11,7 +11,6 @@ from optimizer.audit.lexicon import Dimensions
 from optimizer.audit.tokens import Number
 
 _CHAINED: Final = {"+", "-", "*", "/", "//", "%"}
-_WHOLE: Final = {"+", "*"}
 _LARGEST_EXPONENT: Final = 512
 _MOST_BITS: Final = 8192
 
@@ -48,8 +47,6 @@ def evaluate(node: Node, *, binary: bool = False, bare: bool = False) -> Value:
     """
     if node.number is not None:
         return _number(node.number, binary=binary, bare=bare)
-    if (whole := _whole(node)) is not None:
-        return Value(whole, whole, whole)
     arguments = _spine(node)
     values = [evaluate(argument, binary=binary, bare=bare) for argument in arguments]
     if node.operator in _CHAINED and len(values) > 2:
@@ -62,29 +59,6 @@ def evaluate(node: Node, *, binary: bool = False, bare: bool = False) -> Value:
     if node.unit is not lexicon.ONE and not bare:
         result = _scaled(result, node)
     return result
-
-
-def _whole(node: Node) -> Fraction | None:
-    """Sum or product of bare whole numbers, without a Fraction for every step; None for anything else."""
-    if node.operator not in _WHOLE:
-        return None
-    operator, total, numbers = node.operator, 0 if node.operator == "+" else 1, []
-    while node.operator == operator:
-        node, right = node.arguments
-        numbers.append(right.number)
-    numbers.append(node.number)
-    bits = 0
-    for number in numbers:
-        if number is None or number.unit is not lexicon.ONE or number.decimal or number.approximate:
-            return None
-        value = number.digits
-        if value.denominator != 1:
-            return None
-        bits += value.numerator.bit_length()
-        total = total + value.numerator if operator == "+" else total * value.numerator
-        if bits > _MOST_BITS // 2 and operator == "*":
-            return None
-    return Fraction(total)
 
 
 def _spine(node: Node) -> tuple[Node, ...]:

@@ -9,7 +9,7 @@ from optimizer.audit.lexicon import Unit
 from optimizer.audit.tokens import Mark, Number, Token
 
 FUNCTIONS: Final = {"ceil", "floor", "round", "min", "max", "sum", "sqrt", "log2"}
-DEGREES: Final = {"tp", "pp", "dp", "ep", "cp", "etp", "edp", "sp"}
+AXES: Final = {"tp", "pp", "dp", "ep", "cp", "etp", "edp", "sp"}
 _CLOSERS: Final = {"(": ")", "[": "]", "{": "}", "⌈": "⌉", "⌊": "⌋"}
 _BINDING: Final = {"+": 1, "-": 1, "*": 2, "/": 2, "//": 2, "%": 2, "of": 2, "^": 3}
 _DEEPEST: Final = 24
@@ -113,13 +113,9 @@ class Parser:
         node, at = left
         while at < len(self.tokens) and self.operands < _MOST_OPERANDS:
             token = self.tokens[at]
-            implicit = self._implicit(node, at)
-            if implicit:
-                sign, following = "*", at
-            elif token.mark is Mark.OPERATOR and token.sign in _BINDING and self._joins(node, at):
-                sign, following = token.sign, at + 1
-            else:
+            if token.mark is not Mark.OPERATOR or token.sign not in _BINDING or not self._joins(node, at):
                 break
+            sign, following = token.sign, at + 1
             level = _BINDING[sign]
             if level < binding:
                 break
@@ -131,10 +127,10 @@ class Parser:
                 break
             # 880 + 12%: a percentage of what stands before it, or of anything
             part = sign in {"+", "-"} and right[0].percentage and not node.percentage
-            doubt = part or (not implicit and self._doubt(node, token, sign))
-            if sign == "of":
-                sign = "/" if self._share(node, at) else "*"
-            node = Node(sign, (node, right[0]), None, node.first, right[0].last, uncertain=doubt)
+            doubt = part or self._doubt(node, token, sign)
+            node = Node(
+                "*" if sign == "of" else sign, (node, right[0]), None, node.first, right[0].last, uncertain=doubt
+            )
             at = right[1]
         return node, at
 
@@ -143,21 +139,7 @@ class Parser:
         if self.tokens[at].sign != "of":
             return True
         percent = node.number is not None and node.number.unit is lexicon.PERCENT and not node.number.nouns
-        return percent or node.operator == "/" or self._share(node, at)
-
-    def _share(self, node: Node, at: int) -> bool:
-        """``3 of 48 nodes = 6.25%``: a part of a whole, and its percentage."""
-        following = self.tokens[at + 1 : at + 4]
-        if len(following) < 3 or following[1].mark is not Mark.RELATION or node.number is None:
-            return False
-        whole, share = following[0], following[2]
-        return (
-            isinstance(whole, Number)
-            and isinstance(share, Number)
-            and share.unit is lexicon.PERCENT
-            and node.number.unit.dimensions == whole.unit.dimensions
-            and node.number.unit is not lexicon.PERCENT
-        )
+        return percent or node.operator == "/"
 
     def _dash(self, token: Token) -> bool:
         return self.text[token.start : token.end] != "-" or self.text[token.end : token.end + 1] == " "
@@ -178,18 +160,6 @@ class Parser:
             return True
         preceding = self.tokens[left.first - 1] if left.first else None
         return left.plain and preceding is not None and preceding.mark is Mark.WORD and not self.code
-
-    def _implicit(self, node: Node, at: int) -> bool:
-        """``2(3 + 4)``: a bare number with a parenthesis set against it."""
-        token, number = self.tokens[at], node.number
-        return (
-            token.mark is Mark.OPEN
-            and token.sign == "("
-            and number is not None
-            and token.start == number.number_end
-            and not number.unit.name
-            and not number.nouns
-        )
 
     def _atom(self, at: int, depth: int) -> tuple[Node, int] | None:
         if at >= len(self.tokens):
@@ -220,39 +190,19 @@ class Parser:
         return not self.text[token.end : token.end + 1].isspace()
 
     def _labelled(self, at: int) -> tuple[Node, int] | None:
-        """``TP 8`` or ``PP=4`` as an operand behind an operator: the number, with its label as noun."""
+        """``H100 80GB`` or ``PP=4`` as an operand behind an operator: the number behind its label."""
         if at == 0 or self.tokens[at - 1].mark is not Mark.OPERATOR:
             return None
-        if (held := self._named_figure(at)) is not None:
-            return held
         for index in range(at, min(at + _LABEL_WORDS + 1, len(self.tokens))):
             token = self.tokens[index]
             if isinstance(token, Number):
                 self.operands += 1
-                sure = self.tokens[at].sign in DEGREES
-                node = Node("", (), token, at, index, uncertain=not sure)
+                node = Node("", (), token, at, index, uncertain=self.tokens[at].sign not in AXES)
                 return node, self._after_comment(index + 1, token.end)
-            if (
-                token.mark is Mark.RELATION
-                and token.sign == "="
-                and index == at + 1
-                and self.tokens[at].sign in DEGREES
-            ):
-                continue
-            if token.mark is not Mark.WORD or token.sign in lexicon.STOPS or token.sign == "?":
+            degree = token.sign == "=" and index == at + 1 and self.tokens[at].sign in AXES
+            if not degree and (token.mark is not Mark.WORD or token.sign in lexicon.STOPS or token.sign == "?"):
                 return None
         return None
-
-    def _named_figure(self, at: int) -> tuple[Node, int] | None:
-        """``gpu_memory_utilization (0.90)`` as an operand: a name, and its figure in parentheses."""
-        written = self.tokens[at : at + 4]
-        if len(written) < 4 or "_" not in written[0].sign or written[1].sign != "(" or written[3].sign != ")":
-            return None
-        figure = written[2]
-        if not isinstance(figure, Number):
-            return None
-        self.operands += 1
-        return Node("", (), figure, at, at + 3), at + 4
 
     def _group(self, at: int, depth: int) -> tuple[Node, int] | None:
         opener = self.tokens[at]

@@ -1,4 +1,4 @@
-"""Figures that cannot all be right: what does not fit, stages against layers, bytes that are parameters, two values."""
+"""Figures that cannot all be right: what does not fit, stages against layers, two values."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -9,7 +9,6 @@ from typing import Final
 from optimizer.audit import lexicon
 from optimizer.audit.contradictions import Contradiction
 from optimizer.audit.document import Kind, Segment
-from optimizer.audit.equation import Equation, by_segment
 from optimizer.audit.facts import Facts
 from optimizer.audit.tokens import Number, Token, numbers_of
 from optimizer.audit.verdict import plain, shown
@@ -53,25 +52,14 @@ _OTHERWISE: Final = re.compile(
     re.IGNORECASE,
 )
 _NAME_REACH: Final = 60
-_TWO_BYTES: Final = re.compile(
-    r"\b(?:bf16|fp16|bfloat16|float16|half[- ]precision|2[- ]bytes?|two bytes|16[- ]bits?)\b", re.IGNORECASE
-)
-_ONE_BYTE: Final = re.compile(
-    r"\b(?:fp8|int8|fp4|int4|8[- ]bits?|4[- ]bits?|1[- ]byte|one byte|mxfp4|nvfp4)\b", re.IGNORECASE
-)
-_OF_PARAMETERS: Final = re.compile(r"\b(?:param\w*|weights?|experts?|model)\b", re.IGNORECASE)
-_GIGA: Final = {Fraction(10**9), Fraction(10**6), Fraction(10**12)}
-_FEWEST_DIGITS: Final = 100
-"""A figure of three digits or more is not the same by chance."""
 
 
 def find_mismatches(
-    segments: Sequence[Segment], tokens: Sequence[list[Token]], equations: Sequence[Equation], table: Facts
+    segments: Sequence[Segment], tokens: Sequence[list[Token]], table: Facts
 ) -> Iterator[Contradiction]:
     """Mismatches in document order, kind by kind."""
     yield from _misfits(segments, tokens)
     yield from _stages(segments, table)
-    yield from _bytes_of_parameters(segments, tokens, equations)
     yield from _said_twice(segments, tokens)
 
 
@@ -134,37 +122,6 @@ def _stages(segments: Sequence[Segment], table: Facts) -> Iterator[Contradiction
                     f"{plain(count)} stages of {plain(each)} layers are {plain(count * each)}, not {plain(others[0])}"
                 )
                 yield Contradiction((line,), "layers", (count * each, others[0]), told)
-
-
-def _bytes_of_parameters(
-    segments: Sequence[Segment], tokens: Sequence[list[Token]], equations: Sequence[Equation]
-) -> Iterator[Contradiction]:
-    """``37.16 GB in BF16`` for the 37.16 B parameters counted before."""
-    if not any(_TWO_BYTES.search(segment.text) for segment in segments):
-        return
-    spans = by_segment(equations)
-    counts: dict[tuple[tuple[str, ...], Fraction], int] = {}
-    for index, segment in enumerate(segments):
-        text = segment.text
-        for token in tokens[index]:
-            if not isinstance(token, Number) or not token.decimal or token.per or token.unit.scale not in _GIGA:
-                continue
-            key = (segment.section, token.digits * token.unit.scale)
-            if token.digits / (2 * token.half_digit) < _FEWEST_DIGITS:
-                continue
-            if token.unit.dimensions == lexicon.NONE and _OF_PARAMETERS.search(text):
-                counts.setdefault(key, segment.place(token.start).line)
-            elif (
-                token.unit.dimensions == lexicon.BYTES and key in counts
-                and _TWO_BYTES.search(text) and not _ONE_BYTE.search(text) and not _UNSURE.search(text)
-                and not any(item.start <= token.start < item.end for item in spans.get(index, ()))
-            ):  # fmt: skip
-                lines = (counts[key], segment.place(token.start).line)
-                told = (
-                    f"{shown(token.value, token.unit)} has the digits of the {plain(token.digits)} parameters on line "
-                    f"{lines[0]}; at 2 bytes each they take {shown(2 * token.value, token.unit)}"
-                )
-                yield Contradiction(lines, "bytes", (token.value, 2 * token.value), told)
 
 
 def _said_twice(segments: Sequence[Segment], tokens: Sequence[list[Token]]) -> Iterator[Contradiction]:

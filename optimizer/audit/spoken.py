@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Final
 
 from optimizer.audit import lexicon
-from optimizer.audit.compare import tolerance
+from optimizer.audit.compare import rounding, tolerance
 from optimizer.audit.document import Kind, Segment
 from optimizer.audit.equation import Equation, by_segment
 from optimizer.audit.tokens import Number, Token, numbers_of
@@ -15,11 +15,11 @@ from optimizer.audit.verdict import Verdict, shown
 
 _OF: Final = re.compile(r"\s+(?:out\s+)?of\s+(?:the\s+|an?\s+|its\s+|our\s+)?", re.IGNORECASE)
 _SHARE: Final = re.compile(
-    r"(?:\s+[A-Za-z]+){0,2}\s*[,;:(–—-]?\s*(?:(?:i\.e\.,?|that\s+is|that's|which\s+is|or|so|thus|equals|giving)\s+)?"
+    r"(?:\s+[A-Za-z]+){0,2}\s*[,;:(=–—-]?\s*(?:(?:i\.e\.,?|that\s+is|that's|which\s+is|or|so|thus|equals|giving)\s+)?"
     r"(?:a\s+share\s+of\s+)?(?:just|only|about|roughly)?\s*[~≈]?\s*",
     re.IGNORECASE,
 )
-_CONCLUDED: Final = re.compile(r"i\.e\.|that\s+is|that's|which\s+is|equals|giving", re.IGNORECASE)
+_CONCLUDED: Final = re.compile(r"=|i\.e\.|that\s+is|that's|which\s+is|equals|giving", re.IGNORECASE)
 """Without one of these a percentage may be of something else."""
 _OTHER_SHARE: Final = re.compile(
     r"^\W*(?:of\b|free|left|head-?room|spare|unused|idle|less|more|lower|higher|faster|slower|reduction|saving|increase"
@@ -117,8 +117,9 @@ def _share(
     if _SHARE.fullmatch(second) is None or _OTHER_SHARE.match(segment.text, last.number_end):
         return None
     exact = left.value / middle.value
-    low = (left.value - left.half) / (middle.value + middle.half)
-    high = (left.value + left.half) / max(middle.value - middle.half, Fraction(1, 10**9))
+    part, whole = (rounding(item, item.unit.scale, approximate=item.approximate) for item in (left, middle))
+    low = (left.value - part) / (middle.value + whole)
+    high = (left.value + part) / max(middle.value - whole, Fraction(1, 10**9))
     half = tolerance(last, last.unit.scale, approximate=last.approximate)
     if low - half <= 1 - last.value <= high + half:
         return None

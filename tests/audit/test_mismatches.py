@@ -31,13 +31,6 @@ def told(text: str) -> list[tuple[str, str]]:
             ("layers", "7 stages of 13 layers are 91, not 96"),
         ),
         (
-            "- Parameters in experts: 37.16 B\n- Memory of all experts in BF16: 37.16 GB\n",
-            (
-                "bytes",
-                "37.16 GB has the digits of the 37.16 parameters on line 1; at 2 bytes each they take 74.32 GB",
-            ),
-        ),
-        (
             "- Maximum concurrency: 40 requests\n\nAt the maximum concurrency of 64 requests the cache is full.",
             ("maximum_concurrency", "two values for maximum concurrency: 40 and 64"),
         ),
@@ -64,9 +57,6 @@ def test_what_cannot_be_is_told(text: str, expected: tuple[str, str]) -> None:
         "PP8. The model has 96 layers.\n\nEach of the 8 stages holds 12 layers.",
         "PP7. The model has 96 layers.\n\nEach of the stages holds 14 layers except the last.",
         "PP7. The model has 96 layers.\n\nEach stage holds up to 14 layers.",
-        "- Parameters in experts: 37.16 B\n- Memory of all experts in FP8: 37.16 GB\n",
-        "- Parameters in experts: 37.16 B\n- Memory of all experts, FP8 in place of BF16: 37.16 GB\n",
-        "- Parameters: 37.16 B\n- Weights in BF16: 18.58 B × 2 bytes = 37.16 GB\n",
         "- Maximum concurrency: 40 requests\n\nIn the prefill pool the maximum concurrency is 64 requests.",
         "- Maximum batch: 40 requests\n- Maximum batch: 4,096 tokens\n",
         "- Max context: 32,768 tokens\n\nAt the max context of 32,768 tokens it is full.",
