@@ -11,6 +11,7 @@ from typing import Any, Final
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
 from optimizer.errors import Fault, SpecError
+from optimizer.figures.reserve import fixed_bytes
 from optimizer.figures.serving import Evaluation, cuts_of
 from optimizer.readers.launch import sglang, vllm
 from optimizer.readers.launch.flags import table
@@ -362,8 +363,8 @@ PLANNERS: Final[Mapping[str, Callable[[Answer, str], Plan]]] = {
 
 
 def _decimal(share: Fraction) -> str:
-    """A share of memory with four decimals, not more than it is, and one that an engine takes."""
-    return f"{int(min(Fraction(1), max(Fraction(1, 100), share)) * 10_000) / 10_000:g}"
+    """A share of memory with six decimals, not more than it is, and one that an engine takes."""
+    return f"{int(min(Fraction(1), max(Fraction(1, 100), share)) * 10**6) / 10**6:g}"
 
 
 def _fullest(answer: Answer) -> tuple[int, int, int]:
@@ -374,8 +375,8 @@ def _fullest(answer: Answer) -> tuple[int, int, int]:
 
 
 def _static_share(answer: Answer) -> Fraction:
-    """SGLang's static share: weights and cache over the memory, all that the rest leaves within the limit."""
-    total = answer.problem.hardware.device.exposed_memory
+    """SGLang's static share: weights and cache over what the context leaves, all that the rest leaves of the limit."""
+    total = answer.problem.hardware.device.exposed_memory - fixed_bytes(answer.problem, answer.evaluation.shape)
     return Fraction(answer.problem.capacity_bytes - _fullest(answer)[2], int(total))
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any, Final
 
+from optimizer.domain.attention import LatentAttention
+from optimizer.domain.engines import sglang
 from optimizer.domain.families import Family
 from optimizer.domain.lattice import LARGEST_BATCH
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
+from optimizer.figures.reserve import fixed_bytes
 from optimizer.figures.room import room_of
 from optimizer.figures.serving import evaluate
 from optimizer.readers.launch.launch import SHARED_BUDGET
@@ -64,8 +68,9 @@ def judge_launch(posed: Posed) -> LaunchVerdict:
         return LaunchVerdict(posed, Verdict(posed.problem, layout, None, found, None, {}), (TRAINING,))
     posed = replace(posed, problem=as_launched(posed))
     layout = layout_of(posed)
-    verdict = judge_layout(posed.problem, layout, redundant=posed.launch.operating.redundant_slots)
-    refused = tuple(unstarted(posed.problem, verdict))
+    problem = _at(posed, layout)
+    verdict = judge_layout(problem, layout, redundant=posed.launch.operating.redundant_slots)
+    refused = tuple(unstarted(problem, verdict))
     return LaunchVerdict(posed, replace(verdict, violations=(*verdict.violations, *refused)))
 
 
@@ -87,6 +92,33 @@ def as_launched(posed: Posed) -> Problem:
     if point.kv_cache_memory is not None and limits.kv_cache_memory is None:
         limits = limits.model_copy(update={"kv_cache_memory": point.kv_cache_memory})
     return problem.changed(workload=work, limits=limits)
+
+
+def _at(posed: Posed, layout: Layout) -> Problem:
+    """The problem with the memory that an engine gives a layout, where its share is that of weights and cache alone.
+
+    SGLang (kv_cache_configurator.py) keeps share · (memory − context) for both; a step's tensors and the graphs come
+    out of the rest, so that all of it may be used.
+    """
+    problem, point = posed.problem, posed.launch.operating
+    if not problem.engine.reservation.static_fraction:
+        return problem
+    evaluation = evaluate(problem, layout, redundant=point.redundant_slots)
+    shape, device = evaluation.shape, problem.hardware.device.exposed_memory
+    share = point.memory_utilization
+    if share is None:
+        capture = point.capture_sizes
+        share = sglang.automatic_fraction(
+            device, tp=shape.stage_devices, pp=shape.pp, attention_dp=shape.dp, chunk=point.max_num_batched_tokens,
+            capture=None if capture is None else max(capture, default=0), deepep=point.all2all == "deepep",
+            latent=any(isinstance(block.attention, LatentAttention) for block in problem.model.blocks.values()),
+        )  # fmt: skip
+    stage = max(evaluation.memory, key=lambda one: one.total_bytes)
+    beside = stage.activations_bytes + stage.reserve_bytes
+    static = share * (device - fixed_bytes(problem, shape))
+    room = int(static) - (stage.total_bytes - stage.kv_cache_bytes - beside)
+    stated = {"memory_utilization": min(Fraction(1), (static + beside) / device), "kv_cache_memory": max(room, 1)}
+    return problem.changed(limits=problem.limits.model_copy(update=stated))
 
 
 def unstarted(problem: Problem, verdict: Verdict) -> Iterator[Violation]:
@@ -123,14 +155,15 @@ def layout_of(posed: Posed) -> Layout:
     if any(item.family in BLOCKING for item in structural_violations(problem, at(1), redundant=redundant)):
         return at(1)
     low, high = 1, most
-    if _holds(problem, at(most), redundant):
+    if _holds(posed, at(most), redundant):
         return at(most)
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if _holds(problem, at(middle), redundant) else (low, middle)
+        low, high = (middle, high) if _holds(posed, at(middle), redundant) else (low, middle)
     return at(low)
 
 
-def _holds(problem: Problem, layout: Layout, redundant: int) -> bool:
+def _holds(posed: Posed, layout: Layout, redundant: int) -> bool:
+    problem = _at(posed, layout)
     evaluation = evaluate(problem, layout, redundant=redundant)
     return not any(item.family in _GROWING for item in priced_violations(problem, evaluation))

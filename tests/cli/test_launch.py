@@ -73,6 +73,23 @@ def test_an_engine_does_not_start_where_one_sequence_does_not_fit(
         assert found["layout"]["prefill_chunk"] < 2048
 
 
+def test_the_static_fraction_is_of_weights_and_cache_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    """SGLang: a tenth more is a tenth of the memory more of cache; what steps and graphs take comes out of the rest."""
+
+    def room(flags: str, status: int = 0) -> dict:
+        command = f"python -m sglang.launch_server --model-path deepseek-ai/DeepSeek-V3 --tp-size 8 {flags}"
+        return _json(capsys, "verify", "--from", command, "--hardware", "h200-sxm-8", status=status)
+
+    less, more = (room(f"--mem-fraction-static {share}") for share in (0.7, 0.8))
+    grown = more["figures"]["kv_cache_room_bytes"] - less["figures"]["kv_cache_room_bytes"]
+    assert 0.1 * 137e9 < grown < 0.1 * 151e9
+    assert less["layout"]["batch"] < more["layout"]["batch"]
+    # 89 GB of weights are more than half of 150 GB
+    assert room("--mem-fraction-static 0.5", 1)["violations"][0]["family"] == "memory"
+    # without a share SGLang takes the one that its estimate of a step leaves: 0.885 here
+    assert less["layout"]["batch"] < room("")["layout"]["batch"] < room("--mem-fraction-static 0.9")["layout"]["batch"]
+
+
 def test_explain_keeps_the_degrees_of_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     command = "vllm serve deepseek-ai/DeepSeek-V3 -tp 8"
     found = _json(capsys, "explain", "--from", command, "--hardware", "h100-sxm-8", status=1)

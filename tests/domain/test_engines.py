@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from optimizer.domain.engines import ENGINES, Engine, engine_named
+from optimizer.domain.engines import ENGINES, Engine, engine_named, sglang
 from optimizer.domain.engines.rule import EngineRule, broken
 from optimizer.domain.feedforward import MixtureOfExperts
 from optimizer.domain.model import ModelSpec, Vision
@@ -129,3 +129,23 @@ def test_the_union_accepts_what_one_engine_accepts() -> None:
     assert seen == {True, False}
     for member in union.members:
         assert member.memory_utilization <= union.memory_utilization
+
+
+@pytest.mark.parametrize(
+    ("memory_mib", "width", "attention_dp", "share"),
+    [
+        # what SGLang 0.5.23 resolved for 16 attention data-parallel ranks on H200, to half a hundredth
+        (143_771, 16, 16, 0.619),
+        # 512 + 12,288 + 1,024 + 1,024 and 58 prompt graphs of 8 MiB of 81,559
+        (81_559, 8, 1, 1 - (512 + 12_288 + 1_024 + 1_024 + 58 * 8) / 81_559),
+        # 2 · 256 captured sequences of one rank
+        (81_559, 1, 1, 1 - (512 + 12_288 + 128 + 512 + 58 * 8) / 81_559),
+    ],
+)
+def test_sglang_chooses_its_share_of_memory(memory_mib: int, width: int, attention_dp: int, share: float) -> None:
+    found = sglang.automatic_fraction(
+        memory_mib * 2**20, tp=width, pp=1, attention_dp=attention_dp, chunk=None, capture=None,
+        latent=attention_dp > 1,
+        deepep=False,
+    )  # fmt: skip
+    assert float(found) == pytest.approx(share, abs=0.005)

@@ -187,6 +187,52 @@ WAITING = Waiting(
     "5 to 50 steps: many were started with --scheduler-recv-interval",
 )
 
+_MEMORY_STEPS = ((20, 2048, 8, 8), (35, 4096, 48, 160), (60, 4096, 32, 160), (160, 8192, 256, 512))
+"""GiB of a device up to which SGLang takes so many prompt tokens a step and captures batches so large (tp<4, else)."""
+_LARGEST_STEP = (16384, 512)
+"""The same on larger devices."""
+
+
+def automatic_fraction(
+    memory_bytes: int, *, tp: int, pp: int, attention_dp: int, chunk: int | None, capture: int | None, latent: bool,
+    deepep: bool,
+) -> Fraction:  # fmt: skip
+    """`--mem-fraction-static` where a command names none: what is left beside an estimate of a step and its graphs.
+
+    sglang 0.5.23 srt/arg_groups/memory_hook.py:84-414, in MiB: 512, 1.5 for each prompt token of a step, 128 for each
+    rank, 2 for each captured sequence, with attention data parallelism 3 more for each rank (4.5 beyond 300), graphs of
+    prompts (1,536 with latent attention, else 8 for each of their sizes); at least 10 GiB on devices above 60; and for
+    DeepEP 2 GiB.
+
+    Parameters
+    ----------
+    tp
+        Width of a stage.
+    chunk, capture
+        Prompt tokens a step and largest captured batch where the command says them; capture 0: none is captured.
+    """
+    gib = Fraction(memory_bytes, GIB)
+    sizes = next((row for row in _MEMORY_STEPS if gib < row[0]), None)
+    usual, largest = _LARGEST_STEP if sizes is None else (sizes[1], sizes[2] if tp < _WIDE else sizes[3])
+    tokens, batch = chunk or usual, largest if capture is None else capture
+    reserved = 512 + Fraction(3, 2) * max(tokens, 2048) + tp * pp * 128
+    if batch:
+        each = Fraction(9, 2) if batch > _MANY_CAPTURED else 3
+        reserved += 2 * batch + (batch * attention_dp * each if attention_dp > 1 else 0)
+        reserved += 1536 if latent else 8 * sum(size <= tokens for size in _PROMPT_GRAPHS)
+    if gib > _FLOOR_FROM_GIB:
+        reserved = max(reserved, Fraction(10 * 1024))
+    reserved += 2048 if deepep and batch else 0
+    return max(Fraction(1, 100), Fraction(round((1 - reserved / (gib * 1024)) * 1000), 1000))
+
+
+_WIDE, _MANY_CAPTURED, _FLOOR_FROM_GIB = 4, 300, 60
+_PROMPT_GRAPHS = (
+    *range(4, 33, 4), *range(48, 257, 16), *range(288, 513, 32), *range(576, 1025, 64), *range(1280, 4097, 256),
+    *range(4608, 16385, 512),
+)  # fmt: skip
+"""Prompt tokens of which a graph is captured (srt/arg_groups/cuda_graph_hook.py:486)."""
+
 NEWEST = Engine(
     name="sglang",
     version="0.5.23",
