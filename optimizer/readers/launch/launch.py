@@ -58,7 +58,6 @@ class Operating:
     draft_tokens: int = 0
     redundant_slots: int = 0
     all2all: str | None = None
-    block_size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,5 +131,4 @@ def _operating(given: Reading, attention_dp: int) -> Operating:
         capture_sizes=() if given.on("eager") else captured,
         draft_tokens=(steps or (drafted - 1 if drafted else 0)) if own else 0,
         redundant_slots=given.number("redundant_slots", 0, least=0) or 0, all2all=given.text("all2all"),
-        block_size=given.number("block_size", needed=False),
     )  # fmt: skip

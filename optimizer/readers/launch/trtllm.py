@@ -144,7 +144,6 @@ def _operating(given: Reading) -> Operating:
         activations=given.choice("dtype", ACTIVATION_FORMATS),
         capture_sizes=() if graphs is not None and graphs.text == "null" else sizes,
         draft_tokens=drafted or 0 if own else 0, all2all=given.text("all2all"),
-        block_size=given.number("block_size", needed=False),
     )  # fmt: skip
 
 

@@ -159,7 +159,6 @@ def _operating(given: Reading, *, experts: bool) -> Operating:
         activations=given.choice("dtype", ACTIVATION_FORMATS), capture_sizes=_captured(given),
         draft_tokens=tokens_drafted if own and isinstance(tokens_drafted, int) else 0,
         redundant_slots=_redundant(given, experts=experts), all2all=given.text("all2all"),
-        block_size=given.number("block_size", needed=False),
     )  # fmt: skip
 
 
