@@ -3,7 +3,11 @@
 Engines are not dependencies: name an interpreter that has their sources, and what is missing is stubbed (CUDA kernels).
 
     python -m venv engines && engines/bin/pip install torch==2.13.0
-    # vLLM and SGLang: wheels unpacked (pip download --no-deps), the pure Python part of their requirements installed
+    # vLLM and SGLang: wheels unpacked (pip download --no-deps vllm==0.33.0 sglang==0.5.23), and of their requirements
+    # transformers<5.21 fastapi<0.137 compressed-tensors==0.17.0 triton openai openai-harmony anthropic mcp uvloop
+    # uvicorn apache-tvm-ffi llguidance xgrammar mistral_common numba msgspec pyzmq psutil opencv-python-headless dill
+    # py-cpuinfo cachetools blake3 tiktoken partial-json-parser gguf depyf ijson cbor2 pybase64 setproctitle watchfiles
+    # python-json-logger prometheus-fastapi-instrumentator opentelemetry-sdk
     # Megatron-LM: a checkout
     python -m benchmarks.engine_parsers --python engines/bin/python --vllm V --sglang S --megatron M
 
