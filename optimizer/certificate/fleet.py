@@ -37,6 +37,7 @@ from optimizer.domain.fleet import Fleet, Place, Replicas
 from optimizer.domain.lattice import axes
 from optimizer.fleet.ceiling import Ceiling, replica_sizes, unlooked
 from optimizer.fleet.column import Column, given_columns, useful
+from optimizer.fleet.families import limits_of, without_others
 from optimizer.fleet.program import DerivationError, Program, Step, derived_bound
 from optimizer.fleet.statement import bounding, shown, state
 from optimizer.verify.fleet import judge_fleet
@@ -59,6 +60,7 @@ _CEILING = frozenset({"demand", "role", "pool", "devices", "requests_per_s"})
 _RESULT = frozenset(
     {"schema", "status", "problem", "objective", "layout", "figures", "fleet", "search", "certificate"}
 )  # fmt: skip
+_INFEASIBLE = frozenset({"conflict", "conflict_proof"})
 _COLUMN = frozenset(
     {"demand", "role", "pool", "layout", "devices", "requests_per_s", "cost", "power_w", "priced", "redundant"}
 )
@@ -85,7 +87,7 @@ def fleet_statement(
             "ceilings": [ceiling_json(c) for c in ceilings],
             "objective": {"name": FLEET_UNITS[cluster.objective], "value": exact(value), "bound": exact(bound)},
             "tolerance": exact(tolerance_of(ceilings)),
-            "steps": [_step_json(step) for step in steps],
+            "steps": [step_json(step) for step in steps],
             "not_checked": _unproved(cluster, ceilings),
         }
     )
@@ -121,7 +123,8 @@ def column_json(column: Column) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _step_json(step: Step) -> dict[str, Any]:
+def step_json(step: Step) -> dict[str, Any]:
+    """A step of a derivation as certificates state it."""
     if step.variable is not None:
         return {"variable": step.variable, "split": step.split, "low": step.low, "high": step.high}
     return {"multipliers": {name: exact(f) for name, f in step.multipliers.items()}, "empty": step.empty}
@@ -129,7 +132,7 @@ def _step_json(step: Step) -> dict[str, Any]:
 
 def check_fleet(result: dict[str, Any], check: Check, asked: Cluster | None) -> None:
     """Reject a result of a cluster unless everything in it follows; without a solver."""
-    keys("result", result, _RESULT | (frozenset({"conflict"}) if result.get("status") == "infeasible" else frozenset()))
+    keys("result", result, _RESULT | (_INFEASIBLE & result.keys() if result.get("status") == "infeasible" else set()))
     claim = keys("certificate", result["certificate"], _CERTIFICATE)
     for item, stated, own in (
         ("schema", result["schema"], RESULT_SCHEMA), ("certificate.schema", claim["schema"], SCHEMA),
@@ -158,7 +161,7 @@ def check_fleet(result: dict[str, Any], check: Check, asked: Cluster | None) -> 
     if kind == "infeasible":
         equal("fleet", result["fleet"], None)
         equal("certificate.objective.value", claim["objective"]["value"], None)
-        check.not_checked.append("conflict")
+        _conflict(cluster, columns, result, check)
     else:
         fleet = fleet_of(cluster, result["fleet"])
         verdict = judge_fleet(cluster, columns, fleet)
@@ -279,6 +282,65 @@ def _bound(
     more = f" by more than {float(gap):.2%}" if gap > TOLERANCE else ""
     better = f"no fleet of {of} is better{more}"
     check.checked.append(f"optimality: {better}" if kind == "optimal" else f"bound: {better}")
+
+
+def bare_fleet_json(fleet: Fleet) -> dict[str, Any]:
+    """A fleet as far as it says what stands where, by period."""
+    return {
+        "periods": {
+            name: {
+                "replicas": [
+                    {
+                        "demand": own.demand, "role": own.role, "pool": own.pool, "name": own.layout,
+                        "count": own.count,
+                        "nodes": [[{"node": p.node, "devices": list(p.devices)} for p in held] for held in own.places],
+                    }
+                    for own in replicas
+                ]
+            }
+            for name, replicas in fleet.items()
+        }
+    }  # fmt: skip
+
+
+def _conflict(cluster: Cluster, columns: Sequence[Column], result: dict[str, Any], check: Check) -> None:
+    """The limits that an infeasible result says conflict: no fleet keeps them alone, and one keeps all but any of them.
+
+    Both are over fleets of the columns.
+    """
+    stated, proof = result.get("conflict"), result.get("conflict_proof")
+    if not stated or proof is None:
+        check.not_checked.append("conflict" if stated else "conflict: none is stated")
+        return
+    if not isinstance(stated, list) or not all(isinstance(entry, dict) for entry in stated):
+        raise Rejected("conflict", "not a list of limits")
+    keys("conflict_proof", proof, frozenset({"steps", "without"}))
+    limits = limits_of(cluster)
+    names = [entry.get("limit") for entry in stated]
+    own = [{"limit": x.name, "value": x.value, "unit": x.unit} for x in limits if x.name in names]
+    equal("conflict", stated, own)
+    alone = without_others(cluster, [str(name) for name in names])
+    try:
+        if derived_bound(state(alone, columns, relaxed=True).program, _steps(proof["steps"])) is not None:
+            raise Rejected("conflict_proof.steps", "they do not prove that these limits conflict")
+    except DerivationError as error:
+        raise Rejected("conflict_proof.steps", str(error)) from None
+    needed = [limit for limit in limits_of(alone) if limit.name in names]
+    fleets = proof["without"]
+    if not isinstance(fleets, list) or len(fleets) != len(needed):
+        raise Rejected("conflict_proof.without", "not a fleet for each limit")
+    for number, (limit, fleet) in enumerate(zip(needed, fleets, strict=True)):
+        item = f"conflict_proof.without[{number}]"
+        periods = fleet.get("periods") if isinstance(fleet, dict) else None
+        if not isinstance(periods, dict) or periods.keys() != {p.name for p in cluster.periods}:
+            raise Rejected(item, "not the cluster's periods")
+        found = {
+            name: _replicas(p.get("replicas") if isinstance(p, dict) else None, item) for name, p in periods.items()
+        }
+        broken = judge_fleet(limit.without, columns, found).broken
+        if broken:
+            raise Rejected(item, f"without {limit.name}: {broken[0].message}")
+    check.checked.append("conflict: no fleet of the columns keeps these limits, one keeps all but any one of them")
 
 
 def cluster_of(result: dict[str, Any], claim: dict[str, Any]) -> Cluster:

@@ -42,7 +42,7 @@ def solve_and_show(
     if result.status == "infeasible":
         from optimizer.explain.cluster import conflict_of  # noqa: PLC0415 - only where nothing fits
 
-        document["conflict"] = conflict_of(cluster)
+        document |= conflict_of(cluster, result.columns)
     if out is not None:
         write_whole(out, json_text(document) + "\n")
         say(f"wrote {out}")

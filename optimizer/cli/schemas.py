@@ -196,7 +196,7 @@ def _documents() -> dict[str, _Schema]:
                 "search": _object({"candidates": _WHOLE, "wall_s": _NUMBER}),
                 "certificate": {"type": ["object", "null"]},
             },
-            {"conflict": _list(limit)},
+            {"conflict": _list(limit), "conflict_proof": {"type": ["object", "null"]}},
         ),
         "certificate": _named(
             "certificate",

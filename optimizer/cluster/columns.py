@@ -48,25 +48,31 @@ def columns_of(cluster: Cluster) -> Columns:
         return Columns(useful(cluster, given_columns(cluster)))
     found: list[Column] = []
     ceilings: list[Ceiling] = []
+    proved = all("prefill" not in demand.roles for demand in cluster.demands)
     for demand in cluster.demands:
         # decode first: what its replicas take to receive a cache, prefill replicas leave time for
         for role in sorted(demand.roles, key=("decode", "prefill", "aggregated").index):
             sent = slowest_transfer(found, demand.name) if role == "prefill" else Fraction(0)
             for pool in cluster.pools:
-                walk = _Walk(cluster, demand, role, pool, sent)
+                walk = _Walk(cluster, demand, role, pool, sent, proving=proved)
                 walk.run()
                 found += walk.columns.values()
                 ceilings += walk.ceilings
-    proved = all("prefill" not in demand.roles for demand in cluster.demands)
-    return Columns(useful(cluster, found), ceilings if proved else [])
+    return Columns(useful(cluster, found), ceilings)
 
 
 class _Walk:
-    """Sizes of one demand, role and pool, upwards."""
+    """Sizes of one demand, role and pool, upwards; where no ceilings are wanted not every number of whole nodes."""
 
-    def __init__(self, cluster: Cluster, demand: Demand, role: Role, pool: Pool, sent: Fraction) -> None:
+    def __init__(
+        self, cluster: Cluster, demand: Demand, role: Role, pool: Pool, sent: Fraction, *, proving: bool
+    ) -> None:
+        self.proving = proving
         self.cluster, self.demand, self.role, self.pool, self.sent = cluster, demand, role, pool, sent
         self.sizes = replica_sizes(cluster, pool)
+        if not proving:
+            node = pool.devices_per_node
+            self.sizes = [n for n in self.sizes if n <= node or _is_round(n // node) or n == self.sizes[-1]]
         self.columns: dict[str, Column] = {}
         self.ceilings: list[Ceiling] = []
 
@@ -77,12 +83,16 @@ class _Walk:
             devices = self.sizes[at]
             least, step = Fraction(0), _STEP
             while (found := self._beyond(devices, wanted := max(least, self._known(devices) * _STEP))) is not None:
-                if not self._listed(found):
-                    # only as several replicas, without its transfer or beside idle devices: the ceiling is above it
-                    top = found[1].throughput / tokens_of_role(self.demand, self.role)
-                    least, step = max(wanted, top / _LOWEST) * step, step * step
-            last = self._last(at, wanted)
-            self.ceilings.append(Ceiling(self.demand.name, self.role, self.pool.name, self.sizes[last], wanted))
+                if self._listed(found):
+                    continue
+                if not self.proving:
+                    break
+                # only as several replicas, without its transfer or beside idle devices: the ceiling is above it
+                top = found[1].throughput / tokens_of_role(self.demand, self.role)
+                least, step = max(wanted, top / _LOWEST) * step, step * step
+            last = self._last(at, wanted) if self.proving else at
+            if self.proving:
+                self.ceilings.append(Ceiling(self.demand.name, self.role, self.pool.name, self.sizes[last], wanted))
             at = last + 1
 
     def _known(self, devices: int) -> Fraction:
@@ -129,3 +139,8 @@ class _Walk:
             middle = (low + high) // 2
             low, high = (middle, high) if self._beyond(self.sizes[middle], rate) is None else (low, middle)
         return low
+
+
+def _is_round(nodes: int) -> bool:
+    """Whether nodes are 2ⁿ or 3·2ⁿ."""
+    return nodes // (nodes & -nodes) in {1, 3}

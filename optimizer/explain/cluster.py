@@ -6,12 +6,16 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
+from optimizer.certificate.fleet import TOLERANCE, bare_fleet_json, step_json
 from optimizer.cluster import fleet_that_fits
 from optimizer.cluster.columns import columns_of
+from optimizer.cluster.derive import derive
 from optimizer.domain.cluster import FLEET_MAXIMISED, FLEET_UNITS, Cluster, ClusterLimits
+from optimizer.domain.fleet import Fleet
 from optimizer.fleet.column import Column
-from optimizer.fleet.families import FAMILIES
-from optimizer.fleet.families.family import Limit
+from optimizer.fleet.families import Limit, limits_of, without_others
+from optimizer.fleet.statement import state
+from optimizer.verify.fleet import judge_fleet
 
 _FINEST = Fraction(1, 1000)
 """Relative step to which the largest rate that fits is found."""
@@ -45,15 +49,36 @@ def explain_cluster(cluster: Cluster) -> dict[str, Any]:
     return document
 
 
-def limits_of(cluster: Cluster) -> list[Limit]:
-    """Every limit that a person stated, those first that are easiest to do without."""
-    order = {family.name: number for number, family in enumerate(reversed(FAMILIES))}
-    return [limit for family in sorted(FAMILIES, key=lambda f: order[f.name]) for limit in family.limits(cluster)]
+def conflict_of(cluster: Cluster, columns: Sequence[Column]) -> dict[str, Any]:
+    """``conflict`` and ``conflict_proof`` of a result: a minimal set of limits that no fleet of the columns keeps.
+
+    The proof has steps of a derivation that no fleet keeps them alone, and for each of them a fleet that keeps all but
+    it. It is null where the steps are too many.
+    """
+    kept = _minimal(cluster, columns)
+    names = [limit.name for limit in kept]
+    alone = without_others(cluster, names)
+    steps = derive(state(alone, columns, relaxed=True).program, None, TOLERANCE, None)
+    fleets = [_some_fleet(limit.without, columns) for limit in limits_of(alone) if limit.name in names]
+    proved = steps.bound is None and all(fleet is not None for fleet in fleets)
+    return {
+        "conflict": [_entry(limit) for limit in kept],
+        "conflict_proof": {
+            "steps": [step_json(step) for step in steps.steps],
+            "without": [bare_fleet_json(fleet) for fleet in fleets if fleet is not None],
+        }
+        if proved
+        else None,
+    }
 
 
-def conflict_of(cluster: Cluster) -> list[dict[str, Any]]:
-    """A minimal set of limits that no fleet keeps together, as results state it."""
-    return [_entry(limit) for limit in _minimal(cluster, columns_of(cluster).listed)]
+def _some_fleet(cluster: Cluster, columns: Sequence[Column]) -> Fleet | None:
+    """A fleet that keeps the limits; an empty one where nothing is asked for and that keeps them."""
+    if _asks(cluster):
+        found = fleet_that_fits(cluster, columns)
+        return None if found is None else found.fleet
+    empty: Fleet = {period.name: () for period in cluster.periods}
+    return None if judge_fleet(cluster, columns, empty).broken else empty
 
 
 def _minimal(cluster: Cluster, columns: Sequence[Column]) -> list[Limit]:
@@ -69,9 +94,11 @@ def _minimal(cluster: Cluster, columns: Sequence[Column]) -> list[Limit]:
 
 
 def _fits(cluster: Cluster, columns: Sequence[Column]) -> Any:  # noqa: ANN401 - a verdict, or a word for nothing asked
-    if not any(rate for period in cluster.periods for rate in period.rates.values()):
-        return "nothing is asked for"
-    return fleet_that_fits(cluster, columns)
+    return fleet_that_fits(cluster, columns) if _asks(cluster) else "nothing is asked for"
+
+
+def _asks(cluster: Cluster) -> bool:
+    return any(rate for period in cluster.periods for rate in period.rates.values())
 
 
 def _entry(limit: Limit) -> dict[str, Any]:

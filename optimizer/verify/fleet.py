@@ -47,8 +47,9 @@ class DemandFigures:
 
 @dataclass
 class FleetVerdict:
-    """What is broken, and the figures of every period and demand."""
+    """A fleet, what is broken, and the figures of every period and demand."""
 
+    fleet: Fleet = field(default_factory=dict)
     broken: list[Broken] = field(default_factory=list)
     demands: dict[str, dict[str, DemandFigures]] = field(default_factory=dict)
     idle: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -62,7 +63,7 @@ class FleetVerdict:
 
 def judge_fleet(cluster: Cluster, columns: Sequence[Column], fleet: Fleet) -> FleetVerdict:
     """Judge a fleet whose replicas are all among the columns."""
-    verdict = FleetVerdict()
+    verdict = FleetVerdict(fleet)
     known = {column.name: column for column in columns}
     for period in cluster.periods:
         replicas = fleet.get(period.name, ())

@@ -1,9 +1,12 @@
 """Constraint families of the fleet program, one file each: statement, rows, sentence."""
 
+from collections.abc import Collection
+
+from optimizer.domain.cluster import Cluster
 from optimizer.fleet.families.budget import Budget
 from optimizer.fleet.families.capacity import Capacity
 from optimizer.fleet.families.demands import Demands
-from optimizer.fleet.families.family import Coverage, Family, Statement
+from optimizer.fleet.families.family import Coverage, Family, Limit, Statement
 from optimizer.fleet.families.kinds import Kinds
 from optimizer.fleet.families.power import Power
 from optimizer.fleet.families.starts import Starts
@@ -11,4 +14,16 @@ from optimizer.fleet.families.survival import Survival
 
 FAMILIES: tuple[type[Family], ...] = (Capacity, Demands, Survival, Budget, Power, Kinds, Starts)
 
-__all__ = ["FAMILIES", "Coverage", "Family", "Statement"]
+__all__ = ["FAMILIES", "Coverage", "Family", "Limit", "Statement", "limits_of", "without_others"]
+
+
+def limits_of(cluster: Cluster) -> list[Limit]:
+    """Every limit that a person stated, those first that are easiest to do without."""
+    return [limit for family in reversed(FAMILIES) for limit in family.limits(cluster)]
+
+
+def without_others(cluster: Cluster, names: Collection[str]) -> Cluster:
+    """The cluster with no other limits than those named."""
+    for name in [limit.name for limit in limits_of(cluster) if limit.name not in names]:
+        cluster = next(limit.without for limit in limits_of(cluster) if limit.name == name)
+    return cluster

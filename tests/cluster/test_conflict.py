@@ -1,0 +1,89 @@
+"""The conflict of a cluster that nothing fits: its limits alone conflict, and each of them is needed; both checked."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import pytest
+
+from optimizer.certificate import certify
+from optimizer.cluster import solve_cluster
+from optimizer.explain.cluster import conflict_of
+from optimizer.fleet.families import limits_of
+from tests.cluster.brute_force import best_by_hand, random_cluster
+
+
+def _infeasible(wanted: int):
+    found = 0
+    for seed in range(400):
+        cluster = random_cluster(seed)
+        if cluster.objective == "growth" or best_by_hand(cluster) is not None:
+            continue
+        result = solve_cluster(cluster)
+        document = result.to_json() | conflict_of(cluster, result.columns)
+        yield cluster, json.loads(json.dumps(document))
+        found += 1
+        if found == wanted:
+            return
+
+
+def test_every_conflict_is_proved_and_checked():
+    several = 0
+    for _, document in _infeasible(30):
+        check = certify(document)
+        assert check.accepted, check.reason
+        if document["conflict_proof"] is not None:
+            assert any(item.startswith("conflict: no fleet") for item in check.checked)
+            several += len(document["conflict"]) > 1
+    assert several > 10
+
+
+@pytest.mark.parametrize("change", ["member less", "value", "no steps", "no fleet", "fleet of nothing", "order"])
+def test_a_conflict_that_is_not_one_is_rejected(change):
+    tried = 0
+    for _, document in _infeasible(12):
+        if document["conflict_proof"] is None or len(document["conflict"]) < 2:
+            continue
+        broken = copy.deepcopy(document)
+        proof = broken["conflict_proof"]
+        if change == "member less":
+            del broken["conflict"][0]
+            del proof["without"][0]
+        elif change == "value":
+            broken["conflict"][0]["value"] += 1
+        elif change == "no steps":
+            proof["steps"] = [{"multipliers": {}, "empty": True}]
+        elif change == "no fleet":
+            del proof["without"][0]
+        elif change == "order":
+            broken["conflict"].reverse()
+        else:
+            full = [number for number, own in enumerate(proof["without"]) if own["periods"]["always"]["replicas"]]
+            if not full:
+                continue
+            proof["without"][full[0]]["periods"]["always"]["replicas"] = []
+        tried += 1
+        assert not certify(broken).accepted
+    assert tried > 2
+
+
+def test_a_limit_that_is_not_needed_is_rejected():
+    tried = 0
+    for cluster, document in _infeasible(30):
+        names = [own["limit"] for own in document["conflict"]]
+        more = [limit for limit in limits_of(cluster) if limit.name not in names]
+        if document["conflict_proof"] is None or not more:
+            continue
+        broken = copy.deepcopy(document)
+        # what else is left out still conflicts without it: no fleet can stand for it
+        listed = [*names, more[0].name]
+        kept = [x for x in limits_of(cluster) if x.name in listed]
+        broken["conflict"] = [{"limit": x.name, "value": x.value, "unit": x.unit} for x in kept]
+        at = [x.name for x in kept].index(more[0].name)
+        broken["conflict_proof"]["without"].insert(at, broken["conflict_proof"]["without"][0])
+        tried += 1
+        check = certify(broken)
+        assert not check.accepted
+        assert check.item.startswith("conflict_proof")
+    assert tried > 5
