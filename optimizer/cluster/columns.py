@@ -20,6 +20,8 @@ from optimizer.verify.replica import ceiling_problem, most_served, slowest_trans
 
 _STEP = Fraction(513, 512)
 """How much more the search is asked for: columns serve the most there is to within 0.2%."""
+_MISSES = 5
+"""How often a layout that is found may be no column before the next size, where no ceiling is wanted."""
 _LOWEST = 1024
 """Share of a layout's capacity at which a ceiling begins where no replica is known."""
 
@@ -68,6 +70,8 @@ class _Walk:
         self, cluster: Cluster, demand: Demand, role: Role, pool: Pool, sent: Fraction, *, proving: bool
     ) -> None:
         self.proving = proving
+        # what the limit on the first token leaves for the transfer; a ceiling must hold whatever that takes
+        self.reserve = Fraction(0) if proving else sent
         self.cluster, self.demand, self.role, self.pool, self.sent = cluster, demand, role, pool, sent
         self.sizes = replica_sizes(cluster, pool)
         if not proving:
@@ -82,10 +86,12 @@ class _Walk:
         while at < len(self.sizes):
             devices = self.sizes[at]
             least, step = Fraction(0), _STEP
+            tried = 0
             while (found := self._beyond(devices, wanted := max(least, self._known(devices) * _STEP))) is not None:
                 if self._listed(found):
                     continue
-                if not self.proving:
+                tried += 1
+                if not self.proving and tried > _MISSES:
                     break
                 # only as several replicas, without its transfer or beside idle devices: the ceiling is above it
                 top = found[1].throughput / tokens_of_role(self.demand, self.role)
@@ -108,7 +114,7 @@ class _Walk:
     def _beyond(self, devices: int, rate: Fraction) -> tuple[Search, Scored] | None:
         """A layout on at most so many devices that serves a rate; any that fits, for a rate of 0."""
         try:
-            problem = ceiling_problem(self.cluster, self.demand, self.role, self.pool, devices, rate)
+            problem = ceiling_problem(self.cluster, self.demand, self.role, self.pool, devices, rate, self.reserve)
         except ValueError as error:
             raise SpecError(f"demands.{self.demand.name}: {error}") from None
         search = Search(problem)

@@ -67,12 +67,21 @@ def replica_problem(
     )  # fmt: skip
 
 
-def ceiling_problem(cluster: Cluster, demand: Demand, role: Role, pool: Pool, devices: int, rate: Fraction) -> Problem:
+def ceiling_problem(
+    cluster: Cluster, demand: Demand, role: Role, pool: Pool, devices: int, rate: Fraction,
+    sent_s: Fraction = Fraction(0),
+) -> Problem:  # fmt: skip
     """The problem that nothing solves where no replica of at most so many devices serves a rate; 0: where none fits.
 
-    The transfer of a cache is left out, which only lets more serve it. A dense model's replica has dp = 1.
+    A dense model's replica has dp = 1.
+
+    Parameters
+    ----------
+    sent_s
+        Seconds that a prefill replica leaves for the transfer of a cache; with 0 only more serve the rate.
     """
-    problem = replica_problem(cluster, demand, role, pool, devices)
+    left = sent_s if role == "prefill" else Fraction(0)
+    problem = replica_problem(cluster, demand, role, pool, devices, sent_s=left)
     if problem.model.moe is None and problem.search.dp is None:
         problem = problem.model_copy(update={"search": problem.search.model_copy(update={"dp": (1,)})})
     return at_rate(problem, rate) if rate else problem
