@@ -73,6 +73,20 @@ def test_an_engine_does_not_start_where_one_sequence_does_not_fit(
         assert found["layout"]["prefill_chunk"] < 2048
 
 
+@pytest.mark.parametrize(("share", "longest"), [("0.9", 205_728), ("0.95", 235_296)])
+def test_the_longest_sequence_is_what_the_engine_said(
+    share: str, longest: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """vllm-project/recipes pull request 12: 62.00 GiB are needed, and vLLM's own estimate of the longest length."""
+    served = "vllm serve Qwen/Qwen3-Coder-480B-A35B-Instruct-FP8 --served-model-name Q -dp=8 --enable-expert-parallel"
+    command = f"{served} --enable-auto-tool-choice --tool-call-parser qwen3_coder --gpu-memory-utilization {share}"
+    found = _json(capsys, "verify", "--from", command, "--hardware", "h200-sxm-8", status=1)
+    numbers = found["violations"][0]["numbers"]
+    assert numbers["needed_bytes"] == 62 * 2**30
+    assert numbers["longest"] == pytest.approx(longest, rel=0.035)
+    assert any("every matrix in fp8" in item for item in found["assumed"])
+
+
 def test_the_static_fraction_is_of_weights_and_cache_alone(capsys: pytest.CaptureFixture[str]) -> None:
     """SGLang: a tenth more is a tenth of the memory more of cache; what steps and graphs take comes out of the rest."""
 

@@ -98,7 +98,8 @@ def _own(launch: Launch, stated: set[tuple[Any, ...]]) -> tuple[list[Override], 
     if ("model",) not in stated:
         name, weights = _model(launch)
         put("--model", ("model",), name)
-        put("--precision", ("precision", "weights"), weights)
+        reason = f"every matrix in {weights}, as the name ends: the config.json of the checkpoint says which are kept"
+        put("--precision", ("precision", "weights"), weights, reason)
     if ("engine",) not in stated:
         put("--engine", ("engine",), *_engine(launch))
     if ("nodes",) not in stated:
