@@ -13,17 +13,19 @@ from optimizer.audit.columns import find_outliers
 from optimizer.audit.contradictions import find_contradictions, find_disputes
 from optimizer.audit.deployed import judge_deployment
 from optimizer.audit.deployment import sentences
-from optimizer.audit.document import Document, Segment
+from optimizer.audit.document import Segment
 from optimizer.audit.equations import find_equations
-from optimizer.audit.extract import REFERENCE_ONLY, Naming, extract
+from optimizer.audit.extract import REFERENCE_ONLY, extract
 from optimizer.audit.facts import Claims, Facts, JudgedClaim
 from optimizer.audit.inline import has_digit
+from optimizer.audit.judge import Judge
 from optimizer.audit.markdown import read_document
 from optimizer.audit.mismatches import find_mismatches
+from optimizer.audit.named import Names
 from optimizer.audit.ratios import judge_ratios
 from optimizer.audit.restated import find_restated
 from optimizer.audit.result import AuditResult
-from optimizer.audit.settled import Settled, is_data
+from optimizer.audit.settle import Settled, settle
 from optimizer.audit.spoken import spoken_equations, with_spoken
 from optimizer.audit.statements import AXES, WORDS, Statement
 from optimizer.audit.tokens import Token, decimal_comma, joined_thousands, tokenize
@@ -70,14 +72,15 @@ def without_collector() -> Iterator[None]:
 
 def _audit(text: str, source: str, problem: Mapping[str, Any] | Problem | None) -> AuditResult:
     document = read_document(joined_thousands(text))
-    settled = _settle(document, source, problem)
+    settled = settle(document, source, problem)
     segments = tuple(segment for segment in document.segments if segment.pieces[0][1] not in settled.lines)
     tokens = _tokens(segments, comma=decimal_comma(text))
     equations = find_equations(segments, tokens)
     equations = with_spoken(equations, spoken_equations(segments, tokens))
     accusations = blame(segments, equations)
     find_restated(segments, tokens, equations)
-    facts, claims = extract(segments, tokens, equations, _naming(settled))
+    naming = None if settled.problem is None else Names(settled.problem).find
+    facts, claims = extract(segments, tokens, equations, naming)
     claims = sorted([*claims, *settled.claims], key=lambda item: (item.place.line, item.place.column))
     # A quantity of nothing (``EP == 0``, "0 GB") is no fact to reckon with.
     counted = [fact for fact in facts if fact.value > 0 or fact.name in WORDS]
@@ -137,30 +140,12 @@ def _tokens(segments: Sequence[Segment], *, comma: bool) -> list[list[Token]]:
     return found
 
 
-def _settle(document: Document, source: str, problem: Mapping[str, Any] | Problem | None) -> Settled:
-    if problem is None and not any(is_data(block) for block in document.data):
-        return Settled()
-    from optimizer.audit.settle import settle  # noqa: PLC0415 - the reference loads only where there is data
-
-    return settle(document, source, problem)
-
-
-def _naming(settled: Settled) -> Naming | None:
-    if settled.problem is None:
-        return None
-    from optimizer.audit.named import Names  # noqa: PLC0415 - loaded with the problem
-
-    return Names(settled.problem).find
-
-
 def _judge(
     everywhere: Facts, facts: list[Statement], statements: list[Statement], settled: Settled
 ) -> tuple[list[JudgedClaim], list[str]]:
     """Claims are judged by the degrees of their own section where it gives any, else by those of the whole document."""
     if not statements:
         return [], []
-    from optimizer.audit.judge import Judge  # noqa: PLC0415 - the reference loads only where there is a claim
-
     claims = Claims(statements)
     missing: dict[str, None] = {}
     general = Judge(everywhere, claims, settled.problem, missing)

@@ -2,26 +2,48 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, Final
 
 from optimizer.audit import lexicon
 from optimizer.audit.document import DataBlock, Document, Place
 from optimizer.audit.partial import resolve
-from optimizer.audit.reference import judge_data, problem_values
-from optimizer.audit.settled import Settled, is_data
 from optimizer.audit.statements import NO_SEGMENT, Role, Statement
 from optimizer.audit.tokens import Number, tokenize
+from optimizer.domain.feedforward import MixtureOfExperts
+from optimizer.domain.precision import FORMATS
 from optimizer.domain.problem import Problem
 from optimizer.errors import Fault, SpecError
 from optimizer.readers.document import Document as Loaded
 from optimizer.readers.document import load_text
 from optimizer.readers.places import PlaceTree
+from optimizer.readers.read import layout_in
+from optimizer.verify import judge
+from optimizer.verify.claim_table import dimensions
 
+_KEYS: Final = re.compile(r"^(?:problem|layout|claims)\s*:", re.MULTILINE)
 _AXES: Final = ("tp", "cp", "dp", "pp", "etp", "ep", "edp", "batch")
 _MOST_BLOCKS: Final = 256
 _RENAMED: Final = {"experts_resident_per_layer": "experts_per_gpu_per_layer", "expert_equivalents": "experts_per_gpu"}
+
+
+def is_data(block: DataBlock) -> bool:
+    """Whether the block has one of the keys that outrank the prose."""
+    return _KEYS.search(block.text) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Values that outrank the prose, claims written as data, and what could not be read."""
+
+    values: dict[str, Fraction] = field(default_factory=dict)
+    claims: tuple[Statement, ...] = ()
+    faults: tuple[str, ...] = ()
+    verified: tuple[dict[str, Any], ...] = ()
+    violations: tuple[str, ...] = ()
+    problem: Problem | None = None
+    lines: frozenset[int] = frozenset()
 
 
 def settle(document: Document, source: str, problem: Mapping[str, Any] | Problem | None) -> Settled:
@@ -140,3 +162,47 @@ def _claims(claims: object, block: DataBlock) -> Iterator[Statement]:
             _RENAMED.get(name, name), number.value, place, f"{name}: {value}", Role.STATED, NO_SEGMENT,
             number.unit if number.unit is not lexicon.ONE else lexicon.ONE, number, section=("",),
         )  # fmt: skip
+
+
+def problem_values(problem: Problem) -> dict[str, Fraction]:
+    """Facts that a problem settles: shapes of the model, limits of the device, lengths of the workload."""
+    model, device = problem.model, problem.hardware.device
+    values: dict[str, int | Fraction] = {
+        "layers": model.layer_count,
+        "hidden_size": model.hidden_size,
+        "vocabulary": model.vocab_size,
+        "device_memory": device.memory,
+        "memory_bandwidth": device.bandwidth,
+        "peak_flops": max(device.peak.values()),
+        "input_tokens": problem.workload.input_tokens,
+    }
+    bits = FORMATS[problem.precision.weights].bits if problem.precision.weights in FORMATS else 0
+    if bits % 8 == 0 and bits:
+        values["bytes_per_parameter"] = bits // 8
+    moe = model.moe
+    if isinstance(moe, MixtureOfExperts):
+        values |= {"experts_per_layer": moe.experts, "layers": model.moe_layer_count}
+        if moe.latent_size is None and not moe.bias:
+            values |= {"expert_hidden_size": moe.intermediate, "expert_matrices": 3 if moe.gated else 2}
+    return {name: Fraction(value) for name, value in values.items()}
+
+
+def judge_data(block: Loaded, problem: Problem | None) -> tuple[list[dict[str, Any]], list[str]]:
+    """Claims of a data block with its layout, as `verify` judges them, and the constraints that the layout violates.
+
+    Raises
+    ------
+    SpecError
+        The layout or a claim cannot be read.
+    """
+    data = {key: value for key, value in block.data.items() if key in {"name", "problem", "layout", "claims", "notes"}}
+    document = layout_in(_with(block, data, problem), claims=dimensions)
+    verdict = judge(document)
+    claims = [{**item.to_json(), "role": "stated"} for item in verdict.claims]
+    return claims, [str(violation) for violation in verdict.violations]
+
+
+def _with(block: Loaded, data: dict[str, Any], problem: Problem | None) -> Loaded:
+    if problem is not None:
+        data = {**data, "problem": problem.model_dump(mode="python")}
+    return replace(block, data=data)
