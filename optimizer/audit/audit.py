@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from optimizer.audit.blame import blame
 from optimizer.audit.columns import find_outliers
 from optimizer.audit.contradictions import find_contradictions, find_disputes
-from optimizer.audit.deployed import judge_deployment
+from optimizer.audit.deployed import judge_deployment, judge_named
 from optimizer.audit.deployment import sentences
 from optimizer.audit.document import Segment
 from optimizer.audit.equations import find_equations
@@ -86,8 +86,9 @@ def _audit(text: str, source: str, problem: Mapping[str, Any] | Problem | None) 
     counted = [fact for fact in facts if fact.value > 0 or fact.name in WORDS]
     table = Facts(counted, {name: value for name, value in settled.values.items() if value > 0})
     judged, missing = _judge(table, counted, claims, settled)
-    ratios = judge_ratios(segments, judged)
     said = sentences(segments)
+    judged = judge_named(table, judged, said) if settled.problem is None else judged
+    ratios = judge_ratios(segments, judged)
     deployed, disagreements = judge_deployment(said)
     judged = _merged(judged, deployed, {item.place.line for item in equations if item.verdict.wrong})
     contradictions = [

@@ -256,6 +256,11 @@ def _count(number: Number, context: Context) -> str | None:
     return None
 
 
+_ACTIVE: Final = re.compile(r"\bactiv(?:e|ated)\b")
+_ACTIVE_BEFORE: Final = re.compile(r"\bactiv\w+\W+(?:\w+\W+){0,2}$")
+_ACTIVE_AFTER: Final = re.compile(r"^\W*(?:(?:are|of (?:them|which|these))\s+)*activ|^\W*(?:a|per|for each|each) token")
+
+
 def _parameters(number: Number, context: Context) -> str | None:
     words = _words(number, context)
     if re.search(
@@ -265,7 +270,9 @@ def _parameters(number: Number, context: Context) -> str | None:
         return None
     if re.search(r"\bper expert\b|\beach expert\b|\bexpert (?:has|would need|needs)\b|\bone expert\b", words):
         return "parameters_per_expert"
-    if re.search(r"\bactive|activated\b", words):
+    if _ACTIVE.search(f"{context.label} {' '.join(number.nouns)}") or _ACTIVE_BEFORE.search(context.before) or (
+        "token" in number.per or _ACTIVE_AFTER.match(context.after)
+    ):  # fmt: skip
         return "active_parameters"
     if re.search(r"\bper (?:gpu|device|layer)\b", words):
         return None

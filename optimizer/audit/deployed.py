@@ -16,11 +16,12 @@ from typing import Final
 
 from optimizer.audit import lexicon
 from optimizer.audit.contradictions import Contradiction
-from optimizer.audit.deployment import COUNT, DEVICES, ORDINALS, SIZE, Known, Sentence, count, size
-from optimizer.audit.facts import Derivation, JudgedClaim
+from optimizer.audit.deployment import COUNT, DEVICES, ORDINALS, SIZE, Known, Sentence, count, model_of, size
+from optimizer.audit.facts import Claims, Derivation, Facts, JudgedClaim
+from optimizer.audit.judge import COUNTED, Judge
 from optimizer.audit.lexicon import ONE, UNITS, Unit
 from optimizer.audit.partial import device_counts, resolve
-from optimizer.audit.statements import Role, Statement
+from optimizer.audit.statements import AXES, Role, Statement
 from optimizer.audit.verdict import Verdict, plain, shown
 from optimizer.domain.convention import CONVENTIONS
 from optimizer.domain.layout import Layout, WrittenLayout
@@ -35,7 +36,9 @@ _GB: Final = UNITS["GB"]
 _RATE: Final = Unit("tokens/s", Fraction(1), lexicon.PER_SECOND)
 _CONTEXT: Final = 256
 """Prompt tokens at which a rate is bounded: as short as prompts are, so that the bound errs on the author's side."""
+_WORKLOAD: Final = {"kind": "serving", "phase": "decode", "input_tokens": _CONTEXT, "output_tokens": _CONTEXT}
 _MOST_DEVICES: Final = 4096
+_FEWEST_PARAMETERS: Final = 10**6
 _ROUGHLY: Final = Fraction(1, 8)
 """Share by which authors' sizes of weights differ from exact ones: embeddings left out, buffers put in, a
 parameter count rounded to the model's name. Assumed: a share with another degree is off by a half at least."""
@@ -71,7 +74,7 @@ def _price(
 ) -> _Price | None:
     given = {
         "model": model, "hardware": device, "devices": devices,
-        "workload": {"kind": "serving", "phase": "decode", "input_tokens": _CONTEXT, "output_tokens": _CONTEXT},
+        "workload": _WORKLOAD,
     }  # fmt: skip
     try:
         problem = resolve(given)
@@ -526,6 +529,53 @@ def _said_of_the_whole(found: Sequence[Sentence]) -> Iterator[Contradiction]:
         if value not in every:
             told = f"two values for devices: {other} and {value}"
             yield Contradiction(tuple(sorted((first, line))), "devices", (Fraction(other), Fraction(value)), told)
+
+
+_OF_THE_MODEL: Final = {"parameters", "active_parameters", "parameters_per_expert"}
+"""Figures that no layout changes."""
+_OF_A_PART: Final = re.compile(
+    r"\b(?:embedding\w*|head|mtp|modules?|layers?|blocks?|vision|encoder|draft\w*|lora|adapters?|each|experts?|shared"
+    r"|dense|attention|stages?|rank|gpu|without|distill\w*|not|if|would|claim\w*|wrong\w*)\b",
+    re.IGNORECASE,
+)
+
+
+def judge_named(facts: Facts, judged: Sequence[JudgedClaim], found: Sequence[Sentence]) -> list[JudgedClaim]:
+    """What the document's facts leave open, judged by the one catalog model that it names.
+
+    Layout, precision and device may be others than it seems, so that a figure is confirmed; a figure of the model alone
+    is refuted as well, where its own clause names the model.
+    """
+    models = {sentence.own.model for sentence in found if sentence.own.model}
+    devices = {sentence.own.device for sentence in found if sentence.own.device}
+    if len(models) != 1 or not any(item.verdict is Verdict.UNSUPPORTED for item in judged):
+        return list(judged)
+    given = {
+        "model": models.pop(), "hardware": devices.pop() if len(devices) == 1 else "h100-sxm-8",
+        "devices": int(facts.one("devices") or 1), "workload": _WORKLOAD,
+    }  # fmt: skip
+    if not any(facts.values(name) for name in ("devices", *AXES)):
+        facts = Facts((), {"devices": Fraction(1)})
+    try:
+        judge = Judge(facts, Claims(item.statement for item in judged), resolve(given), {})
+    except SpecError:
+        return list(judged)
+    return [_confirmed(judge, item, str(given["model"])) if item.verdict is Verdict.UNSUPPORTED else item
+            for item in judged]  # fmt: skip
+
+
+def _confirmed(judge: Judge, item: JudgedClaim, model: str) -> JudgedClaim:
+    claim = item.statement
+    again = judge.judge(claim) if claim.name in COUNTED else None
+    if again is None or again.verdict in {Verdict.UNSUPPORTED, Verdict.IMPOSSIBLE}:
+        return item
+    if again.verdict is Verdict.FAILS:
+        own = claim.name in _OF_THE_MODEL and claim.role is Role.STATED and model_of(claim.near) == model
+        own &= claim.name == "parameters_per_expert" or _OF_A_PART.search(claim.near) is None
+        others = (reading for name in _OF_THE_MODEL for reading in judge.known(name)[0])
+        near = any(abs(one.value - claim.value) <= one.value * _ROUGHLY for one in others)
+        return again if own and not near and claim.value >= _FEWEST_PARAMETERS else item
+    return again
 
 
 _RULES: Final[tuple[Callable[[Sentence], _Claims], ...]] = (

@@ -223,6 +223,13 @@ def _known(found: list[Sentence]) -> None:
         running = before.over(running)
 
 
+def model_of(text: str) -> str | None:
+    """The one catalog model that a text names."""
+    models, spelled = _models()
+    names = {spelled[re.sub(r"[-_ ]", "", match[0]).lower()] for match in models.finditer(text)}
+    return names.pop() if len(names) == 1 else None
+
+
 def _only(values: Iterator[_Fact | None]) -> _Fact | None:
     distinct = {value for value in values if value is not None}
     return distinct.pop() if len(distinct) == 1 else None
@@ -230,9 +237,7 @@ def _only(values: Iterator[_Fact | None]) -> _Fact | None:
 
 def _read(sentence: Sentence) -> None:
     text, own = sentence.text, sentence.own
-    models, spelled = _models()
-    names = {spelled[re.sub(r"[-_ ]", "", match[0]).lower()] for match in models.finditer(text)}
-    own.model = names.pop() if len(names) == 1 else None
+    own.model = model_of(text)
     said = {name for name, pattern in _PRECISION if pattern.search(_CACHE.sub(" ", text))}
     own.precision = said.pop() if len(said) == 1 else None
     cache = _CACHE.search(text)

@@ -39,7 +39,7 @@ _NAMES: Final = {
     "hbm_bandwidth_utilization": "hbm_utilization",
 }
 """Names of the audit that are others in the table of `verify`."""
-_COUNTED: Final = {
+COUNTED: Final = {
     "experts_per_gpu", "experts_per_gpu_per_layer", "expert_instances", "experts_total", "parameters",
     "active_parameters", "expert_parameters", "parameters_per_expert", "expert_weights", "expert_weights_total",
     "attention_weights", "weights", "weights_total",
@@ -154,7 +154,7 @@ class Judge:
             from_beside += self._headroom(claim)
         bounds = [reading for identity, reading, _ in from_beside if identity.bounds]
         written = [one for one in from_beside if not one[0].bounds]
-        by_reference, whole = self._known(claim.name, points=False)
+        by_reference, whole = self.known(claim.name)
         readings = [*(reading for _, reading, _ in written), *by_reference]
         right = [reading for reading in readings if matches(claim, reading.value)]
         if right:
@@ -185,7 +185,7 @@ class Judge:
             return self._failed(claim, nearest, readings)
         return self._placed(claim, readings)
 
-    def _known(self, name: str, *, points: bool) -> tuple[list[Derivation], bool]:
+    def known(self, name: str, *, points: bool = False) -> tuple[list[Derivation], bool]:
         """Readings of a claim's name in the table of `verify`."""
         if (name, points) not in self._readings:
             kind = CLAIMS.get(_NAMES.get(name, name)) if self.problem is None else self._kind(name)
@@ -227,7 +227,7 @@ class Judge:
         """``83M parameters per expert`` where one expert's bytes have those digits."""
         if claim.name != "parameters_per_expert" or not readings:
             return None
-        counts = self.facts.values("experts") or [one.value for one in self._known("experts_per_gpu", points=False)[0]]
+        counts = self.facts.values("experts") or [one.value for one in self.known("experts_per_gpu")[0]]
         for item in self.claims.near(claim, "expert_weights"):
             for scale, unit in ((item.unit.scale, item.unit.name), (item.unit.other, item.unit.other_name)):
                 for count in counts:
@@ -275,7 +275,7 @@ class Judge:
 
     def _refutable(self, claim: Statement) -> bool:
         """A count or a size that the words can mean in one way only."""
-        if claim.name in _COUNTED:
+        if claim.name in COUNTED:
             return claim.name != "parameters_per_expert" or self.problem is not None
         words = " ".join((claim.near, *claim.section)).lower()
         return claim.name.endswith("_parameters") and _PARTIAL.search(words) is None
@@ -300,7 +300,7 @@ class Judge:
 
     def _placed(self, claim: Statement, readings: Sequence[Derivation]) -> JudgedClaim:
         """The phase and batch that give the figure, or the two between which it lies; else what it would take."""
-        points, _ = self._known(claim.name, points=True) if self.problem is not None else ([], False)
+        points, _ = self.known(claim.name, points=True) if self.problem is not None else ([], False)
         known = [*readings, *points]
         right = next((one for one in points if matches(claim, one.value)), None)
         if right is not None:

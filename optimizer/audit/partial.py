@@ -110,7 +110,7 @@ class Partial:
         """Degrees under each convention, those left open filled; of the stated device count, if any has it."""
         devices, degrees = self._count("devices"), self.degrees
         experts = self._count("experts_per_layer") or degrees.get("ep", 1)
-        if self.several or degrees.get("ep", 1) > experts or (not degrees and (devices is None or self.problem)):
+        if self.several or degrees.get("ep", 1) > experts or (not degrees and devices is None):
             return
         written = {axis: degrees.get(axis, 1) for axis in ("tp", "cp", "dp", "pp")}
         plain = [(name, written | degrees) for name in _USUAL]

@@ -101,3 +101,20 @@ def test_what_may_be_right_is_not_accused(text: str) -> None:
 )
 def test_what_no_reading_gives_is_accused(text: str, name: str) -> None:
     assert verdicts(text)[name] in ACCUSATIONS
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "verdict"),
+    [
+        ("Qwen3-235B-A22B has 235B parameters.", "parameters", "holds"),
+        ("Qwen3-235B-A22B has 335B parameters.", "parameters", "fails"),
+        ("DeepSeek-V3 activates 57B parameters per token.", "active_parameters", "fails"),
+        ("DeepSeek-V3 has 671B parameters and 37B active parameters.", "parameters", "holds"),
+        ("DeepSeek-V3 has 14B parameters in its MTP module.", "parameters", "unsupported"),
+        ("Llama-3.3-70B has 70B parameters.", "parameters", "unsupported"),
+        ("We serve Llama-3.3-70B. Its vision encoder has 3B parameters.", "parameters", "unsupported"),
+        ("Qwen3-235B-A22B is larger than Llama-3.3-70B with 335B parameters.", "parameters", "unsupported"),
+    ],
+)
+def test_figures_of_the_one_model_named_are_judged_by_the_catalog(text: str, name: str, verdict: str) -> None:
+    assert verdicts(text)[name] == verdict
