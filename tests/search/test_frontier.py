@@ -22,8 +22,8 @@ Vector = tuple[Fraction, ...]
 
 
 def asked_of(problem: Problem, rng: Random) -> tuple[str, ...]:
-    unfit = {"decode": "ttft", "prefill": "tpot"}.get(problem.workload.phase)
-    return tuple(rng.sample([name for name in OBJECTIVES if name != unfit], rng.choice([2, 2, 3])))
+    unfit = {"context", {"decode": "ttft", "prefill": "tpot"}.get(problem.workload.phase)}
+    return tuple(rng.sample([name for name in OBJECTIVES if name not in unfit], rng.choice([2, 2, 3])))
 
 
 def smaller_is_better(problem: Problem, found: Evaluation, objectives: Sequence[str]) -> Vector:
