@@ -23,16 +23,17 @@ from tests.small_problems import layouts, small_problem
 
 WATTS = 700
 ENERGY = Objective(
-    "energy", "energy_j_per_token", maximised=False,
+    "energy", "energy_j_per_token", "energy of a token", maximised=False,
     scale=lambda p: Scale(Measure.DEVICE_REQUESTS, Fraction(WATTS, p.workload.tokens_of_request), quotient=True),
 )  # fmt: skip
 INTERACTIVITY = Objective(
-    "interactivity", "interactivity_tokens_per_s", maximised=True,
+    "interactivity", "interactivity_tokens_per_s", "tokens a user", maximised=True,
     scale=lambda p: Scale(Measure.CYCLE, p.workload.tokens_per_step, quotient=True),
     not_in={"prefill": "no token follows another"},
 )  # fmt: skip
 HELD = Objective(
-    "held", "held_kib", maximised=False, scale=lambda _: Scale(Measure.MEMORY, Fraction(1, 1024), Fraction(5)),
+    "held", "held_kib", "memory held", maximised=False,
+    scale=lambda _: Scale(Measure.MEMORY, Fraction(1, 1024), Fraction(5)),
 )  # fmt: skip
 
 

@@ -170,8 +170,9 @@ class Decision:
             served *= work.tokens_per_step / (work.output_tokens - 1)
         most: list[int] = []
         unit = TICKS_PER_SECOND * Fraction(scale, self.shape.pp)
-        if goal.total:
-            most.append(floor(served * ranks / goal.total * unit))
+        asked = max(goal.total, goal.each * replicas * self.shape.devices)
+        if asked:
+            most.append(floor(served * ranks / asked * unit))
         beyond = max(goal.total_above or Fraction(0), (goal.above or Fraction(0)) * replicas * self.shape.devices)
         if beyond:
             most.append(ceil(served * ranks / beyond * unit) - 1)

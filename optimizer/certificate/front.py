@@ -113,9 +113,9 @@ def _goal(problem: Problem, views: Sequence[Problem], corner: Corner) -> Goal:
         found = replace(
             found,
             above=max((v for v in (found.above, own.above) if v is not None), default=None),
-            total_above=own.total_above if own.total_above is not None else found.total_above,
-            cycle=own.cycle if "cycle" in own.strict else found.cycle,
-            first=own.first if "first" in own.strict else found.first,
+            total_above=max((v for v in (found.total_above, own.total_above) if v is not None), default=None),
+            cycle=min((v for v in (found.cycle, own.cycle) if v is not None), default=None),
+            first=min((v for v in (found.first, own.first) if v is not None), default=None),
             memory=min(found.memory, own.memory),
             devices=min(found.devices, own.devices),
             strict=found.strict | own.strict,

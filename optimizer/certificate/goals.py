@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from math import ceil
+from math import ceil, floor
 
 from optimizer.domain.lattice import LARGEST_BATCH, largest_batch
+from optimizer.domain.limit_table import tightest
 from optimizer.domain.objectives import Measure
 from optimizer.domain.precision import ACTIVATION_BYTES
 from optimizer.domain.problem import Problem
@@ -35,8 +36,8 @@ class Goal:
     ----------
     above
         Requests/s of each device, more than; None: any.
-    total_above, total
-        Requests/s in all, more than (None: any), and at least.
+    total_above, total, each
+        Requests/s in all, more than (None: any), and at least; of each device at least.
     cycle, first
         Seconds of a decode cycle and to the first token, at most; None: any.
     memory, devices
@@ -52,16 +53,22 @@ class Goal:
     first: Fraction | None
     memory: int
     devices: int
+    each: Fraction = Fraction(0)
     strict: frozenset[str] = frozenset()
     context: int = 0
 
 
 def goal(problem: Problem, value: Fraction | None) -> Goal:
     """The problem's limits and, where a value is claimed, what beating it takes."""
-    work, limits = problem.workload, problem.limits
-    cycle = limits.tpot * work.tokens_per_step if limits.tpot is not None and work.phase != "prefill" else None
-    first = limits.ttft if work.phase != "decode" else None
-    own = Goal(None, None, Fraction(work.request_rate or 0), cycle, first, problem.capacity_bytes, problem.devices)
+    limits = tightest(problem)
+    cycle, first = limits.get(Measure.CYCLE), limits.get(Measure.FIRST)
+    own = Goal(
+        above=None, total_above=None, cycle=cycle, first=first,
+        total=max(problem.workload.request_rate or Fraction(0), limits.get(Measure.REQUESTS, Fraction(0))),
+        each=limits.get(Measure.DEVICE_REQUESTS, Fraction(0)),
+        memory=min(problem.capacity_bytes, floor(limits.get(Measure.MEMORY, problem.capacity_bytes))),
+        devices=min(problem.devices, floor(limits.get(Measure.DEVICES, problem.devices))),
+    )  # fmt: skip
     if value is None:
         return own
     level = problem.scale.level(value)
@@ -134,7 +141,7 @@ class Reach:
     ) -> bool:
         if most_devices <= 0 or not self._holds(goal_.context):
             return False
-        weak, strong = goal_.total / most_devices, goal_.above
+        weak, strong = max(goal_.total / most_devices, goal_.each), goal_.above
         if goal_.total_above is not None:
             strong = max(strong or Fraction(0), goal_.total_above / most_devices)
         top = min(self._most_in_memory(goal_, chunks[1]), self._most_taken(chunks[0]))

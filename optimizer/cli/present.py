@@ -7,6 +7,7 @@ from fractions import Fraction
 
 from optimizer.cli.output import emit, heading, paint, table
 from optimizer.domain.layout import Layout
+from optimizer.domain.limit_table import bounds_of
 from optimizer.domain.problem import Problem
 from optimizer.figures.costs import Costs, Imbalance, build_costs
 from optimizer.figures.derivation_figure import Figure, shown
@@ -81,12 +82,8 @@ def layout_line(layout: Layout, *, experts: bool, of: int | None = None) -> str:
 
 def problem_line(problem: Problem) -> str:
     """A problem in one line."""
-    work, limits = problem.workload, problem.limits
-    bounds = [
-        f"{name} ≤ {shown(value, Dimension.SECONDS)}"
-        for name, value in (("TTFT", limits.ttft), ("TPOT", limits.tpot))
-        if value is not None
-    ]
+    work = problem.workload
+    bounds = [limit.told(bound) for limit, bound in bounds_of(problem)]
     if work.request_rate is not None:
         bounds.append(f"≥ {shown(work.request_rate, Dimension.PER_SECOND)}")
     kept = f", {', '.join(bounds)}" if bounds else ""

@@ -90,8 +90,8 @@ class Objective:
 
     Attributes
     ----------
-    name, unit
-        As problems write it, and as results name it with its unit.
+    name, unit, words
+        As problems write it, as results name it with its unit, and as sentences do.
     maximised
         Whether more is better.
     scale
@@ -108,6 +108,7 @@ class Objective:
 
     name: str
     unit: str
+    words: str
     maximised: bool
     scale: Callable[[Premise], Scale]
     not_in: Mapping[str, str] = field(default_factory=dict)
@@ -166,26 +167,36 @@ def _tokens(measure: Measure) -> Callable[[Premise], Scale]:
 
 _ROWS = (
     Objective(
-        "throughput_per_device", "throughput_per_device_tokens_per_s", maximised=True,
+        "throughput_per_device", "throughput_per_device_tokens_per_s", "throughput a device", maximised=True,
         scale=_tokens(Measure.DEVICE_REQUESTS),
     ),
-    Objective("throughput", "throughput_tokens_per_s", maximised=True, scale=_tokens(Measure.REQUESTS)),
-    Objective("devices", "devices", maximised=False, scale=lambda _: Scale(Measure.DEVICES), needs_rate=True),
     Objective(
-        "ttft", "ttft_s", maximised=False, scale=lambda _: Scale(Measure.FIRST),
+        "throughput", "throughput_tokens_per_s", "throughput", maximised=True,
+        scale=_tokens(Measure.REQUESTS),
+    ),
+    Objective(
+        "devices", "devices", "number of devices", maximised=False, scale=lambda _: Scale(Measure.DEVICES),
+        needs_rate=True,
+    ),
+    Objective(
+        "ttft", "ttft_s", "time to first token", maximised=False, scale=lambda _: Scale(Measure.FIRST),
         not_in={"decode": "the prefill role sends the first token"},
     ),
     Objective(
-        "tpot", "tpot_s", maximised=False, scale=lambda p: Scale(Measure.CYCLE, 1 / p.workload.tokens_per_step),
+        "tpot", "tpot_s", "time per output token", maximised=False,
+        scale=lambda p: Scale(Measure.CYCLE, 1 / p.workload.tokens_per_step),
         not_in={"prefill": "the decode role sends the later tokens"},
     ),
-    Objective("cost", "cost_dollars_per_million_tokens", maximised=False, scale=_cost, refusal=_unpriced),
     Objective(
-        "memory_headroom", "memory_headroom_bytes", maximised=True,
+        "cost", "cost_dollars_per_million_tokens", "cost of a million tokens", maximised=False, scale=_cost,
+        refusal=_unpriced,
+    ),
+    Objective(
+        "memory_headroom", "memory_headroom_bytes", "memory left on the fullest device", maximised=True,
         scale=lambda p: Scale(Measure.MEMORY, Fraction(-1), Fraction(p.capacity_bytes)),
     ),
     Objective(
-        "context", "longest_context_tokens", maximised=True, scale=lambda _: Scale(Measure.CONTEXT), traded=False
+        "context", "longest_context_tokens", "longest context", maximised=True, scale=lambda _: Scale(Measure.CONTEXT), traded=False
     ),
 )  # fmt: skip
 

@@ -8,12 +8,13 @@ from fractions import Fraction
 from typing import Any
 
 from optimizer.certificate.statement import layout_json
+from optimizer.domain.limit_table import Limit, Value, limits_of
 from optimizer.domain.problem import Problem
 from optimizer.explain.conflict import Conflict, conflict
 from optimizer.explain.feasible import Binding, WhatIf, binding, what_if
 from optimizer.explain.joint import Joint, joint
-from optimizer.explain.limits import Limit, fits, limits_of, optimum
-from optimizer.explain.relax import Relaxation, Value, precisions, relax
+from optimizer.explain.limits import fits, optimum
+from optimizer.explain.relax import Relaxation, precisions, relax
 from optimizer.figures.objective import Scored
 
 __all__ = ["Explanation", "brief", "explain"]
@@ -59,7 +60,7 @@ class Explanation:
             "schema": "shardproof/explain/1",
             "status": self.status,
             "problem": {"name": self.problem.name, "digest": self.problem.digest},
-            "conflict": _members(self.conflict),
+            "conflict": _members(self.problem, self.conflict),
             "relaxations": [_relaxation(r) for r in self.relaxations],
         }
         if self.best is None:
@@ -70,7 +71,7 @@ class Explanation:
         document["objective"] = {"name": self.problem.objective_row.unit, "value": float(value)}
         document["layout"] = layout_json(self.best.layout)
         document["binding"] = [
-            _entry(b.limit) | {"without": float(b.scored.value), "gain": _gain(b.scored.value, value)}
+            _entry(self.problem, b.limit) | {"without": float(b.scored.value), "gain": _gain(b.scored.value, value)}
             | {"layout": layout_json(b.scored.layout)}
             for b in self.binding
         ]  # fmt: skip
@@ -104,15 +105,15 @@ def _exact(value: Value) -> str | None:
     return f"{value.numerator}/{value.denominator}" if isinstance(value, Fraction) and value.denominator > 1 else None
 
 
-def _entry(limit: Limit) -> dict[str, Any]:
-    return {"limit": limit.name, "value": _number(limit.value), "unit": limit.unit}
+def _entry(problem: Problem, limit: Limit) -> dict[str, Any]:
+    return {"limit": limit.name, "value": _number(limit.of(problem)), "unit": limit.unit}
 
 
-def _members(found: Conflict | None) -> list[dict[str, Any]]:
+def _members(problem: Problem, found: Conflict | None) -> list[dict[str, Any]]:
     if found is None:
         return []
     return [
-        _entry(m.limit) | {"without": None if m.without is None else layout_json(m.without.layout)}
+        _entry(problem, m.limit) | {"without": None if m.without is None else layout_json(m.without.layout)}
         for m in found.members
     ]
 
@@ -170,4 +171,4 @@ def explain(problem: Problem, progress: Progress | None = None) -> Explanation:
 
 def brief(problem: Problem) -> list[dict[str, Any]]:
     """The conflict of an infeasible problem in short: limits by name and number."""
-    return [_entry(member.limit) for member in conflict(problem).members]
+    return [_entry(problem, member.limit) for member in conflict(problem).members]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from optimizer.domain.limit_table import Limit, limits_of
 from optimizer.domain.problem import Problem
-from optimizer.explain.limits import Limit, fits, limits_of
+from optimizer.explain.limits import fits
 from optimizer.figures.objective import Scored
 
 Progress = Callable[[str, int, int], None]

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from optimizer.domain.hardware import HardwareSpec
+from optimizer.domain.limit_table import Limit, limits_of, with_memory
 from optimizer.domain.problem import Problem
 from optimizer.domain.variation import changed
-from optimizer.explain.limits import Limit, limits_of, optimum, with_memory
+from optimizer.explain.limits import optimum
 from optimizer.figures.objective import Scored, better
 
 MORE = Fraction(11, 10)

@@ -13,29 +13,28 @@ from fractions import Fraction
 from math import log2
 
 from optimizer.domain.lattice import axes
-from optimizer.domain.precision import PrecisionOverride
-from optimizer.domain.problem import Problem
-from optimizer.domain.variation import changed
-from optimizer.explain.limits import (
+from optimizer.domain.limit_table import (
     UNLIMITED_BYTES,
+    Bound,
     Limit,
-    fits,
+    Value,
     most_devices,
-    optimum,
     with_limits,
     with_memory,
     with_rate,
     with_search,
     without_rules,
 )
+from optimizer.domain.precision import PrecisionOverride
+from optimizer.domain.problem import Problem
+from optimizer.domain.variation import changed
+from optimizer.explain.limits import fits, optimum
 from optimizer.figures.objective import Scored
 from optimizer.figures.serving import evaluate
 from optimizer.figures.topology import replicas_that_fit
 
 RATE_PRECISION = Fraction(1, 10**9)
 """A request rate larger than the one given by this share fails."""
-
-Value = Fraction | int | str | tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ def relax(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
     if limit.name.startswith("search."):
         yield from _degrees(problem, limit)
     else:
-        yield from _RELAX[limit.name](problem, limit)
+        yield from _RELAX.get(limit.name, _to_the_best)(problem, limit)
 
 
 def devices_needed(problem: Problem, scored: Scored) -> int:
@@ -134,21 +133,17 @@ def _utilization(problem: Problem, _limit: Limit) -> Iterator[Relaxation]:
         yield Relaxation("memory_utilization", problem.memory_utilization, share, "ratio", own, least)
 
 
-def _ttft(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
-    best = optimum(with_limits(problem, ttft=None), "ttft")
+def _to_the_best(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
+    """A limit on the value of an objective: the best value without it."""
+    best = optimum(limit.drop(problem), limit.bounds) if isinstance(limit, Bound) else None
     if best is not None:
-        yield Relaxation("ttft", limit.value, best.value, "s", with_limits(problem, ttft=best.value), best)
-
-
-def _tpot(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
-    best = optimum(with_limits(problem, tpot=None), "tpot")
-    if best is not None:
-        yield Relaxation("tpot", limit.value, best.value, "s", with_limits(problem, tpot=best.value), best)
+        own = with_limits(problem, **{limit.name: best.value})
+        yield Relaxation(limit.name, limit.of(problem), best.value, limit.unit, own, best)
 
 
 def _bandwidth(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
     """The least whole number of bytes per second, by bisection."""
-    low, high = int(Fraction(str(limit.value))), int(problem.hardware.tiers[-1].bandwidth)
+    low, high = int(Fraction(str(limit.of(problem)))), int(problem.hardware.tiers[-1].bandwidth)
     witness = fits(with_limits(problem, fabric_bandwidth=high))
     if witness is None:
         return
@@ -157,7 +152,7 @@ def _bandwidth(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
         found = fits(with_limits(problem, fabric_bandwidth=middle))
         low, high, witness = (low, middle, found) if found is not None else (middle, high, witness)
     own = with_limits(problem, fabric_bandwidth=high)
-    yield Relaxation("fabric_bandwidth", limit.value, high, "bytes_per_s", own, witness)
+    yield Relaxation("fabric_bandwidth", limit.of(problem), high, "bytes_per_s", own, witness)
 
 
 def most_of_layout(problem: Problem, scored: Scored, redundant: int = 0) -> Fraction:
@@ -191,14 +186,16 @@ def _rate(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
         found = optimum(with_rate(problem, low * (1 + RATE_PRECISION)), "throughput")
     if low > 0:
         note = "nothing serves one part in a thousand million more"
-        yield Relaxation("request_rate", limit.value, low, "requests_per_s", with_rate(problem, low), witness, note)
+        yield Relaxation(
+            "request_rate", limit.of(problem), low, "requests_per_s", with_rate(problem, low), witness, note
+        )
 
 
 def _engine(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
     own = without_rules(problem)
     found = fits(own)
     if found is not None:
-        yield Relaxation("engine", limit.value, "any", None, own, found)
+        yield Relaxation("engine", limit.of(problem), "any", None, own, found)
 
 
 def values_of(problem: Problem, axis: str) -> range | list[int]:
@@ -237,15 +234,13 @@ def _degrees(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
     own = with_search(problem, axis, (new,))
     found = fits(own)
     if found is not None:
-        yield Relaxation(limit.name, limit.value, (new,), None, own, found)
+        yield Relaxation(limit.name, limit.of(problem), (new,), None, own, found)
 
 
 _RELAX = {
     "devices": _devices,
     "memory": _memory,
     "memory_utilization": _utilization,
-    "ttft": _ttft,
-    "tpot": _tpot,
     "fabric_bandwidth": _bandwidth,
     "request_rate": _rate,
     "engine": _engine,

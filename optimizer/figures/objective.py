@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from math import floor
 
 from optimizer.domain.layout import Layout, Stage
-from optimizer.domain.objectives import Measure
+from optimizer.domain.limit_table import tightest
+from optimizer.domain.objectives import Measure, Objective
 from optimizer.domain.problem import Problem
 from optimizer.figures.costs import Costs
 from optimizer.figures.memory import Memory, build_memory
@@ -56,7 +58,8 @@ def allowed_replicas(problem: Problem, shape: Shape) -> tuple[int, ...]:
     if not problem.engine.accepts(problem, shape):
         return ()
     sizes = tuple(t.size for t in problem.hardware.tiers)
-    most = replicas_that_fit(sizes, problem.devices, shape.devices)
+    devices = floor(tightest(problem).get(Measure.DEVICES, problem.devices))
+    most = min(replicas_that_fit(sizes, problem.devices, shape.devices), devices // shape.devices)
     search, dense = problem.search, problem.model.moe is None
     if dense and search.edp is not None and 1 not in search.edp:
         return ()
@@ -89,21 +92,29 @@ def objective_value(
     problem: Problem, shape: Shape, replicas: int, point: Point, memory: Memory | None = None
 ) -> Fraction:
     """The objective of a layout, in its own unit; `memory` where the caller has the shape's coefficients."""
-    return problem.scale.value(_level(problem, shape, replicas, point, memory))
+    return problem.scale.value(_level(problem.scale.measure, problem, shape, replicas, point, memory))
 
 
 def objective_of(problem: Problem, evaluation: Evaluation) -> Fraction:
     """The objective of an evaluated layout, in its own unit."""
+    return value_of(problem.objective_row, problem, evaluation)
+
+
+def value_of(row: Objective, problem: Problem, evaluation: Evaluation) -> Fraction:
+    """The value of any objective of an evaluated layout, in its own unit."""
     own = evaluation
     cycle = own.layout.pp * max(own.stage_ticks) / TICKS_PER_SECOND
     timing = Timing(cycle, own.ttft_s, own.tpot_s, own.queue_s, own.load, own.request_capacity / own.layout.dp)
     point = Point(own.layout.batch, own.cuts, max(own.stage_ticks), None, own.memory_bytes, timing)
-    return objective_value(problem, own.shape, own.layout.replicas, point)
+    scale = row.scale_of(problem)
+    return scale.value(_level(scale.measure, problem, own.shape, own.layout.replicas, point, None))
 
 
-def _level(problem: Problem, shape: Shape, replicas: int, point: Point, memory: Memory | None) -> Fraction:
+def _level(
+    measure: Measure, problem: Problem, shape: Shape, replicas: int, point: Point, memory: Memory | None
+) -> Fraction:
     devices, requests = shape.devices * replicas, point.timing.rank_requests * shape.dp * replicas
-    match problem.scale.measure:
+    match measure:
         case Measure.DEVICE_REQUESTS:
             return requests / devices
         case Measure.REQUESTS:
@@ -161,11 +172,10 @@ def best_layout(
         counts = tuple(r for r in counts if r * shape.devices <= most)
     if not counts:
         return None
-    rate = problem.workload.request_rate or Fraction(0)
 
     def at(replicas: int, context: int = 0) -> Point | None:
         points = OperatingPoints(problem, shape, chunk, replicas, costs, memory, context=context)
-        need = rate / points.ranks
+        need = points.need
         if reach is not None:
             need = max(need, _requests_for(problem, shape, replicas, reach))
         return _point(problem, points, need, None if fewest else reach)

@@ -26,6 +26,8 @@ from fractions import Fraction
 from math import floor, isqrt, lcm
 
 from optimizer.domain.lattice import largest_batch
+from optimizer.domain.limit_table import tightest
+from optimizer.domain.objectives import Measure
 from optimizer.domain.problem import Problem
 from optimizer.figures.costs import Costs
 from optimizer.figures.layer import Step
@@ -85,10 +87,16 @@ class OperatingPoints:
         self.costs, self.memory = costs, memory
         self._holding = [memory.holding(context)] if context else []
         self.ranks = replicas * shape.dp
-        limits, work = problem.limits, problem.workload
+        work, limits = problem.workload, tightest(problem)
         self._cycle_limit = None
-        if limits.tpot is not None and work.phase != "prefill":
-            self._cycle_limit = limits.tpot * work.tokens_per_step * TICKS_PER_SECOND / shape.pp
+        if Measure.CYCLE in limits:
+            self._cycle_limit = limits[Measure.CYCLE] * TICKS_PER_SECOND / shape.pp
+        self._ttft_limit = limits.get(Measure.FIRST)
+        self._capacity = min(problem.capacity_bytes, floor(limits.get(Measure.MEMORY, problem.capacity_bytes)))
+        asked = max(work.request_rate or Fraction(0), limits.get(Measure.REQUESTS, Fraction(0)))
+        each = limits.get(Measure.DEVICE_REQUESTS, Fraction(0)) * shape.devices / shape.dp
+        self.need = max(asked / self.ranks, each)
+        """Requests/s that each rank must serve."""
         self._pieces, _, self._packed = (0, 0, 0) if chunk is None else prompt_split(work.computed_input_tokens, chunk)
         self._queued = work.phase == "prefill" and work.queued_rate is not None
         self._mixed_limits: dict[int, int] = {}
@@ -96,7 +104,7 @@ class OperatingPoints:
 
     def _first_limit(self, micro: int, first: FirstToken, *, queue: bool = True) -> Fraction | None:
         """Largest k·M + w·A of a stage, in ticks, that keeps TTFT and the queue's load; None: no limit."""
-        work, ttft = self.problem.workload, self.problem.limits.ttft
+        work, ttft = self.problem.workload, self._ttft_limit
         spare = None if ttft is None else ttft - first.fixed_s
         if work.queued_rate is None or not queue:
             return None if spare is None else spare * TICKS_PER_SECOND
@@ -178,7 +186,7 @@ class OperatingPoints:
         memory = self.memory
         bytes_track = Track(
             memory.prefix(batch), memory.input.total_bytes, memory.output.total_bytes,
-            memory.working_bytes(steps.largest) + memory.reserve_bytes, self.problem.capacity_bytes,
+            memory.working_bytes(steps.largest) + memory.reserve_bytes, self._capacity,
         )  # fmt: skip
         return _Tracks(mean, first, bytes_track, scale, first_scale)
 
@@ -289,7 +297,7 @@ class OperatingPoints:
         low, high = 1, largest_batch(self.problem) + 1
         sequence = self.memory.stack_sequence()
         if sequence:
-            room = self.problem.capacity_bytes - self.memory.reserve_bytes
+            room = self._capacity - self.memory.reserve_bytes
             high = min(high, (self.shape.pp * room - self.memory.stack_weights()) // sequence + 1)
         while high - low > 1:
             middle = (low + high) // 2
@@ -311,7 +319,7 @@ class OperatingPoints:
         if not self._queued:
             return True
         first = self._first_token(low, high)
-        ttft = self.problem.limits.ttft
+        ttft = self._ttft_limit
         return first is not None and (ttft is None or first <= ttft)
 
     def _first_token(self, low: int, high: int) -> Fraction | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import Final
 
+from optimizer.domain.limit_table import bounds_of
 from optimizer.figures.derivation_figure import Figure
 from optimizer.report.html_experts import experts_section
 from optimizer.report.html_layout import layout_section
@@ -62,15 +63,13 @@ def _headline(subject: Subject) -> str:
 
 def _question(subject: Subject) -> str:
     problem = subject.problem
-    work, limits = problem.workload, problem.limits
+    work = problem.workload
     parts = [
         f"{problem.model.name} on up to {problem.devices:,} × {problem.hardware.name}",
         f"{work.phase}, {work.input_tokens:,} tokens in and {work.output_tokens:,} out",
         f"engine {problem.engine_name}",
     ]
-    for name, limit in (("TTFT", limits.ttft), ("TPOT", limits.tpot)):
-        if limit is not None:
-            parts.append(f"{name} ≤ {format_quantity(limit, Dimension.SECONDS)}")
+    parts += [limit.told(bound) for limit, bound in bounds_of(problem)]
     if work.request_rate is not None:
         parts.append(f"≥ {format_quantity(work.request_rate, Dimension.PER_SECOND)}")
     return paragraph("; ".join(parts) + ".")

@@ -280,7 +280,7 @@ class _Frontier:
     ) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
         """Non-dominated cuts in what the objectives measure."""
         points = self._at(shape, chunk, replicas)
-        found = points.limited_tracks(batch, (self.rate or Fraction(0)) / points.ranks)
+        found = points.limited_tracks(batch, points.need)
         if found is None:
             return []
         measured = [found.mean]
@@ -442,7 +442,7 @@ class _Frontier:
                     batch = micro * shape.pp
                     if self.problem.search.batch is not None and batch not in self.problem.search.batch:
                         continue
-                    point = points.at_least(batch, (self.rate or Fraction(0)) / points.ranks)
+                    point = points.at_least(batch, points.need)
                     if point is not None:
                         self._add(shape, chunk, replicas, point)
 

@@ -6,9 +6,11 @@ both a larger `requests` and fewer `devices`. A mesh pair is dismissed when no m
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from optimizer.domain.limit_table import tightest
 from optimizer.domain.objectives import Measure
 from optimizer.domain.problem import Problem
 
@@ -46,27 +48,30 @@ class Target:
 
 def target(problem: Problem, incumbent: Fraction | None) -> Target:
     """Limits of the problem and, where there is an incumbent, of matching its objective value."""
-    work, limits = problem.workload, problem.limits
-    infinity = float("inf")
-    gain = work.tokens_per_step
-    cycle = float(limits.tpot * gain) if limits.tpot is not None and work.phase != "prefill" else infinity
-    first = float(limits.ttft) if limits.ttft is not None and work.phase != "decode" else infinity
-    own = Target(0.0, float(work.request_rate or 0), cycle, first, float(problem.capacity_bytes), problem.devices)
+    limits = tightest(problem)
+    own = Target(
+        requests=float(limits.get(Measure.DEVICE_REQUESTS, 0)),
+        total_requests=float(max(problem.workload.request_rate or 0, limits.get(Measure.REQUESTS, 0))),
+        cycle=float(limits.get(Measure.CYCLE, math.inf)),
+        first=float(limits.get(Measure.FIRST, math.inf)),
+        memory=float(min(problem.capacity_bytes, limits.get(Measure.MEMORY, problem.capacity_bytes))),
+        devices=int(min(problem.devices, limits.get(Measure.DEVICES, problem.devices))),
+    )
     if incumbent is None:
         return own
     level = problem.scale.level(incumbent)
     match problem.scale.measure:
         case Measure.DEVICE_REQUESTS:
-            return replace(own, requests=float(level))
+            return replace(own, requests=max(own.requests, float(level)))
         case Measure.REQUESTS:
             return replace(own, total_requests=max(own.total_requests, float(level)))
         case Measure.CYCLE:
-            return replace(own, cycle=min(cycle, float(level)))
+            return replace(own, cycle=min(own.cycle, float(level)))
         case Measure.FIRST:
-            return replace(own, first=min(first, float(level)))
+            return replace(own, first=min(own.first, float(level)))
         case Measure.MEMORY:
-            return replace(own, memory=float(level))
+            return replace(own, memory=min(own.memory, float(level)))
         case Measure.DEVICES:
-            return replace(own, devices=int(level))
+            return replace(own, devices=min(own.devices, int(level)))
         case Measure.CONTEXT:
             return replace(own, context=int(level))

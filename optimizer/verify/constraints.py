@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from fractions import Fraction
 
 from optimizer.domain.engines import Engine
 from optimizer.domain.families import Family
 from optimizer.domain.layout import Layout
+from optimizer.domain.limit_table import bounds_of
 from optimizer.domain.problem import Problem
 from optimizer.figures.bandwidth import fabric_bandwidth
 from optimizer.figures.costs import Imbalance
+from optimizer.figures.objective import value_of
 from optimizer.figures.serving import Evaluation
 from optimizer.units import Dimension
 from optimizer.verify.structure import structural_violations
@@ -67,19 +68,18 @@ def batch(problem: Problem, evaluation: Evaluation) -> Iterator[Violation]:
         )
 
 
-def _late(family: Family, name: str, found: Fraction | None, limit: Fraction | None) -> Iterator[Violation]:
-    if found is not None and limit is not None and found > limit:
-        yield Violation(
-            family,
-            f"{name} is {against(found, limit, Dimension.SECONDS, 'of')} allowed",
-            {f"{family}_s": found, "limit_s": limit},
-        )
-
-
-def latency(problem: Problem, evaluation: Evaluation) -> Iterator[Violation]:
-    """TTFT and TPOT within their limits, in the phases that have them."""
-    yield from _late(Family.TTFT, "time to first token", evaluation.ttft_s, problem.limits.ttft)
-    yield from _late(Family.TPOT, "time per output token", evaluation.tpot_s, problem.limits.tpot)
+def bounded(problem: Problem, evaluation: Evaluation) -> Iterator[Violation]:
+    """Limits on the value of an objective, such as TTFT and TPOT, in the phases that have it."""
+    for limit, bound in bounds_of(problem):
+        row = limit.objective
+        found = value_of(row, problem, evaluation)
+        if found != bound and (found < bound) == row.maximised:
+            word = "wanted" if row.maximised else "allowed"
+            yield Violation(
+                limit.family,
+                f"{row.words} is {against(found, bound, limit.dimension, 'of')} {word}",
+                {f"{limit.name}_{limit.unit}": found, f"limit_{limit.unit}": bound},
+            )
 
 
 def request_rate(problem: Problem, evaluation: Evaluation) -> Iterator[Violation]:
@@ -114,7 +114,7 @@ def priced_violations(problem: Problem, evaluation: Evaluation, imbalance: Imbal
     return (
         *memory(problem, evaluation),
         *batch(problem, evaluation),
-        *latency(problem, evaluation),
+        *bounded(problem, evaluation),
         *request_rate(problem, evaluation),
         *bandwidth(problem, evaluation, imbalance),
     )

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from optimizer.domain.limit_table import limits_of, most_devices, with_limits, with_memory, with_rate, with_search
 from optimizer.domain.problem import Problem
 from optimizer.domain.variation import changed
 from optimizer.explain import brief, explain
 from optimizer.explain.conflict import conflict
-from optimizer.explain.limits import fits, limits_of, most_devices, with_limits, with_memory, with_rate, with_search
+from optimizer.explain.limits import fits
 from optimizer.explain.relax import RATE_PRECISION, Relaxation, relax, values_of
 from optimizer.figures.serving import evaluate
 from optimizer.readers.read import read_problem

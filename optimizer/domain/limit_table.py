@@ -1,0 +1,221 @@
+"""Everything that a layout must keep and that could be relaxed, a row each.
+
+A row that bounds an objective needs nothing else: search, reference and checker read `tightest`, `verify` judges the
+objective's value, and `explain` drops, relaxes and scales it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import partial
+from typing import Any
+
+from optimizer.domain.engines import ANY
+from optimizer.domain.families import Family
+from optimizer.domain.limits import Search
+from optimizer.domain.objectives import OBJECTIVES, Measure, Objective
+from optimizer.domain.problem import Problem
+from optimizer.domain.variation import changed
+from optimizer.errors import InternalError
+from optimizer.units import Dimension, format_quantity
+
+MOST_DEVICES = 16_384
+"""A problem whose device limit is dropped has this many devices, or 16 times its own where that is more."""
+
+UNLIMITED_BYTES = 2**50
+"""Memory that stands for any amount: 1 PiB, beyond all weights and caches of one device."""
+
+Value = Fraction | int | str | tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """One limit.
+
+    Attributes
+    ----------
+    name, unit
+        As conflicts and relaxations name it; the unit of its number.
+    at
+        Fields of a problem that state it: nothing else differs where it is dropped or scaled.
+    value
+        A number in the base unit, a list of allowed degrees, or an engine's name; None where nothing is limited.
+    drop
+        The problem without it.
+    times
+        The problem with a limit looser by a factor; None where it is no number.
+    """
+
+    name: str
+    unit: str | None
+    at: tuple[str, ...]
+    value: Callable[[Problem], Value | None]
+    drop: Callable[[Problem], Problem]
+    times: Callable[[Problem, Fraction], Problem] | None = None
+
+    def of(self, problem: Problem) -> Value:
+        """Its value in a problem that has it."""
+        found = self.value(problem)
+        if found is None:
+            raise InternalError(f"limit {self.name!r} is not stated")
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Bound(Limit):
+    """A limit on the value of an objective: at most, or at least where the objective is maximised.
+
+    Attributes
+    ----------
+    bounds
+        Name of the objective.
+    family, dimension
+        What a breach is tagged with, and how its numbers are written.
+    label
+        Its short name where a problem is told in one line.
+    """
+
+    bounds: str = field(kw_only=True)
+    family: Family = field(kw_only=True)
+    dimension: Dimension = field(kw_only=True)
+    label: str = field(kw_only=True)
+
+    @property
+    def objective(self) -> Objective:
+        """The row of the objective."""
+        return OBJECTIVES[self.bounds]
+
+    def told(self, value: Fraction) -> str:
+        """The limit in short: ``TPOT ≤ 50 ms``."""
+        return f"{self.label} {'≥' if self.objective.maximised else '≤'} {format_quantity(value, self.dimension)}"
+
+
+def with_limits(problem: Problem, **update: Any) -> Problem:
+    """A copy with limits replaced."""
+    return changed(problem, limits=problem.limits.model_copy(update=update))
+
+
+def with_rate(problem: Problem, rate: Fraction | None) -> Problem:
+    """A copy with another request rate that arrives alike; an objective that needs one makes way."""
+    work = problem.workload.model_copy(update={"request_rate": rate, "arrival": problem.workload.arrivals})
+    objective = "throughput_per_device" if problem.objective_row.unrated(work) is not None else problem.objective
+    return changed(problem, workload=work, objective=objective)
+
+
+def with_search(problem: Problem, axis: str, values: tuple[int, ...] | None) -> Problem:
+    """A copy with another restriction of one axis."""
+    return changed(problem, search=problem.search.model_copy(update={axis: values}))
+
+
+def with_memory(problem: Problem, exposed_bytes: int) -> Problem:
+    """A copy whose devices have other memory."""
+    device = problem.hardware.device.model_copy(update={"memory": exposed_bytes, "exposed_memory": exposed_bytes})
+    return changed(problem, hardware=problem.hardware.model_copy(update={"device": device}))
+
+
+def without_rules(problem: Problem) -> Problem:
+    """A copy that some engine has to accept, not this one; the share of memory in use stays."""
+    limits = problem.limits.model_copy(update={"memory_utilization": problem.memory_utilization})
+    return changed(problem, engine_name=ANY, limits=limits)
+
+
+def most_devices(problem: Problem) -> int:
+    """Devices that stand for any number."""
+    return max(MOST_DEVICES, 16 * problem.devices)
+
+
+def bound_on(name: str, objective: str, unit: str, family: Family, dimension: Dimension, label: str) -> Bound:
+    """A field of `Limits` that bounds the value of an objective."""
+    row = OBJECTIVES[objective]
+
+    def value(problem: Problem) -> Fraction | None:
+        found: Fraction | None = getattr(problem.limits, name)
+        return None if row.unfit(problem.workload) else found
+
+    def times(problem: Problem, factor: Fraction) -> Problem:
+        own: Fraction = getattr(problem.limits, name)
+        return with_limits(problem, **{name: own / factor if row.maximised else own * factor})
+
+    return Bound(
+        name, unit, (f"limits.{name}",), value, lambda p: with_limits(p, **{name: None}), times, bounds=objective,
+        family=family, dimension=dimension, label=label,
+    )  # fmt: skip
+
+
+def _allowed(problem: Problem, axis: str) -> tuple[int, ...] | None:
+    values: tuple[int, ...] | None = getattr(problem.search, axis)
+    return values
+
+
+LIMITS: list[Limit] = [
+    Limit(
+        "memory_utilization", "ratio", ("limits.memory_utilization",),
+        lambda p: p.limits.memory_utilization,
+        lambda p: with_limits(p, memory_utilization=Fraction(1)),
+        lambda p, factor: with_limits(p, memory_utilization=min(Fraction(1), p.memory_utilization * factor)),
+    ),
+    *(
+        Limit(
+            f"search.{axis}", None, (f"search.{axis}",), partial(_allowed, axis=axis),
+            partial(with_search, axis=axis, values=None),
+        )
+        for axis in Search.model_fields
+    ),
+    Limit(
+        "engine", None, ("engine_name", "limits.memory_utilization"),
+        lambda p: p.engine_name if p.engine_name != ANY else None, without_rules,
+    ),
+    Limit(
+        "request_rate", "requests_per_s", ("workload.request_rate", "workload.arrival", "objective"),
+        lambda p: p.workload.request_rate,
+        lambda p: with_rate(p, None),
+        lambda p, factor: with_rate(p, (p.workload.request_rate or 0) / factor),
+    ),
+    bound_on("ttft", "ttft", "s", Family.TTFT, Dimension.SECONDS, "TTFT"),
+    bound_on("tpot", "tpot", "s", Family.TPOT, Dimension.SECONDS, "TPOT"),
+    Limit(
+        "fabric_bandwidth", "bytes_per_s", ("limits.fabric_bandwidth",),
+        lambda p: p.limits.fabric_bandwidth,
+        lambda p: with_limits(p, fabric_bandwidth=None),
+        lambda p, factor: with_limits(p, fabric_bandwidth=int((p.limits.fabric_bandwidth or 0) * factor)),
+    ),
+    Limit(
+        "memory", "bytes", ("hardware.device.memory", "hardware.device.exposed_memory"),
+        lambda p: p.capacity_bytes,
+        lambda p: with_memory(p, UNLIMITED_BYTES),
+        lambda p, factor: with_memory(p, int(p.hardware.device.exposed_memory * factor)),
+    ),
+    Limit(
+        "devices", "devices", ("devices",),
+        lambda p: p.devices,
+        lambda p: changed(p, devices=most_devices(p)),
+        lambda p, factor: changed(p, devices=int(p.devices * factor)),
+    ),
+]  # fmt: skip
+"""In the order in which a conflict leaves them out: those first that are easiest to do without."""
+
+
+def limits_of(problem: Problem) -> list[Limit]:
+    """All limits of a problem, those first that are easiest to do without."""
+    return [row for row in LIMITS if row.value(problem) is not None]
+
+
+def bounds_of(problem: Problem) -> list[tuple[Bound, Fraction]]:
+    """Limits on the value of an objective, each with its number."""
+    found = ((row, row.value(problem)) for row in LIMITS if isinstance(row, Bound))
+    return [(row, Fraction(value)) for row, value in found if isinstance(value, Fraction)]
+
+
+def tightest(problem: Problem) -> dict[Measure, Fraction]:
+    """What all limits on objectives leave of each measure: the least of what rises, the most of the rest."""
+    levels: dict[Measure, Fraction] = {}
+    for row, value in bounds_of(problem):
+        scale = row.objective.scale_of(problem)
+        if scale.measure is Measure.CONTEXT:
+            raise InternalError(f"limit {row.name!r}: nothing keeps a sequence to a length yet")
+        level, held = scale.level(value), levels.get(scale.measure)
+        better = max if scale.measure.rises else min
+        levels[scale.measure] = level if held is None else better(held, level)
+    return levels

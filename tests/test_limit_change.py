@@ -1,0 +1,171 @@
+"""A new limit is a field and a row: `solve`, `verify`, `certify` and `explain` honour it without further change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+import pytest
+from pydantic.fields import FieldInfo
+
+from optimizer.certificate import certify
+from optimizer.certificate.statement import sealed
+from optimizer.domain.families import Family
+from optimizer.domain.limit_table import LIMITS, bound_on, limits_of
+from optimizer.domain.limits import Limits
+from optimizer.domain.objectives import OBJECTIVES, Measure, Objective, Scale
+from optimizer.domain.problem import Problem
+from optimizer.domain.quantity import Rate
+from optimizer.explain import brief, explain
+from optimizer.figures.objective import value_of
+from optimizer.solve import solve
+from optimizer.units import Dimension
+from optimizer.verify.constraints import violations
+from tests.small_problems import Priced, layouts, small_problem
+from tests.small_problems import value as small_value
+
+WATTS = 700
+ENERGY = Objective(
+    "energy", "energy_j_per_token", "energy of a token", maximised=False,
+    scale=lambda p: Scale(Measure.DEVICE_REQUESTS, Fraction(WATTS, p.workload.tokens_of_request), quotient=True),
+)  # fmt: skip
+INTERACTIVITY = Objective(
+    "interactivity", "interactivity_tokens_per_s", "tokens a user", maximised=True,
+    scale=lambda p: Scale(Measure.CYCLE, p.workload.tokens_per_step, quotient=True),
+    not_in={"prefill": "no token follows another"},
+)  # fmt: skip
+HELD = Objective(
+    "held", "held_kib", "memory held", maximised=False, scale=lambda _: Scale(Measure.MEMORY, Fraction(1, 1024)),
+)  # fmt: skip
+TOTAL = Objective(
+    "total", "total_tokens_per_s", "tokens in all", maximised=True,
+    scale=lambda p: Scale(Measure.REQUESTS, Fraction(p.workload.tokens_of_request)),
+)  # fmt: skip
+USED = Objective("used", "used", "devices used", maximised=False, scale=lambda _: Scale(Measure.DEVICES))
+TOYS = (ENERGY, INTERACTIVITY, HELD, TOTAL, USED)
+AGAINST = {"energy": "memory_headroom", "total": "memory_headroom", "used": "throughput"}
+"""Objectives that a limit stands in the way of; of the others throughput a device."""
+
+
+def from_figures(row: Objective, found: Priced) -> Fraction:
+    """What a limit of these is about, from figures alone."""
+    own = found.evaluation
+    return {
+        "energy": lambda: WATTS / own.throughput_per_device,
+        "interactivity": lambda: 1 / (own.tpot_s or Fraction(1)),
+        "held": lambda: Fraction(own.memory_bytes, 1024),
+        "total": lambda: own.throughput,
+        "used": lambda: Fraction(own.devices),
+    }[row.name]()
+
+
+@pytest.fixture(autouse=True)
+def toys(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The rows, and the fields that problems write them in."""
+    fields, rows = dict(Limits.__pydantic_fields__), list(LIMITS)
+    for row in TOYS:
+        monkeypatch.setitem(OBJECTIVES, row.name, row)
+        Limits.__pydantic_fields__[f"limit_{row.name}"] = FieldInfo(annotation=Rate | None, default=None)
+        limit = bound_on(f"limit_{row.name}", row.name, row.unit, Family.COST, Dimension.RATIO, row.words)
+        LIMITS.insert(len(LIMITS) - 2, limit)
+    rebuild()
+    yield
+    LIMITS[:] = rows
+    Limits.__pydantic_fields__.clear()
+    Limits.__pydantic_fields__.update(fields)
+    rebuild()
+
+
+def rebuild() -> None:
+    for kind in (Limits, Problem):
+        kind.model_rebuild(force=True)
+
+
+def limited(problem: Problem, row: Objective, value: Fraction) -> Problem:
+    limits = Limits.model_validate(problem.limits.model_dump() | {f"limit_{row.name}": value})
+    return problem.changed(limits=limits)
+
+
+def asked() -> Iterator[tuple[Problem, list[Priced], Objective]]:
+    """Small problems with all their layouts, each with a limit that about half of these keep."""
+    for seed in range(30):
+        problem = small_problem(seed)
+        found = list(layouts(problem)) if not problem.expert_loads else []
+        for row in TOYS:
+            if found and row.unfit(problem.workload) is None:
+                yield problem, found, row
+
+
+def test_solve_finds_the_best_of_what_keeps_it_and_verify_breaks_it_where_figures_do() -> None:
+    kinds = dict.fromkeys((row.name for row in TOYS), 0)
+    for problem, found, row in asked():
+        against = AGAINST.get(row.name, "throughput_per_device")
+        values = sorted(from_figures(row, one) for one in found)
+        limit = values[len(values) // 2]
+        question = limited(problem, row, limit).changed(objective=against)
+        kept = []
+        for one, value in zip(found, (from_figures(row, one) for one in found), strict=True):
+            assert value_of(row, problem, one.evaluation) == value
+            breaks = value < limit if row.maximised else value > limit
+            said = [v for v in violations(question, one.evaluation.layout, one.evaluation) if v.family is Family.COST]
+            assert bool(said) is breaks
+            assert not said or row.words in str(said[0])
+            kept += [] if breaks else [small_value(problem, one.evaluation, against)]
+        answer = solve(question)
+        assert answer.best is not None
+        assert answer.best.value == max(kept), (problem.seed, row.name)
+        document = answer.to_json()
+        assert certify(document).accepted
+        free = solve(question.changed(limits=problem.limits))
+        assert free.best is not None
+        if free.best.value > answer.best.value:
+            claim = free.to_json()
+            claim["problem"] = document["problem"]
+            claim["certificate"] = sealed(claim["certificate"] | {"problem_digest": question.digest})
+            assert not certify(claim).accepted
+            kinds[row.name] += 1
+    assert min(kinds.values()) > 2, kinds
+
+
+def test_explain_and_certify_name_it_in_a_conflict_and_relax_it_exactly() -> None:
+    told = set()
+    for problem, found, row in asked():
+        values = [from_figures(row, one) for one in found]
+        best = max(values) if row.maximised else min(values)
+        beyond = best * (Fraction(11, 10) if row.maximised else Fraction(9, 10))
+        question = limited(problem, row, beyond)
+        if row.name in told:
+            continue
+        told.add(row.name)
+        answer = solve(question)
+        assert answer.status == "infeasible"
+        name = f"limit_{row.name}"
+        said = explain(question)
+        document = answer.to_json() | {"conflict": brief(question)}
+        assert name in {member["limit"] for member in document["conflict"]}
+        assert certify(document).accepted
+        document["conflict"] = [member for member in document["conflict"] if member["limit"] != name]
+        assert not document["conflict"] or not certify(document).accepted
+        relaxed = next(one for one in said.relaxations if one.limit == name)
+        assert relaxed.new == best
+        assert solve(relaxed.problem).status == "optimal"
+    assert told == {row.name for row in TOYS}
+
+
+def test_a_limit_changes_nothing_but_its_own_fields_where_it_is_dropped_or_scaled() -> None:
+    problem = small_problem(3)
+    for row in TOYS:
+        problem = limited(problem, row, Fraction(3)) if row.unfit(problem.workload) is None else problem
+    for limit in limits_of(problem):
+        changes = [limit.drop(problem)] + ([limit.times(problem, Fraction(2))] if limit.times else [])
+        for other in changes:
+            old, new = flat(problem.model_dump(mode="json")), flat(other.model_dump(mode="json"))
+            differs = {name for name in old.keys() | new.keys() if old.get(name) != new.get(name)}
+            assert differs, limit.name
+            assert all(any(name.startswith(at) for at in limit.at) for name in differs), (limit.name, differs)
+
+
+def flat(data: object, at: str = "") -> dict[str, object]:
+    if isinstance(data, dict):
+        return {name: value for key, own in data.items() for name, value in flat(own, f"{at}.{key}".strip(".")).items()}
+    return {at: data}
