@@ -66,7 +66,7 @@ def toys(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for row in TOYS:
         monkeypatch.setitem(OBJECTIVES, row.name, row)
         Limits.__pydantic_fields__[f"limit_{row.name}"] = FieldInfo(annotation=Rate | None, default=None)
-        limit = bound_on(f"limit_{row.name}", row.name, row.unit, Family.COST, Dimension.RATIO, row.words)
+        limit = bound_on(f"limit_{row.name}", row.name, row.unit, Dimension.RATIO, label=row.name, asked=row.words)
         LIMITS.insert(len(LIMITS) - 2, limit)
     rebuild()
     yield
@@ -107,7 +107,7 @@ def test_solve_finds_the_best_of_what_keeps_it_and_verify_breaks_it_where_figure
         for one, value in zip(found, (from_figures(row, one) for one in found), strict=True):
             assert value_of(row, problem, one.evaluation) == value
             breaks = value < limit if row.maximised else value > limit
-            said = [v for v in violations(question, one.evaluation.layout, one.evaluation) if v.family is Family.COST]
+            said = [v for v in violations(question, one.evaluation.layout, one.evaluation) if v.family is Family.LIMIT]
             assert bool(said) is breaks
             assert not said or row.words in str(said[0])
             kept += [] if breaks else [small_value(problem, one.evaluation, against)]

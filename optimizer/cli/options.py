@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from optimizer.domain.limit_table import LIMITS, Bound
 from optimizer.domain.objectives import OBJECTIVES
 from optimizer.errors import Fault, SpecError
+from optimizer.units import Dimension
 
 if TYPE_CHECKING:
     from optimizer.domain.cluster import Cluster
@@ -46,6 +48,11 @@ def _axis(name: str, text: str) -> ProblemOption:
     return ProblemOption(f"--{name.replace('_', '-')}", ("search", name), text, "N[,N...]", many=True)
 
 
+def _bound(limit: Bound) -> ProblemOption:
+    metavar, unit = ("TIME", "s or ms") if limit.dimension is Dimension.SECONDS else ("VALUE", "")
+    return ProblemOption(f"--{limit.name.replace('_', '-')}", ("limits", limit.name), limit.asked, metavar, unit=unit)
+
+
 PROBLEM_OPTIONS: Final = (
     ProblemOption(
         "--model",
@@ -65,8 +72,7 @@ PROBLEM_OPTIONS: Final = (
     ProblemOption("--prefix-cache-hit", ("workload", "prefix_cache_hit"), "Share of prompt tokens cached.", "SHARE"),
     ProblemOption("--mtp-tokens", ("workload", "mtp_tokens"), "Tokens drafted a step.", "N"),
     ProblemOption("--mtp-acceptance", ("workload", "mtp_acceptance"), "Chance that one is accepted.", "SHARE"),
-    ProblemOption("--ttft", ("limits", "ttft"), "Longest time to first token, such as 2s.", "TIME", unit="s or ms"),
-    ProblemOption("--tpot", ("limits", "tpot"), "Longest time per output token, such as 50ms.", "TIME", unit="s or ms"),
+    *(_bound(limit) for limit in LIMITS if isinstance(limit, Bound)),
     ProblemOption("--memory-utilization", ("limits", "memory_utilization"), "Share of memory to use.", "SHARE"),
     ProblemOption("--fabric-bandwidth", ("limits", "fabric_bandwidth"), "Most bytes/s over the fabric.", "RATE"),
     ProblemOption(

@@ -36,5 +36,7 @@ class Family(StrEnum):
     """Requests per second that must be served."""
     COST = "cost"
     """Dollars."""
+    LIMIT = "limit"
+    """A limit on the value of an objective that has no family of its own."""
     PLACEMENT = "placement"
     """Which device holds which expert."""

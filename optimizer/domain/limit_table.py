@@ -73,14 +73,15 @@ class Bound(Limit):
         Name of the objective.
     family, dimension
         What a breach is tagged with, and how its numbers are written.
-    label
-        Its short name where a problem is told in one line.
+    label, asked
+        Its short name where a problem is told in one line, and what its option asks for.
     """
 
     bounds: str = field(kw_only=True)
     family: Family = field(kw_only=True)
     dimension: Dimension = field(kw_only=True)
     label: str = field(kw_only=True)
+    asked: str = field(kw_only=True)
 
     @property
     def objective(self) -> Objective:
@@ -126,7 +127,16 @@ def most_devices(problem: Problem) -> int:
     return max(MOST_DEVICES, 16 * problem.devices)
 
 
-def bound_on(name: str, objective: str, unit: str, family: Family, dimension: Dimension, label: str) -> Bound:
+def bound_on(
+    name: str,
+    objective: str,
+    unit: str,
+    dimension: Dimension,
+    *,
+    label: str,
+    asked: str,
+    family: Family = Family.LIMIT,
+) -> Bound:
     """A field of `Limits` that bounds the value of an objective."""
     row = OBJECTIVES[objective]
 
@@ -140,7 +150,7 @@ def bound_on(name: str, objective: str, unit: str, family: Family, dimension: Di
 
     return Bound(
         name, unit, (f"limits.{name}",), value, lambda p: with_limits(p, **{name: None}), times, bounds=objective,
-        family=family, dimension=dimension, label=label,
+        family=family, dimension=dimension, label=label, asked=asked,
     )  # fmt: skip
 
 
@@ -173,8 +183,14 @@ LIMITS: list[Limit] = [
         lambda p: with_rate(p, None),
         lambda p, factor: with_rate(p, (p.workload.request_rate or 0) / factor),
     ),
-    bound_on("ttft", "ttft", "s", Family.TTFT, Dimension.SECONDS, "TTFT"),
-    bound_on("tpot", "tpot", "s", Family.TPOT, Dimension.SECONDS, "TPOT"),
+    bound_on(
+        "ttft", "ttft", "s", Dimension.SECONDS, label="TTFT", asked="Longest time to first token, such as 2s.",
+        family=Family.TTFT,
+    ),
+    bound_on(
+        "tpot", "tpot", "s", Dimension.SECONDS, label="TPOT", asked="Longest time per output token, such as 50ms.",
+        family=Family.TPOT,
+    ),
     Limit(
         "fabric_bandwidth", "bytes_per_s", ("limits.fabric_bandwidth",),
         lambda p: p.limits.fabric_bandwidth,

@@ -196,7 +196,8 @@ _ROWS = (
         scale=lambda p: Scale(Measure.MEMORY, Fraction(-1), Fraction(p.capacity_bytes)),
     ),
     Objective(
-        "context", "longest_context_tokens", "longest context", maximised=True, scale=lambda _: Scale(Measure.CONTEXT), traded=False
+        "context", "longest_context_tokens", "longest context", maximised=True, scale=lambda _: Scale(Measure.CONTEXT),
+        traded=False,
     ),
 )  # fmt: skip
 

@@ -27,9 +27,11 @@ def _whole(dimension: Dimension, *, least: int = 0, largest: int | None = None) 
     return BeforeValidator(read)
 
 
-def _fraction(
+def fraction_of(
     dimension: Dimension, *, positive: bool = False, largest: int | None = None
 ) -> tuple[BeforeValidator, PlainSerializer]:
+    """How a field reads and writes a quantity: ``Annotated[Fraction, *fraction_of(D), schema_of(D, example=…)]``."""
+
     def read(value: object) -> Fraction:
         exact = parse_quantity(value, dimension, largest=largest)
         if positive and exact == 0:
@@ -47,7 +49,8 @@ def plain_number(value: Fraction) -> int | float | str:
     return nearest if Fraction(repr(nearest)) == value else f"{value.numerator}/{value.denominator}"
 
 
-def _schema(dimension: Dimension, *, example: str) -> WithJsonSchema:
+def schema_of(dimension: Dimension, *, example: str) -> WithJsonSchema:
+    """What a JSON Schema says of a quantity."""
     return WithJsonSchema(
         {
             "description": f"{dimension.noun}: text with a unit, or a number in the base unit",
@@ -57,35 +60,39 @@ def _schema(dimension: Dimension, *, example: str) -> WithJsonSchema:
     )
 
 
-_BYTES = _schema(Dimension.BYTES, example="80 GB")
-_SECONDS = _schema(Dimension.SECONDS, example="50 ms")
-_RATIO = _schema(Dimension.RATIO, example="90%")
-_COUNT = _schema(Dimension.COUNT, example="1024")
+_BYTES = schema_of(Dimension.BYTES, example="80 GB")
+_SECONDS = schema_of(Dimension.SECONDS, example="50 ms")
+_RATIO = schema_of(Dimension.RATIO, example="90%")
+_COUNT = schema_of(Dimension.COUNT, example="1024")
 
 Bytes = Annotated[int, _whole(Dimension.BYTES), _BYTES]
 PositiveBytes = Annotated[int, _whole(Dimension.BYTES, least=1), _BYTES]
 BytesPerSecond = Annotated[
-    int, _whole(Dimension.BYTES_PER_SECOND, least=1), _schema(Dimension.BYTES_PER_SECOND, example="50 GB/s")
+    int, _whole(Dimension.BYTES_PER_SECOND, least=1), schema_of(Dimension.BYTES_PER_SECOND, example="50 GB/s")
 ]
-Flops = Annotated[int, _whole(Dimension.FLOPS, least=1), _schema(Dimension.FLOPS, example="989 TFLOP/s")]
-Seconds = Annotated[Fraction, *_fraction(Dimension.SECONDS, largest=LONGEST_SECONDS), _SECONDS]
-PositiveSeconds = Annotated[Fraction, *_fraction(Dimension.SECONDS, positive=True, largest=LONGEST_SECONDS), _SECONDS]
-Dollars = Annotated[Fraction, *_fraction(Dimension.DOLLARS), _schema(Dimension.DOLLARS, example="1000 $")]
+Flops = Annotated[int, _whole(Dimension.FLOPS, least=1), schema_of(Dimension.FLOPS, example="989 TFLOP/s")]
+Seconds = Annotated[Fraction, *fraction_of(Dimension.SECONDS, largest=LONGEST_SECONDS), _SECONDS]
+PositiveSeconds = Annotated[Fraction, *fraction_of(Dimension.SECONDS, positive=True, largest=LONGEST_SECONDS), _SECONDS]
+Dollars = Annotated[Fraction, *fraction_of(Dimension.DOLLARS), schema_of(Dimension.DOLLARS, example="1000 $")]
 DollarsPerHour = Annotated[
-    Fraction, *_fraction(Dimension.DOLLARS_PER_HOUR), _schema(Dimension.DOLLARS_PER_HOUR, example="1.5 $/h")
+    Fraction, *fraction_of(Dimension.DOLLARS_PER_HOUR), schema_of(Dimension.DOLLARS_PER_HOUR, example="1.5 $/h")
 ]
 TokensPerSecond = Annotated[
-    Fraction, *_fraction(Dimension.TOKENS_PER_SECOND), _schema(Dimension.TOKENS_PER_SECOND, example="120000 tokens/s")
+    Fraction,
+    *fraction_of(Dimension.TOKENS_PER_SECOND),
+    schema_of(Dimension.TOKENS_PER_SECOND, example="120000 tokens/s"),
 ]
 
 PositiveRate = Annotated[
-    Fraction, *_fraction(Dimension.PER_SECOND, positive=True), _schema(Dimension.PER_SECOND, example="40 requests/s")
+    Fraction,
+    *fraction_of(Dimension.PER_SECOND, positive=True),
+    schema_of(Dimension.PER_SECOND, example="40 requests/s"),
 ]
-Rate = Annotated[Fraction, *_fraction(Dimension.PER_SECOND), _schema(Dimension.PER_SECOND, example="40 requests/s")]
-Watts = Annotated[Fraction, *_fraction(Dimension.WATTS), _schema(Dimension.WATTS, example="10.2 kW")]
-Ratio = Annotated[Fraction, *_fraction(Dimension.RATIO, largest=1), _RATIO]
-PositiveRatio = Annotated[Fraction, *_fraction(Dimension.RATIO, positive=True, largest=1), _RATIO]
-Factor = Annotated[Fraction, *_fraction(Dimension.RATIO, positive=True, largest=10**6), _RATIO]
+Rate = Annotated[Fraction, *fraction_of(Dimension.PER_SECOND), schema_of(Dimension.PER_SECOND, example="40 requests/s")]
+Watts = Annotated[Fraction, *fraction_of(Dimension.WATTS), schema_of(Dimension.WATTS, example="10.2 kW")]
+Ratio = Annotated[Fraction, *fraction_of(Dimension.RATIO, largest=1), _RATIO]
+PositiveRatio = Annotated[Fraction, *fraction_of(Dimension.RATIO, positive=True, largest=1), _RATIO]
+Factor = Annotated[Fraction, *fraction_of(Dimension.RATIO, positive=True, largest=10**6), _RATIO]
 Count = Annotated[int, _whole(Dimension.COUNT), _COUNT]
 PositiveCount = Annotated[int, _whole(Dimension.COUNT, least=1), _COUNT]
 """A count of at least 1, ``671B`` or ``15T`` allowed."""

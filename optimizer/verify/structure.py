@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from optimizer.domain.engines import Engine
+from optimizer.domain.engines.rule import EngineRule, varied
 from optimizer.domain.families import Family
 from optimizer.domain.feedforward import DenseFeedForward
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
+from optimizer.domain.shape import Shape
 from optimizer.figures.serving import chunk_of
 from optimizer.figures.shape import shape_of
 from optimizer.figures.topology import replicas_that_fit
@@ -48,46 +50,62 @@ def mesh(problem: Problem, layout: Layout) -> Iterator[Violation]:
         )
 
 
-def _undivided(what: str, size: int, axis: str, degree: int) -> Violation:
-    return Violation(
-        Family.DIVISIBILITY, f"{axis}={degree} does not divide {what} of {size}", {axis: degree, "size": size}
-    )
+Breach = Callable[[int], Violation | None]
+"""What is wrong with a value of a degree, all others as they are; None where nothing is."""
+
+
+def _divides(axis: str, what: str, size: int) -> tuple[str, Breach]:
+    def breach(degree: int) -> Violation | None:
+        said = f"{axis}={degree} does not divide {what} of {size}"
+        return Violation(Family.DIVISIBILITY, said, {axis: degree, "size": size}) if size % degree else None
+
+    return axis, breach
+
+
+def _key_value_heads(name: str, heads: int) -> tuple[str, Breach]:
+    def breach(tp: int) -> Violation | None:
+        if heads % tp == 0 or tp % heads == 0:
+            return None
+        said = f"tp={tp} neither divides the {heads} key/value heads of block {name!r} nor is a multiple of them"
+        return Violation(Family.DIVISIBILITY, said, {"tp": tp, "kv_heads": heads})
+
+    return "tp", breach
+
+
+def _an_expert_each(name: str, experts: int) -> tuple[str, Breach]:
+    def breach(ep: int) -> Violation | None:
+        if ep <= experts:
+            return None
+        said = f"ep={ep} is more than the {experts} experts of block {name!r}: some ranks would hold none"
+        return Violation(Family.DIVISIBILITY, said, {"ep": ep, "experts": experts})
+
+    return "ep", breach
+
+
+def _divisions(problem: Problem, shape: Shape) -> Iterator[tuple[str, Breach]]:
+    for name, block in problem.model.blocks.items():
+        if block.attention is not None:
+            for heads in block.attention.head_counts:
+                yield _divides("tp", f"the attention heads of block {name!r}", heads)
+            if block.attention.kv_head_count is not None:
+                yield _key_value_heads(name, block.attention.kv_head_count)
+        if isinstance(block.ffn, DenseFeedForward):
+            yield _divides("tp", f"the dense width of block {name!r}", block.ffn.intermediate)
+        elif block.ffn is not None:
+            moe = block.ffn
+            yield _divides("tp", f"the dense width of block {name!r}", moe.dense_intermediate)
+            if not shape.shared_replicated:
+                yield _divides("tp", f"the shared-expert width of block {name!r}", moe.shared_intermediate)
+            yield _divides("etp", f"the expert width of block {name!r}", moe.intermediate)
+            yield _an_expert_each(name, moe.experts + shape.redundant)
 
 
 def divisibility(problem: Problem, layout: Layout, redundant: int = 0) -> Iterator[Violation]:
     """Heads and dense widths divide by tp, expert widths by etp, and every ep rank holds an expert; in every block."""
-    shape = shape_of(layout, redundant)
-    tp, etp = layout.tp, layout.etp
-    for name, block in problem.model.blocks.items():
-        if block.attention is not None:
-            for heads in block.attention.head_counts:
-                if heads % tp:
-                    yield _undivided(f"the attention heads of block {name!r}", heads, "tp", tp)
-            kv = block.attention.kv_head_count
-            if kv is not None and kv % tp and tp % kv:
-                yield Violation(
-                    Family.DIVISIBILITY,
-                    f"tp={tp} neither divides the {kv} key/value heads of block {name!r} nor is a multiple of them",
-                    {"tp": tp, "kv_heads": kv},
-                )
-        if isinstance(block.ffn, DenseFeedForward):
-            if block.ffn.intermediate % tp:
-                yield _undivided(f"the dense width of block {name!r}", block.ffn.intermediate, "tp", tp)
-        elif block.ffn is not None:
-            moe = block.ffn
-            if moe.dense_intermediate % tp:
-                yield _undivided(f"the dense width of block {name!r}", moe.dense_intermediate, "tp", tp)
-            if moe.shared_intermediate % tp and not shape.shared_replicated:
-                yield _undivided(f"the shared-expert width of block {name!r}", moe.shared_intermediate, "tp", tp)
-            if moe.intermediate % etp:
-                yield _undivided(f"the expert width of block {name!r}", moe.intermediate, "etp", etp)
-            if layout.ep > moe.experts + redundant:
-                yield Violation(
-                    Family.DIVISIBILITY,
-                    f"ep={layout.ep} is more than the {moe.experts + redundant} experts of block {name!r}: "
-                    "some ranks would hold none",
-                    {"ep": layout.ep, "experts": moe.experts + redundant},
-                )
+    for axis, breach in _divisions(problem, shape_of(layout, redundant)):
+        found = breach(getattr(layout, axis))
+        if found is not None:
+            yield found
 
 
 def placement(problem: Problem, layout: Layout, redundant: int = 0) -> Iterator[Violation]:
@@ -156,11 +174,51 @@ def search(problem: Problem, layout: Layout) -> Iterator[Violation]:
 def engine(
     problem: Problem, layout: Layout, redundant: int = 0, engines: Sequence[Engine] | None = None
 ) -> Iterator[Violation]:
-    """Validity rules of the problem's engine, or of `engines` in its stead."""
+    """Rules of the problem's engine, or of `engines` in its stead, and what divides, each breach told once.
+
+    Where one engine is asked for, its own words say what they cover; where any will do, the plain condition does.
+    """
     shape = shape_of(layout, redundant)
-    for bound in (problem.engine,) if engines is None else engines:
-        for said in bound.refusals(problem, shape):
+    bound = (problem.engine,) if engines is None else engines
+    broken = [(axis, breach) for axis, breach in _divisions(problem, shape) if breach(getattr(layout, axis))]
+    told: list[EngineRule] = []
+    for own in bound:
+        if own.members and not own.accepts(problem, shape):
+            yield from _union(problem, shape, own, broken)
+            continue
+        for rule, said in own.refusals(problem, shape):
+            told.append(rule)
             yield Violation(Family.ENGINE, said)
+    for axis, breach in broken:
+        found = breach(getattr(layout, axis))
+        if found is not None and not any(_cover(rule, problem, shape, axis, breach, by_rule=True) for rule in told):
+            yield found
+
+
+def _union(problem: Problem, shape: Shape, union: Engine, broken: Sequence[tuple[str, Breach]]) -> Iterator[Violation]:
+    """What engines say of which any would do, beyond what divides; nothing where one of them says no more."""
+    left = [
+        [
+            said for rule, said in member.refusals(problem, shape)
+            if not any(_cover(rule, problem, shape, *one, by_rule=False) for one in broken)
+        ]
+        for member in union.members
+    ]  # fmt: skip
+    if all(left):
+        yield from (Violation(Family.ENGINE, said) for own in left for said in own)
+
+
+def _cover(rule: EngineRule, problem: Problem, shape: Shape, axis: str, breach: Breach, *, by_rule: bool) -> bool:
+    """Whether a rule is broken by all values, up to twice a degree, that break a condition on it; or the reverse."""
+    if axis not in rule.reads:
+        return False
+    for degree in range(1, 2 * getattr(shape, axis) + 65):
+        other = varied(shape, axis, degree)
+        if other is not None:
+            ruled, divided = rule.breach(problem, other) is not None, breach(degree) is not None
+            if (divided and not ruled) if by_rule else (ruled and not divided):
+                return False
+    return True
 
 
 def structural_violations(
@@ -176,12 +234,15 @@ def structural_violations(
         Engines whose rules bind, in place of the problem's.
     """
     broken = tuple(mesh(problem, layout))
-    # Replicas mean nothing where the two meshes contradict each other.
-    placed = () if broken else (*devices(problem, layout), *engine(problem, layout, redundant, engines))
+    # Replicas and engines mean nothing where the two meshes contradict each other.
+    placed = (
+        divisibility(problem, layout, redundant)
+        if broken
+        else (*devices(problem, layout), *engine(problem, layout, redundant, engines))
+    )
     return (
         *broken,
         *placed,
-        *divisibility(problem, layout, redundant),
         *placement(problem, layout, redundant),
         *pipeline(problem, layout),
         *search(problem, layout),

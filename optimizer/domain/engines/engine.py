@@ -84,11 +84,11 @@ class Engine:
         rules = tuple(rule for rule in self.rules if set(rule.reads) <= set(known))
         return replace(self, rules=rules, members=tuple(member.of(known) for member in self.members))
 
-    def refusals(self, premise: Premise, shape: Shape) -> Iterator[str]:
-        """Why it does not run a shape, a sentence a rule; nothing where it does."""
+    def refusals(self, premise: Premise, shape: Shape) -> Iterator[tuple[EngineRule, str]]:
+        """Why it does not run a shape: each rule that is broken, with a sentence; nothing where it does."""
         if not self.members:
             for rule, said in broken(self.rules, premise, shape):
-                yield f"{self.title}, rule {rule.name}: {said}"
+                yield rule, f"{self.title}, rule {rule.name}: {said}"
         elif not self.accepts(premise, shape):
             for member in self.members:
                 yield from member.refusals(premise, shape)

@@ -83,14 +83,15 @@ def nearest(rule: EngineRule, rules: Sequence[EngineRule], premise: Premise, sha
         below, above = range(own - 1, least - 1, -1), range(own + 1, 2 * own + 65)
         for values in (below, above):
             for value in values:
-                other = _varied(shape, axis, value)
+                other = varied(shape, axis, value)
                 if other is not None and all(r.breach(premise, other) is None for r in same):
                     found.append(f"{axis}={value}")
                     break
     return ", ".join(found)
 
 
-def _varied(shape: Shape, axis: str, value: int) -> Shape | None:
+def varied(shape: Shape, axis: str, value: int) -> Shape | None:
+    """A shape with another value of a degree; another etp trades places with ep, or is None where it cannot."""
     if axis != "etp":
         return replace(shape, **{axis: value})
     mesh = shape.etp * shape.ep
