@@ -8,7 +8,7 @@ from m on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil, floor
@@ -16,16 +16,13 @@ from math import ceil, floor
 from optimizer.domain.lattice import LARGEST_BATCH, largest_batch
 from optimizer.domain.limit_table import tightest
 from optimizer.domain.objectives import Measure
-from optimizer.domain.precision import ACTIVATION_BYTES
 from optimizer.domain.problem import Problem
-from optimizer.domain.tensor import Role
-from optimizer.figures.costs import CostBook, Costs
-from optimizer.figures.layer import Experts, Linear, Step, linear_group
-from optimizer.figures.memory import Memory, MemoryBook
+from optimizer.figures.costs import Costs
+from optimizer.figures.layer import Experts, Step
+from optimizer.figures.memory import Memory
 from optimizer.figures.rates import TICKS_PER_SECOND
 from optimizer.figures.room import next_longer
 from optimizer.figures.serving import Steps, first_token, keeps_step, prompt_split, steps_of
-from optimizer.figures.shape import Shape
 
 
 @dataclass(frozen=True)
@@ -307,52 +304,3 @@ class Reach:
             return whole, whole
         send, layers = costs.send(step), -(-len(costs.order) // pp)
         return whole + pp * send, pp * (layers * min(times) + send)
-
-
-def relaxed(
-    problem: Problem, tp: int, cp: int, depths: Sequence[int], costs: CostBook, memory: MemoryBook
-) -> tuple[Costs, Memory]:
-    """Coefficients that no expert mesh over this attention mesh goes below.
-
-    Routed experts take the FLOPs of a token's experts shared by tp·cp devices, and no bytes, messages or memory; shared
-    experts the lesser of being divided and being whole.
-    """
-    shape = Shape(tp, cp, 1, 1, 1)
-    # an expert mesh may widen the stage, and with it the replica, beyond what depth alone does: past every tier
-    wider = [tier.size // shape.stage_devices + 1 for tier in problem.hardware.tiers if tier.size is not None]
-    own, held = CostBook(problem, costs.rates).least(shape, (*depths, *wider)), memory.memory(shape)
-    kinds = []
-    for kind in own.kinds:
-        linears = tuple(_either(problem, costs, shape, group) for group in kind.linears)
-        experts = None
-        if kind.experts is not None:
-            # rounded up a copy's share at a time, of which another mesh may have fewer
-            experts = replace(kind.experts.balanced(), flop=max(0, kind.experts.flop - 1), unit=0, io=0)
-        kinds.append(replace(kind, linears=linears, experts=experts))
-    weights = tuple(replace(w, expert_bytes=0) for w in held.weights)
-    token = ACTIVATION_BYTES[problem.precision.activations] * 4 * problem.model.hidden_size / cp
-    output = replace(held.output, expert_bytes=0)
-    return replace(own, kinds=tuple(kinds)), replace(held, weights=weights, output=output, token_bytes=int(token))
-
-
-def _either(problem: Problem, costs: CostBook, shape: Shape, group: Linear) -> Linear:
-    """Shared experts: the least coefficients of divided and whole ones."""
-    if group.name != Role.SHARED_EXPERTS or shape.tp == 1:
-        return group
-    flop, io, slack = group.flop, group.io, group.slack
-    for block in problem.model.blocks.values():
-        tensors = [t for t in block.tensors(problem.model.hidden_size) if t.role is Role.SHARED_EXPERTS]
-        if tensors:
-            whole = linear_group(
-                group.name, tensors, problem, costs.rates, ranks=1, cp=shape.cp * shape.tp,
-                io_elements=2 * problem.model.hidden_size,
-            )  # fmt: skip
-            if whole is not None:
-                flop, io, slack = min(flop, whole.flop), min(io, whole.io), min(slack, whole.slack)
-    return replace(group, flop=flop, io=io, slack=slack)
-
-
-def shape_at(tp: int, cp: int, mesh: tuple[int, int, int], pp: int) -> Shape:
-    """The shape of a mesh pair at a pipeline depth."""
-    redundant, etp, ep = mesh
-    return Shape(tp, cp, etp, ep, pp, redundant)

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from optimizer.certificate.decision import Decision
-from optimizer.certificate.goals import Goal, Reach, goal, on_fewer_devices, relaxed, shape_at
+from optimizer.certificate.goals import Goal, Reach, goal, on_fewer_devices
 from optimizer.certificate.meshes import Lattice
+from optimizer.certificate.relaxed import relaxed, shape_at
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
 from optimizer.figures.costs import CostBook

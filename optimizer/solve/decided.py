@@ -303,7 +303,7 @@ def _accepted(problem: Problem, ep: int, redundant: int) -> None:
     shape = Shape(**dict.fromkeys(stated, 1) | known, ep=ep, redundant=redundant)
     said = list(problem.engine.of({"ep", "redundant", *known}).refusals(problem, shape))
     if said:
-        raise SpecError(*(Fault(None, None, None, "--engine", sentence) for sentence in said))
+        raise SpecError(*(Fault(None, None, None, "--engine", sentence) for _, sentence in said))
 
 
 def moves_frontier(decided: Decided) -> list[Moved]:

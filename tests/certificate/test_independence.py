@@ -17,8 +17,8 @@ FORBIDDEN = (
     "optimizer.explain",
 )
 READ = (
-    "check", "conflict", "documents", "goals", "meshes", "optimality", "placed", "question", "reading", "statement",
-    "verdict", "witness_forms",
+    "check", "conflict", "documents", "goals", "meshes", "optimality", "placed", "question", "reading", "relaxed",
+    "statement", "verdict", "witness_forms",
 )  # fmt: skip
 PROBE = """
 import json, sys

@@ -7,8 +7,8 @@ from fractions import Fraction
 
 import pytest
 
-from optimizer.certificate.goals import relaxed, shape_at
 from optimizer.certificate.meshes import lattice
+from optimizer.certificate.relaxed import relaxed, shape_at
 from optimizer.domain.lattice import axes, divides_attention, divides_widths
 from optimizer.domain.problem import Problem
 from optimizer.figures.costs import CostBook, Costs
