@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from optimizer.audit.blame import blame
 from optimizer.audit.columns import find_outliers
-from optimizer.audit.contradictions import find_contradictions, find_disputes
+from optimizer.audit.contradictions import find_contradictions, find_disputes, find_mismatches
 from optimizer.audit.deployed import judge_deployment, judge_named
 from optimizer.audit.deployment import sentences
 from optimizer.audit.document import Segment
@@ -20,7 +20,6 @@ from optimizer.audit.facts import Claims, Facts, JudgedClaim
 from optimizer.audit.inline import has_digit
 from optimizer.audit.judge import Judge
 from optimizer.audit.markdown import read_document
-from optimizer.audit.mismatches import find_mismatches
 from optimizer.audit.named import Names
 from optimizer.audit.ratios import judge_ratios
 from optimizer.audit.restated import find_restated
