@@ -459,8 +459,8 @@ class Priced:
         return (own.tp, own.cp, own.pp, own.etp, own.ep)
 
 
-def layouts(problem: Problem) -> Iterator[Priced]:
-    """Every layout that keeps every limit."""
+def layouts(problem: Problem, *, full: bool = False) -> Iterator[Priced]:
+    """Every layout that keeps every limit; with its whole batch in flight where `full`, whatever the load."""
     rates = effective_rates(problem.priced_hardware)
     for shape in shapes(problem):
         counts = replica_counts(problem, shape)
@@ -472,7 +472,9 @@ def layouts(problem: Problem) -> Iterator[Priced]:
         for chunk, batch, parts, replicas in itertools.product(chunks(problem), batches, ways, counts):
             layout = _layout(problem, shape, replicas, chunk, batch, parts)
             assert shape_of(layout, shape.redundant) == shape
-            found = evaluate(problem, layout, redundant=shape.redundant, rates=rates, costs=costs, memory=memory)
+            found = evaluate(
+                problem, layout, redundant=shape.redundant, rates=rates, costs=costs, memory=memory, full=full
+            )
             if keeps_limits(problem, found):
                 yield Priced(shape, found)
 

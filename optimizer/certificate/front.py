@@ -3,7 +3,8 @@
 A point is missing if some layout is not matched or beaten in every objective by a listed one. Those vectors make up a
 union of boxes, each below a corner in every objective; a corner is a goal, and no layout meets any of them. With two
 objectives a corner lies between each two neighbours; each further point replaces the corners that it lies below by
-those beside it (Klamroth, Lacour and Vanderpooten 2015).
+those beside it (Klamroth, Lacour and Vanderpooten 2015). A point has its whole batch in flight, whatever request rate is
+asked for: it trades throughput against the latency at that throughput.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def check_front(problem: Problem, lattice: Lattice, stated: object, check: Check
         item = f"pareto.points[{number}]"
         keys(item, point, frozenset({"values", "layout", "redundant"}))
         layout = layout_of(item + ".layout", point["layout"])
-        found = evaluated(problem, lattice, layout, point["redundant"], item)
+        found = evaluated(problem, lattice, layout, point["redundant"], item, full=True)
         values = [objective_of(view, found) for view in views]
         equal(item + ".values", point["values"], [float(own) for own in values])
         vector = tuple(-v if view.objective_row.maximised else v for v, view in zip(values, views, strict=True))

@@ -17,7 +17,14 @@ from optimizer.verify.constraints import violations
 
 
 def evaluated(
-    problem: Problem, lattice: Lattice, layout: Layout, redundant: object, item: str, reached: Skews | None = None
+    problem: Problem,
+    lattice: Lattice,
+    layout: Layout,
+    redundant: object,
+    item: str,
+    reached: Skews | None = None,
+    *,
+    full: bool = False,
 ) -> Evaluation:
     """A layout of the lattice, priced; every constraint kept.
 
@@ -27,6 +34,8 @@ def evaluated(
         Where the layout stands.
     reached
         Balance of the placements that the document holds.
+    full
+        With the whole batch in flight, whatever the load.
 
     Raises
     ------
@@ -51,7 +60,7 @@ def evaluated(
     if problem.expert_loads and (reached is None or (shape.ep, redundant) not in reached.placed):
         raise Rejected(item, f"no placement of {redundant} redundant slots on ep={shape.ep}")
     skew = None if reached is None else reached.of(shape)
-    evaluation = evaluate(problem, layout, redundant=redundant, imbalance=skew)
+    evaluation = evaluate(problem, layout, redundant=redundant, imbalance=skew, full=full)
     found = violations(problem, layout, evaluation, imbalance=skew)
     if found:
         raise Rejected(item, str(found[0]))

@@ -27,6 +27,7 @@ SHOWN = (
     "tpot_s",
     "latency_s",
     "concurrency",
+    "running_sequences",
     "memory_bytes",
     "memory_utilization",
     "compute_utilization",

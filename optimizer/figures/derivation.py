@@ -62,6 +62,7 @@ _TOP = (
     "max_concurrency",
     "longest_context_tokens",
     "sequences_in_prefill",
+    "running_sequences",
 )
 _ALWAYS = frozenset(_TOP[:7])
 

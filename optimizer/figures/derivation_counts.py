@@ -55,6 +55,12 @@ def degrees(sheet: Sheet, problem: Problem, evaluation: Evaluation) -> None:
         "batch · dp",
         f"{layout.batch:,} · {layout.dp:,}",
     )
+    if evaluation.running < layout.batch:
+        sheet.count(
+            "running_sequences",
+            evaluation.running,
+            "least batch of a rank that serves the request rate (Little's law): TTFT and TPOT are with so many in flight",
+        )
     sheet.count("layers", problem.model.layer_count, "layers of the main stack")
     cuts = ", ".join(map(str, evaluation.cuts))
     cuts = f"max({cuts})" if layout.pp > 1 else cuts

@@ -129,8 +129,7 @@ def _mean_step_text(found: Evaluation) -> str:
 def rates(sheet: Sheet, problem: Problem, found: Evaluation, ideal: Evaluation) -> None:
     """Request capacity, throughput and concurrency."""
     work, layout = problem.workload, found.layout
-    cycle = layout.pp * max(found.stage_ticks) / TICKS_PER_SECOND
-    steps = found.steps
+    cycle, batch, steps = layout.pp * found.capacity_ticks / TICKS_PER_SECOND, found.capacity_batch, found.steps
     prompts = None
     if steps.share > 1 and found.mixed_ticks:
         step_s = Fraction(max(found.mixed_ticks), TICKS_PER_SECOND)
@@ -140,11 +139,11 @@ def rates(sheet: Sheet, problem: Problem, found: Evaluation, ideal: Evaluation) 
         text = f"{layout.dp:,} · {steps.together} ÷ ({steps.pieces} · {_s(step_s)})"
     elif work.phase == "prefill":
         formula = "batch · dp ÷ (n · pp · step time)"
-        text = f"{layout.batch:,} · {layout.dp:,} ÷ ({found.steps.pieces} · {_s(cycle)})"
+        text = f"{batch:,} · {layout.dp:,} ÷ ({found.steps.pieces} · {_s(cycle)})"
     else:
         formula = "batch · dp · tokens a step ÷ (pp · step time · (output tokens − 1))"
         text = (
-            f"{layout.batch:,} · {layout.dp:,} · {float(work.tokens_per_step):.4g} ÷ "
+            f"{batch:,} · {layout.dp:,} · {float(work.tokens_per_step):.4g} ÷ "
             f"({_s(cycle)} · {work.output_tokens - 1:,})"
         )
     sheet.put(

@@ -17,12 +17,17 @@ prompt tokens a step, ``P`` computed tokens of a prompt, ``e`` expected tokens a
   deterministic service), ρ·S ÷ (2·(1 − ρ)), S = n·max M ÷ prompts a step (m, or µ in phase prefill). Where more is
   asked than all ranks serve, the load ρ is the rate ÷ their capacity: rate ≤ capacity ⇔ ρ ≤ 1, as S is at most
   1 ÷ a rank's capacity.
+- Where requests come at random and decode, sequences in flight follow from the load (Little's law): a rank runs the least
+  batch, up to that of the layout, that serves the requests asked of it, and TTFT, TPOT and steps are of that batch.
+  Capacity is of the largest batch up to that of the layout that keeps the limits on both. A batch that the problem's
+  `search` fixes is in flight whatever the load.
 - Throughput counts output tokens (prompt tokens in phase prefill): requests/s × tokens a request.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -103,6 +108,13 @@ class Evaluation:
     """Exact figures of one layout.
 
     Durations in seconds as fractions; None where the phase has no such figure.
+
+    Attributes
+    ----------
+    running
+        Sequences in flight on a rank at the load asked for: those that steps and latencies are of.
+    capacity_batch, capacity_ticks
+        The batch that capacity is of, and its mean step in the slowest stage, in ticks.
     """
 
     layout: Layout
@@ -120,6 +132,9 @@ class Evaluation:
     request_capacity: Fraction
     throughput: Fraction
     devices: int
+    running: int
+    capacity_batch: int
+    capacity_ticks: Fraction
 
     @property
     def memory_bytes(self) -> int:
@@ -280,8 +295,9 @@ def evaluate(
     rates: Rates | None = None,
     costs: Costs | None = None,
     memory: Memory | None = None,
+    full: bool = False,
 ) -> Evaluation:
-    """Price a layout; says nothing of limits.
+    """Price a layout, at the load asked for; whether it keeps the limits is not said.
 
     Parameters
     ----------
@@ -291,6 +307,8 @@ def evaluate(
         Achieved rates by default; pass `ideal_rates` for the physical bound.
     costs, memory
         Coefficients of the layout's shape where the caller has them already.
+    full
+        With the whole batch in flight, whatever the load.
     """
     work = problem.workload
     shape = shape_of(layout, redundant)
@@ -311,9 +329,56 @@ def evaluate(
         slowest_mixed=max(mixed) if mixed else None, ranks=layout.dp, first_s=first_s,
     )  # fmt: skip
     capacity = found.rank_requests * layout.dp
-    return Evaluation(
+    own = Evaluation(
         layout=layout, shape=shape, cuts=cuts, steps=steps, stage_ticks=mean, decode_ticks=decode, mixed_ticks=mixed,
         memory=tuple(memory.stages(steps.largest, layout.batch, cuts)), ttft_s=found.ttft_s, tpot_s=found.tpot_s,
         queue_s=found.queue_s, load=found.load, request_capacity=capacity,
-        throughput=capacity * work.tokens_of_request, devices=layout.devices,
+        throughput=capacity * work.tokens_of_request, devices=layout.devices, running=layout.batch,
+        capacity_batch=layout.batch, capacity_ticks=max(mean),
     )  # fmt: skip
+    if full or work.queued_rate is None or work.phase == "prefill" or problem.search.batch is not None:
+        return own
+    chunk = None if work.phase == "decode" else chunk_of(problem, layout)
+
+    def at(batch: int) -> Evaluation:
+        other = layout.model_copy(update={"batch": batch, "prefill_chunk": chunk})
+        return evaluate(
+            problem, other, redundant=redundant, imbalance=imbalance, rates=rates, costs=costs, memory=memory, full=True
+        )
+
+    return _at_load(problem, own, work.queued_rate, at)
+
+
+def _at_load(problem: Problem, own: Evaluation, rate: Fraction, at: Callable[[int], Evaluation]) -> Evaluation:
+    """A layout with the sequences in flight that a request rate leaves, from its evaluations with a batch in flight.
+
+    Requests/s of whole micro-batches do not fall with the micro-batch, and no step gets shorter with it (both in
+    `figures.operating_point`), so that bisection finds the first that serves the rate and the last in time.
+    """
+    batch, pp, work = own.layout.batch, own.layout.pp, problem.workload
+    top = own.layout.micro_batch if own.request_capacity >= rate else batch // pp
+    if own.steps.share > 1 or top == 0:
+        return own
+
+    def whole(micro: int) -> Evaluation:
+        return own if micro * pp >= batch else at(micro * pp)
+
+    if whole(top).request_capacity < rate:
+        return own
+    first = bisect_left(range(1, top), x=True, key=lambda micro: whole(micro).request_capacity >= rate) + 1
+    cycle = pp * max(whole(first).stage_ticks) / TICKS_PER_SECOND
+    served = rate / own.layout.dp * (work.output_tokens - 1) * cycle / work.tokens_per_step
+    running = at(max((first - 1) * pp + 1, ceil_fraction(served)))
+    late = bisect_left(range(first, top + 1), x=True, key=lambda micro: not _in_time(problem, whole(micro)))
+    busiest = whole(first + late - 1) if late else own
+    return replace(
+        running, layout=own.layout, steps=replace(running.steps, largest=own.steps.largest), memory=own.memory,
+        request_capacity=busiest.request_capacity, throughput=busiest.throughput,
+        capacity_batch=busiest.layout.batch, capacity_ticks=busiest.capacity_ticks,
+    )  # fmt: skip
+
+
+def _in_time(problem: Problem, found: Evaluation) -> bool:
+    """Whether latencies keep the problem's limits and the queue of prompts does not grow."""
+    pairs = ((found.ttft_s, problem.limits.ttft), (found.tpot_s, problem.limits.tpot))
+    return found.load < 1 and all(own is None or limit is None or own <= limit for own, limit in pairs)

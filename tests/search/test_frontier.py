@@ -41,11 +41,11 @@ def non_dominated(vectors: set[Vector]) -> set[Vector]:
 def compare(seed: int) -> None:
     problem = small_problem(seed)
     objectives = asked_of(problem, Random(seed))  # noqa: S311 - test data
-    wanted = non_dominated({smaller_is_better(problem, one.evaluation, objectives) for one in layouts(problem)})
+    wanted = non_dominated({smaller_is_better(problem, one.evaluation, objectives) for one in layouts(problem, full=True)})
     found = frontier(problem, objectives)
     vectors = []
     for point in found:
-        own = evaluate(problem, point.layout, redundant=point.redundant)
+        own = evaluate(problem, point.layout, redundant=point.redundant, full=True)
         assert violations(problem, point.layout, own) == ()
         assert tuple(value(problem, own, n) for n in objectives) == point.values
         vectors.append(smaller_is_better(problem, own, objectives))

@@ -1,0 +1,90 @@
+"""Sequences in flight at the load asked for, against every batch priced one by one."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+
+from optimizer.domain.layout import Layout
+from optimizer.domain.problem import Problem
+from optimizer.figures.derivation import derive
+from optimizer.figures.serving import Evaluation, evaluate
+from optimizer.interface import read_problem
+from optimizer.verify.constraints import violations
+
+RATES = [Fraction(1, 10_000), Fraction(3), Fraction(9), Fraction(17), Fraction(26), Fraction(200)]
+
+
+def asked(rate: Fraction | None, **limits: object) -> Problem:
+    problem = read_problem(
+        {
+            "model": "llama-3.1-8b", "hardware": "h100-sxm-8", "devices": 8,
+            "workload": {"phase": "aggregated", "input_tokens": 1000, "output_tokens": 200},
+        }
+    )  # fmt: skip
+    work = problem.workload.model_copy(update={"request_rate": rate})
+    return problem.model_copy(update={"workload": work, "limits": problem.limits.model_copy(update=limits)})
+
+
+def layout(batch: int, pp: int = 2) -> Layout:
+    return Layout(tp=1, cp=1, dp=2, pp=pp, etp=1, ep=1, edp=1, batch=batch, prefill_chunk=1000)
+
+
+def with_all_in_flight(problem: Problem, batch: int, pp: int = 2) -> Evaluation:
+    return evaluate(problem, layout(batch, pp), full=True)
+
+
+@pytest.mark.parametrize("pp", [1, 2, 3])
+@pytest.mark.parametrize("rate", RATES)
+def test_the_least_batch_that_serves_the_rate_is_in_flight(rate: Fraction, pp: int) -> None:
+    problem, most = asked(rate), 41
+    found = evaluate(problem, layout(most, pp))
+    serving = [b for b in range(1, most + 1) if with_all_in_flight(problem, b, pp).request_capacity >= rate]
+    own = with_all_in_flight(problem, serving[0] if serving else most, pp)
+    assert found.running == own.layout.batch
+    assert (found.tpot_s, found.ttft_s, found.queue_s, found.load) == (own.tpot_s, own.ttft_s, own.queue_s, own.load)
+    whole = with_all_in_flight(problem, most, pp)
+    assert found.memory == whole.memory
+    assert (found.request_capacity >= rate) == (found.load <= 1)
+    if found.running < most:
+        # Little's law: requests/s × seconds in decode are what is in flight, rounded up to whole sequences
+        assert found.tpot_s is not None
+        sequences = rate / 2 * 199 * found.tpot_s
+        assert found.running - 1 < sequences <= found.running or found.running % pp == 1 % pp
+        assert not violations(problem, found.layout, found)
+        assert derive(problem, found.layout, found)["running_sequences"].value == found.running
+
+
+def test_few_requests_meet_an_idle_device() -> None:
+    """The first report of it: 0.0001 requests/s were priced with the whole batch in flight."""
+    few, none = evaluate(asked(Fraction(1, 10_000)), layout(200)), evaluate(asked(None), layout(1))
+    assert few.tpot_s == none.tpot_s
+    assert few.running == 1
+    whole = evaluate(asked(None), layout(200))
+    assert whole.tpot_s is not None
+    assert none.tpot_s is not None
+    assert whole.tpot_s > 3 * none.tpot_s / 2
+    assert few.request_capacity == whole.request_capacity
+    assert whole.running == 200
+
+
+@pytest.mark.parametrize("rate", RATES[:-1])
+def test_capacity_is_of_the_largest_batch_that_keeps_the_limits(rate: Fraction) -> None:
+    """What a layout serves beyond a limit is no throughput: a batch too large for the limit adds nothing."""
+    limit = with_all_in_flight(asked(rate), 12).tpot_s
+    problem = asked(rate, tpot=limit)
+    found = evaluate(problem, layout(64))
+    kept = [b for b in range(1, 65) if (s := with_all_in_flight(problem, b).tpot_s) is not None and s <= limit]  # type: ignore[operator]
+    best = with_all_in_flight(problem, kept[-1])
+    if best.request_capacity >= rate:
+        assert (found.capacity_batch, found.request_capacity) == (kept[-1], best.request_capacity)
+        assert not violations(problem, found.layout, found)
+    else:
+        assert violations(problem, found.layout, found)
+
+
+def test_a_batch_that_the_search_fixes_is_in_flight() -> None:
+    problem = asked(Fraction(1, 10_000))
+    fixed = problem.model_copy(update={"search": problem.search.model_copy(update={"batch": (64,)})})
+    assert evaluate(fixed, layout(64)).tpot_s == with_all_in_flight(problem, 64).tpot_s
