@@ -253,6 +253,15 @@ def test_hardware_is_found_too() -> None:
         catalog.load_hardware("h1000")
 
 
+def test_prices_have_a_source_and_what_has_none_is_named() -> None:
+    found = {name: catalog.load_hardware(name) for name in catalog.names("hardware")}
+    unpriced = {name for name, own in found.items() if own.device.price is None}
+    assert all("price: " in own.source for name, own in found.items() if name not in unpriced)
+    boundaries = (Path(__file__).parents[2] / "docs" / "boundaries.md").read_text()
+    named = boundaries.split("a price of your own: ")[1].split(".\n")[0]
+    assert set(named.replace("\n", " ").replace(",", " ").split()) == unpriced
+
+
 def test_a_wheel_keeps_the_catalog_inside_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "optimizer" / "spec"
     package.mkdir(parents=True)
