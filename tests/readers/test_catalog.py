@@ -39,6 +39,10 @@ READ_FROM = {
     "gpt-3-175b": "GPT-3-175B",
     "gpt-oss-120b": "gpt-oss-120b",
     "grok-1": "Grok-1",
+    "hy3": "Hy3",
+    "granite-4.0-h-small": "Granite-4.0-H-Small",
+    "granite-4.0-h-micro": "Granite-4.0-H-Micro",
+    "granite-4.0-micro": "Granite-4.0-Micro",
     "hunyuan-large": "Hunyuan-Large",
     "kimi-k2": "Kimi-K2",
     "kimi-k2.6-nvfp4": "Kimi-K2.6",
@@ -80,6 +84,11 @@ EXACT = {
     "mixtral-8x22b": 140_620_634_112,
     "phi-2": 2_779_683_840,
     "gpt-oss-20b": 20_914_757_184,
+    # Counted over the parameters of the model's own class in transformers 5.24.
+    "hy3": 295_033_528_320,
+    "granite-4.0-h-small": 32_207_337_984,
+    "granite-4.0-h-micro": 3_191_396_096,
+    "granite-4.0-micro": 3_402_836_480,
     "qwen3-30b-a3b": 30_532_122_624,
     "deepseek-v3.1": 671_026_404_352,
     # The Hub shows 49,122,681,728: the correction biases of 26 layers are stored with it.

@@ -41,7 +41,9 @@ def non_dominated(vectors: set[Vector]) -> set[Vector]:
 def compare(seed: int) -> None:
     problem = small_problem(seed)
     objectives = asked_of(problem, Random(seed))  # noqa: S311 - test data
-    wanted = non_dominated({smaller_is_better(problem, one.evaluation, objectives) for one in layouts(problem, full=True)})
+    wanted = non_dominated(
+        {smaller_is_better(problem, one.evaluation, objectives) for one in layouts(problem, full=True)}
+    )
     found = frontier(problem, objectives)
     vectors = []
     for point in found:

@@ -26,9 +26,9 @@ from optimizer.readers.huggingface.gpt import read_bloom, read_falcon, read_gpt2
 from optimizer.readers.huggingface.hunyuan import read_hunyuan
 from optimizer.readers.huggingface.kimi import read_kimi_linear
 from optimizer.readers.huggingface.llama import read_llama, read_mistral, read_nemotron_nas, read_qwen2, read_qwen3
-from optimizer.readers.huggingface.mimo import read_mimo_v2
+from optimizer.readers.huggingface.mimo import read_hy3, read_mimo_v2
 from optimizer.readers.huggingface.minimax import read_minimax_m1, read_minimax_m2, read_minimax_m3
-from optimizer.readers.huggingface.nemotron import read_nemotron_h
+from optimizer.readers.huggingface.nemotron import read_granite_hybrid, read_nemotron_h
 from optimizer.readers.huggingface.parts import Reading
 from optimizer.readers.huggingface.qwen import read_hybrid, read_qwen2_moe, read_qwen3_moe
 
@@ -73,9 +73,11 @@ FAMILIES: Final[dict[str, Family]] = {
     "gpt_oss": Family(read_gpt_oss),
     "granite": Family(read_llama),
     "granitemoe": Family(read_granite_moe, style="mixtral"),
+    "granitemoehybrid": Family(read_granite_hybrid, tied=True),
     "grok-1": Family(read_grok, tied=True),
     "hunyuan": Family(read_hunyuan, tied=True),
     "hunyuan_v1_moe": Family(read_hunyuan),
+    "hy_v3": Family(read_hy3),
     "kimi_k2": Family(read_deepseek),
     "kimi_linear": Family(read_kimi_linear),
     "llama": Family(read_llama),
@@ -89,6 +91,7 @@ FAMILIES: Final[dict[str, Family]] = {
     "minimax_text_01": Family(read_minimax_m1),
     "ministral": Family(read_mistral),
     "mistral": Family(read_mistral),
+    "mistral4": Family(read_deepseek),
     "mixtral": Family(read_mixtral, style="mixtral"),
     "nemotron-nas": Family(read_nemotron_nas),
     "nemotron_h": Family(read_nemotron_h, style="nemotron_h"),
@@ -121,7 +124,7 @@ WRAPPERS: Final[dict[str, tuple[str, ...]]] = {
     "llava": ("llama", "mistral", "granite"),
     "llava_next": ("llama", "mistral", "granite"),
     "minimax_m3_vl": ("minimax_m3",),
-    "mistral3": ("mistral",),
+    "mistral3": ("mistral", "mistral4"),
     "qwen2_5_vl": ("qwen2_5_vl_text",),
     "qwen3_5": ("qwen3_5_text",),
     "qwen3_5_moe": ("qwen3_5_moe_text",),

@@ -1,12 +1,20 @@
-"""MiMo-V2: windows with sinks between full layers, value heads narrower than key heads, DeepSeek-V3's experts."""
+"""MiMo-V2: windows with sinks between full layers, value heads narrower than key heads; Hy3; DeepSeek-V3's experts."""
 
 from __future__ import annotations
 
-from optimizer.domain.feedforward import DenseFeedForward
+from optimizer.domain.feedforward import DenseFeedForward, MixtureOfExperts
 from optimizer.domain.model import Block
 from optimizer.readers.huggingface.config import Config
 from optimizer.readers.huggingface.deepseek import experts
-from optimizer.readers.huggingface.parts import FULL, SLIDING, WINDOWED, Reading, gqa, layer_count
+from optimizer.readers.huggingface.parts import (
+    FULL,
+    SLIDING,
+    WINDOWED,
+    Reading,
+    gqa,
+    layer_count,
+    next_token_layers,
+)
 
 
 def _kinds(config: Config, layers: int) -> list[str]:
@@ -61,3 +69,29 @@ def read_mimo_v2(config: Config) -> Reading:
         blocks[f"{place}-moe"] = Block(attention=attention[kind], ffn=experts(config))
         blocks[f"{place}-dense"] = Block(attention=attention[kind], ffn=wide)
     return Reading(blocks, names)
+
+
+def read_hy3(config: Config) -> Reading:
+    """`hy_v3` (Hy3): norms on queries and keys, a dense layer, then experts with a correction bias."""
+    layers, bias = layer_count(config), config.flag("attention_bias")
+    config.only("mlp_bias", False, why="biases of experts are not described for this family")  # noqa: FBT003
+    config.skip("enable_moe_fp32_combine", "router_scaling_factor")
+    attention, width = (
+        gqa(config, qkv_bias=bias, out_bias=bias, qk_norm="head"),
+        config.integer("moe_intermediate_size"),
+    )
+    routed = MixtureOfExperts(
+        experts=config.integer("num_experts"),
+        top_k=config.integer("num_experts_per_tok"),
+        intermediate=width,
+        shared_intermediate=width * config.integer("num_shared_experts", default=1, least=0),
+        router_correction=True,
+    )
+    first = config.integer("first_k_dense_replace", default=1, least=0)
+    kinds = config.names("mlp_layer_types", ("dense", "sparse"), length=layers)
+    blocks = {
+        "dense": Block(attention=attention, ffn=DenseFeedForward(intermediate=config.integer("intermediate_size"))),
+        "sparse": Block(attention=attention, ffn=routed),
+    }
+    names = kinds or ["dense" if index < first else "sparse" for index in range(layers)]
+    return Reading(blocks, names, next_token_layers(config, "sparse", own_embedding=True))

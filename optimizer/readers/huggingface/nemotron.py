@@ -1,4 +1,4 @@
-"""Nemotron-H and Nemotron 3: layers that are each one mixer or one feed-forward block."""
+"""Hybrids of state-space mixers and attention: Nemotron-H and Nemotron 3, Granite 4."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from optimizer.domain.attention import GroupedQueryAttention, Mamba2
 from optimizer.domain.feedforward import DenseFeedForward, MixtureOfExperts
 from optimizer.domain.model import Block, Mtp
 from optimizer.readers.huggingface.config import Config
-from optimizer.readers.huggingface.parts import Reading, gqa
+from optimizer.readers.huggingface.parts import Reading, gqa, layer_count
 
 _LETTERS = {"M": "mamba", "*": "attention", "E": "moe", "-": "mlp"}
 KINDS = tuple(_LETTERS.values())
+_MIXERS = {"linear_attention": "mamba", "full_attention": "attention"}
+"""What transformers has called Granite 4's mixers since 5.20."""
 
 
 def _order(config: Config, listed: str, lettered: str) -> list[str] | None:
@@ -54,6 +56,41 @@ def read_nemotron_h(config: Config) -> Reading:
         blocks["mtp"] = Block(attention=_attention(config), ffn=_experts(config))
         mtp = Mtp(block="mtp", count=extra)
     return Reading(blocks, names, mtp)
+
+
+def read_granite_hybrid(config: Config) -> Reading:
+    """`granitemoehybrid` (Granite 4): a mixer or attention in each layer, then experts (if any) and a shared block."""
+    layers = layer_count(config)
+    listed = config.names("layer_types", (*_MIXERS, *_MIXERS.values()), length=layers)
+    names = ["mamba"] * layers if listed is None else [_MIXERS.get(name, name) for name in listed]
+    config.skip("mamba_expand", "mamba_proj_bias", "position_embedding_type", "normalization_function", "init_method")
+    mixers: dict[str, Mamba2 | GroupedQueryAttention] = {"attention": _attention(config)}
+    if "mamba" in names:
+        mixers["mamba"] = Mamba2(
+            heads=config.integer("mamba_n_heads"),
+            head_dim=config.integer("mamba_d_head"),
+            groups=config.integer("mamba_n_groups", default=1),
+            state_size=config.integer("mamba_d_state"),
+            conv_kernel=config.integer("mamba_d_conv", default=4),
+            conv_bias=config.flag("mamba_conv_bias", default=True),
+            proj_bias=config.flag("mamba_proj_bias"),
+        )
+    else:
+        config.skip(
+            "mamba_n_heads", "mamba_d_head", "mamba_n_groups", "mamba_d_state", "mamba_d_conv", "mamba_conv_bias"
+        )
+    shared, routed = config.integer("shared_intermediate_size"), config.integer("num_local_experts", default=0, least=0)
+    ffn: DenseFeedForward | MixtureOfExperts = DenseFeedForward(intermediate=shared)
+    if routed:
+        ffn = MixtureOfExperts(
+            experts=routed,
+            top_k=config.integer("num_experts_per_tok"),
+            intermediate=config.integer("intermediate_size"),
+            shared_intermediate=shared,
+        )
+    else:
+        config.skip("intermediate_size", "num_experts_per_tok")
+    return Reading({name: Block(attention=mixer, ffn=ffn) for name, mixer in mixers.items()}, names)
 
 
 def _attention(config: Config) -> GroupedQueryAttention:
