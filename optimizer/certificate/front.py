@@ -3,8 +3,8 @@
 A point is missing if some layout is not matched or beaten in every objective by a listed one. Those vectors make up a
 union of boxes, each below a corner in every objective; a corner is a goal, and no layout meets any of them. With two
 objectives a corner lies between each two neighbours; each further point replaces the corners that it lies below by
-those beside it (Klamroth, Lacour and Vanderpooten 2015). A point has its whole batch in flight, whatever request rate is
-asked for: it trades throughput against the latency at that throughput.
+those beside it (Klamroth, Lacour and Vanderpooten 2015). A point has its whole batch in flight, whatever the request
+rate: it trades throughput against the latency at that throughput.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ def degrees(sheet: Sheet, problem: Problem, evaluation: Evaluation) -> None:
         sheet.count(
             "running_sequences",
             evaluation.running,
-            "least batch of a rank that serves the request rate (Little's law): TTFT and TPOT are with so many in flight",
+            "least batch of a rank that serves the request rate (Little's law); TTFT and TPOT are with it in flight",
         )
     sheet.count("layers", problem.model.layer_count, "layers of the main stack")
     cuts = ", ".join(map(str, evaluation.cuts))
