@@ -101,6 +101,7 @@ _WHOLE = (
     "experts_per_token",
     "sequences_in_flight",
     "sequences_in_prefill",
+    "running_sequences",
     "experts_resident_per_layer",
     "expert_instances",
     "slots_per_device",

@@ -40,18 +40,22 @@ def layout(**degrees: Any) -> Layout:
 SHORT = {"input_tokens": 32, "output_tokens": 64}
 
 
-def short_prompts(rate: int, batch: int = 3975) -> Evaluation:
-    return evaluate(
-        problem("llama-3.1-8b", "h100-sxm-8", 1, **SHORT, request_rate=rate), layout(batch=batch, prefill_chunk=2048)
-    )
+def short_prompts(rate: int, batch: int = 3975, *, full: bool = False) -> Evaluation:
+    asked = problem("llama-3.1-8b", "h100-sxm-8", 1, **SHORT, request_rate=rate)
+    return evaluate(asked, layout(batch=batch, prefill_chunk=2048), full=full)
 
 
 def test_a_step_serves_all_the_prompts_that_its_chunk_holds() -> None:
-    found = short_prompts(240)
+    found = short_prompts(240, full=True)
     assert found.steps.together == 2048 // 32
     assert found.load == 240 * Fraction(found.mixed_ticks[0], TICKS_PER_SECOND) / 64
     assert float(found.load) == pytest.approx(0.537, abs=0.001)
     assert float(found.request_capacity) == pytest.approx(442.07, rel=0.001)
+    # the load leaves fewer in flight, so that steps are shorter and prompts wait less
+    at_load = short_prompts(240)
+    assert at_load.running < 3975
+    assert at_load.load < found.load
+    assert at_load.request_capacity == found.request_capacity
 
 
 @pytest.mark.parametrize("batch", [1, 100, 3975])
