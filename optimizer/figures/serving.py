@@ -7,13 +7,20 @@ prompt tokens a step, ``P`` computed tokens of a prompt, ``e`` expected tokens a
   ``m = floor(c ÷ P)`` whole prompts share a step (n = 1). Workspace is that of c tokens, as engines reserve it.
 - aggregated: steps carry µ decoding sequences, and a share φ = µ·e·n ÷ ((output − 1)·m) of them prompt tokens as well
   (steady state of continuous batching); stage time A = D + φ·(M − D); cycle = pp·max A; TPOT = cycle ÷ e;
+  requests/s of a rank = b·e ÷ (cycle·(output − 1)); φ ≤ 1.
+- decode: φ = 0, no TTFT. prefill: a step takes a piece of each of µ prompts; requests/s of a rank = b ÷ (n·pp·max P).
+- TTFT = o + max (k·M + w·A), of what the engine lets a request wait for (`domain.engines`): alone, at random and in
+  phase prefill the overhead o of a light load, k = n + pp − 1, w = 0. In a closed loop of b requests a rank o is the
+  loop's, w the steps waited, and k has the prompts that stand ahead as well: `BURST` of all requests start at once and
+  have (b − 1) ÷ 2 before them on average, n ÷ m steps each.
+- Requests that come at random at `request_rate` add the mean wait of an M/D/1 queue (Pollaczek–Khinchine,
+  deterministic service), ρ·S ÷ (2·(1 − ρ)), S = n·max M ÷ prompts a step (m, or µ in phase prefill). Where more is
+  asked than all ranks serve, the load ρ is the rate ÷ their capacity: rate ≤ capacity ⇔ ρ ≤ 1, as S is at most
+  1 ÷ a rank's capacity.
 - Where requests come at random and decode, sequences in flight follow from the load (Little's law): a rank runs the
   least batch, up to that of the layout, that serves the requests asked of it, and TTFT, TPOT and steps are of that
   batch. Capacity is of the largest batch up to that of the layout that keeps the limits on both. A batch that the
   problem's `search` fixes is in flight whatever the load.
-  batch, up to that of the layout, that serves the requests asked of it, and TTFT, TPOT and steps are of that batch.
-  Capacity is of the largest batch up to that of the layout that keeps the limits on both. A batch that the problem's
-  `search` fixes is in flight whatever the load.
 - Throughput counts output tokens (prompt tokens in phase prefill): requests/s × tokens a request.
 """
 

@@ -108,7 +108,9 @@ def test_at_random_it_waits_as_in_an_m_d_1_queue() -> None:
     service = Fraction(found.mixed_ticks[0], TICKS_PER_SECOND)
     load = 2 * service
     assert found.queue_s == load * service / (2 * (1 - load))
-    alone = chat("alone", request_rate=2)
+    # alone of as many as the load leaves in flight
+    alone = chat("alone", batch=found.running, request_rate=2)
+    assert found.running < 64
     assert found.ttft_s is not None
     assert alone.ttft_s is not None
     assert found.ttft_s == alone.ttft_s + found.queue_s
