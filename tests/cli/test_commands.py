@@ -423,6 +423,7 @@ def test_a_degree_that_does_not_divide_says_why_and_what_does(
         ("tpot", r"optimal: [0-9.,]+ ms for each output token"),
         ("cost", r"optimal: [0-9.,]+ \$ per million tokens"),
         ("memory_headroom", r"optimal: [0-9.,]+ GB left on the fullest device"),
+        ("context", r"optimal: one sequence of [0-9,]+ tokens"),
     ],
 )
 def test_the_first_line_says_of_what(objective: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
