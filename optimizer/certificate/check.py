@@ -31,6 +31,7 @@ from optimizer.certificate.thresholds import check_uncertainty
 from optimizer.certificate.verdict import Check, Rejected, brief, count, equal, number
 from optimizer.domain.lattice import axes
 from optimizer.domain.layout import Layout
+from optimizer.domain.margins import accuracy
 from optimizer.domain.objectives import Measure
 from optimizer.domain.problem import Problem
 from optimizer.figures.derivation import figures_json
@@ -102,6 +103,10 @@ def _beside(case: _Case) -> None:
     """What was asked beside the layout: the frontier, and how much hangs on the efficiencies."""
     if "pareto" in case.result:
         check_front(case.problem, case.lattice, case.result["pareto"], case.check)
+    if "accuracy" in case.result:
+        figures = case.result["figures"]
+        own = accuracy(case.problem.margin, figures.get("ttft_s"), figures.get("tpot_s"))
+        equal("accuracy", case.result["accuracy"], own)
     if "uncertainty" in case.result:
         check_uncertainty(case.problem, case.lattice, case.result["uncertainty"], case.check)
 

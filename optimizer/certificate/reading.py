@@ -22,7 +22,7 @@ _LONGEST = 4_000
 _RATIONAL = re.compile(r"-?[0-9]+/[0-9]+")
 _QUOTIENT = re.compile(r"[0-9]+/[1-9][0-9]*")
 _RESULT = frozenset({"schema", "status", "problem", "objective", "layout", "figures", "search", "certificate"})
-_BESIDE = frozenset({"pareto", "uncertainty"})
+_BESIDE = frozenset({"accuracy", "pareto", "uncertainty"})
 """What a result holds where it was asked for."""
 _CERTIFICATE = frozenset(
     {

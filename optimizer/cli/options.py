@@ -73,6 +73,7 @@ PROBLEM_OPTIONS: Final = (
     ProblemOption("--mtp-tokens", ("workload", "mtp_tokens"), "Tokens drafted a step.", "N"),
     ProblemOption("--mtp-acceptance", ("workload", "mtp_acceptance"), "Chance that one is accepted.", "SHARE"),
     *(_bound(limit) for limit in LIMITS if isinstance(limit, Bound)),
+    ProblemOption("--confidence", ("limits", "confidence"), "Share of measured runs that keep TTFT and TPOT.", "SHARE"),
     ProblemOption("--memory-utilization", ("limits", "memory_utilization"), "Share of memory to use.", "SHARE"),
     ProblemOption("--fabric-bandwidth", ("limits", "fabric_bandwidth"), "Most bytes/s over the fabric.", "RATE"),
     ProblemOption(

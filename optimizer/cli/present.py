@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from typing import Any
 
 from optimizer.cli.output import emit, heading, paint, table
 from optimizer.domain.layout import Layout
@@ -81,6 +82,17 @@ def layout_line(layout: Layout, *, experts: bool, of: int | None = None) -> str:
     )
 
 
+def accuracy_line(found: dict[str, Any]) -> None:
+    """How far measured times lie from the predicted ones."""
+    told = [
+        f"{name} {shown(Fraction(low), Dimension.SECONDS)} to {shown(Fraction(high), Dimension.SECONDS)}"
+        for name, (low, high) in (
+            (name.upper(), found[f"{name}_interval_s"]) for name in ("ttft", "tpot") if f"{name}_interval_s" in found
+        )
+    ]
+    emit(f"as measured in 90% of {found['runs']:,} runs ({found['class']}): {', '.join(told)}")
+
+
 def problem_line(problem: Problem) -> str:
     """A problem in one line."""
     work = problem.workload
@@ -88,6 +100,8 @@ def problem_line(problem: Problem) -> str:
     if work.request_rate is not None:
         bounds.append(f"≥ {shown(work.request_rate, Dimension.PER_SECOND)}")
     kept = f", {', '.join(bounds)}" if bounds else ""
+    if limits.confidence is not None and bounds:
+        kept += f" (predicted, for {float(limits.confidence):.4g} of measured runs to keep what is asked)"
     name = "" if problem.name == "problem" else f"{problem.name}: "
     return (
         f"{name}{problem.model.name} on {counted(problem.devices, 'device')} of {problem.hardware.name}, {work.phase}, "

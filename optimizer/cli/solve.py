@@ -75,6 +75,10 @@ def command(
 
         document["conflict"] = brief(question)
     elif result.layout is not None:
+        from optimizer.domain.margins import accuracy  # noqa: PLC0415 - the specs load when a command runs
+
+        figures = document["figures"]
+        document["accuracy"] = accuracy(question.margin, figures.get("ttft_s"), figures.get("tpot_s"))
         if pareto is not None:
             document["pareto"] = frontier_json(question, [name.strip() for name in pareto.split(",")], watch)
         if box is not None:
@@ -193,6 +197,7 @@ def show(problem: Problem, result: Result, document: dict[str, Any], time_limit_
     emit(f"lattice  {holds(problem)}")
     if result.layout is not None and result.evaluation is not None:
         present.figure_table(derive(problem, result.layout, result.evaluation))
+        present.accuracy_line(document["accuracy"])
         present.memory_table(problem, result.evaluation)
         placed = None if result.placement is None else placed_experts(problem, result.layout, result.placement)
         present.time_table(problem, result.evaluation, placed.imbalance if placed else None)

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from optimizer.domain.base import Spec
+from optimizer.domain.base import FieldError, Spec
 from optimizer.domain.engines import engine_named
 from optimizer.domain.hardware import HardwareSpec
 from optimizer.domain.limits import AsTuple, Limits, Search
@@ -125,6 +125,13 @@ class DemandFile(Spec):
     limits: Limits = Limits()
     engine: str = "any"
     search: Search = Search()
+
+    @model_validator(mode="after")
+    def _by_the_mean(self) -> DemandFile:
+        if self.limits.confidence is not None:
+            message = "demands of a cluster keep their limits on average: a confidence is for a single problem"
+            raise FieldError(message, ("limits", "confidence"))
+        return self
 
     @model_validator(mode="after")
     def _known(self) -> DemandFile:

@@ -16,6 +16,7 @@ from optimizer.domain.coactivation import Coactivation
 from optimizer.domain.engines import ANY, ENGINES, Engine, engine_named
 from optimizer.domain.hardware import HardwareSpec
 from optimizer.domain.limits import AsTuple, Limits, Search
+from optimizer.domain.margins import Margin, margin_of
 from optimizer.domain.model import ModelSpec
 from optimizer.domain.objectives import OBJECTIVES, Objective, ObjectiveName, Scale
 from optimizer.domain.precision import ModelPrecision, PrecisionOverride
@@ -193,6 +194,11 @@ class Problem(Grown):
         return self.model.precision
 
     @property
+    def margin(self) -> Margin:
+        """How far measured times of the problem's class lie from predicted ones."""
+        return margin_of(moe=self.model.moe is not None, engine=self.engine.name)
+
+    @property
     def memory_utilization(self) -> Fraction:
         """Share of the exposed memory that a device may use."""
         own = self.limits.memory_utilization
@@ -267,7 +273,7 @@ def resolve(
         hardware=hardware,
         devices=devices,
         workload=written.workload,
-        limits=written.limits,
+        limits=written.limits.kept(margin_of(moe=model.moe is not None, engine=engine_named(written.engine).name)),
         objective=written.objective,
         engine_name=written.engine,
         search=written.search,

@@ -1,0 +1,111 @@
+"""How far measured times lie from predicted ones, and the limit that a prediction has to keep for a measurement to.
+
+A measured time is at most `quantile(p)` times the predicted one in a share p of the measured runs of a class. A limit
+kept with probability p is one that the prediction times that quantile keeps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+ANY = "any"
+SHARES = (0.05, 0.5, 0.8, 0.9, 0.95)
+"""Shares of runs whose quantiles a row has."""
+SOURCE = (
+    "1,298 closed-loop runs of aiconfigurator-core 0.12.0 silicon_sample.csv on H100, H200 and B200, by "
+    "`python -m benchmarks.margins TABLE.csv` on 2026-11-29"
+)
+
+
+@dataclass(frozen=True)
+class Margin:
+    """Quantiles of measured ÷ predicted at `SHARES`, of one class of runs.
+
+    Attributes
+    ----------
+    moe, engine
+        Whether the model has experts (None: either), and the engine's name.
+    runs
+        How many were measured.
+    """
+
+    moe: bool | None
+    engine: str
+    runs: int
+    tpot_s: tuple[float, ...]
+    ttft_s: tuple[float, ...]
+
+    @property
+    def title(self) -> str:
+        """The class in words."""
+        if self.moe is None:
+            return "all models and engines"
+        return f"{'mixtures of experts' if self.moe else 'dense models'} on {self.engine}"
+
+
+def quantile(values: Sequence[float], share: float) -> Fraction:
+    """The quantile at a share, linear between those of the table.
+
+    Raises
+    ------
+    ValueError
+        The share is beyond what the table tells.
+    """
+    if not SHARES[0] <= share <= SHARES[-1]:
+        message = f"a confidence of {share:.4g} is not between {SHARES[0]} and {SHARES[-1]}, of which runs tell"
+        raise ValueError(message)
+    above = next(i for i, own in enumerate(SHARES) if own >= share)
+    if SHARES[above] == share:
+        return Fraction(str(values[above]))
+    low, high = (Fraction(str(own)) for own in values[above - 1 : above + 1])
+    start, stop = (Fraction(str(own)) for own in SHARES[above - 1 : above + 1])
+    return low + (high - low) * (Fraction(str(share)) - start) / (stop - start)
+
+
+MARGINS = (
+    Margin(
+        moe=None, engine="any", runs=1298,
+        tpot_s=(0.718, 0.995, 1.131, 1.228, 1.342), ttft_s=(0.669, 1.187, 1.726, 2.128, 3.259),
+    ),
+    Margin(
+        moe=False, engine="sglang", runs=84,
+        tpot_s=(0.772, 0.853, 0.904, 0.939, 0.972), ttft_s=(1.142, 1.799, 2.274, 2.717, 8.345),
+    ),
+    Margin(
+        moe=True, engine="sglang", runs=107,
+        tpot_s=(0.777, 1.022, 1.172, 1.396, 1.934), ttft_s=(0.384, 1.215, 4.141, 9.731, 13.203),
+    ),
+    Margin(
+        moe=False, engine="trtllm", runs=390,
+        tpot_s=(0.828, 1.013, 1.134, 1.215, 1.295), ttft_s=(0.677, 1.06, 1.688, 1.939, 2.178),
+    ),
+    Margin(
+        moe=True, engine="trtllm", runs=314,
+        tpot_s=(0.588, 0.913, 1.186, 1.279, 1.424), ttft_s=(0.651, 1.331, 1.932, 2.477, 3.644),
+    ),
+    Margin(
+        moe=False, engine="vllm", runs=270,
+        tpot_s=(0.89, 1.031, 1.126, 1.197, 1.277), ttft_s=(0.78, 1.071, 1.449, 1.722, 1.904),
+    ),
+    Margin(
+        moe=True, engine="vllm", runs=133,
+        tpot_s=(0.802, 0.99, 1.103, 1.154, 1.213), ttft_s=(0.793, 1.195, 1.399, 1.551, 1.638),
+    ),
+)  # fmt: skip
+"""Rows of `SOURCE`; the first stands for every class that has none."""
+
+
+def margin_of(*, moe: bool, engine: str) -> Margin:
+    """The row of a class, or that of all runs where it has none."""
+    return next((row for row in MARGINS if (row.moe, row.engine) == (moe, engine)), MARGINS[0])
+
+
+def accuracy(margin: Margin, ttft_s: float | None, tpot_s: float | None) -> dict[str, object]:
+    """What a result says of its times: the class, and intervals that hold 90% of what the class measured."""
+    found: dict[str, object] = {"class": margin.title, "runs": margin.runs, "source": SOURCE}
+    for name, value, own in (("ttft", ttft_s, margin.ttft_s), ("tpot", tpot_s, margin.tpot_s)):
+        if value is not None:
+            found[f"{name}_interval_s"] = [value * own[0], value * own[-1]]
+    return found
