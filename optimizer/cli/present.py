@@ -100,8 +100,9 @@ def problem_line(problem: Problem) -> str:
     if work.request_rate is not None:
         bounds.append(f"≥ {shown(work.request_rate, Dimension.PER_SECOND)}")
     kept = f", {', '.join(bounds)}" if bounds else ""
-    if limits.confidence is not None and bounds:
-        kept += f" (predicted, for {float(limits.confidence):.4g} of measured runs to keep what is asked)"
+    sure = problem.limits.confidence
+    if sure is not None and bounds:
+        kept += f" (times as predicted, for {float(sure):.4g} of measured runs to keep what is asked)"
     name = "" if problem.name == "problem" else f"{problem.name}: "
     return (
         f"{name}{problem.model.name} on {counted(problem.devices, 'device')} of {problem.hardware.name}, {work.phase}, "
