@@ -76,7 +76,7 @@ def test_verify_json(ask: Json, layout: Path) -> None:
     status, document = ask("verify", str(layout))
     assert status == 1
     assert document["feasible"] is False
-    assert {violation["family"] for violation in document["violations"]} == {"memory", "batch"}
+    assert {violation["family"] for violation in document["violations"]} == {"memory", "batch", "ttft"}
     valid(document, "verdict")
 
 
