@@ -43,3 +43,15 @@ def test_a_folder_of_modules_is_a_package(folder: Path) -> None:
 def test_modules_stay_small() -> None:
     lengths = {path.name: path.read_text().count("\n") for path in (ROOT / "optimizer").rglob("*.py")}
     assert not {name: length for name, length in lengths.items() if length > 500}
+
+
+def test_the_lowest_releases_that_are_tried_are_those_that_are_declared() -> None:
+    """`.ci/lowest.txt` holds what `pyproject.toml` lets in at least, and each has a major release that it stops at."""
+    declared = PROJECT["project"]
+    wanted = {*declared["dependencies"], *declared["optional-dependencies"]["serve"]}
+    wanted |= set(declared["optional-dependencies"]["frame"])
+    tried = dict(re.findall(r"^([\w.-]+)==([\d.]+)$", (ROOT / ".ci" / "lowest.txt").read_text(), re.MULTILINE))
+    bounds = dict(re.findall(r"^([\w.-]+)>=([\d.]+),<\d+$", each)[0] for each in wanted)
+    assert tried.keys() == bounds.keys()
+    for name, low in bounds.items():
+        assert tried[name].startswith(low), name
