@@ -29,11 +29,12 @@ class _First(Search):
 def fits(problem: Problem) -> Scored | None:
     """Some layout that keeps every limit; None is a proof that there is none."""
     easiest = changed(problem, objective="throughput_per_device")
-    narrow = changed(easiest, search=easiest.search.model_copy(update={"cp": (1,)}))
-    # Nearly all that fits has a layout without context parallelism, and its lattice is a small part of the whole.
-    for asked in (narrow, easiest) if easiest.search.cp is None else (easiest,):
+    # Nearly all that fits has a layout without context parallelism, or with as much as a power of two; those lattices
+    # are small parts of the whole.
+    coarse = ((1,), tuple(1 << n for n in range(1, problem.devices.bit_length())))
+    for cp in (*coarse, None) if problem.search.cp is None else (problem.search.cp,):
         try:
-            _First(asked).run()
+            _First(changed(easiest, search=easiest.search.model_copy(update={"cp": cp}))).run()
         except _FoundError as found:
             return found.scored
     return None
