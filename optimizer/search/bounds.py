@@ -11,15 +11,16 @@ at the least p (or at ȳ, as φ ≤ 1) and for a concave g at the greatest.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.domain.lattice import LARGEST_BATCH, largest_batch
 from optimizer.domain.problem import Problem
-from optimizer.errors import InternalError
 from optimizer.figures.serving import BURST
 from optimizer.search.lattice import Floats, Ints
 from optimizer.search.pricing import MARGIN, Group, KindCost, Pricer
@@ -43,6 +44,15 @@ class Rows:
         return Rows(self.mesh[chosen], self.pp[chosen], self.least[chosen], self.most[chosen])
 
 
+class Stack(NamedTuple):
+    """Seconds of all layers and the head, of the cheapest layer, of the head, and of a send between stages."""
+
+    total: Floats
+    least: Floats
+    tail: Floats
+    send: Floats
+
+
 class Bounds:
     """Bounds of rows over a pricer's mesh pairs; `deepest` is the largest pp there is."""
 
@@ -53,6 +63,7 @@ class Bounds:
         self.meshes = pricer.meshes.take(index)
         self.counts = pricer.counts
         self.kinds: list[KindCost] = [k.take(index) for k in pricer.kinds]
+        self.cheapest = [k.take(index) for k in pricer.cheapest] if pricer.cheapest is not pricer.kinds else self.kinds
         self.head: Group = pricer.head.take(index)
         self.draft = pricer.draft.take(index) if pricer.draft is not None else None
         self.pp = np.maximum(rows.pp, 1).astype(float)
@@ -79,7 +90,6 @@ class Bounds:
         self._pricer = pricer
         self._contexts: dict[int, NDArray[np.bool_]] = {}
         self._several = rows.pp > 1
-        self._uneven = pricer.skews.measured
 
     def _most_taken(self) -> Floats:
         """Micro-batches of the sequences, and beside the prompt tokens, that the engine is told to take at most."""
@@ -127,49 +137,55 @@ class Bounds:
         pieces = -(-prompt // chunk)
         return pieces, -(-prompt // pieces), np.maximum(chunk // prompt, 1)
 
-    def _step(self, seqs: Floats, decoded: Floats, prompt: Floats, passes: Floats) -> tuple[Floats, Floats]:
-        """Two bounds of pp·max over stages: all stages together, and ceil(L/pp) of the cheapest layers."""
-        total = np.zeros(len(self.rows.mesh))
-        least: Floats | None = None
-        for count, kind in zip(self.counts, self.kinds, strict=True):
-            each = kind.seconds(seqs, decoded, prompt, passes)
-            total += count * each
-            least = each if least is None else np.minimum(least, each)
-        total += self.head.seconds(decoded + passes)
+    def _step(self, seqs: Floats, decoded: Floats, prompt: Floats, passes: Floats) -> Stack:
+        """What a step takes."""
+
+        def each(kind: KindCost) -> Floats:
+            return kind.seconds(seqs, decoded, prompt, passes)
+
+        tail = self.head.seconds(decoded + passes)
         if self.draft is not None:
             zero = np.zeros_like(seqs)
             drafted = self.draft.seconds(seqs, seqs, zero, zero) + self.head.seconds(seqs)
-            total += np.where(seqs > 0, self.problem.workload.mtp_tokens * drafted, 0.0)
-        send = np.where(self._several, self.send_fixed + self.send_each * (decoded + prompt), 0.0)
-        layers = np.ceil(sum(self.counts) / self.pp)
-        if least is None:
-            raise InternalError("a model has layers")
-        if self._uneven:
-            # kinds stand for the mean of their layers, of which the cheapest may be cheaper
-            least = np.zeros_like(least)
-        return total + self.pp * send, self.pp * (layers * least + send)
+            tail = tail + np.where(seqs > 0, self.problem.workload.mtp_tokens * drafted, 0.0)
+        return self._stack_of(each, tail, decoded + prompt)
 
-    def _mean_step(self, micro: Floats) -> tuple[Floats, Floats]:
+    def _mean_step(self, micro: Floats) -> Stack:
         """`_step` on average over the steps of phase aggregated, for the best chunk of each row."""
         work = self.problem.workload
         decoded = micro * (1 + work.mtp_tokens)
         finished = micro * float(work.tokens_per_step) / (work.output_tokens - 1)
         prompt = finished * work.computed_input_tokens
         least, most = np.maximum(self.piece * self.fewest_packed, prompt), np.maximum(self.taken, prompt)
-        total = np.zeros(len(self.rows))
-        cheapest: Floats | None = None
-        for count, kind in zip(self.counts, self.kinds, strict=True):
-            each = kind.mean_seconds(micro, decoded, prompt, finished * self.pieces, least, most)
-            total += count * each
-            cheapest = each if cheapest is None else np.minimum(cheapest, each)
-        total += self.head.seconds(decoded)
+
+        def each(kind: KindCost) -> Floats:
+            return kind.mean_seconds(micro, decoded, prompt, finished * self.pieces, least, most)
+
+        tail = self.head.seconds(decoded)
         if self.draft is not None:
             zero = np.zeros_like(micro)
-            total += work.mtp_tokens * (self.draft.seconds(micro, micro, zero, zero) + self.head.seconds(micro))
-        send = np.where(self._several, self.send_fixed + self.send_each * (decoded + prompt), 0.0)
-        if cheapest is None or self._uneven:
-            cheapest = np.zeros(len(self.rows))
-        return total + self.pp * send, self.pp * (np.ceil(sum(self.counts) / self.pp) * cheapest + send)
+            tail = tail + work.mtp_tokens * (self.draft.seconds(micro, micro, zero, zero) + self.head.seconds(micro))
+        return self._stack_of(each, tail, decoded + prompt)
+
+    def _stack_of(self, each: Callable[[KindCost], Floats], tail: Floats, tokens: Floats) -> Stack:
+        layers = [each(kind) for kind in self.kinds]
+        total = sum((count * own for count, own in zip(self.counts, layers, strict=True)), start=tail)
+        least = np.minimum.reduce(layers if self.cheapest is self.kinds else [each(kind) for kind in self.cheapest])
+        return Stack(total, least, tail, np.where(self._several, self.send_fixed + self.send_each * tokens, 0.0))
+
+    def _slowest(self, stack: Stack) -> Floats:
+        """Least pp·max over stages.
+
+        All stages together; ceil(L/pp) of the cheapest layers; and the last stage beside the others: with at most n
+        layers each they leave it L − (pp − 1)·n, else one of them has n + 1. Any n bounds.
+        """
+        layers, least = sum(self.counts), np.maximum(stack.least, 1e-300)
+        balanced = np.clip(np.floor((layers * least + stack.tail) / (self.pp * least)), 1, layers)
+        last = stack.tail + np.maximum(layers - (self.pp - 1) * balanced, 1) * stack.least
+        apart = np.where(self.pp > 1, np.minimum(last, (balanced + 1) * stack.least), 0.0)
+        most = np.maximum(np.ceil(layers / self.pp) * stack.least, apart)
+        found: Floats = np.maximum(stack.total, self.pp * most) + self.pp * stack.send
+        return found
 
     def stack(self, micro: Floats) -> tuple[Floats, Floats | None, Floats, Floats | None]:
         """Least cycle (mean), pp·max M, φ and TTFT without a queue at a micro-batch; no M and TTFT in phase decode."""
@@ -177,21 +193,21 @@ class Bounds:
         verified = 1 + work.mtp_tokens
         zero = np.zeros_like(micro)
         if work.phase == "decode":
-            return np.maximum(*self._step(micro, micro * verified, zero, zero)), None, zero, None
+            return self._slowest(self._step(micro, micro * verified, zero, zero)), None, zero, None
         if work.phase == "prefill":
             busy = self._step(zero, zero, micro * self.piece, micro)
-            mixed = np.maximum(*busy)
+            mixed = self._slowest(busy)
             return mixed, mixed, np.ones_like(micro), self._first_token(micro, busy, busy)
         share = micro * float(work.tokens_per_step) * self.pieces / ((work.output_tokens - 1) * self.packed)
-        plain = self._step(micro, micro * verified, zero, zero)
         passes = self.fewest_packed.astype(float)
         busy = self._step(micro, micro * verified, self.piece * passes, passes)
         if self._open_chunk:
             mean = self._mean_step(micro)
         else:
-            # one stage bounds the mean by its own decode and mixed steps, so each bound is averaged with itself
-            mean = (plain[0] + share * (busy[0] - plain[0]), plain[1] + share * (busy[1] - plain[1]))
-        return np.maximum(*mean), np.maximum(*busy), share, self._first_token(micro, mean, busy)
+            plain = self._step(micro, micro * verified, zero, zero)
+            # one stage bounds the mean by its own decode and mixed steps
+            mean = Stack(*(d + share * (m - d) for d, m in zip(plain, busy, strict=True)))
+        return self._slowest(mean), self._slowest(busy), share, self._first_token(micro, mean, busy)
 
     def requests(self, micro: Floats, cycle: Floats) -> Floats:
         """Most requests/s of each device."""
@@ -201,17 +217,17 @@ class Bounds:
             return micro / (self.pieces * cycle * ranks)
         return micro * float(work.tokens_per_step) / (cycle * (work.output_tokens - 1) * ranks)
 
-    def _first_token(self, micro: Floats, mean: tuple[Floats, Floats], mixed: tuple[Floats, Floats]) -> Floats:
-        """Least seconds to the first token without a queue, of both bounds of pp·A and pp·M: max k·M + w·A."""
+    def _first_token(self, micro: Floats, mean: Stack, mixed: Stack) -> Floats:
+        """Least seconds to the first token without a queue: of pp·A and pp·M the most of k·M + w·A of one stage."""
         work, waiting = self.problem.workload, self.problem.engine.waiting
         own = (self.pieces - 1) / self.deep + 1
         if work.phase != "aggregated" or work.arrivals != "closed":
-            light: Floats = float(waiting.overhead_s) + own * np.maximum(*mixed)
+            light: Floats = float(waiting.overhead_s) + own * self._slowest(mixed)
             return light
         ahead = float(BURST) * self.pp * (micro - 1) / 2 * self.pieces / self.packed
         often, seldom = own + ahead / self.deep, float(waiting.steps) / self.deep
-        found = [often * m + seldom * a for a, m in zip(mean, mixed, strict=True)]
-        looped: Floats = float(waiting.loop_overhead_s) + np.maximum(*found)
+        both = Stack(*(often * m + seldom * a for a, m in zip(mean, mixed, strict=True)))
+        looped: Floats = float(waiting.loop_overhead_s) + self._slowest(both)
         return looped
 
     def memory(self, micro: Floats) -> Floats:

@@ -236,7 +236,14 @@ class Pricer:
         self.whole_shared = (found.tp > 1) & (found.dp > 1) & (found.ep > 1)
         names = list(dict.fromkeys(problem.model.layer_names))
         self.counts = [problem.model.layer_names.count(name) for name in names]
-        self.kinds = [self._kind(problem.model.blocks[name]) for name in names]
+        blocks = [problem.model.blocks[name] for name in names]
+        self.kinds = [self._kind(block, self._skew(block)) for block in blocks]
+        # a kind stands for the mean of its layers, of which one may be balanced, where loads were measured
+        self.cheapest = (
+            [self._kind(block, None if block.moe is None else np.ones(len(found))) for block in blocks]
+            if self.skews.measured
+            else self.kinds
+        )
         self.head = self._head()
         self.graphs = [self._kept_for(problem.model.blocks[name]) for name in names]
         self.weights = [
@@ -258,9 +265,8 @@ class Pricer:
         self.tied = self._weights((tied,)) if problem.model.tie_embeddings else np.zeros(len(found))
         self.sequence = [self._sequence(problem.model.blocks[name]) for name in names]
         drafting = problem.workload.mtp_tokens > 0 and problem.model.mtp is not None
-        self.draft = (
-            self._kind(problem.model.blocks[problem.model.mtp.block]) if drafting and problem.model.mtp else None
-        )
+        drafted = problem.model.blocks[problem.model.mtp.block] if drafting and problem.model.mtp else None
+        self.draft = None if drafted is None else self._kind(drafted, self._skew(drafted))
         if drafting:
             own = problem.precision.mtp
             self.output = self.output + self._weights(
@@ -288,7 +294,7 @@ class Pricer:
         io = moved * float(ACTIVATION_BYTES[precision.activations]) / spread * self.rates.byte
         return Group(flop + io, weight, io, spread.astype(float) - 1)
 
-    def _kind(self, block: Block) -> KindCost:
+    def _kind(self, block: Block, skew: Floats | None) -> KindCost:
         found, problem, rates = self.meshes, self.problem, self.rates
         hidden = problem.model.hidden_size
         by_role: dict[Role, list[Tensor]] = {}
@@ -308,9 +314,9 @@ class Pricer:
         routed = None
         if block.moe is not None:
             operations += OPERATIONS["experts"]
-            routed = self._routed(block.moe, self._skew(block))
+            routed = self._routed(block.moe, skew)
         decode, prefill_flop, prefill_read = self._attention(block)
-        per_token, per_prompt, per_seq, latency = self.collectives.layer(block, self._skew(block))
+        per_token, per_prompt, per_seq, latency = self.collectives.layer(block, skew)
         return KindCost(
             groups=tuple(groups),
             routed=routed,
