@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from optimizer.cli.options import From, Json, Pools, ProblemSource, takes_a_problem
-from optimizer.cli.output import emit, emit_json, heading, paint, table
+from optimizer.cli.output import emit, emit_json, end_progress, heading, paint, progress_line, table
 from optimizer.units import Dimension, format_quantity
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ def command(problem: ProblemSource, json: Json = False, from_: From = None, pool
     from optimizer.verify.structure import why_not  # noqa: PLC0415 - the same
 
     if isinstance(question, Problem):
-        document: dict[str, Any] = explain(question).to_json()
+        document: dict[str, Any] = explain(question, progress_line(quiet=json)).to_json()
+        end_progress()
     else:
         from optimizer.explain.cluster import explain_cluster  # noqa: PLC0415 - loads the solver
 
@@ -85,6 +86,9 @@ def show(document: dict[str, Any]) -> None:
             for item in document["relaxations"]
         ]
         table(["limit", "from", "to"], rows, right=(1, 2))
+    if document.get("stopped"):
+        emit()
+        emit("interrupted: the conflict is proved; changes that were not yet looked at are missing")
     if document.get("hopeless"):
         emit()
         emit(f"no change helps alone: {', '.join(document['hopeless'])}")

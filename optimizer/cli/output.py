@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, TextIO
 
@@ -104,6 +104,24 @@ def emit_json(document: Any) -> None:  # noqa: ANN401 - any JSON document
 def is_terminal(stream: TextIO) -> bool:
     """Whether a person reads the stream."""
     return stream.isatty()
+
+
+def progress_line(*, quiet: bool) -> Callable[[str, int, int], None] | None:
+    """One line on standard error that is written over; nothing where nobody watches."""
+    if quiet or not is_terminal(sys.stderr):
+        return None
+
+    def tell(phase: str, done: int, of: int) -> None:
+        sys.stderr.write(f"\r\x1b[K{phase}: {done:,} of {of:,}")
+        sys.stderr.flush()
+
+    return tell
+
+
+def end_progress() -> None:
+    """Take the line of progress away."""
+    if is_terminal(sys.stderr):
+        sys.stderr.write("\r\x1b[K")
 
 
 def coloured() -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from optimizer.cli.options import From, Json, Pools, ProblemSource, takes_a_problem
-from optimizer.cli.output import emit, emit_json, heading, is_terminal, json_text, paint, say, table
+from optimizer.cli.output import emit, emit_json, end_progress, heading, json_text, paint, progress_line, say, table
 from optimizer.errors import Fault, SpecError
 from optimizer.units import Dimension, QuantityError, parse_quantity
 
@@ -67,26 +66,20 @@ def command(
     from optimizer.solve import solve  # noqa: PLC0415 - loads NumPy and the solver
 
     box = None if uncertainty is None else uncertain_share(uncertainty)
-    watch = _progress(quiet=json)
+    watch = progress_line(quiet=json)
     result = solve(question, time_limit_s=time_limit, top=top, progress=watch)
     document = result.to_json()
-    if result.status == "infeasible":
-        from optimizer.explain import brief  # noqa: PLC0415 - beside the solver
-
-        document["conflict"] = brief(question)
-    elif result.layout is not None:
+    if result.layout is not None:
         from optimizer.domain.margins import accuracy  # noqa: PLC0415 - the specs load when a command runs
 
         figures = document["figures"]
         document["accuracy"] = accuracy(question.margin, figures.get("ttft_s"), figures.get("tpot_s"))
-        if pareto is not None:
-            document["pareto"] = frontier_json(question, [name.strip() for name in pareto.split(",")], watch)
-        if box is not None:
-            from optimizer.search.regret import robust  # noqa: PLC0415 - beside the solver
-
-            answer = robust(question, box, watch)
-            document["uncertainty"] = None if answer is None else answer.to_json()
-    _end_progress()
+    try:
+        _beside(question, result, document, pareto, box, watch)
+    except KeyboardInterrupt:
+        end_progress()
+        say("interrupted: the answer stands; what was asked beside it is left out")
+    end_progress()
     if posed is not None:
         from optimizer.cli.launch import changed_flags, command_json  # noqa: PLC0415 - for a launch command alone
 
@@ -116,27 +109,33 @@ def command(
     return int(result.exit_status)
 
 
+def _beside(
+    problem: Problem,
+    result: Result,
+    document: dict[str, Any],
+    pareto: str | None,
+    box: Fraction | dict[str, Fraction] | None,
+    watch: Callable[[str, int, int], None] | None,
+) -> None:
+    """Add to a result what is found after it: its conflict, its frontier, what uncertain efficiencies would change."""
+    if result.status == "infeasible":
+        from optimizer.explain import brief  # noqa: PLC0415 - beside the solver
+
+        document["conflict"] = brief(problem, watch)
+    elif result.layout is not None:
+        if pareto is not None:
+            document["pareto"] = frontier_json(problem, [name.strip() for name in pareto.split(",")], watch)
+        if box is not None:
+            from optimizer.search.regret import robust  # noqa: PLC0415 - beside the solver
+
+            answer = robust(problem, box, watch)
+            document["uncertainty"] = None if answer is None else answer.to_json()
+
+
 def _served(posed: Posed) -> Problem:
     from optimizer.readers.launch.problem import served  # noqa: PLC0415 - for a launch command alone
 
     return served(posed)
-
-
-def _progress(*, quiet: bool) -> Callable[[str, int, int], None] | None:
-    """One line on standard error that is written over; nothing where nobody watches."""
-    if quiet or not is_terminal(sys.stderr):
-        return None
-
-    def tell(phase: str, done: int, of: int) -> None:
-        sys.stderr.write(f"\r\x1b[K{phase}: {done:,} of {of:,}")
-        sys.stderr.flush()
-
-    return tell
-
-
-def _end_progress() -> None:
-    if is_terminal(sys.stderr):
-        sys.stderr.write("\r\x1b[K")
 
 
 def uncertain_share(text: str) -> Fraction | dict[str, Fraction]:

@@ -38,6 +38,8 @@ class Explanation:
         One factor by which all numbers of the conflict relaxed make something fit.
     binding, what_if
         Of a feasible problem.
+    stopped
+        Interrupted: the conflict is proved, of the changes some may be missing.
     """
 
     problem: Problem
@@ -48,6 +50,7 @@ class Explanation:
     joint: Joint | None = None
     binding: tuple[Binding, ...] = ()
     what_if: tuple[WhatIf, ...] = ()
+    stopped: bool = False
 
     @property
     def status(self) -> str:
@@ -65,6 +68,8 @@ class Explanation:
         }
         if self.best is None:
             document["hopeless"] = list(self.hopeless)
+            if self.stopped:
+                document["stopped"] = True
             document["joint"] = None if self.joint is None else _joint(self.joint)
             return document
         value = self.best.value
@@ -148,6 +153,8 @@ def explain(problem: Problem, progress: Progress | None = None) -> Explanation:
     ----------
     progress
         Called with a phase's name, what is done and what there is.
+
+    Interrupted after the conflict, it returns the changes found so far.
     """
     best = optimum(problem, problem.objective)
     if best is not None:
@@ -155,20 +162,23 @@ def explain(problem: Problem, progress: Progress | None = None) -> Explanation:
     found = conflict(problem, progress)
     limits = limits_of(problem)
     relaxations: list[Relaxation] = []
-    hopeless = []
-    for done, limit in enumerate(limits):
-        own = [] if fits(limit.drop(problem)) is None else list(relax(problem, limit))
-        relaxations += own
-        if not own:
-            hopeless.append(limit.name)
-        if progress is not None:
-            progress("relaxations", done + 1, len(limits))
-    relaxations += precisions(problem)
-    return Explanation(
-        problem, None, found, tuple(relaxations), tuple(hopeless), joint(problem, found)
-    )  # fmt: skip
+    hopeless: list[str] = []
+    together, stopped = None, False
+    try:
+        for done, limit in enumerate(limits):
+            own = [] if fits(limit.drop(problem)) is None else list(relax(problem, limit))
+            relaxations += own
+            if not own:
+                hopeless.append(limit.name)
+            if progress is not None:
+                progress("relaxations", done + 1, len(limits))
+        relaxations += precisions(problem)
+        together = joint(problem, found)
+    except KeyboardInterrupt:
+        stopped = True
+    return Explanation(problem, None, found, tuple(relaxations), tuple(hopeless), together, stopped=stopped)
 
 
-def brief(problem: Problem) -> list[dict[str, Any]]:
+def brief(problem: Problem, progress: Progress | None = None) -> list[dict[str, Any]]:
     """The conflict of an infeasible problem in short: limits by name and number."""
-    return [_entry(problem, member.limit) for member in conflict(problem).members]
+    return [_entry(problem, member.limit) for member in conflict(problem, progress).members]

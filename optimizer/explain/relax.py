@@ -32,6 +32,7 @@ from optimizer.explain.limits import fits, optimum
 from optimizer.figures.objective import Scored
 from optimizer.figures.serving import evaluate
 from optimizer.figures.topology import replicas_that_fit
+from optimizer.verify.constraints import violations
 
 RATE_PRECISION = Fraction(1, 10**9)
 """A request rate larger than the one given by this share fails."""
@@ -142,17 +143,35 @@ def _to_the_best(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
 
 
 def _bandwidth(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
-    """The least whole number of bytes per second, by bisection."""
+    """The least whole number of bytes per second: from the least of one layout to that of a better one."""
     low, high = int(Fraction(str(limit.of(problem)))), int(problem.hardware.tiers[-1].bandwidth)
-    witness = fits(with_limits(problem, fabric_bandwidth=high))
+    witness, step = fits(with_limits(problem, fabric_bandwidth=high)), 1
     if witness is None:
         return
+    high = _least_bandwidth(problem, witness, low, high)
     while high - low > 1:
-        middle = (low + high) // 2
-        found = fits(with_limits(problem, fabric_bandwidth=middle))
-        low, high, witness = (low, middle, found) if found is not None else (middle, high, witness)
+        tried = max(high - step, (low + high) // 2)
+        found = fits(with_limits(problem, fabric_bandwidth=tried))
+        if found is None:
+            low, step = tried, 1
+        else:
+            high, witness, step = _least_bandwidth(problem, found, low, tried), found, 64 * step
     own = with_limits(problem, fabric_bandwidth=high)
     yield Relaxation("fabric_bandwidth", limit.of(problem), high, "bytes_per_s", own, witness)
+
+
+def _least_bandwidth(problem: Problem, scored: Scored, low: int, high: int) -> int:
+    """Least bytes per second, above `low`, at which a layout that fits at `high` does."""
+    slots = problem.experts.redundant_slots if problem.experts is not None and problem.model.moe is not None else (0,)
+    while high - low > 1:
+        middle = (low + high) // 2
+        own = with_limits(problem, fabric_bandwidth=middle)
+        priced = (evaluate(own, scored.layout, redundant=count) for count in slots)
+        if any(not violations(own, scored.layout, each) for each in priced):
+            high = middle
+        else:
+            low = middle
+    return high
 
 
 def most_of_layout(problem: Problem, scored: Scored, redundant: int = 0) -> Fraction:

@@ -157,6 +157,7 @@ def best_layout(
     memory: Memory,
     *,
     reach: Fraction | None = None,
+    counts: tuple[int, ...] | None = None,
 ) -> Scored | None:
     """The best layout of these degrees and this chunk, or None where none keeps the limits.
 
@@ -164,8 +165,10 @@ def best_layout(
     ----------
     reach
         An objective value: where the best is worse, it may be missed.
+    counts
+        What `allowed_replicas` says of the shape, where that is known.
     """
-    counts = allowed_replicas(problem, shape)
+    counts = allowed_replicas(problem, shape) if counts is None else counts
     fewest = fewest_devices(problem)
     if fewest and reach is not None:
         most = problem.scale.level(reach)

@@ -25,7 +25,6 @@ from optimizer.figures.costs import Costs
 from optimizer.figures.memory import Memory
 from optimizer.figures.objective import (
     Scored,
-    allowed_replicas,
     key,
     layout_of,
     objective_value,
@@ -180,7 +179,6 @@ class _Frontier:
         self.archive = _Archive(problem, [view.scale for view in self.views])
         self.measures = {view.scale.measure for view in self.views}
         self._points: dict[tuple[Shape, int | None, int], OperatingPoints] = {}
-        self._counts: dict[Shape, tuple[int, ...]] = {}
         more = {Measure.REQUESTS} | ({Measure.FIRST} if self.rate is not None else set())
         self.wants_fewer = Measure.DEVICES in self.measures
         self.wants_more = bool(more & self.measures)
@@ -198,8 +196,10 @@ class _Frontier:
             lone = (boxes.low == boxes.high) & (boxes.first == boxes.last)
             lone &= self._decided(boxes) | (boxes.fewest == boxes.most)
             for i in np.flatnonzero(lone):
+                if self.progress is not None and done % 64 == 0:
+                    self.progress("frontier", done, len(boxes) + done)
                 self._leaf(boxes, int(i))
-            done += int(np.count_nonzero(lone))
+                done += 1
             boxes = self._split(boxes.take(~lone))
             if self.progress is not None:
                 self.progress("frontier", done, done + len(boxes))
@@ -227,11 +227,6 @@ class _Frontier:
             self._points[name] = OperatingPoints(self.problem, shape, chunk, replicas, *self._coefficients(shape))
         return self._points[name]
 
-    def _allowed(self, shape: Shape) -> tuple[int, ...]:
-        if shape not in self._counts:
-            self._counts[shape] = allowed_replicas(self.problem, shape)
-        return self._counts[shape]
-
     def _add(self, shape: Shape, chunk: int | None, replicas: int, point: Point) -> None:
         layout = layout_of(self.problem, shape, replicas, chunk, point)
         tokens = point.timing.rank_requests * layout.dp * self.problem.workload.tokens_of_request
@@ -250,7 +245,7 @@ class _Frontier:
     def _leaf(self, boxes: _Boxes, i: int) -> None:
         """Every batch of one micro-batch, every way to cut, and the replicas that matter."""
         shape, chunk = self._shape(int(boxes.row[i])), int(self.search.chunks[boxes.first[i]]) or None
-        counts = self._allowed(shape)
+        counts = self.search.replicas_of(shape)
         if not counts:
             return
         pp, micro = shape.pp, int(boxes.low[i])
@@ -294,9 +289,9 @@ class _Frontier:
     def _free(self, shape: Shape, chunk: int | None, batch: int) -> list[tuple[int, ...]] | None:
         """The front that no smaller batch of the micro-batch improves: without memory and with any rate served."""
         if shape.pp == 1:
-            front = self._front(shape, chunk, self._allowed(shape)[-1], batch)
+            front = self._front(shape, chunk, self.search.replicas_of(shape)[-1], batch)
             return [v for v, _ in front]
-        points = self._at(shape, chunk, self._allowed(shape)[-1])
+        points = self._at(shape, chunk, self.search.replicas_of(shape)[-1])
         work = self.problem.workload
         looped = work.phase == "aggregated" and work.arrivals == "closed"
         if looped and Measure.FIRST in self.measures:
@@ -317,7 +312,7 @@ class _Frontier:
         for view in self.views:
             if view.objective_row.unrated(view.workload) is not None:
                 continue
-            search = Search(view)
+            search = Search(view, progress=self.progress)
             search.run()
             for scored in search.decided():
                 own = scored.layout
@@ -433,7 +428,7 @@ class _Frontier:
         for i in sorted(chosen):
             shape = self._shape(int(boxes.row[i]))
             chunk = int(self.search.chunks[(boxes.first[i] + boxes.last[i]) // 2]) or None
-            counts = [r for r in self._allowed(shape) if boxes.fewest[i] <= r <= boxes.most[i]]
+            counts = [r for r in self.search.replicas_of(shape) if boxes.fewest[i] <= r <= boxes.most[i]]
             if not counts:
                 continue
             for replicas in {counts[0], counts[-1]}:

@@ -21,7 +21,7 @@ from optimizer.domain.problem import Problem
 from optimizer.errors import InternalError
 from optimizer.figures.costs import CostBook, Costs
 from optimizer.figures.memory import Memory, MemoryBook
-from optimizer.figures.objective import Scored, best_layout, key
+from optimizer.figures.objective import Scored, allowed_replicas, best_layout, key
 from optimizer.figures.rates import effective_rates
 from optimizer.figures.room import most_tokens
 from optimizer.figures.shape import Shape, shape_of
@@ -111,6 +111,7 @@ class Search:
         self.sizes = tuple(t.size for t in problem.hardware.tiers)
         self._exact: dict[tuple[Shape, int | None], Scored | None] = {}
         self._coefficients: dict[Shape, tuple[Costs, Memory]] = {}
+        self._counts: dict[Shape, tuple[int, ...]] = {}
         self.best: dict[tuple[int, ...], Scored] = {}
         self.mesh_pairs = 0
         self.excluded_meshes: dict[Family, int] = {}
@@ -308,6 +309,12 @@ class Search:
             self._coefficients[shape] = (self.costs.of(shape), self.memory.memory(shape))
         return self._coefficients[shape]
 
+    def replicas_of(self, shape: Shape) -> tuple[int, ...]:
+        """Replica counts that are allowed of a shape."""
+        if shape not in self._counts:
+            self._counts[shape] = allowed_replicas(self.problem, shape)
+        return self._counts[shape]
+
     def _decide_row(self, found: Meshes, rows: Rows, i: int) -> Scored | None:
         mesh = int(rows.mesh[i])
         shape = Shape(
@@ -317,7 +324,10 @@ class Search:
         chunk = int(rows.most[i]) or None
         if (shape, chunk) in self._exact:
             return self._exact[shape, chunk]
-        scored = best_layout(self.problem, shape, chunk, *self._coefficients_of(shape), reach=self._incumbent())
+        scored = best_layout(
+            self.problem, shape, chunk, *self._coefficients_of(shape), reach=self._incumbent(),
+            counts=self.replicas_of(shape),
+        )  # fmt: skip
         self._exact[shape, chunk] = scored
         self.tally.exact += 1
         if scored is not None:

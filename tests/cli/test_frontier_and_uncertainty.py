@@ -7,9 +7,12 @@ from fractions import Fraction
 
 import pytest
 
+import optimizer.search.frontier
+from optimizer.certificate import certify
 from optimizer.cli.main import run
 from optimizer.cli.solve import uncertain_share
 from optimizer.errors import SpecError
+from optimizer.readers.read import Override, read_problem
 
 ONE_LINE = ["--model", "llama-3.1-8b", "--hardware", "h100-sxm-8", "--devices", "2", "--isl", "500", "--osl", "100"]
 
@@ -74,3 +77,30 @@ def test_explain_tells_what_binds_and_what_more_would_bring(capsys: pytest.Captu
     assert "Limits that bind" in out
     assert "tpot" in out
     assert "10% more memory bandwidth" in out
+
+
+def test_interrupted_beside_the_answer_the_answer_stands(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(optimizer.search.frontier, "frontier", interrupted)
+    status, out, err = answer(capsys, "solve", *ONE_LINE, "--pareto", "throughput_per_device,tpot", "--json")
+    document = json.loads(out)
+    assert (status, document["status"]) == (0, "optimal")
+    assert "pareto" not in document
+    assert "left out" in err
+    assert certify(document).accepted
+
+
+def test_a_frontier_tells_how_far_it_is_before_its_first_box() -> None:
+    options = (("model", "llama-3.1-8b"), ("hardware", "h100-sxm-8"), ("devices", 1))
+    sizes = (("input_tokens", 500), ("output_tokens", 100))
+    problem = read_problem(
+        None, [*(Override(n, (n,), v) for n, v in options), *(Override(n, ("workload", n), v) for n, v in sizes)]
+    )
+    phases: list[str] = []
+    optimizer.search.frontier.frontier(problem, ["ttft", "tpot"], lambda phase, _done, _of: phases.append(phase))
+    assert phases[0] != "frontier"
+    assert phases[-1] == "frontier"

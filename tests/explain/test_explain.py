@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from optimizer.domain.limit_table import limits_of, most_devices, with_limits, with_memory, with_rate, with_search
+import optimizer.explain
+from optimizer.domain.limit_table import (
+    Limit,
+    limits_of,
+    most_devices,
+    with_limits,
+    with_memory,
+    with_rate,
+    with_search,
+)
 from optimizer.domain.problem import Problem
 from optimizer.domain.variation import changed
 from optimizer.explain import brief, explain
@@ -145,6 +155,24 @@ def test_scenarios_are_explained(path: Path) -> None:
     assert document["schema"] == "shardproof/explain/1"
     assert [m["limit"] for m in document["conflict"]] == [m["limit"] for m in brief(problem)]
     assert {"limit", "from", "to", "unit", "layout"} <= set(document["relaxations"][0])
+
+
+def test_interrupted_after_the_conflict_what_is_known_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The interrupt comes in the search for the smallest change of the second limit."""
+    problem = next(p for p in SMALL if len(list(filter(lambda own: fits(own.drop(p)), limits_of(p)))) > 1)
+    looked = []
+
+    def interrupted(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
+        looked.append(limit.name)
+        if len(looked) > 1:
+            raise KeyboardInterrupt
+        return relax(problem, limit)
+
+    monkeypatch.setattr(optimizer.explain, "relax", interrupted)
+    document = explain(problem).to_json()
+    assert document["stopped"]
+    assert [one["limit"] for one in document["conflict"]] == [one["limit"] for one in brief(problem)]
+    assert {one["limit"] for one in document["relaxations"]} == {looked[0]}
 
 
 def test_a_feasible_problem_says_what_binds_and_what_more_would_bring() -> None:
