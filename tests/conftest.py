@@ -23,7 +23,7 @@ LONG = (
 
 SLOW = (
     "certificate/test_check.py", "certificate/test_question.py", "certificate/test_tampering.py",
-    "solve/test_joint.py", "test_scenarios.py",
+    "explain/test_explain.py", "solve/test_joint.py", "test_scenarios.py",
 )  # fmt: skip
 """Tests that search or check many large lattices: minutes each since every chunk and cp is in them."""
 
