@@ -47,8 +47,6 @@ from optimizer.verify.replica import ceiling_problem, priced_column, slowest_tra
 SCHEMA = "shardproof/fleet-certificate/1"
 TOLERANCE = Fraction(1, 10**9)
 """Multipliers come from floats of 52 bits; what they prove falls short of the optimum by less than this."""
-RESOLUTION = Fraction(1, 200)
-"""The same where layouts are bounded by ceilings: those stand up to 0.2% above the columns, and steps are whole."""
 UNLISTED = "columns: that no layout outside them would make a better fleet"
 _CERTIFICATE = frozenset(
     {
@@ -86,16 +84,11 @@ def fleet_statement(
             "columns": [column_json(c) for c in columns],
             "ceilings": [ceiling_json(c) for c in ceilings],
             "objective": {"name": FLEET_UNITS[cluster.objective], "value": exact(value), "bound": exact(bound)},
-            "tolerance": exact(tolerance_of(ceilings)),
+            "tolerance": exact(TOLERANCE),
             "steps": [step_json(step) for step in steps],
             "not_checked": _unproved(cluster, ceilings),
         }
     )
-
-
-def tolerance_of(ceilings: Sequence[Ceiling]) -> Fraction:
-    """Largest relative gap that counts as optimal."""
-    return RESOLUTION if ceilings else TOLERANCE
 
 
 def _unproved(cluster: Cluster, ceilings: Sequence[Ceiling]) -> list[str]:
@@ -150,7 +143,7 @@ def check_fleet(result: dict[str, Any], check: Check, asked: Cluster | None) -> 
     search = keys("search", result["search"], frozenset({"candidates", "wall_s", "seconds"}))
     equal("search.candidates", search["candidates"], len(columns))
     ceilings = _ceilings(cluster, claim["ceilings"])
-    equal("certificate.tolerance", claim["tolerance"], exact(tolerance_of(ceilings)))
+    equal("certificate.tolerance", claim["tolerance"], exact(TOLERANCE))
     not_checked = _unproved(cluster, ceilings)
     equal("certificate.not_checked", claim["not_checked"], not_checked)
     check.not_checked += not_checked
@@ -171,7 +164,7 @@ def check_fleet(result: dict[str, Any], check: Check, asked: Cluster | None) -> 
         equal("fleet", result["fleet"], fleet_json(cluster, columns, fleet, verdict))
         check.checked += ["fleet: every node, demand, loss and limit", "figures: equal"]
     program = (bounding(cluster, ceilings) if ceilings else state(cluster, columns, relaxed=True)).program
-    _bound(cluster, program, result, claim, value, check, tolerance_of(ceilings), over=bool(ceilings))
+    _bound(cluster, program, result, claim, value, check, over=bool(ceilings))
     equal("certificate.digest", claim["digest"], sealed(claim)["digest"])
     check.status, check.objective = kind, result["objective"]
     check.not_checked += ["search.wall_s", "search.seconds"]
@@ -250,7 +243,7 @@ def _key(value: object) -> str:
 
 def _bound(
     cluster: Cluster, program: Program, result: dict[str, Any], claim: dict[str, Any],
-    value: Fraction | None, check: Check, tolerance: Fraction, *, over: bool,
+    value: Fraction | None, check: Check, *, over: bool,
 ) -> None:  # fmt: skip
     of = "any layouts" if over else "the columns"
     name, kind = FLEET_UNITS[cluster.objective], claim["kind"]
@@ -273,7 +266,7 @@ def _bound(
     bound = shown(cluster, proved)
     equal("certificate.objective.bound", stated["bound"], exact(bound))
     gap = relative_gap(value, bound) if (bound > value) == (cluster.objective in FLEET_MAXIMISED) else Fraction(0)
-    if (gap <= tolerance) != (kind == "optimal"):
+    if (gap <= TOLERANCE) != (kind == "optimal"):
         raise Rejected("status", f"a gap that does not go with status {kind!r}")
     equal(
         "objective", result["objective"],

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from optimizer.certificate.fleet import TOLERANCE, fleet_statement, tolerance_of
+from optimizer.certificate.fleet import TOLERANCE, fleet_statement
 from optimizer.certificate.statement import relative_gap
 from optimizer.cluster.columns import Columns, columns_of
 from optimizer.cluster.derive import Derivation, derive
@@ -67,7 +67,7 @@ def solve_cluster(cluster: Cluster, *, time_limit_s: float | None = None) -> Fle
     seconds["prove_s"] = time.monotonic() - started - sum(seconds.values())
     derivation, ceilings = proof.derivation, proof.ceilings
     bound = None if derivation.bound is None else shown(cluster, derivation.bound)
-    status = _status(cluster, value, bound, derivation, tolerance_of(ceilings))
+    status = _status(cluster, value, bound, derivation)
     certificate = fleet_statement(cluster, status, columns, value, bound, derivation.steps, ceilings)
     return FleetResult(
         cluster=cluster, columns=columns, status=status, fleet=fleet, verdict=verdict, bound=bound,
@@ -99,15 +99,13 @@ def _prove(statement: Statement, found: Columns, value: Fraction | None, deadlin
     return _Proof(derive(program, own, TOLERANCE, deadline), ())
 
 
-def _status(
-    cluster: Cluster, value: Fraction | None, bound: Fraction | None, derivation: Derivation, tolerance: Fraction
-) -> str:
+def _status(cluster: Cluster, value: Fraction | None, bound: Fraction | None, derivation: Derivation) -> str:
     if value is None:
         return "infeasible" if derivation.steps and bound is None else "unknown"
     if bound is None:
         raise InternalError("a fleet was found, and the derivation proves that there is none")
     beyond = bound > value if cluster.objective in FLEET_MAXIMISED else bound < value
-    return "optimal" if not beyond or relative_gap(value, bound) <= tolerance else "feasible"
+    return "optimal" if not beyond or relative_gap(value, bound) <= TOLERANCE else "feasible"
 
 
 def fewest_devices(statement: Statement) -> dict[str, Fraction]:
