@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from optimizer.audit.blame import blame
 from optimizer.audit.columns import find_outliers
+from optimizer.audit.confirmed import judge_named
 from optimizer.audit.contradictions import find_contradictions, find_disputes, find_mismatches
-from optimizer.audit.deployed import judge_deployment, judge_named
+from optimizer.audit.deployed import judge_deployment
 from optimizer.audit.deployment import sentences
 from optimizer.audit.document import Segment
 from optimizer.audit.equations import find_equations

@@ -10,40 +10,32 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
-from functools import lru_cache
 from math import floor, prod
 from typing import Final
 
 from optimizer.audit import lexicon
 from optimizer.audit.contradictions import Contradiction
-from optimizer.audit.deployment import COUNT, DEVICES, ORDINALS, SIZE, Known, Sentence, count, model_of, size
-from optimizer.audit.facts import Claims, Derivation, Facts, JudgedClaim
-from optimizer.audit.judge import COUNTED, Judge
+from optimizer.audit.deployment import COUNT, DEVICES, ORDINALS, SIZE, Known, Sentence, count, size
+from optimizer.audit.facts import Derivation, JudgedClaim
+from optimizer.audit.known_figures import (
+    GB,
+    ROUGHLY,
+    JudgedClaims,
+    claim_at,
+    priced_on,
+    share_of_weights,
+    verdict_of,
+    weights_of,
+)
 from optimizer.audit.lexicon import ONE, UNITS, Unit
-from optimizer.audit.partial import device_counts, resolve
-from optimizer.audit.statements import AXES, Role, Statement
+from optimizer.audit.partial import device_counts
+from optimizer.audit.startup_log import judge_log
 from optimizer.audit.verdict import Verdict, plain, shown
 from optimizer.domain.convention import CONVENTIONS
-from optimizer.domain.layout import Layout, WrittenLayout
-from optimizer.domain.problem import Problem
-from optimizer.errors import SpecError
 from optimizer.figures.bounds import throughput_bounds, tpot_bound
 from optimizer.readers.catalog import load_hardware
-from optimizer.verify import Verdict as Priced
-from optimizer.verify import judge_layout
 
-_GB: Final = UNITS["GB"]
 _RATE: Final = Unit("tokens/s", Fraction(1), lexicon.PER_SECOND)
-_CONTEXT: Final = 256
-"""Prompt tokens at which a rate is bounded: as short as prompts are, so that the bound errs on the author's side."""
-_WORKLOAD: Final = {"kind": "serving", "phase": "decode", "input_tokens": _CONTEXT, "output_tokens": _CONTEXT}
-_MOST_DEVICES: Final = 4096
-_FEWEST_PARAMETERS: Final = 10**6
-_ROUGHLY: Final = Fraction(1, 8)
-"""Share by which authors' sizes of weights differ from exact ones: embeddings left out, buffers put in, a
-parameter count rounded to the model's name. Assumed: a share with another degree is off by a half at least."""
-_LOGGED: Final = Fraction(1, 20)
-"""Share by which an engine's pages and groups may differ from bytes over bytes a token."""
 _UNSURE: Final = re.compile(
     r"\b(?:not|no(?!\s+(?:problem|issue|trouble))|never|neither|nor|cannot"
     r"|unless|until|if we|too (?:big|large|much)|exceeds?|more than|would need|"
@@ -56,60 +48,6 @@ _SUPPOSED: Final = re.compile(
     r"\b(?:not|never|cannot|impossible|beyond|if|in theory|theoretical\w*|roofline|ceiling|bounds?)\b|n['’]t\b",
     re.IGNORECASE,
 )
-_Claims = Iterator[JudgedClaim]
-_Price = tuple[Problem, Layout, Priced]
-
-
-def _priced_on(known: Known, devices: int, *, data_parallel: bool = False, ep: int = 0) -> _Price | None:
-    """The reference's figures of the known model on so many devices, all tensor parallel or all data parallel."""
-    if known.model is None or known.device is None or not 0 < devices <= _MOST_DEVICES:
-        return None
-    degrees = (("dp" if data_parallel or ep else "tp", devices), *((("ep", ep),) if ep else ()))
-    return _price(known.model, known.device, known.precision, devices, degrees)
-
-
-@lru_cache(maxsize=256)
-def _price(
-    model: str, device: str, precision: str | None, devices: int, degrees: tuple[tuple[str, int], ...]
-) -> _Price | None:
-    given = {
-        "model": model, "hardware": device, "devices": devices,
-        "workload": _WORKLOAD,
-    }  # fmt: skip
-    try:
-        problem = resolve(given)
-        if precision is not None and not problem.precision.weights.startswith(precision):
-            problem = resolve({**given, "precision": {"weights": precision}})
-        layout = WrittenLayout.model_validate(dict(degrees)).resolve(experts=problem.model.moe is not None)
-        verdict = judge_layout(problem, layout)
-    except (SpecError, ValueError):
-        return None
-    return (problem, layout, verdict) if verdict.evaluation is not None else None
-
-
-def _weights(known: Known) -> Fraction | None:
-    """Bytes of one copy of the model."""
-    priced = _priced_on(known, 1)
-    return None if priced is None else Fraction(priced[2].figures["model_bytes"].value)
-
-
-def _told(*, right: bool) -> Verdict:
-    return Verdict.HOLDS if right else Verdict.FAILS
-
-
-def _claim(
-    sentence: Sentence, match: re.Match[str], name: str, value: Fraction, unit: Unit, verdict: Verdict,
-    readings: Sequence[Derivation] = (), note: str = "",
-) -> JudgedClaim:  # fmt: skip
-    """The claim that `match` makes, placed; what stands in quotation marks accuses no one."""
-    statement = Statement(name, value, sentence.at(match.start()), " ".join(match[0].split()), Role.STATED,
-                          sentence.segment, unit, section=sentence.section, near=sentence.text)  # fmt: skip
-    before = sentence.text[: match.start()]
-    if verdict.wrong and (before.count('"') % 2 or before.count("“") > before.count("”")):
-        verdict, note = Verdict.UNSUPPORTED, f"quoted; taken for the document's own it {verdict}"
-    marked = tuple((reading, not at and verdict is Verdict.HOLDS) for at, reading in enumerate(readings))
-    return JudgedClaim(statement, verdict, readings[0] if readings else None, marked, note)
-
 
 _FITS: Final = re.compile(
     r"\b(?:(fits?|fitted)|holds?|loads?|serves?|serve it|keeps?|runs?|deploys?|hosts?|spread over|is enough for)\b",
@@ -140,14 +78,14 @@ def _room(sentence: Sentence) -> tuple[Fraction, str, int] | None:
         each = group.memory or min(known, sentence.known.memory or known)
         if written is not None and count(written[1]) == group.devices:
             each = min(each, size(written[2], written[3]))
-        return group.devices * each, f"{group.devices} × {shown(each, _GB)}", group.start
+        return group.devices * each, f"{group.devices} × {shown(each, GB)}", group.start
     if written is not None and not sentence.groups:
         each = size(written[2], written[3])
-        return count(written[1]) * each, f"{written[1]} × {shown(each, _GB)}", written.start()
+        return count(written[1]) * each, f"{written[1]} × {shown(each, GB)}", written.start()
     return None
 
 
-def _fits(sentence: Sentence) -> _Claims:
+def _fits(sentence: Sentence) -> JudgedClaims:
     """``The 700 GB fit 8 × H100``; ``FP8 weights run on one H100``: the need against the memory of the devices."""
     text, verb = sentence.text, _FITS.search(sentence.text)
     found = None if verb is None or _UNSURE.search(text) else _room(sentence)
@@ -159,16 +97,16 @@ def _fits(sentence: Sentence) -> _Claims:
               if not _EACH.match(text, match.end()) and size(match[1], match[2]) != room]  # fmt: skip
     need = size(stated[-1][1], stated[-1][2]) if stated else None
     if need is None and sentence.known.precision and (sentence.own.model or _THE_MODEL.search(text)):
-        need = _weights(sentence.known)
+        need = weights_of(sentence.known)
     if need is not None:
         yield _fit(sentence, stated[-1] if stated else verb, need, room, told)
 
 
 def _fit(sentence: Sentence, match: re.Match[str], need: Fraction, room: Fraction, told: str) -> JudgedClaim:
     fits = need <= room * Fraction(101, 100)
-    note = f"{shown(need, _GB)} of weights {'fit' if fits else 'do not fit'} in {told} = {shown(room, _GB)}"
+    note = f"{shown(need, GB)} of weights {'fit' if fits else 'do not fit'} in {told} = {shown(room, GB)}"
     reading = Derivation("room", room, "devices × memory", told)
-    return _claim(sentence, match, "weights_total", need, _GB, _told(right=fits), [reading], note)
+    return claim_at(sentence, match, "weights_total", need, GB, verdict_of(right=fits), [reading], note)
 
 
 _COLUMNS: Final = {
@@ -190,7 +128,7 @@ _COLUMNS: Final = {
 _YES: Final = re.compile(r"yes|y\b|✓|✅|ok|true|fits", re.IGNORECASE)
 
 
-def _row(sentence: Sentence) -> _Claims:
+def _row(sentence: Sentence) -> JudgedClaims:
     """A row's devices against its replicas and degrees or its nodes; its weights against its memory where it "fits"."""
     named: dict[str, str] = {}
     for name, pattern in _COLUMNS.items():
@@ -205,8 +143,8 @@ def _row(sentence: Sentence) -> _Claims:
             at = re.search(rf"\b{counts['devices']}\b(?=;|$)", sentence.text)
             reading = Derivation("row", right, " × ".join(given), " × ".join(str(counts[name]) for name in given))
             if right and at is not None:
-                verdict = _told(right=right == counts["devices"])
-                yield _claim(sentence, at, "devices", Fraction(counts["devices"]), ONE, verdict, [reading])
+                verdict = verdict_of(right=right == counts["devices"])
+                yield claim_at(sentence, at, "devices", Fraction(counts["devices"]), ONE, verdict, [reading])
     if _YES.match(named.get("fits", "")):
         found = {name: SIZE.search(named.get(name, "")) for name in ("need", "room", "each")}
         sizes = {name: size(match[1], match[2]) for name, match in found.items() if match is not None}
@@ -228,12 +166,12 @@ _ADMITS: Final = re.compile(
 )
 
 
-def _held(sentence: Sentence) -> _Claims:
+def _held(sentence: Sentence) -> JudgedClaims:
     """``64 sequences of 131,072 tokens``: weights and caches of all against the memory of all devices."""
     match, known = _HELD.search(sentence.text), sentence.known
     if match is None or not known.devices or _ADMITS.search(sentence.text) is None or _UNSURE.search(sentence.text):
         return
-    priced = _priced_on(known, 1)
+    priced = priced_on(known, 1)
     if priced is None:
         return
     number, tokens = count(match[1]), int(match[2].replace(",", "")) * (1024 if match[3] else 1)
@@ -243,9 +181,9 @@ def _held(sentence: Sentence) -> _Claims:
     most = (known.devices * memory - weights) / (tokens * each)
     reading = Derivation(
         "most that fit", Fraction(max(floor(most), 0)), "(devices × memory − weights) ÷ (tokens × cache of a token)",
-        f"({known.devices} × {shown(memory, _GB)} − {shown(weights, _GB)}) ÷ ({tokens:,} × {plain(each)} bytes)",
+        f"({known.devices} × {shown(memory, GB)} − {shown(weights, GB)}) ÷ ({tokens:,} × {plain(each)} bytes)",
     )  # fmt: skip
-    yield _claim(sentence, match, "concurrency", Fraction(number), ONE, _told(right=number <= most), [reading])
+    yield claim_at(sentence, match, "concurrency", Fraction(number), ONE, verdict_of(right=number <= most), [reading])
 
 
 _RATES: Final = re.compile(
@@ -264,7 +202,7 @@ _SPEEDS_UP: Final = re.compile(
 )
 
 
-def _rates(sentence: Sentence) -> _Claims:
+def _rates(sentence: Sentence) -> JudgedClaims:
     """Tokens/s and times per token against what the rated peaks allow."""
     text, known, own = sentence.text, sentence.known, sentence.own
     if _SPEEDS_UP.search(text) or _SUPPOSED.search(text):
@@ -281,7 +219,7 @@ def _rates(sentence: Sentence) -> _Claims:
         if devices is None or not rate:
             continue
         width = min(own.degrees.get("tp") or known.degrees.get("tp") or devices, devices) if lone else devices
-        priced = _priced_on(known, width, data_parallel=not lone)
+        priced = priced_on(known, width, data_parallel=not lone)
         if priced is None:
             continue
         if lone:
@@ -298,7 +236,7 @@ def _rates(sentence: Sentence) -> _Claims:
         name = "tpot" if time else "throughput_per_device" if per_device and not lone else "throughput"
         note = f"{bound.resource} of {width} devices allows {shown(most, unit)} at best"
         reading = Derivation(bound.reading, most, bound.formula, bound.substituted)
-        yield _claim(sentence, match, name, value, unit, Verdict.IMPOSSIBLE, [reading], note)
+        yield claim_at(sentence, match, name, value, unit, Verdict.IMPOSSIBLE, [reading], note)
 
 
 _TOTAL: Final = re.compile(
@@ -310,7 +248,7 @@ _OF_MORE: Final = re.compile(
 """Before a count that is a node's, or what there is."""
 
 
-def _degrees_give(sentence: Sentence) -> _Claims:
+def _degrees_give(sentence: Sentence) -> JudgedClaims:
     """``TP=8, PP=4 on 16 GPUs``: the devices against what the degrees give in any convention."""
     degrees = sentence.own.degrees
     totals = {
@@ -332,8 +270,8 @@ def _degrees_give(sentence: Sentence) -> _Claims:
         written = " × ".join(f"{axis} {value}" for axis, value in degrees.items())
         readings = [Derivation(given[one], Fraction(one), CONVENTIONS[given[one]].devices, written) for one in order]  # type: ignore[index]
         note = "" if devices in given else f"{written} give {' or '.join(map(str, order))} devices"
-        verdict = Verdict.AMBIGUOUS if devices in given and len(given) > 1 else _told(right=devices in given)
-        yield _claim(sentence, match, "devices", Fraction(devices), ONE, verdict, readings, note)
+        verdict = Verdict.AMBIGUOUS if devices in given and len(given) > 1 else verdict_of(right=devices in given)
+        yield claim_at(sentence, match, "devices", Fraction(devices), ONE, verdict, readings, note)
 
 
 _NODES: Final = re.compile(rf"({COUNT}|{ORDINALS})\s+(?:nodes?|servers?|hosts?|boxes)\b", re.IGNORECASE)
@@ -346,7 +284,7 @@ _A_NODE: Final = re.compile(
 _SOME: Final = re.compile(r"\bof (?:the|which)\b|\bfree\b|\bper\b.*\breplica", re.IGNORECASE)
 
 
-def _nodes_give(sentence: Sentence, per_node: int | None) -> _Claims:
+def _nodes_give(sentence: Sentence, per_node: int | None) -> JudgedClaims:
     """``14 nodes, 116 GPUs``, with eight of them in a node."""
     nodes = {count(match[1]) for match in _NODES.finditer(sentence.text)}
     totals = {int(match[1]): match for match in _TOTAL.finditer(sentence.text)}
@@ -358,8 +296,8 @@ def _nodes_give(sentence: Sentence, per_node: int | None) -> _Claims:
     ((devices, match),), (number,) = totals.items(), nodes
     if devices == number * each or (devices >= number and not _SUPPOSED.search(sentence.text)):
         reading = Derivation("nodes", Fraction(number * each), "nodes × devices_per_node", f"{number} × {each}")
-        yield _claim(
-            sentence, match, "devices", Fraction(devices), ONE, _told(right=devices == number * each), [reading]
+        yield claim_at(
+            sentence, match, "devices", Fraction(devices), ONE, verdict_of(right=devices == number * each), [reading]
         )
 
 
@@ -385,13 +323,13 @@ _EXPERTS: Final = re.compile(
 )
 
 
-def _experts(sentence: Sentence) -> _Claims:
+def _experts(sentence: Sentence) -> JudgedClaims:
     """``With EP=32 it is 16 experts a layer``: experts of one layer, instances and equivalents, as `verify` counts."""
     ep, match = sentence.own.degrees.get("ep"), _EXPERTS.search(sentence.text)
     if ep is None or match is None or re.search(r"redundan|shared|\bactive\b", sentence.text):
         return
     # What a rank holds of a model needs no device; any of the catalog will do.
-    priced = _priced_on(sentence.known.over(Known(device="h100-sxm-8")), ep, ep=ep)
+    priced = priced_on(sentence.known.over(Known(device="h100-sxm-8")), ep, ep=ep)
     value = Fraction(match[1] or match[2])
     if priced is not None and priced[0].model.moe is not None and value != priced[0].model.moe.experts:
         names = ("experts_resident_per_layer", "expert_instances", "expert_equivalents")
@@ -399,8 +337,8 @@ def _experts(sentence: Sentence) -> _Claims:
         readings = [Derivation(name, Fraction(one.value), one.formula, one.substituted) for name, one in found]
         readings.sort(key=lambda one: one.value != value)
         true = readings[0].value == value
-        verdict = _told(right=true) if not true or "layer" in match[0] else Verdict.AMBIGUOUS
-        yield _claim(sentence, match, "experts_per_gpu", value, ONE, verdict, readings)
+        verdict = verdict_of(right=true) if not true or "layer" in match[0] else Verdict.AMBIGUOUS
+        yield claim_at(sentence, match, "experts_per_gpu", value, ONE, verdict, readings)
 
 
 _EACH_HOLDS: Final = re.compile(
@@ -417,87 +355,17 @@ _WHOLE_WEIGHTS: Final = re.compile(
 )
 
 
-def _held_weights(sentence: Sentence) -> _Claims:
+def _held_weights(sentence: Sentence) -> JudgedClaims:
     """Weights of a device under the degrees of the sentence; of the whole model, confirmed to its name's digits."""
     match, whole = _EACH_HOLDS.search(sentence.text), _WHOLE_WEIGHTS.search(sentence.text)
     if match is not None and "tp" in sentence.own.degrees and not _SUPPOSED.search(sentence.text):
         written = [part for part in match.groups() if part]
-        yield from _share(sentence, match, size(written[0].rstrip(".,"), written[1]), sentence.own.degrees)
-    elif match is None and whole is not None and (weights := _weights(sentence.known)) is not None:
+        yield from share_of_weights(sentence, match, size(written[0].rstrip(".,"), written[1]), sentence.own.degrees)
+    elif match is None and whole is not None and (weights := weights_of(sentence.known)) is not None:
         value = size(whole[1].rstrip(".,"), whole[2])
-        if abs(weights - value) <= value * _ROUGHLY:
-            reading = Derivation("one copy of the model", weights, "model_bytes", shown(weights, _GB))
-            yield _claim(sentence, whole, "weights", value, UNITS[whole[2]], Verdict.HOLDS, [reading])
-
-
-def _share(
-    sentence: Sentence, match: re.Match[str], value: Fraction, degrees: dict[str, int], also: int | None = None
-) -> _Claims:
-    """Weights of a device in bytes against every share of the model that the degrees, or `also` devices, may give."""
-    whole = _weights(sentence.known)
-    if whole is None:
-        return
-    stage = degrees.get("tp", 1) * degrees.get("pp", 1)
-    parts = {stage, stage * degrees.get("ep", 1), stage * degrees.get("dp", 1), also or 1}
-    readings = [Derivation(f"over {part} devices", whole / part, "weights ÷ devices", f"{shown(whole, _GB)} ÷ {part}")
-                for part in sorted(parts, key=lambda part: abs(whole / part - value))]  # fmt: skip
-    nearest = readings[0].value
-    near = abs(nearest - value) <= nearest * _ROUGHLY
-    if sentence.known.precision is not None or abs(nearest / 2 - value) > nearest * _ROUGHLY:
-        note, unit = (
-            "" if near else "no share of the model's weights is this",
-            UNITS["GiB" if "GiB" in match[0] else "GB"],
-        )
-        yield _claim(sentence, match, "weights", value, unit, _told(right=near), readings, note)
-
-
-_LOADED: Final = re.compile(
-    r"Model loading took (\d+(?:\.\d+)?) ?(GiB|GB)|Load weight end\..*?mem usage=(\d+(?:\.\d+)?) ?(GB)", re.IGNORECASE
-)
-_AVAILABLE: Final = re.compile(r"Available KV cache memory: (\d+(?:\.\d+)?) ?(GiB|GB)", re.IGNORECASE)
-_CACHED: Final = re.compile(
-    r"GPU KV cache size: ([\d,]+) tokens|max_total_num_tokens=(\d+)|KV Cache is allocated\. #tokens: (\d+)",
-    re.IGNORECASE,
-)
-_CONCURRENT: Final = re.compile(r"Maximum concurrency for ([\d,]+) tokens per request: (\d+(?:\.\d+)?)x", re.IGNORECASE)
-
-
-def _log(found: Sequence[Sentence]) -> _Claims:
-    """Lines of a start-up log, each against the model and the lines before it."""
-    room = cached = None
-    for sentence in found:
-        text, known, tp = sentence.text, sentence.known, sentence.known.degrees.get("tp")
-        pp = known.degrees.get("pp", 1)
-        if (match := _LOADED.search(text)) is not None:
-            room = cached = None
-            if tp:
-                value = size(match[1] or match[3], match[2] or match[4])
-                yield from _share(sentence, match, value, {**known.degrees, "dp": 1}, also=known.devices)
-        if (match := _AVAILABLE.search(text)) is not None:
-            room = size(match[1], match[2])
-            beyond = known.device is not None and room > load_hardware(known.device).device.memory
-            verdict = Verdict.IMPOSSIBLE if beyond else Verdict.UNSUPPORTED
-            note = "memory left for the cache"
-            yield _claim(sentence, match, "kv_cache_room_bytes", room, UNITS[match[2]], verdict, (), note)
-        if (match := _CACHED.search(text)) is not None:
-            cached = Fraction(next(filter(None, match.groups())).replace(",", ""))
-            priced = _priced_on(known, tp) if tp and room else None
-            if priced is None or room is None:
-                yield _claim(sentence, match, "kv_cache_tokens", cached, ONE, Verdict.UNSUPPORTED)
-                continue
-            each = Fraction(priced[2].figures["kv_cache_bytes_per_token"].value) / pp
-            widths = {"fp8": (8,), "bf16": (16,)}.get(known.cache or "", (16, 8))
-            options = [Derivation(f"a cache of {bits} bits", room * 16 / bits / each, "room ÷ bytes of a token",
-                                  f"{plain(room)} ÷ {plain(each * bits / 16)}") for bits in widths]  # fmt: skip
-            options.sort(key=lambda one: abs(one.value - cached))
-            near = abs(options[0].value - cached) <= options[0].value * _LOGGED
-            yield _claim(sentence, match, "kv_cache_tokens", cached, ONE, _told(right=near), options)
-        if (match := _CONCURRENT.search(text)) is not None and cached is not None:
-            right, times = cached / int(match[1].replace(",", "")), Fraction(match[2])
-            reading = Derivation("tokens over the length", right, "kv_cache_tokens ÷ max_model_len",
-                                 f"{plain(cached)} ÷ {match[1]}")  # fmt: skip
-            near = abs(right - times) <= max(right * _LOGGED, Fraction(1, 100))
-            yield _claim(sentence, match, "max_concurrency", times, ONE, _told(right=near), [reading])
+        if abs(weights - value) <= value * ROUGHLY:
+            reading = Derivation("one copy of the model", weights, "model_bytes", shown(weights, GB))
+            yield claim_at(sentence, whole, "weights", value, UNITS[whole[2]], Verdict.HOLDS, [reading])
 
 
 _THE_WHOLE: Final = re.compile(
@@ -531,54 +399,7 @@ def _said_of_the_whole(found: Sequence[Sentence]) -> Iterator[Contradiction]:
             yield Contradiction(tuple(sorted((first, line))), "devices", (Fraction(other), Fraction(value)), told)
 
 
-_OF_THE_MODEL: Final = {"parameters", "active_parameters", "parameters_per_expert"}
-"""Figures that no layout changes."""
-_OF_A_PART: Final = re.compile(
-    r"\b(?:embedding\w*|head|mtp|modules?|layers?|blocks?|vision|encoder|draft\w*|lora|adapters?|each|experts?|shared"
-    r"|dense|attention|stages?|rank|gpu|without|distill\w*|not|if|would|claim\w*|wrong\w*)\b",
-    re.IGNORECASE,
-)
-
-
-def judge_named(facts: Facts, judged: Sequence[JudgedClaim], found: Sequence[Sentence]) -> list[JudgedClaim]:
-    """What the document's facts leave open, judged by the one catalog model that it names.
-
-    Layout, precision and device may be others than it seems, so that a figure is confirmed; a figure of the model alone
-    is refuted as well, where its own clause names the model.
-    """
-    models = {sentence.own.model for sentence in found if sentence.own.model}
-    devices = {sentence.own.device for sentence in found if sentence.own.device}
-    if len(models) != 1 or not any(item.verdict is Verdict.UNSUPPORTED for item in judged):
-        return list(judged)
-    given = {
-        "model": models.pop(), "hardware": devices.pop() if len(devices) == 1 else "h100-sxm-8",
-        "devices": int(facts.one("devices") or 1), "workload": _WORKLOAD,
-    }  # fmt: skip
-    if not any(facts.values(name) for name in ("devices", *AXES)):
-        facts = Facts((), {"devices": Fraction(1)})
-    try:
-        judge = Judge(facts, Claims(item.statement for item in judged), resolve(given), {})
-    except SpecError:
-        return list(judged)
-    return [_confirmed(judge, item, str(given["model"])) if item.verdict is Verdict.UNSUPPORTED else item
-            for item in judged]  # fmt: skip
-
-
-def _confirmed(judge: Judge, item: JudgedClaim, model: str) -> JudgedClaim:
-    claim = item.statement
-    again = judge.judge(claim) if claim.name in COUNTED else None
-    if again is None or again.verdict in {Verdict.UNSUPPORTED, Verdict.IMPOSSIBLE}:
-        return item
-    if again.verdict is Verdict.FAILS:
-        own = claim.name in _OF_THE_MODEL and claim.role is Role.STATED and model_of(claim.near) == model
-        own &= claim.name == "parameters_per_expert" or _OF_A_PART.search(claim.near) is None
-        others = (reading for name in _OF_THE_MODEL for reading in judge.known(name)[0])
-        near = any(abs(one.value - claim.value) <= one.value * _ROUGHLY for one in others)
-        return again if own and not near and claim.value >= _FEWEST_PARAMETERS else item
-    return again
-
-
-_RULES: Final[tuple[Callable[[Sentence], _Claims], ...]] = (
+_RULES: Final[tuple[Callable[[Sentence], JudgedClaims], ...]] = (
     _fits, _row, _held, _rates, _degrees_give, _experts, _held_weights,
 )  # fmt: skip
 
@@ -588,4 +409,4 @@ def judge_deployment(found: Sequence[Sentence]) -> tuple[list[JudgedClaim], list
     per_node = _devices_of_a_node(found)
     claims = [claim for sentence in found for rule in _RULES for claim in rule(sentence)]
     claims += [claim for sentence in found for claim in _nodes_give(sentence, per_node)]
-    return [*claims, *_log(found)], list(_said_of_the_whole(found))
+    return [*claims, *judge_log(found)], list(_said_of_the_whole(found))

@@ -1,0 +1,105 @@
+"""Figures of `verify` for what a document says of a deployment, and how a claim is placed and compared with them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from functools import lru_cache
+from typing import Final
+
+from optimizer.audit.deployment import Known, Sentence
+from optimizer.audit.facts import Derivation, JudgedClaim
+from optimizer.audit.lexicon import UNITS, Unit
+from optimizer.audit.partial import resolve
+from optimizer.audit.statements import Role, Statement
+from optimizer.audit.verdict import Verdict, shown
+from optimizer.domain.layout import Layout, WrittenLayout
+from optimizer.domain.problem import Problem
+from optimizer.errors import SpecError
+from optimizer.verify import Verdict as Priced
+from optimizer.verify import judge_layout
+
+GB: Final = UNITS["GB"]
+_CONTEXT: Final = 256
+"""Prompt tokens at which a rate is bounded: as short as prompts are, so that the bound errs on the author's side."""
+WORKLOAD: Final = {"kind": "serving", "phase": "decode", "input_tokens": _CONTEXT, "output_tokens": _CONTEXT}
+_MOST_DEVICES: Final = 4096
+ROUGHLY: Final = Fraction(1, 8)
+"""Share by which authors' sizes of weights differ from exact ones: embeddings left out, buffers put in, a
+parameter count rounded to the model's name. Assumed: a share with another degree is off by a half at least."""
+JudgedClaims = Iterator[JudgedClaim]
+_Price = tuple[Problem, Layout, Priced]
+
+
+def priced_on(known: Known, devices: int, *, data_parallel: bool = False, ep: int = 0) -> _Price | None:
+    """The reference's figures of the known model on so many devices, all tensor parallel or all data parallel."""
+    if known.model is None or known.device is None or not 0 < devices <= _MOST_DEVICES:
+        return None
+    degrees = (("dp" if data_parallel or ep else "tp", devices), *((("ep", ep),) if ep else ()))
+    return _price(known.model, known.device, known.precision, devices, degrees)
+
+
+@lru_cache(maxsize=256)
+def _price(
+    model: str, device: str, precision: str | None, devices: int, degrees: tuple[tuple[str, int], ...]
+) -> _Price | None:
+    given = {
+        "model": model, "hardware": device, "devices": devices,
+        "workload": WORKLOAD,
+    }  # fmt: skip
+    try:
+        problem = resolve(given)
+        if precision is not None and not problem.precision.weights.startswith(precision):
+            problem = resolve({**given, "precision": {"weights": precision}})
+        layout = WrittenLayout.model_validate(dict(degrees)).resolve(experts=problem.model.moe is not None)
+        verdict = judge_layout(problem, layout)
+    except (SpecError, ValueError):
+        return None
+    return (problem, layout, verdict) if verdict.evaluation is not None else None
+
+
+def weights_of(known: Known) -> Fraction | None:
+    """Bytes of one copy of the model."""
+    priced = priced_on(known, 1)
+    return None if priced is None else Fraction(priced[2].figures["model_bytes"].value)
+
+
+def verdict_of(*, right: bool) -> Verdict:
+    """Whether a claim holds, as a verdict."""
+    return Verdict.HOLDS if right else Verdict.FAILS
+
+
+def claim_at(
+    sentence: Sentence, match: re.Match[str], name: str, value: Fraction, unit: Unit, verdict: Verdict,
+    readings: Sequence[Derivation] = (), note: str = "",
+) -> JudgedClaim:  # fmt: skip
+    """The claim that `match` makes, placed; what stands in quotation marks accuses no one."""
+    statement = Statement(name, value, sentence.at(match.start()), " ".join(match[0].split()), Role.STATED,
+                          sentence.segment, unit, section=sentence.section, near=sentence.text)  # fmt: skip
+    before = sentence.text[: match.start()]
+    if verdict.wrong and (before.count('"') % 2 or before.count("“") > before.count("”")):
+        verdict, note = Verdict.UNSUPPORTED, f"quoted; taken for the document's own it {verdict}"
+    marked = tuple((reading, not at and verdict is Verdict.HOLDS) for at, reading in enumerate(readings))
+    return JudgedClaim(statement, verdict, readings[0] if readings else None, marked, note)
+
+
+def share_of_weights(
+    sentence: Sentence, match: re.Match[str], value: Fraction, degrees: dict[str, int], also: int | None = None
+) -> JudgedClaims:
+    """Weights of a device in bytes against every share of the model that the degrees, or `also` devices, may give."""
+    whole = weights_of(sentence.known)
+    if whole is None:
+        return
+    stage = degrees.get("tp", 1) * degrees.get("pp", 1)
+    parts = {stage, stage * degrees.get("ep", 1), stage * degrees.get("dp", 1), also or 1}
+    readings = [Derivation(f"over {part} devices", whole / part, "weights ÷ devices", f"{shown(whole, GB)} ÷ {part}")
+                for part in sorted(parts, key=lambda part: abs(whole / part - value))]  # fmt: skip
+    nearest = readings[0].value
+    near = abs(nearest - value) <= nearest * ROUGHLY
+    if sentence.known.precision is not None or abs(nearest / 2 - value) > nearest * ROUGHLY:
+        note, unit = (
+            "" if near else "no share of the model's weights is this",
+            UNITS["GiB" if "GiB" in match[0] else "GB"],
+        )
+        yield claim_at(sentence, match, "weights", value, unit, verdict_of(right=near), readings, note)

@@ -1,0 +1,65 @@
+"""Lines of a start-up log of vLLM or SGLang, each judged against the model and the lines before it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Final
+
+from optimizer.audit.deployment import Sentence, size
+from optimizer.audit.facts import Derivation
+from optimizer.audit.known_figures import JudgedClaims, claim_at, priced_on, share_of_weights, verdict_of
+from optimizer.audit.lexicon import ONE, UNITS
+from optimizer.audit.verdict import Verdict, plain
+from optimizer.readers.catalog import load_hardware
+
+_LOGGED: Final = Fraction(1, 20)
+"""Share by which an engine's pages and groups may differ from bytes over bytes a token."""
+_LOADED: Final = re.compile(
+    r"Model loading took (\d+(?:\.\d+)?) ?(GiB|GB)|Load weight end\..*?mem usage=(\d+(?:\.\d+)?) ?(GB)", re.IGNORECASE
+)
+_AVAILABLE: Final = re.compile(r"Available KV cache memory: (\d+(?:\.\d+)?) ?(GiB|GB)", re.IGNORECASE)
+_CACHED: Final = re.compile(
+    r"GPU KV cache size: ([\d,]+) tokens|max_total_num_tokens=(\d+)|KV Cache is allocated\. #tokens: (\d+)",
+    re.IGNORECASE,
+)
+_CONCURRENT: Final = re.compile(r"Maximum concurrency for ([\d,]+) tokens per request: (\d+(?:\.\d+)?)x", re.IGNORECASE)
+
+
+def judge_log(found: Sequence[Sentence]) -> JudgedClaims:
+    """Lines of a start-up log, each against the model and the lines before it."""
+    room = cached = None
+    for sentence in found:
+        text, known, tp = sentence.text, sentence.known, sentence.known.degrees.get("tp")
+        pp = known.degrees.get("pp", 1)
+        if (match := _LOADED.search(text)) is not None:
+            room = cached = None
+            if tp:
+                value = size(match[1] or match[3], match[2] or match[4])
+                yield from share_of_weights(sentence, match, value, {**known.degrees, "dp": 1}, also=known.devices)
+        if (match := _AVAILABLE.search(text)) is not None:
+            room = size(match[1], match[2])
+            beyond = known.device is not None and room > load_hardware(known.device).device.memory
+            verdict = Verdict.IMPOSSIBLE if beyond else Verdict.UNSUPPORTED
+            note = "memory left for the cache"
+            yield claim_at(sentence, match, "kv_cache_room_bytes", room, UNITS[match[2]], verdict, (), note)
+        if (match := _CACHED.search(text)) is not None:
+            cached = Fraction(next(filter(None, match.groups())).replace(",", ""))
+            priced = priced_on(known, tp) if tp and room else None
+            if priced is None or room is None:
+                yield claim_at(sentence, match, "kv_cache_tokens", cached, ONE, Verdict.UNSUPPORTED)
+                continue
+            each = Fraction(priced[2].figures["kv_cache_bytes_per_token"].value) / pp
+            widths = {"fp8": (8,), "bf16": (16,)}.get(known.cache or "", (16, 8))
+            options = [Derivation(f"a cache of {bits} bits", room * 16 / bits / each, "room ÷ bytes of a token",
+                                  f"{plain(room)} ÷ {plain(each * bits / 16)}") for bits in widths]  # fmt: skip
+            options.sort(key=lambda one: abs(one.value - cached))
+            near = abs(options[0].value - cached) <= options[0].value * _LOGGED
+            yield claim_at(sentence, match, "kv_cache_tokens", cached, ONE, verdict_of(right=near), options)
+        if (match := _CONCURRENT.search(text)) is not None and cached is not None:
+            right, times = cached / int(match[1].replace(",", "")), Fraction(match[2])
+            reading = Derivation("tokens over the length", right, "kv_cache_tokens ÷ max_model_len",
+                                 f"{plain(cached)} ÷ {match[1]}")  # fmt: skip
+            near = abs(right - times) <= max(right * _LOGGED, Fraction(1, 100))
+            yield claim_at(sentence, match, "max_concurrency", times, ONE, verdict_of(right=near), [reading])
