@@ -1,0 +1,461 @@
+"""Memory and step times derived a second time, number by number, from `docs/figures.md`: equal on random layouts.
+
+Only inputs are read: fields of model, hardware, workload and layout, and an engine's constants. Bytes are equal, and
+so are times but for the rounding of ticks (`ROUNDING`), of the units that experts are counted in (`UNITS`), and of the
+curves of the hottest of several devices (`CURVES`).
+
+Not covered: other attention kinds and windows, multi-token prediction, redundant slots, measured loads, latent experts,
+biases, decode context parallelism, padded experts, vocabularies that an engine pads to other than 64, what a problem
+states of reserve and largest step, TTFT, queues, phases prefill and decode, bandwidth figures, ideal figures.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+from random import Random
+from typing import Any
+
+import pytest
+
+from optimizer.domain.attention import GroupedQueryAttention, LatentAttention
+from optimizer.domain.feedforward import DenseFeedForward, MixtureOfExperts
+from optimizer.domain.layout import Layout, Stage
+from optimizer.domain.model import Block, ModelSpec, Run
+from optimizer.domain.precision import ModelPrecision
+from optimizer.domain.problem import Problem
+from optimizer.figures.serving import evaluate
+from optimizer.readers import catalog
+
+LAYOUTS = 100
+ROUNDING = Fraction(1, 10**15)
+UNITS = Fraction(1, 10**6)
+CURVES = Fraction(1, 2000)
+"""The reference lifts them to concave ones and follows √y beyond 32 mean pairs; here every mean is summed."""
+
+CATALOG = {
+    "dense": ["llama-3.3-70b", "qwen3-32b", "mistral-nemo-12b"],
+    "mla": ["deepseek-v3", "deepseek-v2-lite", "kimi-k2"],
+    "moe": ["mixtral-8x7b", "qwen3-30b-a3b", "qwen3-235b-a22b-fp8"],
+}
+HARDWARE = catalog.names("hardware")
+FORMATS = {  # bits, scale's bytes, rows and columns of a block, number format that it computes in
+    "bf16": (16, 0, 1, 1, "bf16"), "fp8_block": (8, 4, 128, 128, "fp8"), "mxfp4": (4, 1, 1, 32, "fp4"),
+    "int4": (4, 2, 1, 128, "bf16"),
+}  # fmt: skip
+BYTES = {"bf16": 2, "fp8": 1}
+LAUNCHES = {"attention": 4, "dense_ffn": 3, "router": 2, "experts": 4, "shared_experts": 3}
+
+
+def up(number: int | Fraction, by: int = 1) -> int:
+    return math.ceil(Fraction(number) / by)
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A rank's part of a weight; `vector`: it multiplies nothing."""
+
+    role: str
+    rows: int
+    cols: int
+    form: str
+    whole: bool = False
+    vector: bool = False
+    copies: int = 1
+
+    @property
+    def bytes(self) -> int:
+        bits, scale, tall, wide, _ = FORMATS[self.form]
+        return self.copies * (up(self.rows * self.cols * bits, 8) + scale * up(self.rows, tall) * up(self.cols, wide))
+
+
+class Oracle:
+    """One layout of one problem."""
+
+    def __init__(self, problem: Problem, layout: Layout) -> None:
+        self.p, self.l, self.m, self.hw, self.w = problem, layout, problem.model, problem.hardware, problem.workload
+        self.tp, self.cp, self.pp, self.etp, self.ep = layout.tp, layout.cp, layout.pp, layout.etp, layout.ep
+        self.stage = math.lcm(self.tp * self.cp, self.etp * self.ep)
+        self.dp, self.edp = self.stage // (self.tp * self.cp), self.stage // (self.etp * self.ep)
+        self.whole_shared = self.tp > 1 and self.dp > 1 and self.ep > 1
+        self.act, self.kv = BYTES[self.m.precision.activations], BYTES[self.m.precision.kv_cache]
+        self.names = [name for run in self.m.layers for _ in range(run.count) for name in run.pattern]
+        own = self.hw.efficiency
+        self.hbm = self.hw.device.bandwidth * own.hbm.value
+        self.hbm_narrow = self.hw.device.bandwidth * (own.hbm_4bit or own.hbm).value
+
+    def form(self, role: str) -> str:
+        return getattr(self.m.precision, role) or self.m.precision.weights
+
+    def flops(self, form: str, shares: Any) -> Fraction:
+        """FLOP/s of a weight format."""
+        peak, name = self.hw.device.peak, FORMATS[form][4]
+        name = name if name in peak else "bf16"
+        return Fraction(peak[name]) * shares.get(name, shares["bf16"]).value
+
+    def matrices(self, block: Block) -> list[Matrix]:
+        h, tp, a, f = self.m.hidden_size, self.tp, block.attention, block.ffn
+
+        def norm(width: int) -> Matrix:
+            return Matrix("norm", width, 1, "bf16", whole=True, vector=True)
+
+        def attention(rows: int, cols: int, *, whole: bool = False) -> Matrix:
+            return Matrix("attention", rows, cols, self.form("attention"), whole=whole)
+
+        def feed(role: str, width: int, ranks: int, copies: int = 1) -> list[Matrix]:
+            shapes, own = [(up(width, ranks), h), (up(width, ranks), h), (h, up(width, ranks))], self.form(role)
+            return [Matrix(role, rows, cols, own, copies=copies) for rows, cols in shapes]
+
+        found = [norm(2 * h)]
+        if isinstance(a, GroupedQueryAttention):
+            assert not any((a.window, a.qkv_bias, a.sinks, a.value_dim))
+            queries, keys = up(a.heads, tp) * a.head_dim, up(a.kv_heads, tp) * a.head_dim
+            found += [attention(queries, h), attention(keys, h), attention(keys, h), attention(h, queries)]
+            found += 2 * [norm(a.head_dim)] if a.qk_norm == "head" else []
+        elif isinstance(a, LatentAttention):
+            assert a.indexer is None
+            heads, qk = up(a.heads, tp), a.qk_nope_head_dim + a.qk_rope_head_dim
+            if a.q_lora_rank is None:
+                found.append(attention(heads * qk, h))
+            else:
+                found += [attention(a.q_lora_rank, h, whole=True), norm(a.q_lora_rank)]
+                found.append(attention(heads * qk, a.q_lora_rank))
+            found += [attention(a.kv_lora_rank + a.qk_rope_head_dim, h, whole=True), norm(a.kv_lora_rank)]
+            found.append(attention(heads * (a.qk_nope_head_dim + a.v_head_dim), a.kv_lora_rank))
+            found.append(attention(h, heads * a.v_head_dim))
+        if isinstance(f, DenseFeedForward):
+            found += feed("dense_ffn", f.intermediate, tp)
+        elif isinstance(f, MixtureOfExperts):
+            assert not any((f.latent_size, f.shared_gate, f.bias, f.dense_intermediate))
+            found.append(Matrix("router", f.experts, h, "bf16", whole=True))
+            if f.router_correction:  # four bytes each
+                found.append(Matrix("router", f.experts, 2, "bf16", whole=True, vector=True))
+            found += feed("experts", f.intermediate, self.etp, up(f.experts, self.ep))
+            if f.shared_intermediate:
+                found += feed("shared_experts", f.shared_intermediate, 1 if self.whole_shared else tp)
+        return found
+
+    # memory
+
+    def ends(self) -> tuple[int, int]:
+        """Bytes of the embedding's part, which is that of the head as well; and of the final norm."""
+        pad = self.p.engine.vocabulary_padding
+        return 2 * up(up(self.m.vocab_size, pad) * pad, self.tp) * self.m.hidden_size, 2 * self.m.hidden_size
+
+    def cache(self, block: Block) -> int:
+        """Bytes of one sequence in one layer."""
+        page = self.p.engine.cache.block_tokens
+        tokens = up(self.w.input_tokens + self.w.output_tokens, page) * page
+        return up(Fraction(self.cached_width(block.attention) * self.kv * tokens, self.cp))
+
+    def cached_width(self, a: Any) -> int:
+        if isinstance(a, LatentAttention):
+            return a.kv_lora_rank + a.qk_rope_head_dim
+        return 2 * up(a.kv_heads, self.tp) * a.head_dim
+
+    def activations(self, tokens: int, sampled: int) -> int:
+        h, own, widest = self.m.hidden_size, self.p.engine.reservation, 0
+        for block in self.m.blocks.values():
+            f = block.ffn
+            if isinstance(f, DenseFeedForward):
+                width = 3 * up(f.intermediate, self.tp)
+            else:
+                part = up(f.intermediate, self.etp)
+                width = f.top_k * (max(2 * part, h) + part) * (self.dp if own.gathers_tokens else 1)
+                width += 3 * up(f.shared_intermediate, self.tp)
+            widest = max(widest, width)
+        token = up(Fraction(self.act * (4 * h + widest), self.cp))
+        return max(token * tokens, own.sampler_bytes * self.m.vocab_size * sampled)
+
+    def reserve(self, blocks: list[Block]) -> int:
+        own = self.p.engine.reservation
+        assert not own.low_latency_capture
+        sizes = [1, 2, 4, *range(8, 256, 8), *range(256, own.defaults.largest_capture + 1, 16)]
+        graphs = len([size for size in sizes if size <= own.defaults.largest_capture]) if own.graphs_in_budget else 0
+        if self.stage > 1:
+            direct = self.tp > 1 and self.hw.tiers[0].bandwidth >= 150 * 10**9
+            group = own.direct_group_bytes if direct else own.switched_group_bytes
+        else:
+            group = own.stage_bytes if self.pp > 1 else 0
+        latent = sum(isinstance(block.attention, LatentAttention) for block in blocks)
+        layers = len(blocks) * own.graph_layer_bytes + latent * own.graph_latent_layer_bytes
+        return own.context_bytes + group + graphs * (own.graph_bytes + layers)
+
+    def memory(self, number: int, blocks: list[Block], tokens: int, sampled: int) -> dict[str, int]:
+        found = dict.fromkeys(("weights", "expert_weights", "replicated_weights"), 0)
+        for block in blocks:
+            for matrix in self.matrices(block):
+                part = "expert_weights" if matrix.role == "experts" else "weights"
+                found["replicated_weights" if matrix.whole else part] += matrix.bytes
+            a = block.attention
+            if isinstance(a, LatentAttention):  # unpacked once more, in 16 bit
+                found["weights"] += 2 * up(a.heads, self.tp) * (a.qk_nope_head_dim + a.v_head_dim) * a.kv_lora_rank
+        table, norm = self.ends()
+        last = number == self.pp - 1
+        found["weights"] += table * ((number == 0) + (last and (self.pp > 1 or not self.m.tie_embeddings)))
+        found["replicated_weights"] += norm * last
+        found["kv_cache"] = self.l.batch * sum(self.cache(block) for block in blocks)
+        found["activations"] = self.activations(tokens, sampled)
+        found["reserve"] = self.reserve(blocks)
+        return found
+
+    # time
+
+    def linear(self, matrices: list[Matrix], tokens: int, sharers: int) -> Fraction:
+        """Matrices of one kind, by one roofline; `sharers` ranks divide the tokens."""
+        work = moved = weights = Fraction(0)
+        for x in matrices:
+            weights += Fraction(x.bytes) / (self.hbm_narrow if FORMATS[x.form][0] <= 4 else self.hbm)
+            if not x.vector:
+                work += 2 * x.rows * x.cols / self.flops(x.form, self.hw.efficiency.compute)
+                moved += (x.rows + x.cols) * self.act / self.hbm
+        own = Fraction(tokens + sharers - 1, sharers)
+        return max(work * own, weights) + moved * own
+
+    def core(self, a: Any, decoding: int, prompt: int, passes: int) -> Fraction:
+        """Scores, values and cache reads, at the mean position."""
+        flops = self.hw.device.peak["bf16"] * self.hw.efficiency.attention_compute.value
+        read = self.hw.device.bandwidth * self.hw.efficiency.attention_hbm.value
+        heads = up(a.heads, self.tp)
+        if isinstance(a, LatentAttention):
+            naive = a.qk_nope_head_dim + a.qk_rope_head_dim + a.v_head_dim
+            absorbed = 2 * a.kv_lora_rank + a.qk_rope_head_dim
+        else:
+            naive = absorbed = 2 * a.head_dim
+        i, o = self.w.input_tokens, self.w.output_tokens
+        positions = range(i + 1, i + o)
+        at = Fraction(sum(positions), len(positions) * self.cp)
+        cached = self.cached_width(a) * self.kv / read
+        found = decoding * max(2 * heads * absorbed * at / flops, cached * at)
+        positions = range(i - self.computed() + 1, i + 1)
+        at = Fraction(sum(positions), len(positions) * self.cp)
+        return found + max(prompt * 2 * heads * naive * at / flops, passes * cached * at)
+
+    def computed(self) -> int:
+        return up(self.w.input_tokens * (1 - self.w.prefix_cache_hit))
+
+    def levels(self, members: int, stride: int) -> list[tuple[int, int, int]]:
+        """Tier, members that exchange over it, and devices that each stands for: by counting ranks in domains."""
+        found, inner, replica = [], 1, self.stage * self.pp
+        for tier, size in enumerate(t.size for t in self.hw.tiers):
+            inside = set()
+            for start in range(0, replica, members * stride):
+                domains = [(start + i * stride) // (size or replica) for i in range(members)]
+                inside |= {domains.count(domain) for domain in domains}
+            reach = inside.pop() if len(inside) == 1 else inner
+            if reach > inner and reach % inner == 0:
+                found.append((tier, reach // inner, inner))
+                inner = reach
+        return found
+
+    def send(self, tier: int, members: int, size: Fraction, rounds: int) -> Fraction:
+        """Seconds of one message; in a mesh a group has only the links between its members."""
+        t = self.hw.tiers[tier]
+        rate = t.bandwidth * t.efficiency.value / t.oversubscription
+        if t.mesh and t.size is not None and members < t.size:
+            rate *= Fraction(max(1, members - 1), t.size - 1)
+        return size / rate + rounds * t.latency.value
+
+    def gather(self, members: int, stride: int, size: Fraction, times: int = 1) -> Fraction:
+        """All-gather of `size` bytes; `times` 2: all-reduce."""
+        found, levels = Fraction(0), self.levels(members, stride)
+        for level in levels:
+            tier, g, inner = level
+            rounds = math.ceil(math.log2(g)) * (1 if level == levels[-1] else times)
+            found += self.send(tier, g, times * size * (g - 1) / g / inner, rounds)
+        return found
+
+    def exchange(self, f: MixtureOfExperts, size: Fraction) -> Fraction:
+        """Dispatch or combine of tokens of `size` bytes in all."""
+        found = Fraction(0)
+        for tier, g, inner in self.levels(self.etp * self.ep, 1):
+            if inner == 1:
+                copies = self.etp * destinations(self.ep, f.experts, f.top_k)
+            else:
+                domains = self.etp * self.ep // inner
+                copies = destinations(domains, f.experts, f.top_k)
+                if f.group_count > 1:
+                    copies = min(copies, Fraction(f.group_limit * up(domains, f.group_count)))
+                copies *= max(1, up(self.etp, inner))
+            sent = size * copies * (g - 1) / g / (self.tp * self.cp)
+            found += self.send(tier, g, sent, math.ceil(math.log2(g)))
+        return found
+
+    def experts(self, f: MixtureOfExperts, matrices: list[Matrix], tokens: int) -> float:
+        """Routed experts on the hottest device."""
+        common = math.gcd(self.dp, self.edp)
+        own = Fraction(tokens * self.dp // common + self.edp // common - 1, self.edp // common)
+        kernels, h = self.hw.efficiency.experts, self.m.hidden_size
+        shares, passes = (kernels.compute, kernels.passes.value) if kernels else (self.hw.efficiency.compute, 1)
+        work = sum(2 * x.rows * x.cols / self.flops(x.form, shares) for x in matrices)
+        moved = (2 * h + 3 * up(f.intermediate, self.etp)) * self.act * passes / self.hbm
+        weights = sum(x.bytes // x.copies for x in matrices) / self.hbm
+        local, chance = up(f.experts, self.ep), f.top_k / f.experts
+        reads = between_knots(own, lambda t: max(1.0, hottest(local, 1 - (1 - chance) ** t, self.ep)))
+        pairs = between_knots(own, lambda t: max(self.ep > 1, hottest(local * t, chance, self.ep)))
+        return max(float(work) * pairs, float(weights) * reads) + float(moved) * pairs
+
+    def layer(self, block: Block, decoding: int, prompt: int, passes: int) -> Fraction:
+        found, tokens, h, f = Fraction(0), decoding + prompt, self.m.hidden_size, block.ffn
+        matrices = [x for x in self.matrices(block) if x.role != "norm"]
+        for role in {x.role for x in matrices}:
+            own = [x for x in matrices if x.role == role]
+            found += LAUNCHES[role] * Fraction(self.hw.efficiency.launch.value)
+            if role == "experts":
+                found += Fraction(self.experts(f, own, tokens))
+            else:
+                whole = role == "shared_experts" and self.whole_shared
+                found += self.linear(own, tokens, self.cp * (self.tp if whole else 1))
+        found += self.core(block.attention, decoding, prompt, passes)
+        hidden = Fraction(h * self.act * tokens, self.cp)
+        found += self.gather(self.tp, 1, hidden, 2) * (2 if isinstance(f, DenseFeedForward) else 1)
+        found += self.gather(self.cp, self.tp, Fraction(self.cached_width(block.attention) * self.kv * prompt))
+        found += self.gather(self.cp, self.tp, Fraction(2 * h * self.act * decoding, self.tp))
+        if isinstance(f, MixtureOfExperts):
+            narrow = FORMATS[self.form("experts")][4] in ("fp8", "fp4")
+            found += self.exchange(f, Fraction(h * (1 if narrow else self.act) * tokens))
+            found += self.exchange(f, Fraction(h * self.act * tokens))
+        return found
+
+    def time(self, number: int, names: list[str], decoding: int, prompt: int, passes: int) -> Fraction:
+        """Seconds of one step of a stage."""
+        found = Fraction(0)
+        for name in set(names):
+            found += names.count(name) * self.layer(self.m.blocks[name], decoding, prompt, passes)
+        if self.pp > 1:
+            tier = next(i for i, t in enumerate(self.hw.tiers) if not t.size or t.size >= self.stage * self.pp)
+            sent = Fraction(self.m.hidden_size * self.act * (decoding + prompt), self.cp * self.tp)
+            found += self.send(tier, 2, sent, 1)
+        if number == self.pp - 1:
+            h, rows = self.m.hidden_size, up(self.m.vocab_size, self.tp)
+            padding = Matrix("lm_head", self.ends()[0] // (2 * h) - rows, h, "bf16", vector=True)
+            found += self.linear([Matrix("lm_head", rows, h, "bf16"), padding], decoding + passes, self.cp)
+        return found
+
+
+def destinations(bins: int, experts: int, chosen: int) -> Fraction:
+    """Expected distinct bins among which a token's experts lie."""
+    if bins == 1 or experts % bins:
+        return bins * (1 - Fraction(bins - 1, bins) ** chosen)
+    return bins * (1 - Fraction(math.comb(experts - experts // bins, chosen), math.comb(experts, chosen)))
+
+
+def between_knots(tokens: Fraction, value: Callable[[int], float]) -> float:
+    """A line between 1, 2, 3, 4, 5, 6, 7, 8, 10, … tokens: four knots an octave."""
+    below = 0 if tokens < 1 else 2 ** (math.floor(tokens).bit_length() - 1)
+    width = Fraction(max(below, 4), 4) if below else Fraction(1)
+    below += math.floor((tokens - below) / width) * int(width)
+    part = float((tokens - below) / width)
+    return (value(below) if below else 0.0) * (1 - part) + value(below + int(width)) * part
+
+
+@cache
+def hottest(draws: int, chance: float, ranks: int) -> float:
+    """Expected largest of `ranks` binomials; the mean of one."""
+    if ranks == 1 or chance >= 1:
+        return draws * chance
+    reach = 12 * math.sqrt(draws * chance * (1 - chance)) + 12
+    first, last = max(0, math.floor(draws * chance - reach)), min(draws, math.ceil(draws * chance + reach))
+    total, below = float(first), 0.0
+    for t in range(first, last):
+        log = math.lgamma(draws + 1) - math.lgamma(t + 1) - math.lgamma(draws - t + 1)
+        below += math.exp(log + t * math.log(chance) + (draws - t) * math.log1p(-chance))
+        total += 1 - min(1.0, below) ** ranks
+    return total
+
+
+def attention_of(rng: Random, kind: str) -> Any:
+    if kind == "mla":
+        return LatentAttention(
+            heads=rng.choice([8, 24]), q_lora_rank=rng.choice([None, 384]), kv_lora_rank=rng.choice([256, 512]),
+            qk_nope_head_dim=64, qk_rope_head_dim=32, v_head_dim=96,
+        )  # fmt: skip
+    kv_heads, width = rng.choice([1, 2, 8]), rng.choice([64, 128])
+    return GroupedQueryAttention(heads=rng.choice([8, 24]), kv_heads=kv_heads, head_dim=width)
+
+
+def model_of(rng: Random, kind: str) -> ModelSpec:
+    if rng.random() < 0.3:
+        return catalog.load_model(rng.choice(CATALOG[kind]))
+    feed = DenseFeedForward(intermediate=rng.choice([2048, 4099]))
+    blocks = {"dense": Block(attention=attention_of(rng, kind), ffn=feed)}
+    if kind == "moe" or (kind == "mla" and rng.random() < 0.6):
+        experts = MixtureOfExperts(
+            experts=rng.choice([6, 8, 64]), top_k=rng.randint(1, 6), intermediate=rng.choice([512, 1031]),
+            shared_intermediate=rng.choice([0, 768]), router_correction=rng.random() < 0.5,
+            group_count=rng.choice([1, 1, 2]),
+        )  # fmt: skip
+        blocks["moe"] = Block(attention=attention_of(rng, kind), ffn=experts)
+    layers = [*blocks, *rng.choices(list(blocks), k=rng.randint(2, 6))]
+    return ModelSpec(
+        name="random", hidden_size=rng.choice([1024, 1536]), vocab_size=64 * rng.randint(50, 600),
+        tie_embeddings=rng.random() < 0.4, blocks=blocks, layers=(Run(pattern=tuple(layers)),),
+    )  # fmt: skip
+
+
+def problem_of(rng: Random, kind: str) -> Problem:
+    model, engine = model_of(rng, kind), rng.choice(["any", "vllm"])
+    if engine == "vllm":
+        model = model.model_copy(update={"vocab_size": model.vocab_size - rng.randint(0, 63)})
+    formats = {"weights": rng.choice([*FORMATS]), "attention": rng.choice([None, "bf16"])}
+    formats["experts"] = rng.choice([None, "fp8_block", "int4"])
+    precision = ModelPrecision(**formats, kv_cache=rng.choice([*BYTES]))
+    work = {"input_tokens": rng.choice([1, 700, 4096]), "output_tokens": rng.choice([2, 33, 400])}
+    if rng.random() < 0.3:
+        work["prefix_cache_hit"] = Fraction(1, 3)
+    return Problem.model_validate(
+        {
+            "name": "random", "model": model.model_copy(update={"precision": precision}), "devices": 10_000,
+            "hardware": catalog.load_hardware(rng.choice(HARDWARE)), "workload": work, "engine_name": engine,
+        }
+    )  # fmt: skip
+
+
+def layout_of(rng: Random, problem: Problem) -> Layout:
+    heads = next(iter(problem.model.blocks.values())).attention.heads
+    tp = rng.choice([n for n in (1, 2, 4, 8) if heads % n == 0])
+    cp, dp = rng.choice([1, 1, 2, 3]), rng.choice([1, 2, 4])
+    stage, layers, moe = tp * cp * dp, problem.model.layer_count, problem.model.moe
+    etp = rng.choice([n for n in (1, 1, 2, 3) if stage % n == 0]) if moe else 1
+    widths = [n for n in range(1, stage + 1) if moe and stage % (etp * n) == 0 and n <= moe.experts]
+    ep = rng.choice(widths or [1])
+    pp = rng.randint(1, min(4, layers))
+    cuts = sorted(rng.sample(range(1, layers), pp - 1))
+    return Layout(
+        tp=tp, cp=cp, dp=dp, pp=pp, etp=etp, ep=ep, edp=stage // (etp * ep) if moe else 1,
+        batch=rng.choice([1, 3, 16, 200]), prefill_chunk=rng.choice([100, 512, 5000, 9000]),
+        stages=tuple(Stage(first_layer=a, layers=b - a) for a, b in zip([0, *cuts], [*cuts, layers], strict=True)),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", list(CATALOG))
+def test_memory_and_step_times(kind: str) -> None:
+    rng = Random(f"oracle-{kind}")  # noqa: S311 - test data
+    for _ in range(LAYOUTS):
+        problem = problem_of(rng, kind)
+        layout = layout_of(rng, problem)
+        found, own = evaluate(problem, layout), Oracle(problem, layout)
+        prompt, chunk, micro = own.computed(), layout.prefill_chunk or 0, up(layout.batch, layout.pp)
+        together = max(1, chunk // prompt)
+        taken = up(prompt, up(prompt, chunk)) * together
+        share = Fraction(micro * up(prompt, chunk), (problem.workload.output_tokens - 1) * together)
+        slowest = Fraction(0)
+        closest = ROUNDING if problem.model.moe is None else CURVES if layout.ep > 1 else UNITS
+        for number, stage in enumerate(layout.stages or ()):
+            names = own.names[stage.first_layer : stage.first_layer + stage.layers]
+            blocks = [problem.model.blocks[name] for name in names]
+            parts = own.memory(number, blocks, micro + chunk, micro + together)
+            assert parts == {name: getattr(found.memory[number], f"{name}_bytes") for name in parts}, (problem, layout)
+            decode, mixed = own.time(number, names, micro, 0, 0), own.time(number, names, micro, taken, together)
+            for ticks, seconds in ((found.decode_ticks, decode), (found.mixed_ticks, mixed)):
+                assert abs(Fraction(ticks[number], 10**27) / seconds - 1) <= closest, (problem, layout)
+            slowest = max(slowest, decode + share * (mixed - decode))
+        if share <= 1:
+            cycle = layout.pp * slowest
+            assert found.tpot_s is not None
+            assert abs(found.tpot_s / cycle - 1) <= closest
+            requests = layout.batch * layout.dp / (cycle * (problem.workload.output_tokens - 1))
+            assert abs(found.request_capacity / requests - 1) <= closest
