@@ -157,7 +157,7 @@ def test_replicas_that_fit_equal_the_reference() -> None:
 
 def assert_bounds(problem: Problem, shape: Shape, chunk: int | None, layout: Layout) -> None:
     """No bound of a layout's degrees excludes what the layout reaches, with its pp and with pp open."""
-    found = evaluate(problem, layout, redundant=shape.redundant)
+    found = evaluate(problem, layout, redundant=shape.redundant, full=True)
     if found.steps.share > 1:
         return
     pricer = Pricer(problem, meshes_of([shape]))

@@ -32,6 +32,8 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from optimizer.domain.layout import Layout
+from optimizer.domain.limit_table import tightest
+from optimizer.domain.objectives import Measure
 from optimizer.domain.problem import Problem
 from optimizer.domain.workload import ServingWorkload
 from optimizer.figures.costs import Costs, Imbalance, build_costs
@@ -380,5 +382,7 @@ def _at_load(problem: Problem, own: Evaluation, rate: Fraction, at: Callable[[in
 
 def _in_time(problem: Problem, found: Evaluation) -> bool:
     """Whether latencies keep the problem's limits and the queue of prompts does not grow."""
-    pairs = ((found.ttft_s, problem.limits.ttft), (found.tpot_s, problem.limits.tpot))
+    limits = tightest(problem)
+    cycle = found.layout.pp * max(found.stage_ticks) / TICKS_PER_SECOND
+    pairs = ((found.ttft_s, limits.get(Measure.FIRST)), (cycle, limits.get(Measure.CYCLE)))
     return found.load < 1 and all(own is None or limit is None or own <= limit for own, limit in pairs)
