@@ -116,6 +116,22 @@ _NOT_FINITE = re.compile(r"[-+]?\.?(?:nan|inf|infinity)\b", re.IGNORECASE)
 _LONGEST_TEXT = 64
 _LARGEST_EXPONENT = 400
 _FINEST = Fraction(1, 10**24)
+_FRACTION = re.compile(r"-?[0-9]+(?:/0*[1-9][0-9]*|(?:\.[0-9]+)?(?:e[-+]?[0-9]{1,3})?)")
+_LONGEST_FRACTION = 4_000
+"""Characters: Python itself refuses integers of more than 4300 digits."""
+
+
+def parse_fraction(text: str) -> Fraction:
+    """The exact number that a document gives as ``n/d`` or as a decimal; its size is bounded by its length.
+
+    Raises
+    ------
+    ValueError
+        Anything else: Python's own `Fraction` would write out the zeros of ``1e999999999``.
+    """
+    if len(text) > _LONGEST_FRACTION or not _FRACTION.fullmatch(text):
+        raise ValueError(f"{_excerpt(text)!r} is not a fraction")
+    return Fraction(text)
 
 
 def _excerpt(text: str) -> str:

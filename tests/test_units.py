@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.units import Dimension, QuantityError, format_quantity, parse_quantity
+from optimizer.units import Dimension, QuantityError, format_quantity, parse_fraction, parse_quantity
 from tests.strategies import quantities
 
 
@@ -162,3 +162,19 @@ def test_prints(value: Fraction, dimension: Dimension, text: str) -> None:
 def test_a_narrower_limit_wins() -> None:
     with pytest.raises(QuantityError, match="200% is too large: at most 100%"):
         parse_quantity("200%", Dimension.RATIO, largest=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("3/2", Fraction(3, 2)), ("-7", Fraction(-7)), ("0.125", Fraction(1, 8)), ("1e-05", Fraction(1, 100_000))],
+)
+def test_a_fraction_of_a_document_is_exact(text: str, value: Fraction) -> None:
+    assert parse_fraction(text) == value
+
+
+@pytest.mark.parametrize(
+    "text", ["1e999999999", "1e-999999999", "1/0", "nan", "inf", "", " 1", "1_0", "1/2/3", "9" * 4001]
+)
+def test_a_fraction_that_its_text_does_not_bound_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a fraction"):
+        parse_fraction(text)

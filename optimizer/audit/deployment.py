@@ -46,7 +46,7 @@ SIZE: Final = re.compile(r"(?<![\w.,×x*])(\d[\d,]*(?:\.\d+)?)\s*([MGT]i?B)\b(?!
 _ENGINES: Final = re.compile(
     r"\b(?:sglang|trtllm|tensorrt|megatron|deepspeed|fsdp|(?:DP|data[- ]parallel)[- _]attention)\b", re.IGNORECASE
 )
-_SCALE: Final = {"MB": 10**6, "GB": 10**9, "TB": 10**12, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+_SCALE: Final = {"mb": 10**6, "gb": 10**9, "tb": 10**12, "mib": 2**20, "gib": 2**30, "tib": 2**40}
 DEVICES: Final = r"(?:GPUs?|devices?|accelerators?|cards?|chips?)"
 
 
@@ -56,8 +56,8 @@ def count(text: str) -> int:
 
 
 def size(number: str, unit: str) -> Fraction:
-    """Bytes of a written size."""
-    return Fraction(number.replace(",", "")) * _SCALE[unit]
+    """Bytes of a written size; of memory, people who write ``gb`` or ``Gb`` mean bytes as well."""
+    return Fraction(number.replace(",", "")) * _SCALE[unit.lower()]
 
 
 _BEFORE: Final = 48

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from optimizer.bench.record import Record, from_json
+from optimizer.bench.record import Record, read_line
 from optimizer.domain.objectives import objective_of_unit
-from optimizer.errors import Fault, SpecError
 from optimizer.readers.source import read_text
 
 WORSE = 1.25
@@ -52,10 +50,7 @@ def read_records(path: str | Path) -> list[Record]:
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue
-        try:
-            found.append(from_json(json.loads(line)))
-        except (ValueError, AttributeError, TypeError) as error:
-            raise SpecError(Fault(shown, number, 1, None, f"no record of a benchmark: {error}")) from None
+        found.append(read_line(line, shown, number))
     return found
 
 

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
-from typing import Any
+from functools import lru_cache
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, TypeAdapter, ValidationError
+
+from optimizer.certificate.reading import rational
+from optimizer.certificate.verdict import Rejected
+from optimizer.errors import Fault, SpecError
+from optimizer.readers.json_text import read_json
+from optimizer.readers.messages import message_of
+from optimizer.readers.places import dotted
 
 SCHEMA = "shardproof/bench/1"
+
+
+def _named(objective: Mapping[str, Any]) -> Mapping[str, Any]:
+    if isinstance(objective.get("name"), str) and isinstance(objective.get("value"), float | int | None):
+        return objective
+    raise ValueError("has no name and value")
 
 
 @dataclass(frozen=True)
@@ -38,7 +55,7 @@ class Record:
     scenario: str
     method: str
     status: str
-    objective: Mapping[str, Any]
+    objective: Annotated[Mapping[str, Any], AfterValidator(_named)]
     gap: float | None
     candidates: int
     wall_s: float
@@ -62,19 +79,53 @@ class Record:
         return None if text is None else Fraction(text)
 
 
-def from_json(document: Mapping[str, Any]) -> Record:
+@lru_cache(1)
+def _shape() -> TypeAdapter[Record]:
+    return TypeAdapter(Record)
+
+
+def read_line(line: str, source: str, number: int | None = None) -> Record:
     """A record from its JSON line.
+
+    Parameters
+    ----------
+    source, number
+        Where the line stands, for the message.
+
+    Raises
+    ------
+    SpecError
+        Not JSON, or not a line of ``shardproof/bench/1``.
+    """
+    try:
+        document = read_json(line, source)
+    except SpecError as error:
+        first = error.faults[0]
+        raise SpecError(Fault(source, number, first.column, first.field, first.message)) from None
+    try:
+        return from_json(document)
+    except ValueError as error:
+        raise SpecError(Fault(source, number, 1, None, f"no record of a benchmark: {error}")) from None
+
+
+def from_json(document: object) -> Record:
+    """A record from the data of its JSON line.
 
     Raises
     ------
     ValueError
         Not a line of ``shardproof/bench/1``.
     """
-    if document.get("schema") != SCHEMA:
+    if not isinstance(document, Mapping) or document.get("schema") != SCHEMA:
         raise ValueError(f"not a line of {SCHEMA}")
-    known = {name: value for name, value in document.items() if name in Record.__dataclass_fields__}
-    missing = [name for name in ("scenario", "method", "status", "objective", "wall_s") if name not in known]
-    if missing:
-        raise ValueError(f"{missing[0]} is missing")
     plain = {"gap": None, "candidates": 0, "peak_bytes": None, "certificate": None}
-    return Record(**(plain | known))
+    try:
+        record = _shape().validate_json(json.dumps(plain | dict(document)), strict=True)
+        if record.objective.get("exact") is not None:
+            rational("objective.exact", record.objective["exact"])
+    except ValidationError as error:
+        own = error.errors(include_url=False)[0]
+        raise ValueError(f"{dotted(own['loc'])}: {message_of(own)[0]}") from None
+    except Rejected as error:
+        raise ValueError(str(error)) from None
+    return record

@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from optimizer.bench.record import Record, from_json
+from optimizer.bench.record import Record, read_line
 from optimizer.errors import Fault, SpecError, StoppedError
 
 _TABLES = """
@@ -89,7 +89,7 @@ class Store:
                 "select document from record where run = ? and scenario = ? and method = ? and digest = ?",
                 (run, scenario, method, digest),
             ).fetchone()
-        return None if row is None else from_json(json.loads(row[0]))
+        return None if row is None else read_line(row[0], self.path)
 
     def finish(self, run: int) -> None:
         """Mark a run as whole."""
@@ -107,4 +107,4 @@ class Store:
                     return []
                 run = int(row[0])
             rows = connection.execute("select document from record where run = ? order by rowid", (run,)).fetchall()
-        return [from_json(json.loads(document)) for (document,) in rows]
+        return [read_line(document, self.path) for (document,) in rows]

@@ -21,6 +21,7 @@ from typing import Any
 
 from optimizer.certificate.pairings import check_cases
 from optimizer.certificate.prices import check_price
+from optimizer.units import parse_fraction
 
 Witness = Mapping[str, Any]
 
@@ -34,8 +35,8 @@ def rational(text: object) -> Fraction:
     if not isinstance(text, str):
         raise RejectedError(f"{text!r} is not a rational number written as text")
     try:
-        return Fraction(text)
-    except (ValueError, ZeroDivisionError) as error:
+        return parse_fraction(text)
+    except ValueError as error:
         raise RejectedError(f"{text!r} is not a rational number") from error
 
 

@@ -21,6 +21,7 @@ from typing import Any
 
 from optimizer.certificate.hierarchy import node_bounds
 from optimizer.figures.placement import Devices, replica_counts
+from optimizer.units import parse_fraction
 
 MOST_GROUPS = 12
 """Groups up to which all ways to lay them are weighed."""
@@ -145,7 +146,7 @@ def budget_bound(
         return relief_bound(load, current, budget, chosen)
     if kind != "relieved":
         raise ValueError(f"unknown kind of bound {kind!r}")
-    threshold = Fraction(str(witness.get("threshold")))
+    threshold = parse_fraction(str(witness.get("threshold")))
     if not relieves_too_few(load, current, budget, threshold, chosen):
         raise ValueError(f"{budget} moves could bring {len(chosen)} devices below {threshold}")
     return threshold

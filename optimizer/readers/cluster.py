@@ -140,7 +140,7 @@ class _Reading:
         if free is None:
             devices = own.devices if own.devices is not None else (own.nodes or 0) * each
             free = (each,) * (devices // each) + ((devices % each,) if devices % each else ())
-        if max(free) > each:
+        if max(free, default=0) > each:
             message = f"{max(free)} devices free on a node of {each}"
             raise self.document.error(message, (*self.at, "pools", name, "free"))
         if not sum(free):

@@ -3,13 +3,42 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
+
+from pydantic import FiniteFloat, TypeAdapter, ValidationError
 
 from optimizer.errors import Fault, SpecError, StoppedError
+from optimizer.readers.messages import message_of
+from optimizer.readers.places import dotted
 from optimizer.sweep.answer import ANSWERED, COLUMNS, Answer
 
 SCHEMA = "shardproof/sweep/1"
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """One line."""
+
+    schema: Literal["shardproof/sweep/1"]
+    settings: str
+    index: int
+    key: str
+    wall_s: FiniteFloat
+    row: dict[str, str | int | float | None]
+
+    def __post_init__(self) -> None:
+        for name, kind in COLUMNS.items():
+            value = self.row.get(name)
+            if value is not None and not isinstance(value, (int, float) if kind is float else kind):
+                raise ValueError(f"{name} is no {kind.__name__}")
+
+
+@lru_cache(1)
+def _entry() -> TypeAdapter[_Entry]:
+    return TypeAdapter(_Entry)
 
 
 class Journal:
@@ -71,14 +100,14 @@ class Journal:
 
     def _take(self, line: bytes, number: int) -> None:
         try:
-            entry = json.loads(line)
-            known = {SCHEMA: entry["settings"]}[entry["schema"]]
-            if known == self.settings and entry["row"]["status"] in ANSWERED:
-                row = dict.fromkeys(COLUMNS) | entry["row"]
-                self.answers[entry["key"]] = Answer(entry["index"], entry["key"], row, entry["wall_s"])
-        except (ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
-            message = f"no line of a sweep's journal: {error}"
-            raise SpecError(Fault(str(self.path), number, 1, None, message)) from None
+            entry = _entry().validate_json(line, strict=True)
+        except ValidationError as error:
+            own = error.errors(include_url=False)[0]
+            message = f"no line of a sweep's journal: {message_of(own)[0]}"
+            raise SpecError(Fault(str(self.path), number, 1, dotted(own["loc"]), message)) from None
+        if entry.settings == self.settings and entry.row.get("status") in ANSWERED:
+            row = dict.fromkeys(COLUMNS) | entry.row
+            self.answers[entry.key] = Answer(entry.index, entry.key, row, entry.wall_s)
 
     def put(self, answer: Answer) -> None:
         """Keep one answer; what is kept survives this process, however it ends.

@@ -20,6 +20,7 @@ from optimizer.figures.placement import violations as placement_violations
 from optimizer.figures.robust import CVAR_TAIL, aggregate
 from optimizer.figures.shape import shape_of
 from optimizer.figures.skew import load_weights, placeable
+from optimizer.units import parse_fraction
 from optimizer.verify.violation import Violation
 
 
@@ -120,7 +121,7 @@ def balance_under(row: Sequence[int], devices: Devices, shares: object) -> Fract
     if shares is None or not sum(row):
         return max_over_mean(row, devices)
     try:
-        parts = [[Fraction(str(part)) for part in held] for held in shares]  # type: ignore[attr-defined]
+        parts = [[parse_fraction(str(part)) for part in held] for held in shares]  # type: ignore[attr-defined]
         loads = split_device_loads(row, devices, parts)
     except (TypeError, ValueError, ZeroDivisionError) as error:
         raise SpecError(f"layout.placement.layers: shares cannot be read: {error}") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from optimizer.domain.engines import Engine
-from optimizer.domain.engines.rule import EngineRule, varied
+from optimizer.domain.engines.rule import FARTHEST, EngineRule, varied
 from optimizer.domain.families import Family
 from optimizer.domain.feedforward import DenseFeedForward
 from optimizer.domain.layout import Layout
@@ -212,7 +212,7 @@ def _cover(rule: EngineRule, problem: Problem, shape: Shape, axis: str, breach: 
     """Whether a rule is broken by all values, up to twice a degree, that break a condition on it; or the reverse."""
     if axis not in rule.reads:
         return False
-    for degree in range(1, 2 * getattr(shape, axis) + 65):
+    for degree in range(1, 1 + min(2 * getattr(shape, axis) + 64, FARTHEST)):
         other = varied(shape, axis, degree)
         if other is not None:
             ruled, divided = rule.breach(problem, other) is not None, breach(degree) is not None

@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks.audit_bench import ACCUSATIONS, DEPLOYMENTS, DEPLOYMENTS_FRESH, DEPLOYMENTS_HELD, told_errors
 from optimizer.audit import audit_document
+from optimizer.audit.deployment import size
 
 FOLDERS = (DEPLOYMENTS, DEPLOYMENTS_HELD, DEPLOYMENTS_FRESH)
 PATHS = sorted(path for folder in FOLDERS for path in folder.glob("*.md"))
@@ -118,3 +119,8 @@ def test_what_no_reading_gives_is_accused(text: str, name: str) -> None:
 )
 def test_figures_of_the_one_model_named_are_judged_by_the_catalog(text: str, name: str, verdict: str) -> None:
     assert verdicts(text)[name] == verdict
+
+
+def test_a_size_is_read_however_its_unit_is_capitalised() -> None:
+    assert size("80", "gb") == size("80", "Gb") == size("80", "GB") == 80 * 10**9
+    assert size("1,024", "gib") == 2**40

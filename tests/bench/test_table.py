@@ -94,8 +94,14 @@ def test_another_problem_is_not_compared_by_value() -> None:
 
 def test_broken_lines_are_refused_with_their_number(tmp_path: Path) -> None:
     file = tmp_path / "old.jsonl"
-    for broken in ("{", "[]", "{}", '{"schema": "shardproof/bench/1"}'):
-        file.write_text(json.dumps(OWN.to_json()) + "\n\n" + broken + "\n")
+    own = OWN.to_json()
+    changed = [
+        own | {"wall_s": "1"}, own | {"work": [1]}, own | {"objective": {"value": 1.0}}, own | {"peak_bytes": "much"},
+        own | {"objective": {**VALUE, "exact": "1/0"}}, own | {"objective": {**VALUE, "exact": "1e999999999"}},
+    ]  # fmt: skip
+    texts = ("{", "[]", "{}", '{"schema": "shardproof/bench/1"}', "[" * 100_000, '{"a": 1e999x}')
+    for broken in (*texts, *map(json.dumps, changed)):
+        file.write_text(json.dumps(own) + "\n\n" + broken + "\n")
         with pytest.raises(SpecError) as refusal:
             read_records(file)
         assert refusal.value.faults[0].line == 3

@@ -85,6 +85,7 @@ def test_what_is_wrong_with_a_table_is_said(cluster, capsys, text, message):
     [
         ("nodes: 16", "nodes: 16, devices: 4", "give either nodes, devices or free"),
         ("7, 0]", "9, 0]", "9 devices free on a node of 8"),
+        ("free: [8, 8, 8, 8, 7, 0]", "free: []", "no device is free"),
         ("nodes: 1}\n", "racks: 1}\n", "the loss of a rack is not modelled"),
         ("nodes: 1}\n", "nodes: 1, pool: naw}\n", "'naw' is no pool"),
         ("price: 3 $/h}", "price: -3 $/h}", "-3 $/h is negative"),

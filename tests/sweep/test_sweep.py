@@ -122,7 +122,19 @@ def test_other_settings_are_other_answers(tmp_path: Path) -> None:
     assert {row["certificate"] for row in again.values()} == {"accepted"}
 
 
-@pytest.mark.parametrize("text", ["no json\n", "[]\n", '{"schema": "other/1"}\n', '{"schema": "shardproof/sweep/1"}\n'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "no json\n", "[]\n", '{"schema": "other/1"}\n', '{"schema": "shardproof/sweep/1"}\n', "[" * 100_000 + "\n",
+        *(
+            json.dumps(
+                {"schema": "shardproof/sweep/1", "settings": "{}", "index": 0, "key": "a", "wall_s": 0.5}
+                | {"row": {"status": "optimal", "tp": 1}} | change
+            ) + "\n"
+            for change in ({"wall_s": "long"}, {"index": None}, {"key": []}, {"row": {"tp": "2"}}, {"row": {"tp": [2]}})
+        ),
+    ],
+)  # fmt: skip
 def test_what_is_no_journal_is_refused_and_left_as_it_is(tmp_path: Path, text: str) -> None:
     path = tmp_path / "notes.txt"
     path.write_text(text)

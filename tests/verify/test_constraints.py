@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from optimizer.domain.engines import rule
+from optimizer.domain.engines.rule import varied
 from optimizer.domain.families import Family
 from optimizer.domain.layout import Layout, Stage
 from optimizer.domain.problem import Problem
@@ -17,6 +19,7 @@ from optimizer.figures.bandwidth import fabric_bandwidth, stage_traffic
 from optimizer.figures.rates import TICKS_PER_SECOND
 from optimizer.figures.serving import evaluate
 from optimizer.figures.shape import shape_of
+from optimizer.verify import structure
 from optimizer.verify.constraints import structural_violations, violations
 from optimizer.verify.structure import divisibility
 from tests.verify.examples import DENSE, MOE, hardware, problem
@@ -255,3 +258,17 @@ def test_traffic_by_hand() -> None:
             ("pp", 0): Fraction(each, 4),
         }
     )
+
+
+def test_what_an_absurd_degree_is_compared_with_does_not_grow_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[int] = []
+
+    def counted(*words: Any) -> Any:
+        tried.append(words[-1])
+        return varied(*words)
+
+    for module in (rule, structure):
+        monkeypatch.setattr(module, "varied", counted)
+    layout = Layout(**{**LAYOUT, "tp": 2_000_000})
+    assert any(v.family == Family.DIVISIBILITY for v in structural_violations(problem(MOE), layout))
+    assert len(tried) < 50 * rule.FARTHEST

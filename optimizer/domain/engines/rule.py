@@ -60,6 +60,10 @@ class EngineRule:
     source: str
 
 
+FARTHEST = 4096
+"""How far other values of a degree are tried: a document may state any number, and no pattern of rules is longer."""
+
+
 def broken(rules: Sequence[EngineRule], premise: Premise, shape: Shape) -> Iterator[tuple[EngineRule, str]]:
     """Every rule that a shape breaks, with the engine's words and the nearest degrees that pass."""
     for rule in rules:
@@ -70,7 +74,7 @@ def broken(rules: Sequence[EngineRule], premise: Premise, shape: Shape) -> Itera
 
 
 def nearest(rule: EngineRule, rules: Sequence[EngineRule], premise: Premise, shape: Shape) -> str:
-    """Degrees next to a shape's that keep a rule, one changed at a time; empty where none of up to twice it do.
+    """Degrees next to a shape's that keep a rule, one changed at a time; empty where none up to twice it do.
 
     Those that break another rule on the same degree are passed over. Another etp trades places with ep, so that the
     expert mesh stays as large.
@@ -80,7 +84,8 @@ def nearest(rule: EngineRule, rules: Sequence[EngineRule], premise: Premise, sha
         same = [r for r in rules if r is rule or set(r.reads) <= {axis, "shared_replicated"}]
         own: int = getattr(shape, axis)
         least = 0 if axis == "redundant" else 1
-        below, above = range(own - 1, least - 1, -1), range(own + 1, 2 * own + 65)
+        below = range(own - 1, max(least, own - FARTHEST) - 1, -1)
+        above = range(own + 1, own + 1 + min(own + 64, FARTHEST))
         for values in (below, above):
             for value in values:
                 other = varied(shape, axis, value)

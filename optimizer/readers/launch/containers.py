@@ -12,6 +12,7 @@ from typing import Any, Final
 from optimizer.errors import SpecError
 from optimizer.readers.document import Document, load_text
 from optimizer.readers.launch.shell import Word, placed_word
+from optimizer.readers.messages import wanted_message
 from optimizer.readers.places import Place, Step
 
 _FENCE: Final = re.compile(r"^[ \t>]*(```+|~~~+)[ \t]*([\w+-]*)[^\n]*\n(.*?)^[ \t>]*\1", re.MULTILINE | re.DOTALL)
@@ -114,13 +115,15 @@ def _environment(document: Document, at: tuple[Step, ...]) -> dict[str, Word]:
 def scalar(document: Document, at: tuple[Step, ...]) -> Word:
     """A scalar of a YAML file as a word that knows its characters' places."""
     held: Any = document.get(at)
+    if isinstance(held, Mapping | list):
+        raise document.error(wanted_message(["a text", "a number"], held), at)
     text = (
         held
         if isinstance(held, str)
         else ""
         if held is None
         else str(held).lower()
-        if held in {True, False}
+        if isinstance(held, bool)
         else _number(held)
     )
     line, column = document.locate(at)
