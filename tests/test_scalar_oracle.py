@@ -4,9 +4,9 @@ Only inputs are read: fields of model, hardware, workload and layout, and an eng
 so are times but for the rounding of ticks (`ROUNDING`), of the units that experts are counted in (`UNITS`), and of the
 curves of the hottest of several devices (`CURVES`).
 
-Not covered: other attention kinds and windows, multi-token prediction, redundant slots, measured loads, latent experts,
+Not covered: other attention kinds and windows, multi-token prediction, measured loads, latent experts,
 biases, decode context parallelism, padded experts, vocabularies that an engine pads to other than 64, what a problem
-states of reserve and largest step, TTFT, queues, phases prefill and decode, bandwidth figures, ideal figures.
+states of reserve and largest step, TTFT, queues, bandwidth figures, ideal figures.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ LAYOUTS = 100
 ROUNDING = Fraction(1, 10**15)
 UNITS = Fraction(1, 10**6)
 CURVES = Fraction(1, 2000)
-"""The reference lifts them to concave ones and follows √y beyond 32 mean pairs; here every mean is summed."""
+"""The reference follows √y beyond 32 mean pairs; here every mean is summed."""
 
 CATALOG = {
     "dense": ["llama-3.3-70b", "qwen3-32b", "mistral-nemo-12b"],
@@ -75,9 +75,10 @@ class Matrix:
 class Oracle:
     """One layout of one problem."""
 
-    def __init__(self, problem: Problem, layout: Layout) -> None:
+    def __init__(self, problem: Problem, layout: Layout, redundant: int) -> None:
         self.p, self.l, self.m, self.hw, self.w = problem, layout, problem.model, problem.hardware, problem.workload
         self.tp, self.cp, self.pp, self.etp, self.ep = layout.tp, layout.cp, layout.pp, layout.etp, layout.ep
+        self.redundant = redundant
         self.stage = math.lcm(self.tp * self.cp, self.etp * self.ep)
         self.dp, self.edp = self.stage // (self.tp * self.cp), self.stage // (self.etp * self.ep)
         self.whole_shared = self.tp > 1 and self.dp > 1 and self.ep > 1
@@ -133,7 +134,7 @@ class Oracle:
             found.append(Matrix("router", f.experts, h, "bf16", whole=True))
             if f.router_correction:  # four bytes each
                 found.append(Matrix("router", f.experts, 2, "bf16", whole=True, vector=True))
-            found += feed("experts", f.intermediate, self.etp, up(f.experts, self.ep))
+            found += feed("experts", f.intermediate, self.etp, up(f.experts + self.redundant, self.ep))
             if f.shared_intermediate:
                 found += feed("shared_experts", f.shared_intermediate, 1 if self.whole_shared else tp)
         return found
@@ -148,7 +149,7 @@ class Oracle:
     def cache(self, block: Block) -> int:
         """Bytes of one sequence in one layer."""
         page = self.p.engine.cache.block_tokens
-        tokens = up(self.w.input_tokens + self.w.output_tokens, page) * page
+        tokens = up(self.w.input_tokens + self.w.output_tokens * (self.w.phase != "prefill"), page) * page
         return up(Fraction(self.cached_width(block.attention) * self.kv * tokens, self.cp))
 
     def cached_width(self, a: Any) -> int:
@@ -174,7 +175,8 @@ class Oracle:
         own = self.p.engine.reservation
         assert not own.low_latency_capture
         sizes = [1, 2, 4, *range(8, 256, 8), *range(256, own.defaults.largest_capture + 1, 16)]
-        graphs = len([size for size in sizes if size <= own.defaults.largest_capture]) if own.graphs_in_budget else 0
+        graphs = len([size for size in sizes if size <= own.defaults.largest_capture])
+        graphs *= own.graphs_in_budget and self.w.phase != "prefill"
         if self.stage > 1:
             direct = self.tp > 1 and self.hw.tiers[0].bandwidth >= 150 * 10**9
             group = own.direct_group_bytes if direct else own.switched_group_bytes
@@ -293,9 +295,10 @@ class Oracle:
         work = sum(2 * x.rows * x.cols / self.flops(x.form, shares) for x in matrices)
         moved = (2 * h + 3 * up(f.intermediate, self.etp)) * self.act * passes / self.hbm
         weights = sum(x.bytes // x.copies for x in matrices) / self.hbm
-        local, chance = up(f.experts, self.ep), f.top_k / f.experts
-        reads = between_knots(own, lambda t: max(1.0, hottest(local, 1 - (1 - chance) ** t, self.ep)))
-        pairs = between_knots(own, lambda t: max(self.ep > 1, hottest(local * t, chance, self.ep)))
+        local, chance = up(f.experts + self.redundant, self.ep), f.top_k / f.experts
+        share = f.top_k / (local * self.ep) if self.redundant else chance
+        reads = concave(own, lambda t: max(1.0, hottest(local, 1 - (1 - chance) ** t, self.ep)))
+        pairs = concave(own, lambda t: max(self.ep > 1, hottest(local * t, share, self.ep)))
         return max(float(work) * pairs, float(weights) * reads) + float(moved) * pairs
 
     def layer(self, block: Block, decoding: int, prompt: int, passes: int) -> Fraction:
@@ -343,13 +346,17 @@ def destinations(bins: int, experts: int, chosen: int) -> Fraction:
     return bins * (1 - Fraction(math.comb(experts - experts // bins, chosen), math.comb(experts, chosen)))
 
 
-def between_knots(tokens: Fraction, value: Callable[[int], float]) -> float:
-    """A line between 1, 2, 3, 4, 5, 6, 7, 8, 10, … tokens: four knots an octave."""
-    below = 0 if tokens < 1 else 2 ** (math.floor(tokens).bit_length() - 1)
-    width = Fraction(max(below, 4), 4) if below else Fraction(1)
-    below += math.floor((tokens - below) / width) * int(width)
-    part = float((tokens - below) / width)
-    return (value(below) if below else 0.0) * (1 - part) + value(below + int(width)) * part
+KNOTS = [0, 1, 2, 3, *(2**octave * quarter // 4 for octave in range(2, 25) for quarter in (4, 5, 6, 7))]
+
+
+def concave(tokens: Fraction, value: Callable[[int], float]) -> float:
+    """The highest chord of the values at the knots: of all knots where tokens are few, else of the nearest two."""
+    below = [t for t in KNOTS if t <= tokens]
+    above = [t for t in KNOTS if tokens < t <= max(64, 2 * tokens)]
+    if tokens > 32:
+        below, above = below[-1:], above[:1]
+    at = {t: value(t) if t else 0.0 for t in below + above}
+    return max(at[a] + (at[b] - at[a]) * float((tokens - a) / (b - a)) for a in below for b in above)
 
 
 @cache
@@ -403,7 +410,8 @@ def problem_of(rng: Random, kind: str) -> Problem:
     formats = {"weights": rng.choice([*FORMATS]), "attention": rng.choice([None, "bf16"])}
     formats["experts"] = rng.choice([None, "fp8_block", "int4"])
     precision = ModelPrecision(**formats, kv_cache=rng.choice([*BYTES]))
-    work = {"input_tokens": rng.choice([1, 700, 4096]), "output_tokens": rng.choice([2, 33, 400])}
+    phase = rng.choice(["aggregated", "aggregated", "prefill", "decode"])
+    work = {"phase": phase, "input_tokens": rng.choice([1, 700, 4096]), "output_tokens": rng.choice([2, 33, 400])}
     if rng.random() < 0.3:
         work["prefix_cache_hit"] = Fraction(1, 3)
     return Problem.model_validate(
@@ -419,7 +427,7 @@ def layout_of(rng: Random, problem: Problem) -> Layout:
     tp = rng.choice([n for n in (1, 2, 4, 8) if heads % n == 0])
     cp, dp = rng.choice([1, 1, 2, 3]), rng.choice([1, 2, 4])
     stage, layers, moe = tp * cp * dp, problem.model.layer_count, problem.model.moe
-    etp = rng.choice([n for n in (1, 1, 2, 3) if stage % n == 0]) if moe else 1
+    etp = rng.choice([n for n in (1, 1, 2, 3, 8) if stage % n == 0]) if moe else 1
     widths = [n for n in range(1, stage + 1) if moe and stage % (etp * n) == 0 and n <= moe.experts]
     ep = rng.choice(widths or [1])
     pp = rng.randint(1, min(4, layers))
@@ -437,25 +445,32 @@ def test_memory_and_step_times(kind: str) -> None:
     for _ in range(LAYOUTS):
         problem = problem_of(rng, kind)
         layout = layout_of(rng, problem)
-        found, own = evaluate(problem, layout), Oracle(problem, layout)
+        moe, ep, out = problem.model.moe, layout.ep, problem.workload.output_tokens - 1
+        redundant = rng.choice([0, 0, min(ep, (ep - 1) * moe.experts)]) if moe else 0
+        found, own = evaluate(problem, layout, redundant=redundant), Oracle(problem, layout, redundant)
         prompt, chunk, micro = own.computed(), layout.prefill_chunk or 0, up(layout.batch, layout.pp)
-        together = max(1, chunk // prompt)
-        taken = up(prompt, up(prompt, chunk)) * together
-        share = Fraction(micro * up(prompt, chunk), (problem.workload.output_tokens - 1) * together)
-        slowest = Fraction(0)
-        closest = ROUNDING if problem.model.moe is None else CURVES if layout.ep > 1 else UNITS
+        pieces, together = up(prompt, chunk), max(1, chunk // prompt)
+        taken = up(prompt, pieces)
+        # decoding sequences, prompt tokens and pieces of a step without and with prompts; tokens and samples at most
+        steps = {
+            "aggregated": ((micro, 0, 0), (micro, taken * together, together), (micro + chunk, micro + together)),
+            "prefill": (None, (0, micro * taken, micro), (micro * min(chunk, prompt), micro)),
+            "decode": ((micro, 0, 0), None, (micro, micro)),
+        }
+        decode, mixed, largest = steps[problem.workload.phase]
+        share = Fraction(micro * pieces, out * together) if decode and mixed else Fraction(0)
+        slowest, closest = Fraction(0), ROUNDING if moe is None else CURVES if ep > 1 else UNITS
         for number, stage in enumerate(layout.stages or ()):
             names = own.names[stage.first_layer : stage.first_layer + stage.layers]
-            blocks = [problem.model.blocks[name] for name in names]
-            parts = own.memory(number, blocks, micro + chunk, micro + together)
+            parts = own.memory(number, [problem.model.blocks[name] for name in names], *largest)
             assert parts == {name: getattr(found.memory[number], f"{name}_bytes") for name in parts}, (problem, layout)
-            decode, mixed = own.time(number, names, micro, 0, 0), own.time(number, names, micro, taken, together)
-            for ticks, seconds in ((found.decode_ticks, decode), (found.mixed_ticks, mixed)):
-                assert abs(Fraction(ticks[number], 10**27) / seconds - 1) <= closest, (problem, layout)
-            slowest = max(slowest, decode + share * (mixed - decode))
+            seconds = [own.time(number, names, *step) for step in (decode, mixed) if step]
+            ticks = [times[number] for times in (found.decode_ticks, found.mixed_ticks) if times]
+            for priced, derived in zip(ticks, seconds, strict=True):
+                assert abs(Fraction(priced, 10**27) / derived - 1) <= closest, (problem, layout)
+            slowest = max(slowest, seconds[0] + share * (seconds[-1] - seconds[0]))
         if share <= 1:
             cycle = layout.pp * slowest
-            assert found.tpot_s is not None
-            assert abs(found.tpot_s / cycle - 1) <= closest
-            requests = layout.batch * layout.dp / (cycle * (problem.workload.output_tokens - 1))
+            requests = layout.batch * layout.dp / (cycle * (out if decode else pieces))
             assert abs(found.request_capacity / requests - 1) <= closest
+            assert found.tpot_s is None or abs(found.tpot_s / cycle - 1) <= closest
