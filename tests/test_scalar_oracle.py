@@ -6,7 +6,7 @@ curves of the hottest of several devices (`CURVES`).
 
 Not covered: other attention kinds and windows, multi-token prediction, measured loads, latent experts,
 biases, decode context parallelism, padded experts, vocabularies that an engine pads to other than 64, what a problem
-states of reserve and largest step, TTFT, queues, bandwidth figures, ideal figures.
+states of reserve and largest step, queues, bandwidth figures, ideal figures.
 """
 
 from __future__ import annotations
@@ -338,6 +338,14 @@ class Oracle:
             found += self.linear([Matrix("lm_head", rows, h, "bf16"), padding], decoding + passes, self.cp)
         return found
 
+    def first_token(self, pieces: int, ahead: Fraction) -> tuple[Fraction, Fraction, Fraction]:
+        """Overhead, and steps with prompts and mean steps that a request waits; each prompt `ahead` takes so many."""
+        own = self.p.engine.waiting
+        if self.w.phase == "prefill":
+            return own.overhead_s, Fraction(pieces + self.pp - 1), Fraction(0)
+        burst = Fraction(1, 10) * (self.l.batch - 1) / 2
+        return own.loop_overhead_s, pieces + self.pp - 1 + burst * ahead, own.steps
+
 
 def destinations(bins: int, experts: int, chosen: int) -> Fraction:
     """Expected distinct bins among which a token's experts lie."""
@@ -459,7 +467,8 @@ def test_memory_and_step_times(kind: str) -> None:
         }
         decode, mixed, largest = steps[problem.workload.phase]
         share = Fraction(micro * pieces, out * together) if decode and mixed else Fraction(0)
-        slowest, closest = Fraction(0), ROUNDING if moe is None else CURVES if ep > 1 else UNITS
+        waits, means = own.first_token(pieces, Fraction(pieces, together)), []
+        closest = ROUNDING if moe is None else CURVES if ep > 1 else UNITS
         for number, stage in enumerate(layout.stages or ()):
             names = own.names[stage.first_layer : stage.first_layer + stage.layers]
             parts = own.memory(number, [problem.model.blocks[name] for name in names], *largest)
@@ -468,9 +477,14 @@ def test_memory_and_step_times(kind: str) -> None:
             ticks = [times[number] for times in (found.decode_ticks, found.mixed_ticks) if times]
             for priced, derived in zip(ticks, seconds, strict=True):
                 assert abs(Fraction(priced, 10**27) / derived - 1) <= closest, (problem, layout)
-            slowest = max(slowest, seconds[0] + share * (seconds[-1] - seconds[0]))
+            means.append((seconds[0] + share * (seconds[-1] - seconds[0]), seconds[-1]))
+        if mixed:
+            overhead, pieces_waited, steps_waited = waits
+            first = overhead + max(pieces_waited * m + steps_waited * a for a, m in means)
+            assert found.ttft_s is not None
+            assert abs(found.ttft_s / first - 1) <= closest
         if share <= 1:
-            cycle = layout.pp * slowest
+            cycle = layout.pp * max(a for a, _ in means)
             requests = layout.batch * layout.dp / (cycle * (out if decode else pieces))
             assert abs(found.request_capacity / requests - 1) <= closest
             assert found.tpot_s is None or abs(found.tpot_s / cycle - 1) <= closest
