@@ -17,6 +17,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -177,7 +178,7 @@ def places(data: object) -> Iterator[tuple[Any, Any]]:
 
 def rewritten(data: object, rng: random.Random) -> str:
     """A document, as JSON, after one to three values of it have become others: text that a parser takes."""
-    data = json.loads(json.dumps(data))
+    data = deepcopy(data)
     for _ in range(rng.choice((1, 1, 2, 3))):
         found = list(places(data))
         if not found:
@@ -187,11 +188,11 @@ def rewritten(data: object, rng: random.Random) -> str:
         if kind == 0:
             del inside[key]
         elif kind == 1:
-            inside[key] = json.loads(json.dumps(other[its]))
+            inside[key] = deepcopy(other[its])
         elif kind == 2 and isinstance(inside[key], int | float) and not isinstance(inside[key], bool):
             inside[key] *= rng.choice((-1, 0, 2, 0.5, 10**6, 10**18))
         else:
-            inside[key] = rng.choice(VALUES)
+            inside[key] = deepcopy(rng.choice(VALUES))
     return json.dumps(data)
 
 

@@ -1,7 +1,13 @@
 import json
 import os
+import random
 import signal
+import sqlite3
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -149,6 +155,63 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert told == ["rule_of_thumb"]
     assert again[:2] == first
     assert store.records() == again
+
+
+def program(store: Path) -> subprocess.Popen[bytes]:
+    """`bench --store` as a process group of its own."""
+    words = [
+        "bench",
+        ONE,
+        "llama-3.1-8b-rtx-4090-2",
+        "--methods",
+        ",".join(METHODS),
+        "--evaluations",
+        "200",
+        "--no-peers",
+    ]
+    command = [sys.executable, "-m", "optimizer", *words, "--store", str(store)]
+    environment = os.environ | {"TMPDIR": str(store.parent.parent), "PYTHONPATH": str(Path(__file__).parents[2])}
+    quiet = subprocess.DEVNULL
+    return subprocess.Popen(command, stdout=quiet, stderr=quiet, start_new_session=True, env=environment)
+
+
+def kept(store: Path) -> list[Record]:
+    """What a history holds of its only run, which is finished, aside from what it took."""
+    with closing(sqlite3.connect(store)) as connection:
+        assert connection.execute("pragma integrity_check").fetchone() == ("ok",)
+        assert connection.execute("select count(*), count(finished) from run").fetchone() == (1, 1)
+    return [replace(found, wall_s=0.0, check_s=None, peak_bytes=None) for found in Store(store).records()]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ends process groups")
+@pytest.mark.parametrize("least", [2, pytest.param(20, marks=pytest.mark.slow)])
+def test_killed_at_any_point_a_run_resumes_to_the_same_history(tmp_path: Path, least: int) -> None:
+    rng, store = random.Random(17), tmp_path / "kept" / "history.db"  # noqa: S311 - a test
+    whole = tmp_path / "whole" / "history.db"
+    whole.parent.mkdir()
+    store.parent.mkdir()
+    begun = time.perf_counter()
+    assert program(whole).wait() == 0
+    wanted, lasts = kept(whole), time.perf_counter() - begun
+    assert len(wanted) > len(METHODS)
+    kills = stood = 0
+    while kills < least:
+        store.unlink(missing_ok=True)
+        while True:
+            process = program(store)
+            try:
+                status = process.wait(rng.uniform(0.05, 0.9) * lasts)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                kills += 1
+                stood += store.is_file()
+                continue
+            break
+        assert status == 0
+        assert kept(store) == wanted
+        assert [file.name for file in store.parent.iterdir()] == [store.name]
+    assert stood
 
 
 def test_a_finished_run_is_not_taken_up_again(tmp_path: Path) -> None:
