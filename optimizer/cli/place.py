@@ -12,6 +12,7 @@ import typer
 from optimizer.cli.options import Json, ProblemSource, takes_a_problem
 from optimizer.cli.output import emit_json, json_text, say
 from optimizer.errors import SpecError
+from optimizer.readers.source import is_file
 
 if TYPE_CHECKING:
     from optimizer.domain.problem import Problem
@@ -91,4 +92,4 @@ def _unseen(problem: Problem, file: str) -> Any:  # noqa: ANN401 - ExpertLoad, w
     if model.moe is None:
         raise SpecError(f"{model.name} has no experts to place")
     load = read_load(file, layers=model.moe_layer_count, experts=model.moe.experts, seed=problem.seed)
-    return replace(load, name=Path(file).stem) if Path(file).is_file() else load
+    return replace(load, name=Path(file).stem) if is_file(file) else load

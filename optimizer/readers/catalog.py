@@ -14,7 +14,7 @@ from optimizer.readers.hub import cached_config, entry_of, how_to_get, is_hub_na
 from optimizer.readers.huggingface.reader import config_text, read_document
 from optimizer.readers.messages import nearest, shown
 from optimizer.readers.places import Step
-from optimizer.readers.source import read_text
+from optimizer.readers.source import exists, is_file, read_text
 
 Kind = Literal["models", "hardware", "scenarios", "clusters"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
@@ -103,16 +103,16 @@ def find(kind: Kind, reference: str | Path, *, beside: Path | None = None) -> Pa
             return _model_file(reference, file)
         return file
     name = str(reference)
-    if name not in names(kind) and beside is None and Path(name).is_file():
+    if name not in names(kind) and beside is None and is_file(name):
         return Path(name)
     return path(kind, name)
 
 
 def _model_file(reference: str | Path, file: Path) -> Path:
     """The file itself; the config.json of a folder; or what a name of the Hugging Face Hub stands for."""
-    if (file / _CONFIG).is_file():
+    if is_file(file / _CONFIG):
         return file / _CONFIG
-    if file.exists() or not isinstance(reference, str) or not is_hub_name(reference):
+    if exists(file) or not isinstance(reference, str) or not is_hub_name(reference):
         return file
     found = checkpoint(reference)
     if found is None or (found[1] is not None and found[1] != load_model(found[0]).precision.weights):
@@ -198,7 +198,7 @@ def hardware_in(document: Document, at: tuple[Step, ...], *, beside: Path | None
 
 
 def _check_name(kind: Kind, name: str, document: Document, at: tuple[Step, ...], beside: Path | None) -> None:
-    if not is_path(name) and name not in names(kind) and (beside is not None or not Path(name).is_file()):
+    if not is_path(name) and name not in names(kind) and (beside is not None or not is_file(name)):
         message, suggestion = _unknown(kind, name)
         raise document.error(message, at, suggestion)
 

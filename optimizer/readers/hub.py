@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from optimizer.readers.source import exists
+
 _NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _TUNED: Final = re.compile(
     r"-(?:instruct|it|chat|hf|base|v\d+(?:\.\d+)?|\d{4}|dynamic|thinking|reasoning|preview|original|w8a8|terminus|exp|speciale)$"
@@ -28,7 +30,7 @@ def is_hub_name(reference: str | Path) -> bool:
     """Whether a reference reads as ``owner/name`` of the Hub and is no file here."""
     if not isinstance(reference, str) or reference.endswith((".yaml", ".yml", ".json")):
         return False
-    return _NAME.fullmatch(reference) is not None and not Path(reference).exists()
+    return _NAME.fullmatch(reference) is not None and not exists(reference)
 
 
 def _folded(name: str) -> str:

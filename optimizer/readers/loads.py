@@ -22,7 +22,7 @@ from optimizer.readers.messages import nearest
 from optimizer.readers.messages import shown as shown_value
 from optimizer.readers.pickled import read_pickled
 from optimizer.readers.places import Step
-from optimizer.readers.source import read_text
+from optimizer.readers.source import exists, read_text
 from optimizer.readers.statistics_folder import folder_loads, is_statistics
 
 MOST_TOKENS = 10**15
@@ -94,7 +94,7 @@ def read_load(
         if layers is None or experts is None:
             raise SpecError(f"experts.load: the profile {name!r} needs the model's layers and experts")
         return ExpertLoad(name, profile_rows(name, layers, experts, seed))
-    if name != "-" and not Path(name).exists() and not Path(name).suffix:
+    if name != "-" and not exists(name) and not Path(name).suffix:
         close = nearest(name.partition(":")[0], list(PROFILES))
         known = ", ".join(PROFILES)
         raise SpecError(

@@ -16,6 +16,7 @@ from optimizer.readers.load_profiles import PROFILES
 from optimizer.readers.loads import read_load
 from optimizer.readers.placement_file import placement_in
 from optimizer.readers.places import Step
+from optimizer.readers.source import is_file
 from optimizer.readers.statistics_folder import is_statistics
 
 Locate = Callable[[str, Sequence[Step], str | None], Fault]
@@ -107,7 +108,7 @@ def _beside(name: str, beside: Path | None) -> Path | None:
     if name == "-" or name.partition(":")[0] in PROFILES:
         return None
     for path in ([] if beside is None else [beside / name]) + [Path(name)]:
-        if path.is_file() or is_statistics(path):
+        if is_file(path) or is_statistics(path):
             return path
     return None
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from optimizer.errors import Fault, SpecError
+from optimizer.readers.source import is_file
 
 _SUFFIXES = (".pt", ".pth", ".pkl")
 MOST_NUMBERS = 64 * 2**20
@@ -35,7 +36,7 @@ def read_pickled(name: str, key: str, what: str) -> tuple[str, str] | None:
         PyTorch is not installed (with the line that converts the file elsewhere), or the file holds anything else.
     """
     path = Path(name)
-    if path.suffix.lower() not in _SUFFIXES or not path.is_file():
+    if path.suffix.lower() not in _SUFFIXES or not is_file(path):
         return None
     try:
         torch: Any = importlib.import_module("torch")

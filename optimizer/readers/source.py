@@ -12,6 +12,19 @@ STDIN = "-"
 LARGEST_FILE_BYTES = 64 * 2**20
 
 
+def exists(path: str | Path) -> bool:
+    """Whether something stands at a path; at one that no system takes (too long, say) nothing does."""
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):
+        return False
+
+
+def is_file(path: str | Path) -> bool:
+    """Whether a file stands at a path; at one that no system takes none does."""
+    return exists(path) and Path(path).is_file()
+
+
 def _refused(shown: str, message: str, suggestion: str | None = None) -> SpecError:
     return SpecError(Fault(shown, None, None, None, message, suggestion))
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from optimizer.errors import Fault, SpecError
 from optimizer.readers.document import load
+from optimizer.readers.source import is_file
 
 META = "meta_info.json"
 _RAW = "_raw.safetensors"
@@ -26,7 +27,7 @@ _FORMATS = {"I64": "q", "I32": "i", "I16": "h", "U8": "B"}
 
 def is_statistics(path: str | Path) -> bool:
     """Whether a path is such a folder."""
-    return (Path(path) / META).is_file()
+    return is_file(Path(path) / META)
 
 
 def _fail(shown: object, message: str) -> SpecError:

@@ -15,6 +15,7 @@ from optimizer.figures.weights import block_weights
 from optimizer.readers import catalog
 from optimizer.readers.document import load_text
 from optimizer.readers.huggingface import read_config_file
+from optimizer.readers.source import read_text
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 
@@ -325,3 +326,10 @@ def test_a_name_of_the_hub_is_what_the_local_cache_holds(tmp_path: Path, monkeyp
     # FP8 is not BF16: no other checkpoint stands in for one that is not here.
     with pytest.raises(SpecError, match="nothing is fetched"):
         catalog.load_model("Qwen/Qwen3-32B-AWQ")
+
+
+@pytest.mark.parametrize("kind", catalog.KINDS)
+@pytest.mark.parametrize("name", ["x" * 5000, "x/" + "y" * 5000, "x\0y", "./" + "x" * 300])
+def test_a_name_that_no_file_can_have_is_refused(kind: catalog.Kind, name: str) -> None:
+    with pytest.raises(SpecError):
+        read_text(catalog.find(kind, name))

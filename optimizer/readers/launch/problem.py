@@ -14,6 +14,7 @@ from optimizer.readers import catalog
 from optimizer.readers.launch.launch import Launch
 from optimizer.readers.messages import nearest, shown
 from optimizer.readers.read import INPUT_TOKENS, OUTPUT_TOKENS, Override, read_problem
+from optimizer.readers.source import is_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +157,6 @@ def _local_config(given: str) -> Path | None:
     """``config.json`` of a model's folder on this machine."""
     try:
         found = Path(given) / "config.json"
-        return found if found.is_file() else None
+        return found if is_file(found) else None
     except (OSError, ValueError):
         return None

@@ -18,6 +18,7 @@ from optimizer.readers.launch.launch import Launch, Reading
 from optimizer.readers.launch.shell import Command, Script, Word, placed_word, places_of, read_script
 from optimizer.readers.messages import nearest, shown
 from optimizer.readers.places import Place
+from optimizer.readers.source import is_file, read_text
 
 TEXT_OPTION: Final = "--from"
 
@@ -105,22 +106,13 @@ def launch_from(reference: str, *, engine: str | None = None, devices: int | Non
     SpecError
         As `read_launch`, or there is no such file.
     """
-    from optimizer.readers.source import read_text  # noqa: PLC0415 - files are read here alone
-
-    if reference == "-" or _is_file(reference):
+    if reference == "-" or is_file(reference):
         text, name = read_text(reference)
         folder = Path(reference).parent if reference != "-" else None
         return read_launch(text, name, engine=engine, devices=devices, folder=folder)
     if len(reference.split()) < 2 and ("/" in reference or "." in reference):
         read_text(reference)
     return read_launch(reference, TEXT_OPTION, engine=engine, devices=devices)
-
-
-def _is_file(reference: str) -> bool:
-    try:
-        return Path(reference).is_file()
-    except (OSError, ValueError):
-        return False
 
 
 def _nothing(text: str, engine: str) -> str:
@@ -354,7 +346,7 @@ class _Texts:
             if written.rsplit("/", 1)[-1] == name.rsplit("/", 1)[-1]:
                 return load_text("\n" * (place[0] - 1) + text, self.source)
         path = (self.folder or Path()) / name
-        if not _is_file(str(path)):
+        if not is_file(path):
             message = f"reads {shown(name)}, which is neither written in this text nor found beside it"
             raise SpecError(Fault(self.source, *word.start, flag, message))
         return load(path)
