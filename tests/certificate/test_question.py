@@ -142,7 +142,7 @@ def test_a_feasible_result_without_a_bound_says_so() -> None:
 def infeasible() -> list[Any]:
     """Infeasible problems, each with a conflict."""
     found = []
-    for seed in range(400):
+    for seed in range(150):
         problem = small_problem(seed)
         conflict = json.loads(json.dumps(brief(problem))) if solve(problem).status == "infeasible" else []
         if conflict:
