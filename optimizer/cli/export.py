@@ -9,7 +9,11 @@ import typer
 
 from optimizer.cli.options import Json
 from optimizer.cli.output import emit, emit_json, heading, say
+from optimizer.domain.families import Family
 from optimizer.errors import Fault, SpecError
+
+_MOST_LAYERS = 10_000
+"""Rows of a placement file: models have a few hundred, and what is stated decides how much is written."""
 
 if TYPE_CHECKING:
     from optimizer.export.launch import Exported
@@ -105,8 +109,12 @@ def _launch(document: Document, engine: str, placed: PlacementFile | None, model
     from optimizer.figures.serving import evaluate  # noqa: PLC0415 - the same
     from optimizer.readers.read import layout_in  # noqa: PLC0415 - the same
     from optimizer.verify.claim_table import dimensions  # noqa: PLC0415 - the same
+    from optimizer.verify.constraints import BLOCKING, structural_violations  # noqa: PLC0415 - the same
 
     read = layout_in(document, claims=dimensions)
+    for violation in structural_violations(read.problem, read.layout, redundant=read.redundant):
+        if violation.family in BLOCKING or violation.family == Family.DEVICES:
+            raise document.error(f"cannot be launched: {violation}", ("layout",))
     name, _, version = engine.partition("@")
     evaluation = evaluate(read.problem, read.layout, redundant=read.redundant)
     answer = Answer(
@@ -150,8 +158,10 @@ def _placement(document: Document) -> tuple[dict[int, list[list[int]]], int]:
 def _model_layers(document: Document, placed: list[int]) -> int:
     """Transformer layers, so that dense ones get their rows too."""
     counted = document.get(("model_layers",))
-    if type(counted) is int:
-        return max(1 + placed[-1], counted)
     stages = document.get(("layout", "stages"))
     counts = [stage.get("layers") for stage in stages if isinstance(stage, dict)] if isinstance(stages, list) else []
-    return max(1 + placed[-1], sum(count for count in counts if type(count) is int))
+    stated = counted if type(counted) is int else sum(count for count in counts if type(count) is int)
+    found = max(1 + placed[-1], stated)
+    if found > _MOST_LAYERS:
+        raise document.error(f"{found} layers, more than {_MOST_LAYERS}", ("model_layers",))
+    return found

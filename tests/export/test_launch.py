@@ -6,12 +6,14 @@ import subprocess
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
+from optimizer.cli.main import run
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
 from optimizer.errors import SpecError
@@ -229,3 +231,32 @@ def test_decode_context_parallelism_reads_back(engine: str, tmp_path: Path) -> N
     problem = _problem("deepseek-v3", "decode", decode_context_parallel=4)
     made = export(_answer(problem, Layout(tp=8, ep=8, batch=8)), engine)
     assert _read_back(made, engine, tmp_path).dcp == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"stages": []}, "cannot be launched"),
+        ({"stages": [{"first_layer": 0, "layers": 5}]}, "cannot be launched"),
+        ({"dp": 2_000_000, "edp": 2_000_000}, "cannot be launched"),
+    ],
+)
+def test_a_layout_that_no_devices_hold_is_not_exported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, Any], says: str
+) -> None:
+    document = json.loads((Path(__file__).parents[1] / "corpora/accepted/optimal.json").read_text())
+    del document["layout"]["devices"], document["layout"]["replicas"]
+    document["layout"] |= change
+    file = tmp_path / "layout.json"
+    file.write_text(json.dumps({"problem": document["problem"], "layout": document["layout"]}))
+    assert run(["export", str(file), "--engine", "vllm", "--out", str(tmp_path / "out")]) == 2
+    assert says in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_placement_of_absurdly_many_layers_is_not_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    document = json.loads((Path(__file__).parents[1] / "corpora/accepted/placed.json").read_text())
+    file = tmp_path / "placed.json"
+    file.write_text(json.dumps(document | {"model_layers": 10**9}))
+    assert run(["export", str(file), "--engine", "sglang", "--out", str(tmp_path / "out")]) == 2
+    assert "more than 10000" in capsys.readouterr().err
