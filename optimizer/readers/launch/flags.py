@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from importlib import resources
 from typing import Any, Final, Literal
 
@@ -85,6 +85,7 @@ class Given:
         return any(value.unset for value in self.values)
 
 
+@cache
 def version_key(version: str) -> tuple[int, ...]:
     """A version as numbers that compare: ``0.5.10`` after ``0.5.9``."""
     return tuple(int(part) for part in re.findall(r"\d+", version))
@@ -224,6 +225,7 @@ class _Parser:
         self.table, self.style, self.source, self.version = flags, style, source, version
         self.faults: list[Fault] = []
         self.other_versions = False
+        self.meant: dict[str, str | None] = {}
 
     def parse(self, words: Sequence[Word]) -> Arguments:
         given: list[Given] = []
@@ -248,6 +250,11 @@ class _Parser:
         if self.faults:
             raise SpecError(*self.faults)
         return Arguments(tuple(given), tuple(positional))
+
+    @cached_property
+    def known(self) -> dict[str, Flag]:
+        """Flags that the version may have, by each of their names."""
+        return {name: flag for name, flag in self.table.names.items() if self.table.has(flag, self.version)}
 
     def _fault(self, word: Word, message: str, suggestion: str | None = None, field: str | None = None) -> None:
         name = field or word.text.partition("=")[0]
@@ -284,11 +291,7 @@ class _Parser:
     def _abbreviated(self, word: Word, name: str) -> Flag | None:
         if not self.style.abbreviations or not name.startswith("--") or len(name) < 4:
             return None
-        names = {
-            own: flag
-            for own, flag in self.table.names.items()
-            if own.startswith(name) and self.table.has(flag, self.version)
-        }
+        names = {own: flag for own, flag in self.known.items() if own.startswith(name)}
         found = {flag.name: flag for flag in names.values()}
         if len(found) > 1:
             some = ", ".join(sorted(names)[:4])
@@ -297,10 +300,11 @@ class _Parser:
         return next(iter(found.values())) if len(found) == 1 else None
 
     def _unknown(self, word: Word, name: str) -> None:
-        known = [own for own, flag in self.table.names.items() if self.table.has(flag, self.version)]
         version = self.version or self.table.newest
-        suggestion = _MEANT.get(self.table.engine, {}).get(name) or nearest(name, known)
-        self._fault(word, f"{self.table.engine} {version} has no such flag", suggestion, shown(name).strip("'"))
+        if name not in self.meant:
+            self.meant[name] = _MEANT.get(self.table.engine, {}).get(name) or nearest(name, list(self.known))
+        said = f"{self.table.engine} {version} has no such flag"
+        self._fault(word, said, self.meant[name], shown(name).strip("'"))
 
     def _other_version(self, word: Word, flag: Flag) -> None:
         self.other_versions = True
