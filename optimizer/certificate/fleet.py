@@ -32,7 +32,7 @@ from optimizer.certificate.question import bind_cluster
 from optimizer.certificate.reading import RESULT_SCHEMA, keys, layout_of, rational
 from optimizer.certificate.statement import exact, layout_json, relative_gap, sealed
 from optimizer.certificate.verdict import Check, Rejected, brief, equal
-from optimizer.domain.cluster import FLEET_MAXIMISED, FLEET_UNITS, ROLES, Cluster
+from optimizer.domain.cluster import FLEET_MAXIMISED, FLEET_UNITS, ROLES, Cluster, Demand, Pool
 from optimizer.domain.fleet import Fleet, Place, Replicas
 from optimizer.domain.lattice import axes
 from optimizer.fleet.ceiling import Ceiling, replica_sizes, unlooked
@@ -180,9 +180,7 @@ def _columns(cluster: Cluster, stated: object) -> Sequence[Column]:
     for number, entry in enumerate(stated):
         item = f"certificate.columns[{number}]"
         keys(item, entry, _COLUMN)
-        demand, pool = cluster.demand.get(_key(entry["demand"])), cluster.pool.get(_key(entry["pool"]))
-        if demand is None or pool is None or entry["role"] not in demand.roles or type(entry["redundant"]) is not int:
-            raise Rejected(item, "of no demand, role or pool of the cluster")
+        demand, pool = _served(cluster, item, entry, entry["redundant"])
         rate = rational(item, entry["requests_per_s"]) / pool.availability
         if rate <= 0:
             raise Rejected(item, "serves nothing")
@@ -209,9 +207,7 @@ def _ceilings(cluster: Cluster, stated: object) -> list[Ceiling]:
     for number, entry in enumerate(stated):
         item = f"certificate.ceilings[{number}]"
         keys(item, entry, _CEILING)
-        demand, pool = cluster.demand.get(_key(entry["demand"])), cluster.pool.get(_key(entry["pool"]))
-        if demand is None or pool is None or entry["role"] not in demand.roles or type(entry["devices"]) is not int:
-            raise Rejected(item, "of no demand, role or pool of the cluster")
+        demand, pool = _served(cluster, item, entry, entry["devices"])
         rate, devices = rational(item, entry["requests_per_s"]), entry["devices"]
         if rate < 0 or not 1 <= devices <= pool.devices:
             raise Rejected(item, "of no size that there is")
@@ -235,6 +231,14 @@ def _ceilings(cluster: Cluster, stated: object) -> list[Ceiling]:
 def _order(cluster: Cluster) -> Callable[[Column], tuple[int, int]]:
     names = [demand.name for demand in cluster.demands]
     return lambda column: (names.index(column.demand), ("decode", "prefill", "aggregated").index(column.role))
+
+
+def _served(cluster: Cluster, item: str, entry: dict[str, Any], whole: object) -> tuple[Demand, Pool]:
+    """Demand and pool of an entry, whose role the demand has and whose count is a whole number."""
+    demand, pool = cluster.demand.get(_key(entry["demand"])), cluster.pool.get(_key(entry["pool"]))
+    if demand is None or pool is None or entry["role"] not in demand.roles or type(whole) is not int:
+        raise Rejected(item, "of no demand, role or pool of the cluster")
+    return demand, pool
 
 
 def _key(value: object) -> str:

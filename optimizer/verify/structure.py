@@ -180,19 +180,19 @@ def engine(
     """
     shape = shape_of(layout, redundant)
     bound = (problem.engine,) if engines is None else engines
-    broken = [(axis, breach) for axis, breach in _divisions(problem, shape) if breach(getattr(layout, axis))]
+    found = ((axis, breach, breach(getattr(layout, axis))) for axis, breach in _divisions(problem, shape))
+    broken = [(axis, breach, said) for axis, breach, said in found if said is not None]
     told: list[EngineRule] = []
     for own in bound:
         if own.members and not own.accepts(problem, shape):
-            yield from _union(problem, shape, own, broken)
+            yield from _union(problem, shape, own, [(axis, breach) for axis, breach, _ in broken])
             continue
         for rule, said in own.refusals(problem, shape):
             told.append(rule)
             yield Violation(Family.ENGINE, said)
-    for axis, breach in broken:
-        found = breach(getattr(layout, axis))
-        if found is not None and not any(_cover(rule, problem, shape, axis, breach, by_rule=True) for rule in told):
-            yield found
+    for axis, breach, violation in broken:
+        if not any(_cover(rule, problem, shape, axis, breach, by_rule=True) for rule in told):
+            yield violation
 
 
 def _union(problem: Problem, shape: Shape, union: Engine, broken: Sequence[tuple[str, Breach]]) -> Iterator[Violation]:
