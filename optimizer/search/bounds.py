@@ -21,10 +21,14 @@ from numpy.typing import NDArray
 
 from optimizer.domain.lattice import LARGEST_BATCH, largest_batch
 from optimizer.domain.problem import Problem
+from optimizer.figures.room import most_tokens
 from optimizer.figures.serving import BURST
 from optimizer.search.lattice import Floats, Ints
 from optimizer.search.pricing import MARGIN, Group, KindCost, Pricer
 from optimizer.search.targets import Target
+
+_LENGTHS = 128
+"""Lengths, evenly apart in ratio (11% up to a million), at one of which a bound on the longest sequence is said."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,13 @@ class Bounds:
     def longest(self) -> Floats:
         """Tokens of the longest sequence that stages may hold; rounded up to a grid of lengths."""
         free = self.deep * (self._pricer.budget * (1 + MARGIN) - self._each) - self._beside
-        return self._pricer.longest(self.rows.mesh, free)
+        most = most_tokens(self._pricer.problem)
+        lengths = np.unique(np.append(np.geomspace(1, most, _LENGTHS).astype(np.int64), most))
+        found = np.zeros(len(free))
+        for number, length in enumerate(lengths.tolist()):
+            fits = self._pricer.admitted(length)[self.rows.mesh] <= free
+            found = np.where(fits, float(lengths[min(number + 1, len(lengths) - 1)]), found)
+        return np.maximum(found, np.where(free >= 0, float(lengths[0]), 0.0))
 
     @cached_property
     def _beside(self) -> Floats:

@@ -21,7 +21,6 @@ from optimizer.errors import InternalError
 from optimizer.figures.cache import CacheLayout
 from optimizer.figures.memory import expert_padding
 from optimizer.figures.reserve import default_sequences, default_tokens, fixed_bytes, layer_bytes
-from optimizer.figures.room import most_tokens
 from optimizer.figures.routing import (
     EXPERT_UNITS,
     PAIR_UNITS,
@@ -40,8 +39,6 @@ from optimizer.search.rates import float_rates
 MARGIN = 1e-9
 """Relative margin within which floats decide nothing."""
 
-_LENGTHS = 128
-"""Lengths, evenly apart in ratio (11% up to a million), at one of which a bound on the longest sequence is said."""
 OPERATIONS = {"attention": 4, "indexer": 2, "dense_ffn": 3, "router": 2, "experts": 4, "shared_experts": 3}
 
 
@@ -465,16 +462,6 @@ class Pricer:
                 found += self.problem.model.layer_names.count(name) * each
             self._admitted[tokens] = found
         return self._admitted[tokens]
-
-    def longest(self, mesh: Ints, free: Floats) -> Floats:
-        """Longest sequence whose bytes over all layers are at most `free`, rounded up to one of a grid of lengths."""
-        most = most_tokens(self.problem)
-        lengths = np.unique(np.append(np.geomspace(1, most, _LENGTHS).astype(np.int64), most))
-        found = np.zeros(len(mesh))
-        for number, length in enumerate(lengths.tolist()):
-            fits = self.admitted(length)[mesh] <= free
-            found = np.where(fits, float(lengths[min(number + 1, len(lengths) - 1)]), found)
-        return np.maximum(found, np.where(free >= 0, float(lengths[0]), 0.0))
 
     def _working(self) -> Floats:
         problem, found = self.problem, self.meshes
