@@ -24,17 +24,8 @@ from optimizer.units import Dimension
 from optimizer.verify.constraints import violations
 from tests.small_problems import Priced, layouts, small_problem
 from tests.small_problems import value as small_value
+from tests.toy_objectives import ENERGY, INTERACTIVITY, WATTS
 
-WATTS = 700
-ENERGY = Objective(
-    "energy", "energy_j_per_token", "energy of a token", maximised=False,
-    scale=lambda p: Scale(Measure.DEVICE_REQUESTS, Fraction(WATTS, p.workload.tokens_of_request), quotient=True),
-)  # fmt: skip
-INTERACTIVITY = Objective(
-    "interactivity", "interactivity_tokens_per_s", "tokens a user", maximised=True,
-    scale=lambda p: Scale(Measure.CYCLE, p.workload.tokens_per_step, quotient=True),
-    not_in={"prefill": "no token follows another"},
-)  # fmt: skip
 HELD = Objective(
     "held", "held_kib", "memory held", maximised=False, scale=lambda _: Scale(Measure.MEMORY, Fraction(1, 1024)),
 )  # fmt: skip

@@ -20,17 +20,8 @@ from optimizer.figures.objective import objective_of
 from optimizer.figures.serving import evaluate
 from optimizer.solve import solve
 from tests.small_problems import layouts, small_problem
+from tests.toy_objectives import ENERGY, INTERACTIVITY, WATTS
 
-WATTS = 700
-ENERGY = Objective(
-    "energy", "energy_j_per_token", "energy of a token", maximised=False,
-    scale=lambda p: Scale(Measure.DEVICE_REQUESTS, Fraction(WATTS, p.workload.tokens_of_request), quotient=True),
-)  # fmt: skip
-INTERACTIVITY = Objective(
-    "interactivity", "interactivity_tokens_per_s", "tokens a user", maximised=True,
-    scale=lambda p: Scale(Measure.CYCLE, p.workload.tokens_per_step, quotient=True),
-    not_in={"prefill": "no token follows another"},
-)  # fmt: skip
 HELD = Objective(
     "held", "held_kib", "memory held", maximised=False,
     scale=lambda _: Scale(Measure.MEMORY, Fraction(1, 1024), Fraction(5)),
