@@ -3,6 +3,7 @@
 import json
 from fractions import Fraction
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -35,6 +36,12 @@ def test_bound_and_placement_against_enumeration(mesh: tuple[int, int, int], dat
     assert result.bound <= optimum + SMALL
     assert optimum - SMALL <= result.max_over_mean <= optimum * Fraction(21, 20)
     assert accepted(result, row)
+
+
+@pytest.mark.parametrize("row", [[1, 1, 5, 7], [8, 10, 1, 2], [2, 1, 9, 12], [37, 27, 1, 7]])
+def test_an_exchange_between_two_of_the_hottest_devices_is_found(row: list[int]) -> None:
+    result = place([row], 3, 2, split="free", tolerance=SMALL)
+    assert result.max_over_mean <= min(value(row, held) for held in placements(4, 3, 2)) + SMALL
 
 
 def test_a_hot_expert_bounds_the_free_split_too() -> None:
