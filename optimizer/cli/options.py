@@ -64,8 +64,8 @@ PROBLEM_OPTIONS: Final = (
     ProblemOption("--hardware", ("hardware",), "Catalog name or hardware YAML.", "HARDWARE", name=True),
     ProblemOption("--devices", ("devices",), "Most devices that may be used.", "N"),
     ProblemOption("--nodes", ("nodes",), "The same in nodes.", "N"),
-    ProblemOption("--isl", ("workload", "input_tokens"), "Input tokens of a request.", "N"),
-    ProblemOption("--osl", ("workload", "output_tokens"), "Output tokens of a request.", "N"),
+    ProblemOption("--isl", ("workload", "input_tokens"), "Input tokens of a request; 1,024 where no file says.", "N"),
+    ProblemOption("--osl", ("workload", "output_tokens"), "Output tokens of a request; the same.", "N"),
     ProblemOption("--phase", ("workload", "phase"), "aggregated, prefill, decode, disaggregated or either.", "PHASE"),
     ProblemOption("--request-rate", ("workload", "request_rate"), "Requests/s to be served.", "RATE"),
     ProblemOption("--arrival", ("workload", "arrival"), "How requests come: alone, closed or poisson.", "HOW"),
@@ -194,6 +194,20 @@ class ProblemSource:
         launch = launch_from(command, engine=self.values.get("engine"), devices=count)
         stated = {**self.values, "engine": None} if _is_of(launch, self.values.get("engine")) else self.values
         return pose(launch, overrides_of(stated))
+
+    @property
+    def assumed(self) -> tuple[str, ...]:
+        """What one line leaves out and is taken for granted."""
+        from optimizer.readers.read import INPUT_TOKENS, OUTPUT_TOKENS  # noqa: PLC0415 - the specs load with a command
+
+        if self.file is not None:
+            return ()
+        kinds = {"isl": ("input", INPUT_TOKENS), "osl": ("output", OUTPUT_TOKENS)}
+        return tuple(
+            f"{tokens:,} {kind} tokens a request (--{option})"
+            for option, (kind, tokens) in kinds.items()
+            if self.values.get(option) is None
+        )
 
     @property
     def content(self) -> dict[str, Any]:

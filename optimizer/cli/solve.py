@@ -80,6 +80,8 @@ def command(
         end_progress()
         say("interrupted: the answer stands; what was asked beside it is left out")
     end_progress()
+    if posed is None and problem.assumed:
+        document["assumed"] = list(problem.assumed)
     if posed is not None:
         from optimizer.cli.launch import changed_flags, command_json  # noqa: PLC0415 - for a launch command alone
 
@@ -193,6 +195,8 @@ def show(problem: Problem, result: Result, document: dict[str, Any], time_limit_
         emit(f"layout   {present.layout_line(result.layout, experts=experts, of=problem.devices)}")
         _idle(problem, result, time_limit_s)
     emit(f"problem  {present.problem_line(problem)}")
+    if document.get("assumed"):
+        emit(f"assumed  {'; '.join(document['assumed'])}")
     emit(f"lattice  {holds(problem)}")
     if result.layout is not None and result.evaluation is not None:
         present.figure_table(derive(problem, result.layout, result.evaluation))

@@ -116,8 +116,8 @@ def _merge(document: Document, at: tuple[Step, ...], overrides: Sequence[Overrid
         other = {"devices": "nodes", "nodes": "devices"}.get(str(override.at[0]))
         if other is not None and not any(o.at == (other,) for o in overrides):
             data.pop(other, None)
-    if data.get("objective") == "context":
-        # how long one sequence may be depends on no request
+    if document.source == COMMAND_LINE or data.get("objective") == "context":
+        # one line is an answer to begin with; how long one sequence may be depends on no request
         work = data.get("workload", {})
         if isinstance(work, Mapping):
             data["workload"] = {"input_tokens": INPUT_TOKENS, "output_tokens": OUTPUT_TOKENS} | dict(work)
@@ -199,10 +199,12 @@ def read_problem(reference: str | Path | None = None, overrides: Sequence[Overri
         Everything that is wrong, each with its place or its option.
     """
     if reference is None:
+        stated = {override.at for override in overrides}
+        wanted = {"--model": ("model",), "--hardware": ("hardware",), "--devices": ("devices",)}
         missing = [
             Fault(None, None, None, option, "is required where no problem file is given")
-            for option, at in (("--model", ("model",)), ("--hardware", ("hardware",)))
-            if not any(override.at == at for override in overrides)
+            for option, at in wanted.items()
+            if at not in stated and not (at == ("devices",) and ("nodes",) in stated)
         ]
         if missing:
             raise SpecError(*missing)

@@ -65,6 +65,27 @@ def valid(document: dict[str, Any], kind: str) -> None:
     jsonschema.validate(document, schema_of(kind))
 
 
+@pytest.mark.parametrize(("given", "assumed"), [((), 2), (("--isl", "300"), 1), (("--isl", "300", "--osl", "40"), 0)])
+def test_one_line_without_lengths_is_answered_and_says_what_it_assumed(
+    ask: Json, capsys: pytest.CaptureFixture[str], given: tuple[str, ...], assumed: int
+) -> None:
+    line = ["solve", *SMALL[1:7], *given]
+    status, answer = ask(*line)
+    assert status == 0
+    assert len(answer.get("assumed", [])) == assumed
+    workload = answer["problem"]["workload"]
+    assert workload["input_tokens"] == (300 if given else 1024)
+    assert workload["output_tokens"] == (40 if "--osl" in given else 1024)
+    run(line)
+    assert ("\nassumed  " in capsys.readouterr().out) == (assumed > 0)
+
+
+def test_one_line_names_everything_that_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["solve"]) == 2
+    faults = capsys.readouterr().err.splitlines()
+    assert [fault.split(":")[0] for fault in faults] == ["--model", "--hardware", "--devices"]
+
+
 def test_verify_json(ask: Json, layout: Path) -> None:
     status, document = ask("verify", str(layout))
     assert status == 0
