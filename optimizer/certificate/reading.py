@@ -24,6 +24,8 @@ _QUOTIENT = re.compile(r"[0-9]+/[1-9][0-9]*")
 _RESULT = frozenset({"schema", "status", "problem", "objective", "layout", "figures", "search", "certificate"})
 _BESIDE = frozenset({"accuracy", "pareto", "uncertainty"})
 """What a result holds where it was asked for."""
+TOLD = frozenset({"assumed", "command", "flags"})
+"""What a result repeats of the line that asked for it; no figure follows from it."""
 _CERTIFICATE = frozenset(
     {
         "schema", "kind", "problem_digest", "layout", "redundant", "objective", "tolerance", "figures", "lattice",
@@ -54,7 +56,7 @@ def certificate_of(result: object) -> dict[str, Any]:
     if kind not in KINDS or result.get("status") != kind:
         raise Rejected("status", f"status {brief(result.get('status'))} with a certificate of kind {brief(kind)}")
     asked = {"conflict"} if kind == "infeasible" else ({"top"} if claim["top"] else set()) | (result.keys() & _BESIDE)
-    keys("result", result, _RESULT | asked)
+    keys("result", result, _RESULT | asked | (result.keys() & TOLD))
     return claim
 
 

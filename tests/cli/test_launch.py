@@ -50,6 +50,24 @@ def test_verify_refuses_what_does_not_fit(capsys: pytest.CaptureFixture[str]) ->
 
 
 @pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (["--from", "vllm serve Qwen/Qwen3-8B", "--hardware", "h100-sxm-8"], ["assumed", "command", "flags"]),
+        (["--model", "llama-3.1-8b", "--hardware", "h100-sxm-8", "--devices", "2"], ["assumed"]),
+        (["--model", "llama-3.1-405b", "--hardware", "h100-sxm-8", "--devices", "2"], ["assumed"]),
+    ],
+)
+def test_what_a_line_asked_for_can_be_certified(
+    line: list[str], told: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = str(tmp_path / "result.json")
+    run(["solve", *line, "--out", file])
+    capsys.readouterr()
+    assert run(["certify", file, "--json"]) == 0
+    assert set(told) <= set(json.loads(capsys.readouterr().out)["not_checked"])
+
+
+@pytest.mark.parametrize(
     ("flags", "status"),
     [
         ("", 1),
