@@ -173,9 +173,10 @@ class Oracle:
 
     def reserve(self, blocks: list[Block]) -> int:
         own = self.p.engine.reservation
-        assert not own.low_latency_capture
-        sizes = [1, 2, 4, *range(8, 256, 8), *range(256, own.defaults.largest_capture + 1, 16)]
-        graphs = len([size for size in sizes if size <= own.defaults.largest_capture])
+        assert not own.low_latency_tokens
+        largest = own.defaults.largest_capture(self.hw.device, self.stage)
+        sizes = [1, 2, 4, *range(8, 256, 8), *range(256, largest + 1, 16)]
+        graphs = len([size for size in sizes if size <= largest])
         graphs *= own.graphs_in_budget and self.w.phase != "prefill"
         if self.stage > 1:
             direct = self.tp > 1 and self.hw.tiers[0].bandwidth >= 150 * 10**9

@@ -118,8 +118,8 @@ def _same(given: str | None, wanted: str | None) -> bool:
         return False
 
 
-def show_command(posed: Posed, layout: Layout) -> None:
-    """Print how a command was read."""
+def show_command(posed: Posed, layout: Layout, assumed: tuple[str, ...] = ()) -> None:
+    """Print how a command was read, and what was taken for granted (by default what the problem says)."""
     launch = posed.launch
     version = f" {launch.version}" if launch.version else ""
     nodes = f", {launch.nodes} nodes" if launch.nodes else ""
@@ -127,8 +127,8 @@ def show_command(posed: Posed, layout: Layout) -> None:
     if launch.dcp > 1:
         said = f"decode context parallelism {launch.dcp}: splits the cache within tp"
         emit(paint(f"  {said}; its exchange of partial results takes no time here", "yellow"))
-    if posed.assumed:
-        emit(paint(f"  assumed: {'; '.join(posed.assumed)}", "dim"))
+    if assumed or posed.assumed:
+        emit(paint(f"  assumed: {'; '.join(assumed or posed.assumed)}", "dim"))
     named = [str(item) for item in launch.ignored]
     if named:
         emit(paint(f"  no figure depends on: {', '.join(named)}", "dim"))

@@ -14,6 +14,7 @@ from optimizer.figures.costs import Costs, Imbalance, build_costs
 from optimizer.figures.derivation_figure import Figure, shown
 from optimizer.figures.layer import Step
 from optimizer.figures.rates import TICKS_PER_SECOND, effective_rates
+from optimizer.figures.reserve import default_tokens
 from optimizer.figures.room import room_of
 from optimizer.figures.runnable import engines_that_run
 from optimizer.figures.serving import Evaluation
@@ -141,7 +142,8 @@ def memory_table(problem: Problem, evaluation: Evaluation) -> None:
     found = room_of(problem, evaluation.shape, evaluation.cuts)
     engines = ", ".join(engines_that_run(problem, evaluation)) or "none"
     emit(
-        f"  Cache of a rank as the engine sizes itself: {shown(max(found.room_bytes, 0), Dimension.BYTES)}, "
+        f"  Cache of a rank as the engine sizes itself ({default_tokens(problem):,} tokens a step): "
+        f"{shown(max(found.room_bytes, 0), Dimension.BYTES)}, "
         f"{found.tokens:,} tokens, {float(found.concurrency):,.1f} sequences of {found.length:,}; "
         f"longest context {found.longest_context:,}. Engines that run it: {engines}."
     )

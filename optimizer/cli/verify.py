@@ -75,7 +75,7 @@ def _launched(posed: Posed, *, json: bool, derivations: bool) -> int:
         emit_json(judged.to_json() | {"better": found})
     else:
         show(judged.verdict, derivations=derivations)
-        show_command(posed, judged.verdict.layout)
+        show_command(posed, judged.verdict.layout, judged.assumed)
         for text in judged.not_checked:
             emit(f"not checked: {text}")
         if result is not None:

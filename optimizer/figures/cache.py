@@ -41,7 +41,7 @@ class CacheLayout:
         self.problem = problem
         self.rules = problem.engine.cache
         self.element = KV_BYTES[problem.precision.kv_cache]
-        self.step = default_tokens(problem)
+        self.step = self.rules.steps_in_flight * default_tokens(problem)
         self.shared_by = problem.workload.decode_context_parallel
         self._padding = self._group_padding()
 

@@ -2,7 +2,7 @@
 
 - context: what a device that works alone has; a group in a stage adds its communicators, by the kind of link.
 - graphs: captured sizes · (fixed + layers · each), and where an engine dispatches experts between data-parallel ranks
-  with low latency, experts · largest captured batch · hidden size (FP8) in every MoE layer.
+  with low latency, experts · dispatched tokens · hidden size (FP8) in every MoE layer.
 
 What the problem states (`limits.reserve`, `workload.capture_sizes`, …) takes the place of each.
 """
@@ -20,18 +20,19 @@ DIRECT_LINK = 150 * 10**9
 has 128."""
 
 
-def largest_capture(problem: Problem) -> int:
+def largest_capture(problem: Problem, shape: Shape) -> int:
     """Largest batch for which a graph is captured; 0: none."""
     work, own = problem.workload, problem.engine.reservation.defaults
     if work.capture_sizes is not None:
         return max(work.capture_sizes, default=0)
-    return own.largest_capture if work.max_num_seqs is None else min(2 * work.max_num_seqs, own.largest_capture)
+    usual = own.largest_capture(problem.hardware.device, shape.stage_devices)
+    return usual if work.max_num_seqs is None else min(2 * work.max_num_seqs, usual)
 
 
-def captured(problem: Problem) -> int:
+def captured(problem: Problem, shape: Shape) -> int:
     """How many batch sizes a graph is captured for."""
     stated = problem.workload.capture_sizes
-    return capture_sizes(largest_capture(problem)) if stated is None else len([size for size in stated if size])
+    return capture_sizes(largest_capture(problem, shape)) if stated is None else len([size for size in stated if size])
 
 
 def fixed_bytes(problem: Problem, shape: Shape) -> int:
@@ -45,7 +46,7 @@ def fixed_bytes(problem: Problem, shape: Shape) -> int:
         communication = own.direct_group_bytes if direct and shape.tp > 1 else own.switched_group_bytes
     else:
         communication = own.stage_bytes if shape.pp > 1 else 0
-    return own.context_bytes + communication + (captured(problem) * own.graph_bytes if _captures(problem) else 0)
+    return own.context_bytes + communication + (captured(problem, shape) * own.graph_bytes if _captures(problem) else 0)
 
 
 def layer_bytes(problem: Problem, shape: Shape, block: Block) -> int:
@@ -54,9 +55,10 @@ def layer_bytes(problem: Problem, shape: Shape, block: Block) -> int:
     if problem.limits.reserve is not None or not _captures(problem):
         return 0
     latent = own.graph_latent_layer_bytes if isinstance(block.attention, LatentAttention) else 0
-    found = captured(problem) * (own.graph_layer_bytes + latent)
-    if block.moe is not None and own.low_latency_capture and shape.dp > 1 and shape.ep > 1:
-        found += block.moe.experts * largest_capture(problem) * block.moe.expert_width(problem.model.hidden_size)
+    found = captured(problem, shape) * (own.graph_layer_bytes + latent)
+    if block.moe is not None and own.low_latency_tokens and shape.dp > 1 and shape.ep > 1:
+        dispatched = min(own.low_latency_tokens, largest_capture(problem, shape))
+        found += block.moe.experts * dispatched * block.moe.expert_width(problem.model.hidden_size)
     return found
 
 
@@ -75,12 +77,12 @@ def kept_tokens(problem: Problem) -> int:
 
 
 def default_sequences(problem: Problem) -> int:
-    """Sequences in flight that the engine keeps room for unless told."""
-    own = problem.engine.reservation.defaults
-    return problem.workload.max_num_seqs or own.max_num_seqs(problem.hardware.device.memory)
+    """Sequences in flight that the engine keeps room for unless told: no more than a step's tokens."""
+    own = problem.engine.reservation.defaults.of(problem.hardware.device)
+    return problem.workload.max_num_seqs or min(own.sequences, default_tokens(problem))
 
 
 def default_tokens(problem: Problem) -> int:
     """Tokens of the largest step that the engine keeps room for unless told."""
-    own = problem.engine.reservation.defaults
-    return problem.workload.max_num_batched_tokens or own.max_num_batched_tokens(problem.hardware.device.memory)
+    own = problem.engine.reservation.defaults.of(problem.hardware.device)
+    return problem.workload.max_num_batched_tokens or own.batched_tokens

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Final
 
 from optimizer.domain.attention import LatentAttention
-from optimizer.domain.engines import sglang
+from optimizer.domain.engines.reservation import StaticShare
+from optimizer.domain.engines.sglang import REQUEST_POOL
 from optimizer.domain.families import Family
 from optimizer.domain.lattice import LARGEST_BATCH
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
-from optimizer.figures.reserve import fixed_bytes
+from optimizer.figures.reserve import fixed_bytes, largest_capture
 from optimizer.figures.room import room_of
-from optimizer.figures.serving import evaluate
+from optimizer.figures.serving import Evaluation, default_chunk, evaluate
 from optimizer.readers.launch.launch import SHARED_BUDGET
 from optimizer.readers.launch.problem import Posed
 from optimizer.units import Dimension
@@ -23,9 +24,8 @@ from optimizer.verify.constraints import BLOCKING, priced_violations, structural
 from optimizer.verify.verdict import Verdict, judge_layout
 from optimizer.verify.violation import Violation, against
 
-SEQUENCES: Final[Mapping[str, int]] = {"vllm": 1024, "sglang": 4096, "trtllm": 2048}
-"""Sequences in flight of a rank where a command does not say (vLLM 0.33 EngineArgs on 70 GiB and more; SGLang's largest
-pool of requests; TensorRT-LLM's max_batch_size)."""
+LOW_LATENCY: Final = frozenset({"deepep_low_latency", "nixl_ep"})
+"""Exchanges of experts for which vLLM takes fewer tokens a step (config/parallel.py use_batched_dp_moe)."""
 
 TRAINING: Final = "memory and times of training: the degrees are judged, and the engine's rules"
 
@@ -40,6 +40,12 @@ class LaunchVerdict:
     posed: Posed
     verdict: Verdict
     not_checked: tuple[str, ...] = ()
+    defaults: tuple[str, ...] = ()
+
+    @property
+    def assumed(self) -> tuple[str, ...]:
+        """What was taken for granted, and what the command leaves to the engine."""
+        return (*self.posed.assumed, *self.defaults)
 
     def to_json(self) -> dict[str, Any]:
         """``shardproof/verdict/1`` with the command."""
@@ -51,7 +57,7 @@ class LaunchVerdict:
                 "flags": launch.flags,
                 "ignored": [item.to_json() for item in launch.ignored],
             },
-            "assumed": list(self.posed.assumed),
+            "assumed": list(self.assumed),
             "not_checked": list(self.not_checked),
         }
 
@@ -64,26 +70,22 @@ def judge_launch(posed: Posed) -> LaunchVerdict:
     """
     if posed.launch.training:
         layout = layout_of(posed)
-        found = structural_violations(posed.problem, layout)
-        return LaunchVerdict(posed, Verdict(posed.problem, layout, None, found, None, {}), (TRAINING,))
-    posed = replace(posed, problem=as_launched(posed))
-    layout = layout_of(posed)
-    problem = _at(posed, layout)
-    verdict = judge_layout(problem, layout, redundant=posed.launch.operating.redundant_slots)
-    refused = tuple(unstarted(problem, verdict))
-    return LaunchVerdict(posed, replace(verdict, violations=(*verdict.violations, *refused)))
+        broken = structural_violations(posed.problem, layout)
+        return LaunchVerdict(posed, Verdict(posed.problem, layout, None, broken, None, {}), (TRAINING,))
+    stated = replace(posed, problem=as_stated(posed))
+    started, defaults = as_started(stated)
+    layout = layout_of(started)
+    verdict = judge_layout(_at(started, layout), layout, redundant=posed.launch.operating.redundant_slots)
+    verdict = replace(verdict, violations=(*verdict.violations, *unstarted(verdict)))
+    return LaunchVerdict(stated, verdict, defaults=(*defaults, *_memory_share(started, layout)))
 
 
-def as_launched(posed: Posed) -> Problem:
+def as_stated(posed: Posed) -> Problem:
     """The problem at the operating point that the command states, where a better layout may have another."""
     problem, launch, point = posed.problem, posed.launch, posed.launch.operating
-    shared = launch.engine in SHARED_BUDGET
-    length = point.max_model_len
-    if length is None and problem.engine.cache.admits_longest and not launch.fits_length:
-        length = problem.model.max_context
     stated = {
-        "max_num_seqs": point.max_num_seqs, "capture_sizes": point.capture_sizes, "max_model_len": length,
-        "max_num_batched_tokens": point.max_num_batched_tokens if shared else None,
+        "max_num_seqs": point.max_num_seqs, "capture_sizes": point.capture_sizes, "max_model_len": point.max_model_len,
+        "max_num_batched_tokens": point.max_num_batched_tokens if launch.engine in SHARED_BUDGET else None,
     }  # fmt: skip
     if launch.dcp > 1:
         stated["decode_context_parallel"] = launch.dcp
@@ -94,36 +96,105 @@ def as_launched(posed: Posed) -> Problem:
     return problem.changed(workload=work, limits=limits)
 
 
-def _at(posed: Posed, layout: Layout) -> Problem:
-    """The problem with the memory that an engine gives a layout, where its share is that of weights and cache alone.
+def as_started(posed: Posed) -> tuple[Posed, tuple[str, ...]]:
+    """The same with what the engine takes where the command says nothing, and those values in words."""
+    problem, launch, point = posed.problem, posed.launch, posed.launch.operating
+    engine, device = problem.engine, problem.hardware.device
+    own, tier = engine.reservation.defaults, engine.reservation.defaults.of(device)
+    work, twice = problem.workload, 2 if point.doubled else 1
+    taken: dict[str, int] = {}
+    length = work.max_model_len
+    if length is None and not launch.fits_length and problem.model.max_context is not None:
+        length = taken["max_model_len"] = problem.model.max_context
+    tokens = point.max_num_batched_tokens
+    if tokens is None:
+        shared_out = 1 if launch.engine in SHARED_BUDGET else launch.dense["dp"]
+        tokens = max(1, tier.batched_tokens * twice // shared_out)
+        apart = launch.degrees["ep"] > 1 and launch.dense["dp"] > 1
+        if own.low_latency_tokens and point.all2all in LOW_LATENCY and apart:
+            tokens = own.low_latency_tokens * twice
+        if launch.engine == "vllm" and point.chunked_prefill is False:
+            tokens = max(tokens, length or 0)
+        taken["max_num_batched_tokens"] = tokens
+    if point.max_num_seqs is None and not engine.reservation.static_fraction:
+        taken["max_num_seqs"] = min(tier.sequences * twice, tokens)
+    shared = launch.engine in SHARED_BUDGET
+    update = {name: value for name, value in taken.items() if shared or name != "max_num_batched_tokens"}
+    operating = point if shared else replace(point, max_num_batched_tokens=tokens)
+    started = replace(
+        posed, problem=problem.changed(workload=work.model_copy(update=update)),
+        launch=replace(launch, operating=operating),
+    )  # fmt: skip
+    where = f"default of {engine.title} on {device.name}"
+    said = {
+        name: f"{name} {value:,}: {'the longest that the model knows' if name == 'max_model_len' else where}"
+        for name, value in taken.items()
+    }
+    return started, tuple(said.values())
 
-    SGLang (kv_cache_configurator.py) keeps share · (memory − context) for both; a step's tensors and the graphs come
-    out of the rest, so that all of it may be used.
+
+def _memory_share(posed: Posed, layout: Layout) -> Iterator[str]:
+    """The share of memory that the engine takes where neither the command nor the problem says one."""
+    problem, point = posed.problem, posed.launch.operating
+    if point.memory_utilization is not None or problem.limits.memory_utilization is not None:
+        return
+    if problem.limits.kv_cache_memory is None:
+        share = _share(posed, evaluate(problem, layout, redundant=point.redundant_slots))
+        yield f"{problem.engine.name} memory share {float(share):.3g}: default of {problem.engine.title}"
+
+
+def _share(posed: Posed, evaluation: Evaluation) -> Fraction:
+    """The share of memory that the engine is told, as it means it, or that it chooses."""
+    problem, point = posed.problem, posed.launch.operating
+    choose, device = problem.engine.reservation.static_fraction, problem.hardware.device
+    if point.memory_utilization is not None:
+        return point.memory_utilization
+    if choose is None:
+        return problem.memory_utilization
+    shape = evaluation.shape
+    vision = problem.model.vision
+    return choose(
+        StaticShare(
+            device, width=shape.stage_devices, pp=shape.pp, attention_dp=shape.dp,
+            chunk=(point.max_num_batched_tokens or 1) * shape.dp, capture=largest_capture(problem, shape),
+            latent=any(isinstance(block.attention, LatentAttention) for block in problem.model.blocks.values()),
+            deepep=point.all2all == "deepep", drafts=bool(problem.workload.mtp_tokens),
+            vision_parameters=0 if vision is None else vision.parameters,
+        )
+    )  # fmt: skip
+
+
+def _at(posed: Posed, layout: Layout) -> Problem:
+    """The problem with the memory that an engine gives a layout, where its share is not that of all it holds.
+
+    SGLang (kv_cache_configurator.py) keeps share · (memory − context) for weights and cache; a step's tensors and the
+    graphs come out of the rest. TensorRT-LLM (_util.py) gives the cache a share of what all others leave.
     """
     problem, point = posed.problem, posed.launch.operating
-    if not problem.engine.reservation.static_fraction:
+    own = problem.engine.reservation
+    if not (own.static_fraction or own.free_fraction):
         return problem
     evaluation = evaluate(problem, layout, redundant=point.redundant_slots)
-    shape, device = evaluation.shape, problem.hardware.device.exposed_memory
-    share = point.memory_utilization
-    if share is None:
-        capture = point.capture_sizes
-        share = sglang.automatic_fraction(
-            device, tp=shape.stage_devices, pp=shape.pp, attention_dp=shape.dp, chunk=point.max_num_batched_tokens,
-            capture=None if capture is None else max(capture, default=0), deepep=point.all2all == "deepep",
-            latent=any(isinstance(block.attention, LatentAttention) for block in problem.model.blocks.values()),
-        )  # fmt: skip
+    device, share = problem.hardware.device.exposed_memory, _share(posed, evaluation)
     stage = max(evaluation.memory, key=lambda one: one.total_bytes)
+    others = stage.total_bytes - stage.kv_cache_bytes
     beside = stage.activations_bytes + stage.reserve_bytes
-    static = share * (device - fixed_bytes(problem, shape))
-    room = int(static) - (stage.total_bytes - stage.kv_cache_bytes - beside)
-    stated = {"memory_utilization": min(Fraction(1), (static + beside) / device), "kv_cache_memory": max(room, 1)}
-    return problem.changed(limits=problem.limits.model_copy(update=stated))
+    if own.static_fraction:
+        room = int(share * (device - fixed_bytes(problem, evaluation.shape))) - (others - beside)
+    else:
+        room = int(share * (device - others))
+    if problem.limits.kv_cache_memory is not None:
+        room = min(room, problem.limits.kv_cache_memory)
+    used = min(Fraction(1), max(Fraction(1, 1000), Fraction(others + room, device)))
+    return problem.changed(
+        limits=problem.limits.model_copy(update={"memory_utilization": used, "kv_cache_memory": max(room, 1)})
+    )
 
 
-def unstarted(problem: Problem, verdict: Verdict) -> Iterator[Violation]:
+def unstarted(verdict: Verdict) -> Iterator[Violation]:
     """An engine that asks its cache to hold one sequence of `max_model_len` does not start where it cannot."""
-    length, evaluation = problem.workload.max_model_len, verdict.evaluation
+    problem, evaluation = verdict.problem, verdict.evaluation
+    length = problem.workload.max_model_len
     if length is None or evaluation is None or not problem.engine.cache.admits_longest:
         return
     if any(violation.family is Family.MEMORY for violation in verdict.violations):
@@ -143,24 +214,41 @@ def unstarted(problem: Problem, verdict: Verdict) -> Iterator[Violation]:
 def layout_of(posed: Posed) -> Layout:
     """The layout of a launch at the largest batch that fits; at one sequence where none does."""
     problem, launch = posed.problem, posed.launch
-    experts = problem.model.moe is not None
-    most = launch.operating.max_num_seqs or SEQUENCES.get(launch.engine, LARGEST_BATCH)
+    experts, point = problem.model.moe is not None, launch.operating
 
     def at(batch: int) -> Layout:
-        return launch.layout(problem.workload, experts=experts, batch=batch)
+        found = launch.layout(problem.workload, experts=experts, batch=batch)
+        if found.prefill_chunk is None or launch.engine in SHARED_BUDGET or "prefill_chunk" in launch.places:
+            return found
+        # of short prompts no more are computed in a step than come
+        usual = default_chunk(problem, found.micro_batch)
+        return found.model_copy(update={"prefill_chunk": min(found.prefill_chunk, usual)})
 
-    redundant = launch.operating.redundant_slots
+    redundant = point.redundant_slots
     if launch.training:
-        return at(launch.operating.max_num_seqs or 1)
+        return at(point.max_num_seqs or 1)
     if any(item.family in BLOCKING for item in structural_violations(problem, at(1), redundant=redundant)):
         return at(1)
-    low, high = 1, most
-    if _holds(posed, at(most), redundant):
-        return at(most)
+    low, high = 1, _most_sequences(posed, at(1))
+    if _holds(posed, at(high), redundant):
+        return at(high)
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if _holds(posed, at(middle), redundant) else (low, middle)
     return at(low)
+
+
+def _most_sequences(posed: Posed, layout: Layout) -> int:
+    """Sequences in flight of a rank at most, as the command says or the engine chooses."""
+    problem, stated = posed.problem, posed.problem.workload.max_num_seqs
+    if not problem.engine.reservation.static_fraction:
+        return min(stated or LARGEST_BATCH, LARGEST_BATCH)
+    problem = _at(posed, layout)
+    evaluation = evaluate(problem, layout, redundant=posed.launch.operating.redundant_slots)
+    room = room_of(problem, evaluation.shape, evaluation.cuts)
+    least, most = REQUEST_POOL
+    pool = min(max(room.tokens * 512 // room.length, least), most)
+    return max(1, min(stated or pool, room.tokens // 2))
 
 
 def _holds(posed: Posed, layout: Layout, redundant: int) -> bool:

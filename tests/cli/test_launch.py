@@ -122,6 +122,74 @@ def test_the_static_fraction_is_of_weights_and_cache_alone(capsys: pytest.Captur
     assert less["layout"]["batch"] < room("")["layout"]["batch"] < room("--mem-fraction-static 0.9")["layout"]["batch"]
 
 
+SGLANG = "python -m sglang.launch_server --model-path Qwen/Qwen3-8B"
+
+
+@pytest.mark.parametrize(
+    ("command", "hardware", "engine", "sequences", "tokens"),
+    [
+        # engine/arg_utils.py get_batch_defaults of vLLM 0.19.0, 0.24.0 and 0.33.0
+        ("vllm serve Qwen/Qwen3-8B", "a100-sxm-8", "vllm", 256, 2048),
+        ("vllm serve Qwen/Qwen3-8B", "l40s-8", "vllm", 256, 2048),
+        ("vllm serve Qwen/Qwen3-8B", "gb10", "vllm", 256, 2048),
+        ("vllm serve Qwen/Qwen3-8B", "h200-sxm-8", "vllm", 1024, 8192),
+        ("vllm serve Qwen/Qwen3-8B", "b200-sxm-8", "vllm", 1024, 16_384),
+        ("vllm serve Qwen/Qwen3-8B", "b200-sxm-8", "vllm@0.24", 1024, 8192),
+        ("vllm serve Qwen/Qwen3-8B --max-num-batched-tokens 512", "h200-sxm-8", "vllm", 512, 512),
+        ("vllm serve Qwen/Qwen3-8B --performance-mode throughput", "a100-sxm-8", "vllm", 512, 4096),
+        (
+            "vllm serve Qwen/Qwen3-8B --no-enable-chunked-prefill --max-model-len 16384",
+            "a100-sxm-8", "vllm", 256, 16_384,
+        ),
+        # config/scheduler.py DEFAULT_MAX_NUM_BATCHED_TOKENS_FOR_BATCHED_DP
+        (
+            "vllm serve Qwen/Qwen3-30B-A3B -dp 8 --enable-expert-parallel --all2all-backend deepep_low_latency",
+            "h200-sxm-8", "vllm", 256, 256,
+        ),
+        # arg_groups/memory_hook.py; a rank of attention takes its part of a step
+        (SGLANG, "a100-sxm-8", "sglang", None, 8192),
+        (SGLANG, "l40s-8", "sglang", None, 4096),
+        (f"{SGLANG} --tp-size 4 --dp-size 4 --enable-dp-attention", "b200-sxm-8", "sglang", None, 4096),
+        ("trtllm-serve Qwen/Qwen3-8B", "a100-sxm-8", "trtllm", 2048, 8192),
+    ],
+)  # fmt: skip
+def test_a_flag_that_is_not_given_is_the_engines_default(
+    command: str, hardware: str, engine: str, sequences: int | None, tokens: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The launch that is asked about is priced: what it leaves to the engine is what the engine takes, and said."""
+    asked = ("--from", command, "--hardware", hardware, "--engine", engine, "--isl", "16", "--osl", "64")
+    found = _json(capsys, "verify", *asked)
+    said = " ".join(found["assumed"])
+    if "--max-num-batched-tokens" not in command:
+        assert f"max_num_batched_tokens {tokens:,}: default of {engine.partition('@')[0]}" in said
+    if sequences is not None:
+        assert f"max_num_seqs {sequences:,}: default of" in said
+        # what a step takes beside them may leave room for fewer
+        batch = found["layout"]["batch"]
+        assert batch == sequences if tokens >= 4 * sequences else batch <= sequences
+
+
+def test_sglang_takes_no_more_requests_than_its_pool(capsys: pytest.CaptureFixture[str]) -> None:
+    """resolve_max_num_reqs: the cache's tokens over the longest sequence · 512, 2,048 to 4,096."""
+    asked = ("--hardware", "h200-sxm-8", "--isl", "16", "--osl", "64")
+    most = [
+        _json(capsys, "verify", "--from", f"{SGLANG} {flags}", *asked)["layout"]["batch"]
+        for flags in ("--context-length 262144", "--context-length 512", "--max-running-requests 100")
+    ]
+    assert most == [2048, 4096, 100]
+
+
+def test_tensorrt_llm_shares_out_what_is_left(capsys: pytest.CaptureFixture[str]) -> None:
+    """free_gpu_memory_fraction is of what weights and a step leave, not of the device."""
+
+    def room(share: str) -> float:
+        command = f"trtllm-serve Qwen/Qwen3-32B --kv_cache_free_gpu_memory_fraction {share}"
+        found = _json(capsys, "verify", "--from", command, "--hardware", "h100-sxm-8")
+        return float(found["figures"]["kv_cache_room_bytes"])
+
+    assert room("0.9") == pytest.approx(1.5 * room("0.6"), rel=1e-6)
+
+
 def test_explain_keeps_the_degrees_of_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     command = "vllm serve deepseek-ai/DeepSeek-V3 -tp 8"
     found = _json(capsys, "explain", "--from", command, "--hardware", "h100-sxm-8", status=1)

@@ -10,6 +10,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from optimizer.domain.engines import ENGINES, Engine, engine_named, sglang
+from optimizer.domain.engines.reservation import StaticShare
 from optimizer.domain.engines.rule import EngineRule, broken
 from optimizer.domain.feedforward import MixtureOfExperts
 from optimizer.domain.model import ModelSpec, Vision
@@ -143,9 +144,11 @@ def test_the_union_accepts_what_one_engine_accepts() -> None:
     ],
 )
 def test_sglang_chooses_its_share_of_memory(memory_mib: int, width: int, attention_dp: int, share: float) -> None:
+    device = catalog.load_hardware("h100-sxm-8").device.model_copy(update={"exposed_memory": memory_mib * 2**20})
     found = sglang.automatic_fraction(
-        memory_mib * 2**20, tp=width, pp=1, attention_dp=attention_dp, chunk=None, capture=None,
-        latent=attention_dp > 1,
-        deepep=False,
+        StaticShare(
+            device, width=width, pp=1, attention_dp=attention_dp, chunk=sglang.DEFAULTS.of(device).batched_tokens,
+            capture=sglang.DEFAULTS.largest_capture(device, width), latent=attention_dp > 1,
+        )
     )  # fmt: skip
     assert float(found) == pytest.approx(share, abs=0.005)

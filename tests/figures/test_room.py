@@ -48,6 +48,16 @@ def test_three_options_say_whether_it_fits_and_how_long_a_context() -> None:
         assert (min(left) >= 0) is fits
 
 
+def test_steps_in_flight_are_held_in_windows() -> None:
+    """vLLM issue 53961: 23.32 GiB for 1,048,576 tokens of DeepSeek-V4-Pro, two steps of 16,384 in flight."""
+    asked: dict[str, Any] = {"model": "deepseek-v4-pro", "hardware": "mi300x-8", "devices": 8}
+    problem = _problem(**asked, precision={"kv_cache": "fp8"})
+    length = {"max_model_len": 2**20, "input_tokens": 1024, "output_tokens": 1024}
+    work = problem.workload.model_copy(update=length)
+    room = room_of(problem.changed(workload=work), Shape(8, 1, 8, 1, 1), even_cuts(problem.model.layer_count, 1))
+    assert room.request_bytes == pytest.approx(23.32 * 2**30, rel=0.001)
+
+
 @pytest.mark.parametrize(
     ("asked", "status"),
     [({}, "optimal"), ({"devices": 1}, "infeasible"), ({"devices": 8, "engine": "sglang"}, "optimal")],

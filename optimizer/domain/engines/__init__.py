@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from optimizer.domain.engines import fsdp, megatron, sglang, trtllm, vllm
 from optimizer.domain.engines.engine import Engine, Waiting
-from optimizer.domain.engines.reservation import CacheRules, Defaults, Reservation
+from optimizer.domain.engines.reservation import CacheRules, Reservation, least_defaults
 from optimizer.domain.engines.rule import EngineRule
 
 ENGINES: dict[str, tuple[Engine, ...]] = {
@@ -53,17 +53,12 @@ def _least(kept: tuple[Reservation, ...]) -> Reservation:
         values: list[int] = [getattr(own, name) for own in kept]
         return min(values)
 
-    defaults = [own.defaults for own in kept]
     return Reservation(
         context_bytes=least("context_bytes"), direct_group_bytes=least("direct_group_bytes"),
         switched_group_bytes=least("switched_group_bytes"), stage_bytes=least("stage_bytes"),
         graph_bytes=least("graph_bytes"), graph_layer_bytes=least("graph_layer_bytes"),
         graph_latent_layer_bytes=least("graph_latent_layer_bytes"), sampler_bytes=least("sampler_bytes"),
-        defaults=Defaults(
-            sequences=min(own.sequences for own in defaults),
-            batched_tokens=min(own.batched_tokens for own in defaults),
-            largest_capture=min(own.largest_capture for own in defaults),
-        ),
+        defaults=least_defaults([own.defaults for own in kept]),
         source="the least that any engine keeps",
     )  # fmt: skip
 

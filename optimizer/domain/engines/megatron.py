@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from optimizer.domain.engines import checks, vllm
 from optimizer.domain.engines.engine import Engine
-from optimizer.domain.engines.reservation import GIB, CacheRules, Defaults, Reservation
+from optimizer.domain.engines.reservation import GIB, CacheRules, Defaults, Reservation, Tier
 from optimizer.domain.engines.rule import EngineRule, Premise
 from optimizer.domain.shape import Shape
 
@@ -98,7 +98,7 @@ RELEASES = (
             graph_bytes=0,
             graph_layer_bytes=0,
             graph_latent_layer_bytes=0,
-            defaults=Defaults((1024, 256), (8192, 2048), 0),
+            defaults=Defaults((Tier(70 * GIB, 1024, 8192, 0), Tier(0, 256, 2048, 0))),
             sampler_bytes=16,
             source="assumed: vLLM's without graphs",
         ),

@@ -2,32 +2,116 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+
+from optimizer.domain.hardware import Device
 
 MIB = 2**20
 GIB = 2**30
 
-LARGE_DEVICE_BYTES = 70 * GIB
-"""From this memory on engines take their larger defaults (vLLM `get_batch_defaults`: 70 GiB)."""
+WIDE = 4
+"""Ranks of a stage from which on SGLang captures larger batches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """What an engine sizes itself for unless told, on devices of `memory_bytes` and more.
+
+    Attributes
+    ----------
+    sequences, batched_tokens
+        Sequences in flight and tokens of the largest step, of one data-parallel rank.
+    largest_capture, narrow_capture
+        Largest batch that a graph is captured for; and that of stages narrower than `WIDE` (None: the same).
+    """
+
+    memory_bytes: int
+    sequences: int
+    batched_tokens: int
+    largest_capture: int
+    narrow_capture: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What an engine sizes itself for unless told: on devices of `LARGE_DEVICE_BYTES` and on smaller ones."""
+    """What an engine sizes itself for unless told.
 
-    sequences: tuple[int, int]
-    batched_tokens: tuple[int, int]
-    largest_capture: int
+    Attributes
+    ----------
+    tiers
+        By falling memory; the last is of any device.
+    modest
+        Parts of the names of devices that take the last tier whatever memory they have.
+    captures
+        Largest captured batch by part of a device's name, where it is not its tier's.
+    low_latency_tokens
+        Tokens of a step where experts are exchanged with low latency between data-parallel ranks; None: its tier's.
+    """
 
-    def max_num_seqs(self, memory_bytes: int) -> int:
-        """Sequences in flight."""
-        return self.sequences[memory_bytes < LARGE_DEVICE_BYTES]
+    tiers: tuple[Tier, ...]
+    modest: tuple[str, ...] = ()
+    captures: Mapping[str, int] = field(default_factory=dict)
+    low_latency_tokens: int | None = None
 
-    def max_num_batched_tokens(self, memory_bytes: int) -> int:
-        """Tokens of the largest step."""
-        return self.batched_tokens[memory_bytes < LARGE_DEVICE_BYTES]
+    def of(self, device: Device) -> Tier:
+        """The tier of a device."""
+        if any(part in device.name.casefold() for part in self.modest):
+            return self.tiers[-1]
+        return next(tier for tier in self.tiers if device.exposed_memory >= tier.memory_bytes)
+
+    def largest_capture(self, device: Device, width: int) -> int:
+        """Largest batch that a graph is captured for on a device of a stage of `width` ranks."""
+        named = [size for part, size in self.captures.items() if part in device.name.casefold()]
+        own = self.of(device)
+        if named:
+            return named[0]
+        return own.narrow_capture if own.narrow_capture is not None and width < WIDE else own.largest_capture
+
+
+def least_defaults(several: Sequence[Defaults]) -> Defaults:
+    """The least that any of several engines sizes itself for."""
+    edges = sorted({tier.memory_bytes for own in several for tier in own.tiers}, reverse=True)
+
+    def at(edge: int) -> Tier:
+        tiers = [next(tier for tier in own.tiers if edge >= tier.memory_bytes) for own in several]
+        return Tier(
+            edge, min(tier.sequences for tier in tiers), min(tier.batched_tokens for tier in tiers),
+            min(min(tier.largest_capture, tier.narrow_capture or tier.largest_capture) for tier in tiers),
+        )  # fmt: skip
+
+    return Defaults(tuple(at(edge) for edge in edges), modest=tuple(part for own in several for part in own.modest))
+
+
+@dataclass(frozen=True, slots=True)
+class StaticShare:
+    """What an engine chooses its share of memory for weights and cache by.
+
+    Attributes
+    ----------
+    width, pp, attention_dp
+        Ranks of a stage, stages, and data-parallel ranks of attention.
+    chunk
+        Prompt tokens of a step over all data-parallel ranks.
+    capture
+        Largest captured batch; 0: none is captured.
+    latent, deepep, drafts
+        Whether attention is latent, experts are exchanged by DeepEP, and tokens are drafted.
+    vision_parameters
+        Of the vision encoder; 0: none.
+    """
+
+    device: Device
+    width: int
+    pp: int
+    attention_dp: int
+    chunk: int
+    capture: int
+    latent: bool = False
+    deepep: bool = False
+    drafts: bool = False
+    vision_parameters: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +133,12 @@ class Reservation:
         Whether the graphs come out of the share of memory that the engine may use, or out of the rest.
     static_fraction
         The share of memory that the engine is told is that of weights and cache alone (SGLang); a step's tensors and
-        the graphs come out of the rest.
-    low_latency_capture
-        Captured graphs hold a receive buffer of experts · largest captured batch · hidden bytes in every MoE layer,
-        where experts are dispatched between data-parallel ranks.
+        the graphs come out of the rest. It is the share that the engine chooses for a launch that names none.
+    free_fraction
+        The share of memory that the engine is told is that of what weights, graphs and a step's tensors leave.
+    low_latency_tokens
+        Captured graphs hold a receive buffer of experts · these tokens (or the largest captured batch, where that is
+        less) · hidden bytes in every MoE layer, where experts are dispatched between data-parallel ranks; 0: none.
     gathers_tokens
         Experts of data-parallel ranks work on the gathered tokens of all ranks, with room for every chosen expert.
     sampler_bytes
@@ -74,8 +160,9 @@ class Reservation:
     sampler_bytes: int
     source: str
     graphs_in_budget: bool = True
-    static_fraction: bool = False
-    low_latency_capture: bool = False
+    static_fraction: Callable[[StaticShare], Fraction] | None = None
+    free_fraction: bool = False
+    low_latency_tokens: int = 0
     gathers_tokens: bool = False
     error: Fraction = Fraction(3, 100)
 
@@ -96,7 +183,9 @@ class CacheRules:
     block_tokens
         Tokens of one block.
     holds_step_in_window
-        A sequence of a sliding window is admitted with window − 1 + the tokens of the largest step.
+        A sequence of a sliding window is admitted with window − 1 + the tokens of the steps in flight.
+    steps_in_flight
+        Largest steps that are scheduled and not yet settled at once; more pipeline stages than these are not modelled.
     equal_groups
         Layers of several kinds are kept in groups of equal size, so that a kind with a remainder is padded.
     sparse_latent_fp8
@@ -111,6 +200,7 @@ class CacheRules:
 
     block_tokens: int
     holds_step_in_window: bool = False
+    steps_in_flight: int = 1
     equal_groups: bool = False
     sparse_latent_fp8: bool = False
     compressed_pages: bool = False

@@ -7,7 +7,15 @@ from fractions import Fraction
 
 from optimizer.domain.engines import checks
 from optimizer.domain.engines.engine import Engine, Waiting
-from optimizer.domain.engines.reservation import GIB, MIB, CacheRules, Defaults, Reservation
+from optimizer.domain.engines.reservation import (
+    GIB,
+    MIB,
+    CacheRules,
+    Defaults,
+    Reservation,
+    StaticShare,
+    Tier,
+)
 from optimizer.domain.engines.rule import EngineRule, Premise
 from optimizer.domain.shape import Shape
 from optimizer.domain.tensor import Role
@@ -187,56 +195,85 @@ WAITING = Waiting(
     "5 to 50 steps: many were started with --scheduler-recv-interval",
 )
 
-_MEMORY_STEPS = ((20, 2048, 8, 8), (35, 4096, 48, 160), (60, 4096, 32, 160), (160, 8192, 256, 512))
-"""GiB of a device up to which SGLang takes so many prompt tokens a step and captures batches so large (tp<4, else)."""
-_LARGEST_STEP = (16384, 512)
-"""The same on larger devices."""
+REQUEST_POOL = (2048, 4096)
+"""Requests in flight of a rank: the tokens of the cache over the longest sequence · 512, within these, and no more than
+half the tokens (mem_cache/kv_cache_configurator.py resolve_max_num_reqs)."""
 
 
-def automatic_fraction(
-    memory_bytes: int, *, tp: int, pp: int, attention_dp: int, chunk: int | None, capture: int | None, latent: bool,
-    deepep: bool,
-) -> Fraction:  # fmt: skip
-    """`--mem-fraction-static` where a command names none: what is left beside an estimate of a step and its graphs.
-
-    sglang 0.5.23 srt/arg_groups/memory_hook.py:84-414, in MiB: 512, 1.5 for each prompt token of a step, 128 for each
-    rank, 2 for each captured sequence, with attention data parallelism 3 more for each rank (4.5 beyond 300), graphs of
-    prompts (1,536 with latent attention, else 8 for each of their sizes); at least 10 GiB on devices above 60; and for
-    DeepEP 2 GiB.
-
-    Parameters
-    ----------
-    tp
-        Width of a stage.
-    chunk, capture
-        Prompt tokens a step and largest captured batch where the command says them; capture 0: none is captured.
-    """
-    gib = Fraction(memory_bytes, GIB)
-    sizes = next((row for row in _MEMORY_STEPS if gib < row[0]), None)
-    usual, largest = _LARGEST_STEP if sizes is None else (sizes[1], sizes[2] if tp < _WIDE else sizes[3])
-    tokens, batch = chunk or usual, largest if capture is None else capture
-    reserved = 512 + Fraction(3, 2) * max(tokens, 2048) + tp * pp * 128
-    if batch:
-        each = Fraction(9, 2) if batch > _MANY_CAPTURED else 3
-        reserved += 2 * batch + (batch * attention_dp * each if attention_dp > 1 else 0)
-        reserved += 1536 if latent else 8 * sum(size <= tokens for size in _PROMPT_GRAPHS)
-    if gib > _FLOOR_FROM_GIB:
-        reserved = max(reserved, Fraction(10 * 1024))
-    reserved += 2048 if deepep and batch else 0
-    return max(Fraction(1, 100), Fraction(round((1 - reserved / (gib * 1024)) * 1000), 1000))
+def _defaults(*tiers: tuple[int, int, int, int]) -> Defaults:
+    """From so many GiB on: prompt tokens of a step of all ranks, captured batch of stages of 4 ranks and of fewer."""
+    return Defaults(tuple(Tier(gib * GIB, REQUEST_POOL[0], chunk, wide, narrow) for gib, chunk, wide, narrow in tiers))
 
 
-_WIDE, _MANY_CAPTURED, _FLOOR_FROM_GIB = 4, 300, 60
+DEFAULTS = _defaults(
+    (160, 16_384, 512, 512), (60, 8192, 512, 256), (35, 4096, 160, 32), (20, 4096, 160, 48), (0, 2048, 8, 8)
+)
+"""SGLang 0.5.23 srt/arg_groups/memory_hook.py:84."""
+SMALLER_DEFAULTS = _defaults(
+    (160, 16_384, 512, 512), (60, 8192, 512, 256), (35, 4096, 160, 32), (20, 2048, 80, 24), (0, 2048, 8, 8)
+)
+"""SGLang 0.5.6, 0.5.10 and 0.5.15 srt/server_args.py _handle_gpu_memory_settings."""
+FIRST_DEFAULTS = _defaults((160, 16_384, 160, 160), (35, 8192, 160, 160), (0, 2048, 80, 8))
+"""SGLang 0.4.9 and 0.5.2 srt/server_args.py; captured up to 160 where it does not say."""
+
+_MANY_CAPTURED, _FLOOR_FROM_GIB = 300, 60
 _PROMPT_GRAPHS = (
     *range(4, 33, 4), *range(48, 257, 16), *range(288, 513, 32), *range(576, 1025, 64), *range(1280, 4097, 256),
     *range(4608, 16385, 512),
 )  # fmt: skip
 """Prompt tokens of which a graph is captured (srt/arg_groups/cuda_graph_hook.py:486)."""
+_USUAL_VISION_PARAMETERS = 12 * 24 * 1024**2
+"""Of ViT-L/14: 24 layers of 12 · 1,024²; memory_hook.py adjust_mem_fraction_for_vlm compares layers · width²."""
+
+
+def automatic_fraction(asked: StaticShare) -> Fraction:
+    """`--mem-fraction-static` where a command names none: what is left beside an estimate of a step and its graphs.
+
+    sglang 0.5.23 srt/arg_groups/memory_hook.py:84-460, in MiB: 512, 1.5 for each prompt token of a step, 128 for each
+    rank, 2 for each captured sequence, with attention data parallelism 3 more for each rank (4.5 beyond 300), graphs of
+    prompts (1,536 with latent attention, else 8 for each of their sizes); at least 10 GiB on devices above 60; and for
+    DeepEP 2 GiB. Of that 95% with a vision encoder of the usual size, 10% less for each further one.
+    """
+    gib = Fraction(asked.device.exposed_memory, GIB)
+    batch = asked.capture
+    reserved = 512 + Fraction(3, 2) * max(asked.chunk, 2048) + asked.width * asked.pp * 128
+    if batch:
+        each = Fraction(9, 2) if batch > _MANY_CAPTURED else 3
+        reserved += 2 * batch + (batch * asked.attention_dp * each if asked.attention_dp > 1 else 0)
+        reserved += 1536 if asked.latent else 8 * sum(size <= asked.chunk for size in _PROMPT_GRAPHS)
+    if gib > _FLOOR_FROM_GIB:
+        reserved = max(reserved, Fraction(10 * 1024))
+    reserved += 2048 if asked.deepep and batch else 0
+    return _share(gib, reserved, asked)
+
+
+def _share(gib: Fraction, reserved_mib: Fraction, asked: StaticShare) -> Fraction:
+    found = Fraction(round((1 - reserved_mib / (gib * 1024)) * 1000), 1000)
+    if asked.vision_parameters:
+        more = Fraction(asked.vision_parameters, _USUAL_VISION_PARAMETERS) - 1
+        found *= Fraction(95, 100) * max(Fraction(8, 10), min(Fraction(105, 100), 1 - more / 10))
+    return max(Fraction(1, 100), found)
+
+
+_RESERVED = (
+    (160, Fraction(32), Fraction(0)), (90, Fraction(12), Fraction(1, 2)), (35, Fraction(19, 2), Fraction(1, 2)),
+    (0, Fraction(14, 5), Fraction(1, 10)),
+)  # fmt: skip
+"""From so many GiB on: GiB beside weights and cache, and for each rank (SGLang 0.4.9, 0.5.2 srt/server_args.py)."""
+
+
+def first_fraction(asked: StaticShare) -> Fraction:
+    """The same of SGLang 0.4.9 and 0.5.2: by memory and ranks, 2 GiB for drafts, 4 for attention data parallelism."""
+    gib = Fraction(asked.device.exposed_memory, GIB)
+    fixed, each = next((fixed, each) for edge, fixed, each in _RESERVED if gib >= edge)
+    kept = fixed + asked.width * asked.pp * each + (2 if asked.drafts else 0) + (4 if asked.attention_dp > 1 else 0)
+    return _share(gib, kept * 1024, asked)
+
 
 NEWEST = Engine(
     name="sglang",
     version="0.5.23",
-    since="0.5.15",
+    since="0.5.16",
     rules=(*_ALWAYS, CONTEXT, DECODE_CONTEXT),
     memory_utilization=Fraction(9, 10),
     reservation=Reservation(
@@ -246,12 +283,13 @@ NEWEST = Engine(
         stage_bytes=7 * GIB // 100,
         graph_bytes=13 * MIB // 10,
         graph_layer_bytes=41 * MIB // 100,
-        graph_latent_layer_bytes=44 * MIB // 100,
-        defaults=Defaults((1024, 256), (8192, 2048), 128),
+        graph_latent_layer_bytes=0,
+        defaults=DEFAULTS,
         sampler_bytes=16,
-        low_latency_capture=True,
-        static_fraction=True,
-        source="capture of large DP+EP batches: sglang issue 24453 (20 GiB); the rest assumed equal to vLLM's",
+        low_latency_tokens=128,  # SGLANG_DEEPEP_NUM_MAX_DISPATCH_TOKENS_PER_RANK
+        static_fraction=automatic_fraction,
+        source="capture of large DP+EP batches: sglang issue 24453 (20 GiB); other graphs near the 2 MiB a captured "
+        "sequence that SGLang reserves itself; the rest assumed equal to vLLM's",
     ),
     cache=CacheRules(block_tokens=1),
     waiting=WAITING,
@@ -259,11 +297,18 @@ NEWEST = Engine(
     source="assumed equal to vLLM's; rules read from SGLang 0.5.23",
     flags=FLAGS,
 )
+_EARLIER = replace(
+    NEWEST, version="0.5.10", since="0.5.6", rules=(*_ALWAYS, NO_CONTEXT, NO_DECODE_CONTEXT),
+    reservation=replace(NEWEST.reservation, defaults=SMALLER_DEFAULTS),
+    flags={**FLAGS, "dp": "--dp-size --enable-dp-attention"},
+)  # fmt: skip
 RELEASES = (
     replace(
-        NEWEST, version="0.5.0", since="0.4.6", rules=(*_ALWAYS, NO_CONTEXT, NO_DECODE_CONTEXT),
-        flags={**FLAGS, "dp": "--dp-size --enable-dp-attention"},
+        _EARLIER, version="0.5.2", since="0.4.6",
+        reservation=replace(NEWEST.reservation, defaults=FIRST_DEFAULTS, static_fraction=first_fraction),
     ),
+    _EARLIER,
+    replace(NEWEST, version="0.5.15", since="0.5.15", reservation=_EARLIER.reservation),
     NEWEST,
 )  # fmt: skip
 """Oldest first."""

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 from optimizer.domain.engines import checks
 from optimizer.domain.engines.engine import Engine, Waiting
-from optimizer.domain.engines.reservation import GIB, MIB, CacheRules, Defaults, Reservation
+from optimizer.domain.engines.reservation import GIB, MIB, CacheRules, Defaults, Reservation, Tier
 from optimizer.domain.engines.rule import EngineRule, Premise
 from optimizer.domain.shape import Shape
 
@@ -102,6 +102,9 @@ WAITING = Waiting(
     "(aiconfigurator-core 0.12.0 silicon_sample.csv), overhead_s to those of at most 8 requests in flight",
 )
 
+DEFAULTS = Defaults((Tier(0, 2048, 8192, 128),))
+"""tensorrt_llm/llmapi/llm_args.py (main): max_batch_size 2,048, max_num_tokens 8,192; CUDA graphs of up to 128."""
+
 RELEASES = (
     Engine(
         name="trtllm",
@@ -117,7 +120,8 @@ RELEASES = (
             graph_bytes=13 * MIB // 10,
             graph_layer_bytes=41 * MIB // 100,
             graph_latent_layer_bytes=44 * MIB // 100,
-            defaults=Defaults((2048, 2048), (8192, 8192), 128),
+            defaults=DEFAULTS,
+            free_fraction=True,
             sampler_bytes=16,
             source="assumed equal to vLLM's",
         ),

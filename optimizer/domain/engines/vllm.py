@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from optimizer.domain.engines import checks
 from optimizer.domain.engines.engine import Engine, Waiting
-from optimizer.domain.engines.reservation import GIB, MIB, CacheRules, Defaults, Reservation
+from optimizer.domain.engines.reservation import GIB, MIB, CacheRules, Defaults, Reservation, Tier
 from optimizer.domain.engines.rule import EngineRule
 from optimizer.domain.tensor import Role
 
@@ -176,11 +176,20 @@ FLAGS = {
     "stages": "VLLM_PP_LAYER_PARTITION",
 }
 
-DEFAULTS = Defaults(sequences=(1024, 256), batched_tokens=(8192, 2048), largest_capture=512)
-"""vLLM 0.33.0 engine/arg_utils.py, of the server; capture up to min(2 · max_num_seqs, 512)."""
+_MODEST = Tier(0, 256, 2048, 512)
+DEFAULTS = Defaults(
+    tiers=(Tier(160 * GIB, 1024, 16_384, 512), Tier(70 * GIB, 1024, 8192, 512), _MODEST),
+    modest=("a100", "gb10"), captures={"b200": 1024, "b300": 1024}, low_latency_tokens=256,
+)  # fmt: skip
+"""Of the server: vLLM 0.30.0 and 0.33.0 engine/arg_utils.py get_batch_defaults; captures: config/vllm.py
+_set_cudagraph_sizes, up to min(2 · max_num_seqs, 512 or 1,024); 256 tokens: config/scheduler.py, for
+deepep_low_latency and nixl_ep."""
+EARLIER_DEFAULTS = Defaults(tiers=(Tier(70 * GIB, 1024, 8192, 512), _MODEST), modest=("a100",))
+"""The same of vLLM 0.10.2, 0.12.0, 0.15.1 and 0.19.0."""
 CACHE = CacheRules(
     block_tokens=16,
     holds_step_in_window=True,
+    steps_in_flight=2,  # config/vllm.py max_in_flight_tokens, of asynchronous scheduling; issue 53961: 23.32 GiB
     equal_groups=True,
     sparse_latent_fp8=True,
     compressed_pages=True,
@@ -199,7 +208,7 @@ WAITING = Waiting(
 NEWEST = Engine(
     name="vllm",
     version="0.33.0",
-    since="0.25",
+    since="0.30",
     rules=(*_ALWAYS, V4_EVEN, LATENT_CONTEXT),
     memory_utilization=Fraction(92, 100),
     # Graphs: least squares over the estimates of 19 logs (51 sizes): median error 12%. Sampler: 15.6 and 14.9 bytes of
@@ -224,21 +233,28 @@ NEWEST = Engine(
     source="vLLM 0.19.0 logs on H100 (llm-d-planner PR 205); rules read from vLLM 0.33.0",
     flags=FLAGS,
 )
+_SETTLED = replace(
+    NEWEST, version="0.25.0", since="0.25", cache=replace(CACHE, steps_in_flight=1),
+    # vLLM 0.24.0 engine/arg_utils.py has the 256 tokens of low latency already
+    reservation=replace(NEWEST.reservation, defaults=replace(EARLIER_DEFAULTS, low_latency_tokens=256)),
+)  # fmt: skip
+_FIRST = replace(NEWEST.reservation, graphs_in_budget=False, defaults=EARLIER_DEFAULTS)
 RELEASES = (
     replace(
-        NEWEST, version="0.10.0", since="0.9", rules=(*_ALWAYS, FP8_EXPERT_BLOCKS, NO_CONTEXT),
+        _SETTLED, version="0.10.0", since="0.9", rules=(*_ALWAYS, FP8_EXPERT_BLOCKS, NO_CONTEXT),
         memory_utilization=Fraction(9, 10),
         reservation=replace(
-            NEWEST.reservation, sampler_bytes=38, graphs_in_budget=False,
+            _FIRST, sampler_bytes=38,
             source="peaks of 5.56 GiB at 151,936 and 7.38 at 201,088 entries, 9.96 at 262,208 (pull request 21489), "
             "all with 1,024 sequences",
         ),
     ),
     replace(
-        NEWEST, version="0.19.0", since="0.17", rules=(*_ALWAYS, FP8_EXPERT_BLOCKS, NO_CONTEXT),
-        memory_utilization=Fraction(9, 10), reservation=replace(NEWEST.reservation, graphs_in_budget=False),
+        _SETTLED, version="0.19.0", since="0.17", rules=(*_ALWAYS, FP8_EXPERT_BLOCKS, NO_CONTEXT),
+        memory_utilization=Fraction(9, 10), reservation=_FIRST,
     ),
-    replace(NEWEST, version="0.22.0", since="0.21", rules=(*_ALWAYS, V4_EVEN, NO_CONTEXT)),
+    replace(_SETTLED, version="0.22.0", since="0.21", rules=(*_ALWAYS, V4_EVEN, NO_CONTEXT)),
+    _SETTLED,
     NEWEST,
 )  # fmt: skip
 """Oldest first."""

@@ -43,6 +43,12 @@ class Operating:
         Tokens drafted a step.
     redundant_slots
         Expert slots beyond one each, of a layer.
+    all2all
+        The engine's word for how experts exchange tokens.
+    chunked_prefill
+        Whether prompts are computed in chunks.
+    doubled
+        Whether what the engine sizes itself for unless told is twice as much (vLLM's `--performance-mode throughput`).
     """
 
     max_num_seqs: int | None = None
@@ -58,6 +64,8 @@ class Operating:
     draft_tokens: int = 0
     redundant_slots: int = 0
     all2all: str | None = None
+    chunked_prefill: bool | None = None
+    doubled: bool = False
 
 
 @dataclass(frozen=True, slots=True)

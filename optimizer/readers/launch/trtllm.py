@@ -144,6 +144,7 @@ def _operating(given: Reading) -> Operating:
         activations=given.choice("dtype", ACTIVATION_FORMATS),
         capture_sizes=() if graphs is not None and graphs.text == "null" else sizes,
         draft_tokens=drafted or 0 if own else 0, all2all=given.text("all2all"),
+        chunked_prefill=given.on("chunked_prefill"),
     )  # fmt: skip
 
 

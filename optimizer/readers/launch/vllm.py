@@ -159,6 +159,8 @@ def _operating(given: Reading, *, experts: bool) -> Operating:
         activations=given.choice("dtype", ACTIVATION_FORMATS), capture_sizes=_captured(given),
         draft_tokens=tokens_drafted if own and isinstance(tokens_drafted, int) else 0,
         redundant_slots=_redundant(given, experts=experts), all2all=given.text("all2all"),
+        chunked_prefill=None if chunked is None else chunked.on,
+        doubled=given.text("performance_mode") == "throughput",
     )  # fmt: skip
 
 
