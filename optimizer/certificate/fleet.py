@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from itertools import product
 from typing import Any
 
 from pydantic import ValidationError
@@ -55,6 +56,8 @@ _CERTIFICATE = frozenset(
     }
 )  # fmt: skip
 _CEILING = frozenset({"demand", "role", "pool", "devices", "requests_per_s"})
+_BUCKET = frozenset({"bucket"})
+"""Of columns and ceilings whose bucket is not the first."""
 _RESULT = frozenset(
     {"schema", "status", "problem", "objective", "layout", "figures", "fleet", "search", "certificate"}
 )  # fmt: skip
@@ -103,7 +106,7 @@ def ceiling_json(ceiling: Ceiling) -> dict[str, Any]:
     return {
         "demand": ceiling.demand, "role": ceiling.role, "pool": ceiling.pool, "devices": ceiling.devices,
         "requests_per_s": exact(ceiling.requests_per_s),
-    }  # fmt: skip
+    } | _bucket_json(ceiling)  # fmt: skip
 
 
 def column_json(column: Column) -> dict[str, Any]:
@@ -113,7 +116,18 @@ def column_json(column: Column) -> dict[str, Any]:
         "devices": column.devices, "requests_per_s": exact(column.requests_per_s), "cost": exact(column.cost),
         "power_w": exact(column.power_w),
         "priced": None if column.priced is None else layout_json(column.priced), "redundant": column.redundant,
-    }  # fmt: skip
+    } | _bucket_json(column)  # fmt: skip
+
+
+def _bucket_json(own: Column | Ceiling) -> dict[str, Any]:
+    return {"bucket": own.bucket} if own.bucket else {}
+
+
+def _bucket_of(item: str, entry: dict[str, Any], demand: Demand) -> int:
+    bucket = entry.get("bucket", 0)
+    if type(bucket) is not int or not 0 <= bucket < max(len(demand.buckets), 1):
+        raise Rejected(item, "of no bucket of its demand")
+    return bucket
 
 
 def step_json(step: Step) -> dict[str, Any]:
@@ -179,17 +193,18 @@ def _columns(cluster: Cluster, stated: object) -> Sequence[Column]:
     found: list[Column] = []
     for number, entry in enumerate(stated):
         item = f"certificate.columns[{number}]"
-        keys(item, entry, _COLUMN)
+        keys(item, entry, _COLUMN | (_BUCKET & entry.keys() if isinstance(entry, dict) else set()))
         demand, pool = _served(cluster, item, entry, entry["redundant"])
+        bucket = _bucket_of(item, entry, demand)
         rate = rational(item, entry["requests_per_s"]) / pool.availability
         if rate <= 0:
             raise Rejected(item, "serves nothing")
         layout = layout_of(f"{item}.priced", entry["priced"])
-        sent = slowest_transfer(found, demand.name) if entry["role"] == "prefill" else Fraction(0)
+        role = ROLES[entry["role"]]
+        sent = slowest_transfer(cluster, found, demand, bucket) if role == "prefill" else Fraction(0)
         try:
-            found.append(
-                priced_column(cluster, demand, ROLES[entry["role"]], pool, layout, entry["redundant"], rate, sent)
-            )
+            own = (cluster, demand, role, pool, layout, entry["redundant"], rate, sent)
+            found.append(priced_column(*own, bucket=bucket))
         except (ValueError, AssertionError) as error:
             raise Rejected(item, brief(str(error))) from None
     if [c.role for c in found] != [c.role for c in sorted(found, key=_order(cluster))]:
@@ -206,25 +221,25 @@ def _ceilings(cluster: Cluster, stated: object) -> list[Ceiling]:
     found: list[Ceiling] = []
     for number, entry in enumerate(stated):
         item = f"certificate.ceilings[{number}]"
-        keys(item, entry, _CEILING)
+        keys(item, entry, _CEILING | (_BUCKET & entry.keys() if isinstance(entry, dict) else set()))
         demand, pool = _served(cluster, item, entry, entry["devices"])
+        bucket = _bucket_of(item, entry, demand)
         rate, devices = rational(item, entry["requests_per_s"]), entry["devices"]
         if rate < 0 or not 1 <= devices <= pool.devices:
             raise Rejected(item, "of no size that there is")
-        problem = ceiling_problem(cluster, demand, ROLES[entry["role"]], pool, devices, rate)
+        problem = ceiling_problem(cluster, demand, ROLES[entry["role"]], pool, devices, rate, bucket=bucket)
         met = prove(problem, lattice(problem, axes(problem)), None).counterexample
         if met is not None:
             raise Rejected(item, f"a layout serves it on {met.layout.devices} devices")
-        found.append(Ceiling(demand.name, ROLES[entry["role"]], pool.name, devices, rate))
-    held: dict[tuple[str, str, str], list[int]] = {}
+        found.append(Ceiling(demand.name, ROLES[entry["role"]], pool.name, devices, rate, bucket))
+    held: dict[tuple[str, str, str, int], list[int]] = {}
     for ceiling in found:
-        held.setdefault((ceiling.demand, ceiling.role, ceiling.pool), []).append(ceiling.devices)
+        held.setdefault((ceiling.demand, ceiling.role, ceiling.pool, ceiling.bucket), []).append(ceiling.devices)
     for demand in cluster.demands if found else ():
-        for role in demand.roles:
-            for pool in cluster.pools:
-                sizes = held.get((demand.name, role, pool.name), [0])
-                if sizes != sorted(set(sizes)) or sizes[-1] < replica_sizes(cluster, pool)[-1]:
-                    raise Rejected("certificate.ceilings", f"not all sizes of {demand.name}/{role}/{pool.name}")
+        for role, pool, bucket in product(demand.roles, cluster.pools, range(len(demand.buckets))):
+            sizes = held.get((demand.name, role, pool.name, bucket), [0])
+            if sizes != sorted(set(sizes)) or sizes[-1] < replica_sizes(cluster, pool)[-1]:
+                raise Rejected("certificate.ceilings", f"not all sizes of {demand.name}/{role}/{pool.name}")
     return found
 
 

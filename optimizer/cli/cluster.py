@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from optimizer.certificate.fleet import TOLERANCE
 from optimizer.cli.output import emit, emit_json, heading, json_text, paint, say, table
 from optimizer.fleet.ceiling import unlooked
+from optimizer.fleet.column import traffic_words
 from optimizer.readers.cluster import stray_options
 
 if TYPE_CHECKING:
@@ -150,6 +151,7 @@ def _period(cluster: Cluster, name: str, period: dict[str, Any]) -> None:
         ["demand", "role", "pool", "layout", "replicas", "devices each", "requests/s each", "share", "nodes"],
         rows, right=(4, 5, 6, 7),
     )  # fmt: skip
+    _traffic(cluster, period)
     heading("Demands")
     rows = []
     for demand, own in period["demands"].items():
@@ -160,6 +162,22 @@ def _period(cluster: Cluster, name: str, period: dict[str, Any]) -> None:
     emit()
     devices = {pool.name: pool.devices for pool in cluster.pools}
     emit("idle  " + ", ".join(f"{count} of {devices[pool]} in {pool}" for pool, count in period["idle"].items()))
+
+
+def _traffic(cluster: Cluster, period: dict[str, Any]) -> None:
+    """Requests of several lengths, and who takes them."""
+    rows = [
+        [name, bucket, f"{own['share']:.1%}", f"{own['requests_per_s']:,.5g}",
+         ", ".join(f"{replica} {share:.0%}" for replica, share in own["replicas"].items())]
+        for name, demand in period["demands"].items()
+        for bucket, own in demand.get("buckets", {}).items()
+    ]  # fmt: skip
+    if rows:
+        heading("Lengths (input x output tokens at most)")
+        table(["demand", "up to", "requests", "requests/s", "served by"], rows, right=(2, 3))
+    for demand in cluster.demands:
+        for text in traffic_words(demand):
+            emit(f"{demand.name}: {text}")
 
 
 _SHOWN = 8

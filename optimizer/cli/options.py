@@ -66,6 +66,9 @@ PROBLEM_OPTIONS: Final = (
     ProblemOption("--nodes", ("nodes",), "The same in nodes.", "N"),
     ProblemOption("--isl", ("workload", "input_tokens"), "Input tokens of a request; 1,024 where no file says.", "N"),
     ProblemOption("--osl", ("workload", "output_tokens"), "Output tokens of a request; the same.", "N"),
+    ProblemOption(
+        "--lengths", ("workload", "lengths"), "Histogram or trace of requests, with --pool.", "FILE", name=True
+    ),
     ProblemOption("--phase", ("workload", "phase"), "aggregated, prefill, decode, disaggregated or either.", "PHASE"),
     ProblemOption("--request-rate", ("workload", "request_rate"), "Requests/s to be served.", "RATE"),
     ProblemOption("--arrival", ("workload", "arrival"), "How requests come: alone, closed or poisson.", "HOW"),
@@ -200,7 +203,7 @@ class ProblemSource:
         """What one line leaves out and is taken for granted."""
         from optimizer.readers.read import INPUT_TOKENS, OUTPUT_TOKENS  # noqa: PLC0415 - the specs load with a command
 
-        if self.file is not None:
+        if self.file is not None or self.values.get("lengths") is not None:
             return ()
         kinds = {"isl": ("input", INPUT_TOKENS), "osl": ("output", OUTPUT_TOKENS)}
         return tuple(

@@ -1,8 +1,9 @@
 """Columns of a cluster whose replicas are priced, and the ceilings that say what no other layout serves.
 
-For each demand, role and pool, from one device upwards: the exact search is asked for a layout that serves a little
-more than copies of those that are known. One that it finds is priced at the most that it serves within its limits,
-and is a column; where it finds none, that is a ceiling up to the largest number of devices at which it finds none.
+For each demand, bucket of lengths, role and pool, from one device upwards: the exact search is asked for a layout that
+serves a little more than copies of those that are known. One that it finds is priced at the most that it serves within
+its limits, and is a column; where it finds none, that is a ceiling up to the largest number of devices at which it
+finds none.
 """
 
 from __future__ import annotations
@@ -54,22 +55,23 @@ def columns_of(cluster: Cluster) -> Columns:
     for demand in cluster.demands:
         # decode first: what its replicas take to receive a cache, prefill replicas leave time for
         for role in sorted(demand.roles, key=("decode", "prefill", "aggregated").index):
-            sent = slowest_transfer(found, demand.name) if role == "prefill" else Fraction(0)
-            for pool in cluster.pools:
-                walk = _Walk(cluster, demand, role, pool, sent, proving=proved)
-                walk.run()
-                found += walk.columns.values()
-                ceilings += walk.ceilings
+            for bucket in range(len(demand.buckets)):
+                sent = slowest_transfer(cluster, found, demand, bucket) if role == "prefill" else Fraction(0)
+                for pool in cluster.pools:
+                    walk = _Walk(cluster, demand, role, pool, bucket, sent, proving=proved)
+                    walk.run()
+                    found += walk.columns.values()
+                    ceilings += walk.ceilings
     return Columns(useful(cluster, found), ceilings)
 
 
 class _Walk:
-    """Sizes of one demand, role and pool, upwards; where no ceilings are wanted not every number of whole nodes."""
+    """Sizes of one demand, role, pool and bucket, upwards; without ceilings not every number of whole nodes."""
 
     def __init__(
-        self, cluster: Cluster, demand: Demand, role: Role, pool: Pool, sent: Fraction, *, proving: bool
+        self, cluster: Cluster, demand: Demand, role: Role, pool: Pool, bucket: int, sent: Fraction, *, proving: bool
     ) -> None:
-        self.proving = proving
+        self.proving, self.bucket = proving, bucket
         # what the limit on the first token leaves for the transfer; a ceiling must hold whatever that takes
         self.reserve = Fraction(0) if proving else sent
         self.cluster, self.demand, self.role, self.pool, self.sent = cluster, demand, role, pool, sent
@@ -94,11 +96,12 @@ class _Walk:
                 if not self.proving and tried > _MISSES:
                     break
                 # only as several replicas, without its transfer or beside idle devices: the ceiling is above it
-                top = found[1].throughput / tokens_of_role(self.demand, self.role)
+                top = found[1].throughput / tokens_of_role(self.demand, self.role, self.bucket)
                 least, step = max(wanted, top / _LOWEST) * step, step * step
             last = self._last(at, wanted) if self.proving else at
             if self.proving:
-                self.ceilings.append(Ceiling(self.demand.name, self.role, self.pool.name, self.sizes[last], wanted))
+                size = self.sizes[last]
+                self.ceilings.append(Ceiling(self.demand.name, self.role, self.pool.name, size, wanted, self.bucket))
             at = last + 1
 
     def _known(self, devices: int) -> Fraction:
@@ -114,7 +117,9 @@ class _Walk:
     def _beyond(self, devices: int, rate: Fraction) -> tuple[Search, Scored] | None:
         """A layout on at most so many devices that serves a rate; any that fits, for a rate of 0."""
         try:
-            problem = ceiling_problem(self.cluster, self.demand, self.role, self.pool, devices, rate, self.reserve)
+            problem = ceiling_problem(
+                self.cluster, self.demand, self.role, self.pool, devices, rate, self.reserve, self.bucket
+            )
         except ValueError as error:
             raise SpecError(f"demands.{self.demand.name}: {error}") from None
         search = Search(problem)
@@ -127,9 +132,9 @@ class _Walk:
         layout, redundant = best.layout, search.redundant_of(best)
         if layout.replicas != 1 or layout.devices not in self.sizes:
             return False
-        top = best.throughput / tokens_of_role(self.demand, self.role)
+        top = best.throughput / tokens_of_role(self.demand, self.role, self.bucket)
         own = (self.cluster, self.demand, self.role, self.pool, layout, redundant)
-        column = most_served(*own, self.sent, top)
+        column = most_served(*own, self.sent, top, bucket=self.bucket)
         if column is None or column.requests_per_s / self.pool.availability <= self._known(column.devices):
             return False
         self.columns[column.name] = column

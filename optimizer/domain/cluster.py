@@ -14,7 +14,8 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from optimizer.domain.base import FieldError, Spec
+from optimizer.domain.base import FieldError, Grown, Spec
+from optimizer.domain.buckets import DEFAULT_BUCKETS, MOST_BUCKETS, Bucket, Traffic, check_nested
 from optimizer.domain.engines import engine_named
 from optimizer.domain.hardware import HardwareSpec
 from optimizer.domain.limits import AsTuple, Limits, Search
@@ -26,6 +27,7 @@ from optimizer.domain.quantity import (
     DollarsPerHour,
     Factor,
     PositiveRatio,
+    PositiveSeconds,
     Rate,
     Ratio,
     Watts,
@@ -102,9 +104,15 @@ class DemandWorkload(Spec):
     phase: DemandPhase | None = None
     input_tokens: int | None = Field(default=None, ge=1, le=10**8)
     output_tokens: int | None = Field(default=None, ge=1, le=10**8)
-    lengths: str | None = Field(default=None, description="histogram or trace: buckets of input × output tokens")
-    request_rate: Rate | None = Field(default=None, description="requests/s to be served")
+    lengths: str | None = Field(default=None, description="histogram or trace: a file of input and output tokens")
+    buckets: int = Field(
+        default=DEFAULT_BUCKETS, ge=1, le=MOST_BUCKETS, description="nested buckets of lengths at most"
+    )
+    window: PositiveSeconds | None = Field(default=None, description="in which a trace's requests are counted: 60 s")
+    quantile: PositiveRatio = Field(default=Fraction(99, 100), description="share of windows of a trace to be served")
+    request_rate: Rate | None = Field(default=None, description="requests/s to be served, whatever a trace has")
     prefix_cache_hit: Ratio = Fraction(0)
+    prefix_of_trace: bool = Field(default=False, description="cache hits as a trace's block hashes have at most")
     mtp_tokens: int = Field(default=0, ge=0, le=16)
     mtp_acceptance: Ratio = Fraction(0)
 
@@ -113,6 +121,13 @@ class DemandWorkload(Spec):
         if self.lengths is not None and (self.input_tokens is not None or self.output_tokens is not None):
             message = "give either lengths, or input_tokens and output_tokens"
             raise ValueError(message)
+        for name in ("buckets", "window", "quantile", "prefix_of_trace"):
+            if self.lengths is None and name in self.model_fields_set:
+                message = "needs the lengths of a histogram or trace: workload.lengths"
+                raise FieldError(message, (name,))
+        if self.prefix_of_trace and self.prefix_cache_hit:
+            message = "give either a share, or prefix_of_trace"
+            raise FieldError(message, ("prefix_cache_hit",))
         return self
 
 
@@ -222,16 +237,16 @@ class Pool(Spec):
         return self.billing in {"owned", "reserved"}
 
 
-class Bucket(Spec):
-    """Requests of one length and their share of all."""
+class Demand(Grown):
+    """A demand with its model in full; without model and buckets its replicas' rates are given.
 
-    input_tokens: int = Field(ge=1)
-    output_tokens: int = Field(ge=1)
-    share: PositiveRatio
+    Attributes
+    ----------
+    buckets
+        Nested, the smallest first.
+    """
 
-
-class Demand(Spec):
-    """A demand with its model in full; without model and buckets its replicas' rates are given."""
+    later = ("traffic",)
 
     name: str
     phase: DemandPhase
@@ -244,6 +259,34 @@ class Demand(Spec):
     prefix_cache_hit: Ratio = Fraction(0)
     mtp_tokens: int = 0
     mtp_acceptance: Ratio = Fraction(0)
+    traffic: Traffic | None = None
+
+    @model_validator(mode="after")
+    def _nested(self) -> Demand:
+        check_nested(self.buckets)
+        return self
+
+    @property
+    def several(self) -> bool:
+        """Whether requests are of several buckets."""
+        return len(self.buckets) > 1
+
+    def bucket_number(self, name: str | None) -> int:
+        """Where a bucket of that name stands; the longest for None.
+
+        Raises
+        ------
+        ValueError
+            Where there is none.
+        """
+        names = [bucket.name for bucket in self.buckets]
+        return max(len(names) - 1, 0) if name is None else names.index(name)
+
+    @cached_property
+    def as_long(self) -> tuple[Fraction, ...]:
+        """Share of the requests that are of each bucket or a longer one."""
+        shares = [bucket.share for bucket in self.buckets]
+        return tuple(sum(shares[number:], Fraction(0)) for number in range(len(shares))) or (Fraction(1),)
 
     @property
     def chains(self) -> dict[str, tuple[Role, ...]]:
@@ -261,6 +304,8 @@ class Demand(Spec):
         if not self.buckets:
             return Fraction(1)
         prompt = self.phase == "prefill"
+        if self.traffic is not None:
+            return self.traffic.mean_input_tokens if prompt else self.traffic.mean_output_tokens
         return sum((b.share * (b.input_tokens if prompt else b.output_tokens) for b in self.buckets), Fraction(0))
 
 
@@ -272,8 +317,16 @@ class Period(Spec):
     rates: dict[str, Rate]
 
 
-class GivenRate(Spec):
-    """One row of a table of replicas: what one of them needs and serves."""
+class GivenRate(Grown):
+    """One row of a table of replicas: what one of them needs and serves.
+
+    Attributes
+    ----------
+    bucket
+        Name of the longest bucket that it takes at that rate; None: the longest of the demand.
+    """
+
+    later = ("bucket",)
 
     pool: str
     demand: str
@@ -283,6 +336,7 @@ class GivenRate(Spec):
     requests_per_s: Rate
     price: DollarsPerHour | None = Field(default=None, description="of the replica")
     power: Watts | None = Field(default=None, description="of the replica")
+    bucket: str | None = None
 
 
 class Cluster(Spec):
@@ -324,11 +378,16 @@ class Cluster(Spec):
                     message = f"periods.{period.name}.rates: {name!r} is no demand: {', '.join(sorted(known))}"
                     raise ValueError(message)
         roles = {d.name: d.roles for d in self.demands}
+        buckets = {d.name: {bucket.name for bucket in d.buckets} for d in self.demands}
         seen: set[tuple[str, ...]] = set()
         for row in self.rates:
-            key = (row.demand, row.role, row.pool, row.layout)
+            key = (row.demand, row.role, row.pool, row.layout, *([row.bucket] if row.bucket else []))
             if row.pool not in {pool.name for pool in self.pools} or row.role not in roles.get(row.demand, ()):
                 message = f"rates: {'/'.join(key)} is of no pool, demand or role of this cluster"
+                raise ValueError(message)
+            if row.bucket is not None and row.bucket not in buckets[row.demand]:
+                named = ", ".join(sorted(buckets[row.demand])) or "none"
+                message = f"rates: {'/'.join(key)} is of no bucket of {row.demand}: {named}"
                 raise ValueError(message)
             if key in seen:
                 message = f"rates: {'/'.join(key)} stands there twice"

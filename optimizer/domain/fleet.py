@@ -55,7 +55,8 @@ class ReplicasFile(Spec):
     """Equal replicas as a person, or a result, writes them; figures beside them are claims.
 
     `layout` is a name of the cluster's table of rates, or degrees in any convention. `requests_per_s` is what each
-    replica is to serve; the most that it does within its limits otherwise.
+    replica is to serve; the most that it does within its limits otherwise. `bucket` names the longest requests that it
+    takes, where its demand has several; all otherwise.
     """
 
     demand: str
@@ -63,6 +64,7 @@ class ReplicasFile(Spec):
     pool: str
     name: str | None = None
     layout: str | dict[str, Any] | None = None
+    bucket: str | None = None
     redundant_slots: int = Field(default=0, ge=0, le=10**6)
     devices: int | None = Field(default=None, ge=1, le=10**6)
     count: int = Field(default=1, ge=1, le=10**6)

@@ -93,6 +93,8 @@ Watts = Annotated[Fraction, *fraction_of(Dimension.WATTS), schema_of(Dimension.W
 Ratio = Annotated[Fraction, *fraction_of(Dimension.RATIO, largest=1), _RATIO]
 PositiveRatio = Annotated[Fraction, *fraction_of(Dimension.RATIO, positive=True, largest=1), _RATIO]
 Factor = Annotated[Fraction, *fraction_of(Dimension.RATIO, positive=True, largest=10**6), _RATIO]
+Multiple = Annotated[Fraction, *fraction_of(Dimension.RATIO, largest=10**18), _RATIO]
+"""A plain number of any size."""
 Count = Annotated[int, _whole(Dimension.COUNT), _COUNT]
 PositiveCount = Annotated[int, _whole(Dimension.COUNT, least=1), _COUNT]
 """A count of at least 1, ``671B`` or ``15T`` allowed."""

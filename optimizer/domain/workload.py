@@ -56,6 +56,17 @@ class ServingWorkload(Grown):
     decode_context_parallel: int = Field(default=1, ge=1, le=10**4, description="ranks that share a sequence's cache")
     max_model_len: int | None = Field(default=None, ge=1, le=10**9, description="longest sequence the engine admits")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_one_length(cls, data: object) -> object:
+        if isinstance(data, dict) and "lengths" in data:
+            message = (
+                "requests of several lengths take replicas of several kinds: write `pools` and `demands`, or `--pool`, "
+                "or give input_tokens and output_tokens"
+            )
+            raise FieldError(message, ("lengths",))
+        return data
+
     @model_validator(mode="after")
     def _consistent(self) -> ServingWorkload:
         if self.phase == "disaggregated":

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from optimizer.domain.cluster import Cluster, Pool, Role
-from optimizer.fleet.column import Column, cost_of, power_of
+from optimizer.fleet.column import Column, column_layout, cost_of, power_of
 
 LARGEST_REPLICA_NODES = 8
 """Nodes of the largest replica that is priced where the cluster does not say."""
@@ -21,13 +21,17 @@ LARGEST_REPLICA_NODES = 8
 
 @dataclass(frozen=True)
 class Ceiling:
-    """No replica of at most `devices` devices serves `requests_per_s`, availability not counted; 0: none fits."""
+    """No replica of at most `devices` devices serves `requests_per_s`, availability not counted; 0: none fits.
+
+    Of requests of one bucket: of a longer one it serves no more.
+    """
 
     demand: str
     role: Role
     pool: str
     devices: int
     requests_per_s: Fraction
+    bucket: int = 0
 
 
 def replica_sizes(cluster: Cluster, pool: Pool) -> list[int]:
@@ -68,8 +72,9 @@ def ceiling_columns(cluster: Cluster, ceilings: Sequence[Ceiling]) -> tuple[Colu
     The copies cost and draw no more, and are of one kind; with `start_cost` each is started, so that only one may be.
     """
     found: list[Column] = []
-    for name, role, pool_name in dict.fromkeys((c.demand, c.role, c.pool) for c in ceilings):
-        own = sorted((c for c in ceilings if (c.demand, c.role, c.pool) == (name, role, pool_name)), key=_devices)
+    for kind in dict.fromkeys((c.demand, c.role, c.pool, c.bucket) for c in ceilings):
+        name, role, pool_name, bucket = kind
+        own = sorted((c for c in ceilings if (c.demand, c.role, c.pool, c.bucket) == kind), key=_devices)
         pool = cluster.pool[pool_name]
         sizes = replica_sizes(cluster, pool)
         below = [0, *(ceiling.devices for ceiling in own)]
@@ -85,9 +90,10 @@ def ceiling_columns(cluster: Cluster, ceilings: Sequence[Ceiling]) -> tuple[Colu
                 continue
             found.append(
                 Column(
-                    demand=name, role=role, pool=pool_name, layout=f"any of {devices} devices", devices=devices,
+                    demand=name, role=role, pool=pool_name,
+                    layout=column_layout(cluster.demand[name], f"any of {devices} devices", bucket), devices=devices,
                     requests_per_s=rate * pool.availability, cost=cost_of(cluster, pool_name, devices),
-                    power_w=power_of(cluster, pool_name, devices),
+                    power_w=power_of(cluster, pool_name, devices), bucket=bucket,
                 )
             )  # fmt: skip
     return tuple(found)

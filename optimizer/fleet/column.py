@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from optimizer.domain.cluster import Cluster, Role
+from optimizer.domain.cluster import Cluster, Demand, GivenRate, Role
 from optimizer.domain.layout import Layout
 
 
@@ -28,6 +28,8 @@ class Column:
         The layout in full where it was priced, with its redundant expert slots.
     ttft_s, tpot_s, transfer_s
         Times of a priced replica at that rate; the transfer of a request's cache is in the first token's.
+    bucket
+        The longest of its demand's buckets that it takes at that rate.
     """
 
     demand: str
@@ -43,11 +45,42 @@ class Column:
     ttft_s: Fraction | None = None
     tpot_s: Fraction | None = None
     transfer_s: Fraction = Fraction(0)
+    bucket: int = 0
 
     @property
     def name(self) -> str:
         """Unique in a fleet."""
         return f"{self.demand}/{self.role}/{self.pool}/{self.layout}"
+
+
+def column_layout(demand: Demand, layout: str, bucket: int) -> str:
+    """What a layout is called for requests of a bucket, where there are several."""
+    return f"{layout}@{demand.buckets[bucket].name}" if demand.several else layout
+
+
+def traffic_words(demand: Demand) -> list[str]:
+    """What a demand's trace or histogram says, in sentences: how lengths are rounded, which rate is to be served."""
+    own = demand.traffic
+    if own is None:
+        return []
+    means = (
+        f"{float(own.mean_input_tokens):,.0f} input and {float(own.mean_output_tokens):,.0f} output tokens on average"
+    )
+    beyond = f"{float(own.input_rounding):.0%} and {float(own.output_rounding):.0%}"
+    said = [f"{float(own.requests):,.6g} requests of {means}, rounded up by {beyond}"]
+    if own.arrivals is not None:
+        came = own.arrivals
+        served = f"{float(came.quantile):.0%} of {came.windows:,} windows of {float(came.window_s):g} s have at most "
+        said.append(
+            f"{served}{float(came.served_per_s):,.4g} requests/s (mean {float(came.mean_per_s):,.4g}, peak "
+            f"{float(came.peak_per_s):,.4g}; variance ÷ mean of a window {float(came.dispersion):,.3g}, Poisson 1)"
+        )
+        if demand.request_rate != came.served_per_s:
+            said[-1] += ", and another rate is asked for"
+    if own.prefix_share is not None:
+        used = "" if demand.prefix_cache_hit == own.prefix_share else ", of which prefix_cache_hit is what counts"
+        said.append(f"{float(own.prefix_share):.1%} of prompt blocks came before, had none been evicted{used}")
+    return said
 
 
 def cost_of(cluster: Cluster, pool_name: str, devices: int, own: Fraction | None = None) -> Fraction | None:
@@ -70,23 +103,27 @@ def power_of(cluster: Cluster, pool_name: str, devices: int, own: Fraction | Non
 
 def given_columns(cluster: Cluster) -> tuple[Column, ...]:
     """Columns of a table of rates, in its order."""
-    return tuple(
-        Column(
-            demand=row.demand, role=row.role, pool=row.pool, layout=row.layout, devices=row.devices,
-            requests_per_s=row.requests_per_s * cluster.pool[row.pool].availability,
-            cost=cost_of(cluster, row.pool, row.devices, row.price),
-            power_w=power_of(cluster, row.pool, row.devices, row.power),
-        )
-        for row in cluster.rates
-        if row.requests_per_s > 0
+    return tuple(given_column(cluster, row) for row in cluster.rates if row.requests_per_s > 0)
+
+
+def given_column(cluster: Cluster, row: GivenRate) -> Column:
+    """The column of one row."""
+    demand = cluster.demand[row.demand]
+    bucket = demand.bucket_number(row.bucket)
+    return Column(
+        demand=row.demand, role=row.role, pool=row.pool, layout=column_layout(demand, row.layout, bucket),
+        devices=row.devices, requests_per_s=row.requests_per_s * cluster.pool[row.pool].availability,
+        cost=cost_of(cluster, row.pool, row.devices, row.price),
+        power_w=power_of(cluster, row.pool, row.devices, row.power), bucket=bucket,
     )  # fmt: skip
 
 
 def useful(cluster: Cluster, columns: Sequence[Column]) -> tuple[Column, ...]:
     """Columns that no other of their demand, role and pool can stand in for; all of them under `max_kinds`.
 
-    A replica that serves as much with no more devices, dollars or watts takes the other's place on the same nodes:
-    every demand, limit and loss is kept, and no objective is worse. With `max_kinds` it could be a kind too many.
+    A replica that serves as much, of requests as long, with no more devices, dollars or watts takes the other's place
+    on the same nodes: every demand, limit and loss is kept, and no objective is worse. With `max_kinds` it could be a
+    kind too many.
     """
     if cluster.max_kinds is not None:
         return tuple(columns)
@@ -101,7 +138,8 @@ def useful(cluster: Cluster, columns: Sequence[Column]) -> tuple[Column, ...]:
 
 def _stands_in(one: Column, other: Column) -> bool:
     same = (one.demand, one.role, one.pool) == (other.demand, other.role, other.pool)
-    return same and one.requests_per_s >= other.requests_per_s and all(
+    serves = one.bucket >= other.bucket and one.requests_per_s >= other.requests_per_s
+    return same and serves and all(
         a <= b
         for a, b in (
             (one.devices, other.devices), (one.cost or 0, other.cost or 0), (one.power_w or 0, other.power_w or 0),

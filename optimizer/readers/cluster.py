@@ -9,9 +9,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from optimizer.domain.buckets import Bucket, Traffic
 from optimizer.domain.cluster import (
     ALWAYS,
-    Bucket,
     Cluster,
     ClusterFile,
     Demand,
@@ -28,6 +28,7 @@ from optimizer.domain.model import ModelSpec
 from optimizer.errors import Fault, SpecError
 from optimizer.readers import catalog
 from optimizer.readers.document import Document, validate
+from optimizer.readers.lengths import read_lengths
 from optimizer.readers.messages import nearest
 from optimizer.readers.places import Step
 from optimizer.readers.rates import read_rates
@@ -77,10 +78,10 @@ class _Reading:
         pools = tuple(self._pool(name, own) for name, own in written.pools.items())
         demands = tuple(self._demand(name, own, rates) for name, own in written.demands.items())
         self._check_rows(rates, demands)
-        objective = written.objective or self._objective()
+        objective = written.objective or self._objective(demands)
         try:
             return Cluster(
-                name=written.name, pools=pools, demands=demands, links=written.links, periods=self._periods(),
+                name=written.name, pools=pools, demands=demands, links=written.links, periods=self._periods(demands),
                 survive=written.survive, limits=written.limits, max_kinds=written.max_kinds, objective=objective,
                 rates=rates, start_cost=written.start_cost, replica_devices=written.replica_devices, seed=written.seed,
             )  # fmt: skip
@@ -90,9 +91,9 @@ class _Reading:
             where = tuple(field.split(".")) if colon and field.split(".")[0] in ClusterFile.model_fields else ()
             raise self.document.error(rest if where else message, (*self.at, *where)) from None
 
-    def _objective(self) -> FleetObjective:
+    def _objective(self, demands: Sequence[Demand]) -> FleetObjective:
         """Throughput, unless every demand says what it needs: then the fewest devices."""
-        asked = [d.workload.request_rate is not None for d in self.written.demands.values()]
+        asked = [demand.request_rate is not None for demand in demands]
         return "devices" if all(asked) or self.written.periods else "throughput"
 
     def _rates(self) -> tuple[GivenRate, ...]:
@@ -161,31 +162,47 @@ class _Reading:
                 model = model.model_copy(update={"precision": own.precision.applied_to(model.precision)})
         elif self.written.rates is None:
             raise self.document.error(_WANTED, (*at, "model"))
-        buckets = self._buckets(own, at)
+        buckets, traffic = self._buckets(own, at)
+        hit, rate = work.prefix_cache_hit, work.request_rate
+        if traffic is not None and work.prefix_of_trace:
+            if traffic.prefix_share is None or traffic.prefix_share == 1:
+                message = "the trace has no block hashes" if traffic.prefix_share is None else "every block came before"
+                raise self.document.error(message, (*at, "workload", "prefix_of_trace"))
+            hit = traffic.prefix_share
+        if traffic is not None and traffic.arrivals is not None and rate is None:
+            rate = traffic.arrivals.served_per_s
         if self.written.rates is None and not buckets:
             raise self.document.error(_WANTED, (*at, "workload", "input_tokens"))
         return Demand(
-            name=name, phase=work.phase or _phase(name, rates), request_rate=work.request_rate, buckets=buckets,
+            name=name, phase=work.phase or _phase(name, rates), request_rate=rate, buckets=buckets,
             model=model, limits=own.limits, engine_name=own.engine, search=own.search,
-            prefix_cache_hit=work.prefix_cache_hit, mtp_tokens=work.mtp_tokens, mtp_acceptance=work.mtp_acceptance,
+            prefix_cache_hit=hit, mtp_tokens=work.mtp_tokens, mtp_acceptance=work.mtp_acceptance, traffic=traffic,
         )  # fmt: skip
 
-    def _buckets(self, own: DemandFile, at: tuple[Step, ...]) -> tuple[Bucket, ...]:
+    def _buckets(self, own: DemandFile, at: tuple[Step, ...]) -> tuple[tuple[Bucket, ...], Traffic | None]:
         work = own.workload
         if work.lengths is not None:
-            message = "is not read yet: give input_tokens and output_tokens"
-            raise self.document.error(message, (*at, "workload", "lengths"))
+            path = Path(work.lengths) if self.folder is None else self.folder / work.lengths
+            try:
+                return read_lengths(
+                    path, most=work.buckets, window_s=work.window, quantile=work.quantile,
+                    with_decode=work.phase != "prefill", with_rate=work.request_rate is None,
+                )  # fmt: skip
+            except SpecError as error:
+                where = (*at, "workload", "lengths")
+                faults = [f if f.line else self.document.fault(f"{f.path}: {f.message}", where) for f in error.faults]
+                raise SpecError(*faults) from None
         if work.input_tokens is None:
-            return ()
+            return (), None
         output = work.output_tokens if work.output_tokens is not None else 1
-        return (Bucket(input_tokens=work.input_tokens, output_tokens=output, share=Fraction(1)),)
+        return (Bucket(input_tokens=work.input_tokens, output_tokens=output, share=Fraction(1)),), None
 
-    def _periods(self) -> tuple[Period, ...]:
+    def _periods(self, demands: Sequence[Demand]) -> tuple[Period, ...]:
         if self.written.periods:
             return tuple(
                 Period(name=name, hours=own.hours, rates=own.rates) for name, own in self.written.periods.items()
             )
-        rates = {name: own.workload.request_rate or Fraction(0) for name, own in self.written.demands.items()}
+        rates = {demand.name: demand.request_rate or Fraction(0) for demand in demands}
         return (Period(name=ALWAYS, hours=Fraction(24), rates={name: rate for name, rate in rates.items() if rate}),)
 
 

@@ -42,6 +42,8 @@ class Proposed:
         Requests/s that each is to serve, availability counted; None: as many as it can.
     places
         Devices of each replica; None where they are left open.
+    bucket
+        The longest of its demand's buckets that it takes.
     """
 
     at: At
@@ -56,6 +58,7 @@ class Proposed:
     rate: Fraction | None
     transfer_s: Fraction
     places: tuple[tuple[Place, ...], ...] | None
+    bucket: int = 0
 
 
 @dataclass(frozen=True)
@@ -179,7 +182,13 @@ def _proposed(document: Document, cluster: Cluster, at: At, entry: ReplicasFile)
     if entry.role not in demand.roles:
         message = f"demand {demand.name!r} in phase {demand.phase!r} has no {entry.role} replicas"
         raise document.error(message, (*at, "role"))
-    row, layout, convention = _layout(document, cluster, at, entry)
+    try:
+        bucket = demand.bucket_number(entry.bucket)
+    except ValueError:
+        names = [own.name for own in demand.buckets]
+        message = f"{entry.bucket!r} is no bucket of {demand.name}: {', '.join(names) or 'it has none'}"
+        raise document.error(message, (*at, "bucket"), nearest(entry.bucket, names)) from None
+    row, layout, convention = _layout(document, cluster, at, entry, bucket)
     if entry.nodes is not None and len(entry.nodes) != entry.count:
         raise document.error(f"lists {len(entry.nodes)} replicas, and count says {entry.count}", (*at, "nodes"))
     places = None
@@ -190,19 +199,23 @@ def _proposed(document: Document, cluster: Cluster, at: At, entry: ReplicasFile)
     sent = Fraction(repr(number)) if isinstance(number, float) else Fraction(number)
     return Proposed(
         at, demand, entry.role, pool, row, layout, convention, entry.redundant_slots, entry.count,
-        entry.requests_per_s, max(sent, Fraction(0)), places,
+        entry.requests_per_s, max(sent, Fraction(0)), places, bucket,
     )  # fmt: skip
 
 
 def _layout(
-    document: Document, cluster: Cluster, at: At, entry: ReplicasFile
+    document: Document, cluster: Cluster, at: At, entry: ReplicasFile, bucket: int
 ) -> tuple[GivenRate | None, Layout | None, str | None]:
     """A row of the table of rates, or degrees with their convention."""
     if cluster.rates:
+        demand = cluster.demand[entry.demand]
         name = entry.layout if isinstance(entry.layout, str) else entry.name
+        if name is not None and demand.several and not isinstance(entry.layout, str):
+            name = name.removesuffix(f"@{demand.buckets[bucket].name}")  # as results name it
         if name is None:
             raise document.error("is required: the name that the table of rates gives it", (*at, "layout"))
-        rows = [r for r in cluster.rates if (r.demand, r.role, r.pool) == (entry.demand, entry.role, entry.pool)]
+        kind = (entry.demand, entry.role, entry.pool, bucket)
+        rows = [r for r in cluster.rates if (r.demand, r.role, r.pool, demand.bucket_number(r.bucket)) == kind]
         row = next((row for row in rows if row.layout == name), None)
         if row is None:
             listed = ", ".join(row.layout for row in rows) or "none"

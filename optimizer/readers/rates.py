@@ -15,11 +15,11 @@ from optimizer.readers.messages import message_of, nearest
 from optimizer.readers.source import read_text
 
 _NEEDED = ("pool", "demand", "layout", "devices", "requests_per_s")
-_OPTIONAL = ("role", "price", "power")
+_OPTIONAL = ("role", "price", "power", "bucket")
 
 
 def read_rates(path: str | Path) -> tuple[GivenRate, ...]:
-    """Rows of a table with columns pool, demand, layout, devices, requests_per_s and, optionally, role, price, power.
+    """Rows of a table: pool, demand, layout, devices, requests_per_s and, optionally, role, price, power, bucket.
 
     Raises
     ------

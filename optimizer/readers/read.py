@@ -119,7 +119,7 @@ def _merge(document: Document, at: tuple[Step, ...], overrides: Sequence[Overrid
     if document.source == COMMAND_LINE or data.get("objective") == "context":
         # one line is an answer to begin with; how long one sequence may be depends on no request
         work = data.get("workload", {})
-        if isinstance(work, Mapping):
+        if isinstance(work, Mapping) and "lengths" not in work:
             data["workload"] = {"input_tokens": INPUT_TOKENS, "output_tokens": OUTPUT_TOKENS} | dict(work)
     return _Written(document, at, tuple(overrides), data)
 

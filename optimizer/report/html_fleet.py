@@ -9,6 +9,7 @@ from typing import Any
 
 from optimizer.certificate.verdict import Check
 from optimizer.domain.cluster import Cluster, Pool
+from optimizer.fleet.column import column_layout, traffic_words
 from optimizer.readers.fleet import FleetDocument, Proposed
 from optimizer.report.html_parts import COLOURS, element, label, paragraph, picture, plain, rect, section, shell, table
 from optimizer.verify.replica import layout_name
@@ -56,9 +57,9 @@ def seats_of(entries: Sequence[Proposed]) -> dict[tuple[str, int, int], Seat]:
 
 def _layout(entry: Proposed) -> str:
     if entry.row is not None:
-        return entry.row.layout
+        return column_layout(entry.demand, entry.row.layout, entry.bucket)
     assert entry.layout is not None  # noqa: S101 - one of the two is there
-    return layout_name(entry.layout, entry.redundant)
+    return column_layout(entry.demand, layout_name(entry.layout, entry.redundant), entry.bucket)
 
 
 def rank_map(found: FleetDocument) -> dict[str, Any]:
@@ -83,7 +84,8 @@ def fleet_page(found: FleetDocument, check: Check | None) -> str:
         seats = seats_of(entries)
         shown = [_pool(pool, seats, f"{name}-{number}") for number, pool in enumerate(cluster.pools)]
         demands = _demands(stated if isinstance(stated, Mapping) else {})
-        parts.append(section(f"fleet-{name}", f"The fleet{called}", _legend(entries), *shown, demands))
+        lengths = _lengths(cluster, stated if isinstance(stated, Mapping) else {})
+        parts.append(section(f"fleet-{name}", f"The fleet{called}", _legend(entries), *shown, demands, lengths))
     return shell(f"{cluster.name}: {data.get('status', '')}", _head(cluster, data, check), parts)
 
 
@@ -185,3 +187,25 @@ def _demands(stated: Mapping[str, Any]) -> str:
         rows.append([str(name), *(shown(own.get(key)) for key in keys), loss])
     head = ["demand", "requests/s", "capacity", "TTFT (s)", "TPOT (s)", "after the worst loss"]
     return element("h3", "Demands") + table(head, rows, right=(1, 2, 3, 4))
+
+
+def _lengths(cluster: Cluster, stated: Mapping[str, Any]) -> str:
+    """Requests of several lengths, who takes them, and what the trace says."""
+    demands = stated.get("demands")
+    rows = []
+    for name, own in demands.items() if isinstance(demands, Mapping) else ():
+        buckets = own.get("buckets") if isinstance(own, Mapping) else None
+        for bucket, held in buckets.items() if isinstance(buckets, Mapping) else ():
+            if not isinstance(held, Mapping):
+                continue
+            served = held.get("replicas")
+            takers = served.items() if isinstance(served, Mapping) else ()
+            texts = [f"{taker} {share:.0%}" for taker, share in takers if isinstance(share, int | float)]
+            numbers = [held.get(key) for key in ("share", "requests_per_s")]
+            shown = [f"{n:,.4g}" if isinstance(n, int | float) else "" for n in numbers]
+            rows.append([str(name), str(bucket), *shown, ", ".join(texts)])
+    words = [paragraph(f"{demand.name}: {text}.") for demand in cluster.demands for text in traffic_words(demand)]
+    if not rows:
+        return "".join(words)
+    head = ["demand", "up to (input x output tokens)", "share", "requests/s", "served by"]
+    return element("h3", "Lengths") + "".join(words) + table(head, rows, right=(2, 3))

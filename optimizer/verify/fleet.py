@@ -137,44 +137,58 @@ def _misplaced(pool: Pool, column: Column, devices: list[tuple[int, int]]) -> It
             yield f"{column.name} spans {len(racks)} racks of {pool.name}"
 
 
-def _capacity(demand: Demand, served: Mapping[str, Fraction]) -> Fraction:
-    """Requests/s of the weakest chain, from those of each role."""
-    return min(sum((served.get(role, Fraction(0)) for role in roles), Fraction(0)) for roles in demand.chains.values())
+Served = Mapping[tuple[str, int], Fraction]
+"""Requests/s by role and bucket."""
+
+
+def _of_part(served: Served, roles: Sequence[str], number: int) -> Fraction:
+    """Requests/s of some roles' replicas that take requests as long as a bucket."""
+    own = (rate for (role, bucket), rate in served.items() if role in roles and bucket >= number)
+    return sum(own, Fraction(0))
+
+
+def _parts(demand: Demand) -> list[tuple[Sequence[str], int, Fraction]]:
+    """What must serve a demand: each chain's roles, the requests as long as each bucket, and what share they are."""
+    return [(roles, n, share) for roles in demand.chains.values() for n, share in enumerate(demand.as_long)]
+
+
+def _capacity(demand: Demand, served: Served) -> Fraction:
+    """Requests/s of the demand that every chain takes, as long as they come."""
+    return min(_of_part(served, roles, number) / share for roles, number, share in _parts(demand))
 
 
 def _figures(
     cluster: Cluster, demand: Demand, period: Period, known: Mapping[str, Column], replicas: Sequence[Replicas]
 ) -> DemandFigures:
-    by_role: dict[str, Fraction] = {}
-    dead: list[tuple[dict[str, Fraction], tuple[str, int]]] = []
-    at: dict[tuple[str, int], dict[str, Fraction]] = {}
+    whole: dict[tuple[str, int], Fraction] = {}
+    dead: list[tuple[dict[tuple[str, int], Fraction], tuple[str, int]]] = []
+    at: dict[tuple[str, int], dict[tuple[str, int], Fraction]] = {}
     own = cluster.survive
     for group in (r for r in replicas if r.demand == demand.name):
-        rate = known[group.column].requests_per_s
-        by_role[group.role] = by_role.get(group.role, Fraction(0)) + rate * group.count
+        rate, kind = known[group.column].requests_per_s, (group.role, known[group.column].bucket)
+        whole[kind] = whole.get(kind, Fraction(0)) + rate * group.count
         if own is not None and own.pool not in {None, group.pool}:
             continue
         for places in group.places:
             nodes = sorted({place.node for place in places})
             if len(nodes) > 1:
-                dead.append(({group.role: rate}, (group.pool, nodes[0])))
+                dead.append(({kind: rate}, (group.pool, nodes[0])))
             elif nodes:
                 node = at.setdefault((group.pool, nodes[0]), {})
-                node[group.role] = node.get(group.role, Fraction(0)) + rate
+                node[kind] = node.get(kind, Fraction(0)) + rate
     dead += [(lost, where) for where, lost in at.items()]
     lost_nodes = own.nodes if own is not None and own.nodes else 1
-    left, worst, least = _capacity(demand, by_role), None, None
-    for roles in demand.chains.values():
+    left, worst, least = _capacity(demand, whole), None, None
+    for roles, number, share in _parts(demand):
         losses = sorted(
-            ((sum((lost.get(role, Fraction(0)) for role in roles), Fraction(0)), where) for lost, where in dead),
-            key=lambda item: (-item[0], item[1]),
+            ((_of_part(lost, roles, number), where) for lost, where in dead), key=lambda item: (-item[0], item[1])
         )
-        whole = sum((by_role.get(role, Fraction(0)) for role in roles), Fraction(0))
-        left = min(left, whole - sum((loss for loss, _ in losses[:lost_nodes]), Fraction(0)))
-        if losses and (least is None or whole - losses[0][0] < least):
-            least, worst = whole - losses[0][0], losses[0][1]
+        served = _of_part(whole, roles, number)
+        left = min(left, (served - sum((loss for loss, _ in losses[:lost_nodes]), Fraction(0))) / share)
+        if losses and (least is None or (served - losses[0][0]) / share < least):
+            least, worst = (served - losses[0][0]) / share, losses[0][1]
     rate = period.rates.get(demand.name, Fraction(0))
-    capacity = _capacity(demand, by_role)
+    capacity = _capacity(demand, whole)
     return DemandFigures(rate, capacity, left, capacity if least is None else min(capacity, least), worst)
 
 
@@ -182,11 +196,40 @@ def left_without(
     demand: Demand, known: Mapping[str, Column], replicas: Sequence[Replicas], pool: str, node: int
 ) -> Fraction:
     """Requests/s of a demand that are left when one node is lost."""
-    served: dict[str, Fraction] = {}
+    served: dict[tuple[str, int], Fraction] = {}
     for group in (r for r in replicas if r.demand == demand.name):
         alive = sum(not (group.pool == pool and any(p.node == node for p in places)) for places in group.places)
-        served[group.role] = served.get(group.role, Fraction(0)) + known[group.column].requests_per_s * alive
+        kind = (group.role, known[group.column].bucket)
+        served[kind] = served.get(kind, Fraction(0)) + known[group.column].requests_per_s * alive
     return _capacity(demand, served)
+
+
+def routed(
+    demand: Demand, rate: Fraction, known: Mapping[str, Column], replicas: Sequence[Replicas]
+) -> dict[tuple[int, str], Fraction]:
+    """Share of each bucket's requests that each kind of replica takes, by bucket and column, within every role.
+
+    From the longest bucket on: its own replicas first, then what those of longer ones have left, each kind in
+    proportion to what it serves. Of roles that replace one another (phase `either`) prefill and decode replicas take
+    what aggregated ones leave.
+    """
+    found: dict[tuple[int, str], Fraction] = {}
+    for roles in demand.chains.values():
+        left = {r.column: known[r.column].requests_per_s * r.count for r in replicas if r.demand == demand.name}
+        for number in reversed(range(len(demand.buckets))):
+            asked = rate * demand.buckets[number].share
+            for role, bucket in ((role, b) for role in roles for b in range(number, len(demand.buckets))):
+                own = [c for c in left if (known[c].role, known[c].bucket) == (role, bucket)]
+                room = sum((left[c] for c in own), Fraction(0))
+                taken = min(asked, room)
+                if not taken:
+                    continue
+                for column in own:
+                    part = left[column] * taken / room
+                    left[column] -= part
+                    found[number, column] = part / (rate * demand.buckets[number].share)
+                asked -= taken
+    return found
 
 
 def _rates(cluster: Cluster, period: Period, figures: Mapping[str, DemandFigures]) -> Iterable[Broken]:

@@ -6,20 +6,22 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-from optimizer.domain.cluster import Cluster
+from optimizer.domain.cluster import Cluster, Demand
 from optimizer.domain.fleet import Fleet, Replicas
 from optimizer.fleet.column import Column
-from optimizer.verify.fleet import FleetVerdict
+from optimizer.verify.fleet import DemandFigures, FleetVerdict, routed
 
 
 def fleet_json(cluster: Cluster, columns: Sequence[Column], fleet: Fleet, verdict: FleetVerdict) -> dict[str, Any]:
     """``fleet`` of a result: that of the period in which most devices are in use, and each period's own."""
-    parts = {period.name: _period_json(columns, fleet, verdict, period.name) for period in cluster.periods}
+    parts = {period.name: _period_json(cluster, columns, fleet, verdict, period.name) for period in cluster.periods}
     busiest = min(parts, key=lambda name: (sum(parts[name]["idle"].values()), list(parts).index(name)))
     return parts[busiest] | {"periods": parts if len(parts) > 1 else {}}
 
 
-def _period_json(columns: Sequence[Column], fleet: Fleet, verdict: FleetVerdict, period: str) -> dict[str, Any]:
+def _period_json(
+    cluster: Cluster, columns: Sequence[Column], fleet: Fleet, verdict: FleetVerdict, period: str
+) -> dict[str, Any]:
     known = {column.name: column for column in columns}
     figures = verdict.demands[period]
     replicas = []
@@ -41,7 +43,7 @@ def _period_json(columns: Sequence[Column], fleet: Fleet, verdict: FleetVerdict,
                     "transfer_s": _float(column.transfer_s),
                 },
                 "nodes": [[{"node": p.node, "devices": list(p.devices)} for p in places] for places in own.places],
-            }
+            } | _bucket_json(cluster.demand[own.demand], column)
         )  # fmt: skip
     return {
         "replicas": replicas,
@@ -52,10 +54,39 @@ def _period_json(columns: Sequence[Column], fleet: Fleet, verdict: FleetVerdict,
                 "tpot_s": _slowest(fleet.get(period, ()), known, name, "tpot_s"),
                 "worst_loss": None if own.worst is None
                 else {"node": list(own.worst), "capacity_per_s": float(own.after_worst)},
-            }
+            } | _buckets_json(cluster.demand[name], own, known, fleet.get(period, ()))
             for name, own in figures.items()
         },
         "idle": verdict.idle[period],
+    }  # fmt: skip
+
+
+def _bucket_json(demand: Demand, column: Column) -> dict[str, Any]:
+    """The longest requests that a replica takes, where there are several buckets."""
+    return {"bucket": demand.buckets[column.bucket].name} if demand.several else {}
+
+
+def _buckets_json(
+    demand: Demand, own: DemandFigures, known: Mapping[str, Column], replicas: Sequence[Replicas]
+) -> dict[str, Any]:
+    """Requests/s of each bucket, and the share of them that each kind of replica takes at the rate that is asked for.
+
+    Where none is, or more than is served, at the fleet's capacity.
+    """
+    if not demand.several:
+        return {}
+    rate = min(own.rate, own.capacity) or own.capacity
+    taken = routed(demand, rate, known, replicas) if rate else {}
+    return {
+        "buckets": {
+            bucket.name: {
+                "share": float(bucket.share), "requests_per_s": float(rate * bucket.share),
+                "replicas": {
+                    name.split("/", 1)[1]: float(share) for (of, name), share in taken.items() if of == number
+                },
+            }
+            for number, bucket in enumerate(demand.buckets)
+        }
     }  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from optimizer.domain.fleet import Fleet, Replicas
 from optimizer.errors import Exit
 from optimizer.figures.derivation_figure import Figure, Sheet, plain
 from optimizer.figures.serving import evaluate
-from optimizer.fleet.column import Column, cost_of, given_columns, power_of
+from optimizer.fleet.column import Column, column_layout, cost_of, given_column, power_of
 from optimizer.readers.claims import Claim, ClaimReader
 from optimizer.readers.fleet import At, FleetDocument, Proposed
 from optimizer.readers.messages import nearest
@@ -129,36 +129,36 @@ def _column(
     """The column of an entry, what it violates whatever it serves, and the verdict on the rate that it states."""
     cluster, claim = found.cluster, _claim(found, (*entry.at, "requests_per_s"), Dimension.PER_SECOND)
     if entry.row is not None:
-        row = entry.row
-        column = next(
-            c for c in given_columns(cluster)
-            if (c.demand, c.role, c.pool, c.layout) == (row.demand, row.role, row.pool, row.layout)
-        )  # fmt: skip
+        column = given_column(cluster, entry.row)
         return column, [], _rated(claim, column.requests_per_s, "its row of the table of rates")
     assert entry.layout is not None  # noqa: S101 - there is no row
     demand, layout, pool = entry.demand, entry.layout, entry.pool
     engine = CONVENTIONS[entry.convention].engine if entry.convention in CONVENTIONS else None
     if engine is not None and demand.engine_name == ANY:
         demand = demand.model_copy(update={"engine_name": engine})
-    sent = max(entry.transfer_s, slowest_transfer(before, demand.name)) if entry.role == "prefill" else Fraction(0)
+    sent = Fraction(0)
+    if entry.role == "prefill":
+        sent = max(entry.transfer_s, slowest_transfer(cluster, before, demand, entry.bucket))
     own = (cluster, demand, entry.role, pool, layout, entry.redundant)
     if entry.rate:
         try:
-            column = priced_column(*own, entry.rate / pool.availability, sent)
+            column = priced_column(*own, entry.rate / pool.availability, sent, bucket=entry.bucket)
         except UnservedError:
             pass
         else:
             return column, [], _rated(claim, column.requests_per_s, "served within the limits")
-    most = _most(own, sent)
+    most = _most(own, sent, entry.bucket)
     if most is not None:
         return most, [], _rated(claim, most.requests_per_s, "the most that it serves within the limits")
+    named = column_layout(demand, layout_name(layout, entry.redundant), entry.bucket)
     nothing = Column(
-        demand=demand.name, role=entry.role, pool=pool.name, layout=layout_name(layout, entry.redundant),
-        devices=layout.devices, requests_per_s=Fraction(0), cost=cost_of(cluster, pool.name, layout.devices),
+        demand=demand.name, role=entry.role, pool=pool.name, layout=named, devices=layout.devices,
+        requests_per_s=Fraction(0), cost=cost_of(cluster, pool.name, layout.devices),
         power_w=power_of(cluster, pool.name, layout.devices), priced=layout, redundant=entry.redundant,
+        bucket=entry.bucket,
     )  # fmt: skip
     try:
-        priced_column(*own, _LEAST_RATE, sent)
+        priced_column(*own, _LEAST_RATE, sent, bucket=entry.bucket)
         reasons = [Broken("request_rate", f"{nothing.name} serves nothing within its limits", nothing.name)]
     except UnservedError as error:
         said = [(str(v.family), v.message) for v in error.violations] or [("replica", str(error))]
@@ -166,14 +166,14 @@ def _column(
     return nothing, reasons, _rated(claim, Fraction(0), "it serves nothing within the limits")
 
 
-def _most(own: tuple[Any, ...], sent: Fraction) -> Column | None:
+def _most(own: tuple[Any, ...], sent: Fraction, bucket: int) -> Column | None:
     """The column at the most that it serves; None: nothing."""
     cluster, demand, role, pool, layout, redundant = own
-    problem = replica_problem(cluster, demand, role, pool, layout.devices)
+    problem = replica_problem(cluster, demand, role, pool, layout.devices, bucket)
     if any(v.family in BLOCKING for v in structural_violations(problem, layout, redundant=redundant)):
         return None
     top = evaluate(problem, layout, redundant=redundant).request_capacity
-    return most_served(cluster, demand, role, pool, layout, redundant, sent, top) if top > 0 else None
+    return most_served(cluster, demand, role, pool, layout, redundant, sent, top, bucket=bucket) if top > 0 else None
 
 
 def _rated(claim: Claim | None, rate: Fraction, how: str) -> JudgedClaim | None:

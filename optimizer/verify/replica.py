@@ -18,7 +18,7 @@ from optimizer.figures.layer import Step
 from optimizer.figures.memory import build_memory
 from optimizer.figures.serving import cuts_of, evaluate
 from optimizer.figures.shape import shape_of
-from optimizer.fleet.column import Column, cost_of, power_of
+from optimizer.fleet.column import Column, column_layout, cost_of, power_of
 from optimizer.verify.constraints import BLOCKING, priced_violations, structural_violations
 from optimizer.verify.violation import Violation
 
@@ -36,12 +36,15 @@ class UnservedError(ValueError):
 
 
 def replica_problem(
-    cluster: Cluster, demand: Demand, role: Role, pool: Pool, devices: int, *, sent_s: Fraction = Fraction(0)
-) -> Problem:
+    cluster: Cluster, demand: Demand, role: Role, pool: Pool, devices: int, bucket: int = 0, *,
+    sent_s: Fraction = Fraction(0),
+) -> Problem:  # fmt: skip
     """The problem that one replica of a demand and role solves on at most so many devices of a pool.
 
     Parameters
     ----------
+    bucket
+        The longest of its demand's buckets that the replica takes; all its requests count as long.
     sent_s
         Seconds of the transfer of the cache, which the limit on the first token leaves for the prompt.
 
@@ -52,13 +55,13 @@ def replica_problem(
     """
     assert demand.model is not None  # noqa: S101 - refused where clusters are read
     assert pool.hardware is not None  # noqa: S101 - the same
-    bucket = demand.buckets[0]
+    longest = demand.buckets[bucket]
     ttft = demand.limits.ttft
     limits = demand.limits.model_copy(update={"ttft": None if ttft is None else max(ttft - sent_s, Fraction(0))})
     return Problem(
         name=cluster.name, model=demand.model, hardware=pool.hardware, devices=devices,
         workload=ServingWorkload(
-            phase=role, input_tokens=bucket.input_tokens, output_tokens=bucket.output_tokens, arrival="poisson",
+            phase=role, input_tokens=longest.input_tokens, output_tokens=longest.output_tokens, arrival="poisson",
             prefix_cache_hit=demand.prefix_cache_hit, mtp_tokens=demand.mtp_tokens,
             mtp_acceptance=demand.mtp_acceptance,
         ),
@@ -69,7 +72,7 @@ def replica_problem(
 
 def ceiling_problem(
     cluster: Cluster, demand: Demand, role: Role, pool: Pool, devices: int, rate: Fraction,
-    sent_s: Fraction = Fraction(0),
+    sent_s: Fraction = Fraction(0), bucket: int = 0,
 ) -> Problem:  # fmt: skip
     """The problem that nothing solves where no replica of at most so many devices serves a rate; 0: where none fits.
 
@@ -81,17 +84,17 @@ def ceiling_problem(
         Seconds that a prefill replica leaves for the transfer of a cache; with 0 only more serve the rate.
     """
     left = sent_s if role == "prefill" else Fraction(0)
-    problem = replica_problem(cluster, demand, role, pool, devices, sent_s=left)
+    problem = replica_problem(cluster, demand, role, pool, devices, bucket, sent_s=left)
     if problem.model.moe is None and problem.search.dp is None:
         problem = problem.model_copy(update={"search": problem.search.model_copy(update={"dp": (1,)})})
     return at_rate(problem, rate) if rate else problem
 
 
-def tokens_of_role(demand: Demand, role: Role) -> int:
-    """Tokens of a request that the throughput of a role counts."""
-    bucket = demand.buckets[0]
+def tokens_of_role(demand: Demand, role: Role, bucket: int = 0) -> int:
+    """Tokens of a request of a bucket that the throughput of a role counts."""
+    own = demand.buckets[bucket]
     return {
-        "prefill": bucket.input_tokens, "aggregated": bucket.output_tokens, "decode": bucket.output_tokens - 1,
+        "prefill": own.input_tokens, "aggregated": own.output_tokens, "decode": own.output_tokens - 1,
     }[role]  # fmt: skip
 
 
@@ -118,9 +121,15 @@ def shard_bytes(problem: Problem, layout: Layout, redundant: int) -> int:
     return max(stage.kv_cache_bytes for stage in memory.stages(Step(0, 0, 1, 1), 1, cuts_of(whole, layout)))
 
 
+def transfer_of(problem: Problem, cluster: Cluster, pool: Pool, layout: Layout, redundant: int) -> Fraction:
+    """Seconds that a replica takes to send, or receive, the cache of one request."""
+    shard = shard_bytes(problem, layout, redundant)
+    return shard / device_link(cluster, pool) + problem.hardware.tiers[-1].latency.value
+
+
 def priced_column(
     cluster: Cluster, demand: Demand, role: Role, pool: Pool, layout: Layout, redundant: int, rate: Fraction,
-    sent_s: Fraction = Fraction(0),
+    sent_s: Fraction = Fraction(0), *, bucket: int = 0,
 ) -> Column:  # fmt: skip
     """The column of a layout at a rate.
 
@@ -136,7 +145,7 @@ def priced_column(
     ValueError
         Where model, hardware and workload do not go together.
     """
-    problem = replica_problem(cluster, demand, role, pool, layout.devices)
+    problem = replica_problem(cluster, demand, role, pool, layout.devices, bucket)
     found = structural_violations(problem, layout, redundant=redundant)
     if layout.replicas != 1:
         raise UnservedError(f"the layout is {layout.replicas} replicas")
@@ -144,14 +153,12 @@ def priced_column(
         raise UnservedError(str(found[0]), found)
     transfer = Fraction(0)
     if role != "aggregated" and demand.phase in {"disaggregated", "either"}:
-        shard, speed = shard_bytes(problem, layout, redundant), device_link(cluster, pool)
-        latency = problem.hardware.tiers[-1].latency.value
-        transfer = shard / speed + latency
-        if rate / layout.dp * shard > speed:
+        transfer = transfer_of(problem, cluster, pool, layout, redundant)
+        if rate / layout.dp * shard_bytes(problem, layout, redundant) > device_link(cluster, pool):
             raise UnservedError(f"{float(rate):g} requests/s send more cache than the link takes")
     if role == "prefill":
         transfer = max(transfer, sent_s)
-        problem = replica_problem(cluster, demand, role, pool, layout.devices, sent_s=transfer)
+        problem = replica_problem(cluster, demand, role, pool, layout.devices, bucket, sent_s=transfer)
     problem = at_rate(problem, rate)
     evaluation = evaluate(problem, layout, redundant=redundant)
     found += priced_violations(problem, evaluation)
@@ -159,24 +166,28 @@ def priced_column(
         raise UnservedError(str(found[0]), found)
     ttft = evaluation.ttft_s
     return Column(
-        demand=demand.name, role=role, pool=pool.name, layout=layout_name(layout, redundant), devices=layout.devices,
+        demand=demand.name, role=role, pool=pool.name,
+        layout=column_layout(demand, layout_name(layout, redundant), bucket), devices=layout.devices,
         requests_per_s=rate * pool.availability, cost=cost_of(cluster, pool.name, layout.devices),
         power_w=power_of(cluster, pool.name, layout.devices), priced=layout, redundant=redundant,
         ttft_s=None if ttft is None else ttft + (transfer if role == "prefill" else 0), tpot_s=evaluation.tpot_s,
-        transfer_s=transfer,
+        transfer_s=transfer, bucket=bucket,
     )  # fmt: skip
 
 
 def most_served(
     cluster: Cluster, demand: Demand, role: Role, pool: Pool, layout: Layout, redundant: int, sent_s: Fraction,
-    top: Fraction,
+    top: Fraction, *, bucket: int = 0,
 ) -> Column | None:  # fmt: skip
     """The column of a layout at the most requests/s that it serves within its limits, by bisection below `top`."""
     low, high, found = Fraction(0), top, None
     for number in range(_HALVINGS):
         rate = _rounded((low + high) / 2 if number else top)
         try:
-            found, low = priced_column(cluster, demand, role, pool, layout, redundant, rate, sent_s), rate
+            found, low = (
+                priced_column(cluster, demand, role, pool, layout, redundant, rate, sent_s, bucket=bucket),
+                rate,
+            )
         except UnservedError:
             high = rate
         if found is not None and (low == _rounded(top) or high - low <= high / 2000):
@@ -194,10 +205,19 @@ def _rounded(rate: Fraction) -> Fraction:
     return Fraction(int(rate * scale)) / scale
 
 
-def slowest_transfer(columns: Sequence[Column], demand: str) -> Fraction:
-    """Seconds of the slowest transfer that a decode replica of a demand takes."""
-    found = [c.transfer_s for c in columns if (c.demand, c.role) == (demand, "decode")]
-    return max(found, default=Fraction(0))
+def slowest_transfer(cluster: Cluster, columns: Sequence[Column], demand: Demand, bucket: int = 0) -> Fraction:
+    """Seconds of the slowest transfer that a decode replica takes of a request of a bucket, or of a shorter one."""
+    found = [Fraction(0)]
+    for column in columns:
+        if (column.demand, column.role) != (demand.name, "decode"):
+            continue
+        if column.bucket <= bucket or column.priced is None:
+            found.append(column.transfer_s)
+            continue
+        pool = cluster.pool[column.pool]
+        problem = replica_problem(cluster, demand, "decode", pool, column.devices, bucket)
+        found.append(transfer_of(problem, cluster, pool, column.priced, column.redundant))
+    return max(found)
 
 
 def layout_name(layout: Layout, redundant: int) -> str:

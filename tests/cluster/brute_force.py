@@ -6,6 +6,7 @@ import itertools
 import random
 from fractions import Fraction
 
+from optimizer.domain.buckets import Bucket
 from optimizer.domain.cluster import Cluster, Demand, GivenRate, Period, Pool, Survive
 
 MOST_FLEETS = 4_000
@@ -129,7 +130,7 @@ def _value(cluster: Cluster, bins) -> Fraction | None:
         return None
     for demand in cluster.demands:
         for role in ("aggregated", "prefill", "decode"):
-            kinds = {row.layout for row in standing if (row.demand, row.role) == (demand.name, role)}
+            kinds = {(row.layout, row.bucket) for row in standing if (row.demand, row.role) == (demand.name, role)}
             if cluster.max_kinds is not None and len(kinds) > cluster.max_kinds:
                 return None
     rates, left = cluster.periods[0].rates, {}
@@ -140,8 +141,15 @@ def _value(cluster: Cluster, bins) -> Fraction | None:
     if cluster.objective == "growth":
         return min(left[name] / rate for name, rate in rates.items() if rate)
     if cluster.objective == "throughput":
-        return sum(left.values())
+        return sum(left[demand.name] * _tokens(demand) for demand in cluster.demands)
     return -{"cost": cost, "power": watts, "devices": sum(row.devices for row in standing)}[cluster.objective]
+
+
+def _tokens(demand: Demand) -> Fraction:
+    """Tokens of a request that throughput counts."""
+    prompt = demand.phase == "prefill"
+    own = [b.share * (b.input_tokens if prompt else b.output_tokens) for b in demand.buckets]
+    return sum(own) if own else Fraction(1)
 
 
 def _left(cluster: Cluster, demand: Demand, bins) -> Fraction:
@@ -156,7 +164,47 @@ def _left(cluster: Cluster, demand: Demand, bins) -> Fraction:
     )
 
 
+def with_buckets(cluster: Cluster, seed: int) -> Cluster:
+    """The same cluster with requests of two or three nested lengths, and replicas that take some of them."""
+    dice = random.Random(seed)  # noqa: S311 - no secrets
+    buckets = {}
+    for demand in cluster.demands:
+        if demand.phase == "either":
+            continue
+        steps = [Fraction(dice.randint(1, 4)) for _ in range(dice.choice((2, 3)))]
+        buckets[demand.name] = tuple(
+            Bucket(input_tokens=10 * (n // 2 + 1), output_tokens=10 * (n + 1), share=step / sum(steps))
+            for n, step in enumerate(steps)
+        )
+    demands = tuple(d.model_copy(update={"buckets": buckets.get(d.name, ())}) for d in cluster.demands)
+    rates = tuple(
+        row.model_copy(update={"bucket": dice.choice(buckets[row.demand]).name}) if row.demand in buckets else row
+        for row in cluster.rates
+    )
+    return cluster.model_copy(update={"demands": demands, "rates": rates})
+
+
+def _served_by_hand(demand: Demand, standing: list[GivenRate]) -> Fraction:
+    """Requests/s of a demand with buckets: of every set of them no more than the replicas that take any of it serve."""
+    lengths = {bucket.name: (bucket.input_tokens, bucket.output_tokens) for bucket in demand.buckets}
+    role_of = {"aggregated": ["aggregated"], "disaggregated": ["prefill", "decode"]}.get(demand.phase, [demand.phase])
+    least = []
+    for role in role_of:
+        for size in range(1, len(demand.buckets) + 1):
+            for chosen in itertools.combinations(demand.buckets, size):
+                able = [
+                    row for row in standing
+                    if (row.demand, row.role) == (demand.name, role)
+                    and any(lengths[row.bucket][0] >= b.input_tokens and lengths[row.bucket][1] >= b.output_tokens
+                            for b in chosen)
+                ]  # fmt: skip
+                least.append(sum(row.requests_per_s for row in able) / sum(b.share for b in chosen))
+    return min(least)
+
+
 def _capacity(demand: Demand, standing: list[GivenRate]) -> Fraction:
+    if demand.buckets:
+        return _served_by_hand(demand, standing)
     of = {role: Fraction(0) for role in ("aggregated", "prefill", "decode")}
     for row in standing:
         if row.demand == demand.name:

@@ -7,15 +7,26 @@ import pytest
 from optimizer.certificate import certify
 from optimizer.certificate.fleet import TOLERANCE
 from optimizer.cluster import solve_cluster
-from tests.cluster.brute_force import best_by_hand, random_cluster
+from tests.cluster.brute_force import best_by_hand, random_cluster, with_buckets
 
 EACH = 40
 
 
 @pytest.mark.parametrize("first", range(0, 320, EACH))
 def test_the_answer_is_the_best_of_every_fleet(first):
-    for seed in range(first, first + EACH):
-        cluster = random_cluster(seed)
+    _compare({seed: random_cluster(seed) for seed in range(first, first + EACH)})
+
+
+@pytest.mark.parametrize("first", range(1000, 1120, EACH))
+def test_the_answer_is_the_best_of_every_fleet_for_requests_of_several_lengths(first):
+    clusters = {seed: with_buckets(random_cluster(seed), seed) for seed in range(first, first + EACH)}
+    several = {seed: own for seed, own in clusters.items() if any(demand.several for demand in own.demands)}
+    assert len(several) > EACH // 2
+    _compare(several)
+
+
+def _compare(clusters):
+    for seed, cluster in clusters.items():
         best, result = best_by_hand(cluster), solve_cluster(cluster)
         assert result.status == ("infeasible" if best is None else "optimal"), (seed, best, result.status)
         if best is not None:

@@ -2,6 +2,8 @@
 
 A request of a disaggregated demand passes a prefill and a decode replica, so that either chain bounds it; aggregated
 replicas stand in both. Σ over a chain of requests/s·count ≥ rate; × the growth factor, where that is maximised.
+Of requests of several lengths: the same for every bucket, over the replicas that take requests as long, with the rate
+of those; buckets are nested, so that then every request has a replica (`optimizer.domain.buckets`).
 """
 
 from __future__ import annotations

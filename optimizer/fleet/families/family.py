@@ -9,7 +9,7 @@ from fractions import Fraction
 from functools import cached_property
 from typing import ClassVar
 
-from optimizer.domain.cluster import Cluster, Period
+from optimizer.domain.cluster import Cluster, Demand, Period, Role
 from optimizer.fleet.column import Column
 from optimizer.fleet.nodes import most_alone
 from optimizer.fleet.program import Program
@@ -25,11 +25,14 @@ class Coverage:
     ----------
     served
         Requests/s of one replica, by column.
+    share
+        Of the demand's requests that these replicas must serve: those of one bucket and longer ones.
     """
 
     demand: str
     part: str
     served: Mapping[str, Fraction]
+    share: Fraction = Fraction(1)
 
 
 @dataclass
@@ -49,13 +52,20 @@ class Statement:
 
     @cached_property
     def coverages(self) -> tuple[Coverage, ...]:
-        """Every demand's chains of roles."""
-        chains = []
-        for demand in self.cluster.demands:
-            for part, roles in demand.chains.items():
-                own = [c for c in self.columns if c.demand == demand.name and c.role in roles]
-                chains.append(Coverage(demand.name, part, {c.name: c.requests_per_s for c in own}))
-        return tuple(chains)
+        """Every demand's chains of roles, for the requests as long as each of its buckets."""
+        return tuple(
+            coverage
+            for demand in self.cluster.demands
+            for part, roles in demand.chains.items()
+            for coverage in self._as_long(demand, part, roles)
+        )
+
+    def _as_long(self, demand: Demand, part: str, roles: Sequence[Role]) -> Iterable[Coverage]:
+        own = [c for c in self.columns if c.demand == demand.name and c.role in roles]
+        for number, share in enumerate(demand.as_long):
+            label = f"{part} from {demand.buckets[number].name}" if demand.several else part
+            served = {c.name: c.requests_per_s for c in own if c.bucket >= number}
+            yield Coverage(demand.name, label, served, share)
 
     @cached_property
     def alone(self) -> dict[str, int]:
@@ -81,8 +91,8 @@ class Statement:
         return [(self.replicas(c, period), served[c.name]) for c in self.columns if served.get(c.name)]
 
     def most_served(self, coverage: Coverage) -> Fraction:
-        """What no fleet exceeds."""
-        return sum((rate * self.alone[name] for name, rate in coverage.served.items()), Fraction(0))
+        """Requests/s of the demand that no fleet exceeds."""
+        return sum((rate * self.alone[name] for name, rate in coverage.served.items()), Fraction(0)) / coverage.share
 
     def most_growth(self) -> Fraction:
         """Largest factor that some demand alone allows."""
@@ -100,9 +110,10 @@ class Statement:
         The rate of the period, times the common factor under objective growth; the requests/s that are counted under
         objective throughput.
         """
-        rate = period.rates.get(coverage.demand, Fraction(0))
+        share = coverage.share
+        rate = period.rates.get(coverage.demand, Fraction(0)) * share
         if self.cluster.objective == "throughput":
-            return [(self.served(coverage.demand, period), Fraction(1))], Fraction(0), self.most_served(coverage)
+            return [(self.served(coverage.demand, period), share)], Fraction(0), self.most_served(coverage) * share
         if not rate:
             return None
         if self.cluster.objective == "growth":
