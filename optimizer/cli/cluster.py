@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from optimizer.certificate.fleet import TOLERANCE
 from optimizer.cli.output import emit, emit_json, heading, json_text, paint, say, table
+from optimizer.figures.derivation_figure import shown
 from optimizer.fleet.ceiling import unlooked
 from optimizer.fleet.column import traffic_words
 from optimizer.readers.cluster import stray_options
+from optimizer.units import Dimension
 
 if TYPE_CHECKING:
     from optimizer.cluster import FleetResult
@@ -107,7 +110,7 @@ def show(result: FleetResult, document: dict[str, Any]) -> None:
     from optimizer.cli import present  # noqa: PLC0415 - needs the figures
 
     objective, status = document["objective"], document["status"]
-    value = "" if objective["value"] is None else f": {present.plain_name(objective['name'])} {objective['value']:,.6g}"
+    value = "" if objective["value"] is None else f": {present.objective_text(objective['name'], objective['value'])}"
     bound = objective["bound"]
     gap = objective["gap"]
     stated = bound is not None and (status == "feasible" or gap > float(TOLERANCE))
@@ -157,8 +160,11 @@ def _period(cluster: Cluster, name: str, period: dict[str, Any]) -> None:
     for demand, own in period["demands"].items():
         worst = own["worst_loss"]
         loss = "" if worst is None else f"{worst['capacity_per_s']:,.5g} without {worst['node'][0]}/{worst['node'][1]}"
-        rows.append([demand, f"{own['requests_per_s']:,.5g}", f"{own['capacity_per_s']:,.5g}", loss])
-    table(["demand", "requests/s", "capacity", "after the worst loss"], rows, right=(1, 2))
+        times = [
+            "" if own[key] is None else shown(Fraction(own[key]), Dimension.SECONDS) for key in ("ttft_s", "tpot_s")
+        ]
+        rows.append([demand, f"{own['requests_per_s']:,.5g}", f"{own['capacity_per_s']:,.5g}", *times, loss])
+    table(["demand", "requests/s", "capacity", "ttft", "tpot", "after the worst loss"], rows, right=(1, 2, 3, 4))
     emit()
     devices = {pool.name: pool.devices for pool in cluster.pools}
     emit("idle  " + ", ".join(f"{count} of {devices[pool]} in {pool}" for pool, count in period["idle"].items()))

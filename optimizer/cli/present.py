@@ -56,6 +56,9 @@ _MEANINGS = {
     "tpot_s": (Dimension.SECONDS, "{} for each output token"),
     "cost_dollars_per_million_tokens": (Dimension.DOLLARS, "{} per million tokens"),
     "memory_headroom_bytes": (Dimension.BYTES, "{} left on the fullest device"),
+    "cost_dollars_per_h": (Dimension.DOLLARS_PER_HOUR, "{} in all"),
+    "power_w": (Dimension.WATTS, "{} in all"),
+    "growth": (Dimension.RATIO, "all rates can grow to {} of what is stated"),
 }
 
 

@@ -76,7 +76,7 @@ class PoolFile(Spec):
     price: DollarsPerHour | None = Field(default=None, description="per device; the hardware's own otherwise")
     billing: Billing = "owned"
     availability: PositiveRatio = Field(default=Fraction(1), description="share of time that a device is there")
-    power: Watts | None = Field(default=None, description="per device in use")
+    power: Watts | None = Field(default=None, description="per device in use; the hardware's rated one otherwise")
 
     @model_validator(mode="after")
     def _sized(self) -> PoolFile:

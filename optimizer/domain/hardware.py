@@ -16,6 +16,7 @@ from optimizer.domain.quantity import (
     PositiveBytes,
     PositiveRatio,
     Seconds,
+    Watts,
 )
 
 
@@ -40,8 +41,10 @@ class MeasuredFactor(Spec):
     source: str = Field(min_length=1)
 
 
-class Device(Spec):
+class Device(Grown):
     """One accelerator as an engine sees it."""
+
+    later = ("power",)
 
     name: str = Field(min_length=1)
     vendor: str = ""
@@ -50,6 +53,7 @@ class Device(Spec):
     bandwidth: BytesPerSecond = Field(description="peak memory bandwidth")
     peak: dict[ComputeName, Flops] = Field(min_length=1, description="dense peak by number format")
     price: DollarsPerHour | None = None
+    power: Watts | None = Field(default=None, description="rated, of one device without its share of the host")
 
     @model_validator(mode="after")
     def _sensible(self) -> Device:

@@ -148,9 +148,10 @@ class _Reading:
             raise self.document.error("no device is free", (*self.at, "pools", name, "free"))
         rack = hardware.devices_per_rack if hardware else None
         price = own.price if own.price is not None else (hardware.device.price if hardware else None)
+        power = own.power if own.power is not None else (hardware.device.power if hardware else None)
         return Pool(
             name=name, hardware=hardware, devices_per_node=each, rack_nodes=rack // each if rack else None, free=free,
-            price=price, billing=own.billing, availability=own.availability, power=own.power,
+            price=price, billing=own.billing, availability=own.availability, power=power,
         )  # fmt: skip
 
     def _demand(self, name: str, own: DemandFile, rates: Sequence[GivenRate]) -> Demand:

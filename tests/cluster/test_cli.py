@@ -41,7 +41,7 @@ def test_a_cluster_is_solved_certified_and_shown(cluster, capsys):
     out = cluster.with_suffix(".json")
     assert run(["solve", str(cluster), "--out", str(out)]) == 0
     shown = capsys.readouterr().out
-    assert "optimal: cost dollars per h 384" in shown
+    assert "optimal: 384 $/h in all" in shown
     assert "without new/" in shown
     assert run(["certify", str(out), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["accepted"]

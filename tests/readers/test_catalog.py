@@ -263,13 +263,16 @@ def test_hardware_is_found_too() -> None:
         catalog.load_hardware("h1000")
 
 
-def test_prices_have_a_source_and_what_has_none_is_named() -> None:
+@pytest.mark.parametrize(("figure", "said"), [("price", "a price of your own: "), ("power", "needs one of your own: ")])
+def test_prices_and_powers_have_a_source_and_what_has_none_is_named(figure: str, said: str) -> None:
     found = {name: catalog.load_hardware(name) for name in catalog.names("hardware")}
-    unpriced = {name for name, own in found.items() if own.device.price is None}
-    assert all("price: " in own.source for name, own in found.items() if name not in unpriced)
+    without = {name for name, own in found.items() if getattr(own.device, figure) is None}
+    for name in found.keys() - without:
+        told = [found[name].source, *found[name].assumed]
+        assert any(f"{figure}: " in text for text in told), name
     boundaries = (Path(__file__).parents[2] / "docs" / "boundaries.md").read_text()
-    named = boundaries.split("a price of your own: ")[1].split(".\n")[0]
-    assert set(named.replace("\n", " ").replace(",", " ").split()) == unpriced
+    named = boundaries.split(said)[1].split(".\n")[0]
+    assert set(named.replace("\n", " ").replace(",", " ").split()) == without
 
 
 def test_a_wheel_keeps_the_catalog_inside_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
