@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fractions import Fraction
+from typing import Any
 
 from pydantic import Field, model_validator
 
-from optimizer.domain.base import Grown, Spec
+from optimizer.domain.base import FieldError, Grown, Spec
+from optimizer.domain.calibration import Calibration
+from optimizer.domain.margins import ANY
 from optimizer.domain.precision import ComputeName
 from optimizer.domain.quantity import (
     BytesPerSecond,
@@ -128,8 +132,18 @@ class Efficiencies(Grown):
     experts: ExpertKernels | None = None
 
 
-class HardwareSpec(Spec):
+def _scaled(measured: Measured, factor: Fraction) -> Measured:
+    return measured.model_copy(update={"value": min(Fraction(1), measured.value * factor)})
+
+
+def _slower(measured: MeasuredTime, factor: Fraction) -> MeasuredTime:
+    return measured.model_copy(update={"value": measured.value * factor})
+
+
+class HardwareSpec(Grown):
     """A cluster of one kind of device; tiers innermost first, the last without a size."""
+
+    later = ("calibration",)
 
     name: str = Field(min_length=1)
     device: Device
@@ -138,11 +152,72 @@ class HardwareSpec(Spec):
     efficiency: Efficiencies
     source: str = ""
     assumed: tuple[str, ...] = Field(default=(), strict=False, description="facts without a source, by name")
+    calibration: tuple[Calibration, ...] = Field(
+        default=(), strict=False, description="what runs on these devices say, as `shardproof calibrate` writes it"
+    )
 
     @property
     def devices_per_rack(self) -> int | None:
         """Devices of the smallest link tier above the node, if it has a size."""
         return next((tier.size for tier in self.tiers if tier.size and tier.size > self.devices_per_node), None)
+
+    def scaled(self, factors: Mapping[str, Fraction]) -> HardwareSpec:
+        """A copy with some of `domain.efficiencies` multiplied; shares of a peak end at 1."""
+        own, tiers = self.efficiency, self.tiers
+        update: dict[str, Any] = {
+            name: _scaled(getattr(own, name), factors[name]) for name in ("hbm", "attention_hbm") if name in factors
+        }
+        if "hbm" in factors and own.hbm_4bit is not None:
+            update["hbm_4bit"] = _scaled(own.hbm_4bit, factors["hbm"])
+        if "compute" in factors:
+            factor = factors["compute"]
+            update["compute"] = {name: _scaled(share, factor) for name, share in own.compute.items()}
+            update["attention_compute"] = _scaled(own.attention_compute, factor)
+            if own.experts is not None:
+                shares = {name: _scaled(share, factor) for name, share in own.experts.compute.items()}
+                update["experts"] = own.experts.model_copy(update={"compute": shares})
+        if "launch" in factors:
+            update["launch"] = _slower(own.launch, factors["launch"])
+        if "links" in factors:
+            tiers = tuple(t.model_copy(update={"efficiency": _scaled(t.efficiency, factors["links"])}) for t in tiers)
+        if "latency" in factors:
+            tiers = tuple(t.model_copy(update={"latency": _slower(t.latency, factors["latency"])}) for t in tiers)
+        return self.model_copy(update={"efficiency": own.model_copy(update=update), "tiers": tiers})
+
+    def calibrated(self, group: Calibration) -> HardwareSpec:
+        """The hardware as a group of runs says it is."""
+        times = group.multiples
+        factors: dict[str, Fraction] = {}
+        if "memory" in times:
+            factors["hbm"] = factors["attention_hbm"] = 1 / times["memory"]
+        if "compute" in times:
+            factors["compute"] = 1 / times["compute"]
+        if "launch" in times:
+            factors["launch"] = times["launch"]
+        if "links" in times:
+            factors |= {"links": 1 / times["links"], "latency": times["links"]}
+        return self.scaled(factors)
+
+    def calibration_of(self, *, engine: str, weights: str, model: str) -> Calibration | None:
+        """The group of runs that speaks of an engine, a format and a model; of engine `any` the only one that does."""
+        for named in (model, None):
+            found = [
+                group for group in self.calibration
+                if group.weights == weights and group.model == named and engine in {group.engine, ANY}
+            ]  # fmt: skip
+            if len(found) == 1:
+                return found[0]
+        return None
+
+    @model_validator(mode="after")
+    def _distinct(self) -> HardwareSpec:
+        seen = set()
+        for number, group in enumerate(self.calibration):
+            key = (group.engine, group.weights, group.model)
+            if key in seen:
+                raise FieldError(f"{group.title} has a row before", ("calibration", number))
+            seen.add(key)
+        return self
 
     @model_validator(mode="after")
     def _nested(self) -> HardwareSpec:

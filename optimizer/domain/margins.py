@@ -29,23 +29,31 @@ class Margin:
         Whether the model has experts (None: either), and the engine's name.
     runs
         How many were measured.
+    calibrated
+        Of a calibrated hardware: the group that the runs are of.
+    source
+        Where the runs come from.
     """
 
     moe: bool | None
     engine: str
     runs: int
-    tpot_s: tuple[float, ...]
-    ttft_s: tuple[float, ...]
+    tpot_s: tuple[float | Fraction, ...]
+    ttft_s: tuple[float | Fraction, ...]
+    calibrated: str = ""
+    source: str = SOURCE
 
     @property
     def title(self) -> str:
         """The class in words."""
+        if self.calibrated:
+            return f"{self.calibrated}, calibrated"
         if self.moe is None:
             return "all models and engines"
         return f"{'mixtures of experts' if self.moe else 'dense models'} on {self.engine}"
 
 
-def quantile(values: Sequence[float], share: float) -> Fraction:
+def quantile(values: Sequence[float | Fraction], share: float) -> Fraction:
     """The quantile at a share, linear between those of the table.
 
     Raises
@@ -104,8 +112,8 @@ def margin_of(*, moe: bool, engine: str) -> Margin:
 
 def accuracy(margin: Margin, ttft_s: float | None, tpot_s: float | None) -> dict[str, object]:
     """What a result says of its times: the class, and intervals that hold 90% of what the class measured."""
-    found: dict[str, object] = {"class": margin.title, "runs": margin.runs, "source": SOURCE}
+    found: dict[str, object] = {"class": margin.title, "runs": margin.runs, "source": margin.source}
     for name, value, own in (("ttft", ttft_s, margin.ttft_s), ("tpot", tpot_s, margin.tpot_s)):
         if value is not None:
-            found[f"{name}_interval_s"] = [value * own[0], value * own[-1]]
+            found[f"{name}_interval_s"] = [value * float(own[0]), value * float(own[-1])]
     return found

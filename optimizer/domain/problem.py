@@ -12,14 +12,16 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from optimizer.domain.base import FieldError, Grown, Spec
+from optimizer.domain.calibration import Calibration
 from optimizer.domain.coactivation import Coactivation
 from optimizer.domain.engines import ANY, ENGINES, Engine, engine_named
+from optimizer.domain.engines.engine import Waiting
 from optimizer.domain.hardware import HardwareSpec
 from optimizer.domain.limits import AsTuple, Limits, Search
 from optimizer.domain.margins import Margin, margin_of
 from optimizer.domain.model import ModelSpec
 from optimizer.domain.objectives import OBJECTIVES, Objective, ObjectiveName, Scale
-from optimizer.domain.precision import ModelPrecision, PrecisionOverride
+from optimizer.domain.precision import FormatName, ModelPrecision, PrecisionOverride
 from optimizer.domain.quantity import Ratio
 from optimizer.domain.workload import ServingWorkload
 
@@ -193,10 +195,22 @@ class Problem(Grown):
         """Formats in force, the problem's override applied."""
         return self.model.precision
 
+    @cached_property
+    def calibration(self) -> Calibration | None:
+        """What runs on the hardware say of this engine, format and model; None: nothing."""
+        return calibration_of(self.model, self.hardware, self.engine)
+
     @property
     def margin(self) -> Margin:
         """How far measured times of the problem's class lie from predicted ones."""
-        return margin_of(moe=self.model.moe is not None, engine=self.engine.name)
+        return margin_between(self.model, self.hardware, self.engine)
+
+    @cached_property
+    def waiting(self) -> Waiting:
+        """What requests wait for in the engine, on this hardware."""
+        own = self.engine.waiting
+        times = {} if self.calibration is None else self.calibration.multiples
+        return own.scaled(times["waiting"]) if "waiting" in times else own
 
     @property
     def memory_utilization(self) -> Fraction:
@@ -206,13 +220,14 @@ class Problem(Grown):
 
     @cached_property
     def priced_hardware(self) -> HardwareSpec:
-        """The hardware with traffic over the outermost tier shaped to `limits.fabric_bandwidth`."""
-        limit, outer = self.limits.fabric_bandwidth, self.hardware.tiers[-1]
+        """The hardware as calibrated, with traffic over the outermost tier shaped to `limits.fabric_bandwidth`."""
+        own = self.hardware if self.calibration is None else self.hardware.calibrated(self.calibration)
+        limit, outer = self.limits.fabric_bandwidth, own.tiers[-1]
         if limit is None:
-            return self.hardware
+            return own
         rated = limit * outer.oversubscription / outer.efficiency.value
         capped = outer.model_copy(update={"bandwidth": min(outer.bandwidth, int(rated))})
-        return self.hardware.model_copy(update={"tiers": (*self.hardware.tiers[:-1], capped)})
+        return own.model_copy(update={"tiers": (*own.tiers[:-1], capped)})
 
     @cached_property
     def capacity_bytes(self) -> int:
@@ -226,6 +241,24 @@ class Problem(Grown):
         document = self.model_dump(mode="json", exclude={"name": True, "model": {"source"}, "hardware": {"source"}})
         text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def weight_format(model: ModelSpec) -> FormatName:
+    """Format of most of a model's weights: the experts' where there are any."""
+    own = model.precision
+    return (own.experts if model.moe is not None else None) or own.weights
+
+
+def calibration_of(model: ModelSpec, hardware: HardwareSpec, engine: Engine) -> Calibration | None:
+    """What runs on hardware say of an engine and a model in its formats; None: nothing."""
+    return hardware.calibration_of(engine=engine.name, weights=weight_format(model), model=model.name)
+
+
+def margin_between(model: ModelSpec, hardware: HardwareSpec, engine: Engine) -> Margin:
+    """How far measured times lie from predicted ones: as calibrated, or as shipped for the class."""
+    shipped = margin_of(moe=model.moe is not None, engine=engine.name)
+    found = calibration_of(model, hardware, engine)
+    return shipped if found is None else found.margin(shipped)
 
 
 def _fits(given: Coactivation, model: ModelSpec) -> bool:
@@ -267,13 +300,14 @@ def resolve(
             f"input_tokens + output_tokens = {length} is more than the {model.max_context} tokens {model.name} can hold"
         )
         raise ValueError(message)
+    in_force = model.model_copy(update={"precision": precision})
     problem = Problem(
         name=written.name,
-        model=model.model_copy(update={"precision": precision}),
+        model=in_force,
         hardware=hardware,
         devices=devices,
         workload=written.workload,
-        limits=written.limits.kept(margin_of(moe=model.moe is not None, engine=engine_named(written.engine).name)),
+        limits=written.limits.kept(margin_between(in_force, hardware, engine_named(written.engine))),
         objective=written.objective,
         engine_name=written.engine,
         search=written.search,

@@ -185,7 +185,7 @@ class FirstToken:
 
 def first_token(problem: Problem, *, pp: int, batch: int, steps: Steps, hosted: bool = True) -> FirstToken:
     """What TTFT is made of at a batch; `hosted`: whether an engine lets requests wait."""
-    waiting, own = problem.engine.waiting, Fraction(steps.pieces + pp - 1)
+    waiting, own = problem.waiting, Fraction(steps.pieces + pp - 1)
     if not hosted:
         return FirstToken(Fraction(0), own, Fraction(0))
     if problem.workload.phase != "aggregated" or problem.workload.arrivals != "closed":

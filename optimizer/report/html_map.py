@@ -56,7 +56,7 @@ class Surveyor:
 
     def __init__(self, problem: Problem, answer: Layout, redundant: int) -> None:
         self.problem, self.answer, self.redundant = problem, answer, redundant
-        self._costs = CostBook(problem, effective_rates(problem.hardware))
+        self._costs = CostBook(problem, effective_rates(problem.priced_hardware))
         self._memory = MemoryBook(problem)
         self._sizes = tuple(tier.size for tier in problem.hardware.tiers)
 

@@ -124,7 +124,7 @@ def step_parts(problem: Problem, evaluation: Evaluation, step: Step, stage: int,
     first = sum(evaluation.cuts[:stage])
     layers = range(first, first + evaluation.cuts[stage])
     last = stage == len(evaluation.cuts) - 1
-    rates, ideal = effective_rates(problem.hardware), ideal_rates(problem.hardware)
+    rates, ideal = effective_rates(problem.priced_hardware), ideal_rates(problem.priced_hardware)
     only = {
         COMPUTE: rates.only_compute(),
         HBM: rates.only_memory(),

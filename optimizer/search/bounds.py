@@ -229,7 +229,7 @@ class Bounds:
 
     def _first_token(self, micro: Floats, mean: Stack, mixed: Stack) -> Floats:
         """Least seconds to the first token without a queue: of pp·A and pp·M the most of k·M + w·A of one stage."""
-        work, waiting = self.problem.workload, self.problem.engine.waiting
+        work, waiting = self.problem.workload, self.problem.waiting
         own = (self.pieces - 1) / self.deep + 1
         if work.phase != "aggregated" or work.arrivals != "closed":
             light: Floats = float(waiting.overhead_s) + own * self._slowest(mixed)

@@ -30,6 +30,13 @@ class Waiting:
     steps: Fraction
     source: str
 
+    def scaled(self, factor: Fraction) -> Waiting:
+        """The same, so many times as long."""
+        return replace(
+            self, overhead_s=self.overhead_s * factor, loop_overhead_s=self.loop_overhead_s * factor,
+            steps=self.steps * factor,
+        )  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Engine:
