@@ -27,6 +27,7 @@ COMMANDS: Final[dict[str, str]] = {
     "audit": "optimizer.cli.audit",
     "catalog": "optimizer.cli.catalog",
     "schema": "optimizer.cli.schema",
+    "calibrate": "optimizer.cli.calibrate",
     "bench": "optimizer.cli.bench",
     "sweep": "optimizer.cli.sweep",
     "report": "optimizer.cli.report",

@@ -1,0 +1,182 @@
+"""From measured runs to a calibrated hardware."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from optimizer.calibrate.fit import LEAST_RUNS, Fit, Row, calibration_of, fit, grouped, rows_of
+from optimizer.calibrate.sample import Sample, samples_of
+from optimizer.domain.calibration import Calibration
+from optimizer.domain.hardware import HardwareSpec
+from optimizer.domain.margins import margin_of
+from optimizer.errors import SpecError
+from optimizer.readers.runs import WrittenRun
+
+FIGURES: Final = ("tpot_s", "ttft_s")
+PARTS: Final[Mapping[str, Callable[[Sample], Any]]] = {
+    "run_left_out": id,
+    "layout_left_out": lambda sample: sample.degrees,
+    "model_left_out": lambda sample: sample.problem.model.name,
+}
+"""What is left out, by the name of the error that it gives."""
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Group:
+    """A group of runs with its factors and its errors: `errors[figure][which]`, None where nothing tells."""
+
+    calibration: Calibration
+    errors: Mapping[str, Mapping[str, float | None]]
+
+    def to_json(self) -> dict[str, Any]:
+        """One entry of ``groups`` in ``shardproof/calibration/1``."""
+        return self.calibration.model_dump(mode="json") | {
+            "errors": {figure.removesuffix("_s"): dict(own) for figure, own in self.errors.items()}
+        }
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """A hardware with what runs say of it.
+
+    Attributes
+    ----------
+    set_aside
+        Runs that were not used, by reason.
+    few
+        Groups with fewer runs than are needed, with how many they have.
+    errors
+        As a group's, of all runs that were used.
+    """
+
+    hardware: HardwareSpec
+    groups: tuple[Group, ...]
+    set_aside: Counter[str]
+    few: Mapping[str, int]
+    errors: Mapping[str, Mapping[str, float | None]]
+
+    def to_json(self) -> dict[str, Any]:
+        """``shardproof/calibration/1``, the file it was written to aside."""
+        return {
+            "schema": "shardproof/calibration/1",
+            "hardware": self.hardware.name,
+            "runs": sum(g.calibration.runs for g in self.groups if g.calibration.model is not None),
+            "set_aside": dict(self.set_aside),
+            "few": dict(self.few),
+            "errors": {figure.removesuffix("_s"): dict(own) for figure, own in self.errors.items()},
+            "groups": [group.to_json() for group in self.groups],
+        }
+
+
+def calibrate(
+    runs: Sequence[WrittenRun],
+    given: Mapping[str, str],
+    hardware: HardwareSpec,
+    *,
+    name: str,
+    told: str,
+    progress: Progress | None = None,
+) -> Calibrated:
+    """Fit the factors of each engine, format and model to runs on a hardware.
+
+    A row for other models is added where factors of some models err less on one left out than the shipped ones do.
+
+    Parameters
+    ----------
+    given
+        What takes the place of what files say of the deployment.
+    name
+        Of the calibrated hardware.
+    told
+        The files, for its provenance.
+
+    Raises
+    ------
+    SpecError
+        As `samples_of`, or too few runs to fit anything.
+    """
+    read = samples_of(runs, given, hardware)
+    by_group: dict[tuple[str, str, str], list[Sample]] = {}
+    for sample in read.samples:
+        by_group.setdefault(sample.group, []).append(sample)
+    enough = {key: own for key, own in sorted(by_group.items()) if len(own) >= LEAST_RUNS}
+    few = {f"{model} in {weights} on {engine}": len(own) for (engine, weights, model), own in sorted(by_group.items())
+           if len(own) < LEAST_RUNS}  # fmt: skip
+    if not enough:
+        raise SpecError(_too_few(few, read.set_aside))
+    total, rows = sum(map(len, enough.values())), []
+    for sample in (sample for own in enough.values() for sample in own):
+        rows += rows_of([sample])
+        if progress is not None:
+            progress("runs", len({id(row.sample) for row in rows}), total)
+    today = datetime.now(UTC).date().isoformat()
+    groups, fits = [], []
+    for own in grouped(rows, lambda sample: sample.group).values():
+        found = fit(own)
+        fits.append(found)
+        groups.append(_group(found, told, today, wider=False))
+    for own in grouped(rows, lambda sample: sample.group[:2]).values():
+        wider = _wider(own, told, today)
+        if wider is not None:
+            groups.append(wider)
+    calibrated = hardware.model_copy(update={"name": name, "calibration": tuple(group.calibration for group in groups)})
+    return Calibrated(calibrated, tuple(groups), read.set_aside, few, _together(fits))
+
+
+def _too_few(few: Mapping[str, int], set_aside: Counter[str]) -> str:
+    counted = [f"{title}: {count} run{'s' * (count > 1)}" for title, count in few.items()]
+    counted += [f"set aside, {reason}: {count}" for reason, count in set_aside.most_common()]
+    return f"no engine, format and model has the {LEAST_RUNS} runs that a fit needs ({'; '.join(counted) or 'no runs'})"
+
+
+def _errors(found: Fit) -> dict[str, dict[str, float | None]]:
+    left = {name: found.left_out(part) for name, part in PARTS.items()}
+    return {
+        figure: {
+            "before": found.error(found.shipped, figure),
+            "after": found.error(found.left, figure),
+            **{name: found.error(own, figure) for name, own in left.items()},
+        }
+        for figure in FIGURES
+    }
+
+
+def _group(found: Fit, told: str, today: str, *, wider: bool) -> Group:
+    sample = found.rows[0].sample
+    shipped = margin_of(moe=sample.problem.model.moe is not None, engine=sample.group[0])
+    errors, count = _errors(found), len({id(row.sample) for row in found.rows})
+    model = "each model predicted by the others" if wider else "each run predicted by the others"
+    source = f"fitted to {count} runs of {told} by shardproof calibrate on {today}; spread: {model}"
+    left = found.left_out(PARTS["model_left_out" if wider else "run_left_out"])
+    name = None if wider else sample.group[2]
+    return Group(calibration_of(found, shipped, source, model=name, left=left), errors)
+
+
+def _wider(rows: Sequence[Row], told: str, today: str) -> Group | None:
+    """Factors for models without runs of their own; None where they are not shown to help."""
+    if len({row.sample.group[2] for row in rows}) == 1:
+        return None
+    group = _group(fit(rows), told, today, wider=True)
+    own = group.errors["tpot_s"]
+    before, unseen = own["before"], own["model_left_out"]
+    return group if before is not None and unseen is not None and unseen < before else None
+
+
+def _together(fits: Sequence[Fit]) -> dict[str, dict[str, float | None]]:
+    """Mean errors over the runs of all groups."""
+    found: dict[str, dict[str, float | None]] = {figure: {} for figure in FIGURES}
+    counts = {figure: [sum(row.figure == figure for row in own.rows) for own in fits] for figure in FIGURES}
+    each = [_errors(own) for own in fits]
+    for figure in FIGURES:
+        for name in each[0][figure]:
+            pairs = [(own[figure][name], count) for own, count in zip(each, counts[figure], strict=True)]
+            known = [(error, count) for error, count in pairs if error is not None]
+            total = sum(count for _, count in known)
+            found[figure][name] = sum(error * count for error, count in known) / total if total else None
+    return found

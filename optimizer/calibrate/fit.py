@@ -1,0 +1,240 @@
+"""Few factors on the times of a device's operations, fitted to runs, and how they do on runs that they have not seen.
+
+For a run i and a figure (TPOT, TTFT), log measured_i = log predicted_i(x) + e_i, where x are the logarithms of the
+factors of `domain.calibration`. What is minimised is Σ ρ(e_i ÷ noise) + Σ (x_k ÷ prior_k)², ρ Huber's function: a ridge
+towards the shipped model (x = 0), so that few runs move it little and what they do not tell stays as it was. The
+prediction is linear in x around the shipped model, and once more around the first solution (a chord step of
+Gauss-Newton), where its errors are evaluated exactly.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import cached_property
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optimizer.calibrate.sample import Sample, predicted
+from optimizer.domain.calibration import FACTORS, Calibration, FactorName, Fitted
+from optimizer.domain.hardware import HardwareSpec
+from optimizer.domain.margins import SHARES, Margin, quantile
+
+Floats = NDArray[np.floating[Any]]
+
+PRIOR: Final[dict[FactorName, float]] = {"memory": 0.1, "compute": 0.1, "launch": 0.1, "links": 0.1, "waiting": 0.3}
+"""How far a machine's factor is expected from 1, as a logarithm. Of 0.1, 0.2, 0.4 and 1 for the first four, 0.1 erred
+least on layouts left out of 1,266 runs in 19 groups of model, format, device and engine: 11.7, 12.6, 14.2 and 15.5%."""
+NOISE: Final = {"tpot_s": 0.1, "ttft_s": 0.25}
+"""Standard deviation of log measured ÷ predicted within such a group once it is fitted (the same runs)."""
+LEAST_RUNS: Final = 5
+"""Runs of a group below which it is not fitted: as many as there are factors."""
+SHIPPED_RUNS: Final = 10
+"""Runs that the spread of the shipped class counts for beside a group's own."""
+
+_OF_A_STEP: Final[tuple[FactorName, ...]] = ("memory", "compute", "launch", "links")
+_OF_WAITING: Final[tuple[FactorName, ...]] = ("waiting",)
+_HUBER = 1.5
+_ROUNDS = 20
+_STEP = 0.1
+"""Change of a factor's logarithm by which sensitivities are measured."""
+_SURE = 1.645
+"""Standard deviations of a normal distribution on either side that hold 90%."""
+_DIGITS = 4
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure of one run: log measured ÷ predicted as shipped, and what each factor changes of the prediction."""
+
+    sample: Sample
+    figure: str
+    shipped: float
+    slopes: tuple[float, ...]
+
+
+def _hardware(hardware: HardwareSpec, group: tuple[str, str, str], logs: Sequence[float]) -> HardwareSpec:
+    """The hardware with a group of these factors."""
+    factors = {name: _fitted(math.exp(log), 0.0) for name, log in zip(FACTORS, logs, strict=True)}
+    engine, weights, model = group
+    own = Calibration.model_validate(
+        {"engine": engine, "weights": weights, "model": model, "runs": 1, "factors": factors, "source": "trial"}
+    )
+    return hardware.model_copy(update={"calibration": (own,)})
+
+
+def _fitted(value: float, deviation: float) -> Fitted:
+    def exact(number: float) -> Fraction:
+        return Fraction(f"{number:.{_DIGITS}g}")
+
+    spread = math.exp(_SURE * deviation)
+    return Fitted(value=exact(value), low=exact(value / spread), high=exact(value * spread))
+
+
+def rows_of(samples: Sequence[Sample]) -> list[Row]:
+    """Both figures of each run with their sensitivities at the shipped model."""
+    found = []
+    for sample in samples:
+        plain = predicted(sample.problem, sample)
+        steps = []
+        for number in range(len(FACTORS)):
+            logs = [_STEP if number == other else 0.0 for other in range(len(FACTORS))]
+            steps.append(predicted(sample.on(_hardware(sample.problem.hardware, sample.group, logs)), sample))
+        for figure, value in plain.items():
+            slopes = tuple(math.log(step[figure] / value) / _STEP for step in steps)
+            found.append(Row(sample, figure, math.log(getattr(sample, figure) / value), slopes))
+    return found
+
+
+def solve(slopes: Floats, wanted: Floats, noise: Floats) -> tuple[Floats, Floats]:
+    """The factors' logarithms of least loss and their covariance, by iteratively reweighted least squares."""
+    prior: Floats = np.diag([1 / PRIOR[name] ** 2 for name in FACTORS])
+    weights = noise**-2.0
+    found: Floats = np.zeros(slopes.shape[1])
+    normal: Floats = prior
+    for _ in range(_ROUNDS):
+        normal = (slopes * weights[:, None]).T @ slopes + prior
+        found = np.linalg.solve(normal, (slopes * weights[:, None]).T @ wanted)
+        off = np.abs(wanted - slopes @ found) / noise
+        weights = np.minimum(1, _HUBER / np.maximum(off, 1e-9)) / noise**2
+    return found, np.linalg.inv(normal)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A group of runs with its factors.
+
+    Attributes
+    ----------
+    logs, covariance
+        Of the factors, in the order of `FACTORS`.
+    left
+        log measured ÷ predicted of each row at the factors.
+    """
+
+    rows: tuple[Row, ...]
+    logs: Floats
+    covariance: Floats
+    left: Floats
+
+    @cached_property
+    def slopes(self) -> Floats:
+        """Sensitivity of each row's prediction to each factor."""
+        return np.array([row.slopes for row in self.rows])
+
+    @cached_property
+    def noise(self) -> Floats:
+        """Standard deviation expected of each row."""
+        return np.array([NOISE[row.figure] for row in self.rows])
+
+    def factors(self) -> dict[FactorName, Fitted]:
+        """The factors with the range that holds each with 90%."""
+        deviations = np.sqrt(np.diag(self.covariance))
+        told = [any(row.slopes[number] for row in self.rows) for number in range(len(FACTORS))]
+        return {
+            name: _fitted(math.exp(float(log)), float(deviation))
+            for name, log, deviation, known in zip(FACTORS, self.logs, deviations, told, strict=True)
+            if known
+        }
+
+    def left_out(self, part: Callable[[Sample], Hashable]) -> Floats:
+        """Log measured ÷ predicted of each row, by the rows whose run is of another part; nan where there is none."""
+        parts = [part(row.sample) for row in self.rows]
+        wanted, found = self.left + self.slopes @ self.logs, np.full(len(self.rows), np.nan)
+        for own in dict.fromkeys(parts):
+            held = np.array([other == own for other in parts])
+            if not held.all():
+                logs, _ = solve(self.slopes[~held], wanted[~held], self.noise[~held])
+                found[held] = wanted[held] - self.slopes[held] @ logs
+        return found
+
+    def error(self, logs: Floats, figure: str) -> float | None:
+        """Mean |predicted ÷ measured − 1| of a figure; None where nothing is of it."""
+        own = [math.exp(-log) - 1 for log, row in zip(logs, self.rows, strict=True)
+               if row.figure == figure and not math.isnan(log)]  # fmt: skip
+        return sum(map(abs, own)) / len(own) if own else None
+
+    @property
+    def shipped(self) -> Floats:
+        """Log measured ÷ predicted of each row as shipped."""
+        return np.array([row.shipped for row in self.rows])
+
+
+def fit(rows: Sequence[Row]) -> Fit:
+    """Factors of a group, and what they leave: none that err no less on runs left out than the model without them.
+
+    Those of a step's parts are judged by TPOT, that of the waiting by TTFT.
+    """
+    free: tuple[FactorName, ...] = ()
+    best = _fit(rows, free)
+    for more, figure in ((_OF_A_STEP, "tpot_s"), (_OF_WAITING, "ttft_s")):
+        trial = _fit(rows, (*free, *more))
+        plain, better = (own.error(own.left_out(id), figure) for own in (best, trial))
+        if plain is not None and better is not None and better < plain:
+            best, free = trial, (*free, *more)
+    return best
+
+
+def _fit(whole: Sequence[Row], free: tuple[FactorName, ...]) -> Fit:
+    """Some factors of a group, the others as shipped."""
+    rows = [
+        replace(row, slopes=tuple(own if name in free else 0.0 for name, own in zip(FACTORS, row.slopes, strict=True)))
+        for row in whole
+    ]
+    slopes, shipped = np.array([row.slopes for row in rows]), np.array([row.shipped for row in rows])
+    noise = np.array([NOISE[row.figure] for row in rows])
+    logs, _ = solve(slopes, shipped, noise)
+    left = _left(rows, logs)
+    logs, covariance = solve(slopes, left + slopes @ logs, noise)
+    return Fit(tuple(rows), logs, covariance, _left(rows, logs))
+
+
+def _left(rows: Sequence[Row], logs: Floats) -> Floats:
+    """Log measured ÷ predicted at factors, as the product will predict."""
+    priced: dict[int, dict[str, float]] = {}
+    for row in rows:
+        if id(row.sample) not in priced:
+            own = row.sample
+            hardware = _hardware(own.problem.hardware, own.group, [float(log) for log in logs])
+            priced[id(own)] = predicted(own.on(hardware), own)
+    return np.array([math.log(getattr(row.sample, row.figure) / priced[id(row.sample)][row.figure]) for row in rows])
+
+
+def quantiles(logs: Sequence[float], shipped: Sequence[float | Fraction]) -> tuple[Fraction, ...]:
+    """Quantiles of measured ÷ predicted at `SHARES`, the class's own spread counted as `SHIPPED_RUNS` runs beside."""
+    middle = math.log(quantile(shipped, 0.5))
+    shares = [min(max((number + 0.5) / SHIPPED_RUNS, SHARES[0]), SHARES[-1]) for number in range(SHIPPED_RUNS)]
+    ratios = np.exp(sorted([*logs, *(math.log(quantile(shipped, share)) - middle for share in shares)]))
+    return tuple(Fraction(f"{np.quantile(ratios, share):.{_DIGITS}g}") for share in SHARES)
+
+
+def calibration_of(found: Fit, shipped: Margin, source: str, *, model: str | None, left: Floats) -> Calibration:
+    """The group as a hardware holds it.
+
+    Parameters
+    ----------
+    left
+        log measured ÷ predicted of each row by the others: what intervals come from.
+    """
+    engine, weights, _ = found.rows[0].sample.group
+    spread: dict[str, tuple[Fraction, ...] | None] = {}
+    for figure in NOISE:
+        own = [log for log, row in zip(left, found.rows, strict=True) if row.figure == figure and not math.isnan(log)]
+        spread[figure] = quantiles(own, getattr(shipped, figure)) if own else None
+    return Calibration(
+        engine=engine, weights=weights, model=model, runs=len({id(row.sample) for row in found.rows}),
+        factors=found.factors(), tpot_s=spread["tpot_s"], ttft_s=spread["ttft_s"], source=source,
+    )  # fmt: skip
+
+
+def grouped(rows: Sequence[Row], key: Callable[[Sample], Hashable]) -> dict[Hashable, list[Row]]:
+    """Rows by a key of their run."""
+    found: dict[Hashable, list[Row]] = defaultdict(list)
+    for row in rows:
+        found[key(row.sample)].append(row)
+    return found

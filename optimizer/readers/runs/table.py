@@ -1,0 +1,113 @@
+"""A table of measured runs (CSV): a row each."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from optimizer.errors import Fault, SpecError
+from optimizer.readers.messages import nearest
+from optimizer.readers.runs.run import DEGREES, Place, WrittenRun, number_of
+
+COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
+    "model": ("model_name", "model_id"),
+    "engine": ("backend",),
+    "gpu": ("device",),
+    "precision": ("precision_weights", "weights"),
+    "kv_cache": ("precision_kv",),
+    "convention": (),
+    "devices": ("num_gpus", "gpus"),
+    **dict.fromkeys(DEGREES, ()),
+    "input_tokens": ("isl", "prompt_mean"),
+    "output_tokens": ("osl", "output_mean"),
+    "concurrency": ("concurrency_or_batch", "max_concurrency"),
+    "requests_per_s": ("req_s", "request_throughput"),
+    "ttft_ms": ("measured_ttft_ms", "ttft_mean_ms", "mean_ttft_ms"),
+    "tpot_ms": ("measured_tpot_ms", "tpot_mean_ms", "mean_tpot_ms"),
+    "mode": (),
+}
+"""Each column with the other names under which tables of benchmarks have it."""
+
+_NEEDED: Final = ("input_tokens", "output_tokens")
+_TIMES: Final = ("ttft_ms", "tpot_ms")
+_DEPLOYMENT: Final = ("model", "engine", "gpu", "precision", "kv_cache", "convention", "devices", *DEGREES)
+_REMARK = re.compile(r"\s+\(.*\)$")
+_SERVED: Final = {"", "aggregated", "online"}
+
+
+def read_table(text: str, source: str) -> Iterator[WrittenRun]:
+    """Runs of a table with the columns of `COLUMNS`; what stands behind a value in brackets is a remark.
+
+    Raises
+    ------
+    SpecError
+        A column that is missing or misspelt, or a cell that cannot be read, with its line and column.
+    """
+    rows = csv.reader(io.StringIO(text, newline=""))
+    head = [name.strip() for name in next(rows, [])]
+    at = _columns(head, source)
+    faults: list[Fault] = []
+    found = []
+    for cells in rows:
+        if not any(cell.strip() for cell in cells):
+            continue
+        place = Place(source, rows.line_num, {name: column + 1 for name, column in at.items()})
+        if len(cells) != len(head):
+            faults.append(place.fault(None, f"{len(cells)} cells under {len(head)} columns"))
+            continue
+        found.append(_run({name: cells[column].strip() for name, column in at.items()}, place, faults))
+    if faults:
+        raise SpecError(*faults)
+    if not found:
+        raise SpecError(Fault(source, 1, None, None, "has no rows"))
+    yield from found
+
+
+def _columns(head: list[str], source: str) -> dict[str, int]:
+    """Where each column of ours stands."""
+    at = {}
+    for name, others in COLUMNS.items():
+        own = next((other for other in (name, *others) if other in head), None)
+        if own is not None:
+            at[name] = head.index(own)
+    missing = [name for name in _NEEDED if name not in at]
+    if not {*_TIMES} & at.keys():
+        missing.append(_TIMES[1])
+    known = {other for name, others in COLUMNS.items() for other in (name, *others)}
+    faults = []
+    for name in missing:
+        stray = [own for own in head if own not in known]
+        close = nearest(name, stray)
+        if close is None:
+            faults.append(Fault(source, 1, None, None, f"column {name!r} is missing"))
+        else:
+            faults.append(Fault(source, 1, head.index(close) + 1, None, f"unknown column {close!r}", name))
+    if faults:
+        raise SpecError(*faults)
+    return at
+
+
+def _run(cells: Mapping[str, str], place: Place, faults: list[Fault]) -> WrittenRun:
+    def number(name: str, scale: float = 1.0) -> float | None:
+        return number_of(cells.get(name), name, place, faults, scale)
+
+    tokens = {name: number(name) for name in _NEEDED}
+    faults += [place.fault(name, "is required but missing") for name in _NEEDED if name in cells and not cells[name]]
+    concurrency = number("concurrency")
+    if concurrency is not None and concurrency != int(concurrency):
+        faults.append(place.fault("concurrency", f"a whole number is wanted, not {cells['concurrency']}"))
+    mode = cells.get("mode", "")
+    return WrittenRun(
+        place=place,
+        deployment={name: _REMARK.sub("", cells[name]) for name in _DEPLOYMENT if cells.get(name)},
+        input_tokens=tokens["input_tokens"] or 1,
+        output_tokens=tokens["output_tokens"] or 1,
+        concurrency=None if concurrency is None else int(concurrency),
+        requests_per_s=number("requests_per_s"),
+        ttft_s=number("ttft_ms", 1e-3),
+        tpot_s=number("tpot_ms", 1e-3),
+        unfit="" if mode in _SERVED else f"mode {mode}",
+    )
