@@ -10,17 +10,22 @@ from __future__ import annotations
 import argparse
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean, median
 
-from benchmarks.measurements import Run, fitting_batch, problem_of, read_hardware, read_runs
+from benchmarks.measurements import HARDWARE, Run, problem_of, read_hardware, read_runs
+from optimizer.calibrate import Calibrated, calibrate
+from optimizer.calibrate.sample import decoding, fitting_batch
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
 from optimizer.domain.workload import Phase
+from optimizer.errors import SpecError
 from optimizer.figures.bounds import DECODE_AT_BATCH, throughput_bounds, ttft_bound
 from optimizer.figures.rates import Rates, effective_rates
 from optimizer.figures.serving import Evaluation, evaluate
+from optimizer.readers.runs import read_runs as written_runs
 
 OWN_TABLE = Path(__file__).with_name("data") / "measured.csv"
 _LARGEST_BATCH = 2048
@@ -82,22 +87,16 @@ def _at(problem: Problem, layout: Layout, batch: int, rates: Rates) -> Evaluatio
     return evaluate(problem, layout.model_copy(update={"batch": batch}), rates=rates)
 
 
-def _decoding(run: Run, largest: int, ttft_s: float, tpot_s: float) -> int:
-    """Requests of a rank that decode at a time, of which memory holds `largest`: Little's law."""
-    decode_s = (run.osl - 1) * tpot_s
-    return max(1, min(largest, int(run.layout.batch * decode_s / (ttft_s + decode_s))))
-
-
 def _online(run: Run, rates: Rates) -> Compared | None:
     problem = problem_of(run, "aggregated", read_hardware(run.gpu))
     if problem is None or run.tpot_s is None or run.ttft_s is None:
         return None
     largest = fitting_batch(problem, run.layout, run.layout.batch)
     loop = _at(problem, run.layout, largest, rates)
-    # a generator counts those that wait for their first token as well, which do not decode
-    steady = _at(problem, run.layout, _decoding(run, largest, float(loop.ttft_s or 0), float(loop.tpot_s or 0)), rates)
-    decoding = _decoding(run, largest, run.ttft_s, run.tpot_s)
-    least_tpot_s = decoding * run.layout.dp / _most_tokens(problem, run.layout, decoding)
+    batch = decoding(run.layout.batch, largest, run.osl, float(loop.ttft_s or 0), float(loop.tpot_s or 0))
+    steady = _at(problem, run.layout, batch, rates)
+    decoded = decoding(run.layout.batch, largest, run.osl, run.ttft_s, run.tpot_s)
+    least_tpot_s = decoded * run.layout.dp / _most_tokens(problem, run.layout, decoded)
     least_ttft_s = float(ttft_bound(problem, run.layout).value)
     return Compared(
         run, Figures(float(loop.ttft_s or 0), float(steady.tpot_s or 0)), Figures(least_ttft_s, least_tpot_s)
@@ -235,11 +234,40 @@ def report(found: Sequence[Compared]) -> int:
     return len(broken)
 
 
+def calibrated(table: Path) -> list[Calibrated]:
+    """Each device of a table with the factors of its own runs, as `shardproof calibrate` fits them."""
+    runs, found = written_runs([table]), []
+    for gpu in HARDWARE:
+        with suppress(SpecError):
+            found.append(calibrate(runs, {}, read_hardware(gpu), name=gpu, told=table.name))
+    return found
+
+
+def report_calibrated(table: Path) -> None:
+    """Print the errors of a model with factors for each group (model, format, device, engine) on runs left out."""
+    found = calibrated(table)
+    total = sum(own.to_json()["runs"] for own in found)
+    groups = sum(group.calibration.model is not None for own in found for group in own.groups)
+    print(f"\ncalibrated: {total} runs in {groups} groups of model, format, device and engine, mean errors")
+    for figure in ("tpot_s", "ttft_s"):
+        told = []
+        for name in ("before", "after", "run_left_out", "layout_left_out"):
+            errors = [(own.errors[figure][name], own.to_json()["runs"]) for own in found]
+            known = [(error, count) for error, count in errors if error is not None]
+            share = sum(error * count for error, count in known) / max(1, sum(count for _, count in known))
+            told.append(f"{name.replace('_', ' ')} {share:.1%}")
+        print(f"  {figure.removesuffix('_s')}: {', '.join(told)}")
+
+
 def main() -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("table", nargs="?", type=Path, default=OWN_TABLE)
-    runs = list(read_runs(parser.parse_args().table))
+    parser.add_argument("--calibrate", action="store_true", help="also fit factors to each group, and leave runs out")
+    given = parser.parse_args()
+    if given.calibrate:
+        report_calibrated(given.table)
+    runs = list(read_runs(given.table))
     trusted = [run for run in runs if not run.suspect]
     found = [item for run in trusted if (item := compare(run)) is not None]
     print(

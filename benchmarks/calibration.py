@@ -18,7 +18,8 @@ from pathlib import Path
 from statistics import mean
 
 from benchmarks.accuracy import OWN_TABLE, errors
-from benchmarks.measurements import Run, fitting_batch, problem_of, read_hardware, read_runs
+from benchmarks.measurements import Run, problem_of, read_hardware, read_runs
+from optimizer.calibrate.sample import fitting_batch
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
 from optimizer.figures.rates import effective_rates

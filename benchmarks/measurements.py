@@ -8,15 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
 
+from optimizer.calibrate.sample import formats_of
 from optimizer.domain.hardware import HardwareSpec
 from optimizer.domain.layout import Layout
 from optimizer.domain.model import ModelSpec
-from optimizer.domain.precision import PrecisionOverride
 from optimizer.domain.problem import Problem
 from optimizer.domain.workload import Phase, ServingWorkload
-from optimizer.figures.serving import evaluate
 from optimizer.readers.document import load, parse
 
 PROBLEMS = Path(__file__).resolve().parents[1] / "problems"
@@ -41,7 +39,6 @@ MODELS = {
 HARDWARE = {"A100": "a100-sxm-8", "H100": "h100-sxm-8", "H200": "h200-sxm-8", "B200": "b200-sxm-8", "L40S": "l40s-8"}
 """Catalog hardware of each device name's beginning."""
 
-_USABLE_PERCENT = 92
 _NO_CONCURRENCY = re.compile(r"_c_tp\d")
 
 
@@ -134,24 +131,6 @@ def read_runs(path: Path) -> Iterator[Run]:
             )
 
 
-def _override(run: Run, model: ModelSpec) -> PrecisionOverride:
-    """Formats of a run: the checkpoint's own where the catalog model is quantised already."""
-    quantised = model.precision.weights not in {"bf16", "fp16"}
-    mxfp4 = model.precision.experts == "mxfp4"
-    fp8_cache = run.kv_cache == "fp8"
-    if not run.kv_cache and run.engine == "trtllm" and run.precision in {"fp8", "fp4"} and not mxfp4:
-        # NVIDIA's FP8 and NVFP4 checkpoints name an FP8 cache (hf_quant_config.json: kv_cache_quant_algo).
-        fp8_cache = True
-    kv: Literal["fp8", "bf16"] = "fp8" if fp8_cache else "bf16"
-    if run.precision == "fp4" and not mxfp4:
-        return PrecisionOverride(weights="nvfp4", attention="bf16" if quantised else None, kv_cache=kv)
-    if run.precision == "fp8" and not quantised:
-        return PrecisionOverride(weights="fp8", kv_cache=kv)
-    if run.precision == "bf16" and quantised:
-        return PrecisionOverride(weights="bf16", kv_cache=kv)
-    return PrecisionOverride(kv_cache=kv)
-
-
 @cache
 def _model(path: Path) -> ModelSpec | None:
     return parse(ModelSpec, load(path)) if path.exists() else None
@@ -168,7 +147,7 @@ def problem_of(run: Run, phase: Phase, hardware: HardwareSpec) -> Problem | None
     model = _model(PROBLEMS / "models" / f"{run.model}.yaml")
     if model is None:
         return None
-    precision = _override(run, model).applied_to(model.precision)
+    precision = formats_of(run.precision, run.kv_cache, model, run.engine).applied_to(model.precision)
     return Problem(
         name=run.place,
         model=model.model_copy(update={"precision": precision}),
@@ -177,14 +156,3 @@ def problem_of(run: Run, phase: Phase, hardware: HardwareSpec) -> Problem | None
         workload=ServingWorkload(phase=phase, input_tokens=run.isl, output_tokens=run.osl),
         engine_name=run.engine,
     )
-
-
-def fitting_batch(problem: Problem, layout: Layout, limit: int, percent: int = _USABLE_PERCENT) -> int:
-    """Largest batch of a rank, at most `limit`, that leaves the rest of the device's memory free; at least 1."""
-    capacity = problem.hardware.device.exposed_memory * percent // 100
-    low, high = 1, limit
-    while low < high:
-        middle = (low + high + 1) // 2
-        needed = evaluate(problem, layout.model_copy(update={"batch": middle})).memory_bytes
-        low, high = (middle, high) if needed <= capacity else (low, middle - 1)
-    return low

@@ -48,12 +48,10 @@ def measured(own: HardwareSpec, noise: float = 0.0) -> list[WrittenRun]:
     for tp in (1, 2, 4):
         for length in (256, 2048, 8192):
             for number in (1, 4, 16, 64):
-                times = {"ttft_s": 1.0, "tpot_s": 1.0}
+                asked, times = MODEL | {"tp": str(tp)}, {"ttft_s": 1.0, "tpot_s": 1.0}
                 # how many decode at a time hangs on the times themselves
                 for _ in range(3):
-                    made = WrittenRun(
-                        Place("made", len(runs)), MODEL | {"tp": str(tp)}, length, 256, number, None, **times
-                    )
+                    made = WrittenRun(Place("made", len(runs)), asked, length, 256, number, None, **times)
                     (sample,) = samples_of([made], {}, H100).samples
                     times = predicted(sample.on(own), sample)
                 shaken = {name: time * math.exp(noise * dice.standard_normal()) for name, time in times.items()}
