@@ -13,9 +13,9 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 LONG = (
     "audit/test_documents.py", "audit/test_robustness.py", "bench/test_run.py", "certificate/test_check.py",
     "certificate/test_front.py", "certificate/test_tampering.py", "cli/test_commands.py",
-    "cli/test_frontier_and_uncertainty.py", "cluster/", "explain/test_explain.py", "placement/test_place.py",
-    "placement/test_uneven.py", "placement_end_to_end/", "search/test_frontier.py", "solve/", "sweep/",
-    "test_brute_force.py", "test_engine_rule_change.py", "test_limit_change.py", "test_never_beaten.py",
+    "cli/test_frontier_and_uncertainty.py", "cluster/", "declarative/", "explain/test_explain.py",
+    "placement/test_place.py", "placement/test_uneven.py", "placement_end_to_end/", "search/test_frontier.py", "solve/",
+    "sweep/", "test_brute_force.py", "test_engine_rule_change.py", "test_limit_change.py", "test_never_beaten.py",
     "test_objective_change.py",
 )  # fmt: skip
 """Tests that search, place or fork for more than a second each: what ``-m "not slow and not long"`` leaves out."""

@@ -15,6 +15,7 @@ from optimizer.domain.problem import Problem
 from optimizer.readers.read import read_problem
 
 SOLVE: Final = "solve"
+PROGRAM: Final = "cp_sat"
 PEER: Final = "aiconfigurator"
 
 
@@ -124,6 +125,24 @@ def brute(problem: Problem, settings: Settings) -> Outcome | None:
     return _answered(pricer, found, exhaustive=complete, note="" if complete else "even stages only")
 
 
+def declared(problem: Problem, settings: Settings) -> Outcome | None:
+    """The problem as one CP-SAT program; None where that would be too large."""
+    from optimizer.errors import SpecError  # noqa: PLC0415 - beside it
+    from optimizer.solve.declared import solve_declared  # noqa: PLC0415 - only this method loads the solver
+
+    begun = time.perf_counter()
+    try:
+        result = solve_declared(problem, time_limit_s=settings.time_limit_s)
+    except SpecError:
+        return None
+    document = result.to_json()
+    return Outcome(
+        status=result.status, value=result.best.value if result.best else None, bound=document["objective"]["bound"],
+        gap=document["objective"]["gap"], candidates=result.tally.points, work={"rounds": result.tally.exact},
+        wall_s=time.perf_counter() - begun, layout=document["layout"],
+    )  # fmt: skip
+
+
 def placement(problem: Problem, settings: Settings) -> Outcome | None:
     """Greedy placement on the powers-of-two grid; None without measured loads."""
     if not problem.expert_loads:
@@ -153,6 +172,7 @@ def peer(problem: Problem, settings: Settings) -> Outcome | None:
 
 METHODS: Final[dict[str, Callable[[Problem, Settings], Outcome | None]]] = {
     SOLVE: search,
+    PROGRAM: declared,
     "brute_force": brute,
     "rule_of_thumb": _plain(rule_of_thumb.propose),
     "powers_of_two": _plain(powers_of_two.propose),

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from math import exp, log
 from typing import Final
 
-from optimizer.bench.methods import METHODS, SOLVE
+from optimizer.bench.methods import METHODS, PROGRAM, SOLVE
 from optimizer.bench.record import Record
 
 TITLES: Final = {
+    PROGRAM: "CP-SAT program",
     "brute_force": "brute force",
     "rule_of_thumb": "rule of thumb",
     "powers_of_two": "powers of two",
@@ -112,9 +113,14 @@ def _cell(own: Record, other: Record | None) -> str:
         return "–"
     if other.status == "failed":
         return "failed"
+    proved = ""
+    if other.method == PROGRAM and other.status in {"optimal", "infeasible"}:
+        proved = f" (proved in {other.wall_s:.2f} s)"
+    elif other.status == "optimal":
+        proved = " (exhaustive)"
     if other.exact is None:
-        return "found nothing" if own.exact is not None else "nothing"
-    return _ratio(other.margin) + (" (exhaustive)" if other.status == "optimal" else "")
+        return ("found nothing" if own.exact is not None else "nothing") + proved
+    return _ratio(other.margin) + proved
 
 
 def _number(value: float | None) -> str:

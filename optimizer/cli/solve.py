@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from optimizer.readers.launch.problem import Posed
     from optimizer.solve.result import Result
 
+Method = Literal["branch-and-bound", "cp-sat"]
 _GOOD = frozenset({"optimal", "feasible"})
 _LISTED = 20
 """Points of a frontier that a terminal is shown; the file has all."""
@@ -47,6 +48,9 @@ def command(
     slot_prices: Annotated[
         bool, typer.Option("--slot-prices", help="Solve for each number of redundant expert slots as well.")
     ] = False,
+    method: Annotated[
+        Method, typer.Option(help="What searches: cp-sat is the problem as one CP-SAT program, for small problems.")
+    ] = "branch-and-bound",
     from_: From = None,
 ) -> int:
     """Find the best layout of a model on hardware under limits, with a proof that nothing beats it.
@@ -61,13 +65,14 @@ def command(
     if not isinstance(question, Problem):
         from optimizer.cli.cluster import solve_and_show  # noqa: PLC0415 - loads the solver
 
-        single = {"--top": top > 1, "--pareto": pareto, "--uncertainty": uncertainty, "--slot-prices": slot_prices}
+        single = {
+            "--top": top > 1, "--pareto": pareto, "--uncertainty": uncertainty, "--slot-prices": slot_prices,
+            "--method": method != "branch-and-bound",
+        }  # fmt: skip
         return solve_and_show(question, [n for n, on in single.items() if on], out, time_limit, as_json=json)
-    from optimizer.solve import solve  # noqa: PLC0415 - loads NumPy and the solver
-
     box = None if uncertainty is None else uncertain_share(uncertainty)
     watch = progress_line(quiet=json)
-    result = solve(question, time_limit_s=time_limit, top=top, progress=watch)
+    result = _solved(question, method, top, time_limit, watch)
     document = result.to_json()
     if result.layout is not None:
         from optimizer.domain.margins import accuracy  # noqa: PLC0415 - the specs load when a command runs
@@ -109,6 +114,20 @@ def command(
 
             show_slot_prices(priced)
     return int(result.exit_status)
+
+
+def _solved(
+    problem: Problem, method: Method, top: int, time_limit: float | None, watch: Callable[[str, int, int], None] | None
+) -> Result:
+    if method == "branch-and-bound":
+        from optimizer.solve import solve  # noqa: PLC0415 - loads NumPy and the solver
+
+        return solve(problem, time_limit_s=time_limit, top=top, progress=watch)
+    if top > 1:
+        raise SpecError(Fault(None, None, None, "--top", "--method cp-sat finds the best layout alone"))
+    from optimizer.solve.declared import solve_declared  # noqa: PLC0415 - loads CP-SAT
+
+    return solve_declared(problem, time_limit_s=time_limit)
 
 
 def _beside(

@@ -1,0 +1,132 @@
+"""What the program's rounding leaves open, decided in exact numbers: the best stage cuts of one choice of all else.
+
+Dynamic programming over where stages end: of so many stages up to a layer, the least of the largest stage that is to be
+small, within every stage's own limits. Shared neither with the search's probing nor with the checker's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import accumulate, pairwise
+
+from optimizer.declarative.prices import longest_mixed
+from optimizer.domain.layout import Layout, Stage
+from optimizer.domain.limit_table import tightest
+from optimizer.domain.objectives import Measure
+from optimizer.domain.problem import Problem
+from optimizer.domain.shape import Shape
+from optimizer.figures.costs import Costs
+from optimizer.figures.memory import Memory
+from optimizer.figures.rates import TICKS_PER_SECOND
+from optimizer.figures.serving import first_token, steps_of
+
+
+@dataclass(frozen=True)
+class Choice:
+    """All that a layout is but its cuts."""
+
+    shape: Shape
+    replicas: int
+    batch: int
+    chunk: int | None
+
+    def layout(self, cuts: tuple[int, ...], *, experts: bool) -> Layout:
+        """The layout in full."""
+        own, first = self.shape, [0, *accumulate(cuts)]
+        return Layout(
+            tp=own.tp, cp=own.cp, dp=own.dp * self.replicas, pp=own.pp, etp=own.etp, ep=own.ep,
+            edp=own.edp * self.replicas if experts else 1, batch=self.batch, prefill_chunk=self.chunk,
+            stages=tuple(Stage(first_layer=start, layers=held) for start, held in zip(first, cuts, strict=False)),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Cost:
+    """One cost of stages: of the first layers, what each, the first and the last stage add, and its limit."""
+
+    prefix: tuple[Fraction, ...]
+    every: Fraction
+    first: Fraction = Fraction(0)
+    last: Fraction = Fraction(0)
+    limit: Fraction | None = None
+
+    def stage(self, start: int, end: int) -> Fraction:
+        found = self.prefix[end] - self.prefix[start] + self.every
+        return found + self.first * (start == 0) + self.last * (end == len(self.prefix) - 1)
+
+    def kept(self, start: int, end: int) -> bool:
+        return self.limit is None or self.stage(start, end) <= self.limit
+
+
+def best_cuts(problem: Problem, choice: Choice, costs: Costs, memory: Memory) -> tuple[int, ...] | None:
+    """Layers of each stage that are best for the objective within all limits; None where none keeps them."""
+    mean, first, held = _costs(problem, choice, costs, memory)
+    measure = problem.scale.measure
+    least = {Measure.MEMORY: held, Measure.FIRST: first}.get(measure, mean)
+    return _partition(least, (mean, first, held), choice.shape.pp)
+
+
+def _partition(least: _Cost, limited: tuple[_Cost, ...], stages: int) -> tuple[int, ...] | None:
+    layers = len(least.prefix) - 1
+    best: list[dict[int, tuple[Fraction, int]]] = [{0: (Fraction(0), 0)}]
+    for stage in range(1, stages + 1):
+        own: dict[int, tuple[Fraction, int]] = {}
+        ends = range(stage, layers - stages + stage + 1) if stage < stages else [layers]
+        for end in ends:
+            for start, (value, _) in best[-1].items():
+                if start < end and all(cost.kept(start, end) for cost in limited):
+                    slowest = max(value, least.stage(start, end))
+                    if end not in own or slowest < own[end][0]:
+                        own[end] = slowest, start
+        best.append(own)
+    if layers not in best[-1]:
+        return None
+    ends = [layers]
+    for own in reversed(best[1:]):
+        ends.append(own[ends[-1]][1])
+    ends.reverse()
+    return tuple(b - a for a, b in pairwise(ends))
+
+
+def _costs(problem: Problem, choice: Choice, costs: Costs, memory: Memory) -> tuple[_Cost, _Cost, _Cost]:
+    """Mean time A, what the first token's time is of, and bytes, each with its limit."""
+    work, shape, limits = problem.workload, choice.shape, dict(tightest(problem))
+    ranks, pp = choice.replicas * shape.dp, shape.pp
+    steps = steps_of(work, -(-choice.batch // pp), choice.chunk)
+    plain, full = steps.decode or steps.mixed, steps.mixed or steps.decode
+    assert plain is not None  # noqa: S101 - a phase has steps
+    assert full is not None  # noqa: S101 - the same
+    share = steps.share if steps.decode is not None else Fraction(1)
+
+    def mixed(often: Fraction, seldom: Fraction, limit: Fraction | None) -> _Cost:
+        """`often` · D + `seldom` · M."""
+        own, more = costs.prefix(plain), costs.prefix(full)
+        parts = ((costs.send(plain), costs.send(full)), (costs.tail(plain), costs.tail(full)))
+        every, last = (often * a + seldom * b for a, b in parts)
+        prefix = tuple(often * a + seldom * b for a, b in zip(own, more, strict=True))
+        return _Cost(prefix, every, last=last, limit=limit)
+
+    longest = [] if Measure.CYCLE not in limits else [limits[Measure.CYCLE] * TICKS_PER_SECOND / pp]
+    asked = max(work.request_rate or 0, limits.get(Measure.REQUESTS, 0))
+    each = max(Fraction(asked) / ranks, limits.get(Measure.DEVICE_REQUESTS, Fraction(0)) * shape.devices / shape.dp)
+    if each:
+        tokens = steps.pieces if work.phase == "prefill" else (work.output_tokens - 1) / work.tokens_per_step
+        longest.append(choice.batch * TICKS_PER_SECOND / (tokens * each * pp))
+    mean = mixed(1 - share, share, min(longest, default=None))
+    ttft, first = limits.get(Measure.FIRST), mixed(Fraction(0), Fraction(0), None)
+    if steps.mixed is not None:
+        own = first_token(problem, pp=pp, batch=choice.batch, steps=steps)
+        if work.phase == "aggregated" and work.arrivals == "closed":
+            limit = None if ttft is None else (ttft - own.fixed_s) * TICKS_PER_SECOND
+            first = mixed(own.mean * (1 - share), own.mixed + own.mean * share, limit)
+        else:
+            first = mixed(Fraction(0), Fraction(1), Fraction(longest_mixed(problem, steps, pp, ranks, ttft)))
+    held = memory.prefix(choice.batch)
+    bytes_ = _Cost(
+        tuple(Fraction(size) for size in held),
+        Fraction(memory.working_bytes(steps.largest) + memory.reserve_bytes),
+        first=Fraction(memory.input.total_bytes), last=Fraction(memory.output.total_bytes),
+        limit=min(Fraction(problem.capacity_bytes), limits.get(Measure.MEMORY, Fraction(problem.capacity_bytes))),
+    )  # fmt: skip
+    return mean, first, bytes_

@@ -1,0 +1,160 @@
+"""What a layout is compared by, as constraints: each says that a measure reaches a level, by how much to spare.
+
+Requests/s are a quotient of variables. To reach a level of it is a limit on the step time, and so linear: maximising
+the time to spare at the best level so far, then taking the level of what is found, ends at the optimum, where nothing
+is to spare (Dinkelbach 1967).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from math import ceil, floor
+from typing import TYPE_CHECKING
+
+from optimizer.domain.objectives import Measure
+from optimizer.figures.rates import TICKS_PER_SECOND
+from optimizer.figures.serving import BURST
+
+if TYPE_CHECKING:
+    from ortools.sat.python import cp_model
+
+    from optimizer.declarative.statement import Statement
+
+_TIME_BITS = 52
+
+
+def reach(own: Statement, measure: Measure, level: Fraction | None, spare: cp_model.IntVar | int = 0) -> None:
+    """Post that a measure is no worse than a level.
+
+    Parameters
+    ----------
+    level
+        None: of the first token's time, that prompts do not queue without end.
+    spare
+        By how much at least, in the measure's own integers.
+    """
+    _REACH[measure](own, level, spare)
+
+
+def _requests(own: Statement, level: Fraction | None, spare: cp_model.IntVar | int) -> None:
+    """Sequences in flight of all ranks ÷ (requests/s wanted) bounds the cycle."""
+    sequences = own.up_to(own.largest_batch * own.problem.devices, "sequences in flight")
+    own.model.add_multiplication_equality(sequences, [own.batch, own.ranks])
+    weights = [shape.pp for shape in own.rows]
+    _served(own, level, spare, sequences, weights)
+
+
+def _device_requests(own: Statement, level: Fraction | None, spare: cp_model.IntVar | int) -> None:
+    """The same of each device: a rank has tp·cp·pp."""
+    _served(own, level, spare, own.batch, [shape.pp * shape.tp * shape.cp * shape.pp for shape in own.rows])
+
+
+def _served(
+    own: Statement, level: Fraction | None, spare: cp_model.IntVar | int, sequences: cp_model.IntVar, weights: list[int]
+) -> None:
+    """Slowest ≤ sequences · e ÷ (weight · (output − 1) · level), of prompts: sequences ÷ (weight · pieces · level)."""
+    work = own.problem.workload
+    if not level:
+        return
+    each = Fraction(TICKS_PER_SECOND) / (level * own.unit)
+    if work.phase != "prefill":
+        each *= work.tokens_per_step / (work.output_tokens - 1)
+    pieces = {p.chunk: p.steps.pieces if work.phase == "prefill" else 1 for p in own.prices.steps}
+    for count in sorted(set(pieces.values())):
+        taken = own.any_of([own.chunk_is[chunk] for chunk, n in pieces.items() if n == count])
+        for weight in sorted(set(weights)):
+            chosen = own.any_of([one for one, w in zip(own.chosen, weights, strict=True) if w == weight])
+            time = min(own.most_time, ceil(each / (count * weight)))
+            own.model.add(own.slowest + spare <= time * sequences).only_enforce_if(taken, chosen)
+
+
+def _cycle(own: Statement, level: Fraction | None, spare: cp_model.IntVar | int) -> None:
+    """Pp · slowest ≤ level."""
+    if level is None:
+        return
+    for stage, last in enumerate(own.is_last):
+        most = min(own.most_time, floor(level * TICKS_PER_SECOND / ((stage + 1) * own.unit)))
+        own.model.add(own.slowest + spare <= most).only_enforce_if(last)
+
+
+def _first(own: Statement, level: Fraction | None, spare: cp_model.IntVar | int) -> None:
+    """Waiting, the prompt's own steps and its queue."""
+    work = own.problem.workload
+    if work.phase == "aggregated" and work.arrivals == "closed":
+        if level is not None:
+            _first_in_a_loop(own, level, spare)
+        return
+    unit, mixed = own.mixed_times(34)
+    points, n, depth = own.prices.steps, own.problem.devices, max(own.domains["pp"])
+    classes: dict[tuple[int, int], int] = {}
+    table: list[int] = []
+    for point in points:
+        key = (point.steps.pieces, point.steps.together)
+        if key not in classes:
+            classes[key] = len(classes)
+            for pp in range(1, depth + 1):
+                known = own.prices.longest_prompts(point.steps, pp, n // pp, level, unit)
+                table += [*known, *[-1] * (n - len(known))]  # more ranks there are not
+    kind = own.of_step([classes[p.steps.pieces, p.steps.together] for p in points], "kind of step")
+    most = own.model.new_int_var(min(table), max(table), "longest step with prompts")
+    own.look_up((kind * depth + own.pp - 1) * n + own.ranks - 1, table, most)
+    for time in mixed:
+        own.model.add(time + spare <= most)
+
+
+def _first_in_a_loop(own: Statement, level: Fraction, spare: cp_model.IntVar | int) -> None:
+    """O + k·M + w·A ≤ level in every stage, k = pieces + pp − 1 + burst · (batch − 1) ÷ 2 · pieces ÷ together."""
+    model, waiting = own.model, own.problem.engine.waiting
+    ahead, whole = BURST.numerator * waiting.steps.denominator, 2 * BURST.denominator * waiting.steps.denominator
+    kinds = {p.chunk: (p.steps.pieces, p.steps.together) for p in own.prices.steps}
+    most_often = max(
+        whole * m * (n + max(own.domains["pp"])) + ahead * own.largest_batch * n for n, m in kinds.values()
+    )  # fmt: skip
+    unit, mixed = own.mixed_times(_TIME_BITS - 1 - most_often.bit_length())
+    often = own.up_to(most_often, "steps waited", least=0)
+    coarse = unit // own.unit  # both are powers of two
+    waited, steps = [], []
+    for mean, time in zip(own.means, mixed, strict=True):
+        waited.append(own.up_to(own.most_time, "mean step, rounded down", least=0))
+        model.add(waited[-1] * coarse >= mean - (coarse - 1))
+        steps.append(own.up_to(2**_TIME_BITS, "steps waited", least=0))
+        model.add_multiplication_equality(steps[-1], [often, time])
+    for chunk, (pieces, together) in kinds.items():
+        chosen = own.chunk_is[chunk]
+        model.add(
+            often == whole * together * (pieces + own.pp - 1) + ahead * pieces * (own.batch - 1)
+        ).only_enforce_if(chosen)  # fmt: skip
+        budget = whole * together * (level - waiting.loop_overhead_s) * TICKS_PER_SECOND / unit
+        most = max(-1, min(2**_TIME_BITS, floor(budget)))
+        for mean, step in zip(waited, steps, strict=True):
+            model.add(step + int(whole * together * waiting.steps) * mean + spare <= most).only_enforce_if(chosen)
+
+
+def _memory(own: Statement, level: Fraction | None, spare: cp_model.IntVar | int) -> None:
+    if level is not None:
+        own.model.add(own.memory_bytes + spare <= floor(level))
+
+
+def _devices(own: Statement, level: Fraction | None, spare: cp_model.IntVar | int) -> None:
+    if level is not None:
+        own.model.add(own.devices + spare <= floor(level))
+
+
+def _context(own: Statement, level: Fraction | None, spare: cp_model.IntVar | int) -> None:
+    """Every stage has room for a sequence of so many tokens, as the engine sizes itself."""
+    for row, chosen in enumerate(own.chosen) if level is not None else ():
+        shape, held = own.rows[row], own.prices.memory[row]
+        kept, tokens = held.holding(int(level or 0)), held.order
+        each = {kind: kept.prefix[i + 1] - kept.prefix[i] for i, kind in enumerate(tokens)}
+        for stage in range(shape.pp):
+            fixed = kept.every + (kept.first if stage == 0 else 0) + (kept.last if stage == shape.pp - 1 else 0)
+            layers = sum(own.layers[stage][kind] * size for kind, size in each.items())
+            own.model.add(layers + fixed + spare <= (kept.limit or 0)).only_enforce_if(chosen)
+
+
+_Reach = Callable[["Statement", Fraction | None, "cp_model.IntVar | int"], None]
+_REACH: dict[Measure, _Reach] = {
+    Measure.REQUESTS: _requests, Measure.DEVICE_REQUESTS: _device_requests, Measure.CYCLE: _cycle,
+    Measure.FIRST: _first, Measure.MEMORY: _memory, Measure.DEVICES: _devices, Measure.CONTEXT: _context,
+}  # fmt: skip

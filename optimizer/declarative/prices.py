@@ -1,0 +1,158 @@
+"""Tables of what a layout takes and holds, from the reference: by degrees, and by the step that µ and a chunk make.
+
+Times are floors of exact ones in a `unit` of ticks. A sum of floors is no more than the floor of the sum, and a limit's
+floor is kept by whatever keeps the limit: the program misses no layout that keeps a limit, and gives none a worse value
+than it has. What it may let through is judged exactly afterwards (`optimizer.declarative.decide`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TypeVar
+
+from optimizer.domain.problem import Problem
+from optimizer.domain.shape import Shape
+from optimizer.figures.costs import CostBook, Costs
+from optimizer.figures.layer import LayerCost, Step
+from optimizer.figures.memory import Memory, MemoryBook
+from optimizer.figures.rates import TICKS_PER_SECOND, effective_rates
+from optimizer.figures.serving import Steps, first_token, steps_of, timing
+
+Key = TypeVar("Key", bound=Hashable)
+
+_FARTHEST_TICKS = 10**9 * TICKS_PER_SECOND
+"""Longer than any step."""
+
+
+@dataclass(frozen=True)
+class StepPoint:
+    """Step of a micro-batch and a chunk (its number among the problem's); tokens and samples that room is kept for."""
+
+    micro_batch: int
+    chunk: int
+    steps: Steps
+    working_tokens: int
+    sampled: int
+
+
+def step_points(
+    problem: Problem, micro_batches: Sequence[int], chunks: Sequence[int | None], runs: Callable[[Steps], bool]
+) -> list[StepPoint]:
+    """All pairs of a micro-batch and a chunk that run."""
+    work, found = problem.workload, []
+    for number, chunk in enumerate(chunks):
+        for micro in micro_batches:
+            steps = steps_of(work, micro, chunk)
+            if not runs(steps):
+                break  # a larger micro-batch has longer steps
+            step = steps.largest
+            tokens, sequences = work.max_num_batched_tokens or 0, work.max_num_seqs or 0
+            found.append(
+                StepPoint(
+                    micro, number, steps, max(step.tokens, tokens), max(step.decoded + step.passes, sequences)
+                )
+            )  # fmt: skip
+    return found
+
+
+@dataclass(frozen=True)
+class Ticks:
+    """Mean time A, and time M with prompt tokens, at every step point; in ticks."""
+
+    mean: tuple[Fraction, ...]
+    mixed: tuple[int, ...]
+
+    def most(self) -> tuple[Fraction, int]:
+        """The longest of each."""
+        return max(self.mean, default=Fraction(0)), max(self.mixed, default=0)
+
+
+class Prices:
+    """Costs and bytes of every degrees listed, at every step point."""
+
+    def __init__(self, problem: Problem, rows: Sequence[Shape], steps: Sequence[StepPoint]) -> None:
+        book, bytes_ = CostBook(problem, effective_rates(problem.priced_hardware)), MemoryBook(problem)
+        self.steps = list(steps)
+        self.costs: list[Costs] = [book.of(shape) for shape in rows]
+        self.memory: list[Memory] = [bytes_.memory(shape) for shape in rows]
+        self.order, self.counts = self.memory[0].order, self.memory[0].counts
+        self.problem = problem
+        self.distinct = len({kind for costs in self.costs for kind in costs.kinds})
+        self._ticks: dict[Hashable, Ticks] = {}
+        self._prompts: dict[tuple[int, int, int, Fraction | None, int], list[int]] = {}
+
+    def layer(self, row: int, kind: int) -> tuple[Hashable, Ticks]:
+        """Times of a layer of a kind, and what rows of equal times have in common."""
+        cost: LayerCost = self.costs[row].kinds[kind]
+        return self._known(cost, cost.ticks)
+
+    def tail(self, row: int) -> tuple[Hashable, Ticks]:
+        """What the last stage adds."""
+        costs = self.costs[row]
+        return self._known((costs.head, costs.draft), costs.tail)
+
+    def send(self, row: int) -> tuple[Hashable, Ticks]:
+        """What every stage adds."""
+        costs = self.costs[row]
+        return self._known((costs.send_fixed, costs.send_each), costs.send)
+
+    def _known(self, key: Key, of: Callable[[Step], int]) -> tuple[Key, Ticks]:
+        if key not in self._ticks:
+            mean, mixed = [], []
+            for point in self.steps:
+                plain, full = point.steps.decode, point.steps.mixed
+                own = of(plain) if plain else of(full) if full else 0
+                more = of(full) if full else 0
+                mean.append(own + point.steps.share * (more - own) if plain and full else Fraction(own))
+                mixed.append(more)
+            self._ticks[key] = Ticks(tuple(mean), tuple(mixed))
+        return key, self._ticks[key]
+
+    def longest(self) -> tuple[Fraction, int]:
+        """What no stage exceeds: all layers, tail and send of the slowest degrees."""
+        mean, mixed = Fraction(1), 1
+        for row in range(len(self.costs)):
+            parts = [self.layer(row, kind)[1].most() for kind in range(len(self.counts))]
+            ends = [self.tail(row)[1].most(), self.send(row)[1].most()]
+            for_all = [(n * a, n * m) for n, (a, m) in zip(self.counts, parts, strict=True)] + ends
+            mean = max(mean, sum((a for a, _ in for_all), Fraction(0)))
+            mixed = max(mixed, sum(m for _, m in for_all))
+        return mean, mixed
+
+    def longest_prompts(
+        self, steps: Steps, pp: int, ranks: int, level: Fraction | None, unit: int
+    ) -> list[int]:  # fmt: skip
+        """`longest_mixed` for 1, 2, … ranks, in a unit."""
+        key = (steps.pieces, steps.together, pp, level, unit)
+        if key not in self._prompts:
+            counts = range(1, ranks + 1)
+            self._prompts[key] = [longest_mixed(self.problem, steps, pp, n, level, unit) for n in counts]
+        return self._prompts[key]
+
+
+def longest_mixed(
+    problem: Problem, steps: Steps, pp: int, ranks: int, level: Fraction | None, unit: int = 1
+) -> int:  # fmt: skip
+    """The longest step with prompts that keeps a first token's time and lets the queue end; −1: none.
+
+    In whole units, of requests that come at random or meet nobody: TTFT and the queue's load rise with it.
+    """
+    first = first_token(problem, pp=pp, batch=1, steps=steps)
+
+    def keeps(units: int) -> bool:
+        ticks = units * unit
+        first_s = first.fixed_s + first.mixed * Fraction(ticks, TICKS_PER_SECOND)
+        # a short cycle: that the rate is served is a limit of its own
+        found = timing(
+            problem, pp=pp, batch=1, steps=steps, slowest=Fraction(1), slowest_mixed=ticks, ranks=ranks, first_s=first_s
+        )
+        assert found.ttft_s is not None  # noqa: S101 - `first_s` is given
+        return found.load < 1 and (level is None or found.ttft_s <= level)
+
+    low, high = -1, _FARTHEST_TICKS // unit
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if keeps(middle) else (low, middle)
+    return low

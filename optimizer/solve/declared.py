@@ -1,0 +1,54 @@
+"""The answer of the declarative model, with the certificate that any answer has."""
+
+from __future__ import annotations
+
+import time
+
+from optimizer.certificate.meshes import lattice
+from optimizer.certificate.statement import statement
+from optimizer.declarative import decide
+from optimizer.domain.families import Family
+from optimizer.domain.lattice import axes
+from optimizer.domain.problem import Problem
+from optimizer.figures.objective import Scored
+from optimizer.figures.operating_point import Point
+from optimizer.figures.rates import TICKS_PER_SECOND
+from optimizer.figures.serving import Evaluation, Timing
+from optimizer.search.search import Tally
+from optimizer.solve.result import Result
+
+
+def solve_declared(problem: Problem, *, time_limit_s: float | None = None) -> Result:
+    """The best layout by the declarative model; the lattice is counted for the certificate alone.
+
+    Raises
+    ------
+    SpecError
+        Where the program would be too large.
+    """
+    started = time.monotonic()
+    found = decide(problem, deadline=None if time_limit_s is None else started + time_limit_s)
+    value, evaluation = found.best or (None, None)
+    best = None
+    if evaluation is not None and value is not None:
+        best = Scored(evaluation.layout, _point(evaluation), value, evaluation.throughput)
+    status = {(True, True): "optimal", (True, False): "feasible", (False, True): "infeasible"}.get(
+        (best is not None, found.complete), "unknown"
+    )
+    own_lattice = lattice(problem, axes(problem))
+    bound = value if found.complete else None
+    certificate = statement(problem, own_lattice.to_json(), status, best, evaluation, bound=bound)
+    each = len(own_lattice.axes.pp) * len(own_lattice.axes.chunks)
+    excluded = {Family(name): count * each for name, count in own_lattice.excluded.items()}
+    points = (own_lattice.count + sum(own_lattice.excluded.values())) * each
+    return Result(
+        problem=problem, status=status, best=best, evaluation=evaluation, bound=bound,
+        tally=Tally(points=points, excluded=excluded, exact=found.rounds), wall_s=time.monotonic() - started,
+        certificate=certificate if status != "unknown" else {},
+    )  # fmt: skip
+
+
+def _point(own: Evaluation) -> Point:
+    cycle = own.layout.pp * max(own.stage_ticks) / TICKS_PER_SECOND
+    timing = Timing(cycle, own.ttft_s, own.tpot_s, own.queue_s, own.load, own.request_capacity / own.layout.dp)
+    return Point(own.layout.batch, own.cuts, max(own.stage_ticks), None, own.memory_bytes, timing)
