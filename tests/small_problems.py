@@ -485,12 +485,11 @@ def _longest(problem: Problem, found: Evaluation) -> int:
     All stages are asked at each length, doubled and then halved; small models name no longest context.
     """
     own, work, book = problem.engine, problem.workload, MemoryBook(problem)
-    memory, defaults = book.memory(found.shape), own.reservation.defaults
-    block, small = own.cache.block_tokens, problem.hardware.device.memory < 70 * GIB
-    step = max(
-        memory.token_bytes * (work.max_num_batched_tokens or defaults.batched_tokens[small]),
-        memory.sampled_bytes * (work.max_num_seqs or defaults.sequences[small]),
-    )
+    memory, defaults = book.memory(found.shape), own.reservation.defaults.of(problem.hardware.device)
+    block = own.cache.block_tokens
+    tokens = work.max_num_batched_tokens or defaults.batched_tokens
+    sequences = work.max_num_seqs or min(defaults.sequences, tokens)
+    step = max(memory.token_bytes * tokens, memory.sampled_bytes * sequences)
 
     def holds(blocks: int) -> bool:
         _, each = book.sequence_bytes(found.shape, blocks * block)

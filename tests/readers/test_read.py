@@ -153,6 +153,7 @@ def test_what_is_wrong_with_an_option_names_the_option() -> None:
     assert messages(refused) == [
         "--model: is required where no problem file is given",
         "--hardware: is required where no problem file is given",
+        "--devices: is required where no problem file is given",
     ]
 
 
