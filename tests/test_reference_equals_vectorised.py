@@ -13,6 +13,7 @@ import pytest
 
 from optimizer.domain.lattice import axes
 from optimizer.domain.layout import Layout
+from optimizer.domain.limits import PERCENTILES
 from optimizer.domain.model import ModelSpec
 from optimizer.domain.problem import Problem
 from optimizer.figures import topology
@@ -166,13 +167,14 @@ def assert_bounds(problem: Problem, shape: Shape, chunk: int | None, layout: Lay
     slack = 1 + CLOSE
     for pp in (shape.pp, 0):
         bounds = Bounds(pricer, one_row(pp, chunk), own.pp[-1])
-        cycle, _, share, first = bounds.stack(micro)
+        cycle, _, share, firsts = bounds.stack(micro, (None, *PERCENTILES))
         exact = shape.pp * max(found.stage_ticks) / TICKS_PER_SECOND
         assert cycle[0] <= float(exact) * slack
         assert close(float(share[0]), found.steps.share) or problem.workload.phase != "aggregated"
         assert bounds.memory(micro)[0] <= found.memory_bytes * slack
-        if first is not None and found.ttft_s is not None:
-            assert first[0] <= float(found.ttft_s) * slack
+        for percentile, first in firsts.items():
+            told = found.first_token_s(percentile)
+            assert told is None or first[0] <= float(told) * slack
         requests = float(found.request_capacity / layout.devices)
         assert bounds.requests(micro, cycle)[0] * slack >= requests
 

@@ -8,6 +8,7 @@ from optimizer.audit import lexicon
 from optimizer.audit.context import label_role
 from optimizer.audit.statements import AXES, Context
 from optimizer.audit.tokens import Number
+from optimizer.domain.limits import PERCENTILES
 
 _DEVICE: Final = re.compile(r"^(?:gpus?|devices?|accelerators?|chips?|npus?|tpus?|cards?|ranks?)$")
 _PER_DEVICE: Final = re.compile(
@@ -184,13 +185,27 @@ def _rate(number: Number, context: Context) -> str | None:
     return "throughput"
 
 
+_LATENCIES: Final = (
+    ("ttft", re.compile(r"\bttft\b|time[- ]to[- ]first[- ]token|first[- ]token latency")),
+    ("tpot", re.compile(r"\btpot\b|\bitl\b|inter-?token|time per output token")),
+)
+_PERCENTILE: Final = re.compile(r"\bp(\d\d(?:\.\d+)?)\b|\b(\d\d(?:\.\d+)?)(?:th|st|nd|rd)?[- ]percentile|\b(median)\b")
+
+
+def _of_percentile(name: str, words: str) -> str | None:
+    """The claim of a mean, or of the percentile that is named; None for one that is not derived."""
+    named = [("50" if found[3] else found[1] or found[2]) for found in _PERCENTILE.finditer(words)]
+    if not named:
+        return name
+    return f"{name}_p{named[-1]}" if named[-1] in map(str, PERCENTILES) else None
+
+
 def _time(number: Number, context: Context) -> str | None:
     topic = context.topic if label_role(context.label) is not None else ""
     for words in (" ".join((*number.nouns, context.after[:24])), f"{context.label} {context.before}", topic):
-        if re.search(r"\bttft\b|time[- ]to[- ]first[- ]token|first[- ]token latency", words):
-            return "ttft"
-        if re.search(r"\btpot\b|\bitl\b|inter-?token|time per output token", words):
-            return "tpot"
+        for name, pattern in _LATENCIES:
+            if pattern.search(words):
+                return _of_percentile(name, f"{context.label} {context.before} {words}")
         if re.search(r"\bend[- ]to[- ]end (?:latency|time)|\be2e\b|\brequest latency", words):
             return "latency"
         if re.search(r"\bstep time\b|time per step|iteration time", words):

@@ -25,7 +25,7 @@ _UNIQUE: Final = (
 _ALTERNATIVES: Final = re.compile(
     r"\b(?:option|alternative|scenario|variant|baseline|example|phase|prefill|decode|versus|vs|compar|before|after|if|"
     r"plan [a-z]\b|layout [a-z]\b|config(?:uration)? [a-z0-9]\b|case|proposed|candidate|recommend|peak|minimum|maximum|"
-    r"average|worst|best|initial|target|small|large|p50|p99|per[- ]stage|first|second|stage \d)",
+    r"average|worst|best|initial|target|small|large|p\d\d|per[- ]stage|first|second|stage \d)",
     re.IGNORECASE,
 )
 _ARITHMETIC: Final = re.compile(r"\d\s*[-+/*×÷·]\s*\d")

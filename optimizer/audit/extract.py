@@ -19,6 +19,7 @@ from optimizer.audit.expression import Parser
 from optimizer.audit.inline import BREAK
 from optimizer.audit.statements import Context, Role, Statement
 from optimizer.audit.tokens import Number, Token
+from optimizer.domain.limits import LATENCIES, PERCENTILES
 
 REFERENCE_ONLY: Final = (
     "latency",
@@ -30,6 +31,7 @@ REFERENCE_ONLY: Final = (
     "nodes_visited",
     "link_bandwidth",
     "link_utilization",
+    *(f"{name}_p{share}" for name in LATENCIES for share in PERCENTILES),
 )
 """Claims that only a problem can judge; without one they are no news."""
 CLAIMS: Final = frozenset(

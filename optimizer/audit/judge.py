@@ -21,6 +21,7 @@ from optimizer.audit.partial import Partial, device_counts
 from optimizer.audit.statements import AXES, Statement
 from optimizer.audit.verdict import Verdict, plain, shown
 from optimizer.domain.convention import CONVENTIONS
+from optimizer.domain.limits import LATENCIES, PERCENTILES
 from optimizer.domain.problem import Problem
 from optimizer.readers.claims import Claim
 from optimizer.verify.claim_table import CLAIMS, ClaimKind, Physics, dimensions, kind_of_claim
@@ -49,7 +50,7 @@ _CUT: Final = {"weights", "expert_weights", "expert_instances", "experts_per_gpu
 """Figures of the fullest stage."""
 _RATED: Final = {"link_bandwidth", "hbm_bandwidth", "fabric_bandwidth", "flops"}
 """Figures of data sheets: they may count both directions, a whole node or sparse numbers."""
-_TIMES: Final = {"ttft", "tpot"}
+_TIMES: Final = {*LATENCIES, *(f"{name}_p{share}" for name in LATENCIES for share in PERCENTILES)}
 _PARTIAL: Final = re.compile(r"\b(?:per|each|every|one|a single|layers?|blocks?|stages?|rank|gpu|device)\b")
 _PER_DEVICE: Final = re.compile(r"(?:per|/|each|every)[\s-]*(?:gpu|device|accelerator|rank)")
 _OUTRIGHT: Final = re.compile(

@@ -28,7 +28,7 @@ from optimizer.figures.costs import Costs
 from optimizer.figures.layer import Step
 from optimizer.figures.memory import Memory
 from optimizer.figures.rates import TICKS_PER_SECOND
-from optimizer.figures.serving import Steps, first_token, keeps_step, steps_of, timing
+from optimizer.figures.serving import FirstToken, Steps, first_token, keeps_step, service_s, steps_of, timing
 from optimizer.figures.shape import Shape
 from optimizer.figures.topology import replicas_that_fit
 
@@ -52,13 +52,12 @@ class _Stages:
 
 @dataclass(frozen=True)
 class _Batch:
-    """Costs of the stages at one batch: mean step × `scale`, what TTFT is made of × `first_scale`, bytes."""
+    """Costs of the stages at one batch: mean step × `scale`, a step with prompt tokens, bytes."""
 
     steps: Steps
     mean: _Stages
     scale: int
-    first: _Stages | None
-    first_scale: int
+    mixed: _Stages | None
     held: _Stages
 
 
@@ -90,7 +89,8 @@ class Decision:
         self.problem, self.shape, self.chunk, self.costs, self.memory = problem, shape, chunk, costs, memory
         self._batches: dict[int, _Batch] = {}
         self._held: dict[int, _Stages] = {}
-        self._longest: dict[tuple[int, int, Fraction | None, bool], int] = {}
+        self._firsts: dict[tuple[int, int | None], tuple[_Stages, int]] = {}
+        self._longest: dict[tuple[int, int, int | None, Fraction | None, bool], int] = {}
 
     def found(self, goals: Sequence[Goal]) -> tuple[Goal, Layout] | None:
         """A goal that some layout meets, with the layout; None is the proof that there is none."""
@@ -145,8 +145,11 @@ class Decision:
         mean = self._mean_limit(high, goal, replicas, own.scale)
         if mean is not None:
             limits.append((own.mean, mean))
-        if own.first is not None:
-            limits.append((own.first, self._first_limit(low, high, goal, replicas)))
+        queued = self.problem.workload.queued_rate is not None
+        limited = dict.fromkeys([*([None] if queued else []), *(percentile for percentile, _ in goal.first)])
+        for percentile in limited if own.mixed is not None else ():
+            stages, scale = self._first(low, percentile)
+            limits.append((stages, self._first_limit(low, high, goal, replicas, percentile, scale)))
         return _filled(limits, self.shape.pp)
 
     def _context(self, tokens: int) -> list[tuple[_Stages, int]]:
@@ -180,27 +183,44 @@ class Decision:
             most.append(_most(goal.cycle * unit, strict="cycle" in goal.strict))
         return min(most, default=None)
 
-    def _first_limit(self, low: int, high: int, goal: Goal, replicas: int) -> int:
-        """Most that a stage of batch `low` may cost by `_Batch.first`, with the queue of `high`, to be in time."""
-        own, strict = self._at(low), "first" in goal.strict
-        first = first_token(self.problem, pp=self.shape.pp, batch=low, steps=own.steps)
-        if self.problem.workload.queued_rate is not None:
-            return int(own.first_scale * first.mixed * self._longest_mixed(high, first.fixed_s, goal, replicas))
-        if goal.first is None:
-            return _ENDLESS
-        return _most((goal.first - first.fixed_s) * TICKS_PER_SECOND * own.first_scale, strict=strict)
+    def _first(self, batch: int, percentile: int | None) -> tuple[_Stages, int]:
+        """What a TTFT is made of in each stage, in ticks × a scale, and the scale."""
+        if (batch, percentile) not in self._firsts:
+            own, told = self._at(batch), self._told(batch, percentile)
+            mixed, mean = own.mixed, own.mean
+            assert mixed is not None  # noqa: S101 - asked for only where there are prompts
+            scale = told.mixed.denominator * told.mean.denominator * own.scale
+            prompts, waits = int(told.mixed * scale), int(told.mean * scale / own.scale)
+            stages = _Stages(
+                [prompts * m + waits * a for m, a in zip(mixed.cumulated, mean.cumulated, strict=True)],
+                0, prompts * mixed.last + waits * mean.last, prompts * mixed.every + waits * mean.every,
+            )  # fmt: skip
+            self._firsts[batch, percentile] = stages, scale
+        return self._firsts[batch, percentile]
 
-    def _longest_mixed(self, batch: int, fixed_s: Fraction, goal: Goal, replicas: int) -> int:
+    def _told(self, batch: int, percentile: int | None) -> FirstToken:
+        steps = self._at(batch).steps
+        return first_token(self.problem, pp=self.shape.pp, batch=batch, steps=steps, percentile=percentile)
+
+    def _first_limit(self, low: int, high: int, goal: Goal, replicas: int, percentile: int | None, scale: int) -> int:
+        """Most that a stage of batch `low` may cost by `_first`, with the queue of `high`, to be in time."""
+        first = self._told(low, percentile)
+        if self.problem.workload.queued_rate is not None:
+            return int(scale * first.mixed * self._longest_mixed(high, first.fixed_s, goal, replicas, percentile))
+        limit = dict(goal.first)[percentile]
+        return _most((limit - first.fixed_s) * TICKS_PER_SECOND * scale, strict=goal.beats_first(percentile))
+
+    def _longest_mixed(self, batch: int, fixed_s: Fraction, goal: Goal, replicas: int, percentile: int | None) -> int:
         """Longest step with prompt tokens, in ticks, at which the first token is in time and the queue ends."""
         micro = -(-batch // self.shape.pp) if self.problem.workload.phase == "prefill" else 1
-        strict = "first" in goal.strict
-        key = (micro, replicas, goal.first, strict)
+        strict, limit = goal.beats_first(percentile), dict(goal.first).get(percentile)
+        key = (micro, replicas, percentile, limit, strict)
         if key not in self._longest:
             steps, low, high = self._at(batch).steps, -1, _ENDLESS
             passed = steps.pieces + self.shape.pp - 1
-            if goal.first is not None:
+            if limit is not None:
                 # without a queue the first token waits for so many steps
-                high = _most((goal.first - fixed_s) * TICKS_PER_SECOND / passed, strict=strict) + 1
+                high = _most((limit - fixed_s) * TICKS_PER_SECOND / passed, strict=strict) + 1
             while high - low > 1:
                 middle = (low + high) // 2
                 told = timing(
@@ -208,10 +228,11 @@ class Decision:
                     slowest_mixed=middle, ranks=replicas * self.shape.dp,
                     first_s=fixed_s + Fraction(passed * middle, TICKS_PER_SECOND),
                 )  # fmt: skip
-                late = goal.first is not None and told.ttft_s is not None and (
-                    told.ttft_s >= goal.first if strict else told.ttft_s > goal.first
-                )  # fmt: skip
-                low, high = (low, middle) if late or told.load >= 1 else (middle, high)
+                late = told.load >= 1
+                if limit is not None and not late:
+                    first_s = told.first_token_s(service_s(self.problem, steps, middle), percentile)
+                    late = first_s >= limit if strict else first_s > limit
+                low, high = (low, middle) if late else (middle, high)
             self._longest[key] = low
         return self._longest[key]
 
@@ -232,20 +253,11 @@ class Decision:
                     (scale - often) * plain.every + often * mixed.every,
                 )
             assert mean is not None  # noqa: S101 - a phase has steps
-            first, first_scale = None, 1
-            if mixed is not None:
-                told = first_token(self.problem, pp=pp, batch=batch, steps=steps)
-                first_scale = told.mixed.denominator * told.mean.denominator * scale
-                prompts, waits = int(told.mixed * first_scale), int(told.mean * first_scale / scale)
-                first = _Stages(
-                    [prompts * m + waits * a for m, a in zip(mixed.cumulated, mean.cumulated, strict=True)],
-                    0, prompts * mixed.last + waits * mean.last, prompts * mixed.every + waits * mean.every,
-                )  # fmt: skip
             held = _Stages(
                 memory.prefix(batch), memory.input.total_bytes,
                 memory.output.total_bytes, memory.working_bytes(steps.largest) + memory.reserve_bytes,
             )  # fmt: skip
-            self._batches[batch] = _Batch(steps, mean, scale, first, first_scale, held)
+            self._batches[batch] = _Batch(steps, mean, scale, mixed, held)
         return self._batches[batch]
 
     def _timed(self, step: Step) -> _Stages:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 
-from optimizer.certificate.goals import Goal, goal
+from optimizer.certificate.goals import Firsts, Goal, goal
 from optimizer.certificate.meshes import Lattice
 from optimizer.certificate.optimality import unmet
 from optimizer.certificate.priced import evaluated
@@ -104,6 +104,14 @@ def _within(one: Corner, other: Corner) -> bool:
     return all(b is None or (a is not None and a <= b) for a, b in zip(one, other, strict=True))
 
 
+def _earliest(one: Firsts, other: Firsts) -> Firsts:
+    """Both sets of limits on the time to the first token."""
+    found = dict(one)
+    for percentile, limit in other:
+        found[percentile] = min(limit, found.get(percentile, limit))
+    return tuple(found.items())
+
+
 def _goal(problem: Problem, views: Sequence[Problem], corner: Corner) -> Goal:
     """All limits of the problem, and less than the corner in every objective."""
     found = goal(problem, None)
@@ -116,7 +124,7 @@ def _goal(problem: Problem, views: Sequence[Problem], corner: Corner) -> Goal:
             above=max((v for v in (found.above, own.above) if v is not None), default=None),
             total_above=max((v for v in (found.total_above, own.total_above) if v is not None), default=None),
             cycle=min((v for v in (found.cycle, own.cycle) if v is not None), default=None),
-            first=min((v for v in (found.first, own.first) if v is not None), default=None),
+            first=_earliest(found.first, own.first),
             memory=min(found.memory, own.memory),
             devices=min(found.devices, own.devices),
             strict=found.strict | own.strict,

@@ -14,7 +14,7 @@ from fractions import Fraction
 from math import ceil, floor
 
 from optimizer.domain.lattice import LARGEST_BATCH, largest_batch
-from optimizer.domain.limit_table import tightest
+from optimizer.domain.limit_table import first_limits, tightest
 from optimizer.domain.objectives import Measure
 from optimizer.domain.problem import Problem
 from optimizer.figures.costs import Costs
@@ -23,6 +23,9 @@ from optimizer.figures.memory import Memory
 from optimizer.figures.rates import TICKS_PER_SECOND
 from optimizer.figures.room import next_longer
 from optimizer.figures.serving import Steps, first_token, keeps_step, prompt_split, steps_of
+
+Firsts = tuple[tuple[int | None, Fraction], ...]
+"""Percentiles of the time to the first token (None: its mean), each with seconds."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +38,10 @@ class Goal:
         Requests/s of each device, more than; None: any.
     total_above, total, each
         Requests/s in all, more than (None: any), and at least; of each device at least.
-    cycle, first
-        Seconds of a decode cycle and to the first token, at most; None: any.
+    cycle
+        Seconds of a decode cycle, at most; None: any.
+    first
+        Seconds to the first token at most, each of the mean (None) or of a percentile of requests.
     memory, devices
         Bytes of the fullest device, and devices, at most.
     context
@@ -47,20 +52,28 @@ class Goal:
     total_above: Fraction | None
     total: Fraction
     cycle: Fraction | None
-    first: Fraction | None
+    first: Firsts
     memory: int
     devices: int
     each: Fraction = Fraction(0)
     strict: frozenset[str] = frozenset()
     context: int = 0
 
+    def beats_first(self, percentile: int | None) -> bool:
+        """Whether the limit on this TTFT is strict: an objective's, the value of which is to be beaten."""
+        return _first_name(percentile) in self.strict
+
+
+def _first_name(percentile: int | None) -> str:
+    return "first" if percentile is None else f"first_p{percentile}"
+
 
 def goal(problem: Problem, value: Fraction | None) -> Goal:
     """The problem's limits and, where a value is claimed, what beating it takes."""
     limits = tightest(problem)
-    cycle, first = limits.get(Measure.CYCLE), limits.get(Measure.FIRST)
+    cycle, first = limits.get(Measure.CYCLE), first_limits(problem)
     own = Goal(
-        above=None, total_above=None, cycle=cycle, first=first,
+        above=None, total_above=None, cycle=cycle, first=tuple(first.items()),
         total=max(problem.workload.request_rate or Fraction(0), limits.get(Measure.REQUESTS, Fraction(0))),
         each=limits.get(Measure.DEVICE_REQUESTS, Fraction(0)),
         memory=min(problem.capacity_bytes, floor(limits.get(Measure.MEMORY, problem.capacity_bytes))),
@@ -80,8 +93,10 @@ def goal(problem: Problem, value: Fraction | None) -> Goal:
             beyond = cycle is not None and level > cycle
             return own if beyond else replace(own, cycle=level, strict=frozenset({"cycle"}))
         case Measure.FIRST:
-            beyond = first is not None and level > first
-            return own if beyond else replace(own, first=level, strict=frozenset({"first"}))
+            aim = problem.scale.percentile
+            beyond = aim in first and level > first[aim]
+            stricter = tuple((first | {aim: level}).items())
+            return own if beyond else replace(own, first=stricter, strict=frozenset({_first_name(aim)}))
         case Measure.MEMORY:
             return replace(own, memory=min(own.memory, ceil(level) - 1))
         case Measure.CONTEXT:
@@ -167,9 +182,9 @@ class Reach:
         """A micro-batch near the one whose requests just suffice when the cycle is as long as the goal allows."""
         work = self.problem.workload
         if work.phase == "prefill":
-            if goal_.first is None:
+            if not goal_.first:
                 return LARGEST_BATCH
-            return int(need * self.ranks * self._pieces(chunk) * goal_.first) + 1
+            return int(need * self.ranks * self._pieces(chunk) * min(limit for _, limit in goal_.first)) + 1
         if goal_.cycle is None:
             return LARGEST_BATCH
         return int(need * self.ranks * (work.output_tokens - 1) / work.tokens_per_step * goal_.cycle) + 1
@@ -280,13 +295,19 @@ class Reach:
 
         Of k the pp − 1 steps of the later stages count whole: (n + pp − 1)·max M ≥ (n − 1)/pp·ΣM + ΣM.
         """
-        if goal_.first is None:
-            return True
-        least = first_token(self.problem, pp=1, batch=(self.pp or 1) * (micro - 1) + 1, steps=steps)
+        return all(self._kept(goal_, each, micro, steps, mixed, mean) for each in goal_.first)
+
+    def _kept(
+        self, goal_: Goal, each: tuple[int | None, Fraction], micro: int, steps: Steps, mixed: Sequence[int],
+        mean: Sequence[Fraction],
+    ) -> bool:  # fmt: skip
+        percentile, limit = each
+        batch = (self.pp or 1) * (micro - 1) + 1
+        least = first_token(self.problem, pp=1, batch=batch, steps=steps, percentile=percentile)
         often = least.mixed + self.deep - 1
         longest = max(often * m + least.mean * a for m, a in zip(mixed, mean, strict=True))
-        first, limit = longest / self.deep, (goal_.first - least.fixed_s) * TICKS_PER_SECOND
-        return first < limit if "first" in goal_.strict else first <= limit
+        first, most = longest / self.deep, (limit - least.fixed_s) * TICKS_PER_SECOND
+        return first < most if goal_.beats_first(percentile) else first <= most
 
     def _in_time(self, goal_: Goal, cycle: int, scale: int) -> bool:
         if goal_.cycle is None or self.problem.workload.phase == "prefill":

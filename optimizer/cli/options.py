@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from optimizer.domain.limit_table import LIMITS, Bound
+from optimizer.domain.limits import LATENCIES
 from optimizer.domain.objectives import OBJECTIVES
 from optimizer.errors import Fault, SpecError
 from optimizer.units import Dimension
@@ -50,6 +51,8 @@ def _axis(name: str, text: str) -> ProblemOption:
 
 def _bound(limit: Bound) -> ProblemOption:
     metavar, unit = ("TIME", "s or ms") if limit.dimension is Dimension.SECONDS else ("VALUE", "")
+    if limit.name in LATENCIES:
+        metavar = "TIME|pNN=TIME[,...]"
     return ProblemOption(f"--{limit.name.replace('_', '-')}", ("limits", limit.name), limit.asked, metavar, unit=unit)
 
 
@@ -75,7 +78,7 @@ PROBLEM_OPTIONS: Final = (
     ProblemOption("--prefix-cache-hit", ("workload", "prefix_cache_hit"), "Share of prompt tokens cached.", "SHARE"),
     ProblemOption("--mtp-tokens", ("workload", "mtp_tokens"), "Tokens drafted a step.", "N"),
     ProblemOption("--mtp-acceptance", ("workload", "mtp_acceptance"), "Chance that one is accepted.", "SHARE"),
-    *(_bound(limit) for limit in LIMITS if isinstance(limit, Bound)),
+    *(_bound(limit) for limit in LIMITS if isinstance(limit, Bound) and not limit.percentile),
     ProblemOption("--confidence", ("limits", "confidence"), "Share of measured runs that keep TTFT and TPOT.", "SHARE"),
     ProblemOption("--memory-utilization", ("limits", "memory_utilization"), "Share of memory to use.", "SHARE"),
     ProblemOption("--fabric-bandwidth", ("limits", "fabric_bandwidth"), "Most bytes/s over the fabric.", "RATE"),
@@ -133,6 +136,9 @@ def value_of(option: ProblemOption, text: str) -> Any:  # noqa: ANN401 - what th
         return parts if len(parts) > 1 else parts[0]
     if option.name:
         return text
+    if option.unit and "=" in text:
+        stated = (part.partition("=") for part in text.split(","))
+        return {name.strip(): value_of(option, value.strip()) for name, _, value in stated}
     if option.unit and _NUMBER.fullmatch(text.strip()):
         first, second = option.unit.split(" or ")
         message = f"{text} of what? A unit is wanted: {text}{first} or {text}{second}"

@@ -9,6 +9,7 @@ from typing import Any
 from optimizer.cli.output import emit, heading, paint, table
 from optimizer.domain.layout import Layout
 from optimizer.domain.limit_table import bounds_of
+from optimizer.domain.limits import PERCENTILES
 from optimizer.domain.problem import Problem
 from optimizer.figures.costs import Costs, Imbalance, build_costs
 from optimizer.figures.derivation_figure import Figure, shown
@@ -26,7 +27,9 @@ SHOWN = (
     "throughput_tokens_per_s",
     "request_capacity_per_s",
     "ttft_s",
+    "ttft_p99_s",
     "tpot_s",
+    "tpot_p99_s",
     "latency_s",
     "concurrency",
     "running_sequences",
@@ -54,6 +57,14 @@ _MEANINGS = {
     "throughput_tokens_per_s": (Dimension.TOKENS_PER_SECOND, "{} in all"),
     "ttft_s": (Dimension.SECONDS, "{} to the first token"),
     "tpot_s": (Dimension.SECONDS, "{} for each output token"),
+    **{
+        f"ttft_p{share}_s": (Dimension.SECONDS, f"{{}} to the first token of {share}% of requests")
+        for share in PERCENTILES
+    },
+    **{
+        f"tpot_p{share}_s": (Dimension.SECONDS, f"{{}} for each output token of {share}% of requests")
+        for share in PERCENTILES
+    },
     "cost_dollars_per_million_tokens": (Dimension.DOLLARS, "{} per million tokens"),
     "memory_headroom_bytes": (Dimension.BYTES, "{} left on the fullest device"),
     "cost_dollars_per_h": (Dimension.DOLLARS_PER_HOUR, "{} in all"),

@@ -17,6 +17,7 @@ from ortools.sat.python import cp_model
 
 from optimizer.declarative.prices import Prices, Ticks, step_points
 from optimizer.domain.lattice import LARGEST_BATCH, LARGEST_PACKED_CHUNK
+from optimizer.domain.limit_table import first_limits
 from optimizer.domain.problem import Problem
 from optimizer.domain.shape import Shape
 from optimizer.errors import SpecError
@@ -95,6 +96,11 @@ class Statement:
     def __init__(self, problem: Problem, families: Sequence[type[Family]], prices: Prices | None = None) -> None:
         if problem.expert_loads:
             raise SpecError("--method cp-sat: measured loads of experts are placed by branch-and-bound alone")
+        if problem.scale.percentile is not None or first_limits(problem).keys() - {None}:
+            raise SpecError(
+                "--method cp-sat: percentiles of TTFT are limited, and TTFT and TPOT made best at one, by "
+                "branch-and-bound alone"
+            )
         self.problem, self.families = problem, families
         self.model = cp_model.CpModel()
         n, moe = problem.devices, problem.model.moe

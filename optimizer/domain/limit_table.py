@@ -14,7 +14,7 @@ from typing import Any
 
 from optimizer.domain.engines import ANY
 from optimizer.domain.families import Family
-from optimizer.domain.limits import Search
+from optimizer.domain.limits import PERCENTILES, Search
 from optimizer.domain.objectives import OBJECTIVES, Measure, Objective
 from optimizer.domain.problem import Problem
 from optimizer.domain.variation import changed
@@ -87,6 +87,11 @@ class Bound(Limit):
     def objective(self) -> Objective:
         """The row of the objective."""
         return OBJECTIVES[self.bounds]
+
+    @property
+    def percentile(self) -> bool:
+        """Whether it is of a percentile of requests: a part of the limit on their mean, where that is written."""
+        return self.bounds.endswith(tuple(f"_p{share}" for share in PERCENTILES))
 
     def told(self, value: Fraction) -> str:
         """The limit in short: ``TPOT ≤ 50 ms``."""
@@ -184,12 +189,22 @@ LIMITS: list[Limit] = [
         lambda p, factor: with_rate(p, (p.workload.request_rate or 0) / factor),
     ),
     bound_on(
-        "ttft", "ttft", "s", Dimension.SECONDS, label="TTFT", asked="Longest time to first token, such as 2s.",
+        "ttft", "ttft", "s", Dimension.SECONDS, label="TTFT", asked="Longest time to first token: 2s, p99=2s.",
         family=Family.TTFT,
     ),
     bound_on(
-        "tpot", "tpot", "s", Dimension.SECONDS, label="TPOT", asked="Longest time per output token, such as 50ms.",
+        "tpot", "tpot", "s", Dimension.SECONDS, label="TPOT", asked="Longest time per output token: 50ms, p99=60ms.",
         family=Family.TPOT,
+    ),
+    *(
+        bound_on(
+            f"{name}_p{share}", f"{name}_p{share}", "s", Dimension.SECONDS, label=f"p{share} of {label}",
+            asked=f"The longest that {share}% of requests have, such as {example}.", family=family,
+        )
+        for name, label, family, example in (
+            ("ttft", "TTFT", Family.TTFT, "2s"), ("tpot", "TPOT", Family.TPOT, "50ms"),
+        )
+        for share in PERCENTILES
     ),
     Limit(
         "fabric_bandwidth", "bytes_per_s", ("limits.fabric_bandwidth",),
@@ -224,11 +239,28 @@ def bounds_of(problem: Problem) -> list[tuple[Bound, Fraction]]:
     return [(row, Fraction(value)) for row, value in found if isinstance(value, Fraction)]
 
 
+def first_limits(problem: Problem) -> dict[int | None, Fraction]:
+    """Longest time to the first token, in seconds, by the percentile of requests (None: their mean)."""
+    found: dict[int | None, Fraction] = {}
+    for row, value in bounds_of(problem):
+        scale = row.objective.scale_of(problem)
+        if scale.measure is Measure.FIRST:
+            level = scale.level(value)
+            found[scale.percentile] = min(level, found.get(scale.percentile, level))
+    return found
+
+
 def tightest(problem: Problem) -> dict[Measure, Fraction]:
-    """What all limits on objectives leave of each measure: the least of what rises, the most of the rest."""
+    """What all limits on objectives leave of each measure: the least of what rises, the most of the rest.
+
+    Percentiles of the time to the first token are in `first_limits`. Of a decode cycle they count as the mean does: no
+    request has a longer one than the whole batch in flight.
+    """
     levels: dict[Measure, Fraction] = {}
     for row, value in bounds_of(problem):
         scale = row.objective.scale_of(problem)
+        if scale.measure is Measure.FIRST and scale.percentile is not None:
+            continue
         if scale.measure is Measure.CONTEXT:
             raise InternalError(f"limit {row.name!r}: nothing keeps a sequence to a length yet")
         level, held = scale.level(value), levels.get(scale.measure)

@@ -17,6 +17,7 @@ from pydantic import AfterValidator, Field
 
 from optimizer.domain.base import FieldError
 from optimizer.domain.hardware import HardwareSpec
+from optimizer.domain.limits import PERCENTILES
 from optimizer.domain.workload import ServingWorkload
 from optimizer.errors import InternalError
 
@@ -42,12 +43,19 @@ class Measure(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How a value follows from a measure: offset + factor × level, or factor ÷ level."""
+    """How a value follows from a measure: offset + factor × level, or factor ÷ level.
+
+    Attributes
+    ----------
+    percentile
+        Percent of all requests of which none has a higher level; None: the mean of requests.
+    """
 
     measure: Measure
     factor: Fraction = Fraction(1)
     offset: Fraction = Fraction(0)
     quotient: bool = False
+    percentile: int | None = None
 
     @property
     def maximised(self) -> bool:
@@ -165,6 +173,18 @@ def _tokens(measure: Measure) -> Callable[[Premise], Scale]:
     return lambda premise: Scale(measure, Fraction(premise.workload.tokens_of_request))
 
 
+_NO_FIRST = {"decode": "the prefill role sends the first token"}
+_NO_LATER = {"prefill": "the decode role sends the later tokens"}
+
+
+def _first(percentile: int | None) -> Callable[[Premise], Scale]:
+    return lambda _: Scale(Measure.FIRST, percentile=percentile)
+
+
+def _cycle(percentile: int | None) -> Callable[[Premise], Scale]:
+    return lambda p: Scale(Measure.CYCLE, 1 / p.workload.tokens_per_step, percentile=percentile)
+
+
 _ROWS = (
     Objective(
         "throughput_per_device", "throughput_per_device_tokens_per_s", "throughput a device", maximised=True,
@@ -179,13 +199,20 @@ _ROWS = (
         needs_rate=True,
     ),
     Objective(
-        "ttft", "ttft_s", "time to first token", maximised=False, scale=lambda _: Scale(Measure.FIRST),
-        not_in={"decode": "the prefill role sends the first token"},
+        "ttft", "ttft_s", "time to first token", maximised=False, scale=_first(None), not_in=_NO_FIRST,
     ),
     Objective(
-        "tpot", "tpot_s", "time per output token", maximised=False,
-        scale=lambda p: Scale(Measure.CYCLE, 1 / p.workload.tokens_per_step),
-        not_in={"prefill": "the decode role sends the later tokens"},
+        "tpot", "tpot_s", "time per output token", maximised=False, scale=_cycle(None), not_in=_NO_LATER,
+    ),
+    *(
+        Objective(
+            f"{name}_p{share}", f"{name}_p{share}_s", f"{words} of {share}% of requests", maximised=False,
+            scale=scale(share), not_in=not_in, traded=False,
+        )
+        for name, words, scale, not_in in (
+            ("ttft", "time to first token", _first, _NO_FIRST), ("tpot", "time per output token", _cycle, _NO_LATER),
+        )
+        for share in PERCENTILES
     ),
     Objective(
         "cost", "cost_dollars_per_million_tokens", "cost of a million tokens", maximised=False, scale=_cost,

@@ -18,6 +18,7 @@ from optimizer.domain.limit_table import (
     Bound,
     Limit,
     Value,
+    first_limits,
     most_devices,
     with_limits,
     with_memory,
@@ -30,7 +31,8 @@ from optimizer.domain.problem import Problem
 from optimizer.domain.variation import changed
 from optimizer.explain.limits import fits, optimum
 from optimizer.figures.objective import Scored
-from optimizer.figures.serving import evaluate
+from optimizer.figures.percentiles import most_load
+from optimizer.figures.serving import evaluate, service_s
 from optimizer.figures.topology import replicas_that_fit
 from optimizer.verify.constraints import violations
 
@@ -180,15 +182,14 @@ def most_of_layout(problem: Problem, scored: Scored, redundant: int = 0) -> Frac
     most = own.request_capacity
     if not own.mixed_ticks or problem.workload.queued_rate is None:
         return most
-    ranks, pieces = scored.layout.dp, own.steps.pieces
-    together = scored.layout.micro_batch if problem.workload.phase == "prefill" else 1
-    service = pieces * Fraction(max(own.mixed_ticks), 10**27) / together
-    ttft = problem.limits.ttft
-    if ttft is None or own.ttft_s is None:
-        return min(most, ranks / service * (1 - RATE_PRECISION / 4))
-    spare = ttft - own.ttft_s
-    # rate/ranks · service² ÷ (2·(1 − rate/ranks · service)) ≤ spare
-    return min(most, 2 * spare * ranks / (service * (service + 2 * spare)))
+    service = service_s(problem, own.steps, max(own.mixed_ticks))
+    loads = [1 - RATE_PRECISION / 4]
+    for percentile, limit in first_limits(problem).items():
+        spare = limit - (own.first_token_s(percentile) or 0)
+        # load · service ÷ (2·(1 − load)) ≤ spare
+        mean = 2 * spare / (service + 2 * spare)
+        loads.append(mean if percentile is None else most_load(spare / service, percentile))
+    return min(most, min(loads) * scored.layout.dp / service)
 
 
 def _rate(problem: Problem, limit: Limit) -> Iterator[Relaxation]:

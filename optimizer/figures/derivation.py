@@ -6,6 +6,7 @@ from fractions import Fraction
 from typing import Any
 
 from optimizer.domain.layout import Layout
+from optimizer.domain.limits import LATENCIES, PERCENTILES
 from optimizer.domain.problem import Problem
 from optimizer.figures import derivation_counts as counts
 from optimizer.figures import derivation_serving as serving
@@ -49,6 +50,7 @@ _TOP = (
     "throughput_per_device_tokens_per_s",
     "request_capacity_per_s",
     "idle_devices",
+    *(f"{name}_p{share}_s" for name in LATENCIES for share in PERCENTILES),
     "latency_s",
     "concurrency",
     "step_time_s",

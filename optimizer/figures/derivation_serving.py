@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+from optimizer.domain.limits import PERCENTILES
 from optimizer.domain.problem import Problem
 from optimizer.figures.bandwidth import stage_traffic, tier_bandwidth
 from optimizer.figures.bounds import COMPUTE, HBM, demand
 from optimizer.figures.derivation_figure import Sheet, shown
+from optimizer.figures.percentiles import wait
 from optimizer.figures.rates import TICKS_PER_SECOND
 from optimizer.figures.serving import BURST, Evaluation, chunk_of, first_token
 from optimizer.units import Dimension
@@ -62,26 +64,17 @@ def times(sheet: Sheet, problem: Problem, found: Evaluation, ideal: Evaluation) 
         )
     if found.ttft_s is not None:
         chunk = chunk_of(problem, layout)
-        first = first_token(problem, pp=layout.pp, batch=layout.batch, steps=steps)
-        stage = max(
-            range(layout.pp),
-            key=lambda i: first.ticks(found.stage_ticks[i : i + 1], found.mixed_ticks[i : i + 1]),
-        )
-        mixed, mean = found.mixed_ticks[stage], found.stage_ticks[stage]
-        ahead = first.mixed - (steps.pieces + layout.pp - 1)
+        looped = work.phase == "aggregated" and work.arrivals == "closed"
         formula = (
             "overhead + (n + pp − 1) · time of a step with prompt tokens + queue, n = ceil(computed prompt ÷ chunk)"
         )
-        substituted = (
-            f"{_s(first.fixed_s)} + ({steps.pieces} + {layout.pp} − 1{f' + {float(ahead):.4g}' if ahead else ''}) · "
-            f"{_t(mixed)} + {_s(found.queue_s)}"
-        )
-        if first.mean:
+        substituted = f"{_first_token_text(problem, found, None)} + {_s(found.queue_s)}"
+        if looped:
             formula = (
                 "overhead + (n + pp − 1 + steps of prompts ahead) · time of a step with prompt tokens + steps waited · "
                 f"mean step, prompts ahead = {BURST} · (batch − 1) ÷ 2, n = ceil(computed prompt ÷ chunk)"
             )
-            substituted = f"{substituted.removesuffix(' + 0 s')} + {float(first.mean):.4g} · {_t(mean)}"
+            substituted = substituted.removesuffix(" + 0 s")
         sheet.put(
             "ttft_s",
             found.ttft_s,
@@ -98,6 +91,8 @@ def times(sheet: Sheet, problem: Problem, found: Evaluation, ideal: Evaluation) 
             "ρ · S ÷ (2 · (1 − ρ)), mean wait of an M/D/1 queue" if found.queue_s else _NO_QUEUE[work.arrivals],
             f"ρ = {float(found.load):.4g}" if found.queue_s else "",
         )
+        _late_first_tokens(sheet, problem, found, ideal)
+    _late_tokens(sheet, problem, found, ideal)
     parts = [part for part in (found.ttft_s, _decoding(problem, found)) if part is not None]
     best = [part for part in (ideal.ttft_s, _decoding(problem, ideal)) if part is not None]
     sheet.put(
@@ -112,6 +107,56 @@ def times(sheet: Sheet, problem: Problem, found: Evaluation, ideal: Evaluation) 
         " + ".join(map(_s, parts)),
         bound=sum(best, Fraction(0)),
     )
+
+
+def _first_token_text(problem: Problem, found: Evaluation, share: int | None) -> str:
+    """The numbers of `FirstToken` put in, in the stage where they are most."""
+    layout, steps = found.layout, found.steps
+    first = first_token(problem, pp=layout.pp, batch=layout.batch, steps=steps, percentile=share)
+    stage = max(range(layout.pp), key=lambda i: first.ticks(found.stage_ticks[i : i + 1], found.mixed_ticks[i : i + 1]))
+    ahead = first.mixed - (steps.pieces + layout.pp - 1)
+    text = f"{_s(first.fixed_s)} + ({steps.pieces} + {layout.pp} − 1{f' + {float(ahead):.4g}' if ahead else ''}) · "
+    text += _t(found.mixed_ticks[stage])
+    return text + (f" + {float(first.mean):.4g} · {_t(found.stage_ticks[stage])}" if first.mean else "")
+
+
+def _late_first_tokens(sheet: Sheet, problem: Problem, found: Evaluation, ideal: Evaluation) -> None:
+    """TTFT that so many percent of all requests have at most; none of a queue that grows without end."""
+    work = problem.workload
+    for share in PERCENTILES:
+        value, inputs = found.first_token_s(share), {"percentile": share}
+        if value is None:
+            continue
+        if found.service_s:
+            formula = "TTFT without its queue + wait of an M/D/1 queue (Erlang), in services S, at load ρ"
+            text = f"{_s(found.firsts[share])} + {float(wait(found.load, share)):.4g} · {_s(found.service_s)}"
+        elif work.phase == "aggregated" and work.arrivals == "closed":
+            formula = (
+                f"as TTFT, prompts ahead = max(0, ceil(batch · (1 − (1 − percentile) ÷ {BURST})) − 1); assumed: the "
+                "steps waited are those of the mean"
+            )
+            text = _first_token_text(problem, found, share)
+        else:
+            formula, text = f"every request alike: {_NO_QUEUE[work.arrivals]}", _s(value)
+        bound = ideal.first_token_s(share)
+        sheet.put(f"ttft_p{share}_s", value, Dimension.SECONDS, formula, text, inputs=inputs, bound=bound)
+
+
+def _late_tokens(sheet: Sheet, problem: Problem, found: Evaluation, ideal: Evaluation) -> None:
+    """TPOT that so many percent of all requests have at most."""
+    for share, value in found.tpots.items():
+        formula, text = "every request alike: the whole batch is in flight", _s(value)
+        if found.running < found.layout.batch:
+            formula = (
+                f"TPOT with as many sequences in flight as {share}% of the time at most, at random about "
+                f"{found.running:,} and up to the batch"
+            )
+        if problem.workload.mtp_acceptance:
+            formula += "; assumed: every request has the mean number of drafted tokens accepted"
+        sheet.put(
+            f"tpot_p{share}_s", value, Dimension.SECONDS, formula, text, inputs={"percentile": share},
+            bound=ideal.tpots[share],
+        )  # fmt: skip
 
 
 def _decoding(problem: Problem, found: Evaluation) -> Fraction | None:

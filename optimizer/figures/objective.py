@@ -97,16 +97,23 @@ def objective_value(
 
 def objective_of(problem: Problem, evaluation: Evaluation) -> Fraction:
     """The objective of an evaluated layout, in its own unit."""
-    return value_of(problem.objective_row, problem, evaluation)
+    value = value_of(problem.objective_row, problem, evaluation)
+    assert value is not None  # noqa: S101 - a layout that serves what is asked has a value
+    return value
 
 
-def value_of(row: Objective, problem: Problem, evaluation: Evaluation) -> Fraction:
-    """The value of any objective of an evaluated layout, in its own unit."""
+def value_of(row: Objective, problem: Problem, evaluation: Evaluation) -> Fraction | None:
+    """The value of any objective of an evaluated layout, in its own unit; None where its queue grows without end."""
     own = evaluation
     cycle = own.layout.pp * max(own.stage_ticks) / TICKS_PER_SECOND
     timing = Timing(cycle, own.ttft_s, own.tpot_s, own.queue_s, own.load, own.request_capacity / own.layout.dp)
-    point = Point(own.layout.batch, own.cuts, max(own.stage_ticks), None, own.memory_bytes, timing)
+    point = Point(own.layout.batch, own.cuts, max(own.stage_ticks), None, own.ttft_s, own.memory_bytes, timing)
     scale = row.scale_of(problem)
+    if scale.percentile is not None:
+        if scale.measure is Measure.CYCLE:
+            return scale.value(own.tpots[scale.percentile] * problem.workload.tokens_per_step)
+        first = own.first_token_s(scale.percentile)
+        return None if first is None else scale.value(first)
     return scale.value(_level(scale.measure, problem, own.shape, own.layout.replicas, point, None))
 
 
@@ -122,8 +129,8 @@ def _level(
         case Measure.CYCLE:
             return point.timing.cycle
         case Measure.FIRST:
-            assert point.timing.ttft_s is not None  # noqa: S101 - refused where specs are read
-            return point.timing.ttft_s
+            assert point.first_s is not None  # noqa: S101 - refused where specs are read
+            return point.first_s
         case Measure.MEMORY:
             return Fraction(point.memory_bytes)
         case Measure.DEVICES:
@@ -247,7 +254,7 @@ def _point(problem: Problem, points: OperatingPoints, need: Fraction, reach: Fra
             return None
         if minimise is None:
             return max(found, key=lambda p: (p.timing.rank_requests, p.batch))
-        measure = {"mean": lambda p: p.slowest, "first": lambda p: p.timing.ttft_s, "memory": lambda p: p.memory_bytes}
+        measure = {"mean": lambda p: p.slowest, "first": lambda p: p.first_s, "memory": lambda p: p.memory_bytes}
         return min(found, key=measure[minimise])
     if minimise is None:
         return points.most_requests(need)

@@ -13,7 +13,8 @@ from batch to batch
   Intervals of batches are halved until such a bound dismisses them.
 
 TTFT but for a queue is o + max (k·M + w·A), k and w of which do not fall with the batch either: stages are cut by that
-sum, whose greatest value bounds and is minimised.
+sum, whose greatest value bounds and is minimised. So is each percentile, with a k of its own; like the mean wait of the
+queue, that at a percentile does not fall with M.
 
 In phase prefill with requests at random a larger batch shortens the queue, so that only memory and the time without the
 queue bound the batch; intervals are then dismissed by the queue of hi with free cuts as well.
@@ -26,15 +27,26 @@ from fractions import Fraction
 from math import floor, isqrt, lcm
 
 from optimizer.domain.lattice import largest_batch
-from optimizer.domain.limit_table import tightest
+from optimizer.domain.limit_table import first_limits, tightest
 from optimizer.domain.objectives import Measure
 from optimizer.domain.problem import Problem
 from optimizer.figures.costs import Costs
 from optimizer.figures.layer import Step
 from optimizer.figures.memory import Memory
 from optimizer.figures.partition import Track, best_cuts, some_cuts
+from optimizer.figures.percentiles import longest_step, wait
 from optimizer.figures.rates import TICKS_PER_SECOND
-from optimizer.figures.serving import FirstToken, Steps, Timing, first_token, keeps_step, prompt_split, steps_of, timing
+from optimizer.figures.serving import (
+    FirstToken,
+    Steps,
+    Timing,
+    first_token,
+    keeps_step,
+    prompt_split,
+    service_s,
+    steps_of,
+    timing,
+)
 from optimizer.figures.shape import Shape
 
 
@@ -48,6 +60,8 @@ class Point:
         max over stages of the mean time A, in ticks.
     slowest_first
         max over stages of k·M + w·A, in ticks.
+    first_s
+        TTFT, at the percentile that is the objective, else on average.
     memory_bytes
         Fullest device.
     """
@@ -56,6 +70,7 @@ class Point:
     cuts: tuple[int, ...]
     slowest: Fraction
     slowest_first: Fraction | None
+    first_s: Fraction | None
     memory_bytes: int
     timing: Timing
 
@@ -91,7 +106,8 @@ class OperatingPoints:
         self._cycle_limit = None
         if Measure.CYCLE in limits:
             self._cycle_limit = limits[Measure.CYCLE] * TICKS_PER_SECOND / shape.pp
-        self._ttft_limit = limits.get(Measure.FIRST)
+        self._aim = problem.scale.percentile if problem.scale.measure is Measure.FIRST else None
+        self._ttft_limits = dict.fromkeys((None, self._aim)) | first_limits(problem)
         self._capacity = min(problem.capacity_bytes, floor(limits.get(Measure.MEMORY, problem.capacity_bytes)))
         asked = max(work.request_rate or Fraction(0), limits.get(Measure.REQUESTS, Fraction(0)))
         each = limits.get(Measure.DEVICE_REQUESTS, Fraction(0)) * shape.devices / shape.dp
@@ -99,21 +115,21 @@ class OperatingPoints:
         """Requests/s that each rank must serve."""
         self._pieces, _, self._packed = (0, 0, 0) if chunk is None else prompt_split(work.computed_input_tokens, chunk)
         self._queued = work.phase == "prefill" and work.queued_rate is not None
-        self._mixed_limits: dict[int, int] = {}
+        self._mixed_limits: dict[tuple[int, int | None], int] = {}
         self._points: dict[tuple[int, str, str, Fraction | None], Point | None] = {}
 
-    def _first_limit(self, micro: int, first: FirstToken, *, queue: bool = True) -> Fraction | None:
+    def _first_limit(self, micro: int, first: FirstToken, share: int | None, *, queue: bool) -> Fraction | None:
         """Largest k·M + w·A of a stage, in ticks, that keeps TTFT and the queue's load; None: no limit."""
-        work, ttft = self.problem.workload, self._ttft_limit
+        work, ttft = self.problem.workload, self._ttft_limits[share]
         spare = None if ttft is None else ttft - first.fixed_s
         if work.queued_rate is None or not queue:
             return None if spare is None else spare * TICKS_PER_SECOND
         together = micro if work.phase == "prefill" else self._packed
-        if together not in self._mixed_limits:
-            self._mixed_limits[together] = self._longest_mixed(together, spare)
-        return first.mixed * self._mixed_limits[together]
+        if (together, share) not in self._mixed_limits:
+            self._mixed_limits[together, share] = self._longest_mixed(together, spare, share)
+        return first.mixed * self._mixed_limits[together, share]
 
-    def _longest_mixed(self, together: int, ttft: Fraction | None) -> int:
+    def _longest_mixed(self, together: int, ttft: Fraction | None, share: int | None) -> int:
         """Longest step with prompt tokens, in ticks, at which prompts queue no longer than TTFT leaves."""
         rate = self.problem.workload.queued_rate
         assert rate is not None  # noqa: S101 - asked for only where requests queue
@@ -125,6 +141,8 @@ class OperatingPoints:
             return -(-TICKS_PER_SECOND * (each * steps).denominator // (each * steps).numerator) - 1
         # (k·m + r·s²·m² ÷ (2·(1 − r·s·m)) ≤ ttft is a·m² − b·m + c ≥ 0 below its smaller root
         stages = self._pieces + self.shape.pp - 1
+        if share is not None:
+            return floor(longest_step(ttft, Fraction(stages), steps, each, share) * TICKS_PER_SECOND)
         a, b, c = each * steps * (2 * stages - steps), 2 * stages + 2 * ttft * each * steps, 2 * ttft
         scale = lcm(a.denominator, b.denominator, c.denominator)
         top, middle = int(a * scale), int(b * scale) * TICKS_PER_SECOND
@@ -135,18 +153,20 @@ class OperatingPoints:
         return found
 
     def _ttft_holds(self, mixed_ticks: int, together: int, limit: Fraction) -> bool:
-        wait = self._queue(Fraction(mixed_ticks, TICKS_PER_SECOND), together)
+        waited = self._queue(Fraction(mixed_ticks, TICKS_PER_SECOND), together, None)
         first = Fraction((self._pieces + self.shape.pp - 1) * mixed_ticks, TICKS_PER_SECOND)
-        return wait is not None and first + wait <= limit
+        return waited is not None and first + waited <= limit
 
-    def _queue(self, mixed: Fraction, together: int) -> Fraction | None:
-        """Mean wait of the queue, or None where prompts arrive faster than they are computed."""
+    def _queue(self, mixed: Fraction, together: int, share: int | None) -> Fraction | None:
+        """Wait of the queue, or None where prompts arrive faster than they are computed."""
         rate = self.problem.workload.queued_rate
         if rate is None:
             return Fraction(0)
         service = self._pieces * mixed / together
         load = rate / self.ranks * service
-        return None if load >= 1 else load * service / (2 * (1 - load))
+        if load >= 1:
+            return None
+        return load * service / (2 * (1 - load)) if share is None else wait(load, share) * service
 
     def _admits(self, batch: int, steps: Steps) -> bool:
         """Whether the engine takes so many sequences and such steps."""
@@ -155,14 +175,14 @@ class OperatingPoints:
     def _steps(self, batch: int) -> Steps:
         return steps_of(self.problem.workload, -(-batch // self.shape.pp), self.chunk)
 
-    def _first(self, batch: int, steps: Steps) -> FirstToken:
-        return first_token(self.problem, pp=self.shape.pp, batch=batch, steps=steps)
+    def _first(self, batch: int, steps: Steps, share: int | None = None) -> FirstToken:
+        return first_token(self.problem, pp=self.shape.pp, batch=batch, steps=steps, percentile=share)
 
     def _tracks(self, batch: int, steps: Steps, *, queue: bool = True) -> _Tracks:
         """Mean time (scaled by the denominator of φ), what TTFT is made of, memory; and the scales of the first two."""
         share = steps.share
-        scale, first_scale = share.denominator, 1
-        mixed, first = None, None
+        scale = share.denominator
+        mixed = None
         if steps.mixed is not None:
             mixed = self._time_track(steps.mixed)
         if steps.decode is None:
@@ -175,20 +195,23 @@ class OperatingPoints:
                 mean = _combined(plain, scale - share.numerator, mixed, share.numerator)
             if self._cycle_limit is not None:
                 mean = replace(mean, limit=int(self._cycle_limit * scale // 1))
-        if mixed is not None:
-            own = self._first(batch, steps)
-            limit = self._first_limit(-(-batch // self.shape.pp), own, queue=queue)
+        firsts: dict[int | None, tuple[Track, int]] = {}
+        for percent in self._ttft_limits if mixed is not None else ():
+            assert mixed is not None  # noqa: S101 - by the condition
+            own = self._first(batch, steps, percent)
+            limit = self._first_limit(-(-batch // self.shape.pp), own, percent, queue=queue)
             # k·M + w·A, where A is the mean track ÷ its scale
             often, each = own.mixed, own.mean / scale
             first_scale = lcm(often.denominator, each.denominator)
             first = _combined(mixed, int(often * first_scale), mean, int(each * first_scale))
             first = replace(first, limit=None if limit is None else floor(limit * first_scale))
+            firsts[percent] = (first, first_scale)
         memory = self.memory
         bytes_track = Track(
             memory.prefix(batch), memory.input.total_bytes, memory.output.total_bytes,
             memory.working_bytes(steps.largest) + memory.reserve_bytes, self._capacity,
         )  # fmt: skip
-        return _Tracks(mean, first, bytes_track, scale, first_scale)
+        return _Tracks(mean, bytes_track, scale, firsts, self._aim)
 
     def limited_tracks(self, batch: int, need: Fraction = Fraction(0)) -> _Tracks | None:
         """Mean time, what TTFT is made of and memory of a batch, each with its limit.
@@ -216,9 +239,9 @@ class OperatingPoints:
     def _figures(self, batch: int, cuts: tuple[int, ...], steps: Steps, tracks: _Tracks) -> Point:
         slowest = Fraction(_largest(tracks.mean, cuts), tracks.scale)
         slowest_first = first_s = slowest_mixed = None
-        if tracks.first is not None:
+        if tracks.firsts:
             own = self._first(batch, steps)
-            slowest_first = Fraction(_largest(tracks.first, cuts), tracks.first_scale)
+            slowest_first = tracks.slowest_first(None, cuts)
             first_s = own.fixed_s + slowest_first / TICKS_PER_SECOND
             if not own.mean:
                 slowest_mixed = int(slowest_first / own.mixed)
@@ -226,7 +249,13 @@ class OperatingPoints:
             self.problem, pp=self.shape.pp, batch=batch, steps=steps, slowest=slowest,
             slowest_mixed=slowest_mixed, ranks=self.ranks, first_s=first_s,
         )  # fmt: skip
-        return Point(batch, cuts, slowest, slowest_first, _largest(tracks.memory, cuts), times)
+        first_s = times.ttft_s
+        if tracks.firsts and self._aim is not None:
+            slowest_first = tracks.slowest_first(self._aim, cuts)
+            first_s = self._first(batch, steps, self._aim).fixed_s + slowest_first / TICKS_PER_SECOND
+            if times.queue_s and slowest_mixed is not None:
+                first_s += wait(times.load, self._aim) * service_s(self.problem, steps, slowest_mixed)
+        return Point(batch, cuts, slowest, slowest_first, first_s, _largest(tracks.memory, cuts), times)
 
     def _time_track(self, step: Step) -> Track:
         return Track(self.costs.prefix(step), 0, self.costs.tail(step), self.costs.send(step), None)
@@ -318,18 +347,20 @@ class OperatingPoints:
         """Whether TTFT can hold at a batch from `low` to `high`: the step of the one, the queue of the other."""
         if not self._queued:
             return True
-        first = self._first_token(low, high)
-        ttft = self._ttft_limit
-        return first is not None and (ttft is None or first <= ttft)
+        for share, ttft in self._ttft_limits.items():
+            first = self._first_token(low, high, share)
+            if first is None or (ttft is not None and first > ttft):
+                return False
+        return True
 
-    def _first_token(self, low: int, high: int) -> Fraction | None:
+    def _first_token(self, low: int, high: int, share: int | None) -> Fraction | None:
         """Least TTFT of batches from `low` to `high` in phase prefill; None where the queue grows without end."""
         step, free = self._relaxed(low), self.point(high, relax="cuts")
         if step is None or free is None or step.slowest_first is None:
             return None
-        wait = self._queue(free.slowest / TICKS_PER_SECOND, -(-high // self.shape.pp))
-        fixed_s = self._first(low, self._steps(low)).fixed_s
-        return None if wait is None else fixed_s + step.slowest_first / TICKS_PER_SECOND + wait
+        waited = self._queue(free.slowest / TICKS_PER_SECOND, -(-high // self.shape.pp), share)
+        fixed_s = self._first(low, self._steps(low), share).fixed_s
+        return None if waited is None else fixed_s + step.slowest_first / TICKS_PER_SECOND + waited
 
     def most_requests(self, need: Fraction = Fraction(0)) -> Point | None:
         """The point with most requests/s a rank, at least `need`; the largest batch among equals."""
@@ -390,7 +421,7 @@ class OperatingPoints:
         if found is None or not self._queue_allows(low, high):
             return None
         if minimise == "first" and self._queued:
-            return self._first_token(low, high)
+            return self._first_token(low, high, self._aim)
         return _objective(found, minimise)
 
     def _first_micro(self, rank_requests: Fraction, top: int) -> int:
@@ -408,17 +439,30 @@ class OperatingPoints:
 
 @dataclass(frozen=True)
 class _Tracks:
-    """What stages are cut by: mean time A × `scale`, k·M + w·A × `first_scale` (None in phase decode), bytes."""
+    """What stages are cut by: mean time A × `scale`, bytes, and k·M + w·A × its own scale of each TTFT that is limited.
+
+    `firsts` has the mean TTFT and percentiles (none in phase decode), `aim` is the one that the objective is about.
+    """
 
     mean: Track
-    first: Track | None
     memory: Track
     scale: int
-    first_scale: int
+    firsts: dict[int | None, tuple[Track, int]]
+    aim: int | None
+
+    @property
+    def first(self) -> Track | None:
+        """The track of the objective's TTFT; None in phase decode."""
+        return self.firsts[self.aim][0] if self.firsts else None
+
+    def slowest_first(self, share: int | None, cuts: tuple[int, ...]) -> Fraction:
+        """The greatest k·M + w·A of the mean TTFT or of a percentile."""
+        track, scale = self.firsts[share]
+        return Fraction(_largest(track, cuts), scale)
 
     def all(self) -> list[Track]:
         """Those that there are."""
-        return [track for track in (self.mean, self.first, self.memory) if track is not None]
+        return [self.mean, *(track for track, _ in self.firsts.values()), self.memory]
 
 
 def _combined(one: Track, often: int, other: Track, seldom: int) -> Track:
@@ -451,8 +495,8 @@ def _objective(point: Point, minimise: str) -> Fraction:
     if minimise == "mean":
         return point.slowest
     if minimise == "first":
-        assert point.timing.ttft_s is not None  # noqa: S101 - TTFT is minimised only where there are prompts
-        return point.timing.ttft_s
+        assert point.first_s is not None  # noqa: S101 - TTFT is minimised only where there are prompts
+        return point.first_s
     return Fraction(point.memory_bytes)
 
 

@@ -22,23 +22,30 @@ prompt tokens a step, ``P`` computed tokens of a prompt, ``e`` expected tokens a
   batch. Capacity is of the largest batch up to that of the layout that keeps the limits on both. A batch that the
   problem's `search` fixes is in flight whatever the load.
 - Throughput counts output tokens (prompt tokens in phase prefill): requests/s × tokens a request.
+- Percentiles follow from how requests arrive (`figures.percentiles`). At random, TTFT has that of the wait in the M/D/1
+  queue in place of the mean, and TPOT is of as many sequences in flight as there are at most so much of the time, up to
+  the batch: as many prompts as sequences in flight are met by a request at most, each in the place of one that ends. In
+  a closed loop all requests are alike but for the share `BURST`, the i-th of which has i before it; alone they are all
+  alike.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from optimizer.domain.layout import Layout
-from optimizer.domain.limit_table import tightest
+from optimizer.domain.limit_table import first_limits, tightest
+from optimizer.domain.limits import PERCENTILES
 from optimizer.domain.objectives import Measure
 from optimizer.domain.problem import Problem
 from optimizer.domain.workload import ServingWorkload
 from optimizer.figures.costs import Costs, Imbalance, build_costs
 from optimizer.figures.layer import Step
 from optimizer.figures.memory import Memory, StageMemory, build_memory
+from optimizer.figures.percentiles import growth_of, in_flight, wait
 from optimizer.figures.rates import TICKS_PER_SECOND, Rates, ceil_fraction, effective_rates
 from optimizer.figures.shape import Shape, shape_of
 
@@ -117,6 +124,12 @@ class Evaluation:
         Sequences in flight on a rank at the load asked for: those that steps and latencies are of.
     capacity_batch, capacity_ticks
         The batch that capacity is of, and its mean step in the slowest stage, in ticks.
+    firsts
+        TTFT but for the queue, of so many percent of all requests at most; empty in phase decode.
+    service_s
+        What a prompt takes the queue, 0 where none queue.
+    tpots
+        TPOT of so many percent of all requests at most; empty in phase prefill.
     """
 
     layout: Layout
@@ -137,6 +150,17 @@ class Evaluation:
     running: int
     capacity_batch: int
     capacity_ticks: Fraction
+    firsts: Mapping[int, Fraction]
+    service_s: Fraction
+    tpots: Mapping[int, Fraction]
+
+    def first_token_s(self, percentile: int | None) -> Fraction | None:
+        """TTFT, mean or of so many percent of all requests at most; None where the queue grows without end."""
+        if percentile is None or not self.firsts:
+            return self.ttft_s
+        if not self.service_s:
+            return self.firsts[percentile]
+        return None if self.load >= 1 else self.firsts[percentile] + wait(self.load, percentile) * self.service_s
 
     @property
     def memory_bytes(self) -> int:
@@ -183,15 +207,33 @@ class FirstToken:
         return max(self.mixed * m + self.mean * a for a, m in zip(mean, mixed, strict=True))
 
 
-def first_token(problem: Problem, *, pp: int, batch: int, steps: Steps, hosted: bool = True) -> FirstToken:
-    """What TTFT is made of at a batch; `hosted`: whether an engine lets requests wait."""
+def first_token(
+    problem: Problem, *, pp: int, batch: int, steps: Steps, hosted: bool = True, percentile: int | None = None
+) -> FirstToken:
+    """What TTFT is made of at a batch.
+
+    Parameters
+    ----------
+    hosted
+        Whether an engine lets requests wait.
+    percentile
+        Percent of all requests that have no more before them; None: the mean.
+    """
     waiting, own = problem.waiting, Fraction(steps.pieces + pp - 1)
     if not hosted:
         return FirstToken(Fraction(0), own, Fraction(0))
     if problem.workload.phase != "aggregated" or problem.workload.arrivals != "closed":
         return FirstToken(waiting.overhead_s, own, Fraction(0))
-    ahead = BURST * (batch - 1) / 2 * Fraction(steps.pieces, steps.together)
+    ahead = prompts_ahead(batch, percentile) * Fraction(steps.pieces, steps.together)
     return FirstToken(waiting.loop_overhead_s, own + ahead, waiting.steps)
+
+
+def prompts_ahead(batch: int, percentile: int | None) -> Fraction:
+    """Prompts before a request in a closed loop of so many: of the mean, or of so many percent of them at most."""
+    if percentile is None:
+        return BURST * (batch - 1) / 2
+    within = 1 - (1 - Fraction(percentile, 100)) / BURST
+    return Fraction(max(0, ceil_fraction(within * batch) - 1))
 
 
 DEFAULT_CHUNK = 8192
@@ -229,6 +271,19 @@ class Timing:
     queue_s: Fraction
     load: Fraction
     rank_requests: Fraction
+
+    def first_token_s(self, service: Fraction, percentile: int | None) -> Fraction:
+        """TTFT, whose part without a queue is `percentile`'s own, where the queue ends.
+
+        Parameters
+        ----------
+        service
+            What a prompt takes the queue, in seconds; 0 where none queue.
+        """
+        assert self.ttft_s is not None  # noqa: S101 - asked for only where there are prompts
+        if percentile is None or not service:
+            return self.ttft_s
+        return self.ttft_s - self.queue_s + wait(self.load, percentile) * service
 
 
 def timing(
@@ -272,11 +327,18 @@ def timing(
     if asked is not None and asked > requests * ranks:
         load = asked / (requests * ranks)
     if work.queued_rate is not None and slowest_mixed is not None and not load:
-        service = steps.pieces * Fraction(slowest_mixed, TICKS_PER_SECOND) / steps.together
+        service = service_s(problem, steps, slowest_mixed)
         load = work.queued_rate / ranks * service
         if load < 1:
             queue = load * service / (2 * (1 - load))
     return Timing(cycle, None if first_s is None else first_s + queue, tpot, queue, load, requests)
+
+
+def service_s(problem: Problem, steps: Steps, slowest_mixed: int) -> Fraction:
+    """What a prompt takes the queue of random arrivals, S; 0 where none queue."""
+    if problem.workload.queued_rate is None or not slowest_mixed:
+        return Fraction(0)
+    return steps.pieces * Fraction(slowest_mixed, TICKS_PER_SECOND) / steps.together
 
 
 def mean_ticks(steps: Steps, decode: Sequence[int], mixed: Sequence[int]) -> tuple[Fraction, ...]:
@@ -322,10 +384,16 @@ def evaluate(
     decode = tuple(costs.stages(steps.decode, cuts)) if steps.decode else ()
     mixed = tuple(costs.stages(steps.mixed, cuts)) if steps.mixed else ()
     mean = mean_ticks(steps, decode, mixed)
-    first_s = None
-    if mixed:
-        first = first_token(problem, pp=layout.pp, batch=layout.batch, steps=steps, hosted=rates.hosted)
-        first_s = first.fixed_s + first.ticks(mean, mixed) / TICKS_PER_SECOND
+    firsts: dict[int | None, Fraction] = {}
+    told, told_s = None, Fraction(0)
+    for share in (None, *PERCENTILES) if mixed else ():
+        first = first_token(
+            problem, pp=layout.pp, batch=layout.batch, steps=steps, hosted=rates.hosted, percentile=share
+        )
+        if first != told:
+            told, told_s = first, first.fixed_s + first.ticks(mean, mixed) / TICKS_PER_SECOND
+        firsts[share] = told_s
+    first_s = firsts.pop(None, None)
     found = timing(
         problem, pp=layout.pp, batch=layout.batch, steps=steps, slowest=max(mean),
         slowest_mixed=max(mixed) if mixed else None, ranks=layout.dp, first_s=first_s,
@@ -337,6 +405,9 @@ def evaluate(
         queue_s=found.queue_s, load=found.load, request_capacity=capacity,
         throughput=capacity * work.tokens_of_request, devices=layout.devices, running=layout.batch,
         capacity_batch=layout.batch, capacity_ticks=max(mean),
+        firsts={share: value for share, value in firsts.items() if share is not None},
+        service_s=service_s(problem, steps, max(mixed, default=0)),
+        tpots={} if found.tpot_s is None else dict.fromkeys(PERCENTILES, found.tpot_s),
     )  # fmt: skip
     if full or work.queued_rate is None or work.phase == "prefill" or problem.search.batch is not None:
         return own
@@ -373,10 +444,15 @@ def _at_load(problem: Problem, own: Evaluation, rate: Fraction, at: Callable[[in
     running = at(max((first - 1) * pp + 1, ceil_fraction(served)))
     late = bisect_left(range(first, top + 1), x=True, key=lambda micro: not _in_time(problem, whole(micro)))
     busiest = whole(first + late - 1) if late else own
+    growth = growth_of(running.running, max(running.stage_ticks), max(at(1).stage_ticks))
     return replace(
         running, layout=own.layout, steps=replace(running.steps, largest=own.steps.largest), memory=own.memory,
         request_capacity=busiest.request_capacity, throughput=busiest.throughput,
         capacity_batch=busiest.layout.batch, capacity_ticks=busiest.capacity_ticks,
+        tpots={
+            share: at(min(batch, max(running.running, in_flight(running.running, growth, share)))).tpot_s or Fraction(0)
+            for share in PERCENTILES
+        },
     )  # fmt: skip
 
 
@@ -384,5 +460,7 @@ def _in_time(problem: Problem, found: Evaluation) -> bool:
     """Whether latencies keep the problem's limits and the queue of prompts does not grow."""
     limits = tightest(problem)
     cycle = found.layout.pp * max(found.stage_ticks) / TICKS_PER_SECOND
-    pairs = ((found.ttft_s, limits.get(Measure.FIRST)), (cycle, limits.get(Measure.CYCLE)))
-    return found.load < 1 and all(own is None or limit is None or own <= limit for own, limit in pairs)
+    if found.load >= 1 or (Measure.CYCLE in limits and cycle > limits[Measure.CYCLE]):
+        return False
+    firsts = ((found.first_token_s(share), limit) for share, limit in first_limits(problem).items())
+    return all(own is None or own <= limit for own, limit in firsts)

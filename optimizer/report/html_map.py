@@ -9,6 +9,7 @@ from typing import Final
 
 from optimizer.domain.lattice import axes
 from optimizer.domain.layout import Layout
+from optimizer.domain.objectives import Measure
 from optimizer.domain.problem import Problem
 from optimizer.figures.costs import CostBook
 from optimizer.figures.memory import MemoryBook
@@ -47,7 +48,8 @@ class Cell:
 def _value(problem: Problem, found: Evaluation) -> Fraction:
     own = found.layout
     timing = Timing(Fraction(0), found.ttft_s, found.tpot_s, found.queue_s, found.load, found.request_capacity / own.dp)
-    point = Point(own.batch, found.cuts, max(found.stage_ticks), None, found.memory_bytes, timing)
+    first_s = found.first_token_s(problem.scale.percentile) if problem.scale.measure is Measure.FIRST else None
+    point = Point(own.batch, found.cuts, max(found.stage_ticks), None, first_s, found.memory_bytes, timing)
     return objective_value(problem, found.shape, own.replicas, point)
 
 

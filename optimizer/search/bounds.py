@@ -11,8 +11,9 @@ at the least p (or at ȳ, as φ ≤ 1) and for a concave g at the greatest.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 from typing import NamedTuple
 
@@ -197,17 +198,25 @@ class Bounds:
         found: Floats = np.maximum(stack.total, self.pp * most) + self.pp * stack.send
         return found
 
-    def stack(self, micro: Floats) -> tuple[Floats, Floats | None, Floats, Floats | None]:
-        """Least cycle (mean), pp·max M, φ and TTFT without a queue at a micro-batch; no M and TTFT in phase decode."""
+    def stack(
+        self, micro: Floats, firsts: Sequence[int | None] = (None,)
+    ) -> tuple[Floats, Floats | None, Floats, dict[int | None, Floats]]:
+        """Least cycle (mean), pp·max M, φ and TTFT without a queue at a micro-batch; no M and TTFT in phase decode.
+
+        Parameters
+        ----------
+        firsts
+            Percentiles of the TTFT that are wanted; None: the mean.
+        """
         work = self.problem.workload
         verified = 1 + work.mtp_tokens
         zero = np.zeros_like(micro)
         if work.phase == "decode":
-            return self._slowest(self._step(micro, micro * verified, zero, zero)), None, zero, None
+            return self._slowest(self._step(micro, micro * verified, zero, zero)), None, zero, {}
         if work.phase == "prefill":
             busy = self._step(zero, zero, micro * self.piece, micro)
             mixed = self._slowest(busy)
-            return mixed, mixed, np.ones_like(micro), self._first_token(micro, busy, busy)
+            return mixed, mixed, np.ones_like(micro), self._first_tokens(micro, busy, busy, firsts)
         share = micro * float(work.tokens_per_step) * self.pieces / ((work.output_tokens - 1) * self.packed)
         passes = self.fewest_packed.astype(float)
         busy = self._step(micro, micro * verified, self.piece * passes, passes)
@@ -217,7 +226,7 @@ class Bounds:
             plain = self._step(micro, micro * verified, zero, zero)
             # one stage bounds the mean by its own decode and mixed steps
             mean = Stack(*(d + share * (m - d) for d, m in zip(plain, busy, strict=True)))
-        return self._slowest(mean), self._slowest(busy), share, self._first_token(micro, mean, busy)
+        return self._slowest(mean), self._slowest(busy), share, self._first_tokens(micro, mean, busy, firsts)
 
     def requests(self, micro: Floats, cycle: Floats) -> Floats:
         """Most requests/s of each device."""
@@ -227,14 +236,23 @@ class Bounds:
             return micro / (self.pieces * cycle * ranks)
         return micro * float(work.tokens_per_step) / (cycle * (work.output_tokens - 1) * ranks)
 
-    def _first_token(self, micro: Floats, mean: Stack, mixed: Stack) -> Floats:
+    def _first_tokens(
+        self, micro: Floats, mean: Stack, mixed: Stack, firsts: Sequence[int | None]
+    ) -> dict[int | None, Floats]:
+        return {percentile: self._first_token(micro, mean, mixed, percentile) for percentile in firsts}
+
+    def _first_token(self, micro: Floats, mean: Stack, mixed: Stack, percentile: int | None) -> Floats:
         """Least seconds to the first token without a queue: of pp·A and pp·M the most of k·M + w·A of one stage."""
         work, waiting = self.problem.workload, self.problem.waiting
         own = (self.pieces - 1) / self.deep + 1
         if work.phase != "aggregated" or work.arrivals != "closed":
             light: Floats = float(waiting.overhead_s) + own * self._slowest(mixed)
             return light
-        ahead = float(BURST) * self.pp * (micro - 1) / 2 * self.pieces / self.packed
+        prompts = float(BURST) * self.pp * (micro - 1) / 2
+        if percentile is not None:
+            within = float(1 - (1 - Fraction(percentile, 100)) / BURST)
+            prompts = np.maximum(within * (self.pp * (micro - 1) + 1) - 1, 0)
+        ahead = prompts * self.pieces / self.packed
         often, seldom = own + ahead / self.deep, float(waiting.steps) / self.deep
         both = Stack(*(often * m + seldom * a for a, m in zip(mean, mixed, strict=True)))
         looped: Floats = float(waiting.loop_overhead_s) + self._slowest(both)
@@ -263,11 +281,11 @@ class Bounds:
 
     def holds(self, micro: Floats, target: Target) -> tuple[NDArray[np.bool_], Floats]:
         """Whether the limits that tighten with the micro-batch hold at it; and the most requests/s of a device."""
-        cycle, _, share, first = self.stack(micro)
+        cycle, _, share, firsts = self.stack(micro, tuple(target.first))
         slack = 1 + MARGIN
         holds = (cycle <= target.cycle * slack) & (self.memory(micro) <= target.memory * slack) & (share <= slack)
-        if first is not None:
-            holds &= first <= target.first * slack
+        for percentile, first in firsts.items():
+            holds &= first <= target.first[percentile] * slack
         holds &= micro <= self._taken
         return holds & self.context(target.context) if target.context else holds, self.requests(micro, cycle)
 
@@ -284,7 +302,7 @@ class Bounds:
         need = self.needed(target, most_devices)
         work = self.problem.workload
         ranks = self.meshes.tp * self.meshes.cp
-        limit = min(target.cycle, target.first) if work.phase == "prefill" else target.cycle
+        limit = min((target.cycle, *target.first.values())) if work.phase == "prefill" else target.cycle
         if np.isinf(limit):
             wanted = np.full(len(need), float(LARGEST_BATCH))
         elif work.phase == "prefill":

@@ -367,7 +367,7 @@ class _Frontier:
         limit = target(self.problem, None)
         holds, _ = bounds.holds(low, limit)
         high = np.maximum(np.minimum(boxes.high, bounds.most_in_memory(limit)), low)
-        cycle, mixed, _, first = bounds.stack(low)
+        cycle, mixed, _, firsts = bounds.stack(low)
         slowest, late, _, _ = bounds.stack(high)
         each = bounds.requests(high, slowest)
         replica = (self.meshes.stage[rows.mesh] * rows.pp).astype(float)
@@ -388,9 +388,9 @@ class _Frontier:
                 case Measure.CYCLE:
                     level = cycle
                 case Measure.FIRST:
-                    if mixed is None or late is None or first is None:
+                    if mixed is None or late is None:
                         raise InternalError("TTFT is an objective only where there are prompts")
-                    level = first + self._wait(bounds, mixed, late, high, boxes)
+                    level = firsts[None] + self._wait(bounds, mixed, late, high, boxes)
                 case Measure.MEMORY:
                     level = bounds.memory(low)
             column = view.scale.floats(level)

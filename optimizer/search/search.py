@@ -18,7 +18,6 @@ from optimizer.domain.families import Family
 from optimizer.domain.lattice import Axes, axes
 from optimizer.domain.objectives import Measure
 from optimizer.domain.problem import Problem
-from optimizer.errors import InternalError
 from optimizer.figures.costs import CostBook, Costs
 from optimizer.figures.memory import Memory, MemoryBook
 from optimizer.figures.objective import Scored, allowed_replicas, best_layout, key
@@ -290,10 +289,8 @@ class Search:
             case Measure.CYCLE:
                 value = -bounds.stack(one)[0]
             case Measure.FIRST:
-                first = bounds.stack(one)[3]
-                if first is None:
-                    raise InternalError("TTFT is an objective only where there are prompts")
-                value = -first
+                aim = self.problem.scale.percentile
+                value = -bounds.stack(one, (aim,))[3][aim]
             case Measure.MEMORY:
                 value = -bounds.memory(one)
             case Measure.REQUESTS:

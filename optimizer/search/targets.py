@@ -7,10 +7,11 @@ both a larger `requests` and fewer `devices`. A mesh pair is dismissed when no m
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from optimizer.domain.limit_table import tightest
+from optimizer.domain.limit_table import first_limits, tightest
 from optimizer.domain.objectives import Measure
 from optimizer.domain.problem import Problem
 
@@ -28,7 +29,7 @@ class Target:
     cycle
         Seconds of a decode cycle (TPOT × tokens gained), at most.
     first
-        Seconds to the first token, at most.
+        Seconds to the first token, at most, by the percentile of requests (None: their mean).
     memory
         Bytes of the fullest device, at most.
     devices
@@ -40,7 +41,7 @@ class Target:
     requests: float
     total_requests: float
     cycle: float
-    first: float
+    first: Mapping[int | None, float]
     memory: float
     devices: int
     context: int = 0
@@ -53,7 +54,7 @@ def target(problem: Problem, incumbent: Fraction | None) -> Target:
         requests=float(limits.get(Measure.DEVICE_REQUESTS, 0)),
         total_requests=float(max(problem.workload.request_rate or 0, limits.get(Measure.REQUESTS, 0))),
         cycle=float(limits.get(Measure.CYCLE, math.inf)),
-        first=float(limits.get(Measure.FIRST, math.inf)),
+        first={percentile: float(limit) for percentile, limit in first_limits(problem).items()},
         memory=float(min(problem.capacity_bytes, limits.get(Measure.MEMORY, problem.capacity_bytes))),
         devices=int(min(problem.devices, limits.get(Measure.DEVICES, problem.devices))),
     )
@@ -68,7 +69,8 @@ def target(problem: Problem, incumbent: Fraction | None) -> Target:
         case Measure.CYCLE:
             return replace(own, cycle=min(own.cycle, float(level)))
         case Measure.FIRST:
-            return replace(own, first=min(own.first, float(level)))
+            aim = problem.scale.percentile
+            return replace(own, first={**own.first, aim: min(own.first.get(aim, math.inf), float(level))})
         case Measure.MEMORY:
             return replace(own, memory=min(own.memory, float(level)))
         case Measure.DEVICES:

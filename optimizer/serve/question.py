@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from ruamel.yaml import YAML
 
+from optimizer.domain.limits import LATENCIES
 from optimizer.domain.objectives import OBJECTIVES
 from optimizer.domain.problem import Problem
 from optimizer.errors import SpecError
@@ -73,7 +74,9 @@ def _put(data: dict[str, Any], at: tuple[str, ...], value: object) -> None:
         data[at[-1]] = value
 
 
-def _value(text: str) -> int | str:
+def _value(text: str, control: Control) -> object:
+    if control.name in LATENCIES and "=" in text:
+        return {key.strip(): value.strip() for key, _, value in (part.partition("=") for part in text.split(","))}
     return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else text
 
 
@@ -142,7 +145,7 @@ def ask(start: Mapping[str, Any], file: str | None, given: Mapping[str, str], sh
             continue
         if text and (file is None or text != as_text(start, control)):
             changed[control.name] = text
-        _put(data, control.at, _value(text) if text else None)
+        _put(data, control.at, _value(text, control) if text else None)
     return Question(data, changed, file)
 
 
@@ -151,6 +154,8 @@ def as_text(data: Mapping[str, Any], control: Control) -> str:
     found: Any = data
     for step in control.at:
         found = found.get(step) if isinstance(found, Mapping) else None
+    if control.name in LATENCIES and isinstance(found, Mapping):
+        return ",".join(f"{key}={value}" for key, value in found.items())
     return "" if found is None or isinstance(found, Mapping) else str(found)
 
 

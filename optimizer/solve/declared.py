@@ -51,4 +51,4 @@ def solve_declared(problem: Problem, *, time_limit_s: float | None = None) -> Re
 def _point(own: Evaluation) -> Point:
     cycle = own.layout.pp * max(own.stage_ticks) / TICKS_PER_SECOND
     timing = Timing(cycle, own.ttft_s, own.tpot_s, own.queue_s, own.load, own.request_capacity / own.layout.dp)
-    return Point(own.layout.batch, own.cuts, max(own.stage_ticks), None, own.memory_bytes, timing)
+    return Point(own.layout.batch, own.cuts, max(own.stage_ticks), None, own.ttft_s, own.memory_bytes, timing)

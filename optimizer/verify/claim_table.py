@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from optimizer.domain.limits import LATENCIES, PERCENTILES
 from optimizer.domain.problem import Problem
 from optimizer.figures.room import EARLIER
 from optimizer.units import Dimension
@@ -228,6 +229,11 @@ CLAIMS: dict[str, ClaimKind] = {
     ),
     "ttft": _kind(S, "ttft_s", name="arrival to first token", physics=Physics.TTFT),
     "tpot": _kind(S, "tpot_s", physics=Physics.TPOT),
+    **{
+        f"{name}_p{share}": _kind(S, f"{name}_p{share}_s", name=f"of {share}% of requests at most", physics=physics)
+        for name, physics in (("ttft", Physics.TTFT), ("tpot", Physics.TPOT))
+        for share in PERCENTILES
+    },
     "latency": _kind(
         S, "latency_s", ("time to first token", "ttft_s"), name="of a whole request", physics=Physics.LATENCY
     ),
@@ -303,7 +309,10 @@ CLAIMS: dict[str, ClaimKind] = {
 }
 """Every claim by name."""
 
-_IDEAL = ("ttft", "tpot", "latency", "step_time", "throughput", "throughput_per_device", "request_capacity")
+_IDEAL = (
+    "ttft", "tpot", "latency", "step_time", "throughput", "throughput_per_device", "request_capacity",
+    *(f"{name}_p{share}" for name in LATENCIES for share in PERCENTILES),
+)  # fmt: skip
 CLAIMS |= {
     f"ideal_{name}": _kind(
         CLAIMS[name].dimension, f"ideal_{CLAIMS[name].readings[0].figure}", name="at rated peaks without overhead"
@@ -358,6 +367,8 @@ ALIASES: dict[str, str] = {
     "memory_bandwidth_utilization": "hbm_utilization",
     "hbm_bandwidth_utilization": "hbm_utilization",
     "utilization": "gpu_utilization",
+    **{f"{name}_p{share}_s": f"{name}_p{share}" for name in LATENCIES for share in PERCENTILES},
+    **{f"p{share}_{name}": f"{name}_p{share}" for name in LATENCIES for share in PERCENTILES},
     "ttft_s": "ttft",
     "time_to_first_token": "ttft",
     "tpot_s": "tpot",

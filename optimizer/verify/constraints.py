@@ -73,7 +73,7 @@ def bounded(problem: Problem, evaluation: Evaluation) -> Iterator[Violation]:
     for limit, bound in bounds_of(problem):
         row = limit.objective
         found = value_of(row, problem, evaluation)
-        if found != bound and (found < bound) == row.maximised:
+        if found is not None and found != bound and (found < bound) == row.maximised:
             word = "wanted" if row.maximised else "allowed"
             yield Violation(
                 limit.family,

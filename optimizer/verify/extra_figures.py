@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from optimizer.domain.engines import ENGINES
+from optimizer.domain.limits import LATENCIES, PERCENTILES
 from optimizer.domain.problem import Problem
 from optimizer.domain.tensor import Role
 from optimizer.figures.costs import Imbalance
@@ -42,6 +43,7 @@ _IDEAL = (
     "throughput_tokens_per_s",
     "throughput_per_device_tokens_per_s",
     "request_capacity_per_s",
+    *(f"{name}_p{share}_s" for name in LATENCIES for share in PERCENTILES),
 )
 
 

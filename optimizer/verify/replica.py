@@ -12,6 +12,7 @@ from fractions import Fraction
 
 from optimizer.domain.cluster import Cluster, Demand, Pool, Role
 from optimizer.domain.layout import Layout
+from optimizer.domain.limits import Limits
 from optimizer.domain.problem import Problem
 from optimizer.domain.workload import ServingWorkload
 from optimizer.figures.layer import Step
@@ -56,8 +57,10 @@ def replica_problem(
     assert demand.model is not None  # noqa: S101 - refused where clusters are read
     assert pool.hardware is not None  # noqa: S101 - the same
     longest = demand.buckets[bucket]
-    ttft = demand.limits.ttft
-    limits = demand.limits.model_copy(update={"ttft": None if ttft is None else max(ttft - sent_s, Fraction(0))})
+    firsts = {name: getattr(demand.limits, name) for name in Limits.model_fields if name.startswith("ttft")}
+    limits = demand.limits.model_copy(
+        update={name: None if own is None else max(own - sent_s, Fraction(0)) for name, own in firsts.items()}
+    )
     return Problem(
         name=cluster.name, model=demand.model, hardware=pool.hardware, devices=devices,
         workload=ServingWorkload(
