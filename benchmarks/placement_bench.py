@@ -18,7 +18,7 @@ from benchmarks.baselines.flash_placement import flash
 from benchmarks.baselines.greedy_placement import deviation, eplb
 from optimizer.certificate.placement import check_placement
 from optimizer.figures.placement import max_over_mean
-from optimizer.placement import PlacementResult, place
+from optimizer.placement import PlacementResult, Question, place
 from optimizer.readers.loads import read_load
 
 MESHES = ("256/32", "288/32", "288/36", "320/64", "288/72", "288/96", "288/144", "320/160")
@@ -51,11 +51,10 @@ def alone(
     greedy_s = time.perf_counter() - begun
     begun = time.perf_counter()
     if nodes > 1:
-        result = place(
-            rows, devices, slots, node_size=devices // nodes, groups=groups, hierarchy="node", time_limit_s=limit
-        )
+        asked = Question([rows], devices, slots, node_size=devices // nodes, groups=groups, hierarchy="node")
     else:
-        result = place(rows, devices, slots, time_limit_s=limit)
+        asked = Question([rows], devices, slots)
+    result = place(asked, time_limit_s=limit)
     wall_s = time.perf_counter() - begun
     ours = [float(layer.max_over_mean) for layer in result.layers]
     return {
@@ -94,7 +93,7 @@ def together(loads: Sequence[Sequence[Sequence[int]]], devices: int, slots: int,
         tree.append(max(each))
         tree_mean.append(sum(each) / len(each))
     begun = time.perf_counter()
-    result = place(loads, devices, slots, time_limit_s=limit)
+    result = place(Question(loads, devices, slots), time_limit_s=limit)
     wall_s = time.perf_counter() - begun
     ours = [float(max(max_over_mean(load[layer], result.layers[layer].devices) for load in loads)) for layer in layers]
     return {

@@ -16,8 +16,7 @@ from optimizer.report.heat import heat_row, relative_loads
 
 if TYPE_CHECKING:
     from optimizer.domain.problem import Problem
-    from optimizer.placement.prices import Price
-    from optimizer.solve.decided import Decided, HeldOut, Moved
+    from optimizer.solve.decided import Decided, HeldOut, Moved, Price
 
 _CELLS = 48
 

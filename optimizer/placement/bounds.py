@@ -1,20 +1,28 @@
-"""Lower bounds with their witnesses: the counting ones, quick enough to state the goal before the search begins."""
+"""Lower bounds with their witnesses that counting gives: of one load, over several loads, and within a budget of moves.
 
-from collections.abc import Sequence
+They are quick enough to state the goal before the search begins; linear programs (`price_bound`, `pairing_program`)
+better them.
+"""
+
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from optimizer.certificate.balance import bound_of
-from optimizer.placement.replicas import divisor_replicas
+from optimizer.certificate.budget import MOST_GROUPS, budget_bound
+from optimizer.certificate.hierarchy import hierarchical_bound
+from optimizer.certificate.workloads import combined, envelope_copies
+from optimizer.figures.placement import Devices, device_loads, replica_counts
+from optimizer.placement.counts import divisor_replicas
+from optimizer.placement.question import Question
+from optimizer.placement.result import LayerPlacement
 
 Witness = dict[str, Any]
-
-
-def average_witness() -> Witness:
-    """Witness of the mean."""
-    return {"kind": "average"}
+Bound = tuple[Fraction, Witness]
 
 
 def counting_witness(load: Sequence[int], devices: int, slots_per_device: int) -> Witness:
@@ -27,28 +35,18 @@ def counting_witness(load: Sequence[int], devices: int, slots_per_device: int) -
     devices, slots_per_device
         Devices, and slots of each.
     """
-    total = sum(load)
-    if total == 0:
-        return average_witness()
-    slots = devices * slots_per_device
-    best, best_bound = average_witness(), Fraction(1)
-    if slots == len(load):
-        heaviest = _best_topj(load, slots_per_device)
-        witness: Witness = {"kind": "topj", "heaviest": heaviest}
-        bound = bound_of(load, devices, slots_per_device, witness)
-        if bound > best_bound:
-            best, best_bound = witness, bound
-        return best
-    if max(load) * devices <= total:
-        return best
-    counts = divisor_replicas(np.array([load], dtype=np.float64), slots, devices)[0]
-    share = max(Fraction(weight, int(count)) for weight, count in zip(load, counts, strict=True))
-    if share * devices > total:
-        witness = {"kind": "count", "threshold": str(share)}
-        needed = sum(int(weight // share) + 1 for weight in load)
-        if needed > slots:
-            return witness
-    return best
+    total, slots = sum(load), devices * slots_per_device
+    witness: Witness = {"kind": "average"}
+    if total and slots == len(load):
+        topj = {"kind": "topj", "heaviest": _best_topj(load, slots_per_device)}
+        if bound_of(load, devices, slots_per_device, topj) > 1:
+            witness = topj
+    elif total and max(load) * devices > total:
+        counts = divisor_replicas(np.array([load], dtype=np.float64), slots, devices)[0]
+        share = max(Fraction(weight, int(count)) for weight, count in zip(load, counts, strict=True))
+        if share * devices > total and sum(int(weight // share) + 1 for weight in load) > slots:
+            witness = {"kind": "count", "threshold": str(share)}
+    return witness
 
 
 def _best_topj(load: Sequence[int], slots_per_device: int) -> int:
@@ -81,3 +79,142 @@ def bound_max_over_mean(load: Sequence[int], devices: int, slots_per_device: int
         At least 1; 1 where the layer carries no load.
     """
     return bound_of(load, devices, slots_per_device, counting_witness(load, devices, slots_per_device))
+
+
+def witness_for(question: Question, layer: int) -> Witness:
+    """Witness of the best counting bound on a layer's objective; over several workloads one for each, or for all."""
+    parts = [_one(question, row) for row in question.rows(layer)]
+    if len(parts) == 1:
+        return parts[0]
+    best: Witness = {"kind": "scenario", "bounds": parts}
+    value = bound_for(question, layer, best)
+    if question.split == "even":
+        for bound, witness in (*_envelope(question, layer), *_mixed(question, layer)):
+            if bound > value:
+                value, best = bound, witness
+    return best
+
+
+def _one(question: Question, row: Sequence[int]) -> Witness:
+    # However loads are split, an expert needs as many copies as counting says.
+    if question.hierarchy == "node" and (question.split == "even" or not question.spare):
+        return {"kind": "hierarchical"}
+    return counting_witness(row, question.devices, question.slots)
+
+
+def _envelope(question: Question, layer: int) -> Iterable[Bound]:
+    """Bound on the worst workload by the copies that the largest shares need, where it is above the mean."""
+    rows = [row for row in question.rows(layer) if sum(row)]
+    if question.robust != "worst" or not rows:
+        return []
+    largest = np.array([[weight / sum(row) for weight in row] for row in rows]).max(axis=0, keepdims=True)
+    counts = divisor_replicas(largest, question.devices * question.slots, question.devices)[0].tolist()
+    threshold = max(
+        Fraction(weight * question.devices, sum(row) * count)
+        for row in rows
+        for weight, count in zip(row, counts, strict=True)
+    )
+    if threshold <= 1 or envelope_copies(rows, question.devices, threshold) <= question.devices * question.slots:
+        return []
+    return [(threshold, {"kind": "envelope", "threshold": str(threshold)})]
+
+
+def _mixed(question: Question, layer: int) -> Iterable[Bound]:
+    """Bounds by mixes of the workloads: any pair or all for the worst one, the weights themselves for the mean."""
+    rows = question.rows(layer)
+    loaded = [number for number, row in enumerate(rows) if sum(row)]
+    mixes: list[list[Fraction]] = []
+    if question.robust == "mean" and len(loaded) == len(rows):
+        mixes = [list(question.weights)]
+    elif question.robust == "worst" and len(loaded) > 1:
+        mixes = [
+            [Fraction(number in chosen, size) for number in range(len(rows))]
+            for size in sorted({2, len(loaded)})
+            for chosen in itertools.combinations(loaded, size)
+        ]
+    if question.hierarchy == "free":
+        for parts in mixes:
+            load = combined(rows, parts)
+            witness = counting_witness(load, question.devices, question.slots)
+            bound = bound_of(load, question.devices, question.slots, witness)
+            yield bound, {"kind": "combination", "parts": [str(part) for part in parts], "bound": witness}
+
+
+def bound_for(question: Question, layer: int, witness: Witness) -> Fraction:
+    """Bound on the layer's objective that the witness proves."""
+    if witness["kind"] == "envelope":
+        return Fraction(witness["threshold"])
+    if witness["kind"] == "combination":
+        load = combined(question.rows(layer), [Fraction(part) for part in witness["parts"]])
+        return bound_of(load, question.devices, question.slots, witness["bound"])
+    parts = witness["bounds"] if witness["kind"] == "scenario" else [witness]
+    return question.together(
+        [_bound_one(question, row, part) for row, part in zip(question.rows(layer), parts, strict=True)]
+    )
+
+
+def _bound_one(question: Question, row: Sequence[int], witness: Witness) -> Fraction:
+    if witness["kind"] != "hierarchical":
+        return bound_of(row, question.devices, question.slots, witness)
+    if question.node_size is None or question.groups is None or not sum(row):
+        return Fraction(1)
+    nodes = question.devices // question.node_size
+    return hierarchical_bound(row, question.devices, question.slots, nodes, question.groups)
+
+
+def with_budget_bound(
+    question: Question, index: int, layer: LayerPlacement, _deadline: float | None
+) -> LayerPlacement:  # fmt: skip
+    """The layer with the bound that holds within the budget of moves, where that is better than its own."""
+    if question.current is None or question.max_moves is None or question.split != "even":
+        return layer
+    parts, values = [], []
+    for row in question.rows(index):
+        bound, witness = Fraction(1), {"kind": "average"}
+        for tried in budget_witnesses(question, row, question.current[index], question.max_moves) if sum(row) else ():
+            nodes = None if question.node_size is None else question.devices // question.node_size
+            tokens = budget_bound(
+                row, question.current[index], question.slots, question.max_moves, tried, nodes, question.groups
+            )
+            if (value := tokens * question.devices / sum(row)) > bound:
+                bound, witness = value, tried
+        parts.append(witness)
+        values.append(bound)
+    bound = question.together(values)
+    if bound < layer.bound or (bound == layer.bound and layer.witness["kind"] != "solver"):
+        return layer
+    return replace(layer, bound=bound, witness=parts[0] if len(parts) == 1 else {"kind": "scenario", "bounds": parts})
+
+
+def budget_witnesses(question: Question, row: Sequence[int], current: Devices, budget: int) -> Iterable[Witness]:
+    """Witnesses of what one load keeps within a budget of moves."""
+    yield relief(row, current, budget)
+    yield from relieved(row, current, budget)
+    if question.hierarchy == "node" and question.groups is not None and question.groups <= MOST_GROUPS:
+        yield {"kind": "laying"}
+
+
+def relief(row: Sequence[int], current: Devices, budget: int) -> Witness:
+    """As many of the hottest devices as bound best, found in floats."""
+    copies = np.maximum(np.array(replica_counts(current, len(row))), 1)
+    shares = (np.array(row, dtype=np.float64) / copies)[np.array(current)]
+    order = np.argsort(-shares.sum(axis=1), kind="stable")
+    values = []
+    for count in range(1, len(order) + 1):
+        slots = np.sort(shares[order[:count]], axis=None)
+        values.append(slots[: max(0, len(slots) - budget)].sum() / count)
+    return {"kind": "relief", "devices": sorted(order[: int(np.argmax(values)) + 1].tolist())}
+
+
+def relieved(row: Sequence[int], current: Devices, budget: int) -> Iterable[Witness]:
+    """Hot devices without a common expert, one more than the moves reach."""
+    loads = device_loads(row, current)
+    chosen: list[int] = []
+    seen: set[int] = set()
+    for device in sorted(range(len(current)), key=lambda device: (-loads[device], device)):
+        if seen.isdisjoint(current[device]) and len(set(current[device])) == len(current[device]):
+            seen.update(current[device])
+            chosen.append(device)
+            if len(chosen) > 2 * budget:
+                yield {"kind": "relieved", "threshold": str(loads[device]), "devices": sorted(chosen)}
+                return

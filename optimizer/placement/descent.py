@@ -1,23 +1,60 @@
-"""Local search over all layers at once: pairs of devices share out their copies anew until the hottest is cool enough.
+"""Search over all layers at once: pairs of devices share out their copies anew until the hottest is cool enough.
 
 Hot devices (above a limit that sinks towards the goal) are paired with cooler ones; every pair may end anywhere below
 the limit, so the search drifts over the plateau of placements that are as good instead of stopping at the first
-local optimum. Every layer sees the same random numbers whichever layers are searched beside it.
+local optimum. Between, bundles of nearly equal load change places: sorting all bundles (single copies, or pairs of
+copies of one device) shows at once which differ by so little that both devices stay below the limit. Every layer sees
+the same random numbers whichever layers are searched beside it.
 """
 
-import time
+import itertools
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
-from optimizer.placement.drift import drift
+from optimizer.placement import effort
+from optimizer.placement.counts import Floats, Ints
+from optimizer.placement.processes import seconds_left
 from optimizer.placement.repartition import WHOLE_TABLE_SLOTS, best_halving
-from optimizer.placement.replicas import Floats, Ints
 
-_SINK_FEW_SLOTS, _SINK_MANY_SLOTS = 0.97, 0.5
-_FEW_HOT = 8
-_SHAKE = 8
-_CHECK_CLOCK = 8
+
+def deal(weights: Floats, counts: Ints, devices: int) -> Ints:
+    """Deal the copies out, one row of ``devices`` copies at a time, never two of one expert to a device.
+
+    Copies of one expert lie side by side in the order by share, so only the first run of a row can have begun in the
+    row before; its copies go to devices that do not hold the expert yet.
+
+    Parameters
+    ----------
+    weights
+        Load, ``[layers, experts]``.
+    counts
+        Copies of each expert, ``[layers, experts]``, at most ``devices`` each, every row adding up to the slots.
+    devices
+        Devices; divides the slots.
+
+    Returns
+    -------
+    Ints
+        Expert of each slot, ``[layers, devices, slots per device]``.
+    """
+    layers, _ = weights.shape
+    per_device = int(counts[0].sum()) // devices
+    shares = weights / counts
+    order = np.argsort(-shares, axis=1, kind="stable")
+    sorted_counts = np.take_along_axis(counts, order, axis=1)
+    copies = np.stack([np.repeat(order[layer], sorted_counts[layer]) for layer in range(layers)])
+    values = np.take_along_axis(shares, copies, axis=1)
+    held = np.empty((layers, devices, per_device), dtype=np.int64)
+    load = np.zeros((layers, devices))
+    for row in range(per_device):
+        here = slice(row * devices, (row + 1) * devices)
+        carried = (held[:, :, :row] == copies[:, None, None, row * devices]).any(axis=2)
+        by_load = np.lexsort((load, carried), axis=1)
+        np.put_along_axis(held[:, :, row], by_load, copies[:, here], axis=1)
+        np.put_along_axis(load, by_load, np.take_along_axis(load, by_load, axis=1) + values[:, here], axis=1)
+    return held
 
 
 @dataclass(slots=True)
@@ -55,8 +92,8 @@ class Search:
         self.load[layers] = other.load[source]
 
 
-def descend(search: Search, floor: Floats, goal: Floats, *, rounds: int, seed: int, deadline: float | None) -> int:
-    """Lower every layer's maximum device load until it is at most its goal; returns the rounds done.
+def descend(search: Search, floor: Floats, goal: Floats, *, rounds: int, seed: int, deadline: float | None) -> None:
+    """Lower every layer's maximum device load until it is at most its goal.
 
     Parameters
     ----------
@@ -75,115 +112,121 @@ def descend(search: Search, floor: Floats, goal: Floats, *, rounds: int, seed: i
     """
     layers, devices, slots = search.held.shape
     if devices < 2:
-        return 0
+        return
     rng = np.random.default_rng(seed)
     mixing = np.full(layers, slots <= WHOLE_TABLE_SLOTS) | (floor > 1)
-    sink = _SINK_FEW_SLOTS if slots <= WHOLE_TABLE_SLOTS else _SINK_MANY_SLOTS
+    sink = effort.SINK_FEW_SLOTS if slots <= WHOLE_TABLE_SLOTS else effort.SINK_MANY_SLOTS
     sizes = (1, 2) if slots > 3 else (1,)
     for turn in range(rounds):
         active = np.nonzero(search.best > goal)[0]
-        if not len(active) or (deadline is not None and turn % _CHECK_CLOCK == 0 and time.monotonic() >= deadline):
-            return turn
+        if not len(active) or seconds_left(deadline) <= 0:
+            return
         shuffle, positions = rng.permutation(devices), rng.permutation(slots)
         draw = rng.random((devices,))
         priorities = rng.random((devices * slots * slots,))
         limit = floor[active] + sink * (search.best[active] - floor[active])
         hot = (search.load[active] > limit[:, None]).sum(axis=1)
-        cooling = mixing[active] & (hot <= _FEW_HOT)
-        roam = cooling & (turn % 4 > 0)
+        roam = mixing[active] & (hot <= effort.FEW_HOT) & (turn % 4 > 0)
         if roam.any():
-            drift(
+            _drift(
                 search.held, search.values, search.load, active[roam], limit[roam],
                 size=sizes[turn % len(sizes)], shift=1 + int(draw[0] * 3), draw=priorities,
             )  # fmt: skip
-        scanned = (cooling & (turn % 4 == 0)) | (~mixing[active] & (hot <= _FEW_HOT) & (turn % 2 == 0))
-        if scanned.any():
-            _scan(search, active[scanned], positions)
-        many = ~cooling & ~scanned
-        mixed = many & ((mixing[active] & (turn % 3 > 0)) | (turn % _SHAKE == 1))
-        if mixed.any():
-            _share_out(search, *_all_pairs(active[mixed], limit[mixed], shuffle, draw), positions)
-        many &= ~mixed
-        if many.any():
-            ruled = active[many]
-            _share_out(search, *_hot_pairs(search.load[ruled], limit[many], shuffle, draw, ruled), positions)
+        if not roam.all():
+            _share_out(search, active[~roam], limit[~roam], shuffle, draw, positions)
         top = search.load[active].max(axis=1)
         better = top < search.best[active]
         if better.any():
             improved = active[better]
             search.best[improved] = top[better]
             search.best_held[improved] = search.held[improved]
-    return rounds
-
-
-Pairs = tuple[Ints, Ints, Ints, Floats, Floats]
-"""Layer, two devices, the place of the target in its room, and the limit, of each pair."""
-
-
-def _all_pairs(layers: Ints, limit: Floats, shuffle: Ints, draw: Floats) -> Pairs:
-    """Pair all devices by the shuffle."""
-    half = len(shuffle) // 2
-    count = len(layers)
-    first, second = np.tile(shuffle[:half], count), np.tile(shuffle[half : 2 * half], count)
-    return np.repeat(layers, half), first, second, np.tile(draw[:half], count), np.repeat(limit, half)
-
-
-def _hot_pairs(load: Floats, limit: Floats, shuffle: Ints, draw: Floats, active: Ints) -> Pairs:
-    """Pair the hottest devices above the limit with the others, which take turns by the shuffle."""
-    devices = load.shape[1]
-    half = devices // 2
-    by_heat = np.argsort(-load, axis=1, kind="stable")
-    ranked = np.take_along_axis(load, by_heat, axis=1)
-    cool = by_heat[:, devices - half :]
-    partner = cool[:, shuffle[shuffle < half]]
-    wanted = ranked[:, :half] > limit[:, None]
-    row, rank = np.nonzero(wanted)
-    return active[row], by_heat[row, rank], partner[row, rank], draw[rank], limit[row]
-
-
-def _scan(search: Search, layers: Ints, positions: Ints) -> None:
-    """Share the hottest device out with each other device, and keep the best outcome of each layer."""
-    devices, slots = search.held.shape[1:]
-    load = search.load[layers]
-    hottest = load.argmax(axis=1)
-    partners = np.arange(devices - 1)[None, :]
-    partners = partners + (partners >= hottest[:, None])
-    base = (layers * devices)[:, None]
-    both = np.stack([np.broadcast_to(base + hottest[:, None], partners.shape), base + partners], axis=2).reshape(-1, 2)
-    values = search.values.reshape(-1, slots).take(both, axis=0).reshape(-1, 2 * slots)
-    experts = search.held.reshape(-1, slots).take(both, axis=0).reshape(-1, 2 * slots)
-    order = best_halving(values, experts, values.sum(axis=1) / 2, positions)
-    shared = np.take_along_axis(values, order, axis=1).reshape(-1, 2, slots)
-    outcome = shared.sum(axis=2).max(axis=1).reshape(len(layers), -1)
-    chosen = outcome.argmin(axis=1) + np.arange(len(layers)) * (devices - 1)
-    chosen = chosen[outcome.min(axis=1) < load.max(axis=1)]
-    both, shared = both[chosen], shared[chosen]
-    search.values.reshape(-1, slots)[both] = shared
-    search.held.reshape(-1, slots)[both] = np.take_along_axis(experts[chosen], order[chosen], axis=1).reshape(
-        -1, 2, slots
-    )
-    search.load.reshape(-1)[both] = shared.sum(axis=2)
 
 
 def _share_out(
-    search: Search, layer: Ints, hot: Ints, cold: Ints, chance: Floats, bound: Floats, positions: Ints
-) -> None:
+    search: Search, layers: Ints, limit: Floats, shuffle: Ints, draw: Floats, positions: Ints
+) -> None:  # fmt: skip
+    """Share out neighbours in the shuffle, each pair to end anywhere below the limit, as the draw has it."""
     devices, slots = search.held.shape[1:]
-    both = np.stack([layer * devices + hot, layer * devices + cold], axis=1)
+    half, count = devices // 2, len(layers)
+    pairs = np.stack([shuffle[:half], shuffle[half : 2 * half]], axis=1)
+    both = (layers[:, None, None] * devices + pairs).reshape(-1, 2)
+    most = np.repeat(limit, half)
     all_values, all_held = search.values.reshape(-1, slots), search.held.reshape(-1, slots)
     loads = search.load.reshape(-1)
     values = all_values.take(both, axis=0).reshape(-1, 2 * slots)
     experts = all_held.take(both, axis=0).reshape(-1, 2 * slots)
     total = values.sum(axis=1)
-    room = np.maximum(2 * bound - total, 0.0)
-    target = total / 2 + (chance - 0.5) * room
+    target = total / 2 + (np.tile(draw[:half], count) - 0.5) * np.maximum(2 * most - total, 0.0)
     order = best_halving(values, experts, target, positions)
     changed = np.nonzero((order[:, 0] != 0) | (order[:, 1:] < order[:, :-1]).any(axis=1))[0]
-    order, both, bound = order[changed], both[changed], bound[changed]
+    order, both, most = order[changed], both[changed], most[changed]
     shared = np.take_along_axis(values[changed], order, axis=1).reshape(-1, 2, slots)
     load = shared.sum(axis=2)
-    kept = load.max(axis=1) <= np.maximum(loads.take(both).max(axis=1), bound)
+    kept = load.max(axis=1) <= np.maximum(loads.take(both).max(axis=1), most)
     changed, both = changed[kept], both[kept]
     all_values[both] = shared[kept]
     all_held[both] = np.take_along_axis(experts[changed], order[kept], axis=1).reshape(-1, 2, slots)
     loads[both] = load[kept]
+
+
+@cache
+def _bundles(slots: int, size: int) -> Ints:
+    """Ways to take so many of a device's slots, ``[ways, size]``."""
+    return np.array(list(itertools.combinations(range(slots), size)), dtype=np.int64)
+
+
+def _drift(
+    held: Ints, values: Floats, load: Floats, layers: Ints, limit: Floats, *, size: int, shift: int, draw: Floats
+) -> None:
+    """Exchange bundles that lie ``shift`` apart in the order by load, wherever both devices stay below the limit.
+
+    Parameters
+    ----------
+    held, values, load
+        Expert and share of each slot ``[all layers, devices, slots]`` and device loads; changed in place.
+    layers, limit
+        Layers to work on, and the limit of each.
+    size
+        Copies in a bundle.
+    shift
+        Distance in the order by load of the two bundles exchanged.
+    draw
+        Priorities in [0, 1), at least one for each bundle: which exchange a device takes part in if it could in many.
+    """
+    devices, slots = held.shape[1:]
+    inside = _bundles(slots, size)
+    some = values[layers]
+    bundle = some[:, :, inside].sum(axis=3).reshape(len(layers), -1)
+    order = bundle.argsort(axis=1)
+    ascending = np.take_along_axis(bundle, order, axis=1)
+    step = ascending[:, shift:] - ascending[:, :-shift]
+    light_device, heavy_device = order[:, :-shift] // len(inside), order[:, shift:] // len(inside)
+    room = limit[:, None] - load[layers]
+    before = np.take_along_axis(room, heavy_device, axis=1)
+    fits = (step <= np.take_along_axis(room, light_device, axis=1)) & (light_device != heavy_device) & (step > 0)
+    row, place = np.nonzero(fits)
+    if not len(row):
+        return
+    layer = layers[row]
+    one, two = light_device[row, place], heavy_device[row, place]
+    from_one, from_two = inside[order[row, place] % len(inside)], inside[order[row, place + shift] % len(inside)]
+    mine = held[layer[:, None], one[:, None], from_one]
+    theirs = held[layer[:, None], two[:, None], from_two]
+    doubled = (mine[:, :, None] == held[layer, two][:, None, :]).any(axis=(1, 2))
+    doubled |= (theirs[:, :, None] == held[layer, one][:, None, :]).any(axis=(1, 2))
+    priority = draw[place] + (before[row, place] < 0) - 4.0 * doubled
+    keys = np.concatenate([layer * devices + one, layer * devices + two])
+    by_priority = np.argsort(priority, kind="stable")
+    winner = np.empty(held.shape[0] * devices, dtype=np.int64)
+    # Of repeated indices the last assignment stands, so the highest priority wins each device.
+    winner[keys.reshape(2, -1).T[by_priority].ravel()] = np.repeat(by_priority, 2)
+    number = np.arange(len(row))
+    chosen = np.nonzero((winner[keys[: len(row)]] == number) & (winner[keys[len(row) :]] == number) & ~doubled)[0]
+    layer, one, two = layer[chosen], one[chosen], two[chosen]
+    at_one = (layer[:, None], one[:, None], from_one[chosen])
+    at_two = (layer[:, None], two[:, None], from_two[chosen])
+    held[at_one], held[at_two] = theirs[chosen], mine[chosen]
+    given, taken = values[at_one], values[at_two]
+    values[at_one], values[at_two] = taken, given
+    load[layer, one] = values[layer, one].sum(axis=1)
+    load[layer, two] = values[layer, two].sum(axis=1)

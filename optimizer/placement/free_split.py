@@ -1,128 +1,115 @@
-"""Placed for freely split loads: exchanges judged by the linear program of the split, and bounds that hold for it."""
+"""Freely split loads: the parts that copies carry by a linear program, and exchanges that it judges."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
+from ortools.linear_solver import pywraplp  # type: ignore[import-untyped]  # ortools ships no types for it
 
-from optimizer.certificate.balance import bound_of
-from optimizer.figures.placement import moves, split_device_loads
-from optimizer.figures.robust import aggregate
-from optimizer.placement.bounds import counting_witness
-from optimizer.placement.clock import seconds_left
+from optimizer.figures.placement import replica_counts, split_device_loads
+from optimizer.placement import effort
+from optimizer.placement.exchange import LayerState
+from optimizer.placement.linear_program import new_program, solved
+from optimizer.placement.processes import seconds_left
 from optimizer.placement.question import Question
-from optimizer.placement.result import Devices, LayerPlacement
-from optimizer.placement.split import Shares, free_shares
+from optimizer.placement.result import Devices, LayerPlacement, Shares, tuples
 
-_TRIES = 150
+_GRID = 10**9
 _NEAR = 1e-6
-_WORSE = 0.2
-_FULL = 0.1
-"""Share of exchanges with another of the hottest devices: without them 15 of 8,000 layers of three or four experts stay
-5% above the optimum, with them none."""
-_COUNTS = frozenset({"average", "count"})
 
 
-def placed_for_free_split(
-    question: Question, index: int, layer: LayerPlacement, deadline: float | None
-) -> LayerPlacement:  # fmt: skip
-    """The layer with a better placement for the free split where one is found, and its better bound.
+def free_shares(load: Sequence[int], devices: Devices) -> Shares:
+    """Parts of each slot that make the hottest device coolest, in billionths, adding up to 1 for every expert.
+
+    Parameters
+    ----------
+    load
+        Tokens of each expert.
+    devices
+        Experts of each device.
+    """
+    total, counts = sum(load), replica_counts(devices, len(load))
+    solver = new_program()
+    hottest = solver.NumVar(0.0, solver.infinity(), "hottest")
+    slots: dict[int, list[tuple[int, int, pywraplp.Variable]]] = {}
+    for device, held in enumerate(devices):
+        row = solver.Constraint(-solver.infinity(), 0.0)
+        row.SetCoefficient(hottest, -1.0)
+        for slot, expert in enumerate(held):
+            part = solver.NumVar(0.0, 1.0, "")
+            row.SetCoefficient(part, load[expert] * len(devices) / max(1, total))
+            slots.setdefault(expert, []).append((device, slot, part))
+    for copies in slots.values():
+        whole = solver.Constraint(1.0, 1.0)
+        for _, _, part in copies:
+            whole.SetCoefficient(part, 1.0)
+    solver.Minimize(hottest)
+    parts = [[Fraction(1, counts[expert]) for expert in held] for held in devices]
+    if total and solved(solver):
+        for copies in slots.values():
+            left = _GRID
+            for device, slot, part in copies[:-1]:
+                given = min(left, max(0, round(part.solution_value() * _GRID)))
+                parts[device][slot] = Fraction(given, _GRID)
+                left -= given
+            device, slot, _ = copies[-1]
+            parts[device][slot] = Fraction(left, _GRID)
+    return tuple(map(tuple, parts))
+
+
+def split_freely(question: Question, index: int, layer: LayerPlacement, deadline: float | None) -> LayerPlacement:
+    """The layer split as well as can be, and with a better placement for that where one is found.
 
     The linear program splits one workload, the heaviest; the others follow its parts. Groups kept on nodes, and budgets
     of moves, leave the placement as it is.
     """
-    layer = _bounded(question, index, layer)
-    free = question.hierarchy == "free" and question.max_moves is None
-    if not free or layer.gap <= question.tolerance or question.devices * question.slots == question.experts:
+    if question.split != "free":
         return layer
+    best = here = _split(question, index, layer, layer.devices)
+    searched = question.hierarchy == "free" and question.max_moves is None and question.spare
     rng = np.random.default_rng(question.seed)
-    best, shares = layer.devices, layer.shares
-    value = layer.max_over_mean
-    here, here_shares, here_value = best, shares, value
-    for turn in range(_TRIES):
-        if value - layer.bound <= question.tolerance or seconds_left(deadline) <= 0 or here_shares is None:
+    for turn in range(effort.SPLIT_TRIES if searched else 0):
+        devices = None
+        if best.gap > question.tolerance and seconds_left(deadline) > 0:
+            devices = _changed(question, index, here, rng)
+        if devices is None:
             break
-        tried = _changed(question, index, here, here_shares, rng)
-        if tried is None:
-            break
-        parts, found = _split(question, index, tried)
-        if found < value:
-            best, shares, value = tried, parts, found
+        tried = _split(question, index, layer, devices)
+        if tried.max_over_mean < best.max_over_mean:
+            best = tried
         # Some improvements take two exchanges, the first of which makes things worse.
-        if float(found) <= float(here_value) * (1 + _WORSE * (1 - turn / _TRIES) * rng.random()):
-            here, here_shares, here_value = tried, parts, found
-    if value == layer.max_over_mean or shares is None:
-        return layer
-    moved = None if question.current is None else moves(question.current[index], best)
-    workloads = tuple(_value(row, best, shares) for row in question.rows(index))
-    return replace(layer, devices=best, shares=shares, max_over_mean=value, workloads=workloads, moves=moved)
-
-
-def _bounded(question: Question, index: int, layer: LayerPlacement) -> LayerPlacement:
-    """With the counting bound, which holds however loads are split."""
-    parts, values = [], []
-    for row in question.rows(index):
-        witness = counting_witness(row, question.devices, question.slots)
-        if witness["kind"] not in _COUNTS:
-            return layer
-        parts.append(witness)
-        values.append(bound_of(row, question.devices, question.slots, witness))
-    bound = aggregate(values, question.weights, question.robust, question.tail)
-    if bound <= layer.bound:
-        return layer
-    return replace(layer, bound=bound, witness=parts[0] if len(parts) == 1 else {"kind": "scenario", "bounds": parts})
-
-
-def _value(row: Sequence[int], devices: Devices, shares: Shares) -> Fraction:
-    return max(split_device_loads(row, devices, shares)) * len(devices) / sum(row) if sum(row) else Fraction(1)
-
-
-def _split(question: Question, index: int, devices: Devices) -> tuple[Shares, Fraction]:
-    """The best split for the workload that it leaves hottest, and the objective over all."""
-    rows = question.rows(index)
-    best: tuple[Shares, Fraction] | None = None
-    for row in rows:
-        shares = free_shares(row, devices)
-        values = [_value(other, devices, shares) for other in rows]
-        value = aggregate(values, question.weights, question.robust, question.tail)
-        if best is None or value < best[1]:
-            best = shares, value
-    if best is None:
-        raise ValueError("no workload")
+        worse = effort.SPLIT_WORSE * (1 - turn / effort.SPLIT_TRIES) * rng.random()
+        if float(tried.max_over_mean) <= float(here.max_over_mean) * (1 + worse):
+            here = tried
     return best
 
 
-def _changed(
-    question: Question, index: int, devices: Devices, shares: Shares, rng: np.random.Generator
-) -> Devices | None:  # fmt: skip
+def _split(question: Question, index: int, layer: LayerPlacement, devices: Devices) -> LayerPlacement:
+    """The best split for the workload that it leaves hottest."""
+    ways = [question.placed(index, layer, devices, free_shares(row, devices)) for row in question.rows(index)]
+    return min(ways, key=lambda way: way.max_over_mean)
+
+
+def _changed(question: Question, index: int, layer: LayerPlacement, rng: np.random.Generator) -> Devices | None:
     """Another placement: a copy of a hottest device changes places, or is copied in place of an idle copy."""
-    rows = question.rows(index)
-    heat = np.zeros(len(devices))
-    for row in rows:
-        loads = [float(load) for load in split_device_loads(row, devices, shares)]
-        heat = np.maximum(heat, np.array(loads) / max(1, sum(row)))
-    hot = np.nonzero(heat >= heat.max() * (1 - _NEAR))[0]
-    cool = np.nonzero(heat < heat.max() * (1 - _NEAR))[0]
-    if not len(cool):
+    loads = [split_device_loads(row, layer.devices, layer.shares or ()) for row in question.rows(index) if sum(row)]
+    heat = np.array([[float(load / sum(row)) for load in row] for row in loads]).max(axis=0)
+    hot = heat >= heat.max() * (1 - _NEAR)
+    if hot.all():
         return None
-    counts = [0] * question.experts
-    for held in devices:
-        for expert in held:
-            counts[expert] += 1
-    found = [list(held) for held in devices]
-    for _ in range(_TRIES):
+    state = LayerState.of(question.normalised(index), np.array(layer.devices))
+    may_swap, (slots, may_replace) = state.swappable(), state.replaceable()
+    for _ in range(effort.SPLIT_TRIES):
         # Which devices a split fills is one choice of many: another hot one may be the right partner too.
-        one, two = int(rng.choice(hot)), int(rng.choice(hot if rng.random() < _FULL else cool))
-        mine, theirs = (int(slot) for slot in rng.integers(question.slots, size=2))
-        here, there = found[one][mine], found[two][theirs]
-        if here in found[two]:
-            continue
-        if counts[there] > 1 and rng.random() < 0.5:
-            found[two][theirs] = here
-        elif there not in found[one]:
-            found[one][mine], found[two][theirs] = there, here
+        partners = hot if rng.random() < effort.SPLIT_HOT else ~hot
+        one = int(rng.choice(np.nonzero(hot[state.home])[0]))
+        two = int(rng.choice(np.nonzero(partners[state.home])[0]))
+        expert, idle = int(state.flat[one]), int(np.searchsorted(slots, two))
+        if idle < len(slots) and slots[idle] == two and may_replace[idle, expert] and rng.random() < 0.5:
+            state.replace(two, expert)
+        elif may_swap[one, two]:
+            state.swap(one, two)
         else:
             continue
-        return tuple(tuple(sorted(held)) for held in found)
+        return tuples(state.held)
     return None

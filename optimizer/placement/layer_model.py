@@ -12,23 +12,19 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 
 from ortools.sat.python import cp_model
 
 from optimizer.figures.locality import Group
+from optimizer.placement import effort
+from optimizer.placement.processes import seconds_left
 from optimizer.placement.question import Question
-from optimizer.placement.result import Devices
+from optimizer.placement.result import Devices, LayerPlacement
 
-MOST_LITERALS = 600
-"""Literals of ``x``; beyond it a layer is large."""
-_MOST_MEETINGS = 4000
-"""Experts of groups times nodes; beyond it the visits make the model large."""
 _LARGEST = 1 << 50
 """Scaled loads stay below it, well inside CP-SAT's integers."""
-_EFFORT_BALANCE, _EFFORT_WITHIN = 0.5, 2.0
-"""Limits in CP-SAT's deterministic time, so that an answer does not depend on the machine's speed: of the balance,
-which exchanges have been at before, and of what comes after it."""
 
 
 class LayerModel:
@@ -66,11 +62,16 @@ class LayerModel:
     @classmethod
     def of(cls, question: Question, layer: int) -> LayerModel | None:
         """The model of a layer with its nodes and moves; nothing where it would be large, or its numbers long."""
-        within = question.node_size if question.hierarchy == "node" and question.node_size else question.devices
-        most = min(within, 1 + question.devices * question.slots - question.experts)
-        if not _fits(question.rows(layer), [question.slots] * question.devices, most):
+        full = question.devices - question.empty_slots
+        slots = [question.slots] * full + [question.slots - 1] * question.empty_slots
+        most = min(question.kept_within, 1 + question.spare)
+        totals = math.lcm(*(sum(row) or 1 for row in question.rows(layer)))
+        longest = math.lcm(*range(1, most + 1)) * totals * question.devices
+        if question.robust != "worst":
+            longest *= math.lcm(question.tail.denominator, *(weight.denominator for weight in question.weights))
+        if question.experts * most * question.devices > effort.MODEL_LITERALS or longest >= _LARGEST:
             return None
-        built = cls(question.experts, [question.slots] * question.devices, most)
+        built = cls(question.experts, slots, most)
         if question.hierarchy == "node":
             built.keep_groups(question)
         if question.current is not None and question.max_moves is not None:
@@ -120,26 +121,33 @@ class LayerModel:
             for load in self.loads(row):
                 self.model.add(load <= most)
 
-    def hottest(
-        self, rows: Sequence[Sequence[int]], robust: str, weights: Sequence[Fraction]
-    ) -> tuple[cp_model.LinearExprT, Fraction]:
-        """The hottest device over the workloads, worst or weighted mean, and the max over mean that one unit is."""
+    def hottest(self, question: Question, rows: Sequence[Sequence[int]]) -> tuple[cp_model.LinearExprT, Fraction]:
+        """The objective over the workloads' hottest devices, and the max over mean that one unit of it is."""
         totals = math.lcm(*map(sum, rows))
         unit = Fraction(len(self.slots), self.scale * totals)
+
+        def load(name: str) -> cp_model.IntVar:
+            return self.model.new_int_var(0, self.scale * totals, name)
+
         tops = []
         for row in rows:
-            top = self.model.new_int_var(0, self.scale * totals, "")
-            for load in self.loads(row, totals // sum(row)):
-                self.model.add(load <= top)
-            tops.append(top)
-        if robust == "worst":
-            worst = self.model.new_int_var(0, self.scale * totals, "")
-            for top in tops:
-                self.model.add(worst >= top)
+            tops.append(load("hottest"))
+            for on_device in self.loads(row, totals // sum(row)):
+                self.model.add(on_device <= tops[-1])
+        if question.robust == "worst":
+            worst = load("worst")
+            self.model.add_max_equality(worst, tops)
             return worst, unit
-        common = math.lcm(*(weight.denominator for weight in weights))
-        parts = (int(weight * common) * top for weight, top in zip(weights, tops, strict=True))
-        return sum(parts), unit / common
+        common = math.lcm(question.tail.denominator, *(weight.denominator for weight in question.weights))
+        parts = [int(weight * common) for weight in question.weights]
+        if question.robust == "mean":
+            return sum(part * top for part, top in zip(parts, tops, strict=True)), unit / common
+        # The mean of the worst tail: least over a level of level + excess above it / tail (Rockafellar and Uryasev).
+        level, excess = load("level"), [load("excess") for _ in tops]
+        for over, top in zip(excess, tops, strict=True):
+            self.model.add(over >= top - level)
+        total = int(question.tail * common) * level + sum(p * over for p, over in zip(parts, excess, strict=True))
+        return total, unit / (common * question.tail)
 
     def visits(self, groups: Sequence[Group], node_size: int) -> cp_model.LinearExprT:
         """Nodes that the groups visit: ``v[e,n]`` holds, ``u[t,n]`` visits, ``z[t,e,n] <= v[e,n], u[t,n]`` finds."""
@@ -161,7 +169,7 @@ class LayerModel:
         return sum(terms)
 
     def minimise(
-        self, total: cp_model.LinearExprT, hint: Devices, *, effort: float, seed: int, seconds: float | None = None
+        self, total: cp_model.LinearExprT, hint: Devices, *, work: float, seed: int, seconds: float
     ) -> tuple[Devices | None, int]:
         """Solve from a placement: another one, if any was found in the effort, and a bound on the total."""
         self.model.minimize(total)
@@ -173,9 +181,8 @@ class LayerModel:
         solver = cp_model.CpSolver()
         solver.parameters.num_workers = 1
         solver.parameters.random_seed = seed
-        solver.parameters.max_deterministic_time = effort
-        if seconds is not None:
-            solver.parameters.max_time_in_seconds = max(seconds, 0.01)
+        solver.parameters.max_deterministic_time = work
+        solver.parameters.max_time_in_seconds = min(max(seconds, 0.01), 1e9)
         status = solver.solve(self.model)
         bound = math.ceil(solver.best_objective_bound - 1e-6)
         if status not in {cp_model.OPTIMAL, cp_model.FEASIBLE}:
@@ -187,43 +194,27 @@ class LayerModel:
         return devices, bound
 
 
-def _fits(rows: Sequence[Sequence[int]], slots: Sequence[int], most: int) -> bool:
-    """Whether the model stays small, and its scaled loads short."""
-    longest = math.lcm(*range(1, most + 1)) * math.lcm(*(sum(row) or 1 for row in rows)) * len(slots)
-    return len(rows[0]) * most * len(slots) <= MOST_LITERALS and longest < _LARGEST
-
-
-def best_balance(
-    question: Question, layer: int, hint: Devices, *, time_limit_s: float
-) -> tuple[Devices | None, Fraction] | None:
-    """The best balance of a layer: a placement, if any was found, and a bound on max over mean.
-
-    Nothing where the model would be large, a workload is empty, or the objective is cvar.
-    """
-    rows = question.rows(layer)
-    if question.robust == "cvar" or not all(map(sum, rows)):
-        return None
-    built = LayerModel.of(question, layer)
+def balanced(question: Question, index: int, layer: LayerPlacement, deadline: float | None) -> LayerPlacement:
+    """The layer with the best balance that CP-SAT finds, and with its bound; as it is where large, proved or empty."""
+    rows = question.rows(index)
+    if question.split != "even" or layer.gap <= question.tolerance or not all(map(sum, rows)):
+        return layer
+    built = LayerModel.of(question, index)
     if built is None:
-        return None
-    if question.hierarchy == "free" and question.current is None:
+        return layer
+    if question.hierarchy == "free" and question.current is None and not question.empty_slots:
         built.order_devices(max(range(question.experts), key=lambda expert: rows[0][expert]))
-    total, unit = built.hottest(rows, question.robust, question.weights)
-    devices, bound = built.minimise(total, hint, effort=_EFFORT_BALANCE, seed=question.seed, seconds=time_limit_s)
-    return devices, bound * unit
-
-
-def best_uneven_balance(
-    rows: Sequence[Sequence[int]], hint: Devices, slots: Sequence[int]
-) -> tuple[Devices | None, Fraction] | None:
-    """The same under the worst workload, each device with slots of its own."""
-    most = min(len(slots), 1 + sum(slots) - len(rows[0]))
-    if not _fits(rows, slots, most):
-        return None
-    built = LayerModel(len(rows[0]), slots, most)
-    total, unit = built.hottest(rows, "worst", ())
-    devices, bound = built.minimise(total, hint, effort=_EFFORT_WITHIN, seed=0)
-    return devices, bound * unit
+    total, unit = built.hottest(question, rows)
+    seconds = min(effort.BALANCE_S, seconds_left(deadline))
+    devices, units = built.minimise(
+        total, layer.devices, work=effort.BALANCE_EFFORT, seed=question.seed, seconds=seconds
+    )
+    if units * unit > layer.bound:
+        known = layer.witness.get("checked", layer.witness)
+        layer = replace(layer, bound=units * unit, witness={"kind": "solver", "checked": known})
+    if devices is not None and question.value(index, devices) < layer.max_over_mean:
+        layer = question.placed(index, layer, devices)
+    return layer
 
 
 def _within(question: Question, layer: int, limit: Fraction) -> LayerModel | None:
@@ -237,25 +228,25 @@ def _within(question: Question, layer: int, limit: Fraction) -> LayerModel | Non
     return built
 
 
-def fewest_moves(question: Question, layer: int, limit: Fraction, hint: Devices) -> Devices | None:
+def fewest_moves(question: Question, layer: int, limit: Fraction, hint: Devices, *, seconds: float) -> Devices | None:
     """Placement within a limit of max over mean that loads fewest experts anew; nothing where none was found."""
     built = _within(question, layer, limit)
     if built is None or question.current is None:
         return None
     total = built.arriving(question.current[layer])
-    return built.minimise(total, hint, effort=_EFFORT_WITHIN, seed=question.seed)[0]
+    return built.minimise(total, hint, work=effort.WITHIN_EFFORT, seed=question.seed, seconds=seconds)[0]
 
 
 def fewest_visits(
-    question: Question, layer: int, groups: Sequence[Group], node_size: int, limit: Fraction, hint: Devices
-) -> tuple[Devices, int] | None:
-    """Placement within a limit of max over mean whose groups visit fewest nodes, with a bound; or nothing."""
+    question: Question, layer: int, groups: Sequence[Group], node_size: int, limit: Fraction, hint: Devices, *,
+    seconds: float,
+) -> tuple[Devices | None, int] | None:  # fmt: skip
+    """Placement within a limit of max over mean whose groups visit fewest nodes, if found, with a bound; or nothing."""
     nodes = -(-question.devices // node_size)
-    if sum(len(group) - 1 for group in groups) * nodes > _MOST_MEETINGS:
+    if sum(len(group) - 1 for group in groups) * nodes > effort.MODEL_MEETINGS:
         return None
     built = _within(question, layer, limit)
     if built is None:
         return None
     total = built.visits(groups, node_size)
-    devices, bound = built.minimise(total, hint, effort=_EFFORT_WITHIN, seed=question.seed)
-    return None if devices is None else (devices, bound)
+    return built.minimise(total, hint, work=effort.WITHIN_EFFORT, seed=question.seed, seconds=seconds)

@@ -7,107 +7,73 @@ load, before each node's devices are balanced by themselves. Small layers are so
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 
 import numpy as np
 
 from optimizer.certificate.locality import best_partners
-from optimizer.figures.locality import Group, nodes_visited
-from optimizer.figures.placement import max_over_mean, moves
-from optimizer.figures.robust import aggregate
-from optimizer.placement.align import align_on_nodes
-from optimizer.placement.clock import seconds_left
-from optimizer.placement.construct import deal
-from optimizer.placement.descent import Search, descend
+from optimizer.figures.locality import nodes_visited
+from optimizer.figures.placement import moves
+from optimizer.placement import effort
+from optimizer.placement.counts import Floats, Ints
+from optimizer.placement.descent import Search, deal, descend
+from optimizer.placement.exchange import LayerState, Step, best_steps
 from optimizer.placement.layer_model import fewest_visits
+from optimizer.placement.moves import align_on_nodes
+from optimizer.placement.processes import seconds_left
 from optimizer.placement.question import Question
-from optimizer.placement.replicas import Floats, Ints
-from optimizer.placement.result import Devices, LayerPlacement, PlacementResult, Visits
-from optimizer.placement.spread import Copies, exchange, settle
+from optimizer.placement.result import Devices, LayerPlacement, Visits, tuples
 from optimizer.placement.visits import MOST_NODES, Groups
+from optimizer.placement.visits import Visits as Visiting
 
-_WIDE_BAND = 0.02
-_NODE_PART = 0.5
-_ROUNDS_PER_SLOT = 20
 _MARGIN = 1e-9
 
 
-@dataclass(frozen=True, slots=True)
-class Nearness:
-    """What is asked: groups of co-activated experts of each layer, the devices of a node, and what balance may cost.
-
-    ``allowance`` is in mean device loads over the better of the bound and the balance found.
-    """
-
-    measure: str
-    node_size: int
-    groups: Sequence[Sequence[Group]]
-    allowance: Fraction
-
-
-def bring_together(
-    question: Question, result: PlacementResult, asked: Nearness, deadline: float | None
-) -> PlacementResult:
-    """The result with every layer's experts laid so that fewest nodes are visited within the allowance.
+def brought_together(
+    question: Question, index: int, layer: LayerPlacement, deadline: float | None
+) -> LayerPlacement:  # fmt: skip
+    """The layer with its experts laid so that fewest nodes are visited within the allowance.
 
     Groups kept on nodes by ``hierarchy`` and freely split loads are left where they are; their visits are counted.
     """
-    layers = tuple(
-        _layer(question, index, layer, asked, deadline) for index, layer in enumerate(result.layers)
-    )  # fmt: skip
-    terms = result.terms | {"coactivation": asked.measure, "locality_node_size": asked.node_size,
-                            "balance_allowance": str(asked.allowance)}  # fmt: skip
-    return replace(result, layers=layers, terms=terms)
-
-
-def _layer(
-    question: Question, index: int, layer: LayerPlacement, asked: Nearness, deadline: float | None
-) -> LayerPlacement:
-    groups, rows = asked.groups[index], question.rows(index)
+    asked = question.nearness
+    if asked is None:
+        return layer
+    groups = asked.groups[index]
     limit = max(layer.max_over_mean, layer.bound + asked.allowance)
-    lone = sum(group[0] for group in groups)
 
     def visits(devices: Devices) -> int:
         return nodes_visited(groups, devices, question.experts, asked.node_size)
 
-    def value(devices: Devices) -> Fraction:
-        return aggregate([max_over_mean(row, devices) for row in rows], question.weights, question.robust,
-                         question.tail)  # fmt: skip
+    def allowed(devices: Devices) -> bool:
+        service, budget = question.current, question.max_moves
+        within = service is None or budget is None or moves(service[index], devices) <= budget
+        return within and question.value(index, devices) <= limit
 
-    best = layer.devices
-    fewest = visits(best)
+    best, fewest = layer.devices, visits(layer.devices)
     bound, witness = best_partners(groups, question.experts, question.devices, question.slots, asked.node_size)
-    if question.hierarchy == "free" and question.split == "even" and fewest > bound:
-        ways = _Ways(question, index, asked.node_size, Groups.of(groups, question.experts), float(limit), deadline)
+    free = question.hierarchy == "free" and question.split == "even"
+    if free and fewest > bound:
+        several = Groups.of(groups, question.experts)
+        ways = _Ways(question, index, asked.node_size, several, float(limit) - _MARGIN, deadline)
         for way in (ways.devices, ways.copies, ways.nodes):
-            if fewest == bound or ways.nodes_used > MOST_NODES or seconds_left(deadline) <= 0:
+            if fewest == bound or ways.node[-1] >= MOST_NODES or seconds_left(deadline) <= 0:
                 break
-            found = way(np.array(best))
-            if found is None or value(found) > limit or not ways.kept(found):
-                continue
-            if (count := visits(found)) < fewest:
-                best, fewest = found, count
-        if fewest > bound:
-            exact = fewest_visits(question, index, groups, asked.node_size, limit, best)
-            if exact is not None:
-                found_by_solver, least = exact
-                if visits(found_by_solver) < fewest:
-                    best, fewest = found_by_solver, visits(found_by_solver)
-                if least > bound:
-                    bound, witness = least, {"kind": "solver"}
-        if question.current is not None and question.max_moves is None and best != layer.devices:
-            best = _tuples(align_on_nodes(np.array(best), np.array(question.current[index]), asked.node_size))
-    moved = None if question.current is None else moves(question.current[index], best)
-    if best != layer.devices:
-        layer = replace(
-            layer, devices=best, max_over_mean=value(best), moves=moved,
-            workloads=tuple(max_over_mean(row, best) for row in rows),
+            placed = way(np.array(best))
+            if placed is not None and allowed(placed) and visits(placed) < fewest:
+                best, fewest = placed, visits(placed)
+    if free and fewest > bound:
+        exact = fewest_visits(
+            question, index, groups, asked.node_size, limit, best, seconds=seconds_left(deadline)
         )  # fmt: skip
-    return replace(layer, visits=Visits(fewest, lone, bound, witness))
-
-
-def _tuples(held: Ints) -> Devices:
-    return tuple(tuple(sorted(map(int, slots))) for slots in held)
+        if exact is not None and exact[0] is not None and visits(exact[0]) < fewest:
+            best, fewest = exact[0], visits(exact[0])
+        if exact is not None and exact[1] > bound:
+            bound, witness = exact[1], {"kind": "solver"}
+    if best != layer.devices:
+        if question.current is not None and question.max_moves is None:
+            best = tuples(align_on_nodes(np.array(best), np.array(question.current[index]), asked.node_size))
+        layer = question.placed(index, layer, best)
+    return replace(layer, visits=Visits(fewest, sum(group[0] for group in groups), bound, witness))
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,105 +88,127 @@ class _Ways:
     deadline: float | None
 
     @property
-    def nodes_used(self) -> int:
-        """Nodes, the last perhaps with fewer devices."""
-        return -(-self.question.devices // self.node_size)
-
-    def kept(self, devices: Devices) -> bool:
-        """Whether the budget of moves is kept."""
-        question = self.question
-        if question.current is None or question.max_moves is None:
-            return True
-        return moves(question.current[self.index], devices) <= question.max_moves
-
-    def _shares(self, held: Ints) -> Floats:
-        """Load of each copy, ``[workloads, devices, slots]``, in mean device loads."""
-        counts = np.bincount(held.ravel(), minlength=self.question.experts)
-        loads = np.array(self.question.rows(self.index), dtype=np.float64)
-        total = loads.sum(axis=1, keepdims=True)
-        shares: Floats = (loads * self.question.devices / np.where(total > 0, total, 1.0) / counts)[:, held]
-        return shares
+    def node(self) -> Ints:
+        """Node of each device, the last perhaps with fewer devices."""
+        return np.arange(self.question.devices) // self.node_size
 
     def devices(self, held: Ints) -> Devices | None:
         """Whole devices change nodes while pairs of experts come together."""
         if self.question.max_moves is not None:
             return None
-        count = len(held)
+        count, node = len(held), self.node
         member = np.zeros((count, self.question.experts))
         member[np.arange(count)[:, None], held] = 1.0
         bonds = member @ self.groups.pairs() @ member.T
-        order, node = np.arange(count), np.arange(count) // self.node_size
+        order = np.arange(count)
         for _ in range(count * 4):
             mine = bonds[np.ix_(order, order)]
-            pull = np.stack([mine[:, node == n].sum(axis=1) for n in range(self.nodes_used)], axis=1)
-            own = pull[np.arange(count), node] - np.diag(mine)
-            gain = pull[:, node] + pull[:, node].T - own[:, None] - own[None, :] - 2 * mine
+            pull = np.stack([mine[:, node == n].sum(axis=1) for n in range(node[-1] + 1)], axis=1)
+            here = pull[np.arange(count), node] - np.diag(mine)
+            gain = pull[:, node] + pull[:, node].T - here[:, None] - here[None, :] - 2 * mine
             gain[node[:, None] == node[None, :]] = 0.0
             one, two = divmod(int(gain.argmax()), count)
             if gain[one, two] <= _MARGIN:
                 break
             order[one], order[two] = order[two], order[one]
-        return _tuples(held[order])
+        return tuples(held[order])
 
     def copies(self, held: Ints) -> Devices | None:
-        """Copies change devices, every device below the limit."""
-        devices, slots = held.shape
-        shares = self._shares(held).reshape(len(self.question.loads), -1)
-        home = np.repeat(np.arange(devices), slots)
-        flat = Copies(
-            held.ravel(), home, np.arange(devices) // self.node_size, shares,
-            np.maximum(self._tops(shares, home), 0.0), np.ones(devices, dtype=np.int64),
-        )  # fmt: skip
-        exchange(
-            flat, self.groups, seed=self.question.seed,
-            allowed=None if self.question.max_moves is None else lambda bins: self.kept(_gathered(flat.expert, bins)),
-        )  # fmt: skip
-        return _gathered(flat.expert, flat.bin)
-
-    def _tops(self, shares: Floats, home: Ints) -> Floats:
-        """Largest load of each device under each workload: the limit, or the hottest now where an average is meant."""
-        devices = self.question.devices
-        if self.question.robust == "worst" or len(shares) == 1:
-            return np.full((len(shares), devices), self.limit - _MARGIN)
-        hottest = [np.bincount(home, weights=own, minlength=devices).max() for own in shares]
-        return np.repeat(np.array(hottest)[:, None], devices, axis=1)
+        """Copies change devices, every device below the limit, or below the hottest where an average is meant."""
+        state = LayerState.of(self.question.normalised(self.index), held)
+        limit = np.full(state.load.shape, self.limit)
+        if self.question.robust != "worst" and len(limit) > 1:
+            limit[:] = state.load.max(axis=1, keepdims=True)
+        self._exchange(state, Visiting(self.groups, self.node), limit)
+        return tuples(state.held)
 
     def nodes(self, held: Ints) -> Devices | None:
         """Copies are shared out among the nodes anew, then each node is balanced by itself; one workload only."""
         question, size = self.question, self.node_size
         if len(question.loads) > 1 or question.max_moves is not None or question.devices % size:
             return None
-        shares = self._shares(held)[0].ravel()
-        home = np.repeat(np.arange(question.devices) // size, question.slots)
-        room = np.full(self.nodes_used, size, dtype=np.int64)
-        tight = 1.0 + _NODE_PART * max(self.limit - 1.0, 0.0)
-        wide = max(tight, 1.0 + _WIDE_BAND)
-        flat = Copies(
-            held.ravel(), home, np.arange(self.nodes_used), shares[None],
-            np.full((1, self.nodes_used), wide * size), room,
-        )  # fmt: skip
-        exchange(flat, self.groups, seed=question.seed)
-        flat.most[:] = tight * size
-        if not settle(flat, self.groups):
-            return None
-        exchange(flat, self.groups, seed=question.seed)
-        by_expert = np.zeros(question.experts)
-        by_expert[flat.expert] = shares
-        start = np.empty((self.nodes_used, size, question.slots), dtype=np.int64)
-        for node in range(self.nodes_used):
-            experts, counts = np.unique(flat.expert[flat.bin == node], return_counts=True)
-            dealt = deal((by_expert[experts] * counts)[None], counts[None], size)
+        nodes = question.devices // size
+        state = LayerState.of(question.normalised(self.index), held.reshape(nodes, -1))
+        self._exchange(state, Visiting(self.groups, np.arange(nodes)), np.full(state.load.shape, size * self.limit))
+        shares = (state.weights / state.counts)[0]
+        start = np.empty((nodes, size, question.slots), dtype=np.int64)
+        for node, on in enumerate(state.on):
+            experts = np.nonzero(on)[0]
+            dealt = deal((shares[experts] * on[experts])[None], on[experts][None], size)
             start[node] = experts[dealt[0]]
-        search = Search.start(np.tile(by_expert, (self.nodes_used, 1)), start)
-        low = np.array([flat.loads()[0, node] / size for node in range(self.nodes_used)])
-        descend(
-            search, low, np.full(self.nodes_used, self.limit - _MARGIN),
-            rounds=_ROUNDS_PER_SLOT * size * question.slots, seed=question.seed, deadline=self.deadline,
-        )  # fmt: skip
-        return _tuples(search.best_held.reshape(question.devices, question.slots))
+        search = Search.start(np.tile(shares, (nodes, 1)), start)
+        rounds = effort.ROUNDS_PER_SLOT * size * question.slots
+        goal = np.full(nodes, self.limit)
+        descend(search, state.load[0] / size, goal, rounds=rounds, seed=question.seed, deadline=self.deadline)
+        return tuples(search.best_held.reshape(question.devices, question.slots))
+
+    def _exchange(self, state: LayerState, visiting: Visiting, limit: Floats) -> None:
+        """Exchange copies between nodes until no exchange helps, from the start and after kicks."""
+        rng = np.random.default_rng(self.question.seed)
+        fewest, best = np.inf, state
+        for kick in range(1 + effort.KICKS):
+            tried = LayerState.of(state.weights, best.held)
+            if kick:
+                random = _Random(rng, visiting.node)
+                self._take(tried, best_steps(tried, random, 4 * effort.KICKED, limit=limit), limit, effort.KICKED)
+            visits = self._descend(tried, visiting, limit)
+            if visits < fewest:
+                fewest, best = visits, tried
+        for name in ("held", "on", "load"):
+            setattr(state, name, getattr(best, name))
+
+    def _descend(self, state: LayerState, visiting: Visiting, limit: Floats) -> float:
+        """Take the exchanges that help most, many together or, where they get in each other's way, fewer."""
+        visits = visiting.value(state)
+        for _ in range(effort.EXCHANGE_ROUNDS):
+            steps = best_steps(state, visiting, effort.EXCHANGES, limit=limit)
+            for most in (len(steps), len(steps) // 4, len(steps) // 16, 1):
+                taken = self._take(state, steps, limit, most)
+                if (now := visiting.value(state)) < visits:
+                    visits = now
+                    break
+                for step in reversed(taken):
+                    step.undo(state, -1)
+            else:
+                break
+        return visits
+
+    def _take(self, state: LayerState, steps: Sequence[Step], limit: Floats, most: int) -> list[Step]:
+        """Take exchanges of different experts, best first, that together keep loads and moves in bounds."""
+        service, budget = self.question.current, self.question.max_moves
+        used: set[int] = set()
+        taken: list[Step] = []
+        for step in steps:
+            experts = {int(state.flat[step.slot]), int(state.flat[step.other])}
+            if len(taken) == most or experts & used:
+                continue
+            step.take(state)
+            within = service is None or budget is None or moves(service[self.index], state.held.tolist()) <= budget
+            if within and (state.load <= limit).all():
+                used |= experts
+                taken.append(step)
+            else:
+                step.undo(state, -1)
+        return taken
 
 
-def _gathered(experts: Ints, bins: Ints) -> Devices:
-    order = np.argsort(bins, kind="stable")
-    devices = int(bins.max()) + 1
-    return _tuples(experts[order].reshape(devices, -1))
+@dataclass(frozen=True, slots=True)
+class _Random:
+    """A potential that draws exchanges between nodes by lot."""
+
+    rng: np.random.Generator
+    node: Ints
+
+    def value(self, _state: LayerState) -> float:
+        """Nothing is sought."""
+        return 0.0
+
+    def swaps(self, state: LayerState) -> Floats:
+        """Below nothing between nodes."""
+        home = self.node[state.home]
+        drawn: Floats = np.where(home[:, None] == home[None, :], 0.0, -self.rng.random((len(home), len(home))))
+        return drawn
+
+    def replacements(self, state: LayerState, slots: Ints) -> Floats:
+        """None are drawn."""
+        return np.zeros((len(slots), len(state.counts)))

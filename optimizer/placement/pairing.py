@@ -1,11 +1,24 @@
 """Two slots a device: with the copies given, the largest share belongs beside the smallest, and so on inwards.
 
-So only the replica counts are searched; folding the sorted shares gives the hottest device they allow at once.
+So only the replica counts are searched. For each value ``v`` at most as many copies may be larger than ``T - v`` as are
+smaller than ``v`` (see ``pairing_program``). What is beyond that, over all values, is what tabu search brings to
+nothing: each step takes the best of all ways in which one expert gives a copy to another, and neither may change again
+for a few steps (Glover, 1989). Few values make a step cheap; counts that miss the threshold in truth bring the values
+that tell.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 
-from optimizer.placement.replicas import Floats, Ints
+from optimizer.placement import effort
+from optimizer.placement.counts import Floats, Ints
+from optimizer.placement.processes import seconds_left
+
+GRID = 1024
+"""Thresholds and values are multiples of a token divided by this."""
+
+_CELLS = 1 << 21
 
 
 def fold(values: Floats) -> Floats:
@@ -45,3 +58,129 @@ def hottest_placed(weights: Floats, counts: Ints) -> float:
     """Hottest device of one layer as ``paired`` places it: hotter than folded where an expert would meet itself."""
     pairs = paired(weights[None], counts[None])[0]
     return float((weights / counts)[pairs].sum(axis=1).max())
+
+
+def cool_down(
+    load: Sequence[int], devices: int, threshold: int, start: Ints, *, steps: int, rng: np.random.Generator,
+    deadline: float | None,
+) -> Ints:  # fmt: skip
+    """Coolest counts met on the way to the threshold, which may still be hotter; counts ``[experts]``.
+
+    Parameters
+    ----------
+    load
+        Tokens of each expert.
+    devices
+        Devices, two slots each.
+    threshold
+        In tokens times ``GRID``; even.
+    start
+        Counts to begin from.
+    steps, rng, deadline
+        Most steps, random choices, and ``time.monotonic()`` at which to stop.
+    """
+    weights = np.array(load, dtype=np.float64) * GRID
+    begun = _at_least(weights, start, np.maximum(1, np.ceil(weights / threshold)).astype(np.int64))
+    best, coolest = start, hottest(weights, start)
+    if begun is None:
+        return best
+    search = _Search(weights, devices, threshold, begun)
+    for step in range(steps):
+        if seconds_left(deadline) <= 0:
+            break
+        if search.within():
+            value = hottest(weights, search.counts)
+            if value < coolest:
+                best, coolest = search.counts.copy(), value
+            if value <= threshold or not search.learn():
+                return best
+        if not search.move(step, rng):
+            break
+    value = hottest(weights, search.counts)
+    return search.counts.copy() if value < coolest else best
+
+
+def _at_least(weights: Floats, counts: Ints, least: Ints) -> Ints | None:
+    """Counts of which none is below the least, given by the experts whose copies grow least; ``None`` if too few."""
+    missing = int(np.maximum(least - counts, 0).sum())
+    counts = np.maximum(counts, least)
+    for _ in range(missing):
+        grown = np.where(counts > least, weights / np.maximum(counts - 1, 1), np.inf)
+        giver = int(grown.argmin())
+        if not np.isfinite(grown[giver]):
+            return None
+        counts[giver] -= 1
+    return counts
+
+
+class _Search:
+    def __init__(self, weights: Floats, devices: int, threshold: int, counts: Ints) -> None:
+        self.experts = np.arange(len(weights))
+        least = np.maximum(1, np.ceil(weights / threshold)).astype(np.int64)
+        self.first = np.maximum(least, counts - effort.TABU_BELOW)
+        options = self.first[:, None] + np.arange(effort.TABU_OPTIONS)
+        self.last = np.clip(devices - self.first, 0, effort.TABU_OPTIONS - 1)
+        shares = weights[:, None] / options
+        near = shares[:, : effort.TABU_VALUED_OPTIONS]
+        values = np.unique(np.floor(near[2 * near <= threshold]))
+        values = np.union1d(values[values > 0], [threshold // 2])
+        large = np.searchsorted(values, threshold - shares, side="right")
+        small = np.searchsorted(values, shares, side="right")
+        # A count's copies are larger than T - v for the values from its first on, and smaller than v from its second.
+        kind = np.int16 if 8 * devices < np.iinfo(np.int16).max else np.int32
+        steps = np.zeros((*options.shape, len(values) + 1), dtype=kind)
+        rows, columns = np.indices(options.shape)
+        np.add.at(steps, (rows, columns, large), options)
+        np.subtract.at(steps, (rows, columns, small), options)
+        self.all = np.cumsum(steps, axis=2, dtype=kind)[:, :, :-1]
+        self.active = np.zeros(len(values), dtype=bool)
+        self.active[np.linspace(0, len(values) - 1, min(effort.TABU_VALUES, len(values))).astype(np.int64)] = True
+        self.chosen = counts - self.first
+        self.tabu = np.zeros(len(weights), dtype=np.int64)
+        self._activate()
+
+    @property
+    def counts(self) -> Ints:
+        counts: Ints = self.first + self.chosen
+        return counts
+
+    def _activate(self) -> None:
+        self.told = np.ascontiguousarray(self.all[:, :, self.active])
+        self.excess = self.told[self.experts, self.chosen].sum(axis=0, dtype=self.told.dtype)
+
+    def within(self) -> bool:
+        """Whether the copies pair up, by the values looked at."""
+        return bool((self.excess <= 0).all())
+
+    def learn(self) -> bool:
+        """Look at the values by which the counts miss the threshold; whether there are any."""
+        beyond = self.all[self.experts, self.chosen].sum(axis=0) > 0
+        self.active |= beyond
+        self._activate()
+        return bool(beyond.any())
+
+    def move(self, step: int, rng: np.random.Generator) -> bool:
+        """Give one copy from an expert to another, the best of all ways that are not tabu; whether there is one."""
+        free = self.tabu <= step
+        givers = np.nonzero(free & (self.chosen > 0))[0]
+        takers = np.nonzero(free & (self.chosen < self.last))[0]
+        if not len(givers) or not len(takers):
+            return bool((self.tabu > step).any())
+        less = self.told[givers, self.chosen[givers] - 1] - self.told[givers, self.chosen[givers]]
+        more = self.told[takers, self.chosen[takers] + 1] - self.told[takers, self.chosen[takers]] + self.excess
+        matter = less.max(axis=0) + more.max(axis=0) > 0
+        less, more = less[:, matter], more[:, matter]
+        beyond = np.empty((len(givers), len(takers)), dtype=np.int64)
+        rows = max(1, _CELLS // max(1, more.size))
+        for first in range(0, len(givers), rows):
+            part = less[first : first + rows, None] + more
+            beyond[first : first + rows] = np.maximum(part, 0, out=part).sum(axis=2, dtype=np.int64)
+        beyond[givers[:, None] == takers] = np.iinfo(np.int64).max
+        best = np.nonzero(beyond.ravel() == beyond.min())[0]
+        giver, taker = divmod(int(best[rng.integers(len(best))]), len(takers))
+        for expert, change in ((givers[giver], -1), (takers[taker], 1)):
+            chosen = self.chosen[expert]
+            self.excess += self.told[expert, chosen + change] - self.told[expert, chosen]
+            self.chosen[expert] += change
+            self.tabu[expert] = step + rng.integers(*effort.TABU_TENURE)
+        return True

@@ -9,15 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from optimizer.placement.clock import seconds_left
-from optimizer.placement.pairing import fold, hottest
-from optimizer.placement.pairing_program import GRID, Counted, PairingProgram, Refuted
-from optimizer.placement.pairing_tabu import cool_down
-from optimizer.placement.replicas import Ints
-from optimizer.placement.rounding import rounded
+from optimizer.placement import effort
+from optimizer.placement.counts import Ints, rounded
+from optimizer.placement.pairing import GRID, cool_down, fold, hottest
+from optimizer.placement.pairing_program import Counted, PairingProgram, Refuted
+from optimizer.placement.processes import seconds_left
 
 _WHOLE = 1e-6
-_SAMPLES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +25,6 @@ class Decided:
     counts: Ints | None
     witness: dict[str, Any] | None
     programs: int
-    refuted: int = 0
-    """Threshold that the witness refutes: the one asked for or a higher one."""
 
 
 class _Search:
@@ -79,8 +75,8 @@ class _Search:
             return False
         self.steps = None
         weights = program.load.astype(np.float64)
-        counts = rounded(outcome.mean(len(weights)), _SAMPLES, self.rng)
-        shares = np.repeat((weights / counts).ravel(), counts.ravel()).reshape(_SAMPLES, -1)
+        counts = rounded(outcome.mean(len(weights)), effort.ROUNDINGS, self.rng)
+        shares = np.repeat((weights / counts).ravel(), counts.ravel()).reshape(effort.ROUNDINGS, -1)
         self.near = counts[fold(shares).max(axis=1).argmin()]
         if steps and hottest(weights, self.near) > program.threshold:
             load = (program.load // GRID).tolist()
@@ -113,7 +109,7 @@ class _Search:
 
 def decide(
     load: Sequence[int], devices: int, threshold: int, *, programs: int, steps: int | None = None, seed: int = 0,
-    most: int = 0, deadline: float | None,
+    deadline: float | None,
 ) -> Decided:  # fmt: skip
     """Look for counts whose copies pair up within ``threshold / GRID`` tokens.
 
@@ -130,8 +126,6 @@ def decide(
     programs, steps, seed, deadline
         Most linear programs, steps of tabu search if the first program's counts are to be rounded, its random seed,
         and ``time.monotonic()`` at which to stop.
-    most
-        Highest threshold worth refuting, where the first program refutes more than it was asked.
     """
     rng = np.random.default_rng((seed, threshold))
     weights = np.array(load, dtype=np.float64) * GRID
@@ -142,15 +136,12 @@ def decide(
         if not program.possible:
             if not program.overfull:
                 return Decided(None, None, solved)
-            return Decided(None, program.witness({"price": 0, "points": []}, threshold), solved, threshold)
+            return Decided(None, program.witness({"price": 0, "points": []}), solved)
         search = _Search(program, programs - solved, None if solved else steps, rng, deadline)
         cases = search.explore(program.low, program.high)
         solved += search.solved
         if cases is not None:
-            refuted = threshold
-            if "price" in cases and most > threshold:
-                refuted = program.stretched(Refuted(cases["price"], cases["points"]), most)
-            return Decided(None, program.witness(cases, refuted), solved, refuted)
+            return Decided(None, program.witness(cases), solved)
         if search.found is None:
             return Decided(search.near, None, solved)
         if hottest(weights, search.found) <= threshold:

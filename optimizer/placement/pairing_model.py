@@ -13,13 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from ortools.sat.python import cp_model
 
-from optimizer.placement.clock import seconds_left
-from optimizer.placement.pairing import hottest
-from optimizer.placement.pairing_program import GRID
-from optimizer.placement.replicas import Ints
+from optimizer.placement import effort
+from optimizer.placement.counts import Ints
+from optimizer.placement.pairing import GRID, hottest
+from optimizer.placement.processes import seconds_left
 
-_MOST_VALUES = 300
-_ATTEMPTS = 4
 _LONGEST = 1 << 50
 
 
@@ -32,7 +30,7 @@ class Ruled:
 
 
 def rule(
-    load: Sequence[int], devices: int, threshold: int, start: Ints, *, effort: float, seed: int, deadline: float | None
+    load: Sequence[int], devices: int, threshold: int, start: Ints, *, work: float, seed: int, deadline: float | None
 ) -> Ruled:
     """Look for counts whose copies pair up within ``threshold / GRID`` tokens.
 
@@ -46,7 +44,7 @@ def rule(
         In tokens times ``GRID``; even.
     start
         Counts to hint at.
-    effort, seed, deadline
+    work, seed, deadline
         Limit in CP-SAT's deterministic time, random seed, and ``time.monotonic()`` at which to stop.
     """
     weights: Ints = np.array(load, dtype=np.int64) * GRID
@@ -58,9 +56,9 @@ def rule(
         return Ruled(None, refused=False)
     most = np.minimum(devices, fewest + spare)
     told: Ints = np.zeros(0, dtype=np.int64)
-    for _ in range(_ATTEMPTS):
+    for _ in range(effort.RULINGS):
         model = _Model(weights, devices, threshold, fewest, most, told)
-        counts, refused = model.solve(start, effort=effort, seed=seed, seconds=seconds_left(deadline))
+        counts, refused = model.solve(start, work=work, seed=seed, seconds=seconds_left(deadline))
         if counts is None or hottest(weights.astype(np.float64), counts) <= threshold:
             return Ruled(counts, refused)
         fresh = np.setdiff1d(weights // counts, model.values)
@@ -100,7 +98,7 @@ class _Model:
         literals, factors = [literal for literal, _ in terms], [factor for _, factor in terms]
         self.model.add(cp_model.LinearExpr.weighted_sum(literals, factors) == total)
 
-    def solve(self, start: Ints, *, effort: float, seed: int, seconds: float) -> tuple[Ints | None, bool]:
+    def solve(self, start: Ints, *, work: float, seed: int, seconds: float) -> tuple[Ints | None, bool]:
         """Counts if any, and whether there are none."""
         for literals, count in zip(self.y, start.tolist(), strict=True):
             for copies, literal in literals.items():
@@ -112,7 +110,7 @@ class _Model:
         # Both cost more on these models than they save: ten times the whole solve.
         solver.parameters.cp_model_probing_level = 0
         solver.parameters.symmetry_level = 0
-        solver.parameters.max_deterministic_time = effort
+        solver.parameters.max_deterministic_time = work
         solver.parameters.max_time_in_seconds = min(max(seconds, 0.01), 1e9)
         status = solver.solve(self.model)
         if status not in {cp_model.OPTIMAL, cp_model.FEASIBLE}:
@@ -126,7 +124,7 @@ class _Model:
 
 def _values(floors: Ints, told: Ints, threshold: int) -> Ints:
     values = np.unique(floors[floors > 0])
-    if len(values) > _MOST_VALUES:
-        values = values[np.unique(np.linspace(0, len(values) - 1, _MOST_VALUES).astype(np.int64))]
+    if len(values) > effort.PAIRING_VALUES:
+        values = values[np.unique(np.linspace(0, len(values) - 1, effort.PAIRING_VALUES).astype(np.int64))]
     values = np.union1d(values, told[2 * told <= threshold])
     return np.union1d(values, [threshold // 2])

@@ -15,18 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from optimizer.placement import effort
+from optimizer.placement.counts import Floats, Ints
 from optimizer.placement.linear_program import new_program, solved
-from optimizer.placement.replicas import Floats, Ints
+from optimizer.placement.pairing import GRID
 
-GRID = 1024
-"""Thresholds and values are multiples of a token divided by this."""
-
-_MORE_COPIES = 3
-_MOST_ROWS = 300
-_PRICINGS = 30
 _WHOLE = 10**6
 _FEASIBLE = 1e-7
-_FINENESS = 1e-4
 _LONGEST = 1 << 50
 
 
@@ -77,11 +72,11 @@ class PairingProgram:
         floors = self.load[:, None] // self.copies
         ceilings = -(-self.load[:, None] // self.copies)
         inside = (self.copies >= self.low[:, None]) & (self.copies <= self.high[:, None])
-        posted = inside & (self.copies < self.low[:, None] + _MORE_COPIES)
+        posted = inside & (self.copies < self.low[:, None] + effort.PAIRING_COPIES)
         values = np.unique(floors[posted & (2 * ceilings <= self.threshold)])
         values = values[values > 0]
-        if len(values) > _MOST_ROWS:
-            values = values[np.unique(np.linspace(0, len(values) - 1, _MOST_ROWS).astype(np.int64))]
+        if len(values) > effort.PAIRING_VALUES:
+            values = values[np.unique(np.linspace(0, len(values) - 1, effort.PAIRING_VALUES).astype(np.int64))]
         values = np.union1d(values, extra[2 * extra <= self.threshold])
         # Half the threshold counts all shares above it against all below.
         values = np.union1d(values, [self.threshold // 2])
@@ -142,7 +137,7 @@ class PairingProgram:
             return Refuted(0, [])
         high = np.minimum(high, low + spare)
         allowed = (self.copies >= low[:, None]) & (self.copies <= high[:, None])
-        for _ in range(_PRICINGS):
+        for _ in range(effort.PRICINGS):
             if not solved(self.solver):
                 return None
             if self.excess.solution_value() < _FEASIBLE:
@@ -171,36 +166,17 @@ class PairingProgram:
                 return None
         return None
 
-    def stretched(self, refuted: Refuted, most: int) -> int:
-        """Highest threshold up to ``most`` that the same multipliers refute, as near as bisection finds it."""
-        multipliers: Ints = np.zeros(len(self.values), dtype=np.int64)
-        for place, multiplier in refuted.points:
-            multipliers[place] = multiplier
-        beyond = np.concatenate([np.cumsum(multipliers[::-1])[::-1], [0]])
-        ceilings = -(-self.load[:, None] // self.copies)
-        low, high = self.threshold, most // 2 * 2
-        while high - low > max(2, self.threshold * _FINENESS):
-            middle = (low + high) // 4 * 2
-            least = np.maximum(1, -(-self.load // middle))
-            largest = np.minimum(self.devices, least + self.slots - int(least.sum()))
-            allowed = (self.copies >= least[:, None]) & (self.copies <= largest[:, None])
-            large = np.searchsorted(self.values, middle - ceilings, side="right")
-            costs = self.copies * (refuted.price + beyond[large] - beyond[self.small])
-            total = np.where(allowed, costs, np.iinfo(np.int64).max).min(axis=1).sum()
-            low, high = (middle, high) if total > refuted.price * self.slots else (low, middle)
-        return low
-
     def costs(self, multipliers: Ints, price: int) -> Ints:
         """Cost of each count of copies, ``[experts, counts from 1]``, in whole numbers."""
         beyond = np.concatenate([np.cumsum(multipliers[::-1])[::-1], [0]])
         costs: Ints = self.copies * (price + beyond[self.large] - beyond[self.small])
         return costs
 
-    def witness(self, cases: dict[str, Any], threshold: int) -> dict[str, Any]:
+    def witness(self, cases: dict[str, Any]) -> dict[str, Any]:
         """Witness of a bound at the threshold, refuted case by case."""
         return {
             "kind": "pairing",
-            "threshold": str(Fraction(threshold, GRID)),
+            "threshold": str(Fraction(self.threshold, GRID)),
             "values": [str(Fraction(value, GRID)) for value in self.values.tolist()],
             "cases": cases,
         }

@@ -14,20 +14,16 @@ from typing import Any
 
 import numpy as np
 
+from optimizer.certificate.balance import bound_of
 from optimizer.certificate.prices import check_price
-from optimizer.placement.clock import seconds_left
+from optimizer.figures.placement import max_over_mean
+from optimizer.placement import effort
+from optimizer.placement.bounds import Witness
+from optimizer.placement.counts import Floats, Ints, rounded
+from optimizer.placement.descent import Search, deal, descend
 from optimizer.placement.linear_program import new_program, solved
-from optimizer.placement.replicas import Floats, Ints
+from optimizer.placement.processes import seconds_left
 
-_ROOM, _ROOM_OF_MANY = 3000, 400
-"""Units of the threshold, with three slots a device and with more."""
-
-_CLASSES, _CLASSES_OF_MANY = 480, 120
-_FEW = 3
-_MORE_COPIES = 6
-_SHARED_COPIES = 3
-_ROUNDS = 80
-_CUTS = 12
 _WHOLE = 10**9
 _NOTHING = 1e-6
 
@@ -84,7 +80,7 @@ def price(
 class _Program:
     def __init__(self, load: Sequence[int], devices: int, slots: int, high: int) -> None:
         self.load, self.devices, self.slots = load, devices, slots
-        rooms, most = (_ROOM, _CLASSES) if slots <= _FEW else (_ROOM_OF_MANY, _CLASSES_OF_MANY)
+        rooms, most = (effort.ROOM, effort.CLASSES) if slots <= 3 else (effort.ROOM_OF_MANY, effort.CLASSES_OF_MANY)
         self.unit = max(1, high // rooms)
         self.room = high // self.unit
         self.spare = devices * slots - len(load)
@@ -93,7 +89,7 @@ class _Program:
         self.weights = weights
         self.shares: Ints = weights[:, None] // self.copies // self.unit
         fewest = np.maximum(1, -(-weights // (self.room * self.unit)))
-        near = (self.copies >= fewest[:, None]) & (self.copies < fewest[:, None] + _SHARED_COPIES)
+        near = (self.copies >= fewest[:, None]) & (self.copies < fewest[:, None] + effort.CLASS_COPIES)
         ends = np.unique(self.shares[near & (self.shares <= self.room)])
         if len(ends) > most:
             ends = ends[np.unique(np.linspace(0, len(ends) - 1, most).astype(np.int64))]
@@ -118,7 +114,7 @@ class _Program:
         for expert, least in enumerate(fewest.tolist()):
             cheapest = solver.NumVar(-infinity, infinity, "")
             self.objective.SetCoefficient(cheapest, 1.0)
-            for copies in range(least, min(least + _MORE_COPIES, len(self.copies)) + 1):
+            for copies in range(least, min(least + effort.PRICED_COPIES, len(self.copies)) + 1):
                 row = solver.Constraint(-infinity, 0.0)
                 row.SetCoefficient(cheapest, 1.0)
                 row.SetCoefficient(self.price[self.classes[expert, copies - 1]], -float(copies))
@@ -132,12 +128,12 @@ class _Program:
         fewest = np.maximum(1, -(-self.weights // (room * self.unit)))
         if int(fewest.sum()) > self.devices * self.slots or int(fewest.max()) > len(self.copies):
             return None
-        last = np.minimum(fewest + _MORE_COPIES, len(self.copies))
+        last = np.minimum(fewest + effort.PRICED_COPIES, len(self.copies))
         for expert, copies, row in self.rows:
             row.SetUb(0.0 if fewest[expert] <= copies <= last[expert] else infinity)
         for size, row in self.cuts:
             row.SetUb(0.0 if size <= room else infinity)
-        for _ in range(_ROUNDS):
+        for _ in range(effort.CUT_ROUNDS):
             if seconds_left(deadline) <= 0 or not solved(self.solver):
                 return None
             if self.objective.Value() < _NOTHING * self.devices:
@@ -173,7 +169,7 @@ class _Program:
         fitting = np.nonzero(self.ends <= room)[0]
         worth = whole[fitting] + stages[-2][room - self.ends[fitting]]
         chosen: set[tuple[int, ...]] = set()
-        for place in np.argsort(-worth, kind="stable")[:_CUTS].tolist():
+        for place in np.argsort(-worth, kind="stable")[: effort.CUTS].tolist():
             if worth[place] <= held + 1:
                 break
             chosen.add(self._traced(int(fitting[place]), whole, stages, room))
@@ -226,3 +222,43 @@ def _dearest(whole: Ints, ends: Ints, slots: int, room: int) -> list[Ints]:
         reached += whole[lowest][:, None]
         stages.append(reached.max(axis=0))
     return stages
+
+
+def price_and_place(
+    load: Sequence[int], held: Ints, bound: Fraction, *, tolerance: float, seed: int, deadline: float | None
+) -> tuple[Witness | None, Ints]:
+    """Better witness of a layer's bound, if there is one, and the placement given or a cooler one.
+
+    Parameters
+    ----------
+    load
+        Tokens of each expert.
+    held
+        Expert of each slot ``[devices, slots]``.
+    bound
+        Max over mean below which no placement is known to be.
+    tolerance
+        In mean device loads: how finely the bound is sought.
+    seed, deadline
+        Random seed, and ``time.monotonic()`` at which to stop.
+    """
+    if seconds_left(deadline) <= 0:
+        return None, held
+    devices, slots = held.shape
+    mean, hottest = Fraction(sum(load), devices), max_over_mean(load, held.tolist())
+    priced = price(load, devices, slots, bound * mean, hottest * mean, tolerance, deadline)
+    if priced.counts is None:
+        return priced.witness, held
+    rng = np.random.default_rng(seed)
+    counts = np.unique(rounded(priced.counts, effort.PRICED_ROUNDINGS, rng), axis=0)
+    counts = counts[(counts.sum(axis=1) == devices * slots) & (counts.max(axis=1) <= devices)]
+    if not len(counts):
+        return priced.witness, held
+    weights = np.tile(np.array(load, dtype=np.float64) / float(mean), (len(counts), 1))
+    search = Search.start(weights / counts, deal(weights, counts, devices))
+    if priced.witness is not None:
+        bound = bound_of(load, devices, slots, priced.witness)
+    floor = np.full(len(counts), float(bound))
+    descend(search, floor, floor + tolerance, rounds=effort.PRICED_DESCENT, seed=seed, deadline=deadline)
+    coolest = search.best_held[search.best.argmin()]
+    return priced.witness, coolest if max_over_mean(load, coolest.tolist()) < hottest else held

@@ -1,11 +1,10 @@
-"""Parts of a long search, each in its own process: small NumPy steps hold Python's lock, so threads gain little."""
+"""Time and processes of a long search: small NumPy steps hold Python's lock, so threads gain little."""
 
 import os
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
-
-from optimizer.placement.clock import seconds_left
 
 Done = TypeVar("Done")
 
@@ -13,6 +12,11 @@ WORTH_S, WORTH_WARM_S = 2.0, 0.3
 """Seconds left from which processes are worth what they cost: about one to begin, little once they have begun."""
 
 _begun = False
+
+
+def seconds_left(deadline: float | None) -> float:
+    """Seconds until the deadline, ``time.monotonic()``; infinite without one."""
+    return float("inf") if deadline is None else deadline - time.monotonic()
 
 
 def workers() -> int:

@@ -1,42 +1,113 @@
-"""The question as the search sees it: checked, with every workload's loads and its weight."""
+"""The question: what to place, where, and what counts as good; checked when it is asked."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
+from optimizer.certificate.statement import PLACEMENT_TOLERANCE
 from optimizer.errors import SpecError
-from optimizer.figures.robust import CVAR_TAIL
-from optimizer.placement.replicas import Floats
+from optimizer.figures.locality import Group
+from optimizer.figures.placement import max_over_mean, moves, split_device_loads
+from optimizer.figures.robust import CVAR_TAIL, aggregate
+from optimizer.placement.counts import Floats
+from optimizer.placement.result import Devices, LayerPlacement, Shares
 
-Layer = Sequence[int]
-Loads = Sequence[Layer]
+Loads = Sequence[Sequence[int]]
 Current = Sequence[Sequence[Sequence[int]]]
 
-_ROBUST = ("worst", "mean", "cvar")
+_CHOICES = {"robust": ("worst", "mean", "cvar"), "hierarchy": ("free", "node"), "split": ("even", "free")}
+
+
+@dataclass(frozen=True, slots=True)
+class Nearness:
+    """Co-activated experts to be laid on few nodes: their groups, by layer, and the devices of a node.
+
+    ``allowance`` is what balance may cost, in mean device loads over the better of the bound and the balance found.
+    """
+
+    measure: str
+    node_size: int
+    groups: Sequence[Sequence[Group]]
+    allowance: Fraction
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What to place, where, and what counts as good."""
+    """What to place, where, and what counts as good.
 
-    loads: tuple[tuple[tuple[int, ...], ...], ...]
-    """Tokens, ``[workload][layer][expert]``."""
+    Parameters
+    ----------
+    loads
+        Tokens ``[workload][layer][expert]``.
+    devices, slots
+        Devices of the expert mesh, and the expert slots of each; every slot is filled.
+    node_size, groups, hierarchy
+        With ``hierarchy="node"`` each of the router's ``groups`` lives on one node of ``node_size`` devices.
+    robust, weights, tail
+        Objective over several loads (worst, mean, cvar), their weights (alike where none are given), the tail of cvar.
+    current, max_moves
+        Placement in service, ``[layer][device][slot]``, and the most experts of a layer that may be loaded anew.
+    split
+        ``even``: copies carry equal parts. ``free``: the parts are chosen as well.
+    tolerance
+        Gap, in mean device loads, that counts as proved.
+    seed
+        Of the random choices; the same seed gives the same placement unless time ran out.
+    empty_slots
+        Slots that stay empty, one on each of the last devices; even split, without nodes, moves or co-activation.
+    solver_bounds
+        Whether CP-SAT's word is taken for a bound that no other argument reaches; such a layer's witness says so.
+    nearness
+        Co-activated experts to be laid on few nodes, as second objective.
+    layer_ids, names
+        The model's own layer indices and the names of the loads, for the result.
+
+    Raises
+    ------
+    SpecError
+        The parts do not fit together.
+    """
+
+    loads: Sequence[Loads]
     devices: int
     slots: int
-    node_size: int | None
-    groups: int | None
-    hierarchy: str
-    robust: str
-    weights: tuple[Fraction, ...]
-    tail: Fraction
-    current: tuple[tuple[tuple[int, ...], ...], ...] | None
-    max_moves: int | None
-    split: str
-    tolerance: Fraction
-    seed: int
+    node_size: int | None = None
+    groups: int | None = None
+    hierarchy: str = "free"
+    robust: str = "worst"
+    weights: Sequence[Fraction] = ()
+    tail: Fraction = CVAR_TAIL
+    current: Current | None = None
+    max_moves: int | None = None
+    split: str = "even"
+    tolerance: Fraction = PLACEMENT_TOLERANCE
+    seed: int = 0
+    empty_slots: int = 0
+    solver_bounds: bool = True
+    nearness: Nearness | None = None
+    layer_ids: Sequence[int] = ()
+    names: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        """Check, and bring weights to a sum of one."""
+        _check_loads(self.loads)
+        _check_slots(self)
+        for name, choices in _CHOICES.items():
+            if (chosen := getattr(self, name)) not in choices:
+                raise SpecError(f"experts.{name}: {chosen!r} is none of {', '.join(choices)}")
+        if self.hierarchy == "node":
+            _check_hierarchy(self)
+        parts = [Fraction(weight) for weight in self.weights] or [Fraction(1)] * len(self.loads)
+        if len(parts) != len(self.loads) or min(parts) < 0 or sum(parts) <= 0:
+            raise SpecError(f"experts.load: {len(parts)} weights for {len(self.loads)} loads, or no positive weight")
+        object.__setattr__(self, "weights", tuple(part / sum(parts) for part in parts))
+        if self.current is not None:
+            _check_current(self, self.current)
+        if self.max_moves is not None and (self.current is None or self.max_moves < 0):
+            raise SpecError("experts.max_moves: a budget of moves, 0 or more, needs a current placement")
 
     @property
     def layers(self) -> int:
@@ -48,20 +119,56 @@ class Question:
         """Experts of every layer."""
         return len(self.loads[0][0])
 
-    def rows(self, layer: int) -> list[tuple[int, ...]]:
+    @property
+    def spare(self) -> int:
+        """Slots beyond one for each expert."""
+        return self.devices * self.slots - self.empty_slots - self.experts
+
+    def rows(self, layer: int) -> list[Sequence[int]]:
         """Loads of one layer, one row for each workload."""
         return [load[layer] for load in self.loads]
 
-    def normalised(self, workload: int) -> Floats:
-        """Loads in units of the mean device load, ``[layers, experts]``; rows without load stay 0."""
-        loads = np.array(self.loads[workload], dtype=np.float64)
-        total = loads.sum(axis=1, keepdims=True)
-        return loads * self.devices / np.where(total > 0, total, 1.0)
+    @property
+    def kept_within(self) -> int:
+        """Devices of a node that an expert's copies must share, or all devices."""
+        return self.node_size if self.hierarchy == "node" and self.node_size else self.devices
+
+    def normalised(self, layer: int | None = None) -> Floats:
+        """Loads in mean device loads, ``[workloads, experts]``, or ``[layers, ...]`` of all; 0 where there is none."""
+        rows = [self.rows(layer)] if layer is not None else [self.rows(number) for number in range(self.layers)]
+        loads = np.array(rows, dtype=np.float64)
+        total = loads.sum(axis=2, keepdims=True)
+        scaled: Floats = loads * self.devices / np.where(total > 0, total, 1.0)
+        return scaled if layer is None else scaled[0]
+
+    def together(self, values: Sequence[Fraction]) -> Fraction:
+        """The objective over the workloads of a value under each."""
+        return aggregate(values, self.weights, self.robust, self.tail)
+
+    def value(self, layer: int, devices: Devices) -> Fraction:
+        """The objective of a layer's placement, split evenly."""
+        return self.together([max_over_mean(row, devices) for row in self.rows(layer)])
+
+    def placed(
+        self, index: int, layer: LayerPlacement, devices: Devices, shares: Shares | None = None
+    ) -> LayerPlacement:
+        """A layer with another placement: its balance, even or split as told, and its moves."""
+        values = [
+            max_over_mean(row, devices) if shares is None or not sum(row) else
+            max(split_device_loads(row, devices, shares)) * self.devices / sum(row)
+            for row in self.rows(index)
+        ]  # fmt: skip
+        moved = None if self.current is None else moves(self.current[index], devices)
+        return replace(
+            layer, devices=devices, max_over_mean=self.together(values), workloads=tuple(values), moves=moved,
+            shares=shares,
+        )  # fmt: skip
 
     @property
     def terms(self) -> dict[str, Any]:
         """What the certificate says of the question."""
-        return {
+        near = self.nearness
+        terms = {
             "devices": self.devices,
             "slots_per_device": self.slots,
             "node_size": self.node_size,
@@ -72,20 +179,22 @@ class Question:
             "cvar_tail": str(self.tail),
             "split": self.split,
             "tolerance": str(self.tolerance),
-        } | ({} if self.max_moves is None else {"max_moves": self.max_moves})
+            "max_moves": self.max_moves,
+            "empty_slots": self.empty_slots or None,
+            "coactivation": near and near.measure,
+            "locality_node_size": near and near.node_size,
+            "balance_allowance": near and str(near.allowance),
+        }
+        always = ("node_size", "groups")
+        return {name: value for name, value in terms.items() if value is not None or name in always}
 
 
-def _workloads(loads: Sequence[Loads] | Loads) -> Sequence[Loads]:
+def _check_loads(loads: Sequence[Loads]) -> None:
     if not len(loads) or not len(loads[0]):
         raise SpecError("experts.load: no layers")
-    first = loads[0][0]
-    return cast("Sequence[Loads]", loads) if isinstance(first, Sequence) else [cast("Loads", loads)]
-
-
-def _checked_loads(given: Sequence[Loads]) -> tuple[tuple[tuple[int, ...], ...], ...]:
-    layers, experts = len(given[0]), len(given[0][0])
-    for number, load in enumerate(given):
-        where = f"experts.load: load {number}: " if len(given) > 1 else "experts.load: "
+    layers, experts = len(loads[0]), len(loads[0][0])
+    for number, load in enumerate(loads):
+        where = f"experts.load: load {number}: " if len(loads) > 1 else "experts.load: "
         if len(load) != layers:
             raise SpecError(f"{where}{len(load)} layers, but the first load has {layers}")
         for layer, row in enumerate(load):
@@ -93,94 +202,56 @@ def _checked_loads(given: Sequence[Loads]) -> tuple[tuple[tuple[int, ...], ...],
                 raise SpecError(f"{where}layer {layer}: {len(row)} experts, but the first layer has {experts}")
             if min(row) < 0:
                 raise SpecError(f"{where}layer {layer}: expert {row.index(min(row))} has negative load {min(row)}")
-    return tuple(tuple(tuple(map(int, row)) for row in load) for load in given)
 
 
-def ask(
-    loads: Sequence[Loads] | Loads,
-    devices: int,
-    slots_per_device: int,
-    *,
-    node_size: int | None,
-    groups: int | None,
-    hierarchy: str,
-    robust: str,
-    weights: Sequence[Fraction | int | float] | None,
-    tail: Fraction = CVAR_TAIL,
-    current: Current | None,
-    max_moves: int | None,
-    split: str,
-    tolerance: Fraction,
-    seed: int,
-) -> Question:
-    """Check the question.
-
-    Raises
-    ------
-    SpecError
-        Slots, loads, hierarchy, weights or the current placement do not fit together.
-    """
-    given = _checked_loads(_workloads(loads))
-    experts, layers = len(given[0][0]), len(given[0])
-    if devices < 1 or slots_per_device < 1:
-        raise SpecError(f"experts: {devices} devices with {slots_per_device} slots each hold no expert")
-    slots = devices * slots_per_device
+def _check_slots(asked: Question) -> None:
+    devices, each, experts = asked.devices, asked.slots, asked.experts
+    slots = devices * each - asked.empty_slots
+    if devices < 1 or each < 1:
+        raise SpecError(f"experts: {devices} devices with {each} slots each hold no expert")
+    if slots < devices:
+        raise SpecError(
+            f"experts.redundant_slots: {slots} slots cannot hold one expert on each of {devices} devices; "
+            f"{devices - experts} redundant would"
+        )
     if slots < experts:
         raise SpecError(
-            f"experts.redundant_slots: {devices} devices x {slots_per_device} slots = {slots} slots"
+            f"experts.redundant_slots: {devices} devices x {each} slots = {slots} slots"
             f" cannot hold {experts} experts; at least {-(-experts // devices)} slots per device are needed"
         )
-    if slots_per_device > experts:
+    if each > experts:
         raise SpecError(
-            f"experts.redundant_slots: {slots_per_device} slots per device, but only {experts} experts:"
+            f"experts.redundant_slots: {each} slots per device, but only {experts} experts:"
             " a second copy on the same device is useless"
         )
-    if robust not in _ROBUST:
-        raise SpecError(f"experts.robust: {robust!r} is none of {', '.join(_ROBUST)}")
-    if hierarchy not in {"free", "node"}:
-        raise SpecError(f"experts.hierarchy: {hierarchy!r} is neither free nor node")
-    if split not in {"even", "free"}:
-        raise SpecError(f"experts.split: {split!r} is neither even nor free")
-    if hierarchy == "node":
-        _check_hierarchy(devices, slots_per_device, experts, node_size, groups)
-    parts = [Fraction(weight) for weight in weights] if weights is not None else [Fraction(1)] * len(given)
-    if len(parts) != len(given) or min(parts) < 0 or sum(parts) <= 0:
-        raise SpecError(f"experts.load: {len(parts)} weights for {len(given)} loads, or no positive weight")
-    placed = None if current is None else _checked_current(current, layers, devices, slots_per_device, experts)
-    if max_moves is not None and (placed is None or max_moves < 0):
-        raise SpecError("experts.max_moves: a budget of moves, 0 or more, needs a current placement")
-    return Question(
-        given, devices, slots_per_device, node_size, groups, hierarchy, robust,
-        tuple(part / sum(parts) for part in parts), tail, placed, max_moves, split, tolerance, seed,
-    )  # fmt: skip
 
 
-def _check_hierarchy(devices: int, slots: int, experts: int, node_size: int | None, groups: int | None) -> None:
+def _check_hierarchy(asked: Question) -> None:
+    node_size, groups = asked.node_size, asked.groups
     if node_size is None or groups is None:
         raise SpecError("experts.hierarchy: node needs the devices of a node and the router's groups")
-    if node_size < 1 or devices % node_size:
-        raise SpecError(f"experts.hierarchy: {devices} devices are not whole nodes of {node_size}")
-    nodes = devices // node_size
-    if groups < 1 or experts % groups:
-        raise SpecError(f"experts.hierarchy: {experts} experts are not {groups} equal groups")
+    if node_size < 1 or asked.devices % node_size:
+        raise SpecError(f"experts.hierarchy: {asked.devices} devices are not whole nodes of {node_size}")
+    nodes = asked.devices // node_size
+    if groups < 1 or asked.experts % groups:
+        raise SpecError(f"experts.hierarchy: {asked.experts} experts are not {groups} equal groups")
     if groups % nodes:
         raise SpecError(f"experts.hierarchy: {groups} groups cannot be laid on {nodes} nodes, equally many on each")
-    if slots > experts // nodes:
-        raise SpecError(f"experts.hierarchy: {slots} slots per device, but only {experts // nodes} experts on a node")
+    if asked.slots > asked.experts // nodes:
+        raise SpecError(
+            f"experts.hierarchy: {asked.slots} slots per device, but only {asked.experts // nodes} experts on a node"
+        )
 
 
-def _checked_current(
-    current: Current, layers: int, devices: int, slots: int, experts: int
-) -> tuple[tuple[tuple[int, ...], ...], ...]:
-    if len(current) != layers:
-        raise SpecError(f"experts.current: {len(current)} layers, but the load has {layers}")
+def _check_current(asked: Question, current: Current) -> None:
+    if len(current) != asked.layers:
+        raise SpecError(f"experts.current: {len(current)} layers, but the load has {asked.layers}")
     for layer, placed in enumerate(current):
-        if len(placed) != devices:
-            raise SpecError(f"experts.current: layer {layer}: {len(placed)} devices, not {devices}")
+        if len(placed) != asked.devices:
+            raise SpecError(f"experts.current: layer {layer}: {len(placed)} devices, not {asked.devices}")
         for device, held in enumerate(placed):
-            if len(held) != slots:
-                raise SpecError(f"experts.current: layer {layer}: device {device} holds {len(held)}, not {slots}")
-            wrong = [expert for expert in held if not 0 <= expert < experts]
+            if len(held) != asked.slots:
+                raise SpecError(f"experts.current: layer {layer}: device {device} holds {len(held)}, not {asked.slots}")
+            wrong = [expert for expert in held if not 0 <= expert < asked.experts]
             if wrong:
                 raise SpecError(f"experts.current: layer {layer}: device {device} holds unknown expert {wrong[0]}")
-    return tuple(tuple(tuple(map(int, held)) for held in placed) for placed in current)

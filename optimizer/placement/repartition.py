@@ -12,7 +12,7 @@ from functools import cache
 
 import numpy as np
 
-from optimizer.placement.replicas import Floats, Ints
+from optimizer.placement.counts import Floats, Ints
 
 WHOLE_TABLE_SLOTS = 5
 _TAG = 16.0

@@ -4,7 +4,18 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 Devices = tuple[tuple[int, ...], ...]
+
+Shares = tuple[tuple[Fraction, ...], ...]
+"""Part of its expert's load that each slot carries."""
+
+
+def tuples(held: NDArray[np.int64]) -> Devices:
+    """Experts of each device, in order, of a placement ``[devices, slots]``."""
+    return tuple(tuple(sorted(slots)) for slots in held.tolist())
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +43,7 @@ class LayerPlacement:
     witness: dict[str, Any]
     workloads: tuple[Fraction, ...]
     moves: int | None = None
-    shares: tuple[tuple[Fraction, ...], ...] | None = None
+    shares: Shares | None = None
     """Part of its expert's load that each slot carries, where the split is free; even where ``None``."""
     visits: Visits | None = None
     """Where co-activation was given."""

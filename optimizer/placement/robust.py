@@ -1,30 +1,87 @@
 """Several workloads: one placement that is good under all of them.
 
-Loads are vectors over workloads. Pairs of devices share out their copies anew, all layers at once, and single copies
-make way for other experts, one layer at a time, both by the p-norm of the loads with growing ``p``: smooth where the
-maximum is flat, and near the maximum in the end.
+Loads are vectors over workloads. Pairs of devices share out their copies anew, all layers at once, by the p-norm of
+the loads with growing ``p``: smooth where the maximum is flat, and near the maximum in the end.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 
-from optimizer.placement.aim import Aim
-from optimizer.placement.clock import seconds_left
-from optimizer.placement.construct import deal
-from optimizer.placement.processes import each
-from optimizer.placement.replicas import Floats, Ints, divisor_replicas
-from optimizer.placement.steps import LayerState, replace, replace_change
-from optimizer.placement.vectors import VectorSearch, raised, share_out_pairs
+from optimizer.placement import effort
+from optimizer.placement.counts import Floats, Ints, divisor_replicas
+from optimizer.placement.descent import deal
+from optimizer.placement.processes import each, seconds_left
+from optimizer.placement.repartition import WHOLE_TABLE_SLOTS, halvings, tagged
 
-_POWERS = (8, 16, 32, 64)
-_FIRST_ROUNDS = 24
-_PAIR_ROUNDS = 24
-_SWEEPS = 300
-_SETTLING = 6
-_FOCUS = 6
-_VARIANTS = 6
-_KICKS = 24
-_STEPS = 3
-_TRIES = 6
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """Objective over workloads, in floats, and how much each workload pulls on the search."""
+
+    robust: str
+    weights: Floats
+    tail: float
+
+    def value(self, worst: Floats) -> Floats:
+        """Objective of each layer from its hottest device under each workload, ``[layers, workloads]``."""
+        if self.robust == "worst":
+            best: Floats = worst.max(axis=1)
+            return best
+        total: Floats = (worst * self._taken(worst)).sum(axis=1)
+        return total
+
+    def _taken(self, worst: Floats) -> Floats:
+        """Part of the objective that each workload is, ``[layers, workloads]``."""
+        if self.robust == "mean":
+            return np.broadcast_to(self.weights, worst.shape)
+        order = np.argsort(-worst, axis=1, kind="stable")
+        sorted_weights = self.weights[order]
+        before = np.cumsum(sorted_weights, axis=1) - sorted_weights
+        taken = np.clip(self.tail - before, 0.0, sorted_weights)
+        out = np.empty_like(worst)
+        np.put_along_axis(out, order, taken / taken.sum(axis=1, keepdims=True), axis=1)
+        return out
+
+    def pull(self, load: Floats, power: float) -> Floats:
+        """Weight of each workload in the p-norm, ``[layers, workloads]``; loads ``[layers, devices, workloads]``."""
+        if self.robust == "worst":
+            return np.ones((len(load), load.shape[2]))
+        worst = load.max(axis=1)
+        norm = np.maximum(((load / np.maximum(worst, 1e-9)[:, None, :]) ** power).sum(axis=1), 1e-9)
+        share = self._taken(worst) + 0.05 * self.weights
+        pull: Floats = share * norm ** (1 / power - 1) * np.maximum(worst, 1e-3) ** (1 - power)
+        scaled: Floats = pull / pull.max(axis=1, keepdims=True)
+        return scaled
+
+
+@dataclass(slots=True)
+class _Vectors:
+    """Placements of several layers under several workloads, and the best seen."""
+
+    held: Ints
+    values: Floats
+    """Share of each slot, ``[layers, devices, slots, workloads]``."""
+    load: Floats
+    """``[layers, devices, workloads]``."""
+    best: Floats
+    best_held: Ints
+
+    @classmethod
+    def start(cls, weights: Floats, held: Ints, aim: Aim) -> "_Vectors":
+        """Search from a placement of loads ``[layers, workloads, experts]``."""
+        counts = np.stack([np.bincount(layer.ravel(), minlength=weights.shape[2]) for layer in held])
+        shares = (weights / counts[:, None, :]).transpose(0, 2, 1)
+        values = shares[np.arange(len(held))[:, None, None], held]
+        load = values.sum(axis=2)
+        return cls(held.copy(), values, load, aim.value(load.max(axis=1)), held.copy())
+
+    def note(self, aim: Aim) -> None:
+        """Keep the placements that are the best so far."""
+        now = aim.value(self.load.max(axis=1))
+        better = now < self.best
+        self.best[better] = now[better]
+        self.best_held[better] = self.held[better]
 
 
 def balance_robustly(
@@ -53,107 +110,89 @@ def balance_robustly(
     """
     # Two parts whatever the machine, so that the same seed gives the same placement everywhere.
     parts = [np.arange(first, len(weights), 2) for first in range(min(2, len(weights)))]
-
-    asked = [(weights[part], aim, devices, slots, floor[part], goal, seed, deadline) for part in parts]
+    asked = [(weights[part], aim, devices, slots, floor[part] + goal, seed, deadline) for part in parts]
     held = np.empty((len(weights), devices, slots), dtype=np.int64)
-    for part, found in zip(parts, each(balance_part, asked, deadline=deadline), strict=True):
-        held[part] = found
+    for part, placed in zip(parts, each(balance_part, asked, deadline=deadline), strict=True):
+        held[part] = placed
     return held
 
 
 def balance_part(
-    weights: Floats, aim: Aim, devices: int, slots: int, floor: Floats, goal: float, seed: int, deadline: float | None
+    weights: Floats, aim: Aim, devices: int, slots: int, enough: Floats, seed: int, deadline: float | None
 ) -> Ints:
     """Some of the layers; as for ``balance_robustly``."""
     rng = np.random.default_rng(seed)
     search = _first(weights, aim, devices, slots, rng)
-    for sweep in range(min(_SWEEPS, 2 + devices * slots)):
-        if seconds_left(deadline) <= 0:
+    for sweep in range(min(effort.SWEEPS, 2 + devices * slots)):
+        open_layers = np.nonzero(search.best > enough)[0]
+        if not len(open_layers) or seconds_left(deadline) <= 0:
             break
-        gaps = search.best - floor
-        open_layers = np.nonzero(gaps > goal)[0]
-        if not len(open_layers):
-            break
-        if sweep < _SETTLING:
-            power = _POWERS[min(sweep, len(_POWERS) - 1)]
-            variants = open_layers
-            held = [_replaced(weights[layer], search.best_held[layer], aim, power) for layer in variants]
-        else:
-            power = _POWERS[1 + sweep % 3]
-            worst = open_layers[np.argsort(-gaps[open_layers], kind="stable")]
-            focus = worst[: max(1, len(worst) // _FOCUS)] if sweep % 4 else worst
-            variants = np.repeat(focus, _VARIANTS if sweep % 4 else 1)
-            held = [_kicked(weights[layer], search.best_held[layer], aim, power, rng) for layer in variants]
-        part = VectorSearch.start(weights[variants], np.stack(held), aim)
-        for turn in range(_PAIR_ROUNDS):
+        power = effort.POWERS[sweep % len(effort.POWERS)]
+        part = _Vectors.start(weights[open_layers], search.best_held[open_layers], aim)
+        for turn in range(effort.PAIR_ROUNDS):
             shuffle, positions = rng.permutation(devices), rng.permutation(slots)
             if seconds_left(deadline) <= 0:
                 break
-            now = power if turn < _PAIR_ROUNDS // 2 else _POWERS[-1]
-            share_out_pairs(part, aim, now, shuffle, positions)
+            now = power if turn < effort.PAIR_ROUNDS // 2 else effort.POWERS[-1]
+            _share_out_pairs(part, aim, now, shuffle, positions)
             part.note(aim)
-        for index, layer in enumerate(variants.tolist()):
-            if part.best[index] < search.best[layer]:
-                search.best[layer] = part.best[index]
-                search.best_held[layer] = part.best_held[index]
+        better = part.best < search.best[open_layers]
+        search.best[open_layers[better]] = part.best[better]
+        search.best_held[open_layers[better]] = part.best_held[better]
     return search.best_held
 
 
-def _first(weights: Floats, aim: Aim, devices: int, slots: int, rng: np.random.Generator) -> VectorSearch:
+def _first(weights: Floats, aim: Aim, devices: int, slots: int, rng: np.random.Generator) -> _Vectors:
     """Best of several replica vectors after a few rounds: by the worst workload, the mean, and between."""
     layers = len(weights)
     mixes = [weights.max(axis=1), weights.mean(axis=1), np.sqrt((weights**2).mean(axis=1))]
     held = np.concatenate([deal(mix, divisor_replicas(mix, devices * slots, devices), devices) for mix in mixes])
-    search = VectorSearch.start(np.concatenate([weights] * len(mixes)), held, aim)
-    for turn in range(_FIRST_ROUNDS):
-        power = _POWERS[turn * len(_POWERS) // _FIRST_ROUNDS]
-        share_out_pairs(search, aim, power, rng.permutation(devices), rng.permutation(slots))
+    search = _Vectors.start(np.concatenate([weights] * len(mixes)), held, aim)
+    for turn in range(effort.MIX_ROUNDS):
+        power = effort.POWERS[turn * len(effort.POWERS) // effort.MIX_ROUNDS]
+        _share_out_pairs(search, aim, power, rng.permutation(devices), rng.permutation(slots))
         search.note(aim)
     chosen = search.best.reshape(len(mixes), layers).argmin(axis=0) * layers + np.arange(layers)
-    return VectorSearch.start(weights, search.best_held[chosen], aim)
+    return _Vectors.start(weights, search.best_held[chosen], aim)
 
 
-def _replaced(weights: Floats, held: Ints, aim: Aim, power: int) -> Ints:
-    """Placement of one layer after a few replacements that lower the p-norm."""
-    state = LayerState.of(weights, held)
-    for _ in range(_STEPS):
-        pull = aim.pull(state.load.T[None], power)[0]
-        omega = pull[:, None] * np.maximum(state.load, 1e-6) ** (power - 2)
-        slots, change = replace_change(state, omega)
-        if change.size <= _TRIES:
-            break
-        before = _potential(state, pull, power)
-        tries = np.argpartition(change, _TRIES, axis=None)[:_TRIES]
-        for place in tries[np.argsort(change.flat[tries], kind="stable")].tolist():
-            if not np.isfinite(change.flat[place]):
-                continue
-            kept = state.held.copy()
-            slot, expert = divmod(place, change.shape[1])
-            replace(state, int(slots[slot]), expert)
-            if _potential(state, pull, power) < before:
-                break
-            state.held[:] = kept
-            state.refresh()
-        else:
-            break
-    return state.held
+def _raised(base: Floats, power: int) -> Floats:
+    """``base ** power`` for a power of two, by squaring."""
+    result = base * base
+    for _ in range(power.bit_length() - 2):
+        result *= result
+    return result
 
 
-def _kicked(weights: Floats, held: Ints, aim: Aim, power: int, rng: np.random.Generator) -> Ints:
-    """Placement of one layer after one or two replacements drawn from the most promising, good or not."""
-    state = LayerState.of(weights, held)
-    for _ in range(int(rng.integers(1, 3))):
-        pull = aim.pull(state.load.T[None], power)[0]
-        slots, change = replace_change(state, pull[:, None] * np.maximum(state.load, 1e-6) ** (power - 2))
-        if change.size <= _KICKS:
-            break
-        promising = np.argpartition(change, _KICKS, axis=None)[:_KICKS]
-        place = int(promising[np.argsort(change.flat[promising], kind="stable")][int(rng.integers(_KICKS))])
-        if np.isfinite(change.flat[place]):
-            slot, expert = divmod(place, change.shape[1])
-            replace(state, int(slots[slot]), expert)
-    return state.held
+def _share_out_pairs(search: _Vectors, aim: Aim, power: int, shuffle: Ints, positions: Ints) -> None:
+    """Share out every pair of one pairing so that the p-norm of the pair is least.
 
-
-def _potential(state: LayerState, pull: Floats, power: int) -> float:
-    return float((pull * raised(state.load, power).sum(axis=1)).sum())
+    The power is a power of two. Neighbours in the shuffle make pairs; where slots are many, those first in the
+    positions take part.
+    """
+    layers, devices, slots, workloads = search.values.shape
+    half = devices // 2
+    rows = np.arange(layers)[:, None, None]
+    both = np.broadcast_to(shuffle[: 2 * half].reshape(1, half, 2), (layers, half, 2))
+    experts = search.held[rows, both].reshape(-1, 2 * slots)
+    values = search.values[rows, both].reshape(-1, 2 * slots, workloads)
+    if slots <= WHOLE_TABLE_SLOTS:
+        moving, table = np.arange(2 * slots), halvings(slots, whole=True)
+    else:
+        moving = np.concatenate([positions[: effort.PART_SLOTS], positions[: effort.PART_SLOTS] + slots])
+        table = halvings(effort.PART_SLOTS, whole=False)
+    staying = np.setdiff1d(np.arange(slots), moving)
+    first = np.matmul(values[:, moving].transpose(0, 2, 1), table.side_a)
+    first += values[:, staying].sum(axis=1)[:, :, None]
+    second = values.sum(axis=1)[:, :, None] - first
+    pull = np.repeat(aim.pull(search.load, power), half, axis=0)
+    cost = np.einsum("ns,nsw->nw", pull, _raised(first, power) + _raised(second, power))
+    tags, _ = tagged(np.zeros(experts.shape), experts)
+    off = tags[:, moving] @ table.side_a + (tags[:, staying].sum(axis=1) - tags.sum(axis=1) / 2)[:, None]
+    cost[np.abs(off) > 1.0] = np.inf
+    order = np.tile(np.arange(2 * slots), (len(values), 1))
+    order[:, moving] = moving[table.order[cost.argmin(axis=1)]]
+    values = np.take_along_axis(values, order[:, :, None], axis=1).reshape(layers, half, 2, slots, workloads)
+    search.held[rows, both] = np.take_along_axis(experts, order, axis=1).reshape(layers, half, 2, slots)
+    search.values[rows, both] = values
+    search.load[rows, both] = values.sum(axis=3)

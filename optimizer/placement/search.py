@@ -1,76 +1,84 @@
-"""One workload, nothing else asked: deal, then share out pairs of devices, all layers side by side."""
+"""All layers of a free mesh, or of nodes by themselves: deal, then search, with other copy counts where these matter.
+
+One workload: pairs of devices share out their copies anew (`descent`), and variants of the copy counts are searched
+side by side. Several workloads: `robust`.
+"""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from optimizer.placement.construct import deal
-from optimizer.placement.descent import Search, descend
-from optimizer.placement.processes import each, workers
-from optimizer.placement.replicas import Floats, Ints, divisor_replicas
-from optimizer.placement.variants import try_variants
-
-_LAYERS_WORTH_A_THREAD = 16
-_LAYERS_WORTH_A_PROCESS = 4
-_FIRST_ROUNDS = 400
-_SHARES = ((0.3, 0.45), (0.65, 0.75), (0.9, 1.0))
-"""Parts of the time after which search and variants, in turn, end."""
-
-_ATTEMPTS = 4
-_VARIANT_PART = 20
-_LAST_TURNS = 6
+from optimizer.placement import effort
+from optimizer.placement.counts import Floats, Ints, divisor_replicas, transferred
+from optimizer.placement.descent import Search, deal, descend
+from optimizer.placement.processes import each, seconds_left, workers
+from optimizer.placement.question import Question
+from optimizer.placement.robust import Aim, balance_robustly
 
 
-def balance(
-    weights: Floats, floor: Floats, devices: int, slots: int, *, goal: float, rounds: int, seed: int,
-    deadline: float | None, counts: Ints | None = None, start: Ints | None = None,
-) -> tuple[Ints, Floats]:  # fmt: skip
-    """Placement of every layer with the even split, without side constraints.
+def balance_loads(
+    question: Question, loads: Floats, devices: int, floor: Floats, *, goal: float, deadline: float | None,
+    start: Ints | None = None,
+) -> Ints:  # fmt: skip
+    """Placement of every layer with the even split, without side constraints; ``[layers, devices, slots]``.
 
     Parameters
     ----------
-    weights
-        Loads in units of the mean device load, ``[layers, experts]``.
-    floor
-        Lower bound of each layer, in the same unit.
-    devices, slots
-        Devices, and slots of each.
-    goal
-        Excess over the floor at which a layer is done.
-    rounds, seed, deadline
-        As for ``descend``.
-    counts
-        Copies of each expert; by the divisor method where not given.
+    question
+        Its slots, objective, seed and size, by which the work is measured.
+    loads
+        In units of the mean device load, ``[layers, workloads, experts]``.
+    devices
+        Devices of a layer.
+    floor, goal
+        Lower bound of each layer's objective, and the excess over it at which a layer is done.
+    deadline
+        ``time.monotonic()`` at which to stop.
     start
         Placement to go on from; dealt anew where not given.
-
-    Returns
-    -------
-    held, maximum
-        Expert of each slot ``[layers, devices, slots]``, and the hottest device of each layer.
     """
-    if start is not None:
-        counts = np.stack([np.bincount(held.ravel(), minlength=weights.shape[1]) for held in start])
-    copies = divisor_replicas(weights, devices * slots, devices) if counts is None else counts
-    search = Search.start(weights / copies, deal(weights, copies, devices) if start is None else start)
-    enough, begun = floor + goal, time.monotonic()
-    first_rounds = min(_FIRST_ROUNDS, rounds) if start is None else 0
+    if loads.shape[1] > 1:
+        aim = Aim(question.robust, np.array([float(part) for part in question.weights]), float(question.tail))
+        return balance_robustly(
+            loads, aim, devices, question.slots, floor=floor, goal=goal, seed=question.seed, deadline=deadline
+        )
+    few = 2 < question.slots < effort.MANY_SLOTS and question.devices * question.slots > effort.MANY_DEVICE_SLOTS
+    per_slot = effort.ROUNDS_PER_SLOT_OF_FEW if few else effort.ROUNDS_PER_SLOT
+    return _balance(
+        loads[:, 0], floor, devices, question.slots, enough=floor + goal, seed=question.seed, deadline=deadline,
+        rounds=per_slot * question.devices * question.slots, start=start,
+    )  # fmt: skip
+
+
+def _balance(
+    weights: Floats, floor: Floats, devices: int, slots: int, *, enough: Floats, rounds: int, seed: int,
+    deadline: float | None, start: Ints | None,
+) -> Ints:  # fmt: skip
+    if start is None:
+        copies = divisor_replicas(weights, devices * slots, devices)
+        start = deal(weights, copies, devices)
+        first_rounds = min(effort.FIRST_ROUNDS, rounds)
+    else:
+        copies = np.stack([np.bincount(held.ravel(), minlength=weights.shape[1]) for held in start])
+        first_rounds = 0
+    search, begun = Search.start(weights / copies, start), time.monotonic()
 
     def first(rows: Ints) -> Search:
         part = search.part(rows)
-        until = None if deadline is None else begun + _SHARES[0][0] * (deadline - begun)
+        until = None if deadline is None else begun + effort.SEARCH_TURNS[0][0] * (deadline - begun)
         descend(part, floor[rows], enough[rows], rounds=first_rounds, seed=seed, deadline=until)
         return part
 
     # Layers of many slots are done before processes would have begun; of few slots, hardly one.
-    parts = np.array_split(np.arange(len(weights)), max(1, min(workers(), len(weights) // _LAYERS_WORTH_A_THREAD)))
-    with ThreadPoolExecutor(len(parts)) as pool:
-        for rows, found in zip(parts, pool.map(first, parts), strict=True):
-            search.adopt(rows, found, np.arange(len(rows)))
+    threads = max(1, min(workers(), len(weights) // effort.LAYERS_A_THREAD))
+    parts = np.array_split(np.arange(len(weights)), threads)
+    with ThreadPoolExecutor(threads) as pool:
+        for rows, cooler in zip(parts, pool.map(first, parts), strict=True):
+            search.adopt(rows, cooler, np.arange(len(rows)))
     open_layers = np.nonzero(search.best > enough)[0]
     if len(open_layers):
-        processes = max(1, min(workers(), len(open_layers) // _LAYERS_WORTH_A_PROCESS))
+        processes = max(1, min(workers(), len(open_layers) // effort.LAYERS_A_PROCESS))
         # Dealt in turn, so that the easy layers do not all go to one process.
         parts = [open_layers[first::processes] for first in range(processes)]
         asked = [
@@ -79,7 +87,7 @@ def balance(
         ]
         for rows, cooler in zip(parts, each(search_on, asked, deadline=deadline), strict=True):
             search.adopt(rows, cooler, np.arange(len(rows)))
-    return search.best_held, search.best
+    return search.best_held
 
 
 def search_on(
@@ -98,26 +106,47 @@ def search_on(
         Work, random seed, and the ``time.monotonic()`` at which the search began and at which it ends, if it must.
     """
     begun, deadline = time_span
-
-    def until(part: float) -> float | None:
-        return None if deadline is None else begun + part * (deadline - begun)
-
-    for part, share in enumerate(_SHARES):
-        descend(
-            search, floor, enough, rounds=rounds // len(_SHARES), seed=seed + 1 + part, deadline=until(share[0])
-        )  # fmt: skip
-        try_variants(
-            search, weights, copies, floor, enough, attempts=_ATTEMPTS, rounds=rounds // _VARIANT_PART,
-            seed=seed + part, deadline=until(share[1]),
-        )  # fmt: skip
+    turns = [(rounds // len(effort.SEARCH_TURNS), effort.ATTEMPTS, effort.FAR, turn) for turn in effort.SEARCH_TURNS]
     # What is left is a few layers that their counts hold back, if only by a little.
-    for part in range(_LAST_TURNS):
-        try_variants(
-            search, weights, copies, floor, enough, attempts=1, rounds=rounds // _VARIANT_PART, far=1.0,
-            seed=seed + len(_SHARES) + part, deadline=deadline,
-        )  # fmt: skip
-        descend(
-            search, floor, enough, rounds=rounds // _VARIANT_PART, seed=seed + 1 + len(_SHARES) + part,
-            deadline=deadline,
+    turns += [(rounds // effort.VARIANT_PART, 1, 1.0, (1.0, 1.0))] * effort.LAST_TURNS
+    for number, (work, attempts, far, ends) in enumerate(turns):
+        until = [None if deadline is None else begun + end * (deadline - begun) for end in ends]
+        descend(search, floor, enough, rounds=work, seed=seed + 1 + number, deadline=until[0])
+        _try_variants(
+            search, weights, copies, floor, enough, attempts=attempts, rounds=rounds // effort.VARIANT_PART, far=far,
+            seed=seed + number, deadline=until[1],
         )  # fmt: skip
     return search
+
+
+def _try_variants(
+    search: Search, weights: Floats, counts: Ints, floor: Floats, enough: Floats, *, attempts: int, rounds: int,
+    far: float, seed: int, deadline: float | None,
+) -> None:  # fmt: skip
+    """Look for better copy counts of the layers more than ``far`` times their goal's excess above the floor.
+
+    Several variants of every such layer, in each a few copies change hands, are searched side by side from anew; the
+    best becomes the layer's placement.
+    """
+    devices, slots = search.held.shape[1:]
+    if devices * slots == weights.shape[1]:
+        return
+    rng = np.random.default_rng(seed)
+    for attempt in range(attempts):
+        draws = rng.random((effort.VARIANTS, 1 + attempt % effort.TRANSFERS, 2))
+        open_layers = np.nonzero(search.best > floor + far * (enough - floor))[0]
+        if not len(open_layers) or seconds_left(deadline) <= 0:
+            return
+        rows = np.repeat(open_layers, effort.VARIANTS)
+        tried = np.stack(
+            [transferred(weights[row], counts[row], devices, draws[n % effort.VARIANTS]) for n, row in enumerate(rows)]
+        )
+        variant = Search.start(weights[rows] / tried, deal(weights[rows], tried, devices))
+        descend(variant, floor[rows], enough[rows], rounds=rounds, seed=seed + attempt, deadline=deadline)
+        winner = (
+            variant.best.reshape(-1, effort.VARIANTS).argmin(axis=1) + np.arange(len(open_layers)) * effort.VARIANTS
+        )
+        better = variant.best[winner] < search.best[open_layers]
+        improved, source = open_layers[better], winner[better]
+        counts[improved] = tried[source]
+        search.adopt(improved, variant, source)

@@ -14,40 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from optimizer.placement.bounds import Witness
-from optimizer.placement.clock import seconds_left
-from optimizer.placement.pairing import hottest_placed, paired
+from optimizer.placement import effort
+from optimizer.placement.bounds import Bound, Witness
+from optimizer.placement.counts import Ints, divisor_replicas
+from optimizer.placement.pairing import GRID, hottest_placed, paired
 from optimizer.placement.pairing_cases import decide
 from optimizer.placement.pairing_model import rule
-from optimizer.placement.pairing_program import GRID
-from optimizer.placement.pairing_tabu import cool_down
-from optimizer.placement.processes import each
-from optimizer.placement.replicas import Floats, Ints, divisor_replicas
+from optimizer.placement.processes import each, seconds_left
+from optimizer.placement.question import Question
 
-_BRACKET = 1e-3
-"""Fineness to which the linear program's threshold is bracketed, in mean device loads."""
-
-_STEPS = 100
-"""Steps of tabu search for each threshold."""
-
-_DEPTH, _DEEPER, _LESS_DEEP = 0.3, 1.3, 0.7
-_DEEPEST, _SHALLOWEST = 0.8, 0.02
-"""Part of a layer's gap that a search is to close: at first, after it did, after it did not, and its limits."""
-
-_COOLINGS = 4
-_PROGRAMS = (20, 80)
-_COARSE = 1e-3
-_WIDER = 3
 _SAFETY = 0.98
-
-_ASKED = ((1e-3, 1.0), (1e-3, 4.0), (1e-3, 16.0), (1e-4, 16.0))
-"""Gaps that CP-SAT is to close, in mean device loads, and its deterministic time for each question."""
-
-_ASKED_AT_LEISURE = 1
-"""How many of them where no deadline bounds the work."""
-
-_MANY_SLOTS = 4000
-"""Slots over all layers from which they are shared among processes."""
 
 
 @dataclass(slots=True)
@@ -59,9 +35,9 @@ class _Layer:
     counts: Ints
     best: float
     bound: float
+    seed: int
     witness: Witness | None = None
-    seed: int = 0
-    depth: float = _DEPTH
+    depth: float = effort.DEPTH
     asked: int = 0
     trusted: bool = False
     """Whether the bound is CP-SAT's word."""
@@ -78,76 +54,64 @@ class _Layer:
     def bracket(self, goal: float, deadline: float | None) -> None:
         """Find the threshold below which the linear program refutes, and round what it does not refute."""
         free = self.best
-        while free - self.bound > max(_BRACKET, goal) * self.mean and seconds_left(deadline) > 0:
-            threshold = self._even((free + self.bound) / 2)
-            if not self._decided(threshold, 1, 0, deadline, free):
+        while free - self.bound > max(effort.BRACKET, goal) * self.mean and seconds_left(deadline) > 0:
+            threshold = _even((free + self.bound) / 2)
+            if not self._decided(threshold, 1, 0, deadline):
                 free = threshold / GRID
             free = min(free, self.best)
 
-    def cool(self, goal: float, times: int, deadline: float | None) -> None:
+    def cool(self, goal: float, deadline: float | None) -> None:
         """Search for counts that close part of the gap, more of it after each success."""
-        for _ in range(times):
+        for _ in range(effort.TABU_RUNS):
             if self.gap <= goal or seconds_left(deadline) <= 0:
                 return
-            threshold = self._even(self.best - self.depth * self.gap * self.mean)
-            close = self._decided(threshold, 1, _STEPS, deadline, self.best)
-            self.depth = min(self.depth * _DEEPER, _DEEPEST) if close else max(self.depth * _LESS_DEEP, _SHALLOWEST)
+            threshold = _even(self.best - self.depth * self.gap * self.mean)
+            if self._decided(threshold, 1, effort.TABU_STEPS, deadline):
+                self.depth = min(self.depth * effort.DEEPER, effort.DEEPEST)
+            else:
+                self.depth = max(self.depth * effort.LESS_DEEP, effort.SHALLOWEST)
 
     def narrow(self, goal: float, programs: int, deadline: float | None) -> None:
         """Halve the gap, by something cooler or a proof, for as long as the work allowed is enough each time."""
-        step = max(goal, min(_COARSE, self.gap)) if self.witness is None else max(goal, self.gap / 2)
+        step = max(goal, min(effort.COARSE, self.gap)) if self.witness is None else max(goal, self.gap / 2)
         while seconds_left(deadline) > 0 and self.gap > goal:
             step = min(step, self.gap)
             before = self.best
-            close = self._decided(self._even(self.best - step * _SAFETY * self.mean), programs, None, deadline)
+            close = self._decided(_even(self.best - step * _SAFETY * self.mean), programs, None, deadline)
             if close or self.best < before:
                 step = max(goal, min(step, self.gap / 2))
             elif self.witness is None and step < self.gap:
-                step *= _WIDER
+                step *= effort.WIDER
             else:
                 return
 
-    @staticmethod
-    def _even(tokens: float) -> int:
-        return int(tokens * GRID) // 2 * 2
-
-    def _decided(
-        self, threshold: int, programs: int, steps: int | None, deadline: float | None, most: float = 0.0
-    ) -> bool:
+    def _decided(self, threshold: int, programs: int, steps: int | None, deadline: float | None) -> bool:
         """Whether something within the threshold was found or refuted."""
         if threshold <= self.bound * GRID or threshold >= self.best * GRID:
             return False
         self.asked += 1
         decided = decide(
             self.load, self.devices, threshold, programs=programs, steps=steps, seed=self.seed + self.asked,
-            most=int(most * GRID), deadline=deadline,
+            deadline=deadline,
         )  # fmt: skip
         if decided.witness is not None:
-            self.bound, self.witness = max(self.bound, decided.refuted / GRID), decided.witness
+            self.bound, self.witness = max(self.bound, threshold / GRID), decided.witness
             return True
-        counts = decided.counts
-        if counts is None and steps:
-            rng = np.random.default_rng((self.seed, self.asked))
-            counts = cool_down(
-                self.load, self.devices, threshold, self.counts, steps=steps, rng=rng, deadline=deadline
-            )  # fmt: skip
-        return self._adopt(counts) <= threshold
+        return self._adopt(decided.counts) <= threshold
 
-    def ask_solver(self, target: float, effort: float, deadline: float | None) -> None:
+    def ask_solver(self, target: float, work: float, deadline: float | None) -> None:
         """Let CP-SAT close the gap to the target; where it decides nothing, it is asked for wider steps."""
         step = target
         while self.gap > target and step < self.gap and seconds_left(deadline) > 0:
-            threshold = self._even(self.best - step * _SAFETY * self.mean)
+            threshold = _even(self.best - step * _SAFETY * self.mean)
             if threshold <= self.bound * GRID or threshold >= self.best * GRID:
                 return
-            ruled = rule(
-                self.load, self.devices, threshold, self.counts, effort=effort, seed=self.seed, deadline=deadline
-            )
+            ruled = rule(self.load, self.devices, threshold, self.counts, work=work, seed=self.seed, deadline=deadline)
             if ruled.refused:
                 self.bound, self.trusted = threshold / GRID, True
                 return
             if self._adopt(ruled.counts) > threshold:
-                step *= _WIDER
+                step *= effort.WIDER
 
     def _adopt(self, counts: Ints | None) -> float:
         """Keep counts that are cooler; returns how hot they are, in tokens times ``GRID``."""
@@ -159,70 +123,59 @@ class _Layer:
         return value * GRID
 
 
-def place_two_slots(
-    loads: Sequence[Sequence[int]], weights: Floats, devices: int, floor: list[Fraction], *, goal: float, seed: int,
-    deadline: float | None, solver_bounds: bool = False,
-) -> tuple[Ints, dict[int, Witness], dict[int, Fraction]]:  # fmt: skip
-    """Placement of every layer, better witnesses from linear programs, and better bounds on CP-SAT's word.
+def _even(tokens: float) -> int:
+    return int(tokens * GRID) // 2 * 2
+
+
+def place_two_slots(question: Question, bounds: list[Bound], *, goal: float, deadline: float | None) -> Ints:
+    """Placement of every layer, ``[layers, devices, 2]``; betters the bounds where loads are split evenly.
 
     Parameters
     ----------
-    loads, weights
-        Tokens ``[layer][expert]``, and the same in units of the mean device load.
-    devices
-        Devices, two slots each.
-    floor
-        Lower bound of each layer, max over mean.
+    question
+        Of one workload and two slots a device.
+    bounds
+        Of each layer, max over mean.
     goal
         Gap in mean device loads at which a layer is done.
-    seed, deadline
-        Random seed, and ``time.monotonic()`` at which to stop.
-    solver_bounds
-        Whether to take CP-SAT's word for bounds.
+    deadline
+        ``time.monotonic()`` at which to stop.
     """
+    devices, loads, weights = question.devices, question.loads[0], question.normalised()[:, 0]
     counts = divisor_replicas(weights, 2 * devices, devices)
-    layers = [
-        _Layer(
-            load,
-            devices,
-            counts[number],
-            hottest_placed(np.array(load, dtype=np.float64), counts[number]),
-            float(floor[number]) * sum(load) / devices,
-            seed=seed,
-        )
-        for number, load in enumerate(loads)
-    ]
-    many = len(layers) * 2 * devices >= _MANY_SLOTS
+    layers = []
+    for load, copies, (bound, _) in zip(loads, counts, bounds, strict=True):
+        best = hottest_placed(np.array(load, dtype=np.float64), copies)
+        layers.append(_Layer(load, devices, copies, best, float(bound) * sum(load) / devices, question.seed))
+    trusting = question.solver_bounds and question.split == "even"
 
-    def work(step: Callable[..., None], target: float, until: float | None, *options: float) -> None:
+    def work(step: Callable[..., None], target: float, *options: float) -> None:
         """Work on every layer that is above the target, the widest gap first."""
-        todo = [
-            number for number, layer in enumerate(layers)
-            if 2 * devices > len(layer.load) and max(layer.load) > 0 and layer.gap > target
-        ]  # fmt: skip
+        todo = [n for n, layer in enumerate(layers) if question.spare and max(layer.load) and layer.gap > target]
         todo.sort(key=lambda number: -layers[number].gap)
-        parts: list[tuple[Any, ...]] = [(layers[number], target, *options, until) for number in todo]
-        done = each(partial(_done, step), parts, deadline=until) if many else [_done(step, *part) for part in parts]
+        parts: list[tuple[Any, ...]] = [(layers[number], target, *options, deadline) for number in todo]
+        many = len(layers) * 2 * devices >= effort.SLOTS_A_PROCESS
+        done = each(partial(_done, step), parts, deadline=deadline) if many else [_done(step, *part) for part in parts]
         for number, layer in zip(todo, done, strict=True):
             layers[number] = layer
 
-    work(_Layer.bracket, goal, deadline)
-    work(_Layer.cool, max(goal, _COARSE), deadline, _COOLINGS)
-    asked = _ASKED if deadline is not None else _ASKED[:_ASKED_AT_LEISURE]
-    for programs in _PROGRAMS:
-        if deadline is None or not solver_bounds:
-            work(_Layer.narrow, goal, deadline, programs)
+    work(_Layer.bracket, goal)
+    work(_Layer.cool, max(goal, effort.COARSE))
+    for programs in effort.PROGRAMS if deadline is None or not trusting else ():
+        work(_Layer.narrow, goal, programs)
     # The gaps narrow together, so that whenever time ends the worst is as small as can be.
-    for gap, effort in asked if solver_bounds else ():
-        target = max(goal, gap)
-        work(_Layer.ask_solver, target, deadline, effort)
-        work(_Layer.cool, target, deadline, _COOLINGS)
-    witnesses = {number: layer.witness for number, layer in enumerate(layers) if layer.witness is not None}
-    ruled = {
-        number: Fraction(int(layer.bound * GRID), GRID) * devices / sum(layer.load)
-        for number, layer in enumerate(layers) if layer.trusted
-    }  # fmt: skip
-    return paired(weights, np.stack([layer.counts for layer in layers])), witnesses, ruled
+    for gap, effort_allowed in effort.ASKED[: None if deadline is not None else 1] if trusting else ():
+        work(_Layer.ask_solver, max(goal, gap), effort_allowed)
+        work(_Layer.cool, max(goal, gap))
+    for number, layer in enumerate(layers) if question.split == "even" else ():
+        witness = layer.witness or bounds[number][1]
+        bound = Fraction(witness["threshold"]) * devices / sum(layer.load) if layer.witness else bounds[number][0]
+        if layer.trusted:
+            ruled = Fraction(int(layer.bound * GRID), GRID) * devices / sum(layer.load)
+            if ruled > bound:
+                bound, witness = ruled, {"kind": "solver", "checked": witness}
+        bounds[number] = bound, witness
+    return paired(weights, np.stack([layer.counts for layer in layers]))
 
 
 def _done(step: Callable[..., None], layer: _Layer, *options: float | None) -> _Layer:

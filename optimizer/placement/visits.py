@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.figures.locality import Group
-from optimizer.placement.replicas import Floats, Ints
+from optimizer.placement.counts import Floats, Ints
+from optimizer.placement.exchange import LayerState
 
 MOST_NODES = 62
 """Nodes that fit the bits of one machine word."""
@@ -97,3 +98,36 @@ class Groups:
             leave[:, :, other] = (further - freed).reshape(self.experts, nodes)
             saved[:, :, other] = np.bincount(key, weights=sole * there, minlength=size).reshape(self.experts, nodes)
         return leave, saved
+
+
+@dataclass(frozen=True, slots=True)
+class Visits:
+    """Nodes visited by groups, as a potential of copies on bins (devices, or nodes)."""
+
+    groups: Groups
+    node: Ints
+    """Node of each bin."""
+
+    def _on_nodes(self, state: LayerState) -> Ints:
+        on = np.zeros((int(self.node.max()) + 1, self.groups.experts), dtype=np.int64)
+        np.add.at(on, self.node, state.on)
+        return on.T
+
+    def value(self, state: LayerState) -> float:
+        """Nodes that all groups visit."""
+        return float(self.groups.total(self._on_nodes(state) > 0))
+
+    def swaps(self, state: LayerState) -> Floats:
+        """Further visits if two slots swapped, each copy judged alone; none within a node."""
+        on_nodes, expert, home = self._on_nodes(state), state.flat, self.node[state.home]
+        leave, arrive = self.groups.change(on_nodes > 0)
+        only = on_nodes[expert, home] == 1
+        moved = np.where(only[:, None], leave[expert, home] + arrive[expert, home], 0.0)
+        moved -= np.where(on_nodes[expert] == 0, arrive.sum(axis=1)[expert], 0.0)
+        change: Floats = moved[:, home] + moved[:, home].T
+        change[home[:, None] == home[None, :]] = 0.0
+        return change
+
+    def replacements(self, state: LayerState, slots: Ints) -> Floats:
+        """Not weighed: copies are as many as they are."""
+        return np.full((len(slots), self.groups.experts), np.inf)

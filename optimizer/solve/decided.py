@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
-
-import numpy as np
 
 from optimizer.certificate.balance import bound_of
 from optimizer.domain.problem import Problem
@@ -20,9 +18,7 @@ from optimizer.figures.sampling_noise import noise_table
 from optimizer.figures.skew import Mesh, load_weights
 from optimizer.placement import LayerPlacement, PlacementResult
 from optimizer.placement.bounds import Witness, counting_witness
-from optimizer.placement.node_budget import node_frontier
-from optimizer.placement.prices import Price
-from optimizer.placement.rebalance import FrontierPoint, frontier
+from optimizer.placement.moves import FrontierPoint, frontier
 from optimizer.readers.loads import ExpertLoad
 from optimizer.solve.joint import nearness_on, place_on, question_on
 
@@ -97,6 +93,36 @@ class Moved:
         return {
             "budget": self.budget, "moves": self.moves, "mean": float(self.balance.mean),
             "worst": float(self.balance.worst),
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """Balance under one choice: mean over layers and worst layer, with their bounds."""
+
+    choice: int | str
+    mean: Fraction
+    worst: Fraction
+    mean_bound: Fraction
+    worst_bound: Fraction
+
+    @classmethod
+    def of(cls, choice: int | str, result: PlacementResult) -> Price:
+        """Price that a result shows."""
+        count = len(result.layers)
+        return cls(
+            choice,
+            sum((layer.max_over_mean for layer in result.layers), Fraction(0)) / count,
+            result.max_over_mean,
+            sum((layer.bound for layer in result.layers), Fraction(0)) / count,
+            result.bound,
+        )
+
+    def to_json(self) -> dict[str, int | str | float]:
+        """The choice with its balance and bounds."""
+        return {
+            "choice": self.choice, "mean": float(self.mean), "worst": float(self.worst),
+            "mean_bound": float(self.mean_bound), "worst_bound": float(self.worst_bound),
         }  # fmt: skip
 
 
@@ -312,20 +338,10 @@ def moves_frontier(decided: Decided) -> list[Moved]:
     The best found; exact where nothing moves, and where the balance is that of the placement, whose bound holds for
     every budget.
     """
-    problem, (ep, _) = decided.problem, decided.mesh
-    loads = [load.rows for load in problem.expert_loads]
-    own = problem.experts
-    if own is not None and own.hierarchy != "free":
-        asked = question_on(problem, decided.mesh, decided.before)
-        layers = [
-            node_frontier(asked, index, ep * decided.placed.slots_per_device, goal=1 + 1e-4)
-            for index in range(len(decided.before))
-        ]
-    else:
-        layers = [
-            _layer_frontier([load[index] for load in loads], held, ep * decided.placed.slots_per_device)
-            for index, held in enumerate(decided.before)
-        ]
+    problem = decided.problem
+    asked = replace(question_on(problem, decided.mesh, decided.before), max_moves=None)
+    budget, goal = asked.devices * asked.slots, 1 + float(asked.tolerance)
+    layers = [frontier(asked, index, budget, goal=goal) for index in range(asked.layers)]
     layers = [
         _with_end(points, held, layer)
         for points, held, layer in zip(layers, decided.before, decided.placed.layers, strict=True)
@@ -342,17 +358,11 @@ def moves_frontier(decided: Decided) -> list[Moved]:
 
 def _with_end(points: list[FrontierPoint], before: Devices, placed: LayerPlacement) -> list[FrontierPoint]:
     """The frontier up to the balance of the placement found, with the fewest moves that it was found with."""
-    end = FrontierPoint(moves(before, placed.devices), max(placed.workloads), placed.devices)
+    end = FrontierPoint(moves(before, placed.devices), placed.max_over_mean, placed.devices)
     kept = [point for point in points if point.moves < end.moves or point.max_over_mean < end.max_over_mean]
     if any(point.moves <= end.moves and point.max_over_mean <= end.max_over_mean for point in kept):
         return kept
     return sorted([*kept, end], key=lambda point: point.moves)
-
-
-def _layer_frontier(rows: Sequence[Sequence[int]], held: Devices, budget: int) -> list[FrontierPoint]:
-    totals = np.array([[max(1, sum(row))] for row in rows], dtype=np.float64)
-    weights = np.array(rows, dtype=np.float64) * len(held) / totals
-    return frontier(rows, weights, np.array(held), budget=budget, goal=1 + 1e-4)
 
 
 def prices(decided: Decided, time_limit_s: float | None = None) -> Iterator[tuple[str, Price]]:

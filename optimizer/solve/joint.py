@@ -13,16 +13,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from optimizer.certificate.statement import PLACEMENT_TOLERANCE, allowance_of
+from optimizer.certificate.statement import allowance_of
 from optimizer.domain.problem import Problem
 from optimizer.figures.objective import Scored, best_layout, key
 from optimizer.figures.placement import Devices
 from optimizer.figures.shape import shape_of
 from optimizer.figures.skew import Mesh, Skews, load_weights
-from optimizer.placement import PlacementResult, place
-from optimizer.placement.locality import Nearness
-from optimizer.placement.question import Question, ask
-from optimizer.placement.uneven import place_unevenly
+from optimizer.placement import Nearness, PlacementResult, Question, place
 from optimizer.search.proved_bound import proved_bound
 from optimizer.search.search import Found, Progress, Search
 
@@ -139,51 +136,43 @@ def place_on(
 
     ``solver_bounds`` takes CP-SAT's word for bounds that nothing else proves; a layout's certificate does without.
     """
+    current = problem.current_placement if problem.current_mesh == mesh else None
+    return place(question_on(problem, mesh, current, solver_bounds=solver_bounds), time_limit_s=time_limit_s)
+
+
+def question_on(
+    problem: Problem, mesh: Mesh, current: Sequence[Devices] | None = None, *, solver_bounds: bool = False
+) -> Question:
+    """What `place_on` asks of an expert mesh, from a placement in service."""
     ep, redundant = mesh
     moe, own = problem.model.moe, problem.experts
     assert moe is not None  # noqa: S101 - loads belong to a model with experts
-    names = problem.model.layer_names
-    current = problem.current_placement if problem.current_mesh == mesh else None
-    size = problem.group_domain(ep)
-    if (moe.experts + redundant) % ep:
-        return place_unevenly(
-            [load.rows for load in problem.expert_loads], ep, moe.experts + redundant, time_limit_s=time_limit_s,
-            robust=own.robust if own else "worst", weights=load_weights(problem), seed=problem.seed,
-            layer_ids=[i for i, name in enumerate(names) if problem.model.blocks[name].moe is not None],
-            names=[load.name for load in problem.expert_loads],
-        )  # fmt: skip
-    return place(
+    slots = moe.experts + redundant
+    asked = Question(
         [load.rows for load in problem.expert_loads],
         ep,
-        (moe.experts + redundant) // ep,
+        -(-slots // ep),
+        robust=own.robust if own else "worst",
+        weights=load_weights(problem),
+        seed=problem.seed,
+        empty_slots=-slots % ep,
+        layer_ids=[i for i, name in enumerate(problem.model.layer_names) if problem.model.blocks[name].moe is not None],
+        names=[load.name for load in problem.expert_loads],
+    )
+    if asked.empty_slots:
+        return asked
+    size = problem.group_domain(ep)
+    return replace(
+        asked,
         node_size=size,
         groups=None if size is None else moe.group_count,
         hierarchy="free" if size is None else "node",
-        robust=own.robust if own else "worst",
-        weights=load_weights(problem),
         current=current,
         max_moves=own.max_moves if own and current is not None else None,
         split=own.split if own else "even",
-        time_limit_s=time_limit_s,
-        seed=problem.seed,
-        layer_ids=[i for i, name in enumerate(names) if problem.model.blocks[name].moe is not None],
-        names=[load.name for load in problem.expert_loads],
         solver_bounds=solver_bounds,
         nearness=nearness_on(problem, ep),
     )
-
-
-def question_on(problem: Problem, mesh: Mesh, current: Sequence[Devices]) -> Question:
-    """What `place_on` asks, from a placement in service, without a budget of moves."""
-    ep, redundant = mesh
-    moe, own, size = problem.model.moe, problem.experts, problem.group_domain(mesh[0])
-    assert moe is not None  # noqa: S101 - loads belong to a model with experts
-    return ask(
-        [load.rows for load in problem.expert_loads], ep, (moe.experts + redundant) // ep, node_size=size,
-        groups=None if size is None else moe.group_count, hierarchy="free" if size is None else "node",
-        robust=own.robust if own else "worst", weights=load_weights(problem), current=current, max_moves=None,
-        split=own.split if own else "even", tolerance=PLACEMENT_TOLERANCE, seed=problem.seed,
-    )  # fmt: skip
 
 
 def nearness_on(problem: Problem, ep: int) -> Nearness | None:

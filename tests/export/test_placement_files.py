@@ -12,11 +12,11 @@ from optimizer.export.placement import (
     vllm_ascend_placement,
     vllm_ascend_text,
 )
-from optimizer.placement import place
 from optimizer.readers.document import load_text
 from optimizer.readers.load_profiles import profile_rows
+from tests.placement.enumeration import placed
 
-RESULT = place(profile_rows("zipf", 2, 8, 0), 4, 3, layer_ids=[1, 2]).to_json()
+RESULT = placed(profile_rows("zipf", 2, 8, 0), 4, 3, layer_ids=[1, 2]).to_json()
 PLACED = placement_of(RESULT)
 
 

@@ -1,13 +1,21 @@
-"""All placements of a tiny layer, one by one."""
+"""All placements of a tiny layer, one by one; and a question asked in one line."""
 
 import itertools
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from typing import Any
 
 from optimizer.figures.placement import max_over_mean, moves, violations
 from optimizer.figures.robust import aggregate
+from optimizer.placement import PlacementResult, Question, place
 
 Placement = tuple[tuple[int, ...], ...]
+
+
+def placed(loads: Any, *mesh: int, time_limit_s: float | None = None, **asked: Any) -> PlacementResult:
+    """`place` of one load, or of several, on devices and slots."""
+    several = loads if not isinstance(loads[0][0], int) else [loads]
+    return place(Question(several, *mesh, **asked), time_limit_s=time_limit_s)
 
 
 def placements(experts: int, devices: int, slots: int) -> Iterator[Placement]:

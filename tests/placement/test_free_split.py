@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from optimizer.certificate.placement import check_placement
 from optimizer.figures.placement import split_device_loads
-from optimizer.placement import PlacementResult, place
-from optimizer.placement.split import free_shares
-from tests.placement.enumeration import Placement, placements
+from optimizer.placement import PlacementResult
+from optimizer.placement.free_split import free_shares
+from tests.placement.enumeration import Placement, placed, placements
 
 SMALL = Fraction(1, 10**6)
 
@@ -31,7 +31,7 @@ def accepted(result: PlacementResult, row: list[int]) -> bool:
 def test_bound_and_placement_against_enumeration(mesh: tuple[int, int, int], data: st.DataObject) -> None:
     experts, devices, slots = mesh
     row = data.draw(st.lists(st.integers(1, 40), min_size=experts, max_size=experts))
-    result = place([row], devices, slots, split="free", tolerance=SMALL)
+    result = placed([row], devices, slots, split="free", tolerance=SMALL)
     optimum = min(value(row, held) for held in placements(experts, devices, slots))
     assert result.bound <= optimum + SMALL
     assert optimum - SMALL <= result.max_over_mean <= optimum * Fraction(21, 20)
@@ -40,13 +40,13 @@ def test_bound_and_placement_against_enumeration(mesh: tuple[int, int, int], dat
 
 @pytest.mark.parametrize("row", [[1, 1, 5, 7], [8, 10, 1, 2], [2, 1, 9, 12], [37, 27, 1, 7]])
 def test_an_exchange_between_two_of_the_hottest_devices_is_found(row: list[int]) -> None:
-    result = place([row], 3, 2, split="free", tolerance=SMALL)
+    result = placed([row], 3, 2, split="free", tolerance=SMALL)
     assert result.max_over_mean <= min(value(row, held) for held in placements(4, 3, 2)) + SMALL
 
 
 def test_a_hot_expert_bounds_the_free_split_too() -> None:
     row = [90, 10, 10, 10]
-    result = place([row], 6, 1, split="free")
+    result = placed([row], 6, 1, split="free")
     assert result.layers[0].witness["kind"] == "count"
     assert result.bound == Fraction(30 * 6, 120)
     assert result.max_over_mean - result.bound < SMALL
@@ -56,8 +56,8 @@ def test_a_hot_expert_bounds_the_free_split_too() -> None:
 def test_exchanges_help_where_the_even_placement_was_not_made_for_the_split() -> None:
     # Evenly split, either placement of the light experts is as good; freely, the hot copies want different neighbours.
     row = [60, 50, 9, 8, 7, 6]
-    even = place([row], 4, 2, tolerance=SMALL)
-    free = place([row], 4, 2, split="free", tolerance=SMALL)
+    even = placed([row], 4, 2, tolerance=SMALL)
+    free = placed([row], 4, 2, split="free", tolerance=SMALL)
     assert free.max_over_mean <= value(row, even.layers[0].devices)
     optimum = min(value(row, held) for held in placements(6, 4, 2))
     assert free.max_over_mean - optimum <= SMALL

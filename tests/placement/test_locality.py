@@ -15,10 +15,9 @@ from optimizer.certificate.locality import best_partners, partners_bound, shared
 from optimizer.certificate.placement import check_placement
 from optimizer.figures.locality import Group, nodes_visited
 from optimizer.figures.placement import max_over_mean, moves
-from optimizer.placement import PlacementResult, place
-from optimizer.placement.locality import Nearness
+from optimizer.placement import Nearness, PlacementResult
 from optimizer.placement.visits import Groups
-from tests.placement.enumeration import placements
+from tests.placement.enumeration import placed, placements
 
 NONE = Fraction(0)
 MESHES = [(4, 4, 1, 2), (4, 4, 2, 2), (5, 3, 2, 2), (4, 3, 2, 1), (6, 4, 2, 2)]
@@ -47,7 +46,7 @@ def test_fewest_nodes_within_the_allowance_equal_enumeration(
 ) -> None:
     row, groups, (experts, devices, slots, node_size) = case
     near = Nearness("tokens", node_size, [groups], allowance)
-    result = place([row], devices, slots, tolerance=NONE, nearness=near)
+    result = placed([row], devices, slots, tolerance=NONE, nearness=near)
     layer = result.layers[0]
     every = [(max_over_mean(row, held), held) for held in placements(experts, devices, slots)]
     best = min(value for value, _ in every)
@@ -100,8 +99,8 @@ def topics(experts: int, tokens: int, seed: int) -> tuple[list[int], list[Group]
 @pytest.mark.parametrize(("devices", "slots"), [(8, 9), (16, 5)])
 def test_a_layer_with_topics_visits_fewer_nodes_at_the_same_balance(devices: int, slots: int) -> None:
     row, groups = topics(64, 600, 1)
-    plain = place([row], devices, slots)
-    result = place([row], devices, slots, nearness=Nearness("tokens", 4, [groups], Fraction(1, 100)))
+    plain = placed([row], devices, slots)
+    result = placed([row], devices, slots, nearness=Nearness("tokens", 4, [groups], Fraction(1, 100)))
     before = nodes_visited(groups, plain.layers[0].devices, 64, 4)
     visits = result.layers[0].visits
     assert visits is not None
@@ -114,17 +113,17 @@ def test_several_workloads_and_a_budget_of_moves_are_kept() -> None:
     row, groups = topics(32, 300, 2)
     other = row[::-1]
     near = Nearness("tokens", 4, [groups], Fraction(1, 20))
-    plain = place([[row], [other]], 8, 5)
-    result = place([[row], [other]], 8, 5, nearness=near)
+    plain = placed([[row], [other]], 8, 5)
+    result = placed([[row], [other]], 8, 5, nearness=near)
     assert result.max_over_mean <= max(plain.max_over_mean, plain.bound + Fraction(1, 20))
     assert result.layers[0].visits is not None
     assert result.layers[0].visits.nodes < nodes_visited(groups, plain.layers[0].devices, 32, 4)
     current = plain.devices[0]
-    free = place([other], 8, 5, nearness=near, current=[current]).layers[0]
+    free = placed([other], 8, 5, nearness=near, current=[current]).layers[0]
     assert free.moves == moves(current, free.devices)
     assert free.visits is not None
     assert free.visits.nodes == nodes_visited(groups, free.devices, 32, 4)
-    moved = place([row], 8, 5, nearness=near, current=[current], max_moves=6)
+    moved = placed([row], 8, 5, nearness=near, current=[current], max_moves=6)
     assert moves(current, moved.devices[0]) <= 6
     assert moved.layers[0].visits is not None
     assert moved.layers[0].visits.nodes <= nodes_visited(groups, current, 32, 4)
@@ -132,7 +131,7 @@ def test_several_workloads_and_a_budget_of_moves_are_kept() -> None:
 
 def test_what_is_claimed_of_nodes_visited_is_checked() -> None:
     row, groups = topics(32, 200, 3)
-    result = place([row], 8, 5, nearness=Nearness("tokens", 4, [groups], Fraction(1, 100)))
+    result = placed([row], 8, 5, nearness=Nearness("tokens", 4, [groups], Fraction(1, 100)))
     certificate, placement = result.certificate, json.loads(json.dumps(result.to_json()))
 
     def reason(change: dict[str, object], groups: Sequence[Group] | None = groups) -> str:

@@ -14,11 +14,11 @@ from optimizer.certificate.budget import budget_bound, layings_within, node_move
 from optimizer.certificate.placement import check_placement
 from optimizer.errors import SpecError
 from optimizer.figures.placement import max_over_mean, moves, violations
-from optimizer.placement import PlacementResult, place
-from optimizer.placement.align import align, align_on_nodes
-from optimizer.placement.budget import _relief, _relieved
+from optimizer.placement import PlacementResult
+from optimizer.placement.bounds import relief, relieved
+from optimizer.placement.moves import align_on_nodes
 from optimizer.readers.load_profiles import profile_rows
-from tests.placement.enumeration import Placement, best, placements
+from tests.placement.enumeration import Placement, best, placed, placements
 
 NONE = Fraction(0)
 
@@ -43,11 +43,10 @@ def test_bounds_within_a_budget_are_below_every_placement(
     optimum = best([row], devices, slots, current=tuple(map(tuple, current)), max_moves=budget)
     assume(optimum is not None and sum(row) > 0)
     assert optimum is not None
-    for witness in (_relief(row, current, budget), _relieved(row, current, budget)):
-        if witness is not None:
-            bound = budget_bound(row, current, slots, budget, witness, None, None)
-            assert bound * devices / sum(row) <= optimum
-    every = [_relief(row, current, budget) | {"devices": list(some)} for n in range(1, devices + 1)
+    for witness in (relief(row, current, budget), *relieved(row, current, budget)):
+        bound = budget_bound(row, current, slots, budget, witness, None, None)
+        assert bound * devices / sum(row) <= optimum
+    every = [relief(row, current, budget) | {"devices": list(some)} for n in range(1, devices + 1)
              for some in itertools.combinations(range(devices), n)]  # fmt: skip
     for witness in every:
         assert budget_bound(row, current, slots, budget, witness, None, None) * devices / sum(row) <= optimum
@@ -77,27 +76,27 @@ def test_a_move_can_relieve_two_devices_at_once() -> None:
 
 def test_without_moves_the_bound_is_the_balance_in_service() -> None:
     row, current = [9, 5, 4, 3, 2, 1], [[0, 1], [2, 3], [4, 5]]
-    result = place([row], 3, 2, current=[current], max_moves=0)
+    result = placed([row], 3, 2, current=[current], max_moves=0)
     assert result.max_over_mean == result.bound == Fraction(14 * 3, 24)
     assert result.layers[0].witness["kind"] in {"relief", "relieved"}
     assert accepted(result, [row], current)
-    one = place([row], 3, 2, current=[current], max_moves=1)
+    one = placed([row], 3, 2, current=[current], max_moves=1)
     assert 1 <= one.bound <= one.max_over_mean
 
 
 def test_a_large_layer_within_few_moves_is_bounded_by_more_than_its_mean() -> None:
     before, after = profile_rows("zipf:0.8", 2, 64, 0), profile_rows("zipf:0.8", 2, 64, 1)
-    current = place(before, 16, 5).devices
+    current = placed(before, 16, 5).devices
     bounds = []
     for budget in (0, 1, 2, 4):
-        result = place(after, 16, 5, current=current, max_moves=budget)
+        result = placed(after, 16, 5, current=current, max_moves=budget)
         written = json.loads(json.dumps(result.to_json()))
         assert check_placement([after], result.certificate, written, None, current).accepted
         assert not check_placement([after], result.certificate, written).accepted
         bounds.append(result.layers[0].bound)
     assert bounds == sorted(bounds, reverse=True)
     assert bounds[0] > bounds[1] > 1
-    free = place(after, 16, 5).layers[0].bound
+    free = placed(after, 16, 5).layers[0].bound
     assert bounds[1] > free
 
 
@@ -114,9 +113,9 @@ def test_a_budget_on_nodes_equals_enumeration(data: st.DataObject, budget: int, 
     )  # fmt: skip
     if optimum is None:
         with pytest.raises(SpecError, match=f"{least} would"):
-            place([row], 4, slots, node_size=2, groups=2, hierarchy="node", current=[current], max_moves=budget)
+            placed([row], 4, slots, node_size=2, groups=2, hierarchy="node", current=[current], max_moves=budget)
         return
-    result = place(
+    result = placed(
         [row], 4, slots, node_size=2, groups=2, hierarchy="node", current=[current], max_moves=budget, tolerance=NONE
     )
     assert moves(current, result.devices[0]) <= budget
@@ -146,7 +145,7 @@ def test_fewest_moves_at_the_best_balance_equal_enumeration(data: st.DataObject,
     row = data.draw(st.lists(st.integers(0, 12), min_size=4, max_size=4))
     current = data.draw(st.sampled_from(list(placements(4, 4, 2))[::7]))
     nodes = {"node_size": 2, "groups": 2} if hierarchy == "node" else {"node_size": None, "groups": None}
-    result = place([row], 4, 2, hierarchy=hierarchy, current=[current], tolerance=NONE, **nodes)  # type: ignore[arg-type]
+    result = placed([row], 4, 2, hierarchy=hierarchy, current=[current], tolerance=NONE, **nodes)  # type: ignore[arg-type]
     valid = [p for p in placements(4, 4, 2) if not violations(p, 4, 4, 2, **nodes)]
     optimum = min(max_over_mean(row, placed) for placed in valid)
     fewest = min(moves(current, placed) for placed in valid if max_over_mean(row, placed) == optimum)
@@ -160,7 +159,8 @@ def test_renumbering_keeps_most_where_it_is(data: st.DataObject) -> None:
     held = st.sets(st.integers(0, 6), min_size=2, max_size=2).map(sorted)
     new, old = (np.array(data.draw(st.lists(held, min_size=4, max_size=4))) for _ in range(2))
     orders = [new[list(order)] for order in itertools.permutations(range(4))]
-    assert moves(old.tolist(), align(new, old).tolist()) == min(moves(old.tolist(), o.tolist()) for o in orders)
+    aligned = align_on_nodes(new, old, 4).tolist()
+    assert moves(old.tolist(), aligned) == min(moves(old.tolist(), order.tolist()) for order in orders)
     on_nodes = [
         np.concatenate([nodes[one][::a], nodes[1 - one][::b]])
         for nodes in [new.reshape(2, 2, 2)] for one in (0, 1) for a in (1, -1) for b in (1, -1)
@@ -172,8 +172,8 @@ def test_renumbering_keeps_most_where_it_is(data: st.DataObject) -> None:
 def test_a_stale_placement_is_balanced_with_a_fraction_of_its_slots_changed() -> None:
     before = profile_rows("zipf:0.8", 1, 128, 0)
     after = [[tokens + 40 * (n % 7) for n, tokens in enumerate(row)] for row in before]
-    current = place(before, 16, 9).devices
-    result = place(after, 16, 9, current=current)
+    current = placed(before, 16, 9).devices
+    result = placed(after, 16, 9, current=current)
     assert result.proved
     assert result.layers[0].moves is not None
     assert result.layers[0].moves < 16 * 9 * 0.4

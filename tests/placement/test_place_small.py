@@ -9,17 +9,14 @@ from hypothesis import strategies as st
 
 from optimizer.certificate.balance import bound_of
 from optimizer.certificate.placement import check_placement
-from optimizer.placement import PlacementResult, bound_max_over_mean, place
-from optimizer.placement.pairing import hottest
+from optimizer.placement import PlacementResult, Question, bound_max_over_mean
+from optimizer.placement.bounds import _envelope, _mixed, bound_for, witness_for
+from optimizer.placement.counts import divisor_replicas
+from optimizer.placement.pairing import GRID, hottest
 from optimizer.placement.pairing_cases import decide
 from optimizer.placement.pairing_model import rule
-from optimizer.placement.pairing_program import GRID
-from optimizer.placement.place import bound_for
 from optimizer.placement.price_bound import price
-from optimizer.placement.question import ask
-from optimizer.placement.replicas import divisor_replicas
-from optimizer.placement.robust_bounds import combined_witness, envelope_witness
-from tests.placement.enumeration import best, placements
+from tests.placement.enumeration import best, placed, placements
 
 SIZES = [(3, 2, 2), (4, 2, 2), (4, 2, 3), (5, 2, 3), (4, 3, 2), (5, 3, 2), (3, 4, 1), (4, 3, 3)]
 NONE = Fraction(0)
@@ -44,7 +41,7 @@ def accepted(result: PlacementResult, loads: Sequence[Sequence[Sequence[int]]]) 
 @given(small())
 def test_placement_equals_enumeration(case: Case) -> None:
     row, devices, slots = case
-    result = place([row], devices, slots, tolerance=NONE)
+    result = placed([row], devices, slots, tolerance=NONE)
     optimum = best([row], devices, slots)
     assert result.max_over_mean == optimum
     assert result.bound == optimum
@@ -64,7 +61,7 @@ def test_quick_bound_is_below_the_optimum(case: Case) -> None:
 @settings(max_examples=15, deadline=None)
 @given(st.lists(st.integers(0, 60), min_size=4, max_size=4), st.sampled_from([1, 2]))
 def test_hierarchical_placement_equals_enumeration(row: list[int], slots: int) -> None:
-    result = place([row], 4, slots, node_size=2, groups=2, hierarchy="node", tolerance=NONE)
+    result = placed([row], 4, slots, node_size=2, groups=2, hierarchy="node", tolerance=NONE)
     assert result.max_over_mean == best([row], 4, slots, node_size=2, groups=2)
     assert result.proved
     assert accepted(result, [[row]])
@@ -79,7 +76,7 @@ def test_hierarchical_placement_equals_enumeration(row: list[int], slots: int) -
 def test_robust_placement_equals_enumeration(
     rows: list[list[int]], mesh: tuple[int, int], robust: Literal["worst", "mean"]
 ) -> None:
-    result = place([[row] for row in rows], *mesh, robust=robust, weights=[2, 1], tolerance=NONE)
+    result = placed([[row] for row in rows], *mesh, robust=robust, weights=[2, 1], tolerance=NONE)
     optimum = best(rows, *mesh, robust=robust, weights=[Fraction(2, 3), Fraction(1, 3)])
     assert optimum is not None
     if all(map(sum, rows)):
@@ -93,7 +90,7 @@ def test_robust_placement_equals_enumeration(
 def test_few_moves_equal_enumeration(data: st.DataObject, budget: int) -> None:
     row = data.draw(st.lists(st.integers(1, 40), min_size=4, max_size=4))
     current = data.draw(st.sampled_from(list(placements(4, 3, 2))))
-    result = place([row], 3, 2, current=[current], max_moves=budget, tolerance=NONE)
+    result = placed([row], 3, 2, current=[current], max_moves=budget, tolerance=NONE)
     assert result.max_over_mean == best([row], 3, 2, current=current, max_moves=budget)
     assert result.layers[0].moves is not None
     assert result.layers[0].moves <= budget
@@ -136,7 +133,7 @@ def test_the_solver_rules_on_thresholds_of_two_slots(case: Case, above: int) -> 
     coolest = optimum * Fraction(sum(row), devices)
     threshold = int(coolest * GRID * (1 + Fraction(above, 1000))) // 2 * 2
     start = divisor_replicas(np.array([row], dtype=float), devices * slots, devices)[0]
-    ruled = rule(row, devices, threshold, start, effort=10.0, seed=0, deadline=None)
+    ruled = rule(row, devices, threshold, start, work=10.0, seed=0, deadline=None)
     assert ruled.refused == (ruled.counts is None)
     if ruled.refused:
         assert Fraction(threshold, GRID) < coolest
@@ -175,22 +172,19 @@ def test_bounds_over_workloads_are_below_the_optimum(
     weights = [Fraction(1, len(rows))] * len(rows)
     optimum = best(rows, *mesh, robust=robust, weights=weights)
     assert optimum is not None
-    question = ask(
-        [[row] for row in rows], *mesh, node_size=None, groups=None, hierarchy="free", robust=robust, weights=weights,
-        current=None, max_moves=None, split="even", tolerance=NONE, seed=0,
-    )  # fmt: skip
-    found = [combined_witness(question, 0)]
-    if robust == "worst":
-        found.append(envelope_witness(rows, *mesh))
-    for bound, witness in (entry for entry in found if entry is not None):
-        assert 1 < bound <= optimum
+    question = Question([[row] for row in rows], *mesh, robust=robust, weights=weights)
+    found = [*_mixed(question, 0), *_envelope(question, 0)]
+    assert found or not all(map(sum, rows))
+    for bound, witness in found:
+        assert 1 <= bound <= optimum
         assert bound_for(question, 0, witness) == bound
+    assert max([bound for bound, _ in found], default=1) <= bound_for(question, 0, witness_for(question, 0)) <= optimum
 
 
 def test_one_count_of_copies_must_serve_all_workloads() -> None:
     # Either workload alone is balanced by three copies of its hot expert; seven slots do not hold both.
     loads = [[[90, 1, 1, 1, 1]], [[1, 90, 1, 1, 1]]]
-    result = place(loads, 7, 1)
+    result = placed(loads, 7, 1)
     assert result.layers[0].witness["kind"] == "envelope"
     assert result.bound == result.max_over_mean == Fraction(45 * 7, 94)
     assert accepted(result, loads)
@@ -199,6 +193,6 @@ def test_one_count_of_copies_must_serve_all_workloads() -> None:
 def test_a_mix_of_workloads_can_be_worse_than_each() -> None:
     # Experts 0 and 1 meet in the mix on whichever device; alone, each workload is even.
     loads = [[[4, 0, 4, 0]], [[0, 4, 4, 0]]]
-    result = place(loads, 2, 2, robust="mean")
+    result = placed(loads, 2, 2, robust="mean")
     assert accepted(result, loads)
     assert result.bound <= best([load[0] for load in loads], 2, 2, robust="mean")

@@ -9,11 +9,10 @@ from ortools.linear_solver import pywraplp  # type: ignore[import-untyped]  # or
 from optimizer.certificate.balance import bound_of
 from optimizer.figures.placement import max_over_mean
 from optimizer.placement import price_bound
-from optimizer.placement.construct import deal
+from optimizer.placement.counts import Ints, divisor_replicas
+from optimizer.placement.descent import deal
 from optimizer.placement.linear_program import solved
-from optimizer.placement.price_bound import price
-from optimizer.placement.priced import price_and_place
-from optimizer.placement.replicas import Ints, divisor_replicas
+from optimizer.placement.price_bound import price, price_and_place
 
 TOLERANCE = 3e-4
 

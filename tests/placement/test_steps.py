@@ -1,9 +1,12 @@
+"""Predicted changes of every potential come true, and the state keeps up with its steps."""
+
 import numpy as np
 import pytest
 
-from optimizer.placement.construct import deal
-from optimizer.placement.replicas import divisor_replicas
-from optimizer.placement.steps import LayerState, replace, replace_change, swap, swap_change
+from optimizer.placement.counts import divisor_replicas
+from optimizer.placement.descent import deal
+from optimizer.placement.exchange import Arrivals, LayerState, Norm, Potential, Step, members
+from optimizer.placement.visits import Groups, Visits
 
 
 @pytest.fixture
@@ -14,21 +17,49 @@ def state() -> LayerState:
     return LayerState.of(weights, deal(mix, divisor_replicas(mix, 16, 4), 4)[0])
 
 
-def weighted(state: LayerState, omega: np.ndarray) -> float:
-    return float((omega * state.load**2).sum())
+def steps(state: LayerState, potential: Potential) -> list[tuple[Step, float]]:
+    slots, allowed = state.replaceable()
+    changes = potential.replacements(state, slots)
+    found = [
+        (Step(0.0, int(slots[one]), two, swaps=False), changes[one, two])
+        for one, two in zip(*np.nonzero(allowed), strict=True)
+    ]
+    changes = potential.swaps(state)
+    return found + [
+        (Step(0.0, one, two, swaps=True), changes[one, two])
+        for one, two in zip(*np.nonzero(state.swappable()), strict=True)
+    ]
 
 
-@pytest.mark.parametrize("kind", ["replace", "swap"])
-def test_predicted_changes_come_true(state: LayerState, kind: str) -> None:
-    omega = np.random.default_rng(4).random(state.load.shape)
-    slots, change = replace_change(state, omega) if kind == "replace" else (np.arange(16), swap_change(state, omega))
-    before, held = weighted(state, omega), state.held.copy()
-    tried = 0
-    for row, column in zip(*np.nonzero(np.isfinite(change)), strict=True):
-        (replace if kind == "replace" else swap)(state, int(slots[row]), int(column))
-        assert weighted(state, omega) - before == pytest.approx(change[row, column], abs=1e-9)
+@pytest.mark.parametrize("pull", [1.0, np.array([[2.0], [0.5]])])
+def test_predicted_changes_of_squares_come_true(state: LayerState, pull: float) -> None:
+    check(state, Norm(2.0, pull))
+
+
+def test_predicted_moves_come_true(state: LayerState) -> None:
+    check(state, Arrivals(members(np.roll(state.held, 1, axis=0), 10)))
+
+
+def check(state: LayerState, potential: Potential) -> None:
+    before, held = potential.value(state), state.held.copy()
+    tried = steps(state, potential)
+    for step, change in tried:
+        leaving = step.take(state)
+        fresh = LayerState.of(state.weights, state.held)
+        assert potential.value(state) - before == pytest.approx(change, abs=1e-9)
+        assert state.load == pytest.approx(fresh.load)
+        assert (state.on == fresh.on).all()
+        assert (state.counts == fresh.counts).all()
         assert all(len(set(device)) == 4 for device in state.held.tolist())
-        state.held[:] = held
-        state.refresh()
-        tried += 1
-    assert tried > 10
+        step.undo(state, leaving)
+        assert (state.held == held).all()
+    assert len({step.swaps for step, _ in tried}) == 2
+
+
+def test_fewer_visits_are_predicted_where_a_copy_joins_its_group() -> None:
+    state = LayerState.of(np.ones((1, 4)), np.array([[0], [1], [2], [3]]))
+    visits = Visits(Groups.of([(5, 0, 2)], 4), np.array([0, 0, 1, 1]))
+    before, change = visits.value(state), visits.swaps(state)
+    state.swap(1, 2)
+    assert change[1, 2] == change[2, 1] == visits.value(state) - before == -5
+    assert not change[0, 1]

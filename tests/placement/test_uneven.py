@@ -12,12 +12,15 @@ from hypothesis import strategies as st
 from optimizer.certificate.placement import check_placement
 from optimizer.errors import SpecError
 from optimizer.figures.placement import linear_placement, max_over_mean, violations
-from optimizer.placement import PlacementResult, place
-from optimizer.placement.uneven import place_unevenly
+from optimizer.placement import PlacementResult
 from optimizer.readers.load_profiles import profile_rows
-from tests.placement.enumeration import Placement
+from tests.placement.enumeration import Placement, placed
 
 NONE = Fraction(0)
+
+
+def place_unevenly(loads: list[list[list[int]]], devices: int, slots: int, **asked: Fraction) -> PlacementResult:
+    return placed(loads, devices, -(-slots // devices), empty_slots=-slots % devices, **asked)
 
 
 def every(experts: int, slots: list[int]) -> Iterator[Placement]:
@@ -62,7 +65,7 @@ def test_large_uneven_layers_are_nearly_as_good_as_even_ones(devices: int, slots
     result = place_unevenly([rows], devices, slots)
     written = json.loads(json.dumps(result.to_json()))
     assert check_placement([rows], result.certificate, written).accepted
-    fewer = place(rows, devices, slots // devices)
+    fewer = placed(rows, devices, slots // devices)
     for layer, even in zip(result.layers, fewer.layers, strict=True):
         assert layer.max_over_mean <= even.max_over_mean + Fraction(1, 1000)
     written["layers"][0]["devices"].reverse()

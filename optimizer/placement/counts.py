@@ -1,0 +1,99 @@
+"""How many copies each expert gets: by the divisor method, by rounding fractional counts, by handing copies on.
+
+With the even split the largest share is least when ``r_e = ceil(w_e / T)`` for the least T that fits the slots; adding
+copies one by one to the largest share (highest averages, as in apportionment) reaches it.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_BISECTIONS = 40
+_WHOLE = 1e-6
+
+
+def divisor_replicas(weights: Floats, slots: int, devices: int) -> Ints:
+    """Replica counts that make the largest share least, filling every slot.
+
+    Parameters
+    ----------
+    weights
+        Load, ``[layers, experts]``, any unit.
+    slots
+        Slots of a layer over all devices, between ``experts`` and ``experts * devices``.
+    devices
+        Most copies of one expert: a second copy on the same device is useless.
+
+    Returns
+    -------
+    Ints
+        ``[layers, experts]``, at least 1 and at most ``devices`` each, every row adding up to ``slots``.
+    """
+    layers, experts = weights.shape
+    if slots == experts:
+        return np.ones((layers, experts), dtype=np.int64)
+    low = weights.sum(axis=1) / slots
+    high = weights.max(axis=1)
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        with np.errstate(divide="ignore", invalid="ignore"):
+            needed = np.where(weights > 0, np.ceil(weights / middle[:, None]), 1.0)
+        fits = np.clip(needed, 1, devices).sum(axis=1) <= slots
+        high = np.where(fits, middle, high)
+        low = np.where(fits, low, middle)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        needed = np.where(weights > 0, np.ceil(weights / high[:, None]), 1.0)
+    counts = np.clip(needed, 1, devices).astype(np.int64)
+    rows = np.arange(layers)
+    spare = slots - counts.sum(axis=1)
+    while spare.max() > 0:
+        shares = np.where(counts < devices, weights / counts, -1.0)
+        counts[rows, shares.argmax(axis=1)] += spare > 0
+        spare = slots - counts.sum(axis=1)
+    return counts
+
+
+def rounded(mean: Floats, samples: int, rng: np.random.Generator) -> Ints:
+    """Random roundings of fractional counts ``[experts]`` with a whole total, ``[samples, experts]``.
+
+    Systematic sampling (Madow, 1949): the experts in random order, each gets the whole numbers that its stretch of the
+    running total passes. So every count is rounded down or up with the right chance, and the total stays what it was.
+    """
+    whole = np.floor(mean + _WHOLE).astype(np.int64)
+    rest = np.where(mean - whole < _WHOLE, 0.0, mean - whole)
+    counts = np.tile(whole, (samples, 1))
+    between = np.nonzero(rest)[0]
+    if len(between):
+        order = rng.permuted(np.tile(between, (samples, 1)), axis=1)
+        running = np.cumsum(rest[order], axis=1)
+        running[:, -1] = round(float(rest.sum()))
+        passed = np.floor(running + rng.random((samples, 1))).astype(np.int64)
+        np.put_along_axis(counts, order, whole[order] + np.diff(passed, axis=1, prepend=0), axis=1)
+    return counts
+
+
+def transferred(weights: Floats, counts: Ints, devices: int, draws: Floats) -> Ints:
+    """Replica counts after a few experts gave one copy each to another.
+
+    Parameters
+    ----------
+    weights, counts
+        Loads and copies of one layer.
+    devices
+        Most copies of an expert.
+    draws
+        ``[transfers, 2]`` in [0, 1): which expert gives, and how far down the order by share the taker stands.
+    """
+    changed = counts.copy()
+    for give, take in draws:
+        givers = np.nonzero(changed > 1)[0]
+        if not len(givers):
+            break
+        by_share = np.argsort(-weights / changed, kind="stable")
+        giver, taker = givers[int(give * len(givers))], by_share[int(take * take * len(by_share))]
+        if giver != taker and changed[taker] < devices:
+            changed[giver] -= 1
+            changed[taker] += 1
+    return changed

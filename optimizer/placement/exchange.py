@@ -1,0 +1,283 @@
+"""One layer under search, and its neighbourhood: two copies change places, or a copy makes way for another expert's.
+
+All steps are weighed at once by what they would change of a potential, so that a step costs a few products of matrices.
+A potential is a norm of the loads, the experts loaded anew, or the nodes visited (`visits`).
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optimizer.placement.counts import Floats, Ints
+
+Marks = NDArray[np.bool_]
+
+
+@dataclass(slots=True)
+class LayerState:
+    """One layer under search; every step keeps it up to date, and the same step backwards undoes it."""
+
+    weights: Floats
+    """Loads ``[workloads, experts]`` in units of the mean device load."""
+    held: Ints
+    """Expert of each slot, ``[devices, slots]``."""
+    forbidden: Marks
+    """Experts that a device may never come to hold, ``[devices, experts]``."""
+    on: Ints
+    """Copies of each expert on each device, ``[devices, experts]``."""
+    counts: Ints
+    """Copies of each expert."""
+    load: Floats
+    """Device loads, ``[workloads, devices]``."""
+    home: Ints
+    """Device of each slot, slots counted through."""
+
+    @classmethod
+    def of(cls, weights: Floats, held: Ints, forbidden: Marks | None = None) -> "LayerState":
+        """State of a placement; ``forbidden[device, expert]`` is what may never be held."""
+        devices, slots = held.shape
+        counts = np.bincount(held.ravel(), minlength=weights.shape[1])
+        on = np.zeros((devices, weights.shape[1]), dtype=np.int64)
+        np.add.at(on, (np.arange(devices)[:, None], held), 1)
+        load = (weights / counts)[:, held].sum(axis=2)
+        barred = np.zeros(on.shape, dtype=bool) if forbidden is None else forbidden
+        return cls(weights, held.copy(), barred, on, counts, load, np.repeat(np.arange(devices), slots))
+
+    @property
+    def flat(self) -> Ints:
+        """Expert of each slot, slots counted through; a view."""
+        return self.held.reshape(-1)
+
+    @property
+    def shares(self) -> Floats:
+        """Load of each slot, ``[workloads, slots]``."""
+        shares: Floats = (self.weights / self.counts)[:, self.flat]
+        return shares
+
+    def swappable(self) -> Marks:
+        """Which two slots may swap experts."""
+        there = (self.forbidden | (self.on > 0))[self.home][:, self.flat]
+        return ~(there | there.T)
+
+    def swapped(self) -> Floats:
+        """Load of each slot's device after its swap with another, ``[workloads, slots, slots]``."""
+        shares, load = self.shares, self.load[:, self.home]
+        after: Floats = load[:, :, None] - shares[:, :, None] + shares[:, None, :]
+        return after
+
+    def replaceable(self) -> tuple[Ints, Marks]:
+        """Slots whose expert is held elsewhere too, and which experts they may get, ``[those slots, experts]``."""
+        slots = np.nonzero(self.counts[self.flat] > 1)[0]
+        there = (self.forbidden | (self.on > 0))[self.home[slots]]
+        return slots, ~(there | (self.counts >= len(self.held)))
+
+    def swap(self, one: int, two: int) -> None:
+        """Swap the experts of two slots."""
+        flat, pair = self.flat, [one, two]
+        leaving = flat[pair]
+        coming, devices = leaving[::-1], self.home[pair]
+        share = self.weights / self.counts
+        self.load[:, devices] += share[:, coming] - share[:, leaving]
+        self.on[devices, leaving] -= 1
+        self.on[devices, coming] += 1
+        flat[pair] = coming
+
+    def replace(self, slot: int, expert: int) -> None:
+        """Give a slot to another expert."""
+        device, pair = self.home[slot], [int(self.flat[slot]), expert]
+        before = (self.weights / self.counts)[:, pair] @ self.on[:, pair].T
+        self.counts[pair] += (-1, 1)
+        self.on[device, pair] += (-1, 1)
+        self.load += (self.weights / self.counts)[:, pair] @ self.on[:, pair].T - before
+        self.flat[slot] = expert
+
+
+def members(held: Ints, experts: int) -> Marks:
+    """Which device holds which expert, ``[devices, experts]``."""
+    member = np.zeros((len(held), experts), dtype=bool)
+    member[np.arange(len(held))[:, None], held] = True
+    return member
+
+
+class Potential(Protocol):
+    """What a search brings down."""
+
+    def value(self, state: LayerState) -> float:
+        """The potential."""
+
+    def swaps(self, state: LayerState) -> Floats:
+        """Its change, exact or nearly, if two slots swapped experts, ``[slots, slots]``."""
+
+    def replacements(self, state: LayerState, slots: Ints) -> Floats:
+        """Its change if each of some slots were given to an expert, ``[those slots, experts]``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Norm:
+    """``sum pull * load ** power`` over workloads and devices, which follows the hottest device as the power grows.
+
+    Changes are weighed by ``sum omega * load ** 2`` with ``omega = pull * load ** (power - 2)``: iteratively reweighted
+    least squares.
+    """
+
+    power: float
+    pull: Floats | float = 1.0
+    """Weight of each workload and device, ``[workloads, devices]``."""
+
+    def value(self, state: LayerState) -> float:
+        """The norm, to its power."""
+        return float((self.pull * state.load**self.power).sum())
+
+    def omega(self, state: LayerState) -> Floats:
+        """Weights of the squared loads, ``[workloads, devices]``."""
+        omega: Floats = self.pull * np.maximum(state.load, 1e-9) ** (self.power - 2)
+        return omega
+
+    def swaps(self, state: LayerState) -> Floats:
+        """Change of the weighed squares."""
+        change = np.zeros((len(state.home), len(state.home)))
+        for share, load, weight in zip(state.shares, state.load, self.omega(state), strict=True):
+            step = share[None, :] - share[:, None]
+            pull, mass = (weight * load)[state.home], weight[state.home]
+            change += step * (2 * (pull[:, None] - pull[None, :]) + (mass[:, None] + mass[None, :]) * step)
+        return change
+
+    def replacements(self, state: LayerState, slots: Ints) -> Floats:
+        """Change of the weighed squares: copies left carry more, the new expert's copies less."""
+        leaving, home = state.flat[slots], state.home[slots]
+        counts, member = state.counts, (state.on > 0).astype(np.float64)
+        change = np.zeros((len(slots), len(counts)))
+        for weights, load, weight in zip(state.weights, state.load, self.omega(state), strict=True):
+            share = weights / counts
+            rise = (weights / np.maximum(counts - 1, 1) - share)[leaving]
+            fresh = weights / (counts + 1)
+            fall = share - fresh
+            pull, mass = (weight * load) @ member, weight @ member
+            mass_here, pull_here = weight[home], (weight * load)[home]
+            together = (member[:, leaving].T * weight) @ member
+            together *= (-2 * rise)[:, None] * fall
+            step = fresh - share[leaving][:, None]
+            change += together
+            change += (2 * rise * (pull[leaving] - pull_here) + rise**2 * (mass[leaving] - mass_here))[:, None]
+            change += fall**2 * mass - 2 * fall * pull
+            change += step * (2 * pull_here[:, None] + mass_here[:, None] * step)
+        return change
+
+
+@dataclass(frozen=True, slots=True)
+class Arrivals:
+    """Experts on devices that do not hold them in service: the moves."""
+
+    service: Marks
+    """Placement in service, ``[devices, experts]``."""
+
+    def value(self, state: LayerState) -> float:
+        """Moves."""
+        return float(((state.on > 0) & ~self.service).sum())
+
+    def _loaded(self, state: LayerState) -> Ints:
+        return (~self.service[state.home, state.flat]).astype(np.int64)
+
+    def swaps(self, state: LayerState) -> Floats:
+        """Further moves."""
+        loaded = self._loaded(state)
+        coming = (~self.service[state.home][:, state.flat]).astype(np.float64)
+        further: Floats = coming + coming.T - loaded[:, None] - loaded[None, :]
+        return further
+
+    def replacements(self, state: LayerState, slots: Ints) -> Floats:
+        """Further moves."""
+        further: Floats = (~self.service[state.home[slots]]).astype(np.float64) - self._loaded(state)[slots, None]
+        return further
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step and what it is worth: the lower the better."""
+
+    worth: float
+    slot: int
+    other: int
+    """The other slot of a swap, or the expert that takes the slot."""
+    swaps: bool
+
+    def take(self, state: LayerState) -> int:
+        """Take the step; returns the expert that was in the slot."""
+        leaving = int(state.flat[self.slot])
+        if self.swaps:
+            state.swap(self.slot, self.other)
+        else:
+            state.replace(self.slot, self.other)
+        return leaving
+
+    def undo(self, state: LayerState, leaving: int) -> None:
+        """Undo the step."""
+        if self.swaps:
+            state.swap(self.slot, self.other)
+        else:
+            state.replace(self.slot, leaving)
+
+
+def best_steps(
+    state: LayerState, potential: Potential, most: int, *, price: Arrivals | None = None, room: float = 0.0,
+    limit: Floats | None = None, among: Marks | None = None,
+) -> list[Step]:  # fmt: skip
+    """Steps that lower the potential, the best first, at most so many.
+
+    Parameters
+    ----------
+    state, potential
+        The layer, and what is to be lowered.
+    most
+        Most steps.
+    price, room
+        Steps within the room are ranked by what they save for each move; one that undoes an earlier step costs a
+        quarter of a move.
+    limit
+        Largest load of each device, ``[workloads, devices]``; only swaps are weighed, which leave others be.
+    among
+        Which two slots may swap, ``[slots, slots]``.
+    """
+    found: list[Step] = []
+    if limit is None:
+        slots, allowed = state.replaceable()
+        worth = potential.replacements(state, slots)
+        if price is not None:
+            cost = price.replacements(state, slots)
+            allowed, worth = allowed & (cost <= room), worth / np.maximum(cost, 0.25)
+        found += [Step(low, int(slots[one]), two, swaps=False) for low, one, two in _lowest(worth, allowed, most)]
+    allowed, worth = state.swappable(), potential.swaps(state)
+    if price is not None:
+        cost = price.swaps(state)
+        allowed, worth = allowed & (cost <= room), worth / np.maximum(cost, 0.25)
+    if among is not None:
+        allowed &= among
+    if limit is not None:
+        fits = (state.swapped() <= limit[:, state.home, None]).all(axis=0)
+        allowed &= fits & fits.T
+    found += [Step(low, one, two, swaps=True) for low, one, two in _lowest(worth, np.triu(allowed), most)]
+    return sorted(found, key=lambda step: (step.worth, step.swaps, step.slot, step.other))[:most]
+
+
+def take_best(
+    state: LayerState, potential: Potential, most: int, *, price: Arrivals | None = None, room: float = 0.0
+) -> bool:
+    """Take the best step after which the potential is truly lower, if there is one among the most promising."""
+    before = potential.value(state)
+    for step in best_steps(state, potential, most, price=price, room=room):
+        leaving = step.take(state)
+        if potential.value(state) < before * (1 - 1e-9):
+            return True
+        step.undo(state, leaving)
+    return False
+
+
+def _lowest(worth: Floats, allowed: Marks, most: int) -> list[tuple[float, int, int]]:
+    """The lowest entries below nothing."""
+    worth = np.where(allowed, worth, np.inf)
+    if not worth.size:
+        return []
+    places = np.argpartition(worth, min(most, worth.size - 1), axis=None)[:most].tolist()
+    return [(float(worth.flat[place]), *divmod(place, worth.shape[1])) for place in places if worth.flat[place] < -1e-9]
