@@ -78,6 +78,7 @@ def goal(problem: Problem, value: Fraction | None) -> Goal:
         each=limits.get(Measure.DEVICE_REQUESTS, Fraction(0)),
         memory=min(problem.capacity_bytes, floor(limits.get(Measure.MEMORY, problem.capacity_bytes))),
         devices=min(problem.devices, floor(limits.get(Measure.DEVICES, problem.devices))),
+        context=int(limits.get(Measure.CONTEXT, 0)),
     )  # fmt: skip
     if value is None:
         return own
@@ -101,7 +102,7 @@ def goal(problem: Problem, value: Fraction | None) -> Goal:
             return replace(own, memory=min(own.memory, ceil(level) - 1))
         case Measure.CONTEXT:
             longer = next_longer(problem, int(level))
-            return replace(own, devices=0) if longer is None else replace(own, context=longer)
+            return replace(own, devices=0) if longer is None else replace(own, context=max(own.context, longer))
 
 
 def on_fewer_devices(problem: Problem, requests: Fraction, devices: int) -> Goal:

@@ -53,7 +53,8 @@ def _bound(limit: Bound) -> ProblemOption:
     metavar, unit = ("TIME", "s or ms") if limit.dimension is Dimension.SECONDS else ("VALUE", "")
     if limit.name in LATENCIES:
         metavar = "TIME|pNN=TIME[,...]"
-    return ProblemOption(f"--{limit.name.replace('_', '-')}", ("limits", limit.name), limit.asked, metavar, unit=unit)
+    at = tuple(limit.at[0].split("."))
+    return ProblemOption(f"--{limit.name.replace('_', '-')}", at, limit.asked, metavar, unit=unit)
 
 
 PROBLEM_OPTIONS: Final = (

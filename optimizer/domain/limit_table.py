@@ -75,6 +75,8 @@ class Bound(Limit):
         What a breach is tagged with, and how its numbers are written.
     label, asked
         Its short name where a problem is told in one line, and what its option asks for.
+    stated
+        The problem with another number of it.
     """
 
     bounds: str = field(kw_only=True)
@@ -82,6 +84,7 @@ class Bound(Limit):
     dimension: Dimension = field(kw_only=True)
     label: str = field(kw_only=True)
     asked: str = field(kw_only=True)
+    stated: Callable[[Problem, Fraction], Problem] = field(kw_only=True)
 
     @property
     def objective(self) -> Objective:
@@ -156,7 +159,19 @@ def bound_on(
     return Bound(
         name, unit, (f"limits.{name}",), value, lambda p: with_limits(p, **{name: None}), times, bounds=objective,
         family=family, dimension=dimension, label=label, asked=asked,
+        stated=lambda problem, found: with_limits(problem, **{name: found}),
     )  # fmt: skip
+
+
+def with_length(problem: Problem, tokens: Fraction | None) -> Problem:
+    """A copy whose engine is told another longest sequence."""
+    length = None if tokens is None else max(1, int(tokens))
+    return changed(problem, workload=problem.workload.model_copy(update={"max_model_len": length}))
+
+
+def _admitted_length(problem: Problem) -> Fraction | None:
+    length = problem.workload.max_model_len
+    return None if length is None or not problem.engine.cache.admits_longest else Fraction(length)
 
 
 def _allowed(problem: Problem, axis: str) -> tuple[int, ...] | None:
@@ -205,6 +220,12 @@ LIMITS: list[Limit] = [
             ("ttft", "TTFT", Family.TTFT, "2s"), ("tpot", "TPOT", Family.TPOT, "50ms"),
         )
         for share in PERCENTILES
+    ),
+    Bound(
+        "max_model_len", "tokens", ("workload.max_model_len",), _admitted_length, lambda p: with_length(p, None),
+        lambda p, factor: with_length(p, (p.workload.max_model_len or 1) / factor), bounds="context",
+        family=Family.MEMORY, dimension=Dimension.COUNT, label="longest context", stated=with_length,
+        asked="Longest sequence that the engine is told to admit, such as 32768.",
     ),
     Limit(
         "fabric_bandwidth", "bytes_per_s", ("limits.fabric_bandwidth",),
@@ -261,8 +282,6 @@ def tightest(problem: Problem) -> dict[Measure, Fraction]:
         scale = row.objective.scale_of(problem)
         if scale.measure is Measure.FIRST and scale.percentile is not None:
             continue
-        if scale.measure is Measure.CONTEXT:
-            raise InternalError(f"limit {row.name!r}: nothing keeps a sequence to a length yet")
         level, held = scale.level(value), levels.get(scale.measure)
         better = max if scale.measure.rises else min
         levels[scale.measure] = level if held is None else better(held, level)

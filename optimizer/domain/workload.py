@@ -78,6 +78,10 @@ class ServingWorkload(Grown):
         if self.phase in ("aggregated", "decode") and self.output_tokens < 2:
             message = f"phase {self.phase!r} needs output_tokens of at least 2 (TPOT is between output tokens)"
             raise ValueError(message)
+        length = self.input_tokens + (0 if self.phase == "prefill" else self.output_tokens)
+        if self.max_model_len is not None and length > self.max_model_len:
+            message = f"requests of {length:,} tokens are longer than max_model_len {self.max_model_len:,} admits"
+            raise FieldError(message, ("max_model_len",))
         if self.prefix_cache_hit >= 1:
             message = "prefix_cache_hit must be below 1: the last prompt token is always computed"
             raise ValueError(message)

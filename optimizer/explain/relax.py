@@ -7,7 +7,7 @@ more. Of a request rate the most that any layout serves is found by climbing fro
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from math import log2
@@ -20,12 +20,14 @@ from optimizer.domain.limit_table import (
     Value,
     first_limits,
     most_devices,
+    tightest,
     with_limits,
     with_memory,
     with_rate,
     with_search,
     without_rules,
 )
+from optimizer.domain.objectives import Measure
 from optimizer.domain.precision import PrecisionOverride
 from optimizer.domain.problem import Problem
 from optimizer.domain.variation import changed
@@ -110,14 +112,21 @@ def _served_by(problem: Problem, scored: Scored) -> int:
 
 
 def _memory(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
+    share, exposed = problem.memory_utilization, problem.hardware.device.exposed_memory
+    if Measure.CONTEXT in tightest(problem):
+        if problem.limits.memory_utilization is None:
+            yield from _utilization(problem, limit)
+        # the cache of the longest sequence counts beside what the layout itself holds
+        found = _least(lambda size: with_memory(problem, size), exposed, UNLIMITED_BYTES)
+        if found is not None:
+            own = with_memory(problem, found[0])
+            note = f"a device that exposes {found[0]} bytes"
+            yield Relaxation("memory", problem.capacity_bytes, own.capacity_bytes, "bytes", own, found[1], note)
+        return
     least = optimum(with_memory(problem, UNLIMITED_BYTES), "memory_headroom")
     if least is None:
         return
-    needed, share, exposed = (
-        least.point.memory_bytes,
-        problem.memory_utilization,
-        problem.hardware.device.exposed_memory,
-    )
+    needed = least.point.memory_bytes
     size = -(-needed * share.denominator // share.numerator)
     yield Relaxation(
         "memory", problem.capacity_bytes, needed, "bytes", with_memory(problem, size), least,
@@ -128,46 +137,68 @@ def _memory(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
 
 
 def _utilization(problem: Problem, _limit: Limit) -> Iterator[Relaxation]:
-    least = optimum(with_memory(problem, UNLIMITED_BYTES), "memory_headroom")
-    exposed = problem.hardware.device.exposed_memory
-    if least is not None and least.point.memory_bytes <= exposed:
-        share = Fraction(least.point.memory_bytes, exposed)
-        own = with_limits(problem, memory_utilization=share)
-        yield Relaxation("memory_utilization", problem.memory_utilization, share, "ratio", own, least)
+    exposed, own = problem.hardware.device.exposed_memory, problem.memory_utilization
+    if Measure.CONTEXT in tightest(problem):
+        found = _least(
+            lambda held: with_limits(problem, memory_utilization=Fraction(held, exposed)),
+            problem.capacity_bytes,
+            exposed,
+        )
+        least, needed = (None, 0) if found is None else (found[1], found[0])
+    else:
+        least = optimum(with_memory(problem, UNLIMITED_BYTES), "memory_headroom")
+        needed = 0 if least is None else least.point.memory_bytes
+    if least is not None and needed <= exposed:
+        share = Fraction(needed, exposed)
+        wider = with_limits(problem, memory_utilization=share)
+        yield Relaxation("memory_utilization", own, share, "ratio", wider, least)
 
 
 def _to_the_best(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
     """A limit on the value of an objective: the best value without it."""
     best = optimum(limit.drop(problem), limit.bounds) if isinstance(limit, Bound) else None
-    if best is not None:
-        own = with_limits(problem, **{limit.name: best.value})
+    if best is not None and isinstance(limit, Bound):
+        own = limit.stated(problem, best.value)
         yield Relaxation(limit.name, limit.of(problem), best.value, limit.unit, own, best)
 
 
 def _bandwidth(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
-    """The least whole number of bytes per second: from the least of one layout to that of a better one."""
     low, high = int(Fraction(str(limit.of(problem)))), int(problem.hardware.tiers[-1].bandwidth)
-    witness, step = fits(with_limits(problem, fabric_bandwidth=high)), 1
+    found = _least(lambda value: with_limits(problem, fabric_bandwidth=value), low, high)
+    if found is not None:
+        own = with_limits(problem, fabric_bandwidth=found[0])
+        yield Relaxation("fabric_bandwidth", limit.of(problem), found[0], "bytes_per_s", own, found[1])
+
+
+def _least(at: Callable[[int], Problem], low: int, high: int) -> tuple[int, Scored] | None:
+    """The least whole number above `low` at which something fits: from the least of one layout to that of a better one.
+
+    Parameters
+    ----------
+    at
+        The problem with a number; what fits at one fits at any larger one.
+    """
+    witness, step = fits(at(high)), 1
     if witness is None:
-        return
-    high = _least_bandwidth(problem, witness, low, high)
+        return None
+    high = _least_of_layout(at, witness, low, high)
     while high - low > 1:
         tried = max(high - step, (low + high) // 2)
-        found = fits(with_limits(problem, fabric_bandwidth=tried))
+        found = fits(at(tried))
         if found is None:
             low, step = tried, 1
         else:
-            high, witness, step = _least_bandwidth(problem, found, low, tried), found, 64 * step
-    own = with_limits(problem, fabric_bandwidth=high)
-    yield Relaxation("fabric_bandwidth", limit.of(problem), high, "bytes_per_s", own, witness)
+            high, witness, step = _least_of_layout(at, found, low, tried), found, 64 * step
+    return high, witness
 
 
-def _least_bandwidth(problem: Problem, scored: Scored, low: int, high: int) -> int:
-    """Least bytes per second, above `low`, at which a layout that fits at `high` does."""
+def _least_of_layout(at: Callable[[int], Problem], scored: Scored, low: int, high: int) -> int:
+    """The least number above `low` at which a layout that fits at `high` does."""
+    problem = at(high)
     slots = problem.experts.redundant_slots if problem.experts is not None and problem.model.moe is not None else (0,)
     while high - low > 1:
         middle = (low + high) // 2
-        own = with_limits(problem, fabric_bandwidth=middle)
+        own = at(middle)
         priced = (evaluate(own, scored.layout, redundant=count) for count in slots)
         if any(not violations(own, scored.layout, each) for each in priced):
             high = middle

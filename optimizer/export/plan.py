@@ -41,8 +41,9 @@ class Answer:
 
     @property
     def longest(self) -> int:
-        """Tokens of the longest sequence that was priced."""
-        return self.problem.workload.input_tokens + self.problem.workload.output_tokens
+        """Tokens of the longest sequence that the engine is to admit: as stated, else the longest that was priced."""
+        work = self.problem.workload
+        return work.max_model_len or work.input_tokens + work.output_tokens
 
     @property
     def nvidia(self) -> bool:

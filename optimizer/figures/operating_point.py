@@ -91,7 +91,7 @@ class OperatingPoints:
     costs, memory
         Coefficients of the shape.
     context
-        Tokens of a sequence that every stage must hold as the engine sizes itself; 0: any.
+        Tokens of a sequence that every stage must hold as the engine sizes itself, beside what the problem says.
     """
 
     def __init__(
@@ -100,9 +100,10 @@ class OperatingPoints:
     ) -> None:  # fmt: skip
         self.problem, self.shape, self.chunk, self.replicas = problem, shape, chunk, replicas
         self.costs, self.memory = costs, memory
-        self._holding = [memory.holding(context)] if context else []
         self.ranks = replicas * shape.dp
         work, limits = problem.workload, tightest(problem)
+        held = max(context, int(limits.get(Measure.CONTEXT, 0)))
+        self._holding = [memory.holding(held)] if held else []
         self._cycle_limit = None
         if Measure.CYCLE in limits:
             self._cycle_limit = limits[Measure.CYCLE] * TICKS_PER_SECOND / shape.pp

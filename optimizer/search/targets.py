@@ -57,6 +57,7 @@ def target(problem: Problem, incumbent: Fraction | None) -> Target:
         first={percentile: float(limit) for percentile, limit in first_limits(problem).items()},
         memory=float(min(problem.capacity_bytes, limits.get(Measure.MEMORY, problem.capacity_bytes))),
         devices=int(min(problem.devices, limits.get(Measure.DEVICES, problem.devices))),
+        context=int(limits.get(Measure.CONTEXT, 0)),
     )
     if incumbent is None:
         return own
@@ -76,4 +77,4 @@ def target(problem: Problem, incumbent: Fraction | None) -> Target:
         case Measure.DEVICES:
             return replace(own, devices=min(own.devices, int(level)))
         case Measure.CONTEXT:
-            return replace(own, context=int(level))
+            return replace(own, context=max(own.context, int(level)))

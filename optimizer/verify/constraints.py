@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from optimizer.domain.engines import Engine
+from optimizer.domain.engines.reservation import GIB
 from optimizer.domain.families import Family
 from optimizer.domain.layout import Layout
-from optimizer.domain.limit_table import bounds_of
+from optimizer.domain.limit_table import bounds_of, tightest
+from optimizer.domain.objectives import Measure
 from optimizer.domain.problem import Problem
 from optimizer.figures.bandwidth import fabric_bandwidth
 from optimizer.figures.costs import Imbalance
 from optimizer.figures.objective import value_of
+from optimizer.figures.room import room_of
 from optimizer.figures.serving import Evaluation
 from optimizer.units import Dimension
 from optimizer.verify.structure import structural_violations
@@ -72,6 +75,8 @@ def bounded(problem: Problem, evaluation: Evaluation) -> Iterator[Violation]:
     """Limits on the value of an objective, such as TTFT and TPOT, in the phases that have it."""
     for limit, bound in bounds_of(problem):
         row = limit.objective
+        if row.scale_of(problem).measure is Measure.CONTEXT:
+            continue
         found = value_of(row, problem, evaluation)
         if found is not None and found != bound and (found < bound) == row.maximised:
             word = "wanted" if row.maximised else "allowed"
@@ -80,6 +85,24 @@ def bounded(problem: Problem, evaluation: Evaluation) -> Iterator[Violation]:
                 f"{row.words} is {against(found, bound, limit.dimension, 'of')} {word}",
                 {f"{limit.name}_{limit.unit}": found, f"limit_{limit.unit}": bound},
             )
+
+
+def longest(problem: Problem, evaluation: Evaluation) -> Iterator[Violation]:
+    """The cache holds one sequence of `max_model_len`, where the engine asks that: it does not start otherwise."""
+    length = tightest(problem).get(Measure.CONTEXT)
+    if length is None or any(memory(problem, evaluation)):
+        return
+    room = room_of(problem, evaluation.shape, evaluation.cuts)
+    if room.longest_context >= length:
+        return
+    said = problem.engine.cache.admits_longest.format(
+        length=int(length), needed=room.request_bytes / GIB, room=max(room.room_bytes, 0) / GIB,
+        longest=room.longest_context,
+    )  # fmt: skip
+    yield Violation(
+        Family.MEMORY, f"{problem.engine.title} does not start: {said}",
+        {"needed_bytes": room.request_bytes, "room_bytes": room.room_bytes, "longest": room.longest_context},
+    )  # fmt: skip
 
 
 def request_rate(problem: Problem, evaluation: Evaluation) -> Iterator[Violation]:
@@ -115,6 +138,7 @@ def priced_violations(problem: Problem, evaluation: Evaluation, imbalance: Imbal
         *memory(problem, evaluation),
         *batch(problem, evaluation),
         *bounded(problem, evaluation),
+        *longest(problem, evaluation),
         *request_rate(problem, evaluation),
         *bandwidth(problem, evaluation, imbalance),
     )

@@ -10,7 +10,6 @@ from typing import Any, Final
 from optimizer.domain.attention import LatentAttention
 from optimizer.domain.engines.reservation import StaticShare
 from optimizer.domain.engines.sglang import REQUEST_POOL
-from optimizer.domain.families import Family
 from optimizer.domain.lattice import LARGEST_BATCH
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
@@ -19,18 +18,13 @@ from optimizer.figures.room import room_of
 from optimizer.figures.serving import Evaluation, default_chunk, evaluate
 from optimizer.readers.launch.launch import SHARED_BUDGET
 from optimizer.readers.launch.problem import Posed
-from optimizer.units import Dimension
-from optimizer.verify.constraints import BLOCKING, priced_violations, structural_violations
+from optimizer.verify.constraints import BLOCKING, batch, memory, structural_violations
 from optimizer.verify.verdict import Verdict, judge_layout
-from optimizer.verify.violation import Violation, against
 
 LOW_LATENCY: Final = frozenset({"deepep_low_latency", "nixl_ep"})
 """Exchanges of experts for which vLLM takes fewer tokens a step (config/parallel.py use_batched_dp_moe)."""
 
 TRAINING: Final = "memory and times of training: the degrees are judged, and the engine's rules"
-
-_GROWING: Final = frozenset({Family.MEMORY, Family.BATCH})
-"""What a smaller batch may mend."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +70,6 @@ def judge_launch(posed: Posed) -> LaunchVerdict:
     started, defaults = as_started(stated)
     layout = layout_of(started)
     verdict = judge_layout(_at(started, layout), layout, redundant=posed.launch.operating.redundant_slots)
-    verdict = replace(verdict, violations=(*verdict.violations, *unstarted(verdict)))
     return LaunchVerdict(stated, verdict, defaults=(*defaults, *_memory_share(started, layout)))
 
 
@@ -191,26 +184,6 @@ def _at(posed: Posed, layout: Layout) -> Problem:
     )
 
 
-def unstarted(verdict: Verdict) -> Iterator[Violation]:
-    """An engine that asks its cache to hold one sequence of `max_model_len` does not start where it cannot."""
-    problem, evaluation = verdict.problem, verdict.evaluation
-    length = problem.workload.max_model_len
-    if length is None or evaluation is None or not problem.engine.cache.admits_longest:
-        return
-    if any(violation.family is Family.MEMORY for violation in verdict.violations):
-        return
-    room = room_of(problem, evaluation.shape, evaluation.cuts)
-    if room.longest_context >= length:
-        return
-    left = against(room.request_bytes, max(room.room_bytes, 0), Dimension.BYTES, "of")
-    yield Violation(
-        Family.MEMORY,
-        f"{problem.engine.title} does not start: one sequence of max_model_len {length:,} needs {left} left for the "
-        f"cache, which holds one of {room.longest_context:,} tokens at most",
-        {"needed_bytes": room.request_bytes, "room_bytes": room.room_bytes, "longest": room.longest_context},
-    )
-
-
 def layout_of(posed: Posed) -> Layout:
     """The layout of a launch at the largest batch that fits; at one sequence where none does."""
     problem, launch = posed.problem, posed.launch
@@ -254,4 +227,4 @@ def _most_sequences(posed: Posed, layout: Layout) -> int:
 def _holds(posed: Posed, layout: Layout, redundant: int) -> bool:
     problem = _at(posed, layout)
     evaluation = evaluate(problem, layout, redundant=redundant)
-    return not any(item.family in _GROWING for item in priced_violations(problem, evaluation))
+    return not (any(memory(problem, evaluation)) or any(batch(problem, evaluation)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -11,13 +12,18 @@ from hypothesis import strategies as st
 
 from optimizer import certify
 from optimizer.cli.main import run
+from optimizer.domain.layout import Layout
+from optimizer.domain.limit_table import limits_of, with_limits, with_memory
 from optimizer.domain.problem import Problem
+from optimizer.errors import SpecError
+from optimizer.explain.relax import relax
 from optimizer.figures.memory import build_memory
 from optimizer.figures.room import longest, longest_context, next_longer, room_of
 from optimizer.figures.serving import even_cuts
 from optimizer.figures.shape import Shape
 from optimizer.readers.read import Override, read_problem
 from optimizer.solve import solve
+from optimizer.verify.verdict import judge_layout
 
 ASKED: dict[str, Any] = {
     "model": "llama-3.1-70b", "hardware": "h100-sxm-8", "devices": 2, "objective": "context", "engine": "vllm",
@@ -46,6 +52,65 @@ def test_three_options_say_whether_it_fits_and_how_long_a_context() -> None:
             left.append(problem.capacity_bytes - track.stage(first, first + layers, 80))
             first += layers
         assert (min(left) >= 0) is fits
+
+
+def _admitting(length: int, **changed: Any) -> Problem:
+    problem = _problem(objective="throughput", **changed)
+    return problem.changed(workload=problem.workload.model_copy(update={"max_model_len": length}))
+
+
+@pytest.mark.parametrize("objective", ["throughput", "ttft", "memory_headroom", "devices"])
+def test_the_longest_sequence_that_is_admitted_binds_every_answer(objective: str) -> None:
+    """Two H100 hold 26,128 tokens beside 70B in BF16: an answer holds what it is told to admit, or there is none."""
+    asked: dict[str, Any] = {"objective": objective}
+    if objective == "devices":
+        asked["workload"] = {"input_tokens": 1024, "output_tokens": 1024, "request_rate": "0.1 /s"}
+    problem = _problem(**asked)
+    for length, status in ((16_000, "optimal"), (26_128, "optimal"), (26_129, "infeasible")):
+        work = problem.workload.model_copy(update={"max_model_len": length})
+        result = solve(problem.changed(workload=work))
+        assert result.status == status
+        assert certify(result.to_json()).accepted
+        if result.evaluation is not None:
+            own = result.evaluation
+            assert room_of(result.problem, own.shape, own.cuts).longest_context >= length
+
+
+def test_what_does_not_hold_the_longest_sequence_is_refused_in_the_engines_words() -> None:
+    problem = _admitting(16_000)
+    layout = Layout(tp=2, batch=1)
+    said = " ".join(str(item) for item in judge_layout(problem, layout).violations)
+    assert (
+        "does not start: to serve at least one request with the model's max seq len (16000), 2.44 GiB KV cache" in said
+    )
+    room = room_of(problem, Shape(2, 1, 1, 1, 1), (80,))
+    assert f"the estimated maximum model length is {room.longest_context}" in said
+    assert room.length == 16_000
+    assert room.concurrency < 1
+    # SGLang starts all the same
+    assert not judge_layout(problem.changed(engine_name="sglang"), layout).violations
+
+
+def test_explain_says_how_little_more_would_hold_it() -> None:
+    """The least memory and share at which a layout holds the longest sequence, not those of its own batch."""
+    problem = _admitting(40_000)
+    found = {item.limit: item for limit in limits_of(problem) for item in relax(problem, limit)}
+    assert found["max_model_len"].new == 26_128
+    size = found["memory"].problem.hardware.device.exposed_memory
+    share = found["memory_utilization"].problem.memory_utilization
+    for enough, less in (
+        (with_memory(problem, size), with_memory(problem, size - 1)),
+        (
+            with_limits(problem, memory_utilization=share),
+            with_limits(problem, memory_utilization=share - Fraction(1, 10**9)),
+        ),
+    ):
+        assert (solve(enough).status, solve(less).status) == ("optimal", "infeasible")
+
+
+def test_requests_longer_than_what_is_admitted_are_an_error() -> None:
+    with pytest.raises(SpecError, match="requests of 2,048 tokens are longer than max_model_len 2,047"):
+        _problem(workload={"input_tokens": 1024, "output_tokens": 1024, "max_model_len": 2047})
 
 
 def test_steps_in_flight_are_held_in_windows() -> None:

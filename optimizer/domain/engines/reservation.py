@@ -191,7 +191,8 @@ class CacheRules:
     sparse_latent_fp8
         Sparse latent attention keeps 8-bit entries with a 32-bit scale every 128 elements and a 16-bit rotary key.
     admits_longest
-        The engine does not start where its cache cannot hold one sequence of `max_model_len`.
+        What the engine says where its cache cannot hold one sequence of `max_model_len`, so that it does not start; it
+        takes length, needed and room (GiB) and longest. Empty: it starts all the same.
     compressed_pages
         DeepSeek-V4's windows, entries and compressor states lie in pages of one size: see `figures.cache`.
     expert_padding
@@ -204,5 +205,5 @@ class CacheRules:
     equal_groups: bool = False
     sparse_latent_fp8: bool = False
     compressed_pages: bool = False
-    admits_longest: bool = False
+    admits_longest: str = ""
     expert_padding: Mapping[str, tuple[int, int]] = field(default_factory=dict)

@@ -193,7 +193,10 @@ CACHE = CacheRules(
     equal_groups=True,
     sparse_latent_fp8=True,
     compressed_pages=True,
-    admits_longest=True,  # v1/core/kv_cache_utils.py check_enough_kv_cache_memory
+    # v1/core/kv_cache_planning.py check_enough_kv_cache_memory
+    admits_longest="to serve at least one request with the model's max seq len ({length}), {needed:.2f} GiB KV cache "
+    "is needed, which is larger than the available KV cache memory ({room:.2f} GiB); the estimated maximum model "
+    "length is {longest}",
     # 64.38 GiB of gpt-oss-120b on one H100 (issue 33155), 65.97 with Marlin, which pads the intermediate size to 128.
     expert_padding={"mxfp4": (256, 1)},
 )

@@ -73,7 +73,8 @@ def with_degrees(posed: Posed) -> Problem:
 
 _PLACES: Final = {
     "--model": "model", "--kv-cache": "kv_cache", "--memory-utilization": "memory_utilization",
-    "--mtp-tokens": "draft_tokens", "--precision": "quantization", "--activations": "dtype",
+    "--mtp-tokens": "draft_tokens", "--max-model-len": "max_model_len", "--precision": "quantization",
+    "--activations": "dtype",
 }  # fmt: skip
 
 
@@ -109,6 +110,7 @@ def _own(launch: Launch, stated: set[tuple[Any, ...]]) -> tuple[list[Override], 
     asked, answered = INPUT_TOKENS, OUTPUT_TOKENS
     if length is not None and length < asked + answered:
         asked = answered = max(2, length // 2)
+    put("--max-model-len", ("workload", "max_model_len"), length)
     put("--isl", ("workload", "input_tokens"), asked, f"{asked} input tokens a request (--isl)")
     put("--osl", ("workload", "output_tokens"), answered, f"{answered} output tokens a request (--osl)")
     put("--phase", ("workload", "phase"), launch.phase)
