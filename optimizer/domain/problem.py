@@ -295,10 +295,12 @@ def resolve(
     precision = written.precision.applied_to(model.precision) if written.precision else model.precision
     devices = written.devices if written.devices is not None else (written.nodes or 0) * hardware.devices_per_node
     length = written.workload.input_tokens + written.workload.output_tokens
-    if model.max_context is not None and length > model.max_context:
-        message = (
-            f"input_tokens + output_tokens = {length} is more than the {model.max_context} tokens {model.name} can hold"
+    admitted = written.workload.max_model_len or 0
+    if model.max_context is not None and max(length, admitted) > model.max_context:
+        said = (
+            f"input_tokens + output_tokens = {length}" if length > model.max_context else f"max_model_len = {admitted}"
         )
+        message = f"{said} is more than the {model.max_context} tokens {model.name} can hold"
         raise ValueError(message)
     in_force = model.model_copy(update={"precision": precision})
     problem = Problem(

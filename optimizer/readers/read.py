@@ -149,6 +149,7 @@ def _problem(written: _Written, beside: Path | None) -> Problem:
         raise SpecError(*(written.fault(item.message, item.at) for item in found)) from None
     except ValueError as error:
         at = ("experts",) if str(error).startswith("experts.") else ("workload",)
+        at = ("workload", "max_model_len") if str(error).startswith("max_model_len") else at
         raise SpecError(written.fault(str(error), at)) from None
 
 

@@ -171,10 +171,10 @@ def test_a_flag_that_is_not_given_is_the_engines_default(
 
 def test_sglang_takes_no_more_requests_than_its_pool(capsys: pytest.CaptureFixture[str]) -> None:
     """resolve_max_num_reqs: the cache's tokens over the longest sequence · 512, 2,048 to 4,096."""
-    asked = ("--hardware", "h200-sxm-8", "--isl", "16", "--osl", "64")
+    asked = ("--hardware", "h200-sxm-8", "--isl", "8", "--osl", "16")
     most = [
         _json(capsys, "verify", "--from", f"{SGLANG} {flags}", *asked)["layout"]["batch"]
-        for flags in ("--context-length 262144", "--context-length 512", "--max-running-requests 100")
+        for flags in ("--mem-fraction-static 0.25", "--context-length 512", "--max-running-requests 100")
     ]
     assert most == [2048, 4096, 100]
 

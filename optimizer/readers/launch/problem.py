@@ -39,11 +39,37 @@ def pose(launch: Launch, overrides: Sequence[Override] = ()) -> Posed:
     if ("hardware",) not in stated:
         message = "is required: a launch command does not say what it runs on, such as --hardware h100-sxm-8"
         raise SpecError(Fault(None, None, None, "--hardware", message))
+    longer = None if ("workload", "max_model_len") in stated else _longer(launch, ("model",) in stated)
     try:
+        own = [override for override in own if longer is None or override.at != ("workload", "max_model_len")]
         problem = read_problem(None, (*own, *overrides))
     except SpecError as error:
         raise SpecError(*(_placed(launch, fault) for fault in error.faults)) from None
+    if longer is not None:
+        assumed.append(f"the checkpoint knows the {longer:,} tokens asked of it; {problem.model.name} is of its shapes")
+        work = problem.workload.model_copy(update={"max_model_len": longer})
+        problem = problem.changed(model=problem.model.model_copy(update={"max_context": longer}), workload=work)
     return Posed(launch, problem, tuple(assumed))
+
+
+_LONGER: Final = ("rope", "override", "LONG")
+"""Parts of flags and variables that make a model know longer sequences."""
+
+
+def _longer(launch: Launch, stated: bool) -> int | None:  # noqa: FBT001 - one caller
+    """Longest sequence asked of a checkpoint that an entry has but the shapes of, or that is told to know longer."""
+    length = launch.operating.max_model_len
+    if stated or length is None:
+        return None
+    file, _ = _model(launch)
+    known = catalog.load_model(file)
+    if known.max_context is None or length <= known.max_context:
+        return None
+    same = Path(file).name == "config.json" or Path(file).stem == str(launch.model).rsplit("/", 1)[-1].casefold()
+    told = any(
+        part in name for part in _LONGER for name in (*(one.flag.name for one in launch.given), *launch.environment)
+    )
+    return length if told or not same else None
 
 
 def served(posed: Posed) -> Problem:

@@ -39,6 +39,8 @@ class Word:
         Where the word begins, its quotes included.
     unset
         What in it only the running shell knows: a variable without a value, a command's output, a placeholder.
+    quoted
+        Whether a quote opens it.
     """
 
     text: str
@@ -285,14 +287,14 @@ class _Reader:
         end = self.text.find("'", self.at + 1)
         if end < 0:
             raise self.refuse(self.place(), "this quote is never closed: is the command cut off?")
-        piece.quoted = True
+        piece.quoted |= not piece.text
         self.at += 1
         self._copy(piece, end)
         self.at = end + 1
 
     def _double(self, piece: _Piece) -> None:
         opened = self.place()
-        piece.quoted = True
+        piece.quoted |= not piece.text
         self.at += 1
         while self.at < len(self.text):
             character = self.text[self.at]
