@@ -148,8 +148,8 @@ def _problem(written: _Written, beside: Path | None) -> Problem:
         found = diagnose(Problem, written.data, error.errors())
         raise SpecError(*(written.fault(item.message, item.at) for item in found)) from None
     except ValueError as error:
-        at = ("experts",) if str(error).startswith("experts.") else ("workload",)
-        at = ("workload", "max_model_len") if str(error).startswith("max_model_len") else at
+        named = {"experts.": ("experts",), "max_model_len": ("workload", "max_model_len")}
+        at = next((at for start, at in named.items() if str(error).startswith(start)), ("workload",))
         raise SpecError(written.fault(str(error), at)) from None
 
 
