@@ -6,6 +6,7 @@ small, within every stage's own limits. Shared neither with the search's probing
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import accumulate, pairwise
@@ -64,7 +65,16 @@ def best_cuts(problem: Problem, choice: Choice, costs: Costs, memory: Memory) ->
     mean, first, held = _costs(problem, choice, costs, memory)
     measure = problem.scale.measure
     least = {Measure.MEMORY: held, Measure.FIRST: first}.get(measure, mean)
-    return _partition(least, (mean, first, held), choice.shape.pp)
+    return _partition(least, (mean, first, held, *_longest(problem, memory)), choice.shape.pp)
+
+
+def _longest(problem: Problem, memory: Memory) -> Iterator[_Cost]:
+    """What the engine holds with one sequence of the length that it is told to admit."""
+    length = tightest(problem).get(Measure.CONTEXT)
+    if length is not None:
+        own = memory.holding(int(length))
+        prefix, ends = tuple(map(Fraction, own.prefix)), (Fraction(own.first), Fraction(own.last))
+        yield _Cost(prefix, Fraction(own.every), *ends, limit=None if own.limit is None else Fraction(own.limit))
 
 
 def _partition(least: _Cost, limited: tuple[_Cost, ...], stages: int) -> tuple[int, ...] | None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from optimizer import certify
 from optimizer.cli.main import run
+from optimizer.declarative import decide
 from optimizer.domain.layout import Layout
 from optimizer.domain.limit_table import limits_of, with_limits, with_memory
 from optimizer.domain.problem import Problem
@@ -57,6 +58,16 @@ def test_three_options_say_whether_it_fits_and_how_long_a_context() -> None:
 def _admitting(length: int, **changed: Any) -> Problem:
     problem = _problem(objective="throughput", **changed)
     return problem.changed(workload=problem.workload.model_copy(update={"max_model_len": length}))
+
+
+def test_the_program_that_is_stated_plainly_holds_the_longest_sequence_too() -> None:
+    """TP2 serves more and holds 15,168 tokens; two stages hold 26,128."""
+    problem = _admitting(16_000)
+    own, other = solve(problem).best, decide(problem).best
+    assert own is not None
+    assert other is not None
+    assert own.layout.pp == 2
+    assert other[0] == own.value
 
 
 @pytest.mark.parametrize("objective", ["throughput", "ttft", "memory_headroom", "devices"])
