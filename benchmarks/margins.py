@@ -1,67 +1,186 @@
 """How far measured TPOT and TTFT lie from predicted ones, by class: the rows of `optimizer/domain/margins.py`.
 
-``python -m benchmarks.margins [TABLE.csv]`` prints a row for each class (dense or mixture of experts, engine) and how
-many runs keep a limit met exactly at 90%, each group (model, format, device, engine) judged by the rows of the others.
+``python -m benchmarks.margins [TABLE.csv]`` prints a row for each class (dense or mixture of experts, engine) with runs of
+at least two groups (model, format, device, engine), and for all runs together. A row says at each share what keeps so
+many runs of a group that it has not seen: the quantile of its own runs at the share at which, each group judged by the
+rows of the others, that many of all runs lay below. Then how many runs keep a limit so, how many choices of a layout
+under limits, and how far apart predictions must be for their order to be that of the measurements.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
+from statistics import mean
 
-from benchmarks.accuracy import OWN_TABLE, Compared, compare
-from benchmarks.measurements import problem_of, read_hardware, read_runs
+from benchmarks.accuracy import OWN_TABLE, Compared, Figures, compare, per_device
+from benchmarks.measurements import Run, problem_of, read_hardware, read_runs
 from optimizer.domain.margins import ANY, SHARES, Margin, quantile
 
-_FIGURES = ("tpot_s", "ttft_s")
-Class = tuple[bool, str]
+FIGURES = ("tpot_s", "ttft_s")
+LEAST_GROUPS = 2
+"""Groups of a class without which its runs say nothing of a group that they have not seen."""
+_FINENESS = 400
+_SURE = 0.9
+Class = tuple[bool | None, str]
+EVERY: Class = (None, ANY)
 
 
-def class_of(item: Compared) -> Class:
+@dataclass(frozen=True)
+class Ratios:
+    """Measured ÷ predicted of a run, with its class and its group."""
+
+    own: Class
+    group: str
+    tpot_s: float
+    ttft_s: float
+
+
+def class_of(item: Compared) -> tuple[bool, str]:
     """Whether the model has experts, and the engine."""
     problem = problem_of(item.run, "aggregated", read_hardware(item.run.gpu))
     return problem is not None and problem.model.moe is not None, item.run.engine
 
 
-def margins(found: Iterable[Compared]) -> list[Margin]:
-    """Quantiles of measured ÷ predicted by class, and of all runs together."""
-    ratios: dict[tuple[bool | None, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for item in found:
-        moe, engine = class_of(item)
-        for name in _FIGURES:
-            ratio = item.ratio(name)
-            if ratio is not None:
-                for key in ((moe, engine), (None, ANY)):
-                    ratios[key][name].append(1 / ratio)
+def ratios_of(found: Iterable[Compared]) -> list[Ratios]:
+    """Of runs that measured both times."""
     rows = []
-    for (moe, engine), own in sorted(ratios.items(), key=lambda row: (row[0][1], bool(row[0][0]))):
-        each = [tuple(round(_at(sorted(own[name]), share), 3) for share in SHARES) for name in _FIGURES]
-        rows.append(Margin(moe, engine, len(own["tpot_s"]), *each))
+    for item in found:
+        tpot, ttft = (item.ratio(name) for name in FIGURES)
+        if tpot is not None and ttft is not None:
+            rows.append(Ratios(class_of(item), item.run.group, 1 / tpot, 1 / ttft))
     return rows
 
 
-def _at(ordered: Sequence[float], share: float) -> float:
+def at(ordered: Sequence[float], share: float) -> float:
     """A quantile of values in order, between neighbours."""
-    at = share * (len(ordered) - 1)
-    low = int(at)
+    place = share * (len(ordered) - 1)
+    low = int(place)
     high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (at - low) * (ordered[high] - ordered[low])
+    return ordered[low] + (place - low) * (ordered[high] - ordered[low])
 
 
-def coverage(found: Sequence[Compared], share: float) -> dict[str, float]:
+def classes(rows: Sequence[Ratios]) -> dict[Class, list[Ratios]]:
+    """Runs of each class with enough groups, and all together."""
+    found: dict[Class, list[Ratios]] = defaultdict(list)
+    for row in rows:
+        found[row.own].append(row)
+    kept = {own: each for own, each in found.items() if len({row.group for row in each}) >= LEAST_GROUPS}
+    return {EVERY: list(rows), **dict(sorted(kept.items(), key=lambda pair: (pair[0][1], bool(pair[0][0]))))}
+
+
+def own_shares(rows: Sequence[Ratios], figure: str) -> list[float]:
+    """Of each of `SHARES` the share of a class's own runs whose quantile keeps so many of groups left out."""
+    kept = [0] * (_FINENESS + 1)
+    for group in {row.group for row in rows}:
+        others = classes([row for row in rows if row.group != group])
+        ordered = {own: sorted(getattr(row, figure) for row in each) for own, each in others.items()}
+        for row in (row for row in rows if row.group == group):
+            values, ratio = ordered.get(row.own, ordered[EVERY]), getattr(row, figure)
+            for step in range(_FINENESS + 1):
+                kept[step] += ratio <= at(values, step / _FINENESS)
+    found = []
+    for share in SHARES:
+        step = next((step for step, count in enumerate(kept) if count >= share * len(rows)), _FINENESS)
+        found.append(step / _FINENESS)
+    return found
+
+
+def margins(rows: Sequence[Ratios], shares: dict[str, list[float]] | None = None) -> list[Margin]:
+    """Rows of the table; without `shares` those of `own_shares`."""
+    shares = shares or {figure: own_shares(rows, figure) for figure in FIGURES}
+    found = []
+    for (moe, engine), each in classes(rows).items():
+        values = []
+        for figure in FIGURES:
+            ordered = sorted(getattr(row, figure) for row in each)
+            values.append(tuple(round(at(ordered, share), 3) for share in shares[figure]))
+        found.append(Margin(moe, engine, len(each), *values))
+    return found
+
+
+def coverage(rows: Sequence[Ratios], share: float) -> dict[str, float]:
     """Share of runs that a margin from the other groups keeps."""
+    shares = {figure: own_shares(rows, figure) for figure in FIGURES}
     kept: dict[str, list[bool]] = defaultdict(list)
-    for group in {item.run.group for item in found}:
-        rows = {(row.moe, row.engine): row for row in margins(item for item in found if item.run.group != group)}
-        for item in (item for item in found if item.run.group == group):
-            row = rows.get(class_of(item), rows[None, ANY])
-            for name in _FIGURES:
-                ratio = item.ratio(name)
-                if ratio is not None:
-                    kept[name].append(1 / ratio <= float(quantile(getattr(row, name), share)))
-    return {name: sum(own) / len(own) for name, own in kept.items()}
+    for group in {row.group for row in rows}:
+        table = {(row.moe, row.engine): row for row in margins([row for row in rows if row.group != group], shares)}
+        for row in (row for row in rows if row.group == group):
+            own = table.get(row.own, table[EVERY])
+            for figure in FIGURES:
+                kept[figure].append(getattr(row, figure) <= float(quantile(getattr(own, figure), share)))
+    return {figure: mean(own) for figure, own in kept.items()}
+
+
+def broken_choices(found: Sequence[Compared], rows: Sequence[Ratios], share: float) -> tuple[int, int]:
+    """Of choices under a limit on TPOT and on TTFT at a confidence, those that break one as measured; and how many.
+
+    A choice is among the runs of one group at the same lengths, by predicted throughput per device; limits are 5% above
+    the quartiles of what was measured there; margins are those of the other groups.
+    """
+    shares = {figure: own_shares(rows, figure) for figure in FIGURES}
+    cells: dict[tuple[object, ...], list[Compared]] = defaultdict(list)
+    for item in found:
+        cells[item.run.group, item.run.isl, item.run.osl].append(item)
+    broken = chosen = 0
+    tables = {
+        group: {(row.moe, row.engine): row for row in margins([row for row in rows if row.group != group], shares)}
+        for group in {row.group for row in rows}
+    }
+    for items in cells.values():
+        margin = tables[items[0].run.group].get(class_of(items[0]), tables[items[0].run.group][EVERY])
+        asked = {figure: float(quantile(getattr(margin, figure), share)) for figure in FIGURES}
+        for part in (0.25, 0.5, 0.75):
+            limits = {
+                figure: 1.05 * at(sorted(getattr(item.run, figure) for item in items), part) for figure in FIGURES
+            }
+            fit = [item for item in items
+                   if all(getattr(item.predicted, f) * asked[f] <= limits[f] for f in FIGURES)]  # fmt: skip
+            if fit:
+                best = max(fit, key=lambda item: per_device(item.run, item.predicted) or 0)
+                chosen += 1
+                broken += any(getattr(best.run, figure) > limits[figure] for figure in FIGURES)
+    return broken, chosen
+
+
+def ordered_pairs(found: Sequence[Compared], *, same_devices: bool) -> dict[str, list[tuple[float, bool]]]:
+    """Of each pair of layouts at the same lengths and concurrency: |log predicted ratio|, and whether its sign is right."""
+    cells: dict[tuple[object, ...], dict[object, list[Compared]]] = defaultdict(lambda: defaultdict(list))
+    for item in found:
+        run, own = item.run, item.run.layout
+        cells[run.group, run.isl, run.osl, run.concurrency][own.tp, own.pp, own.dp, own.ep].append(item)
+
+    def level(items: Sequence[Compared], name: str, *, measured: bool) -> float:
+        def value(run: Run, figures: Figures | Run) -> float:
+            return (per_device(run, figures) or 1) if name == "throughput" else 1 / getattr(figures, name)
+
+        return mean(math.log(value(item.run, item.run if measured else item.predicted)) for item in items)
+
+    pairs: dict[str, list[tuple[float, bool]]] = defaultdict(list)
+    for layouts in cells.values():
+        for one, other in combinations(layouts.values(), 2):
+            if same_devices and one[0].run.devices != other[0].run.devices:
+                continue
+            for name in ("throughput", *FIGURES):
+                told, true = (
+                    level(one, name, measured=measured) - level(other, name, measured=measured)
+                    for measured in (False, True)
+                )
+                pairs[name].append((abs(told), (told > 0) == (true > 0)))
+    return {name: sorted(own) for name, own in pairs.items()}
+
+
+def tie(pairs: Sequence[tuple[float, bool]], share: float = _SURE) -> tuple[float, int] | None:
+    """The least ratio, as a share, from which on a share of pairs are right; and how many pairs are less far apart."""
+    for number in range(len(pairs)):
+        if mean(right for _, right in pairs[number:]) >= share:
+            return math.exp(pairs[number][0]) - 1, number
+    return None
 
 
 def main() -> int:
@@ -70,10 +189,23 @@ def main() -> int:
     parser.add_argument("table", nargs="?", type=Path, default=OWN_TABLE)
     runs = [run for run in read_runs(parser.parse_args().table) if run.kind == "online" and not run.suspect]
     found = [item for run in runs if (item := compare(run)) is not None]
-    for row in margins(found):
-        print(f"    {row!r},")
-    for name, share in coverage(found, 0.9).items():
-        print(f"{name}: {share:.1%} of {len(found)} runs keep a limit at 90%, their group left out")
+    rows = ratios_of(found)
+    for margin in margins(rows):
+        print(f"    {margin!r},")
+    for name, share in coverage(rows, _SURE).items():
+        print(f"{name}: {share:.1%} of {len(rows)} runs keep a limit at {_SURE:.0%}, their group left out")
+    for share in (0.5, _SURE):
+        broken, chosen = broken_choices(found, rows, share)
+        print(
+            f"{broken} of {chosen} choices under TPOT and TTFT limits at {share:.0%} break one: {broken / chosen:.1%}"
+        )
+    for same in (True, False):
+        for name, pairs in ordered_pairs(found, same_devices=same).items():
+            least = tie(pairs)
+            told = "none" if least is None else f"{least[0]:.1%} apart or more; {least[1]} are nearer"
+            right = sum(right for _, right in pairs)
+            where = "on as many devices" if same else "on any devices"
+            print(f"pairs {where}, {name}: {right} of {len(pairs)} right; {_SURE:.0%} right: {told}")
     return 0
 
 

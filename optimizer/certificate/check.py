@@ -34,6 +34,7 @@ from optimizer.domain.layout import Layout
 from optimizer.domain.margins import accuracy
 from optimizer.domain.objectives import Measure
 from optimizer.domain.problem import Problem
+from optimizer.domain.ties import tied
 from optimizer.figures.derivation import figures_json
 from optimizer.figures.objective import better, objective_of
 from optimizer.figures.serving import Evaluation, evaluate
@@ -104,9 +105,10 @@ def _beside(case: _Case) -> None:
     if "pareto" in case.result:
         check_front(case.problem, case.lattice, case.result["pareto"], case.check)
     if "accuracy" in case.result:
-        figures = case.result["figures"]
-        own = accuracy(case.problem.margin, figures.get("ttft_s"), figures.get("tpot_s"))
+        own = accuracy(case.problem.margin, case.result["figures"], case.problem.asked)
         equal("accuracy", case.result["accuracy"], own)
+    if "ties" in case.result:
+        _ties(case)
     if "uncertainty" in case.result:
         check_uncertainty(case.problem, case.lattice, case.result["uncertainty"], case.check)
 
@@ -211,6 +213,28 @@ def _top(case: _Case, best: Shape, value: Fraction) -> dict[Shape, Fraction]:
         equal("top", case.result["top"], written)
         case.check.checked.append("top: feasible, in order, distinct")
     return listed
+
+
+def _ties(case: _Case) -> None:
+    """Layouts said to be too near to the best to tell apart: feasible, as many devices, and as near as that."""
+    best = layout_of("certificate.layout", case.claim["layout"])
+    value = rational("certificate.objective.value", case.claim["objective"]["value"])
+    entries = case.result["ties"]
+    if not isinstance(entries, list):
+        raise Rejected("ties", "not a list")
+    seen = {shape_of(best, case.claim["redundant"])}
+    for place, entry in enumerate(entries):
+        item = f"ties[{place}]"
+        keys(item, entry, frozenset({"layout", "redundant", "value", "ratio"}))
+        evaluation = _evaluated(case, layout_of(item + ".layout", entry["layout"]), entry["redundant"], item)
+        own = objective_of(case.problem, evaluation)
+        equal(item + ".value", entry["value"], float(own))
+        equal(item + ".ratio", entry["ratio"], float(own / value))
+        if evaluation.devices != best.devices or not tied(case.problem, own, value) or evaluation.shape in seen:
+            raise Rejected(item, "no tie: on other devices, further away, or listed before")
+        seen.add(evaluation.shape)
+    case.check.checked.append("ties: feasible, distinct, on as many devices, as near as stated")
+    case.check.not_checked.append("ties: whether there are more")
 
 
 def _tied(problem: Problem, best: Evaluation) -> _Tied:

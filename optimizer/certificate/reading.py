@@ -22,7 +22,7 @@ _LONGEST = 4_000
 _RATIONAL = re.compile(r"-?[0-9]+/[0-9]+")
 _QUOTIENT = re.compile(r"[0-9]+/[1-9][0-9]*")
 _RESULT = frozenset({"schema", "status", "problem", "objective", "layout", "figures", "search", "certificate"})
-_BESIDE = frozenset({"accuracy", "pareto", "uncertainty"})
+_BESIDE = frozenset({"accuracy", "pareto", "ties", "uncertainty"})
 """What a result holds where it was asked for."""
 TOLD = frozenset({"assumed", "command", "flags"})
 """What a result repeats of the line that asked for it; no figure follows from it."""

@@ -11,6 +11,7 @@ from optimizer.domain.layout import Layout
 from optimizer.domain.limit_table import bounds_of
 from optimizer.domain.limits import PERCENTILES
 from optimizer.domain.problem import Problem
+from optimizer.figures.accuracy_text import accuracy_text
 from optimizer.figures.costs import Costs, Imbalance, build_costs
 from optimizer.figures.derivation_figure import Figure, shown
 from optimizer.figures.layer import Step
@@ -97,15 +98,10 @@ def layout_line(layout: Layout, *, experts: bool, of: int | None = None) -> str:
     )
 
 
-def accuracy_line(found: dict[str, Any]) -> None:
-    """How far measured times lie from the predicted ones."""
-    told = [
-        f"{name} {shown(Fraction(low), Dimension.SECONDS)} to {shown(Fraction(high), Dimension.SECONDS)}"
-        for name, (low, high) in (
-            (name.upper(), found[f"{name}_interval_s"]) for name in ("ttft", "tpot") if f"{name}_interval_s" in found
-        )
-    ]
-    emit(f"as measured in 90% of {found['runs']:,} runs ({found['class']}): {', '.join(told)}")
+def accuracy_lines(found: Mapping[str, Any], sure: Fraction | None = None) -> None:
+    """Print `accuracy_text`."""
+    for line in accuracy_text(found, sure):
+        emit(line)
 
 
 def problem_line(problem: Problem) -> str:

@@ -73,12 +73,7 @@ def command(
     box = None if uncertainty is None else uncertain_share(uncertainty)
     watch = progress_line(quiet=json)
     result = _solved(question, method, top, time_limit, watch)
-    document = result.to_json()
-    if result.layout is not None:
-        from optimizer.domain.margins import accuracy  # noqa: PLC0415 - the specs load when a command runs
-
-        figures = document["figures"]
-        document["accuracy"] = accuracy(question.margin, figures.get("ttft_s"), figures.get("tpot_s"))
+    document = result.answer()
     try:
         _beside(question, result, document, pareto, box, watch)
     except KeyboardInterrupt:
@@ -219,7 +214,7 @@ def show(problem: Problem, result: Result, document: dict[str, Any], time_limit_
     emit(f"lattice  {holds(problem)}")
     if result.layout is not None and result.evaluation is not None:
         present.figure_table(derive(problem, result.layout, result.evaluation))
-        present.accuracy_line(document["accuracy"])
+        present.accuracy_lines(document["accuracy"], problem.limits.confidence)
         present.memory_table(problem, result.evaluation)
         placed = None if result.placement is None else placed_experts(problem, result.layout, result.placement)
         present.time_table(problem, result.evaluation, placed.imbalance if placed else None)
@@ -229,6 +224,8 @@ def show(problem: Problem, result: Result, document: dict[str, Any], time_limit_
             summary(problem, result.placement)
         if result.top:
             _top(problem, result)
+        if document.get("ties"):
+            _ties(problem, document["ties"])
         if document.get("pareto"):
             _frontier(problem, document["pareto"])
         if document.get("uncertainty"):
@@ -317,6 +314,22 @@ def _limit(limit: dict[str, Any]) -> str:
     from optimizer.cli.explain import amount  # noqa: PLC0415 - only where nothing fits
 
     return f"{limit['limit']} {amount(limit.get('value'), limit.get('unit'))}"
+
+
+def _ties(problem: Problem, ties: list[dict[str, Any]]) -> None:
+    """Layouts that the model's error cannot tell from the best."""
+    from optimizer.cli import present  # noqa: PLC0415 - needs the figures
+    from optimizer.domain.layout import Layout  # noqa: PLC0415 - the same
+    from optimizer.domain.ties import TIES  # noqa: PLC0415 - the same
+
+    apart = float(TIES[problem.scale.measure])
+    heading(f"Ties: within {apart:.0%} of it on as many devices, where runs are right as often as wrong; measure them")
+    rows = []
+    for tie in ties:
+        layout = Layout.model_validate({k: v for k, v in tie["layout"].items() if k in Layout.model_fields})
+        line = present.layout_line(layout, experts=problem.model.moe is not None)
+        rows.append([f"{tie['value']:,.6g}", f"{tie['ratio'] - 1:+.1%}", line])
+    table([problem.objective.replace("_", " "), "", "layout"], rows, right=(0, 1))
 
 
 def _top(problem: Problem, result: Result) -> None:

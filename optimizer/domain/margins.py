@@ -6,9 +6,10 @@ kept with probability p is one that the prediction times that quantile keeps.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 ANY = "any"
 SHARES = (0.05, 0.5, 0.8, 0.9, 0.95)
@@ -110,10 +111,42 @@ def margin_of(*, moe: bool, engine: str) -> Margin:
     return next((row for row in MARGINS if (row.moe, row.engine) == (moe, engine)), MARGINS[0])
 
 
-def accuracy(margin: Margin, ttft_s: float | None, tpot_s: float | None) -> dict[str, object]:
-    """What a result says of its times: the class, and intervals that hold 90% of what the class measured."""
+def share_within(values: Sequence[float | Fraction], ratio: Fraction) -> float:
+    """Share of runs measured at most `ratio` times the predicted time, as `quantile` tells it, within `SHARES`."""
+    known = [Fraction(str(value)) for value in values]
+    above = next((i for i, own in enumerate(known) if own >= ratio), None)
+    if above is None or above == 0:
+        return SHARES[-1 if above is None else 0]
+    low, high = known[above - 1], known[above]
+    start, stop = SHARES[above - 1], SHARES[above]
+    return start + (stop - start) * float((ratio - low) / (high - low))
+
+
+def accuracy(
+    margin: Margin, figures: Mapping[str, Any], asked: Mapping[str, Fraction] | None = None
+) -> dict[str, object]:
+    """What a result says of its times: the class, and intervals that hold 90% of what the class measured.
+
+    Throughput is that of the batch in flight ÷ TPOT, and errs as that does.
+
+    Parameters
+    ----------
+    figures
+        `ttft_s`, `tpot_s` and `throughput_tokens_per_s` as predicted.
+    asked
+        Limits on `ttft` and `tpot` in seconds; `kept` is the share of runs that would keep each.
+    """
     found: dict[str, object] = {"class": margin.title, "runs": margin.runs, "source": margin.source}
-    for name, value, own in (("ttft", ttft_s, margin.ttft_s), ("tpot", tpot_s, margin.tpot_s)):
+    kept = {}
+    for name, own in (("ttft", margin.ttft_s), ("tpot", margin.tpot_s)):
+        value = figures.get(f"{name}_s")
         if value is not None:
             found[f"{name}_interval_s"] = [value * float(own[0]), value * float(own[-1])]
-    return found
+            limit = (asked or {}).get(name)
+            if limit is not None and value > 0:
+                kept[name] = share_within(own, limit / Fraction(value))
+    served = figures.get("throughput_tokens_per_s")
+    if served is not None and figures.get("tpot_s") is not None:
+        slow, fast = float(margin.tpot_s[-1]), float(margin.tpot_s[0])
+        found["throughput_interval_tokens_per_s"] = [served / slow, served / fast]
+    return found | ({"kept": kept} if kept else {})

@@ -18,7 +18,7 @@ from optimizer.domain.engines import ANY, ENGINES, Engine, engine_named
 from optimizer.domain.engines.engine import Waiting
 from optimizer.domain.hardware import HardwareSpec
 from optimizer.domain.limits import AsTuple, Limits, Search
-from optimizer.domain.margins import Margin, margin_of
+from optimizer.domain.margins import Margin, margin_of, quantile
 from optimizer.domain.model import ModelSpec
 from optimizer.domain.objectives import OBJECTIVES, Objective, ObjectiveName, Scale
 from optimizer.domain.precision import FormatName, ModelPrecision, PrecisionOverride
@@ -204,6 +204,16 @@ class Problem(Grown):
     def margin(self) -> Margin:
         """How far measured times of the problem's class lie from predicted ones."""
         return margin_between(self.model, self.hardware, self.engine)
+
+    @property
+    def asked(self) -> dict[str, Fraction]:
+        """Limits on `ttft` and `tpot` as they were asked for: `limits` holds what predictions have to keep for them."""
+        limits, sure, margin = self.limits, self.limits.confidence, self.margin
+        found = {}
+        for name, bound, own in (("ttft", limits.ttft, margin.ttft_s), ("tpot", limits.tpot, margin.tpot_s)):
+            if bound is not None:
+                found[name] = bound if sure is None else bound * quantile(own, float(sure))
+        return found
 
     @cached_property
     def waiting(self) -> Waiting:

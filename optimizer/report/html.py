@@ -7,13 +7,15 @@ from html import escape
 from typing import Final
 
 from optimizer.domain.limit_table import bounds_of
+from optimizer.domain.margins import accuracy
+from optimizer.figures.accuracy_text import accuracy_text
 from optimizer.figures.derivation_figure import Figure
 from optimizer.report.html_experts import experts_section
 from optimizer.report.html_layout import layout_section
 from optimizer.report.html_map import map_section
 from optimizer.report.html_memory import memory_section
 from optimizer.report.html_parts import element, paragraph, plain, section, shell
-from optimizer.report.html_search import certificate_section, pareto_section, search_section
+from optimizer.report.html_search import certificate_section, pareto_section, search_section, ties_section
 from optimizer.report.html_time import time_section
 from optimizer.report.subject import Subject
 from optimizer.units import Dimension, format_quantity
@@ -115,6 +117,15 @@ def _tiles(figures: Mapping[str, Figure]) -> str:
     return element("div", *shown, class_="tiles") if shown else ""
 
 
+def _accuracy(subject: Subject) -> str:
+    """Intervals of times, and the share of runs that keep the limits."""
+    if subject.layout is None:
+        return ""
+    stated_figures = {name: float(figure.value) for name, figure in subject.figures.items()}
+    own = accuracy(subject.problem.margin, stated_figures, subject.problem.asked)
+    return "".join(paragraph(escape(line) + ".") for line in accuracy_text(own, subject.problem.limits.confidence))
+
+
 def _figures(figures: Mapping[str, Figure]) -> str:
     if not figures:
         return ""
@@ -146,9 +157,9 @@ def page(subject: Subject, launch: Mapping[str, str] | None = None) -> str:
     called = _called(subject)
     title = f"{called}: {subject.document.get('status', '')}"
     makers = (
-        layout_section, memory_section, time_section, pareto_section, experts_section, map_section, search_section,
-        certificate_section,
+        layout_section, memory_section, time_section, ties_section, pareto_section, experts_section, map_section,
+        search_section, certificate_section,
     )  # fmt: skip
     parts = [*(make(subject) for make in makers), _figures(subject.figures), _launch(launch or {})]
     head = element("h1", escape(called)) + _headline(subject) + _question(subject)
-    return shell(title, f"{head}{_answer(subject)}{_tiles(subject.figures)}", parts)
+    return shell(title, f"{head}{_answer(subject)}{_tiles(subject.figures)}{_accuracy(subject)}", parts)

@@ -7,6 +7,7 @@ from html import escape
 from math import ceil, floor, log10
 from typing import Any, Final
 
+from optimizer.domain.ties import TIES
 from optimizer.report.html_parts import element, label, line, paragraph, picture, rect, section, table, titled
 from optimizer.report.subject import Subject
 
@@ -129,6 +130,26 @@ def _drawn(names: list[str], points: Sequence[tuple[list[float], Mapping[str, An
 
 
 Place = tuple[float, float]
+
+
+def ties_section(subject: Subject) -> str:
+    """Layouts that the model's error cannot tell from the answer; empty where none is listed."""
+    ties = subject.document.get("ties")
+    apart = TIES.get(subject.problem.scale.measure)
+    if not isinstance(ties, list) or not ties or apart is None:
+        return ""
+    said = (
+        f"On as many devices, within {float(apart):.0%} of the answer: runs are right as often as wrong about such a "
+        "difference. Measure them; there may be more."
+    )
+    rows = [
+        [f"{tie['value']:,.6g}", f"{tie['ratio'] - 1:+.1%}", _degrees(tie["layout"])]
+        for tie in ties
+        if isinstance(tie, Mapping) and isinstance(tie.get("layout"), Mapping)
+        and all(isinstance(tie.get(name), int | float) for name in ("value", "ratio"))
+    ]  # fmt: skip
+    head = [titled(subject.problem.objective_row.unit), "", "layout"]
+    return section("ties", "Ties", paragraph(escape(said)), table(head, rows, right=(0, 1)))
 
 
 def pareto_section(subject: Subject) -> str:

@@ -112,6 +112,7 @@ class Search:
         self._coefficients: dict[Shape, tuple[Costs, Memory]] = {}
         self._counts: dict[Shape, tuple[int, ...]] = {}
         self.best: dict[tuple[int, ...], Scored] = {}
+        self._coarse: tuple[Pricer, Rows, Floats] | None = None
         self.mesh_pairs = 0
         self.excluded_meshes: dict[Family, int] = {}
 
@@ -246,7 +247,7 @@ class Search:
         mesh, pp, chunk = (a.ravel() for a in np.meshgrid(index, depth, chunks, indexing="ij"))
         fits = replicas_that_fit(self.sizes, self.problem.devices, found.stage[mesh] * pp) > 0
         rows = Rows(mesh, pp, chunk, chunk).take(fits)
-        self._try(pricer, rows)
+        self._coarse = (pricer, rows, self._try(pricer, rows))
         # the best degrees so far at every chunk
         best = min(self.best.values(), key=lambda s: key(self.problem, s), default=None)
         if best is not None and len(self.chunks) > len(chunks):
@@ -255,16 +256,60 @@ class Search:
             at = np.full_like(self.chunks, np.flatnonzero(own & (found.redundant == shape.redundant))[0])
             self._try(pricer, Rows(at, np.full_like(at, shape.pp), self.chunks, self.chunks))
 
-    def _try(self, pricer: Pricer, rows: Rows) -> None:
-        """The reference on the few rows with the best bounds; with no time left, until there is an answer to give."""
+    def _try(self, pricer: Pricer, rows: Rows) -> Floats:
+        """The reference on the few rows with the best bounds; with no time left, until there is an answer to give.
+
+        Returns
+        -------
+        Floats
+            The bounds of the rows.
+        """
         if not len(rows):
-            return
+            return np.zeros(0)
         value = self._bound_values(pricer, rows, self._target())
         order = np.argsort(-value, kind="stable")
         for i in order[: 4 + 2 * self.wanted]:
             if np.isneginf(value[i]) or (self.best and self._late()):
                 break
             self._decide_row(pricer.meshes, rows, int(i))
+        return value
+
+    def near(self, best: Scored, apart: Fraction, most: int) -> list[tuple[Scored, int]]:
+        """Other layouts on as many devices whose value is less than a share apart, with their redundant slots.
+
+        At most `most`, best first, of the few degrees of powers of two with the best bounds: a sample, not all there
+        are.
+        """
+        if self._coarse is None:
+            return []
+        pricer, rows, value = self._coarse
+        scale, meshes = self.problem.scale, pricer.meshes
+        last = best.value / (1 + apart) if scale.maximised else best.value * (1 + apart)
+        level = float(scale.level(last))
+        least = (level if scale.measure.rises else -level) - abs(level) * MARGIN
+        own = (best.layout.tp, best.layout.cp, best.layout.pp, best.layout.etp, best.layout.ep)
+        found: list[tuple[Scored, int]] = []
+        seen, tried = {own}, 0
+        for i in np.argsort(-value, kind="stable"):
+            if value[i] < least or tried == 2 * most or len(found) == most or self._late():
+                break
+            mesh = int(rows.mesh[i])
+            shape = Shape(
+                int(meshes.tp[mesh]), int(meshes.cp[mesh]), int(meshes.etp[mesh]), int(meshes.ep[mesh]),
+                int(rows.pp[i]), int(meshes.redundant[mesh]),
+            )  # fmt: skip
+            degrees = (shape.tp, shape.cp, shape.pp, shape.etp, shape.ep)
+            counts = tuple(r for r in self.replicas_of(shape) if r * shape.devices == best.layout.devices)
+            if degrees in seen or not counts:
+                continue
+            seen.add(degrees)
+            tried += 1
+            other = best_layout(
+                self.problem, shape, int(rows.most[i]) or None, *self._coefficients_of(shape), reach=last, counts=counts
+            )
+            if other is not None and max(other.value, best.value) <= (1 + apart) * min(other.value, best.value):
+                found.append((other, shape.redundant))
+        return sorted(found, key=lambda pair: key(self.problem, pair[0]))
 
     def _bound_values(self, pricer: Pricer, rows: Rows, goal: Target) -> Floats:
         """Optimistic objective of each row, larger is better; −inf where no batch keeps the limits."""

@@ -169,7 +169,7 @@ def answer(question: Question, *, time_limit_s: float) -> dict[str, Any]:
     """
     started = time.perf_counter()
     result = solve(question.problem, time_limit_s=time_limit_s)
-    document = result.to_json()
+    document = result.answer()
     if result.status == "infeasible":
         document["conflict"] = brief(question.problem)
     shown = page(read_subject(load_text(json.dumps(document), SOURCE), None))

@@ -84,6 +84,7 @@ def solve(
         certificate=certificate if status != "unknown" else {},
         top=others,
         placement=placed.to_json() if placed else None,
+        search=None if problem.expert_loads else search,
     )
 
 

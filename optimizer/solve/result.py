@@ -8,12 +8,14 @@ from typing import Any
 
 from optimizer.certificate.statement import layout_json, relative_gap
 from optimizer.domain.layout import Layout
+from optimizer.domain.margins import accuracy
 from optimizer.domain.problem import Problem
+from optimizer.domain.ties import MOST_TIES, TIES
 from optimizer.errors import Exit
 from optimizer.figures.derivation import figures_json
 from optimizer.figures.objective import Scored
 from optimizer.figures.serving import Evaluation
-from optimizer.search.search import Tally
+from optimizer.search.search import Search, Tally
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class Result:
         Further layouts, best first, where they were asked for.
     conflict
         Where nothing fits: the limits that conflict, as `explain` names them.
+    search
+        What found it, where its experts need no placement: it knows what lies near.
     """
 
     problem: Problem
@@ -41,6 +45,7 @@ class Result:
     top: tuple[Scored, ...] = ()
     conflict: list[dict[str, Any]] = field(default_factory=list)
     placement: dict[str, Any] | None = None
+    search: Search | None = field(default=None, repr=False, compare=False)
 
     @property
     def layout(self) -> Layout | None:
@@ -51,6 +56,30 @@ class Result:
     def exit_status(self) -> Exit:
         """0 with a layout, 1 where nothing fits, 3 where time ran out first."""
         return {"optimal": Exit.YES, "feasible": Exit.YES, "infeasible": Exit.NO}.get(self.status, Exit.STOPPED)
+
+    def ties(self) -> list[dict[str, Any]] | None:
+        """A few layouts on as many devices that runs would not tell from the best; None where that is not known.
+
+        Exact values, of degrees of powers of two; there may be more.
+        """
+        apart = TIES.get(self.problem.scale.measure)
+        if self.best is None or self.search is None or apart is None:
+            return None
+        return [
+            {"layout": layout_json(other.layout), "redundant": redundant, "value": float(other.value),
+             "ratio": float(other.value / self.best.value)}
+            for other, redundant in self.search.near(self.best, apart, MOST_TIES)
+        ]  # fmt: skip
+
+    def answer(self) -> dict[str, Any]:
+        """As `to_json`, with how far to trust the times, and the ties."""
+        document = self.to_json()
+        if self.evaluation is not None:
+            document["accuracy"] = accuracy(self.problem.margin, document["figures"], self.problem.asked)
+            ties = self.ties()
+            if ties is not None:
+                document["ties"] = ties
+        return document
 
     def to_json(self) -> dict[str, Any]:
         """``shardproof/result/1``."""

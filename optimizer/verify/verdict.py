@@ -10,6 +10,7 @@ from optimizer.domain.convention import CONVENTIONS
 from optimizer.domain.engines import ANY, Engine, engine_named
 from optimizer.domain.lattice import outside
 from optimizer.domain.layout import Layout
+from optimizer.domain.margins import accuracy
 from optimizer.domain.problem import Problem
 from optimizer.errors import Exit
 from optimizer.figures.costs import Imbalance
@@ -63,10 +64,17 @@ class Verdict:
         """What of the layout no search looks at: a chunk beyond the token budget, a batch beyond the largest."""
         return outside(self.problem, self.layout)
 
+    @property
+    def accuracy(self) -> dict[str, object] | None:
+        """How far measured times of the problem's class lie from these; None where there is no price."""
+        if self.evaluation is None:
+            return None
+        return accuracy(self.problem.margin, self.figures_document, self.problem.asked)
+
     def to_json(self) -> dict[str, Any]:
         """``shardproof/verdict/1``."""
         layout = self.layout
-        return {
+        found: dict[str, Any] = {
             "schema": "shardproof/verdict/1",
             "feasible": self.feasible,
             "violations": [violation.to_json() for violation in self.violations],
@@ -77,6 +85,7 @@ class Verdict:
             "outside_lattice": list(self.outside_lattice),
             "derivations": [figure.to_json() for figure in self.figures.values()],
         }
+        return found if self.accuracy is None else found | {"accuracy": self.accuracy}
 
 
 def layout_json(layout: Layout, cuts: tuple[int, ...] | None) -> dict[str, Any]:
