@@ -1,10 +1,10 @@
 """How far measured TPOT and TTFT lie from predicted ones, by class: the rows of `optimizer/domain/margins.py`.
 
-``python -m benchmarks.margins [TABLE.csv]`` prints a row for each class (dense or mixture of experts, engine) with runs of
-at least two groups (model, format, device, engine), and for all runs together. A row says at each share what keeps so
-many runs of a group that it has not seen: the quantile of its own runs at the share at which, each group judged by the
-rows of the others, that many of all runs lay below. Then how many runs keep a limit so, how many choices of a layout
-under limits, and how far apart predictions must be for their order to be that of the measurements.
+``python -m benchmarks.margins [TABLE.csv]`` prints a row for each class (dense or mixture of experts, engine) with runs
+of at least two groups (model, format, device, engine), and for all runs together. A row says at each share what keeps
+so many runs of a group that it has not seen: the quantile of its own runs at the share at which, each group judged by
+the rows of the others, that many of all runs lay below. Then how many runs keep a limit so, how many choices of a
+layout under limits, and how far apart predictions must be for their order to be that of the measurements.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ def broken_choices(found: Sequence[Compared], rows: Sequence[Ratios], share: flo
 
 
 def ordered_pairs(found: Sequence[Compared], *, same_devices: bool) -> dict[str, list[tuple[float, bool]]]:
-    """Of each pair of layouts at the same lengths and concurrency: |log predicted ratio|, and whether its sign is right."""
+    """Pairs of layouts at the same lengths and concurrency: |log predicted ratio|, and whether its sign is right."""
     cells: dict[tuple[object, ...], dict[object, list[Compared]]] = defaultdict(lambda: defaultdict(list))
     for item in found:
         run, own = item.run, item.run.layout
@@ -191,14 +191,13 @@ def main() -> int:
     found = [item for run in runs if (item := compare(run)) is not None]
     rows = ratios_of(found)
     for margin in margins(rows):
-        print(f"    {margin!r},")
+        print(f"    Margin({margin.moe}, {margin.engine!r}, {margin.runs}, {margin.tpot_s}, {margin.ttft_s}),")
     for name, share in coverage(rows, _SURE).items():
         print(f"{name}: {share:.1%} of {len(rows)} runs keep a limit at {_SURE:.0%}, their group left out")
     for share in (0.5, _SURE):
         broken, chosen = broken_choices(found, rows, share)
-        print(
-            f"{broken} of {chosen} choices under TPOT and TTFT limits at {share:.0%} break one: {broken / chosen:.1%}"
-        )
+        told = f"{broken} of {chosen} choices under limits on TPOT and TTFT at {share:.0%} break one"
+        print(f"{told}: {broken / max(1, chosen):.1%}")
     for same in (True, False):
         for name, pairs in ordered_pairs(found, same_devices=same).items():
             least = tie(pairs)

@@ -80,7 +80,12 @@ PROBLEM_OPTIONS: Final = (
     ProblemOption("--mtp-tokens", ("workload", "mtp_tokens"), "Tokens drafted a step.", "N"),
     ProblemOption("--mtp-acceptance", ("workload", "mtp_acceptance"), "Chance that one is accepted.", "SHARE"),
     *(_bound(limit) for limit in LIMITS if isinstance(limit, Bound) and not limit.percentile),
-    ProblemOption("--confidence", ("limits", "confidence"), "Share of measured runs that keep TTFT and TPOT.", "SHARE"),
+    ProblemOption(
+        "--confidence",
+        ("limits", "confidence"),
+        "Share of measured runs to keep TTFT and TPOT; else the prediction does.",
+        "SHARE",
+    ),
     ProblemOption("--memory-utilization", ("limits", "memory_utilization"), "Share of memory to use.", "SHARE"),
     ProblemOption("--fabric-bandwidth", ("limits", "fabric_bandwidth"), "Most bytes/s over the fabric.", "RATE"),
     ProblemOption(

@@ -1,7 +1,8 @@
 """How far measured times lie from predicted ones, and the limit that a prediction has to keep for a measurement to.
 
-A measured time is at most `quantile(p)` times the predicted one in a share p of the measured runs of a class. A limit
-kept with probability p is one that the prediction times that quantile keeps.
+A measured time is at most `quantile(p)` times the predicted one in a share p of the runs of a class, where the group
+they are of (model, format, device, engine) has not been seen. A limit kept with probability p is one that the
+prediction times that quantile keeps.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 ANY = "any"
 SHARES = (0.05, 0.5, 0.8, 0.9, 0.95)
-"""Shares of runs whose quantiles a row has."""
+"""Shares of runs whose quantiles a row has; the first and the last hold 90% between them, which intervals are of."""
 SOURCE = (
     "1,298 closed-loop runs of aiconfigurator-core 0.12.0 silicon_sample.csv on H100, H200 and B200, by "
     "`python -m benchmarks.margins TABLE.csv` on 2026-11-29"
@@ -76,31 +77,27 @@ def quantile(values: Sequence[float | Fraction], share: float) -> Fraction:
 MARGINS = (
     Margin(
         moe=None, engine="any", runs=1298,
-        tpot_s=(0.718, 0.995, 1.131, 1.228, 1.342), ttft_s=(0.669, 1.187, 1.726, 2.128, 3.259),
-    ),
-    Margin(
-        moe=False, engine="sglang", runs=84,
-        tpot_s=(0.772, 0.853, 0.904, 0.939, 0.972), ttft_s=(1.142, 1.799, 2.274, 2.717, 8.345),
+        tpot_s=(0.594, 0.995, 1.167, 1.301, 1.429), ttft_s=(0.585, 1.287, 1.796, 2.452, 6.479),
     ),
     Margin(
         moe=True, engine="sglang", runs=107,
-        tpot_s=(0.777, 1.022, 1.172, 1.396, 1.934), ttft_s=(0.384, 1.215, 4.141, 9.731, 13.203),
+        tpot_s=(0.724, 1.021, 1.239, 1.73, 2.115), ttft_s=(0.333, 1.314, 7.05, 11.262, 15.337),
     ),
     Margin(
         moe=False, engine="trtllm", runs=390,
-        tpot_s=(0.828, 1.013, 1.134, 1.215, 1.295), ttft_s=(0.677, 1.06, 1.688, 1.939, 2.178),
+        tpot_s=(0.787, 1.012, 1.167, 1.277, 1.376), ttft_s=(0.648, 1.184, 1.722, 2.066, 2.283),
     ),
     Margin(
         moe=True, engine="trtllm", runs=314,
-        tpot_s=(0.588, 0.913, 1.186, 1.279, 1.424), ttft_s=(0.651, 1.331, 1.932, 2.477, 3.644),
+        tpot_s=(0.556, 0.91, 1.227, 1.418, 1.538), ttft_s=(0.579, 1.442, 2.042, 3.046, 5.288),
     ),
     Margin(
         moe=False, engine="vllm", runs=270,
-        tpot_s=(0.89, 1.031, 1.126, 1.197, 1.277), ttft_s=(0.78, 1.071, 1.449, 1.722, 1.904),
+        tpot_s=(0.853, 1.031, 1.15, 1.273, 1.402), ttft_s=(0.754, 1.13, 1.55, 1.834, 2.193),
     ),
     Margin(
         moe=True, engine="vllm", runs=133,
-        tpot_s=(0.802, 0.99, 1.103, 1.154, 1.213), ttft_s=(0.793, 1.195, 1.399, 1.551, 1.638),
+        tpot_s=(0.733, 0.99, 1.128, 1.211, 1.226), ttft_s=(0.717, 1.237, 1.433, 1.622, 1.641),
     ),
 )  # fmt: skip
 """Rows of `SOURCE`; the first stands for every class that has none."""
