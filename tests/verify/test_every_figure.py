@@ -22,6 +22,7 @@ NOT_CLAIMED: Final = {
     ("objective", "bound"): "what a search proved of all layouts, not a figure of one: certify judges it",
     ("objective", "gap"): "the same",
     ("accuracy",): "how far measured runs of the kind were from their figures: certify looks it up again",
+    ("ties",): "other layouts, priced: certify prices them again",
     ("search",): "how the search went: certify counts the candidates again",
     ("layout", "placement", "tolerance"): "a term of the search, not a figure",
     ("layout", "placement", "layers", "*", "layer"): "names a layer",
