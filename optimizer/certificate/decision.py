@@ -94,6 +94,8 @@ class Decision:
 
     def found(self, goals: Sequence[Goal]) -> tuple[Goal, Layout] | None:
         """A goal that some layout meets, with the layout; None is the proof that there is none."""
+        if self.problem.workload.concurrency is not None:
+            return self._in_a_loop(goals)
         replicas = {goal: most_replicas(self.problem, self.shape, goal.devices) for goal in set(goals)}
         left = [goal for goal in goals if replicas[goal]]
         stack = [(low, high, left) for low, high in self._intervals()] if left else []
@@ -112,6 +114,29 @@ class Decision:
             whole = middle // self.shape.pp * self.shape.pp
             middle = whole if low <= whole else middle
             stack += [(low, middle, asked), (middle + 1, high, asked)]
+        return None
+
+    def _in_a_loop(self, goals: Sequence[Goal]) -> tuple[Goal, Layout] | None:
+        """As `found` where a closed loop has so many in flight, of all replicas: their number says the batch.
+
+        Of several numbers that leave a rank the same batch the least is as good as any: it serves as many requests.
+        """
+        problem, most = self.problem, max((goal.devices for goal in goals), default=0) // self.shape.devices
+        if not problem.engine.accepts(problem, self.shape):
+            return None
+        last = None
+        for replicas in range(1, min(most, problem.devices) + 1):
+            batch = problem.workload.in_flight(replicas * self.shape.dp)
+            if batch == last or batch is None or not replicas_allowed(problem, self.shape, replicas):
+                continue
+            last = batch
+            if batch > largest_batch(problem) or (problem.search.batch and batch not in problem.search.batch):
+                continue
+            for goal in goals:
+                kept = goal.devices >= replicas * self.shape.devices
+                cuts = self._cuts(batch, batch, goal, replicas) if kept else None
+                if cuts is not None:
+                    return goal, self._layout(batch, cuts, replicas)
         return None
 
     def _intervals(self) -> Iterator[tuple[int, int]]:
@@ -166,7 +191,7 @@ class Decision:
     ) -> int | None:
         """Longest mean step of a stage, in ticks × `scale`, that serves what is asked and keeps the cycle."""
         work, ranks = self.problem.workload, replicas * self.shape.dp
-        served = Fraction(batch)  # requests that a rank ends in a cycle, times what follows
+        served = work.decoding(batch, ranks)  # requests that a rank ends in a cycle, times what follows
         if work.phase == "prefill":
             served /= self._at(batch).steps.pieces
         else:

@@ -76,6 +76,7 @@ PROBLEM_OPTIONS: Final = (
     ProblemOption("--phase", ("workload", "phase"), "aggregated, prefill, decode, disaggregated or either.", "PHASE"),
     ProblemOption("--request-rate", ("workload", "request_rate"), "Requests/s to be served.", "RATE"),
     ProblemOption("--arrival", ("workload", "arrival"), "How requests come: alone, closed or poisson.", "HOW"),
+    ProblemOption("--concurrency", ("workload", "concurrency"), "Requests that a closed loop keeps in flight.", "N"),
     ProblemOption("--prefix-cache-hit", ("workload", "prefix_cache_hit"), "Share of prompt tokens cached.", "SHARE"),
     ProblemOption("--mtp-tokens", ("workload", "mtp_tokens"), "Tokens drafted a step.", "N"),
     ProblemOption("--mtp-acceptance", ("workload", "mtp_acceptance"), "Chance that one is accepted.", "SHARE"),

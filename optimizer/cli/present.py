@@ -32,6 +32,7 @@ SHOWN = (
     "tpot_s",
     "tpot_p99_s",
     "latency_s",
+    "closed_loop_tokens_per_s",
     "concurrency",
     "running_sequences",
     "memory_bytes",

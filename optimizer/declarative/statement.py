@@ -96,6 +96,8 @@ class Statement:
     def __init__(self, problem: Problem, families: Sequence[type[Family]], prices: Prices | None = None) -> None:
         if problem.expert_loads:
             raise SpecError("--method cp-sat: measured loads of experts are placed by branch-and-bound alone")
+        if problem.workload.concurrency is not None:
+            raise SpecError("--method cp-sat: a closed loop of workload.concurrency is for branch-and-bound alone")
         if problem.scale.percentile is not None or first_limits(problem).keys() - {None}:
             raise SpecError(
                 "--method cp-sat: percentiles of TTFT are limited, and TTFT and TPOT made best at one, by "

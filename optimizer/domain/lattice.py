@@ -124,8 +124,9 @@ LARGEST_BATCH = 2**20
 
 
 def largest_batch(problem: Problem) -> int:
-    """Sequences in flight of a rank at most: those that the engine is told to take, or `LARGEST_BATCH`."""
-    return min(problem.workload.max_num_seqs or LARGEST_BATCH, LARGEST_BATCH)
+    """Sequences in flight of a rank at most: those that the engine is told to take or that come, or `LARGEST_BATCH`."""
+    work = problem.workload
+    return min(work.max_num_seqs or LARGEST_BATCH, work.concurrency or LARGEST_BATCH, LARGEST_BATCH)
 
 
 def holds(problem: Problem) -> str:

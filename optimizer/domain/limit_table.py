@@ -113,6 +113,11 @@ def with_rate(problem: Problem, rate: Fraction | None) -> Problem:
     return changed(problem, workload=work, objective=objective)
 
 
+def with_concurrency(problem: Problem, requests: int | None) -> Problem:
+    """A copy whose closed loop keeps another number of requests in flight; None: any."""
+    return changed(problem, workload=problem.workload.model_copy(update={"concurrency": requests}))
+
+
 def with_search(problem: Problem, axis: str, values: tuple[int, ...] | None) -> Problem:
     """A copy with another restriction of one axis."""
     return changed(problem, search=problem.search.model_copy(update={axis: values}))
@@ -196,6 +201,12 @@ LIMITS: list[Limit] = [
     Limit(
         "engine", None, ("engine_name", "limits.memory_utilization"),
         lambda p: p.engine_name if p.engine_name != ANY else None, without_rules,
+    ),
+    Limit(
+        "concurrency", "requests", ("workload.concurrency",),
+        lambda p: p.workload.concurrency,
+        lambda p: with_concurrency(p, None),
+        lambda p, factor: with_concurrency(p, max(1, int((p.workload.concurrency or 1) / factor))),
     ),
     Limit(
         "request_rate", "requests_per_s", ("workload.request_rate", "workload.arrival", "objective"),

@@ -25,9 +25,10 @@ class ServingWorkload(Grown):
     `decode_context_parallel` tensor-parallel ranks hold the cache of a sequence between them, on no further devices.
     `arrival` says whom a request meets: nobody (`alone`), a load generator's loop that keeps every sequence of the
     batch in flight (`closed`), or others that come at random at `request_rate` (`poisson`).
+    `concurrency` is how many requests a closed loop keeps in flight on all ranks together.
     """
 
-    later = ("decode_context_parallel", "arrival")
+    later = ("decode_context_parallel", "arrival", "concurrency")
 
     kind: Literal["serving"] = "serving"
     phase: Phase = "aggregated"
@@ -37,6 +38,9 @@ class ServingWorkload(Grown):
     arrival: Arrival | None = Field(
         default=None,
         description="alone | closed | poisson; by default poisson where request_rate is given, else closed",
+    )
+    concurrency: int | None = Field(
+        default=None, ge=1, le=10**7, description="requests that a closed loop keeps in flight, on all ranks together"
     )
     prefix_cache_hit: Ratio = Fraction(0)
     mtp_tokens: int = Field(default=0, ge=0, le=16)
@@ -75,6 +79,9 @@ class ServingWorkload(Grown):
                 "solve phase 'prefill' and phase 'decode' one after the other, each on its share of the devices"
             )
             raise FieldError(message, ("phase",))
+        if self.concurrency is not None and (self.arrivals != "closed" or self.request_rate is not None):
+            message = "is of a closed loop: leave out request_rate, and arrival or have it closed"
+            raise FieldError(message, ("concurrency",))
         if self.phase in ("aggregated", "decode") and self.output_tokens < 2:
             message = f"phase {self.phase!r} needs output_tokens of at least 2 (TPOT is between output tokens)"
             raise ValueError(message)
@@ -94,6 +101,14 @@ class ServingWorkload(Grown):
     def arrivals(self) -> Arrival:
         """How requests arrive: as stated, else at random where a rate is given and in a closed loop where none is."""
         return self.arrival or ("closed" if self.request_rate is None else "poisson")
+
+    def in_flight(self, ranks: int) -> int | None:
+        """Requests that a closed loop of `concurrency` keeps in flight on the fullest rank; None where none is told."""
+        return None if self.concurrency is None else -(-self.concurrency // ranks)
+
+    def decoding(self, batch: int, ranks: int) -> Fraction:
+        """Sequences in flight of a rank on average, at most `batch`."""
+        return Fraction(batch) if self.concurrency is None else min(Fraction(batch), Fraction(self.concurrency, ranks))
 
     @property
     def queued_rate(self) -> Fraction | None:

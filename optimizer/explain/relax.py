@@ -21,6 +21,7 @@ from optimizer.domain.limit_table import (
     first_limits,
     most_devices,
     tightest,
+    with_concurrency,
     with_limits,
     with_memory,
     with_rate,
@@ -223,6 +224,19 @@ def most_of_layout(problem: Problem, scored: Scored, redundant: int = 0) -> Frac
     return min(most, min(loads) * scored.layout.dp / service)
 
 
+def _concurrency(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
+    """The most that some layout keeps in flight within all limits: fewer are easier."""
+    low, high = 0, int(Fraction(str(limit.of(problem))))
+    witness = None
+    while high - low > 1:
+        middle = (low + high) // 2
+        found = fits(with_concurrency(problem, middle))
+        low, high, witness = (low, middle, witness) if found is None else (middle, high, found)
+    if witness is not None:
+        own = with_concurrency(problem, low)
+        yield Relaxation("concurrency", limit.of(problem), low, "requests", own, witness)
+
+
 def _rate(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
     witness = fits(with_rate(problem, None))
     if witness is None:
@@ -294,6 +308,7 @@ _RELAX = {
     "memory_utilization": _utilization,
     "fabric_bandwidth": _bandwidth,
     "request_rate": _rate,
+    "concurrency": _concurrency,
     "engine": _engine,
 }
 

@@ -52,6 +52,7 @@ _TOP = (
     "idle_devices",
     *(f"{name}_p{share}_s" for name in LATENCIES for share in PERCENTILES),
     "latency_s",
+    "closed_loop_tokens_per_s",
     "concurrency",
     "step_time_s",
     "cost_dollars_per_million_tokens",

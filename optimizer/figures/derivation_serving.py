@@ -112,7 +112,7 @@ def times(sheet: Sheet, problem: Problem, found: Evaluation, ideal: Evaluation) 
 def _first_token_text(problem: Problem, found: Evaluation, share: int | None) -> str:
     """The numbers of `FirstToken` put in, in the stage where they are most."""
     layout, steps = found.layout, found.steps
-    first = first_token(problem, pp=layout.pp, batch=layout.batch, steps=steps, percentile=share)
+    first = first_token(problem, pp=layout.pp, batch=found.running, steps=steps, percentile=share)
     stage = max(range(layout.pp), key=lambda i: first.ticks(found.stage_ticks[i : i + 1], found.mixed_ticks[i : i + 1]))
     ahead = first.mixed - (steps.pieces + layout.pp - 1)
     text = f"{_s(first.fixed_s)} + ({steps.pieces} + {layout.pp} − 1{f' + {float(ahead):.4g}' if ahead else ''}) · "
@@ -146,7 +146,7 @@ def _late_tokens(sheet: Sheet, problem: Problem, found: Evaluation, ideal: Evalu
     """TPOT that so many percent of all requests have at most."""
     for share, value in found.tpots.items():
         formula, text = "every request alike: the whole batch is in flight", _s(value)
-        if found.running < found.layout.batch:
+        if problem.workload.queued_rate is not None and found.running < found.layout.batch:
             formula = (
                 f"TPOT with as many sequences in flight as {share}% of the time at most, at random about "
                 f"{found.running:,} and up to the batch"
@@ -174,7 +174,9 @@ def _mean_step_text(found: Evaluation) -> str:
 def rates(sheet: Sheet, problem: Problem, found: Evaluation, ideal: Evaluation) -> None:
     """Request capacity, throughput and concurrency."""
     work, layout = problem.workload, found.layout
-    cycle, batch, steps = layout.pp * found.capacity_ticks / TICKS_PER_SECOND, found.capacity_batch, found.steps
+    cycle, steps = layout.pp * found.capacity_ticks / TICKS_PER_SECOND, found.steps
+    taken = work.decoding(found.capacity_batch, layout.dp)
+    batch = f"{float(taken):,.6g}" if taken.denominator > 1 else f"{int(taken):,}"
     prompts = None
     if steps.share > 1 and found.mixed_ticks:
         step_s = Fraction(max(found.mixed_ticks), TICKS_PER_SECOND)
@@ -184,12 +186,11 @@ def rates(sheet: Sheet, problem: Problem, found: Evaluation, ideal: Evaluation) 
         text = f"{layout.dp:,} · {steps.together} ÷ ({steps.pieces} · {_s(step_s)})"
     elif work.phase == "prefill":
         formula = "batch · dp ÷ (n · pp · step time)"
-        text = f"{batch:,} · {layout.dp:,} ÷ ({found.steps.pieces} · {_s(cycle)})"
+        text = f"{batch} · {layout.dp:,} ÷ ({found.steps.pieces} · {_s(cycle)})"
     else:
         formula = "batch · dp · tokens a step ÷ (pp · step time · (output tokens − 1))"
         text = (
-            f"{batch:,} · {layout.dp:,} · {float(work.tokens_per_step):.4g} ÷ "
-            f"({_s(cycle)} · {work.output_tokens - 1:,})"
+            f"{batch} · {layout.dp:,} · {float(work.tokens_per_step):.4g} ÷ ({_s(cycle)} · {work.output_tokens - 1:,})"
         )
     sheet.put(
         "request_capacity_per_s",
@@ -231,6 +232,8 @@ def rates(sheet: Sheet, problem: Problem, found: Evaluation, ideal: Evaluation) 
     wanted = work.request_rate if work.request_rate is not None else found.request_capacity
     latency = Fraction(sheet["latency_s"].value)
     name = "request rate" if work.request_rate is not None else "request capacity"
+    if work.concurrency is not None:
+        wanted, name = work.concurrency / latency, "requests/s of the loop"
     sheet.put(
         "concurrency",
         wanted * latency,
@@ -239,6 +242,15 @@ def rates(sheet: Sheet, problem: Problem, found: Evaluation, ideal: Evaluation) 
         f"{_rate(wanted)} · {_s(latency)}",
         inputs={"requests_per_s": wanted, "latency_s": latency},
     )
+    if work.concurrency is not None:
+        sheet.put(
+            "closed_loop_tokens_per_s",
+            work.concurrency / latency * each,
+            Dimension.TOKENS_PER_SECOND,
+            f"requests in flight ÷ latency of a request (interactive response time law) · {counted}",
+            f"{work.concurrency:,} ÷ {_s(latency)} · {each:,}",
+            inputs={"concurrency": work.concurrency, "latency_s": latency},
+        )
     price = problem.hardware.device.price
     if price is not None:
         hourly = price * found.devices

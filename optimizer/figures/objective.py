@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from math import floor
 
 from optimizer.domain.layout import Layout, Stage
@@ -190,6 +191,13 @@ def best_layout(
             need = max(need, _requests_for(problem, shape, replicas, reach))
         return _point(problem, points, need, None if fewest else reach)
 
+    if problem.workload.concurrency is not None:
+        # the replicas say the batch: of those with the same the fewest serve as much
+        least: dict[int | None, int] = {}
+        for count in counts:
+            least.setdefault(problem.workload.in_flight(count * shape.dp), count)
+        found = [_scored(problem, shape, count, chunk, memory, partial(at, count), reach) for count in least.values()]
+        return min((one for one in found if one is not None), key=lambda one: key(problem, one), default=None)
     if fewest:
         low, high = 0, len(counts) - 1
         if at(counts[high]) is None:
@@ -203,12 +211,23 @@ def best_layout(
         replicas = counts[low]
     else:
         replicas = counts[-1]
+    return _scored(problem, shape, replicas, chunk, memory, partial(at, replicas), reach)
+
+
+def _scored(
+    problem: Problem,
+    shape: Shape,
+    replicas: int,
+    chunk: int | None,
+    memory: Memory,
+    at: Callable[[int], Point | None],
+    reach: Fraction | None,
+) -> Scored | None:
+    """The best layout of so many replicas, from the best point that holds so many tokens (0: any)."""
     if problem.scale.measure is Measure.CONTEXT:
-        point = _longest(
-            problem, shape, memory, lambda tokens: at(replicas, tokens), 0 if reach is None else int(reach)
-        )
+        point = _longest(problem, shape, memory, at, 0 if reach is None else int(reach))
     else:
-        point = at(replicas)
+        point = at(0)
     if point is None:
         return None
     layout = layout_of(problem, shape, replicas, chunk, point)
@@ -246,7 +265,9 @@ _MINIMISED = {Measure.CYCLE: "mean", Measure.FIRST: "first", Measure.MEMORY: "me
 
 
 def _point(problem: Problem, points: OperatingPoints, need: Fraction, reach: Fraction | None) -> Point | None:
-    allowed = problem.search.batch
+    allowed, looped = problem.search.batch, problem.workload.in_flight(points.ranks)
+    if looped is not None:
+        allowed = (looped,) if allowed is None or looped in allowed else ()
     minimise = _MINIMISED.get(problem.scale.measure)
     if allowed is not None:
         found = [p for b in sorted(set(allowed)) if (p := points.at_least(b, need, minimise=minimise or "mean"))]

@@ -266,10 +266,11 @@ class OperatingPoints:
         work = self.problem.workload
         if not need:
             return None
+        served = work.decoding(batch, self.ranks)
         if work.phase == "prefill":
-            cycle = batch / (self._pieces * need)
+            cycle = served / (self._pieces * need)
         else:
-            cycle = batch * work.tokens_per_step / (need * (work.output_tokens - 1))
+            cycle = served * work.tokens_per_step / (need * (work.output_tokens - 1))
         return cycle * TICKS_PER_SECOND / self.shape.pp
 
     def point(

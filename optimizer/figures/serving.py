@@ -21,6 +21,7 @@ prompt tokens a step, ``P`` computed tokens of a prompt, ``e`` expected tokens a
   least batch, up to that of the layout, that serves the requests asked of it, and TTFT, TPOT and steps are of that
   batch. Capacity is of the largest batch up to that of the layout that keeps the limits on both. A batch that the
   problem's `search` fixes is in flight whatever the load.
+- In a closed loop of `concurrency` requests a rank has its share of them in flight, rounded up, and serves that share.
 - Throughput counts output tokens (prompt tokens in phase prefill): requests/s × tokens a request.
 - Percentiles follow from how requests arrive (`figures.percentiles`). At random, TTFT has that of the wait in the M/D/1
   queue in place of the mean, and TPOT is of as many sequences in flight as there are at most so much of the time, up to
@@ -314,10 +315,10 @@ def timing(
     cycle = pp * slowest / TICKS_PER_SECOND
     gain = work.tokens_per_step
     if work.phase == "prefill":
-        requests = batch / (steps.pieces * cycle)
+        requests = work.decoding(batch, ranks) / (steps.pieces * cycle)
         tpot = None
     else:
-        requests = batch * gain / (cycle * (work.output_tokens - 1))
+        requests = work.decoding(batch, ranks) * gain / (cycle * (work.output_tokens - 1))
         tpot = cycle / gain
     queue, load = Fraction(0), Fraction(0)
     if steps.share > 1 and slowest_mixed is not None:
@@ -409,7 +410,9 @@ def evaluate(
         service_s=service_s(problem, steps, max(mixed, default=0)),
         tpots={} if found.tpot_s is None else dict.fromkeys(PERCENTILES, found.tpot_s),
     )  # fmt: skip
-    if full or work.queued_rate is None or work.phase == "prefill" or problem.search.batch is not None:
+    in_loop = work.in_flight(layout.dp)
+    loaded = work.queued_rate is not None and work.phase != "prefill" and problem.search.batch is None
+    if full or not (loaded or (in_loop is not None and in_loop < layout.batch)):
         return own
     chunk = None if work.phase == "decode" else chunk_of(problem, layout)
 
@@ -419,6 +422,10 @@ def evaluate(
             problem, other, redundant=redundant, imbalance=imbalance, rates=rates, costs=costs, memory=memory, full=True
         )
 
+    if in_loop is not None:
+        looped = at(in_loop)
+        return replace(looped, layout=layout, steps=replace(looped.steps, largest=own.steps.largest), memory=own.memory)
+    assert work.queued_rate is not None  # noqa: S101 - by the condition
     return _at_load(problem, own, work.queued_rate, at)
 
 

@@ -96,6 +96,8 @@ def _check(problem: Problem, objectives: Sequence[str]) -> None:
         message = message or (None if row.traded else f"no frontier is of {name!r}: make it the objective")
         if message is not None:
             raise SpecError(message)
+    if problem.workload.concurrency is not None:
+        raise SpecError("a frontier is of any number of requests in flight: leave out workload.concurrency")
     if problem.expert_loads:
         raise SpecError("a frontier prices balanced experts: leave out experts.load")
 

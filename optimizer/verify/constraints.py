@@ -54,6 +54,14 @@ def batch(problem: Problem, evaluation: Evaluation) -> Iterator[Violation]:
                 f"tokens of a step, {step.decoded:,} of them decoded and {step.prompt:,} of prompts"
             )  # fmt: skip
             yield Violation(Family.BATCH, f"{found:,} {what}: {name} is {most:,}", {"found": found, name: most})
+    looped = work.in_flight(evaluation.layout.dp)
+    if looped is not None and evaluation.layout.batch < looped:
+        held = evaluation.layout.batch * evaluation.layout.dp
+        yield Violation(
+            Family.BATCH,
+            f"{held:,} sequences of all ranks: workload.concurrency keeps {work.concurrency:,} requests in flight",
+            {"found": evaluation.layout.batch, "concurrency": work.concurrency or 0},
+        )
     if share > 1 and mixed is not None:
         chunk = mixed.prompt
         yield Violation(
