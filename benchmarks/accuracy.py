@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean, median
 
+from benchmarks import percentiles
 from benchmarks.measurements import HARDWARE, Run, problem_of, read_hardware, read_runs
 from optimizer.calibrate import Calibrated, calibrate
 from optimizer.calibrate.sample import decoding, fitting_batch
@@ -274,7 +275,10 @@ def main() -> int:
         f"{len(found)} runs priced; {len(runs) - len(trusted)} set aside as suspect; "
         f"{len(trusted) - len(found)} without a catalog model"
     )
-    return 1 if report(found) else 0
+    broken = report(found)
+    if given.table == OWN_TABLE:
+        percentiles.report()
+    return 1 if broken else 0
 
 
 if __name__ == "__main__":

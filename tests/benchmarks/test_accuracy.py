@@ -2,12 +2,15 @@
 
 import csv
 from pathlib import Path
+from statistics import mean
 
 import pytest
 
+from benchmarks import percentiles
 from benchmarks.accuracy import OWN_TABLE, Compared, Figures, compare, errors, regret
 from benchmarks.calibration import golden_section
 from benchmarks.measurements import Run, read_runs
+from optimizer.domain.limits import PERCENTILES
 
 
 @pytest.fixture(scope="module")
@@ -89,3 +92,13 @@ def test_suspect_rows_are_marked(tmp_path: Path) -> None:
     table = tmp_path / "table.csv"
     table.write_text(f"{header}\n{first} TOPOLOGY_SUSPECT\n", encoding="utf-8")
     assert [bool(run.suspect) for run in read_runs(table)] == [True]
+
+
+def test_percentiles_are_as_far_from_measured_ones_as_the_results_page_says() -> None:
+    found = {name: [r for ratios in groups.values() for r in ratios] for name, groups in percentiles.errors().items()}
+    assert {len(ratios) for ratios in found.values()} == {13, 15}
+    means = {name: mean(abs(ratio - 1) for ratio in ratios) for name, ratios in found.items()}
+    assert max(means[f"tpot_p{share}"] for share in PERCENTILES) < 0.3
+    assert max(means[f"ttft_p{share}"] for share in PERCENTILES) < 0.8
+    assert means[f"tpot {percentiles.SPREAD}"] < 0.15
+    assert means[f"ttft {percentiles.SPREAD}"] < 0.45
