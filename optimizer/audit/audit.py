@@ -20,6 +20,7 @@ from optimizer.audit.extract import REFERENCE_ONLY, extract
 from optimizer.audit.facts import Claims, Facts, JudgedClaim
 from optimizer.audit.inline import has_digit
 from optimizer.audit.judge import Judge
+from optimizer.audit.launched import judge_launches
 from optimizer.audit.markdown import read_document
 from optimizer.audit.named import Names
 from optimizer.audit.ratios import judge_ratios
@@ -89,7 +90,7 @@ def _audit(text: str, source: str, problem: Mapping[str, Any] | Problem | None) 
     said = sentences(segments)
     judged = judge_named(table, judged, said) if settled.problem is None else judged
     ratios = judge_ratios(segments, judged)
-    deployed, disagreements = judge_deployment(said)
+    deployed, disagreements = judge_deployment(said, judge_launches(document, said))
     judged = _merged(judged, deployed, {item.place.line for item in equations if item.verdict.wrong})
     contradictions = [
         *find_contradictions(segments, tokens, facts, judged, ratios),

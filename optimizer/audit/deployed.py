@@ -27,6 +27,7 @@ from optimizer.audit.known_figures import (
     verdict_of,
     weights_of,
 )
+from optimizer.audit.launched import Launched
 from optimizer.audit.lexicon import ONE, UNITS, Unit
 from optimizer.audit.partial import device_counts
 from optimizer.audit.startup_log import judge_log
@@ -404,9 +405,12 @@ _RULES: Final[tuple[Callable[[Sentence], JudgedClaims], ...]] = (
 )  # fmt: skip
 
 
-def judge_deployment(found: Sequence[Sentence]) -> tuple[list[JudgedClaim], list[Contradiction]]:
-    """Claims of sentences, rows and log lines, and counts of devices that disagree."""
+def judge_deployment(
+    found: Sequence[Sentence], launches: Sequence[Launched] = ()
+) -> tuple[list[JudgedClaim], list[Contradiction]]:
+    """Claims of sentences, rows and log lines, launch commands, and counts of devices that disagree."""
     per_node = _devices_of_a_node(found)
     claims = [claim for sentence in found for rule in _RULES for claim in rule(sentence)]
     claims += [claim for sentence in found for claim in _nodes_give(sentence, per_node)]
-    return [*claims, *judge_log(found)], list(_said_of_the_whole(found))
+    claims += [launch.claim for launch in launches]
+    return [*claims, *judge_log(found, launches)], list(_said_of_the_whole(found))

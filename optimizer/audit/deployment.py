@@ -92,7 +92,8 @@ def _hardware() -> tuple[re.Pattern[str], dict[str, str]]:
         if short and not name.startswith("seed"):
             found.setdefault(short[0].replace("-", ""), name)
     patterns = [re.sub(r"^(rtx(?:pro)?)", r"(?:\1[- ]?)?", key) for key in sorted(found, key=len, reverse=True)]
-    return re.compile(rf"(?<![A-Za-z0-9.-])(?:{'|'.join(patterns)})(?![A-Za-z0-9])", re.IGNORECASE), found
+    start = r"(?:(?<![A-Za-z0-9.-])|(?<=\d[xX]))"  # 8xH100
+    return re.compile(rf"{start}(?:{'|'.join(patterns)})(?![A-Za-z0-9])", re.IGNORECASE), found
 
 
 @dataclass(frozen=True, slots=True)

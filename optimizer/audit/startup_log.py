@@ -8,9 +8,10 @@ from fractions import Fraction
 from typing import Final
 
 from optimizer.audit.deployment import Sentence, size
-from optimizer.audit.facts import Derivation
+from optimizer.audit.facts import Derivation, JudgedClaim
 from optimizer.audit.known_figures import JudgedClaims, claim_at, priced_on, share_of_weights, verdict_of
-from optimizer.audit.lexicon import ONE, UNITS
+from optimizer.audit.launched import Launched, of_log
+from optimizer.audit.lexicon import ONE, UNITS, Unit
 from optimizer.audit.verdict import Verdict, plain
 from optimizer.readers.catalog import load_hardware
 
@@ -27,10 +28,30 @@ _CACHED: Final = re.compile(
 _CONCURRENT: Final = re.compile(r"Maximum concurrency for ([\d,]+) tokens per request: (\d+(?:\.\d+)?)x", re.IGNORECASE)
 
 
-def judge_log(found: Sequence[Sentence]) -> JudgedClaims:
-    """Lines of a start-up log, each against the model and the lines before it."""
+def _own_launch(sentence: Sentence, launches: Sequence[Launched]) -> Launched | None:
+    """The command whose log a line is: the last one before it in its section."""
+    before = [one for one in launches if one.last < sentence.place.line and one.section == sentence.section]
+    return before[-1] if before and before[-1].verdict is not None else None
+
+
+def _of_launch(
+    sentence: Sentence, match: re.Match[str], name: str, value: Fraction, launch: Launched | None,
+    unit: Unit = ONE, digits: str = "",
+) -> JudgedClaim | None:  # fmt: skip
+    """A line's figure against that of the command before it."""
+    half = unit.scale / 2 / 10 ** len(digits.partition(".")[2]) if "." in digits else Fraction(0)
+    judged = None if launch is None else launch.judge(name, value, half, match[0])
+    if judged is None or not judged.readings:
+        return None
+    verdict, readings, note = of_log(judged)
+    return claim_at(sentence, match, name, value, unit, verdict, readings, note or "of the command before it")
+
+
+def judge_log(found: Sequence[Sentence], launches: Sequence[Launched] = ()) -> JudgedClaims:
+    """Lines of a start-up log, each against the command before it, else the model and the lines before it."""
     room = cached = None
     for sentence in found:
+        launch = _own_launch(sentence, launches)
         text, known, tp = sentence.text, sentence.known, sentence.known.degrees.get("tp")
         pp = known.degrees.get("pp", 1)
         if (match := _LOADED.search(text)) is not None:
@@ -40,12 +61,20 @@ def judge_log(found: Sequence[Sentence]) -> JudgedClaims:
                 yield from share_of_weights(sentence, match, value, {**known.degrees, "dp": 1}, also=known.devices)
         if (match := _AVAILABLE.search(text)) is not None:
             room = size(match[1], match[2])
+            own = _of_launch(sentence, match, "kv_cache_room_bytes", room, launch, UNITS[match[2]], match[1])
+            if own is not None:
+                yield own
+                continue
             beyond = known.device is not None and room > load_hardware(known.device).device.memory
             verdict = Verdict.IMPOSSIBLE if beyond else Verdict.UNSUPPORTED
             note = "memory left for the cache"
             yield claim_at(sentence, match, "kv_cache_room_bytes", room, UNITS[match[2]], verdict, (), note)
         if (match := _CACHED.search(text)) is not None:
             cached = Fraction(next(filter(None, match.groups())).replace(",", ""))
+            own = _of_launch(sentence, match, "kv_cache_tokens", cached, launch)
+            if own is not None:
+                yield own
+                continue
             priced = priced_on(known, tp) if tp and room else None
             if priced is None or room is None:
                 yield claim_at(sentence, match, "kv_cache_tokens", cached, ONE, Verdict.UNSUPPORTED)

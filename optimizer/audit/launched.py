@@ -1,0 +1,143 @@
+"""Launch commands in a document's code blocks, each judged by `verify` on the devices that the text names.
+
+A log that follows a command in its section is that command's: its figures are judged against the command's own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Final
+
+from optimizer.audit.deployment import Known, Sentence
+from optimizer.audit.document import Document, Place
+from optimizer.audit.facts import Derivation, JudgedClaim
+from optimizer.audit.lexicon import ONE
+from optimizer.audit.statements import Role, Statement
+from optimizer.audit.verdict import Verdict
+from optimizer.errors import SpecError
+from optimizer.figures.derivation_figure import Figure
+from optimizer.readers.claims import Claim
+from optimizer.readers.launch.problem import pose
+from optimizer.readers.launch.read import read_launch
+from optimizer.readers.read import Override
+from optimizer.units import Dimension
+from optimizer.verify.claims import JudgedClaim as Judged
+from optimizer.verify.claims import judge_claim
+from optimizer.verify.launch import LaunchVerdict, judge_launch
+
+_COMMAND: Final = re.compile(
+    r"\bvllm serve\b|\bvllm\.entrypoints\.|\bsglang\.launch_server\b|\bsglang serve\b|\btrtllm-serve\b"
+)
+_FENCE: Final = re.compile(r"\s*(?:>\s*)*(`{3,}|~{3,})")
+_FAILED: Final = re.compile(
+    r"\b(?:fails?|failed|errors?|out of memory|oom|crash\w*|dies|cannot|can't|won't|not enough|too large|instead of|"
+    r"do(?:es)? not|don't|doesn't|refused|wrong|broken|bug)\b",
+    re.IGNORECASE,
+)
+_NEAR: Final = 4
+"""Lines from a block within which a sentence speaks of it."""
+_MOST: Final = 64
+"""Commands of a document that are judged."""
+
+
+@dataclass(frozen=True)
+class Launched:
+    """A command of a document: its first and last line, and what became of it; None where it could not be judged."""
+
+    first: int
+    last: int
+    section: tuple[str, ...]
+    claim: JudgedClaim
+    verdict: LaunchVerdict | None
+
+    def judge(self, name: str, value: Fraction, half: Fraction, text: str) -> Judged | None:
+        """A figure of the command's log against the command's own; None where it has no such figure."""
+        if self.verdict is None or not self.verdict.verdict.feasible:
+            return None
+        own = self.verdict.verdict
+        dimension = Dimension.BYTES if name.endswith("bytes") else Dimension.COUNT
+        claim = Claim(name, value, dimension, half, half, Fraction(1), "", text)
+        figures: Mapping[str, Figure] = own.figures
+        return judge_claim(claim, dict(figures), own.problem, own.layout)
+
+
+def judge_launches(document: Document, said: Sequence[Sentence]) -> list[Launched]:
+    """Every launch command in a code block, in order."""
+    return [launched for block in _blocks(document) if (launched := _judged(document, block, said)) is not None][:_MOST]
+
+
+def _blocks(document: Document) -> Iterator[tuple[int, int]]:
+    """First and last line of each code block that holds a command, counted from 1."""
+    opened: tuple[str, int] | None = None
+    for number, line in enumerate(document.lines, 1):
+        fence = _FENCE.match(line)
+        if fence is None:
+            continue
+        if opened is None:
+            opened = fence[1], number + 1
+        elif fence[1][0] == opened[0][0] and len(fence[1]) >= len(opened[0]):
+            first, opened = opened[1], None
+            if any(_COMMAND.search(text) for text in document.lines[first - 1 : number - 1]):
+                yield first, number - 1
+
+
+def _judged(document: Document, block: tuple[int, int], said: Sequence[Sentence]) -> Launched | None:
+    first, last = block
+    # blank lines before it keep every line's number
+    text = "\n" * (first - 1) + "\n".join(document.lines[first - 1 : last])
+    at = next(n for n in range(first, last + 1) if _COMMAND.search(document.lines[n - 1]))
+    line = document.lines[at - 1]
+    place = Place(at, len(line) - len(line.lstrip()) + 1)
+    before = [sentence for sentence in said if sentence.place.line < first]
+    inside = [sentence for sentence in said if first <= sentence.place.line <= last]
+    section = (inside or before)[-1].section if inside or before else ()
+    known = before[-1].known if before else Known()
+    around = range(first - _NEAR, last + _NEAR + 1)
+    near = [one.text for one in said if one.place.line in around and not first <= one.place.line <= last]
+
+    def found(verdict: Verdict, devices: int, note: str, judged: LaunchVerdict | None = None) -> Launched:
+        statement = Statement("launch", Fraction(devices), place, " ".join(line.split()), Role.STATED, 0, ONE,
+                              section=section)  # fmt: skip
+        return Launched(first, last, section, JudgedClaim(statement, verdict, note=note), judged)
+
+    try:
+        launch = read_launch(text, document.source)
+    except SpecError as error:
+        fault = error.faults[0]
+        named = "" if fault.field is None else f"{fault.field}: "
+        return found(Verdict.UNSUPPORTED, 0, f"line {fault.line}, column {fault.column}: {named}{fault.message}")
+    if known.device is None:
+        return found(Verdict.UNSUPPORTED, launch.devices, "the text before it names no device that is known here")
+    given = [Override("--hardware", ("hardware",), known.device)]
+    try:
+        posed = pose(launch, given)
+    except SpecError as error:
+        return found(Verdict.UNSUPPORTED, launch.devices, error.faults[0].message)
+    if launch.training:
+        return found(Verdict.UNSUPPORTED, launch.devices, "it trains: memory and times of training are not judged")
+    judged = judge_launch(posed)
+    broken = [str(violation) for violation in judged.verdict.violations]
+    if known.devices is not None and launch.devices > known.devices:
+        broken.append(f"it starts {launch.devices} ranks, and {known.devices} devices are spoken of")
+    where = f"on {launch.devices} of {known.device}"
+    if not broken:
+        return found(Verdict.HOLDS, launch.devices, f"starts {where}", judged)
+    told = "; ".join(broken)
+    if any(_FAILED.search(text) for text in near):
+        return found(Verdict.UNSUPPORTED, launch.devices, f"does not run {where}, as the text says: {told}", judged)
+    return found(Verdict.FAILS, launch.devices, f"does not run {where}: {told}", judged)
+
+
+def of_log(found: Judged) -> tuple[Verdict, list[Derivation], str]:
+    """What `verify` says of a figure, as the audit says it."""
+    readings = [
+        Derivation(one.name, Fraction(own.value), own.formula, own.substituted or own.formula)
+        for one in sorted(found.readings, key=lambda one: not one.holds)
+        for own in (one.figure,)
+    ]
+    verdict = Verdict(str(found.verdict))
+    # a true reading under another release of the engine is true: the log names none
+    return (Verdict.HOLDS if verdict is Verdict.AMBIGUOUS else verdict), readings, found.note
