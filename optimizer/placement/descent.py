@@ -125,8 +125,7 @@ def descend(search: Search, floor: Floats, goal: Floats, *, rounds: int, seed: i
         draw = rng.random((devices,))
         priorities = rng.random((devices * slots * slots,))
         limit = floor[active] + sink * (search.best[active] - floor[active])
-        hot = (search.load[active] > limit[:, None]).sum(axis=1)
-        roam = mixing[active] & (hot <= effort.FEW_HOT) & (turn % 4 > 0)
+        roam = mixing[active] & (turn % 4 > 0)
         if roam.any():
             _drift(
                 search.held, search.values, search.load, active[roam], limit[roam],

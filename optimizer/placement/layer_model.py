@@ -197,7 +197,8 @@ class LayerModel:
 def balanced(question: Question, index: int, layer: LayerPlacement, deadline: float | None) -> LayerPlacement:
     """The layer with the best balance that CP-SAT finds, and with its bound; as it is where large, proved or empty."""
     rows = question.rows(index)
-    if question.split != "even" or layer.gap <= question.tolerance or not all(map(sum, rows)):
+    closed = layer.gap <= question.tolerance or seconds_left(deadline) <= 0
+    if closed or question.split != "even" or not all(map(sum, rows)):
         return layer
     built = LayerModel.of(question, index)
     if built is None:

@@ -160,7 +160,7 @@ class _Ways:
     def _descend(self, state: LayerState, visiting: Visiting, limit: Floats) -> float:
         """Take the exchanges that help most, many together or, where they get in each other's way, fewer."""
         visits = visiting.value(state)
-        for _ in range(effort.EXCHANGE_ROUNDS):
+        while seconds_left(self.deadline) > 0:
             steps = best_steps(state, visiting, effort.EXCHANGES, limit=limit)
             for most in (len(steps), len(steps) // 4, len(steps) // 16, 1):
                 taken = self._take(state, steps, limit, most)

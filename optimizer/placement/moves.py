@@ -142,9 +142,7 @@ def _way(
     passed = {int(price.value(state)): (float(state.load.max()), state.held.copy())}
     node = np.arange(question.devices) // question.kept_within
     for power in effort.MOVE_POWERS:
-        for _ in range(effort.MOST_MOVE_STEPS):
-            if state.load.max() <= goal or seconds_left(deadline) <= 0:
-                break
+        while state.load.max() > goal and seconds_left(deadline) > 0:
             room = budget - price.value(state)
             # Nodes share no copies: only what cools the hottest is worth a move.
             pull = (node == node[state.load.max(axis=0).argmax()]).astype(np.float64)[None]
@@ -171,7 +169,7 @@ def with_fewest_moves(
     Freely split loads are left as they are; where nodes hold what was brought together, copies only change devices
     within a node.
     """
-    if question.current is None or question.split != "even" or layer.moves == 0:
+    if question.current is None or question.split != "even" or layer.moves == 0 or seconds_left(deadline) <= 0:
         return layer
     current, near = question.current[index], question.nearness
     limit = max(layer.max_over_mean, layer.bound + question.tolerance)
@@ -179,7 +177,8 @@ def with_fewest_moves(
     best, fewest = layer.devices, moves(current, layer.devices)
     wide = question.hierarchy == "free" and question.max_moves is None and near is None
     for candidate in _candidates(question, index, layer.devices, limit, deadline) if wide else [layer.devices]:
-        returned = tuples(_returned(question, index, np.array(candidate), float(limit) - _MARGIN, node_size))
+        held = _returned(question, index, np.array(candidate), float(limit) - _MARGIN, node_size, deadline)
+        returned = tuples(held)
         count = moves(current, returned)
         if count < fewest and question.value(index, returned) <= limit:
             best, fewest = returned, count
@@ -195,26 +194,26 @@ def _candidates(
 ) -> Iterator[Devices]:
     """What was found without regard to moves, and what is reached from the placement in service."""
     yield found
-    if seconds_left(deadline) <= 0:
-        return
     goal = float(limit) - _MARGIN
     points = frontier(question, index, question.devices * question.slots, goal=goal, deadline=deadline)
     yield points[-1].devices
     if points[-1].max_over_mean > limit:
         for point in points[-effort.COOLED_POINTS :]:
-            cooled = _cooled(question, index, np.array(point.devices), goal)
+            cooled = _cooled(question, index, np.array(point.devices), goal, deadline)
             if cooled is not None:
                 yield tuples(cooled)
 
 
-def _cooled(question: Question, index: int, start: Ints, limit: float) -> Ints | None:
+def _cooled(
+    question: Question, index: int, start: Ints, limit: float, deadline: float | None
+) -> Ints | None:  # fmt: skip
     """Exchange bundles of the hottest device with another, over and over, until no device is above the limit.
 
     Of the exchanges that end below the limit one with fewest moves, else the one that ends coolest, is made.
     """
     state = LayerState.of(question.normalised(index), start)
     away = ~members(_in_service(question, index), question.experts)
-    for _ in range(effort.COOLINGS):
+    while seconds_left(deadline) > 0:
         hot = int(state.load.max(axis=0).argmax())
         highest = state.load[:, hot].max()
         if highest <= limit:
@@ -253,12 +252,14 @@ def _exchange(state: LayerState, away: Marks, hot: int, limit: float, size: int)
     return float(rank[one, other, two]), hot * slots + ways[one], other * slots + ways[two]
 
 
-def _returned(question: Question, index: int, held: Ints, limit: float, node_size: int) -> Ints:
+def _returned(
+    question: Question, index: int, held: Ints, limit: float, node_size: int, deadline: float | None
+) -> Ints:  # fmt: skip
     """Exchange copies within nodes while that brings some back and every device stays below the limit."""
     moved = Arrivals(members(_in_service(question, index), question.experts))
     state = LayerState.of(question.normalised(index), held)
     most, node = np.full(state.load.shape, limit), state.home // node_size
-    for _ in range(effort.RETURNS):
+    while seconds_left(deadline) > 0:
         steps = best_steps(state, moved, 1, limit=most, among=node[:, None] == node[None, :])
         if not steps:
             break

@@ -20,11 +20,10 @@ _WHOLE = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """Counts, or the witness that none are within a threshold, or neither; and the linear programs it took."""
+    """Counts, or the witness that none are within a threshold, or neither."""
 
     counts: Ints | None
     witness: dict[str, Any] | None
-    programs: int
 
 
 class _Search:
@@ -134,19 +133,17 @@ def decide(
     while True:
         program = PairingProgram(load, devices, threshold, extra)
         if not program.possible:
-            if not program.overfull:
-                return Decided(None, None, solved)
-            return Decided(None, program.witness({"price": 0, "points": []}), solved)
+            return Decided(None, program.witness({"price": 0, "points": []}) if program.overfull else None)
         search = _Search(program, programs - solved, None if solved else steps, rng, deadline)
         cases = search.explore(program.low, program.high)
         solved += search.solved
         if cases is not None:
-            return Decided(None, program.witness(cases), solved)
+            return Decided(None, program.witness(cases))
         if search.found is None:
-            return Decided(search.near, None, solved)
+            return Decided(search.near, None)
         if hottest(weights, search.found) <= threshold:
-            return Decided(search.found, None, solved)
-        fresh = np.setdiff1d(program.load // search.found, program.values)
+            return Decided(search.found, None)
+        fresh = program.fresh_values(search.found)
         if not len(fresh) or solved >= programs:
-            return Decided(search.found, None, solved)
+            return Decided(search.found, None)
         extra = np.union1d(extra, fresh)

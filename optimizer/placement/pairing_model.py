@@ -16,9 +16,8 @@ from ortools.sat.python import cp_model
 from optimizer.placement import effort
 from optimizer.placement.counts import Ints
 from optimizer.placement.pairing import GRID, hottest
+from optimizer.placement.pairing_program import Pairings
 from optimizer.placement.processes import seconds_left
-
-_LONGEST = 1 << 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,50 +46,43 @@ def rule(
     work, seed, deadline
         Limit in CP-SAT's deterministic time, random seed, and ``time.monotonic()`` at which to stop.
     """
-    weights: Ints = np.array(load, dtype=np.int64) * GRID
-    fewest = np.maximum(1, -(-weights // threshold))
-    spare = 2 * devices - int(fewest.sum())
-    if spare < 0 or int(fewest.max()) > devices:
-        return Ruled(None, refused=True)
-    if max(load) * GRID >= _LONGEST:
-        return Ruled(None, refused=False)
-    most = np.minimum(devices, fewest + spare)
+    weights = np.array(load, dtype=np.float64) * GRID
     told: Ints = np.zeros(0, dtype=np.int64)
+    counts: Ints | None = None
     for _ in range(effort.RULINGS):
-        model = _Model(weights, devices, threshold, fewest, most, told)
+        model = _Model(load, devices, threshold, told)
+        if not model.possible:
+            return Ruled(None, refused=model.overfull)
         counts, refused = model.solve(start, work=work, seed=seed, seconds=seconds_left(deadline))
-        if counts is None or hottest(weights.astype(np.float64), counts) <= threshold:
+        if counts is None or hottest(weights, counts) <= threshold:
             return Ruled(counts, refused)
-        fresh = np.setdiff1d(weights // counts, model.values)
+        fresh = model.fresh_values(counts)
         if not len(fresh):
-            return Ruled(counts, refused=False)
+            break
         told = np.union1d(told, fresh)
     return Ruled(counts, refused=False)
 
 
-class _Model:
-    def __init__(self, weights: Ints, devices: int, threshold: int, fewest: Ints, most: Ints, told: Ints) -> None:
+class _Model(Pairings):
+    def __init__(self, load: Sequence[int], devices: int, threshold: int, told: Ints) -> None:
+        super().__init__(load, devices, threshold, told)
+        if not self.possible:
+            return
         self.model = cp_model.CpModel()
-        copies: Ints = np.arange(1, int(most.max()) + 1)
-        floors, ceilings = weights[:, None] // copies, -(-weights[:, None] // copies)
-        inside = (copies >= fewest[:, None]) & (copies <= most[:, None])
-        self.values = _values(floors[inside & (2 * ceilings <= threshold)], told, threshold)
-        large = np.searchsorted(self.values, threshold - ceilings, side="right")
-        small = np.searchsorted(self.values, floors, side="right")
-        self.y = [{int(count): self.model.new_bool_var("") for count in copies[row]} for row in inside]
+        self.y = [{int(count): self.model.new_bool_var("") for count in self.copies[row]} for row in self.inside]
         terms: list[list[tuple[cp_model.IntVar, int]]] = [[] for _ in range(len(self.values) + 1)]
         for expert, literals in enumerate(self.y):
             self.model.add_exactly_one(literals.values())
             for count, literal in literals.items():
-                one, other = int(large[expert, count - 1]), int(small[expert, count - 1])
+                one, other = int(self.large[expert, count - 1]), int(self.small[expert, count - 1])
                 if one != other:
                     terms[one].append((literal, count))
                     terms[other].append((literal, -count))
         everyone = [(literal, count) for literals in self.y for count, literal in literals.items()]
-        self._equal(everyone, 2 * devices)
+        self._equal(everyone, self.slots)
         before: list[tuple[cp_model.IntVar, int]] = []
         for here in terms[:-1]:
-            running = self.model.new_int_var(-2 * devices, 0, "")
+            running = self.model.new_int_var(-self.slots, 0, "")
             self._equal([*here, *before, (running, -1)], 0)
             before = [(running, 1)]
 
@@ -120,11 +112,3 @@ class _Model:
             for literals in self.y
         ]  # fmt: skip
         return np.array(counts, dtype=np.int64), False
-
-
-def _values(floors: Ints, told: Ints, threshold: int) -> Ints:
-    values = np.unique(floors[floors > 0])
-    if len(values) > effort.PAIRING_VALUES:
-        values = values[np.unique(np.linspace(0, len(values) - 1, effort.PAIRING_VALUES).astype(np.int64))]
-    values = np.union1d(values, told[2 * told <= threshold])
-    return np.union1d(values, [threshold // 2])

@@ -13,10 +13,10 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from optimizer.placement import effort
 from optimizer.placement.counts import Floats, Ints
+from optimizer.placement.exchange import Marks
 from optimizer.placement.linear_program import new_program, solved
 from optimizer.placement.pairing import GRID
 
@@ -47,44 +47,62 @@ class Counted:
         return mean
 
 
-class PairingProgram:
-    """Counts of copies of each expert, such that copies pair up within ``threshold / GRID`` as well as can be."""
+class Pairings:
+    """Which counts of copies may pair up within ``threshold / GRID``, and the values by which that is judged.
 
-    def __init__(self, load: Sequence[int], devices: int, threshold: int, extra: Ints) -> None:
+    Parameters
+    ----------
+    load
+        Tokens of each expert.
+    devices, threshold
+        Devices, two slots each, and the threshold, even.
+    extra
+        Values that are to be among those judged by.
+    near
+        Copies beyond the fewest whose shares are values; of all counts where not given.
+    """
+
+    def __init__(
+        self, load: Sequence[int], devices: int, threshold: int, extra: Ints, near: int | None = None
+    ) -> None:  # fmt: skip
         self.devices, self.threshold, self.slots = devices, threshold, 2 * devices
         self.possible = self.overfull = False
         if max(load) * GRID >= _LONGEST:
             return
         self.load: Ints = np.array(load, dtype=np.int64) * GRID
-        fewest = np.maximum(1, -(-self.load // threshold))
-        spare = self.slots - int(fewest.sum())
-        self.low: Ints = fewest
-        self.high: Ints = np.minimum(devices, fewest + max(spare, 0))
-        self.overfull = spare < 0 or int(fewest.max()) > devices
+        self.low: Ints = np.maximum(1, -(-self.load // threshold))
+        spare = self.slots - int(self.low.sum())
+        self.high: Ints = np.minimum(devices, self.low + max(spare, 0))
+        self.overfull = spare < 0 or int(self.low.max()) > devices
         self.possible = not self.overfull
         self.values: Ints = np.zeros(0, dtype=np.int64)
-        if self.possible:
-            self._tables(extra)
-            self._post_rows()
-
-    def _tables(self, extra: Ints) -> None:
+        if self.overfull:
+            return
         self.copies: Ints = np.arange(1, int(self.high.max()) + 1)
-        floors = self.load[:, None] // self.copies
-        ceilings = -(-self.load[:, None] // self.copies)
-        inside = (self.copies >= self.low[:, None]) & (self.copies <= self.high[:, None])
-        posted = inside & (self.copies < self.low[:, None] + effort.PAIRING_COPIES)
-        values = np.unique(floors[posted & (2 * ceilings <= self.threshold)])
-        values = values[values > 0]
+        floors, ceilings = self.load[:, None] // self.copies, -(-self.load[:, None] // self.copies)
+        self.inside: Marks = (self.copies >= self.low[:, None]) & (self.copies <= self.high[:, None])
+        self.first: Marks = self.inside & (self.copies < self.low[:, None] + (near or self.slots))
+        values = np.unique(floors[self.first & (2 * ceilings <= threshold)])
         if len(values) > effort.PAIRING_VALUES:
             values = values[np.unique(np.linspace(0, len(values) - 1, effort.PAIRING_VALUES).astype(np.int64))]
-        values = np.union1d(values, extra[2 * extra <= self.threshold])
         # Half the threshold counts all shares above it against all below.
-        values = np.union1d(values, [self.threshold // 2])
+        values = np.union1d(np.union1d(values, extra[2 * extra <= threshold]), [threshold // 2])
         self.values = values[values > 0]
-        values = self.values
-        self.large: Ints = np.searchsorted(values, self.threshold - ceilings, side="right")
-        self.small: Ints = np.searchsorted(values, floors, side="right")
-        self.first: NDArray[np.bool_] = posted
+        self.large: Ints = np.searchsorted(self.values, threshold - ceilings, side="right")
+        self.small: Ints = np.searchsorted(self.values, floors, side="right")
+
+    def fresh_values(self, counts: Ints) -> Ints:
+        """Values, not among those judged by, that tell of counts that miss the threshold in truth."""
+        return np.setdiff1d(self.load // counts, self.values)
+
+
+class PairingProgram(Pairings):
+    """Counts of copies of each expert, such that copies pair up within ``threshold / GRID`` as well as can be."""
+
+    def __init__(self, load: Sequence[int], devices: int, threshold: int, extra: Ints) -> None:
+        super().__init__(load, devices, threshold, extra, near=effort.PAIRING_COPIES)
+        if self.possible:
+            self._post_rows()
 
     def _post_rows(self) -> None:
         self.solver = solver = new_program()

@@ -80,8 +80,7 @@ def price(
 class _Program:
     def __init__(self, load: Sequence[int], devices: int, slots: int, high: int) -> None:
         self.load, self.devices, self.slots = load, devices, slots
-        rooms, most = (effort.ROOM, effort.CLASSES) if slots <= 3 else (effort.ROOM_OF_MANY, effort.CLASSES_OF_MANY)
-        self.unit = max(1, high // rooms)
+        self.unit = max(1, high // effort.ROOM)
         self.room = high // self.unit
         self.spare = devices * slots - len(load)
         self.copies: Ints = np.arange(1, min(devices, 1 + self.spare) + 1)
@@ -91,8 +90,8 @@ class _Program:
         fewest = np.maximum(1, -(-weights // (self.room * self.unit)))
         near = (self.copies >= fewest[:, None]) & (self.copies < fewest[:, None] + effort.CLASS_COPIES)
         ends = np.unique(self.shares[near & (self.shares <= self.room)])
-        if len(ends) > most:
-            ends = ends[np.unique(np.linspace(0, len(ends) - 1, most).astype(np.int64))]
+        if len(ends) > effort.CLASSES:
+            ends = ends[np.unique(np.linspace(0, len(ends) - 1, effort.CLASSES).astype(np.int64))]
         self.ends: Ints = np.union1d(ends, [0])
         self.classes: Ints = np.searchsorted(self.ends, self.shares, side="right") - 1
         self.counts: Floats | None = None

@@ -123,7 +123,7 @@ def balance_part(
     """Some of the layers; as for ``balance_robustly``."""
     rng = np.random.default_rng(seed)
     search = _first(weights, aim, devices, slots, rng)
-    for sweep in range(min(effort.SWEEPS, 2 + devices * slots)):
+    for sweep in range(2 + devices * slots):
         open_layers = np.nonzero(search.best > enough)[0]
         if not len(open_layers) or seconds_left(deadline) <= 0:
             break

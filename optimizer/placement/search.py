@@ -133,7 +133,7 @@ def _try_variants(
         return
     rng = np.random.default_rng(seed)
     for attempt in range(attempts):
-        draws = rng.random((effort.VARIANTS, 1 + attempt % effort.TRANSFERS, 2))
+        draws = rng.random((effort.VARIANTS, 1 + attempt, 2))
         open_layers = np.nonzero(search.best > floor + far * (enough - floor))[0]
         if not len(open_layers) or seconds_left(deadline) <= 0:
             return

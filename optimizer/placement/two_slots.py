@@ -37,7 +37,8 @@ class _Layer:
     bound: float
     seed: int
     witness: Witness | None = None
-    depth: float = effort.DEPTH
+    depth: float = 0.0
+    """Part of the gap that the next tabu search is to close."""
     asked: int = 0
     trusted: bool = False
     """Whether the bound is CP-SAT's word."""
@@ -146,7 +147,9 @@ def place_two_slots(question: Question, bounds: list[Bound], *, goal: float, dea
     layers = []
     for load, copies, (bound, _) in zip(loads, counts, bounds, strict=True):
         best = hottest_placed(np.array(load, dtype=np.float64), copies)
-        layers.append(_Layer(load, devices, copies, best, float(bound) * sum(load) / devices, question.seed))
+        layers.append(
+            _Layer(load, devices, copies, best, float(bound) * sum(load) / devices, question.seed, depth=effort.DEPTH)
+        )
     trusting = question.solver_bounds and question.split == "even"
 
     def work(step: Callable[..., None], target: float, *options: float) -> None:

@@ -43,7 +43,7 @@ def _searched(question: Question, index: int, layer: LayerPlacement, deadline: f
     counts = divisor_replicas(weights[None], devices * question.slots - blanks, devices)[0]
     rng = np.random.default_rng(question.seed)
     tried = [counts] + [
-        transferred(weights, counts, devices, rng.random((1 + number % effort.TRANSFERS, 2)))
+        transferred(weights, counts, devices, rng.random((1 + number % effort.ATTEMPTS, 2)))
         for number in range(effort.UNEVEN_VARIANTS)
     ]
     copies = np.array([[*variant, blanks] for variant in tried])
