@@ -14,6 +14,7 @@ from optimizer.certificate.placement_document import check_placement_document
 from optimizer.certificate.reading import RESULT_SCHEMA
 from optimizer.certificate.verdict import Check, Rejected
 from optimizer.domain.cluster import Cluster
+from optimizer.domain.mixture import as_cluster
 from optimizer.domain.problem import Problem
 
 
@@ -61,6 +62,8 @@ def certify(document: object, asked: Problem | Cluster | None = None) -> Check:
         kind = next((k for k in KINDS if k.is_of(document)), None) if isinstance(document, dict) else None
         if kind is None or not isinstance(document, dict):
             raise Rejected("schema", f"not a {RESULT_SCHEMA} or {PLACEMENT_SCHEMA} document")  # noqa: TRY301
+        if isinstance(asked, Problem) and kind.asks is Cluster:
+            asked = as_cluster(asked) or asked  # several layouts side by side are a fleet
         if asked is not None and not isinstance(asked, kind.asks):
             raise Rejected("problem", "a cluster and a problem of one demand on one pool are not the same")  # noqa: TRY301
         kind.check(document, check, asked)

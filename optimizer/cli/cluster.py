@@ -39,21 +39,32 @@ def solve_and_show(
     if stray:
         raise stray_options(stray)
     from optimizer.cluster import solve_cluster  # noqa: PLC0415 - loads the solver
-    from optimizer.readers.output import write_whole  # noqa: PLC0415 - beside it
 
-    result = solve_cluster(cluster, time_limit_s=time_limit)
+    return give(solve_cluster(cluster, time_limit_s=time_limit), out, as_json=as_json)
+
+
+def give(result: FleetResult, out: str | None, *, as_json: bool, alone: Fraction | None = None) -> int:
+    """Write and print a fleet; the exit status.
+
+    Parameters
+    ----------
+    alone
+        What the best layout of one kind serves, where the question did not ask for a fleet.
+    """
+    from optimizer.readers.output import write_whole  # noqa: PLC0415 - beside the solver
+
     document = result.to_json()
     if result.status == "infeasible":
         from optimizer.explain.cluster import conflict_of  # noqa: PLC0415 - only where nothing fits
 
-        document |= conflict_of(cluster, result.columns)
+        document |= conflict_of(result.cluster, result.columns)
     if out is not None:
         write_whole(out, json_text(document) + "\n")
         say(f"wrote {out}")
     if as_json:
         emit_json(document)
     else:
-        show(result, document)
+        show(result, document, alone)
     return int(result.exit_status)
 
 
@@ -105,8 +116,8 @@ def _show_judged(judged: FleetJudgement, *, derivations: bool) -> None:
         emit(f"not checked: {text}")
 
 
-def show(result: FleetResult, document: dict[str, Any]) -> None:
-    """Print a fleet."""
+def show(result: FleetResult, document: dict[str, Any], alone: Fraction | None = None) -> None:
+    """Print a fleet; `alone` as in `give`."""
     from optimizer.cli import present  # noqa: PLC0415 - needs the figures
 
     objective, status = document["objective"], document["status"]
@@ -115,6 +126,11 @@ def show(result: FleetResult, document: dict[str, Any]) -> None:
     gap = objective["gap"]
     stated = bound is not None and (status == "feasible" or gap > float(TOLERANCE))
     proof = f" (bound {bound:,.6g}, gap {gap:.2%})" if stated else ""
+    if alone is not None and result.value is not None:
+        value = f": {present.objective_text(objective['name'], objective['value'])}"
+        kinds = len({own.column for own in next(iter((result.fleet or {}).values()))})
+        more = f"{float(result.value / alone - 1):.2%} more than with one (--max-kinds 1)"
+        value += f" with {kinds} kinds of layout, {more}"
     present.verdict_line(status + value + proof, good=status in {"optimal", "feasible"})
     fleet = document["fleet"]
     if fleet is not None:

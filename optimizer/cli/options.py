@@ -131,6 +131,7 @@ PROBLEM_OPTIONS: Final = (
     ProblemOption(
         "--balance-allowance", ("experts", "balance_allowance"), "Balance given up for fewer nodes visited.", "SHARE"
     ),
+    ProblemOption("--max-kinds", ("max_kinds",), "Kinds of layout side by side at most; 1: one kind.", "N"),
     ProblemOption("--seed", ("seed",), "Seed; the same one gives the same layout.", "N"),
 )
 """In the order of ``--help``."""

@@ -73,6 +73,10 @@ def command(
     box = None if uncertainty is None else uncertain_share(uncertainty)
     watch = progress_line(quiet=json)
     result = _solved(question, method, top, time_limit, watch)
+    one = posed is not None or top > 1 or pareto or uncertainty or slot_prices or method != "branch-and-bound"
+    given = None if one else _mixed(question, result, time_limit, out, as_json=json)
+    if given is not None:
+        return given
     document = result.answer()
     try:
         _beside(question, result, document, pareto, box, watch)
@@ -90,11 +94,7 @@ def command(
     if out is not None:
         write_whole(out, json_text(document) + "\n")
         say(f"wrote {out}")
-    priced = []
-    if slot_prices:
-        from optimizer.solve.slot_prices import slot_prices as each  # noqa: PLC0415 - beside the solver
-
-        priced = [price.to_json() for price in each(question, time_limit_s=time_limit)]
+    priced = _slot_prices(question, time_limit) if slot_prices else []
     if json:
         emit_json(document | ({"slot_prices": priced} if slot_prices else {}))
     else:
@@ -125,6 +125,26 @@ def _solved(
     return solve_declared(problem, time_limit_s=time_limit)
 
 
+def _mixed(problem: Problem, result: Result, time_limit: float | None, out: str | None, *, as_json: bool) -> int | None:
+    """Several kinds of layout side by side, given where they serve more; None where one kind is best."""
+    if result.status != "optimal" or result.best is None:
+        return None
+    from optimizer.cluster.mix import mix  # noqa: PLC0415 - beside the solver
+
+    left = None if time_limit is None else max(0.0, time_limit - result.wall_s)
+    try:
+        found = mix(problem, result.best.value, time_limit_s=left)
+    except KeyboardInterrupt:
+        say("interrupted: the answer with one kind of layout stands; whether several serve more is left out")
+        return None
+    if found is None:
+        return None
+    from optimizer.cli.cluster import give  # noqa: PLC0415 - for fleets alone
+
+    end_progress()
+    return give(found, out, as_json=as_json, alone=result.best.value)
+
+
 def _beside(
     problem: Problem,
     result: Result,
@@ -146,6 +166,12 @@ def _beside(
 
             answer = robust(problem, box, watch)
             document["uncertainty"] = None if answer is None else answer.to_json()
+
+
+def _slot_prices(problem: Problem, time_limit: float | None) -> list[dict[str, Any]]:
+    from optimizer.solve.slot_prices import slot_prices  # noqa: PLC0415 - beside the solver
+
+    return [price.to_json() for price in slot_prices(problem, time_limit_s=time_limit)]
 
 
 def _served(posed: Posed) -> Problem:

@@ -21,6 +21,8 @@ from optimizer.verify.replica import ceiling_problem, most_served, slowest_trans
 
 _STEP = Fraction(513, 512)
 """How much more the search is asked for: columns serve the most there is to within 0.2%."""
+_LOOP_STEP = 1 + Fraction(1, 2**33)
+"""The same where a replica's requests are always in flight: its capacity is known to more digits than that."""
 _MISSES = 5
 """How often a layout that is found may be no column before the next size, where no ceiling is wanted."""
 _LOWEST = 1024
@@ -79,6 +81,7 @@ class _Walk:
         if not proving:
             node = pool.devices_per_node
             self.sizes = [n for n in self.sizes if n <= node or _is_round(n // node) or n == self.sizes[-1]]
+        self.step = _LOOP_STEP if demand.loops else _STEP
         self.columns: dict[str, Column] = {}
         self.ceilings: list[Ceiling] = []
 
@@ -87,9 +90,9 @@ class _Walk:
         at = 0
         while at < len(self.sizes):
             devices = self.sizes[at]
-            least, step = Fraction(0), _STEP
+            least, step = Fraction(0), self.step
             tried = 0
-            while (found := self._beyond(devices, wanted := max(least, self._known(devices) * _STEP))) is not None:
+            while (found := self._beyond(devices, wanted := max(least, self._known(devices) * self.step))) is not None:
                 if self._listed(found):
                     continue
                 tried += 1

@@ -32,6 +32,7 @@ from optimizer.domain.quantity import (
     Ratio,
     Watts,
 )
+from optimizer.domain.workload import Arrival
 
 Role = Literal["aggregated", "prefill", "decode"]
 ROLES: dict[str, Role] = {role: role for role in get_args(Role)}
@@ -244,9 +245,11 @@ class Demand(Grown):
     ----------
     buckets
         Nested, the smallest first.
+    arrival
+        Whom a request meets at a replica; None: others that come at random.
     """
 
-    later = ("traffic",)
+    later = ("traffic", "arrival")
 
     name: str
     phase: DemandPhase
@@ -260,11 +263,17 @@ class Demand(Grown):
     mtp_tokens: int = 0
     mtp_acceptance: Ratio = Fraction(0)
     traffic: Traffic | None = None
+    arrival: Arrival | None = None
 
     @model_validator(mode="after")
     def _nested(self) -> Demand:
         check_nested(self.buckets)
         return self
+
+    @property
+    def loops(self) -> bool:
+        """Whether replicas have as many requests in flight as they hold, whatever rate is asked of them."""
+        return self.arrival in {"alone", "closed"}
 
     @property
     def several(self) -> bool:

@@ -74,6 +74,9 @@ class ProblemFile(Spec):
     engine: str = "any"
     search: Search = Search()
     experts: ExpertsSpec | None = None
+    max_kinds: int | None = Field(
+        default=None, ge=1, le=1000, description="layouts side by side at most, of objective throughput; 1: one kind"
+    )
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
     notes: str = ""
     tags: Annotated[tuple[str, ...], AsTuple] = ()
@@ -105,7 +108,7 @@ class Problem(Grown):
     `current_placement` is the placement in service, on as many devices and slots as it lists.
     """
 
-    later = ("coactivation",)
+    later = ("coactivation", "max_kinds")
 
     name: str
     model: ModelSpec
@@ -120,6 +123,7 @@ class Problem(Grown):
     expert_loads: Annotated[tuple[ExpertLoads, ...], AsTuple] = ()
     current_placement: Placed | None = None
     coactivation: Coactivation | None = None
+    max_kinds: int | None = None
     seed: int = 0
 
     @model_validator(mode="after")
@@ -327,6 +331,7 @@ def resolve(
         expert_loads=expert_loads,
         current_placement=current,
         coactivation=coactivation,
+        max_kinds=written.max_kinds,
         seed=written.seed,
     )
     return _kept_on_nodes(_kept_on_mesh(problem))

@@ -238,7 +238,7 @@ def cluster_content(content: Mapping[str, Any], pools: Sequence[str]) -> dict[st
     model = content.get("model")
     work = {key: value for key, value in content.get("workload", {}).items() if key != "kind"}
     demand = {key: content[key] for key in ("model", "precision", "limits", "engine", "search") if key in content}
-    kept = {key: content[key] for key in ("name", "objective", "seed") if key in content}
+    kept = {key: content[key] for key in ("name", "objective", "max_kinds", "seed") if key in content}
     name = model.rpartition("/")[2] if isinstance(model, str) else "demand"
     return {**kept, "pools": found, "demands": {name: demand | {"workload": work}}}
 

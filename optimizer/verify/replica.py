@@ -25,6 +25,8 @@ from optimizer.verify.violation import Violation
 
 _DIGITS = 3
 """Digits that a rate keeps beside its first: rounded down, so that what is claimed is served."""
+_LOOP_DIGITS = 11
+"""The same of a replica whose requests are always in flight: its capacity, whatever rate is asked."""
 _HALVINGS = 14
 
 
@@ -64,8 +66,8 @@ def replica_problem(
     return Problem(
         name=cluster.name, model=demand.model, hardware=pool.hardware, devices=devices,
         workload=ServingWorkload(
-            phase=role, input_tokens=longest.input_tokens, output_tokens=longest.output_tokens, arrival="poisson",
-            prefix_cache_hit=demand.prefix_cache_hit, mtp_tokens=demand.mtp_tokens,
+            phase=role, input_tokens=longest.input_tokens, output_tokens=longest.output_tokens,
+            arrival=demand.arrival or "poisson", prefix_cache_hit=demand.prefix_cache_hit, mtp_tokens=demand.mtp_tokens,
             mtp_acceptance=demand.mtp_acceptance,
         ),
         limits=limits, objective="throughput", engine_name=demand.engine_name, search=demand.search,
@@ -183,6 +185,12 @@ def most_served(
     top: Fraction, *, bucket: int = 0,
 ) -> Column | None:  # fmt: skip
     """The column of a layout at the most requests/s that it serves within its limits, by bisection below `top`."""
+    if demand.loops:
+        rate = _rounded(top, _LOOP_DIGITS)
+        try:
+            return priced_column(cluster, demand, role, pool, layout, redundant, rate, sent_s, bucket=bucket)
+        except UnservedError:
+            return None
     low, high, found = Fraction(0), top, None
     for number in range(_HALVINGS):
         rate = _rounded((low + high) / 2 if number else top)
@@ -198,12 +206,12 @@ def most_served(
     return found
 
 
-def _rounded(rate: Fraction) -> Fraction:
+def _rounded(rate: Fraction, digits: int = _DIGITS) -> Fraction:
     """A rate rounded down to a few digits."""
     scale = Fraction(1)
-    while rate * scale < 10**_DIGITS:
+    while rate * scale < 10**digits:
         scale *= 10
-    while rate * scale >= 10 ** (_DIGITS + 1):
+    while rate * scale >= 10 ** (digits + 1):
         scale /= 10
     return Fraction(int(rate * scale)) / scale
 
