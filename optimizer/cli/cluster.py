@@ -13,6 +13,7 @@ from optimizer.fleet.ceiling import unlooked
 from optimizer.fleet.column import traffic_words
 from optimizer.readers.cluster import stray_options
 from optimizer.units import Dimension
+from optimizer.verify.fleet_document import unit_lost
 
 if TYPE_CHECKING:
     from optimizer.cluster import FleetResult
@@ -175,7 +176,11 @@ def _period(cluster: Cluster, name: str, period: dict[str, Any]) -> None:
     rows = []
     for demand, own in period["demands"].items():
         worst = own["worst_loss"]
-        loss = "" if worst is None else f"{worst['capacity_per_s']:,.5g} without {worst['node'][0]}/{worst['node'][1]}"
+        loss = ""
+        if worst is not None:
+            unit = unit_lost(cluster)
+            where = "/".join(map(str, worst[unit]))
+            loss = f"{worst['capacity_per_s']:,.5g} without {'rack ' if unit == 'rack' else ''}{where}"
         times = [
             "" if own[key] is None else shown(Fraction(own[key]), Dimension.SECONDS) for key in ("ttft_s", "tpot_s")
         ]

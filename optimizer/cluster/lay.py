@@ -10,8 +10,8 @@ from optimizer.domain.fleet import Fleet, Place, Replicas
 from optimizer.errors import InternalError
 from optimizer.fleet.column import Column
 from optimizer.fleet.families import Statement
-from optimizer.fleet.families.filling import fillings, rack_fillings
-from optimizer.fleet.nodes import whole_racks
+from optimizer.fleet.families.filling import Filling, by_rack, fillings, rack_contents, rack_fillings
+from optimizer.fleet.nodes import packed, rack_kinds, racks_of, whole_racks
 
 
 def lay(statement: Statement, point: Mapping[str, Fraction]) -> Fleet:
@@ -35,6 +35,9 @@ def _pool(
     statement: Statement, point: Mapping[str, Fraction], period: Period, pool: Pool, wanted: Mapping[str, int],
     places: dict[str, list[tuple[Place, ...]]],
 ) -> None:  # fmt: skip
+    if by_rack(statement, pool):
+        _racks(statement, point, period, pool, wanted, places)
+        return
     columns = statement.of_pool(pool.name)
     nodes: dict[int, list[int]] = {}
     for node, free in enumerate(pool.free):
@@ -54,6 +57,45 @@ def _pool(
     for column in columns:
         if len(places[column.name]) != wanted[column.name]:
             raise InternalError(f"{column.name}: {wanted[column.name]} replicas on {len(places[column.name])} places")
+
+
+def _racks(
+    statement: Statement, point: Mapping[str, Fraction], period: Period, pool: Pool, wanted: Mapping[str, int],
+    places: dict[str, list[tuple[Place, ...]]],
+) -> None:  # fmt: skip
+    """Racks that are filled as one: what no rack holds on whole ones, the rest packed on the nodes of each."""
+    kinds = {kind: list(alike) for kind, alike in rack_kinds(pool).items()}
+    whole = kinds.get((pool.devices_per_node,) * (pool.rack_nodes or 1), [])
+    columns = {column.name: column for column in statement.of_pool(pool.name)}
+    for name, column in columns.items():
+        nodes = pool.nodes_of(column.devices)
+        for _ in range(wanted[name] if racks_of(pool, nodes) else 0):
+            run = [node for _ in range(racks_of(pool, nodes)) for node in whole.pop(0)]
+            places[name].append(_spread(pool, sorted(run)[:nodes], column.devices))
+    for filling in rack_contents(statement, pool, period):
+        for _ in range(int(point[filling.name])):
+            _pack(pool, kinds[filling.kind].pop(0), filling, columns, places)
+
+
+def _pack(
+    pool: Pool, rack: list[int], filling: Filling, columns: Mapping[str, Column],
+    places: dict[str, list[tuple[Place, ...]]],
+) -> None:  # fmt: skip
+    held = sorted(
+        (columns[str(name)] for name, n in filling.places.items() for _ in range(n)), key=lambda c: -c.devices
+    )
+    stands = packed([column.devices for column in held], filling.kind, pool.devices_per_node)
+    if stands is None:
+        raise InternalError(f"{filling.name}: does not fit its rack")
+    first = dict.fromkeys(rack, 0)
+    for column, at in zip(held, stands, strict=True):
+        nodes = [rack[number] for number in at]
+        if pool.nodes_of(column.devices):
+            places[column.name].append(_spread(pool, nodes, column.devices))
+            continue
+        start = first[nodes[0]]
+        first[nodes[0]] += column.devices
+        places[column.name].append((Place(nodes[0], tuple(range(start, start + column.devices))),))
 
 
 def _fill(

@@ -67,13 +67,14 @@ through a prefill and a decode replica.
 
 
 class PoolFile(Spec):
-    """Devices of one kind: `nodes` full ones, or `devices`, or those `free` on each node."""
+    """Devices of one kind: `nodes` full ones, or `devices`, or those `free` on each node; racks hold nodes in order."""
 
     hardware: str | dict[str, Any] | None = None
     devices_per_node: int | None = Field(default=None, ge=1, le=4096, description="where `rates` stand for hardware")
     nodes: int | None = Field(default=None, ge=1, le=10**5)
     devices: int | None = Field(default=None, ge=1, le=10**6)
     free: Annotated[tuple[Annotated[int, Field(ge=0, le=4096)], ...] | None, AsTuple] = None
+    nodes_per_rack: int | None = Field(default=None, ge=2, le=10**4, description="the hardware's own otherwise")
     price: DollarsPerHour | None = Field(default=None, description="per device; the hardware's own otherwise")
     billing: Billing = "owned"
     availability: PositiveRatio = Field(default=Fraction(1), description="share of time that a device is there")
@@ -163,7 +164,7 @@ class PeriodFile(Spec):
 
 
 class Survive(Spec):
-    """What may be lost at once: any `nodes` nodes, of one pool where it is named."""
+    """What may be lost at once: any `nodes` nodes or `racks` racks, of one pool where it is named."""
 
     nodes: int | None = Field(default=None, ge=1, le=1000)
     racks: int | None = Field(default=None, ge=1, le=1000)
@@ -175,6 +176,16 @@ class Survive(Spec):
             message = "give either nodes or racks"
             raise ValueError(message)
         return self
+
+    @property
+    def unit(self) -> str:
+        """What is lost."""
+        return "nodes" if self.racks is None else "racks"
+
+    @property
+    def lost(self) -> int:
+        """How many of them."""
+        return self.nodes or self.racks or 0
 
 
 class ClusterLimits(Spec):
@@ -231,6 +242,10 @@ class Pool(Spec):
     def nodes_of(self, devices: int) -> int:
         """Whole nodes that a replica takes; 0 where it shares one."""
         return 0 if devices <= self.devices_per_node else -(-devices // self.devices_per_node)
+
+    def rack_of(self, node: int) -> int:
+        """The rack that a node stands in; all in one where there are none."""
+        return 0 if self.rack_nodes is None else node // self.rack_nodes
 
     @property
     def pays_for_all(self) -> bool:
@@ -426,12 +441,13 @@ class Cluster(Spec):
         own = self.survive
         if own is None:
             return
-        if own.racks is not None:
-            message = "survive.racks: the loss of a rack is not modelled; `nodes` takes that many of any nodes"
-            raise ValueError(message)
         if own.pool is not None and all(pool.name != own.pool for pool in self.pools):
             message = f"survive.pool: {own.pool!r} is no pool: {', '.join(pool.name for pool in self.pools)}"
             raise ValueError(message)
+        for pool in self.pools:
+            if own.racks is not None and own.pool in {None, pool.name} and pool.rack_nodes is None:
+                message = f"survive.racks: pool {pool.name!r} has none: say its nodes_per_rack"
+                raise ValueError(message)
 
     def _check_links(self) -> None:
         names = {pool.name for pool in self.pools}

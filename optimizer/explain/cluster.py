@@ -137,11 +137,11 @@ def _smallest(cluster: Cluster, columns: Sequence[Column], limit: Limit) -> floa
         return _count(limit.value, lambda n: cluster.model_copy(update={"max_kinds": n}), columns)
     if kind == "survive":
         own = cluster.survive
-        assert own is not None and own.nodes is not None  # noqa: S101, PT018 - the limit says so
-        for nodes in range(own.nodes - 1, 0, -1):
-            lighter = cluster.model_copy(update={"survive": own.model_copy(update={"nodes": nodes})})
+        assert own is not None  # noqa: S101 - the limit says so
+        for fewer in range(own.lost - 1, 0, -1):
+            lighter = cluster.model_copy(update={"survive": own.model_copy(update={own.unit: fewer})})
             if _fits(lighter, columns) is not None:
-                return nodes
+                return fewer
         return 0
     own_limits = cluster.limits.model_copy(update={rest: None})
     assert isinstance(own_limits, ClusterLimits)  # noqa: S101 - a copy of it

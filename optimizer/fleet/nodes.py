@@ -18,6 +18,58 @@ def whole_racks(pool: Pool) -> list[int]:
     return counts
 
 
+def racks(pool: Pool) -> list[list[int]]:
+    """Nodes of each rack."""
+    size = pool.rack_nodes or len(pool.free)
+    return [list(range(first, min(first + size, len(pool.free)))) for first in range(0, len(pool.free), size)]
+
+
+def rack_kinds(pool: Pool) -> dict[tuple[int, ...], list[list[int]]]:
+    """Racks that are alike: devices free on their nodes, most first, and the nodes of each in that order."""
+    found: dict[tuple[int, ...], list[list[int]]] = {}
+    for nodes in racks(pool):
+        ordered = sorted(nodes, key=lambda node: -pool.free[node])
+        found.setdefault(tuple(pool.free[node] for node in ordered), []).append(ordered)
+    return found
+
+
+def packed(sizes: Sequence[int], free: Sequence[int], node_devices: int) -> list[tuple[int, ...]] | None:
+    """Nodes that replicas of these sizes, the largest first, stand on; None where they do not fit.
+
+    One of more than a node takes whole nodes; the others stand on one each.
+    """
+    left = list(free)
+    places: list[tuple[int, ...]] = []
+    for size in (size for size in sizes if size > node_devices):
+        whole = [node for node, room in enumerate(left) if room == node_devices][: -(-size // node_devices)]
+        if len(whole) * node_devices < size:
+            return None
+        places.append(tuple(whole))
+        for node in whole:
+            left[node] = 0
+    small = [size for size in sizes if size <= node_devices]
+    found = _packed(tuple(small), tuple(left), set())
+    return None if found is None else [*places, *((node,) for node in found)]
+
+
+def _packed(
+    sizes: tuple[int, ...], left: tuple[int, ...], failed: set[tuple[int, tuple[int, ...]]]
+) -> list[int] | None:
+    """The node of each: the fullest that takes it first; of nodes with equal room one is tried."""
+    if not sizes:
+        return []
+    state = (len(sizes), tuple(sorted(left)))
+    if state in failed or sum(sizes) > sum(left):
+        return None
+    for room in sorted({room for room in left if room >= sizes[0]}):
+        node = left.index(room)
+        rest = _packed(sizes[1:], (*left[:node], room - sizes[0], *left[node + 1 :]), failed)
+        if rest is not None:
+            return [node, *rest]
+    failed.add(state)
+    return None
+
+
 def racks_of(pool: Pool, nodes: int) -> int:
     """Whole racks that a replica of so many whole nodes takes; 0 where it shares one, or there are none."""
     return 0 if pool.rack_nodes is None or nodes <= pool.rack_nodes else -(-nodes // pool.rack_nodes)

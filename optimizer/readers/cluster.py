@@ -147,10 +147,15 @@ class _Reading:
         if not sum(free):
             raise self.document.error("no device is free", (*self.at, "pools", name, "free"))
         rack = hardware.devices_per_rack if hardware else None
+        rack_nodes = rack // each if rack else None
+        if rack_nodes is not None and own.nodes_per_rack not in {None, rack_nodes}:
+            message = f"a rack of {hardware.name if hardware else name} has {rack_nodes} nodes"
+            raise self.document.error(message, (*self.at, "pools", name, "nodes_per_rack"))
+        rack_nodes = rack_nodes or own.nodes_per_rack
         price = own.price if own.price is not None else (hardware.device.price if hardware else None)
         power = own.power if own.power is not None else (hardware.device.power if hardware else None)
         return Pool(
-            name=name, hardware=hardware, devices_per_node=each, rack_nodes=rack // each if rack else None, free=free,
+            name=name, hardware=hardware, devices_per_node=each, rack_nodes=rack_nodes, free=free,
             price=price, billing=own.billing, availability=own.availability, power=power,
         )  # fmt: skip
 

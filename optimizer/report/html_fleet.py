@@ -181,8 +181,9 @@ def _demands(stated: Mapping[str, Any]) -> str:
     for name, own in demands.items():
         worst = own.get("worst_loss") if isinstance(own, Mapping) else None
         loss = ""
-        if isinstance(worst, Mapping) and isinstance(worst.get("node"), list):
-            loss = f"{shown(worst.get('capacity_per_s'))} without {'/'.join(map(str, worst['node']))}"
+        for unit in ("node", "rack"):
+            if isinstance(worst, Mapping) and isinstance(worst.get(unit), list):
+                loss = f"{shown(worst.get('capacity_per_s'))} without {unit} {'/'.join(map(str, worst[unit]))}"
         keys = ("requests_per_s", "capacity_per_s", "ttft_s", "tpot_s")
         rows.append([str(name), *(shown(own.get(key)) for key in keys), loss])
     head = ["demand", "requests/s", "capacity", "TTFT (s)", "TPOT (s)", "after the worst loss"]

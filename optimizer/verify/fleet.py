@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from optimizer.domain.cluster import Cluster, Demand, Period, Pool
-from optimizer.domain.fleet import Fleet, Replicas
+from optimizer.domain.fleet import Fleet, Place, Replicas
 from optimizer.fleet.column import Column
 
 
@@ -33,9 +33,9 @@ class DemandFigures:
     capacity
         Requests/s that the weakest chain takes.
     left
-        The same after the worst loss of as many nodes as `survive` says, or of one.
+        The same after the worst loss of as many nodes or racks as `survive` says, or of one node.
     worst, after_worst
-        Pool and node whose loss alone leaves least, and what it leaves; None where no replica stands.
+        Pool and node, or rack, whose loss alone leaves least, and what it leaves; None where no replica stands.
     """
 
     rate: Fraction
@@ -98,16 +98,26 @@ def standing(cluster: Cluster, known: Mapping[str, Column], replicas: Sequence[R
             broken.append(Broken("capacity", text, own.column))
         for places in own.places:
             broken += _one(pool, column, [(p.node, d) for p in places for d in p.devices])
-            whole = pool.nodes_of(column.devices) > 0
-            for place in places:
-                taken = range(pool.devices_per_node) if whole else place.devices
+            for node, taken in _taken(pool, column, places):
                 for device in taken:
-                    at = (pool.name, place.node, device)
+                    at = (pool.name, node, device)
                     if at in held:
                         text = f"{own.column} and {held[at]} on {'/'.join(map(str, at))}"
                         broken.append(Broken("capacity", text, own.column))
                     held[at] = own.column
     return broken
+
+
+def _taken(pool: Pool, column: Column, places: Sequence[Place]) -> Iterable[tuple[int, Sequence[int]]]:
+    """Devices that nothing else may hold: whole nodes of a replica of several, whole racks of one that none holds."""
+    nodes, each = pool.nodes_of(column.devices), range(pool.devices_per_node)
+    if not nodes:
+        return [(place.node, place.devices) for place in places]
+    held = {place.node for place in places}
+    if pool.rack_nodes is not None and nodes > pool.rack_nodes:
+        reached = {pool.rack_of(node) for node in held}
+        held |= {node for node in range(len(pool.free)) if pool.rack_of(node) in reached}
+    return [(node, each) for node in sorted(held)]
 
 
 def _one(pool: Pool, column: Column, devices: list[tuple[int, int]]) -> Iterable[Broken]:
@@ -170,21 +180,21 @@ def _figures(
         if own is not None and own.pool not in {None, group.pool}:
             continue
         for places in group.places:
-            nodes = sorted({place.node for place in places})
-            if len(nodes) > 1:
-                dead.append(({kind: rate}, (group.pool, nodes[0])))
-            elif nodes:
-                node = at.setdefault((group.pool, nodes[0]), {})
-                node[kind] = node.get(kind, Fraction(0)) + rate
+            units = units_of(cluster, group.pool, places)
+            if len(units) > 1:
+                dead.append(({kind: rate}, (group.pool, units[0])))
+            elif units:
+                unit = at.setdefault((group.pool, units[0]), {})
+                unit[kind] = unit.get(kind, Fraction(0)) + rate
     dead += [(lost, where) for where, lost in at.items()]
-    lost_nodes = own.nodes if own is not None and own.nodes else 1
+    many = 1 if own is None else own.lost
     left, worst, least = _capacity(demand, whole), None, None
     for roles, number, share in _parts(demand):
         losses = sorted(
             ((_of_part(lost, roles, number), where) for lost, where in dead), key=lambda item: (-item[0], item[1])
         )
         served = _of_part(whole, roles, number)
-        left = min(left, (served - sum((loss for loss, _ in losses[:lost_nodes]), Fraction(0))) / share)
+        left = min(left, (served - sum((loss for loss, _ in losses[:many]), Fraction(0))) / share)
         if losses and (least is None or (served - losses[0][0]) / share < least):
             least, worst = (served - losses[0][0]) / share, losses[0][1]
     rate = period.rates.get(demand.name, Fraction(0))
@@ -192,14 +202,24 @@ def _figures(
     return DemandFigures(rate, capacity, left, capacity if least is None else min(capacity, least), worst)
 
 
+def units_of(cluster: Cluster, pool: str, places: Sequence[Place]) -> list[int]:
+    """Nodes of a pool that a replica stands on; its racks, where those are what may be lost."""
+    own = cluster.survive
+    of = cluster.pool[pool].rack_of if own is not None and own.racks is not None else int
+    return sorted({of(place.node) for place in places})
+
+
 def left_without(
-    demand: Demand, known: Mapping[str, Column], replicas: Sequence[Replicas], pool: str, node: int
+    cluster: Cluster, demand: Demand, known: Mapping[str, Column], replicas: Sequence[Replicas], lost: tuple[str, int]
 ) -> Fraction:
-    """Requests/s of a demand that are left when one node is lost."""
+    """Requests/s of a demand that are left when one node of a pool, or rack, is lost."""
     served: dict[tuple[str, int], Fraction] = {}
     for group in (r for r in replicas if r.demand == demand.name):
-        alive = sum(not (group.pool == pool and any(p.node == node for p in places)) for places in group.places)
+        dead = sum(
+            group.pool == lost[0] and lost[1] in units_of(cluster, group.pool, places) for places in group.places
+        )
         kind = (group.role, known[group.column].bucket)
+        alive = len(group.places) - dead
         served[kind] = served.get(kind, Fraction(0)) + known[group.column].requests_per_s * alive
     return _capacity(demand, served)
 
@@ -241,7 +261,7 @@ def _rates(cluster: Cluster, period: Period, figures: Mapping[str, DemandFigures
             yield Broken("demands", f"{label}: {float(own.capacity):.6g} of {float(own.rate):.6g} requests/s")
         elif cluster.survive is not None and own.left < own.rate:
             served = f"{float(own.left):.6g} of {float(own.rate):.6g} requests/s"
-            yield Broken("survival", f"{label}: {served} without {cluster.survive.nodes} nodes")
+            yield Broken("survival", f"{label}: {served} without {cluster.survive.lost} {cluster.survive.unit}")
 
 
 def _totals(

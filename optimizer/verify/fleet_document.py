@@ -53,12 +53,17 @@ def _period_json(
                 "ttft_s": _slowest(fleet.get(period, ()), known, name, "ttft_s"),
                 "tpot_s": _slowest(fleet.get(period, ()), known, name, "tpot_s"),
                 "worst_loss": None if own.worst is None
-                else {"node": list(own.worst), "capacity_per_s": float(own.after_worst)},
+                else {unit_lost(cluster): list(own.worst), "capacity_per_s": float(own.after_worst)},
             } | _buckets_json(cluster.demand[name], own, known, fleet.get(period, ()))
             for name, own in figures.items()
         },
         "idle": verdict.idle[period],
     }  # fmt: skip
+
+
+def unit_lost(cluster: Cluster) -> str:
+    """The key under which the worst loss is named."""
+    return "rack" if cluster.survive is not None and cluster.survive.racks is not None else "node"
 
 
 def _bucket_json(demand: Demand, column: Column) -> dict[str, Any]:

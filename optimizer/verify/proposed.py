@@ -23,7 +23,7 @@ from optimizer.units import Dimension
 from optimizer.verify.claims import ClaimVerdict, JudgedClaim, matches
 from optimizer.verify.constraints import BLOCKING, structural_violations
 from optimizer.verify.fleet import Broken, FleetVerdict, judge_fleet, left_without, value_of
-from optimizer.verify.fleet_document import fleet_json
+from optimizer.verify.fleet_document import fleet_json, unit_lost
 from optimizer.verify.replica import (
     UnservedError,
     layout_name,
@@ -315,7 +315,7 @@ def _figures_of_period(
         sheet.put(f"{at}.request_rate", own.rate, rate, "requests/s asked for")
         chain = "least over its chains of roles of Σ count · requests/s of a replica"
         sheet.put(f"{at}.capacity", own.capacity, rate, chain, served)
-        sheet.put(f"{at}.after_loss", own.after_worst, rate, "capacity − what the worst node to lose serves")
+        sheet.put(f"{at}.after_loss", own.after_worst, rate, "capacity − what the worst node, or rack, to lose serves")
         mine = [r for r in replicas if r.demand == name]
         sheet.count(f"{at}.replicas", sum(r.count for r in mine), "Σ count")
         sheet.count(f"{at}.devices", sum(r.count * known[r.column].devices for r in mine), "Σ count · devices")
@@ -385,13 +385,13 @@ def _stated(
 
 
 def _loss(found: FleetDocument, priced: Priced, fleet: Fleet, period: Period, place: At) -> Fraction | None:
-    """What is left without the node that a document calls the worst to lose."""
-    node = found.document.get((*place, "worst_loss", "node"))
+    """What is left without the node, or rack, that a document calls the worst to lose."""
+    node = found.document.get((*place, "worst_loss", unit_lost(found.cluster)))
     if not (isinstance(node, list) and len(node) == 2 and type(node[1]) is int):
         return None
     known = {column.name: column for column in priced.columns}
     demand = found.cluster.demand[str(place[-1])]
-    return left_without(demand, known, fleet.get(period.name, ()), str(node[0]), node[1])
+    return left_without(found.cluster, demand, known, fleet.get(period.name, ()), (str(node[0]), node[1]))
 
 
 def _worst(found: FleetDocument, place: At, own: Mapping[str, Any], left: Fraction | None) -> Iterator[JudgedClaim]:
@@ -405,8 +405,8 @@ def _worst(found: FleetDocument, place: At, own: Mapping[str, Any], left: Fracti
         return
     yield _judged(claim, _rate_figure(Fraction(worst["capacity_per_s"]), "what is left after the worst loss"))
     if left is not None:
-        named = replace(claim, name=".".join(map(str, (*place, "worst_loss", "node"))))
-        yield _judged(named, _rate_figure(left, "what is left without the node that is named"))
+        named = replace(claim, name=".".join(map(str, (*place, "worst_loss", unit_lost(found.cluster)))))
+        yield _judged(named, _rate_figure(left, "what is left without what is named"))
 
 
 def _leaves(found: FleetDocument, at: At, derived: Any, besides: Sequence[str] = ()) -> Iterator[JudgedClaim]:  # noqa: ANN401 - a part of a document

@@ -83,8 +83,54 @@ def _fillings(rows: list[GivenRate], room: int):
             yield (rows[0],) * count + rest
 
 
+def with_racks(cluster: Cluster, seed: int) -> Cluster | None:
+    """The same cluster in racks of two nodes, of which some may be lost; None where it has too many fleets."""
+    dice = random.Random(seed)  # noqa: S311 - no secrets
+    pools = tuple(pool.model_copy(update={"rack_nodes": 2}) for pool in cluster.pools)
+    where = dice.choice((None, None, pools[0].name))
+    racked = cluster.model_copy(update={"pools": pools, "survive": Survive(racks=1, pool=where)})
+    fleets = 1
+    for pool in pools:
+        fleets *= sum(1 for _ in itertools.islice(_bins_of(pool, list(racked.rates)), MOST_FLEETS))
+    return racked if fleets < MOST_FLEETS else None
+
+
+def _rack_contents(pool: Pool, rows: list[GivenRate], nodes: tuple[int, ...]):
+    """Every way to fill a rack: larger replicas on its whole nodes, smaller ones on the nodes left."""
+    small = [row for row in rows if row.devices <= pool.devices_per_node]
+    large = [row for row in rows if pool.devices_per_node < row.devices <= pool.devices_per_node * pool.rack_nodes]
+    whole = sum(free == pool.devices_per_node for free in nodes)
+    for chosen in [(), *((row,) for row in large)]:  # racks are of two nodes: one at most
+        taken = sum(-(-row.devices // pool.devices_per_node) for row in chosen)
+        if taken > whole:
+            continue
+        left = sorted(nodes)[: len(nodes) - taken]
+        for filled in itertools.product(*(list(_fillings(small, free)) for free in left)):
+            yield tuple(sorted((*chosen, *itertools.chain(*filled)), key=rows.index))
+
+
+def _racks_of(pool: Pool, rows: list[GivenRate]):
+    """Every way to fill a pool, a bin for each rack; a replica that no rack holds is one on racks of its own."""
+    each = pool.rack_nodes
+    racks = [pool.free[first : first + each] for first in range(0, len(pool.free), each)]
+    full = [number for number, rack in enumerate(racks) if rack == (pool.devices_per_node,) * each]
+    wide = [row for row in rows if row.devices > pool.devices_per_node * each]
+    for number in range(len(full) + 1):
+        for chosen in itertools.combinations_with_replacement(wide, number):
+            taken = sum(-(-row.devices // (pool.devices_per_node * each)) for row in chosen)
+            if taken > len(full):
+                continue
+            left = [rack for at, rack in enumerate(racks) if at not in full[:taken]]
+            options = [sorted(set(_rack_contents(pool, rows, rack)), key=str) for rack in left]
+            for filled in itertools.product(*options):
+                yield [*((row,) for row in chosen), *(rack for rack in filled if rack)]
+
+
 def _bins_of(pool: Pool, rows: list[GivenRate]):
     """Every way to fill a pool, as bins: what dies with one node. Equal bins in any order count once."""
+    if pool.rack_nodes is not None:
+        yield from _racks_of(pool, [row for row in rows if row.pool == pool.name])
+        return
     own = [row for row in rows if row.pool == pool.name]
     small = [row for row in own if row.devices <= pool.devices_per_node]
     large = [row for row in own if row.devices > pool.devices_per_node]
@@ -157,7 +203,7 @@ def _left(cluster: Cluster, demand: Demand, bins) -> Fraction:
     all_bins = [(pool.name, node) for pool, nodes in zip(cluster.pools, bins, strict=True) for node in nodes]
     own = cluster.survive
     fragile = [i for i, (pool, _) in enumerate(all_bins) if own is not None and own.pool in {None, pool}]
-    lost = min(own.nodes if own is not None else 0, len(fragile))
+    lost = min((own.nodes or own.racks) if own is not None else 0, len(fragile))
     return min(
         _capacity(demand, [row for i, (_, node) in enumerate(all_bins) if i not in dead for row in node])
         for dead in itertools.combinations(fragile, lost)

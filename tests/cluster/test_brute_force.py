@@ -7,7 +7,7 @@ import pytest
 from optimizer.certificate import certify
 from optimizer.certificate.fleet import TOLERANCE
 from optimizer.cluster import solve_cluster
-from tests.cluster.brute_force import best_by_hand, random_cluster, with_buckets
+from tests.cluster.brute_force import best_by_hand, random_cluster, with_buckets, with_racks
 
 EACH = 40
 
@@ -23,6 +23,14 @@ def test_the_answer_is_the_best_of_every_fleet_for_requests_of_several_lengths(f
     several = {seed: own for seed, own in clusters.items() if any(demand.several for demand in own.demands)}
     assert len(several) > EACH // 2
     _compare(several)
+
+
+@pytest.mark.parametrize("first", range(0, 160, EACH))
+def test_the_answer_is_the_best_of_every_fleet_that_loses_racks(first):
+    found = {seed: with_racks(random_cluster(seed), seed) for seed in range(first, first + EACH)}
+    clusters = {seed: cluster for seed, cluster in found.items() if cluster is not None}
+    assert len(clusters) > EACH // 3
+    _compare(clusters)
 
 
 def _compare(clusters):

@@ -86,7 +86,7 @@ def test_what_is_wrong_with_a_table_is_said(cluster, capsys, text, message):
         ("nodes: 16", "nodes: 16, devices: 4", "give either nodes, devices or free"),
         ("7, 0]", "9, 0]", "9 devices free on a node of 8"),
         ("free: [8, 8, 8, 8, 7, 0]", "free: []", "no device is free"),
-        ("nodes: 1}\n", "racks: 1}\n", "the loss of a rack is not modelled"),
+        ("nodes: 1}\n", "racks: 1}\n", "has none: say its nodes_per_rack"),
         ("nodes: 1}\n", "nodes: 1, pool: naw}\n", "'naw' is no pool"),
         ("price: 3 $/h}", "price: -3 $/h}", "-3 $/h is negative"),
         ("objective: cost", "objective: power", "needs the power of a device"),
@@ -100,3 +100,61 @@ def test_what_is_wrong_with_a_cluster_is_said(cluster, capsys, old, new, message
     cluster.write_text(CLUSTER.replace(old, new))
     assert run(["solve", str(cluster)]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_racks_are_stated_survived_and_named(tmp_path, capsys):
+    (tmp_path / "rates.csv").write_text("pool,demand,layout,devices,requests_per_s\na,x,half,2,3\na,x,wide,12,20\n")
+    text = (
+        "pools: {a: {devices_per_node: 4, free: [4, 4, 4, 2, 4, 4], nodes_per_rack: 2, price: 1 $/h}}\n"
+        "demands: {x: {workload: {request_rate: 12}}}\nrates: rates.csv\nsurvive: {racks: 1}\nobjective: devices\n"
+    )
+    file, out = tmp_path / "racks.yaml", tmp_path / "fleet.json"
+    file.write_text(text)
+    assert run(["solve", str(file), "--out", str(out)]) == 0
+    assert "without rack a/" in capsys.readouterr().out
+    document = json.loads(out.read_text())
+    # four replicas must be left: two on each of three racks, six in all
+    assert document["objective"]["value"] == 12
+    assert document["fleet"]["demands"]["x"]["worst_loss"] == {"rack": ["a", 0], "capacity_per_s": 12.0}
+    assert run(["certify", str(out)]) == 0
+    assert run(["verify", str(out)]) == 0
+    assert run(["report", str(out), "--out", str(tmp_path / "page.html")]) == 0
+    assert "without rack a/0" in (tmp_path / "page.html").read_text()
+    # all six in two racks: one is too much to lose
+    nodes = [{"node": n, "devices": [d, d + 1]} for n in (0, 1) for d in (0, 2)] + [
+        {"node": 4, "devices": [0, 1]}, {"node": 5, "devices": [0, 1]}
+    ]  # fmt: skip
+    document["fleet"]["replicas"][0]["nodes"] = [[node] for node in nodes]
+    out.write_text(json.dumps(document))
+    capsys.readouterr()
+    assert run(["verify", str(out)]) == 1
+    assert "(survival) x in always: 6 of 12 requests/s without 1 racks" in capsys.readouterr().out
+    file.write_text(text.replace("request_rate: 12", "request_rate: 24"))
+    assert run(["explain", str(file), "--json"]) == 1
+    conflict = json.loads(capsys.readouterr().out)
+    assert {"limit": "survive.racks", "from": 1, "to": 0, "unit": "racks", "layout": None} in conflict["relaxations"]
+
+
+def test_what_no_rack_holds_has_its_racks_alone(tmp_path, capsys):
+    (tmp_path / "rates.csv").write_text("pool,demand,layout,devices,requests_per_s\na,x,half,2,3\na,x,wide,12,20\n")
+    cluster = (
+        "{pools: {a: {devices_per_node: 4, nodes: 6, nodes_per_rack: 2}}, rates: rates.csv, survive: {racks: 1},"
+        " demands: {x: {workload: {request_rate: 3}}}, objective: devices}"
+    )
+    held = ", ".join(f"{{node: {n}, devices: [0, 1, 2, 3]}}" for n in (0, 1, 2))
+    wide = f"{{demand: x, pool: a, layout: wide, nodes: [[{held}]]}}"
+    half = "{demand: x, pool: a, layout: half, nodes: [[{node: %d, devices: [0, 1]}]]}"
+    for node, status in ((3, 1), (4, 0)):
+        (tmp_path / "fleet.yaml").write_text(f"problem: {cluster}\nfleet: {{replicas: [{wide}, {half % node}]}}\n")
+        assert run(["verify", str(tmp_path / "fleet.yaml")]) == status, capsys.readouterr().out
+        assert ("x/aggregated/a/wide on a/3/0" in capsys.readouterr().out) == (status == 1)
+
+
+def test_the_racks_of_hardware_are_its_own(tmp_path, capsys):
+    file = tmp_path / "racks.yaml"
+    file.write_text(
+        "pools: {a: {hardware: gb200-nvl72, nodes: 36, nodes_per_rack: 4}}\n"
+        "demands: {x: {model: llama-3.1-8b, workload: {input_tokens: 100, output_tokens: 10}}}\n"
+    )
+    assert run(["solve", str(file)]) == 2
+    assert "racks.yaml:1:63: pools.a.nodes_per_rack: a rack of gb200-nvl72 has 18 nodes" in capsys.readouterr().err

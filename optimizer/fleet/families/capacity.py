@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from optimizer.domain.cluster import Cluster, Period, Pool
 from optimizer.fleet.column import Column
 from optimizer.fleet.families.family import Family, Limit
-from optimizer.fleet.families.filling import Filling, fillings, rack_fillings
-from optimizer.fleet.nodes import racks_of, whole_racks
+from optimizer.fleet.families.filling import Filling, by_rack, fillings, rack_contents, rack_fillings
+from optimizer.fleet.nodes import rack_kinds, racks_of, whole_racks
 
 
 class Capacity(Family):
@@ -31,6 +31,9 @@ class Capacity(Family):
                 self._pool(pool, period)
 
     def _pool(self, pool: Pool, period: Period) -> None:
+        if by_rack(self.statement, pool):
+            self._rack_contents(pool, period)
+            return
         columns = self.statement.of_pool(pool.name)
         filled = fillings(self.statement, pool, period)
         for filling in filled:
@@ -72,6 +75,28 @@ class Capacity(Family):
             standing = [(self.statement.replicas(c, period), -1) for c in large if pool.nodes_of(c.devices) == size]
             standing += [(name, -count) for name, count in small] if size == 1 else []
             self.program.at_least(f"rack places[{pool.name}, {size}, {period.name}]", self.name, [*held, *standing], 0)
+
+    def _rack_contents(self, pool: Pool, period: Period) -> None:
+        """Racks that may be lost are filled with columns as one; what no rack holds takes whole ones."""
+        filled = rack_contents(self.statement, pool, period)
+        for filling in filled:
+            self.program.count(filling.name, filling.nodes)
+        columns = self.statement.of_pool(pool.name)
+        beyond = [(c, count) for c in columns if (count := racks_of(pool, pool.nodes_of(c.devices)))]
+        within = [c for c in columns if not racks_of(pool, pool.nodes_of(c.devices))]
+        self._places(filled, within, pool, period)
+        for column in within:
+            if not any(column.name in filling.places for filling in filled):
+                name = f"stand[{pool.name}, {column.name}, {period.name}]"
+                self.program.at_most(name, self.name, [(self.statement.replicas(column, period), 1)], 0)
+        whole = (pool.devices_per_node,) * (pool.rack_nodes or 1)
+        kinds = rack_kinds(pool)
+        for kind in kinds if beyond or filled else ():
+            names = [(f.name, 1) for f in filled if f.kind == kind]
+            if kind == whole:
+                names += [(self.statement.replicas(c, period), count) for c, count in beyond]
+            label = f"racks[{pool.name}, {'+'.join(map(str, kind))} free, {period.name}]"
+            self.program.at_most(label, self.name, names, len(kinds[kind]))
 
     @classmethod
     def limits(cls, cluster: Cluster) -> Iterable[Limit]:

@@ -1,4 +1,4 @@
-"""Ways to fill a node: by sizes where only room counts, by columns where it matters what dies with the node."""
+"""Ways to fill a node or a rack: by sizes where only room counts, by columns where it matters what dies with it."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from optimizer.domain.cluster import Period, Pool
 from optimizer.fleet.column import Column
 from optimizer.fleet.families.family import Statement
-from optimizer.fleet.nodes import number_of_patterns, patterns, racks_of, whole_racks
+from optimizer.fleet.nodes import number_of_patterns, packed, patterns, rack_kinds, racks_of, whole_racks
 
 MOST_FILLINGS = 4_000
-"""Ways to fill one kind of node that a program lists; beyond them nodes hold one column each, and the proof is of a
+"""Ways to fill one kind of node or rack that a program lists; beyond them each holds one column, and the proof is of a
 relaxation. Each is an integer variable: at this many CP-SAT takes seconds."""
 
 
 @dataclass(frozen=True)
 class Filling:
-    """Nodes of one kind that are filled alike.
+    """Nodes, or racks, of one kind that are filled alike.
 
     Attributes
     ----------
@@ -27,31 +27,77 @@ class Filling:
     places
         Replicas by size, or by column's name.
     nodes
-        Nodes of the kind.
+        Nodes, or racks, of the kind.
+    kind
+        Of a rack: devices free on its nodes.
     """
 
     name: str
     free: int
     places: Mapping[int | str, int]
     nodes: int
+    kind: tuple[int, ...] = ()
 
 
 def losable(statement: Statement, pool: Pool) -> bool:
-    """Whether nodes of a pool may be lost."""
+    """Whether nodes, or racks, of a pool may be lost."""
     own = statement.cluster.survive
     return own is not None and own.pool in {None, pool.name}
 
 
+def by_rack(statement: Statement, pool: Pool) -> bool:
+    """Whether racks of a pool are filled as one, with columns: where they may be lost whole."""
+    own = statement.cluster.survive
+    if own is None or own.racks is None or not losable(statement, pool):
+        return False
+    return not statement.relaxed or listed_whole(statement, pool)
+
+
 def listed_whole(statement: Statement, pool: Pool) -> bool:
-    """Whether every way to fill the pool's nodes with columns is few enough to list."""
+    """Whether every way to fill the pool's nodes, or racks, with columns is few enough to list."""
+    own = statement.cluster.survive
+    if own is not None and own.racks is not None:
+        if not losable(statement, pool):
+            return True
+        sizes = [_room(pool, c) for c in _inside(statement, pool)]
+        return number_of_patterns(sizes, max(map(sum, rack_kinds(pool)))) <= MOST_FILLINGS
     sizes = [c.devices for c in statement.of_pool(pool.name) if not pool.nodes_of(c.devices)]
     return number_of_patterns(sizes, max(pool.free, default=0)) <= MOST_FILLINGS
 
 
+def _inside(statement: Statement, pool: Pool) -> list[Column]:
+    """Columns that stand in one rack."""
+    return [c for c in statement.of_pool(pool.name) if not racks_of(pool, pool.nodes_of(c.devices))]
+
+
+def _room(pool: Pool, column: Column) -> int:
+    """Devices that nothing else takes."""
+    return pool.nodes_of(column.devices) * pool.devices_per_node or column.devices
+
+
+def rack_contents(statement: Statement, pool: Pool, period: Period) -> list[Filling]:
+    """Every way to fill the racks of a pool with columns; each alone, where those are too many."""
+    columns = _inside(statement, pool)
+    groups = [columns] if listed_whole(statement, pool) else [[column] for column in columns]
+    found = []
+    for kind, alike in rack_kinds(pool).items():
+        text = "+".join(map(str, kind))
+        for group in groups:
+            for pattern in patterns([_room(pool, c) for c in group], sum(kind), maximal=False):
+                places: dict[int | str, int] = {c.name: n for c, n in zip(group, pattern, strict=True) if n}
+                sizes = sorted((c.devices for c, n in zip(group, pattern, strict=True) for _ in range(n)), reverse=True)
+                if places and packed(sizes, kind, pool.devices_per_node) is not None:
+                    held = " + ".join(f"{n}×{name}" for name, n in places.items())
+                    name = f"rack[{pool.name}, {text} free, {held}, {period.name}]"
+                    found.append(Filling(name, sum(kind), places, len(alike), kind))
+    return found
+
+
 def fillings(statement: Statement, pool: Pool, period: Period) -> list[Filling]:
-    """Every way to fill the nodes of a pool."""
+    """Every way to fill the nodes of a pool; with columns, where they may be lost."""
     small = [c for c in statement.of_pool(pool.name) if not pool.nodes_of(c.devices)]
-    by_column = losable(statement, pool)
+    own = statement.cluster.survive
+    by_column = losable(statement, pool) and own is not None and own.nodes is not None
     if by_column and not listed_whole(statement, pool):
         if statement.relaxed:
             by_column = False

@@ -1,6 +1,7 @@
-"""(survival) After the loss of any k nodes every demand still has what it needs.
+"""(survival) After the loss of any k nodes, or k racks, every demand still has what it needs.
 
-Let ℓ be what a node serves of a chain (a replica over several nodes counts as one node: it dies once). The worst loss
+Let ℓ be what a node serves of a chain (a replica over several nodes counts as one node: it dies once); where racks are
+lost, what a rack serves, a replica over several racks, which stand for it alone, counting as one. The worst loss
 is the sum of the k largest ℓ = min over θ ≥ 0 of kθ + Σ max(0, ℓ − θ), reached at a θ among the ℓ. So what is left is
 the largest over those θ of Σ min(ℓ, θ) − kθ: linear in the counts of nodes filled alike, once a literal chooses θ.
 """
@@ -10,9 +11,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from fractions import Fraction
 
-from optimizer.domain.cluster import Cluster, Period
+from optimizer.domain.cluster import Cluster, Period, Pool
 from optimizer.fleet.families.family import Coverage, Family, Limit
-from optimizer.fleet.families.filling import fillings, listed_whole, losable
+from optimizer.fleet.families.filling import Filling, by_rack, fillings, listed_whole, losable, rack_contents
+from optimizer.fleet.nodes import racks, racks_of
+
+
+def _units(pool: Pool, unit: str) -> int:
+    """Nodes, or racks, on which something may stand."""
+    if unit == "nodes":
+        return sum(1 for free in pool.free if free)
+    return sum(any(pool.free[node] for node in nodes) for nodes in racks(pool))
 
 
 class Survival(Family):
@@ -23,7 +32,7 @@ class Survival(Family):
     def post(self) -> None:
         """Rows for each θ and a literal that chooses one; and a floor that needs no choice."""
         own = self.cluster.survive
-        if own is None or own.nodes is None:
+        if own is None:
             return
         for period in self.cluster.periods:
             for coverage in self.statement.coverages:
@@ -32,26 +41,59 @@ class Survival(Family):
                     continue
                 terms, least, most = need
                 asked = [(name, -factor) for name, factor in terms]
-                if least > 0:
-                    self._floor(coverage, period, least, own.nodes)
-                if not self.statement.relaxed or all(listed_whole(self.statement, p) for p in self.cluster.pools):
-                    self._chosen(coverage, period, asked, (least, most), own.nodes)
+                self._floors(coverage, period, asked, least)
+                if self._listed():
+                    self._chosen(coverage, period, asked, (least, most), own.lost)
 
-    def _floor(self, coverage: Coverage, period: Period, least: Fraction, lost: int) -> None:
-        """A need above 0 survives only beside k dead nodes: each serves no less than the smallest replica does.
+    def _listed(self) -> bool:
+        """Whether what dies with a node, or rack, is in the program."""
+        return not self.statement.relaxed or all(listed_whole(self.statement, p) for p in self.cluster.pools)
 
-        Nor do the k that serve most serve less than the mean node: of N nodes they take k/N of everything.
+    def _floors(self, coverage: Coverage, period: Period, asked: list[tuple[str, Fraction]], least: Fraction) -> None:
+        """What every choice of θ implies, so that the relaxation is not far off.
+
+        The k nodes that serve most serve no less than the mean node does: of any N nodes they take at least k/N of what
+        those serve, of all that may be lost as of those of one kind. And a need above 0 survives only beside k dead
+        nodes, each of which serves no less than the smallest replica does. So of racks.
         """
         own = self.cluster.survive
-        smallest = min((rate for rate in coverage.served.values() if rate), default=None)
-        if smallest is None or own is None or (own.pool is not None and len(self.cluster.pools) > 1):
-            return
+        assert own is not None  # noqa: S101 - by `post`
+        lost, label = own.lost, f"{coverage.demand}, {coverage.part}, {period.name}"
         supply = self.statement.counts(coverage.served, period)
-        label = f"{coverage.demand}, {coverage.part}, {period.name}"
-        self.program.at_least(f"spare[{label}]", self.name, supply, least + lost * smallest)
-        nodes = sum(sum(1 for free in pool.free if free) for pool in self.cluster.pools)
-        share = 1 - Fraction(min(lost, nodes), nodes)
-        self.program.at_least(f"mean[{label}]", self.name, [(name, rate * share) for name, rate in supply], least)
+        fragile = [pool for pool in self.cluster.pools if losable(self.statement, pool)]
+        names = {self.statement.replicas(c, period) for pool in fragile for c in self.statement.of_pool(pool.name)}
+        smallest = min((rate for rate in coverage.served.values() if rate), default=None)
+        if least > 0 and smallest is not None and len(fragile) == len(self.cluster.pools):
+            self.program.at_least(f"spare[{label}]", self.name, supply, least + lost * smallest)
+        groups = {"all": (sum(_units(p, own.unit) for p in fragile), [(n, r) for n, r in supply if n in names])}
+        if self._listed():
+            for pool in fragile:
+                groups |= self._kinds(pool, coverage, period)
+        for group, (units, served) in groups.items():
+            share = Fraction(min(lost, units), units)
+            taken = [(name, -share * rate) for name, rate in served]
+            self.program.at_least(f"mean[{label}, {group}]", self.name, [*supply, *asked, *taken], least)
+
+    def _kinds(
+        self, pool: Pool, coverage: Coverage, period: Period
+    ) -> dict[str, tuple[int, list[tuple[str, Fraction]]]]:
+        """Nodes, or racks, of each kind: how many there are, and what one serves after each filling."""
+        found: dict[str, tuple[int, list[tuple[str, Fraction]]]] = {}
+        for filling, loss in self._filled(pool, coverage, period):
+            kind = f"{pool.name} {'+'.join(map(str, filling.kind or (filling.free,)))}"
+            found.setdefault(kind, (filling.nodes, []))[1].append((filling.name, loss))
+        return found
+
+    def _filled(self, pool: Pool, coverage: Coverage, period: Period) -> list[tuple[Filling, Fraction]]:
+        """What of a chain dies with a node, or rack, filled in each way; nothing of some is left out."""
+        filled = rack_contents if by_rack(self.statement, pool) else fillings
+        found = []
+        for filling in filled(self.statement, pool, period):
+            served = (coverage.served.get(str(key), Fraction(0)) * n for key, n in filling.places.items())
+            loss = sum(served, Fraction(0))
+            if loss:
+                found.append((filling, loss))
+        return found
 
     def _chosen(
         self,
@@ -90,16 +132,12 @@ class Survival(Family):
             if not losable(self.statement, pool):
                 standing += [(self.statement.replicas(c, period), coverage.served[c.name]) for c in columns]
                 continue
-            for filling in fillings(self.statement, pool, period):
-                loss = sum(
-                    (coverage.served.get(str(key), Fraction(0)) * n for key, n in filling.places.items()), Fraction(0)
-                )
-                if loss:
-                    losses.append((filling.name, loss))
+            whole = by_rack(self.statement, pool)
+            losses += [(filling.name, loss) for filling, loss in self._filled(pool, coverage, period)]
             losses += [
                 (self.statement.replicas(c, period), coverage.served[c.name])
                 for c in columns
-                if pool.nodes_of(c.devices)
+                if (racks_of(pool, pool.nodes_of(c.devices)) if whole else pool.nodes_of(c.devices))
             ]
         return standing, losses
 
@@ -110,6 +148,7 @@ class Survival(Family):
         if own is not None:
             where = "" if own.pool is None else f" of pool {own.pool}"
             yield Limit(
-                "survive.nodes", own.nodes, "nodes", f"every demand must hold without any {own.nodes} nodes{where}",
+                f"survive.{own.unit}", own.lost, own.unit,
+                f"every demand must hold without any {own.lost} {own.unit}{where}",
                 cluster.model_copy(update={"survive": None}),
             )  # fmt: skip

@@ -1,0 +1,43 @@
+"""Packing of replicas on the nodes of a rack."""
+
+from __future__ import annotations
+
+import itertools
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from optimizer.fleet.nodes import packed
+
+
+def _fits(sizes, free, each):
+    """By trying every node, or set of whole nodes, for every replica."""
+    if not sizes:
+        return True
+    size, rest = sizes[0], sizes[1:]
+    if size > each:
+        whole = [n for n, room in enumerate(free) if room == each]
+        return any(
+            _fits(rest, [0 if n in nodes else room for n, room in enumerate(free)], each)
+            for nodes in itertools.combinations(whole, -(-size // each))
+        )
+    return any(
+        _fits(rest, [room - size if n == node else room for n, room in enumerate(free)], each)
+        for node, room in enumerate(free)
+        if room >= size
+    )
+
+
+@given(st.lists(st.integers(1, 9), max_size=5), st.lists(st.integers(0, 4), min_size=1, max_size=3))
+def test_replicas_are_packed_where_there_is_a_way(sizes, free):
+    sizes.sort(reverse=True)
+    found = packed(sizes, free, 4)
+    assert (found is not None) == _fits(sizes, free, 4)
+    if found is not None:
+        held = [0] * len(free)
+        for size, nodes in zip(sizes, found, strict=True):
+            assert len(nodes) == -(-size // 4)
+            for node in nodes:
+                assert size <= 4 or free[node] == 4
+                held[node] += min(size, 4)
+        assert all(taken <= room for taken, room in zip(held, free, strict=True))
