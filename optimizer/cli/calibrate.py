@@ -97,9 +97,12 @@ def command(
 
 
 def _show(found: Calibrated, out: str | None) -> None:
-    emit(f"calibrated {found.hardware.name}: {found.to_json()['runs']:,} runs in {len(found.groups)} groups")
+    from optimizer.cli.present import counted  # noqa: PLC0415 - needs the figures
+
+    groups = counted(len(found.groups), "group")
+    emit(f"calibrated {found.hardware.name}: {counted(found.to_json()['runs'], 'run')} in {groups}")
     for reason, count in found.set_aside.most_common():
-        emit(f"set aside  {count:,} {'run' if count == 1 else 'runs'}: {reason}")
+        emit(f"set aside  {counted(count, 'run')}: {reason}")
     for title, count in found.few.items():
         emit(f"too few    {title}: {count}, left as shipped")
     for figure in ("tpot_s", "ttft_s"):

@@ -99,10 +99,13 @@ def layout_line(layout: Layout, *, experts: bool, of: int | None = None) -> str:
     )
 
 
-def accuracy_lines(found: Mapping[str, Any], sure: Fraction | None = None) -> None:
-    """Print `accuracy_text`."""
-    for line in accuracy_text(found, sure):
+def accuracy_lines(found: Mapping[str, Any], problem: Problem) -> None:
+    """Print `accuracy_text`; and where the hardware is calibrated, but not for this problem."""
+    for line in accuracy_text(found, problem.limits.confidence):
         emit(line)
+    if problem.hardware.calibration and problem.calibration is None:
+        told = ", ".join(group.title for group in problem.hardware.calibration)
+        emit(f"as shipped: {problem.hardware.name} is calibrated for {told}")
 
 
 def problem_line(problem: Problem) -> str:

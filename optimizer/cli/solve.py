@@ -240,7 +240,7 @@ def show(problem: Problem, result: Result, document: dict[str, Any], time_limit_
     emit(f"lattice  {holds(problem)}")
     if result.layout is not None and result.evaluation is not None:
         present.figure_table(derive(problem, result.layout, result.evaluation))
-        present.accuracy_lines(document["accuracy"], problem.limits.confidence)
+        present.accuracy_lines(document["accuracy"], problem)
         present.memory_table(problem, result.evaluation)
         placed = None if result.placement is None else placed_experts(problem, result.layout, result.placement)
         present.time_table(problem, result.evaluation, placed.imbalance if placed else None)

@@ -101,7 +101,7 @@ def show(verdict: Verdict, *, derivations: bool = False) -> None:
     if verdict.evaluation is not None:
         names = list(verdict.figures) if derivations else present.SHOWN
         present.figure_table(verdict.figures, names, derivations=derivations)
-        present.accuracy_lines(verdict.accuracy or {}, problem.limits.confidence)
+        present.accuracy_lines(verdict.accuracy or {}, problem)
         present.memory_table(problem, verdict.evaluation)
         present.time_table(problem, verdict.evaluation, verdict.imbalance)
     if verdict.claims:

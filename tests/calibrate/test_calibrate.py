@@ -188,6 +188,29 @@ def test_the_command_writes_a_hardware_that_solve_takes(tmp_path: Path, capsys: 
     assert json.loads(capsys.readouterr().out)["groups"] == found["groups"]
 
 
+def test_results_of_load_generators_with_the_deployment_by_options(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs = []
+    for number, own in enumerate(own for own in measured(machine(TRUTH)) if own.deployment["tp"] == "2"):
+        log = tmp_path / f"{number}.json"
+        said = {
+            "backend": "openai", "model_id": "served-name", "completed": 10, "request_rate": "inf",
+            "total_input_tokens": 10 * int(own.input_tokens), "total_output_tokens": 2560,
+            "max_concurrency": own.concurrency, "mean_ttft_ms": (own.ttft_s or 0) * 1e3,
+            "mean_tpot_ms": (own.tpot_s or 0) * 1e3,
+        }  # fmt: skip
+        log.write_text(json.dumps(said))
+        logs.append(str(log))
+    out = str(tmp_path / "mine.yaml")
+    asked = ["--hardware", "h100-sxm-8", "--model", "llama-3.1-8b", "--engine", "vllm", "--tp", "2", "--out", out]
+    assert run(["calibrate", *logs, *asked]) == 0
+    assert "calibrated mine: 12 runs in 1 group" in capsys.readouterr().out
+    own = ["--model", "llama-3.1-8b", "--devices", "1", "--isl", "512", "--osl", "64", "--hardware", out]
+    assert run(["solve", *own, "--engine", "sglang"]) == 0
+    assert "as shipped: mine is calibrated for llama-3.1-8b in bf16 on vllm" in capsys.readouterr().out
+
+
 GOOD = "llama-3.1-8b,vllm,1,512,64,4,60,9\n"
 
 
