@@ -23,7 +23,13 @@ if TYPE_CHECKING:
 
 
 def solve_and_show(
-    cluster: Cluster, stray: Sequence[str], out: str | None, time_limit: float | None, *, as_json: bool
+    cluster: Cluster,
+    stray: Sequence[str],
+    out: str | None,
+    vipr: str | None,
+    time_limit: float | None,
+    *,
+    as_json: bool,
 ) -> int:
     """Solve a cluster, write it and print it; the exit status.
 
@@ -41,14 +47,18 @@ def solve_and_show(
         raise stray_options(stray)
     from optimizer.cluster import solve_cluster  # noqa: PLC0415 - loads the solver
 
-    return give(solve_cluster(cluster, time_limit_s=time_limit), out, as_json=as_json)
+    return give(solve_cluster(cluster, time_limit_s=time_limit), out, vipr, as_json=as_json)
 
 
-def give(result: FleetResult, out: str | None, *, as_json: bool, alone: Fraction | None = None) -> int:
+def give(
+    result: FleetResult, out: str | None, vipr: str | None, *, as_json: bool, alone: Fraction | None = None
+) -> int:
     """Write and print a fleet; the exit status.
 
     Parameters
     ----------
+    vipr
+        File for the derivation of the bound.
     alone
         What the best layout of one kind serves, where the question did not ask for a fleet.
     """
@@ -62,6 +72,11 @@ def give(result: FleetResult, out: str | None, *, as_json: bool, alone: Fraction
     if out is not None:
         write_whole(out, json_text(document) + "\n")
         say(f"wrote {out}")
+    if vipr is not None and result.program is not None:
+        from optimizer.fleet.vipr import vipr as derivation  # noqa: PLC0415 - only where asked for
+
+        write_whole(vipr, derivation(result.program, result.steps))
+        say(f"wrote {vipr}")
     if as_json:
         emit_json(document)
     else:

@@ -51,6 +51,9 @@ def command(
     method: Annotated[
         Method, typer.Option(help="What searches: cp-sat is the problem as one CP-SAT program, for small problems.")
     ] = "branch-and-bound",
+    vipr: Annotated[
+        str | None, typer.Option(help="Write the derivation of a fleet's bound as a VIPR file.", metavar="FILE")
+    ] = None,
     from_: From = None,
 ) -> int:
     """Find the best layout of a model on hardware under limits, with a proof that nothing beats it.
@@ -69,14 +72,16 @@ def command(
             "--top": top > 1, "--pareto": pareto, "--uncertainty": uncertainty, "--slot-prices": slot_prices,
             "--method": method != "branch-and-bound",
         }  # fmt: skip
-        return solve_and_show(question, [n for n, on in single.items() if on], out, time_limit, as_json=json)
+        return solve_and_show(question, [n for n, on in single.items() if on], out, vipr, time_limit, as_json=json)
     box = None if uncertainty is None else uncertain_share(uncertainty)
     watch = progress_line(quiet=json)
     result = _solved(question, method, top, time_limit, watch)
     one = posed is not None or top > 1 or pareto or uncertainty or slot_prices or method != "branch-and-bound"
-    given = None if one else _mixed(question, result, time_limit, out, as_json=json)
+    given = None if one else _mixed(question, result, time_limit, out, vipr, as_json=json)
     if given is not None:
         return given
+    if vipr is not None:
+        say("no VIPR file: one kind of layout is best, which is proved over the lattice, not by an integer program")
     document = result.answer()
     try:
         _beside(question, result, document, pareto, box, watch)
@@ -125,7 +130,9 @@ def _solved(
     return solve_declared(problem, time_limit_s=time_limit)
 
 
-def _mixed(problem: Problem, result: Result, time_limit: float | None, out: str | None, *, as_json: bool) -> int | None:
+def _mixed(
+    problem: Problem, result: Result, time_limit: float | None, out: str | None, vipr: str | None, *, as_json: bool
+) -> int | None:
     """Several kinds of layout side by side, given where they serve more; None where one kind is best."""
     if result.status != "optimal" or result.best is None:
         return None
@@ -142,7 +149,7 @@ def _mixed(problem: Problem, result: Result, time_limit: float | None, out: str 
     from optimizer.cli.cluster import give  # noqa: PLC0415 - for fleets alone
 
     end_progress()
-    return give(found, out, as_json=as_json, alone=result.best.value)
+    return give(found, out, vipr, as_json=as_json, alone=result.best.value)
 
 
 def _beside(

@@ -20,6 +20,7 @@ from optimizer.errors import InternalError
 from optimizer.fleet.ceiling import Ceiling
 from optimizer.fleet.column import Column
 from optimizer.fleet.families import Statement
+from optimizer.fleet.program import Program
 from optimizer.fleet.statement import bounding, is_exact, shown, state
 from optimizer.verify.fleet import FleetVerdict, judge_fleet
 
@@ -72,7 +73,7 @@ def solve_cluster(cluster: Cluster, *, time_limit_s: float | None = None) -> Fle
     return FleetResult(
         cluster=cluster, columns=columns, status=status, fleet=fleet, verdict=verdict, bound=bound,
         wall_s=time.monotonic() - started, seconds=seconds, certificate=certificate if status != "unknown" else {},
-        ceilings=ceilings,
+        ceilings=ceilings, program=proof.program, steps=derivation.steps,
     )  # fmt: skip
 
 
@@ -82,6 +83,7 @@ class _Proof:
 
     derivation: Derivation
     ceilings: Sequence[Ceiling]
+    program: Program | None = None
 
 
 def _prove(statement: Statement, found: Columns, value: Fraction | None, deadline: float | None) -> _Proof:
@@ -93,10 +95,10 @@ def _prove(statement: Statement, found: Columns, value: Fraction | None, deadlin
         best = IntegerProgram(whole, cluster.seed).decide(left, {})
         if value is not None or (best.point is None and best.complete):
             aim = None if best.point is None or not best.complete else whole.value(best.point)
-            return _Proof(derive(whole, aim, TOLERANCE, deadline), found.ceilings)
+            return _Proof(derive(whole, aim, TOLERANCE, deadline), found.ceilings, whole)
     program = statement.program if is_exact(statement) else state(cluster, found.listed, relaxed=True).program
     own = None if value is None else shown(cluster, value)  # a value of the program: negated where maximised
-    return _Proof(derive(program, own, TOLERANCE, deadline), ())
+    return _Proof(derive(program, own, TOLERANCE, deadline), (), program)
 
 
 def _status(cluster: Cluster, value: Fraction | None, bound: Fraction | None, derivation: Derivation) -> str:

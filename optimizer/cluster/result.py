@@ -13,6 +13,7 @@ from optimizer.domain.fleet import Fleet
 from optimizer.errors import Exit
 from optimizer.fleet.ceiling import Ceiling
 from optimizer.fleet.column import Column
+from optimizer.fleet.program import Program, Step
 from optimizer.verify.fleet import FleetVerdict
 from optimizer.verify.fleet_document import fleet_json
 
@@ -27,6 +28,8 @@ class FleetResult:
         Proved bound on the objective, exact and in its unit.
     ceilings
         What the proof says of layouts that are not among the columns; empty: it is over fleets of the columns.
+    program, steps
+        The integer program that is proved, and its derivation.
     """
 
     cluster: Cluster
@@ -40,6 +43,8 @@ class FleetResult:
     certificate: dict[str, Any]
     conflict: list[dict[str, Any]] = field(default_factory=list)
     ceilings: Sequence[Ceiling] = ()
+    program: Program | None = None
+    steps: Sequence[Step] = ()
 
     @property
     def value(self) -> Fraction | None:
