@@ -70,7 +70,31 @@ def judge_launch(posed: Posed) -> LaunchVerdict:
     started, defaults = as_started(stated)
     layout = layout_of(started)
     verdict = judge_layout(_at(started, layout), layout, redundant=posed.launch.operating.redundant_slots)
-    return LaunchVerdict(stated, verdict, defaults=(*defaults, *_memory_share(started, layout)))
+    open_ = tuple(_in_16_bits(started)) if verdict.feasible else ()
+    return LaunchVerdict(stated, verdict, open_, (*defaults, *_memory_share(started, layout)))
+
+
+_KEPT: Final = ("fp8", "nvfp4", "mxfp")
+"""Formats, by how they begin, whose checkpoints may keep attention in 16 bits."""
+
+
+def _in_16_bits(started: Posed) -> Iterator[str]:
+    """What a checkpoint's name leaves open: whether attention is quantised too, where it matters to the answer.
+
+    Meta's FP8 checkpoints quantise feed-forward layers alone (arXiv 2407.21783 section 6.2), others every matrix.
+    """
+    problem, own = started.problem, started.problem.precision
+    if started.named is None or not started.named.startswith(_KEPT) or own.attention is not None:
+        return
+    kept = problem.model.model_copy(update={"precision": own.model_copy(update={"attention": "bf16"})})
+    other = replace(started, problem=problem.changed(model=kept))
+    layout = started.launch.layout(problem.workload, experts=kept.moe is not None, batch=1)
+    judged = judge_layout(_at(other, layout), layout, redundant=started.launch.operating.redundant_slots)
+    if judged.violations:
+        yield (
+            f"whether the checkpoint keeps attention in 16 bits, as Meta's FP8 ones do: then this does not run, "
+            f"{judged.violations[0].message}; its config.json says (--model)"
+        )
 
 
 def as_stated(posed: Posed) -> Problem:

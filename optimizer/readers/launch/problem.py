@@ -19,11 +19,18 @@ from optimizer.readers.source import is_file
 
 @dataclass(frozen=True, slots=True)
 class Posed:
-    """A launch with its problem, and what was taken for granted."""
+    """A launch with its problem, and what was taken for granted.
+
+    Attributes
+    ----------
+    named
+        Format of the weights where the checkpoint's name alone says it; None otherwise.
+    """
 
     launch: Launch
     problem: Problem
     assumed: tuple[str, ...]
+    named: str | None = None
 
 
 def pose(launch: Launch, overrides: Sequence[Override] = ()) -> Posed:
@@ -49,7 +56,8 @@ def pose(launch: Launch, overrides: Sequence[Override] = ()) -> Posed:
         assumed.append(f"the checkpoint knows the {longer:,} tokens asked of it; {problem.model.name} is of its shapes")
         work = problem.workload.model_copy(update={"max_model_len": longer})
         problem = problem.changed(model=problem.model.model_copy(update={"max_context": longer}), workload=work)
-    return Posed(launch, problem, tuple(assumed))
+    named = None if {("model",), ("precision", "weights")} & stated else _named(launch)
+    return Posed(launch, problem, tuple(assumed), named)
 
 
 _LONGER: Final = ("rope", "override", "LONG")
@@ -179,6 +187,11 @@ def _model(launch: Launch) -> tuple[str, str | None]:
     suggestion = nearest(given.rsplit("/", 1)[-1].casefold(), names)
     line, column = launch.model_place
     raise SpecError(Fault(launch.source, line, column, "model", message, suggestion))
+
+
+def _named(launch: Launch) -> str | None:
+    """Format of the weights that a checkpoint's name ends in, where nothing else says it."""
+    return _model(launch)[1] if launch.model is not None and launch.operating.weights is None else None
 
 
 def _local_config(given: str) -> Path | None:
