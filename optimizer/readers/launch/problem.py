@@ -105,6 +105,9 @@ def with_degrees(posed: Posed) -> Problem:
     return problem.changed(search=problem.search.model_copy(update=kept))
 
 
+FEED_FORWARD_ALONE: Final = "meta-llama/"
+"""Maker whose FP8 checkpoints quantise feed-forward layers alone (arXiv 2407.21783 section 6.2)."""
+
 _PLACES: Final = {
     "--model": "model", "--kv-cache": "kv_cache", "--memory-utilization": "memory_utilization",
     "--mtp-tokens": "draft_tokens", "--max-model-len": "max_model_len", "--precision": "quantization",
@@ -136,6 +139,13 @@ def _own(launch: Launch, stated: set[tuple[Any, ...]]) -> tuple[list[Override], 
         put("--model", ("model",), name)
         reason = f"every matrix in {weights}, as the name ends: the config.json of the checkpoint says which are kept"
         put("--precision", ("precision", "weights"), weights, reason)
+        if weights == "fp8" and str(launch.model).startswith(FEED_FORWARD_ALONE):
+            put(
+                "--precision",
+                ("precision", "attention"),
+                "bf16",
+                "attention in bf16, as in its maker's FP8 checkpoints",
+            )
     if ("engine",) not in stated:
         put("--engine", ("engine",), *_engine(launch))
     if ("nodes",) not in stated:
