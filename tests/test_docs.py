@@ -42,7 +42,7 @@ def test_the_jobs_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     for name, content in re.findall(r"^```\w+ file=(\S+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
         Path(name).write_text(content)
     jobs = re.findall(r"^\*\*\d+\. .*?(?=^\*\*\d+\.|\Z)", text, re.MULTILINE | re.DOTALL)
-    assert len(jobs) == 14
+    assert len(jobs) == 15
     for job in jobs:
         wanted = 1 if "exit status 1" in job else 0
         for command in re.findall(r"^\$ shardproof (.*)$", job, re.MULTILINE):

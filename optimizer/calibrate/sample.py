@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cache
 from math import ceil
@@ -164,8 +164,22 @@ def samples_of(runs: Sequence[WrittenRun], given: Mapping[str, str], hardware: H
         if reason:
             left[reason] += 1
     if faults:
-        raise SpecError(*faults)
+        raise SpecError(*_once(faults))
     return Samples(list(found.values()), left)
+
+
+def _once(faults: Sequence[Fault]) -> list[Fault]:
+    """The first fault of each kind, with how many more runs have it."""
+    first: dict[object, Fault] = {}
+    counts: Counter[object] = Counter()
+    for fault in faults:
+        key = (fault.path, fault.field, fault.message)
+        first.setdefault(key, fault)
+        counts[key] += 1
+    return [
+        fault if counts[key] == 1 else replace(fault, message=f"{fault.message} (and {counts[key] - 1} more runs)")
+        for key, fault in first.items()
+    ]
 
 
 def _elsewhere(run: WrittenRun, hardware: HardwareSpec) -> str:

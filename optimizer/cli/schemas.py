@@ -30,6 +30,7 @@ KINDS: Final = {
     "verdict": "verify --json",
     "audit": "audit --json",
     "check": "certify --json",
+    "calibration": "calibrate --json",
     "explain": "explain --json",
     "catalog": "catalog --json",
     "error": "any command --json, where the question is wrong",
@@ -63,6 +64,17 @@ def _list(items: _Schema) -> _Schema:
 
 def _named(name: str, required: _Schema, optional: _Schema | None = None) -> _Schema:
     return _object({"schema": {"const": f"shardproof/{name}/1"}, **required}, optional)
+
+
+_INTERVAL: Final[_Schema] = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
+_ACCURACY: Final = _object(
+    {"class": _TEXT, "runs": _WHOLE, "source": _TEXT},
+    {
+        "ttft_interval_s": _INTERVAL, "tpot_interval_s": _INTERVAL, "throughput_interval_tokens_per_s": _INTERVAL,
+        "kept": {"type": "object", "additionalProperties": _NUMBER},
+    },
+)  # fmt: skip
+"""How far measured runs of a result's class lie from its times."""
 
 
 def _claims() -> _Schema:
@@ -196,7 +208,14 @@ def _documents() -> dict[str, _Schema]:
                 "search": _object({"candidates": _WHOLE, "wall_s": _NUMBER}),
                 "certificate": {"type": ["object", "null"]},
             },
-            {"conflict": _list(limit), "conflict_proof": {"type": ["object", "null"]}},
+            {
+                "conflict": _list(limit),
+                "conflict_proof": {"type": ["object", "null"]},
+                "accuracy": _ACCURACY,
+                "ties": _list(
+                    _object({"layout": _result_layout(), "redundant": _WHOLE, "value": _NUMBER, "ratio": _NUMBER})
+                ),
+            },
         ),
         "certificate": _named(
             "certificate",
@@ -232,7 +251,7 @@ def _documents() -> dict[str, _Schema]:
                 "figures": {"anyOf": [_figures(), {"type": "object", "additionalProperties": _NUMBER}]},
                 "claims": _list(_judged()),
             },
-            {"fleet": {"type": "object"}, "not_checked": _list(_TEXT)},
+            {"fleet": {"type": "object"}, "not_checked": _list(_TEXT), "accuracy": _ACCURACY},
         ),
         "audit": _named(
             "audit",
@@ -248,6 +267,30 @@ def _documents() -> dict[str, _Schema]:
                 "contradictions": _list(_object({"lines": _list(_WHOLE), "name": _TEXT, "explanation": _TEXT})),
                 "missing": _list({}),
                 "assumed": _list({}),
+            },
+        ),
+        "calibration": _named(
+            "calibration",
+            {
+                "hardware": _TEXT,
+                "out": _MAYBE_TEXT,
+                "runs": _WHOLE,
+                "set_aside": {"type": "object"},
+                "few": {"type": "object"},
+                "errors": {"type": "object"},
+                "groups": _list(
+                    _object(
+                        {
+                            "engine": _TEXT,
+                            "weights": _TEXT,
+                            "model": _MAYBE_TEXT,
+                            "runs": _WHOLE,
+                            "factors": {"type": "object"},
+                            "errors": {"type": "object"},
+                            "source": _TEXT,
+                        }
+                    )
+                ),
             },
         ),
         "check": _named(

@@ -9,6 +9,7 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 
@@ -17,6 +18,7 @@ from optimizer.calibrate import calibrate
 from optimizer.calibrate.fit import LEAST_RUNS, quantiles
 from optimizer.calibrate.sample import predicted, samples_of
 from optimizer.cli.main import run
+from optimizer.cli.schemas import schema_of
 from optimizer.domain.calibration import Calibration
 from optimizer.domain.hardware import HardwareSpec
 from optimizer.domain.margins import SHARES, margin_of, quantile
@@ -171,7 +173,7 @@ def test_the_command_writes_a_hardware_that_solve_takes(tmp_path: Path, capsys: 
     code, out = told(tmp_path, rows, "--json")
     assert code == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["schema"] == "shardproof/calibration/1"
+    jsonschema.validate(found, schema_of("calibration"))
     assert found["errors"]["tpot"]["run_left_out"] < found["errors"]["tpot"]["before"]
     hardware = load_hardware(out)
     assert hardware.name == "mine"
@@ -181,6 +183,7 @@ def test_the_command_writes_a_hardware_that_solve_takes(tmp_path: Path, capsys: 
     asked = ["--model", "llama-3.1-8b", "--devices", "1", "--isl", "512", "--osl", "64", "--engine", "vllm"]
     assert run(["solve", *asked, "--hardware", str(out), "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
+    jsonschema.validate(answer, schema_of("result"))
     assert answer["accuracy"]["class"] == "llama-3.1-8b in bf16 on vllm, calibrated"
     assert certify(answer).accepted
     # calibrating what is calibrated starts from the shipped factors again
@@ -219,6 +222,7 @@ GOOD = "llama-3.1-8b,vllm,1,512,64,4,60,9\n"
     [
         ("llama-3.1-9b,vllm,1,512,64,4,60,9\n", (), "runs.csv:2:1: model: 'llama-3.1-9b' is no model"),
         ("llama-3.1-8b,vlm,1,512,64,4,60,9\n", (), "runs.csv:2:2: engine:"),
+        ("llama-3.1-9b,vllm,1,512,64,4,60,9\n" * 3, (), "(and 2 more runs)"),
         (GOOD, ("--precision", "fp9"), "precision: 'fp9' is no format of weights"),
         (GOOD, ("--dp", "x"), "dp: a whole number is wanted, not 'x'"),
         (GOOD, ("--convention", "vllmm"), "convention"),

@@ -169,7 +169,9 @@ def test_catalog(ask: Json, capsys: pytest.CaptureFixture[str]) -> None:
     assert "llama-2-70b" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("kind", ["model", "hardware", "problem", "layout", "claims", "result", "verdict", "error"])
+@pytest.mark.parametrize(
+    "kind", ["model", "hardware", "problem", "layout", "claims", "result", "verdict", "calibration", "error"]
+)
 def test_schemas_are_schemas(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["schema", kind]) == 0
     jsonschema.Draft202012Validator.check_schema(json.loads(capsys.readouterr().out))
