@@ -8,7 +8,8 @@ from typing import Any
 __version__ = "0.1.0"
 
 __all__ = [
-    "Layout", "Problem", "Result", "audit", "certify", "explain", "place", "read_problem", "solve", "verify",
+    "Cluster", "FleetResult", "Layout", "Problem", "Result", "audit", "certify", "explain", "place", "read_problem",
+    "solve", "verify",
 ]  # fmt: skip
 
 

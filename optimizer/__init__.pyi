@@ -1,4 +1,10 @@
 from optimizer.interface import (
+    Cluster as Cluster,
+)
+from optimizer.interface import (
+    FleetResult as FleetResult,
+)
+from optimizer.interface import (
     Layout as Layout,
 )
 from optimizer.interface import (

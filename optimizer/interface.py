@@ -13,30 +13,44 @@ from optimizer.audit import AuditResult, audit_document
 from optimizer.certificate import Check
 from optimizer.certificate import certify as certify_document
 from optimizer.cli.options import PROBLEM_OPTIONS, overrides_of
+from optimizer.cluster import FleetResult as SolvedFleet
+from optimizer.cluster import solve_cluster
+from optimizer.cluster.mix import mix
+from optimizer.cluster.stand import judge_document
+from optimizer.domain.cluster import Cluster
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
 from optimizer.errors import SpecError
 from optimizer.explain import Explanation
 from optimizer.explain import explain as explain_problem
+from optimizer.explain.cluster import conflict_of
 from optimizer.figures.derivation import derive
 from optimizer.readers import read
+from optimizer.readers.cluster import cluster_in, is_cluster
 from optimizer.readers.document import Document, load, load_text
+from optimizer.readers.fleet import fleet_in, is_fleet_document
 from optimizer.readers.messages import nearest
 from optimizer.readers.source import read_text
 from optimizer.report.html import page
+from optimizer.report.html_fleet import fleet_page
 from optimizer.report.subject import read_subject
 from optimizer.solve import solve as solve_problem
 from optimizer.solve.decided import Decided, place_decided
 from optimizer.solve.result import Result as Solved
 from optimizer.verify import Verdict, judge, judge_layout
 from optimizer.verify.claim_table import dimensions
+from optimizer.verify.proposed import FleetJudgement
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
-    "Layout", "Problem", "Result", "audit", "certify", "explain", "place", "read_problem", "solve", "verify",
+    "Cluster", "FleetResult", "Layout", "Problem", "Result", "audit", "certify", "explain", "place", "read_problem",
+    "solve", "verify",
 ]  # fmt: skip
+
+Asked = Problem | Cluster | str | Path | Mapping[str, Any]
+"""A problem or a cluster, its path, its name in the catalog, or what its file would hold."""
 
 Progress = Callable[[str, int, int], None]
 """Called with a phase's name, what is done, and what there is to do."""
@@ -46,6 +60,12 @@ _PAGE_HEIGHT_PX = 640
 
 class Result(Solved):
     """The answer of `solve`: `status`, `layout`, `evaluation`, `bound`, `certificate`; a picture in a notebook."""
+
+    @property
+    def figures(self) -> Mapping[str, Any]:
+        """As `to_json` has them, in base units by name; empty where nothing fits."""
+        found: Mapping[str, Any] | None = self.to_json()["figures"]
+        return found or {}
 
     def to_frame(self) -> pd.DataFrame:
         """The figures as a table: a row each, indexed by name, with `value`, `ideal` and `formula`.
@@ -74,11 +94,39 @@ class Result(Solved):
 
     def _repr_html_(self) -> str:
         """The page of `shardproof report`, in a frame of its own."""
-        subject = read_subject(_written(self.to_json()), None)
-        return (
-            f'<iframe srcdoc="{escape(page(subject))}" title="{escape(self.problem.name)}" '
-            f'style="width:100%;height:{_PAGE_HEIGHT_PX}px;border:0"></iframe>'
-        )
+        return _frame(page(read_subject(_written(self.to_json()), None)), self.problem.name)
+
+
+class FleetResult(SolvedFleet):
+    """The answer of `solve` where several layouts stand side by side: `status`, `fleet`, `bound`, `certificate`."""
+
+    @property
+    def figures(self) -> Mapping[str, Any]:
+        """Of each demand, by name: requests/s, capacity, times; empty where nothing fits."""
+        fleet = self.to_json()["fleet"]
+        return fleet["demands"] if fleet else {}
+
+    @property
+    def layout(self) -> None:
+        """There are several: `fleet` has them."""
+        return
+
+    def to_json(self) -> dict[str, Any]:
+        """``shardproof/result/1`` of a cluster; where nothing fits with the limits in conflict."""
+        document = super().to_json()
+        return document | (conflict_of(self.cluster, self.columns) if self.status == "infeasible" else {})
+
+    def _repr_html_(self) -> str:
+        """The page of `shardproof report`, in a frame of its own."""
+        document = _written(self.to_json())
+        # without a fleet there is nothing to draw
+        text = escape(self.status) if self.fleet is None else fleet_page(fleet_in(document), None)
+        return _frame(text, self.cluster.name)
+
+
+def _frame(text: str, title: str) -> str:
+    style = f"width:100%;height:{_PAGE_HEIGHT_PX}px;border:0"
+    return f'<iframe srcdoc="{escape(text)}" title="{escape(title)}" style="{style}"></iframe>'
 
 
 def _written(data: Mapping[str, Any]) -> Document:
@@ -123,21 +171,28 @@ def _problem(given: Problem | str | Path | Mapping[str, Any]) -> Problem:
     return given if isinstance(given, Problem) else read_problem(given)
 
 
+def _question(given: Asked) -> Problem | Cluster:
+    if isinstance(given, Problem | Cluster):
+        return given
+    if isinstance(given, Mapping):
+        return cluster_in(_written(given)) if is_cluster(given) else read_problem(given)
+    return read.read_question(given)
+
+
 def solve(
-    problem: Problem | str | Path | Mapping[str, Any],
-    *,
-    top: int = 1,
-    time_limit_s: float | None = None,
-    progress: Progress | None = None,
-) -> Result:
-    """The best layout of a problem, proved; or the proof that none fits.
+    problem: Asked, *, top: int = 1, time_limit_s: float | None = None, progress: Progress | None = None
+) -> Result | FleetResult:
+    """The best layout of a problem, or the best fleet of a cluster, proved; or the proof that none fits.
+
+    Where several kinds of layout side by side serve more than the best one does (objective `throughput`, `max_kinds`
+    above 1, ``top=1``), the answer to a problem is a fleet too.
 
     Parameters
     ----------
     problem
-        A problem, or what `read_problem` reads one from.
+        A problem, or a cluster with `pools` and `demands`; or what one is read from.
     top
-        How many layouts, distinct in their degrees, to return in order.
+        How many layouts of a problem, distinct in their degrees, to return in order.
     time_limit_s
         Seconds after which the best layout so far is returned with a true bound.
 
@@ -146,20 +201,34 @@ def solve(
     SpecError
         Where the problem cannot be read.
     """
-    found = solve_problem(_problem(problem), top=top, time_limit_s=time_limit_s, progress=progress)
+    asked = _question(problem)
+    if isinstance(asked, Cluster):
+        if top != 1:
+            raise SpecError("top: a cluster has one best fleet")
+        return _fleet(solve_cluster(asked, time_limit_s=time_limit_s))
+    found = solve_problem(asked, top=top, time_limit_s=time_limit_s, progress=progress)
+    if top == 1 and found.status == "optimal" and found.best is not None:
+        left = None if time_limit_s is None else max(0.0, time_limit_s - found.wall_s)
+        mixed = mix(asked, found.best.value, time_limit_s=left)
+        if mixed is not None:
+            return _fleet(mixed)
     return Result(**{field.name: getattr(found, field.name) for field in fields(found)})
 
 
+def _fleet(found: SolvedFleet) -> FleetResult:
+    return FleetResult(**{field.name: getattr(found, field.name) for field in fields(found)})
+
+
 def verify(
-    layout: Layout | Solved | str | Path | Mapping[str, Any],
+    layout: Layout | Solved | SolvedFleet | str | Path | Mapping[str, Any],
     problem: Problem | str | Path | Mapping[str, Any] | None = None,
-) -> Verdict:
-    """Whether a layout is feasible, each violated constraint with its numbers, and a verdict on every claim.
+) -> Verdict | FleetJudgement:
+    """Whether a layout or fleet is feasible, each violated constraint with its numbers, and a verdict on every claim.
 
     Parameters
     ----------
     layout
-        A layout (with `problem`), a result, or a layout file, its path or what it would hold.
+        A layout (with `problem`), a result, or a layout or fleet file, its path or what it would hold.
     problem
         The problem to judge by; in place of the one that a layout file names.
 
@@ -172,20 +241,22 @@ def verify(
         if problem is None:
             raise SpecError("a layout alone says nothing of its model and hardware: give `problem` as well")
         return judge_layout(_problem(problem), layout)
-    if isinstance(layout, Solved):
+    if isinstance(layout, Solved | SolvedFleet):
         document = _written(layout.to_json())
     elif isinstance(layout, Mapping):
         document = _written(layout)
     else:
         document = load(layout)
     if problem is None or isinstance(problem, str | Path):
+        if is_fleet_document(document.data):
+            return judge_document(document, None if problem is None else str(problem))
         return judge(read.layout_in(document, claims=dimensions, problem=problem))
     raise SpecError("a layout file is judged by the problem that it names, or by a problem file: give its path")
 
 
 def certify(
-    result: Solved | Decided | str | Path | Mapping[str, Any],
-    problem: Problem | str | Path | Mapping[str, Any] | None = None,
+    result: Solved | SolvedFleet | Decided | str | Path | Mapping[str, Any],
+    problem: Asked | None = None,
 ) -> Check:
     """Whether everything that a result or a placement states follows from its problem; no solver is asked.
 
@@ -201,11 +272,11 @@ def certify(
     SpecError
         Where the document cannot be read.
     """
-    if isinstance(result, Solved | Decided):
+    if isinstance(result, Solved | SolvedFleet | Decided):
         document = result.to_json()
     else:
         document = dict(result) if isinstance(result, Mapping) else load(result).data
-    return certify_document(json.loads(json.dumps(document)), None if problem is None else _problem(problem))
+    return certify_document(json.loads(json.dumps(document)), None if problem is None else _question(problem))
 
 
 def explain(problem: Problem | str | Path | Mapping[str, Any], *, progress: Progress | None = None) -> Explanation:

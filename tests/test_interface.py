@@ -77,6 +77,7 @@ def test_a_result_shows_itself(result: optimizer.Result) -> None:
     assert "&lt;svg" in result._repr_html_()
     frame = result.to_frame()
     assert result.evaluation is not None
+    assert result.figures["tpot_s"] == float(result.evaluation.tpot_s or 0)
     assert frame.loc["tpot_s", "value"] == pytest.approx(float(result.evaluation.tpot_s))
     nothing = solve({**SMALL, "devices": 1, "limits": {"tpot": "1 us"}})
     assert nothing.status == "infeasible"
@@ -102,3 +103,60 @@ def test_explain_place_and_audit(tmp_path: Path) -> None:
     file = tmp_path / "plan.md"
     file.write_text(text)
     assert audit(text).exit_status == audit(file).exit_status == 1
+
+
+RATES = """pool,demand,layout,devices,requests_per_s
+h100,chat,pair,2,3
+h100,chat,quad,4,7
+"""
+
+
+@pytest.fixture
+def fleet_file(tmp_path: Path) -> Path:
+    (tmp_path / "rates.csv").write_text(RATES)
+    path = tmp_path / "cluster.json"
+    asked = {"pools": {"h100": {"devices_per_node": 8, "nodes": 2}}, "demands": {"chat": {"workload": {}}}}
+    path.write_text(json.dumps({**asked, "rates": "rates.csv", "objective": "throughput"}))
+    return path
+
+
+def test_a_cluster_is_solved_verified_and_certified(fleet_file: Path, tmp_path: Path) -> None:
+    found = solve(fleet_file)
+    assert isinstance(found, optimizer.FleetResult)
+    assert (found.status, found.layout, float(found.value or 0)) == ("optimal", None, 28.0)
+    assert found.figures["chat"]["capacity_per_s"] == pytest.approx(28)
+    assert certify(found).accepted
+    assert certify(found, fleet_file).accepted
+    assert not certify(found, SMALL).accepted
+    assert verify(found).feasible
+    written = tmp_path / "fleet.json"
+    written.write_text(json.dumps(found.to_json()))
+    assert verify(written).feasible
+    too_many = json.loads(json.dumps(found.to_json()))
+    too_many["fleet"]["replicas"][0] |= {"count": 5, "nodes": None}
+    assert not verify(too_many).feasible
+    assert found._repr_html_().startswith("<iframe srcdoc=")
+    with pytest.raises(SpecError, match="one best fleet"):
+        solve(fleet_file, top=2)
+
+
+def test_a_cluster_that_nothing_serves_says_what_conflicts(fleet_file: Path) -> None:
+    asked = json.loads(fleet_file.read_text()) | {"objective": "devices"}
+    asked["demands"]["chat"]["workload"] = {"request_rate": 40}
+    fleet_file.write_text(json.dumps(asked))
+    found = solve(fleet_file)
+    assert found.status == "infeasible"
+    document = found.to_json()
+    assert [limit["limit"] for limit in document["conflict"]]
+    assert certify(document).accepted
+
+
+def test_mixed_layouts_are_a_fleet() -> None:
+    problem = read_problem("qwen3-32b-h200-8", devices=7, objective="throughput")
+    mixed, alone = solve(problem), solve(problem.changed(max_kinds=1))
+    assert isinstance(mixed, optimizer.FleetResult)
+    assert isinstance(alone, optimizer.Result)
+    assert mixed.value is not None
+    assert alone.best is not None
+    assert mixed.value > alone.best.value
+    assert certify(mixed, problem).accepted

@@ -86,18 +86,9 @@ def give(
 
 def verify_and_show(document: Document, problem: str | None, *, as_json: bool, derivations: bool) -> int:
     """Judge the fleet of a document and print the judgement; the exit status."""
-    from optimizer.readers.fleet import fleet_in, unplaced  # noqa: PLC0415 - the specs load when the command runs
-    from optimizer.verify.proposed import judge_proposed, price  # noqa: PLC0415 - the same
+    from optimizer.cluster.stand import judge_document  # noqa: PLC0415 - loads the solver
 
-    found = fleet_in(document, problem)
-    priced = price(found)
-    if unplaced(found):
-        from optimizer.cluster.stand import stand  # noqa: PLC0415 - loads the solver
-
-        laid, unlaid = stand(found.cluster, priced.columns, priced.counts)
-        judged = judge_proposed(found, priced, laid or priced.fleet, unlaid, chosen=laid is not None)
-    else:
-        judged = judge_proposed(found, priced, priced.fleet)
+    judged = judge_document(document, problem)
     if as_json:
         emit_json(judged.to_json())
     else:

@@ -12,10 +12,34 @@ from optimizer.domain.cluster import Cluster, ClusterLimits
 from optimizer.domain.fleet import Fleet
 from optimizer.fleet.column import Column
 from optimizer.fleet.statement import state
+from optimizer.readers.document import Document
+from optimizer.readers.fleet import fleet_in, unplaced
 from optimizer.verify.fleet import Broken
+from optimizer.verify.proposed import FleetJudgement, judge_proposed, price
 
 Counts = Mapping[str, Mapping[str, int]]
 """Replicas of each column in each period, by name."""
+
+
+def judge_document(document: Document, problem: str | None = None) -> FleetJudgement:
+    """Whether the fleet of a document keeps everything; one without places is laid down.
+
+    Parameters
+    ----------
+    problem
+        Path of a problem to judge by, in place of the one that the document names.
+
+    Raises
+    ------
+    SpecError
+        Everything that is wrong, each with its place.
+    """
+    found = fleet_in(document, problem)
+    priced = price(found)
+    if not unplaced(found):
+        return judge_proposed(found, priced, priced.fleet)
+    laid, unlaid = stand(found.cluster, priced.columns, priced.counts)
+    return judge_proposed(found, priced, laid or priced.fleet, unlaid, chosen=laid is not None)
 
 
 def stand(cluster: Cluster, columns: Sequence[Column], counts: Counts) -> tuple[Fleet | None, list[Broken]]:
