@@ -1,8 +1,8 @@
 """Bounds on what a mesh pair can reach over all batches and stage cuts, for many at once.
 
-For any cuts into pp stages: cycle = pp·max A ≥ the whole stack's A + pp sends, and a stage holds at least ceil(L/pp)
-layers; memory of the fullest stage ≥ the mean of all stages. With pp left open: cycle ≥ the stack at pp = 1, memory
-≥ that at the largest pp.
+For any cuts into pp stages: cycle = pp·max A ≥ the whole stack's A + pp sends; one stage holds at least ceil(L/pp)
+layers, and one at least ceil(n/pp) of the n layers of a kind; memory of the fullest stage ≥ the mean of all, and what
+those layers hold. With pp left open: cycle ≥ the stack at pp = 1, memory ≥ that at the largest pp.
 
 With the chunk left open between two: a step carries ȳ = µ·e·P ÷ (output − 1) prompt tokens on average, whatever the
 chunk. (1 − φ)·g(x) + φ·g(x + p) with φ·p ≥ ȳ is g(x) and ȳ times the slope of a secant, which for a convex g is least
@@ -50,10 +50,10 @@ class Rows:
 
 
 class Stack(NamedTuple):
-    """Seconds of all layers and the head, of the cheapest layer, of the head, and of a send between stages."""
+    """Seconds of all layers and the head, of the cheapest layer of each kind, of the head, and of a send of a stage."""
 
     total: Floats
-    least: Floats
+    layers: Floats
     tail: Floats
     send: Floats
 
@@ -83,9 +83,13 @@ class Bounds:
         )
         tied = np.where(rows.pp > 1, pricer.tied[index], 0.0)
         self.weights = weights + pricer.input[index] + pricer.output[index] + tied
-        self.sequence = sum(
-            (n * s[index] for n, s in zip(pricer.counts, pricer.sequence, strict=True)), start=np.zeros(len(index))
+        self._layer_weights, self._layer_sequence = (
+            np.array(pricer.weights)[:, index],
+            np.array(pricer.sequence)[:, index],
         )
+        self.sequence = np.array(pricer.counts, dtype=float) @ self._layer_sequence
+        self._of_kind = np.ceil(np.array(pricer.counts)[:, None] / self.pp)
+        self._of_any = np.ceil(sum(pricer.counts) / self.pp)
         self.working_token = pricer.working_token[index]
         self.reserve = pricer.reserve[index]
         self.sampler = float(self.problem.engine.reservation.sampler_bytes * self.problem.model.vocab_size)
@@ -181,20 +185,24 @@ class Bounds:
     def _stack_of(self, each: Callable[[KindCost], Floats], tail: Floats, tokens: Floats) -> Stack:
         layers = [each(kind) for kind in self.kinds]
         total = sum((count * own for count, own in zip(self.counts, layers, strict=True)), start=tail)
-        least = np.minimum.reduce(layers if self.cheapest is self.kinds else [each(kind) for kind in self.cheapest])
-        return Stack(total, least, tail, np.where(self._several, self.send_fixed + self.send_each * tokens, 0.0))
+        cheapest = layers if self.cheapest is self.kinds else [each(kind) for kind in self.cheapest]
+        return Stack(
+            total, np.array(cheapest), tail, np.where(self._several, self.send_fixed + self.send_each * tokens, 0.0)
+        )
 
     def _slowest(self, stack: Stack) -> Floats:
         """Least pp·max over stages.
 
-        All stages together; ceil(L/pp) of the cheapest layers; and the last stage beside the others: with at most n
-        layers each they leave it L − (pp − 1)·n, else one of them has n + 1. Any n bounds.
+        All stages together; ceil(L/pp) of the cheapest layers; ceil(n/pp) of a kind's; and the last stage beside the
+        others: with at most n layers each they leave it L − (pp − 1)·n, else one of them has n + 1. Any n bounds.
         """
-        layers, least = sum(self.counts), np.maximum(stack.least, 1e-300)
+        cheapest = np.min(stack.layers, axis=0)
+        layers, least = sum(self.counts), np.maximum(cheapest, 1e-300)
         balanced = np.clip(np.floor((layers * least + stack.tail) / (self.pp * least)), 1, layers)
-        last = stack.tail + np.maximum(layers - (self.pp - 1) * balanced, 1) * stack.least
-        apart = np.where(self.pp > 1, np.minimum(last, (balanced + 1) * stack.least), 0.0)
-        most = np.maximum(np.ceil(layers / self.pp) * stack.least, apart)
+        last = stack.tail + np.maximum(layers - (self.pp - 1) * balanced, 1) * cheapest
+        apart = np.where(self.pp > 1, np.minimum(last, (balanced + 1) * cheapest), 0.0)
+        alike = np.max(self._of_kind * stack.layers, axis=0)
+        most = np.maximum(np.maximum(self._of_any * cheapest, alike), apart)
         found: Floats = np.maximum(stack.total, self.pp * most) + self.pp * stack.send
         return found
 
@@ -258,25 +266,30 @@ class Bounds:
         looped: Floats = float(waiting.loop_overhead_s) + self._slowest(both)
         return looped
 
+    def _workspace(self, micro: Floats) -> Floats:
+        """Least bytes of activations and of the sampler in a step of micro-batches of `micro`."""
+        work = self.problem.workload
+        verified = micro * (1 + work.mtp_tokens)
+        chunk = self.rows.least.astype(float)
+        if work.phase == "aggregated":
+            tokens, sampled = verified + chunk, verified + self.fewest_packed
+        elif work.phase == "prefill":
+            tokens, sampled = micro * np.minimum(chunk, work.computed_input_tokens), micro
+        else:
+            tokens, sampled = verified, verified
+        tokens, sampled = np.maximum(tokens, self._kept[0]), np.maximum(sampled, self._kept[1])
+        found: Floats = np.maximum(self.working_token * tokens, self.sampler * sampled)
+        return found
+
     def memory(self, micro: Floats) -> Floats:
         """Least bytes of the fullest device with micro-batches of `micro`: those of pp·(µ − 1) + 1 sequences."""
-        work = self.problem.workload
-        verified = 1 + work.mtp_tokens
-        prompt = work.computed_input_tokens
-        chunk = self.rows.least.astype(float)
         # a batch b = pp·(µ − 1) + 1 already makes micro-batches of µ
         held = self.pp * (micro - 1) + 1
-        share = held / self.pp
-        if work.phase == "aggregated":
-            tokens, sampled = micro * verified + chunk, micro * verified + self.fewest_packed
-        elif work.phase == "prefill":
-            tokens, sampled = micro * np.minimum(chunk, prompt), micro
-        else:
-            tokens, sampled = micro * verified, micro * verified
-        share = np.where(self.rows.pp == 0, np.maximum(micro - 1, 1 / self.deep), share)
-        tokens, sampled = np.maximum(tokens, self._kept[0]), np.maximum(sampled, self._kept[1])
-        working = np.maximum(self.working_token * tokens, self.sampler * sampled)
-        found: Floats = self.weights / self.deep + self.sequence * share + working + self.reserve
+        share = np.where(self.rows.pp == 0, np.maximum(micro - 1, 1 / self.deep), held / self.pp)
+        # layers of one stage hold the cache of the whole batch
+        alike = np.max(self._of_kind * (self._layer_weights + self._layer_sequence * held), axis=0)
+        stage = np.maximum(self.weights / self.deep + self.sequence * share, np.where(self.rows.pp == 0, 0.0, alike))
+        found: Floats = stage + self._workspace(micro) + self.reserve
         return found
 
     def holds(self, micro: Floats, target: Target) -> tuple[NDArray[np.bool_], Floats]:
@@ -316,12 +329,23 @@ class Bounds:
         kept: NDArray[np.bool_] = ~dismissed
         return kept & self.context(target.context) if target.context else kept
 
+    def _sequences(self, target: Target, working: Floats) -> Floats:
+        """Upper bound of the sequences of a rank that the weights of every stage leave room for."""
+        free = target.memory * (1 + MARGIN) - self.reserve - working
+        together = self.pp * (free - self.weights / self.deep) / np.maximum(self.sequence, 1e-9)
+        alike = (free / self._of_kind - self._layer_weights) / np.maximum(self._layer_sequence, 1e-9)
+        found: Floats = np.clip(np.minimum(together, np.min(alike, axis=0)), 0.0, float(LARGEST_BATCH))
+        return np.floor(found * (1 + MARGIN))
+
     def most_in_memory(self, target: Target) -> Floats:
         """Upper bound of the micro-batches that weights and cache leave room for, and that keep φ ≤ 1."""
         free = target.memory - self.weights / self.deep - self.reserve
         most = np.where(
             free < 0, 0.0, np.where(self.sequence > 0, free / np.maximum(self.sequence, 1e-9) + 1, float(LARGEST_BATCH))
         )
+        # of a micro-batch of µ there are pp·(µ − 1) + 1 sequences at least
+        held = self._sequences(target, np.zeros_like(free))
+        most = np.where(self.rows.pp == 0, most, np.minimum(most, (held - 1) / self.pp + 1))
         work = self.problem.workload
         if work.phase == "aggregated":
             stable = self.packed * (work.output_tokens - 1) / (float(work.tokens_per_step) * self.pieces)
@@ -340,5 +364,12 @@ class Bounds:
             high = np.where(good, high, np.maximum(middle - 1, low))
             if np.all(low >= high):
                 break
-        _, requests = self.holds(low, target)
-        return np.where(holds, requests, -1.0)
+        cycle = self.stack(low, ())[0]
+        held = np.minimum(self._sequences(target, self._workspace(low)) / self.pp, low)
+        held = np.where(self.rows.pp == 0, low, held)
+        # the last micro-batch may be left unfilled
+        fewer = np.maximum(low - 1, 1)
+        partial = np.maximum(
+            self.requests(held, cycle), np.where(low > 1, self.requests(fewer, self.stack(fewer, ())[0]), 0.0)
+        )
+        return np.where(holds, np.where(held < low, partial, self.requests(low, cycle)), -1.0)

@@ -52,9 +52,7 @@ def meshes(problem: Problem, axes: Axes) -> tuple[Meshes, dict[Family, int]]:
     around = np.array(attention, dtype=np.int64).reshape(-1, 2)
     routed = np.array(experts, dtype=np.int64).reshape(-1, 3)
     width, size = around[:, 0] * around[:, 1], routed[:, 1] * routed[:, 2]
-    fits = [np.flatnonzero(np.lcm(own, size) <= problem.devices) for own in width.tolist()]
-    first = np.repeat(np.arange(len(width)), [len(own) for own in fits])
-    second = np.concatenate(fits) if fits else np.zeros(0, dtype=np.int64)
+    first, second = _together(width, size, problem.devices)
     (tp, cp), (redundant, etp, ep) = around[first].T, routed[second].T
     stage = np.lcm(tp * cp, etp * ep)
     found = Meshes(tp, cp, etp, ep, redundant, stage, stage // (tp * cp), stage // (etp * ep))
@@ -73,6 +71,24 @@ def meshes(problem: Problem, axes: Axes) -> tuple[Meshes, dict[Family, int]]:
     keep(_placeable(problem, found), Family.PLACEMENT)
     keep(engine_accepts(problem, problem.engine, found), Family.ENGINE)
     return found, excluded
+
+
+def _together(width: Ints, size: Ints, devices: int) -> tuple[Ints, Ints]:
+    """Which attention and expert meshes, by their sizes, fill a stage of at most `devices` whole; by their numbers.
+
+    lcm(w, s) ≤ D where w is a multiple, up to D ÷ s of them, of a divisor of s.
+    """
+    around, routed = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
+    for own in np.unique(size).tolist():
+        fits = np.zeros(devices + 1, dtype=bool)
+        for divisor in (d for d in range(1, own + 1) if own % d == 0):
+            fits[divisor : divisor * (devices // own) + 1 : divisor] = True
+        these, those = np.flatnonzero(fits[width]), np.flatnonzero(size == own)
+        around.append(np.repeat(these, len(those)))
+        routed.append(np.tile(those, len(these)))
+    first, second = np.concatenate(around), np.concatenate(routed)
+    order = np.lexsort((second, first))
+    return first[order], second[order]
 
 
 def _experts_divide(problem: Problem, found: Meshes) -> NDArray[np.bool_]:
@@ -122,18 +138,34 @@ def _keeps(problem: Problem, rule: EngineRule, found: Meshes) -> NDArray[np.bool
     columns = {
         "tp": found.tp, "cp": found.cp, "etp": found.etp, "ep": found.ep, "redundant": found.redundant,
         "stage_devices": found.stage, "dp": found.dp, "edp": found.edp,
-        "shared_replicated": (found.tp > 1) & (found.dp > 1) & (found.ep > 1),
+        "shared_replicated": ((found.tp > 1) & (found.dp > 1) & (found.ep > 1)).astype(np.int64),
     }  # fmt: skip
     group = np.zeros(len(found), dtype=np.int64)
     for name in rule.reads:
         if name != "pp":
-            _, own = np.unique(columns[name], return_inverse=True)
-            _, group = np.unique(group * (int(own.max(initial=0)) + 1) + own, return_inverse=True)
-    _, first = np.unique(group, return_index=True)
+            own = _numbered(columns[name])
+            group = _numbered(group * (int(own.max(initial=0)) + 1) + own)
+    first = np.zeros(int(group.max(initial=-1)) + 1, dtype=np.int64)
+    first[group[::-1]] = np.arange(len(group))[::-1]
     degrees = np.stack([found.tp, found.cp, found.etp, found.ep, np.ones_like(found.tp), found.redundant])[:, first]
     kept = np.array([rule.breach(problem, Shape(*own)) is None for own in degrees.T.tolist()], dtype=bool)
     holds: NDArray[np.bool_] = kept[group]
     return holds
+
+
+_SMALL = 1 << 24
+"""Values below which a table of all of them is quicker than sorting those there are."""
+
+
+def _numbered(values: Ints) -> Ints:
+    """Distinct values numbered in ascending order: the number of each."""
+    most = int(values.max(initial=0))
+    if most >= _SMALL:
+        return np.unique(values, return_inverse=True)[1].reshape(-1)
+    seen = np.zeros(most + 1, dtype=bool)
+    seen[values] = True
+    numbers: Ints = (np.cumsum(seen) - 1)[values]
+    return numbers
 
 
 def replicas_that_fit(sizes: tuple[int | None, ...], devices: int, replica: Ints) -> Ints:

@@ -126,12 +126,14 @@ class Search:
         self.tally.points = (len(found) + sum(excluded.values())) * each
         if not len(found) or not each:
             return Found([], complete=True, bound=None, tally=self.tally)
+        self._warm_up(found)
         pricer = Pricer(self.problem, found, skews=self.skews)
-        self._warm_up(pricer, found)
         rows = self._sieve(pricer, self._open_rows(found), "mesh pairs")
         for _ in range(_HALVINGS_WITH_PP_OPEN):
             rows = self._sieve(pricer, self._halved(rows), "mesh pairs")
         rows = self._sieve(pricer, self._with_pp(found, rows), "layouts")
+        pricer, rows = self._at_depth(found, rows)
+        rows = self._sieve(pricer, rows, "layouts")
         while np.any(rows.least != rows.most) and not self._late():
             rows = self._sieve(pricer, self._halved(rows), "layouts")
         complete, bound = self._decide(pricer, rows)
@@ -194,6 +196,13 @@ class Search:
         fits = replicas_that_fit(self.sizes, self.problem.devices, found.stage[each.mesh] * pp) > 0
         return replace(each, pp=pp).take(fits)
 
+    def _at_depth(self, found: Meshes, rows: Rows) -> tuple[Pricer, Rows]:
+        """Mesh pairs priced each with the links that its rows' replicas span; rows have a pp each."""
+        pairs, own = np.unique(np.stack([rows.mesh, rows.pp]), axis=1, return_inverse=True)
+        deep = found.take(pairs[0])
+        pricer = Pricer(self.problem, deep, deep.stage * pairs[1], skews=self.skews)
+        return pricer, replace(rows, mesh=own.reshape(-1))
+
     def _halved(self, rows: Rows) -> Rows:
         """Each row's chunks in two halves, where there are several."""
         low, high = np.searchsorted(self.chunks, rows.least), np.searchsorted(self.chunks, rows.most)
@@ -232,7 +241,7 @@ class Search:
 
     # exact
 
-    def _warm_up(self, pricer: Pricer, found: Meshes) -> None:
+    def _warm_up(self, found: Meshes) -> None:
         """Incumbents from a coarse part of the lattice: power-of-two degrees and their best bounds."""
         coarse = np.ones(len(found), dtype=bool)
         for axis in (found.tp, found.cp, found.etp, found.ep):
@@ -246,14 +255,15 @@ class Search:
         depth = np.array([p for p in self.axes.pp if p & (p - 1) == 0] or self.axes.pp[:1], dtype=np.int64)
         mesh, pp, chunk = (a.ravel() for a in np.meshgrid(index, depth, chunks, indexing="ij"))
         fits = replicas_that_fit(self.sizes, self.problem.devices, found.stage[mesh] * pp) > 0
-        rows = Rows(mesh, pp, chunk, chunk).take(fits)
+        pricer, rows = self._at_depth(found, Rows(mesh, pp, chunk, chunk).take(fits))
         self._coarse = (pricer, rows, self._try(pricer, rows))
         # the best degrees so far at every chunk
         best = min(self.best.values(), key=lambda s: key(self.problem, s), default=None)
         if best is not None and len(self.chunks) > len(chunks):
-            shape = shape_of(best.layout, self.redundant_of(best))
-            own = (found.tp == shape.tp) & (found.cp == shape.cp) & (found.etp == shape.etp) & (found.ep == shape.ep)
-            at = np.full_like(self.chunks, np.flatnonzero(own & (found.redundant == shape.redundant))[0])
+            shape, near = shape_of(best.layout, self.redundant_of(best)), pricer.meshes.take(rows.mesh)
+            own = (near.tp == shape.tp) & (near.cp == shape.cp) & (near.etp == shape.etp) & (near.ep == shape.ep)
+            own &= (near.redundant == shape.redundant) & (rows.pp == shape.pp)
+            at = np.full_like(self.chunks, rows.mesh[np.flatnonzero(own)[0]])
             self._try(pricer, Rows(at, np.full_like(at, shape.pp), self.chunks, self.chunks))
 
     def _try(self, pricer: Pricer, rows: Rows) -> Floats:
