@@ -14,8 +14,10 @@ import pytest
 from benchmarks.accuracy import OWN_TABLE, compare
 from benchmarks.margins import FIGURES, Ratios, classes, coverage, margins, own_shares, ratios_of, tie
 from benchmarks.measurements import read_runs
-from optimizer import certify, read_problem
+from optimizer import certify, read_problem, solve
+from optimizer.certificate.statement import layout_json
 from optimizer.cli.main import run
+from optimizer.domain.limits import Search
 from optimizer.domain.margins import MARGINS, SHARES, margin_of, quantile, share_within
 from optimizer.domain.ties import MOST_TIES
 from optimizer.errors import SpecError
@@ -150,6 +152,17 @@ def test_ties_are_checked(tmp_path: Path) -> None:
     forged = copy.deepcopy(found)
     forged["ties"][0]["layout"] = {k: v for k, v in found["layout"].items() if k != "placement"}
     assert not certify(forged).accepted
+    problem = read_problem(model="qwen3-32b", hardware="h200-sxm-8", devices=4, isl=512, osl=64)
+    assert problem.digest == found["certificate"]["problem_digest"]
+    far = problem.changed(search=Search(batch=(1,), tp=(4,)))
+    slow = solve(far)
+    assert slow.best is not None
+    ratio = slow.best.value / Fraction(found["certificate"]["objective"]["value"])
+    listed = {"layout": layout_json(slow.best.layout), "redundant": 0}
+    forged["ties"] = [listed | {"value": float(slow.best.value), "ratio": float(ratio)}]
+    told = certify(forged)
+    assert (told.accepted, told.item) == (False, "ties[0]")
+    assert "no tie" in str(told.reason)
     page = tmp_path / "r.html"
     assert run(["report", str(out), "--out", str(page)]) == 0
     text = page.read_text()
