@@ -37,13 +37,12 @@ def command(
 ) -> int:
     """Write the complete launch of a result for an engine, and what the engine cannot be told."""
     from optimizer.readers.document import load  # noqa: PLC0415 - loads when the command runs
-    from optimizer.readers.output import write_whole  # noqa: PLC0415 - the same
+    from optimizer.readers.fleet import is_fleet_document  # noqa: PLC0415 - the same
 
     document = load(result)
+    if is_fleet_document(document.data) and document.data["fleet"] is not None:
+        return _fleet(document, engine, out, model, as_json=json)
     data: Any = document.data
-    folder = Path(out)
-    if folder.exists() and not folder.is_dir():
-        raise SpecError(Fault(None, None, None, "--out", f"{out} is no folder"))
     placed = _placement_file(document, engine)
     files = {} if placed is None else {placed.name: placed.text}
     launch = None
@@ -53,15 +52,46 @@ def command(
     elif placed is None:
         status = f": its status is {data['status']}" if isinstance(data, dict) and "status" in data else ""
         raise document.error(f"has no layout{status}", ("layout",))
-    for name, text in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / name, text)
-        say(f"wrote {folder / name}")
+    _write(out, files)
     if json:
         emit_json(_document(engine, list(files), placed, launch))
     else:
         _show(placed, launch)
     return 0
+
+
+def _fleet(document: Document, engine: str, out: str, model: str | None, *, as_json: bool) -> int:
+    """A folder for each kind of replica, and a script for each node."""
+    from optimizer.export.fleet import export_fleet, node_scripts  # noqa: PLC0415 - loads when the command runs
+    from optimizer.readers.fleet import fleet_in  # noqa: PLC0415 - the same
+
+    name, _, version = engine.partition("@")
+    kinds = export_fleet(fleet_in(document), name, version or None, model)
+    files = {f"{kind.folder}/{file}": text for kind in kinds for file, text in kind.launch.files.items()}
+    files |= dict(node_scripts(kinds))
+    _write(out, files)
+    if as_json:
+        each = [
+            {"folder": kind.folder, "pool": kind.pool} | _document(engine, list(kind.launch.files), None, kind.launch)
+            for kind in kinds
+        ]
+        emit_json({"schema": "shardproof/export/1", "engine": engine, "files": list(files), "kinds": each})
+    for kind in () if as_json else kinds:
+        heading(f"{kind.folder}, pool {kind.pool}")
+        _show(None, kind.launch)
+    return 0
+
+
+def _write(out: str, files: dict[str, str]) -> None:
+    from optimizer.readers.output import write_whole  # noqa: PLC0415 - loads when the command runs
+
+    folder = Path(out)
+    if folder.exists() and not folder.is_dir():
+        raise SpecError(Fault(None, None, None, "--out", f"{out} is no folder"))
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / name, text)
+        say(f"wrote {folder / name}")
 
 
 def _document(engine: str, files: list[str], placed: PlacementFile | None, launch: Exported | None) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from ruamel.yaml import YAML
 
+from optimizer.domain.fleet import Place
 from optimizer.export.plan import Answer, Plan, plan
 
 HEAD: Final = "HEAD_ADDRESS"
@@ -65,8 +66,27 @@ class Exported:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
-def export(answer: Answer, engine: str, version: str | None = None) -> Exported:
+@dataclass(frozen=True)
+class Home:
+    """Devices of one node that an instance runs on; the node's number within the instance."""
+
+    instance: int
+    rank: int
+    node: int
+    devices: tuple[int, ...]
+
+
+def export(
+    answer: Answer, engine: str, version: str | None = None, places: Sequence[Sequence[Place]] = (), first: int = 0
+) -> Exported:
     """Everything needed to start a layout on an engine.
+
+    Parameters
+    ----------
+    places
+        Devices of each replica where other replicas stand beside it; side by side from node 0 on where there are none.
+    first
+        Number of the first instance among all that are started: each has a port of its own.
 
     Raises
     ------
@@ -75,7 +95,15 @@ def export(answer: Answer, engine: str, version: str | None = None) -> Exported:
     """
     made = plan(answer, engine, version)
     per_node = answer.problem.hardware.devices_per_node
-    commands = tuple(_commands(made, answer, per_node))
+    homes = list(_homes(made, per_node))
+    if places:
+        made.instances = len(places)
+        homes = [
+            Home(first + number, rank, place.node, place.devices)
+            for number, held in enumerate(places)
+            for rank, place in enumerate(held)
+        ]
+    commands = tuple(_commands(made, answer, homes))
     files: dict[str, str] = {}
     if made.yaml:
         files[YAML_FILE] = yaml_text(made.yaml)
@@ -83,10 +111,10 @@ def export(answer: Answer, engine: str, version: str | None = None) -> Exported:
     for node in nodes:
         own = [command for command in commands if command.node == node]
         name = "launch.sh" if len(nodes) == 1 else f"node-{node}/launch.sh"
-        files[name] = _script(made, own, many=len(nodes) > 1)
+        files[name] = _script(made, own, many=len(nodes) > 1, beside=bool(places))
     if len(nodes) > 1:
         files["launch.sh"] = _dispatcher(nodes)
-    files["map.json"] = json.dumps(_ranks(made, per_node), indent=1) + "\n"
+    files["map.json"] = json.dumps(_ranks(made, homes, per_node), indent=1) + "\n"
     if engine in IMAGES:
         files["kubernetes.yaml"] = _kubernetes(made, answer, per_node)
     differences = (*made.differences, *_placing(made, answer, per_node))
@@ -108,27 +136,26 @@ def _flags(made: Plan) -> list[str]:
     return [word for name, value in made.arguments.items() for word in ((name,) if value is None else (name, value))]
 
 
-def _homes(made: Plan, per_node: int) -> Iterator[tuple[int, int, tuple[int, tuple[int, ...]]]]:
-    """Instance, its node's number, and node and devices: instances side by side where a node holds several."""
+def _homes(made: Plan, per_node: int) -> Iterator[Home]:
+    """Instances side by side where a node holds several."""
     size = made.instance.devices
     if size >= per_node:
         nodes = -(-size // per_node)
         for index in range(made.instances):
             for rank in range(nodes):
                 held = min(per_node, size - rank * per_node)
-                yield index, rank, (index * nodes + rank, tuple(range(held)))
+                yield Home(index, rank, index * nodes + rank, tuple(range(held)))
         return
     fitting = per_node // size
     for index in range(made.instances):
         first = index % fitting * size
-        yield index, 0, (index // fitting, tuple(range(first, first + size)))
+        yield Home(index, 0, index // fitting, tuple(range(first, first + size)))
 
 
-def _commands(made: Plan, answer: Answer, per_node: int) -> Iterator[NodeCommand]:
-    homes = list(_homes(made, per_node))
-    for index, rank, (node, devices) in homes:
-        of = sum(1 for other, _, _ in homes if other == index)
-        part = NodeCommand(node, index, rank, of, devices)
+def _commands(made: Plan, answer: Answer, homes: Sequence[Home]) -> Iterator[NodeCommand]:
+    for home in homes:
+        of = sum(1 for other in homes if other.instance == home.instance)
+        part = NodeCommand(home.node, home.instance, home.rank, of, home.devices)
         yield replace(part, words=tuple(_STARTERS[made.engine](made, answer, part)))
 
 
@@ -210,14 +237,14 @@ def shell_line(words: Sequence[str]) -> str:
     return " \\\n  ".join(lines)
 
 
-def _script(made: Plan, commands: Sequence[NodeCommand], *, many: bool) -> str:
+def _script(made: Plan, commands: Sequence[NodeCommand], *, many: bool, beside: bool) -> str:
     lines = ["#!/bin/bash", "set -euo pipefail", 'cd "$(dirname "$0")' + ("/.." if many else "") + '"']
     lines += [f"export {name}={shlex.quote(value)}" for name, value in made.environment.items()]
     started = [command for command in commands if command.words]
     for command in started:
         background = " &" if len(started) > 1 else ""
         devices = ""
-        if len(started) > 1:
+        if len(started) > 1 or beside:
             devices = f"CUDA_VISIBLE_DEVICES={','.join(map(str, command.devices))} "
         lines.append(f"{devices}{shell_line(command.words)}{background}")
     if len(started) > 1:
@@ -263,18 +290,19 @@ def _coordinates(index: int, axes: Sequence[str], sizes: Mapping[str, int]) -> d
     return found
 
 
-def _ranks(made: Plan, per_node: int) -> list[dict[str, Any]]:
+def _ranks(made: Plan, homes: Sequence[Home], per_node: int) -> list[dict[str, Any]]:
     """Every rank with its coordinates on both meshes, its node and its device there."""
     instance = made.instance
     sizes = {name: getattr(instance, name) for name in ("tp", "cp", "dp", "pp", "etp", "ep", "edp")}
-    homes = {(index, rank): home for index, rank, home in _homes(made, per_node)}
+    held = {(home.instance, home.rank): home for home in homes}
     found = []
-    for index in range(made.instances):
+    for index in dict.fromkeys(home.instance for home in homes):
         for rank in range(instance.devices):
-            node, devices = homes[index, rank // per_node]
+            home = held[index, rank // per_node]
             own = _coordinates(rank, _ORDERS[made.engine], sizes)
             entry: dict[str, Any] = {
-                "instance": index, "rank": rank, "node": node, "device": devices[rank % per_node % len(devices)], **own
+                "instance": index, "rank": rank, "node": home.node,
+                "device": home.devices[rank % per_node % len(home.devices)], **own,
             }  # fmt: skip
             if instance.etp * instance.ep * instance.edp == instance.stage_devices:
                 inner = [axis for axis in _ORDERS[made.engine] if axis != "pp"]

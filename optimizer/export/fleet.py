@@ -1,0 +1,90 @@
+"""The launch of a fleet: a folder for each kind of replica, and a script for each node that starts what is on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from optimizer.errors import Fault, SpecError
+from optimizer.export.launch import Exported, export
+from optimizer.export.plan import Answer
+from optimizer.figures.serving import evaluate
+from optimizer.readers.fleet import FleetDocument, Proposed
+from optimizer.verify.constraints import BLOCKING, structural_violations
+from optimizer.verify.replica import at_rate, layout_name, replica_problem
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Equal replicas of a period: the folder that their launch is written to, and the pool that they stand on."""
+
+    folder: str
+    pool: str
+    launch: Exported
+
+
+def export_fleet(found: FleetDocument, engine: str, version: str | None = None, model: str | None = None) -> list[Kind]:
+    """The launch of every kind of replica; with several periods a folder for each.
+
+    Raises
+    ------
+    SpecError
+        The engine cannot run a layout, or nothing says which layout it is, or where it stands.
+    """
+    if model is not None and len(found.cluster.demands) > 1:
+        raise SpecError(Fault(None, None, None, "--model", "the fleet serves several models: each keeps its own name"))
+    kinds: list[Kind] = []
+    for period, entries in found.periods.items():
+        first = 0
+        for entry in entries:
+            folder = f"{period}/" if len(found.periods) > 1 else ""
+            kind = _kind(found, entry, folder, first, (engine, version, model))
+            kinds.append(kind)
+            first += entry.count
+    return kinds
+
+
+def node_scripts(kinds: list[Kind]) -> Iterator[tuple[str, str]]:
+    """Name and text of the script of each node: all of a period that stands on it, each replica with its devices."""
+    held: dict[str, list[str]] = {}
+    for kind in kinds:
+        period, _, name = kind.folder.rpartition("/")
+        nodes = sorted({command.node for command in kind.launch.commands})
+        for node in nodes:
+            own = f"{name}/node-{node}/launch.sh" if len(nodes) > 1 else f"{name}/launch.sh"
+            script = f"{kind.pool}-node-{node}.sh"
+            held.setdefault(f"{period}/{script}" if period else script, []).append(own)
+    for name, scripts in held.items():
+        lines = ["#!/bin/bash", "set -euo pipefail", 'cd "$(dirname "$0")"']
+        yield name, "\n".join([*lines, *(f"bash {script} &" for script in scripts), "wait"]) + "\n"
+
+
+def _kind(
+    found: FleetDocument, entry: Proposed, folder: str, first: int, told: tuple[str, str | None, str | None]
+) -> Kind:
+    engine, version, model = told
+    if entry.layout is None:
+        raise found.document.error("is a row of a table of rates: no layout of it is known", (*entry.at, "layout"))
+    if entry.places is None:
+        message = "is missing: a launch is of devices (`verify FILE --json` finds places for a fleet without them)"
+        raise found.document.error(message, (*entry.at, "nodes"))
+    demand, layout = entry.demand, entry.layout
+    try:
+        problem = replica_problem(found.cluster, demand, entry.role, entry.pool, layout.devices, entry.bucket)
+    except ValueError as error:
+        raise found.document.error(str(error), entry.at) from None
+    for violation in structural_violations(problem, layout, redundant=entry.redundant):
+        if violation.family in BLOCKING:
+            raise found.document.error(f"cannot be launched: {violation}", (*entry.at, "layout"))
+    for number, held in enumerate(entry.places):
+        count = sum(len(place.devices) for place in held)
+        if count != layout.devices:
+            message = f"the layout is of {layout.devices} devices, and {count} are held"
+            raise found.document.error(message, (*entry.at, "nodes", number))
+    if entry.rate:
+        problem = at_rate(problem, entry.rate / entry.pool.availability)
+    answer = Answer(problem, layout, evaluate(problem, layout, redundant=entry.redundant), entry.redundant, None, model)
+    name = f"{demand.name}-{entry.role}-{entry.pool.name}-{layout_name(layout, entry.redundant)}"
+    if len(demand.buckets) > 1:
+        name += f"-{demand.buckets[entry.bucket].name}"
+    return Kind(folder + name, entry.pool.name, export(answer, engine, version, entry.places, first))
