@@ -144,7 +144,7 @@ def pricing(name: str, times: int) -> bool:
     for _ in range(times):
         begun = time.process_time()
         for start in range(0, count, block):
-            part = Rows(*(values[start : start + block] for values in (mesh, pp, chunk)))
+            part = Rows(*(values[start : start + block] for values in (mesh, pp, chunk, chunk)))
             Bounds(pricer, part, own.pp[-1]).reachable(goal, devices)
         rates.append(count / (time.process_time() - begun))
     rate, held = max(rates), max(rates) >= ROWS_PER_S
