@@ -134,6 +134,13 @@ def test_a_name_that_leaves_open_what_is_quantised_is_told_where_it_matters(
         assert "attention in 16 bits" in found["not_checked"][0]
 
 
+def test_a_name_does_not_say_whether_widths_are_padded_to_whole_groups(capsys: pytest.CaptureFixture[str]) -> None:
+    """Qwen's 4-bit 72B have 29,696 for 29,568; checkpoints of others (vllm issue 13640) do not."""
+    command = "vllm serve Qwen/Qwen2.5-72B-Instruct-AWQ --tensor-parallel-size 4"
+    found = _json(capsys, "verify", "--from", command, "--hardware", "l40s-8", status=1)
+    assert "pads its widths to whole groups" in found["not_checked"][0]
+
+
 SGLANG = "python -m sglang.launch_server --model-path Qwen/Qwen3-8B"
 
 
