@@ -248,6 +248,7 @@ RELEASES = (
         memory_utilization=Fraction(9, 10),
         reservation=replace(
             _FIRST, sampler_bytes=38, context_bytes=14 * GIB // 100, switched_group_bytes=16 * GIB // 100,
+            direct_group_bytes=196 * GIB // 100,  # with the context as much as in later releases
             source="peaks of 5.56 GiB at 151,936 and 7.38 at 201,088 entries, 9.96 at 262,208 (pull request 21489), "
             "all with 1,024 sequences; non-PyTorch memory of 0.13, 0.13 and 0.14 GiB on one H100 (llm-d-planner) and "
             "0.30 on two L40S (issue 15815)",
