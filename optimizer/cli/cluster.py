@@ -160,6 +160,8 @@ def _over(result: FleetResult) -> str:
         return "nothing is proved"
     if result.cluster.rates:
         return "proved over every fleet of the table's replicas"
+    if not result.all_looked_at:
+        return "proved over fleets of the replicas listed; the time limit ended the search for more"
     if not result.ceilings:
         return "proved over fleets of the replicas listed; layouts that are not are not checked"
     besides = unlooked(result.cluster)

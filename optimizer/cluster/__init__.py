@@ -49,11 +49,11 @@ def solve_cluster(cluster: Cluster, *, time_limit_s: float | None = None) -> Fle
     """
     started = time.monotonic()
     deadline = None if time_limit_s is None else started + time_limit_s
-    found = columns_of(cluster)
+    # half of the time finds layouts; of what is left a third is the proof's
+    found = columns_of(cluster, None if time_limit_s is None else started + time_limit_s / 2)
     columns = found.listed
     seconds = {"columns_s": time.monotonic() - started}
     statement = state(cluster, columns)
-    # a third of the time is the proof's
     left = None if deadline is None else max(0.05, (deadline - time.monotonic()) * 2 / 3)
     decided = IntegerProgram(statement.program, cluster.seed).decide(left, fewest_devices(statement))
     seconds["decide_s"] = time.monotonic() - started - seconds["columns_s"]
@@ -63,7 +63,7 @@ def solve_cluster(cluster: Cluster, *, time_limit_s: float | None = None) -> Fle
         verdict = judged(statement, fleet)
         value = verdict.value
     proof = _Proof(Derivation((), None), ())
-    if fleet is not None or decided.complete:
+    if fleet is not None or (decided.complete and found.complete):
         proof = _prove(statement, found, value, deadline)
     seconds["prove_s"] = time.monotonic() - started - sum(seconds.values())
     derivation, ceilings = proof.derivation, proof.ceilings
@@ -73,7 +73,7 @@ def solve_cluster(cluster: Cluster, *, time_limit_s: float | None = None) -> Fle
     return FleetResult(
         cluster=cluster, columns=columns, status=status, fleet=fleet, verdict=verdict, bound=bound,
         wall_s=time.monotonic() - started, seconds=seconds, certificate=certificate if status != "unknown" else {},
-        ceilings=ceilings, program=proof.program, steps=derivation.steps,
+        ceilings=ceilings, all_looked_at=found.complete, program=proof.program, steps=derivation.steps,
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ finds none.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -34,15 +35,21 @@ class Columns:
     """Replicas that fleets are made of, and ceilings of all that are not among them.
 
     There are none where rates are given, nor where a demand has prefill replicas: their queue decides at a rate, and
-    the checker would decide each layout exactly, which takes it minutes.
+    the checker would decide each layout exactly, which takes it minutes; nor where time ran out (`complete` is False).
     """
 
     listed: tuple[Column, ...]
     ceilings: list[Ceiling] = field(default_factory=list)
+    complete: bool = True
 
 
-def columns_of(cluster: Cluster) -> Columns:
+def columns_of(cluster: Cluster, deadline: float | None = None) -> Columns:
     """Every useful column of a cluster: those of its table of rates, or priced ones.
+
+    Parameters
+    ----------
+    deadline
+        When to stop, by the monotonic clock; every demand, role, pool and bucket has an equal part of what is left.
 
     Raises
     ------
@@ -54,6 +61,8 @@ def columns_of(cluster: Cluster) -> Columns:
     found: list[Column] = []
     ceilings: list[Ceiling] = []
     proved = all("prefill" not in demand.roles for demand in cluster.demands)
+    walks = sum(len(demand.roles) * len(demand.buckets) for demand in cluster.demands) * len(cluster.pools)
+    complete = True
     for demand in cluster.demands:
         # decode first: what its replicas take to receive a cache, prefill replicas leave time for
         for role in sorted(demand.roles, key=("decode", "prefill", "aggregated").index):
@@ -61,10 +70,12 @@ def columns_of(cluster: Cluster) -> Columns:
                 sent = slowest_transfer(cluster, found, demand, bucket) if role == "prefill" else Fraction(0)
                 for pool in cluster.pools:
                     walk = _Walk(cluster, demand, role, pool, bucket, sent, proving=proved)
-                    walk.run()
+                    now = time.monotonic()
+                    complete &= walk.run(None if deadline is None else now + max(deadline - now, 0) / walks)
+                    walks -= 1
                     found += walk.columns.values()
                     ceilings += walk.ceilings
-    return Columns(useful(cluster, found), ceilings)
+    return Columns(useful(cluster, found), ceilings if complete else [], complete)
 
 
 class _Walk:
@@ -85,14 +96,23 @@ class _Walk:
         self.columns: dict[str, Column] = {}
         self.ceilings: list[Ceiling] = []
 
-    def run(self) -> None:
-        """Columns and ceilings up to the largest replica."""
+    def run(self, deadline: float | None) -> bool:
+        """Columns and ceilings up to the largest replica; False where time ran out before."""
+
+        def late() -> bool:
+            return deadline is not None and time.monotonic() > deadline
+
         at = 0
         while at < len(self.sizes):
+            if late():
+                return False
             devices = self.sizes[at]
             least, step = Fraction(0), self.step
             tried = 0
             while (found := self._beyond(devices, wanted := max(least, self._known(devices) * self.step))) is not None:
+                if late():
+                    self._listed(found)
+                    return False
                 if self._listed(found):
                     continue
                 tried += 1
@@ -106,6 +126,7 @@ class _Walk:
                 size = self.sizes[last]
                 self.ceilings.append(Ceiling(self.demand.name, self.role, self.pool.name, size, wanted, self.bucket))
             at = last + 1
+        return True
 
     def _known(self, devices: int) -> Fraction:
         """The most that copies of a column serve on so many devices, availability not counted."""

@@ -28,6 +28,8 @@ class FleetResult:
         Proved bound on the objective, exact and in its unit.
     ceilings
         What the proof says of layouts that are not among the columns; empty: it is over fleets of the columns.
+    all_looked_at
+        Whether time sufficed to look for columns of every demand, role, pool and size.
     program, steps
         The integer program that is proved, and its derivation.
     """
@@ -43,6 +45,7 @@ class FleetResult:
     certificate: dict[str, Any]
     conflict: list[dict[str, Any]] = field(default_factory=list)
     ceilings: Sequence[Ceiling] = ()
+    all_looked_at: bool = True
     program: Program | None = None
     steps: Sequence[Step] = ()
 

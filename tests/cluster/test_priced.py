@@ -10,6 +10,7 @@ from optimizer.certificate import certify
 from optimizer.certificate.statement import sealed
 from optimizer.cli.main import run
 from optimizer.cluster import solve_cluster
+from optimizer.cluster.columns import columns_of
 from optimizer.readers import catalog
 from optimizer.readers.read import read_question
 
@@ -93,3 +94,19 @@ def test_explain_finds_the_conflict_and_the_smallest_change(capsys):
     assert solve_cluster(cluster.model_copy(update={"limits": at})).status == "optimal"
     below = cluster.limits.model_copy(update={"budget": at.budget - Fraction(1, 100)})
     assert solve_cluster(cluster.model_copy(update={"limits": below})).status == "infeasible"
+
+
+def test_a_time_limit_ends_the_search_for_layouts_too(capsys):
+    cluster = read_question("llama-3.3-70b-n-plus-1")
+    result = solve_cluster(cluster, time_limit_s=0.001)
+    assert result.status in {"unknown", "optimal", "feasible"}
+    assert not result.all_looked_at
+    assert not result.ceilings
+    if result.status != "unknown":
+        assert certify(json.loads(json.dumps(result.to_json()))).accepted
+    # a demand of which no layout was found in time is not said to be impossible
+    hopeless = columns_of(cluster, deadline=0.0)
+    assert not hopeless.complete
+    assert len(hopeless.listed) <= len(cluster.demands) * len(cluster.pools)
+    run(["solve", "llama-3.3-70b-n-plus-1", "--time-limit", "0.01"])
+    assert "infeasible" not in capsys.readouterr().out
