@@ -15,6 +15,7 @@ import numpy as np
 
 from optimizer.placement import effort
 from optimizer.placement.counts import Floats, Ints
+from optimizer.placement.exchange import Marks
 from optimizer.placement.processes import seconds_left
 from optimizer.placement.repartition import WHOLE_TABLE_SLOTS, best_halving
 
@@ -132,7 +133,7 @@ def descend(search: Search, floor: Floats, goal: Floats, *, rounds: int, seed: i
                 size=sizes[turn % len(sizes)], shift=1 + int(draw[0] * 3), draw=priorities,
             )  # fmt: skip
         if not roam.all():
-            _share_out(search, active[~roam], limit[~roam], shuffle, draw, positions)
+            _share_out(search, active[~roam], limit[~roam], mixing[active[~roam]], shuffle, draw, positions)
         top = search.load[active].max(axis=1)
         better = top < search.best[active]
         if better.any():
@@ -142,20 +143,25 @@ def descend(search: Search, floor: Floats, goal: Floats, *, rounds: int, seed: i
 
 
 def _share_out(
-    search: Search, layers: Ints, limit: Floats, shuffle: Ints, draw: Floats, positions: Ints
+    search: Search, layers: Ints, limit: Floats, mixing: Marks, shuffle: Ints, draw: Floats, positions: Ints
 ) -> None:  # fmt: skip
-    """Share out neighbours in the shuffle, each pair to end anywhere below the limit, as the draw has it."""
+    """Share out neighbours in the shuffle, each pair to end anywhere below the limit, as the draw has it.
+
+    Pairs that are below the limit already are left as they are where layers are not ``mixing``.
+    """
     devices, slots = search.held.shape[1:]
     half, count = devices // 2, len(layers)
     pairs = np.stack([shuffle[:half], shuffle[half : 2 * half]], axis=1)
     both = (layers[:, None, None] * devices + pairs).reshape(-1, 2)
-    most = np.repeat(limit, half)
+    most, chance = np.repeat(limit, half), np.tile(draw[:half], count)
     all_values, all_held = search.values.reshape(-1, slots), search.held.reshape(-1, slots)
     loads = search.load.reshape(-1)
+    wanted = np.repeat(mixing, half) | (loads.take(both).max(axis=1) > most)
+    both, most, chance = both[wanted], most[wanted], chance[wanted]
     values = all_values.take(both, axis=0).reshape(-1, 2 * slots)
     experts = all_held.take(both, axis=0).reshape(-1, 2 * slots)
     total = values.sum(axis=1)
-    target = total / 2 + (np.tile(draw[:half], count) - 0.5) * np.maximum(2 * most - total, 0.0)
+    target = total / 2 + (chance - 0.5) * np.maximum(2 * most - total, 0.0)
     order = best_halving(values, experts, target, positions)
     changed = np.nonzero((order[:, 0] != 0) | (order[:, 1:] < order[:, :-1]).any(axis=1))[0]
     order, both, most = order[changed], both[changed], most[changed]

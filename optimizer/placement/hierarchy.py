@@ -102,8 +102,8 @@ def starts_within(question: Question, layer: int, budget: int) -> list[Start]:
             starts.append((cost, Start(np.array(held), forbidden)))
     if not starts:
         raise SpecError(f"experts.max_moves: {budget} moves do not {what}; {least} would")
-    nearest = min(starts, key=lambda start: start[0])
-    return [start for _, start in [*starts[: effort.LAYINGS - 1], nearest]]
+    nearest = min(range(len(starts)), key=lambda number: starts[number][0])
+    return [starts[number][1] for number in sorted({*range(len(starts))[: effort.LAYINGS - 1], nearest})]
 
 
 def _layings_within(question: Question, layer: int, budget: int) -> tuple[list[Laying], int]:
