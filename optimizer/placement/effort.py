@@ -1,66 +1,222 @@
-"""How much work each part of the search does: every constant with its unit, and what was measured for it."""
+"""How much work each part of the search does: every constant with its unit, and what half and twice of it change.
+
+By ``python -m benchmarks.placement_effort`` on loads of DeepSeek-V3 (decode 1000/1000, prefill 4096), 2026-11-29: mean
+gap in millionths of a mean device load, moves, nodes visited, CPU time. Changes of one sign at half and at twice are
+chance (up to 1500e-6 over several workloads). What states no such figures was not measured there: it is read with a
+deadline, with several processes or on larger meshes only.
+"""
 
 MANY_SLOTS = 6
+"""Slots a device from which a tenth of the tolerance is aimed at, and few rounds do. Half -119e-6, -51 visits, 2.18x;
+twice the same, 0.95x."""
+
 MANY_DEVICE_SLOTS = 100
+"""Slots of a mesh from which three to five slots a device get the many rounds. Half -25e-6, 5.17x; twice the same,
+0.91x."""
+
 ROUNDS_PER_SLOT, ROUNDS_PER_SLOT_OF_FEW = 20, 200
+"""Rounds of search for each slot of a mesh; the second with three to five slots a device. ROUNDS_PER_SLOT: half
++11e-6, 0.64x; twice -3e-6, 1.54x. The second is not read on meshes that small."""
+
 TURNS = ((0.35, 0.65, 50), (0.75, 0.95, 10), (1.0, 1.0, 10))
+"""With three slots a device and a deadline: parts of the time after which search, then prices, end, and the gap in
+tolerances that calls for prices."""
+
 RELAXED_PART = 0.7
+"""Part of the time that the relaxation with blank experts may take; the rest is for balancing without them. Read with
+a deadline only."""
+
 FIRST_ROUNDS = 400
+"""Rounds of all layers together, before processes share out those still open. Half -37e-6, -40 visits, 1.14x; twice
++9e-6, +109 visits, 1.04x."""
+
 SEARCH_TURNS = ((0.3, 0.45), (0.65, 0.75), (0.9, 1.0))
+"""Parts of the time after which search, then variants of the counts, end, in turn."""
+
 ATTEMPTS = 4
+"""Generations of variants in a turn; each lets one copy more change hands. Half the same, 0.86x; twice -129e-6,
+1.16x."""
+
 VARIANTS = 4
+"""Variants of a layer's counts searched side by side. Half +56e-6, 0.88x; twice -101e-6, 1.10x. None at all: gap of
+288/72 on four nodes 0.040% -> 0.068%."""
+
 FAR = 4.0
+"""Times its goal's excess from which a layer's counts are varied. Half the same, 1.05x; twice +40e-6, 0.88x."""
+
 VARIANT_PART = 20
+"""Part of the rounds, one in so many, that a variant gets. Half -4e-6, 1.37x; twice the same, 0.82x."""
+
 LAST_TURNS = 6
+"""Further turns for layers that their counts hold back, if only by a little. Half the same, 0.91x; twice -9e-6,
+1.18x."""
+
 LAYERS_A_THREAD = 16
+"""Layers from which a thread is worth while."""
+
 LAYERS_A_PROCESS = 4
+"""Open layers from which a process is worth while."""
+
 UNEVEN_VARIANTS = 12
+"""Variants of the counts where slots are uneven and blanks met. Half the same, 0.87x; twice -860e-6, 1.16x."""
+
 SINK_FEW_SLOTS, SINK_MANY_SLOTS = 0.97, 0.5
+"""Part of the excess over the floor that the limit of the next round keeps, up to five slots and beyond.
+SINK_FEW_SLOTS: half +4e-6, -39 visits, 1.11x; twice +1497e-6, -57 visits, 2.73x. SINK_MANY_SLOTS: half the same,
+0.83x; twice the same, 1.18x."""
+
 PART_SLOTS = 4
+"""Slots of a device that take part in sharing out under several workloads, where not all ways are tried. Half
++2280e-6, 0.87x; twice -1000e-6, 54.80x."""
+
 POWERS = (8, 16, 32, 64)
+"""Powers of the norm of the loads under several workloads, in turn; the last ends each sweep. Half +680e-6, 0.93x;
+twice -1298e-6, 0.95x."""
+
 MIX_ROUNDS = 24
+"""Rounds in which the first counts are compared: by worst, mean and between. Half -1526e-6, 0.95x; twice -1583e-6,
+1.01x."""
+
 PAIR_ROUNDS = 24
+"""Rounds of a sweep over several workloads. Half +1633e-6, 0.52x; twice -787e-6, 1.89x."""
+
 PRICE_FINENESS = 3
+"""Tolerances to which a threshold is sought by prices. Half the same, 0.99x; twice the same, 0.99x."""
+
 ROOM = 3000
+"""Units of a threshold in the prices' dynamic programs. Half -145e-6, 0.93x; twice +2e-6, 1.04x."""
+
 CLASSES = 480
+"""Size classes with a price of their own. Half the same, 0.92x; twice the same, 0.94x."""
+
 PRICED_COPIES = 6
+"""Copies beyond the fewest that the prices' program weighs. Half +2e-6, 0.89x; twice +2e-6, 0.95x."""
+
 CLASS_COPIES = 3
+"""Copies from the fewest on whose shares begin size classes. Half -243e-6, 0.86x; twice -136e-6, 1.38x."""
+
 CUT_ROUNDS = 80
+"""Rounds of cuts for one threshold. Half the same, 0.95x; twice the same, 0.90x."""
+
 CUTS = 12
+"""Cuts of a round. Half +2e-6, 0.98x; twice -136e-6, 0.87x."""
+
 PRICED_ROUNDINGS = 8
+"""Roundings of the prices' fractional counts that are placed. Half the same, 0.88x; twice the same, 0.95x."""
+
 PRICED_DESCENT = 600
+"""Rounds of search for each of them. Half +2e-6, 0.79x; twice the same, 1.09x."""
+
 BRACKET = 1e-3
+"""Mean device loads to which the threshold of two slots is bracketed. Half -3e-6, 1.17x; twice +101e-6, 1.13x."""
+
 TABU_STEPS = 100
+"""Steps of a tabu search. Half the same, 1.06x; twice the same, 1.14x."""
+
 TABU_RUNS = 4
+"""Tabu searches of a layer in a row. None at all, measured at 320/160: gap 0.20% -> 0.44%."""
+
 DEPTH, DEEPER, LESS_DEEP = 0.3, 1.3, 0.7
+"""Part of a layer's gap that a tabu search is to close: at first; times that after it did, and after it did not."""
+
 DEEPEST, SHALLOWEST = 0.8, 0.02
+"""Limits of that part."""
+
 PROGRAMS = (20, 80)
+"""Linear programs for one question asked case by case, in turn. Half the same, 1.05x; twice the same, 1.01x. None at
+all, where bounds must be certified: gap at 288/144 0.08% -> 0.17%."""
+
 COARSE = 1e-3
+"""Mean device loads down to which tabu search goes, and the first step of narrowing. Half +2e-6, 1.00x; twice the
+same, 0.98x."""
+
 WIDER = 3
+"""Times wider that a question is asked where the last was not decided."""
+
 ASKED = ((1e-3, 1.0), (1e-3, 4.0), (1e-3, 16.0), (1e-4, 16.0))
+"""Gaps that CP-SAT is to close, in mean device loads, and its deterministic time for each question; the first alone
+without a deadline. Half the same, 1.05x; twice the same, 0.99x. None at all: gap at 288/144 0.04% -> 0.08%, at
+320/160 0.20% -> 0.28%."""
+
 SLOTS_A_PROCESS = 4000
+"""Slots over all layers from which they are shared among processes."""
+
 ROUNDINGS = 64
+"""Roundings of the linear program's fractional counts of which the coolest is kept."""
+
 PAIRING_COPIES = 3
+"""Copies from the fewest on whose shares are values to judge by."""
+
 PAIRING_VALUES = 300
+"""Values to judge by."""
+
 PRICINGS = 30
+"""Rounds of pricing counts in, of one linear program."""
+
 RULINGS = 4
+"""Times that CP-SAT is asked anew with the values that tell."""
+
 TABU_OPTIONS = 7
+"""Counts of an expert that a tabu search may give it."""
+
 TABU_BELOW = 3
+"""Of these, most below the count it begins with."""
+
 TABU_VALUED_OPTIONS = 4
+"""Of these, how many have their shares among the values."""
+
 TABU_VALUES = 128
+"""Values that a tabu search looks at first."""
+
 TABU_TENURE = (3, 10)
+"""Steps for which an expert that changed stays as it is: from, to below."""
+
 MODEL_LITERALS = 600
+"""Literals of a layer's model on devices, beyond which CP-SAT is not asked. Half the same, 1.03x; twice the same,
+1.05x."""
+
 MODEL_MEETINGS = 4000
+"""Experts of groups times nodes, beyond which it is not asked for visits. Half the same, 0.96x; twice the same,
+0.94x."""
+
 BALANCE_EFFORT, WITHIN_EFFORT = 0.5, 2.0
-BALANCE_S = 5.0
+"""CP-SAT's deterministic time for the balance of a layer, which exchanges have been at, and for moves or visits at
+it. BALANCE_EFFORT: half the same, 0.66x; twice -8820e-6, 1.05x. WITHIN_EFFORT: half the same, 0.96x; twice the same,
+0.83x."""
+
 MOVE_POWERS = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
+"""Powers of the norm of the loads on the way from a placement in service. Beginning at 4, then 16 and 64: gap at
+288/32 within 16 moves 4.2% -> 9.8%."""
+
 MOVE_TRIES = 12
+"""Steps tried before the next power. Half the same, 0.80x; twice the same, 0.82x."""
+
 LAYINGS = 6
+"""Layings of groups on nodes from which a way is sought. Half the same, 0.81x; twice the same, 0.81x."""
+
 COOLED_POINTS = 3
+"""Placements at the frontier's end from which exchanges go on. Half -1e-6, 0.78x; twice the same, 0.80x. One alone:
+273 moves for 271 at 288/32, in 0.6 times the time."""
+
 BUNDLE = 3
+"""Copies that the hottest device exchanges at most. Half -3e-6, +3 moves, 0.78x; twice the same, 0.79x."""
+
 EXCHANGES = 400
+"""Exchanges between nodes looked at together. Half the same, 0.95x; twice the same, 0.96x."""
+
 KICKS = 3
+"""Kicks out of a local optimum of nodes visited. Half -516e-6, +84 visits, 0.89x; twice +1e-6, +9 visits, 1.17x."""
+
 KICKED = 12
+"""Exchanges of a kick. Half -85e-6, +35 visits, 0.87x; twice -147e-6, +22 visits, 0.97x."""
+
 SPLIT_TRIES = 150
+"""Placements tried for a free split. Half the same, 0.69x; twice the same, 1.67x."""
+
 SPLIT_WORSE = 0.2
+"""Part by which a placement may be hotter than the last and still be gone on from, at first. Half the same, 1.03x;
+twice the same, 1.01x."""
+
 SPLIT_HOT = 0.1
+"""Share of exchanges with another of the hottest devices. Half the same, 0.96x; twice the same, 0.94x. Without them
+15 of 8,000 layers of three or four experts stay 5% above the optimum."""

@@ -206,7 +206,7 @@ def balanced(question: Question, index: int, layer: LayerPlacement, deadline: fl
     if question.hierarchy == "free" and question.current is None and not question.empty_slots:
         built.order_devices(max(range(question.experts), key=lambda expert: rows[0][expert]))
     total, unit = built.hottest(question, rows)
-    seconds = min(effort.BALANCE_S, seconds_left(deadline))
+    seconds = seconds_left(deadline)
     devices, units = built.minimise(
         total, layer.devices, work=effort.BALANCE_EFFORT, seed=question.seed, seconds=seconds
     )
