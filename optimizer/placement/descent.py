@@ -133,7 +133,8 @@ def descend(search: Search, floor: Floats, goal: Floats, *, rounds: int, seed: i
                 size=sizes[turn % len(sizes)], shift=1 + int(draw[0] * 3), draw=priorities,
             )  # fmt: skip
         if not roam.all():
-            _share_out(search, active[~roam], limit[~roam], mixing[active[~roam]], shuffle, draw, positions)
+            anyhow = mixing[active[~roam]] | (turn % effort.SHAKE == 1)
+            _share_out(search, active[~roam], limit[~roam], anyhow, shuffle, draw, positions)
         top = search.load[active].max(axis=1)
         better = top < search.best[active]
         if better.any():
@@ -143,11 +144,11 @@ def descend(search: Search, floor: Floats, goal: Floats, *, rounds: int, seed: i
 
 
 def _share_out(
-    search: Search, layers: Ints, limit: Floats, mixing: Marks, shuffle: Ints, draw: Floats, positions: Ints
+    search: Search, layers: Ints, limit: Floats, anyhow: Marks, shuffle: Ints, draw: Floats, positions: Ints
 ) -> None:  # fmt: skip
     """Share out neighbours in the shuffle, each pair to end anywhere below the limit, as the draw has it.
 
-    Pairs that are below the limit already are left as they are where layers are not ``mixing``.
+    Pairs that are below the limit already are left as they are in layers that are not shared out ``anyhow``.
     """
     devices, slots = search.held.shape[1:]
     half, count = devices // 2, len(layers)
@@ -156,7 +157,7 @@ def _share_out(
     most, chance = np.repeat(limit, half), np.tile(draw[:half], count)
     all_values, all_held = search.values.reshape(-1, slots), search.held.reshape(-1, slots)
     loads = search.load.reshape(-1)
-    wanted = np.repeat(mixing, half) | (loads.take(both).max(axis=1) > most)
+    wanted = np.repeat(anyhow, half) | (loads.take(both).max(axis=1) > most)
     both, most, chance = both[wanted], most[wanted], chance[wanted]
     values = all_values.take(both, axis=0).reshape(-1, 2 * slots)
     experts = all_held.take(both, axis=0).reshape(-1, 2 * slots)

@@ -162,8 +162,9 @@ class _Ways:
         visits = visiting.value(state)
         while seconds_left(self.deadline) > 0:
             steps = best_steps(state, visiting, effort.EXCHANGES, limit=limit)
-            for most in (len(steps), len(steps) // 4, len(steps) // 16, 1):
-                taken = self._take(state, steps, limit, most)
+            together = [(steps, len(steps) // part) for part in (1, 4, 16)]
+            for some, most in [*together, *(([step], 1) for step in steps[: effort.SINGLES])]:
+                taken = self._take(state, some, limit, most)
                 if (now := visiting.value(state)) < visits:
                     visits = now
                     break

@@ -14,7 +14,7 @@ from optimizer.placement import effort
 from optimizer.placement.counts import divisor_replicas, transferred
 from optimizer.placement.descent import Search, deal, descend
 from optimizer.placement.question import Question
-from optimizer.placement.result import Devices, LayerPlacement
+from optimizer.placement.result import Devices, LayerPlacement, tuples
 
 
 def padded(question: Question) -> Question:
@@ -47,9 +47,15 @@ def _searched(question: Question, index: int, layer: LayerPlacement, deadline: f
         for number in range(effort.UNEVEN_VARIANTS)
     ]
     copies = np.array([[*variant, blanks] for variant in tried])
-    loads = np.tile(np.append(weights, 0.0), (len(tried), 1))
-    search = Search.start(loads / copies, deal(loads, copies, devices))
-    goal = np.full(len(tried), float(layer.bound + question.tolerance / 2))
-    rounds = effort.ROUNDS_PER_SLOT * devices * question.slots
-    descend(search, np.ones(len(tried)), goal, rounds=rounds, seed=question.seed, deadline=deadline)
-    return _stripped(search.best_held[int(search.best.argmin())].tolist(), question.experts)
+    goal, coolest = float(layer.bound + question.tolerance / 2), layer.devices
+    rounds, best = effort.ROUNDS_PER_SLOT * devices * question.slots, np.inf
+    for some in (copies[:1], copies[1:]):
+        loads = np.tile(np.append(weights, 0.0), (len(some), 1))
+        search = Search.start(loads / some, deal(loads, some, devices))
+        enough = np.full(len(some), goal)
+        descend(search, np.ones(len(some)), enough, rounds=rounds, seed=question.seed, deadline=deadline)
+        if search.best.min() < best:
+            best, coolest = search.best.min(), tuples(search.best_held[search.best.argmin()])
+        if best <= goal:
+            break
+    return _stripped(coolest, question.experts)
