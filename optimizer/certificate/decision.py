@@ -27,13 +27,11 @@ from optimizer.domain.problem import Problem
 from optimizer.figures.costs import Costs
 from optimizer.figures.layer import Step
 from optimizer.figures.memory import Memory
+from optimizer.figures.percentiles import wait
 from optimizer.figures.rates import TICKS_PER_SECOND
-from optimizer.figures.serving import FirstToken, Steps, first_token, keeps_step, service_s, steps_of, timing
+from optimizer.figures.serving import FirstToken, Steps, first_token, keeps_step, steps_of
 from optimizer.figures.shape import Shape
 from optimizer.figures.topology import replicas_that_fit
-
-_ENDLESS = 10**60
-"""Ticks that no step takes."""
 
 
 @dataclass(frozen=True)
@@ -241,23 +239,24 @@ class Decision:
         strict, limit = goal.beats_first(percentile), dict(goal.first).get(percentile)
         key = (micro, replicas, percentile, limit, strict)
         if key not in self._longest:
-            steps, low, high = self._at(batch).steps, -1, _ENDLESS
-            passed = steps.pieces + self.shape.pp - 1
+            steps, rate = self._at(batch).steps, self.problem.workload.queued_rate
+            assert rate is not None  # noqa: S101 - asked for only where prompts queue
+            passed, prompts = steps.pieces + self.shape.pp - 1, Fraction(steps.pieces, steps.together)
+            # the load of a step of one tick; the queue ends below 1
+            each = rate / (replicas * self.shape.dp) * prompts / TICKS_PER_SECOND
+            high = ceil(1 / each)
+            low = high - 1
             if limit is not None:
+                room = (limit - fixed_s) * TICKS_PER_SECOND
                 # without a queue the first token waits for so many steps
-                high = _most((limit - fixed_s) * TICKS_PER_SECOND / passed, strict=strict) + 1
-            while high - low > 1:
-                middle = (low + high) // 2
-                told = timing(
-                    self.problem, pp=self.shape.pp, batch=batch, steps=steps, slowest=Fraction(1),
-                    slowest_mixed=middle, ranks=replicas * self.shape.dp,
-                    first_s=fixed_s + Fraction(passed * middle, TICKS_PER_SECOND),
-                )  # fmt: skip
-                late = told.load >= 1
-                if limit is not None and not late:
-                    first_s = told.first_token_s(service_s(self.problem, steps, middle), percentile)
-                    late = first_s >= limit if strict else first_s > limit
-                low, high = (low, middle) if late else (middle, high)
+                low, high = -1, min(high, _most(room / passed, strict=strict) + 1)
+                while high - low > 1:
+                    middle = (low + high) // 2
+                    load = middle * each
+                    queued = load / (2 - 2 * load) if percentile is None else wait(load, percentile)
+                    first = middle * (passed + prompts * queued)
+                    late = first >= room if strict else first > room
+                    low, high = (low, middle) if late else (middle, high)
             self._longest[key] = low
         return self._longest[key]
 
