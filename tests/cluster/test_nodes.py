@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from fractions import Fraction
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from optimizer.cluster import solve_cluster
+from optimizer.domain.cluster import Cluster, Demand, GivenRate, Period, Pool, Survive
 from optimizer.fleet.nodes import packed
 
 
@@ -41,3 +44,20 @@ def test_replicas_are_packed_where_there_is_a_way(sizes, free):
                 assert size <= 4 or free[node] == 4
                 held[node] += min(size, 4)
         assert all(taken <= room for taken, room in zip(held, free, strict=True))
+
+
+def test_a_rack_holds_no_more_than_its_nodes_do():
+    rows = tuple(
+        GivenRate(pool="a", demand=name, role="aggregated", layout="l", devices=2, requests_per_s=Fraction(1))
+        for name in ("x", "y")
+    )
+    pool = Pool(name="a", hardware=None, devices_per_node=3, rack_nodes=2, free=(3,) * 4, price=1, billing="owned")
+    cluster = Cluster(
+        name="racks", objective="devices", rates=rows, survive=Survive(racks=1), pools=(pool,),
+        demands=tuple(Demand(name=name, phase="aggregated", request_rate=None) for name in ("x", "y")),
+        periods=(Period(name="always", hours=Fraction(24), rates={"x": Fraction(1), "y": Fraction(2)}),),
+    )  # fmt: skip
+    # each rack must hold three replicas of two: that is its six devices, but one is left on each of its nodes
+    assert solve_cluster(cluster).status == "infeasible"
+    wider = cluster.model_copy(update={"pools": (pool.model_copy(update={"devices_per_node": 4, "free": (4,) * 4}),)})
+    assert solve_cluster(wider).value == 12
