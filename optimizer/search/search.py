@@ -263,8 +263,10 @@ class Search:
             shape, near = shape_of(best.layout, self.redundant_of(best)), pricer.meshes.take(rows.mesh)
             own = (near.tp == shape.tp) & (near.cp == shape.cp) & (near.etp == shape.etp) & (near.ep == shape.ep)
             own &= (near.redundant == shape.redundant) & (rows.pp == shape.pp)
-            at = np.full_like(self.chunks, rows.mesh[np.flatnonzero(own)[0]])
-            self._try(pricer, Rows(at, np.full_like(at, shape.pp), self.chunks, self.chunks))
+            where = np.flatnonzero(own)
+            if len(where):  # a layout that was known before may have other degrees
+                at = np.full_like(self.chunks, rows.mesh[where[0]])
+                self._try(pricer, Rows(at, np.full_like(at, shape.pp), self.chunks, self.chunks))
 
     def _try(self, pricer: Pricer, rows: Rows) -> Floats:
         """The reference on the few rows with the best bounds; with no time left, until there is an answer to give.
