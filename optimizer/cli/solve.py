@@ -267,7 +267,8 @@ def show(problem: Problem, result: Result, document: dict[str, Any], time_limit_
         from optimizer.cli.explain import conflict_heading  # noqa: PLC0415 - only where nothing fits
         from optimizer.verify.structure import why_not  # noqa: PLC0415 - the same
 
-        emit(conflict_heading(document["conflict"]) + ":")
+        if document["conflict"]:
+            emit(conflict_heading(document["conflict"]) + ":")
         for limit in document["conflict"]:
             emit(f"  {paint(_limit(limit), 'red')}")
         for reason in why_not(problem):

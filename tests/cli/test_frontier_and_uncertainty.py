@@ -7,6 +7,7 @@ from fractions import Fraction
 
 import pytest
 
+import optimizer.explain
 import optimizer.search.frontier
 from optimizer.certificate import certify
 from optimizer.cli.main import run
@@ -92,6 +93,19 @@ def test_interrupted_beside_the_answer_the_answer_stands(
     assert "pareto" not in document
     assert "left out" in err
     assert certify(document).accepted
+
+
+def test_interrupted_before_a_conflict_none_is_told(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(optimizer.explain, "brief", interrupted)
+    status, out, err = answer(capsys, "solve", *ONE_LINE, "--ttft", "1us")
+    assert (status, out.splitlines()[0]) == (1, "infeasible")
+    assert "Nothing keeps" not in out
+    assert "left out" in err
 
 
 def test_a_frontier_tells_how_far_it_is_before_its_first_box() -> None:
