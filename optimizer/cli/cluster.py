@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from optimizer.certificate.fleet import TOLERANCE
+from optimizer.cli.explain import amount
 from optimizer.cli.output import emit, emit_json, heading, json_text, paint, say, table
 from optimizer.figures.derivation_figure import shown
 from optimizer.fleet.ceiling import unlooked
@@ -146,7 +147,7 @@ def show(result: FleetResult, document: dict[str, Any], alone: Fraction | None =
     elif status == "infeasible":
         emit("No fleet keeps these together; without any one of them some does:")
         for limit in document["conflict"]:
-            emit(f"  {paint(limit['limit'], 'red')} {limit['value']:,} {limit['unit'] or ''}".rstrip())
+            emit(f"  {paint(limit['limit'], 'red')} {amount(limit['value'], limit['unit'])}".rstrip())
         emit("`shardproof explain` says how little each would have to change.")
     search = document["search"]
     emit()

@@ -49,14 +49,18 @@ def _of_launch(posed: Posed) -> Problem:
     return with_degrees(posed)
 
 
-_DIMENSIONS = {"bytes": Dimension.BYTES, "s": Dimension.SECONDS, "requests_per_s": Dimension.PER_SECOND}
+_DIMENSIONS = {
+    "bytes": Dimension.BYTES, "s": Dimension.SECONDS, "requests_per_s": Dimension.PER_SECOND,
+    "dollars_per_h": Dimension.DOLLARS_PER_HOUR, "w": Dimension.WATTS,
+}  # fmt: skip
 
 
 def amount(value: object, unit: str | None) -> str:
     """A limit's value as people read it."""
     dimension = _DIMENSIONS.get(unit or "")
     if dimension is None or isinstance(value, bool) or not isinstance(value, int | float):
-        return f"{_number(value)} {unit or ''}".rstrip()
+        name = (unit or "").removesuffix("s") if value == 1 else unit or ""
+        return f"{_number(value)} {name}".rstrip()
     return format_quantity(Fraction(str(value)), dimension)
 
 

@@ -168,7 +168,7 @@ class _Reading:
                 model = model.model_copy(update={"precision": own.precision.applied_to(model.precision)})
         elif self.written.rates is None:
             raise self.document.error(_WANTED, (*at, "model"))
-        buckets, traffic = self._buckets(own, at)
+        buckets, traffic = self._buckets(own, at, model)
         hit, rate = work.prefix_cache_hit, work.request_rate
         if traffic is not None and work.prefix_of_trace:
             if traffic.prefix_share is None or traffic.prefix_share == 1:
@@ -185,14 +185,18 @@ class _Reading:
             prefix_cache_hit=hit, mtp_tokens=work.mtp_tokens, mtp_acceptance=work.mtp_acceptance, traffic=traffic,
         )  # fmt: skip
 
-    def _buckets(self, own: DemandFile, at: tuple[Step, ...]) -> tuple[tuple[Bucket, ...], Traffic | None]:
+    def _buckets(
+        self, own: DemandFile, at: tuple[Step, ...], model: ModelSpec | None
+    ) -> tuple[tuple[Bucket, ...], Traffic | None]:
         work = own.workload
+        context = None if model is None else model.max_context
         if work.lengths is not None:
             path = Path(work.lengths) if self.folder is None else self.folder / work.lengths
             try:
                 return read_lengths(
                     path, most=work.buckets, window_s=work.window, quantile=work.quantile,
                     with_decode=work.phase != "prefill", with_rate=work.request_rate is None,
+                    context=context,
                 )  # fmt: skip
             except SpecError as error:
                 where = (*at, "workload", "lengths")
@@ -201,6 +205,10 @@ class _Reading:
         if work.input_tokens is None:
             return (), None
         output = work.output_tokens if work.output_tokens is not None else 1
+        length = work.input_tokens + output
+        if model is not None and context is not None and length > context:
+            message = f"input_tokens + output_tokens = {length} is more than the {context} tokens {model.name} can hold"
+            raise self.document.error(message, (*at, "workload", "input_tokens"))
         return (Bucket(input_tokens=work.input_tokens, output_tokens=output, share=Fraction(1)),), None
 
     def _periods(self, demands: Sequence[Demand]) -> tuple[Period, ...]:

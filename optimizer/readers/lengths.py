@@ -22,7 +22,14 @@ _FEWEST_OUTPUT = 2
 
 
 def read_lengths(
-    path: Path, *, most: int, window_s: Fraction | None, quantile: Fraction, with_decode: bool, with_rate: bool
+    path: Path,
+    *,
+    most: int,
+    window_s: Fraction | None,
+    quantile: Fraction,
+    with_decode: bool,
+    with_rate: bool,
+    context: int | None = None,
 ) -> tuple[tuple[Bucket, ...], Traffic]:
     """Buckets of a file, and what it says of the traffic.
 
@@ -36,11 +43,13 @@ def read_lengths(
         Whether requests are decoded too.
     with_rate
         Whether the file's own rate is wanted; a trace shorter than a window has none.
+    context
+        Tokens of a request, prompt and output, that the model can hold; None where that is not known.
 
     Raises
     ------
     SpecError
-        With the line and column of what cannot be read.
+        With the line and column of what cannot be read; where a request is longer than the context.
     """
     if is_clients(path):
         found = read_clients(path)
@@ -48,6 +57,11 @@ def read_lengths(
     else:
         window = DEFAULT_WINDOW_S if window_s is None else window_s
         found = read_requests(path, window / _STEPS)
+    if context is not None and found.longest > context:
+        message = (
+            f"has a request of {found.longest} tokens, more than the {context} that the model can hold: leave it out"
+        )
+        raise SpecError(Fault(str(path), None, None, None, message))
     steps = window / found.step_s
     if steps.denominator != 1:
         message = f"a window of {float(window):g} s is not whole windows of {float(found.step_s):g} s, which this has"

@@ -2,7 +2,7 @@
 
 A file is read line by line and only counted, so that memory does not grow with its size. Which columns hold what is
 known by their names (`PUBLISHED`); one more of one's own is `input_tokens, output_tokens` with, optionally, `weight`
-and one of `arrival_s`, `arrival_ms`, `timestamp` (a date and time).
+(or `count`, `requests`) or one of `arrival_s`, `arrival_ms`, `timestamp` (a date and time).
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ PUBLISHED = (
     Columns("input_tokens", "output_tokens", "arrival_s", Fraction(1)),
     Columns("input_tokens", "output_tokens", "arrival_ms", _MS),
     Columns("input_tokens", "output_tokens", "timestamp"),
-    Columns("input_tokens", "output_tokens", weight="weight"),
+    *(Columns("input_tokens", "output_tokens", weight=name) for name in ("weight", "count", "requests")),
     Columns("input_tokens", "output_tokens"),
 )
 """The first of which all columns are there is meant."""
@@ -102,11 +102,14 @@ class Observed:
         Requests by step of time; None where the file has no times.
     step_s
         Seconds of a step.
+    longest
+        Input and output tokens of the longest request; 0 where the two are not known together.
     """
 
     step_s: Fraction
     unit: Fraction = Fraction(1)
     requests: int = 0
+    longest: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
     arrivals: dict[int, int] | None = None
@@ -172,6 +175,12 @@ class _Counting:
         if found.time is None and odd:
             message = f"in which unit {odd[0]!r} is, is not known: name it arrival_s or arrival_ms"
             raise SpecError(Fault(self.name, self.line, None, odd[0], message))
+        if found == PUBLISHED[-1] and found.wanted < set(names):
+            other = next(name for name in names if name not in found.wanted)
+            message = (
+                "what it holds is not known: name it weight if it says how many requests a line is, or leave it out"
+            )
+            raise SpecError(Fault(self.name, self.line, None, other, message))
         return found
 
     def row(self, cells: Mapping[str, object]) -> None:
@@ -187,6 +196,7 @@ class _Counting:
         if given is None or made is None or not weight:
             return
         self.observed.add(given, made, weight)
+        self.observed.longest = max(self.observed.longest, given + made)
         if own.time is not None:
             at = self._seconds(own, cells.get(own.time))
             if at is not None:
@@ -302,6 +312,8 @@ def read_requests(path: Path, step_s: Fraction) -> Observed:
         with path.open("rb") as file:
             lines = _lines(file, counting, digest.update)
             first = next(lines, "")
+            if not first.strip():
+                raise SpecError(Fault(str(path), 1, None, None, "is empty: columns or a request are wanted"))
             read = _read_json if first.lstrip().startswith("{") else _read_csv
             read(first, lines, counting)
     except OSError as error:

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from optimizer.cli.explain import amount
 from optimizer.cli.main import run
 
 CLUSTER = """\
@@ -158,3 +159,25 @@ def test_the_racks_of_hardware_are_its_own(tmp_path, capsys):
     )
     assert run(["solve", str(file)]) == 2
     assert "racks.yaml:1:63: pools.a.nodes_per_rack: a rack of gb200-nvl72 has 18 nodes" in capsys.readouterr().err
+
+
+def test_a_conflict_is_written_in_units_that_people_read(cluster, capsys):
+    cluster.write_text(CLUSTER.replace("objective: cost", "limits: {budget: 5 $/h}\nobjective: cost"))
+    out = cluster.with_suffix(".json")
+    assert run(["solve", str(cluster), "--out", str(out)]) == 1
+    shown = capsys.readouterr().out
+    assert "limits.budget 5 $/h\n" in shown
+    assert "requests_per_s" not in shown
+    assert "dollars_per_h" not in shown
+    assert [amount(1, "nodes"), amount(2, "racks"), amount(1.0, "devices")] == ["1 node", "2 racks", "1 device"]
+
+
+def test_a_demand_longer_than_the_context_is_refused(tmp_path, capsys):
+    file = tmp_path / "long.yaml"
+    file.write_text(
+        "pools: {p: {hardware: h100-sxm-8, nodes: 1}}\n"
+        "demands: {chat: {model: llama-3.1-8b, workload: {input_tokens: 131072, output_tokens: 2}}}\n"
+    )
+    assert run(["solve", str(file)]) == 2
+    said = capsys.readouterr().err
+    assert "demands.chat.workload.input_tokens: input_tokens + output_tokens = 131074 is more than the 131072" in said

@@ -134,7 +134,7 @@ HEAD = "input_tokens,output_tokens,arrival_s\n"
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "is missing"),
+        ("", "is empty"),
         (HEAD, "has no requests"),
         (HEAD + "10,20,0\n-1,20,1\n", r"b.csv:3:1: input_tokens: '-1' is no whole number"),
         (HEAD + "10,nan,0\n", r"b.csv:2:2: output_tokens: 'nan' is no whole"),
@@ -216,3 +216,37 @@ def test_memory_does_not_grow_with_the_file(tmp_path):
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 2 * peaks[0]
+
+
+@pytest.mark.parametrize("name", ["weight", "count", "requests"])
+def test_a_histogram_says_how_many_by_any_usual_name(tmp_path, name):
+    (file := tmp_path / "h.csv").write_text(f"input_tokens,output_tokens,{name}\n500,100,60\n8000,500,20\n")
+    traffic = _read(file)[1]
+    assert traffic.requests == 80
+    assert traffic.mean_input_tokens == Fraction(500 * 60 + 8000 * 20, 80)
+
+
+def test_a_column_that_may_be_a_weight_is_not_left_unread(tmp_path):
+    (file := tmp_path / "h.csv").write_text("input_tokens,output_tokens,share\n500,100,60\n8000,500,20\n")
+    with pytest.raises(SpecError, match=r"h.csv:1: share: what it holds is not known: name it weight"):
+        _read(file)
+    lines = _lines(tmp_path / "h.jsonl", [{"input_tokens": 5, "output_tokens": 1, "n": 60}])
+    with pytest.raises(SpecError, match=r"h.jsonl:1: n: what it holds is not known"):
+        _read(lines)
+    file.write_text("input_tokens,output_tokens,arrival_s,id\n" + "".join(f"500,100,{n},x\n" for n in range(200)))
+    assert _read(file)[1].requests == 200
+
+
+def test_a_request_beyond_the_context_is_refused(tmp_path):
+    (file := tmp_path / "h.csv").write_text("input_tokens,output_tokens\n900,10\n10,90\n")
+    # each fits, though a bucket of 900 and 90 would not
+    assert _read(file, context=910)[0]
+    with pytest.raises(SpecError, match=r"has a request of 910 tokens, more than the 909 that the model can hold"):
+        _read(file, context=909)
+
+
+@pytest.mark.parametrize("text", ["", "\n", "\n\n1,2\n"])
+def test_an_empty_file_is_said_to_be_empty(tmp_path, text):
+    (file := tmp_path / "h.csv").write_text(text)
+    with pytest.raises(SpecError, match=r"h.csv:1: is empty"):
+        _read(file)
