@@ -48,6 +48,7 @@ from optimizer.figures.serving import (
     timing,
 )
 from optimizer.figures.shape import Shape
+from optimizer.figures.tracks import Tracks, combined, largest_sum, needed
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +180,7 @@ class OperatingPoints:
     def _first(self, batch: int, steps: Steps, share: int | None = None) -> FirstToken:
         return first_token(self.problem, pp=self.shape.pp, batch=batch, steps=steps, percentile=share)
 
-    def _tracks(self, batch: int, steps: Steps, *, queue: bool = True) -> _Tracks:
+    def _tracks(self, batch: int, steps: Steps, *, queue: bool = True) -> Tracks:
         """Mean time (scaled by the denominator of φ), what TTFT is made of, memory; and the scales of the first two."""
         share = steps.share
         scale = share.denominator
@@ -193,7 +194,7 @@ class OperatingPoints:
             plain = self._time_track(steps.decode)
             mean = plain
             if mixed is not None:
-                mean = _combined(plain, scale - share.numerator, mixed, share.numerator)
+                mean = combined(plain, scale - share.numerator, mixed, share.numerator)
             if self._cycle_limit is not None:
                 mean = replace(mean, limit=int(self._cycle_limit * scale // 1))
         firsts: dict[int | None, tuple[Track, int]] = {}
@@ -204,7 +205,7 @@ class OperatingPoints:
             # k·M + w·A, where A is the mean track ÷ its scale
             often, each = own.mixed, own.mean / scale
             first_scale = lcm(often.denominator, each.denominator)
-            first = _combined(mixed, int(often * first_scale), mean, int(each * first_scale))
+            first = combined(mixed, int(often * first_scale), mean, int(each * first_scale))
             first = replace(first, limit=None if limit is None else floor(limit * first_scale))
             firsts[percent] = (first, first_scale)
         memory = self.memory
@@ -212,9 +213,9 @@ class OperatingPoints:
             memory.prefix(batch), memory.input.total_bytes, memory.output.total_bytes,
             memory.working_bytes(steps.largest) + memory.reserve_bytes, self._capacity,
         )  # fmt: skip
-        return _Tracks(mean, bytes_track, scale, firsts, self._aim)
+        return Tracks(mean, bytes_track, scale, firsts, self._aim)
 
-    def limited_tracks(self, batch: int, need: Fraction = Fraction(0)) -> _Tracks | None:
+    def limited_tracks(self, batch: int, need: Fraction = Fraction(0)) -> Tracks | None:
         """Mean time, what TTFT is made of and memory of a batch, each with its limit.
 
         Parameters
@@ -224,21 +225,21 @@ class OperatingPoints:
 
         Returns
         -------
-        _Tracks or None
+        Tracks or None
             None where φ exceeds 1 or the engine is told to take less.
         """
         steps = self._steps(batch)
         if not self._admits(batch, steps):
             return None
-        return _needed(self._tracks(batch, steps), self._cycle_for(batch, need))
+        return needed(self._tracks(batch, steps), self._cycle_for(batch, need))
 
     def at_cuts(self, batch: int, cuts: tuple[int, ...]) -> Point:
         """Figures of a batch at given cuts."""
         steps = self._steps(batch)
         return self._figures(batch, cuts, steps, self._tracks(batch, steps))
 
-    def _figures(self, batch: int, cuts: tuple[int, ...], steps: Steps, tracks: _Tracks) -> Point:
-        slowest = Fraction(_largest(tracks.mean, cuts), tracks.scale)
+    def _figures(self, batch: int, cuts: tuple[int, ...], steps: Steps, tracks: Tracks) -> Point:
+        slowest = Fraction(largest_sum(tracks.mean, cuts), tracks.scale)
         slowest_first = first_s = slowest_mixed = None
         if tracks.firsts:
             own = self._first(batch, steps)
@@ -256,7 +257,7 @@ class OperatingPoints:
             first_s = self._first(batch, steps, self._aim).fixed_s + slowest_first / TICKS_PER_SECOND
             if times.queue_s and slowest_mixed is not None:
                 first_s += wait(times.load, self._aim) * service_s(self.problem, steps, slowest_mixed)
-        return Point(batch, cuts, slowest, slowest_first, first_s, _largest(tracks.memory, cuts), times)
+        return Point(batch, cuts, slowest, slowest_first, first_s, largest_sum(tracks.memory, cuts), times)
 
     def _time_track(self, step: Step) -> Track:
         return Track(self.costs.prefix(step), 0, self.costs.tail(step), self.costs.send(step), None)
@@ -297,7 +298,7 @@ class OperatingPoints:
         # bounds round a batch up to whole micro-batches
         if not (keeps_step(self.problem.workload, steps) if relax == "cuts" else self._admits(batch, steps)):
             return None
-        tracks = _needed(self._tracks(batch, steps, queue=not relax), need)
+        tracks = needed(self._tracks(batch, steps, queue=not relax), need)
         least: Track | None = getattr(tracks, minimise)
         assert least is not None  # noqa: S101 - TTFT is minimised only where there are prompts
         others = [t for t in tracks.all() if t is not least]
@@ -439,51 +440,6 @@ class OperatingPoints:
         return low
 
 
-@dataclass(frozen=True)
-class _Tracks:
-    """What stages are cut by: mean time A × `scale`, bytes, and k·M + w·A × its own scale of each TTFT that is limited.
-
-    `firsts` has the mean TTFT and percentiles (none in phase decode), `aim` is the one that the objective is about.
-    """
-
-    mean: Track
-    memory: Track
-    scale: int
-    firsts: dict[int | None, tuple[Track, int]]
-    aim: int | None
-
-    @property
-    def first(self) -> Track | None:
-        """The track of the objective's TTFT; None in phase decode."""
-        return self.firsts[self.aim][0] if self.firsts else None
-
-    def slowest_first(self, share: int | None, cuts: tuple[int, ...]) -> Fraction:
-        """The greatest k·M + w·A of the mean TTFT or of a percentile."""
-        track, scale = self.firsts[share]
-        return Fraction(_largest(track, cuts), scale)
-
-    def all(self) -> list[Track]:
-        """Those that there are."""
-        return [self.mean, *(track for track, _ in self.firsts.values()), self.memory]
-
-
-def _combined(one: Track, often: int, other: Track, seldom: int) -> Track:
-    """A sum of two times, each so often; without a limit."""
-    return Track(
-        [often * a + seldom * b for a, b in zip(one.prefix, other.prefix, strict=True)],
-        often * one.first + seldom * other.first, often * one.last + seldom * other.last,
-        often * one.every + seldom * other.every, None,
-    )  # fmt: skip
-
-
-def _needed(tracks: _Tracks, need: Fraction | None) -> _Tracks:
-    """The mean time limited to `need` ticks."""
-    if need is None:
-        return tracks
-    limit, mean = int(need * tracks.scale), tracks.mean
-    return replace(tracks, mean=replace(mean, limit=limit if mean.limit is None else min(limit, mean.limit)))
-
-
 def _halves(low: int, high: int, pp: int) -> list[tuple[int, int]]:
     """Two intervals, whole micro-batches apart where there are several."""
     if low >= high:
@@ -500,11 +456,3 @@ def _objective(point: Point, minimise: str) -> Fraction:
         assert point.first_s is not None  # noqa: S101 - TTFT is minimised only where there are prompts
         return point.first_s
     return Fraction(point.memory_bytes)
-
-
-def _largest(track: Track, cuts: tuple[int, ...]) -> int:
-    layers, at, most = len(track.prefix) - 1, 0, 0
-    for count in cuts:
-        most = max(most, track.stage(at, at + count, layers))
-        at += count
-    return most

@@ -6,13 +6,12 @@ whole-number arithmetic, here-documents. Nothing is run: what only a running she
 
 from __future__ import annotations
 
-import ast
-import operator
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from optimizer.errors import Fault, SpecError
+from optimizer.readers.launch.arithmetic import reckoned
 from optimizer.readers.places import Place
 
 LONGEST_TEXT = 2**20
@@ -21,10 +20,6 @@ LONGEST_TEXT = 2**20
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ASSIGNED = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(\[[^]]*\])?\+?=")
 _PLACEHOLDER = re.compile(r"<[A-Za-z][\w .:/-]*>")
-_ARITHMETIC: dict[type[ast.operator], Callable[[int, int], int]] = {
-    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod,
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -403,7 +398,7 @@ class _Reader:
         """Whole-number arithmetic whose variables are set."""
         place = self.place()
         plain = re.sub(r"\$\{?([A-Za-z_]\w*)(?::-(\d+))?\}?|\b([A-Za-z_]\w*)\b", self._number, text)
-        value = _reckoned(plain)
+        value = reckoned(plain)
         if value is None:
             return self._open(piece, end)
         for digit in str(value):
@@ -480,23 +475,3 @@ def _split(word: Word) -> Iterator[Word]:
         text = match[inner]
         if inner or (text.strip() and not text.startswith("\\")):
             yield word.part(match.start(inner), match.end(inner))
-
-
-def _reckoned(text: str) -> int | None:
-    """Value of whole-number arithmetic; None where it is more than that."""
-    try:
-        tree = ast.parse(text.strip().replace("/", "//"), mode="eval").body
-    except (SyntaxError, ValueError, RecursionError):
-        return None
-
-    def value(node: ast.expr) -> int | None:
-        if isinstance(node, ast.Constant) and type(node.value) is int and abs(node.value) < 10**12:
-            return node.value
-        if isinstance(node, ast.BinOp) and type(node.op) in _ARITHMETIC:
-            left, right = value(node.left), value(node.right)
-            if left is None or right is None or (right == 0 and not isinstance(node.op, ast.Add | ast.Sub | ast.Mult)):
-                return None
-            return _ARITHMETIC[type(node.op)](left, right)
-        return None
-
-    return value(tree)
