@@ -39,7 +39,7 @@ def test_bound_and_placement_against_enumeration(mesh: tuple[int, int, int], dat
 
 
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("row", [[1, 1, 5, 7], [8, 10, 1, 2], [2, 1, 9, 12], [37, 27, 1, 7], [6, 37, 3, 26]])
+@pytest.mark.parametrize("row", [[1, 1, 5, 7], [8, 10, 1, 2], [2, 1, 9, 12], [6, 37, 3, 26], [7, 7, 1, 32]])
 def test_an_exchange_between_two_of_the_hottest_devices_is_found(row: list[int], seed: int) -> None:
     result = placed([row], 3, 2, split="free", tolerance=SMALL, seed=seed)
     assert result.max_over_mean <= min(value(row, held) for held in placements(4, 3, 2)) + SMALL
