@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from optimizer.audit import audit_document
 from optimizer.audit.equation import Equation
+from optimizer.audit.verdict import Verdict
 
 
 def one(text: str) -> Equation:
@@ -305,3 +306,13 @@ def test_cells_that_come_back_keep_their_own_places() -> None:
         (4, 3, "holds"),
         (4, 15, "fails"),
     ]
+
+
+@pytest.mark.parametrize("sign", ["x", "X", "×", "*"])
+@pytest.mark.parametrize(
+    "degrees", ["TP 4 {} PP 2 {} DP 8", "TP4 {} PP2 {} DP8", "TP=4 {} PP=2 {} DP=8", "4 {} PP-2 {} dp 8"]
+)
+def test_a_letter_multiplies_degrees_as_a_sign_does(sign, degrees):
+    written = degrees.format(sign, sign)
+    assert one(f"We use {written} = 64 GPUs.").verdict is Verdict.HOLDS
+    assert one(f"We use {written} = 32 GPUs.").verdict is Verdict.FAILS
