@@ -11,6 +11,7 @@ from optimizer.audit import lexicon
 from optimizer.audit.lexicon import Dimensions
 from optimizer.audit.statements import AXES, Context
 from optimizer.audit.tokens import Number
+from optimizer.domain.limits import LATENCIES, PERCENTILES
 from optimizer.domain.problem import Problem
 from optimizer.units import Dimension
 from optimizer.verify.claim_table import ALIASES, CLAIMS, dimensions
@@ -43,6 +44,7 @@ _SHAPE: Final = frozenset(["layers", "experts_per_layer"])
 """Facts of the model, which a problem can confirm."""
 _GENERAL: Final = frozenset(
     ["ttft", "tpot", "latency", "step_time", "throughput", "throughput_per_device", "request_capacity", "weights"]
+    + [f"{time}_p{share}" for time in LATENCIES for share in PERCENTILES]
 )
 """What a closer name may be taken for: the ideal one of them, one part of it."""
 _MOST_WORDS: Final = 7
