@@ -16,7 +16,11 @@ _LONG: Final = {
 }  # fmt: skip
 _SHORT_NAME: Final = r"ETP|EDP|TP|PP|DP|EP|CP"
 _LONG_NAME: Final = r"tensor|pipeline|data|expert|context"
-_NUMBER: Final = r"(\d{1,5})(?![\d.,]*\d|\s?%|\s?[GMTK]i?B|\s*[x×*·⋅÷/]\s*\d)(?!\s?[x×]\b)"
+_NUMBER: Final = (
+    r"(\d{1,5})(?![\d.,]*\d|\s?%|\s?[GMTK]i?B|\s*[x×*·⋅÷/]\s*\d)"
+    rf"(?!\s?[x×]\b(?!\s{{1,3}}(?:{_SHORT_NAME})(?:[-_ ]|\s?=\s?)?\d))"
+)
+"""A size, no multiple: ``TP 4 x PP 2``, not ``EP 4x``."""
 _SIZE: Final = r"(?:[-_ ]?(?:size|degree|world[-_ ]size|ranks?|ways?))?"
 _DEGREE: Final = re.compile(
     rf"(?<![A-Za-z0-9])(?<!moe[-_])(?P<short>{_SHORT_NAME}){_SIZE}"

@@ -64,3 +64,13 @@ def test_what_cannot_be_is_told(text: str, expected: tuple[str, str]) -> None:
 )
 def test_what_can_be_is_not(text: str) -> None:
     assert told(text) == []
+
+
+def test_a_product_of_degrees_is_not_judged_by_those_of_a_launch_elsewhere() -> None:
+    text = (
+        "# DeepSeek-V3 on 32 H800\n\n- TP 4 x PP 2 x DP 4 = 32 GPUs\n\n```\n"
+        "vllm serve deepseek-ai/DeepSeek-V3 --tensor-parallel-size 8 --pipeline-parallel-size 4\n```\n"
+    )
+    found = audit_document(text, "x").to_json()
+    assert [item["verdict"] for item in found["equations"]] == ["holds"]
+    assert not [item for item in found["claims"] if item["verdict"] == "fails"]
