@@ -15,6 +15,7 @@ operating point. A goal is a set of limits, and the best is never sought, which 
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -46,6 +47,13 @@ class _Stages:
     def cost(self, start: int, stop: int) -> int:
         own = self.cumulated[stop] - self.cumulated[start] + self.every
         return own + (self.first if start == 0 else 0) + (self.last if stop == len(self.cumulated) - 1 else 0)
+
+    def longest(self, start: int, most: int) -> int:
+        """End of the longest stage from a layer on that costs at most so much; `start` where there is none."""
+        room = most - self.every - (self.first if start == 0 else 0) + self.cumulated[start]
+        stop = max(bisect_right(self.cumulated, room) - 1, start)
+        whole = stop == len(self.cumulated) - 1 > start
+        return stop - 1 if whole and self.cost(start, stop) > most else stop
 
 
 @dataclass(frozen=True)
@@ -305,9 +313,7 @@ def _filled(limits: Sequence[tuple[_Stages, int]], stages: int) -> list[int] | N
     layers, at = len(limits[0][0].cumulated) - 1, 0
     cuts: list[int] = []
     while at < layers and len(cuts) < stages:
-        stop = at
-        while stop < layers and all(costs.cost(at, stop + 1) <= most for costs, most in limits):
-            stop += 1
+        stop = min(costs.longest(at, most) for costs, most in limits)
         if stop == at:
             return None
         cuts.append(stop - at)

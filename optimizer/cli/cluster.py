@@ -194,7 +194,11 @@ def _period(cluster: Cluster, name: str, period: dict[str, Any]) -> None:
             "" if own[key] is None else shown(Fraction(own[key]), Dimension.SECONDS) for key in ("ttft_s", "tpot_s")
         ]
         rows.append([demand, f"{own['requests_per_s']:,.5g}", f"{own['capacity_per_s']:,.5g}", *times, loss])
-    table(["demand", "requests/s", "capacity", "ttft", "tpot", "after the worst loss"], rows, right=(1, 2, 3, 4))
+    table(
+        ["demand", "requests/s", "capacity", "ttft at capacity", "tpot at capacity", "after the worst loss"],
+        rows,
+        right=(1, 2, 3, 4),
+    )
     emit()
     devices = {pool.name: pool.devices for pool in cluster.pools}
     emit("idle  " + ", ".join(f"{count} of {devices[pool]} in {pool}" for pool, count in period["idle"].items()))

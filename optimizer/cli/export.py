@@ -125,7 +125,8 @@ def _show(placed: PlacementFile | None, launch: Exported | None) -> None:
         emit(f"export {name}={value}")
     for command in launch.commands:
         if command.words:
-            emit(f"# node {command.node}, devices {command.devices[0]} to {command.devices[-1]}")
+            first, last = command.devices[0], command.devices[-1]
+            emit(f"# node {command.node}, " + (f"device {first}" if first == last else f"devices {first} to {last}"))
             emit(shell_line(command.words))
     if launch.differences:
         heading("What was priced and the engine cannot be told, or does otherwise")

@@ -70,7 +70,7 @@ def _usage_error(error: Exception) -> ShardproofError | None:
     if usage is None:
         return None
     formatted: str = error.format_message()  # type: ignore[attr-defined]
-    message = re.split(r" Did you mean| \(Possible options", formatted)[0].rstrip(".")
+    message = re.split(r" Did you mean| \(Possible options", formatted)[0].replace("Value error, ", "").rstrip(".")
     suggestion = next(iter(getattr(error, "possibilities", None) or ()), None)
     unknown = re.fullmatch(r"No such command '(.*)'", message)
     if unknown is not None:

@@ -50,7 +50,7 @@ class Costs:
     def prefix(self, step: Step) -> list[int]:
         """Ticks of the first 0, 1, …, L layers in `step`."""
         times = [kind.ticks(step) for kind in self.kinds]
-        return list(accumulate((times[i] for i in self.order), initial=0))
+        return list(accumulate(map(times.__getitem__, self.order), initial=0))
 
     def tail(self, step: Step) -> int:
         """What the last stage adds: the head on sampled tokens, and drafting."""

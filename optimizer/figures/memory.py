@@ -99,7 +99,7 @@ class Memory:
         graphs = [reserved if self.graphs else 0 for reserved in self.layer_reserve]
         each = [w.total_bytes + reserved for w, reserved in zip(self.weights, graphs, strict=True)]
         return Track(
-            list(accumulate((each[i] for i in self.order), initial=0)), self.input.total_bytes,
+            list(accumulate(map(each.__getitem__, self.order), initial=0)), self.input.total_bytes,
             self.output.total_bytes, self.reserve_bytes + self.sized_bytes(), self.budget,
         )  # fmt: skip
 
@@ -129,7 +129,7 @@ class Memory:
         """Weights and cache of the first 0, 1, …, L layers where a rank holds `sequences` sequences."""
         kinds = zip(self.weights, self.layer_reserve, self.held_bytes(sequences), strict=True)
         each = [w.total_bytes + reserved + held for w, reserved, held in kinds]
-        return list(accumulate((each[i] for i in self.order), initial=0))
+        return list(accumulate(map(each.__getitem__, self.order), initial=0))
 
     def working_bytes(self, step: Step) -> int:
         """Activations and workspace of one step: the forward pass or the sampler, whichever needs more.

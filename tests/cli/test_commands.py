@@ -80,6 +80,11 @@ def test_one_line_without_lengths_is_answered_and_says_what_it_assumed(
     assert ("\nassumed  " in capsys.readouterr().out) == (assumed > 0)
 
 
+def test_a_word_that_is_none_of_an_options_is_told_plainly(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*SMALL, "--method", "foo"]) == 2
+    assert capsys.readouterr().err == "invalid value for '--method': 'foo' is not one of 'branch-and-bound', 'cp-sat'\n"
+
+
 def test_one_line_names_everything_that_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["solve"]) == 2
     faults = capsys.readouterr().err.splitlines()
