@@ -235,7 +235,9 @@ def show(problem: Problem, result: Result, document: dict[str, Any], time_limit_
 
     objective, status = document["objective"], document["status"]
     value = "" if objective["value"] is None else f": {present.objective_text(objective['name'], objective['value'])}"
-    proof = "" if status != "feasible" else f" (bound {objective['bound']:,.6g}, gap {objective['gap']:.2%})"
+    bound = objective["bound"]
+    stated = "no bound yet" if bound is None else f"bound {bound:,.6g}, gap {objective['gap']:.2%}"
+    proof = f" ({stated})" if status == "feasible" else ""
     present.verdict_line(status + value + proof, good=status in _GOOD)
     if result.layout is not None:
         experts = problem.model.moe is not None

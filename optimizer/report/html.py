@@ -43,10 +43,10 @@ def _called(subject: Subject) -> str:
 
 def _headline(subject: Subject) -> str:
     status, objective = str(subject.document.get("status", "")), subject.document.get("objective") or {}
-    value, check = objective.get("value"), subject.check
+    value, gap, check = objective.get("value"), objective.get("gap"), subject.check
     proof = {
         "optimal": "nothing in the lattice is better",
-        "feasible": f"at most {float(objective.get('gap') or 0):.2%} from the best there is",
+        "feasible": "no bound yet" if gap is None else f"at most {float(gap):.2%} from the best there is",
         "infeasible": "no layout keeps every limit",
     }.get(status, "")
     checked = "certificate not checked"

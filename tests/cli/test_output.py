@@ -7,6 +7,10 @@ import sys
 import pytest
 
 from optimizer.cli import output
+from optimizer.cli.solve import show
+from optimizer.domain.margins import accuracy
+from optimizer.solve import solve
+from tests.small_problems import small_problem
 
 
 def test_columns_align(capsys: pytest.CaptureFixture[str]) -> None:
@@ -34,3 +38,17 @@ def test_colours_only_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_not_a_number_is_no_json() -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         output.json_text({"value": float("nan")})
+
+
+def test_an_answer_before_any_bound_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    problem, result = next(
+        (problem, found)
+        for problem, found in ((problem, solve(problem)) for problem in map(small_problem, range(50)))
+        if found.status == "optimal"
+    )
+    document = result.to_json()
+    document["status"] = "feasible"
+    document["objective"] |= {"bound": None, "gap": None}
+    document["accuracy"] = accuracy(problem.margin, document["figures"])
+    show(problem, result, document)
+    assert "(no bound yet)" in capsys.readouterr().out.splitlines()[0]

@@ -97,6 +97,14 @@ def test_a_rejected_certificate_is_shown_as_such() -> None:
     assert "rejected: certificate.figures.memory_bytes" in text
 
 
+def test_an_answer_without_a_bound_claims_none() -> None:
+    document = solve(read_problem("llama-3.1-8b-l4-1")).to_json() | {"status": "feasible"}
+    document["objective"] |= {"bound": None, "gap": None}
+    text = page(read_subject(load_text(json.dumps(document)), None))
+    assert "no bound yet" in text
+    assert "0.00% from the best" not in text
+
+
 def test_what_a_file_says_is_escaped() -> None:
     evil = '<script>alert("x")</script>'
     text = page(subject("llama-3.1-8b-l4-1", [Override("name", ("name",), evil)]), {evil: evil})

@@ -121,11 +121,14 @@ def test_a_time_limit_leaves_a_placed_layout_with_a_true_bound(limit: float) -> 
         check = certify(written(result))
         assert check.accepted, f"seed {seed}: {check.item}: {check.reason}"
         optimum = optimum_of(problem)
-        if result.best is None or result.bound is None:
+        if result.best is None:
             assert optimum is None
             continue
-        found += 1
         assert optimum is not None
+        if result.bound is None:  # the time was over before anything was bounded
+            assert result.status == "feasible"
+            continue
+        found += 1
         assert no_better(problem, result.best.value, optimum)
         assert no_better(problem, optimum, result.bound), f"seed {seed}: {result.bound} against {optimum}"
     assert found >= 4
