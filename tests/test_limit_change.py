@@ -9,7 +9,6 @@ import pytest
 from pydantic.fields import FieldInfo
 
 from optimizer.certificate import certify
-from optimizer.certificate.statement import sealed
 from optimizer.domain.families import Family
 from optimizer.domain.limit_table import LIMITS, bound_on, limits_of
 from optimizer.domain.limits import Limits
@@ -22,6 +21,7 @@ from optimizer.figures.serving import evaluate
 from optimizer.solve import solve
 from optimizer.units import Dimension
 from optimizer.verify.constraints import violations
+from tests.limited import assert_limited
 from tests.small_problems import Priced, layouts, small_problem
 from tests.small_problems import value as small_value
 from tests.toy_objectives import ENERGY, INTERACTIVITY, WATTS
@@ -105,18 +105,7 @@ def test_solve_finds_the_best_of_what_keeps_it_and_verify_breaks_it_where_figure
             assert bool(said) is breaks
             assert not said or row.words in str(said[0])
             kept += [] if breaks else [small_value(question, own, against)]
-        answer = solve(question)
-        assert answer.best is not None
-        assert answer.best.value == max(kept), (problem.seed, row.name)
-        document = answer.to_json()
-        assert certify(document).accepted
-        free = solve(question.changed(limits=problem.limits))
-        assert free.best is not None
-        if free.best.value > answer.best.value:
-            claim = free.to_json()
-            claim["problem"] = document["problem"]
-            claim["certificate"] = sealed(claim["certificate"] | {"problem_digest": question.digest})
-            assert not certify(claim).accepted
+        if assert_limited(question, question.changed(limits=problem.limits), max(kept), (problem.seed, row.name)):
             kinds[row.name] += 1
     assert min(kinds.values()) > 2, kinds
 

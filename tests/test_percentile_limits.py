@@ -9,7 +9,6 @@ import pytest
 
 from optimizer import audit, read_problem
 from optimizer.certificate import certify
-from optimizer.certificate.statement import sealed
 from optimizer.domain.limit_table import bounds_of
 from optimizer.domain.limits import PERCENTILES
 from optimizer.domain.objectives import OBJECTIVES
@@ -24,6 +23,7 @@ from optimizer.serve.question import as_text, ask, controls
 from optimizer.solve import solve
 from optimizer.solve.declared import solve_declared
 from optimizer.verify.constraints import violations
+from tests.limited import assert_limited
 from tests.small_problems import Priced, layouts, small_problem
 from tests.small_problems import value as small_value
 
@@ -141,18 +141,7 @@ def test_solve_finds_the_best_of_what_keeps_it_and_verify_breaks_it_where_figure
             said = [str(v) for v in violations(question, own.layout, own)]
             assert any(f"of {share}% of requests" in sentence for sentence in said) is breaks
             kept += [] if breaks else [small_value(question, own, "throughput_per_device")]
-        answer = solve(question)
-        assert answer.best is not None
-        assert answer.best.value == max(kept), (problem.seed, name, share)
-        document = answer.to_json()
-        assert certify(document).accepted
-        free = solve(question.changed(limits=problem.limits))
-        assert free.best is not None
-        if free.best.value > answer.best.value:
-            claim = free.to_json()
-            claim["problem"] = document["problem"]
-            claim["certificate"] = sealed(claim["certificate"] | {"problem_digest": question.digest})
-            assert not certify(claim).accepted
+        if assert_limited(question, question.changed(limits=problem.limits), max(kept), (problem.seed, name, share)):
             bound[name] += 1
             arrivals.add((problem.workload.phase, problem.workload.arrivals))
     assert min(bound.values()) > 3, bound

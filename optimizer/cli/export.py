@@ -9,7 +9,6 @@ import typer
 
 from optimizer.cli.options import Json
 from optimizer.cli.output import emit, emit_json, heading, say
-from optimizer.domain.families import Family
 from optimizer.errors import Fault, SpecError
 
 _MOST_LAYERS = 10_000
@@ -136,16 +135,15 @@ def _show(placed: PlacementFile | None, launch: Exported | None) -> None:
 
 def _launch(document: Document, engine: str, placed: PlacementFile | None, model: str | None) -> Exported:
     from optimizer.export.launch import export  # noqa: PLC0415 - loads when the command runs
-    from optimizer.export.plan import Answer  # noqa: PLC0415 - the same
+    from optimizer.export.plan import Answer, prevented  # noqa: PLC0415 - the same
     from optimizer.figures.serving import evaluate  # noqa: PLC0415 - the same
     from optimizer.readers.read import layout_in  # noqa: PLC0415 - the same
     from optimizer.verify.claim_table import dimensions  # noqa: PLC0415 - the same
-    from optimizer.verify.constraints import BLOCKING, structural_violations  # noqa: PLC0415 - the same
 
     read = layout_in(document, claims=dimensions)
-    for violation in structural_violations(read.problem, read.layout, redundant=read.redundant):
-        if violation.family in BLOCKING or violation.family == Family.DEVICES:
-            raise document.error(f"cannot be launched: {violation}", ("layout",))
+    stopped = prevented(read.problem, read.layout, read.redundant)
+    if stopped is not None:
+        raise document.error(f"cannot be launched: {stopped}", ("layout",))
     name, _, version = engine.partition("@")
     evaluation = evaluate(read.problem, read.layout, redundant=read.redundant)
     answer = Answer(

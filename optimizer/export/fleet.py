@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 from optimizer.errors import Fault, SpecError
 from optimizer.export.launch import Exported, export
-from optimizer.export.plan import Answer
+from optimizer.export.plan import Answer, prevented
 from optimizer.figures.serving import evaluate
 from optimizer.readers.fleet import FleetDocument, Proposed
-from optimizer.verify.constraints import BLOCKING, structural_violations
 from optimizer.verify.replica import at_rate, layout_name, replica_problem
 
 
@@ -73,9 +72,9 @@ def _kind(
         problem = replica_problem(found.cluster, demand, entry.role, entry.pool, layout.devices, entry.bucket)
     except ValueError as error:
         raise found.document.error(str(error), entry.at) from None
-    for violation in structural_violations(problem, layout, redundant=entry.redundant):
-        if violation.family in BLOCKING:
-            raise found.document.error(f"cannot be launched: {violation}", (*entry.at, "layout"))
+    stopped = prevented(problem, layout, entry.redundant)
+    if stopped is not None:
+        raise found.document.error(f"cannot be launched: {stopped}", (*entry.at, "layout"))
     for number, held in enumerate(entry.places):
         count = sum(len(place.devices) for place in held)
         if count != layout.devices:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Final
 
+from optimizer.domain.families import Family
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
 from optimizer.errors import Fault, SpecError
@@ -16,6 +17,8 @@ from optimizer.figures.serving import Evaluation, cuts_of
 from optimizer.readers.launch import sglang, vllm
 from optimizer.readers.launch.flags import table
 from optimizer.readers.launch.launch import budget_of
+from optimizer.verify.constraints import BLOCKING, structural_violations
+from optimizer.verify.violation import Violation
 
 DEEPEP_HIDDEN: Final = frozenset({2048, 2560, 3072, 4096, 5120, 6144, 7168, 8192})
 """Hidden sizes of DeepEP's low-latency kernels (vLLM 0.33 prepare_finalize/deepep_ll.py:57)."""
@@ -90,6 +93,12 @@ class Plan:
         """Whether this version has a flag for a field."""
         known = table(self.engine)
         return any(flag.carries == carries and known.has(flag, self.version) for flag in known.flags)
+
+
+def prevented(problem: Problem, layout: Layout, redundant: int) -> Violation | None:
+    """Why no engine could start a layout: what its problem or its devices do not hold; None: nothing."""
+    found = structural_violations(problem, layout, redundant=redundant)
+    return next((v for v in found if v.family in BLOCKING or v.family == Family.DEVICES), None)
 
 
 def plan(answer: Answer, engine: str, version: str | None = None) -> Plan:
