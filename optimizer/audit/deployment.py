@@ -231,6 +231,17 @@ def model_of(text: str) -> str | None:
     return names.pop() if len(names) == 1 else None
 
 
+def after_model(text: str) -> str:
+    """What stands behind the last catalog model that a text names."""
+    ends = [match.end() for match in _models()[0].finditer(text)]
+    return text[ends[-1] :] if ends else ""
+
+
+def without_names(text: str) -> str:
+    """A text without the models and devices of the catalog."""
+    return _hardware()[0].sub(" ", _models()[0].sub(" ", text))
+
+
 def _only(values: Iterator[_Fact | None]) -> _Fact | None:
     distinct = {value for value in values if value is not None}
     return distinct.pop() if len(distinct) == 1 else None

@@ -9,12 +9,13 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from optimizer.calibrate.fit import LEAST_RUNS, Fit, Row, calibration_of, fit, grouped, rows_of
-from optimizer.calibrate.sample import Sample, samples_of
+from optimizer.calibrate.sample import Sample, Samples, samples_of
 from optimizer.domain.calibration import Calibration
 from optimizer.domain.hardware import HardwareSpec
 from optimizer.domain.margins import margin_of
 from optimizer.errors import SpecError
 from optimizer.readers.runs import WrittenRun
+from optimizer.readers.runs.run import Place
 
 FIGURES: Final = ("tpot_s", "ttft_s")
 PARTS: Final[Mapping[str, Callable[[Sample], Any]]] = {
@@ -47,8 +48,8 @@ class Calibrated:
 
     Attributes
     ----------
-    set_aside
-        Runs that were not used, by reason.
+    set_aside, first_set_aside
+        Runs that were not used, by reason, and where the first of them stands.
     few
         Groups with fewer runs than are needed, with how many they have.
     errors
@@ -58,6 +59,7 @@ class Calibrated:
     hardware: HardwareSpec
     groups: tuple[Group, ...]
     set_aside: Counter[str]
+    first_set_aside: Mapping[str, Place]
     few: Mapping[str, int]
     errors: Mapping[str, Mapping[str, float | None]]
 
@@ -68,6 +70,7 @@ class Calibrated:
             "hardware": self.hardware.name,
             "runs": sum(g.calibration.runs for g in self.groups if g.calibration.model is not None),
             "set_aside": dict(self.set_aside),
+            "first_set_aside": {reason: str(place) for reason, place in self.first_set_aside.items()},
             "few": dict(self.few),
             "errors": {figure.removesuffix("_s"): dict(own) for figure, own in self.errors.items()},
             "groups": [group.to_json() for group in self.groups],
@@ -109,7 +112,7 @@ def calibrate(
     few = {f"{model} in {weights} on {engine}": len(own) for (engine, weights, model), own in sorted(by_group.items())
            if len(own) < LEAST_RUNS}  # fmt: skip
     if not enough:
-        raise SpecError(_too_few(few, read.set_aside))
+        raise SpecError(_too_few(few, read))
     total, rows = sum(map(len, enough.values())), []
     for sample in (sample for own in enough.values() for sample in own):
         rows += rows_of([sample])
@@ -126,12 +129,12 @@ def calibrate(
         if wider is not None:
             groups.append(wider)
     calibrated = hardware.model_copy(update={"name": name, "calibration": tuple(group.calibration for group in groups)})
-    return Calibrated(calibrated, tuple(groups), read.set_aside, few, _together(fits))
+    return Calibrated(calibrated, tuple(groups), read.set_aside, read.first, few, _together(fits))
 
 
-def _too_few(few: Mapping[str, int], set_aside: Counter[str]) -> str:
+def _too_few(few: Mapping[str, int], read: Samples) -> str:
     counted = [f"{title}: {count} run{'s' * (count > 1)}" for title, count in few.items()]
-    counted += [f"set aside, {reason}: {count}" for reason, count in set_aside.most_common()]
+    counted += [f"set aside from {read.first[reason]}, {reason}: {n}" for reason, n in read.set_aside.most_common()]
     return f"no engine, format and model has the {LEAST_RUNS} runs that a fit needs ({'; '.join(counted) or 'no runs'})"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache
 from math import ceil
@@ -76,10 +76,11 @@ class Sample:
 
 @dataclass
 class Samples:
-    """Runs that can be priced, and how many were set aside for which reason."""
+    """Runs that can be priced, how many were set aside for which reason, and where the first of each stands."""
 
     samples: list[Sample]
-    set_aside: Counter[str] = field(default_factory=Counter)
+    set_aside: Counter[str]
+    first: Mapping[str, Place]
 
 
 def formats_of(precision: str, kv_cache: str, model: ModelSpec, engine: str) -> PrecisionOverride:
@@ -144,15 +145,22 @@ def samples_of(runs: Sequence[WrittenRun], given: Mapping[str, str], hardware: H
     """
     found: dict[object, Sample] = {}
     left: Counter[str] = Counter()
+    first: dict[str, Place] = {}
     faults: list[Fault] = []
     for run in runs:
-        reason = unserved(run) or _elsewhere(run, hardware)
+        reason = _elsewhere(run, hardware)
         if not reason:
             try:
-                sample = _posed(run, {**run.deployment, **given}, hardware)
+                # A name that is not known is told also of a run that would be set aside: both are to be mended.
+                question = _posed(
+                    run.place, {**run.deployment, **given}, (run.input_tokens, run.output_tokens), hardware
+                )
+                reason = unserved(run)
             except SpecError as error:
                 faults += error.faults
                 continue
+        if not reason:
+            sample = _loaded(run, *question)
             reason = _impossible(sample)
             work = sample.problem.workload
             key = (sample.group, work.input_tokens, work.output_tokens, sample.layout, run.concurrency,
@@ -163,9 +171,10 @@ def samples_of(runs: Sequence[WrittenRun], given: Mapping[str, str], hardware: H
                 found[key] = sample
         if reason:
             left[reason] += 1
+            first.setdefault(reason, run.place)
     if faults:
         raise SpecError(*_once(faults))
-    return Samples(list(found.values()), left)
+    return Samples(list(found.values()), left, first)
 
 
 def _once(faults: Sequence[Fault]) -> list[Fault]:
@@ -194,7 +203,10 @@ def _elsewhere(run: WrittenRun, hardware: HardwareSpec) -> str:
     alike = alike and ("pcie" in words[0]) == ("pcie" in words[1])
     if size is not None:
         alike = alike and abs(int(size[1]) * 10**9 - hardware.device.memory) < 0.15 * hardware.device.memory
-    return "" if alike else f"on {named}"
+    if alike:
+        return ""
+    model = run.deployment.get("model")
+    return f"on {named}" if model is None or _known(model) else f"on {named}, of {model!r}, which is no model"
 
 
 @cache
@@ -202,8 +214,18 @@ def _model(name: str) -> ModelSpec:
     return load_model(name)
 
 
-def _posed(run: WrittenRun, said: Mapping[str, str], hardware: HardwareSpec) -> Sample:
-    place = run.place
+@cache
+def _known(name: str) -> bool:
+    try:
+        _model(name)
+    except SpecError:
+        return False
+    return True
+
+
+def _posed(
+    place: Place, said: Mapping[str, str], lengths: tuple[float, float], hardware: HardwareSpec
+) -> tuple[Problem, Layout]:
     missing = [name for name in ("model", "engine") if not said.get(name)]
     if missing:
         told = [f"{name!r} is not said: give --{name}, or a column of that name" for name in missing]
@@ -223,7 +245,7 @@ def _posed(run: WrittenRun, said: Mapping[str, str], hardware: HardwareSpec) -> 
         raise SpecError(place.fault("engine", "is the union of several: name the one that ran"))
     model = model.model_copy(update={"precision": formats.applied_to(model.precision)})
     degrees = _degrees(place, said, model)
-    tokens = (max(1, round(run.input_tokens)), max(2, round(run.output_tokens)))
+    tokens = (max(1, round(lengths[0])), max(2, round(lengths[1])))
     try:
         problem = Problem(
             name=str(place), model=model, hardware=hardware.model_copy(update={"calibration": ()}),
@@ -236,7 +258,7 @@ def _posed(run: WrittenRun, said: Mapping[str, str], hardware: HardwareSpec) -> 
     if needed > capacity:
         text = f"{needed / 1e9:,.1f} GB on a device of {capacity / 1e9:,.1f} GB: {model.name} does not fit so"
         raise SpecError(place.fault("tp", text))
-    return _loaded(run, problem, degrees)
+    return problem, degrees
 
 
 def _degrees(place: Place, said: Mapping[str, str], model: ModelSpec) -> Layout:

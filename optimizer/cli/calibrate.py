@@ -102,7 +102,7 @@ def _show(found: Calibrated, out: str | None) -> None:
     groups = counted(len(found.groups), "group")
     emit(f"calibrated {found.hardware.name}: {counted(found.to_json()['runs'], 'run')} in {groups}")
     for reason, count in found.set_aside.most_common():
-        emit(f"set aside  {counted(count, 'run')}: {reason}")
+        emit(f"set aside  {counted(count, 'run')} from {found.first_set_aside[reason]} on: {reason}")
     for title, count in found.few.items():
         emit(f"too few    {title}: {count}, left as shipped")
     for figure in ("tpot_s", "ttft_s"):

@@ -276,6 +276,7 @@ def _documents() -> dict[str, _Schema]:
                 "out": _MAYBE_TEXT,
                 "runs": _WHOLE,
                 "set_aside": {"type": "object"},
+                "first_set_aside": {"type": "object", "additionalProperties": _TEXT},
                 "few": {"type": "object"},
                 "errors": {"type": "object"},
                 "groups": _list(

@@ -25,7 +25,7 @@ from optimizer.domain.margins import SHARES, margin_of, quantile
 from optimizer.errors import SpecError
 from optimizer.figures.serving import evaluate
 from optimizer.readers.catalog import load_hardware
-from optimizer.readers.runs import WrittenRun
+from optimizer.readers.runs import WrittenRun, read_runs
 from optimizer.readers.runs.run import Place
 
 TRUTH = {"memory": "1.12", "compute": "0.94", "launch": "1.25", "links": "1.1", "waiting": "1.3"}
@@ -228,7 +228,7 @@ GOOD = "llama-3.1-8b,vllm,1,512,64,4,60,9\n"
         (GOOD, ("--convention", "vllmm"), "convention"),
         ("llama-3.1-405b,vllm,1,512,64,4,60,9\n", (), "tp: 815.3 GB on a device of 85.0 GB"),
         (GOOD + GOOD, (), f"no engine, format and model has the {LEAST_RUNS} runs that a fit needs"),
-        ("llama-3.1-8b,vllm,1,512,64,4,60,0.9\n", (), "set aside, a TPOT that the device's rated bandwidth"),
+        ("llama-3.1-8b,vllm,1,512,64,4,60,0.9\n", (), "runs.csv:2, a TPOT that the device's rated bandwidth"),
     ],
 )
 def test_bad_runs_are_told_with_their_place(
@@ -237,6 +237,45 @@ def test_bad_runs_are_told_with_their_place(
     code, out = told(tmp_path, rows, *more)
     assert (code, out.exists()) == (2, False)
     assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("head", "says"),
+    [
+        (HEAD.replace("concurrency", "concurency"), "runs.csv:1:6: unknown column 'concurency' (did you mean 'conc"),
+        (HEAD.replace("concurrency", "users"), "runs.csv:1: column 'concurrency' or 'requests_per_s' is missing"),
+        (HEAD.replace("tp,", "TP,"), "runs.csv:1:3: unknown column 'TP' (did you mean 'tp'?)"),
+        (HEAD.replace("ttft_ms", "tftt_ms"), "runs.csv:1:7: unknown column 'tftt_ms' (did you mean 'ttft_ms'?)"),
+        (HEAD.replace("engine", "enginee"), "runs.csv:1:2: unknown column 'enginee' (did you mean 'engine'?)"),
+    ],
+)
+def test_a_misspelt_column_is_told_where_it_stands(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], head: str, says: str
+) -> None:
+    file = tmp_path / "runs.csv"
+    file.write_text(f"{head}\n{GOOD * 6}")
+    assert run(["calibrate", str(file), "--hardware", "h100-sxm-8"]) == 2
+    assert says in capsys.readouterr().err
+    # Other columns are the table's own, also such as resemble one of ours, and degrees go by the engines' names.
+    file.write_text(f"{HEAD.replace('tp,', 'tensor_parallel_size,')},ttft_p99_ms,tpot_p90_ms,note,rank\n"
+                    "llama-3.1-8b,vllm,2,512,64,4,60,9,70,11,x,5\n")  # fmt: skip
+    (found,) = read_runs([str(file)])
+    assert found.deployment["tp"] == "2"
+
+
+def test_an_unknown_model_is_named_where_the_run_is_set_aside_for_more(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _ = told(tmp_path, "llama-3.1-9b,vllm,1,512,64,,60,9\n")
+    assert code == 2
+    assert "runs.csv:2:1: model: 'llama-3.1-9b' is no model" in capsys.readouterr().err
+    code, _ = told(tmp_path, GOOD + "llama-3.1-8b,vllm,1,512,64,,60,9\n" * 2)
+    assert code == 2
+    assert "runs.csv:3, neither a concurrency nor a rate: 2" in capsys.readouterr().err
+    other = WrittenRun(Place("t", 5), {"model": "llama-9", "gpu": "H200 SXM 141GB"}, 512, 64, 4, None, 0.05, 0.01)
+    found = samples_of([other], {}, H100)
+    assert list(found.set_aside) == ["on H200 SXM 141GB, of 'llama-9', which is no model"]
+    assert str(found.first[next(iter(found.set_aside))]) == "t:5"
 
 
 def test_a_layout_that_is_not_of_its_devices_is_refused() -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+import difflib
 import io
 import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
 from optimizer.errors import Fault, SpecError
-from optimizer.readers.messages import nearest
+from optimizer.readers.messages import SYNONYMS, nearest
 from optimizer.readers.runs.run import DEGREES, Place, WrittenRun, number_of
 
 COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -20,7 +21,7 @@ COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     "kv_cache": ("precision_kv",),
     "convention": (),
     "devices": ("num_gpus", "gpus"),
-    **dict.fromkeys(DEGREES, ()),
+    **{name: tuple(other for other, own in SYNONYMS.items() if own == name) for name in DEGREES},
     "input_tokens": ("isl", "prompt_mean"),
     "output_tokens": ("osl", "output_mean"),
     "concurrency": ("concurrency_or_batch", "max_concurrency"),
@@ -32,7 +33,10 @@ COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
 """Each column with the other names under which tables of benchmarks have it."""
 
 _NEEDED: Final = ("input_tokens", "output_tokens")
-_TIMES: Final = ("ttft_ms", "tpot_ms")
+_EITHER: Final = (("tpot_ms", "ttft_ms"), ("concurrency", "requests_per_s"))
+"""Columns of which one is needed: without a time, or a load that it is at, a run says nothing."""
+_LIKENESS: Final = 0.85
+"""Share of letters in common from which a column is a slip of an optional one: one letter of seven is another."""
 _DEPLOYMENT: Final = ("model", "engine", "gpu", "precision", "kv_cache", "convention", "devices", *DEGREES)
 _REMARK = re.compile(r"\s+\(.*\)$")
 _SERVED: Final = {"", "aggregated", "online"}
@@ -73,21 +77,30 @@ def _columns(head: list[str], source: str) -> dict[str, int]:
         own = next((other for other in (name, *others) if other in head), None)
         if own is not None:
             at[name] = head.index(own)
-    missing = [name for name in _NEEDED if name not in at]
-    if not {*_TIMES} & at.keys():
-        missing.append(_TIMES[1])
+    missing = {name: f"column {name!r} is missing" for name in _NEEDED if name not in at}
+    for first, second in _EITHER:
+        if first not in at and second not in at:
+            missing[first] = f"column {first!r} or {second!r} is missing"
     known = {other for name, others in COLUMNS.items() for other in (name, *others)}
+    stray = [own for own in head if own not in known]
     faults = []
-    for name in missing:
-        stray = [own for own in head if own not in known]
-        close = nearest(name, stray)
-        if close is None:
-            faults.append(Fault(source, 1, None, None, f"column {name!r} is missing"))
-        else:
+    for name in COLUMNS:
+        close = None if name in at else nearest(name, stray) if name in missing else _slip(name, stray)
+        if close is not None:
+            missing.pop(name, None)
+            stray.remove(close)
             faults.append(Fault(source, 1, head.index(close) + 1, None, f"unknown column {close!r}", name))
+    faults += [Fault(source, 1, None, None, message) for message in missing.values()]
     if faults:
         raise SpecError(*faults)
     return at
+
+
+def _slip(name: str, stray: list[str]) -> str | None:
+    """Column that is a slip of an optional one; tables have others that only resemble it (`ttft_p99_ms`)."""
+    folded = {own.casefold(): own for own in stray}
+    close = difflib.get_close_matches(name, folded, 1, _LIKENESS)
+    return folded[close[0]] if close else None
 
 
 def _run(cells: Mapping[str, str], place: Place, faults: list[Fault]) -> WrittenRun:
