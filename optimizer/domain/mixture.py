@@ -24,6 +24,8 @@ def as_cluster(problem: Problem) -> Cluster | None:
     are of single problems alone.
     """
     work, own = problem.workload, problem.hardware
+    if work.phase != "aggregated":
+        return None
     same = ServingWorkload(
         phase="aggregated", input_tokens=work.input_tokens, output_tokens=work.output_tokens, arrival=work.arrival,
         prefix_cache_hit=work.prefix_cache_hit, mtp_tokens=work.mtp_tokens, mtp_acceptance=work.mtp_acceptance,

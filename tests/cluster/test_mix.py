@@ -141,3 +141,9 @@ def test_the_checker_refuses_a_rate_that_is_not_served(answered: Path) -> None:
     own = document["certificate"]["columns"][0]
     own["requests_per_s"] = str(Fraction(own["requests_per_s"]) * Fraction(1001, 1000))
     assert not certify(document).accepted
+
+
+@pytest.mark.parametrize("asked", [["--phase", "prefill", "--osl", "1"], ["--phase", "decode", "--osl", "64"]])
+def test_roles_of_one_token_are_of_one_kind(asked: list[str]) -> None:
+    given = ["--model", "llama-3.1-8b", "--hardware", "h100-sxm-8", "--devices", "2", "--isl", "1000", *asked]
+    assert run(["solve", *given]) == 0
