@@ -222,7 +222,7 @@ def _bind(rng: Random, base: dict[str, Any], probe: Problem) -> None:
     chunk = rng.choice(chunks(probe))
     batch = rng.randint(1, 6)
     layout = _layout(probe, shape, 1, chunk, batch, next(iter(cuts(probe.model.layer_count, shape.pp))))
-    found = evaluate(probe, layout, redundant=shape.redundant)
+    found = evaluate(probe, layout)
     if found.ttft_s is not None and rng.random() < 0.4:
         base["limits"]["ttft"] = found.ttft_s * Fraction(rng.choice([2, 5, 10, 11, 30]), 10)
     if found.tpot_s is not None and rng.random() < 0.4:
@@ -415,7 +415,8 @@ def _layout(
     stages = tuple(Stage(first_layer=sum(parts[:i]), layers=n) for i, n in enumerate(parts))
     return Layout(
         tp=shape.tp, cp=shape.cp, dp=shape.dp * replicas, pp=shape.pp, etp=shape.etp, ep=shape.ep,
-        edp=1 if problem.model.moe is None else shape.edp * replicas, batch=batch, prefill_chunk=chunk, stages=stages,
+        edp=1 if problem.model.moe is None else shape.edp * replicas, batch=batch, prefill_chunk=chunk,
+        redundant_slots=shape.redundant, stages=stages,
     )  # fmt: skip
 
 
@@ -471,10 +472,8 @@ def layouts(problem: Problem, *, full: bool = False) -> Iterator[Priced]:
         ways = list(cuts(problem.model.layer_count, shape.pp))
         for chunk, batch, parts, replicas in itertools.product(chunks(problem), batches, ways, counts):
             layout = _layout(problem, shape, replicas, chunk, batch, parts)
-            assert shape_of(layout, shape.redundant) == shape
-            found = evaluate(
-                problem, layout, redundant=shape.redundant, rates=rates, costs=costs, memory=memory, full=full
-            )
+            assert shape_of(layout) == shape
+            found = evaluate(problem, layout, rates=rates, costs=costs, memory=memory, full=full)
             if keeps_limits(problem, found):
                 yield Priced(shape, found)
 

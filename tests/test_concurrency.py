@@ -48,7 +48,7 @@ def kept_by(problem: Problem, found: list[Priced], objective: str) -> list[Fract
     """Values of what keeps all limits, of every number of replicas that `found` has."""
     values = []
     for one in found:
-        own = evaluate(problem, one.evaluation.layout, redundant=one.shape.redundant)
+        own = evaluate(problem, one.evaluation.layout)
         if not violations(problem, own.layout, own):
             values.append(value(problem, own, objective))
     return values

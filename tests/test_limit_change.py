@@ -100,7 +100,7 @@ def test_solve_finds_the_best_of_what_keeps_it_and_verify_breaks_it_where_figure
             assert value_of(row, problem, one.evaluation) == value
             breaks = value < limit if row.maximised else value > limit
             # what is served in time depends on the limits
-            own = evaluate(question, one.evaluation.layout, redundant=one.shape.redundant)
+            own = evaluate(question, one.evaluation.layout)
             said = [v for v in violations(question, own.layout, own) if v.family is Family.LIMIT]
             assert bool(said) is breaks
             assert not said or row.words in str(said[0])

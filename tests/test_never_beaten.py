@@ -16,7 +16,6 @@ from optimizer.domain.problem import Problem
 from optimizer.figures.memory import build_memory
 from optimizer.figures.objective import objective_of
 from optimizer.figures.serving import evaluate
-from optimizer.figures.shape import Shape
 from optimizer.search.search import Search
 from optimizer.verify.constraints import violations
 from tests.small_problems import replica_counts, shapes, small_problem
@@ -29,7 +28,7 @@ def opened(seed: int) -> Problem:
     return found.model_copy(update={"search": search})
 
 
-def random_layouts(problem: Problem, rng: Random, count: int) -> list[tuple[Shape, Layout]]:
+def random_layouts(problem: Problem, rng: Random, count: int) -> list[Layout]:
     pool, prompt, found = list(shapes(problem)), problem.workload.computed_input_tokens, []
     for shape in rng.choices(pool, k=count) if pool else ():
         counts = replica_counts(problem, shape)
@@ -44,9 +43,10 @@ def random_layouts(problem: Problem, rng: Random, count: int) -> list[tuple[Shap
         layout = Layout(
             tp=shape.tp, cp=shape.cp, dp=shape.dp * replicas, pp=shape.pp, etp=shape.etp, ep=shape.ep,
             edp=1 if problem.model.moe is None else shape.edp * replicas, batch=batch, prefill_chunk=chunk,
+            redundant_slots=shape.redundant,
         )  # fmt: skip
         if not outside(problem, layout):
-            found.append((shape, layout))
+            found.append(layout)
     return found
 
 
@@ -56,8 +56,8 @@ def test_no_layout_that_is_verified_beats_what_is_proved(first: int) -> None:
     for seed in range(first, first + 30):
         problem = opened(seed)
         best = next(iter(Search(problem).run().best), None)
-        for shape, layout in random_layouts(problem, Random(seed), 60):  # noqa: S311 - test data
-            found = evaluate(problem, layout, redundant=shape.redundant)
+        for layout in random_layouts(problem, Random(seed), 60):  # noqa: S311 - test data
+            found = evaluate(problem, layout)
             rate = problem.workload.request_rate
             assert rate is None or (found.load <= 1) == (found.request_capacity >= rate)
             if violations(problem, layout, found):
@@ -77,10 +77,10 @@ def test_any_engine_is_no_stricter_than_each(first: int) -> None:
         least = problem.changed(engine_name=ANY)
         for name in ENGINES:
             own = problem.changed(engine_name=name)
-            for shape, layout in random_layouts(own, Random(seed), 10):  # noqa: S311 - test data
-                found = evaluate(own, layout, redundant=shape.redundant)
+            for layout in random_layouts(own, Random(seed), 10):  # noqa: S311 - test data
+                found = evaluate(own, layout)
                 if not violations(own, layout, found):
-                    under = evaluate(least, layout, redundant=shape.redundant)
+                    under = evaluate(least, layout)
                     assert not violations(least, layout, under), (seed, name, layout)
                     better += 1
     assert better > 20
@@ -93,11 +93,11 @@ def test_one_more_prompt_token_or_sequence_costs_no_more_than_a_step(first: int)
         problem = small_problem(seed)
         if problem.workload.phase == "decode":
             continue
-        for shape, layout in random_layouts(problem, Random(seed), 3):  # noqa: S311 - test data
-            found = evaluate(problem, layout, redundant=shape.redundant)
+        for layout in random_layouts(problem, Random(seed), 3):  # noqa: S311 - test data
+            found = evaluate(problem, layout)
             longer = problem.workload.model_copy(update={"input_tokens": problem.workload.input_tokens + 1})
-            more = evaluate(problem.model_copy(update={"workload": longer}), layout, redundant=shape.redundant)
-            wider = evaluate(problem, layout.model_copy(update={"batch": layout.batch + 1}), redundant=shape.redundant)
+            more = evaluate(problem.model_copy(update={"workload": longer}), layout)
+            wider = evaluate(problem, layout.model_copy(update={"batch": layout.batch + 1}))
             step = Fraction(max(found.mixed_ticks), 10**27)
             assert found.ttft_s is not None
             assert more.ttft_s is not None

@@ -134,7 +134,7 @@ def test_solve_finds_the_best_of_what_keeps_it_and_verify_breaks_it_where_figure
         question = question.changed(objective="throughput_per_device")
         kept = []
         for one in found:
-            own = evaluate(question, one.evaluation.layout, redundant=one.shape.redundant)
+            own = evaluate(question, one.evaluation.layout)
             value = percentile(name, share, own)
             assert value == value_of(OBJECTIVES[f"{name}_p{share}"], question, own)
             breaks = value > values[len(values) // 2]

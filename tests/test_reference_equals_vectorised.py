@@ -158,7 +158,7 @@ def test_replicas_that_fit_equal_the_reference() -> None:
 
 def assert_bounds(problem: Problem, shape: Shape, chunk: int | None, layout: Layout) -> None:
     """No bound of a layout's degrees excludes what the layout reaches, with its pp and with pp open."""
-    found = evaluate(problem, layout, redundant=shape.redundant, full=True)
+    found = evaluate(problem, layout, full=True)
     if found.steps.share > 1:
         return
     pricer = Pricer(problem, meshes_of([shape]))
@@ -181,7 +181,7 @@ def assert_bounds(problem: Problem, shape: Shape, chunk: int | None, layout: Lay
 
 def assert_reachable(problem: Problem, shape: Shape, chunk: int | None, layout: Layout) -> None:
     """A layout that keeps all limits is dismissed by nothing, nor by its own objective as the incumbent."""
-    found = evaluate(problem, layout, redundant=shape.redundant)
+    found = evaluate(problem, layout)
     pricer = Pricer(problem, meshes_of([shape]))
     devices = np.array([float(layout.devices)])
     for pp in (shape.pp, 0):

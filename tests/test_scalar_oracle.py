@@ -75,10 +75,10 @@ class Matrix:
 class Oracle:
     """One layout of one problem."""
 
-    def __init__(self, problem: Problem, layout: Layout, redundant: int) -> None:
+    def __init__(self, problem: Problem, layout: Layout) -> None:
         self.p, self.l, self.m, self.hw, self.w = problem, layout, problem.model, problem.hardware, problem.workload
         self.tp, self.cp, self.pp, self.etp, self.ep = layout.tp, layout.cp, layout.pp, layout.etp, layout.ep
-        self.redundant = redundant
+        self.redundant = layout.redundant_slots
         self.stage = math.lcm(self.tp * self.cp, self.etp * self.ep)
         self.dp, self.edp = self.stage // (self.tp * self.cp), self.stage // (self.etp * self.ep)
         self.whole_shared = self.tp > 1 and self.dp > 1 and self.ep > 1
@@ -456,7 +456,8 @@ def test_memory_and_step_times(kind: str) -> None:
         layout = layout_of(rng, problem)
         moe, ep, out = problem.model.moe, layout.ep, problem.workload.output_tokens - 1
         redundant = rng.choice([0, 0, min(ep, (ep - 1) * moe.experts)]) if moe else 0
-        found, own = evaluate(problem, layout, redundant=redundant), Oracle(problem, layout, redundant)
+        layout = layout.model_copy(update={"redundant_slots": redundant})
+        found, own = evaluate(problem, layout), Oracle(problem, layout)
         prompt, chunk, micro = own.computed(), layout.prefill_chunk or 0, up(layout.batch, layout.pp)
         pieces, together = up(prompt, chunk), max(1, chunk // prompt)
         taken = up(prompt, pieces)

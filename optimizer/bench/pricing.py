@@ -39,7 +39,6 @@ class Priced:
     """A layout that keeps every constraint; `value` is in the objective's own unit."""
 
     layout: Layout
-    redundant: int
     value: Fraction
     throughput: Fraction
 
@@ -81,14 +80,14 @@ class Pricer:
         """Whether the budget is used up."""
         return self.evaluations >= self.budget
 
-    def valid(self, layout: Layout, redundant: int = 0) -> bool:
+    def valid(self, layout: Layout) -> bool:
         """Whether a layout keeps the constraints that need no figure, whatever its batch."""
         own = self.problem.search.batch
         if own is not None:
             layout = layout.model_copy(update={"batch": own[0]})
-        if not placeable(self.problem, shape_of(layout, redundant)):
+        if not placeable(self.problem, shape_of(layout)):
             return False
-        return not structural_violations(self.problem, layout, redundant=redundant)
+        return not structural_violations(self.problem, layout)
 
     def skew(self, shape: Shape) -> tuple[Fraction, ...] | None:
         """Hottest device ÷ mean of each layer with its experts arranged; None where no loads were measured."""
@@ -107,10 +106,10 @@ class Pricer:
             self._skews.placed[mesh] = found
         return self._skews.of(shape)
 
-    def evaluation(self, layout: Layout, redundant: int = 0) -> Evaluation:
+    def evaluation(self, layout: Layout) -> Evaluation:
         """Figures of a layout."""
         self.evaluations += 1
-        shape = shape_of(layout, redundant)
+        shape = shape_of(layout)
         skew = self.skew(shape)
         if shape not in self._coefficients:
             # One shape is priced at many batches in a row; few are ever needed again.
@@ -118,15 +117,15 @@ class Pricer:
                 self._coefficients.clear()
             self._coefficients[shape] = (self._costs.costs(shape, skew), self._memory.memory(shape))
         costs, memory = self._coefficients[shape]
-        return evaluate(self.problem, layout, redundant=redundant, imbalance=skew, costs=costs, memory=memory)
+        return evaluate(self.problem, layout, imbalance=skew, costs=costs, memory=memory)
 
-    def price(self, layout: Layout, redundant: int = 0) -> tuple[Priced | None, set[str]]:
+    def price(self, layout: Layout) -> tuple[Priced | None, set[str]]:
         """A layout if it keeps every constraint, else the families that it violates; remembers the best."""
-        found = self.evaluation(layout, redundant)
-        broken = violations(self.problem, layout, found, imbalance=self.skew(shape_of(layout, redundant)))
+        found = self.evaluation(layout)
+        broken = violations(self.problem, layout, found, imbalance=self.skew(shape_of(layout)))
         if broken:
             return None, {str(one.family) for one in broken}
-        priced = Priced(layout, redundant, objective_of(self.problem, found), found.throughput)
+        priced = Priced(layout, objective_of(self.problem, found), found.throughput)
         if better(self.problem, priced, self.best):
             self.best = priced
         return priced, set()
@@ -135,7 +134,7 @@ class Pricer:
         """Most replicas of a shape that fit the devices."""
         return replicas_that_fit(self._sizes, self.problem.devices, shape.devices)
 
-    def best_batch(self, layout: Layout, redundant: int = 0, batches: Iterable[int] | None = None) -> Priced | None:
+    def best_batch(self, layout: Layout, batches: Iterable[int] | None = None) -> Priced | None:
         """The best of several batches: those given, else 1, 2, 4, … and by halving the largest that fits.
 
         A batch fits unless memory or a latency forbids it; too few requests/s forbid no larger one.
@@ -145,7 +144,7 @@ class Pricer:
 
         def tried(batch: int) -> bool:
             nonlocal best
-            priced, broken = self.price(layout.model_copy(update={"batch": batch}), redundant)
+            priced, broken = self.price(layout.model_copy(update={"batch": batch}))
             if priced is not None and better(self.problem, priced, best):
                 best = priced
             return broken <= {"request_rate"}
@@ -170,7 +169,7 @@ def layout_of(problem: Problem, shape: Shape, replicas: int, chunk: int | None, 
     dense = problem.model.moe is None
     return Layout(
         tp=shape.tp, cp=shape.cp, dp=shape.dp * replicas, pp=shape.pp, etp=shape.etp, ep=shape.ep,
-        edp=1 if dense else shape.edp * replicas, batch=batch, prefill_chunk=chunk,
+        edp=1 if dense else shape.edp * replicas, batch=batch, prefill_chunk=chunk, redundant_slots=shape.redundant,
     )  # fmt: skip
 
 

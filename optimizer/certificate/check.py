@@ -147,9 +147,9 @@ def _nothing_fits(case: _Case) -> None:
 def _layout(case: _Case) -> tuple[Evaluation, Fraction]:
     """The claimed layout against every constraint and every claimed figure; its exact objective value."""
     result, claim = case.result, case.claim
-    layout = layout_of("certificate.layout", claim["layout"])
-    evaluation = _evaluated(case, layout, claim["redundant"], "certificate.layout")
-    placement = placement_of(claim, layout.ep, claim["redundant"])
+    layout = layout_of("certificate.layout", claim)
+    evaluation = _evaluated(case, layout, "certificate.layout")
+    placement = placement_of(claim, layout)
     equal("layout", result["layout"], layout_json(layout) | {"placement": placement})
     case.check.checked.append("layout: every constraint")
     equal("certificate.figures", claim["figures"], figures_statement(evaluation))
@@ -158,8 +158,8 @@ def _layout(case: _Case) -> tuple[Evaluation, Fraction]:
     return evaluation, objective_of(case.problem, evaluation)
 
 
-def _evaluated(case: _Case, layout: Layout, redundant: object, item: str) -> Evaluation:
-    return evaluated(case.problem, case.lattice, layout, redundant, item, case.reached)
+def _evaluated(case: _Case, layout: Layout, item: str) -> Evaluation:
+    return evaluated(case.problem, case.lattice, layout, item, case.reached)
 
 
 def _bound(case: _Case, value: Fraction) -> Fraction | None:
@@ -199,8 +199,8 @@ def _top(case: _Case, best: Shape, value: Fraction) -> dict[Shape, Fraction]:
     for place, entry in enumerate(entries):
         item = f"certificate.top[{place}]"
         keys(item, entry, frozenset({"layout", "redundant", "value"}))
-        layout = layout_of(item + ".layout", entry["layout"])
-        evaluation = _evaluated(case, layout, entry["redundant"], item)
+        layout = layout_of(item + ".layout", entry)
+        evaluation = _evaluated(case, layout, item)
         own = objective_of(case.problem, evaluation)
         equal(item + ".value", entry["value"], exact(own))
         if better(case.problem, own, value):
@@ -217,16 +217,16 @@ def _top(case: _Case, best: Shape, value: Fraction) -> dict[Shape, Fraction]:
 
 def _ties(case: _Case) -> None:
     """Layouts said to be too near to the best to tell apart: feasible, as many devices, and as near as that."""
-    best = layout_of("certificate.layout", case.claim["layout"])
+    best = layout_of("certificate.layout", case.claim)
     value = rational("certificate.objective.value", case.claim["objective"]["value"])
     entries = case.result["ties"]
     if not isinstance(entries, list):
         raise Rejected("ties", "not a list")
-    seen = {shape_of(best, case.claim["redundant"])}
+    seen = {shape_of(best)}
     for place, entry in enumerate(entries):
         item = f"ties[{place}]"
         keys(item, entry, frozenset({"layout", "redundant", "value", "ratio"}))
-        evaluation = _evaluated(case, layout_of(item + ".layout", entry["layout"]), entry["redundant"], item)
+        evaluation = _evaluated(case, layout_of(item + ".layout", entry), item)
         own = objective_of(case.problem, evaluation)
         equal(item + ".value", entry["value"], float(own))
         equal(item + ".ratio", entry["ratio"], float(own / value))
@@ -263,8 +263,8 @@ def _prove(
         met = proof.counterexample
         found = met.layout
         degrees = ", ".join(f"{n}={getattr(found, n)}" for n in ("tp", "cp", "dp", "pp", "etp", "ep", "edp", "batch"))
-        imbalance = bounds.of(shape_of(found, met.redundant))
-        own = objective_of(case.problem, evaluate(case.problem, found, redundant=met.redundant, imbalance=imbalance))
+        imbalance = bounds.of(shape_of(found))
+        own = objective_of(case.problem, evaluate(case.problem, found, imbalance=imbalance))
         says = "fits" if value is None else f"is better: {exact(own)}, claimed {exact(value)}"
         if tied is not None and met.goal.devices < tied[1]:
             says = f"is no worse on {found.devices} devices than the layout claimed on {tied[1]}"

@@ -300,6 +300,7 @@ class Decision:
         return Layout(
             tp=shape.tp, cp=shape.cp, dp=shape.dp * replicas, pp=shape.pp, etp=shape.etp, ep=shape.ep,
             edp=1 if dense else shape.edp * replicas, batch=batch, prefill_chunk=self.chunk,
+            redundant_slots=shape.redundant,
             stages=tuple(Stage(first_layer=at, layers=n) for at, n in zip(starts, cuts, strict=True)),
         )  # fmt: skip
 

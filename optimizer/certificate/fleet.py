@@ -31,7 +31,7 @@ from optimizer.certificate.meshes import lattice
 from optimizer.certificate.optimality import prove
 from optimizer.certificate.question import bind_cluster
 from optimizer.certificate.reading import RESULT_SCHEMA, keys, layout_of, rational
-from optimizer.certificate.statement import exact, layout_json, relative_gap, sealed
+from optimizer.certificate.statement import exact, relative_gap, sealed, slotted
 from optimizer.certificate.verdict import Check, Rejected, brief, equal
 from optimizer.domain.cluster import FLEET_MAXIMISED, FLEET_UNITS, ROLES, Cluster, Demand, Pool
 from optimizer.domain.fleet import Fleet, Place, Replicas
@@ -115,8 +115,7 @@ def column_json(column: Column) -> dict[str, Any]:
         "demand": column.demand, "role": column.role, "pool": column.pool, "layout": column.layout,
         "devices": column.devices, "requests_per_s": exact(column.requests_per_s), "cost": exact(column.cost),
         "power_w": exact(column.power_w),
-        "priced": None if column.priced is None else layout_json(column.priced), "redundant": column.redundant,
-    } | _bucket_json(column)  # fmt: skip
+    } | slotted(column.priced, "priced") | _bucket_json(column)  # fmt: skip
 
 
 def _bucket_json(own: Column | Ceiling) -> dict[str, Any]:
@@ -199,11 +198,11 @@ def _columns(cluster: Cluster, stated: object) -> Sequence[Column]:
         rate = rational(item, entry["requests_per_s"]) / pool.availability
         if rate <= 0:
             raise Rejected(item, "serves nothing")
-        layout = layout_of(f"{item}.priced", entry["priced"])
+        layout = layout_of(f"{item}.priced", entry, "priced")
         role = ROLES[entry["role"]]
         sent = slowest_transfer(cluster, found, demand, bucket) if role == "prefill" else Fraction(0)
         try:
-            own = (cluster, demand, role, pool, layout, entry["redundant"], rate, sent)
+            own = (cluster, demand, role, pool, layout, rate, sent)
             found.append(priced_column(*own, bucket=bucket))
         except (ValueError, AssertionError) as error:
             raise Rejected(item, brief(str(error))) from None

@@ -44,8 +44,8 @@ def check_front(problem: Problem, lattice: Lattice, stated: object, check: Check
     for number, point in enumerate(front["points"]):
         item = f"pareto.points[{number}]"
         keys(item, point, frozenset({"values", "layout", "redundant"}))
-        layout = layout_of(item + ".layout", point["layout"])
-        found = evaluated(problem, lattice, layout, point["redundant"], item, full=True)
+        layout = layout_of(item + ".layout", point)
+        found = evaluated(problem, lattice, layout, item, full=True)
         values = [objective_of(view, found) for view in views]
         equal(item + ".values", point["values"], [float(own) for own in values])
         vector = tuple(-v if view.objective_row.maximised else v for v, view in zip(values, views, strict=True))

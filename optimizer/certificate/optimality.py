@@ -27,7 +27,6 @@ class Met:
 
     goal: Goal
     layout: Layout
-    redundant: int
 
 
 @dataclass
@@ -172,7 +171,7 @@ class _Prover:
             found = Decision(self.problem, shape, chunk, costs, memory).found(self.listed.get(shape, goals))
             self.proof.dismissed["exact"] += 1
             if found is not None:
-                return Met(*found, shape.redundant)
+                return Met(*found)
         return None
 
 

@@ -11,6 +11,7 @@ from optimizer.certificate.reading import keys
 from optimizer.certificate.statement import allowance_of, tolerance_of
 from optimizer.certificate.verdict import Check, Rejected, brief, equal
 from optimizer.certificate.witness_forms import check_rational, check_visits, check_witness
+from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
 from optimizer.figures.placement import max_over_mean, moves, split_device_loads
 from optimizer.figures.robust import CVAR_TAIL
@@ -204,10 +205,10 @@ def balance(row: Sequence[int], answer: dict[str, Any]) -> Fraction:
     return max(loads) * len(loads) / sum(row)
 
 
-def placement_of(claim: dict[str, Any], ep: int, redundant: int) -> object:
+def placement_of(claim: dict[str, Any], layout: Layout) -> object:
     """The placement of a certificate on a layout's expert mesh; None where it has none."""
     for entry in claim["placements"]:
-        if (entry["ep"], entry["redundant"]) == (ep, redundant):
+        if (entry["ep"], entry["redundant"]) == (layout.ep, layout.redundant_slots):
             found: object = entry["placement"]
             return found
     return None

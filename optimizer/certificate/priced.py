@@ -20,7 +20,6 @@ def evaluated(
     problem: Problem,
     lattice: Lattice,
     layout: Layout,
-    redundant: object,
     item: str,
     reached: Skews | None = None,
     *,
@@ -43,10 +42,10 @@ def evaluated(
         It is not in the lattice, breaks a constraint, or is on experts that are not placed.
     """
     own = lattice.axes
-    if type(redundant) is not int or redundant not in own.redundant:
-        raise Rejected(item, f"{brief(redundant)} redundant slots were not asked for")
-    shape = shape_of(layout, redundant)
-    if (redundant, shape.etp, shape.ep) not in lattice.meshes.get((shape.tp, shape.cp), ()):
+    if layout.redundant_slots not in own.redundant:
+        raise Rejected(item, f"{brief(layout.redundant_slots)} redundant slots were not asked for")
+    shape = shape_of(layout)
+    if (shape.redundant, shape.etp, shape.ep) not in lattice.meshes.get((shape.tp, shape.cp), ()):
         raise Rejected(item, f"tp={shape.tp}, cp={shape.cp}, etp={shape.etp}, ep={shape.ep} are not in the lattice")
     if shape.pp not in own.pp or layout.prefill_chunk not in own.chunks or layout.batch > LARGEST_BATCH:
         raise Rejected(
@@ -57,10 +56,10 @@ def evaluated(
     edges = list(accumulate((stage.layers for stage in layout.stages or ()), initial=0))
     if [stage.first_layer for stage in layout.stages or ()] != edges[:-1] or edges[-1] != problem.model.layer_count:
         raise Rejected(item, "stages do not cover the layers one after the other")
-    if problem.expert_loads and (reached is None or (shape.ep, redundant) not in reached.placed):
-        raise Rejected(item, f"no placement of {redundant} redundant slots on ep={shape.ep}")
+    if problem.expert_loads and (reached is None or (shape.ep, shape.redundant) not in reached.placed):
+        raise Rejected(item, f"no placement of {shape.redundant} redundant slots on ep={shape.ep}")
     skew = None if reached is None else reached.of(shape)
-    evaluation = evaluate(problem, layout, redundant=redundant, imbalance=skew, full=full)
+    evaluation = evaluate(problem, layout, imbalance=skew, full=full)
     found = violations(problem, layout, evaluation, imbalance=skew)
     if found:
         raise Rejected(item, str(found[0]))

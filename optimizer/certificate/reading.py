@@ -90,11 +90,13 @@ def _quotients(stated: object) -> object:
     return stated
 
 
-def layout_of(item: str, stated: object) -> Layout:
-    """A layout in full, with the device and replica counts that follow from its degrees."""
+def layout_of(item: str, entry: dict[str, Any], name: str = "layout") -> Layout:
+    """The layout that an entry names, in full, with the counts that follow from its degrees and its redundant slots."""
+    stated = entry[name]
     if not isinstance(stated, dict):
         raise Rejected(item, "missing")
     fields = {key: value for key, value in stated.items() if key in Layout.model_fields}
+    fields["redundant_slots"] = entry["redundant"]
     try:
         layout = Layout.model_validate(fields)
     except (ValidationError, ValueError, OverflowError, RecursionError) as error:

@@ -77,6 +77,14 @@ def layout_json(layout: Layout) -> dict[str, Any]:
     return layout.to_json()
 
 
+def slotted(layout: Layout | None, name: str = "layout") -> dict[str, Any]:
+    """A layout, under a name, with its redundant expert slots beside it."""
+    return {
+        name: None if layout is None else layout_json(layout),
+        "redundant": 0 if layout is None else layout.redundant_slots,
+    }
+
+
 def figures_statement(evaluation: Evaluation) -> dict[str, Any]:
     """Exact figures of a layout."""
     return {
@@ -111,7 +119,7 @@ def statement(
     evaluation: Evaluation | None,
     *,
     bound: Fraction | None = None,
-    top: Sequence[tuple[Scored, int]] = (),
+    top: Sequence[Scored] = (),
     placements: Sequence[dict[str, Any]] = (),
     trusted: Sequence[str] = (),
 ) -> dict[str, Any]:
@@ -128,7 +136,7 @@ def statement(
     bound
         Exact bound on the objective; None where only the search knows one, or nothing fits.
     top
-        Further layouts in order, with their redundant slots, where more than one was asked for.
+        Further layouts in order, where more than one was asked for.
     placements
         What was placed, with witnesses.
     """
@@ -136,8 +144,7 @@ def statement(
         "schema": SCHEMA,
         "kind": kind,
         "problem_digest": problem.digest,
-        "layout": layout_json(best.layout) if best else None,
-        "redundant": evaluation.shape.redundant if evaluation else 0,
+        **slotted(best.layout if best else None),
         "objective": {
             "name": problem.objective_row.unit,
             "value": exact(best.value) if best else None,
@@ -146,7 +153,7 @@ def statement(
         "tolerance": exact(tolerance_of(problem)),
         "figures": figures_statement(evaluation) if evaluation else None,
         "lattice": lattice,
-        "top": [{"layout": layout_json(s.layout), "redundant": r, "value": exact(s.value)} for s, r in top],
+        "top": [slotted(scored.layout) | {"value": exact(scored.value)} for scored in top],
         "placements": list(placements),
         "solver_trusted": list(trusted),
     }

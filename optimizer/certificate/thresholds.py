@@ -14,7 +14,8 @@ from optimizer.certificate.meshes import Lattice
 from optimizer.certificate.optimality import prove
 from optimizer.certificate.priced import evaluated
 from optimizer.certificate.reading import keys, layout_of
-from optimizer.certificate.verdict import Check, Rejected, brief, count, equal, number
+from optimizer.certificate.statement import slotted
+from optimizer.certificate.verdict import Check, Rejected, brief, equal, number
 from optimizer.domain.efficiencies import EFFICIENCIES, LARGEST_CHANGE, PRECISION, with_factors
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
@@ -58,9 +59,8 @@ def check_uncertainty(problem: Problem, lattice: Lattice, stated: object, check:
         if not 0 < share < 1:
             raise Rejected(f"uncertainty.box.{name}", f"{brief(share)} is no share")
     nominal = keys("uncertainty.nominal", found["nominal"], frozenset({"layout", "redundant", "worst_regret"}))
-    layout = layout_of("uncertainty.nominal.layout", nominal["layout"])
-    count("uncertainty.nominal.redundant", nominal["redundant"])
-    answer = _Answer(problem, lattice, layout, nominal["redundant"])
+    layout = layout_of("uncertainty.nominal.layout", nominal)
+    answer = _Answer(problem, lattice, layout)
     answer.holds("uncertainty.nominal", Fraction(1), None)
     _thresholds(answer, list(box), found["thresholds"])
     check.checked.append("thresholds: where the layout is still the best, and where another is better")
@@ -81,7 +81,7 @@ def _thresholds(answer: _Answer, box: list[str], stated: object) -> None:
         answer.holds(f"{item}.holds_at", held, name)
         if entry["changes_at"] is None:
             equal(f"{item}.holds_at", entry["holds_at"], float(far))
-            equal(item, {"layout": entry["layout"], "redundant": entry["redundant"]}, {"layout": None, "redundant": 0})
+            equal(item, {"layout": entry["layout"], "redundant": entry["redundant"]}, slotted(None))
             continue
         changes = _factor(f"{item}.changes_at", entry["changes_at"], far)
         step = far - 1
@@ -89,9 +89,8 @@ def _thresholds(answer: _Answer, box: list[str], stated: object) -> None:
             step /= 2
         if changes - held != step or ((held - 1) / step).denominator != 1:
             raise Rejected(f"{item}.changes_at", f"not beyond holds_at by a step of {abs(step)}")
-        layout = layout_of(f"{item}.layout", entry["layout"])
-        count(f"{item}.redundant", entry["redundant"])
-        answer.beaten_by(item, changes, name, layout, entry["redundant"])
+        layout = layout_of(f"{item}.layout", entry)
+        answer.beaten_by(item, changes, name, layout)
 
 
 def _factor(item: str, stated: object, far: Fraction) -> Fraction:
@@ -105,10 +104,10 @@ def _factor(item: str, stated: object, far: Fraction) -> Fraction:
 class _Answer:
     """The nominal layout's degrees and chunk, whose best batch, cuts and replicas follow the efficiencies."""
 
-    def __init__(self, problem: Problem, lattice: Lattice, layout: Layout, redundant: int) -> None:
+    def __init__(self, problem: Problem, lattice: Lattice, layout: Layout) -> None:
         self.problem, self.lattice, self.layout = problem, lattice, layout
-        self.value = objective_of(problem, evaluated(problem, lattice, layout, redundant, "uncertainty.nominal.layout"))
-        self.shape = shape_of(layout, redundant)
+        self.value = objective_of(problem, evaluated(problem, lattice, layout, "uncertainty.nominal.layout"))
+        self.shape = shape_of(layout)
 
     def holds(self, item: str, factor: Fraction, name: str | None) -> None:
         """Reject unless the degrees' best is the best of all where one efficiency is multiplied."""
@@ -121,10 +120,10 @@ class _Answer:
         if best is not None and prove(problem, self.lattice, best).counterexample is not None:
             raise Rejected(item, f"other degrees are better at × {float(factor):.6g}")
 
-    def beaten_by(self, item: str, factor: Fraction, name: str, layout: Layout, redundant: int) -> None:
+    def beaten_by(self, item: str, factor: Fraction, name: str, layout: Layout) -> None:
         """Reject unless a layout is better than anything of the degrees where one efficiency is multiplied."""
         problem = self._at(factor, name)
-        value = objective_of(problem, evaluated(problem, self.lattice, layout, redundant, f"{item}.layout"))
+        value = objective_of(problem, evaluated(problem, self.lattice, layout, f"{item}.layout"))
         best = self._best(problem)
         if best is not None and not better(problem, value, best):
             raise Rejected(f"{item}.layout", f"no better than the result's degrees at × {float(factor):.6g}")

@@ -141,13 +141,13 @@ def _launch(document: Document, engine: str, placed: PlacementFile | None, model
     from optimizer.verify.claim_table import dimensions  # noqa: PLC0415 - the same
 
     read = layout_in(document, claims=dimensions)
-    stopped = prevented(read.problem, read.layout, read.redundant)
+    stopped = prevented(read.problem, read.layout)
     if stopped is not None:
         raise document.error(f"cannot be launched: {stopped}", ("layout",))
     name, _, version = engine.partition("@")
-    evaluation = evaluate(read.problem, read.layout, redundant=read.redundant)
+    evaluation = evaluate(read.problem, read.layout)
     answer = Answer(
-        read.problem, read.layout, evaluation, read.redundant, None if placed is None else placed.name, model,
+        read.problem, read.layout, evaluation, None if placed is None else placed.name, model,
         placed=_held(document) is not None,
     )  # fmt: skip
     return export(answer, name, version or None)

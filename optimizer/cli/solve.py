@@ -212,17 +212,14 @@ def frontier_json(
     problem: Problem, objectives: list[str], progress: Callable[[str, int, int], None] | None
 ) -> dict[str, Any]:
     """The frontier of a result: objectives by name with unit, and for each point its values and its layout."""
-    from optimizer.certificate.statement import layout_json  # noqa: PLC0415 - beside the solver
+    from optimizer.certificate.statement import slotted  # noqa: PLC0415 - beside the solver
     from optimizer.domain.objectives import OBJECTIVES  # noqa: PLC0415 - the same
     from optimizer.search.frontier import frontier  # noqa: PLC0415 - loads NumPy
 
     points = frontier(problem, objectives, progress)
     return {
         "objectives": [OBJECTIVES[name].unit for name in objectives],
-        "points": [
-            {"values": [float(v) for v in p.values], "layout": layout_json(p.layout), "redundant": p.redundant}
-            for p in points
-        ],
+        "points": [{"values": [float(v) for v in p.values]} | slotted(p.layout) for p in points],
     }
 
 

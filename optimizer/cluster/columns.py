@@ -119,7 +119,7 @@ class _Walk:
                 if not self.proving and tried > _MISSES:
                     break
                 # only as several replicas, without its transfer or beside idle devices: the ceiling is above it
-                top = found[1].throughput / tokens_of_role(self.demand, self.role, self.bucket)
+                top = found.throughput / tokens_of_role(self.demand, self.role, self.bucket)
                 least, step = max(wanted, top / _LOWEST) * step, step * step
             last = self._last(at, wanted) if self.proving else at
             if self.proving:
@@ -138,7 +138,7 @@ class _Walk:
         )
         return max(served, default=Fraction(0)) / self.pool.availability
 
-    def _beyond(self, devices: int, rate: Fraction) -> tuple[Search, Scored] | None:
+    def _beyond(self, devices: int, rate: Fraction) -> Scored | None:
         """A layout on at most so many devices that serves a rate; any that fits, for a rate of 0."""
         try:
             problem = ceiling_problem(
@@ -146,18 +146,15 @@ class _Walk:
             )
         except ValueError as error:
             raise SpecError(f"demands.{self.demand.name}: {error}") from None
-        search = Search(problem)
-        best = search.run().best
-        return (search, best[0]) if best else None
+        return next(iter(Search(problem).run().best), None)
 
-    def _listed(self, found: tuple[Search, Scored]) -> bool:
+    def _listed(self, best: Scored) -> bool:
         """Whether a layout is one replica of a size looked at that serves more than is known: a column then."""
-        search, best = found
-        layout, redundant = best.layout, search.redundant_of(best)
+        layout = best.layout
         if layout.replicas != 1 or layout.devices not in self.sizes:
             return False
         top = best.throughput / tokens_of_role(self.demand, self.role, self.bucket)
-        own = (self.cluster, self.demand, self.role, self.pool, layout, redundant)
+        own = (self.cluster, self.demand, self.role, self.pool, layout)
         column = most_served(*own, self.sent, top, bucket=self.bucket)
         if column is None or column.requests_per_s / self.pool.availability <= self._known(column.devices):
             return False

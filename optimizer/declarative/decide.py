@@ -197,7 +197,7 @@ def _judged(own: Statement, at: _At, layout: Layout) -> tuple[Fraction, Evaluati
         Where more than rounding stands against the layout.
     """
     problem, choice = own.problem, _choice(own, at)
-    evaluation = evaluate(problem, layout, redundant=choice.shape.redundant)
+    evaluation = evaluate(problem, layout)
     broken = [v for v in violations(problem, layout, evaluation) if not _by_rounding(v)]
     if broken:
         raise InternalError(f"the declarative model's layout does not hold: {broken[0]}")
@@ -208,7 +208,7 @@ def _judged(own: Statement, at: _At, layout: Layout) -> tuple[Fraction, Evaluati
         if cuts is None:
             return None
         exact = choice.layout(cuts, experts=problem.model.moe is not None)
-        evaluation = evaluate(problem, exact, redundant=choice.shape.redundant)
+        evaluation = evaluate(problem, exact)
     found = violations(problem, exact, evaluation)
     if not found:
         return objective_of(problem, evaluation), evaluation

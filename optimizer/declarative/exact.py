@@ -38,6 +38,7 @@ class Choice:
         return Layout(
             tp=own.tp, cp=own.cp, dp=own.dp * self.replicas, pp=own.pp, etp=own.etp, ep=own.ep,
             edp=own.edp * self.replicas if experts else 1, batch=self.batch, prefill_chunk=self.chunk,
+            redundant_slots=own.redundant,
             stages=tuple(Stage(first_layer=start, layers=held) for start, held in zip(first, cuts, strict=False)),
         )  # fmt: skip
 

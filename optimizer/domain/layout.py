@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from optimizer.domain.base import Spec
+from optimizer.domain.base import Grown, Spec
 from optimizer.domain.convention import CONVENTIONS, Convention, Degrees
 from optimizer.domain.limits import AsTuple
 
@@ -21,11 +21,14 @@ class Stage(Spec):
     layers: int = Field(ge=1)
 
 
-class Layout(Spec):
+class Layout(Grown):
     """Every degree resolved; `tp·cp·dp = etp·ep·edp` devices in each of `pp` stages.
 
-    `batch` is the sequences in flight per attention data-parallel rank, `prefill_chunk` the prompt tokens a step takes.
+    `batch` is the sequences in flight per attention data-parallel rank, `prefill_chunk` the prompt tokens a step takes,
+    `redundant_slots` the expert slots of a layer beyond one for each routed expert.
     """
+
+    later = ("redundant_slots",)
 
     tp: int = Field(ge=1, le=10**7)
     cp: int = Field(default=1, ge=1, le=10**7)
@@ -36,11 +39,13 @@ class Layout(Spec):
     edp: int = Field(default=1, ge=1, le=10**7)
     batch: int = Field(default=1, ge=1, le=10**9)
     prefill_chunk: int | None = Field(default=None, ge=1, le=10**9)
+    redundant_slots: int = Field(default=0, ge=0, le=10**6)
     stages: Annotated[tuple[Stage, ...] | None, AsTuple] = None
 
     def to_json(self) -> dict[str, Any]:
-        """Degrees and stages, with the device and replica counts that follow."""
-        return self.model_dump(mode="json") | {"devices": self.devices, "replicas": self.replicas}
+        """Degrees and stages, with the device and replica counts that follow; redundant slots are stated beside it."""
+        degrees = self.model_dump(mode="json", exclude={"redundant_slots"})
+        return degrees | {"devices": self.devices, "replicas": self.replicas}
 
     @property
     def stage_devices(self) -> int:
@@ -96,6 +101,7 @@ class WrittenLayout(Spec):
     edp: int | None = Field(default=None, ge=1, le=10**7)
     batch: int = Field(default=1, ge=1, le=10**9)
     prefill_chunk: int | None = Field(default=None, ge=1, le=10**9)
+    redundant_slots: int = Field(default=0, ge=0, le=10**6)
     stages: Annotated[tuple[Stage, ...] | None, AsTuple] = None
 
     @model_validator(mode="after")
@@ -132,4 +138,7 @@ class WrittenLayout(Spec):
         return self._with(found)
 
     def _with(self, degrees: dict[str, int]) -> Layout:
-        return Layout(**degrees, batch=self.batch, prefill_chunk=self.prefill_chunk, stages=self.stages)
+        return Layout(
+            **degrees, batch=self.batch, prefill_chunk=self.prefill_chunk, redundant_slots=self.redundant_slots,
+            stages=self.stages,
+        )  # fmt: skip

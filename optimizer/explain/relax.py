@@ -195,22 +195,17 @@ def _least(at: Callable[[int], Problem], low: int, high: int) -> tuple[int, Scor
 
 def _least_of_layout(at: Callable[[int], Problem], scored: Scored, low: int, high: int) -> int:
     """The least number above `low` at which a layout that fits at `high` does."""
-    problem = at(high)
-    slots = problem.experts.redundant_slots if problem.experts is not None and problem.model.moe is not None else (0,)
     while high - low > 1:
         middle = (low + high) // 2
-        own = at(middle)
-        priced = (evaluate(own, scored.layout, redundant=count) for count in slots)
-        if any(not violations(own, scored.layout, each) for each in priced):
-            high = middle
-        else:
-            low = middle
+        problem = at(middle)
+        kept = not violations(problem, scored.layout, evaluate(problem, scored.layout))
+        low, high = (low, middle) if kept else (middle, high)
     return high
 
 
-def most_of_layout(problem: Problem, scored: Scored, redundant: int = 0) -> Fraction:
+def most_of_layout(problem: Problem, scored: Scored) -> Fraction:
     """Largest request rate that a layout serves within TTFT; just below the rate at which its queue would not end."""
-    own = evaluate(with_rate(problem, None), scored.layout, redundant=redundant)
+    own = evaluate(with_rate(problem, None), scored.layout)
     most = own.request_capacity
     if not own.mixed_ticks or problem.workload.queued_rate is None:
         return most

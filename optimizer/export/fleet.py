@@ -72,7 +72,7 @@ def _kind(
         problem = replica_problem(found.cluster, demand, entry.role, entry.pool, layout.devices, entry.bucket)
     except ValueError as error:
         raise found.document.error(str(error), entry.at) from None
-    stopped = prevented(problem, layout, entry.redundant)
+    stopped = prevented(problem, layout)
     if stopped is not None:
         raise found.document.error(f"cannot be launched: {stopped}", (*entry.at, "layout"))
     for number, held in enumerate(entry.places):
@@ -82,8 +82,8 @@ def _kind(
             raise found.document.error(message, (*entry.at, "nodes", number))
     if entry.rate:
         problem = at_rate(problem, entry.rate / entry.pool.availability)
-    answer = Answer(problem, layout, evaluate(problem, layout, redundant=entry.redundant), entry.redundant, None, model)
-    name = f"{demand.name}-{entry.role}-{entry.pool.name}-{layout_name(layout, entry.redundant)}"
+    answer = Answer(problem, layout, evaluate(problem, layout), None, model)
+    name = f"{demand.name}-{entry.role}-{entry.pool.name}-{layout_name(layout)}"
     if len(demand.buckets) > 1:
         name += f"-{demand.buckets[entry.bucket].name}"
     return Kind(folder + name, entry.pool.name, export(answer, engine, version, entry.places, first))

@@ -31,7 +31,6 @@ class Answer:
     problem: Problem
     layout: Layout
     evaluation: Evaluation
-    redundant: int = 0
     placement_file: str | None = None
     model: str | None = None
     placed: bool = False
@@ -95,9 +94,9 @@ class Plan:
         return any(flag.carries == carries and known.has(flag, self.version) for flag in known.flags)
 
 
-def prevented(problem: Problem, layout: Layout, redundant: int) -> Violation | None:
+def prevented(problem: Problem, layout: Layout) -> Violation | None:
     """Why no engine could start a layout: what its problem or its devices do not hold; None: nothing."""
-    found = structural_violations(problem, layout, redundant=redundant)
+    found = structural_violations(problem, layout)
     return next((v for v in found if v.family in BLOCKING or v.family == Family.DEVICES), None)
 
 
@@ -192,12 +191,12 @@ def _vllm(answer: Answer, version: str) -> Plan:
         if answer.nvidia and work.phase != "aggregated" and instance.dp > 1:
             low = work.phase == "decode" and problem.model.hidden_size in DEEPEP_HIDDEN
             made.put("all2all", "deepep_low_latency" if low else "deepep_high_throughput")
-    if answer.redundant:
+    if answer.layout.redundant_slots:
         made.put("eplb")
         if made.takes("eplb_config"):
-            made.put("eplb_config", json.dumps({"num_redundant_experts": answer.redundant}))
+            made.put("eplb_config", json.dumps({"num_redundant_experts": answer.layout.redundant_slots}))
         else:
-            made.put("redundant_slots", answer.redundant)
+            made.put("redundant_slots", answer.layout.redundant_slots)
     made.put("memory_utilization", _decimal(problem.memory_utilization))
     made.put("max_num_seqs", layout.batch)
     made.put("max_num_batched_tokens", _budget(made, answer))
@@ -269,8 +268,8 @@ def _sglang_experts(made: Plan, answer: Answer) -> None:
             )
     if made.instance.edp > 1:
         made.put("edp", made.instance.edp)
-    if answer.redundant:
-        made.put("redundant_slots", answer.redundant)
+    if answer.layout.redundant_slots:
+        made.put("redundant_slots", answer.layout.redundant_slots)
     if answer.placement_file is not None:
         made.put("expert_location", answer.placement_file)
         if "--moe-a2a-backend" in made.arguments:
@@ -311,8 +310,10 @@ def _trtllm(answer: Answer, version: str) -> Plan:
         made.yaml["speculative_config"] = {"decoding_type": "MTP", "num_nextn_predict_layers": work.mtp_tokens}
     if answer.placement_file is not None:
         made.yaml["moe_config"] = {"backend": "WIDEEP", "load_balancer": answer.placement_file}
-    elif answer.redundant:
-        made.differences.append(f"redundant experts: {answer.redundant} slots need a placement (experts.load)")
+    elif answer.layout.redundant_slots:
+        made.differences.append(
+            f"redundant experts: {answer.layout.redundant_slots} slots need a placement (experts.load)"
+        )
     if instance.pp > 1:
         made.yaml["pp_partition"] = list(cuts_of(problem, layout))
     _common(made, answer)

@@ -101,7 +101,7 @@ class Bound:
 
 def largest_batch(problem: Problem, layout: Layout) -> int:
     """Most sequences whose weights and cache fit a rank's whole nominal memory, nothing else in it; at least 1."""
-    shape = shape_of(layout)
+    shape = shape_of(_fewest_slots(problem, layout))
     memory = build_memory(problem, shape)
     nothing = (0,) * len(memory.weights)
     memory = replace(memory, admission=nothing, layer_reserve=nothing)
@@ -121,6 +121,13 @@ def largest_batch(problem: Problem, layout: Layout) -> int:
     return min(best or 2**20, 2**20)
 
 
+def _fewest_slots(problem: Problem, layout: Layout) -> Layout:
+    """The layout with no more redundant slots than spread its experts evenly: no token needs a further copy."""
+    moe = problem.model.moe
+    spare = 0 if moe is None else min(layout.redundant_slots, -moe.experts % layout.ep)
+    return layout.model_copy(update={"redundant_slots": spare})
+
+
 def _with_phase(problem: Problem, phase: str) -> Problem:
     work = problem.workload.model_copy(update={"phase": phase, "request_rate": None})
     return problem.model_copy(update={"workload": work})
@@ -128,7 +135,7 @@ def _with_phase(problem: Problem, phase: str) -> Problem:
 
 def _busiest(problem: Problem, layout: Layout) -> tuple[Evaluation, str, Fraction]:
     """The layout at ideal rates, its bounding resource, and the seconds that one needs for a step."""
-    evaluation = evaluate(problem, layout, rates=ideal_rates(problem.priced_hardware))
+    evaluation = evaluate(problem, _fewest_slots(problem, layout), rates=ideal_rates(problem.priced_hardware))
     resource, ticks = demand(problem, evaluation).busiest()
     return evaluation, resource, ticks / TICKS_PER_SECOND
 
@@ -191,7 +198,7 @@ def _lone(kind: LayerCost, dp: int, *, reads: bool) -> LayerCost:
 
 def _lone_seconds(problem: Problem, layout: Layout, step: Step, *, reads: bool) -> dict[str, Fraction]:
     """Seconds that compute and memory bandwidth need for one rank's step through all layers."""
-    shape = shape_of(layout)
+    shape = shape_of(_fewest_slots(problem, layout))
     found = {}
     for name, compute in ((COMPUTE, True), (HBM, False)):
         costs = _balanced(problem, shape, compute=compute)

@@ -25,9 +25,9 @@ def derive(problem: Problem, layout: Layout, evaluation: Evaluation) -> dict[str
     Parameters
     ----------
     evaluation
-        The layout, priced; its redundant expert slots enter the figures.
+        The layout, priced.
     """
-    ideal = evaluate(problem, layout, redundant=evaluation.shape.redundant, rates=ideal_rates(problem.priced_hardware))
+    ideal = evaluate(problem, layout, rates=ideal_rates(problem.priced_hardware))
     sheet = Sheet()
     counts.degrees(sheet, problem, evaluation)
     counts.parameters(sheet, problem.model)

@@ -85,7 +85,8 @@ def layout_of(problem: Problem, shape: Shape, replicas: int, chunk: int | None, 
     dense = problem.model.moe is None
     return Layout(
         tp=shape.tp, cp=shape.cp, dp=shape.dp * replicas, pp=shape.pp, etp=shape.etp, ep=shape.ep,
-        edp=1 if dense else shape.edp * replicas, batch=point.batch, prefill_chunk=chunk, stages=tuple(stages),
+        edp=1 if dense else shape.edp * replicas, batch=point.batch, prefill_chunk=chunk,
+        redundant_slots=shape.redundant, stages=tuple(stages),
     )  # fmt: skip
 
 

@@ -355,7 +355,6 @@ def evaluate(
     problem: Problem,
     layout: Layout,
     *,
-    redundant: int = 0,
     imbalance: Imbalance = None,
     rates: Rates | None = None,
     costs: Costs | None = None,
@@ -366,8 +365,8 @@ def evaluate(
 
     Parameters
     ----------
-    redundant, imbalance
-        Redundant expert slots of a layer; the hottest device's load ÷ mean of each layer, where a placement is known.
+    imbalance
+        The hottest device's load ÷ mean of each layer, where a placement is known.
     rates
         Achieved rates by default; pass `ideal_rates` for the physical bound.
     costs, memory
@@ -376,7 +375,7 @@ def evaluate(
         With the whole batch in flight, whatever the load.
     """
     work = problem.workload
-    shape = shape_of(layout, redundant)
+    shape = shape_of(layout)
     rates = rates or effective_rates(problem.priced_hardware)
     costs = costs or build_costs(problem, shape, rates, imbalance)
     memory = memory or build_memory(problem, shape)
@@ -418,9 +417,7 @@ def evaluate(
 
     def at(batch: int) -> Evaluation:
         other = layout.model_copy(update={"batch": batch, "prefill_chunk": chunk})
-        return evaluate(
-            problem, other, redundant=redundant, imbalance=imbalance, rates=rates, costs=costs, memory=memory, full=True
-        )
+        return evaluate(problem, other, imbalance=imbalance, rates=rates, costs=costs, memory=memory, full=True)
 
     if in_loop is not None:
         looped = at(in_loop)

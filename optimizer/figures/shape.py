@@ -8,6 +8,6 @@ from optimizer.domain.shape import Shape
 __all__ = ["Shape", "shape_of"]
 
 
-def shape_of(layout: Layout, redundant: int = 0) -> Shape:
+def shape_of(layout: Layout) -> Shape:
     """The shape of one replica of a layout."""
-    return Shape(layout.tp, layout.cp, layout.etp, layout.ep, layout.pp, redundant)
+    return Shape(layout.tp, layout.cp, layout.etp, layout.ep, layout.pp, layout.redundant_slots)

@@ -24,8 +24,8 @@ class Column:
         $/h of one more replica; 0 on a pool whose devices are paid for anyway, None where no price is known.
     power_w
         Watts in use; None where not known.
-    priced, redundant
-        The layout in full where it was priced, with its redundant expert slots.
+    priced
+        The layout in full where it was priced.
     ttft_s, tpot_s, transfer_s
         Times of a priced replica at that rate; the transfer of a request's cache is in the first token's.
     bucket
@@ -41,7 +41,6 @@ class Column:
     cost: Fraction | None
     power_w: Fraction | None
     priced: Layout | None = None
-    redundant: int = 0
     ttft_s: Fraction | None = None
     tpot_s: Fraction | None = None
     transfer_s: Fraction = Fraction(0)

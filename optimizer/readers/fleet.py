@@ -53,7 +53,6 @@ class Proposed:
     row: GivenRate | None
     layout: Layout | None
     convention: str | None
-    redundant: int
     count: int
     rate: Fraction | None
     transfer_s: Fraction
@@ -198,7 +197,7 @@ def _proposed(document: Document, cluster: Cluster, at: At, entry: ReplicasFile)
     number = transfer if isinstance(transfer, int | float | Fraction) and not isinstance(transfer, bool) else 0
     sent = Fraction(repr(number)) if isinstance(number, float) else Fraction(number)
     return Proposed(
-        at, demand, entry.role, pool, row, layout, convention, entry.redundant_slots, entry.count,
+        at, demand, entry.role, pool, row, layout, convention, entry.count,
         entry.requests_per_s, max(sent, Fraction(0)), places, bucket,
     )  # fmt: skip
 
@@ -241,7 +240,11 @@ def _layout(
         stated = document.get(place)
         if stated is not None and stated != layout.devices:
             raise document.error(f"is {stated}, but the degrees give {layout.devices}", place)
-    return None, layout, convention
+    slots = entry.redundant_slots or layout.redundant_slots
+    if layout.redundant_slots not in {0, slots}:
+        message = f"is {layout.redundant_slots}, but beside the layout stands {entry.redundant_slots}"
+        raise document.error(message, (*at, "layout", "redundant_slots"))
+    return None, layout.model_copy(update={"redundant_slots": slots}), convention
 
 
 def unplaced(found: FleetDocument) -> bool:

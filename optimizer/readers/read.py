@@ -288,8 +288,6 @@ class LayoutDocument:
         The layout as written, its convention too; None where a result gave it in full.
     placement
         Expert placement of a result, as it stands there, or the one that a layout file proposes.
-    redundant
-        Redundant expert slots of a layer: those of the placement, or those that a result was priced with.
     """
 
     document: Document
@@ -298,7 +296,6 @@ class LayoutDocument:
     claims: tuple[Claim, ...]
     written: WrittenLayout | None = None
     placement: Mapping[str, Any] | None = None
-    redundant: int = 0
 
 
 _KEYS = ("name", "problem", "layout", "placement", "claims", "notes")
@@ -354,9 +351,13 @@ def layout_in(document: Document, *, claims: ClaimNames, problem: str | Path | N
     written = _written(document)
     meshes = _meshes(document, written, question)
     proposed = _proposed(document, question, meshes)
-    slots = proposed["slots_per_device"] * meshes.ep if proposed is not None else 0
-    experts = question.model.moe.experts if question.model.moe is not None else 0
-    return LayoutDocument(document, question, meshes, read, written, proposed, max(0, slots - experts))
+    if proposed is not None and question.model.moe is not None:
+        spare = max(0, proposed["slots_per_device"] * meshes.ep - question.model.moe.experts)
+        if written.redundant_slots not in {0, spare}:
+            message = f"is {written.redundant_slots}, but the placement has {spare} slots beyond one for each expert"
+            raise document.error(message, ("layout", "redundant_slots"))
+        meshes = meshes.model_copy(update={"redundant_slots": spare})
+    return LayoutDocument(document, question, meshes, read, written, proposed)
 
 
 def _proposed(document: Document, problem: Problem, layout: Layout) -> dict[str, Any] | None:
@@ -432,11 +433,11 @@ def _of_result(document: Document, problem: Problem, claims: tuple[Claim, ...]) 
     data = document.get(("layout",))
     placement = data.get("placement") if isinstance(data, Mapping) else None
     if isinstance(data, Mapping):
-        data = {key: value for key, value in data.items() if key not in _DERIVED}
+        redundant = document.get(("certificate", "redundant"))
+        slots = redundant if type(redundant) is int and 0 <= redundant <= 10**6 else 0
+        data = {"redundant_slots": slots} | {key: value for key, value in data.items() if key not in _DERIVED}
     layout = validate(Layout, data, document, ("layout",))
     _check_derived(document, layout)
     if placement is not None and not isinstance(placement, Mapping):
         raise document.error(f"a mapping is wanted, not {kind_of(placement)}", ("layout", "placement"))
-    redundant = document.get(("certificate", "redundant"))
-    slots = redundant if isinstance(redundant, int) and 0 <= redundant < 10**6 else 0
-    return LayoutDocument(document, problem, layout, claims, None, placement, slots)
+    return LayoutDocument(document, problem, layout, claims, None, placement)

@@ -95,8 +95,8 @@ def _answer(subject: Subject) -> str:
     degrees |= {"replicas": layout.replicas, "batch a rank": layout.batch}
     if layout.prefill_chunk is not None:
         degrees["prompt tokens a step"] = layout.prefill_chunk
-    if subject.redundant:
-        degrees["redundant experts"] = subject.redundant
+    if layout.redundant_slots:
+        degrees["redundant experts"] = layout.redundant_slots
     return element(
         "dl", *(f"<div><dt>{name}</dt><dd>{value:,}</dd></div>" for name, value in degrees.items()), class_="degrees"
     )

@@ -59,7 +59,7 @@ def _layout(entry: Proposed) -> str:
     if entry.row is not None:
         return column_layout(entry.demand, entry.row.layout, entry.bucket)
     assert entry.layout is not None  # noqa: S101 - one of the two is there
-    return column_layout(entry.demand, layout_name(entry.layout, entry.redundant), entry.bucket)
+    return column_layout(entry.demand, layout_name(entry.layout), entry.bucket)
 
 
 def rank_map(found: FleetDocument) -> dict[str, Any]:

@@ -56,15 +56,15 @@ def _value(problem: Problem, found: Evaluation) -> Fraction:
 class Surveyor:
     """Prices layouts that differ from the answer in some degrees, at the best batch of 1, 2, 4, … and the largest."""
 
-    def __init__(self, problem: Problem, answer: Layout, redundant: int) -> None:
-        self.problem, self.answer, self.redundant = problem, answer, redundant
+    def __init__(self, problem: Problem, answer: Layout) -> None:
+        self.problem, self.answer = problem, answer
         self._costs = CostBook(problem, effective_rates(problem.priced_hardware))
         self._memory = MemoryBook(problem)
         self._sizes = tuple(tier.size for tier in problem.hardware.tiers)
 
     def _layout(self, shape: Shape) -> Layout:
         replicas = max(1, replicas_that_fit(self._sizes, self.problem.devices, shape.devices))
-        if shape == shape_of(self.answer, self.redundant):
+        if shape == shape_of(self.answer):
             return self.answer
         edp = 1 if self.problem.model.moe is None else shape.edp * replicas
         return self.answer.model_copy(
@@ -83,7 +83,7 @@ class Surveyor:
     def cell(self, shape: Shape) -> Cell:
         """What excludes a shape at every batch, or the best it reaches."""
         layout = self._layout(shape)
-        broken = structural_violations(self.problem, layout, redundant=self.redundant)
+        broken = structural_violations(self.problem, layout)
         if broken:
             return Cell(str(broken[0].family), str(broken[0]))
         costs, memory = self._costs.costs(shape), self._memory.memory(shape)
@@ -93,7 +93,7 @@ class Surveyor:
         def fits(batch: int) -> bool:
             nonlocal best, first
             at = layout.model_copy(update={"batch": batch})
-            found = evaluate(self.problem, at, redundant=self.redundant, costs=costs, memory=memory)
+            found = evaluate(self.problem, at, costs=costs, memory=memory)
             against = priced_violations(self.problem, found)
             if not against:
                 value = _value(self.problem, found)
@@ -138,13 +138,13 @@ def survey(subject: Subject) -> tuple[tuple[str, str], list[int], list[int], dic
     own = axes(problem)
     other = "ep" if problem.model.moe is not None else "pp"
     columns, rows = _thinned(own.tp, layout.tp), _thinned(getattr(own, other), getattr(layout, other))
-    surveyor = Surveyor(problem, layout, subject.redundant)
-    shape = shape_of(layout, subject.redundant)
+    surveyor = Surveyor(problem, layout)
+    shape = shape_of(layout)
     cells = {}
     for tp in columns:
         for value in rows:
             degrees = {"tp": tp, "cp": shape.cp, "etp": shape.etp, "ep": shape.ep, "pp": shape.pp, other: value}
-            cells[tp, value] = surveyor.cell(Shape(**degrees, redundant=subject.redundant))
+            cells[tp, value] = surveyor.cell(Shape(**degrees, redundant=shape.redundant))
     return ("tp", other), columns, rows, cells
 
 

@@ -33,8 +33,6 @@ class Subject:
     ----------
     layout
         None where nothing fits.
-    redundant
-        Redundant expert slots of a layer.
     check
         What the checker says of the certificate; None where it was not asked.
     """
@@ -42,7 +40,6 @@ class Subject:
     document: Mapping[str, Any]
     problem: Problem
     layout: Layout | None
-    redundant: int
     check: Check | None
 
     @property
@@ -60,14 +57,14 @@ class Subject:
         for entry in self.document.get("certificate", {}).get("placements", ()):
             layers = entry["certificate"]["layers"]
             placed[entry["ep"], entry["redundant"]] = [Fraction(layer["max_over_mean"]) for layer in layers]
-        return Skews(self.problem, placed).of(shape_of(self.layout, self.redundant))
+        return Skews(self.problem, placed).of(shape_of(self.layout))
 
     @cached_property
     def evaluation(self) -> Evaluation | None:
         """The layout, priced."""
         if self.layout is None:
             return None
-        return evaluate(self.problem, self.layout, redundant=self.redundant, imbalance=self.skew)
+        return evaluate(self.problem, self.layout, imbalance=self.skew)
 
     @cached_property
     def figures(self) -> dict[str, Figure]:
@@ -89,21 +86,22 @@ def read_subject(document: Document, check: Check | None) -> Subject:
     if not isinstance(data, dict) or not str(data.get("schema", "")).startswith(_SCHEMA):
         raise document.error("a result is wanted: what `shardproof solve --out` wrote")
     problem = problem_in(document, ("problem",))
+    claim = data.get("certificate")
+    redundant = claim.get("redundant", 0) if isinstance(claim, dict) else 0
+    if not isinstance(redundant, int) or redundant < 0:
+        raise document.error("is no number of slots", ("certificate", "redundant"))
     stated = data.get("layout")
     layout = None
     if isinstance(stated, dict):
         fields = {key: value for key, value in stated.items() if key in Layout.model_fields}
+        fields.setdefault("redundant_slots", redundant)
         try:
             layout = Layout.model_validate(fields)
         except ValidationError as error:
             found = error.errors()[0]
             raise document.error(found["msg"], ("layout", *map(str, found["loc"]))) from None
-    claim = data.get("certificate")
-    redundant = claim.get("redundant", 0) if isinstance(claim, dict) else 0
-    if not isinstance(redundant, int) or redundant < 0:
-        raise document.error("is no number of slots", ("certificate", "redundant"))
     _counted(document, ("search",))
-    subject = Subject(data, problem, layout, redundant, check)
+    subject = Subject(data, problem, layout, check)
     try:
         _ = subject.skew, subject.evaluation
     except (LookupError, TypeError, ValueError, ArithmeticError) as error:

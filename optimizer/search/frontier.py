@@ -30,7 +30,7 @@ from optimizer.figures.objective import (
     objective_value,
 )
 from optimizer.figures.operating_point import OperatingPoints, Point
-from optimizer.figures.shape import Shape
+from optimizer.figures.shape import Shape, shape_of
 from optimizer.search.bounds import Bounds, Rows
 from optimizer.search.cut_front import cut_front
 from optimizer.search.lattice import Floats, Ints, meshes, replicas_that_fit
@@ -58,7 +58,6 @@ class FrontierPoint:
 
     values: Vector
     scored: Scored
-    redundant: int
 
     @property
     def layout(self) -> Layout:
@@ -135,26 +134,26 @@ class _Archive:
         self._relative = np.array([margins.get(scale.measure, MARGIN) for scale in scales])
         bytes_apart = [abs(float(scale.factor)) if scale.measure is Measure.MEMORY else 0.0 for scale in scales]
         self._absolute = -0.4 * np.array(bytes_apart)
-        self.found: dict[Vector, tuple[Scored, int]] = {}
+        self.found: dict[Vector, Scored] = {}
         self._floats: Floats | None = None
 
     def covers(self, vector: Vector) -> bool:
         """Whether something found is at least as good everywhere, and not the same."""
         return any(o != vector and all(a <= b for a, b in zip(o, vector, strict=True)) for o in self.found)
 
-    def add(self, vector: Vector, scored: Scored, redundant: int) -> None:
+    def add(self, vector: Vector, scored: Scored) -> None:
         """Keep a layout unless it is dominated; of equal vectors the layout that comes first in the stated order."""
         held = self.found.get(vector)
         if held is not None:
-            if key(self.problem, scored) < key(self.problem, held[0]):
-                self.found[vector] = (scored, redundant)
+            if key(self.problem, scored) < key(self.problem, held):
+                self.found[vector] = scored
             return
         if self.covers(vector):
             return
         beaten = [o for o in self.found if all(a <= b for a, b in zip(vector, o, strict=True))]
         for other in beaten:
             del self.found[other]
-        self.found[vector] = (scored, redundant)
+        self.found[vector] = scored
         self._floats = None
 
     def dominates(self, ideal: Floats) -> NDArray[np.bool_]:
@@ -210,8 +209,8 @@ class _Frontier:
     def _points_found(self) -> tuple[FrontierPoint, ...]:
         signs = [-1 if view.objective_row.maximised else 1 for view in self.views]
         return tuple(
-            FrontierPoint(tuple(s * v for s, v in zip(signs, vector, strict=True)), scored, redundant)
-            for vector, (scored, redundant) in sorted(self.archive.found.items())
+            FrontierPoint(tuple(s * v for s, v in zip(signs, vector, strict=True)), scored)
+            for vector, scored in sorted(self.archive.found.items())
         )
 
     def _decided(self, boxes: _Boxes) -> NDArray[np.bool_]:
@@ -237,7 +236,7 @@ class _Frontier:
             value = objective_value(view, shape, replicas, point)
             vector.append(-value if view.objective_row.maximised else value)
         value = objective_value(self.problem, shape, replicas, point)
-        self.archive.add(tuple(vector), Scored(layout, point, value, tokens), shape.redundant)
+        self.archive.add(tuple(vector), Scored(layout, point, value, tokens))
 
     def _shape(self, row: int) -> Shape:
         mesh, own = int(self.rows.mesh[row]), self.meshes
@@ -318,8 +317,7 @@ class _Frontier:
             search.run()
             for scored in search.decided():
                 own = scored.layout
-                shape = Shape(own.tp, own.cp, own.etp, own.ep, own.pp, search.redundant_of(scored))
-                self._add(shape, own.prefill_chunk, own.replicas, scored.point)
+                self._add(shape_of(own), own.prefill_chunk, own.replicas, scored.point)
 
     def _start(self) -> _Boxes:
         """Octaves of micro-batches of every mesh pair and pp, as far as limits hold."""

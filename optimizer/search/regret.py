@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from optimizer.certificate.statement import layout_json
+from optimizer.certificate.statement import slotted
 from optimizer.domain.efficiencies import EFFICIENCIES, LARGEST_CHANGE, PRECISION, Factors, with_factors
 from optimizer.domain.problem import Problem
 from optimizer.errors import SpecError
@@ -23,7 +23,7 @@ from optimizer.figures.costs import CostBook
 from optimizer.figures.memory import MemoryBook
 from optimizer.figures.objective import Scored, best_layout, better
 from optimizer.figures.rates import effective_rates
-from optimizer.figures.shape import Shape
+from optimizer.figures.shape import Shape, shape_of
 from optimizer.search.search import Search
 
 NEAR = 3
@@ -50,7 +50,6 @@ class Threshold:
     holds_at: Fraction
     changes_at: Fraction | None
     scored: Scored | None
-    redundant: int = 0
 
 
 @dataclass(frozen=True)
@@ -73,10 +72,8 @@ class Robustness:
 
     box: tuple[tuple[str, Fraction], ...]
     nominal: Scored
-    nominal_redundant: int
     nominal_regret: Fraction | None
     robust: Scored
-    robust_redundant: int
     robust_regret: Fraction | None
     worst: Factors
     grid: int
@@ -102,13 +99,11 @@ class Robustness:
             f"among the {NEAR} best of some of them; batch and stage cuts adapt to each point",
             "infeasible_points": self.infeasible,
             "nominal": {
-                "layout": layout_json(self.nominal.layout),
-                "redundant": self.nominal_redundant,
+                **slotted(self.nominal.layout),
                 "worst_regret": regret(self.nominal_regret),
             },
             "robust": {
-                "layout": layout_json(self.robust.layout),
-                "redundant": self.robust_redundant,
+                **slotted(self.robust.layout),
                 "worst_regret": regret(self.robust_regret),
             },
             "same": self.same,
@@ -119,8 +114,7 @@ class Robustness:
                     "direction": t.direction,
                     "holds_at": float(t.holds_at),
                     "changes_at": None if t.changes_at is None else float(t.changes_at),
-                    "layout": None if t.scored is None else layout_json(t.scored.layout),
-                    "redundant": t.redundant,
+                    **slotted(None if t.scored is None else t.scored.layout),
                 }
                 for t in self.thresholds
             ],
@@ -137,14 +131,12 @@ def _box(share: Fraction | Mapping[str, Fraction]) -> tuple[tuple[str, Fraction]
     return tuple(box.items())
 
 
-def _decision(search: Search, scored: Scored) -> Decision:
-    own = scored.layout
-    return Shape(own.tp, own.cp, own.etp, own.ep, own.pp, search.redundant_of(scored)), own.prefill_chunk
+def _decision(scored: Scored) -> Decision:
+    return shape_of(scored.layout), scored.layout.prefill_chunk
 
 
 def _solve(problem: Problem, wanted: int = 1) -> list[tuple[Scored, Decision]]:
-    search = Search(problem, wanted=wanted)
-    return [(scored, _decision(search, scored)) for scored in search.run().best]
+    return [(scored, _decision(scored)) for scored in Search(problem, wanted=wanted).run().best]
 
 
 class _At:
@@ -209,9 +201,8 @@ def robust(
     if scored is None:
         scored, chosen = nominal, answer
     return Robustness(
-        box, nominal, answer[0].redundant, worst[answer][0], scored, chosen[0].redundant, worst[chosen][0],
-        worst[chosen][1], len(points), len(decisions), len(points) - len(compared),
-        tuple(_thresholds(problem, answer, dict(box))),
+        box, nominal, worst[answer][0], scored, worst[chosen][0], worst[chosen][1], len(points), len(decisions),
+        len(points) - len(compared), tuple(_thresholds(problem, answer, dict(box))),
     )  # fmt: skip
 
 
@@ -269,5 +260,4 @@ def _threshold(problem: Problem, answer: Decision, name: str, direction: str, fa
             holds = middle
         else:
             changes, other = middle, found
-    scored, (shape, _) = other
-    return Threshold(name, direction, holds, changes, scored, shape.redundant)
+    return Threshold(name, direction, holds, changes, other[0])

@@ -111,7 +111,7 @@ class Search:
         self._exact: dict[tuple[Shape, int | None], Scored | None] = {}
         self._coefficients: dict[Shape, tuple[Costs, Memory]] = {}
         self._counts: dict[Shape, tuple[int, ...]] = {}
-        self.best: dict[tuple[int, ...], Scored] = {}
+        self.best: dict[Shape, Scored] = {}
         self._coarse: tuple[Pricer, Rows, Floats] | None = None
         self.mesh_pairs = 0
         self.excluded_meshes: dict[Family, int] = {}
@@ -149,10 +149,6 @@ class Search:
     def decided(self) -> list[Scored]:
         """The best layout of each set of degrees that the reference decided."""
         return list(self.best.values())
-
-    def redundant_of(self, scored: Scored) -> int:
-        """Redundant expert slots of a layout that was found."""
-        return next(name[-1] for name, own in self.best.items() if own is scored)
 
     # sieves
 
@@ -260,7 +256,7 @@ class Search:
         # the best degrees so far at every chunk
         best = min(self.best.values(), key=lambda s: key(self.problem, s), default=None)
         if best is not None and len(self.chunks) > len(chunks):
-            shape, near = shape_of(best.layout, self.redundant_of(best)), pricer.meshes.take(rows.mesh)
+            shape, near = shape_of(best.layout), pricer.meshes.take(rows.mesh)
             own = (near.tp == shape.tp) & (near.cp == shape.cp) & (near.etp == shape.etp) & (near.ep == shape.ep)
             own &= (near.redundant == shape.redundant) & (rows.pp == shape.pp)
             where = np.flatnonzero(own)
@@ -286,8 +282,8 @@ class Search:
             self._decide_row(pricer.meshes, rows, int(i))
         return value
 
-    def near(self, best: Scored, apart: Fraction, most: int) -> list[tuple[Scored, int]]:
-        """Other layouts on as many devices whose value is less than a share apart, with their redundant slots.
+    def near(self, best: Scored, apart: Fraction, most: int) -> list[Scored]:
+        """Other layouts on as many devices whose value is less than a share apart.
 
         At most `most`, best first, of the few degrees of powers of two with the best bounds: a sample, not all there
         are.
@@ -300,7 +296,7 @@ class Search:
         level = float(scale.level(last))
         least = (level if scale.measure.rises else -level) - abs(level) * MARGIN
         own = (best.layout.tp, best.layout.cp, best.layout.pp, best.layout.etp, best.layout.ep)
-        found: list[tuple[Scored, int]] = []
+        found: list[Scored] = []
         seen, tried = {own}, 0
         for i in np.argsort(-value, kind="stable"):
             if value[i] < least or tried == 2 * most or len(found) == most or self._late():
@@ -320,8 +316,8 @@ class Search:
                 self.problem, shape, int(rows.most[i]) or None, *self._coefficients_of(shape), reach=last, counts=counts
             )
             if other is not None and max(other.value, best.value) <= (1 + apart) * min(other.value, best.value):
-                found.append((other, shape.redundant))
-        return sorted(found, key=lambda pair: key(self.problem, pair[0]))
+                found.append(other)
+        return sorted(found, key=lambda scored: key(self.problem, scored))
 
     def _bound_values(self, pricer: Pricer, rows: Rows, goal: Target) -> Floats:
         """Optimistic objective of each row, larger is better; −inf where no batch keeps the limits."""
@@ -385,11 +381,9 @@ class Search:
         self._exact[shape, chunk] = scored
         self.tally.exact += 1
         if scored is not None:
-            own = scored.layout
-            name = (own.tp, own.cp, own.pp, own.etp, own.ep, shape.redundant)
-            held = self.best.get(name)
+            held = self.best.get(shape)
             if held is None or key(self.problem, scored) < key(self.problem, held):
-                self.best[name] = scored
+                self.best[shape] = scored
         return scored
 
     def _value_bound(self) -> float:

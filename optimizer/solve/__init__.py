@@ -69,10 +69,10 @@ def solve(
     ]
     certificate = statement(
         problem, structure(search), status, best, evaluation, bound=bound,
-        top=[(s, search.redundant_of(s)) for s in others], placements=entries,
+        top=others, placements=entries,
         trusted=trusted,
     )  # fmt: skip
-    placed = placements.get(mesh_of(search, best)) if best else None
+    placed = placements.get(mesh_of(best)) if best else None
     return Result(
         problem=problem,
         status=status,
@@ -102,10 +102,7 @@ def _searched(problem: Problem, top: int, deadline: float | None, progress: Prog
 def _unproved_order(joint: Joint, best: Scored, others: tuple[Scored, ...], bound: Fraction) -> list[str]:
     """`top` where a better placement of a layout not listed could come between those that are."""
     search, problem = joint.search, joint.search.problem
-    listed = {
-        shape_of(scored.layout, search.redundant_of(scored)): slack(problem, scored.value, bound)
-        for scored in (best, *others)
-    }
+    listed = {shape_of(scored.layout): slack(problem, scored.value, bound) for scored in (best, *others)}
     own = lattice(problem, search.axes)
     proof = prove(problem, own, list(listed.values())[-1], listed, proved_skews(problem, joint.placements))
     return ["top"] if proof.counterexample is not None else []
@@ -118,9 +115,8 @@ def _chosen(problem: Problem, search: Search) -> Scored | None:
 
 def _priced(problem: Problem, search: Search, best: Scored) -> Evaluation:
     """The layout priced anew by the reference, and judged by the verifier."""
-    redundant = search.redundant_of(best)
-    skew = search.skews.of(shape_of(best.layout, redundant))
-    evaluation = evaluate(problem, best.layout, redundant=redundant, imbalance=skew)
+    skew = search.skews.of(shape_of(best.layout))
+    evaluation = evaluate(problem, best.layout, imbalance=skew)
     broken = violations(problem, best.layout, evaluation, imbalance=skew)
     if broken or objective_value(problem, evaluation.shape, best.layout.replicas, best.point) != best.value:
         message = f"the search's layout does not hold: {broken[0] if broken else 'its objective differs'}"

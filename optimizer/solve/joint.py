@@ -17,7 +17,7 @@ from optimizer.certificate.statement import allowance_of
 from optimizer.domain.problem import Problem
 from optimizer.figures.objective import Scored, best_layout, key
 from optimizer.figures.placement import Devices
-from optimizer.figures.shape import shape_of
+from optimizer.figures.shape import Shape
 from optimizer.figures.skew import Mesh, Skews, load_weights
 from optimizer.placement import Nearness, PlacementResult, Question, place
 from optimizer.search.proved_bound import proved_bound
@@ -48,12 +48,12 @@ class Joint:
 
     def of(self, scored: Scored) -> PlacementResult:
         """The placement of a layout's expert mesh."""
-        return self.placements[mesh_of(self.search, scored)]
+        return self.placements[mesh_of(scored)]
 
 
-def mesh_of(search: Search, scored: Scored) -> Mesh:
+def mesh_of(scored: Scored) -> Mesh:
     """Ep and redundant slots of a layout."""
-    return scored.layout.ep, search.redundant_of(scored)
+    return scored.layout.ep, scored.layout.redundant_slots
 
 
 def proved_skews(problem: Problem, placements: Mapping[Mesh, PlacementResult]) -> Skews:
@@ -75,7 +75,7 @@ def solve_jointly(
         As in `Search`.
     """
     placements: dict[Mesh, PlacementResult] = {}
-    known: dict[tuple[int, ...], Scored] = {}
+    known: dict[Shape, Scored] = {}
     stopped = False
     while True:
         values = {mesh: [layer.max_over_mean for layer in p.layers] for mesh, p in placements.items()}
@@ -83,7 +83,7 @@ def solve_jointly(
         search.best.update(known)
         try:
             found = search.run()
-            wanting = [m for m in dict.fromkeys(mesh_of(search, s) for s in found.best) if m not in placements]
+            wanting = [m for m in dict.fromkeys(mesh_of(s) for s in found.best) if m not in placements]
             late = deadline is not None and time.monotonic() > deadline
             if not wanting or (late and placements):
                 break
@@ -105,26 +105,23 @@ def solve_jointly(
     return Joint(search, found, placements, proved_bound(problem, bounded) if found.best else None)
 
 
-def _repriced(
-    problem: Problem, search: Search, placements: Mapping[Mesh, PlacementResult]
-) -> dict[tuple[int, ...], Scored]:
+def _repriced(problem: Problem, search: Search, placements: Mapping[Mesh, PlacementResult]) -> dict[Shape, Scored]:
     """Layouts of a master on placed meshes, at the balance that their placements have."""
     values = {mesh: [layer.max_over_mean for layer in placed.layers] for mesh, placed in placements.items()}
     fresh = Search(problem, skews=Skews(problem, values))
     found = {}
-    for name, scored in search.best.items():
-        shape = shape_of(scored.layout, name[-1])
+    for shape, scored in search.best.items():
         if (shape.ep, shape.redundant) in placements:
             costs, memory = fresh.costs.of(shape), fresh.memory.memory(shape)
             again = best_layout(problem, shape, scored.layout.prefill_chunk, costs, memory)
             if again is not None:
-                found[name] = again
+                found[shape] = again
     return found
 
 
 def _placed_only(problem: Problem, search: Search, found: Found, placements: Mapping[Mesh, PlacementResult]) -> Found:
     """Only what is on placed meshes; the others were priced at a bound."""
-    search.best = {name: s for name, s in search.best.items() if (s.layout.ep, name[-1]) in placements}
+    search.best = {shape: s for shape, s in search.best.items() if mesh_of(s) in placements}
     ranked = sorted(search.best.values(), key=lambda s: key(problem, s))[: search.wanted]
     return replace(found, best=ranked, complete=found.complete and bool(ranked))
 

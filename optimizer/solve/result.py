@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from optimizer.certificate.statement import layout_json, relative_gap
+from optimizer.certificate.statement import layout_json, relative_gap, slotted
 from optimizer.domain.layout import Layout
 from optimizer.domain.margins import accuracy
 from optimizer.domain.problem import Problem
@@ -66,9 +66,8 @@ class Result:
         if self.best is None or self.search is None or apart is None:
             return None
         return [
-            {"layout": layout_json(other.layout), "redundant": redundant, "value": float(other.value),
-             "ratio": float(other.value / self.best.value)}
-            for other, redundant in self.search.near(self.best, apart, MOST_TIES)
+            slotted(other.layout) | {"value": float(other.value), "ratio": float(other.value / self.best.value)}
+            for other in self.search.near(self.best, apart, MOST_TIES)
         ]  # fmt: skip
 
     def answer(self) -> dict[str, Any]:

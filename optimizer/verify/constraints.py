@@ -165,13 +165,13 @@ def violations(
     Parameters
     ----------
     evaluation
-        Figures of `layout`; the redundant expert slots are those it was priced with.
+        Figures of `layout`.
     imbalance
         What `evaluation` was priced with.
     engines
         Engines whose rules bind, in place of the problem's.
     """
     return (
-        *structural_violations(problem, layout, redundant=evaluation.shape.redundant, engines=engines),
+        *structural_violations(problem, layout, engines=engines),
         *priced_violations(problem, evaluation, imbalance),
     )

@@ -33,7 +33,7 @@ def _period_json(
             {
                 "demand": own.demand, "role": own.role, "pool": own.pool, "name": own.layout,
                 "layout": None if column.priced is None else column.priced.to_json(), "devices": column.devices,
-                "redundant_slots": column.redundant, "count": own.count,
+                "redundant_slots": 0 if column.priced is None else column.priced.redundant_slots, "count": own.count,
                 "share": float(column.requests_per_s * own.count / of_role) if of_role else 0.0,
                 "requests_per_s": float(column.requests_per_s),
                 "figures": {

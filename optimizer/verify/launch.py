@@ -69,7 +69,7 @@ def judge_launch(posed: Posed) -> LaunchVerdict:
     stated = replace(posed, problem=as_stated(posed))
     started, defaults = as_started(stated)
     layout = layout_of(started)
-    verdict = judge_layout(_at(started, layout), layout, redundant=posed.launch.operating.redundant_slots)
+    verdict = judge_layout(_at(started, layout), layout)
     open_ = tuple(_in_16_bits(started) if verdict.feasible else _padded(started, verdict))
     return LaunchVerdict(stated, verdict, open_, (*defaults, *_memory_share(started, layout)))
 
@@ -96,7 +96,7 @@ def _in_16_bits(started: Posed) -> Iterator[str]:
     kept = problem.model.model_copy(update={"precision": own.model_copy(update={"attention": "bf16"})})
     other = replace(started, problem=problem.changed(model=kept))
     layout = started.launch.layout(problem.workload, experts=kept.moe is not None, batch=1)
-    judged = judge_layout(_at(other, layout), layout, redundant=started.launch.operating.redundant_slots)
+    judged = judge_layout(_at(other, layout), layout)
     if judged.violations:
         yield (
             f"whether the checkpoint keeps attention in 16 bits, as Meta's FP8 ones do: then this does not run, "
@@ -163,7 +163,7 @@ def _memory_share(posed: Posed, layout: Layout) -> Iterator[str]:
     if point.memory_utilization is not None or problem.limits.memory_utilization is not None:
         return
     if problem.limits.kv_cache_memory is None:
-        share = _share(posed, evaluate(problem, layout, redundant=point.redundant_slots))
+        share = _share(posed, evaluate(problem, layout))
         yield f"{problem.engine.name} memory share {float(share):.3g}: default of {problem.engine.title}"
 
 
@@ -194,11 +194,11 @@ def _at(posed: Posed, layout: Layout) -> Problem:
     SGLang (kv_cache_configurator.py) keeps share · (memory − context) for weights and cache; a step's tensors and the
     graphs come out of the rest. TensorRT-LLM (_util.py) gives the cache a share of what all others leave.
     """
-    problem, point = posed.problem, posed.launch.operating
+    problem = posed.problem
     own = problem.engine.reservation
     if not (own.static_fraction or own.free_fraction):
         return problem
-    evaluation = evaluate(problem, layout, redundant=point.redundant_slots)
+    evaluation = evaluate(problem, layout)
     device, share = problem.hardware.device.exposed_memory, _share(posed, evaluation)
     stage = max(evaluation.memory, key=lambda one: one.total_bytes)
     others = stage.total_bytes - stage.kv_cache_bytes
@@ -228,17 +228,16 @@ def layout_of(posed: Posed) -> Layout:
         usual = default_chunk(problem, found.micro_batch)
         return found.model_copy(update={"prefill_chunk": min(found.prefill_chunk, usual)})
 
-    redundant = point.redundant_slots
     if launch.training:
         return at(point.max_num_seqs or 1)
-    if any(item.family in BLOCKING for item in structural_violations(problem, at(1), redundant=redundant)):
+    if any(item.family in BLOCKING for item in structural_violations(problem, at(1))):
         return at(1)
     low, high = 1, _most_sequences(posed, at(1))
-    if _holds(posed, at(high), redundant):
+    if _holds(posed, at(high)):
         return at(high)
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if _holds(posed, at(middle), redundant) else (low, middle)
+        low, high = (middle, high) if _holds(posed, at(middle)) else (low, middle)
     return at(low)
 
 
@@ -248,14 +247,14 @@ def _most_sequences(posed: Posed, layout: Layout) -> int:
     if not problem.engine.reservation.static_fraction:
         return min(stated or LARGEST_BATCH, LARGEST_BATCH)
     problem = _at(posed, layout)
-    evaluation = evaluate(problem, layout, redundant=posed.launch.operating.redundant_slots)
+    evaluation = evaluate(problem, layout)
     room = room_of(problem, evaluation.shape, evaluation.cuts)
     least, most = REQUEST_POOL
     pool = min(max(room.tokens * 512 // room.length, least), most)
     return max(1, min(stated or pool, room.tokens // 2))
 
 
-def _holds(posed: Posed, layout: Layout, redundant: int) -> bool:
+def _holds(posed: Posed, layout: Layout) -> bool:
     problem = _at(posed, layout)
-    evaluation = evaluate(problem, layout, redundant=redundant)
+    evaluation = evaluate(problem, layout)
     return not (any(memory(problem, evaluation)) or any(batch(problem, evaluation)))

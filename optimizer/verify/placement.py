@@ -79,18 +79,18 @@ def placed_experts(problem: Problem, layout: Layout, placement: Mapping[str, Any
     return Placed(redundant, tuple(imbalance) if problem.expert_loads else None, tuple(found))
 
 
-def placed_in_order(problem: Problem, layout: Layout, redundant: int) -> Placed | None:
+def placed_in_order(problem: Problem, layout: Layout) -> Placed | None:
     """The placement that engines start from; None where nothing was measured or the slots do not divide."""
     moe = problem.model.moe
-    if moe is None or not problem.expert_loads or not placeable(problem, shape_of(layout, redundant)):
+    if moe is None or not problem.expert_loads or not placeable(problem, shape_of(layout)):
         return None
-    if layout.ep > moe.experts + redundant:
+    if layout.ep > moe.experts + layout.redundant_slots:
         return None
-    devices = linear_placement(moe.experts, layout.ep, (moe.experts + redundant) // layout.ep)
+    devices = linear_placement(moe.experts, layout.ep, (moe.experts + layout.redundant_slots) // layout.ep)
     imbalance = [Fraction(1)] * problem.model.layer_count
     for index, number in enumerate(moe_layers_of(problem)):
         imbalance[number] = _balance(problem, index, devices, None)
-    return Placed(redundant, tuple(imbalance), ())
+    return Placed(layout.redundant_slots, tuple(imbalance), ())
 
 
 def moe_layers_of(problem: Problem) -> list[int]:

@@ -139,7 +139,7 @@ def _column(
     sent = Fraction(0)
     if entry.role == "prefill":
         sent = max(entry.transfer_s, slowest_transfer(cluster, before, demand, entry.bucket))
-    own = (cluster, demand, entry.role, pool, layout, entry.redundant)
+    own = (cluster, demand, entry.role, pool, layout)
     if entry.rate:
         try:
             column = priced_column(*own, entry.rate / pool.availability, sent, bucket=entry.bucket)
@@ -150,12 +150,11 @@ def _column(
     most = _most(own, sent, entry.bucket)
     if most is not None:
         return most, [], _rated(claim, most.requests_per_s, "the most that it serves within the limits")
-    named = column_layout(demand, layout_name(layout, entry.redundant), entry.bucket)
+    named = column_layout(demand, layout_name(layout), entry.bucket)
     nothing = Column(
         demand=demand.name, role=entry.role, pool=pool.name, layout=named, devices=layout.devices,
         requests_per_s=Fraction(0), cost=cost_of(cluster, pool.name, layout.devices),
-        power_w=power_of(cluster, pool.name, layout.devices), priced=layout, redundant=entry.redundant,
-        bucket=entry.bucket,
+        power_w=power_of(cluster, pool.name, layout.devices), priced=layout, bucket=entry.bucket,
     )  # fmt: skip
     try:
         priced_column(*own, _LEAST_RATE, sent, bucket=entry.bucket)
@@ -168,12 +167,12 @@ def _column(
 
 def _most(own: tuple[Any, ...], sent: Fraction, bucket: int) -> Column | None:
     """The column at the most that it serves; None: nothing."""
-    cluster, demand, role, pool, layout, redundant = own
+    cluster, demand, role, pool, layout = own
     problem = replica_problem(cluster, demand, role, pool, layout.devices, bucket)
-    if any(v.family in BLOCKING for v in structural_violations(problem, layout, redundant=redundant)):
+    if any(v.family in BLOCKING for v in structural_violations(problem, layout)):
         return None
-    top = evaluate(problem, layout, redundant=redundant).request_capacity
-    return most_served(cluster, demand, role, pool, layout, redundant, sent, top, bucket=bucket) if top > 0 else None
+    top = evaluate(problem, layout).request_capacity
+    return most_served(cluster, demand, role, pool, layout, sent, top, bucket=bucket) if top > 0 else None
 
 
 def _rated(claim: Claim | None, rate: Fraction, how: str) -> JudgedClaim | None:

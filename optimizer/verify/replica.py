@@ -119,21 +119,21 @@ def device_link(cluster: Cluster, pool: Pool) -> Fraction:
     return min(found)
 
 
-def shard_bytes(problem: Problem, layout: Layout, redundant: int) -> int:
+def shard_bytes(problem: Problem, layout: Layout) -> int:
     """Bytes of one request's cache on the device that holds most of it, after its prompt."""
     whole = problem.model_copy(update={"workload": problem.workload.model_copy(update={"phase": "prefill"})})
-    memory = build_memory(whole, shape_of(layout, redundant))
+    memory = build_memory(whole, shape_of(layout))
     return max(stage.kv_cache_bytes for stage in memory.stages(Step(0, 0, 1, 1), 1, cuts_of(whole, layout)))
 
 
-def transfer_of(problem: Problem, cluster: Cluster, pool: Pool, layout: Layout, redundant: int) -> Fraction:
+def transfer_of(problem: Problem, cluster: Cluster, pool: Pool, layout: Layout) -> Fraction:
     """Seconds that a replica takes to send, or receive, the cache of one request."""
-    shard = shard_bytes(problem, layout, redundant)
+    shard = shard_bytes(problem, layout)
     return shard / device_link(cluster, pool) + problem.hardware.tiers[-1].latency.value
 
 
 def priced_column(
-    cluster: Cluster, demand: Demand, role: Role, pool: Pool, layout: Layout, redundant: int, rate: Fraction,
+    cluster: Cluster, demand: Demand, role: Role, pool: Pool, layout: Layout, rate: Fraction,
     sent_s: Fraction = Fraction(0), *, bucket: int = 0,
 ) -> Column:  # fmt: skip
     """The column of a layout at a rate.
@@ -151,44 +151,44 @@ def priced_column(
         Where model, hardware and workload do not go together.
     """
     problem = replica_problem(cluster, demand, role, pool, layout.devices, bucket)
-    found = structural_violations(problem, layout, redundant=redundant)
+    found = structural_violations(problem, layout)
     if layout.replicas != 1:
         raise UnservedError(f"the layout is {layout.replicas} replicas")
     if any(violation.family in BLOCKING for violation in found):
         raise UnservedError(str(found[0]), found)
     transfer = Fraction(0)
     if role != "aggregated" and demand.phase in {"disaggregated", "either"}:
-        transfer = transfer_of(problem, cluster, pool, layout, redundant)
-        if rate / layout.dp * shard_bytes(problem, layout, redundant) > device_link(cluster, pool):
+        transfer = transfer_of(problem, cluster, pool, layout)
+        if rate / layout.dp * shard_bytes(problem, layout) > device_link(cluster, pool):
             raise UnservedError(f"{float(rate):g} requests/s send more cache than the link takes")
     if role == "prefill":
         transfer = max(transfer, sent_s)
         problem = replica_problem(cluster, demand, role, pool, layout.devices, bucket, sent_s=transfer)
     problem = at_rate(problem, rate)
-    evaluation = evaluate(problem, layout, redundant=redundant)
+    evaluation = evaluate(problem, layout)
     found += priced_violations(problem, evaluation)
     if found:
         raise UnservedError(str(found[0]), found)
     ttft = evaluation.ttft_s
     return Column(
         demand=demand.name, role=role, pool=pool.name,
-        layout=column_layout(demand, layout_name(layout, redundant), bucket), devices=layout.devices,
+        layout=column_layout(demand, layout_name(layout), bucket), devices=layout.devices,
         requests_per_s=rate * pool.availability, cost=cost_of(cluster, pool.name, layout.devices),
-        power_w=power_of(cluster, pool.name, layout.devices), priced=layout, redundant=redundant,
+        power_w=power_of(cluster, pool.name, layout.devices), priced=layout,
         ttft_s=None if ttft is None else ttft + (transfer if role == "prefill" else 0), tpot_s=evaluation.tpot_s,
         transfer_s=transfer, bucket=bucket,
     )  # fmt: skip
 
 
 def most_served(
-    cluster: Cluster, demand: Demand, role: Role, pool: Pool, layout: Layout, redundant: int, sent_s: Fraction,
+    cluster: Cluster, demand: Demand, role: Role, pool: Pool, layout: Layout, sent_s: Fraction,
     top: Fraction, *, bucket: int = 0,
 ) -> Column | None:  # fmt: skip
     """The column of a layout at the most requests/s that it serves within its limits, by bisection below `top`."""
     if demand.loops:
         rate = _rounded(top, _LOOP_DIGITS)
         try:
-            return priced_column(cluster, demand, role, pool, layout, redundant, rate, sent_s, bucket=bucket)
+            return priced_column(cluster, demand, role, pool, layout, rate, sent_s, bucket=bucket)
         except UnservedError:
             return None
     low, high, found = Fraction(0), top, None
@@ -196,7 +196,7 @@ def most_served(
         rate = _rounded((low + high) / 2 if number else top)
         try:
             found, low = (
-                priced_column(cluster, demand, role, pool, layout, redundant, rate, sent_s, bucket=bucket),
+                priced_column(cluster, demand, role, pool, layout, rate, sent_s, bucket=bucket),
                 rate,
             )
         except UnservedError:
@@ -227,14 +227,14 @@ def slowest_transfer(cluster: Cluster, columns: Sequence[Column], demand: Demand
             continue
         pool = cluster.pool[column.pool]
         problem = replica_problem(cluster, demand, "decode", pool, column.devices, bucket)
-        found.append(transfer_of(problem, cluster, pool, column.priced, column.redundant))
+        found.append(transfer_of(problem, cluster, pool, column.priced))
     return max(found)
 
 
-def layout_name(layout: Layout, redundant: int) -> str:
+def layout_name(layout: Layout) -> str:
     """Degrees, batch and chunk that are not 1, in one word."""
     axes = ("tp", "cp", "dp", "pp", "etp", "ep")
     degrees = [f"{name}{value}" for name in axes if (value := getattr(layout, name)) > 1]
-    degrees += [f"r{redundant}"] if redundant else []
+    degrees += [f"r{layout.redundant_slots}"] if layout.redundant_slots else []
     chunk = "" if layout.prefill_chunk is None else f"c{layout.prefill_chunk}"
     return "-".join([*(degrees or ["tp1"]), f"b{layout.batch}", *([chunk] if chunk else [])])

@@ -100,19 +100,22 @@ def _divisions(problem: Problem, shape: Shape) -> Iterator[tuple[str, Breach]]:
             yield _an_expert_each(name, moe.experts + shape.redundant)
 
 
-def divisibility(problem: Problem, layout: Layout, redundant: int = 0) -> Iterator[Violation]:
+def divisibility(problem: Problem, layout: Layout) -> Iterator[Violation]:
     """Heads and dense widths divide by tp, expert widths by etp, and every ep rank holds an expert; in every block."""
-    for axis, breach in _divisions(problem, shape_of(layout, redundant)):
+    for axis, breach in _divisions(problem, shape_of(layout)):
         found = breach(getattr(layout, axis))
         if found is not None:
             yield found
 
 
-def placement(problem: Problem, layout: Layout, redundant: int = 0) -> Iterator[Violation]:
+def placement(problem: Problem, layout: Layout) -> Iterator[Violation]:
     """No device holds an expert of a layer twice; measured loads are placed on equal numbers of slots."""
+    if layout.redundant_slots and problem.model.moe is None:
+        said = f"{problem.model.name} has no experts, but redundant_slots={layout.redundant_slots}"
+        yield Violation(Family.PLACEMENT, said, {"redundant_slots": layout.redundant_slots})
     for moe in problem.model.moe_blocks:
-        slots = moe.experts + redundant
-        if redundant > 0 and -(-slots // layout.ep) > moe.experts:
+        slots = moe.experts + layout.redundant_slots
+        if layout.redundant_slots > 0 and -(-slots // layout.ep) > moe.experts:
             yield Violation(
                 Family.PLACEMENT,
                 f"{slots} slots over ep={layout.ep} would hold some of the {moe.experts} experts twice on one device",
@@ -171,14 +174,12 @@ def search(problem: Problem, layout: Layout) -> Iterator[Violation]:
         yield Violation(Family.SEARCH, f"{axis}={value} is not among search.{axis}: {listed}", {axis: value})
 
 
-def engine(
-    problem: Problem, layout: Layout, redundant: int = 0, engines: Sequence[Engine] | None = None
-) -> Iterator[Violation]:
+def engine(problem: Problem, layout: Layout, engines: Sequence[Engine] | None = None) -> Iterator[Violation]:
     """Rules of the problem's engine, or of `engines` in its stead, and what divides, each breach told once.
 
     Where one engine is asked for, its own words say what they cover; where any will do, the plain condition does.
     """
-    shape = shape_of(layout, redundant)
+    shape = shape_of(layout)
     bound = (problem.engine,) if engines is None else engines
     found = ((axis, breach, breach(getattr(layout, axis))) for axis, breach in _divisions(problem, shape))
     broken = [(axis, breach, said) for axis, breach, said in found if said is not None]
@@ -222,28 +223,22 @@ def _cover(rule: EngineRule, problem: Problem, shape: Shape, axis: str, breach: 
 
 
 def structural_violations(
-    problem: Problem, layout: Layout, *, redundant: int = 0, engines: Sequence[Engine] | None = None
+    problem: Problem, layout: Layout, *, engines: Sequence[Engine] | None = None
 ) -> tuple[Violation, ...]:
     """Every violated constraint that needs no pricing.
 
     Parameters
     ----------
-    redundant
-        Redundant expert slots of a layer.
     engines
         Engines whose rules bind, in place of the problem's.
     """
     broken = tuple(mesh(problem, layout))
     # Replicas and engines mean nothing where the two meshes contradict each other.
-    placed = (
-        divisibility(problem, layout, redundant)
-        if broken
-        else (*devices(problem, layout), *engine(problem, layout, redundant, engines))
-    )
+    placed = divisibility(problem, layout) if broken else (*devices(problem, layout), *engine(problem, layout, engines))
     return (
         *broken,
         *placed,
-        *placement(problem, layout, redundant),
+        *placement(problem, layout),
         *pipeline(problem, layout),
         *search(problem, layout),
     )

@@ -104,7 +104,6 @@ def judge_layout(
     layout: Layout,
     *,
     convention: str | None = None,
-    redundant: int = 0,
     placed: Placed | None = None,
 ) -> Verdict:
     """Feasibility and figures of a layout, without claims.
@@ -113,8 +112,6 @@ def judge_layout(
     ----------
     convention
         Convention it was written under; that of an engine brings the engine's rules along.
-    redundant
-        Redundant expert slots of a layer.
     placed
         Expert placement, where there is one; with measured loads and none, that of experts in order.
     """
@@ -122,14 +119,15 @@ def judge_layout(
     if problem.engine.name == ANY and engines[0] is not problem.engine:
         # what the convention's engine keeps and allocates, not the least of all engines
         problem = problem.changed(engine_name=engines[0].name)
-    placed = placed or placed_in_order(problem, layout, redundant)
-    redundant = placed.redundant if placed else redundant
+    placed = placed or placed_in_order(problem, layout)
+    if placed:
+        layout = layout.model_copy(update={"redundant_slots": placed.redundant})
     imbalance: Imbalance = placed.imbalance if placed else None
-    found = structural_violations(problem, layout, redundant=redundant, engines=engines)
+    found = structural_violations(problem, layout, engines=engines)
     found += placed.violations if placed else ()
     if any(violation.family in BLOCKING for violation in found):
         return Verdict(problem, layout, convention, found, None, {})
-    evaluation = evaluate(problem, layout, redundant=redundant, imbalance=imbalance)
+    evaluation = evaluate(problem, layout, imbalance=imbalance)
     figures = derive(problem, layout, evaluation)
     document = figures_json(problem, layout, evaluation, figures)
     found += priced_violations(problem, evaluation, imbalance)
@@ -150,9 +148,7 @@ def judge(document: LayoutDocument) -> Verdict:
     """Judge a layout file or a result, and every claim in it."""
     convention = document.written.convention if document.written else None
     placed = placed_experts(document.problem, document.layout, document.placement) if document.placement else None
-    verdict = judge_layout(
-        document.problem, document.layout, convention=convention, redundant=document.redundant, placed=placed
-    )
+    verdict = judge_layout(document.problem, document.layout, convention=convention, placed=placed)
     if verdict.evaluation is None:
         note = "the layout has no price: " + "; ".join(map(str, verdict.violations))
         claims = tuple(JudgedClaim(claim, ClaimVerdict.UNSUPPORTED, note=note) for claim in document.claims)

@@ -38,7 +38,7 @@ def test_proposals_are_feasible_and_never_beat_the_search(
     assert judge_layout(problem, found.layout).feasible
     best = solve(problem).best
     assert best is not None
-    assert not better(problem, replace(found, throughput=Fraction(0)), Priced(best.layout, 0, best.value, Fraction(0)))
+    assert not better(problem, replace(found, throughput=Fraction(0)), Priced(best.layout, best.value, Fraction(0)))
 
 
 @pytest.mark.parametrize(

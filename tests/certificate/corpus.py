@@ -41,25 +41,21 @@ def changed(kind: str, change: Callable[[Json], None], *, sealed: bool = True) -
     return resealed(found) if sealed else found
 
 
-def ranked() -> tuple[Problem, Search, list[Scored]]:
+def ranked() -> tuple[Problem, list[Scored]]:
     """The problem of the list of layouts, and its best."""
     asked = document("top")["problem"]["digest"]
     problem = next(p for p in map(small_problem, range(400)) if p.digest == asked)
-    search = Search(problem, wanted=8)
-    return problem, search, search.run().best
+    return problem, Search(problem, wanted=8).run().best
 
 
 def _worse() -> Json:
-    problem, search, best = ranked()
-    return claimed(problem, "optimal", best[1], redundant=search.redundant_of(best[1]), bound=best[1].value)
+    problem, best = ranked()
+    return claimed(problem, "optimal", best[1], bound=best[1].value)
 
 
 def _left_out() -> Json:
-    problem, search, best = ranked()
-    return claimed(
-        problem, "optimal", best[0], redundant=search.redundant_of(best[0]), bound=best[0].value,
-        others=((best[2], search.redundant_of(best[2])),),
-    )  # fmt: skip
+    problem, best = ranked()
+    return claimed(problem, "optimal", best[0], bound=best[0].value, others=(best[2],))
 
 
 def _set(*at: str | int, to: object) -> Callable[[Json], None]:
@@ -133,7 +129,7 @@ def _shorter_conflict(found: Json) -> None:
 
 def rejected() -> dict[str, tuple[Json, str]]:
     """False results, and the item that is wrong with each."""
-    problem, _, _ = ranked()
+    problem, _ = ranked()
     placed = "certificate.placements[0]"
     return {
         "worse-layout": (_worse(), "certificate.objective"),

@@ -34,21 +34,20 @@ def claimed(
     kind: str,
     best: Scored | None = None,
     *,
-    redundant: int = 0,
     bound: Fraction | None = None,
-    others: tuple[tuple[Scored, int], ...] = (),
+    others: tuple[Scored, ...] = (),
 ) -> Json:
     """A result that claims `kind` of a layout, all its figures right."""
     search = Search(problem)
     search.run()
-    evaluation = None if best is None else evaluate(problem, best.layout, redundant=redundant)
+    evaluation = None if best is None else evaluate(problem, best.layout)
     certificate = statement(
         problem, lattice(problem, axes(problem)).to_json(), kind, best, evaluation, bound=bound, top=others
     )
     return written(
         Result(
             problem=problem, status=kind, best=best, evaluation=evaluation, bound=bound, tally=search.tally, wall_s=0.0,
-            certificate=certificate, top=tuple(scored for scored, _ in others),
+            certificate=certificate, top=others,
         )
     )  # fmt: skip
 

@@ -160,13 +160,13 @@ def _rich(seed: int) -> bool:
     return problem.model.moe is not None and problem.workload.phase == "aggregated" and problem.devices > 3
 
 
-def _first(wanted: int) -> tuple[Problem, Search, list[Scored]]:
+def _first(wanted: int) -> tuple[Problem, list[Scored]]:
     """A problem with experts whose best layouts differ in value, the first of them in stages."""
     for seed in filter(_rich, range(400)):
         search = Search(small_problem(seed), wanted=wanted)
         best = search.run().best
         if len({s.value for s in best}) == wanted and any(s.layout.pp > 1 for s in best):
-            return search.problem, search, best
+            return search.problem, best
     raise AssertionError
 
 
@@ -179,11 +179,11 @@ def _top() -> Json:
 
 
 def _feasible() -> Json:
-    problem, search, best = _first(3)
+    problem, best = _first(3)
     bound = best[0].value * Fraction(1001, 1000)
     if problem.objective in ("cost", "ttft", "tpot", "devices"):
         bound = best[0].value * Fraction(999, 1000)
-    return claimed(problem, "feasible", best[1], redundant=search.redundant_of(best[1]), bound=bound)
+    return claimed(problem, "feasible", best[1], bound=bound)
 
 
 def _infeasible() -> Json:

@@ -92,7 +92,7 @@ def compare_with_brute_force(seed: int) -> None:
             says = f"seed {seed}, {problem.objective}, {claim} with {best}"
             assert (counterexample is not None) == better(problem, best, claim), says
             if counterexample is not None:
-                evaluation = evaluate(problem, counterexample.layout, redundant=counterexample.redundant)
+                evaluation = evaluate(problem, counterexample.layout)
                 reached = value(problem, evaluation, problem.objective)
                 assert not violations(problem, counterexample.layout, evaluation), says
                 assert better(problem, reached, claim), says
@@ -157,12 +157,10 @@ def test_a_worse_layout_is_rejected_and_a_better_one_named(seeds: range) -> None
     rejected = 0
     for seed in seeds:
         for problem in asked(seed):
-            search, best = ranked(problem, 1000)
+            _, best = ranked(problem, 1000)
             worse = [s for s in best if s.value != best[0].value]
             for scored in worse[:1] + worse[-1:]:
-                document = claimed(
-                    problem, "optimal", scored, redundant=search.redundant_of(scored), bound=scored.value
-                )
+                document = claimed(problem, "optimal", scored, bound=scored.value)
                 check = certify(document)
                 assert not check.accepted, f"seed {seed}, {problem.objective}"
                 assert check.item == "certificate.objective"
@@ -185,32 +183,31 @@ def test_what_fits_cannot_be_claimed_infeasible(seeds: range) -> None:
             assert check.reason.endswith("fits")
 
 
-def several(wanted: int) -> tuple[Problem, Search, list[Scored]]:
+def several(wanted: int) -> tuple[Problem, list[Scored]]:
     """A problem whose best layouts have values of their own."""
     for seed in SEEDS:
         problem = small_problem(seed)
-        search, best = ranked(problem, wanted)
+        _, best = ranked(problem, wanted)
         values = [s.value for s in best]
         if len(values) == wanted == len(set(values)) and any(s.layout.batch > 1 for s in best[:1]):
-            return problem, search, best
+            return problem, best
     raise AssertionError
 
 
 def test_a_list_that_leaves_a_layout_out_is_rejected() -> None:
-    problem, search, best = several(4)
-    names = [(s, search.redundant_of(s)) for s in best]
-    whole = claimed(problem, "optimal", best[0], redundant=names[0][1], bound=best[0].value, others=tuple(names[1:]))
+    problem, best = several(4)
+    whole = claimed(problem, "optimal", best[0], bound=best[0].value, others=tuple(best[1:]))
     assert certify(whole).accepted
-    holed = claimed(problem, "optimal", best[0], redundant=names[0][1], bound=best[0].value, others=tuple(names[2:]))
+    holed = claimed(problem, "optimal", best[0], bound=best[0].value, others=tuple(best[2:]))
     check = certify(holed)
     assert check.item == "certificate.objective"
     assert check.reason is not None
     assert exact(best[1].value) in check.reason
-    swapped = (names[2], names[1], names[3])
-    check = certify(claimed(problem, "optimal", best[0], redundant=names[0][1], bound=best[0].value, others=swapped))
+    swapped = (best[2], best[1], best[3])
+    check = certify(claimed(problem, "optimal", best[0], bound=best[0].value, others=swapped))
     assert check.item == "certificate.top[1]"
-    twice = (names[1], names[1])
-    check = certify(claimed(problem, "optimal", best[0], redundant=names[0][1], bound=best[0].value, others=twice))
+    twice = (best[1], best[1])
+    check = certify(claimed(problem, "optimal", best[0], bound=best[0].value, others=twice))
     assert check.item == "certificate.top[1]"
 
 
@@ -219,10 +216,10 @@ def test_degrees_that_are_listed_with_a_poor_batch_do_not_hide_their_best() -> N
     hidden = 0
     for seed in SEEDS:
         problem = small_problem(seed).model_copy(update={"objective": "throughput_per_device"})
-        search, best = ranked(problem, 2)
+        _, best = ranked(problem, 2)
         if len(best) < 2 or best[0].value == best[1].value or problem.search.batch is not None:
             continue
-        redundant = search.redundant_of(best[0])
+        redundant = best[0].layout.redundant_slots
         shape = (best[0].layout.tp, best[0].layout.cp, best[0].layout.pp, best[0].layout.etp, best[0].layout.ep)
         poor = [
             one.evaluation
@@ -239,12 +236,12 @@ def test_degrees_that_are_listed_with_a_poor_batch_do_not_hide_their_best() -> N
             s for s in search_one.run().best
             if (s.layout.tp, s.layout.cp, s.layout.pp, s.layout.etp, s.layout.ep) == shape and s.value < best[1].value
         ]  # fmt: skip
-        if not small or search_one.redundant_of(small[0]) != redundant:
+        if not small or small[0].layout.redundant_slots != redundant:
             continue
         check = certify(
             claimed(
-                problem, "optimal", best[1], redundant=search.redundant_of(best[1]), bound=best[1].value,
-                others=((small[0], redundant),),
+                problem, "optimal", best[1], bound=best[1].value,
+                others=(small[0],),
             )
         )  # fmt: skip
         assert check.item == "certificate.objective", f"seed {seed}: {check.item}: {check.reason}"
@@ -253,17 +250,16 @@ def test_degrees_that_are_listed_with_a_poor_batch_do_not_hide_their_best() -> N
 
 
 def test_a_feasible_layout_has_a_true_bound_or_none() -> None:
-    problem, search, best = several(3)
-    redundant = search.redundant_of(best[2])
+    problem, best = several(3)
     top, second, third = (s.value for s in best)
     for bound, item in ((None, None), (top, None), (second, "certificate.objective"), (third, "status")):
-        check = certify(claimed(problem, "feasible", best[2], redundant=redundant, bound=bound))
+        check = certify(claimed(problem, "feasible", best[2], bound=bound))
         assert check.item == item
         assert check.accepted == (item is None)
-    assert certify(claimed(problem, "optimal", best[2], redundant=redundant, bound=top)).item == "status"
+    assert certify(claimed(problem, "optimal", best[2], bound=top)).item == "status"
     worse = min if problem.objective_row.maximised else max
     beyond = worse(third * Fraction(9, 10), third * Fraction(11, 10))
-    check = certify(claimed(problem, "feasible", best[2], redundant=redundant, bound=beyond))
+    check = certify(claimed(problem, "feasible", best[2], bound=beyond))
     assert check.item == "certificate.objective.bound"
 
 
@@ -283,7 +279,7 @@ def test_a_value_of_zero_is_no_optimum_under_a_bound_above_it() -> None:
             zero = next((s for s in Search(full, wanted=1000).run().best if s.value == 0), None)
             if zero is None:
                 continue
-            document = claimed(full, "optimal", zero, redundant=0, bound=Fraction(10**12))
+            document = claimed(full, "optimal", zero, bound=Fraction(10**12))
             assert certify(document).item in ("status", "certificate.layout")
             return
     raise AssertionError

@@ -244,6 +244,16 @@ def test_a_replica_that_cannot_be_says_why(tmp_path, capsys, layout, family):
     assert {own["line"] for own in found if own["family"] == family} == {10}
 
 
+def test_redundant_slots_stand_with_the_degrees_or_beside_them_but_not_both_ways(tmp_path, capsys):
+    beside = PRICED.replace("{LAYOUT}", "{tp: 4, batch: 8, redundant_slots: 2}, redundant_slots: 4")
+    (tmp_path / "fleet.yaml").write_text(beside)
+    assert run(["verify", str(tmp_path / "fleet.yaml"), "--json"]) == 2
+    assert "is 2, but beside the layout stands 4" in capsys.readouterr().out
+    (tmp_path / "fleet.yaml").write_text(beside.replace(", redundant_slots: 4", ""))
+    assert run(["verify", str(tmp_path / "fleet.yaml"), "--json"]) == 1
+    assert "llama-3.3-70b has no experts, but redundant_slots=2" in capsys.readouterr().out
+
+
 def test_a_priced_fleet_makes_the_same_round():
     result = solve_cluster(read_question("llama-3.3-70b-h100-a100-disaggregated"))
     document = json.loads(json.dumps(result.to_json()))

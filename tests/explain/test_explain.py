@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -63,17 +62,8 @@ def test_conflicts_of_small_problems_are_minimal(number: int) -> None:
         for member in found.members:
             without = member.limit.drop(found.alone)
             assert member.without is not None, names
-            own = evaluate(without, member.without.layout, redundant=_redundant(without, member.without.layout))
+            own = evaluate(without, member.without.layout)
             assert violations(without, member.without.layout, own) == ()
-
-
-def _redundant(problem: Problem, layout: Any) -> int:
-    """The redundant slots with which a layout violates nothing."""
-    slots = problem.experts.redundant_slots if problem.experts is not None and problem.model.moe is not None else (0,)
-    for count in sorted(slots):
-        if violations(problem, layout, evaluate(problem, layout, redundant=count)) == ():
-            return count
-    return min(slots)
 
 
 def tightened(problem: Problem, found: Relaxation) -> list[Problem]:
@@ -111,7 +101,7 @@ def tightened(problem: Problem, found: Relaxation) -> list[Problem]:
 def check(problem: Problem, found: Relaxation) -> None:
     own = found.problem
     layout = found.scored.layout
-    priced = evaluate(own, layout, redundant=_redundant(own, layout))
+    priced = evaluate(own, layout)
     assert violations(own, layout, priced) == (), found.limit
     assert fits(own) is not None
     for less in tightened(problem, found):
@@ -144,7 +134,7 @@ def test_scenarios_are_explained(path: Path) -> None:
         without = member.limit.drop(found.conflict.alone)
         assert member.without is not None
         layout = member.without.layout
-        assert violations(without, layout, evaluate(without, layout, redundant=_redundant(without, layout))) == ()
+        assert violations(without, layout, evaluate(without, layout)) == ()
     assert found.relaxations
     for one in found.relaxations:
         check(problem, one)

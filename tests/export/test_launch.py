@@ -45,7 +45,7 @@ PROBLEMS = {
 
 
 def _answer(problem: Problem, layout: Layout, **more: object) -> Answer:
-    return Answer(problem, layout, evaluate(problem, layout, redundant=int(more.get("redundant", 0))), **more)
+    return Answer(problem, layout, evaluate(problem, layout), **more)
 
 
 def _read_back(exported: Exported, engine: str, folder: Path) -> Launch:
@@ -150,8 +150,8 @@ def test_second_node_of_a_wide_deployment_starts_where_the_first_ends() -> None:
 
 def test_static_placement_is_a_difference_for_vllm_and_a_file_for_sglang() -> None:
     problem = PROBLEMS["deepseek-v3", "decode"]
-    layout = Layout(tp=1, dp=32, ep=32, batch=8)
-    answer = _answer(problem, layout, redundant=32, placed=True, placement_file="expert_location.json")
+    layout = Layout(tp=1, dp=32, ep=32, batch=8, redundant_slots=32)
+    answer = _answer(problem, layout, placed=True, placement_file="expert_location.json")
     told = export(replace(answer, placement_file=None), "vllm")
     assert any("takes no static one" in line for line in told.differences)
     assert "expert placement" in told.files["differences.md"]

@@ -125,7 +125,8 @@ def test_experts_are_counted_in_three_ways() -> None:
     assert figures["expert_instances"].value == 4 * 3
     assert figures["expert_equivalents"].value == 6
     assert figures["expert_weights_bytes"].value == figures["expert_equivalents"].value * 3 * 1024 * 512 * 2
-    redundant = derive(question, layout, evaluate(question, layout, redundant=4))
+    spared = layout.model_copy(update={"redundant_slots": 4})
+    redundant = derive(question, spared, evaluate(question, spared))
     assert redundant["experts_resident_per_layer"].value == 5
 
 

@@ -19,7 +19,7 @@ from optimizer.report.subject import Subject
 def subject_of(scenario: str, **written: Any) -> Subject:
     problem = read_problem(scenario)
     layout = WrittenLayout.model_validate(written).resolve(experts=problem.model.moe is not None)
-    return Subject({}, problem, layout, 0, None)
+    return Subject({}, problem, layout, None)
 
 
 LAYOUTS = [

@@ -47,7 +47,7 @@ def compare(seed: int) -> None:
     found = frontier(problem, objectives)
     vectors = []
     for point in found:
-        own = evaluate(problem, point.layout, redundant=point.redundant, full=True)
+        own = evaluate(problem, point.layout, full=True)
         assert violations(problem, point.layout, own) == ()
         assert tuple(value(problem, own, n) for n in objectives) == point.values
         vectors.append(smaller_is_better(problem, own, objectives))

@@ -102,10 +102,9 @@ def placed_layouts(problem: Problem) -> Iterator[Priced]:
         ):
             layout = Layout(
                 tp=shape.tp, cp=shape.cp, dp=shape.dp * replicas, pp=shape.pp, etp=shape.etp, ep=shape.ep,
-                edp=shape.edp * replicas, batch=batch, prefill_chunk=chunk, stages=_stages(parts),
+                edp=shape.edp * replicas, batch=batch, prefill_chunk=chunk, redundant_slots=shape.redundant,
+                stages=_stages(parts),
             )  # fmt: skip
-            found: Evaluation = evaluate(
-                problem, layout, redundant=shape.redundant, imbalance=skew, rates=rates, costs=costs, memory=memory
-            )
+            found: Evaluation = evaluate(problem, layout, imbalance=skew, rates=rates, costs=costs, memory=memory)
             if keeps_limits(problem, found):
                 yield Priced(shape, found)

@@ -27,9 +27,9 @@ from tests.verify.examples import DENSE, MOE, hardware, problem
 LAYOUT = {"tp": 2, "dp": 2, "etp": 1, "ep": 4, "edp": 1, "batch": 8}
 
 
-def found(question: Problem, redundant: int = 0, **degrees: Any) -> dict[Family, str]:
+def found(question: Problem, **degrees: Any) -> dict[Family, str]:
     layout = Layout(**{**LAYOUT, **degrees})
-    evaluation = evaluate(question, layout, redundant=redundant)
+    evaluation = evaluate(question, layout)
     return {v.family: str(v) for v in violations(question, layout, evaluation)}
 
 
@@ -124,9 +124,9 @@ def test_shared_experts_need_not_divide_where_they_are_replicated() -> None:
 
 
 def test_redundant_slots_give_more_ranks_an_expert() -> None:
-    layout = Layout(tp=1, dp=32, ep=32)
-    assert structural_violations(problem(devices=32), layout, redundant=16) == ()
-    assert structural_violations(problem(devices=32), layout, redundant=15) != ()
+    layout = Layout(tp=1, dp=32, ep=32, redundant_slots=16)
+    assert structural_violations(problem(devices=32), layout) == ()
+    assert structural_violations(problem(devices=32), layout.model_copy(update={"redundant_slots": 15})) != ()
 
 
 def cut(*layers: int) -> tuple[Stage, ...]:

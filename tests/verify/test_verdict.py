@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from optimizer.errors import Exit
+from optimizer.errors import Exit, SpecError
+from optimizer.figures.bounds import throughput_bounds
 from optimizer.readers.document import load_text
 from optimizer.readers.read import layout_in
 from optimizer.verify import Verdict, judge
@@ -104,3 +105,40 @@ def test_system_c_is_2048_devices_or_512() -> None:
     assert judged(product).layout.devices == 2048
     folded = text.replace("CONVENTION", "folded").replace("DP", "16")
     assert judged(folded).layout.devices == 512
+
+
+SPARE = """\
+problem:
+  {model: deepseek-v3, hardware: h800-sxm-8, devices: 96, workload: {phase: decode, input_tokens: 99, output_tokens: 9}}
+layout: {tp: 1, dp: 96, ep: 96, batch: 16, redundant_slots: 32}
+"""
+
+
+def test_redundant_slots_are_written_with_the_degrees() -> None:
+    verdict = judged(SPARE + "claims: {redundant_slots: 32, experts_resident_per_layer: 3}\n")
+    assert verdict.feasible
+    assert {str(claim.verdict) for claim in verdict.claims} == {"holds"}
+    # 256 experts leave 32 of the 96 devices with 2 of them: copies spread the tokens of the others over the third
+    bare = judged(SPARE.replace(", redundant_slots: 32", ""))
+    assert verdict.evaluation is not None
+    assert bare.evaluation is not None
+    assert verdict.evaluation.tpot_s < bare.evaluation.tpot_s
+    for wrong in (SPARE.replace("slots: 32", "slots: 90000"), SPARE.replace("deepseek-v3", "llama-3.1-8b")):
+        assert "placement" in {str(one.family) for one in judged(wrong).violations}
+    held = [list(range(device * 4, device * 4 + 4)) for device in range(64)]
+    placed = SPARE.replace("96", "64").replace("slots: 32}", "slots: 64}") + f"placement: {json.dumps([held] * 58)}\n"
+    with pytest.raises(SpecError, match=r"redundant_slots: is 64, but the placement has 0 slots"):
+        judged(placed)
+    assert judged(placed.replace(", redundant_slots: 64", "")).feasible
+
+
+def test_a_bound_of_the_hardware_is_none_for_copies_that_spread_experts_evenly() -> None:
+    """256 experts on 96 devices: with copies the fullest does 1/96 of the work, no longer 3/256."""
+    verdict = judged(SPARE)
+    assert verdict.evaluation is not None
+    even, bare = (
+        throughput_bounds(verdict.problem, verdict.layout.model_copy(update={"redundant_slots": n})) for n in (32, 0)
+    )
+    assert even[1].value > bare[1].value
+    many = throughput_bounds(verdict.problem, verdict.layout.model_copy(update={"redundant_slots": 128}))
+    assert many[1].value == even[1].value

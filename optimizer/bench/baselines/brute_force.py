@@ -38,14 +38,14 @@ def _shapes(problem: Problem) -> Iterator[Shape]:
                                 yield shape
 
 
-def _largest_batch(pricer: Pricer, layout: Layout, redundant: int) -> int:
+def _largest_batch(pricer: Pricer, layout: Layout) -> int:
     """Largest batch that all stages together have room for: whatever the cuts, their sum is the same."""
     if pricer.problem.search.batch is not None:
         return max(pricer.problem.search.batch)
     low, high = 0, 1
 
     def fits(batch: int) -> bool:
-        found = pricer.evaluation(layout.model_copy(update={"batch": batch}), redundant)
+        found = pricer.evaluation(layout.model_copy(update={"batch": batch}))
         held = sum(stage.total_bytes for stage in found.memory)
         return held <= layout.pp * pricer.problem.capacity_bytes and found.steps.share <= 1
 
@@ -59,7 +59,7 @@ def _largest_batch(pricer: Pricer, layout: Layout, redundant: int) -> int:
 
 def propose(problem: Problem, pricer: Pricer) -> tuple[Priced | None, bool] | None:
     """The best of all layouts, and whether all stage cuts were among them; None where there are too many layouts."""
-    points: list[tuple[Layout, int, int]] = []
+    points: list[tuple[Layout, int]] = []
     work = narrow = 0
     layers, own = problem.model.layer_count, axes(problem)
     spanned = prod(map(len, (own.tp, own.cp, own.etp, own.ep, own.pp, own.redundant, own.chunks)))
@@ -69,20 +69,20 @@ def propose(problem: Problem, pricer: Pricer) -> tuple[Priced | None, bool] | No
         for chunk in own.chunks:
             for replicas in replica_counts(problem, pricer, shape):
                 layout = layout_of(problem, shape, replicas, chunk)
-                if not pricer.valid(layout, shape.redundant):
+                if not pricer.valid(layout):
                     continue
-                most = _largest_batch(pricer, layout, shape.redundant)
+                most = _largest_batch(pricer, layout)
                 if most:
-                    points.append((layout, shape.redundant, most))
+                    points.append((layout, most))
                 narrow += most
                 work += most * comb(layers - 1, shape.pp - 1)
                 if narrow > pricer.budget:
                     return None
     complete = work <= pricer.budget
-    for layout, redundant, most in points:
+    for layout, most in points:
         ways = cuts(layers, layout.pp) if complete else [even_cuts(layers, layout.pp)]
         for parts in ways:
             cut = _with_cuts(layout, parts)
             for batch in problem.search.batch or range(1, most + 1):
-                pricer.price(cut.model_copy(update={"batch": batch}), redundant)
+                pricer.price(cut.model_copy(update={"batch": batch}))
     return pricer.best, complete

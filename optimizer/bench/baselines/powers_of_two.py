@@ -46,6 +46,6 @@ def propose(problem: Problem, pricer: Pricer) -> Priced | None:
             if pricer.spent:
                 return pricer.best
             layout = layout_of(problem, shape, replicas, chunk)
-            if pricer.valid(layout, shape.redundant):
-                pricer.best_batch(layout, shape.redundant, BATCHES)
+            if pricer.valid(layout):
+                pricer.best_batch(layout, BATCHES)
     return pricer.best

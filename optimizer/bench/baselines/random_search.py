@@ -29,6 +29,6 @@ def propose(problem: Problem, pricer: Pricer) -> Priced | None:
         if not counts:
             continue
         layout = layout_of(problem, shape, rng.choice(counts), chunk)
-        if pricer.valid(layout, shape.redundant):
-            pricer.best_batch(layout, shape.redundant)
+        if pricer.valid(layout):
+            pricer.best_batch(layout)
     return pricer.best

@@ -45,7 +45,7 @@ def _at(problem: Problem, pricer: Pricer, own: Axes, tp: int, pp: int) -> Priced
         for chunk in chunks(own):
             for replicas in replica_counts(problem, pricer, shape):
                 layout = layout_of(problem, shape, replicas, chunk)
-                found = pricer.best_batch(layout, shape.redundant) if pricer.valid(layout, shape.redundant) else None
+                found = pricer.best_batch(layout) if pricer.valid(layout) else None
                 if found is not None:
                     best = found if better(problem, found, best) else best
                     break

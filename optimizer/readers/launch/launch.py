@@ -165,7 +165,10 @@ class Launch:
         degrees = self.degrees if experts else self.dense
         if budget is not None:
             chunk = chunk_of(work, self.engine, batch=batch, pp=degrees["pp"], budget=budget)
-        return Layout(**degrees, batch=batch, prefill_chunk=chunk, stages=tuple(cuts) or None)
+        return Layout(
+            **degrees, batch=batch, prefill_chunk=chunk, redundant_slots=self.operating.redundant_slots,
+            stages=tuple(cuts) or None,
+        )  # fmt: skip
 
     def times(self, instances: int) -> Launch:
         """So many independent instances of it."""
