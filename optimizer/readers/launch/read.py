@@ -34,6 +34,9 @@ _MODULES: Final = {
     "sglang.launch_server": "sglang", "sglang": "sglang", "torchtitan.train": "torchtitan",
     "tensorrt_llm.commands.serve": "trtllm",
 }  # fmt: skip
+_DEEPEST: Final = 8
+"""Shells within shells that are looked into: a word such as an array may be read as itself for ever."""
+
 _SIGNS: Final = re.compile(
     r"\bvllm\s+serve\b|vllm\.entrypoints|sglang\.launch_server|\bsglang\s+serve\b|trtllm-serve|pretrain_\w+\.py|"
     r"torchtitan\.train|run_train\.sh|vllm-openai"
@@ -232,21 +235,18 @@ class _Texts:
             found.extend(self._command(command, None))
         return found
 
-    def _command(self, command: Command, image: str | None) -> list[Launch]:
+    def _command(self, command: Command, image: str | None, depth: int = 0) -> list[Launch]:
         found = self._locate(command, image)
         if found is not None:
             return [self._launch(found)]
         launches: list[Launch] = []
         for word in command.words:
-            if any(blank in word.text for blank in " \n") and _SIGNS.search(word.text):
+            if depth < _DEEPEST and any(blank in word.text for blank in " \n") and _SIGNS.search(word.text):
                 inner = read_script(word.text, self.source, word.places, dict(command.environment))
-                launches.extend(self._inside(inner, image))
+                self.files |= inner.files
+                for own in inner.commands:
+                    launches.extend(self._command(own, image, depth + 1))
         return launches
-
-    def _inside(self, script: Script, image: str | None) -> Iterator[Launch]:
-        self.files |= script.files
-        for command in script.commands:
-            yield from self._command(command, image)
 
     def _locate(self, command: Command, image: str | None) -> _Found | None:
         """Engine that a command starts, and its arguments."""

@@ -138,3 +138,8 @@ def test_no_text_is_a_bug(pieces: list[tuple[str, str]]) -> None:
         read_launch(text, "x")
     except SpecError as error:
         assert error.faults
+
+
+def test_a_word_that_reads_as_itself_is_not_read_for_ever() -> None:
+    with pytest.raises(SpecError):
+        read_launch('X=\'vllm serve "$X b"\'\nrun "$X c"\n```A=(vllm serve m ```args:= =', "x")
