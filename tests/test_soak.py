@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from copy import deepcopy
+from fractions import Fraction
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,12 +29,14 @@ from optimizer.audit.audit import audit_document
 from optimizer.bench.compare import read_records, regressions
 from optimizer.bench.record import Record
 from optimizer.bench.store import Store
+from optimizer.calibrate.sample import samples_of
 from optimizer.certificate import certify
 from optimizer.cli.main import run
 from optimizer.domain.hardware import HardwareSpec
 from optimizer.domain.model import ModelSpec
 from optimizer.errors import SpecError
 from optimizer.readers import catalog
+from optimizer.readers.catalog import load_hardware
 from optimizer.readers.cluster import cluster_in, is_cluster
 from optimizer.readers.coactivation import read_coactivation
 from optimizer.readers.document import load_text, parse
@@ -41,10 +44,12 @@ from optimizer.readers.fleet import fleet_in, is_fleet_document, unplaced
 from optimizer.readers.huggingface.reader import read_document
 from optimizer.readers.launch.problem import pose
 from optimizer.readers.launch.read import read_launch
+from optimizer.readers.lengths import read_lengths
 from optimizer.readers.loads import read_load
 from optimizer.readers.placement_file import placement_in
 from optimizer.readers.rates import read_rates
 from optimizer.readers.read import Override, layout_in, problem_in
+from optimizer.readers.runs import read_runs
 from optimizer.sweep.answer import COLUMNS, Answer
 from optimizer.sweep.grid import grid_in
 from optimizer.sweep.journal import Journal
@@ -111,6 +116,25 @@ fleet:
     - {demand: code, role: decode, pool: a, layout: d, count: 1,
        nodes: [[{node: 0, devices: [0, 1, 2, 3]}]]}
 claims: {cost: 73 $/h, chat.capacity: 13.5, code.capacity: 7 /s, devices: 38}
+"""
+TRACES = (
+    "TIMESTAMP,ContextTokens,GeneratedTokens\r\n2023-11-16 18:15:46.68,374,44\r\n2023-11-16 18:16:51,396,109\r\n",
+    "".join(
+        f'{{"timestamp": {i}000, "input_length": 6758, "output_length": 9, "hash_ids": [0, {i}]}}\n' for i in (1, 99)
+    ),
+    "input_tokens,output_tokens,weight\n100,20,0.5\n2000,300,3\n",
+    "input_tokens,output_tokens,arrival_s\n100,20,0.5\n2000,300,63\n",
+    '{"request_id": 0, "type": "text", "input_length": 61, "output_length": 2370, "duration": 14000}\n',
+    "Timestamp,Model,Request tokens,Response tokens,Total tokens\n5,ChatGPT,472,18,490\n65,x,10,0,10\n",
+)
+CLIENT_RATES = "0,0,0,,0,0\n600,2.0,10.4,Weibull,0.35,0.29\n1200,,,,,\n"
+CLIENT_LENGTHS = {
+    "0": {"input_tokens": "{}", "output_tokens": "{}"},
+    "600": {"input_tokens": "{100: 0.25, 200: 0.75}", "output_tokens": "{10: 0.5, 20: 0.5}"},
+}
+RUNS_CSV = """model,engine,tp,input_tokens,output_tokens,concurrency,ttft_ms,tpot_ms
+llama-3.1-8b,vllm,1,1024,256,16,100,9.5
+llama-3.1-8b,sglang,2,1024,256,,100,
 """
 RECORD = Record(
     "a", "solve", "optimal", {"name": "throughput_tokens_per_s", "value": 1.5, "bound": 1.5, "exact": "3/2"}, 0.0, 12,
@@ -244,6 +268,10 @@ class Soak:
         launches = load_text((ROOT / "tests/readers/launch/commands.yaml").read_text()).data
         configs = sorted((ROOT / "tests/data/configs").glob("*.json"))[::5]
         documents = sorted((ROOT / "tests/corpora").glob("documents*/*.md"))[::12]
+        (folder / "clients").mkdir()
+        (folder / "clients" / "chunk-0-trace.csv").write_text(CLIENT_RATES)
+        (folder / "clients" / "chunk-0-dataset.json").write_text(json.dumps(CLIENT_LENGTHS))
+        runs = [file.read_text() for file in sorted((ROOT / "tests/data/runs").iterdir())]
         self.kinds: dict[str, tuple[int, list[str], Callable[[str], object]]] = {
             "quantity": (20, ["80 GB", "1.5e3 $/h", "40 requests/s", "30%", "1/3", "$2.5"], self.quantity),
             "problem": (14, self.catalog("scenarios", 9), lambda text: problem_in(load_text(text, "p.yaml"))),
@@ -264,6 +292,9 @@ class Soak:
             "cluster": (6, self.catalog("clusters", 5), self.cluster),
             "fleet": (4, [FLEET], self.fleet),
             "rates": (4, [RATES], self.rates),
+            "trace": (6, list(TRACES), self.trace),
+            "clients": (3, [CLIENT_RATES, json.dumps(CLIENT_LENGTHS)], self.clients),
+            "runs": (5, [RUNS_CSV, *runs], self.runs),
             "launch": (8, [entry["text"] for entry in launches], self.launch),
             "statistics": (4, statistics, self.statistics),
             "record": (3, [json.dumps(RECORD.to_json())], self.record),
@@ -328,6 +359,29 @@ class Soak:
         file = self.folder / "own.csv"
         file.write_text(text, encoding="utf-8", errors="surrogatepass")
         read_rates(file)
+
+    def trace(self, text: str) -> None:
+        file = self.folder / "trace.csv"
+        file.write_text(text, encoding="utf-8", errors="surrogatepass")
+        self.lengths(file)
+
+    def clients(self, text: str) -> None:
+        for name, own in (("chunk-0-trace.csv", CLIENT_RATES), ("chunk-0-dataset.json", json.dumps(CLIENT_LENGTHS))):
+            file = self.folder / "clients" / name
+            file.write_text(text, encoding="utf-8", errors="surrogatepass")
+            with contextlib.suppress(SpecError):
+                self.lengths(self.folder / "clients")
+            file.write_text(own)
+
+    @staticmethod
+    def lengths(path: Path) -> None:
+        share = Fraction(99, 100)
+        read_lengths(path, most=6, window_s=None, quantile=share, with_decode=True, with_rate=False)
+
+    def runs(self, text: str) -> None:
+        file = self.folder / "runs.csv"
+        file.write_text(text, encoding="utf-8", errors="surrogatepass")
+        samples_of(read_runs([file]), {"model": "llama-3.1-8b"}, load_hardware("h100-sxm-8"))
 
     @staticmethod
     def launch(text: str) -> None:

@@ -10,7 +10,7 @@ from optimizer.domain.hardware import HardwareSpec
 from optimizer.domain.model import ModelSpec
 from optimizer.errors import Fault, InternalError, SpecError
 from optimizer.readers.document import Document, load, load_text, parse
-from optimizer.readers.hub import cached_config, entry_of, how_to_get, is_hub_name
+from optimizer.readers.hub import cached_config, entry_of, how_to_get, is_hub_name, undescribed
 from optimizer.readers.huggingface.reader import config_text, read_document
 from optimizer.readers.messages import nearest, shown
 from optimizer.readers.places import Step
@@ -68,6 +68,9 @@ def path(kind: Kind, name: str) -> Path:
 
 
 def _unknown(kind: Kind, name: str) -> tuple[str, str | None]:
+    told = undescribed(name) if kind == "models" else None
+    if told is not None:
+        return f"{shown(name)} {told}", None
     noun = _SINGULAR[kind]
     message = (
         f"{shown(name)} is no {noun} of the catalog and no file: `shardproof catalog {kind}` lists {len(names(kind))}"

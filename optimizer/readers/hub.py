@@ -24,6 +24,18 @@ FORMATS: Final = {
     "awq": "int4", "gptq": "int4", "gptq-int4": "int4", "int4": "int4", "w4a16": "int4", "int8": "int8", "bf16": "bf16",
 }  # fmt: skip
 """Endings of names that say a format of the weights."""
+_UNDESCRIBED: Final = {
+    # huggingface.co/moonshotai/Kimi-K3 config.json: attn_res_block_size, mla_use_output_gate, use_full_rank_gate
+    "kimik3": "attention residuals, gated latent attention, and delta attention with gates of full rank",
+    # huggingface.co/deepseek-ai/DeepSeek-V4.1-Flash: 8B active parameters read a prompt, 16B write the answer
+    "deepseekv41": "a causal encoder and decoder, so that prompt and answer run different layers",
+    # huggingface.co/zai-org/GLM-5.3-Flash: sparse and linear attention with manifold-constrained hyper-connections
+    "glm53flash": "sparse and linear attention in one model, with hyper-connections",
+    # huggingface.co/stepfun-ai/Step-3.5-Flash and Step-3.7-Flash: use_head_wise_attn_gate, attention_other_setting
+    "step35": "a gate for each head, and sliding layers with more heads than full ones",
+    "step37": "a gate for each head, and sliding layers with more heads than full ones",
+}
+"""Published models, by the start of their folded names, with parts that no kind of layer here has."""
 
 
 def is_hub_name(reference: str | Path) -> bool:
@@ -78,8 +90,25 @@ def cached_config(reference: str) -> Path | None:
     return next((file for revision in revisions if (file := revision / "config.json").is_file()), None)
 
 
+def undescribed(reference: str) -> str | None:
+    """What to do for a published model that no file can describe; None: it is none that is known to be so."""
+    folded = _folded(reference.rsplit("/", 1)[-1])
+    has = next((has for start, has in _UNDESCRIBED.items() if folded.startswith(start)), None)
+    return (
+        None
+        if has is None
+        else (
+            f"has {has}: no kind of layer here is like that, and its config.json is not read either. "
+            "A model YAML of the nearest layers that there are is a stand-in: `shardproof schema model`"
+        )
+    )
+
+
 def how_to_get(reference: str) -> str:
     """What to do for a name of the Hub that is not here."""
+    known = undescribed(reference)
+    if known is not None:
+        return known
     folder = reference.partition("/")[2]
     return (
         f"is neither in the catalog nor in the local cache of the Hugging Face Hub, and nothing is fetched: "

@@ -8,8 +8,6 @@ folder of TensorRT-LLM (`statistics_folder`). ``records`` of SGLang's recorder a
 ``last_physical_to_logical_map``. PyTorch files of these are read with PyTorch (`pickled`).
 """
 
-import csv
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +20,7 @@ from optimizer.readers.messages import nearest
 from optimizer.readers.messages import shown as shown_value
 from optimizer.readers.pickled import read_pickled
 from optimizer.readers.places import Step
-from optimizer.readers.source import exists, read_text
+from optimizer.readers.source import csv_rows, exists, read_text
 from optimizer.readers.statistics_folder import folder_loads, is_statistics
 
 MOST_TOKENS = 10**15
@@ -234,11 +232,7 @@ def _tokens(value: object, table: _Table, layer: int, expert: int) -> int:
 
 
 def _read_csv(text: str, shown: str, experts: int | None) -> ExpertLoad:
-    read = csv.reader(io.StringIO(text, newline=None))
-    try:
-        lines = [(number, row) for number, row in enumerate(read, 1) if any(map(str.strip, row))]
-    except csv.Error as error:
-        raise SpecError(Fault(shown, read.line_num, 1, None, f"not CSV: {error}")) from None
+    lines = [(number, row) for number, row in csv_rows(text, shown) if any(map(str.strip, row))]
     if not lines:
         raise SpecError(Fault(shown, 1, 1, None, "no expert load: the file is empty"))
     header = [cell.strip().lower() for cell in lines[0][1]]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,7 +10,7 @@ from pydantic import ValidationError
 from optimizer.domain.cluster import GivenRate
 from optimizer.errors import Fault, SpecError
 from optimizer.readers.messages import message_of, nearest
-from optimizer.readers.source import read_text
+from optimizer.readers.source import csv_rows, read_text
 
 _NEEDED = ("pool", "demand", "layout", "devices", "requests_per_s")
 _OPTIONAL = ("role", "price", "power", "bucket")
@@ -27,8 +25,8 @@ def read_rates(path: str | Path) -> tuple[GivenRate, ...]:
         A column that is missing or unknown, or a cell that cannot be read, with its line and column.
     """
     text, source = read_text(path)
-    rows = csv.reader(io.StringIO(text, newline=""))
-    head = [name.strip() for name in next(rows, [])]
+    rows = csv_rows(text, source)
+    head = [name.strip() for name in next(rows, (1, []))[1]]
     faults = [Fault(source, 1, None, None, f"column {name!r} is missing") for name in _NEEDED if name not in head]
     faults += [
         Fault(source, 1, number, None, f"unknown column {name!r}", nearest(name, [*_NEEDED, *_OPTIONAL]))
@@ -38,8 +36,7 @@ def read_rates(path: str | Path) -> tuple[GivenRate, ...]:
     if faults:
         raise SpecError(*faults)
     found = []
-    for cells in rows:
-        line = rows.line_num
+    for line, cells in rows:
         if not any(cell.strip() for cell in cells):
             continue
         if len(cells) != len(head):

@@ -7,9 +7,7 @@ own generator draws them, input and output are independent within a client; here
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import re
 from collections.abc import Mapping
 from fractions import Fraction
@@ -20,7 +18,7 @@ from pathlib import Path
 from optimizer.errors import Fault, SpecError
 from optimizer.readers.document import Document, load
 from optimizer.readers.messages import shown
-from optimizer.readers.source import read_text
+from optimizer.readers.source import csv_rows, read_text
 from optimizer.readers.traces import LONGEST_TOKENS, Observed, class_of
 
 MOST_CLIENTS = 2_000
@@ -82,7 +80,7 @@ def read_clients(path: Path) -> Observed:
 
 def _rates(text: str, source: str) -> Rates:
     found: dict[int, float] = {}
-    for line, cells in enumerate(csv.reader(io.StringIO(text)), 1):
+    for line, cells in csv_rows(text, source):
         values = []
         for column, cell in enumerate([*cells[:2], "", ""][:2], 1):
             try:

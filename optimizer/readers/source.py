@@ -1,9 +1,12 @@
 """Text of a file or of standard input, or a fault that says why there is none."""
 
+import csv
 import difflib
+import io
 import os
 import stat
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from optimizer.errors import Fault, SpecError
@@ -51,6 +54,22 @@ def _read_bytes(path: Path, shown: str) -> bytes:
         raise _refused(shown, f"cannot be read: {(error.strerror or 'unknown reason').lower()}") from None
     except ValueError:
         raise _refused(ascii(shown), "is not a file name") from None
+
+
+def csv_rows(text: str, shown: str) -> Iterator[tuple[int, list[str]]]:
+    """Rows of a CSV text, each with the line that it ends on.
+
+    Raises
+    ------
+    SpecError
+        What the CSV module takes for none: a cell beyond its limit, say.
+    """
+    rows = csv.reader(io.StringIO(text, newline=None))
+    try:
+        for cells in rows:
+            yield rows.line_num, cells
+    except csv.Error as error:
+        raise SpecError(Fault(shown, rows.line_num, None, None, f"is no CSV: {error}")) from None
 
 
 def decode(content: bytes, shown: str) -> str:

@@ -316,6 +316,8 @@ def read_requests(path: Path, step_s: Fraction) -> Observed:
                 raise SpecError(Fault(str(path), 1, None, None, "is empty: columns or a request are wanted"))
             read = _read_json if first.lstrip().startswith("{") else _read_csv
             read(first, lines, counting)
+    except csv.Error as error:
+        raise SpecError(Fault(str(path), counting.line, None, None, f"is no CSV: {error}")) from None
     except OSError as error:
         raise SpecError(Fault(str(path), None, None, None, f"cannot be read: {error.strerror}")) from None
     if counting.faults:
@@ -355,17 +357,13 @@ def _read_csv(first: str, lines: Iterator[str], counting: _Counting) -> None:
     if len(set(counting.head)) < len(counting.head):
         raise SpecError(Fault(counting.name, 1, None, None, "two columns of one name"))
     wanted = [(name, counting.head.index(name)) for name in (own.input, own.output, own.time, own.weight) if name]
-    rows = csv.reader(lines)
-    try:
-        for cells in rows:
-            if not cells:
-                continue
-            if len(cells) != len(counting.head):
-                counting.fault(None, f"{len(cells)} cells under {len(counting.head)} columns")
-                continue
-            counting.row({name: cells[at] for name, at in wanted})
-    except csv.Error as error:
-        raise SpecError(Fault(counting.name, counting.line, None, None, f"is no CSV: {error}")) from None
+    for cells in csv.reader(lines):
+        if not cells:
+            continue
+        if len(cells) != len(counting.head):
+            counting.fault(None, f"{len(cells)} cells under {len(counting.head)} columns")
+            continue
+        counting.row({name: cells[at] for name, at in wanted})
 
 
 def _read_json(first: str, lines: Iterator[str], counting: _Counting) -> None:

@@ -331,6 +331,27 @@ def test_a_name_of_the_hub_is_what_the_local_cache_holds(tmp_path: Path, monkeyp
         catalog.load_model("Qwen/Qwen3-32B-AWQ")
 
 
+@pytest.mark.parametrize(
+    ("reference", "has"),
+    [
+        ("kimi-k3", "attention residuals"),
+        ("moonshotai/Kimi-K3", "attention residuals"),
+        ("deepseek-ai/DeepSeek-V4.1-Flash", "encoder and decoder"),
+        ("glm-5.3-flash", "hyper-connections"),
+        ("stepfun-ai/Step-3.7-Flash-FP8", "a gate for each head"),
+    ],
+)
+def test_a_published_model_that_no_layer_describes_is_named_with_what_to_do(
+    reference: str, has: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", "/nowhere")
+    with pytest.raises(SpecError, match=f"has .*{has}.*: no kind of layer here .*`shardproof schema model`") as refused:
+        catalog.load_model(reference)
+    # neither a neighbour of another shape nor a download that would not be read
+    assert "did you mean" not in str(refused.value)
+    assert "hf download" not in str(refused.value)
+
+
 @pytest.mark.parametrize("kind", catalog.KINDS)
 @pytest.mark.parametrize("name", ["x" * 5000, "x/" + "y" * 5000, "x\0y", "./" + "x" * 300])
 def test_a_name_that_no_file_can_have_is_refused(kind: catalog.Kind, name: str) -> None:

@@ -1,12 +1,18 @@
 """Measured runs are read as they are: one's own tables, and what load generators write."""
 
+from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
 from optimizer.errors import SpecError
+from optimizer.readers.loads import read_load
+from optimizer.readers.rates import read_rates
 from optimizer.readers.runs import WrittenRun, read_runs
 from optimizer.readers.runs.run import unserved
+from optimizer.readers.servegen import read_clients
+from optimizer.readers.traces import read_requests
 
 DATA = Path(__file__).parents[1] / "data" / "runs"
 HEAD = "model,engine,tp,input_tokens,output_tokens,concurrency,ttft_ms,tpot_ms"
@@ -95,3 +101,25 @@ def test_times_of_a_log_must_be_above_zero(tmp_path: Path) -> None:
     for wrong in ("0", "-2.5", "NaN"):
         with pytest.raises(SpecError, match="mean_tpot_ms: must be a number above 0"):
             of_text(tmp_path, text.replace('"mean_tpot_ms": 9.871', f'"mean_tpot_ms": {wrong}'), "a.json")
+
+
+LONG_CELL = "x" * 200_000
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reading"),
+    [
+        ("runs.csv", f"{HEAD}\nqwen3-32b,vllm,2,1024,256,16,100,{LONG_CELL}\n", lambda file: read_runs([file])),
+        ("rates.csv", f"pool,demand,layout,devices,requests_per_s\na,b,c,2,{LONG_CELL}\n", read_rates),
+        ("load.csv", f"layer,expert,load\n0,0,{LONG_CELL}\n", lambda file: read_load(file, layers=1, experts=1)),
+        ("trace.csv", f"input_tokens,output_tokens\n1,{LONG_CELL}\n", lambda file: read_requests(file, Fraction(1))),
+        ("chunk-0-trace.csv", f"0,0,{LONG_CELL}\n", lambda file: read_clients(file.parent)),
+    ],
+)
+def test_a_cell_that_no_table_has_is_told_with_its_line(
+    tmp_path: Path, name: str, text: str, reading: Callable[[Path], object]
+) -> None:
+    file = tmp_path / name
+    file.write_text(text)
+    with pytest.raises(SpecError, match=rf"{name}:\d: is no CSV: field larger than field limit"):
+        reading(file)

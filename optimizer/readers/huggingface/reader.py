@@ -98,8 +98,14 @@ def _text_model(outer: Config) -> tuple[str, Config]:
     if kind in FAMILIES and not (kind in WRAPPERS and outer.has("text_config")):
         return kind, outer
     if kind not in WRAPPERS:
-        message = f"architecture {shown(kind)} is not supported; supported: {', '.join(SUPPORTED)}"
-        outer.refuse("model_type", message, nearest(kind, list(SUPPORTED)))
+        message = (
+            f"architecture {shown(kind)} is not supported; supported: {', '.join(SUPPORTED)}; "
+            "a YAML of your own describes any other: `shardproof schema model`"
+        )
+        near = nearest(kind, list(SUPPORTED))
+        # Another number is another architecture, no slip of the finger.
+        same = near is not None and [*filter(str.isdigit, near)] == [*filter(str.isdigit, kind)]
+        outer.refuse("model_type", message, near if same else None)
     text = outer.section("text_config")
     if text is None:
         outer.refuse("text_config", f"is required but missing: {kind} models keep their language model there")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import difflib
-import io
 import re
 from collections.abc import Iterator, Mapping
 from typing import Final
@@ -12,6 +10,7 @@ from typing import Final
 from optimizer.errors import Fault, SpecError
 from optimizer.readers.messages import SYNONYMS, nearest
 from optimizer.readers.runs.run import DEGREES, Place, WrittenRun, number_of
+from optimizer.readers.source import csv_rows
 
 COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     "model": ("model_name", "model_id"),
@@ -50,15 +49,15 @@ def read_table(text: str, source: str) -> Iterator[WrittenRun]:
     SpecError
         A column that is missing or misspelt, or a cell that cannot be read, with its line and column.
     """
-    rows = csv.reader(io.StringIO(text, newline=""))
-    head = [name.strip() for name in next(rows, [])]
+    rows = csv_rows(text, source)
+    head = [name.strip() for name in next(rows, (1, []))[1]]
     at = _columns(head, source)
     faults: list[Fault] = []
     found = []
-    for cells in rows:
+    for line, cells in rows:
         if not any(cell.strip() for cell in cells):
             continue
-        place = Place(source, rows.line_num, {name: column + 1 for name, column in at.items()})
+        place = Place(source, line, {name: column + 1 for name, column in at.items()})
         if len(cells) != len(head):
             faults.append(place.fault(None, f"{len(cells)} cells under {len(head)} columns"))
             continue
