@@ -24,6 +24,7 @@ from functools import cache
 from math import ceil, exp, inf, lgamma, log
 from pathlib import Path
 
+from benchmarks import published_ratios
 from optimizer.certificate import certify
 from optimizer.cluster import solve_cluster
 from optimizer.domain.cluster import Cluster, Demand, GivenRate, Period, Pool
@@ -216,6 +217,8 @@ def main() -> None:
         verdict = "accepted" if accepted else "REJECTED"
         row = [case.name, case.published, f"{case.published_kilodollars:g}", *cells, verdict, f"{taken:.1f}"]
         print("| " + " | ".join(row) + " |", flush=True)
+    print()
+    published_ratios.main()
 
 
 if __name__ == "__main__":
