@@ -18,7 +18,7 @@ from optimizer.figures.layer import Step
 from optimizer.figures.rates import TICKS_PER_SECOND, effective_rates
 from optimizer.figures.reserve import default_tokens
 from optimizer.figures.room import room_of
-from optimizer.figures.runnable import engines_that_run
+from optimizer.figures.runnable import lacking_bytes
 from optimizer.figures.serving import Evaluation
 from optimizer.units import Dimension
 from optimizer.verify.claims import JudgedClaim
@@ -154,7 +154,12 @@ def memory_table(problem: Problem, evaluation: Evaluation) -> None:
     head = ["stage", "layers", "weights", "replicated", "experts", "KV cache", "activations", "reserve", "total", "of"]
     table(head, rows, right=range(1, 10))
     found = room_of(problem, evaluation.shape, evaluation.cuts)
-    engines = ", ".join(engines_that_run(problem, evaluation)) or "none"
+    lacking = lacking_bytes(problem, evaluation)
+    engines = ", ".join(name for name, lack in lacking.items() if lack <= 0)
+    if not engines:
+        short = ", ".join(f"{name} lacks {shown(lack, Dimension.BYTES)}" for name, lack in lacking.items())
+        told = f": each keeps more of a device for itself ({short})" if short else ": none accepts its degrees"
+        engines = f"none{told}; `--engine {next(iter(lacking), 'NAME')}` finds what that one runs"
     emit(
         f"  Cache of a rank as the engine sizes itself ({default_tokens(problem):,} tokens a step): "
         f"{shown(max(found.room_bytes, 0), Dimension.BYTES)}, "

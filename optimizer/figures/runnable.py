@@ -12,8 +12,13 @@ def engines_that_run(problem: Problem, evaluation: Evaluation) -> list[str]:
 
     Times, placements and stage cuts are not asked about: every engine here takes its stages as a list.
     """
+    return [name for name, lacking in lacking_bytes(problem, evaluation).items() if lacking <= 0]
+
+
+def lacking_bytes(problem: Problem, evaluation: Evaluation) -> dict[str, int]:
+    """Bytes of a device that each engine lacks for a layout whose degrees it accepts; 0 or less where it runs it."""
     own = problem.engine
-    found = []
+    found = {}
     for engine in own.members or (own,):
         name = engine.name if own.members else problem.engine_name
         asked = problem.changed(engine_name=name)
@@ -22,6 +27,5 @@ def engines_that_run(problem: Problem, evaluation: Evaluation) -> list[str]:
         stages = build_memory(asked, evaluation.shape).stages(
             evaluation.steps.largest, evaluation.layout.batch, evaluation.cuts
         )
-        if max(stage.total_bytes for stage in stages) <= asked.capacity_bytes:
-            found.append(name)
+        found[name] = max(stage.total_bytes for stage in stages) - asked.capacity_bytes
     return found

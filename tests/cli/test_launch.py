@@ -209,6 +209,29 @@ def test_tensorrt_llm_shares_out_what_is_left(capsys: pytest.CaptureFixture[str]
     assert room("0.9") == pytest.approx(1.5 * room("0.6"), rel=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("command", "flags"),
+    [
+        ("python -m sglang.launch_server --model-path Qwen/Qwen3-8B {}",
+         ("--enable-prefill-delayer", "--scheduler-recv-interval 10")),
+        ("trtllm-serve Qwen/Qwen3-8B --extra_llm_api_options {}/waits.yaml", ("batch_wait_timeout_ms: 50",)),
+    ],
+)  # fmt: skip
+def test_a_wait_for_a_chunk_to_fill_is_priced_nowhere_and_said(
+    command: str, flags: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No engine waits by default: figures are those of the launch without, and the flag that waits is named."""
+    asked = ("--hardware", "h100-sxm-8", "--isl", "1000", "--osl", "100")
+    (tmp_path / "waits.yaml").write_text("max_batch_size: 8\n")
+    plain = _json(capsys, "verify", "--from", command.format(tmp_path if "{}/" in command else ""), *asked)
+    (tmp_path / "waits.yaml").write_text("max_batch_size: 8\n" + "\n".join(flags))
+    waiting = command.format(tmp_path if "{}/" in command else " ".join(flags))
+    found = _json(capsys, "verify", "--from", waiting, *asked)
+    assert found["figures"] == plain["figures"]
+    told = {entry["flag"]: entry["changes"] for entry in found["command"]["ignored"]}
+    assert all(told[flag.split()[0].rstrip(":")] == "time" for flag in flags)
+
+
 def test_explain_keeps_the_degrees_of_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     command = "vllm serve deepseek-ai/DeepSeek-V3 -tp 8"
     found = _json(capsys, "explain", "--from", command, "--hardware", "h100-sxm-8", status=1)

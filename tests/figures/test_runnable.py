@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
+from optimizer.cli.main import run
 from optimizer.domain.engines import ENGINES
 from optimizer.domain.layout import Layout
 from optimizer.figures.runnable import engines_that_run
@@ -24,6 +27,19 @@ def test_no_engine_beats_the_union(memory: str) -> None:
         if answer.best is not None:
             assert union.best is not None
             assert answer.best.value <= union.best.value, name
+
+
+def test_an_answer_that_no_engine_runs_says_what_each_lacks(capsys: pytest.CaptureFixture[str]) -> None:
+    """The union keeps the least that any engine does, so that a full device of it may be too full for each."""
+    asked = ["--model", "qwen3-32b", "--hardware", "h200-sxm-8", "--devices", "8", "--isl", "2000", "--osl", "500"]
+    assert run(["solve", *asked]) == 0
+    told = capsys.readouterr().out
+    assert re.search(
+        r"run it: none: each keeps more of a device for itself \(vllm lacks [\d.]+ MB, sglang lacks ", told
+    )
+    assert "`--engine vllm` finds what that one runs." in told
+    assert run(["solve", *asked, "--engine", "vllm"]) == 0
+    assert "Engines that run it: vllm." in capsys.readouterr().out
 
 
 def test_engines_are_named_that_verify_accepts() -> None:
