@@ -23,6 +23,7 @@ from optimizer.audit.judge import Judge
 from optimizer.audit.launched import judge_launches
 from optimizer.audit.markdown import read_document
 from optimizer.audit.named import Names
+from optimizer.audit.operation import find_inconsistent
 from optimizer.audit.ratios import judge_ratios
 from optimizer.audit.restated import find_restated
 from optimizer.audit.result import AuditResult
@@ -95,6 +96,7 @@ def _audit(text: str, source: str, problem: Mapping[str, Any] | Problem | None) 
     contradictions = [
         *find_contradictions(segments, tokens, facts, judged, ratios),
         *find_outliers(segments, tokens),
+        *find_inconsistent(segments, tokens),
         *disagreements,
     ]
     told = {item.lines for item in contradictions}

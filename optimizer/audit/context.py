@@ -10,7 +10,8 @@ from optimizer.audit.statements import Context, Role
 from optimizer.audit.tokens import Number
 
 _CLAIMED: Final = re.compile(
-    r"\b(claim(?:s|ed)?|current(?:ly)?|previous(?:ly)?|old|before|as documented|documented|script output|output|"
+    r"\b(claim(?:s|ed)?|current(?:ly)?|previous(?:ly)?|old|before|as documented|documented|"
+    r"script output|output(?![ -]+(?:tok|len|seq|rate|throughput|speed|per|size))|"
     r"reported|original(?:ly)?|specified|quoted|advertised|stated|wrong|incorrect(?:ly)?|misstated"
     r"|document(?:ation)? (?:says|error))\b"
 )

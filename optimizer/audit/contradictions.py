@@ -41,7 +41,7 @@ _RATES: Final = re.compile(
     r"\bper\b|/|%|\brate\b|\bprice\b|\bunit\b|\bavg\b|\bmean\b|\bratio\b|\bshare\b", re.IGNORECASE
 )
 _COUNTED: Final = re.compile(
-    r"\W*(?:count|number|quantity|qty|#|(?:amount|costs?|subtotal|expenses?)(?:\W+[A-Z$€]{1,3})?|[KMGT]i?B|bytes|(?:memory|size|weights?|power)\W*(?:[KMGT]i?B|k?W)\W*)\W*",
+    r"\W*(?:count|number|quantity|qty|#|gpus?|nodes?|servers?|devices?|cards?|accelerators?|replicas?|instances?|(?:amount|costs?|subtotal|expenses?)(?:\W+[A-Z$€]{1,3})?|[KMGT]i?B|bytes|(?:memory|size|weights?|power)\W*(?:[KMGT]i?B|k?W)\W*)\W*",
     re.IGNORECASE,
 )
 """Headers of figures that add up."""
@@ -266,8 +266,10 @@ def _sums(segments: tuple[Segment, ...], tokens: list[list[Token]]) -> Iterator[
             groups.setdefault(key, []).append((segment.text.partition(":")[0], numbers[0], segment))
     adding = {block for (block, _), rows in groups.items() if _adds_up(rows)}
     for (block, column), rows in groups.items():
+        above = rows[-1][1].value > max((item.value for _, item, _ in rows[:-1]), default=rows[-1][1].value)
         simple = _COUNTED.fullmatch(column) is not None
-        yield from _sum(rows, confirmed=simple or (block in adding and not _RATES.search(column)))
+        summed = block in adding and (above or not _RATES.search(column))
+        yield from _sum(rows, confirmed=simple or summed, beyond=above and (simple or summed))
 
 
 def _adds_up(rows: list[tuple[str, Number, Segment]]) -> bool:
@@ -290,12 +292,13 @@ def _nested(values: list[Fraction]) -> bool:
     return False
 
 
-def _sum(rows: list[tuple[str, Number, Segment]], *, confirmed: bool) -> Iterator[Contradiction]:
+def _sum(rows: list[tuple[str, Number, Segment]], *, confirmed: bool, beyond: bool) -> Iterator[Contradiction]:
+    """The breach of a total; ``confirmed``: figures that add up; ``beyond``: a total above every row."""
     totals = [row for row in rows if _TOTAL.match(row[0])]
     parts = [row for row in rows if not _TOTAL.match(row[0])]
     if len(totals) != 1 or len(parts) < 2 or rows[-1] is not totals[0]:
         return
-    if any(_ALTERNATIVES.search(label) or _WITHIN.search(label) for label, _, _ in parts):
+    if any((not beyond and _ALTERNATIVES.search(label)) or _WITHIN.search(label) for label, _, _ in parts):
         return
     if not confirmed and any(not _PARTS.search(label) for label, _, _ in parts):
         return

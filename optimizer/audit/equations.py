@@ -23,6 +23,20 @@ _CHANGES: Final = {
 }  # fmt: skip
 _FILLERS: Final = {"total", "a", "an", "of", "exactly", "only", "just", "~", "sum", "the", "approximately"}
 _TOTALS: Final = {"total", "totals", "sum", "product", "overall", "altogether"}
+_SHARES: Final = {
+    "half",
+    "third",
+    "quarter",
+    "fifth",
+    "tenth",
+    "share",
+    "fraction",
+    "percent",
+    "part",
+    "most",
+    "quarters",
+}
+"""Words of a share: ``half of 12 × 4``."""
 _NEARLY: Final = Fraction(1, 100)
 _LEFT_WORDS: Final = 6
 
@@ -89,7 +103,11 @@ class _Finder:
         return at > 1
 
     def _dash_left(self, at: int) -> bool:
-        return at > 1 and self.tokens[at - 1].mark is Mark.OPERATOR
+        """What stands before is a part of the arithmetic; not the "of" of ``a peak of 12 × 450``."""
+        if at < 2 or self.tokens[at - 1].mark is not Mark.OPERATOR:
+            return False
+        before = self.tokens[at - 2]
+        return self.tokens[at - 1].sign != "of" or before.mark is not Mark.WORD or before.sign in _SHARES
 
     def _chain(self, sides: list[_Side], at: int, last: int) -> int:
         while at < last and (self.tokens[at].mark is Mark.RELATION or self._about(sides[-1], at)):

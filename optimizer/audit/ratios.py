@@ -22,18 +22,22 @@ _RATIO: Final = re.compile(
     rf"{_ABOUT}(?<![\w.,×*])(?P<times>{_NUMBER})(?:\s*[-–]\s*(?P<high>{_NUMBER}))?"
     r"(?:\s*[x×](?![\w×])(?!\s*\d)|-fold\b|\s+times\s+(?=more|less|lower|higher|larger|smaller|faster|slower|fewer|too))"
     rf"|\bfactor (?:of )?[~≈]?\s*(?P<factor>{_NUMBER})"
-    rf"|(?<![\w.,])(?P<percent>{_NUMBER})\s?%\s+(?:less|lower|fewer|smaller|reduction|decrease"
-    r"|(?P<more>more|higher|larger|increase))\b",
+    rf"|(?<![\w.,])(?P<percent>{_NUMBER})\s?%\s+(?:less|lower|fewer|smaller|slower|reduction|decrease|drop|saving"
+    r"|(?P<more>more|higher|larger|faster|increase|gain|improvement|speed-?up))\b"
+    r"|\b(?:(?:fell|falls?|drop\w*|rose|rises?|up|down|gr[eo]w\w*|improv\w*|increas\w*|decreas\w*|reduc\w*|cut|lower\w*)"
+    r"\s+by|(?:savings?|gain|reduction|increase|decrease|drop|rise|improvement|cut)\s+of)\s+[~≈]?"
+    rf"(?P<by>{_NUMBER})\s?%",
     re.IGNORECASE,
 )
 _GATE: Final = re.compile(r"\d\s*[x×%]|\d-fold|\btimes\b|\bfactor\b", re.IGNORECASE)
 _COMPARES: Final = re.compile(
     r"inflat|over|under|exceed|factor|lower|higher|less|more|fast|slow|larger|smaller|reduc|increas|improv|better|worse|"
+    r"gain|drop|saving|fell|fall|rose|rise|grew|grow|\bcut|\bup by|\bdown by|"
     r"times|off by|error|discrepan|ratio|speed-?up|fold|wrong|too (?:high|low|large|small)|beyond",
     re.IGNORECASE,
 )
 _FIGURE: Final = re.compile(rf"(?<![\w.,])\$?{_NUMBER}")
-_WRITTEN: Final = rf"[~≈$]?{_NUMBER}\s*(?:[A-Za-zµ%][\w/%µ]*)?"
+_WRITTEN: Final = rf"(?<![\w.,])[~≈$]?{_NUMBER}\s*(?:[A-Za-zµ%][\w/%µ]*)?"
 _PAIR: Final = re.compile(
     rf"({_WRITTEN})(?P<far>[^\d.;]{{0,24}}?)\s*(?P<sign>\bto\b|→|->|\bagainst\b|\bvs\b\.?|\bversus\b)\s*({_WRITTEN})"
 )
@@ -42,6 +46,15 @@ _CONCLUDES: Final = re.compile(
     r"|around|nearly|so|is)\b\W*){0,4})|[^\d.;]{0,60}\b(?:too\s+(?:high|low|large|small)|off|lower|higher|wrong|apart|differ\w*)\b[^\d.;]{0,12}",
     re.IGNORECASE,
 )
+_GOES_ON: Final = re.compile(
+    r"\b(?:and|but|while|whereas|where|with|when|because|although|though|for|than|per|costs?|at|uses?|needs?)\b|[\d.;?]",
+    re.IGNORECASE,
+)
+"""Between two figures and a ratio: it may be one of something else."""
+_CONCLUSION: Final = 60
+_UNIT_REACH: Final = 24
+_FROM: Final = re.compile(r"[^\d.;]{0,40}\bfrom\s+$", re.IGNORECASE)
+"""Between a ratio and its two figures: ``2.1x faster, from``."""
 _REACH: Final = 300
 _MOST: Final = 2000
 """No document compares more often; the rest of one that does stays unjudged."""
@@ -64,24 +77,25 @@ def _judged(segments: Sequence[Segment], claims: Claims, confused: dict[int, str
     for index, segment in enumerate(segments):
         if _GATE.search(segment.text) and _COMPARES.search(segment.text):
             for match in _RATIO.finditer(segment.text):
-                digits = read_number(match["times"] or match["factor"] or match["percent"])
-                if digits is not None and digits[0] > 0:
-                    yield _ratio(segment, index, match, claims, confused, known)
+                digits = read_number(_digits(match))
+                judged = _ratio(segment, index, match, claims, confused, known) if digits and digits[0] > 0 else None
+                if judged is not None:
+                    yield judged
 
 
 def _ratio(
     segment: Segment, index: int, match: re.Match[str], claims: Claims, confused: dict[int, str],
     known: dict[tuple[int, str], list[tuple[Statement, Statement, Fraction, Fraction]]],
-) -> JudgedClaim:  # fmt: skip
+) -> JudgedClaim | None:  # fmt: skip
     low, high = _interval(match)
-    percent = match["percent"] is not None
+    percent = bool(match["percent"] or match["by"])
     start = match.start() + len(match[0]) - len(match[0].lstrip())
-    value = (low + high) / 2 if match["high"] else read_number(match["times"] or match["factor"] or match["percent"])[0]  # type: ignore[index]
+    value = (low + high) / 2 if match["high"] else read_number(_digits(match))[0]  # type: ignore[index]
     unit = lexicon.PERCENT if percent else lexicon.ONE
     claim = Statement("ratio", value * unit.scale, segment.place(start), match[0].strip(), Role.STATED, index, unit,
                       section=segment.section)  # fmt: skip
     changed = _change(segment.text, match, claim, low, high)
-    if changed is not None:
+    if changed is not None or match["by"]:
         return changed
     around = segment.text[max(0, start - _REACH) : start + _REACH]
     topic = next((name for name, pattern in _TOPICS.items() if pattern.search(around)), "")
@@ -102,13 +116,17 @@ def _ratio(
     return JudgedClaim(claim, Verdict.UNSUPPORTED, note="the document does not give the two figures it compares")
 
 
+def _digits(match: re.Match[str]) -> str:
+    return match["times"] or match["factor"] or match["percent"] or match["by"]
+
+
 def _interval(match: re.Match[str]) -> tuple[Fraction, Fraction]:
     """Least and most that the written ratio stands for."""
-    written = match["times"] or match["factor"] or match["percent"]
-    value, half, decimal = read_number(written) or (Fraction(0), Fraction(0), False)
+    percent = bool(match["percent"] or match["by"])
+    value, half, decimal = read_number(_digits(match)) or (Fraction(0), Fraction(0), False)
     top = (read_number(match["high"] or "") or (value,))[0]
     unit = half * 2
-    while match["percent"] is None and not decimal and value and (value / (unit * 10)).denominator == 1:
+    while not percent and not decimal and value and (value / (unit * 10)).denominator == 1:
         unit *= 10
     spread = max(unit / 2, value / 20 if match["about"] or match["high"] else Fraction(0))
     return value - spread, top + max(spread, top / 20 if match["high"] else Fraction(0))
@@ -142,34 +160,48 @@ def _change(text: str, match: re.Match[str], claim: Statement, low: Fraction, hi
 
     Accused only when no base and no sense of the words gives the number written.
     """
+    text = text.replace("i.e.", "i,e,").replace("e.g.", "e,g,")
     start = max(text.rfind(". ", 0, match.start()), text.rfind("; ", 0, match.start()), match.start() - _REACH, -1) + 1
     pairs = list(_PAIR.finditer(text, start, match.start()))
-    if len(pairs) != 1 or len(_FIGURE.findall(text[start : match.start()])) != 2:
-        return None
-    numbers = numbers_of(tokenize(pairs[0][0]))
+    if not pairs or len(_FIGURE.findall(text[pairs[-1].start() : match.start()])) != 2:
+        pair = _PAIR.search(text, match.end(), match.end() + _REACH)
+        if pair is None or pairs or _FROM.fullmatch(text, match.end(), pair.start()) is None:
+            return None
+    else:
+        pair = pairs[-1]
+    alone = len(_FIGURE.findall(text[start : match.start()])) == 2 * (pair.end() <= match.start())
+    numbers = numbers_of(tokenize(text[pair.start() : pair.end() + _UNIT_REACH]))[:2]
     if len(numbers) != 2 or min(number.value for number in numbers) <= 0:
         return None
     before, after = numbers
-    if before.unit is lexicon.ONE and before.nouns in {(), ("to",)}:
+    if before.unit is lexicon.ONE and after.unit.dimensions != lexicon.NONE:
         before.unit = after.unit
     if before.unit.dimensions != after.unit.dimensions:
         return None
-    scale = 100 if match["percent"] else 1
+    scale = 100 if match["percent"] or match["by"] else 1
     least, most = sorted((before.value, after.value))
     gap = most - least
     senses = [gap / before.value, gap / after.value, most / least, least / most] if scale > 1 else [
         most / least, gap / least
     ]  # fmt: skip
+    if after.unit is lexicon.PERCENT and scale > 1:
+        senses.append(gap)  # in percentage points
     slack = sum((number.half / number.value for number in numbers if number.decimal), Fraction(0))
     derived = Derivation(
         "the two figures of the sentence", senses[0], "1 - after / before" if scale > 1 else "larger / smaller",
-        f"{pairs[0][1].strip()} against {pairs[0][4].strip()}",
+        f"{pair[1].strip()} against {pair[4].strip()}",
     )  # fmt: skip
     for sense, value in enumerate(senses):
         if low - (value + 1) * scale * slack <= value * scale <= high + (value + 1) * scale * slack:
             note = "in another sense of the words, or relative to the other figure" if sense else ""
             return JudgedClaim(claim, Verdict.AMBIGUOUS if sense else Verdict.HOLDS, derived, note=note)
-    concluded = _CONCLUDES.fullmatch(text, pairs[0].end(), match.start()) is not None
+    measured = after.unit.dimensions[1] != 0 or after.unit.dimensions[0] != 0
+    if pair.start() >= match.end():
+        concluded = measured
+    else:
+        said = text[pair.end() : match.start()]
+        concluded = alone and _CONCLUDES.fullmatch(said) is not None
+        concluded |= measured and len(said) <= _CONCLUSION and _GOES_ON.search(said) is None
     return JudgedClaim(claim, Verdict.FAILS, derived) if concluded else None
 
 

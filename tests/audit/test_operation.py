@@ -1,0 +1,73 @@
+"""Figures of a service that fix one another: each pair of documents differs in one figure, wrong in the first."""
+
+import pytest
+
+from optimizer.audit import audit_document
+
+_POOLS = "| Pool | Nodes | GPUs |\n|---|---|---|\n| Prefill | 3 | 24 |\n| Decode | 6 | 48 |\n| Total | 9 | {} |"
+_SPENDING = (
+    "| Region | GPUs | $/h |\n|---|---|---|\n| EU | 16 | 40 |\n| US | 32 | 80 |\n| APAC | 8 | 20 |\n| Total | 56 | {} |"
+)
+_LOAD = (
+    "| Metric | Value |\n|---|---|\n| Requests per second | 20 |\n| Output tokens per request | 500 |\n"
+    "| Required output tokens/s | {} |"
+)
+_RUNS = (
+    "The best run (256 concurrent, 1,024 in, 512 out) gave {} output tokens/s.\n\n"
+    "| Concurrency | In | Out | Output tok/s |\n|---|---|---|---|\n| 64 | 1,024 | 512 | 2,300 |\n"
+    "| 256 | 1,024 | 512 | 5,300 |"
+)
+_REPLICA = (
+    "At $2.50 per GPU-hour the 4 GPUs of a replica cost $10.00 an hour. A replica emits 9.0M tokens an hour. "
+    "That is {} per million output tokens."
+)
+_SERVICES = (
+    "| Service | tokens/s |\n|---|---|\n| chat | 14,880 |\n| code | 13,600 |\n| notes | 22,000 |\n| agent | 11,520 |\n"
+    "| batch | 9,000 |\n\n| Service | $ per hour | $ per million tokens |\n|---|---|---|\n| chat | 57.60 | 1.08 |\n"
+    "| code | 38.40 | 0.78 |\n| notes | 18.00 | {} |\n| agent | 76.80 | 1.85 |\n| batch | 15.00 | 0.46 |"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong", "right"),
+    [
+        ("We rent it at $32.00 per hour. It makes 4,000 tokens/s, so a million tokens cost us {}.", "$1.10", "$2.22"),
+        ("The node costs $32.00/h and sustains 4,000 tokens/s. Cost: {} per million tokens.", "$1.10", "$2.22"),
+        ("At 98.32 USD/hour and 12k tok/s we pay {} USD per 1M tokens.", "0.23", "2.28"),
+        ("A GPU costs $2.00 per hour; eight of them make 24,000 tokens/s, which is {}/M tokens.", "$0.05", "$0.185"),
+        (_REPLICA, "$0.28", "$1.11"),
+        ("Peak is 25 requests/s with 400 output tokens per request, so we need {} tokens/s.", "12,000", "10,000"),
+        ("We expect 25 RPS at 400 output tokens each, i.e. {} output tokens/s.", "8,000", "10,000"),
+        (_LOAD, "15,000", "10,000"),
+        (_POOLS, "80", "72"),
+        (_SPENDING, "170", "140"),
+        (_SERVICES, "0.023", "0.23"),
+        (_RUNS, "6,100", "5,300"),
+        ("Each server has eight 400G InfiniBand ports. A port moves {} GB/s.", "400", "50"),
+        ("p99 TTFT was 2.4 s.\n\n| Metric | Value |\n|---|---|\n| p99 TTFT ({}) | 2,400 |", "s", "ms"),
+        ("Decode rose from 1,800 to 2,400 tokens/s, an improvement of {}%.", "60", "33"),
+        ("Output went from 1,150 to 2,070 tokens/s, i.e. the new version is {}x faster.", "3", "1.8"),
+        ("The upgrade made decode {}x faster, from 40 ms to 25 ms per token.", "2.5", "1.6"),
+        ("For the launch peak of 12 x 450 = {} tokens/s we need two replicas.", "8,400", "5,400"),
+    ],
+)  # fmt: skip
+def test_wrong_figure_is_accused_and_the_right_one_is_not(text: str, wrong: str, right: str) -> None:
+    assert audit_document(text.format(wrong), "plan.md").exit_status == 1
+    assert audit_document(text.format(right), "plan.md").exit_status == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "$12 per hour at 10,000 tokens/s and 60% utilisation is $0.56 per million tokens.",
+        "Ours: $10.00 per hour, 2,500 tokens/s. The vendor charges $0.90 per million tokens.",
+        "Peak is 25 requests/s of 400 output tokens per request; a replica handles 3,000 tokens/s, so we need 4.",
+        "Each server has eight 400G ports. A port moves 50 GB/s; the node 400 GB/s in total.",
+        "We went from 2 to 4 GPUs, and decode became 3x faster.",
+        "Utilisation rises from 40% to 60%, an increase of 20%.",
+        "half of 12 x 4 = 24",
+        "| Phase | GPUs | tok/s per GPU |\n|---|---|---|\n| P | 3 | 900 |\n| D | 6 | 300 |\n| Total | 9 | 500 |",
+    ],
+)
+def test_what_may_be_meant_otherwise_is_not_accused(text: str) -> None:
+    assert audit_document(text, "plan.md").exit_status == 0
