@@ -24,6 +24,7 @@ from optimizer.domain.lattice import LARGEST_BATCH, largest_batch
 from optimizer.domain.problem import Problem
 from optimizer.figures.room import most_tokens
 from optimizer.figures.serving import BURST
+from optimizer.search.bottleneck import bottleneck
 from optimizer.search.lattice import Floats, Ints
 from optimizer.search.pricing import MARGIN, Group, KindCost, Pricer
 from optimizer.search.targets import Target
@@ -49,6 +50,10 @@ class Rows:
         return Rows(self.mesh[chosen], self.pp[chosen], self.least[chosen], self.most[chosen])
 
 
+Times = tuple[Floats, Floats | None, Floats, dict[int | None, Floats]]
+"""A cycle, pp·max M, φ, and TTFT without a queue by percentile (none in phase decode)."""
+
+
 class Stack(NamedTuple):
     """Seconds of all layers and the head, of the cheapest layer of each kind, of the head, and of a send of a stage."""
 
@@ -59,9 +64,17 @@ class Stack(NamedTuple):
 
 
 class Bounds:
-    """Bounds of rows over a pricer's mesh pairs; `deepest` is the largest pp there is."""
+    """Bounds of rows over a pricer's mesh pairs.
 
-    def __init__(self, pricer: Pricer, rows: Rows, deepest: int) -> None:
+    Parameters
+    ----------
+    deepest
+        The largest pp there is.
+    cut
+        Whether to cut the stack into stages, each of one sum: tight, and some 20 times as slow. Rows must have a pp.
+    """
+
+    def __init__(self, pricer: Pricer, rows: Rows, deepest: int, *, cut: bool = False) -> None:
         self.problem: Problem = pricer.problem
         self.rows = rows
         index = rows.mesh
@@ -99,6 +112,9 @@ class Bounds:
         self._pricer = pricer
         self._contexts: dict[int, NDArray[np.bool_]] = {}
         self._several = rows.pp > 1
+        names = self.problem.model.layer_names
+        self._order = [list(dict.fromkeys(names)).index(name) for name in names] if cut else []
+        self._ends = pricer.output[index] + tied, pricer.input[index]
 
     def _most_taken(self) -> Floats:
         """Micro-batches of the sequences, and beside the prompt tokens, that the engine is told to take at most."""
@@ -203,12 +219,13 @@ class Bounds:
         apart = np.where(self.pp > 1, np.minimum(last, (balanced + 1) * cheapest), 0.0)
         alike = np.max(self._of_kind * stack.layers, axis=0)
         most = np.maximum(np.maximum(self._of_any * cheapest, alike), apart)
-        found: Floats = np.maximum(stack.total, self.pp * most) + self.pp * stack.send
-        return found
+        found: Floats = np.maximum(stack.total, self.pp * most)
+        if self._order:
+            zero = np.zeros_like(found)
+            found = np.maximum(found, self.pp * bottleneck(self._order, stack.layers, stack.tail, zero, self.rows.pp))
+        return found + self.pp * stack.send
 
-    def stack(
-        self, micro: Floats, firsts: Sequence[int | None] = (None,)
-    ) -> tuple[Floats, Floats | None, Floats, dict[int | None, Floats]]:
+    def stack(self, micro: Floats, firsts: Sequence[int | None] = (None,)) -> Times:
         """Least cycle (mean), pp·max M, φ and TTFT without a queue at a micro-batch; no M and TTFT in phase decode.
 
         Parameters
@@ -281,26 +298,41 @@ class Bounds:
         found: Floats = np.maximum(self.working_token * tokens, self.sampler * sampled)
         return found
 
-    def memory(self, micro: Floats) -> Floats:
-        """Least bytes of the fullest device with micro-batches of `micro`: those of pp·(µ − 1) + 1 sequences."""
-        # a batch b = pp·(µ − 1) + 1 already makes micro-batches of µ
+    def memory(self, micro: Floats, batch: Ints | None = None) -> Floats:
+        """Least bytes of the fullest device with micro-batches of `micro`: those of pp·(µ − 1) + 1 sequences.
+
+        Parameters
+        ----------
+        batch
+            Sequences, where they are known (0: not).
+        """
         held = self.pp * (micro - 1) + 1
+        if batch is not None:
+            held = np.where(batch > 0, batch, held)
         share = np.where(self.rows.pp == 0, np.maximum(micro - 1, 1 / self.deep), held / self.pp)
         # layers of one stage hold the cache of the whole batch
-        alike = np.max(self._of_kind * (self._layer_weights + self._layer_sequence * held), axis=0)
+        layers = self._layer_weights + self._layer_sequence * held
+        alike = np.max(self._of_kind * layers, axis=0)
         stage = np.maximum(self.weights / self.deep + self.sequence * share, np.where(self.rows.pp == 0, 0.0, alike))
+        if self._order:
+            stage = np.maximum(stage, bottleneck(self._order, layers, *self._ends, self.rows.pp))
         found: Floats = stage + self._workspace(micro) + self.reserve
         return found
 
     def holds(self, micro: Floats, target: Target) -> tuple[NDArray[np.bool_], Floats]:
         """Whether the limits that tighten with the micro-batch hold at it; and the most requests/s of a device."""
-        cycle, _, share, firsts = self.stack(micro, tuple(target.first))
+        stack = self.stack(micro, tuple(target.first))
+        return self.within(micro, target, stack, self.memory(micro)), self.requests(micro, stack[0])
+
+    def within(self, micro: Floats, target: Target, stack: Times, memory: Floats) -> NDArray[np.bool_]:
+        """Whether what `stack` and `memory` say of a micro-batch keeps the limits."""
+        cycle, _, share, firsts = stack
         slack = 1 + MARGIN
-        holds = (cycle <= target.cycle * slack) & (self.memory(micro) <= target.memory * slack) & (share <= slack)
-        for percentile, first in firsts.items():
-            holds &= first <= target.first[percentile] * slack
+        holds = (cycle <= target.cycle * slack) & (memory <= target.memory * slack) & (share <= slack)
+        for percentile in target.first if firsts else ():
+            holds &= firsts[percentile] <= target.first[percentile] * slack
         holds &= micro <= self._taken
-        return holds & self.context(target.context) if target.context else holds, self.requests(micro, cycle)
+        return holds & self.context(target.context) if target.context else holds
 
     def needed(self, target: Target, most_devices: Floats) -> Floats:
         """Requests/s that each device must serve."""

@@ -6,10 +6,10 @@ was found by 1 skips nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from optimizer.figures.partition import Track, best_cuts
+from optimizer.figures.partition import Track, best_cuts, some_cuts
 
 Cuts = tuple[int, ...]
 
@@ -27,8 +27,15 @@ def _limited(track: Track, limit: int) -> Track:
     return replace(track, limit=limit if track.limit is None else min(limit, track.limit))
 
 
-def cut_front(tracks: Sequence[Track], wanted: int, stages: int) -> list[tuple[tuple[int, ...], Cuts]]:
+def cut_front(
+    tracks: Sequence[Track], wanted: int, stages: int, worth: Callable[[tuple[int, ...]], bool] = lambda _: True
+) -> list[tuple[tuple[int, ...], Cuts]]:
     """Non-dominated vectors of the first `wanted` tracks (one to three) within every track's limit, and cuts of each.
+
+    Parameters
+    ----------
+    worth
+        Whether anyone asks for vectors that begin so, or with no less; others may be missing.
 
     Returns
     -------
@@ -37,12 +44,15 @@ def cut_front(tracks: Sequence[Track], wanted: int, stages: int) -> list[tuple[t
     """
     if wanted == 1:
         found = best_cuts(list(tracks), stages)
-        return [] if found is None else [((largest(tracks[0], found[0]),), found[0])]
+        if found is None:
+            return []
+        least = (largest(tracks[0], found[0]),)
+        return [(least, found[0])] if worth(least) else []
     points: dict[tuple[int, ...], Cuts] = {}
     own = list(tracks)
     last = wanted - 1
-    while True:
-        level = cut_front(own, last, stages)
+    while some_cuts(own, stages):
+        level = cut_front(own, last, stages, worth)
         if not level:
             break
         reached = []
@@ -51,7 +61,8 @@ def cut_front(tracks: Sequence[Track], wanted: int, stages: int) -> list[tuple[t
             found = best_cuts([own[last], *tight, *own[wanted:]], stages)
             assert found is not None  # noqa: S101 - the cuts of `vector` keep these limits
             full = tuple(largest(t, found[0]) for t in own[:wanted])
-            points.setdefault(full, found[0])
+            if worth(full):
+                points.setdefault(full, found[0])
             reached.append(full[last])
         own[last] = _limited(own[last], max(reached) - 1)
     vectors = sorted(points)

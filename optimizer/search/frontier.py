@@ -2,8 +2,9 @@
 
 Branch and bound on boxes (degrees × intervals of chunks, of micro-batches and of replicas). Every objective
 is monotone in both intervals, so that a box has a float vector that nothing in it beats; a box is dismissed where a
-layout already found is at least as good in every objective by more than the floats' margin. What is left of one
-micro-batch is decided by the reference, over every batch and every non-dominated way to cut the pipeline.
+layout already found is at least as good in every objective by more than the floats' margin. The boxes that are best on
+balance are halved and decided first, since a point can only be dominated by one that is better on balance. What is left
+of one micro-batch, or batch, is decided by the reference, over every non-dominated way to cut the pipeline.
 """
 
 from __future__ import annotations
@@ -11,37 +12,37 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.domain.lattice import largest_batch
 from optimizer.domain.layout import Layout
-from optimizer.domain.objectives import OBJECTIVES, Measure, Scale
+from optimizer.domain.objectives import OBJECTIVES, Measure
 from optimizer.domain.problem import Problem
 from optimizer.errors import InternalError, SpecError
 from optimizer.figures.costs import Costs
 from optimizer.figures.memory import Memory
-from optimizer.figures.objective import (
-    Scored,
-    key,
-    layout_of,
-    objective_value,
-)
+from optimizer.figures.objective import Scored, layout_of, objective_value
 from optimizer.figures.operating_point import OperatingPoints, Point
+from optimizer.figures.rates import TICKS_PER_SECOND
+from optimizer.figures.serving import steps_of
 from optimizer.figures.shape import Shape, shape_of
+from optimizer.search.archive import Archive, Vector
 from optimizer.search.bounds import Bounds, Rows
 from optimizer.search.cut_front import cut_front
-from optimizer.search.lattice import Floats, Ints, meshes, replicas_that_fit
+from optimizer.search.lattice import Floats, Ints, Meshes, meshes, replicas_that_fit
 from optimizer.search.pricing import MARGIN, Pricer
 from optimizer.search.search import Search
 from optimizer.search.targets import target
 
 Progress = Callable[[str, int, int], None]
-Vector = tuple[Fraction, ...]
 
 _BLOCK = 1 << 16
+_ROUND = 1 << 12
+"""Boxes that are split at once, the best on balance."""
+_LEAVES = 1 << 7
+"""Boxes that are decided at once, before the others are compared with what they reach."""
 _SAMPLES = 48
 """Boxes of each round whose best corner the reference prices, so that later boxes meet good layouts."""
 
@@ -103,7 +104,15 @@ def _check(problem: Problem, objectives: Sequence[str]) -> None:
 
 @dataclass
 class _Boxes:
-    """Mesh pairs with a pp, and intervals of micro-batches, of replicas and of chunks (by their number)."""
+    """Mesh pairs with a pp, and intervals of micro-batches, of replicas and of chunks (by their number).
+
+    Attributes
+    ----------
+    batch
+        The one batch of a box of one micro-batch; 0: all there are.
+    ideal
+        What nothing in a box beats: boxes × objectives.
+    """
 
     row: Ints
     low: Ints
@@ -112,8 +121,10 @@ class _Boxes:
     most: Ints
     first: Ints
     last: Ints
+    batch: Ints
+    ideal: Floats
 
-    def take(self, chosen: Ints | NDArray[np.bool_]) -> _Boxes:
+    def take(self, chosen: Ints | NDArray[np.bool_] | slice) -> _Boxes:
         return _Boxes(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
 
     def __len__(self) -> int:
@@ -124,60 +135,13 @@ def _join(parts: list[_Boxes]) -> _Boxes:
     return _Boxes(*(np.concatenate([getattr(p, f) for p in parts]) for f in _Boxes.__dataclass_fields__))
 
 
-class _Archive:
-    """Non-dominated vectors, smaller is better in each component."""
-
-    def __init__(self, problem: Problem, scales: Sequence[Scale]) -> None:
-        self.problem = problem
-        # device counts differ by whole numbers and bytes too, so that there floats tell equal from less
-        margins = {Measure.DEVICES: -1e-12, Measure.MEMORY: 0.0}
-        self._relative = np.array([margins.get(scale.measure, MARGIN) for scale in scales])
-        bytes_apart = [abs(float(scale.factor)) if scale.measure is Measure.MEMORY else 0.0 for scale in scales]
-        self._absolute = -0.4 * np.array(bytes_apart)
-        self.found: dict[Vector, Scored] = {}
-        self._floats: Floats | None = None
-
-    def covers(self, vector: Vector) -> bool:
-        """Whether something found is at least as good everywhere, and not the same."""
-        return any(o != vector and all(a <= b for a, b in zip(o, vector, strict=True)) for o in self.found)
-
-    def add(self, vector: Vector, scored: Scored) -> None:
-        """Keep a layout unless it is dominated; of equal vectors the layout that comes first in the stated order."""
-        held = self.found.get(vector)
-        if held is not None:
-            if key(self.problem, scored) < key(self.problem, held):
-                self.found[vector] = scored
-            return
-        if self.covers(vector):
-            return
-        beaten = [o for o in self.found if all(a <= b for a, b in zip(vector, o, strict=True))]
-        for other in beaten:
-            del self.found[other]
-        self.found[vector] = scored
-        self._floats = None
-
-    def dominates(self, ideal: Floats) -> NDArray[np.bool_]:
-        """Which rows of `ideal` something found matches or beats by more than the floats' margin."""
-        if self._floats is None:
-            self._floats = np.array([[float(v) for v in vector] for vector in self.found]).reshape(-1, ideal.shape[1])
-        own = self._floats + np.abs(self._floats) * self._relative + self._absolute
-        result = np.zeros(len(ideal), dtype=bool)
-        for start in range(0, len(ideal), _BLOCK):
-            part = ideal[start : start + _BLOCK]
-            covered = np.zeros(len(part), dtype=bool)
-            for vector in own:
-                covered |= np.all(vector <= part, axis=1)
-            result[start : start + _BLOCK] = covered
-        return result
-
-
 class _Frontier:
     def __init__(self, problem: Problem, objectives: tuple[str, ...], progress: Progress | None) -> None:
         self.problem, self.objectives, self.progress = problem, objectives, progress
         self.search = Search(problem)
         self.rate = problem.workload.request_rate
         self.views = [problem.model_copy(update={"objective": name}) for name in objectives]
-        self.archive = _Archive(problem, [view.scale for view in self.views])
+        self.archive = Archive(problem, [view.scale for view in self.views])
         self.measures = {view.scale.measure for view in self.views}
         self._points: dict[tuple[Shape, int | None, int], OperatingPoints] = {}
         more = {Measure.REQUESTS} | ({Measure.FIRST} if self.rate is not None else set())
@@ -189,22 +153,39 @@ class _Frontier:
         found, _ = meshes(self.problem, own)
         if not len(found) or not own.pp or not own.chunks:
             return ()
-        self.meshes, self.pricer = found, Pricer(self.problem, found)
         self._seed()
-        boxes = self._start()
-        done = 0
-        while len(boxes):
-            lone = (boxes.low == boxes.high) & (boxes.first == boxes.last)
-            lone &= self._decided(boxes) | (boxes.fewest == boxes.most)
-            for i in np.flatnonzero(lone):
-                if self.progress is not None and done % 64 == 0:
-                    self.progress("frontier", done, len(boxes) + done)
-                self._leaf(boxes, int(i))
+        pool = self._start(found)
+        if pool is None:
+            return ()
+        done, least = 0, np.min(pool.ideal, axis=0, initial=np.inf)
+        width = np.max(pool.ideal, axis=0, initial=-np.inf) - least
+        width = np.where(width > 0, width, 1.0)
+        while len(pool):
+            # the best on balance first: what they are found to reach dismisses most of the others
+            order = np.argsort(np.sum((pool.ideal - least) / width, axis=1), kind="stable")
+            known, now, later = len(self.archive), pool.take(order[:_ROUND]), pool.take(order[_ROUND:])
+            lone = (now.low == now.high) & (now.first == now.last)
+            lone &= self._decided(now) | (now.fewest == now.most)
+            final = lone & ((now.batch > 0) | (Measure.MEMORY not in self.measures))
+            leaves = now.take(final)
+            for i in range(min(len(leaves), _LEAVES)):
+                if not self.archive.dominates(leaves.ideal[i : i + 1], known)[0]:
+                    self._leaf(leaves, i)
                 done += 1
-            boxes = self._split(boxes.take(~lone))
+            pool = _join([later, leaves.take(slice(_LEAVES, None))])
+            pool = pool.take(~self.archive.dominates(pool.ideal, known))
+            split = self._bounded(_join([self._of_batches(now.take(lone & ~final)), self._halves(now.take(~lone))]))
+            pool = _join([pool, split])
             if self.progress is not None:
-                self.progress("frontier", done, done + len(boxes))
+                self.progress("frontier", done, done + len(pool))
         return self._points_found()
+
+    def _of_batches(self, boxes: _Boxes) -> _Boxes:
+        """Boxes of one micro-batch, one for each batch."""
+        pp = self.rows.pp[boxes.row]
+        each = np.repeat(np.arange(len(boxes)), pp)
+        below = np.arange(len(each)) - np.repeat(np.cumsum(pp) - pp, pp)
+        return replace(boxes.take(each), batch=(pp * boxes.low)[each] - below)
 
     def _points_found(self) -> tuple[FrontierPoint, ...]:
         signs = [-1 if view.objective_row.maximised else 1 for view in self.views]
@@ -244,24 +225,28 @@ class _Frontier:
         return Shape(tp, cp, etp, ep, int(self.rows.pp[row]), int(own.redundant[mesh]))
 
     def _leaf(self, boxes: _Boxes, i: int) -> None:
-        """Every batch of one micro-batch, every way to cut, and the replicas that matter."""
+        """Every way to cut, the replicas that matter, and the batch, or every batch of the micro-batch."""
         shape, chunk = self._shape(int(boxes.row[i])), int(self.search.chunks[boxes.first[i]]) or None
         counts = self.search.replicas_of(shape)
         if not counts:
             return
         pp, micro = shape.pp, int(boxes.low[i])
         allowed = self.problem.search.batch
-        span = range(pp * micro, pp * (micro - 1), -1)
+        only = int(boxes.batch[i])
+        span = (only,) if only else range(pp * micro, pp * (micro - 1), -1)
         batches = [b for b in span if (b <= largest_batch(self.problem) if allowed is None else b in allowed)]
         if self.wants_fewer and self.wants_more:
             tried = tuple(r for r in counts if boxes.fewest[i] <= r <= boxes.most[i])
         else:
             tried = counts if self.wants_fewer else counts[-1:]
+        ideal = boxes.ideal[i] if only and len(tried) == 1 else None
         for batch in batches:
-            widest = self._front(shape, chunk, counts[-1], batch)
+            widest = self._front(shape, chunk, counts[-1], batch, ideal)
             if not widest:
                 continue
-            first = bisect_left(tried, 1, key=lambda r: min(1, len(self._front(shape, chunk, r, batch))))
+            first = 0
+            if len(tried) > 1:
+                first = bisect_left(tried, 1, key=lambda r: min(1, len(self._front(shape, chunk, r, batch))))
             for replicas in tried[first:]:
                 front = widest if replicas == counts[-1] else self._front(shape, chunk, replicas, batch)
                 for _, cuts in front:
@@ -272,9 +257,15 @@ class _Frontier:
                 break
 
     def _front(
-        self, shape: Shape, chunk: int | None, replicas: int, batch: int
+        self, shape: Shape, chunk: int | None, replicas: int, batch: int, ideal: Floats | None = None
     ) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-        """Non-dominated cuts in what the objectives measure."""
+        """Non-dominated cuts in what the objectives measure.
+
+        Parameters
+        ----------
+        ideal
+            What nothing beats; where it is given, cuts of vectors that something found dominates may be missing.
+        """
         points = self._at(shape, chunk, replicas)
         found = points.limited_tracks(batch, points.need)
         if found is None:
@@ -285,7 +276,36 @@ class _Frontier:
         if Measure.MEMORY in self.measures:
             measured.append(found.memory)
         others = [t for t in found.all() if not any(t is m for m in measured)]
-        return cut_front([*measured, *others], len(measured), shape.pp)
+        tracks = [*measured, *others]
+        if ideal is None:
+            return cut_front(tracks, len(measured), shape.pp)
+        work = self.problem.workload
+        if work.phase == "prefill":
+            ended = 1 / steps_of(work, -(-batch // shape.pp), chunk).pieces
+        else:
+            ended = float(work.tokens_per_step) / (work.output_tokens - 1)
+        ended *= batch / shape.pp / (shape.tp * shape.cp)
+
+        def worth(costs: tuple[int, ...]) -> bool:
+            """Whether nothing found dominates what stages of such costs can reach."""
+            cycle, row = shape.pp * costs[0] / found.scale / TICKS_PER_SECOND, ideal.copy()
+            for column, view in enumerate(self.views):
+                match view.scale.measure:
+                    case Measure.CYCLE:
+                        level = cycle
+                    case Measure.DEVICE_REQUESTS:
+                        level = ended / cycle
+                    case Measure.REQUESTS:
+                        level = ended / cycle * shape.devices * replicas
+                    case Measure.MEMORY if len(costs) == len(measured):
+                        level = float(costs[-1])
+                    case _:
+                        continue
+                value = view.scale.floats(level)
+                row[column] = -value if view.objective_row.maximised else value
+            return not self.archive.dominates(row[None])[0]
+
+        return cut_front(tracks, len(measured), shape.pp, worth)
 
     def _free(self, shape: Shape, chunk: int | None, batch: int) -> list[tuple[int, ...]] | None:
         """The front that no smaller batch of the micro-batch improves: without memory and with any rate served."""
@@ -319,63 +339,71 @@ class _Frontier:
                 own = scored.layout
                 self._add(shape_of(own), own.prefill_chunk, own.replicas, scored.point)
 
-    def _start(self) -> _Boxes:
-        """Octaves of micro-batches of every mesh pair and pp, as far as limits hold."""
-        own, found = self.search.axes, self.meshes
+    def _start(self, found: Meshes) -> _Boxes | None:
+        """Octaves of micro-batches of every mesh pair and pp, as far as limits hold; None where no depth fits."""
+        own = self.search.axes
         depth = np.array(own.pp, dtype=np.int64)
         mesh, pp = (a.ravel() for a in np.meshgrid(np.arange(len(found)), depth, indexing="ij"))
         sizes = tuple(t.size for t in self.problem.hardware.tiers)
         most = replicas_that_fit(sizes, self.problem.devices, found.stage[mesh] * pp)
         keep = most > 0
-        every = np.zeros_like(mesh)
-        self.rows = Rows(mesh, pp, every, every).take(keep)
+        mesh, pp = mesh[keep], pp[keep]
+        self.meshes, every = found.take(mesh), np.zeros_like(mesh)
+        self.pricer = Pricer(self.problem, self.meshes, self.meshes.stage * pp)
+        self.rows = Rows(np.arange(len(mesh)), pp, every, every)
         most, alive = most[keep], np.arange(int(np.count_nonzero(keep)))
-        parts = []
-        low = 1
+        low, parts = 1, []
         while len(alive) and low <= largest_batch(self.problem):
-            count = len(alive)
-            ones = np.ones(count, dtype=np.int64)
+            ones, ideal = np.ones(len(alive), dtype=np.int64), np.zeros((len(alive), len(self.views)))
             last = ones * (len(self.search.chunks) - 1)
-            boxes = _Boxes(alive, ones * low, ones * (2 * low - 1), ones, most[alive], ones * 0, last)
-            kept, holds = self._bounded(boxes)
-            parts.append(kept)
-            alive, low = alive[holds], 2 * low
-        return _join(parts) if parts else _Boxes(*(np.zeros(0, dtype=np.int64) for _ in _Boxes.__dataclass_fields__))
+            boxes = _Boxes(alive, ones * low, ones * (2 * low - 1), ones, most[alive], ones * 0, last, ones * 0, ideal)
+            kept = self._bounded(boxes)
+            self._sample(kept)
+            parts.append(kept.take(~self.archive.dominates(kept.ideal)))
+            alive, low = alive[self._holding], 2 * low
+        return _join(parts) if parts else None
 
-    def _bounded(self, boxes: _Boxes) -> tuple[_Boxes, NDArray[np.bool_]]:
+    def _bounded(self, boxes: _Boxes) -> _Boxes:
         """Boxes that nothing found dominates, less what limits exclude; and which keep the limits at their low end."""
+        if not len(boxes):
+            return boxes
         kept, holding = [], []
         for start in range(0, len(boxes), _BLOCK):
             part = boxes.take(np.arange(start, min(start + _BLOCK, len(boxes))))
-            ideal, holds, part = self._ideal(part)
-            left = holds & (part.fewest <= part.most)
-            left[left] = ~self.archive.dominates(ideal[left])
-            kept.append((part.take(left), ideal[left]))
-            holding.append(holds)
-        samples = np.concatenate([i for _, i in kept])
-        joined = _join([b for b, _ in kept])
-        self._sample(joined, samples)
-        again = ~self.archive.dominates(samples)
-        return joined.take(again), np.concatenate(holding)
+            for cut in (False, True):
+                part, holds = self._ideal(part, cut=cut)
+                if not cut:
+                    holding.append(holds)
+                left = holds & (part.fewest <= part.most)
+                left[left] = ~self.archive.dominates(part.ideal[left])
+                part = part.take(left)
+            kept.append(part)
+        self._holding = np.concatenate(holding)
+        return _join(kept)
 
-    def _ideal(self, boxes: _Boxes) -> tuple[Floats, NDArray[np.bool_], _Boxes]:
-        """What nothing in a box beats, whether its low end keeps the limits, and the box less what cannot serve."""
+    def _ideal(self, boxes: _Boxes, *, cut: bool) -> tuple[_Boxes, NDArray[np.bool_]]:
+        """Boxes with what nothing in them beats, less what cannot serve; and whether their low ends keep the limits.
+
+        Parameters
+        ----------
+        cut
+            As `Bounds`.
+        """
         chunks = self.search.chunks
         rows = replace(self.rows.take(boxes.row), least=chunks[boxes.first], most=chunks[boxes.last])
-        bounds = Bounds(self.pricer, rows, self.search.axes.pp[-1])
-        low = boxes.low.astype(float)
-        limit = target(self.problem, None)
-        holds, _ = bounds.holds(low, limit)
+        bounds = Bounds(self.pricer, rows, self.search.axes.pp[-1], cut=cut)
+        low, limit = boxes.low.astype(float), target(self.problem, None)
+        at_low, memory = bounds.stack(low, (None, *limit.first)), bounds.memory(low, boxes.batch)
+        holds = bounds.within(low, limit, at_low, memory)
         high = np.maximum(np.minimum(boxes.high, bounds.most_in_memory(limit)), low)
-        cycle, mixed, _, firsts = bounds.stack(low)
-        slowest, late, _, _ = bounds.stack(high)
-        each = bounds.requests(high, slowest)
+        cycle, mixed, _, firsts = at_low
+        slowest, late, _, _ = at_low if np.array_equal(low, high) else bounds.stack(high)
+        each = bounds.requests(high, slowest) * np.where(boxes.batch > 0, boxes.batch / (rows.pp * low), 1.0)
         replica = (self.meshes.stage[rows.mesh] * rows.pp).astype(float)
         fewest = boxes.fewest
         if self.rate is not None:
             needed = np.ceil(float(self.rate) / (each * replica) * (1 - MARGIN))
             fewest = np.maximum(fewest, np.minimum(needed, 2**40).astype(np.int64))
-        part = replace(boxes, high=high.astype(np.int64), fewest=fewest)
         columns = []
         for view in self.views:
             match view.scale.measure:
@@ -392,11 +420,12 @@ class _Frontier:
                         raise InternalError("TTFT is an objective only where there are prompts")
                     level = firsts[None] + self._wait(bounds, mixed, late, high, boxes)
                 case Measure.MEMORY:
-                    level = bounds.memory(low)
+                    level = memory
             column = view.scale.floats(level)
             columns.append(-column if view.objective_row.maximised else column)
         ideal = np.stack(columns, axis=1)
-        return ideal, holds & np.all(np.isfinite(ideal), axis=1), part
+        part = replace(boxes, high=high.astype(np.int64), fewest=fewest, ideal=ideal)
+        return part, holds & np.all(np.isfinite(ideal), axis=1)
 
     def _wait(self, bounds: Bounds, mixed: Floats, late: Floats, high: Floats, boxes: _Boxes) -> Floats:
         """Least wait of the queue; infinite where prompts arrive faster than they are computed."""
@@ -409,8 +438,9 @@ class _Frontier:
         load = float(rate) / (boxes.most * bounds.meshes.dp) * service * (1 - MARGIN)
         return np.where(load < 1, load * service / (2 * (1 - np.minimum(load, 1 - 1e-12))), np.inf) * (1 - MARGIN)
 
-    def _sample(self, boxes: _Boxes, ideal: Floats) -> None:
+    def _sample(self, boxes: _Boxes) -> None:
         """Price the best corners of boxes spread over the ideal frontier."""
+        ideal = boxes.ideal
         if not len(boxes):
             return
         chosen: set[int] = set()
@@ -441,10 +471,8 @@ class _Frontier:
                     if point is not None:
                         self._add(shape, chunk, replicas, point)
 
-    def _split(self, boxes: _Boxes) -> _Boxes:
-        """Halve the widest interval of each box, and keep what may matter."""
-        if not len(boxes):
-            return boxes
+    def _halves(self, boxes: _Boxes) -> _Boxes:
+        """Each box in two, by its widest interval."""
         both = self.wants_fewer and self.wants_more
         chunks = self.search.chunks
         widest = chunks[boxes.last] * boxes.low >= chunks[boxes.first] * boxes.high
@@ -464,7 +492,4 @@ class _Frontier:
             first=np.where(by_chunk, between + 1, boxes.first),
         )  # fmt: skip
         joined = _join([left, right])
-        joined = joined.take(
-            (joined.low <= joined.high) & (joined.fewest <= joined.most) & (joined.first <= joined.last)
-        )
-        return self._bounded(joined)[0] if len(joined) else joined
+        return joined.take((joined.low <= joined.high) & (joined.fewest <= joined.most) & (joined.first <= joined.last))

@@ -74,6 +74,12 @@ def test_the_frontier_is_deterministic() -> None:
         assert [(p.values, p.layout) for p in first] == [(p.values, p.layout) for p in second]
 
 
+def test_no_layout_makes_an_empty_frontier() -> None:
+    problem = next(p for seed in itertools.count() if (p := small_problem(seed)).model.layer_count > 1)
+    deep = problem.model_copy(update={"devices": 1, "search": problem.search.model_copy(update={"pp": (2,)})})
+    assert frontier(deep, ("throughput_per_device", "memory_headroom")) == ()
+
+
 @pytest.mark.parametrize(
     ("phase", "objectives", "message"),
     [

@@ -1,0 +1,146 @@
+"""Non-dominated vectors found so far, and which bounds they dismiss."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from math import isqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optimizer.domain.objectives import Measure, Scale
+from optimizer.domain.problem import Problem
+from optimizer.figures.objective import Scored, key
+from optimizer.search.lattice import Floats
+from optimizer.search.pricing import MARGIN
+
+Vector = tuple[Fraction, ...]
+
+_ROOM = 1 << 10
+"""Vectors for which an archive has room at first."""
+_OVERDUE = 0.25
+"""How many more vectors are found, by those sorted, before they are sorted again."""
+
+
+def _dominates(one: Vector, other: Vector) -> bool:
+    """Whether one is at least as good everywhere, and not the same."""
+    return one != other and all(a <= b for a, b in zip(one, other, strict=True))
+
+
+class Archive:
+    """Non-dominated vectors, smaller is better in each component."""
+
+    def __init__(self, problem: Problem, scales: Sequence[Scale]) -> None:
+        self.problem = problem
+        # device counts differ by whole numbers and bytes too, so that there floats tell equal from less
+        margins = {Measure.DEVICES: -1e-12, Measure.MEMORY: 0.0}
+        self._relative = np.array([margins.get(scale.measure, MARGIN) for scale in scales])
+        bytes_apart = [abs(float(scale.factor)) if scale.measure is Measure.MEMORY else 0.0 for scale in scales]
+        self._absolute = -0.4 * np.array(bytes_apart)
+        self.found: dict[Vector, Scored] = {}
+        self._vectors: list[Vector | None] = []
+        """Those found, in the order of `_floats`; None where another has come to dominate it since."""
+        self._floats = np.zeros((_ROOM, len(scales)))
+        self._sorted = _Sorted(self._floats[:0])
+
+    def __len__(self) -> int:
+        """Vectors that were ever found."""
+        return len(self._vectors)
+
+    def add(self, vector: Vector, scored: Scored) -> None:
+        """Keep a layout unless it is dominated; of equal vectors the layout that comes first in the stated order."""
+        held = self.found.get(vector)
+        if held is not None:
+            if key(self.problem, scored) < key(self.problem, held):
+                self.found[vector] = scored
+            return
+        own = np.array([float(value) for value in vector])
+        known = self._floats[: len(self)]
+        if any(_dominates(other, vector) for other in self._at(np.all(known <= own, axis=1))):
+            return
+        for other in self._at(np.all(known >= own, axis=1)):
+            if _dominates(vector, other):
+                del self.found[other]
+                self._vectors[self._vectors.index(other)] = None
+        if len(self) == len(self._floats):
+            self._floats = np.concatenate([self._floats, np.zeros_like(self._floats)])
+        self._floats[len(self)] = own
+        self._vectors.append(vector)
+        self.found[vector] = scored
+
+    def _at(self, chosen: NDArray[np.bool_]) -> list[Vector]:
+        found = (self._vectors[number] for number in np.flatnonzero(chosen).tolist())
+        return [vector for vector in found if vector is not None]
+
+    def dominates(self, ideal: Floats, since: int = 0) -> NDArray[np.bool_]:
+        """Which rows of `ideal` something found, from a number on, matches or beats by more than the floats' margin."""
+        found = np.zeros(len(ideal), dtype=bool)
+        if not since:
+            if len(self) > (1 + _OVERDUE) * len(self._sorted):
+                self._sorted = _Sorted(self._less())
+            found, since = self._sorted.dominates(ideal), len(self._sorted)
+        recent = self._less(since)
+        if len(ideal) == 1:
+            found |= np.any(np.all(recent <= ideal, axis=1))
+            return found
+        left = np.flatnonzero(~found)
+        columns = np.ascontiguousarray(ideal[left].T)
+        for vector in recent:
+            below = vector[0] <= columns[0]
+            for least, column in zip(vector[1:], columns[1:], strict=True):
+                below &= least <= column
+            found[left[below]] = True
+        return found
+
+    def _less(self, since: int = 0) -> Floats:
+        """What was found from a number on, by the floats' margin less good; dominated ones too."""
+        known = self._floats[since : len(self)]
+        own: Floats = known + np.abs(known) * self._relative + self._absolute
+        return own
+
+
+class _Sorted:
+    """Vectors of which rows are asked whether one is as good everywhere: sorted by the first component, in blocks.
+
+    Of all blocks before the one that a row's first component falls in, the least third component of those up to its
+    second one is known; with the block itself the row is compared.
+    """
+
+    def __init__(self, vectors: Floats) -> None:
+        own = vectors[np.argsort(vectors[:, 0], kind="stable")]
+        self._own = own if own.shape[1] == 3 else np.column_stack([own, np.zeros(len(own))])
+        self._block = max(1, isqrt(len(own)))
+        self._before: dict[int, tuple[Floats, Floats]] = {}
+
+    def __len__(self) -> int:
+        return len(self._own)
+
+    def dominates(self, rows: Floats) -> NDArray[np.bool_]:
+        """Which rows a vector is as good as everywhere."""
+        found = np.zeros(len(rows), dtype=bool)
+        if not len(rows):
+            return found
+        first, second = rows[:, 0], rows[:, 1]
+        third = rows[:, 2] if rows.shape[1] == 3 else np.zeros(len(rows))
+        block = np.searchsorted(self._own[:, 0], first, side="right") // self._block
+        order = np.argsort(block, kind="stable")
+        numbers, starts = np.unique(block[order], return_index=True)
+        for number, which in zip(numbers.tolist(), np.split(order, starts[1:]), strict=True):
+            seconds, least = self._first(number)
+            at = np.searchsorted(seconds, second[which], side="right") - 1
+            covered = (at >= 0) & (least[at] <= third[which])
+            beside = self._own[number * self._block : (number + 1) * self._block]
+            below = beside[:, :1] <= first[which]
+            below &= beside[:, 1:2] <= second[which]
+            below &= beside[:, 2:] <= third[which]
+            found[which] = covered | np.any(below, axis=0)
+        return found
+
+    def _first(self, blocks: int) -> tuple[Floats, Floats]:
+        """Second components of the vectors of the first blocks, ascending, and the least third one up to each."""
+        if blocks not in self._before:
+            own = self._own[: blocks * self._block]
+            own = own[np.argsort(own[:, 1], kind="stable")]
+            self._before[blocks] = own[:, 1], np.append(np.minimum.accumulate(own[:, 2]), np.inf)
+        return self._before[blocks]
