@@ -205,6 +205,7 @@ def test_bounds_admit_every_layout(first: int) -> None:
                 layout = Layout(
                     tp=shape.tp, cp=shape.cp, dp=shape.dp * replicas, pp=shape.pp, etp=shape.etp, ep=shape.ep,
                     edp=1 if problem.model.moe is None else shape.edp * replicas, batch=batch, prefill_chunk=chunk,
+                    redundant_slots=shape.redundant,
                 )  # fmt: skip
                 assert_bounds(problem, shape, chunk, layout)
 
