@@ -165,8 +165,8 @@ def assert_bounds(problem: Problem, shape: Shape, chunk: int | None, layout: Lay
     own = axes(problem)
     micro = np.array([float(layout.micro_batch)])
     slack = 1 + CLOSE
-    for pp in (shape.pp, 0):
-        bounds = Bounds(pricer, one_row(pp, chunk), own.pp[-1])
+    for pp, cut in ((shape.pp, False), (shape.pp, True), (0, False)):
+        bounds = Bounds(pricer, one_row(pp, chunk), own.pp[-1], cut=cut)
         cycle, _, share, firsts = bounds.stack(micro, (None, *PERCENTILES))
         exact = shape.pp * max(found.stage_ticks) / TICKS_PER_SECOND
         assert cycle[0] <= float(exact) * slack
