@@ -15,19 +15,18 @@ from typing import Final
 
 from optimizer.audit import lexicon
 from optimizer.audit.contradictions import Contradiction
-from optimizer.audit.deployment import COUNT, DEVICES, ORDINALS, SIZE, Known, Sentence, count, size
+from optimizer.audit.deployment import COUNT, DEVICES, ORDINALS, SIZE, Sentence, count, size
+from optimizer.audit.derived import judge_derived
 from optimizer.audit.facts import Derivation, JudgedClaim
 from optimizer.audit.known_figures import (
     GB,
-    ROUGHLY,
     JudgedClaims,
     claim_at,
     priced_on,
-    share_of_weights,
     verdict_of,
     weights_of,
 )
-from optimizer.audit.launched import Launched
+from optimizer.audit.launched import Launched, judge_code
 from optimizer.audit.lexicon import ONE, UNITS, Unit
 from optimizer.audit.partial import device_counts
 from optimizer.audit.startup_log import judge_log
@@ -63,6 +62,10 @@ _INTO: Final = re.compile(
     re.IGNORECASE,
 )
 _TIMES_SIZE: Final = re.compile(rf"({COUNT})\s*(?:{DEVICES})?\s*[×x*]\s*(\d+)\s*(GB|GiB)\b", re.IGNORECASE)
+_ALONE: Final = re.compile(
+    r"\bfits?\b(?:\s+(?:comfortably|easily|well|fine|too))?\s*(?:[.,;:]|and\b|so\b|$)", re.IGNORECASE
+)
+"""What fits, without a word where: into all that there is."""
 _EACH: Final = re.compile(rf"\s*(?:per|each|/|a)\b|\s*{DEVICES}", re.IGNORECASE)
 
 
@@ -72,6 +75,10 @@ def _room(sentence: Sentence) -> tuple[Fraction, str, int] | None:
     if into is not None:
         return size(into[1], into[2]), f"{into[1]} {into[2]}", into.start(1)
     written = _TIMES_SIZE.search(sentence.text)
+    most = max(sentence.whole.counts, default=0)
+    if not sentence.groups and written is None and most and sentence.known.device and _ALONE.search(sentence.text):
+        each = sentence.known.memory or Fraction(load_hardware(sentence.known.device).device.memory)
+        return most * each, f"{most} × {shown(each, GB)}", len(sentence.text)
     if len({(group.devices, group.device) for group in sentence.groups}) == 1:
         group = sentence.groups[0]
         known = Fraction(load_hardware(group.device).device.memory)
@@ -97,8 +104,9 @@ def _fits(sentence: Sentence) -> JudgedClaims:
     stated = [match for match in SIZE.finditer(text, 0, min(at, surely.start() + 4) if surely else 0)
               if not _EACH.match(text, match.end()) and size(match[1], match[2]) != room]  # fmt: skip
     need = size(stated[-1][1], stated[-1][2]) if stated else None
-    if need is None and sentence.known.precision and (sentence.own.model or _THE_MODEL.search(text)):
-        need = weights_of(sentence.known)
+    if sentence.known.precision and (sentence.own.model or _THE_MODEL.search(text)):
+        # What an author takes the weights for is judged of its own; they fit or not as they are.
+        need = max(need or Fraction(0), weights_of(sentence.known) or Fraction(0)) or None
     if need is not None:
         yield _fit(sentence, stated[-1] if stated else verb, need, room, told)
 
@@ -188,7 +196,7 @@ def _held(sentence: Sentence) -> JudgedClaims:
 
 
 _RATES: Final = re.compile(
-    r"(?P<rate>\d[\d,]*(?:\.\d+)?)\s?(?P<k>k)?\s*(?:tokens?|tok)\s?(?:/\s?(?:s|sec)\b|per second)"
+    r"(?P<rate>\d[\d,]*(?:\.\d+)?)\s?(?P<k>k)?\s*(?:[a-z]+\s+)?(?:tokens?|tok)\s?(?:/\s?(?:s|sec)\b|per second)"
     r"|\b(?:TPOT|ITL)\b(?:\s+(?:of|is|at|p50|p99))*\W{0,3}(?P<ms>\d+(?:\.\d+)?)\s?ms"
     r"|(?P<each>\d+(?:\.\d+)?)\s?ms\s+per\s+(?:output\s+)?token",
     re.IGNORECASE,
@@ -198,6 +206,7 @@ _LONE: Final = re.compile(
     r"|\bfor one user",
     re.IGNORECASE,
 )
+_ALL_OF_IT: Final = re.compile(rf"\b(?:{DEVICES}|nodes?|replicas?|box(?:es)?|servers?|cluster|pool)\b", re.IGNORECASE)
 _SPEEDS_UP: Final = re.compile(
     r"(?<!no )(?<!without )\b(?:speculat\w*|draft\w*|mtp|eagle|medusa|prefix|cache hits?|cached)\b", re.IGNORECASE
 )
@@ -215,9 +224,10 @@ def _rates(sentence: Sentence) -> JudgedClaims:
         clause = text.rfind(";", 0, match.start()) + 1, text.find(";", match.end()) % (len(text) + 1)
         lone = time or _LONE.search(text, *clause) is not None
         per_device = re.match(rf"\s*(?:per|/|a|on each)\s*{DEVICES}", text[match.end() :], re.IGNORECASE) is not None
+        all_of_it = max(sentence.whole.counts, default=0) if _ALL_OF_IT.search(text) else 0
         given = own.devices or own.degrees.get("tp")
-        devices = 1 if per_device else given or (known.devices if lone else None)
-        if devices is None or not rate:
+        devices = 1 if per_device else given or (known.devices if lone else all_of_it)
+        if not devices or not rate:
             continue
         width = min(own.degrees.get("tp") or known.degrees.get("tp") or devices, devices) if lone else devices
         priced = priced_on(known, width, data_parallel=not lone)
@@ -264,7 +274,7 @@ def _degrees_give(sentence: Sentence) -> JudgedClaims:
     if len(degrees.keys() - {"ep"}) < 2 or len(totals) != 1 or _SUPPOSED.search(sentence.text):
         return
     ((devices, match),) = totals.items()
-    given = device_counts(degrees, sentence.engines)
+    given = device_counts(degrees, sentence.whole.engines)
     spare = "dp" not in degrees and any(devices % value == 0 for value in given)
     if given and (devices in given or not spare):
         order = sorted(given, key=lambda value: abs(value - devices))
@@ -282,6 +292,7 @@ _A_NODE: Final = re.compile(
     rf"|{DEVICES} per node\s*[:=]\s*(\d{{1,3}})|\((\d)\s*×\s*\w+ each\)",
     re.IGNORECASE,
 )
+_COPIES: Final = re.compile(rf"({COUNT})\s+(?:\w+\s+)?(?:replicas|copies|instances|cells|pods)\b", re.IGNORECASE)
 _SOME: Final = re.compile(r"\bof (?:the|which)\b|\bfree\b|\bper\b.*\breplica", re.IGNORECASE)
 
 
@@ -292,9 +303,12 @@ def _nodes_give(sentence: Sentence, per_node: int | None) -> JudgedClaims:
     own = next((int(next(filter(None, match.groups()))) for match in _A_NODE.finditer(sentence.text)), None)
     each = own or per_node
     totals.pop(own or 0, None)
+    copies = {count(match[1]) for match in _COPIES.finditer(sentence.text)}
     if len(nodes) != 1 or len(totals) != 1 or each is None or sentence.cells or _SOME.search(sentence.text):
         return
     ((devices, match),), (number,) = totals.items(), nodes
+    if devices in {number * each * copy for copy in copies}:
+        return
     if devices == number * each or (devices >= number and not _SUPPOSED.search(sentence.text)):
         reading = Derivation("nodes", Fraction(number * each), "nodes × devices_per_node", f"{number} × {each}")
         yield claim_at(
@@ -314,59 +328,6 @@ def _devices_of_a_node(found: Sequence[Sentence]) -> int | None:
             if count(nodes[0]) * size_of_node == int(totals[0]):
                 return size_of_node
     return None
-
-
-_EXPERTS: Final = re.compile(
-    r"(\d{1,4})(?:\s+of\s+the\s+\d+)?\s+(?:routed\s+)?experts?\s+(?:per|of each|each|a|in each|on each|/)\s*"
-    r"(?:layer|GPU|device|rank|card)\b|(?:each|every)\s+(?:GPU|device|rank|card)\s+(?:has|holds|keeps|owns|gets|stores)\s+"
-    r"(\d{1,4})\s+(?:routed\s+)?experts",
-    re.IGNORECASE,
-)
-
-
-def _experts(sentence: Sentence) -> JudgedClaims:
-    """``With EP=32 it is 16 experts a layer``: experts of one layer, instances and equivalents, as `verify` counts."""
-    ep, match = sentence.own.degrees.get("ep"), _EXPERTS.search(sentence.text)
-    if ep is None or match is None or re.search(r"redundan|shared|\bactive\b", sentence.text):
-        return
-    # What a rank holds of a model needs no device; any of the catalog will do.
-    priced = priced_on(sentence.known.over(Known(device="h100-sxm-8")), ep, ep=ep)
-    value = Fraction(match[1] or match[2])
-    if priced is not None and priced[0].model.moe is not None and value != priced[0].model.moe.experts:
-        names = ("experts_resident_per_layer", "expert_instances", "expert_equivalents")
-        found = [(name, figure) for name in names if (figure := priced[2].figures.get(name)) is not None]
-        readings = [Derivation(name, Fraction(one.value), one.formula, one.substituted) for name, one in found]
-        readings.sort(key=lambda one: one.value != value)
-        true = readings[0].value == value
-        verdict = verdict_of(right=true) if not true or "layer" in match[0] else Verdict.AMBIGUOUS
-        yield claim_at(sentence, match, "experts_per_gpu", value, ONE, verdict, readings)
-
-
-_EACH_HOLDS: Final = re.compile(
-    rf"(?:each|every)\s+(?:{DEVICES}|rank)\s+(?:has|had|holds|held|keeps)\s+[~≈]?(?:about\s+)?"
-    rf"(\d[\d,.]*)\s*(GB|GiB)\s+(?:of\s+)?(?:the\s+)?weights"
-    rf"|weights\D{{0,40}}?(\d[\d,.]*)\s*(GB|GiB)\s*(?:per|/|on each|a|for each)\s*(?:{DEVICES}|rank)"
-    rf"|(\d[\d,.]*)\s*(GB|GiB)\s*(?:of\s+weights\s*)?"
-    rf"(?:per|/|on each|a|for each)\s*(?:{DEVICES}|rank)\b(?=.{{0,24}}weights)",
-    re.IGNORECASE,
-)
-_WHOLE_WEIGHTS: Final = re.compile(
-    r"\bweights\b[^.;\d]{0,24}?[~≈]?\s*(\d[\d,.]*)\s*(GB|GiB|TB)\b(?!\s*(?:per|/|each|a|on each|for each))",
-    re.IGNORECASE,
-)
-
-
-def _held_weights(sentence: Sentence) -> JudgedClaims:
-    """Weights of a device under the degrees of the sentence; of the whole model, confirmed to its name's digits."""
-    match, whole = _EACH_HOLDS.search(sentence.text), _WHOLE_WEIGHTS.search(sentence.text)
-    if match is not None and "tp" in sentence.own.degrees and not _SUPPOSED.search(sentence.text):
-        written = [part for part in match.groups() if part]
-        yield from share_of_weights(sentence, match, size(written[0].rstrip(".,"), written[1]), sentence.own.degrees)
-    elif match is None and whole is not None and (weights := weights_of(sentence.known)) is not None:
-        value = size(whole[1].rstrip(".,"), whole[2])
-        if abs(weights - value) <= value * ROUGHLY:
-            reading = Derivation("one copy of the model", weights, "model_bytes", shown(weights, GB))
-            yield claim_at(sentence, whole, "weights", value, UNITS[whole[2]], Verdict.HOLDS, [reading])
 
 
 _THE_WHOLE: Final = re.compile(
@@ -400,9 +361,7 @@ def _said_of_the_whole(found: Sequence[Sentence]) -> Iterator[Contradiction]:
             yield Contradiction(tuple(sorted((first, line))), "devices", (Fraction(other), Fraction(value)), told)
 
 
-_RULES: Final[tuple[Callable[[Sentence], JudgedClaims], ...]] = (
-    _fits, _row, _held, _rates, _degrees_give, _experts, _held_weights,
-)  # fmt: skip
+_RULES: Final[tuple[Callable[[Sentence], JudgedClaims], ...]] = (_fits, _row, _held, _rates, _degrees_give)
 
 
 def judge_deployment(
@@ -412,5 +371,6 @@ def judge_deployment(
     per_node = _devices_of_a_node(found)
     claims = [claim for sentence in found for rule in _RULES for claim in rule(sentence)]
     claims += [claim for sentence in found for claim in _nodes_give(sentence, per_node)]
-    claims += [launch.claim for launch in launches]
+    claims += judge_derived(found)
+    claims += [*(launch.claim for launch in launches), *judge_code(found, launches)]
     return [*claims, *judge_log(found, launches)], list(_said_of_the_whole(found))

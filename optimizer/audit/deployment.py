@@ -12,13 +12,14 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Final, TypeVar
 
 from optimizer.audit.degrees import degrees_in
 from optimizer.audit.document import Kind, Place, Segment, rows_of
 from optimizer.audit.statements import AXES
 from optimizer.readers import catalog
+from optimizer.readers.catalog import load_hardware
 
 _CARDINALS: Final = dict(
     zip(("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"), range(1, 11), strict=True),
@@ -37,10 +38,22 @@ _PRECISION: Final = (
     ("bf16", re.compile(r"\b(?:bf16|fp16|bfloat16|float16|unquanti[sz]ed|16[- ]bits?)\b", re.IGNORECASE)),
     ("fp8", re.compile(r"\bfp8\b|\b8[- ]bits?\b|-fp8\b", re.IGNORECASE)),
     ("int8", re.compile(r"\b(?:int8|w8a8)\b", re.IGNORECASE)),
-    ("int4", re.compile(r"\b(?:int4|awq|gptq|4[- ]bits?|nvfp4|mxfp4|fp4|w4a16)\b", re.IGNORECASE)),
+    ("int4", re.compile(r"\b(?:int4|awq|gptq|4[- ]bits?|nvfp4|mxfp4|fp4|w4a16|q4(?:_\w+)?)\b", re.IGNORECASE)),
 )
 _CACHE: Final = re.compile(
     r"\b(bf16|fp16|fp8|int8)[\s-]*(?:kv[\s-]*)?cache|cache\w*\s+(?:in|as|at)\s+(bf16|fp8)", re.IGNORECASE
+)
+_REDUNDANT: Final = re.compile(
+    r"(?<!\bno )(?<!without )(?<!without any )(?<!before any )(?<!zero )\bredundan", re.IGNORECASE
+)
+_NARROW_CACHE: Final = re.compile(
+    r"(?:kv|cache).{0,40}(?:fp8|int8|e4m3|e5m2|8[- ]bit|one byte|1 byte)|(?:fp8|int8|8[- ]bit).{0,16}(?:kv\b|cache)",
+    re.IGNORECASE,
+)
+_REFUTES: Final = re.compile(
+    r"\W*(?:no\b(?=[.,!])|nope|wrong|impossible|incorrect|not (?:possible|true|right|so|quite)|it (?:is|does)n['’]t"
+    r"|(?:that|this) (?:is|was) (?:wrong|not|impossible|off|too)|(?:that|this)(?:['’]s| ) (?:not|wrong)|in fact\b)",
+    re.IGNORECASE,
 )
 SIZE: Final = re.compile(r"(?<![\w.,×x*])(\d[\d,]*(?:\.\d+)?)\s*([MGT]i?B)\b(?!/s)")
 _ENGINES: Final = re.compile(
@@ -48,6 +61,15 @@ _ENGINES: Final = re.compile(
 )
 _SCALE: Final = {"mb": 10**6, "gb": 10**9, "tb": 10**12, "mib": 2**20, "gib": 2**30, "tib": 2**40}
 DEVICES: Final = r"(?:GPUs?|devices?|accelerators?|cards?|chips?)"
+_COUNTED: Final = re.compile(rf"({COUNT})\s+{DEVICES}\b", re.IGNORECASE)
+_TP_OVER: Final = re.compile(
+    rf"\btensor[- ]parallel(?:ism)?\s+(?:over|across|on)\s+(?:all\s+)?(?:the\s+|its\s+)?({COUNT})\b", re.IGNORECASE
+)
+_MOST_DEGREES: Final = 8
+_NODES_OF: Final = re.compile(
+    r"(?:\s*(?:SXM\d?|PCIe|NVL|HGX))?\s*(?:nodes?|servers?|hosts?|box(?:es)?|machines?|systems?)\b", re.IGNORECASE
+)
+"""Behind a device's name: what is counted are nodes of them."""
 
 
 def count(text: str) -> int:
@@ -128,7 +150,58 @@ class Known:
         )  # fmt: skip
 
 
-@dataclass(slots=True)
+class Whole:
+    """What a document speaks of anywhere: every degree, every count of devices, the widths of its cache."""
+
+    def __init__(self, said: Sequence[Sentence]) -> None:
+        self.said = said
+        engines = " ".join(sorted({match[0].lower() for one in said for match in _ENGINES.finditer(one.text)}))
+        self.engines = engines.replace("tensorrt", "trtllm") + (" sglang" if "attention" in engines else "")
+
+    @cached_property
+    def counts(self) -> set[int]:
+        """Devices that are spoken of together."""
+        found = {group.devices for one in self.said for group in one.groups}
+        return found | {count(match[1]) for one in self.said for match in _COUNTED.finditer(one.text)}
+
+    @cached_property
+    def _degrees(self) -> dict[str, list[tuple[Sentence, int]]]:
+        found: dict[str, list[tuple[Sentence, int]]] = {}
+        for one in self.said:
+            for degree in degrees_in(one.text):
+                found.setdefault(degree.axis, []).append((one, degree.value))
+        return found
+
+    def every(self, axis: str) -> tuple[int, ...]:
+        """Every degree of an axis."""
+        return tuple(dict.fromkeys(value for _, value in self._degrees.get(axis, ())))[:_MOST_DEGREES]
+
+    def nearest(self, sentence: Sentence, axis: str) -> Iterator[list[int]]:
+        """Degrees of an axis in the paragraph or the item of a sentence, in its section, anywhere."""
+        given = self._degrees.get(axis, [])
+        yield list(dict.fromkeys(value for one, value in given if one.segment == sentence.segment))
+        yield list(dict.fromkeys(value for one, value in given if one.section == sentence.section))
+        yield list(self.every(axis))
+
+    @cached_property
+    def redundant(self) -> bool:
+        """Whether experts are kept more than once."""
+        return any(_REDUNDANT.search(one.text) for one in self.said)
+
+    @cached_property
+    def _widths(self) -> tuple[int, ...]:
+        narrow = any(_NARROW_CACHE.search(one.text) for one in self.said)
+        return (16, 8) if narrow else (16,)
+
+    def cache_widths(self, sentence: Sentence) -> tuple[int, ...]:
+        """Bits of a cached value: those of the sentence, else 16 and, where narrower caches are spoken of, 8."""
+        own = sentence.own.cache
+        if own:
+            return (16,) if own in {"bf16", "fp16"} else (8,)
+        return (16, 8) if sentence.own.precision in {"fp8", "int8"} else self._widths
+
+
+@dataclass(slots=True, eq=False)
 class Sentence:
     """One sentence, row or log line: what it says itself, and with what stands before it."""
 
@@ -142,7 +215,10 @@ class Sentence:
     own: Known = field(default_factory=Known)
     known: Known = field(default_factory=Known)
     pieces: tuple[tuple[int, Place], ...] = ()
-    engines: str = ""
+    whole: Whole = field(default_factory=lambda: Whole(()))
+    code: bool = False
+    lead: str = ""
+    refuted: bool = False
 
     def at(self, offset: int) -> Place:
         """Place of a character."""
@@ -175,8 +251,9 @@ def sentences(segments: Sequence[Segment]) -> list[Sentence]:
                     (max(0, at - start), segment.place(max(at, start))) for at, *_ in segment.pieces[first:last]
                 )
                 lead = len(text) - len(text.lstrip())
+                code = segment.kind is Kind.CODE
                 found.append(Sentence(text, segment.place(start + lead), index, segment.section, {},
-                                      segment.item or segment.kind is Kind.CODE, pieces=cut))  # fmt: skip
+                                      segment.item or code, pieces=cut, code=code))  # fmt: skip
     _known(found)
     return found
 
@@ -207,16 +284,17 @@ def _known(found: list[Sentence]) -> None:
         device=_only(one.own.device for one in found), cache=_only(one.own.cache for one in found),
         devices=_only(one.own.devices for one in found),
     )  # fmt: skip
-    engines = " ".join(sorted({match[0].lower() for one in found for match in _ENGINES.finditer(one.text)}))
-    engines = engines.replace("tensorrt", "trtllm") + (" sglang" if "attention" in engines else "")
-    before, section, segment = Known(), None, -1
+    everything = Whole(found)
+    before, section = Known(), None
     running = Known()
-    for sentence in found:
+    for at, sentence in enumerate(found):
         if sentence.section != section:
             section, before = sentence.section, Known(model=running.model, device=running.device)
-        if sentence.segment != segment:
-            segment = sentence.segment
-        sentence.engines = engines
+        sentence.whole = everything
+        if at and found[at - 1].section == section:
+            sentence.lead = found[at - 1].text
+        if at + 1 < len(found) and found[at + 1].segment == sentence.segment:
+            sentence.refuted = _REFUTES.match(found[at + 1].text) is not None
         sentence.known = sentence.own.over(before).over(whole)
         if sentence.cells and len(sentence.cells) > 2:
             continue
@@ -257,6 +335,9 @@ def _read(sentence: Sentence) -> None:
     degrees = list(degrees_in(text))
     if len({one.axis for one in degrees}) == len({(one.axis, one.value) for one in degrees}):
         own.degrees = {one.axis: one.value for one in degrees if one.axis in AXES}
+    over = _TP_OVER.search(text)
+    if over is not None:
+        own.degrees.setdefault("tp", count(over[1]))
     pattern, systems = _hardware()
     kinds = set()
     for match in pattern.finditer(text):
@@ -275,6 +356,8 @@ def _read(sentence: Sentence) -> None:
             devices = count(ahead[2]) * (
                 count(ahead[1]) if (ahead[1] and ahead[1] != ahead[2]) or (ahead[1] and "×" in ahead[0]) else 1
             )
+            if not ahead[1] and not re.search(r"[×x*-]", ahead[0]) and _NODES_OF.match(text, match.end()):
+                devices *= load_hardware(system).devices_per_node
             start = max(0, match.start() - _BEFORE) + ahead.start()
             sentence.groups.append(Group(devices, system, memory, start, match.end()))
         own.memory = own.memory or memory

@@ -8,6 +8,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Final
 
+from optimizer.audit.context import outside_quotation
 from optimizer.audit.deployment import Known, Sentence
 from optimizer.audit.facts import Derivation, JudgedClaim
 from optimizer.audit.lexicon import UNITS, Unit
@@ -70,6 +71,27 @@ def verdict_of(*, right: bool) -> Verdict:
     return Verdict.HOLDS if right else Verdict.FAILS
 
 
+_TOLD: Final = re.compile(
+    r"\b(?:(?:they|he|she|it|you)\s+(?:says?|said|claims?|claimed|writes?|wrote|states?|stated)"
+    r"|(?:plan|notes?|draft|authors?|proposal|memo|document|deck|slides?|ticket|vendor|sheet|page|paper|report)\s+(?:\w+\s+)?"
+    r"(?:says?|said|claims?|claimed|writes?|wrote|states?|stated|asserts?|assumes?|computes?|has|had|gives?|puts?|derives?"
+    r"|treats?|counts?|lists?|asks?))\b[^.;=]{0,60}$",
+    re.IGNORECASE,
+)
+"""Words that make what follows somebody else's."""
+_BOUND: Final = re.compile(
+    r"\W*(?:[<≤>≥✗❌]|(?:at most|max|below|under|impossible|wrong|refuted|false|not?)\b)", re.IGNORECASE
+)
+
+
+def _row_refutes(sentence: Sentence, match: re.Match[str]) -> bool:
+    """Whether another cell of the row gives a bound, or says no."""
+    return any(
+        _BOUND.match(text) and match[0] not in text and sentence.at(match.start()) != place
+        for text, place in sentence.cells.values()
+    )
+
+
 def claim_at(
     sentence: Sentence, match: re.Match[str], name: str, value: Fraction, unit: Unit, verdict: Verdict,
     readings: Sequence[Derivation] = (), note: str = "",
@@ -78,8 +100,12 @@ def claim_at(
     statement = Statement(name, value, sentence.at(match.start()), " ".join(match[0].split()), Role.STATED,
                           sentence.segment, unit, section=sentence.section, near=sentence.text)  # fmt: skip
     before = sentence.text[: match.start()]
-    if verdict.wrong and (before.count('"') % 2 or before.count("“") > before.count("”")):
-        verdict, note = Verdict.UNSUPPORTED, f"quoted; taken for the document's own it {verdict}"
+    # Devices against the nodes or the degrees beside them are arithmetic, whoever says it.
+    quoted = not outside_quotation(before) or (name != "devices" and _TOLD.search(before) is not None)
+    asked = sentence.text.rstrip().endswith("?")
+    if verdict.wrong and (quoted or asked or sentence.refuted or _row_refutes(sentence, match)):
+        said = "quoted" if quoted else "asked, or refuted beside it"
+        verdict, note = Verdict.UNSUPPORTED, f"{said}; taken for the document's own it {verdict}"
     marked = tuple((reading, not at and verdict is Verdict.HOLDS) for at, reading in enumerate(readings))
     return JudgedClaim(statement, verdict, readings[0] if readings else None, marked, note)
 

@@ -14,6 +14,7 @@ from typing import Final
 from optimizer.audit.deployment import Known, Sentence
 from optimizer.audit.document import Document, Place
 from optimizer.audit.facts import Derivation, JudgedClaim
+from optimizer.audit.known_figures import claim_at
 from optimizer.audit.lexicon import ONE
 from optimizer.audit.statements import Role, Statement
 from optimizer.audit.verdict import Verdict
@@ -37,6 +38,12 @@ _FAILED: Final = re.compile(
     r"do(?:es)? not|don't|doesn't|refused|wrong|broken|bug)\b",
     re.IGNORECASE,
 )
+_OTHERWISE: Final = re.compile(
+    r"\b(?:not|if|would|could|option\w*|alternativ\w*|reject\w*|later|earlier|previous\w*|old|was|were|tried|instead"
+    r"|measured|compared?|versus|vs|then|now|until|before|after|from|pool|both|plan|should|may|can|prefill|decode)\b|n['’]t\b",
+    re.IGNORECASE,
+)
+"""Words of a sentence whose degrees may be another deployment's than the command's."""
 _NEAR: Final = 4
 """Lines from a block within which a sentence speaks of it."""
 _MOST: Final = 64
@@ -98,9 +105,11 @@ def _judged(document: Document, block: tuple[int, int], said: Sequence[Sentence]
     around = range(first - _NEAR, last + _NEAR + 1)
     near = [one.text for one in said if one.place.line in around and not first <= one.place.line <= last]
 
-    def found(verdict: Verdict, devices: int, note: str, judged: LaunchVerdict | None = None) -> Launched:
-        statement = Statement("launch", Fraction(devices), place, " ".join(line.split()), Role.STATED, 0, ONE,
-                              section=section)  # fmt: skip
+    def found(
+        verdict: Verdict, devices: int, note: str, judged: LaunchVerdict | None = None, where: Place = place
+    ) -> Launched:
+        told = " ".join(document.lines[where.line - 1].split())
+        statement = Statement("launch", Fraction(devices), where, told, Role.STATED, 0, ONE, section=section)
         return Launched(first, last, section, JudgedClaim(statement, verdict, note=note), judged)
 
     try:
@@ -115,20 +124,60 @@ def _judged(document: Document, block: tuple[int, int], said: Sequence[Sentence]
     try:
         posed = pose(launch, given)
     except SpecError as error:
-        return found(Verdict.UNSUPPORTED, launch.devices, error.faults[0].message)
+        fault = error.faults[0]
+        if fault.field == "--max-model-len" and fault.line and not any(_FAILED.search(text) for text in near):
+            return found(Verdict.FAILS, launch.devices, fault.message, where=Place(fault.line, fault.column or 1))
+        return found(Verdict.UNSUPPORTED, launch.devices, fault.message)
     if launch.training:
         return found(Verdict.UNSUPPORTED, launch.devices, "it trains: memory and times of training are not judged")
     judged = judge_launch(posed)
     broken = [str(violation) for violation in judged.verdict.violations]
-    if known.devices is not None and launch.devices > known.devices:
-        broken.append(f"it starts {launch.devices} ranks, and {known.devices} devices are spoken of")
+    at_flag = place
+    most = max({known.devices or 0, *(before[-1].whole.counts if known.devices else ())})
+    others = {axis: stated for axis in ("tp", "pp") if (stated := _stated(said, section, axis, block))}
+    for axis, stated in others.items():
+        if launch.dense[axis] not in stated and axis in launch.places:
+            broken.append(f"it gives {axis} = {launch.dense[axis]}, the text {' or '.join(map(str, stated))}")
+            at_flag = Place(*launch.places[axis])
+    if most and launch.devices > most:
+        broken.append(f"it starts {launch.devices} ranks, and {most} devices are spoken of")
     where = f"on {launch.devices} of {known.device}"
     if not broken:
         return found(Verdict.HOLDS, launch.devices, f"starts {where}", judged)
     told = "; ".join(broken)
     if any(_FAILED.search(text) for text in near):
         return found(Verdict.UNSUPPORTED, launch.devices, f"does not run {where}, as the text says: {told}", judged)
-    return found(Verdict.FAILS, launch.devices, f"does not run {where}: {told}", judged)
+    return found(Verdict.FAILS, launch.devices, f"does not run {where}: {told}", judged, at_flag)
+
+
+_FLAGS: Final = re.compile(r"(?:tensor|pipeline)[-_]parallel|\b[tp]p[-_]size|--[tp]p\b", re.IGNORECASE)
+
+
+def judge_code(said: Sequence[Sentence], launches: Sequence[Launched]) -> Iterator[JudgedClaim]:
+    """Degrees of a log or a configuration against those of the text; a command's are judged with it."""
+    for one in said:
+        if (
+            one.code
+            and _FLAGS.search(one.text)
+            and not any(launch.first <= one.place.line <= launch.last for launch in launches)
+        ):
+            for axis in {"tp", "pp"} & set(one.own.degrees):
+                value, stated = one.own.degrees[axis], _stated(said, one.section, axis, (0, 0))
+                if stated and value not in stated:
+                    match = re.search(rf"\b{value}\b", one.text) or re.search(r"\d", one.text)
+                    note = f"the text gives {' or '.join(map(str, stated))}"
+                    if match is not None:
+                        yield claim_at(one, match, axis, Fraction(value), ONE, Verdict.FAILS, (), note)
+
+
+def _stated(said: Sequence[Sentence], section: tuple[str, ...], axis: str, block: tuple[int, int]) -> list[int]:
+    """Degrees of an axis that the section's text gives a deployment, else the one degree that the document gives it."""
+    prose = [one for one in said if not one.code and axis in one.own.degrees]
+    own = [one for one in prose if one.section == section and not block[0] <= one.place.line <= block[1]]
+    if any(_OTHERWISE.search(one.text) for one in own or prose):
+        return []
+    stated = list(dict.fromkeys(one.own.degrees[axis] for one in own or prose))
+    return stated if own or len(stated) == 1 else []
 
 
 def of_log(found: Judged) -> tuple[Verdict, list[Derivation], str]:

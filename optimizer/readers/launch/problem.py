@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +61,8 @@ def pose(launch: Launch, overrides: Sequence[Override] = ()) -> Posed:
     return Posed(launch, problem, tuple(assumed), named)
 
 
+_TUNED: Final = re.compile(r"(?:-(?:instruct|chat|it|hf|fp8|bf16|awq|gptq))+$")
+"""Endings of a checkpoint's name that change no context."""
 _LONGER: Final = ("rope", "override", "LONG")
 """Parts of flags and variables that make a model know longer sequences."""
 
@@ -73,7 +76,8 @@ def _longer(launch: Launch, stated: bool) -> int | None:  # noqa: FBT001 - one c
     known = catalog.load_model(file)
     if known.max_context is None or length <= known.max_context:
         return None
-    same = Path(file).name == "config.json" or Path(file).stem == str(launch.model).rsplit("/", 1)[-1].casefold()
+    named = _TUNED.sub("", str(launch.model).rsplit("/", 1)[-1].casefold())
+    same = Path(file).name == "config.json" or _TUNED.sub("", Path(file).stem) == named
     told = any(
         part in name for part in _LONGER for name in (*(one.flag.name for one in launch.given), *launch.environment)
     )

@@ -1,0 +1,389 @@
+"""Figures that follow from model, precision and degrees, found in a sentence by their dimension and their nouns.
+
+The words of a figure are those up to the figures beside it. Each kind of figure is compared with every reading that the
+document leaves open, and is wrong only where none of them gives it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import product
+from typing import Final
+
+from optimizer.audit import lexicon
+from optimizer.audit.degrees import degrees_in
+from optimizer.audit.deployment import Known, Sentence
+from optimizer.audit.facts import Derivation
+from optimizer.audit.known_figures import GB, ROUGHLY, JudgedClaims, claim_at, priced_on, verdict_of
+from optimizer.audit.lexicon import ONE, UNITS, Unit
+from optimizer.audit.statements import AXES
+from optimizer.audit.tokens import Number, numbers_of, tokenize
+from optimizer.audit.verdict import Verdict, plain, shown
+from optimizer.domain.attention import GroupedQueryAttention, LatentAttention
+from optimizer.domain.precision import KV_BYTES
+
+_DEVICE: Final = r"(?:gpu|device|rank|card|chip|accelerator)s?\b"
+_EACH_DEVICE: Final = re.compile(
+    rf"\b(?:per|each|every|a|one|any|single|the same)\s+(?:[a-z]+\s+)?{_DEVICE}|/\s*{_DEVICE}|\b{_DEVICE}\s*:\s*$"
+)
+_OF_THESE: Final = re.compile(r"\s*of\s+(?:the|all|its|our)?\s*")
+_LABELLED_UNIT: Final = re.compile(r"\(([KMGT]i?B)(?:[^()]*)\)\s*:\s*[~≈]?$")
+_EXACTLY: Final = Fraction(1, 32)
+"""Share by which a product of shapes that was rounded once or twice may differ."""
+_TWICE_ROUNDED: Final = Fraction(1, 8)
+"""Share by which a quotient of rounded figures may: room of a cache, its tokens, a sequence's length."""
+_LEAST_ROOM: Final = 10**9
+_SHORTEST: Final = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A figure of a sentence, in base units, with the words up to the figures beside it."""
+
+    sentence: Sentence
+    number: Number
+    before: str
+    after: str
+    value: Fraction
+    unit: Unit
+
+    @property
+    def words(self) -> str:
+        """Words before and after."""
+        return f"{self.before} {self.after}"
+
+    def claim(self, name: str, readings: Sequence[Derivation], share: Fraction, note: str = "") -> JudgedClaims:
+        """Its verdict: right where one of the readings, the most likely first, is within a share of it."""
+        if not readings:
+            return
+        best = min(readings, key=lambda one: abs(one.value - self.value))
+        right = abs(best.value - self.value) <= best.value * share
+        shown_first = [best, *(one for one in readings if one is not best)] if right else list(readings)
+        verdict = verdict_of(right=right)
+        yield claim_at(self.sentence, self.span, name, self.value, self.unit, verdict, shown_first, note)
+
+    @property
+    def span(self) -> re.Match[str]:
+        """Where it stands."""
+        return _part(self.sentence.text, self.number.start, max(self.number.end, self.number.number_end))
+
+
+_ANYTHING: Final = re.compile(r".+", re.DOTALL)
+
+
+def _part(text: str, start: int, end: int) -> re.Match[str]:
+    found = _ANYTHING.match(text, start, end)
+    assert found is not None  # noqa: S101 - a figure has a character
+    return found
+
+
+def _said(sentence: Sentence) -> list[Said]:
+    text = sentence.text.lower()
+    numbers = numbers_of(tokenize(sentence.text))
+    found = []
+    for at, number in enumerate(numbers):
+        begin = numbers[at - 1].number_end if at else 0
+        last = at + 1
+        while last < len(numbers) and _OF_THESE.fullmatch(text, numbers[last - 1].number_end, numbers[last].start):
+            last += 1
+        end = numbers[last].start if last < len(numbers) else len(text)
+        before, after = text[begin : number.start], text[number.number_end : end]
+        unit = number.unit
+        labelled = _LABELLED_UNIT.search(sentence.text, 0, number.start) if unit is ONE and sentence.cells else None
+        unit = UNITS[labelled[1]] if labelled else unit
+        if not set(AXES).isdisjoint(number.nouns):
+            continue
+        found.append(Said(sentence, number, before, after, number.digits * unit.scale, unit))
+    return found
+
+
+# --- experts of a device
+
+
+def _experts(figures: Sequence[Said]) -> JudgedClaims:
+    """Experts of a layer on one device, against experts over EP, as `verify` counts them."""
+    for at, said in enumerate(figures):
+        sentence, known = said.sentence, said.sentence.known
+        again = at > 0 and _OF_EXPERTS.match(figures[at - 1].after) and _OF_THEM.match(said.after)
+        counted = said.unit is ONE and (again or _OF_EXPERTS.match(said.after) or _EXPERTS_BEFORE.search(said.before))
+        placed = _EACH_DEVICE.search(said.words) or ("ep" in sentence.own.degrees and _A_LAYER.search(said.after))
+        if not counted or not placed or _NOT_ROUTED.search(said.words):
+            continue
+        choices = [priced_on(known.over(Known(device="h100-sxm-8")), ep, ep=ep) for ep in _eps(sentence)]
+        priced = [one for one in choices if one is not None and one[0].model.moe is not None]
+        if not priced or said.value == priced[0][0].model.moe.experts:  # type: ignore[union-attr]
+            continue
+        names = ("experts_resident_per_layer", "expert_instances", "expert_equivalents")
+        readings = [Derivation(name, Fraction(one.value), one.formula, one.substituted)
+                    for _, _, verdict in priced for name in names
+                    if (one := verdict.figures.get(name)) is not None]  # fmt: skip
+        least = min(one.value for one in readings)
+        if sentence.whole.redundant and least < said.value <= 2 * least:
+            continue
+        for claim in said.claim("experts_per_gpu", readings, Fraction(0)):
+            layered = claim.verdict.wrong or "layer" in said.words
+            yield claim if layered else replace(claim, verdict=Verdict.AMBIGUOUS)
+
+
+_OF_EXPERTS: Final = re.compile(r"[\s(]*(?:of\s+(?:the\s+|its\s+|all\s+)*\d+\s+)?(?:[a-z]+\s+)?experts?\b")
+_OF_THEM: Final = re.compile(r"\s*(?:of\s+(?:them|these|those)|each)\b")
+_EXPERTS_BEFORE: Final = re.compile(r"experts?\s+(?:per|/|on each)\s*\w+\s*(?::|=|\bis|\bare)\s*[~≈]?$")
+_NOT_ROUTED: Final = re.compile(r"\b(?:shared|active|activated|top|selected|wrong)\b")
+_EVENLY: Final = re.compile(
+    r"\b(?:no|without(?: any)?|zero)\s+redundan|\b(?:same|equal|identical)\b.{0,24}\bexperts?\b|\bexperts?\b.{0,24}\b"
+    r"(?:evenly|equally|uniformly|equal)\b|\b(?:evenly|equally|uniformly)\b.{0,40}\bexperts?\b",
+    re.IGNORECASE,
+)
+
+
+def _equal_shares(sentence: Sentence) -> JudgedClaims:
+    """``EP40, the same number of experts on each GPU``, of 384 experts."""
+    for degree in degrees_in(sentence.text) if _EVENLY.search(sentence.text) else ():
+        priced = priced_on(sentence.known.over(Known(device="h100-sxm-8")), 1)
+        moe = None if priced is None else priced[0].model.moe
+        if degree.axis == "ep" and moe is not None and moe.experts % degree.value:
+            each = Fraction(moe.experts, degree.value)
+            reading = Derivation("experts of a device", each, "experts ÷ ep", f"{moe.experts} ÷ {degree.value}")
+            note = f"{moe.experts} experts over {degree.value} are {plain(each)} each: no equal shares"
+            match = _part(sentence.text, degree.start, degree.start + len(degree.text))
+            yield claim_at(sentence, match, "ep", Fraction(degree.value), ONE, Verdict.FAILS, [reading], note)
+
+
+def _eps(sentence: Sentence) -> list[int]:
+    """Degrees of expert parallelism that a sentence may mean: its own, its paragraph's, its section's, the others."""
+    own = sentence.own.degrees.get("ep")
+    return [own] if own else next(filter(None, sentence.whole.nearest(sentence, "ep")), [])
+
+
+# --- bytes of the cache
+
+
+def _cache(figures: Sequence[Said]) -> JudgedClaims:
+    """Bytes of a token or of a sequence, and tokens that bytes hold, against the model's cache."""
+    for at, said in enumerate(figures):
+        if said.unit.dimensions == lexicon.BYTES and not _NO_CACHE.search(said.words):
+            if _A_TOKEN.match(said.after) or "token" in said.number.per or _TOKEN_BEFORE.search(said.before):
+                layered = _A_LAYER.search(said.words) is not None
+                yield from said.claim("kv_cache_per_token", _of_a_token(said.sentence, layered=layered), _EXACTLY)
+            elif (length := _length(figures, at)) is not None:
+                readings = [
+                    replace(one, value=one.value * tokens, substituted=f"{one.substituted} × {plain(tokens)}")
+                    for one in _of_a_token(said.sentence) for tokens in length
+                ]  # fmt: skip
+                yield from said.claim("kv_cache", readings, _TWICE_ROUNDED)
+        elif _is_tokens(said) and said.value >= 1000:
+            yield from _held_tokens(figures, at)
+
+
+_NO_CACHE: Final = re.compile(
+    r"\b(?:weights?|activations?|hidden|logits?|read\w*|traffic|transfer\w*|network|all-?to-?all|dispatch\w*|experts?"
+    r"|moves?|sends?|bandwidth|parameters?|mha|multi-head|states?|query heads|if|would|were|without|naive\w*|left"
+    r"|remain\w*|leaves?|free|block|page|chunk|draft|buffers?|graphs?|budget|prefill)\b"
+)
+_A_TOKEN: Final = re.compile(
+    r"\W*(?:of\s+(?:kv|cache|kv[- ]cache)\W+)?(?:per|for each|for every|for one|each|a|every|/)\s*"
+    r"(?:cached\s+|single\s+)?token\b"
+)
+_TOKEN_BEFORE: Final = re.compile(r"\b(?:per|each|every|a|one)\s+token\b(?:[^.;,\d]{0,32})$")
+_A_LAYER: Final = re.compile(r"\b(?:per|each|every|a|one|and)\s+layer\b|/\s*layer\b")
+_OF_CACHE: Final = re.compile(r"\bkv\b|\bcache|\bkeys? and values?\b|\bmla\b|\blatent\b|\bgqa\b", re.IGNORECASE)
+_A_SEQUENCE: Final = re.compile(
+    r"\b(?:conversations?|sequences?|requests?|sessions?|contexts?|users?|chats?|prompts?|documents?|windows?)\b"
+)
+_TAKES: Final = re.compile(
+    r"\b(?:needs?|takes?|costs?|is|are|uses?|occup\w+|requires?|weighs?|comes? to|per|for|at|consumes?)\b|[:=]"
+)
+
+
+_TOKENS: Final = re.compile(r"[\s-]*(?:cached\s+)?tokens?\b(?!\s*/)")
+
+
+def _is_tokens(said: Said) -> bool:
+    return said.unit.dimensions == lexicon.NONE and _TOKENS.match(said.after) is not None
+
+
+def _length(figures: Sequence[Said], at: int) -> list[Fraction] | None:
+    """Tokens of the sequences that a size beside them is of: ``a 4,096-token conversation needs 1.3 GB``."""
+    said = figures[at]
+    before = figures[at - 1] if at else None
+    following = figures[at + 1] if at + 1 < len(figures) else None
+    if before is not None and _is_tokens(before) and _A_SEQUENCE.search(before.after) and _TAKES.search(said.before):
+        one = before
+    elif (
+        following is not None
+        and _is_tokens(following)
+        and re.match(r"\W*(?:of\s+(?:kv|cache|kv[- ]cache)\W+)?(?:per|for|each|a)\b", said.after)
+        and _A_SEQUENCE.search(said.after + following.after)
+    ):
+        one = following
+    else:
+        return None
+    if one.value < _SHORTEST:
+        return None
+    several = [other.value for other in figures if _A_SEQUENCE.match(other.after.strip()) and other.value > 1]
+    lengths = {one.value, one.value if one.unit is ONE else one.number.digits * 1024}
+    return [tokens * count for tokens in lengths for count in (Fraction(1), *several)]
+
+
+def _held_tokens(figures: Sequence[Said], at: int) -> JudgedClaims:
+    """``28 GB hold 398k tokens``: tokens against bytes before them over the bytes of one, on one device or several."""
+    said = figures[at]
+    rooms = [one for one in figures[:at] if one.unit.dimensions == lexicon.BYTES and one.value >= _LEAST_ROOM]
+    if (
+        not rooms
+        or not _HOLD.search(" ".join(one.words for one in figures[at - 1 : at + 1]))
+        or re.search(r"\b(?:if|would|without|not|per|fp8|each)\b|n't", said.words)
+    ):
+        return
+    parts = sorted({1, *said.sentence.whole.counts})
+    readings = [
+        Derivation(one.reading, room.value * part / one.value, "room ÷ bytes of a token",
+                   f"{shown(room.value, GB)} × {part} ÷ {plain(one.value)}")
+        for room in rooms[::-1] for part in parts for one in _of_a_token(said.sentence)
+    ]  # fmt: skip
+    yield from said.claim("kv_cache_tokens", readings, _TWICE_ROUNDED)
+
+
+_HOLD: Final = re.compile(r"\b(?:holds?|room for|space for|enough for|so|hence|thus|about|roughly|i\.e\.|or|fits?)\b")
+
+
+def _of_a_token(sentence: Sentence, *, layered: bool = False) -> list[Derivation]:
+    """Bytes of a token in the caches of the model: on all devices, with copies of heads, or on one of them."""
+    priced = priced_on(sentence.known.over(Known(device="h100-sxm-8")), 1)
+    if priced is None or not _OF_CACHE.search(f"{' '.join(sentence.section)} {sentence.lead} {sentence.text}"):
+        return []
+    problem, _, verdict = priced
+    kinds = [block.attention for block in problem.model.blocks.values()]
+    first = kinds[0]
+    plain_heads = isinstance(first, GroupedQueryAttention) and first.window is None
+    if any(kind != first for kind in kinds) or not (plain_heads or isinstance(first, LatentAttention)):
+        return []  # windows and states: no one size of a token
+    heads = first.kv_heads if isinstance(first, GroupedQueryAttention) else 1
+    wide = Fraction(verdict.figures["kv_cache_bytes_per_token"].value) * 2 / KV_BYTES[problem.precision.kv_cache]
+    layers = problem.model.layer_count if layered else 1
+    found: dict[Fraction, Derivation] = {}
+    for width, tp in product(sentence.whole.cache_widths(sentence), (1, *sentence.whole.every("tp"))):
+        for copies in (Fraction(1), Fraction(max(tp, heads), heads), Fraction(1, min(tp, heads)), Fraction(tp)):
+            value = wide * width / 16 * copies / layers
+            told = f"{shown(wide)} × {width} ÷ 16" + (f" × {plain(copies)}" if copies != 1 else "")
+            found.setdefault(value, Derivation(f"a cache of {width} bits", value, "kv_cache_bytes_per_token", told))
+    return list(found.values())
+
+
+# --- bytes of the weights
+
+
+_OF_WEIGHTS: Final = re.compile(
+    r"[\s(]*(?:of|in|for)?\s*(?:the\s+|its\s+)?(?:bf16|fp16|fp8|int8|int4|\d+-bit|quanti[sz]ed|model|raw)?\s*"
+    r"(?:weights?|checkpoint)\b"
+)
+_WEIGHTS_ARE: Final = re.compile(
+    r"\b(?:weights?|checkpoint|parameters)\b(?:\s*\([^()]*\)|\s+(?:in|at)?\s*(?:bf16|fp8|int8|int4)\b)?"
+    r"(?:\s+(?:alone|themselves|together|only))?"
+    r"\s*(?:\b(?:take|need|are|is|occup\w+|weigh|come to|total|fill|use|require)s?\b|[:=])"
+    r"(?:\s+(?:up|about|around|roughly|some|only|just|nearly|almost|then|still|approximately))*[\s~≈]*$"
+)
+_NO_WEIGHTS: Final = re.compile(
+    r"\b(?:experts?|attention|embed\w*|kv|cache|activ\w*|overhead|buffers?|left|leav\w+|remain\w*|after|minus|less|free"
+    r"|spare|layers?|shared|router|disk|download\w*|sync\w*|read\w*|draft|optimizer|gradients?|plus|not|if|would|could"
+    r"|without|than|at least|copies|instead|each step|per step|stages?)\b|\+"
+)
+_WHOLE: Final = "one copy"
+_LARGEST_DEVICE: Final = 300 * 10**9
+"""Bytes that no device holds (the catalog's largest has 288 GB): weights of more are a whole model's."""
+_WIDE: Final = ("bf16", "fp8", "int8", "int4")
+
+
+def _weights(figures: Sequence[Said]) -> JudgedClaims:
+    """Weights of the model, or of one device, against its parameters in the precision that is said of them."""
+    for said in figures:
+        if said.unit.dimensions != lexicon.BYTES:
+            continue
+        behind, ahead = _OF_WEIGHTS.match(said.after), _WEIGHTS_ARE.search(said.before)
+        clause = said.before[ahead.start() :] if ahead else re.split(r"[,;:()]", said.before)[-1]
+        if not (behind or ahead) or _NO_WEIGHTS.search(clause + (behind[0] if behind else "")):
+            continue
+        sentence = said.sentence
+        widths = [name for name in _WIDE if name in sentence.text.lower()]
+        widths = widths or ([sentence.known.precision] if sentence.known.precision else [])
+        readings = [one for width in widths for one in _shares(sentence, width)]
+        if said.value > _LARGEST_DEVICE:
+            readings = [one for one in readings if one.reading == _WHOLE]
+        for claim in said.claim("weights", readings, ROUGHLY):
+            # Beside experts over EP, what is not an expert may be split or copied in many ways.
+            split = sentence.whole.every("ep") and not sentence.own.degrees and "experts" in readings[-1].reading
+            yield replace(claim, verdict=Verdict.UNSUPPORTED) if claim.verdict.wrong and split else claim
+
+
+def _shares(sentence: Sentence, precision: str) -> Iterator[Derivation]:
+    """Weights of the whole model, and of a device under the degrees of the sentence, else all of the document."""
+    priced = priced_on(replace(sentence.known, precision=precision).over(Known(device="h100-sxm-8")), 1)
+    if priced is None:
+        return
+    figures, own, whole = priced[2].figures, sentence.own.degrees, sentence.whole
+    weights = Fraction(figures["model_bytes"].value)
+    experts = Fraction(figures["expert_weights_bytes"].value)
+    tps, pps, dps, eps = (((own[axis],) if axis in own else ()) if own else whole.every(axis)
+                          for axis in ("tp", "pp", "dp", "ep"))  # fmt: skip
+    parts = {a * b * c for a, b, c in product((1, *tps), (1, *pps), (1, *dps))} | (set() if own else whole.counts)
+    for part in sorted(parts | {1}):
+        told = shown(weights, GB) + (f" ÷ {part}" if part > 1 else "")
+        yield Derivation(f"over {part} devices" if part > 1 else _WHOLE, weights / part, "weights ÷ devices", told)
+    for ep, part in product(eps if experts else (), sorted(parts)):
+        told = f"{shown(experts, GB)} ÷ {ep} + {shown(weights - experts, GB)} ÷ {part}"
+        held = experts / ep + (weights - experts) / part
+        yield Derivation(f"experts over {ep}", held, "experts ÷ ep + rest ÷ tp", told)
+
+
+# --- work of a token
+
+
+_GOES_THROUGH: Final = re.compile(
+    r"\b(?:each|every|one|a|per)\s+token\b(?!.{0,80}\b(?:may|can|might|could|router|any)\b).{0,24}\b"
+    r"(?:goes? through|pass\w* through|runs? through|touch\w*|uses?|activat\w+|comput\w+|travers\w+)\b.{0,24}$"
+)
+
+
+def _work(figures: Sequence[Said]) -> JudgedClaims:
+    """Parameters and operations of a token: those of the active experts, not of all."""
+    for said in figures:
+        flop = said.unit.dimensions == lexicon.FLOP and re.search(r"\btokens?\b", said.words) is not None
+        passed = said.unit.dimensions == lexicon.NONE and re.match(r"\W*(?:\w+\s+)?param", said.after) is not None
+        if not flop and not (passed and _GOES_THROUGH.search(said.before)):
+            continue
+        if re.search(r"\b(?:not|if|would|only|memory|loaded|resident|stored|train\w*|backward)\b|n't", said.words):
+            continue
+        priced = priced_on(said.sentence.known.over(Known(device="h100-sxm-8")), 1)
+        if priced is None or priced[0].model.moe is None:
+            continue
+        total, active = (Fraction(priced[2].figures[name].value) for name in ("parameters", "active_parameters"))
+        each = 2 if flop else 1
+        if abs(said.value - total * each) <= total * each * ROUGHLY:
+            name = "flops_per_token" if flop else "active_parameters"
+            told = f"{each} × {plain(active)}" if flop else plain(active)
+            reading = Derivation("of the active parameters", active * each, f"{each} × active_parameters", told)
+            yield from said.claim(name, [reading], ROUGHLY, "all parameters taken for the active ones")
+
+
+_KINDS: Final[tuple[tuple[re.Pattern[str], Callable[[Sequence[Said]], JudgedClaims]], ...]] = (
+    (re.compile(r"expert", re.IGNORECASE), _experts),
+    (re.compile(r"token", re.IGNORECASE), _cache),
+    (re.compile(r"weights|checkpoint|parameters", re.IGNORECASE), _weights),
+    (re.compile(r"flop|param", re.IGNORECASE), _work),
+)
+
+
+def judge_derived(sentences: Iterable[Sentence]) -> JudgedClaims:
+    """Every figure of the sentences that the model which they speak of gives."""
+    for sentence in sentences:
+        if sentence.known.model is None:
+            continue
+        kinds = [kind for pattern, kind in _KINDS if pattern.search(sentence.text)]
+        figures = _said(sentence) if kinds else []
+        for kind in kinds:
+            yield from kind(figures)
+        if _experts in kinds:
+            yield from _equal_shares(sentence)
