@@ -25,6 +25,7 @@ from optimizer.audit.markdown import read_document
 from optimizer.audit.named import Names
 from optimizer.audit.operation import find_inconsistent
 from optimizer.audit.ratios import judge_ratios
+from optimizer.audit.reckoned import find_misreckoned
 from optimizer.audit.restated import find_restated
 from optimizer.audit.result import AuditResult
 from optimizer.audit.settle import Settled, settle
@@ -97,6 +98,7 @@ def _audit(text: str, source: str, problem: Mapping[str, Any] | Problem | None) 
         *find_contradictions(segments, tokens, facts, judged, ratios),
         *find_outliers(segments, tokens),
         *find_inconsistent(segments, tokens),
+        *find_misreckoned(segments, tokens, equations),
         *disagreements,
     ]
     told = {item.lines for item in contradictions}

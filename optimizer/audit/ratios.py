@@ -26,13 +26,13 @@ _RATIO: Final = re.compile(
     r"|(?P<more>more|higher|larger|faster|increase|gain|improvement|speed-?up))\b"
     r"|\b(?:(?:fell|falls?|drop\w*|rose|rises?|up|down|gr[eo]w\w*|improv\w*|increas\w*|decreas\w*|reduc\w*|cut|lower\w*)"
     r"\s+by|(?:savings?|gain|reduction|increase|decrease|drop|rise|improvement|cut)\s+of)\s+[~≈]?"
-    rf"(?P<by>{_NUMBER})\s?%",
+    rf"(?P<by>{_NUMBER})\s?%|\b(?P<word>doubl(?:ed|es)|halv(?:ed|es)|cut in half|tripl(?:ed|es)|quadrupl(?:ed|es))\b",
     re.IGNORECASE,
 )
-_GATE: Final = re.compile(r"\d\s*[x×%]|\d-fold|\btimes\b|\bfactor\b", re.IGNORECASE)
+_GATE: Final = re.compile(r"\d\s*[x×%]|\d-fold|\btimes\b|\bfactor\b|doubl|halv|in half|tripl|quadrupl", re.IGNORECASE)
 _COMPARES: Final = re.compile(
     r"inflat|over|under|exceed|factor|lower|higher|less|more|fast|slow|larger|smaller|reduc|increas|improv|better|worse|"
-    r"gain|drop|saving|fell|fall|rose|rise|grew|grow|\bcut|\bup by|\bdown by|"
+    r"doubl|halv|half|tripl|quadrupl|gain|drop|saving|fell|fall|rose|rise|grew|grow|\bcut|\bup by|\bdown by|"
     r"times|off by|error|discrepan|ratio|speed-?up|fold|wrong|too (?:high|low|large|small)|beyond",
     re.IGNORECASE,
 )
@@ -95,7 +95,7 @@ def _ratio(
     claim = Statement("ratio", value * unit.scale, segment.place(start), match[0].strip(), Role.STATED, index, unit,
                       section=segment.section)  # fmt: skip
     changed = _change(segment.text, match, claim, low, high)
-    if changed is not None or match["by"]:
+    if changed is not None or match["by"] or match["word"]:
         return changed
     around = segment.text[max(0, start - _REACH) : start + _REACH]
     topic = next((name for name, pattern in _TOPICS.items() if pattern.search(around)), "")
@@ -117,7 +117,8 @@ def _ratio(
 
 
 def _digits(match: re.Match[str]) -> str:
-    return match["times"] or match["factor"] or match["percent"] or match["by"]
+    named = match["times"] or match["factor"] or match["percent"] or match["by"]
+    return named or {"t": "3", "q": "4"}.get(match["word"][0].lower(), "2")
 
 
 def _interval(match: re.Match[str]) -> tuple[Fraction, Fraction]:
@@ -174,7 +175,9 @@ def _change(text: str, match: re.Match[str], claim: Statement, low: Fraction, hi
     if len(numbers) != 2 or min(number.value for number in numbers) <= 0:
         return None
     before, after = numbers
-    if before.unit is lexicon.ONE and after.unit.dimensions != lexicon.NONE:
+    if after.unit.dimensions != lexicon.NONE and (
+        before.unit is lexicon.ONE or after.unit.name.startswith(f"{before.unit.name}/")
+    ):
         before.unit = after.unit
     if before.unit.dimensions != after.unit.dimensions:
         return None
@@ -195,7 +198,7 @@ def _change(text: str, match: re.Match[str], claim: Statement, low: Fraction, hi
         if low - (value + 1) * scale * slack <= value * scale <= high + (value + 1) * scale * slack:
             note = "in another sense of the words, or relative to the other figure" if sense else ""
             return JudgedClaim(claim, Verdict.AMBIGUOUS if sense else Verdict.HOLDS, derived, note=note)
-    measured = after.unit.dimensions[1] != 0 or after.unit.dimensions[0] != 0
+    measured = after.unit.dimensions != lexicon.NONE
     if pair.start() >= match.end():
         concluded = measured
     else:

@@ -1,0 +1,314 @@
+"""Figures that follow from those beside them by their units alone: ``140 GB at 2 GB/s load in 70 s``.
+
+Every figure of a passage has a type: bytes, seconds, dollars, tokens, requests, devices and their quotients. Where a
+sentence draws a conclusion and one product or quotient of the figures before it has the type of the conclusion, it must
+be its value, a count of devices or replicas told in the section aside.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import combinations, permutations
+from typing import Final
+
+from optimizer.audit import lexicon
+from optimizer.audit.context import outside_quotation, segment_role
+from optimizer.audit.contradictions import Contradiction
+from optimizer.audit.deployment import COUNT, count
+from optimizer.audit.document import Kind, Segment
+from optimizer.audit.equation import Equation, by_segment
+from optimizer.audit.statements import Role
+from optimizer.audit.tokens import Number, Token, numbers_of
+from optimizer.audit.verdict import plain
+
+Type = tuple[tuple[str, int], ...]
+"""Exponents of byte, second, FLOP, dollar, joule and of what is counted, those of nought left out."""
+
+_BASE: Final = ("byte", "second", "FLOP", "dollar", "joule")
+_NOUNS: Final = (
+    ("token", re.compile(r"(?:tok|toks|tokens?)")),
+    ("request", re.compile(
+        r"(?:requests?|reqs?|sequences?|seqs?|conversations?|prompts?|users?|sessions?|queries|query|agents?|chats?|calls?"
+        r"|streams?|slots?)"
+    )),
+    ("device", re.compile(r"(?:gpus?|devices?|cards?|accelerators?|chips?|ranks?)")),
+    ("node", re.compile(r"(?:nodes?|servers?|machines?|hosts?|boxes)")),
+    ("replica", re.compile(r"(?:replicas?|instances?|copies)")),
+)  # fmt: skip
+_COUNTS: Final = frozenset(["request", "device", "node", "replica"])
+_PERIOD: Final = re.compile(r"\s*(?:per|an?|each|every|/)\s*(second|minute|hour|day|month|year)\b", re.IGNORECASE)
+_MONTH: Final = Fraction(730 * 3600)
+"""Seconds of a month as bills count it: a twelfth of 8,760 hours."""
+_OF_EACH: Final = re.compile(
+    r"\b(?:prompts?|contexts?|windows?|sequences?|conversations?|requests?)\s+of\s+$", re.IGNORECASE
+)
+_WINDOW: Final = re.compile(
+    r"[- ](?:tokens?\s+)?(?:prompts?|contexts?|windows?|sequences?|conversations?|requests?|documents?)\b",
+    re.IGNORECASE,
+)
+_EACH: Final = re.compile(r"\s*(?:each|apiece)\b", re.IGNORECASE)
+_STEP: Final = re.compile(r"\b(?:tpot|itl|inter-token latency|time per output token)\b[^\d.;]{0,16}$", re.IGNORECASE)
+_ONE_USER: Final = re.compile(r"\b(?:users?|sequence|stream|request)\b", re.IGNORECASE)
+_CONCLUDES: Final = re.compile(
+    r"=|→|\b(?:i,e,|so|that\s+is|which\s+is|makes?|gives?|holds?|hold|takes?|in|within|needs?|requires?|costs?|sees?|fits?"
+    r"|enough\s+for|room\s+for|means?|comes?\s+to|yields?|lasts?|is|are|equals?)\b",
+    re.IGNORECASE,
+)
+_TOTALS: Final = re.compile(
+    r"=|\b(?:i,e,|that\s+is|which\s+is|that\s+makes|makes|gives|costs?|comes?\s+to|add\s+up\s+to|adds\s+up\s+to|total\w*"
+    r"|altogether)\b",
+    re.IGNORECASE,
+)
+_IN_ALL: Final = re.compile(r"[^\d.;,]{0,24}\b(?:in\s+total|in\s+all|altogether|overall)\b", re.IGNORECASE)
+_NEEDED: Final = re.compile(r"\b(?:needs?|requires?|takes?|must\s+have)\b", re.IGNORECASE)
+_MORE: Final = re.compile(
+    r"%|\b(?:utili[sz]\w+|efficien\w*|overlap\w*|peak|theoretical\w*|ideal\w*|speculat\w*|mtp|compress\w*|hit\s+rate|discount\w*"
+    r"|overhead|plus|minus|spare|headroom|if|would|could|not|n't|never|instead|rather|before|was|were|used\s+to|claim\w*|said"
+    r"|says|up\s+to|usable|free|left|remain\w*|about\s+half|half|twice|per\s+direction|each\s+way)\b",
+    re.IGNORECASE,
+)
+"""What enters a figure beside the units, or makes it somebody else's."""
+_SENTENCES: Final = re.compile(r"(?<=[.!?;:])\s+(?=[A-Z(*`])")
+_SLACK: Final = Fraction(12, 100)
+"""Between binary and decimal prefixes lie 7.4%, and people round."""
+_MOST_FIGURES: Final = 5
+_MOST_DEVICES: Final = 1024
+_COUNT_OF: Final = re.compile(
+    rf"({COUNT})(?:[ -]+[\w-]+){{0,2}}?[ -]+(?:GPUs?|devices?|cards?|nodes?|servers?|replicas?|instances?|stages?"
+    rf"|ranks?|copies|requests|sequences|users|[A-Z]{{1,2}}\d{{2,3}}\w*)\b|\b[TPDEC]P[ =-]?(\d{{1,4}})\b"
+    rf"|({COUNT})\s?[x×]\s?[A-Z]",
+    re.IGNORECASE,
+)
+_WORD_COUNT: Final = re.compile(rf"\b(?!\d)({COUNT})\s+(?:[A-Za-z-]+\s+)??([A-Za-z]+)\b", re.IGNORECASE)
+_WITH: Final = re.compile(r"[^\d.;,]{0,40}?\b(?:at|of|with)\s+(?:[A-Za-z]+\s+){0,3}(?=\d)", re.IGNORECASE)
+"""Between a conclusion and what it is reckoned from: ``128 sequences at the full 131,072-token window``."""
+_LEAVES: Final = re.compile(r"\bleav(?:ing|es)\b", re.IGNORECASE)
+_CLAUSE_END: Final = re.compile(r"[,;.]\s")
+_CLAUSES: Final = re.compile(r"[,;]\s|\b(?:although|but|while|whereas|though|and)\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Quantity:
+    """A figure with its type, its span and the line it stands on."""
+
+    value: Fraction
+    type: Type
+    start: int
+    end: int
+    line: int
+    text: str
+    period: str
+    bound: bool
+    digits: Fraction
+
+
+def find_misreckoned(
+    segments: Sequence[Segment], tokens: Sequence[list[Token]], equations: Sequence[Equation]
+) -> Iterator[Contradiction]:
+    """Conclusions that the figures of their own sentence or the one before refute, in document order.
+
+    What stands in one of the ``equations`` is judged there.
+    """
+    written = by_segment(equations)
+    sections: dict[tuple[str, ...], set[int]] = {}
+    for segment in segments:
+        found = sections.setdefault(segment.section, set())
+        found |= {many for match in _counted(segment.text) if 1 < (many := count(match)) <= _MOST_DEVICES}
+    for index, segment in enumerate(segments):
+        if segment.kind is not Kind.PROSE or segment.quoted or segment.removed or len(tokens[index]) < 2:
+            continue
+        if segment_role(segment) is not Role.CLAIMED:
+            spans = [(item.start, item.end) for item in written.get(index, ())]
+            yield from _conclusions(segment, numbers_of(tokens[index]), sections[segment.section], spans)
+
+
+def _counted(text: str) -> Iterator[str]:
+    """Counts of devices, nodes, replicas and the like, and degrees, of which a figure may leave one unsaid."""
+    for match in _COUNT_OF.finditer(text):
+        yield next(group for group in match.groups() if group)
+
+
+def _conclusions(
+    segment: Segment, numbers: Sequence[Number], counts: set[int], spans: Sequence[tuple[int, int]]
+) -> Iterator[Contradiction]:
+    text = segment.text.replace("i.e.", "i,e,").replace("e.g.", "e,g,")
+    starts = [0, *(match.end() for match in _SENTENCES.finditer(text))]
+    before: list[_Quantity] = []
+    for start, end in zip(starts, [*starts[1:], len(text)], strict=True):
+        inside = [number for number in numbers if start <= number.start < end]
+        own: list[_Quantity] = []
+        for number in inside:
+            item = _quantity(segment, text, number, start, own)
+            own += [item] if item is not None else []
+        whole = len(own) == len(inside) <= _MOST_FIGURES and outside_quotation(text[:start])
+        concluded = own[-1:] if inside and own and own[-1].start == inside[-1].start else []
+        own = sorted([*own, *_worded(segment, text, start, end)], key=lambda item: item.start)
+        left = _left_over(text, own) if whole and not spans else None
+        if left is not None:
+            yield left
+        for at, result in enumerate(own) if whole else ():
+            behind = own[at + 1 : at + 2] if _WITH.match(text, result.end) else []
+            stop = _CLAUSE_END.search(text, (behind or [result])[-1].end, end)
+            written = any(first <= result.start < last for first, last in spans)
+            if written or _MORE.search(text, start, stop.start() if stop else end):
+                continue
+            pools = (own[:at], [*before, *own[:at]] if at < len(own) and len(own) < _MOST_FIGURES - 1 else [])
+            made = next((made for pool in pools if (made := _refuted(text, pool, behind, result, counts))), None)
+            if made is not None:
+                yield made
+                break
+        before = concluded if _MORE.search(text, start, end) is None else []
+
+
+def _quantity(segment: Segment, text: str, number: Number, start: int, own: Sequence[_Quantity]) -> _Quantity | None:
+    """A figure with its type; None where it has none that can be told."""
+    kinds: dict[str, int] = {name: power for name, power in zip(_BASE, number.unit.dimensions, strict=True) if power}
+    value = number.value
+    nouns = [kind for noun in number.nouns if (kind := _noun(noun))]
+    kind = nouns[-1] if nouns else ""
+    if kind:
+        kinds[kind] = kinds.get(kind, 0) + 1
+    for noun in number.per:
+        divisor = _noun(noun)
+        if divisor:
+            kinds[divisor] = kinds.get(divisor, 0) - 1
+    behind = text[number.end : number.end + 40]
+    period = _PERIOD.match(behind) or (_PERIOD.match(f" per {number.per[0]}") if number.per else None)
+    if period and "second" not in kinds:
+        seconds = _MONTH if period[1].lower() == "month" else lexicon.TIMES[period[1].lower()].scale
+        kinds["second"], value = -1, value / seconds
+    if kinds == {"token": 1} and (_WINDOW.match(behind) or _OF_EACH.search(text[start : number.start])):
+        kinds["request"] = -1
+    if kinds == {} and "context" in number.nouns:
+        kinds = {"token": 1, "request": -1}
+    if _EACH.match(behind) and own and len(own[-1].type) == 1 and own[-1].type[0][0] not in kinds:
+        kinds[own[-1].type[0][0]] = -1
+    if kinds == {"second": 1} and _STEP.search(text[start : number.start]):
+        kinds["token"] = -1
+    if not kinds or number.unit is lexicon.PERCENT or value <= 0:
+        return None
+    place = segment.place(number.start)
+    told = " ".join(segment.text[number.start : number.end].split())
+    said = period[1].lower() if period else number.unit.name.rpartition("/")[2]
+    return _Quantity(
+        value, _type(kinds), number.start, number.number_end, place.line, told, said, number.bound, number.digits
+    )
+
+
+def _worded(segment: Segment, text: str, start: int, end: int) -> Iterator[_Quantity]:
+    """Counts in words: ``three replicas``."""
+    for match in _WORD_COUNT.finditer(text, start, end):
+        kind = _noun(match[2])
+        if kind in _COUNTS:
+            line = segment.place(match.start()).line
+            value = Fraction(count(match[1]))
+            yield _Quantity(
+                value, ((kind, 1),), match.start(), match.end(), line, match[0], period="", bound=False, digits=value
+            )
+
+
+def _noun(word: str) -> str:
+    return next((name for name, pattern in _NOUNS if pattern.fullmatch(word.lower())), "")
+
+
+def _type(kinds: dict[str, int]) -> Type:
+    return tuple(sorted((name, power) for name, power in kinds.items() if power))
+
+
+def _times(one: Type, other: Type, sign: int) -> Type:
+    kinds = dict(one)
+    for name, power in other:
+        kinds[name] = kinds.get(name, 0) + sign * power
+    return _type(kinds)
+
+
+def _count(item: _Quantity) -> bool:
+    return len(item.type) == 1 and item.type[0][0] in _COUNTS and item.type[0][1] == 1
+
+
+def _bare(item: _Quantity) -> Type:
+    """A type without what it is counted over."""
+    return tuple(one for one in item.type if one[0] not in _COUNTS)
+
+
+def _refuted(
+    text: str, before: Sequence[_Quantity], behind: Sequence[_Quantity], result: _Quantity, counts: set[int]
+) -> Contradiction | None:
+    """The conclusion, if what its units follow from has another value."""
+    operands = [*before, *behind]
+    if not before:
+        return None
+    between = _CLAUSES.split(text[before[-1].end : result.start])[-1]
+    concludes = _CONCLUDES.search(between) is not None
+    totals = _TOTALS.search(between) is not None or _IN_ALL.match(text, result.end) is not None
+    if result.bound or any(item.bound for item in operands) or not (concludes or totals):
+        return None
+    needed = _count(result) and _NEEDED.search(between) is not None
+    ways: list[tuple[Fraction, str]] = []
+    for one, other in permutations(operands, 2):
+        scales = _bare(result) in (_bare(one), _bare(other))
+        if one.start < other.start and _fits(result.type, _products(one, other)) and (totals or not scales):
+            ways.append((one.value * other.value, f"{one.text} × {other.text}"))
+        if _fits(result.type, _quotients(one, other)) and (totals or not scales):
+            ways.append((one.value / other.value, f"{one.text} / {other.text}"))
+        if needed and one.type == other.type and one.start > other.start and not _count(one):
+            ways.append((one.value / other.value, f"{one.text} / {other.text}"))
+    for one in operands if len(operands) == 1 else ():
+        if one.type == result.type and ("second", -1) in one.type and one.period != result.period:
+            ways.append((one.value, one.text))
+        if _times((), one.type, -1) == result.type and _ONE_USER.search(between):
+            ways.append((1 / one.value, f"1 / {one.text}"))
+    if not ways or any(_meets(value, result.value, needed=needed, counts=counts) for value, _ in ways):
+        return None
+    value, formula = ways[0]
+    lines = tuple(sorted({result.line, *(item.line for item in operands)}))
+    told = f"{formula} is {plain(value / result.value * result.digits)} in the unit of {result.text!r}"
+    return Contradiction(lines, "reckoning", (result.value, value), told)
+
+
+def _left_over(text: str, own: Sequence[_Quantity]) -> Contradiction | None:
+    """``Of 80 GB, 45 GB hold weights and 10 GB are overhead, leaving 25 GB``: the whole less some of the parts."""
+    for at, result in enumerate(own):
+        parts = own[:at]
+        if len(parts) < 2 or not _LEAVES.search(text, parts[-1].end, result.start) or result.bound:
+            continue
+        if any(item.bound for item in parts) or any(_bare(item) != (("byte", 1),) for item in (*parts, result)):
+            return None
+        whole = max(item.value for item in parts)
+        rest = [item.value for item in parts if item.value < whole]
+        sums = [
+            sum(taken, rest[-1]) for many in range(len(rest)) for taken in combinations(rest[:-1], many)
+        ]  # what was named last is taken off
+        if not sums or any(abs(whole - taken - result.value) <= whole * _SLACK / 3 for taken in sums):
+            return None
+        left = whole - max(sums)
+        told = f"{' less '.join(item.text for item in parts)} is {plain(left / result.value * result.digits)}"
+        lines = tuple(sorted({item.line for item in own[: at + 1]}))
+        return Contradiction(lines, "reckoning", (result.value, left), f"{told} in the unit of {result.text!r}")
+    return None
+
+
+def _fits(wanted: Type, found: set[Type]) -> bool:
+    """Whether a type is one of those found; what is said of one request may leave it out."""
+    if wanted in found:
+        return True
+    bare = {tuple(item for item in one if item[0] != "request") for one in found}
+    return "request" not in dict(wanted) and wanted in bare and bool(wanted)
+
+
+def _products(one: _Quantity, other: _Quantity) -> set[Type]:
+    found = {_times(one.type, other.type, 1)}
+    return found | ({other.type} if _count(one) else set()) | ({one.type} if _count(other) else set())
+
+
+def _quotients(one: _Quantity, other: _Quantity) -> set[Type]:
+    found = {_times(one.type, other.type, -1)}
+    return found | ({_times((), other.type, -1)} if _count(one) else set()) | ({one.type} if _count(other) else set())
+
+
+def _meets(value: Fraction, stated: Fraction, *, needed: bool, counts: set[int]) -> bool:
+    if needed and stated >= value * (1 - _SLACK):
+        return True
+    factors = (Fraction(1), *(Fraction(many) for many in counts), *(Fraction(1, many) for many in counts))
+    return any(abs(value * factor - stated) <= _SLACK * value * factor for factor in factors)
