@@ -142,4 +142,4 @@ def test_no_text_is_a_bug(pieces: list[tuple[str, str]]) -> None:
 
 def test_a_word_that_reads_as_itself_is_not_read_for_ever() -> None:
     with pytest.raises(SpecError):
-        read_launch('X=\'vllm serve "$X b"\'\nrun "$X c"\n```A=(vllm serve m ```args:= =', "x")
+        read_launch("-tp )8 ${X:-4} ```$XA=( vllm serve m ```args:= = ", "x")
