@@ -21,7 +21,7 @@ from optimizer.calibrate import Calibrated, calibrate
 from optimizer.calibrate.sample import decoding, fitting_batch
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
-from optimizer.domain.workload import Phase
+from optimizer.domain.workload import PhaseName
 from optimizer.errors import SpecError
 from optimizer.figures.bounds import DECODE_AT_BATCH, throughput_bounds, ttft_bound
 from optimizer.figures.rates import Rates, effective_rates
@@ -67,7 +67,7 @@ class Compared:
         return found
 
 
-def _price(run: Run, phase: Phase, rates: Rates, batch: int) -> Evaluation | None:
+def _price(run: Run, phase: PhaseName, rates: Rates, batch: int) -> Evaluation | None:
     problem = problem_of(run, phase, read_hardware(run.gpu))
     if problem is None:
         return None

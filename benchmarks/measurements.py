@@ -14,7 +14,7 @@ from optimizer.domain.hardware import HardwareSpec
 from optimizer.domain.layout import Layout
 from optimizer.domain.model import ModelSpec
 from optimizer.domain.problem import Problem
-from optimizer.domain.workload import Phase, ServingWorkload
+from optimizer.domain.workload import PhaseName, ServingWorkload
 from optimizer.readers.document import load, parse
 
 PROBLEMS = Path(__file__).resolve().parents[1] / "problems"
@@ -142,7 +142,7 @@ def read_hardware(gpu: str) -> HardwareSpec:
     return parse(HardwareSpec, load(PROBLEMS / "hardware" / f"{HARDWARE[gpu]}.yaml"))
 
 
-def problem_of(run: Run, phase: Phase, hardware: HardwareSpec) -> Problem | None:
+def problem_of(run: Run, phase: PhaseName, hardware: HardwareSpec) -> Problem | None:
     """The problem that a run answers, on that hardware; None where the catalog lacks its model."""
     model = _model(PROBLEMS / "models" / f"{run.model}.yaml")
     if model is None:

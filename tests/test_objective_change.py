@@ -113,7 +113,7 @@ def test_frontier_and_explain_honour_it() -> None:
 
 def test_it_is_refused_where_it_has_no_meaning_and_half_a_row_does_not_run() -> None:
     decode = next(p for p in map(small_problem, range(40)) if p.workload.phase == "prefill")
-    assert "no token follows another" in (INTERACTIVITY.unfit(decode.workload) or "")
+    assert "the decode role sends the later tokens" in (INTERACTIVITY.unfit(decode.workload) or "")
     problem = small_problem(0)
     with pytest.raises(InternalError, match="does not have the sense"):
         replace(ENERGY, maximised=True).scale_of(problem)

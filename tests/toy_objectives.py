@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from optimizer.domain.objectives import Measure, Objective, Scale
+from optimizer.domain.workload import Part
 
 WATTS = 700
 ENERGY = Objective(
@@ -14,5 +15,5 @@ ENERGY = Objective(
 INTERACTIVITY = Objective(
     "interactivity", "interactivity_tokens_per_s", "tokens a user", maximised=True,
     scale=lambda p: Scale(Measure.CYCLE, p.workload.tokens_per_step, quotient=True),
-    not_in={"prefill": "no token follows another"},
+    part=Part.LATER,
 )  # fmt: skip

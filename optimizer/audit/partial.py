@@ -19,6 +19,7 @@ from optimizer.audit.statements import AXES
 from optimizer.domain.convention import CONVENTIONS, Degrees
 from optimizer.domain.layout import Layout, WrittenLayout
 from optimizer.domain.problem import Problem
+from optimizer.domain.workload import PHASES
 from optimizer.errors import SpecError
 from optimizer.figures.derivation_figure import Figure
 from optimizer.readers.document import Document
@@ -147,7 +148,7 @@ class Partial:
             return []
         workload, batch, asked = self.problem.workload, self._count("batch") or 1, []
         for phase, name in _PHASES.items():
-            if phase == "prefill" or workload.output_tokens > 1:
+            if workload.output_tokens > 1 or not PHASES[phase].decodes:
                 problem = self.problem.model_copy(update={"workload": workload.model_copy(update={"phase": phase})})
                 asked += [(f"{name} at batch {size}", problem, size) for size in sorted({*_BATCHES, batch})]
         return [one for one in self._priced(asked) if one.figures["memory_bytes"].value <= one.problem.capacity_bytes]

@@ -197,11 +197,8 @@ class Decision:
     ) -> int | None:
         """Longest mean step of a stage, in ticks × `scale`, that serves what is asked and keeps the cycle."""
         work, ranks = self.problem.workload, replicas * self.shape.dp
-        served = work.decoding(batch, ranks)  # requests that a rank ends in a cycle, times what follows
-        if work.phase == "prefill":
-            served /= self._at(batch).steps.pieces
-        else:
-            served *= work.tokens_per_step / (work.output_tokens - 1)
+        # requests that a rank ends in a cycle
+        served = work.decoding(batch, ranks) / work.cycles_of_request(self._at(batch).steps.pieces)
         most: list[int] = []
         unit = TICKS_PER_SECOND * Fraction(scale, self.shape.pp)
         asked = max(goal.total, goal.each * replicas * self.shape.devices)
@@ -210,7 +207,7 @@ class Decision:
         beyond = max(goal.total_above or Fraction(0), (goal.above or Fraction(0)) * replicas * self.shape.devices)
         if beyond:
             most.append(ceil(served * ranks / beyond * unit) - 1)
-        if goal.cycle is not None and work.phase != "prefill" and not served_only:
+        if goal.cycle is not None and work.decodes and not served_only:
             most.append(_most(goal.cycle * unit, strict="cycle" in goal.strict))
         return min(most, default=None)
 
@@ -243,7 +240,7 @@ class Decision:
 
     def _longest_mixed(self, batch: int, fixed_s: Fraction, goal: Goal, replicas: int, percentile: int | None) -> int:
         """Longest step with prompt tokens, in ticks, at which the first token is in time and the queue ends."""
-        micro = -(-batch // self.shape.pp) if self.problem.workload.phase == "prefill" else 1
+        micro = self.problem.workload.together(-(-batch // self.shape.pp), 1)
         strict, limit = goal.beats_first(percentile), dict(goal.first).get(percentile)
         key = (micro, replicas, percentile, limit, strict)
         if key not in self._longest:

@@ -182,13 +182,10 @@ class Reach:
     def _wanted(self, goal_: Goal, chunk: int | None, need: Fraction) -> int:
         """A micro-batch near the one whose requests just suffice when the cycle is as long as the goal allows."""
         work = self.problem.workload
-        if work.phase == "prefill":
-            if not goal_.first:
-                return LARGEST_BATCH
-            return int(need * self.ranks * self._pieces(chunk) * min(limit for _, limit in goal_.first)) + 1
-        if goal_.cycle is None:
+        limit = goal_.cycle if work.decodes else min((limit for _, limit in goal_.first), default=None)
+        if limit is None:
             return LARGEST_BATCH
-        return int(need * self.ranks * (work.output_tokens - 1) / work.tokens_per_step * goal_.cycle) + 1
+        return int(need * self.ranks * work.cycles_of_request(self._pieces(chunk)) * limit) + 1
 
     def _most_in_memory(self, goal_: Goal, chunk: int | None) -> int:
         """Micro-batches that weights and cache leave room for, and that keep φ ≤ 1; an upper bound."""
@@ -197,9 +194,9 @@ class Reach:
             return 0
         most = LARGEST_BATCH if self._sequence == 0 else free // self._sequence + 1
         work = self.problem.workload
-        if work.phase == "aggregated" and chunk is not None:
-            gain, (pieces, _, packed) = work.tokens_per_step, prompt_split(work.computed_input_tokens, chunk)
-            most = min(most, packed * (work.output_tokens - 1) * gain.denominator // (gain.numerator * pieces))
+        if work.mixes and chunk is not None:
+            pieces, _, packed = prompt_split(work.computed_input_tokens, chunk)
+            most = min(most, floor(packed * work.cycles_of_request(pieces) / pieces))
         return most
 
     def _most_taken(self, chunk: int | None) -> int:
@@ -208,19 +205,13 @@ class Reach:
         tokens = work.max_num_batched_tokens
         if tokens is None:
             return most
-        if work.phase == "prefill":
-            return min(most, tokens // min(chunk or 1, work.computed_input_tokens))
-        return min(most, max(0, tokens - (chunk or 0)) // (1 + work.mtp_tokens))
+        each, beside = work.step_tokens(chunk)
+        return min(most, max(0, tokens - beside) // each)
 
     def _served(self, micro: int, scale: int, pieces: int) -> tuple[int, int]:
         """Requests/s of a device as a ratio with the cycle (ticks × `scale`): numerator, and the cycle's factor."""
-        work = self.problem.workload
-        if work.phase == "prefill":
-            return micro * TICKS_PER_SECOND * scale, pieces * self.ranks
-        gain = work.tokens_per_step
-        return micro * gain.numerator * TICKS_PER_SECOND * scale, (
-            work.output_tokens - 1
-        ) * self.ranks * gain.denominator
+        cycles = self.problem.workload.cycles_of_request(pieces)
+        return micro * cycles.denominator * TICKS_PER_SECOND * scale, cycles.numerator * self.ranks
 
     def _at(self, micro: int, goal_: Goal, chunks: tuple[int | None, int | None]) -> tuple[int, int, bool]:
         """At a micro-batch: most requests/s of a device (numerator, denominator), and whether the limits can hold."""
@@ -247,7 +238,7 @@ class Reach:
         assert least.mixed is not None  # noqa: S101 - an interval of chunks is of a phase with prompts
         assert most.mixed is not None  # noqa: S101
         pp, mixed = self.pp or 1, self._ticks(least.mixed, self.pp or 1)
-        if work.phase == "prefill":
+        if not work.decodes:
             scale, cycle = 1, max(mixed)
         else:
             scale = work.tokens_per_step.denominator * (work.output_tokens - 1)
@@ -256,7 +247,7 @@ class Reach:
         held = self.memory.working_bytes(least.largest) + self._weights + self._sequence * sequences // pp
         holds = held <= goal_.memory and self._in_time(goal_, cycle, scale)
         holds = holds and keeps_step(work, replace(least, share=most.share))
-        means = [Fraction(mixed[0] if work.phase == "prefill" else cycle, scale), Fraction(0)]
+        means = [Fraction(cycle if work.decodes else mixed[0], scale), Fraction(0)]
         holds = holds and self._first_in_time(goal_, micro, most, mixed, means)
         served, factor = self._served(micro, scale, most.pieces)
         return served, factor * cycle, holds
@@ -311,7 +302,7 @@ class Reach:
         return first < most if goal_.beats_first(percentile) else first <= most
 
     def _in_time(self, goal_: Goal, cycle: int, scale: int) -> bool:
-        if goal_.cycle is None or self.problem.workload.phase == "prefill":
+        if goal_.cycle is None or not self.problem.workload.decodes:
             return True
         limit = goal_.cycle.numerator * TICKS_PER_SECOND * scale
         own = cycle * goal_.cycle.denominator

@@ -122,13 +122,12 @@ def _costs(problem: Problem, choice: Choice, costs: Costs, memory: Memory) -> tu
     asked = max(work.request_rate or 0, limits.get(Measure.REQUESTS, 0))
     each = max(Fraction(asked) / ranks, limits.get(Measure.DEVICE_REQUESTS, Fraction(0)) * shape.devices / shape.dp)
     if each:
-        tokens = steps.pieces if work.phase == "prefill" else (work.output_tokens - 1) / work.tokens_per_step
-        longest.append(choice.batch * TICKS_PER_SECOND / (tokens * each * pp))
+        longest.append(choice.batch * TICKS_PER_SECOND / (work.cycles_of_request(steps.pieces) * each * pp))
     mean = mixed(1 - share, share, min(longest, default=None))
     ttft, first = limits.get(Measure.FIRST), mixed(Fraction(0), Fraction(0), None)
     if steps.mixed is not None:
         own = first_token(problem, pp=pp, batch=choice.batch, steps=steps)
-        if work.phase == "aggregated" and work.arrivals == "closed":
+        if work.looped:
             limit = None if ttft is None else (ttft - own.fixed_s) * TICKS_PER_SECOND
             first = mixed(own.mean * (1 - share), own.mixed + own.mean * share, limit)
         else:

@@ -58,9 +58,7 @@ def _served(
     if not level:
         return
     each = Fraction(TICKS_PER_SECOND) / (level * own.unit)
-    if work.phase != "prefill":
-        each *= work.tokens_per_step / (work.output_tokens - 1)
-    pieces = {p.chunk: p.steps.pieces if work.phase == "prefill" else 1 for p in own.prices.steps}
+    pieces = {p.chunk: work.cycles_of_request(p.steps.pieces) for p in own.prices.steps}
     for count in sorted(set(pieces.values())):
         taken = own.any_of([own.chunk_is[chunk] for chunk, n in pieces.items() if n == count])
         for weight in sorted(set(weights)):
@@ -81,7 +79,7 @@ def _cycle(own: Statement, level: Fraction | None, spare: cp_model.IntVar | int)
 def _first(own: Statement, level: Fraction | None, spare: cp_model.IntVar | int) -> None:
     """Waiting, the prompt's own steps and its queue."""
     work = own.problem.workload
-    if work.phase == "aggregated" and work.arrivals == "closed":
+    if work.looped:
         if level is not None:
             _first_in_a_loop(own, level, spare)
         return

@@ -43,13 +43,13 @@ _MOST_BITS = 40
 def chunks_of(problem: Problem) -> Sequence[int | None]:
     """Prompt tokens a step: as listed, or each even split of a prompt, and whole prompts up to the token budget."""
     work = problem.workload
-    if work.phase == "decode":
+    if not work.prompts:
         return [None]
     if problem.search.prefill_chunk is not None:
         return sorted(set(problem.search.prefill_chunk))
     prompt, most = work.computed_input_tokens, work.max_num_batched_tokens
     found = {ceil(Fraction(prompt, pieces)) for pieces in range(1, prompt + 1)}
-    if work.phase == "aggregated":
+    if work.mixes:
         budget = max(prompt, LARGEST_PACKED_CHUNK) if most is None else most
         found |= {whole * prompt for whole in range(1, budget // prompt + 1)}
     return sorted(chunk for chunk in found if most is None or chunk <= most)

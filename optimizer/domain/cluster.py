@@ -32,7 +32,7 @@ from optimizer.domain.quantity import (
     Ratio,
     Watts,
 )
-from optimizer.domain.workload import Arrival
+from optimizer.domain.workload import PHASES, Arrival
 
 Role = Literal["aggregated", "prefill", "decode"]
 ROLES: dict[str, Role] = {role: role for role in get_args(Role)}
@@ -327,7 +327,7 @@ class Demand(Grown):
         """Output tokens of a mean request (prompt tokens in phase prefill); 1 where lengths are not known."""
         if not self.buckets:
             return Fraction(1)
-        prompt = self.phase == "prefill"
+        prompt = not any(PHASES[role].decodes for role in self.roles)
         if self.traffic is not None:
             return self.traffic.mean_input_tokens if prompt else self.traffic.mean_output_tokens
         return sum((b.share * (b.input_tokens if prompt else b.output_tokens) for b in self.buckets), Fraction(0))

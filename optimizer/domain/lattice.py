@@ -92,12 +92,12 @@ def axes(problem: Problem) -> Axes:
 
 def _chunks(problem: Problem) -> tuple[int | None, ...]:
     work = problem.workload
-    if work.phase == "decode":
+    if not work.prompts:
         return (None,)
     prompt = work.computed_input_tokens
     if problem.search.prefill_chunk is not None:
         return tuple(sorted(set(problem.search.prefill_chunk)))
-    packed = token_budget(problem) if work.phase == "aggregated" else prompt
+    packed = token_budget(problem) if work.mixes else prompt
     found = even_pieces(prompt) | {*range(prompt, packed + 1, prompt)}
     most = work.max_num_batched_tokens
     return tuple(sorted(found if most is None else {chunk for chunk in found if chunk <= most}))
@@ -132,11 +132,11 @@ def largest_batch(problem: Problem) -> int:
 def holds(problem: Problem) -> str:
     """What an answer is over, beside all degrees that divide: chunks, cp and batches, and where each ends."""
     search, work, parts = problem.search, problem.workload, []
-    if work.phase != "decode":
+    if work.prompts:
         if search.prefill_chunk is not None:
             parts.append("chunks as search.prefill_chunk lists")
         else:
-            packed = f", whole prompts up to {token_budget(problem):,} tokens a step" * (work.phase == "aggregated")
+            packed = f", whole prompts up to {token_budget(problem):,} tokens a step" * work.mixes
             least = f" into at most {work.max_num_batched_tokens:,}" if work.max_num_batched_tokens else ""
             parts.append(f"every even split of {work.computed_input_tokens:,} prompt tokens{least}{packed}")
     parts.append(f"every cp up to {problem.devices:,}" if search.cp is None else "cp as search.cp lists")
@@ -149,7 +149,7 @@ def outside(problem: Problem, layout: Layout) -> tuple[str, ...]:
     """What of a layout lies beyond the lattice, where `search` leaves it open; a chunk inside is one of its own."""
     found = []
     chunk, work = layout.prefill_chunk, problem.workload
-    if chunk is not None and work.phase == "aggregated" and problem.search.prefill_chunk is None:
+    if chunk is not None and work.mixes and problem.search.prefill_chunk is None:
         prompt, budget = work.computed_input_tokens, token_budget(problem)
         if chunk // prompt > budget // prompt:
             found.append(f"chunk {chunk:,}: more whole prompts than fit {budget:,} tokens")

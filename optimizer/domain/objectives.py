@@ -6,8 +6,8 @@ measure. Bounds, decisions and proofs know measures only, and hold for a new row
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import Enum
 from fractions import Fraction
@@ -18,7 +18,7 @@ from pydantic import AfterValidator, Field
 from optimizer.domain.base import FieldError
 from optimizer.domain.hardware import HardwareSpec
 from optimizer.domain.limits import PERCENTILES
-from optimizer.domain.workload import ServingWorkload
+from optimizer.domain.workload import Part, ServingWorkload
 from optimizer.errors import InternalError
 
 Number = TypeVar("Number", Fraction, Any)
@@ -104,8 +104,8 @@ class Objective:
         Whether more is better.
     scale
         Its measure, and how its value follows from it, exactly.
-    not_in
-        Phases in which it has no meaning, each with the reason.
+    part
+        The part of a request's answer that it times: without meaning where that is not sent; None: none.
     needs_rate
         Whether it has a meaning only where a request rate is to be served.
     refusal
@@ -119,15 +119,15 @@ class Objective:
     words: str
     maximised: bool
     scale: Callable[[Premise], Scale]
-    not_in: Mapping[str, str] = field(default_factory=dict)
+    part: Part | None = None
     needs_rate: bool = False
     refusal: Callable[[HardwareSpec], str | None] = lambda _: None
     traded: bool = True
 
     def unfit(self, work: ServingWorkload) -> str | None:
         """Why it has no meaning in a workload's phase; None where it has one."""
-        why = self.not_in.get(work.phase)
-        return None if why is None else f"objective {self.name!r} has no meaning in phase {work.phase!r}: {why}"
+        why = None if self.part is None else work.without(self.part)
+        return None if why is None else f"objective {self.name!r} has no meaning in {work.named}: {why}"
 
     def unrated(self, work: ServingWorkload) -> str | None:
         """Why it has no meaning without a request rate; None where it needs none, or there is one."""
@@ -173,10 +173,6 @@ def _tokens(measure: Measure) -> Callable[[Premise], Scale]:
     return lambda premise: Scale(measure, Fraction(premise.workload.tokens_of_request))
 
 
-_NO_FIRST = {"decode": "the prefill role sends the first token"}
-_NO_LATER = {"prefill": "the decode role sends the later tokens"}
-
-
 def _first(percentile: int | None) -> Callable[[Premise], Scale]:
     return lambda _: Scale(Measure.FIRST, percentile=percentile)
 
@@ -199,18 +195,18 @@ _ROWS = (
         needs_rate=True,
     ),
     Objective(
-        "ttft", "ttft_s", "time to first token", maximised=False, scale=_first(None), not_in=_NO_FIRST,
+        "ttft", "ttft_s", "time to first token", maximised=False, scale=_first(None), part=Part.FIRST,
     ),
     Objective(
-        "tpot", "tpot_s", "time per output token", maximised=False, scale=_cycle(None), not_in=_NO_LATER,
+        "tpot", "tpot_s", "time per output token", maximised=False, scale=_cycle(None), part=Part.LATER,
     ),
     *(
         Objective(
             f"{name}_p{share}", f"{name}_p{share}_s", f"{words} of {share}% of requests", maximised=False,
-            scale=scale(share), not_in=not_in, traded=False,
+            scale=scale(share), part=part, traded=False,
         )
-        for name, words, scale, not_in in (
-            ("ttft", "time to first token", _first, _NO_FIRST), ("tpot", "time per output token", _cycle, _NO_LATER),
+        for name, words, scale, part in (
+            ("ttft", "time to first token", _first, Part.FIRST), ("tpot", "time per output token", _cycle, Part.LATER),
         )
         for share in PERCENTILES
     ),

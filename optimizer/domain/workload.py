@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
 from fractions import Fraction
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol
 
 from pydantic import Field, model_validator
 
@@ -12,12 +15,78 @@ from optimizer.domain.base import FieldError, Grown
 from optimizer.domain.limits import AsTuple
 from optimizer.domain.quantity import PositiveRate, Ratio
 
-Phase = Literal["aggregated", "prefill", "decode", "disaggregated"]
+PhaseName = Literal["aggregated", "prefill", "decode", "disaggregated"]
 Arrival = Literal["alone", "closed", "poisson"]
+
+
+class Part(StrEnum):
+    """Parts of a request's answer."""
+
+    FIRST = "first token"
+    LATER = "later tokens"
+
+
+class Lengths(Protocol):
+    """Tokens of one request."""
+
+    @property
+    def input_tokens(self) -> int:
+        """Of its prompt."""
+
+    @property
+    def output_tokens(self) -> int:
+        """Of its answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """What is computed of a request.
+
+    Attributes
+    ----------
+    counted, tokens
+        What throughput counts of a request, in words and in number.
+    without
+        Parts of the answer that it does not send, each with who does.
+    """
+
+    name: str
+    counted: str
+    tokens: Callable[[Lengths], int]
+    without: Mapping[Part, str] = field(default_factory=dict)
+
+    @property
+    def prompts(self) -> bool:
+        """Whether prompts are computed."""
+        return Part.FIRST not in self.without
+
+    @property
+    def decodes(self) -> bool:
+        """Whether tokens after the first are computed, one after another."""
+        return Part.LATER not in self.without
+
+
+PHASES: dict[str, Phase] = {
+    row.name: row
+    for row in (
+        Phase("aggregated", "output tokens", lambda own: own.output_tokens),
+        Phase(
+            "prefill", "prompt tokens", lambda own: own.input_tokens,
+            {Part.LATER: "the decode role sends the later tokens"},
+        ),
+        Phase(
+            "decode", "output tokens after the first", lambda own: own.output_tokens - 1,
+            {Part.FIRST: "the prefill role sends the first token"},
+        ),
+    )
+}  # fmt: skip
 
 
 class ServingWorkload(Grown):
     """Requests of one shape.
+
+    What a phase means to steps, memory, times and rates is said by the methods below, by which parts of a request are
+    computed; nothing else looks at a phase's name.
 
     `aggregated` is continuous batching with chunked prefill in steady state; `prefill` and `decode` are one role of a
     disaggregated deployment. `prefix_cache_hit` is the share of prompt tokens found in the cache.
@@ -31,7 +100,7 @@ class ServingWorkload(Grown):
     later = ("decode_context_parallel", "arrival", "concurrency")
 
     kind: Literal["serving"] = "serving"
-    phase: Phase = "aggregated"
+    phase: PhaseName = "aggregated"
     input_tokens: int = Field(ge=1, le=10**8)
     output_tokens: int = Field(default=1, ge=1, le=10**8)
     request_rate: PositiveRate | None = Field(default=None, description="requests/s to be served")
@@ -82,12 +151,13 @@ class ServingWorkload(Grown):
         if self.concurrency is not None and (self.arrivals != "closed" or self.request_rate is not None):
             message = "is of a closed loop: leave out request_rate, and arrival or have it closed"
             raise FieldError(message, ("concurrency",))
-        if self.phase in ("aggregated", "decode") and self.output_tokens < 2:
-            message = f"phase {self.phase!r} needs output_tokens of at least 2 (TPOT is between output tokens)"
+        if self.decodes and self.output_tokens < 2:
+            message = f"{self.named} needs output_tokens of at least 2 (TPOT is between output tokens)"
             raise ValueError(message)
-        length = self.input_tokens + (0 if self.phase == "prefill" else self.output_tokens)
-        if self.max_model_len is not None and length > self.max_model_len:
-            message = f"requests of {length:,} tokens are longer than max_model_len {self.max_model_len:,} admits"
+        if self.max_model_len is not None and self.held_tokens > self.max_model_len:
+            message = (
+                f"requests of {self.held_tokens:,} tokens are longer than max_model_len {self.max_model_len:,} admits"
+            )
             raise FieldError(message, ("max_model_len",))
         if self.prefix_cache_hit >= 1:
             message = "prefix_cache_hit must be below 1: the last prompt token is always computed"
@@ -96,6 +166,35 @@ class ServingWorkload(Grown):
             message = "mtp_acceptance is a probability, at most 1"
             raise ValueError(message)
         return self
+
+    @property
+    def named(self) -> str:
+        """The phase, as sentences name it."""
+        return f"phase {self.phase!r}"
+
+    def without(self, part: Part) -> str | None:
+        """Why a part of the answer is not sent; None where it is."""
+        return PHASES[self.phase].without.get(part)
+
+    @cached_property
+    def prompts(self) -> bool:
+        """Whether prompts are computed."""
+        return PHASES[self.phase].prompts
+
+    @cached_property
+    def decodes(self) -> bool:
+        """Whether tokens after the first are computed, one after another."""
+        return PHASES[self.phase].decodes
+
+    @cached_property
+    def mixes(self) -> bool:
+        """Whether prompts are computed beside the tokens of other sequences."""
+        return self.prompts and self.decodes
+
+    @cached_property
+    def looped(self) -> bool:
+        """Whether a prompt waits for those that start with it in a closed loop, beside sequences that decode."""
+        return self.mixes and self.arrivals == "closed"
 
     @property
     def arrivals(self) -> Arrival:
@@ -123,15 +222,55 @@ class ServingWorkload(Grown):
 
     @property
     def tokens_of_request(self) -> int:
-        """Tokens of one request that throughput counts: output tokens, prompt tokens in phase prefill."""
-        if self.phase == "prefill":
-            return self.input_tokens
-        return self.output_tokens if self.phase == "aggregated" else self.output_tokens - 1
+        """Tokens of one request that throughput counts, as `counted` names them."""
+        return PHASES[self.phase].tokens(self)
+
+    @property
+    def counted(self) -> str:
+        """What tokens throughput counts."""
+        return PHASES[self.phase].counted
+
+    @property
+    def computed_tokens(self) -> int:
+        """Tokens of one request that are computed."""
+        return self.computed_input_tokens * self.prompts + (self.output_tokens - 1) * self.decodes
+
+    @property
+    def held_tokens(self) -> int:
+        """Tokens of a sequence's cache at its longest."""
+        return self.input_tokens + self.output_tokens * self.decodes
+
+    @property
+    def decoded_at(self) -> tuple[int, int] | None:
+        """Positions of the first and last token that is computed after its prompt."""
+        return (self.input_tokens + 1, self.input_tokens + self.output_tokens - 1) if self.decodes else None
 
     @cached_property
     def tokens_per_step(self) -> Fraction:
         """Expected output tokens a sequence gains per decode step: 1 + a + a² + … (Leviathan et al. 2022, eq. 1)."""
         return sum((self.mtp_acceptance**i for i in range(self.mtp_tokens + 1)), Fraction(0))
 
+    @cached_property
+    def decode_steps(self) -> Fraction:
+        """Steps in which a sequence gains its tokens after the first, on average."""
+        return (self.output_tokens - 1) / self.tokens_per_step
 
-Workload = ServingWorkload
+    def cycles_of_request(self, pieces: int) -> Fraction:
+        """Cycles for which a request keeps its place in the batch, its prompt in so many pieces.
+
+        Where it decodes, another's prompt takes its place in the cycles in which it decodes.
+        """
+        return self.decode_steps if self.decodes else Fraction(pieces)
+
+    def together(self, micro_batch: int, packed: int) -> int:
+        """Prompts that share a step: `packed`, or with nothing to decode those of the whole micro-batch."""
+        return packed if self.decodes else micro_batch
+
+    def step_tokens(self, chunk: int | None) -> tuple[int, int]:
+        """Tokens of a step at most: so many for each sequence of its micro-batch, and so many beside them."""
+        prompt = (chunk or 0) if self.prompts else 0
+        return (1 + self.mtp_tokens, prompt) if self.decodes else (min(prompt, self.computed_input_tokens), 0)
+
+    def chunk_within(self, tokens: int, micro_batch: int) -> int:
+        """Prompt tokens that a step of so many leaves room for, 1 at least: in all, or of each where none decode."""
+        return max(1, tokens - micro_batch * (1 + self.mtp_tokens) if self.decodes else tokens // micro_batch)

@@ -142,7 +142,7 @@ def _stages(made: Plan, answer: Answer, variable: str) -> None:
 def _budget(made: Plan, answer: Answer) -> int:
     """Tokens of a step: never fewer than the sequences in flight, which engines refuse."""
     wanted = budget_of(answer.problem.workload, made.engine, answer.layout)
-    if wanted < answer.layout.batch and answer.problem.workload.phase != "decode":
+    if wanted < answer.layout.batch and answer.problem.workload.prompts:
         made.differences.append(
             f"a step's tokens: {wanted} were priced; {made.engine} wants at least {answer.layout.batch}"
         )
@@ -188,8 +188,8 @@ def _vllm(answer: Answer, version: str) -> Plan:
         made.put("dcp", work.decode_context_parallel)
     if experts and instance.ep > 1:
         made.put("expert_parallel")
-        if answer.nvidia and work.phase != "aggregated" and instance.dp > 1:
-            low = work.phase == "decode" and problem.model.hidden_size in DEEPEP_HIDDEN
+        if answer.nvidia and not work.mixes and instance.dp > 1:
+            low = work.decodes and problem.model.hidden_size in DEEPEP_HIDDEN
             made.put("all2all", "deepep_low_latency" if low else "deepep_high_throughput")
     if answer.layout.redundant_slots:
         made.put("eplb")
@@ -233,7 +233,7 @@ def _sglang(answer: Answer, version: str) -> Plan:
         _sglang_experts(made, answer)
     made.put("memory_utilization", _decimal(_static_share(answer)))
     made.put("max_num_seqs", layout.batch * instance.dp)
-    if work.phase != "decode":
+    if work.prompts:
         made.put("prefill_chunk", budget_of(work, "sglang", layout) * instance.dp)
     made.put("max_model_len", answer.longest)
     cache = _cache(answer, {"fp8": "fp8_e4m3"})
@@ -244,7 +244,7 @@ def _sglang(answer: Answer, version: str) -> Plan:
         made.put("draft_steps", work.mtp_tokens)
         made.put("draft_topk", 1)
         made.put("draft_tokens", work.mtp_tokens + 1)
-    if work.phase != "aggregated":
+    if not work.mixes:
         made.put("role", work.phase)
     else:
         made.differences.append(
@@ -304,7 +304,7 @@ def _trtllm(answer: Answer, version: str) -> Plan:
     }
     if problem.precision.kv_cache == "fp8":
         made.yaml["kv_cache_config"]["dtype"] = "fp8"
-    if work.phase == "aggregated":
+    if work.mixes:
         made.yaml["enable_chunked_prefill"] = True
     if work.mtp_tokens:
         made.yaml["speculative_config"] = {"decoding_type": "MTP", "num_nextn_predict_layers": work.mtp_tokens}

@@ -64,12 +64,11 @@ def times(sheet: Sheet, problem: Problem, found: Evaluation, ideal: Evaluation) 
         )
     if found.ttft_s is not None:
         chunk = chunk_of(problem, layout)
-        looped = work.phase == "aggregated" and work.arrivals == "closed"
         formula = (
             "overhead + (n + pp − 1) · time of a step with prompt tokens + queue, n = ceil(computed prompt ÷ chunk)"
         )
         substituted = f"{_first_token_text(problem, found, None)} + {_s(found.queue_s)}"
-        if looped:
+        if work.looped:
             formula = (
                 "overhead + (n + pp − 1 + steps of prompts ahead) · time of a step with prompt tokens + steps waited · "
                 f"mean step, prompts ahead = {BURST} · (batch − 1) ÷ 2, n = ceil(computed prompt ÷ chunk)"
@@ -130,7 +129,7 @@ def _late_first_tokens(sheet: Sheet, problem: Problem, found: Evaluation, ideal:
         if found.service_s:
             formula = "TTFT without its queue + wait of an M/D/1 queue (Erlang), in services S, at load ρ"
             text = f"{_s(found.firsts[share])} + {float(wait(found.load, share)):.4g} · {_s(found.service_s)}"
-        elif work.phase == "aggregated" and work.arrivals == "closed":
+        elif work.looped:
             formula = (
                 f"as TTFT, prompts ahead = max(0, ceil(batch · (1 − (1 − percentile) ÷ {BURST})) − 1); assumed: the "
                 "steps waited are those of the mean"
@@ -184,7 +183,7 @@ def rates(sheet: Sheet, problem: Problem, found: Evaluation, ideal: Evaluation) 
     if prompts == found.request_capacity:
         formula = "dp · prompts a step ÷ (n · time of a step with prompt tokens): every step takes prompts (φ > 1)"
         text = f"{layout.dp:,} · {steps.together} ÷ ({steps.pieces} · {_s(step_s)})"
-    elif work.phase == "prefill":
+    elif not work.decodes:
         formula = "batch · dp ÷ (n · pp · step time)"
         text = f"{batch} · {layout.dp:,} ÷ ({found.steps.pieces} · {_s(cycle)})"
     else:
@@ -201,12 +200,11 @@ def rates(sheet: Sheet, problem: Problem, found: Evaluation, ideal: Evaluation) 
         bound=ideal.request_capacity,
     )
     each = work.tokens_of_request
-    counted = {"prefill": "prompt tokens", "decode": "output tokens after the first"}.get(work.phase, "output tokens")
     sheet.put(
         "throughput_tokens_per_s",
         found.throughput,
         Dimension.TOKENS_PER_SECOND,
-        f"requests/s · {counted} of a request",
+        f"requests/s · {work.counted} of a request",
         f"{_rate(found.request_capacity)} · {each:,}",
         inputs={"requests_per_s": found.request_capacity, "tokens": each},
         bound=ideal.throughput,
@@ -221,7 +219,7 @@ def rates(sheet: Sheet, problem: Problem, found: Evaluation, ideal: Evaluation) 
         bound=ideal.throughput_per_device,
     )
     processed = found.request_capacity * (work.input_tokens + work.output_tokens)
-    if work.phase == "aggregated":
+    if work.mixes:
         sheet.put(
             "processed_tokens_per_s",
             processed,
@@ -247,7 +245,7 @@ def rates(sheet: Sheet, problem: Problem, found: Evaluation, ideal: Evaluation) 
             "closed_loop_tokens_per_s",
             work.concurrency / latency * each,
             Dimension.TOKENS_PER_SECOND,
-            f"requests in flight ÷ latency of a request (interactive response time law) · {counted}",
+            f"requests in flight ÷ latency of a request (interactive response time law) · {work.counted}",
             f"{work.concurrency:,} ÷ {_s(latency)} · {each:,}",
             inputs={"concurrency": work.concurrency, "latency_s": latency},
         )

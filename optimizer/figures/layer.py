@@ -347,8 +347,8 @@ class LayerBook:
         read = attention.decode_read_elements(first, last, tp) * kv + attention.decode_read_fixed_bytes(first, last, tp)
         prefill_read = rates.attention_byte_ticks(Fraction(read) / (prompts * cp))
         decode = 0
-        if work.phase != "prefill":
-            first, last = work.input_tokens + 1, work.input_tokens + work.output_tokens - 1
+        if work.decoded_at is not None:
+            first, last = work.decoded_at
             steps = last - first + 1
             flops = attention.decode_flops(first, last, tp) * (1 + work.mtp_tokens)
             read = attention.decode_read_elements(first, last, tp) * kv

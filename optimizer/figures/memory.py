@@ -177,9 +177,7 @@ class Memory:
 
 def sequence_tokens(problem: Problem) -> int:
     """Tokens that a sequence's cache must hold at its longest, in whole blocks."""
-    work = problem.workload
-    length = work.input_tokens + (work.output_tokens if work.phase != "prefill" else 0)
-    return _round_up(length, problem.engine.cache.block_tokens)
+    return _round_up(problem.workload.held_tokens, problem.engine.cache.block_tokens)
 
 
 def working_elements(problem: Problem, shape: Shape) -> int:

@@ -116,7 +116,7 @@ class OperatingPoints:
         self.need = max(asked / self.ranks, each)
         """Requests/s that each rank must serve."""
         self._pieces, _, self._packed = (0, 0, 0) if chunk is None else prompt_split(work.computed_input_tokens, chunk)
-        self._queued = work.phase == "prefill" and work.queued_rate is not None
+        self._queued = not work.decodes and work.queued_rate is not None
         self._mixed_limits: dict[tuple[int, int | None], int] = {}
         self._points: dict[tuple[int, str, str, Fraction | None], Point | None] = {}
 
@@ -126,7 +126,7 @@ class OperatingPoints:
         spare = None if ttft is None else ttft - first.fixed_s
         if work.queued_rate is None or not queue:
             return None if spare is None else spare * TICKS_PER_SECOND
-        together = micro if work.phase == "prefill" else self._packed
+        together = work.together(micro, self._packed)
         if (together, share) not in self._mixed_limits:
             self._mixed_limits[together, share] = self._longest_mixed(together, spare, share)
         return first.mixed * self._mixed_limits[together, share]
@@ -267,11 +267,7 @@ class OperatingPoints:
         work = self.problem.workload
         if not need:
             return None
-        served = work.decoding(batch, self.ranks)
-        if work.phase == "prefill":
-            cycle = served / (self._pieces * need)
-        else:
-            cycle = served * work.tokens_per_step / (need * (work.output_tokens - 1))
+        cycle = work.decoding(batch, self.ranks) / (work.cycles_of_request(self._pieces) * need)
         return cycle * TICKS_PER_SECOND / self.shape.pp
 
     def point(

@@ -63,7 +63,7 @@ def layer_bytes(problem: Problem, shape: Shape, block: Block) -> int:
 
 
 def _captures(problem: Problem) -> bool:
-    return problem.workload.phase != "prefill" and problem.engine.reservation.graphs_in_budget
+    return problem.workload.decodes and problem.engine.reservation.graphs_in_budget
 
 
 def kept_sequences(problem: Problem) -> int:

@@ -85,19 +85,19 @@ def prompt_split(prompt: int, chunk: int) -> tuple[int, int, int]:
 
 def steps_of(work: ServingWorkload, micro_batch: int, chunk: int | None) -> Steps:
     """Steps of a phase; `chunk` is ignored in phase decode and must be given otherwise."""
-    verified = 1 + work.mtp_tokens
-    decode = Step(micro_batch, micro_batch * verified, 0, 0)
-    if work.phase == "decode":
-        return Steps(decode, None, Fraction(0), 0, 0, decode)
+    decode = Step(micro_batch, micro_batch * (1 + work.mtp_tokens), 0, 0) if work.decodes else None
+    plain = decode or Step(0, 0, 0, 0)
+    if not work.prompts:
+        return Steps(decode, None, Fraction(0), 0, 0, plain)
     assert chunk is not None  # noqa: S101 - callers resolve the chunk first
     pieces, piece, packed = prompt_split(work.computed_input_tokens, chunk)
-    if work.phase == "prefill":
-        mixed = Step(0, 0, micro_batch * piece, micro_batch)
-        largest = replace(mixed, prompt=micro_batch * min(chunk, work.computed_input_tokens))
-        return Steps(None, mixed, Fraction(1), pieces, micro_batch, largest)
-    share = micro_batch * work.tokens_per_step * pieces / ((work.output_tokens - 1) * packed)
-    mixed = replace(decode, prompt=piece * packed, passes=packed)
-    return Steps(decode, mixed, share, pieces, packed, replace(mixed, prompt=chunk))
+    together = work.together(micro_batch, packed)
+    # in the cycles of a request every sequence of the micro-batch has a prompt, as many together as a step takes
+    share = Fraction(micro_batch * pieces) / (work.cycles_of_request(pieces) * together)
+    mixed = replace(plain, prompt=piece * together, passes=together)
+    each, beside = work.step_tokens(chunk)
+    largest = replace(mixed, prompt=micro_batch * each + beside - plain.decoded)
+    return Steps(decode, mixed, share, pieces, together, largest)
 
 
 def keeps_step(work: ServingWorkload, steps: Steps) -> bool:
@@ -108,9 +108,9 @@ def keeps_step(work: ServingWorkload, steps: Steps) -> bool:
 
 def prefilling_sequences(work: ServingWorkload, batch: int, pp: int, steps: Steps) -> int:
     """Sequences in flight on a rank whose prompts are being computed, at most: engines count them in the batch."""
-    if work.phase != "aggregated" or steps.mixed is None:
-        return batch if work.phase == "prefill" else 0
-    return min(batch, pp * steps.mixed.passes)
+    if not work.decodes:
+        return batch
+    return 0 if steps.mixed is None else min(batch, pp * steps.mixed.passes)
 
 
 @dataclass(frozen=True)
@@ -223,7 +223,7 @@ def first_token(
     waiting, own = problem.waiting, Fraction(steps.pieces + pp - 1)
     if not hosted:
         return FirstToken(Fraction(0), own, Fraction(0))
-    if problem.workload.phase != "aggregated" or problem.workload.arrivals != "closed":
+    if not problem.workload.looped:
         return FirstToken(waiting.overhead_s, own, Fraction(0))
     ahead = prompts_ahead(batch, percentile) * Fraction(steps.pieces, steps.together)
     return FirstToken(waiting.loop_overhead_s, own + ahead, waiting.steps)
@@ -249,11 +249,10 @@ def default_chunk(problem: Problem, micro_batch: int) -> int:
     work = problem.workload
     prompt, stated, most = work.computed_input_tokens, work.max_num_batched_tokens, DEFAULT_CHUNK
     if stated is not None:
-        most = stated // micro_batch if work.phase == "prefill" else stated - micro_batch * (1 + work.mtp_tokens)
-        most = max(most, 1)
-    if prompt >= most or work.phase != "aggregated":
+        most = work.chunk_within(stated, micro_batch)
+    if prompt >= most or not work.mixes:
         return min(most, prompt)
-    finished = micro_batch * work.tokens_per_step / (work.output_tokens - 1)
+    finished = micro_batch / work.cycles_of_request(1)
     return prompt * max(1, min(ceil_fraction(finished), most // prompt))
 
 
@@ -303,7 +302,7 @@ def timing(
     Parameters
     ----------
     slowest
-        max over stages of A, in ticks (of P in phase prefill).
+        max over stages of A, in ticks (of P with nothing to decode).
     slowest_mixed
         max over stages of M, in ticks; None in phase decode, and where φ ≤ 1 and no queue is asked for.
     ranks
@@ -313,13 +312,8 @@ def timing(
     """
     work = problem.workload
     cycle = pp * slowest / TICKS_PER_SECOND
-    gain = work.tokens_per_step
-    if work.phase == "prefill":
-        requests = work.decoding(batch, ranks) / (steps.pieces * cycle)
-        tpot = None
-    else:
-        requests = work.decoding(batch, ranks) * gain / (cycle * (work.output_tokens - 1))
-        tpot = cycle / gain
+    requests = work.decoding(batch, ranks) / (work.cycles_of_request(steps.pieces) * cycle)
+    tpot = cycle / work.tokens_per_step if work.decodes else None
     queue, load = Fraction(0), Fraction(0)
     if steps.share > 1 and slowest_mixed is not None:
         # no cycle is that of steps more than all of which carry prompts: prompts are what bounds the rank
@@ -410,10 +404,10 @@ def evaluate(
         tpots={} if found.tpot_s is None else dict.fromkeys(PERCENTILES, found.tpot_s),
     )  # fmt: skip
     in_loop = work.in_flight(layout.dp)
-    loaded = work.queued_rate is not None and work.phase != "prefill" and problem.search.batch is None
+    loaded = work.queued_rate is not None and work.decodes and problem.search.batch is None
     if full or not (loaded or (in_loop is not None and in_loop < layout.batch)):
         return own
-    chunk = None if work.phase == "decode" else chunk_of(problem, layout)
+    chunk = chunk_of(problem, layout) if work.prompts else None
 
     def at(batch: int) -> Evaluation:
         other = layout.model_copy(update={"batch": batch, "prefill_chunk": chunk})

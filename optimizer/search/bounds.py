@@ -120,7 +120,7 @@ class Bounds:
         """Micro-batches of the sequences, and beside the prompt tokens, that the engine is told to take at most."""
         work = self.problem.workload
         most, tokens = np.ceil(largest_batch(self.problem) / self.pp), work.max_num_batched_tokens
-        if tokens is not None and work.phase == "prefill":
+        if tokens is not None and not work.decodes:
             most = np.minimum(most, tokens // np.minimum(self.rows.least, work.computed_input_tokens))
         elif tokens is not None:
             most = np.minimum(most, np.maximum(tokens - self.rows.least, 0) // (1 + work.mtp_tokens))
@@ -236,9 +236,9 @@ class Bounds:
         work = self.problem.workload
         verified = 1 + work.mtp_tokens
         zero = np.zeros_like(micro)
-        if work.phase == "decode":
+        if not work.prompts:
             return self._slowest(self._step(micro, micro * verified, zero, zero)), None, zero, {}
-        if work.phase == "prefill":
+        if not work.decodes:
             busy = self._step(zero, zero, micro * self.piece, micro)
             mixed = self._slowest(busy)
             return mixed, mixed, np.ones_like(micro), self._first_tokens(micro, busy, busy, firsts)
@@ -257,7 +257,7 @@ class Bounds:
         """Most requests/s of each device."""
         work = self.problem.workload
         ranks = self.meshes.tp * self.meshes.cp
-        if work.phase == "prefill":
+        if not work.decodes:
             return micro / (self.pieces * cycle * ranks)
         return micro * float(work.tokens_per_step) / (cycle * (work.output_tokens - 1) * ranks)
 
@@ -270,7 +270,7 @@ class Bounds:
         """Least seconds to the first token without a queue: of pp·A and pp·M the most of k·M + w·A of one stage."""
         work, waiting = self.problem.workload, self.problem.waiting
         own = (self.pieces - 1) / self.deep + 1
-        if work.phase != "aggregated" or work.arrivals != "closed":
+        if not work.looped:
             light: Floats = float(waiting.overhead_s) + own * self._slowest(mixed)
             return light
         prompts = float(BURST) * self.pp * (micro - 1) / 2
@@ -288,12 +288,12 @@ class Bounds:
         work = self.problem.workload
         verified = micro * (1 + work.mtp_tokens)
         chunk = self.rows.least.astype(float)
-        if work.phase == "aggregated":
+        if work.mixes:
             tokens, sampled = verified + chunk, verified + self.fewest_packed
-        elif work.phase == "prefill":
-            tokens, sampled = micro * np.minimum(chunk, work.computed_input_tokens), micro
-        else:
+        elif work.decodes:
             tokens, sampled = verified, verified
+        else:
+            tokens, sampled = micro * np.minimum(chunk, work.computed_input_tokens), micro
         tokens, sampled = np.maximum(tokens, self._kept[0]), np.maximum(sampled, self._kept[1])
         found: Floats = np.maximum(self.working_token * tokens, self.sampler * sampled)
         return found
@@ -347,10 +347,10 @@ class Bounds:
         need = self.needed(target, most_devices)
         work = self.problem.workload
         ranks = self.meshes.tp * self.meshes.cp
-        limit = min((target.cycle, *target.first.values())) if work.phase == "prefill" else target.cycle
+        limit = target.cycle if work.decodes else min((target.cycle, *target.first.values()))
         if np.isinf(limit):
             wanted = np.full(len(need), float(LARGEST_BATCH))
-        elif work.phase == "prefill":
+        elif not work.decodes:
             wanted = np.floor(need * ranks * self.pieces * limit) + 1
         else:
             wanted = np.floor(need * ranks * (work.output_tokens - 1) / float(work.tokens_per_step) * limit) + 1
@@ -379,7 +379,7 @@ class Bounds:
         held = self._sequences(target, np.zeros_like(free))
         most = np.where(self.rows.pp == 0, most, np.minimum(most, (held - 1) / self.pp + 1))
         work = self.problem.workload
-        if work.phase == "aggregated":
+        if work.mixes:
             stable = self.packed * (work.output_tokens - 1) / (float(work.tokens_per_step) * self.pieces)
             most = np.minimum(most, stable)
         return np.minimum(np.floor(most * (1 + MARGIN)), self._taken)

@@ -271,7 +271,7 @@ class _Frontier:
         if found is None:
             return []
         measured = [found.mean]
-        if Measure.FIRST in self.measures and found.first is not None and self.problem.workload.phase != "prefill":
+        if Measure.FIRST in self.measures and found.first is not None and self.problem.workload.decodes:
             measured.append(found.first)
         if Measure.MEMORY in self.measures:
             measured.append(found.memory)
@@ -314,16 +314,15 @@ class _Frontier:
             return [v for v, _ in front]
         points = self._at(shape, chunk, self.search.replicas_of(shape)[-1])
         work = self.problem.workload
-        looped = work.phase == "aggregated" and work.arrivals == "closed"
-        if looped and Measure.FIRST in self.measures:
+        if work.looped and Measure.FIRST in self.measures:
             # each sequence less shortens the wait
             return None
         micro = -(-batch // shape.pp)
-        found = points.limited_tracks(shape.pp * (micro - 1) + 1 if looped else batch)
+        found = points.limited_tracks(shape.pp * (micro - 1) + 1 if work.looped else batch)
         if found is None:
             return None
         others = [] if found.first is None else [found.first]
-        wanted = 2 if others and Measure.FIRST in self.measures and work.phase != "prefill" else 1
+        wanted = 2 if others and Measure.FIRST in self.measures and work.decodes else 1
         return [v for v, _ in cut_front([found.mean, *others], wanted, shape.pp)]
 
     # boxes
@@ -432,8 +431,7 @@ class _Frontier:
         rate = self.problem.workload.queued_rate
         if rate is None:
             return np.zeros_like(mixed)
-        step = late / high if self.problem.workload.phase == "prefill" else mixed
-        together = 1 if self.problem.workload.phase == "prefill" else bounds.packed
+        step, together = (mixed, bounds.packed) if self.problem.workload.decodes else (late / high, 1)
         service = bounds.pieces * step / (bounds.pp * together)
         load = float(rate) / (boxes.most * bounds.meshes.dp) * service * (1 - MARGIN)
         return np.where(load < 1, load * service / (2 * (1 - np.minimum(load, 1 - 1e-12))), np.inf) * (1 - MARGIN)

@@ -383,8 +383,8 @@ class Pricer:
                 first, last, tp
             )
             decode = 0.0
-            if work.phase != "prefill":
-                start, stop = work.input_tokens + 1, work.input_tokens + work.output_tokens - 1
+            if work.decoded_at is not None:
+                start, stop = work.decoded_at
                 steps = stop - start + 1
                 bytes_read = attention.decode_read_elements(start, stop, tp) * kv
                 bytes_read += attention.decode_read_fixed_bytes(start, stop, tp)
@@ -435,10 +435,8 @@ class Pricer:
     def _sequence(self, block: Block) -> Floats:
         if block.attention is None:
             return np.zeros(len(self.meshes))
-        work = self.problem.workload
-        length = work.input_tokens + (0 if work.phase == "prefill" else work.output_tokens)
         page = self.problem.engine.cache.block_tokens
-        length = -(-length // page) * page
+        length = -(-self.problem.workload.held_tokens // page) * page
         table = {
             tp: float(self.cache.steady_bytes(block.attention, length, tp)) for tp in np.unique(self.meshes.tp).tolist()
         }

@@ -189,7 +189,7 @@ def curve(question: Question, *, time_limit_s: float) -> list[dict[str, Any]]:
         Where the question is wrong, or its phase has no TPOT.
     """
     asked = question.problem
-    if asked.workload.phase == "prefill":
+    if not asked.workload.decodes:
         return []
     found = _under(asked, "tpot", None, time_limit_s), _under(asked, "throughput_per_device", None, time_limit_s)
     ends = [Fraction(result.best.point.timing.tpot_s or 0) for result in found if result.best is not None]

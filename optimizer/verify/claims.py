@@ -170,7 +170,7 @@ def _lacking(name: str, problem: Problem) -> str:
         return "with so few stages"
     if "cost" in name:
         return "without a price of the device"
-    return f"in phase {problem.workload.phase!r}"
+    return f"in {problem.workload.named}"
 
 
 def _verdict(

@@ -180,10 +180,7 @@ def _rates(sheet: Sheet, problem: Problem, found: Evaluation, figures: dict[str,
         "flops_per_token", each, Dimension.COUNT, "2 · active parameters without embedding", f"2 · {int(active):,}"
     )
     work, device = problem.workload, problem.hardware.device
-    tokens = {
-        "aggregated": found.request_capacity * (work.computed_input_tokens + work.output_tokens - 1),
-        "prefill": found.request_capacity * work.computed_input_tokens,
-    }.get(work.phase, found.throughput)
+    tokens = found.request_capacity * work.computed_tokens
     compute = problem.precision.of_role(Role.EXPERTS if problem.model.moe else Role.DENSE_FFN).compute
     peak = device.peak.get(compute, device.peak["bf16"])
     per_device = each * tokens / found.devices

@@ -89,8 +89,8 @@ def _requests(problem: Problem, layout: Layout) -> list[Bound]:
     """Requests/s: what the phase computes, on all devices, at its best; a role has no bound from the other's work."""
     work = problem.workload
     bounds = throughput_bounds(problem, layout)
-    decode = tuple(bound for bound in bounds if bound.reading != "prefill" and work.phase != "prefill")
-    prefill = tuple(bound for bound in bounds if bound.reading == "prefill" and work.phase != "decode")
+    decode = tuple(bound for bound in bounds if bound.reading != "prefill" and work.decodes)
+    prefill = tuple(bound for bound in bounds if bound.reading == "prefill" and work.prompts)
     found = _scaled(decode, max(1, work.output_tokens - 1), "output tokens after the first")
     found = [max(found, key=lambda bound: bound.value)] if found else []
     return found + _scaled(prefill, work.input_tokens, "input tokens")
@@ -99,11 +99,11 @@ def _requests(problem: Problem, layout: Layout) -> list[Bound]:
 def _request_alone(problem: Problem, layout: Layout) -> Bound:
     """Shortest latency of a request that has the devices to itself: of the part that the phase computes."""
     work = problem.workload
-    if work.phase == "prefill":
+    if not work.decodes:
         return ttft_bound(problem, layout)
     later, each = work.output_tokens - 1, tpot_bound(problem, layout)
     seconds = shown(each.value, Dimension.SECONDS)
-    if work.phase == "decode":
+    if not work.prompts:
         formula = "(output tokens − 1) · TPOT bound"
         return Bound("one request alone", later * each.value, each.resource, formula, f"{later:,} · {seconds}")
     first = ttft_bound(problem, layout)

@@ -14,7 +14,7 @@ from optimizer.domain.cluster import Cluster, Demand, Pool, Role
 from optimizer.domain.layout import Layout
 from optimizer.domain.limits import Limits
 from optimizer.domain.problem import Problem
-from optimizer.domain.workload import ServingWorkload
+from optimizer.domain.workload import PHASES, ServingWorkload
 from optimizer.figures.layer import Step
 from optimizer.figures.memory import build_memory
 from optimizer.figures.serving import cuts_of, evaluate
@@ -97,10 +97,7 @@ def ceiling_problem(
 
 def tokens_of_role(demand: Demand, role: Role, bucket: int = 0) -> int:
     """Tokens of a request of a bucket that the throughput of a role counts."""
-    own = demand.buckets[bucket]
-    return {
-        "prefill": own.input_tokens, "aggregated": own.output_tokens, "decode": own.output_tokens - 1,
-    }[role]  # fmt: skip
+    return PHASES[role].tokens(demand.buckets[bucket])
 
 
 def at_rate(problem: Problem, rate: Fraction) -> Problem:
@@ -157,7 +154,7 @@ def priced_column(
     if any(violation.family in BLOCKING for violation in found):
         raise UnservedError(str(found[0]), found)
     transfer = Fraction(0)
-    if role != "aggregated" and demand.phase in {"disaggregated", "either"}:
+    if role != "aggregated" and len(demand.chains) > 1:
         transfer = transfer_of(problem, cluster, pool, layout)
         if rate / layout.dp * shard_bytes(problem, layout) > device_link(cluster, pool):
             raise UnservedError(f"{float(rate):g} requests/s send more cache than the link takes")

@@ -164,11 +164,11 @@ SEARCHED = ("tp", "cp", "dp", "pp", "etp", "ep", "edp", "batch", "prefill_chunk"
 
 
 def search(problem: Problem, layout: Layout) -> Iterator[Violation]:
-    """Every restricted axis or option has one of its allowed values; the chunk means nothing in phase decode."""
+    """Every restricted axis or option has one of its allowed values; the chunk means nothing without prompts."""
     for axis in SEARCHED:
         allowed = getattr(problem.search, axis)
         value: int = getattr(layout, axis) or chunk_of(problem, layout)
-        if allowed is None or value in allowed or (axis == "prefill_chunk" and problem.workload.phase == "decode"):
+        if allowed is None or value in allowed or (axis == "prefill_chunk" and not problem.workload.prompts):
             continue
         listed = ", ".join(map(str, allowed[:12])) + (", …" if len(allowed) > 12 else "")
         yield Violation(Family.SEARCH, f"{axis}={value} is not among search.{axis}: {listed}", {axis: value})

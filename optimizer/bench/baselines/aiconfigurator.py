@@ -70,7 +70,7 @@ def question(problem: Problem) -> Question | None:
     work, limits = problem.workload, problem.limits
     model = MODELS.get((problem.model.name, str(problem.precision.weights)))
     system = SYSTEMS.get(problem.hardware.name)
-    askable = work.phase == "aggregated" and problem.objective in _OBJECTIVES and not work.mtp_tokens
+    askable = work.mixes and problem.objective in _OBJECTIVES and not work.mtp_tokens
     if model is None or system is None or not askable or problem.engine_name not in BACKENDS:
         return None
     found = [

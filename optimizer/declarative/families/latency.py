@@ -23,7 +23,7 @@ class Latency(Family):
         asked = own.problem.workload.request_rate
         if asked is not None:
             levels[Measure.REQUESTS] = max(levels.get(Measure.REQUESTS, Fraction(0)), asked)
-        if own.problem.workload.queued_rate is not None and own.problem.workload.phase != "decode":
+        if own.problem.workload.queued_rate is not None and own.problem.workload.prompts:
             levels.setdefault(Measure.FIRST, None)  # type: ignore[arg-type]  # no limit but the queue's own end
         for measure, level in levels.items():
             reach(own, measure, level)

@@ -192,23 +192,15 @@ SHARED_BUDGET: Final = frozenset({"vllm", "trtllm"})
 
 def budget_of(work: ServingWorkload, engine: str, layout: Layout) -> int:
     """Tokens that one rank may take in a step, so that steps are those that a layout was priced with."""
-    decoded = layout.micro_batch * (1 + work.mtp_tokens)
-    if work.phase == "decode":
-        return decoded
-    chunk = layout.prefill_chunk or min(8192, work.computed_input_tokens)
-    if work.phase == "prefill":
-        return layout.micro_batch * min(chunk, work.computed_input_tokens)
-    return chunk + decoded if engine in SHARED_BUDGET else chunk
+    each, beside = work.step_tokens(layout.prefill_chunk or min(8192, work.computed_input_tokens))
+    return beside if work.mixes and engine not in SHARED_BUDGET else layout.micro_batch * each + beside
 
 
 def chunk_of(work: ServingWorkload, engine: str, *, batch: int, pp: int, budget: int) -> int | None:
     """Prompt tokens of a step within a budget: the inverse of `budget_of`."""
-    micro = -(-batch // pp)
-    if work.phase == "decode":
+    if not work.prompts:
         return None
-    if work.phase == "prefill":
-        return max(1, budget // micro)
-    return max(1, budget - micro * (1 + work.mtp_tokens)) if engine in SHARED_BUDGET else budget
+    return budget if work.mixes and engine not in SHARED_BUDGET else work.chunk_within(budget, -(-batch // pp))
 
 
 class Reading:
