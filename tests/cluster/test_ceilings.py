@@ -65,7 +65,7 @@ def test_no_layout_serves_more_than_its_ceiling(cluster):
             prefill_chunk=dice.choice([200, 500, 1000, 2000]),
         )  # fmt: skip
         top = [c.requests_per_s for c in found.ceilings if c.pool == pool.name and c.devices >= layout.devices][:1]
-        column = top and most_served(cluster, demand, "aggregated", pool, layout, 0, Fraction(0), Fraction(500))
+        column = top and most_served(cluster, demand, "aggregated", pool, layout, Fraction(0), Fraction(500))
         if column:
             tried += 1
             assert column.requests_per_s < top[0]
