@@ -9,6 +9,7 @@ key                   meaning
 ``objective``         name with unit, exact value and exact bound
 ``ceilings``          what no replica serves, by devices: the bound is over every layout; empty: over the columns
 ``tolerance``         largest relative gap between value and bound that counts as optimal
+``lemmas``            rows that are derived first, in order, where there are any: terms, and the steps that bound them
 ``steps``             the derivation of the bound: splits of integer variables, and leaves with multipliers of rows
 ``not_checked``       what rests on the search's word
 ``digest``            SHA-256 of all this, against slips of the hand
@@ -20,7 +21,7 @@ arithmetic (`optimizer.fleet.program`), and judges the fleet node by node (`opti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from itertools import product
 from typing import Any
@@ -39,7 +40,7 @@ from optimizer.domain.lattice import axes
 from optimizer.fleet.ceiling import Ceiling, replica_sizes, unlooked
 from optimizer.fleet.column import Column, given_columns, useful
 from optimizer.fleet.families import limits_of, without_others
-from optimizer.fleet.program import DerivationError, Program, Step, derived_bound
+from optimizer.fleet.program import DerivationError, Lemma, Program, Step, derived_bound, with_lemmas
 from optimizer.fleet.statement import bounding, shown, state
 from optimizer.verify.fleet import judge_fleet
 from optimizer.verify.fleet_document import fleet_json
@@ -55,6 +56,7 @@ _CERTIFICATE = frozenset(
         "digest",
     }
 )  # fmt: skip
+_LEMMAS = frozenset({"lemmas"})
 _CEILING = frozenset({"demand", "role", "pool", "devices", "requests_per_s"})
 _BUCKET = frozenset({"bucket"})
 """Of columns and ceilings whose bucket is not the first."""
@@ -76,9 +78,10 @@ def is_fleet(result: object) -> bool:
 
 def fleet_statement(
     cluster: Cluster, kind: str, columns: Sequence[Column], value: Fraction | None, bound: Fraction | None,
-    steps: Sequence[Step], ceilings: Sequence[Ceiling],
+    lemmas: Sequence[Lemma], steps: Sequence[Step], ceilings: Sequence[Ceiling],
 ) -> dict[str, Any]:  # fmt: skip
     """The certificate of an answer."""
+    stated = [{"terms": _rationals(own.terms), "steps": [step_json(step) for step in own.steps]} for own in lemmas]
     return sealed(
         {
             "schema": SCHEMA,
@@ -91,7 +94,12 @@ def fleet_statement(
             "steps": [step_json(step) for step in steps],
             "not_checked": _unproved(cluster, ceilings),
         }
+        | ({"lemmas": stated} if stated else {})
     )
+
+
+def _rationals(terms: Mapping[str, Fraction]) -> dict[str, Any]:
+    return {name: exact(factor) for name, factor in terms.items()}
 
 
 def _unproved(cluster: Cluster, ceilings: Sequence[Ceiling]) -> list[str]:
@@ -139,7 +147,8 @@ def step_json(step: Step) -> dict[str, Any]:
 def check_fleet(result: dict[str, Any], check: Check, asked: Cluster | None) -> None:
     """Reject a result of a cluster unless everything in it follows; without a solver."""
     keys("result", result, _RESULT | (_INFEASIBLE & result.keys() if result.get("status") == "infeasible" else set()))
-    claim = keys("certificate", result["certificate"], _CERTIFICATE)
+    lemmas = _LEMMAS & result["certificate"].keys()
+    claim = keys("certificate", result["certificate"], _CERTIFICATE | lemmas)
     for item, stated, own in (
         ("schema", result["schema"], RESULT_SCHEMA), ("certificate.schema", claim["schema"], SCHEMA),
         ("layout", result["layout"], None), ("figures", result["figures"], {}),
@@ -269,7 +278,8 @@ def _bound(
     equal("certificate.objective.name", stated["name"], name)
     equal("certificate.objective.value", stated["value"], exact(value))
     try:
-        proved = derived_bound(program, _steps(claim["steps"]))
+        stronger = with_lemmas(program, _lemmas(claim["lemmas"]) if "lemmas" in claim else ())
+        proved = derived_bound(stronger, _steps("certificate.steps", claim["steps"]))
     except DerivationError as error:
         raise Rejected("certificate.steps", str(error)) from None
     if kind == "infeasible":
@@ -332,7 +342,10 @@ def _conflict(cluster: Cluster, columns: Sequence[Column], result: dict[str, Any
     equal("conflict", stated, own)
     alone = without_others(cluster, [str(name) for name in names])
     try:
-        if derived_bound(state(alone, columns, relaxed=True).program, _steps(proof["steps"])) is not None:
+        if (
+            derived_bound(state(alone, columns, relaxed=True).program, _steps("conflict_proof.steps", proof["steps"]))
+            is not None
+        ):
             raise Rejected("conflict_proof.steps", "they do not prove that these limits conflict")
     except DerivationError as error:
         raise Rejected("conflict_proof.steps", str(error)) from None
@@ -370,12 +383,26 @@ def cluster_of(result: dict[str, Any], claim: dict[str, Any]) -> Cluster:
     return cluster
 
 
-def _steps(stated: object) -> list[Step]:
+def _lemmas(stated: object) -> list[Lemma]:
     if not isinstance(stated, list) or not stated:
-        raise Rejected("certificate.steps", "missing")
+        raise Rejected("certificate.lemmas", "not a list of lemmas")
     found = []
     for number, entry in enumerate(stated):
-        item = f"certificate.steps[{number}]"
+        item = f"certificate.lemmas[{number}]"
+        keys(item, entry, frozenset({"terms", "steps"}))
+        if not isinstance(entry["terms"], dict):
+            raise Rejected(item, "not the terms of a row")
+        terms = {name: rational(item, factor) for name, factor in entry["terms"].items()}
+        found.append(Lemma(terms, _steps(f"{item}.steps", entry["steps"])))
+    return found
+
+
+def _steps(part: str, stated: object) -> list[Step]:
+    if not isinstance(stated, list) or not stated:
+        raise Rejected(part, "missing")
+    found = []
+    for number, entry in enumerate(stated):
+        item = f"{part}[{number}]"
         if isinstance(entry, dict) and "variable" in entry:
             keys(item, entry, _SPLIT)
             whole = all(type(entry[key]) is int for key in ("split", "low", "high"))

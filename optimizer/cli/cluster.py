@@ -76,7 +76,7 @@ def give(
     if vipr is not None and result.program is not None:
         from optimizer.fleet.vipr import vipr as derivation  # noqa: PLC0415 - only where asked for
 
-        write_whole(vipr, derivation(result.program, result.steps))
+        write_whole(vipr, derivation(result.program, result.lemmas, result.steps))
         say(f"wrote {vipr}")
     if as_json:
         emit_json(document)

@@ -10,9 +10,10 @@ from fractions import Fraction
 from optimizer.certificate.fleet import TOLERANCE, fleet_statement
 from optimizer.certificate.statement import relative_gap
 from optimizer.cluster.columns import Columns, columns_of
-from optimizer.cluster.derive import Derivation, derive
+from optimizer.cluster.derive import Derivation
 from optimizer.cluster.integers import IntegerProgram
 from optimizer.cluster.lay import lay
+from optimizer.cluster.lemmas import prove
 from optimizer.cluster.result import FleetResult
 from optimizer.domain.cluster import FLEET_MAXIMISED, Cluster
 from optimizer.domain.fleet import Fleet
@@ -69,11 +70,12 @@ def solve_cluster(cluster: Cluster, *, time_limit_s: float | None = None) -> Fle
     derivation, ceilings = proof.derivation, proof.ceilings
     bound = None if derivation.bound is None else shown(cluster, derivation.bound)
     status = _status(cluster, value, bound, derivation)
-    certificate = fleet_statement(cluster, status, columns, value, bound, derivation.steps, ceilings)
+    certificate = fleet_statement(cluster, status, columns, value, bound, derivation.lemmas, derivation.steps, ceilings)
     return FleetResult(
         cluster=cluster, columns=columns, status=status, fleet=fleet, verdict=verdict, bound=bound,
         wall_s=time.monotonic() - started, seconds=seconds, certificate=certificate if status != "unknown" else {},
-        ceilings=ceilings, all_looked_at=found.complete, program=proof.program, steps=derivation.steps,
+        ceilings=ceilings, all_looked_at=found.complete, program=proof.program,
+        lemmas=derivation.lemmas, steps=derivation.steps,
     )  # fmt: skip
 
 
@@ -95,10 +97,10 @@ def _prove(statement: Statement, found: Columns, value: Fraction | None, deadlin
         best = IntegerProgram(whole, cluster.seed).decide(left, {})
         if value is not None or (best.point is None and best.complete):
             aim = None if best.point is None or not best.complete else whole.value(best.point)
-            return _Proof(derive(whole, aim, TOLERANCE, deadline), found.ceilings, whole)
+            return _Proof(prove(whole, aim, TOLERANCE, deadline, cluster.seed), found.ceilings, whole)
     program = statement.program if is_exact(statement) else state(cluster, found.listed, relaxed=True).program
     own = None if value is None else shown(cluster, value)  # a value of the program: negated where maximised
-    return _Proof(derive(program, own, TOLERANCE, deadline), (), program)
+    return _Proof(prove(program, own, TOLERANCE, deadline, cluster.seed), (), program)
 
 
 def _status(cluster: Cluster, value: Fraction | None, bound: Fraction | None, derivation: Derivation) -> str:

@@ -16,7 +16,7 @@ from statistics import fmean
 from ortools.linear_solver import pywraplp  # type: ignore[import-untyped]  # ortools ships no types for it
 
 from optimizer.errors import InternalError
-from optimizer.fleet.program import Box, Program, Step, derived_bound
+from optimizer.fleet.program import Box, Lemma, Program, Step, derived_bound
 
 MOST_STEPS = 4_001
 """Steps of a derivation; beyond them the answer is `feasible` with the bound reached. A checker takes about a
@@ -34,10 +34,14 @@ _SIMPLE = 20_000
 
 @dataclass(frozen=True)
 class Derivation:
-    """Steps from the root on, and the bound of the objective that they prove; None: nothing keeps the rows."""
+    """Steps from the root on, and the bound of the objective that they prove; None: nothing keeps the rows.
+
+    They may use the rows of lemmas.
+    """
 
     steps: tuple[Step, ...]
     bound: Fraction | None
+    lemmas: tuple[Lemma, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -202,8 +206,16 @@ def _short(value: float) -> Fraction:
     return round(Fraction(value) * scale) / scale
 
 
-def derive(program: Program, value: Fraction | None, tolerance: Fraction, deadline: float | None) -> Derivation:
-    """Prove that nothing is better than a value, as far as `MOST_STEPS` and the deadline allow.
+def relaxed_at_root(program: Program) -> tuple[Mapping[str, Fraction], Fraction | None]:
+    """Multipliers of the relaxation, and the bound that they prove; None: that nothing keeps the rows."""
+    found = _Relaxation(program).solve(program.box)
+    return found.step.multipliers, found.bound
+
+
+def derive(
+    program: Program, value: Fraction | None, tolerance: Fraction, deadline: float | None, *, most: int = MOST_STEPS
+) -> Derivation:
+    """Prove that nothing is better than a value, as far as the deadline allows.
 
     Parameters
     ----------
@@ -211,6 +223,8 @@ def derive(program: Program, value: Fraction | None, tolerance: Fraction, deadli
         The objective of the fleet that was found; None: that there is none.
     tolerance
         Relative gap that needs no further split.
+    most
+        Steps at most.
     """
     relaxation = _Relaxation(program)
     splitting = _Splitting(relaxation, deadline)
@@ -228,7 +242,7 @@ def derive(program: Program, value: Fraction | None, tolerance: Fraction, deadli
         return len(steps) - 1
 
     add({})
-    while open_ and len(steps) + 2 <= MOST_STEPS and not (deadline is not None and time.monotonic() > deadline):
+    while open_ and len(steps) + 2 <= most and not (deadline is not None and time.monotonic() > deadline):
         _, at, changed, found = heapq.heappop(open_)
         name, split = splitting.choose(found, whole | changed)
         low, high = changed.get(name, whole[name])

@@ -13,7 +13,7 @@ from optimizer.domain.fleet import Fleet
 from optimizer.errors import Exit
 from optimizer.fleet.ceiling import Ceiling
 from optimizer.fleet.column import Column
-from optimizer.fleet.program import Program, Step
+from optimizer.fleet.program import Lemma, Program, Step
 from optimizer.verify.fleet import FleetVerdict
 from optimizer.verify.fleet_document import fleet_json
 
@@ -30,8 +30,8 @@ class FleetResult:
         What the proof says of layouts that are not among the columns; empty: it is over fleets of the columns.
     all_looked_at
         Whether time sufficed to look for columns of every demand, role, pool and size.
-    program, steps
-        The integer program that is proved, and its derivation.
+    program, lemmas, steps
+        The integer program that is proved, rows that were derived first, and the derivation.
     """
 
     cluster: Cluster
@@ -47,6 +47,7 @@ class FleetResult:
     ceilings: Sequence[Ceiling] = ()
     all_looked_at: bool = True
     program: Program | None = None
+    lemmas: Sequence[Lemma] = ()
     steps: Sequence[Step] = ()
 
     @property

@@ -8,13 +8,15 @@ they are good (Neumaier and Shcherbina 2004). With c = 0 a positive right side p
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from math import gcd, lcm
 
 Terms = Mapping[str, Fraction]
 Term = tuple[str, Fraction | int]
 Box = tuple[Fraction, Fraction]
+LEMMA = "lemma"
+"""The family of rows that are proved, not stated."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,14 @@ class Step:
     empty: bool = False
 
 
+@dataclass(frozen=True)
+class Lemma:
+    """A row that steps of its own prove: Σ terms is no less than the bound that they derive."""
+
+    terms: Terms
+    steps: Sequence[Step]
+
+
 class DerivationError(ValueError):
     """A derivation that does not prove what it says."""
 
@@ -195,3 +205,33 @@ def derived_bound(program: Program, steps: Sequence[Step]) -> Fraction | None:
     if len(seen) != len(steps):
         raise DerivationError("a step that none leads to")
     return min(bounds) if bounds else None
+
+
+def with_lemmas(program: Program, lemmas: Sequence[Lemma]) -> Program:
+    """The program with the rows of lemmas, each proved over the rows before it.
+
+    Raises
+    ------
+    DerivationError
+        Where the steps of one prove nothing, or its terms are of no variable.
+    """
+    found = replace(program, rows=dict(program.rows))
+    for number, lemma in enumerate(lemmas):
+        if not lemma.terms.keys() <= program.variables.keys():
+            raise DerivationError(f"lemma {number} is of a variable that there is not")
+        bound = derived_bound(lemma_program(found, lemma.terms), lemma.steps)
+        if bound is None:
+            raise DerivationError(f"lemma {number} is of nothing that keeps the rows")
+        name = lemma_name(number)
+        found.rows[name] = Row(name, LEMMA, dict(lemma.terms), bound)
+    return found
+
+
+def lemma_program(program: Program, terms: Terms) -> Program:
+    """The program whose objective a lemma bounds."""
+    return Program(program.variables, program.rows, dict(terms))
+
+
+def lemma_name(number: int) -> str:
+    """The name of a lemma's row."""
+    return f"lemma[{number}]"

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from optimizer.fleet.program import Program, Step, derived_bound
+from optimizer.fleet.program import Lemma, Program, Step, derived_bound, lemma_name, lemma_program, with_lemmas
 
 Bounds = Mapping[str, tuple[int, int]]
 """Of each variable the constraints that bound it from below and from above."""
@@ -31,6 +31,7 @@ class _Constraint:
 @dataclass
 class _File:
     program: Program
+    numbers: dict[str, int] = field(default_factory=dict)
     lines: list[_Constraint] = field(default_factory=list)
     last: dict[int, int] = field(default_factory=dict)
 
@@ -60,7 +61,7 @@ class _File:
         return self.add(_Constraint({variable: Fraction(1)}, sense, right, "asm"))
 
 
-def vipr(program: Program, steps: Sequence[Step]) -> str:
+def vipr(program: Program, lemmas: Sequence[Lemma], steps: Sequence[Step]) -> str:
     """The text of the file: that nothing keeps the rows, or that the objective, its constant apart, is no less.
 
     Raises
@@ -68,7 +69,8 @@ def vipr(program: Program, steps: Sequence[Step]) -> str:
     DerivationError
         Where the steps prove nothing.
     """
-    bound = derived_bound(program, steps)
+    stronger = with_lemmas(program, lemmas)
+    bound = derived_bound(stronger, steps)
     file = _File(program)
     bounds: dict[str, tuple[int, int]] = {}
     for own in program.variables.values():
@@ -78,14 +80,18 @@ def vipr(program: Program, steps: Sequence[Step]) -> str:
         )
         bounds[own.name] = low, high
     for row in program.rows.values():
-        file.add(_Constraint(dict(row.terms), "G", row.least))
+        file.numbers[row.name] = file.add(_Constraint(dict(row.terms), "G", row.least))
     stated = len(file.lines)
-    _derive(file, steps, bounds)
+    for number, lemma in enumerate(lemmas):
+        # the steps of a lemma name no row of a later one
+        part = lemma_program(stronger, lemma.terms)
+        file.numbers[lemma_name(number)] = _derive(file, part, lemma.steps, bounds)
+    _derive(file, stronger, steps, bounds)
     return _text(file, stated, None if bound is None else bound - program.constant)
 
 
-def _derive(file: _File, steps: Sequence[Step], whole: Bounds) -> None:
-    """Leaves, and splits after both of their halves."""
+def _derive(file: _File, program: Program, steps: Sequence[Step], whole: Bounds) -> int:
+    """Leaves, and splits after both of their halves; the number of what they prove."""
     proved: dict[int, int] = {}
     halves: dict[int, tuple[int, int]] = {}
     stack: list[tuple[int, Bounds, bool]] = [(0, whole, False)]
@@ -93,7 +99,7 @@ def _derive(file: _File, steps: Sequence[Step], whole: Bounds) -> None:
         at, bounds, done = stack.pop()
         step = steps[at]
         if step.variable is None:
-            proved[at] = _leaf(file, step, bounds)
+            proved[at] = _leaf(file, program, step, bounds)
         elif done:
             below, above = halves[at]
             pair = (proved[step.low], below, proved[step.high], above)
@@ -112,6 +118,7 @@ def _derive(file: _File, steps: Sequence[Step], whole: Bounds) -> None:
                 (at, bounds, True), (step.high, {**bounds, name: (lower, high)}, False),
                 (step.low, {**bounds, name: (low, upper)}, False),
             ]  # fmt: skip
+    return proved[0]
 
 
 def _strength(line: _Constraint) -> tuple[bool, Fraction]:
@@ -119,17 +126,15 @@ def _strength(line: _Constraint) -> tuple[bool, Fraction]:
     return not line.terms and line.right > 0, line.right
 
 
-def _leaf(file: _File, step: Step, bounds: Bounds) -> int:
-    program = file.program
+def _leaf(file: _File, program: Program, step: Step, bounds: Bounds) -> int:
     for low, high in bounds.values():
         if file.lines[low].right > file.lines[high].right:
             return file.combined({low: Fraction(1), high: Fraction(-1)})
     reduced = {} if step.empty else dict(program.objective)
-    numbers = {name: 2 * len(program.variables) + number for number, name in enumerate(program.rows)}
     factors: dict[int, Fraction] = {}
     for name, factor in step.multipliers.items():
         if factor:
-            factors[numbers[name]] = factor
+            factors[file.numbers[name]] = factor
         for variable, own in program.rows[name].terms.items():
             reduced[variable] = reduced.get(variable, Fraction(0)) - factor * own
     for variable, own in reduced.items():

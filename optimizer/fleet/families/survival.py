@@ -2,8 +2,9 @@
 
 Let ℓ be what a node serves of a chain (a replica over several nodes counts as one node: it dies once); where racks are
 lost, what a rack serves, a replica over several racks, which stand for it alone, counting as one. The worst loss
-is the sum of the k largest ℓ = min over θ ≥ 0 of kθ + Σ max(0, ℓ − θ), reached at a θ among the ℓ. So what is left is
-the largest over those θ of Σ min(ℓ, θ) − kθ: linear in the counts of nodes filled alike, once a literal chooses θ.
+is the sum of the k largest ℓ = min over θ ≥ 0 of kθ + Σ max(0, ℓ − θ), reached where θ is the k-th largest of the ℓ. So
+what is left is Σ min(ℓ, θ) − kθ: linear in the counts of nodes filled alike, once literals say above which levels θ is.
+At most k − 1 nodes lose more than θ, and the supply covers the need and kθ: for k = 1 that is all.
 """
 
 from __future__ import annotations
@@ -108,19 +109,37 @@ class Survival(Family):
         levels = sorted({loss for _, loss in losses if loss > 0})
         if standing or not least:
             levels = [Fraction(0), *levels]
+        if not levels:
+            return
         label = f"{coverage.demand}, {coverage.part}, {period.name}"
-        chosen = []
-        for number, level in enumerate(levels):
-            literal = self.program.choice(f"level[{label}, {number}]")
-            chosen.append((literal, 1))
+        units = sum(_units(pool, self._unit()) for pool in self.cluster.pools if losable(self.statement, pool))
+        above = [self.program.choice(f"above[{label}, {number}]") for number in range(len(levels) - 1)]
+        for number, (literal, level) in enumerate(zip(above, levels, strict=False)):
+            if number:
+                self.program.at_least(
+                    f"order[{label}, {number}]", self.name, [(above[number - 1], 1), (literal, -1)], 0
+                )
+            over = [(name, 1) for name, loss in losses if loss > level]
+            self.program.at_most(f"over[{label}, {number}]", self.name, [*over, (literal, -units)], lost - 1)
+        steps = [(n, -lost * (b - a)) for n, a, b in zip(above, levels, levels[1:], strict=False)]
+        supply = self.statement.counts(coverage.served, period)
+        self.program.at_least(
+            f"left[{label}]", self.name, [*supply, *asked, *steps], least + lost * levels[0]
+        )  # fmt: skip
+        for number, level in enumerate(levels) if lost > 1 else ():
             left = [(name, min(loss, level)) for name, loss in losses]
-            # the literal lifts the row: without it the left side is at least −most, and 0 ≥ −kθ
+            # other levels lift the row: without it the left side is at least −most, and 0 ≥ −kθ
             slack = most + lost * level
-            self.program.at_least(
-                f"left[{label}, {number}]", self.name, [*standing, *left, *asked, (literal, -slack)],
-                least + lost * level - slack,
-            )  # fmt: skip
-        self.program.at_least(f"levels[{label}]", self.name, chosen, 1)
+            lifted = [(above[number - 1], -slack)] if number else []
+            lifted += [(above[number], slack)] if number < len(above) else []
+            floor = least + lost * level - (slack if number else 0)
+            name = f"left[{label}, {number}]"
+            self.program.at_least(name, self.name, [*standing, *left, *asked, *lifted], floor)
+
+    def _unit(self) -> str:
+        own = self.cluster.survive
+        assert own is not None  # noqa: S101 - by `post`
+        return own.unit
 
     def _losses(
         self, coverage: Coverage, period: Period
