@@ -213,7 +213,9 @@ def parse_quantity(value: object, dimension: Dimension, *, largest: Fraction | i
         raise QuantityError(f"{shown} is negative")
     limit = dimension.largest if largest is None else largest
     if result > limit:
-        raise QuantityError(f"{shown} is too large: at most {format_quantity(limit, dimension)}")
+        percent = dimension is Dimension.RATIO and not unit and 2 * limit <= result <= 100 * limit
+        message = f"{shown} is too large: at most {format_quantity(limit, dimension)}"
+        raise QuantityError(message, f"{shown}%" if percent else None)
     if 0 < result < _FINEST:
         raise QuantityError(f"{shown} is too small to mean anything")
     return result

@@ -66,10 +66,14 @@ def _columns(entries: list[str]) -> None:
 
 def _one(kind: str, name: str, names: list[str], *, json: bool) -> int:
     if name not in names:
-        from optimizer.readers.messages import nearest  # noqa: PLC0415 - only to say what is wrong
+        from optimizer.readers import catalog  # noqa: PLC0415 - only to say what is wrong
+        from optimizer.readers.messages import nearest  # noqa: PLC0415 - the same
 
-        message = f"{name!r} is not among the {kind} of the catalog"
-        raise SpecError(Fault(None, None, None, "NAME", message, nearest(name, names)))
+        if kind in catalog.KINDS:
+            message, near = catalog.unknown(kind, name)
+        else:
+            message, near = f"{name!r} is not among the {kind} of the catalog", nearest(name, names)
+        raise SpecError(Fault(None, None, None, "NAME", message, near))
     document = _describe(kind, name)
     if json:
         emit_json({"schema": "shardproof/catalog/1", "kind": kind, "name": name, **document})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -11,6 +13,7 @@ import typer
 from optimizer.cli.options import From, Json, Pools, ProblemSource, takes_a_problem
 from optimizer.cli.output import emit, emit_json, end_progress, heading, json_text, paint, progress_line, say, table
 from optimizer.errors import Fault, SpecError
+from optimizer.readers.messages import shown
 from optimizer.units import Dimension, QuantityError, parse_quantity
 
 if TYPE_CHECKING:
@@ -74,6 +77,7 @@ def command(
         }  # fmt: skip
         return solve_and_show(question, [n for n, on in single.items() if on], out, vipr, time_limit, as_json=json)
     box = None if uncertainty is None else uncertain_share(uncertainty)
+    axes = None if pareto is None else _frontier_of(question, pareto)
     watch = progress_line(quiet=json)
     result = _solved(question, method, top, time_limit, watch)
     one = posed is not None or top > 1 or pareto or uncertainty or slot_prices or method != "branch-and-bound"
@@ -84,7 +88,7 @@ def command(
         say("no VIPR file: one kind of layout is best, which is proved over the lattice, not by an integer program")
     document = result.answer()
     try:
-        _beside(question, result, document, pareto, box, watch)
+        _beside(question, result, document, axes, box, watch)
     except KeyboardInterrupt:
         end_progress()
         say("interrupted: the answer stands; what was asked beside it is left out")
@@ -156,7 +160,7 @@ def _beside(
     problem: Problem,
     result: Result,
     document: dict[str, Any],
-    pareto: str | None,
+    axes: list[str] | None,
     box: Fraction | dict[str, Fraction] | None,
     watch: Callable[[str, int, int], None] | None,
 ) -> None:
@@ -166,8 +170,8 @@ def _beside(
 
         document["conflict"] = brief(problem, watch)
     elif result.layout is not None:
-        if pareto is not None:
-            document["pareto"] = frontier_json(problem, [name.strip() for name in pareto.split(",")], watch)
+        if axes is not None:
+            document["pareto"] = frontier_json(problem, axes, watch)
         if box is not None:
             from optimizer.search.regret import robust  # noqa: PLC0415 - beside the solver
 
@@ -198,6 +202,9 @@ def uncertain_share(text: str) -> Fraction | dict[str, Fraction]:
     named = {}
     for part in text.split(","):
         name, equals, share = part.partition("=")
+        if not equals and not re.search(r"\d", name):
+            message = f"{shown(name)}: how much of it? Write {shown(name.strip() or 'hbm')[1:-1]}=10%, or 10% for all"
+            raise SpecError(Fault(None, None, None, "--uncertainty", message))
         try:
             value = parse_quantity(share if equals else name, Dimension.RATIO, largest=1)
         except QuantityError as error:
@@ -206,6 +213,18 @@ def uncertain_share(text: str) -> Fraction | dict[str, Fraction]:
             return value
         named[name.strip()] = value
     return named
+
+
+def _frontier_of(problem: Problem, text: str) -> list[str]:
+    """Objectives of ``--pareto``, refused before anything is solved."""
+    from optimizer.search.frontier import check_objectives  # noqa: PLC0415 - loads NumPy
+
+    axes = [name.strip() for name in text.split(",")]
+    try:
+        check_objectives(problem, axes)
+    except SpecError as error:
+        raise SpecError(*(replace(fault, field=fault.field or "--pareto") for fault in error.faults)) from None
+    return axes
 
 
 def frontier_json(

@@ -138,6 +138,12 @@ class ServingWorkload(Grown):
                 "or give input_tokens and output_tokens"
             )
             raise FieldError(message, ("lengths",))
+        if isinstance(data, dict) and str(data.get("phase")) in {"train", "training", "pretraining", "finetuning"}:
+            message = (
+                "training is not priced: phases are aggregated, prefill, decode and disaggregated. "
+                "`shardproof verify --from` reads a training command's layout and judges its degrees"
+            )
+            raise FieldError(message, ("phase",))
         return data
 
     @model_validator(mode="after")

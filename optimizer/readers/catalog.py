@@ -63,11 +63,12 @@ def path(kind: Kind, name: str) -> Path:
         No such entry, with the nearest one.
     """
     if name not in names(kind):
-        raise SpecError(Fault(None, None, None, None, *_unknown(kind, name)))
+        raise SpecError(Fault(None, None, None, None, *unknown(kind, name)))
     return root() / kind / f"{name}.yaml"
 
 
-def _unknown(kind: Kind, name: str) -> tuple[str, str | None]:
+def unknown(kind: Kind, name: str) -> tuple[str, str | None]:
+    """What to say of a name that no entry has, and the entry that was probably meant."""
     told = undescribed(name) if kind == "models" else None
     if told is not None:
         return f"{shown(name)} {told}", None
@@ -202,7 +203,7 @@ def hardware_in(document: Document, at: tuple[Step, ...], *, beside: Path | None
 
 def _check_name(kind: Kind, name: str, document: Document, at: tuple[Step, ...], beside: Path | None) -> None:
     if not is_path(name) and name not in names(kind) and (beside is not None or not is_file(name)):
-        message, suggestion = _unknown(kind, name)
+        message, suggestion = unknown(kind, name)
         raise document.error(message, at, suggestion)
 
 

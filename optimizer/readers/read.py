@@ -105,10 +105,40 @@ def _put(data: dict[str, Any], at: Sequence[Step], value: object) -> None:
     data[str(at[-1])] = value
 
 
+_OTHER_FILES = {
+    "grid": ("a grid of problems", "`shardproof sweep` solves it"),
+    "fleet": ("a fleet", "`shardproof verify` judges it"),
+    "layout": ("a layout", "`shardproof verify` judges it"),
+}
+"""What a file with a key is, where it is no problem, and which command takes it."""
+
+
+def refuse_other_file(document: Document, wanted: str, key: str) -> None:
+    """Refuse, by its kind, a file of ours that a command does not take; one with the key that is wanted is left.
+
+    Raises
+    ------
+    SpecError
+        It is what a command wrote, a grid, a fleet or a layout, and not `wanted`.
+    """
+    data = document.data
+    if not isinstance(data, Mapping) or key in data:
+        return
+    schema = str(data.get("schema", ""))
+    if schema.startswith(_RESULT):
+        takers = "`shardproof certify`, `verify`, `report` and `export` take it"
+        raise document.error(f"is a result, and a {wanted} is wanted: {takers}")
+    for other, (kind, taker) in _OTHER_FILES.items():
+        if other in data:
+            raise document.error(f"is {kind}, and a {wanted} is wanted: {taker}")
+
+
 def _merge(document: Document, at: tuple[Step, ...], overrides: Sequence[Override]) -> _Written:
     found = document.get(at) if at else document.data
     if not isinstance(found, Mapping):
         raise document.error(f"a problem is wanted (a mapping), not {kind_of(found)}", at)
+    if not at:
+        refuse_other_file(document, "problem", "model")
     data = dict(found)
     for override in overrides:
         _put(data, override.at, override.value)

@@ -20,7 +20,7 @@ from optimizer.domain.lattice import largest_batch
 from optimizer.domain.layout import Layout
 from optimizer.domain.objectives import OBJECTIVES, Measure
 from optimizer.domain.problem import Problem
-from optimizer.errors import InternalError, SpecError
+from optimizer.errors import Fault, InternalError, SpecError
 from optimizer.figures.costs import Costs
 from optimizer.figures.memory import Memory
 from optimizer.figures.objective import Scored, layout_of, objective_value
@@ -28,6 +28,7 @@ from optimizer.figures.operating_point import OperatingPoints, Point
 from optimizer.figures.rates import TICKS_PER_SECOND
 from optimizer.figures.serving import steps_of
 from optimizer.figures.shape import Shape, shape_of
+from optimizer.readers.messages import nearest
 from optimizer.search.archive import Archive, Vector
 from optimizer.search.bounds import Bounds, Rows
 from optimizer.search.cut_front import cut_front
@@ -81,17 +82,25 @@ def frontier(
     SpecError
         Where an objective is unknown, repeated, or has no meaning in the workload's phase.
     """
-    _check(problem, objectives)
+    check_objectives(problem, objectives)
     return _Frontier(problem, tuple(objectives), progress).run()
 
 
-def _check(problem: Problem, objectives: Sequence[str]) -> None:
+def check_objectives(problem: Problem, objectives: Sequence[str]) -> None:
+    """Refuse what no frontier is of.
+
+    Raises
+    ------
+    SpecError
+        As `frontier`.
+    """
     if not 2 <= len(objectives) <= 3 or len(set(objectives)) != len(objectives):
         raise SpecError(f"a frontier is of two or three distinct objectives, not {', '.join(objectives) or 'none'}")
     for name in objectives:
         row = OBJECTIVES.get(name)
         if row is None:
-            raise SpecError(f"unknown objective {name!r}; objectives: {', '.join(OBJECTIVES)}")
+            text = f"unknown objective {name!r}; objectives: {', '.join(OBJECTIVES)}"
+            raise SpecError(Fault(None, None, None, None, text, nearest(name, list(OBJECTIVES))))
         message = row.unfit(problem.workload) or row.refusal(problem.hardware)
         message = message or (None if row.traded else f"no frontier is of {name!r}: make it the objective")
         if message is not None:

@@ -21,6 +21,8 @@ async function post(path, body) {
 function tell(text, bad) {
   state.textContent = text;
   state.classList.toggle("bad", Boolean(bad));
+  // What is shown beside a question that is wrong answers the one before.
+  document.querySelector("main").classList.toggle("stale", Boolean(bad));
 }
 
 function blame(faults) {
@@ -56,23 +58,36 @@ function mark(parent, name, attributes, text) {
   return element;
 }
 
+// Round values from above 0 to the largest, about as many as asked.
+function ticks(largest, number) {
+  const power = 10 ** Math.floor(Math.log10(largest / number));
+  const step = power * ([1, 2, 5].find((factor) => largest / (factor * power) <= number) || 10);
+  return Array.from({ length: Math.floor(largest / step) }, (_, index) => Number(((index + 1) * step).toPrecision(12)));
+}
+
+let drawn = [];
+
 function draw(points) {
+  drawn = points;
   const svg = document.getElementById("curve");
   svg.replaceChildren();
   if (points.length < 2) return;
   const shown = points.map((point) => ({ x: 1 / point.tpot_s, y: point.per_device, devices: point.devices }));
   const widest = Math.max(...shown.map((point) => point.x));
   const highest = Math.max(...shown.map((point) => point.y));
-  const at = (point) => [60 + (point.x / widest) * 560, 185 - (point.y / highest) * 165];
-  mark(svg, "line", { x1: 60, y1: 185, x2: 625, y2: 185, class: "axis" });
+  // A narrow page gets a narrow drawing, not small letters.
+  const room = Math.max(320, Math.min(640, svg.clientWidth)) - 80;
+  svg.setAttribute("viewBox", `0 0 ${room + 80} 220`);
+  const at = (point) => [60 + (point.x / widest) * room, 185 - (point.y / highest) * 165];
+  mark(svg, "line", { x1: 60, y1: 185, x2: 65 + room, y2: 185, class: "axis" });
   mark(svg, "line", { x1: 60, y1: 15, x2: 60, y2: 185, class: "axis" });
-  for (const share of [0.25, 0.5, 0.75, 1]) {
-    const across = 60 + share * 560;
-    const up = 185 - share * 165;
-    mark(svg, "text", { x: across, y: 200, "text-anchor": "middle" }, (share * widest).toPrecision(3));
-    mark(svg, "text", { x: 54, y: up + 4, "text-anchor": "end" }, Number((share * highest).toPrecision(3)).toLocaleString());
+  for (const x of ticks(widest, room < 400 ? 3 : 6)) {
+    mark(svg, "text", { x: at({ x, y: 0 })[0], y: 200, "text-anchor": "middle" }, x.toLocaleString());
   }
-  mark(svg, "text", { x: 340, y: 216, "text-anchor": "middle" }, "tokens/s a user");
+  for (const y of ticks(highest, 4)) {
+    mark(svg, "text", { x: 54, y: at({ x: 0, y })[1] + 4, "text-anchor": "end" }, y.toLocaleString());
+  }
+  mark(svg, "text", { x: 60 + room / 2, y: 216, "text-anchor": "middle" }, "tokens/s a user");
   mark(svg, "text", { x: 62, y: 11 }, "tokens/s a device");
   mark(svg, "polyline", { points: shown.map((point) => at(point).join(",")).join(" ") });
   for (const point of shown) {
@@ -106,14 +121,15 @@ async function ask() {
   document.getElementById("answer").src = `/frame/${found.frame}?token=${encodeURIComponent(token)}`;
   document.getElementById("yaml").textContent = found.yaml;
   document.getElementById("command").textContent = found.command || "no option says this: use the problem file";
-  const drawn = await post("/curve", values());
-  if (mine === asked) draw(drawn.points || []);
+  const curve = await post("/curve", values());
+  if (mine === asked) draw(curve.points || []);
 }
 
 form.addEventListener("input", () => {
   clearTimeout(waiting);
   waiting = setTimeout(ask, 250);
 });
+window.addEventListener("resize", () => draw(drawn));
 form.addEventListener("submit", (event) => event.preventDefault());
 for (const button of document.querySelectorAll("[data-copies]")) {
   button.addEventListener("click", async () => {

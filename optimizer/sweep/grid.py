@@ -31,6 +31,7 @@ from optimizer.errors import SpecError
 from optimizer.readers import catalog
 from optimizer.readers.document import Document, load, parse
 from optimizer.readers.messages import kind_of, nearest
+from optimizer.readers.read import refuse_other_file
 
 LARGEST_GRID = 10**6
 """Problems of one sweep."""
@@ -161,6 +162,7 @@ def read_grid(reference: str | Path) -> Grid:
 
 def grid_in(document: Document) -> Grid:
     """As `read_grid`, for a document at hand."""
+    refuse_other_file(document, "grid", "grid")
     written = parse(GridFile, document)
     folder = None if document.source.startswith("<") else Path(document.source).parent
     base, axes, rules = _base(document, written, folder), _axes(document, written, folder), _excluded(document, written)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 
@@ -118,3 +119,55 @@ def test_a_frontier_tells_how_far_it_is_before_its_first_box() -> None:
     optimizer.search.frontier.frontier(problem, ["ttft", "tpot"], lambda phase, _done, _of: phases.append(phase))
     assert phases[0] != "frontier"
     assert phases[-1] == "frontier"
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (("--pareto", "throughput,tpto"), "--pareto: unknown objective 'tpto'"),
+        (("--pareto", "throughput,tpto"), "(did you mean 'tpot'?)"),
+        (("--pareto", "tpot"), "--pareto: a frontier is of two or three distinct objectives"),
+        (("--uncertainty", "hbm"), "--uncertainty: 'hbm': how much of it? Write hbm=10%, or 10% for all"),
+        (("--uncertainty", "20"), "(did you mean '20%'?)"),
+        (("--confidence", "90"), "--confidence: 90 is too large: at most 100% (did you mean '90%'?)"),
+        (("--memory-utilization", "90"), "(did you mean '90%'?)"),
+        (("--phase", "training"), "--phase: training is not priced: phases are aggregated, prefill, decode and"),
+    ],
+)
+def test_an_options_error_names_it_and_what_was_meant(
+    more: tuple[str, ...], says: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything is solved."""
+    monkeypatch.setattr("optimizer.cli.solve._solved", None)
+    status, out, err = answer(capsys, "solve", *ONE_LINE, *more)
+    assert (status, out) == (2, "")
+    assert says in err
+
+
+@pytest.mark.parametrize(
+    ("text", "command", "says"),
+    [
+        ('{"schema": "shardproof/result/1", "status": "optimal", "problem": {}}', "solve",
+         "1:1: is a result, and a problem is wanted: `shardproof certify`, `verify`, `report` and `export` take it"),
+        ("layout: {tp: 2}\nproblem: seed-b-4x4x2", "explain", "is a layout, and a problem is wanted: `shardproof"),
+        ("grid: {devices: [1, 2]}\nproblem: seed-b-4x4x2", "solve", "is a grid of problems, and a problem is wanted: "),
+        ("layout: {tp: 2}\nproblem: seed-b-4x4x2", "sweep", "is a layout, and a grid is wanted: `shardproof verify`"),
+        ('{"schema": "shardproof/result/1", "status": "optimal", "problem": {}}', "sweep", "is a result, and a grid"),
+        # a stray key is no other kind of file
+        ("{model: llama-3.1-8b, hardware: h100-sxm-8, devices: 1, layout: {}}", "solve", "layout: unknown key"),
+    ],
+)  # fmt: skip
+def test_a_file_of_another_kind_is_told_what_takes_it(
+    text: str, command: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (file := tmp_path / "given.yaml").write_text(text)
+    status, _, err = answer(capsys, command, str(file))
+    assert status == 2
+    assert says in err
+
+
+def test_a_name_that_the_catalog_lacks_is_told_as_an_option_is(capsys: pytest.CaptureFixture[str]) -> None:
+    status, _, err = answer(capsys, "catalog", "hardware", "h100")
+    assert status == 2
+    assert "NAME: 'h100' is no hardware of the catalog" in err
+    assert "(did you mean 'h100-sxm-8'?)" in err

@@ -36,6 +36,9 @@ def test_whole_numbers_with_an_exponent_are_exact() -> None:
         ("", "f.json: is empty"),
         (" \n", "f.json: is empty"),
         ('{"a": 1', "f.json:1:8: not valid JSON: ends too early"),
+        # the same on every Python, which names it from 3.13 on
+        ('{"a": 1,\n }', "f.json:1:8: not valid JSON: a comma before '}'"),
+        ("[1, 2 ,]", "f.json:1:7: not valid JSON: a comma before ']'"),
         ('{"a": "b', "f.json:1:7: not valid JSON: ends too early"),
         ('{"a": tru}', "f.json:1:7: not valid JSON: expecting value"),
         ('{"a": 1}}', "f.json:1:9: not valid JSON: extra data"),

@@ -133,9 +133,20 @@ def test_in_a_browser(running: str, tmp_path: Path) -> None:
         assert page.frame_locator("#answer").locator("h1").inner_text()
         page.wait_for_selector("#curve circle")
         page.screenshot(path=tmp_path / "page.png")
+        # a narrow page gets a narrow drawing with letters of the same size, at round values
+        page.set_viewport_size({"width": 390, "height": 900})
+        page.wait_for_function("document.querySelector('#curve').viewBox.baseVal.width < 400")
+        letters = page.locator("#curve text").all_text_contents()
+        assert all(float(text.replace(",", "")) % 1 == 0 for text in letters if text[0].isdigit())
+        height = page.locator("#curve text").first.bounding_box()
+        assert height is not None
+        assert height["height"] > 9
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        page.set_viewport_size({"width": 1280, "height": 900})
         page.fill("#tpot", "1 us")
         sync_api.expect(page.locator("#state")).to_contain_text("infeasible", timeout=30_000)
         page.fill("#tpot", "fast")
         page.wait_for_selector("#tpot[aria-invalid=true]")
+        page.wait_for_selector("main.stale")
         browser.close()
     assert not wrong or all("422" in text for text in wrong)
