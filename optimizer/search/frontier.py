@@ -87,13 +87,7 @@ def frontier(
 
 
 def check_objectives(problem: Problem, objectives: Sequence[str]) -> None:
-    """Refuse what no frontier is of.
-
-    Raises
-    ------
-    SpecError
-        As `frontier`.
-    """
+    """Refuse, as `frontier` does, what no frontier is of."""
     if not 2 <= len(objectives) <= 3 or len(set(objectives)) != len(objectives):
         raise SpecError(f"a frontier is of two or three distinct objectives, not {', '.join(objectives) or 'none'}")
     for name in objectives:
