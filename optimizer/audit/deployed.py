@@ -48,6 +48,24 @@ _SUPPOSED: Final = re.compile(
     r"\b(?:not|never|cannot|impossible|beyond|if|in theory|theoretical\w*|roofline|ceiling|bounds?)\b|n['’]t\b",
     re.IGNORECASE,
 )
+_SUPPOSED_AFTER: Final = re.compile(
+    r"\b(?:never|cannot|impossible|beyond|in theory|theoretical\w*|roofline|ceiling|bounds?|typo|wrong)\b"
+    r"|which .{0,12}not\b",
+    re.IGNORECASE,
+)
+_AT_MOST: Final = re.compile(r"\b(?:at (?:the )?(?:very )?(?:most|best)|no more than|upper limit)\b", re.IGNORECASE)
+
+
+def _supposed(text: str, start: int, end: int) -> bool:
+    """Whether a figure is a limit or a supposition, by the words before it, of its clause or, plainly, behind that."""
+    clause = re.split(r"[,;:(]", text[end:], maxsplit=1)
+    near = text[max(0, start - 24) : start] + " " + clause[0][:24]
+    return (
+        _SUPPOSED.search(text[:start] + " " + clause[0]) is not None
+        or _SUPPOSED_AFTER.search(text, end) is not None
+        or _AT_MOST.search(near) is not None
+    )
+
 
 _FITS: Final = re.compile(
     r"\b(?:(fits?|fitted)|holds?|loads?|serves?|serve it|keeps?|runs?|deploys?|hosts?|spread over|is enough for)\b",
@@ -206,7 +224,15 @@ _LONE: Final = re.compile(
     r"|\bfor one user",
     re.IGNORECASE,
 )
-_ALL_OF_IT: Final = re.compile(rf"\b(?:{DEVICES}|nodes?|replicas?|box(?:es)?|servers?|cluster|pool)\b", re.IGNORECASE)
+_MANY: Final = re.compile(
+    r"[^.;,\d]{0,24}\b(?:[2-9]|\d{2,4})\s+(?:concurrent\s+|parallel\s+)?"
+    r"(?:users|requests|streams|sequences|clients|sessions|concurrent)\b"
+    r"|[^.;,\d]{0,24}\b(?:batch(?: size)?|concurrency)(?:\s+of)?[ =]*(?:[2-9]|\d{2,4})\b",
+    re.IGNORECASE,
+)
+_ALL_OF_IT: Final = re.compile(
+    rf"\b(?:{DEVICES}|nodes?|replicas?|box(?:es)?|servers?|machines?|cluster|pool|pair)\b", re.IGNORECASE
+)
 _SPEEDS_UP: Final = re.compile(
     r"(?<!no )(?<!without )\b(?:speculat\w*|draft\w*|mtp|eagle|medusa|prefix|cache hits?|cached)\b", re.IGNORECASE
 )
@@ -215,14 +241,14 @@ _SPEEDS_UP: Final = re.compile(
 def _rates(sentence: Sentence) -> JudgedClaims:
     """Tokens/s and times per token against what the rated peaks allow."""
     text, known, own = sentence.text, sentence.known, sentence.own
-    if _SPEEDS_UP.search(text) or _SUPPOSED.search(text):
-        return
-    for match in _RATES.finditer(text):
+    for match in () if _SPEEDS_UP.search(text) else _RATES.finditer(text):
+        if _supposed(text, match.start(), match.end()):
+            continue
         time = match["rate"] is None
         digits = Fraction((match["rate"] or match["ms"] or match["each"]).replace(",", ""))
         rate = 1000 / digits if time and digits else digits * (1000 if match["k"] else 1)
         clause = text.rfind(";", 0, match.start()) + 1, text.find(";", match.end()) % (len(text) + 1)
-        lone = time or _LONE.search(text, *clause) is not None
+        lone = time or (_LONE.search(text, *clause) is not None and not _MANY.match(text, match.end()))
         per_device = re.match(rf"\s*(?:per|/|a|on each)\s*{DEVICES}", text[match.end() :], re.IGNORECASE) is not None
         all_of_it = max(sentence.whole.counts, default=0) if _ALL_OF_IT.search(text) else 0
         given = own.devices or own.degrees.get("tp")

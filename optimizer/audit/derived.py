@@ -121,7 +121,8 @@ def _experts(figures: Sequence[Said]) -> JudgedClaims:
                     for _, _, verdict in priced for name in names
                     if (one := verdict.figures.get(name)) is not None]  # fmt: skip
         least = min(one.value for one in readings)
-        if sentence.whole.redundant and least < said.value <= 2 * least:
+        copies = sentence.whole.redundant and not _EVENLY.search(sentence.text)
+        if copies and least < said.value <= 2 * least:
             continue
         for claim in said.claim("experts_per_gpu", readings, Fraction(0)):
             layered = claim.verdict.wrong or "layer" in said.words
@@ -165,7 +166,7 @@ def _cache(figures: Sequence[Said]) -> JudgedClaims:
     """Bytes of a token or of a sequence, and tokens that bytes hold, against the model's cache."""
     for at, said in enumerate(figures):
         if said.unit.dimensions == lexicon.BYTES and not _NO_CACHE.search(said.words):
-            if _A_TOKEN.match(said.after) or "token" in said.number.per or _TOKEN_BEFORE.search(said.before):
+            if _is_of_a_token(said):
                 layered = _A_LAYER.search(said.words) is not None
                 yield from said.claim("kv_cache_per_token", _of_a_token(said.sentence, layered=layered), _EXACTLY)
             elif (length := _length(figures, at)) is not None:
@@ -205,6 +206,14 @@ def _is_tokens(said: Said) -> bool:
     return said.unit.dimensions == lexicon.NONE and _TOKENS.match(said.after) is not None
 
 
+def _is_of_a_token(said: Said) -> bool:
+    return said.unit.dimensions == lexicon.BYTES and (
+        "token" in said.number.per
+        or _A_TOKEN.match(said.after) is not None
+        or _TOKEN_BEFORE.search(said.before) is not None
+    )
+
+
 def _length(figures: Sequence[Said], at: int) -> list[Fraction] | None:
     """Tokens of the sequences that a size beside them is of: ``a 4,096-token conversation needs 1.3 GB``."""
     said = figures[at]
@@ -235,18 +244,46 @@ def _held_tokens(figures: Sequence[Said], at: int) -> JudgedClaims:
     if (
         not rooms
         or not _HOLD.search(" ".join(one.words for one in figures[at - 1 : at + 1]))
-        or re.search(r"\b(?:if|would|without|not|per|fp8|each)\b|n't", said.words)
+        or re.search(r"\b(?:if|would|without|not|fp8)\b|n't", said.words)
+        or re.match(r"[\s-]*tokens?\s+(?:per|each|a)\b", said.after)
     ):
         return
-    parts = sorted({1, *said.sentence.whole.counts})
+    # Where the sentence says what a token takes, its tokens are of that.
+    written = [Derivation("as written", one.value, "", "") for one in figures[:at] if _is_of_a_token(one)]
+    parts = [1] if written else sorted({1, *said.sentence.whole.counts})
     readings = [
         Derivation(one.reading, room.value * part / one.value, "room ÷ bytes of a token",
                    f"{shown(room.value, GB)} × {part} ÷ {plain(one.value)}")
-        for room in rooms[::-1] for part in parts for one in _of_a_token(said.sentence)
+        for room in rooms[::-1] for part in parts for one in written or _of_a_token(said.sentence)
     ]  # fmt: skip
     yield from said.claim("kv_cache_tokens", readings, _TWICE_ROUNDED)
 
 
+_AT_ONCE: Final = re.compile(
+    r"\W*(?:(?:such|of them|concurrent|parallel|simultaneous|full|running)\s+)*"
+    r"(?:(?:conversations|sequences|requests|sessions|users|chats|streams)\b(?!\s*(?:/|per|a)\b)"
+    r"|(?:would\s+)?fit\b|in parallel|at (?:a time|once))"
+)
+
+
+def _in_parallel(figures: Sequence[Said], held: Fraction) -> JudgedClaims:
+    """``381k tokens; 38 conversations of 16k``: sequences at once against the tokens that the section has room for."""
+    for at, said in enumerate(figures):
+        if said.unit is not ONE or said.value < 2 or not _AT_ONCE.match(said.after) or _NOT_AT_ONCE.search(said.words):
+            continue
+        beside = (figures[at - 1] if at else None, figures[at + 1] if at + 1 < len(figures) else None)
+        lengths = [one.value for one in beside if one is not None and one.value >= _SHORTEST and _is_tokens(one)]
+        if len(lengths) == 1 and lengths[0] < held:
+            most = held / lengths[0]
+            reading = Derivation("sequences that fit", most, "kv_cache_tokens ÷ tokens of one",
+                                 f"{plain(held)} ÷ {plain(lengths[0])}")  # fmt: skip
+            if said.value > most * (1 + _TWICE_ROUNDED):
+                yield claim_at(said.sentence, said.span, "concurrency", said.value, ONE, Verdict.FAILS, [reading])
+
+
+_NOT_AT_ONCE: Final = re.compile(
+    r"\b(?:if|would|not|per|queue\w*|day|hour|minute|second|total|fp8|if|could)\b|n['’]t\b|/"
+)
 _HOLD: Final = re.compile(r"\b(?:holds?|room for|space for|enough for|so|hence|thus|about|roughly|i\.e\.|or|fits?)\b")
 
 
@@ -378,12 +415,19 @@ _KINDS: Final[tuple[tuple[re.Pattern[str], Callable[[Sequence[Said]], JudgedClai
 
 def judge_derived(sentences: Iterable[Sentence]) -> JudgedClaims:
     """Every figure of the sentences that the model which they speak of gives."""
+    section, held = None, Fraction(0)
     for sentence in sentences:
         if sentence.known.model is None:
             continue
         kinds = [kind for pattern, kind in _KINDS if pattern.search(sentence.text)]
         figures = _said(sentence) if kinds else []
+        if sentence.section != section:
+            section, held = sentence.section, Fraction(0)
         for kind in kinds:
-            yield from kind(figures)
+            for claim in kind(figures):
+                held = max(held, claim.statement.value if claim.statement.name == "kv_cache_tokens" else held)
+                yield claim
+        if held:
+            yield from _in_parallel(figures, held)
         if _experts in kinds:
             yield from _equal_shares(sentence)

@@ -44,6 +44,7 @@ _OTHERWISE: Final = re.compile(
     re.IGNORECASE,
 )
 """Words of a sentence whose degrees may be another deployment's than the command's."""
+_A_REPLICA: Final = re.compile(r"\b(?:a|each|every|one|per|the)\s+(?:replica|instance)\b", re.IGNORECASE)
 _NEAR: Final = 4
 """Lines from a block within which a sentence speaks of it."""
 _MOST: Final = 64
@@ -136,9 +137,17 @@ def _judged(document: Document, block: tuple[int, int], said: Sequence[Sentence]
     most = max({known.devices or 0, *(before[-1].whole.counts if known.devices else ())})
     others = {axis: stated for axis in ("tp", "pp") if (stated := _stated(said, section, axis, block))}
     for axis, stated in others.items():
-        if launch.dense[axis] not in stated and axis in launch.places:
+        # A flag may count what the engine then divides (SGLang's attention data parallelism inside tp).
+        degrees = {launch.dense[axis], *(one.own.degrees[axis] for one in inside if axis in one.own.degrees)}
+        if degrees.isdisjoint(stated) and axis in launch.places:
             broken.append(f"it gives {axis} = {launch.dense[axis]}, the text {' or '.join(map(str, stated))}")
             at_flag = Place(*launch.places[axis])
+    replica = {one.own.devices for one in said if _A_REPLICA.search(one.text) and not _OTHERWISE.search(one.text)} - {
+        None
+    }
+    if len(replica) == 1 and launch.devices not in replica:
+        broken.append(f"it starts {launch.devices} ranks, and a replica has {replica.copy().pop()} devices")
+        at_flag = Place(*launch.places["tp"]) if "tp" in launch.places else place
     if most and launch.devices > most:
         broken.append(f"it starts {launch.devices} ranks, and {most} devices are spoken of")
     where = f"on {launch.devices} of {known.device}"
