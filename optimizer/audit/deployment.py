@@ -46,6 +46,10 @@ _CACHE: Final = re.compile(
 _REDUNDANT: Final = re.compile(
     r"(?<!\bno )(?<!without )(?<!without any )(?<!before any )(?<!zero )\bredundan", re.IGNORECASE
 )
+_REDUNDANT_COUNT: Final = re.compile(
+    rf"({COUNT})\s+(?:[a-z]+\s+)?redundant|redundant(?:\s+experts?|\s+slots?)*\s*(?:[:=]|\bof\b)?\s*({COUNT})",
+    re.IGNORECASE,
+)
 _NARROW_CACHE: Final = re.compile(
     r"(?:kv|cache).{0,40}(?:fp8|int8|e4m3|e5m2|8[- ]bit|one byte|1 byte)|(?:fp8|int8|8[- ]bit).{0,16}(?:kv\b|cache)",
     re.IGNORECASE,
@@ -184,9 +188,12 @@ class Whole:
         yield list(self.every(axis))
 
     @cached_property
-    def redundant(self) -> bool:
-        """Whether experts are kept more than once."""
-        return any(_REDUNDANT.search(one.text) for one in self.said)
+    def redundant(self) -> tuple[int, ...] | None:
+        """Numbers of redundant experts; empty where none is given, None where there are none."""
+        if not any(_REDUNDANT.search(one.text) for one in self.said):
+            return None
+        found = (match for one in self.said for match in _REDUNDANT_COUNT.finditer(one.text))
+        return tuple({count(match[1] or match[2]) for match in found})
 
     @cached_property
     def _widths(self) -> tuple[int, ...]:

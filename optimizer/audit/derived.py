@@ -112,24 +112,28 @@ def _experts(figures: Sequence[Said]) -> JudgedClaims:
         placed = _EACH_DEVICE.search(said.words) or ("ep" in sentence.own.degrees and _A_LAYER.search(said.after))
         if not counted or not placed or _NOT_ROUTED.search(said.words):
             continue
-        choices = [priced_on(known.over(Known(device="h100-sxm-8")), ep, ep=ep) for ep in _eps(sentence)]
+        eps, redundant = _eps(sentence), None if _EVENLY.search(sentence.text) else sentence.whole.redundant
+        choices = [priced_on(known.over(Known(device="h100-sxm-8")), ep, ep=ep) for ep in eps]
         priced = [one for one in choices if one is not None and one[0].model.moe is not None]
-        if not priced or said.value == priced[0][0].model.moe.experts:  # type: ignore[union-attr]
+        if not priced or said.value == (experts := priced[0][0].model.moe.experts):  # type: ignore[union-attr]
             continue
         names = ("experts_resident_per_layer", "expert_instances", "expert_equivalents")
         readings = [Derivation(name, Fraction(one.value), one.formula, one.substituted)
                     for _, _, verdict in priced for name in names
                     if (one := verdict.figures.get(name)) is not None]  # fmt: skip
-        least = min(one.value for one in readings)
-        copies = sentence.whole.redundant and not _EVENLY.search(sentence.text)
-        if copies and least < said.value <= 2 * least:
+        for ep, more in product(eps, redundant or ()):
+            each, told = experts // ep, f"({experts} + {more}) ÷ {ep}"
+            values = ((experts + more) // ep, -(-(experts + more) // ep), each + (more if more <= each else 0))
+            formula = "(experts + redundant) ÷ ep"
+            readings += [Derivation("with redundant copies", Fraction(value), formula, told) for value in values]
+        if redundant == () and readings[0].value < said.value <= 2 * readings[0].value:
             continue
         for claim in said.claim("experts_per_gpu", readings, Fraction(0)):
             layered = claim.verdict.wrong or "layer" in said.words
             yield claim if layered else replace(claim, verdict=Verdict.AMBIGUOUS)
 
 
-_OF_EXPERTS: Final = re.compile(r"[\s(]*(?:of\s+(?:the\s+|its\s+|all\s+)*\d+\s+)?(?:[a-z]+\s+)?experts?\b")
+_OF_EXPERTS: Final = re.compile(r"[\s(]*(?:of\s+(?:the\s+|its\s+|all\s+)*(?:\d+\s+)?)?(?:[a-z]+\s+)?experts?\b")
 _OF_THEM: Final = re.compile(r"\s*(?:of\s+(?:them|these|those)|each)\b")
 _EXPERTS_BEFORE: Final = re.compile(r"experts?\s+(?:per|/|on each)\s*\w+\s*(?::|=|\bis|\bare)\s*[~≈]?$")
 _NOT_ROUTED: Final = re.compile(r"\b(?:shared|active|activated|top|selected|wrong)\b")
@@ -201,9 +205,14 @@ _TAKES: Final = re.compile(
 
 _TOKENS: Final = re.compile(r"[\s-]*(?:cached\s+)?tokens?\b(?!\s*/)")
 
+_TOKENS_LABEL: Final = re.compile(
+    r"(?:^|[;:]\s*)(?:kv\s+|cached?\s+)?tokens?(?:\s+(?:held|that fit|in (?:the )?cache)|,[^:;]*)?\s*:\s*[~≈]?$"
+)
+
 
 def _is_tokens(said: Said) -> bool:
-    return said.unit.dimensions == lexicon.NONE and _TOKENS.match(said.after) is not None
+    named = _TOKENS.match(said.after) or (said.sentence.cells and _TOKENS_LABEL.search(said.before))
+    return said.unit.dimensions == lexicon.NONE and bool(named)
 
 
 def _is_of_a_token(said: Said) -> bool:
@@ -240,10 +249,12 @@ def _length(figures: Sequence[Said], at: int) -> list[Fraction] | None:
 def _held_tokens(figures: Sequence[Said], at: int) -> JudgedClaims:
     """``28 GB hold 398k tokens``: tokens against bytes before them over the bytes of one, on one device or several."""
     said = figures[at]
-    rooms = [one for one in figures[:at] if one.unit.dimensions == lexicon.BYTES and one.value >= _LEAST_ROOM]
+    row = bool(said.sentence.cells)
+    rooms = [one for one in figures[:at] if one.unit.dimensions == lexicon.BYTES and one.value >= _LEAST_ROOM
+             and (not row or _OF_CACHE.search(one.before))]  # fmt: skip
     if (
         not rooms
-        or not _HOLD.search(" ".join(one.words for one in figures[at - 1 : at + 1]))
+        or not (row or _HOLD.search(" ".join(one.words for one in figures[at - 1 : at + 1])))
         or re.search(r"\b(?:if|would|without|not|fp8)\b|n't", said.words)
         or re.match(r"[\s-]*tokens?\s+(?:per|each|a)\b", said.after)
     ):

@@ -30,7 +30,9 @@ _CONCURRENT: Final = re.compile(r"Maximum concurrency for ([\d,]+) tokens per re
 
 def _own_launch(sentence: Sentence, launches: Sequence[Launched]) -> Launched | None:
     """The command whose log a line is: the last one before it in its section."""
-    before = [one for one in launches if one.last < sentence.place.line and one.section == sentence.section]
+    # What stands in a sentence may be any command's.
+    before = [one for one in launches if sentence.code and one.last < sentence.place.line
+              and one.section == sentence.section]  # fmt: skip
     return before[-1] if before and before[-1].verdict is not None else None
 
 
