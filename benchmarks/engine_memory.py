@@ -1,8 +1,9 @@
 """Weights, room, tokens and concurrency against what engines logged: `python -m benchmarks.engine_memory`.
 
 `data/engine_memory.csv` holds the logged values, each with its source. "by default" takes nothing from a log but its
-layout and the share of memory stated; "given overheads" takes its activation peak and non-PyTorch memory as well. Rows
-whose source some constant of their release was fitted to are priced a second time, by the release fitted to another.
+layout and the share of memory stated; "given overheads" takes its activation peak and non-PyTorch memory as well.
+Fitted to logs are the context of a device and the communicators of a group alone (the rest is read from the engines'
+source): "source left out" takes both from the other sources of the table.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 from optimizer.domain.layout import Layout
 from optimizer.domain.model import ModelSpec
 from optimizer.domain.problem import Problem
+from optimizer.figures.reserve import DIRECT_LINK, fixed_bytes
 from optimizer.figures.room import Room, room_of
 from optimizer.figures.serving import even_cuts
 from optimizer.figures.shape import shape_of
@@ -25,8 +27,6 @@ from optimizer.readers.catalog import load_hardware, load_model
 
 TABLE = Path(__file__).with_name("data") / "engine_memory.csv"
 GIB = 2**30
-FITTED = {"vllm@0.19": "vllm@0.9", "vllm@0.9": "vllm@0.19"}
-"""Releases with constants fitted to rows of the table, and the release whose constants come from other sources."""
 Row = dict[str, str]
 
 
@@ -58,8 +58,8 @@ def _model(name: str, weights: str, kv_cache: str) -> ModelSpec:
     return model.model_copy(update={"precision": model.precision.model_copy(update=stated)})
 
 
-def problem_of(row: Row, engine: str | None = None, **limits: Any) -> tuple[Problem, Layout]:
-    """The problem and layout of a row, by its own engine or another."""
+def problem_of(row: Row, **limits: Any) -> tuple[Problem, Layout]:
+    """The problem and layout of a row."""
     model = _model(row["model"], row["weights"], row["kv_cache"])
     tp, dp = int(row["tp"]), int(row["dp"])
     length = int(row["max_model_len"] or 16384)
@@ -68,7 +68,7 @@ def problem_of(row: Row, engine: str | None = None, **limits: Any) -> tuple[Prob
     problem = Problem.model_validate(
         {
             "name": row["model"], "model": model, "hardware": load_hardware(row["hardware"]), "devices": tp * dp,
-            "engine_name": engine or row["engine"],
+            "engine_name": row["engine"],
             "limits": {"memory_utilization": Fraction(row["utilization"]), **limits},
             "workload": {
                 "input_tokens": length - 2, "output_tokens": 2, "max_model_len": length,
@@ -79,9 +79,9 @@ def problem_of(row: Row, engine: str | None = None, **limits: Any) -> tuple[Prob
     return problem, Layout(tp=tp, dp=dp, **experts)
 
 
-def priced(row: Row, engine: str | None = None) -> Room:
+def priced(row: Row, **limits: Any) -> Room:
     """The cache of a row by default."""
-    problem, layout = problem_of(row, engine)
+    problem, layout = problem_of(row, **limits)
     return room_of(problem, shape_of(layout), even_cuts(problem.model.layer_count, 1))
 
 
@@ -94,6 +94,54 @@ def with_overheads(row: Row) -> Room | None:
     room = max(0, problem.capacity_bytes - priced(row).weights_bytes - kept)
     stated, _ = problem_of(row, kv_cache_memory=room)
     return room_of(stated, shape_of(layout), even_cuts(problem.model.layer_count, 1))
+
+
+def _kind(row: Row) -> str:
+    """What a device's ranks share: nothing, direct links, or others."""
+    if int(row["tp"]) * int(row["dp"]) == 1:
+        return "alone"
+    direct = load_hardware(row["hardware"]).tiers[0].bandwidth >= DIRECT_LINK and int(row["tp"]) > 1
+    return "direct" if direct else "switched"
+
+
+def _document(row: Row) -> str:
+    """The source of a row without the file in it."""
+    return row["source"].partition(" (")[0].partition(";")[0]
+
+
+@cache
+def kept_by_source() -> dict[str, dict[str, float]]:
+    """GiB beside PyTorch's that each source logged of a device alone, and more in groups of each kind."""
+    logged: dict[str, dict[str, list[float]]] = {}
+    for row in rows():
+        if row["non_torch_gib"]:
+            own = logged.setdefault(_document(row), {})
+            own.setdefault(_kind(row), []).append(float(row["non_torch_gib"]))
+    middle = {source: {kind: median(found) for kind, found in own.items()} for source, own in logged.items()}
+    return {
+        source: {kind: found - (own.get("alone", 0) if kind != "alone" else 0) for kind, found in own.items()}
+        for source, own in middle.items()
+    }
+
+
+def left_out(row: Row) -> Room | None:
+    """The same with what the engine keeps beside PyTorch's memory from all sources but the row's own."""
+    problem, layout = problem_of(row)
+    if problem.engine.reservation.static_fraction:
+        return None
+    others = [kept for source, kept in kept_by_source().items() if source != _document(row)]
+
+    def elsewhere(kind: str) -> float | None:
+        found = [kept[kind] for kept in others if kind in kept]
+        return median(found) if found else None
+
+    alone, more = elsewhere("alone"), 0.0 if _kind(row) == "alone" else elsewhere(_kind(row))
+    if alone is None or more is None:
+        return None
+    own, shape = priced(row), shape_of(layout)
+    without_graphs = problem.changed(workload=problem.workload.model_copy(update={"capture_sizes": ()}))
+    graphs = own.reserve_bytes - fixed_bytes(without_graphs, shape)
+    return priced(row, reserve=int((alone + more) * GIB) + graphs)
 
 
 def compared(row: Row, found: Room, figures: tuple[str, ...]) -> list[Compared]:
@@ -116,8 +164,9 @@ def tables() -> dict[str, list[Compared]]:
         given = with_overheads(row)
         if given is not None:
             found["given overheads"] += compared(row, given, all_figures[1:])
-        other = FITTED.get(row["engine"])
-        found["source left out"] += compared(row, priced(row, other), all_figures[1:])
+        elsewhere = left_out(row)
+        if elsewhere is not None:
+            found["source left out"] += compared(row, elsewhere, all_figures[1:])
     return found
 
 

@@ -488,7 +488,8 @@ def _longest(problem: Problem, found: Evaluation) -> int:
     block = own.cache.block_tokens
     tokens = work.max_num_batched_tokens or defaults.batched_tokens
     sequences = work.max_num_seqs or min(defaults.sequences, tokens)
-    step = max(memory.token_bytes * tokens, memory.sampled_bytes * sequences)
+    sampling = memory.sampled_bytes * sequences + memory.hidden_bytes * tokens + memory.sampler_bytes
+    step = max(memory.token_bytes * tokens, sampling)
 
     def holds(blocks: int) -> bool:
         _, each = book.sequence_bytes(found.shape, blocks * block)

@@ -158,7 +158,7 @@ class Oracle:
         return 2 * up(a.kv_heads, self.tp) * a.head_dim
 
     def activations(self, tokens: int, sampled: int) -> int:
-        h, own, widest = self.m.hidden_size, self.p.engine.reservation, 0
+        h, own, widest, experts = self.m.hidden_size, self.p.engine.reservation, 0, 0
         for block in self.m.blocks.values():
             f = block.ffn
             if isinstance(f, DenseFeedForward):
@@ -166,10 +166,13 @@ class Oracle:
             else:
                 part = up(f.intermediate, self.etp)
                 width = f.top_k * (max(2 * part, h) + part) * (self.dp if own.gathers_tokens else 1)
+                experts = max(experts, width * own.keeps_experts * (self.p.precision.experts != "mxfp4"))
                 width += 3 * up(f.shared_intermediate, self.tp)
             widest = max(widest, width)
         token = up(Fraction(self.act * (4 * h + widest), self.cp))
-        return max(token * tokens, own.sampler_bytes * self.m.vocab_size * sampled)
+        hidden = up(Fraction(self.act * (h * (1 if self.m.vision is None else 2) + experts), self.cp))
+        entries = self.m.vocab_size * (own.sampler_bytes * sampled + 4 * own.sampler_rows)
+        return max(token * tokens, entries + hidden * tokens + own.workspace_bytes)
 
     def reserve(self, blocks: list[Block]) -> int:
         own = self.p.engine.reservation

@@ -10,7 +10,7 @@ from optimizer.domain.problem import Problem
 from optimizer.domain.tensor import Role
 from optimizer.figures.costs import CostBook, Costs
 from optimizer.figures.layer import Linear, linear_group
-from optimizer.figures.memory import Memory, MemoryBook
+from optimizer.figures.memory import Memory, MemoryBook, hidden_elements
 from optimizer.figures.shape import Shape
 
 
@@ -35,9 +35,11 @@ def relaxed(
             experts = replace(kind.experts.balanced(), flop=max(0, kind.experts.flop - 1), unit=0, io=0)
         kinds.append(replace(kind, linears=linears, experts=experts))
     weights = tuple(replace(w, expert_bytes=0) for w in held.weights)
-    token = ACTIVATION_BYTES[problem.precision.activations] * 4 * problem.model.hidden_size / cp
+    act = ACTIVATION_BYTES[problem.precision.activations]
+    token, hidden = act * 4 * problem.model.hidden_size / cp, act * hidden_elements(problem) / cp
     output = replace(held.output, expert_bytes=0)
-    return replace(own, kinds=tuple(kinds)), replace(held, weights=weights, output=output, token_bytes=int(token))
+    less = replace(held, weights=weights, output=output, token_bytes=int(token), hidden_bytes=int(hidden))
+    return replace(own, kinds=tuple(kinds)), less
 
 
 def _either(problem: Problem, costs: CostBook, shape: Shape, group: Linear) -> Linear:

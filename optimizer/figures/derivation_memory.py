@@ -99,8 +99,9 @@ def memory(sheet: Sheet, problem: Problem, evaluation: Evaluation) -> None:
         "activations_bytes",
         stage.activations_bytes,
         Dimension.BYTES,
-        "max(bytes a token · tokens of a step, sampler bytes · tokens sampled)",
-        f"max({_b(coefficients.token_bytes)} · {largest.tokens:,}, {_b(coefficients.sampled_bytes)} · {sampled:,})",
+        "max(bytes a token · tokens, sampler bytes · sampled + hidden bytes · tokens + sampler's own) of a step",
+        f"max({_b(coefficients.token_bytes)} · {largest.tokens:,}, {_b(coefficients.sampled_bytes)} · {sampled:,} + "
+        f"{_b(coefficients.hidden_bytes)} · {largest.tokens:,} + {_b(coefficients.sampler_bytes)})",
         inputs={"tokens": largest.tokens, "sampled": sampled},
     )
     put(

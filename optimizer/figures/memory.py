@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from math import ceil
 
-from optimizer.domain.feedforward import DenseFeedForward
+from optimizer.domain.feedforward import DenseFeedForward, MixtureOfExperts
 from optimizer.domain.precision import ACTIVATION_BYTES
 from optimizer.domain.problem import Problem
 from optimizer.figures.cache import CacheLayout
@@ -68,6 +68,9 @@ class Memory:
     `admission` is what a sequence needs more while its prompt is computed, `layer_reserve` what the engine keeps for
     each layer, `kept_tokens` and `kept_sequences` the step that it is told to keep room for.
 
+    A step of t tokens that samples s sequences needs token_bytes · t in its forward pass, and while it samples
+    sampled_bytes · s + hidden_bytes · t + sampler_bytes.
+
     `sized` is the step that the engine sizes itself for (tokens, sequences; None where its share of memory is that of
     weights and cache alone, as are captured graphs then), `budget` the bytes that one device may hold so, or where
     `stated` those of the cache. `admitted` are the bytes of a sequence of so many tokens in each kind of layer.
@@ -81,6 +84,8 @@ class Memory:
     output: BlockWeights
     token_bytes: int
     sampled_bytes: int
+    hidden_bytes: int
+    sampler_bytes: int
     reserve_bytes: int
     admission: tuple[int, ...]
     layer_reserve: tuple[int, ...]
@@ -107,8 +112,15 @@ class Memory:
         """Tensors of the step that the engine sizes itself for."""
         if self.sized is None:
             return 0
-        tokens, sequences = self.sized
-        return max(self.token_bytes * tokens, self.sampled_bytes * sequences)
+        return self.tensor_bytes(*self.sized)
+
+    def tensor_bytes(self, tokens: int, sampled: int) -> int:
+        """Tensors of a step of so many tokens that samples of so many sequences.
+
+        The forward pass, or the sampler beside the hidden states that it is given, whichever needs more.
+        """
+        sampling = self.sampled_bytes * sampled + self.hidden_bytes * tokens + self.sampler_bytes
+        return max(self.token_bytes * tokens, sampling)
 
     def holding(self, tokens: int) -> Track:
         """`kept` with one sequence of `tokens` tokens as it is admitted."""
@@ -137,7 +149,7 @@ class Memory:
         The engine keeps room for the step that it is told, where that is larger.
         """
         tokens, sampled = max(step.tokens, self.kept_tokens), max(step.decoded + step.passes, self.kept_sequences)
-        return max(self.token_bytes * tokens, self.sampled_bytes * sampled)
+        return self.tensor_bytes(tokens, sampled)
 
     def stack_weights(self) -> int:
         """Weights of all layers, input and output, and what is kept for layers: what all stages hold together."""
@@ -183,10 +195,8 @@ def sequence_tokens(problem: Problem) -> int:
 def working_elements(problem: Problem, shape: Shape) -> int:
     """Elements of a step's tensors for each of its tokens, at the layer that needs most.
 
-    Four residuals (and the further streams of hyper-connections) and three tensors of the feed-forward width. In a
-    mixture of experts, for every chosen expert, the activated width and the larger of what goes in before it and what
-    comes out (vllm fused_moe.py: the two share memory), for the tokens of all data-parallel ranks where the engine
-    gathers them (vllm pull request 20228).
+    Four residuals (and the further streams of hyper-connections) and three tensors of the feed-forward width; in a
+    mixture of experts those of the chosen experts.
     """
     hidden = problem.model.hidden_size
     residuals, most = hidden * (4 + max(0, problem.model.hyper_streams - 1)), 0
@@ -195,12 +205,44 @@ def working_elements(problem: Problem, shape: Shape) -> int:
         if isinstance(ffn, DenseFeedForward):
             width = 3 * -(-ffn.intermediate // shape.tp)
         elif ffn is not None:
-            gathered = problem.engine.reservation.gathers_tokens and shape.dp > 1
-            own = -(-ffn.intermediate // shape.etp)
-            chosen = ffn.top_k * (max((1 + ffn.gated) * own, ffn.expert_width(hidden)) + own)
-            width = chosen * (shape.dp if gathered else 1) + 3 * -(-ffn.shared_intermediate // shape.tp)
+            width = chosen_elements(problem, shape, ffn) + 3 * -(-ffn.shared_intermediate // shape.tp)
         most = max(most, width)
     return residuals + most
+
+
+SAMPLER_ELEMENT_BYTES = 4
+
+
+def chosen_elements(problem: Problem, shape: Shape, ffn: MixtureOfExperts) -> int:
+    """Elements of a step's tensors between the experts that each of its tokens has chosen.
+
+    The activated width and the larger of what goes in before it and what comes out (vllm fused_moe.py: the two share
+    memory), for the tokens of all data-parallel ranks where the engine gathers them (vllm pull request 20228).
+    """
+    own = -(-ffn.intermediate // shape.etp)
+    chosen = ffn.top_k * (max((1 + ffn.gated) * own, ffn.expert_width(problem.model.hidden_size)) + own)
+    return chosen * (shape.dp if problem.engine.reservation.gathers_tokens else 1)
+
+
+def keeps_experts(problem: Problem) -> bool:
+    """Whether the tensors between experts stay while tokens are sampled: MXFP4's kernels have none of these."""
+    own = problem.precision
+    return problem.engine.reservation.keeps_experts and (own.experts or own.weights) != "mxfp4"
+
+
+def hidden_elements(problem: Problem) -> int:
+    """Elements of the hidden states of each token of a step, and of what a vision encoder gave for it.
+
+    Both are held while tokens are sampled (vllm v1/worker/gpu_model_runner.py profile_run).
+    """
+    return problem.model.hidden_size * (1 if problem.model.vision is None else 2)
+
+
+def held_elements(problem: Problem, shape: Shape) -> int:
+    """Elements of each token of a step that are held while tokens are sampled."""
+    experts = [block.ffn for block in problem.model.blocks.values() if isinstance(block.ffn, MixtureOfExperts)]
+    kept = experts if keeps_experts(problem) else []
+    return hidden_elements(problem) + max((chosen_elements(problem, shape, ffn) for ffn in kept), default=0)
 
 
 def expert_padding(problem: Problem) -> tuple[int, int]:
@@ -239,6 +281,7 @@ class MemoryBook:
         own, stated = problem.engine.reservation, problem.limits.kv_cache_memory
         act = ACTIVATION_BYTES[problem.precision.activations]
         token = act * working_elements(problem, shape) / shape.cp
+        hidden = act * held_elements(problem, shape) / shape.cp
         steady, admitted = self._sequences(shape)
         return Memory(
             weights=tuple(self._block(name, shape) for name in self._names),
@@ -247,8 +290,10 @@ class MemoryBook:
             counts=self._counts,
             input=first,
             output=last,
-            token_bytes=-(-token.numerator // token.denominator),
-            sampled_bytes=problem.engine.reservation.sampler_bytes * problem.model.vocab_size,
+            token_bytes=ceil(token),
+            sampled_bytes=own.sampler_bytes * problem.model.vocab_size,
+            hidden_bytes=ceil(hidden),
+            sampler_bytes=own.sampler_rows * SAMPLER_ELEMENT_BYTES * problem.model.vocab_size + own.workspace_bytes,
             reserve_bytes=fixed_bytes(problem, shape),
             layer_reserve=tuple(layer_bytes(problem, shape, problem.model.blocks[name]) for name in self._names),
             admission=tuple(most - least for least, most in zip(steady, admitted, strict=True)),

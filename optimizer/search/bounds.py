@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from optimizer.domain.lattice import LARGEST_BATCH, largest_batch
 from optimizer.domain.problem import Problem
+from optimizer.figures.memory import SAMPLER_ELEMENT_BYTES
 from optimizer.figures.room import most_tokens
 from optimizer.figures.serving import BURST
 from optimizer.search.bottleneck import bottleneck
@@ -105,7 +106,10 @@ class Bounds:
         self._of_any = np.ceil(sum(pricer.counts) / self.pp)
         self.working_token = pricer.working_token[index]
         self.reserve = pricer.reserve[index]
-        self.sampler = float(self.problem.engine.reservation.sampler_bytes * self.problem.model.vocab_size)
+        own, entries = self.problem.engine.reservation, self.problem.model.vocab_size
+        self.sampler = float(own.sampler_bytes * entries)
+        self.sampler_fixed = float(own.sampler_rows * SAMPLER_ELEMENT_BYTES * entries + own.workspace_bytes)
+        self.hidden = pricer.hidden[index]
         self._kept = (self.problem.workload.max_num_batched_tokens or 0, self.problem.workload.max_num_seqs or 0)
         self.send_fixed, self.send_each = pricer.send_fixed[index], pricer.send_each[index]
         self._taken = self._most_taken()
@@ -158,9 +162,8 @@ class Bounds:
         """What the engine keeps on every stage, and the tensors of the step that it sizes itself for."""
         if self._pricer.stated:
             return np.zeros(len(self.rows))
-        tokens, sequences = self._pricer.sized
-        found: Floats = self.reserve + np.maximum(self.working_token * tokens, self.sampler * sequences)
-        return found
+        sized = self._pricer.sized
+        return self.reserve if sized is None else self.reserve + self._tensors(*sized)
 
     def _split(self, chunk: Ints) -> tuple[Ints, Ints, Ints]:
         """Pieces of a prompt, their tokens, and whole prompts that share a step."""
@@ -295,7 +298,12 @@ class Bounds:
         else:
             tokens, sampled = micro * np.minimum(chunk, work.computed_input_tokens), micro
         tokens, sampled = np.maximum(tokens, self._kept[0]), np.maximum(sampled, self._kept[1])
-        found: Floats = np.maximum(self.working_token * tokens, self.sampler * sampled)
+        return self._tensors(tokens, sampled)
+
+    def _tensors(self, tokens: Floats | int, sampled: Floats | int) -> Floats:
+        """Of a step: see `Memory.tensor_bytes`."""
+        sampling = self.sampler * sampled + self.hidden * tokens + self.sampler_fixed
+        found: Floats = np.maximum(self.working_token * tokens, sampling)
         return found
 
     def memory(self, micro: Floats, batch: Ints | None = None) -> Floats:

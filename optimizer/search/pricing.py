@@ -19,7 +19,7 @@ from optimizer.domain.problem import Problem
 from optimizer.domain.tensor import Role, Split, Tensor
 from optimizer.errors import InternalError
 from optimizer.figures.cache import CacheLayout
-from optimizer.figures.memory import expert_padding
+from optimizer.figures.memory import expert_padding, hidden_elements, keeps_experts
 from optimizer.figures.reserve import default_sequences, default_tokens, fixed_bytes, layer_bytes
 from optimizer.figures.routing import (
     EXPERT_UNITS,
@@ -249,7 +249,7 @@ class Pricer:
         ]
         reservation, stated = problem.engine.reservation, problem.limits.kv_cache_memory
         self.stated, self.budget = stated is not None, float(problem.capacity_bytes if stated is None else stated)
-        self.sized = (0, 0) if reservation.static_fraction else (default_tokens(problem), default_sequences(problem))
+        self.sized = None if reservation.static_fraction else (default_tokens(problem), default_sequences(problem))
         self.graphs_in_budget = not reservation.static_fraction or problem.limits.reserve is not None
         self._admitted: dict[int, Floats] = {}
         alone, spread, divided = (
@@ -269,7 +269,7 @@ class Pricer:
             self.output = self.output + self._weights(
                 problem.model.mtp_tensors(), problem.precision if own is None else ModelPrecision(weights=own)
             )
-        self.working_token = self._working()
+        self.working_token, self.hidden = self._working()
 
     def _linear(self, tensors: list[Tensor], ranks: Ints, spread: Ints) -> Group | None:
         precision = self.problem.precision
@@ -461,9 +461,9 @@ class Pricer:
             self._admitted[tokens] = found
         return self._admitted[tokens]
 
-    def _working(self) -> Floats:
+    def _working(self) -> tuple[Floats, Floats]:
         problem, found = self.problem, self.meshes
-        hidden, widest = problem.model.hidden_size, np.zeros(len(found))
+        hidden, widest, experts = problem.model.hidden_size, np.zeros(len(found)), np.zeros(len(found))
         for block in problem.model.blocks.values():
             ffn = block.ffn
             if ffn is None:
@@ -473,13 +473,15 @@ class Pricer:
                 pairs = ffn.top_k * (np.maximum((1 + ffn.gated) * own, ffn.expert_width(hidden)) + own)
                 if problem.engine.reservation.gathers_tokens:
                     pairs = pairs * found.dp
+                experts = np.maximum(experts, pairs)
                 width = pairs + 3 * _ceil_div(ffn.shared_intermediate, found.tp)
             else:
                 width = 3 * _ceil_div(ffn.intermediate, found.tp)
             widest = np.maximum(widest, width)
         act = float(ACTIVATION_BYTES[problem.precision.activations])
         residuals = hidden * (4 + max(0, problem.model.hyper_streams - 1))
-        return np.ceil(act * (residuals + widest) / found.cp)
+        held = hidden_elements(problem) + (experts if keeps_experts(problem) else 0)
+        return np.ceil(act * (residuals + widest) / found.cp), np.ceil(act * held / found.cp)
 
     def _kept_for(self, block: Block) -> Floats:
         """What the engine keeps for a layer: more where experts are dispatched between data-parallel ranks."""

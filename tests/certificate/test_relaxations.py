@@ -48,7 +48,8 @@ def holds_less(loose: Memory, own: Memory) -> Iterator[str]:
     for name in ("stack_weights", "stack_sequence"):
         if getattr(loose, name)() > getattr(own, name)():
             yield name
-    yield from (n for n in ("token_bytes", "sampled_bytes", "reserve_bytes") if getattr(loose, n) > getattr(own, n))
+    each = ("token_bytes", "sampled_bytes", "hidden_bytes", "sampler_bytes", "reserve_bytes")
+    yield from (n for n in each if getattr(loose, n) > getattr(own, n))
 
 
 def layouts_of(problem: Problem) -> Iterator[tuple[Shape, list[str]]]:

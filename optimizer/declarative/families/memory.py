@@ -29,6 +29,7 @@ class Memory(Family):
                         zip(held.weights, held.layer_reserve, held.admission, held.sequence, strict=True)
                     )
                 ]
-                for working in (tokens * held.token_bytes, sampled * held.sampled_bytes):
+                sampling = sampled * held.sampled_bytes + tokens * held.hidden_bytes + held.sampler_bytes
+                for working in (tokens * held.token_bytes, sampling):
                     model.add(sum(layers) + fixed + working <= own.memory_bytes).only_enforce_if(chosen)
         model.add(own.memory_bytes <= capacity)

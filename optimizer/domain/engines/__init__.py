@@ -58,6 +58,7 @@ def _least(kept: tuple[Reservation, ...]) -> Reservation:
         switched_group_bytes=least("switched_group_bytes"), stage_bytes=least("stage_bytes"),
         graph_bytes=least("graph_bytes"), graph_layer_bytes=least("graph_layer_bytes"),
         graph_latent_layer_bytes=least("graph_latent_layer_bytes"), sampler_bytes=least("sampler_bytes"),
+        sampler_rows=least("sampler_rows"), workspace_bytes=least("workspace_bytes"),
         defaults=least_defaults([own.defaults for own in kept]),
         source="the least that any engine keeps",
     )  # fmt: skip

@@ -143,6 +143,12 @@ class Reservation:
         Experts of data-parallel ranks work on the gathered tokens of all ranks, with room for every chosen expert.
     sampler_bytes
         Bytes for each vocabulary entry of each sequence while it is sampled.
+    sampler_rows
+        Further rows of the vocabulary in 32 bits that the sampler's kernel keeps, whatever the sequences.
+    keeps_experts
+        The tensors between the experts of a step stay while tokens are sampled.
+    workspace_bytes
+        What matrix kernels hold of the allocator beside a step's tensors.
     error
         90% of logged rooms for the cache lie within this share of a device's memory.
     source
@@ -159,6 +165,9 @@ class Reservation:
     defaults: Defaults
     sampler_bytes: int
     source: str
+    sampler_rows: int = 0
+    keeps_experts: bool = False
+    workspace_bytes: int = 0
     graphs_in_budget: bool = True
     static_fraction: Callable[[StaticShare], Fraction] | None = None
     free_fraction: bool = False

@@ -186,6 +186,14 @@ _set_cudagraph_sizes, up to min(2 · max_num_seqs, 512 or 1,024); 256 tokens: co
 deepep_low_latency and nixl_ep."""
 EARLIER_DEFAULTS = Defaults(tiers=(Tier(70 * GIB, 1024, 8192, 512), _MODEST), modest=("a100",))
 """The same of vLLM 0.10.2, 0.12.0, 0.15.1 and 0.19.0."""
+FUSED_SAMPLER_BYTES = 2 + 4 + 4 + 4
+"""Logits in 16 and in 32 bits, their probabilities, exponential noise (vllm v1/sample/ops/topk_topp_sampler.py
+forward_native, random_sample); top-k and top-p mask in place, with a row of 32 bits for each multiprocessor
+(topk_topp_triton.py). From 0.17 on. Peaks of twelve logs lie within 0.03 GiB."""
+SORTING_SAMPLER_BYTES = 2 + 4 + (4 + 8) + (8 + 4 + 8)
+"""The same before: logits in 16 and in 32 bits, sorted values with 64-bit indices (apply_top_k_top_p_pytorch), and what
+PyTorch's segmented sort holds: indices, and both once more. Peaks of 5.56 GiB at 151,936 and 7.38 at 201,088 entries
+with 1,024 sequences (llm-d-planner) are met to 0.01."""
 CACHE = CacheRules(
     block_tokens=16,
     holds_step_in_window=True,
@@ -214,9 +222,8 @@ NEWEST = Engine(
     since="0.30",
     rules=(*_ALWAYS, V4_EVEN, LATENT_CONTEXT),
     memory_utilization=Fraction(92, 100),
-    # Graphs: least squares over the estimates of 19 logs (51 sizes): median error 12%. Sampler: 15.6 and 14.9 bytes of
-    # 1,024 sequences at 128,256 and 256,000 entries. Groups: 2.06-2.21 GiB over NVLink with 0.25 of them alone;
-    # 0.30 and 0.75 GiB in all on two L40S and two RTX 5090.
+    # Graphs: least squares over the estimates of 19 logs (51 sizes): median error 12%. Groups: 2.06-2.21 GiB over
+    # NVLink with 0.25 of them alone; 0.30 and 0.75 GiB in all on two L40S and two RTX 5090.
     reservation=Reservation(
         context_bytes=GIB // 4,
         direct_group_bytes=185 * GIB // 100,
@@ -226,7 +233,10 @@ NEWEST = Engine(
         graph_layer_bytes=41 * MIB // 100,
         graph_latent_layer_bytes=44 * MIB // 100,
         defaults=DEFAULTS,
-        sampler_bytes=16,
+        sampler_bytes=FUSED_SAMPLER_BYTES,
+        sampler_rows=132,  # one of each multiprocessor: H100's; 58 of L4 to 170 of RTX 5090
+        workspace_bytes=32 * MIB,  # PyTorch's of cuBLAS on Hopper
+        keeps_experts=True,  # v1/worker/workspace.py; 1.21 GiB of Mixtral on two ranks, 1.93 of DeepSeek-V2-Lite
         gathers_tokens=True,
         source="fitted to 28 start-up logs of vLLM 0.19.0 on H100 (llm-d-planner pull request 205) on 2026-11-29",
     ),
@@ -247,11 +257,11 @@ RELEASES = (
         _SETTLED, version="0.10.0", since="0.9", rules=(*_ALWAYS, FP8_EXPERT_BLOCKS, NO_CONTEXT),
         memory_utilization=Fraction(9, 10),
         reservation=replace(
-            _FIRST, sampler_bytes=38, context_bytes=14 * GIB // 100, switched_group_bytes=16 * GIB // 100,
+            _FIRST, sampler_bytes=SORTING_SAMPLER_BYTES, sampler_rows=0, keeps_experts=False,
+            context_bytes=14 * GIB // 100, switched_group_bytes=16 * GIB // 100,
             direct_group_bytes=196 * GIB // 100,  # with the context as much as in later releases
-            source="peaks of 5.56 GiB at 151,936 and 7.38 at 201,088 entries, 9.96 at 262,208 (pull request 21489), "
-            "all with 1,024 sequences; non-PyTorch memory of 0.13, 0.13 and 0.14 GiB on one H100 (llm-d-planner) and "
-            "0.30 on two L40S (issue 15815)",
+            source="non-PyTorch memory of 0.13, 0.13 and 0.14 GiB on one H100 (llm-d-planner) and 0.30 on two L40S "
+            "(issue 15815)",
         ),
     ),
     replace(
