@@ -166,7 +166,10 @@ class Oracle:
             else:
                 part = up(f.intermediate, self.etp)
                 width = f.top_k * (max(2 * part, h) + part) * (self.dp if own.gathers_tokens else 1)
-                experts = max(experts, width * own.keeps_experts * (self.p.precision.experts != "mxfp4"))
+                experts = max(
+                    experts,
+                    width * own.keeps_experts * ((self.p.precision.experts or self.p.precision.weights) != "mxfp4"),
+                )
                 width += 3 * up(f.shared_intermediate, self.tp)
             widest = max(widest, width)
         token = up(Fraction(self.act * (4 * h + widest), self.cp))

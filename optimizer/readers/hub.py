@@ -18,10 +18,27 @@ _TUNED: Final = re.compile(
     r"-(?:instruct|it|chat|hf|base|v\d+(?:\.\d+)?|\d{4}|dynamic|thinking|reasoning|preview|original|w8a8|terminus|exp|speciale)$"
 )
 """Endings of names whose checkpoints have the shapes of the model without: how it was tuned, and when."""
+_BASES: Final = tuple(
+    (re.compile(pattern), base)
+    for pattern, base in (
+        (r"-17b-(?:16|128)e$", ""),
+        (r"^(qwen[\d.]+)-coder-", r"\1-"),
+        (r"^qwen3\.6-35b-a3b$", "qwen3.5-35b-a3b"),
+        (r"^qwen3\.8-27b$", "qwen3.6-27b"),
+        (r"^qwq-32b$", "qwen2.5-32b"),
+        (r"^deepseek-r1-distill-qwen-", "qwen2.5-"),
+        (r"^deepseek-r1-distill-llama-8b$", "llama-3.1-8b"),
+        (r"^deepseek-r1-distill-llama-70b$", "llama-3.3-70b"),
+        (r"^mistral-small-3\.2-", "mistral-small-3.1-"),
+        (r"^llama-3-[13]-nemotron-", "nemotron-"),
+    )
+)
+"""Names whose checkpoints have the shapes of a model of another name, as their cards say, and that model's."""
 _MAKERS: Final = re.compile(r"^(?:meta|nvidia|mistralai|mistral-community)-")
 FORMATS: Final = {
     "fp8": "fp8", "fp8-dynamic": "fp8", "w8a8": "fp8", "nvfp4": "nvfp4", "fp4": "nvfp4", "mxfp4": "mxfp4",
     "awq": "int4", "gptq": "int4", "gptq-int4": "int4", "int4": "int4", "w4a16": "int4", "int8": "int8", "bf16": "bf16",
+    "quantized.w4a16": "int4", "quantized.w8a8": "int8",
 }  # fmt: skip
 """Endings of names that say a format of the weights."""
 _UNDESCRIBED: Final = {
@@ -70,6 +87,8 @@ def entry_of(reference: str, entries: Sequence[str]) -> tuple[str, str | None] |
             name = name.removesuffix(f"-{ending}")
             continue
         shorter = _TUNED.sub("", name)
+        if shorter == name:
+            shorter = next((p.sub(base, name) for p, base in _BASES if p.search(name)), name)
         if shorter == name:
             return None
         name = shorter

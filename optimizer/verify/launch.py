@@ -8,8 +8,9 @@ from fractions import Fraction
 from typing import Any, Final
 
 from optimizer.domain.attention import LatentAttention
-from optimizer.domain.engines.reservation import StaticShare
+from optimizer.domain.engines.reservation import GIB, StaticShare
 from optimizer.domain.engines.sglang import REQUEST_POOL
+from optimizer.domain.families import Family
 from optimizer.domain.lattice import LARGEST_BATCH
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
@@ -20,6 +21,7 @@ from optimizer.readers.launch.launch import SHARED_BUDGET
 from optimizer.readers.launch.problem import Posed
 from optimizer.verify.constraints import BLOCKING, batch, memory, structural_violations
 from optimizer.verify.verdict import Verdict, judge_layout
+from optimizer.verify.violation import Violation
 
 LOW_LATENCY: Final = frozenset({"deepep_low_latency", "nixl_ep"})
 """Exchanges of experts for which vLLM takes fewer tokens a step (config/parallel.py use_batched_dp_moe)."""
@@ -70,8 +72,33 @@ def judge_launch(posed: Posed) -> LaunchVerdict:
     started, defaults = as_started(stated)
     layout = layout_of(started)
     verdict = judge_layout(_at(started, layout), layout)
+    if verdict.evaluation is not None:
+        verdict = replace(verdict, violations=(*verdict.violations, *_request_table(started, verdict.evaluation)))
     open_ = tuple(_in_16_bits(started) if verdict.feasible else _padded(started, verdict))
     return LaunchVerdict(stated, verdict, open_, (*defaults, *_memory_share(started, layout)))
+
+
+def _request_table(started: Posed, evaluation: Evaluation) -> Iterator[Violation]:
+    """SGLang's table of every request's tokens lies beside its share (mem_cache/memory_pool.py ReqToTokenPool).
+
+    One row more than requests and four entries more than tokens, of 32 bits: 80.04 GiB of 2,048 requests of 10,485,760
+    tokens (sglang issue 5755).
+    """
+    problem, length = started.problem, started.problem.workload.max_model_len
+    if not problem.engine.reservation.static_fraction or length is None:
+        return
+    requests = _most_requests(started, evaluation)
+    table = (requests + 1) * (length + 4) * 4
+    device = problem.hardware.device.exposed_memory - fixed_bytes(problem, evaluation.shape)
+    beside = int((1 - _share(started, evaluation)) * device)
+    if table > beside:
+        yield Violation(
+            Family.MEMORY,
+            f"{problem.engine.title} does not start: its table of {requests:,} requests of {length:,} tokens takes "
+            f"{table / GIB:.2f} of {beside / GIB:.2f} GiB beside its share of memory (--context-length, "
+            "--max-running-requests)",
+            {"needed_bytes": table, "beside_bytes": beside},
+        )
 
 
 def _padded(started: Posed, verdict: Verdict) -> Iterator[str]:
@@ -246,12 +273,16 @@ def _most_sequences(posed: Posed, layout: Layout) -> int:
     problem, stated = posed.problem, posed.problem.workload.max_num_seqs
     if not problem.engine.reservation.static_fraction:
         return min(stated or LARGEST_BATCH, LARGEST_BATCH)
-    problem = _at(posed, layout)
-    evaluation = evaluate(problem, layout)
-    room = room_of(problem, evaluation.shape, evaluation.cuts)
+    evaluation = evaluate(_at(posed, layout), layout)
+    return _most_requests(posed, evaluation)
+
+
+def _most_requests(posed: Posed, evaluation: Evaluation) -> int:
+    """Requests of a rank that SGLang holds at most, as the command says or by its cache."""
+    room = room_of(_at(posed, evaluation.layout), evaluation.shape, evaluation.cuts)
     least, most = REQUEST_POOL
     pool = min(max(room.tokens * 512 // room.length, least), most)
-    return max(1, min(stated or pool, room.tokens // 2))
+    return max(1, min(posed.problem.workload.max_num_seqs or pool, room.tokens // 2))
 
 
 def _holds(posed: Posed, layout: Layout) -> bool:

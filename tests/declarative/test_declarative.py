@@ -60,7 +60,7 @@ def test_it_finds_the_optimum_of_every_objective(first: int) -> None:
 
 
 SHOWS = {
-    "Mesh": range(60), "Devices": range(60), "Divisibility": range(60), "Placement": range(400), "Engine": range(60),
+    "Mesh": range(60), "Devices": range(60), "Divisibility": range(60), "Placement": range(500), "Engine": range(60),
     "Search": range(60), "Pipeline": range(60), "Batch": range(60), "Memory": range(60), "Latency": range(60),
 }  # fmt: skip
 """Problems among which one shows it."""

@@ -112,6 +112,9 @@ def with_degrees(posed: Posed) -> Problem:
 FEED_FORWARD_ALONE: Final = "meta-llama/"
 """Maker whose FP8 checkpoints quantise feed-forward layers alone (arXiv 2407.21783 section 6.2)."""
 
+IN_BLOCKS: Final = "Qwen/"
+"""Maker whose FP8 checkpoints are quantised in blocks of 128 (their cards)."""
+
 _PLACES: Final = {
     "--model": "model", "--kv-cache": "kv_cache", "--memory-utilization": "memory_utilization",
     "--mtp-tokens": "draft_tokens", "--max-model-len": "max_model_len", "--precision": "quantization",
@@ -140,6 +143,8 @@ def _own(launch: Launch, stated: set[tuple[Any, ...]]) -> tuple[list[Override], 
     point = launch.operating
     if ("model",) not in stated:
         name, weights = _model(launch)
+        if weights == "fp8" and str(launch.model).startswith(IN_BLOCKS):
+            weights = "fp8_block"
         put("--model", ("model",), name)
         reason = f"every matrix in {weights}, as the name ends: the config.json of the checkpoint says which are kept"
         put("--precision", ("precision", "weights"), weights, reason)

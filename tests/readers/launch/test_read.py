@@ -94,10 +94,22 @@ def test_a_variable_cannot_grow_without_end() -> None:
         read_launch(text, "x")
 
 
+def test_a_word_that_is_all_of_its_command_is_not_read_again_and_again() -> None:
+    with pytest.raises(SpecError):
+        read_launch("<model>```tensor_parallel_size: 4\nvllm serve m\n<model>\\\n EOF ```\n", "x")
+
+
 @pytest.mark.parametrize(
     ("name", "entry"),
     [
         ("deepseek-ai/DeepSeek-V3-0324", ("deepseek-v3", None)),
+        ("deepseek-ai/DeepSeek-R1-Distill-Llama-70B", ("llama-3.3-70b", None)),
+        ("deepseek-ai/DeepSeek-R1-Distill-Qwen-14B", ("qwen2.5-14b", None)),
+        ("meta-llama/Llama-4-Scout-17B-16E-Instruct", ("llama-4-scout", None)),
+        ("RedHatAI/Llama-4-Scout-17B-16E-Instruct-quantized.w4a16", ("llama-4-scout", "int4")),
+        ("Qwen/Qwen3-Coder-30B-A3B-Instruct-FP8", ("qwen3-30b-a3b", "fp8")),
+        ("Qwen/Qwen3-Coder-480B-A35B-Instruct", ("qwen3-coder-480b-a35b", None)),
+        ("Qwen/QwQ-32B", ("qwen2.5-32b", None)),
         ("meta-llama/Meta-Llama-3.1-405B-Instruct-FP8", ("llama-3.1-405b", "fp8")),
         ("Qwen/Qwen3-235B-A22B-Instruct-2507-FP8", ("qwen3-235b-a22b-fp8", None)),
         ("Qwen/Qwen2.5-72B-Instruct-AWQ", ("qwen2.5-72b", "int4")),
