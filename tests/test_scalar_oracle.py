@@ -165,11 +165,12 @@ class Oracle:
                 width = 3 * up(f.intermediate, self.tp)
             else:
                 part = up(f.intermediate, self.etp)
-                width = f.top_k * (max(2 * part, h) + part) * (self.dp if own.gathers_tokens else 1)
+                width = f.top_k * (max(2 * part, h) + part)
                 experts = max(
                     experts,
                     width * own.keeps_experts * ((self.p.precision.experts or self.p.precision.weights) != "mxfp4"),
                 )
+                width *= self.dp if own.gathers_tokens else 1
                 width += 3 * up(f.shared_intermediate, self.tp)
             widest = max(widest, width)
         token = up(Fraction(self.act * (4 * h + widest), self.cp))

@@ -205,7 +205,9 @@ def working_elements(problem: Problem, shape: Shape) -> int:
         if isinstance(ffn, DenseFeedForward):
             width = 3 * -(-ffn.intermediate // shape.tp)
         elif ffn is not None:
-            width = chosen_elements(problem, shape, ffn) + 3 * -(-ffn.shared_intermediate // shape.tp)
+            # the tokens of all data-parallel ranks, where the engine gathers them (vllm pull request 20228)
+            gathered = shape.dp if problem.engine.reservation.gathers_tokens else 1
+            width = chosen_elements(problem, shape, ffn) * gathered + 3 * -(-ffn.shared_intermediate // shape.tp)
         most = max(most, width)
     return residuals + most
 
@@ -217,11 +219,10 @@ def chosen_elements(problem: Problem, shape: Shape, ffn: MixtureOfExperts) -> in
     """Elements of a step's tensors between the experts that each of its tokens has chosen.
 
     The activated width and the larger of what goes in before it and what comes out (vllm fused_moe.py: the two share
-    memory), for the tokens of all data-parallel ranks where the engine gathers them (vllm pull request 20228).
+    memory).
     """
     own = -(-ffn.intermediate // shape.etp)
-    chosen = ffn.top_k * (max((1 + ffn.gated) * own, ffn.expert_width(problem.model.hidden_size)) + own)
-    return chosen * (shape.dp if problem.engine.reservation.gathers_tokens else 1)
+    return ffn.top_k * (max((1 + ffn.gated) * own, ffn.expert_width(problem.model.hidden_size)) + own)
 
 
 def keeps_experts(problem: Problem) -> bool:
@@ -239,7 +240,7 @@ def hidden_elements(problem: Problem) -> int:
 
 
 def held_elements(problem: Problem, shape: Shape) -> int:
-    """Elements of each token of a step that are held while tokens are sampled."""
+    """Elements of each token of a step that are held while tokens are sampled; of gathered tokens none are logged."""
     experts = [block.ffn for block in problem.model.blocks.values() if isinstance(block.ffn, MixtureOfExperts)]
     kept = experts if keeps_experts(problem) else []
     return hidden_elements(problem) + max((chosen_elements(problem, shape, ffn) for ffn in kept), default=0)

@@ -471,9 +471,9 @@ class Pricer:
             if isinstance(ffn, MixtureOfExperts):
                 own = _ceil_div(ffn.intermediate, found.etp)
                 pairs = ffn.top_k * (np.maximum((1 + ffn.gated) * own, ffn.expert_width(hidden)) + own)
+                experts = np.maximum(experts, pairs)
                 if problem.engine.reservation.gathers_tokens:
                     pairs = pairs * found.dp
-                experts = np.maximum(experts, pairs)
                 width = pairs + 3 * _ceil_div(ffn.shared_intermediate, found.tp)
             else:
                 width = 3 * _ceil_div(ffn.intermediate, found.tp)
