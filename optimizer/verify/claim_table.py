@@ -139,12 +139,19 @@ def _room(dimension: Dimension, figure: str, total: str | None = None) -> ClaimK
     return _kind(dimension, figure, *others, *earlier, name="of one data-parallel rank")
 
 
+def _stored(name: str, figure: str) -> tuple[str, str]:
+    return f"{name}, as in the checkpoint: not padded for a kernel", f"{figure}_as_stored"
+
+
 _TOTAL = "in total over all devices"
 _WEIGHTS = (
     (_PER_DEVICE, "model_weights_bytes"),
-    ("in total over all devices", "total_weights_bytes"),
+    (_TOTAL, "total_weights_bytes"),
     ("one copy of the model", "model_bytes"),
 )
+_WEIGHTS_STORED = tuple(_stored(*reading) for reading in _WEIGHTS)
+_EXPERT_WEIGHTS = ((_PER_DEVICE, "expert_weights_bytes"), (_TOTAL, "total_expert_weights_bytes"))
+_EXPERT_WEIGHTS_STORED = tuple(_stored(*reading) for reading in _EXPERT_WEIGHTS)
 _MEMORY_OTHERS = (
     ("in total over all devices", "total_memory_bytes"),
     ("weights alone, per device", "model_weights_bytes"),
@@ -174,16 +181,18 @@ CLAIMS: dict[str, ClaimKind] = {
     "experts_per_gpu": _ambiguous(N, *_EXPERTS),
     "memory": _kind(B, "memory_bytes", *_MEMORY_OTHERS, name=_PER_DEVICE),
     "total_memory": _kind(B, "total_memory_bytes", (_PER_DEVICE, "memory_bytes"), name="in total over all devices"),
-    "weights": _kind(B, *_WEIGHTS[0][1:], *_WEIGHTS[1:], name=_PER_DEVICE),
-    "total_weights": _kind(B, "total_weights_bytes", _WEIGHTS[2], _WEIGHTS[0], name="in total over all devices"),
-    "model_size": _ambiguous(B, *_WEIGHTS),
-    "model_bytes": _kind(B, "model_bytes", *_WEIGHTS[:2], name="one copy of the model"),
+    "weights": _kind(B, *_WEIGHTS[0][1:], *_WEIGHTS[1:], *_WEIGHTS_STORED, name=_PER_DEVICE),
+    "total_weights": _kind(
+        B, "total_weights_bytes", _WEIGHTS[2], _WEIGHTS[0], *_WEIGHTS_STORED, name="in total over all devices"
+    ),
+    "model_size": _ambiguous(B, *_WEIGHTS, *_WEIGHTS_STORED),
+    "model_bytes": _kind(B, "model_bytes", *_WEIGHTS[:2], *_WEIGHTS_STORED, name="one copy of the model"),
     "sharded_weights": _part("weights_bytes"),
     "weights_bytes": _kind(B, "weights_bytes", *_WEIGHTS, name="the part that tensor parallelism divides, per device"),
     "replicated_weights": _part("replicated_weights_bytes"),
-    "expert_weights": _part("expert_weights_bytes", "total_expert_weights_bytes"),
+    "expert_weights": _kind(B, "expert_weights_bytes", _EXPERT_WEIGHTS[1], *_EXPERT_WEIGHTS_STORED, name=_PER_DEVICE),
     "total_expert_weights": _kind(
-        B, "total_expert_weights_bytes", (_PER_DEVICE, "expert_weights_bytes"), name="in total over all devices"
+        B, "total_expert_weights_bytes", _EXPERT_WEIGHTS[0], *_EXPERT_WEIGHTS_STORED, name=_TOTAL
     ),
     "kv_cache": _kind(B, "kv_cache_bytes", (_TOTAL, "total_kv_cache_bytes"), name=_PER_DEVICE),
     "total_kv_cache": _kind(B, "total_kv_cache_bytes", (_PER_DEVICE, "kv_cache_bytes"), name=_TOTAL),

@@ -11,11 +11,12 @@ from optimizer.domain.tensor import Role
 from optimizer.figures.costs import Imbalance
 from optimizer.figures.derivation_figure import Figure, Sheet, shown
 from optimizer.figures.layer import uneven_residency
-from optimizer.figures.memory import build_memory
+from optimizer.figures.memory import build_memory, expert_padding
 from optimizer.figures.parameters import parameters_held
 from optimizer.figures.room import EARLIER, room_of
 from optimizer.figures.serving import Evaluation, chunk_of
 from optimizer.figures.shape import Shape
+from optimizer.figures.weights import NO_PADDING, block_weights
 from optimizer.units import Dimension
 
 
@@ -26,6 +27,7 @@ def extra_figures(
     sheet = Sheet()
     _memory(sheet, problem, figures)
     _held(sheet, problem, evaluation)
+    _unpadded(sheet, problem, evaluation, figures)
     _earlier_releases(sheet, problem, evaluation)
     _rates(sheet, problem, evaluation, figures)
     _balance(sheet, problem, evaluation, imbalance)
@@ -171,6 +173,43 @@ def _held(sheet: Sheet, problem: Problem, evaluation: Evaluation) -> None:
         parameters_held(problem.model, evaluation.shape, first, evaluation.cuts[fullest]),
         f"Σ elements that a device of stage {fullest} holds: split by tp or etp, its own experts, the rest whole",
     )
+
+
+def _unpadded(sheet: Sheet, problem: Problem, evaluation: Evaluation, figures: dict[str, Figure]) -> None:
+    """Weights of routed experts as a checkpoint stores them, where the engine's kernels pad them."""
+    if expert_padding(problem) == NO_PADDING:
+        return
+    stages, shape, one = evaluation.memory, evaluation.shape, Shape(1, 1, 1, 1, 1)
+    firsts = [sum(evaluation.cuts[:number]) for number in range(len(stages))]
+    held = [
+        _experts_as_stored(problem, shape, first, layers) for first, layers in zip(firsts, evaluation.cuts, strict=True)
+    ]
+    fullest = max(range(len(stages)), key=lambda number: stages[number].total_bytes)
+    whole = _experts_as_stored(problem, one, 0, problem.model.layer_count)
+    copy = build_memory(problem, one)
+    padded = sum(n * weights.expert_bytes for n, weights in zip(copy.counts, copy.weights, strict=True))
+    wide, formula = evaluation.layout.stage_devices, "Σ tensors of experts as they are stored, not padded for a kernel"
+    added = {number: stages[number].expert_weights_bytes - size for number, size in enumerate(held)}
+    for name, value in (
+        ("expert_weights_bytes", held[fullest]),
+        ("total_expert_weights_bytes", wide * sum(held)),
+        ("model_weights_bytes", figures["model_weights_bytes"].value - added[fullest]),
+        ("total_weights_bytes", figures["total_weights_bytes"].value - wide * sum(added.values())),
+        ("model_bytes", sheet["model_bytes"].value - padded + whole),
+    ):
+        sheet.put(f"{name}_as_stored", value, Dimension.BYTES, formula)
+
+
+def _experts_as_stored(problem: Problem, shape: Shape, first: int, layers: int) -> int:
+    total, model = 0, problem.model
+    for name in model.layer_names[first : first + layers]:
+        moe = model.blocks[name].moe
+        if moe is not None:
+            total += block_weights(
+                model, name, problem.precision, tp=shape.tp, etp=shape.etp,
+                local_experts=shape.local_experts(moe.experts), shared_replicated=shape.shared_replicated,
+            ).expert_bytes  # fmt: skip
+    return total
 
 
 def _rates(sheet: Sheet, problem: Problem, found: Evaluation, figures: dict[str, Figure]) -> None:

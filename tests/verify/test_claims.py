@@ -17,6 +17,7 @@ from optimizer.figures.shape import Shape
 from optimizer.readers.catalog import load_hardware, load_model
 from optimizer.readers.claims import Claim, ClaimReader, last_digit
 from optimizer.readers.document import load_text
+from optimizer.readers.read import problem_in
 from optimizer.verify.claim_table import ALIASES, CLAIMS, dimensions
 from optimizer.verify.claims import ClaimVerdict, JudgedClaim, judge_claims
 from optimizer.verify.verdict import judge_layout
@@ -322,6 +323,30 @@ def test_parameters_of_a_device_are_counted_not_shared_out_by_bytes() -> None:
     held = judge_layout(question, layout).figures["parameters_per_device"].value
     expert = 3 * 2880 * 2880 + 3 * 2880
     assert held == 116_829_156_672 - (128 - 16) * 36 * expert
+
+
+def test_weights_are_judged_as_the_checkpoint_stores_them_too() -> None:
+    """gpt-oss-120b's experts: 4 bits an element and a byte of scale for 32, padded from 2,880 by vLLM's kernels."""
+    question = problem_in(
+        load_text(
+            "{model: gpt-oss-120b, hardware: h100-sxm-8, devices: 8, engine: vllm, "
+            "workload: {phase: decode, input_tokens: 1000, output_tokens: 200}}"
+        )
+    )
+    layout = Layout(tp=1, dp=8, ep=8, etp=1, edp=1, batch=8)
+    each = 3 * 2880 * (2880 // 2 + 2880 // 32) + 3 * 2880 * 2  # with the biases, in 16 bits
+    only = judged(f"expert_weights: {16 * 36 * each} B", question, layout)["expert_weights"]
+    assert only.verdict == "ambiguous"
+    assert [reading.name for reading in only.readings if reading.holds] == [
+        "per device, as in the checkpoint: not padded for a kernel"
+    ]
+    figures = judge_layout(question, layout).figures
+    padding = figures["expert_weights_bytes"].value - figures["expert_weights_bytes_as_stored"].value
+    assert figures["model_weights_bytes"].value - figures["model_weights_bytes_as_stored"].value == padding > 0
+    for total in ("total_expert_weights_bytes", "total_weights_bytes", "model_bytes"):
+        assert figures[total].value - figures[f"{total}_as_stored"].value == 8 * padding
+    # nothing pads FP8 experts
+    assert not any(name.endswith("_as_stored") for name in judge_layout(problem(), LAYOUT).figures)
 
 
 def test_parameters_of_all_devices_add_up_where_nothing_is_held_twice() -> None:
