@@ -5,6 +5,7 @@ from __future__ import annotations
 from optimizer.domain.problem import Problem
 from optimizer.domain.variation import changed
 from optimizer.figures.objective import Scored
+from optimizer.figures.soonest import asks_too_soon
 from optimizer.search.bounds import Rows
 from optimizer.search.lattice import Meshes
 from optimizer.search.search import Search
@@ -28,6 +29,8 @@ class _First(Search):
 
 def fits(problem: Problem) -> Scored | None:
     """Some layout that keeps every limit; None is a proof that there is none."""
+    if asks_too_soon(problem):
+        return None
     easiest = changed(problem, objective="throughput_per_device")
     # Nearly all that fits has a layout without context parallelism, or with as much as a power of two; those lattices
     # are small parts of the whole.

@@ -22,10 +22,12 @@ from optimizer.domain.problem import Problem
 from optimizer.domain.variation import changed
 from optimizer.explain import brief, explain
 from optimizer.explain.conflict import conflict
-from optimizer.explain.limits import fits
+from optimizer.explain.limits import _First, fits
 from optimizer.explain.relax import RATE_PRECISION, Relaxation, relax, values_of
 from optimizer.figures.serving import evaluate
+from optimizer.figures.soonest import asks_too_soon
 from optimizer.readers.read import read_problem
+from optimizer.search.search import Search
 from optimizer.verify.constraints import violations
 from tests.small_problems import layouts, small_problem
 
@@ -49,6 +51,31 @@ def test_fits_says_what_trying_says() -> None:
     for seed in range(120):
         problem = small_problem(seed)
         assert (fits(problem) is not None) == any_layout(problem)
+
+
+def test_no_time_that_a_layout_keeps_is_asked_too_soon() -> None:
+    for seed in range(40):
+        problem = small_problem(seed)
+        for one in layouts(problem, full=True):
+            found = one.evaluation
+            own = with_limits(
+                problem, tpot=found.tpot_s, ttft=found.ttft_s, ttft_p50=None, ttft_p90=None, ttft_p99=None
+            )
+            assert not asks_too_soon(own)
+            assert asks_too_soon(with_limits(own, ttft=Fraction(1, 10**9))) or found.ttft_s is None
+
+
+def test_what_no_number_of_devices_keeps_is_not_looked_for_on_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = with_limits(read_problem("llama-3.1-70b-h100-16"), ttft=Fraction(1, 10**6))
+
+    def searched(own: Search) -> None:
+        assert own.problem.devices == problem.devices
+
+    monkeypatch.setattr(_First, "run", searched)
+    assert fits(problem) is None
+    assert fits(with_limits(changed(problem, devices=16_384), ttft=None, tpot=Fraction(1, 10**6))) is None
+    monkeypatch.undo()
+    assert [member.limit.name for member in conflict(problem).members] == ["ttft"]
 
 
 @pytest.mark.parametrize("number", range(0, len(SMALL), 8))
