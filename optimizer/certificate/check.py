@@ -18,15 +18,7 @@ from optimizer.certificate.placed import placement_of, placements
 from optimizer.certificate.priced import evaluated
 from optimizer.certificate.question import bind
 from optimizer.certificate.reading import TOLD, certificate_of, keys, layout_of, problem_of, rational
-from optimizer.certificate.statement import (
-    exact,
-    figures_statement,
-    layout_json,
-    relative_gap,
-    sealed,
-    slack,
-    tolerance_of,
-)
+from optimizer.certificate.statement import exact, figures_statement, relative_gap, sealed, slack, tolerance_of
 from optimizer.certificate.thresholds import check_uncertainty
 from optimizer.certificate.verdict import Check, Rejected, brief, count, equal, number
 from optimizer.domain.lattice import axes
@@ -150,7 +142,7 @@ def _layout(case: _Case) -> tuple[Evaluation, Fraction]:
     layout = layout_of("certificate.layout", claim)
     evaluation = _evaluated(case, layout, "certificate.layout")
     placement = placement_of(claim, layout)
-    equal("layout", result["layout"], layout_json(layout) | {"placement": placement})
+    equal("layout", result["layout"], layout.to_json() | {"placement": placement})
     case.check.checked.append("layout: every constraint")
     equal("certificate.figures", claim["figures"], figures_statement(evaluation))
     equal("figures", result["figures"], figures_json(case.problem, layout, evaluation))

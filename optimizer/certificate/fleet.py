@@ -32,11 +32,12 @@ from optimizer.certificate.meshes import lattice
 from optimizer.certificate.optimality import prove
 from optimizer.certificate.question import bind_cluster
 from optimizer.certificate.reading import RESULT_SCHEMA, keys, layout_of, rational
-from optimizer.certificate.statement import exact, relative_gap, sealed, slotted
+from optimizer.certificate.statement import exact, relative_gap, sealed
 from optimizer.certificate.verdict import Check, Rejected, brief, equal
 from optimizer.domain.cluster import FLEET_MAXIMISED, FLEET_UNITS, ROLES, Cluster, Demand, Pool
 from optimizer.domain.fleet import Fleet, Place, Replicas
 from optimizer.domain.lattice import axes
+from optimizer.domain.layout import slotted
 from optimizer.fleet.ceiling import Ceiling, replica_sizes, unlooked
 from optimizer.fleet.column import Column, given_columns, useful
 from optimizer.fleet.families import limits_of, without_others

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
-from optimizer.certificate.balance import RejectedError, bound_of
 from optimizer.certificate.placed import balance, groups_of, mesh_of, placed_layers
 from optimizer.certificate.question import bind
 from optimizer.certificate.reading import keys, problem_of
@@ -15,6 +14,7 @@ from optimizer.certificate.witness_forms import check_witness
 from optimizer.domain.problem import Problem
 from optimizer.figures.locality import nodes_visited
 from optimizer.figures.placement import Devices, linear_placement, max_over_mean
+from optimizer.figures.placement_bounds.balance import RejectedError, bound_of
 from optimizer.figures.robust import aggregate
 from optimizer.figures.sampling_noise import noise_table
 from optimizer.figures.skew import Mesh, load_weights

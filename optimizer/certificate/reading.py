@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from optimizer.certificate.statement import SCHEMA, exact, layout_json
+from optimizer.certificate.statement import SCHEMA, exact
 from optimizer.certificate.verdict import Rejected, brief, equal
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
@@ -101,7 +101,7 @@ def layout_of(item: str, entry: dict[str, Any], name: str = "layout") -> Layout:
         layout = Layout.model_validate(fields)
     except (ValidationError, ValueError, OverflowError, RecursionError) as error:
         raise Rejected(item, f"cannot be read: {str(error).splitlines()[0]}") from None
-    equal(item, stated, layout_json(layout))
+    equal(item, stated, layout.to_json())
     return layout
 
 

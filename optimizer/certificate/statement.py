@@ -30,15 +30,13 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
-from optimizer.domain.layout import Layout
+from optimizer.domain.layout import slotted
 from optimizer.domain.problem import Problem
 from optimizer.figures.objective import Scored, better
+from optimizer.figures.placement import PLACEMENT_TOLERANCE
 from optimizer.figures.serving import Evaluation
 
 SCHEMA = "shardproof/certificate/1"
-
-
-PLACEMENT_TOLERANCE = Fraction(1, 10_000)
 
 
 def tolerance_of(problem: Problem) -> Fraction:
@@ -70,19 +68,6 @@ def exact(value: Fraction | int | None) -> str | None:
         return None
     value = Fraction(value)
     return f"{value.numerator}/{value.denominator}"
-
-
-def layout_json(layout: Layout) -> dict[str, Any]:
-    """Degrees and stages of a layout, with the device and replica counts that follow."""
-    return layout.to_json()
-
-
-def slotted(layout: Layout | None, name: str = "layout") -> dict[str, Any]:
-    """A layout, under a name, with its redundant expert slots beside it."""
-    return {
-        name: None if layout is None else layout_json(layout),
-        "redundant": 0 if layout is None else layout.redundant_slots,
-    }
 
 
 def figures_statement(evaluation: Evaluation) -> dict[str, Any]:

@@ -14,10 +14,9 @@ from optimizer.certificate.meshes import Lattice
 from optimizer.certificate.optimality import prove
 from optimizer.certificate.priced import evaluated
 from optimizer.certificate.reading import keys, layout_of
-from optimizer.certificate.statement import slotted
 from optimizer.certificate.verdict import Check, Rejected, brief, equal, number
 from optimizer.domain.efficiencies import EFFICIENCIES, LARGEST_CHANGE, PRECISION, with_factors
-from optimizer.domain.layout import Layout
+from optimizer.domain.layout import Layout, slotted
 from optimizer.domain.problem import Problem
 from optimizer.figures.costs import CostBook
 from optimizer.figures.memory import MemoryBook

@@ -42,7 +42,6 @@ def better(judged: LaunchVerdict) -> tuple[Result, dict[str, Any] | None]:
     value = Fraction(own.value) if own is not None and verdict.feasible else None
     if value is not None and not beats(problem, result.best.value, value):
         return result, None
-    from optimizer.certificate.statement import layout_json  # noqa: PLC0415 - beside the solver
 
     return result, {
         "objective": {
@@ -50,7 +49,7 @@ def better(judged: LaunchVerdict) -> tuple[Result, dict[str, Any] | None]:
             "value": float(result.best.value),
             "launch": None if value is None else float(value),
         },
-        "layout": layout_json(result.best.layout),
+        "layout": result.best.layout.to_json(),
         "flags": changed_flags(judged.posed, problem, result),
     }
 

@@ -231,7 +231,7 @@ def frontier_json(
     problem: Problem, objectives: list[str], progress: Callable[[str, int, int], None] | None
 ) -> dict[str, Any]:
     """The frontier of a result: objectives by name with unit, and for each point its values and its layout."""
-    from optimizer.certificate.statement import slotted  # noqa: PLC0415 - beside the solver
+    from optimizer.domain.layout import slotted  # noqa: PLC0415 - beside the solver
     from optimizer.domain.objectives import OBJECTIVES  # noqa: PLC0415 - the same
     from optimizer.search.frontier import frontier  # noqa: PLC0415 - loads NumPy
 

@@ -11,7 +11,7 @@ from optimizer.domain.base import Grown, Spec
 from optimizer.domain.convention import CONVENTIONS, Convention, Degrees
 from optimizer.domain.limits import AsTuple
 
-__all__ = ["Convention", "Layout", "Stage", "WrittenLayout"]
+__all__ = ["Convention", "Layout", "Stage", "WrittenLayout", "slotted"]
 
 
 class Stage(Spec):
@@ -86,6 +86,14 @@ class Layout(Grown):
     def micro_batch(self) -> int:
         """Sequences of one rank that one stage works on at a time."""
         return -(-self.batch // self.pp)
+
+
+def slotted(layout: Layout | None, name: str = "layout") -> dict[str, Any]:
+    """A layout as documents hold it, under a name, with its redundant expert slots beside it."""
+    return {
+        name: None if layout is None else layout.to_json(),
+        "redundant": 0 if layout is None else layout.redundant_slots,
+    }
 
 
 class WrittenLayout(Spec):

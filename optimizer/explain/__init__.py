@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from optimizer.certificate.statement import layout_json
 from optimizer.domain.limit_table import Limit, Value, limits_of
 from optimizer.domain.problem import Problem
 from optimizer.explain.conflict import Conflict, conflict
@@ -74,10 +73,10 @@ class Explanation:
             return document
         value = self.best.value
         document["objective"] = {"name": self.problem.objective_row.unit, "value": float(value)}
-        document["layout"] = layout_json(self.best.layout)
+        document["layout"] = self.best.layout.to_json()
         document["binding"] = [
             _entry(self.problem, b.limit) | {"without": float(b.scored.value), "gain": _gain(b.scored.value, value)}
-            | {"layout": layout_json(b.scored.layout)}
+            | {"layout": b.scored.layout.to_json()}
             for b in self.binding
         ]  # fmt: skip
         document["what_if"] = [
@@ -85,7 +84,7 @@ class Explanation:
                 "change": w.change,
                 "value": None if w.scored is None else float(w.scored.value),
                 "gain": None if w.scored is None else _gain(w.scored.value, value),
-                "layout": None if w.scored is None else layout_json(w.scored.layout),
+                "layout": None if w.scored is None else w.scored.layout.to_json(),
             }
             for w in self.what_if
         ]
@@ -118,7 +117,7 @@ def _members(problem: Problem, found: Conflict | None) -> list[dict[str, Any]]:
     if found is None:
         return []
     return [
-        _entry(problem, m.limit) | {"without": None if m.without is None else layout_json(m.without.layout)}
+        _entry(problem, m.limit) | {"without": None if m.without is None else m.without.layout.to_json()}
         for m in found.members
     ]
 
@@ -126,7 +125,7 @@ def _members(problem: Problem, found: Conflict | None) -> list[dict[str, Any]]:
 def _relaxation(found: Relaxation) -> dict[str, Any]:
     own: dict[str, Any] = {
         "limit": found.limit, "from": _number(found.old), "to": _number(found.new), "unit": found.unit,
-        "layout": layout_json(found.scored.layout),
+        "layout": found.scored.layout.to_json(),
     }  # fmt: skip
     exact = _exact(found.new)
     if exact is not None:
@@ -142,7 +141,7 @@ def _joint(found: Joint) -> dict[str, Any]:
         "fails_at": float(found.below),
         "weights": "equal: the largest relative change is as small as it can be",
         "changes": [{"limit": n, "from": _number(a), "to": _number(b), "unit": u} for n, a, b, u in found.changes],
-        "layout": layout_json(found.scored.layout),
+        "layout": found.scored.layout.to_json(),
     }
 
 

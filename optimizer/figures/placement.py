@@ -14,6 +14,9 @@ from optimizer.domain.families import Family
 Devices = Sequence[Sequence[int]]
 """Expert ids held by each device, one inner sequence for each device."""
 
+PLACEMENT_TOLERANCE = Fraction(1, 10_000)
+"""Gap, in mean device loads, within which a placement counts as the best: a difference that no run shows."""
+
 
 def linear_placement(experts: int, devices: int, slots_per_device: int, *, empty_slots: int = 0) -> list[list[int]]:
     """Placement that engines start from: expert ids in order, spare slots filled with the first experts again.

@@ -9,10 +9,10 @@ from fractions import Fraction
 
 import numpy as np
 
-from optimizer.certificate.budget import MOST_GROUPS, layings_within
-from optimizer.certificate.hierarchy import best_laying, node_bounds
 from optimizer.errors import InternalError, SpecError
 from optimizer.figures.placement import moves
+from optimizer.figures.placement_bounds.budget import MOST_GROUPS, layings_within
+from optimizer.figures.placement_bounds.hierarchy import best_laying, node_bounds
 from optimizer.placement import effort
 from optimizer.placement.counts import Floats, Ints
 from optimizer.placement.exchange import Marks

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from optimizer.certificate.locality import best_partners
 from optimizer.figures.locality import nodes_visited
 from optimizer.figures.placement import moves
+from optimizer.figures.placement_bounds.locality import best_partners
 from optimizer.placement import effort
 from optimizer.placement.counts import Floats, Ints
 from optimizer.placement.descent import Search, deal, descend

@@ -7,8 +7,8 @@ from functools import partial
 
 import numpy as np
 
-from optimizer.certificate.balance import bound_of
 from optimizer.figures.placement import max_over_mean
+from optimizer.figures.placement_bounds.balance import bound_of
 from optimizer.placement import effort
 from optimizer.placement.bounds import Bound, bound_for, with_budget_bound, witness_for
 from optimizer.placement.counts import Ints

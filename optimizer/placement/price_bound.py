@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from optimizer.certificate.balance import bound_of
-from optimizer.certificate.prices import check_price
 from optimizer.figures.placement import max_over_mean
+from optimizer.figures.placement_bounds.balance import bound_of
+from optimizer.figures.placement_bounds.prices import check_price
 from optimizer.placement import effort
 from optimizer.placement.bounds import Witness
 from optimizer.placement.counts import Floats, Ints, rounded

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from optimizer.certificate.statement import PLACEMENT_TOLERANCE
 from optimizer.errors import SpecError
 from optimizer.figures.locality import Group
-from optimizer.figures.placement import max_over_mean, moves, split_device_loads
+from optimizer.figures.placement import PLACEMENT_TOLERANCE, max_over_mean, moves, split_device_loads
 from optimizer.figures.robust import CVAR_TAIL, aggregate
 from optimizer.placement.counts import Floats
 from optimizer.placement.result import Devices, LayerPlacement, Shares

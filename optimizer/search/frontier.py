@@ -283,11 +283,8 @@ class _Frontier:
         if ideal is None:
             return cut_front(tracks, len(measured), shape.pp)
         work = self.problem.workload
-        if work.phase == "prefill":
-            ended = 1 / steps_of(work, -(-batch // shape.pp), chunk).pieces
-        else:
-            ended = float(work.tokens_per_step) / (work.output_tokens - 1)
-        ended *= batch / shape.pp / (shape.tp * shape.cp)
+        pieces = steps_of(work, -(-batch // shape.pp), chunk).pieces
+        ended = batch / shape.pp / (shape.tp * shape.cp) / float(work.cycles_of_request(pieces))
 
         def worth(costs: tuple[int, ...]) -> bool:
             """Whether nothing found dominates what stages of such costs can reach."""

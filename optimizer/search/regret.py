@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from optimizer.certificate.statement import slotted
 from optimizer.domain.efficiencies import EFFICIENCIES, LARGEST_CHANGE, PRECISION, Factors, with_factors
+from optimizer.domain.layout import slotted
 from optimizer.domain.problem import Problem
 from optimizer.errors import SpecError
 from optimizer.figures.costs import CostBook

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from optimizer.certificate.statement import layout_json, relative_gap, slotted
-from optimizer.domain.layout import Layout
+from optimizer.certificate.statement import relative_gap
+from optimizer.domain.layout import Layout, slotted
 from optimizer.domain.margins import accuracy
 from optimizer.domain.problem import Problem
 from optimizer.domain.ties import MOST_TIES, TIES
@@ -89,7 +89,7 @@ class Result:
             objective["value"] = value
             if self.bound is not None:
                 objective |= {"bound": float(self.bound), "gap": float(relative_gap(self.best.value, self.bound))}
-            layout = layout_json(self.best.layout) | {"placement": self.placement}
+            layout = self.best.layout.to_json() | {"placement": self.placement}
             figures = figures_json(self.problem, self.best.layout, self.evaluation)
         document: dict[str, Any] = {
             "schema": "shardproof/result/1",
@@ -112,8 +112,6 @@ class Result:
             document["conflict"] = self.conflict
         if self.top:
             document["top"] = [
-                {"layout": layout_json(s.layout), "value": float(s.value)}
-                for s in (self.best, *self.top)
-                if s is not None
+                {"layout": s.layout.to_json(), "value": float(s.value)} for s in (self.best, *self.top) if s is not None
             ]
         return document

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from optimizer.certificate.balance import RejectedError, bound_of, topj_bound
-from optimizer.certificate.hierarchy import best_laying, node_bound
-from optimizer.certificate.pairings import check_cases
 from optimizer.certificate.placement import check_placement
-from optimizer.certificate.prices import check_price
+from optimizer.figures.placement_bounds.balance import RejectedError, bound_of, topj_bound
+from optimizer.figures.placement_bounds.hierarchy import best_laying, node_bound
+from optimizer.figures.placement_bounds.pairings import check_cases
+from optimizer.figures.placement_bounds.prices import check_price
 from optimizer.placement.pairing import GRID
 from optimizer.placement.pairing_cases import decide
 from tests.placement.enumeration import best, placed

@@ -15,8 +15,8 @@ from benchmarks.accuracy import OWN_TABLE, compare
 from benchmarks.margins import FIGURES, Ratios, classes, coverage, margins, own_shares, ratios_of, tie
 from benchmarks.measurements import read_runs
 from optimizer import certify, read_problem, solve
-from optimizer.certificate.statement import layout_json
 from optimizer.cli.main import run
+from optimizer.domain.layout import slotted
 from optimizer.domain.limits import Search
 from optimizer.domain.margins import MARGINS, SHARES, margin_of, quantile, share_within
 from optimizer.domain.ties import MOST_TIES
@@ -158,7 +158,7 @@ def test_ties_are_checked(tmp_path: Path) -> None:
     slow = solve(far)
     assert slow.best is not None
     ratio = slow.best.value / Fraction(found["certificate"]["objective"]["value"])
-    listed = {"layout": layout_json(slow.best.layout), "redundant": 0}
+    listed = slotted(slow.best.layout)
     forged["ties"] = [listed | {"value": float(slow.best.value), "ratio": float(ratio)}]
     told = certify(forged)
     assert (told.accepted, told.item) == (False, "ties[0]")

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimizer.certificate.locality import best_partners, partners_bound, shared_on
 from optimizer.certificate.placement import check_placement
 from optimizer.figures.locality import Group, nodes_visited
 from optimizer.figures.placement import max_over_mean, moves
+from optimizer.figures.placement_bounds.locality import best_partners, partners_bound, shared_on
 from optimizer.placement import Nearness, PlacementResult
 from optimizer.placement.visits import Groups
 from tests.placement.enumeration import placed, placements

@@ -10,10 +10,16 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from optimizer.certificate.budget import budget_bound, layings_within, node_moves, relief_bound, relieves_too_few
 from optimizer.certificate.placement import check_placement
 from optimizer.errors import SpecError
 from optimizer.figures.placement import max_over_mean, moves, violations
+from optimizer.figures.placement_bounds.budget import (
+    budget_bound,
+    layings_within,
+    node_moves,
+    relief_bound,
+    relieves_too_few,
+)
 from optimizer.placement import PlacementResult
 from optimizer.placement.bounds import relief, relieved
 from optimizer.placement.moves import align_on_nodes

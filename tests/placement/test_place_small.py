@@ -7,8 +7,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimizer.certificate.balance import bound_of
 from optimizer.certificate.placement import check_placement
+from optimizer.figures.placement_bounds.balance import bound_of
 from optimizer.placement import PlacementResult, Question, bound_max_over_mean
 from optimizer.placement.bounds import _envelope, _mixed, bound_for, witness_for
 from optimizer.placement.counts import divisor_replicas

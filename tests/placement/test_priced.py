@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ortools.linear_solver import pywraplp  # type: ignore[import-untyped]  # ortools ships no types for it
 
-from optimizer.certificate.balance import bound_of
 from optimizer.figures.placement import max_over_mean
+from optimizer.figures.placement_bounds.balance import bound_of
 from optimizer.placement import price_bound
 from optimizer.placement.counts import Ints, divisor_replicas
 from optimizer.placement.descent import deal

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimizer.certificate.balance import bound_of
+from optimizer.figures.placement_bounds.balance import bound_of
 from optimizer.placement.counts import Ints, divisor_replicas, rounded
 from optimizer.placement.pairing import GRID, cool_down, hottest
 from optimizer.placement.pairing_cases import decide

@@ -16,8 +16,8 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-from optimizer.certificate.balance import RejectedError, rational
 from optimizer.figures.locality import Group
+from optimizer.figures.placement_bounds.balance import RejectedError, rational
 
 
 def shareable_pairs(groups: Sequence[Group], experts: int, devices: int, slots: int, node_size: int) -> int:

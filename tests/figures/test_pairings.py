@@ -5,7 +5,7 @@ from fractions import Fraction
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimizer.certificate.pairings import check_cases
+from optimizer.figures.placement_bounds.pairings import check_cases
 
 DEVICES = 4
 

@@ -19,8 +19,8 @@ from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-from optimizer.certificate.pairings import check_cases
-from optimizer.certificate.prices import check_price
+from optimizer.figures.placement_bounds.pairings import check_cases
+from optimizer.figures.placement_bounds.prices import check_price
 from optimizer.units import parse_fraction
 
 Witness = Mapping[str, Any]

@@ -19,8 +19,8 @@ from fractions import Fraction
 from itertools import combinations
 from typing import Any
 
-from optimizer.certificate.hierarchy import node_bounds
 from optimizer.figures.placement import Devices, replica_counts
+from optimizer.figures.placement_bounds.hierarchy import node_bounds
 from optimizer.units import parse_fraction
 
 MOST_GROUPS = 12
