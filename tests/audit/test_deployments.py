@@ -77,6 +77,26 @@ def test_a_start_up_log_is_judged_line_by_line(figures: tuple[str, ...], wrong: 
     assert found["kv_cache_room_bytes"] == "unsupported"
 
 
+HYBRID = """# gpt-oss-120b on 1 × H100 80GB (vLLM)
+TP=1. max_model_len 131072.
+Available KV cache memory: 10 GiB
+GPU KV cache size: 145,632 tokens
+Maximum concurrency for 131,072 tokens per request: {}x
+"""
+
+
+@pytest.mark.parametrize(
+    ("times", "verdict"),
+    # 10 GiB ÷ (18 layers of 131,072 tokens of 2 KiB and 18 of a window's, with steps of 8,192 at most) = 1.97 to 2.22;
+    # 145,632 ÷ 131,072 = 1.11, as engines printed tokens once; 4.2 is neither
+    [("2.09", "holds"), ("1.97", "holds"), ("1.11", "holds"), ("4.2", "fails")],
+)
+def test_a_hybrid_models_concurrency_is_that_of_its_groups(times: str, verdict: str) -> None:
+    found = verdicts(HYBRID.format(times))
+    assert found["max_concurrency"] == verdict
+    assert found["kv_cache_tokens"] == "unsupported"
+
+
 @pytest.mark.parametrize(
     "text",
     [
