@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any, Final
 
 from optimizer.errors import SpecError
@@ -17,6 +18,9 @@ from optimizer.readers.places import Place, Step
 
 _FENCE: Final = re.compile(r"^[ \t>]*(```+|~~~+)[ \t]*([\w+-]*)[^\n]*\n(.*?)^[ \t>]*\1", re.MULTILINE | re.DOTALL)
 _REFERENCE: Final = re.compile(r"\$\((\w+)\)")
+DEVICES: Final = "nvidia.com/gpu"
+"""Under this name, that no variable has, a container's environment has the number of its devices."""
+_RESOURCES: Final = ("nvidia.com/gpu", "amd.com/gpu")
 GROUP_SIZE: Final = "LWS_GROUP_SIZE"
 
 
@@ -58,6 +62,9 @@ def containers(document: Document) -> Iterator[Container]:
         environment = _environment(document, (*at, "env")) | _environment(document, (*at, "environment"))
         if size is not None:
             environment.setdefault(GROUP_SIZE, placed_word(str(size), document.locate(at)))
+        devices = _devices(document, at)
+        if devices is not None:
+            environment[DEVICES] = devices
         image = document.get((*at, "image"))
         words: list[Word] = []
         shell = False
@@ -71,6 +78,19 @@ def containers(document: Document) -> Iterator[Container]:
         if words:
             named = image if isinstance(image, str) else None
             yield Container(tuple(words), named, environment, shell, words[0].start)
+
+
+def _devices(document: Document, at: tuple[Step, ...]) -> Word | None:
+    """Devices that a container is given: Kubernetes' limit, or Compose's reservation."""
+    limits = (*at, "resources", "limits")
+    for name in _RESOURCES:
+        if isinstance(document.get((*limits, name)), int | str):
+            return scalar(document, (*limits, name))
+    reserved = (*at, "deploy", "resources", "reservations", "devices", 0)
+    named = document.get((*reserved, "device_ids"))
+    if isinstance(named, list):
+        return placed_word(str(len(named)), document.locate((*reserved, "device_ids")))
+    return scalar(document, (*reserved, "count")) if isinstance(document.get((*reserved, "count")), int) else None
 
 
 def _holding(data: object, at: tuple[Step, ...]) -> Iterator[tuple[Step, ...]]:
@@ -110,6 +130,37 @@ def _environment(document: Document, at: tuple[Step, ...]) -> dict[str, Word]:
                 name, _, _ = item.partition("=")
                 found[name] = word.part(len(name) + 1)
     return found
+
+
+def shown_devices(before: Sequence[Word], environment: Mapping[str, Word]) -> tuple[int, Place, str] | None:
+    """Devices that a command is shown, where that is said, and what says it; None: not said, or all of them."""
+    for word, following in pairwise(before):
+        if word.text == "--gpus":
+            return _counted(following.text.strip("\"'"), following, "--gpus")
+        if word.text.startswith("--gpus="):
+            return _counted(word.text.partition("=")[2].strip("\"'"), word, "--gpus")
+    for name in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", DEVICES):
+        own = environment.get(name)
+        if own is not None and not own.unset:
+            return _counted(own.text if name == DEVICES else f"device={own.text}", own, name)
+    return None
+
+
+def docker_environment(words: Sequence[Word]) -> dict[str, Word]:
+    """Variables that ``docker run`` is given."""
+    found: dict[str, Word] = {}
+    for word, following in pairwise(words):
+        if word.text in {"-e", "--env"} and "=" in following.text:
+            name = following.text.partition("=")[0]
+            found[name] = following.part(len(name) + 1)
+    return found
+
+
+def _counted(text: str, word: Word, name: str) -> tuple[int, Place, str] | None:
+    """Count of ``4`` or ``device=0,1``."""
+    listed = re.fullmatch(r"device=(\w[\w-]*(?:,\w[\w-]*)*),?", text)
+    count = len(listed[1].split(",")) if listed is not None else int(text) if re.fullmatch(r"\d{1,6}", text) else None
+    return None if count is None else (count, word.start, name)
 
 
 def scalar(document: Document, at: tuple[Step, ...]) -> Word:

@@ -339,7 +339,8 @@ class _Parser:
             return
         for value in one.values:
             try:
-                value_of(one.flag.kind, value.text)
+                opens = value.text.startswith("{") and not value.text.startswith(("{{", "{%"))
+                value_of("json" if opens else one.flag.kind, value.text)
             except ValueError as error:
                 self.faults.append(Fault(self.source, *value.start, one.flag.name, str(error)))
 

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
 from optimizer.errors import Fault, SpecError
 from optimizer.readers.document import Document, load, load_text
 from optimizer.readers.launch import megatron, sglang, trtllm, vllm
-from optimizer.readers.launch.containers import Container, containers, dockerfile, fenced, yaml_documents
+from optimizer.readers.launch.containers import (
+    DEVICES,
+    Container,
+    containers,
+    docker_environment,
+    dockerfile,
+    fenced,
+    shown_devices,
+    yaml_documents,
+)
 from optimizer.readers.launch.flags import ENGINES, Arguments, parse, table
 from optimizer.readers.launch.launch import Launch, Reading
 from optimizer.readers.launch.shell import Command, Script, Word, placed_word, places_of, read_script
@@ -42,6 +51,10 @@ _SIGNS: Final = re.compile(
     r"torchtitan\.train|run_train\.sh|vllm-openai"
 )
 _MANIFEST: Final = re.compile(r"^(apiVersion|kind|services|spec|containers)[ \t]*:", re.MULTILINE)
+_ELSEWHERE: Final = frozenset(
+    {"dp_local", "dp_rank", "dp_start", "address", "headless", "balancer", "executor", "dp_backend"}
+)
+"""What flags carry that start ranks on other nodes too, or by a scheduler that knows them."""
 _SHELLS: Final = frozenset({"", "bash", "sh", "shell", "console", "zsh", "text", "shellsession", "cmd", "dockerfile"})
 
 
@@ -178,7 +191,7 @@ class _Texts:
             return [launch for found in dockerfile(text, self.source) for launch in self._container(found)]
         if _MANIFEST.search(text) or text.lstrip().startswith("{"):
             return self._manifest(text)
-        if re.search(r"^\[(parallelism|training)\]", text, re.MULTILINE):
+        if re.search(r"^\[(parallelism|training)\b", text, re.MULTILINE):
             return [self._toml(text)]
         if self._is_api_arguments(text):
             return [self._yaml(load_text(text, self.source))]
@@ -275,7 +288,7 @@ class _Texts:
                 return _Found("torchtitan", words[at + 1 :], before, words[at].start, environment, image)
             if at and " " not in text and not text.startswith("-") and _is_image(text) and _runs_images(words[:at]):
                 image = text
-                environment |= _docker_environment(words[:at])
+                environment |= docker_environment(words[:at])
                 engine = _engine_of(text)
                 rest = words[at + 1 :]
                 if engine is not None and (not rest or rest[0].text.startswith("-") or _only_model(rest)):
@@ -289,13 +302,28 @@ class _Texts:
 
     def _launch(self, found: _Found) -> Launch:
         launch = self._meant(found)
+        self._check_devices(launch, found)
         return replace(launch, head=_head(launch))
+
+    def _check_devices(self, launch: Launch, found: _Found) -> None:
+        """No more ranks of a node than devices that it is shown (vllm v1/executor/abstract.py; CUDA itself)."""
+        told = {one.flag.carries for one in launch.given}
+        seen = shown_devices(found.before, found.environment)
+        if seen is None or launch.engine not in {"vllm", "sglang"} or told & _ELSEWHERE:
+            return
+        count, place, name = seen
+        ranks = -(-launch.devices // (launch.nodes or 1))
+        if ranks > count:
+            message = f"World size ({ranks}) is larger than the number of available GPUs ({count}) in this node"
+            raise SpecError(Fault(self.source, *place, name, message))
 
     def _meant(self, found: _Found) -> Launch:
         engine = found.engine
         version = self.version if self.engine in {None, engine} else None
         version = version or self._version_of(found) or self.installed.get(engine)
-        environment = {name: word.text for name, word in found.environment.items() if not word.unset}
+        environment = {
+            name: word.text for name, word in found.environment.items() if not word.unset and name != DEVICES
+        }
         arguments = parse(engine, found.arguments, self.source, version)
         version = version or arguments.version
         arguments = self._with_file(engine, arguments, version)
@@ -357,6 +385,13 @@ class _Texts:
 
     def _toml(self, text: str) -> Launch:
         """Torchtitan's earlier job files."""
+        try:
+            tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            at = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
+            place = (int(at[1]), int(at[2])) if at is not None else (text.count("\n") + 1, 1)
+            message = re.sub(r" \(at [^)]*\)", "", str(error))
+            raise SpecError(Fault(self.source, *place, None, f"invalid TOML: {message}")) from None
         words: list[Word] = []
         section = ""
         for number, line in enumerate(text.split("\n"), 1):
@@ -405,15 +440,6 @@ def _runs_images(words: Sequence[Word]) -> bool:
 def _only_model(rest: Sequence[Word]) -> bool:
     """Whether what follows an image is a model and flags rather than a command of its own."""
     return "/" in rest[0].text and (len(rest) == 1 or rest[1].text.startswith("-"))
-
-
-def _docker_environment(words: Sequence[Word]) -> dict[str, Word]:
-    found: dict[str, Word] = {}
-    for word, following in pairwise(words):
-        if word.text in {"-e", "--env"} and "=" in following.text:
-            name = following.text.partition("=")[0]
-            found[name] = following.part(len(name) + 1)
-    return found
 
 
 def _file_words(document: Document) -> Iterator[Word]:

@@ -17,7 +17,7 @@ from optimizer.readers.launch.flags import Arguments, Given, table, value_of
 from optimizer.readers.launch.launch import ACTIVATION_FORMATS, KV_FORMATS, Launch, Operating, Reading, meshes
 from optimizer.readers.launch.shell import Word, placed_word
 from optimizer.readers.launch.vllm import model_of
-from optimizer.readers.messages import nearest
+from optimizer.readers.messages import nearest, shown
 from optimizer.readers.places import Step
 
 SIGNS: Final = frozenset(
@@ -70,6 +70,8 @@ def _walk(document: Document, at: tuple[Step, ...], faults: list[Fault]) -> Iter
         try:
             if flag.kind != "flag":
                 value_of(flag.kind, text)
+            elif not isinstance(value, bool | None):
+                faults.append(document.fault(f"true or false is wanted, not {shown(text)}", (*at, key)))
         except ValueError as error:
             faults.append(document.fault(str(error), (*at, key)))
             continue

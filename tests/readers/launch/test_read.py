@@ -94,6 +94,63 @@ def test_a_variable_cannot_grow_without_end() -> None:
         read_launch(text, "x")
 
 
+POD = """kind: Pod
+spec:
+  containers:
+  - name: server
+    image: vllm/vllm-openai:v0.30.0
+    args: [--model, m, --tensor-parallel-size, 8]
+    resources: {limits: {nvidia.com/gpu: 4}}
+"""
+COMPOSE = """services:
+  server:
+    image: vllm/vllm-openai:v0.30.0
+    command: --model m --tensor-parallel-size 4
+    deploy:
+      resources:
+        reservations:
+          devices:
+          - device_ids: ["0", "1"]
+"""
+FEWER = "World size ({}) is larger than the number of available GPUs ({}) in this node"
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "said"),
+    [
+        (POD, (7, 42), FEWER.format(8, 4)),
+        (COMPOSE, (9, 25), FEWER.format(4, 2)),
+        ("CUDA_VISIBLE_DEVICES=0,1 vllm serve m -tp 8", (1, 22), FEWER.format(8, 2)),
+        ("docker run --gpus 2 lmsysorg/sglang python -m sglang.launch_server --model-path m --tp 4", (1, 19),
+         FEWER.format(4, 2)),
+        ("vllm serve m --hf-overrides '{\"rope'", (1, 29), "not valid JSON"),
+        ("model: m\ntensor_parallel_size: 8\nenable_attention_dp: maybe\n", (3, 22), "true or false is wanted"),
+        ("[parallelism\ntensor_parallel_degree = 8\n", (1, 13), "invalid TOML"),
+    ],
+)  # fmt: skip
+def test_what_contradicts_itself_or_is_cut_off_is_located(text: str, place: tuple[int, int], said: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        read_launch(text, "x")
+    fault = caught.value.faults[0]
+    assert said in fault.message
+    assert (fault.line, fault.column) == place
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        POD.replace("4}", "8}"),
+        COMPOSE.replace('["0", "1"]', '["0", "1", "2", "3"]'),
+        "docker run --gpus all vllm/vllm-openai:v0.30.0 --model m --tensor-parallel-size 8",
+        "CUDA_VISIBLE_DEVICES=0,1,2,3 vllm serve m -tp 8 --distributed-executor-backend ray",
+        "CUDA_VISIBLE_DEVICES=0,1,2,3 vllm serve m -tp 8 --nnodes 2 --node-rank 0 --master-addr head",
+        "vllm serve m --chat-template '{{ x }}'",
+    ],
+)
+def test_what_does_not_is_read(text: str) -> None:
+    assert read_launch(text, "x").devices in {1, 4, 8}
+
+
 def test_a_word_that_is_all_of_its_command_is_not_read_again_and_again() -> None:
     with pytest.raises(SpecError):
         read_launch("<model>```tensor_parallel_size: 4\nvllm serve m\n<model>\\\n EOF ```\n", "x")
