@@ -11,10 +11,11 @@ from optimizer.certificate.fleet import TOLERANCE, fleet_statement
 from optimizer.certificate.statement import relative_gap
 from optimizer.cluster.columns import Columns, columns_of
 from optimizer.cluster.derive import Derivation
-from optimizer.cluster.integers import IntegerProgram
+from optimizer.cluster.integers import Decided, IntegerProgram
 from optimizer.cluster.lay import lay
 from optimizer.cluster.lemmas import prove
 from optimizer.cluster.result import FleetResult
+from optimizer.cluster.spread import spread_fleet
 from optimizer.domain.cluster import FLEET_MAXIMISED, Cluster
 from optimizer.domain.fleet import Fleet
 from optimizer.errors import InternalError
@@ -54,15 +55,10 @@ def solve_cluster(cluster: Cluster, *, time_limit_s: float | None = None) -> Fle
     found = columns_of(cluster, None if time_limit_s is None else started + time_limit_s / 2)
     columns = found.listed
     seconds = {"columns_s": time.monotonic() - started}
-    statement = state(cluster, columns)
     left = None if deadline is None else max(0.05, (deadline - time.monotonic()) * 2 / 3)
-    decided = IntegerProgram(statement.program, cluster.seed).decide(left, fewest_devices(statement))
+    statement, decided, verdict = _decided(cluster, columns, left)
+    fleet, value = (None, None) if verdict is None else (verdict.fleet, verdict.value)
     seconds["decide_s"] = time.monotonic() - started - seconds["columns_s"]
-    fleet, verdict, value = None, None, None
-    if decided.point is not None:
-        fleet = lay(statement, decided.point)
-        verdict = judged(statement, fleet)
-        value = verdict.value
     proof = _Proof(Derivation((), None), ())
     if fleet is not None or (decided.complete and found.complete):
         proof = _prove(statement, found, value, deadline)
@@ -77,6 +73,25 @@ def solve_cluster(cluster: Cluster, *, time_limit_s: float | None = None) -> Fle
         ceilings=ceilings, all_looked_at=found.complete, program=proof.program,
         lemmas=derivation.lemmas, steps=derivation.steps,
     )  # fmt: skip
+
+
+def _decided(
+    cluster: Cluster, columns: Sequence[Column], seconds: float | None
+) -> tuple[Statement, Decided, FleetVerdict | None]:
+    """The best fleet, its program and its judgement.
+
+    Where what dies with a node is not in the program, a fleet whose replicas stand apart is tried first.
+    """
+    statement = state(cluster, columns)
+    if not is_exact(statement):
+        seconds = None if seconds is None else seconds / 2
+        apart = spread_fleet(cluster, columns, seconds, fewest_devices(statement))
+        if apart is not None:
+            return statement, *apart
+    decided = IntegerProgram(statement.program, cluster.seed).decide(seconds, fewest_devices(statement))
+    if decided.point is None:
+        return statement, decided, None
+    return statement, decided, judged(statement, lay(statement, decided.point))
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ Let ℓ be what a node serves of a chain (a replica over several nodes counts as
 lost, what a rack serves, a replica over several racks, which stand for it alone, counting as one. The worst loss
 is the sum of the k largest ℓ = min over θ ≥ 0 of kθ + Σ max(0, ℓ − θ), reached where θ is the k-th largest of the ℓ. So
 what is left is Σ min(ℓ, θ) − kθ: linear in the counts of nodes filled alike, once literals say above which levels θ is.
-At most k − 1 nodes lose more than θ, and the supply covers the need and kθ: for k = 1 that is all.
+At most k − 1 nodes lose more than θ, and the supply covers the need and kθ: for k = 1 that is all. Where the ways to
+fill a node are too many to list, replicas stand for nodes: k nodes take no less with them than the k largest replicas.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Iterable
 from fractions import Fraction
 
 from optimizer.domain.cluster import Cluster, Period, Pool
+from optimizer.fleet.column import Column
 from optimizer.fleet.families.family import Coverage, Family, Limit
 from optimizer.fleet.families.filling import Filling, by_rack, fillings, listed_whole, losable, rack_contents
 from optimizer.fleet.nodes import racks, racks_of
@@ -43,8 +45,7 @@ class Survival(Family):
                 terms, least, most = need
                 asked = [(name, -factor) for name, factor in terms]
                 self._floors(coverage, period, asked, least)
-                if self._listed():
-                    self._chosen(coverage, period, asked, (least, most), own.lost)
+                self._chosen(coverage, period, asked, (least, most), own.lost)
 
     def _listed(self) -> bool:
         """Whether what dies with a node, or rack, is in the program."""
@@ -106,13 +107,13 @@ class Survival(Family):
     ) -> None:
         least, most = need
         standing, losses = self._losses(coverage, period)
-        levels = sorted({loss for _, loss in losses if loss > 0})
+        crowded = self._crowded(coverage)
+        levels = sorted({loss for _, loss in losses if loss > 0} | {loss for _, _, loss in crowded})
         if standing or not least:
             levels = [Fraction(0), *levels]
         if not levels:
             return
         label = f"{coverage.demand}, {coverage.part}, {period.name}"
-        units = sum(_units(pool, self._unit()) for pool in self.cluster.pools if losable(self.statement, pool))
         above = [self.program.choice(f"above[{label}, {number}]") for number in range(len(levels) - 1)]
         for number, (literal, level) in enumerate(zip(above, levels, strict=False)):
             if number:
@@ -120,7 +121,13 @@ class Survival(Family):
                     f"order[{label}, {number}]", self.name, [(above[number - 1], 1), (literal, -1)], 0
                 )
             over = [(name, 1) for name, loss in losses if loss > level]
-            self.program.at_most(f"over[{label}, {number}]", self.name, [*over, (literal, -units)], lost - 1)
+            most_over = self._most(coverage, level)
+            self.program.at_most(f"over[{label}, {number}]", self.name, [*over, (literal, -most_over)], lost - 1)
+        for column, held, loss in crowded:
+            count, more = self.statement.replicas(column, period), above[levels.index(loss) - 1]
+            beyond = [(count, 1), (more, held - self.statement.alone[column.name])]
+            name = f"crowded[{label}, {column.name}, {held}]"
+            self.program.at_most(name, self.name, beyond, held + lost - 1)
         steps = [(n, -lost * (b - a)) for n, a, b in zip(above, levels, levels[1:], strict=False)]
         supply = self.statement.counts(coverage.served, period)
         self.program.at_least(
@@ -136,10 +143,36 @@ class Survival(Family):
             name = f"left[{label}, {number}]"
             self.program.at_least(name, self.name, [*standing, *left, *asked, *lifted], floor)
 
-    def _unit(self) -> str:
+    def _crowded(self, coverage: Coverage) -> list[tuple[Column, int, Fraction]]:
+        """How many replicas of a column leave every node with at most m of them, and what m + 1 of them lose.
+
+        k replicas beyond m for each node stand as the (m + 1)-th on k nodes. Where nodes are filled in listed ways,
+        those say as much.
+        """
+        own = self.cluster.survive
+        if self._listed() or own is None or own.unit != "nodes":
+            return []
+        found = []
+        for pool in self.cluster.pools:
+            for column in self.statement.of_pool(pool.name) if losable(self.statement, pool) else ():
+                rate, alone = coverage.served.get(column.name), self.statement.alone[column.name]
+                if not rate or pool.nodes_of(column.devices):
+                    continue
+                nodes = sum(free >= column.devices for free in pool.free)
+                beyond = range(1, max(pool.free) // column.devices)
+                found += [(column, m * nodes, (m + 1) * rate) for m in beyond if m * nodes < alone]
+        return found
+
+    def _most(self, coverage: Coverage, level: Fraction) -> int:
+        """Most units that take more than a level with them: nodes or racks, or replicas where those count for them."""
         own = self.cluster.survive
         assert own is not None  # noqa: S101 - by `post`
-        return own.unit
+        fragile = [pool for pool in self.cluster.pools if losable(self.statement, pool)]
+        if self._listed():
+            return sum(_units(pool, own.unit) for pool in fragile)
+        larger = [c for c in self.statement.columns if coverage.served.get(c.name, Fraction(0)) > level]
+        alone = self.statement.alone
+        return sum(max((alone[c.name] for c in larger if c.pool == pool.name), default=0) for pool in fragile)
 
     def _losses(
         self, coverage: Coverage, period: Period
@@ -150,6 +183,9 @@ class Survival(Family):
             columns = [c for c in self.statement.of_pool(pool.name) if coverage.served.get(c.name)]
             if not losable(self.statement, pool):
                 standing += [(self.statement.replicas(c, period), coverage.served[c.name]) for c in columns]
+                continue
+            if not self._listed():
+                losses += [(self.statement.replicas(c, period), coverage.served[c.name]) for c in columns]
                 continue
             whole = by_rack(self.statement, pool)
             losses += [(filling.name, loss) for filling, loss in self._filled(pool, coverage, period)]

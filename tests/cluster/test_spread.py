@@ -1,0 +1,63 @@
+"""Where the ways to fill a node are too many to list: fleets that stand apart, and a bound that no fleet is beyond."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from benchmarks.fleets import Size, instance
+from optimizer.certificate import certify
+from optimizer.cluster import solve_cluster
+from optimizer.cluster.spread import spread_fleet
+from optimizer.domain.cluster import FLEET_MAXIMISED
+from optimizer.fleet.column import given_columns, useful
+from optimizer.fleet.families import filling
+from optimizer.fleet.statement import is_exact, state
+from tests.cluster.brute_force import best_by_hand, random_cluster, with_racks
+
+EACH = 60
+
+
+@pytest.fixture
+def unlisted(monkeypatch):
+    """No pool's nodes are few enough in the ways to fill them."""
+    monkeypatch.setattr(filling, "MOST_FILLINGS", 0)
+
+
+@pytest.mark.parametrize("first", range(0, 300, EACH))
+def test_no_fleet_is_beyond_the_bound_and_the_answer_is_one(unlisted, first):
+    del unlisted
+    clusters = [random_cluster(seed) for seed in range(first, first + EACH)]
+    racks = [own for seed in range(first, first + EACH) if (own := with_racks(random_cluster(seed), seed)) is not None]
+    found, proved = 0, 0
+    for cluster in [own for own in clusters + racks if own.survive is not None]:
+        best, result = best_by_hand(cluster), solve_cluster(cluster)
+        check = certify(json.loads(json.dumps(result.to_json())))
+        assert check.accepted or result.status == "unknown", (cluster.name, check.reason)
+        if best is None:
+            assert result.value is None
+            continue
+        found += 1
+        assert result.status != "infeasible"
+        if result.value is None:
+            continue
+        proved += result.status == "optimal"
+        sign = -1 if cluster.objective in FLEET_MAXIMISED else 1
+        tolerance = abs(best) / 10**8
+        assert sign * result.value >= sign * best - tolerance
+        assert sign * result.bound <= sign * best + tolerance
+    assert found > 5
+    assert proved > found / 2
+
+
+def test_replicas_of_many_demands_stand_apart():
+    cluster = instance(Size(demands=6, pools=2, nodes=160, lost=1), 1)
+    columns = useful(cluster, given_columns(cluster))
+    statement = state(cluster, columns, relaxed=True)
+    assert not is_exact(statement)
+    apart = spread_fleet(cluster, columns, None, {})
+    assert apart is not None
+    decided, verdict = apart
+    assert verdict.feasible
+    assert statement.program.value(decided.point) == verdict.value
