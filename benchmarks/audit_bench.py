@@ -48,6 +48,7 @@ MIXED = DOCUMENTS.with_name("documents_mixed")
 DEPLOYMENTS = DOCUMENTS.with_name("documents_deployments")
 DEPLOYMENTS_HELD = DOCUMENTS.with_name("documents_deployments_held")
 DEPLOYMENTS_FRESH = DOCUMENTS.with_name("documents_deployments_fresh")
+UNSEEN = DOCUMENTS.with_name("documents_unseen")
 DERIVED = DOCUMENTS.with_name("documents_derived")
 FOLDERS = (DOCUMENTS, SECOND, FIELD_NOTES, PLANS, REVIEWS, REPORTS, MIXED)
 ACCUSATIONS = {"fails", "impossible"}
@@ -164,7 +165,7 @@ def main() -> None:
             for mistake in tally.mistakes:
                 print(mistake)
         print(f"{len(list(folder.glob('*.md')))} documents in {perf_counter() - start:.2f} s\n")
-    for folder in (DEPLOYMENTS, DEPLOYMENTS_HELD, DEPLOYMENTS_FRESH, DERIVED):
+    for folder in (DEPLOYMENTS, DEPLOYMENTS_HELD, DEPLOYMENTS_FRESH, UNSEEN, DERIVED):
         told, false, errors = deployment_errors(folder)
         print(f"{folder.name}: {told} of {errors} errors told, {false} figures wrongly accused")
 
