@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import sys
 from collections.abc import Callable
@@ -39,7 +40,8 @@ def _serve(pipe: Connection, function: Callable[..., Any], arguments: tuple[Any,
         answer = Alone(function(*arguments), peak_bytes())
     except (ShardproofError, MemoryError) as error:
         answer = Alone(None, peak_bytes(), f"{type(error).__name__}: {error}")
-    pipe.send(answer)
+    with contextlib.suppress(BrokenPipeError):  # whoever asked has been interrupted
+        pipe.send(answer)
     pipe.close()
 
 

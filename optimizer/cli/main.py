@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
 import os
 import re
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Final
 
 import typer
@@ -54,13 +55,27 @@ def _root(
     """Nothing to do before a command."""
 
 
-def application(names: Sequence[str]) -> typer.Typer:
-    """Application with these commands."""
+def _told(command: Callable[..., Any], stops: list[BaseException]) -> Callable[..., Any]:
+    """A command whose ends by a signal or a closed pipe are kept: typer makes statuses of its own of them."""
+
+    @functools.wraps(command)
+    def told(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - typer's own
+        try:
+            return command(*arguments, **options)
+        except (KeyboardInterrupt, BrokenPipeError) as stop:
+            stops.append(stop)
+            return int(Exit.STOPPED)
+
+    return told
+
+
+def application(names: Sequence[str], stops: list[BaseException] | None = None) -> typer.Typer:
+    """Application with these commands; what ended one goes into `stops`."""
     app = typer.Typer(name="shardproof", help=ABOUT, no_args_is_help=True, pretty_exceptions_enable=False)
     app.callback()(_root)
     for name in names:
         command: Any = importlib.import_module(COMMANDS[name]).command
-        app.command(name)(command)
+        app.command(name)(command if stops is None else _told(command, stops))
     return app
 
 
@@ -81,7 +96,8 @@ def _usage_error(error: Exception) -> ShardproofError | None:
 
 def _run(arguments: Sequence[str]) -> int:
     wanted = next((word for word in arguments if not word.startswith("-")), None)
-    app = application([wanted] if wanted in COMMANDS and arguments[0] == wanted else list(COMMANDS))
+    stops: list[BaseException] = []
+    app = application([wanted] if wanted in COMMANDS and arguments[0] == wanted else list(COMMANDS), stops)
     try:
         status: Any = app(list(arguments), standalone_mode=False, prog_name="shardproof")
     except typer.Exit as stop:
@@ -93,6 +109,8 @@ def _run(arguments: Sequence[str]) -> int:
         if usage is None:
             raise
         raise usage from None
+    if stops:
+        raise stops[0]
     return int(status) if isinstance(status, int) else 0
 
 

@@ -242,6 +242,24 @@ def test_an_interrupt_is_no_answer(
     assert capsys.readouterr().err == "interrupted before there was an answer\n"
 
 
+@pytest.mark.parametrize(
+    ("stop", "status", "says"),
+    [
+        (KeyboardInterrupt(), 3, "interrupted before there was an answer\n"),
+        (KeyboardInterrupt("terminated"), 3, "terminated before there was an answer\n"),
+    ],
+)
+def test_what_ends_a_command_is_not_a_status_of_typers(
+    stop: BaseException, status: int, says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def ended() -> int:
+        raise stop
+
+    monkeypatch.setattr("optimizer.cli.verify.command", ended)
+    assert run(["verify"]) == status
+    assert capsys.readouterr().err == says
+
+
 def test_a_bug_is_no_no(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def broken(_: list[str]) -> int:
         raise ZeroDivisionError("of our own making")
