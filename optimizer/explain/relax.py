@@ -20,7 +20,6 @@ from optimizer.domain.limit_table import (
     Value,
     first_limits,
     most_devices,
-    tightest,
     with_concurrency,
     with_limits,
     with_memory,
@@ -28,7 +27,6 @@ from optimizer.domain.limit_table import (
     with_search,
     without_rules,
 )
-from optimizer.domain.objectives import Measure
 from optimizer.domain.precision import PrecisionOverride
 from optimizer.domain.problem import Problem
 from optimizer.domain.variation import changed
@@ -113,46 +111,27 @@ def _served_by(problem: Problem, scored: Scored) -> int:
 
 
 def _memory(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
-    share, exposed = problem.memory_utilization, problem.hardware.device.exposed_memory
-    if Measure.CONTEXT in tightest(problem):
-        if problem.limits.memory_utilization is None:
-            yield from _utilization(problem, limit)
-        # the cache of the longest sequence counts beside what the layout itself holds
-        found = _least(lambda size: with_memory(problem, size), exposed, UNLIMITED_BYTES)
-        if found is not None:
-            own = with_memory(problem, found[0])
-            note = f"a device that exposes {found[0]} bytes"
-            yield Relaxation("memory", problem.capacity_bytes, own.capacity_bytes, "bytes", own, found[1], note)
-        return
-    least = optimum(with_memory(problem, UNLIMITED_BYTES), "memory_headroom")
-    if least is None:
-        return
-    needed = least.point.memory_bytes
-    size = -(-needed * share.denominator // share.numerator)
-    yield Relaxation(
-        "memory", problem.capacity_bytes, needed, "bytes", with_memory(problem, size), least,
-        f"a device that exposes {size} bytes",
-    )  # fmt: skip
-    if problem.limits.memory_utilization is None and needed <= exposed:
+    exposed = problem.hardware.device.exposed_memory
+    # what engines reserve and admit follows the size of the memory, so that no layout's own bytes tell the least
+    found = _least(lambda size: with_memory(problem, size), exposed, UNLIMITED_BYTES)
+    if found is not None:
+        own = with_memory(problem, found[0])
+        note = f"a device that exposes {found[0]} bytes"
+        yield Relaxation("memory", problem.capacity_bytes, own.capacity_bytes, "bytes", own, found[1], note)
+    if problem.limits.memory_utilization is None:
         yield from _utilization(problem, limit)
 
 
 def _utilization(problem: Problem, _limit: Limit) -> Iterator[Relaxation]:
-    exposed, own = problem.hardware.device.exposed_memory, problem.memory_utilization
-    if Measure.CONTEXT in tightest(problem):
-        found = _least(
-            lambda held: with_limits(problem, memory_utilization=Fraction(held, exposed)),
-            problem.capacity_bytes,
-            exposed,
-        )
-        least, needed = (None, 0) if found is None else (found[1], found[0])
-    else:
-        least = optimum(with_memory(problem, UNLIMITED_BYTES), "memory_headroom")
-        needed = 0 if least is None else least.point.memory_bytes
-    if least is not None and needed <= exposed:
-        share = Fraction(needed, exposed)
-        wider = with_limits(problem, memory_utilization=share)
-        yield Relaxation("memory_utilization", own, share, "ratio", wider, least)
+    exposed = problem.hardware.device.exposed_memory
+
+    def at(held: int) -> Problem:
+        return with_limits(problem, memory_utilization=Fraction(held, exposed))
+
+    found = _least(at, problem.capacity_bytes, exposed)
+    if found is not None:
+        share = Fraction(found[0], exposed)
+        yield Relaxation("memory_utilization", problem.memory_utilization, share, "ratio", at(found[0]), found[1])
 
 
 def _to_the_best(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
