@@ -9,15 +9,15 @@ from typing import Literal
 
 from pydantic import Field
 
-from optimizer.domain.base import Spec
+from optimizer.domain.attention.recurrent import Recurrent
 from optimizer.domain.tensor import Role, Split, Tensor
 
-FLOPS_PER_STATE_ELEMENT = 7
-"""Decay (1), read with the key (2), rank-one write (2), read with the query (2)."""
 
-
-class GatedDeltaNet(Spec):
+class GatedDeltaNet(Recurrent):
     """`value_heads` states of `key_dim` × `value_dim`, behind a short causal convolution."""
+
+    flops_of_element = 7
+    """Decay (1), read with the key (2), rank-one write (2), read with the query (2)."""
 
     kind: Literal["gated_delta_net"] = "gated_delta_net"
     key_heads: int = Field(ge=1, le=65536)
@@ -30,10 +30,6 @@ class GatedDeltaNet(Spec):
     @property
     def head_counts(self) -> tuple[int, ...]:
         return (self.key_heads, self.value_heads)
-
-    @property
-    def kv_head_count(self) -> int | None:
-        return None
 
     @property
     def _conv_channels(self) -> int:
@@ -53,28 +49,8 @@ class GatedDeltaNet(Spec):
             Tensor("out_proj", hidden, values, role, Split.COLS),
         )
 
-    def _state_elements(self, tp: int) -> int:
-        return -(-self.value_heads // tp) * self.key_dim * self.value_dim
+    def _state(self, tp: int) -> tuple[int, int]:
+        return -(-self.value_heads // tp) * self.key_dim * self.value_dim, self.state_bytes
 
-    def _state_bytes(self, tp: int) -> int:
-        conv = -(-self._conv_channels // tp) * (self.conv_kernel - 1) * 2
-        return self._state_elements(tp) * self.state_bytes + conv
-
-    def cache_elements(self, tokens: int, tp: int) -> int:
-        return 0
-
-    def cache_fixed_bytes(self, tokens: int, tp: int) -> int:
-        return self._state_bytes(tp)
-
-    def prefill_flops(self, first: int, last: int, tp: int) -> int:
-        conv = 2 * self.conv_kernel * -(-self._conv_channels // tp)
-        return (FLOPS_PER_STATE_ELEMENT * self._state_elements(tp) + conv) * max(0, last - first + 1)
-
-    def decode_flops(self, first: int, last: int, tp: int) -> int:
-        return self.prefill_flops(first, last, tp)
-
-    def decode_read_elements(self, first: int, last: int, tp: int) -> int:
-        return 0
-
-    def decode_read_fixed_bytes(self, first: int, last: int, tp: int) -> int:
-        return 2 * self._state_bytes(tp) * max(0, last - first + 1)
+    def _convolved(self, tp: int) -> tuple[int, int]:
+        return -(-self._conv_channels // tp), self.conv_kernel

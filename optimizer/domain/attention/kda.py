@@ -9,15 +9,15 @@ from typing import Literal
 
 from pydantic import Field
 
-from optimizer.domain.base import Spec
+from optimizer.domain.attention.recurrent import Recurrent
 from optimizer.domain.tensor import Role, Split, Tensor
 
-FLOPS_PER_STATE_ELEMENT = 7
-"""Decay (1), read with the key (2), rank-one write (2), read with the query (2)."""
 
-
-class KimiDeltaAttention(Spec):
+class KimiDeltaAttention(Recurrent):
     """`heads` states of `head_dim` × `head_dim`; decay and output gate come through a bottleneck of `head_dim`."""
+
+    flops_of_element = 7
+    """Decay (1), read with the key (2), rank-one write (2), read with the query (2)."""
 
     kind: Literal["kda"] = "kda"
     heads: int = Field(ge=1, le=65536)
@@ -28,10 +28,6 @@ class KimiDeltaAttention(Spec):
     @property
     def head_counts(self) -> tuple[int, ...]:
         return (self.heads,)
-
-    @property
-    def kv_head_count(self) -> int | None:
-        return None
 
     @property
     def _width(self) -> int:
@@ -51,25 +47,8 @@ class KimiDeltaAttention(Spec):
             Tensor("o_proj", hidden, width, role, Split.COLS),
         )
 
-    def _state_elements(self, tp: int) -> int:
-        return -(-self.heads // tp) * self.head_dim * self.head_dim
+    def _state(self, tp: int) -> tuple[int, int]:
+        return -(-self.heads // tp) * self.head_dim * self.head_dim, self.state_bytes
 
-    def cache_elements(self, tokens: int, tp: int) -> int:
-        return 0
-
-    def cache_fixed_bytes(self, tokens: int, tp: int) -> int:
-        conv = 3 * -(-self.heads // tp) * self.head_dim * (self.conv_kernel - 1) * 2
-        return self._state_elements(tp) * self.state_bytes + conv
-
-    def prefill_flops(self, first: int, last: int, tp: int) -> int:
-        conv = 2 * self.conv_kernel * 3 * -(-self.heads // tp) * self.head_dim
-        return (FLOPS_PER_STATE_ELEMENT * self._state_elements(tp) + conv) * max(0, last - first + 1)
-
-    def decode_flops(self, first: int, last: int, tp: int) -> int:
-        return self.prefill_flops(first, last, tp)
-
-    def decode_read_elements(self, first: int, last: int, tp: int) -> int:
-        return 0
-
-    def decode_read_fixed_bytes(self, first: int, last: int, tp: int) -> int:
-        return 2 * self.cache_fixed_bytes(1, tp) * max(0, last - first + 1)
+    def _convolved(self, tp: int) -> tuple[int, int]:
+        return 3 * -(-self.heads // tp) * self.head_dim, self.conv_kernel

@@ -9,15 +9,15 @@ from typing import Literal
 
 from pydantic import Field
 
-from optimizer.domain.base import Spec
+from optimizer.domain.attention.recurrent import Recurrent
 from optimizer.domain.tensor import Role, Split, Tensor
 
-FLOPS_PER_STATE_ELEMENT = 5
-"""Decay (1), write (2), read (2)."""
 
-
-class LightningAttention(Spec):
+class LightningAttention(Recurrent):
     """`heads` states of `head_dim` × `head_dim`, with a norm and a gate on the output."""
+
+    flops_of_element = 5
+    """Decay (1), write (2), read (2)."""
 
     kind: Literal["lightning"] = "lightning"
     heads: int = Field(ge=1, le=65536)
@@ -28,10 +28,6 @@ class LightningAttention(Spec):
     def head_counts(self) -> tuple[int, ...]:
         return (self.heads,)
 
-    @property
-    def kv_head_count(self) -> int | None:
-        return None
-
     def tensors(self, hidden: int) -> tuple[Tensor, ...]:
         width = self.heads * self.head_dim
         return (
@@ -41,23 +37,5 @@ class LightningAttention(Spec):
             Tensor("out_proj", hidden, width, Role.ATTENTION, Split.COLS),
         )
 
-    def _state_elements(self, tp: int) -> int:
-        return -(-self.heads // tp) * self.head_dim * self.head_dim
-
-    def cache_elements(self, tokens: int, tp: int) -> int:
-        return 0
-
-    def cache_fixed_bytes(self, tokens: int, tp: int) -> int:
-        return self._state_elements(tp) * self.state_bytes
-
-    def prefill_flops(self, first: int, last: int, tp: int) -> int:
-        return FLOPS_PER_STATE_ELEMENT * self._state_elements(tp) * max(0, last - first + 1)
-
-    def decode_flops(self, first: int, last: int, tp: int) -> int:
-        return self.prefill_flops(first, last, tp)
-
-    def decode_read_elements(self, first: int, last: int, tp: int) -> int:
-        return 0
-
-    def decode_read_fixed_bytes(self, first: int, last: int, tp: int) -> int:
-        return 2 * self.cache_fixed_bytes(1, tp) * max(0, last - first + 1)
+    def _state(self, tp: int) -> tuple[int, int]:
+        return -(-self.heads // tp) * self.head_dim * self.head_dim, self.state_bytes

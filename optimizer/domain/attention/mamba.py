@@ -9,15 +9,15 @@ from typing import Literal
 
 from pydantic import Field
 
-from optimizer.domain.base import Spec
+from optimizer.domain.attention.recurrent import Recurrent
 from optimizer.domain.tensor import Role, Split, Tensor
 
-FLOPS_PER_STATE_ELEMENT = 5
-"""Decay (1), write (2), read (2)."""
 
-
-class Mamba2(Spec):
+class Mamba2(Recurrent):
     """`heads` states of `head_dim` × `state_size`; `groups` of heads share their input and output maps."""
+
+    flops_of_element = 5
+    """Decay (1), write (2), read (2)."""
 
     kind: Literal["mamba2"] = "mamba2"
     heads: int = Field(ge=1, le=65536)
@@ -33,10 +33,6 @@ class Mamba2(Spec):
     def head_counts(self) -> tuple[int, ...]:
         # One group alone is copied to every rank; more are divided (vLLM mamba_mixer2).
         return (self.heads,) if self.groups == 1 else (self.heads, self.groups)
-
-    @property
-    def kv_head_count(self) -> int | None:
-        return None
 
     @property
     def _inner(self) -> int:
@@ -65,28 +61,8 @@ class Mamba2(Spec):
             found.append(Tensor("out_proj_bias", hidden, 1, role, matrix=False))
         return tuple(found)
 
-    def _state_elements(self, tp: int) -> int:
-        return -(-self.heads // tp) * self.head_dim * self.state_size
+    def _state(self, tp: int) -> tuple[int, int]:
+        return -(-self.heads // tp) * self.head_dim * self.state_size, self.state_bytes
 
-    def _state_bytes(self, tp: int) -> int:
-        conv = -(-self._conv_channels // tp) * (self.conv_kernel - 1) * 2
-        return self._state_elements(tp) * self.state_bytes + conv
-
-    def cache_elements(self, tokens: int, tp: int) -> int:
-        return 0
-
-    def cache_fixed_bytes(self, tokens: int, tp: int) -> int:
-        return self._state_bytes(tp)
-
-    def prefill_flops(self, first: int, last: int, tp: int) -> int:
-        conv = 2 * self.conv_kernel * -(-self._conv_channels // tp)
-        return (FLOPS_PER_STATE_ELEMENT * self._state_elements(tp) + conv) * max(0, last - first + 1)
-
-    def decode_flops(self, first: int, last: int, tp: int) -> int:
-        return self.prefill_flops(first, last, tp)
-
-    def decode_read_elements(self, first: int, last: int, tp: int) -> int:
-        return 0
-
-    def decode_read_fixed_bytes(self, first: int, last: int, tp: int) -> int:
-        return 2 * self._state_bytes(tp) * max(0, last - first + 1)
+    def _convolved(self, tp: int) -> tuple[int, int]:
+        return -(-self._conv_channels // tp), self.conv_kernel
