@@ -22,7 +22,6 @@ from optimizer.domain.problem import Problem
 from optimizer.figures.reserve import DIRECT_LINK, fixed_bytes
 from optimizer.figures.room import Room, room_of
 from optimizer.figures.serving import even_cuts
-from optimizer.figures.shape import shape_of
 from optimizer.readers.catalog import load_hardware, load_model
 
 TABLE = Path(__file__).with_name("data") / "engine_memory.csv"
@@ -82,7 +81,7 @@ def problem_of(row: Row, **limits: Any) -> tuple[Problem, Layout]:
 def priced(row: Row, **limits: Any) -> Room:
     """The cache of a row by default."""
     problem, layout = problem_of(row, **limits)
-    return room_of(problem, shape_of(layout), even_cuts(problem.model.layer_count, 1))
+    return room_of(problem, layout.shape, even_cuts(problem.model.layer_count, 1))
 
 
 def with_overheads(row: Row) -> Room | None:
@@ -93,7 +92,7 @@ def with_overheads(row: Row) -> Room | None:
     kept = int((Fraction(row["activation_gib"]) + Fraction(row["non_torch_gib"])) * GIB)
     room = max(0, problem.capacity_bytes - priced(row).weights_bytes - kept)
     stated, _ = problem_of(row, kv_cache_memory=room)
-    return room_of(stated, shape_of(layout), even_cuts(problem.model.layer_count, 1))
+    return room_of(stated, layout.shape, even_cuts(problem.model.layer_count, 1))
 
 
 def _kind(row: Row) -> str:
@@ -138,7 +137,7 @@ def left_out(row: Row) -> Room | None:
     alone, more = elsewhere("alone"), 0.0 if _kind(row) == "alone" else elsewhere(_kind(row))
     if alone is None or more is None:
         return None
-    own, shape = priced(row), shape_of(layout)
+    own, shape = priced(row), layout.shape
     without_graphs = problem.changed(workload=problem.workload.model_copy(update={"capture_sizes": ()}))
     graphs = own.reserve_bytes - fixed_bytes(without_graphs, shape)
     return priced(row, reserve=int((alone + more) * GIB) + graphs)

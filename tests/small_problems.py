@@ -16,11 +16,11 @@ from optimizer.domain.layout import Layout, Stage
 from optimizer.domain.model import Block, ModelSpec, Mtp, Run
 from optimizer.domain.precision import ModelPrecision
 from optimizer.domain.problem import Problem
+from optimizer.domain.shape import Shape
 from optimizer.figures.costs import build_costs
 from optimizer.figures.memory import MemoryBook, build_memory
 from optimizer.figures.rates import effective_rates
 from optimizer.figures.serving import Evaluation, evaluate
-from optimizer.figures.shape import Shape, shape_of
 
 GIB = 2**30
 OBJECTIVES = ("throughput_per_device", "throughput", "devices", "ttft", "tpot", "cost", "memory_headroom", "context")
@@ -472,7 +472,7 @@ def layouts(problem: Problem, *, full: bool = False) -> Iterator[Priced]:
         ways = list(cuts(problem.model.layer_count, shape.pp))
         for chunk, batch, parts, replicas in itertools.product(chunks(problem), batches, ways, counts):
             layout = _layout(problem, shape, replicas, chunk, batch, parts)
-            assert shape_of(layout) == shape
+            assert layout.shape == shape
             found = evaluate(problem, layout, rates=rates, costs=costs, memory=memory, full=full)
             if keeps_limits(problem, found):
                 yield Priced(shape, found)

@@ -16,6 +16,7 @@ from optimizer.domain.layout import Layout
 from optimizer.domain.limits import PERCENTILES
 from optimizer.domain.model import ModelSpec
 from optimizer.domain.problem import Problem
+from optimizer.domain.shape import Shape
 from optimizer.figures import topology
 from optimizer.figures.costs import build_costs
 from optimizer.figures.layer import Step
@@ -23,7 +24,6 @@ from optimizer.figures.memory import build_memory
 from optimizer.figures.operating_point import OperatingPoints
 from optimizer.figures.rates import TICKS_PER_SECOND, effective_rates
 from optimizer.figures.serving import evaluate, steps_of
-from optimizer.figures.shape import Shape
 from optimizer.readers import catalog
 from optimizer.search.bounds import Bounds, Rows
 from optimizer.search.lattice import Meshes, meshes, replicas_that_fit

@@ -1,4 +1,4 @@
-"""The audit for a terminal: each judged line quoted, with its verdict and arithmetic."""
+"""The audit for a terminal: each judged line quoted, with its verdict and arithmetic; and a table to paste instead."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from optimizer.audit.result import AuditResult
-from optimizer.audit.verdict import Verdict, plain
+from optimizer.audit.verdict import Verdict, plain, shown
 
 _BOLD: Final = "\x1b[1m"
 _RESET: Final = "\x1b[0m"
@@ -19,6 +19,7 @@ _STYLES: Final = {
 }
 
 _WIDEST: Final = 240
+_CORRECTED: Final = {Verdict.FAILS, Verdict.IMPOSSIBLE, Verdict.AMBIGUOUS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,3 +117,26 @@ def summary(result: AuditResult) -> str:
     if result.violations:
         parts.append(f"{len(result.violations)} violated")
     return f"{_printable(result.source)}: {', '.join(parts) or 'nothing to judge'}"
+
+
+def corrected_table(result: AuditResult) -> str:
+    """Markdown table of every figure that fails or is true in one reading only, and what follows instead."""
+    rows: list[tuple[int, str, str, str, str]] = []
+    for equation in result.equations:
+        if equation.verdict in _CORRECTED and equation.evaluated is not None and not equation.called_wrong:
+            scale = equation.unit.scale
+            right = shown(equation.evaluated * scale, equation.unit)
+            rows.append(
+                (equation.place.line, equation.text, right, equation.verdict, equation.reading or equation.explanation)
+            )
+    for claim in result.claims:
+        if claim.verdict in _CORRECTED and claim.derived is not None:
+            right = f"{shown(claim.derived.value, claim.statement.unit)} = {claim.derived.substituted}"
+            name = f"{claim.statement.name}: {claim.statement.text}"
+            rows.append((claim.statement.place.line, name, right, claim.verdict, claim.note or claim.derived.reading))
+    if not rows:
+        return ""
+    lines = ["| line | written | follows | verdict | reading |", "|---:|---|---|---|---|"]
+    for line, *cells in sorted(rows):
+        lines.append(f"| {line} | " + " | ".join(" ".join(cell.replace("|", "\\|").split()) for cell in cells) + " |")
+    return "\n".join(lines)

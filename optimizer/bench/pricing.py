@@ -8,6 +8,7 @@ from fractions import Fraction
 
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
+from optimizer.domain.shape import Shape
 from optimizer.figures.costs import CostBook, Costs
 from optimizer.figures.memory import Memory, MemoryBook
 from optimizer.figures.objective import fewest_devices, objective_of
@@ -15,7 +16,6 @@ from optimizer.figures.placement import linear_placement, max_over_mean
 from optimizer.figures.rates import effective_rates
 from optimizer.figures.robust import CVAR_TAIL, aggregate
 from optimizer.figures.serving import Evaluation, evaluate
-from optimizer.figures.shape import Shape, shape_of
 from optimizer.figures.skew import Skews, load_weights, placeable
 from optimizer.figures.topology import replicas_that_fit
 from optimizer.verify.constraints import violations
@@ -85,7 +85,7 @@ class Pricer:
         own = self.problem.search.batch
         if own is not None:
             layout = layout.model_copy(update={"batch": own[0]})
-        if not placeable(self.problem, shape_of(layout)):
+        if not placeable(self.problem, layout.shape):
             return False
         return not structural_violations(self.problem, layout)
 
@@ -109,7 +109,7 @@ class Pricer:
     def evaluation(self, layout: Layout) -> Evaluation:
         """Figures of a layout."""
         self.evaluations += 1
-        shape = shape_of(layout)
+        shape = layout.shape
         skew = self.skew(shape)
         if shape not in self._coefficients:
             # One shape is priced at many batches in a row; few are ever needed again.
@@ -122,7 +122,7 @@ class Pricer:
     def price(self, layout: Layout) -> tuple[Priced | None, set[str]]:
         """A layout if it keeps every constraint, else the families that it violates; remembers the best."""
         found = self.evaluation(layout)
-        broken = violations(self.problem, layout, found, imbalance=self.skew(shape_of(layout)))
+        broken = violations(self.problem, layout, found, imbalance=self.skew(layout.shape))
         if broken:
             return None, {str(one.family) for one in broken}
         priced = Priced(layout, objective_of(self.problem, found), found.throughput)

@@ -26,11 +26,11 @@ from optimizer.domain.layout import Layout
 from optimizer.domain.margins import accuracy
 from optimizer.domain.objectives import Measure
 from optimizer.domain.problem import Problem
+from optimizer.domain.shape import Shape
 from optimizer.domain.ties import tied
 from optimizer.figures.derivation import figures_json
 from optimizer.figures.objective import better, objective_of
 from optimizer.figures.serving import Evaluation, evaluate
-from optimizer.figures.shape import Shape, shape_of
 from optimizer.figures.skew import Skews
 
 _Tied = tuple[Fraction, int] | None
@@ -214,7 +214,7 @@ def _ties(case: _Case) -> None:
     entries = case.result["ties"]
     if not isinstance(entries, list):
         raise Rejected("ties", "not a list")
-    seen = {shape_of(best)}
+    seen = {best.shape}
     for place, entry in enumerate(entries):
         item = f"ties[{place}]"
         keys(item, entry, frozenset({"layout", "redundant", "value", "ratio"}))
@@ -255,7 +255,7 @@ def _prove(
         met = proof.counterexample
         found = met.layout
         degrees = ", ".join(f"{n}={getattr(found, n)}" for n in ("tp", "cp", "dp", "pp", "etp", "ep", "edp", "batch"))
-        imbalance = bounds.of(shape_of(found))
+        imbalance = bounds.of(found.shape)
         own = objective_of(case.problem, evaluate(case.problem, found, imbalance=imbalance))
         says = "fits" if value is None else f"is better: {exact(own)}, claimed {exact(value)}"
         if tied is not None and met.goal.devices < tied[1]:

@@ -14,7 +14,6 @@ from optimizer.certificate.verdict import Check, Rejected, brief, equal
 from optimizer.domain.lattice import axes
 from optimizer.domain.limit_table import Value, limits_of
 from optimizer.domain.problem import Problem
-from optimizer.domain.variation import changed
 from optimizer.figures.soonest import asks_too_soon
 
 
@@ -58,7 +57,7 @@ def check_conflict(problem: Problem, stated: object, check: Check) -> None:
 def _fits(problem: Problem) -> bool:
     if asks_too_soon(problem):
         return False
-    easiest = changed(problem, objective="throughput_per_device")
+    easiest = problem.model_copy(update={"objective": "throughput_per_device"})
     return prove(easiest, lattice(easiest, axes(easiest)), None).counterexample is not None
 
 

@@ -25,13 +25,13 @@ from optimizer.certificate.goals import Goal
 from optimizer.domain.lattice import largest_batch
 from optimizer.domain.layout import Layout, Stage
 from optimizer.domain.problem import Problem
+from optimizer.domain.shape import Shape
 from optimizer.figures.costs import Costs
 from optimizer.figures.layer import Step
 from optimizer.figures.memory import Memory
 from optimizer.figures.percentiles import wait
 from optimizer.figures.rates import TICKS_PER_SECOND
 from optimizer.figures.serving import FirstToken, Steps, first_token, keeps_step, steps_of
-from optimizer.figures.shape import Shape
 from optimizer.figures.topology import replicas_that_fit
 
 

@@ -12,7 +12,7 @@ from optimizer.domain.engines.rule import EngineRule
 from optimizer.domain.families import Family
 from optimizer.domain.lattice import Axes, holds
 from optimizer.domain.problem import Problem
-from optimizer.figures.shape import Shape
+from optimizer.domain.shape import Shape
 from optimizer.figures.skew import placeable
 
 

@@ -13,10 +13,10 @@ from optimizer.certificate.meshes import Lattice
 from optimizer.certificate.relaxed import relaxed, shape_at
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
+from optimizer.domain.shape import Shape
 from optimizer.figures.costs import CostBook
 from optimizer.figures.memory import MemoryBook
 from optimizer.figures.rates import effective_rates
-from optimizer.figures.shape import Shape
 from optimizer.figures.skew import Skews
 from optimizer.figures.topology import replicas_that_fit
 

@@ -11,7 +11,6 @@ from optimizer.domain.lattice import LARGEST_BATCH
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
 from optimizer.figures.serving import Evaluation, evaluate
-from optimizer.figures.shape import shape_of
 from optimizer.figures.skew import Skews
 from optimizer.verify.constraints import violations
 
@@ -44,7 +43,7 @@ def evaluated(
     own = lattice.axes
     if layout.redundant_slots not in own.redundant:
         raise Rejected(item, f"{brief(layout.redundant_slots)} redundant slots were not asked for")
-    shape = shape_of(layout)
+    shape = layout.shape
     if (shape.redundant, shape.etp, shape.ep) not in lattice.meshes.get((shape.tp, shape.cp), ()):
         raise Rejected(item, f"tp={shape.tp}, cp={shape.cp}, etp={shape.etp}, ep={shape.ep} are not in the lattice")
     if shape.pp not in own.pp or layout.prefill_chunk not in own.chunks or layout.batch > LARGEST_BATCH:

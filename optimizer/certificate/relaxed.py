@@ -7,11 +7,11 @@ from dataclasses import replace
 
 from optimizer.domain.precision import ACTIVATION_BYTES
 from optimizer.domain.problem import Problem
+from optimizer.domain.shape import Shape
 from optimizer.domain.tensor import Role
 from optimizer.figures.costs import CostBook, Costs
 from optimizer.figures.layer import Linear, linear_group
 from optimizer.figures.memory import Memory, MemoryBook, hidden_elements
-from optimizer.figures.shape import Shape
 
 
 def relaxed(

@@ -22,7 +22,6 @@ from optimizer.figures.costs import CostBook
 from optimizer.figures.memory import MemoryBook
 from optimizer.figures.objective import best_layout, better, objective_of
 from optimizer.figures.rates import effective_rates
-from optimizer.figures.shape import shape_of
 
 SCHEMA = "shardproof/robust/1"
 _KEYS = frozenset(
@@ -106,7 +105,7 @@ class _Answer:
     def __init__(self, problem: Problem, lattice: Lattice, layout: Layout) -> None:
         self.problem, self.lattice, self.layout = problem, lattice, layout
         self.value = objective_of(problem, evaluated(problem, lattice, layout, "uncertainty.nominal.layout"))
-        self.shape = shape_of(layout)
+        self.shape = layout.shape
 
     def holds(self, item: str, factor: Fraction, name: str | None) -> None:
         """Reject unless the degrees' best is the best of all where one efficiency is multiplied."""

@@ -64,8 +64,7 @@ def _problem(path: str) -> Problem:
 
 
 def _paste(result: AuditResult) -> None:
-    from optimizer.audit.annotate import summary  # noqa: PLC0415 - loads when the command runs
-    from optimizer.audit.corrected import corrected_table  # noqa: PLC0415 - the same
+    from optimizer.audit.annotate import corrected_table, summary  # noqa: PLC0415 - as the rest of the audit
 
     if rows := corrected_table(result):
         emit(rows)

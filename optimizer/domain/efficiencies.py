@@ -5,7 +5,6 @@ from __future__ import annotations
 from fractions import Fraction
 
 from optimizer.domain.problem import Problem
-from optimizer.domain.variation import changed
 
 EFFICIENCIES = ("hbm", "attention_hbm", "compute", "links", "latency", "launch")
 """What is uncertain; `compute` is every number format, attention's and experts', `links` and `latency` every tier."""
@@ -22,4 +21,4 @@ Factors = tuple[tuple[str, Fraction], ...]
 
 def with_factors(problem: Problem, factors: Factors) -> Problem:
     """A copy whose efficiencies are multiplied; shares of a peak end at 1."""
-    return changed(problem, hardware=problem.hardware.scaled(dict(factors)))
+    return problem.model_copy(update={"hardware": problem.hardware.scaled(dict(factors))})

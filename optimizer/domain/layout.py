@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import lcm
+from functools import cached_property
 from typing import Annotated, Any
 
 from pydantic import Field, model_validator
@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from optimizer.domain.base import Grown, Spec
 from optimizer.domain.convention import CONVENTIONS, Convention, Degrees
 from optimizer.domain.limits import AsTuple
+from optimizer.domain.shape import Shape
 
 __all__ = ["Convention", "Layout", "Stage", "WrittenLayout", "slotted"]
 
@@ -47,6 +48,11 @@ class Layout(Grown):
         degrees = self.model_dump(mode="json", exclude={"redundant_slots"})
         return degrees | {"devices": self.devices, "replicas": self.replicas}
 
+    @cached_property
+    def shape(self) -> Shape:
+        """The shape of one replica."""
+        return Shape(self.tp, self.cp, self.etp, self.ep, self.pp, self.redundant_slots)
+
     @property
     def stage_devices(self) -> int:
         """Devices of one pipeline stage, all replicas together."""
@@ -58,29 +64,14 @@ class Layout(Grown):
         return self.stage_devices * self.pp
 
     @property
-    def replica_stage_devices(self) -> int:
-        """Devices of one stage of one replica: the smallest set closed under both meshes."""
-        return lcm(self.tp * self.cp, self.etp * self.ep)
-
-    @property
     def replica_devices(self) -> int:
         """Devices of one replica."""
-        return self.replica_stage_devices * self.pp
+        return self.shape.devices
 
     @property
     def replicas(self) -> int:
         """Independent serving instances."""
-        return self.stage_devices // self.replica_stage_devices
-
-    @property
-    def replica_dp(self) -> int:
-        """Attention data-parallel ranks of one replica."""
-        return self.replica_stage_devices // (self.tp * self.cp)
-
-    @property
-    def replica_edp(self) -> int:
-        """Copies of every expert in one replica."""
-        return self.replica_stage_devices // (self.etp * self.ep)
+        return self.stage_devices // self.shape.stage_devices
 
     @property
     def micro_batch(self) -> int:

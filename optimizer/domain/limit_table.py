@@ -17,7 +17,6 @@ from optimizer.domain.families import Family
 from optimizer.domain.limits import PERCENTILES, Search
 from optimizer.domain.objectives import OBJECTIVES, Measure, Objective
 from optimizer.domain.problem import Problem
-from optimizer.domain.variation import changed
 from optimizer.errors import InternalError
 from optimizer.units import Dimension, format_quantity
 
@@ -103,36 +102,36 @@ class Bound(Limit):
 
 def with_limits(problem: Problem, **update: Any) -> Problem:
     """A copy with limits replaced."""
-    return changed(problem, limits=problem.limits.model_copy(update=update))
+    return problem.model_copy(update={"limits": problem.limits.model_copy(update=update)})
 
 
 def with_rate(problem: Problem, rate: Fraction | None) -> Problem:
     """A copy with another request rate that arrives alike; an objective that needs one makes way."""
     work = problem.workload.model_copy(update={"request_rate": rate, "arrival": problem.workload.arrivals})
     objective = "throughput_per_device" if problem.objective_row.unrated(work) is not None else problem.objective
-    return changed(problem, workload=work, objective=objective)
+    return problem.model_copy(update={"workload": work, "objective": objective})
 
 
 def with_concurrency(problem: Problem, requests: int | None) -> Problem:
     """A copy whose closed loop keeps another number of requests in flight; None: any."""
-    return changed(problem, workload=problem.workload.model_copy(update={"concurrency": requests}))
+    return problem.model_copy(update={"workload": problem.workload.model_copy(update={"concurrency": requests})})
 
 
 def with_search(problem: Problem, axis: str, values: tuple[int, ...] | None) -> Problem:
     """A copy with another restriction of one axis."""
-    return changed(problem, search=problem.search.model_copy(update={axis: values}))
+    return problem.model_copy(update={"search": problem.search.model_copy(update={axis: values})})
 
 
 def with_memory(problem: Problem, exposed_bytes: int) -> Problem:
     """A copy whose devices have other memory."""
     device = problem.hardware.device.model_copy(update={"memory": exposed_bytes, "exposed_memory": exposed_bytes})
-    return changed(problem, hardware=problem.hardware.model_copy(update={"device": device}))
+    return problem.model_copy(update={"hardware": problem.hardware.model_copy(update={"device": device})})
 
 
 def without_rules(problem: Problem) -> Problem:
     """A copy that some engine has to accept, not this one; the share of memory in use stays."""
     limits = problem.limits.model_copy(update={"memory_utilization": problem.memory_utilization})
-    return changed(problem, engine_name=ANY, limits=limits)
+    return problem.model_copy(update={"engine_name": ANY, "limits": limits})
 
 
 def most_devices(problem: Problem) -> int:
@@ -171,7 +170,7 @@ def bound_on(
 def with_length(problem: Problem, tokens: Fraction | None) -> Problem:
     """A copy whose engine is told another longest sequence."""
     length = None if tokens is None else max(1, int(tokens))
-    return changed(problem, workload=problem.workload.model_copy(update={"max_model_len": length}))
+    return problem.model_copy(update={"workload": problem.workload.model_copy(update={"max_model_len": length})})
 
 
 def _admitted_length(problem: Problem) -> Fraction | None:
@@ -253,8 +252,8 @@ LIMITS: list[Limit] = [
     Limit(
         "devices", "devices", ("devices",),
         lambda p: p.devices,
-        lambda p: changed(p, devices=most_devices(p)),
-        lambda p, factor: changed(p, devices=int(p.devices * factor)),
+        lambda p: p.model_copy(update={"devices": most_devices(p)}),
+        lambda p, factor: p.model_copy(update={"devices": int(p.devices * factor)}),
     ),
 ]  # fmt: skip
 """In the order in which a conflict leaves them out: those first that are easiest to do without."""

@@ -9,7 +9,6 @@ from fractions import Fraction
 from optimizer.domain.hardware import HardwareSpec
 from optimizer.domain.limit_table import Limit, limits_of, with_memory
 from optimizer.domain.problem import Problem
-from optimizer.domain.variation import changed
 from optimizer.explain.limits import optimum
 from optimizer.figures.objective import Scored, better
 
@@ -33,7 +32,7 @@ class WhatIf:
 
 
 def _with_hardware(problem: Problem, hardware: HardwareSpec) -> Problem:
-    return changed(problem, hardware=hardware)
+    return problem.model_copy(update={"hardware": hardware})
 
 
 def binding(problem: Problem, best: Scored) -> Iterator[Binding]:
@@ -50,9 +49,11 @@ def what_if(problem: Problem) -> Iterator[WhatIf]:
     """Exact optima with one more device, one more node, 10% more memory, memory bandwidth or links."""
     own, node = problem.hardware, problem.hardware.devices_per_node
     device = own.device
-    tried: list[tuple[str, Problem]] = [("one more device", changed(problem, devices=problem.devices + 1))]
+    tried: list[tuple[str, Problem]] = [
+        ("one more device", problem.model_copy(update={"devices": problem.devices + 1}))
+    ]
     if node > 1:
-        tried.append(("one more node", changed(problem, devices=problem.devices + node)))
+        tried.append(("one more node", problem.model_copy(update={"devices": problem.devices + node})))
     tried.append(("10% more memory", with_memory(problem, int(device.exposed_memory * MORE))))
     faster = device.model_copy(update={"bandwidth": int(device.bandwidth * MORE)})
     tried.append(("10% more memory bandwidth", _with_hardware(problem, own.model_copy(update={"device": faster}))))

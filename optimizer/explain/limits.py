@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from optimizer.domain.problem import Problem
-from optimizer.domain.variation import changed
 from optimizer.figures.objective import Scored
 from optimizer.figures.soonest import asks_too_soon
 from optimizer.search.bounds import Rows
@@ -31,13 +30,13 @@ def fits(problem: Problem) -> Scored | None:
     """Some layout that keeps every limit; None is a proof that there is none."""
     if asks_too_soon(problem):
         return None
-    easiest = changed(problem, objective="throughput_per_device")
+    easiest = problem.model_copy(update={"objective": "throughput_per_device"})
     # Nearly all that fits has a layout without context parallelism, or with as much as a power of two; those lattices
     # are small parts of the whole.
     coarse = ((1,), tuple(1 << n for n in range(1, problem.devices.bit_length())))
     for cp in (*coarse, None) if problem.search.cp is None else (problem.search.cp,):
         try:
-            _First(changed(easiest, search=easiest.search.model_copy(update={"cp": cp}))).run()
+            _First(easiest.model_copy(update={"search": easiest.search.model_copy(update={"cp": cp})})).run()
         except _FoundError as found:
             return found.scored
     return None
@@ -45,5 +44,5 @@ def fits(problem: Problem) -> Scored | None:
 
 def optimum(problem: Problem, objective: str) -> Scored | None:
     """The best layout by an objective."""
-    best = Search(changed(problem, objective=objective)).run().best
+    best = Search(problem.model_copy(update={"objective": objective})).run().best
     return best[0] if best else None

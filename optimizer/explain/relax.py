@@ -29,7 +29,6 @@ from optimizer.domain.limit_table import (
 )
 from optimizer.domain.precision import PrecisionOverride
 from optimizer.domain.problem import Problem
-from optimizer.domain.variation import changed
 from optimizer.explain.limits import fits, optimum
 from optimizer.figures.objective import Scored
 from optimizer.figures.percentiles import most_load
@@ -89,18 +88,18 @@ def _devices(problem: Problem, _limit: Limit) -> Iterator[Relaxation]:
     low, high, witness = problem.devices, problem.devices, None
     while witness is None and high < most_devices(problem):
         low, high = high, min(2 * high, most_devices(problem))
-        witness = fits(changed(problem, devices=high))
+        witness = fits(problem.model_copy(update={"devices": high}))
     if witness is None:
         return
     high = min(high, max(low + 1, _served_by(problem, witness)))
     while high - low > 1:
         middle = (low + high) // 2
-        found = fits(changed(problem, devices=middle))
+        found = fits(problem.model_copy(update={"devices": middle}))
         if found is None:
             low = middle
         else:
             high, witness = max(low + 1, min(middle, _served_by(problem, found))), found
-    own = changed(problem, devices=high)
+    own = problem.model_copy(update={"devices": high})
     final = fits(own)
     yield Relaxation("devices", problem.devices, high, "devices", own, final or witness)
 
@@ -299,7 +298,7 @@ def precisions(problem: Problem) -> Iterator[Relaxation]:
         if part == "weights" and new == "fp8" and old.startswith("fp8"):
             continue
         update = PrecisionOverride.model_validate({part: new}).applied_to(own)
-        smaller = changed(problem, model=problem.model.model_copy(update={"precision": update}))
+        smaller = problem.model_copy(update={"model": problem.model.model_copy(update={"precision": update})})
         found = fits(smaller)
         if found is not None:
             done.add(part)

@@ -13,13 +13,13 @@ from fractions import Fraction
 
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
+from optimizer.domain.shape import Shape
 from optimizer.figures.bandwidth import stage_traffic
 from optimizer.figures.costs import Costs, build_costs
 from optimizer.figures.layer import LayerCost, Step
 from optimizer.figures.memory import build_memory
 from optimizer.figures.rates import FREE, TICKS_PER_SECOND, Rates, ideal_rates
 from optimizer.figures.serving import Evaluation, cuts_of, evaluate, mean_ticks
-from optimizer.figures.shape import Shape, shape_of
 
 COMPUTE = "compute"
 HBM = "memory bandwidth"
@@ -101,7 +101,7 @@ class Bound:
 
 def largest_batch(problem: Problem, layout: Layout) -> int:
     """Most sequences whose weights and cache fit a rank's whole nominal memory, nothing else in it; at least 1."""
-    shape = shape_of(_fewest_slots(problem, layout))
+    shape = _fewest_slots(problem, layout).shape
     memory = build_memory(problem, shape)
     nothing = (0,) * len(memory.weights)
     memory = replace(memory, admission=nothing, layer_reserve=nothing)
@@ -198,7 +198,7 @@ def _lone(kind: LayerCost, dp: int, *, reads: bool) -> LayerCost:
 
 def _lone_seconds(problem: Problem, layout: Layout, step: Step, *, reads: bool) -> dict[str, Fraction]:
     """Seconds that compute and memory bandwidth need for one rank's step through all layers."""
-    shape = shape_of(_fewest_slots(problem, layout))
+    shape = _fewest_slots(problem, layout).shape
     found = {}
     for name, compute in ((COMPUTE, True), (HBM, False)):
         costs = _balanced(problem, shape, compute=compute)

@@ -11,9 +11,9 @@ from fractions import Fraction
 from itertools import accumulate
 
 from optimizer.domain.problem import Problem
+from optimizer.domain.shape import Shape
 from optimizer.figures.layer import LayerBook, LayerCost, Linear, Step, head_cost, message_ticks
 from optimizer.figures.rates import Rates
-from optimizer.figures.shape import Shape
 from optimizer.figures.skew import Skews
 from optimizer.figures.topology import outermost_tier
 from optimizer.figures.traffic import pipeline_message

@@ -25,10 +25,10 @@ from optimizer.domain.hardware import HardwareSpec
 from optimizer.domain.model import Block
 from optimizer.domain.precision import ACTIVATION_BYTES, KV_BYTES
 from optimizer.domain.problem import Problem
+from optimizer.domain.shape import Shape
 from optimizer.domain.tensor import Role, Tensor
 from optimizer.figures.rates import TICKS_PER_SECOND, Rates, ceil_fraction
 from optimizer.figures.routing import EXPERT_UNITS, PAIR_UNITS, Concave, hottest_experts, hottest_pairs
-from optimizer.figures.shape import Shape
 from optimizer.figures.topology import outermost_tier
 from optimizer.figures.traffic import Message, around_messages, expert_messages
 from optimizer.figures.weights import tensor_bytes

@@ -10,6 +10,7 @@ from math import ceil
 from optimizer.domain.feedforward import DenseFeedForward, MixtureOfExperts
 from optimizer.domain.precision import ACTIVATION_BYTES
 from optimizer.domain.problem import Problem
+from optimizer.domain.shape import Shape
 from optimizer.figures.cache import CacheLayout
 from optimizer.figures.layer import Step
 from optimizer.figures.partition import Track
@@ -21,7 +22,6 @@ from optimizer.figures.reserve import (
     kept_tokens,
     layer_bytes,
 )
-from optimizer.figures.shape import Shape
 from optimizer.figures.weights import (
     NO_PADDING,
     BlockWeights,

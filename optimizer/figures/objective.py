@@ -12,6 +12,7 @@ from optimizer.domain.layout import Layout, Stage
 from optimizer.domain.limit_table import tightest
 from optimizer.domain.objectives import Measure, Objective
 from optimizer.domain.problem import Problem
+from optimizer.domain.shape import Shape
 from optimizer.figures.costs import Costs
 from optimizer.figures.memory import Memory, build_memory
 from optimizer.figures.operating_point import OperatingPoints, Point
@@ -19,7 +20,6 @@ from optimizer.figures.partition import some_cuts
 from optimizer.figures.rates import TICKS_PER_SECOND
 from optimizer.figures.room import longest, longest_context
 from optimizer.figures.serving import Evaluation, Timing
-from optimizer.figures.shape import Shape
 from optimizer.figures.topology import replicas_that_fit
 
 

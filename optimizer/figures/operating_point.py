@@ -30,6 +30,7 @@ from optimizer.domain.lattice import largest_batch
 from optimizer.domain.limit_table import first_limits, tightest
 from optimizer.domain.objectives import Measure
 from optimizer.domain.problem import Problem
+from optimizer.domain.shape import Shape
 from optimizer.figures.costs import Costs
 from optimizer.figures.layer import Step
 from optimizer.figures.memory import Memory
@@ -47,7 +48,6 @@ from optimizer.figures.serving import (
     steps_of,
     timing,
 )
-from optimizer.figures.shape import Shape
 from optimizer.figures.tracks import Tracks, combined, largest_sum, needed
 
 

@@ -15,8 +15,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
 from optimizer.domain.model import ModelSpec
+from optimizer.domain.shape import Shape
 from optimizer.domain.tensor import Role, Split, Tensor
-from optimizer.figures.shape import Shape
 
 _COMPONENT: dict[Role, str] = {
     Role.EMBEDDING: "embeddings",

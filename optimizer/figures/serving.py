@@ -42,13 +42,13 @@ from optimizer.domain.limit_table import first_limits, tightest
 from optimizer.domain.limits import PERCENTILES
 from optimizer.domain.objectives import Measure
 from optimizer.domain.problem import Problem
+from optimizer.domain.shape import Shape
 from optimizer.domain.workload import ServingWorkload
 from optimizer.figures.costs import Costs, Imbalance, build_costs
 from optimizer.figures.layer import Step
 from optimizer.figures.memory import Memory, StageMemory, build_memory
 from optimizer.figures.percentiles import growth_of, in_flight, wait
 from optimizer.figures.rates import TICKS_PER_SECOND, Rates, ceil_fraction, effective_rates
-from optimizer.figures.shape import Shape, shape_of
 
 
 @dataclass(frozen=True)
@@ -369,7 +369,7 @@ def evaluate(
         With the whole batch in flight, whatever the load.
     """
     work = problem.workload
-    shape = shape_of(layout)
+    shape = layout.shape
     rates = rates or effective_rates(problem.priced_hardware)
     costs = costs or build_costs(problem, shape, rates, imbalance)
     memory = memory or build_memory(problem, shape)

@@ -11,8 +11,8 @@ from fractions import Fraction
 from heapq import heapify, heapreplace
 
 from optimizer.domain.problem import Problem
+from optimizer.domain.shape import Shape
 from optimizer.figures.robust import CVAR_TAIL, aggregate
-from optimizer.figures.shape import Shape
 
 Mesh = tuple[int, int]
 """ep and redundant slots."""

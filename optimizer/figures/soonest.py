@@ -11,10 +11,10 @@ from fractions import Fraction
 from optimizer.domain.limit_table import first_limits, tightest
 from optimizer.domain.objectives import Measure
 from optimizer.domain.problem import Problem
+from optimizer.domain.shape import Shape
 from optimizer.figures.layer import LayerBook
 from optimizer.figures.rates import TICKS_PER_SECOND, effective_rates
 from optimizer.figures.serving import first_token, steps_of
-from optimizer.figures.shape import Shape
 
 
 def least_step_s(problem: Problem) -> Fraction:

@@ -13,9 +13,9 @@ from optimizer.domain.feedforward import MixtureOfExperts
 from optimizer.domain.model import Block
 from optimizer.domain.precision import ACTIVATION_BYTES, KV_BYTES
 from optimizer.domain.problem import Problem
+from optimizer.domain.shape import Shape
 from optimizer.domain.tensor import Role
 from optimizer.figures.routing import distinct_destinations
-from optimizer.figures.shape import Shape
 from optimizer.figures.topology import Level, levels, outermost_tier
 
 Sizes = tuple[int | None, ...]

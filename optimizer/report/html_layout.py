@@ -62,14 +62,14 @@ def replica_starts(sizes: tuple[int | None, ...], replicas: int, replica: int) -
 
 def seats(layout: Layout, sizes: tuple[int | None, ...]) -> Iterator[Seat]:
     """Every device, replica by replica; within a stage tp runs fastest, then cp and dp (etp, ep, edp for experts)."""
-    size = layout.replica_stage_devices
+    size = layout.shape.stage_devices
     for replica, start in enumerate(replica_starts(sizes, layout.replicas, layout.replica_devices)):
         for place in range(layout.replica_devices):
             stage, at = divmod(place, size)
             yield Seat(
                 start + place, replica, stage, at % layout.tp, at // layout.tp % layout.cp,
-                replica * layout.replica_dp + at // (layout.tp * layout.cp), at % layout.etp,
-                at // layout.etp % layout.ep, replica * layout.replica_edp + at // (layout.etp * layout.ep),
+                replica * layout.shape.dp + at // (layout.tp * layout.cp), at % layout.etp,
+                at // layout.etp % layout.ep, replica * layout.shape.edp + at // (layout.etp * layout.ep),
             )  # fmt: skip
 
 
@@ -80,7 +80,7 @@ def _columns(per_node: int) -> int:
 def _useful(layout: Layout, *, experts: bool) -> list[str]:
     degrees = {"stage": layout.pp, "replica": layout.replicas, "dp": layout.dp, "tp": layout.tp}
     if experts:
-        degrees |= {"ep": layout.ep, "edp": layout.edp if layout.replica_edp > 1 else 1}
+        degrees |= {"ep": layout.ep, "edp": layout.edp if layout.shape.edp > 1 else 1}
     return [scheme for scheme, degree in degrees.items() if degree > 1] or ["stage"]
 
 

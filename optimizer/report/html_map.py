@@ -11,13 +11,13 @@ from optimizer.domain.lattice import axes
 from optimizer.domain.layout import Layout
 from optimizer.domain.objectives import Measure
 from optimizer.domain.problem import Problem
+from optimizer.domain.shape import Shape
 from optimizer.figures.costs import CostBook
 from optimizer.figures.memory import MemoryBook
 from optimizer.figures.objective import objective_value
 from optimizer.figures.operating_point import Point
 from optimizer.figures.rates import effective_rates
 from optimizer.figures.serving import Evaluation, Timing, evaluate
-from optimizer.figures.shape import Shape, shape_of
 from optimizer.figures.topology import replicas_that_fit
 from optimizer.report.html_parts import label, legend, paragraph, picture, plain, rect, section, titled
 from optimizer.report.subject import Subject
@@ -64,7 +64,7 @@ class Surveyor:
 
     def _layout(self, shape: Shape) -> Layout:
         replicas = max(1, replicas_that_fit(self._sizes, self.problem.devices, shape.devices))
-        if shape == shape_of(self.answer):
+        if shape == self.answer.shape:
             return self.answer
         edp = 1 if self.problem.model.moe is None else shape.edp * replicas
         return self.answer.model_copy(
@@ -139,7 +139,7 @@ def survey(subject: Subject) -> tuple[tuple[str, str], list[int], list[int], dic
     other = "ep" if problem.model.moe is not None else "pp"
     columns, rows = _thinned(own.tp, layout.tp), _thinned(getattr(own, other), getattr(layout, other))
     surveyor = Surveyor(problem, layout)
-    shape = shape_of(layout)
+    shape = layout.shape
     cells = {}
     for tp in columns:
         for value in rows:

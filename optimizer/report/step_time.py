@@ -8,11 +8,11 @@ from fractions import Fraction
 from typing import Final
 
 from optimizer.domain.problem import Problem
+from optimizer.domain.shape import Shape
 from optimizer.figures.costs import Costs, Imbalance, build_costs
 from optimizer.figures.layer import Step
 from optimizer.figures.rates import TICKS_PER_SECOND, Rates, effective_rates, ideal_rates
 from optimizer.figures.serving import Evaluation
-from optimizer.figures.shape import Shape
 from optimizer.figures.traffic import Message, layer_messages, pipeline_message
 
 COMPUTE: Final = "compute"

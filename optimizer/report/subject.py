@@ -17,7 +17,6 @@ from optimizer.errors import SpecError
 from optimizer.figures.derivation import derive
 from optimizer.figures.derivation_figure import Figure
 from optimizer.figures.serving import Evaluation, evaluate
-from optimizer.figures.shape import shape_of
 from optimizer.figures.skew import Skews
 from optimizer.readers.document import Document
 from optimizer.readers.read import problem_in
@@ -57,7 +56,7 @@ class Subject:
         for entry in self.document.get("certificate", {}).get("placements", ()):
             layers = entry["certificate"]["layers"]
             placed[entry["ep"], entry["redundant"]] = [Fraction(layer["max_over_mean"]) for layer in layers]
-        return Skews(self.problem, placed).of(shape_of(self.layout))
+        return Skews(self.problem, placed).of(self.layout.shape)
 
     @cached_property
     def evaluation(self) -> Evaluation | None:

@@ -20,6 +20,7 @@ from optimizer.domain.lattice import largest_batch
 from optimizer.domain.layout import Layout
 from optimizer.domain.objectives import OBJECTIVES, Measure
 from optimizer.domain.problem import Problem
+from optimizer.domain.shape import Shape
 from optimizer.errors import Fault, InternalError, SpecError
 from optimizer.figures.costs import Costs
 from optimizer.figures.memory import Memory
@@ -27,7 +28,6 @@ from optimizer.figures.objective import Scored, layout_of, objective_value
 from optimizer.figures.operating_point import OperatingPoints, Point
 from optimizer.figures.rates import TICKS_PER_SECOND
 from optimizer.figures.serving import steps_of
-from optimizer.figures.shape import Shape, shape_of
 from optimizer.readers.messages import nearest
 from optimizer.search.archive import Archive, Vector
 from optimizer.search.bounds import Bounds, Rows
@@ -336,7 +336,7 @@ class _Frontier:
             search.run()
             for scored in search.decided():
                 own = scored.layout
-                self._add(shape_of(own), own.prefill_chunk, own.replicas, scored.point)
+                self._add(own.shape, own.prefill_chunk, own.replicas, scored.point)
 
     def _start(self, found: Meshes) -> _Boxes | None:
         """Octaves of micro-batches of every mesh pair and pp, as far as limits hold; None where no depth fits."""

@@ -16,6 +16,7 @@ from optimizer.domain.feedforward import MixtureOfExperts
 from optimizer.domain.model import Block
 from optimizer.domain.precision import ACTIVATION_BYTES, KV_BYTES, Format, ModelPrecision
 from optimizer.domain.problem import Problem
+from optimizer.domain.shape import Shape
 from optimizer.domain.tensor import Role, Split, Tensor
 from optimizer.errors import InternalError
 from optimizer.figures.cache import CacheLayout
@@ -29,7 +30,6 @@ from optimizer.figures.routing import (
     hottest_experts,
     hottest_pairs,
 )
-from optimizer.figures.shape import Shape
 from optimizer.figures.skew import Skews
 from optimizer.figures.weights import absorbed_copy_bytes
 from optimizer.search.collectives import Collectives, OpenCollectives, send

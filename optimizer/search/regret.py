@@ -18,12 +18,12 @@ from typing import Any
 from optimizer.domain.efficiencies import EFFICIENCIES, LARGEST_CHANGE, PRECISION, Factors, with_factors
 from optimizer.domain.layout import slotted
 from optimizer.domain.problem import Problem
+from optimizer.domain.shape import Shape
 from optimizer.errors import SpecError
 from optimizer.figures.costs import CostBook
 from optimizer.figures.memory import MemoryBook
 from optimizer.figures.objective import Scored, best_layout, better
 from optimizer.figures.rates import effective_rates
-from optimizer.figures.shape import Shape, shape_of
 from optimizer.search.search import Search
 
 NEAR = 3
@@ -132,7 +132,7 @@ def _box(share: Fraction | Mapping[str, Fraction]) -> tuple[tuple[str, Fraction]
 
 
 def _decision(scored: Scored) -> Decision:
-    return shape_of(scored.layout), scored.layout.prefill_chunk
+    return scored.layout.shape, scored.layout.prefill_chunk
 
 
 def _solve(problem: Problem, wanted: int = 1) -> list[tuple[Scored, Decision]]:

@@ -11,19 +11,20 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
 from optimizer.domain.families import Family
-from optimizer.domain.lattice import Axes, axes
+from optimizer.domain.lattice import Axes, axes, holds
 from optimizer.domain.objectives import Measure
 from optimizer.domain.problem import Problem
+from optimizer.domain.shape import Shape
 from optimizer.figures.costs import CostBook, Costs
 from optimizer.figures.memory import Memory, MemoryBook
 from optimizer.figures.objective import Scored, allowed_replicas, best_layout, key
 from optimizer.figures.rates import effective_rates
 from optimizer.figures.room import most_tokens
-from optimizer.figures.shape import Shape, shape_of
 from optimizer.figures.skew import Skews
 from optimizer.search.bounds import Bounds, Rows
 from optimizer.search.lattice import Floats, Ints, Meshes, meshes, replicas_that_fit
@@ -143,6 +144,21 @@ class Search:
         """What there is when the user stops the search; nothing bounds what was not looked at."""
         return Found(self._ranked(), complete=False, bound=None, tally=self.tally)
 
+    def lattice_json(self) -> dict[str, Any]:
+        """Axes, mesh pairs left and excluded, and points: equal to what the checker counts by itself."""
+        own = self.axes
+        excluded = {family.value: count for family, count in self.excluded_meshes.items()}
+        return {
+            "axes": {
+                "tp": list(own.tp), "cp": list(own.cp), "pp": list(own.pp), "etp": list(own.etp), "ep": list(own.ep),
+                "prefill_chunk": list(own.chunks), "redundant": list(own.redundant),
+            },
+            "holds": holds(self.problem),
+            "mesh_pairs": self.mesh_pairs,
+            "excluded": dict(sorted(excluded.items())),
+            "points": (self.mesh_pairs + sum(excluded.values())) * len(own.pp) * len(own.chunks),
+        }  # fmt: skip
+
     def _ranked(self) -> list[Scored]:
         return sorted(self.best.values(), key=lambda s: key(self.problem, s))[: self.wanted]
 
@@ -256,7 +272,7 @@ class Search:
         # the best degrees so far at every chunk
         best = min(self.best.values(), key=lambda s: key(self.problem, s), default=None)
         if best is not None and len(self.chunks) > len(chunks):
-            shape, near = shape_of(best.layout), pricer.meshes.take(rows.mesh)
+            shape, near = best.layout.shape, pricer.meshes.take(rows.mesh)
             own = (near.tp == shape.tp) & (near.cp == shape.cp) & (near.etp == shape.etp) & (near.ep == shape.ep)
             own &= (near.redundant == shape.redundant) & (rows.pp == shape.pp)
             where = np.flatnonzero(own)

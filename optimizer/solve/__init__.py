@@ -12,10 +12,8 @@ from optimizer.domain.problem import Problem
 from optimizer.errors import InternalError
 from optimizer.figures.objective import Scored, key, objective_value
 from optimizer.figures.serving import Evaluation, evaluate
-from optimizer.figures.shape import shape_of
 from optimizer.search.proved_bound import proved_bound
 from optimizer.search.search import Found, Progress, Search
-from optimizer.search.structure import structure
 from optimizer.solve.joint import Joint, mesh_of, proved_skews, solve_jointly, trusted_layers
 from optimizer.solve.result import Result
 from optimizer.verify.constraints import violations
@@ -68,7 +66,7 @@ def solve(
         for (ep, redundant), placed in placements.items()
     ]
     certificate = statement(
-        problem, structure(search), status, best, evaluation, bound=bound,
+        problem, search.lattice_json(), status, best, evaluation, bound=bound,
         top=others, placements=entries,
         trusted=trusted,
     )  # fmt: skip
@@ -102,7 +100,7 @@ def _searched(problem: Problem, top: int, deadline: float | None, progress: Prog
 def _unproved_order(joint: Joint, best: Scored, others: tuple[Scored, ...], bound: Fraction) -> list[str]:
     """`top` where a better placement of a layout not listed could come between those that are."""
     search, problem = joint.search, joint.search.problem
-    listed = {shape_of(scored.layout): slack(problem, scored.value, bound) for scored in (best, *others)}
+    listed = {scored.layout.shape: slack(problem, scored.value, bound) for scored in (best, *others)}
     own = lattice(problem, search.axes)
     proof = prove(problem, own, list(listed.values())[-1], listed, proved_skews(problem, joint.placements))
     return ["top"] if proof.counterexample is not None else []
@@ -115,7 +113,7 @@ def _chosen(problem: Problem, search: Search) -> Scored | None:
 
 def _priced(problem: Problem, search: Search, best: Scored) -> Evaluation:
     """The layout priced anew by the reference, and judged by the verifier."""
-    skew = search.skews.of(shape_of(best.layout))
+    skew = search.skews.of(best.layout.shape)
     evaluation = evaluate(problem, best.layout, imbalance=skew)
     broken = violations(problem, best.layout, evaluation, imbalance=skew)
     if broken or objective_value(problem, evaluation.shape, best.layout.replicas, best.point) != best.value:

@@ -9,7 +9,6 @@ from optimizer.domain.layout import Layout
 from optimizer.domain.objectives import Measure
 from optimizer.domain.problem import Problem
 from optimizer.figures.objective import Scored
-from optimizer.figures.shape import shape_of
 from optimizer.figures.topology import replicas_that_fit
 from optimizer.search.search import Search
 
@@ -48,7 +47,7 @@ def idle(problem: Problem, layout: Layout, time_limit_s: float | None = None) ->
         deadline = None if time_limit_s is None else time.monotonic() + time_limit_s
         best = Search(problem.changed(objective="throughput"), deadline=deadline).run().best
         busier = next((own for own in best if own.layout.devices > layout.devices), None)
-    return Idle(problem.devices - layout.devices, _wanting(problem, shape_of(layout).devices), busier)
+    return Idle(problem.devices - layout.devices, _wanting(problem, layout.shape.devices), busier)
 
 
 def _wanting(problem: Problem, replica: int) -> int | None:

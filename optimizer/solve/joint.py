@@ -15,9 +15,9 @@ from fractions import Fraction
 
 from optimizer.certificate.statement import allowance_of
 from optimizer.domain.problem import Problem
+from optimizer.domain.shape import Shape
 from optimizer.figures.objective import Scored, best_layout, key
 from optimizer.figures.placement import Devices
-from optimizer.figures.shape import Shape
 from optimizer.figures.skew import Mesh, Skews, load_weights
 from optimizer.placement import Nearness, PlacementResult, Question, place
 from optimizer.search.proved_bound import proved_bound

@@ -7,6 +7,7 @@ from fractions import Fraction
 from optimizer.domain.engines import ENGINES
 from optimizer.domain.limits import LATENCIES, PERCENTILES
 from optimizer.domain.problem import Problem
+from optimizer.domain.shape import Shape
 from optimizer.domain.tensor import Role
 from optimizer.figures.costs import Imbalance
 from optimizer.figures.derivation_figure import Figure, Sheet, shown
@@ -15,7 +16,6 @@ from optimizer.figures.memory import build_memory, expert_padding
 from optimizer.figures.parameters import parameters_held
 from optimizer.figures.room import EARLIER, room_of
 from optimizer.figures.serving import Evaluation, chunk_of
-from optimizer.figures.shape import Shape
 from optimizer.figures.weights import NO_PADDING, block_weights
 from optimizer.units import Dimension
 

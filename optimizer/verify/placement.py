@@ -18,7 +18,6 @@ from optimizer.errors import SpecError
 from optimizer.figures.placement import Devices, linear_placement, max_over_mean, split_device_loads
 from optimizer.figures.placement import violations as placement_violations
 from optimizer.figures.robust import CVAR_TAIL, aggregate
-from optimizer.figures.shape import shape_of
 from optimizer.figures.skew import load_weights, placeable
 from optimizer.units import parse_fraction
 from optimizer.verify.violation import Violation
@@ -82,7 +81,7 @@ def placed_experts(problem: Problem, layout: Layout, placement: Mapping[str, Any
 def placed_in_order(problem: Problem, layout: Layout) -> Placed | None:
     """The placement that engines start from; None where nothing was measured or the slots do not divide."""
     moe = problem.model.moe
-    if moe is None or not problem.expert_loads or not placeable(problem, shape_of(layout)):
+    if moe is None or not problem.expert_loads or not placeable(problem, layout.shape):
         return None
     if layout.ep > moe.experts + layout.redundant_slots:
         return None

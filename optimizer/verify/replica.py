@@ -18,7 +18,6 @@ from optimizer.domain.workload import PHASES, ServingWorkload
 from optimizer.figures.layer import Step
 from optimizer.figures.memory import build_memory
 from optimizer.figures.serving import cuts_of, evaluate
-from optimizer.figures.shape import shape_of
 from optimizer.fleet.column import Column, column_layout, cost_of, power_of
 from optimizer.verify.constraints import BLOCKING, priced_violations, structural_violations
 from optimizer.verify.violation import Violation
@@ -119,7 +118,7 @@ def device_link(cluster: Cluster, pool: Pool) -> Fraction:
 def shard_bytes(problem: Problem, layout: Layout) -> int:
     """Bytes of one request's cache on the device that holds most of it, after its prompt."""
     whole = problem.model_copy(update={"workload": problem.workload.model_copy(update={"phase": "prefill"})})
-    memory = build_memory(whole, shape_of(layout))
+    memory = build_memory(whole, layout.shape)
     return max(stage.kv_cache_bytes for stage in memory.stages(Step(0, 0, 1, 1), 1, cuts_of(whole, layout)))
 
 

@@ -12,7 +12,6 @@ from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
 from optimizer.domain.shape import Shape
 from optimizer.figures.serving import chunk_of
-from optimizer.figures.shape import shape_of
 from optimizer.figures.topology import replicas_that_fit
 from optimizer.verify.violation import Violation
 
@@ -102,7 +101,7 @@ def _divisions(problem: Problem, shape: Shape) -> Iterator[tuple[str, Breach]]:
 
 def divisibility(problem: Problem, layout: Layout) -> Iterator[Violation]:
     """Heads and dense widths divide by tp, expert widths by etp, and every ep rank holds an expert; in every block."""
-    for axis, breach in _divisions(problem, shape_of(layout)):
+    for axis, breach in _divisions(problem, layout.shape):
         found = breach(getattr(layout, axis))
         if found is not None:
             yield found
@@ -179,7 +178,7 @@ def engine(problem: Problem, layout: Layout, engines: Sequence[Engine] | None = 
 
     Where one engine is asked for, its own words say what they cover; where any will do, the plain condition does.
     """
-    shape = shape_of(layout)
+    shape = layout.shape
     bound = (problem.engine,) if engines is None else engines
     found = ((axis, breach, breach(getattr(layout, axis))) for axis, breach in _divisions(problem, shape))
     broken = [(axis, breach, said) for axis, breach, said in found if said is not None]

@@ -3,8 +3,7 @@
 import pytest
 
 from optimizer.audit import audit_document
-from optimizer.audit.annotate import annotated
-from optimizer.audit.corrected import corrected_table
+from optimizer.audit.annotate import annotated, corrected_table
 
 
 @pytest.mark.parametrize(

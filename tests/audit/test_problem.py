@@ -3,8 +3,7 @@
 from typing import Any
 
 from optimizer.audit import audit_document
-from optimizer.audit.annotate import annotated
-from optimizer.audit.corrected import corrected_table
+from optimizer.audit.annotate import annotated, corrected_table
 
 PROBLEM: dict[str, Any] = {
     "model": "mixtral-8x7b",

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optimizer.audit import audit_document
-from optimizer.audit.annotate import annotated
-from optimizer.audit.corrected import corrected_table
+from optimizer.audit.annotate import annotated, corrected_table
 
 _PIECES = st.sampled_from(
     [

@@ -7,9 +7,9 @@ import pytest
 from optimizer.bench.baselines import brute_force, greedy_placement, powers_of_two, random_search, rule_of_thumb
 from optimizer.bench.pricing import LARGEST_BATCH, Priced, Pricer, better, layout_of, replica_counts
 from optimizer.domain.problem import Problem
+from optimizer.domain.shape import Shape
 from optimizer.figures.objective import objective_of
 from optimizer.figures.serving import evaluate
-from optimizer.figures.shape import Shape
 from optimizer.readers.read import Override, read_problem
 from optimizer.solve import solve
 from optimizer.verify import judge_layout

@@ -19,7 +19,6 @@ from optimizer.domain.problem import Problem
 from optimizer.figures.objective import Scored, better
 from optimizer.figures.serving import evaluate
 from optimizer.search.search import Search
-from optimizer.search.structure import structure
 from optimizer.solve import solve
 from optimizer.verify.constraints import violations
 from tests.certificate.documents import claimed, written
@@ -67,7 +66,7 @@ def test_lattices_of_search_and_checker_are_equal(seeds: range) -> None:
     for seed in seeds:
         problem = small_problem(seed)
         search, _ = ranked(problem, 1)
-        assert structure(search) == lattice(problem, axes(problem)).to_json(), f"seed {seed}"
+        assert search.lattice_json() == lattice(problem, axes(problem)).to_json(), f"seed {seed}"
 
 
 def values_around(seed: int, found: list[Fraction]) -> list[Fraction]:

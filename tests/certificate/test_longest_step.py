@@ -9,11 +9,11 @@ import pytest
 from optimizer import read_problem
 from optimizer.certificate.decision import Decision
 from optimizer.certificate.goals import Goal
+from optimizer.domain.shape import Shape
 from optimizer.figures.costs import build_costs
 from optimizer.figures.memory import build_memory
 from optimizer.figures.rates import TICKS_PER_SECOND, effective_rates
 from optimizer.figures.serving import service_s, steps_of, timing
-from optimizer.figures.shape import Shape
 
 FIXED = Fraction(1, 200)
 BATCH = 6

@@ -11,11 +11,11 @@ from optimizer.certificate.meshes import lattice
 from optimizer.certificate.relaxed import relaxed, shape_at
 from optimizer.domain.lattice import axes, divides_attention, divides_widths
 from optimizer.domain.problem import Problem
+from optimizer.domain.shape import Shape
 from optimizer.figures.costs import CostBook, Costs
 from optimizer.figures.layer import LayerCost
 from optimizer.figures.memory import Memory, MemoryBook
 from optimizer.figures.rates import effective_rates
-from optimizer.figures.shape import Shape
 from optimizer.figures.topology import replicas_that_fit
 from tests.small_problems import small_problem
 from tests.solve.joint_problems import joint_problem

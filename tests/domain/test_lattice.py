@@ -14,7 +14,6 @@ import pytest
 from optimizer.domain import lattice
 from optimizer.domain.feedforward import DenseFeedForward, MixtureOfExperts
 from optimizer.domain.problem import Problem
-from optimizer.domain.variation import changed
 from tests.small_problems import chunks, small_problem
 
 SEEDS = range(150)
@@ -50,10 +49,9 @@ def problem_of(seed: int) -> Problem:
     if problem.workload.phase == "aggregated":
         work["max_num_batched_tokens"] = rng.choice([None, None, 100, 8192, 20_000])
     open_axes = {name: None for name in ("cp", "prefill_chunk") if rng.random() < 0.5}
-    return changed(
-        problem, devices=rng.randint(1, 24), workload=type(problem.workload).model_validate(work),
-        search=problem.search.model_copy(update=open_axes),
-    )  # fmt: skip
+    asked = type(problem.workload).model_validate(work)
+    search = problem.search.model_copy(update=open_axes)
+    return problem.model_copy(update={"devices": rng.randint(1, 24), "workload": asked, "search": search})
 
 
 def counts_divided(problem: Problem, tp: int) -> bool:

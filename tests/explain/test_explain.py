@@ -19,7 +19,6 @@ from optimizer.domain.limit_table import (
     with_search,
 )
 from optimizer.domain.problem import Problem
-from optimizer.domain.variation import changed
 from optimizer.explain import brief, explain
 from optimizer.explain.conflict import conflict
 from optimizer.explain.limits import _First, fits
@@ -73,7 +72,7 @@ def test_what_no_number_of_devices_keeps_is_not_looked_for_on_many(monkeypatch: 
 
     monkeypatch.setattr(_First, "run", searched)
     assert fits(problem) is None
-    assert fits(with_limits(changed(problem, devices=16_384), ttft=None, tpot=Fraction(1, 10**6))) is None
+    assert fits(with_limits(problem.model_copy(update={"devices": 16_384}), ttft=None, tpot=Fraction(1, 10**6))) is None
     monkeypatch.undo()
     assert [member.limit.name for member in conflict(problem).members] == ["ttft"]
 
@@ -98,7 +97,7 @@ def tightened(problem: Problem, found: Relaxation) -> list[Problem]:
     new = found.new
     if found.limit == "devices":
         assert isinstance(new, int)
-        return [changed(problem, devices=new - 1)]
+        return [problem.model_copy(update={"devices": new - 1})]
     if found.limit == "memory":
         exposed = found.problem.hardware.device.exposed_memory
         assert found.problem.capacity_bytes >= new
@@ -210,7 +209,7 @@ def test_a_feasible_problem_says_what_binds_and_what_more_would_bring() -> None:
 def test_what_one_more_device_brings_is_the_optimum_there() -> None:
     problem = small = next(p for seed in range(200) if fits(p := small_problem(seed)) is not None and p.devices < 5)
     found = explain(small)
-    more = explain(changed(problem, devices=problem.devices + 1))
+    more = explain(problem.model_copy(update={"devices": problem.devices + 1}))
     assert found.what_if[0].change == "one more device"
     assert found.what_if[0].scored is not None
     assert more.best is not None
@@ -220,7 +219,7 @@ def test_what_one_more_device_brings_is_the_optimum_there() -> None:
 def test_any_number_of_devices_has_a_number() -> None:
     problem = small_problem(0)
     assert most_devices(problem) == 16_384
-    assert most_devices(changed(problem, devices=4096)) == 65_536
+    assert most_devices(problem.model_copy(update={"devices": 4096})) == 65_536
 
 
 def test_changing_a_problem_forgets_what_was_derived() -> None:

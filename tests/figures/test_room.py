@@ -16,12 +16,12 @@ from optimizer.declarative import decide
 from optimizer.domain.layout import Layout
 from optimizer.domain.limit_table import limits_of, with_limits, with_memory
 from optimizer.domain.problem import Problem
+from optimizer.domain.shape import Shape
 from optimizer.errors import SpecError
 from optimizer.explain.relax import relax
 from optimizer.figures.memory import build_memory
 from optimizer.figures.room import longest, longest_context, next_longer, room_of
 from optimizer.figures.serving import even_cuts
-from optimizer.figures.shape import Shape
 from optimizer.readers.read import Override, read_problem
 from optimizer.solve import solve
 from optimizer.verify.verdict import judge_layout

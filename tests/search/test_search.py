@@ -8,7 +8,6 @@ import numpy as np
 
 from optimizer.domain.model import ModelSpec
 from optimizer.domain.problem import Problem
-from optimizer.domain.variation import changed
 from optimizer.readers.read import read_problem
 from optimizer.search.lattice import _numbered, _together
 from optimizer.search.search import Search
@@ -24,8 +23,13 @@ def _deep(layers: int) -> Problem:
     model["blocks"]["layer"]["attention"] |= {"heads": 32, "kv_heads": 8}
     model["blocks"]["layer"]["ffn"]["intermediate"] = 8192
     work = problem.workload.model_copy(update={"input_tokens": 2048, "output_tokens": 256})
-    return changed(
-        problem, model=ModelSpec.model_validate(model), devices=256, workload=work, limits=type(problem.limits)()
+    return problem.model_copy(
+        update={
+            "model": ModelSpec.model_validate(model),
+            "devices": 256,
+            "workload": work,
+            "limits": type(problem.limits)(),
+        }
     )
 
 
@@ -40,7 +44,7 @@ def test_where_links_are_slow_few_layouts_are_decided_exactly() -> None:
     # what a replica spans decides which links its stages use: 15,000 rows looked better than they were
     problem = read_problem(SLOW_LINKS)
     unrated = problem.model_copy(update={"workload": problem.workload.model_copy(update={"request_rate": None})})
-    search = Search(changed(unrated, objective="throughput"))
+    search = Search(unrated.model_copy(update={"objective": "throughput"}))
     assert search.run().complete
     assert search.tally.exact < 100
 

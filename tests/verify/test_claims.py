@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from optimizer.domain.layout import Layout
 from optimizer.domain.model import ModelSpec, Run
 from optimizer.domain.problem import Problem
+from optimizer.domain.shape import Shape
 from optimizer.figures.parameters import parameter_table, parameters_held
-from optimizer.figures.shape import Shape
 from optimizer.readers.catalog import load_hardware, load_model
 from optimizer.readers.claims import Claim, ClaimReader, last_digit
 from optimizer.readers.document import load_text

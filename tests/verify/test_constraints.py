@@ -18,7 +18,6 @@ from optimizer.domain.problem import Problem
 from optimizer.figures.bandwidth import fabric_bandwidth, stage_traffic
 from optimizer.figures.rates import TICKS_PER_SECOND
 from optimizer.figures.serving import evaluate
-from optimizer.figures.shape import shape_of
 from optimizer.verify import structure
 from optimizer.verify.constraints import structural_violations, violations
 from optimizer.verify.structure import divisibility
@@ -84,7 +83,7 @@ def test_a_breach_is_told_once_and_never_lost(engine: str) -> None:
         layout = Layout(tp=tp, dp=etp * ep, etp=etp, ep=ep, edp=tp, batch=8)
         said = structural_violations(question, layout)
         plain = list(divisibility(question, layout))
-        refused = not question.engine.accepts(question, shape_of(layout))
+        refused = not question.engine.accepts(question, layout.shape)
         assert bool(said) is (bool(plain) or refused)
         families = [v.family for v in said]
         assert len({str(v) for v in said}) == len(said)

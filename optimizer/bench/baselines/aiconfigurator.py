@@ -17,8 +17,8 @@ from typing import Final
 from optimizer.bench.pricing import Priced, Pricer, better, layout_of
 from optimizer.domain.lattice import axes
 from optimizer.domain.problem import Problem
+from optimizer.domain.shape import Shape
 from optimizer.errors import StoppedError
-from optimizer.figures.shape import Shape
 
 MODELS: Final = {
     ("deepseek-v3", "fp8_block"): "deepseek-ai/DeepSeek-V3",

@@ -10,8 +10,8 @@ from optimizer.bench.pricing import Priced, Pricer, layout_of, replica_counts
 from optimizer.domain.lattice import axes
 from optimizer.domain.layout import Layout, Stage
 from optimizer.domain.problem import Problem
+from optimizer.domain.shape import Shape
 from optimizer.figures.serving import even_cuts
-from optimizer.figures.shape import Shape
 
 
 def cuts(layers: int, stages: int) -> Iterator[tuple[int, ...]]:

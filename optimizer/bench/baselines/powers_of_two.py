@@ -7,7 +7,7 @@ from random import Random
 from optimizer.bench.pricing import Priced, Pricer, layout_of, replica_counts
 from optimizer.domain.lattice import axes
 from optimizer.domain.problem import Problem
-from optimizer.figures.shape import Shape
+from optimizer.domain.shape import Shape
 
 BATCHES = tuple(2**k for k in range(13))
 """1 to 4,096 sequences a rank."""

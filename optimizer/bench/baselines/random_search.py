@@ -7,7 +7,7 @@ from random import Random
 from optimizer.bench.pricing import Priced, Pricer, layout_of, replica_counts
 from optimizer.domain.lattice import axes
 from optimizer.domain.problem import Problem
-from optimizer.figures.shape import Shape
+from optimizer.domain.shape import Shape
 
 DRAWS_EACH = 10
 """Draws for each evaluation of the budget, at most: most of them are no layout."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from optimizer.bench.pricing import Priced, Pricer, better, layout_of, replica_counts
 from optimizer.domain.lattice import Axes, axes
 from optimizer.domain.problem import Problem
-from optimizer.figures.shape import Shape
+from optimizer.domain.shape import Shape
 
 CHUNKS = (8192, 2048, 512)
 """Prompt tokens a step, in the order tried; 8,192 and 2,048 are vLLM's defaults for large and small devices."""

@@ -10,8 +10,8 @@ from optimizer.domain.attention.block_sparse import BlockSparseAttention
 from optimizer.domain.attention.compressed import CompressedAttention
 from optimizer.domain.attention.delta import GatedDeltaNet
 from optimizer.domain.attention.gqa import GroupedQueryAttention
-from optimizer.domain.attention.indexer import Indexer
 from optimizer.domain.attention.kda import KimiDeltaAttention
+from optimizer.domain.attention.kind import Indexer
 from optimizer.domain.attention.lightning import LightningAttention
 from optimizer.domain.attention.mamba import Mamba2
 from optimizer.domain.attention.mla import LatentAttention

@@ -11,8 +11,7 @@ from typing import Literal
 from pydantic import Field
 
 from optimizer.domain.attention.gqa import GroupedQueryAttention
-from optimizer.domain.attention.indexer import Indexer
-from optimizer.domain.attention.kind import sum_capped
+from optimizer.domain.attention.kind import Indexer, sum_capped
 from optimizer.domain.tensor import Role, Tensor
 
 INDEX_KEY_BYTES = 2

@@ -11,8 +11,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from optimizer.domain.attention.indexer import Indexer
-from optimizer.domain.attention.kind import sum_capped, sum_floored
+from optimizer.domain.attention.kind import Indexer, sum_capped, sum_floored
 from optimizer.domain.base import Spec
 from optimizer.domain.tensor import Role, Split, Tensor
 

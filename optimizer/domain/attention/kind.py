@@ -1,9 +1,12 @@
-"""What every attention kind states about itself."""
+"""What every attention kind states about itself, and what several have."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
+from pydantic import Field
+
+from optimizer.domain.base import Spec
 from optimizer.domain.tensor import Tensor
 
 
@@ -77,3 +80,12 @@ class AttentionKind(Protocol):
     def decode_read_fixed_bytes(self, first: int, last: int, tp: int) -> int:
         """Bytes of fixed-width state or index keys read and written, summed likewise."""
         ...
+
+
+class Indexer(Spec):
+    """`heads` small heads score every cached token (or entry); attention reads the `top_k` best."""
+
+    heads: int = Field(ge=1)
+    head_dim: int = Field(ge=1)
+    top_k: int = Field(ge=1)
+    shared: bool = Field(default=False, description="no indexer of its own: reuses the choice of a layer below")

@@ -10,8 +10,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from optimizer.domain.attention.indexer import Indexer
-from optimizer.domain.attention.kind import sum_capped
+from optimizer.domain.attention.kind import Indexer, sum_capped
 from optimizer.domain.base import Spec
 from optimizer.domain.tensor import Role, Split, Tensor
 
