@@ -34,7 +34,7 @@ MUTANTS = (
     ("ep=_restricted(ep, search.ep)", "ep=tuple(ep)"),
     ("range(prompt, packed + 1, prompt)", "range(prompt, packed, prompt)"),
     ("LARGEST_PACKED_CHUNK) if stated is None else stated", "LARGEST_PACKED_CHUNK)"),
-    ('if work.phase == "aggregated" else prompt', 'if work.phase == "prefill" else prompt'),
+    ("if work.mixes else prompt", "if not work.decodes else prompt"),
     ("-(-prompt // ((prompt - 1) // (piece - 1) + 1))", "-(-piece // 2)"),
     ("return found | {1}", "return found"),
     ("{chunk for chunk in found if chunk <= most}", "{chunk for chunk in found if chunk < most}"),

@@ -8,10 +8,9 @@ from fractions import Fraction
 import pytest
 
 from optimizer.certificate import certify
-from optimizer.certificate.statement import PLACEMENT_TOLERANCE
 from optimizer.domain.limits import Search as Search_
 from optimizer.domain.problem import Problem
-from optimizer.figures.placement import max_over_mean
+from optimizer.figures.placement import PLACEMENT_TOLERANCE, max_over_mean
 from optimizer.figures.robust import aggregate
 from optimizer.figures.skew import load_weights
 from optimizer.placement import PlacementResult
