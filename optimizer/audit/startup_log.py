@@ -16,7 +16,6 @@ from optimizer.audit.verdict import Verdict, plain
 from optimizer.domain.problem import Problem
 from optimizer.figures.room import room_of
 from optimizer.figures.serving import even_cuts
-from optimizer.figures.shape import shape_of
 from optimizer.readers.catalog import load_hardware
 
 _LOGGED: Final = Fraction(1, 20)
@@ -72,7 +71,7 @@ def _by_groups(known: Known, tp: int, room: Fraction, length: int) -> Iterator[D
         asked = problem.changed(
             engine_name="vllm", workload=work, limits=limits, model=problem.model.model_copy(update=own)
         )
-        found = room_of(asked, shape_of(layout), even_cuts(problem.model.layer_count, layout.pp))
+        found = room_of(asked, layout.shape, even_cuts(problem.model.layer_count, layout.pp))
         yield Derivation(
             _GROUPS, found.concurrency, "room ÷ blocks of one sequence in every group of layers",
             f"{plain(room)} ÷ {plain(Fraction(found.request_bytes))}",
