@@ -135,19 +135,20 @@ def _decision(scored: Scored) -> Decision:
     return scored.layout.shape, scored.layout.prefill_chunk
 
 
-def _solve(problem: Problem, wanted: int = 1) -> list[tuple[Scored, Decision]]:
-    return [(scored, _decision(scored)) for scored in Search(problem, wanted=wanted).run().best]
-
-
 class _At:
-    """The problem at one point of the box: decisions priced, the optimum known."""
+    """The problem at one point of the box: decisions priced, the optimum and the next of so many known."""
 
-    def __init__(self, problem: Problem, factors: Factors) -> None:
+    def __init__(self, problem: Problem, factors: Factors, wanted: int = NEAR) -> None:
         self.factors, self.problem = factors, with_factors(problem, factors)
-        self.near = _solve(self.problem, NEAR)
+        self.near = [(scored, _decision(scored)) for scored in Search(self.problem, wanted=wanted).run().best]
         self.best = self.near[0] if self.near else None
         self._costs = CostBook(self.problem, effective_rates(self.problem.priced_hardware))
         self._memory = MemoryBook(self.problem)
+
+    @property
+    def optimum(self) -> Fraction | None:
+        """The best objective value; None where nothing fits."""
+        return None if self.best is None else self.best[0].value
 
     def value(self, decision: Decision) -> Scored | None:
         shape, chunk = decision
@@ -182,8 +183,8 @@ def robust(
     if problem.expert_loads:
         raise SpecError("--uncertainty prices balanced experts: leave out experts.load")
     points = []
-    for done, factors in enumerate(_grid(problem, box)):
-        points.append(_At(problem, factors))
+    for done, point in enumerate(_grid(problem, box)):
+        points.append(point)
         if progress is not None:
             progress("efficiencies", done + 1, 1 + 2 * len(box))
     centre = points[0]
@@ -217,20 +218,20 @@ def _worst(points: list[_At], decision: Decision) -> tuple[Fraction | None, Fact
     return largest, where
 
 
-def _grid(problem: Problem, box: tuple[tuple[str, Fraction], ...]) -> Iterator[Factors]:
+def _grid(problem: Problem, box: tuple[tuple[str, Fraction], ...]) -> Iterator[_At]:
     """Centre, ends, and corners of the efficiencies whose ends change the optimum's value."""
-    centre = _solve(problem)
-    yield ()
+    centre = _At(problem, ())
+    yield centre
     moving = []
     for name, own in box:
-        ends = [((name, 1 - own),), ((name, 1 + own),)]
-        values = [_solve(with_factors(problem, end)) for end in ends]
-        if any([s.value for s, _ in v] != [s.value for s, _ in centre] for v in values):
+        ends = [_At(problem, ((name, 1 + sign * own),)) for sign in (-1, 1)]
+        if any(end.optimum != centre.optimum for end in ends):
             moving.append((name, own))
         yield from ends
     if len(moving) > 1:
         for signs in itertools.product((-1, 1), repeat=len(moving)):
-            yield tuple((name, 1 + sign * own) for sign, (name, own) in zip(signs, moving, strict=True))
+            corner = tuple((name, 1 + sign * own) for sign, (name, own) in zip(signs, moving, strict=True))
+            yield _At(problem, corner)
 
 
 def _thresholds(problem: Problem, answer: Decision, box: Mapping[str, Fraction]) -> Iterator[Threshold]:
@@ -241,7 +242,7 @@ def _thresholds(problem: Problem, answer: Decision, box: Mapping[str, Fraction])
 
 def _beaten(problem: Problem, answer: Decision, name: str, factor: Fraction) -> tuple[Scored, Decision] | None:
     """What is better than the answer with one efficiency changed."""
-    at = _At(problem, ((name, factor),))
+    at = _At(problem, ((name, factor),), wanted=1)
     if at.best is None:
         return None
     own = at.value(answer)
