@@ -77,12 +77,6 @@ Dollars = Annotated[Fraction, *fraction_of(Dimension.DOLLARS), schema_of(Dimensi
 DollarsPerHour = Annotated[
     Fraction, *fraction_of(Dimension.DOLLARS_PER_HOUR), schema_of(Dimension.DOLLARS_PER_HOUR, example="1.5 $/h")
 ]
-TokensPerSecond = Annotated[
-    Fraction,
-    *fraction_of(Dimension.TOKENS_PER_SECOND),
-    schema_of(Dimension.TOKENS_PER_SECOND, example="120000 tokens/s"),
-]
-
 PositiveRate = Annotated[
     Fraction,
     *fraction_of(Dimension.PER_SECOND, positive=True),
@@ -96,5 +90,3 @@ Factor = Annotated[Fraction, *fraction_of(Dimension.RATIO, positive=True, larges
 Multiple = Annotated[Fraction, *fraction_of(Dimension.RATIO, largest=10**18), _RATIO]
 """A plain number of any size."""
 Count = Annotated[int, _whole(Dimension.COUNT), _COUNT]
-PositiveCount = Annotated[int, _whole(Dimension.COUNT, least=1), _COUNT]
-"""A count of at least 1, ``671B`` or ``15T`` allowed."""

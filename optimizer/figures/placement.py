@@ -178,15 +178,6 @@ def _group_violations(
     return found
 
 
-def cross_node_copies(devices: Devices, node_size: int) -> int:
-    """Copies of experts on nodes beyond the first node that holds the expert, over all experts."""
-    homes: dict[int, set[int]] = {}
-    for device, held in enumerate(devices):
-        for expert in held:
-            homes.setdefault(expert, set()).add(device // node_size)
-    return sum(len(nodes) - 1 for nodes in homes.values())
-
-
 def moves(before: Devices, after: Devices) -> int:
     """Experts that some device must load to get from one placement to the other; slot order within a device is free."""
     return sum((Counter(new) - Counter(old)).total() for old, new in zip(before, after, strict=True))

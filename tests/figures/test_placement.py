@@ -5,7 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optimizer.figures.placement import (
-    cross_node_copies,
     device_loads,
     max_over_mean,
     moves,
@@ -35,11 +34,6 @@ def test_a_layer_without_load_is_balanced() -> None:
 @given(st.lists(st.integers(0, 10**12), min_size=4, max_size=4))
 def test_device_loads_add_up_to_the_load(load: list[int]) -> None:
     assert sum(device_loads(load, TWO_NODES)) == sum(load)
-
-
-def test_cross_node_copies_count_further_nodes() -> None:
-    assert cross_node_copies(TWO_NODES, 2) == 2
-    assert cross_node_copies(TWO_NODES, 4) == 0
 
 
 def test_moves_count_experts_loaded_anew() -> None:
