@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -20,11 +20,12 @@ from statistics import mean
 
 from benchmarks.accuracy import OWN_TABLE, Compared, Figures, compare, per_device
 from benchmarks.measurements import Run, problem_of, read_hardware, read_runs
-from optimizer.domain.margins import ANY, SHARES, Margin, quantile
+from optimizer.domain.margins import ANY, DEFAULT_CONFIDENCE, SHARES, Margin, quantile
 
 FIGURES = ("tpot_s", "ttft_s")
 LEAST_GROUPS = 2
 """Groups of a class without which its runs say nothing of a group that they have not seen."""
+CONFIDENCES = (0.5, 0.6, 0.7, 0.8, 0.9)
 _FINENESS = 400
 _SURE = 0.9
 Class = tuple[bool | None, str]
@@ -104,48 +105,84 @@ def margins(rows: Sequence[Ratios], shares: dict[str, list[float]] | None = None
     return found
 
 
-def coverage(rows: Sequence[Ratios], share: float) -> dict[str, float]:
-    """Share of runs that a margin from the other groups keeps."""
+def left_out(rows: Sequence[Ratios]) -> dict[str, dict[Class, Margin]]:
+    """Margins for each group, from the others."""
     shares = {figure: own_shares(rows, figure) for figure in FIGURES}
-    kept: dict[str, list[bool]] = defaultdict(list)
-    for group in {row.group for row in rows}:
-        table = {(row.moe, row.engine): row for row in margins([row for row in rows if row.group != group], shares)}
-        for row in (row for row in rows if row.group == group):
-            own = table.get(row.own, table[EVERY])
-            for figure in FIGURES:
-                kept[figure].append(getattr(row, figure) <= float(quantile(getattr(own, figure), share)))
-    return {figure: mean(own) for figure, own in kept.items()}
-
-
-def broken_choices(found: Sequence[Compared], rows: Sequence[Ratios], share: float) -> tuple[int, int]:
-    """Of choices under a limit on TPOT and on TTFT at a confidence, those that break one as measured; and how many.
-
-    A choice is among the runs of one group at the same lengths, by predicted throughput per device; limits are 5% above
-    the quartiles of what was measured there; margins are those of the other groups.
-    """
-    shares = {figure: own_shares(rows, figure) for figure in FIGURES}
-    cells: dict[tuple[object, ...], list[Compared]] = defaultdict(list)
-    for item in found:
-        cells[item.run.group, item.run.isl, item.run.osl].append(item)
-    broken = chosen = 0
-    tables = {
+    return {
         group: {(row.moe, row.engine): row for row in margins([row for row in rows if row.group != group], shares)}
         for group in {row.group for row in rows}
     }
+
+
+def coverage(rows: Sequence[Ratios], tables: Mapping[str, Mapping[Class, Margin]], share: float) -> dict[str, float]:
+    """Share of runs that a margin from the other groups keeps."""
+    kept: dict[str, list[bool]] = defaultdict(list)
+    for row in rows:
+        own = tables[row.group].get(row.own, tables[row.group][EVERY])
+        for figure in FIGURES:
+            kept[figure].append(getattr(row, figure) <= float(quantile(getattr(own, figure), share)))
+    return {figure: mean(own) for figure, own in kept.items()}
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Choices of a run under limits, and what became of them as measured.
+
+    Attributes
+    ----------
+    chosen, broken
+        How many there were; how many break a limit.
+    refused
+        Limits that some run keeps as measured and none as predicted.
+    lost
+        Mean share of throughput per device that those which keep their limits have less than the best that does.
+    """
+
+    chosen: int
+    broken: int
+    refused: int
+    lost: float
+
+
+def choices(
+    found: Sequence[Compared], tables: Mapping[str, Mapping[Class, Margin]], share: float | None,
+    limited: Sequence[str] = FIGURES,
+) -> Choices:  # fmt: skip
+    """What limits at a confidence choose; None: limits on the prediction alone.
+
+    A choice is among the runs of one group at the same lengths, by predicted throughput per device; limits are 5% above
+    the quartiles of what was measured there.
+
+    Parameters
+    ----------
+    tables
+        Margins for each group, from the others.
+    """
+    cells: dict[tuple[object, ...], list[Compared]] = defaultdict(list)
+    for item in found:
+        cells[item.run.group, item.run.isl, item.run.osl].append(item)
+    broken = chosen = refused = 0
+    lost = []
     for items in cells.values():
-        margin = tables[items[0].run.group].get(class_of(items[0]), tables[items[0].run.group][EVERY])
-        asked = {figure: float(quantile(getattr(margin, figure), share)) for figure in FIGURES}
+        table = tables[items[0].run.group]
+        margin = table.get(class_of(items[0]), table[EVERY])
+        asked = {name: 1.0 if share is None else float(quantile(getattr(margin, name), share)) for name in limited}
         for part in (0.25, 0.5, 0.75):
-            limits = {
-                figure: 1.05 * at(sorted(getattr(item.run, figure) for item in items), part) for figure in FIGURES
-            }
+            limits = {name: 1.05 * at(sorted(getattr(item.run, name) for item in items), part) for name in limited}
+            kept = [item for item in items if all(getattr(item.run, name) <= limits[name] for name in limited)]
             fit = [item for item in items
-                   if all(getattr(item.predicted, f) * asked[f] <= limits[f] for f in FIGURES)]  # fmt: skip
-            if fit:
-                best = max(fit, key=lambda item: per_device(item.run, item.predicted) or 0)
-                chosen += 1
-                broken += any(getattr(best.run, figure) > limits[figure] for figure in FIGURES)
-    return broken, chosen
+                   if all(getattr(item.predicted, name) * asked[name] <= limits[name] for name in limited)]  # fmt: skip
+            if not fit:
+                refused += bool(kept)
+                continue
+            best = max(fit, key=lambda item: per_device(item.run, item.predicted) or 0)
+            chosen += 1
+            if best in kept:
+                most = max(per_device(item.run, item.run) or 0 for item in kept)
+                lost.append(1 - (per_device(best.run, best.run) or 0) / most)
+            else:
+                broken += 1
+    return Choices(chosen, broken, refused, mean(lost))
 
 
 def ordered_pairs(found: Sequence[Compared], *, same_devices: bool) -> dict[str, list[tuple[float, bool]]]:
@@ -192,12 +229,23 @@ def main() -> int:
     rows = ratios_of(found)
     for margin in margins(rows):
         print(f"    Margin({margin.moe}, {margin.engine!r}, {margin.runs}, {margin.tpot_s}, {margin.ttft_s}),")
-    for name, share in coverage(rows, _SURE).items():
+    tables = left_out(rows)
+    for name, share in coverage(rows, tables, _SURE).items():
         print(f"{name}: {share:.1%} of {len(rows)} runs keep a limit at {_SURE:.0%}, their group left out")
-    for share in (0.5, _SURE):
-        broken, chosen = broken_choices(found, rows, share)
-        told = f"{broken} of {chosen} choices under limits on TPOT and TTFT at {share:.0%} break one"
-        print(f"{told}: {broken / max(1, chosen):.1%}")
+    for limited in (FIGURES, *((name,) for name in FIGURES)):
+        for asked in (None, *CONFIDENCES):
+            own = choices(found, tables, asked, limited)
+            title = " and ".join(name.removesuffix("_s") for name in limited)
+            how = (
+                "by the prediction"
+                if asked is None
+                else f"at {asked:.0%}" + " (default)" * (asked == DEFAULT_CONFIDENCE)
+            )
+            print(
+                f"limits on {title} {how}: {own.broken} of {own.chosen} choices break one, "
+                f"{own.broken / own.chosen:.1%}; {own.refused} find none; "
+                f"the others lose {own.lost:.1%} to the best that keeps them"
+            )
     for same in (True, False):
         for name, pairs in ordered_pairs(found, same_devices=same).items():
             least = tie(pairs)

@@ -10,9 +10,11 @@ from random import Random
 from typing import Any
 
 from optimizer.domain.attention import GatedDeltaNet, GroupedQueryAttention, LatentAttention
+from optimizer.domain.engines import ENGINES
 from optimizer.domain.feedforward import DenseFeedForward, MixtureOfExperts
 from optimizer.domain.hardware import HardwareSpec
 from optimizer.domain.layout import Layout, Stage
+from optimizer.domain.margins import MARGINS, SHARES
 from optimizer.domain.model import Block, ModelSpec, Mtp, Run
 from optimizer.domain.precision import ModelPrecision
 from optimizer.domain.problem import Problem
@@ -227,6 +229,14 @@ def _bind(rng: Random, base: dict[str, Any], probe: Problem) -> None:
         base["limits"]["ttft"] = found.ttft_s * Fraction(rng.choice([2, 5, 10, 11, 30]), 10)
     if found.tpot_s is not None and rng.random() < 0.4:
         base["limits"]["tpot"] = found.tpot_s * Fraction(rng.choice([2, 5, 10, 11, 30]), 10)
+    # at a confidence that does not move what a prediction has to keep
+    own = Random(f"{base['limits']}")  # noqa: S311 - test data
+    if base["limits"].keys() & {"ttft", "tpot"} and own.random() < 0.5:
+        base["limits"]["confidence"] = own.choice(["80%", "90%"])
+        sure = Problem.model_validate(base)
+        for name in ("ttft", "tpot"):
+            if name in base["limits"]:
+                base["limits"][name] *= allowance(sure, name)
     if rng.random() < 0.4:
         base["workload"]["request_rate"] = found.request_capacity * Fraction(rng.choice([1, 5, 10, 12, 25]), 10)
 
@@ -432,6 +442,21 @@ def _taken(problem: Problem, found: Evaluation) -> bool:
     return layout.batch <= (work.max_num_seqs or layout.batch) and decoded + prompt <= tokens
 
 
+def allowance(problem: Problem, name: str) -> Fraction:
+    """Measured ÷ predicted time that the share of runs asked for keeps: of the best engine, where any will do."""
+    asked = problem.limits.confidence
+    if asked is None:
+        return Fraction(1)
+    engine = problem.engine_name.partition("@")[0]
+    rows = {(row.moe, row.engine): row for row in MARGINS}
+    own = [
+        rows.get((problem.model.moe is not None, each), MARGINS[0])
+        for each in (ENGINES if engine == "any" else [engine])
+    ]
+    at = SHARES.index(float(asked))
+    return min(Fraction(str({"ttft": row.ttft_s, "tpot": row.tpot_s}[name][at])) for row in own)
+
+
 def keeps_limits(problem: Problem, found: Evaluation) -> bool:
     """Whether a layout's figures keep every limit."""
     limits, rate = problem.limits, problem.workload.request_rate
@@ -440,8 +465,8 @@ def keeps_limits(problem: Problem, found: Evaluation) -> bool:
         and found.steps.share <= 1
         and _taken(problem, found)
         and found.load < 1
-        and (limits.ttft is None or found.ttft_s is None or found.ttft_s <= limits.ttft)
-        and (limits.tpot is None or found.tpot_s is None or found.tpot_s <= limits.tpot)
+        and (limits.ttft is None or found.ttft_s is None or found.ttft_s * allowance(problem, "ttft") <= limits.ttft)
+        and (limits.tpot is None or found.tpot_s is None or found.tpot_s * allowance(problem, "tpot") <= limits.tpot)
         and (rate is None or found.request_capacity >= rate)
     )
 

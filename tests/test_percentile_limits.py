@@ -24,7 +24,7 @@ from optimizer.solve import solve
 from optimizer.solve.declared import solve_declared
 from optimizer.verify.constraints import violations
 from tests.limited import assert_limited
-from tests.small_problems import Priced, layouts, small_problem
+from tests.small_problems import Priced, allowance, layouts, small_problem
 from tests.small_problems import value as small_value
 
 
@@ -49,7 +49,8 @@ def asked() -> list[tuple[Problem, list[Priced], str, int]]:
 
 
 def limited(problem: Problem, name: str, share: int, value: Fraction) -> Problem:
-    return problem.changed(limits=problem.limits.model_copy(update={f"{name}_p{share}": value}))
+    asked = value * allowance(problem, name)
+    return problem.changed(limits=problem.limits.model_copy(update={f"{name}_p{share}": asked}))
 
 
 WRITTEN = """

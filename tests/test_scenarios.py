@@ -139,6 +139,16 @@ def test_a_hair_more_memory_would_do(path: Path) -> None:
     assert Search(problem.model_copy(update={"limits": looser})).run().best
 
 
+@pytest.mark.parametrize(
+    "path", [p for p in INFEASIBLE if p.stem.startswith(("hair-tpot", "hair-ttft"))], ids=lambda path: path.stem
+)
+def test_a_hair_longer_would_do(path: Path) -> None:
+    problem = read_problem(path)
+    assert problem.limits.confidence is None
+    longer = {name: limit * Fraction(1005, 1000) for name, limit in problem.asked.items()}
+    assert Search(problem.model_copy(update={"limits": problem.limits.model_copy(update=longer)})).run().best
+
+
 @pytest.mark.parametrize("path", LAYOUTS, ids=lambda path: path.stem)
 def test_layout_is_feasible_and_every_claim_is_judged(path: Path) -> None:
     verdict = judge(read_layout(path, claims=dimensions())).to_json()

@@ -103,6 +103,7 @@ def _show_judged(judged: FleetJudgement, *, derivations: bool) -> None:
     found = len(judged.violations)
     answer = "feasible" if judged.feasible else f"infeasible: {found} violated constraint{'s' * (found > 1)}"
     present.verdict_line(answer, good=judged.feasible)
+    _limits(judged.found.cluster)
     own = judged.found.document
     for broken, at in judged.violations:
         where = "" if at is None else f"{own.source}:{own.locate(at)[0]}: "
@@ -140,6 +141,7 @@ def show(result: FleetResult, document: dict[str, Any], alone: Fraction | None =
         more = f"{float(result.value / alone - 1):.2%} more than with one (--max-kinds 1)"
         value += f" with {kinds} kinds of layout, {more}"
     present.verdict_line(status + value + proof, good=status in {"optimal", "feasible"})
+    _limits(result.cluster)
     fleet = document["fleet"]
     if fleet is not None:
         for name, period in (fleet["periods"] or {"": fleet}).items():
@@ -167,6 +169,14 @@ def _over(result: FleetResult) -> str:
         return "proved over fleets of the replicas listed; layouts that are not are not checked"
     besides = unlooked(result.cluster)
     return "proved over fleets of all layouts" + (f" but {'; '.join(besides)}" if besides else "")
+
+
+def _limits(cluster: Cluster) -> None:
+    from optimizer.figures.accuracy_text import kept_how  # noqa: PLC0415 - needs the figures
+
+    told = [f"times of {own.name} are {kept_how(own.limits)}" for own in cluster.demands if own.limits.on_times]
+    if told:
+        emit(f"limits   {', '.join(told)} (limits.confidence)")
 
 
 def _period(cluster: Cluster, name: str, period: dict[str, Any]) -> None:

@@ -37,9 +37,25 @@ def command(problem: ProblemSource, json: Json = False, from_: From = None, pool
         emit_json(document)
     else:
         show(document)
-        for reason in why_not(question) if isinstance(question, Problem) else ():
-            emit(reason)
+        if isinstance(question, Problem):
+            _of_times(question, document)
+            for reason in why_not(question):
+                emit(reason)
     return 1 if document["status"] == "infeasible" else 0
+
+
+def _of_times(problem: Problem, document: dict[str, Any]) -> None:
+    """How sure limits on times are."""
+    from optimizer.explain.limits import fits_as_predicted  # noqa: PLC0415 - loads NumPy
+    from optimizer.figures.accuracy_text import confidence_text  # noqa: PLC0415 - the same
+
+    told = confidence_text(problem)
+    if told is None:
+        return
+    emit()
+    emit(f"Limits on times are {told}.")
+    if document["status"] == "infeasible" and fits_as_predicted(problem):
+        emit("By the prediction alone all could be kept: --confidence none.")
 
 
 def _of_launch(posed: Posed) -> Problem:

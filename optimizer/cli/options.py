@@ -84,7 +84,7 @@ PROBLEM_OPTIONS: Final = (
     ProblemOption(
         "--confidence",
         ("limits", "confidence"),
-        "Share of measured runs to keep TTFT and TPOT; else the prediction does.",
+        "Share of measured runs to keep limits on TTFT and TPOT: 80%; none: the prediction alone.",
         "SHARE",
     ),
     ProblemOption("--memory-utilization", ("limits", "memory_utilization"), "Share of memory to use.", "SHARE"),

@@ -11,7 +11,7 @@ from optimizer.domain.layout import Layout
 from optimizer.domain.limit_table import bounds_of
 from optimizer.domain.limits import PERCENTILES
 from optimizer.domain.problem import Problem
-from optimizer.figures.accuracy_text import accuracy_text
+from optimizer.figures.accuracy_text import accuracy_text, confidence_text
 from optimizer.figures.costs import Costs, Imbalance, build_costs
 from optimizer.figures.derivation_figure import Figure, shown
 from optimizer.figures.layer import Step
@@ -101,7 +101,7 @@ def layout_line(layout: Layout, *, experts: bool, of: int | None = None) -> str:
 
 def accuracy_lines(found: Mapping[str, Any], problem: Problem) -> None:
     """Print `accuracy_text`; and where the hardware is calibrated, but not for this problem."""
-    for line in accuracy_text(found, problem.limits.confidence):
+    for line in accuracy_text(found, problem):
         emit(line)
     if problem.hardware.calibration and problem.calibration is None:
         told = ", ".join(group.title for group in problem.hardware.calibration)
@@ -115,14 +115,18 @@ def problem_line(problem: Problem) -> str:
     if work.request_rate is not None:
         bounds.append(f"≥ {shown(work.request_rate, Dimension.PER_SECOND)}")
     kept = f", {', '.join(bounds)}" if bounds else ""
-    sure = problem.limits.confidence
-    if sure is not None and bounds:
-        kept += f" (times as predicted, for {float(sure):.4g} of measured runs to keep what is asked)"
     name = "" if problem.name == "problem" else f"{problem.name}: "
     return (
         f"{name}{problem.model.name} on {counted(problem.devices, 'device')} of {problem.hardware.name}, {work.phase}, "
         f"{work.input_tokens:,} in / {work.output_tokens:,} out{kept}, engine {problem.engine_name}"
     )
+
+
+def limits_line(problem: Problem) -> None:
+    """Print how sure limits on times are."""
+    told = confidence_text(problem)
+    if told is not None:
+        emit(f"limits   {told}")
 
 
 def memory_table(problem: Problem, evaluation: Evaluation) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -260,6 +260,7 @@ def show(problem: Problem, result: Result, document: dict[str, Any], time_limit_
         emit(f"layout   {present.layout_line(result.layout, experts=experts, of=problem.devices)}")
         _idle(problem, result, time_limit_s)
     emit(f"problem  {present.problem_line(problem)}")
+    present.limits_line(problem)
     if document.get("assumed"):
         emit(f"assumed  {'; '.join(document['assumed'])}")
     emit(f"lattice  {holds(problem)}")
@@ -282,19 +283,27 @@ def show(problem: Problem, result: Result, document: dict[str, Any], time_limit_
         if document.get("uncertainty"):
             _uncertainty(document["uncertainty"])
     elif status == "infeasible":
-        from optimizer.cli.explain import conflict_heading  # noqa: PLC0415 - only where nothing fits
-        from optimizer.verify.structure import why_not  # noqa: PLC0415 - the same
-
-        if document["conflict"]:
-            emit(conflict_heading(document["conflict"]) + ":")
-        for limit in document["conflict"]:
-            emit(f"  {paint(_limit(limit), 'red')}")
-        for reason in why_not(problem):
-            emit(reason)
-        emit("`shardproof explain` says how little each would have to change.")
+        _conflict(problem, document["conflict"])
     search = document["search"]
     emit()
     emit(paint(f"{search['candidates']:,} candidates in {search['wall_s']:.2f} s", "dim"))
+
+
+def _conflict(problem: Problem, found: Sequence[dict[str, Any]]) -> None:
+    """Limits that nothing keeps together, and what would help."""
+    from optimizer.cli.explain import conflict_heading  # noqa: PLC0415 - only where nothing fits
+    from optimizer.explain.limits import fits_as_predicted  # noqa: PLC0415 - the same
+    from optimizer.verify.structure import why_not  # noqa: PLC0415 - the same
+
+    if found:
+        emit(conflict_heading(found) + ":")
+    for limit in found:
+        emit(f"  {paint(_limit(limit), 'red')}")
+    for reason in why_not(problem):
+        emit(reason)
+    if fits_as_predicted(problem):
+        emit("By the prediction alone all could be kept: --confidence none.")
+    emit("`shardproof explain` says how little each would have to change.")
 
 
 def _idle(problem: Problem, result: Result, time_limit_s: float | None) -> None:

@@ -96,6 +96,7 @@ def show(verdict: Verdict, *, derivations: bool = False) -> None:
     experts = problem.model.moe is not None
     emit(f"layout   {present.layout_line(verdict.layout, experts=experts, of=problem.devices)}")
     emit(f"problem  {present.problem_line(problem)}")
+    present.limits_line(problem)
     for axis in verdict.outside_lattice:
         emit(f"lattice  {axis} is none that `solve` looks at")
     if verdict.evaluation is not None:

@@ -144,13 +144,6 @@ class DemandFile(Spec):
     search: Search = Search()
 
     @model_validator(mode="after")
-    def _by_the_mean(self) -> DemandFile:
-        if self.limits.confidence is not None:
-            message = "demands of a cluster keep their limits on average: a confidence is for a single problem"
-            raise FieldError(message, ("limits", "confidence"))
-        return self
-
-    @model_validator(mode="after")
     def _known(self) -> DemandFile:
         engine_named(self.engine)
         return self

@@ -95,6 +95,10 @@ class Bound(Limit):
         """Whether it is of a percentile of requests: a part of the limit on their mean, where that is written."""
         return self.bounds.endswith(tuple(f"_p{share}" for share in PERCENTILES))
 
+    def factor(self, problem: Problem) -> Fraction:
+        """What the objective's value is multiplied by before it is held against the limit: more than 1 for times."""
+        return problem.sure.get(self.bounds[:4], Fraction(1))
+
     def told(self, value: Fraction) -> str:
         """The limit in short: ``TPOT ≤ 50 ms``."""
         return f"{self.label} {'≥' if self.objective.maximised else '≤'} {format_quantity(value, self.dimension)}"
@@ -265,24 +269,24 @@ def limits_of(problem: Problem) -> list[Limit]:
 
 
 def bounds_of(problem: Problem) -> list[tuple[Bound, Fraction]]:
-    """Limits on the value of an objective, each with its number."""
+    """Limits on the value of an objective, each with its number as asked."""
     found = ((row, row.value(problem)) for row in LIMITS if isinstance(row, Bound))
     return [(row, Fraction(value)) for row, value in found if isinstance(value, Fraction)]
 
 
 def first_limits(problem: Problem) -> dict[int | None, Fraction]:
-    """Longest time to the first token, in seconds, by the percentile of requests (None: their mean)."""
+    """Longest predicted time to the first token, in seconds, by the percentile of requests (None: their mean)."""
     found: dict[int | None, Fraction] = {}
     for row, value in bounds_of(problem):
         scale = row.objective.scale_of(problem)
         if scale.measure is Measure.FIRST:
-            level = scale.level(value)
+            level = scale.level(value / row.factor(problem))
             found[scale.percentile] = min(level, found.get(scale.percentile, level))
     return found
 
 
 def tightest(problem: Problem) -> dict[Measure, Fraction]:
-    """What all limits on objectives leave of each measure: the least of what rises, the most of the rest.
+    """What all limits on objectives leave of each predicted measure: the least of what rises, the most of the rest.
 
     Percentiles of the time to the first token are in `first_limits`. Of a decode cycle they count as the mean does: no
     request has a longer one than the whole batch in flight.
@@ -292,7 +296,7 @@ def tightest(problem: Problem) -> dict[Measure, Fraction]:
         scale = row.objective.scale_of(problem)
         if scale.measure is Measure.FIRST and scale.percentile is not None:
             continue
-        level, held = scale.level(value), levels.get(scale.measure)
+        level, held = scale.level(value / row.factor(problem)), levels.get(scale.measure)
         better = max if scale.measure.rises else min
         levels[scale.measure] = level if held is None else better(held, level)
     return levels

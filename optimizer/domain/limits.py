@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from fractions import Fraction
+from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from optimizer.domain.base import FieldError, Grown, Spec
-from optimizer.domain.margins import Margin, quantile
+from optimizer.domain.margins import DEFAULT_CONFIDENCE, SHARES
 from optimizer.domain.quantity import LONGEST_SECONDS, Bytes, BytesPerSecond, Ratio, Seconds
 from optimizer.units import Dimension, QuantityError, parse_quantity
 
@@ -27,13 +28,26 @@ def _percentiles(schema: dict[str, Any]) -> None:
     schema["anyOf"] = [quantity, object_, *schema["anyOf"][1:]]
 
 
+_NONE = "none"
+
+
+def _unless_none(written: object) -> object:
+    return None if written == _NONE else written
+
+
+def _or_none(schema: dict[str, Any]) -> None:
+    default = f"{float(DEFAULT_CONFIDENCE):.0%}"
+    schema["description"] = f"share of measured runs that keep ttft and tpot; {default} where left out"
+    schema["anyOf"] = [*schema["anyOf"], {"const": _NONE}]
+
+
 class Limits(Grown):
     """Each optional; each a named constraint.
 
     `fabric_bandwidth` is the most a device may send over the outermost tier: transfers are priced at no more.
     `ttft` and `tpot` limit the mean of requests; `ttft_p99` and the like, written ``ttft: {p99: 2 s}``, what so many
-    percent of them have at most. `confidence` is the share of measured runs of the problem's class that have to keep
-    them all.
+    percent of them have at most. Each is as it was asked; `confidence` is the share of measured runs of the problem's
+    class that have to keep it. With None, which is written ``none``, the prediction itself keeps them.
     """
 
     later = ("confidence", *(f"{name}_p{share}" for name in LATENCIES for share in PERCENTILES))
@@ -51,7 +65,7 @@ class Limits(Grown):
     step_time: Seconds | None = None
     reserve: Bytes | None = None
     kv_cache_memory: Bytes | None = None
-    confidence: Ratio | None = Field(default=None, description="share of measured runs that keep ttft and tpot")
+    confidence: Annotated[Ratio | None, BeforeValidator(_unless_none), Field(json_schema_extra=_or_none)] = None
 
     @model_validator(mode="before")
     @classmethod
@@ -77,25 +91,24 @@ class Limits(Grown):
                     raise FieldError(str(wrong), (name, key)) from None
         return found
 
-    def kept(self, margin: Margin) -> Limits:
-        """What predicted times have to keep for measured ones to keep these limits at the confidence.
+    @field_validator("confidence")
+    @classmethod
+    def _told_by_runs(cls, asked: Fraction | None) -> Fraction | None:
+        low, high = SHARES[0], SHARES[-1]
+        if asked is not None and not low <= float(asked) <= high:
+            raise ValueError(f"{float(asked):.4g} is not between {low} and {high}, of which measured runs tell")
+        return asked
 
-        Raises
-        ------
-        FieldError
-            A confidence beyond what the runs tell.
-        """
-        if self.confidence is None:
+    @property
+    def on_times(self) -> bool:
+        """Whether any is on a time that runs measure."""
+        return any(getattr(self, name) is not None for name in type(self).model_fields if name.startswith(LATENCIES))
+
+    def by_default(self) -> Self:
+        """The same at the default confidence, where times are limited and the file says nothing of one."""
+        if "confidence" in self.model_fields_set or not self.on_times:
             return self
-        try:
-            first, each = (quantile(own, float(self.confidence)) for own in (margin.ttft_s, margin.tpot_s))
-        except ValueError as beyond:
-            raise FieldError(str(beyond), ("limits", "confidence")) from None
-        factors = {"ttft": first, "tpot": each}
-        stated = {name: getattr(self, name) for name in type(self).model_fields if name[:4] in factors}
-        return self.model_copy(
-            update={name: None if own is None else own / factors[name[:4]] for name, own in stated.items()}
-        )
+        return self.model_copy(update={"confidence": DEFAULT_CONFIDENCE})
 
 
 def as_tuple(value: object) -> object:

@@ -32,7 +32,7 @@ def as_cluster(problem: Problem) -> Cluster | None:
     )  # fmt: skip
     if (
         problem.objective != "throughput" or problem.max_kinds == 1 or work != same or problem.experts is not None
-        or problem.limits.confidence is not None or any(getattr(problem.search, axis) for axis in _OF_ALL)
+        or any(getattr(problem.search, axis) for axis in _OF_ALL)
     ):  # fmt: skip
         return None
     each, rack = own.devices_per_node, own.devices_per_rack

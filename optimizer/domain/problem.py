@@ -17,7 +17,7 @@ from optimizer.domain.coactivation import Coactivation
 from optimizer.domain.engines import ANY, ENGINES, Engine, engine_named
 from optimizer.domain.engines.engine import Waiting
 from optimizer.domain.hardware import HardwareSpec
-from optimizer.domain.limits import AsTuple, Limits, Search
+from optimizer.domain.limits import LATENCIES, AsTuple, Limits, Search
 from optimizer.domain.margins import Margin, margin_of, quantile
 from optimizer.domain.model import ModelSpec
 from optimizer.domain.objectives import OBJECTIVES, Objective, ObjectiveName, Scale
@@ -211,13 +211,26 @@ class Problem(Grown):
 
     @property
     def asked(self) -> dict[str, Fraction]:
-        """Limits on `ttft` and `tpot` as they were asked for: `limits` holds what predictions have to keep for them."""
-        limits, sure, margin = self.limits, self.limits.confidence, self.margin
-        found = {}
-        for name, bound, own in (("ttft", limits.ttft, margin.ttft_s), ("tpot", limits.tpot, margin.tpot_s)):
-            if bound is not None:
-                found[name] = bound if sure is None else bound * quantile(own, float(sure))
-        return found
+        """Limits on the means of TTFT and TPOT, in seconds."""
+        found = {name: getattr(self.limits, name) for name in LATENCIES}
+        return {name: bound for name, bound in found.items() if bound is not None}
+
+    @cached_property
+    def sure(self) -> dict[str, Fraction]:
+        """What a predicted TTFT and TPOT are multiplied by before they are held against a limit: 1 by the prediction.
+
+        The quantiles of the class at the confidence asked. Where any engine will do, the least of those of all: what
+        one of them keeps, their union keeps.
+        """
+        share, own = self.limits.confidence, self.engine
+        if share is None:
+            return dict.fromkeys(LATENCIES, Fraction(1))
+        each = own.members if own.members and self.calibration is None else (own,)
+        found = [margin_between(self.model, self.hardware, engine) for engine in each]
+        return {
+            "ttft": min(quantile(margin.ttft_s, float(share)) for margin in found),
+            "tpot": min(quantile(margin.tpot_s, float(share)) for margin in found),
+        }
 
     @cached_property
     def waiting(self) -> Waiting:
@@ -323,7 +336,7 @@ def resolve(
         hardware=hardware,
         devices=devices,
         workload=written.workload,
-        limits=written.limits.kept(margin_between(in_force, hardware, engine_named(written.engine))),
+        limits=written.limits.by_default(),
         objective=written.objective,
         engine_name=written.engine,
         search=written.search,

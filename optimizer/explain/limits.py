@@ -42,6 +42,14 @@ def fits(problem: Problem) -> Scored | None:
     return None
 
 
+def fits_as_predicted(problem: Problem) -> bool:
+    """Whether some layout keeps limits on times by the prediction that no layout keeps at the confidence asked."""
+    limits = problem.limits
+    if limits.confidence is None or not limits.on_times:
+        return False
+    return fits(changed(problem, limits=limits.model_copy(update={"confidence": None}))) is not None
+
+
 def optimum(problem: Problem, objective: str) -> Scored | None:
     """The best layout by an objective."""
     best = Search(problem.model_copy(update={"objective": objective})).run().best

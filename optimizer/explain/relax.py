@@ -137,8 +137,8 @@ def _to_the_best(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
     """A limit on the value of an objective: the best value without it."""
     best = optimum(limit.drop(problem), limit.bounds) if isinstance(limit, Bound) else None
     if best is not None and isinstance(limit, Bound):
-        own = limit.stated(problem, best.value)
-        yield Relaxation(limit.name, limit.of(problem), best.value, limit.unit, own, best)
+        new = best.value * limit.factor(problem)
+        yield Relaxation(limit.name, limit.of(problem), new, limit.unit, limit.stated(problem, new), best)
 
 
 def _bandwidth(problem: Problem, limit: Limit) -> Iterator[Relaxation]:

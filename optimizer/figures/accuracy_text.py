@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
-from optimizer.domain.margins import SHARES
+from optimizer.domain.limit_table import bounds_of
+from optimizer.domain.limits import LATENCIES, Limits
+from optimizer.domain.margins import DEFAULT_CONFIDENCE, SHARES
+from optimizer.domain.problem import Problem
 from optimizer.figures.derivation_figure import shown
 from optimizer.units import Dimension
 
@@ -17,7 +20,29 @@ _INTERVALS = (
 )
 
 
-def accuracy_text(found: Mapping[str, Any], sure: Fraction | None = None) -> list[str]:
+def confidence_text(problem: Problem) -> str | None:
+    """How sure limits on times are, and how to ask otherwise; None where no time is limited."""
+    named = [name for name in LATENCIES if any(limit.bounds.startswith(name) for limit, _ in bounds_of(problem))]
+    if not named:
+        return None
+    if problem.limits.confidence is None:
+        default = f"{float(DEFAULT_CONFIDENCE):.0%}"
+        return f"{kept_how(problem.limits)}; --confidence {default} asks it of so many measured runs"
+    held = " and ".join(f"{name.upper()} × {float(problem.sure[name]):.4g}" for name in named)
+    runs = "the engine that errs least" if problem.engine.members else problem.margin.title
+    return (
+        f"{kept_how(problem.limits)}: predicted {held}, by measured runs of {runs} "
+        "(--confidence asks for another share; none: the prediction alone)"
+    )
+
+
+def kept_how(limits: Limits) -> str:
+    """By what limits on times are kept."""
+    share = limits.confidence
+    return "kept by predicted times alone" if share is None else f"kept at {float(share):.0%} confidence"
+
+
+def accuracy_text(found: Mapping[str, Any], problem: Problem) -> list[str]:
     """How far measured times lie from the predicted ones, and how many runs keep the limits; each a sentence."""
     told = [
         f"{title} {shown(Fraction(low), dimension)} to {shown(Fraction(high), dimension)}"
@@ -25,10 +50,10 @@ def accuracy_text(found: Mapping[str, Any], sure: Fraction | None = None) -> lis
         for low, high in ([found[key]] if key in found else [])
     ]
     lines = [f"as measured in 90% of {found['runs']:,} runs ({found['class']}): {', '.join(told)}"] if told else []
-    if found.get("kept"):
+    # a limit at a confidence is kept by the engine that errs least where any will do, not by the runs of all
+    if found.get("kept") and not (problem.engine.members and problem.limits.confidence is not None):
         kept = " and ".join(f"{name.upper()} in {_share(share)}" for name, share in found["kept"].items())
-        hint = "" if sure is not None else "; --confidence 90% asks for nine of ten"
-        lines.append(f"runs of that class keep the limit on {kept}{hint}")
+        lines.append(f"runs of that class keep the limit on {kept}")
     return lines
 
 

@@ -181,7 +181,7 @@ class _Reading:
             raise self.document.error(_WANTED, (*at, "workload", "input_tokens"))
         return Demand(
             name=name, phase=work.phase or _phase(name, rates), request_rate=rate, buckets=buckets,
-            model=model, limits=own.limits, engine_name=own.engine, search=own.search,
+            model=model, limits=own.limits.by_default(), engine_name=own.engine, search=own.search,
             prefix_cache_hit=hit, mtp_tokens=work.mtp_tokens, mtp_acceptance=work.mtp_acceptance, traffic=traffic,
         )  # fmt: skip
 

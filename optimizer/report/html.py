@@ -8,7 +8,7 @@ from typing import Final
 
 from optimizer.domain.limit_table import bounds_of
 from optimizer.domain.margins import accuracy
-from optimizer.figures.accuracy_text import accuracy_text
+from optimizer.figures.accuracy_text import accuracy_text, confidence_text
 from optimizer.figures.derivation_figure import Figure
 from optimizer.report.html_experts import experts_section
 from optimizer.report.html_layout import layout_section
@@ -74,7 +74,8 @@ def _question(subject: Subject) -> str:
     parts += [limit.told(bound) for limit, bound in bounds_of(problem)]
     if work.request_rate is not None:
         parts.append(f"≥ {format_quantity(work.request_rate, Dimension.PER_SECOND)}")
-    return paragraph("; ".join(parts) + ".")
+    told = confidence_text(problem)
+    return paragraph("; ".join(parts) + ".") + (paragraph(f"Limits on times are {escape(told)}.") if told else "")
 
 
 def _answer(subject: Subject) -> str:
@@ -123,7 +124,7 @@ def _accuracy(subject: Subject) -> str:
         return ""
     stated_figures = {name: float(figure.value) for name, figure in subject.figures.items()}
     own = accuracy(subject.problem.margin, stated_figures, subject.problem.asked)
-    return "".join(paragraph(escape(line) + ".") for line in accuracy_text(own, subject.problem.limits.confidence))
+    return "".join(paragraph(escape(line) + ".") for line in accuracy_text(own, subject.problem))
 
 
 def _figures(figures: Mapping[str, Figure]) -> str:

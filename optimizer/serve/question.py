@@ -208,7 +208,8 @@ def curve(question: Question, *, time_limit_s: float) -> list[dict[str, Any]]:
 
 
 def _under(asked: Problem, objective: str, tpot: Fraction | None, time_limit_s: float) -> Result:
-    limits = asked.limits.model_copy(update={"tpot": tpot})
+    held = None if tpot is None else tpot * asked.sure["tpot"]
+    limits = asked.limits.model_copy(update={"tpot": held})
     return solve(asked.model_copy(update={"objective": objective, "limits": limits}), time_limit_s=time_limit_s)
 
 

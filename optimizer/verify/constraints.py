@@ -16,7 +16,7 @@ from optimizer.figures.costs import Imbalance
 from optimizer.figures.objective import value_of
 from optimizer.figures.room import room_of
 from optimizer.figures.serving import Evaluation
-from optimizer.units import Dimension
+from optimizer.units import Dimension, format_quantity
 from optimizer.verify.structure import structural_violations
 from optimizer.verify.violation import Violation, against, number
 
@@ -81,13 +81,16 @@ def batch(problem: Problem, evaluation: Evaluation) -> Iterator[Violation]:
 
 def bounded(problem: Problem, evaluation: Evaluation) -> Iterator[Violation]:
     """Limits on the value of an objective, such as TTFT and TPOT, in the phases that have it."""
-    for limit, bound in bounds_of(problem):
-        row = limit.objective
+    sure = problem.limits.confidence
+    for limit, asked in bounds_of(problem):
+        row, bound = limit.objective, asked / limit.factor(problem)
         if row.scale_of(problem).measure is Measure.CONTEXT:
             continue
         found = value_of(row, problem, evaluation)
         if found is not None and found != bound and (found < bound) == row.maximised:
             word = "wanted" if row.maximised else "allowed"
+            if bound != asked:
+                word += f" for {format_quantity(asked, limit.dimension)} at {float(sure or 0):.0%} confidence"
             yield Violation(
                 limit.family,
                 f"{row.words} is {against(found, bound, limit.dimension, 'of')} {word}",

@@ -94,7 +94,7 @@ def test_what_is_wrong_with_a_table_is_said(cluster, capsys, text, message):
         ("price: 3 $/h}", "billing: owned}", "needs a price"),
         ("objective: cost", "periods: {day: {hours: 8, rates: {chet: 3}}}", "'chet' is no demand"),
         ("objective: cost", "objectiv: cost", "did you mean 'objective'?"),
-        ("40}}", "40}, limits: {tpot: 40 ms, confidence: 90%}}", "keep their limits on average"),
+        ("40}}", "40}, limits: {tpot: 40 ms, confidence: 99%}}", "0.99 is not between 0.05 and 0.95"),
     ],
 )
 def test_what_is_wrong_with_a_cluster_is_said(cluster, capsys, old, new, message):

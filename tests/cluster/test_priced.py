@@ -110,3 +110,31 @@ def test_a_time_limit_ends_the_search_for_layouts_too(capsys):
     assert len(hopeless.listed) <= len(cluster.demands) * len(cluster.pools)
     run(["solve", "llama-3.3-70b-n-plus-1", "--time-limit", "0.01"])
     assert "infeasible" not in capsys.readouterr().out
+
+
+SURE = """\
+pools: {h100: {hardware: h100-sxm-8, devices: 2}}
+demands:
+  chat: {model: llama-3.1-8b, engine: vllm, workload: {input_tokens: 1000, output_tokens: 100, request_rate: 4},
+         limits: {tpot: 12 ms%s}, search: {tp: 1, pp: 1}}
+"""
+
+
+def test_a_fleet_keeps_times_at_the_default_confidence_unless_another_is_asked(tmp_path, capsys):
+    file, out = tmp_path / "cluster.yaml", tmp_path / "fleet.json"
+    served = {}
+    for word, factor, told in (
+        ("", "1.15", "at 80% confidence"),
+        (", confidence: none", "1", "by predicted times alone"),
+    ):
+        file.write_text(SURE % word)
+        assert run(["solve", str(file), "--out", str(out)]) == 0
+        assert f"times of chat are kept {told} (limits.confidence)" in capsys.readouterr().out
+        document = json.loads(out.read_text())
+        assert certify(document).accepted
+        columns = columns_of(read_question(str(file))).listed
+        longest = max(column.tpot_s for column in columns)
+        assert longest * Fraction(factor) <= Fraction(12, 1000)
+        served[word] = max(column.requests_per_s for column in columns)
+    assert longest * Fraction("1.15") > Fraction(12, 1000)
+    assert served[""] < served[", confidence: none"]
