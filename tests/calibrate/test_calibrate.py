@@ -136,7 +136,8 @@ def test_answers_on_a_calibrated_hardware_are_certified_with_its_own_margins() -
              "workload": {"input_tokens": 512, "output_tokens": 64},
              "limits": {"ttft": "500 ms", "tpot": "20 ms", "confidence": "90%"}}  # fmt: skip
     problem = read_problem(asked)
-    assert (problem.limits.ttft, problem.limits.tpot) == (Fraction("0.5") / Fraction("1.25"), Fraction(2, 110))
+    assert problem.sure == {"ttft": Fraction("1.25"), "tpot": Fraction("1.1")}
+    assert read_problem(asked | {"engine": "any"}).sure == problem.sure
     result = solve(problem)
     shipped = solve(read_problem(asked | {"hardware": "h100-sxm-8"}))
     assert result.evaluation is not None

@@ -113,7 +113,8 @@ def test_every_command_takes_it(answered: Path, tmp_path: Path, capsys: pytest.C
     assert run(["certify", str(answered)]) == Exit.YES
     assert run(["verify", str(answered)]) == Exit.YES
     assert run(["report", str(answered), "--out", str(tmp_path / "page.html")]) == Exit.YES
-    assert "pp3-b48-c130" in (tmp_path / "page.html").read_text()
+    page = (tmp_path / "page.html").read_text()
+    assert all(own["name"] in page for own in json.loads(answered.read_text())["fleet"]["replicas"])
     capsys.readouterr()
 
 
@@ -124,7 +125,7 @@ def test_the_first_line_says_so(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_one_kind_is_answered_as_ever(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["solve", *SCENARIO, "--max-kinds", "1"]) == Exit.YES
-    assert capsys.readouterr().out.splitlines()[1].startswith("layout   tp=1")
+    assert capsys.readouterr().out.splitlines()[1].startswith("layout   tp=2")
     assert run(["solve", *SCENARIO[:-1], "throughput_per_device"]) == Exit.YES
     assert capsys.readouterr().out.splitlines()[1].startswith("layout ")
 
