@@ -28,8 +28,8 @@ from benchmarks.measurements import read_runs
 from optimizer import certify, read_problem, solve
 from optimizer.cli.main import run
 from optimizer.domain.engines import ENGINES
-from optimizer.domain.limit_table import bounds_of, first_limits, tightest
 from optimizer.domain.layout import slotted
+from optimizer.domain.limit_table import bounds_of, first_limits, tightest
 from optimizer.domain.limits import Search
 from optimizer.domain.margins import DEFAULT_CONFIDENCE, MARGINS, SHARES, margin_of, quantile, share_within
 from optimizer.domain.objectives import Measure
