@@ -47,7 +47,7 @@ def fits_as_predicted(problem: Problem) -> bool:
     limits = problem.limits
     if limits.confidence is None or not limits.on_times:
         return False
-    return fits(changed(problem, limits=limits.model_copy(update={"confidence": None}))) is not None
+    return fits(problem.changed(limits=limits.model_copy(update={"confidence": None}))) is not None
 
 
 def optimum(problem: Problem, objective: str) -> Scored | None:
