@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from optimizer.cli.options import Json
 from optimizer.cli.output import emit, is_terminal, say
 from optimizer.errors import StoppedError
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 def command(
     grid: Annotated[str, typer.Argument(help="Grid file, or `-` for standard input.")],
-    json: Json = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON document a row on standard output.")] = False,
     out: Annotated[
         list[str] | None,
         typer.Option(help="Write the table: CSV, or Parquet by its name; may be repeated. Else CSV on stdout."),
