@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from optimizer.cli.options import Json
+from optimizer.cli.options import JsonLines
 from optimizer.cli.output import emit, is_terminal, say
 from optimizer.errors import StoppedError
 
@@ -21,7 +21,7 @@ def command(
         list[str] | None,
         typer.Argument(metavar="[SET]...", help="Sets (smoke, core, scale, …), scenarios or problem files."),
     ] = None,
-    json: Json = False,
+    json: JsonLines = False,
     out: Annotated[str | None, typer.Option(help="Write the JSON lines to a file.", metavar="FILE")] = None,
     markdown: Annotated[str | None, typer.Option(help="Write the Markdown table to a file.", metavar="FILE")] = None,
     compare: Annotated[

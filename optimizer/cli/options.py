@@ -255,6 +255,7 @@ From = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+JsonLines = Annotated[bool, typer.Option("--json", help="One JSON document a line on standard output.")]
 
 
 Prepare = Callable[[str | None, dict[str, str | None]], dict[str, str | None]]

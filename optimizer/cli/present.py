@@ -20,6 +20,7 @@ from optimizer.figures.reserve import default_tokens
 from optimizer.figures.room import room_of
 from optimizer.figures.runnable import lacking_bytes
 from optimizer.figures.serving import Evaluation
+from optimizer.readers.launch.launch import budget_of
 from optimizer.units import Dimension
 from optimizer.verify.claims import JudgedClaim
 
@@ -129,6 +130,11 @@ def limits_line(problem: Problem) -> None:
         emit(f"limits   {told}")
 
 
+def told_tokens(problem: Problem, layout: Layout) -> int:
+    """Tokens of a step that a launch of a layout is told, at least as many as sequences in flight."""
+    return max(budget_of(problem.workload, problem.engine_name.partition("@")[0], layout), layout.batch)
+
+
 def memory_table(problem: Problem, evaluation: Evaluation) -> None:
     """Bytes of the fullest device of every stage; runs of alike stages in one row."""
     heading("Memory of the fullest device")
@@ -170,6 +176,14 @@ def memory_table(problem: Problem, evaluation: Evaluation) -> None:
         f"{found.tokens:,} tokens, {float(found.concurrency):,.1f} sequences of {found.length:,}; "
         f"longest context {found.longest_context:,}. Engines that run it: {engines}."
     )
+    batch, step = evaluation.layout.batch, told_tokens(problem, evaluation.layout)
+    if found.concurrency < batch and any(lack <= 0 for lack in lacking.values()) and step < default_tokens(problem):
+        work = problem.workload.model_copy(update={"max_num_batched_tokens": step})
+        fewer = room_of(problem.model_copy(update={"workload": work}), evaluation.shape, evaluation.cuts)
+        emit(
+            f"  Told {step:,} tokens a step, as `export` tells it: {fewer.tokens:,} tokens, "
+            f"{float(fewer.concurrency):,.1f} sequences of {fewer.length:,}."
+        )
 
 
 def _parts(costs: Costs, step: Step, first: int, layers: int, *, last: bool) -> dict[str, int]:

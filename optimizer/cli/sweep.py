@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from optimizer.cli.options import JsonLines
 from optimizer.cli.output import emit, is_terminal, say
 from optimizer.errors import StoppedError
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 def command(
     grid: Annotated[str, typer.Argument(help="Grid file, or `-` for standard input.")],
-    json: Annotated[bool, typer.Option("--json", help="One JSON document a row on standard output.")] = False,
+    json: JsonLines = False,
     out: Annotated[
         list[str] | None,
         typer.Option(help="Write the table: CSV, or Parquet by its name; may be repeated. Else CSV on stdout."),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -40,6 +42,24 @@ def test_an_answer_that_no_engine_runs_says_what_each_lacks(capsys: pytest.Captu
     assert "`--engine vllm` finds what that one runs." in told
     assert run(["solve", *asked, "--engine", "vllm"]) == 0
     assert "Engines that run it: vllm." in capsys.readouterr().out
+
+
+def test_a_cache_that_the_engines_own_step_leaves_no_room_for_is_told_at_the_step_that_is_exported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Beside an answer of 82 sequences a rank, `0 tokens` alone would say that it does not run."""
+    asked = ["--model", "deepseek-v3", "--hardware", "h800-sxm-8", "--devices", "144", "--isl", "4096", "--osl", "1024",
+             "--phase", "decode", "--tpot", "50ms", "--engine", "vllm"]  # fmt: skip
+    out = tmp_path / "result.json"
+    assert run(["solve", *asked, "--out", str(out)]) == 0
+    told = re.search(r"Told (\d+) tokens a step, as `export` tells it: [\d,]+ tokens, ([\d.]+) sequences", (
+        capsys.readouterr().out
+    ))  # fmt: skip
+    assert told is not None
+    batch = json.loads(out.read_text())["layout"]["batch"]
+    assert float(told[2]) >= batch
+    assert run(["export", str(out), "--engine", "vllm", "--out", str(tmp_path / "launch")]) == 0
+    assert f"--max-num-batched-tokens {told[1]} " in (tmp_path / "launch" / "node-0" / "launch.sh").read_text()
 
 
 def test_engines_are_named_that_verify_accepts() -> None:
