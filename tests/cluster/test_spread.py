@@ -10,7 +10,7 @@ from benchmarks.fleets import Size, instance
 from optimizer.certificate import certify
 from optimizer.cluster import solve_cluster
 from optimizer.cluster.spread import spread_fleet
-from optimizer.domain.cluster import FLEET_MAXIMISED
+from optimizer.domain.cluster import FLEET_MAXIMISED, Cluster, Demand, GivenRate, Period, Pool, Survive
 from optimizer.fleet.column import given_columns, useful
 from optimizer.fleet.families import filling
 from optimizer.fleet.statement import is_exact, state
@@ -61,3 +61,19 @@ def test_replicas_of_many_demands_stand_apart():
     decided, verdict = apart
     assert verdict.feasible
     assert statement.program.value(decided.point) == verdict.value
+
+
+def test_two_of_a_demand_on_one_node_are_counted_as_lost_together(unlisted):
+    del unlisted
+    rate = GivenRate(
+        pool="p", demand="d", role="aggregated", layout="one", devices=1, requests_per_s=1
+    )  # fmt: skip
+    cluster = Cluster(
+        name="pair", objective="devices", rates=(rate,), survive=Survive(nodes=1),
+        pools=(Pool(name="p", hardware=None, devices_per_node=2, free=(2, 2), price=None, billing="owned"),),
+        demands=(Demand(name="d", phase="aggregated", request_rate=None),),
+        periods=(Period(name="always", hours=24, rates={"d": 2}),),
+    )  # fmt: skip
+    # three replicas on two nodes lose two; four lose two as well
+    result = solve_cluster(cluster)
+    assert (result.status, result.value, result.bound) == ("optimal", 4, 4)
