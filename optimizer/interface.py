@@ -23,7 +23,7 @@ from optimizer.domain.problem import Problem
 from optimizer.errors import SpecError
 from optimizer.explain import Explanation
 from optimizer.explain import explain as explain_problem
-from optimizer.explain.cluster import conflict_of
+from optimizer.explain.cluster import FleetExplanation, conflict_of, explain_cluster
 from optimizer.figures.derivation import derive
 from optimizer.readers import read
 from optimizer.readers.cluster import cluster_in, is_cluster
@@ -279,15 +279,23 @@ def certify(
     return certify_document(json.loads(json.dumps(document)), None if problem is None else _question(problem))
 
 
-def explain(problem: Problem | str | Path | Mapping[str, Any], *, progress: Progress | None = None) -> Explanation:
+def explain(problem: Asked, *, progress: Progress | None = None) -> Explanation | FleetExplanation:
     """Why nothing fits, with the smallest change of each limit that would; or what binds, and what more would bring.
+
+    Parameters
+    ----------
+    problem
+        A problem, or a cluster with `pools` and `demands`; or what one is read from.
 
     Raises
     ------
     SpecError
         Where the problem cannot be read.
     """
-    return explain_problem(_problem(problem), progress)
+    question = _question(problem)
+    if isinstance(question, Cluster):
+        return FleetExplanation(explain_cluster(question))
+    return explain_problem(question, progress)
 
 
 def place(problem: Problem | str | Path | Mapping[str, Any], *, time_limit_s: float | None = None) -> Decided:

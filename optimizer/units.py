@@ -177,6 +177,11 @@ def _refuse_unit(text: str, unit: str, dimension: Dimension) -> QuantityError:
     return QuantityError(f"unknown unit {unit!r} for {dimension.noun}: use {wanted}", suggestion)
 
 
+def counted(count: int, plural: str) -> str:
+    """How many there are, in words: 1 node, 2 nodes."""
+    return f"{count:,} {plural.removesuffix('s') if count == 1 else plural}"
+
+
 def parse_quantity(value: object, dimension: Dimension, *, largest: Fraction | int | None = None) -> Fraction:
     """Exact value of a quantity in its base unit.
 

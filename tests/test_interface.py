@@ -91,6 +91,26 @@ def test_a_layout_alone_needs_its_problem(result: optimizer.Result) -> None:
         verify(result.layout)
 
 
+def test_explain_takes_a_cluster() -> None:
+    cluster = {
+        "pools": {"new": {"hardware": "h100-sxm-8", "nodes": 1, "price": "2 $/h", "billing": "on_demand"}},
+        "demands": {
+            "chat": {
+                "model": "llama-3.1-8b",
+                "workload": {"input_tokens": 1000, "output_tokens": 100, "request_rate": 20},
+                "limits": {"ttft": "1 s", "tpot": "50 ms"},
+            }
+        },
+        "limits": {"budget": "1 $/h"}, "replica_devices": 2, "objective": "cost",
+    }  # fmt: skip
+    found = explain(cluster)
+    assert found.status == "infeasible"
+    assert {item["limit"] for item in found.conflict} == {"demands.chat.request_rate", "limits.budget"}
+    assert {item["limit"] for item in found.relaxations} <= {item["limit"] for item in found.conflict}
+    assert found.to_json()["schema"] == "shardproof/explain/1"
+    assert explain({**cluster, "limits": {}}).status == "feasible"
+
+
 def test_explain_place_and_audit(tmp_path: Path) -> None:
     assert explain({**SMALL, "devices": 1, "limits": {"tpot": "1 us"}}).conflict
     placed = place(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.units import Dimension, QuantityError, format_quantity, parse_fraction, parse_quantity
+from optimizer.units import Dimension, QuantityError, counted, format_quantity, parse_fraction, parse_quantity
 from tests.strategies import quantities
 
 
@@ -178,3 +178,8 @@ def test_a_fraction_of_a_document_is_exact(text: str, value: Fraction) -> None:
 def test_a_fraction_that_its_text_does_not_bound_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not a fraction"):
         parse_fraction(text)
+
+
+@pytest.mark.parametrize(("count", "said"), [(1, "1 node"), (2, "2 nodes"), (0, "0 nodes"), (1200, "1,200 nodes")])
+def test_a_count_has_its_noun(count, said):
+    assert counted(count, "nodes") == said

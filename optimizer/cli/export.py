@@ -39,7 +39,7 @@ def command(
     from optimizer.readers.fleet import is_fleet_document  # noqa: PLC0415 - the same
 
     document = load(result)
-    if is_fleet_document(document.data) and document.data["fleet"] is not None:
+    if is_fleet_document(document.data) and document.data.get("fleet") is not None:
         return _fleet(document, engine, out, model, as_json=json)
     data: Any = document.data
     placed = _placement_file(document, engine)

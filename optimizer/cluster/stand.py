@@ -14,6 +14,7 @@ from optimizer.fleet.column import Column
 from optimizer.fleet.statement import state
 from optimizer.readers.document import Document
 from optimizer.readers.fleet import fleet_in, unplaced
+from optimizer.units import counted
 from optimizer.verify.fleet import Broken
 from optimizer.verify.proposed import FleetJudgement, judge_proposed, price
 
@@ -58,7 +59,7 @@ def stand(cluster: Cluster, columns: Sequence[Column], counts: Counts) -> tuple[
         if _laid(bare, own, counts) is None:
             for name, listed in counts.items():
                 needs = " + ".join(f"{listed[c.name]} × {c.devices}" for c in own if listed.get(c.name))
-                room = f"the {pool.devices:,} free on {len(pool.free):,} nodes of {pool.name}"
+                room = f"the {pool.devices:,} free on {counted(len(pool.free), 'nodes')} of {pool.name}"
                 text = f"{needs} devices do not fit {room} in {name}"
                 most = max(own, key=lambda c: c.devices * listed.get(c.name, 0), default=None)
                 broken.append(Broken("capacity", text, None if most is None else most.name))

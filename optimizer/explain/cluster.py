@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -19,6 +20,34 @@ from optimizer.verify.fleet import judge_fleet
 
 _FINEST = Fraction(1, 1000)
 """Relative step to which the largest rate that fits is found."""
+
+
+@dataclass(frozen=True)
+class FleetExplanation:
+    """Why no fleet keeps the limits of a cluster, and what would; or which limits bind."""
+
+    document: dict[str, Any]
+
+    @property
+    def status(self) -> str:
+        """`feasible` or `infeasible`."""
+        return str(self.document["status"])
+
+    @property
+    def conflict(self) -> list[dict[str, Any]]:
+        """A minimal set of limits that no fleet keeps together: name, value and unit of each."""
+        found: list[dict[str, Any]] = self.document["conflict"]
+        return found
+
+    @property
+    def relaxations(self) -> list[dict[str, Any]]:
+        """The smallest change of single limits, all others kept, that lets some fleet fit."""
+        found: list[dict[str, Any]] = self.document["relaxations"]
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """``shardproof/explain/1``."""
+        return self.document
 
 
 def explain_cluster(cluster: Cluster) -> dict[str, Any]:

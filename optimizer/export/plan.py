@@ -43,9 +43,13 @@ class Answer:
 
     @property
     def longest(self) -> int:
-        """Tokens of the longest sequence that the engine is to admit: as stated, else the longest that was priced."""
-        work = self.problem.workload
-        return work.max_model_len or work.input_tokens + work.output_tokens
+        """Tokens of the longest sequence that the engine is to admit: as stated, else the longest that was priced.
+
+        A bucket is priced at its longest prompt with its longest output, which may be more than the model holds.
+        """
+        work, holds = self.problem.workload, self.problem.model.max_context
+        priced = work.input_tokens + work.output_tokens
+        return work.max_model_len or (priced if holds is None else min(priced, holds))
 
     @property
     def nvidia(self) -> bool:

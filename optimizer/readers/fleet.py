@@ -21,6 +21,8 @@ from optimizer.readers.read import read_question
 At = tuple[Step, ...]
 _RESULT = "shardproof/result/"
 _KEYS = ("name", "problem", "fleet", "claims", "notes")
+_MEANT = {"cluster": "problem", "replicas": "fleet.replicas"}
+"""What is meant by keys that a fleet's file does not have."""
 _DERIVED = ("devices", "replicas", "placement")
 
 
@@ -83,7 +85,7 @@ def is_fleet_document(data: object) -> bool:
     """Whether a document proposes a fleet, or is the result of a cluster."""
     if not isinstance(data, Mapping):
         return False
-    return "fleet" in data and (data.get("layout") is None)
+    return bool({"fleet", *_MEANT} & data.keys()) and data.get("layout") is None
 
 
 def fleet_in(document: Document, problem: str | Path | None = None) -> FleetDocument:
@@ -103,7 +105,8 @@ def fleet_in(document: Document, problem: str | Path | None = None) -> FleetDocu
     if not _is_result(document):
         unknown = [key for key in data if key not in _KEYS]
         if unknown:
-            faults = (document.fault("unknown key", (key,), nearest(key, list(_KEYS)), key=True) for key in unknown)
+            meant = {key: _MEANT.get(key) or nearest(key, list(_KEYS)) for key in unknown}
+            faults = (document.fault("unknown key", (key,), meant[key], key=True) for key in unknown)
             raise SpecError(*faults)
     cluster = _cluster(document, problem)
     if data.get("fleet") is None:

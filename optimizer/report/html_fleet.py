@@ -12,6 +12,7 @@ from optimizer.domain.cluster import Cluster, Pool
 from optimizer.fleet.column import column_layout, traffic_words
 from optimizer.readers.fleet import FleetDocument, Proposed
 from optimizer.report.html_parts import COLOURS, element, label, paragraph, picture, plain, rect, section, shell, table
+from optimizer.units import counted
 from optimizer.verify.replica import layout_name
 
 MOST_NODES = 192
@@ -103,7 +104,10 @@ def _head(cluster: Cluster, data: Mapping[str, Any], check: Check | None) -> str
     proof = f" · within {gap:.2%} of the bound" if isinstance(gap, float) else ""
     good = check is None or check.accepted
     strong = element("strong", escape(said), class_="good" if good else "bad")
-    pools = "; ".join(f"{pool.name}: {pool.devices:,} devices on {len(pool.free):,} nodes" for pool in cluster.pools)
+    pools = "; ".join(
+        f"{pool.name}: {counted(pool.devices, 'devices')} on {counted(len(pool.free), 'nodes')}"
+        for pool in cluster.pools
+    )
     return (
         element("h1", escape(cluster.name))
         + element("p", strong, escape(f"{proof} · {checked}"), class_="lead")

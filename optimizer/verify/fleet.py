@@ -9,6 +9,7 @@ from fractions import Fraction
 from optimizer.domain.cluster import Cluster, Demand, Period, Pool
 from optimizer.domain.fleet import Fleet, Place, Replicas
 from optimizer.fleet.column import Column
+from optimizer.units import counted
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def standing(cluster: Cluster, known: Mapping[str, Column], replicas: Sequence[R
     for own in replicas:
         pool, column = cluster.pool[own.pool], known[own.column]
         if len(own.places) != own.count:
-            text = f"{own.column}: {own.count} replicas on {len(own.places)} places"
+            text = f"{own.column}: {counted(own.count, 'replicas')} on {counted(len(own.places), 'places')}"
             broken.append(Broken("capacity", text, own.column))
         for places in own.places:
             broken += _one(pool, column, [(p.node, d) for p in places for d in p.devices])
@@ -138,13 +139,13 @@ def _misplaced(pool: Pool, column: Column, devices: list[tuple[int, int]]) -> It
             yield f"{column.name} on {where}"
     wanted = pool.nodes_of(column.devices)
     if len(nodes) != max(wanted, 1):
-        yield f"{column.name} on {len(nodes)} nodes, not {max(wanted, 1)}"
+        yield f"{column.name} on {counted(len(nodes), 'nodes')}, not {max(wanted, 1)}"
     if wanted and any(pool.free[node] != pool.devices_per_node for node in nodes):
         yield f"{column.name} takes whole nodes, and not all of them are free"
     if wanted and pool.rack_nodes:
         racks = {node // pool.rack_nodes for node in nodes}
         if len(racks) != -(-wanted // pool.rack_nodes):
-            yield f"{column.name} spans {len(racks)} racks of {pool.name}"
+            yield f"{column.name} spans {counted(len(racks), 'racks')} of {pool.name}"
 
 
 Served = Mapping[tuple[str, int], Fraction]
@@ -261,7 +262,7 @@ def _rates(cluster: Cluster, period: Period, figures: Mapping[str, DemandFigures
             yield Broken("demands", f"{label}: {float(own.capacity):.6g} of {float(own.rate):.6g} requests/s")
         elif cluster.survive is not None and own.left < own.rate:
             served = f"{float(own.left):.6g} of {float(own.rate):.6g} requests/s"
-            yield Broken("survival", f"{label}: {served} without {cluster.survive.lost} {cluster.survive.unit}")
+            yield Broken("survival", f"{label}: {served} without {counted(cluster.survive.lost, cluster.survive.unit)}")
 
 
 def _totals(

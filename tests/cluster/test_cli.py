@@ -129,7 +129,7 @@ def test_racks_are_stated_survived_and_named(tmp_path, capsys):
     out.write_text(json.dumps(document))
     capsys.readouterr()
     assert run(["verify", str(out)]) == 1
-    assert "(survival) x in always: 6 of 12 requests/s without 1 racks" in capsys.readouterr().out
+    assert "(survival) x in always: 6 of 12 requests/s without 1 rack" in capsys.readouterr().out
     file.write_text(text.replace("request_rate: 12", "request_rate: 24"))
     assert run(["explain", str(file), "--json"]) == 1
     conflict = json.loads(capsys.readouterr().out)

@@ -138,7 +138,7 @@ def _verified(files, text, capsys, *options):
     [
         ("count: 6", "count: 60", "capacity", 4, "60 × 3"),
         ("count: 1}", "count: 2}", "capacity", 5, "2 × 4 devices do not fit the 7 free on 2 nodes of b"),
-        ("count: 6", "count: 5", "survival", None, "without 1 nodes"),
+        ("count: 6", "count: 5", "survival", None, "without 1 node"),
         ("count: 6", "count: 4", "demands", None, "9.5 of 10 requests/s"),
         ("layout: small, count: 6", "layout: large, count: 3", "power", None, "W"),
     ],
@@ -180,6 +180,8 @@ def test_a_fleet_of_a_person_is_judged_with_its_claims(files, capsys):
         ("problem: cluster.yaml", "problem: nowhere", "nowhere"),
         ("problem: cluster.yaml", "problem: {model: llama-3.1-8b}", "demands and pools are wanted"),
         ("fleet:\n", "claim: {}\nfleet:\n", "did you mean 'claims'?"),
+        ("problem: cluster.yaml", "cluster: cluster.yaml", "cluster: unknown key (did you mean 'problem'?)"),
+        ("fleet:\n  replicas:", "replicas:", "replicas: unknown key (did you mean 'fleet.replicas'?)"),
     ],
 )
 def test_what_is_wrong_with_the_file_is_said(files, capsys, old, new, message):

@@ -260,3 +260,13 @@ def test_a_placement_of_absurdly_many_layers_is_not_written(tmp_path: Path, caps
     file.write_text(json.dumps(document | {"model_layers": 10**9}))
     assert run(["export", str(file), "--engine", "sglang", "--out", str(tmp_path / "out")]) == 2
     assert "more than 10000" in capsys.readouterr().err
+
+
+def test_the_engine_admits_no_longer_sequence_than_the_model_holds():
+    """A bucket of lengths is priced at its longest prompt with its longest output, which no one request has."""
+    problem = PROBLEMS["llama-3.1-70b", "aggregated"]
+    holds = problem.model.max_context
+    longer = problem.workload.model_copy(update={"input_tokens": holds - 10, "output_tokens": 20})
+    answer = _answer(problem, Layout(tp=4, batch=8, prefill_chunk=500))
+    assert answer.longest == problem.workload.input_tokens + problem.workload.output_tokens
+    assert replace(answer, problem=problem.model_copy(update={"workload": longer})).longest == holds

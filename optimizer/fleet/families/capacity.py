@@ -15,6 +15,7 @@ from optimizer.fleet.column import Column
 from optimizer.fleet.families.family import Family, Limit
 from optimizer.fleet.families.filling import Filling, by_rack, fillings, rack_contents, rack_fillings
 from optimizer.fleet.nodes import rack_kinds, racks_of, whole_racks
+from optimizer.units import counted
 
 
 class Capacity(Family):
@@ -107,6 +108,6 @@ class Capacity(Family):
             pools = tuple(grown if p.name == pool.name else p for p in cluster.pools)
             yield Limit(
                 f"pools.{pool.name}.nodes", len(pool.free), "nodes",
-                f"pool {pool.name} has {pool.devices} free devices on {len(pool.free)} nodes",
+                f"pool {pool.name} has {counted(pool.devices, 'free devices')} on {counted(len(pool.free), 'nodes')}",
                 cluster.model_copy(update={"pools": pools}),
             )  # fmt: skip

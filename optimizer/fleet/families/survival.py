@@ -18,6 +18,7 @@ from optimizer.fleet.column import Column
 from optimizer.fleet.families.family import Coverage, Family, Limit
 from optimizer.fleet.families.filling import Filling, by_rack, fillings, listed_whole, losable, rack_contents
 from optimizer.fleet.nodes import racks, racks_of
+from optimizer.units import counted
 
 
 def _units(pool: Pool, unit: str) -> int:
@@ -204,6 +205,6 @@ class Survival(Family):
             where = "" if own.pool is None else f" of pool {own.pool}"
             yield Limit(
                 f"survive.{own.unit}", own.lost, own.unit,
-                f"every demand must hold without any {own.lost} {own.unit}{where}",
+                f"every demand must hold without any {counted(own.lost, own.unit)}{where}",
                 cluster.model_copy(update={"survive": None}),
             )  # fmt: skip
