@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import sys
+import textwrap
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -69,6 +71,19 @@ def emit(text: str = "") -> None:
             # A terminal without Unicode still gets every number.
             encoding = sys.stdout.encoding or "ascii"
             sys.stdout.write(text.encode(encoding, "replace").decode(encoding) + "\n")
+
+
+def prose(text: str) -> None:
+    """One line of the answer that is read as a sentence: a terminal that is narrower gets it broken between words.
+
+    Broken lines stand under what follows the line's name (``problem  ``), or two further in.
+    """
+    width = shutil.get_terminal_size().columns if is_terminal(sys.stdout) else 0
+    name = re.match(r"\s*(?:[a-z]+ {2,})?", text)
+    hang = " " * (name.end() if name is not None and name.end() else 2)
+    if len(hang) < width < len(text):
+        text = textwrap.fill(text, width, subsequent_indent=hang, break_long_words=False, break_on_hyphens=False)
+    emit(text)
 
 
 _OURS: Final = re.compile(r"(\n|\x1b\[[0-9;]*m)")

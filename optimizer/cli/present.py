@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-from optimizer.cli.output import emit, heading, paint, table
+from optimizer.cli.output import emit, heading, paint, prose, table
 from optimizer.domain.layout import Layout
 from optimizer.domain.limit_table import bounds_of
 from optimizer.domain.limits import PERCENTILES
@@ -103,10 +103,10 @@ def layout_line(layout: Layout, *, experts: bool, of: int | None = None) -> str:
 def accuracy_lines(found: Mapping[str, Any], problem: Problem) -> None:
     """Print `accuracy_text`; and where the hardware is calibrated, but not for this problem."""
     for line in accuracy_text(found, problem):
-        emit(line)
+        prose(line)
     if problem.hardware.calibration and problem.calibration is None:
         told = ", ".join(group.title for group in problem.hardware.calibration)
-        emit(f"as shipped: {problem.hardware.name} is calibrated for {told}")
+        prose(f"as shipped: {problem.hardware.name} is calibrated for {told}")
 
 
 def problem_line(problem: Problem) -> str:
@@ -127,7 +127,7 @@ def limits_line(problem: Problem) -> None:
     """Print how sure limits on times are."""
     told = confidence_text(problem)
     if told is not None:
-        emit(f"limits   {told}")
+        prose(f"limits   {told}")
 
 
 def told_tokens(problem: Problem, layout: Layout) -> int:
@@ -170,7 +170,7 @@ def memory_table(problem: Problem, evaluation: Evaluation) -> None:
         short = ", ".join(f"{name} lacks {shown(lack, Dimension.BYTES)}" for name, lack in lacking.items())
         told = f": each keeps more of a device for itself ({short})" if short else ": none accepts its degrees"
         engines = f"none{told}; `--engine {next(iter(lacking), 'NAME')}` finds what that one runs"
-    emit(
+    prose(
         f"  Cache of a rank as the engine sizes itself ({default_tokens(problem):,} tokens a step): "
         f"{shown(max(found.room_bytes, 0), Dimension.BYTES)}, "
         f"{found.tokens:,} tokens, {float(found.concurrency):,.1f} sequences of {found.length:,}; "
@@ -180,7 +180,7 @@ def memory_table(problem: Problem, evaluation: Evaluation) -> None:
     if found.concurrency < batch and any(lack <= 0 for lack in lacking.values()) and step < default_tokens(problem):
         work = problem.workload.model_copy(update={"max_num_batched_tokens": step})
         fewer = room_of(problem.model_copy(update={"workload": work}), evaluation.shape, evaluation.cuts)
-        emit(
+        prose(
             f"  Told {step:,} tokens a step, as `export` tells it: {fewer.tokens:,} tokens, "
             f"{float(fewer.concurrency):,.1f} sequences of {fewer.length:,}."
         )
@@ -282,9 +282,9 @@ def claim_table(claims: tuple[JudgedClaim, ...]) -> None:
         if judged.verdict == "holds":
             continue
         emit()
-        emit(f"  {judged.claim.name}: {judged.note}")
+        prose(f"  {judged.claim.name}: {judged.note}")
         for reading in judged.readings:
             mark = "=" if reading.holds else "≠"
             figure = reading.figure
             chain = " = ".join(part for part in (figure.formula, figure.substituted, figure.result_text) if part)
-            emit(f"    {mark} {reading.name}: {chain}")
+            prose(f"    {mark} {reading.name}: {chain}")

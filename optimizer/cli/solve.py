@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from optimizer.cli.options import From, Json, Pools, ProblemSource, takes_a_problem
-from optimizer.cli.output import emit, emit_json, end_progress, heading, json_text, paint, progress_line, say, table
+from optimizer.cli.output import (
+    emit,
+    emit_json,
+    end_progress,
+    heading,
+    json_text,
+    paint,
+    progress_line,
+    prose,
+    say,
+    table,
+)
 from optimizer.errors import Fault, SpecError
 from optimizer.readers.messages import shown
 from optimizer.units import Dimension, QuantityError, parse_quantity
@@ -257,13 +268,13 @@ def show(problem: Problem, result: Result, document: dict[str, Any], time_limit_
     present.verdict_line(status + value + proof, good=status in _GOOD)
     if result.layout is not None:
         experts = problem.model.moe is not None
-        emit(f"layout   {present.layout_line(result.layout, experts=experts, of=problem.devices)}")
+        prose(f"layout   {present.layout_line(result.layout, experts=experts, of=problem.devices)}")
         _idle(problem, result, time_limit_s)
-    emit(f"problem  {present.problem_line(problem)}")
+    prose(f"problem  {present.problem_line(problem)}")
     present.limits_line(problem)
     if document.get("assumed"):
-        emit(f"assumed  {'; '.join(document['assumed'])}")
-    emit(f"lattice  {holds(problem)}")
+        prose(f"assumed  {'; '.join(document['assumed'])}")
+    prose(f"lattice  {holds(problem)}")
     if result.layout is not None and result.evaluation is not None:
         present.figure_table(derive(problem, result.layout, result.evaluation))
         present.accuracy_lines(document["accuracy"], problem)
@@ -300,7 +311,7 @@ def _conflict(problem: Problem, found: Sequence[dict[str, Any]]) -> None:
     for limit in found:
         emit(f"  {paint(_limit(limit), 'red')}")
     for reason in why_not(problem):
-        emit(reason)
+        prose(reason)
     if fits_as_predicted(problem):
         emit("By the prediction alone all could be kept: --confidence none.")
     emit("`shardproof explain` says how little each would have to change.")
@@ -322,7 +333,7 @@ def _idle(problem: Problem, result: Result, time_limit_s: float | None) -> None:
         uses.append("no layout that keeps the limits serves more with them")
     if found.wanting is not None:
         uses.append(f"{found.wanting:,} more would hold another replica")
-    emit(f"idle     {present.counted(found.devices, 'device')}: {'; '.join(uses) or 'as the search asks'}")
+    prose(f"idle     {present.counted(found.devices, 'device')}: {'; '.join(uses) or 'as the search asks'}")
 
 
 def _frontier(problem: Problem, pareto: dict[str, Any]) -> None:

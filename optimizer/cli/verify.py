@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from optimizer.cli.options import PROBLEM_OPTIONS, From, Json, ProblemSource, takes_problem_options
-from optimizer.cli.output import emit, emit_json, paint
+from optimizer.cli.output import emit, emit_json, paint, prose
 from optimizer.errors import Fault, SpecError
 
 if TYPE_CHECKING:
@@ -94,11 +94,11 @@ def show(verdict: Verdict, *, derivations: bool = False) -> None:
     for violation in verdict.violations:
         emit(f"  {paint(str(violation), 'red')}")
     experts = problem.model.moe is not None
-    emit(f"layout   {present.layout_line(verdict.layout, experts=experts, of=problem.devices)}")
-    emit(f"problem  {present.problem_line(problem)}")
+    prose(f"layout   {present.layout_line(verdict.layout, experts=experts, of=problem.devices)}")
+    prose(f"problem  {present.problem_line(problem)}")
     present.limits_line(problem)
     for axis in verdict.outside_lattice:
-        emit(f"lattice  {axis} is none that `solve` looks at")
+        prose(f"lattice  {axis} is none that `solve` looks at")
     if verdict.evaluation is not None:
         names = list(verdict.figures) if derivations else present.SHOWN
         present.figure_table(verdict.figures, names, derivations=derivations)

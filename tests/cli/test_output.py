@@ -52,3 +52,22 @@ def test_an_answer_before_any_bound_says_so(capsys: pytest.CaptureFixture[str]) 
     document["accuracy"] = accuracy(problem.margin, document["figures"])
     show(problem, result, document)
     assert "(no bound yet)" in capsys.readouterr().out.splitlines()[0]
+
+
+def test_sentences_are_broken_between_words_on_a_narrow_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = "problem  qwen3-32b on 8 devices of h200-sxm-8, aggregated, 2,000 in / 500 out, engine any"
+    output.prose(line)
+    assert capsys.readouterr().out == line + "\n"
+    monkeypatch.setattr(output, "is_terminal", lambda _: True)
+    monkeypatch.setenv("COLUMNS", "40")
+    output.prose(line)
+    told = capsys.readouterr().out.splitlines()
+    assert all(len(part) <= 40 for part in told)
+    assert all(part.startswith(" " * 9) for part in told[1:])
+    assert " ".join(part.strip() for part in told) == line
+    # narrower than any word: nothing is lost
+    monkeypatch.setenv("COLUMNS", "5")
+    output.prose(line)
+    assert capsys.readouterr().out == line + "\n"
