@@ -6,6 +6,9 @@
   of tp/d ranks (vLLM v1/kv_cache_interface.py; SGLang pool_configurator.py:340). States are not divided.
 - Kinds of layers in equal groups (vLLM `kv_cache_utils`): groups as large as the smallest kind, or as the largest
   where that is less than 1.5 times as many; a kind that leaves a remainder is padded.
+- A model's own drafts: the draft layer keeps its cache beside the layers that it is alike (here shared out over them),
+  and in vLLM a state of linear attention is held for every drafted token too, and padded to the group's layers
+  (MambaSpec.max_memory_usage_bytes).
 - Sparse latent attention in 8 bit (`fp8_ds_mla`): latent, 4 bytes every 128 elements, rotary key in 16 bit: 656 bytes.
 - DeepSeek-V4 (vllm issue 54703): every block, of whatever group, is as large as that of the compressed entries, a
   multiple of 576 bytes in each layer; a sequence holds ceil(n/256) of these, of two groups of windows ceil(w/64) + 1
@@ -17,11 +20,20 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from optimizer.domain.attention import Attention, CompressedAttention, GroupedQueryAttention, LatentAttention
+from optimizer.domain.attention import (
+    Attention,
+    CompressedAttention,
+    GatedDeltaNet,
+    GroupedQueryAttention,
+    KimiDeltaAttention,
+    LatentAttention,
+)
 from optimizer.domain.precision import KV_BYTES
 from optimizer.domain.problem import Problem
 from optimizer.figures.reserve import default_tokens
 
+STATES = (GatedDeltaNet, KimiDeltaAttention)
+"""Kinds of layers that keep a state of every sequence, of the models that draft by themselves."""
 SCALE_GROUP = 128
 """Elements of an 8-bit latent that share one 32-bit scale."""
 ENTRY_BYTES = 584
@@ -47,11 +59,30 @@ class CacheLayout:
 
     def steady_bytes(self, attention: Attention, tokens: int, tp: int) -> Fraction:
         """Bytes of a sequence of `tokens` tokens that decodes."""
-        return self._bytes(attention, tokens, tp, step=1)
+        return self._bytes(attention, tokens, tp, step=1) * self._drafted(attention)
 
     def admitted_bytes(self, attention: Attention, tokens: int, tp: int) -> Fraction:
         """Bytes of a sequence while its prompt is computed in the largest steps: what an engine asks of its pool."""
-        return self._bytes(attention, tokens, tp, step=self.step)
+        return self._bytes(attention, tokens, tp, step=self.step) * self._drafted(attention)
+
+    def _drafted(self, attention: Attention) -> Fraction:
+        """Layers that keep a cache of this kind, with the draft's own, ÷ those of the model."""
+        mtp, drafted = self.problem.model.mtp, self.problem.workload.mtp_tokens
+        if not drafted or mtp is None:
+            return Fraction(1)
+        own = self.problem.model.blocks[mtp.block].attention
+        alike = self._layers_of(own)
+        if attention == own:
+            return Fraction(alike + mtp.count, alike)
+        if not (self.rules.equal_groups and isinstance(attention, STATES)):
+            return Fraction(1)
+        count, group = self._layers_of(attention), alike + mtp.count
+        padded = -(-count // group) * group if count > group else count
+        return Fraction(padded, count) * (1 + drafted)
+
+    def _layers_of(self, attention: Attention | None) -> int:
+        blocks = self.problem.model.blocks
+        return max(1, sum(blocks[name].attention == attention for name in self.problem.model.layer_names))
 
     def _bytes(self, attention: Attention, tokens: int, tp: int, step: int) -> Fraction:
         if isinstance(attention, CompressedAttention) and self._in_pages():

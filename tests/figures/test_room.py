@@ -22,6 +22,7 @@ from optimizer.explain.relax import relax
 from optimizer.figures.memory import build_memory
 from optimizer.figures.room import longest, longest_context, next_longer, room_of
 from optimizer.figures.serving import even_cuts
+from optimizer.readers.catalog import load_hardware, load_model
 from optimizer.readers.read import Override, read_problem
 from optimizer.solve import solve
 from optimizer.verify.verdict import judge_layout
@@ -189,3 +190,36 @@ def test_decode_context_parallelism_splits_the_cache_and_takes_no_devices(
     best = solve(split.changed(objective="memory_headroom")).best
     assert best is not None
     assert best.layout.tp % shared == 0
+
+
+@pytest.mark.parametrize(("drafts", "logged", "share"), [(3, 2.34, 0.03), (0, 2.65, 0.02)])
+def test_drafts_keep_a_layer_more_and_states_of_every_drafted_token(drafts: int, logged: float, share: float) -> None:
+    """club-3090 issue 487: 10.85 GiB hold 2.34 sequences of 262,144 tokens of Qwen3.6-27B with its own drafts.
+
+    Without: 448 blocks of 1,584 tokens of 16 layers, of which a sequence takes 166 and a state in each of three groups.
+    """
+    model = load_model("qwen3.6-27b")
+    problem = Problem.model_validate(
+        {
+            "name": "p", "hardware": load_hardware("rtx-4090-8"), "devices": 2, "engine_name": "vllm@0.20",
+            "model": model.model_copy(update={"precision": model.precision.model_copy(update={"kv_cache": "fp8"})}),
+            "workload": {
+                "input_tokens": 1024, "output_tokens": 1024, "mtp_tokens": drafts, "max_model_len": 262_144,
+                "max_num_batched_tokens": 8192, "max_num_seqs": 2,
+            },
+            "limits": {"kv_cache_memory": int(10.85 * 2**30)},
+        }
+    )  # fmt: skip
+    found = room_of(problem, Shape(2, 1, 1, 1, 1), (64,))
+    assert float(found.concurrency) == pytest.approx(logged, rel=share)
+
+
+def test_a_draft_layer_of_latent_attention_is_one_layer_more() -> None:
+    model, asked = load_model("deepseek-v3"), {"input_tokens": 1024, "output_tokens": 1024}
+    problem = Problem.model_validate(
+        {"name": "p", "model": model, "hardware": load_hardware("h200-sxm-8"), "devices": 8, "workload": asked}
+    )
+    drafting = problem.changed(workload=problem.workload.model_copy(update={"mtp_tokens": 1}))
+    shape = Shape(8, 1, 8, 1, 1)
+    plain, drafted = (build_memory(one, shape).stack_sequence() for one in (problem, drafting))
+    assert drafted / plain == pytest.approx(62 / 61, rel=1e-6)
