@@ -27,7 +27,7 @@ from optimizer.domain.margins import accuracy
 from optimizer.domain.objectives import Measure
 from optimizer.domain.problem import Problem
 from optimizer.domain.shape import Shape
-from optimizer.domain.ties import tied
+from optimizer.domain.uncertainty import tied
 from optimizer.figures.derivation import figures_json
 from optimizer.figures.objective import better, objective_of
 from optimizer.figures.serving import Evaluation, evaluate

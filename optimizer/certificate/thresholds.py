@@ -15,9 +15,9 @@ from optimizer.certificate.optimality import prove
 from optimizer.certificate.priced import evaluated
 from optimizer.certificate.reading import keys, layout_of
 from optimizer.certificate.verdict import Check, Rejected, brief, equal, number
-from optimizer.domain.efficiencies import EFFICIENCIES, LARGEST_CHANGE, PRECISION, with_factors
 from optimizer.domain.layout import Layout, slotted
 from optimizer.domain.problem import Problem
+from optimizer.domain.uncertainty import EFFICIENCIES, LARGEST_CHANGE, PRECISION, with_factors
 from optimizer.figures.costs import CostBook
 from optimizer.figures.memory import MemoryBook
 from optimizer.figures.objective import best_layout, better, objective_of

@@ -392,7 +392,7 @@ def _ties(problem: Problem, ties: list[dict[str, Any]]) -> None:
     """Layouts that the model's error cannot tell from the best."""
     from optimizer.cli import present  # noqa: PLC0415 - needs the figures
     from optimizer.domain.layout import Layout  # noqa: PLC0415 - the same
-    from optimizer.domain.ties import TIES  # noqa: PLC0415 - the same
+    from optimizer.domain.uncertainty import TIES  # noqa: PLC0415 - the same
 
     apart = float(TIES[problem.scale.measure])
     heading(f"Ties: within {apart:.0%} of it on as many devices, where runs are right as often as wrong; measure them")

@@ -162,7 +162,7 @@ class HardwareSpec(Grown):
         return next((tier.size for tier in self.tiers if tier.size and tier.size > self.devices_per_node), None)
 
     def scaled(self, factors: Mapping[str, Fraction]) -> HardwareSpec:
-        """A copy with some of `domain.efficiencies` multiplied; shares of a peak end at 1."""
+        """A copy with some of `domain.uncertainty` multiplied; shares of a peak end at 1."""
         own, tiers = self.efficiency, self.tiers
         update: dict[str, Any] = {
             name: _scaled(getattr(own, name), factors[name]) for name in ("hbm", "attention_hbm") if name in factors

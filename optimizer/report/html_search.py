@@ -7,7 +7,7 @@ from html import escape
 from math import ceil, floor, log10
 from typing import Any, Final
 
-from optimizer.domain.ties import TIES
+from optimizer.domain.uncertainty import TIES
 from optimizer.report.html_parts import element, label, line, paragraph, picture, rect, section, table, titled
 from optimizer.report.subject import Subject
 

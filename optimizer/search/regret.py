@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from optimizer.domain.efficiencies import EFFICIENCIES, LARGEST_CHANGE, PRECISION, Factors, with_factors
 from optimizer.domain.layout import slotted
 from optimizer.domain.problem import Problem
 from optimizer.domain.shape import Shape
+from optimizer.domain.uncertainty import EFFICIENCIES, LARGEST_CHANGE, PRECISION, Factors, with_factors
 from optimizer.errors import SpecError
 from optimizer.figures.costs import CostBook
 from optimizer.figures.memory import MemoryBook

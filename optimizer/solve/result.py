@@ -10,7 +10,7 @@ from optimizer.certificate.statement import relative_gap
 from optimizer.domain.layout import Layout, slotted
 from optimizer.domain.margins import accuracy
 from optimizer.domain.problem import Problem
-from optimizer.domain.ties import MOST_TIES, TIES
+from optimizer.domain.uncertainty import MOST_TIES, TIES
 from optimizer.errors import Exit
 from optimizer.figures.derivation import figures_json
 from optimizer.figures.objective import Scored

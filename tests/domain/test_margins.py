@@ -34,7 +34,7 @@ from optimizer.domain.limits import Search
 from optimizer.domain.margins import DEFAULT_CONFIDENCE, MARGINS, SHARES, margin_of, quantile, share_within
 from optimizer.domain.objectives import Measure
 from optimizer.domain.problem import Problem
-from optimizer.domain.ties import MOST_TIES
+from optimizer.domain.uncertainty import MOST_TIES
 from optimizer.errors import SpecError
 from optimizer.explain import explain
 from optimizer.readers.document import load

@@ -6,8 +6,8 @@ from fractions import Fraction
 
 import pytest
 
-from optimizer.domain.efficiencies import EFFICIENCIES, PRECISION, with_factors
 from optimizer.domain.problem import Problem
+from optimizer.domain.uncertainty import EFFICIENCIES, PRECISION, with_factors
 from optimizer.errors import SpecError
 from optimizer.figures.rates import effective_rates
 from optimizer.search.regret import Robustness, robust

@@ -1,4 +1,4 @@
-"""Which answers the model's error cannot tell apart."""
+"""What the model's error means: answers that it cannot tell apart, and problems at other efficiencies."""
 
 from __future__ import annotations
 
@@ -22,8 +22,25 @@ was predicted the better was the measured one in 21 of the 45 less than 19% apar
 MOST_TIES = 5
 """Layouts that are listed beside an answer."""
 
+EFFICIENCIES = ("hbm", "attention_hbm", "compute", "links", "latency", "launch")
+"""What is uncertain; `compute` is every number format, attention's and experts', `links` and `latency` every tier."""
+
+PRECISION = Fraction(1, 128)
+"""Thresholds are found to this much of the efficiency's own value."""
+
+LARGEST_CHANGE = 2
+"""Thresholds are sought between half and twice each efficiency."""
+
+Factors = tuple[tuple[str, Fraction], ...]
+"""Efficiencies by name, each with what multiplies it."""
+
 
 def tied(problem: Problem, one: Fraction, other: Fraction) -> bool:
     """Whether two values of the objective are closer than what measurements tell apart."""
     apart = TIES.get(problem.scale.measure)
     return apart is not None and max(one, other) <= (1 + apart) * min(one, other)
+
+
+def with_factors(problem: Problem, factors: Factors) -> Problem:
+    """A copy whose efficiencies are multiplied; shares of a peak end at 1."""
+    return problem.model_copy(update={"hardware": problem.hardware.scaled(dict(factors))})
