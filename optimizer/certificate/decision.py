@@ -19,6 +19,8 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
+from itertools import accumulate
 from math import ceil, floor
 
 from optimizer.certificate.goals import Goal
@@ -37,12 +39,28 @@ from optimizer.figures.topology import replicas_that_fit
 
 @dataclass(frozen=True)
 class _Stages:
-    """What layers cost a stage, cumulated, and what the first, the last and every stage add."""
+    """What a layer of each kind costs a stage, which kind each layer is, and what the first, last and every stage add.
 
-    cumulated: Sequence[int]
+    Lists of all layers are made only where totals do not tell: they may be thousands.
+    """
+
+    each: Sequence[int]
+    order: Sequence[int]
+    counts: Sequence[int]
     first: int
     last: int
     every: int
+
+    @cached_property
+    def cumulated(self) -> list[int]:
+        """Cost of the first 0, 1, …, L layers."""
+        return list(accumulate(map(self.each.__getitem__, self.order), initial=0))
+
+    def dearest(self, stages: int) -> int:
+        """What the dearest of so many stages costs at least: the mean, and its part of the layers of a kind, whole."""
+        kinds = list(zip(self.counts, self.each, strict=True))
+        mean = -(-(sum(count * own for count, own in kinds) + self.first + self.last) // stages)
+        return max(mean, *(-(-count // stages) * own for count, own in kinds)) + self.every
 
     def cost(self, start: int, stop: int) -> int:
         own = self.cumulated[stop] - self.cumulated[start] + self.every
@@ -188,8 +206,10 @@ class Decision:
         if not tokens:
             return []
         if tokens not in self._held:
-            own = self.memory.holding(tokens)
-            self._held[tokens] = _Stages(own.prefix, own.first, own.last, own.every)
+            own, memory = self.memory.holding(tokens), self.memory
+            layers = [memory.order.index(kind) for kind in range(len(memory.counts))]
+            each = [own.prefix[layer + 1] - own.prefix[layer] for layer in layers]
+            self._held[tokens] = _Stages(each, memory.order, memory.counts, own.first, own.last, own.every)
         return [(self._held[tokens], self.memory.budget)]
 
     def _mean_limit(
@@ -219,10 +239,7 @@ class Decision:
             assert mixed is not None  # noqa: S101 - asked for only where there are prompts
             scale = told.mixed.denominator * told.mean.denominator * own.scale
             prompts, waits = int(told.mixed * scale), int(told.mean * scale / own.scale)
-            stages = _Stages(
-                [prompts * m + waits * a for m, a in zip(mixed.cumulated, mean.cumulated, strict=True)],
-                0, prompts * mixed.last + waits * mean.last, prompts * mixed.every + waits * mean.every,
-            )  # fmt: skip
+            stages = _both(mixed, prompts, mean, waits)
             self._firsts[batch, percentile] = stages, scale
         return self._firsts[batch, percentile]
 
@@ -274,23 +291,18 @@ class Decision:
             scale = 1 if plain is None or mixed is None else steps.share.denominator
             mean = plain or mixed
             if plain is not None and mixed is not None:
-                often = steps.share.numerator
-                mean = _Stages(
-                    [(scale - often) * d + often * m for d, m in zip(plain.cumulated, mixed.cumulated, strict=True)],
-                    0,
-                    (scale - often) * plain.last + often * mixed.last,
-                    (scale - often) * plain.every + often * mixed.every,
-                )
+                mean = _both(plain, scale - steps.share.numerator, mixed, steps.share.numerator)
             assert mean is not None  # noqa: S101 - a phase has steps
             held = _Stages(
-                memory.prefix(batch), memory.input.total_bytes,
+                memory.layer_bytes(batch), memory.order, memory.counts, memory.input.total_bytes,
                 memory.output.total_bytes, memory.working_bytes(steps.largest) + memory.reserve_bytes,
             )  # fmt: skip
             self._batches[batch] = _Batch(steps, mean, scale, mixed, held)
         return self._batches[batch]
 
     def _timed(self, step: Step) -> _Stages:
-        return _Stages(self.costs.prefix(step), 0, self.costs.tail(step), self.costs.send(step))
+        own, each = self.costs, [kind.ticks(step) for kind in self.costs.kinds]
+        return _Stages(each, own.order, own.counts, 0, own.tail(step), own.send(step))
 
     def _layout(self, batch: int, cuts: list[int], replicas: int) -> Layout:
         shape, starts, dense = self.shape, [sum(cuts[:n]) for n in range(len(cuts))], self.problem.model.moe is None
@@ -302,13 +314,23 @@ class Decision:
         )  # fmt: skip
 
 
+def _both(one: _Stages, often: int, other: _Stages, seldom: int) -> _Stages:
+    """A sum of two times, each so often."""
+    return _Stages(
+        [often * a + seldom * b for a, b in zip(one.each, other.each, strict=True)], one.order, one.counts,
+        0, often * one.last + seldom * other.last, often * one.every + seldom * other.every,
+    )  # fmt: skip
+
+
 def _most(limit: Fraction, *, strict: bool) -> int:
     return ceil(limit) - 1 if strict else floor(limit)
 
 
 def _filled(limits: Sequence[tuple[_Stages, int]], stages: int) -> list[int] | None:
     """Layers of each stage, all limits kept; None where no cuts keep them."""
-    layers, at = len(limits[0][0].cumulated) - 1, 0
+    if any(costs.dearest(stages) > most for costs, most in limits):
+        return None
+    layers, at = len(limits[0][0].order), 0
     cuts: list[int] = []
     while at < layers and len(cuts) < stages:
         stop = min(costs.longest(at, most) for costs, most in limits)

@@ -137,10 +137,14 @@ class Memory:
         """Cache of each kind of layer of a rank with `sequences` sequences, of which one has its prompt computed."""
         return [s * sequences + extra for s, extra in zip(self.sequence, self.admission, strict=True)]
 
-    def prefix(self, sequences: int) -> list[int]:
-        """Weights and cache of the first 0, 1, …, L layers where a rank holds `sequences` sequences."""
+    def layer_bytes(self, sequences: int) -> list[int]:
+        """Weights and cache of a layer of each kind where a rank holds `sequences` sequences."""
         kinds = zip(self.weights, self.layer_reserve, self.held_bytes(sequences), strict=True)
-        each = [w.total_bytes + reserved + held for w, reserved, held in kinds]
+        return [w.total_bytes + reserved + held for w, reserved, held in kinds]
+
+    def prefix(self, sequences: int) -> list[int]:
+        """`layer_bytes` of the first 0, 1, …, L layers."""
+        each = self.layer_bytes(sequences)
         return list(accumulate(map(each.__getitem__, self.order), initial=0))
 
     def working_bytes(self, step: Step) -> int:
