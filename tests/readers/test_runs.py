@@ -1,5 +1,6 @@
 """Measured runs are read as they are: one's own tables, and what load generators write."""
 
+import json
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -123,3 +124,30 @@ def test_a_cell_that_no_table_has_is_told_with_its_line(
     file.write_text(text)
     with pytest.raises(SpecError, match=rf"{name}:\d: is no CSV: field larger than field limit"):
         reading(file)
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value", "says"),
+    [
+        ("vllm_bench_serve.json", "mean_tpot_ms", 10**400, "mean_tpot_ms: is out of range"),
+        ("vllm_bench_serve.json", "request_rate", 10**400, None),
+        ("vllm_bench_serve.json", "failed", 10**400, None),
+        (
+            "profile_export_aiperf.json",
+            "input_sequence_length",
+            {"avg": 10**400},
+            "input_sequence_length.avg: is out of",
+        ),
+        ("profile_export_aiperf.json", "input_config", {"concurrency": float("nan")}, "concurrency: must be a number"),
+        ("profile_export_aiperf.json", "input_config", {"request_rate": 10**400}, "request_rate: is out of range"),
+    ],
+)
+def test_a_number_beyond_any_is_no_traceback(
+    tmp_path: Path, name: str, key: str, value: object, says: str | None
+) -> None:
+    text = json.dumps(json.loads((DATA / name).read_text()) | {key: value})
+    if says is None:
+        assert of_text(tmp_path, text, name)
+        return
+    with pytest.raises(SpecError, match=says):
+        of_text(tmp_path, text, name)

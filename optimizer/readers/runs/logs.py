@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from optimizer.errors import Fault, SpecError
-from optimizer.readers.messages import SYNONYMS
+from optimizer.readers.messages import SYNONYMS, shown
 from optimizer.readers.runs.run import DEGREES, Place, WrittenRun, number_of
 
 ENGINES_BY_BACKEND: Final = {
@@ -137,7 +137,7 @@ def _rate(stated: object) -> float | None:
     """Requests/s that were asked; None where all that fit were sent at once (``inf``)."""
     try:
         found = float(stated) if isinstance(stated, int | float | str) else float("inf")
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return None if found == float("inf") else found
 
@@ -159,7 +159,7 @@ def _deployed(data: object) -> dict[str, object]:
 def _spoiled(data: Mapping[str, Any], completed: float) -> str:
     failed = data.get("failed")
     if isinstance(failed, int | float) and failed > _MOST_FAILED * completed:
-        return f"{failed:.0f} failed requests"
+        return f"{shown(failed)} failed requests"
     accepted = data.get("spec_decode_acceptance_length") or data.get("accept_length")
     if isinstance(accepted, int | float) and accepted > 1:
         return "speculative decoding"
@@ -184,8 +184,8 @@ def _exported(data: Mapping[str, Any], place: Place, faults: list[Fault]) -> Wri
     tokens = {name: average(name) for name in ("input_sequence_length", "output_sequence_length")}
     for name, value in tokens.items():
         if value is None:
-            raise SpecError(place.fault(name, "is required but missing"))
-    concurrency, rate = _loaded(config)
+            raise SpecError(*(faults or [place.fault(name, "is required but missing")]))
+    concurrency, rate = _loaded(config, place, faults)
     names = _first(config, ("model_names",), ("endpoint", "model_names"))
     deployment: dict[str, object] = {}
     if isinstance(names, Sequence) and names:
@@ -206,17 +206,17 @@ def _exported(data: Mapping[str, Any], place: Place, faults: list[Fault]) -> Wri
     )
 
 
-def _loaded(config: Mapping[str, Any]) -> tuple[int | None, float | None]:
+def _loaded(config: Mapping[str, Any], place: Place, faults: list[Fault]) -> tuple[int | None, float | None]:
     """Requests in flight and requests/s that the generator was told."""
     stated = {
         name: _first(config, ("loadgen", name), ("perf_analyzer", "stimulus", name), (name,))
         for name in ("concurrency", "request_rate")
     }
-    concurrency, rate = stated["concurrency"], stated["request_rate"]
-    return (
-        int(concurrency) if isinstance(concurrency, int | float) else None,
-        float(rate) if isinstance(rate, int | float) else None,
+    concurrency, rate = (
+        number_of(value, name, place, faults) if isinstance(value, int | float) else None
+        for name, value in stated.items()
     )
+    return None if concurrency is None else int(concurrency), rate
 
 
 def _first(data: Mapping[str, Any], *paths: tuple[str, ...]) -> object:

@@ -69,6 +69,9 @@ def number_of(value: object, name: str, place: Place, faults: list[Fault], scale
     except ValueError:
         faults.append(place.fault(name, f"a number is wanted, not {str(value)!r}"))
         return None
+    except OverflowError:
+        faults.append(place.fault(name, "is out of range"))
+        return None
     if not math.isfinite(found) or found <= 0:
         faults.append(place.fault(name, f"must be a number above 0, not {value}"))
         return None
