@@ -20,8 +20,8 @@ run 15 of 21 were told and 5 figures of 2 documents wrongly accused, all by one 
 ``documents_deployments_fresh`` came when `verify` took over from the formulas of the audit: at its first run 20 of 24
 were told and nobody accused wrongly.
 ``documents_derived`` has errors in what model, precision and degrees give (experts, cache, weights, work of a token,
-rates, commands and logs), in many wordings: of its three
-parts 7 of 14, 7 of 12 and 6 of 9 were told at their first runs, and 3, 3 and 1 figures wrongly accused.
+rates, commands and logs), in many wordings: of its four
+parts 7 of 14, 7 of 12, 6 of 9 and 2 of 5 were told at their first runs, and 3, 3, 1 and 1 figures wrongly accused.
 ``unread`` are the equations that it still does not find.
 
 A label counts as found when a judgement of the same line (and name) has its verdict. An accusation is a ``fails`` or an

@@ -15,7 +15,7 @@ from typing import Final
 
 from optimizer.audit import lexicon
 from optimizer.audit.contradictions import Contradiction
-from optimizer.audit.deployment import COUNT, DEVICES, ORDINALS, SIZE, Sentence, count, size
+from optimizer.audit.deployment import COUNT, DEVICES, ORDINALS, SIZE, Sentence, count, load_hardware, size
 from optimizer.audit.derived import judge_derived
 from optimizer.audit.facts import Derivation, JudgedClaim
 from optimizer.audit.known_figures import (
@@ -33,7 +33,6 @@ from optimizer.audit.startup_log import judge_log
 from optimizer.audit.verdict import Verdict, plain, shown
 from optimizer.domain.convention import CONVENTIONS
 from optimizer.figures.bounds import throughput_bounds, tpot_bound
-from optimizer.readers.catalog import load_hardware
 
 _RATE: Final = Unit("tokens/s", Fraction(1), lexicon.PER_SECOND)
 _UNSURE: Final = re.compile(

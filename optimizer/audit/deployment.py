@@ -19,7 +19,6 @@ from optimizer.audit.degrees import degrees_in
 from optimizer.audit.document import Kind, Place, Segment, rows_of
 from optimizer.audit.statements import AXES
 from optimizer.readers import catalog
-from optimizer.readers.catalog import load_hardware
 
 _CARDINALS: Final = dict(
     zip(("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"), range(1, 11), strict=True),
@@ -50,6 +49,7 @@ _REDUNDANT_COUNT: Final = re.compile(
     rf"({COUNT})\s+(?:[a-z]+\s+)?redundant|redundant(?:\s+experts?|\s+slots?)*\s*(?:[:=]|\bof\b)?\s*({COUNT})",
     re.IGNORECASE,
 )
+_CEILING: Final = re.compile(r"\b(?:the (?:ceiling|roofline|bound)|at (?:the )?(?:very )?best)\b", re.IGNORECASE)
 _NARROW_CACHE: Final = re.compile(
     r"(?:kv|cache).{0,40}(?:fp8|int8|e4m3|e5m2|8[- ]bit|one byte|1 byte)|(?:fp8|int8|8[- ]bit).{0,16}(?:kv\b|cache)",
     re.IGNORECASE,
@@ -64,12 +64,15 @@ _ENGINES: Final = re.compile(
     r"\b(?:sglang|trtllm|tensorrt|megatron|deepspeed|fsdp|(?:DP|data[- ]parallel)[- _]attention)\b", re.IGNORECASE
 )
 _SCALE: Final = {"mb": 10**6, "gb": 10**9, "tb": 10**12, "mib": 2**20, "gib": 2**30, "tib": 2**40}
+load_hardware: Final = lru_cache(maxsize=64)(catalog.load_hardware)
+"""The catalog's hardware by name, read once."""
 DEVICES: Final = r"(?:GPUs?|devices?|accelerators?|cards?|chips?)"
 _COUNTED: Final = re.compile(rf"({COUNT})\s+{DEVICES}\b", re.IGNORECASE)
 _TP_OVER: Final = re.compile(
     rf"\btensor[- ]parallel(?:ism)?\s+(?:over|across|on)\s+(?:all\s+)?(?:the\s+|its\s+)?({COUNT})\b", re.IGNORECASE
 )
 _MOST_DEGREES: Final = 8
+_MOST_SENTENCES: Final = 32
 _NODES_OF: Final = re.compile(
     r"(?:\s*(?:SXM\d?|PCIe|NVL|HGX))?\s*(?:nodes?|servers?|hosts?|box(?:es)?|machines?|systems?)\b", re.IGNORECASE
 )
@@ -164,28 +167,40 @@ class Whole:
 
     @cached_property
     def counts(self) -> set[int]:
-        """Devices that are spoken of together."""
+        """Devices that are spoken of together, at most so many of them."""
         found = {group.devices for one in self.said for group in one.groups}
-        return found | {count(match[1]) for one in self.said for match in _COUNTED.finditer(one.text)}
+        found |= {count(match[1]) for one in self.said for match in _COUNTED.finditer(one.text)}
+        return set(sorted(found)[-_MOST_DEGREES:])
 
     @cached_property
-    def _degrees(self) -> dict[str, list[tuple[Sentence, int]]]:
-        found: dict[str, list[tuple[Sentence, int]]] = {}
+    def _degrees(self) -> dict[tuple[str, object], dict[int, None]]:
+        """Degrees of an axis by the segment, by the section, and anywhere (None)."""
+        found: dict[tuple[str, object], dict[int, None]] = {}
         for one in self.said:
             for degree in degrees_in(one.text):
-                found.setdefault(degree.axis, []).append((one, degree.value))
+                for place in (one.segment, one.section, None):
+                    found.setdefault((degree.axis, place), {})[degree.value] = None
         return found
 
     def every(self, axis: str) -> tuple[int, ...]:
         """Every degree of an axis."""
-        return tuple(dict.fromkeys(value for _, value in self._degrees.get(axis, ())))[:_MOST_DEGREES]
+        return tuple(self._degrees.get((axis, None), ()))[:_MOST_DEGREES]
 
     def nearest(self, sentence: Sentence, axis: str) -> Iterator[list[int]]:
         """Degrees of an axis in the paragraph or the item of a sentence, in its section, anywhere."""
-        given = self._degrees.get(axis, [])
-        yield list(dict.fromkeys(value for one, value in given if one.segment == sentence.segment))
-        yield list(dict.fromkeys(value for one, value in given if one.section == sentence.section))
-        yield list(self.every(axis))
+        for place in (sentence.segment, sentence.section, None):
+            yield list(self._degrees.get((axis, place), ()))[:_MOST_DEGREES]
+
+    @cached_property
+    def prose(self) -> dict[tuple[str, object], list[Sentence]]:
+        """Sentences of the text that give a degree of an axis, by section and (None) anywhere."""
+        found: dict[tuple[str, object], list[Sentence]] = {}
+        for one in self.said:
+            for axis in () if one.code else one.own.degrees:
+                for place in (one.section, None):
+                    if len(given := found.setdefault((axis, place), [])) < _MOST_SENTENCES:
+                        given.append(one)
+        return found
 
     @cached_property
     def redundant(self) -> tuple[int, ...] | None:
@@ -301,7 +316,8 @@ def _known(found: list[Sentence]) -> None:
         if at and found[at - 1].section == section:
             sentence.lead = found[at - 1].text
         if at + 1 < len(found) and found[at + 1].segment == sentence.segment:
-            sentence.refuted = _REFUTES.match(found[at + 1].text) is not None
+            following = found[at + 1].text
+            sentence.refuted = _REFUTES.match(following) is not None or _CEILING.search(following) is not None
         sentence.known = sentence.own.over(before).over(whole)
         if sentence.cells and len(sentence.cells) > 2:
             continue

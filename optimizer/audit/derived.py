@@ -7,9 +7,10 @@ document leaves open, and is wrong only where none of them gives it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import lru_cache
 from itertools import product
 from typing import Final
 
@@ -103,7 +104,7 @@ def _said(sentence: Sentence) -> list[Said]:
 # --- experts of a device
 
 
-def _experts(figures: Sequence[Said]) -> JudgedClaims:
+def _experts(figures: Sequence[Said], _: Sequence[Said]) -> JudgedClaims:
     """Experts of a layer on one device, against experts over EP, as `verify` counts them."""
     for at, said in enumerate(figures):
         sentence, known = said.sentence, said.sentence.known
@@ -119,7 +120,7 @@ def _experts(figures: Sequence[Said]) -> JudgedClaims:
             continue
         names = ("experts_resident_per_layer", "expert_instances", "expert_equivalents")
         readings = [Derivation(name, Fraction(one.value), one.formula, one.substituted)
-                    for _, _, verdict in priced for name in names
+                    for *_, verdict in priced for name in names
                     if (one := verdict.figures.get(name)) is not None]  # fmt: skip
         for ep, more in product(eps, redundant or ()):
             each, told = experts // ep, f"({experts} + {more}) ÷ {ep}"
@@ -166,7 +167,7 @@ def _eps(sentence: Sentence) -> list[int]:
 # --- bytes of the cache
 
 
-def _cache(figures: Sequence[Said]) -> JudgedClaims:
+def _cache(figures: Sequence[Said], earlier: Sequence[Said]) -> JudgedClaims:
     """Bytes of a token or of a sequence, and tokens that bytes hold, against the model's cache."""
     for at, said in enumerate(figures):
         if said.unit.dimensions == lexicon.BYTES and not _NO_CACHE.search(said.words):
@@ -180,7 +181,7 @@ def _cache(figures: Sequence[Said]) -> JudgedClaims:
                 ]  # fmt: skip
                 yield from said.claim("kv_cache", readings, _TWICE_ROUNDED)
         elif _is_tokens(said) and said.value >= 1000:
-            yield from _held_tokens(figures, at)
+            yield from _held_tokens(figures, at, earlier)
 
 
 _NO_CACHE: Final = re.compile(
@@ -216,11 +217,8 @@ def _is_tokens(said: Said) -> bool:
 
 
 def _is_of_a_token(said: Said) -> bool:
-    return said.unit.dimensions == lexicon.BYTES and (
-        "token" in said.number.per
-        or _A_TOKEN.match(said.after) is not None
-        or _TOKEN_BEFORE.search(said.before) is not None
-    )
+    named = "token" in said.number.per or _A_TOKEN.match(said.after) or _TOKEN_BEFORE.search(said.before)
+    return said.unit.dimensions == lexicon.BYTES and bool(named)
 
 
 def _length(figures: Sequence[Said], at: int) -> list[Fraction] | None:
@@ -246,15 +244,15 @@ def _length(figures: Sequence[Said], at: int) -> list[Fraction] | None:
     return [tokens * count for tokens in lengths for count in (Fraction(1), *several)]
 
 
-def _held_tokens(figures: Sequence[Said], at: int) -> JudgedClaims:
+def _held_tokens(figures: Sequence[Said], at: int, earlier: Sequence[Said]) -> JudgedClaims:
     """``28 GB hold 398k tokens``: tokens against bytes before them over the bytes of one, on one device or several."""
     said = figures[at]
     row = bool(said.sentence.cells)
-    rooms = [one for one in figures[:at] if one.unit.dimensions == lexicon.BYTES and one.value >= _LEAST_ROOM
-             and (not row or _OF_CACHE.search(one.before))]  # fmt: skip
+    sizes = (one for one in (*earlier, *figures[:at]) if one.unit.dimensions == lexicon.BYTES)
+    rooms = [one for one in sizes if one.value >= _LEAST_ROOM and (not row or _OF_CACHE.search(one.before))]
     if (
         not rooms
-        or not (row or _HOLD.search(" ".join(one.words for one in figures[at - 1 : at + 1])))
+        or not (row or _HOLD.search(" ".join(one.words for one in figures[max(0, at - 1) : at + 1])))
         or re.search(r"\b(?:if|would|without|not|fp8)\b|n't", said.words)
         or re.match(r"[\s-]*tokens?\s+(?:per|each|a)\b", said.after)
     ):
@@ -300,25 +298,35 @@ _HOLD: Final = re.compile(r"\b(?:holds?|room for|space for|enough for|so|hence|t
 
 def _of_a_token(sentence: Sentence, *, layered: bool = False) -> list[Derivation]:
     """Bytes of a token in the caches of the model: on all devices, with copies of heads, or on one of them."""
-    priced = priced_on(sentence.known.over(Known(device="h100-sxm-8")), 1)
-    if priced is None or not _OF_CACHE.search(f"{' '.join(sentence.section)} {sentence.lead} {sentence.text}"):
+    if not _OF_CACHE.search(f"{' '.join(sentence.section)} {sentence.lead} {sentence.text}"):
         return []
+    whole, known = sentence.whole, sentence.known
+    return list(_token_bytes(known.model, known.precision, whole.cache_widths(sentence), whole.every("tp"), layered))
+
+
+@lru_cache(maxsize=256)
+def _token_bytes(
+    model: str | None, precision: str | None, widths: tuple[int, ...], tps: tuple[int, ...], layered: bool  # noqa: FBT001
+) -> Sequence[Derivation]:  # fmt: skip
+    priced = priced_on(Known(model, precision, "h100-sxm-8"), 1)
+    if priced is None:
+        return ()
     problem, _, verdict = priced
     kinds = [block.attention for block in problem.model.blocks.values()]
     first = kinds[0]
     plain_heads = isinstance(first, GroupedQueryAttention) and first.window is None
     if any(kind != first for kind in kinds) or not (plain_heads or isinstance(first, LatentAttention)):
-        return []  # windows and states: no one size of a token
+        return ()  # windows and states: no one size of a token
     heads = first.kv_heads if isinstance(first, GroupedQueryAttention) else 1
     wide = Fraction(verdict.figures["kv_cache_bytes_per_token"].value) * 2 / KV_BYTES[problem.precision.kv_cache]
     layers = problem.model.layer_count if layered else 1
     found: dict[Fraction, Derivation] = {}
-    for width, tp in product(sentence.whole.cache_widths(sentence), (1, *sentence.whole.every("tp"))):
+    for width, tp in product(widths, (1, *tps)):
         for copies in (Fraction(1), Fraction(max(tp, heads), heads), Fraction(1, min(tp, heads)), Fraction(tp)):
             value = wide * width / 16 * copies / layers
             told = f"{shown(wide)} × {width} ÷ 16" + (f" × {plain(copies)}" if copies != 1 else "")
             found.setdefault(value, Derivation(f"a cache of {width} bits", value, "kv_cache_bytes_per_token", told))
-    return list(found.values())
+    return tuple(found.values())
 
 
 # --- bytes of the weights
@@ -345,7 +353,7 @@ _LARGEST_DEVICE: Final = 300 * 10**9
 _WIDE: Final = ("bf16", "fp8", "int8", "int4")
 
 
-def _weights(figures: Sequence[Said]) -> JudgedClaims:
+def _weights(figures: Sequence[Said], _: Sequence[Said]) -> JudgedClaims:
     """Weights of the model, or of one device, against its parameters in the precision that is said of them."""
     for said in figures:
         if said.unit.dimensions != lexicon.BYTES:
@@ -366,24 +374,34 @@ def _weights(figures: Sequence[Said]) -> JudgedClaims:
             yield replace(claim, verdict=Verdict.UNSUPPORTED) if claim.verdict.wrong and split else claim
 
 
-def _shares(sentence: Sentence, precision: str) -> Iterator[Derivation]:
+def _shares(sentence: Sentence, precision: str) -> Sequence[Derivation]:
     """Weights of the whole model, and of a device under the degrees of the sentence, else all of the document."""
-    priced = priced_on(replace(sentence.known, precision=precision).over(Known(device="h100-sxm-8")), 1)
+    own, whole = sentence.own.degrees, sentence.whole
+    degrees = tuple(((own[axis],) if axis in own else ()) if own else whole.every(axis)
+                    for axis in ("tp", "pp", "dp", "ep"))  # fmt: skip
+    return _weight_shares(sentence.known.model, precision, degrees, () if own else tuple(whole.counts))
+
+
+@lru_cache(maxsize=256)
+def _weight_shares(
+    model: str | None, precision: str, degrees: tuple[tuple[int, ...], ...], counts: tuple[int, ...]
+) -> Sequence[Derivation]:  # fmt: skip
+    priced = priced_on(Known(model, precision, "h100-sxm-8"), 1)
     if priced is None:
-        return
-    figures, own, whole = priced[2].figures, sentence.own.degrees, sentence.whole
-    weights = Fraction(figures["model_bytes"].value)
-    experts = Fraction(figures["expert_weights_bytes"].value)
-    tps, pps, dps, eps = (((own[axis],) if axis in own else ()) if own else whole.every(axis)
-                          for axis in ("tp", "pp", "dp", "ep"))  # fmt: skip
-    parts = {a * b * c for a, b, c in product((1, *tps), (1, *pps), (1, *dps))} | (set() if own else whole.counts)
-    for part in sorted(parts | {1}):
+        return ()
+    weights, experts = (Fraction(priced[2].figures[name].value) for name in ("model_bytes", "expert_weights_bytes"))
+    tps, pps, dps, eps = degrees
+    parts = {1, *counts, *(a * b * c for a, b, c in product((1, *tps), (1, *pps), (1, *dps)))}
+    found = []
+    for part in sorted(parts):
         told = shown(weights, GB) + (f" ÷ {part}" if part > 1 else "")
-        yield Derivation(f"over {part} devices" if part > 1 else _WHOLE, weights / part, "weights ÷ devices", told)
+        reading = f"over {part} devices" if part > 1 else _WHOLE
+        found.append(Derivation(reading, weights / part, "weights ÷ devices", told))
     for ep, part in product(eps if experts else (), sorted(parts)):
         told = f"{shown(experts, GB)} ÷ {ep} + {shown(weights - experts, GB)} ÷ {part}"
         held = experts / ep + (weights - experts) / part
-        yield Derivation(f"experts over {ep}", held, "experts ÷ ep + rest ÷ tp", told)
+        found.append(Derivation(f"experts over {ep}", held, "experts ÷ ep + rest ÷ tp", told))
+    return found
 
 
 # --- work of a token
@@ -395,7 +413,7 @@ _GOES_THROUGH: Final = re.compile(
 )
 
 
-def _work(figures: Sequence[Said]) -> JudgedClaims:
+def _work(figures: Sequence[Said], _: Sequence[Said]) -> JudgedClaims:
     """Parameters and operations of a token: those of the active experts, not of all."""
     for said in figures:
         flop = said.unit.dimensions == lexicon.FLOP and re.search(r"\btokens?\b", said.words) is not None
@@ -416,29 +434,62 @@ def _work(figures: Sequence[Said]) -> JudgedClaims:
             yield from said.claim(name, [reading], ROUGHLY, "all parameters taken for the active ones")
 
 
-_KINDS: Final[tuple[tuple[re.Pattern[str], Callable[[Sequence[Said]], JudgedClaims]], ...]] = (
+_OF_PEAK: Final = re.compile(r"\s*(?:mfu\b|model flops|of (?:the |its |their )?(?:[a-z0-9]+ )?peak(?! bandwidth))")
+
+
+def _utilisation(figures: Sequence[Said], _: Sequence[Said]) -> JudgedClaims:
+    """``290,000 tokens/s would be 45% of the peak``: work of the tokens over the peak of the devices, in any format."""
+    rates = [one.value for one in figures if one.unit.dimensions == lexicon.PER_SECOND and "tokens" in one.number.nouns]
+    for said in figures:
+        if said.unit is not lexicon.PERCENT or not _OF_PEAK.match(said.after) or len(rates) != 1:
+            continue
+        priced = priced_on(said.sentence.known, 1)
+        if priced is None:
+            continue
+        work = 2 * Fraction(priced[2].figures["active_parameters"].value) * rates[0]
+        counts = {1, *said.sentence.whole.counts}
+        peaks = set(priced[0].hardware.device.peak.values())
+        readings = [
+            Derivation(f"{number} devices", work / peak / number, "2 × active_parameters × throughput ÷ peak",
+                       f"{plain(work)} ÷ ({number} × {plain(Fraction(peak))})")
+            for peak in sorted(peaks) for number in sorted(counts, reverse=True)
+        ]  # fmt: skip
+        yield from said.claim("model_flops_utilization", readings, _ESTIMATED)
+
+
+_ESTIMATED: Final = Fraction(1, 4)
+"""Share by which the work of a token differs with what is counted: attention, embeddings."""
+_KINDS: Final[tuple[tuple[re.Pattern[str], Callable[[Sequence[Said], Sequence[Said]], JudgedClaims]], ...]] = (
     (re.compile(r"expert", re.IGNORECASE), _experts),
     (re.compile(r"token", re.IGNORECASE), _cache),
     (re.compile(r"weights|checkpoint|parameters", re.IGNORECASE), _weights),
     (re.compile(r"flop|param", re.IGNORECASE), _work),
+    (re.compile(r"mfu|utili[sz]ation|peak", re.IGNORECASE), _utilisation),
 )
+
+
+_ROOM: Final = re.compile(r"\d\s?[GT]i?B\b")
 
 
 def judge_derived(sentences: Iterable[Sentence]) -> JudgedClaims:
     """Every figure of the sentences that the model which they speak of gives."""
-    section, held = None, Fraction(0)
+    section, segment, held = None, None, Fraction(0)
+    earlier: list[Said] = []
     for sentence in sentences:
         if sentence.known.model is None:
             continue
         kinds = [kind for pattern, kind in _KINDS if pattern.search(sentence.text)]
-        figures = _said(sentence) if kinds else []
+        figures = _said(sentence) if kinds or _ROOM.search(sentence.text) else []
         if sentence.section != section:
             section, held = sentence.section, Fraction(0)
+        if sentence.segment != segment:
+            segment, earlier = sentence.segment, []
         for kind in kinds:
-            for claim in kind(figures):
+            for claim in kind(figures, earlier):
                 held = max(held, claim.statement.value if claim.statement.name == "kv_cache_tokens" else held)
                 yield claim
         if held:
             yield from _in_parallel(figures, held)
+        earlier += figures
         if _experts in kinds:
             yield from _equal_shares(sentence)

@@ -72,7 +72,8 @@ def verdict_of(*, right: bool) -> Verdict:
 
 
 _TOLD: Final = re.compile(
-    r"\b(?:(?:they|he|she|it|you)\s+(?:says?|said|claims?|claimed|writes?|wrote|states?|stated)"
+    r"\b(?:(?:they|he|she|it|you)\s+(?:\w+\s+)?(?:says?|said|claims?|claimed|writes?|wrote|states?|stated|promise[sd]?|hopes?"
+    r"|expects?|assumes?|proposes?|quotes?)"
     r"|(?:plan|notes?|draft|authors?|proposal|memo|document|deck|slides?|ticket|vendor|sheet|page|paper|report)\s+(?:\w+\s+)?"
     r"(?:says?|said|claims?|claimed|writes?|wrote|states?|stated|asserts?|assumes?|computes?|has|had|gives?|puts?|derives?"
     r"|treats?|counts?|lists?|asks?))\b[^.;=]{0,60}$",

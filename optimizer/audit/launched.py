@@ -135,7 +135,7 @@ def _judged(document: Document, block: tuple[int, int], said: Sequence[Sentence]
     broken = [str(violation) for violation in judged.verdict.violations]
     at_flag = place
     most = max({known.devices or 0, *(before[-1].whole.counts if known.devices else ())})
-    others = {axis: stated for axis in ("tp", "pp") if (stated := _stated(said, section, axis, block))}
+    others = {axis: stated for axis in ("tp", "pp") if inside and (stated := _stated(inside[-1], axis))}
     for axis, stated in others.items():
         # A flag may count what the engine then divides (SGLang's attention data parallelism inside tp).
         degrees = {launch.dense[axis], *(one.own.degrees[axis] for one in inside if axis in one.own.degrees)}
@@ -171,7 +171,7 @@ def judge_code(said: Sequence[Sentence], launches: Sequence[Launched]) -> Iterat
             and not any(launch.first <= one.place.line <= launch.last for launch in launches)
         ):
             for axis in {"tp", "pp"} & set(one.own.degrees):
-                value, stated = one.own.degrees[axis], _stated(said, one.section, axis, (0, 0))
+                value, stated = one.own.degrees[axis], _stated(one, axis)
                 if stated and value not in stated:
                     match = re.search(rf"\b{value}\b", one.text) or re.search(r"\d", one.text)
                     note = f"the text gives {' or '.join(map(str, stated))}"
@@ -179,13 +179,14 @@ def judge_code(said: Sequence[Sentence], launches: Sequence[Launched]) -> Iterat
                         yield claim_at(one, match, axis, Fraction(value), ONE, Verdict.FAILS, (), note)
 
 
-def _stated(said: Sequence[Sentence], section: tuple[str, ...], axis: str, block: tuple[int, int]) -> list[int]:
+def _stated(sentence: Sentence, axis: str) -> list[int]:
     """Degrees of an axis that the section's text gives a deployment, else the one degree that the document gives it."""
-    prose = [one for one in said if not one.code and axis in one.own.degrees]
-    own = [one for one in prose if one.section == section and not block[0] <= one.place.line <= block[1]]
-    if any(_OTHERWISE.search(one.text) for one in own or prose):
+    prose = sentence.whole.prose
+    own = prose.get((axis, sentence.section), [])
+    given = own or prose.get((axis, None), [])
+    if any(_OTHERWISE.search(one.text) for one in given):
         return []
-    stated = list(dict.fromkeys(one.own.degrees[axis] for one in own or prose))
+    stated = list(dict.fromkeys(one.own.degrees[axis] for one in given))
     return stated if own or len(stated) == 1 else []
 
 

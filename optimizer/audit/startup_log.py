@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Final
 
-from optimizer.audit.deployment import Known, Sentence, size
+from optimizer.audit.deployment import Known, Sentence, load_hardware, size
 from optimizer.audit.facts import Derivation, JudgedClaim
 from optimizer.audit.known_figures import JudgedClaims, claim_at, priced_on, share_of_weights, verdict_of
 from optimizer.audit.launched import Launched, of_log
@@ -16,7 +16,6 @@ from optimizer.audit.verdict import Verdict, plain
 from optimizer.domain.problem import Problem
 from optimizer.figures.room import room_of
 from optimizer.figures.serving import even_cuts
-from optimizer.readers.catalog import load_hardware
 
 _LOGGED: Final = Fraction(1, 20)
 """Share by which an engine's pages and groups may differ from bytes over bytes a token."""
@@ -36,7 +35,7 @@ def _own_launch(sentence: Sentence, launches: Sequence[Launched]) -> Launched | 
     """The command whose log a line is: the last one before it in its section."""
     # What stands in a sentence may be any command's.
     before = [one for one in launches if sentence.code and one.last < sentence.place.line
-              and one.section == sentence.section]  # fmt: skip
+              and (one.section == sentence.section or len(launches) == 1)]  # fmt: skip
     return before[-1] if before and before[-1].verdict is not None else None
 
 
@@ -88,13 +87,15 @@ def judge_log(found: Sequence[Sentence], launches: Sequence[Launched] = ()) -> J
     room = cached = None
     for sentence in found:
         launch = _own_launch(sentence, launches)
-        text, known, tp = sentence.text, sentence.known, sentence.known.degrees.get("tp")
+        text, known, every = sentence.text, sentence.known, sentence.whole.every("tp")
+        tp = known.degrees.get("tp") or (every[0] if len(every) == 1 else None)
         pp = known.degrees.get("pp", 1)
         if (match := _LOADED.search(text)) is not None:
             room = cached = None
             if tp:
                 value = size(match[1] or match[3], match[2] or match[4])
-                yield from share_of_weights(sentence, match, value, {**known.degrees, "dp": 1}, also=known.devices)
+                degrees = {**known.degrees, "tp": tp, "dp": 1}
+                yield from share_of_weights(sentence, match, value, degrees, also=known.devices)
         if (match := _AVAILABLE.search(text)) is not None:
             room = size(match[1], match[2])
             own = _of_launch(sentence, match, "kv_cache_room_bytes", room, launch, UNITS[match[2]], match[1])
