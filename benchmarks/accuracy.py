@@ -165,7 +165,7 @@ def errors(ratios: Sequence[float]) -> Errors:
 
 @dataclass(frozen=True)
 class Regret:
-    """Choosing, in each group of runs that differ by layout alone, the layout with the best predicted figure."""
+    """Choosing the layout with the best predicted figure, in runs of one release that differ by layout alone."""
 
     groups: int
     hits: int
@@ -191,7 +191,7 @@ def regret(found: Iterable[Compared]) -> Regret:
         run, layout = item.run, item.run.layout
         measured, predicted = per_device(run, run), per_device(run, item.predicted)
         if measured is not None and predicted is not None:
-            key = (run.kind, run.group, run.isl, run.osl, run.concurrency)
+            key = (run.kind, run.group, run.release, run.isl, run.osl, run.concurrency)
             groups[key][(layout.tp, layout.pp, layout.dp, layout.ep)].append((predicted, measured))
     losses = []
     for layouts in groups.values():

@@ -130,7 +130,8 @@ def problem_of(case: Case, row: Row) -> dict[str, Any]:
                     "phase": "disaggregated", "input_tokens": case.input_tokens, "output_tokens": case.output_tokens,
                     "prefix_cache_hit": f"{case.prefix}/{case.input_tokens}",
                 },
-                "limits": {"ttft": f"{case.ttft_ms} ms", "tpot": f"{case.tpot_ms} ms"},
+                # kept by predictions, as the other side's are
+                "limits": {"ttft": f"{case.ttft_ms} ms", "tpot": f"{case.tpot_ms} ms", "confidence": "none"},
             }
         },
         "replica_devices": case.devices, "objective": "throughput",

@@ -186,11 +186,11 @@ def choices(
 
 
 def ordered_pairs(found: Sequence[Compared], *, same_devices: bool) -> dict[str, list[tuple[float, bool]]]:
-    """Pairs of layouts at the same lengths and concurrency: |log predicted ratio|, and whether its sign is right."""
+    """Pairs of layouts of one release and load: |log predicted ratio|, and whether its sign is right."""
     cells: dict[tuple[object, ...], dict[object, list[Compared]]] = defaultdict(lambda: defaultdict(list))
     for item in found:
         run, own = item.run, item.run.layout
-        cells[run.group, run.isl, run.osl, run.concurrency][own.tp, own.pp, own.dp, own.ep].append(item)
+        cells[run.group, run.release, run.isl, run.osl, run.concurrency][own.tp, own.pp, own.dp, own.ep].append(item)
 
     def level(items: Sequence[Compared], name: str, *, measured: bool) -> float:
         def value(run: Run, figures: Figures | Run) -> float:

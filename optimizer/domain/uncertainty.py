@@ -16,8 +16,9 @@ TIES: Mapping[Measure, Fraction] = {
 
 Of 1,298 closed-loop runs (`domain.margins.SOURCE`), in pairs of layouts at the same lengths and concurrency, by
 `python -m benchmarks.margins TABLE.csv` on 2026-11-29. Throughput and TPOT: 50 pairs on as many devices; the one that
-was predicted the better was the measured one in 21 of the 45 less than 19% apart, and in all 5 further apart. TTFT: of
-1,568 pairs on any number of devices, in 90% of those 25% or further apart."""
+was predicted the better was the measured one in 21 of the 45 less than 19% apart, and in all 5 further apart; 49 are of
+two releases. Of 82 pairs of one (`python -m benchmarks.layouts`) 39 are in the wrong order, none of them more than
+17.5% apart. TTFT: of 1,568 pairs on any number of devices, in 90% of those 25% or further apart."""
 
 MOST_TIES = 5
 """Layouts that are listed beside an answer."""
