@@ -208,7 +208,7 @@ def compare(seeds: range) -> None:
 GROWTH = (
     Size(), Size(demands=4), Size(demands=8), Size(pools=4), Size(pools=8), Size(nodes=1000), Size(nodes=10_000),
     Size(periods=4), Size(periods=24), Size(demands=3, pools=3, nodes=999), Size(lost=1), Size(lost=1, nodes=1000),
-    Size(demands=10, pools=6, nodes=1248),
+    Size(demands=10, pools=6, nodes=1248), Size(demands=10, pools=6, nodes=1248, lost=1),
 )  # fmt: skip
 
 

@@ -84,10 +84,11 @@ def _decided(
     """
     statement = state(cluster, columns)
     if not is_exact(statement):
-        seconds = None if seconds is None else seconds / 2
-        apart = spread_fleet(cluster, columns, seconds, fewest_devices(statement))
+        began = time.monotonic()
+        apart = spread_fleet(cluster, columns, None if seconds is None else seconds * 3 / 4)
         if apart is not None:
             return statement, *apart
+        seconds = None if seconds is None else max(0.05, seconds - (time.monotonic() - began))
     decided = IntegerProgram(statement.program, cluster.seed).decide(seconds, fewest_devices(statement))
     if decided.point is None:
         return statement, decided, None

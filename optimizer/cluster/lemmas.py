@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from fractions import Fraction
 
 from optimizer.cluster.derive import MOST_STEPS, Derivation, derive, relaxed_at_root
@@ -42,9 +43,8 @@ def prove(
     """
     enough = None if value is None else value - abs(value) * tolerance
     lemmas = lemmas_of(program, enough, tolerance, deadline, seed)
-    used = sum(len(lemma.steps) for lemma in lemmas)
-    found = derive(with_lemmas(program, lemmas), value, tolerance, deadline, most=max(MOST_STEPS - used, 1))
-    return Derivation(found.steps, found.bound, tuple(lemmas))
+    found = derive(with_lemmas(program, lemmas), value, tolerance, deadline)
+    return replace(found, lemmas=tuple(lemmas))
 
 
 def lemmas_of(

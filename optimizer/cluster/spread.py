@@ -25,7 +25,7 @@ _TRIES = 4
 
 
 def spread_fleet(
-    cluster: Cluster, columns: Sequence[Column], seconds: float | None, then: Mapping[str, Fraction]
+    cluster: Cluster, columns: Sequence[Column], seconds: float | None
 ) -> tuple[Decided, FleetVerdict] | None:
     """The best fleet found whose replicas stand apart; None where none keeps every limit.
 
@@ -33,8 +33,6 @@ def spread_fleet(
     ----------
     seconds
         How long to look, in all.
-    then
-        As of `IntegerProgram.decide`.
     """
     deadline = None if seconds is None else time.monotonic() + seconds
     statement = state(cluster, columns, relaxed=True)
@@ -42,7 +40,7 @@ def spread_fleet(
         left = None if deadline is None else deadline - time.monotonic()
         if left is not None and left <= 0:
             return None
-        decided = IntegerProgram(statement.program, cluster.seed).decide(left, then)
+        decided = IntegerProgram(statement.program, cluster.seed).decide(left, {})
         if decided.point is None:
             return None
         verdict = judge_fleet(cluster, columns, _laid(statement, decided.point))

@@ -152,7 +152,8 @@ class Statement:
         if count > most:
             raise SpecError(
                 f"--method cp-sat: {count:,} {what} in the program of {self.problem.name!r}, which may have at most "
-                f"{most:,}: fewer devices, or restrict `search` (cp, pp, prefill_chunk, batch), or leave --method out"
+                f"{most:,}: fewer devices, or some values only, such as --batch 16,64,256 --prefill-chunk 512,2048 "
+                "--cp 1 (`search` of a file), or leave --method out"
             )
 
     def _largest_batch(self) -> int:

@@ -56,7 +56,7 @@ def test_replicas_of_many_demands_stand_apart():
     columns = useful(cluster, given_columns(cluster))
     statement = state(cluster, columns, relaxed=True)
     assert not is_exact(statement)
-    apart = spread_fleet(cluster, columns, None, {})
+    apart = spread_fleet(cluster, columns, None)
     assert apart is not None
     decided, verdict = apart
     assert verdict.feasible
