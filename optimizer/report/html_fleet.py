@@ -11,7 +11,19 @@ from optimizer.certificate.verdict import Check
 from optimizer.domain.cluster import Cluster, Pool
 from optimizer.fleet.column import column_layout, traffic_words
 from optimizer.readers.fleet import FleetDocument, Proposed
-from optimizer.report.html_parts import COLOURS, element, label, paragraph, picture, plain, rect, section, shell, table
+from optimizer.report.html_parts import (
+    COLOURS,
+    element,
+    four_digits,
+    label,
+    paragraph,
+    picture,
+    plain,
+    rect,
+    section,
+    shell,
+    table,
+)
 from optimizer.units import counted
 from optimizer.verify.replica import layout_name
 
@@ -207,7 +219,7 @@ def _lengths(cluster: Cluster, stated: Mapping[str, Any]) -> str:
             takers = served.items() if isinstance(served, Mapping) else ()
             texts = [f"{taker} {share:.0%}" for taker, share in takers if isinstance(share, int | float)]
             numbers = [held.get(key) for key in ("share", "requests_per_s")]
-            shown = [f"{n:,.4g}" if isinstance(n, int | float) else "" for n in numbers]
+            shown = [four_digits(n) if isinstance(n, int | float) else "" for n in numbers]
             rows.append([str(name), str(bucket), *shown, ", ".join(texts)])
     words = [paragraph(f"{demand.name}: {text}.") for demand in cluster.demands for text in traffic_words(demand)]
     if not rows:

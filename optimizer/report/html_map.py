@@ -19,7 +19,7 @@ from optimizer.figures.operating_point import Point
 from optimizer.figures.rates import effective_rates
 from optimizer.figures.serving import Evaluation, Timing, evaluate
 from optimizer.figures.topology import replicas_that_fit
-from optimizer.report.html_parts import label, legend, paragraph, picture, plain, rect, section, titled
+from optimizer.report.html_parts import four_digits, label, legend, paragraph, picture, plain, rect, section, titled
 from optimizer.report.subject import Subject
 from optimizer.verify.constraints import priced_violations
 from optimizer.verify.structure import structural_violations
@@ -173,7 +173,7 @@ def map_section(subject: Subject) -> str:
                 reach = float(cell.value)
                 share = (reach - low) / (high - low) if high > low else 1.0
                 strength = 0.25 + 0.75 * (share if subject.problem.objective_row.maximised else 1 - share)
-                colour, text = _FITS, f"{reach:,.4g}"
+                colour, text = _FITS, four_digits(reach)
                 name, unit = plain(subject.problem.objective_row.unit)
                 tip = f"{name} {reach:,.6g} {unit} at batch {cell.batch:,}"
             said = f"{one.upper()} {tp}, {other.upper()} {value}: {tip}"

@@ -28,6 +28,11 @@ def number(value: float) -> str:
     return f"{value:.2f}".rstrip("0").rstrip(".")
 
 
+def four_digits(value: float) -> str:
+    """Four digits of a number as people write it: whole from 1,000 on, no powers of ten."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
 def rect(x: float, y: float, width: float, height: float, *, tip: str | None = None, **attributes: object) -> str:
     """A rectangle; `tip` is shown on hover."""
     sizes = {"x": number(x), "y": number(y), "width": number(max(width, 0)), "height": number(height)}

@@ -19,7 +19,7 @@ from optimizer.report.html import page
 from optimizer.report.html_experts import levels, png
 from optimizer.report.html_layout import replica_starts, seats
 from optimizer.report.html_map import survey
-from optimizer.report.html_parts import element
+from optimizer.report.html_parts import element, four_digits
 from optimizer.report.step_time import LAUNCH, LINK, step_parts
 from optimizer.report.subject import Subject, read_subject
 from optimizer.solve import solve
@@ -185,6 +185,11 @@ def test_map_agrees_with_the_answer_and_says_what_excludes() -> None:
     assert all(cell.value is None or cell.value <= answer.value for cell in cells.values())
     assert cells[1, 1].excluded == "memory"
     assert cells[16, 16].excluded == "devices"
+
+
+def test_cells_have_no_powers_of_ten() -> None:
+    values = (0.01234567, 1.5, 986.64, 1001.4, 12294.3, 1.0e7)
+    assert [four_digits(value) for value in values] == ["0.01235", "1.5", "986.6", "1,001", "12,294", "10,000,000"]
 
 
 def test_picture_of_a_large_layout_says_what_is_left_out() -> None:
