@@ -150,6 +150,9 @@ def _restrictions(rng: Random, devices: int, phase: str, prompt: int) -> dict[st
     for axis, values in options.items():
         if rng.random() < 0.06:
             found[axis] = sorted(rng.sample(values, min(len(values), rng.randint(1, 3))))
+    own = Random(f"{found}")  # noqa: S311 - test data; the draws after it stay as they were
+    if own.random() < 0.1:
+        found["overlap"] = own.choice(["none", "none", "two_batch"])
     return found
 
 
@@ -217,7 +220,7 @@ def _draw(rng: Random) -> Problem | None:
 
 def _bind(rng: Random, base: dict[str, Any], probe: Problem) -> None:
     """Limits and a request rate near the figures of a random layout."""
-    pool = list(itertools.islice(shapes(probe), 200))
+    pool = list(itertools.islice((shape for shape in shapes(probe) if not shape.overlap), 200))
     if not pool:
         return
     shape = rng.choice(pool)
@@ -355,9 +358,22 @@ def _runs(engine: str, own: ModelSpec, shape: Shape) -> bool:
     return kept if engine == "megatron" else kept and (not moes or shape.etp == 1)
 
 
+def _splits(engine: str, own: ModelSpec, shape: Shape) -> bool:
+    """Whether an engine runs steps of a replica in two micro-batches."""
+    spread = own.moe is not None and shape.cp == 1 and shape.dp > 1 and shape.ep == shape.stage_devices
+    sparse = [own.blocks[name].moe is not None for name in own.layer_names]
+    # SGLang has no such steps for a layer without experts after one with them
+    leading = not any(before and not after for before, after in itertools.pairwise(sparse))
+    return spread and (engine == "vllm" or (engine == "sglang" and leading))
+
+
 def _engine_allows(problem: Problem, shape: Shape) -> bool:
     names = ["vllm", "sglang", "trtllm", "megatron", "fsdp"] if problem.engine_name == "any" else [problem.engine_name]
-    return any(_runs(name, problem.model, shape) for name in names)
+    split = problem.search.overlap
+    if split is not None and ("two_batch" if shape.overlap else "none") not in split:
+        return False
+    fits = [name for name in names if not shape.overlap or _splits(name, problem.model, shape)]
+    return any(_runs(name, problem.model, shape) for name in fits)
 
 
 def shapes(problem: Problem) -> Iterator[Shape]:
@@ -371,10 +387,10 @@ def shapes(problem: Problem) -> Iterator[Shape]:
     for tp, cp, pp in itertools.product(sizes, range(1, n + 1), range(1, problem.model.layer_count + 1)):
         if tp * cp * pp > n or not _tp_divides(problem, tp):
             continue
-        for etp, ep, redundant in itertools.product(
-            sizes if moes else lone, sizes if moes else lone, sorted(set(spare))
+        for etp, ep, redundant, split in itertools.product(
+            sizes if moes else lone, sizes if moes else lone, sorted(set(spare)), [False, True]
         ):
-            found = Shape(tp, cp, etp, ep, pp, redundant)
+            found = Shape(tp, cp, etp, ep, pp, redundant, split)
             if found.devices > n or not _engine_allows(problem, found):
                 continue
             if any(m.intermediate % etp or ep > m.experts + redundant for m in moes):
@@ -427,6 +443,7 @@ def _layout(
         tp=shape.tp, cp=shape.cp, dp=shape.dp * replicas, pp=shape.pp, etp=shape.etp, ep=shape.ep,
         edp=1 if problem.model.moe is None else shape.edp * replicas, batch=batch, prefill_chunk=chunk,
         redundant_slots=shape.redundant, stages=stages,
+        overlap="two_batch" if shape.overlap else "none",
     )  # fmt: skip
 
 

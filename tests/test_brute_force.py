@@ -31,7 +31,7 @@ def best_of_degrees(problem: Problem, found: list[Priced]) -> list[Fraction]:
     better = max if problem.objective in MAXIMISED else min
     for one in found:
         own = value(problem, one.evaluation, problem.objective)
-        name = (*one.degrees, one.shape.redundant)
+        name = (*one.degrees, one.shape.redundant, one.shape.overlap)
         best[name] = better(best.get(name, own), own)
     return sorted(best.values(), reverse=problem.objective in MAXIMISED)
 
@@ -60,7 +60,8 @@ def compare(seed: int) -> None:
         wanted = 2 + seed % 5
         top = Search(asked, wanted=wanted).run().best
         assert [s.value for s in top] == ranked[:wanted], f"seed {seed}, objective {name}"
-        degrees = [(s.layout.tp, s.layout.cp, s.layout.pp, s.layout.etp, s.layout.ep) for s in top]
+        own = [s.layout for s in top]
+        degrees = [(each.tp, each.cp, each.pp, each.etp, each.ep, each.overlap) for each in own]
         assert problem.experts is not None or len(set(degrees)) == len(degrees)
 
 

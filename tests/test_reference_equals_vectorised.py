@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from dataclasses import replace
 from fractions import Fraction
 from random import Random
 from typing import Any
@@ -62,7 +63,11 @@ def random_shapes(rng: Random, problem: Problem, count: int) -> list[Shape]:
     for _ in range(count * 60):
         tp, cp = rng.choice(own.tp), rng.choice(own.cp[:16])
         etp, ep, redundant = rng.choice(own.etp), rng.choice(own.ep), rng.choice(own.redundant)
+        split = rng.random() < 0.5
+        if split and problem.model.moe is not None:
+            cp, etp, ep = 1, 1, rng.choice([e for e in own.ep if e % tp == 0] or [1])
         shape = Shape(tp, cp, etp, ep, rng.choice(own.pp), redundant)
+        shape = replace(shape, overlap=split and shape.spread)
         if shape.devices <= problem.devices:
             found.append(shape)
         if len(found) == count:
@@ -71,7 +76,7 @@ def random_shapes(rng: Random, problem: Problem, count: int) -> list[Shape]:
 
 
 def meshes_of(found: list[Shape]) -> Meshes:
-    columns = [(s.tp, s.cp, s.etp, s.ep, s.redundant, s.stage_devices, s.dp, s.edp) for s in found]
+    columns = [(s.tp, s.cp, s.etp, s.ep, s.redundant, s.overlap, s.stage_devices, s.dp, s.edp) for s in found]
     return Meshes(*(np.array(column, dtype=np.int64) for column in zip(*columns, strict=True)))
 
 
@@ -206,6 +211,7 @@ def test_bounds_admit_every_layout(first: int) -> None:
                     tp=shape.tp, cp=shape.cp, dp=shape.dp * replicas, pp=shape.pp, etp=shape.etp, ep=shape.ep,
                     edp=1 if problem.model.moe is None else shape.edp * replicas, batch=batch, prefill_chunk=chunk,
                     redundant_slots=shape.redundant,
+                    overlap=shape.overlap_name,
                 )  # fmt: skip
                 assert_bounds(problem, shape, chunk, layout)
 
@@ -278,7 +284,7 @@ def test_extreme_sizes_do_not_overflow(phase: str) -> None:
         warnings.simplefilter("error")
         pricer = Pricer(problem, found, found.stage)
         for i in range(len(found)):
-            shape = Shape(*(int(a[i]) for a in (found.tp, found.cp, found.etp, found.ep)), 1)
+            shape = found.shape(i, 1)
             memory, costs = build_memory(problem, shape), build_costs(problem, shape, rates)
             weights = sum(n * float(w[i]) for n, w in zip(pricer.counts, pricer.weights, strict=True))
             assert close(weights + float(pricer.input[i] + pricer.output[i]), memory.stack_weights())

@@ -86,6 +86,9 @@ class Oracle:
         self.names = [name for run in self.m.layers for _ in range(run.count) for name in run.pattern]
         own = self.hw.efficiency
         self.hbm = self.hw.device.bandwidth * own.hbm.value
+        self.split = layout.overlap == "two_batch"
+        # an exchange of prompts beside computation takes 20 of 132 multiprocessors
+        self.slower = Fraction(132, 112) if self.split and self.w.phase != "decode" else Fraction(1)
         self.hbm_narrow = self.hw.device.bandwidth * (own.hbm_4bit or own.hbm).value
 
     def form(self, role: str) -> str:
@@ -214,7 +217,9 @@ class Oracle:
 
     # time
 
-    def linear(self, matrices: list[Matrix], tokens: int, sharers: int) -> Fraction:
+    def linear(
+        self, matrices: list[Matrix], tokens: Fraction, sharers: int, slower: Fraction = Fraction(1)
+    ) -> Fraction:
         """Matrices of one kind, by one roofline; `sharers` ranks divide the tokens."""
         work = moved = weights = Fraction(0)
         for x in matrices:
@@ -223,9 +228,9 @@ class Oracle:
                 work += 2 * x.rows * x.cols / self.flops(x.form, self.hw.efficiency.compute)
                 moved += (x.rows + x.cols) * self.act / self.hbm
         own = Fraction(tokens + sharers - 1, sharers)
-        return max(work * own, weights) + moved * own
+        return max(slower * work * own, weights) + moved * own
 
-    def core(self, a: Any, decoding: int, prompt: int, passes: int) -> Fraction:
+    def core(self, a: Any, decoding: Fraction, prompt: Fraction, passes: Fraction) -> Fraction:
         """Scores, values and cache reads, at the mean position."""
         flops = self.hw.device.peak["bf16"] * self.hw.efficiency.attention_compute.value
         read = self.hw.device.bandwidth * self.hw.efficiency.attention_hbm.value
@@ -239,6 +244,7 @@ class Oracle:
         positions = range(i + 1, i + o)
         at = Fraction(sum(positions), len(positions) * self.cp)
         cached = self.cached_width(a) * self.kv / read
+        flops /= self.slower
         found = decoding * max(2 * heads * absorbed * at / flops, cached * at)
         positions = range(i - self.computed() + 1, i + 1)
         at = Fraction(sum(positions), len(positions) * self.cp)
@@ -294,13 +300,13 @@ class Oracle:
             found += self.send(tier, g, sent, math.ceil(math.log2(g)))
         return found
 
-    def experts(self, f: MixtureOfExperts, matrices: list[Matrix], tokens: int) -> float:
+    def experts(self, f: MixtureOfExperts, matrices: list[Matrix], tokens: Fraction) -> float:
         """Routed experts on the hottest device."""
         common = math.gcd(self.dp, self.edp)
-        own = Fraction(tokens * self.dp // common + self.edp // common - 1, self.edp // common)
+        own = Fraction(tokens * (self.dp // common) + self.edp // common - 1, self.edp // common)
         kernels, h = self.hw.efficiency.experts, self.m.hidden_size
         shares, passes = (kernels.compute, kernels.passes.value) if kernels else (self.hw.efficiency.compute, 1)
-        work = sum(2 * x.rows * x.cols / self.flops(x.form, shares) for x in matrices)
+        work = self.slower * sum(2 * x.rows * x.cols / self.flops(x.form, shares) for x in matrices)
         moved = (2 * h + 3 * up(f.intermediate, self.etp)) * self.act * passes / self.hbm
         weights = sum(x.bytes // x.copies for x in matrices) / self.hbm
         local, chance = up(f.experts + self.redundant, self.ep), f.top_k / f.experts
@@ -310,16 +316,32 @@ class Oracle:
         return max(float(work) * pairs, float(weights) * reads) + float(moved) * pairs
 
     def layer(self, block: Block, decoding: int, prompt: int, passes: int) -> Fraction:
+        if not self.split:
+            return sum(self.operations(block, Fraction(decoding), Fraction(prompt), Fraction(passes)), Fraction(0))
+        # both micro-batches are as large as the larger one
+        decoding, prompt, passes = (Fraction(n + 1, 2) if n else Fraction(0) for n in (decoding, prompt, passes))
+        around, routed, dispatch, combine = self.operations(block, decoding, prompt, passes)
+        found = Fraction(0)
+        for computed, sent in ((around, combine), (around, dispatch), (routed, dispatch), (routed, combine)):
+            found += max(computed, sent)
+        return found
+
+    def operations(
+        self, block: Block, decoding: Fraction, prompt: Fraction, passes: Fraction
+    ) -> tuple[Fraction, Fraction, Fraction, Fraction]:
+        """All that is not routed, routed experts, their dispatch and their combine."""
         found, tokens, h, f = Fraction(0), decoding + prompt, self.m.hidden_size, block.ffn
+        routed = dispatch = combine = Fraction(0)
         matrices = [x for x in self.matrices(block) if x.role != "norm"]
         for role in {x.role for x in matrices}:
             own = [x for x in matrices if x.role == role]
-            found += LAUNCHES[role] * Fraction(self.hw.efficiency.launch.value)
+            launches = LAUNCHES[role] * Fraction(self.hw.efficiency.launch.value)
             if role == "experts":
-                found += Fraction(self.experts(f, own, tokens))
+                routed = launches + Fraction(self.experts(f, own, tokens))
             else:
+                found += launches
                 whole = role == "shared_experts" and self.whole_shared
-                found += self.linear(own, tokens, self.cp * (self.tp if whole else 1))
+                found += self.linear(own, tokens, self.cp * (self.tp if whole else 1), self.slower)
         found += self.core(block.attention, decoding, prompt, passes)
         hidden = Fraction(h * self.act * tokens, self.cp)
         found += self.gather(self.tp, 1, hidden, 2) * (2 if isinstance(f, DenseFeedForward) else 1)
@@ -327,9 +349,9 @@ class Oracle:
         found += self.gather(self.cp, self.tp, Fraction(2 * h * self.act * decoding, self.tp))
         if isinstance(f, MixtureOfExperts):
             narrow = FORMATS[self.form("experts")][4] in ("fp8", "fp4")
-            found += self.exchange(f, Fraction(h * (1 if narrow else self.act) * tokens))
-            found += self.exchange(f, Fraction(h * self.act * tokens))
-        return found
+            dispatch = self.exchange(f, Fraction(h * (1 if narrow else self.act) * tokens))
+            combine = self.exchange(f, Fraction(h * self.act * tokens))
+        return found, routed, dispatch, combine
 
     def time(self, number: int, names: list[str], decoding: int, prompt: int, passes: int) -> Fraction:
         """Seconds of one step of a stage."""
@@ -343,7 +365,7 @@ class Oracle:
         if number == self.pp - 1:
             h, rows = self.m.hidden_size, up(self.m.vocab_size, self.tp)
             padding = Matrix("lm_head", self.ends()[0] // (2 * h) - rows, h, "bf16", vector=True)
-            found += self.linear([Matrix("lm_head", rows, h, "bf16"), padding], decoding + passes, self.cp)
+            found += self.linear([Matrix("lm_head", rows, h, "bf16"), padding], Fraction(decoding + passes), self.cp)
         return found
 
     def first_token(self, pieces: int, ahead: Fraction) -> tuple[Fraction, Fraction, Fraction]:
@@ -451,6 +473,7 @@ def layout_of(rng: Random, problem: Problem) -> Layout:
     return Layout(
         tp=tp, cp=cp, dp=dp, pp=pp, etp=etp, ep=ep, edp=stage // (etp * ep) if moe else 1,
         batch=rng.choice([1, 3, 16, 200]), prefill_chunk=rng.choice([100, 512, 5000, 9000]),
+        overlap=rng.choice(["none", "two_batch"]) if moe else "none",
         stages=tuple(Stage(first_layer=a, layers=b - a) for a, b in zip([0, *cuts], [*cuts, layers], strict=True)),
     )  # fmt: skip
 

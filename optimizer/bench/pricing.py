@@ -170,6 +170,7 @@ def layout_of(problem: Problem, shape: Shape, replicas: int, chunk: int | None, 
     return Layout(
         tp=shape.tp, cp=shape.cp, dp=shape.dp * replicas, pp=shape.pp, etp=shape.etp, ep=shape.ep,
         edp=1 if dense else shape.edp * replicas, batch=batch, prefill_chunk=chunk, redundant_slots=shape.redundant,
+        overlap=shape.overlap_name,
     )  # fmt: skip
 
 

@@ -311,6 +311,7 @@ class Decision:
             edp=1 if dense else shape.edp * replicas, batch=batch, prefill_chunk=self.chunk,
             redundant_slots=shape.redundant,
             stages=tuple(Stage(first_layer=at, layers=n) for at, n in zip(starts, cuts, strict=True)),
+            overlap=shape.overlap_name,
         )  # fmt: skip
 
 

@@ -257,18 +257,24 @@ class Reach:
         work, costs, pp = self.problem.workload, self.costs, self.pp or 1
         decoded, finished = micro * (1 + work.mtp_tokens), micro * work.tokens_per_step.numerator
         prompt = finished * work.computed_input_tokens
-        tokens = decoded * scale + prompt
         cycle = costs.tail(Step(micro, decoded, 0, 0)) * scale
         for count, kind in zip(costs.counts, costs.kinds, strict=True):
-            each = kind.fixed * scale + kind.per_token * tokens + (kind.decode + kind.per_seq) * micro * scale
+            # of two micro-batches the larger has half of one sequence more
+            seqs, drafted = (micro, decoded) if kind.exchange is None else (micro + 1, decoded + decoded // micro)
+            tokens = drafted * scale + prompt
+            each = kind.fixed * scale + kind.per_token * tokens + (kind.decode + kind.per_seq) * seqs * scale
             each += kind.per_prompt * prompt + max(kind.prefill_flop * prompt, kind.prefill_read * finished * pieces)
             for group in kind.linears:
                 own = tokens + group.slack * scale
                 each += max(group.flop * own, group.weight * scale + group.io * own)
+            routed = 0
             if kind.experts is not None:
-                each += self._mean_experts(kind.experts, decoded, prompt, scale, max(largest, -(-prompt // scale)))
-            cycle += count * each
-        return cycle if pp == 1 else cycle + pp * (costs.send_fixed * scale + costs.send_each * tokens)
+                routed = self._mean_experts(kind.experts, drafted, prompt, scale, max(largest, -(-prompt // scale)))
+            # a mean of maxima is no less than the maximum of means
+            own = each + routed if kind.exchange is None else kind.exchange.layer(each, routed, tokens, scale)
+            cycle += count * own
+        sent = costs.send_fixed * scale + costs.send_each * (decoded * scale + prompt)
+        return cycle if pp == 1 else cycle + pp * sent
 
     @staticmethod
     def _mean_experts(experts: Experts, decoded: int, prompt: int, scale: int, largest: int) -> int:

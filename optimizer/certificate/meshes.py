@@ -15,6 +15,9 @@ from optimizer.domain.problem import Problem
 from optimizer.domain.shape import Shape
 from optimizer.figures.skew import placeable
 
+Mesh = tuple[int, int, int, bool]
+"""Redundant slots, etp and ep, and whether a step is split in two micro-batches."""
+
 
 @dataclass(frozen=True)
 class Lattice:
@@ -23,7 +26,7 @@ class Lattice:
     Attributes
     ----------
     meshes
-        ``(tp, cp)`` to its expert meshes ``(redundant, etp, ep)``.
+        ``(tp, cp)`` to its expert meshes ``(redundant, etp, ep, overlap)``.
     excluded
         Mesh pairs by the first family that excludes them: devices, divisibility, placement, engine.
     holds
@@ -31,7 +34,7 @@ class Lattice:
     """
 
     axes: Axes
-    meshes: dict[tuple[int, int], list[tuple[int, int, int]]]
+    meshes: dict[tuple[int, int], list[Mesh]]
     excluded: dict[str, int]
     holds: str
 
@@ -44,21 +47,18 @@ class Lattice:
         """Axes and counts, as a certificate states them."""
         own = self.axes
         return {
-            "axes": {
-                "tp": list(own.tp), "cp": list(own.cp), "pp": list(own.pp), "etp": list(own.etp), "ep": list(own.ep),
-                "prefill_chunk": list(own.chunks), "redundant": list(own.redundant),
-            },
+            "axes": own.to_json(),
             "holds": self.holds,
             "mesh_pairs": self.count,
             "excluded": dict(sorted(self.excluded.items())),
             "points": (self.count + sum(self.excluded.values())) * len(own.pp) * len(own.chunks),
-        }  # fmt: skip
+        }
 
 
 def lattice(problem: Problem, axes: Axes) -> Lattice:
     """Enumerate the mesh pairs of a problem."""
     excluded: Counter[str] = Counter()
-    meshes: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
+    meshes: dict[tuple[int, int], list[Mesh]] = {}
     accepts = _Accepted(problem)
     expert_meshes = [(r, etp, ep) for r in axes.redundant for etp in axes.etp for ep in axes.ep]
     for tp in axes.tp:
@@ -68,11 +68,15 @@ def lattice(problem: Problem, axes: Axes) -> Lattice:
                 if lcm(tp * cp, etp * ep) > problem.devices:
                     excluded[Family.DEVICES.value] += 1
                     continue
-                family = _excludes(problem, accepts, Shape(tp, cp, etp, ep, 1, redundant))
-                if family is None:
-                    kept.append((redundant, etp, ep))
-                else:
-                    excluded[family.value] += 1
+                for overlap in axes.overlap:
+                    shape = Shape(tp, cp, etp, ep, 1, redundant, overlap)
+                    if overlap and not shape.spread:
+                        continue
+                    family = _excludes(problem, accepts, shape)
+                    if family is None:
+                        kept.append((redundant, etp, ep, overlap))
+                    else:
+                        excluded[family.value] += 1
             if kept:
                 meshes[tp, cp] = kept
     return Lattice(axes, meshes, dict(excluded), holds(problem))

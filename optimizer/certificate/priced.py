@@ -44,8 +44,10 @@ def evaluated(
     if layout.redundant_slots not in own.redundant:
         raise Rejected(item, f"{brief(layout.redundant_slots)} redundant slots were not asked for")
     shape = layout.shape
-    if (shape.redundant, shape.etp, shape.ep) not in lattice.meshes.get((shape.tp, shape.cp), ()):
-        raise Rejected(item, f"tp={shape.tp}, cp={shape.cp}, etp={shape.etp}, ep={shape.ep} are not in the lattice")
+    if (shape.redundant, shape.etp, shape.ep, shape.overlap) not in lattice.meshes.get((shape.tp, shape.cp), ()):
+        degrees = f"tp={shape.tp}, cp={shape.cp}, etp={shape.etp}, ep={shape.ep}"
+        overlap = f", overlap={shape.overlap_name}" if shape.overlap else ""
+        raise Rejected(item, f"{degrees}{overlap} are not in the lattice")
     if shape.pp not in own.pp or layout.prefill_chunk not in own.chunks or layout.batch > LARGEST_BATCH:
         raise Rejected(
             item, f"pp={shape.pp}, chunk={layout.prefill_chunk}, batch={layout.batch} are not in the lattice"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from optimizer.certificate.meshes import Mesh
 from optimizer.domain.precision import ACTIVATION_BYTES
 from optimizer.domain.problem import Problem
 from optimizer.domain.shape import Shape
@@ -59,7 +60,7 @@ def _either(problem: Problem, costs: CostBook, shape: Shape, group: Linear) -> L
     return replace(group, flop=flop, io=io, slack=slack)
 
 
-def shape_at(tp: int, cp: int, mesh: tuple[int, int, int], pp: int) -> Shape:
+def shape_at(tp: int, cp: int, mesh: Mesh, pp: int) -> Shape:
     """The shape of a mesh pair at a pipeline depth."""
-    redundant, etp, ep = mesh
-    return Shape(tp, cp, etp, ep, pp, redundant)
+    redundant, etp, ep, overlap = mesh
+    return Shape(tp, cp, etp, ep, pp, redundant, overlap)

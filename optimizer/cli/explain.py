@@ -121,6 +121,7 @@ def show(document: dict[str, Any]) -> None:
         _bound_fleet(document)
         return
     degrees = " ".join(f"{name}={layout[name]}" for name in ("tp", "cp", "dp", "pp", "etp", "ep", "edp", "batch"))
+    degrees += " two-batch overlap" if layout.get("overlap") == "two_batch" else ""
     emit(f"{document['objective']['name']} {_number(document['objective']['value'])}: {degrees}")
     if document["binding"]:
         heading("Limits that bind: without each alone")

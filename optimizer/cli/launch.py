@@ -91,7 +91,7 @@ def changed_flags(posed: Posed, problem: Problem, result: Result) -> list[dict[s
 _LAYOUT: Final = frozenset(
     {
         "tp", "pp", "dp", "cp", "dcp", "ep", "etp", "edp", "expert_parallel", "attention_dp", "dp_attention",
-        "dp_local", "nodes", "eplb", "eplb_config", "redundant_slots", "all2all", "pp_partition",
+        "dp_local", "nodes", "eplb", "eplb_config", "redundant_slots", "all2all", "pp_partition", "overlap",
     }
 )  # fmt: skip
 """Fields that a better layout may do without."""

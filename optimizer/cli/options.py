@@ -114,6 +114,9 @@ PROBLEM_OPTIONS: Final = (
     _axis("batch", "Sequences in flight a rank."),
     _axis("prefill_chunk", "Prompt tokens a step."),
     ProblemOption(
+        "--overlap", ("search", "overlap"), "Exchange of experts: none, two_batch or both.", "NAME[,NAME]", many=True
+    ),
+    ProblemOption(
         "--expert-load", ("experts", "load"), "Measured expert load: files or profiles.", "FILE[,FILE...]", many=True
     ),
     ProblemOption("--load-weights", ("experts", "weights"), "Weight of each load.", "N[,N...]", many=True),

@@ -96,7 +96,7 @@ def layout_line(layout: Layout, *, experts: bool, of: int | None = None) -> str:
     idle = f" ({of - layout.devices:,} of {of:,} idle)" if of is not None and of > layout.devices else ""
     return (
         f"{mesh} | pp={layout.pp}: {counted(layout.devices, 'device')}{idle}, {counted(layout.replicas, 'replica')}, "
-        f"batch {layout.batch:,} a rank{chunk}"
+        f"batch {layout.batch:,} a rank{chunk}{', two-batch overlap' * (layout.overlap == 'two_batch')}"
     )
 
 

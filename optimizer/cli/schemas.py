@@ -126,7 +126,11 @@ def _result_layout() -> _Schema:
     assert set(degrees) - {"devices", "replicas"} <= set(Layout.model_fields)  # noqa: S101 - the two agree
     return _object(
         own | {"stages": {"anyOf": [_list(stage), {"type": "null"}]}},
-        {"placement": {"type": ["object", "null"]}, "prefill_chunk": {"type": ["integer", "null"]}},
+        {
+            "placement": {"type": ["object", "null"]},
+            "prefill_chunk": {"type": ["integer", "null"]},
+            "overlap": {"enum": ["two_batch"]},
+        },
     )
 
 

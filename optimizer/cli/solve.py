@@ -369,6 +369,7 @@ def _uncertainty(found: dict[str, Any]) -> None:
         worst = "misses a limit" if nominal is None else f"loses up to {nominal:.2%}"
         other = found["robust"]["layout"]
         degrees = " ".join(f"{name}={other[name]}" for name in ("tp", "cp", "dp", "pp", "etp", "ep", "edp"))
+        degrees += " two-batch overlap" if other.get("overlap") == "two_batch" else ""
         emit(f"this layout {worst}; {degrees} loses at most " + ("unknown" if least is None else f"{least:.2%}"))
     emit(paint(f"proved over {found['proved_over']}", "dim"))
     rows = [

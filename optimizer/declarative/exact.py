@@ -40,6 +40,7 @@ class Choice:
             edp=own.edp * self.replicas if experts else 1, batch=self.batch, prefill_chunk=self.chunk,
             redundant_slots=own.redundant,
             stages=tuple(Stage(first_layer=start, layers=held) for start, held in zip(first, cuts, strict=False)),
+            overlap=own.overlap_name,
         )  # fmt: skip
 
 

@@ -110,6 +110,7 @@ class Statement:
         axes = ("tp", "cp", "pp", "etp", "ep")
         self.domains = {axis: self._allowed(axis, range(1, n + 1)) for axis in axes}
         self.domains["redundant"] = sorted(set(copies))
+        self.domains["overlap"] = self._allowed("overlap", (0, 1))
         self.chunks = chunks_of(problem)
         self.rows = self._rows()
         self.largest_batch = self._largest_batch()
@@ -141,8 +142,12 @@ class Statement:
             attention, experts = (
                 [(a, b) for a in own[one] for b in own[two] if a * b * pp <= n] for one, two in _PAIRS
             )  # fmt: skip
-            for (tp, cp), (etp, ep), redundant in product(attention, experts, own["redundant"]):
-                found.append(Shape(tp, cp, etp, ep, pp, redundant))
+            for (tp, cp), (etp, ep), redundant, overlap in product(
+                attention, experts, own["redundant"], own["overlap"]
+            ):
+                shape = Shape(tp, cp, etp, ep, pp, redundant, bool(overlap))
+                if shape.spread or not overlap:
+                    found.append(shape)
         return found
 
     def _allowed(self, axis: str, values: Iterable[int]) -> list[int]:
@@ -192,7 +197,8 @@ class Statement:
         self.replicas, self.devices = self.up_to(n, "replicas"), self.up_to(n, "devices")
         self.row = self.up_to(len(self.rows) - 1, "row", least=0)
         self.chosen = self.values_of(self.row, range(len(self.rows)))
-        for axis in ("tp", "cp", "pp", "etp", "ep", "redundant"):
+        self.overlap = model.new_bool_var("overlap")
+        for axis in ("tp", "cp", "pp", "etp", "ep", "redundant", "overlap"):
             values = [getattr(shape, axis) for shape in self.rows]
             model.add(self.degree(axis) == cp_model.LinearExpr.weighted_sum(self.chosen, values))
         # tp > 1, dp > 1 and ep > 1: shared experts are whole on every rank
@@ -205,6 +211,11 @@ class Statement:
             several.append(more)
         model.add_bool_and(several).only_enforce_if(self.shared_replicated)
         model.add_bool_or([~one for one in several]).only_enforce_if(~self.shared_replicated)
+        # each device has experts of its own, and attention several ranks
+        self.spread = model.new_bool_var("spread")
+        model.add(self.dp >= 2).only_enforce_if(self.spread)
+        for degree in (self.cp, self.etp, self.edp):
+            model.add(degree == 1).only_enforce_if(self.spread)
 
     def degree(self, name: str) -> cp_model.IntVar:
         """A variable by the name that rules and shapes have for it."""

@@ -1,5 +1,7 @@
 """Which values each axis of the lattice takes: the statement that search and checker both enumerate.
 
+Overlap: none, and two-batch overlap where the engine has it, on meshes that spread experts over ranks of attention.
+
 Degrees: every tp that divides all heads and widths, every cp up to the devices, every pp up to the layer count, every
 etp that divides the experts' width, every ep up to the physical experts; restricted by the problem's `search`.
 
@@ -31,6 +33,17 @@ class Axes:
     ep: tuple[int, ...]
     chunks: tuple[int | None, ...]
     redundant: tuple[int, ...]
+    overlap: tuple[bool, ...] = (False,)
+
+    def to_json(self) -> dict[str, list[int] | list[int | None] | list[str]]:
+        """As certificates state them; two-batch overlap where it is looked for."""
+        found: dict[str, list[int] | list[int | None] | list[str]] = {
+            "tp": list(self.tp), "cp": list(self.cp), "pp": list(self.pp), "etp": list(self.etp), "ep": list(self.ep),
+            "prefill_chunk": list(self.chunks), "redundant": list(self.redundant),
+        }  # fmt: skip
+        if self.overlap != (False,):
+            found["overlap"] = ["two_batch" if own else "none" for own in self.overlap]
+        return found
 
 
 def _restricted(values: Iterable[int], allowed: tuple[int, ...] | None) -> tuple[int, ...]:
@@ -87,7 +100,16 @@ def axes(problem: Problem) -> Axes:
         ep=_restricted(ep, search.ep),
         chunks=_chunks(problem),
         redundant=tuple(sorted(set(redundant))),
+        overlap=_overlaps(problem, experts=bool(moe_blocks)),
     )
+
+
+def _overlaps(problem: Problem, *, experts: bool) -> tuple[bool, ...]:
+    """Whether steps are split in two micro-batches: as listed, else both where the engine can."""
+    asked = problem.search.overlap
+    if asked is None:
+        return (False, True) if experts and problem.engine.overlaps else (False,)
+    return tuple(split for split in (False, True) if ("two_batch" if split else "none") in asked and experts >= split)
 
 
 def _chunks(problem: Problem) -> tuple[int | None, ...]:

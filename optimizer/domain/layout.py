@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from optimizer.domain.base import Grown, Spec
 from optimizer.domain.convention import CONVENTIONS, Convention, Degrees
 from optimizer.domain.limits import AsTuple
-from optimizer.domain.shape import Shape
+from optimizer.domain.shape import Overlap, Shape
 
 __all__ = ["Convention", "Layout", "Stage", "WrittenLayout", "slotted"]
 
@@ -26,10 +26,11 @@ class Layout(Grown):
     """Every degree resolved; `tp·cp·dp = etp·ep·edp` devices in each of `pp` stages.
 
     `batch` is the sequences in flight per attention data-parallel rank, `prefill_chunk` the prompt tokens a step takes,
-    `redundant_slots` the expert slots of a layer beyond one for each routed expert.
+    `redundant_slots` the expert slots of a layer beyond one for each routed expert. With `overlap: two_batch` a step
+    runs as two micro-batches, one computing while the other's experts are exchanged.
     """
 
-    later = ("redundant_slots",)
+    later = ("redundant_slots", "overlap")
 
     tp: int = Field(ge=1, le=10**7)
     cp: int = Field(default=1, ge=1, le=10**7)
@@ -42,6 +43,7 @@ class Layout(Grown):
     prefill_chunk: int | None = Field(default=None, ge=1, le=10**9)
     redundant_slots: int = Field(default=0, ge=0, le=10**6)
     stages: Annotated[tuple[Stage, ...] | None, AsTuple] = None
+    overlap: Overlap = "none"
 
     def to_json(self) -> dict[str, Any]:
         """Degrees and stages, with the device and replica counts that follow; redundant slots are stated beside it."""
@@ -51,7 +53,8 @@ class Layout(Grown):
     @cached_property
     def shape(self) -> Shape:
         """The shape of one replica."""
-        return Shape(self.tp, self.cp, self.etp, self.ep, self.pp, self.redundant_slots)
+        split = self.overlap == "two_batch"
+        return Shape(self.tp, self.cp, self.etp, self.ep, self.pp, self.redundant_slots, split)
 
     @property
     def stage_devices(self) -> int:
@@ -102,6 +105,7 @@ class WrittenLayout(Spec):
     prefill_chunk: int | None = Field(default=None, ge=1, le=10**9)
     redundant_slots: int = Field(default=0, ge=0, le=10**6)
     stages: Annotated[tuple[Stage, ...] | None, AsTuple] = None
+    overlap: Overlap = "none"
 
     @model_validator(mode="after")
     def _mesh(self) -> WrittenLayout:
@@ -139,5 +143,5 @@ class WrittenLayout(Spec):
     def _with(self, degrees: dict[str, int]) -> Layout:
         return Layout(
             **degrees, batch=self.batch, prefill_chunk=self.prefill_chunk, redundant_slots=self.redundant_slots,
-            stages=self.stages,
+            stages=self.stages, overlap=self.overlap,
         )  # fmt: skip

@@ -121,7 +121,7 @@ def with_concurrency(problem: Problem, requests: int | None) -> Problem:
     return problem.model_copy(update={"workload": problem.workload.model_copy(update={"concurrency": requests})})
 
 
-def with_search(problem: Problem, axis: str, values: tuple[int, ...] | None) -> Problem:
+def with_search(problem: Problem, axis: str, values: tuple[int | str, ...] | None) -> Problem:
     """A copy with another restriction of one axis."""
     return problem.model_copy(update={"search": problem.search.model_copy(update={axis: values})})
 

@@ -8,9 +8,10 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from optimizer.domain.base import FieldError, Grown, Spec
+from optimizer.domain.base import FieldError, Grown
 from optimizer.domain.margins import DEFAULT_CONFIDENCE, SHARES
 from optimizer.domain.quantity import LONGEST_SECONDS, Bytes, BytesPerSecond, Ratio, Seconds
+from optimizer.domain.shape import Overlap
 from optimizer.units import Dimension, QuantityError, parse_quantity
 
 PERCENTILES = (50, 90, 99)
@@ -121,8 +122,10 @@ AsTuple = BeforeValidator(as_tuple)
 Degrees = Annotated[tuple[Annotated[int, Field(ge=1, le=10**7)], ...], AsTuple, Field(min_length=1)]
 
 
-class Search(Spec):
+class Search(Grown):
     """Restrictions: a value or a list for any axis or option."""
+
+    later = ("overlap",)
 
     tp: Degrees | None = None
     cp: Degrees | None = None
@@ -134,3 +137,4 @@ class Search(Spec):
     batch: Degrees | None = None
     prefill_chunk: Degrees | None = None
     devices: Degrees | None = None
+    overlap: Annotated[tuple[Overlap, ...], AsTuple, Field(min_length=1)] | None = None

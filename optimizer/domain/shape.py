@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import lcm
+from typing import Literal
+
+Overlap = Literal["none", "two_batch"]
+"""How a step hides the exchange of experts: not at all, or behind what its other half computes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
     """Degrees of one replica of `pp` stages; its data-parallel degrees follow from the two meshes.
 
-    `redundant` is the number of redundant expert slots over the whole expert mesh.
+    `redundant` is the number of redundant expert slots over the whole expert mesh; `overlap` whether a step runs as two
+    micro-batches, one computing while the other's experts are exchanged.
     """
 
     tp: int
@@ -19,6 +24,7 @@ class Shape:
     ep: int
     pp: int
     redundant: int = 0
+    overlap: bool = False
 
     @property
     def stage_devices(self) -> int:
@@ -43,6 +49,16 @@ class Shape:
     def local_experts(self, experts: int) -> int:
         """Physical experts of one MoE layer on the fullest device: ceil((experts + redundant) ÷ ep)."""
         return -(-(experts + self.redundant) // self.ep)
+
+    @property
+    def overlap_name(self) -> Overlap:
+        """What a layout calls it."""
+        return "two_batch" if self.overlap else "none"
+
+    @property
+    def spread(self) -> bool:
+        """Whether each device has experts of its own and attention several ranks: what two-batch overlap hides."""
+        return self.dp > 1 and self.cp == 1 and self.etp == 1 and self.edp == 1
 
     @property
     def shared_replicated(self) -> bool:

@@ -65,7 +65,9 @@ class Relaxation:
 
 def relax(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
     """The smallest changes that alone would do; none where no change of this limit does."""
-    if limit.name.startswith("search."):
+    if limit.name == "search.overlap":
+        yield from _overlap(problem, limit)
+    elif limit.name.startswith("search."):
         yield from _degrees(problem, limit)
     else:
         yield from _RELAX.get(limit.name, _to_the_best)(problem, limit)
@@ -248,6 +250,15 @@ def values_of(problem: Problem, axis: str) -> range | list[int]:
     if axis == "batch":
         return sorted({*range(1, 4097), *(2**n for n in range(13, 21))})
     return range(1, most + 1)
+
+
+def _overlap(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
+    """The overlap that is not allowed."""
+    for missing in ("none", "two_batch"):
+        own = with_search(problem, "overlap", (missing,))
+        found = None if missing in (problem.search.overlap or ()) else fits(own)
+        if found is not None:
+            yield Relaxation(limit.name, limit.of(problem), missing, None, own, found)
 
 
 def _degrees(problem: Problem, limit: Limit) -> Iterator[Relaxation]:

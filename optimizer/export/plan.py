@@ -155,6 +155,8 @@ def _budget(made: Plan, answer: Answer) -> int:
 
 def _common(made: Plan, answer: Answer) -> None:
     work, precision = answer.problem.workload, answer.problem.precision
+    if answer.layout.overlap == "two_batch" and made.engine not in ("vllm", "sglang"):
+        made.differences.append(f"two-batch overlap: {made.engine} runs a step whole")
     if answer.placed and answer.placement_file is None:
         made.differences.append(f"expert placement: {made.engine} takes no static one; it starts from experts in order")
     if work.prefix_cache_hit:
@@ -192,9 +194,12 @@ def _vllm(answer: Answer, version: str) -> Plan:
         made.put("dcp", work.decode_context_parallel)
     if experts and instance.ep > 1:
         made.put("expert_parallel")
-        if answer.nvidia and not work.mixes and instance.dp > 1:
-            low = work.decodes and problem.model.hidden_size in DEEPEP_HIDDEN
+        overlap = layout.overlap == "two_batch"
+        if (overlap or (answer.nvidia and not work.mixes)) and instance.dp > 1:
+            low = answer.nvidia and not work.prompts and problem.model.hidden_size in DEEPEP_HIDDEN
             made.put("all2all", "deepep_low_latency" if low else "deepep_high_throughput")
+        if overlap:
+            _vllm_overlap(made, answer)
     if answer.layout.redundant_slots:
         made.put("eplb")
         if made.takes("eplb_config"):
@@ -214,6 +219,15 @@ def _vllm(answer: Answer, version: str) -> Plan:
     _stages(made, answer, vllm.PARTITION)
     _common(made, answer)
     return made
+
+
+def _vllm_overlap(made: Plan, answer: Answer) -> None:
+    """Every step that holds two tokens is split, as it was priced."""
+    made.put("overlap")
+    for steps in ("decode", "prefill"):
+        made.arguments[f"--dbo-{steps}-token-threshold"] = "2"
+    if not answer.nvidia:
+        made.differences.append("two-batch overlap: vLLM asks for DeepEP's kernels, which are NVIDIA's first of all")
 
 
 def _sglang(answer: Answer, version: str) -> Plan:
@@ -263,6 +277,8 @@ def _sglang_experts(made: Plan, answer: Answer) -> None:
     width = made.instance.tp * made.instance.cp * made.instance.dp
     if made.instance.ep > 1:
         made.put("ep", made.instance.ep)
+        if answer.layout.overlap == "two_batch":
+            made.put("overlap")
         if made.instance.ep == width and answer.nvidia and made.instance.dp > 1:
             made.put("all2all", "deepep")
         else:

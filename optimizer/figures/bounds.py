@@ -53,8 +53,9 @@ class Demand:
 
 
 def _balanced(problem: Problem, shape: Shape, *, compute: bool) -> Costs:
-    """What one resource alone needs, routed experts on the mean device: a router may deal better than at random."""
-    costs = build_costs(problem, shape, _alone(ideal_rates(problem.priced_hardware), compute=compute))
+    """What one resource alone needs for a whole step, experts on the mean device: a router may beat chance."""
+    whole = replace(shape, overlap=False)
+    costs = build_costs(problem, whole, _alone(ideal_rates(problem.priced_hardware), compute=compute))
     kinds = (kind if kind.experts is None else replace(kind, experts=kind.experts.balanced()) for kind in costs.kinds)
     return replace(costs, kinds=tuple(kinds))
 

@@ -12,7 +12,8 @@ from itertools import accumulate
 
 from optimizer.domain.problem import Problem
 from optimizer.domain.shape import Shape
-from optimizer.figures.layer import LayerBook, LayerCost, Linear, Step, head_cost, message_ticks
+from optimizer.domain.tensor import Role, Tensor
+from optimizer.figures.layer import LayerBook, LayerCost, Linear, Step, linear_group, message_ticks
 from optimizer.figures.rates import Rates
 from optimizer.figures.skew import Skews
 from optimizer.figures.topology import outermost_tier
@@ -123,6 +124,7 @@ class CostBook:
                     per_prompt=min(own.per_prompt, other.per_prompt),
                     per_seq=min(own.per_seq, other.per_seq),
                     fixed=min(own.fixed, other.fixed),
+                    exchange=own.exchange and other.exchange and own.exchange.least(other.exchange),
                 )
                 for own, other in zip(kinds, deeper, strict=True)
             )
@@ -150,6 +152,7 @@ class CostBook:
         problem, rates, model = self.problem, self.rates, self.problem.model
         _, order, counts = self._distinct(imbalance)
         message = pipeline_message(problem, shape, self.layers.sizes)
+        whole = replace(shape, overlap=False)
         drafting = problem.workload.mtp_tokens if model.mtp is not None else 0
         if (shape.tp, shape.cp) not in self._heads:
             self._heads[shape.tp, shape.cp] = head_cost(problem, shape, rates)
@@ -160,7 +163,7 @@ class CostBook:
             head=self._heads[shape.tp, shape.cp],
             send_fixed=rates.latency_ticks(1, message.tier) if message else 0,
             send_each=message_ticks(message, problem.hardware, rates) if message else 0,
-            draft=self.layers.layer(model.blocks[model.mtp.block], shape) if drafting and model.mtp else None,
+            draft=self.layers.layer(model.blocks[model.mtp.block], whole) if drafting and model.mtp else None,
             draft_tokens=drafting,
         )
 
@@ -168,3 +171,23 @@ class CostBook:
 def build_costs(problem: Problem, shape: Shape, rates: Rates, imbalance: Imbalance = None) -> Costs:
     """Coefficients of one shape."""
     return CostBook(problem, rates).costs(shape, imbalance)
+
+
+def head_cost(problem: Problem, shape: Shape, rates: Rates) -> Linear:
+    """The output head on the tokens that are sampled; a tied head multiplies by the embedding."""
+    model = problem.model
+    tensors = [t for t in model.output_tensors() if t.matrix]
+    if not tensors:
+        embedding = model.input_tensors()[0]
+        tensors = [Tensor("tied_head", embedding.rows, embedding.cols, Role.LM_HEAD, embedding.split)]
+    group = linear_group(
+        "lm_head",
+        tensors,
+        problem,
+        rates,
+        ranks=shape.tp,
+        cp=shape.cp,
+        io_elements=model.hidden_size + 2 * model.vocab_size,
+    )
+    assert group is not None  # noqa: S101 - a head is a matrix
+    return group

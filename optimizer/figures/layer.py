@@ -6,6 +6,8 @@ tokens in ``passes`` pieces; ``x = d + p``. Each group of operations takes the l
     time = Σ groups (max(FLOPs ÷ rate, weights ÷ bandwidth) + activations ÷ bandwidth)
          + Σ collectives (latency + bytes ÷ link) + launches
 
+or, in two micro-batches, what `figures.overlap` makes of these.
+
 Activations cross memory between kernels that are launched one after another, so that their time adds to that of the
 multiplications: it is counted in a group's `flop` as well as beside its weights. The physical bound hides it.
 
@@ -27,6 +29,7 @@ from optimizer.domain.precision import ACTIVATION_BYTES, KV_BYTES
 from optimizer.domain.problem import Problem
 from optimizer.domain.shape import Shape
 from optimizer.domain.tensor import Role, Tensor
+from optimizer.figures.overlap import Exchange, halved
 from optimizer.figures.rates import TICKS_PER_SECOND, Rates, ceil_fraction
 from optimizer.figures.routing import EXPERT_UNITS, PAIR_UNITS, Concave, hottest_experts, hottest_pairs
 from optimizer.figures.topology import outermost_tier
@@ -48,6 +51,12 @@ class Step:
         """All tokens, decoded and prompt."""
         return self.decoded + self.prompt
 
+    def evened(self) -> Step:
+        """The step that two micro-batches as large as the larger of this one's halves make."""
+        decoding, prompts = self.seqs > 0, self.prompt > 0
+        each = self.decoded // self.seqs if decoding else 0
+        return Step(self.seqs + decoding, self.decoded + each, self.prompt + prompts, self.passes + prompts)
+
 
 @dataclass(frozen=True, slots=True)
 class Linear:
@@ -67,6 +76,10 @@ class Linear:
         """Ticks on `tokens` tokens."""
         own = tokens + self.slack
         return max(self.flop * own, self.weight + self.io * own)
+
+    def half(self) -> Linear:
+        """The same of half the tokens."""
+        return Linear(self.name, halved(self.flop), self.weight, halved(self.io), 2 * self.slack)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +126,13 @@ class Experts:
         pairs = self.pairs.units(own, self.copies)
         return max(self.flop * pairs, self.unit * self.reads.units(own, self.copies) + self.io * pairs)
 
+    def half(self) -> Experts:
+        """The same of half the tokens."""
+        return replace(
+            self, flop=halved(self.flop), unit=halved(self.unit), io=halved(self.io), copies=2 * self.copies,
+            slack=2 * self.slack,
+        )  # fmt: skip
+
     def balanced(self) -> Experts:
         """The same on the mean device, tokens divided without rest: what no routing goes below."""
         mean = replace(self.routing, ranks=1)
@@ -133,6 +153,8 @@ class LayerCost:
         Messages that grow with x, p and the decoding sequences.
     fixed
         Latencies and launches.
+    exchange
+        Dispatch and combine of a step in two micro-batches: all else is that of one of them, for half a token.
     """
 
     linears: tuple[Linear, ...]
@@ -144,22 +166,50 @@ class LayerCost:
     per_prompt: int
     per_seq: int
     fixed: int
+    exchange: Exchange | None = None
 
     def ticks(self, step: Step) -> int:
         """Duration of this layer in `step`."""
+        if self.exchange is not None:
+            return self.exchange.layer(*self.computed(step))
+        around, routed, _ = self.computed(step)
+        return around + routed
+
+    def computed(self, step: Step) -> tuple[int, int, int]:
+        """Ticks of routed experts last, of all else first, and the tokens; of one micro-batch where there are two."""
+        if self.exchange is not None:
+            step = step.evened()
         x = step.decoded + step.prompt
         total = self.fixed + self.per_token * x + (self.decode + self.per_seq) * step.seqs
         for linear in self.linears:
             total += linear.ticks(x)
-        if self.experts is not None:
-            total += self.experts.ticks(x)
         if step.prompt:
             total += self.per_prompt * step.prompt
             total += max(self.prefill_flop * step.prompt, self.prefill_read * step.passes)
-        return total
+        return total, 0 if self.experts is None else self.experts.ticks(x), x
+
+    def split(self, exchange: Exchange) -> LayerCost:
+        """The same in two micro-batches, with the exchange of a whole step hidden; the rest of its messages is not."""
+        exchange = replace(exchange, dispatch=halved(exchange.dispatch), combine=halved(exchange.combine))
+        each = ("decode", "prefill_flop", "prefill_read", "per_token", "per_prompt", "per_seq")
+        return replace(
+            self,
+            linears=tuple(linear.half() for linear in self.linears),
+            experts=None if self.experts is None else self.experts.half(),
+            exchange=exchange,
+            **{name: halved(getattr(self, name)) for name in each},
+        )
+
+    def whole(self, exchange: Exchange) -> LayerCost:
+        """The same with the exchange after and before what it waits for."""
+        fixed = exchange.dispatch_fixed + exchange.combine_fixed + exchange.launch
+        sent = exchange.dispatch + exchange.combine
+        return replace(self, per_token=self.per_token + sent, fixed=self.fixed + fixed)
 
     def parts(self, step: Step) -> dict[str, int]:
-        """The same by operation."""
+        """The same by operation; of messages what computation does not hide."""
+        if self.exchange is not None:
+            return self._parts_of_halves(step)
         x = step.tokens
         found = {linear.name: linear.ticks(x) for linear in self.linears}
         if self.experts is not None:
@@ -170,6 +220,13 @@ class LayerCost:
             found["attention_prefill"] = max(self.prefill_flop * step.prompt, self.prefill_read * step.passes)
         found["communication"] = self.per_token * x + self.per_seq * step.seqs + self.per_prompt * step.prompt
         found["latency_and_launch"] = self.fixed
+        return found
+
+    def _parts_of_halves(self, step: Step) -> dict[str, int]:
+        assert self.exchange is not None  # noqa: S101 - by its caller
+        found = {name: 2 * ticks for name, ticks in replace(self, exchange=None).parts(step.evened()).items()}
+        found["latency_and_launch"] += 2 * self.exchange.launch
+        found["communication"] += sum(self.exchange.exposed(*self.computed(step)))
         return found
 
 
@@ -185,12 +242,20 @@ _OPERATIONS = {
 
 
 def linear_group(
-    name: str, tensors: Iterable[Tensor], problem: Problem, rates: Rates, *, ranks: int, cp: int, io_elements: int
+    name: str,
+    tensors: Iterable[Tensor],
+    problem: Problem,
+    rates: Rates,
+    *,
+    ranks: int,
+    cp: int,
+    io_elements: int,
+    slower: Fraction = Fraction(1),
 ) -> Linear | None:
     """Matrices that one roofline prices together, at their local shapes.
 
     Every matrix reads its input and writes its output; `io_elements` is the least for each token, with all kernels of
-    the group in one. Tokens are shared by the `cp` ranks.
+    the group in one. Tokens are shared by the `cp` ranks. Multiplications take `slower` times as long.
     """
     precision = problem.precision
     flop, weight, moved, found = 0, 0, 0, False
@@ -201,7 +266,7 @@ def linear_group(
             found = True
             rows, cols = tensor.local_shape(ranks)
             moved += (rows + cols) * tensor.count
-            work = Fraction(2 * rows * cols * tensor.count, cp)
+            work = slower * Fraction(2 * rows * cols * tensor.count, cp)
             flop += rates.flop_ticks(work, form.compute)
     if not found:
         return None
@@ -234,15 +299,17 @@ class LayerBook:
     def __init__(self, problem: Problem, rates: Rates) -> None:
         self.problem, self.rates = problem, rates
         self.sizes = tuple(t.size for t in problem.hardware.tiers)
-        self._linears: dict[tuple[int, int, int, int], tuple[tuple[Linear, ...], int]] = {}
-        self._attention: dict[tuple[int, int, int], tuple[int, int, int]] = {}
+        self._linears: dict[tuple[int, int, int, int, bool], tuple[tuple[Linear, ...], int]] = {}
+        self._attention: dict[tuple[int, int, int, bool], tuple[int, int, int]] = {}
         self._experts: dict[tuple[int, int], tuple[int, Fraction]] = {}
-        self._hottest: dict[tuple[int, int, int, int, int, Fraction | None], Experts] = {}
+        self._hottest: dict[tuple[int, int, int, int, int, bool, Fraction | None], Experts] = {}
         self._twins: dict[int, int] = {}
         self._tensors: dict[int, dict[Role, list[Tensor]]] = {}
         self._launch = rates.launch_ticks(1)
         self._around: dict[tuple[int, int, int, int], Ticks] = {}
-        self._exchange: dict[tuple[int, int, int, int, int, Fraction | None], Ticks] = {}
+        self._exchange: dict[tuple[int, int, int, int, int, Fraction | None], Exchange] = {}
+        shared = rates.shared_compute if problem.workload.prompts else Fraction(1)
+        self._slower = {False: Fraction(1), True: 1 / shared}
 
     def layer(self, block: Block, shape: Shape, imbalance: Fraction | None = None) -> LayerCost:
         """Coefficients of one layer at a shape.
@@ -255,15 +322,22 @@ class LayerBook:
         linears, operations = self._linear_groups(block, shape)
         experts, moe = None, block.moe
         if moe is not None:
-            operations += _OPERATIONS[Role.EXPERTS]
             # what a token's experts cost depends on the product of the attention mesh, and not on depth
-            key = (self._twin(block), shape.tp * shape.cp, shape.etp, shape.ep, shape.redundant, imbalance)
+            key = (
+                self._twin(block),
+                shape.tp * shape.cp,
+                shape.etp,
+                shape.ep,
+                shape.redundant,
+                shape.overlap,
+                imbalance,
+            )
             if key not in self._hottest:
                 self._hottest[key] = self._routed(block, moe, shape, imbalance)
             experts = self._hottest[key]
         decode, prefill_flop, prefill_read = self._attention_core(block, shape)
-        per_token, per_prompt, per_seq, latency = self._communication(block, shape, imbalance)
-        return LayerCost(
+        (per_token, per_prompt, per_seq, latency), exchange = self._communication(block, shape, imbalance)
+        found = LayerCost(
             linears=linears,
             experts=experts,
             decode=decode,
@@ -274,6 +348,7 @@ class LayerBook:
             per_seq=per_seq,
             fixed=latency + operations * self._launch,
         )
+        return found.split(exchange) if shape.overlap else found.whole(exchange)
 
     def _twin(self, block: Block) -> int:
         """What blocks with equal experts have in common."""
@@ -282,8 +357,8 @@ class LayerBook:
             self._twins[id(block)] = id(next(equal, block))
         return self._twins[id(block)]
 
-    def _communication(self, block: Block, shape: Shape, imbalance: Fraction | None) -> Ticks:
-        """Ticks of messages a token, a prompt token and a sequence; and latency."""
+    def _communication(self, block: Block, shape: Shape, imbalance: Fraction | None) -> tuple[Ticks, Exchange]:
+        """Ticks of messages but for the exchange of experts, and that of a whole step."""
         # the same domains hold replicas of any size between two tiers
         tier = outermost_tier(self.sizes, shape.devices)
         key = (id(block), shape.tp, shape.cp, tier)
@@ -291,12 +366,15 @@ class LayerBook:
             self._around[key] = self._sent(around_messages(block, self.problem, shape, self.sizes))
         near = self._around[key]
         if block.moe is None:
-            return near
+            return near, Exchange(0, 0, 0, 0, 0)
         group = (self._twin(block), shape.etp, shape.ep, shape.tp * shape.cp, tier, imbalance)
         if group not in self._exchange:
-            self._exchange[group] = self._sent(expert_messages(block, self.problem, shape, self.sizes, imbalance))
-        far = self._exchange[group]
-        return near[0] + far[0], near[1] + far[1], near[2] + far[2], near[3] + far[3]
+            messages = expert_messages(block, self.problem, shape, self.sizes, imbalance)
+            sent = (self._sent(m for m in messages if m.collective == name) for name in ("dispatch", "combine"))
+            (dispatch, _, _, first), (combine, _, _, last) = sent
+            launch = _OPERATIONS[Role.EXPERTS] * self._launch
+            self._exchange[group] = Exchange(dispatch, first, combine, last, launch)
+        return near, self._exchange[group]
 
     def _sent(self, messages: Iterable[Message]) -> Ticks:
         return _ticks(messages, self.problem.hardware, self.rates)
@@ -312,7 +390,7 @@ class LayerBook:
 
     def _linear_groups(self, block: Block, shape: Shape) -> tuple[tuple[Linear, ...], int]:
         """Matrices of attention, dense blocks, routers and shared experts; and how many operations they are."""
-        key = (id(block), shape.tp, shape.cp, shape.shared_replicated)
+        key = (id(block), shape.tp, shape.cp, shape.shared_replicated, shape.overlap)
         if key in self._linears:
             return self._linears[key]
         linears, operations = [], 0
@@ -324,7 +402,7 @@ class LayerBook:
             group = linear_group(
                 role.value, found, self.problem, self.rates,
                 ranks=1 if whole else shape.tp, cp=shape.cp * (shape.tp if whole else 1),
-                io_elements=2 * self.problem.model.hidden_size,
+                io_elements=2 * self.problem.model.hidden_size, slower=self._slower[shape.overlap],
             )  # fmt: skip
             operations += _OPERATIONS.get(role, 1)
             if group is not None:
@@ -336,14 +414,16 @@ class LayerBook:
         """Scores, values and cache reads: of a decoding sequence, of a prompt token, of a pass over the prefix."""
         if block.attention is None:
             return 0, 0, 0
-        key = (id(block), shape.tp, shape.cp)
+        key = (id(block), shape.tp, shape.cp, shape.overlap)
         if key in self._attention:
             return self._attention[key]
         attention, cp, tp, rates = block.attention, shape.cp, shape.tp, self.rates
+        slower = self._slower[shape.overlap]
         work, kv = self.problem.workload, KV_BYTES[self.problem.precision.kv_cache]
         first, last = work.input_tokens - work.computed_input_tokens + 1, work.input_tokens
         prompts = last - first + 1
-        prefill_flop = rates.attention_flop_ticks(Fraction(attention.prefill_flops(first, last, tp), prompts * cp))
+        flops = attention.prefill_flops(first, last, tp)
+        prefill_flop = rates.attention_flop_ticks(slower * Fraction(flops, prompts * cp))
         read = attention.decode_read_elements(first, last, tp) * kv + attention.decode_read_fixed_bytes(first, last, tp)
         prefill_read = rates.attention_byte_ticks(Fraction(read) / (prompts * cp))
         decode = 0
@@ -354,7 +434,7 @@ class LayerBook:
             read = attention.decode_read_elements(first, last, tp) * kv
             read += attention.decode_read_fixed_bytes(first, last, tp)
             decode = max(
-                rates.attention_flop_ticks(Fraction(flops, steps * cp)),
+                rates.attention_flop_ticks(slower * Fraction(flops, steps * cp)),
                 rates.attention_byte_ticks(Fraction(read) / (steps * cp)),
             )
         self._attention[key] = (decode, prefill_flop, prefill_read)
@@ -389,7 +469,7 @@ class LayerBook:
         moved = each * width * ACTIVATION_BYTES[self.problem.precision.activations] * self.rates.expert_passes
         io = self.rates.byte_ticks(moved)
         return Experts(
-            flop=ceil_fraction(each * flop * TICKS_PER_SECOND) + self.rates.exposed(io),
+            flop=ceil_fraction(each * flop * self._slower[shape.overlap] * TICKS_PER_SECOND) + self.rates.exposed(io),
             unit=self.rates.byte_ticks(Fraction(expert_bytes, EXPERT_UNITS * copies)),
             io=io,
             ranks=shape.dp // common,
@@ -406,23 +486,3 @@ def uneven_residency(moe: MixtureOfExperts, shape: Shape) -> Fraction:
     if shape.redundant:
         return Fraction(1)
     return Fraction(shape.local_experts(moe.experts) * shape.ep, moe.experts)
-
-
-def head_cost(problem: Problem, shape: Shape, rates: Rates) -> Linear:
-    """The output head on the tokens that are sampled; a tied head multiplies by the embedding."""
-    model = problem.model
-    tensors = [t for t in model.output_tensors() if t.matrix]
-    if not tensors:
-        embedding = model.input_tensors()[0]
-        tensors = [Tensor("tied_head", embedding.rows, embedding.cols, Role.LM_HEAD, embedding.split)]
-    group = linear_group(
-        "lm_head",
-        tensors,
-        problem,
-        rates,
-        ranks=shape.tp,
-        cp=shape.cp,
-        io_elements=model.hidden_size + 2 * model.vocab_size,
-    )
-    assert group is not None  # noqa: S101 - a head is a matrix
-    return group

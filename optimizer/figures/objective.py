@@ -39,6 +39,7 @@ class Scored:
         return (
             -self.throughput, own.devices, self.point.timing.tpot_s or 0, self.point.timing.ttft_s or 0,
             own.pp, own.tp, own.cp, own.etp, own.ep, own.prefill_chunk or 0, own.batch,
+            own.overlap != "none",
             tuple(-c for c in self.point.cuts),
         )  # fmt: skip
 
@@ -87,6 +88,7 @@ def layout_of(problem: Problem, shape: Shape, replicas: int, chunk: int | None, 
         tp=shape.tp, cp=shape.cp, dp=shape.dp * replicas, pp=shape.pp, etp=shape.etp, ep=shape.ep,
         edp=1 if dense else shape.edp * replicas, batch=point.batch, prefill_chunk=chunk,
         redundant_slots=shape.redundant, stages=tuple(stages),
+        overlap=shape.overlap_name,
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from fractions import Fraction
 
 from optimizer.domain.hardware import HardwareSpec, Measured
 from optimizer.domain.precision import ComputeName
+from optimizer.figures.overlap import EXCHANGE_UNITS
 
 TICKS_PER_SECOND = 10**27
 
@@ -56,6 +57,8 @@ class Rates:
         FLOP/s of routed experts by number format, and how often a pair's activations cross device memory.
     hosted
         Whether requests pass through an engine's host, which lets them wait.
+    shared_compute
+        Share of the compute units left beside an exchange of prompts' experts that runs at the same time.
     hidden_activations
         Whether moving activations takes no time while matrices multiply; kernels that are launched one after another
         do not hide it.
@@ -73,6 +76,7 @@ class Rates:
     expert_passes: Fraction
     hidden_activations: bool
     hosted: bool
+    shared_compute: Fraction
 
     def only_compute(self) -> Rates:
         """The same where memory takes no time."""
@@ -145,6 +149,7 @@ def effective_rates(hardware: HardwareSpec) -> Rates:
         expert_passes=Fraction(1) if experts is None else experts.passes.value,
         hidden_activations=False,
         hosted=True,
+        shared_compute=1 - EXCHANGE_UNITS,
     )
 
 
@@ -167,4 +172,5 @@ def ideal_rates(hardware: HardwareSpec) -> Rates:
         expert_passes=Fraction(1),
         hidden_activations=True,
         hosted=False,
+        shared_compute=Fraction(1),
     )

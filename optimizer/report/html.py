@@ -96,6 +96,8 @@ def _answer(subject: Subject) -> str:
     degrees |= {"replicas": layout.replicas, "batch a rank": layout.batch}
     if layout.prefill_chunk is not None:
         degrees["prompt tokens a step"] = layout.prefill_chunk
+    if layout.overlap == "two_batch":
+        degrees["micro-batches a step"] = 2
     if layout.redundant_slots:
         degrees["redundant experts"] = layout.redundant_slots
     return element(

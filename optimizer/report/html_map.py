@@ -144,7 +144,7 @@ def survey(subject: Subject) -> tuple[tuple[str, str], list[int], list[int], dic
     for tp in columns:
         for value in rows:
             degrees = {"tp": tp, "cp": shape.cp, "etp": shape.etp, "ep": shape.ep, "pp": shape.pp, other: value}
-            cells[tp, value] = surveyor.cell(Shape(**degrees, redundant=shape.redundant))
+            cells[tp, value] = surveyor.cell(Shape(**degrees, redundant=shape.redundant, overlap=shape.overlap))
     return ("tp", other), columns, rows, cells
 
 

@@ -98,7 +98,7 @@ def _points(held: object) -> tuple[list[str], list[tuple[list[float], Mapping[st
 
 
 def _degrees(layout: Mapping[str, Any]) -> str:
-    names = ("tp", "cp", "dp", "pp", "etp", "ep", "edp", "batch", "prefill_chunk", "devices")
+    names = ("tp", "cp", "dp", "pp", "etp", "ep", "edp", "batch", "prefill_chunk", "overlap", "devices")
     return ", ".join(f"{name} {layout[name]}" for name in names if layout.get(name) is not None)
 
 

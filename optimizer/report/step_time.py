@@ -10,7 +10,7 @@ from typing import Final
 from optimizer.domain.problem import Problem
 from optimizer.domain.shape import Shape
 from optimizer.figures.costs import Costs, Imbalance, build_costs
-from optimizer.figures.layer import Step
+from optimizer.figures.layer import LayerCost, Step
 from optimizer.figures.rates import TICKS_PER_SECOND, Rates, effective_rates, ideal_rates
 from optimizer.figures.serving import Evaluation
 from optimizer.figures.traffic import Message, layer_messages, pipeline_message
@@ -42,7 +42,8 @@ class Part:
     resource
         What it waits for: one of `RESOURCES`.
     ticks, ideal_ticks
-        Its duration at achieved rates, and at rated peaks without latency or launch.
+        Its duration at achieved rates, and at rated peaks without latency or launch; of what computation hides in part
+        the latter is no more than the former.
     """
 
     name: str
@@ -77,6 +78,25 @@ class _Pricing:
         sent = self.rates.link_ticks(message.bytes_each, message.tier) * _amount(message, step)
         return sent + self.rates.latency_ticks(message.rounds, message.tier)
 
+    def _launch(self, kind: LayerCost, messages: list[Message]) -> int:
+        """Ticks of a layer's launches: what is fixed less latencies; of both micro-batches where there are two."""
+        if kind.exchange is None:
+            return kind.fixed - sum(self.rates.latency_ticks(own.rounds, own.tier) for own in messages)
+        around = (own for own in messages if own.collective not in ("dispatch", "combine"))
+        latency = sum(self.rates.latency_ticks(own.rounds, own.tier) for own in around)
+        return 2 * (kind.fixed - latency + kind.exchange.launch)
+
+    def _exposed(self, message: Message, kind: LayerCost, messages: list[Message], step: Step) -> int:
+        """Ticks of a message that computation does not hide; of a dispatch or combine its share of what is left."""
+        if kind.exchange is None:
+            return self._message(message, step)
+        half, halves = kind.computed(step), step.evened()
+        left = dict(zip(("dispatch", "combine"), kind.exchange.exposed(*half), strict=True))
+        if message.collective not in left:
+            return self._message(message, halves) + self.rates.latency_ticks(message.rounds, message.tier)
+        alike = [self._message(other, halves) for other in messages if other.collective == message.collective]
+        return left[message.collective] * self._message(message, halves) // max(1, sum(alike))
+
     def _link(self, message: Message) -> str:
         return (
             f"{message.collective.replace('_', ' ')} ({message.axis}, {self.problem.hardware.tiers[message.tier].name})"
@@ -88,15 +108,22 @@ class _Pricing:
         model = self.problem.model
         for layer in layers:
             kind, block = self.costs.kinds[self.costs.order[layer]], model.blocks[model.layer_names[layer]]
+            computed = 0
             for name, ticks in kind.parts(step).items():
                 if name not in ("communication", "latency_and_launch"):
                     found[_NAMES.get(name, name.replace("_", " "))] += ticks
+                    computed += ticks
             own = self.skew[layer] if self.skew is not None and block.moe is not None else None
             messages = layer_messages(block, self.problem, self.shape, self.sizes, own)
+            sent = Counter[str]()
             for message in messages:
-                found[self._link(message)] += self._message(message, step)
-            latency = sum(self.rates.latency_ticks(message.rounds, message.tier) for message in messages)
-            found[LAUNCH] += kind.fixed - latency
+                sent[self._link(message)] += self._exposed(message, kind, messages, step)
+            launch = self._launch(kind, messages)
+            found[LAUNCH] += launch
+            # a half's messages are rounded up together, here one by one
+            for name, _ in sent.most_common(1):
+                sent[name] += kind.ticks(step) - computed - launch - sent.total()
+            found.update(sent)
         send = pipeline_message(self.problem, self.shape, self.sizes)
         if send is not None:
             found[_SEND] += self.costs.send(step)
@@ -144,4 +171,5 @@ def step_parts(problem: Problem, evaluation: Evaluation, step: Step, stage: int,
             return LINK
         return COMPUTE if alone[COMPUTE][name] >= alone[HBM][name] else HBM
 
-    return [Part(name, resource(name), ticks, best[name]) for name, ticks in times.items() if ticks]
+    # where computation is faster it hides less
+    return [Part(name, resource(name), ticks, min(best[name], ticks)) for name, ticks in times.items() if ticks]

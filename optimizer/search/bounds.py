@@ -26,8 +26,9 @@ from optimizer.figures.memory import SAMPLER_ELEMENT_BYTES
 from optimizer.figures.room import most_tokens
 from optimizer.figures.serving import BURST
 from optimizer.search.bottleneck import bottleneck
+from optimizer.search.kinds import Group, KindCost
 from optimizer.search.lattice import Floats, Ints
-from optimizer.search.pricing import MARGIN, Group, KindCost, Pricer
+from optimizer.search.pricing import MARGIN, Pricer
 from optimizer.search.targets import Target
 
 _LENGTHS = 128

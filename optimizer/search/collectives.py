@@ -67,8 +67,8 @@ class Collectives:
         self.cp = fan_outs(sizes, found.cp, found.tp, replica)
         self.experts = fan_outs(sizes, found.etp * found.ep, one, replica)
 
-    def layer(self, block: Block, skew: Floats | None = None) -> tuple[Floats, Floats, Floats, Floats]:
-        """Seconds a token, a prompt token and a sequence cost, and the latency of one layer."""
+    def layer(self, block: Block) -> tuple[Floats, Floats, Floats, Floats]:
+        """Seconds a token, a prompt token and a sequence cost, and the latency of one layer, but for `exchange`."""
         found, problem = self.meshes, self.problem
         hidden, act = problem.model.hidden_size, float(ACTIVATION_BYTES[problem.precision.activations])
         zero = np.zeros(len(found))
@@ -91,13 +91,10 @@ class Collectives:
         if reduces:
             size, rounds = self._all_reduce(token_bytes)
             per_token, latency = per_token + reduces * size, latency + reduces * rounds
-        if moe is not None:
-            if block.attention is None:
-                for tier, (fan, inner) in enumerate(self.tp):
-                    per_token = per_token + (fan - 1) / fan / inner * token_bytes * self._link(tier, fan)
-                    latency = latency + _rounds(fan) * self.rates.round[tier]
-            size, rounds = self._exchange(moe, skew)
-            per_token, latency = per_token + size, latency + rounds
+        if moe is not None and block.attention is None:
+            for tier, (fan, inner) in enumerate(self.tp):
+                per_token = per_token + (fan - 1) / fan / inner * token_bytes * self._link(tier, fan)
+                latency = latency + _rounds(fan) * self.rates.round[tier]
         return per_token, per_prompt, per_seq, latency
 
     def _link(self, tier: int, fan: Ints) -> Floats:
@@ -118,14 +115,14 @@ class Collectives:
             latency = latency + np.where(top == tier, 1, 2) * _rounds(fan) * self.rates.round[tier]
         return total, latency
 
-    def _exchange(self, moe: MixtureOfExperts, skew: Floats | None) -> tuple[Floats, Floats]:
+    def exchange(self, moe: MixtureOfExperts, skew: Floats | None) -> tuple[Floats, Floats, Floats]:
+        """Seconds a token's dispatch and its combine take, and the latency of each."""
         found, precision = self.meshes, self.problem.precision
         width = moe.expert_width(self.problem.model.hidden_size)
         act = float(ACTIVATION_BYTES[precision.activations])
         small = precision.of_role(Role.EXPERTS).compute in ("fp8", "fp4", "int8")
-        sent = width * ((1.0 if small else act) + act)
         group = found.etp * found.ep
-        total, latency = np.zeros(len(found)), np.zeros(len(found))
+        each, latency = np.zeros(len(found)), np.zeros(len(found))
         near = found.etp * _distinct_all(found.ep, moe) * (1.0 if skew is None else skew)
         for tier, (fan, inner) in enumerate(self.experts):
             domains = group // inner
@@ -134,9 +131,9 @@ class Collectives:
                 far = np.minimum(far, moe.group_limit * -(-domains // moe.group_count))
             far = far * np.maximum(1, -(-found.etp // inner))
             copies = np.where(inner == 1, near, far)
-            total = total + copies * (fan - 1) / fan * sent / (found.tp * found.cp) * self._link(tier, fan)
-            latency = latency + 2 * _rounds(fan) * self.rates.round[tier]
-        return total, latency
+            each = each + copies * (fan - 1) / fan * width / (found.tp * found.cp) * self._link(tier, fan)
+            latency = latency + _rounds(fan) * self.rates.round[tier]
+        return each * (1.0 if small else act), each * act, latency
 
 
 class OpenCollectives:
@@ -147,11 +144,17 @@ class OpenCollectives:
         bounds = [0, *(t.size for t in problem.hardware.tiers if t.size is not None)]
         self._each = [Collectives(problem, found, np.maximum(found.stage, bound + 1)) for bound in bounds]
 
-    def layer(self, block: Block, skew: Floats | None = None) -> tuple[Floats, Floats, Floats, Floats]:
+    def layer(self, block: Block) -> tuple[Floats, Floats, Floats, Floats]:
         """See `Collectives.layer`."""
-        found = [each.layer(block, skew) for each in self._each]
+        found = [each.layer(block) for each in self._each]
         token, prompt, seq, latency = (np.minimum.reduce(part) for part in zip(*found, strict=True))
         return token, prompt, seq, latency
+
+    def exchange(self, moe: MixtureOfExperts, skew: Floats | None) -> tuple[Floats, Floats, Floats]:
+        """See `Collectives.exchange`."""
+        found = [each.exchange(moe, skew) for each in self._each]
+        dispatch, combine, latency = (np.minimum.reduce(part) for part in zip(*found, strict=True))
+        return dispatch, combine, latency
 
 
 def send(problem: Problem, found: Meshes, replica: Ints, *, open_ended: bool) -> tuple[Floats, Floats]:

@@ -223,9 +223,7 @@ class _Frontier:
         self.archive.add(tuple(vector), Scored(layout, point, value, tokens))
 
     def _shape(self, row: int) -> Shape:
-        mesh, own = int(self.rows.mesh[row]), self.meshes
-        tp, cp, etp, ep = (int(axis[mesh]) for axis in (own.tp, own.cp, own.etp, own.ep))
-        return Shape(tp, cp, etp, ep, int(self.rows.pp[row]), int(own.redundant[mesh]))
+        return self.meshes.shape(int(self.rows.mesh[row]), int(self.rows.pp[row]))
 
     def _leaf(self, boxes: _Boxes, i: int) -> None:
         """Every way to cut, the replicas that matter, and the batch, or every batch of the micro-batch."""

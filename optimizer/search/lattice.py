@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +19,17 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Meshes:
-    """Pairs of meshes of one replica's stage, one entry each: degrees, its devices, the replica's dp and edp."""
+    """Pairs of meshes of one replica's stage, one entry each: degrees, its devices, the replica's dp and edp.
+
+    `overlap` is 1 where a step is split in two micro-batches.
+    """
 
     tp: Ints
     cp: Ints
     etp: Ints
     ep: Ints
     redundant: Ints
+    overlap: Ints
     stage: Ints
     dp: Ints
     edp: Ints
@@ -35,7 +39,15 @@ class Meshes:
 
     def take(self, chosen: Ints | NDArray[np.bool_]) -> Meshes:
         """The entries at indices, or where a mask holds."""
-        return Meshes(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
+        return Meshes(*(getattr(self, name)[chosen] for name in _COLUMNS))
+
+    def shape(self, index: int, pp: int) -> Shape:
+        """One entry at a pipeline depth."""
+        tp, cp, etp, ep, redundant = (int(own[index]) for own in (self.tp, self.cp, self.etp, self.ep, self.redundant))
+        return Shape(tp, cp, etp, ep, pp, redundant, bool(self.overlap[index]))
+
+
+_COLUMNS = tuple(Meshes.__dataclass_fields__)
 
 
 def meshes(problem: Problem, axes: Axes) -> tuple[Meshes, dict[Family, int]]:
@@ -55,10 +67,11 @@ def meshes(problem: Problem, axes: Axes) -> tuple[Meshes, dict[Family, int]]:
     first, second = _together(width, size, problem.devices)
     (tp, cp), (redundant, etp, ep) = around[first].T, routed[second].T
     stage = np.lcm(tp * cp, etp * ep)
-    found = Meshes(tp, cp, etp, ep, redundant, stage, stage // (tp * cp), stage // (etp * ep))
+    plain = Meshes(tp, cp, etp, ep, redundant, np.zeros_like(tp), stage, stage // (tp * cp), stage // (etp * ep))
+    found = _overlapped(plain, axes.overlap)
     excluded: dict[Family, int] = {}
-    if spanned > len(found):
-        excluded[Family.DEVICES] = spanned - len(found)
+    if spanned > len(plain):
+        excluded[Family.DEVICES] = spanned - len(plain)
 
     def keep(mask: NDArray[np.bool_], family: Family) -> None:
         nonlocal found
@@ -89,6 +102,15 @@ def _together(width: Ints, size: Ints, devices: int) -> tuple[Ints, Ints]:
     first, second = np.concatenate(around), np.concatenate(routed)
     order = np.lexsort((second, first))
     return first[order], second[order]
+
+
+def _overlapped(plain: Meshes, overlap: tuple[bool, ...]) -> Meshes:
+    """Mesh pairs with and without two-batch overlap, which spread experts alone have."""
+    if overlap == (False,):
+        return plain
+    spread = plain.take((plain.dp > 1) & (plain.cp == 1) & (plain.etp == 1) & (plain.edp == 1))
+    parts = [replace(spread, overlap=np.ones_like(spread.tp)) if split else plain for split in overlap]
+    return Meshes(*(np.concatenate([np.zeros(0, np.int64), *(getattr(p, n) for p in parts)]) for n in _COLUMNS))
 
 
 def _experts_divide(problem: Problem, found: Meshes) -> NDArray[np.bool_]:
@@ -138,6 +160,7 @@ def _keeps(problem: Problem, rule: EngineRule, found: Meshes) -> NDArray[np.bool
     columns = {
         "tp": found.tp, "cp": found.cp, "etp": found.etp, "ep": found.ep, "redundant": found.redundant,
         "stage_devices": found.stage, "dp": found.dp, "edp": found.edp,
+        "overlap": found.overlap, "spread": ((found.dp > 1) & (found.cp * found.etp * found.edp == 1)).astype(np.int64),
         "shared_replicated": ((found.tp > 1) & (found.dp > 1) & (found.ep > 1)).astype(np.int64),
     }  # fmt: skip
     group = np.zeros(len(found), dtype=np.int64)
@@ -147,8 +170,7 @@ def _keeps(problem: Problem, rule: EngineRule, found: Meshes) -> NDArray[np.bool
             group = _numbered(group * (int(own.max(initial=0)) + 1) + own)
     first = np.zeros(int(group.max(initial=-1)) + 1, dtype=np.int64)
     first[group[::-1]] = np.arange(len(group))[::-1]
-    degrees = np.stack([found.tp, found.cp, found.etp, found.ep, np.ones_like(found.tp), found.redundant])[:, first]
-    kept = np.array([rule.breach(problem, Shape(*own)) is None for own in degrees.T.tolist()], dtype=bool)
+    kept = np.array([rule.breach(problem, found.shape(own, 1)) is None for own in first.tolist()], dtype=bool)
     holds: NDArray[np.bool_] = kept[group]
     return holds
 

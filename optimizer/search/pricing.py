@@ -6,9 +6,7 @@ or of the incumbent is decided by the reference.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
@@ -21,18 +19,18 @@ from optimizer.domain.tensor import Role, Split, Tensor
 from optimizer.errors import InternalError
 from optimizer.figures.cache import CacheLayout
 from optimizer.figures.memory import expert_padding, hidden_elements, keeps_experts
+from optimizer.figures.overlap import EXCHANGE_UNITS
 from optimizer.figures.reserve import default_sequences, default_tokens, fixed_bytes, layer_bytes
 from optimizer.figures.routing import (
     EXPERT_UNITS,
     PAIR_UNITS,
-    TOKEN_KNOTS,
-    Concave,
     hottest_experts,
     hottest_pairs,
 )
 from optimizer.figures.skew import Skews
 from optimizer.figures.weights import absorbed_copy_bytes
 from optimizer.search.collectives import Collectives, OpenCollectives, send
+from optimizer.search.kinds import Exchange, Group, KindCost, Routed, Table
 from optimizer.search.lattice import Floats, Ints, Meshes
 from optimizer.search.rates import float_rates
 
@@ -40,135 +38,6 @@ MARGIN = 1e-9
 """Relative margin within which floats decide nothing."""
 
 OPERATIONS = {"attention": 4, "indexer": 2, "dense_ffn": 3, "router": 2, "experts": 4, "shared_experts": 3}
-
-
-@dataclass(frozen=True)
-class Group:
-    """max(flop·y, weight + io·y) seconds, y = x + slack."""
-
-    flop: Floats
-    weight: Floats
-    io: Floats
-    slack: Floats
-
-    def seconds(self, tokens: Floats) -> Floats:
-        """Seconds on `tokens` tokens a rank."""
-        own = tokens + self.slack
-        return np.maximum(self.flop * own, self.weight + self.io * own)
-
-    def mean_seconds(self, tokens: Floats, more: Floats, step: Floats) -> Floats:
-        """Least mean seconds where steps of `tokens` carry at least `step` more, `more` of them on average."""
-        start = self.seconds(tokens)
-        return start + more / step * (self.seconds(tokens + step) - start)
-
-    def take(self, chosen: Ints) -> Group:
-        """The entries at indices."""
-        return Group(self.flop[chosen], self.weight[chosen], self.io[chosen], self.slack[chosen])
-
-
-_KNOTS = np.array(TOKEN_KNOTS, dtype=float)
-
-
-@dataclass(frozen=True)
-class Table:
-    """`figures.routing.Concave` functions, a row each, and which row is whose."""
-
-    at: Floats
-    slopes: Floats
-    row: Ints
-
-    def __call__(self, tokens: Floats) -> Floats:
-        knot = np.searchsorted(_KNOTS, tokens, side="right") - 1
-        found: Floats = self.at[self.row, knot] + self.slopes[self.row, knot] * (tokens - _KNOTS[knot])
-        return found
-
-    def take(self, chosen: Ints) -> Table:
-        """The entries at indices."""
-        return replace(self, row=self.row[chosen])
-
-    @classmethod
-    def of(cls, wanted: Ints, function: Callable[[int, int, int], Concave], unit: int) -> Table:
-        """One entry for each row of `wanted`, the arguments of `function`."""
-        unique, row = np.unique(wanted, axis=0, return_inverse=True)
-        found = [function(*map(int, each)) for each in unique]
-        at = np.array([own.at for own in found], dtype=float).reshape(-1, len(_KNOTS)) / unit
-        slopes = np.array([own.slopes for own in found], dtype=float).reshape(-1, len(_KNOTS)) / unit
-        return cls(at, slopes, row.reshape(-1))
-
-
-@dataclass(frozen=True)
-class Routed:
-    """max(flop·pairs(y), read·reads(y) + io·pairs(y)) seconds, y = x·spread + slack tokens of one copy."""
-
-    flop: Floats
-    read: Floats
-    io: Floats
-    spread: Floats
-    slack: Floats
-    reads: Table
-    pairs: Table
-
-    def seconds(self, tokens: Floats) -> Floats:
-        """Seconds where each attention rank brings `tokens` tokens."""
-        own = tokens * self.spread + self.slack
-        pairs = self.pairs(own)
-        return np.maximum(self.flop * pairs, self.read * self.reads(own) + self.io * pairs)
-
-    def mean_seconds(self, tokens: Floats, more: Floats, step: Floats) -> Floats:
-        """Least mean seconds where steps of `tokens` carry at most `step` more, `more` of them on average."""
-        low, high, share = tokens * self.spread + self.slack, (tokens + step) * self.spread + self.slack, more / step
-        pairs, reads = ((1 - share) * table(low) + share * table(high) for table in (self.pairs, self.reads))
-        return np.maximum(self.flop * pairs, self.read * reads + self.io * pairs)
-
-    def take(self, chosen: Ints) -> Routed:
-        """The entries at indices."""
-        floats: dict[str, Any] = {n: v[chosen] for n, v in self.__dict__.items() if isinstance(v, np.ndarray)}
-        return replace(self, reads=self.reads.take(chosen), pairs=self.pairs.take(chosen), **floats)
-
-
-@dataclass(frozen=True)
-class KindCost:
-    """One layer kind of every mesh pair; see `optimizer.figures.layer.LayerCost`."""
-
-    groups: tuple[Group, ...]
-    routed: Routed | None
-    decode: Floats
-    prefill_flop: Floats
-    prefill_read: Floats
-    per_token: Floats
-    per_prompt: Floats
-    per_seq: Floats
-    fixed: Floats
-
-    def take(self, chosen: Ints) -> KindCost:
-        """The entries at indices."""
-        changes: dict[str, Any] = {n: v[chosen] for n, v in self.__dict__.items() if isinstance(v, np.ndarray)}
-        routed = None if self.routed is None else self.routed.take(chosen)
-        return replace(self, groups=tuple(g.take(chosen) for g in self.groups), routed=routed, **changes)
-
-    def seconds(self, seqs: Floats, decoded: Floats, prompt: Floats, passes: Floats) -> Floats:
-        """Seconds of the layer in a step."""
-        x = decoded + prompt
-        total = self.fixed + self.per_token * x + (self.decode + self.per_seq) * seqs + self.per_prompt * prompt
-        for group in self.groups:
-            total = total + group.seconds(x)
-        if self.routed is not None:
-            total = total + self.routed.seconds(x)
-        total += np.maximum(self.prefill_flop * prompt, self.prefill_read * passes)
-        return total
-
-    def mean_seconds(
-        self, seqs: Floats, decoded: Floats, prompt: Floats, passes: Floats, least: Floats, most: Floats
-    ) -> Floats:
-        """Least mean seconds of steps, some with `least` to `most` prompt tokens, `prompt` tokens on average."""
-        x = decoded + prompt
-        total = self.fixed + self.per_token * x + (self.decode + self.per_seq) * seqs + self.per_prompt * prompt
-        for group in self.groups:
-            total = total + group.mean_seconds(decoded, prompt, least)
-        if self.routed is not None:
-            total = total + self.routed.mean_seconds(decoded, prompt, most)
-        total += np.maximum(self.prefill_flop * prompt, self.prefill_read * passes)
-        return total
 
 
 def _ceil_div(top: int, bottom: Ints) -> Ints:
@@ -227,6 +96,8 @@ class Pricer:
         self.skews = skews or Skews(problem)
         self.padding, self.cache = expert_padding(problem), CacheLayout(problem)
         self.rates = float_rates(problem.priced_hardware)
+        shared = 1 - float(EXCHANGE_UNITS) if problem.workload.prompts else 1.0
+        self.slower = np.where(found.overlap > 0, 1 / shared, 1.0)
         self.collectives = OpenCollectives(problem, found) if replica is None else Collectives(problem, found, replica)
         size = found.stage if replica is None else replica
         self.send_fixed, self.send_each = send(problem, found, size, open_ended=replica is None)
@@ -263,7 +134,7 @@ class Pricer:
         self.sequence = [self._sequence(problem.model.blocks[name]) for name in names]
         drafting = problem.workload.mtp_tokens > 0 and problem.model.mtp is not None
         drafted = problem.model.blocks[problem.model.mtp.block] if drafting and problem.model.mtp else None
-        self.draft = None if drafted is None else self._kind(drafted, self._skew(drafted))
+        self.draft = None if drafted is None else self._kind(drafted, self._skew(drafted), whole=True)
         if drafting:
             own = problem.precision.mtp
             self.output = self.output + self._weights(
@@ -271,7 +142,8 @@ class Pricer:
             )
         self.working_token, self.hidden = self._working()
 
-    def _linear(self, tensors: list[Tensor], ranks: Ints, spread: Ints) -> Group | None:
+    def _linear(self, tensors: list[Tensor], ranks: Ints, spread: Ints, *, split: Floats | None = None) -> Group | None:
+        """Matrices of one kind; where `split` is 1, of half a step."""
         precision = self.problem.precision
         flop, weight, moved, any_matrix = np.zeros(len(ranks)), np.zeros(len(ranks)), np.zeros(len(ranks)), False
         for tensor in tensors:
@@ -289,10 +161,16 @@ class Pricer:
         if not any_matrix:
             return None
         io = moved * float(ACTIVATION_BYTES[precision.activations]) / spread * self.rates.byte
-        return Group(flop + io, weight, io, spread.astype(float) - 1)
+        slack = spread.astype(float) - 1
+        if split is None:
+            return Group(flop + io, weight, io, slack)
+        share = 1 - split / 2
+        return Group((flop * self.slower + io) * share, weight, io * share, slack / share)
 
-    def _kind(self, block: Block, skew: Floats | None) -> KindCost:
+    def _kind(self, block: Block, skew: Floats | None, *, whole: bool = False) -> KindCost:
+        """Coefficients of a kind of layer; `whole`: of a step that is not split, whatever the overlap."""
         found, problem, rates = self.meshes, self.problem, self.rates
+        split = None if whole or not np.any(found.overlap) else found.overlap.astype(float)
         hidden = problem.model.hidden_size
         by_role: dict[Role, list[Tensor]] = {}
         for tensor in block.tensors(hidden):
@@ -304,27 +182,47 @@ class Pricer:
             shared = role is Role.SHARED_EXPERTS
             ranks = np.where(self.whole_shared, 1, found.tp) if shared else found.tp
             spread = np.where(self.whole_shared, found.tp, 1) * found.cp if shared else found.cp
-            group = self._linear(tensors, ranks, spread)
+            group = self._linear(tensors, ranks, spread, split=split)
             operations += OPERATIONS.get(role.value, 1)
             if group is not None:
                 groups.append(group)
         routed = None
         if block.moe is not None:
-            operations += OPERATIONS["experts"]
-            routed = self._routed(block.moe, skew)
-        decode, prefill_flop, prefill_read = self._attention(block)
-        per_token, per_prompt, per_seq, latency = self.collectives.layer(block, skew)
+            routed = self._routed(block.moe, skew, split)
+        cores = self._attention(block, split=split is not None)
+        per_token, per_prompt, per_seq, latency = self.collectives.layer(block)
+        exchange = self._exchange(block.moe, skew)
+        fixed = latency + rates.launch * operations
+        share: float | Floats = 1.0
+        if split is None:
+            fixed = fixed + exchange.dispatch_fixed + exchange.combine_fixed + exchange.launch
+            per_token = per_token + exchange.dispatch + exchange.combine
+        else:
+            share = 1 - split / 2
+            exchange = replace(
+                exchange, split=split, dispatch=exchange.dispatch * share, combine=exchange.combine * share
+            )
+        decode, prefill_flop, prefill_read = (own * share for own in cores)
         return KindCost(
             groups=tuple(groups),
             routed=routed,
             decode=decode,
             prefill_flop=prefill_flop,
             prefill_read=prefill_read,
-            per_token=per_token,
-            per_prompt=per_prompt,
-            per_seq=per_seq,
-            fixed=latency + rates.launch * operations,
+            per_token=per_token * share,
+            per_prompt=per_prompt * share,
+            per_seq=per_seq * share,
+            fixed=fixed,
+            exchange=None if split is None else exchange,
         )
+
+    def _exchange(self, moe: MixtureOfExperts | None, skew: Floats | None) -> Exchange:
+        """Dispatch and combine of a whole step."""
+        zero = np.zeros(len(self.meshes))
+        if moe is None:
+            return Exchange(zero, zero, zero, zero, zero, zero)
+        dispatch, combine, latency = self.collectives.exchange(moe, skew)
+        return Exchange(zero, dispatch, latency, combine, latency, zero + self.rates.launch * OPERATIONS["experts"])
 
     def _skew(self, block: Block) -> Floats | None:
         """Hottest device's load ÷ mean of this kind of layer, the mean over its layers; None: balanced."""
@@ -338,7 +236,7 @@ class Pricer:
             known[ep, redundant] = 1.0 if each is None else float(each[layer])
         return np.array([known[key] for key in zip(found.ep.tolist(), found.redundant.tolist(), strict=True)])
 
-    def _routed(self, moe: MixtureOfExperts, skew: Floats | None) -> Routed:
+    def _routed(self, moe: MixtureOfExperts, skew: Floats | None, split: Floats | None) -> Routed:
         found, precision, hidden = self.meshes, self.problem.precision, self.problem.model.hidden_size
         width = moe.expert_width(hidden)
         size, flop = np.zeros(len(found)), np.zeros(len(found))
@@ -355,19 +253,24 @@ class Pricer:
         act = float(ACTIVATION_BYTES[precision.activations])
         moved = (2 * width + 3 * -(-moe.intermediate // found.etp)) * act * share
         moved = moved * self.rates.byte * self.rates.expert_passes
+        if split is not None:
+            flop = flop * self.slower
         wanted = np.stack([slots, local, found.ep], axis=1)
         return Routed(
             flop=flop * share + moved,
             read=size * self.rates.byte,
             io=np.asarray(moved, dtype=np.float64),
-            spread=found.dp / found.edp,
+            spread=found.dp / found.edp * (1.0 if split is None else 1 - split / 2),
             slack=1.0 - np.gcd(found.dp, found.edp) / found.edp,
             reads=Table.of(wanted, lambda _, held, ep: hottest_experts(moe.experts, moe.top_k, held, ep), EXPERT_UNITS),
             pairs=Table.of(wanted, lambda of, held, ep: hottest_pairs(of, moe.top_k, held, ep), PAIR_UNITS),
         )
 
-    def _attention(self, block: Block) -> tuple[Floats, Floats, Floats]:
-        """Seconds a decoding sequence, a prompt token (FLOPs) and a pass over the prefix (bytes) take, by tp and cp."""
+    def _attention(self, block: Block, *, split: bool) -> tuple[Floats, Floats, Floats]:
+        """Seconds a decoding sequence, a prompt token (FLOPs) and a pass over the prefix (bytes) take, by tp and cp.
+
+        `split`: with what an overlapping exchange takes of the compute units.
+        """
         attention, work, rates = block.attention, self.problem.workload, self.rates
         if attention is None:
             zeros = np.zeros(len(self.meshes))
@@ -375,26 +278,25 @@ class Pricer:
         kv = float(KV_BYTES[self.problem.precision.kv_cache])
         first, last = work.input_tokens - work.computed_input_tokens + 1, work.input_tokens
         verified = 1 + work.mtp_tokens
-        table: dict[int, tuple[float, float, float]] = {}
+        table: dict[int, tuple[float, float, float, float]] = {}
         for tp in np.unique(self.meshes.tp).tolist():
             prompts = last - first + 1
             flop = attention.prefill_flops(first, last, tp) / prompts * rates.attention_flop
             read = attention.decode_read_elements(first, last, tp) * kv + attention.decode_read_fixed_bytes(
                 first, last, tp
             )
-            decode = 0.0
+            computed = decoded = 0.0
             if work.decoded_at is not None:
                 start, stop = work.decoded_at
                 steps = stop - start + 1
                 bytes_read = attention.decode_read_elements(start, stop, tp) * kv
                 bytes_read += attention.decode_read_fixed_bytes(start, stop, tp)
-                decode = max(
-                    attention.decode_flops(start, stop, tp) * verified / steps * rates.attention_flop,
-                    bytes_read / steps * rates.attention_byte,
-                )
-            table[tp] = (decode, flop, read / prompts * rates.attention_byte)
-        values = np.array([table[tp] for tp in self.meshes.tp.tolist()]).reshape(-1, 3) / self.meshes.cp[:, None]
-        return values[:, 0], values[:, 1], values[:, 2]
+                computed = attention.decode_flops(start, stop, tp) * verified / steps * rates.attention_flop
+                decoded = bytes_read / steps * rates.attention_byte
+            table[tp] = (computed, decoded, flop, read / prompts * rates.attention_byte)
+        values = np.array([table[tp] for tp in self.meshes.tp.tolist()]).reshape(-1, 4) / self.meshes.cp[:, None]
+        slower = self.slower if split else 1.0
+        return np.maximum(values[:, 0] * slower, values[:, 1]), values[:, 2] * slower, values[:, 3]
 
     def _head(self) -> Group:
         model = self.problem.model

@@ -149,15 +149,12 @@ class Search:
         own = self.axes
         excluded = {family.value: count for family, count in self.excluded_meshes.items()}
         return {
-            "axes": {
-                "tp": list(own.tp), "cp": list(own.cp), "pp": list(own.pp), "etp": list(own.etp), "ep": list(own.ep),
-                "prefill_chunk": list(own.chunks), "redundant": list(own.redundant),
-            },
+            "axes": own.to_json(),
             "holds": holds(self.problem),
             "mesh_pairs": self.mesh_pairs,
             "excluded": dict(sorted(excluded.items())),
             "points": (self.mesh_pairs + sum(excluded.values())) * len(own.pp) * len(own.chunks),
-        }  # fmt: skip
+        }
 
     def _ranked(self) -> list[Scored]:
         return sorted(self.best.values(), key=lambda s: key(self.problem, s))[: self.wanted]
@@ -274,7 +271,7 @@ class Search:
         if best is not None and len(self.chunks) > len(chunks):
             shape, near = best.layout.shape, pricer.meshes.take(rows.mesh)
             own = (near.tp == shape.tp) & (near.cp == shape.cp) & (near.etp == shape.etp) & (near.ep == shape.ep)
-            own &= (near.redundant == shape.redundant) & (rows.pp == shape.pp)
+            own &= (near.redundant == shape.redundant) & (near.overlap == shape.overlap) & (rows.pp == shape.pp)
             where = np.flatnonzero(own)
             if len(where):  # a layout that was known before may have other degrees
                 at = np.full_like(self.chunks, rows.mesh[where[0]])
@@ -318,10 +315,7 @@ class Search:
             if value[i] < least or tried == 2 * most or len(found) == most or self._late():
                 break
             mesh = int(rows.mesh[i])
-            shape = Shape(
-                int(meshes.tp[mesh]), int(meshes.cp[mesh]), int(meshes.etp[mesh]), int(meshes.ep[mesh]),
-                int(rows.pp[i]), int(meshes.redundant[mesh]),
-            )  # fmt: skip
+            shape = meshes.shape(mesh, int(rows.pp[i]))
             degrees = (shape.tp, shape.cp, shape.pp, shape.etp, shape.ep)
             counts = tuple(r for r in self.replicas_of(shape) if r * shape.devices == best.layout.devices)
             if degrees in seen or not counts:
@@ -382,11 +376,7 @@ class Search:
         return self._counts[shape]
 
     def _decide_row(self, found: Meshes, rows: Rows, i: int) -> Scored | None:
-        mesh = int(rows.mesh[i])
-        shape = Shape(
-            int(found.tp[mesh]), int(found.cp[mesh]), int(found.etp[mesh]), int(found.ep[mesh]), int(rows.pp[i]),
-            int(found.redundant[mesh]),
-        )  # fmt: skip
+        shape = found.shape(int(rows.mesh[i]), int(rows.pp[i]))
         chunk = int(rows.most[i]) or None
         if (shape, chunk) in self._exact:
             return self._exact[shape, chunk]

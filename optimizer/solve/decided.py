@@ -326,7 +326,8 @@ def _accepted(problem: Problem, ep: int, redundant: int) -> None:
     search = problem.search
     stated = {"tp": search.tp, "cp": search.cp, "etp": search.etp, "pp": search.pp}
     known = {axis: values[0] for axis, values in stated.items() if values is not None and len(values) == 1}
-    shape = Shape(**dict.fromkeys(stated, 1) | known, ep=ep, redundant=redundant)
+    degrees = dict.fromkeys(stated, 1) | known
+    shape = Shape(**degrees, ep=ep, redundant=redundant, overlap=False)
     said = list(problem.engine.of({"ep", "redundant", *known}).refusals(problem, shape))
     if said:
         raise SpecError(*(Fault(None, None, None, "--engine", sentence) for _, sentence in said))

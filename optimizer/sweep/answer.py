@@ -22,7 +22,7 @@ from optimizer.readers.read import Override, problem_in, read_problem
 COLUMNS: Final[dict[str, type]] = {
     "digest": str, "status": str, "objective": str, "value": float, "bound": float, "gap": float,
     "tp": int, "cp": int, "dp": int, "pp": int, "etp": int, "ep": int, "edp": int, "used_devices": int, "replicas": int,
-    "batch": int, "prefill_chunk": int, "stages": str, "memory_bytes": int, "memory_utilization": float,
+    "batch": int, "prefill_chunk": int, "overlap": str, "stages": str, "memory_bytes": int, "memory_utilization": float,
     "ttft_s": float, "tpot_s": float, "throughput_tokens_per_s": float, "throughput_per_device_tokens_per_s": float,
     "request_capacity_per_s": float, "candidates": int, "certificate": str, "error": str,
 }  # fmt: skip
@@ -104,6 +104,7 @@ def _row(document: Mapping[str, Any], problem: Problem) -> dict[str, Any]:
         "memory_utilization": figures.get("utilization", {}).get("memory"),
         **{name: layout.get(name) for name in ("tp", "cp", "dp", "pp", "etp", "ep", "edp", "replicas", "batch")},
         "prefill_chunk": layout.get("prefill_chunk"),
+        "overlap": layout.get("overlap", "none") if layout else None,
         **{name: figures.get(name) for name in ("memory_bytes", "ttft_s", "tpot_s", "request_capacity_per_s")},
         **{name: figures.get(name) for name in COLUMNS if name.startswith("throughput")},
     }

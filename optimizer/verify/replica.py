@@ -232,5 +232,6 @@ def layout_name(layout: Layout) -> str:
     axes = ("tp", "cp", "dp", "pp", "etp", "ep")
     degrees = [f"{name}{value}" for name in axes if (value := getattr(layout, name)) > 1]
     degrees += [f"r{layout.redundant_slots}"] if layout.redundant_slots else []
+    degrees += ["overlap"] if layout.overlap != "none" else []
     chunk = "" if layout.prefill_chunk is None else f"c{layout.prefill_chunk}"
     return "-".join([*(degrees or ["tp1"]), f"b{layout.batch}", *([chunk] if chunk else [])])

@@ -171,6 +171,10 @@ def search(problem: Problem, layout: Layout) -> Iterator[Violation]:
             continue
         listed = ", ".join(map(str, allowed[:12])) + (", …" if len(allowed) > 12 else "")
         yield Violation(Family.SEARCH, f"{axis}={value} is not among search.{axis}: {listed}", {axis: value})
+    overlaps = problem.search.overlap
+    if overlaps is not None and layout.overlap not in overlaps:
+        said = f"overlap={layout.overlap} is not among search.overlap: {', '.join(overlaps)}"
+        yield Violation(Family.SEARCH, said, {})
 
 
 def engine(problem: Problem, layout: Layout, engines: Sequence[Engine] | None = None) -> Iterator[Violation]:

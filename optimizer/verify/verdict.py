@@ -96,7 +96,8 @@ def layout_json(layout: Layout, cuts: tuple[int, ...] | None) -> dict[str, Any]:
     for layers in cuts or ():
         stages.append({"first_layer": first, "layers": layers})
         first += layers
-    return found | {"stages": stages or None}
+    overlap = {} if layout.overlap == "none" else {"overlap": layout.overlap}
+    return found | overlap | {"stages": stages or None}
 
 
 def judge_layout(

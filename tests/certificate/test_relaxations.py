@@ -13,7 +13,7 @@ from optimizer.domain.lattice import axes, divides_attention, divides_widths
 from optimizer.domain.problem import Problem
 from optimizer.domain.shape import Shape
 from optimizer.figures.costs import CostBook, Costs
-from optimizer.figures.layer import LayerCost
+from optimizer.figures.layer import LayerCost, Step
 from optimizer.figures.memory import Memory, MemoryBook
 from optimizer.figures.rates import effective_rates
 from optimizer.figures.topology import replicas_that_fit
@@ -23,7 +23,17 @@ from tests.solve.joint_problems import joint_problem
 PARTS = ("decode", "prefill_flop", "prefill_read", "per_token", "per_prompt", "per_seq", "fixed")
 
 
+STEPS = [Step(seqs, verified * seqs, prompt, min(prompt, 3)) for seqs in (0, 1, 2, 7, 300) for verified in (1, 3)
+         for prompt in (0, 1, 2, 4097, 10**6)]  # fmt: skip
+
+
 def layer_is_below(loose: LayerCost, own: LayerCost) -> Iterator[str]:
+    if own.exchange is not None and loose.exchange is None:
+        # two micro-batches have coefficients of half a step
+        yield from (f"{step}" for step in STEPS if loose.ticks(step) > own.ticks(step))
+        return
+    if own.exchange is not None and loose.exchange is not None and own.exchange.least(loose.exchange) != loose.exchange:
+        yield "exchange"
     yield from (part for part in PARTS if getattr(loose, part) > getattr(own, part))
     own_linears = {linear.name: linear for linear in own.linears}
     for linear in loose.linears:

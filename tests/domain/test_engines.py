@@ -88,7 +88,7 @@ def test_a_rule_depends_on_nothing_but_what_it_says_it_reads(name: str) -> None:
     degrees = [1, 2, 3, 4, 5, 6, 8, 16, 32]
     drawn = [
         Shape(rng.choice(degrees), rng.choice([1, 1, 2]), rng.choice([1, 1, 2, 8]), rng.choice(degrees),
-              rng.choice([1, 2]), rng.choice([0, 0, 32]))
+              rng.choice([1, 2]), rng.choice([0, 0, 32]), rng.choice([False, True]))
         for _ in range(400)
     ]  # fmt: skip
     for model_name in MODELS:
@@ -122,7 +122,7 @@ def test_the_union_accepts_what_one_engine_accepts() -> None:
     seen = set()
     for _ in range(400):
         degrees = (rng.choice([1, 2, 3, 4, 8, 32]), rng.choice([1, 2]), rng.choice([1, 2, 32]), rng.choice([1, 3, 8]))
-        shape = Shape(*degrees, 1, rng.choice([0, 16]))
+        shape = Shape(*degrees, 1, rng.choice([0, 16]), rng.choice([False, False, True]))
         one = any(releases[-1].accepts(question, shape) for releases in ENGINES.values())
         assert union.accepts(question, shape) is one
         assert (not list(union.refusals(question, shape))) is one

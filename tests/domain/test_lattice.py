@@ -38,6 +38,10 @@ MUTANTS = (
     ("-(-prompt // ((prompt - 1) // (piece - 1) + 1))", "-(-piece // 2)"),
     ("return found | {1}", "return found"),
     ("{chunk for chunk in found if chunk <= most}", "{chunk for chunk in found if chunk < most}"),
+    ("(False, True) if experts and problem.engine.overlaps", "(False, True) if problem.engine.overlaps"),
+    ("(False, True) if experts and problem.engine.overlaps", "(False, True) if experts"),
+    ("in asked and experts >= split", "in asked"),
+    ('("two_batch" if split else "none") in asked', '"none" in asked'),
 )  # fmt: skip
 
 
@@ -86,7 +90,11 @@ def stated(problem: Problem) -> dict[str, set[int | None]]:
     for name, values in free.items():
         allowed = getattr(asked, name)
         free[name] = values if allowed is None else {n for n in values if n in allowed}
-    return free | {"redundant": set(spare), "chunks": set(chunks(problem))}
+    splitting = bool(experts) and (asked.overlap is not None or problem.engine_name in ("any", "vllm", "sglang"))
+    overlap = {split for split in (False, True) if splitting or not split}
+    if asked.overlap is not None:
+        overlap &= {own == "two_batch" for own in asked.overlap}
+    return free | {"redundant": set(spare), "chunks": set(chunks(problem)), "overlap": overlap}
 
 
 def differs(own: ModuleType, seed: int) -> list[str]:

@@ -91,11 +91,14 @@ def layouts(draw: st.DrawFn, engine: str, problem: Problem) -> Layout:
             ep, etp = draw(st.sampled_from([p for p in (1, 2, 4, 8, 16, 32, 64) if ranks % p == 0])), 1
             edp = ranks // ep
         edp *= copies
+    spread = engine in {"vllm", "sglang"} and dp > 1 and ep == tp * dp
+    overlap = draw(st.sampled_from(["none", "two_batch"])) if spread else "none"
     prompt = problem.workload.input_tokens
     chunk = draw(st.integers(300, prompt if problem.workload.phase == "prefill" else 4 * prompt))
     return Layout(
-        tp=tp, dp=dp * copies, pp=pp, etp=etp, ep=ep, edp=edp, batch=draw(st.integers(1, 300)), prefill_chunk=chunk
-    )
+        tp=tp, dp=dp * copies, pp=pp, etp=etp, ep=ep, edp=edp, batch=draw(st.integers(1, 300)), prefill_chunk=chunk,
+        overlap=overlap,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -146,6 +149,21 @@ def test_second_node_of_a_wide_deployment_starts_where_the_first_ends() -> None:
     assert (flags["--data-parallel-size"], flags["--data-parallel-size-local"]) == ("8", "4")
     assert flags["--data-parallel-start-rank"] == "4"
     assert flags["--all2all-backend"] == "deepep_low_latency"
+
+
+@pytest.mark.parametrize("phase", ["aggregated", "prefill", "decode"])
+def test_two_batch_overlap_is_told_with_the_backend_that_it_needs(phase: str) -> None:
+    problem = PROBLEMS["deepseek-v3", phase]
+    answer = _answer(problem, Layout(tp=2, dp=8, ep=16, batch=8, overlap="two_batch"))
+    told = export(answer, "vllm").plan.arguments
+    assert "--enable-dbo" in told
+    assert told["--all2all-backend"] == ("deepep_low_latency" if phase == "decode" else "deepep_high_throughput")
+    assert told["--dbo-decode-token-threshold"] == told["--dbo-prefill-token-threshold"] == "2"
+    told = export(answer, "sglang").plan.arguments
+    assert "--enable-two-batch-overlap" in told
+    assert told["--moe-a2a-backend"] == "deepep"
+    whole = _answer(problem, Layout(tp=1, dp=16, ep=16, batch=8, overlap="two_batch"))
+    assert any("runs a step whole" in line for line in export(whole, "trtllm").differences)
 
 
 def test_static_placement_is_a_difference_for_vllm_and_a_file_for_sglang() -> None:

@@ -135,7 +135,7 @@ def test_parts_of_a_step_add_up_to_the_reference(name: str) -> None:
 
 
 def test_collectives_are_told_apart_by_tier() -> None:
-    own = subject("deepseek-v3-h200-32", [Override("s", ("search",), {"ep": [32]})])
+    own = subject("deepseek-v3-h200-32", [Override("s", ("search",), {"ep": [32], "overlap": ["none"]})])
     assert own.evaluation is not None
     assert own.evaluation.steps.decode is not None
     names = {

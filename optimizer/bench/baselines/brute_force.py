@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import combinations, pairwise
+from itertools import combinations, pairwise, product
 from math import comb, prod
 
 from optimizer.bench.pricing import Priced, Pricer, layout_of, replica_counts
@@ -32,9 +32,9 @@ def _shapes(problem: Problem) -> Iterator[Shape]:
             for etp in own.etp:
                 for ep in own.ep:
                     for pp in own.pp:
-                        for redundant in own.redundant:
-                            shape = Shape(tp, cp, etp, ep, pp, redundant)
-                            if shape.devices <= problem.devices:
+                        for redundant, overlap in product(own.redundant, own.overlap):
+                            shape = Shape(tp, cp, etp, ep, pp, redundant, overlap)
+                            if shape.devices <= problem.devices and (shape.spread or not overlap):
                                 yield shape
 
 

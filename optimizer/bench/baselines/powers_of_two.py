@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from random import Random
 
 from optimizer.bench.pricing import Priced, Pricer, layout_of, replica_counts
@@ -29,9 +30,9 @@ def grid(problem: Problem) -> list[tuple[Shape, int | None]]:
                 continue
             for ep in _powers(own.ep):
                 for pp in _powers(own.pp):
-                    for redundant in own.redundant:
-                        shape = Shape(tp, cp, etp, ep, pp, redundant)
-                        if shape.devices <= problem.devices:
+                    for redundant, overlap in product(own.redundant, own.overlap):
+                        shape = Shape(tp, cp, etp, ep, pp, redundant, overlap)
+                        if shape.devices <= problem.devices and (shape.spread or not overlap):
                             found += [(shape, chunk) for chunk in chunks]
     return found
 

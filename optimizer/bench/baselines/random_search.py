@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 from optimizer.bench.pricing import Priced, Pricer, layout_of, replica_counts
@@ -21,9 +22,13 @@ def propose(problem: Problem, pricer: Pricer) -> Priced | None:
     for _ in range(DRAWS_EACH * pricer.budget):
         if pricer.spent:
             break
-        drawn = (rng.choice(values) for values in (own.tp, own.cp, own.etp, own.ep, own.pp, own.redundant))
-        shape, chunk = Shape(*drawn), rng.choice(own.chunks)
-        if shape.devices > problem.devices:
+        tp, cp, etp, ep, pp, redundant = (
+            rng.choice(values) for values in (own.tp, own.cp, own.etp, own.ep, own.pp, own.redundant)
+        )
+        shape, chunk = Shape(tp, cp, etp, ep, pp, redundant), rng.choice(own.chunks)
+        if shape.spread and own.overlap:
+            shape = replace(shape, overlap=rng.choice(own.overlap))
+        if shape.devices > problem.devices or shape.overlap not in own.overlap:
             continue
         counts = list(replica_counts(problem, pricer, shape))
         if not counts:

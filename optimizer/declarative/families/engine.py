@@ -58,7 +58,7 @@ class Engine(Family):
         """A literal that is false where the rule is broken."""
         kept, n = own.model.new_bool_var(f"rule {rule.name}"), own.problem.devices
         variables = [own.degree(name) for name in rule.reads]
-        others = {"shared_replicated": [0, 1]}
+        others = {"shared_replicated": [0, 1], "spread": [0, 1]}
         values = [own.domains.get(name) or others.get(name) or range(1, n + 1) for name in rule.reads]
         passing = []
         for chosen in product(*values):

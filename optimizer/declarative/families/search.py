@@ -15,6 +15,9 @@ class Search(Family):
     @classmethod
     def allows(cls, problem: Problem, axis: str, value: int) -> bool:
         """Whether a value is among those listed."""
+        if axis == "overlap":
+            asked = problem.search.overlap
+            return asked is None or ("two_batch" if value else "none") in asked
         listed = getattr(problem.search, axis) if axis in _OWN else None
         return listed is None or value in listed
 

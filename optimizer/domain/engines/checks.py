@@ -23,6 +23,35 @@ def moes(premise: Premise) -> Iterator[tuple[str, MixtureOfExperts]]:
                 yield name, block.moe
 
 
+def no_overlap(premise: Premise, shape: Shape) -> str | None:
+    """The engine runs a step whole."""
+    held = f"two-batch overlap is not supported for {premise.model.name}: a step runs whole."
+    return held if shape.overlap else None
+
+
+def overlap_hides_exchange(sentence: str) -> Breach:
+    """Two-batch overlap hides the exchange between ranks of attention with experts of their own.
+
+    `sentence` takes dp, cp, etp, ep and edp.
+    """
+
+    def breach(premise: Premise, shape: Shape) -> str | None:
+        if not shape.overlap or (shape.spread and premise.model.moe is not None):
+            return None
+        if premise.model.moe is None:
+            return f"two-batch overlap hides the exchange of experts, and {premise.model.name} has none."
+        return sentence.format(dp=shape.dp, cp=shape.cp, etp=shape.etp, ep=shape.ep, edp=shape.edp)
+
+    return breach
+
+
+def layers_without_experts_lead(premise: Premise) -> bool:
+    """Whether no layer without experts comes after the first with them."""
+    names = premise.model.layer_names
+    sparse = [premise.model.blocks[name].moe is not None for name in names]
+    return sparse == sorted(sparse)
+
+
 def query_heads_divide(sentence: str) -> Breach:
     """Query heads (and those of linear attention) divide by tp; `sentence` takes heads and tp."""
 

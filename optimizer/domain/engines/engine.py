@@ -80,6 +80,11 @@ class Engine:
         """Name and version."""
         return f"{self.name} {self.version}".strip()
 
+    @property
+    def overlaps(self) -> bool:
+        """Whether it, or one of its members, splits a step in two micro-batches to hide the exchange of experts."""
+        return "overlap" in self.flags or any(member.overlaps for member in self.members)
+
     def accepts(self, premise: Premise, shape: Shape) -> bool:
         """Whether it runs a shape."""
         if self.members:

@@ -59,6 +59,13 @@ RULES = (
         breach=checks.no_decode_context_parallel,
         source="torchtitan b5bcd76c6 (no such option)",
     ),
+    EngineRule(
+        name="two_batch_overlap",
+        statement="no two-batch overlap",
+        reads=("overlap",),
+        breach=checks.no_overlap,
+        source="torchtitan b5bcd76c6 (no such option)",
+    ),
 )
 
 RELEASES = (

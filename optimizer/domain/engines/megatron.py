@@ -80,6 +80,13 @@ RULES = (
         breach=checks.no_decode_context_parallel,
         source="Megatron-LM d98e8a64 (no such option)",
     ),
+    EngineRule(
+        name="two_batch_overlap",
+        statement="no two-batch overlap",
+        reads=("overlap",),
+        breach=checks.no_overlap,
+        source="Megatron-LM d98e8a64: --overlap-moe-expert-parallel-comm is for training",
+    ),
 )
 WAITING = replace(vllm.WAITING, source="assumed equal to vLLM's")
 

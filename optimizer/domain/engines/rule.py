@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from optimizer.domain.hardware import HardwareSpec
 from optimizer.domain.model import ModelSpec
@@ -12,7 +12,8 @@ from optimizer.domain.shape import Shape
 from optimizer.domain.workload import ServingWorkload
 
 DEGREES = ("tp", "cp", "etp", "ep", "pp", "redundant")
-"""What a shape consists of; a rule may also read what follows from them: dp, edp, stage_devices, shared_replicated."""
+"""What a shape consists of; a rule may also read what follows from them: dp, edp, stage_devices, shared_replicated,
+spread; and whether steps are split, overlap."""
 
 
 class Premise(Protocol):
@@ -98,6 +99,7 @@ def nearest(rule: EngineRule, rules: Sequence[EngineRule], premise: Premise, sha
 def varied(shape: Shape, axis: str, value: int) -> Shape | None:
     """A shape with another value of a degree; another etp trades places with ep, or is None where it cannot."""
     if axis != "etp":
-        return replace(shape, **{axis: value})
+        changed: dict[str, Any] = {axis: value}
+        return replace(shape, **changed)
     mesh = shape.etp * shape.ep
     return None if mesh % value else replace(shape, etp=value, ep=mesh // value)

@@ -166,9 +166,30 @@ NO_DECODE_CONTEXT = replace(
     DECODE_CONTEXT, statement="no decode context parallelism", reads=("tp",), breach=checks.no_decode_context_parallel
 )
 
+
+def _two_batch_overlap(premise: Premise, shape: Shape) -> str | None:
+    if shape.overlap and not checks.layers_without_experts_lead(premise):
+        return "dense layer TBO not yet implemented: a layer without experts stands after one with them."
+    return checks.overlap_hides_exchange(
+        "When enabling two batch overlap, moe_a2a_backend cannot be 'none': the backends take ep_size = tp_size, and "
+        "attention data parallelism; here attn_dp_size={dp}, attn_cp_size={cp}, ep_size={ep}, moe_tp_size={etp}, "
+        "moe_dp_size={edp}."
+    )(premise, shape)
+
+
+OVERLAP = EngineRule(
+    name="two_batch_overlap",
+    statement="two-batch overlap is for experts on the whole width, with data-parallel attention, and for models whose "
+    "layers without experts come first",
+    reads=("overlap", "spread"),
+    breach=_two_batch_overlap,
+    source="sglang 0.5.6 srt/server_args.py (moe_a2a_backend); srt/batch_overlap/operations_strategy.py; "
+    "0.5.23 srt/arg_groups/overrides.py:1611",
+)
+
 _ALWAYS = (
     EXPERT_MESH, HEADS, KV_HEADS, VISION_HEADS, WIDTHS, EVEN_EXPERTS, EXPERT_WIDTH, FP8_EXPERT_BLOCKS, FP8_BLOCKS,
-    GROUPS, TP_WITHIN_EXPERTS,
+    GROUPS, TP_WITHIN_EXPERTS, OVERLAP,
 )  # fmt: skip
 FLAGS = {
     "tp": "--tp-size",
@@ -184,6 +205,7 @@ FLAGS = {
     "kv_cache": "--kv-cache-dtype",
     "capture_sizes": "--cuda-graph-bs",
     "placement": "--init-expert-location",
+    "overlap": "--enable-two-batch-overlap",
     "stages": "SGLANG_PP_LAYER_PARTITION",
 }
 WAITING = Waiting(

@@ -93,6 +93,13 @@ RULES = (
         breach=checks.no_decode_context_parallel,
         source="tensorrt_llm/mapping.py@b35ac1b6 (no such option; Helix is its context parallelism)",
     ),
+    EngineRule(
+        name="two_batch_overlap",
+        statement="no two-batch overlap",
+        reads=("overlap",),
+        breach=checks.no_overlap,
+        source="tensorrt_llm/llmapi/llm_args.py (main): no such option",
+    ),
 )
 WAITING = Waiting(
     overhead_s=Fraction(44, 1000),

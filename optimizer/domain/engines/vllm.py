@@ -155,6 +155,22 @@ DECODE_CONTEXT = EngineRule(
     source="vllm 0.33.0 config/parallel.py:600; config/model.py:1578; v1/kv_cache_interface.py SlidingWindowSpec",
 )
 
+OVERLAP = EngineRule(
+    name="two_batch_overlap",
+    statement="dual-batch overlap (--enable-dbo) is for experts spread over all ranks, with data-parallel attention",
+    reads=("overlap", "spread"),
+    breach=checks.overlap_hides_exchange(
+        "Microbatching currently only supports the deepep_* all2all backends: it splits steps of data-parallel ranks "
+        "with expert parallelism, here dp={dp}, cp={cp}, etp={etp}, ep={ep}, edp={edp}."
+    ),
+    source="vllm 0.33.0 config/vllm.py:2200; v1/worker/ubatch_utils.py; v1/worker/dp_utils.py; beside context "
+    "parallelism assumed as SGLang",
+)
+NO_OVERLAP = EngineRule(
+    name="two_batch_overlap", statement="no dual-batch overlap", reads=("overlap",), breach=checks.no_overlap,
+    source="vllm 0.10.2 engine/arg_utils.py: no --enable-dbo",
+)  # fmt: skip
+
 _ALWAYS = (
     EXPERTS_USE_ALL_RANKS, HEADS, KV_HEADS, VISION_HEADS, WIDTHS, EXPERT_WIDTH, VOCABULARY, FP8_BLOCKS, GROUPS,
     EPLB_EVEN, TP_WITHIN_EXPERTS, DECODE_CONTEXT,
@@ -173,6 +189,7 @@ FLAGS = {
     "kv_cache_memory": "--kv-cache-memory-bytes",
     "kv_cache": "--kv-cache-dtype",
     "capture_sizes": "--cudagraph-capture-sizes",
+    "overlap": "--enable-dbo",
     "stages": "VLLM_PP_LAYER_PARTITION",
 }
 
@@ -220,7 +237,7 @@ NEWEST = Engine(
     name="vllm",
     version="0.33.0",
     since="0.30",
-    rules=(*_ALWAYS, V4_EVEN, LATENT_CONTEXT),
+    rules=(*_ALWAYS, OVERLAP, V4_EVEN, LATENT_CONTEXT),
     memory_utilization=Fraction(92, 100),
     # Graphs: least squares over the estimates of 19 logs (51 sizes): median error 12%. Groups: 2.06-2.21 GiB over
     # NVLink with 0.25 of them alone; 0.30 and 0.75 GiB in all on two L40S and two RTX 5090.
@@ -252,23 +269,28 @@ _SETTLED = replace(
     reservation=replace(NEWEST.reservation, defaults=replace(EARLIER_DEFAULTS, low_latency_tokens=256)),
 )  # fmt: skip
 _FIRST = replace(NEWEST.reservation, graphs_in_budget=False, defaults=EARLIER_DEFAULTS)
+_EARLY = replace(
+    _SETTLED, version="0.12.0", since="0.12", rules=(*_ALWAYS, OVERLAP, FP8_EXPERT_BLOCKS, NO_CONTEXT),
+    memory_utilization=Fraction(9, 10),
+    reservation=replace(
+        _FIRST, sampler_bytes=SORTING_SAMPLER_BYTES, sampler_rows=0, keeps_experts=False,
+        context_bytes=14 * GIB // 100, switched_group_bytes=16 * GIB // 100,
+        direct_group_bytes=196 * GIB // 100,  # with the context as much as in later releases
+        source="non-PyTorch memory of 0.13, 0.13 and 0.14 GiB on one H100 (llm-d-planner) and 0.30 on two L40S "
+        "(issue 15815)",
+    ),
+)  # fmt: skip
 RELEASES = (
     replace(
-        _SETTLED, version="0.10.0", since="0.9", rules=(*_ALWAYS, FP8_EXPERT_BLOCKS, NO_CONTEXT),
-        memory_utilization=Fraction(9, 10),
-        reservation=replace(
-            _FIRST, sampler_bytes=SORTING_SAMPLER_BYTES, sampler_rows=0, keeps_experts=False,
-            context_bytes=14 * GIB // 100, switched_group_bytes=16 * GIB // 100,
-            direct_group_bytes=196 * GIB // 100,  # with the context as much as in later releases
-            source="non-PyTorch memory of 0.13, 0.13 and 0.14 GiB on one H100 (llm-d-planner) and 0.30 on two L40S "
-            "(issue 15815)",
-        ),
+        _EARLY, version="0.10.0", since="0.9", rules=(*_ALWAYS, NO_OVERLAP, FP8_EXPERT_BLOCKS, NO_CONTEXT),
+        flags={word: flag for word, flag in FLAGS.items() if word != "overlap"},
     ),
+    _EARLY,
     replace(
-        _SETTLED, version="0.19.0", since="0.17", rules=(*_ALWAYS, FP8_EXPERT_BLOCKS, NO_CONTEXT),
+        _SETTLED, version="0.19.0", since="0.17", rules=(*_ALWAYS, OVERLAP, FP8_EXPERT_BLOCKS, NO_CONTEXT),
         memory_utilization=Fraction(9, 10), reservation=_FIRST,
     ),
-    replace(_SETTLED, version="0.22.0", since="0.21", rules=(*_ALWAYS, V4_EVEN, NO_CONTEXT)),
+    replace(_SETTLED, version="0.22.0", since="0.21", rules=(*_ALWAYS, OVERLAP, V4_EVEN, NO_CONTEXT)),
     _SETTLED,
     NEWEST,
 )  # fmt: skip

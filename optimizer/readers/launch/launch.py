@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Final
 
 from optimizer.domain.layout import Layout, Stage
+from optimizer.domain.shape import Overlap
 from optimizer.domain.workload import ServingWorkload
 from optimizer.errors import Fault, InternalError, SpecError
 from optimizer.readers.launch.flags import INFLUENCES, Arguments, Given, value_of
@@ -49,6 +50,8 @@ class Operating:
         Whether prompts are computed in chunks.
     doubled
         Whether what the engine sizes itself for unless told is twice as much (vLLM's `--performance-mode throughput`).
+    two_batch
+        Whether steps are split in two micro-batches that hide the exchange of experts.
     """
 
     max_num_seqs: int | None = None
@@ -66,6 +69,7 @@ class Operating:
     all2all: str | None = None
     chunked_prefill: bool | None = None
     doubled: bool = False
+    two_batch: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,9 +169,10 @@ class Launch:
         degrees = self.degrees if experts else self.dense
         if budget is not None:
             chunk = chunk_of(work, self.engine, batch=batch, pp=degrees["pp"], budget=budget)
+        overlap: Overlap = "two_batch" if self.operating.two_batch and experts else "none"
         return Layout(
             **degrees, batch=batch, prefill_chunk=chunk, redundant_slots=self.operating.redundant_slots,
-            stages=tuple(cuts) or None,
+            stages=tuple(cuts) or None, overlap=overlap,
         )  # fmt: skip
 
     def times(self, instances: int) -> Launch:

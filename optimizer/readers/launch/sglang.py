@@ -131,4 +131,5 @@ def _operating(given: Reading, attention_dp: int) -> Operating:
         capture_sizes=() if given.on("eager") else captured,
         draft_tokens=(steps or (drafted - 1 if drafted else 0)) if own else 0,
         redundant_slots=given.number("redundant_slots", 0, least=0) or 0, all2all=given.text("all2all"),
+        two_batch=given.on("overlap"),
     )  # fmt: skip

@@ -37,6 +37,10 @@ DRAFTS_OF_THE_MODEL: Final = frozenset(
 """Speculative methods that draft with the model's own multi-token-prediction layers."""
 
 
+OVERLAPPING: Final = ("deepep_", "nixl_ep")
+"""All-to-all backends with which steps run as two micro-batches (config/vllm.py:2200)."""
+
+
 def read(given: Reading, environment: Mapping[str, str]) -> Launch:
     """Launch that the arguments of ``vllm serve`` describe.
 
@@ -137,6 +141,13 @@ def _operating(given: Reading, *, experts: bool) -> Operating:
             given.one("max_num_batched_tokens"),
             f"max_num_batched_tokens ({tokens}) must be greater than or equal to max_num_seqs ({seqs})",
         )
+    backend = given.text("all2all") or "allgather_reducescatter"
+    if given.on("overlap") and not backend.startswith(OVERLAPPING):
+        given.fault(
+            given.one("overlap"),
+            f"Microbatching currently only supports the deepep_* all2all backends on this platform. {backend} is not "
+            "supported: give --all2all-backend",
+        )
     chunked = given.one("chunked_prefill")
     if chunked is not None and not chunked.on and tokens is not None and length is not None and tokens < length:
         given.fault(
@@ -160,7 +171,7 @@ def _operating(given: Reading, *, experts: bool) -> Operating:
         draft_tokens=tokens_drafted if own and isinstance(tokens_drafted, int) else 0,
         redundant_slots=_redundant(given, experts=experts), all2all=given.text("all2all"),
         chunked_prefill=None if chunked is None else chunked.on,
-        doubled=given.text("performance_mode") == "throughput",
+        doubled=given.text("performance_mode") == "throughput", two_batch=given.on("overlap"),
     )  # fmt: skip
 
 
