@@ -204,10 +204,12 @@ def _held(sentence: Sentence) -> JudgedClaims:
     each = Fraction(priced[2].figures["kv_cache_bytes_per_token"].value) / (2 if known.cache in {"fp8", "int8"} else 1)
     weights = Fraction(priced[2].figures["model_bytes"].value)
     memory = min(Fraction(priced[0].hardware.device.memory), known.memory or Fraction(10**15))
-    most = (known.devices * memory - weights) / (tokens * each)
+    # The list around a sentence may have gone on to more devices than the last that were named with their kind.
+    devices = sentence.own.devices or max(known.devices, *sentence.whole.counts)
+    most = (devices * memory - weights) / (tokens * each)
     reading = Derivation(
         "most that fit", Fraction(max(floor(most), 0)), "(devices × memory − weights) ÷ (tokens × cache of a token)",
-        f"({known.devices} × {shown(memory, GB)} − {shown(weights, GB)}) ÷ ({tokens:,} × {plain(each)} bytes)",
+        f"({devices} × {shown(memory, GB)} − {shown(weights, GB)}) ÷ ({tokens:,} × {plain(each)} bytes)",
     )  # fmt: skip
     yield claim_at(sentence, match, "concurrency", Fraction(number), ONE, verdict_of(right=number <= most), [reading])
 
