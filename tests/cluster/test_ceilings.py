@@ -29,7 +29,7 @@ pools:
 demands:
   chat:
     model: llama-3.1-8b
-    workload: {input_tokens: 2000, output_tokens: 200, request_rate: 90}
+    workload: {input_tokens: 2000, output_tokens: 200, request_rate: 80}
     limits: {ttft: 1 s, tpot: 30 ms}
 objective: cost
 """
