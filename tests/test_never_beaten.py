@@ -126,7 +126,8 @@ def test_a_chunk_between_powers_of_two_is_found() -> None:
     found = accepted(
         {
             "model": "llama-3.3-70b", "hardware": "l40s-8", "devices": 8, "precision": {"weights": "fp8"},
-            "workload": {"input_tokens": 4200, "output_tokens": 200, "arrival": "alone"}, "limits": {"ttft": "443 ms"},
+            "workload": {"input_tokens": 4200, "output_tokens": 200, "arrival": "alone"},
+            "limits": {"ttft": "443 ms", "confidence": "none"},
         }
     )  # fmt: skip
     assert found["status"] == "optimal"
@@ -153,7 +154,7 @@ def test_idle_devices_are_named_and_the_lattice_says_what_it_holds() -> None:
     asked = {
         "model": "deepseek-v3", "hardware": "h800-sxm-8", "devices": 32,
         "workload": {"input_tokens": 4096, "output_tokens": 1024, "arrival": "alone"},
-        "limits": {"ttft": "5 s", "tpot": "100 ms"},
+        "limits": {"ttft": "5 s", "tpot": "100 ms", "confidence": "none"},
     }  # fmt: skip
     found = accepted(asked)
     assert found["figures"]["idle_devices"] == 32 - found["layout"]["devices"]
