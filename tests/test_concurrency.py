@@ -78,7 +78,9 @@ def test_solve_finds_the_best_of_all_that_keep_them_in_flight_and_certify_agrees
             best += 1
             other = solve(question, top=2).top
             if other and other[0].value != wanted:
-                degrees = {name: (getattr(other[0].layout, name),) for name in ("tp", "cp", "pp", "etp", "ep")}
+                degrees = {
+                    name: (getattr(other[0].layout, name),) for name in ("tp", "cp", "pp", "etp", "ep", "overlap")
+                }
                 pinned = question.changed(search=question.search.model_copy(update=degrees))
                 worse = solve(pinned).to_json()
                 claim = worse | {"problem": document["problem"], "search": document["search"]}
