@@ -29,6 +29,8 @@ _DEGREE: Final = re.compile(
     rf"|(?P<moe>moe[-_](?:tp|ep))(?:[-_ ]?parallel\w*)?){_SIZE}"
     rf"\s*(?:\((?:{_SHORT_NAME})\))?[\"'`*]*\s*(?:=>|==|=|:|\bof\b|\bis\b|\bto\b|\bset to\b|\||,)?[\"'`*]*\s*{_NUMBER}"
     rf"|(?<![\d.,])(?P<ways>\d{{1,5}})[- ]?way\s+(?P<way>{_SHORT_NAME}|{_LONG_NAME})\b"
+    rf"|\b(?P<spanned>{_LONG_NAME})[- ]parallel(?:ism)?\s+(?:runs?\s+|is\s+|goes\s+)?(?:over|across|on|spans?|spanning)"
+    r"\s+(?:(?:all|the|same|its|our|whole|these)\s+){0,3}(?P<span>\d{1,5})\s+(?:GPUs?|ranks?|devices|cards)\b"
     r"|(?<![\d.,])(?P<stages>\d{1,4})(?:[- ](?:stage\s+pipeline|pipeline\s+stages?|PP\s+stages?))\b"
     r"|\bEP\s+groups?\s*[:=]\s*(?P<groups>\d{1,5})|(?<![\d.,])(?P<counted>\d{1,5})\s+EP\s+groups?\b",
     re.IGNORECASE,
@@ -63,7 +65,7 @@ def degrees_in(text: str) -> Iterator[Degree]:
         found = match.groupdict()
         if _CODE_PAGE.match(match[0]) or _IN_FORMULA.search(text, max(0, match.start() - _BEFORE), match.start()):
             continue
-        name = found["short"] or found["long"] or found["moe"] or found["way"]
+        name = found["short"] or found["long"] or found["moe"] or found["way"] or found["spanned"]
         axis = _axis(name) if name else "pp" if found["stages"] else "ep_groups"
         value = int(next(group for group in reversed(match.groups()) if group and group.isdigit()))
         if value > 0:

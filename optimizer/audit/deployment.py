@@ -301,6 +301,15 @@ def _known(found: list[Sentence]) -> None:
     """Known of each sentence, and those before it: of its own section first, of the document where it has but one."""
     for sentence in found:
         _read(sentence)
+    models = {one.own.model for one in found if one.own.model}
+    every = set(catalog.names("models"))
+    for sentence in found if models else ():
+        if sentence.own.model is None:
+            sizes = {match[1].lower() for match in _MODEL_SIZE.finditer(sentence.text)}
+            named = [{one for one in models if f"-{size}b" in one} for size in sizes]
+            kin = [{_OWN_SIZE.sub(f"-{size}b", one, count=1) for one in models} & every for size in sizes]
+            told = [one or other for one, other in zip(named, kin, strict=True)]
+            sentence.own.model = _only(next(iter(one)) for one in told if len(one) == 1)
     whole = Known(
         model=_only(one.own.model for one in found), precision=_only(one.own.precision for one in found),
         device=_only(one.own.device for one in found), cache=_only(one.own.cache for one in found),
@@ -343,6 +352,15 @@ def without_names(text: str) -> str:
     return _hardware()[0].sub(" ", _models()[0].sub(" ", text))
 
 
+_IN_IF: Final = re.compile(r"\bif\b(?![^.;]*[,;:]\s)[^.;]*$", re.IGNORECASE)
+"""Before a degree that is only supposed: ``If we ever went to EP24``."""
+_MODEL_SIZE: Final = re.compile(
+    r"(?:\bthe\s+|^[\s*-]*)(\d+(?:\.\d+)?)b\b(?!\s*(?:param|model|weight|total|activ))", re.IGNORECASE
+)
+"""A model by its size alone, another of the family that the document names: ``the 120b``, ``- 8b:``."""
+_OWN_SIZE: Final = re.compile(r"(?<=[a-z\d.])-\d+(?:\.\d+)?b(?![a-z\d])")
+
+
 def _only(values: Iterator[_Fact | None]) -> _Fact | None:
     distinct = {value for value in values if value is not None}
     return distinct.pop() if len(distinct) == 1 else None
@@ -355,7 +373,7 @@ def _read(sentence: Sentence) -> None:
     own.precision = said.pop() if len(said) == 1 else None
     cache = _CACHE.search(text)
     own.cache = (cache[1] or cache[2]).lower() if cache else None
-    degrees = list(degrees_in(text))
+    degrees = [one for one in degrees_in(text) if _IN_IF.search(text[: one.start]) is None]
     if len({one.axis for one in degrees}) == len({(one.axis, one.value) for one in degrees}):
         own.degrees = {one.axis: one.value for one in degrees if one.axis in AXES}
     over = _TP_OVER.search(text)

@@ -127,6 +127,10 @@ def _experts(figures: Sequence[Said], _: Sequence[Said]) -> JudgedClaims:
             values = ((experts + more) // ep, -(-(experts + more) // ep), each + (more if more <= each else 0))
             formula = "(experts + redundant) ÷ ep"
             readings += [Derivation("with redundant copies", Fraction(value), formula, told) for value in values]
+        parts = figures[max(0, at - 2) : at]
+        divided = len(parts) > 1 and parts[0].value == experts and said.before.strip() == "="
+        if divided and re.search(rf"\btp[- ]?{parts[1].value}\b", sentence.text.lower()):
+            continue
         if redundant == () and readings[0].value < said.value <= 2 * readings[0].value:
             continue
         for claim in said.claim("experts_per_gpu", readings, Fraction(0)):
@@ -135,7 +139,7 @@ def _experts(figures: Sequence[Said], _: Sequence[Said]) -> JudgedClaims:
 
 
 _OF_EXPERTS: Final = re.compile(r"[\s(]*(?:of\s+(?:the\s+|its\s+|all\s+)*(?:\d+\s+)?)?(?:[a-z]+\s+)?experts?\b")
-_OF_THEM: Final = re.compile(r"\s*(?:of\s+(?:them|these|those)|each)\b")
+_OF_THEM: Final = re.compile(r"\s*(?:of\s+(?:them|these|those)|each|(?:to|on|for|per|in)\s+(?:each|every|a|one))\b")
 _EXPERTS_BEFORE: Final = re.compile(r"experts?\s+(?:per|/|on each)\s*\w+\s*(?::|=|\bis|\bare)\s*[~≈]?$")
 _NOT_ROUTED: Final = re.compile(r"\b(?:shared|active|activated|top|selected|wrong)\b")
 _EVENLY: Final = re.compile(
@@ -145,9 +149,13 @@ _EVENLY: Final = re.compile(
 )
 
 
+_NOT_EVENLY: Final = re.compile(r"\b(?:not|never|if)\b[^.;]{0,40}\b(?:evenly|equal\w*|uniformly)\b", re.IGNORECASE)
+
+
 def _equal_shares(sentence: Sentence) -> JudgedClaims:
     """``EP40, the same number of experts on each GPU``, of 384 experts."""
-    for degree in degrees_in(sentence.text) if _EVENLY.search(sentence.text) else ():
+    claimed = _EVENLY.search(sentence.text) and not _NOT_EVENLY.search(sentence.text)
+    for degree in degrees_in(sentence.text) if claimed else ():
         priced = priced_on(sentence.known.over(Known(device="h100-sxm-8")), 1)
         moe = None if priced is None else priced[0].model.moe
         if degree.axis == "ep" and moe is not None and moe.experts % degree.value:
@@ -160,8 +168,9 @@ def _equal_shares(sentence: Sentence) -> JudgedClaims:
 
 def _eps(sentence: Sentence) -> list[int]:
     """Degrees of expert parallelism that a sentence may mean: its own, its paragraph's, its section's, the others."""
-    own = sentence.own.degrees.get("ep")
-    return [own] if own else next(filter(None, sentence.whole.nearest(sentence, "ep")), [])
+    own, tp = (sentence.own.degrees.get(axis) for axis in ("ep", "tp"))
+    # vLLM's expert parallelism without data parallelism is as wide as its tensor parallelism.
+    return [own] if own else [*next(filter(None, sentence.whole.nearest(sentence, "ep")), []), *([tp] if tp else [])]
 
 
 # --- bytes of the cache
@@ -254,7 +263,8 @@ def _held_tokens(figures: Sequence[Said], at: int, earlier: Sequence[Said]) -> J
         not rooms
         or not (row or _HOLD.search(" ".join(one.words for one in figures[max(0, at - 1) : at + 1])))
         or re.search(r"\b(?:if|would|without|not|fp8)\b|n't", said.words)
-        or re.match(r"[\s-]*tokens?\s+(?:per|each|a)\b", said.after)
+        or re.match(r"[\s-]*tokens?\s+(?:per|each|a|requests?|sequences?|prompts?|conversations?)\b", said.after)
+        or _OF_ONE.search(said.before)
     ):
         return
     # Where the sentence says what a token takes, its tokens are of that.
@@ -268,6 +278,10 @@ def _held_tokens(figures: Sequence[Said], at: int, earlier: Sequence[Said]) -> J
     yield from said.claim("kv_cache_tokens", readings, _TWICE_ROUNDED)
 
 
+_OF_ONE: Final = re.compile(
+    r"\b(?:requests?|sequences?|prompts?|contexts?|conversations?|windows?)\s+(?:of|at|with)\s+(?:the\s+|a\s+)?(?:\w+\s+)?$"
+)
+"""Before the tokens of one sequence, not of the cache: ``17 requests of the full``."""
 _AT_ONCE: Final = re.compile(
     r"\W*(?:(?:such|of them|concurrent|parallel|simultaneous|full|running)\s+)*"
     r"(?:(?:conversations|sequences|requests|sessions|users|chats|streams)\b(?!\s*(?:/|per|a)\b)"

@@ -21,6 +21,7 @@ from optimizer.audit.verdict import Verdict
 from optimizer.errors import SpecError
 from optimizer.figures.derivation_figure import Figure
 from optimizer.readers.claims import Claim
+from optimizer.readers.launch.launch import Launch
 from optimizer.readers.launch.problem import pose
 from optimizer.readers.launch.read import read_launch
 from optimizer.readers.read import Override
@@ -148,6 +149,10 @@ def _judged(document: Document, block: tuple[int, int], said: Sequence[Sentence]
     if len(replica) == 1 and launch.devices not in replica:
         broken.append(f"it starts {launch.devices} ranks, and a replica has {replica.copy().pop()} devices")
         at_flag = Place(*launch.places["tp"]) if "tp" in launch.places else place
+    short = _too_short(launch, before, document, block)
+    if short is not None:
+        broken.append(short[0])
+        at_flag = short[1]
     if most and launch.devices > most:
         broken.append(f"it starts {launch.devices} ranks, and {most} devices are spoken of")
     where = f"on {launch.devices} of {known.device}"
@@ -159,7 +164,22 @@ def _judged(document: Document, block: tuple[int, int], said: Sequence[Sentence]
     return found(Verdict.FAILS, launch.devices, f"does not run {where}: {told}", judged, at_flag)
 
 
+_WINDOW: Final = re.compile(r"\bcontext\s+(?:window|length)\s+of\s+(\d{1,3}(?:,\d{3})+|\d{4,7})\b", re.IGNORECASE)
+"""A context that the text asks for."""
+_LENGTH_FLAG: Final = re.compile(r"--(?:max[-_]model[-_]len|context[-_]length|max[-_]seq[-_]len)")
 _FLAGS: Final = re.compile(r"(?:tensor|pipeline)[-_]parallel|\b[tp]p[-_]size|--[tp]p\b", re.IGNORECASE)
+
+
+def _too_short(
+    launch: Launch, before: Sequence[Sentence], document: Document, block: tuple[int, int]
+) -> tuple[str, Place] | None:
+    """What a command says of a context that the text before it asks more of, and where."""
+    asked = {int(match[1].replace(",", "")) for one in before for match in _WINDOW.finditer(one.text)}
+    longest = launch.operating.max_model_len
+    if len(asked) != 1 or longest is None or longest >= min(asked):
+        return None
+    line = next((n for n in range(block[0], block[1] + 1) if _LENGTH_FLAG.search(document.lines[n - 1])), block[0])
+    return f"it holds {longest:,} tokens a sequence, and the text asks for {min(asked):,}", Place(line, 1)
 
 
 def judge_code(said: Sequence[Sentence], launches: Sequence[Launched]) -> Iterator[JudgedClaim]:

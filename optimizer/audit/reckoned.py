@@ -20,7 +20,7 @@ from optimizer.audit.document import Kind, Segment
 from optimizer.audit.equation import Equation, by_segment
 from optimizer.audit.statements import Role
 from optimizer.audit.tokens import Number, Token, numbers_of
-from optimizer.audit.verdict import plain
+from optimizer.audit.verdict import Verdict, plain
 
 Type = tuple[tuple[str, int], ...]
 """Exponents of byte, second, FLOP, dollar, joule and of what is counted, those of nought left out."""
@@ -49,6 +49,14 @@ _WINDOW: Final = re.compile(
 )
 _EACH: Final = re.compile(r"\s*(?:each|apiece)\b", re.IGNORECASE)
 _STEP: Final = re.compile(r"\b(?:tpot|itl|inter-token latency|time per output token)\b[^\d.;]{0,16}$", re.IGNORECASE)
+_RATIO_OF: Final = re.compile(r"\bratio\s+(?:is|of|:)\s*(?:about\s+|roughly\s+)?$", re.IGNORECASE)
+_LIMITS: Final = frozenset(["deadline", "limit", "timeout", "target", "budget", "slo", "objective", "cap", "maximum"])
+_RENAMED: Final = re.compile(
+    r"\s*[A-Za-z/]{1,8}(?:\s+[A-Za-z-]+){0,3}\s*[,(]\s*(?:which\s+is|that\s+is|i,e,|or|=)\s+"
+    r"(?:about\s+|roughly\s+|around\s+)?[~≈]?",
+    re.IGNORECASE,
+)
+"""Between a figure and the same in another unit."""
 _ONE_USER: Final = re.compile(r"\b(?:users?|sequence|stream|request)\b", re.IGNORECASE)
 _CONCLUDES: Final = re.compile(
     r"=|→|\b(?:i,e,|so|that\s+is|which\s+is|makes?|gives?|holds?|hold|takes?|in|within|needs?|requires?|costs?|sees?|fits?"
@@ -64,7 +72,7 @@ _IN_ALL: Final = re.compile(r"[^\d.;,]{0,24}\b(?:in\s+total|in\s+all|altogether|
 _NEEDED: Final = re.compile(r"\b(?:needs?|requires?|takes?|must\s+have)\b", re.IGNORECASE)
 _MORE: Final = re.compile(
     r"%|\b(?:utili[sz]\w+|efficien\w*|overlap\w*|peak|theoretical\w*|ideal\w*|speculat\w*|mtp|compress\w*|hit\s+rate|discount\w*"
-    r"|overhead|plus|minus|spare|headroom|if|would|could|not|n't|never|instead|rather|before|was|were|used\s+to|claim\w*|said"
+    r"|overhead|plus|minus|spare|headroom|if|would|could|not|n't|never|instead|rather|before|used\s+to|claim\w*|said"
     r"|says|up\s+to|usable|free|left|remain\w*|about\s+half|half|twice|per\s+direction|each\s+way)\b",
     re.IGNORECASE,
 )
@@ -119,7 +127,8 @@ def find_misreckoned(
         if segment.kind is not Kind.PROSE or segment.quoted or segment.removed or len(tokens[index]) < 2:
             continue
         if segment_role(segment) is not Role.CLAIMED:
-            spans = [(item.start, item.end) for item in written.get(index, ())]
+            judged = (item for item in written.get(index, ()) if item.verdict is not Verdict.UNSUPPORTED)
+            spans = [(item.start, item.end) for item in judged]
             yield from _conclusions(segment, numbers_of(tokens[index]), sections[segment.section], spans)
 
 
@@ -151,7 +160,8 @@ def _conclusions(
             behind = own[at + 1 : at + 2] if _WITH.match(text, result.end) else []
             stop = _CLAUSE_END.search(text, (behind or [result])[-1].end, end)
             written = any(first <= result.start < last for first, last in spans)
-            if written or _MORE.search(text, start, stop.start() if stop else end):
+            more = _MORE.search(text, start, stop.start() if stop else end)
+            if written or (more and result.type):
                 continue
             pools = (own[:at], [*before, *own[:at]] if at < len(own) and len(own) < _MOST_FIGURES - 1 else [])
             made = next((made for pool in pools if (made := _refuted(text, pool, behind, result, counts))), None)
@@ -186,7 +196,13 @@ def _quantity(segment: Segment, text: str, number: Number, start: int, own: Sequ
         kinds[own[-1].type[0][0]] = -1
     if kinds == {"second": 1} and _STEP.search(text[start : number.start]):
         kinds["token"] = -1
-    if not kinds or number.unit is lexicon.PERCENT or value <= 0:
+    ratio = not kinds and number.unit is lexicon.ONE and _RATIO_OF.search(text[start : number.start])
+    if (
+        (not kinds and not ratio)
+        or number.unit is lexicon.PERCENT
+        or value <= 0
+        or not _LIMITS.isdisjoint(number.nouns)
+    ):
         return None
     place = segment.place(number.start)
     told = " ".join(segment.text[number.start : number.end].split())
@@ -239,6 +255,13 @@ def _refuted(
     operands = [*before, *behind]
     if not before:
         return None
+    nearest = before[-1]
+    if (
+        nearest.type == result.type
+        and nearest.value * result.digits != result.value * nearest.digits
+        and _RENAMED.fullmatch(text, nearest.end, result.start)
+    ):
+        return None if result.bound else _told([(nearest.value, nearest.text)], operands, result, set())
     between = _CLAUSES.split(text[before[-1].end : result.start])[-1]
     concludes = _CONCLUDES.search(between) is not None
     totals = _TOTALS.search(between) is not None or _IN_ALL.match(text, result.end) is not None
@@ -259,6 +282,14 @@ def _refuted(
             ways.append((one.value, one.text))
         if _times((), one.type, -1) == result.type and _ONE_USER.search(between):
             ways.append((1 / one.value, f"1 / {one.text}"))
+    return _told(ways, operands, result, counts, needed=needed)
+
+
+def _told(
+    ways: Sequence[tuple[Fraction, str]], operands: Sequence[_Quantity], result: _Quantity, counts: set[int], *,
+    needed: bool = False,
+) -> Contradiction | None:  # fmt: skip
+    """The contradiction, where no way meets the conclusion."""
     if not ways or any(_meets(value, result.value, needed=needed, counts=counts) for value, _ in ways):
         return None
     value, formula = ways[0]
