@@ -18,13 +18,11 @@ from optimizer.audit import lexicon
 from optimizer.audit.degrees import degrees_in
 from optimizer.audit.deployment import Known, Sentence
 from optimizer.audit.facts import Derivation
-from optimizer.audit.known_figures import GB, ROUGHLY, JudgedClaims, claim_at, priced_on, verdict_of
+from optimizer.audit.known_figures import GB, ROUGHLY, JudgedClaims, claim_at, priced_on, token_bytes, verdict_of
 from optimizer.audit.lexicon import ONE, UNITS, Unit
 from optimizer.audit.statements import AXES
 from optimizer.audit.tokens import Number, numbers_of, tokenize
 from optimizer.audit.verdict import Verdict, plain, shown
-from optimizer.domain.attention import GroupedQueryAttention, LatentAttention
-from optimizer.domain.precision import KV_BYTES
 
 _DEVICE: Final = r"(?:gpu|device|rank|card|chip|accelerator)s?\b"
 _EACH_DEVICE: Final = re.compile(
@@ -315,32 +313,7 @@ def _of_a_token(sentence: Sentence, *, layered: bool = False) -> list[Derivation
     if not _OF_CACHE.search(f"{' '.join(sentence.section)} {sentence.lead} {sentence.text}"):
         return []
     whole, known = sentence.whole, sentence.known
-    return list(_token_bytes(known.model, known.precision, whole.cache_widths(sentence), whole.every("tp"), layered))
-
-
-@lru_cache(maxsize=256)
-def _token_bytes(
-    model: str | None, precision: str | None, widths: tuple[int, ...], tps: tuple[int, ...], layered: bool  # noqa: FBT001
-) -> Sequence[Derivation]:  # fmt: skip
-    priced = priced_on(Known(model, precision, "h100-sxm-8"), 1)
-    if priced is None:
-        return ()
-    problem, _, verdict = priced
-    kinds = [block.attention for block in problem.model.blocks.values()]
-    first = kinds[0]
-    plain_heads = isinstance(first, GroupedQueryAttention) and first.window is None
-    if any(kind != first for kind in kinds) or not (plain_heads or isinstance(first, LatentAttention)):
-        return ()  # windows and states: no one size of a token
-    heads = first.kv_heads if isinstance(first, GroupedQueryAttention) else 1
-    wide = Fraction(verdict.figures["kv_cache_bytes_per_token"].value) * 2 / KV_BYTES[problem.precision.kv_cache]
-    layers = problem.model.layer_count if layered else 1
-    found: dict[Fraction, Derivation] = {}
-    for width, tp in product(widths, (1, *tps)):
-        for copies in (Fraction(1), Fraction(max(tp, heads), heads), Fraction(1, min(tp, heads)), Fraction(tp)):
-            value = wide * width / 16 * copies / layers
-            told = f"{shown(wide)} × {width} ÷ 16" + (f" × {plain(copies)}" if copies != 1 else "")
-            found.setdefault(value, Derivation(f"a cache of {width} bits", value, "kv_cache_bytes_per_token", told))
-    return tuple(found.values())
+    return list(token_bytes(known.model, known.precision, whole.cache_widths(sentence), whole.every("tp"), layered))
 
 
 # --- bytes of the weights

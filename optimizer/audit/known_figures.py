@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from functools import lru_cache
+from itertools import product
 from typing import Final
 
 from optimizer.audit.context import outside_quotation
@@ -14,8 +15,10 @@ from optimizer.audit.facts import Derivation, JudgedClaim
 from optimizer.audit.lexicon import UNITS, Unit
 from optimizer.audit.partial import resolve
 from optimizer.audit.statements import Role, Statement
-from optimizer.audit.verdict import Verdict, shown
+from optimizer.audit.verdict import Verdict, plain, shown
+from optimizer.domain.attention import GroupedQueryAttention, LatentAttention
 from optimizer.domain.layout import Layout, WrittenLayout
+from optimizer.domain.precision import KV_BYTES
 from optimizer.domain.problem import Problem
 from optimizer.errors import SpecError
 from optimizer.verify import Verdict as Priced
@@ -130,3 +133,29 @@ def share_of_weights(
             UNITS["GiB" if "GiB" in match[0] else "GB"],
         )
         yield claim_at(sentence, match, "weights", value, unit, verdict_of(right=near), readings, note)
+
+
+@lru_cache(maxsize=256)
+def token_bytes(
+    model: str | None, precision: str | None, widths: tuple[int, ...], tps: tuple[int, ...], layered: bool  # noqa: FBT001
+) -> Sequence[Derivation]:  # fmt: skip
+    """Bytes of a token in the caches of a model, of each width, whole, with copies of heads, and on one of ``tps``."""
+    priced = priced_on(Known(model, precision, "h100-sxm-8"), 1)
+    if priced is None:
+        return ()
+    problem, _, verdict = priced
+    kinds = [block.attention for block in problem.model.blocks.values()]
+    first = kinds[0]
+    plain_heads = isinstance(first, GroupedQueryAttention) and first.window is None
+    if any(kind != first for kind in kinds) or not (plain_heads or isinstance(first, LatentAttention)):
+        return ()  # windows and states: no one size of a token
+    heads = first.kv_heads if isinstance(first, GroupedQueryAttention) else 1
+    wide = Fraction(verdict.figures["kv_cache_bytes_per_token"].value) * 2 / KV_BYTES[problem.precision.kv_cache]
+    layers = problem.model.layer_count if layered else 1
+    found: dict[Fraction, Derivation] = {}
+    for width, tp in product(widths, (1, *tps)):
+        for copies in (Fraction(1), Fraction(max(tp, heads), heads), Fraction(1, min(tp, heads)), Fraction(tp)):
+            value = wide * width / 16 * copies / layers
+            told = f"{shown(wide)} × {width} ÷ 16" + (f" × {plain(copies)}" if copies != 1 else "")
+            found.setdefault(value, Derivation(f"a cache of {width} bits", value, "kv_cache_bytes_per_token", told))
+    return tuple(found.values())

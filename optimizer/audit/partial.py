@@ -178,7 +178,11 @@ class Partial:
         """
         found: dict[tuple[str, Fraction], Derivation] = {}
         whole = bool(self.completions)
+        priced = self.points if points else self.completions
+        known_here = {figure for way in priced for figure in figures.keys() & way.figures.keys()}
         for figure, reading in figures.items():
+            if known_here and figure not in known_here:
+                continue  # weights as stored differ from those held where a kernel pads alone
             for convention in _USUAL:
                 ways: dict[str, list[Completion]] = {}
                 for way in self.points if points else self.completions:
