@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import ClassVar
 
 from optimizer.domain.base import Spec
@@ -17,9 +18,9 @@ class Recurrent(Spec):
     def kv_head_count(self) -> int | None:
         return None
 
+    @abstractmethod
     def _state(self, tp: int) -> tuple[int, int]:
         """Elements of the state on one rank, and bytes of each."""
-        raise NotImplementedError
 
     def _convolved(self, tp: int) -> tuple[int, int]:
         """Channels of the convolution on one rank, and tokens that it spans."""
