@@ -1,6 +1,7 @@
 """Figures of a running service that fix one another: prices and rates of tokens, requests, times said twice, ports."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -8,7 +9,7 @@ from itertools import product
 from typing import Final
 
 from optimizer.audit import lexicon
-from optimizer.audit.context import outside_quotation, segment_role
+from optimizer.audit.context import outside_quotation, segment_role, without_full_stops
 from optimizer.audit.contradictions import Contradiction
 from optimizer.audit.deployment import COUNT, count
 from optimizer.audit.document import Kind, Segment
@@ -128,7 +129,7 @@ def _own(segment: Segment) -> bool:
 
 
 def _sentence(text: str, number: Number) -> tuple[int, int]:
-    text = text.replace("i.e.", "i,e,").replace("e.g.", "e,g,")
+    text = without_full_stops(text)
     start = max(text.rfind(mark, 0, number.start) + 1 for mark in (". ", "? ", "! ", "; "))
     ends = [at for mark in (". ", "? ", "! ", "; ") if (at := text.find(mark, number.number_end)) >= 0]
     return start, min(ends, default=len(text))
@@ -144,14 +145,14 @@ def _figures(segments: Sequence[Segment], tokens: Sequence[list[Token]]) -> Iter
         if not _own(segment) or segment_role(segment) is Role.CLAIMED:
             continue
         for number in numbers_of(tokens[index]):
-            if number.bound or number.value <= 0 or not outside_quotation(segment.text[: number.start]):
+            if number.bound or number.value <= 0:
                 continue
             label = f"{segment.row_label} {segment.column_label}" if segment.kind is Kind.CELL else ""
             start, end = _sentence(segment.text, number)
             kind, scale = _kind(number, segment.text[number.number_end : end], label)
             if number.unit.name == "$" and _PRICE_OF_TOKENS.search(segment.text[start : number.start]):
                 kind, scale = "token_price", Fraction(1, 10**6)
-            if kind:
+            if kind and outside_quotation(segment.text[: number.start]):
                 sentence = segment.text[start:end]
                 words = label or _clause(segment.text[start : number.start], segment.text[number.start : end])
                 told = " ".join(segment.text[number.start : number.end].split())
@@ -280,21 +281,20 @@ def _two_runs(
     for index, segment in enumerate(segments):
         if segment.row >= 0 and segment.kind is Kind.CELL:
             rows.setdefault(segment.row, []).append(index)
-    values = {
-        row: {item.digits for index in indices for item in numbers_of(tokens[index]) if item.digits > 4}
-        for row, indices in rows.items()
-    }
+    of_value: dict[Fraction, set[int]] = {}
+    for row, indices in rows.items():
+        for item in (item for index in indices for item in numbers_of(tokens[index]) if item.digits > 4):
+            of_value.setdefault(item.digits, set()).add(row)
     lines: dict[tuple[int, int], set[Fraction]] = {}
     for index, segment in enumerate(segments):
         for item in numbers_of(tokens[index]) if rows and segment.row < 0 and _own(segment) else ():
             if _CHANGED.search(segment.text, *_sentence(segment.text, item)) is None:
                 lines.setdefault((index, segment.place(item.start).line), set()).add(item.digits)
     for (index, line), own in lines.items():
-        close = sorted(rows, key=lambda row: len(values[row] & own), reverse=True)[:2]
-        shared = [len(values[row] & own) for row in close]
-        if shared[0] < _SHARED or (len(close) > 1 and shared[1] == shared[0]):
+        shared = Counter(row for value in own for row in of_value.get(value, ())).most_common(2)
+        if not shared or shared[0][1] < _SHARED or (len(shared) > 1 and shared[1][1] == shared[0][1]):
             continue
-        cells = set(rows[close[0]])
+        cells = set(rows[shared[0][0]])
         for kind in ("token_rate", "request_rate", "token_price"):
             said = [item for item in figures if (item.index, item.line, item.kind) == (index, line, kind)]
             told = [item for item in figures if item.index in cells and item.kind == kind]

@@ -10,6 +10,7 @@ from typing import Final
 
 from optimizer.audit import lexicon
 from optimizer.audit.compare import rounding
+from optimizer.audit.context import without_full_stops
 from optimizer.audit.document import Segment
 from optimizer.audit.facts import Claims, Derivation, JudgedClaim
 from optimizer.audit.statements import Role, Statement
@@ -161,7 +162,7 @@ def _change(text: str, match: re.Match[str], claim: Statement, low: Fraction, hi
 
     Accused only when no base and no sense of the words gives the number written.
     """
-    text = text.replace("i.e.", "i,e,").replace("e.g.", "e,g,")
+    text = without_full_stops(text)
     start = max(text.rfind(". ", 0, match.start()), text.rfind("; ", 0, match.start()), match.start() - _REACH, -1) + 1
     pairs = list(_PAIR.finditer(text, start, match.start()))
     if not pairs or len(_FIGURE.findall(text[pairs[-1].start() : match.start()])) != 2:

@@ -13,7 +13,7 @@ from itertools import combinations, permutations
 from typing import Final
 
 from optimizer.audit import lexicon
-from optimizer.audit.context import outside_quotation, segment_role
+from optimizer.audit.context import outside_quotation, segment_role, without_full_stops
 from optimizer.audit.contradictions import Contradiction
 from optimizer.audit.deployment import COUNT, count
 from optimizer.audit.document import Kind, Segment
@@ -40,13 +40,9 @@ _COUNTS: Final = frozenset(["request", "device", "node", "replica"])
 _PERIOD: Final = re.compile(r"\s*(?:per|an?|each|every|/)\s*(second|minute|hour|day|month|year)\b", re.IGNORECASE)
 _MONTH: Final = Fraction(730 * 3600)
 """Seconds of a month as bills count it: a twelfth of 8,760 hours."""
-_OF_EACH: Final = re.compile(
-    r"\b(?:prompts?|contexts?|windows?|sequences?|conversations?|requests?)\s+of\s+$", re.IGNORECASE
-)
-_WINDOW: Final = re.compile(
-    r"[- ](?:tokens?\s+)?(?:prompts?|contexts?|windows?|sequences?|conversations?|requests?|documents?)\b",
-    re.IGNORECASE,
-)
+_PIECES: Final = "prompts?|contexts?|windows?|sequences?|conversations?|requests?"
+_OF_EACH: Final = re.compile(rf"\b(?:{_PIECES})\s+of\s+$", re.IGNORECASE)
+_WINDOW: Final = re.compile(rf"[- ](?:tokens?\s+)?(?:{_PIECES}|documents?)\b", re.IGNORECASE)
 _EACH: Final = re.compile(r"\s*(?:each|apiece)\b", re.IGNORECASE)
 _STEP: Final = re.compile(r"\b(?:tpot|itl|inter-token latency|time per output token)\b[^\d.;]{0,16}$", re.IGNORECASE)
 _RATIO_OF: Final = re.compile(r"\bratio\s+(?:is|of|:)\s*(?:about\s+|roughly\s+)?$", re.IGNORECASE)
@@ -141,7 +137,7 @@ def _counted(text: str) -> Iterator[str]:
 def _conclusions(
     segment: Segment, numbers: Sequence[Number], counts: set[int], spans: Sequence[tuple[int, int]]
 ) -> Iterator[Contradiction]:
-    text = segment.text.replace("i.e.", "i,e,").replace("e.g.", "e,g,")
+    text = without_full_stops(segment.text)
     starts = [0, *(match.end() for match in _SENTENCES.finditer(text))]
     before: list[_Quantity] = []
     for start, end in zip(starts, [*starts[1:], len(text)], strict=True):
@@ -163,7 +159,7 @@ def _conclusions(
             more = _MORE.search(text, start, stop.start() if stop else end)
             if written or (more and result.type):
                 continue
-            pools = (own[:at], [*before, *own[:at]] if at < len(own) and len(own) < _MOST_FIGURES - 1 else [])
+            pools = (own[:at], [*before, *own[:at]] if len(own) < _MOST_FIGURES - 1 else [])
             made = next((made for pool in pools if (made := _refuted(text, pool, behind, result, counts))), None)
             if made is not None:
                 yield made
