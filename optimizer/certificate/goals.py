@@ -2,7 +2,7 @@
 
 The objective becomes a limit: better throughput means more requests/s of each device, better TPOT a shorter cycle, and
 so on. For fixed degrees requests/s rise and every limit tightens with the micro-batch (`figures/operating_point.py`),
-so one evaluation can dismiss them all: at any micro-batch m, too few requests dismiss all up to m, a broken limit all
+so few evaluations can dismiss them all: at any micro-batch m, too few requests dismiss all up to m, a broken limit all
 from m on.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from math import ceil, floor
+from math import ceil, floor, isqrt
 
 from optimizer.domain.lattice import LARGEST_BATCH, largest_batch
 from optimizer.domain.limit_table import first_limits, tightest
@@ -20,6 +20,7 @@ from optimizer.domain.problem import Problem
 from optimizer.figures.costs import Costs
 from optimizer.figures.layer import Experts, Step
 from optimizer.figures.memory import Memory
+from optimizer.figures.percentiles import least_wait
 from optimizer.figures.rates import TICKS_PER_SECOND
 from optimizer.figures.room import next_longer
 from optimizer.figures.serving import Steps, first_token, keeps_step, prompt_split, steps_of
@@ -111,6 +112,11 @@ def on_fewer_devices(problem: Problem, requests: Fraction, devices: int) -> Goal
     return replace(own, total=max(own.total, requests), devices=devices - 1)
 
 
+def _waited(load: Fraction, percentile: int | None) -> Fraction:
+    """Services that prompts wait in the queue at a load below 1, at least: of the mean or of a percentile."""
+    return load / (2 - 2 * load) if percentile is None else least_wait(load, percentile)
+
+
 class Reach:
     """What degrees can reach over all batches and cuts: coefficients, and pp (None: open, up to `deepest`).
 
@@ -127,7 +133,7 @@ class Reach:
         self._contexts: dict[int, bool] = {}
 
     def possible(self, goal_: Goal, chunk: int | None, most_devices: int) -> bool:
-        """Whether one evaluation at this chunk fails to dismiss these degrees.
+        """Whether bounds at this chunk fail to dismiss these degrees.
 
         Parameters
         ----------
@@ -137,7 +143,7 @@ class Reach:
         return self._undismissed(goal_, most_devices, (chunk, chunk), self._at)
 
     def possible_between(self, goal_: Goal, least: int, most: int, most_devices: int) -> bool:
-        """Whether one evaluation fails to dismiss these degrees with every chunk from `least` to `most`.
+        """Whether bounds fail to dismiss these degrees with every chunk from `least` to `most`.
 
         In phase aggregated a step carries ȳ = µ·e·P ÷ (output − 1) prompt tokens on average, whatever the chunk, and
         (1 − φ)·g(x) + φ·g(x + p) is at least g(x + ȳ) where g is convex, and at least g(x) and ȳ times the slope of the
@@ -150,7 +156,7 @@ class Reach:
         goal_: Goal,
         most_devices: int,
         chunks: tuple[int | None, int | None],
-        at: Callable[[int, Goal, tuple[int | None, int | None]], tuple[int, int, bool]],
+        at: Callable[[int, Goal, tuple[int | None, int | None], int], tuple[int, int, bool]],
     ) -> bool:
         if most_devices <= 0 or not self._holds(goal_.context):
             return False
@@ -159,13 +165,18 @@ class Reach:
             strong = max(strong or Fraction(0), goal_.total_above / most_devices)
         top = min(self._most_in_memory(goal_, chunks[1]), self._most_taken(chunks[0]))
         micro = max(1, min(self._wanted(goal_, chunks[1], max(weak, strong or Fraction(0))), top))
-        served, cycle, holds = at(micro, goal_, chunks)
-        if not holds and micro == 1:
-            return False
-        short = served * weak.denominator < weak.numerator * cycle
-        if strong is not None:
-            short = short or served * strong.denominator <= strong.numerator * cycle
-        return not (short and (not holds or micro >= top))
+        # all up to `low` serve too little, all from `high` on break a limit
+        low, high = 0, max(1, top + 1)
+        while high - low > 1:
+            served, cycle, holds = at(micro, goal_, chunks, most_devices)
+            short = served * weak.denominator < weak.numerator * cycle
+            if strong is not None:
+                short = short or served * strong.denominator <= strong.numerator * cycle
+            if holds and not short:
+                return True
+            low, high = (micro if short else low), (high if holds else micro)
+            micro = max(low + 1, isqrt(low * high))
+        return False
 
     def _holds(self, tokens: int) -> bool:
         """Whether stages may hold a sequence of so many tokens: together they hold all of it and all weights."""
@@ -213,7 +224,9 @@ class Reach:
         cycles = self.problem.workload.cycles_of_request(pieces)
         return micro * cycles.denominator * TICKS_PER_SECOND * scale, cycles.numerator * self.ranks
 
-    def _at(self, micro: int, goal_: Goal, chunks: tuple[int | None, int | None]) -> tuple[int, int, bool]:
+    def _at(
+        self, micro: int, goal_: Goal, chunks: tuple[int | None, int | None], devices: int
+    ) -> tuple[int, int, bool]:
         """At a micro-batch: most requests/s of a device (numerator, denominator), and whether the limits can hold."""
         steps = steps_of(self.problem.workload, micro, chunks[0])
         pp, scale = self.pp or 1, steps.share.denominator
@@ -228,11 +241,13 @@ class Reach:
         holds = holds and self._in_time(goal_, cycle, scale)
         if steps.mixed is not None:
             means = [Fraction(d * scale + busy * (m - d), scale) for d, m in zip(plain, mixed, strict=True)]
-            holds = holds and self._first_in_time(goal_, micro, steps, mixed, means)
+            holds = holds and self._first_in_time(goal_, micro, steps, mixed, means, devices)
         served, factor = self._served(micro, scale, steps.pieces)
         return served, factor * cycle, holds
 
-    def _between(self, micro: int, goal_: Goal, chunks: tuple[int | None, int | None]) -> tuple[int, int, bool]:
+    def _between(
+        self, micro: int, goal_: Goal, chunks: tuple[int | None, int | None], devices: int
+    ) -> tuple[int, int, bool]:
         """`_at` of all chunks from the first to the second."""
         work, (least, most) = self.problem.workload, (steps_of(self.problem.workload, micro, c) for c in chunks)
         assert least.mixed is not None  # noqa: S101 - an interval of chunks is of a phase with prompts
@@ -248,7 +263,7 @@ class Reach:
         holds = held <= goal_.memory and self._in_time(goal_, cycle, scale)
         holds = holds and keeps_step(work, replace(least, share=most.share))
         means = [Fraction(cycle if work.decodes else mixed[0], scale), Fraction(0)]
-        holds = holds and self._first_in_time(goal_, micro, most, mixed, means)
+        holds = holds and self._first_in_time(goal_, micro, most, mixed, means, devices)
         served, factor = self._served(micro, scale, most.pieces)
         return served, factor * cycle, holds
 
@@ -287,24 +302,37 @@ class Reach:
         return max(experts.flop * pairs, experts.unit * reads + experts.io * pairs)
 
     def _first_in_time(
-        self, goal_: Goal, micro: int, steps: Steps, mixed: Sequence[int], mean: Sequence[Fraction]
+        self, goal_: Goal, micro: int, steps: Steps, mixed: Sequence[int], mean: Sequence[Fraction], devices: int
     ) -> bool:
-        """Whether the first token can be in time: it takes o + max (k·M + w·A), by each of the bounds of pp·M and pp·A.
+        """Whether the queue can end and the first token be in time: o + max (k·M + w·A), and the wait in the queue.
 
-        Of k the pp − 1 steps of the later stages count whole: (n + pp − 1)·max M ≥ (n − 1)/pp·ΣM + ΣM.
+        Each is bounded by the bounds of pp·M and pp·A. Of k the pp − 1 steps of the later stages count whole:
+        (n + pp − 1)·max M ≥ (n − 1)/pp·ΣM + ΣM. A load is that of as many ranks as the devices make up:
+        rate ÷ ranks · S ≥ rate · tp·cp ÷ devices · (n ÷ m) · pp·M.
         """
-        return all(self._kept(goal_, each, micro, steps, mixed, mean) for each in goal_.first)
+        work, own = self.problem.workload, Fraction(max(mixed), TICKS_PER_SECOND)
+        service, load = Fraction(0), Fraction(0)
+        # with nothing to decode the queue gets shorter with the micro-batch, which shares a step
+        if work.queued_rate is not None and work.decodes:
+            service = own * steps.pieces / steps.together
+            load = work.queued_rate * self.ranks / devices * service
+        if load >= 1:
+            return False
+        return all(
+            self._kept(goal_, each, micro, steps, mixed, mean, service / self.deep * _waited(load, each[0]))
+            for each in goal_.first
+        )
 
     def _kept(
         self, goal_: Goal, each: tuple[int | None, Fraction], micro: int, steps: Steps, mixed: Sequence[int],
-        mean: Sequence[Fraction],
+        mean: Sequence[Fraction], queue_s: Fraction,
     ) -> bool:  # fmt: skip
         percentile, limit = each
         batch = (self.pp or 1) * (micro - 1) + 1
         least = first_token(self.problem, pp=1, batch=batch, steps=steps, percentile=percentile)
         often = least.mixed + self.deep - 1
         longest = max(often * m + least.mean * a for m, a in zip(mixed, mean, strict=True))
-        first, most = longest / self.deep, (limit - least.fixed_s) * TICKS_PER_SECOND
+        first, most = longest / self.deep, (limit - least.fixed_s - queue_s) * TICKS_PER_SECOND
         return first < most if goal_.beats_first(percentile) else first <= most
 
     def _in_time(self, goal_: Goal, cycle: int, scale: int) -> bool:

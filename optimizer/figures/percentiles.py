@@ -31,6 +31,8 @@ _GRID = 256
 """Parts of a service that waits are rounded up to."""
 _LOADS = 4096
 """Parts of each halving of 1 − ρ that loads are rounded up to."""
+_COARSE = 64
+"""Levels of which a bound tells only the first."""
 _SHARES = 256
 """Parts that the share of a cycle which the sequences in flight take is rounded up to."""
 _TERM_BITS = 128
@@ -136,6 +138,11 @@ def _wait_at(level: int, percentile: int) -> Fraction:
 def wait(load: Fraction, percentile: int) -> Fraction:
     """Services that so many percent of all prompts wait at most, at a load below 1; does not fall with the load."""
     return _wait_at(level_of(load), percentile)
+
+
+def least_wait(load: Fraction, percentile: int) -> Fraction:
+    """A lower bound of `wait`: that of the first of `_COARSE` levels, so that few are worked out."""
+    return _wait_at(level_of(load) // _COARSE * _COARSE, percentile)
 
 
 def longest_step(limit: Fraction, passed: Fraction, each: Fraction, rate: Fraction, percentile: int) -> Fraction:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
 
+from optimizer.certificate.goals import Reach, goal
 from optimizer.certificate.meshes import lattice
 from optimizer.certificate.relaxed import relaxed, shape_at
 from optimizer.domain.lattice import axes, divides_attention, divides_widths
@@ -16,8 +18,9 @@ from optimizer.figures.costs import CostBook, Costs
 from optimizer.figures.layer import LayerCost, Step
 from optimizer.figures.memory import Memory, MemoryBook
 from optimizer.figures.rates import effective_rates
+from optimizer.figures.serving import evaluate
 from optimizer.figures.topology import replicas_that_fit
-from tests.small_problems import small_problem
+from tests.small_problems import Priced, keeps_limits, layouts, small_problem
 from tests.solve.joint_problems import joint_problem
 
 PARTS = ("decode", "prefill_flop", "prefill_read", "per_token", "per_prompt", "per_seq", "fixed")
@@ -128,3 +131,50 @@ def test_an_expert_mesh_may_carry_a_replica_to_faster_links() -> None:
             assert wrong == [], f"seed {seed}, {shape}"
             wider += shape.stage_devices > 4
     assert wider > 10
+
+
+def at_random(problem: Problem, found: list[Priced]) -> Problem | None:
+    """The problem where requests come at random at a rate that half of its layouts serve; None without prompts."""
+    if not problem.workload.prompts or not found:
+        return None
+    capacities = sorted(one.evaluation.request_capacity for one in found)
+    rate = {"arrival": "poisson", "request_rate": capacities[len(capacities) // 2], "concurrency": None}
+    return problem.changed(workload=problem.workload.model_copy(update=rate))
+
+
+def reaches(problem: Problem, shape: Shape) -> Iterator[Reach]:
+    """What the checker asks before it decides a shape, the widest first."""
+    costs, memory = CostBook(problem, effective_rates(problem.priced_hardware)), MemoryBook(problem)
+    depths, tp, cp = axes(problem).pp, shape.tp, shape.cp
+    yield Reach(problem, *relaxed(problem, tp, cp, depths, costs, memory), tp, cp, None, depths[-1])
+    flat = replace(shape, pp=1)
+    yield Reach(problem, costs.least(flat, depths), memory.memory(flat), tp, cp, None, depths[-1])
+    yield Reach(problem, costs.of(shape), memory.memory(shape), tp, cp, shape.pp, shape.pp)
+
+
+def test_no_bound_dismisses_what_a_layout_reaches() -> None:
+    asked = queued = 0
+    for seed in range(60):
+        small = small_problem(seed)
+        found = list(layouts(small, full=True))
+        for problem in filter(None, (small, at_random(small, found))):
+            goal_, chunks_ = goal(problem, None), sorted(chunk for chunk in axes(problem).chunks if chunk is not None)
+            for one in found[:: max(1, len(found) // 12)]:
+                own = evaluate(problem, one.evaluation.layout, full=True)
+                if not keeps_limits(problem, own):
+                    continue
+                first = ((share, own.first_token_s(share)) for share in (None, 50, 99) if problem.workload.prompts)
+                reached = replace(
+                    goal_, above=own.request_capacity / own.devices - Fraction(1, 10**9), memory=own.memory_bytes,
+                    cycle=own.tpot_s and own.tpot_s * problem.workload.tokens_per_step, devices=own.devices,
+                    first=tuple((share, late) for share, late in first if late is not None),
+                )  # fmt: skip
+                chunk = own.layout.prefill_chunk
+                for reach in reaches(problem, one.shape):
+                    assert reach.possible(reached, chunk, own.devices), f"seed {seed}, {own.layout}"
+                    for least in chunks_ if chunk is not None else ():
+                        ends = sorted((least, chunk))
+                        assert reach.possible_between(reached, *ends, own.devices), f"seed {seed}, {own.layout}"
+                asked, queued = asked + 1, queued + (own.queue_s > 0)
+    assert asked > 300
+    assert queued > 60
