@@ -4,7 +4,7 @@
 device, engine release, lengths and concurrency in the silicon sample of aiconfigurator-core 0.12.0. By model, engine
 and the two layouts it prints how many pairs are in the right order (and of those measured more than 5% apart), the
 measured and the predicted ratio of TPOT at the least and at the most requests in flight, and the regret of choosing by
-the figures. The sample does not say which runs drafted tokens: DeepSeek's and Qwen3.5's may have.
+the figures. Degrees are those that InferenceX's configurations launched, without runs that may have drafted tokens.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -47,6 +47,62 @@ HARDWARE = {
 """Catalog hardware of each device name's beginning."""
 
 _NO_CONCURRENCY = re.compile(r"_c_tp\d")
+_MEASURED = re.compile(r"(?:date=|measured )(\d{4}-\d\d-\d\d)")
+
+
+@dataclass(frozen=True)
+class Drafted:
+    """Runs of InferenceX that may have drafted tokens, which the sample does not say: its configurations do.
+
+    Attributes
+    ----------
+    model, gpus, engine, release
+        Which runs; no device: any.
+    measured
+        Days on which they were measured; empty: any.
+    degrees
+        tp and ep that they alone have; None: any.
+    above
+        Requests in flight that the runs without drafting do not exceed.
+    source
+        Configuration of `SemiAnalysisAI/InferenceX` that says so.
+    """
+
+    model: str
+    gpus: tuple[str, ...]
+    engine: str
+    release: str
+    source: str
+    measured: tuple[str, ...] = ()
+    degrees: tuple[int, int] | None = None
+    above: int = 0
+
+    def meets(self, run: Run, notes: str) -> bool:
+        """Whether a run is one of them; those with a configuration's number are of a dump that has none."""
+        day = _MEASURED.search(notes)
+        return (
+            (run.model, run.engine, run.release) == (self.model, self.engine, self.release)
+            and (not self.gpus or run.gpu in self.gpus)
+            and (not self.measured or (day is not None and day[1] in self.measured))
+            and self.degrees in (None, (run.layout.tp, run.layout.ep))
+            and run.concurrency > self.above
+            and _NUMBERED not in notes
+        )
+
+
+_NUMBERED, _LABORATORY = "_cfg", "_epnone_"
+"""What tells the identifiers of a dump of the database, and of runs that NVIDIA made itself, from the others."""
+DRAFTED = (
+    Drafted("deepseek-v3", (), "trtllm", "1.2.0rc6.post3", "dsr1-fp4-b200-trt-mtp, dsr1-fp8-b200-trt-mtp (2026-02-06)"),
+    Drafted("deepseek-v3", (), "trtllm", "1.1.0rc2.post2", "the same and dsr1-fp8-h200-trt-mtp, begun on 2026-01-14",
+            measured=("2026-01-14",)),
+    Drafted("deepseek-v3", ("H200",), "trtllm", "1.1.0rc2.post2", "dsr1-fp8-h200-trt-mtp; without drafting up to 64",
+            measured=("2026-01-28",), above=64),
+    Drafted("deepseek-v3", ("B200",), "sglang", "0.5.9", "dsr1-fp8-b200-sglang and dsr1-fp8-b200-sglang-mtp, both",
+            degrees=(8, 1)),
+    Drafted("qwen3.5-397b-a17b", ("B200", "B300"), "sglang", "0.5.9", "qwen3.5-fp8-b200-sglang-mtp; else tp 4 has ep 4",
+            degrees=(4, 1)),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -61,9 +117,7 @@ class Run:
     layout
         Its batch is the concurrency, shared by the attention data-parallel ranks.
     release
-        Version of the engine. Layouts are compared within one alone: the same DeepSeek layouts differ by up to 2.3
-        times in TPOT between releases of TensorRT-LLM a week apart, other models' by 1%, as they would with and
-        without drafted tokens, of which the sample says nothing.
+        Version of the engine. Layouts are compared within one alone.
     suspect
         Why the row is not to be trusted; empty where it is.
     """
@@ -100,11 +154,16 @@ def _kind(row: dict[str, str]) -> str:
     return "online" if row["concurrency_or_batch"] else "queued"
 
 
-def _suspect(notes: str) -> str:
-    if "TOPOLOGY_SUSPECT" in notes:
-        return "attention data parallelism encoded as tp x dp = n squared"
+def _suspect(run: Run, notes: str) -> str:
+    layout = run.layout
+    # InferenceX spreads experts over all devices or none, attention data parallelism alike; two dumps multiply the two
+    launched = layout.ep in (1, run.devices) and 1 in (layout.tp, layout.dp)
+    if "TOPOLOGY_SUSPECT" in notes or ("id=" in notes and _LABORATORY not in notes and not launched):
+        return "tp x dp = n squared: devices multiplied by EP"
     if "BELOW_ROOFLINE" in notes:
         return "flagged by its collector as below the roofline"
+    if any(drafted.meets(run, notes) for drafted in DRAFTED):
+        return "may have drafted tokens"
     return "the row's id states no concurrency" if _NO_CONCURRENCY.search(notes) else ""
 
 
@@ -123,7 +182,7 @@ def read_runs(path: Path) -> Iterator[Run]:
             tp, pp, ep, dp = (int(row[axis] or 1) for axis in ("tp", "pp", "ep", "dp"))
             concurrency = int(row["concurrency_or_batch"] or 0)
             precision = row["precision_weights"].split()[0]
-            yield Run(
+            run = Run(
                 place=f"{path.name}:{line}",
                 kind=_kind(row),
                 model=model,
@@ -140,8 +199,9 @@ def read_runs(path: Path) -> Iterator[Run]:
                 ttft_s=_number(row["measured_ttft_ms"], 1e-3),
                 tpot_s=_number(row["measured_tpot_ms"], 1e-3),
                 tokens_per_s=_number(row["measured_output_tok_s_total"]),
-                suspect=_suspect(row["notes"]),
+                suspect="",
             )
+            yield replace(run, suspect=_suspect(run, row["notes"]))
 
 
 @cache

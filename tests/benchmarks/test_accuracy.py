@@ -87,11 +87,37 @@ def test_golden_section_finds_the_minimum() -> None:
     assert golden_section(lambda x: (x - 3) ** 2, 0, 10, 1e-4) == pytest.approx(3, abs=1e-3)
 
 
-def test_suspect_rows_are_marked(tmp_path: Path) -> None:
-    header, first, *_ = OWN_TABLE.read_text(encoding="utf-8").splitlines()
+@pytest.mark.parametrize(
+    ("own", "notes", "suspect"),
+    [
+        ({}, "TOPOLOGY_SUSPECT", True),
+        ({"engine": "sglang", "tp": "4", "ep": "2", "num_gpus": "4"}, "id=q_agg_cfg736", True),
+        ({"engine": "sglang", "tp": "4", "ep": "2", "num_gpus": "4"}, "id=q_agg_tp4_epnone_7", False),
+        ({"tp": "2", "dp": "2", "ep": "4", "num_gpus": "4"}, "id=m_agg_tp2_ep2_1395", True),
+        ({"tp": "1", "dp": "4", "ep": "4", "num_gpus": "4"}, "id=m_agg_tp4_0_ep4_0_9", False),
+        ({"engine": "TensorRT-LLM", "engine_version": "1.2.0rc6.post3"}, "id=d_agg_tp8_ep1_9", True),
+        ({"engine": "TensorRT-LLM", "engine_version": "1.2.0rc6.post2"}, "id=d_agg_tp8_ep1_9", False),
+        ({"engine": "TensorRT-LLM", "engine_version": "1.1.0rc2.post2"}, "id=d_tp8_ep1_9; date=2026-01-14", True),
+        ({"engine": "TensorRT-LLM", "engine_version": "1.1.0rc2.post2"}, "id=d_tp8_ep1_9; date=2025-12-15", False),
+        ({"engine": "sglang", "engine_version": "0.5.9", "num_gpus": "8", "tp": "8"}, "id=d_agg_tp8_0_ep1_0_9", True),
+        ({"engine": "sglang", "engine_version": "0.5.9", "num_gpus": "8", "tp": "8"}, "id=d_agg_cfg87", False),
+    ],
+)
+def test_rows_that_are_not_what_was_launched_are_marked(
+    tmp_path: Path, own: dict[str, str], notes: str, *, suspect: bool
+) -> None:
+    with OWN_TABLE.open(newline="", encoding="utf-8") as file:
+        columns = csv.DictReader(file).fieldnames or []
+    plain = dict.fromkeys(columns, "") | {
+        "model": "deepseek-ai/DeepSeek-R1", "precision_weights": "fp8", "gpu": "B200 SXM", "engine": "vllm", "tp": "4",
+        "num_gpus": "4", "mode": "aggregated", "isl": "1024", "osl": "1024", "concurrency_or_batch": "8",
+    }  # fmt: skip
     table = tmp_path / "table.csv"
-    table.write_text(f"{header}\n{first} TOPOLOGY_SUSPECT\n", encoding="utf-8")
-    assert [bool(run.suspect) for run in read_runs(table)] == [True]
+    with table.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerow(plain | own | {"notes": notes})
+    assert [bool(run.suspect) for run in read_runs(table)] == [suspect]
 
 
 def test_percentiles_are_as_far_from_measured_ones_as_the_results_page_says() -> None:
