@@ -16,7 +16,7 @@ LONG = (
     "cli/test_frontier_and_uncertainty.py", "cluster/", "declarative/", "explain/test_explain.py",
     "placement/test_place.py", "placement/test_uneven.py", "placement_end_to_end/", "search/test_frontier.py", "solve/",
     "sweep/", "test_brute_force.py", "test_engine_rule_change.py", "test_limit_change.py", "test_never_beaten.py",
-    "test_objective_change.py", "test_workload_change.py",
+    "test_objective_change.py", "test_workload_change.py", "test_workload_kind.py",
 )  # fmt: skip
 """Tests that search, place or fork for more than a second each: what ``-m "not slow and not long"`` leaves out."""
 

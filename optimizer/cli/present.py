@@ -118,8 +118,8 @@ def problem_line(problem: Problem) -> str:
     kept = f", {', '.join(bounds)}" if bounds else ""
     name = "" if problem.name == "problem" else f"{problem.name}: "
     return (
-        f"{name}{problem.model.name} on {counted(problem.devices, 'device')} of {problem.hardware.name}, {work.phase}, "
-        f"{work.input_tokens:,} in / {work.output_tokens:,} out{kept}, engine {problem.engine_name}"
+        f"{name}{problem.model.name} on {counted(problem.devices, 'device')} of {problem.hardware.name}, "
+        f"{work.told(short=True)}{kept}, engine {problem.engine_name}"
     )
 
 

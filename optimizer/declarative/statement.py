@@ -45,10 +45,10 @@ def chunks_of(problem: Problem) -> Sequence[int | None]:
     work = problem.workload
     if not work.prompts:
         return [None]
-    if problem.search.prefill_chunk is not None:
-        return sorted(set(problem.search.prefill_chunk))
     prompt, most = work.computed_input_tokens, work.max_num_batched_tokens
-    found = {ceil(Fraction(prompt, pieces)) for pieces in range(1, prompt + 1)}
+    if problem.search.prefill_chunk is not None:
+        return sorted({chunk for chunk in problem.search.prefill_chunk if work.splits or chunk >= prompt})
+    found = {ceil(Fraction(prompt, pieces)) for pieces in range(1, prompt + 1)} if work.splits else {prompt}
     if work.mixes:
         budget = max(prompt, LARGEST_PACKED_CHUNK) if most is None else most
         found |= {whole * prompt for whole in range(1, budget // prompt + 1)}

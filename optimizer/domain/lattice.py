@@ -118,9 +118,9 @@ def _chunks(problem: Problem) -> tuple[int | None, ...]:
         return (None,)
     prompt = work.computed_input_tokens
     if problem.search.prefill_chunk is not None:
-        return tuple(sorted(set(problem.search.prefill_chunk)))
+        return tuple(sorted({chunk for chunk in problem.search.prefill_chunk if work.splits or chunk >= prompt}))
     packed = token_budget(problem) if work.mixes else prompt
-    found = even_pieces(prompt) | {*range(prompt, packed + 1, prompt)}
+    found = (even_pieces(prompt) if work.splits else set()) | {*range(prompt, packed + 1, prompt)}
     most = work.max_num_batched_tokens
     return tuple(sorted(found if most is None else {chunk for chunk in found if chunk <= most}))
 
@@ -160,7 +160,8 @@ def holds(problem: Problem) -> str:
         else:
             packed = f", whole prompts up to {token_budget(problem):,} tokens a step" * work.mixes
             least = f" into at most {work.max_num_batched_tokens:,}" if work.max_num_batched_tokens else ""
-            parts.append(f"every even split of {work.computed_input_tokens:,} prompt tokens{least}{packed}")
+            taken = "every even split" if work.splits else "no split"
+            parts.append(f"{taken} of {work.computed_input_tokens:,} prompt tokens{least}{packed}")
     parts.append(f"every cp up to {problem.devices:,}" if search.cp is None else "cp as search.cp lists")
     batches = f"every batch up to {largest_batch(problem):,}"
     parts.append(batches if search.batch is None else "batches as search.batch lists")

@@ -24,7 +24,7 @@ def as_cluster(problem: Problem) -> Cluster | None:
     are of single problems alone.
     """
     work, own = problem.workload, problem.hardware
-    if not work.mixes:
+    if not isinstance(work, ServingWorkload) or not work.mixes:
         return None
     same = ServingWorkload(
         phase="aggregated", input_tokens=work.input_tokens, output_tokens=work.output_tokens, arrival=work.arrival,

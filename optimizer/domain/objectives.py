@@ -18,7 +18,7 @@ from pydantic import AfterValidator, Field
 from optimizer.domain.base import FieldError
 from optimizer.domain.hardware import HardwareSpec
 from optimizer.domain.limits import PERCENTILES
-from optimizer.domain.workload import Part, ServingWorkload
+from optimizer.domain.workload import Part, Workload
 from optimizer.errors import InternalError
 
 Number = TypeVar("Number", Fraction, Any)
@@ -80,7 +80,7 @@ class Premise(Protocol):
     """What a scale may depend on."""
 
     @property
-    def workload(self) -> ServingWorkload:
+    def workload(self) -> Workload:
         """What is asked for."""
 
     @property
@@ -106,6 +106,8 @@ class Objective:
         Its measure, and how its value follows from it, exactly.
     part
         The part of a request's answer that it times: without meaning where that is not sent; None: none.
+    kind
+        The kind of work that alone has it; None: all have.
     needs_rate
         Whether it has a meaning only where a request rate is to be served.
     refusal
@@ -120,16 +122,19 @@ class Objective:
     maximised: bool
     scale: Callable[[Premise], Scale]
     part: Part | None = None
+    kind: str | None = None
     needs_rate: bool = False
     refusal: Callable[[HardwareSpec], str | None] = lambda _: None
     traded: bool = True
 
-    def unfit(self, work: ServingWorkload) -> str | None:
-        """Why it has no meaning in a workload's phase; None where it has one."""
+    def unfit(self, work: Workload) -> str | None:
+        """Why it has no meaning in a workload; None where it has one."""
+        if self.kind not in (None, work.kind):
+            return f"objective {self.name!r} is of {self.kind} workloads; this is a {work.kind} workload"
         why = None if self.part is None else work.without(self.part)
         return None if why is None else f"objective {self.name!r} has no meaning in {work.named}: {why}"
 
-    def unrated(self, work: ServingWorkload) -> str | None:
+    def unrated(self, work: Workload) -> str | None:
         """Why it has no meaning without a request rate; None where it needs none, or there is one."""
         if not self.needs_rate or work.request_rate is not None:
             return None

@@ -23,7 +23,8 @@ from optimizer.domain.model import ModelSpec
 from optimizer.domain.objectives import OBJECTIVES, Objective, ObjectiveName, Scale
 from optimizer.domain.precision import FormatName, ModelPrecision, PrecisionOverride
 from optimizer.domain.quantity import Ratio
-from optimizer.domain.workload import ServingWorkload
+from optimizer.domain.workload import AnyWorkload, ServingWorkload
+from optimizer.errors import SpecError
 
 
 class ExpertsSpec(Grown):
@@ -67,7 +68,7 @@ class ProblemFile(Spec):
     hardware: str | dict[str, Any]
     devices: int | None = Field(default=None, ge=1, le=10**6)
     nodes: int | None = Field(default=None, ge=1, le=10**6)
-    workload: ServingWorkload
+    workload: AnyWorkload
     precision: PrecisionOverride | None = None
     limits: Limits = Limits()
     objective: ObjectiveName = "throughput"
@@ -114,7 +115,7 @@ class Problem(Grown):
     model: ModelSpec
     hardware: HardwareSpec
     devices: int = Field(ge=1)
-    workload: ServingWorkload
+    workload: AnyWorkload
     limits: Limits = Limits()
     objective: ObjectiveName = "throughput"
     engine_name: str = "any"
@@ -172,6 +173,19 @@ class Problem(Grown):
     def scale(self) -> Scale:
         """The measure of the objective, and how its value follows from it."""
         return self.objective_row.scale_of(self)
+
+    @property
+    def serving(self) -> ServingWorkload:
+        """The workload of what is about serving alone.
+
+        Raises
+        ------
+        SpecError
+            It is of another kind.
+        """
+        if not isinstance(self.workload, ServingWorkload):
+            raise SpecError(f"of serving workloads alone; this is {self.workload.named}")
+        return self.workload
 
     @property
     def current_mesh(self) -> tuple[int, int] | None:

@@ -47,7 +47,7 @@ class Answer:
 
         A bucket is priced at its longest prompt with its longest output, which may be more than the model holds.
         """
-        work, holds = self.problem.workload, self.problem.model.max_context
+        work, holds = self.problem.serving, self.problem.model.max_context
         priced = work.input_tokens + work.output_tokens
         return work.max_model_len or (priced if holds is None else min(priced, holds))
 
@@ -145,8 +145,8 @@ def _stages(made: Plan, answer: Answer, variable: str) -> None:
 
 def _budget(made: Plan, answer: Answer) -> int:
     """Tokens of a step: never fewer than the sequences in flight, which engines refuse."""
-    wanted = budget_of(answer.problem.workload, made.engine, answer.layout)
-    if wanted < answer.layout.batch and answer.problem.workload.prompts:
+    wanted = budget_of(answer.problem.serving, made.engine, answer.layout)
+    if wanted < answer.layout.batch and answer.problem.serving.prompts:
         made.differences.append(
             f"a step's tokens: {wanted} were priced; {made.engine} wants at least {answer.layout.batch}"
         )
@@ -154,7 +154,7 @@ def _budget(made: Plan, answer: Answer) -> int:
 
 
 def _common(made: Plan, answer: Answer) -> None:
-    work, precision = answer.problem.workload, answer.problem.precision
+    work, precision = answer.problem.serving, answer.problem.precision
     if answer.layout.overlap == "two_batch" and made.engine not in ("vllm", "sglang"):
         made.differences.append(f"two-batch overlap: {made.engine} runs a step whole")
     if answer.placed and answer.placement_file is None:
@@ -175,7 +175,7 @@ def _common(made: Plan, answer: Answer) -> None:
 
 
 def _vllm(answer: Answer, version: str) -> Plan:
-    problem, layout, work = answer.problem, answer.layout, answer.problem.workload
+    problem, layout, work = answer.problem, answer.layout, answer.problem.serving
     experts = problem.model.moe is not None
     instance, count = _instance(layout, whole=not experts)
     ranks = instance.tp * instance.cp * instance.dp
@@ -231,7 +231,7 @@ def _vllm_overlap(made: Plan, answer: Answer) -> None:
 
 
 def _sglang(answer: Answer, version: str) -> Plan:
-    problem, layout, work = answer.problem, answer.layout, answer.problem.workload
+    problem, layout, work = answer.problem, answer.layout, answer.problem.serving
     experts = problem.model.moe is not None
     instance, count = _instance(layout, whole=False)
     width = instance.tp * instance.cp * instance.dp
@@ -297,7 +297,7 @@ def _sglang_experts(made: Plan, answer: Answer) -> None:
 
 
 def _trtllm(answer: Answer, version: str) -> Plan:
-    problem, layout, work = answer.problem, answer.layout, answer.problem.workload
+    problem, layout, work = answer.problem, answer.layout, answer.problem.serving
     instance, count = _instance(layout, whole=False)
     if instance.dp > 1 and instance.tp > 1:
         raise _refuse(

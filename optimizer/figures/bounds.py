@@ -14,6 +14,7 @@ from fractions import Fraction
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
 from optimizer.domain.shape import Shape
+from optimizer.domain.workload import Part
 from optimizer.figures.bandwidth import stage_traffic
 from optimizer.figures.costs import Costs, build_costs
 from optimizer.figures.layer import LayerCost, Step
@@ -129,9 +130,8 @@ def _fewest_slots(problem: Problem, layout: Layout) -> Layout:
     return layout.model_copy(update={"redundant_slots": spare})
 
 
-def _with_phase(problem: Problem, phase: str) -> Problem:
-    work = problem.workload.model_copy(update={"phase": phase, "request_rate": None})
-    return problem.model_copy(update={"workload": work})
+def _of_part(problem: Problem, part: Part) -> Problem:
+    return problem.model_copy(update={"workload": problem.workload.alone(part)})
 
 
 def _busiest(problem: Problem, layout: Layout) -> tuple[Evaluation, str, Fraction]:
@@ -154,7 +154,7 @@ def throughput_bounds(problem: Problem, layout: Layout) -> tuple[Bound, ...]:
         "decode at the largest batch that memory holds": max(layout.batch, largest_batch(problem, layout)),
     }
     if problem.workload.output_tokens > 1:
-        decode = _with_phase(problem, "decode")
+        decode = _of_part(problem, Part.LATER)
         for reading, batch in batches.items():
             at = layout.model_copy(update={"batch": batch})
             _, resource, seconds = _busiest(decode, at)
@@ -169,7 +169,7 @@ def throughput_bounds(problem: Problem, layout: Layout) -> tuple[Bound, ...]:
                     f"{batch:,} · {layout.dp:,} · {float(gain):.3g} ÷ ({layout.pp} · {float(seconds) * 1e3:.4g} ms)",
                 )
             )
-    prefill = _with_phase(problem, "prefill")
+    prefill = _of_part(problem, Part.FIRST)
     prompt = problem.workload.computed_input_tokens
     at = layout.model_copy(update={"batch": layout.pp * max(1, -(-8192 // prompt)), "prefill_chunk": prompt})
     evaluation, resource, seconds = _busiest(prefill, at)
@@ -218,7 +218,7 @@ def tpot_bound(problem: Problem, layout: Layout) -> Bound:
 
     Tokens drafted and accepted divide the time.
     """
-    decode = _with_phase(problem, "decode")
+    decode = _of_part(problem, Part.LATER)
     verified = 1 + decode.workload.mtp_tokens
     name, seconds = _longest(_lone_seconds(decode, layout, Step(1, verified, 0, 0), reads=True))
     gain = decode.workload.tokens_per_step
@@ -236,7 +236,7 @@ def ttft_bound(problem: Problem, layout: Layout) -> Bound:
 
     Reading a weight is charged once for the whole prompt, and expert weights not at all.
     """
-    prefill = _with_phase(problem, "prefill")
+    prefill = _of_part(problem, Part.FIRST)
     step = Step(0, 0, prefill.workload.computed_input_tokens, 1)
     name, seconds = _longest(_lone_seconds(prefill, layout, step, reads=False))
     return Bound(

@@ -84,6 +84,7 @@ def figures_json(
     result: dict[str, Any] = {
         name: plain(found[name].value) if name in found else None for name in _TOP if name in found or name in _ALWAYS
     }
+    result |= {own.name: plain(own.value) for own in problem.workload.figures(evaluation) if own.told}
     result["engines"] = engines_that_run(problem, evaluation)
     result["memory"] = {part: plain(found[part].value) for part in PARTS}
     result["traffic"] = {

@@ -218,15 +218,8 @@ def rates(sheet: Sheet, problem: Problem, found: Evaluation, ideal: Evaluation) 
         inputs={"throughput": found.throughput, "devices": found.devices},
         bound=ideal.throughput_per_device,
     )
-    processed = found.request_capacity * (work.input_tokens + work.output_tokens)
-    if work.mixes:
-        sheet.put(
-            "processed_tokens_per_s",
-            processed,
-            Dimension.TOKENS_PER_SECOND,
-            "requests/s · (input tokens + output tokens)",
-            f"{_rate(found.request_capacity)} · ({work.input_tokens:,} + {work.output_tokens:,})",
-        )
+    for own in work.figures(found):
+        sheet.put(own.name, own.value, own.dimension, own.formula, own.substituted)
     wanted = work.request_rate if work.request_rate is not None else found.request_capacity
     latency = Fraction(sheet["latency_s"].value)
     name = "request rate" if work.request_rate is not None else "request capacity"

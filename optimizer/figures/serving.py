@@ -43,7 +43,7 @@ from optimizer.domain.limits import PERCENTILES
 from optimizer.domain.objectives import Measure
 from optimizer.domain.problem import Problem
 from optimizer.domain.shape import Shape
-from optimizer.domain.workload import ServingWorkload
+from optimizer.domain.workload import Workload
 from optimizer.figures.costs import Costs, Imbalance, build_costs
 from optimizer.figures.layer import Step
 from optimizer.figures.memory import Memory, StageMemory, build_memory
@@ -83,7 +83,7 @@ def prompt_split(prompt: int, chunk: int) -> tuple[int, int, int]:
     return pieces, -(-prompt // pieces), 1
 
 
-def steps_of(work: ServingWorkload, micro_batch: int, chunk: int | None) -> Steps:
+def steps_of(work: Workload, micro_batch: int, chunk: int | None) -> Steps:
     """Steps of a phase; `chunk` is ignored in phase decode and must be given otherwise."""
     decode = Step(micro_batch, micro_batch * (1 + work.mtp_tokens), 0, 0) if work.decodes else None
     plain = decode or Step(0, 0, 0, 0)
@@ -100,13 +100,13 @@ def steps_of(work: ServingWorkload, micro_batch: int, chunk: int | None) -> Step
     return Steps(decode, mixed, share, pieces, together, largest)
 
 
-def keeps_step(work: ServingWorkload, steps: Steps) -> bool:
+def keeps_step(work: Workload, steps: Steps) -> bool:
     """Whether prefill keeps up (φ ≤ 1), and steps have no more tokens than the engine is told to take."""
     most = work.max_num_batched_tokens
     return steps.share <= 1 and (most is None or steps.largest.tokens <= most)
 
 
-def prefilling_sequences(work: ServingWorkload, batch: int, pp: int, steps: Steps) -> int:
+def prefilling_sequences(work: Workload, batch: int, pp: int, steps: Steps) -> int:
     """Sequences in flight on a rank whose prompts are being computed, at most: engines count them in the batch."""
     if not work.decodes:
         return batch
@@ -250,8 +250,8 @@ def default_chunk(problem: Problem, micro_batch: int) -> int:
     prompt, stated, most = work.computed_input_tokens, work.max_num_batched_tokens, DEFAULT_CHUNK
     if stated is not None:
         most = work.chunk_within(stated, micro_batch)
-    if prompt >= most or not work.mixes:
-        return min(most, prompt)
+    if not work.splits or prompt >= most or not work.mixes:
+        return min(most, prompt) if work.splits else prompt
     finished = micro_batch / work.cycles_of_request(1)
     return prompt * max(1, min(ceil_fraction(finished), most // prompt))
 

@@ -68,7 +68,7 @@ def _question(subject: Subject) -> str:
     work = problem.workload
     parts = [
         f"{problem.model.name} on up to {problem.devices:,} × {problem.hardware.name}",
-        f"{work.phase}, {work.input_tokens:,} tokens in and {work.output_tokens:,} out",
+        work.told(),
         f"engine {problem.engine_name}",
     ]
     parts += [limit.told(bound) for limit, bound in bounds_of(problem)]

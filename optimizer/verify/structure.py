@@ -177,6 +177,15 @@ def search(problem: Problem, layout: Layout) -> Iterator[Violation]:
         yield Violation(Family.SEARCH, said, {})
 
 
+def chunk(problem: Problem, layout: Layout) -> Iterator[Violation]:
+    """A prompt is taken in pieces only where the workload allows it."""
+    work, own = problem.workload, layout.prefill_chunk
+    if own is not None and work.prompts and not work.splits and own < work.computed_input_tokens:
+        prompt = work.computed_input_tokens
+        said = f"prefill_chunk={own} cuts a prompt of {prompt:,} tokens, which {work.named} takes whole"
+        yield Violation(Family.BATCH, said, {"prefill_chunk": own, "prompt": prompt})
+
+
 def engine(problem: Problem, layout: Layout, engines: Sequence[Engine] | None = None) -> Iterator[Violation]:
     """Rules of the problem's engine, or of `engines` in its stead, and what divides, each breach told once.
 
@@ -243,6 +252,7 @@ def structural_violations(
         *placed,
         *placement(problem, layout),
         *pipeline(problem, layout),
+        *chunk(problem, layout),
         *search(problem, layout),
     )
 

@@ -18,6 +18,7 @@ from optimizer.bench.pricing import Priced, Pricer, better, layout_of
 from optimizer.domain.lattice import axes
 from optimizer.domain.problem import Problem
 from optimizer.domain.shape import Shape
+from optimizer.domain.workload import ServingWorkload
 from optimizer.errors import StoppedError
 
 MODELS: Final = {
@@ -70,6 +71,8 @@ def question(problem: Problem) -> Question | None:
     work, limits = problem.workload, problem.limits
     model = MODELS.get((problem.model.name, str(problem.precision.weights)))
     system = SYSTEMS.get(problem.hardware.name)
+    if not isinstance(work, ServingWorkload):
+        return None
     askable = work.mixes and problem.objective in _OBJECTIVES and not work.mtp_tokens
     if model is None or system is None or not askable or problem.engine_name not in BACKENDS:
         return None

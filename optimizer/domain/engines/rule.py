@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from optimizer.domain.hardware import HardwareSpec
 from optimizer.domain.model import ModelSpec
 from optimizer.domain.shape import Shape
-from optimizer.domain.workload import ServingWorkload
+from optimizer.domain.workload import Workload
 
 DEGREES = ("tp", "cp", "etp", "ep", "pp", "redundant")
 """What a shape consists of; a rule may also read what follows from them: dp, edp, stage_devices, shared_replicated,
@@ -28,7 +28,7 @@ class Premise(Protocol):
         """The devices and links."""
 
     @property
-    def workload(self) -> ServingWorkload:
+    def workload(self) -> Workload:
         """What is asked for."""
 
 

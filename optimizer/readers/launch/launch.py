@@ -9,7 +9,7 @@ from typing import Final
 
 from optimizer.domain.layout import Layout, Stage
 from optimizer.domain.shape import Overlap
-from optimizer.domain.workload import ServingWorkload
+from optimizer.domain.workload import Workload
 from optimizer.errors import Fault, InternalError, SpecError
 from optimizer.readers.launch.flags import INFLUENCES, Arguments, Given, value_of
 from optimizer.readers.messages import shown
@@ -159,7 +159,7 @@ class Launch:
         name = {"torchtitan": "fsdp"}.get(self.engine, self.engine)
         return f"{name}@{self.version}" if self.version and self.engine in {"vllm", "sglang"} else name
 
-    def layout(self, work: ServingWorkload, *, experts: bool, batch: int) -> Layout:
+    def layout(self, work: Workload, *, experts: bool, batch: int) -> Layout:
         """The layout at a batch, for a model with or without experts."""
         first, cuts = 0, []
         for layers in self.stages or ():
@@ -195,13 +195,13 @@ SHARED_BUDGET: Final = frozenset({"vllm", "trtllm"})
 """Engines whose budget of a step counts the tokens that sequences decode; elsewhere prompts have steps of their own."""
 
 
-def budget_of(work: ServingWorkload, engine: str, layout: Layout) -> int:
+def budget_of(work: Workload, engine: str, layout: Layout) -> int:
     """Tokens that one rank may take in a step, so that steps are those that a layout was priced with."""
     each, beside = work.step_tokens(layout.prefill_chunk or min(8192, work.computed_input_tokens))
     return beside if work.mixes and engine not in SHARED_BUDGET else layout.micro_batch * each + beside
 
 
-def chunk_of(work: ServingWorkload, engine: str, *, batch: int, pp: int, budget: int) -> int | None:
+def chunk_of(work: Workload, engine: str, *, batch: int, pp: int, budget: int) -> int | None:
     """Prompt tokens of a step within a budget: the inverse of `budget_of`."""
     if not work.prompts:
         return None

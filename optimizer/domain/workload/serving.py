@@ -1,10 +1,9 @@
-"""What is asked of the deployment."""
+"""Requests of one shape, served: what a phase computes of each, and what follows for steps, memory and rates."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from fractions import Fraction
 from functools import cached_property
 from typing import Annotated, Literal, Protocol
@@ -14,16 +13,10 @@ from pydantic import Field, model_validator
 from optimizer.domain.base import FieldError, Grown
 from optimizer.domain.limits import AsTuple
 from optimizer.domain.quantity import PositiveRate, Ratio
+from optimizer.domain.workload.workload import Arrival, Evaluated, OwnFigure, Part
+from optimizer.units import Dimension, format_quantity
 
 PhaseName = Literal["aggregated", "prefill", "decode", "disaggregated"]
-Arrival = Literal["alone", "closed", "poisson"]
-
-
-class Part(StrEnum):
-    """Parts of a request's answer."""
-
-    FIRST = "first token"
-    LATER = "later tokens"
 
 
 class Lengths(Protocol):
@@ -178,8 +171,16 @@ class ServingWorkload(Grown):
         """The phase, as sentences name it."""
         return f"phase {self.phase!r}"
 
+    def told(self, *, short: bool = False) -> str:
+        """The work in a few words."""
+        if short:
+            return f"{self.phase}, {self.input_tokens:,} in / {self.output_tokens:,} out"
+        return f"{self.phase}, {self.input_tokens:,} tokens in and {self.output_tokens:,} out"
+
+    def alone(self, part: Part) -> ServingWorkload:
+        return self.model_copy(update={"phase": "prefill" if part is Part.FIRST else "decode", "request_rate": None})
+
     def without(self, part: Part) -> str | None:
-        """Why a part of the answer is not sent; None where it is."""
         return PHASES[self.phase].without.get(part)
 
     @cached_property
@@ -196,6 +197,11 @@ class ServingWorkload(Grown):
     def mixes(self) -> bool:
         """Whether prompts are computed beside the tokens of other sequences."""
         return self.prompts and self.decodes
+
+    @property
+    def splits(self) -> bool:
+        """Chunked prefill."""
+        return True
 
     @cached_property
     def looped(self) -> bool:
@@ -280,3 +286,14 @@ class ServingWorkload(Grown):
     def chunk_within(self, tokens: int, micro_batch: int) -> int:
         """Prompt tokens that a step of so many leaves room for, 1 at least: in all, or of each where none decode."""
         return max(1, tokens - micro_batch * (1 + self.mtp_tokens) if self.decodes else tokens // micro_batch)
+
+    def figures(self, found: Evaluated) -> Iterator[OwnFigure]:
+        """Tokens of whole requests, where a replica computes all of them."""
+        if self.mixes:
+            rate = found.request_capacity
+            yield OwnFigure(
+                "processed_tokens_per_s", rate * (self.input_tokens + self.output_tokens), Dimension.TOKENS_PER_SECOND,
+                "requests/s · (input tokens + output tokens)",
+                f"{format_quantity(rate, Dimension.PER_SECOND)} · ({self.input_tokens:,} + {self.output_tokens:,})",
+                told=False,
+            )  # fmt: skip
