@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from optimizer.domain.base import FieldError
+from optimizer.domain.workload import OfItsKind
 from optimizer.readers.messages import WANTED, message_of, nearest, wanted_message
 from optimizer.readers.places import Step, contains
 
@@ -49,7 +50,8 @@ def _step_into(annotation: Any, step: Step) -> Iterator[Any]:  # noqa: ANN401 - 
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         for name, field in annotation.model_fields.items():
             if step in {name, field.alias}:
-                yield from _branches(field.annotation)
+                named = [kind for own in field.metadata if isinstance(own, OfItsKind) for kind in own.kinds]
+                yield from named or _branches(field.annotation)
         return
     arguments = [argument for argument in get_args(annotation) if argument is not Ellipsis]
     if isinstance(step, int) and arguments and not isinstance(annotation, type):

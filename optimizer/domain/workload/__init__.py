@@ -14,8 +14,13 @@ WORKLOADS: dict[str, type[Workload]] = {"serving": ServingWorkload}
 """Kinds of work, by the `kind` that problems write; `serving` where they write none."""
 
 
-class _OfItsKind:
+class OfItsKind:
     """Reads a workload by its kind, and writes it as its own class does."""
+
+    @property
+    def kinds(self) -> tuple[type[Workload], ...]:
+        """Classes that one may be of."""
+        return tuple(WORKLOADS.values())
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_wrap_validator_function(
@@ -29,7 +34,7 @@ def _read(written: object, serving: core_schema.ValidatorFunctionWrapHandler) ->
     return serving(written) if own is ServingWorkload else own.model_validate(written)
 
 
-AnyWorkload = Annotated[Workload, _OfItsKind()]
+AnyWorkload = Annotated[Workload, OfItsKind()]
 """The field of a problem: a workload of any kind."""
 
 __all__ = [
@@ -38,6 +43,7 @@ __all__ = [
     "AnyWorkload",
     "Arrival",
     "Evaluated",
+    "OfItsKind",
     "OwnFigure",
     "Part",
     "Phase",
