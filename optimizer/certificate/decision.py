@@ -19,10 +19,11 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import accumulate
 from math import ceil, floor
 
+from optimizer.certificate.aims import Aims
 from optimizer.certificate.goals import Goal
 from optimizer.domain.lattice import largest_batch
 from optimizer.domain.layout import Layout, Stage
@@ -111,34 +112,38 @@ class Decision:
 
     def __init__(self, problem: Problem, shape: Shape, chunk: int | None, costs: Costs, memory: Memory) -> None:
         self.problem, self.shape, self.chunk, self.costs, self.memory = problem, shape, chunk, costs, memory
+        self._replicas: dict[int, int] = {}
         self._batches: dict[int, _Batch] = {}
         self._held: dict[int, _Stages] = {}
         self._firsts: dict[tuple[int, int | None], tuple[_Stages, int]] = {}
         self._longest: dict[tuple[int, int, int | None, Fraction | None, bool], int] = {}
 
-    def found(self, goals: Sequence[Goal]) -> tuple[Goal, Layout] | None:
+    def found(self, aims: Aims) -> tuple[Goal, Layout] | None:
         """A goal that some layout meets, with the layout; None is the proof that there is none."""
         if self.problem.workload.concurrency is not None:
-            return self._in_a_loop(goals)
-        replicas = {goal: most_replicas(self.problem, self.shape, goal.devices) for goal in set(goals)}
-        left = [goal for goal in goals if replicas[goal]]
-        stack = [(low, high, left) for low, high in self._intervals()] if left else []
+            return self._in_a_loop(list(aims.leaves()))
+        stack = [(low, high, aims) for low, high in self._intervals()] if self._most(aims.devices) else []
         while stack:
             low, high, asked = stack.pop()
-            asked = [goal for goal in asked if self._possible(low, high, goal, replicas[goal])]
-            if not asked:
+            left = asked.kept(partial(self._possible, low, high))
+            if left is None:
                 continue
             if low == high:
-                for goal in asked:
-                    cuts = self._cuts(low, low, goal, replicas[goal])
+                for goal in left.leaves():
+                    cuts = self._cuts(low, low, goal, self._most(goal.devices))
                     if cuts is not None:
-                        return goal, self._layout(low, cuts, replicas[goal])
+                        return goal, self._layout(low, cuts, self._most(goal.devices))
                 continue
             middle = (low + high) // 2
             whole = middle // self.shape.pp * self.shape.pp
             middle = whole if low <= whole else middle
-            stack += [(low, middle, asked), (middle + 1, high, asked)]
+            stack += [(low, middle, left), (middle + 1, high, left)]
         return None
+
+    def _most(self, devices: int) -> int:
+        if devices not in self._replicas:
+            self._replicas[devices] = most_replicas(self.problem, self.shape, devices)
+        return self._replicas[devices]
 
     def _in_a_loop(self, goals: Sequence[Goal]) -> tuple[Goal, Layout] | None:
         """As `found` where a closed loop has so many in flight, of all replicas: their number says the batch.
@@ -174,9 +179,10 @@ class Decision:
             yield low, min(2 * low - 1, most)
             low *= 2
 
-    def _possible(self, low: int, high: int, goal: Goal, replicas: int) -> bool:
+    def _possible(self, low: int, high: int, goal: Goal) -> bool:
         """Whether neither of the two arguments dismisses an interval of batches."""
-        if self._cuts(low, high, goal, replicas) is None:
+        replicas = self._most(goal.devices)
+        if not replicas or self._cuts(low, high, goal, replicas) is None:
             return False
         whole = -(-high // self.shape.pp) * self.shape.pp
         most = self._at(whole)

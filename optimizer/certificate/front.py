@@ -9,14 +9,16 @@ rate: it trades throughput against the latency at that throughput.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
+from math import inf
 
-from optimizer.certificate.goals import Firsts, Goal, goal
+from optimizer.certificate.goals import Firsts, Goal, beating, goal
 from optimizer.certificate.meshes import Lattice
 from optimizer.certificate.optimality import unmet
-from optimizer.certificate.priced import evaluated
+from optimizer.certificate.priced import Books, evaluated
 from optimizer.certificate.reading import keys, layout_of
 from optimizer.certificate.verdict import Check, Rejected, brief, equal
 from optimizer.domain.objectives import objective_of_unit
@@ -24,8 +26,9 @@ from optimizer.domain.problem import Problem
 from optimizer.figures.objective import objective_of
 
 Vector = tuple[Fraction, ...]
-Corner = tuple[Fraction | None, ...]
-"""What a vector must fall short of in each objective; None: nothing."""
+Place = tuple[int, ...]
+Corner = tuple[int | None, ...]
+"""What a vector must fall short of in each objective, by its place among the values of all points; None: nothing."""
 
 
 def check_front(problem: Problem, lattice: Lattice, stated: object, check: Check) -> None:
@@ -39,33 +42,34 @@ def check_front(problem: Problem, lattice: Lattice, stated: object, check: Check
     front = keys("pareto", stated, frozenset({"objectives", "points"}))
     views = _views(problem, front["objectives"])
     vectors: list[Vector] = []
+    books = Books(problem)
     if not isinstance(front["points"], list):
         raise Rejected("pareto.points", "not a list")
     for number, point in enumerate(front["points"]):
         item = f"pareto.points[{number}]"
         keys(item, point, frozenset({"values", "layout", "redundant"}))
         layout = layout_of(item + ".layout", point)
-        found = evaluated(problem, lattice, layout, item, full=True)
+        found = evaluated(problem, lattice, layout, item, full=True, books=books)
         values = [objective_of(view, found) for view in views]
         equal(item + ".values", point["values"], [float(own) for own in values])
         vector = tuple(-v if view.objective_row.maximised else v for v, view in zip(values, views, strict=True))
         if vectors and vector <= vectors[-1]:
             raise Rejected(item, "not after the one before it")
-        if any(all(a <= b for a, b in zip(other, vector, strict=True)) for other in vectors):
-            raise Rejected(item, "another point is as good in every objective")
         vectors.append(vector)
-    if any(_dominates(one, two) for one in vectors for two in vectors):
-        raise Rejected("pareto.points", "one is dominated by another")
-    proof = unmet(problem, lattice, [_goal(problem, views, corner) for corner in _corners(vectors, len(views))])
+    # places among all values of an objective: integers, which are quicker to compare than fractions
+    levels = [sorted({vector[at] for vector in vectors}) for at in range(len(views))]
+    places = [tuple(map(bisect_left, levels, vector)) for vector in vectors]
+    corners = [
+        tuple(None if own is None else of[own] for of, own in zip(levels, corner, strict=True))
+        for corner in _neighbours(_corners(places, len(views)), 0)
+    ]
+    limits = goal(problem, None)
+    proof = unmet(problem, lattice, [_goal(limits, views, corner) for corner in corners])
     if proof.counterexample is not None:
         own = proof.counterexample.layout
         degrees = ", ".join(f"{n}={getattr(own, n)}" for n in ("tp", "cp", "dp", "pp", "etp", "ep", "edp", "batch"))
         raise Rejected("pareto.points", f"{degrees} is missing: no point is as good in every objective")
     check.checked.append(f"frontier: {len(vectors)} points, each feasible, none dominated, none missing")
-
-
-def _dominates(one: Vector, two: Vector) -> bool:
-    return one != two and all(a <= b for a, b in zip(one, two, strict=True))
 
 
 def _views(problem: Problem, stated: object) -> list[Problem]:
@@ -84,19 +88,38 @@ def _views(problem: Problem, stated: object) -> list[Problem]:
     return [problem.model_copy(update={"objective": row.name}) for row in found]
 
 
-def _corners(vectors: Sequence[Vector], count: int) -> list[Corner]:
-    corners: list[Corner] = [(None,) * count]
-    for vector in vectors:
-        cut = [c for c in corners if all(most is None or own < most for own, most in zip(vector, c, strict=True))]
-        kept = [corner for corner in corners if corner not in cut]
-        beside = [(*c[:at], vector[at], *c[at + 1 :]) for c in cut for at in range(count)]
-        corners = kept + [
-            one for number, one in enumerate(beside)
-            if not any(_within(one, other) for other in kept)
-            and not any(_within(one, other) and (one != other or at < number) for at, other in enumerate(beside)
-                        if at != number)
-        ]  # fmt: skip
-    return corners
+def _corners(points: Sequence[Place], count: int) -> list[Corner]:
+    """Corners of what no point is as good as, from points in ascending order of their first objective.
+
+    What a point cuts off in the other objectives is open to vectors whose first objective is less than the point's.
+
+    Raises
+    ------
+    Rejected
+        Where another point is as good as one in every objective.
+    """
+    opened: dict[Corner, int | None] = {(None,) * (count - 1): None}
+    found: list[Corner] = []
+    for number, (first, *rest) in enumerate(points):
+        cut = [c for c in opened if all(most is None or own < most for own, most in zip(rest, c, strict=True))]
+        if not cut:
+            raise Rejected(f"pareto.points[{number}]", "another point is as good in every objective")
+        found += [(first, *c) for c in cut if opened.pop(c) != first]
+        for at in range(count - 1):
+            beside = list(dict.fromkeys((*c[:at], rest[at], *c[at + 1 :]) for c in cut))
+            # of what was open before only corners as far in this objective may hold one of these
+            rivals = beside + [c for c in opened if c[at] == rest[at]]
+            opened |= {c: first for c in beside if not any(c != other and _within(c, other) for other in rivals)}
+    return found + [(None, *c) for c in opened]
+
+
+def _neighbours(corners: Sequence[Corner], axis: int) -> Sequence[Corner]:
+    """Corners in an order in which those of each half, quarter, … lie near to each other."""
+    if len(corners) < 2:
+        return corners
+    own = sorted(corners, key=lambda corner: inf if (place := corner[axis]) is None else place)
+    half, other = len(own) // 2, (axis + 1) % len(own[0])
+    return [*_neighbours(own[:half], other), *_neighbours(own[half:], other)]
 
 
 def _within(one: Corner, other: Corner) -> bool:
@@ -112,13 +135,13 @@ def _earliest(one: Firsts, other: Firsts) -> Firsts:
     return tuple(found.items())
 
 
-def _goal(problem: Problem, views: Sequence[Problem], corner: Corner) -> Goal:
-    """All limits of the problem, and less than the corner in every objective."""
-    found = goal(problem, None)
+def _goal(limits: Goal, views: Sequence[Problem], corner: Sequence[Fraction | None]) -> Goal:
+    """All limits, and less than the corner in every objective."""
+    found = limits
     for view, most in zip(views, corner, strict=True):
         if most is None:
             continue
-        own = goal(view, -most if view.objective_row.maximised else most)
+        own = beating(view, limits, -most if view.objective_row.maximised else most)
         found = replace(
             found,
             above=max((v for v in (found.above, own.above) if v is not None), default=None),

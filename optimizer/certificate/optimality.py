@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from optimizer.certificate.aims import Aims
 from optimizer.certificate.decision import Decision
-from optimizer.certificate.goals import Goal, Reach, goal, on_fewer_devices
+from optimizer.certificate.goals import Goal, goal, on_fewer_devices
 from optimizer.certificate.meshes import Lattice
+from optimizer.certificate.reach import Reach
 from optimizer.certificate.relaxed import relaxed, shape_at
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
@@ -98,7 +100,7 @@ class _Prover:
         listed: Mapping[Shape, Sequence[Goal]],
         skews: Skews | None,
     ) -> None:
-        self.problem, self.lattice, self.goals, self.listed = problem, lattice, goals, listed
+        self.problem, self.lattice, self.aims, self.listed = problem, lattice, Aims.of(goals), listed
         self.costs = CostBook(problem, effective_rates(problem.priced_hardware), skews)
         self.memory = MemoryBook(problem)
         self.sizes = tuple(t.size for t in problem.hardware.tiers)
@@ -109,7 +111,7 @@ class _Prover:
         own, dismissed = self.lattice.axes, self.proof.dismissed
         for (tp, cp), expert_meshes in sorted(self.lattice.meshes.items()) if own.pp else ():
             loose = relaxed(self.problem, tp, cp, own.pp, self.costs, self.memory)
-            everywhere = dict.fromkeys(own.chunks, self.goals)
+            everywhere = dict.fromkeys(own.chunks, self.aims)
             chunks = self._left(Reach(self.problem, *loose, tp, cp, None, own.pp[-1]), everywhere)
             dismissed["attention_mesh"] += len(expert_meshes) * len(own.pp) * (len(own.chunks) - len(chunks))
             for mesh in expert_meshes if chunks else ():
@@ -134,27 +136,27 @@ class _Prover:
         devices, fitting
             Devices that the degrees take at least, and at most (None: those there are).
         """
-        found: dict[int | None, list[Goal]] = {}
+        found: dict[int | None, Aims] = {}
         chunks = list(asked)
 
         def most(aim: Goal) -> int:
             return min(fitting or self.problem.devices, aim.devices) if devices <= aim.devices else 0
 
-        def halve(first: int, stop: int, goals: Sequence[Goal]) -> None:
+        def halve(first: int, stop: int, aims: Aims) -> None:
             least, last = chunks[first], chunks[stop - 1]
             if least is None or last is None or stop - first == 1:
-                left = [aim for aim in goals if aim in asked[least] and reach.possible(aim, least, most(aim))]
-                if left:
+                left = asked[least].kept(lambda aim: reach.possible(aim, least, most(aim)))
+                if left is not None:
                     found[least] = left
                 return
-            left = [aim for aim in goals if reach.possible_between(aim, least, last, most(aim))]
-            if left:
+            some = aims.kept(lambda aim: reach.possible_between(aim, least, last, most(aim)))
+            if some is not None:
                 middle = (first + stop) // 2
-                halve(first, middle, left)
-                halve(middle, stop, left)
+                halve(first, middle, some)
+                halve(middle, stop, some)
 
         if chunks:
-            halve(0, len(chunks), list(dict.fromkeys(aim for goals in asked.values() for aim in goals)))
+            halve(0, len(chunks), self.aims)
         return found
 
     def _depth(self, shape: Shape, asked: _Asked) -> Met | None:
@@ -167,13 +169,14 @@ class _Prover:
         reach = Reach(self.problem, costs, memory, shape.tp, shape.cp, shape.pp, shape.pp)
         left = self._left(reach, asked, shape.devices, fitting)
         self.proof.dismissed["layout"] += len(asked) - len(left)
-        for chunk, goals in left.items():
-            found = Decision(self.problem, shape, chunk, costs, memory).found(self.listed.get(shape, goals))
+        for chunk, aims in left.items():
+            own = Aims.of(self.listed[shape]) if shape in self.listed else aims
+            found = Decision(self.problem, shape, chunk, costs, memory).found(own)
             self.proof.dismissed["exact"] += 1
             if found is not None:
                 return Met(*found)
         return None
 
 
-_Asked = Mapping[int | None, Sequence[Goal]]
+_Asked = Mapping[int | None, Aims]
 """Chunks, each with goals."""

@@ -10,9 +10,27 @@ from optimizer.certificate.verdict import Rejected, brief
 from optimizer.domain.lattice import LARGEST_BATCH
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
+from optimizer.domain.shape import Shape
+from optimizer.figures.costs import CostBook, Costs
+from optimizer.figures.memory import Memory, MemoryBook
+from optimizer.figures.rates import effective_rates
 from optimizer.figures.serving import Evaluation, evaluate
 from optimizer.figures.skew import Skews
 from optimizer.verify.constraints import violations
+
+
+class Books:
+    """Coefficients of the shapes of a problem, each worked out once."""
+
+    def __init__(self, problem: Problem) -> None:
+        self._costs, self._memory = CostBook(problem, effective_rates(problem.priced_hardware)), MemoryBook(problem)
+        self._known: dict[Shape, tuple[Costs, Memory]] = {}
+
+    def of(self, shape: Shape) -> tuple[Costs, Memory]:
+        """Time and byte coefficients."""
+        if shape not in self._known:
+            self._known[shape] = self._costs.of(shape), self._memory.memory(shape)
+        return self._known[shape]
 
 
 def evaluated(
@@ -23,6 +41,7 @@ def evaluated(
     reached: Skews | None = None,
     *,
     full: bool = False,
+    books: Books | None = None,
 ) -> Evaluation:
     """A layout of the lattice, priced; every constraint kept.
 
@@ -34,6 +53,8 @@ def evaluated(
         Balance of the placements that the document holds.
     full
         With the whole batch in flight, whatever the load.
+    books
+        Coefficients of shapes, where many layouts are priced; of balanced experts.
 
     Raises
     ------
@@ -60,7 +81,8 @@ def evaluated(
     if problem.expert_loads and (reached is None or (shape.ep, shape.redundant) not in reached.placed):
         raise Rejected(item, f"no placement of {shape.redundant} redundant slots on ep={shape.ep}")
     skew = None if reached is None else reached.of(shape)
-    evaluation = evaluate(problem, layout, imbalance=skew, full=full)
+    costs, memory = (None, None) if books is None else books.of(shape)
+    evaluation = evaluate(problem, layout, imbalance=skew, full=full, costs=costs, memory=memory)
     found = violations(problem, layout, evaluation, imbalance=skew)
     if found:
         raise Rejected(item, str(found[0]))

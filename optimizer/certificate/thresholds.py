@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+from optimizer.certificate.aims import Aims
 from optimizer.certificate.decision import Decision
 from optimizer.certificate.goals import goal
 from optimizer.certificate.meshes import Lattice
@@ -137,6 +138,6 @@ class _Answer:
         memory, chunk = MemoryBook(problem).memory(self.shape), self.layout.prefill_chunk
         proposed = best_layout(problem, self.shape, chunk, costs, memory)
         value = None if proposed is None else proposed.value
-        if Decision(problem, self.shape, chunk, costs, memory).found([goal(problem, value)]) is not None:
+        if Decision(problem, self.shape, chunk, costs, memory).found(Aims(goal(problem, value))) is not None:
             raise Rejected("uncertainty", "the best batch and cuts of the layout's degrees are not certain")
         return value

@@ -8,8 +8,9 @@ from fractions import Fraction
 
 import pytest
 
-from optimizer.certificate.goals import Reach, goal
+from optimizer.certificate.goals import goal
 from optimizer.certificate.meshes import lattice
+from optimizer.certificate.reach import Reach
 from optimizer.certificate.relaxed import relaxed, shape_at
 from optimizer.domain.lattice import axes, divides_attention, divides_widths
 from optimizer.domain.problem import Problem

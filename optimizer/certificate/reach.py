@@ -1,0 +1,288 @@
+"""Whether degrees can meet a goal, by bounds over all their batches and cuts; exact.
+
+For fixed degrees requests/s rise and every limit tightens with the micro-batch (`figures/operating_point.py`), so few
+evaluations can dismiss them all: at any micro-batch m, too few requests dismiss all up to m, a broken limit all from m
+on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from math import floor, isqrt
+
+from optimizer.certificate.goals import Goal
+from optimizer.domain.lattice import LARGEST_BATCH, largest_batch
+from optimizer.domain.problem import Problem
+from optimizer.figures.costs import Costs
+from optimizer.figures.layer import Experts, Step
+from optimizer.figures.memory import Memory
+from optimizer.figures.percentiles import least_wait
+from optimizer.figures.rates import TICKS_PER_SECOND
+from optimizer.figures.serving import Steps, first_token, keeps_step, prompt_split, steps_of
+
+
+def _waited(load: Fraction, percentile: int | None) -> Fraction:
+    """Services that prompts wait in the queue at a load below 1, at least: of the mean or of a percentile."""
+    return load / (2 - 2 * load) if percentile is None else least_wait(load, percentile)
+
+
+_Chunks = tuple[int | None, int | None]
+"""The least and the greatest of some chunks."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Point:
+    """What degrees take at least at a micro-batch and some chunks, whatever the goal.
+
+    Attributes
+    ----------
+    steps
+        Those of the greatest chunk, which takes a prompt in the fewest pieces.
+    mixed, means
+        Bounds of pp·max M and pp·max A, in pairs.
+    cycle
+        Ticks × `scale`.
+    keeps
+        Whether φ ≤ 1, and no step has more tokens than the engine is told to take.
+    served, taken
+        Most requests/s of a device, as a ratio.
+    """
+
+    micro: int
+    steps: Steps
+    mixed: tuple[int, int]
+    means: Sequence[Fraction]
+    cycle: int
+    scale: int
+    held: int
+    keeps: bool
+    served: int
+    taken: int
+
+
+class Reach:
+    """What degrees can reach over all batches and cuts: coefficients, and pp (None: open, up to `deepest`).
+
+    All comparisons are between integers: times in ticks × a denominator, rates multiplied out.
+    """
+
+    def __init__(
+        self, problem: Problem, costs: Costs, memory: Memory, tp: int, cp: int, pp: int | None, deepest: int
+    ) -> None:
+        self.problem, self.costs, self.memory = problem, costs, memory
+        self.ranks, self.pp, self.deep = tp * cp, pp, pp or deepest
+        self._weights = memory.reserve_bytes + memory.stack_weights() // self.deep
+        self._sequence = memory.stack_sequence()
+        self._contexts: dict[int, bool] = {}
+        self._points: dict[tuple[int, _Chunks], _Point] = {}
+
+    def possible(self, goal_: Goal, chunk: int | None, most_devices: int) -> bool:
+        """Whether bounds at this chunk fail to dismiss these degrees.
+
+        Parameters
+        ----------
+        most_devices
+            Devices that a layout of these degrees can use at most; 0: none fits.
+        """
+        return self._undismissed(goal_, most_devices, (chunk, chunk))
+
+    def possible_between(self, goal_: Goal, least: int, most: int, most_devices: int) -> bool:
+        """Whether bounds fail to dismiss these degrees with every chunk from `least` to `most`.
+
+        In phase aggregated a step carries ȳ = µ·e·P ÷ (output − 1) prompt tokens on average, whatever the chunk, and
+        (1 − φ)·g(x) + φ·g(x + p) is at least g(x + ȳ) where g is convex, and at least g(x) and ȳ times the slope of the
+        secant to x + p where it is concave, which is least at the greatest p.
+        """
+        return self._undismissed(goal_, most_devices, (least, most))
+
+    def _undismissed(self, goal_: Goal, most_devices: int, chunks: _Chunks) -> bool:
+        if most_devices <= 0 or not self._holds(goal_.context):
+            return False
+        weak, strong = max(goal_.total / most_devices, goal_.each), goal_.above
+        if goal_.total_above is not None:
+            strong = max(strong or Fraction(0), goal_.total_above / most_devices)
+        top = min(self._most_in_memory(goal_, chunks[1]), self._most_taken(chunks[0]))
+        micro = max(1, min(self._wanted(goal_, chunks[1], max(weak, strong or Fraction(0))), top))
+        # all up to `low` serve too little, all from `high` on break a limit
+        low, high = 0, max(1, top + 1)
+        while high - low > 1:
+            point = self._point(micro, chunks)
+            holds = self._kept(goal_, point, most_devices)
+            short = point.served * weak.denominator < weak.numerator * point.taken
+            if strong is not None:
+                short = short or point.served * strong.denominator <= strong.numerator * point.taken
+            if holds and not short:
+                return True
+            low, high = (micro if short else low), (high if holds else micro)
+            micro = max(low + 1, isqrt(low * high))
+        return False
+
+    def _holds(self, tokens: int) -> bool:
+        """Whether stages may hold a sequence of so many tokens: together they hold all of it and all weights."""
+        if not tokens:
+            return True
+        if tokens not in self._contexts:
+            together, each = self.memory.stack_holding(tokens)
+            self._contexts[tokens] = each + together // self.deep <= self.memory.budget
+        return self._contexts[tokens]
+
+    def _pieces(self, chunk: int | None) -> int:
+        return 0 if chunk is None else -(-self.problem.workload.computed_input_tokens // chunk)
+
+    def _wanted(self, goal_: Goal, chunk: int | None, need: Fraction) -> int:
+        """A micro-batch near the one whose requests just suffice when the cycle is as long as the goal allows."""
+        work = self.problem.workload
+        limit = goal_.cycle if work.decodes else min((limit for _, limit in goal_.first), default=None)
+        if limit is None:
+            return LARGEST_BATCH
+        return int(need * self.ranks * work.cycles_of_request(self._pieces(chunk)) * limit) + 1
+
+    def _most_in_memory(self, goal_: Goal, chunk: int | None) -> int:
+        """Micro-batches that weights and cache leave room for, and that keep φ ≤ 1; an upper bound."""
+        free = goal_.memory - self._weights
+        if free < 0:
+            return 0
+        most = LARGEST_BATCH if self._sequence == 0 else free // self._sequence + 1
+        work = self.problem.workload
+        if work.mixes and chunk is not None:
+            pieces, _, packed = prompt_split(work.computed_input_tokens, chunk)
+            most = min(most, floor(packed * work.cycles_of_request(pieces) / pieces))
+        return most
+
+    def _most_taken(self, chunk: int | None) -> int:
+        """Micro-batches of the sequences and beside the prompt tokens that the engine is told to take; 0: none."""
+        work, most = self.problem.workload, -(-largest_batch(self.problem) // (self.pp or 1))
+        tokens = work.max_num_batched_tokens
+        if tokens is None:
+            return most
+        each, beside = work.step_tokens(chunk)
+        return min(most, max(0, tokens - beside) // each)
+
+    def _point(self, micro: int, chunks: _Chunks) -> _Point:
+        if (micro, chunks) not in self._points:
+            least, most = chunks
+            between = least is not None and least != most
+            self._points[micro, chunks] = self._between(micro, chunks) if between else self._at(micro, least)
+        return self._points[micro, chunks]
+
+    def _at(self, micro: int, chunk: int | None) -> _Point:
+        steps = steps_of(self.problem.workload, micro, chunk)
+        pp, scale = self.pp or 1, steps.share.denominator
+        mixed = self._ticks(steps.mixed, pp) if steps.mixed else (0, 0)
+        plain = self._ticks(steps.decode, pp) if steps.decode else mixed
+        busy = steps.share.numerator if steps.mixed else 0
+        # one stage bounds the mean by its own decode and mixed steps, so each bound is averaged with itself
+        cycles = [d * scale + busy * (m - d) for d, m in zip(plain, mixed, strict=True)]
+        means = [Fraction(cycle, scale) for cycle in cycles]
+        return self._pointed(micro, steps, steps, mixed, means, max(cycles), scale)
+
+    def _between(self, micro: int, chunks: _Chunks) -> _Point:
+        """`_at` of all chunks from the first to the second."""
+        work, (least, most) = self.problem.workload, (steps_of(self.problem.workload, micro, c) for c in chunks)
+        assert least.mixed is not None  # noqa: S101 - an interval of chunks is of a phase with prompts
+        assert most.mixed is not None  # noqa: S101
+        mixed = self._ticks(least.mixed, self.pp or 1)
+        if not work.decodes:
+            scale, cycle = 1, max(mixed)
+        else:
+            scale = work.tokens_per_step.denominator * (work.output_tokens - 1)
+            cycle = self._mean_cycle(micro, most.mixed.prompt, most.pieces, scale)
+        means = [Fraction(cycle if work.decodes else mixed[0], scale), Fraction(0)]
+        return self._pointed(micro, replace(least, share=most.share), most, mixed, means, cycle, scale)
+
+    def _pointed(
+        self, micro: int, least: Steps, most: Steps, mixed: tuple[int, int], means: list[Fraction], cycle: int,
+        scale: int,
+    ) -> _Point:  # fmt: skip
+        """Bounds from the step of the least chunk, the pieces of the greatest, and cycles."""
+        sequences = micro - 1 if self.pp is None else self.pp * (micro - 1) + 1
+        held = self.memory.working_bytes(least.largest) + self._weights + self._sequence * sequences // (self.pp or 1)
+        cycles = self.problem.workload.cycles_of_request(most.pieces)
+        return _Point(
+            micro, most, mixed, means, cycle, scale, held, keeps_step(self.problem.workload, least),
+            micro * cycles.denominator * TICKS_PER_SECOND * scale, cycles.numerator * self.ranks * cycle,
+        )  # fmt: skip
+
+    def _mean_cycle(self, micro: int, largest: int, pieces: int, scale: int) -> int:
+        """Least cycle × `scale` of phase aggregated where steps carry at most `largest` prompt tokens."""
+        work, costs, pp = self.problem.workload, self.costs, self.pp or 1
+        decoded, finished = micro * (1 + work.mtp_tokens), micro * work.tokens_per_step.numerator
+        prompt = finished * work.computed_input_tokens
+        cycle = costs.tail(Step(micro, decoded, 0, 0)) * scale
+        for count, kind in zip(costs.counts, costs.kinds, strict=True):
+            # of two micro-batches the larger has half of one sequence more
+            seqs, drafted = (micro, decoded) if kind.exchange is None else (micro + 1, decoded + decoded // micro)
+            tokens = drafted * scale + prompt
+            each = kind.fixed * scale + kind.per_token * tokens + (kind.decode + kind.per_seq) * seqs * scale
+            each += kind.per_prompt * prompt + max(kind.prefill_flop * prompt, kind.prefill_read * finished * pieces)
+            for group in kind.linears:
+                own = tokens + group.slack * scale
+                each += max(group.flop * own, group.weight * scale + group.io * own)
+            routed = 0
+            if kind.experts is not None:
+                routed = self._mean_experts(kind.experts, drafted, prompt, scale, max(largest, -(-prompt // scale)))
+            # a mean of maxima is no less than the maximum of means
+            own = each + routed if kind.exchange is None else kind.exchange.layer(each, routed, tokens, scale)
+            cycle += count * own
+        sent = costs.send_fixed * scale + costs.send_each * (decoded * scale + prompt)
+        return cycle if pp == 1 else cycle + pp * sent
+
+    @staticmethod
+    def _mean_experts(experts: Experts, decoded: int, prompt: int, scale: int, largest: int) -> int:
+        low, high = (n * experts.ranks + experts.slack for n in (decoded, decoded + largest))
+        pairs, reads = (
+            table.units(low, experts.copies) * scale
+            + prompt * (table.units(high, experts.copies) - table.units(low, experts.copies)) // largest
+            for table in (experts.pairs, experts.reads)
+        )
+        return max(experts.flop * pairs, experts.unit * reads + experts.io * pairs)
+
+    def _kept(self, goal_: Goal, point: _Point, devices: int) -> bool:
+        """Whether limits can be kept; the first token's: o + max (k·M + w·A), and the wait in a queue that ends.
+
+        Each is bounded by the bounds of pp·M and pp·A. Of k the pp − 1 steps of the later stages count whole:
+        (n + pp − 1)·max M ≥ (n − 1)/pp·ΣM + ΣM. A load is that of as many ranks as the devices make up:
+        rate ÷ ranks · S ≥ rate · tp·cp ÷ devices · (n ÷ m) · pp·M.
+        """
+        if point.held > goal_.memory or not point.keeps or not self._in_time(goal_, point.cycle, point.scale):
+            return False
+        work, steps = self.problem.workload, point.steps
+        if steps.mixed is None:
+            return True
+        service, load = Fraction(0), Fraction(0)
+        # with nothing to decode the queue gets shorter with the micro-batch, which shares a step
+        if work.queued_rate is not None and work.decodes:
+            service = Fraction(max(point.mixed) * steps.pieces, steps.together * TICKS_PER_SECOND)
+            load = work.queued_rate * self.ranks / devices * service
+        return load < 1 and all(
+            self._first_in_time(goal_, each, point, service / self.deep * _waited(load, each[0]))
+            for each in goal_.first
+        )
+
+    def _first_in_time(self, goal_: Goal, each: tuple[int | None, Fraction], point: _Point, queue_s: Fraction) -> bool:
+        percentile, limit = each
+        batch = (self.pp or 1) * (point.micro - 1) + 1
+        least = first_token(self.problem, pp=1, batch=batch, steps=point.steps, percentile=percentile)
+        often = least.mixed + self.deep - 1
+        longest = max(often * m + least.mean * a for m, a in zip(point.mixed, point.means, strict=True))
+        first, most = longest / self.deep, (limit - least.fixed_s - queue_s) * TICKS_PER_SECOND
+        return first < most if goal_.beats_first(percentile) else first <= most
+
+    def _in_time(self, goal_: Goal, cycle: int, scale: int) -> bool:
+        if goal_.cycle is None or not self.problem.workload.decodes:
+            return True
+        limit = goal_.cycle.numerator * TICKS_PER_SECOND * scale
+        own = cycle * goal_.cycle.denominator
+        return own < limit if "cycle" in goal_.strict else own <= limit
+
+    def _ticks(self, step: Step, pp: int) -> tuple[int, int]:
+        """Two bounds of pp·max over stages: all stages together, and ceil(L/pp) of the cheapest layers."""
+        costs = self.costs
+        times = [kind.ticks(step) for kind in costs.kinds]
+        whole = sum(n * t for n, t in zip(costs.counts, times, strict=True)) + costs.tail(step)
+        if pp == 1:
+            return whole, whole
+        send, layers = costs.send(step), -(-len(costs.order) // pp)
+        return whole + pp * send, pp * (layers * min(times) + send)
