@@ -18,7 +18,7 @@ _GRID = 10**9
 _NEAR = 1e-6
 
 
-def free_shares(load: Sequence[int], devices: Devices) -> Shares:
+def free_shares(load: Sequence[int], devices: Devices, deadline: float | None = None) -> Shares:
     """Parts of each slot that make the hottest device coolest, in billionths, adding up to 1 for every expert.
 
     Parameters
@@ -27,8 +27,13 @@ def free_shares(load: Sequence[int], devices: Devices) -> Shares:
         Tokens of each expert.
     devices
         Experts of each device.
+    deadline
+        ``time.monotonic()`` from which on copies share evenly.
     """
     total, counts = sum(load), replica_counts(devices, len(load))
+    parts = [[Fraction(1, counts[expert]) for expert in held] for held in devices]
+    if seconds_left(deadline) <= 0:
+        return tuple(map(tuple, parts))
     solver = new_program()
     hottest = solver.NumVar(0.0, solver.infinity(), "hottest")
     slots: dict[int, list[tuple[int, int, pywraplp.Variable]]] = {}
@@ -44,7 +49,6 @@ def free_shares(load: Sequence[int], devices: Devices) -> Shares:
         for _, _, part in copies:
             whole.SetCoefficient(part, 1.0)
     solver.Minimize(hottest)
-    parts = [[Fraction(1, counts[expert]) for expert in held] for held in devices]
     if total and solved(solver):
         for copies in slots.values():
             left = _GRID
@@ -58,23 +62,31 @@ def free_shares(load: Sequence[int], devices: Devices) -> Shares:
 
 
 def split_freely(question: Question, index: int, layer: LayerPlacement, deadline: float | None) -> LayerPlacement:
-    """The layer split as well as can be, and with a better placement for that where one is found.
+    """The layer split as well as can be.
 
-    The linear program splits one workload, the heaviest; the others follow its parts. Groups kept on nodes, and budgets
-    of moves, leave the placement as it is.
+    The linear program splits one workload, the heaviest; the others follow its parts.
     """
-    if question.split != "free":
+    return layer if question.split != "free" else _split(question, index, layer, layer.devices, deadline)
+
+
+def exchanged_for_split(
+    question: Question, index: int, layer: LayerPlacement, deadline: float | None
+) -> LayerPlacement:
+    """The layer with a better placement for a free split, where one is found.
+
+    Groups kept on nodes, and budgets of moves, leave the placement as it is.
+    """
+    if question.split != "free" or question.hierarchy != "free" or question.max_moves is not None:
         return layer
-    best = here = _split(question, index, layer, layer.devices)
-    searched = question.hierarchy == "free" and question.max_moves is None and question.spare
+    best = here = layer
     rng = np.random.default_rng(question.seed)
-    for turn in range(effort.SPLIT_TRIES if searched else 0):
+    for turn in range(effort.SPLIT_TRIES if question.spare else 0):
         devices = None
         if best.gap > question.tolerance and seconds_left(deadline) > 0:
             devices = _changed(question, index, here, rng)
         if devices is None:
             break
-        tried = _split(question, index, layer, devices)
+        tried = _split(question, index, layer, devices, deadline)
         if tried.max_over_mean < best.max_over_mean:
             best = tried
         # Some improvements take two exchanges, the first of which makes things worse.
@@ -84,9 +96,11 @@ def split_freely(question: Question, index: int, layer: LayerPlacement, deadline
     return best
 
 
-def _split(question: Question, index: int, layer: LayerPlacement, devices: Devices) -> LayerPlacement:
+def _split(
+    question: Question, index: int, layer: LayerPlacement, devices: Devices, deadline: float | None
+) -> LayerPlacement:
     """The best split for the workload that it leaves hottest."""
-    ways = [question.placed(index, layer, devices, free_shares(row, devices)) for row in question.rows(index)]
+    ways = [question.placed(index, layer, devices, free_shares(row, devices, deadline)) for row in question.rows(index)]
     return min(ways, key=lambda way: way.max_over_mean)
 
 

@@ -12,7 +12,7 @@ from optimizer.figures.placement_bounds.balance import bound_of
 from optimizer.placement import effort
 from optimizer.placement.bounds import Bound, bound_for, with_budget_bound, witness_for
 from optimizer.placement.counts import Ints
-from optimizer.placement.free_split import split_freely
+from optimizer.placement.free_split import exchanged_for_split, split_freely
 from optimizer.placement.hierarchy import balance_on_nodes
 from optimizer.placement.layer_model import balanced
 from optimizer.placement.locality import brought_together
@@ -25,7 +25,7 @@ from optimizer.placement.search import balance_loads
 from optimizer.placement.two_slots import place_two_slots
 from optimizer.placement.uneven import padded, without_blanks
 
-_STAGES = (balanced, split_freely, with_budget_bound, brought_together, with_fewest_moves)
+_STAGES = (balanced, split_freely, exchanged_for_split, with_budget_bound, brought_together, with_fewest_moves)
 """What comes after the search, layer by layer, each doing nothing where it is not asked for."""
 
 
@@ -54,7 +54,10 @@ def place(question: Question, *, time_limit_s: float | None = None) -> Placement
     else:
         witnesses = [witness_for(question, layer) for layer in range(question.layers)]
         bounds = [(bound_for(question, layer, witness), witness) for layer, witness in enumerate(witnesses)]
-        held = _search(question, bounds, deadline)
+        until = deadline
+        if time_limit_s is not None and question.split == "free":
+            until = begun + time_limit_s * effort.SPLIT_PART
+        held = _search(question, bounds, until)
         ids = question.layer_ids or range(question.layers)
         layers = [
             question.placed(index, LayerPlacement(number, (), Fraction(0), *bounds[index], ()), tuples(held[index]))
