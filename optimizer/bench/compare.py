@@ -46,29 +46,29 @@ def read_records(path: str | Path) -> list[Record]:
         A line is none; with its number.
     """
     text, shown = read_text(path)
-    found = []
+    records = []
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue
-        found.append(read_line(line, shown, number))
-    return found
+        records.append(read_line(line, shown, number))
+    return records
 
 
 def _effort(old: Record, new: Record) -> list[Regression]:
-    found = []
+    worse = []
     measured = (("wall_s", "s", NOISE_S), ("check_s", "s", NOISE_S), ("peak_bytes", "bytes", NOISE_BYTES))
     for name, unit, noise in measured:
         before, after = getattr(old, name), getattr(new, name)
         if before and after and after - before > noise and after / before > WORSE:
             one, two = (f"{value:.3g} {unit}" if unit == "s" else f"{value:,} {unit}" for value in (before, after))
-            found.append(Regression(new.scenario, new.method, name, one, two, after / before, answer=False))
+            worse.append(Regression(new.scenario, new.method, name, one, two, after / before, answer=False))
     for name, before in old.work.items():
         after = new.work.get(name, before)
         if before and after / before > WORSE:
-            found.append(
+            worse.append(
                 Regression(new.scenario, new.method, name, f"{before:,}", f"{after:,}", after / before, answer=False)
             )
-    return found
+    return worse
 
 
 def _answer(old: Record, new: Record) -> list[Regression]:
@@ -93,5 +93,5 @@ def regressions(old: Sequence[Record], new: Sequence[Record]) -> list[Regression
     """What got worse in records that both have, answers first."""
     before = {(record.scenario, record.method): record for record in old}
     pairs = [(before[key], record) for record in new if (key := (record.scenario, record.method)) in before]
-    found = [worse for pair in pairs for worse in (*_answer(*pair), *_effort(*pair))]
-    return sorted(found, key=lambda worse: not worse.answer)
+    all_worse = [worse for pair in pairs for worse in (*_answer(*pair), *_effort(*pair))]
+    return sorted(all_worse, key=lambda worse: not worse.answer)

@@ -121,8 +121,8 @@ def brute(problem: Problem, settings: Settings) -> Outcome | None:
     answer = brute_force.propose(problem, pricer)
     if answer is None:
         return None
-    found, complete = answer
-    return _answered(pricer, found, exhaustive=complete, note="" if complete else "even stages only")
+    priced, complete = answer
+    return _answered(pricer, priced, exhaustive=complete, note="" if complete else "even stages only")
 
 
 def declared(problem: Problem, settings: Settings) -> Outcome | None:
@@ -163,10 +163,10 @@ def peer(problem: Problem, settings: Settings) -> Outcome | None:
     pricer = Pricer(problem, settings.evaluations)
     program, patience_s = settings.aiconfigurator, settings.patience_s
     try:
-        found, note, wall_s = aiconfigurator.propose(problem, pricer, question, program, patience_s)
+        priced, note, wall_s = aiconfigurator.propose(problem, pricer, question, program, patience_s)
     except aiconfigurator.NotAskable:
         return None
-    outcome = _answered(pricer, found, note=note)
+    outcome = _answered(pricer, priced, note=note)
     return Outcome(**(outcome.__dict__ | {"wall_s": wall_s}))
 
 

@@ -82,9 +82,9 @@ class Pricer:
 
     def valid(self, layout: Layout) -> bool:
         """Whether a layout keeps the constraints that need no figure, whatever its batch."""
-        own = self.problem.search.batch
-        if own is not None:
-            layout = layout.model_copy(update={"batch": own[0]})
+        listed = self.problem.search.batch
+        if listed is not None:
+            layout = layout.model_copy(update={"batch": listed[0]})
         if not placeable(self.problem, layout.shape):
             return False
         return not structural_violations(self.problem, layout)
@@ -98,12 +98,12 @@ class Pricer:
             slots = (moe.experts + shape.redundant) // shape.ep
             weights = load_weights(self.problem)
             robust = self.problem.experts.robust if self.problem.experts else "worst"
-            found = []
+            hottest = []
             for rows in zip(*(load.rows for load in self.problem.expert_loads), strict=True):
                 together = [sum(column) for column in zip(*rows, strict=True)]
                 held = self._arrange(together, shape.ep, slots)
-                found.append(aggregate([max_over_mean(row, held) for row in rows], weights, robust, CVAR_TAIL))
-            self._skews.placed[mesh] = found
+                hottest.append(aggregate([max_over_mean(row, held) for row in rows], weights, robust, CVAR_TAIL))
+            self._skews.placed[mesh] = hottest
         return self._skews.of(shape)
 
     def evaluation(self, layout: Layout) -> Evaluation:
@@ -121,11 +121,11 @@ class Pricer:
 
     def price(self, layout: Layout) -> tuple[Priced | None, set[str]]:
         """A layout if it keeps every constraint, else the families that it violates; remembers the best."""
-        found = self.evaluation(layout)
-        broken = violations(self.problem, layout, found, imbalance=self.skew(layout.shape))
+        evaluation = self.evaluation(layout)
+        broken = violations(self.problem, layout, evaluation, imbalance=self.skew(layout.shape))
         if broken:
             return None, {str(one.family) for one in broken}
-        priced = Priced(layout, objective_of(self.problem, found), found.throughput)
+        priced = Priced(layout, objective_of(self.problem, evaluation), evaluation.throughput)
         if better(self.problem, priced, self.best):
             self.best = priced
         return priced, set()
@@ -139,7 +139,7 @@ class Pricer:
 
         A batch fits unless memory or a latency forbids it; too few requests/s forbid no larger one.
         """
-        own = self.problem.search.batch
+        listed = self.problem.search.batch
         best: Priced | None = None
 
         def tried(batch: int) -> bool:
@@ -149,8 +149,8 @@ class Pricer:
                 best = priced
             return broken <= {"request_rate"}
 
-        if own is not None or batches is not None:
-            allowed = sorted(set(own if own is not None else ()) or set(batches or ()))
+        if listed is not None or batches is not None:
+            allowed = sorted(set(listed if listed is not None else ()) or set(batches or ()))
             for batch in allowed:
                 if self.spent or not tried(batch):
                     break

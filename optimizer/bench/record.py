@@ -124,8 +124,8 @@ def from_json(document: object) -> Record:
         if record.objective.get("exact") is not None:
             rational("objective.exact", record.objective["exact"])
     except ValidationError as error:
-        own = error.errors(include_url=False)[0]
-        raise ValueError(f"{dotted(own['loc'])}: {message_of(own)[0]}") from None
+        fault = error.errors(include_url=False)[0]
+        raise ValueError(f"{dotted(fault['loc'])}: {message_of(fault)[0]}") from None
     except Rejected as error:
         raise ValueError(str(error)) from None
     return record

@@ -91,7 +91,7 @@ def run(
     number = store.open_run(question, __version__) if store is not None else 0
     for scenario in chosen:
         problem = read_problem(scenario.path)
-        own: Fraction | None = None
+        optimum: Fraction | None = None
         for method in methods:
             record = store.get(number, scenario.name, method, problem.digest) if store is not None else None
             if record is None or record.status == "failed":
@@ -102,9 +102,9 @@ def run(
                 if record is None:
                     continue
             if method == SOLVE:
-                own = record.exact
+                optimum = record.exact
             else:
-                record = replace(record, margin=margin(problem, own, record.exact))
+                record = replace(record, margin=margin(problem, optimum, record.exact))
             if store is not None:
                 store.put(number, record)
             if tell is not None:

@@ -55,28 +55,28 @@ def _geometric(values: Sequence[float]) -> float | None:
 
 
 def _grouped(records: Iterable[Record]) -> dict[str, dict[str, Record]]:
-    found: dict[str, dict[str, Record]] = {}
+    groups: dict[str, dict[str, Record]] = {}
     for record in records:
-        found.setdefault(record.scenario, {})[record.method] = record
-    return found
+        groups.setdefault(record.scenario, {})[record.method] = record
+    return groups
 
 
 def margins(records: Sequence[Record]) -> list[Margins]:
     """One entry for each baseline that ran."""
-    grouped, found = _grouped(records), []
+    grouped, rows = _grouped(records), []
     for method in METHODS:
         pairs = [(held[SOLVE], held[method]) for held in grouped.values() if SOLVE in held and method in held]
         if method == SOLVE or not pairs:
             continue
         ratios = [other.margin for _, other in pairs if other.margin is not None]
-        times = [other.wall_s / own.wall_s for own, other in pairs if own.wall_s > 0 and other.wall_s > 0]
-        found.append(
+        times = [other.wall_s / ours.wall_s for ours, other in pairs if ours.wall_s > 0 and other.wall_s > 0]
+        rows.append(
             Margins(
                 method, len(pairs), _geometric(ratios), min(ratios, default=None), max(ratios, default=None),
-                sum(own.exact is not None and other.exact is None for own, other in pairs), _geometric(times),
+                sum(ours.exact is not None and other.exact is None for ours, other in pairs), _geometric(times),
             )
         )  # fmt: skip
-    return found
+    return rows
 
 
 def beaten(records: Sequence[Record]) -> list[Record]:
@@ -139,23 +139,23 @@ def markdown(records: Sequence[Record]) -> str:
     rule = ["---"] * 3 + ["--:"] * 6 + ["---"] + ["--:"] * len(used)
     lines = [_line([*head, *(TITLES[m] for m in used)]), _line(rule)]
     for name, held in grouped.items():
-        own = held.get(SOLVE)
-        if own is None:
+        ours = held.get(SOLVE)
+        if ours is None:
             continue
         lines.append(
             _line(
                 [
                     name,
-                    own.status,
-                    str(own.objective["name"]),
-                    _number(own.objective["value"]),
-                    "" if own.gap is None else f"{own.gap:.2%}" if own.gap else "0",
-                    f"{own.candidates:,}",
-                    f"{own.wall_s:.2f} s",
-                    "" if own.check_s is None else f"{own.check_s:.2f} s",
-                    "" if own.peak_bytes is None else f"{own.peak_bytes / 2**20:,.0f} MiB",
-                    own.certificate or "none",
-                    *(_cell(own, held.get(m)) for m in used),
+                    ours.status,
+                    str(ours.objective["name"]),
+                    _number(ours.objective["value"]),
+                    "" if ours.gap is None else f"{ours.gap:.2%}" if ours.gap else "0",
+                    f"{ours.candidates:,}",
+                    f"{ours.wall_s:.2f} s",
+                    "" if ours.check_s is None else f"{ours.check_s:.2f} s",
+                    "" if ours.peak_bytes is None else f"{ours.peak_bytes / 2**20:,.0f} MiB",
+                    ours.certificate or "none",
+                    *(_cell(ours, held.get(m)) for m in used),
                 ]
             )
         )

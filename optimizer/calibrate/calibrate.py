@@ -38,7 +38,7 @@ class Group:
     def to_json(self) -> dict[str, Any]:
         """One entry of ``groups`` in ``shardproof/calibration/1``."""
         return self.calibration.model_dump(mode="json") | {
-            "errors": {figure.removesuffix("_s"): dict(own) for figure, own in self.errors.items()}
+            "errors": {figure.removesuffix("_s"): dict(errors) for figure, errors in self.errors.items()}
         }
 
 
@@ -72,7 +72,7 @@ class Calibrated:
             "set_aside": dict(self.set_aside),
             "first_set_aside": {reason: str(place) for reason, place in self.first_set_aside.items()},
             "few": dict(self.few),
-            "errors": {figure.removesuffix("_s"): dict(own) for figure, own in self.errors.items()},
+            "errors": {figure.removesuffix("_s"): dict(errors) for figure, errors in self.errors.items()},
             "groups": [group.to_json() for group in self.groups],
         }
 
@@ -108,24 +108,24 @@ def calibrate(
     by_group: dict[tuple[str, str, str], list[Sample]] = {}
     for sample in read.samples:
         by_group.setdefault(sample.group, []).append(sample)
-    enough = {key: own for key, own in sorted(by_group.items()) if len(own) >= LEAST_RUNS}
-    few = {f"{model} in {weights} on {engine}": len(own) for (engine, weights, model), own in sorted(by_group.items())
-           if len(own) < LEAST_RUNS}  # fmt: skip
+    enough = {key: members for key, members in sorted(by_group.items()) if len(members) >= LEAST_RUNS}
+    few = {f"{model} in {weights} on {engine}": len(members)
+           for (engine, weights, model), members in sorted(by_group.items()) if len(members) < LEAST_RUNS}  # fmt: skip
     if not enough:
         raise SpecError(_too_few(few, read))
     total, rows = sum(map(len, enough.values())), []
-    for sample in (sample for own in enough.values() for sample in own):
+    for sample in (sample for members in enough.values() for sample in members):
         rows += rows_of([sample])
         if progress is not None:
             progress("runs", len({id(row.sample) for row in rows}), total)
     today = datetime.now(UTC).date().isoformat()
     groups, fits = [], []
-    for own in grouped(rows, lambda sample: sample.group).values():
-        found = fit(own)
-        fits.append(found)
-        groups.append(_group(found, told, today, wider=False))
-    for own in grouped(rows, lambda sample: sample.group[:2]).values():
-        wider = _wider(own, told, today)
+    for members in grouped(rows, lambda sample: sample.group).values():
+        fitted = fit(members)
+        fits.append(fitted)
+        groups.append(_group(fitted, told, today, wider=False))
+    for members in grouped(rows, lambda sample: sample.group[:2]).values():
+        wider = _wider(members, told, today)
         if wider is not None:
             groups.append(wider)
     calibrated = hardware.model_copy(update={"name": name, "calibration": tuple(group.calibration for group in groups)})
@@ -144,7 +144,7 @@ def _errors(found: Fit) -> dict[str, dict[str, float | None]]:
         figure: {
             "before": found.error(found.shipped, figure),
             "after": found.error(found.left, figure),
-            **{name: found.error(own, figure) for name, own in left.items()},
+            **{name: found.error(logs, figure) for name, logs in left.items()},
         }
         for figure in FIGURES
     }
@@ -166,20 +166,20 @@ def _wider(rows: Sequence[Row], told: str, today: str) -> Group | None:
     if len({row.sample.group[2] for row in rows}) == 1:
         return None
     group = _group(fit(rows), told, today, wider=True)
-    own = group.errors["tpot_s"]
-    before, unseen = own["before"], own["model_left_out"]
+    errors = group.errors["tpot_s"]
+    before, unseen = errors["before"], errors["model_left_out"]
     return group if before is not None and unseen is not None and unseen < before else None
 
 
 def _together(fits: Sequence[Fit]) -> dict[str, dict[str, float | None]]:
     """Mean errors over the runs of all groups."""
-    found: dict[str, dict[str, float | None]] = {figure: {} for figure in FIGURES}
-    counts = {figure: [sum(row.figure == figure for row in own.rows) for own in fits] for figure in FIGURES}
-    each = [_errors(own) for own in fits]
+    errors: dict[str, dict[str, float | None]] = {figure: {} for figure in FIGURES}
+    counts = {figure: [sum(row.figure == figure for row in one_fit.rows) for one_fit in fits] for figure in FIGURES}
+    each = [_errors(one_fit) for one_fit in fits]
     for figure in FIGURES:
         for name in each[0][figure]:
-            pairs = [(own[figure][name], count) for own, count in zip(each, counts[figure], strict=True)]
+            pairs = [(one_fit[figure][name], count) for one_fit, count in zip(each, counts[figure], strict=True)]
             known = [(error, count) for error, count in pairs if error is not None]
             total = sum(count for _, count in known)
-            found[figure][name] = sum(error * count for error, count in known) / total if total else None
-    return found
+            errors[figure][name] = sum(error * count for error, count in known) / total if total else None
+    return errors

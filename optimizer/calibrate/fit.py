@@ -62,10 +62,10 @@ def _hardware(hardware: HardwareSpec, group: tuple[str, str, str], logs: Sequenc
     """The hardware with a group of these factors."""
     factors = {name: _fitted(math.exp(log), 0.0) for name, log in zip(FACTORS, logs, strict=True)}
     engine, weights, model = group
-    own = Calibration.model_validate(
+    calibration = Calibration.model_validate(
         {"engine": engine, "weights": weights, "model": model, "runs": 1, "factors": factors, "source": "trial"}
     )
-    return hardware.model_copy(update={"calibration": (own,)})
+    return hardware.model_copy(update={"calibration": (calibration,)})
 
 
 def _fitted(value: float, deviation: float) -> Fitted:
@@ -78,7 +78,7 @@ def _fitted(value: float, deviation: float) -> Fitted:
 
 def rows_of(samples: Sequence[Sample]) -> list[Row]:
     """Both figures of each run with their sensitivities at the shipped model."""
-    found = []
+    rows = []
     for sample in samples:
         plain = predicted(sample.problem, sample)
         steps = []
@@ -87,22 +87,22 @@ def rows_of(samples: Sequence[Sample]) -> list[Row]:
             steps.append(predicted(sample.on(_hardware(sample.problem.hardware, sample.group, logs)), sample))
         for figure, value in plain.items():
             slopes = tuple(math.log(step[figure] / value) / _STEP for step in steps)
-            found.append(Row(sample, figure, math.log(getattr(sample, figure) / value), slopes))
-    return found
+            rows.append(Row(sample, figure, math.log(getattr(sample, figure) / value), slopes))
+    return rows
 
 
 def solve(slopes: Floats, wanted: Floats, noise: Floats) -> tuple[Floats, Floats]:
     """The factors' logarithms of least loss and their covariance, by iteratively reweighted least squares."""
     prior: Floats = np.diag([1 / PRIOR[name] ** 2 for name in FACTORS])
     weights = noise**-2.0
-    found: Floats = np.zeros(slopes.shape[1])
+    logs: Floats = np.zeros(slopes.shape[1])
     normal: Floats = prior
     for _ in range(_ROUNDS):
         normal = (slopes * weights[:, None]).T @ slopes + prior
-        found = np.linalg.solve(normal, (slopes * weights[:, None]).T @ wanted)
-        off = np.abs(wanted - slopes @ found) / noise
+        logs = np.linalg.solve(normal, (slopes * weights[:, None]).T @ wanted)
+        off = np.abs(wanted - slopes @ logs) / noise
         weights = np.minimum(1, _HUBER / np.maximum(off, 1e-9)) / noise**2
-    return found, np.linalg.inv(normal)
+    return logs, np.linalg.inv(normal)
 
 
 @dataclass(frozen=True)
@@ -145,19 +145,19 @@ class Fit:
     def left_out(self, part: Callable[[Sample], Hashable]) -> Floats:
         """Log measured ÷ predicted of each row, by the rows whose run is of another part; nan where there is none."""
         parts = [part(row.sample) for row in self.rows]
-        wanted, found = self.left + self.slopes @ self.logs, np.full(len(self.rows), np.nan)
+        wanted, left = self.left + self.slopes @ self.logs, np.full(len(self.rows), np.nan)
         for own in dict.fromkeys(parts):
             held = np.array([other == own for other in parts])
             if not held.all():
                 logs, _ = solve(self.slopes[~held], wanted[~held], self.noise[~held])
-                found[held] = wanted[held] - self.slopes[held] @ logs
-        return found
+                left[held] = wanted[held] - self.slopes[held] @ logs
+        return left
 
     def error(self, logs: Floats, figure: str) -> float | None:
         """Mean |predicted ÷ measured − 1| of a figure; None where nothing is of it."""
-        own = [math.exp(-log) - 1 for log, row in zip(logs, self.rows, strict=True)
+        errors = [math.exp(-log) - 1 for log, row in zip(logs, self.rows, strict=True)
                if row.figure == figure and not math.isnan(log)]  # fmt: skip
-        return sum(map(abs, own)) / len(own) if own else None
+        return sum(map(abs, errors)) / len(errors) if errors else None
 
     @property
     def shipped(self) -> Floats:
@@ -174,7 +174,7 @@ def fit(rows: Sequence[Row]) -> Fit:
     best = _fit(rows, free)
     for more, figure in ((_OF_A_STEP, "tpot_s"), (_OF_WAITING, "ttft_s")):
         trial = _fit(rows, (*free, *more))
-        plain, better = (own.error(own.left_out(id), figure) for own in (best, trial))
+        plain, better = (candidate.error(candidate.left_out(id), figure) for candidate in (best, trial))
         if plain is not None and better is not None and better < plain:
             best, free = trial, (*free, *more)
     return best
@@ -183,7 +183,9 @@ def fit(rows: Sequence[Row]) -> Fit:
 def _fit(whole: Sequence[Row], free: tuple[FactorName, ...]) -> Fit:
     """Some factors of a group, the others as shipped."""
     rows = [
-        replace(row, slopes=tuple(own if name in free else 0.0 for name, own in zip(FACTORS, row.slopes, strict=True)))
+        replace(
+            row, slopes=tuple(slope if name in free else 0.0 for name, slope in zip(FACTORS, row.slopes, strict=True))
+        )
         for row in whole
     ]
     slopes, shipped = np.array([row.slopes for row in rows]), np.array([row.shipped for row in rows])
@@ -199,9 +201,9 @@ def _left(rows: Sequence[Row], logs: Floats) -> Floats:
     priced: dict[int, dict[str, float]] = {}
     for row in rows:
         if id(row.sample) not in priced:
-            own = row.sample
-            hardware = _hardware(own.problem.hardware, own.group, [float(log) for log in logs])
-            priced[id(own)] = predicted(own.on(hardware), own)
+            sample = row.sample
+            hardware = _hardware(sample.problem.hardware, sample.group, [float(log) for log in logs])
+            priced[id(sample)] = predicted(sample.on(hardware), sample)
     return np.array([math.log(getattr(row.sample, row.figure) / priced[id(row.sample)][row.figure]) for row in rows])
 
 
@@ -224,8 +226,8 @@ def calibration_of(found: Fit, shipped: Margin, source: str, *, model: str | Non
     engine, weights, _ = found.rows[0].sample.group
     spread: dict[str, tuple[Fraction, ...] | None] = {}
     for figure in NOISE:
-        own = [log for log, row in zip(left, found.rows, strict=True) if row.figure == figure and not math.isnan(log)]
-        spread[figure] = quantiles(own, getattr(shipped, figure)) if own else None
+        logs = [log for log, row in zip(left, found.rows, strict=True) if row.figure == figure and not math.isnan(log)]
+        spread[figure] = quantiles(logs, getattr(shipped, figure)) if logs else None
     return Calibration(
         engine=engine, weights=weights, model=model, runs=len({id(row.sample) for row in found.rows}),
         factors=found.factors(), tpot_s=spread["tpot_s"], ttft_s=spread["ttft_s"], source=source,
@@ -234,7 +236,7 @@ def calibration_of(found: Fit, shipped: Margin, source: str, *, model: str | Non
 
 def grouped(rows: Sequence[Row], key: Callable[[Sample], Hashable]) -> dict[Hashable, list[Row]]:
     """Rows by a key of their run."""
-    found: dict[Hashable, list[Row]] = defaultdict(list)
+    groups: dict[Hashable, list[Row]] = defaultdict(list)
     for row in rows:
-        found[key(row.sample)].append(row)
-    return found
+        groups[key(row.sample)].append(row)
+    return groups

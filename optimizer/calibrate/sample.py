@@ -143,7 +143,7 @@ def samples_of(runs: Sequence[WrittenRun], given: Mapping[str, str], hardware: H
         One fault for each run that cannot be: an unknown model or format, a layout that is none or is not of its
         devices, weights beyond their memory.
     """
-    found: dict[object, Sample] = {}
+    samples: dict[object, Sample] = {}
     left: Counter[str] = Counter()
     first: dict[str, Place] = {}
     faults: list[Fault] = []
@@ -165,16 +165,16 @@ def samples_of(runs: Sequence[WrittenRun], given: Mapping[str, str], hardware: H
             work = sample.problem.workload
             key = (sample.group, work.input_tokens, work.output_tokens, sample.layout, run.concurrency,
                    sample.ttft_s, sample.tpot_s)  # fmt: skip
-            if not reason and key in found:
+            if not reason and key in samples:
                 reason = "the same as a run before"
             elif not reason:
-                found[key] = sample
+                samples[key] = sample
         if reason:
             left[reason] += 1
             first.setdefault(reason, run.place)
     if faults:
         raise SpecError(*_once(faults))
-    return Samples(list(found.values()), left, first)
+    return Samples(list(samples.values()), left, first)
 
 
 def _once(faults: Sequence[Fault]) -> list[Fault]:
@@ -196,8 +196,8 @@ def _elsewhere(run: WrittenRun, hardware: HardwareSpec) -> str:
     named = run.deployment.get("gpu")
     if named is None:
         return ""
-    own, other = hardware.device.name, named
-    words = [re.split(r"[\s-]+", text.casefold()) for text in (own, other)]
+    device, other = hardware.device.name, named
+    words = [re.split(r"[\s-]+", text.casefold()) for text in (device, other)]
     size = _MEMORY.search(other)
     alike = words[0][0] == words[1][0] or words[0][0] in words[1]
     alike = alike and ("pcie" in words[0]) == ("pcie" in words[1])
@@ -253,7 +253,7 @@ def _posed(
             engine_name=name,
         )  # fmt: skip
     except ValidationError as error:
-        raise SpecError(*(place.fault(None, *message_of(own)) for own in error.errors(include_url=False))) from None
+        raise SpecError(*(place.fault(None, *message_of(fault)) for fault in error.errors(include_url=False))) from None
     needed, capacity = evaluate(problem, degrees).memory_bytes, hardware.device.exposed_memory
     if needed > capacity:
         text = f"{needed / 1e9:,.1f} GB on a device of {capacity / 1e9:,.1f} GB: {model.name} does not fit so"
@@ -274,8 +274,8 @@ def _degrees(place: Place, said: Mapping[str, str], model: ModelSpec) -> Layout:
         resolved = layout.resolve(experts=model.moe is not None)
     except ValidationError as error:
         raise SpecError(
-            *(place.fault(".".join(map(str, own["loc"])) or "tp", *message_of(own))
-              for own in error.errors(include_url=False))
+            *(place.fault(".".join(map(str, fault["loc"])) or "tp", *message_of(fault))
+              for fault in error.errors(include_url=False))
         ) from None  # fmt: skip
     except ValueError as error:
         raise SpecError(place.fault("tp", str(error))) from None
@@ -293,8 +293,8 @@ def _loaded(run: WrittenRun, problem: Problem, layout: Layout) -> Sample:
         largest = fitting_batch(problem, layout, asked)
         at = layout.model_copy(update={"batch": largest})
         if run.ttft_s is None or run.tpot_s is None:
-            own = evaluate(problem, at)
-            ttft, tpot = run.ttft_s or float(own.ttft_s or 0), run.tpot_s or float(own.tpot_s or 0)
+            evaluation = evaluate(problem, at)
+            ttft, tpot = run.ttft_s or float(evaluation.ttft_s or 0), run.tpot_s or float(evaluation.tpot_s or 0)
         else:
             ttft, tpot = run.ttft_s, run.tpot_s
         return Sample(
@@ -323,13 +323,13 @@ def _impossible(sample: Sample) -> str:
 
 def predicted(problem: Problem, sample: Sample) -> dict[str, float]:
     """TTFT and TPOT in seconds of a run, those of them that it measured."""
-    found = {}
-    own = None
+    seconds = {}
+    evaluation = None
     if sample.ttft_s is not None:
-        own = evaluate(problem, sample.layout)
-        found["ttft_s"] = float(own.ttft_s or 0)
+        evaluation = evaluate(problem, sample.layout)
+        seconds["ttft_s"] = float(evaluation.ttft_s or 0)
     if sample.tpot_s is not None:
-        if own is None or sample.decoding != sample.layout.batch:
-            own = evaluate(problem, sample.layout.model_copy(update={"batch": sample.decoding}))
-        found["tpot_s"] = float(own.tpot_s or 0)
-    return found
+        if evaluation is None or sample.decoding != sample.layout.batch:
+            evaluation = evaluate(problem, sample.layout.model_copy(update={"batch": sample.decoding}))
+        seconds["tpot_s"] = float(evaluation.tpot_s or 0)
+    return seconds

@@ -30,12 +30,12 @@ def hardware_yaml(text: str, hardware: HardwareSpec) -> str:
 
 def _block(group: dict[str, Any]) -> CommentedMap:
     """A group of a line for each fact: factors and quantiles on one line each."""
-    found = CommentedMap(group)
-    found["factors"] = CommentedMap({name: _line(CommentedMap(own)) for name, own in group["factors"].items()})
+    block = CommentedMap(group)
+    block["factors"] = CommentedMap({name: _line(CommentedMap(factor)) for name, factor in group["factors"].items()})
     for figure in ("tpot_s", "ttft_s"):
-        if figure in found:
-            found[figure] = _line(CommentedSeq(found[figure]))
-    return found
+        if figure in block:
+            block[figure] = _line(CommentedSeq(block[figure]))
+    return block
 
 
 def _line(own: Any) -> Any:  # noqa: ANN401 - a mapping or a sequence of ruamel's

@@ -77,7 +77,7 @@ def command(
     given = {"model": model, "engine": engine, "precision": precision, "kv_cache": kv_cache, "convention": convention,
              "tp": tp, "pp": pp, "dp": dp, "ep": ep, "cp": cp}  # fmt: skip
     base = load_hardware(hardware)
-    found = calibrate(
+    calibrated = calibrate(
         read_runs(runs),
         {name: value for name, value in given.items() if value is not None},
         base,
@@ -87,12 +87,12 @@ def command(
     )
     end_progress()
     if out is not None:
-        write_whole(out, hardware_yaml(read_text(find("hardware", hardware))[0], found.hardware))
+        write_whole(out, hardware_yaml(read_text(find("hardware", hardware))[0], calibrated.hardware))
         say(f"wrote {out}")
     if json:
-        emit_json(found.to_json() | {"out": out})
+        emit_json(calibrated.to_json() | {"out": out})
     else:
-        _show(found, out)
+        _show(calibrated, out)
     return 0
 
 
@@ -125,11 +125,11 @@ def _row(title: str, runs: str, errors: Mapping[str, float | None]) -> list[str]
 
 
 def _factors(group: Group) -> list[list[str]]:
-    own = group.calibration
+    calibration = group.calibration
     rows = [
-        [own.title, name, f"{float(f.value):.3g}", f"{float(f.low):.3g} to {float(f.high):.3g}"]
-        for name, f in own.factors.items()
+        [calibration.title, name, f"{float(f.value):.3g}", f"{float(f.low):.3g} to {float(f.high):.3g}"]
+        for name, f in calibration.factors.items()
     ]
     return rows or [
-        [own.title, "none", "", "no factor errs less on runs left out: as shipped, with these runs' spread"]
+        [calibration.title, "none", "", "no factor errs less on runs left out: as shipped, with these runs' spread"]
     ]

@@ -26,8 +26,8 @@ def _names() -> dict[str, list[str]]:
     from optimizer.domain.engines import ANY, ENGINES  # noqa: PLC0415 - the same
     from optimizer.readers import catalog  # noqa: PLC0415 - the specs load when the command runs
 
-    found = {kind: list(catalog.names(kind)) for kind in catalog.KINDS}
-    return found | {"engines": [ANY, *ENGINES], "conventions": list(CONVENTIONS)}
+    by_kind = {kind: list(catalog.names(kind)) for kind in catalog.KINDS}
+    return by_kind | {"engines": [ANY, *ENGINES], "conventions": list(CONVENTIONS)}
 
 
 def command(
@@ -87,10 +87,10 @@ def _one(kind: str, name: str, names: list[str], *, json: bool) -> int:
         return 0
     rows = [[key.replace("_", " "), _text(value)] for key, value in document.items() if not isinstance(value, dict)]
     rows += [
-        [f"{key} {inner}".replace("_", " "), _text(found)]
+        [f"{key} {inner}".replace("_", " "), _text(inner_value)]
         for key, value in document.items()
         if isinstance(value, dict)
-        for inner, found in value.items()
+        for inner, inner_value in value.items()
     ]
     table(["", ""], rows)
     return 0
@@ -169,5 +169,5 @@ def _describe(kind: str, name: str) -> dict[str, Any]:
         }
     from optimizer.domain.convention import CONVENTIONS  # noqa: PLC0415 - one entry asks for it
 
-    rule = next(found for known, found in CONVENTIONS.items() if known == name)
+    rule = next(convention for known, convention in CONVENTIONS.items() if known == name)
     return {"device_count": rule.devices, "engine": rule.engine}

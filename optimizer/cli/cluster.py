@@ -104,9 +104,9 @@ def _show_judged(judged: FleetJudgement, *, derivations: bool) -> None:
     answer = "feasible" if judged.feasible else f"infeasible: {found} violated constraint{'s' * (found > 1)}"
     present.verdict_line(answer, good=judged.feasible)
     _limits(judged.found.cluster)
-    own = judged.found.document
+    document = judged.found.document
     for broken, at in judged.violations:
-        where = "" if at is None else f"{own.source}:{own.locate(at)[0]}: "
+        where = "" if at is None else f"{document.source}:{document.locate(at)[0]}: "
         emit(f"  {paint(f'{where}({broken.family}) {broken.message}', 'red')}")
     fleet = judged.fleet_document()
     for name, period in (fleet["periods"] or {"": fleet}).items():
@@ -137,7 +137,7 @@ def show(result: FleetResult, document: dict[str, Any], alone: Fraction | None =
     proof = f" (bound {bound:,.6g}, gap {gap:.2%})" if stated else ""
     if alone is not None and result.value is not None:
         value = f": {present.objective_text(objective['name'], objective['value'])}"
-        kinds = len({own.column for own in next(iter((result.fleet or {}).values()))})
+        kinds = len({replica.column for replica in next(iter((result.fleet or {}).values()))})
         more = f"{float(result.value / alone - 1):.2%} more than with one (--max-kinds 1)"
         value += f" with {kinds} kinds of layout, {more}"
     present.verdict_line(status + value + proof, good=status in {"optimal", "feasible"})
@@ -174,7 +174,9 @@ def _over(result: FleetResult) -> str:
 def _limits(cluster: Cluster) -> None:
     from optimizer.figures.accuracy_text import kept_how  # noqa: PLC0415 - needs the figures
 
-    told = [f"times of {own.name} are {kept_how(own.limits)}" for own in cluster.demands if own.limits.on_times]
+    told = [
+        f"times of {demand.name} are {kept_how(demand.limits)}" for demand in cluster.demands if demand.limits.on_times
+    ]
     if told:
         emit(f"limits   {', '.join(told)} (limits.confidence)")
 
@@ -182,9 +184,9 @@ def _limits(cluster: Cluster) -> None:
 def _period(cluster: Cluster, name: str, period: dict[str, Any]) -> None:
     heading("Replicas" + (f" in period {name}" if name else ""))
     rows = [
-        [own["demand"], own["role"], own["pool"], own["name"], str(own["count"]), f"{own['devices']:,}",
-         f"{own['requests_per_s']:,.5g}", f"{own['share']:.1%}", _nodes(own["nodes"])]
-        for own in period["replicas"]
+        [entry["demand"], entry["role"], entry["pool"], entry["name"], str(entry["count"]), f"{entry['devices']:,}",
+         f"{entry['requests_per_s']:,.5g}", f"{entry['share']:.1%}", _nodes(entry["nodes"])]
+        for entry in period["replicas"]
     ]  # fmt: skip
     table(
         ["demand", "role", "pool", "layout", "replicas", "devices each", "requests/s each", "share", "nodes"],
@@ -193,17 +195,18 @@ def _period(cluster: Cluster, name: str, period: dict[str, Any]) -> None:
     _traffic(cluster, period)
     heading("Demands")
     rows = []
-    for demand, own in period["demands"].items():
-        worst = own["worst_loss"]
+    for demand, figures in period["demands"].items():
+        worst = figures["worst_loss"]
         loss = ""
         if worst is not None:
             unit = unit_lost(cluster)
             where = "/".join(map(str, worst[unit]))
             loss = f"{worst['capacity_per_s']:,.5g} without {'rack ' if unit == 'rack' else ''}{where}"
         times = [
-            "" if own[key] is None else shown(Fraction(own[key]), Dimension.SECONDS) for key in ("ttft_s", "tpot_s")
+            "" if figures[key] is None else shown(Fraction(figures[key]), Dimension.SECONDS)
+            for key in ("ttft_s", "tpot_s")
         ]
-        rows.append([demand, f"{own['requests_per_s']:,.5g}", f"{own['capacity_per_s']:,.5g}", *times, loss])
+        rows.append([demand, f"{figures['requests_per_s']:,.5g}", f"{figures['capacity_per_s']:,.5g}", *times, loss])
     table(
         ["demand", "requests/s", "capacity", "ttft at capacity", "tpot at capacity", "after the worst loss"],
         rows,
@@ -217,10 +220,10 @@ def _period(cluster: Cluster, name: str, period: dict[str, Any]) -> None:
 def _traffic(cluster: Cluster, period: dict[str, Any]) -> None:
     """Requests of several lengths, and who takes them."""
     rows = [
-        [name, bucket, f"{own['share']:.1%}", f"{own['requests_per_s']:,.5g}",
-         ", ".join(f"{replica} {share:.0%}" for replica, share in own["replicas"].items())]
+        [name, bucket, f"{bucket_share['share']:.1%}", f"{bucket_share['requests_per_s']:,.5g}",
+         ", ".join(f"{replica} {share:.0%}" for replica, share in bucket_share["replicas"].items())]
         for name, demand in period["demands"].items()
-        for bucket, own in demand.get("buckets", {}).items()
+        for bucket, bucket_share in demand.get("buckets", {}).items()
     ]  # fmt: skip
     if rows:
         heading("Lengths (input x output tokens at most)")

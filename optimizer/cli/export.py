@@ -95,11 +95,11 @@ def _write(out: str, files: dict[str, str]) -> None:
 
 def _document(engine: str, files: list[str], placed: PlacementFile | None, launch: Exported | None) -> dict[str, Any]:
     """``shardproof/export/1``."""
-    found: dict[str, Any] = {"schema": "shardproof/export/1", "engine": engine, "files": files}
+    document: dict[str, Any] = {"schema": "shardproof/export/1", "engine": engine, "files": files}
     if placed is not None:
-        found["use"] = placed.use
+        document["use"] = placed.use
     if launch is not None:
-        found |= {
+        document |= {
             "version": launch.plan.version,
             "environment": dict(launch.environment),
             "commands": [
@@ -111,7 +111,7 @@ def _document(engine: str, files: list[str], placed: PlacementFile | None, launc
             ],
             "differences": list(launch.differences),
         }  # fmt: skip
-    return found
+    return document
 
 
 def _show(placed: PlacementFile | None, launch: Exported | None) -> None:
@@ -190,7 +190,7 @@ def _model_layers(document: Document, placed: list[int]) -> int:
     stages = document.get(("layout", "stages"))
     counts = [stage.get("layers") for stage in stages if isinstance(stage, dict)] if isinstance(stages, list) else []
     stated = counted if type(counted) is int else sum(count for count in counts if type(count) is int)
-    found = max(1 + placed[-1], stated)
-    if found > _MOST_LAYERS:
-        raise document.error(f"{found} layers, more than {_MOST_LAYERS}", ("model_layers",))
-    return found
+    layers = max(1 + placed[-1], stated)
+    if layers > _MOST_LAYERS:
+        raise document.error(f"{layers} layers, more than {_MOST_LAYERS}", ("model_layers",))
+    return layers

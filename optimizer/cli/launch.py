@@ -38,8 +38,8 @@ def better(judged: LaunchVerdict) -> tuple[Result, dict[str, Any] | None]:
     result = solve(problem)
     if result.best is None:
         return result, None
-    own = verdict.figures.get(problem.objective_row.unit)
-    value = Fraction(own.value) if own is not None and verdict.feasible else None
+    figure = verdict.figures.get(problem.objective_row.unit)
+    value = Fraction(figure.value) if figure is not None and verdict.feasible else None
     if value is not None and not beats(problem, result.best.value, value):
         return result, None
 
@@ -79,13 +79,13 @@ def changed_flags(posed: Posed, problem: Problem, result: Result) -> list[dict[s
             wanted[word] = first[index + 1]
     told = {one.flag.carries: one for one in launch.given if one.flag.carries not in _NODE}
     used = {item.flag for item in launch.ignored}
-    found: list[dict[str, str | None]] = []
+    changes: list[dict[str, str | None]] = []
     for name, value in wanted.items():
         one = told.pop(names[name].carries, None)
         if one is None or not _same(one.text if one.values else None, value):
-            found.append({"flag": name, "from": None if one is None else one.text, "to": value or "true"})
+            changes.append({"flag": name, "from": None if one is None else one.text, "to": value or "true"})
     dropped = [one for one in told.values() if one.flag.carries in _LAYOUT and one.name not in used]
-    return [*found, *({"flag": one.flag.name, "from": one.text, "to": None} for one in dropped)]
+    return [*changes, *({"flag": one.flag.name, "from": one.text, "to": None} for one in dropped)]
 
 
 _LAYOUT: Final = frozenset(
@@ -98,10 +98,10 @@ _LAYOUT: Final = frozenset(
 
 
 def _flat(data: dict[str, Any], before: str = "") -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
+    flat: list[tuple[str, Any]] = []
     for key, value in data.items():
-        found.extend(_flat(value, f"{before}{key}.") if isinstance(value, dict) else [(f"{before}{key}", value)])
-    return found
+        flat.extend(_flat(value, f"{before}{key}.") if isinstance(value, dict) else [(f"{before}{key}", value)])
+    return flat
 
 
 def _plain(value: object) -> str:

@@ -287,7 +287,7 @@ _PROBLEM: Final = inspect.Parameter(
 def _with_options(
     command: Callable[..., int], argument: tuple[inspect.Parameter, ...], prepare: Prepare
 ) -> Callable[..., int]:
-    own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
+    parameters_before = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
     added = [
         inspect.Parameter(
             option.parameter,
@@ -307,7 +307,7 @@ def _with_options(
         file = given.pop("problem", None) if argument else None
         return command(ProblemSource(file, prepare(file, values)), **given)
 
-    parameters = [*argument, *own, *added]
+    parameters = [*argument, *parameters_before, *added]
     wrapped.__signature__ = inspect.Signature(parameters, return_annotation=int)  # type: ignore[attr-defined]
     wrapped.__annotations__ = {p.name: p.annotation for p in parameters} | {"return": int}
     del wrapped.__wrapped__

@@ -139,12 +139,12 @@ def show(decided: Decided, *, step_tokens: int | None, held_out: Sequence[HeldOu
 
 def _visits(decided: Decided) -> None:
     before, given = decided.nodes_before(), decided.problem.coactivation
-    found = [layer.visits for layer in decided.placed.layers if layer.visits is not None]
-    if before is None or given is None or not found:
+    visits = [layer.visits for layer in decided.placed.layers if layer.visits is not None]
+    if before is None or given is None or not visits:
         return
     noun = "a token" if given.measure == "tokens" else "two experts chosen together"
     heading(f"Nodes visited by {noun} (copies chosen for the fewest), {given.name}")
-    after, bounds = [v.nodes / max(1, v.groups) for v in found], [v.bound / max(1, v.groups) for v in found]
+    after, bounds = [v.nodes / max(1, v.groups) for v in visits], [v.bound / max(1, v.groups) for v in visits]
     rows = [
         [name, _number(sum(values) / len(values)), _number(max(values))]
         for name, values in (("before", before), ("after", after), ("no placement below", bounds))

@@ -163,7 +163,7 @@ def memory_table(problem: Problem, evaluation: Evaluation) -> None:
         first = last + 1
     head = ["stage", "layers", "weights", "replicated", "experts", "KV cache", "activations", "reserve", "total", "of"]
     table(head, rows, right=range(1, 10))
-    found = room_of(problem, evaluation.shape, evaluation.cuts)
+    room = room_of(problem, evaluation.shape, evaluation.cuts)
     lacking = lacking_bytes(problem, evaluation)
     engines = ", ".join(name for name, lack in lacking.items() if lack <= 0)
     if not engines:
@@ -172,12 +172,12 @@ def memory_table(problem: Problem, evaluation: Evaluation) -> None:
         engines = f"none{told}; `--engine {next(iter(lacking), 'NAME')}` finds what that one runs"
     prose(
         f"  Cache of a rank as the engine sizes itself ({default_tokens(problem):,} tokens a step): "
-        f"{shown(max(found.room_bytes, 0), Dimension.BYTES)}, "
-        f"{found.tokens:,} tokens, {float(found.concurrency):,.1f} sequences of {found.length:,}; "
-        f"longest context {found.longest_context:,}. Engines that run it: {engines}."
+        f"{shown(max(room.room_bytes, 0), Dimension.BYTES)}, "
+        f"{room.tokens:,} tokens, {float(room.concurrency):,.1f} sequences of {room.length:,}; "
+        f"longest context {room.longest_context:,}. Engines that run it: {engines}."
     )
     batch, step = evaluation.layout.batch, told_tokens(problem, evaluation.layout)
-    if found.concurrency < batch and any(lack <= 0 for lack in lacking.values()) and step < default_tokens(problem):
+    if room.concurrency < batch and any(lack <= 0 for lack in lacking.values()) and step < default_tokens(problem):
         work = problem.workload.model_copy(update={"max_num_batched_tokens": step})
         fewer = room_of(problem.model_copy(update={"workload": work}), evaluation.shape, evaluation.cuts)
         prose(
@@ -187,15 +187,15 @@ def memory_table(problem: Problem, evaluation: Evaluation) -> None:
 
 
 def _parts(costs: Costs, step: Step, first: int, layers: int, *, last: bool) -> dict[str, int]:
-    found: dict[str, int] = {}
+    parts: dict[str, int] = {}
     for index in range(first, first + layers):
         for name, ticks in costs.kinds[costs.order[index]].parts(step).items():
-            found[name] = found.get(name, 0) + ticks
+            parts[name] = parts.get(name, 0) + ticks
     if costs.send(step):
-        found["send to the next stage"] = costs.send(step)
+        parts["send to the next stage"] = costs.send(step)
     if last:
-        found["output head"] = costs.tail(step)
-    return found
+        parts["output head"] = costs.tail(step)
+    return parts
 
 
 def time_table(problem: Problem, evaluation: Evaluation, imbalance: Imbalance = None) -> None:

@@ -83,12 +83,12 @@ def _fleet(document: Document, path: str, map_: str | None, *, check: bool, as_j
     from optimizer.readers.output import write_whole  # noqa: PLC0415 - the same
     from optimizer.report.html_fleet import fleet_page, rank_map  # noqa: PLC0415 - the same
 
-    found = fleet_in(document)
-    checked = certify(document.data) if check and found.is_result else None
-    text = fleet_page(found, checked)
+    fleet = fleet_in(document)
+    checked = certify(document.data) if check and fleet.is_result else None
+    text = fleet_page(fleet, checked)
     write_whole(path, text)
     if map_ is not None:
-        write_whole(map_, json_text(rank_map(found)) + "\n")
+        write_whole(map_, json_text(rank_map(fleet)) + "\n")
     return _wrote(path, text, checked, as_json=as_json)
 
 

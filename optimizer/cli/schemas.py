@@ -50,12 +50,12 @@ _QUANTITY: Final[_Schema] = {
 
 
 def _object(required: _Schema, optional: _Schema | None = None, *, closed: bool = False) -> _Schema:
-    found: _Schema = {
+    schema: _Schema = {
         "type": "object",
         "properties": {**required, **(optional or {})},
         "required": list(required),
     }
-    return found | {"additionalProperties": False} if closed else found
+    return schema | {"additionalProperties": False} if closed else schema
 
 
 def _list(items: _Schema) -> _Schema:
@@ -99,33 +99,33 @@ def _layout_file() -> _Schema:
     forms = ["object", "array", "string", "null"]
     placement = {"description": "expert placement, or the file that holds it", "type": forms}
     layout["properties"] |= {"devices": _WHOLE, "replicas": _WHOLE, "placement": placement}
-    found = _object(
+    schema = _object(
         {"problem": {"anyOf": [_TEXT, problem]}, "layout": layout},
         {"claims": {"anyOf": [_claims(), {"type": "null"}]}, "placement": placement, "name": _TEXT, "notes": _TEXT},
         closed=True,
     )
-    return found | {"$defs": {**more, **definitions}}
+    return schema | {"$defs": {**more, **definitions}}
 
 
 def _fleet_file() -> _Schema:
     cluster, more = _inlined(ClusterFile.model_json_schema())
     fleet, definitions = _inlined(FleetFile.model_json_schema())
     claims = {"type": ["object", "null"], "additionalProperties": _QUANTITY}
-    found = _object(
+    schema = _object(
         {"problem": {"anyOf": [_TEXT, cluster]}, "fleet": fleet},
         {"claims": claims, "name": _TEXT, "notes": _TEXT},
         closed=True,
     )
-    return found | {"$defs": {**more, **definitions}}
+    return schema | {"$defs": {**more, **definitions}}
 
 
 def _result_layout() -> _Schema:
     degrees = ("tp", "cp", "dp", "pp", "etp", "ep", "edp", "devices", "replicas", "batch")
     stage = _object({"first_layer": _WHOLE, "layers": {"type": "integer", "minimum": 1}})
-    own = {name: {"type": "integer", "minimum": 1} for name in degrees}
+    degree_schemas = {name: {"type": "integer", "minimum": 1} for name in degrees}
     assert set(degrees) - {"devices", "replicas"} <= set(Layout.model_fields)  # noqa: S101 - the two agree
     return _object(
-        own | {"stages": {"anyOf": [_list(stage), {"type": "null"}]}},
+        degree_schemas | {"stages": {"anyOf": [_list(stage), {"type": "null"}]}},
         {
             "placement": {"type": ["object", "null"]},
             "prefill_chunk": {"type": ["integer", "null"]},
@@ -327,13 +327,13 @@ def schema_of(kind: str) -> _Schema:
         "model": ModelSpec, "hardware": HardwareSpec, "problem": ProblemFile, "cluster": ClusterFile, "grid": GridFile,
     }  # fmt: skip
     if kind in read:
-        found: _Schema = read[kind].model_json_schema()
+        schema: _Schema = read[kind].model_json_schema()
     elif kind == "layout":
-        found = _layout_file()
+        schema = _layout_file()
     elif kind == "fleet":
-        found = _fleet_file()
+        schema = _fleet_file()
     elif kind == "claims":
-        found = _claims()
+        schema = _claims()
     else:
-        found = _documents()[kind]
-    return {"$schema": DIALECT, "title": f"shardproof {kind}", **{k: v for k, v in found.items() if k != "title"}}
+        schema = _documents()[kind]
+    return {"$schema": DIALECT, "title": f"shardproof {kind}", **{k: v for k, v in schema.items() if k != "title"}}

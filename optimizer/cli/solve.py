@@ -155,16 +155,16 @@ def _mixed(
 
     left = None if time_limit is None else max(0.0, time_limit - result.wall_s)
     try:
-        found = mix(problem, result.best.value, time_limit_s=left)
+        mixed = mix(problem, result.best.value, time_limit_s=left)
     except KeyboardInterrupt:
         say("interrupted: the answer with one kind of layout stands; whether several serve more is left out")
         return None
-    if found is None:
+    if mixed is None:
         return None
     from optimizer.cli.cluster import give  # noqa: PLC0415 - for fleets alone
 
     end_progress()
-    return give(found, out, vipr, as_json=as_json, alone=result.best.value)
+    return give(mixed, out, vipr, as_json=as_json, alone=result.best.value)
 
 
 def _beside(
@@ -322,18 +322,18 @@ def _idle(problem: Problem, result: Result, time_limit_s: float | None) -> None:
     from optimizer.cli import present  # noqa: PLC0415 - needs the figures
     from optimizer.solve.idle import idle  # noqa: PLC0415 - beside the solver
 
-    found = None if result.layout is None else idle(problem, result.layout, time_limit_s)
-    if found is None:
+    left_idle = None if result.layout is None else idle(problem, result.layout, time_limit_s)
+    if left_idle is None:
         return
     uses = []
-    if found.busier is not None:
-        value = present.objective_text("throughput_tokens_per_s", float(found.busier.throughput))
-        uses.append(f"--objective throughput would use {found.busier.layout.devices:,} devices: {value}")
+    if left_idle.busier is not None:
+        value = present.objective_text("throughput_tokens_per_s", float(left_idle.busier.throughput))
+        uses.append(f"--objective throughput would use {left_idle.busier.layout.devices:,} devices: {value}")
     elif problem.objective == "throughput" and result.status == "optimal":
         uses.append("no layout that keeps the limits serves more with them")
-    if found.wanting is not None:
-        uses.append(f"{found.wanting:,} more would hold another replica")
-    prose(f"idle     {present.counted(found.devices, 'device')}: {'; '.join(uses) or 'as the search asks'}")
+    if left_idle.wanting is not None:
+        uses.append(f"{left_idle.wanting:,} more would hold another replica")
+    prose(f"idle     {present.counted(left_idle.devices, 'device')}: {'; '.join(uses) or 'as the search asks'}")
 
 
 def _frontier(problem: Problem, pareto: dict[str, Any]) -> None:

@@ -70,16 +70,16 @@ def _launched(posed: Posed, *, json: bool, derivations: bool) -> int:
     from optimizer.verify.launch import judge_launch  # noqa: PLC0415 - the same
 
     judged = judge_launch(posed)
-    result, found = (None, None) if posed.launch.training else better(judged)
+    result, flags = (None, None) if posed.launch.training else better(judged)
     if json:
-        emit_json(judged.to_json() | {"better": found})
+        emit_json(judged.to_json() | {"better": flags})
     else:
         show(judged.verdict, derivations=derivations)
         show_command(posed, judged.verdict.layout, judged.assumed)
         for text in judged.not_checked:
             emit(f"not checked: {text}")
         if result is not None:
-            show_better(found, result)
+            show_better(flags, result)
     return int(judged.verdict.exit_status)
 
 
@@ -88,8 +88,8 @@ def show(verdict: Verdict, *, derivations: bool = False) -> None:
     from optimizer.cli import present  # noqa: PLC0415 - needs the figures
 
     problem = verdict.problem
-    found = len(verdict.violations)
-    answer = "feasible" if verdict.feasible else f"infeasible: {found} violated constraint{'s' * (found > 1)}"
+    broken = len(verdict.violations)
+    answer = "feasible" if verdict.feasible else f"infeasible: {broken} violated constraint{'s' * (broken > 1)}"
     present.verdict_line(answer, good=verdict.feasible)
     for violation in verdict.violations:
         emit(f"  {paint(str(violation), 'red')}")

@@ -120,12 +120,12 @@ def check_nested(buckets: Sequence[Bucket]) -> None:
 
 def nested_buckets(lengths: Sequence[Lengths], most: int) -> tuple[Bucket, ...]:
     """At most so many nested buckets, of the least mean rounding."""
-    total = sum(own.requests for own in lengths)
-    inputs = _ends([(own.input_tokens, own.requests) for own in lengths], total)
-    outputs = _ends([(own.output_tokens, own.requests) for own in lengths], total)
+    total = sum(length.requests for length in lengths)
+    inputs = _ends([(length.input_tokens, length.requests) for length in lengths], total)
+    outputs = _ends([(length.output_tokens, length.requests) for length in lengths], total)
     inside = _inside(lengths, inputs, outputs)
-    of_input = sum(own.input_tokens * own.requests for own in lengths)
-    of_output = sum(own.output_tokens * own.requests for own in lengths)
+    of_input = sum(length.input_tokens * length.requests for length in lengths)
+    of_output = sum(length.output_tokens * length.requests for length in lengths)
     # a request's cost in a box, × both means × requests: whole numbers
     cost = [[x * of_output + y * of_input for y in outputs] for x in inputs]
     boxes = [(a, b) for a in range(len(inputs)) for b in range(len(outputs)) if inside[a][b]]
@@ -154,22 +154,24 @@ def _ends(weighted: list[tuple[int, int]], total: int) -> list[int]:
     if len(distinct) <= len(_QUANTILES):
         return distinct
     weighted.sort()
-    found, seen, at = [], 0, 0
+    ends, seen, at = [], 0, 0
     for length, requests in weighted:
         seen += requests
         while at < len(_QUANTILES) and seen * _QUANTILES[at].denominator >= _QUANTILES[at].numerator * total:
-            found.append(length)
+            ends.append(length)
             at += 1
-    return sorted({*found, weighted[-1][0]})
+    return sorted({*ends, weighted[-1][0]})
 
 
 def _inside(lengths: Sequence[Lengths], inputs: Sequence[int], outputs: Sequence[int]) -> list[list[int]]:
     """Requests that are in the box up to each corner."""
     counts = [[0] * len(outputs) for _ in inputs]
-    row = {x: next(a for a, end in enumerate(inputs) if x <= end) for x in {own.input_tokens for own in lengths}}
-    column = {y: next(b for b, end in enumerate(outputs) if y <= end) for y in {own.output_tokens for own in lengths}}
-    for own in lengths:
-        counts[row[own.input_tokens]][column[own.output_tokens]] += own.requests
+    row = {x: next(a for a, end in enumerate(inputs) if x <= end) for x in {length.input_tokens for length in lengths}}
+    column = {
+        y: next(b for b, end in enumerate(outputs) if y <= end) for y in {length.output_tokens for length in lengths}
+    }
+    for length in lengths:
+        counts[row[length.input_tokens]][column[length.output_tokens]] += length.requests
     for a in range(len(inputs)):
         for b in range(len(outputs)):
             counts[a][b] += (counts[a - 1][b] if a else 0) + (counts[a][b - 1] if b else 0)
@@ -179,16 +181,17 @@ def _inside(lengths: Sequence[Lengths], inputs: Sequence[int], outputs: Sequence
 
 def _shrunk(lengths: Sequence[Lengths], corners: Sequence[tuple[int, int]], total: int) -> tuple[Bucket, ...]:
     """Buckets at the longest lengths that their boxes hold."""
-    found: list[Bucket] = []
+    buckets: list[Bucket] = []
     held = 0
     for x, y in corners:
-        own = [one for one in lengths if one.input_tokens <= x and one.output_tokens <= y]
-        requests = sum(one.requests for one in own)
-        found.append(
+        within = [one for one in lengths if one.input_tokens <= x and one.output_tokens <= y]
+        requests = sum(one.requests for one in within)
+        buckets.append(
             Bucket(
-                input_tokens=max(one.input_tokens for one in own), output_tokens=max(one.output_tokens for one in own),
+                input_tokens=max(one.input_tokens for one in within),
+                output_tokens=max(one.output_tokens for one in within),
                 share=Fraction(requests - held, total),
             )
         )  # fmt: skip
         held = requests
-    return tuple(found)
+    return tuple(buckets)

@@ -431,14 +431,14 @@ class Cluster(Spec):
                     raise ValueError(message)
 
     def _check_survive(self) -> None:
-        own = self.survive
-        if own is None:
+        survive = self.survive
+        if survive is None:
             return
-        if own.pool is not None and all(pool.name != own.pool for pool in self.pools):
-            message = f"survive.pool: {own.pool!r} is no pool: {', '.join(pool.name for pool in self.pools)}"
+        if survive.pool is not None and all(pool.name != survive.pool for pool in self.pools):
+            message = f"survive.pool: {survive.pool!r} is no pool: {', '.join(pool.name for pool in self.pools)}"
             raise ValueError(message)
         for pool in self.pools:
-            if own.racks is not None and own.pool in {None, pool.name} and pool.rack_nodes is None:
+            if survive.racks is not None and survive.pool in {None, pool.name} and pool.rack_nodes is None:
                 message = f"survive.racks: pool {pool.name!r} has none: say its nodes_per_rack"
                 raise ValueError(message)
 

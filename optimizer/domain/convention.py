@@ -112,9 +112,9 @@ def _product(d: Degrees) -> Mesh:
 
 def _width(d: Degrees) -> Mesh:
     ep = d.ep or 1
-    own = quotient("attention data parallelism divides the tensor-parallel width, dp into tp", d.tp, d.dp)
+    width = quotient("attention data parallelism divides the tensor-parallel width, dp into tp", d.tp, d.dp)
     etp = d.etp or quotient("expert parallelism divides the tensor-parallel width, ep into tp", d.tp, ep)
-    return _on(d, tp=own, dp=d.dp, etp=etp, ep=ep, edp=d.edp)
+    return _on(d, tp=width, dp=d.dp, etp=etp, ep=ep, edp=d.edp)
 
 
 def _trtllm(d: Degrees) -> Mesh:

@@ -15,14 +15,14 @@ def ffn_tensors(
 ) -> list[Tensor]:
     """Up (and gate) and down matrices of one feed-forward block, `count` times."""
     ups = ("gate_proj", "up_proj") if gated else ("up_proj",)
-    found = [Tensor(prefix + name, intermediate, hidden, role, Split.ROWS, count=count) for name in ups]
-    found.append(Tensor(prefix + "down_proj", hidden, intermediate, role, Split.COLS, count=count))
+    tensors = [Tensor(prefix + name, intermediate, hidden, role, Split.ROWS, count=count) for name in ups]
+    tensors.append(Tensor(prefix + "down_proj", hidden, intermediate, role, Split.COLS, count=count))
     if bias:
-        found += [
+        tensors += [
             Tensor(f"{prefix}{name}_bias", intermediate, 1, role, Split.ROWS, count=count, matrix=False) for name in ups
         ]
-        found.append(Tensor(prefix + "down_proj_bias", hidden, 1, role, count=count, matrix=False))
-    return found
+        tensors.append(Tensor(prefix + "down_proj_bias", hidden, 1, role, count=count, matrix=False))
+    return tensors
 
 
 class DenseFeedForward(Spec):
@@ -85,25 +85,25 @@ class MixtureOfExperts(Spec):
     def tensors(self, hidden: int) -> tuple[Tensor, ...]:
         """Weights of one layer, all experts included."""
         width = self.expert_width(hidden)
-        found = [Tensor("router", self.experts, hidden, Role.ROUTER)]
+        tensors = [Tensor("router", self.experts, hidden, Role.ROUTER)]
         if self.router_bias:
-            found.append(Tensor("router_bias", self.experts, 1, Role.ROUTER, matrix=False))
+            tensors.append(Tensor("router_bias", self.experts, 1, Role.ROUTER, matrix=False))
         if self.router_scales:
-            found.append(Tensor("router_scales", hidden + self.experts, 1, Role.ROUTER, matrix=False))
+            tensors.append(Tensor("router_scales", hidden + self.experts, 1, Role.ROUTER, matrix=False))
         if self.hash_vocabulary:
-            found.append(
+            tensors.append(
                 Tensor(
                     "hash_table", self.hash_vocabulary, self.top_k, Role.ROUTER, matrix=False, buffer=True, bytes_each=4
                 )
             )
         if self.router_correction:
-            found.append(
+            tensors.append(
                 Tensor("router_correction", self.experts, 1, Role.ROUTER, matrix=False, buffer=True, bytes_each=4)
             )
         if self.latent_size is not None:
-            found.append(Tensor("latent_in", width, hidden, Role.OTHER))
-            found.append(Tensor("latent_out", hidden, width, Role.OTHER))
-        found += ffn_tensors(
+            tensors.append(Tensor("latent_in", width, hidden, Role.OTHER))
+            tensors.append(Tensor("latent_out", hidden, width, Role.OTHER))
+        tensors += ffn_tensors(
             width,
             self.intermediate,
             Role.EXPERTS,
@@ -113,7 +113,7 @@ class MixtureOfExperts(Spec):
             count=self.experts,
         )
         if self.shared_intermediate:
-            found += ffn_tensors(
+            tensors += ffn_tensors(
                 hidden,
                 self.shared_intermediate,
                 Role.SHARED_EXPERTS,
@@ -122,10 +122,10 @@ class MixtureOfExperts(Spec):
                 prefix="shared_",
             )
             if self.shared_gate:
-                found.append(Tensor("shared_gate", 1, hidden, Role.ROUTER))
+                tensors.append(Tensor("shared_gate", 1, hidden, Role.ROUTER))
         if self.dense_intermediate:
-            found += ffn_tensors(hidden, self.dense_intermediate, Role.DENSE_FFN, gated=self.gated, bias=self.bias)
-        return tuple(found)
+            tensors += ffn_tensors(hidden, self.dense_intermediate, Role.DENSE_FFN, gated=self.gated, bias=self.bias)
+        return tuple(tensors)
 
 
 FeedForward = Annotated[DenseFeedForward | MixtureOfExperts, Field(discriminator="kind")]

@@ -163,26 +163,28 @@ class HardwareSpec(Grown):
 
     def scaled(self, factors: Mapping[str, Fraction]) -> HardwareSpec:
         """A copy with some of `domain.uncertainty` multiplied; shares of a peak end at 1."""
-        own, tiers = self.efficiency, self.tiers
+        efficiency, tiers = self.efficiency, self.tiers
         update: dict[str, Any] = {
-            name: _scaled(getattr(own, name), factors[name]) for name in ("hbm", "attention_hbm") if name in factors
+            name: _scaled(getattr(efficiency, name), factors[name])
+            for name in ("hbm", "attention_hbm")
+            if name in factors
         }
-        if "hbm" in factors and own.hbm_4bit is not None:
-            update["hbm_4bit"] = _scaled(own.hbm_4bit, factors["hbm"])
+        if "hbm" in factors and efficiency.hbm_4bit is not None:
+            update["hbm_4bit"] = _scaled(efficiency.hbm_4bit, factors["hbm"])
         if "compute" in factors:
             factor = factors["compute"]
-            update["compute"] = {name: _scaled(share, factor) for name, share in own.compute.items()}
-            update["attention_compute"] = _scaled(own.attention_compute, factor)
-            if own.experts is not None:
-                shares = {name: _scaled(share, factor) for name, share in own.experts.compute.items()}
-                update["experts"] = own.experts.model_copy(update={"compute": shares})
+            update["compute"] = {name: _scaled(share, factor) for name, share in efficiency.compute.items()}
+            update["attention_compute"] = _scaled(efficiency.attention_compute, factor)
+            if efficiency.experts is not None:
+                shares = {name: _scaled(share, factor) for name, share in efficiency.experts.compute.items()}
+                update["experts"] = efficiency.experts.model_copy(update={"compute": shares})
         if "launch" in factors:
-            update["launch"] = _slower(own.launch, factors["launch"])
+            update["launch"] = _slower(efficiency.launch, factors["launch"])
         if "links" in factors:
             tiers = tuple(t.model_copy(update={"efficiency": _scaled(t.efficiency, factors["links"])}) for t in tiers)
         if "latency" in factors:
             tiers = tuple(t.model_copy(update={"latency": _slower(t.latency, factors["latency"])}) for t in tiers)
-        return self.model_copy(update={"efficiency": own.model_copy(update=update), "tiers": tiers})
+        return self.model_copy(update={"efficiency": efficiency.model_copy(update=update), "tiers": tiers})
 
     def calibrated(self, group: Calibration) -> HardwareSpec:
         """The hardware as a group of runs says it is."""
@@ -201,12 +203,12 @@ class HardwareSpec(Grown):
     def calibration_of(self, *, engine: str, weights: str, model: str) -> Calibration | None:
         """The group of runs that speaks of an engine, a format and a model; of engine `any` the only one that does."""
         for named in (model, None):
-            found = [
+            fitting = [
                 group for group in self.calibration
                 if group.weights == weights and group.model == named and engine in {group.engine, ANY}
             ]  # fmt: skip
-            if len(found) == 1:
-                return found[0]
+            if len(fitting) == 1:
+                return fitting[0]
         return None
 
     @model_validator(mode="after")

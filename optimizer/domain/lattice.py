@@ -37,13 +37,13 @@ class Axes:
 
     def to_json(self) -> dict[str, list[int] | list[int | None] | list[str]]:
         """As certificates state them; two-batch overlap where it is looked for."""
-        found: dict[str, list[int] | list[int | None] | list[str]] = {
+        document: dict[str, list[int] | list[int | None] | list[str]] = {
             "tp": list(self.tp), "cp": list(self.cp), "pp": list(self.pp), "etp": list(self.etp), "ep": list(self.ep),
             "prefill_chunk": list(self.chunks), "redundant": list(self.redundant),
         }  # fmt: skip
         if self.overlap != (False,):
-            found["overlap"] = ["two_batch" if own else "none" for own in self.overlap]
-        return found
+            document["overlap"] = ["two_batch" if split else "none" for split in self.overlap]
+        return document
 
 
 def _restricted(values: Iterable[int], allowed: tuple[int, ...] | None) -> tuple[int, ...]:
@@ -120,9 +120,9 @@ def _chunks(problem: Problem) -> tuple[int | None, ...]:
     if problem.search.prefill_chunk is not None:
         return tuple(sorted({chunk for chunk in problem.search.prefill_chunk if work.splits or chunk >= prompt}))
     packed = token_budget(problem) if work.mixes else prompt
-    found = (even_pieces(prompt) if work.splits else set()) | {*range(prompt, packed + 1, prompt)}
+    chunks = (even_pieces(prompt) if work.splits else set()) | {*range(prompt, packed + 1, prompt)}
     most = work.max_num_batched_tokens
-    return tuple(sorted(found if most is None else {chunk for chunk in found if chunk <= most}))
+    return tuple(sorted(chunks if most is None else {chunk for chunk in chunks if chunk <= most}))
 
 
 def token_budget(problem: Problem) -> int:
@@ -133,12 +133,12 @@ def token_budget(problem: Problem) -> int:
 
 def even_pieces(prompt: int) -> set[int]:
     """Tokens of the largest piece of a prompt in 1, 2, 3, … even ones."""
-    found, piece = set(), prompt
+    pieces, piece = set(), prompt
     while piece > 1:
-        found.add(piece)
+        pieces.add(piece)
         # the fewest pieces that make them smaller
         piece = -(-prompt // ((prompt - 1) // (piece - 1) + 1))
-    return found | {1}
+    return pieces | {1}
 
 
 LARGEST_BATCH = 2**20
@@ -170,12 +170,12 @@ def holds(problem: Problem) -> str:
 
 def outside(problem: Problem, layout: Layout) -> tuple[str, ...]:
     """What of a layout lies beyond the lattice, where `search` leaves it open; a chunk inside is one of its own."""
-    found = []
+    said = []
     chunk, work = layout.prefill_chunk, problem.workload
     if chunk is not None and work.mixes and problem.search.prefill_chunk is None:
         prompt, budget = work.computed_input_tokens, token_budget(problem)
         if chunk // prompt > budget // prompt:
-            found.append(f"chunk {chunk:,}: more whole prompts than fit {budget:,} tokens")
+            said.append(f"chunk {chunk:,}: more whole prompts than fit {budget:,} tokens")
     if layout.batch > LARGEST_BATCH:
-        found.append(f"batch {layout.batch:,} above {LARGEST_BATCH:,}")
-    return tuple(found)
+        said.append(f"batch {layout.batch:,} above {LARGEST_BATCH:,}")
+    return tuple(said)

@@ -127,18 +127,20 @@ class WrittenLayout(Spec):
         """
         written = Degrees(self.tp, self.cp, self.dp, self.pp, self.etp, self.ep, self.edp)
         if not experts and {self.etp, self.ep, self.edp} <= {None, 1}:
-            found = {**CONVENTIONS[self.convention].read(written), "etp": 1, "ep": 1, "edp": 1}
-            return self._with(found)
-        found = dict(CONVENTIONS[self.convention].read(written))
-        stage = found["tp"] * found["cp"] * found["dp"]
-        if found["etp"] * found["ep"] * found["edp"] != stage:
-            experts_mesh = f"{found['etp']}·{found['ep']}·{found['edp']} = {found['etp'] * found['ep'] * found['edp']}"
+            degrees = {**CONVENTIONS[self.convention].read(written), "etp": 1, "ep": 1, "edp": 1}
+            return self._with(degrees)
+        degrees = dict(CONVENTIONS[self.convention].read(written))
+        stage = degrees["tp"] * degrees["cp"] * degrees["dp"]
+        if degrees["etp"] * degrees["ep"] * degrees["edp"] != stage:
+            experts_mesh = (
+                f"{degrees['etp']}·{degrees['ep']}·{degrees['edp']} = {degrees['etp'] * degrees['ep'] * degrees['edp']}"
+            )
             message = (
-                f"tp·cp·dp = {found['tp']}·{found['cp']}·{found['dp']} = {stage} devices per stage, but "
+                f"tp·cp·dp = {degrees['tp']}·{degrees['cp']}·{degrees['dp']} = {stage} devices per stage, but "
                 f"etp·ep·edp = {experts_mesh}"
             )
             raise ValueError(message)
-        return self._with(found)
+        return self._with(degrees)
 
     def _with(self, degrees: dict[str, int]) -> Layout:
         return Layout(

@@ -56,10 +56,10 @@ class Limit:
 
     def of(self, problem: Problem) -> Value:
         """Its value in a problem that has it."""
-        found = self.value(problem)
-        if found is None:
+        stated = self.value(problem)
+        if stated is None:
             raise InternalError(f"limit {self.name!r} is not stated")
-        return found
+        return stated
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,12 +157,12 @@ def bound_on(
     row = OBJECTIVES[objective]
 
     def value(problem: Problem) -> Fraction | None:
-        found: Fraction | None = getattr(problem.limits, name)
-        return None if row.unfit(problem.workload) else found
+        stated: Fraction | None = getattr(problem.limits, name)
+        return None if row.unfit(problem.workload) else stated
 
     def times(problem: Problem, factor: Fraction) -> Problem:
-        own: Fraction = getattr(problem.limits, name)
-        return with_limits(problem, **{name: own / factor if row.maximised else own * factor})
+        stated: Fraction = getattr(problem.limits, name)
+        return with_limits(problem, **{name: stated / factor if row.maximised else stated * factor})
 
     return Bound(
         name, unit, (f"limits.{name}",), value, lambda p: with_limits(p, **{name: None}), times, bounds=objective,
@@ -270,19 +270,19 @@ def limits_of(problem: Problem) -> list[Limit]:
 
 def bounds_of(problem: Problem) -> list[tuple[Bound, Fraction]]:
     """Limits on the value of an objective, each with its number as asked."""
-    found = ((row, row.value(problem)) for row in LIMITS if isinstance(row, Bound))
-    return [(row, Fraction(value)) for row, value in found if isinstance(value, Fraction)]
+    stated = ((row, row.value(problem)) for row in LIMITS if isinstance(row, Bound))
+    return [(row, Fraction(value)) for row, value in stated if isinstance(value, Fraction)]
 
 
 def first_limits(problem: Problem) -> dict[int | None, Fraction]:
     """Longest predicted time to the first token, in seconds, by the percentile of requests (None: their mean)."""
-    found: dict[int | None, Fraction] = {}
+    tightest_of: dict[int | None, Fraction] = {}
     for row, value in bounds_of(problem):
         scale = row.objective.scale_of(problem)
         if scale.measure is Measure.FIRST:
             level = scale.level(value / row.factor(problem))
-            found[scale.percentile] = min(level, found.get(scale.percentile, level))
-    return found
+            tightest_of[scale.percentile] = min(level, tightest_of.get(scale.percentile, level))
+    return tightest_of
 
 
 def tightest(problem: Problem) -> dict[Measure, Fraction]:

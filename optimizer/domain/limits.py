@@ -73,24 +73,24 @@ class Limits(Grown):
     def _by_percentile(cls, written: object) -> object:
         if not isinstance(written, Mapping):
             return written
-        found = dict(written)
+        flat = dict(written)
         for name in LATENCIES:
-            given = found.get(name)
+            given = flat.get(name)
             if not isinstance(given, Mapping):
                 continue
-            del found[name]
+            del flat[name]
             for key, value in given.items():
                 field = name if key == "mean" else f"{name}_{key}"
                 if field not in cls.model_fields:
                     known = ", ".join(("mean", *(f"p{share}" for share in PERCENTILES)))
                     raise FieldError(f"unknown percentile {str(key)[:20]!r}; {name} is limited at {known}", (name, key))
-                if field in found:
+                if field in flat:
                     raise FieldError(f"is limited by {field} as well", (name, key))
                 try:
-                    found[field] = parse_quantity(value, Dimension.SECONDS, largest=LONGEST_SECONDS)
+                    flat[field] = parse_quantity(value, Dimension.SECONDS, largest=LONGEST_SECONDS)
                 except QuantityError as wrong:
                     raise FieldError(str(wrong), (name, key)) from None
-        return found
+        return flat
 
     @field_validator("confidence")
     @classmethod

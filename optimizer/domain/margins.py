@@ -72,11 +72,11 @@ def quantile(values: Sequence[float | Fraction], share: float) -> Fraction:
     if not SHARES[0] <= share <= SHARES[-1]:
         message = f"a confidence of {share:.4g} is not between {SHARES[0]} and {SHARES[-1]}, of which runs tell"
         raise ValueError(message)
-    above = next(i for i, own in enumerate(SHARES) if own >= share)
+    above = next(i for i, known in enumerate(SHARES) if known >= share)
     if SHARES[above] == share:
         return Fraction(str(values[above]))
-    low, high = (Fraction(str(own)) for own in values[above - 1 : above + 1])
-    start, stop = (Fraction(str(own)) for own in SHARES[above - 1 : above + 1])
+    low, high = (Fraction(str(known)) for known in values[above - 1 : above + 1])
+    start, stop = (Fraction(str(known)) for known in SHARES[above - 1 : above + 1])
     return low + (high - low) * (Fraction(str(share)) - start) / (stop - start)
 
 
@@ -117,7 +117,7 @@ def margin_of(*, moe: bool, engine: str) -> Margin:
 def share_within(values: Sequence[float | Fraction], ratio: Fraction) -> float:
     """Share of runs measured at most `ratio` times the predicted time, as `quantile` tells it, within `SHARES`."""
     known = [Fraction(str(value)) for value in values]
-    above = next((i for i, own in enumerate(known) if own >= ratio), None)
+    above = next((i for i, quantile_value in enumerate(known) if quantile_value >= ratio), None)
     if above is None or above == 0:
         return SHARES[-1 if above is None else 0]
     low, high = known[above - 1], known[above]
@@ -139,17 +139,17 @@ def accuracy(
     asked
         Limits on `ttft` and `tpot` in seconds; `kept` is the share of runs that would keep each.
     """
-    found: dict[str, object] = {"class": margin.title, "runs": margin.runs, "source": margin.source}
+    document: dict[str, object] = {"class": margin.title, "runs": margin.runs, "source": margin.source}
     kept = {}
-    for name, own in (("ttft", margin.ttft_s), ("tpot", margin.tpot_s)):
+    for name, values in (("ttft", margin.ttft_s), ("tpot", margin.tpot_s)):
         value = figures.get(f"{name}_s")
         if value is not None:
-            found[f"{name}_interval_s"] = [value * float(own[0]), value * float(own[-1])]
+            document[f"{name}_interval_s"] = [value * float(values[0]), value * float(values[-1])]
             limit = (asked or {}).get(name)
             if limit is not None and value > 0:
-                kept[name] = share_within(own, limit / Fraction(value))
+                kept[name] = share_within(values, limit / Fraction(value))
     served = figures.get("throughput_tokens_per_s")
     if served is not None and figures.get("tpot_s") is not None:
         slow, fast = float(margin.tpot_s[-1]), float(margin.tpot_s[0])
-        found["throughput_interval_tokens_per_s"] = [served / slow, served / fast]
-    return found | ({"kept": kept} if kept else {})
+        document["throughput_interval_tokens_per_s"] = [served / slow, served / fast]
+    return document | ({"kept": kept} if kept else {})

@@ -23,7 +23,7 @@ def as_cluster(problem: Problem) -> Cluster | None:
     `max_kinds` nor `search` speaks of one layout. Measured or copied experts, and what an engine is told of its steps,
     are of single problems alone.
     """
-    work, own = problem.workload, problem.hardware
+    work, hardware = problem.workload, problem.hardware
     if not isinstance(work, ServingWorkload) or not work.mixes:
         return None
     same = ServingWorkload(
@@ -35,12 +35,12 @@ def as_cluster(problem: Problem) -> Cluster | None:
         or any(getattr(problem.search, axis) for axis in _OF_ALL)
     ):  # fmt: skip
         return None
-    each, rack = own.devices_per_node, own.devices_per_rack
+    each, rack = hardware.devices_per_node, hardware.devices_per_rack
     rest = problem.devices % each
     pool = Pool(
-        name=own.name, hardware=own, devices_per_node=each, rack_nodes=rack // each if rack else None,
-        free=(each,) * (problem.devices // each) + ((rest,) if rest else ()), price=own.device.price,
-        billing="owned", power=own.device.power,
+        name=hardware.name, hardware=hardware, devices_per_node=each, rack_nodes=rack // each if rack else None,
+        free=(each,) * (problem.devices // each) + ((rest,) if rest else ()), price=hardware.device.price,
+        billing="owned", power=hardware.device.power,
     )  # fmt: skip
     demand = Demand(
         name=problem.model.name.rpartition("/")[2], phase="aggregated", request_rate=None,

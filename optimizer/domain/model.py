@@ -44,20 +44,22 @@ class Block(Spec):
 
     def tensors(self, hidden: int) -> tuple[Tensor, ...]:
         """All weights of one such layer."""
-        found: list[Tensor] = []
+        all_tensors: list[Tensor] = []
         if self.attention is not None:
-            found += self.attention.tensors(hidden)
+            all_tensors += self.attention.tensors(hidden)
         if self.ffn is not None:
-            found += self.ffn.tensors(hidden)
+            all_tensors += self.ffn.tensors(hidden)
         if self.norms:
-            found.append(Tensor("norms", hidden * self.norms, 2 if self.norm_bias else 1, Role.NORM, matrix=False))
+            all_tensors.append(
+                Tensor("norms", hidden * self.norms, 2 if self.norm_bias else 1, Role.NORM, matrix=False)
+            )
         if self.scalars:
-            found.append(Tensor("scalars", self.scalars, 1, Role.OTHER, matrix=False))
+            all_tensors.append(Tensor("scalars", self.scalars, 1, Role.OTHER, matrix=False))
         if self.buffers:
-            found.append(Tensor("buffers", self.buffers, 1, Role.OTHER, matrix=False, buffer=True))
+            all_tensors.append(Tensor("buffers", self.buffers, 1, Role.OTHER, matrix=False, buffer=True))
         if self.hyper_streams:
-            found += _hyper_connection(hidden, self.hyper_streams)
-        return tuple(found)
+            all_tensors += _hyper_connection(hidden, self.hyper_streams)
+        return tuple(all_tensors)
 
 
 def _hyper_connection(hidden: int, streams: int) -> list[Tensor]:
@@ -176,43 +178,43 @@ class ModelSpec(Spec):
 
     def input_tensors(self) -> tuple[Tensor, ...]:
         """What only the first pipeline stage holds."""
-        found = [Tensor("embedding", self.vocab_size, self.hidden_size, Role.EMBEDDING, Split.VOCAB, matrix=False)]
+        tensors = [Tensor("embedding", self.vocab_size, self.hidden_size, Role.EMBEDDING, Split.VOCAB, matrix=False)]
         if self.learned_positions:
-            found.append(Tensor("positions", self.learned_positions, self.hidden_size, Role.EMBEDDING, matrix=False))
+            tensors.append(Tensor("positions", self.learned_positions, self.hidden_size, Role.EMBEDDING, matrix=False))
         if self.embedding_norm:
-            found.append(
+            tensors.append(
                 Tensor("embedding_norm", self.hidden_size, 2 if self.norm_bias else 1, Role.NORM, matrix=False)
             )
         if self.vision is not None:
             split = Split.ROWS if self.vision.sharded else Split.REPLICATED
-            found.append(Tensor("vision", self.vision.parameters, 1, Role.VISION, split, matrix=False))
-        return tuple(found)
+            tensors.append(Tensor("vision", self.vision.parameters, 1, Role.VISION, split, matrix=False))
+        return tuple(tensors)
 
     def output_tensors(self) -> tuple[Tensor, ...]:
         """What only the last pipeline stage holds (a tied head is the embedding: see `tie_embeddings`)."""
-        found = []
+        tensors = []
         if self.final_norm:
-            found.append(Tensor("final_norm", self.hidden_size, 2 if self.norm_bias else 1, Role.NORM, matrix=False))
+            tensors.append(Tensor("final_norm", self.hidden_size, 2 if self.norm_bias else 1, Role.NORM, matrix=False))
         if self.hyper_streams:
-            found += _hyper_head(self.hidden_size, self.hyper_streams)
+            tensors += _hyper_head(self.hidden_size, self.hyper_streams)
         if not self.tie_embeddings:
-            found.append(Tensor("lm_head", self.vocab_size, self.hidden_size, Role.LM_HEAD, Split.VOCAB))
+            tensors.append(Tensor("lm_head", self.vocab_size, self.hidden_size, Role.LM_HEAD, Split.VOCAB))
         if self.head_bias:
-            found.append(Tensor("lm_head_bias", self.vocab_size, 1, Role.LM_HEAD, Split.VOCAB, matrix=False))
-        return tuple(found)
+            tensors.append(Tensor("lm_head_bias", self.vocab_size, 1, Role.LM_HEAD, Split.VOCAB, matrix=False))
+        return tuple(tensors)
 
     def mtp_tensors(self) -> tuple[Tensor, ...]:
         """The MTP layers: a projection of [hidden; embedding], its norms, and the block, each `count` times."""
         if self.mtp is None:
             return ()
         hidden = self.hidden_size
-        found = [
+        tensors = [
             # Left in 16 bit by DeepSeek's FP8 checkpoints and by the engines.
             Tensor("mtp_projection", hidden, 2 * hidden, Role.MTP, count=self.mtp.count, bytes_each=2),
             Tensor("mtp_norms", 3 * hidden, 1, Role.MTP, count=self.mtp.count, matrix=False),
         ]
         for _ in range(self.mtp.count):
-            found += self.blocks[self.mtp.block].tensors(hidden)
+            tensors += self.blocks[self.mtp.block].tensors(hidden)
             if self.hyper_streams:
-                found += _hyper_head(hidden, self.hyper_streams)
-        return tuple(found)
+                tensors += _hyper_head(hidden, self.hyper_streams)
+        return tuple(tensors)

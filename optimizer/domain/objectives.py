@@ -148,10 +148,10 @@ class Objective:
         InternalError
             The row says one sense and its scale another.
         """
-        found = self.scale(premise)
-        if found.factor == 0 or found.maximised != self.maximised:
+        scale = self.scale(premise)
+        if scale.factor == 0 or scale.maximised != self.maximised:
             raise InternalError(f"objective {self.name!r}: its scale does not have the sense that the row states")
-        return found
+        return scale
 
 
 def _cost(premise: Premise) -> Scale:

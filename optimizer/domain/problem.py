@@ -226,8 +226,8 @@ class Problem(Grown):
     @property
     def asked(self) -> dict[str, Fraction]:
         """Limits on the means of TTFT and TPOT, in seconds."""
-        found = {name: getattr(self.limits, name) for name in LATENCIES}
-        return {name: bound for name, bound in found.items() if bound is not None}
+        bounds = {name: getattr(self.limits, name) for name in LATENCIES}
+        return {name: bound for name, bound in bounds.items() if bound is not None}
 
     @cached_property
     def sure(self) -> dict[str, Fraction]:
@@ -236,39 +236,39 @@ class Problem(Grown):
         The quantiles of the class at the confidence asked. Where any engine will do, the least of those of all: what
         one of them keeps, their union keeps.
         """
-        share, own = self.limits.confidence, self.engine
+        share, named = self.limits.confidence, self.engine
         if share is None:
             return dict.fromkeys(LATENCIES, Fraction(1))
-        each = own.members if own.members and self.calibration is None else (own,)
-        found = [margin_between(self.model, self.hardware, engine) for engine in each]
+        each = named.members if named.members and self.calibration is None else (named,)
+        margins = [margin_between(self.model, self.hardware, engine) for engine in each]
         return {
-            "ttft": min(quantile(margin.ttft_s, float(share)) for margin in found),
-            "tpot": min(quantile(margin.tpot_s, float(share)) for margin in found),
+            "ttft": min(quantile(margin.ttft_s, float(share)) for margin in margins),
+            "tpot": min(quantile(margin.tpot_s, float(share)) for margin in margins),
         }
 
     @cached_property
     def waiting(self) -> Waiting:
         """What requests wait for in the engine, on this hardware."""
-        own = self.engine.waiting
+        shipped = self.engine.waiting
         times = {} if self.calibration is None else self.calibration.multiples
-        return own.scaled(times["waiting"]) if "waiting" in times else own
+        return shipped.scaled(times["waiting"]) if "waiting" in times else shipped
 
     @property
     def memory_utilization(self) -> Fraction:
         """Share of the exposed memory that a device may use."""
-        own = self.limits.memory_utilization
-        return self.engine.memory_utilization if own is None else own
+        stated = self.limits.memory_utilization
+        return self.engine.memory_utilization if stated is None else stated
 
     @cached_property
     def priced_hardware(self) -> HardwareSpec:
         """The hardware as calibrated, with traffic over the outermost tier shaped to `limits.fabric_bandwidth`."""
-        own = self.hardware if self.calibration is None else self.hardware.calibrated(self.calibration)
-        limit, outer = self.limits.fabric_bandwidth, own.tiers[-1]
+        hardware = self.hardware if self.calibration is None else self.hardware.calibrated(self.calibration)
+        limit, outer = self.limits.fabric_bandwidth, hardware.tiers[-1]
         if limit is None:
-            return own
+            return hardware
         rated = limit * outer.oversubscription / outer.efficiency.value
         capped = outer.model_copy(update={"bandwidth": min(outer.bandwidth, int(rated))})
-        return own.model_copy(update={"tiers": (*own.tiers[:-1], capped)})
+        return hardware.model_copy(update={"tiers": (*hardware.tiers[:-1], capped)})
 
     @cached_property
     def capacity_bytes(self) -> int:
@@ -286,8 +286,8 @@ class Problem(Grown):
 
 def weight_format(model: ModelSpec) -> FormatName:
     """Format of most of a model's weights: the experts' where there are any."""
-    own = model.precision
-    return (own.experts if model.moe is not None else None) or own.weights
+    precision = model.precision
+    return (precision.experts if model.moe is not None else None) or precision.weights
 
 
 def calibration_of(model: ModelSpec, hardware: HardwareSpec, engine: Engine) -> Calibration | None:
@@ -298,8 +298,8 @@ def calibration_of(model: ModelSpec, hardware: HardwareSpec, engine: Engine) -> 
 def margin_between(model: ModelSpec, hardware: HardwareSpec, engine: Engine) -> Margin:
     """How far measured times lie from predicted ones: as calibrated, or as shipped for the class."""
     shipped = margin_of(moe=model.moe is not None, engine=engine.name)
-    found = calibration_of(model, hardware, engine)
-    return shipped if found is None else found.margin(shipped)
+    calibration = calibration_of(model, hardware, engine)
+    return shipped if calibration is None else calibration.margin(shipped)
 
 
 def _fits(given: Coactivation, model: ModelSpec) -> bool:
@@ -365,30 +365,30 @@ def resolve(
 
 
 def _kept_on_mesh(problem: Problem) -> Problem:
-    own, mesh = problem.experts, problem.current_mesh
-    if own is None or own.max_moves is None or mesh is None:
+    experts, mesh = problem.experts, problem.current_mesh
+    if experts is None or experts.max_moves is None or mesh is None:
         return problem
     ep, redundant = mesh
     if problem.search.ep is not None and ep not in problem.search.ep:
         message = f"experts.max_moves: the placement in service is on ep={ep}, which search.ep leaves out"
         raise ValueError(message)
-    if own.redundant_slots != (0,) and redundant not in own.redundant_slots:
+    if experts.redundant_slots != (0,) and redundant not in experts.redundant_slots:
         message = f"experts.max_moves: redundant_slots leaves out the {redundant} of the placement in service"
         raise ValueError(message)
     return problem.changed(
         search=problem.search.model_copy(update={"ep": (ep,)}),
-        experts=own.model_copy(update={"redundant_slots": (redundant,)}),
+        experts=experts.model_copy(update={"redundant_slots": (redundant,)}),
     )
 
 
 def _kept_on_nodes(problem: Problem) -> Problem:
-    own, moe = problem.experts, problem.model.moe
-    if own is None or own.hierarchy == "free" or moe is None or not problem.expert_loads:
+    spec, moe = problem.experts, problem.model.moe
+    if spec is None or spec.hierarchy == "free" or moe is None or not problem.expert_loads:
         return problem
-    if own.hierarchy == "rack" and problem.hardware.devices_per_rack is None:
+    if spec.hierarchy == "rack" and problem.hardware.devices_per_rack is None:
         message = f"experts.hierarchy: {problem.hardware.name} has no link tier above its nodes: no racks"
         raise ValueError(message)
-    most, groups = moe.experts + max(own.redundant_slots), moe.group_count
+    most, groups = moe.experts + max(spec.redundant_slots), moe.group_count
 
     def fits(ep: int) -> bool:
         size = problem.group_domain(ep) or ep
@@ -399,7 +399,7 @@ def _kept_on_nodes(problem: Problem) -> Problem:
     kept = tuple(ep for ep in asked if fits(ep))
     if not kept:
         message = (
-            f"experts.hierarchy: no EP degree asked for lays {groups} router groups equally on {own.hierarchy}s of "
+            f"experts.hierarchy: no EP degree asked for lays {groups} router groups equally on {spec.hierarchy}s of "
             f"{problem.group_domain(10**9)} devices"
         )
         raise ValueError(message)

@@ -123,16 +123,16 @@ def _members(problem: Problem, found: Conflict | None) -> list[dict[str, Any]]:
 
 
 def _relaxation(found: Relaxation) -> dict[str, Any]:
-    own: dict[str, Any] = {
+    document: dict[str, Any] = {
         "limit": found.limit, "from": _number(found.old), "to": _number(found.new), "unit": found.unit,
         "layout": found.scored.layout.to_json(),
     }  # fmt: skip
     exact = _exact(found.new)
     if exact is not None:
-        own["to_exact"] = exact
+        document["to_exact"] = exact
     if found.note is not None:
-        own["note"] = found.note
-    return own
+        document["note"] = found.note
+    return document
 
 
 def _joint(found: Joint) -> dict[str, Any]:
@@ -158,24 +158,24 @@ def explain(problem: Problem, progress: Progress | None = None) -> Explanation:
     best = optimum(problem, problem.objective)
     if best is not None:
         return Explanation(problem, best, binding=tuple(binding(problem, best)), what_if=tuple(what_if(problem)))
-    found = conflict(problem, progress)
+    in_conflict = conflict(problem, progress)
     limits = limits_of(problem)
     relaxations: list[Relaxation] = []
     hopeless: list[str] = []
     together, stopped = None, False
     try:
         for done, limit in enumerate(limits):
-            own = [] if fits(limit.drop(problem)) is None else list(relax(problem, limit))
-            relaxations += own
-            if not own:
+            changes = [] if fits(limit.drop(problem)) is None else list(relax(problem, limit))
+            relaxations += changes
+            if not changes:
                 hopeless.append(limit.name)
             if progress is not None:
                 progress("relaxations", done + 1, len(limits))
         relaxations += precisions(problem)
-        together = joint(problem, found)
+        together = joint(problem, in_conflict)
     except KeyboardInterrupt:
         stopped = True
-    return Explanation(problem, None, found, tuple(relaxations), tuple(hopeless), together, stopped=stopped)
+    return Explanation(problem, None, in_conflict, tuple(relaxations), tuple(hopeless), together, stopped=stopped)
 
 
 def brief(problem: Problem, progress: Progress | None = None) -> list[dict[str, Any]]:

@@ -36,14 +36,14 @@ class FleetExplanation:
     @property
     def conflict(self) -> list[dict[str, Any]]:
         """A minimal set of limits that no fleet keeps together: name, value and unit of each."""
-        found: list[dict[str, Any]] = self.document["conflict"]
-        return found
+        members: list[dict[str, Any]] = self.document["conflict"]
+        return members
 
     @property
     def relaxations(self) -> list[dict[str, Any]]:
         """The smallest change of single limits, all others kept, that lets some fleet fit."""
-        found: list[dict[str, Any]] = self.document["relaxations"]
-        return found
+        changes: list[dict[str, Any]] = self.document["relaxations"]
+        return changes
 
     def to_json(self) -> dict[str, Any]:
         """``shardproof/explain/1``."""
@@ -53,17 +53,17 @@ class FleetExplanation:
 def explain_cluster(cluster: Cluster) -> dict[str, Any]:
     """``shardproof/explain/1`` of a cluster; every statement is over fleets of the same columns."""
     columns = columns_of(cluster).listed
-    found = fleet_that_fits(cluster, columns)
+    fleet = fleet_that_fits(cluster, columns)
     document: dict[str, Any] = {
         "schema": "shardproof/explain/1",
-        "status": "infeasible" if found is None else "feasible",
+        "status": "infeasible" if fleet is None else "feasible",
         "problem": {"name": cluster.name, "digest": cluster.digest},
         "conflict": [],
         "relaxations": [],
     }
-    if found is not None:
-        document["objective"] = {"name": FLEET_UNITS[cluster.objective], "value": _number(found.value)}
-        document["binding"] = list(_binding(cluster, columns, found.value))
+    if fleet is not None:
+        document["objective"] = {"name": FLEET_UNITS[cluster.objective], "value": _number(fleet.value)}
+        document["binding"] = list(_binding(cluster, columns, fleet.value))
         return document
     kept = _minimal(cluster, columns)
     document["conflict"] = [_entry(limit) for limit in kept]
@@ -104,8 +104,8 @@ def conflict_of(cluster: Cluster, columns: Sequence[Column]) -> dict[str, Any]:
 def _some_fleet(cluster: Cluster, columns: Sequence[Column]) -> Fleet | None:
     """A fleet that keeps the limits; an empty one where nothing is asked for and that keeps them."""
     if _asks(cluster):
-        found = fleet_that_fits(cluster, columns)
-        return None if found is None else found.fleet
+        fleet = fleet_that_fits(cluster, columns)
+        return None if fleet is None else fleet.fleet
     empty: Fleet = {period.name: () for period in cluster.periods}
     return None if judge_fleet(cluster, columns, empty).broken else empty
 
@@ -143,10 +143,10 @@ def _binding(cluster: Cluster, columns: Sequence[Column], value: Fraction | None
     for limit in limits_of(cluster):
         if limit.name.startswith("demands."):
             continue
-        found = _fits(limit.without, columns)
-        if found is not None and value is not None and _better(cluster, found.value, value):
-            gain = float(abs(found.value - value) / abs(value)) if value else None
-            yield _entry(limit) | {"without": float(found.value), "gain": gain}
+        fleet = _fits(limit.without, columns)
+        if fleet is not None and value is not None and _better(cluster, fleet.value, value):
+            gain = float(abs(fleet.value - value) / abs(value)) if value else None
+            yield _entry(limit) | {"without": float(fleet.value), "gain": gain}
 
 
 def _better(cluster: Cluster, one: Fraction, other: Fraction) -> bool:
@@ -165,18 +165,18 @@ def _smallest(cluster: Cluster, columns: Sequence[Column], limit: Limit) -> floa
     if kind == "max_kinds":
         return _count(limit.value, lambda n: cluster.model_copy(update={"max_kinds": n}), columns)
     if kind == "survive":
-        own = cluster.survive
-        assert own is not None  # noqa: S101 - the limit says so
-        for fewer in range(own.lost - 1, 0, -1):
-            lighter = cluster.model_copy(update={"survive": own.model_copy(update={own.unit: fewer})})
+        survive = cluster.survive
+        assert survive is not None  # noqa: S101 - the limit says so
+        for fewer in range(survive.lost - 1, 0, -1):
+            lighter = cluster.model_copy(update={"survive": survive.model_copy(update={survive.unit: fewer})})
             if _fits(lighter, columns) is not None:
                 return fewer
         return 0
     own_limits = cluster.limits.model_copy(update={rest: None})
     assert isinstance(own_limits, ClusterLimits)  # noqa: S101 - a copy of it
     objective = {"budget": "cost", "power": "power"}[rest]
-    found = _fits(cluster.model_copy(update={"limits": own_limits, "objective": objective}), columns)
-    return None if found is None else float(found.value)
+    fleet = _fits(cluster.model_copy(update={"limits": own_limits, "objective": objective}), columns)
+    return None if fleet is None else float(fleet.value)
 
 
 def _count(value: object, at: Callable[[int], Cluster], columns: Sequence[Column]) -> int | None:

@@ -40,15 +40,15 @@ def binding(problem: Problem, best: Scored) -> Iterator[Binding]:
     for limit in limits_of(problem):
         if limit.name in ("devices", "memory") or (limit.name == "request_rate" and problem.objective_row.needs_rate):
             continue
-        found = optimum(limit.drop(problem), problem.objective)
-        if found is not None and better(problem, found.value, best.value):
-            yield Binding(limit, found)
+        best_without = optimum(limit.drop(problem), problem.objective)
+        if best_without is not None and better(problem, best_without.value, best.value):
+            yield Binding(limit, best_without)
 
 
 def what_if(problem: Problem) -> Iterator[WhatIf]:
     """Exact optima with one more device, one more node, 10% more memory, memory bandwidth or links."""
-    own, node = problem.hardware, problem.hardware.devices_per_node
-    device = own.device
+    hardware, node = problem.hardware, problem.hardware.devices_per_node
+    device = hardware.device
     tried: list[tuple[str, Problem]] = [
         ("one more device", problem.model_copy(update={"devices": problem.devices + 1}))
     ]
@@ -56,11 +56,11 @@ def what_if(problem: Problem) -> Iterator[WhatIf]:
         tried.append(("one more node", problem.model_copy(update={"devices": problem.devices + node})))
     tried.append(("10% more memory", with_memory(problem, int(device.exposed_memory * MORE))))
     faster = device.model_copy(update={"bandwidth": int(device.bandwidth * MORE)})
-    tried.append(("10% more memory bandwidth", _with_hardware(problem, own.model_copy(update={"device": faster}))))
-    links = tuple(t.model_copy(update={"bandwidth": int(t.bandwidth * MORE)}) for t in own.tiers)
-    tried.append(("10% more link bandwidth", _with_hardware(problem, own.model_copy(update={"tiers": links}))))
+    tried.append(("10% more memory bandwidth", _with_hardware(problem, hardware.model_copy(update={"device": faster}))))
+    links = tuple(t.model_copy(update={"bandwidth": int(t.bandwidth * MORE)}) for t in hardware.tiers)
+    tried.append(("10% more link bandwidth", _with_hardware(problem, hardware.model_copy(update={"tiers": links}))))
     peaks = {name: int(peak * MORE) for name, peak in device.peak.items()}
     quicker = device.model_copy(update={"peak": peaks})
-    tried.append(("10% more compute", _with_hardware(problem, own.model_copy(update={"device": quicker}))))
+    tried.append(("10% more compute", _with_hardware(problem, hardware.model_copy(update={"device": quicker}))))
     for change, more in tried:
         yield WhatIf(change, optimum(more, problem.objective))

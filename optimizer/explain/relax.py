@@ -75,11 +75,11 @@ def relax(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
 
 def devices_needed(problem: Problem, scored: Scored) -> int:
     """Least number of devices on which a layout's replicas fit."""
-    sizes, own = tuple(t.size for t in problem.hardware.tiers), scored.layout
-    low, high = own.devices, 2 * own.devices + 2 * max((s or 0) for s in sizes)
+    sizes, layout = tuple(t.size for t in problem.hardware.tiers), scored.layout
+    low, high = layout.devices, 2 * layout.devices + 2 * max((s or 0) for s in sizes)
     while low < high:
         middle = (low + high) // 2
-        if replicas_that_fit(sizes, middle, own.replica_devices) >= own.replicas:
+        if replicas_that_fit(sizes, middle, layout.replica_devices) >= layout.replicas:
             high = middle
         else:
             low = middle + 1
@@ -96,14 +96,14 @@ def _devices(problem: Problem, _limit: Limit) -> Iterator[Relaxation]:
     high = min(high, max(low + 1, _served_by(problem, witness)))
     while high - low > 1:
         middle = (low + high) // 2
-        found = fits(problem.model_copy(update={"devices": middle}))
-        if found is None:
+        scored = fits(problem.model_copy(update={"devices": middle}))
+        if scored is None:
             low = middle
         else:
-            high, witness = max(low + 1, min(middle, _served_by(problem, found))), found
-    own = problem.model_copy(update={"devices": high})
-    final = fits(own)
-    yield Relaxation("devices", problem.devices, high, "devices", own, final or witness)
+            high, witness = max(low + 1, min(middle, _served_by(problem, scored))), scored
+    relaxed = problem.model_copy(update={"devices": high})
+    final = fits(relaxed)
+    yield Relaxation("devices", problem.devices, high, "devices", relaxed, final or witness)
 
 
 def _served_by(problem: Problem, scored: Scored) -> int:
@@ -114,11 +114,11 @@ def _served_by(problem: Problem, scored: Scored) -> int:
 def _memory(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
     exposed = problem.hardware.device.exposed_memory
     # what engines reserve and admit follows the size of the memory, so that no layout's own bytes tell the least
-    found = _least(lambda size: with_memory(problem, size), exposed, UNLIMITED_BYTES)
-    if found is not None:
-        own = with_memory(problem, found[0])
-        note = f"a device that exposes {found[0]} bytes"
-        yield Relaxation("memory", problem.capacity_bytes, own.capacity_bytes, "bytes", own, found[1], note)
+    least = _least(lambda size: with_memory(problem, size), exposed, UNLIMITED_BYTES)
+    if least is not None:
+        relaxed = with_memory(problem, least[0])
+        note = f"a device that exposes {least[0]} bytes"
+        yield Relaxation("memory", problem.capacity_bytes, relaxed.capacity_bytes, "bytes", relaxed, least[1], note)
     if problem.limits.memory_utilization is None:
         yield from _utilization(problem, limit)
 
@@ -129,10 +129,10 @@ def _utilization(problem: Problem, _limit: Limit) -> Iterator[Relaxation]:
     def at(held: int) -> Problem:
         return with_limits(problem, memory_utilization=Fraction(held, exposed))
 
-    found = _least(at, problem.capacity_bytes, exposed)
-    if found is not None:
-        share = Fraction(found[0], exposed)
-        yield Relaxation("memory_utilization", problem.memory_utilization, share, "ratio", at(found[0]), found[1])
+    least = _least(at, problem.capacity_bytes, exposed)
+    if least is not None:
+        share = Fraction(least[0], exposed)
+        yield Relaxation("memory_utilization", problem.memory_utilization, share, "ratio", at(least[0]), least[1])
 
 
 def _to_the_best(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
@@ -145,10 +145,10 @@ def _to_the_best(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
 
 def _bandwidth(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
     low, high = int(Fraction(str(limit.of(problem)))), int(problem.hardware.tiers[-1].bandwidth)
-    found = _least(lambda value: with_limits(problem, fabric_bandwidth=value), low, high)
-    if found is not None:
-        own = with_limits(problem, fabric_bandwidth=found[0])
-        yield Relaxation("fabric_bandwidth", limit.of(problem), found[0], "bytes_per_s", own, found[1])
+    least = _least(lambda value: with_limits(problem, fabric_bandwidth=value), low, high)
+    if least is not None:
+        relaxed = with_limits(problem, fabric_bandwidth=least[0])
+        yield Relaxation("fabric_bandwidth", limit.of(problem), least[0], "bytes_per_s", relaxed, least[1])
 
 
 def _least(at: Callable[[int], Problem], low: int, high: int) -> tuple[int, Scored] | None:
@@ -165,11 +165,11 @@ def _least(at: Callable[[int], Problem], low: int, high: int) -> tuple[int, Scor
     high = _least_of_layout(at, witness, low, high)
     while high - low > 1:
         tried = max(high - step, (low + high) // 2)
-        found = fits(at(tried))
-        if found is None:
+        scored = fits(at(tried))
+        if scored is None:
             low, step = tried, 1
         else:
-            high, witness, step = _least_of_layout(at, found, low, tried), found, 64 * step
+            high, witness, step = _least_of_layout(at, scored, low, tried), scored, 64 * step
     return high, witness
 
 
@@ -185,14 +185,14 @@ def _least_of_layout(at: Callable[[int], Problem], scored: Scored, low: int, hig
 
 def most_of_layout(problem: Problem, scored: Scored) -> Fraction:
     """Largest request rate that a layout serves within TTFT; just below the rate at which its queue would not end."""
-    own = evaluate(with_rate(problem, None), scored.layout)
-    most = own.request_capacity
-    if not own.mixed_ticks or problem.workload.queued_rate is None:
+    evaluation = evaluate(with_rate(problem, None), scored.layout)
+    most = evaluation.request_capacity
+    if not evaluation.mixed_ticks or problem.workload.queued_rate is None:
         return most
-    service = service_s(problem, own.steps, max(own.mixed_ticks))
+    service = service_s(problem, evaluation.steps, max(evaluation.mixed_ticks))
     loads = [1 - RATE_PRECISION / 4]
     for percentile, limit in first_limits(problem).items():
-        spare = limit - (own.first_token_s(percentile) or 0)
+        spare = limit - (evaluation.first_token_s(percentile) or 0)
         # load · service ÷ (2·(1 − load)) ≤ spare
         mean = 2 * spare / (service + 2 * spare)
         loads.append(mean if percentile is None else most_load(spare / service, percentile))
@@ -205,11 +205,11 @@ def _concurrency(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
     witness = None
     while high - low > 1:
         middle = (low + high) // 2
-        found = fits(with_concurrency(problem, middle))
-        low, high, witness = (low, middle, witness) if found is None else (middle, high, found)
+        scored = fits(with_concurrency(problem, middle))
+        low, high, witness = (low, middle, witness) if scored is None else (middle, high, scored)
     if witness is not None:
-        own = with_concurrency(problem, low)
-        yield Relaxation("concurrency", limit.of(problem), low, "requests", own, witness)
+        relaxed = with_concurrency(problem, low)
+        yield Relaxation("concurrency", limit.of(problem), low, "requests", relaxed, witness)
 
 
 def _rate(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
@@ -217,13 +217,13 @@ def _rate(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
     if witness is None:
         return
     low = Fraction(0)
-    found: Scored | None = witness
-    while found is not None:
-        reached = most_of_layout(problem, found)
+    scored: Scored | None = witness
+    while scored is not None:
+        reached = most_of_layout(problem, scored)
         if reached <= low:
             break
-        low, witness = reached, found
-        found = optimum(with_rate(problem, low * (1 + RATE_PRECISION)), "throughput")
+        low, witness = reached, scored
+        scored = optimum(with_rate(problem, low * (1 + RATE_PRECISION)), "throughput")
     if low > 0:
         note = "nothing serves one part in a thousand million more"
         yield Relaxation(
@@ -232,10 +232,10 @@ def _rate(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
 
 
 def _engine(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
-    own = without_rules(problem)
-    found = fits(own)
-    if found is not None:
-        yield Relaxation("engine", limit.of(problem), "any", None, own, found)
+    relaxed = without_rules(problem)
+    scored = fits(relaxed)
+    if scored is not None:
+        yield Relaxation("engine", limit.of(problem), "any", None, relaxed, scored)
 
 
 def values_of(problem: Problem, axis: str) -> range | list[int]:
@@ -255,10 +255,10 @@ def values_of(problem: Problem, axis: str) -> range | list[int]:
 def _overlap(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
     """The overlap that is not allowed."""
     for missing in ("none", "two_batch"):
-        own = with_search(problem, "overlap", (missing,))
-        found = None if missing in (problem.search.overlap or ()) else fits(own)
-        if found is not None:
-            yield Relaxation(limit.name, limit.of(problem), missing, None, own, found)
+        relaxed = with_search(problem, "overlap", (missing,))
+        scored = None if missing in (problem.search.overlap or ()) else fits(relaxed)
+        if scored is not None:
+            yield Relaxation(limit.name, limit.of(problem), missing, None, relaxed, scored)
 
 
 def _degrees(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
@@ -267,7 +267,7 @@ def _degrees(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
     allowed = getattr(problem.search, axis)
 
     def distance(value: int) -> tuple[float, int]:
-        return min(abs(log2(value) - log2(own)) for own in allowed), value
+        return min(abs(log2(value) - log2(degree)) for degree in allowed), value
 
     order = sorted((v for v in values_of(problem, axis) if v not in allowed), key=distance)
     if not order or fits(with_search(problem, axis, (*allowed, *order))) is None:
@@ -280,10 +280,10 @@ def _degrees(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
         else:
             high = middle
     new = order[high - 1]
-    own = with_search(problem, axis, (new,))
-    found = fits(own)
-    if found is not None:
-        yield Relaxation(limit.name, limit.of(problem), (new,), None, own, found)
+    relaxed = with_search(problem, axis, (new,))
+    scored = fits(relaxed)
+    if scored is not None:
+        yield Relaxation(limit.name, limit.of(problem), (new,), None, relaxed, scored)
 
 
 _RELAX = {
@@ -301,16 +301,16 @@ _SMALLER = (("kv_cache", "fp8"), ("weights", "fp8"), ("weights", "mxfp4"))
 
 def precisions(problem: Problem) -> Iterator[Relaxation]:
     """Smaller number formats that alone make something fit; the first of each part."""
-    own, done = problem.precision, set()
+    precision, done = problem.precision, set()
     for part, new in _SMALLER:
-        old = getattr(own, part)
+        old = getattr(precision, part)
         if part in done or old == new or (part == "weights" and not old.startswith(("bf", "fp16", "fp32", "fp8"))):
             continue
         if part == "weights" and new == "fp8" and old.startswith("fp8"):
             continue
-        update = PrecisionOverride.model_validate({part: new}).applied_to(own)
+        update = PrecisionOverride.model_validate({part: new}).applied_to(precision)
         smaller = problem.model_copy(update={"model": problem.model.model_copy(update={"precision": update})})
-        found = fits(smaller)
-        if found is not None:
+        scored = fits(smaller)
+        if scored is not None:
             done.add(part)
-            yield Relaxation(f"precision.{part}", old, new, None, smaller, found)
+            yield Relaxation(f"precision.{part}", old, new, None, smaller, scored)

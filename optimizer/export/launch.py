@@ -109,9 +109,9 @@ def export(
         files[YAML_FILE] = yaml_text(made.yaml)
     nodes = sorted({command.node for command in commands})
     for node in nodes:
-        own = [command for command in commands if command.node == node]
+        on_node = [command for command in commands if command.node == node]
         name = "launch.sh" if len(nodes) == 1 else f"node-{node}/launch.sh"
-        files[name] = _script(made, own, many=len(nodes) > 1, beside=bool(places))
+        files[name] = _script(made, on_node, many=len(nodes) > 1, beside=bool(places))
     if len(nodes) > 1:
         files["launch.sh"] = _dispatcher(nodes)
     files["map.json"] = json.dumps(_ranks(made, homes, per_node), indent=1) + "\n"
@@ -284,10 +284,10 @@ _EXPERT_ORDERS: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 def _coordinates(index: int, axes: Sequence[str], sizes: Mapping[str, int]) -> dict[str, int]:
-    found = {}
+    coordinates = {}
     for axis in reversed(axes):
-        index, found[axis] = divmod(index, sizes[axis])
-    return found
+        index, coordinates[axis] = divmod(index, sizes[axis])
+    return coordinates
 
 
 def _ranks(made: Plan, homes: Sequence[Home], per_node: int) -> list[dict[str, Any]]:
@@ -295,23 +295,23 @@ def _ranks(made: Plan, homes: Sequence[Home], per_node: int) -> list[dict[str, A
     instance = made.instance
     sizes = {name: getattr(instance, name) for name in ("tp", "cp", "dp", "pp", "etp", "ep", "edp")}
     held = {(home.instance, home.rank): home for home in homes}
-    found = []
+    ranks = []
     for index in dict.fromkeys(home.instance for home in homes):
         for rank in range(instance.devices):
             home = held[index, rank // per_node]
-            own = _coordinates(rank, _ORDERS[made.engine], sizes)
+            coordinates = _coordinates(rank, _ORDERS[made.engine], sizes)
             entry: dict[str, Any] = {
                 "instance": index, "rank": rank, "node": home.node,
-                "device": home.devices[rank % per_node % len(home.devices)], **own,
+                "device": home.devices[rank % per_node % len(home.devices)], **coordinates,
             }  # fmt: skip
             if instance.etp * instance.ep * instance.edp == instance.stage_devices:
                 inner = [axis for axis in _ORDERS[made.engine] if axis != "pp"]
                 within = 0
                 for axis in inner:
-                    within = within * sizes[axis] + own[axis]
+                    within = within * sizes[axis] + coordinates[axis]
                 entry |= _coordinates(within, _EXPERT_ORDERS[made.engine], sizes)
-            found.append(entry)
-    return found
+            ranks.append(entry)
+    return ranks
 
 
 def _placing(made: Plan, answer: Answer, per_node: int) -> Iterator[str]:

@@ -100,8 +100,8 @@ class Plan:
 
 def prevented(problem: Problem, layout: Layout) -> Violation | None:
     """Why no engine could start a layout: what its problem or its devices do not hold; None: nothing."""
-    found = structural_violations(problem, layout)
-    return next((v for v in found if v.family in BLOCKING or v.family == Family.DEVICES), None)
+    broken = structural_violations(problem, layout)
+    return next((v for v in broken if v.family in BLOCKING or v.family == Family.DEVICES), None)
 
 
 def plan(answer: Answer, engine: str, version: str | None = None) -> Plan:

@@ -240,14 +240,14 @@ def best_steps(
     among
         Which two slots may swap, ``[slots, slots]``.
     """
-    found: list[Step] = []
+    steps: list[Step] = []
     if limit is None:
         slots, allowed = state.replaceable()
         worth = potential.replacements(state, slots)
         if price is not None:
             cost = price.replacements(state, slots)
             allowed, worth = allowed & (cost <= room), worth / np.maximum(cost, 0.25)
-        found += [Step(low, int(slots[one]), two, swaps=False) for low, one, two in _lowest(worth, allowed, most)]
+        steps += [Step(low, int(slots[one]), two, swaps=False) for low, one, two in _lowest(worth, allowed, most)]
     allowed, worth = state.swappable(), potential.swaps(state)
     if price is not None:
         cost = price.swaps(state)
@@ -257,8 +257,8 @@ def best_steps(
     if limit is not None:
         fits = (state.swapped() <= limit[:, state.home, None]).all(axis=0)
         allowed &= fits & fits.T
-    found += [Step(low, one, two, swaps=True) for low, one, two in _lowest(worth, np.triu(allowed), most)]
-    return sorted(found, key=lambda step: (step.worth, step.swaps, step.slot, step.other))[:most]
+    steps += [Step(low, one, two, swaps=True) for low, one, two in _lowest(worth, np.triu(allowed), most)]
+    return sorted(steps, key=lambda step: (step.worth, step.swaps, step.slot, step.other))[:most]
 
 
 def take_best(

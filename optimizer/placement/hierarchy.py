@@ -57,7 +57,7 @@ def balance_on_nodes(question: Question, *, goal: float, deadline: float | None)
     """Placement of every layer, each node of its best laying balanced by itself; ``[layers, devices, slots]``."""
     nodes, per_node, size = _nodes(question)
     chosen = [_best_laying(question, layer) for layer in range(question.layers)]
-    experts = np.array([own for _, laying in chosen for own in _experts_of(laying, size)])
+    experts = np.array([node_experts for _, laying in chosen for node_experts in _experts_of(laying, size)])
     scale = np.array([max(float(bound), 1e-12) for bound, _ in chosen])
     loads = np.repeat(question.normalised() / scale[:, None, None], nodes, axis=0)
     loads = np.take_along_axis(loads, experts[:, None, :], axis=2)

@@ -160,11 +160,11 @@ class LayerModel:
         for count, *chosen in groups:
             seen = [self.model.new_bool_var("") for _ in nodes]
             for expert in chosen:
-                found = [self.model.new_bool_var("") for _ in nodes]
-                self.model.add_at_least_one(found)
+                visited = [self.model.new_bool_var("") for _ in nodes]
+                self.model.add_at_least_one(visited)
                 for node in nodes:
-                    self.model.add_implication(found[node], seen[node])
-                    self.model.add_implication(found[node], holds[expert, node])
+                    self.model.add_implication(visited[node], seen[node])
+                    self.model.add_implication(visited[node], holds[expert, node])
             terms += [count * visit for visit in seen]
         return sum(terms)
 

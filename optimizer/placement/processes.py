@@ -43,11 +43,11 @@ def each(work: Callable[..., Done], parts: Sequence[tuple[Any, ...]], *, deadlin
 
         try:
             with parallel_config(backend="loky", inner_max_num_threads=1):
-                found = Parallel(n_jobs=jobs, batch_size=1, max_nbytes=None)(delayed(work)(*part) for part in parts)
+                done = Parallel(n_jobs=jobs, batch_size=1, max_nbytes=None)(delayed(work)(*part) for part in parts)
         except BrokenProcessPool:
             # A process was killed; what it did can be done here.
             pass
         else:
             _begun = True
-            return list(found)
+            return list(done)
     return [work(*part) for part in parts]

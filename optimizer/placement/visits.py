@@ -67,8 +67,8 @@ class Groups:
 
     def _masks(self, held: NDArray[np.bool_]) -> Ints:
         masks = (held.astype(np.int64) << np.arange(held.shape[1])).sum(axis=1)
-        found: Ints = np.where(self.chosen >= 0, masks[self.chosen], 0)
-        return found
+        chosen_masks: Ints = np.where(self.chosen >= 0, masks[self.chosen], 0)
+        return chosen_masks
 
     def change(self, held: NDArray[np.bool_]) -> tuple[Floats, Floats]:
         """What a copy is worth where it is and elsewhere, if nothing else moves.

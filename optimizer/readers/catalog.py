@@ -42,9 +42,9 @@ def root() -> Path:
         Neither is there.
     """
     package = Path(__file__).resolve().parents[1]
-    for found in (package / "problems", package.parent / "problems"):
-        if (found / "models").is_dir():
-            return found
+    for folder in (package / "problems", package.parent / "problems"):
+        if (folder / "models").is_dir():
+            return folder
     raise InternalError("the catalog is missing from this installation")
 
 
@@ -118,10 +118,10 @@ def _model_file(reference: str | Path, file: Path) -> Path:
         return file / _CONFIG
     if exists(file) or not isinstance(reference, str) or not is_hub_name(reference):
         return file
-    found = checkpoint(reference)
-    if found is None or (found[1] is not None and found[1] != load_model(found[0]).precision.weights):
+    held = checkpoint(reference)
+    if held is None or (held[1] is not None and held[1] != load_model(held[0]).precision.weights):
         raise SpecError(Fault(None, None, None, None, f"{shown(reference)} {how_to_get(reference)}"))
-    return found[0]
+    return held[0]
 
 
 def checkpoint(name: str) -> tuple[Path, str | None] | None:
@@ -129,9 +129,9 @@ def checkpoint(name: str) -> tuple[Path, str | None] | None:
 
     An entry of the catalog, a download in the cache of the Hugging Face Hub, or an entry of the same shapes.
     """
-    found = _entry("models", name.rsplit("/", 1)[-1].casefold()) or (cached_config(name) if is_hub_name(name) else None)
-    if found is not None:
-        return found, None
+    entry = _entry("models", name.rsplit("/", 1)[-1].casefold()) or (cached_config(name) if is_hub_name(name) else None)
+    if entry is not None:
+        return entry, None
     alike = entry_of(name, names("models"))
     return None if alike is None else (path("models", alike[0]), alike[1])
 

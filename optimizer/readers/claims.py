@@ -127,15 +127,15 @@ class ClaimReader:
         if not isinstance(written, dict):
             raise document.error(f"a mapping of claims is wanted, not {kind_of(written)}", at)
         faults: list[Fault] = []
-        found: list[Claim] = []
+        claims: list[Claim] = []
         for name in written:
             try:
-                found.append(self._claim(document, (*at, name)))
+                claims.append(self._claim(document, (*at, name)))
             except SpecError as error:
                 faults.extend(error.faults)
         if faults:
             raise SpecError(*faults)
-        return tuple(found)
+        return tuple(claims)
 
     def _claim(self, document: Document, at: tuple[Step, ...]) -> Claim:
         name, value = str(at[-1]), document.get(at)

@@ -54,16 +54,16 @@ def cluster_in(document: Document, at: tuple[Step, ...] = (), changes: Mapping[s
     SpecError
         Everything that is wrong, each with its place.
     """
-    found = document.get(at) if at else document.data
-    assert isinstance(found, Mapping)  # noqa: S101 - by is_cluster
-    if "digest" in found:
-        data = {key: value for key, value in found.items() if key != "digest"}
+    content = document.get(at) if at else document.data
+    assert isinstance(content, Mapping)  # noqa: S101 - by is_cluster
+    if "digest" in content:
+        data = {key: value for key, value in content.items() if key != "digest"}
         cluster = validate(Cluster, data, document, at)
-        if cluster.digest != found["digest"]:
+        if cluster.digest != content["digest"]:
             message = f"does not belong to this cluster, whose digest is {cluster.digest}: the cluster was changed"
             raise document.error(message, (*at, "digest"))
         return cluster
-    written = validate(ClusterFile, {**found, **(changes or {})}, document, at)
+    written = validate(ClusterFile, {**content, **(changes or {})}, document, at)
     return _Reading(document, at, written).resolve()
 
 
@@ -75,8 +75,8 @@ class _Reading:
     def resolve(self) -> Cluster:
         written = self.written
         rates = self._rates()
-        pools = tuple(self._pool(name, own) for name, own in written.pools.items())
-        demands = tuple(self._demand(name, own, rates) for name, own in written.demands.items())
+        pools = tuple(self._pool(name, entry) for name, entry in written.pools.items())
+        demands = tuple(self._demand(name, entry, rates) for name, entry in written.demands.items())
         self._check_rows(rates, demands)
         objective = written.objective or self._objective(demands)
         try:
@@ -214,7 +214,8 @@ class _Reading:
     def _periods(self, demands: Sequence[Demand]) -> tuple[Period, ...]:
         if self.written.periods:
             return tuple(
-                Period(name=name, hours=own.hours, rates=own.rates) for name, own in self.written.periods.items()
+                Period(name=name, hours=period.hours, rates=period.rates)
+                for name, period in self.written.periods.items()
             )
         rates = {demand.name: demand.request_rate or Fraction(0) for demand in demands}
         return (Period(name=ALWAYS, hours=Fraction(24), rates={name: rate for name, rate in rates.items() if rate}),)
@@ -237,23 +238,23 @@ def cluster_content(content: Mapping[str, Any], pools: Sequence[str]) -> dict[st
     SpecError
         A pool that is not written so, or is named twice.
     """
-    found: dict[str, Any] = {}
+    merged: dict[str, Any] = {}
     for text in pools:
         name, equals, nodes = text.partition("=")
         if not (equals and name and nodes.isascii() and nodes.isdigit() and len(nodes) < 7):
             raise SpecError(Fault(None, None, None, "--pool", f"{text!r} is not HARDWARE=NODES, such as h100-sxm-8=4"))
-        if name in found:
+        if name in merged:
             raise SpecError(Fault(None, None, None, "--pool", f"{name} is named twice"))
-        found[name] = {"hardware": name, "nodes": int(nodes)}
-    if not found:
+        merged[name] = {"hardware": name, "nodes": int(nodes)}
+    if not merged:
         size = {key: content[key] for key in ("nodes", "devices") if key in content}
-        found[str(content.get("hardware", "pool"))] = {"hardware": content.get("hardware"), **size}
+        merged[str(content.get("hardware", "pool"))] = {"hardware": content.get("hardware"), **size}
     model = content.get("model")
     work = {key: value for key, value in content.get("workload", {}).items() if key != "kind"}
     demand = {key: content[key] for key in ("model", "precision", "limits", "engine", "search") if key in content}
     kept = {key: content[key] for key in ("name", "objective", "max_kinds", "seed") if key in content}
     name = model.rpartition("/")[2] if isinstance(model, str) else "demand"
-    return {**kept, "pools": found, "demands": {name: demand | {"workload": work}}}
+    return {**kept, "pools": merged, "demands": {name: demand | {"workload": work}}}
 
 
 def stray_options(names: Sequence[str]) -> SpecError:

@@ -102,8 +102,8 @@ def _layers(
     document: Document, at: tuple[Step, ...], layer_ids: Sequence[int], model_layers: int
 ) -> Iterator[tuple[Step, ...]]:
     """Places of the MoE layers in a list of them, or of all layers."""
-    found = document.get(at)
-    count = len(found) if isinstance(found, list) else 0
+    layers = document.get(at)
+    count = len(layers) if isinstance(layers, list) else 0
     if count == len(layer_ids):
         yield from ((*at, number) for number in range(count))
     elif count == model_layers:
@@ -120,11 +120,11 @@ def _tokens(document: Document, at: tuple[Step, ...], experts: int) -> Iterator[
     for number, chosen in enumerate(tokens):
         if not isinstance(chosen, list) or not all(type(e) is int and -1 <= e < experts for e in chosen):
             raise document.error(f"not a list of experts 0..{experts - 1}, or -1 for none", (*at, number))
-        own = sorted({expert for expert in chosen if expert >= 0})
-        if len(own) != sum(expert >= 0 for expert in chosen):
+        distinct = sorted({expert for expert in chosen if expert >= 0})
+        if len(distinct) != sum(expert >= 0 for expert in chosen):
             raise document.error("an expert is chosen twice by one token", (*at, number))
-        if own:
-            yield tuple(own)
+        if distinct:
+            yield tuple(distinct)
 
 
 def _pairs(document: Document, at: tuple[Step, ...], experts: int) -> tuple[tuple[int, ...], ...]:

@@ -50,7 +50,7 @@ def _step_into(annotation: Any, step: Step) -> Iterator[Any]:  # noqa: ANN401 - 
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         for name, field in annotation.model_fields.items():
             if step in {name, field.alias}:
-                named = [kind for own in field.metadata if isinstance(own, OfItsKind) for kind in own.kinds]
+                named = [kind for mark in field.metadata if isinstance(mark, OfItsKind) for kind in mark.kinds]
                 yield from named or _branches(field.annotation)
         return
     arguments = [argument for argument in get_args(annotation) if argument is not Ellipsis]
@@ -140,7 +140,7 @@ def diagnose(model: type[BaseModel], data: object, errors: Sequence[ErrorDetails
     errors
         ``ValidationError.errors()``.
     """
-    found: dict[tuple[tuple[Step, ...], str], Finding] = {}
+    findings: dict[tuple[tuple[Step, ...], str], Finding] = {}
     wanted: dict[tuple[Step, ...], tuple[list[str], object]] = {}
     for error in errors[: 10 * MOST_FINDINGS]:
         if error["type"] in WANTED:
@@ -149,14 +149,14 @@ def diagnose(model: type[BaseModel], data: object, errors: Sequence[ErrorDetails
             kinds.append(WANTED[error["type"]])
         elif not _follows_from_another(error):
             finding = _finding(model, data, error)
-            found.setdefault((finding.at, finding.message), finding)
+            findings.setdefault((finding.at, finding.message), finding)
     for at, (kinds, value) in wanted.items():
         # A branch of a union that got further says more than the branches that wanted another kind of value.
-        if not any(finding.at[: len(at)] == at for finding in found.values()):
-            found[at, ""] = Finding(at, wanted_message(kinds, value))
+        if not any(finding.at[: len(at)] == at for finding in findings.values()):
+            findings[at, ""] = Finding(at, wanted_message(kinds, value))
     # A required key that is only misspelt is one mistake, not two.
-    misspelt = {(*finding.at[:-1], finding.suggestion) for finding in found.values() if finding.at_key}
-    kept = [finding for finding in found.values() if finding.message != _MISSING or finding.at not in misspelt]
+    misspelt = {(*finding.at[:-1], finding.suggestion) for finding in findings.values() if finding.at_key}
+    kept = [finding for finding in findings.values() if finding.message != _MISSING or finding.at not in misspelt]
     return _listing_keys_once(kept[:MOST_FINDINGS])
 
 

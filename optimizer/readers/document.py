@@ -117,8 +117,8 @@ def validate(model: type[AnyModel], data: object, document: Document, at: Sequen
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        found = diagnose(model, data, error.errors(include_url=False))
+        findings = diagnose(model, data, error.errors(include_url=False))
     except RecursionError:
         raise document.error("is nested too deeply", at) from None
-    faults = [document.fault(item.message, (*at, *item.at), item.suggestion, key=item.at_key) for item in found]
+    faults = [document.fault(item.message, (*at, *item.at), item.suggestion, key=item.at_key) for item in findings]
     raise SpecError(*sorted(faults, key=lambda fault: (fault.line or 0, fault.column or 0)))

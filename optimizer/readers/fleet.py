@@ -123,25 +123,25 @@ def fleet_in(document: Document, problem: str | Path | None = None) -> FleetDocu
         raise document.error(f"period {missing!r} is missing", ("fleet", "periods"))
     if not written.periods and "replicas" not in data["fleet"]:
         raise document.error("is required but missing", ("fleet", "replicas"))
-    found, claimed_at = {}, {}
+    proposed, claimed_at = {}, {}
     for name in known:
-        own = written.periods.get(name)
-        at: At = ("fleet",) if own is None else ("fleet", "periods", name)
-        replicas = written.replicas if own is None else own.replicas
+        period_written = written.periods.get(name)
+        at: At = ("fleet",) if period_written is None else ("fleet", "periods", name)
+        replicas = written.replicas if period_written is None else period_written.replicas
         for kind, keys, wanted in (
-            ("demand", (written if own is None else own).demands, list(cluster.demand)),
-            ("pool", (written if own is None else own).idle, list(cluster.pool)),
+            ("demand", (written if period_written is None else period_written).demands, list(cluster.demand)),
+            ("pool", (written if period_written is None else period_written).idle, list(cluster.pool)),
         ):
             for key in keys:
                 if key not in wanted:
                     message = f"{key!r} is no {kind} of the cluster: {', '.join(wanted)}"
                     place = (*at, "demands" if kind == "demand" else "idle", key)
                     raise document.error(message, place, nearest(key, wanted))
-        found[name] = tuple(
+        proposed[name] = tuple(
             _proposed(document, cluster, (*at, "replicas", number), entry) for number, entry in enumerate(replicas)
         )
         claimed_at[name] = at
-    return FleetDocument(document, cluster, found, claimed_at)
+    return FleetDocument(document, cluster, proposed, claimed_at)
 
 
 def _cluster(document: Document, problem: str | Path | None) -> Cluster:
@@ -187,7 +187,7 @@ def _proposed(document: Document, cluster: Cluster, at: At, entry: ReplicasFile)
     try:
         bucket = demand.bucket_number(entry.bucket)
     except ValueError:
-        names = [own.name for own in demand.buckets]
+        names = [bucket_held.name for bucket_held in demand.buckets]
         message = f"{entry.bucket!r} is no bucket of {demand.name}: {', '.join(names) or 'it has none'}"
         raise document.error(message, (*at, "bucket"), nearest(entry.bucket, names)) from None
     row, layout, convention = _layout(document, cluster, at, entry, bucket)

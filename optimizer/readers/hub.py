@@ -75,12 +75,12 @@ def entry_of(reference: str, entries: Sequence[str]) -> tuple[str, str | None] |
     name = _MAKERS.sub("", reference.rstrip("/").rsplit("/", 1)[-1].casefold().replace("_", "-"))
     weights: str | None = None
     while name:
-        found = known.get(_folded(name))
-        if found is not None:
+        known_entry = known.get(_folded(name))
+        if known_entry is not None:
             quantised = known.get(_folded(f"{name}-{weights}"))
             if quantised is not None:
                 return quantised, None
-            return found, None if any(found.endswith(f"-{end}") for end in FORMATS) else weights
+            return known_entry, None if any(known_entry.endswith(f"-{end}") for end in FORMATS) else weights
         ending = next((end for end in sorted(FORMATS, key=len, reverse=True) if name.endswith(f"-{end}")), None)
         if ending is not None:
             weights = weights or FORMATS[ending]

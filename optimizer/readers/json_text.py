@@ -31,10 +31,10 @@ def _read_text(piece: str) -> str:
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    mapping = dict(pairs)
+    if len(mapping) < len(pairs):
         raise _RepeatedKeyError
-    return found
+    return mapping
 
 
 class _Lines:

@@ -52,38 +52,43 @@ def read_lengths(
         With the line and column of what cannot be read; where a request is longer than the context.
     """
     if is_clients(path):
-        found = read_clients(path)
-        window = found.step_s if window_s is None else window_s
+        observed = read_clients(path)
+        window = observed.step_s if window_s is None else window_s
     else:
         window = DEFAULT_WINDOW_S if window_s is None else window_s
-        found = read_requests(path, window / _STEPS)
-    if context is not None and found.longest > context:
+        observed = read_requests(path, window / _STEPS)
+    if context is not None and observed.longest > context:
         message = (
-            f"has a request of {found.longest} tokens, more than the {context} that the model can hold: leave it out"
+            f"has a request of {observed.longest} tokens, more than the {context} that the model can hold: leave it out"
         )
         raise SpecError(Fault(str(path), None, None, None, message))
-    steps = window / found.step_s
+    steps = window / observed.step_s
     if steps.denominator != 1:
-        message = f"a window of {float(window):g} s is not whole windows of {float(found.step_s):g} s, which this has"
+        message = (
+            f"a window of {float(window):g} s is not whole windows of {float(observed.step_s):g} s, which this has"
+        )
         raise SpecError(Fault(str(path), None, None, None, message))
-    arrivals = None if found.arrivals is None else _arrivals(str(path), found, int(steps), window, quantile)
-    if arrivals is None and found.arrivals is not None and with_rate:
+    arrivals = None if observed.arrivals is None else _arrivals(str(path), observed, int(steps), window, quantile)
+    if arrivals is None and observed.arrivals is not None and with_rate:
         message = f"spans less than a window of {float(window):g} s: state a shorter window, or a request_rate"
         raise SpecError(Fault(str(path), None, None, None, message))
-    lengths = found.lengths
+    lengths = observed.lengths
     if with_decode:
-        lengths = [replace(own, output_tokens=max(own.output_tokens, _FEWEST_OUTPUT)) for own in lengths]
+        lengths = [replace(length, output_tokens=max(length.output_tokens, _FEWEST_OUTPUT)) for length in lengths]
     buckets = nested_buckets(lengths, most)
-    given, made = Fraction(found.input_tokens, found.requests), Fraction(found.output_tokens, found.requests)
+    given, made = (
+        Fraction(observed.input_tokens, observed.requests),
+        Fraction(observed.output_tokens, observed.requests),
+    )
     return buckets, Traffic(
-        file_digest=found.digest,
-        requests=found.requests * found.unit,
+        file_digest=observed.digest,
+        requests=observed.requests * observed.unit,
         mean_input_tokens=given,
         mean_output_tokens=made,
         input_rounding=_beyond(given, [(b.share, b.input_tokens) for b in buckets]),
         output_rounding=_beyond(made, [(b.share, b.output_tokens) for b in buckets]),
         arrivals=arrivals,
-        prefix_share=Fraction(found.seen_blocks, found.blocks) if found.blocks else None,
+        prefix_share=Fraction(observed.seen_blocks, observed.blocks) if observed.blocks else None,
     )
 
 

@@ -101,8 +101,8 @@ def read_load(
             )
         )
     if is_statistics(name):
-        ids, found = folder_loads(name)
-        return _check(ExpertLoad(name, found, ids), layers, experts, name)
+        ids, rows = folder_loads(name)
+        return _check(ExpertLoad(name, rows, ids), layers, experts, name)
     pickled = read_pickled(name, "load", "a dict with logical_count, or the tensor itself")
     text, shown = read_text(source) if pickled is None else pickled
     if text.lstrip()[:1] not in {"[", "{"}:
@@ -161,9 +161,9 @@ def _logical(document: Document, experts: int | None) -> list[list[int]]:
         counted = _rows(document.get(at.at), at)
         if [len(row) for row in counted] != [len(row) for row in rows]:
             raise at.fail(f"not the layers and slots of {_MAP}")
-        for own, slots, held in zip(total, counted, rows, strict=True):
+        for row_total, slots, held in zip(total, counted, rows, strict=True):
             for tokens, expert in zip(slots, held, strict=True):
-                own[expert] += tokens
+                row_total[expert] += tokens
     return total
 
 
@@ -263,7 +263,7 @@ def _long_csv(
         wanted = f"columns layer, expert and one of {', '.join(_COUNT_COLUMNS)} are needed"
         raise SpecError(Fault(shown, lines[0][0], 1, None, wanted))
     columns = [header.index(name) for name in ("layer", "expert", count)]
-    found: dict[int, dict[int, int]] = {}
+    layers: dict[int, dict[int, int]] = {}
     for number, row in lines[1:]:
         if len(row) != len(header):
             raise SpecError(Fault(shown, number, 1, None, f"{len(row)} cells, but the header has {len(header)}"))
@@ -271,16 +271,16 @@ def _long_csv(
         if experts is not None and expert >= experts:
             message = f"expert {expert}, but the model has {experts} experts a layer"
             raise SpecError(Fault(shown, number, columns[1] + 1, None, message))
-        own = found.setdefault(layer, {})
-        if expert in own:
+        counts = layers.setdefault(layer, {})
+        if expert in counts:
             raise SpecError(Fault(shown, number, 1, None, f"layer {layer}, expert {expert} again"))
-        own[expert] = tokens
-    ids = tuple(sorted(found))
-    width = 1 + max(map(max, found.values())) if found else 0
+        counts[expert] = tokens
+    ids = tuple(sorted(layers))
+    width = 1 + max(map(max, layers.values())) if layers else 0
     # Experts that were never chosen may be left out, but not most of them.
-    if not width or width > sum(map(len, found.values())) or len(found) * width > MOST_CELLS:
+    if not width or width > sum(map(len, layers.values())) or len(layers) * width > MOST_CELLS:
         raise SpecError(Fault(shown, lines[-1][0], 1, None, "experts are not numbered from 0 without gaps"))
-    return tuple(tuple(found[layer].get(expert, 0) for expert in range(width)) for layer in ids), ids
+    return tuple(tuple(layers[layer].get(expert, 0) for expert in range(width)) for layer in ids), ids
 
 
 def _cell(cell: str, shown: str, line: int, column: int) -> int:

@@ -40,25 +40,27 @@ def expert_loads(file: ProblemFile, model: ModelSpec, beside: Path | None, locat
     SpecError
         A file that is none, is not of this model, or weights that are not one for each load.
     """
-    own, moe = file.experts, model.moe
-    if own is None or not own.load:
-        if own is not None and (own.weights is not None or own.current is not None or own.max_moves is not None):
-            named = "weights" if own.weights is not None else "current" if own.current is not None else "max_moves"
+    asked, moe = file.experts, model.moe
+    if asked is None or not asked.load:
+        if asked is not None and (
+            asked.weights is not None or asked.current is not None or asked.max_moves is not None
+        ):
+            named = "weights" if asked.weights is not None else "current" if asked.current is not None else "max_moves"
             raise SpecError(locate("needs measured loads: experts.load", ("experts", named), None))
         return ()
     if moe is None:
         raise SpecError(locate(f"{model.name} has no experts", _LOAD, None))
-    _check_weights(own, locate)
-    found = []
-    for number, name in enumerate(own.load):
+    _check_weights(asked, locate)
+    loads = []
+    for number, name in enumerate(asked.load):
         path = _beside(name, beside)
-        at = (*_LOAD, number) if len(own.load) > 1 else _LOAD
+        at = (*_LOAD, number) if len(asked.load) > 1 else _LOAD
         try:
             read = read_load(str(path or name), layers=model.moe_layer_count, experts=moe.experts, seed=file.seed)
         except SpecError as error:
             raise SpecError(*(_placed(fault, at, locate) for fault in error.faults)) from None
-        found.append(ExpertLoads(name=Path(name).stem if path else name, rows=read.rows))
-    return tuple(found)
+        loads.append(ExpertLoads(name=Path(name).stem if path else name, rows=read.rows))
+    return tuple(loads)
 
 
 def coactivation(
@@ -71,17 +73,21 @@ def coactivation(
     SpecError
         A file that is none or is not of this model, or no loads to place experts for.
     """
-    own, moe = file.experts, model.moe
-    if own is None or own.coactivation is None or moe is None:
-        if own is not None and own.balance_allowance is not None:
+    asked, moe = file.experts, model.moe
+    if asked is None or asked.coactivation is None or moe is None:
+        if asked is not None and asked.balance_allowance is not None:
             message = "what balance may cost for fewer nodes visited needs experts.coactivation"
             raise SpecError(locate(message, ("experts", "balance_allowance"), None))
         return None
     at = ("experts", "coactivation")
-    if not own.load:
+    if not asked.load:
         raise SpecError(locate("needs measured loads: experts.load", at, None))
     layers = [i for i, name in enumerate(model.layer_names) if model.blocks[name].moe is not None]
-    path = own.coactivation if own.coactivation == UNIFORM else _beside(own.coactivation, beside) or own.coactivation
+    path = (
+        asked.coactivation
+        if asked.coactivation == UNIFORM
+        else _beside(asked.coactivation, beside) or asked.coactivation
+    )
     try:
         return read_coactivation(path, layers, moe.experts, model.layer_count)
     except SpecError as error:
@@ -128,14 +134,14 @@ def current_placement(
     SpecError
         Not a placement of this model, or devices with different numbers of slots.
     """
-    own, moe = file.experts, model.moe
-    if own is None or moe is None or own.current is None:
-        if own is not None and own.max_moves is not None:
+    asked, moe = file.experts, model.moe
+    if asked is None or moe is None or asked.current is None:
+        if asked is not None and asked.max_moves is not None:
             message = "a budget of moves needs the placement in service: experts.current"
             raise SpecError(locate(message, ("experts", "max_moves"), None))
         return None
     try:
-        document = load(_beside(own.current, beside) or own.current)
+        document = load(_beside(asked.current, beside) or asked.current)
     except SpecError as error:
         raise SpecError(*(_placed(fault, _CURRENT, locate) for fault in error.faults)) from None
     layers = [i for i, name in enumerate(model.layer_names) if model.blocks[name].moe is not None]

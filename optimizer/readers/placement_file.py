@@ -56,8 +56,8 @@ def vllm_ascend_placement(document: Document, moe_layers: Sequence[int]) -> dict
     """Placement in vllm-ascend's file; ``moe_layers`` are the model's own indices of its MoE layers."""
     layers = document.get((_LIST,))
     if not isinstance(layers, list) or len(layers) != len(moe_layers):
-        found = len(layers) if isinstance(layers, list) else 0
-        raise document.error(f"{found} layers in {_LIST}, but the model has {len(moe_layers)} MoE layers")
+        count = len(layers) if isinstance(layers, list) else 0
+        raise document.error(f"{count} layers in {_LIST}, but the model has {len(moe_layers)} MoE layers")
     placed: dict[int, Devices] = {}
     for number in range(len(layers)):
         at = (_LIST, number, "device_list")

@@ -35,7 +35,7 @@ def read_rates(path: str | Path) -> tuple[GivenRate, ...]:
     ]
     if faults:
         raise SpecError(*faults)
-    found = []
+    rates = []
     for line, cells in rows:
         if not any(cell.strip() for cell in cells):
             continue
@@ -43,21 +43,21 @@ def read_rates(path: str | Path) -> tuple[GivenRate, ...]:
             faults.append(Fault(source, line, None, None, f"{len(cells)} cells under {len(head)} columns"))
             continue
         try:
-            found.append(_row(dict(zip(head, (cell.strip() for cell in cells), strict=True))))
+            rates.append(_row(dict(zip(head, (cell.strip() for cell in cells), strict=True))))
         except ValidationError as error:
-            for own in error.errors(include_url=False):
-                name = str(own["loc"][0]) if own["loc"] else None
+            for fault in error.errors(include_url=False):
+                name = str(fault["loc"][0]) if fault["loc"] else None
                 column = head.index(name) + 1 if name in head else None
-                faults.append(Fault(source, line, column, name, *message_of(own)))
+                faults.append(Fault(source, line, column, name, *message_of(fault)))
     if faults:
         raise SpecError(*faults)
-    if not found:
+    if not rates:
         raise SpecError(Fault(source, 1, None, None, "has no rows"))
-    return tuple(found)
+    return tuple(rates)
 
 
 def _row(cells: Mapping[str, str]) -> GivenRate:
-    own: dict[str, object] = {name: cell for name, cell in cells.items() if cell}
+    filled: dict[str, object] = {name: cell for name, cell in cells.items() if cell}
     devices = cells.get("devices", "")
-    own["devices"] = int(devices) if devices.isascii() and devices.isdigit() and len(devices) < 10 else devices
-    return GivenRate.model_validate({"role": "aggregated", **own})
+    filled["devices"] = int(devices) if devices.isascii() and devices.isdigit() and len(devices) < 10 else devices
+    return GivenRate.model_validate({"role": "aggregated", **filled})

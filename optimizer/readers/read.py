@@ -134,12 +134,12 @@ def refuse_other_file(document: Document, wanted: str, key: str) -> None:
 
 
 def _merge(document: Document, at: tuple[Step, ...], overrides: Sequence[Override]) -> _Written:
-    found = document.get(at) if at else document.data
-    if not isinstance(found, Mapping):
-        raise document.error(f"a problem is wanted (a mapping), not {kind_of(found)}", at)
+    content = document.get(at) if at else document.data
+    if not isinstance(content, Mapping):
+        raise document.error(f"a problem is wanted (a mapping), not {kind_of(content)}", at)
     if not at:
         refuse_other_file(document, "problem", "model")
-    data = dict(found)
+    data = dict(content)
     for override in overrides:
         _put(data, override.at, override.value)
         # The two say the same thing twice, so that the option replaces both.
@@ -158,8 +158,8 @@ def _problem(written: _Written, beside: Path | None) -> Problem:
     try:
         file = ProblemFile.model_validate(written.data)
     except ValidationError as error:
-        found = diagnose(ProblemFile, written.data, error.errors(include_url=False))
-        faults = [written.fault(item.message, item.at, item.suggestion, key=item.at_key) for item in found]
+        findings = diagnose(ProblemFile, written.data, error.errors(include_url=False))
+        faults = [written.fault(item.message, item.at, item.suggestion, key=item.at_key) for item in findings]
         raise SpecError(*sorted(faults, key=lambda fault: (fault.line or 0, fault.column or 0))) from None
     except RecursionError:
         raise SpecError(written.fault("is nested too deeply")) from None
@@ -175,8 +175,8 @@ def _problem(written: _Written, beside: Path | None) -> Problem:
         together = coactivation(file, model, folder, written.fault)
         return resolve(file, model, hardware, loads, current, together)
     except ValidationError as error:
-        found = diagnose(Problem, written.data, error.errors())
-        raise SpecError(*(written.fault(item.message, item.at) for item in found)) from None
+        findings = diagnose(Problem, written.data, error.errors())
+        raise SpecError(*(written.fault(item.message, item.at) for item in findings)) from None
     except ValueError as error:
         named = {"experts.": ("experts",), "max_model_len": ("workload", "max_model_len")}
         at = next((at for start, at in named.items() if str(error).startswith(start)), ("workload",))
@@ -194,11 +194,11 @@ def _is_resolved(data: object) -> bool:
 
 
 def _resolved(document: Document, at: tuple[Step, ...]) -> Problem:
-    found = document.get(at)
-    assert isinstance(found, Mapping)  # noqa: S101 - by _is_resolved
-    data = {key: value for key, value in found.items() if key != "digest"}
+    held = document.get(at)
+    assert isinstance(held, Mapping)  # noqa: S101 - by _is_resolved
+    data = {key: value for key, value in held.items() if key != "digest"}
     problem = validate(Problem, data, document, at)
-    if problem.digest != found["digest"]:
+    if problem.digest != held["digest"]:
         raise document.error(
             f"does not belong to this problem, whose digest is {problem.digest}: the problem was changed",
             (*at, "digest"),
@@ -300,10 +300,10 @@ def problem_in(document: Document, at: tuple[Step, ...] = (), overrides: Sequenc
     SpecError
         As `read_problem`.
     """
-    found = document.get(at) if at else document.data
-    if is_cluster(found):
+    content = document.get(at) if at else document.data
+    if is_cluster(content):
         raise document.error("is a cluster, which only solve, verify, certify and explain read", at)
-    if not overrides and _is_resolved(found):
+    if not overrides and _is_resolved(content):
         return _resolved(document, at)
     return _problem(_merge(document, at, overrides), _folder(document))
 
@@ -454,9 +454,9 @@ def _meshes(document: Document, written: WrittenLayout, problem: Problem) -> Lay
 
 def _check_derived(document: Document, layout: Layout) -> None:
     for key in ("devices", "replicas"):
-        stated, found = document.get(("layout", key)), getattr(layout, key)
-        if stated is not None and stated != found:
-            raise document.error(f"is {stated}, but the degrees give {found}", ("layout", key))
+        stated, derived = document.get(("layout", key)), getattr(layout, key)
+        if stated is not None and stated != derived:
+            raise document.error(f"is {stated}, but the degrees give {derived}", ("layout", key))
 
 
 def _of_result(document: Document, problem: Problem, claims: tuple[Claim, ...]) -> LayoutDocument:

@@ -60,7 +60,7 @@ def read_clients(path: Path) -> Observed:
     if len(steps) != 1:
         raise SpecError(Fault(str(path), None, None, None, "its windows do not follow one another at one distance"))
     step = steps.pop()
-    found = Observed(Fraction(step), Fraction(1, _UNITS))
+    observed = Observed(Fraction(step), Fraction(1, _UNITS))
     arrivals = dict.fromkeys(range(len(starts)), 0)
     for trace, rates in zip(traces, clients, strict=True):
         for start, rate in rates.items():
@@ -71,15 +71,15 @@ def read_clients(path: Path) -> Observed:
         total = sum(requests for _, requests in inputs.values())
         for given, one in inputs.values():
             for made, other in outputs.values():
-                found.add(given, made, ceil(one * other / total * _UNITS))
-    if not found.requests:
+                observed.add(given, made, ceil(one * other / total * _UNITS))
+    if not observed.requests:
         raise SpecError(Fault(str(path), None, None, None, "has no requests"))
-    found.arrivals, found.digest = arrivals, f"sha256:{digest.hexdigest()}"
-    return found
+    observed.arrivals, observed.digest = arrivals, f"sha256:{digest.hexdigest()}"
+    return observed
 
 
 def _rates(text: str, source: str) -> Rates:
-    found: dict[int, float] = {}
+    rates: dict[int, float] = {}
     for line, cells in csv_rows(text, source):
         values = []
         for column, cell in enumerate([*cells[:2], "", ""][:2], 1):
@@ -91,26 +91,26 @@ def _rates(text: str, source: str) -> Rates:
                 message = f"{shown(cell)} is no number from 0 to 10^9: a window's start and its requests/s are wanted"
                 raise SpecError(Fault(source, line, column, None, message))
             values.append(value)
-        found[int(values[0])] = values[1]
-    return found
+        rates[int(values[0])] = values[1]
+    return rates
 
 
 def _lengths(document: Document, rates: Rates, step: int) -> list[Lengths]:
     """Input and output lengths of a client's requests."""
     if not isinstance(document.data, Mapping):
         raise document.error("windows by their start are wanted")
-    found: list[Lengths] = [{}, {}]
+    lengths: list[Lengths] = [{}, {}]
     for start in document.data:
         rate = rates.get(int(start), 0.0) if isinstance(start, str) and start.isdecimal() else 0.0
         shares = [_shares(document, start, name) for name in _SIDES]
         if not rate or not all(shares):
             continue
-        for side, listed in zip(found, shares, strict=True):
+        for side, listed in zip(lengths, shares, strict=True):
             whole = sum(share for _, share in listed)
             for tokens, share in listed:
                 longest, requests = side.get(class_of(tokens), (0, 0.0))
                 side[class_of(tokens)] = (max(longest, tokens), requests + rate * step * share / whole)
-    return found
+    return lengths
 
 
 def _shares(document: Document, start: str, name: str) -> list[tuple[int, float]]:
@@ -119,15 +119,15 @@ def _shares(document: Document, start: str, name: str) -> list[tuple[int, float]
     text = document.get(at)
     if not isinstance(text, str) or text[:1] + text[-1:] != "{}":
         raise document.error("shares by length are wanted: '{143: 0.1, 150: 0.9}'", at)
-    found = []
+    shares = []
     for part in filter(str.strip, text[1:-1].split(",")):
-        own = _SHARE.fullmatch(part)
+        match = _SHARE.fullmatch(part)
         try:
-            tokens, share = (int(own[1]), float(own[2])) if own else (0, -1.0)
+            tokens, share = (int(match[1]), float(match[2])) if match else (0, -1.0)
         except ValueError:
             share = -1.0
         if not 0 <= share <= 1 or tokens > LONGEST_TOKENS:
             raise document.error(f"{shown(part)} is no length with its share", at)
         if share:
-            found.append((max(tokens, 1), share))
-    return found
+            shares.append((max(tokens, 1), share))
+    return shares

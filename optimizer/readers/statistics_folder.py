@@ -46,15 +46,15 @@ def _tensors(path: Path) -> Iterator[tuple[int, list[int], list[int]]]:
     except (SafetensorError, OSError) as error:
         raise _fail(path, f"cannot be read: {error}") from None
     for name, tensor in sorted(entries):
-        found, form = _KEY.fullmatch(name), _FORMATS.get(tensor["dtype"])
-        if found is None:
+        match, form = _KEY.fullmatch(name), _FORMATS.get(tensor["dtype"])
+        if match is None:
             raise _fail(path, f"{name!r} is not an iteration and a layer, such as 100_3")
         if form is None:
             raise _fail(path, f"{name}: {tensor['dtype']} numbers, but counts are whole: {', '.join(_FORMATS)}")
         numbers = array(form, bytes(tensor["data"]))
         if sys.byteorder == "big":
             numbers.byteswap()
-        yield int(found[2]), list(tensor["shape"]), numbers.tolist()
+        yield int(match[2]), list(tensor["shape"]), numbers.tolist()
 
 
 def _files(folder: Path, *, raw: bool) -> list[Path]:
@@ -97,14 +97,14 @@ def folder_choices(folder: str | Path, experts: int) -> dict[int, Counter[tuple[
     SpecError
         Unreadable, or not choices of these experts.
     """
-    found: dict[int, Counter[tuple[int, ...]]] = {}
+    choices: dict[int, Counter[tuple[int, ...]]] = {}
     for file in _files(Path(folder), raw=True):
         for layer, shape, numbers in _tensors(file):
             if len(shape) != 2 or shape[1] < 1 or not all(-1 <= expert < experts for expert in numbers):
                 raise _fail(file, f"layer {layer}: not what tokens chose of experts 0..{experts - 1}, shape {shape}")
-            counter, width = found.setdefault(layer, Counter()), shape[1]
+            counter, width = choices.setdefault(layer, Counter()), shape[1]
             for first in range(0, len(numbers), width):
-                own = sorted({expert for expert in numbers[first : first + width] if expert >= 0})
-                if own:
-                    counter[tuple(own)] += 1
-    return found
+                chosen = sorted({expert for expert in numbers[first : first + width] if expert >= 0})
+                if chosen:
+                    counter[tuple(chosen)] += 1
+    return choices

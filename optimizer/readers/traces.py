@@ -165,44 +165,44 @@ class _Counting:
 
     def choose(self, names: Sequence[str]) -> Columns:
         """The columns that are meant, by their names."""
-        found = next((own for own in PUBLISHED if own.wanted <= set(names)), None)
-        if found is None:
+        columns = next((known for known in PUBLISHED if known.wanted <= set(names)), None)
+        if columns is None:
             lacking = next((name for name in ("input_tokens", "output_tokens") if name not in names), "input_tokens")
             listed = ", ".join(map(shown, names[:12]))
             message = f"is missing among {listed}"
             raise SpecError(Fault(self.name, self.line, None, lacking, message, nearest(lacking, list(names))))
         odd = [name for name in names if name in _TIMES]
-        if found.time is None and odd:
+        if columns.time is None and odd:
             message = f"in which unit {odd[0]!r} is, is not known: name it arrival_s or arrival_ms"
             raise SpecError(Fault(self.name, self.line, None, odd[0], message))
-        if found == PUBLISHED[-1] and found.wanted < set(names):
-            other = next(name for name in names if name not in found.wanted)
+        if columns == PUBLISHED[-1] and columns.wanted < set(names):
+            other = next(name for name in names if name not in columns.wanted)
             message = (
                 "what it holds is not known: name it weight if it says how many requests a line is, or leave it out"
             )
             raise SpecError(Fault(self.name, self.line, None, other, message))
-        return found
+        return columns
 
     def row(self, cells: Mapping[str, object]) -> None:
         """Count one request."""
-        own = self.columns
-        assert own is not None  # noqa: S101 - chosen before rows are read
-        values = (cells.get(own.input), cells.get(own.output))
+        columns = self.columns
+        assert columns is not None  # noqa: S101 - chosen before rows are read
+        values = (cells.get(columns.input), cells.get(columns.output))
         # text and whole numbers alone are remembered: True is 1 to a mapping
         given, made = (self.known.get(v) if type(v) is str or type(v) is int else None for v in values)
-        given = self._tokens(own.input, values[0]) if given is None else given
-        made = self._tokens(own.output, values[1]) if made is None else made
-        weight = 1 if own.weight is None else self._weight(own.weight, cells.get(own.weight))
+        given = self._tokens(columns.input, values[0]) if given is None else given
+        made = self._tokens(columns.output, values[1]) if made is None else made
+        weight = 1 if columns.weight is None else self._weight(columns.weight, cells.get(columns.weight))
         if given is None or made is None or not weight:
             return
         self.observed.add(given, made, weight)
         self.observed.longest = max(self.observed.longest, given + made)
-        if own.time is not None:
-            at = self._seconds(own, cells.get(own.time))
+        if columns.time is not None:
+            at = self._seconds(columns, cells.get(columns.time))
             if at is not None:
                 self._arrive(floor(at / self.step))
-        if own.blocks is not None:
-            self._blocks(own.blocks, cells.get(own.blocks))
+        if columns.blocks is not None:
+            self._blocks(columns.blocks, cells.get(columns.blocks))
 
     def _tokens(self, column: str, value: object) -> int | None:
         """A length; a request has at least one token."""
@@ -238,11 +238,11 @@ class _Counting:
             return None
 
     def _arrive(self, step: int) -> None:
-        found = self.observed.arrivals
-        if found is None:
-            found = self.observed.arrivals = {}
-        found[step] = found.get(step, 0) + 1
-        if len(found) > MOST_STEPS:
+        arrivals = self.observed.arrivals
+        if arrivals is None:
+            arrivals = self.observed.arrivals = {}
+        arrivals[step] = arrivals.get(step, 0) + 1
+        if len(arrivals) > MOST_STEPS:
             message = (
                 f"arrivals span more than {MOST_STEPS:,} steps of {float(self.observed.step_s):g} s: state a window"
             )
@@ -322,13 +322,13 @@ def read_requests(path: Path, step_s: Fraction) -> Observed:
         raise SpecError(Fault(str(path), None, None, None, f"cannot be read: {error.strerror}")) from None
     if counting.faults:
         raise SpecError(*counting.faults)
-    found = counting.observed
-    if not found.requests:
+    observed = counting.observed
+    if not observed.requests:
         raise SpecError(Fault(str(path), 1, None, None, "has no requests"))
     if counting.columns is not None and counting.columns.weight is not None:
-        found.unit = Fraction(1, _WEIGHTS)
-    found.digest = f"sha256:{digest.hexdigest()}"
-    return found
+        observed.unit = Fraction(1, _WEIGHTS)
+    observed.digest = f"sha256:{digest.hexdigest()}"
+    return observed
 
 
 def _lines(file: BinaryIO, counting: _Counting, digest: Callable[[bytes], None]) -> Iterator[str]:
@@ -353,10 +353,14 @@ def _lines(file: BinaryIO, counting: _Counting, digest: Callable[[bytes], None])
 def _read_csv(first: str, lines: Iterator[str], counting: _Counting) -> None:
     counting.head = [name.strip().lower() for name in next(csv.reader([first]), [])]
     counting.columns = counting.choose(counting.head)
-    own = counting.columns
+    columns = counting.columns
     if len(set(counting.head)) < len(counting.head):
         raise SpecError(Fault(counting.name, 1, None, None, "two columns of one name"))
-    wanted = [(name, counting.head.index(name)) for name in (own.input, own.output, own.time, own.weight) if name]
+    wanted = [
+        (name, counting.head.index(name))
+        for name in (columns.input, columns.output, columns.time, columns.weight)
+        if name
+    ]
     for cells in csv.reader(lines):
         if not cells:
             continue

@@ -50,14 +50,14 @@ class Degrees:
         SpecError
             A degree below 1, or tp · cp · dp unlike etp · ep · edp where there are experts.
         """
-        found = cls(meshes.tp, meshes.cp, meshes.dp, meshes.pp, meshes.etp, meshes.ep, meshes.edp)
-        if min(found.tp, found.cp, found.dp, found.pp, found.etp, found.ep, found.edp) < 1:
+        degrees = cls(meshes.tp, meshes.cp, meshes.dp, meshes.pp, meshes.etp, meshes.ep, meshes.edp)
+        if min(degrees.tp, degrees.cp, degrees.dp, degrees.pp, degrees.etp, degrees.ep, degrees.edp) < 1:
             raise SpecError("every degree is at least 1")
-        held = found.etp * found.ep * found.edp
-        if held not in {1, found.stage_devices}:
-            message = f"tp · cp · dp = {found.stage_devices} devices per stage, but etp · ep · edp = {held}"
+        held = degrees.etp * degrees.ep * degrees.edp
+        if held not in {1, degrees.stage_devices}:
+            message = f"tp · cp · dp = {degrees.stage_devices} devices per stage, but etp · ep · edp = {held}"
             raise SpecError(message)
-        return found
+        return degrees
 
     @property
     def stage_devices(self) -> int:
@@ -77,19 +77,19 @@ class Degrees:
     def coordinates(self, rank: int) -> dict[str, int]:
         """Place of ``rank`` on both meshes."""
         stage, inside = divmod(rank, self.stage_devices)
-        found = {
+        coordinates = {
             "stage": stage,
             "tp": inside % self.tp,
             "cp": inside // self.tp % self.cp,
             "dp": inside // (self.tp * self.cp),
         }
         if self.has_experts:
-            found |= {
+            coordinates |= {
                 "etp": inside % self.etp,
                 "ep": inside // self.etp % self.ep,
                 "edp": inside // (self.etp * self.ep),
             }
-        return found
+        return coordinates
 
 
 @dataclass(frozen=True, slots=True)

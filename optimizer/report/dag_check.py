@@ -22,7 +22,7 @@ def check_dag(data: object, meshes: Meshes, expected: Dag | None = None) -> list
         The layout's own graph, for the bytes of a step; without it, bytes are not compared.
     """
     degrees = Degrees.of(meshes)
-    own = expected or build_dag(degrees)
+    dag_expected = expected or build_dag(degrees)
     if not isinstance(data, Mapping):
         return ["no graph: a node-link document is a mapping"]
     nodes, edges = data.get("nodes"), data.get("edges", data.get("links"))
@@ -35,15 +35,15 @@ def check_dag(data: object, meshes: Meshes, expected: Dag | None = None) -> list
     if malformed := [*_malformed(nodes), *_malformed_edges(edges)]:
         return malformed[:20]
     named = Counter(str(node["id"]) for node in nodes)
-    found = [f"node {name} is named {count} times" for name, count in named.items() if count > 1]
+    faults = [f"node {name} is named {count} times" for name, count in named.items() if count > 1]
     pairs = [(str(edge["source"]), str(edge["target"])) for edge in edges]
-    found += [f"edge {a} -> {b} names no node" for a, b in pairs if a not in named or b not in named][:20]
-    found += _cycle(set(named), [(a, b) for a, b in pairs if a in named and b in named])
-    found += _devices([node for node in nodes if node.get("kind") == "device"], degrees)
-    found += _groups([node for node in nodes if node.get("kind") == "collective"], own)
-    found += _sends([node for node in nodes if node.get("kind") == "send"], own)
-    found += _header(data.get("graph"), degrees)
-    return [*found, *_connected(nodes, pairs), *_edges(nodes, edges, degrees)]
+    faults += [f"edge {a} -> {b} names no node" for a, b in pairs if a not in named or b not in named][:20]
+    faults += _cycle(set(named), [(a, b) for a, b in pairs if a in named and b in named])
+    faults += _devices([node for node in nodes if node.get("kind") == "device"], degrees)
+    faults += _groups([node for node in nodes if node.get("kind") == "collective"], dag_expected)
+    faults += _sends([node for node in nodes if node.get("kind") == "send"], dag_expected)
+    faults += _header(data.get("graph"), degrees)
+    return [*faults, *_connected(nodes, pairs), *_edges(nodes, edges, degrees)]
 
 
 def _malformed(nodes: list[Mapping[str, Any]]) -> Iterator[str]:

@@ -49,9 +49,9 @@ def to_svg(dag: Dag) -> str:
     title = f"{degrees.devices} devices: tp {degrees.tp}, cp {degrees.cp}, dp {degrees.dp}, pp {degrees.pp}"
     if degrees.has_experts:
         title += f"; etp {degrees.etp}, ep {degrees.ep}, edp {degrees.edp}"
-    longest = max(len(note) for note in (title, *between, *(line for found in notes.values() for line in found)))
+    longest = max(len(note) for note in (title, *between, *(line for lines in notes.values() for line in lines)))
     width = max(grid.width, longest * _LETTER + _ARROW) + 2 * _PADDING
-    height = _LINE * (max(len(found) for found in notes.values()) + 1) + grid.height + 2 * _PADDING
+    height = _LINE * (max(len(lines) for lines in notes.values()) + 1) + grid.height + 2 * _PADDING
     parts = [_text(_MARGIN, _MARGIN + 12, title, bold=True)]
     top = _MARGIN + _LINE + 6
     for position, stage in enumerate(shown):
@@ -154,8 +154,8 @@ def _colour(place: int, size: int) -> str:
 
 def _axis_of_colour(dag: Dag) -> Axis | None:
     """Colour shows the place on the expert axis, else on the tensor axis."""
-    found = {axis.name: axis for axis in axes(dag.degrees)}
-    return found.get("ep") or found.get("tp")
+    by_name = {axis.name: axis for axis in axes(dag.degrees)}
+    return by_name.get("ep") or by_name.get("tp")
 
 
 def _handed(dag: Dag, before: int, after: int) -> str:

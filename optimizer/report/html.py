@@ -125,8 +125,8 @@ def _accuracy(subject: Subject) -> str:
     if subject.layout is None:
         return ""
     stated_figures = {name: float(figure.value) for name, figure in subject.figures.items()}
-    own = accuracy(subject.problem.margin, stated_figures, subject.problem.asked)
-    return "".join(paragraph(escape(line) + ".") for line in accuracy_text(own, subject.problem))
+    accuracy_document = accuracy(subject.problem.margin, stated_figures, subject.problem.asked)
+    return "".join(paragraph(escape(line) + ".") for line in accuracy_text(accuracy_document, subject.problem))
 
 
 def _figures(figures: Mapping[str, Figure]) -> str:

@@ -58,14 +58,14 @@ Seats = Mapping[tuple[str, int, int], Seat]
 
 def seats_of(entries: Sequence[Proposed]) -> dict[tuple[str, int, int], Seat]:
     """Who sits where; ranks of a replica are numbered along its nodes and their devices."""
-    found: dict[tuple[str, int, int], Seat] = {}
+    seats: dict[tuple[str, int, int], Seat] = {}
     for kind, entry in enumerate(entries):
         name = _layout(entry)
         for replica, places in enumerate(entry.places or ()):
             held = [(place.node, device) for place in places for device in place.devices]
             for rank, (node, device) in enumerate(held):
-                found[entry.pool.name, node, device] = Seat(kind, entry.demand.name, entry.role, name, replica, rank)
-    return found
+                seats[entry.pool.name, node, device] = Seat(kind, entry.demand.name, entry.role, name, replica, rank)
+    return seats
 
 
 def _layout(entry: Proposed) -> str:
@@ -194,14 +194,14 @@ def _demands(stated: Mapping[str, Any]) -> str:
         return f"{value:,.5g}" if isinstance(value, int | float) else ""
 
     rows = []
-    for name, own in demands.items():
-        worst = own.get("worst_loss") if isinstance(own, Mapping) else None
+    for name, demand in demands.items():
+        worst = demand.get("worst_loss") if isinstance(demand, Mapping) else None
         loss = ""
         for unit in ("node", "rack"):
             if isinstance(worst, Mapping) and isinstance(worst.get(unit), list):
                 loss = f"{shown(worst.get('capacity_per_s'))} without {unit} {'/'.join(map(str, worst[unit]))}"
         keys = ("requests_per_s", "capacity_per_s", "ttft_s", "tpot_s")
-        rows.append([str(name), *(shown(own.get(key)) for key in keys), loss])
+        rows.append([str(name), *(shown(demand.get(key)) for key in keys), loss])
     head = ["demand", "requests/s", "capacity", "TTFT (s)", "TPOT (s)", "after the worst loss"]
     return element("h3", "Demands") + table(head, rows, right=(1, 2, 3, 4))
 

@@ -104,22 +104,22 @@ def _nodes(subject: Subject, layout: Layout, shown: list[Seat], first: str) -> t
     held: dict[int, list[Seat]] = {}
     for seat in shown:
         held.setdefault(seat.device // per_node, []).append(seat)
-    found, y = [], 0.0
+    shapes, y = [], 0.0
     for place, (node, inside) in enumerate(held.items()):
         x, y = place % across * (width + _GAP), place // across * (height + _GAP)
-        found.append(rect(x + 0.5, y + 0.5, width - 1, height - 1, class_="node", rx=4))
-        found.append(label(x + 5, y + 12, f"node {node}", class_="small"))
+        shapes.append(rect(x + 0.5, y + 0.5, width - 1, height - 1, class_="node", rx=4))
+        shapes.append(label(x + 5, y + 12, f"node {node}", class_="small"))
         for seat in inside:
             at = seat.device % per_node
             cell_x, cell_y = x + 4 + at % columns * _CELL, y + 17 + at // columns * _CELL
             ranks = {f"data_{scheme}": seat.rank(scheme) for scheme in SCHEMES}
             colour = f"c{seat.rank(first) % COLOURS}"
             tip = _tip(seat, node, layout, experts=experts)
-            found.append(
+            shapes.append(
                 rect(cell_x + 1, cell_y + 1, _CELL - 2, _CELL - 2, tip=tip, class_=f"seat {colour}", rx=2, **ranks)
             )
-            found.append(label(cell_x + _CELL / 2, cell_y + 14, str(seat.device), class_="seat-name"))
-    return found, y + height
+            shapes.append(label(cell_x + _CELL / 2, cell_y + 14, str(seat.device), class_="seat-name"))
+    return shapes, y + height
 
 
 def layout_section(subject: Subject) -> str:

@@ -46,11 +46,13 @@ class Cell:
 
 
 def _value(problem: Problem, found: Evaluation) -> Fraction:
-    own = found.layout
-    timing = Timing(Fraction(0), found.ttft_s, found.tpot_s, found.queue_s, found.load, found.request_capacity / own.dp)
+    layout = found.layout
+    timing = Timing(
+        Fraction(0), found.ttft_s, found.tpot_s, found.queue_s, found.load, found.request_capacity / layout.dp
+    )
     first_s = found.first_token_s(problem.scale.percentile) if problem.scale.measure is Measure.FIRST else None
-    point = Point(own.batch, found.cuts, max(found.stage_ticks), None, first_s, found.memory_bytes, timing)
-    return objective_value(problem, found.shape, own.replicas, point)
+    point = Point(layout.batch, found.cuts, max(found.stage_ticks), None, first_s, found.memory_bytes, timing)
+    return objective_value(problem, found.shape, layout.replicas, point)
 
 
 class Surveyor:
@@ -93,10 +95,10 @@ class Surveyor:
         def fits(batch: int) -> bool:
             nonlocal best, first
             at = layout.model_copy(update={"batch": batch})
-            found = evaluate(self.problem, at, costs=costs, memory=memory)
-            against = priced_violations(self.problem, found)
+            evaluation = evaluate(self.problem, at, costs=costs, memory=memory)
+            against = priced_violations(self.problem, evaluation)
             if not against:
-                value = _value(self.problem, found)
+                value = _value(self.problem, evaluation)
                 if best is None or best.value is None or self._better(value, best.value):
                     best = Cell(None, "", value, batch)
                 return True
@@ -135,9 +137,9 @@ def survey(subject: Subject) -> tuple[tuple[str, str], list[int], list[int], dic
     layout, problem = subject.layout, subject.problem
     if layout is None or problem.expert_loads or problem.search.batch is not None:
         return None
-    own = axes(problem)
+    lattice = axes(problem)
     other = "ep" if problem.model.moe is not None else "pp"
-    columns, rows = _thinned(own.tp, layout.tp), _thinned(getattr(own, other), getattr(layout, other))
+    columns, rows = _thinned(lattice.tp, layout.tp), _thinned(getattr(lattice, other), getattr(layout, other))
     surveyor = Surveyor(problem, layout)
     shape = layout.shape
     cells = {}
@@ -150,10 +152,10 @@ def survey(subject: Subject) -> tuple[tuple[str, str], list[int], list[int], dic
 
 def map_section(subject: Subject) -> str:
     """The map with its legend."""
-    found = survey(subject)
-    if found is None or subject.layout is None:
+    surveyed = survey(subject)
+    if surveyed is None or subject.layout is None:
         return ""
-    (one, other), columns, rows, cells = found
+    (one, other), columns, rows, cells = surveyed
     values = [float(cell.value) for cell in cells.values() if cell.value is not None]
     low, high = min(values), max(values)
     inside = [label(_LEFT + len(columns) * _CELL / 2, 12, one.upper(), class_="middle small")]

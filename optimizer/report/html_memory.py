@@ -29,14 +29,14 @@ def _size(count: int) -> str:
 def _runs(subject: Subject) -> list[tuple[str, int, StageMemory]]:
     """Runs of stages that are alike: name, layers of each, memory."""
     assert subject.evaluation is not None  # noqa: S101 - callers have a layout
-    found, first = [], 0
+    runs, first = [], 0
     alike = groupby(zip(subject.evaluation.cuts, subject.evaluation.memory, strict=True))
     for (layers, memory), run in alike:
         count = len(list(run))
         name = f"stage {first}" if count == 1 else f"stages {first}–{first + count - 1}"
-        found.append((name, layers, memory))
+        runs.append((name, layers, memory))
         first += count
-    return found
+    return runs
 
 
 def memory_section(subject: Subject) -> str:

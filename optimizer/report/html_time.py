@@ -62,14 +62,14 @@ def _bound(subject: Subject) -> str:
 
 def time_section(subject: Subject) -> str:
     """Waterfalls of the steps there are, of the slowest stage."""
-    found = subject.evaluation
-    if found is None:
+    evaluation = subject.evaluation
+    if evaluation is None:
         return ""
-    stage = slowest_stage(found)
-    where = f" of stage {stage}, the slowest of {len(found.cuts)}" if len(found.cuts) > 1 else ""
+    stage = slowest_stage(evaluation)
+    where = f" of stage {stage}, the slowest of {len(evaluation.cuts)}" if len(evaluation.cuts) > 1 else ""
     steps: list[tuple[str, str, Step | None]] = [
-        ("time-decode", f"A decode step{where}", found.steps.decode),
-        ("time-prompt", f"A step with prompt tokens{where}", found.steps.mixed),
+        ("time-decode", f"A decode step{where}", evaluation.steps.decode),
+        ("time-prompt", f"A step with prompt tokens{where}", evaluation.steps.mixed),
     ]
     charts = []
     for name, title, step in steps:
@@ -79,7 +79,7 @@ def time_section(subject: Subject) -> str:
         prompt = f"{step.prompt:,} prompt tokens" if step.prompt else ""
         counts = " and ".join(text for text in (tokens, prompt) if text)
         charts.append(element("h3", f"{title}: {counts} on each rank"))
-        charts.append(_waterfall(name, title, step_parts(subject.problem, found, step, stage, subject.skew)))
+        charts.append(_waterfall(name, title, step_parts(subject.problem, evaluation, step, stage, subject.skew)))
     key = [(_CLASS[resource], f"waits for {resource}") for resource in RESOURCES]
     key.append(("ideal", "the same at rated peaks, no latency or launch"))
     return section("time", "Where the time goes", legend(key), *charts, paragraph(_bound(subject)))

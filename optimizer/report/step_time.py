@@ -81,9 +81,9 @@ class _Pricing:
     def _launch(self, kind: LayerCost, messages: list[Message]) -> int:
         """Ticks of a layer's launches: what is fixed less latencies; of both micro-batches where there are two."""
         if kind.exchange is None:
-            return kind.fixed - sum(self.rates.latency_ticks(own.rounds, own.tier) for own in messages)
-        around = (own for own in messages if own.collective not in ("dispatch", "combine"))
-        latency = sum(self.rates.latency_ticks(own.rounds, own.tier) for own in around)
+            return kind.fixed - sum(self.rates.latency_ticks(message.rounds, message.tier) for message in messages)
+        around = (message for message in messages if message.collective not in ("dispatch", "combine"))
+        latency = sum(self.rates.latency_ticks(message.rounds, message.tier) for message in around)
         return 2 * (kind.fixed - latency + kind.exchange.launch)
 
     def _exposed(self, message: Message, kind: LayerCost, messages: list[Message], step: Step) -> int:
@@ -104,34 +104,34 @@ class _Pricing:
 
     def parts(self, step: Step, layers: range, *, last: bool) -> Counter[str]:
         """Ticks of each operation by name; collectives carry their axis and tier."""
-        found: Counter[str] = Counter()
+        parts: Counter[str] = Counter()
         model = self.problem.model
         for layer in layers:
             kind, block = self.costs.kinds[self.costs.order[layer]], model.blocks[model.layer_names[layer]]
             computed = 0
             for name, ticks in kind.parts(step).items():
                 if name not in ("communication", "latency_and_launch"):
-                    found[_NAMES.get(name, name.replace("_", " "))] += ticks
+                    parts[_NAMES.get(name, name.replace("_", " "))] += ticks
                     computed += ticks
-            own = self.skew[layer] if self.skew is not None and block.moe is not None else None
-            messages = layer_messages(block, self.problem, self.shape, self.sizes, own)
+            hottest = self.skew[layer] if self.skew is not None and block.moe is not None else None
+            messages = layer_messages(block, self.problem, self.shape, self.sizes, hottest)
             sent = Counter[str]()
             for message in messages:
                 sent[self._link(message)] += self._exposed(message, kind, messages, step)
             launch = self._launch(kind, messages)
-            found[LAUNCH] += launch
+            parts[LAUNCH] += launch
             # a half's messages are rounded up together, here one by one
             for name, _ in sent.most_common(1):
                 sent[name] += kind.ticks(step) - computed - launch - sent.total()
-            found.update(sent)
+            parts.update(sent)
         send = pipeline_message(self.problem, self.shape, self.sizes)
         if send is not None:
-            found[_SEND] += self.costs.send(step)
+            parts[_SEND] += self.costs.send(step)
         if last:
             head = self.costs.head.ticks(step.decoded + step.passes)
-            found[_NAMES["lm_head"]] += head
-            found[_DRAFT] += self.costs.tail(step) - head
-        return found
+            parts[_NAMES["lm_head"]] += head
+            parts[_DRAFT] += self.costs.tail(step) - head
+        return parts
 
     def links(self, layers: range) -> set[str]:
         """Names of collectives."""

@@ -97,8 +97,8 @@ def read_subject(document: Document, check: Check | None) -> Subject:
         try:
             layout = Layout.model_validate(fields)
         except ValidationError as error:
-            found = error.errors()[0]
-            raise document.error(found["msg"], ("layout", *map(str, found["loc"]))) from None
+            fault = error.errors()[0]
+            raise document.error(fault["msg"], ("layout", *map(str, fault["loc"]))) from None
     _counted(document, ("search",))
     subject = Subject(data, problem, layout, check)
     try:

@@ -101,8 +101,8 @@ def _unproved_order(joint: Joint, best: Scored, others: tuple[Scored, ...], boun
     """`top` where a better placement of a layout not listed could come between those that are."""
     search, problem = joint.search, joint.search.problem
     listed = {scored.layout.shape: slack(problem, scored.value, bound) for scored in (best, *others)}
-    own = lattice(problem, search.axes)
-    proof = prove(problem, own, list(listed.values())[-1], listed, proved_skews(problem, joint.placements))
+    own_lattice = lattice(problem, search.axes)
+    proof = prove(problem, own_lattice, list(listed.values())[-1], listed, proved_skews(problem, joint.placements))
     return ["top"] if proof.counterexample is not None else []
 
 

@@ -168,8 +168,8 @@ class Decided:
     def objective_before(self) -> Balance:
         """Of the placement before, over all loads as the problem's `robust` puts them together."""
         each = [self.balance_before(number).layers for number in range(len(self.problem.expert_loads))]
-        own = self.problem.experts
-        robust, weights = own.robust if own else "worst", load_weights(self.problem)
+        experts = self.problem.experts
+        robust, weights = experts.robust if experts else "worst", load_weights(self.problem)
         return Balance(tuple(aggregate(values, weights, robust, CVAR_TAIL) for values in zip(*each, strict=True)))
 
     def nodes_before(self) -> list[float] | None:
@@ -179,8 +179,8 @@ class Decided:
             return None
         experts = self.problem.model.moe.experts
         return [
-            nodes_visited(own, held, experts, asked.node_size) / max(1, sum(group[0] for group in own))
-            for own, held in zip(asked.groups, self.before, strict=True)
+            nodes_visited(groups, held, experts, asked.node_size) / max(1, sum(group[0] for group in groups))
+            for groups, held in zip(asked.groups, self.before, strict=True)
         ]
 
     def noise(self, step_tokens: int | None = None) -> list[tuple[float, float]]:
@@ -193,7 +193,7 @@ class Decided:
         devices, slots = self.mesh[0], self.placed.slots_per_device
         pairs = list(zip(load.rows, self.placed.layers, strict=True))
         witnesses = tuple(counting_witness(row, devices, slots) for row in load.rows)
-        bounds = (bound_of(row, devices, slots, own) for row, own in zip(load.rows, witnesses, strict=True))
+        bounds = (bound_of(row, devices, slots, witness) for row, witness in zip(load.rows, witnesses, strict=True))
         return HeldOut(
             load,
             Balance(tuple(max_over_mean(row, held) for row, held in zip(load.rows, self.before, strict=True))),
@@ -261,12 +261,12 @@ def decided_mesh(problem: Problem) -> Mesh:
     SpecError
         There are several, or its slots cannot be placed.
     """
-    moe, own = problem.model.moe, problem.experts
+    moe, experts = problem.model.moe, problem.experts
     if moe is None:
         raise SpecError(f"{problem.model.name} has no experts to place")
-    if own is None or not problem.expert_loads:
+    if experts is None or not problem.expert_loads:
         raise SpecError("experts.load: measured loads are needed, or a profile such as zipf:0.8 (--expert-load)")
-    asked, slots = problem.search.ep, own.redundant_slots
+    asked, slots = problem.search.ep, experts.redundant_slots
     if problem.current_mesh is not None and (asked is None or problem.current_mesh[0] in asked):
         ep, redundant = problem.current_mesh
         if slots == (0,) or redundant in slots:
@@ -280,8 +280,8 @@ def decided_mesh(problem: Problem) -> Mesh:
         )
     ep, redundant = asked[0], slots[0]
     total = moe.experts + redundant
-    named = {"hierarchy": own.hierarchy != "free", "split": own.split != "even",
-             "coactivation": own.coactivation is not None}  # fmt: skip
+    named = {"hierarchy": experts.hierarchy != "free", "split": experts.split != "even",
+             "coactivation": experts.coactivation is not None}  # fmt: skip
     if total % ep and any(named.values()):
         less, more = redundant - total % ep, redundant + ep - total % ep
         fits = f"{less} or {more}" if less >= 0 else str(more)
@@ -349,12 +349,12 @@ def moves_frontier(decided: Decided) -> list[Moved]:
     ]
     most = max(points[-1].moves for points in layers)
     budgets = [0, *(1 << n for n in range(most.bit_length()) if 1 << n < most), *([most] if most else [])]
-    found = []
+    moved = []
     for budget in budgets:
         chosen = [[point for point in points if point.moves <= max(budget, points[0].moves)][-1] for points in layers]
         balance = Balance(tuple(point.max_over_mean for point in chosen))
-        found.append(Moved(budget, sum(point.moves for point in chosen), balance))
-    return found
+        moved.append(Moved(budget, sum(point.moves for point in chosen), balance))
+    return moved
 
 
 def _with_end(points: list[FrontierPoint], before: Devices, placed: LayerPlacement) -> list[FrontierPoint]:
@@ -377,14 +377,14 @@ def prices(decided: Decided, time_limit_s: float | None = None) -> Iterator[tupl
         Seconds for each placement.
     """
     problem, (ep, redundant) = decided.problem, decided.mesh
-    moe, own = problem.model.moe, problem.experts
+    moe, experts = problem.model.moe, problem.experts
     assert moe is not None  # noqa: S101 - by decided_mesh
-    assert own is not None  # noqa: S101 - the same
+    assert experts is not None  # noqa: S101 - the same
 
     def price(choice: int | str, mesh: Mesh, **changes: object) -> Price:
         free = {"max_moves": None, "coactivation": None, "balance_allowance": None} | changes
         other = problem.changed(
-            experts=own.model_copy(update=free), current_placement=None, coactivation=None
+            experts=experts.model_copy(update=free), current_placement=None, coactivation=None
         )  # fmt: skip
         return Price.of(choice, place_on(other, mesh, time_limit_s))
 

@@ -27,23 +27,23 @@ def solve_declared(problem: Problem, *, time_limit_s: float | None = None) -> Re
         Where the program would be too large.
     """
     started = time.monotonic()
-    found = decide(problem, deadline=None if time_limit_s is None else started + time_limit_s)
-    value, evaluation = found.best or (None, None)
+    decided = decide(problem, deadline=None if time_limit_s is None else started + time_limit_s)
+    value, evaluation = decided.best or (None, None)
     best = None
     if evaluation is not None and value is not None:
         best = Scored(evaluation.layout, _point(evaluation), value, evaluation.throughput)
     status = {(True, True): "optimal", (True, False): "feasible", (False, True): "infeasible"}.get(
-        (best is not None, found.complete), "unknown"
+        (best is not None, decided.complete), "unknown"
     )
     own_lattice = lattice(problem, axes(problem))
-    bound = value if found.complete else None
+    bound = value if decided.complete else None
     certificate = statement(problem, own_lattice.to_json(), status, best, evaluation, bound=bound)
     each = len(own_lattice.axes.pp) * len(own_lattice.axes.chunks)
     excluded = {Family(name): count * each for name, count in own_lattice.excluded.items()}
     points = (own_lattice.count + sum(own_lattice.excluded.values())) * each
     return Result(
         problem=problem, status=status, best=best, evaluation=evaluation, bound=bound,
-        tally=Tally(points=points, excluded=excluded, exact=found.rounds), wall_s=time.monotonic() - started,
+        tally=Tally(points=points, excluded=excluded, exact=decided.rounds), wall_s=time.monotonic() - started,
         certificate=certificate if status != "unknown" else {},
     )  # fmt: skip
 

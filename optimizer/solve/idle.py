@@ -46,7 +46,7 @@ def idle(problem: Problem, layout: Layout, time_limit_s: float | None = None) ->
     if problem.scale.measure is not Measure.REQUESTS and not problem.expert_loads:
         deadline = None if time_limit_s is None else time.monotonic() + time_limit_s
         best = Search(problem.changed(objective="throughput"), deadline=deadline).run().best
-        busier = next((own for own in best if own.layout.devices > layout.devices), None)
+        busier = next((scored for scored in best if scored.layout.devices > layout.devices), None)
     return Idle(problem.devices - layout.devices, _wanting(problem, layout.shape.devices), busier)
 
 

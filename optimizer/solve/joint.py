@@ -109,14 +109,14 @@ def _repriced(problem: Problem, search: Search, placements: Mapping[Mesh, Placem
     """Layouts of a master on placed meshes, at the balance that their placements have."""
     values = {mesh: [layer.max_over_mean for layer in placed.layers] for mesh, placed in placements.items()}
     fresh = Search(problem, skews=Skews(problem, values))
-    found = {}
+    by_shape = {}
     for shape, scored in search.best.items():
         if (shape.ep, shape.redundant) in placements:
             costs, memory = fresh.costs.of(shape), fresh.memory.memory(shape)
             again = best_layout(problem, shape, scored.layout.prefill_chunk, costs, memory)
             if again is not None:
-                found[shape] = again
-    return found
+                by_shape[shape] = again
+    return by_shape
 
 
 def _placed_only(problem: Problem, search: Search, found: Found, placements: Mapping[Mesh, PlacementResult]) -> Found:
@@ -142,14 +142,14 @@ def question_on(
 ) -> Question:
     """What `place_on` asks of an expert mesh, from a placement in service."""
     ep, redundant = mesh
-    moe, own = problem.model.moe, problem.experts
+    moe, experts = problem.model.moe, problem.experts
     assert moe is not None  # noqa: S101 - loads belong to a model with experts
     slots = moe.experts + redundant
     asked = Question(
         [load.rows for load in problem.expert_loads],
         ep,
         -(-slots // ep),
-        robust=own.robust if own else "worst",
+        robust=experts.robust if experts else "worst",
         weights=load_weights(problem),
         seed=problem.seed,
         empty_slots=-slots % ep,
@@ -165,8 +165,8 @@ def question_on(
         groups=None if size is None else moe.group_count,
         hierarchy="free" if size is None else "node",
         current=current,
-        max_moves=own.max_moves if own and current is not None else None,
-        split=own.split if own else "even",
+        max_moves=experts.max_moves if experts and current is not None else None,
+        split=experts.split if experts else "even",
         solver_bounds=solver_bounds,
         nearness=nearness_on(problem, ep),
     )

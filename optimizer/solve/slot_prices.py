@@ -39,9 +39,9 @@ def slot_prices(problem: Problem, *, time_limit_s: float | None = None) -> Itera
     time_limit_s
         Seconds for each.
     """
-    own = problem.experts
-    if own is None:
+    experts = problem.experts
+    if experts is None:
         return
-    for number in sorted(set(own.redundant_slots)):
-        only = problem.changed(experts=own.model_copy(update={"redundant_slots": (number,)}))
+    for number in sorted(set(experts.redundant_slots)):
+        only = problem.changed(experts=experts.model_copy(update={"redundant_slots": (number,)}))
         yield SlotPrice(number, solve(only, time_limit_s=time_limit_s))

@@ -123,7 +123,7 @@ def _base(document: Document, written: GridFile, folder: Path | None) -> dict[st
 def _axes(document: Document, written: GridFile, folder: Path | None) -> list[list[tuple[str, object]]]:
     """Of each axis its values, each with its label."""
     known = list(ProblemFile.model_fields)
-    found = []
+    values_of_axes = []
     for key, values in written.grid.items():
         head = key.partition(".")[0]
         if head not in known:
@@ -133,8 +133,8 @@ def _axes(document: Document, written: GridFile, folder: Path | None) -> list[li
         if not listed:
             raise document.error("a list of values is wanted, not an empty one", ("grid", key))
         kind: catalog.Kind | None = {"model": "models", "hardware": "hardware"}.get(key)  # type: ignore[assignment]
-        found.append([(_label(v), v if kind is None else _carried(kind, v, folder)) for v in listed])
-    return found
+        values_of_axes.append([(_label(v), v if kind is None else _carried(kind, v, folder)) for v in listed])
+    return values_of_axes
 
 
 def _excluded(document: Document, written: GridFile) -> list[dict[str, str]]:
@@ -182,7 +182,7 @@ def _cells(
     axes: Sequence[Sequence[tuple[str, object]]],
     rules: Sequence[Mapping[str, str]],
 ) -> list[Cell]:
-    found: list[Cell] = []
+    cells: list[Cell] = []
     for chosen in product(*axes):
         labels = dict(zip(names, (label for label, _ in chosen), strict=True))
         if any(all(labels[key] == value for key, value in rule.items()) for rule in rules):
@@ -191,5 +191,5 @@ def _cells(
         for key, (_, value) in zip(names, chosen, strict=True):
             _put(question, key, value)
         question["name"] = "sweep"
-        found.append(Cell(len(found), tuple(labels.values()), question))
-    return found
+        cells.append(Cell(len(cells), tuple(labels.values()), question))
+    return cells

@@ -102,9 +102,9 @@ class Journal:
         try:
             entry = _entry().validate_json(line, strict=True)
         except ValidationError as error:
-            own = error.errors(include_url=False)[0]
-            message = f"no line of a sweep's journal: {message_of(own)[0]}"
-            raise SpecError(Fault(str(self.path), number, 1, dotted(own["loc"]), message)) from None
+            fault = error.errors(include_url=False)[0]
+            message = f"no line of a sweep's journal: {message_of(fault)[0]}"
+            raise SpecError(Fault(str(self.path), number, 1, dotted(fault["loc"]), message)) from None
         if entry.settings == self.settings and entry.row.get("status") in ANSWERED:
             row = dict.fromkeys(COLUMNS) | entry.row
             self.answers[entry.key] = Answer(entry.index, entry.key, row, entry.wall_s)

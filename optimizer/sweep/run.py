@@ -110,12 +110,12 @@ def _sweep(
     if not tasks:
         return rows
     try:
-        for found in run(tasks, Place(options.jobs, options.address)):
-            rows.update(dict.fromkeys(same[found.key], found.row))
+        for answered in run(tasks, Place(options.jobs, options.address)):
+            rows.update(dict.fromkeys(same[answered.key], answered.row))
             if journal is not None:
-                journal.put(found)
+                journal.put(answered)
             if tell is not None:
-                tell(len(rows), len(grid.cells), found)
+                tell(len(rows), len(grid.cells), answered)
     except (KeyboardInterrupt, StoppedError) as stop:
         raise InterruptedSweepError(str(stop) or "interrupted", rows) from None
     if len(rows) != len(grid.cells):

@@ -447,7 +447,7 @@ ALIASES: dict[str, str] = {
 
 def own_claims(problem: Problem) -> dict[str, ClaimKind]:
     """Claims that only this problem has: of its link tiers by name, its layers and stages, its measured loads."""
-    found: dict[str, ClaimKind] = {}
+    kinds: dict[str, ClaimKind] = {}
     for tier in problem.hardware.tiers:
         used = f"{tier.name}_bytes_per_s"
         readings = (
@@ -456,26 +456,28 @@ def own_claims(problem: Problem) -> dict[str, ClaimKind]:
             Reading("rated, both directions", f"duplex_{used}"),
         )
         bandwidth = ClaimKind(BPS, readings, physics=Physics.LINK, tier=tier.name)
-        found |= {f"{tier.name}_bandwidth": bandwidth, used: bandwidth}
-        found[f"{tier.name}_utilization"] = _kind(R, f"{tier.name}_utilization", physics=Physics.SHARE)
+        kinds |= {f"{tier.name}_bandwidth": bandwidth, used: bandwidth}
+        kinds[f"{tier.name}_utilization"] = _kind(R, f"{tier.name}_utilization", physics=Physics.SHARE)
     model = problem.model
     for number, block in enumerate(model.layer_names):
         # No more stages than layers.
         names = [f"layers_of_stage_{number}", f"first_layer_of_stage_{number}"]
-        found |= {name: ClaimKind(N, (Reading("as defined", name),), whole=True) for name in names}
+        kinds |= {name: ClaimKind(N, (Reading("as defined", name),), whole=True) for name in names}
         if model.blocks[block].moe is None:
             continue
         names = [f"balance_of_layer_{number}", f"nodes_visited_of_layer_{number}"]
         names += [f"balance_of_layer_{number}_under_load_{load}" for load in range(len(problem.expert_loads))]
-        found |= {name: _kind(R, name) for name in names}
-    return {name: kind for name, kind in found.items() if name not in CLAIMS and name not in ALIASES}
+        kinds |= {name: _kind(R, name) for name in names}
+    return {name: kind for name, kind in kinds.items() if name not in CLAIMS and name not in ALIASES}
 
 
 def dimensions(problem: Problem | None = None) -> dict[str, Dimension]:
     """What each known claim measures, by every name it goes by; with a problem, those that only it has as well."""
-    own = {name: kind.dimension for name, kind in CLAIMS.items()}
-    found = own | {alias: CLAIMS[name].dimension for alias, name in ALIASES.items()}
-    return found if problem is None else found | {name: kind.dimension for name, kind in own_claims(problem).items()}
+    known = {name: kind.dimension for name, kind in CLAIMS.items()}
+    by_name = known | {alias: CLAIMS[name].dimension for alias, name in ALIASES.items()}
+    return (
+        by_name if problem is None else by_name | {name: kind.dimension for name, kind in own_claims(problem).items()}
+    )
 
 
 def kind_of_claim(name: str, problem: Problem) -> ClaimKind | None:

@@ -145,9 +145,9 @@ def judge_claim(claim: Claim, figures: dict[str, Figure], problem: Problem, layo
     if kind.whole:
         claim = claim.exactly
     readings = [
-        JudgedReading(reading.name, own, matches(claim, own.value, own.error))
+        JudgedReading(reading.name, figure, matches(claim, figure.value, figure.error))
         for reading in kind.readings
-        if (own := figures.get(reading.figure)) is not None
+        if (figure := figures.get(reading.figure)) is not None
     ]
     if not readings or (kind.defined and kind.readings[0].figure not in figures):
         return _unsupported(claim, f"there is no such figure {_lacking(claim.name, problem)}")
@@ -178,8 +178,8 @@ def _verdict(
 ) -> JudgedClaim:
     true = [reading for reading in readings if reading.holds]
     if (kind.defined and readings[0].holds) or len(true) == len(readings):
-        own = tuple(readings[:1]) if kind.defined else tuple(readings)
-        return JudgedClaim(claim, ClaimVerdict.HOLDS, readings[0].figure, own)
+        defined = tuple(readings[:1]) if kind.defined else tuple(readings)
+        return JudgedClaim(claim, ClaimVerdict.HOLDS, readings[0].figure, defined)
     shown_readings = list(readings)
     for name, other in _other_units(claim):
         for reading in readings:

@@ -45,15 +45,15 @@ def batch(problem: Problem, evaluation: Evaluation) -> Iterator[Violation]:
     """The engine takes the batch and its steps, and prefill keeps up with it: the queue of prompts does not grow."""
     share, mixed = evaluation.steps.share, evaluation.steps.mixed
     work, step = problem.workload, evaluation.steps.largest
-    for name, found, most in (
+    for name, taken, most in (
         ("max_num_seqs", evaluation.layout.batch, work.max_num_seqs),
         ("max_num_batched_tokens", step.tokens, work.max_num_batched_tokens),
     ):
-        if most is not None and found > most:
+        if most is not None and taken > most:
             what = "sequences of a rank" if name == "max_num_seqs" else (
                 f"tokens of a step, {step.decoded:,} of them decoded and {step.prompt:,} of prompts"
             )  # fmt: skip
-            yield Violation(Family.BATCH, f"{found:,} {what}: {name} is {most:,}", {"found": found, name: most})
+            yield Violation(Family.BATCH, f"{taken:,} {what}: {name} is {most:,}", {"found": taken, name: most})
     looped = work.in_flight(evaluation.layout.dp)
     if looped is not None and evaluation.layout.batch < looped:
         held = evaluation.layout.batch * evaluation.layout.dp
@@ -86,15 +86,15 @@ def bounded(problem: Problem, evaluation: Evaluation) -> Iterator[Violation]:
         row, bound = limit.objective, asked / limit.factor(problem)
         if row.scale_of(problem).measure is Measure.CONTEXT:
             continue
-        found = value_of(row, problem, evaluation)
-        if found is not None and found != bound and (found < bound) == row.maximised:
+        value = value_of(row, problem, evaluation)
+        if value is not None and value != bound and (value < bound) == row.maximised:
             word = "wanted" if row.maximised else "allowed"
             if bound != asked:
                 word += f" for {format_quantity(asked, limit.dimension)} at {float(sure or 0):.0%} confidence"
             yield Violation(
                 limit.family,
-                f"{row.words} is {against(found, bound, limit.dimension, 'of')} {word}",
-                {f"{limit.name}_{limit.unit}": found, f"limit_{limit.unit}": bound},
+                f"{row.words} is {against(value, bound, limit.dimension, 'of')} {word}",
+                {f"{limit.name}_{limit.unit}": value, f"limit_{limit.unit}": bound},
             )
 
 

@@ -52,20 +52,20 @@ _IDEAL = (
 def _ideal(sheet: Sheet, figures: dict[str, Figure]) -> None:
     """The bound that stands beside a time or a rate."""
     for name in _IDEAL:
-        found = figures.get(name)
-        if found is not None and found.bound is not None:
+        figure = figures.get(name)
+        if figure is not None and figure.bound is not None:
             formula = "the same schedule at rated peaks, without latency, launch or oversubscription"
-            sheet.put(f"ideal_{name}", found.bound, found.dimension, formula)
+            sheet.put(f"ideal_{name}", figure.bound, figure.dimension, formula)
 
 
 def _schedule(sheet: Sheet, problem: Problem, evaluation: Evaluation) -> None:
     """The chunk of a prompt, the cut into stages, the slots of experts."""
     layout, shape, moe = evaluation.layout, evaluation.shape, problem.model.moe
     if evaluation.mixed_ticks:
-        own = layout.prefill_chunk
+        chunk = layout.prefill_chunk
         formula = (
             "prompt tokens that one step takes, as the layout says"
-            if own
+            if chunk
             else "min(8,192, prompt tokens computed), or as many whole prompts as keep up with decoding"
         )
         sheet.count("prefill_chunk", chunk_of(problem, layout), formula)
@@ -105,8 +105,8 @@ def _bandwidth(sheet: Sheet, problem: Problem, figures: dict[str, Figure]) -> No
                     bound=source.bound,
                 )  # fmt: skip
         for kind in ("rated", "duplex"):
-            found = sheet[f"{kind}_{tier.name}_bytes_per_s"]
-            sheet.put(f"{kind}_{word}_bytes_per_s", found.value, found.dimension, found.formula, found.substituted)
+            figure = sheet[f"{kind}_{tier.name}_bytes_per_s"]
+            sheet.put(f"{kind}_{word}_bytes_per_s", figure.value, figure.dimension, figure.formula, figure.substituted)
     rated_hbm = Fraction(device.bandwidth)
     sheet.put("rated_hbm_bytes_per_s", rated_hbm, Dimension.BYTES_PER_SECOND, "rated memory bandwidth of a device")
     if "hbm_utilization" in figures:
@@ -151,14 +151,14 @@ def _earlier_releases(sheet: Sheet, problem: Problem, evaluation: Evaluation) ->
     share = problem.limits.model_copy(update={"memory_utilization": problem.memory_utilization})
     for which, release in zip(EARLIER, ENGINES[problem.engine.name][:-1], strict=False):
         earlier = problem.changed(engine_name=f"{release.name}@{release.since}", limits=share)
-        found = room_of(earlier, evaluation.shape, evaluation.cuts)
-        error = Fraction(found.error_bytes, max(found.room_bytes, 1))
+        room = room_of(earlier, evaluation.shape, evaluation.cuts)
+        error = Fraction(room.error_bytes, max(room.room_bytes, 1))
         formula = f"as {release.title} allocates"
         for name, value, dimension in (
-            ("kv_cache_room_bytes", found.room_bytes, Dimension.BYTES),
-            ("kv_cache_tokens", found.tokens, Dimension.COUNT),
-            ("max_concurrency", found.concurrency, Dimension.COUNT),
-            ("longest_context_tokens", found.longest_context, Dimension.COUNT),
+            ("kv_cache_room_bytes", room.room_bytes, Dimension.BYTES),
+            ("kv_cache_tokens", room.tokens, Dimension.COUNT),
+            ("max_concurrency", room.concurrency, Dimension.COUNT),
+            ("longest_context_tokens", room.longest_context, Dimension.COUNT),
         ):
             sheet.put(f"{name}_of_{which}_release", value, dimension, formula, error=max(0, value) * error)
 

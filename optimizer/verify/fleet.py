@@ -68,14 +68,14 @@ def judge_fleet(cluster: Cluster, columns: Sequence[Column], fleet: Fleet) -> Fl
     known = {column.name: column for column in columns}
     for period in cluster.periods:
         replicas = fleet.get(period.name, ())
-        unknown = [own.column for own in replicas if own.column not in known]
+        unknown = [replica.column for replica in replicas if replica.column not in known]
         if unknown:
             verdict.broken.append(Broken("columns", f"{unknown[0]} is no replica that is known", unknown[0]))
             return verdict
         verdict.broken += standing(cluster, known, replicas)
         verdict.idle[period.name] = {
             pool.name: pool.devices
-            - sum(own.count * known[own.column].devices for own in replicas if own.pool == pool.name)
+            - sum(replica.count * known[replica.column].devices for replica in replicas if replica.pool == pool.name)
             for pool in cluster.pools
         }
         verdict.demands[period.name] = {
@@ -92,20 +92,20 @@ def standing(cluster: Cluster, known: Mapping[str, Column], replicas: Sequence[R
     """What is wrong with where replicas stand: on free devices, held once, a small one on one node."""
     broken: list[Broken] = []
     held: dict[tuple[str, int, int], str] = {}
-    for own in replicas:
-        pool, column = cluster.pool[own.pool], known[own.column]
-        if len(own.places) != own.count:
-            text = f"{own.column}: {counted(own.count, 'replicas')} on {counted(len(own.places), 'places')}"
-            broken.append(Broken("capacity", text, own.column))
-        for places in own.places:
+    for replica in replicas:
+        pool, column = cluster.pool[replica.pool], known[replica.column]
+        if len(replica.places) != replica.count:
+            text = f"{replica.column}: {counted(replica.count, 'replicas')} on {counted(len(replica.places), 'places')}"
+            broken.append(Broken("capacity", text, replica.column))
+        for places in replica.places:
             broken += _one(pool, column, [(p.node, d) for p in places for d in p.devices])
             for node, taken in _taken(pool, column, places):
                 for device in taken:
                     at = (pool.name, node, device)
                     if at in held:
-                        text = f"{own.column} and {held[at]} on {'/'.join(map(str, at))}"
-                        broken.append(Broken("capacity", text, own.column))
-                    held[at] = own.column
+                        text = f"{replica.column} and {held[at]} on {'/'.join(map(str, at))}"
+                        broken.append(Broken("capacity", text, replica.column))
+                    held[at] = replica.column
     return broken
 
 
@@ -154,8 +154,8 @@ Served = Mapping[tuple[str, int], Fraction]
 
 def _of_part(served: Served, roles: Sequence[str], number: int) -> Fraction:
     """Requests/s of some roles' replicas that take requests as long as a bucket."""
-    own = (rate for (role, bucket), rate in served.items() if role in roles and bucket >= number)
-    return sum(own, Fraction(0))
+    rates = (rate for (role, bucket), rate in served.items() if role in roles and bucket >= number)
+    return sum(rates, Fraction(0))
 
 
 def _parts(demand: Demand) -> list[tuple[Sequence[str], int, Fraction]]:
@@ -174,11 +174,11 @@ def _figures(
     whole: dict[tuple[str, int], Fraction] = {}
     dead: list[tuple[dict[tuple[str, int], Fraction], tuple[str, int]]] = []
     at: dict[tuple[str, int], dict[tuple[str, int], Fraction]] = {}
-    own = cluster.survive
+    survive = cluster.survive
     for group in (r for r in replicas if r.demand == demand.name):
         rate, kind = known[group.column].requests_per_s, (group.role, known[group.column].bucket)
         whole[kind] = whole.get(kind, Fraction(0)) + rate * group.count
-        if own is not None and own.pool not in {None, group.pool}:
+        if survive is not None and survive.pool not in {None, group.pool}:
             continue
         for places in group.places:
             units = units_of(cluster, group.pool, places)
@@ -188,7 +188,7 @@ def _figures(
                 unit = at.setdefault((group.pool, units[0]), {})
                 unit[kind] = unit.get(kind, Fraction(0)) + rate
     dead += [(lost, where) for where, lost in at.items()]
-    many = 1 if own is None else own.lost
+    many = 1 if survive is None else survive.lost
     left, worst, least = _capacity(demand, whole), None, None
     for roles, number, share in _parts(demand):
         losses = sorted(
@@ -205,8 +205,8 @@ def _figures(
 
 def units_of(cluster: Cluster, pool: str, places: Sequence[Place]) -> list[int]:
     """Nodes of a pool that a replica stands on; its racks, where those are what may be lost."""
-    own = cluster.survive
-    of = cluster.pool[pool].rack_of if own is not None and own.racks is not None else int
+    survive = cluster.survive
+    of = cluster.pool[pool].rack_of if survive is not None and survive.racks is not None else int
     return sorted({of(place.node) for place in places})
 
 
@@ -234,34 +234,37 @@ def routed(
     proportion to what it serves. Of roles that replace one another (phase `either`) prefill and decode replicas take
     what aggregated ones leave.
     """
-    found: dict[tuple[int, str], Fraction] = {}
+    rates: dict[tuple[int, str], Fraction] = {}
     for roles in demand.chains.values():
         left = {r.column: known[r.column].requests_per_s * r.count for r in replicas if r.demand == demand.name}
         for number in reversed(range(len(demand.buckets))):
             asked = rate * demand.buckets[number].share
             for role, bucket in ((role, b) for role in roles for b in range(number, len(demand.buckets))):
-                own = [c for c in left if (known[c].role, known[c].bucket) == (role, bucket)]
-                room = sum((left[c] for c in own), Fraction(0))
+                alike = [c for c in left if (known[c].role, known[c].bucket) == (role, bucket)]
+                room = sum((left[c] for c in alike), Fraction(0))
                 taken = min(asked, room)
                 if not taken:
                     continue
-                for column in own:
+                for column in alike:
                     part = left[column] * taken / room
                     left[column] -= part
-                    found[number, column] = part / (rate * demand.buckets[number].share)
+                    rates[number, column] = part / (rate * demand.buckets[number].share)
                 asked -= taken
-    return found
+    return rates
 
 
 def _rates(cluster: Cluster, period: Period, figures: Mapping[str, DemandFigures]) -> Iterable[Broken]:
     if cluster.objective == "growth":
         return  # the factor says how far every rate is met
-    for name, own in figures.items():
+    for name, demand_figures in figures.items():
         label = f"{name} in {period.name}"
-        if own.capacity < own.rate:
-            yield Broken("demands", f"{label}: {float(own.capacity):.6g} of {float(own.rate):.6g} requests/s")
-        elif cluster.survive is not None and own.left < own.rate:
-            served = f"{float(own.left):.6g} of {float(own.rate):.6g} requests/s"
+        if demand_figures.capacity < demand_figures.rate:
+            yield Broken(
+                "demands",
+                f"{label}: {float(demand_figures.capacity):.6g} of {float(demand_figures.rate):.6g} requests/s",
+            )
+        elif cluster.survive is not None and demand_figures.left < demand_figures.rate:
+            served = f"{float(demand_figures.left):.6g} of {float(demand_figures.rate):.6g} requests/s"
             yield Broken("survival", f"{label}: {served} without {counted(cluster.survive.lost, cluster.survive.unit)}")
 
 
@@ -283,9 +286,9 @@ def _kinds(cluster: Cluster, fleet: Fleet) -> Iterable[Broken]:
         return
     used: dict[tuple[str, str], set[str]] = {}
     for replicas in fleet.values():
-        for own in replicas:
-            if own.count:
-                used.setdefault((own.demand, own.role), set()).add(own.layout)
+        for replica in replicas:
+            if replica.count:
+                used.setdefault((replica.demand, replica.role), set()).add(replica.layout)
     for (demand, role), layouts in used.items():
         if len(layouts) > most:
             yield Broken("kinds", f"{demand} uses {len(layouts)} layouts as {role}, at most {most}")
@@ -303,10 +306,10 @@ def value_of(cluster: Cluster, known: Mapping[str, Column], fleet: Fleet, verdic
     """The objective of a fleet, in its own unit: a mean over the hours of the periods."""
     if cluster.objective == "growth":
         factors = [
-            (own.left if cluster.survive is not None else own.capacity) / own.rate
+            (demand_figures.left if cluster.survive is not None else demand_figures.capacity) / demand_figures.rate
             for figures in verdict.demands.values()
-            for own in figures.values()
-            if own.rate
+            for demand_figures in figures.values()
+            if demand_figures.rate
         ]
         return min(factors)
     total = Fraction(0)

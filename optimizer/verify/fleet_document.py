@@ -25,16 +25,17 @@ def _period_json(
     known = {column.name: column for column in columns}
     figures = verdict.demands[period]
     replicas = []
-    for own in fleet.get(period, ()):
-        column = known[own.column]
-        same = [r for r in fleet.get(period, ()) if (r.demand, r.role) == (own.demand, own.role)]
+    for replica in fleet.get(period, ()):
+        column = known[replica.column]
+        same = [r for r in fleet.get(period, ()) if (r.demand, r.role) == (replica.demand, replica.role)]
         of_role = sum((known[r.column].requests_per_s * r.count for r in same), Fraction(0))
         replicas.append(
             {
-                "demand": own.demand, "role": own.role, "pool": own.pool, "name": own.layout,
+                "demand": replica.demand, "role": replica.role, "pool": replica.pool, "name": replica.layout,
                 "layout": None if column.priced is None else column.priced.to_json(), "devices": column.devices,
-                "redundant_slots": 0 if column.priced is None else column.priced.redundant_slots, "count": own.count,
-                "share": float(column.requests_per_s * own.count / of_role) if of_role else 0.0,
+                "redundant_slots": 0 if column.priced is None else column.priced.redundant_slots,
+                "count": replica.count,
+                "share": float(column.requests_per_s * replica.count / of_role) if of_role else 0.0,
                 "requests_per_s": float(column.requests_per_s),
                 "figures": {
                     "cost_dollars_per_h": None if column.cost is None else float(column.cost),
@@ -42,20 +43,20 @@ def _period_json(
                     "ttft_s": _float(column.ttft_s), "tpot_s": _float(column.tpot_s),
                     "transfer_s": _float(column.transfer_s),
                 },
-                "nodes": [[{"node": p.node, "devices": list(p.devices)} for p in places] for places in own.places],
-            } | _bucket_json(cluster.demand[own.demand], column)
+                "nodes": [[{"node": p.node, "devices": list(p.devices)} for p in places] for places in replica.places],
+            } | _bucket_json(cluster.demand[replica.demand], column)
         )  # fmt: skip
     return {
         "replicas": replicas,
         "demands": {
             name: {
-                "requests_per_s": float(own.rate), "capacity_per_s": float(own.capacity),
+                "requests_per_s": float(found.rate), "capacity_per_s": float(found.capacity),
                 "ttft_s": _slowest(fleet.get(period, ()), known, name, "ttft_s"),
                 "tpot_s": _slowest(fleet.get(period, ()), known, name, "tpot_s"),
-                "worst_loss": None if own.worst is None
-                else {unit_lost(cluster): list(own.worst), "capacity_per_s": float(own.after_worst)},
-            } | _buckets_json(cluster.demand[name], own, known, fleet.get(period, ()))
-            for name, own in figures.items()
+                "worst_loss": None if found.worst is None
+                else {unit_lost(cluster): list(found.worst), "capacity_per_s": float(found.after_worst)},
+            } | _buckets_json(cluster.demand[name], found, known, fleet.get(period, ()))
+            for name, found in figures.items()
         },
         "idle": verdict.idle[period],
     }  # fmt: skip
@@ -101,5 +102,5 @@ def _float(value: Fraction | None) -> float | None:
 
 def _slowest(replicas: Sequence[Replicas], known: Mapping[str, Column], demand: str, figure: str) -> float | None:
     """The largest of a time over a demand's replicas; None where none is known."""
-    times = [getattr(known[own.column], figure) for own in replicas if own.demand == demand]
+    times = [getattr(known[replica.column], figure) for replica in replicas if replica.demand == demand]
     return _float(max((time for time in times if time is not None), default=None))

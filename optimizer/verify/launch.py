@@ -117,10 +117,10 @@ def _in_16_bits(started: Posed) -> Iterator[str]:
 
     Meta's FP8 checkpoints quantise feed-forward layers alone (arXiv 2407.21783 section 6.2), others every matrix.
     """
-    problem, own = started.problem, started.problem.precision
-    if started.named is None or not started.named.startswith(_KEPT) or own.attention is not None:
+    problem, precision = started.problem, started.problem.precision
+    if started.named is None or not started.named.startswith(_KEPT) or precision.attention is not None:
         return
-    kept = problem.model.model_copy(update={"precision": own.model_copy(update={"attention": "bf16"})})
+    kept = problem.model.model_copy(update={"precision": precision.model_copy(update={"attention": "bf16"})})
     other = replace(started, problem=problem.changed(model=kept))
     layout = started.launch.layout(problem.workload, experts=kept.moe is not None, batch=1)
     judged = judge_layout(_at(other, layout), layout)
@@ -151,7 +151,7 @@ def as_started(posed: Posed) -> tuple[Posed, tuple[str, ...]]:
     """The same with what the engine takes where the command says nothing, and those values in words."""
     problem, launch, point = posed.problem, posed.launch, posed.launch.operating
     engine, device = problem.engine, problem.hardware.device
-    own, tier = engine.reservation.defaults, engine.reservation.defaults.of(device)
+    defaults, tier = engine.reservation.defaults, engine.reservation.defaults.of(device)
     work, twice = problem.workload, 2 if point.doubled else 1
     taken: dict[str, int] = {}
     length = work.max_model_len
@@ -162,8 +162,8 @@ def as_started(posed: Posed) -> tuple[Posed, tuple[str, ...]]:
         shared_out = 1 if launch.engine in SHARED_BUDGET else launch.dense["dp"]
         tokens = max(1, tier.batched_tokens * twice // shared_out)
         apart = launch.degrees["ep"] > 1 and launch.dense["dp"] > 1
-        if own.low_latency_tokens and point.all2all in LOW_LATENCY and apart:
-            tokens = own.low_latency_tokens * twice
+        if defaults.low_latency_tokens and point.all2all in LOW_LATENCY and apart:
+            tokens = defaults.low_latency_tokens * twice
         if launch.engine == "vllm" and point.chunked_prefill is False:
             tokens = max(tokens, length or 0)
         taken["max_num_batched_tokens"] = tokens
@@ -222,15 +222,15 @@ def _at(posed: Posed, layout: Layout) -> Problem:
     graphs come out of the rest. TensorRT-LLM (_util.py) gives the cache a share of what all others leave.
     """
     problem = posed.problem
-    own = problem.engine.reservation
-    if not (own.static_fraction or own.free_fraction):
+    reservation = problem.engine.reservation
+    if not (reservation.static_fraction or reservation.free_fraction):
         return problem
     evaluation = evaluate(problem, layout)
     device, share = problem.hardware.device.exposed_memory, _share(posed, evaluation)
     stage = max(evaluation.memory, key=lambda one: one.total_bytes)
     others = stage.total_bytes - stage.kv_cache_bytes
     beside = stage.activations_bytes + stage.reserve_bytes
-    if own.static_fraction:
+    if reservation.static_fraction:
         room = int(share * (device - fixed_bytes(problem, evaluation.shape))) - (others - beside)
     else:
         room = int(share * (device - others))
@@ -248,12 +248,12 @@ def layout_of(posed: Posed) -> Layout:
     experts, point = problem.model.moe is not None, launch.operating
 
     def at(batch: int) -> Layout:
-        found = launch.layout(problem.workload, experts=experts, batch=batch)
-        if found.prefill_chunk is None or launch.engine in SHARED_BUDGET or "prefill_chunk" in launch.places:
-            return found
+        layout = launch.layout(problem.workload, experts=experts, batch=batch)
+        if layout.prefill_chunk is None or launch.engine in SHARED_BUDGET or "prefill_chunk" in launch.places:
+            return layout
         # of short prompts no more are computed in a step than come
-        usual = default_chunk(problem, found.micro_batch)
-        return found.model_copy(update={"prefill_chunk": min(found.prefill_chunk, usual)})
+        usual = default_chunk(problem, layout.micro_batch)
+        return layout.model_copy(update={"prefill_chunk": min(layout.prefill_chunk, usual)})
 
     if launch.training:
         return at(point.max_num_seqs or 1)

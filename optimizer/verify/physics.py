@@ -91,9 +91,9 @@ def _requests(problem: Problem, layout: Layout) -> list[Bound]:
     bounds = throughput_bounds(problem, layout)
     decode = tuple(bound for bound in bounds if bound.reading != "prefill" and work.decodes)
     prefill = tuple(bound for bound in bounds if bound.reading == "prefill" and work.prompts)
-    found = _scaled(decode, max(1, work.output_tokens - 1), "output tokens after the first")
-    found = [max(found, key=lambda bound: bound.value)] if found else []
-    return found + _scaled(prefill, work.input_tokens, "input tokens")
+    readings = _scaled(decode, max(1, work.output_tokens - 1), "output tokens after the first")
+    readings = [max(readings, key=lambda bound: bound.value)] if readings else []
+    return readings + _scaled(prefill, work.input_tokens, "input tokens")
 
 
 def _request_alone(problem: Problem, layout: Layout) -> Bound:

@@ -41,12 +41,12 @@ class Placed:
 
 
 def _devices(layer: Mapping[str, Any]) -> Sequence[Sequence[int]]:
-    found = layer.get("devices")
-    if not isinstance(found, Sequence) or not all(
-        isinstance(held, Sequence) and all(isinstance(expert, int) for expert in held) for held in found
+    listed = layer.get("devices")
+    if not isinstance(listed, Sequence) or not all(
+        isinstance(held, Sequence) and all(isinstance(expert, int) for expert in held) for held in listed
     ):
         raise SpecError("layout.placement.layers: devices must be lists of expert numbers")
-    return found
+    return listed
 
 
 def placed_experts(problem: Problem, layout: Layout, placement: Mapping[str, Any]) -> Placed:
@@ -64,18 +64,18 @@ def placed_experts(problem: Problem, layout: Layout, placement: Mapping[str, Any
     moe_layers = moe_layers_of(problem)
     imbalance = [Fraction(1)] * model.layer_count
     node_size, groups = _nodes(problem, layout)
-    found: list[Violation] = []
+    broken: list[Violation] = []
     for layer in layers:
         number = layer.get("layer") if isinstance(layer, Mapping) else None
         if type(number) is not int or number not in moe_layers:
             raise SpecError(f"layout.placement.layers: {number} is no layer with experts")
         devices = _devices(layer)
         wrong = placement_violations(devices, moe.experts, layout.ep, slots, node_size=node_size, groups=groups)
-        found += (Violation(Family.PLACEMENT, f"layer {number}: {message.split(') ', 1)[-1]}") for message in wrong)
+        broken += (Violation(Family.PLACEMENT, f"layer {number}: {message.split(') ', 1)[-1]}") for message in wrong)
         if not wrong:
             imbalance[number] = _balance(problem, moe_layers.index(number), devices, layer.get("shares"))
     redundant = max(0, slots * layout.ep - moe.experts)
-    return Placed(redundant, tuple(imbalance) if problem.expert_loads else None, tuple(found))
+    return Placed(redundant, tuple(imbalance) if problem.expert_loads else None, tuple(broken))
 
 
 def placed_in_order(problem: Problem, layout: Layout) -> Placed | None:
@@ -111,8 +111,8 @@ def _balance(problem: Problem, index: int, devices: Devices, shares: object) -> 
     if not problem.expert_loads:
         return Fraction(1)
     values = [balance_under(load.rows[index], devices, shares) for load in problem.expert_loads]
-    own = problem.experts
-    return aggregate(values, load_weights(problem), own.robust if own else "worst", CVAR_TAIL)
+    experts = problem.experts
+    return aggregate(values, load_weights(problem), experts.robust if experts else "worst", CVAR_TAIL)
 
 
 def balance_under(row: Sequence[int], devices: Devices, shares: object) -> Fraction:

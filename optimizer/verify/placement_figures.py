@@ -44,17 +44,17 @@ def _visits(sheet: Sheet, problem: Problem, layout: Layout, layers: Sequence[int
     if given is None or moe is None:
         return
     size = min(problem.hardware.devices_per_node, layout.ep)
-    found: list[Fraction] = []
+    visits: list[Fraction] = []
     for index, number in enumerate(layers):
         groups = given.groups(index, moe.experts)
         nodes, seen = nodes_visited(groups, devices[index], moe.experts, size), max(1, sum(g[0] for g in groups))
-        found.append(Fraction(nodes, seen))
+        visits.append(Fraction(nodes, seen))
         sheet.put(
-            f"nodes_visited_of_layer_{number}", found[-1], Dimension.RATIO,
+            f"nodes_visited_of_layer_{number}", visits[-1], Dimension.RATIO,
             f"nodes that groups of {given.name} visit ÷ groups", f"{nodes:,} ÷ {seen:,}",
         )  # fmt: skip
-    sheet.put("nodes_visited", sum(found, Fraction(0)) / len(found), Dimension.RATIO, "mean over MoE layers")
-    sheet.put("worst_nodes_visited", max(found), Dimension.RATIO, "max over MoE layers")
+    sheet.put("nodes_visited", sum(visits, Fraction(0)) / len(visits), Dimension.RATIO, "mean over MoE layers")
+    sheet.put("worst_nodes_visited", max(visits), Dimension.RATIO, "max over MoE layers")
 
 
 def _moves(sheet: Sheet, problem: Problem, devices: Sequence[Devices]) -> None:

@@ -92,16 +92,16 @@ def price(found: FleetDocument) -> Priced:
     counts: dict[str, dict[str, int]] = {}
     fleet: Fleet = {}
     # decode first: what its replicas take to receive a cache, prefill replicas leave time for
-    entries = [entry for own in found.periods.values() for entry in own]
+    entries = [entry for period_entries in found.periods.values() for entry in period_entries]
     named: dict[At, str] = {}
     for entry in sorted(entries, key=lambda e: ("decode", "prefill", "aggregated").index(e.role)):
-        column, own, claim = _column(found, entry, list(columns.values()))
+        column, unserved, claim = _column(found, entry, list(columns.values()))
         before = columns.get(column.name)
         if before is not None and before != column:
             message = f"{column.name} stands there twice, at different rates"
             raise found.document.error(message, (*entry.at, "requests_per_s"))
         if before is None:
-            broken += [(one, entry.at) for one in own]
+            broken += [(one, entry.at) for one in unserved]
             places[column.name] = entry.at
         columns[column.name] = column
         named[entry.at] = column.name
@@ -111,7 +111,7 @@ def price(found: FleetDocument) -> Priced:
         held: dict[str, list[Proposed]] = {}
         for entry in listed:
             held.setdefault(named[entry.at], []).append(entry)
-        counts[period] = {name: sum(entry.count for entry in own) for name, own in held.items()}
+        counts[period] = {name: sum(entry.count for entry in alike) for name, alike in held.items()}
         fleet[period] = tuple(
             Replicas(
                 name, c.demand, c.role, c.pool, c.layout, counts[period][name],
@@ -139,15 +139,15 @@ def _column(
     sent = Fraction(0)
     if entry.role == "prefill":
         sent = max(entry.transfer_s, slowest_transfer(cluster, before, demand, entry.bucket))
-    own = (cluster, demand, entry.role, pool, layout)
+    asked = (cluster, demand, entry.role, pool, layout)
     if entry.rate:
         try:
-            column = priced_column(*own, entry.rate / pool.availability, sent, bucket=entry.bucket)
+            column = priced_column(*asked, entry.rate / pool.availability, sent, bucket=entry.bucket)
         except UnservedError:
             pass
         else:
             return column, [], _rated(claim, column.requests_per_s, "served within the limits")
-    most = _most(own, sent, entry.bucket)
+    most = _most(asked, sent, entry.bucket)
     if most is not None:
         return most, [], _rated(claim, most.requests_per_s, "the most that it serves within the limits")
     named = column_layout(demand, layout_name(layout), entry.bucket)
@@ -157,7 +157,7 @@ def _column(
         power_w=power_of(cluster, pool.name, layout.devices), priced=layout, bucket=entry.bucket,
     )  # fmt: skip
     try:
-        priced_column(*own, _LEAST_RATE, sent, bucket=entry.bucket)
+        priced_column(*asked, _LEAST_RATE, sent, bucket=entry.bucket)
         reasons = [Broken("request_rate", f"{nothing.name} serves nothing within its limits", nothing.name)]
     except UnservedError as error:
         said = [(str(v.family), v.message) for v in error.violations] or [("replica", str(error))]
@@ -219,13 +219,13 @@ class FleetJudgement:
 
     def to_json(self) -> dict[str, Any]:
         """``shardproof/verdict/1`` of a fleet."""
-        own = self.found.document
+        document = self.found.document
         return {
             "schema": "shardproof/verdict/1",
             "feasible": self.feasible,
             "violations": [
                 broken.to_json()
-                | ({} if at is None else dict(zip(("line", "column"), own.locate(at), strict=True)))
+                | ({} if at is None else dict(zip(("line", "column"), document.locate(at), strict=True)))
                 | {"at": None if at is None else ".".join(map(str, at))}
                 for broken, at in self.violations
             ],
@@ -262,8 +262,8 @@ def judge_proposed(
     """
     cluster = found.cluster
     verdict = judge_fleet(cluster, priced.columns, fleet)
-    own = [broken for broken in verdict.broken if not (unlaid and broken.family == "capacity")]
-    violations = [*priced.broken, *((broken, priced.at.get(broken.column or "")) for broken in (*unlaid, *own))]
+    not_unlaid = [broken for broken in verdict.broken if not (unlaid and broken.family == "capacity")]
+    violations = [*priced.broken, *((broken, priced.at.get(broken.column or "")) for broken in (*unlaid, *not_unlaid))]
     figures = figures_of(cluster, priced.columns, fleet, verdict)
     claims = (*priced.claims, *_stated(found, priced, fleet, verdict, figures), *_claims(found, figures))
     return FleetJudgement(found, priced, fleet, verdict, tuple(violations), figures, claims, chosen)
@@ -305,16 +305,18 @@ def _figures_of_period(
         sheet.count(f"{label}{pool.name}.idle", pool.devices - used, "free − in use", f"{pool.devices:,} − {used:,}")
     idle = sum(verdict.idle.get(period.name, {}).values())
     sheet.count(f"{label}idle", idle, "free − Σ count · devices of a replica", f"… − ({terms})")
-    for name, own in verdict.demands.get(period.name, {}).items():
+    for name, figures in verdict.demands.get(period.name, {}).items():
         at = f"{label}{name}"
         served = " + ".join(
             f"{r.count}·{float(known[r.column].requests_per_s):.6g}" for r in replicas if r.demand == name
         )
         rate = Dimension.PER_SECOND
-        sheet.put(f"{at}.request_rate", own.rate, rate, "requests/s asked for")
+        sheet.put(f"{at}.request_rate", figures.rate, rate, "requests/s asked for")
         chain = "least over its chains of roles of Σ count · requests/s of a replica"
-        sheet.put(f"{at}.capacity", own.capacity, rate, chain, served)
-        sheet.put(f"{at}.after_loss", own.after_worst, rate, "capacity − what the worst node, or rack, to lose serves")
+        sheet.put(f"{at}.capacity", figures.capacity, rate, chain, served)
+        sheet.put(
+            f"{at}.after_loss", figures.after_worst, rate, "capacity − what the worst node, or rack, to lose serves"
+        )
         mine = [r for r in replicas if r.demand == name]
         sheet.count(f"{at}.replicas", sum(r.count for r in mine), "Σ count")
         sheet.count(f"{at}.devices", sum(r.count * known[r.column].devices for r in mine), "Σ count · devices")
@@ -364,18 +366,20 @@ def _stated(
     cluster = found.cluster
     derived = fleet_json(cluster, priced.columns, fleet, verdict)
     for period in cluster.periods:
-        own = derived["periods"].get(period.name, derived)
+        derived_here = derived["periods"].get(period.name, derived)
         at = found.claimed_at[period.name]
-        shown = {f"{r['demand']}/{r['role']}/{r['pool']}/{r['name']}": r for r in own["replicas"]}
+        shown = {f"{r['demand']}/{r['role']}/{r['pool']}/{r['name']}": r for r in derived_here["replicas"]}
         for entry in found.periods[period.name]:
             of = shown[priced.named[entry.at]]
             yield from _leaves(found, (*entry.at, "figures"), of["figures"])
             yield from _leaves(found, (*entry.at, "share"), of["share"] * entry.count / of["count"])
         for demand in cluster.demands:
             place = (*at, "demands", demand.name)
-            yield from _leaves(found, place, own["demands"][demand.name], besides=("worst_loss",))
-            yield from _worst(found, place, own["demands"][demand.name], _loss(found, priced, fleet, period, place))
-        yield from _leaves(found, (*at, "idle"), own["idle"])
+            yield from _leaves(found, place, derived_here["demands"][demand.name], besides=("worst_loss",))
+            yield from _worst(
+                found, place, derived_here["demands"][demand.name], _loss(found, priced, fleet, period, place)
+            )
+        yield from _leaves(found, (*at, "idle"), derived_here["idle"])
     name = FLEET_UNITS[cluster.objective]
     if found.is_result and found.document.get(("objective", "name")) == name:
         claim = _claim(found, ("objective", "value"), _DIMENSIONS[cluster.objective])
@@ -420,7 +424,9 @@ def _leaves(found: FleetDocument, at: At, derived: Any, besides: Sequence[str] =
                 raise found.document.error("unknown key", (*at, key), nearest(key, known))
             yield from _leaves(found, (*at, key), derived[key])
         return
-    dimension = next((own for suffix, own in _SUFFIXES if str(at[-1]).endswith(suffix)), Dimension.COUNT)
+    dimension = next(
+        (dimension_of for suffix, dimension_of in _SUFFIXES if str(at[-1]).endswith(suffix)), Dimension.COUNT
+    )
     claim = _claim(found, at, dimension)
     if claim is None:
         return

@@ -60,7 +60,7 @@ def replica_problem(
     longest = demand.buckets[bucket]
     firsts = {name: getattr(demand.limits, name) for name in Limits.model_fields if name.startswith("ttft")}
     limits = demand.limits.model_copy(
-        update={name: None if own is None else max(own - sent_s, Fraction(0)) for name, own in firsts.items()}
+        update={name: None if limit is None else max(limit - sent_s, Fraction(0)) for name, limit in firsts.items()}
     )
     return Problem(
         name=cluster.name, model=demand.model, hardware=pool.hardware, devices=devices,
@@ -108,11 +108,11 @@ def device_link(cluster: Cluster, pool: Pool) -> Fraction:
     """Bytes/s of one device to other nodes: the fabric's, or its share of the slowest link stated of the pool."""
     assert pool.hardware is not None  # noqa: S101 - refused where clusters are read
     fabric = pool.hardware.tiers[-1]
-    found = [Fraction(fabric.bandwidth) * fabric.efficiency.value / fabric.oversubscription]
+    links = [Fraction(fabric.bandwidth) * fabric.efficiency.value / fabric.oversubscription]
     for link, speed in cluster.links.items():
         if any(link in {f"{pool.name}-{other.name}", f"{other.name}-{pool.name}"} for other in cluster.pools):
-            found.append(Fraction(speed, pool.devices_per_node))
-    return min(found)
+            links.append(Fraction(speed, pool.devices_per_node))
+    return min(links)
 
 
 def shard_bytes(problem: Problem, layout: Layout) -> int:
@@ -147,11 +147,11 @@ def priced_column(
         Where model, hardware and workload do not go together.
     """
     problem = replica_problem(cluster, demand, role, pool, layout.devices, bucket)
-    found = structural_violations(problem, layout)
+    broken = structural_violations(problem, layout)
     if layout.replicas != 1:
         raise UnservedError(f"the layout is {layout.replicas} replicas")
-    if any(violation.family in BLOCKING for violation in found):
-        raise UnservedError(str(found[0]), found)
+    if any(violation.family in BLOCKING for violation in broken):
+        raise UnservedError(str(broken[0]), broken)
     transfer = Fraction(0)
     if role != "aggregated" and len(demand.chains) > 1:
         transfer = transfer_of(problem, cluster, pool, layout)
@@ -162,9 +162,9 @@ def priced_column(
         problem = replica_problem(cluster, demand, role, pool, layout.devices, bucket, sent_s=transfer)
     problem = at_rate(problem, rate)
     evaluation = evaluate(problem, layout)
-    found += priced_violations(problem, evaluation)
-    if found:
-        raise UnservedError(str(found[0]), found)
+    broken += priced_violations(problem, evaluation)
+    if broken:
+        raise UnservedError(str(broken[0]), broken)
     ttft = evaluation.ttft_s
     return Column(
         demand=demand.name, role=role, pool=pool.name,
@@ -187,19 +187,19 @@ def most_served(
             return priced_column(cluster, demand, role, pool, layout, rate, sent_s, bucket=bucket)
         except UnservedError:
             return None
-    low, high, found = Fraction(0), top, None
+    low, high, best = Fraction(0), top, None
     for number in range(_HALVINGS):
         rate = _rounded((low + high) / 2 if number else top)
         try:
-            found, low = (
+            best, low = (
                 priced_column(cluster, demand, role, pool, layout, rate, sent_s, bucket=bucket),
                 rate,
             )
         except UnservedError:
             high = rate
-        if found is not None and (low == _rounded(top) or high - low <= high / 2000):
+        if best is not None and (low == _rounded(top) or high - low <= high / 2000):
             break
-    return found
+    return best
 
 
 def _rounded(rate: Fraction, digits: int = _DIGITS) -> Fraction:
@@ -214,17 +214,17 @@ def _rounded(rate: Fraction, digits: int = _DIGITS) -> Fraction:
 
 def slowest_transfer(cluster: Cluster, columns: Sequence[Column], demand: Demand, bucket: int = 0) -> Fraction:
     """Seconds of the slowest transfer that a decode replica takes of a request of a bucket, or of a shorter one."""
-    found = [Fraction(0)]
+    seconds = [Fraction(0)]
     for column in columns:
         if (column.demand, column.role) != (demand.name, "decode"):
             continue
         if column.bucket <= bucket or column.priced is None:
-            found.append(column.transfer_s)
+            seconds.append(column.transfer_s)
             continue
         pool = cluster.pool[column.pool]
         problem = replica_problem(cluster, demand, "decode", pool, column.devices, bucket)
-        found.append(transfer_of(problem, cluster, pool, column.priced))
-    return max(found)
+        seconds.append(transfer_of(problem, cluster, pool, column.priced))
+    return max(seconds)
 
 
 def layout_name(layout: Layout) -> str:

@@ -32,20 +32,20 @@ def devices(problem: Problem, layout: Layout) -> Iterator[Violation]:
 
 def mesh(problem: Problem, layout: Layout) -> Iterator[Violation]:
     """tp·cp·dp = etp·ep·edp; without experts there is no expert mesh."""
-    found = layout.etp * layout.ep * layout.edp
+    product = layout.etp * layout.ep * layout.edp
     if problem.model.moe is None:
-        if found != 1:
+        if product != 1:
             yield Violation(
                 Family.MESH,
                 f"{problem.model.name} has no experts, but etp·ep·edp = {layout.etp}·{layout.ep}·{layout.edp}",
                 {"etp": layout.etp, "ep": layout.ep, "edp": layout.edp},
             )
-    elif found != layout.stage_devices:
+    elif product != layout.stage_devices:
         yield Violation(
             Family.MESH,
             f"tp·cp·dp = {layout.tp}·{layout.cp}·{layout.dp} = {layout.stage_devices} devices a stage, but "
-            f"etp·ep·edp = {layout.etp}·{layout.ep}·{layout.edp} = {found}",
-            {"attention_devices": layout.stage_devices, "expert_devices": found},
+            f"etp·ep·edp = {layout.etp}·{layout.ep}·{layout.edp} = {product}",
+            {"attention_devices": layout.stage_devices, "expert_devices": product},
         )
 
 
@@ -102,9 +102,9 @@ def _divisions(problem: Problem, shape: Shape) -> Iterator[tuple[str, Breach]]:
 def divisibility(problem: Problem, layout: Layout) -> Iterator[Violation]:
     """Heads and dense widths divide by tp, expert widths by etp, and every ep rank holds an expert; in every block."""
     for axis, breach in _divisions(problem, layout.shape):
-        found = breach(getattr(layout, axis))
-        if found is not None:
-            yield found
+        violation = breach(getattr(layout, axis))
+        if violation is not None:
+            yield violation
 
 
 def placement(problem: Problem, layout: Layout) -> Iterator[Violation]:
@@ -179,11 +179,11 @@ def search(problem: Problem, layout: Layout) -> Iterator[Violation]:
 
 def chunk(problem: Problem, layout: Layout) -> Iterator[Violation]:
     """A prompt is taken in pieces only where the workload allows it."""
-    work, own = problem.workload, layout.prefill_chunk
-    if own is not None and work.prompts and not work.splits and own < work.computed_input_tokens:
+    work, taken = problem.workload, layout.prefill_chunk
+    if taken is not None and work.prompts and not work.splits and taken < work.computed_input_tokens:
         prompt = work.computed_input_tokens
-        said = f"prefill_chunk={own} cuts a prompt of {prompt:,} tokens, which {work.named} takes whole"
-        yield Violation(Family.BATCH, said, {"prefill_chunk": own, "prompt": prompt})
+        said = f"prefill_chunk={taken} cuts a prompt of {prompt:,} tokens, which {work.named} takes whole"
+        yield Violation(Family.BATCH, said, {"prefill_chunk": taken, "prompt": prompt})
 
 
 def engine(problem: Problem, layout: Layout, engines: Sequence[Engine] | None = None) -> Iterator[Violation]:
@@ -193,14 +193,14 @@ def engine(problem: Problem, layout: Layout, engines: Sequence[Engine] | None = 
     """
     shape = layout.shape
     bound = (problem.engine,) if engines is None else engines
-    found = ((axis, breach, breach(getattr(layout, axis))) for axis, breach in _divisions(problem, shape))
-    broken = [(axis, breach, said) for axis, breach, said in found if said is not None]
+    divisions = ((axis, breach, breach(getattr(layout, axis))) for axis, breach in _divisions(problem, shape))
+    broken = [(axis, breach, said) for axis, breach, said in divisions if said is not None]
     told: list[EngineRule] = []
-    for own in bound:
-        if own.members and not own.accepts(problem, shape):
-            yield from _union(problem, shape, own, [(axis, breach) for axis, breach, _ in broken])
+    for one in bound:
+        if one.members and not one.accepts(problem, shape):
+            yield from _union(problem, shape, one, [(axis, breach) for axis, breach, _ in broken])
             continue
-        for rule, said in own.refusals(problem, shape):
+        for rule, said in one.refusals(problem, shape):
             told.append(rule)
             yield Violation(Family.ENGINE, said)
     for axis, breach, violation in broken:
@@ -218,7 +218,7 @@ def _union(problem: Problem, shape: Shape, union: Engine, broken: Sequence[tuple
         for member in union.members
     ]  # fmt: skip
     if all(left):
-        yield from (Violation(Family.ENGINE, said) for own in left for said in own)
+        yield from (Violation(Family.ENGINE, said) for refusals in left for said in refusals)
 
 
 def _cover(rule: EngineRule, problem: Problem, shape: Shape, axis: str, breach: Breach, *, by_rule: bool) -> bool:
@@ -268,7 +268,7 @@ def why_not(problem: Problem) -> Iterator[str]:
     def broken(axis: str, degree: int) -> list[str]:
         degrees = {"tp": degree} if axis == "tp" else {"dp": degree, "etp": 1, "ep": 1, "edp": 1} | {axis: degree}
         layout = Layout.model_validate({"tp": 1, "batch": 1} | degrees)
-        return [found.message for found in divisibility(problem, layout)]
+        return [violation.message for violation in divisibility(problem, layout)]
 
     for axis in _DIVIDING:
         asked = getattr(problem.search, axis) or ()

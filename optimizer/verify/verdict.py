@@ -74,7 +74,7 @@ class Verdict:
     def to_json(self) -> dict[str, Any]:
         """``shardproof/verdict/1``."""
         layout = self.layout
-        found: dict[str, Any] = {
+        document: dict[str, Any] = {
             "schema": "shardproof/verdict/1",
             "feasible": self.feasible,
             "violations": [violation.to_json() for violation in self.violations],
@@ -85,19 +85,19 @@ class Verdict:
             "outside_lattice": list(self.outside_lattice),
             "derivations": [figure.to_json() for figure in self.figures.values()],
         }
-        return found if self.accuracy is None else found | {"accuracy": self.accuracy}
+        return document if self.accuracy is None else document | {"accuracy": self.accuracy}
 
 
 def layout_json(layout: Layout, cuts: tuple[int, ...] | None) -> dict[str, Any]:
     """``layout`` of a result: degrees, devices, replicas, batch, chunk and stages."""
     names = ("tp", "cp", "dp", "pp", "etp", "ep", "edp", "devices", "replicas", "batch", "prefill_chunk")
-    found: dict[str, Any] = {name: getattr(layout, name) for name in names}
+    document: dict[str, Any] = {name: getattr(layout, name) for name in names}
     first, stages = 0, []
     for layers in cuts or ():
         stages.append({"first_layer": first, "layers": layers})
         first += layers
     overlap = {} if layout.overlap == "none" else {"overlap": layout.overlap}
-    return found | overlap | {"stages": stages or None}
+    return document | overlap | {"stages": stages or None}
 
 
 def judge_layout(
@@ -124,16 +124,16 @@ def judge_layout(
     if placed:
         layout = layout.model_copy(update={"redundant_slots": placed.redundant})
     imbalance: Imbalance = placed.imbalance if placed else None
-    found = structural_violations(problem, layout, engines=engines)
-    found += placed.violations if placed else ()
-    if any(violation.family in BLOCKING for violation in found):
-        return Verdict(problem, layout, convention, found, None, {})
+    violations = structural_violations(problem, layout, engines=engines)
+    violations += placed.violations if placed else ()
+    if any(violation.family in BLOCKING for violation in violations):
+        return Verdict(problem, layout, convention, violations, None, {})
     evaluation = evaluate(problem, layout, imbalance=imbalance)
     figures = derive(problem, layout, evaluation)
     document = figures_json(problem, layout, evaluation, figures)
-    found += priced_violations(problem, evaluation, imbalance)
+    violations += priced_violations(problem, evaluation, imbalance)
     figures = {**figures, **extra_figures(problem, evaluation, figures, imbalance)}
-    return Verdict(problem, layout, convention, found, evaluation, figures, (), document, imbalance)
+    return Verdict(problem, layout, convention, violations, evaluation, figures, (), document, imbalance)
 
 
 def bound_engines(problem: Problem, convention: str | None) -> tuple[Engine, ...]:
@@ -141,8 +141,8 @@ def bound_engines(problem: Problem, convention: str | None) -> tuple[Engine, ...
     named = next((rule.engine for name, rule in CONVENTIONS.items() if name == convention), None)
     if named is None or named == problem.engine.name:
         return (problem.engine,)
-    own = engine_named(named)
-    return (own,) if problem.engine.name == ANY else (problem.engine, own)
+    engine = engine_named(named)
+    return (engine,) if problem.engine.name == ANY else (problem.engine, engine)
 
 
 def judge(document: LayoutDocument) -> Verdict:

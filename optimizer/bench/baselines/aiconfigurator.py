@@ -76,18 +76,18 @@ def question(problem: Problem) -> Question | None:
     askable = work.mixes and problem.objective in _OBJECTIVES and not work.mtp_tokens
     if model is None or system is None or not askable or problem.engine_name not in BACKENDS:
         return None
-    found = [
+    command = [
         "cli", "default", "--model-path", model, "--total-gpus", str(problem.devices), "--system", system,
         "--backend", BACKENDS[problem.engine_name], "--serving-mode", "agg", "--top-n", "1", "--no-color",
         "--isl", str(work.input_tokens), "--osl", str(work.output_tokens),
     ]  # fmt: skip
     if limits.ttft is not None:
-        found += ["--ttft", f"{float(limits.ttft * 1000):g}"]
+        command += ["--ttft", f"{float(limits.ttft * 1000):g}"]
     if limits.tpot is not None:
-        found += ["--tpot", f"{float(limits.tpot * 1000):g}"]
+        command += ["--tpot", f"{float(limits.tpot * 1000):g}"]
     if work.prefix_cache_hit:
-        found += ["--prefix", str(work.input_tokens - work.computed_input_tokens)]
-    return Question(tuple(found))
+        command += ["--prefix", str(work.input_tokens - work.computed_input_tokens)]
+    return Question(tuple(command))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +111,11 @@ def read_answer(folder: Path) -> Answer | None:
         return None
     try:
         count = {name: int(float(row[name] or 1)) for name in _COLUMNS}
-        own = float(row["tokens/s/gpu"])
+        estimate = float(row["tokens/s/gpu"])
     except (KeyError, ValueError) as error:
         raise StoppedError(f"aiconfigurator: {file.name} is not understood: {error}") from None
     shape = Shape(count["tp"], count["cp"], count["moe_tp"], count["moe_ep"], count["pp"])
-    return Answer(shape, count["bs"], max(count["ctx_tokens"], 1), own)
+    return Answer(shape, count["bs"], max(count["ctx_tokens"], 1), estimate)
 
 
 def ask(question: Question, program: str, patience_s: float) -> tuple[Answer | None, float]:
@@ -156,21 +156,21 @@ def reprice(problem: Problem, pricer: Pricer, answer: Answer) -> tuple[Priced | 
     if not replicas:
         return None, f"its replica of {shape.devices} devices does not fit {problem.devices}"
     layout = layout_of(problem, shape, replicas, answer.chunk, answer.batch)
-    own = f"its own estimate: {answer.tokens_per_s_per_device:g} tokens/s and device"
+    estimate = f"its own estimate: {answer.tokens_per_s_per_device:g} tokens/s and device"
     if pricer.valid(layout):
-        found, broken = pricer.price(layout)
-        if found is not None:
-            return found, own
+        priced, broken = pricer.price(layout)
+        if priced is not None:
+            return priced, estimate
     else:
         broken = {"structure"}
     best: Priced | None = None
     for chunk in axes(problem).chunks:
         other = layout_of(problem, shape, replicas, chunk)
-        found = pricer.best_batch(other) if pricer.valid(other) else None
-        if found is not None and better(problem, found, best):
-            best = found
+        priced = pricer.best_batch(other) if pricer.valid(other) else None
+        if priced is not None and better(problem, priced, best):
+            best = priced
     changed = f"batch {answer.batch} with chunks of {answer.chunk} breaks {', '.join(sorted(broken))} here"
-    return best, f"{own}; {changed}" + ("; its degrees with our batch" if best else "")
+    return best, f"{estimate}; {changed}" + ("; its degrees with our batch" if best else "")
 
 
 def propose(
@@ -180,5 +180,5 @@ def propose(
     answer, wall_s = ask(asked, program, patience_s)
     if answer is None:
         return None, "it says that nothing fits", wall_s
-    found, note = reprice(problem, pricer, answer)
-    return found, note, wall_s
+    priced, note = reprice(problem, pricer, answer)
+    return priced, note, wall_s

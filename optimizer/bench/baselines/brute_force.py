@@ -26,13 +26,13 @@ def _with_cuts(layout: Layout, parts: tuple[int, ...]) -> Layout:
 
 
 def _shapes(problem: Problem) -> Iterator[Shape]:
-    own = axes(problem)
-    for tp in own.tp:
-        for cp in own.cp:
-            for etp in own.etp:
-                for ep in own.ep:
-                    for pp in own.pp:
-                        for redundant, overlap in product(own.redundant, own.overlap):
+    lattice = axes(problem)
+    for tp in lattice.tp:
+        for cp in lattice.cp:
+            for etp in lattice.etp:
+                for ep in lattice.ep:
+                    for pp in lattice.pp:
+                        for redundant, overlap in product(lattice.redundant, lattice.overlap):
                             shape = Shape(tp, cp, etp, ep, pp, redundant, overlap)
                             if shape.devices <= problem.devices and (shape.spread or not overlap):
                                 yield shape
@@ -45,9 +45,9 @@ def _largest_batch(pricer: Pricer, layout: Layout) -> int:
     low, high = 0, 1
 
     def fits(batch: int) -> bool:
-        found = pricer.evaluation(layout.model_copy(update={"batch": batch}))
-        held = sum(stage.total_bytes for stage in found.memory)
-        return held <= layout.pp * pricer.problem.capacity_bytes and found.steps.share <= 1
+        evaluation = pricer.evaluation(layout.model_copy(update={"batch": batch}))
+        held = sum(stage.total_bytes for stage in evaluation.memory)
+        return held <= layout.pp * pricer.problem.capacity_bytes and evaluation.steps.share <= 1
 
     while fits(high) and high < 2**16:
         low, high = high, 2 * high
@@ -61,12 +61,14 @@ def propose(problem: Problem, pricer: Pricer) -> tuple[Priced | None, bool] | No
     """The best of all layouts, and whether all stage cuts were among them; None where there are too many layouts."""
     points: list[tuple[Layout, int]] = []
     work = narrow = 0
-    layers, own = problem.model.layer_count, axes(problem)
-    spanned = prod(map(len, (own.tp, own.cp, own.etp, own.ep, own.pp, own.redundant, own.chunks)))
+    layers, lattice = problem.model.layer_count, axes(problem)
+    spanned = prod(
+        map(len, (lattice.tp, lattice.cp, lattice.etp, lattice.ep, lattice.pp, lattice.redundant, lattice.chunks))
+    )
     if spanned > 20 * pricer.budget:
         return None
     for shape in _shapes(problem):
-        for chunk in own.chunks:
+        for chunk in lattice.chunks:
             for replicas in replica_counts(problem, pricer, shape):
                 layout = layout_of(problem, shape, replicas, chunk)
                 if not pricer.valid(layout):

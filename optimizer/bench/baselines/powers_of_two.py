@@ -20,21 +20,21 @@ def _powers(values: tuple[int, ...]) -> list[int]:
 
 def grid(problem: Problem) -> list[tuple[Shape, int | None]]:
     """Degrees and chunks of the grid: TP within the node, no context parallelism."""
-    own, node = axes(problem), problem.hardware.devices_per_node
-    found = []
-    chunks = [chunk for chunk in own.chunks if chunk is None or chunk & (chunk - 1) == 0] or [own.chunks[-1]]
-    cp = own.cp[0] if own.cp else 1
-    for tp in _powers(own.tp):
-        for etp in _powers(own.etp):
+    lattice, node = axes(problem), problem.hardware.devices_per_node
+    points = []
+    chunks = [chunk for chunk in lattice.chunks if chunk is None or chunk & (chunk - 1) == 0] or [lattice.chunks[-1]]
+    cp = lattice.cp[0] if lattice.cp else 1
+    for tp in _powers(lattice.tp):
+        for etp in _powers(lattice.etp):
             if tp > node or etp > node:
                 continue
-            for ep in _powers(own.ep):
-                for pp in _powers(own.pp):
-                    for redundant, overlap in product(own.redundant, own.overlap):
+            for ep in _powers(lattice.ep):
+                for pp in _powers(lattice.pp):
+                    for redundant, overlap in product(lattice.redundant, lattice.overlap):
                         shape = Shape(tp, cp, etp, ep, pp, redundant, overlap)
                         if shape.devices <= problem.devices and (shape.spread or not overlap):
-                            found += [(shape, chunk) for chunk in chunks]
-    return found
+                            points += [(shape, chunk) for chunk in chunks]
+    return points
 
 
 def propose(problem: Problem, pricer: Pricer) -> Priced | None:

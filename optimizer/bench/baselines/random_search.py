@@ -16,19 +16,20 @@ DRAWS_EACH = 10
 
 def propose(problem: Problem, pricer: Pricer) -> Priced | None:
     """The best of what the budget allows to draw."""
-    own, rng = axes(problem), Random(problem.seed)  # noqa: S311 - a sample, no secret
-    if not (own.tp and own.cp and own.pp and own.etp and own.ep):
+    lattice, rng = axes(problem), Random(problem.seed)  # noqa: S311 - a sample, no secret
+    if not (lattice.tp and lattice.cp and lattice.pp and lattice.etp and lattice.ep):
         return None
     for _ in range(DRAWS_EACH * pricer.budget):
         if pricer.spent:
             break
         tp, cp, etp, ep, pp, redundant = (
-            rng.choice(values) for values in (own.tp, own.cp, own.etp, own.ep, own.pp, own.redundant)
+            rng.choice(values)
+            for values in (lattice.tp, lattice.cp, lattice.etp, lattice.ep, lattice.pp, lattice.redundant)
         )
-        shape, chunk = Shape(tp, cp, etp, ep, pp, redundant), rng.choice(own.chunks)
-        if shape.spread and own.overlap:
-            shape = replace(shape, overlap=rng.choice(own.overlap))
-        if shape.devices > problem.devices or shape.overlap not in own.overlap:
+        shape, chunk = Shape(tp, cp, etp, ep, pp, redundant), rng.choice(lattice.chunks)
+        if shape.spread and lattice.overlap:
+            shape = replace(shape, overlap=rng.choice(lattice.overlap))
+        if shape.devices > problem.devices or shape.overlap not in lattice.overlap:
             continue
         counts = list(replica_counts(problem, pricer, shape))
         if not counts:

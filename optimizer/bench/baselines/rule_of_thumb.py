@@ -45,24 +45,24 @@ def _at(problem: Problem, pricer: Pricer, own: Axes, tp: int, pp: int) -> Priced
         for chunk in chunks(own):
             for replicas in replica_counts(problem, pricer, shape):
                 layout = layout_of(problem, shape, replicas, chunk)
-                found = pricer.best_batch(layout) if pricer.valid(layout) else None
-                if found is not None:
-                    best = found if better(problem, found, best) else best
+                priced = pricer.best_batch(layout) if pricer.valid(layout) else None
+                if priced is not None:
+                    best = priced if better(problem, priced, best) else best
                     break
     return best
 
 
 def propose(problem: Problem, pricer: Pricer) -> Priced | None:
     """The first degrees of the rule that keep every limit, at their largest batch; the better school."""
-    own = axes(problem)
-    if not (own.tp and own.pp and own.etp and own.ep and own.cp):
+    lattice = axes(problem)
+    if not (lattice.tp and lattice.pp and lattice.etp and lattice.ep and lattice.cp):
         return None
     best: Priced | None = None
-    for school in _degrees(problem, own):
+    for school in _degrees(problem, lattice):
         for tp, pp in school:
-            found = _at(problem, pricer, own, tp, pp)
-            if found is not None:
-                best = found if better(problem, found, best) else best
+            priced = _at(problem, pricer, lattice, tp, pp)
+            if priced is not None:
+                best = priced if better(problem, priced, best) else best
                 break
             if pricer.spent:
                 return best

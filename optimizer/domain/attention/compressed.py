@@ -69,7 +69,7 @@ class CompressedAttention(Spec):
 
     def tensors(self, hidden: int) -> tuple[Tensor, ...]:
         role = Role.ATTENTION
-        found = [
+        tensors = [
             Tensor("q_a_proj", self.q_lora_rank, hidden, role),
             Tensor("q_a_norm", self.q_lora_rank, 1, Role.NORM, matrix=False),
             Tensor("q_b_proj", self.heads * self.head_dim, self.q_lora_rank, role, Split.ROWS),
@@ -86,13 +86,13 @@ class CompressedAttention(Spec):
             Tensor("sinks", self.heads, 1, role, Split.ROWS, matrix=False, bytes_each=4),
         ]
         if self.compress_ratio:
-            found += self._compressor("compressor_", self.head_dim, hidden, role)
+            tensors += self._compressor("compressor_", self.head_dim, hidden, role)
         if self.indexer is not None:
             width = self.indexer.heads * self.indexer.head_dim
-            found += self._compressor("indexer_", self.indexer.head_dim, hidden, Role.INDEXER)
-            found.append(Tensor("indexer_q", width, self.q_lora_rank, Role.INDEXER))
-            found.append(Tensor("indexer_weights", self.indexer.heads, hidden, Role.INDEXER, bytes_each=2))
-        return tuple(found)
+            tensors += self._compressor("indexer_", self.indexer.head_dim, hidden, Role.INDEXER)
+            tensors.append(Tensor("indexer_q", width, self.q_lora_rank, Role.INDEXER))
+            tensors.append(Tensor("indexer_weights", self.indexer.heads, hidden, Role.INDEXER, bytes_each=2))
+        return tuple(tensors)
 
     def _entries(self, first: int, last: int) -> int:
         """Cached vectors read, summed over query positions."""
@@ -116,11 +116,11 @@ class CompressedAttention(Spec):
         return state * (self.head_dim + self.indexer.head_dim) + keys
 
     def prefill_flops(self, first: int, last: int, tp: int) -> int:
-        found = 4 * -(-self.heads // tp) * self.head_dim * self._entries(first, last)
+        flops = 4 * -(-self.heads // tp) * self.head_dim * self._entries(first, last)
         if self.indexer is not None:
             width = self.indexer.heads * self.indexer.head_dim
-            found += 2 * width * sum_floored(first, last, self.compress_ratio)
-        return found
+            flops += 2 * width * sum_floored(first, last, self.compress_ratio)
+        return flops
 
     def decode_flops(self, first: int, last: int, tp: int) -> int:
         return self.prefill_flops(first, last, tp)

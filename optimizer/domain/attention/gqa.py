@@ -54,15 +54,15 @@ class GroupedQueryAttention(Spec):
     def tensors(self, hidden: int) -> tuple[Tensor, ...]:
         q_rows = self.heads * self.head_dim * (2 if self.output_gate else 1)
         widths = {"k_proj": self.kv_heads * self.head_dim, "v_proj": self.kv_heads * self._value_dim}
-        found = [Tensor("q_proj", q_rows, hidden, Role.ATTENTION, Split.ROWS)]
+        tensors = [Tensor("q_proj", q_rows, hidden, Role.ATTENTION, Split.ROWS)]
         kv_names = () if self.shares_cache else (("k_proj",) if self.values_are_keys else ("k_proj", "v_proj"))
-        found += [
+        tensors += [
             Tensor(name, widths[name], hidden, Role.ATTENTION, Split.KV_ROWS, heads=self.kv_heads) for name in kv_names
         ]
-        found.append(Tensor("o_proj", hidden, self.heads * self._value_dim, Role.ATTENTION, Split.COLS))
+        tensors.append(Tensor("o_proj", hidden, self.heads * self._value_dim, Role.ATTENTION, Split.COLS))
         if self.qkv_bias:
-            found.append(Tensor("q_bias", q_rows, 1, Role.ATTENTION, Split.ROWS, matrix=False))
-            found += [
+            tensors.append(Tensor("q_bias", q_rows, 1, Role.ATTENTION, Split.ROWS, matrix=False))
+            tensors += [
                 Tensor(
                     name.replace("proj", "bias"),
                     widths[name],
@@ -75,19 +75,19 @@ class GroupedQueryAttention(Spec):
                 for name in kv_names
             ]
         if self.out_bias:
-            found.append(Tensor("o_bias", hidden, 1, Role.ATTENTION, matrix=False))
+            tensors.append(Tensor("o_bias", hidden, 1, Role.ATTENTION, matrix=False))
         if self.qk_norm == "head":
-            found += [Tensor(name, self.head_dim, 1, Role.NORM, matrix=False) for name in ("q_norm", "k_norm")]
+            tensors += [Tensor(name, self.head_dim, 1, Role.NORM, matrix=False) for name in ("q_norm", "k_norm")]
         elif self.qk_norm == "query":
-            found.append(Tensor("q_norm", self.head_dim, 1, Role.NORM, matrix=False))
+            tensors.append(Tensor("q_norm", self.head_dim, 1, Role.NORM, matrix=False))
         elif self.qk_norm == "full":
-            found.append(Tensor("q_norm", self.heads * self.head_dim, 1, Role.NORM, Split.ROWS, matrix=False))
-            found.append(
+            tensors.append(Tensor("q_norm", self.heads * self.head_dim, 1, Role.NORM, Split.ROWS, matrix=False))
+            tensors.append(
                 Tensor("k_norm", widths["k_proj"], 1, Role.NORM, Split.KV_ROWS, heads=self.kv_heads, matrix=False)
             )
         if self.sinks:
-            found.append(Tensor("sinks", self.heads, 1, Role.ATTENTION, Split.ROWS, matrix=False))
-        return tuple(found)
+            tensors.append(Tensor("sinks", self.heads, 1, Role.ATTENTION, Split.ROWS, matrix=False))
+        return tuple(tensors)
 
     def _cached_width(self, tp: int) -> int:
         return -(-self.kv_heads // tp) * (self.head_dim + self._value_dim)

@@ -45,7 +45,7 @@ class Mamba2(Recurrent):
     def tensors(self, hidden: int) -> tuple[Tensor, ...]:
         role = Role.ATTENTION
         rows = self._inner + self._conv_channels + self.heads
-        found = [
+        tensors = [
             Tensor("in_proj", rows, hidden, role, Split.ROWS),
             Tensor("conv", self._conv_channels, self.conv_kernel, role, Split.ROWS, matrix=False),
             Tensor("dt_bias", self.heads, 1, role, Split.ROWS, matrix=False),
@@ -55,11 +55,11 @@ class Mamba2(Recurrent):
             Tensor("out_proj", hidden, self._inner, role, Split.COLS),
         ]
         if self.conv_bias:
-            found.append(Tensor("conv_bias", self._conv_channels, 1, role, Split.ROWS, matrix=False))
+            tensors.append(Tensor("conv_bias", self._conv_channels, 1, role, Split.ROWS, matrix=False))
         if self.proj_bias:
-            found.append(Tensor("in_proj_bias", rows, 1, role, Split.ROWS, matrix=False))
-            found.append(Tensor("out_proj_bias", hidden, 1, role, matrix=False))
-        return tuple(found)
+            tensors.append(Tensor("in_proj_bias", rows, 1, role, Split.ROWS, matrix=False))
+            tensors.append(Tensor("out_proj_bias", hidden, 1, role, matrix=False))
+        return tuple(tensors)
 
     def _state(self, tp: int) -> tuple[int, int]:
         return -(-self.heads // tp) * self.head_dim * self.state_size, self.state_bytes

@@ -30,8 +30,8 @@ class OfItsKind:
 
 def _read(written: object, serving: core_schema.ValidatorFunctionWrapHandler) -> Any:  # noqa: ANN401 - of its class
     kind = written.get("kind") if isinstance(written, dict) else getattr(written, "kind", None)
-    own = WORKLOADS.get(kind, ServingWorkload) if isinstance(kind, str) else ServingWorkload
-    return serving(written) if own is ServingWorkload else own.model_validate(written)
+    its_class = WORKLOADS.get(kind, ServingWorkload) if isinstance(kind, str) else ServingWorkload
+    return serving(written) if its_class is ServingWorkload else its_class.model_validate(written)
 
 
 AnyWorkload = Annotated[Workload, OfItsKind()]

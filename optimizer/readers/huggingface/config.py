@@ -93,9 +93,9 @@ class Config:
 
     def integer(self, *names: str, default: int | None = None, least: int = 1) -> int:
         """Whole number under one of several names; required where there is no default."""
-        found = self.optional(*names, least=least)
-        if found is not None:
-            return found
+        value = self.optional(*names, least=least)
+        if value is not None:
+            return value
         if default is None:
             self.refuse(names[0], "is required but missing")
         return default
@@ -136,20 +136,20 @@ class Config:
 
     def integers(self, name: str, *, length: int | None = None) -> list[int] | None:
         """List of whole numbers, or None; as `items`."""
-        found = self.items(name, length=length)
-        for index, entry in enumerate(found or ()):
+        values = self.items(name, length=length)
+        for index, entry in enumerate(values or ()):
             if isinstance(entry, bool) or not isinstance(entry, int):
                 self.refuse(name, f"entry {index} is {kind_of(entry)}, where a whole number is wanted")
-        return found
+        return values
 
     def names(self, name: str, allowed: Sequence[str], *, length: int) -> list[str] | None:
         """List of layer kinds, each one of `allowed`."""
-        found = self.items(name, length=length)
-        for index, entry in enumerate(found or ()):
+        values = self.items(name, length=length)
+        for index, entry in enumerate(values or ()):
             if entry not in allowed:
                 message = f"entry {index} is {shown(entry)}; understood: {', '.join(allowed)}"
                 self.refuse(name, message, nearest(entry, list(allowed)))
-        return found
+        return values
 
     def section(self, name: str) -> Config | None:
         """Mapping under a key, to be read in the same way, or None."""

@@ -111,10 +111,10 @@ def _block_indexer(config: Config) -> Indexer:
     section = config.section("sparse_attention_config") or config
     section.skip("use_sparse_attention", "sparse_attention_freq", "sparse_score_type", "sparse_init_block")
     section.skip("sparse_local_block", "sparse_disable_index_value")
-    found = Indexer(
+    indexer = Indexer(
         heads=section.integer("sparse_num_index_heads"),
         head_dim=section.integer("sparse_index_dim"),
         top_k=section.integer("sparse_topk_blocks") * section.integer("sparse_block_size"),
     )
     section.finish("minimax_m3 sparse attention")
-    return found
+    return indexer

@@ -20,14 +20,14 @@ def _order(config: Config, listed: str, lettered: str) -> list[str] | None:
     text = config.text(lettered)
     if names is None and text is None:
         return None
-    found = names if names is not None else [_LETTERS.get(letter, letter) for letter in text or ""]
-    for index, kind in enumerate(found):
+    order = names if names is not None else [_LETTERS.get(letter, letter) for letter in text or ""]
+    for index, kind in enumerate(order):
         if kind not in KINDS:
             name = listed if names is not None else lettered
             config.refuse(name, f"entry {index} is {kind!r}; understood: {', '.join(KINDS)} ({', '.join(_LETTERS)})")
-    if not found:
+    if not order:
         config.refuse(listed if names is not None else lettered, "must not be empty")
-    return found
+    return order
 
 
 def read_nemotron_h(config: Config) -> Reading:

@@ -29,10 +29,10 @@ class Reading:
 
 def layer_count(config: Config) -> int:
     """Layers of the main stack."""
-    found = config.integer("num_hidden_layers", "n_layer", "n_layers")
-    if found > MOST_LAYERS:
-        config.refuse("num_hidden_layers", f"must be at most {MOST_LAYERS:,}, not {found}")
-    return found
+    count = config.integer("num_hidden_layers", "n_layer", "n_layers")
+    if count > MOST_LAYERS:
+        config.refuse("num_hidden_layers", f"must be at most {MOST_LAYERS:,}, not {count}")
+    return count
 
 
 def gqa(
@@ -84,7 +84,7 @@ def next_token_layers(config: Config, block: str, *, own_embedding: bool) -> Mtp
 
 def runs_of(layers: Sequence[str]) -> tuple[Run, ...]:
     """Layers as the longest repeated patterns, first to last."""
-    found: list[Run] = []
+    runs: list[Run] = []
     start = 0
     while start < len(layers):
         length, count = max(
@@ -93,9 +93,9 @@ def runs_of(layers: Sequence[str]) -> tuple[Run, ...]:
         )
         if count < 2:
             length, count = 1, 1
-        found.append(Run(pattern=tuple(layers[start : start + length]), count=count))
+        runs.append(Run(pattern=tuple(layers[start : start + length]), count=count))
         start += length * count
-    return tuple(found)
+    return tuple(runs)
 
 
 def _repeats(layers: Sequence[str], start: int, length: int) -> int:

@@ -99,10 +99,10 @@ def precision_of(
     section.skip("moe_quant_algo")
     kv_cache = _kv_cache(section)
     section.finish("quantised")
-    found = _by_role(section, model, style, format_of, base)
+    formats = _by_role(section, model, style, format_of, base)
     if kv_cache is not None:
-        found["kv_cache"] = kv_cache
-    return ModelPrecision.model_validate(kept | found)
+        formats["kv_cache"] = kv_cache
+    return ModelPrecision.model_validate(kept | formats)
 
 
 def _reader(section: Config) -> Callable[[Config], FormatOf]:
@@ -130,13 +130,13 @@ def _reader(section: Config) -> Callable[[Config], FormatOf]:
 
 
 def _patterns(section: Config, *names: str) -> Patterns:
-    found: list[str] = []
+    patterns: list[str] = []
     for name in names:
         for entry in section.items(name) or ():
             if not isinstance(entry, str):
                 section.refuse(name, f"text is wanted in this list, not {shown(entry)}")
-            found.append(entry)
-    return Patterns(found, source=section.source)
+            patterns.append(entry)
+    return Patterns(patterns, source=section.source)
 
 
 def _all_but(kept: Patterns, wanted: str) -> FormatOf:
@@ -185,17 +185,17 @@ def _layers(section: Config) -> FormatOf:
     listed = section.section("quantized_layers")
     if listed is None:
         section.refuse("quantized_layers", "is required for mixed precision but missing")
-    found: dict[str, str] = {}
+    formats: dict[str, str] = {}
     for name in listed.data:
         entry = listed.section(name)
         algorithm = entry.text("quant_algo") if entry is not None else None
         if algorithm not in _ALGORITHMS:
             listed.refuse(name, f"{shown(algorithm)} is not understood; understood: {', '.join(_ALGORITHMS)}")
-        found[name] = _ALGORITHMS[algorithm]
+        formats[name] = _ALGORITHMS[algorithm]
 
     def format_of(_: Tensor, names: tuple[str, ...]) -> str | None:
         listed_as = (*names, *(name.split(".experts.", maxsplit=1)[0] + ".experts" for name in names))
-        return next((found[name] for name in listed_as if name in found), None)
+        return next((formats[name] for name in listed_as if name in formats), None)
 
     return format_of
 
@@ -260,12 +260,12 @@ def _grouped(section: Config) -> FormatOf:
     bits, group = section.integer("bits", "w_bit"), section.integer("group_size", "q_group_size", least=-1)
     listed: list[tuple[Patterns, str | None]] = []
     for rule in rules.data:
-        own = rules.section(rule)
+        group_section = rules.section(rule)
         pattern = Patterns([f"re:{rule.removeprefix('-:').removeprefix('+:')}"], source=section.source)
-        if own is not None and own.data and not rule.startswith("-:"):
-            own.skip(*_UNREAD.split())
-            listed.append((pattern, _group_format(own, bits, group)))
-            own.finish("quantised")
+        if group_section is not None and group_section.data and not rule.startswith("-:"):
+            group_section.skip(*_UNREAD.split())
+            listed.append((pattern, _group_format(group_section, bits, group)))
+            group_section.finish("quantised")
         elif rule.startswith("-:"):
             listed.append((pattern, None))
     return _first_of(listed, whole)
@@ -290,15 +290,15 @@ def _auto_round(section: Config) -> FormatOf:
     extra = section.section("extra_config")
     modules: dict[str | None, list[str]] = {}
     for name in extra.data if extra is not None else ():
-        own = extra.section(name) if extra is not None else None
-        if own is None:
+        layer = extra.section(name) if extra is not None else None
+        if layer is None:
             continue
-        own.skip(*_UNREAD.split())
-        own.skip("data_type", "sym")
-        kept = own.integer("bits", default=bits) >= _UNQUANTISED_BITS
-        own.skip("group_size")
+        layer.skip(*_UNREAD.split())
+        layer.skip("data_type", "sym")
+        kept = layer.integer("bits", default=bits) >= _UNQUANTISED_BITS
+        layer.skip("group_size")
         plain = all(part.isidentifier() or part.isdigit() for part in name.split("."))
-        modules.setdefault(None if kept else _group_format(own, bits, group), []).append(
+        modules.setdefault(None if kept else _group_format(layer, bits, group), []).append(
             name if plain else f"re:{name}"
         )
     listed = [(Patterns(names, source=section.source), form) for form, names in modules.items()]
@@ -339,30 +339,30 @@ def _by_role(section: Config, model: ModelSpec, style: str, format_of: FormatOf,
         for tensor in _matrices(model.blocks[name].tensors(model.hidden_size)):
             wanted = format_of(tensor, module_names(tensor.name, style, layer)) or base
             votes.setdefault((tensor.role, tensor.name), Counter())[wanted] += 1
-    found: dict[str, Any] = {}
+    formats: dict[str, Any] = {}
     exceptions: dict[str, str] = {}
     for role in _QUANTISED:
         mine = {tensor: next(iter(count)) for (of, tensor), count in votes.items() if of is role}
         if mine:
-            found[role.value] = Counter(mine.values()).most_common(1)[0][0]
-            exceptions |= {tensor: wanted for tensor, wanted in mine.items() if wanted != found[role.value]}
+            formats[role.value] = Counter(mine.values()).most_common(1)[0][0]
+            exceptions |= {tensor: wanted for tensor, wanted in mine.items() if wanted != formats[role.value]}
     _refuse_mixtures(section, votes)
-    if set(found.values()) == {base} and not exceptions:
-        found = {}
-    elif len(set(found.values())) == 1 and not exceptions:
-        found = {"weights": next(iter(found.values()))}
+    if set(formats.values()) == {base} and not exceptions:
+        formats = {}
+    elif len(set(formats.values())) == 1 and not exceptions:
+        formats = {"weights": next(iter(formats.values()))}
     if exceptions:
-        found["exceptions"] = exceptions
+        formats["exceptions"] = exceptions
     heads = [tensor for tensor in model.output_tensors() if tensor.role is Role.LM_HEAD and tensor.matrix]
     wanted_head = format_of(heads[0], ("lm_head", "model.lm_head", "head")) if heads else None
     if wanted_head is not None:
-        found["lm_head"] = wanted_head
-    if model.mtp is not None and found:
+        formats["lm_head"] = wanted_head
+    if model.mtp is not None and formats:
         tensors = _matrices(model.blocks[model.mtp.block].tensors(model.hidden_size))
         names = [(tensor, module_names(tensor.name, style, model.layer_count, mtp=True)) for tensor in tensors]
         if all(format_of(tensor, modules) is None for tensor, modules in names):
-            found["mtp"] = base
-    return found
+            formats["mtp"] = base
+    return formats
 
 
 def _refuse_mixtures(section: Config, votes: Votes) -> None:

@@ -118,8 +118,8 @@ def _text_model(outer: Config) -> tuple[str, Config]:
 
 
 def _tied(text: Config, outer: Config, *, default: bool) -> bool:
-    found = [part.flag("tie_word_embeddings") for part in (text, outer) if part.has("tie_word_embeddings")]
-    return found[0] if found else default
+    flags = [part.flag("tie_word_embeddings") for part in (text, outer) if part.has("tie_word_embeddings")]
+    return flags[0] if flags else default
 
 
 def _base(text: Config, outer: Config) -> str:

@@ -111,25 +111,25 @@ def _group_size(data: object) -> int | None:
         template = data.get("leaderWorkerTemplate")
         if isinstance(template, Mapping) and isinstance(template.get("size"), int):
             return int(template["size"])
-        return next((found for value in data.values() if (found := _group_size(value)) is not None), None)
+        return next((size for value in data.values() if (size := _group_size(value)) is not None), None)
     return None
 
 
 def _environment(document: Document, at: tuple[Step, ...]) -> dict[str, Word]:
     held = document.get(at)
-    found: dict[str, Word] = {}
+    environment: dict[str, Word] = {}
     if isinstance(held, Mapping):
         for key in held:
-            found[str(key)] = scalar(document, (*at, key))
+            environment[str(key)] = scalar(document, (*at, key))
     elif isinstance(held, list):
         for index, item in enumerate(held):
             if isinstance(item, Mapping) and isinstance(item.get("name"), str) and "value" in item:
-                found[item["name"]] = scalar(document, (*at, index, "value"))
+                environment[item["name"]] = scalar(document, (*at, index, "value"))
             elif isinstance(item, str) and "=" in item:
                 word = scalar(document, (*at, index))
                 name, _, _ = item.partition("=")
-                found[name] = word.part(len(name) + 1)
-    return found
+                environment[name] = word.part(len(name) + 1)
+    return environment
 
 
 def shown_devices(before: Sequence[Word], environment: Mapping[str, Word]) -> tuple[int, Place, str] | None:
@@ -140,20 +140,20 @@ def shown_devices(before: Sequence[Word], environment: Mapping[str, Word]) -> tu
         if word.text.startswith("--gpus="):
             return _counted(word.text.partition("=")[2].strip("\"'"), word, "--gpus")
     for name in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", DEVICES):
-        own = environment.get(name)
-        if own is not None and not own.unset:
-            return _counted(own.text if name == DEVICES else f"device={own.text}", own, name)
+        given = environment.get(name)
+        if given is not None and not given.unset:
+            return _counted(given.text if name == DEVICES else f"device={given.text}", given, name)
     return None
 
 
 def docker_environment(words: Sequence[Word]) -> dict[str, Word]:
     """Variables that ``docker run`` is given."""
-    found: dict[str, Word] = {}
+    environment: dict[str, Word] = {}
     for word, following in pairwise(words):
         if word.text in {"-e", "--env"} and "=" in following.text:
             name = following.text.partition("=")[0]
-            found[name] = following.part(len(name) + 1)
-    return found
+            environment[name] = following.part(len(name) + 1)
+    return environment
 
 
 def _counted(text: str, word: Word, name: str) -> tuple[int, Place, str] | None:
@@ -198,16 +198,16 @@ def _number(held: object) -> str:
 
 def _block(text: str, lines: list[str], line: int) -> tuple[Place, ...]:
     """Places of a block scalar's characters: its lines follow, indented."""
-    found: list[Place] = []
+    places: list[Place] = []
     at = line
     for part in re.split(r"(?<=\n)", text):
         while at < len(lines) and part.strip() and not lines[at].strip():
             at += 1
         indent = len(lines[at]) - len(lines[at].lstrip()) if at < len(lines) else 0
         extra = len(part) - len(part.lstrip(" "))
-        found.extend((at + 1, indent - extra + 1 + index) for index in range(len(part)))
+        places.extend((at + 1, indent - extra + 1 + index) for index in range(len(part)))
         at += 1
-    return tuple(found)
+    return tuple(places)
 
 
 def _referred(word: Word, environment: Mapping[str, Word]) -> Word:
@@ -217,14 +217,16 @@ def _referred(word: Word, environment: Mapping[str, Word]) -> Word:
         held = environment[match[1]]
         return Word(held.text, held.places, word.start, held.unset)
     if _REFERENCE.search(word.text) and " " not in word.text.strip() and "\n" not in word.text:
-        return Word(word.text, word.places, word.start, tuple(found[0] for found in _REFERENCE.finditer(word.text)))
+        return Word(
+            word.text, word.places, word.start, tuple(reference[0] for reference in _REFERENCE.finditer(word.text))
+        )
     return word
 
 
 def dockerfile(text: str, source: str) -> Iterator[Container]:
     """What the image of a Dockerfile runs: the last ENTRYPOINT and CMD."""
     image, environment = None, dict[str, Word]()
-    found: dict[str, tuple[str, int]] = {}
+    variables: dict[str, tuple[str, int]] = {}
     for match in re.finditer(r"^[ \t]*([A-Z]+)[ \t]+((?:[^\\\n]|\\(?:\r?\n|.))*)", text, re.MULTILINE):
         instruction, rest, at = match[1], match[2], match.start(2)
         if instruction == "FROM":
@@ -233,13 +235,13 @@ def dockerfile(text: str, source: str) -> Iterator[Container]:
             for pair in re.finditer(r"(\w+)[= ]\"?([^\s\"]*)\"?", rest):
                 environment[pair[1]] = placed_word(pair[2], _place(text, at + pair.start(2)))
         elif instruction in {"ENTRYPOINT", "CMD"}:
-            found[instruction] = (rest, at)
+            variables[instruction] = (rest, at)
     words: list[Word] = []
     shell = False
     for instruction in ("ENTRYPOINT", "CMD"):
-        if instruction not in found:
+        if instruction not in variables:
             continue
-        rest, at = found[instruction]
+        rest, at = variables[instruction]
         place = _place(text, at)
         if rest.lstrip().startswith("["):
             words.extend(_exec_form(rest, text, at, source))

@@ -108,17 +108,17 @@ class FlagTable:
     def has(self, flag: Flag, version: str | None) -> bool:
         """Whether a version may have a flag: it is not known to lack it."""
         wanted = version_key(version or self.newest)
-        keys = [version_key(own) for own in self.versions]
+        keys = [version_key(known) for known in self.versions]
         if flag.since is not None and wanted <= keys[self.versions.index(flag.since) - 1]:
             return False
         return flag.until is None or wanted < keys[self.versions.index(flag.until) + 1]
 
     def carrying(self, what: str, version: str | None = None) -> Flag:
         """The flag of a version that carries a field."""
-        found = [flag for flag in self.flags if flag.carries == what and self.has(flag, version)]
-        if not found:
+        flags = [flag for flag in self.flags if flag.carries == what and self.has(flag, version)]
+        if not flags:
             raise InternalError(f"{self.engine} has no flag that carries {what}")
-        return found[0]
+        return flags[0]
 
     def span(self, flag: Flag) -> str:
         """The versions that have a flag, in words."""
@@ -188,8 +188,8 @@ class Arguments:
 
     def last(self, carries: str) -> Given | None:
         """The flag that decides a field: the last one that is given, as argparse has it."""
-        found = [one for one in self.given if one.flag.carries == carries]
-        return found[-1] if found else None
+        given = [one for one in self.given if one.flag.carries == carries]
+        return given[-1] if given else None
 
 
 def parse(engine: str, words: Sequence[Word], source: str, version: str | None) -> Arguments:
@@ -208,15 +208,15 @@ def parse(engine: str, words: Sequence[Word], source: str, version: str | None) 
     known = table(engine)
     if version is not None:
         return _Parser(known, STYLES[engine], source, version).parse(words)
-    for own in reversed(known.versions):
-        parser = _Parser(known, STYLES[engine], source, own)
+    for release in reversed(known.versions):
+        parser = _Parser(known, STYLES[engine], source, release)
         try:
             arguments = parser.parse(words)
         except SpecError:
             if parser.other_versions:
                 continue
             raise
-        return arguments if own == known.newest else replace(arguments, version=own)
+        return arguments if release == known.newest else replace(arguments, version=release)
     return _Parser(known, STYLES[engine], source, None).parse(words)
 
 
@@ -237,13 +237,13 @@ class _Parser:
                 positional.append(word)
                 at += 1
                 continue
-            found = self._find(word)
+            flag_read = self._find(word)
             at += 1
-            if found is None:
+            if flag_read is None:
                 # What follows an unknown flag may be its value or not: it is passed over.
                 at += at < len(words) and not _is_flag(words[at])
                 continue
-            flag, on, path, attached = found
+            flag, on, path, attached = flag_read
             values, at = self._values(flag, word, attached, words, at, path=bool(path))
             given.append(Given(flag, word, values, on, path))
             self._check(given[-1])
@@ -291,13 +291,13 @@ class _Parser:
     def _abbreviated(self, word: Word, name: str) -> Flag | None:
         if not self.style.abbreviations or not name.startswith("--") or len(name) < 4:
             return None
-        names = {own: flag for own, flag in self.known.items() if own.startswith(name)}
-        found = {flag.name: flag for flag in names.values()}
-        if len(found) > 1:
+        names = {spelling: flag for spelling, flag in self.known.items() if spelling.startswith(name)}
+        flags = {flag.name: flag for flag in names.values()}
+        if len(flags) > 1:
             some = ", ".join(sorted(names)[:4])
             version = self.version or self.table.newest
             self._fault(word, f"ambiguous in {self.table.engine} {version}: it could be {some}", field=name)
-        return next(iter(found.values())) if len(found) == 1 else None
+        return next(iter(flags.values())) if len(flags) == 1 else None
 
     def _unknown(self, word: Word, name: str) -> None:
         version = self.version or self.table.newest
@@ -325,14 +325,14 @@ class _Parser:
             # Some launchers write --flag true.
             return (), at
         most = len(words) if flag.takes == "values" else 1
-        found: list[Word] = []
-        while at < len(words) and len(found) < most and not _is_flag(words[at]):
-            found.append(words[at])
+        values: list[Word] = []
+        while at < len(words) and len(values) < most and not _is_flag(words[at]):
+            values.append(words[at])
             at += 1
-        if not found and flag.takes != "optional":
+        if not values and flag.takes != "optional":
             follows = f", and {shown(words[at].text)} follows" if at < len(words) else ": is the command cut off?"
             self._fault(word, f"wants a value{follows}")
-        return tuple(found), at
+        return tuple(values), at
 
     def _check(self, one: Given) -> None:
         if one.open or not one.values or one.path:
@@ -376,14 +376,14 @@ def value_of(kind: str, text: str) -> Any:  # noqa: ANN401 - what the kind says
             raise ValueError(f"a whole number is wanted, not {shown(text)}")
         return int(text)
     if kind == "size":
-        found = re.fullmatch(r"([+-]?\d{1,15}(?:\.\d{1,9})?)([kKmMgGtT]?)", text)
-        if found is None:
+        number = re.fullmatch(r"([+-]?\d{1,15}(?:\.\d{1,9})?)([kKmMgGtT]?)", text)
+        if number is None:
             if text in {"auto", "-1"}:
                 return text
             raise ValueError(f"a whole number is wanted, such as 8192 or 8k, not {shown(text)}")
         from fractions import Fraction  # noqa: PLC0415 - one kind needs it
 
-        value = Fraction(found[1]) * _SCALES.get(found[2], 1)
+        value = Fraction(number[1]) * _SCALES.get(number[2], 1)
         if value.denominator != 1:
             raise ValueError(f"a whole number is wanted, not {shown(text)}")
         return int(value)
@@ -404,19 +404,19 @@ def value_of(kind: str, text: str) -> Any:  # noqa: ANN401 - what the kind says
 
 def merged(given: Iterable[Given]) -> dict[str, Any]:
     """One JSON object of ``--flag '{…}'`` and ``--flag.key value`` together."""
-    found: dict[str, Any] = {}
+    mapping: dict[str, Any] = {}
     for one in given:
         if not one.values or one.open:
             continue
         value = one.values[0].text
         if not one.path:
             read = value_of("json", value)
-            found |= read if isinstance(read, dict) else {"": read}
+            mapping |= read if isinstance(read, dict) else {"": read}
             continue
-        inner = found
+        inner = mapping
         for key in one.path[:-1]:
             deeper = inner.get(key)
             inner[key] = deeper if isinstance(deeper, dict) else {}
             inner = inner[key]
         inner[one.path[-1]] = value_of("json", value)
-    return found
+    return mapping

@@ -236,19 +236,19 @@ class Reading:
 
     def one(self, carries: str) -> Given | None:
         """The flag that decides a field."""
-        found = self.arguments.last(carries)
+        given = self.arguments.last(carries)
         self.used.update(id(one) for one in self.arguments.given if one.flag.carries == carries)
-        return found
+        return given
 
     def text(self, carries: str) -> str | None:
         """Text of a field, where it is known before the command runs."""
-        found = self.one(carries)
-        return None if found is None or found.open or not found.values else found.values[0].text
+        given = self.one(carries)
+        return None if given is None or given.open or not given.values else given.values[0].text
 
     def on(self, carries: str) -> bool:
         """Whether a switch is on."""
-        found = self.one(carries)
-        return found is not None and found.on and found.text.casefold() not in {"false", "0", "no"}
+        given = self.one(carries)
+        return given is not None and given.on and given.text.casefold() not in {"false", "0", "no"}
 
     def number(self, carries: str, default: int | None = None, *, least: int = 1, needed: bool = True) -> int | None:
         """Whole number of a field.
@@ -258,22 +258,22 @@ class Reading:
         needed
             Whether the layout depends on it: a value that only the running shell knows is then an error.
         """
-        found = self.one(carries)
-        if found is None or not found.values:
+        given = self.one(carries)
+        if given is None or not given.values:
             return default
-        if found.open:
+        if given.open:
             if needed:
-                what = ", ".join(found.values[0].unset)
-                self.fault(found, f"{what} is not set in this text: write the number in its place")
+                what = ", ".join(given.values[0].unset)
+                self.fault(given, f"{what} is not set in this text: write the number in its place")
             return default
         try:
-            value = value_of("size", found.values[0].text)
+            value = value_of("size", given.values[0].text)
         except ValueError:
             return default
         if not isinstance(value, int):
             return default
         if value < least:
-            self.fault(found, f"must be at least {least}, not {value}")
+            self.fault(given, f"must be at least {least}, not {value}")
             return default
         return value
 
@@ -283,30 +283,30 @@ class Reading:
 
     def share(self, carries: str) -> Fraction | None:
         """A share of memory."""
-        found = self.one(carries)
-        if found is None or found.open or not found.values:
+        given = self.one(carries)
+        if given is None or given.open or not given.values:
             return None
-        value = Fraction(found.values[0].text)
+        value = Fraction(given.values[0].text)
         if not 0 < value <= 1:
-            self.fault(found, f"is a share of memory, more than 0 and at most 1, not {found.values[0].text}")
+            self.fault(given, f"is a share of memory, more than 0 and at most 1, not {given.values[0].text}")
             return None
         return value
 
     def integers(self, carries: str) -> tuple[int, ...] | None:
         """Whole numbers of a list."""
-        found = self.one(carries)
-        if found is None or found.open:
+        given = self.one(carries)
+        if given is None or given.open:
             return None
-        return tuple(int(part) for value in found.values for part in value.text.strip("[]").split(",") if part.strip())
+        return tuple(int(part) for value in given.values for part in value.text.strip("[]").split(",") if part.strip())
 
     def choice(self, carries: str, known: Mapping[str, str | None]) -> str | None:
         """Our name for a format that the engine names; None where it is the engine's own choice."""
-        found = self.one(carries)
-        if found is None or found.open or not found.values:
+        given = self.one(carries)
+        if given is None or given.open or not given.values:
             return None
-        name = found.values[0].text
+        name = given.values[0].text
         if name.casefold() not in known:
-            self.fault(found, f"{shown(name)} is none of {', '.join(known)}")
+            self.fault(given, f"{shown(name)} is none of {', '.join(known)}")
             return None
         return known[name.casefold()]
 
@@ -316,7 +316,7 @@ class Reading:
 
     def ignored(self) -> tuple[Ignored, ...]:
         """Flags that no figure depends on, those that could change one first."""
-        found = [
+        flags = [
             Ignored(
                 one.word.text.partition("=")[0], "" if one.flag.takes == "none" else one.text,
                 one.flag.carries if one.flag.carries in INFLUENCES else "",
@@ -324,7 +324,7 @@ class Reading:
             for one in self.arguments.given
             if id(one) not in self.used
         ]  # fmt: skip
-        return tuple(sorted(found, key=lambda item: not item.influence))
+        return tuple(sorted(flags, key=lambda item: not item.influence))
 
     def divides(self, one: Given | None, divisor: int, number: int, message: str) -> None:
         """Note that a degree does not divide a number."""

@@ -116,18 +116,18 @@ def _stages(given: Reading, layers: int | None, pp: int) -> tuple[int, ...] | No
         )
         return None
     each = (rest + bonus) // middle if middle else 0
-    found = [*([first] if first else []), *([each] * middle), *([last] if last else [])]
+    counts = [*([first] if first else []), *([each] * middle), *([last] if last else [])]
     if given.on("account_embedding"):
-        found[0] -= 1
+        counts[0] -= 1
     if given.on("account_loss"):
-        found[-1] -= 1
-    return tuple(found)
+        counts[-1] -= 1
+    return tuple(counts)
 
 
 def _laid(given: Reading, layout: str, pp: int) -> tuple[int, ...] | None:
     """Decoder layers of each stage of a layout such as ``Et*15|t*17L``."""
     plain = re.sub(r"\(([^()]*)\)\*(\d{1,4})", lambda m: m[1] * int(m[2]), layout.replace(",", "").replace(" ", ""))
-    counts = [sum(int(found[1] or 1) for found in re.finditer(r"t(?:\*(\d{1,4}))?", part)) for part in plain.split("|")]
+    counts = [sum(int(match[1] or 1) for match in re.finditer(r"t(?:\*(\d{1,4}))?", part)) for part in plain.split("|")]
     if len(counts) % pp:
         given.fault(given.one("pipeline_layout"), f"{len(counts)} stages are not a multiple of {pp} pipeline ranks")
         return None

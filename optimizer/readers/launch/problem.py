@@ -43,14 +43,16 @@ def pose(launch: Launch, overrides: Sequence[Override] = ()) -> Posed:
         No hardware is named, the model is not known, or what the command says makes no problem.
     """
     stated = {override.at for override in overrides}
-    own, assumed = _own(launch, stated)
+    stated_here, assumed = _own(launch, stated)
     if ("hardware",) not in stated:
         message = "is required: a launch command does not say what it runs on, such as --hardware h100-sxm-8"
         raise SpecError(Fault(None, None, None, "--hardware", message))
     longer = None if ("workload", "max_model_len") in stated else _longer(launch, ("model",) in stated)
     try:
-        own = [override for override in own if longer is None or override.at != ("workload", "max_model_len")]
-        problem = read_problem(None, (*own, *overrides))
+        stated_here = [
+            override for override in stated_here if longer is None or override.at != ("workload", "max_model_len")
+        ]
+        problem = read_problem(None, (*stated_here, *overrides))
     except SpecError as error:
         raise SpecError(*(_placed(launch, fault) for fault in error.faults)) from None
     if longer is not None:
@@ -131,12 +133,12 @@ def _placed(launch: Launch, fault: Fault) -> Fault:
 
 
 def _own(launch: Launch, stated: set[tuple[Any, ...]]) -> tuple[list[Override], list[str]]:
-    found: list[Override] = []
+    overrides: list[Override] = []
     assumed: list[str] = []
 
     def put(option: str, at: tuple[str, ...], value: object, reason: str | None = None) -> None:
         if value is not None and at not in stated:
-            found.append(Override(option, at, value))
+            overrides.append(Override(option, at, value))
             if reason is not None:
                 assumed.append(reason)
 
@@ -175,7 +177,7 @@ def _own(launch: Launch, stated: set[tuple[Any, ...]]) -> tuple[list[Override], 
     put("--objective", ("objective",), "throughput")
     if launch.engine == "vllm" and point.memory_utilization is not None:
         put("--memory-utilization", ("limits", "memory_utilization"), str(float(point.memory_utilization)))
-    return found, assumed
+    return overrides, assumed
 
 
 def _engine(launch: Launch) -> tuple[str, str | None]:
@@ -195,9 +197,9 @@ def _model(launch: Launch) -> tuple[str, str | None]:
     if given is None:
         raise launch.error("model", "names no model: give one with --model")
     local = _local_config(given)
-    found = (local, None) if local is not None else catalog.checkpoint(given)
-    if found is not None:
-        return str(found[0]), found[1]
+    checkpoint = (local, None) if local is not None else catalog.checkpoint(given)
+    if checkpoint is not None:
+        return str(checkpoint[0]), checkpoint[1]
     names = list(catalog.names("models"))
     message = (
         f"{shown(given)} is no model of the catalog (`shardproof catalog models`), no folder here, and not in the "
@@ -216,7 +218,7 @@ def _named(launch: Launch) -> str | None:
 def _local_config(given: str) -> Path | None:
     """``config.json`` of a model's folder on this machine."""
     try:
-        found = Path(given) / "config.json"
-        return found if is_file(found) else None
+        path = Path(given) / "config.json"
+        return path if is_file(path) else None
     except (OSError, ValueError):
         return None

@@ -188,7 +188,7 @@ class _Texts:
         if re.search(r"^[ \t]*FROM[ \t]+\S+", text, re.MULTILINE) and re.search(
             r"^[ \t]*(CMD|ENTRYPOINT)\b", text, re.MULTILINE
         ):
-            return [launch for found in dockerfile(text, self.source) for launch in self._container(found)]
+            return [launch for container in dockerfile(text, self.source) for launch in self._container(container)]
         if _MANIFEST.search(text) or text.lstrip().startswith("{"):
             return self._manifest(text)
         if re.search(r"^\[(parallelism|training)\b", text, re.MULTILINE):
@@ -202,24 +202,24 @@ class _Texts:
         return bool(keys & trtllm.SIGNS) and not _SIGNS.search(text)
 
     def _markdown(self, text: str) -> list[Launch]:
-        found: list[Launch] = []
+        launches: list[Launch] = []
         for language, block, line in fenced(text):
             if language in _SHELLS and _SIGNS.search(block):
                 script = read_script(block, self.source, places_of(block, (line, 1)))
-                found.extend(self._script(script))
+                launches.extend(self._script(script))
             elif language in {"yaml", "yml"} and (_SIGNS.search(block) and _MANIFEST.search(block)):
-                found.extend(self._manifest("\n" * (line - 1) + block))
-        return found
+                launches.extend(self._manifest("\n" * (line - 1) + block))
+        return launches
 
     def _manifest(self, text: str) -> list[Launch]:
-        found: list[Launch] = []
+        launches: list[Launch] = []
         for document in yaml_documents(text, self.source):
             if isinstance(document.data, Mapping) and trtllm.SIGNS & document.data.keys():
-                found.append(self._yaml(document))
+                launches.append(self._yaml(document))
                 continue
             for container in containers(document):
-                found.extend(self._container(container))
-        return found
+                launches.extend(self._container(container))
+        return launches
 
     def _container(self, container: Container) -> list[Launch]:
         if container.shell:
@@ -239,26 +239,26 @@ class _Texts:
 
     def _script(self, script: Script) -> list[Launch]:
         self.files |= script.files
-        found: list[Launch] = []
+        launches: list[Launch] = []
         for command in script.commands:
             first = command.words[0]
-            if found and first.text.startswith("--"):
+            if launches and first.text.startswith("--"):
                 message = "the command above has ended (a comment or a missing \\): this line is not part of it"
                 raise SpecError(Fault(self.source, *first.start, first.text.partition("=")[0], message))
-            found.extend(self._command(command, None))
-        return found
+            launches.extend(self._command(command, None))
+        return launches
 
     def _command(self, command: Command, image: str | None, depth: int = 0) -> list[Launch]:
-        found = self._locate(command, image)
-        if found is not None:
-            return [self._launch(found)]
+        launcher = self._locate(command, image)
+        if launcher is not None:
+            return [self._launch(launcher)]
         launches: list[Launch] = []
         for word in command.words:
             if depth < _DEEPEST and any(blank in word.text for blank in " \n") and _SIGNS.search(word.text):
                 inner = read_script(word.text, self.source, word.places, dict(command.environment))
                 self.files |= inner.files
-                for own in inner.commands:
-                    launches.extend(self._command(own, image, depth + 1))
+                for nested in inner.commands:
+                    launches.extend(self._command(nested, image, depth + 1))
         return launches
 
     def _locate(self, command: Command, image: str | None) -> _Found | None:

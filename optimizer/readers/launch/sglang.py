@@ -114,8 +114,8 @@ def _operating(given: Reading, attention_dp: int) -> Operating:
     running, chunk = given.number("max_num_seqs"), given.number("prefill_chunk", least=-1)
     method, drafted = given.text("draft_method"), given.number("draft_tokens", needed=False)
     steps = given.number("draft_steps", needed=False)
-    own = (method or "").upper() in _OWN_DRAFTS and given.arguments.last("draft_model") is None
-    if own:
+    of_model = (method or "").upper() in _OWN_DRAFTS and given.arguments.last("draft_model") is None
+    if of_model:
         given.number("draft_topk", needed=False)
     quantization = given.text("quantization")
     captured = given.integers("capture_sizes")
@@ -129,7 +129,7 @@ def _operating(given: Reading, attention_dp: int) -> Operating:
         kv_cache=given.choice("kv_cache", KV_FORMATS), weights=ONLINE_FORMATS.get(quantization or ""),
         quantization=quantization, activations=given.choice("dtype", ACTIVATION_FORMATS),
         capture_sizes=() if given.on("eager") else captured,
-        draft_tokens=(steps or (drafted - 1 if drafted else 0)) if own else 0,
+        draft_tokens=(steps or (drafted - 1 if drafted else 0)) if of_model else 0,
         redundant_slots=given.number("redundant_slots", 0, least=0) or 0, all2all=given.text("all2all"),
         two_batch=given.on("overlap"),
     )  # fmt: skip

@@ -79,11 +79,11 @@ class Script:
 def places_of(text: str, first: Place = (1, 1)) -> tuple[Place, ...]:
     """Line and column of every character of a text that begins at a place; later lines begin in column 1."""
     line, column = first
-    found = []
+    places = []
     for character in text:
-        found.append((line, column))
+        places.append((line, column))
         line, column = (line + 1, 1) if character == "\n" else (line, column + 1)
-    return tuple(found)
+    return tuple(places)
 
 
 def read_script(
@@ -241,7 +241,7 @@ class _Reader:
 
     def _one(self) -> list[Word]:  # noqa: PLR0912 - a branch for each of the shell's quotes
         """The word that begins here; several where an unquoted variable holds several."""
-        piece, found = _Piece(self.place()), list[Word]()
+        piece, words = _Piece(self.place()), list[Word]()
         first = self.at
         while self.at < len(self.text):
             character = self.text[self.at]
@@ -266,12 +266,12 @@ class _Reader:
             elif character == '"':
                 self._double(piece)
             elif character in "$`":
-                found.extend(self._expand(piece, split=True))
+                words.extend(self._expand(piece, split=True))
             else:
                 self._copy(piece, self.at + 1)
-        if piece.text or piece.quoted or not found:
-            found.append(piece.word())
-        return [word for word in found if word.text or word.quoted or word.unset]
+        if piece.text or piece.quoted or not words:
+            words.append(piece.word())
+        return [word for word in words if word.text or word.quoted or word.unset]
 
     def _copy(self, piece: _Piece, end: int) -> None:
         while self.at < end:
@@ -444,25 +444,25 @@ class _Reader:
 
     def _command(self, words: list[Word]) -> Command:
         """A command, its leading assignments kept apart; assignments alone set variables."""
-        own: dict[str, Word] = {}
+        environment: dict[str, Word] = {}
         index = 0
         while index < len(words):
-            found = _ASSIGNED.match(words[index].text)
+            assigned = _ASSIGNED.match(words[index].text)
             if words[index].text in {"export", "declare", "local", "readonly", "env", "typeset"} and (
                 index + 1 < len(words)
             ):
                 index += 1
                 continue
-            if found is None or found[2]:
+            if assigned is None or assigned[2]:
                 break
-            own[found[1]] = words[index].part(found.end())
+            environment[assigned[1]] = words[index].part(assigned.end())
             index += 1
         if index == len(words) or words[index - 1 if index else 0].text == "export":
-            for name, value in own.items():
+            for name, value in environment.items():
                 self.variables[name] = [value]
                 self.exported[name] = value
             return Command(())
-        return Command(tuple(words[index:]), {**self.exported, **own})
+        return Command(tuple(words[index:]), {**self.exported, **environment})
 
 
 def _split(word: Word) -> Iterator[Word]:

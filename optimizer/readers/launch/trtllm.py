@@ -40,10 +40,10 @@ def yaml_arguments(document: Document) -> tuple[Given, ...]:
     if not isinstance(document.data, Mapping):
         raise document.error("LLM API arguments are a mapping")
     faults: list[Fault] = []
-    found = tuple(_walk(document, (), faults))
+    arguments = tuple(_walk(document, (), faults))
     if faults:
         raise SpecError(*faults)
-    return found
+    return arguments
 
 
 def _walk(document: Document, at: tuple[Step, ...], faults: list[Fault]) -> Iterator[Given]:
@@ -124,15 +124,15 @@ def read(given: Reading, environment: Mapping[str, str]) -> Launch:
 
 
 def _stages(given: Reading, pp: int) -> tuple[int, ...] | None:
-    found = given.integers("pp_partition")
-    if found is not None and len(found) != pp:
-        given.fault(given.one("pp_partition"), f"{len(found)} stages for pipeline_parallel_size {pp}")
-    return found
+    layers = given.integers("pp_partition")
+    if layers is not None and len(layers) != pp:
+        given.fault(given.one("pp_partition"), f"{len(layers)} stages for pipeline_parallel_size {pp}")
+    return layers
 
 
 def _operating(given: Reading) -> Operating:
     method, drafted = given.text("draft_method"), given.number("draft_tokens", needed=False)
-    own = (method or "").upper() == "MTP"
+    of_model = (method or "").upper() == "MTP"
     sizes = given.integers("capture_sizes")
     largest = given.number("max_capture_size", needed=False, least=0)
     if sizes is None and largest:
@@ -145,7 +145,7 @@ def _operating(given: Reading) -> Operating:
         kv_cache_memory=given.number("kv_cache_memory", needed=False), kv_cache=given.choice("kv_cache", KV_FORMATS),
         activations=given.choice("dtype", ACTIVATION_FORMATS),
         capture_sizes=() if graphs is not None and graphs.text == "null" else sizes,
-        draft_tokens=drafted or 0 if own else 0, all2all=given.text("all2all"),
+        draft_tokens=drafted or 0 if of_model else 0, all2all=given.text("all2all"),
         chunked_prefill=given.on("chunked_prefill"),
     )  # fmt: skip
 

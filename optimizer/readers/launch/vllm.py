@@ -94,16 +94,16 @@ def partition(given: Reading, text: str | None, pp: int, name: str) -> tuple[int
     if not text:
         return None
     try:
-        found = tuple(int(part) for part in text.split(","))
+        layers = tuple(int(part) for part in text.split(","))
     except ValueError:
         given.fault(None, f"{text!r} is no list of layer counts, such as 20,21,20", name)
         return None
-    if len(found) != pp:
-        given.fault(None, f"len(partitions)={len(found)} does not match pp_size={pp}", name)
-    if min(found) < 1:
+    if len(layers) != pp:
+        given.fault(None, f"len(partitions)={len(layers)} does not match pp_size={pp}", name)
+    if min(layers) < 1:
         given.fault(None, "every stage has at least one layer", name)
         return None
-    return found
+    return layers
 
 
 def _phase(given: Reading) -> str | None:
@@ -156,10 +156,10 @@ def _operating(given: Reading, *, experts: bool) -> Operating:
         )
     draft = merged(one for one in given.arguments.given if one.flag.carries == "speculative")
     tokens_drafted = draft.get("num_speculative_tokens")
-    own = draft.get("method") in DRAFTS_OF_THE_MODEL
-    if own or not draft:
+    of_model = draft.get("method") in DRAFTS_OF_THE_MODEL
+    if of_model or not draft:
         given.one("speculative")
-    if not own and given.one("draft_model") is None:
+    if not of_model and given.one("draft_model") is None:
         given.number("draft_tokens", needed=False)
     quantization = given.text("quantization")
     return Operating(
@@ -168,7 +168,7 @@ def _operating(given: Reading, *, experts: bool) -> Operating:
         kv_cache_memory=given.number("kv_cache_memory", needed=False), kv_cache=given.choice("kv_cache", KV_FORMATS),
         weights=ONLINE_FORMATS.get(quantization or ""), quantization=quantization,
         activations=given.choice("dtype", ACTIVATION_FORMATS), capture_sizes=_captured(given),
-        draft_tokens=tokens_drafted if own and isinstance(tokens_drafted, int) else 0,
+        draft_tokens=tokens_drafted if of_model and isinstance(tokens_drafted, int) else 0,
         redundant_slots=_redundant(given, experts=experts), all2all=given.text("all2all"),
         chunked_prefill=None if chunked is None else chunked.on,
         doubled=given.text("performance_mode") == "throughput", two_batch=given.on("overlap"),
@@ -177,8 +177,8 @@ def _operating(given: Reading, *, experts: bool) -> Operating:
 
 def _length(given: Reading) -> int | None:
     """Longest sequence; ``auto`` and ``-1`` leave it to the engine."""
-    found = given.one("max_model_len")
-    if found is not None and found.text in FITTED_LENGTH:
+    length = given.one("max_model_len")
+    if length is not None and length.text in FITTED_LENGTH:
         return None
     return given.number("max_model_len")
 

@@ -21,9 +21,9 @@ def read_runs(paths: Sequence[str | Path]) -> list[WrittenRun]:
     SpecError
         A file that is none, or none of the formats; a value that cannot be read.
     """
-    found: list[WrittenRun] = []
+    runs: list[WrittenRun] = []
     for path in paths:
         text, source = read_text(path)
         is_log = text.lstrip()[:1] in {"{", "["} or TITLE in text or "," not in text.partition("\n")[0]
-        found += (read_log if is_log else read_table)(text, source)
-    return found
+        runs += (read_log if is_log else read_table)(text, source)
+    return runs

@@ -59,14 +59,14 @@ def read_log(text: str, source: str) -> Iterator[WrittenRun]:
         yield from _printed(text, source)
         return
     faults: list[Fault] = []
-    found = []
+    runs = []
     for place, data in _objects(text, source):
         if not isinstance(data, Mapping):
             raise SpecError(place.fault(None, "a mapping is wanted"))
-        found.append(_exported(data, place, faults) if _is_export(data) else _served(data, place, faults))
+        runs.append(_exported(data, place, faults) if _is_export(data) else _served(data, place, faults))
     if faults:
         raise SpecError(*faults)
-    yield from found
+    yield from runs
 
 
 def _objects(text: str, source: str) -> Iterator[tuple[Place, object]]:
@@ -136,24 +136,24 @@ def _served(data: Mapping[str, Any], place: Place, faults: list[Fault]) -> Writt
 def _rate(stated: object) -> float | None:
     """Requests/s that were asked; None where all that fit were sent at once (``inf``)."""
     try:
-        found = float(stated) if isinstance(stated, int | float | str) else float("inf")
+        rate = float(stated) if isinstance(stated, int | float | str) else float("inf")
     except (ValueError, OverflowError):
         return None
-    return None if found == float("inf") else found
+    return None if rate == float("inf") else rate
 
 
 def _deployed(data: object) -> dict[str, object]:
     """Degrees and formats that metadata (`--metadata tp=8`) or the server's own description state."""
     if not isinstance(data, Mapping):
         return {}
-    found: dict[str, object] = {}
+    settings: dict[str, object] = {}
     for name, value in data.items():
-        own = SYNONYMS.get(name, name)
-        if own in {*DEGREES, "precision", "kv_cache", "convention", "devices", "engine"} and isinstance(
+        setting = SYNONYMS.get(name, name)
+        if setting in {*DEGREES, "precision", "kv_cache", "convention", "devices", "engine"} and isinstance(
             value, int | str
         ):
-            found[own] = value
-    return found
+            settings[setting] = value
+    return settings
 
 
 def _spoiled(data: Mapping[str, Any], completed: float) -> str:

@@ -65,17 +65,17 @@ def number_of(value: object, name: str, place: Place, faults: list[Fault], scale
     if value is None or value == "":
         return None
     try:
-        found = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else math.nan
+        number = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else math.nan
     except ValueError:
         faults.append(place.fault(name, f"a number is wanted, not {str(value)!r}"))
         return None
     except OverflowError:
         faults.append(place.fault(name, "is out of range"))
         return None
-    if not math.isfinite(found) or found <= 0:
+    if not math.isfinite(number) or number <= 0:
         faults.append(place.fault(name, f"must be a number above 0, not {value}"))
         return None
-    return found * scale
+    return number * scale
 
 
 def unserved(run: WrittenRun) -> str:

@@ -53,7 +53,7 @@ def read_table(text: str, source: str) -> Iterator[WrittenRun]:
     head = [name.strip() for name in next(rows, (1, []))[1]]
     at = _columns(head, source)
     faults: list[Fault] = []
-    found = []
+    runs = []
     for line, cells in rows:
         if not any(cell.strip() for cell in cells):
             continue
@@ -61,27 +61,27 @@ def read_table(text: str, source: str) -> Iterator[WrittenRun]:
         if len(cells) != len(head):
             faults.append(place.fault(None, f"{len(cells)} cells under {len(head)} columns"))
             continue
-        found.append(_run({name: cells[column].strip() for name, column in at.items()}, place, faults))
+        runs.append(_run({name: cells[column].strip() for name, column in at.items()}, place, faults))
     if faults:
         raise SpecError(*faults)
-    if not found:
+    if not runs:
         raise SpecError(Fault(source, 1, None, None, "has no rows"))
-    yield from found
+    yield from runs
 
 
 def _columns(head: list[str], source: str) -> dict[str, int]:
     """Where each column of ours stands."""
     at = {}
     for name, others in COLUMNS.items():
-        own = next((other for other in (name, *others) if other in head), None)
-        if own is not None:
-            at[name] = head.index(own)
+        column = next((other for other in (name, *others) if other in head), None)
+        if column is not None:
+            at[name] = head.index(column)
     missing = {name: f"column {name!r} is missing" for name in _NEEDED if name not in at}
     for first, second in _EITHER:
         if first not in at and second not in at:
             missing[first] = f"column {first!r} or {second!r} is missing"
     known = {other for name, others in COLUMNS.items() for other in (name, *others)}
-    stray = [own for own in head if own not in known]
+    stray = [column for column in head if column not in known]
     faults = []
     for name in COLUMNS:
         close = None if name in at else nearest(name, stray) if name in missing else _slip(name, stray)
@@ -97,7 +97,7 @@ def _columns(head: list[str], source: str) -> dict[str, int]:
 
 def _slip(name: str, stray: list[str]) -> str | None:
     """Column that is a slip of an optional one; tables have others that only resemble it (`ttft_p99_ms`)."""
-    folded = {own.casefold(): own for own in stray}
+    folded = {header.casefold(): header for header in stray}
     close = difflib.get_close_matches(name, folded, 1, _LIKENESS)
     return folded[close[0]] if close else None
 

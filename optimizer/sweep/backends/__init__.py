@@ -50,13 +50,13 @@ def backend(name: str) -> Backend:
         message = f"{name!r} is no backend: {', '.join(BACKENDS)}"
         raise SpecError(Fault(None, None, None, "--backend", message, nearest(name, list(BACKENDS))))
     try:
-        found: Backend = import_module(f"optimizer.sweep.backends.{name}_workers").run
+        run: Backend = import_module(f"optimizer.sweep.backends.{name}_workers").run
     except ImportError as error:
         if (error.name or "").startswith("optimizer"):
             raise
         message = f'{name} needs {BACKENDS[name]}: pip install "{_INSTALL[name]}"'
         raise SpecError(Fault(None, None, None, "--backend", message)) from None
-    return found
+    return run
 
 
 def given_up(task: Task) -> Answer:

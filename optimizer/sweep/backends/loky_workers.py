@@ -17,9 +17,9 @@ def _marked(task: Task, folder: str) -> Answer:
     """Answer a task; while that lasts, a file says so."""
     mark = Path(folder) / str(task.index)
     mark.touch()
-    found = answer(task)
+    answered = answer(task)
     mark.unlink()
-    return found
+    return answered
 
 
 def _pool(tasks: Sequence[Task], jobs: int, folder: str) -> Iterator[Answer]:
@@ -44,9 +44,9 @@ def run(tasks: Sequence[Task], place: Place) -> Iterator[Answer]:
             clear = [task for index, task in left.items() if index not in suspects]
             batch = clear or [left[alone[0]]]
             try:
-                for found in _one_at_a_time(batch, folder) if place.jobs == 1 else _pool(batch, jobs, folder):
-                    del left[found.index]
-                    yield found
+                for answered in _one_at_a_time(batch, folder) if place.jobs == 1 else _pool(batch, jobs, folder):
+                    del left[answered.index]
+                    yield answered
             except BrokenProcessPool:
                 for index in _blamed(batch, left, folder):
                     suspects[index] = suspects.get(index, 0) + 1
