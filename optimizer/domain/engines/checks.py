@@ -1,11 +1,11 @@
-"""Conditions that several engines have, each a function of a rule's words: what divides what, and for which tensors."""
+"""Conditions, and whole rules, that several engines have, each a function of its words: what divides what."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 
 from optimizer.domain.attention import CompressedAttention, GroupedQueryAttention, LatentAttention
-from optimizer.domain.engines.rule import Breach, Premise
+from optimizer.domain.engines.rule import Breach, EngineRule, Premise
 from optimizer.domain.feedforward import DenseFeedForward, MixtureOfExperts
 from optimizer.domain.precision import Format
 from optimizer.domain.shape import Shape
@@ -23,10 +23,14 @@ def moes(premise: Premise) -> Iterator[tuple[str, MixtureOfExperts]]:
                 yield name, block.moe
 
 
-def no_overlap(premise: Premise, shape: Shape) -> str | None:
+def no_overlap(source: str, statement: str = "no two-batch overlap") -> EngineRule:
     """The engine runs a step whole."""
-    held = f"two-batch overlap is not supported for {premise.model.name}: a step runs whole."
-    return held if shape.overlap else None
+
+    def breach(premise: Premise, shape: Shape) -> str | None:
+        held = f"two-batch overlap is not supported for {premise.model.name}: a step runs whole."
+        return held if shape.overlap else None
+
+    return EngineRule("two_batch_overlap", statement, ("overlap",), breach, source)
 
 
 def overlap_hides_exchange(sentence: str) -> Breach:
@@ -52,8 +56,8 @@ def layers_without_experts_lead(premise: Premise) -> bool:
     return sparse == sorted(sparse)
 
 
-def query_heads_divide(sentence: str) -> Breach:
-    """Query heads (and those of linear attention) divide by tp; `sentence` takes heads and tp."""
+def attention_heads(sentence: str, source: str, tp: str = "tp") -> EngineRule:
+    """Query heads (and those of linear attention) divide by tp; `sentence` takes heads and tp, by the engine's name."""
 
     def breach(premise: Premise, shape: Shape) -> str | None:
         for block in premise.model.blocks.values():
@@ -62,11 +66,13 @@ def query_heads_divide(sentence: str) -> Breach:
                     return sentence.format(heads=heads, tp=shape.tp)
         return None
 
-    return breach
+    return EngineRule("attention_heads", f"{tp} divides the attention heads", ("tp",), breach, source)
 
 
-def kv_heads_divide(sentence: str) -> Breach:
-    """Key/value heads divide by tp or it by them; `sentence` takes kv and tp."""
+def kv_heads(
+    sentence: str, source: str, tp: str = "tp", *, name: str = "kv_heads", heads: str = "key/value heads"
+) -> EngineRule:
+    """Key/value heads, as the engine names them, divide by its `tp` or it by them; `sentence` takes kv and tp."""
 
     def breach(premise: Premise, shape: Shape) -> str | None:
         for block in premise.model.blocks.values():
@@ -75,10 +81,10 @@ def kv_heads_divide(sentence: str) -> Breach:
                 return sentence.format(kv=kv, tp=shape.tp)
         return None
 
-    return breach
+    return EngineRule(name, f"{tp} divides the {heads} or is a multiple of them", ("tp",), breach, source)
 
 
-def vision_heads_divide(sentence: str) -> Breach:
+def vision_heads(sentence: str, source: str, tp: str = "tp") -> EngineRule:
     """Heads of a vision encoder that tensor parallelism divides; `sentence` takes heads and tp."""
 
     def breach(premise: Premise, shape: Shape) -> str | None:
@@ -87,7 +93,8 @@ def vision_heads_divide(sentence: str) -> Breach:
             return None
         return sentence.format(heads=vision.heads, tp=shape.tp)
 
-    return breach
+    statement = f"{tp} divides the heads of the vision encoder, unless it runs data-parallel"
+    return EngineRule("vision_heads", statement, ("tp",), breach, source)
 
 
 def vocabulary_divides(padding: int, sentence: str) -> Breach:
@@ -136,13 +143,17 @@ def physical_experts_divide(
     return breach
 
 
-def no_redundant_experts(premise: Premise, shape: Shape) -> str | None:
+def no_redundant_experts(source: str) -> EngineRule:
     """The engine holds every expert of a layer once."""
-    held = f"{shape.redundant} redundant experts: the engine holds every expert of a layer once."
-    return held if shape.redundant and premise.model.moe is not None else None
+
+    def breach(premise: Premise, shape: Shape) -> str | None:
+        held = f"{shape.redundant} redundant experts: the engine holds every expert of a layer once."
+        return held if shape.redundant and premise.model.moe is not None else None
+
+    return EngineRule("no_redundant_experts", "every expert of a layer is held once", ("redundant",), breach, source)
 
 
-def expert_width_divides(sentence: str) -> Breach:
+def expert_width(sentence: str, source: str, statement: str) -> EngineRule:
     """The experts' width divides by etp; `sentence` takes width and etp."""
 
     def breach(premise: Premise, shape: Shape) -> str | None:
@@ -151,7 +162,7 @@ def expert_width_divides(sentence: str) -> Breach:
                 return sentence.format(width=moe.intermediate, etp=shape.etp)
         return None
 
-    return breach
+    return EngineRule("expert_width", statement, ("etp",), breach, source)
 
 
 def tp_within_experts(width: Callable[[Shape], int], sentence: str) -> Breach:
@@ -180,10 +191,14 @@ def no_context_parallel(premise: Premise, shape: Shape) -> str | None:
     return f"context parallelism (cp={shape.cp}) is not supported for {premise.model.name}." if shape.cp > 1 else None
 
 
-def no_decode_context_parallel(premise: Premise, shape: Shape) -> str | None:
+def no_decode_context_parallel(source: str) -> EngineRule:
     """The engine cannot split the cache of a sequence over tensor-parallel ranks."""
-    asked = premise.workload.decode_context_parallel
-    return None if asked == 1 else f"decode context parallelism ({asked}, at tp={shape.tp}) is not supported."
+
+    def breach(premise: Premise, shape: Shape) -> str | None:
+        asked = premise.workload.decode_context_parallel
+        return None if asked == 1 else f"decode context parallelism ({asked}, at tp={shape.tp}) is not supported."
+
+    return EngineRule("decode_context_parallel", "no decode context parallelism", ("tp",), breach, source)
 
 
 def decode_context_parallel(divides: str, copies: str) -> Breach:
@@ -293,7 +308,7 @@ def groups_divide(roles: Collection[Role], sentence: str) -> Breach:
     return breach
 
 
-def dense_width_divides(sentence: str) -> Breach:
+def feed_forward_widths(sentence: str, source: str, tp: str = "tp") -> EngineRule:
     """Widths of dense and shared feed-forward blocks divide by tp; `sentence` takes width and tp."""
 
     def breach(premise: Premise, shape: Shape) -> str | None:
@@ -307,4 +322,5 @@ def dense_width_divides(sentence: str) -> Breach:
                     return sentence.format(width=width, tp=ranks)
         return None
 
-    return breach
+    statement = f"{tp} divides the widths of dense and shared feed-forward layers"
+    return EngineRule("feed_forward_widths", statement, ("tp", "shared_replicated"), breach, source)

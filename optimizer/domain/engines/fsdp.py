@@ -31,41 +31,17 @@ RULES = (
         breach=checks.physical_experts_divide("{experts} experts are not divisible by expert_parallel_degree ({ep})."),
         source="torchtitan b5bcd76c6 torchtitan/distributed/expert_parallel.py (Shard(0) over ep)",
     ),
-    EngineRule(
-        name="no_redundant_experts",
-        statement="every expert of a layer is held once",
-        reads=("redundant",),
-        breach=checks.no_redundant_experts,
-        source="torchtitan b5bcd76c6 (no such option)",
+    checks.no_redundant_experts("torchtitan b5bcd76c6 (no such option)"),
+    checks.attention_heads(
+        "{heads} heads are not divisible by tensor_parallel_degree ({tp}).",
+        "torch.distributed.tensor.parallel ColwiseParallel on wq",
     ),
-    EngineRule(
-        name="attention_heads",
-        statement="tp divides the attention heads",
-        reads=("tp",),
-        breach=checks.query_heads_divide("{heads} heads are not divisible by tensor_parallel_degree ({tp})."),
-        source="torch.distributed.tensor.parallel ColwiseParallel on wq",
+    checks.kv_heads(
+        "{kv} key/value heads and tensor_parallel_degree ({tp}) do not divide.",
+        "torch.distributed.tensor.parallel ColwiseParallel on wk, wv",
     ),
-    EngineRule(
-        name="kv_heads",
-        statement="tp divides the key/value heads or is a multiple of them",
-        reads=("tp",),
-        breach=checks.kv_heads_divide("{kv} key/value heads and tensor_parallel_degree ({tp}) do not divide."),
-        source="torch.distributed.tensor.parallel ColwiseParallel on wk, wv",
-    ),
-    EngineRule(
-        name="decode_context_parallel",
-        statement="no decode context parallelism",
-        reads=("tp",),
-        breach=checks.no_decode_context_parallel,
-        source="torchtitan b5bcd76c6 (no such option)",
-    ),
-    EngineRule(
-        name="two_batch_overlap",
-        statement="no two-batch overlap",
-        reads=("overlap",),
-        breach=checks.no_overlap,
-        source="torchtitan b5bcd76c6 (no such option)",
-    ),
+    checks.no_decode_context_parallel("torchtitan b5bcd76c6 (no such option)"),
+    checks.no_overlap("torchtitan b5bcd76c6 (no such option)"),
 )
 
 RELEASES = (

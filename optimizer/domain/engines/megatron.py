@@ -27,44 +27,24 @@ RULES = (
         ),
         source="Megatron-LM d98e8a64 megatron/training/arguments.py:1658",
     ),
-    EngineRule(
-        name="no_redundant_experts",
-        statement="every expert of a layer is held once",
-        reads=("redundant",),
-        breach=checks.no_redundant_experts,
-        source="Megatron-LM d98e8a64 megatron/core/transformer/moe (no such option)",
+    checks.no_redundant_experts("Megatron-LM d98e8a64 megatron/core/transformer/moe (no such option)"),
+    checks.attention_heads(
+        "num_attention_heads ({heads}) must be a multiple of tensor_model_parallel_size ({tp}).",
+        "Megatron-LM d98e8a64 megatron/core/transformer/transformer_config.py:1448",
     ),
-    EngineRule(
-        name="attention_heads",
-        statement="tp divides the attention heads",
-        reads=("tp",),
-        breach=checks.query_heads_divide(
-            "num_attention_heads ({heads}) must be a multiple of tensor_model_parallel_size ({tp})."
-        ),
-        source="Megatron-LM d98e8a64 megatron/core/transformer/transformer_config.py:1448",
-    ),
-    EngineRule(
+    checks.kv_heads(
+        "num_query_groups ({kv}) must be a multiple or divisor of tensor_model_parallel_size ({tp}).",
+        "Megatron-LM d98e8a64 megatron/core/transformer/transformer_config.py:1466",
         name="query_groups",
-        statement="tp divides the key/value heads (query groups) or is a multiple of them",
-        reads=("tp",),
-        breach=checks.kv_heads_divide(
-            "num_query_groups ({kv}) must be a multiple or divisor of tensor_model_parallel_size ({tp})."
-        ),
-        source="Megatron-LM d98e8a64 megatron/core/transformer/transformer_config.py:1466",
+        heads="key/value heads (query groups)",
     ),
-    EngineRule(
-        name="feed_forward_widths",
-        statement="tp divides the widths of dense and shared feed-forward layers",
-        reads=("tp", "shared_replicated"),
-        breach=checks.dense_width_divides("{width} is not divisible by {tp}."),
-        source="Megatron-LM d98e8a64 megatron/core/utils.py divide()",
+    checks.feed_forward_widths(
+        "{width} is not divisible by {tp}.", "Megatron-LM d98e8a64 megatron/core/utils.py divide()"
     ),
-    EngineRule(
-        name="expert_width",
-        statement="etp divides the experts' width",
-        reads=("etp",),
-        breach=checks.expert_width_divides("{width} is not divisible by {etp}."),
-        source="Megatron-LM d98e8a64 megatron/core/utils.py divide()",
+    checks.expert_width(
+        "{width} is not divisible by {etp}.",
+        "Megatron-LM d98e8a64 megatron/core/utils.py divide()",
+        "etp divides the experts' width",
     ),
     EngineRule(
         name="expert_bias",
@@ -73,20 +53,8 @@ RULES = (
         breach=_no_bias,
         source="Megatron-LM d98e8a64 megatron/core/transformer/transformer_config.py:2615",
     ),
-    EngineRule(
-        name="decode_context_parallel",
-        statement="no decode context parallelism",
-        reads=("tp",),
-        breach=checks.no_decode_context_parallel,
-        source="Megatron-LM d98e8a64 (no such option)",
-    ),
-    EngineRule(
-        name="two_batch_overlap",
-        statement="no two-batch overlap",
-        reads=("overlap",),
-        breach=checks.no_overlap,
-        source="Megatron-LM d98e8a64: --overlap-moe-expert-parallel-comm is for training",
-    ),
+    checks.no_decode_context_parallel("Megatron-LM d98e8a64 (no such option)"),
+    checks.no_overlap("Megatron-LM d98e8a64: --overlap-moe-expert-parallel-comm is for training"),
 )
 WAITING = replace(vllm.WAITING, source="assumed equal to vLLM's")
 

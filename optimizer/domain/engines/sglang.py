@@ -47,35 +47,23 @@ EXPERT_MESH = EngineRule(
     breach=_one_expert_mesh,
     source="sglang 0.5.23 srt/runtime_context.py:308; srt/arg_groups/parallel_hook.py:182",
 )
-HEADS = EngineRule(
-    name="attention_heads",
-    statement="attn_tp divides the attention heads",
-    reads=("tp",),
-    breach=checks.query_heads_divide("AssertionError: {heads} attention heads are not divisible by attn_tp_size {tp}."),
-    source="sglang 0.5.23 srt/models/qwen3_moe.py:506",
+HEADS = checks.attention_heads(
+    "AssertionError: {heads} attention heads are not divisible by attn_tp_size {tp}.",
+    "sglang 0.5.23 srt/models/qwen3_moe.py:506",
+    "attn_tp",
 )
-KV_HEADS = EngineRule(
-    name="kv_heads",
-    statement="attn_tp divides the key/value heads or is a multiple of them",
-    reads=("tp",),
-    breach=checks.kv_heads_divide("AssertionError: {kv} key/value heads and attn_tp_size {tp} do not divide."),
-    source="sglang 0.5.23 srt/models/qwen3_moe.py:506",
+KV_HEADS = checks.kv_heads(
+    "AssertionError: {kv} key/value heads and attn_tp_size {tp} do not divide.",
+    "sglang 0.5.23 srt/models/qwen3_moe.py:506",
+    "attn_tp",
 )
-VISION_HEADS = EngineRule(
-    name="vision_heads",
-    statement="attn_tp divides the heads of the vision encoder, unless it runs data-parallel",
-    reads=("tp",),
-    breach=checks.vision_heads_divide(
-        "AssertionError: {heads} heads of the vision encoder are not divisible by {tp} (--mm-enable-dp-encoder)."
-    ),
-    source="sglang 0.5.23 srt/layers/attention/vision.py",
+VISION_HEADS = checks.vision_heads(
+    "AssertionError: {heads} heads of the vision encoder are not divisible by {tp} (--mm-enable-dp-encoder).",
+    "sglang 0.5.23 srt/layers/attention/vision.py",
+    "attn_tp",
 )
-WIDTHS = EngineRule(
-    name="feed_forward_widths",
-    statement="attn_tp divides the widths of dense and shared feed-forward layers",
-    reads=("tp", "shared_replicated"),
-    breach=checks.dense_width_divides("AssertionError: {width} is not divisible by {tp}"),
-    source="sglang 0.5.23 srt/distributed/utils.py divide()",
+WIDTHS = checks.feed_forward_widths(
+    "AssertionError: {width} is not divisible by {tp}", "sglang 0.5.23 srt/distributed/utils.py divide()", "attn_tp"
 )
 EVEN_EXPERTS = EngineRule(
     name="even_experts",
@@ -86,12 +74,10 @@ EVEN_EXPERTS = EngineRule(
     ),
     source="sglang 0.5.23 srt/layers/moe/fused_moe_triton/layer.py:414; srt/eplb/expert_location.py:256",
 )
-EXPERT_WIDTH = EngineRule(
-    name="expert_width",
-    statement="moe_tp divides the experts' width",
-    reads=("etp",),
-    breach=checks.expert_width_divides("moe_intermediate_size {width} must be divisible by moe_tp_size ({etp})."),
-    source="sglang 0.5.23 srt/layers/moe/fused_moe_triton/layer.py:427; moe_ep_setup.py:164",
+EXPERT_WIDTH = checks.expert_width(
+    "moe_intermediate_size {width} must be divisible by moe_tp_size ({etp}).",
+    "sglang 0.5.23 srt/layers/moe/fused_moe_triton/layer.py:427; moe_ep_setup.py:164",
+    "moe_tp divides the experts' width",
 )
 FP8_EXPERT_BLOCKS = EngineRule(
     name="fp8_expert_blocks",
@@ -162,9 +148,7 @@ DECODE_CONTEXT = EngineRule(
     ),
     source="sglang 0.5.23 srt/distributed/parallel_state.py:2667; model_executor/pool_configurator.py:340",
 )
-NO_DECODE_CONTEXT = replace(
-    DECODE_CONTEXT, statement="no decode context parallelism", reads=("tp",), breach=checks.no_decode_context_parallel
-)
+NO_DECODE_CONTEXT = checks.no_decode_context_parallel(DECODE_CONTEXT.source)
 
 
 def _two_batch_overlap(premise: Premise, shape: Shape) -> str | None:

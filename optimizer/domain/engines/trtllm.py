@@ -44,26 +44,18 @@ RULES = (
         breach=_attention_dp,
         source="tensorrt_llm/mapping.py@b35ac1b6 (enable_attention_dp: dp_size = tp_size)",
     ),
-    EngineRule(
-        name="attention_heads",
-        statement="attention tp divides the attention heads",
-        reads=("tp",),
-        breach=checks.query_heads_divide("AssertionError: {heads} heads are not divisible by tp_size {tp}."),
-        source="tensorrt_llm/_torch/modules/attention.py (assert num_heads % tp_size == 0)",
+    checks.attention_heads(
+        "AssertionError: {heads} heads are not divisible by tp_size {tp}.",
+        "tensorrt_llm/_torch/modules/attention.py (assert num_heads % tp_size == 0)",
+        "attention tp",
     ),
-    EngineRule(
-        name="kv_heads",
-        statement="attention tp divides the key/value heads or is a multiple of them",
-        reads=("tp",),
-        breach=checks.kv_heads_divide("{kv} key/value heads and tp_size {tp}: neither divides the other."),
-        source="tensorrt_llm/_torch/modules/attention.py; modeling_utils.py duplicate_kv_weight",
+    checks.kv_heads(
+        "{kv} key/value heads and tp_size {tp}: neither divides the other.",
+        "tensorrt_llm/_torch/modules/attention.py; modeling_utils.py duplicate_kv_weight",
+        "attention tp",
     ),
-    EngineRule(
-        name="feed_forward_widths",
-        statement="tp divides the widths of dense and shared feed-forward layers",
-        reads=("tp", "shared_replicated"),
-        breach=checks.dense_width_divides("AssertionError: {width} is not divisible by tp_size {tp}."),
-        source="tensorrt_llm/_torch/modules/linear.py",
+    checks.feed_forward_widths(
+        "AssertionError: {width} is not divisible by tp_size {tp}.", "tensorrt_llm/_torch/modules/linear.py"
     ),
     EngineRule(
         name="even_experts",
@@ -72,12 +64,10 @@ RULES = (
         breach=checks.physical_experts_divide("`num_slots` ({physical}) must be divisible by `ep_size` ({ep})."),
         source="tensorrt_llm/_torch/modules/fused_moe/fused_moe_wide_ep.py@99bca892; llmapi/llm_args.py",
     ),
-    EngineRule(
-        name="expert_width",
-        statement="moe_tp divides the experts' width",
-        reads=("etp",),
-        breach=checks.expert_width_divides("intermediate_size {width} is not divisible by moe_tp_size {etp}."),
-        source="tensorrt_llm/_torch/modules/fused_moe (intermediate_size // tp_size)",
+    checks.expert_width(
+        "intermediate_size {width} is not divisible by moe_tp_size {etp}.",
+        "tensorrt_llm/_torch/modules/fused_moe (intermediate_size // tp_size)",
+        "moe_tp divides the experts' width",
     ),
     EngineRule(
         name="context_parallel",
@@ -86,20 +76,10 @@ RULES = (
         breach=checks.context_parallel_latent,
         source="tensorrt_llm/mapping.py@b35ac1b6 (CP {cp_type} doesn't support MoE tp/ep yet)",
     ),
-    EngineRule(
-        name="decode_context_parallel",
-        statement="no decode context parallelism",
-        reads=("tp",),
-        breach=checks.no_decode_context_parallel,
-        source="tensorrt_llm/mapping.py@b35ac1b6 (no such option; Helix is its context parallelism)",
+    checks.no_decode_context_parallel(
+        "tensorrt_llm/mapping.py@b35ac1b6 (no such option; Helix is its context parallelism)"
     ),
-    EngineRule(
-        name="two_batch_overlap",
-        statement="no two-batch overlap",
-        reads=("overlap",),
-        breach=checks.no_overlap,
-        source="tensorrt_llm/llmapi/llm_args.py (main): no such option",
-    ),
+    checks.no_overlap("tensorrt_llm/llmapi/llm_args.py (main): no such option"),
 )
 WAITING = Waiting(
     overhead_s=Fraction(44, 1000),

@@ -21,44 +21,23 @@ EXPERTS_USE_ALL_RANKS = EngineRule(
     breach=checks.experts_use_all_ranks,
     source="vllm 0.33.0 model_executor/layers/fused_moe/config.py:1112, 1352; config/parallel.py",
 )
-HEADS = EngineRule(
-    name="attention_heads",
-    statement="tp divides the attention heads",
-    reads=("tp",),
-    breach=checks.query_heads_divide(
-        "Total number of attention heads ({heads}) must be divisible by tensor parallel size ({tp})."
-    ),
-    source="vllm 0.33.0 config/model.py:1561",
+HEADS = checks.attention_heads(
+    "Total number of attention heads ({heads}) must be divisible by tensor parallel size ({tp}).",
+    "vllm 0.33.0 config/model.py:1561",
 )
-KV_HEADS = EngineRule(
-    name="kv_heads",
-    statement="tp divides the key/value heads or is a multiple of them",
-    reads=("tp",),
-    breach=checks.kv_heads_divide("{tp} is not divisible by {kv}: key/value heads are divided or copied whole."),
-    source="vllm 0.33.0 model_executor/layers/linear.py:1068",
+KV_HEADS = checks.kv_heads(
+    "{tp} is not divisible by {kv}: key/value heads are divided or copied whole.",
+    "vllm 0.33.0 model_executor/layers/linear.py:1068",
 )
-VISION_HEADS = EngineRule(
-    name="vision_heads",
-    statement="tp divides the heads of the vision encoder, unless it runs data-parallel",
-    reads=("tp",),
-    breach=checks.vision_heads_divide(
-        "{heads} heads of the vision encoder are not divisible by {tp} (--mm-encoder-tp-mode data runs it whole)."
-    ),
-    source="vllm 0.33.0 distributed/utils.py:54 divide(), as the vision towers call it",
+VISION_HEADS = checks.vision_heads(
+    "{heads} heads of the vision encoder are not divisible by {tp} (--mm-encoder-tp-mode data runs it whole).",
+    "vllm 0.33.0 distributed/utils.py:54 divide(), as the vision towers call it",
 )
-WIDTHS = EngineRule(
-    name="feed_forward_widths",
-    statement="tp divides the widths of dense and shared feed-forward layers",
-    reads=("tp", "shared_replicated"),
-    breach=checks.dense_width_divides("{width} is not divisible by {tp}."),
-    source="vllm 0.33.0 distributed/utils.py:54",
-)
-EXPERT_WIDTH = EngineRule(
-    name="expert_width",
-    statement="without expert parallelism the ranks that share an expert divide its width",
-    reads=("etp",),
-    breach=checks.expert_width_divides("The experts' intermediate size {width} is not divisible by {etp} ranks."),
-    source="vllm 0.33.0 model_executor/layers/fused_moe/config.py:1352",
+WIDTHS = checks.feed_forward_widths("{width} is not divisible by {tp}.", "vllm 0.33.0 distributed/utils.py:54")
+EXPERT_WIDTH = checks.expert_width(
+    "The experts' intermediate size {width} is not divisible by {etp} ranks.",
+    "vllm 0.33.0 model_executor/layers/fused_moe/config.py:1352",
+    "without expert parallelism the ranks that share an expert divide its width",
 )
 VOCABULARY = EngineRule(
     name="vocabulary",
@@ -166,10 +145,7 @@ OVERLAP = EngineRule(
     source="vllm 0.33.0 config/vllm.py:2200; v1/worker/ubatch_utils.py; v1/worker/dp_utils.py; beside context "
     "parallelism assumed as SGLang",
 )
-NO_OVERLAP = EngineRule(
-    name="two_batch_overlap", statement="no dual-batch overlap", reads=("overlap",), breach=checks.no_overlap,
-    source="vllm 0.10.2 engine/arg_utils.py: no --enable-dbo",
-)  # fmt: skip
+NO_OVERLAP = checks.no_overlap("vllm 0.10.2 engine/arg_utils.py: no --enable-dbo", "no dual-batch overlap")  # fmt: skip
 
 _ALWAYS = (
     EXPERTS_USE_ALL_RANKS, HEADS, KV_HEADS, VISION_HEADS, WIDTHS, EXPERT_WIDTH, VOCABULARY, FP8_BLOCKS, GROUPS,
