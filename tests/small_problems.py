@@ -244,6 +244,16 @@ def _bind(rng: Random, base: dict[str, Any], probe: Problem) -> None:
         base["workload"]["request_rate"] = found.request_capacity * Fraction(rng.choice([1, 5, 10, 12, 25]), 10)
 
 
+def asked(seed: int) -> Iterator[Problem]:
+    """A small problem with every objective that its phase and rate allow."""
+    problem = small_problem(seed)
+    unfit = {"decode": "ttft", "prefill": "tpot"}.get(problem.workload.phase)
+    rated = problem.workload.request_rate is not None
+    for name in OBJECTIVES:
+        if name != unfit and (rated or name != "devices"):
+            yield problem.model_copy(update={"objective": name})
+
+
 # every layout
 
 

@@ -59,6 +59,7 @@ from optimizer.verify.claim_table import dimensions
 from optimizer.verify.launch import judge_launch
 from optimizer.verify.proposed import judge_proposed, price
 from optimizer.verify.verdict import judge
+from tests.cluster.test_verify import CLUSTER
 from tests.readers.test_recorded import safetensors
 
 ROOT = Path(__file__).parents[1]
@@ -94,18 +95,6 @@ a,chat,small,2,1.5,,,
 a,code,p,4,2,prefill,3 $/h,1.1 kW
 a,code,d,4,2,decode,,
 b,chat,small,2,1,,,
-"""
-CLUSTER = """
-pools:
-  a: {devices_per_node: 8, nodes: 6, price: 2 $/h, billing: on_demand}
-  b: {devices_per_node: 4, free: [4, 3], price: 1 $/h, billing: on_demand}
-demands:
-  chat: {workload: {request_rate: 10}}
-  code: {workload: {request_rate: 2}}
-survive: {nodes: 1}
-limits: {budget: 80 $/h, power: 1.1 kW}
-objective: cost
-rates: rates.csv
 """
 FLEET = """
 problem: cluster.yaml

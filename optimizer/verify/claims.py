@@ -10,6 +10,7 @@ from typing import Any
 
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
+from optimizer.errors import Exit
 from optimizer.figures.derivation_figure import UNITS, Figure, plain, shown
 from optimizer.readers.claims import Claim
 from optimizer.units import BINARY, DECIMAL, Dimension
@@ -210,6 +211,24 @@ def _why(claim: Claim, figure: Figure) -> str:
         return f"claimed {value}, derived {figure.result_text}"
     factor = float(claim.value / Fraction(figure.value))
     return f"claimed {value}, derived {figure.result_text}: {factor:.4g} times as much"
+
+
+class Judged:
+    """Something judged by its constraints and by its claims."""
+
+    violations: tuple[object, ...]
+    claims: tuple[JudgedClaim, ...]
+
+    @property
+    def feasible(self) -> bool:
+        """Whether every constraint is kept."""
+        return not self.violations
+
+    @property
+    def exit_status(self) -> Exit:
+        """No where a constraint is broken, or a claim fails or is impossible."""
+        wrong = any(judged.verdict.wrong for judged in self.claims)
+        return Exit.YES if self.feasible and not wrong else Exit.NO
 
 
 def judge_claims(

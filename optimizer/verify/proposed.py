@@ -11,7 +11,6 @@ from optimizer.domain.cluster import FLEET_UNITS, Cluster, FleetObjective, Perio
 from optimizer.domain.convention import CONVENTIONS
 from optimizer.domain.engines import ANY
 from optimizer.domain.fleet import Fleet, Replicas
-from optimizer.errors import Exit
 from optimizer.figures.derivation_figure import Figure, Sheet, plain
 from optimizer.figures.serving import evaluate
 from optimizer.fleet.column import Column, column_layout, cost_of, given_column, power_of
@@ -20,7 +19,7 @@ from optimizer.readers.fleet import At, FleetDocument, Proposed
 from optimizer.readers.messages import nearest
 from optimizer.readers.places import Step
 from optimizer.units import Dimension
-from optimizer.verify.claims import ClaimVerdict, JudgedClaim, matches
+from optimizer.verify.claims import ClaimVerdict, Judged, JudgedClaim, matches
 from optimizer.verify.constraints import BLOCKING, structural_violations
 from optimizer.verify.fleet import Broken, FleetVerdict, judge_fleet, left_without, value_of
 from optimizer.verify.fleet_document import fleet_json, unit_lost
@@ -184,7 +183,7 @@ def _rate_figure(rate: Fraction, how: str) -> Figure:
 
 
 @dataclass(frozen=True)
-class FleetJudgement:
+class FleetJudgement(Judged):
     """What `verify` found of a fleet.
 
     Attributes
@@ -201,17 +200,6 @@ class FleetJudgement:
     figures: Mapping[str, Figure]
     claims: tuple[JudgedClaim, ...]
     chosen: bool
-
-    @property
-    def feasible(self) -> bool:
-        """Whether every constraint is kept."""
-        return not self.violations
-
-    @property
-    def exit_status(self) -> Exit:
-        """No where a constraint is broken or a claim fails."""
-        wrong = any(judged.verdict.wrong for judged in self.claims)
-        return Exit.YES if self.feasible and not wrong else Exit.NO
 
     def fleet_document(self) -> dict[str, Any]:
         """``fleet`` as a result would state it."""

@@ -12,13 +12,12 @@ from optimizer.domain.lattice import outside
 from optimizer.domain.layout import Layout
 from optimizer.domain.margins import accuracy
 from optimizer.domain.problem import Problem
-from optimizer.errors import Exit
 from optimizer.figures.costs import Imbalance
 from optimizer.figures.derivation import derive, figures_json
 from optimizer.figures.derivation_figure import Figure
 from optimizer.figures.serving import Evaluation, evaluate
 from optimizer.readers.read import LayoutDocument
-from optimizer.verify.claims import ClaimVerdict, JudgedClaim, judge_claims
+from optimizer.verify.claims import ClaimVerdict, Judged, JudgedClaim, judge_claims
 from optimizer.verify.constraints import BLOCKING, priced_violations, structural_violations
 from optimizer.verify.extra_figures import extra_figures
 from optimizer.verify.placement import Placed, placed_experts, placed_in_order
@@ -27,7 +26,7 @@ from optimizer.verify.violation import Violation
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Verdict(Judged):
     """What `verify` found.
 
     Attributes
@@ -47,17 +46,6 @@ class Verdict:
     claims: tuple[JudgedClaim, ...] = ()
     figures_document: dict[str, Any] = field(default_factory=dict)
     imbalance: Imbalance = None
-
-    @property
-    def feasible(self) -> bool:
-        """Whether no constraint is violated."""
-        return not self.violations
-
-    @property
-    def exit_status(self) -> Exit:
-        """No where the layout is infeasible or a claim fails or is impossible."""
-        wrong = any(judged.verdict.wrong for judged in self.claims)
-        return Exit.YES if self.feasible and not wrong else Exit.NO
 
     @property
     def outside_lattice(self) -> tuple[str, ...]:

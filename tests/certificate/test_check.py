@@ -21,21 +21,11 @@ from optimizer.search.search import Search
 from optimizer.solve import solve
 from optimizer.verify.constraints import violations
 from tests.certificate.documents import claimed, written
-from tests.small_problems import OBJECTIVES, Priced, layouts, small_problem, value
+from tests.small_problems import Priced, asked, layouts, small_problem, value
 
 SEEDS = range(70)
 BLOCK = 10
 BLOCKS = [range(first, first + BLOCK) for first in SEEDS[::BLOCK]]
-
-
-def asked(seed: int) -> Iterator[Problem]:
-    """A small problem with every objective that its phase and rate allow."""
-    problem = small_problem(seed)
-    unfit = {"decode": "ttft", "prefill": "tpot"}.get(problem.workload.phase)
-    rated = problem.workload.request_rate is not None
-    for name in OBJECTIVES:
-        if name != unfit and (rated or name != "devices"):
-            yield problem.model_copy(update={"objective": name})
 
 
 @cache

@@ -96,16 +96,22 @@ def test_few_moves_equal_enumeration(data: st.DataObject, budget: int) -> None:
     assert result.layers[0].moves <= budget
 
 
+def near_the_optimum(case: Case, above: int) -> tuple[Fraction, int]:
+    """Load of the coolest placement's hottest device, and a threshold so many thousandths above it."""
+    row, devices, slots = case
+    optimum = best([row], devices, slots)
+    assert optimum is not None
+    coolest = optimum * Fraction(sum(row), devices)
+    return coolest, int(coolest * GRID * (1 + Fraction(above, 1000))) // 2 * 2
+
+
 @settings(max_examples=25)
 @given(small([(5, 3, 2), (4, 4, 2), (6, 4, 2)]), st.integers(-300, 300))
 def test_cases_decide_every_threshold_of_two_slots(case: Case, above: int) -> None:
     row, devices, slots = case
-    optimum = best([row], devices, slots)
-    assert optimum is not None
     if not sum(row):
         return
-    coolest = optimum * Fraction(sum(row), devices)
-    threshold = int(coolest * GRID * (1 + Fraction(above, 1000))) // 2 * 2
+    coolest, threshold = near_the_optimum(case, above)
     decided = decide(row, devices, threshold, programs=400, deadline=None)
     assert (decided.witness is None) != (decided.counts is None)
     if decided.counts is not None:
@@ -126,12 +132,9 @@ def test_cases_decide_every_threshold_of_two_slots(case: Case, above: int) -> No
 @given(small([(5, 3, 2), (4, 4, 2), (6, 4, 2)]), st.integers(-300, 300))
 def test_the_solver_rules_on_thresholds_of_two_slots(case: Case, above: int) -> None:
     row, devices, slots = case
-    optimum = best([row], devices, slots)
-    assert optimum is not None
     if not sum(row):
         return
-    coolest = optimum * Fraction(sum(row), devices)
-    threshold = int(coolest * GRID * (1 + Fraction(above, 1000))) // 2 * 2
+    coolest, threshold = near_the_optimum(case, above)
     start = divisor_replicas(np.array([row], dtype=float), devices * slots, devices)[0]
     ruled = rule(row, devices, threshold, start, work=10.0, seed=0, deadline=None)
     assert ruled.refused == (ruled.counts is None)

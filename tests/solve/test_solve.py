@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -20,20 +19,11 @@ from optimizer.search.proved_bound import proved_bound
 from optimizer.search.search import Found, Search, Tally
 from optimizer.solve import solve
 from tests.certificate.documents import Json, written
-from tests.small_problems import OBJECTIVES, small_problem
+from tests.small_problems import OBJECTIVES, asked, small_problem
 
 ROOT = Path(__file__).parents[2]
 SEEDS = range(60)
 SCENARIO = ROOT / "problems" / "scenarios" / "deepseek-v3-decode-h800-320.yaml"
-
-
-def asked(seed: int) -> Iterator[Problem]:
-    problem = small_problem(seed)
-    unfit = {"decode": "ttft", "prefill": "tpot"}.get(problem.workload.phase)
-    rated = problem.workload.request_rate is not None
-    for name in OBJECTIVES:
-        if name != unfit and (rated or name != "devices"):
-            yield problem.model_copy(update={"objective": name})
 
 
 def untimed(document: Json) -> Json:

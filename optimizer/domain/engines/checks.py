@@ -267,7 +267,7 @@ def _ranks(tensor: Tensor, shape: Shape) -> tuple[str, int]:
     return "tp", 1 if whole else shape.tp
 
 
-def blocks_divide(roles: Collection[Role], *, columns: str, rows: str) -> Breach:
+def _blocks_divide(roles: Collection[Role], columns: str, rows: str) -> Breach:
     """A rank's share of a matrix stored in square blocks is whole blocks: inputs along columns, outputs along rows.
 
     `columns` and `rows` take size (the rank's), block, whole (the tensor's), degree and where.
@@ -291,11 +291,24 @@ def blocks_divide(roles: Collection[Role], *, columns: str, rows: str) -> Breach
     return breach
 
 
-def groups_divide(roles: Collection[Role], sentence: str) -> Breach:
+def fp8_blocks(columns: str, rows: str, source: str, of: str = "") -> EngineRule:
+    """Matrices that tensor parallelism divides, as `_blocks_divide`; `of` says which, where the engine does."""
+    statement = f"a rank's share of every FP8-block linear layer{of} is whole blocks"
+    breach = _blocks_divide(SPLIT_BY_TP, columns, rows)
+    return EngineRule("fp8_blocks", statement, ("tp", "shared_replicated"), breach, source)
+
+
+def fp8_expert_blocks(columns: str, rows: str, source: str) -> EngineRule:
+    """Matrices of experts, as `_blocks_divide`."""
+    statement = "a rank's share of an FP8-block expert is whole blocks"
+    return EngineRule("fp8_expert_blocks", statement, ("etp",), _blocks_divide({Role.EXPERTS}, columns, rows), source)
+
+
+def quantisation_groups(sentence: str, source: str) -> EngineRule:
     """A rank's inputs of a matrix quantised in groups are whole groups; `sentence` takes size and group."""
 
     def breach(premise: Premise, shape: Shape) -> str | None:
-        for name, tensor, form in _quantised(premise, roles):
+        for name, tensor, form in _quantised(premise, frozenset(Role)):
             axis, ranks = _ranks(tensor, shape)
             if form.block_rows != 1 or (form.bits == 4 and form.compute == "fp4") or tensor.split is not Split.COLS:
                 continue
@@ -305,7 +318,8 @@ def groups_divide(roles: Collection[Role], sentence: str) -> Breach:
                 return f"{sentence.format(size=size, group=form.block_cols)} ({where}.)"
         return None
 
-    return breach
+    statement = "a rank's inputs of every group-quantised matrix (GPTQ, AWQ, compressed-tensors) are whole groups"
+    return EngineRule("quantisation_groups", statement, ("tp", "etp", "shared_replicated"), breach, source)
 
 
 def feed_forward_widths(sentence: str, source: str, tp: str = "tp") -> EngineRule:

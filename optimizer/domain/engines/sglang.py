@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 
-from optimizer.domain.engines import checks
+from optimizer.domain.engines import checks, vllm
 from optimizer.domain.engines.engine import Engine, Waiting
 from optimizer.domain.engines.reservation import (
     GIB,
@@ -18,7 +18,6 @@ from optimizer.domain.engines.reservation import (
 )
 from optimizer.domain.engines.rule import EngineRule, Premise
 from optimizer.domain.shape import Shape
-from optimizer.domain.tensor import Role
 
 
 def _one_expert_mesh(premise: Premise, shape: Shape) -> str | None:
@@ -79,39 +78,21 @@ EXPERT_WIDTH = checks.expert_width(
     "sglang 0.5.23 srt/layers/moe/fused_moe_triton/layer.py:427; moe_ep_setup.py:164",
     "moe_tp divides the experts' width",
 )
-FP8_EXPERT_BLOCKS = EngineRule(
-    name="fp8_expert_blocks",
-    statement="a rank's share of an FP8-block expert is whole blocks",
-    reads=("etp",),
-    breach=checks.blocks_divide(
-        {Role.EXPERTS},
-        columns="For quantized MoE models, please make sure moe_intermediate_size / moe_tp_size = {size} is a "
-        "multiple of weight_block_size_k = {block}: fix with --ep-size.",
-        rows="For quantized MoE models, please make sure (moe_intermediate_size / moe_tp_size = {size}) % "
-        "weight_block_size_n={block} == 0: fix with --ep-size.",
-    ),
+FP8_EXPERT_BLOCKS = checks.fp8_expert_blocks(
+    columns="For quantized MoE models, please make sure moe_intermediate_size / moe_tp_size = {size} is a "
+    "multiple of weight_block_size_k = {block}: fix with --ep-size.",
+    rows="For quantized MoE models, please make sure (moe_intermediate_size / moe_tp_size = {size}) % "
+    "weight_block_size_n={block} == 0: fix with --ep-size.",
     source="sglang 0.5.23 srt/model_executor/model_runner_components/moe_ep_setup.py:173; issue 23265",
 )
-FP8_BLOCKS = EngineRule(
-    name="fp8_blocks",
-    statement="a rank's share of every FP8-block linear layer is whole blocks",
-    reads=("tp", "shared_replicated"),
-    breach=checks.blocks_divide(
-        checks.SPLIT_BY_TP,
-        columns="Weight input_size_per_partition = {size} is not divisible by weight quantization block_k = {block}.",
-        rows="Weight output_partition_size = {size} is not divisible by weight quantization block_n = {block}.",
-    ),
+FP8_BLOCKS = checks.fp8_blocks(
+    columns=vllm.BLOCK_COLUMNS,
+    rows=vllm.BLOCK_ROWS,
     source="sglang 0.5.23 srt/layers/quantization/fp8_utils.py:2875; issues 3345, 4791",
 )
-GROUPS = EngineRule(
-    name="quantisation_groups",
-    statement="a rank's inputs of every group-quantised matrix (GPTQ, AWQ, compressed-tensors) are whole groups",
-    reads=("tp", "etp", "shared_replicated"),
-    breach=checks.groups_divide(
-        frozenset(Role),
-        "The input size is not aligned with the quantized weight shape: {size} is not a multiple of the group of "
-        "{group}. This can be caused by too large tensor parallel size.",
-    ),
+GROUPS = checks.quantisation_groups(
+    "The input size is not aligned with the quantized weight shape: {size} is not a multiple of the group of "
+    "{group}. This can be caused by too large tensor parallel size.",
     source="sglang 0.5.23 srt/layers/quantization/gptq.py, awq.py create_weights",
 )
 TP_WITHIN_EXPERTS = EngineRule(

@@ -9,10 +9,9 @@ from optimizer.domain.engines import checks
 from optimizer.domain.engines.engine import Engine, Waiting
 from optimizer.domain.engines.reservation import GIB, MIB, CacheRules, Defaults, Reservation, Tier
 from optimizer.domain.engines.rule import EngineRule
-from optimizer.domain.tensor import Role
 
-_BLOCK_COLUMNS = "Weight input_size_per_partition = {size} is not divisible by weight quantization block_k = {block}."
-_BLOCK_ROWS = "Weight output_partition_size = {size} is not divisible by weight quantization block_n = {block}."
+BLOCK_COLUMNS = "Weight input_size_per_partition = {size} is not divisible by weight quantization block_k = {block}."
+BLOCK_ROWS = "Weight output_partition_size = {size} is not divisible by weight quantization block_n = {block}."
 
 EXPERTS_USE_ALL_RANKS = EngineRule(
     name="experts_use_all_ranks",
@@ -46,35 +45,22 @@ VOCABULARY = EngineRule(
     breach=checks.vocabulary_divides(64, "{padded} (the padded vocabulary) is not divisible by {tp}."),
     source="vllm 0.33.0 model_executor/layers/vocab_parallel_embedding.py:304",
 )
-FP8_BLOCKS = EngineRule(
-    name="fp8_blocks",
-    statement="a rank's share of every FP8-block linear layer (attention, dense and shared experts) is whole blocks",
-    reads=("tp", "shared_replicated"),
-    breach=checks.blocks_divide(checks.SPLIT_BY_TP, columns=_BLOCK_COLUMNS, rows=_BLOCK_ROWS),
+FP8_BLOCKS = checks.fp8_blocks(
+    columns=BLOCK_COLUMNS,
+    rows=BLOCK_ROWS,
+    of=" (attention, dense and shared experts)",
     source="vllm 0.33.0 model_executor/layers/quantization/utils/fp8_utils.py:1326, 1343; issue 52997",
 )
-FP8_EXPERT_BLOCKS = EngineRule(
-    name="fp8_expert_blocks",
-    statement="a rank's share of an FP8-block expert is whole blocks",
-    reads=("etp",),
-    breach=checks.blocks_divide(
-        {Role.EXPERTS},
-        columns="The input_size of down's weight = {size} is not divisible by weight quantization block_k = {block}.",
-        rows="The output_size of gate's and up's weight = {size} is not divisible by weight quantization "
-        "block_n = {block}.",
-    ),
+FP8_EXPERT_BLOCKS = checks.fp8_expert_blocks(
+    columns="The input_size of down's weight = {size} is not divisible by weight quantization block_k = {block}.",
+    rows="The output_size of gate's and up's weight = {size} is not divisible by weight quantization "
+    "block_n = {block}.",
     source="vllm before 0.33: model_executor/layers/quantization/fp8.py; 0.33.0 refines the scales instead "
     "(fused_moe/oracle/fp8.py:355)",
 )
-GROUPS = EngineRule(
-    name="quantisation_groups",
-    statement="a rank's inputs of every group-quantised matrix (GPTQ, AWQ, compressed-tensors) are whole groups",
-    reads=("tp", "etp", "shared_replicated"),
-    breach=checks.groups_divide(
-        frozenset(Role),
-        "Weight input_size_per_partition={size} is not divisible by group_size={group}. "
-        "Consider reducing tensor_parallel_size.",
-    ),
+GROUPS = checks.quantisation_groups(
+    "Weight input_size_per_partition={size} is not divisible by group_size={group}. "
+    "Consider reducing tensor_parallel_size.",
     source="vllm 0.33.0 distributed/utils.py:149; issues 13640, 17604",
 )
 EPLB_EVEN = EngineRule(

@@ -18,7 +18,7 @@ from optimizer.readers.launch.launch import (
     Reading,
     meshes,
 )
-from optimizer.readers.launch.vllm import model_of, partition
+from optimizer.readers.launch.vllm import launched
 
 PARTITION: Final = "SGLANG_PP_LAYER_PARTITION"
 WHOLE_WIDTH: Final = frozenset(
@@ -72,14 +72,9 @@ def read(given: Reading, environment: Mapping[str, str]) -> Launch:
         given.one(name)
     role = given.text("role")
     operating = _operating(given, attention_dp)
-    stages = partition(given, environment.get(PARTITION), pp, PARTITION)
-    model, place = model_of(given)
-    given.raise_faults()
-    return Launch(
-        engine="sglang", source=given.source, version=given.version, model=model, model_place=place, degrees=degrees,
-        dense=dense, operating=operating, dcp=dcp, stages=stages, nodes=nodes, given=given.arguments.given,
-        ignored=given.ignored(), environment=environment, places=given.places(),
-        phase=role if role in {"prefill", "decode"} else None,
+    return launched(
+        "sglang", given, environment, PARTITION, degrees=degrees, dense=dense, operating=operating, dcp=dcp,
+        nodes=nodes, phase=role if role in {"prefill", "decode"} else None,
     )  # fmt: skip
 
 

@@ -58,14 +58,30 @@ def read(given: Reading, environment: Mapping[str, str]) -> Launch:
     given.divides(given.one("dcp"), dcp, tp, f"tp_size={tp} must be divisible by dcp_size={dcp}")
     nodes = _nodes(given, tp * pp * cp, dp)
     operating = _operating(given, experts=experts)
-    stages = partition(given, environment.get(PARTITION), pp, PARTITION)
+    return launched(
+        "vllm", given, environment, PARTITION, degrees=degrees, dense=dense, operating=operating, dcp=dcp, nodes=nodes,
+        phase=_phase(given),
+    )  # fmt: skip
+
+
+def launched(
+    engine: str, given: Reading, environment: Mapping[str, str], variable: str, *, degrees: Mapping[str, int],
+    dense: Mapping[str, int], operating: Operating, dcp: int, nodes: int | None, phase: str | None,
+) -> Launch:  # fmt: skip
+    """The launch of what was read, with the model it names and the stages that an environment variable cuts.
+
+    Raises
+    ------
+    SpecError
+        Everything wrong that was found so far.
+    """
+    stages = partition(given, environment.get(variable), degrees["pp"], variable)
     model, place = model_of(given)
     given.raise_faults()
     return Launch(
-        engine="vllm", source=given.source, version=given.version, model=model, model_place=place, degrees=degrees,
+        engine=engine, source=given.source, version=given.version, model=model, model_place=place, degrees=degrees,
         dense=dense, operating=operating, dcp=dcp, stages=stages, nodes=nodes, given=given.arguments.given,
-        ignored=given.ignored(), environment=environment, places=given.places(),
-        phase=_phase(given),
+        ignored=given.ignored(), environment=environment, places=given.places(), phase=phase,
     )  # fmt: skip
 
 
