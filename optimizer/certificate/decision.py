@@ -16,12 +16,13 @@ operating point. A goal is a set of limits, and the best is never sought, which 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, partial
 from itertools import accumulate
-from math import ceil, floor
+from math import ceil, floor, lcm
+from operator import ge, gt
 
 from optimizer.certificate.aims import Aims
 from optimizer.certificate.goals import Goal
@@ -278,13 +279,10 @@ class Decision:
                 room = (limit - fixed_s) * TICKS_PER_SECOND
                 # without a queue the first token waits for so many steps
                 low, high = -1, min(high, _most(room / passed, strict=strict) + 1)
+                late = _late(room, passed, prompts, each, percentile, strict=strict)
                 while high - low > 1:
                     middle = (low + high) // 2
-                    load = middle * each
-                    queued = load / (2 - 2 * load) if percentile is None else wait(load, percentile)
-                    first = middle * (passed + prompts * queued)
-                    late = first >= room if strict else first > room
-                    low, high = (low, middle) if late else (middle, high)
+                    low, high = (low, middle) if late(middle) else (middle, high)
             self._longest[key] = low
         return self._longest[key]
 
@@ -319,6 +317,25 @@ class Decision:
             stages=tuple(Stage(first_layer=at, layers=n) for at, n in zip(starts, cuts, strict=True)),
             overlap=shape.overlap_name,
         )  # fmt: skip
+
+
+def _late(
+    room: Fraction, passed: int, prompts: Fraction, each: Fraction, percentile: int | None, *, strict: bool
+) -> Callable[[int], bool]:
+    """Whether `passed` steps of so many ticks and the queue, whose load is `each` a tick, take more than the room."""
+    beyond = ge if strict else gt
+    if percentile is not None:
+        return lambda step: bool(beyond(step * (passed + prompts * wait(step * each, percentile)), room))
+    # M·(passed + prompts·ρ ÷ (2 − 2ρ)) with ρ = M·each, times 2 − 2ρ and every denominator: whole numbers
+    unit = lcm(room.denominator, prompts.denominator)
+    ticks, most, pieces = each.denominator, int(room * unit), int(prompts * unit)
+
+    def late(step: int) -> bool:
+        busy = step * each.numerator
+        idle = 2 * (ticks - busy)
+        return bool(beyond(step * (passed * unit * idle + pieces * busy), most * idle))
+
+    return late
 
 
 def _both(one: _Stages, often: int, other: _Stages, seldom: int) -> _Stages:

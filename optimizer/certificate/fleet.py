@@ -45,7 +45,7 @@ from optimizer.fleet.program import DerivationError, Lemma, Program, Step, deriv
 from optimizer.fleet.statement import bounding, shown, state
 from optimizer.verify.fleet import judge_fleet
 from optimizer.verify.fleet_document import fleet_json
-from optimizer.verify.replica import ceiling_problem, priced_column, slowest_transfer
+from optimizer.verify.replica import beyond_links, ceiling_problem, priced_column, slowest_transfer
 
 SCHEMA = "shardproof/fleet-certificate/1"
 TOLERANCE = Fraction(1, 10**9)
@@ -236,8 +236,10 @@ def _ceilings(cluster: Cluster, stated: object) -> list[Ceiling]:
         rate, devices = rational(item, entry["requests_per_s"]), entry["devices"]
         if rate < 0 or not 1 <= devices <= pool.devices:
             raise Rejected(item, "of no size that there is")
-        problem = ceiling_problem(cluster, demand, ROLES[entry["role"]], pool, devices, rate, bucket=bucket)
-        met = prove(problem, lattice(problem, axes(problem)), None).counterexample
+        own = (cluster, demand, ROLES[entry["role"]], pool, devices, rate)
+        problem = ceiling_problem(*own, bucket=bucket)
+        proved = beyond_links(*own, bucket)
+        met = None if proved else prove(problem, lattice(problem, axes(problem)), None).counterexample
         if met is not None:
             raise Rejected(item, f"a layout serves it on {met.layout.devices} devices")
         found.append(Ceiling(demand.name, ROLES[entry["role"]], pool.name, devices, rate, bucket))

@@ -192,7 +192,7 @@ def _period(cluster: Cluster, name: str, period: dict[str, Any]) -> None:
         ["demand", "role", "pool", "layout", "replicas", "devices each", "requests/s each", "share", "nodes"],
         rows, right=(4, 5, 6, 7),
     )  # fmt: skip
-    _traffic(cluster, period)
+    _traffic(cluster, name, period)
     heading("Demands")
     rows = []
     for demand, figures in period["demands"].items():
@@ -217,19 +217,20 @@ def _period(cluster: Cluster, name: str, period: dict[str, Any]) -> None:
     emit("idle  " + ", ".join(f"{count} of {devices[pool]} in {pool}" for pool, count in period["idle"].items()))
 
 
-def _traffic(cluster: Cluster, period: dict[str, Any]) -> None:
+def _traffic(cluster: Cluster, name: str, period: dict[str, Any]) -> None:
     """Requests of several lengths, and who takes them."""
     rows = [
-        [name, bucket, f"{bucket_share['share']:.1%}", f"{bucket_share['requests_per_s']:,.5g}",
+        [of, bucket, f"{bucket_share['share']:.1%}", f"{bucket_share['requests_per_s']:,.5g}",
          ", ".join(f"{replica} {share:.0%}" for replica, share in bucket_share["replicas"].items())]
-        for name, demand in period["demands"].items()
+        for of, demand in period["demands"].items()
         for bucket, bucket_share in demand.get("buckets", {}).items()
     ]  # fmt: skip
     if rows:
         heading("Lengths (input x output tokens at most)")
         table(["demand", "up to", "requests", "requests/s", "served by"], rows, right=(2, 3))
+    hours = next((own for own in cluster.periods if own.name == name), cluster.periods[0])
     for demand in cluster.demands:
-        for text in traffic_words(demand):
+        for text in traffic_words(demand, hours):
             emit(f"{demand.name}: {text}")
 
 

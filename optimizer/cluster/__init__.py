@@ -9,7 +9,7 @@ from fractions import Fraction
 
 from optimizer.certificate.fleet import TOLERANCE, fleet_statement
 from optimizer.certificate.statement import relative_gap
-from optimizer.cluster.columns import Columns, columns_of
+from optimizer.cluster.columns import Columns, columns_of, sooner
 from optimizer.cluster.derive import Derivation
 from optimizer.cluster.integers import Decided, IntegerProgram
 from optimizer.cluster.lay import lay
@@ -57,6 +57,12 @@ def solve_cluster(cluster: Cluster, *, time_limit_s: float | None = None) -> Fle
     seconds = {"columns_s": time.monotonic() - started}
     left = None if deadline is None else max(0.05, (deadline - time.monotonic()) * 2 / 3)
     statement, decided, verdict = _decided(cluster, columns, left)
+    while verdict is not None and not cluster.rates:
+        better = _sooner(cluster, found, verdict, deadline)
+        if better is None:
+            break
+        found, (statement, decided, verdict) = better
+        columns = found.listed
     fleet, value = (None, None) if verdict is None else (verdict.fleet, verdict.value)
     seconds["decide_s"] = time.monotonic() - started - seconds["columns_s"]
     proof = _Proof(Derivation((), None), ())
@@ -75,9 +81,28 @@ def solve_cluster(cluster: Cluster, *, time_limit_s: float | None = None) -> Fle
     )  # fmt: skip
 
 
-def _decided(
-    cluster: Cluster, columns: Sequence[Column], seconds: float | None
-) -> tuple[Statement, Decided, FleetVerdict | None]:
+_Answer = tuple[Statement, Decided, FleetVerdict | None]
+"""A program, what was decided, and its judgement."""
+
+
+def _sooner(
+    cluster: Cluster, found: Columns, verdict: FleetVerdict, deadline: float | None
+) -> tuple[Columns, _Answer] | None:
+    """A better fleet of prefill replicas that only wait for decode replicas as fast as those in use."""
+    used = {own.column for replicas in verdict.fleet.values() for own in replicas}
+    left = None if deadline is None else (deadline - time.monotonic()) / 2
+    more = None if left is not None and left <= 0 else sooner(cluster, found, used, left and time.monotonic() + left)
+    if more is None or not more.complete:
+        return None
+    answer = _decided(cluster, more.listed, left)
+    value, best = (None if answer[2] is None else answer[2].value), verdict.value
+    if value is None or best is None:
+        return None
+    maximised = cluster.objective in FLEET_MAXIMISED
+    return (more, answer) if (value > best if maximised else value < best) else None
+
+
+def _decided(cluster: Cluster, columns: Sequence[Column], seconds: float | None) -> _Answer:
     """The best fleet, its program and its judgement.
 
     Where what dies with a node is not in the program, a fleet whose replicas stand apart is tried first.

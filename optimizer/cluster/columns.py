@@ -9,8 +9,10 @@ finds none.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from itertools import product
 
 from optimizer.domain.cluster import Cluster, Demand, Pool, Role
 from optimizer.errors import SpecError
@@ -18,12 +20,14 @@ from optimizer.figures.objective import Scored
 from optimizer.fleet.ceiling import Ceiling, copies, replica_sizes
 from optimizer.fleet.column import Column, given_columns, useful
 from optimizer.search.search import Search
-from optimizer.verify.replica import ceiling_problem, most_served, slowest_transfer, tokens_of_role
+from optimizer.verify.replica import beyond_links, ceiling_problem, most_served, slowest_transfer, tokens_of_role
 
 _STEP = Fraction(513, 512)
 """How much more the search is asked for: columns serve the most there is to within 0.2%."""
 _LOOP_STEP = 1 + Fraction(1, 2**33)
 """The same where a replica's requests are always in flight: its capacity is known to more digits than that."""
+_BITS = 40
+"""Binary digits of a rate that is asked for."""
 _MISSES = 5
 """How often a layout that is found may be no column before the next size, where no ceiling is wanted."""
 _LOWEST = 1024
@@ -34,8 +38,7 @@ _LOWEST = 1024
 class Columns:
     """Replicas that fleets are made of, and ceilings of all that are not among them.
 
-    There are none where rates are given, nor where a demand has prefill replicas: their queue decides at a rate, and
-    the checker would decide each layout exactly, which takes it minutes; nor where time ran out (`complete` is False).
+    There are none where rates are given, nor where time ran out (`complete` is False).
     """
 
     listed: tuple[Column, ...]
@@ -60,7 +63,6 @@ def columns_of(cluster: Cluster, deadline: float | None = None) -> Columns:
         return Columns(useful(cluster, given_columns(cluster)))
     found: list[Column] = []
     ceilings: list[Ceiling] = []
-    proved = all("prefill" not in demand.roles for demand in cluster.demands)
     walks = sum(len(demand.roles) * len(demand.buckets) for demand in cluster.demands) * len(cluster.pools)
     complete = True
     for demand in cluster.demands:
@@ -69,31 +71,72 @@ def columns_of(cluster: Cluster, deadline: float | None = None) -> Columns:
             for bucket in range(len(demand.buckets)):
                 sent = slowest_transfer(cluster, found, demand, bucket) if role == "prefill" else Fraction(0)
                 for pool in cluster.pools:
-                    walk = _Walk(cluster, demand, role, pool, bucket, sent, proving=proved)
                     now = time.monotonic()
-                    complete &= walk.run(None if deadline is None else now + max(deadline - now, 0) / walks)
+                    until = None if deadline is None else now + max(deadline - now, 0) / walks
+                    own = (cluster, demand, role, pool, bucket, sent)
+                    known: dict[str, Column] = {}
+                    if sent:
+                        # ceilings are above what replicas serve that leave time for the transfer: those come first
+                        first = _Walk(*own, known, proving=False)
+                        complete &= first.run(None if until is None else (now + until) / 2)
+                    walk = _Walk(*own, known, proving=True)
+                    complete &= walk.run(until)
                     walks -= 1
-                    found += walk.columns.values()
+                    found += known.values()
                     ceilings += walk.ceilings
     return Columns(useful(cluster, found), ceilings if complete else [], complete)
 
 
+def sooner(cluster: Cluster, found: Columns, used: Collection[str], deadline: float | None = None) -> Columns | None:
+    """Columns for prefill replicas that leave the transfer no more time than the decode replicas of a fleet take.
+
+    The slower ones are no longer listed. None where there are none.
+
+    Parameters
+    ----------
+    used
+        Names of the fleet's columns.
+    """
+    kept, walked = list(found.listed), found.complete
+    for demand in cluster.demands:
+        decode = [c for c in found.listed if (c.demand, c.role) == (demand.name, "decode")]
+        longest = max((c.transfer_s for c in decode if c.name in used), default=None)
+        if longest is None or "prefill" not in demand.roles or all(c.transfer_s <= longest for c in decode):
+            continue
+        kept = [
+            c
+            for c in kept
+            if c.demand != demand.name or not (c.role == "prefill" or (c.role == "decode" and c.transfer_s > longest))
+        ]
+        for bucket, pool in product(range(len(demand.buckets)), cluster.pools):
+            sent, known = slowest_transfer(cluster, kept, demand, bucket), dict[str, Column]()
+            walked &= _Walk(cluster, demand, "prefill", pool, bucket, sent, known, proving=False).run(deadline)
+            kept += known.values()
+    if set(kept) == set(found.listed):
+        return None
+    return replace(found, listed=useful(cluster, kept), complete=walked)
+
+
 class _Walk:
-    """Sizes of one demand, role, pool and bucket, upwards; without ceilings not every number of whole nodes."""
+    """Sizes of one demand, role, pool and bucket, upwards; without ceilings not every number of whole nodes.
+
+    What it finds is added to the columns that are known.
+    """
 
     def __init__(
-        self, cluster: Cluster, demand: Demand, role: Role, pool: Pool, bucket: int, sent: Fraction, *, proving: bool
-    ) -> None:
+        self, cluster: Cluster, demand: Demand, role: Role, pool: Pool, bucket: int, sent: Fraction,
+        known: dict[str, Column], *, proving: bool,
+    ) -> None:  # fmt: skip
         self.proving, self.bucket = proving, bucket
-        # what the limit on the first token leaves for the transfer; a ceiling must hold whatever that takes
-        self.reserve = Fraction(0) if proving else sent
+        # what the limit on the first token leaves for the transfer; a ceiling must hold for the least that it takes
+        self.reserve = None if proving else sent
         self.cluster, self.demand, self.role, self.pool, self.sent = cluster, demand, role, pool, sent
         self.sizes = replica_sizes(cluster, pool)
         if not proving:
             node = pool.devices_per_node
             self.sizes = [n for n in self.sizes if n <= node or _is_round(n // node) or n == self.sizes[-1]]
         self.step = _LOOP_STEP if demand.loops else _STEP
-        self.columns: dict[str, Column] = {}
+        self.columns = known
         self.ceilings: list[Ceiling] = []
 
     def run(self, deadline: float | None) -> bool:
@@ -120,7 +163,7 @@ class _Walk:
                     break
                 # only as several replicas, without its transfer or beside idle devices: the ceiling is above it
                 top = found.throughput / tokens_of_role(self.demand, self.role, self.bucket)
-                least, step = max(wanted, top / _LOWEST) * step, step * step
+                least, step = _short(max(wanted, top / _LOWEST) * step), _short(step * step)
             last = self._last(at, wanted) if self.proving else at
             if self.proving:
                 size = self.sizes[last]
@@ -140,10 +183,11 @@ class _Walk:
 
     def _beyond(self, devices: int, rate: Fraction) -> Scored | None:
         """A layout on at most so many devices that serves a rate; any that fits, for a rate of 0."""
+        own = (self.cluster, self.demand, self.role, self.pool, devices, rate)
         try:
-            problem = ceiling_problem(
-                self.cluster, self.demand, self.role, self.pool, devices, rate, self.reserve, self.bucket
-            )
+            if self.proving and beyond_links(*own, self.bucket):
+                return None
+            problem = ceiling_problem(*own, self.reserve, self.bucket)
         except ValueError as error:
             raise SpecError(f"demands.{self.demand.name}: {error}") from None
         return next(iter(Search(problem).run().best), None)
@@ -171,6 +215,13 @@ class _Walk:
             middle = (low + high) // 2
             low, high = (middle, high) if self._beyond(self.sizes[middle], rate) is None else (low, middle)
         return low
+
+
+def _short(value: Fraction) -> Fraction:
+    """A positive number, or a little more, in few digits."""
+    bits = value.numerator.bit_length() - value.denominator.bit_length()
+    unit = Fraction(2) ** (bits - _BITS)
+    return value if value.denominator.bit_length() <= _BITS else -(-value // unit) * unit
 
 
 def _is_round(nodes: int) -> bool:

@@ -62,7 +62,7 @@ def _ask_more(statement: Statement, point: Mapping[str, Fraction], verdict: Flee
             row = rows.get(f"left[{coverage.demand}, {coverage.part}, {period.name}]")
             if own.left < own.rate and row is not None:
                 left = sum((factor * point[name] for name, factor in row.terms.items()), Fraction(0))
-                rows[row.name] = replace(row, least=left + (own.rate - own.left) * coverage.share)
+                rows[row.name] = replace(row, least=left + (own.rate - own.left) * statement.share(coverage, period))
 
 
 def _laid(statement: Statement, point: Mapping[str, Fraction]) -> Fleet:

@@ -14,11 +14,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
+from itertools import accumulate, pairwise
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from optimizer.domain.base import Spec
+from optimizer.domain.limits import AsTuple
 from optimizer.domain.quantity import Multiple, PositiveRatio, PositiveSeconds, Rate, Ratio
 
 MOST_BUCKETS = 16
@@ -62,6 +64,32 @@ class Arrivals(Spec):
     peak_per_s: Rate
     served_per_s: Rate
     dispersion: Multiple
+
+
+class PeriodTraffic(Spec):
+    """What a trace says of one period of the day: its rate, bursts and lengths.
+
+    Attributes
+    ----------
+    shares
+        Of the period's requests, those of each bucket; empty where it has none.
+    """
+
+    arrivals: Arrivals
+    shares: Annotated[tuple[Ratio, ...], AsTuple] = ()
+
+    @field_validator("shares")
+    @classmethod
+    def _whole(cls, shares: tuple[Fraction, ...]) -> tuple[Fraction, ...]:
+        if shares and sum(shares) != 1:
+            message = "shares do not add up to 1"
+            raise ValueError(message)
+        return shares
+
+    @property
+    def as_long(self) -> tuple[Fraction, ...]:
+        """Share of the period's requests that are of each bucket or a longer one."""
+        return tuple(accumulate(reversed(self.shares)))[::-1]
 
 
 class Traffic(Spec):

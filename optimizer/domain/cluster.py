@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, model_validator
 
 from optimizer.domain.base import FieldError, Grown, Spec
-from optimizer.domain.buckets import DEFAULT_BUCKETS, MOST_BUCKETS, Bucket, Traffic, check_nested
+from optimizer.domain.buckets import DEFAULT_BUCKETS, MOST_BUCKETS, Bucket, PeriodTraffic, Traffic, check_nested
 from optimizer.domain.engines import engine_named
 from optimizer.domain.hardware import HardwareSpec
 from optimizer.domain.limits import AsTuple, Limits, Search
@@ -196,6 +196,7 @@ class ClusterFile(Spec):
     demands: Annotated[dict[str, DemandFile], Field(min_length=1)]
     links: dict[str, BytesPerSecond] = Field(default_factory=dict)
     periods: dict[str, PeriodFile] = Field(default_factory=dict)
+    period_length: PositiveSeconds | None = Field(default=None, description="of periods that traces have, not written")
     survive: Survive | None = None
     limits: ClusterLimits = ClusterLimits()
     max_kinds: int | None = Field(default=None, ge=1, le=1000)
@@ -326,12 +327,31 @@ class Demand(Grown):
         return sum((b.share * (b.input_tokens if prompt else b.output_tokens) for b in self.buckets), Fraction(0))
 
 
-class Period(Spec):
-    """Hours of the day and the requests/s of each demand in them."""
+class Period(Grown):
+    """Hours of the day and the requests/s of each demand in them.
+
+    Attributes
+    ----------
+    traffic
+        What its trace says of a demand in these hours; a demand without one has its usual lengths.
+    """
+
+    later = ("traffic",)
 
     name: str
     hours: Factor
     rates: dict[str, Rate]
+    traffic: dict[str, PeriodTraffic] = Field(default={})
+
+    def shares(self, demand: Demand) -> tuple[Fraction, ...]:
+        """Share of each bucket among a demand's requests."""
+        own = self.traffic.get(demand.name)
+        return own.shares if own is not None and own.shares else tuple(bucket.share for bucket in demand.buckets)
+
+    def as_long(self, demand: Demand) -> tuple[Fraction, ...]:
+        """Share of a demand's requests that are of each bucket or a longer one."""
+        own = self.traffic.get(demand.name)
+        return own.as_long if own is not None and own.shares else demand.as_long
 
 
 class GivenRate(Grown):
@@ -393,6 +413,10 @@ class Cluster(Spec):
             for name in period.rates:
                 if name not in known:
                     message = f"periods.{period.name}.rates: {name!r} is no demand: {', '.join(sorted(known))}"
+                    raise ValueError(message)
+            for name, own in period.traffic.items():
+                if name not in known or (own.shares and len(own.shares) != len(self.demand[name].buckets)):
+                    message = f"periods.{period.name}.traffic: {name!r} is no demand with so many buckets"
                     raise ValueError(message)
         roles = {d.name: d.roles for d in self.demands}
         buckets = {d.name: {bucket.name for bucket in d.buckets} for d in self.demands}

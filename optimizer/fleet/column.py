@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from optimizer.domain.cluster import Cluster, Demand, GivenRate, Role
+from optimizer.domain.cluster import Cluster, Demand, GivenRate, Period, Role
 from optimizer.domain.layout import Layout
 
 
@@ -57,7 +57,7 @@ def column_layout(demand: Demand, layout: str, bucket: int) -> str:
     return f"{layout}@{demand.buckets[bucket].name}" if demand.several else layout
 
 
-def traffic_words(demand: Demand) -> list[str]:
+def traffic_words(demand: Demand, period: Period) -> list[str]:
     """What a demand's trace or histogram says, in sentences: how lengths are rounded, which rate is to be served."""
     own = demand.traffic
     if own is None:
@@ -67,14 +67,15 @@ def traffic_words(demand: Demand) -> list[str]:
     )
     beyond = f"{float(own.input_rounding):.0%} and {float(own.output_rounding):.0%}"
     said = [f"{float(own.requests):,.6g} requests of {means}, rounded up by {beyond}"]
-    if own.arrivals is not None:
-        came = own.arrivals
+    part = period.traffic.get(demand.name)
+    came = own.arrivals if part is None else part.arrivals
+    if came is not None:
         served = f"{float(came.quantile):.0%} of {came.windows:,} windows of {float(came.window_s):g} s have at most "
         said.append(
             f"{served}{float(came.served_per_s):,.4g} requests/s (mean {float(came.mean_per_s):,.4g}, peak "
             f"{float(came.peak_per_s):,.4g}; variance ÷ mean of a window {float(came.dispersion):,.3g}, Poisson 1)"
         )
-        if demand.request_rate != came.served_per_s:
+        if period.rates.get(demand.name) != came.served_per_s:
             said[-1] += ", and another rate is asked for"
     if own.prefix_share is not None:
         used = "" if demand.prefix_cache_hit == own.prefix_share else ", of which prefix_cache_hit is what counts"

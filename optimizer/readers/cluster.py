@@ -28,11 +28,13 @@ from optimizer.domain.model import ModelSpec
 from optimizer.errors import Fault, SpecError
 from optimizer.readers import catalog
 from optimizer.readers.document import Document, validate
-from optimizer.readers.lengths import read_lengths
+from optimizer.readers.lengths import Day, read_lengths
 from optimizer.readers.messages import nearest
 from optimizer.readers.places import Step
 from optimizer.readers.rates import read_rates
 
+MOST_PERIODS = 288
+"""Five minutes of a day each: the program has replicas of every column in every period."""
 _WANTED = "is required where no table of rates stands for it"
 
 
@@ -70,12 +72,15 @@ def cluster_in(document: Document, at: tuple[Step, ...] = (), changes: Mapping[s
 class _Reading:
     def __init__(self, document: Document, at: tuple[Step, ...], written: ClusterFile) -> None:
         self.document, self.at, self.written = document, at, written
+        self.days: dict[str, Day] = {}
         self.folder = None if document.source.startswith("<") else Path(document.source).parent
 
     def resolve(self) -> Cluster:
         written = self.written
         rates = self._rates()
         pools = tuple(self._pool(name, entry) for name, entry in written.pools.items())
+        if written.periods and written.period_length is not None:
+            raise self.document.error("give either periods, or period_length", (*self.at, "period_length"))
         demands = tuple(self._demand(name, entry, rates) for name, entry in written.demands.items())
         self._check_rows(rates, demands)
         objective = written.objective or self._objective(demands)
@@ -94,7 +99,8 @@ class _Reading:
     def _objective(self, demands: Sequence[Demand]) -> FleetObjective:
         """Throughput, unless every demand says what it needs: then the fewest devices."""
         asked = [demand.request_rate is not None for demand in demands]
-        return "devices" if all(asked) or self.written.periods else "throughput"
+        periods = self.written.periods or self.written.period_length is not None
+        return "devices" if all(asked) or periods else "throughput"
 
     def _rates(self) -> tuple[GivenRate, ...]:
         named = self.written.rates
@@ -168,7 +174,7 @@ class _Reading:
                 model = model.model_copy(update={"precision": own.precision.applied_to(model.precision)})
         elif self.written.rates is None:
             raise self.document.error(_WANTED, (*at, "model"))
-        buckets, traffic = self._buckets(own, at, model)
+        buckets, traffic = self._buckets(name, own, at, model)
         hit, rate = work.prefix_cache_hit, work.request_rate
         if traffic is not None and work.prefix_of_trace:
             if traffic.prefix_share is None or traffic.prefix_share == 1:
@@ -186,22 +192,25 @@ class _Reading:
         )  # fmt: skip
 
     def _buckets(
-        self, own: DemandFile, at: tuple[Step, ...], model: ModelSpec | None
+        self, name: str, own: DemandFile, at: tuple[Step, ...], model: ModelSpec | None
     ) -> tuple[tuple[Bucket, ...], Traffic | None]:
-        work = own.workload
+        work, period = own.workload, self.written.period_length
         context = None if model is None else model.max_context
         if work.lengths is not None:
             path = Path(work.lengths) if self.folder is None else self.folder / work.lengths
             try:
-                return read_lengths(
+                buckets, traffic, day = read_lengths(
                     path, most=work.buckets, window_s=work.window, quantile=work.quantile,
-                    with_decode=work.phase != "prefill", with_rate=work.request_rate is None,
-                    context=context,
+                    with_decode=work.phase != "prefill", with_rate=work.request_rate is None and period is None,
+                    context=context, period_s=period,
                 )  # fmt: skip
             except SpecError as error:
                 where = (*at, "workload", "lengths")
                 faults = [f if f.line else self.document.fault(f"{f.path}: {f.message}", where) for f in error.faults]
                 raise SpecError(*faults) from None
+            if day is not None:
+                self.days[name] = day
+            return buckets, traffic
         if work.input_tokens is None:
             return (), None
         output = work.output_tokens if work.output_tokens is not None else 1
@@ -217,8 +226,45 @@ class _Reading:
                 Period(name=name, hours=period.hours, rates=period.rates)
                 for name, period in self.written.periods.items()
             )
+        if self.written.period_length is not None:
+            return self._of_traces(demands, self.written.period_length)
         rates = {demand.name: demand.request_rate or Fraction(0) for demand in demands}
         return (Period(name=ALWAYS, hours=Fraction(24), rates={name: rate for name, rate in rates.items() if rate}),)
+
+    def _of_traces(self, demands: Sequence[Demand], length_s: Fraction) -> tuple[Period, ...]:
+        """Periods of the day that the traces have; a demand without one, or with a rate stated, is steady."""
+        at, days = (*self.at, "period_length"), self.days
+        parts = sorted({part for day in days.values() for part in day.periods})
+        if not parts:
+            raise self.document.error("no demand has a trace with times that spans a whole window of a period", at)
+        if len(parts) > MOST_PERIODS:
+            raise self.document.error(f"makes {len(parts):,} periods, more than {MOST_PERIODS}: state a longer one", at)
+        if len({day.dated for day in days.values()}) > 1:
+            dated, other = (next(n for n, day in days.items() if day.dated == kind) for kind in (True, False))
+            message = f"times of {dated} are dates, those of {other} count from some start: they have no day in common"
+            raise self.document.error(message, at)
+        periods = []
+        for part in parts:
+            name = _clock(part * length_s)
+            lacking = next((demand for demand, day in days.items() if part not in day.periods), None)
+            if lacking is not None:
+                message = f"the trace of {lacking} has no whole window from {name} on, and another demand's has"
+                raise self.document.error(message, (*self.at, "demands", lacking, "workload", "lengths"))
+            traffic = {demand: day.periods[part] for demand, day in days.items()}
+            rates = {
+                demand.name: traffic[demand.name].arrivals.served_per_s
+                for demand in demands
+                if demand.name in traffic and self.written.demands[demand.name].workload.request_rate is None
+            }
+            steady = {d.name: d.request_rate for d in demands if d.name not in rates and d.request_rate}
+            periods.append(Period(name=name, hours=length_s / 3600, rates=rates | steady, traffic=traffic))
+        return tuple(periods)
+
+
+def _clock(seconds: Fraction) -> str:
+    """The time of day, such as ``18:30``; seconds, and what is not whole of them, only where there are any."""
+    minutes, rest = divmod(seconds, 60)
+    return f"{int(minutes) // 60:02}:{int(minutes) % 60:02}" + (f":{float(rest):g}" if rest else "")
 
 
 def _phase(demand: str, rates: Sequence[GivenRate]) -> DemandPhase:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil
 from pathlib import Path
 
-from optimizer.domain.buckets import Arrivals, Bucket, Traffic, nested_buckets
+from optimizer.domain.buckets import Arrivals, Bucket, PeriodTraffic, Traffic, nested_buckets
 from optimizer.errors import Fault, SpecError
 from optimizer.readers.servegen import is_clients, read_clients
-from optimizer.readers.traces import MOST_STEPS, Observed, read_requests
+from optimizer.readers.traces import MOST_STEPS, Observed, periods_of, read_requests
 
 DEFAULT_WINDOW_S = Fraction(60)
 """Seconds of a window: as long as a queue of a replica at high load takes to settle."""
@@ -19,6 +19,14 @@ _STEPS = 60
 """Steps of a window, so that windows begin with the first request."""
 _FEWEST_OUTPUT = 2
 """Output tokens at least of a request whose time between tokens counts: shorter ones are priced as long."""
+
+
+@dataclass(frozen=True)
+class Day:
+    """A trace by period of the day, from the periods of which it has a whole window; `dated`: by the clock."""
+
+    periods: Mapping[int, PeriodTraffic]
+    dated: bool
 
 
 def read_lengths(
@@ -30,8 +38,9 @@ def read_lengths(
     with_decode: bool,
     with_rate: bool,
     context: int | None = None,
-) -> tuple[tuple[Bucket, ...], Traffic]:
-    """Buckets of a file, and what it says of the traffic.
+    period_s: Fraction | None = None,
+) -> tuple[tuple[Bucket, ...], Traffic, Day | None]:
+    """Buckets of a file, what it says of the traffic, and of its periods, where they are asked for and it has times.
 
     Parameters
     ----------
@@ -45,6 +54,8 @@ def read_lengths(
         Whether the file's own rate is wanted; a trace shorter than a window has none.
     context
         Tokens of a request, prompt and output, that the model can hold; None where that is not known.
+    period_s
+        Seconds of a period of the day.
 
     Raises
     ------
@@ -52,11 +63,12 @@ def read_lengths(
         With the line and column of what cannot be read; where a request is longer than the context.
     """
     if is_clients(path):
-        observed = read_clients(path)
+        observed = read_clients(path, period_s)
         window = observed.step_s if window_s is None else window_s
+        _periods(path, period_s, window, observed.step_s)
     else:
         window = DEFAULT_WINDOW_S if window_s is None else window_s
-        observed = read_requests(path, window / _STEPS)
+        observed = read_requests(path, window / _STEPS, _periods(path, period_s, window, window / _STEPS))
     if context is not None and observed.longest > context:
         message = (
             f"has a request of {observed.longest} tokens, more than the {context} that the model can hold: leave it out"
@@ -80,7 +92,7 @@ def read_lengths(
         Fraction(observed.input_tokens, observed.requests),
         Fraction(observed.output_tokens, observed.requests),
     )
-    return buckets, Traffic(
+    traffic = Traffic(
         file_digest=observed.digest,
         requests=observed.requests * observed.unit,
         mean_input_tokens=given,
@@ -90,6 +102,54 @@ def read_lengths(
         arrivals=arrivals,
         prefix_share=Fraction(observed.seen_blocks, observed.blocks) if observed.blocks else None,
     )
+    return buckets, traffic, _day(str(path), observed, int(steps), window, quantile, buckets)
+
+
+def _periods(path: Path, period_s: Fraction | None, window_s: Fraction, step_s: Fraction) -> tuple[int, int] | None:
+    """Periods in steps, of whole windows."""
+    if period_s is not None and (period_s / window_s).denominator != 1:
+        message = f"a period of {float(period_s):g} s is not whole windows of {float(window_s):g} s"
+        raise SpecError(Fault(str(path), None, None, None, message))
+    return None if period_s is None else periods_of(period_s, step_s, str(path))
+
+
+def _day(
+    source: str, found: Observed, steps: int, window_s: Fraction, quantile: Fraction, buckets: Sequence[Bucket]
+) -> Day | None:
+    """Windows of the day's clock, those that the trace spans whole, by the period that they are in."""
+    if found.period is None or found.arrivals is None:
+        return None
+    counts, held = found.arrivals, dict[int, list[int]]()
+    first = min(counts) if found.dated else min(0, *counts)
+    windows = range(-(-first // steps), (max(counts) + 1) // steps)
+    if len(windows) > MOST_STEPS:
+        message = f"spans {len(windows):,} windows, more than {MOST_STEPS:,}: state a longer window"
+        raise SpecError(Fault(source, None, None, None, message))
+    came: dict[int, int] = {}
+    for step, requests in counts.items():
+        came[step // steps] = came.get(step // steps, 0) + requests
+    for window in windows:
+        held.setdefault(found.period_of(window * steps), []).append(came.get(window, 0))
+    shares = _shares(found, buckets)
+    return Day(
+        {
+            part: PeriodTraffic(arrivals=_counted(own, found.unit, window_s, quantile), shares=shares.get(part, ()))
+            for part, own in sorted(held.items())
+        },
+        found.dated,
+    )
+
+
+def _shares(found: Observed, buckets: Sequence[Bucket]) -> dict[int, tuple[Fraction, ...]]:
+    """Share of each bucket among the requests of each period."""
+    inside: dict[int, list[int]] = {}
+    of_cell: dict[tuple[int, int], int] = {}
+    for key, (given, made, _) in found.cells.items():
+        fits = (n for n, own in enumerate(buckets) if given <= own.input_tokens and made <= own.output_tokens)
+        of_cell[key] = next(fits)
+    for (part, key), requests in found.parts.items():
+        inside.setdefault(part, [0] * len(buckets))[of_cell[key]] += requests
+    return {part: tuple(Fraction(own, sum(counts)) for own in counts) for part, counts in inside.items() if sum(counts)}
 
 
 def _beyond(mean: Fraction, priced: Sequence[tuple[Fraction, int]]) -> Fraction:
@@ -110,7 +170,12 @@ def _arrivals(source: str, found: Observed, steps: int, window_s: Fraction, quan
     for step, requests in counts.items():
         if (step - first) // steps < number:
             held[(step - first) // steps] += requests
-    held.sort()
+    return _counted(held, found.unit, window_s, quantile)
+
+
+def _counted(held: list[int], unit: Fraction, window_s: Fraction, quantile: Fraction) -> Arrivals:
+    """What windows with so many requests each are."""
+    held, number = sorted(held), len(held)
     total, squares = sum(held), sum(count * count for count in held)
     mean = Fraction(total, number)
     variance = Fraction(squares, number) - mean * mean
@@ -118,8 +183,8 @@ def _arrivals(source: str, found: Observed, steps: int, window_s: Fraction, quan
         window_s=window_s,
         windows=number,
         quantile=quantile,
-        mean_per_s=mean * found.unit / window_s,
-        peak_per_s=held[-1] * found.unit / window_s,
-        served_per_s=held[ceil(quantile * number) - 1] * found.unit / window_s,
-        dispersion=variance / mean * found.unit if mean else Fraction(0),
+        mean_per_s=mean * unit / window_s,
+        peak_per_s=held[-1] * unit / window_s,
+        served_per_s=held[ceil(quantile * number) - 1] * unit / window_s,
+        dispersion=variance / mean * unit if mean else Fraction(0),
     )

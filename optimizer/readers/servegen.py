@@ -19,7 +19,7 @@ from optimizer.errors import Fault, SpecError
 from optimizer.readers.document import Document, load
 from optimizer.readers.messages import shown
 from optimizer.readers.source import csv_rows, read_text
-from optimizer.readers.traces import LONGEST_TOKENS, Observed, class_of
+from optimizer.readers.traces import LONGEST_TOKENS, Observed, class_of, periods_of
 
 MOST_CLIENTS = 2_000
 MOST_RATE = 10**9
@@ -39,8 +39,14 @@ def is_clients(path: Path) -> bool:
     return path.is_dir() and next(path.glob("chunk-*-trace.csv"), None) is not None
 
 
-def read_clients(path: Path) -> Observed:
+def read_clients(path: Path, period_s: Fraction | None = None) -> Observed:
     """All clients of a folder.
+
+    Parameters
+    ----------
+    period_s
+        Seconds of a period of the day, where lengths are wanted by period too: each client's own at all times, in
+        proportion to the requests that it has in the period.
 
     Raises
     ------
@@ -60,11 +66,17 @@ def read_clients(path: Path) -> Observed:
     if len(steps) != 1:
         raise SpecError(Fault(str(path), None, None, None, "its windows do not follow one another at one distance"))
     step = steps.pop()
-    observed = Observed(Fraction(step), Fraction(1, _UNITS))
+    observed = Observed(Fraction(step), unit=Fraction(1, _UNITS))
+    if period_s is not None:
+        observed.period = periods_of(period_s, observed.step_s, str(path))
     arrivals = dict.fromkeys(range(len(starts)), 0)
     for trace, rates in zip(traces, clients, strict=True):
+        came: dict[int, float] = {}
         for start, rate in rates.items():
-            arrivals[(start - starts[0]) // step] += ceil(rate * step * _UNITS)
+            number = (start - starts[0]) // step
+            arrivals[number] += ceil(rate * step * _UNITS)
+            if observed.period is not None:
+                came[observed.period_of(number)] = came.get(observed.period_of(number), 0.0) + rate
         document = load(trace.with_name(trace.name.replace("-trace.csv", "-dataset.json")))
         digest.update(document.text.encode())
         inputs, outputs = _lengths(document, rates, step)
@@ -72,6 +84,10 @@ def read_clients(path: Path) -> Observed:
         for given, one in inputs.values():
             for made, other in outputs.values():
                 observed.add(given, made, ceil(one * other / total * _UNITS))
+                for part, rate in came.items() if total else ():
+                    key = (part, (class_of(given), class_of(made)))
+                    requests = ceil(one * other / total * _UNITS * rate / sum(came.values()))
+                    observed.parts[key] = observed.parts.get(key, 0) + requests
     if not observed.requests:
         raise SpecError(Fault(str(path), None, None, None, "has no requests"))
     observed.arrivals, observed.digest = arrivals, f"sha256:{digest.hexdigest()}"

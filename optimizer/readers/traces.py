@@ -30,6 +30,7 @@ LONGEST_LINE_BYTES = 4 * 2**20
 LONGEST_TOKENS = 10**8
 MOST_STEPS = 10**6
 """Steps of time in which arrivals are counted: eleven days of seconds."""
+DAY_S = 86_400
 MOST_BLOCKS = 2**28
 """Block numbers that are told apart: a bit each, 32 MiB."""
 MOST_FAULTS = 20
@@ -104,9 +105,16 @@ class Observed:
         Seconds of a step.
     longest
         Input and output tokens of the longest request; 0 where the two are not known together.
+    period
+        Steps of a period and how many of them make a day, where lengths are also counted by period of the day.
+    parts
+        Requests of each period and cell of `cells`.
+    dated
+        Whether times are dates; else they are from some start.
     """
 
     step_s: Fraction
+    period: tuple[int, int] | None = None
     unit: Fraction = Fraction(1)
     requests: int = 0
     longest: int = 0
@@ -114,12 +122,14 @@ class Observed:
     output_tokens: int = 0
     arrivals: dict[int, int] | None = None
     cells: dict[tuple[int, int], list[int]] = field(default_factory=dict)
+    parts: dict[tuple[int, tuple[int, int]], int] = field(default_factory=dict)
+    dated: bool = False
     blocks: int = 0
     seen_blocks: int = 0
     digest: str = ""
 
-    def add(self, input_tokens: int, output_tokens: int, requests: int = 1) -> None:
-        """Count requests of some lengths."""
+    def add(self, input_tokens: int, output_tokens: int, requests: int = 1, step: int | None = None) -> None:
+        """Count requests of some lengths, that came in a step of time where it is known."""
         key = (class_of(input_tokens), class_of(output_tokens))
         cell = self.cells.get(key)
         if cell is None:
@@ -127,14 +137,40 @@ class Observed:
         elif input_tokens > cell[0] or output_tokens > cell[1]:
             cell[:2] = max(input_tokens, cell[0]), max(output_tokens, cell[1])
         cell[2] += requests
+        if self.period is not None and step is not None:
+            part = (self.period_of(step), key)
+            self.parts[part] = self.parts.get(part, 0) + requests
         self.requests += requests
         self.input_tokens += input_tokens * requests
         self.output_tokens += output_tokens * requests
+
+    def period_of(self, step: int) -> int:
+        """Which period of the day a step is in."""
+        assert self.period is not None  # noqa: S101 - asked for only where there are any
+        steps, number = self.period
+        return step // steps % number
 
     @property
     def lengths(self) -> list[Lengths]:
         """Requests of nearly the same lengths."""
         return [Lengths(*cell) for _, cell in sorted(self.cells.items())]
+
+
+def periods_of(period_s: Fraction, step_s: Fraction, source: str) -> tuple[int, int]:
+    """Steps of a period, and periods of a day.
+
+    Raises
+    ------
+    SpecError
+        Where a period is no whole steps, or a day no whole periods.
+    """
+    steps, number = period_s / step_s, DAY_S / period_s
+    if steps.denominator != 1 or number.denominator != 1:
+        message = (
+            f"a period of {float(period_s):g} s is no whole part of a day, or not whole steps of {float(step_s):g} s"
+        )
+        raise SpecError(Fault(source, None, None, None, message))
+    return int(steps), int(number)
 
 
 @lru_cache(MOST_KNOWN)
@@ -147,10 +183,10 @@ def class_of(tokens: int) -> int:
 class _Counting:
     """One file in the counting."""
 
-    def __init__(self, shown_name: str, step_s: Fraction) -> None:
+    def __init__(self, shown_name: str, step_s: Fraction, period: tuple[int, int] | None) -> None:
         self.name, self.line = shown_name, 0
         self.head: Sequence[str] = ()
-        self.observed, self.step = Observed(step_s), float(step_s)
+        self.observed, self.step = Observed(step_s, period), float(step_s)
         self.faults: list[Fault] = []
         self.known: dict[str | int, int] = {}
         self.bits = bytearray()
@@ -195,12 +231,12 @@ class _Counting:
         weight = 1 if columns.weight is None else self._weight(columns.weight, cells.get(columns.weight))
         if given is None or made is None or not weight:
             return
-        self.observed.add(given, made, weight)
+        at = None if columns.time is None else self._seconds(columns, cells.get(columns.time))
+        step = None if at is None else floor(at / self.step)
+        self.observed.add(given, made, weight, step)
         self.observed.longest = max(self.observed.longest, given + made)
-        if columns.time is not None:
-            at = self._seconds(columns, cells.get(columns.time))
-            if at is not None:
-                self._arrive(floor(at / self.step))
+        if step is not None:
+            self._arrive(step)
         if columns.blocks is not None:
             self._blocks(columns.blocks, cells.get(columns.blocks))
 
@@ -291,13 +327,15 @@ def _number(value: object) -> Fraction | None:
         return None
 
 
-def read_requests(path: Path, step_s: Fraction) -> Observed:
+def read_requests(path: Path, step_s: Fraction, period: tuple[int, int] | None = None) -> Observed:
     """Everything that a CSV or JSON-lines file says of requests.
 
     Parameters
     ----------
     step_s
         Seconds of the steps in which arrivals are counted.
+    period
+        As of `Observed`.
 
     Raises
     ------
@@ -306,7 +344,7 @@ def read_requests(path: Path, step_s: Fraction) -> Observed:
     """
     if not is_file(path):
         read_text(path)  # says why
-    counting = _Counting(str(path), step_s)
+    counting = _Counting(str(path), step_s, period)
     digest = hashlib.sha256()
     try:
         with path.open("rb") as file:
@@ -327,6 +365,7 @@ def read_requests(path: Path, step_s: Fraction) -> Observed:
         raise SpecError(Fault(str(path), 1, None, None, "has no requests"))
     if counting.columns is not None and counting.columns.weight is not None:
         observed.unit = Fraction(1, _WEIGHTS)
+    observed.dated = counting.columns is not None and counting.columns.second is None
     observed.digest = f"sha256:{digest.hexdigest()}"
     return observed
 

@@ -8,7 +8,7 @@ from html import escape
 from typing import Any
 
 from optimizer.certificate.verdict import Check
-from optimizer.domain.cluster import Cluster, Pool
+from optimizer.domain.cluster import Cluster, Period, Pool
 from optimizer.fleet.column import column_layout, traffic_words
 from optimizer.readers.fleet import FleetDocument, Proposed
 from optimizer.report.html_parts import (
@@ -97,7 +97,8 @@ def fleet_page(found: FleetDocument, check: Check | None) -> str:
         seats = seats_of(entries)
         shown = [_pool(pool, seats, f"{name}-{number}") for number, pool in enumerate(cluster.pools)]
         demands = _demands(stated if isinstance(stated, Mapping) else {})
-        lengths = _lengths(cluster, stated if isinstance(stated, Mapping) else {})
+        hours = next(period for period in cluster.periods if period.name == name)
+        lengths = _lengths(cluster, hours, stated if isinstance(stated, Mapping) else {})
         parts.append(section(f"fleet-{name}", f"The fleet{called}", _legend(entries), *shown, demands, lengths))
     return shell(f"{cluster.name}: {data.get('status', '')}", _head(cluster, data, check), parts)
 
@@ -206,7 +207,7 @@ def _demands(stated: Mapping[str, Any]) -> str:
     return element("h3", "Demands") + table(head, rows, right=(1, 2, 3, 4))
 
 
-def _lengths(cluster: Cluster, stated: Mapping[str, Any]) -> str:
+def _lengths(cluster: Cluster, period: Period, stated: Mapping[str, Any]) -> str:
     """Requests of several lengths, who takes them, and what the trace says."""
     demands = stated.get("demands")
     rows = []
@@ -221,7 +222,8 @@ def _lengths(cluster: Cluster, stated: Mapping[str, Any]) -> str:
             numbers = [held.get(key) for key in ("share", "requests_per_s")]
             shown = [four_digits(n) if isinstance(n, int | float) else "" for n in numbers]
             rows.append([str(name), str(bucket), *shown, ", ".join(texts)])
-    words = [paragraph(f"{demand.name}: {text}.") for demand in cluster.demands for text in traffic_words(demand)]
+    told = [f"{demand.name}: {text}." for demand in cluster.demands for text in traffic_words(demand, period)]
+    words = [paragraph(text) for text in told]
     if not rows:
         return "".join(words)
     head = ["demand", "up to (input x output tokens)", "share", "requests/s", "served by"]

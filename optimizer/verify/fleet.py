@@ -158,14 +158,15 @@ def _of_part(served: Served, roles: Sequence[str], number: int) -> Fraction:
     return sum(rates, Fraction(0))
 
 
-def _parts(demand: Demand) -> list[tuple[Sequence[str], int, Fraction]]:
+def _parts(demand: Demand, period: Period) -> list[tuple[Sequence[str], int, Fraction]]:
     """What must serve a demand: each chain's roles, the requests as long as each bucket, and what share they are."""
-    return [(roles, n, share) for roles in demand.chains.values() for n, share in enumerate(demand.as_long)]
+    shares = [(number, share) for number, share in enumerate(period.as_long(demand)) if share]
+    return [(roles, number, share) for roles in demand.chains.values() for number, share in shares]
 
 
-def _capacity(demand: Demand, served: Served) -> Fraction:
+def _capacity(demand: Demand, period: Period, served: Served) -> Fraction:
     """Requests/s of the demand that every chain takes, as long as they come."""
-    return min(_of_part(served, roles, number) / share for roles, number, share in _parts(demand))
+    return min(_of_part(served, roles, number) / share for roles, number, share in _parts(demand, period))
 
 
 def _figures(
@@ -189,8 +190,8 @@ def _figures(
                 unit[kind] = unit.get(kind, Fraction(0)) + rate
     dead += [(lost, where) for where, lost in at.items()]
     many = 1 if survive is None else survive.lost
-    left, worst, least = _capacity(demand, whole), None, None
-    for roles, number, share in _parts(demand):
+    left, worst, least = _capacity(demand, period, whole), None, None
+    for roles, number, share in _parts(demand, period):
         losses = sorted(
             ((_of_part(lost, roles, number), where) for lost, where in dead), key=lambda item: (-item[0], item[1])
         )
@@ -199,7 +200,7 @@ def _figures(
         if losses and (least is None or (served - losses[0][0]) / share < least):
             least, worst = (served - losses[0][0]) / share, losses[0][1]
     rate = period.rates.get(demand.name, Fraction(0))
-    capacity = _capacity(demand, whole)
+    capacity = _capacity(demand, period, whole)
     return DemandFigures(rate, capacity, left, capacity if least is None else min(capacity, least), worst)
 
 
@@ -211,8 +212,9 @@ def units_of(cluster: Cluster, pool: str, places: Sequence[Place]) -> list[int]:
 
 
 def left_without(
-    cluster: Cluster, demand: Demand, known: Mapping[str, Column], replicas: Sequence[Replicas], lost: tuple[str, int]
-) -> Fraction:
+    cluster: Cluster, demand: Demand, period: Period, known: Mapping[str, Column], replicas: Sequence[Replicas],
+    lost: tuple[str, int],
+) -> Fraction:  # fmt: skip
     """Requests/s of a demand that are left when one node of a pool, or rack, is lost."""
     served: dict[tuple[str, int], Fraction] = {}
     for group in (r for r in replicas if r.demand == demand.name):
@@ -222,12 +224,13 @@ def left_without(
         kind = (group.role, known[group.column].bucket)
         alive = len(group.places) - dead
         served[kind] = served.get(kind, Fraction(0)) + known[group.column].requests_per_s * alive
-    return _capacity(demand, served)
+    return _capacity(demand, period, served)
 
 
 def routed(
-    demand: Demand, rate: Fraction, known: Mapping[str, Column], replicas: Sequence[Replicas]
-) -> dict[tuple[int, str], Fraction]:
+    demand: Demand, shares: Sequence[Fraction], rate: Fraction, known: Mapping[str, Column],
+    replicas: Sequence[Replicas],
+) -> dict[tuple[int, str], Fraction]:  # fmt: skip
     """Share of each bucket's requests that each kind of replica takes, by bucket and column, within every role.
 
     From the longest bucket on: its own replicas first, then what those of longer ones have left, each kind in
@@ -238,7 +241,7 @@ def routed(
     for roles in demand.chains.values():
         left = {r.column: known[r.column].requests_per_s * r.count for r in replicas if r.demand == demand.name}
         for number in reversed(range(len(demand.buckets))):
-            asked = rate * demand.buckets[number].share
+            asked = rate * shares[number]
             for role, bucket in ((role, b) for role in roles for b in range(number, len(demand.buckets))):
                 alike = [c for c in left if (known[c].role, known[c].bucket) == (role, bucket)]
                 room = sum((left[c] for c in alike), Fraction(0))
@@ -248,7 +251,7 @@ def routed(
                 for column in alike:
                     part = left[column] * taken / room
                     left[column] -= part
-                    rates[number, column] = part / (rate * demand.buckets[number].share)
+                    rates[number, column] = part / (rate * shares[number])
                 asked -= taken
     return rates
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-from optimizer.domain.cluster import Cluster, Demand
+from optimizer.domain.cluster import Cluster, Demand, Period
 from optimizer.domain.fleet import Fleet, Replicas
 from optimizer.fleet.column import Column
 from optimizer.verify.fleet import DemandFigures, FleetVerdict, routed
@@ -23,7 +23,7 @@ def _period_json(
     cluster: Cluster, columns: Sequence[Column], fleet: Fleet, verdict: FleetVerdict, period: str
 ) -> dict[str, Any]:
     known = {column.name: column for column in columns}
-    figures = verdict.demands[period]
+    figures, hours = verdict.demands[period], next(own for own in cluster.periods if own.name == period)
     replicas = []
     for replica in fleet.get(period, ()):
         column = known[replica.column]
@@ -55,7 +55,7 @@ def _period_json(
                 "tpot_s": _slowest(fleet.get(period, ()), known, name, "tpot_s"),
                 "worst_loss": None if found.worst is None
                 else {unit_lost(cluster): list(found.worst), "capacity_per_s": float(found.after_worst)},
-            } | _buckets_json(cluster.demand[name], found, known, fleet.get(period, ()))
+            } | _buckets_json(cluster.demand[name], hours, found, known, fleet.get(period, ()))
             for name, found in figures.items()
         },
         "idle": verdict.idle[period],
@@ -73,7 +73,7 @@ def _bucket_json(demand: Demand, column: Column) -> dict[str, Any]:
 
 
 def _buckets_json(
-    demand: Demand, own: DemandFigures, known: Mapping[str, Column], replicas: Sequence[Replicas]
+    demand: Demand, period: Period, own: DemandFigures, known: Mapping[str, Column], replicas: Sequence[Replicas]
 ) -> dict[str, Any]:
     """Requests/s of each bucket, and the share of them that each kind of replica takes at the rate that is asked for.
 
@@ -82,11 +82,12 @@ def _buckets_json(
     if not demand.several:
         return {}
     rate = min(own.rate, own.capacity) or own.capacity
-    taken = routed(demand, rate, known, replicas) if rate else {}
+    shares = period.shares(demand)
+    taken = routed(demand, shares, rate, known, replicas) if rate else {}
     return {
         "buckets": {
             bucket.name: {
-                "share": float(bucket.share), "requests_per_s": float(rate * bucket.share),
+                "share": float(shares[number]), "requests_per_s": float(rate * shares[number]),
                 "replicas": {
                     name.split("/", 1)[1]: float(share) for (of, name), share in taken.items() if of == number
                 },

@@ -382,7 +382,7 @@ def _loss(found: FleetDocument, priced: Priced, fleet: Fleet, period: Period, pl
         return None
     known = {column.name: column for column in priced.columns}
     demand = found.cluster.demand[str(place[-1])]
-    return left_without(found.cluster, demand, known, fleet.get(period.name, ()), (str(node[0]), node[1]))
+    return left_without(found.cluster, demand, period, known, fleet.get(period.name, ()), (str(node[0]), node[1]))
 
 
 def _worst(found: FleetDocument, place: At, own: Mapping[str, Any], left: Fraction | None) -> Iterator[JudgedClaim]:

@@ -27,6 +27,8 @@ _DIGITS = 3
 _LOOP_DIGITS = 11
 """The same of a replica whose requests are always in flight: its capacity, whatever rate is asked."""
 _HALVINGS = 14
+_UNDIVIDED = Layout(tp=1, prefill_chunk=1)
+"""One device that holds all of a request's cache."""
 
 
 class UnservedError(ValueError):
@@ -76,7 +78,7 @@ def replica_problem(
 
 def ceiling_problem(
     cluster: Cluster, demand: Demand, role: Role, pool: Pool, devices: int, rate: Fraction,
-    sent_s: Fraction = Fraction(0), bucket: int = 0,
+    sent_s: Fraction | None = None, bucket: int = 0,
 ) -> Problem:  # fmt: skip
     """The problem that nothing solves where no replica of at most so many devices serves a rate; 0: where none fits.
 
@@ -85,9 +87,11 @@ def ceiling_problem(
     Parameters
     ----------
     sent_s
-        Seconds that a prefill replica leaves for the transfer of a cache; with 0 only more serve the rate.
+        Seconds that a prefill replica leaves for the transfer of a cache; None: the least that any takes.
     """
-    left = sent_s if role == "prefill" else Fraction(0)
+    left = Fraction(0)
+    if role == "prefill":
+        left = least_transfer(cluster, demand, role, pool, devices, bucket) if sent_s is None else sent_s
     problem = replica_problem(cluster, demand, role, pool, devices, bucket, sent_s=left)
     if problem.model.moe is None and problem.search.dp is None:
         problem = problem.model_copy(update={"search": problem.search.model_copy(update={"dp": (1,)})})
@@ -128,6 +132,30 @@ def transfer_of(problem: Problem, cluster: Cluster, pool: Pool, layout: Layout) 
     return shard / device_link(cluster, pool) + problem.hardware.tiers[-1].latency.value
 
 
+def sends(demand: Demand, role: Role) -> bool:
+    """Whether replicas of a role send, or receive, the caches of requests."""
+    return role != "aggregated" and len(demand.chains) > 1
+
+
+def least_transfer(cluster: Cluster, demand: Demand, role: Role, pool: Pool, devices: int, bucket: int = 0) -> Fraction:
+    """Seconds that no replica of at most so many devices goes below: they share the cache of a request at best."""
+    if not sends(demand, role):
+        return Fraction(0)
+    problem = replica_problem(cluster, demand, role, pool, devices, bucket)
+    whole = Fraction(shard_bytes(problem, _UNDIVIDED), devices)
+    return whole / device_link(cluster, pool) + problem.hardware.tiers[-1].latency.value
+
+
+def beyond_links(
+    cluster: Cluster, demand: Demand, role: Role, pool: Pool, devices: int, rate: Fraction, bucket: int = 0
+) -> bool:
+    """Whether the caches of so many requests/s are more than the links of so many devices take."""
+    if not rate or not sends(demand, role):
+        return False
+    problem = replica_problem(cluster, demand, role, pool, devices, bucket)
+    return rate * shard_bytes(problem, _UNDIVIDED) > devices * device_link(cluster, pool)
+
+
 def priced_column(
     cluster: Cluster, demand: Demand, role: Role, pool: Pool, layout: Layout, rate: Fraction,
     sent_s: Fraction = Fraction(0), *, bucket: int = 0,
@@ -153,7 +181,7 @@ def priced_column(
     if any(violation.family in BLOCKING for violation in broken):
         raise UnservedError(str(broken[0]), broken)
     transfer = Fraction(0)
-    if role != "aggregated" and len(demand.chains) > 1:
+    if sends(demand, role):
         transfer = transfer_of(problem, cluster, pool, layout)
         if rate / layout.dp * shard_bytes(problem, layout) > device_link(cluster, pool):
             raise UnservedError(f"{float(rate):g} requests/s send more cache than the link takes")

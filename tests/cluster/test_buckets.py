@@ -86,7 +86,7 @@ def test_capacity_is_what_can_be_routed(phase):
         figures = result.verdict.demands["always"]["x"]
         assert float(figures.capacity) == pytest.approx(_most_by_flow(demand, columns, replicas), rel=1e-6)
         # and the routing that is shown serves it: all of every bucket, nothing beyond what replicas serve
-        taken = routed(demand, figures.capacity, columns, replicas)
+        taken = routed(demand, [b.share for b in demand.buckets], figures.capacity, columns, replicas)
         for number, bucket in enumerate(demand.buckets):
             for roles in demand.chains.values():
                 assert sum(s for (n, name), s in taken.items() if n == number and columns[name].role in roles) == 1
@@ -237,3 +237,88 @@ def test_the_page_and_a_proposed_fleet_name_buckets(tmp_path, capsys):
     (tmp_path / "fleet.yaml").write_text(fleet % small.replace("1000x100", "1000x101"))
     assert run(["verify", str(tmp_path / "fleet.yaml")]) == 2
     assert "is no bucket of x: 1000x100, 8000x400 (did you mean '1000x100'?)" in capsys.readouterr().err
+
+
+HOURS = "timestamp,input_tokens,output_tokens\n" + "".join(
+    f"2026-01-01 {h:02}:{m:02}:00,{3000 if h >= 12 else 100},50\n" for h in range(24) for m in range(0, 60, 2)
+)
+DAY = """\
+pools: {a: {devices_per_node: 4, nodes: 8, billing: on_demand, price: 1 $/h}}
+rates: rates.csv
+demands: {x: {workload: {lengths: trace.csv, buckets: 2, window: 10 min%s}}%s}
+period_length: %s
+objective: cost
+"""
+
+
+def _written_day(folder, work="", demands="", length="12 h"):
+    (folder / "trace.csv").write_text(HOURS)
+    (folder / "rates.csv").write_text(
+        "pool,demand,layout,devices,requests_per_s,bucket\na,x,small,1,0.05,100x50\na,x,large,2,0.05,3000x50\n"
+    )
+    (file := folder / "cluster.yaml").write_text(DAY % (work, demands, length))
+    return str(file)
+
+
+def test_the_periods_of_a_trace_have_their_own_rates_and_lengths(tmp_path, capsys):
+    question, out = _written_day(tmp_path), tmp_path / "fleet.json"
+    assert run(["solve", question, "--out", str(out)]) == 0
+    shown = capsys.readouterr().out
+    assert "in period 12:00" in shown
+    assert "99% of 71 windows of 600 s" in shown  # the last is not whole
+    document = json.loads(out.read_text())
+    # one request in two minutes: small replicas by night, large ones by day; with the mean lengths both need both
+    assert document["objective"]["value"] == 1.5
+    periods = document["fleet"]["periods"]
+    assert {name: [own["name"] for own in one["replicas"]] for name, one in periods.items()} == {
+        "00:00": ["small@100x50"], "12:00": ["large@3000x50"],
+    }  # fmt: skip
+    assert [b["share"] for b in periods["12:00"]["demands"]["x"]["buckets"].values()] == [0, 1]
+    assert run(["certify", str(out), "--problem", question]) == 0
+    assert run(["verify", str(out)]) == 0
+    assert run(["report", str(out), "--out", str(tmp_path / "page.html")]) == 0
+    (tmp_path / "trace.csv").write_text(HOURS.replace("11:00:00,100", "11:00:00,99"))
+    assert run(["certify", str(out), "--problem", question]) == 1
+    shares = document["problem"]["periods"][1]["traffic"]["x"]["shares"]
+    shares[:] = [1, 0]  # as if the day were short requests too
+    out.write_text(json.dumps(document))
+    assert run(["certify", str(out)]) in {1, 2}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"length": "7 h"}, "trace.csv: a period of 25200 s is no whole part of a day"),
+        ({"length": "15 min"}, "a period of 900 s is not whole windows of 600 s"),
+        ({"length": "0 h"}, "period_length: must be more than 0"),
+        ({"length": "1 h\nperiods: {day: {hours: 1, rates: {x: 1}}}"}, "period_length: give either periods"),
+        (
+            {"demands": ", y: {workload: {lengths: short.csv, window: 10 min}}"},
+            "of y has no whole window from 12:00 on",
+        ),
+        (
+            {"demands": ", y: {workload: {lengths: start.csv, window: 10 min}}"},
+            "times of x are dates, those of y count",
+        ),
+    ],
+)
+def test_periods_that_traces_do_not_have_are_refused(tmp_path, capsys, changes, message):
+    (tmp_path / "short.csv").write_text("".join(HOURS.splitlines(keepends=True)[:200]))
+    (tmp_path / "start.csv").write_text(
+        "input_tokens,output_tokens,arrival_s\n" + "".join(f"9,9,{s * 60}\n" for s in range(1440))
+    )
+    question = _written_day(tmp_path, **changes)
+    with (tmp_path / "rates.csv").open("a") as file:
+        file.write("a,y,l,1,1,\n" if "demands" in changes else "")
+    assert run(["solve", question]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_period_length_needs_a_trace(tmp_path, capsys):
+    (tmp_path / "rates.csv").write_text("pool,demand,layout,devices,requests_per_s\na,x,l,1,1\n")
+    (tmp_path / "cluster.yaml").write_text(
+        "pools: {a: {devices_per_node: 4, nodes: 1}}\nrates: rates.csv\ndemands: {x: {workload: {request_rate: 1}}}\n"
+        "period_length: 1 h\n"
+    )
+    assert run(["solve", str(tmp_path / "cluster.yaml")]) == 2
+    assert "cluster.yaml:4:16: period_length: no demand has a trace with times" in capsys.readouterr().err

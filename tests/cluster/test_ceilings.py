@@ -19,7 +19,7 @@ from optimizer.fleet.ceiling import Ceiling, copies, replica_sizes
 from optimizer.fleet.statement import bounding, shown
 from optimizer.readers.cluster import cluster_in
 from optimizer.readers.document import load_text
-from optimizer.verify.replica import most_served
+from optimizer.verify.replica import beyond_links, least_transfer, most_served
 from tests.cluster.brute_force import best_by_hand, random_cluster
 
 CLUSTER = """\
@@ -70,6 +70,69 @@ def test_no_layout_serves_more_than_its_ceiling(cluster):
             tried += 1
             assert column.requests_per_s < top[0]
     assert tried > 15
+
+
+SPLIT = """\
+pools: {h: {hardware: h100-sxm-8, devices: 3}, l: {hardware: l40s-8, devices: 4}}
+links: {h-l: 24 GB/s}
+demands:
+  chat:
+    model: llama-3.1-8b
+    workload: {phase: disaggregated, input_tokens: 2000, output_tokens: 200, request_rate: 25}
+    limits: {ttft: 400 ms, tpot: 30 ms}
+    search: {cp: [1, 2]}
+objective: devices
+"""
+
+
+@pytest.fixture(scope="module")
+def split():
+    return cluster_in(load_text(SPLIT))
+
+
+def test_prefill_and_decode_replicas_have_ceilings_too(split):
+    result = solve_cluster(split)
+    document = json.loads(json.dumps(result.to_json()))
+    check = certify(document)
+    assert check.accepted, check.reason
+    assert {ceiling.role for ceiling in result.ceilings} == {"prefill", "decode"}
+    assert not any("no layout outside them" in item for item in check.not_checked)
+    # what is claimed of one role cannot be lowered below what a replica of it serves
+    for role in ("prefill", "decode"):
+        changed = copy.deepcopy(document)
+        entry = next(c for c in changed["certificate"]["ceilings"] if c["role"] == role and c["requests_per_s"] != "0")
+        known = max(
+            c.requests_per_s for c in result.columns
+            if (c.role, c.pool) == (role, entry["pool"]) and c.devices <= entry["devices"]
+        )  # fmt: skip
+        entry["requests_per_s"] = str(known)
+        changed["certificate"] = sealed(changed["certificate"])
+        assert "a layout serves it" in certify(changed).reason
+
+
+def test_no_layout_of_a_role_serves_more_than_its_ceiling_nor_sends_less(split):
+    dice = random.Random(3)  # noqa: S311 - no secrets
+    found = columns_of(split)
+    demand, tried = split.demands[0], {"prefill": 0, "decode": 0}
+    for _ in range(80):
+        pool, role = dice.choice(split.pools), dice.choice(("prefill", "decode"))
+        layout = Layout(
+            tp=dice.choice([1, 2, 4]), pp=dice.choice([1, 2]), cp=dice.choice([1, 1, 2]),
+            batch=dice.choice([1, 2, 4, 64]),
+            prefill_chunk=dice.choice([500, 1000, 2000]) if role == "prefill" else None,
+        )  # fmt: skip
+        own = [c for c in found.ceilings if (c.role, c.pool) == (role, pool.name) and c.devices >= layout.devices]
+        try:
+            column = most_served(split, demand, role, pool, layout, Fraction(0), Fraction(500))
+        except ValueError:  # cp and decode do not go together
+            continue
+        if column and own:
+            tried[role] += 1
+            assert column.requests_per_s < own[0].requests_per_s
+            assert column.transfer_s >= least_transfer(split, demand, role, pool, layout.devices)
+            # the most that links take is no less than what any replica sends
+            assert not beyond_links(split, demand, role, pool, layout.devices, column.requests_per_s)
+    assert min(tried.values()) > 8, tried
 
 
 @pytest.mark.parametrize("change", ["lower", "missing", "none", "smaller"])

@@ -29,7 +29,12 @@ MOONCAKE = [
 
 def _read(path, **changes):
     own = {"most": 6, "window_s": None, "quantile": Fraction(99, 100), "with_decode": True, "with_rate": True}
-    return read_lengths(path, **(own | changes))
+    return read_lengths(path, **(own | changes))[:2]
+
+
+def _day(path, **changes):
+    own = {"most": 6, "window_s": Fraction(600), "quantile": Fraction(99, 100), "with_decode": True, "with_rate": False}
+    return read_lengths(path, **(own | {"period_s": Fraction(3600)} | changes))
 
 
 def _lines(path, entries):
@@ -250,3 +255,69 @@ def test_an_empty_file_is_said_to_be_empty(tmp_path, text):
     (file := tmp_path / "h.csv").write_text(text)
     with pytest.raises(SpecError, match=r"h.csv:1: is empty"):
         _read(file)
+
+
+def test_a_trace_by_hours_of_the_day_counts_every_request_where_it_came(tmp_path):
+    rows = ["timestamp,input_tokens,output_tokens"]
+    # two days: 8 o'clock is twice as busy on the second, and long; 9 o'clock is short
+    for day, minutes in ((1, 4), (2, 2)):
+        rows += [f"2026-01-0{day} 08:{m:02}:00,3000,50" for m in range(0, 60, minutes)]
+        rows += [f"2026-01-0{day} 09:{m:02}:30,100,50" for m in range(0, 60, 10)]
+    (file := tmp_path / "day.csv").write_text("\n".join(rows) + "\n")
+    buckets, traffic, day = _day(file)
+    assert day.dated
+    assert [bucket.input_tokens for bucket in buckets] == [100, 3000]
+    # hours between the days are spanned, and empty
+    assert len(day.periods) == 24
+    assert day.periods[8].shares == (0, 1)
+    assert day.periods[9].shares == (1, 0)
+    assert day.periods[10].shares == ()
+    busy = day.periods[8].arrivals
+    assert (busy.windows, busy.peak_per_s, busy.served_per_s) == (12, Fraction(5, 600), Fraction(5, 600))
+    assert busy.mean_per_s == Fraction(45, 12 * 600)
+    counts = [3, 2] * 3 + [5] * 6
+    mean = Fraction(sum(counts), 12)
+    assert busy.dispersion == (Fraction(sum(c * c for c in counts), 12) - mean * mean) / mean
+    # the last window of the trace is not whole: 9 o'clock has one less
+    assert day.periods[9].arrivals.windows == 11
+    assert day.periods[3].arrivals.served_per_s == 0
+    whole = sum(own.arrivals.mean_per_s * own.arrivals.windows * 600 for own in day.periods.values())
+    assert whole == traffic.requests - 1
+    assert _day(file, quantile=Fraction(1, 2))[2].periods[8].arrivals.served_per_s == Fraction(3, 600)
+    assert _day(file, period_s=None)[2] is None
+
+
+def test_a_trace_from_some_start_begins_its_day_there(tmp_path):
+    entries = [{"timestamp": 1000 * s, "input_length": 10, "output_length": 2, "hash_ids": [1]} for s in range(1200)]
+    day = _day(_lines(tmp_path / "m.jsonl", entries), period_s=Fraction(600), window_s=Fraction(60))[2]
+    assert not day.dated
+    assert [(part, own.arrivals.windows, own.arrivals.served_per_s) for part, own in day.periods.items()] == [
+        (0, 10, 1), (1, 10, 1),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"period_s": Fraction(7 * 3600)}, "no whole part of a day"),
+        ({"period_s": Fraction(3600), "window_s": Fraction(7)}, "not whole windows of 7 s"),
+        ({"period_s": Fraction(900), "window_s": Fraction(1800)}, "not whole windows of 1800 s"),
+    ],
+)
+def test_periods_that_do_not_divide(tmp_path, changes, message):
+    (file := tmp_path / "azure.csv").write_bytes(AZURE.encode())
+    with pytest.raises(SpecError, match=message):
+        _day(file, **changes)
+
+
+def test_clients_have_the_lengths_of_those_that_come_in_a_period(tmp_path):
+    shares = {"input_tokens": "{100: 1.0}", "output_tokens": "{10: 1.0}"}
+    for number, (hours, tokens) in enumerate(((range(2), 100), (range(1, 4), 1000))):
+        (tmp_path / f"chunk-{number}-trace.csv").write_text(
+            "".join(f"{h * 3600},{2.0 if h in hours else 0.0},1,Gamma\n" for h in range(4))
+        )
+        own = shares | {"input_tokens": f"{{{tokens}: 1.0}}"}
+        (tmp_path / f"chunk-{number}-dataset.json").write_text(json.dumps({str(h * 3600): own for h in hours}))
+    _, _, day = _day(tmp_path, window_s=None)
+    assert [own.arrivals.served_per_s for own in day.periods.values()] == [2, 4, 2, 2]
+    assert [own.shares for own in day.periods.values()] == [(1, 0), (Fraction(1, 2), Fraction(1, 2)), (0, 1), (0, 1)]

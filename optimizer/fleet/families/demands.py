@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from optimizer.domain.cluster import Cluster
+from optimizer.domain.cluster import Cluster, Period
 from optimizer.fleet.families.family import GROWTH, Family, Limit
 
 
@@ -26,7 +26,7 @@ class Demands(Family):
             self.program.amount(GROWTH, own.most_growth())
         for period in self.cluster.periods:
             if self.cluster.objective == "throughput":
-                self._counted(period.name)
+                self._counted(period)
             for coverage in own.coverages:
                 need = own.need(coverage, period)
                 if need is None:
@@ -36,12 +36,12 @@ class Demands(Family):
                 name = f"demand[{coverage.demand}, {coverage.part}, {period.name}]"
                 self.program.at_least(name, self.name, [*supply, *((n, -f) for n, f in terms)], least)
 
-    def _counted(self, period_name: str) -> None:
+    def _counted(self, period: Period) -> None:
         """Requests/s that throughput counts: no more than any chain, no less than the rate that is asked for."""
-        period = next(p for p in self.cluster.periods if p.name == period_name)
         for demand in self.cluster.demands:
-            most = [self.statement.most_served(c) for c in self.statement.coverages if c.demand == demand.name]
-            served = self.program.amount(self.statement.served(demand.name, period), min(most))
+            own = [self.statement.most_served(c, period) for c in self.statement.coverages if c.demand == demand.name]
+            most = min(rate for rate in own if rate is not None)
+            served = self.program.amount(self.statement.served(demand.name, period), most)
             rate = period.rates.get(demand.name, 0)
             if rate:
                 self.program.at_least(f"rate[{demand.name}, {period.name}]", self.name, [(served, 1)], rate)

@@ -25,14 +25,14 @@ class Coverage:
     ----------
     served
         Requests/s of one replica, by column.
-    share
-        Of the demand's requests that these replicas must serve: those of one bucket and longer ones.
+    bucket
+        Its requests of that bucket and longer ones are what these replicas must serve.
     """
 
     demand: str
     part: str
     served: Mapping[str, Fraction]
-    share: Fraction = Fraction(1)
+    bucket: int = 0
 
 
 @dataclass
@@ -62,10 +62,10 @@ class Statement:
 
     def _as_long(self, demand: Demand, part: str, roles: Sequence[Role]) -> Iterable[Coverage]:
         own = [c for c in self.columns if c.demand == demand.name and c.role in roles]
-        for number, share in enumerate(demand.as_long):
+        for number in range(len(demand.as_long)):
             label = f"{part} from {demand.buckets[number].name}" if demand.several else part
             served = {c.name: c.requests_per_s for c in own if c.bucket >= number}
-            yield Coverage(demand.name, label, served, share)
+            yield Coverage(demand.name, label, served, number)
 
     @cached_property
     def alone(self) -> dict[str, int]:
@@ -90,17 +90,23 @@ class Statement:
         """Terms Σ factor·count of columns by name."""
         return [(self.replicas(c, period), served[c.name]) for c in self.columns if served.get(c.name)]
 
-    def most_served(self, coverage: Coverage) -> Fraction:
-        """Requests/s of the demand that no fleet exceeds."""
-        return sum((rate * self.alone[name] for name, rate in coverage.served.items()), Fraction(0)) / coverage.share
+    def share(self, coverage: Coverage, period: Period) -> Fraction:
+        """What part of its demand's requests a coverage must serve in a period."""
+        return period.as_long(self.cluster.demand[coverage.demand])[coverage.bucket]
+
+    def most_served(self, coverage: Coverage, period: Period) -> Fraction | None:
+        """Requests/s of the demand in a period that no fleet exceeds; None: as many as you like."""
+        share = self.share(coverage, period)
+        most = sum((rate * self.alone[name] for name, rate in coverage.served.items()), Fraction(0))
+        return most / share if share else None
 
     def most_growth(self) -> Fraction:
         """Largest factor that some demand alone allows."""
         found = [
-            self.most_served(coverage) / period.rates[coverage.demand]
+            most / period.rates[coverage.demand]
             for coverage in self.coverages
             for period in self.cluster.periods
-            if period.rates.get(coverage.demand)
+            if period.rates.get(coverage.demand) and (most := self.most_served(coverage, period)) is not None
         ]
         return min(found)
 
@@ -110,10 +116,12 @@ class Statement:
         The rate of the period, times the common factor under objective growth; the requests/s that are counted under
         objective throughput.
         """
-        share = coverage.share
+        share, most = self.share(coverage, period), self.most_served(coverage, period)
+        if most is None:
+            return None
         rate = period.rates.get(coverage.demand, Fraction(0)) * share
         if self.cluster.objective == "throughput":
-            return [(self.served(coverage.demand, period), share)], Fraction(0), self.most_served(coverage) * share
+            return [(self.served(coverage.demand, period), share)], Fraction(0), most * share
         if not rate:
             return None
         if self.cluster.objective == "growth":
