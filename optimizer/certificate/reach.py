@@ -114,9 +114,32 @@ class Reach:
             if strong is not None:
                 short = short or point.served * strong.denominator <= strong.numerator * point.taken
             if holds and not short:
-                return True
+                return self._queue_ends(goal_, most_devices, chunks, top)
             low, high = (micro if short else low), (high if holds else micro)
             micro = max(low + 1, isqrt(low * high))
+        return False
+
+    def _queue_ends(self, goal_: Goal, devices: int, chunks: _Chunks, top: int) -> bool:
+        """Whether prompts alone may be in time behind their queue, at any micro-batch up to `top`.
+
+        All of a micro-batch share a step, which does not shorten with it while each one's part of it does not grow:
+        octaves of micro-batches are dismissed by the step of the least and the part of the largest, or halved.
+        """
+        if self.problem.workload.queued_rate is None or self.problem.workload.decodes or not goal_.first:
+            return True
+
+        def possible(low: int, high: int) -> bool:
+            return self._kept(goal_, self._point(low, chunks), devices, self._point(high, chunks))
+
+        def halve(low: int, high: int) -> bool:
+            middle = (low + high) // 2
+            return possible(low, high) and (low == high or halve(low, middle) or halve(middle + 1, high))
+
+        low = 1
+        while low <= top and possible(low, top):
+            if halve(low, min(2 * low - 1, top)):
+                return True
+            low *= 2
         return False
 
     def _holds(self, tokens: int) -> bool:
@@ -239,12 +262,17 @@ class Reach:
         )
         return max(experts.flop * pairs, experts.unit * reads + experts.io * pairs)
 
-    def _kept(self, goal_: Goal, point: _Point, devices: int) -> bool:
+    def _kept(self, goal_: Goal, point: _Point, devices: int, largest: _Point | None = None) -> bool:
         """Whether limits can be kept; the first token's: o + max (k·M + w·A), and the wait in a queue that ends.
 
         Each is bounded by the bounds of pp·M and pp·A. Of k the pp − 1 steps of the later stages count whole:
         (n + pp − 1)·max M ≥ (n − 1)/pp·ΣM + ΣM. A load is that of as many ranks as the devices make up:
         rate ÷ ranks · S ≥ rate · tp·cp ÷ devices · (n ÷ m) · pp·M.
+
+        Parameters
+        ----------
+        largest
+            Of prompts alone, the micro-batch whose queue is the shortest there is; None: no queue.
         """
         if point.held > goal_.memory or not point.keeps or not self._in_time(goal_, point.cycle, point.scale):
             return False
@@ -253,8 +281,10 @@ class Reach:
             return True
         service, load = Fraction(0), Fraction(0)
         # with nothing to decode the queue gets shorter with the micro-batch, which shares a step
-        if work.queued_rate is not None and work.decodes:
-            service = Fraction(max(point.mixed) * steps.pieces, steps.together * TICKS_PER_SECOND)
+        queue = point if work.decodes else largest
+        if work.queued_rate is not None and queue is not None:
+            own = queue.steps
+            service = Fraction(max(queue.mixed) * own.pieces, own.together * TICKS_PER_SECOND)
             load = work.queued_rate * self.ranks / devices * service
         return load < 1 and all(
             self._first_in_time(goal_, each, point, service / self.deep * _waited(load, each[0]))
