@@ -56,6 +56,16 @@ class Shape:
         return "two_batch" if self.overlap else "none"
 
     @property
+    def copies(self) -> int:
+        """How experts are copied: 0 not at all, 1 as many times as attention has cp ranks, 2 otherwise."""
+        return 0 if self.edp == 1 else 1 if self.edp == self.cp else 2
+
+    @property
+    def context_parallel(self) -> bool:
+        """Whether several ranks share a sequence."""
+        return self.cp > 1
+
+    @property
     def spread(self) -> bool:
         """Whether each device has experts of its own and attention several ranks: what two-batch overlap hides."""
         return self.dp > 1 and self.cp == 1 and self.etp == 1 and self.edp == 1

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from math import isqrt
+from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,67 +54,161 @@ class Meshes:
 _COLUMNS = tuple(Meshes.__dataclass_fields__)
 
 
+_PAIRS = 1 << 18
+"""Mesh pairs that are looked at together: few enough to stay near the core."""
+
+_OF_ATTENTION = frozenset({"tp", "cp", "context_parallel", "pp"})
+_OF_EXPERTS = frozenset({"etp", "ep", "redundant", "pp"})
+"""What rules that one mesh alone decides tell apart; a stage is asked about at pp = 1."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Mesh pairs that were asked for, how many may be laid out in all, and how many each family excluded."""
+
+    meshes: Meshes
+    count: int
+    excluded: dict[Family, int]
+
+
+class Lattice:
+    """The mesh pairs that the devices and the engine's rules allow: counted, and listed where they are wanted.
+
+    Attributes
+    ----------
+    attention
+        Attention meshes that fit the devices: tp and cp, ascending.
+    """
+
+    def __init__(self, problem: Problem, axes: Axes) -> None:
+        self.problem, self.axes, most = problem, axes, problem.devices
+        around = [(tp, cp) for tp in axes.tp for cp in axes.cp if tp * cp <= most]
+        sizes = [(etp, ep) for etp in axes.etp for ep in axes.ep if etp * ep <= most]
+        routed = [(redundant, *size) for redundant in axes.redundant for size in sizes]
+        self.attention = np.array(around, dtype=np.int64).reshape(-1, 2)
+        self._experts = np.array(routed, dtype=np.int64).reshape(-1, 3)
+        self._width, self._size = self.attention.prod(axis=1), self._experts[:, 1] * self._experts[:, 2]
+        self._engines = [
+            (number, engine, [rule for rule in engine.rules if _alone(rule) is None])
+            for number, engine in enumerate(_engines(problem.engine))
+        ]
+
+    def __len__(self) -> int:
+        """Mesh pairs of all values of the axes."""
+        own = self.axes
+        return len(own.tp) * len(own.cp) * len(own.redundant) * len(own.etp) * len(own.ep)
+
+    def listed(self, wanted: NDArray[np.bool_] | None = None) -> Listed:
+        """Mesh pairs over some attention meshes (None: all), beside counts over all of them."""
+        excluded, kept, parts, fitting = Counter[Family](), 0, [], 0
+        attention, experts = self._members()
+        placed = _placeable(self.problem, self._experts)
+        for first, second in self._together():
+            fitting += len(first)
+            plain = self._pairs(first, second, split=False)
+            for split in self.axes.overlap:
+                these = np.flatnonzero(_spread(plain)) if split else np.arange(len(plain))
+                own = replace(plain.take(these), overlap=np.full(len(these), int(split)))
+                divided = _experts_divide(self.problem, own)
+                both = divided & placed[second[these]]
+                count = int(np.count_nonzero(both))
+                excluded[Family.DIVISIBILITY] += len(these) - int(np.count_nonzero(divided))
+                excluded[Family.PLACEMENT] += int(np.count_nonzero(divided)) - count
+                members = np.where(both, attention[first[these]] & experts[second[these]], 0)
+                left = np.flatnonzero(members)
+                left = left[self._accepted(own.take(left), members[left])]
+                excluded[Family.ENGINE] += count - len(left)
+                kept += len(left)
+                if wanted is not None:
+                    left = left[wanted[first[these][left]]]
+                parts.append(np.stack([np.full(len(left), int(split)), first[these][left], second[these][left]]))
+        excluded[Family.DEVICES] = len(self) - fitting
+        return Listed(self._in_order(parts), kept, {family: count for family, count in excluded.items() if count})
+
+    def _in_order(self, parts: list[Ints]) -> Meshes:
+        split, first, second = np.concatenate([np.zeros((3, 0), dtype=np.int64), *parts], axis=1)
+        order = np.lexsort((second, first, split))
+        return replace(self._pairs(first[order], second[order], split=False), overlap=split[order])
+
+    def _pairs(self, first: Ints, second: Ints, *, split: bool) -> Meshes:
+        (tp, cp), (redundant, etp, ep) = self.attention[first].T, self._experts[second].T
+        width, size = self._width[first], self._size[second]
+        stage = np.lcm(width, size)
+        return Meshes(tp, cp, etp, ep, redundant, np.full_like(tp, int(split)), stage, stage // width, stage // size)
+
+    def _together(self) -> Iterator[tuple[Ints, Ints]]:
+        """Attention and expert meshes, by their numbers, that fill a stage of at most all devices whole; in blocks.
+
+        lcm(w, s) ≤ D where w is a multiple, up to D ÷ s of them, of a divisor of s.
+        """
+        devices, parts, count = self.problem.devices, [], 0
+        around = np.argsort(self._width, kind="stable")
+        before = np.searchsorted(self._width[around], np.arange(devices + 2))
+        for size in np.unique(self._size).tolist():
+            those, multiples = np.flatnonzero(self._size == size), np.arange(1, devices // size + 1)
+            widths = np.unique(np.concatenate([multiples * divisor for divisor in _divisors(size)]))
+            each = before[widths + 1] - before[widths]
+            these = around[np.repeat(before[widths] - np.cumsum(each) + each, each) + np.arange(int(each.sum()))]
+            parts.append(np.stack([np.repeat(these, len(those)), np.tile(those, len(these))]))
+            count += parts[-1].shape[1]
+            if count >= _PAIRS:
+                yield tuple(np.concatenate(parts, axis=1))
+                parts, count = [], 0
+        if parts:
+            yield tuple(np.concatenate(parts, axis=1))
+
+    def _members(self) -> tuple[Ints, Ints]:
+        """Of each attention and of each expert mesh the engines, a bit each, that no rule on it alone makes refuse."""
+        one, many = (np.ones(len(own), dtype=np.int64) for own in (self.attention, self._experts))
+        (tp, cp), (redundant, etp, ep) = self.attention.T, self._experts.T
+        tables = {
+            "attention": Meshes(tp, cp, one, one, one * 0, one * 0, self._width, one, self._width),
+            "experts": Meshes(many, many, etp, ep, redundant, many * 0, self._size, self._size, many),
+        }
+        found = {name: np.zeros(len(own), dtype=np.int64) for name, own in tables.items()}
+        for number, engine, _ in self._engines:
+            for name, own in tables.items():
+                rules = [rule for rule in engine.rules if _alone(rule) == name]
+                found[name][_keep_all(self.problem, rules, own)] |= 1 << number
+        return found["attention"], found["experts"]
+
+    def _accepted(self, found: Meshes, members: Ints) -> NDArray[np.bool_]:
+        """Mesh pairs, with one stage, of which one of their engines takes both meshes together.
+
+        An engine is asked of the pairs that none before it takes, those of few rules first.
+        """
+        some = np.zeros(len(found), dtype=bool)
+        for number, _, rules in sorted(self._engines, key=lambda own: len(own[2])):
+            left = np.flatnonzero(~some & (members >> number & 1 == 1))
+            some[left[_keep_all(self.problem, rules, found.take(left))]] = True
+        return some
+
+
 def meshes(problem: Problem, axes: Axes) -> tuple[Meshes, dict[Family, int]]:
     """All mesh pairs that the devices and the engine's rules allow, and how many each family excluded."""
-    attention = [(tp, cp) for tp in axes.tp for cp in axes.cp if tp * cp <= problem.devices]
-    experts = [
-        (redundant, etp, ep)
-        for redundant in axes.redundant
-        for etp in axes.etp
-        for ep in axes.ep
-        if etp * ep <= problem.devices
-    ]
-    spanned = len(axes.tp) * len(axes.cp) * len(axes.redundant) * len(axes.etp) * len(axes.ep)
-    around = np.array(attention, dtype=np.int64).reshape(-1, 2)
-    routed = np.array(experts, dtype=np.int64).reshape(-1, 3)
-    width, size = around[:, 0] * around[:, 1], routed[:, 1] * routed[:, 2]
-    first, second = _together(width, size, problem.devices)
-    (tp, cp), (redundant, etp, ep) = around[first].T, routed[second].T
-    stage = np.lcm(tp * cp, etp * ep)
-    plain = Meshes(tp, cp, etp, ep, redundant, np.zeros_like(tp), stage, stage // (tp * cp), stage // (etp * ep))
-    found = _overlapped(plain, axes.overlap)
-    excluded: dict[Family, int] = {}
-    if spanned > len(plain):
-        excluded[Family.DEVICES] = spanned - len(plain)
-
-    def keep(mask: NDArray[np.bool_], family: Family) -> None:
-        nonlocal found
-        gone = int(len(found) - np.count_nonzero(mask))
-        if gone:
-            excluded[family] = excluded.get(family, 0) + gone
-            found = found.take(mask)
-
-    keep(_experts_divide(problem, found), Family.DIVISIBILITY)
-    keep(_placeable(problem, found), Family.PLACEMENT)
-    keep(engine_accepts(problem, problem.engine, found), Family.ENGINE)
-    return found, excluded
+    found = Lattice(problem, axes).listed()
+    return found.meshes, found.excluded
 
 
-def _together(width: Ints, size: Ints, devices: int) -> tuple[Ints, Ints]:
-    """Which attention and expert meshes, by their sizes, fill a stage of at most `devices` whole; by their numbers.
-
-    lcm(w, s) ≤ D where w is a multiple, up to D ÷ s of them, of a divisor of s.
-    """
-    around, routed = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
-    for own in np.unique(size).tolist():
-        fits = np.zeros(devices + 1, dtype=bool)
-        for divisor in (d for d in range(1, own + 1) if own % d == 0):
-            fits[divisor : divisor * (devices // own) + 1 : divisor] = True
-        these, those = np.flatnonzero(fits[width]), np.flatnonzero(size == own)
-        around.append(np.repeat(these, len(those)))
-        routed.append(np.tile(those, len(these)))
-    first, second = np.concatenate(around), np.concatenate(routed)
-    order = np.lexsort((second, first))
-    return first[order], second[order]
+def _divisors(number: int) -> list[int]:
+    small = [d for d in range(1, isqrt(number) + 1) if number % d == 0]
+    return [*small, *(number // d for d in small)]
 
 
-def _overlapped(plain: Meshes, overlap: tuple[bool, ...]) -> Meshes:
-    """Mesh pairs with and without two-batch overlap, which spread experts alone have."""
-    if overlap == (False,):
-        return plain
-    spread = plain.take((plain.dp > 1) & (plain.cp == 1) & (plain.etp == 1) & (plain.edp == 1))
-    parts = [replace(spread, overlap=np.ones_like(spread.tp)) if split else plain for split in overlap]
-    return Meshes(*(np.concatenate([np.zeros(0, np.int64), *(getattr(p, n) for p in parts)]) for n in _COLUMNS))
+def _engines(engine: Engine) -> list[Engine]:
+    """An engine, or all of which it is the union."""
+    return [own for member in engine.members for own in _engines(member)] or [engine]
+
+
+def _alone(rule: EngineRule) -> str | None:
+    """The mesh that alone decides whether a rule is kept; None where it takes both."""
+    decides = set(rule.decides)
+    return "attention" if decides <= _OF_ATTENTION else "experts" if decides <= _OF_EXPERTS else None
+
+
+def _spread(found: Meshes) -> NDArray[np.bool_]:
+    """Whether each device has experts of its own and attention several ranks: what two-batch overlap hides."""
+    return (found.dp > 1) & (found.cp == 1) & (found.etp == 1) & (found.edp == 1)
 
 
 def _experts_divide(problem: Problem, found: Meshes) -> NDArray[np.bool_]:
@@ -125,48 +223,42 @@ def _experts_divide(problem: Problem, found: Meshes) -> NDArray[np.bool_]:
     return holds
 
 
-def _placeable(problem: Problem, found: Meshes) -> NDArray[np.bool_]:
+def _placeable(problem: Problem, experts: Ints) -> NDArray[np.bool_]:
     """No device needs two copies of an expert, and with measured loads the slots divide evenly."""
-    holds = np.ones(len(found), dtype=bool)
+    (redundant, _, ep), holds = experts.T, np.ones(len(experts), dtype=bool)
     for moe in problem.model.moe_blocks:
-        slots = moe.experts + found.redundant
-        holds &= (found.redundant == 0) | (-(-slots // found.ep) <= moe.experts)
+        slots = moe.experts + redundant
+        holds &= (redundant == 0) | (-(-slots // ep) <= moe.experts)
         if problem.expert_loads:
-            holds &= slots % found.ep == 0
+            holds &= slots % ep == 0
     return holds
 
 
-def engine_accepts(problem: Problem, engine: Engine, found: Meshes) -> NDArray[np.bool_]:
-    """Mesh pairs that break no rule of an engine with one stage; with `members`, of one of them.
+def _keep_all(problem: Problem, rules: Iterable[EngineRule], found: Meshes) -> Ints:
+    """Mesh pairs that keep all rules, by their numbers; a rule is asked of those that keep all before it."""
+    left = np.arange(len(found))
+    for rule in rules:
+        left = left[_keeps(problem, rule, found.take(left))]
+    return left
 
-    A member is asked of the pairs that none before it takes, those of few rules first; a rule of those that keep all
-    before it.
-    """
-    if engine.members:
-        some = np.zeros(len(found), dtype=bool)
-        for member in sorted(engine.members, key=lambda own: len(own.rules)):
-            left = np.flatnonzero(~some)
-            some[left] = engine_accepts(problem, member, found.take(left))
-        return some
-    holds = np.ones(len(found), dtype=bool)
-    for rule in engine.rules:
-        left = np.flatnonzero(holds)
-        holds[left] = _keeps(problem, rule, found.take(left))
-    return holds
+
+_DECIDING: dict[str, Callable[[Meshes], Ints | NDArray[np.bool_]]] = {
+    **{name: attrgetter(name) for name in _COLUMNS if name != "stage"},
+    "stage_devices": lambda found: found.stage,
+    "spread": _spread,
+    "shared_replicated": lambda found: (found.tp > 1) & (found.dp > 1) & (found.ep > 1),
+    "context_parallel": lambda found: found.cp > 1,
+    "copies": lambda found: np.where(found.edp == 1, 0, np.where(found.edp == found.cp, 1, 2)),
+}
+"""What rules may tell apart: the attributes of `Shape`, of many."""
 
 
 def _keeps(problem: Problem, rule: EngineRule, found: Meshes) -> NDArray[np.bool_]:
-    """A rule asked once of each combination of what it reads."""
-    columns = {
-        "tp": found.tp, "cp": found.cp, "etp": found.etp, "ep": found.ep, "redundant": found.redundant,
-        "stage_devices": found.stage, "dp": found.dp, "edp": found.edp,
-        "overlap": found.overlap, "spread": ((found.dp > 1) & (found.cp * found.etp * found.edp == 1)).astype(np.int64),
-        "shared_replicated": ((found.tp > 1) & (found.dp > 1) & (found.ep > 1)).astype(np.int64),
-    }  # fmt: skip
+    """A rule asked once of each combination of what decides it."""
     group = np.zeros(len(found), dtype=np.int64)
-    for name in rule.reads:
+    for name in rule.decides:
         if name != "pp":
-            own = _numbered(columns[name])
+            own = _numbered(_DECIDING[name](found).astype(np.int64))
             group = _numbered(group * (int(own.max(initial=0)) + 1) + own)
     first = np.zeros(int(group.max(initial=-1)) + 1, dtype=np.int64)
     first[group[::-1]] = np.arange(len(group))[::-1]

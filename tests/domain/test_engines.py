@@ -95,11 +95,12 @@ def test_a_rule_depends_on_nothing_but_what_it_says_it_reads(name: str) -> None:
         question = problem(_model(model_name, "fp8_block" if model_name.startswith("qwen3") else None), devices=4096)
         for release in ENGINES[name]:
             for rule in release.rules:
-                verdicts: dict[tuple[int, ...], bool] = {}
+                verdicts: dict[tuple[object, ...], bool] = {}
                 for shape in drawn:
-                    read = tuple(getattr(shape, attribute) for attribute in rule.reads)
                     kept = rule.breach(question, shape) is None
-                    assert verdicts.setdefault(read, kept) is kept, (release.title, rule.name, shape)
+                    for told in (rule.reads, rule.decides):
+                        read = (told, *(getattr(shape, attribute) for attribute in told))
+                        assert verdicts.setdefault(read, kept) is kept, (release.title, rule.name, shape)
 
 
 def test_versions() -> None:

@@ -1,16 +1,17 @@
 """Bounds that leave little to decide exactly, in deep pipelines and over slow links; which meshes share a stage."""
 
-from math import lcm
 from pathlib import Path
-from random import Random
 
 import numpy as np
 
+from optimizer.certificate.meshes import lattice
+from optimizer.domain.lattice import axes
 from optimizer.domain.model import ModelSpec
 from optimizer.domain.problem import Problem
 from optimizer.readers.read import read_problem
-from optimizer.search.lattice import _numbered, _together
+from optimizer.search.lattice import Lattice, Meshes, _numbered
 from optimizer.search.search import Search
+from tests.small_problems import small_problem
 
 SLOW_LINKS = Path(__file__).parents[2] / "problems/scenarios/infeasible/pair-bandwidth-rate-deepseek-v3-h800-16.yaml"
 
@@ -49,14 +50,28 @@ def test_where_links_are_slow_few_layouts_are_decided_exactly() -> None:
     assert search.tally.exact < 100
 
 
-def test_meshes_share_a_stage_where_the_least_common_multiple_fits() -> None:
-    for seed in range(50):
-        rng = Random(seed)  # noqa: S311 - test data
-        devices = rng.randint(1, 200)
-        width, size = ([rng.randint(1, devices) for _ in range(rng.randint(1, 40))] for _ in range(2))
-        first, second = _together(np.array(width), np.array(size), devices)
-        expected = [(a, e) for a, own in enumerate(width) for e, other in enumerate(size) if lcm(own, other) <= devices]
-        assert list(zip(first.tolist(), second.tolist(), strict=True)) == expected
+def test_mesh_pairs_are_those_that_are_counted_one_by_one() -> None:
+    for seed in range(60):
+        problem = small_problem(seed)
+        own = axes(problem)
+        found, expected = Lattice(problem, own), lattice(problem, own)
+        listed = found.listed()
+        pairs = {
+            (tp, cp, *mesh) for (tp, cp), experts in expected.meshes.items() for mesh in experts
+        }  # fmt: skip
+        assert _pairs(listed.meshes) == pairs
+        assert listed.count == len(pairs) == len(listed.meshes)
+        assert {family.value: count for family, count in listed.excluded.items()} == expected.excluded
+        wanted = np.arange(len(found.attention)) % 3 == seed % 3
+        some = found.listed(wanted)
+        assert (some.count, some.excluded) == (listed.count, listed.excluded)
+        chosen = set(map(tuple, found.attention[wanted].tolist()))
+        assert _pairs(some.meshes) == {pair for pair in pairs if pair[:2] in chosen}
+
+
+def _pairs(found: Meshes) -> set[tuple[int, int, int, int, int, bool]]:
+    columns = (found.tp, found.cp, found.redundant, found.etp, found.ep, found.overlap > 0)
+    return set(zip(*(own.tolist() for own in columns), strict=True))
 
 
 def test_values_are_numbered_in_ascending_order() -> None:

@@ -13,7 +13,7 @@ from optimizer.domain.workload import Workload
 
 DEGREES = ("tp", "cp", "etp", "ep", "pp", "redundant")
 """What a shape consists of; a rule may also read what follows from them: dp, edp, stage_devices, shared_replicated,
-spread; and whether steps are split, overlap."""
+spread; and whether steps are split, overlap. Of `apart` are also copies and context_parallel."""
 
 
 class Premise(Protocol):
@@ -47,7 +47,9 @@ class EngineRule:
     statement
         The condition, for people.
     reads
-        Attributes of `Shape` that `breach` reads: what the lattice tells apart.
+        Attributes of `Shape` that `breach` reads.
+    apart
+        Attributes of `Shape` that decide whether it is broken, where the words read more: what the lattice tells apart.
     breach
         The engine's own words where the condition is broken.
     source
@@ -59,6 +61,12 @@ class EngineRule:
     reads: tuple[str, ...]
     breach: Breach
     source: str
+    apart: tuple[str, ...] = ()
+
+    @property
+    def decides(self) -> tuple[str, ...]:
+        """What the lattice tells apart: `apart`, or all that is read."""
+        return self.apart or self.reads
 
 
 FARTHEST = 4096

@@ -43,6 +43,7 @@ EXPERT_MESH = EngineRule(
     name="expert_mesh",
     statement="ep·etp is the width of a stage; copies of experts (moe_dp) only beside as many attention cp ranks, pp 1",
     reads=("etp", "ep", "edp", "cp", "stage_devices", "pp"),
+    apart=("etp", "copies", "pp"),
     breach=_one_expert_mesh,
     source="sglang 0.5.23 srt/runtime_context.py:308; srt/arg_groups/parallel_hook.py:182",
 )
@@ -112,17 +113,23 @@ CONTEXT = EngineRule(
     name="context_parallel",
     statement="prefill context parallelism is for latent attention (MLA), without pipeline parallelism",
     reads=("cp", "pp"),
+    apart=("context_parallel", "pp"),
     breach=_context_parallel,
     source="sglang 0.5.23 srt/arg_groups/parallel_hook.py:163, 182",
 )
 NO_CONTEXT = replace(
-    CONTEXT, statement="no prefill context parallelism", reads=("cp",), breach=checks.no_context_parallel
+    CONTEXT,
+    statement="no prefill context parallelism",
+    reads=("cp",),
+    apart=("context_parallel",),
+    breach=checks.no_context_parallel,
 )
 
 DECODE_CONTEXT = EngineRule(
     name="decode_context_parallel",
     statement="dcp divides attn_tp; with key/value heads it is at most their copies; no windows",
     reads=("tp", "cp"),
+    apart=("tp", "context_parallel"),
     breach=checks.decode_context_parallel(
         "tensor_model_parallel_size ({tp}) must be divisible by decode_context_parallel_size ({dcp})",
         "decode_context_parallel_size ({dcp}) is more than the {most} copies of each of {kv} key/value heads on {tp}.",

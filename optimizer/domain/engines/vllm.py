@@ -17,6 +17,7 @@ EXPERTS_USE_ALL_RANKS = EngineRule(
     name="experts_use_all_ranks",
     statement="EP is tp·cp·dp (expert parallelism on) or 1 with every expert divided over tp·cp·dp ranks (off)",
     reads=("etp", "ep", "edp"),
+    apart=("etp", "ep", "copies"),
     breach=checks.experts_use_all_ranks,
     source="vllm 0.33.0 model_executor/layers/fused_moe/config.py:1112, 1352; config/parallel.py",
 )
@@ -97,6 +98,7 @@ LATENT_CONTEXT = EngineRule(
     name="prefill_context_parallel",
     statement="prefill context parallelism is for latent attention (MLA) alone",
     reads=("cp",),
+    apart=("context_parallel",),
     breach=checks.context_parallel_latent,
     source="vllm 0.33.0 config/vllm.py:3336",
 )
@@ -104,6 +106,7 @@ NO_CONTEXT = EngineRule(
     name="prefill_context_parallel",
     statement="no prefill context parallelism",
     reads=("cp",),
+    apart=("context_parallel",),
     breach=checks.no_context_parallel,
     source="vllm 0.33.0 config/vllm.py:3336 (Model Runner V1)",
 )
@@ -112,6 +115,7 @@ DECODE_CONTEXT = EngineRule(
     name="decode_context_parallel",
     statement="dcp divides tp, is at most the copies of a key/value head and divides its queries; no sliding windows",
     reads=("tp", "cp"),
+    apart=("tp", "context_parallel"),
     breach=checks.decode_context_parallel(
         "tp_size={tp} must be divisible by dcp_size={dcp}.",
         "`--decode-context-parallel-size` ({dcp}) exceeds the maximum supported value ({most}) for "
