@@ -125,9 +125,10 @@ def pricing(name: str, times: int) -> bool:
     import numpy as np  # noqa: PLC0415 - after the number of threads is set
 
     from optimizer.domain.lattice import axes  # noqa: PLC0415 - the same
-    from optimizer.search.bounds import Bounds, Rows  # noqa: PLC0415 - the same
+    from optimizer.search.bounds import Bounds  # noqa: PLC0415 - the same
     from optimizer.search.lattice import meshes  # noqa: PLC0415 - the same
     from optimizer.search.pricing import Pricer  # noqa: PLC0415 - the same
+    from optimizer.search.rows import Rows  # noqa: PLC0415 - the same
     from optimizer.search.targets import target  # noqa: PLC0415 - the same
 
     problem = read_problem(name)

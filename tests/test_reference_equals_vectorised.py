@@ -26,9 +26,10 @@ from optimizer.figures.operating_point import OperatingPoints
 from optimizer.figures.rates import TICKS_PER_SECOND, effective_rates
 from optimizer.figures.serving import evaluate, steps_of
 from optimizer.readers import catalog
-from optimizer.search.bounds import Bounds, Rows
+from optimizer.search.bounds import Bounds
 from optimizer.search.lattice import Meshes, meshes, replicas_that_fit
 from optimizer.search.pricing import Pricer
+from optimizer.search.rows import Rows
 from optimizer.search.targets import target
 from tests.small_problems import layouts, replica_counts, shapes, small_problem
 

@@ -12,7 +12,6 @@ at the least p (or at ȳ, as φ ≤ 1) and for a concave g at the greatest.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from typing import NamedTuple
@@ -29,27 +28,11 @@ from optimizer.search.bottleneck import bottleneck
 from optimizer.search.kinds import Group, KindCost
 from optimizer.search.lattice import Floats, Ints
 from optimizer.search.pricing import MARGIN, Pricer
+from optimizer.search.rows import Rows
 from optimizer.search.targets import Target
 
 _LENGTHS = 128
 """Lengths, evenly apart in ratio (11% up to a million), at one of which a bound on the longest sequence is said."""
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Candidates that share nothing but a problem: index of the mesh pair, pp (0: open), chunks from least to most."""
-
-    mesh: Ints
-    pp: Ints
-    least: Ints
-    most: Ints
-
-    def __len__(self) -> int:
-        return len(self.mesh)
-
-    def take(self, chosen: Ints | NDArray[np.bool_] | slice) -> Rows:
-        """The entries at indices, or where a mask holds."""
-        return Rows(self.mesh[chosen], self.pp[chosen], self.least[chosen], self.most[chosen])
 
 
 Times = tuple[Floats, Floats | None, Floats, dict[int | None, Floats]]

@@ -30,10 +30,11 @@ from optimizer.figures.rates import TICKS_PER_SECOND
 from optimizer.figures.serving import steps_of
 from optimizer.readers.messages import nearest
 from optimizer.search.archive import Archive, Vector
-from optimizer.search.bounds import Bounds, Rows
+from optimizer.search.bounds import Bounds
 from optimizer.search.cut_front import cut_front
 from optimizer.search.lattice import Floats, Ints, Meshes, meshes, replicas_that_fit
 from optimizer.search.pricing import MARGIN, Pricer
+from optimizer.search.rows import Rows
 from optimizer.search.search import Search
 from optimizer.search.targets import target
 

@@ -41,7 +41,7 @@ class Meshes:
     def __len__(self) -> int:
         return len(self.tp)
 
-    def take(self, chosen: Ints | NDArray[np.bool_]) -> Meshes:
+    def take(self, chosen: Ints | NDArray[np.bool_] | slice) -> Meshes:
         """The entries at indices, or where a mask holds."""
         return Meshes(*(getattr(self, name)[chosen] for name in _COLUMNS))
 
@@ -208,7 +208,8 @@ def _alone(rule: EngineRule) -> str | None:
 
 def _spread(found: Meshes) -> NDArray[np.bool_]:
     """Whether each device has experts of its own and attention several ranks: what two-batch overlap hides."""
-    return (found.dp > 1) & (found.cp == 1) & (found.etp == 1) & (found.edp == 1)
+    spread: NDArray[np.bool_] = (found.dp > 1) & (found.cp == 1) & (found.etp == 1) & (found.edp == 1)
+    return spread
 
 
 def _experts_divide(problem: Problem, found: Meshes) -> NDArray[np.bool_]:

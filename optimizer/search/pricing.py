@@ -179,10 +179,7 @@ class Pricer:
         for role, tensors in by_role.items():
             if role in (Role.NORM, Role.EXPERTS):
                 continue
-            shared = role is Role.SHARED_EXPERTS
-            ranks = np.where(self.whole_shared, 1, found.tp) if shared else found.tp
-            spread = np.where(self.whole_shared, found.tp, 1) * found.cp if shared else found.cp
-            group = self._linear(tensors, ranks, spread, split=split)
+            group = self._matrices(role, tensors, split)
             operations += OPERATIONS.get(role.value, 1)
             if group is not None:
                 groups.append(group)
@@ -216,6 +213,14 @@ class Pricer:
             exchange=None if split is None else exchange,
         )
 
+    def _matrices(self, role: Role, tensors: list[Tensor], split: Floats | None) -> Group | None:
+        """Matrices of one role of a layer, routed experts apart."""
+        found = self.meshes
+        if role is not Role.SHARED_EXPERTS:
+            return self._linear(tensors, found.tp, found.cp, split=split)
+        ranks, spread = np.where(self.whole_shared, 1, found.tp), np.where(self.whole_shared, found.tp, 1) * found.cp
+        return self._linear(tensors, ranks, spread, split=split)
+
     def _exchange(self, moe: MixtureOfExperts | None, skew: Floats | None) -> Exchange:
         """Dispatch and combine of a whole step."""
         zero = np.zeros(len(self.meshes))
@@ -236,7 +241,7 @@ class Pricer:
             known[ep, redundant] = 1.0 if each is None else float(each[layer])
         return np.array([known[key] for key in zip(found.ep.tolist(), found.redundant.tolist(), strict=True)])
 
-    def _routed(self, moe: MixtureOfExperts, skew: Floats | None, split: Floats | None) -> Routed:
+    def _routed(self, moe: MixtureOfExperts, skew: Floats | None, split: Floats | None) -> Routed | None:
         found, precision, hidden = self.meshes, self.problem.precision, self.problem.model.hidden_size
         width = moe.expert_width(hidden)
         size, flop = np.zeros(len(found)), np.zeros(len(found))
@@ -387,7 +392,12 @@ class Pricer:
 
     def _kept_for(self, block: Block) -> Floats:
         """What the engine keeps for a layer: more where experts are dispatched between data-parallel ranks."""
+        plain, spread = self._graphs_of(block)
+        return np.where((self.meshes.dp > 1) & (self.meshes.ep > 1), spread, plain).astype(float)
+
+    def _graphs_of(self, block: Block) -> tuple[int, int]:
+        """Bytes kept for a layer, and where experts are dispatched between data-parallel ranks."""
         plain, spread = (
             layer_bytes(self.problem, shape, block) for shape in (Shape(1, 1, 1, 1, 1), Shape(1, 1, 1, 2, 1))
         )
-        return np.where((self.meshes.dp > 1) & (self.meshes.ep > 1), spread, plain).astype(float)
+        return plain, spread

@@ -1,8 +1,8 @@
 """Finds the best layouts: bounds on all mesh pairs in floats, the exact reference on what they cannot dismiss.
 
-Sieves, each a question of `Bounds.reachable`: mesh pairs with pp and chunk open, the same with intervals of chunks,
-with each pp, and with intervals halved down to one chunk; then best bound first the exact best of fixed degrees. An
-incumbent from a coarse part of the lattice makes the sieves fine.
+Sieves, each a question of `Bounds.reachable`: attention meshes where there are many, mesh pairs with pp and chunk open,
+the same with intervals of chunks, with each pp, and with intervals halved down to one chunk; then best bound first the
+exact best of fixed degrees. An incumbent from a coarse part of the lattice makes the sieves fine.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from optimizer.domain.families import Family
 from optimizer.domain.lattice import Axes, axes, holds
@@ -26,9 +28,11 @@ from optimizer.figures.objective import Scored, allowed_replicas, best_layout, k
 from optimizer.figures.rates import effective_rates
 from optimizer.figures.room import most_tokens
 from optimizer.figures.skew import Skews
-from optimizer.search.bounds import Bounds, Rows
-from optimizer.search.lattice import Floats, Ints, Meshes, meshes, replicas_that_fit
+from optimizer.search.attention import AttentionPricer
+from optimizer.search.bounds import Bounds
+from optimizer.search.lattice import Floats, Ints, Lattice, Meshes, replicas_that_fit
 from optimizer.search.pricing import MARGIN, Pricer
+from optimizer.search.rows import Rows, coarse_meshes, halved, open_rows, with_depths
 from optimizer.search.targets import Target, target
 
 _BLOCK = 1 << 15
@@ -36,6 +40,20 @@ _BLOCK = 1 << 15
 
 _HALVINGS_WITH_PP_OPEN = 3
 """How often the chunks are halved before rows take a pp each."""
+
+_MESHES = 1 << 17
+"""Mesh pairs that are priced together: what they take stays within some hundred megabytes."""
+
+_WIDE = 1 << 20
+"""Values of all mesh axes together above which attention meshes are sieved before mesh pairs are listed."""
+
+_LAST_ROWS = 1 << 16
+"""Rows that are bounded after the time has passed: a second's work."""
+
+
+class _LateError(Exception):
+    """The deadline has passed."""
+
 
 Progress = Callable[[str, int, int], None]
 
@@ -114,35 +132,100 @@ class Search:
         self._counts: dict[Shape, tuple[int, ...]] = {}
         self.best: dict[Shape, Scored] = {}
         self._coarse: tuple[Pricer, Rows, Floats] | None = None
+        self._lattice = Lattice(problem, self.axes)
+        self._left: tuple[Pricer, Rows] | None = None
         self.mesh_pairs = 0
         self.excluded_meshes: dict[Family, int] = {}
 
     def run(self) -> Found:
         """Search until all is decided or the deadline passes."""
         own = self.axes
-        found, excluded = meshes(self.problem, own)
-        self.mesh_pairs, self.excluded_meshes = len(found), excluded
         each = len(own.pp) * len(own.chunks)
-        self.tally.excluded = {family: count * each for family, count in excluded.items()}
-        self.tally.points = (len(found) + sum(excluded.values())) * each
-        if not len(found) or not each:
+        wanted, wide = None, len(self._lattice) > _WIDE
+        if each:
+            self._warm_up()
+            wanted = self._around() if wide else None
+        listed = self._listed_over(wanted)
+        if not self.mesh_pairs or not each:
             return Found([], complete=True, bound=None, tally=self.tally)
-        self._warm_up(found)
-        pricer = Pricer(self.problem, found, skews=self.skews)
-        rows = self._sieve(pricer, self._open_rows(found), "mesh pairs")
-        for _ in range(_HALVINGS_WITH_PP_OPEN):
-            rows = self._sieve(pricer, self._halved(rows), "mesh pairs")
-        rows = self._sieve(pricer, self._with_pp(found, rows), "layouts")
-        pricer, rows = self._at_depth(found, rows)
-        rows = self._sieve(pricer, rows, "layouts")
-        while np.any(rows.least != rows.most) and not self._late():
-            rows = self._sieve(pricer, self._halved(rows), "layouts")
-        complete, bound = self._decide(pricer, rows)
+        self._left = None
+        try:
+            complete, bound = self._layouts(listed)
+        except _LateError:
+            complete, bound = self._stopped(wanted)
         return Found(self._ranked(), complete, bound, self.tally)
 
-    def interrupted(self) -> Found:
-        """What there is when the user stops the search; nothing bounds what was not looked at."""
-        return Found(self._ranked(), complete=False, bound=None, tally=self.tally)
+    def stopped(self) -> Found:
+        """What there is when the user stops the search, with a bound on what is left."""
+        self.deadline = time.monotonic()
+        return self.run()
+
+    def _listed_over(self, wanted: NDArray[np.bool_] | None) -> Meshes:
+        """Mesh pairs over some attention meshes (None: all), all of them counted; none where it is late."""
+        nothing = np.zeros(len(self._lattice.attention), dtype=bool)
+        late = wanted is not None and self._late()
+        if late and self.mesh_pairs:
+            return self._attention.meshes.take(nothing)
+        listed = self._lattice.listed(nothing if late else wanted)
+        self.mesh_pairs, self.excluded_meshes = listed.count, listed.excluded
+        each = len(self.axes.pp) * len(self.axes.chunks)
+        self.tally.excluded = {family: count * each for family, count in listed.excluded.items()}
+        self.tally.points = (listed.count + sum(listed.excluded.values())) * each
+        return listed.meshes
+
+    def _layouts(self, found: Meshes) -> tuple[bool, float | None]:
+        """Sieve mesh pairs down to layouts, and decide these."""
+        if len(found) > _MESHES:
+            kept = []
+            for start in range(0, len(found), _MESHES):
+                self._in_time()
+                part = found.take(slice(start, start + _MESHES))
+                open_ = Pricer(self.problem, part, skews=self.skews)
+                kept.append(self._sieve(open_, open_rows(part, self.chunks), "mesh pairs").mesh + start)
+            found = found.take(np.concatenate(kept))
+        self._in_time()
+        pricer = Pricer(self.problem, found, skews=self.skews)
+        rows = self._left_of(pricer, open_rows(found, self.chunks), "mesh pairs")
+        for _ in range(_HALVINGS_WITH_PP_OPEN):
+            rows = self._left_of(pricer, halved(rows, self.chunks), "mesh pairs")
+        rows = self._left_of(pricer, with_depths(self.problem, found, rows, self.axes.pp), "layouts")
+        pricer, rows = self._at_depth(found, rows)
+        rows = self._left_of(pricer, rows, "layouts")
+        while np.any(rows.least != rows.most):
+            rows = self._left_of(pricer, halved(rows, self.chunks), "layouts")
+        return self._decide(pricer, rows)
+
+    def _left_of(self, pricer: Pricer, rows: Rows, phase: str) -> Rows:
+        """Rows, all that matter among them, that `reachable` does not dismiss."""
+        rows = self._sieve(pricer, rows, phase)
+        self._left = pricer, rows
+        return rows
+
+    def _around(self) -> NDArray[np.bool_]:
+        """Attention meshes over which some expert mesh may matter; late, those that one look does not dismiss."""
+        pricer = self._attention
+        rows = self._sieve(pricer, open_rows(pricer.meshes, self.chunks), "attention meshes", timed=False)
+        for _ in range(_HALVINGS_WITH_PP_OPEN):
+            rows = self._sieve(pricer, halved(rows, self.chunks), "attention meshes", timed=False)
+        wanted = np.zeros(len(pricer.meshes), dtype=bool)
+        wanted[rows.mesh] = True
+        return wanted
+
+    @cached_property
+    def _attention(self) -> AttentionPricer:
+        return AttentionPricer(self.problem, self._lattice.attention, self.skews)
+
+    def _stopped(self, wanted: NDArray[np.bool_] | None) -> tuple[bool, float | None]:
+        """Whether nothing is left that matters, and what bounds it: where many rows are left, attention meshes."""
+        if self._left is not None and len(self._left[1]) <= _LAST_ROWS:
+            pricer, rows = self._left
+        else:
+            pricer, rows = self._attention, open_rows(self._attention.meshes, self.chunks)
+            rows = rows if wanted is None else rows.take(wanted)
+        if len(rows) > _LAST_ROWS and not self.best:
+            return False, None
+        bound = np.max(self._bound_values(pricer, rows, self._target()), initial=-np.inf)
+        return (True, None) if self._beaten(bound) else (False, float(bound))
 
     def lattice_json(self) -> dict[str, Any]:
         """Axes, mesh pairs left and excluded, and points: equal to what the checker counts by itself."""
@@ -194,16 +277,9 @@ class Search:
     def _late(self) -> bool:
         return self.deadline is not None and time.monotonic() > self.deadline
 
-    def _open_rows(self, found: Meshes) -> Rows:
-        mesh = np.arange(len(found))
-        return Rows(mesh, np.zeros_like(mesh), np.full_like(mesh, self.chunks[0]), np.full_like(mesh, self.chunks[-1]))
-
-    def _with_pp(self, found: Meshes, rows: Rows) -> Rows:
-        depth = np.array(self.axes.pp, dtype=np.int64)
-        each = rows.take(np.repeat(np.arange(len(rows)), len(depth)))
-        pp = np.tile(depth, len(rows))
-        fits = replicas_that_fit(self.sizes, self.problem.devices, found.stage[each.mesh] * pp) > 0
-        return replace(each, pp=pp).take(fits)
+    def _in_time(self) -> None:
+        if self._late():
+            raise _LateError
 
     def _at_depth(self, found: Meshes, rows: Rows) -> tuple[Pricer, Rows]:
         """Mesh pairs priced each with the links that its rows' replicas span; rows have a pp each."""
@@ -212,29 +288,26 @@ class Search:
         pricer = Pricer(self.problem, deep, deep.stage * pairs[1], skews=self.skews)
         return pricer, replace(rows, mesh=own.reshape(-1))
 
-    def _halved(self, rows: Rows) -> Rows:
-        """Each row's chunks in two halves, where there are several."""
-        low, high = np.searchsorted(self.chunks, rows.least), np.searchsorted(self.chunks, rows.most)
-        middle = (low + high) // 2
-        lower = replace(rows, most=self.chunks[middle])
-        upper = replace(rows, least=self.chunks[np.minimum(middle + 1, high)]).take(low < high)
-        return Rows(*(np.concatenate([getattr(lower, n), getattr(upper, n)]) for n in Rows.__dataclass_fields__))
-
     def _most_devices(self, found: Meshes, rows: Rows, goal: Target) -> Floats:
         replica = found.stage[rows.mesh] * np.maximum(rows.pp, 1)
         most = replicas_that_fit(self.sizes, self.problem.devices, replica) * replica
         most = np.where(rows.pp == 0, self.problem.devices, most)
         return np.where(replica <= goal.devices, np.minimum(most, goal.devices), 0).astype(float)
 
-    def _sieve(self, pricer: Pricer, rows: Rows, phase: str) -> Rows:
-        """Rows that `reachable` does not dismiss."""
+    def _sieve(self, pricer: Pricer, rows: Rows, phase: str, *, timed: bool = True) -> Rows:
+        """Rows that `reachable` does not dismiss.
+
+        Parameters
+        ----------
+        timed
+            Whether to stop once it is late.
+        """
         goal = self._target()
         kept: list[Ints] = []
         total = len(rows.mesh)
         for start in range(0, total, _BLOCK):
-            if self._late():
-                kept.append(np.arange(start, total))
-                break
+            if timed:
+                self._in_time()
             stop = min(start + _BLOCK, total)
             part = rows.take(slice(start, stop))
             devices = self._most_devices(pricer.meshes, part, goal)
@@ -250,15 +323,10 @@ class Search:
 
     # exact
 
-    def _warm_up(self, found: Meshes) -> None:
-        """Incumbents from a coarse part of the lattice: power-of-two degrees and their best bounds."""
-        coarse = np.ones(len(found), dtype=bool)
-        for axis in (found.tp, found.cp, found.etp, found.ep):
-            coarse &= (axis & (axis - 1)) == 0
-        coarse &= (found.cp == 1) | ~np.any(found.cp == 1)
-        index = np.flatnonzero(coarse)
-        if not len(index):
-            index = np.arange(min(len(found), 256))
+    def _warm_up(self) -> None:
+        """Incumbents from a coarse part of the lattice, and their best bounds."""
+        found = coarse_meshes(self.problem, self.axes)
+        index = np.arange(len(found))
         octaves = np.searchsorted(self.chunks, [1 << n for n in range(int(self.chunks[-1]).bit_length())], side="right")
         chunks = self.chunks[np.unique(np.append(np.maximum(octaves - 1, 0), len(self.chunks) - 1))]
         depth = np.array([p for p in self.axes.pp if p & (p - 1) == 0] or self.axes.pp[:1], dtype=np.int64)
@@ -329,10 +397,12 @@ class Search:
                 found.append(other)
         return sorted(found, key=lambda scored: key(self.problem, scored))
 
-    def _bound_values(self, pricer: Pricer, rows: Rows, goal: Target) -> Floats:
+    def _bound_values(self, pricer: Pricer, rows: Rows, goal: Target, *, timed: bool = False) -> Floats:
         """Optimistic objective of each row, larger is better; −inf where no batch keeps the limits."""
         parts = []
         for start in range(0, len(rows.mesh), _BLOCK):
+            if timed:
+                self._in_time()
             part = rows.take(slice(start, start + _BLOCK))
             parts.append(self._bound_part(pricer, part, goal))
             self.tally.priced += 20 * len(part.mesh)
@@ -344,11 +414,13 @@ class Search:
         one = np.ones(len(part.mesh))
         requests = bounds.most_requests(goal)
         feasible = (requests >= bounds.needed(goal, devices)) & (requests >= 0) & (devices > 0)
+        value: Floats
         match self.problem.scale.measure:
             case Measure.DEVICES:
-                replica = pricer.meshes.stage[part.mesh] * part.pp
+                # of a replica whose pp is open it is known that it takes whole stages
+                stages = pricer.meshes.stage[part.mesh] * np.maximum(part.pp, 1)
                 needed = goal.total_requests / np.maximum(requests, 1e-300) * (1 - MARGIN)
-                value = -np.maximum(np.ceil(needed / replica), 1) * replica
+                value = -np.maximum(np.ceil(needed / stages), 1) * stages
             case Measure.CYCLE:
                 value = -bounds.stack(one)[0]
             case Measure.FIRST:
@@ -405,14 +477,18 @@ class Search:
             level = Fraction(int(level))
         return float(level if scale.measure.rises else -level)
 
+    def _beaten(self, bound: float) -> bool:
+        """Whether nothing of such a bound matters."""
+        own = self._value_bound()
+        return bool(np.isneginf(bound) or (np.isfinite(own) and bound < own - abs(own) * MARGIN))
+
     def _decide(self, pricer: Pricer, rows: Rows) -> tuple[bool, float | None]:
         """The reference on rows in the order of their bounds, until none left can matter."""
-        value = self._bound_values(pricer, rows, self._target())
+        value = self._bound_values(pricer, rows, self._target(), timed=True)
         order = np.argsort(-value, kind="stable")
         total = len(order)
         for done, i in enumerate(order):
-            own = self._value_bound()
-            if np.isneginf(value[i]) or (np.isfinite(own) and value[i] < own - abs(own) * MARGIN):
+            if self._beaten(value[i]):
                 return True, None
             if self._late():
                 return False, float(value[i])

@@ -92,9 +92,7 @@ def _searched(problem: Problem, top: int, deadline: float | None, progress: Prog
     try:
         return search, search.run()
     except KeyboardInterrupt:
-        late = Search(problem, wanted=top, deadline=time.monotonic(), progress=progress)
-        late.best.update(search.best)
-        return late, late.run()
+        return search, search.stopped()
 
 
 def _unproved_order(joint: Joint, best: Scored, others: tuple[Scored, ...], bound: Fraction) -> list[str]:
