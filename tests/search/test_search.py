@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from optimizer.certificate.meshes import lattice
-from optimizer.domain.engines import ANY, ENGINES, engine_named
+from optimizer.domain.engines import ANY, ENGINES
 from optimizer.domain.lattice import axes
 from optimizer.domain.model import ModelSpec
 from optimizer.domain.problem import Problem
@@ -52,8 +52,8 @@ def test_where_links_are_slow_few_layouts_are_decided_exactly() -> None:
 
 
 def test_mesh_pairs_are_those_that_are_counted_one_by_one() -> None:
-    asked = read_problem("deepseek-v3-h200-32").changed(devices=16)
-    large = [asked.changed(engine=engine_named(name)) for name in (ANY, *ENGINES)]
+    asked = read_problem("deepseek-v3-h200-32").changed(devices=8)
+    large = [asked.changed(engine_name=name) for name in (ANY, *ENGINES)]
     for seed, problem in enumerate([*map(small_problem, range(60)), *large]):
         own = axes(problem)
         found, expected = Lattice(problem, own), lattice(problem, own)
