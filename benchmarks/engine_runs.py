@@ -1,8 +1,8 @@
 """Launches that people reported, ran or not, against what is said of them: `python -m benchmarks.engine_runs`.
 
 `data/engine_runs.csv` holds commands of public threads: `ran`, `refused` by a rule, or `died` for want of memory (of
-graphs, of a step, or of cache for one sequence of `--max-model-len`). Runs of releases older than the first whose
-memory is known are judged by that one, and are counted apart.
+graphs, of a step, or of cache for one sequence of `--max-model-len`). What is said is one of three: it fits, it may not
+fit (as expected it does, but not within the error of what the engine keeps), or it does not.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from optimizer.domain.engines import engine_named
 from optimizer.readers.launch.problem import pose
 from optimizer.readers.launch.read import read_launch
 from optimizer.readers.read import Override
@@ -27,13 +26,17 @@ class Judged:
     """One reported launch and what was said of it."""
 
     row: Row
-    known: bool
     verdict: Verdict
 
     @property
+    def ran(self) -> bool:
+        """Whether it ran."""
+        return self.row["outcome"] == "ran"
+
+    @property
     def right(self) -> bool:
-        """Whether what ran is said to fit and what did not is not."""
-        return self.verdict.feasible is (self.row["outcome"] == "ran")
+        """Whether what ran is not refused and what did not is not said to fit."""
+        return self.verdict.fits != ("no" if self.ran else "yes")
 
 
 def rows() -> list[Row]:
@@ -45,16 +48,9 @@ def rows() -> list[Row]:
 def judged(row: Row) -> Judged:
     """The verdict on one launch, by the release that it ran on."""
     given = [Override("--hardware", ("hardware",), row["hardware"])]
-    known = True
     if row["engine"]:
-        try:
-            engine_named(row["engine"])
-        except ValueError:
-            known = False
-        name = row["engine"] if known else f"{row['engine'].partition('@')[0]}@0.9"
-        given.append(Override("--engine", ("engine",), name))
-    verdict = judge_launch(pose(read_launch(row["command"], row["source"]), given)).verdict
-    return Judged(row, known, verdict)
+        given.append(Override("--engine", ("engine",), row["engine"]))
+    return Judged(row, judge_launch(pose(read_launch(row["command"], row["source"]), given)).verdict)
 
 
 def main() -> int:
@@ -62,16 +58,15 @@ def main() -> int:
     found = [judged(row) for row in rows()]
     print("| launch | release | outcome | said |\n| --- | --- | --- | --- |")
     for one in found:
-        if not one.right:
-            said = "fits" if one.verdict.feasible else one.verdict.violations[0].message
+        said = one.verdict.fits
+        if not one.right or said == "may not fit":
+            said = one.verdict.violations[0].message if said == "no" else said
             print(f"| {one.row['source']} | {one.row['engine'] or 'newest'} | {one.row['outcome']} | {said} |")
-    print("\n| releases | launches | did not run, said to fit | ran, refused |\n| --- | ---: | ---: | ---: |")
-    for known, words in ((True, "known"), (False, "older than the first known")):
-        own = [one for one in found if one.known is known]
-        ran = [one for one in own if one.row["outcome"] == "ran"]
-        dead = [one for one in own if one.row["outcome"] != "ran"]
-        fits, refused = sum(not one.right for one in dead), sum(not one.right for one in ran)
-        print(f"| {words} | {len(own)} | {fits} of {len(dead)} | {refused} of {len(ran)} |")
+    print("\n| outcome | launches | fits | may not fit | does not |\n| --- | ---: | ---: | ---: | ---: |")
+    for ran, words in ((True, "ran"), (False, "did not")):
+        said_of = [one.verdict.fits for one in found if one.ran is ran]
+        counts = " | ".join(str(said_of.count(said)) for said in ("yes", "may not fit", "no"))
+        print(f"| {words} | {len(said_of)} | {counts} |")
     return 0
 
 

@@ -255,7 +255,13 @@ def _documents() -> dict[str, _Schema]:
                 "figures": {"anyOf": [_figures(), {"type": "object", "additionalProperties": _NUMBER}]},
                 "claims": _list(_judged()),
             },
-            {"fleet": {"type": "object"}, "not_checked": _list(_TEXT), "accuracy": _ACCURACY},
+            {
+                "fleet": {"type": "object"},
+                "not_checked": _list(_TEXT),
+                "accuracy": _ACCURACY,
+                "fits": {"enum": ["yes", "may not fit", "no"]},
+                "doubts": _list(_TEXT),
+            },
         ),
         "audit": _named(
             "audit",

@@ -90,7 +90,9 @@ def show(verdict: Verdict, *, derivations: bool = False) -> None:
     problem = verdict.problem
     broken = len(verdict.violations)
     answer = "feasible" if verdict.feasible else f"infeasible: {broken} violated constraint{'s' * (broken > 1)}"
-    present.verdict_line(answer, good=verdict.feasible)
+    present.verdict_line(verdict.fits if verdict.doubts else answer, good=verdict.fits == "yes")
+    for text in verdict.doubts:
+        emit(f"  {paint(text, 'yellow')}")
     for violation in verdict.violations:
         emit(f"  {paint(str(violation), 'red')}")
     experts = problem.model.moe is not None

@@ -48,7 +48,7 @@ class MeasuredFactor(Spec):
 class Device(Grown):
     """One accelerator as an engine sees it."""
 
-    later = ("power",)
+    later = ("power", "shared_with_host")
 
     name: str = Field(min_length=1)
     vendor: str = ""
@@ -58,6 +58,7 @@ class Device(Grown):
     peak: dict[ComputeName, Flops] = Field(min_length=1, description="dense peak by number format")
     price: DollarsPerHour | None = None
     power: Watts | None = Field(default=None, description="rated, of one device without its share of the host")
+    shared_with_host: bool = Field(default=False, description="the host's processes live in the same memory")
 
     @model_validator(mode="after")
     def _sensible(self) -> Device:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from itertools import accumulate
 from math import ceil
 
+from optimizer.domain.attention import CompressedAttention
 from optimizer.domain.feedforward import DenseFeedForward, MixtureOfExperts
 from optimizer.domain.precision import ACTIVATION_BYTES
 from optimizer.domain.problem import Problem
@@ -200,12 +202,18 @@ def working_elements(problem: Problem, shape: Shape) -> int:
     """Elements of a step's tensors for each of its tokens, at the layer that needs most.
 
     Four residuals (and the further streams of hyper-connections) and three tensors of the feed-forward width; in a
-    mixture of experts those of the chosen experts.
+    mixture of experts those of the chosen experts; or those of compressed attention, where they are more.
     """
     hidden = problem.model.hidden_size
     residuals, most = hidden * (4 + max(0, problem.model.hyper_streams - 1)), 0
     for block in problem.model.blocks.values():
         ffn, width = block.ffn, 0
+        if isinstance(block.attention, CompressedAttention):
+            own = block.attention
+            most = max(
+                most,
+                COMPRESSED_TENSORS.numerator * own.heads * own.head_dim // (COMPRESSED_TENSORS.denominator * shape.tp),
+            )
         if isinstance(ffn, DenseFeedForward):
             width = 3 * -(-ffn.intermediate // shape.tp)
         elif ffn is not None:
@@ -215,6 +223,11 @@ def working_elements(problem: Problem, shape: Shape) -> int:
         most = max(most, width)
     return residuals + most
 
+
+COMPRESSED_TENSORS = Fraction(114, 10)
+"""Tensors as wide as a rank's queries between the projections of compressed attention. Median of what three starts of
+DeepSeek-V4-Flash leave for it: 9.5 (5.30 and 1.39 GiB of 8,224 and 2,048 tokens, DeepSeek-v4-Flash-One-DGX-Spark issue
+4), 11.4 (vllm issue 51454) and 12.4 (vllm issue 44376)."""
 
 SAMPLER_ELEMENT_BYTES = 4
 

@@ -4,13 +4,18 @@
 - graphs: captured sizes · (fixed + layers · each), and where an engine dispatches experts between data-parallel ranks
   with low latency, experts · dispatched tokens · hidden size (FP8) in every MoE layer.
 
+- host: on memory that is shared with it, what the host's processes take while the engine measures.
+
 What the problem states (`limits.reserve`, `workload.capture_sizes`, …) takes the place of each.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from fractions import Fraction
+
 from optimizer.domain.attention import LatentAttention
-from optimizer.domain.engines.reservation import capture_sizes
+from optimizer.domain.engines.reservation import GIB, capture_sizes
 from optimizer.domain.model import Block
 from optimizer.domain.problem import Problem
 from optimizer.domain.shape import Shape
@@ -18,6 +23,14 @@ from optimizer.domain.shape import Shape
 DIRECT_LINK = 150 * 10**9
 """Bytes/s of the innermost link from which on devices have direct links: NVLink and xGMI have 200 and more, PCIe 6.0
 has 128."""
+
+
+HOST_BYTES = 136 * GIB // 10
+"""What the host holds of memory that it shares with the device while an engine sizes its cache: vLLM counts whatever is
+no longer available, page cache and compilers too (utils/mem_utils.py MemorySnapshot). Median of what three sources
+logged beside all else: 5, 13.6 and 31.6 GiB (spark-vllm-docker issues 388 and 396, pull request 286)."""
+SHARED_ERROR = Fraction(15, 100)
+"""Share of such memory within which those three lie of it."""
 
 
 def largest_capture(problem: Problem, shape: Shape) -> int:
@@ -32,7 +45,9 @@ def largest_capture(problem: Problem, shape: Shape) -> int:
 def captured(problem: Problem, shape: Shape) -> int:
     """How many batch sizes a graph is captured for."""
     stated = problem.workload.capture_sizes
-    return capture_sizes(largest_capture(problem, shape)) if stated is None else len([size for size in stated if size])
+    if stated is not None:
+        return len([size for size in stated if size])
+    return capture_sizes(largest_capture(problem, shape), problem.engine.reservation.defaults.capture_step)
 
 
 def fixed_bytes(problem: Problem, shape: Shape) -> int:
@@ -46,7 +61,25 @@ def fixed_bytes(problem: Problem, shape: Shape) -> int:
         communication = own.direct_group_bytes if direct and shape.tp > 1 else own.switched_group_bytes
     else:
         communication = own.stage_bytes if shape.pp > 1 else 0
-    return own.context_bytes + communication + (captured(problem, shape) * own.graph_bytes if _captures(problem) else 0)
+    host = HOST_BYTES if problem.hardware.device.shared_with_host else 0
+    graphs = captured(problem, shape) * own.graph_bytes if _captures(problem) else 0
+    return own.context_bytes + communication + host + graphs
+
+
+def beside_bytes(problem: Problem, shape: Shape, held: Sequence[Block]) -> int:
+    """Captured graphs of a stage of some layers, where they lie beside the engine's share of memory; else 0."""
+    own = problem.engine.reservation
+    if own.graphs_in_budget or own.static_fraction or not problem.workload.decodes:
+        return 0
+    sizes = captured(problem, shape)
+    return sizes * own.graph_bytes + sum(_graph_bytes(problem, sizes, block) for block in held)
+
+
+def error_bytes(problem: Problem) -> int:
+    """90% of logged rooms for the cache lie within this of what is derived: a share of a device's memory."""
+    device = problem.hardware.device
+    share = SHARED_ERROR if device.shared_with_host else problem.engine.reservation.error
+    return device.exposed_memory * share.numerator // share.denominator
 
 
 def layer_bytes(problem: Problem, shape: Shape, block: Block) -> int:
@@ -54,12 +87,18 @@ def layer_bytes(problem: Problem, shape: Shape, block: Block) -> int:
     own = problem.engine.reservation
     if problem.limits.reserve is not None or not _captures(problem):
         return 0
-    latent = own.graph_latent_layer_bytes if isinstance(block.attention, LatentAttention) else 0
-    found = captured(problem, shape) * (own.graph_layer_bytes + latent)
+    found = _graph_bytes(problem, captured(problem, shape), block)
     if block.moe is not None and own.low_latency_tokens and shape.dp > 1 and shape.ep > 1:
         dispatched = min(own.low_latency_tokens, largest_capture(problem, shape))
         found += block.moe.experts * dispatched * block.moe.expert_width(problem.model.hidden_size)
     return found
+
+
+def _graph_bytes(problem: Problem, sizes: int, block: Block) -> int:
+    """Graphs of a layer, of so many sizes."""
+    own = problem.engine.reservation
+    latent = own.graph_latent_layer_bytes if isinstance(block.attention, LatentAttention) else 0
+    return sizes * (own.graph_layer_bytes + latent)
 
 
 def _captures(problem: Problem) -> bool:

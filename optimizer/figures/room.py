@@ -22,6 +22,7 @@ from optimizer.domain.problem import Problem
 from optimizer.domain.shape import Shape
 from optimizer.figures.memory import Memory, MemoryBook, sequence_tokens
 from optimizer.figures.partition import Track
+from optimizer.figures.reserve import error_bytes
 
 EARLIER = ("first", "second", "third")
 """Names of the releases before the newest, oldest first, by whose facts `verify` derives the cache as well."""
@@ -75,11 +76,9 @@ class Rooms:
         requests = self._requests(memory, cuts, length)
         shares = [Fraction(max(room, 0), size) for room, size in zip(rooms, requests, strict=True) if size]
         concurrency = min(shares, default=Fraction(0))
-        device = problem.hardware.device.exposed_memory
-        error = problem.engine.reservation.error
         return Room(
             room_bytes=min(rooms), weights_bytes=weights[tightest], reserve_bytes=reserves[tightest],
-            working_bytes=working, error_bytes=device * error.numerator // error.denominator,
+            working_bytes=working, error_bytes=error_bytes(problem),
             length=length, request_bytes=max(requests), tokens=self._tokens(memory, cuts, rooms, concurrency),
             concurrency=concurrency, longest_context=longest_context(problem, memory, cuts),
         )  # fmt: skip

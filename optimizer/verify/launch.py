@@ -20,6 +20,7 @@ from optimizer.figures.serving import Evaluation, default_chunk, evaluate
 from optimizer.readers.launch.launch import SHARED_BUDGET
 from optimizer.readers.launch.problem import Posed
 from optimizer.verify.constraints import BLOCKING, batch, memory, structural_violations
+from optimizer.verify.doubts import graphs_beside
 from optimizer.verify.verdict import Verdict, judge_layout
 from optimizer.verify.violation import Violation
 
@@ -73,7 +74,8 @@ def judge_launch(posed: Posed) -> LaunchVerdict:
     layout = layout_of(started)
     verdict = judge_layout(_at(started, layout), layout)
     if verdict.evaluation is not None:
-        verdict = replace(verdict, violations=(*verdict.violations, *_request_table(started, verdict.evaluation)))
+        found = (*_request_table(started, verdict.evaluation), *graphs_beside(started.problem, verdict.evaluation))
+        verdict = replace(verdict, violations=(*verdict.violations, *found))
     open_ = tuple(_in_16_bits(started) if verdict.feasible else _padded(started, verdict))
     return LaunchVerdict(stated, verdict, open_, (*defaults, *_memory_share(started, layout)))
 
@@ -164,7 +166,8 @@ def as_started(posed: Posed) -> tuple[Posed, tuple[str, ...]]:
         apart = launch.degrees["ep"] > 1 and launch.dense["dp"] > 1
         if defaults.low_latency_tokens and point.all2all in LOW_LATENCY and apart:
             tokens = defaults.low_latency_tokens * twice
-        if launch.engine == "vllm" and point.chunked_prefill is False:
+        whole = defaults.whole_prompts if point.chunked_prefill is None else 0
+        if launch.engine == "vllm" and (point.chunked_prefill is False or (length or 0) <= whole):
             tokens = max(tokens, length or 0)
         taken["max_num_batched_tokens"] = tokens
     if point.max_num_seqs is None and not engine.reservation.static_fraction:

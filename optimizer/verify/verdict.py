@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from optimizer.domain.convention import CONVENTIONS
@@ -19,6 +20,7 @@ from optimizer.figures.serving import Evaluation, evaluate
 from optimizer.readers.read import LayoutDocument
 from optimizer.verify.claims import ClaimVerdict, Judged, JudgedClaim, judge_claims
 from optimizer.verify.constraints import BLOCKING, priced_violations, structural_violations
+from optimizer.verify.doubts import doubts
 from optimizer.verify.extra_figures import extra_figures
 from optimizer.verify.placement import Placed, placed_experts, placed_in_order
 from optimizer.verify.placement_figures import placement_figures
@@ -47,6 +49,20 @@ class Verdict(Judged):
     figures_document: dict[str, Any] = field(default_factory=dict)
     imbalance: Imbalance = None
 
+    @cached_property
+    def doubts(self) -> tuple[str, ...]:
+        """Why it may not fit though it does as expected: what its engine keeps is not known well enough to say."""
+        if not self.feasible or self.evaluation is None:
+            return ()
+        return tuple(doubts(self.problem, self.evaluation))
+
+    @property
+    def fits(self) -> str:
+        """``yes``, ``may not fit`` or ``no``."""
+        if not self.feasible:
+            return "no"
+        return "may not fit" if self.doubts else "yes"
+
     @property
     def outside_lattice(self) -> tuple[str, ...]:
         """What of the layout no search looks at: a chunk beyond the token budget, a batch beyond the largest."""
@@ -65,6 +81,8 @@ class Verdict(Judged):
         document: dict[str, Any] = {
             "schema": "shardproof/verdict/1",
             "feasible": self.feasible,
+            "fits": self.fits,
+            "doubts": list(self.doubts),
             "violations": [violation.to_json() for violation in self.violations],
             "layout": layout_json(layout, None if self.evaluation is None else self.evaluation.cuts)
             | {"convention": self.convention},

@@ -80,6 +80,8 @@ def test_case(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None
         assert abs(value / _number(logged) - 1) <= Fraction(str(share)), figure
     for claim in verdict.claims:
         assert claim.verdict is ClaimVerdict.HOLDS, (claim.claim.name, claim.note)
+    if not case["feasible"]:
+        assert verdict.fits != "yes"
     if "missed" in case:
         request.applymarker(pytest.mark.xfail(reason=case["missed"], strict=True))
     assert verdict.feasible is case["feasible"], [str(violation) for violation in verdict.violations]

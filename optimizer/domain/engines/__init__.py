@@ -14,6 +14,9 @@ ENGINES: dict[str, tuple[Engine, ...]] = {
 }
 """Releases of each engine, oldest first."""
 
+OLDER: dict[str, tuple[Engine, ...]] = {"vllm": vllm.OLDER}
+"""Releases before these: nothing is derived by them unless a launch names one."""
+
 ANY = "any"
 """The union of all engines."""
 
@@ -42,9 +45,10 @@ def engine_named(name: str) -> Engine:
         asked = _number(version)
     except ValueError:
         raise ValueError(f"{version!r} in engine {name!r} is no version: write {base}@{releases[-1].since}") from None
-    fitting = [release for release in releases if _number(release.since) <= asked]
+    known = (*OLDER.get(base, ()), *releases)
+    fitting = [release for release in known if _number(release.since) <= asked]
     if not fitting:
-        raise ValueError(f"engine {name!r}: nothing is known of {base} before {releases[0].since}")
+        raise ValueError(f"engine {name!r}: nothing is known of {base} before {known[0].since}")
     return fitting[-1]
 
 
@@ -89,4 +93,4 @@ def union(members: tuple[Engine, ...]) -> Engine:
     )
 
 
-__all__ = ["ANY", "ENGINES", "Engine", "EngineRule", "engine_named"]
+__all__ = ["ANY", "ENGINES", "OLDER", "Engine", "EngineRule", "engine_named"]

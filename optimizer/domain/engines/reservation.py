@@ -48,12 +48,18 @@ class Defaults:
         Largest captured batch by part of a device's name, where it is not its tier's.
     low_latency_tokens
         Tokens of a step where experts are exchanged with low latency between data-parallel ranks; None: its tier's.
+    whole_prompts
+        Longest sequence that the engine is told to admit up to which it computes every prompt in one step; 0: never.
+    capture_step
+        Captured batches beyond 256 are so far apart.
     """
 
     tiers: tuple[Tier, ...]
     modest: tuple[str, ...] = ()
     captures: Mapping[str, int] = field(default_factory=dict)
     low_latency_tokens: int | None = None
+    whole_prompts: int = 0
+    capture_step: int = 16
 
     def of(self, device: Device) -> Tier:
         """The tier of a device."""
@@ -149,6 +155,8 @@ class Reservation:
         The tensors between the experts of a step stay while tokens are sampled.
     workspace_bytes
         What matrix kernels hold of the allocator beside a step's tensors.
+    graph_error
+        Captured graphs beside the share may take so much more, as a share of a device's memory.
     error
         90% of logged rooms for the cache lie within this share of a device's memory.
     source
@@ -173,14 +181,15 @@ class Reservation:
     free_fraction: bool = False
     low_latency_tokens: int = 0
     gathers_tokens: bool = False
+    graph_error: Fraction = Fraction(1, 100)
     error: Fraction = Fraction(3, 100)
 
 
-def capture_sizes(largest: int) -> int:
-    """Batch sizes that are captured up to a largest: 1, 2, 4, then every 8 up to 256, then every 16 (vLLM, SGLang)."""
+def capture_sizes(largest: int, step: int = 16) -> int:
+    """Batch sizes that are captured up to a largest: 1, 2, 4, then every 8 up to 256, then every `step`."""
     found = sum(size <= largest for size in (1, 2, 4))
     found += max(0, min(largest, 255) // 8)
-    return found + (0 if largest < 256 else (largest - 256) // 16 + 1)
+    return found + (0 if largest < 256 else (largest - 256) // step + 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -246,11 +246,17 @@ _EARLY = replace(
         "(issue 15815)",
     ),
 )  # fmt: skip
-RELEASES = (
-    replace(
-        _EARLY, version="0.10.0", since="0.9", rules=(*_ALWAYS, NO_OVERLAP, FP8_EXPERT_BLOCKS, NO_CONTEXT),
-        flags={word: flag for word, flag in FLAGS.items() if word != "overlap"},
+_FIRST_V1 = replace(
+    _EARLY, version="0.10.0", since="0.9", rules=(*_ALWAYS, NO_OVERLAP, FP8_EXPERT_BLOCKS, NO_CONTEXT),
+    reservation=replace(
+        _EARLY.reservation,
+        defaults=replace(EARLIER_DEFAULTS, capture_step=8),  # config/__init__.py:3655; 67 sizes in logs up to 0.11
+        graph_error=Fraction(4, 100),  # issue 17469 died with 3.8% of memory left for more than the derived graphs
     ),
+    flags={word: flag for word, flag in FLAGS.items() if word != "overlap"},
+)  # fmt: skip
+RELEASES = (
+    _FIRST_V1,
     _EARLY,
     replace(
         _SETTLED, version="0.19.0", since="0.17", rules=(*_ALWAYS, OVERLAP, FP8_EXPERT_BLOCKS, NO_CONTEXT),
@@ -261,3 +267,30 @@ RELEASES = (
     NEWEST,
 )  # fmt: skip
 """Oldest first."""
+
+_V1 = replace(
+    _FIRST_V1, version="0.8.5", since="0.8",
+    reservation=replace(
+        _FIRST_V1.reservation, error=Fraction(5, 100),
+        defaults=replace(_FIRST_V1.reservation.defaults, modest=()),
+    ),
+)  # fmt: skip
+OLDER = (
+    replace(
+        _V1, version="0.6.6", since="0.5",
+        reservation=replace(
+            _V1.reservation, defaults=Defaults(tiers=(Tier(0, 256, 2048, 256),), whole_prompts=32_768),
+            error=Fraction(9, 100),
+        ),
+        cache=replace(
+            CACHE, holds_step_in_window=False, steps_in_flight=1,
+            # worker/worker.py raise_if_cache_size_invalid
+            admits_longest="the model's max seq len ({length}) is larger than the maximum number of tokens that can be "
+            "stored in KV cache ({longest}); {needed:.2f} GiB is needed and {room:.2f} GiB is left",
+        ),
+        source="vLLM 0.6.6 config.py:1427, engine/arg_utils.py:1075 (V0); memory assumed equal to the first of V1",
+    ),
+    _V1,
+)  # fmt: skip
+"""Releases of which launches are read, oldest first: vLLM 0.8.5 engine/arg_utils.py:1593; V0 before it. Rooms that they
+logged lie within 3.2% of a device's memory (issue 17469), and of V0 0.2% (10517), 5.2% (15598) and 8.9% (6746)."""

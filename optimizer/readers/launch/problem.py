@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from optimizer.domain.engines import ENGINES, engine_named
+from optimizer.domain.engines import ENGINES, OLDER, engine_named
 from optimizer.domain.problem import Problem
 from optimizer.errors import Fault, SpecError
 from optimizer.readers import catalog
@@ -186,7 +186,7 @@ def _engine(launch: Launch) -> tuple[str, str | None]:
         engine_named(launch.engine_name)
     except ValueError:
         base = launch.engine_name.partition("@")[0]
-        oldest = ENGINES[base][0]
+        oldest = (*OLDER.get(base, ()), *ENGINES[base])[0]
         return f"{base}@{oldest.since}", f"rules and memory of {oldest.title}, the oldest known, for {launch.version}"
     return launch.engine_name, None
 

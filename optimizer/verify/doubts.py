@@ -1,0 +1,60 @@
+"""What fits as expected and may not: a figure whose error straddles a limit, and graphs beside a share of memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from optimizer.domain.engines import ANY
+from optimizer.domain.engines.reservation import GIB
+from optimizer.domain.families import Family
+from optimizer.domain.problem import Problem
+from optimizer.figures.reserve import beside_bytes, error_bytes
+from optimizer.figures.room import room_of
+from optimizer.figures.serving import Evaluation
+from optimizer.verify.violation import Violation
+
+
+def _beside(problem: Problem, evaluation: Evaluation) -> tuple[int, int]:
+    """Captured graphs of the fullest stage beside the engine's share of memory, and what lies beside it."""
+    blocks, names = problem.model.blocks, problem.model.layer_names
+    graphs, first = 0, 0
+    for layers in evaluation.cuts:
+        held = [blocks[name] for name in names[first : first + layers]]
+        graphs, first = max(graphs, beside_bytes(problem, evaluation.shape, held)), first + layers
+    return graphs, problem.hardware.device.exposed_memory - problem.capacity_bytes
+
+
+def graphs_beside(problem: Problem, evaluation: Evaluation) -> Iterator[Violation]:
+    """Before 0.21 vLLM captures its graphs when the cache has taken all of its share: out of the rest."""
+    graphs, beside = _beside(problem, evaluation)
+    if graphs and graphs > beside and problem.limits.kv_cache_memory is None:
+        yield Violation(
+            Family.MEMORY,
+            f"{problem.engine.title} runs out of memory while it captures graphs: they take {graphs / GIB:.2f} of "
+            f"{beside / GIB:.2f} GiB beside its share of memory (--gpu-memory-utilization, --enforce-eager)",
+            {"needed_bytes": graphs, "beside_bytes": beside},
+        )
+
+
+def doubts(problem: Problem, evaluation: Evaluation) -> Iterator[str]:
+    """What of a layout that fits as expected does not within the error of what its engine keeps."""
+    if problem.engine.name == ANY or problem.limits.reserve is not None:
+        return
+    error, share = error_bytes(problem), problem.limits.kv_cache_memory is None
+    room = room_of(problem, evaluation.shape, evaluation.cuts)
+    needed = room.request_bytes if problem.engine.cache.admits_longest else 0
+    named = share or problem.engine.reservation.static_fraction or problem.engine.reservation.free_fraction
+    if named and room.room_bytes - error < needed:
+        what = f"one sequence of {room.length:,} tokens takes {needed / GIB:.2f}" if needed else "it may all be taken"
+        yield (
+            f"{room.room_bytes / GIB:.2f} GiB are left for the cache as expected, as little as "
+            f"{max(0, room.room_bytes - error) / GIB:.2f} within the error of what {problem.engine.title} keeps "
+            f"({error / GIB:.2f} GiB in 90% of logs); {what}"
+        )
+    graphs, beside = _beside(problem, evaluation)
+    more = graphs + int(problem.engine.reservation.graph_error * problem.hardware.device.exposed_memory)
+    if share and graphs and more > beside:
+        yield (
+            f"captured graphs take {graphs / GIB:.2f} GiB as expected, as much as {more / GIB:.2f} within their error; "
+            f"{beside / GIB:.2f} lie beside the share of memory of {problem.engine.title}"
+        )
