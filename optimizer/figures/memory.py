@@ -25,7 +25,6 @@ from optimizer.figures.reserve import (
     layer_bytes,
 )
 from optimizer.figures.weights import (
-    NO_PADDING,
     BlockWeights,
     absorbed_copy_bytes,
     block_weights,
@@ -266,7 +265,7 @@ def held_elements(problem: Problem, shape: Shape) -> int:
 def expert_padding(problem: Problem) -> tuple[int, int]:
     """Multiples to which the engine's kernels pad an expert's width and intermediate size in the experts' format."""
     own = problem.precision
-    return problem.engine.cache.expert_padding.get(own.experts or own.weights, NO_PADDING)
+    return problem.engine.cache.padding(own.experts or own.weights, problem.hardware.device)
 
 
 class MemoryBook:

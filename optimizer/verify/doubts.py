@@ -8,7 +8,7 @@ from optimizer.domain.engines import ANY
 from optimizer.domain.engines.reservation import GIB
 from optimizer.domain.families import Family
 from optimizer.domain.problem import Problem
-from optimizer.figures.reserve import beside_bytes, error_bytes
+from optimizer.figures.reserve import HOST_BYTES, beside_bytes, error_bytes
 from optimizer.figures.room import room_of
 from optimizer.figures.serving import Evaluation
 from optimizer.verify.violation import Violation
@@ -40,21 +40,30 @@ def doubts(problem: Problem, evaluation: Evaluation) -> Iterator[str]:
     """What of a layout that fits as expected does not within the error of what its engine keeps."""
     if problem.engine.name == ANY or problem.limits.reserve is not None:
         return
-    error, share = error_bytes(problem), problem.limits.kv_cache_memory is None
+    own, share = problem.engine.reservation, problem.limits.kv_cache_memory is None
+    pictures = 0 if problem.model.vision is None else own.vision_bytes
+    error = error_bytes(problem) + pictures
     room = room_of(problem, evaluation.shape, evaluation.cuts)
     needed = room.request_bytes if problem.engine.cache.admits_longest else 0
-    named = share or problem.engine.reservation.static_fraction or problem.engine.reservation.free_fraction
+    named = share or own.static_fraction or own.free_fraction
     if named and room.room_bytes - error < needed:
         what = f"one sequence of {room.length:,} tokens takes {needed / GIB:.2f}" if needed else "it may all be taken"
         yield (
             f"{room.room_bytes / GIB:.2f} GiB are left for the cache as expected, as little as "
             f"{max(0, room.room_bytes - error) / GIB:.2f} within the error of what {problem.engine.title} keeps "
-            f"({error / GIB:.2f} GiB in 90% of logs); {what}"
+            f"({error / GIB:.2f} GiB{', of pictures too,' if pictures else ''} in 90% of logs); {what}"
         )
     graphs, beside = _beside(problem, evaluation)
-    more = graphs + int(problem.engine.reservation.graph_error * problem.hardware.device.exposed_memory)
+    device = problem.hardware.device
+    more = max(graphs + int(own.graph_error * device.exposed_memory), own.graph_most_bytes)
     if share and graphs and more > beside:
         yield (
             f"captured graphs take {graphs / GIB:.2f} GiB as expected, as much as {more / GIB:.2f} within their error; "
             f"{beside / GIB:.2f} lie beside the share of memory of {problem.engine.title}"
+        )
+    free = device.exposed_memory - HOST_BYTES
+    if share and device.shared_with_host and problem.capacity_bytes > free:
+        yield (
+            f"{problem.engine.title} asks for {problem.capacity_bytes / GIB:.2f} GiB that are free when it starts; the "
+            f"host, which shares the memory, leaves {free / GIB:.2f} as expected"
         )

@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from optimizer.domain.engines import engine_named
 from optimizer.domain.feedforward import MixtureOfExperts
 from optimizer.domain.model import ModelSpec
 from optimizer.domain.precision import FORMATS, ModelPrecision, PrecisionOverride
 from optimizer.domain.tensor import Role, Split, Tensor
 from optimizer.figures.parameters import parameter_table
 from optimizer.figures.weights import block_weights, input_weights, mtp_weights, output_weights
+from optimizer.readers.catalog import load_hardware
 
 ATTENTION = {"kind": "gqa", "heads": 4, "kv_heads": 2, "head_dim": 8}
 SMALL: dict[str, Any] = {
@@ -94,6 +96,16 @@ def test_mtp_layers_may_have_a_format_of_their_own() -> None:
     assert wide == mtp_weights(small(), ModelPrecision(), **shape)
     assert wide.total_bytes == parameter_table(small()).mtp * 2
     assert mtp_weights(small(), ModelPrecision(weights="nvfp4"), **shape).total_bytes < wide.total_bytes
+
+
+@pytest.mark.parametrize(
+    ("hardware", "multiples"),
+    [("h100-sxm-8", (256, 1)), ("gh200", (256, 1)), ("mi300x-8", (256, 256)), ("b200-sxm-8", (256, 128))],
+)
+def test_kernels_pad_experts_by_the_device(hardware: str, multiples: tuple[int, int]) -> None:
+    cache = engine_named("vllm").cache
+    assert cache.padding("mxfp4", load_hardware(hardware).device) == multiples
+    assert cache.padding("bf16", load_hardware(hardware).device) == (1, 1)
 
 
 def test_expert_padding_rounds_width_and_intermediate_size_up() -> None:

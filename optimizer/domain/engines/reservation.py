@@ -155,8 +155,12 @@ class Reservation:
         The tensors between the experts of a step stay while tokens are sampled.
     workspace_bytes
         What matrix kernels hold of the allocator beside a step's tensors.
+    vision_bytes
+        More than is derived that the largest items of a vision encoder were found to take at most.
     graph_error
         Captured graphs beside the share may take so much more, as a share of a device's memory.
+    graph_most_bytes
+        What the engine itself says that they take at most; 0: it does not say.
     error
         90% of logged rooms for the cache lie within this share of a device's memory.
     source
@@ -181,7 +185,9 @@ class Reservation:
     free_fraction: bool = False
     low_latency_tokens: int = 0
     gathers_tokens: bool = False
+    vision_bytes: int = 0
     graph_error: Fraction = Fraction(1, 100)
+    graph_most_bytes: int = 0
     error: Fraction = Fraction(3, 100)
 
 
@@ -214,7 +220,8 @@ class CacheRules:
     compressed_pages
         DeepSeek-V4's windows, entries and compressor states lie in pages of one size: see `figures.cache`.
     expert_padding
-        Multiples to which kernels pad an expert's width and its intermediate size, by weight format.
+        Multiples to which kernels pad an expert's width and its intermediate size, by weight format and by part of a
+        device's name (none: of any other).
     """
 
     block_tokens: int
@@ -224,4 +231,10 @@ class CacheRules:
     sparse_latent_fp8: bool = False
     compressed_pages: bool = False
     admits_longest: str = ""
-    expert_padding: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    expert_padding: Mapping[str, Mapping[str, tuple[int, int]]] = field(default_factory=dict)
+
+    def padding(self, weights: str, device: Device) -> tuple[int, int]:
+        """Multiples of an expert's width and intermediate size in a format on a device; 1 and 1: none."""
+        found = self.expert_padding.get(weights, {})
+        name = device.name.casefold()
+        return next((own for part, own in found.items() if part in name), (1, 1))

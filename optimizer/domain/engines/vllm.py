@@ -188,8 +188,11 @@ CACHE = CacheRules(
     admits_longest="to serve at least one request with the model's max seq len ({length}), {needed:.2f} GiB KV cache "
     "is needed, which is larger than the available KV cache memory ({room:.2f} GiB); the estimated maximum model "
     "length is {longest}",
-    # 64.38 GiB of gpt-oss-120b on one H100 (issue 33155), 65.97 with Marlin, which pads the intermediate size to 128.
-    expert_padding={"mxfp4": (256, 1)},
+    # fused_moe/oracle/mxfp4.py:837: Triton on Hopper, AITER on AMD's, Marlin or TensorRT-LLM on others.
+    # 64.38 GiB of gpt-oss-120b on one H100 (issue 33155), 65.97 with Marlin.
+    expert_padding={
+        "mxfp4": dict.fromkeys(("h100", "h200", "h20", "h800"), (256, 1)) | {"mi3": (256, 256), "": (256, 128)}
+    },
 )
 WAITING = Waiting(
     overhead_s=Fraction(33, 1000),
@@ -242,6 +245,9 @@ _EARLY = replace(
         _FIRST, sampler_bytes=SORTING_SAMPLER_BYTES, sampler_rows=0, keeps_experts=False,
         context_bytes=14 * GIB // 100, switched_group_bytes=16 * GIB // 100,
         direct_group_bytes=196 * GIB // 100,  # with the context as much as in later releases
+        # of 0.3 · 79 GiB nothing was left to Qwen2.5-VL-3B, which is said 11 (issue 18124); 4.3 of Qwen3-VL-235B's were
+        # taken (Qwen3-VL issue 1684); none of four models in logs of 0.19
+        vision_bytes=11 * GIB,
         source="non-PyTorch memory of 0.13, 0.13 and 0.14 GiB on one H100 (llm-d-planner) and 0.30 on two L40S "
         "(issue 15815)",
     ),
@@ -281,6 +287,7 @@ OLDER = (
         reservation=replace(
             _V1.reservation, defaults=Defaults(tiers=(Tier(0, 256, 2048, 256),), whole_prompts=32_768),
             error=Fraction(9, 100),
+            graph_most_bytes=3 * GIB,  # worker/model_runner.py: "additional 1~3 GiB memory per GPU"; issue 7593
         ),
         cache=replace(
             CACHE, holds_step_in_window=False, steps_in_flight=1,

@@ -52,6 +52,8 @@ class Operating:
         Whether what the engine sizes itself for unless told is twice as much (vLLM's `--performance-mode throughput`).
     two_batch
         Whether steps are split in two micro-batches that hide the exchange of experts.
+    text_only
+        Whether a vision encoder is left out.
     """
 
     max_num_seqs: int | None = None
@@ -70,6 +72,7 @@ class Operating:
     chunked_prefill: bool | None = None
     doubled: bool = False
     two_batch: bool = False
+    text_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,6 +308,10 @@ class Reading:
         if given is None or given.open or not given.values:
             return None
         name = given.values[0].text
+        if name.casefold() in UNPRICED:
+            self.fault(given, f"{shown(name)}: no figure here knows how many bytes this format takes; it knows "
+                       f"{', '.join(known)}")  # fmt: skip
+            return None
         if name.casefold() not in known:
             self.fault(given, f"{shown(name)} is none of {', '.join(known)}")
             return None
@@ -361,3 +368,18 @@ ACTIVATION_FORMATS: Final[Mapping[str, str | None]] = {
 
 ONLINE_FORMATS: Final[Mapping[str, str]] = {"fp8": "fp8", "mxfp8": "mxfp8", "w8a8_fp8": "fp8", "w8a8_int8": "int8"}
 """Quantisations that an engine applies to a 16-bit checkpoint while it loads it, and what the weights become."""
+
+CHECKPOINT_FORMATS: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("awq", "awq_marlin", "auto_awq", "gptq", "gptq_marlin", "auto_gptq", "auto-round"), "int4"),
+    "modelopt_fp4": "nvfp4", "mxfp4": "mxfp4",
+}  # fmt: skip
+"""Quantisations that say how a checkpoint was written, where its name does not."""
+
+UNPRICED: Final = frozenset(
+    {
+        "nvfp4", "nvfp4_4over6", "nvfp4_ds_mla", "int4_per_token_head", "int8_per_token_head", "fp8_per_token_head",
+        "turboquant_k8v4", "turboquant_4bit_nc", "turboquant_k3v4_nc", "turboquant_3bit_nc", "octave_k3v4",
+        "octave_k3v3", "octave_k3v3_compact", "ultraquant_4bit", "fp4_e2m1",
+    }
+)  # fmt: skip
+"""Formats of the cache of vLLM 0.33.0 (config/cache.py) and SGLang 0.5.23 whose bytes are not known here."""

@@ -12,7 +12,7 @@ from optimizer.domain.engines import ENGINES, OLDER, engine_named
 from optimizer.domain.problem import Problem
 from optimizer.errors import Fault, SpecError
 from optimizer.readers import catalog
-from optimizer.readers.launch.launch import Launch
+from optimizer.readers.launch.launch import CHECKPOINT_FORMATS, Launch
 from optimizer.readers.messages import nearest, shown
 from optimizer.readers.read import INPUT_TOKENS, OUTPUT_TOKENS, Override, read_problem
 from optimizer.readers.source import is_file
@@ -59,6 +59,8 @@ def pose(launch: Launch, overrides: Sequence[Override] = ()) -> Posed:
         assumed.append(f"the checkpoint knows the {longer:,} tokens asked of it; {problem.model.name} is of its shapes")
         work = problem.workload.model_copy(update={"max_model_len": longer})
         problem = problem.changed(model=problem.model.model_copy(update={"max_context": longer}), workload=work)
+    if launch.operating.text_only and problem.model.vision is not None:
+        problem = problem.changed(model=problem.model.model_copy(update={"vision": None}))
     named = None if {("model",), ("precision", "weights")} & stated else _named(launch)
     return Posed(launch, problem, tuple(assumed), named)
 
@@ -170,7 +172,13 @@ def _own(launch: Launch, stated: set[tuple[Any, ...]]) -> tuple[list[Override], 
     put("--osl", ("workload", "output_tokens"), answered, f"{answered} output tokens a request (--osl)")
     put("--phase", ("workload", "phase"), launch.phase)
     put("--kv-cache", ("precision", "kv_cache"), point.kv_cache)
-    put("--precision", ("precision", "weights"), point.weights)
+    if ("model",) in stated or not _is_quantised(launch):
+        put("--precision", ("precision", "weights"), point.weights)
+        written = CHECKPOINT_FORMATS.get(point.quantization or "")
+        reason = (
+            f"every matrix in {written}, as {point.quantization} says: the config.json of the checkpoint says which are"
+        )
+        put("--precision", ("precision", "weights"), written, reason)
     put("--activations", ("precision", "activations"), point.activations)
     if point.draft_tokens:
         put("--mtp-tokens", ("workload", "mtp_tokens"), point.draft_tokens)
@@ -178,6 +186,13 @@ def _own(launch: Launch, stated: set[tuple[Any, ...]]) -> tuple[list[Override], 
     if launch.engine == "vllm" and point.memory_utilization is not None:
         put("--memory-utilization", ("limits", "memory_utilization"), str(float(point.memory_utilization)))
     return overrides, assumed
+
+
+def _is_quantised(launch: Launch) -> bool:
+    """Whether a checkpoint has fewer than 16 bits as it is: an engine then keeps its format, whatever it is told."""
+    file, weights = _model(launch)
+    own = catalog.load_model(file).precision.model_dump(exclude={"kv_cache", "activations", "exceptions"})
+    return weights is not None or any(value not in {None, "bf16", "fp16", "fp32"} for value in own.values())
 
 
 def _engine(launch: Launch) -> tuple[str, str | None]:

@@ -126,5 +126,5 @@ def _operating(given: Reading, attention_dp: int) -> Operating:
         capture_sizes=() if given.on("eager") else captured,
         draft_tokens=(steps or (drafted - 1 if drafted else 0)) if of_model else 0,
         redundant_slots=given.number("redundant_slots", 0, least=0) or 0, all2all=given.text("all2all"),
-        two_batch=given.on("overlap"),
+        two_batch=given.on("overlap"), text_only=given.on("text_only"),
     )  # fmt: skip

@@ -188,7 +188,19 @@ def _operating(given: Reading, *, experts: bool) -> Operating:
         redundant_slots=_redundant(given, experts=experts), all2all=given.text("all2all"),
         chunked_prefill=None if chunked is None else chunked.on,
         doubled=given.text("performance_mode") == "throughput", two_batch=given.on("overlap"),
+        text_only=_text_only(given),
     )  # fmt: skip
+
+
+def _text_only(given: Reading) -> bool:
+    """Whether no vision encoder is loaded: it is told so, or that no prompt has any picture or video."""
+    most = merged(one for one in given.arguments.given if one.flag.carries == "mm_limits")
+    if given.on("text_only"):
+        return True
+    if most and not any(most.get(kind, 1) for kind in ("image", "video")):
+        given.one("mm_limits")
+        return True
+    return False
 
 
 def _length(given: Reading) -> int | None:
