@@ -162,7 +162,11 @@ def _describe(kind: str, name: str) -> dict[str, Any]:
             "union_of": [member.title for member in engine.members],
             "rules": {rule.name: f"{rule.statement} [{rule.source}]" for rule in engine.rules},
             "memory_utilization": float(engine.memory_utilization),
-            "reservation": {name: value for name, value in asdict(engine.reservation).items() if "error" not in name},
+            "reservation": {
+                name: value
+                for name, value in asdict(engine.reservation).items()
+                if "error" not in name and not callable(value)
+            },
             "cache": asdict(engine.cache),
             "flags": dict(engine.flags),
             "source": engine.source,

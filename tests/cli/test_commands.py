@@ -168,7 +168,7 @@ def test_catalog(ask: Json, capsys: pytest.CaptureFixture[str]) -> None:
     assert ask("catalog", "models", "llama-2-70b")[1]["parameters"] == 68_976_648_192
     assert ask("catalog", "hardware", "h100-sxm-8")[1]["devices_per_node"] == 8
     assert ask("catalog", "scenario", "seed-b-4x4x2")[1]["devices"] == 32
-    assert ask("catalog", "engines", "vllm")[1]["rules"]
+    assert all(ask("catalog", "engines", name)[1]["rules"] for name in ("vllm", "sglang", "trtllm"))
     assert ask("catalog", "conventions", "product")[1]["device_count"] == "tp · cp · pp · ep · dp"
     assert run(["catalog", "models"]) == 0
     assert "llama-2-70b" in capsys.readouterr().out
