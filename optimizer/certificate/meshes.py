@@ -1,15 +1,25 @@
-"""The lattice without a search: every pair of meshes of a stage that may be laid out, and what was excluded."""
+"""The lattice without a search: which pairs of meshes of a stage may be laid out, and how many there are.
+
+Pairs are counted by formula, since there are millions: of one tp and one expert mesh of s devices, a cp takes
+lcm(tp·cp, s) = tp·lcm(cp, s') devices, s' = s ÷ gcd(tp, s). Of all c ≤ N with lcm(c, s') ≤ N those with gcd(c, s') = g
+are g·k with k ≤ N ÷ s' prime to s' ÷ g. What excludes a pair is asked once of all cp that leave attention one rank, of
+all that leave it several, and of cp = 1; and of each cp where rules read it or the devices of a stage.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
-from math import lcm
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from itertools import islice, product
+from math import gcd, isqrt, lcm
 from operator import attrgetter
 
 from optimizer.domain.engines.engine import Engine
 from optimizer.domain.engines.rule import EngineRule
 from optimizer.domain.families import Family
+from optimizer.domain.feedforward import MixtureOfExperts
 from optimizer.domain.lattice import Axes, holds
 from optimizer.domain.problem import Problem
 from optimizer.domain.shape import Shape
@@ -18,30 +28,36 @@ from optimizer.figures.skew import placeable
 Mesh = tuple[int, int, int, bool]
 """Redundant slots, etp and ep, and whether a step is split in two micro-batches."""
 
+_OF_STAGES = frozenset({"edp", "stage_devices"})
+_OF_CP = frozenset({"cp", "dp"}) | _OF_STAGES
+"""What rules read that differs from one cp to the next; of that, what the devices of a stage say."""
+_OF_EXPERTS = frozenset({"etp", "ep", "redundant", "pp"}) | _OF_STAGES
+_MANY = 64
+"""Numbers of copies of the experts from which on each cp is asked instead."""
+
 
 @dataclass(frozen=True)
 class Lattice:
-    """Mesh pairs by attention mesh, and how many each family excluded.
+    """Mesh pairs: how many there are and how many each family excluded; and each, by what decides it.
 
     Attributes
     ----------
-    meshes
-        ``(tp, cp)`` to its expert meshes ``(redundant, etp, ep, overlap)``.
+    count
+        Mesh pairs that may be laid out.
     excluded
         Mesh pairs by the first family that excludes them: devices, divisibility, placement, engine.
+    divided
+        The tp that some pair has with a cp above 1.
     holds
         Chunks, cp and batches in words.
     """
 
     axes: Axes
-    meshes: dict[tuple[int, int], list[Mesh]]
+    count: int
     excluded: dict[str, int]
+    divided: frozenset[int]
     holds: str
-
-    @property
-    def count(self) -> int:
-        """Mesh pairs that may be laid out."""
-        return sum(len(found) for found in self.meshes.values())
+    decides: Decides
 
     def to_json(self) -> dict[str, object]:
         """Axes and counts, as a certificate states them."""
@@ -54,62 +70,191 @@ class Lattice:
             "points": (self.count + sum(self.excluded.values())) * len(own.pp) * len(own.chunks),
         }
 
+    def has(self, shape: Shape) -> bool:
+        """Whether a shape's mesh pair is one of them."""
+        own, flat = self.axes, Shape(shape.tp, shape.cp, shape.etp, shape.ep, 1, shape.redundant, shape.overlap)
+        listed = ((own.tp, shape.tp), (own.cp, shape.cp), (own.redundant, shape.redundant), (own.etp, shape.etp),
+                  (own.ep, shape.ep), (own.overlap, shape.overlap))  # fmt: skip
+        return all(value in values for values, value in listed) and self.decides.takes(flat)
+
+    def expert_meshes(self, tp: int, cp: int) -> list[Mesh]:
+        """Those over an attention mesh."""
+        own = self.axes
+        return [
+            (redundant, etp, ep, overlap)
+            for redundant, etp, ep in product(own.redundant, own.etp, own.ep)
+            if lcm(tp * cp, etp * ep) <= self.decides.problem.devices
+            for overlap in own.overlap
+            if self.decides.takes(Shape(tp, cp, etp, ep, 1, redundant, overlap))
+        ]
+
 
 def lattice(problem: Problem, axes: Axes) -> Lattice:
-    """Enumerate the mesh pairs of a problem."""
+    """Count the mesh pairs of a problem."""
+    decides, count, divided = Decides(problem), 0, set()
     excluded: Counter[str] = Counter()
-    meshes: dict[tuple[int, int], list[Mesh]] = {}
-    accepts = _Accepted(problem)
-    expert_meshes = [(r, etp, ep) for r in axes.redundant for etp in axes.etp for ep in axes.ep]
-    for tp in axes.tp:
-        for cp in axes.cp:
-            kept = []
-            for redundant, etp, ep in expert_meshes:
-                if lcm(tp * cp, etp * ep) > problem.devices:
-                    excluded[Family.DEVICES.value] += 1
-                    continue
-                for overlap in axes.overlap:
+    listed, full = frozenset(axes.cp), axes.cp == tuple(range(1, len(axes.cp) + 1))
+    for redundant, etp, ep in product(axes.redundant, axes.etp, axes.ep):
+        for tp in axes.tp:
+            most, own = problem.devices // tp, etp * ep // gcd(tp, etp * ep)
+            groups = _full(most, own) if full and len(axes.cp) >= most else _listed(axes.cp, most, own)
+            fitting = sum(groups.values())
+            excluded[Family.DEVICES.value] += len(axes.cp) - fitting
+            one = {1: 1} if 1 in axes.cp and own <= most else {}
+            for overlap in axes.overlap:
+                for cp, pairs in (one if overlap else groups).items():
                     shape = Shape(tp, cp, etp, ep, 1, redundant, overlap)
                     if overlap and not shape.spread:
                         continue
-                    family = _excludes(problem, accepts, shape)
-                    if family is None:
-                        kept.append((redundant, etp, ep, overlap))
-                    else:
-                        excluded[family.value] += 1
-            if kept:
-                meshes[tp, cp] = kept
-    return Lattice(axes, meshes, dict(excluded), holds(problem))
+                    family = decides.excludes(shape)
+                    if family is not None:
+                        excluded[family.value] += pairs
+                        continue
+                    taken = pairs if decides.runs(shape) else decides.running(shape, axes.cp, listed)
+                    count += taken
+                    divided |= {tp} if taken and cp > 1 else set()
+                    excluded[Family.ENGINE.value] += pairs - taken
+    return Lattice(
+        axes,
+        count,
+        {name: pairs for name, pairs in excluded.items() if pairs},
+        frozenset(divided),
+        holds(problem),
+        decides,
+    )
 
 
-@dataclass(slots=True)
-class _Accepted:
-    """What engines accept of a problem: a rule is asked once of each combination of what it reads."""
+def _listed(values: Sequence[int], most: int, own: int) -> dict[int, int]:
+    """How many cp there are of each kind, of which one stands for all: 1, others of one rank of attention, and more."""
+    fits = [cp for cp in values if lcm(cp, own) <= most]
+    kinds = ([cp for cp in fits if cp == 1], [cp for cp in fits if cp > 1 and cp % own == 0],
+             [cp for cp in fits if cp > 1 and cp % own])  # fmt: skip
+    return {kind[0]: len(kind) for kind in kinds if kind}
 
-    problem: Problem
-    known: dict[tuple[int, object], bool] = field(default_factory=dict)
 
-    def __call__(self, engine: Engine, shape: Shape) -> bool:
-        if engine.members:
-            return any(self(member, shape) for member in engine.members)
-        return all(self.keeps(rule, shape) for rule in engine.rules)
+def _full(most: int, own: int) -> dict[int, int]:
+    """`_listed` of every cp up to at least `most`."""
+    if own > most:
+        return {}
+    fits = sum(_prime_to(most // own, _primes(own // part)) for part in _divisors(own))
+    alone = most // own - (own == 1)
+    found = {1: 1} | ({own if own > 1 else 2: alone} if alone else {})
+    several = fits - 1 - alone
+    if several:
+        # the least cp that leaves several ranks: the least prime of s' where that is not all of it
+        least = next(cp for cp in range(2, own + 2) if cp % own and lcm(cp, own) <= most)
+        found[least] = several
+    return found
 
-    def keeps(self, rule: EngineRule, shape: Shape) -> bool:
+
+@cache
+def _divisors(number: int) -> tuple[int, ...]:
+    low = [part for part in range(1, isqrt(number) + 1) if number % part == 0]
+    return tuple(sorted({*low, *(number // part for part in low)}))
+
+
+@cache
+def _primes(number: int) -> tuple[int, ...]:
+    return tuple(part for part in _divisors(number) if len(_divisors(part)) == 2)
+
+
+@cache
+def _prime_to(most: int, primes: tuple[int, ...]) -> int:
+    """How many numbers up to `most` none of some primes divide."""
+    if not primes or not most:
+        return most
+    first, *others = primes
+    return _prime_to(most, tuple(others)) - _prime_to(most // first, tuple(others))
+
+
+def _members(engine: Engine) -> Iterator[Engine]:
+    """Engines with rules of their own."""
+    for member in engine.members:
+        yield from _members(member)
+    if not engine.members:
+        yield engine
+
+
+class Decides:
+    """What excludes mesh pairs, and which engines run them; rules are asked once of what they read."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self._known: dict[tuple[int, object], bool] = {}
+        self._copies: dict[tuple[int, int, int, int], tuple[int, ...] | None] = {}
+
+    def takes(self, shape: Shape) -> bool:
+        """Whether a mesh pair is in the lattice; `pp` is 1."""
+        laid = shape.stage_devices <= self.problem.devices and (shape.spread or not shape.overlap)
+        return laid and self.excludes(shape) is None and any(self._accepts(own, shape) for own in self._members)
+
+    def excludes(self, shape: Shape) -> Family | None:
+        """What excludes a mesh pair whatever the engine."""
+        for moe in self._experts:
+            if shape.ep > moe.experts + shape.redundant:
+                return Family.DIVISIBILITY
+            if not shape.shared_replicated and moe.shared_intermediate % shape.tp:
+                return Family.DIVISIBILITY
+        return None if placeable(self.problem, shape) else Family.PLACEMENT
+
+    def runs(self, shape: Shape) -> bool:
+        """Whether an engine runs this mesh pair and all of its kind, as none of its rules reads what cp changes."""
+        own = self._members if shape.cp == 1 else self._members_of_kinds
+        return any(self._accepts(member, shape) for member in own)
+
+    def running(self, shape: Shape, values: Sequence[int], listed: Collection[int]) -> int:
+        """How many cp of a shape's kind leave a mesh pair that an engine runs."""
+        found: set[int] = set()
+        if shape.cp > 1:
+            for member in self._members:
+                found |= self._run_by(member, shape, values, listed)
+        return len(found)
+
+    def _run_by(self, member: Engine, shape: Shape, values: Sequence[int], listed: Collection[int]) -> set[int]:
+        """The cp of a shape's kind at which an engine runs it."""
+        if not all(self._keeps(rule, shape) for rule in member.rules if not _OF_CP & set(rule.reads)):
+            return set()
+        width, alone = shape.etp * shape.ep, shape.dp == 1
+        copies = self._copies_of(member, shape)
+        own: Iterable[int] = values
+        if copies is not None:
+            sizes = ((part, count * width) for count in copies for part in _divisors(count * width))
+            own = {part // shape.tp for part, size in sizes if part % shape.tp == 0 and lcm(part, width) == size}
+        found = (
+            replace(shape, cp=cp) for cp in own
+            if cp > 1 and cp in listed and lcm(shape.tp * cp, width) <= self.problem.devices
+        )  # fmt: skip
+        return {one.cp for one in found if (one.dp == 1) == alone and self._accepts(member, one)}
+
+    def _copies_of(self, member: Engine, shape: Shape) -> tuple[int, ...] | None:
+        """Copies of experts in a stage at which rules are kept that read no more of cp; None: too many."""
+        key = id(member), shape.etp, shape.ep, shape.redundant
+        if key not in self._copies:
+            rules = [rule for rule in member.rules if set(rule.reads) <= _OF_EXPERTS and _OF_STAGES & set(rule.reads)]
+            width = shape.etp * shape.ep
+            shapes = (replace(shape, tp=1, cp=width * n) for n in range(1, self.problem.devices // width + 1))
+            kept = (own.edp for own in shapes if all(rule.breach(self.problem, own) is None for rule in rules))
+            found = tuple(islice(kept, _MANY + 1)) if rules else None
+            self._copies[key] = None if found is None or len(found) > _MANY else found
+        return self._copies[key]
+
+    @cached_property
+    def _experts(self) -> list[MixtureOfExperts]:
+        return [block.moe for block in self.problem.model.blocks.values() if block.moe is not None]
+
+    @cached_property
+    def _members(self) -> tuple[Engine, ...]:
+        return tuple(_members(self.problem.engine))
+
+    @cached_property
+    def _members_of_kinds(self) -> list[Engine]:
+        return [own for own in self._members if not any(_OF_CP & set(rule.reads) for rule in own.rules)]
+
+    def _accepts(self, member: Engine, shape: Shape) -> bool:
+        return all(self._keeps(rule, shape) for rule in member.rules)
+
+    def _keeps(self, rule: EngineRule, shape: Shape) -> bool:
         key = id(rule), attrgetter(*rule.reads)(shape)
-        if key not in self.known:
-            self.known[key] = rule.breach(self.problem, shape) is None
-        return self.known[key]
-
-
-def _excludes(problem: Problem, accepts: _Accepted, shape: Shape) -> Family | None:
-    for block in problem.model.blocks.values():
-        moe = block.moe
-        if moe is None:
-            continue
-        if shape.ep > moe.experts + shape.redundant:
-            return Family.DIVISIBILITY
-        if not shape.shared_replicated and moe.shared_intermediate % shape.tp:
-            return Family.DIVISIBILITY
-    if not placeable(problem, shape):
-        return Family.PLACEMENT
-    return None if accepts(problem.engine, shape) else Family.ENGINE
+        if key not in self._known:
+            self._known[key] = rule.breach(self.problem, shape) is None
+        return self._known[key]

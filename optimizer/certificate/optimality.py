@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from math import isqrt
 
 from optimizer.certificate.aims import Aims
 from optimizer.certificate.decision import Decision
 from optimizer.certificate.goals import Goal, goal, on_fewer_devices
 from optimizer.certificate.meshes import Lattice
 from optimizer.certificate.reach import Reach
-from optimizer.certificate.relaxed import relaxed, shape_at
+from optimizer.certificate.relaxed import relaxed, relaxed_between, shape_at
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
 from optimizer.domain.shape import Shape
@@ -39,7 +41,8 @@ class Proof:
     ----------
     dismissed
         Points of the lattice (mesh pair × pp × chunk) by argument: `attention_mesh` (the relaxation over every expert
-        mesh and pp), `mesh_pair` (over every pp), `layout` (one pp), `exact` (batch, cuts and replicas decided).
+        mesh and pp, of one cp or of many), `mesh_pair` (over every pp), `layout` (one pp), `exact` (batch, cuts and
+        replicas decided).
     """
 
     dismissed: Counter[str] = field(default_factory=Counter)
@@ -91,6 +94,10 @@ def unmet(
     return _Prover(problem, lattice, tuple(goals), listed or {}, skews).run()
 
 
+_TOGETHER = 16
+"""Values of cp that are bounded together where there are more."""
+
+
 class _Prover:
     def __init__(
         self,
@@ -107,24 +114,40 @@ class _Prover:
         self.proof = Proof()
 
     def run(self) -> Proof:
-        """Every attention mesh, expert mesh over it and depth, until all is dismissed or something meets a goal."""
+        """Every tp, cp, expert mesh over them and depth, until all is dismissed or something meets a goal."""
         own, dismissed = self.lattice.axes, self.proof.dismissed
-        for (tp, cp), expert_meshes in sorted(self.lattice.meshes.items()) if own.pp else ():
-            loose = relaxed(self.problem, tp, cp, own.pp, self.costs, self.memory)
-            everywhere = dict.fromkeys(own.chunks, self.aims)
-            chunks = self._left(Reach(self.problem, *loose, tp, cp, None, own.pp[-1]), everywhere)
-            dismissed["attention_mesh"] += len(expert_meshes) * len(own.pp) * (len(own.chunks) - len(chunks))
-            for mesh in expert_meshes if chunks else ():
-                flat = shape_at(tp, cp, mesh, 1)
-                costs = self.costs.least(flat, own.pp)
-                reach = Reach(self.problem, costs, self.memory.memory(flat), tp, cp, None, own.pp[-1])
-                left = self._left(reach, chunks, flat.stage_devices)
-                dismissed["mesh_pair"] += len(own.pp) * (len(chunks) - len(left))
-                for pp in own.pp if left else ():
-                    self.proof.counterexample = self._depth(shape_at(tp, cp, mesh, pp), left)
-                    if self.proof.counterexample is not None:
-                        return self.proof
+        for tp in own.tp if own.pp and own.chunks else ():
+            fits = bisect_right(own.cp, self.problem.devices // tp if tp in self.lattice.divided else 1)
+            if fits and self._attention(tp, own.cp[:fits]):
+                return self.proof
+        points = self.lattice.count * len(own.pp) * len(own.chunks)
+        dismissed["attention_mesh"] = points - dismissed.total()
         return self.proof
+
+    def _attention(self, tp: int, values: Sequence[int]) -> bool:
+        """One tp and several cp: bounded together, by halves where that does not dismiss them; each left is decided."""
+        own, first, last = self.lattice.axes, values[0], values[-1]
+        everywhere = dict.fromkeys(own.chunks, self.aims)
+        if len(values) > 1:
+            if first > 1 and len(values) > _TOGETHER:
+                loose = relaxed_between(self.problem, tp, first, last, own.pp, self.costs, self.memory)
+                if not self._left(Reach(self.problem, *loose, tp, first, None, own.pp[-1]), everywhere):
+                    return False
+            half = bisect_right(values, max(first, min(isqrt(first * last), values[-2])))
+            return self._attention(tp, values[:half]) or self._attention(tp, values[half:])
+        loose = relaxed(self.problem, tp, first, own.pp, self.costs, self.memory)
+        chunks = self._left(Reach(self.problem, *loose, tp, first, None, own.pp[-1]), everywhere)
+        for mesh in self.lattice.expert_meshes(tp, first) if chunks else ():
+            flat = shape_at(tp, first, mesh, 1)
+            costs = self.costs.least(flat, own.pp)
+            reach = Reach(self.problem, costs, self.memory.memory(flat), tp, first, None, own.pp[-1])
+            left = self._left(reach, chunks, flat.stage_devices)
+            self.proof.dismissed["mesh_pair"] += len(own.pp) * (len(chunks) - len(left))
+            for pp in own.pp if left else ():
+                self.proof.counterexample = self._depth(shape_at(tp, first, mesh, pp), left)
+                if self.proof.counterexample is not None:
+                    return True
+        return False
 
     def _left(self, reach: Reach, asked: _Asked, devices: int = 1, fitting: int | None = None) -> _Asked:
         """Chunks at which the degrees are not dismissed, each with the goals that they may meet.

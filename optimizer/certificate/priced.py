@@ -65,7 +65,7 @@ def evaluated(
     if layout.redundant_slots not in own.redundant:
         raise Rejected(item, f"{brief(layout.redundant_slots)} redundant slots were not asked for")
     shape = layout.shape
-    if (shape.redundant, shape.etp, shape.ep, shape.overlap) not in lattice.meshes.get((shape.tp, shape.cp), ()):
+    if not lattice.has(shape):
         degrees = f"tp={shape.tp}, cp={shape.cp}, etp={shape.etp}, ep={shape.ep}"
         overlap = f", overlap={shape.overlap_name}" if shape.overlap else ""
         raise Rejected(item, f"{degrees}{overlap} are not in the lattice")

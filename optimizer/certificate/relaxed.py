@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from fractions import Fraction
+from math import floor
 
 from optimizer.certificate.meshes import Mesh
 from optimizer.domain.precision import ACTIVATION_BYTES
@@ -13,6 +15,8 @@ from optimizer.domain.tensor import Role
 from optimizer.figures.costs import CostBook, Costs
 from optimizer.figures.layer import Linear, linear_group
 from optimizer.figures.memory import Memory, MemoryBook, hidden_elements
+from optimizer.figures.rates import TICKS_PER_SECOND
+from optimizer.figures.traffic import query_bytes
 
 
 def relaxed(
@@ -41,6 +45,37 @@ def relaxed(
     output = replace(held.output, expert_bytes=0)
     less = replace(held, weights=weights, output=output, token_bytes=int(token), hidden_bytes=int(hidden))
     return replace(own, kinds=tuple(kinds)), less
+
+
+def relaxed_between(
+    problem: Problem, tp: int, least: int, most: int, depths: Sequence[int], costs: CostBook, memory: MemoryBook
+) -> tuple[Costs, Memory]:
+    """`relaxed` of every cp from `least`, which is above 1, to `most`.
+
+    Work, cache and workspace are those that the most ranks share, what a rank rounds up and the engine keeps for
+    itself those of the fewest. Routed experts take nothing, and of messages those alone are counted that all ranks of
+    a sequence exchange: (cp − 1) ÷ cp of them, over the fastest links.
+    """
+    (own, held), alone = relaxed(problem, tp, most, depths, costs, memory), Shape(1, 1, 1, 1, 1)
+    slack, share = least - 1, Fraction(least - 1, least)
+    kinds = []
+    for number, kind in enumerate(own.kinds):
+        block = problem.model.blocks[problem.model.layer_names[own.order.index(number)]]
+        size = share * query_bytes(problem, tp) * TICKS_PER_SECOND / max(costs.rates.links)
+        kinds.append(
+            replace(
+                kind,
+                linears=tuple(replace(group, slack=min(slack, group.slack)) for group in kind.linears),
+                experts=None,
+                per_token=0,
+                per_prompt=0,
+                per_seq=floor(size) if block.attention is not None else 0,
+                fixed=costs.layers.layer(block, alone).fixed,
+            )
+        )
+    kept = memory.memory(Shape(tp, least, 1, 1, 1))
+    fewest = replace(held, reserve_bytes=kept.reserve_bytes, layer_reserve=kept.layer_reserve)
+    return replace(own, kinds=tuple(kinds), head=replace(own.head, slack=slack)), fewest
 
 
 def _either(problem: Problem, costs: CostBook, shape: Shape, group: Linear) -> Linear:

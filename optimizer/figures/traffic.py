@@ -115,6 +115,11 @@ def dispatch_bytes(problem: Problem) -> Fraction:
     return Fraction(1) if compute in ("fp8", "fp4", "int8") else ACTIVATION_BYTES[problem.precision.activations]
 
 
+def query_bytes(problem: Problem, tp: int) -> Fraction:
+    """What the ranks that share a sequence's cache exchange of it: its query, and what attention gives for it."""
+    return 2 * problem.model.hidden_size * ACTIVATION_BYTES[problem.precision.activations] / tp
+
+
 def around_messages(block: Block, problem: Problem, shape: Shape, sizes: Sizes) -> list[Message]:
     """Collectives of the tensor- and context-parallel groups of one layer."""
     hidden = problem.model.hidden_size
@@ -128,7 +133,7 @@ def around_messages(block: Block, problem: Problem, shape: Shape, sizes: Sizes) 
         cp_levels = levels(sizes, shape.cp, shape.tp, shape.devices)
         kv = block.attention.cache_elements(1, shape.tp) * KV_BYTES[problem.precision.kv_cache]
         found += all_gather("kv_all_gather", "cp", cp_levels, Fraction(kv), per="prompt")
-        found += all_gather("query_exchange", "cp", cp_levels, 2 * hidden * act / shape.tp, per="seq")
+        found += all_gather("query_exchange", "cp", cp_levels, query_bytes(problem, shape.tp), per="seq")
     if (moe is None and block.ffn is not None) or (moe is not None and moe.dense_intermediate):
         found += all_reduce("tp", tp_levels, token_bytes)
     if moe is not None and block.attention is None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
+from itertools import product
 
 import pytest
 
 from optimizer.certificate.goals import goal
 from optimizer.certificate.meshes import lattice
 from optimizer.certificate.reach import Reach
-from optimizer.certificate.relaxed import relaxed, shape_at
+from optimizer.certificate.relaxed import relaxed, relaxed_between, shape_at
 from optimizer.domain.lattice import axes, divides_attention, divides_widths
 from optimizer.domain.problem import Problem
 from optimizer.domain.shape import Shape
@@ -25,6 +26,7 @@ from tests.small_problems import Priced, keeps_limits, layouts, small_problem
 from tests.solve.joint_problems import joint_problem
 
 PARTS = ("decode", "prefill_flop", "prefill_read", "per_token", "per_prompt", "per_seq", "fixed")
+LINEAR = ("flop", "weight", "io", "slack")
 
 
 STEPS = [Step(seqs, verified * seqs, prompt, min(prompt, 3)) for seqs in (0, 1, 2, 7, 300) for verified in (1, 3)
@@ -43,7 +45,9 @@ def layer_is_below(loose: LayerCost, own: LayerCost) -> Iterator[str]:
     for linear in loose.linears:
         other = own_linears[linear.name]
         yield from (
-            f"{linear.name}.{part}" for part in ("flop", "weight", "io") if getattr(linear, part) > getattr(other, part)
+            f"{linear.name}.{part}"
+            for part in ("flop", "weight", "io", "slack")
+            if getattr(linear, part) > getattr(other, part)
         )
     if loose.experts is not None and own.experts is not None:
         for tokens in (1, 2, 3, 17, 300, 4097, 10**6):
@@ -55,7 +59,7 @@ def is_below(loose: Costs, own: Costs) -> Iterator[str]:
     """Coefficients of a relaxation that are above a layout's; kinds by the layers that they are of."""
     for layer, (a, b) in enumerate(zip(loose.order, own.order, strict=True)):
         yield from (f"layer {layer}: {part}" for part in layer_is_below(loose.kinds[a], own.kinds[b]))
-    yield from (f"head.{p}" for p in ("flop", "weight", "io") if getattr(loose.head, p) > getattr(own.head, p))
+    yield from (f"head.{p}" for p in LINEAR if getattr(loose.head, p) > getattr(own.head, p))
 
 
 def holds_less(loose: Memory, own: Memory) -> Iterator[str]:
@@ -71,7 +75,8 @@ def layouts_of(problem: Problem) -> Iterator[tuple[Shape, list[str]]]:
     own = lattice(problem, axes(problem))
     costs, memory = CostBook(problem, effective_rates(problem.priced_hardware)), MemoryBook(problem)
     sizes = tuple(tier.size for tier in problem.hardware.tiers)
-    for (tp, cp), meshes in own.meshes.items() if own.axes.pp else ():
+    for tp, cp in product(own.axes.tp, own.axes.cp) if own.axes.pp else ():
+        meshes = own.expert_meshes(tp, cp)
         loose = relaxed(problem, tp, cp, own.axes.pp, costs, memory)
         for mesh in meshes:
             flat = shape_at(tp, cp, mesh, 1)
@@ -109,6 +114,26 @@ def test_relaxations_of_many_problems(first: int) -> None:
     for seed in range(first, first + 100):
         for shape, wrong in layouts_of(small_problem(seed)):
             assert wrong == [], f"seed {seed}, {shape}"
+
+
+@pytest.mark.parametrize("first", range(0, 90, 30))
+def test_relaxations_of_many_cp_are_below_each_of_them(first: int) -> None:
+    several = 0
+    for seed in range(first, first + 30):
+        search = {"cp": None, "pp": None, "tp": None, "etp": (1,)}
+        problem = small_problem(seed)
+        problem = problem.changed(devices=13, search=problem.search.model_copy(update=search), engine_name="megatron")
+        own = lattice(problem, axes(problem))
+        costs, memory = CostBook(problem, effective_rates(problem.priced_hardware)), MemoryBook(problem)
+        for tp, (least, most) in product(own.axes.tp, ((2, 13), (2, 3), (3, 6), (4, 4))):
+            loose = relaxed_between(problem, tp, least, most, own.axes.pp, costs, memory)
+            for cp in range(least, most + 1):
+                for mesh, pp in product(own.expert_meshes(tp, cp), (1, 2)):
+                    shape = shape_at(tp, cp, mesh, pp)
+                    wrong = [*is_below(loose[0], costs.of(shape)), *holds_less(loose[1], memory.memory(shape))]
+                    assert wrong == [], f"seed {seed}, {shape}, {least} to {most}"
+                    several += 1
+    assert several > 1000
 
 
 def with_a_fast_fabric(seed: int) -> Problem | None:
