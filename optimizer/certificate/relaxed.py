@@ -30,7 +30,8 @@ def relaxed(
     shape = Shape(tp, cp, 1, 1, 1)
     # an expert mesh may widen the stage, and with it the replica, beyond what depth alone does: past every tier
     wider = [tier.size // shape.stage_devices + 1 for tier in problem.hardware.tiers if tier.size is not None]
-    own, held = CostBook(problem, costs.rates).least(shape, (*depths, *wider)), memory.memory(shape)
+    balanced = CostBook(problem, costs.rates) if costs.skews.measured else costs
+    own, held = balanced.least(shape, (*depths, *wider)), memory.memory(shape)
     kinds = []
     for kind in own.kinds:
         linears = tuple(_either(problem, costs, shape, group) for group in kind.linears)
