@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import optimizer
+from benchmarks import table
 from optimizer.bench.baselines.aiconfigurator import BACKENDS, MODELS, SYSTEMS
 from optimizer.cluster.columns import columns_of
 from optimizer.domain.cluster import Cluster, Role
@@ -104,17 +105,16 @@ def record(program: str) -> None:
     told = subprocess.run([program, "version"], capture_output=True, text=True, check=False)
     version = next((word for word in told.stdout.split() if word[:1].isdigit()), "")
     with FILE.open("w", newline="", encoding="utf-8") as out:
-        table = csv.DictWriter(out, columns(), extrasaction="ignore", restval="", lineterminator="\n")
-        table.writeheader()
+        writer = csv.DictWriter(out, columns(), extrasaction="ignore", restval="", lineterminator="\n")
+        writer.writeheader()
         for case in CASES:
             found = ask(case, program)
-            table.writerow({**found, "case": case.name, "version": version, "database": found.get("(p)version", "")})
+            writer.writerow({**found, "case": case.name, "version": version, "database": found.get("(p)version", "")})
 
 
 def rows() -> dict[str, Row]:
     """The recorded answers, by case."""
-    with FILE.open(newline="", encoding="utf-8") as lines:
-        return {row["case"]: row for row in csv.DictReader(lines)}
+    return {row["case"]: row for row in table(FILE.name)}
 
 
 def problem_of(case: Case, row: Row) -> dict[str, Any]:

@@ -8,14 +8,13 @@ source): "source left out" takes both from the other sources of the table.
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
-from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks import Row, table
 from optimizer.domain.layout import Layout
 from optimizer.domain.model import ModelSpec
 from optimizer.domain.problem import Problem
@@ -24,9 +23,7 @@ from optimizer.figures.room import Room, room_of
 from optimizer.figures.serving import even_cuts
 from optimizer.readers.catalog import load_hardware, load_model
 
-TABLE = Path(__file__).with_name("data") / "engine_memory.csv"
 GIB = 2**30
-Row = dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +39,6 @@ class Compared:
     def error(self) -> float:
         """Derived ÷ logged − 1."""
         return self.derived / self.logged - 1
-
-
-def rows() -> list[Row]:
-    """The table."""
-    with TABLE.open() as file:
-        return list(csv.DictReader(file))
 
 
 @cache
@@ -112,7 +103,7 @@ def _document(row: Row) -> str:
 def kept_by_source() -> dict[str, dict[str, float]]:
     """GiB beside PyTorch's that each source logged of a device alone, and more in groups of each kind."""
     logged: dict[str, dict[str, list[float]]] = {}
-    for row in rows():
+    for row in table("engine_memory.csv"):
         if row["non_torch_gib"]:
             own = logged.setdefault(_document(row), {})
             own.setdefault(_kind(row), []).append(float(row["non_torch_gib"]))
@@ -158,7 +149,7 @@ def tables() -> dict[str, list[Compared]]:
     """Every comparison by what was given."""
     all_figures = ("weights", "room", "tokens", "concurrency")
     found: dict[str, list[Compared]] = {"by default": [], "given overheads": [], "source left out": []}
-    for row in rows():
+    for row in table("engine_memory.csv"):
         found["by default"] += compared(row, priced(row), all_figures)
         given = with_overheads(row)
         if given is not None:

@@ -7,18 +7,14 @@ fit (as expected it does, but not within the error of what the engine keeps), or
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
-from pathlib import Path
 
+from benchmarks import Row, table
 from optimizer.readers.launch.problem import pose
 from optimizer.readers.launch.read import read_launch
 from optimizer.readers.read import Override
 from optimizer.verify.launch import judge_launch
 from optimizer.verify.verdict import Verdict
-
-TABLE = Path(__file__).with_name("data") / "engine_runs.csv"
-Row = dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +35,6 @@ class Judged:
         return self.verdict.fits != ("no" if self.ran else "yes")
 
 
-def rows() -> list[Row]:
-    """The table."""
-    with TABLE.open() as file:
-        return list(csv.DictReader(file))
-
-
 def judged(row: Row) -> Judged:
     """The verdict on one launch, by the release that it ran on."""
     given = [Override("--hardware", ("hardware",), row["hardware"])]
@@ -55,7 +45,7 @@ def judged(row: Row) -> Judged:
 
 def main() -> int:
     """Print every launch that is misjudged, and the counts."""
-    found = [judged(row) for row in rows()]
+    found = [judged(row) for row in table("engine_runs.csv")]
     print("| launch | release | outcome | said |\n| --- | --- | --- | --- |")
     for one in found:
         said = one.verdict.fits

@@ -8,19 +8,16 @@ follows from the time of whole requests.
 
 from __future__ import annotations
 
-import csv
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import mean, median
 
+from benchmarks import table
 from optimizer import read_problem
 from optimizer.domain.layout import Layout
 from optimizer.domain.limits import LATENCIES, PERCENTILES
 from optimizer.figures.serving import evaluate
-
-TABLE = Path(__file__).with_name("data") / "percentiles.csv"
 
 
 @dataclass(frozen=True)
@@ -32,28 +29,27 @@ class Stage:
     ratios: dict[str, float]
 
 
-def stages(table: Path = TABLE) -> Iterator[Stage]:
+def stages() -> Iterator[Stage]:
     """Every stage of the table, priced with requests that come at random at its rate."""
-    with table.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            tp = int(row["tp"])
-            problem = read_problem(
-                {
-                    "model": row["model"], "hardware": "h100-sxm-8", "devices": tp, "engine": "vllm",
-                    "workload": {
-                        "input_tokens": int(row["isl"]), "output_tokens": int(row["osl"]),
-                        "request_rate": float(row["requests_per_s"]), "max_num_seqs": int(row["max_num_seqs"]),
-                        "max_num_batched_tokens": int(row["max_num_batched_tokens"]),
-                    },
-                }
-            )  # fmt: skip
-            found = evaluate(problem, Layout(tp=tp, etp=tp, batch=int(row["max_num_seqs"])))
-            ratios = {}
-            for share in PERCENTILES:
-                for name, value in (("ttft", found.first_token_s(share)), ("tpot", found.tpots[share])):
-                    if value is not None:
-                        ratios[f"{name}_p{share}"] = float(value) * 1000 / float(row[f"{name}_p{share}_ms"])
-            yield Stage(row["model"], float(row["requests_per_s"]), ratios)
+    for row in table("percentiles.csv"):
+        tp = int(row["tp"])
+        problem = read_problem(
+            {
+                "model": row["model"], "hardware": "h100-sxm-8", "devices": tp, "engine": "vllm",
+                "workload": {
+                    "input_tokens": int(row["isl"]), "output_tokens": int(row["osl"]),
+                    "request_rate": float(row["requests_per_s"]), "max_num_seqs": int(row["max_num_seqs"]),
+                    "max_num_batched_tokens": int(row["max_num_batched_tokens"]),
+                },
+            }
+        )  # fmt: skip
+        found = evaluate(problem, Layout(tp=tp, etp=tp, batch=int(row["max_num_seqs"])))
+        ratios = {}
+        for share in PERCENTILES:
+            for name, value in (("ttft", found.first_token_s(share)), ("tpot", found.tpots[share])):
+                if value is not None:
+                    ratios[f"{name}_p{share}"] = float(value) * 1000 / float(row[f"{name}_p{share}_ms"])
+        yield Stage(row["model"], float(row["requests_per_s"]), ratios)
 
 
 SPREAD = "p99 ÷ p50"

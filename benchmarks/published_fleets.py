@@ -12,7 +12,6 @@ data, not for one model.
 
 from __future__ import annotations
 
-import csv
 import json
 import random
 import sys
@@ -22,9 +21,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from math import ceil, exp, inf, lgamma, log
-from pathlib import Path
 
-from benchmarks import published_ratios
+from benchmarks import published_ratios, table
 from optimizer.certificate import certify
 from optimizer.cluster import solve_cluster
 from optimizer.domain.cluster import Cluster, Demand, GivenRate, Period, Pool
@@ -85,9 +83,7 @@ CASES = (
 @cache
 def distribution(name: str) -> tuple[tuple[int, float], ...]:
     """Share of requests of at most so many tokens."""
-    file = Path(__file__).parent / "data" / "length_distributions.csv"
-    with file.open(newline="", encoding="utf-8") as lines:
-        rows = [row for row in csv.DictReader(lines) if row["distribution"] == name]
+    rows = [row for row in table("length_distributions.csv") if row["distribution"] == name]
     return tuple((int(row["tokens"]), float(row["share_up_to"])) for row in rows)
 
 
