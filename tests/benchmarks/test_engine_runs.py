@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.engine_runs import Row, judged, rows
+from benchmarks import Row, table
+from benchmarks.engine_runs import judged
 from optimizer.readers.launch.problem import pose
 from optimizer.readers.launch.read import read_launch
 from optimizer.readers.read import Override
 from optimizer.verify.launch import judge_launch
 
-ROWS = rows()
+ROWS = table("engine_runs.csv")
 MISSED = {
     "Kimi-K2 issue 51": "of 0.9.2 alone",
     "sglang issue 8362": "while weights were loaded",
