@@ -259,8 +259,37 @@ def _beside(name: str) -> Json:
     raise AssertionError
 
 
+def _answer() -> Json:
+    """An answer as the command writes it, of a layout with all that a layout may have.
+
+    Steps split in two, redundant slots, drafted tokens, and a limit that a share of runs is to keep.
+    """
+    slots = next(own.experts for own in map(small_problem, range(400)) if own.experts is not None)
+    for seed in range(400):
+        small = small_problem(seed)
+        work = small.workload.model_copy(
+            update=dict.fromkeys(("max_num_seqs", "max_num_batched_tokens", "request_rate"))
+        )
+        if small.model.moe is None or not work.mtp_tokens:
+            continue
+        free = small.changed(
+            engine_name="sglang", workload=work, search=Restrictions(overlap=("two_batch",), cp=(1,)),
+            experts=slots.model_copy(update={"redundant_slots": (1, 2, 3)}), objective="throughput_per_device",
+            limits=small.limits.model_copy(update={"ttft": None, "tpot": None}),
+        )  # fmt: skip
+        found = solve(free).evaluation
+        if found is None or found.tpot_s is None:
+            continue
+        sure = free.limits.model_copy(update={"tpot": 2 * found.tpot_s, "confidence": Fraction(4, 5)})
+        result = solve(free.changed(limits=sure))
+        if result.layout is not None and result.layout.overlap == "two_batch":
+            return json.loads(json.dumps(result.answer()))  # type: ignore[no-any-return]
+    raise AssertionError
+
+
 MAKERS: dict[str, Callable[[], Json]] = {
     "optimal": _optimal,
+    "answer": _answer,
     "top": _top,
     "feasible": _feasible,
     "infeasible": _infeasible,

@@ -44,8 +44,9 @@ def assert_named(changed: Json, original: Json, name: str) -> None:
     """An accepted document differs only in what its check names as not checked."""
     if all(held in original["hold_out"] for held in changed.get("hold_out", ())) and "hold_out" in original:
         changed = changed | {"hold_out": original["hold_out"]}  # which loads are held out is not checked
-    # what was asked beside the layout may be left out
-    changed = {key: own for key, own in original.items() if key in {"pareto", "uncertainty"}} | changed
+    # what is said beside the layout may be left out
+    beside = {"pareto", "uncertainty", "accuracy", "ties"}
+    changed = {key: own for key, own in original.items() if key in beside} | changed
     named = uncovered(changed)
     assert covered(unordered(changed), named) == covered(unordered(original), named), name
 
