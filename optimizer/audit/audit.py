@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from optimizer.audit.blame import blame
 from optimizer.audit.columns import find_outliers
-from optimizer.audit.confirmed import judge_named
 from optimizer.audit.contradictions import find_contradictions, find_disputes, find_mismatches
 from optimizer.audit.deployed import judge_deployment
 from optimizer.audit.deployment import sentences
@@ -23,7 +22,6 @@ from optimizer.audit.judge import Judge
 from optimizer.audit.launched import judge_launches
 from optimizer.audit.markdown import read_document
 from optimizer.audit.named import Names
-from optimizer.audit.operation import find_inconsistent
 from optimizer.audit.ratios import judge_ratios
 from optimizer.audit.reckoned import find_misreckoned
 from optimizer.audit.restated import find_restated
@@ -90,14 +88,12 @@ def _audit(text: str, source: str, problem: Mapping[str, Any] | Problem | None) 
     table = Facts(counted, {name: value for name, value in settled.values.items() if value > 0})
     judged, missing = _judge(table, counted, claims, settled)
     said = sentences(segments)
-    judged = judge_named(table, judged, said) if settled.problem is None else judged
     ratios = judge_ratios(segments, judged)
     deployed, disagreements = judge_deployment(said, judge_launches(document, said))
     judged = _merged(judged, deployed, {item.place.line for item in equations if item.verdict.wrong})
     contradictions = [
         *find_contradictions(segments, tokens, facts, judged, ratios),
         *find_outliers(segments, tokens),
-        *find_inconsistent(segments, tokens),
         *find_misreckoned(segments, tokens, equations),
         *disagreements,
     ]

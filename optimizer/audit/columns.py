@@ -24,11 +24,8 @@ _FEWEST: Final = 4
 """Rows that must follow a rule for the one that does not to be wrong; fewer where a header or a product names it."""
 _NAMED: Final = 3
 _ROUNDED: Final = 0.05
-_UNLIKE: Final = 0.2
-"""How far a figure must be off a proportion that nobody wrote."""
 _MOST_COLUMNS: Final = 7
 _MOST_ROWS: Final = 400
-_MOST_JOINED: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +53,6 @@ class _Rule:
     rows: list[tuple[_Cell, list[_Cell]]]
     fewest: int = _FEWEST
     far: bool = False
-    off: float = _ROUNDED
 
 
 def find_outliers(segments: Sequence[Segment], tokens: Sequence[list[Token]]) -> Iterator[Contradiction]:
@@ -72,18 +68,6 @@ def find_outliers(segments: Sequence[Segment], tokens: Sequence[list[Token]]) ->
     told: set[int] = set()
     for labels, rows in grids:
         yield from _outliers(labels, list(rows.values()), told)
-    for labels, rows in _joined(grids):
-        yield from _outliers(labels, list(rows.values()), told, across=True)
-
-
-def _joined(grids: Sequence[tuple[list[str], dict[str, _Row]]]) -> Iterator[tuple[list[str], dict[str, _Row]]]:
-    """Two tables about the same things, row by row: what the one counts, the other may be reckoned from."""
-    for (left, one), (right, other) in itertools.combinations(grids, 2):
-        shared = [label for label in one if label and label in other]
-        if len(shared) >= _FEWEST and len(one) + len(other) <= _MOST_JOINED:
-            labels = [*left, *(name for name in right if name not in left)]
-            if len(labels) <= _MOST_COLUMNS:
-                yield labels, {label: {**other[label], **one[label]} for label in shared}
 
 
 def _grid(
@@ -120,12 +104,10 @@ def _cell(segment: Segment, tokens: Sequence[Token]) -> _Cell | None:
     return _Cell(float(number.value) * minus, float(half), percent, number, segment, minus)
 
 
-def _outliers(
-    labels: Sequence[str], rows: Sequence[_Row], told: set[int], *, across: bool = False
-) -> Iterator[Contradiction]:
-    """The first breach of each row; of two tables, by what is in both of them alone."""
+def _outliers(labels: Sequence[str], rows: Sequence[_Row], told: set[int]) -> Iterator[Contradiction]:
+    """The first breach of each row."""
     for target in labels if len(rows) > 2 else ():
-        for rule in _proportions(labels, rows, target) if across else _rules(labels, rows, target):
+        for rule in _rules(labels, rows, target):
             breach = _breach(rule)
             if breach is None or breach[0].segment.row in told:
                 continue
@@ -180,23 +162,6 @@ def _rules(labels: Sequence[str], rows: Sequence[_Row], target: str) -> Iterator
         yield _Rule(f"{x} / {y}, which here is", lambda a, b: a / b, of(a, b), fewest=_NAMED, far=True)
 
 
-def _proportions(labels: Sequence[str], rows: Sequence[_Row], target: str) -> Iterator[_Rule]:
-    """A column that is one number times the quotient of two others: a price of tokens from that of an hour."""
-    for a, b in itertools.permutations([label for label in labels if label != target], 2):
-        kept = [(row[target], row[a], row[b]) for row in rows if row.keys() >= {target, a, b}]
-        if len(kept) <= _FEWEST or any(min(cell.value for cell in cells) <= 0 for cells in kept):
-            continue
-        scaled = [(other.value / of.value, one.value, one.half) for one, of, other in kept]
-        factors = [((value - half) * scale, (value + half) * scale) for scale, value, half in scaled]
-        low = max((least for least, _ in factors), key=lambda at: sum(one <= at <= other for one, other in factors))
-        middle = (low + min(most for least, most in factors if least <= low <= most)) / 2
-        told = f"{a.strip()} / {b.strip()} times {middle:.4g}, which here is"
-        yield _Rule(
-            told, lambda x, y, factor=middle: factor * x / y, [(one, [of, other]) for one, of, other in kept], far=True,
-            off=_UNLIKE,
-        )  # fmt: skip
-
-
 def _breach(rule: _Rule) -> tuple[_Cell, list[_Cell]] | None:
     """The one cell that breaks a rule which enough other rows keep."""
     bad: list[tuple[_Cell, list[_Cell]]] = []
@@ -207,7 +172,7 @@ def _breach(rule: _Rule) -> tuple[_Cell, list[_Cell]] | None:
             kept.append((cell.value, *(part.value for part in parts)))
         elif fits is not None:
             exact = rule.of(*(part.value for part in parts))
-            if bad or (rule.far and abs(exact - cell.value) <= rule.off * abs(exact)):
+            if bad or (rule.far and abs(exact - cell.value) <= _ROUNDED * abs(exact)):
                 return None
             bad.append((cell, parts))
     if not bad or len({row[0] for row in kept}) < rule.fewest:

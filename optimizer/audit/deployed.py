@@ -235,7 +235,9 @@ _ALL_OF_IT: Final = re.compile(
     rf"\b(?:{DEVICES}|nodes?|replicas?|box(?:es)?|servers?|machines?|cluster|pool|pair)\b", re.IGNORECASE
 )
 _SPEEDS_UP: Final = re.compile(
-    r"(?<!no )(?<!without )\b(?:speculat\w*|draft\w*|mtp|eagle|medusa|prefix|cache hits?|cached)\b", re.IGNORECASE
+    r"(?<!no )(?<!without )\b(?:speculat\w*|draft\w*|mtp|eagle|medusa|prefix|cache hits?|cached)\b"
+    r"(?!.{0,12}\b(?:disabled|off)\b)",
+    re.IGNORECASE,
 )
 
 

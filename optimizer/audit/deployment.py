@@ -341,17 +341,6 @@ def model_of(text: str) -> str | None:
     return names.pop() if len(names) == 1 else None
 
 
-def after_model(text: str) -> str:
-    """What stands behind the last catalog model that a text names."""
-    ends = [match.end() for match in _models()[0].finditer(text)]
-    return text[ends[-1] :] if ends else ""
-
-
-def without_names(text: str) -> str:
-    """A text without the models and devices of the catalog."""
-    return _hardware()[0].sub(" ", _models()[0].sub(" ", text))
-
-
 _IN_IF: Final = re.compile(r"\bif\b(?![^.;]*[,;:]\s)[^.;]*$", re.IGNORECASE)
 """Before a degree that is only supposed: ``If we ever went to EP24``."""
 _MODEL_SIZE: Final = re.compile(

@@ -109,7 +109,8 @@ def _experts(figures: Sequence[Said], _: Sequence[Said]) -> JudgedClaims:
         again = at > 0 and _OF_EXPERTS.match(figures[at - 1].after) and _OF_THEM.match(said.after)
         counted = said.unit is ONE and (again or _OF_EXPERTS.match(said.after) or _EXPERTS_BEFORE.search(said.before))
         placed = _EACH_DEVICE.search(said.words) or ("ep" in sentence.own.degrees and _A_LAYER.search(said.after))
-        if not counted or not placed or _NOT_ROUTED.search(said.words):
+        near = f"{said.before} {_COMMA.split(said.after)[0]}"
+        if not counted or not placed or _NOT_ROUTED.search(near):
             continue
         eps, redundant = _eps(sentence), None if _EVENLY.search(sentence.text) else sentence.whole.redundant
         choices = [priced_on(known.over(Known(device="h100-sxm-8")), ep, ep=ep) for ep in eps]
@@ -139,6 +140,7 @@ def _experts(figures: Sequence[Said], _: Sequence[Said]) -> JudgedClaims:
 _OF_EXPERTS: Final = re.compile(r"[\s(]*(?:of\s+(?:the\s+|its\s+|all\s+)*(?:\d+\s+)?)?(?:[a-z]+\s+)?experts?\b")
 _OF_THEM: Final = re.compile(r"\s*(?:of\s+(?:them|these|those)|each|(?:to|on|for|per|in)\s+(?:each|every|a|one))\b")
 _EXPERTS_BEFORE: Final = re.compile(r"experts?\s+(?:per|/|on each)\s*\w+\s*(?::|=|\bis|\bare)\s*[~≈]?$")
+_COMMA: Final = re.compile(r"[,;:]\s")
 _NOT_ROUTED: Final = re.compile(r"\b(?:shared|active|activated|top|selected|wrong)\b")
 _EVENLY: Final = re.compile(
     r"\b(?:no|without(?: any)?|zero)\s+redundan|\b(?:same|equal|identical)\b.{0,24}\bexperts?\b|\bexperts?\b.{0,24}\b"
@@ -175,18 +177,12 @@ def _eps(sentence: Sentence) -> list[int]:
 
 
 def _cache(figures: Sequence[Said], earlier: Sequence[Said]) -> JudgedClaims:
-    """Bytes of a token or of a sequence, and tokens that bytes hold, against the model's cache."""
+    """Bytes of a token, and tokens that bytes hold, against the model's cache."""
     for at, said in enumerate(figures):
         if said.unit.dimensions == lexicon.BYTES and not _NO_CACHE.search(said.words):
             if _is_of_a_token(said):
                 layered = _A_LAYER.search(said.words) is not None
                 yield from said.claim("kv_cache_per_token", _of_a_token(said.sentence, layered=layered), _EXACTLY)
-            elif (length := _length(figures, at)) is not None:
-                readings = [
-                    replace(one, value=one.value * tokens, substituted=f"{one.substituted} × {plain(tokens)}")
-                    for one in _of_a_token(said.sentence) for tokens in length
-                ]  # fmt: skip
-                yield from said.claim("kv_cache", readings, _TWICE_ROUNDED)
         elif _is_tokens(said) and said.value >= 1000:
             yield from _held_tokens(figures, at, earlier)
 
@@ -203,12 +199,6 @@ _A_TOKEN: Final = re.compile(
 _TOKEN_BEFORE: Final = re.compile(r"\b(?:per|each|every|a|one)\s+token\b(?:[^.;,\d]{0,32})$")
 _A_LAYER: Final = re.compile(r"\b(?:per|each|every|a|one|and)\s+layer\b|/\s*layer\b")
 _OF_CACHE: Final = re.compile(r"\bkv\b|\bcache|\bkeys? and values?\b|\bmla\b|\blatent\b|\bgqa\b", re.IGNORECASE)
-_A_SEQUENCE: Final = re.compile(
-    r"\b(?:conversations?|sequences?|requests?|sessions?|contexts?|users?|chats?|prompts?|documents?|windows?)\b"
-)
-_TAKES: Final = re.compile(
-    r"\b(?:needs?|takes?|costs?|is|are|uses?|occup\w+|requires?|weighs?|comes? to|per|for|at|consumes?)\b|[:=]"
-)
 
 
 _TOKENS: Final = re.compile(r"[\s-]*(?:cached\s+)?tokens?\b(?!\s*/)")
@@ -226,29 +216,6 @@ def _is_tokens(said: Said) -> bool:
 def _is_of_a_token(said: Said) -> bool:
     named = "token" in said.number.per or _A_TOKEN.match(said.after) or _TOKEN_BEFORE.search(said.before)
     return said.unit.dimensions == lexicon.BYTES and bool(named)
-
-
-def _length(figures: Sequence[Said], at: int) -> list[Fraction] | None:
-    """Tokens of the sequences that a size beside them is of: ``a 4,096-token conversation needs 1.3 GB``."""
-    said = figures[at]
-    before = figures[at - 1] if at else None
-    following = figures[at + 1] if at + 1 < len(figures) else None
-    if before is not None and _is_tokens(before) and _A_SEQUENCE.search(before.after) and _TAKES.search(said.before):
-        one = before
-    elif (
-        following is not None
-        and _is_tokens(following)
-        and re.match(r"\W*(?:of\s+(?:kv|cache|kv[- ]cache)\W+)?(?:per|for|each|a)\b", said.after)
-        and _A_SEQUENCE.search(said.after + following.after)
-    ):
-        one = following
-    else:
-        return None
-    if one.value < _SHORTEST:
-        return None
-    several = [other.value for other in figures if _A_SEQUENCE.match(other.after.strip()) and other.value > 1]
-    lengths = {one.value, one.value if one.unit is ONE else one.number.digits * 1024}
-    return [tokens * count for tokens in lengths for count in (Fraction(1), *several)]
 
 
 def _held_tokens(figures: Sequence[Said], at: int, earlier: Sequence[Said]) -> JudgedClaims:
@@ -400,58 +367,56 @@ _GOES_THROUGH: Final = re.compile(
 )
 
 
+_PARAMETERS: Final = re.compile(r"\W*(?:total\s+|model\s+)?(?P<active>activ\w+\s+)?param")
+_LABELLED: Final = re.compile(r"\W*(?:total |(?P<active>activ\w+ ))?param\w*\s*:\s*[~≈]?$")
+_OF_A_PART: Final = re.compile(
+    r"\b(?:embedding\w*|head|mtp|modules?|layers?|blocks?|vision|encoder|draft\w*|lora|adapters?|each(?!\s+token)|experts?|shared"
+    r"|dense|attention|stages?|rank|gpu|without|distill\w*|not|if|would|claim\w*|wrong\w*|only|memory|loaded|resident"
+    r"|stored|train\w*|backward|its|their|than|unlike|whose)\b|n't"
+)
+_NAMED: Final = re.compile(r"\b[A-Z][A-Za-z]+-?[A-Za-z]?\d")
+"""A name with a number, as models have."""
+
+
 def _work(figures: Sequence[Said], _: Sequence[Said]) -> JudgedClaims:
-    """Parameters and operations of a token: those of the active experts, not of all."""
+    """Parameters of a model and operations of a token, against all of its parameters and the active ones."""
     for said in figures:
         flop = said.unit.dimensions == lexicon.FLOP and re.search(r"\btokens?\b", said.words) is not None
-        passed = said.unit.dimensions == lexicon.NONE and re.match(r"\W*(?:\w+\s+)?param", said.after) is not None
-        if not flop and not (passed and _GOES_THROUGH.search(said.before)):
+        counted = _PARAMETERS.match(said.after) or _LABELLED.match(said.before)
+        passed = _GOES_THROUGH.search(said.before) is not None
+        count = said.unit.dimensions == lexicon.NONE and said.value >= _FEWEST_PARAMETERS and counted is not None
+        reckoned = said.before.rstrip().endswith(("=", "≈"))
+        if not (flop or count) or reckoned or _OF_A_PART.search(said.words):
             continue
-        if re.search(r"\b(?:not|if|would|only|memory|loaded|resident|stored|train\w*|backward)\b|n't", said.words):
-            continue
-        priced = priced_on(said.sentence.known.over(Known(device="h100-sxm-8")), 1)
-        if priced is None or priced[0].model.moe is None:
+        sentence = said.sentence
+        priced = priced_on(sentence.known.over(Known(device="h100-sxm-8")), 1)
+        if priced is None or (flop and priced[0].model.moe is None):
             continue
         total, active = (Fraction(priced[2].figures[name].value) for name in ("parameters", "active_parameters"))
-        each = 2 if flop else 1
-        if abs(said.value - total * each) <= total * each * ROUGHLY:
-            name = "flops_per_token" if flop else "active_parameters"
+        if flop or (passed and abs(said.value - total) <= total * ROUGHLY):
+            each = 2 if flop else 1
             told = f"{each} × {plain(active)}" if flop else plain(active)
             reading = Derivation("of the active parameters", active * each, f"{each} × active_parameters", told)
-            yield from said.claim(name, [reading], ROUGHLY, "all parameters taken for the active ones")
+            # Other work of a token is none of the parameters alone.
+            if abs(said.value - total * each) <= total * each * ROUGHLY:
+                name = "flops_per_token" if flop else "active_parameters"
+                yield from said.claim(name, [reading], ROUGHLY, "all parameters taken for the active ones")
+        elif sentence.own.model or (sentence.item and not any(map(_NAMED.search, (sentence.section or ("",))[:-1]))):
+            told_active = "activ" in said.before or (counted is not None and counted["active"])
+            names = ("active_parameters",) if told_active else ("parameters", "active_parameters")
+            values = {"parameters": total, "active_parameters": active}
+            readings = [Derivation(name, values[name], name, plain(values[name])) for name in names]
+            for claim in said.claim(names[0], readings, ROUGHLY):
+                rounded = abs(claim.derived.value - said.value) > said.number.half if claim.derived else False
+                yield replace(claim, verdict=Verdict.AMBIGUOUS) if rounded and not claim.verdict.wrong else claim
 
 
-_OF_PEAK: Final = re.compile(r"\s*(?:mfu\b|model flops|of (?:the |its |their )?(?:[a-z0-9]+ )?peak(?! bandwidth))")
-
-
-def _utilisation(figures: Sequence[Said], _: Sequence[Said]) -> JudgedClaims:
-    """``290,000 tokens/s would be 45% of the peak``: work of the tokens over the peak of the devices, in any format."""
-    rates = [one.value for one in figures if one.unit.dimensions == lexicon.PER_SECOND and "tokens" in one.number.nouns]
-    for said in figures:
-        if said.unit is not lexicon.PERCENT or not _OF_PEAK.match(said.after) or len(rates) != 1:
-            continue
-        priced = priced_on(said.sentence.known, 1)
-        if priced is None:
-            continue
-        work = 2 * Fraction(priced[2].figures["active_parameters"].value) * rates[0]
-        counts = {1, *said.sentence.whole.counts}
-        peaks = set(priced[0].hardware.device.peak.values())
-        readings = [
-            Derivation(f"{number} devices", work / peak / number, "2 × active_parameters × throughput ÷ peak",
-                       f"{plain(work)} ÷ ({number} × {plain(Fraction(peak))})")
-            for peak in sorted(peaks) for number in sorted(counts, reverse=True)
-        ]  # fmt: skip
-        yield from said.claim("model_flops_utilization", readings, _ESTIMATED)
-
-
-_ESTIMATED: Final = Fraction(1, 4)
-"""Share by which the work of a token differs with what is counted: attention, embeddings."""
+_FEWEST_PARAMETERS: Final = 10**6
 _KINDS: Final[tuple[tuple[re.Pattern[str], Callable[[Sequence[Said], Sequence[Said]], JudgedClaims]], ...]] = (
     (re.compile(r"expert", re.IGNORECASE), _experts),
     (re.compile(r"token", re.IGNORECASE), _cache),
     (re.compile(r"weights|checkpoint|parameters", re.IGNORECASE), _weights),
     (re.compile(r"flop|param", re.IGNORECASE), _work),
-    (re.compile(r"mfu|utili[sz]ation|peak", re.IGNORECASE), _utilisation),
 )
 
 

@@ -2,14 +2,15 @@
 
 Every figure of a passage has a type: bytes, seconds, dollars, tokens, requests, devices and their quotients. Where a
 sentence draws a conclusion and one product or quotient of the figures before it has the type of the conclusion, it must
-be its value, a count of devices or replicas told in the section aside.
+be its value, a count of devices or replicas told in the section aside. A price of tokens follows from the prices of an
+hour and the rates of its whole section.
 """
 
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import combinations, permutations
+from itertools import permutations
 from typing import Final
 
 from optimizer.audit import lexicon
@@ -37,7 +38,9 @@ _NOUNS: Final = (
     ("replica", re.compile(r"(?:replicas?|instances?|copies)")),
 )  # fmt: skip
 _COUNTS: Final = frozenset(["request", "device", "node", "replica"])
-_PERIOD: Final = re.compile(r"\s*(?:per|an?|each|every|/)\s*(second|minute|hour|day|month|year)\b", re.IGNORECASE)
+_PERIOD: Final = re.compile(
+    r"\s*(?:per|an?|each|every|/)\s*(?:[\w.-]+[ -]){0,2}?(second|minute|hour|day|month|year)\b", re.IGNORECASE
+)
 _MONTH: Final = Fraction(730 * 3600)
 """Seconds of a month as bills count it: a twelfth of 8,760 hours."""
 _PIECES: Final = "prompts?|contexts?|windows?|sequences?|conversations?|requests?"
@@ -48,26 +51,45 @@ _STEP: Final = re.compile(r"\b(?:tpot|itl|inter-token latency|time per output to
 _RATIO_OF: Final = re.compile(r"\bratio\s+(?:is|of|:)\s*(?:about\s+|roughly\s+)?$", re.IGNORECASE)
 _LIMITS: Final = frozenset(["deadline", "limit", "timeout", "target", "budget", "slo", "objective", "cap", "maximum"])
 _RENAMED: Final = re.compile(
-    r"\s*[A-Za-z/]{1,8}(?:\s+[A-Za-z-]+){0,3}\s*[,(]\s*(?:which\s+is|that\s+is|i,e,|or|=)\s+"
-    r"(?:about\s+|roughly\s+|around\s+)?[~≈]?",
+    r"[^\d.;,(]{0,40}[,(]\s*(?:which\s+is|that\s+is|i,e,|or|=)\s+(?:about\s+|roughly\s+|around\s+)?[~≈]?",
     re.IGNORECASE,
 )
 """Between a figure and the same in another unit."""
+_PER_MILLION: Final = re.compile(
+    r"\s*(?:usd|dollars?)?\s*(?:per|/|a|for (?:an?|one|each)?)\s*(?:1\s?)?(?:M|million|mtok)\b", re.IGNORECASE
+)
+_MILLION_BEFORE: Final = re.compile(r"\bmillion\s+(?:\w+\s+)?tokens?\s+(?:\w+\s+){0,3}[$€]?$", re.IGNORECASE)
+_TOKEN_PRICE: Final = (("dollar", 1), ("token", -1))
+_HOUR_PRICE: Final = (("dollar", 1), ("second", -1))
+_TOKEN_RATE: Final = (("second", -1), ("token", 1))
+_GROUP: Final = re.compile(
+    r"\b(?:replicas?|nodes?|servers?|instances?|clusters?|fleet|deployments?|pods?)\b", re.IGNORECASE
+)
+_PROMPTS: Final = re.compile(r"\b(?:input|prompt|prefill)\b", re.IGNORECASE)
+_OTHERS: Final = re.compile(
+    r"\b(?:vendors?|providers?|api|market|list price|competitors?|they|budget|target|limit|below|under|would|could"
+    r"|previous\w*|before|quoted?|says?|said|claims?|claimed|utili[sz]\w+|idle|loaded at|discount\w*|reserved|spot"
+    r"|blended|average)\b",
+    re.IGNORECASE,
+)
+"""Of a clause: its price is somebody else's, or further figures enter it."""
+_ANY_COUNT: Final = re.compile(rf"{COUNT}(?![\d.,]*\d)(?!\s?(?:tok|ms|GB))", re.IGNORECASE)
+_COMMA: Final = re.compile(r"[,;:]\s|\s[–—(]\s?")
 _ONE_USER: Final = re.compile(r"\b(?:users?|sequence|stream|request)\b", re.IGNORECASE)
 _CONCLUDES: Final = re.compile(
-    r"=|→|\b(?:i,e,|so|that\s+is|which\s+is|makes?|gives?|holds?|hold|takes?|in|within|needs?|requires?|costs?|sees?|fits?"
+    r"=|→|\b(?:i,e|so|that\s+is|which\s+is|makes?|gives?|holds?|hold|takes?|in|within|needs?|requires?|costs?|sees?|fits?"
     r"|enough\s+for|room\s+for|means?|comes?\s+to|yields?|lasts?|is|are|equals?)\b",
     re.IGNORECASE,
 )
 _TOTALS: Final = re.compile(
-    r"=|\b(?:i,e,|that\s+is|which\s+is|that\s+makes|makes|gives|costs?|comes?\s+to|add\s+up\s+to|adds\s+up\s+to|total\w*"
+    r"=|\b(?:i,e|that\s+is|which\s+is|that\s+makes|makes|gives|costs?|comes?\s+to|add\s+up\s+to|adds\s+up\s+to|total\w*"
     r"|altogether)\b",
     re.IGNORECASE,
 )
 _IN_ALL: Final = re.compile(r"[^\d.;,]{0,24}\b(?:in\s+total|in\s+all|altogether|overall)\b", re.IGNORECASE)
 _NEEDED: Final = re.compile(r"\b(?:needs?|requires?|takes?|must\s+have)\b", re.IGNORECASE)
 _MORE: Final = re.compile(
-    r"%|\b(?:utili[sz]\w+|efficien\w*|overlap\w*|peak|theoretical\w*|ideal\w*|speculat\w*|mtp|compress\w*|hit\s+rate|discount\w*"
+    r"%|\b(?:utili[sz]\w+|efficien\w*|overlap\w*|theoretical\w*|ideal\w*|speculat\w*|mtp|compress\w*|hit\s+rate|discount\w*"
     r"|overhead|plus|minus|spare|headroom|if|would|could|not|n't|never|instead|rather|before|used\s+to|claim\w*|said"
     r"|says|up\s+to|usable|free|left|remain\w*|about\s+half|half|twice|per\s+direction|each\s+way)\b",
     re.IGNORECASE,
@@ -78,6 +100,9 @@ _SLACK: Final = Fraction(12, 100)
 """Between binary and decimal prefixes lie 7.4%, and people round."""
 _MOST_FIGURES: Final = 5
 _MOST_DEVICES: Final = 1024
+_MOST_PRICES: Final = 64
+_CLAUSE: Final = 90
+"""Characters of a clause before and behind a price that tell whose it is."""
 _COUNT_OF: Final = re.compile(
     rf"({COUNT})(?:[ -]+[\w-]+){{0,2}}?[ -]+(?:GPUs?|devices?|cards?|nodes?|servers?|replicas?|instances?|stages?"
     rf"|ranks?|copies|requests|sequences|users|[A-Z]{{1,2}}\d{{2,3}}\w*)\b|\b[TPDEC]P[ =-]?(\d{{1,4}})\b"
@@ -87,9 +112,8 @@ _COUNT_OF: Final = re.compile(
 _WORD_COUNT: Final = re.compile(rf"\b(?!\d)({COUNT})\s+(?:[A-Za-z-]+\s+)??([A-Za-z]+)\b", re.IGNORECASE)
 _WITH: Final = re.compile(r"[^\d.;,]{0,40}?\b(?:at|of|with)\s+(?:[A-Za-z]+\s+){0,3}(?=\d)", re.IGNORECASE)
 """Between a conclusion and what it is reckoned from: ``128 sequences at the full 131,072-token window``."""
-_LEAVES: Final = re.compile(r"\bleav(?:ing|es)\b", re.IGNORECASE)
 _CLAUSE_END: Final = re.compile(r"[,;.]\s")
-_CLAUSES: Final = re.compile(r"[,;]\s|\b(?:although|but|while|whereas|though|and)\b", re.IGNORECASE)
+_CLAUSES: Final = re.compile(r"(?<!i,e)[,;]\s|\b(?:although|but|while|whereas|though|and)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +129,7 @@ class _Quantity:
     period: str
     bound: bool
     digits: Fraction
+    sentence: str
 
 
 def find_misreckoned(
@@ -116,6 +141,7 @@ def find_misreckoned(
     """
     written = by_segment(equations)
     sections: dict[tuple[str, ...], set[int]] = {}
+    prices: dict[tuple[str, ...], list[_Quantity]] = {}
     for segment in segments:
         found = sections.setdefault(segment.section, set())
         found |= {many for match in _counted(segment.text) if 1 < (many := count(match)) <= _MOST_DEVICES}
@@ -125,7 +151,8 @@ def find_misreckoned(
         if segment_role(segment) is not Role.CLAIMED:
             judged = (item for item in written.get(index, ()) if item.verdict is not Verdict.UNSUPPORTED)
             spans = [(item.start, item.end) for item in judged]
-            yield from _conclusions(segment, numbers_of(tokens[index]), sections[segment.section], spans)
+            priced = prices.setdefault(segment.section, [])
+            yield from _conclusions(segment, numbers_of(tokens[index]), sections[segment.section], spans, priced)
 
 
 def _counted(text: str) -> Iterator[str]:
@@ -135,29 +162,30 @@ def _counted(text: str) -> Iterator[str]:
 
 
 def _conclusions(
-    segment: Segment, numbers: Sequence[Number], counts: set[int], spans: Sequence[tuple[int, int]]
-) -> Iterator[Contradiction]:
+    segment: Segment, numbers: Sequence[Number], counts: set[int], spans: Sequence[tuple[int, int]],
+    prices: list[_Quantity],
+) -> Iterator[Contradiction]:  # fmt: skip
     text = without_full_stops(segment.text)
     starts = [0, *(match.end() for match in _SENTENCES.finditer(text))]
     before: list[_Quantity] = []
     for start, end in zip(starts, [*starts[1:], len(text)], strict=True):
         inside = [number for number in numbers if start <= number.start < end]
         own: list[_Quantity] = []
+        sentence = text[start:end]
         for number in inside:
-            item = _quantity(segment, text, number, start, own)
+            item = _quantity(segment, text, number, start, sentence, own)
             own += [item] if item is not None else []
         whole = len(own) == len(inside) <= _MOST_FIGURES and outside_quotation(text[:start])
         concluded = own[-1:] if inside and own and own[-1].start == inside[-1].start else []
         own = sorted([*own, *_worded(segment, text, start, end)], key=lambda item: item.start)
-        left = _left_over(text, own) if whole and not spans else None
-        if left is not None:
-            yield left
+        prices += [item for item in own if item.type in {_HOUR_PRICE, _TOKEN_RATE}]
+        yield from (made for item in own if (made := _mispriced(text, item, prices, counts)) is not None)
         for at, result in enumerate(own) if whole else ():
             behind = own[at + 1 : at + 2] if _WITH.match(text, result.end) else []
             stop = _CLAUSE_END.search(text, (behind or [result])[-1].end, end)
             written = any(first <= result.start < last for first, last in spans)
             more = _MORE.search(text, start, stop.start() if stop else end)
-            if written or (more and result.type):
+            if written or result.type == _TOKEN_PRICE or (more and result.type):
                 continue
             pools = (own[:at], [*before, *own[:at]] if len(own) < _MOST_FIGURES - 1 else [])
             made = next((made for pool in pools if (made := _refuted(text, pool, behind, result, counts))), None)
@@ -167,7 +195,9 @@ def _conclusions(
         before = concluded if _MORE.search(text, start, end) is None else []
 
 
-def _quantity(segment: Segment, text: str, number: Number, start: int, own: Sequence[_Quantity]) -> _Quantity | None:
+def _quantity(
+    segment: Segment, text: str, number: Number, start: int, sentence: str, own: Sequence[_Quantity]
+) -> _Quantity | None:
     """A figure with its type; None where it has none that can be told."""
     kinds: dict[str, int] = {name: power for name, power in zip(_BASE, number.unit.dimensions, strict=True) if power}
     value = number.value
@@ -180,19 +210,30 @@ def _quantity(segment: Segment, text: str, number: Number, start: int, own: Sequ
         if divisor:
             kinds[divisor] = kinds.get(divisor, 0) - 1
     behind = text[number.end : number.end + 40]
-    period = _PERIOD.match(behind) or (_PERIOD.match(f" per {number.per[0]}") if number.per else None)
+    lead = text[max(start, number.start - _CLAUSE) : number.start]
+    period = _PERIOD.match(behind) or _PERIOD.match(text, number.number_end)
+    period = period or (_PERIOD.match(f" per {number.per[0]}") if number.per else None)
     if period and "second" not in kinds:
         seconds = _MONTH if period[1].lower() == "month" else lexicon.TIMES[period[1].lower()].scale
         kinds["second"], value = -1, value / seconds
-    if kinds == {"token": 1} and (_WINDOW.match(behind) or _OF_EACH.search(text[start : number.start])):
+    if kinds == {"token": 1} and (_WINDOW.match(behind) or _OF_EACH.search(lead)):
         kinds["request"] = -1
+    if not {"rps", "qps"}.isdisjoint(number.nouns):
+        kinds = {"request": 1, "second": -1}
+    if number.unit.name.startswith("$/M"):
+        kinds = {"dollar": 1, "token": -1}
+    elif kinds == {"dollar": 1} and (
+        _PER_MILLION.match(text, number.number_end)
+        or _MILLION_BEFORE.search(text, max(start, number.start - _CLAUSE), number.start)
+    ):
+        kinds, value = {"dollar": 1, "token": -1}, value / 10**6
     if kinds == {} and "context" in number.nouns:
         kinds = {"token": 1, "request": -1}
     if _EACH.match(behind) and own and len(own[-1].type) == 1 and own[-1].type[0][0] not in kinds:
         kinds[own[-1].type[0][0]] = -1
-    if kinds == {"second": 1} and _STEP.search(text[start : number.start]):
+    if kinds == {"second": 1} and _STEP.search(lead):
         kinds["token"] = -1
-    ratio = not kinds and number.unit is lexicon.ONE and _RATIO_OF.search(text[start : number.start])
+    ratio = not kinds and number.unit is lexicon.ONE and _RATIO_OF.search(lead)
     if (
         (not kinds and not ratio)
         or number.unit is lexicon.PERCENT
@@ -204,8 +245,9 @@ def _quantity(segment: Segment, text: str, number: Number, start: int, own: Sequ
     told = " ".join(segment.text[number.start : number.end].split())
     said = period[1].lower() if period else number.unit.name.rpartition("/")[2]
     return _Quantity(
-        value, _type(kinds), number.start, number.number_end, place.line, told, said, number.bound, number.digits
-    )
+        value, _type(kinds), number.start, number.number_end, place.line, told, said, number.bound, number.digits,
+        sentence,
+    )  # fmt: skip
 
 
 def _worded(segment: Segment, text: str, start: int, end: int) -> Iterator[_Quantity]:
@@ -216,8 +258,9 @@ def _worded(segment: Segment, text: str, start: int, end: int) -> Iterator[_Quan
             line = segment.place(match.start()).line
             value = Fraction(count(match[1]))
             yield _Quantity(
-                value, ((kind, 1),), match.start(), match.end(), line, match[0], period="", bound=False, digits=value
-            )
+                value, ((kind, 1),), match.start(), match.end(), line, match[0], period="", bound=False, digits=value,
+                sentence="",
+            )  # fmt: skip
 
 
 def _noun(word: str) -> str:
@@ -294,26 +337,29 @@ def _told(
     return Contradiction(lines, "reckoning", (result.value, value), told)
 
 
-def _left_over(text: str, own: Sequence[_Quantity]) -> Contradiction | None:
-    """``Of 80 GB, 45 GB hold weights and 10 GB are overhead, leaving 25 GB``: the whole less some of the parts."""
-    for at, result in enumerate(own):
-        parts = own[:at]
-        if len(parts) < 2 or not _LEAVES.search(text, parts[-1].end, result.start) or result.bound:
-            continue
-        if any(item.bound for item in parts) or any(_bare(item) != (("byte", 1),) for item in (*parts, result)):
-            return None
-        whole = max(item.value for item in parts)
-        rest = [item.value for item in parts if item.value < whole]
-        sums = [
-            sum(taken, rest[-1]) for many in range(len(rest)) for taken in combinations(rest[:-1], many)
-        ]  # what was named last is taken off
-        if not sums or any(abs(whole - taken - result.value) <= whole * _SLACK / 3 for taken in sums):
-            return None
-        left = whole - max(sums)
-        told = f"{' less '.join(item.text for item in parts)} is {plain(left / result.value * result.digits)}"
-        lines = tuple(sorted({item.line for item in own[: at + 1]}))
-        return Contradiction(lines, "reckoning", (result.value, left), f"{told} in the unit of {result.text!r}")
-    return None
+def _mispriced(text: str, result: _Quantity, beside: Sequence[_Quantity], counts: set[int]) -> Contradiction | None:
+    """A price of tokens that no price of an hour and no rate of its section give."""
+    if result.type != _TOKEN_PRICE:
+        return None
+    before, behind = text[max(0, result.start - _CLAUSE) : result.start], text[result.end : result.end + _CLAUSE]
+    words = _COMMA.split(before)[-1] + _COMMA.split(behind)[0]
+    if _OTHERS.search(words) or not outside_quotation(text[: result.start]):
+        return None
+    prices = [item for item in beside if item.type == _HOUR_PRICE]
+    rates = [item for item in beside if item.type == _TOKEN_RATE and not _PROMPTS.search(item.text)]
+    if len(prices) * len(rates) > _MOST_PRICES:
+        return None
+    # The price of a group beside that of one of its devices is that of a rate which is said of groups.
+    groups = [one for one in prices for other in prices if (many := one.value / other.value) > 1 == many.denominator]
+    ways = []
+    for rate in reversed(rates):
+        told = _GROUP.search(rate.sentence) is not None
+        for price in (groups if told else []) or prices:
+            near = {count(match[0]) for match in _ANY_COUNT.finditer(f"{price.sentence} {rate.sentence}")}
+            factors = counts | near if not (told and groups) else ()
+            ways += [(price.value / rate.value * many, f"{price.text} / {rate.text}") for many in (1, *factors)]
+            ways += [(price.value / rate.value / many, f"{price.text} / {rate.text}") for many in factors]
+    return _told(ways, [], result, set())
 
 
 def _fits(wanted: Type, found: set[Type]) -> bool:

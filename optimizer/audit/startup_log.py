@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Final
 
-from optimizer.audit.deployment import Known, Sentence, load_hardware, size
+from optimizer.audit.deployment import Sentence, load_hardware, size
 from optimizer.audit.facts import Derivation, JudgedClaim
 from optimizer.audit.known_figures import JudgedClaims, claim_at, priced_on, share_of_weights, verdict_of
 from optimizer.audit.launched import Launched, of_log
 from optimizer.audit.lexicon import ONE, UNITS, Unit
 from optimizer.audit.verdict import Verdict, plain
 from optimizer.domain.problem import Problem
-from optimizer.figures.room import room_of
-from optimizer.figures.serving import even_cuts
 
 _LOGGED: Final = Fraction(1, 20)
 """Share by which an engine's pages and groups may differ from bytes over bytes a token."""
@@ -27,7 +25,6 @@ _CACHED: Final = re.compile(
     r"GPU KV cache size: ([\d,]+) tokens|max_total_num_tokens=(\d+)|KV Cache is allocated\. #tokens: (\d+)",
     re.IGNORECASE,
 )
-_GROUPS: Final = "blocks of every group"
 _CONCURRENT: Final = re.compile(r"Maximum concurrency for ([\d,]+) tokens per request: (\d+(?:\.\d+)?)x", re.IGNORECASE)
 
 
@@ -50,31 +47,6 @@ def _of_launch(
         return None
     verdict, readings, note = of_log(judged)
     return claim_at(sentence, match, name, value, unit, verdict, readings, note or "of the command before it")
-
-
-def _by_groups(known: Known, tp: int, room: Fraction, length: int) -> Iterator[Derivation]:
-    """Sequences of so many tokens that the cache of a model with several kinds of layers holds.
-
-    Each group takes the blocks that a sequence needs in it (vllm v1/core/kv_cache_utils.py
-    get_max_concurrency_for_kv_cache_config): in windows those of the largest steps in flight too, which no line says,
-    so that it is derived with the engine's own steps and with the smallest.
-    """
-    priced = priced_on(known, tp)
-    if priced is None or not _hybrid(priced[0]):
-        return
-    problem, layout, _ = priced
-    limits = problem.limits.model_copy(update={"kv_cache_memory": int(room)})
-    own = {} if known.cache != "fp8" else {"precision": problem.model.precision.model_copy(update={"kv_cache": "fp8"})}
-    for step in (None, 1):
-        work = problem.workload.model_copy(update={"max_model_len": length, "max_num_batched_tokens": step})
-        asked = problem.changed(
-            engine_name="vllm", workload=work, limits=limits, model=problem.model.model_copy(update=own)
-        )
-        found = room_of(asked, layout.shape, even_cuts(problem.model.layer_count, layout.pp))
-        yield Derivation(
-            _GROUPS, found.concurrency, "room ÷ blocks of one sequence in every group of layers",
-            f"{plain(room)} ÷ {plain(Fraction(found.request_bytes))}",
-        )  # fmt: skip
 
 
 def _hybrid(problem: Problem) -> bool:
@@ -128,10 +100,9 @@ def judge_log(found: Sequence[Sentence], launches: Sequence[Launched] = ()) -> J
             length, times = int(match[1].replace(",", "")), Fraction(match[2])
             readings = [Derivation("tokens over the length", cached / length, "kv_cache_tokens ÷ max_model_len",
                                    f"{plain(cached)} ÷ {match[1]}")]  # fmt: skip
-            if tp and room:
-                readings.extend(_by_groups(known, tp, room, length))
-            readings.sort(key=lambda one: abs(one.value - times))
-            near = any(abs(one.value - times) <= max(one.value * _LOGGED, Fraction(1, 100)) for one in readings)
-            groups = [one.value for one in readings if one.reading == _GROUPS]
-            near |= bool(groups) and min(groups) <= times <= max(groups)
-            yield claim_at(sentence, match, "max_concurrency", times, ONE, verdict_of(right=near), readings)
+            near = abs(cached / length - times) <= max(times * _LOGGED, Fraction(1, 100))
+            priced = priced_on(known, tp or 1)
+            # Where layers keep their cache in several ways, a sequence takes blocks of each that no line tells.
+            open_one = not near and priced is not None and _hybrid(priced[0])
+            verdict = Verdict.UNSUPPORTED if open_one else verdict_of(right=near)
+            yield claim_at(sentence, match, "max_concurrency", times, ONE, verdict, readings)
