@@ -67,7 +67,7 @@ def stage_traffic(problem: Problem, evaluation: Evaluation, imbalance: Imbalance
     step = mean_step(evaluation.steps)
     known: dict[tuple[str, Fraction | None], list[Message]] = {}
     names = model.layer_names
-    found: list[Traffic] = []
+    stages: list[Traffic] = []
     first = 0
     for layers in evaluation.cuts:
         total: Traffic = {}
@@ -83,13 +83,13 @@ def stage_traffic(problem: Problem, evaluation: Evaluation, imbalance: Imbalance
         send = pipeline_message(problem, shape, sizes)
         if send is not None:
             _add(total, (send,), step)
-        found.append(total)
+        stages.append(total)
         first += layers
     drafted = problem.workload.mtp_tokens
     if drafted and model.mtp is not None and step.seqs:
         messages = layer_messages(model.blocks[model.mtp.block], problem, shape, sizes)
-        _add(found[-1], messages, MeanStep(step.seqs, Fraction(0), step.seqs), drafted)
-    return tuple(found)
+        _add(stages[-1], messages, MeanStep(step.seqs, Fraction(0), step.seqs), drafted)
+    return tuple(stages)
 
 
 def tier_bandwidth(evaluation: Evaluation, traffic: Iterable[Traffic], tier: int) -> Fraction:

@@ -71,15 +71,15 @@ def _mean(problem: Problem, evaluation: Evaluation, *, compute: bool) -> tuple[F
 
 def demand(problem: Problem, evaluation: Evaluation) -> Demand:
     """Time that each resource alone needs, at the layout, batch and chunk of `evaluation`."""
-    found = {
+    busy = {
         COMPUTE: _mean(problem, evaluation, compute=True),
         HBM: _mean(problem, evaluation, compute=False),
     }
     traffic = stage_traffic(problem, evaluation)
     for number, tier in enumerate(problem.hardware.tiers):
         sent = (sum((size for (_, at), size in stage.items() if at == number), Fraction(0)) for stage in traffic)
-        found[link(tier.name)] = tuple(size * TICKS_PER_SECOND / tier.bandwidth for size in sent)
-    return Demand(found)
+        busy[link(tier.name)] = tuple(size * TICKS_PER_SECOND / tier.bandwidth for size in sent)
+    return Demand(busy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,7 @@ def throughput_bounds(problem: Problem, layout: Layout) -> tuple[Bound, ...]:
     Batch-1 decode, decode at the layout's batch and at the largest possible one count output tokens; prefill counts
     prompt tokens. Cycles are those of the busiest resource alone.
     """
-    found = []
+    bounds = []
     batches = {
         "decode, one sequence a rank": 1,
         DECODE_AT_BATCH: layout.batch,
@@ -160,7 +160,7 @@ def throughput_bounds(problem: Problem, layout: Layout) -> tuple[Bound, ...]:
             _, resource, seconds = _busiest(decode, at)
             gain = decode.workload.tokens_per_step
             value = batch * layout.dp * gain / (layout.pp * seconds) if seconds else FREE
-            found.append(
+            bounds.append(
                 Bound(
                     reading,
                     value,
@@ -175,7 +175,7 @@ def throughput_bounds(problem: Problem, layout: Layout) -> tuple[Bound, ...]:
     evaluation, resource, seconds = _busiest(prefill, at)
     taken = at.batch * prefill.workload.tokens_of_request * layout.dp
     value = taken / (evaluation.steps.pieces * layout.pp * seconds) if seconds else FREE
-    found.append(
+    bounds.append(
         Bound(
             "prefill",
             value,
@@ -184,28 +184,28 @@ def throughput_bounds(problem: Problem, layout: Layout) -> tuple[Bound, ...]:
             f"{taken:,} ÷ ({layout.pp} · {float(seconds) * 1e3:.4g} ms)",
         )
     )
-    return tuple(found)
+    return tuple(bounds)
 
 
 def _lone(kind: LayerCost, dp: int, *, reads: bool) -> LayerCost:
     """A layer whose experts serve one attention rank while the others bring nothing."""
-    own = kind.experts
-    if own is None:
+    experts = kind.experts
+    if experts is None:
         return kind
-    shared = dp // own.ranks
-    flop, unit, io = (-(-size // shared) for size in (own.flop, own.unit if reads else 0, own.io))
-    return replace(kind, experts=replace(own, flop=flop, unit=unit, io=io, ranks=1, copies=own.copies * shared))
+    shared = dp // experts.ranks
+    flop, unit, io = (-(-size // shared) for size in (experts.flop, experts.unit if reads else 0, experts.io))
+    return replace(kind, experts=replace(experts, flop=flop, unit=unit, io=io, ranks=1, copies=experts.copies * shared))
 
 
 def _lone_seconds(problem: Problem, layout: Layout, step: Step, *, reads: bool) -> dict[str, Fraction]:
     """Seconds that compute and memory bandwidth need for one rank's step through all layers."""
     shape = _fewest_slots(problem, layout).shape
-    found = {}
+    seconds = {}
     for name, compute in ((COMPUTE, True), (HBM, False)):
         costs = _balanced(problem, shape, compute=compute)
         lone = replace(costs, kinds=tuple(_lone(kind, shape.dp, reads=reads) for kind in costs.kinds))
-        found[name] = Fraction(lone.stack(step), TICKS_PER_SECOND)
-    return found
+        seconds[name] = Fraction(lone.stack(step), TICKS_PER_SECOND)
+    return seconds
 
 
 def _longest(times: dict[str, Fraction]) -> tuple[str, Fraction]:

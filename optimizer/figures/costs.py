@@ -71,12 +71,12 @@ class Costs:
 
     def stages(self, step: Step, cuts: Sequence[int]) -> list[int]:
         """Ticks of each stage; `cuts` are the layer counts of the stages, in order."""
-        prefix, first, found = self.prefix(step), 0, []
+        prefix, first, times = self.prefix(step), 0, []
         for layers in cuts:
-            found.append(prefix[first + layers] - prefix[first] + self.send(step))
+            times.append(prefix[first + layers] - prefix[first] + self.send(step))
             first += layers
-        found[-1] += self.tail(step)
-        return found
+        times[-1] += self.tail(step)
+        return times
 
 
 Order = tuple[tuple[tuple[str, Fraction | None], ...], tuple[int, ...], tuple[int, ...]]
@@ -113,22 +113,22 @@ class CostBook:
                 tiers.setdefault(outermost_tier(self.layers.sizes, shape.stage_devices * pp), pp)
             self._depths[name] = tuple(tiers.values())
         first, *others = self._depths[name]
-        found = self.costs(replace(shape, pp=first), skew)
-        kinds = found.kinds
+        least = self.costs(replace(shape, pp=first), skew)
+        kinds = least.kinds
         for pp in others:
             deeper = self._kinds(replace(shape, pp=pp), skew)
             kinds = tuple(
                 replace(
-                    own,
-                    per_token=min(own.per_token, other.per_token),
-                    per_prompt=min(own.per_prompt, other.per_prompt),
-                    per_seq=min(own.per_seq, other.per_seq),
-                    fixed=min(own.fixed, other.fixed),
-                    exchange=own.exchange and other.exchange and own.exchange.least(other.exchange),
+                    kind,
+                    per_token=min(kind.per_token, other.per_token),
+                    per_prompt=min(kind.per_prompt, other.per_prompt),
+                    per_seq=min(kind.per_seq, other.per_seq),
+                    fixed=min(kind.fixed, other.fixed),
+                    exchange=kind.exchange and other.exchange and kind.exchange.least(other.exchange),
                 )
-                for own, other in zip(kinds, deeper, strict=True)
+                for kind, other in zip(kinds, deeper, strict=True)
             )
-        return replace(found, kinds=kinds, draft=None, send_fixed=0, send_each=0)
+        return replace(least, kinds=kinds, draft=None, send_fixed=0, send_each=0)
 
     def _kinds(self, shape: Shape, imbalance: Imbalance) -> tuple[LayerCost, ...]:
         """Distinct layers in the order of their first appearance."""

@@ -80,25 +80,27 @@ def figures_json(
     figures
         What `derive` gave, where the caller has it already.
     """
-    found = derive(problem, layout, evaluation) if figures is None else figures
+    derived = derive(problem, layout, evaluation) if figures is None else figures
     result: dict[str, Any] = {
-        name: plain(found[name].value) if name in found else None for name in _TOP if name in found or name in _ALWAYS
+        name: plain(derived[name].value) if name in derived else None
+        for name in _TOP
+        if name in derived or name in _ALWAYS
     }
-    result |= {own.name: plain(own.value) for own in problem.workload.figures(evaluation) if own.told}
+    result |= {figure.name: plain(figure.value) for figure in problem.workload.figures(evaluation) if figure.told}
     result["engines"] = engines_that_run(problem, evaluation)
-    result["memory"] = {part: plain(found[part].value) for part in PARTS}
+    result["memory"] = {part: plain(derived[part].value) for part in PARTS}
     result["traffic"] = {
-        f"{axis}_bytes": ceil_fraction(Fraction(found[f"{axis}_bytes"].value)) for axis in serving.AXES
+        f"{axis}_bytes": ceil_fraction(Fraction(derived[f"{axis}_bytes"].value)) for axis in serving.AXES
     }
     tiers = [tier.name for tier in problem.hardware.tiers]
-    result["traffic"]["tiers"] = {name: {"bytes_per_s": plain(found[f"{name}_bytes_per_s"].value)} for name in tiers}
+    result["traffic"]["tiers"] = {name: {"bytes_per_s": plain(derived[f"{name}_bytes_per_s"].value)} for name in tiers}
     result["utilization"] = {
-        "memory": plain(found["memory_utilization"].value),
-        "compute": plain(found["compute_utilization"].value),
-        "hbm_bandwidth": plain(found["hbm_utilization"].value),
-        "links": {name: plain(found[f"{name}_utilization"].value) for name in tiers},
+        "memory": plain(derived["memory_utilization"].value),
+        "compute": plain(derived["compute_utilization"].value),
+        "hbm_bandwidth": plain(derived["hbm_utilization"].value),
+        "links": {name: plain(derived[f"{name}_utilization"].value) for name in tiers},
     }
     result["bounds"] = {
-        name: plain(bound) for name in _TOP if name in found and (bound := found[name].bound) is not None
+        name: plain(bound) for name in _TOP if name in derived and (bound := derived[name].bound) is not None
     }
     return result

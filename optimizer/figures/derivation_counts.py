@@ -96,8 +96,8 @@ def experts(sheet: Sheet, problem: Problem, evaluation: Evaluation) -> None:
     fullest = max(range(len(evaluation.memory)), key=lambda stage: evaluation.memory[stage].total_bytes)
     first = sum(evaluation.cuts[:fullest])
     names = problem.model.layer_names[first : first + evaluation.cuts[fullest]]
-    found = [m for name in names if (m := problem.model.blocks[name].moe) is not None]
-    instances, most = sum(shape.local_experts(m.experts) for m in found), len(found)
+    moes = [m for name in names if (m := problem.model.blocks[name].moe) is not None]
+    instances, most = sum(shape.local_experts(m.experts) for m in moes), len(moes)
     sheet.count(
         "expert_instances",
         instances,

@@ -218,8 +218,8 @@ def rates(sheet: Sheet, problem: Problem, found: Evaluation, ideal: Evaluation) 
         inputs={"throughput": found.throughput, "devices": found.devices},
         bound=ideal.throughput_per_device,
     )
-    for own in work.figures(found):
-        sheet.put(own.name, own.value, own.dimension, own.formula, own.substituted)
+    for figure in work.figures(found):
+        sheet.put(figure.name, figure.value, figure.dimension, figure.formula, figure.substituted)
     wanted = work.request_rate if work.request_rate is not None else found.request_capacity
     latency = Fraction(sheet["latency_s"].value)
     name = "request rate" if work.request_rate is not None else "request capacity"
@@ -274,8 +274,8 @@ def traffic(sheet: Sheet, problem: Problem, found: Evaluation) -> None:
     stages = stage_traffic(problem, found)
     tiers = problem.hardware.tiers
     for axis in AXES:
-        most = max(stages, key=lambda stage: sum(size for (own, _), size in stage.items() if own == axis))
-        terms = {tiers[tier].name: size for (own, tier), size in most.items() if own == axis}
+        most = max(stages, key=lambda stage: sum(size for (of_axis, _), size in stage.items() if of_axis == axis))
+        terms = {tiers[tier].name: size for (of_axis, tier), size in most.items() if of_axis == axis}
         sheet.put(
             f"{axis}_bytes",
             sum(terms.values(), Fraction(0)),

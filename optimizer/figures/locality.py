@@ -59,12 +59,12 @@ def nodes_visited(groups: Iterable[Group], devices: Devices, experts: int, node_
         Placement of one layer, its experts, and the devices of a node; the last node may have fewer.
     """
     masks = node_masks(devices, experts, node_size)
-    found: dict[tuple[int, ...], int] = {}
+    cases: dict[tuple[int, ...], int] = {}
     total = 0
     for count, *chosen in groups:
         held = tuple(masks[expert] for expert in chosen)
-        nodes = found.get(held)
+        nodes = cases.get(held)
         if nodes is None:
-            nodes = found[held] = fewest_nodes(held)
+            nodes = cases[held] = fewest_nodes(held)
         total += count * nodes
     return total

@@ -89,27 +89,27 @@ class ParameterTable:
 
 
 def _count(tensors: Iterable[Tensor]) -> dict[str, int]:
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for tensor in tensors:
         name = "buffers" if tensor.buffer else _COMPONENT.get(tensor.role, "vision")
-        found[name] = found.get(name, 0) + tensor.elements
-    return found
+        counts[name] = counts.get(name, 0) + tensor.elements
+    return counts
 
 
 def parameter_table(model: ModelSpec) -> ParameterTable:
     """Count the parameters of `model`."""
-    found = _count((*model.input_tensors(), *model.output_tensors()))
+    counts = _count((*model.input_tensors(), *model.output_tensors()))
     active_experts = 0
     for name in model.blocks:
         layers = model.layer_names.count(name)
         block = model.blocks[name]
         for component, elements in _count(block.tensors(model.hidden_size)).items():
-            found[component] = found.get(component, 0) + elements * layers
+            counts[component] = counts.get(component, 0) + elements * layers
             if component == "experts" and block.moe is not None:
                 # Experts are alike, so the quotient is whole.
                 active_experts += elements // block.moe.experts * block.moe.top_k * layers
-    buffers, vision = found.pop("buffers", 0), found.pop("vision", 0)
-    components = Components(**found)
+    buffers, vision = counts.pop("buffers", 0), counts.pop("vision", 0)
+    components = Components(**counts)
     active = components.total - components.experts + active_experts
     mtp = _count(model.mtp_tensors())
     copies = 0

@@ -83,11 +83,11 @@ def probe(tracks: Sequence[Track], bound: int, stages: int, start: int = 0) -> t
         if at == layers:
             break
         other = min((t.reach(at, t.limit, layers) for t in tracks[1:] if t.limit is not None), default=layers)
-        own = tracks[0].reach(at, bound, layers)
-        stop = min(own, other)
-        if own < other:
+        reached = tracks[0].reach(at, bound, layers)
+        stop = min(reached, other)
+        if reached < other:
             # the next stop that the other tracks allow; the last layer counts with what the last stage adds
-            cost = tracks[0].stage(at, own + 1, layers)
+            cost = tracks[0].stage(at, reached + 1, layers)
             refused = cost if refused is None else min(refused, cost)
         if stop == at:
             return None, refused

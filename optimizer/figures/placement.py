@@ -131,51 +131,51 @@ def violations(
     empty_slots
         So many devices, the last ones, have one slot less.
     """
-    found: list[str] = []
+    broken: list[str] = []
     tag = f"({Family.PLACEMENT})"
     if len(devices) != device_count:
-        found.append(f"{tag} {len(devices)} devices listed, {device_count} expected")
+        broken.append(f"{tag} {len(devices)} devices listed, {device_count} expected")
     holders: dict[int, list[int]] = {}
     for device, held in enumerate(devices):
         room = slots_per_device - (device >= device_count - empty_slots)
         if len(held) != room:
-            found.append(f"{tag} device {device} fills {len(held)} of {room} slots")
+            broken.append(f"{tag} device {device} fills {len(held)} of {room} slots")
         for expert, times in Counter(held).items():
             if not 0 <= expert < experts:
-                found.append(f"{tag} device {device} holds expert {expert}, but there are experts 0..{experts - 1}")
+                broken.append(f"{tag} device {device} holds expert {expert}, but there are experts 0..{experts - 1}")
                 continue
             if times > 1:
-                found.append(f"{tag} device {device} holds expert {expert} {times} times")
+                broken.append(f"{tag} device {device} holds expert {expert} {times} times")
             holders.setdefault(expert, []).append(device)
     missing = [expert for expert in range(experts) if expert not in holders]
     if missing:
-        found.append(
+        broken.append(
             f"{tag} no device holds expert {missing[0]}" + f" (and {len(missing) - 1} more)" * (len(missing) > 1)
         )
     if node_size is not None and groups is not None:
-        found += _group_violations(holders, experts // groups, groups, device_count // node_size, node_size)
-    return found
+        broken += _group_violations(holders, experts // groups, groups, device_count // node_size, node_size)
+    return broken
 
 
 def _group_violations(
     holders: dict[int, list[int]], group_size: int, groups: int, nodes: int, node_size: int
 ) -> list[str]:
-    found: list[str] = []
+    broken: list[str] = []
     homes: dict[int, tuple[int, int]] = {}
     for expert in sorted(holders):
         for device in holders[expert]:
             node, group = device // node_size, expert // group_size
             first_node, first_expert = homes.setdefault(group, (node, expert))
             if first_node != node:
-                found.append(
+                broken.append(
                     f"({Family.PLACEMENT}) group {group} is on node {first_node} (expert {first_expert})"
                     f" and node {node} (expert {expert})"
                 )
                 break
     for node, held in sorted(Counter(node for node, _ in homes.values()).items()):
         if held * nodes > groups:
-            found.append(f"({Family.PLACEMENT}) node {node} holds {held} groups, {groups // nodes} expected")
-    return found
+            broken.append(f"({Family.PLACEMENT}) node {node} holds {held} groups, {groups // nodes} expected")
+    return broken
 
 
 def moves(before: Devices, after: Devices) -> int:

@@ -126,25 +126,25 @@ class Rates:
 
 def effective_rates(hardware: HardwareSpec) -> Rates:
     """Rated peaks times the efficiencies of the hardware's table."""
-    own, device, experts = hardware.efficiency, hardware.device, hardware.efficiency.experts
+    efficiency, device, experts = hardware.efficiency, hardware.device, hardware.efficiency.experts
 
     def achieved(shares: dict[ComputeName, Measured]) -> dict[str, Fraction]:
-        found: dict[str, Fraction] = {}
+        by_format: dict[str, Fraction] = {}
         for name, fallback in _FALLBACK.items():
             used = name if name in device.peak else fallback
-            found[name] = device.peak[used] * shares[used if used in shares else "bf16"].value
-        return found
+            by_format[name] = device.peak[used] * shares[used if used in shares else "bf16"].value
+        return by_format
 
-    compute = achieved(own.compute)
+    compute = achieved(efficiency.compute)
     return Rates(
         compute=compute,
-        attention_compute=device.peak["bf16"] * own.attention_compute.value,
-        hbm=device.bandwidth * own.hbm.value,
-        attention_hbm=device.bandwidth * own.attention_hbm.value,
+        attention_compute=device.peak["bf16"] * efficiency.attention_compute.value,
+        hbm=device.bandwidth * efficiency.hbm.value,
+        attention_hbm=device.bandwidth * efficiency.attention_hbm.value,
         links=tuple(t.bandwidth * t.efficiency.value / t.oversubscription for t in hardware.tiers),
         latencies=tuple(Fraction(t.latency.value) for t in hardware.tiers),
-        launch=Fraction(own.launch.value),
-        hbm_4bit=device.bandwidth * (own.hbm_4bit or own.hbm).value,
+        launch=Fraction(efficiency.launch.value),
+        hbm_4bit=device.bandwidth * (efficiency.hbm_4bit or efficiency.hbm).value,
         expert_compute=compute if experts is None else achieved(experts.compute),
         expert_passes=Fraction(1) if experts is None else experts.passes.value,
         hidden_activations=False,

@@ -116,13 +116,13 @@ def _largest(draws: int, chance: int, ranks: int) -> int:
 
 def _power(base: int, exponent: int) -> int:
     """A probability to a whole power, in fixed point."""
-    found = 1 << _GUARD
+    power = 1 << _GUARD
     while exponent:
         if exponent & 1:
-            found = found * base >> _GUARD
+            power = power * base >> _GUARD
         base = base * base >> _GUARD
         exponent >>= 1
-    return found
+    return power
 
 
 def _scaled(value: int, units: int) -> int:

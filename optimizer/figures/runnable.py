@@ -18,7 +18,7 @@ def engines_that_run(problem: Problem, evaluation: Evaluation) -> list[str]:
 def lacking_bytes(problem: Problem, evaluation: Evaluation) -> dict[str, int]:
     """Bytes of a device that each engine lacks for a layout whose degrees it accepts; 0 or less where it runs it."""
     own = problem.engine
-    found = {}
+    lacking = {}
     for engine in own.members or (own,):
         name = engine.name if own.members else problem.engine_name
         asked = problem.changed(engine_name=name)
@@ -27,5 +27,5 @@ def lacking_bytes(problem: Problem, evaluation: Evaluation) -> dict[str, int]:
         stages = build_memory(asked, evaluation.shape).stages(
             evaluation.steps.largest, evaluation.layout.batch, evaluation.cuts
         )
-        found[name] = max(stage.total_bytes for stage in stages) - asked.capacity_bytes
-    return found
+        lacking[name] = max(stage.total_bytes for stage in stages) - asked.capacity_bytes
+    return lacking

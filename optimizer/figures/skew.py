@@ -61,11 +61,11 @@ class Skews:
             return None
         mesh = (shape.ep, shape.redundant)
         if mesh not in self._layers:
-            own = self.placed.get(mesh) or self._bounds(mesh)
-            found = [Fraction(1)] * self.problem.model.layer_count
-            for layer, value in zip(self._moe_layers, own, strict=True):
-                found[layer] = Fraction(value)
-            self._layers[mesh] = tuple(found)
+            placed = self.placed.get(mesh) or self._bounds(mesh)
+            hottest = [Fraction(1)] * self.problem.model.layer_count
+            for layer, value in zip(self._moe_layers, placed, strict=True):
+                hottest[layer] = Fraction(value)
+            self._layers[mesh] = tuple(hottest)
         return self._layers[mesh]
 
     def mean(self, shape: Shape) -> tuple[Fraction, ...] | None:
@@ -87,7 +87,7 @@ class Skews:
 
     def _bounds(self, mesh: Mesh) -> tuple[Fraction, ...]:
         ep, redundant = mesh
-        found = []
+        bounds = []
         for layer in range(len(self._moe_layers)):
             values = []
             for load in self.problem.expert_loads:
@@ -95,13 +95,13 @@ class Skews:
                 total = sum(row)
                 share = heaviest_share(row, len(row) + redundant) * ep / total if total else Fraction(1)
                 values.append(max(Fraction(1), share))
-            found.append(self._aggregate(values))
-        return tuple(found)
+            bounds.append(self._aggregate(values))
+        return tuple(bounds)
 
     def _aggregate(self, values: Sequence[Fraction]) -> Fraction:
-        own = self.problem.experts
+        experts = self.problem.experts
         weights = load_weights(self.problem)
-        return aggregate(values, weights, own.robust if own else "worst", CVAR_TAIL)
+        return aggregate(values, weights, experts.robust if experts else "worst", CVAR_TAIL)
 
 
 def load_weights(problem: Problem) -> tuple[Fraction, ...]:

@@ -29,7 +29,7 @@ def levels(sizes: tuple[int | None, ...], members: int, stride: int, replica: in
     if members == 1:
         return ()
     block = members * stride
-    found: list[Level] = []
+    crossed: list[Level] = []
     inner = 1
     for tier, size in enumerate(sizes):
         if size is None or replica <= size or (block <= size and size % block == 0):
@@ -39,11 +39,11 @@ def levels(sizes: tuple[int | None, ...], members: int, stride: int, replica: in
         else:
             inside = inner
         if inside > inner and inside % inner == 0:
-            found.append(Level(tier, inside // inner, inner))
+            crossed.append(Level(tier, inside // inner, inner))
             inner = inside
         if inner == members:
             break
-    return tuple(found)
+    return tuple(crossed)
 
 
 def outermost_tier(sizes: tuple[int | None, ...], replica: int) -> int:

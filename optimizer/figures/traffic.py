@@ -89,9 +89,9 @@ def _exchange(
 
     A token goes to expected ``distinct_destinations`` of the ep ranks (each an expert-TP group of etp devices).
     """
-    own = Fraction(1, shape.tp * shape.cp)
+    part = Fraction(1, shape.tp * shape.cp)
     group = shape.etp * shape.ep
-    found = []
+    messages = []
     for level in stages:
         if level.inner == 1:
             copies = shape.etp * distinct_destinations(shape.ep, moe.experts, moe.top_k) * imbalance
@@ -104,9 +104,9 @@ def _exchange(
                 else copies
             )
             copies *= max(1, -(-shape.etp // level.inner))
-        sent = own * copies * Fraction(level.fanout - 1, level.fanout) * width_bytes
-        found.append(Message(name, "ep", level.tier, "token", sent, _rounds(level.fanout), level.fanout))
-    return found
+        sent = part * copies * Fraction(level.fanout - 1, level.fanout) * width_bytes
+        messages.append(Message(name, "ep", level.tier, "token", sent, _rounds(level.fanout), level.fanout))
+    return messages
 
 
 def dispatch_bytes(problem: Problem) -> Fraction:
@@ -127,18 +127,18 @@ def around_messages(block: Block, problem: Problem, shape: Shape, sizes: Sizes) 
     token_bytes = hidden * act / shape.cp
     tp_levels = levels(sizes, shape.tp, 1, shape.devices)
     moe = block.moe
-    found: list[Message] = []
+    messages: list[Message] = []
     if block.attention is not None:
-        found += all_reduce("tp", tp_levels, token_bytes)
+        messages += all_reduce("tp", tp_levels, token_bytes)
         cp_levels = levels(sizes, shape.cp, shape.tp, shape.devices)
         kv = block.attention.cache_elements(1, shape.tp) * KV_BYTES[problem.precision.kv_cache]
-        found += all_gather("kv_all_gather", "cp", cp_levels, Fraction(kv), per="prompt")
-        found += all_gather("query_exchange", "cp", cp_levels, query_bytes(problem, shape.tp), per="seq")
+        messages += all_gather("kv_all_gather", "cp", cp_levels, Fraction(kv), per="prompt")
+        messages += all_gather("query_exchange", "cp", cp_levels, query_bytes(problem, shape.tp), per="seq")
     if (moe is None and block.ffn is not None) or (moe is not None and moe.dense_intermediate):
-        found += all_reduce("tp", tp_levels, token_bytes)
+        messages += all_reduce("tp", tp_levels, token_bytes)
     if moe is not None and block.attention is None:
-        found += all_gather("all_gather", "tp", tp_levels, token_bytes)
-    return found
+        messages += all_gather("all_gather", "tp", tp_levels, token_bytes)
+    return messages
 
 
 def expert_messages(

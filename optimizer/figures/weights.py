@@ -168,11 +168,11 @@ def output_weights(
 
     `with_tied_head`: the last stage is not the first, so that a head tied to the embedding is a second copy of it.
     """
-    found = _sum(model.output_tensors(), precision, tp=tp, vocab_padding=vocab_padding)
+    total = _sum(model.output_tensors(), precision, tp=tp, vocab_padding=vocab_padding)
     if model.tie_embeddings and with_tied_head:
         table = Tensor("tied_head", model.vocab_size, model.hidden_size, Role.EMBEDDING, Split.VOCAB)
-        found += _sum([table], precision, tp=tp, vocab_padding=vocab_padding)
-    return found
+        total += _sum([table], precision, tp=tp, vocab_padding=vocab_padding)
+    return total
 
 
 def mtp_weights(

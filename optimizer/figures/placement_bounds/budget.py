@@ -67,7 +67,7 @@ def node_moves(devices: Devices, wanted: Sequence[int]) -> int:
     """
     mine = set(wanted)
     kept = [set(held) & mine for held in devices]
-    foreign = sum(len(held) - len(own) for held, own in zip(devices, kept, strict=True))
+    foreign = sum(len(held) - len(staying) for held, staying in zip(devices, kept, strict=True))
     return max(foreign, len(mine - set().union(*kept)))
 
 

@@ -37,8 +37,8 @@ def shareable_pairs(groups: Sequence[Group], experts: int, devices: int, slots: 
                 partners[two][one] += count
     gains: list[int] = []
     total = 0
-    for own in partners:
-        ranked = sorted(own, reverse=True)
+    for of_expert in partners:
+        ranked = sorted(of_expert, reverse=True)
         steps = [sum(ranked[n * (capacity - 1) : (n + 1) * (capacity - 1)]) for n in range(nodes)]
         total += steps[0]
         gains += [gain for gain in steps[1:] if gain]
