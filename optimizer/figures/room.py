@@ -24,7 +24,7 @@ from optimizer.figures.memory import Memory, MemoryBook, sequence_tokens
 from optimizer.figures.partition import Track
 from optimizer.figures.reserve import error_bytes
 
-EARLIER = ("first", "second", "third")
+EARLIER = ("first", "second", "third", "fourth", "fifth")
 """Names of the releases before the newest, oldest first, by whose facts `verify` derives the cache as well."""
 LONGEST = 2**30
 """Tokens that stand for any number where a model states no longest context."""

@@ -301,10 +301,28 @@ class _Parser:
 
     def _unknown(self, word: Word, name: str) -> None:
         version = self.version or self.table.newest
-        if name not in self.meant:
-            self.meant[name] = _MEANT.get(self.table.engine, {}).get(name) or nearest(name, list(self.known))
         said = f"{self.table.engine} {version} has no such flag"
+        other = self._of_another_engine(name)
+        if other is not None:
+            said += f": it is one of {other.engine}'s"
+        if name not in self.meant:
+            self.meant[name] = (
+                _MEANT.get(self.table.engine, {}).get(name)
+                or (None if other is None else self._alike(other.names[name]))
+                or nearest(name, list(self.known))
+            )
         self._fault(word, said, self.meant[name], shown(name).strip("'"))
+
+    def _of_another_engine(self, name: str) -> FlagTable | None:
+        """Flags of the first other engine that has one of this name."""
+        others = (table(engine) for engine in ENGINES if engine != self.table.engine)
+        return next((other for other in others if name in other.names), None)
+
+    def _alike(self, flag: Flag) -> str | None:
+        """Name here for what another engine's flag decides."""
+        if flag.carries in {"", *INFLUENCES}:
+            return None
+        return next((own.name for own in self.known.values() if own.carries == flag.carries), None)
 
     def _other_version(self, word: Word, flag: Flag) -> None:
         self.other_versions = True
