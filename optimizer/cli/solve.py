@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -23,6 +24,7 @@ from optimizer.cli.output import (
     say,
     table,
 )
+from optimizer.cli.time_limit import TimeLimit, TimePassedError
 from optimizer.errors import Fault, SpecError
 from optimizer.readers.messages import shown
 from optimizer.units import Dimension, QuantityError, parse_quantity
@@ -89,20 +91,17 @@ def command(
         return solve_and_show(question, [n for n, on in single.items() if on], out, vipr, time_limit, as_json=json)
     box = None if uncertainty is None else uncertain_share(uncertainty)
     axes = None if pareto is None else _frontier_of(question, pareto)
-    watch = progress_line(quiet=json)
+    watch, limit = progress_line(quiet=json), TimeLimit(time_limit)
     result = _solved(question, method, top, time_limit, watch)
     one = posed is not None or top > 1 or pareto or uncertainty or slot_prices or method != "branch-and-bound"
-    given = None if one else _mixed(question, result, time_limit, out, vipr, as_json=json)
+    given = None if one else _mixed(question, result, limit, out, vipr, as_json=json)
     if given is not None:
         return given
     if vipr is not None:
         say("no VIPR file: one kind of layout is best, which is proved over the lattice, not by an integer program")
     document = result.answer()
-    try:
+    with _left_out_late(limit, "the answer stands; what was asked beside it is left out"):
         _beside(question, result, document, axes, box, watch)
-    except KeyboardInterrupt:
-        end_progress()
-        say("interrupted: the answer stands; what was asked beside it is left out")
     end_progress()
     if posed is None and problem.assumed:
         document["assumed"] = list(problem.assumed)
@@ -114,11 +113,11 @@ def command(
     if out is not None:
         write_whole(out, json_text(document) + "\n")
         say(f"wrote {out}")
-    priced = _slot_prices(question, time_limit) if slot_prices else []
+    priced = _slot_prices(question, limit) if slot_prices else []
     if json:
         emit_json(document | ({"slot_prices": priced} if slot_prices else {}))
     else:
-        show(question, result, document, time_limit)
+        show(question, result, document, limit)
         if posed is not None:
             from optimizer.cli.launch import show_flags  # noqa: PLC0415 - for a launch command alone
 
@@ -146,25 +145,36 @@ def _solved(
 
 
 def _mixed(
-    problem: Problem, result: Result, time_limit: float | None, out: str | None, vipr: str | None, *, as_json: bool
+    problem: Problem, result: Result, limit: TimeLimit, out: str | None, vipr: str | None, *, as_json: bool
 ) -> int | None:
     """Several kinds of layout side by side, given where they serve more; None where one kind is best."""
     if result.status != "optimal" or result.best is None:
         return None
     from optimizer.cluster.mix import mix  # noqa: PLC0415 - beside the solver
 
-    left = None if time_limit is None else max(0.0, time_limit - result.wall_s)
-    try:
-        mixed = mix(problem, result.best.value, time_limit_s=left)
-    except KeyboardInterrupt:
-        say("interrupted: the answer with one kind of layout stands; whether several serve more is left out")
-        return None
+    mixed = None
+    with _left_out_late(limit, "the answer with one kind of layout stands; whether several serve more is left out"):
+        mixed = mix(problem, result.best.value, time_limit_s=limit.left())
     if mixed is None:
         return None
     from optimizer.cli.cluster import give  # noqa: PLC0415 - for fleets alone
 
     end_progress()
     return give(mixed, out, vipr, as_json=as_json, alone=result.best.value)
+
+
+@contextmanager
+def _left_out_late(limit: TimeLimit, what: str) -> Iterator[None]:
+    """Say what is left out where the user interrupts, or the time limit passes."""
+    try:
+        with limit.kept():
+            yield
+    except KeyboardInterrupt:
+        end_progress()
+        say(f"interrupted: {what}")
+    except TimePassedError:
+        end_progress()
+        say(f"--time-limit {limit.seconds:g} has passed: {what}")
 
 
 def _beside(
@@ -179,6 +189,7 @@ def _beside(
     if result.status == "infeasible":
         from optimizer.explain import brief  # noqa: PLC0415 - beside the solver
 
+        document["conflict"] = []
         document["conflict"] = brief(problem, watch)
     elif result.layout is not None:
         if axes is not None:
@@ -190,10 +201,10 @@ def _beside(
             document["uncertainty"] = None if answer is None else answer.to_json()
 
 
-def _slot_prices(problem: Problem, time_limit: float | None) -> list[dict[str, Any]]:
+def _slot_prices(problem: Problem, limit: TimeLimit) -> list[dict[str, Any]]:
     from optimizer.solve.slot_prices import slot_prices  # noqa: PLC0415 - beside the solver
 
-    return [price.to_json() for price in slot_prices(problem, time_limit_s=time_limit)]
+    return [price.to_json() for price in slot_prices(problem, time_limit_s=limit.left())]
 
 
 def _served(posed: Posed) -> Problem:
@@ -253,8 +264,9 @@ def frontier_json(
     }
 
 
-def show(problem: Problem, result: Result, document: dict[str, Any], time_limit_s: float | None = None) -> None:
+def show(problem: Problem, result: Result, document: dict[str, Any], limit: TimeLimit | None = None) -> None:
     """Print a result."""
+    limit = limit or TimeLimit(None)
     from optimizer.cli import present  # noqa: PLC0415 - needs the figures
     from optimizer.domain.lattice import holds  # noqa: PLC0415 - the same
     from optimizer.figures.derivation import derive  # noqa: PLC0415 - the same
@@ -269,7 +281,7 @@ def show(problem: Problem, result: Result, document: dict[str, Any], time_limit_
     if result.layout is not None:
         experts = problem.model.moe is not None
         prose(f"layout   {present.layout_line(result.layout, experts=experts, of=problem.devices)}")
-        _idle(problem, result, time_limit_s)
+        _idle(problem, result, limit.left())
     prose(f"problem  {present.problem_line(problem)}")
     present.limits_line(problem)
     if document.get("assumed"):
@@ -294,13 +306,13 @@ def show(problem: Problem, result: Result, document: dict[str, Any], time_limit_
         if document.get("uncertainty"):
             _uncertainty(document["uncertainty"])
     elif status == "infeasible":
-        _conflict(problem, document["conflict"])
+        _conflict(problem, document["conflict"], limit)
     search = document["search"]
     emit()
     emit(paint(f"{search['candidates']:,} candidates in {search['wall_s']:.2f} s", "dim"))
 
 
-def _conflict(problem: Problem, found: Sequence[dict[str, Any]]) -> None:
+def _conflict(problem: Problem, found: Sequence[dict[str, Any]], limit: TimeLimit) -> None:
     """Limits that nothing keeps together, and what would help."""
     from optimizer.cli.explain import conflict_heading  # noqa: PLC0415 - only where nothing fits
     from optimizer.explain.limits import fits_as_predicted  # noqa: PLC0415 - the same
@@ -308,11 +320,14 @@ def _conflict(problem: Problem, found: Sequence[dict[str, Any]]) -> None:
 
     if found:
         emit(conflict_heading(found) + ":")
-    for limit in found:
-        emit(f"  {paint(_limit(limit), 'red')}")
+    for member in found:
+        emit(f"  {paint(_limit(member), 'red')}")
     for reason in why_not(problem):
         prose(reason)
-    if fits_as_predicted(problem):
+    predicted = False
+    with _left_out_late(limit, "whether the prediction alone could be kept is left out"):
+        predicted = fits_as_predicted(problem)
+    if predicted:
         emit("By the prediction alone all could be kept: --confidence none.")
     emit("`shardproof explain` says how little each would have to change.")
 

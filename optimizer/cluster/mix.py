@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from fractions import Fraction
 
 from optimizer.cluster import FleetResult, solve_cluster
@@ -26,8 +27,9 @@ def mix(problem: Problem, alone: Fraction | None, *, time_limit_s: float | None 
     cluster = None if alone is None else as_cluster(problem)
     if cluster is None or alone is None:
         return None
-    densest = Search(problem.changed(objective="throughput_per_device")).run().best
-    if not densest or densest[0].value * problem.devices <= alone:
+    deadline = None if time_limit_s is None else time.monotonic() + time_limit_s
+    densest = Search(problem.changed(objective="throughput_per_device"), deadline=deadline).run()
+    if densest.complete and (not densest.best or densest.best[0].value * problem.devices <= alone):
         return None
-    found = solve_cluster(cluster, time_limit_s=time_limit_s)
+    found = solve_cluster(cluster, time_limit_s=None if deadline is None else max(0.0, deadline - time.monotonic()))
     return found if found.value is not None and found.value > alone else None

@@ -41,7 +41,11 @@ class Archive:
         self.found: dict[Vector, Scored] = {}
         self._vectors: list[Vector | None] = []
         """Those found, in the order of `_floats`; None where another has come to dominate it since."""
+        self._number: dict[Vector, int] = {}
+        """Of each that is not dominated, where it stands in `_vectors`."""
         self._floats = np.zeros((_ROOM, len(scales)))
+        self._lesser = np.zeros((_ROOM, len(scales)))
+        """`_floats`, by the floats' margin less good."""
         self._sorted = _Sorted(self._floats[:0])
 
     def __len__(self) -> int:
@@ -62,10 +66,12 @@ class Archive:
         for other in self._at(np.all(known >= own, axis=1)):
             if _dominates(vector, other):
                 del self.found[other]
-                self._vectors[self._vectors.index(other)] = None
+                self._vectors[self._number.pop(other)] = None
         if len(self) == len(self._floats):
-            self._floats = np.concatenate([self._floats, np.zeros_like(self._floats)])
+            self._floats, self._lesser = (np.concatenate([a, np.zeros_like(a)]) for a in (self._floats, self._lesser))
         self._floats[len(self)] = own
+        self._lesser[len(self)] = own + np.abs(own) * self._relative + self._absolute
+        self._number[vector] = len(self)
         self._vectors.append(vector)
         self.found[vector] = scored
 
@@ -75,15 +81,17 @@ class Archive:
 
     def dominates(self, ideal: Floats, since: int = 0) -> NDArray[np.bool_]:
         """Which rows of `ideal` something found, from a number on, matches or beats by more than the floats' margin."""
+        if len(ideal) == 1:
+            below = np.ones(len(self) - since, dtype=bool)
+            for column, level in zip(self._less(since).T, ideal[0], strict=True):
+                below &= column <= level
+            return np.array([below.any()])
         found = np.zeros(len(ideal), dtype=bool)
         if not since:
             if len(self) > (1 + _OVERDUE) * len(self._sorted):
                 self._sorted = _Sorted(self._less())
             found, since = self._sorted.dominates(ideal), len(self._sorted)
         recent = self._less(since)
-        if len(ideal) == 1:
-            found |= np.any(np.all(recent <= ideal, axis=1))
-            return found
         left = np.flatnonzero(~found)
         columns = np.ascontiguousarray(ideal[left].T)
         for vector in recent:
@@ -95,9 +103,7 @@ class Archive:
 
     def _less(self, since: int = 0) -> Floats:
         """What was found from a number on, by the floats' margin less good; dominated ones too."""
-        known = self._floats[since : len(self)]
-        own: Floats = known + np.abs(known) * self._relative + self._absolute
-        return own
+        return self._lesser[since : len(self)]
 
 
 class _Sorted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -37,11 +38,13 @@ def slot_prices(problem: Problem, *, time_limit_s: float | None = None) -> Itera
     Parameters
     ----------
     time_limit_s
-        Seconds for each.
+        Seconds for all together.
     """
     experts = problem.experts
     if experts is None:
         return
+    deadline = None if time_limit_s is None else time.monotonic() + time_limit_s
     for number in sorted(set(experts.redundant_slots)):
         only = problem.changed(experts=experts.model_copy(update={"redundant_slots": (number,)}))
-        yield SlotPrice(number, solve(only, time_limit_s=time_limit_s))
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        yield SlotPrice(number, solve(only, time_limit_s=left))

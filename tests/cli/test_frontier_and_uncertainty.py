@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import time
 from fractions import Fraction
 from pathlib import Path
 
@@ -107,6 +109,30 @@ def test_interrupted_before_a_conflict_none_is_told(
     assert (status, out.splitlines()[0]) == (1, "infeasible")
     assert "Nothing keeps" not in out
     assert "left out" in err
+
+
+def test_a_time_limit_is_kept_beside_the_answer(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def endless(*_: object) -> None:
+        while True:
+            time.sleep(0.01)
+
+    monkeypatch.setattr(optimizer.search.frontier, "frontier", endless)
+    axes = "throughput_per_device,tpot"
+    status, out, err = answer(capsys, "solve", *ONE_LINE, "--pareto", axes, "--time-limit", "3", "--json")
+    document = json.loads(out)
+    assert (status, document["status"]) == (0, "optimal")
+    assert "pareto" not in document
+    assert "--time-limit 3 has passed" in err
+    assert certify(document).accepted
+    monkeypatch.setattr(optimizer.explain, "brief", endless)
+    status, out, err = answer(capsys, "solve", *ONE_LINE, "--ttft", "1us", "--time-limit", "3", "--json")
+    document = json.loads(out)
+    assert (status, document["status"], document["conflict"]) == (1, "infeasible", [])
+    assert "--time-limit 3 has passed" in err
+    assert "conflict: none is stated" in certify(document).not_checked
+    assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
 
 
 def test_a_frontier_tells_how_far_it_is_before_its_first_box() -> None:
