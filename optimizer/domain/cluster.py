@@ -436,7 +436,8 @@ class Cluster(Spec):
             seen.add(key)
         wanted = any(rate > 0 for period in self.periods for rate in period.rates.values())
         if not wanted and self.objective != "throughput":
-            message = f"objective: {self.objective!r} needs the requests/s of a demand (workload.request_rate)"
+            where = "objective" if self.periods[0].name == ALWAYS else f"periods.{self.periods[0].name}.rates"
+            message = f"{where}: {self.objective!r} needs the requests/s of a demand (workload.request_rate)"
             raise ValueError(message)
 
     def _check_prices(self) -> None:

@@ -32,6 +32,7 @@ from optimizer.readers.lengths import Day, read_lengths
 from optimizer.readers.messages import nearest
 from optimizer.readers.places import Step
 from optimizer.readers.rates import read_rates
+from optimizer.units import counted
 
 MOST_PERIODS = 288
 """Five minutes of a day each: the program has replicas of every column in every period."""
@@ -83,6 +84,7 @@ class _Reading:
             raise self.document.error("give either periods, or period_length", (*self.at, "period_length"))
         demands = tuple(self._demand(name, entry, rates) for name, entry in written.demands.items())
         self._check_rows(rates, demands)
+        self._check_loss(pools)
         objective = written.objective or self._objective(demands)
         try:
             return Cluster(
@@ -95,6 +97,18 @@ class _Reading:
             field, colon, rest = message.partition(": ")
             where = tuple(field.split(".")) if colon and field.split(".")[0] in ClusterFile.model_fields else ()
             raise self.document.error(rest if where else message, (*self.at, *where)) from None
+
+    def _check_loss(self, pools: Sequence[Pool]) -> None:
+        """No more may be lost than there is."""
+        survive = self.written.survive
+        if survive is None:
+            return
+        able = [pool for pool in pools if survive.pool in {None, pool.name}]
+        sizes = [(len(pool.free), pool.rack_nodes if survive.racks else 1) for pool in able]
+        there = sum(-(-nodes // size) for nodes, size in sizes if size)
+        if there and survive.lost > there:
+            message = f"{counted(survive.lost, survive.unit)} of {there} cannot be lost"
+            raise self.document.error(message, (*self.at, "survive", survive.unit))
 
     def _objective(self, demands: Sequence[Demand]) -> FleetObjective:
         """Throughput, unless every demand says what it needs: then the fewest devices."""

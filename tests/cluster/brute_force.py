@@ -6,7 +6,7 @@ import itertools
 import random
 from fractions import Fraction
 
-from optimizer.domain.buckets import Bucket
+from optimizer.domain.buckets import Arrivals, Bucket, PeriodTraffic
 from optimizer.domain.cluster import Cluster, Demand, GivenRate, Period, Pool, Survive
 
 MOST_FLEETS = 4_000
@@ -244,7 +244,9 @@ def _served_by_hand(demand: Demand, standing: list[GivenRate]) -> Fraction:
                     and any(lengths[row.bucket][0] >= b.input_tokens and lengths[row.bucket][1] >= b.output_tokens
                             for b in chosen)
                 ]  # fmt: skip
-                least.append(sum(row.requests_per_s for row in able) / sum(b.share for b in chosen))
+                asked = sum(b.share for b in chosen)
+                if asked:
+                    least.append(sum(row.requests_per_s for row in able) / asked)
     return min(least)
 
 
@@ -259,3 +261,66 @@ def _capacity(demand: Demand, standing: list[GivenRate]) -> Fraction:
         return of["aggregated"]
     whole = min(of["prefill"], of["decode"])
     return whole + (of["aggregated"] if demand.phase == "either" else 0)
+
+
+def with_everything(cluster: Cluster, seed: int) -> Cluster:
+    """The same cluster with two periods of their own rates and lengths, a budget, few kinds and often a loss."""
+    dice = random.Random(seed)  # noqa: S311 - no secrets
+    periods = []
+    for name in ("day", "night"):
+        rates = {own: rate * Fraction(dice.randint(0, 3), 4) for own, rate in cluster.periods[0].rates.items()}
+        if not any(rates.values()):
+            rates = dict(cluster.periods[0].rates)
+        traffic = {}
+        for demand in cluster.demands:
+            steps = [Fraction(dice.randint(0, 3)) for _ in demand.buckets]
+            if sum(steps) and cluster.objective != "throughput":
+                arrivals = Arrivals(
+                    window_s=Fraction(60), windows=1, quantile=Fraction(1), mean_per_s=Fraction(1),
+                    peak_per_s=Fraction(1), served_per_s=Fraction(1), dispersion=Fraction(1),
+                )  # fmt: skip
+                traffic[demand.name] = PeriodTraffic(arrivals=arrivals, shares=tuple(s / sum(steps) for s in steps))
+        periods.append(Period(name=name, hours=Fraction(dice.randint(1, 12)), rates=rates, traffic=traffic))
+    budget = cluster.limits.budget or Fraction(dice.randint(10, 150))
+    lost = cluster.survive or dice.choice((Survive(nodes=1), None))
+    return cluster.model_copy(
+        update={
+            "periods": tuple(periods), "max_kinds": dice.choice((1, 2, 2)), "survive": lost,
+            "limits": cluster.limits.model_copy(update={"budget": budget}),
+        }
+    )  # fmt: skip
+
+
+def best_of_periods(cluster: Cluster) -> Fraction | None:
+    """The best objective over every choice of kinds for each demand and role, each period by itself."""
+    kinds: dict[tuple[str, str], set[tuple[str, str | None]]] = {}
+    for row in cluster.rates:
+        kinds.setdefault((row.demand, row.role), set()).add((row.layout, row.bucket))
+    best, maximised = None, cluster.objective in {"growth", "throughput"}
+    most = cluster.max_kinds or len(cluster.rates)
+    options = (itertools.combinations(sorted(own, key=str), min(most, len(own))) for own in kinds.values())
+    for chosen in itertools.product(*options):
+        kept = dict(zip(kinds, chosen, strict=True))
+        rates = tuple(row for row in cluster.rates if (row.layout, row.bucket) in kept[row.demand, row.role])
+        values = [best_by_hand(_in_period(cluster, rates, period)) for period in cluster.periods]
+        if any(value is None for value in values):
+            continue
+        shares = [period.hours / cluster.hours for period in cluster.periods]
+        value = sum(share * own for share, own in zip(shares, values, strict=True))
+        if cluster.objective == "growth":
+            value = min(values)
+        if best is None or (value > best if maximised else value < best):
+            best = value
+    return best
+
+
+def _in_period(cluster: Cluster, rates: tuple[GivenRate, ...], period: Period) -> Cluster:
+    """The cluster as if that period were all day."""
+    demands = []
+    for demand in cluster.demands:
+        own = period.traffic.get(demand.name)
+        shares = own.shares if own is not None else [bucket.share for bucket in demand.buckets]
+        buckets = tuple(b.model_copy(update={"share": s}) for b, s in zip(demand.buckets, shares, strict=True))
+        demands.append(demand.model_copy(update={"buckets": buckets}))
+    alone = period.model_copy(update={"traffic": {}})
+    return cluster.model_copy(update={"demands": tuple(demands), "rates": rates, "periods": (alone,)})

@@ -7,7 +7,14 @@ import pytest
 from optimizer.certificate import certify
 from optimizer.certificate.fleet import TOLERANCE
 from optimizer.cluster import solve_cluster
-from tests.cluster.brute_force import best_by_hand, random_cluster, with_buckets, with_racks
+from tests.cluster.brute_force import (
+    best_by_hand,
+    best_of_periods,
+    random_cluster,
+    with_buckets,
+    with_everything,
+    with_racks,
+)
 
 EACH = 40
 
@@ -33,9 +40,19 @@ def test_the_answer_is_the_best_of_every_fleet_that_loses_racks(first):
     _compare(clusters)
 
 
-def _compare(clusters):
+@pytest.mark.parametrize("first", range(2000, 2120, EACH))
+def test_the_answer_is_the_best_of_every_fleet_where_all_constraints_meet(first):
+    clusters = {}
+    for seed in range(first, first + EACH):
+        own = random_cluster(seed)
+        clusters[seed] = with_everything(with_buckets(own, seed) if seed % 2 else own, seed)
+    assert sum(any(d.phase != "aggregated" for d in c.demands) for c in clusters.values()) > EACH // 3
+    _compare(clusters, best_of_periods)
+
+
+def _compare(clusters, by_hand=best_by_hand):
     for seed, cluster in clusters.items():
-        best, result = best_by_hand(cluster), solve_cluster(cluster)
+        best, result = by_hand(cluster), solve_cluster(cluster)
         assert result.status == ("infeasible" if best is None else "optimal"), (seed, best, result.status)
         if best is not None:
             assert abs(result.value - best) <= abs(best) * TOLERANCE, (seed, float(result.value), float(best))

@@ -18,7 +18,7 @@ from optimizer.domain.buckets import Bucket
 from optimizer.domain.cluster import Cluster, Demand, GivenRate, Period, Pool
 from optimizer.fleet.column import given_columns
 from optimizer.verify.fleet import routed
-from tests.cluster.brute_force import random_cluster, with_buckets
+from tests.cluster.brute_force import best_of_periods, random_cluster, with_buckets, with_everything
 
 ROLES = {
     "aggregated": ["aggregated"],
@@ -322,3 +322,16 @@ def test_period_length_needs_a_trace(tmp_path, capsys):
     )
     assert run(["solve", str(tmp_path / "cluster.yaml")]) == 2
     assert "cluster.yaml:4:16: period_length: no demand has a trace with times" in capsys.readouterr().err
+
+
+def test_lengths_of_a_period_are_counted_in_it_as_by_hand():
+    dice, matters = random.Random(9), 0  # noqa: S311 - no secrets
+    for number in range(16):
+        day = with_everything(_cluster(dice, "aggregated", dice.choice(("cost", "growth", "growth")), 2), number)
+        pools = tuple(pool.model_copy(update={"free": (3, 2)}) for pool in day.pools)
+        own = day.model_copy(update={"survive": None, "max_kinds": None, "pools": pools})
+        result, best = solve_cluster(own), best_of_periods(own)
+        assert (result.value, result.status) == (best, "infeasible" if best is None else "optimal"), number
+        usual = tuple(period.model_copy(update={"traffic": {}}) for period in own.periods)
+        matters += best != best_of_periods(own.model_copy(update={"periods": usual}))
+    assert matters > 2, matters
