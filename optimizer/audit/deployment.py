@@ -307,7 +307,7 @@ def _known(found: list[Sentence]) -> None:
         if sentence.own.model is None:
             sizes = {match[1].lower() for match in _MODEL_SIZE.finditer(sentence.text)}
             named = [{one for one in models if f"-{size}b" in one} for size in sizes]
-            kin = [{_OWN_SIZE.sub(f"-{size}b", one, count=1) for one in models} & every for size in sizes]
+            kin = [{_OWN_SIZE.sub(f"-{size}b", one, count=1) for one in models} & every - models for size in sizes]
             told = [one or other for one, other in zip(named, kin, strict=True)]
             sentence.own.model = _only(next(iter(one)) for one in told if len(one) == 1)
     whole = Known(

@@ -20,7 +20,7 @@ from optimizer.audit import audit_document
 from optimizer.audit.deployment import size
 
 FOLDERS = (DEPLOYMENTS, DEPLOYMENTS_HELD, DEPLOYMENTS_FRESH, DERIVED, UNSEEN, UNSEEN_SECOND)
-PATHS = sorted(path for folder in FOLDERS[:-1] for path in folder.glob("*.md"))
+PATHS = sorted(path for folder in FOLDERS for path in folder.glob("*.md"))
 
 
 def audited(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -159,6 +159,12 @@ def test_what_no_reading_gives_is_accused(text: str, name: str) -> None:
 )
 def test_figures_of_the_one_model_named_are_judged_by_the_catalog(text: str, name: str, verdict: str) -> None:
     assert verdicts(text)[name] == verdict
+
+
+@pytest.mark.parametrize(("gigabytes", "wrong"), [("65", False), ("120", True)])
+def test_a_model_is_known_by_its_size_alone(gigabytes: str, wrong: bool) -> None:  # noqa: FBT001
+    text = f"Mixtral-8x7B stays. The 4-bit gpt-oss-20b is easy.\n\nAnd the 120b?\n\nIts weights are {gigabytes} GB.\n"
+    assert ("weights" in {name for name, verdict in verdicts(text).items() if verdict in ACCUSATIONS}) == wrong
 
 
 def test_a_size_is_read_however_its_unit_is_capitalised() -> None:

@@ -19,6 +19,7 @@ CORRECTED = [
     "```diff\n-- experts: 1,014.7 GB / 128 = 8.93 GB\n```",
     "| printed | should be |\n|---|---|\n| 72 × 186 GB = 12.4 TB | 13.4 TB |",
     "| line | mark |\n|---|---|\n| 126 / 16 = 8.125 | ✘ 7.875 |",
+    '| line | mark |\n|---|---|\n| 312 / 6.6 = 74.3k tok/s | "wrong, 47.3k" |',
     "The first review says that 1024 ÷ 64 = 18 experts; it is 16.",
     "`128 · 8 · 7168 · 2 = 14,860,064 B`\n\n→ wrong. Simply twice that, 14,680,064.",
 ]
