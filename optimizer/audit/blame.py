@@ -42,11 +42,6 @@ _BEFORE: Final = re.compile(
     r"\W*$",
     re.IGNORECASE,
 )
-_SHOULD: Final = re.compile(
-    _CLOSED + r"[,;:(—–-]?\s*(?:(?:but|and|which|it|this|that)\s+)*(?:should|ought\s+to)\s+(?:be|have\s+been|read)\s*"
-    r"(?:exactly\s+|about\s+|=\s*)?(?=[~≈]?\d)",
-    re.IGNORECASE,
-)
 _INSTEAD: Final = re.compile(
     r"(?:\b(?:it|this|that|which|the\s+(?:product|sum|total|result|answer|correct\s+\w+|right\s+\w+))\s+"
     r"(?:is|equals|gives|makes)|\b(?:should|ought\s+to)\s+(?:be|have\s+been|read)|\b(?:the\s+)?correct(?:\s+\w+)?:)"
@@ -80,7 +75,6 @@ _RIGHT_CELL: Final = re.compile(r"\W*(?:right|correct|ok|okay|holds|confirmed|tr
 _COLUMN: Final = re.compile(r"\W*(?:wrong|incorrect|mistaken|erroneous)(?:\s+\w+)?\W*", re.IGNORECASE)
 _ASKED: Final = re.compile(r"wrong|incorrect|error|mistake|fault", re.IGNORECASE)
 _TAIL: Final = re.compile(r"\b(?:wrong|incorrect)\W*$", re.IGNORECASE)
-_JOINED: Final = re.compile(r"\s*(?:,|and|&|,\s*and)\s*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +104,6 @@ def blame(segments: Sequence[Segment], equations: Sequence[Equation]) -> list[Co
                 continue
             if equation.verdict is Verdict.FAILS:
                 equation.called_wrong = True
-                _share(own[:number], equation, segment.text, words)
                 found += _miscorrected(equation, words)
             elif equation.verdict is Verdict.HOLDS and _accuses(words):
                 equation.called_wrong = True
@@ -149,34 +142,7 @@ def _calls(words: _Words, own: str) -> bool:
     if match is not None:
         quoted = not outside_quotation(words.before + words.after[: match.start("rest")])
         return not quoted and _GOES_ON.match(match["rest"]) is not None and not _TAKEN_BACK.search(match["rest"])
-    return _replaced(words, own)
-
-
-def _replaced(words: _Words, own: str) -> bool:
-    """``8 × 4 = 33, should be 32``; ``8 × 4 = 33 is not 33 but 32``: another figure in the place of the stated one."""
-    stated = next((item for item in reversed(tokenize(own)) if isinstance(item, Number)), None)
-    if stated is None or not outside_quotation(words.before):
-        return False
-    match = _SHOULD.match(words.after)
-    if match is not None:
-        other = next((item for item in tokenize(words.after[match.end() :]) if isinstance(item, Number)), None)
-        return other is not None and other.unit == stated.unit and other.digits != stated.digits
-    refused = re.search(r"\bnot\s+(?=\d)", words.after)
-    if refused is None:
-        return False
-    denied = next((item for item in tokenize(words.after[refused.end() :]) if isinstance(item, Number)), None)
-    return denied is not None and (denied.digits, denied.unit) == (stated.digits, stated.unit)
-
-
-def _share(earlier: Sequence[Equation], last: Equation, text: str, words: _Words) -> None:
-    """``8 × 4 = 33 and 2 × 2 = 5 are both wrong``: of each of them."""
-    if re.match(r"\W*are\b", words.after) is None:
-        return
-    for equation in reversed(earlier):
-        if _JOINED.fullmatch(text[equation.end : last.start]) is None:
-            return
-        equation.called_wrong = equation.verdict is Verdict.FAILS
-        last = equation
+    return False
 
 
 def _accuses(words: _Words) -> bool:

@@ -333,13 +333,14 @@ def _shares(sentence: Sentence, precision: str) -> Sequence[Derivation]:
     own, whole = sentence.own.degrees, sentence.whole
     degrees = tuple(((own[axis],) if axis in own else ()) if own else whole.every(axis)
                     for axis in ("tp", "pp", "dp", "ep"))  # fmt: skip
-    return _weight_shares(sentence.known.model, precision, degrees, () if own else tuple(whole.counts))
+    return weight_shares(sentence.known.model, precision, degrees, () if own else tuple(whole.counts))
 
 
 @lru_cache(maxsize=256)
-def _weight_shares(
-    model: str | None, precision: str, degrees: tuple[tuple[int, ...], ...], counts: tuple[int, ...]
+def weight_shares(
+    model: str | None, precision: str | None, degrees: tuple[tuple[int, ...], ...], counts: tuple[int, ...]
 ) -> Sequence[Derivation]:  # fmt: skip
+    """Weights of the whole model, and of a device, for every degree of tp, pp, dp and ep and every count of devices."""
     priced = priced_on(Known(model, precision, "h100-sxm-8"), 1)
     if priced is None:
         return ()

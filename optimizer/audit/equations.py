@@ -24,18 +24,8 @@ _CHANGES: Final = {
 _FILLERS: Final = {"total", "a", "an", "of", "exactly", "only", "just", "~", "sum", "the", "approximately"}
 _TOTALS: Final = {"total", "totals", "sum", "product", "overall", "altogether"}
 _SHARES: Final = {
-    "half",
-    "third",
-    "quarter",
-    "fifth",
-    "tenth",
-    "share",
-    "fraction",
-    "percent",
-    "part",
-    "most",
-    "quarters",
-}
+    "half", "third", "quarter", "fifth", "tenth", "share", "fraction", "percent", "part", "most", "quarters",
+}  # fmt: skip
 """Words of a share: ``half of 12 × 4``."""
 _NEARLY: Final = Fraction(1, 100)
 _LEFT_WORDS: Final = 6

@@ -114,27 +114,6 @@ def claim_at(
     return JudgedClaim(statement, verdict, readings[0] if readings else None, marked, note)
 
 
-def share_of_weights(
-    sentence: Sentence, match: re.Match[str], value: Fraction, degrees: dict[str, int], also: int | None = None
-) -> JudgedClaims:
-    """Weights of a device in bytes against every share of the model that the degrees, or `also` devices, may give."""
-    whole = weights_of(sentence.known)
-    if whole is None:
-        return
-    stage = degrees.get("tp", 1) * degrees.get("pp", 1)
-    parts = {stage, stage * degrees.get("ep", 1), stage * degrees.get("dp", 1), also or 1}
-    readings = [Derivation(f"over {part} devices", whole / part, "weights ÷ devices", f"{shown(whole, GB)} ÷ {part}")
-                for part in sorted(parts, key=lambda part: abs(whole / part - value))]  # fmt: skip
-    nearest = readings[0].value
-    near = abs(nearest - value) <= nearest * ROUGHLY
-    if sentence.known.precision is not None or abs(nearest / 2 - value) > nearest * ROUGHLY:
-        note, unit = (
-            "" if near else "no share of the model's weights is this",
-            UNITS["GiB" if "GiB" in match[0] else "GB"],
-        )
-        yield claim_at(sentence, match, "weights", value, unit, verdict_of(right=near), readings, note)
-
-
 @lru_cache(maxsize=256)
 def token_bytes(
     model: str | None, precision: str | None, widths: tuple[int, ...], tps: tuple[int, ...], layered: bool  # noqa: FBT001

@@ -8,8 +8,9 @@ from fractions import Fraction
 from typing import Final
 
 from optimizer.audit.deployment import Sentence, load_hardware, size
+from optimizer.audit.derived import weight_shares
 from optimizer.audit.facts import Derivation, JudgedClaim
-from optimizer.audit.known_figures import JudgedClaims, claim_at, priced_on, share_of_weights, verdict_of
+from optimizer.audit.known_figures import ROUGHLY, JudgedClaims, claim_at, priced_on, verdict_of
 from optimizer.audit.launched import Launched, of_log
 from optimizer.audit.lexicon import ONE, UNITS, Unit
 from optimizer.audit.verdict import Verdict, plain
@@ -54,6 +55,23 @@ def _hybrid(problem: Problem) -> bool:
     return len({block.attention for block in problem.model.blocks.values() if block.attention is not None}) > 1
 
 
+def _loaded(sentence: Sentence, match: re.Match[str], tp: int, pp: int) -> JudgedClaims:
+    """Weights of a device against every share of the model that the degrees, or the devices, may give."""
+    known, value = sentence.known, size(match[1] or match[3], match[2] or match[4])
+    ep = known.degrees.get("ep")
+    degrees = ((tp,), (pp,), (), (ep,) if ep else ())
+    shares = weight_shares(known.model, known.precision, degrees, (known.devices,) if known.devices else ())
+    readings = sorted(shares, key=lambda one: abs(one.value - value))
+    if not readings:
+        return
+    nearest = readings[0].value
+    near = abs(nearest - value) <= nearest * ROUGHLY
+    # A precision that nobody names may be half as wide.
+    if known.precision or abs(nearest / 2 - value) > nearest * ROUGHLY:
+        note, unit = "" if near else "no share of the model's weights is this", UNITS[match[2] or match[4]]
+        yield claim_at(sentence, match, "weights", value, unit, verdict_of(right=near), readings, note)
+
+
 def judge_log(found: Sequence[Sentence], launches: Sequence[Launched] = ()) -> JudgedClaims:
     """Lines of a start-up log, each against the command before it, else the model and the lines before it."""
     room = cached = None
@@ -64,10 +82,7 @@ def judge_log(found: Sequence[Sentence], launches: Sequence[Launched] = ()) -> J
         pp = known.degrees.get("pp", 1)
         if (match := _LOADED.search(text)) is not None:
             room = cached = None
-            if tp:
-                value = size(match[1] or match[3], match[2] or match[4])
-                degrees = {**known.degrees, "tp": tp, "dp": 1}
-                yield from share_of_weights(sentence, match, value, degrees, also=known.devices)
+            yield from _loaded(sentence, match, tp, pp) if tp else ()
         if (match := _AVAILABLE.search(text)) is not None:
             room = size(match[1], match[2])
             own = _of_launch(sentence, match, "kv_cache_room_bytes", room, launch, UNITS[match[2]], match[1])

@@ -11,19 +11,9 @@ from optimizer.audit.tokens import Number, Token
 from optimizer.audit.verdict import shown
 
 _RESULTS: Final = (
-    "result",
-    "value",
-    "total",
-    "answer",
-    "computed",
-    "calculated",
-    "stated",
-    "claimed",
-    "claim",
-    "=",
-    "product",
+    "result", "value", "total", "answer", "computed", "calculated", "stated", "claimed", "claim", "=", "product",
     "equals",
-)
+)  # fmt: skip
 
 
 def row_equations(segments: tuple[Segment, ...], tokens: list[list[Token]]) -> Iterator[Equation]:
