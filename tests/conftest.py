@@ -11,14 +11,15 @@ settings.register_profile("thorough", parent=settings.get_profile("default"), ma
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 LONG = (
-    "audit/test_documents.py", "audit/test_robustness.py", "bench/test_run.py", "certificate/test_check.py",
-    "certificate/test_front.py", "certificate/test_tampering.py", "cli/test_commands.py",
-    "cli/test_frontier_and_uncertainty.py", "cluster/", "declarative/", "explain/test_explain.py",
-    "placement/test_place.py", "placement/test_uneven.py", "placement_end_to_end/", "search/test_frontier.py", "solve/",
-    "sweep/", "test_brute_force.py", "test_engine_rule_change.py", "test_limit_change.py", "test_never_beaten.py",
-    "test_objective_change.py", "test_workload_change.py", "test_workload_kind.py",
+    "audit/test_documents.py", "audit/test_robustness.py", "bench/test_run.py", "benchmarks/",
+    "certificate/test_check.py", "certificate/test_front.py", "certificate/test_tampering.py", "cli/test_commands.py",
+    "cli/test_frontier_and_uncertainty.py", "cluster/", "declarative/", "domain/test_margins.py",
+    "explain/test_explain.py", "placement/test_place.py", "placement/test_uneven.py", "placement_end_to_end/",
+    "report/test_html.py", "search/test_frontier.py", "solve/", "sweep/", "test_brute_force.py",
+    "test_engine_rule_change.py", "test_limit_change.py", "test_never_beaten.py", "test_objective_change.py",
+    "test_soak.py", "test_workload_change.py", "test_workload_kind.py", "verify/test_every_figure.py",
 )  # fmt: skip
-"""Tests that search, place or fork for more than a second each: what ``-m "not slow and not long"`` leaves out."""
+"""Tests that search, place, fork or read large tables for seconds: what ``-m "not slow and not long"`` leaves out."""
 
 
 SLOW = (
