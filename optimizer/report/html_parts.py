@@ -78,8 +78,10 @@ _UNITS: Final = {
     "_per_s": "1/s",
     "_bytes": "bytes",
     "_dollars_per_million_tokens": "$/Mtok",
+    "_dollars_per_h": "$/h",
     "_dollars": "$",
     "_s": "s",
+    "_w": "W",
 }
 
 
