@@ -107,21 +107,24 @@ class Lattice:
             fitting += len(first)
             plain = self._pairs(first, second, split=False)
             for split in self.axes.overlap:
-                these = np.flatnonzero(_spread(plain)) if split else np.arange(len(plain))
-                own = replace(plain.take(these), overlap=np.full(len(these), int(split)))
+                own, around, routed = plain, first, second
+                if split:
+                    these = np.flatnonzero(_spread(plain))
+                    own, around, routed = plain.take(these), first[these], second[these]
+                    own = replace(own, overlap=np.ones(len(these), dtype=np.int64))
                 divided = _experts_divide(self.problem, own)
-                both = divided & placed[second[these]]
+                both = divided & placed[routed]
                 count = int(np.count_nonzero(both))
-                excluded[Family.DIVISIBILITY] += len(these) - int(np.count_nonzero(divided))
+                excluded[Family.DIVISIBILITY] += len(own) - int(np.count_nonzero(divided))
                 excluded[Family.PLACEMENT] += int(np.count_nonzero(divided)) - count
-                members = np.where(both, attention[first[these]] & experts[second[these]], 0)
+                members = np.where(both, attention[around] & experts[routed], 0)
                 left = np.flatnonzero(members)
                 left = left[self._accepted(own.take(left), members[left])]
                 excluded[Family.ENGINE] += count - len(left)
                 kept += len(left)
                 if wanted is not None:
-                    left = left[wanted[first[these][left]]]
-                parts.append(np.stack([np.full(len(left), int(split)), first[these][left], second[these][left]]))
+                    left = left[wanted[around[left]]]
+                parts.append(np.stack([np.full(len(left), int(split)), around[left], routed[left]]))
         excluded[Family.DEVICES] = len(self) - fitting
         return Listed(self._in_order(parts), kept, {family: count for family, count in excluded.items() if count})
 
@@ -180,7 +183,7 @@ class Lattice:
         some = np.zeros(len(found), dtype=bool)
         for number, _, rules in sorted(self._engines, key=lambda own: len(own[2])):
             left = np.flatnonzero(~some & (members >> number & 1 == 1))
-            some[left[_keep_all(self.problem, rules, found.take(left))]] = True
+            some[left[_keep_all(self.problem, rules, _among(found, left))]] = True
         return some
 
 
@@ -239,8 +242,13 @@ def _keep_all(problem: Problem, rules: Iterable[EngineRule], found: Meshes) -> I
     """Mesh pairs that keep all rules, by their numbers; a rule is asked of those that keep all before it."""
     left = np.arange(len(found))
     for rule in rules:
-        left = left[_keeps(problem, rule, found.take(left))]
+        left = left[_keeps(problem, rule, _among(found, left))]
     return left
+
+
+def _among(found: Meshes, left: Ints) -> Meshes:
+    """Entries at ascending indices; the same where these are all."""
+    return found if len(left) == len(found) else found.take(left)
 
 
 _DECIDING: dict[str, Callable[[Meshes], Ints | NDArray[np.bool_]]] = {

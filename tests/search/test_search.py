@@ -59,7 +59,7 @@ def test_mesh_pairs_are_those_that_are_counted_one_by_one() -> None:
         found, expected = Lattice(problem, own), lattice(problem, own)
         listed = found.listed()
         pairs = {
-            (tp, cp, *mesh) for (tp, cp), experts in expected.meshes.items() for mesh in experts
+            (tp, cp, *mesh) for tp in own.tp for cp in own.cp for mesh in expected.expert_meshes(tp, cp)
         }  # fmt: skip
         assert _pairs(listed.meshes) == pairs
         assert listed.count == len(pairs) == len(listed.meshes)
