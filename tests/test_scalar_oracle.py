@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache
 from random import Random
@@ -185,7 +185,7 @@ class Oracle:
         own = self.p.engine.reservation
         assert not own.low_latency_tokens
         largest = own.defaults.largest_capture(self.hw.device, self.stage)
-        sizes = [1, 2, 4, *range(8, 256, 8), *range(256, largest + 1, 16)]
+        sizes = [1, 2, 4, *range(8, 256, 8), *range(256, largest + 1, own.defaults.capture_step)]
         graphs = len([size for size in sizes if size <= largest])
         graphs *= own.graphs_in_budget and self.w.phase != "prefill"
         if self.stage > 1:
@@ -195,14 +195,25 @@ class Oracle:
             group = own.stage_bytes if self.pp > 1 else 0
         latent = sum(isinstance(block.attention, LatentAttention) for block in blocks)
         layers = len(blocks) * own.graph_layer_bytes + latent * own.graph_latent_layer_bytes
-        return own.context_bytes + group + graphs * (own.graph_bytes + layers)
+        host = 136 * 2**30 // 10 if self.hw.device.shared_with_host else 0
+        return own.context_bytes + group + host + graphs * (own.graph_bytes + layers)
+
+    def padded(self, matrix: Matrix) -> Matrix:
+        """An expert's matrix as vLLM's kernels hold it: of MXFP4 the hidden size to 256, its own to 128 (AMD: 256)."""
+        if matrix.role != "experts" or matrix.form != "mxfp4" or self.p.engine.name != "vllm":
+            return matrix
+        device = self.hw.device.name.lower()
+        own = 1 if any(name in device for name in ("h100", "h200", "h20", "h800")) else 256 if "mi3" in device else 128
+        hidden = self.m.hidden_size
+        rows, cols = (own, 256) if matrix.cols == hidden else (256, own)
+        return replace(matrix, rows=up(matrix.rows, rows) * rows, cols=up(matrix.cols, cols) * cols)
 
     def memory(self, number: int, blocks: list[Block], tokens: int, sampled: int) -> dict[str, int]:
         found = dict.fromkeys(("weights", "expert_weights", "replicated_weights"), 0)
         for block in blocks:
             for matrix in self.matrices(block):
                 part = "expert_weights" if matrix.role == "experts" else "weights"
-                found["replicated_weights" if matrix.whole else part] += matrix.bytes
+                found["replicated_weights" if matrix.whole else part] += self.padded(matrix).bytes
             a = block.attention
             if isinstance(a, LatentAttention):  # unpacked once more, in 16 bit
                 found["weights"] += 2 * up(a.heads, self.tp) * (a.qk_nope_head_dim + a.v_head_dim) * a.kv_lora_rank
