@@ -26,6 +26,7 @@ from optimizer.audit.ratios import judge_ratios
 from optimizer.audit.reckoned import find_misreckoned
 from optimizer.audit.restated import find_restated
 from optimizer.audit.result import AuditResult
+from optimizer.audit.settings import find_missettings
 from optimizer.audit.settle import Settled, settle
 from optimizer.audit.spoken import spoken_equations, with_spoken
 from optimizer.audit.statements import AXES, WORDS, Statement
@@ -95,6 +96,7 @@ def _audit(text: str, source: str, problem: Mapping[str, Any] | Problem | None) 
         *find_contradictions(segments, tokens, facts, judged, ratios),
         *find_outliers(segments, tokens),
         *find_misreckoned(segments, tokens, equations),
+        *find_missettings(said),
         *disagreements,
     ]
     told = {item.lines for item in contradictions}

@@ -3,7 +3,7 @@
 import itertools
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
@@ -23,6 +23,11 @@ _SUMMED: Final = re.compile(r"^\W*(?:total|sum|overall|all)\b", re.IGNORECASE)
 _FEWEST: Final = 4
 """Rows that must follow a rule for the one that does not to be wrong; fewer where a header or a product names it."""
 _NAMED: Final = 3
+_TWO: Final = 2
+"""Rows that must follow a rule whose one number the document or the units give."""
+_CONVERSIONS: Final = tuple(float(unit) * 10**power for unit in (3600, 86400) for power in (-9, -6, -3, 0))
+"""Seconds of an hour and a day, counted in any decimal prefix."""
+_PRICED: Final = re.compile(r"[$€]|\bUSD\b|cost|price|/\s?(?:1\s?)?M\b", re.IGNORECASE)
 _ROUNDED: Final = 0.05
 _MOST_COLUMNS: Final = 7
 _MOST_ROWS: Final = 400
@@ -66,8 +71,15 @@ def find_outliers(segments: Sequence[Segment], tokens: Sequence[list[Token]]) ->
     ]
     grids = [_grid(segments, tokens, indices) for indices in tables]
     told: set[int] = set()
+    prices = {
+        float(number.value)
+        for index, segment in enumerate(segments)
+        if segment.kind is not Kind.CODE
+        for number in numbers_of(tokens[index])
+        if number.unit.dimensions in {lexicon.DOLLARS, lexicon.DOLLAR_RATE}
+    }
     for labels, rows in grids:
-        yield from _outliers(labels, list(rows.values()), told)
+        yield from _outliers(labels, list(rows.values()), told, prices)
 
 
 def _grid(
@@ -104,10 +116,12 @@ def _cell(segment: Segment, tokens: Sequence[Token]) -> _Cell | None:
     return _Cell(float(number.value) * minus, float(half), percent, number, segment, minus)
 
 
-def _outliers(labels: Sequence[str], rows: Sequence[_Row], told: set[int]) -> Iterator[Contradiction]:
+def _outliers(
+    labels: Sequence[str], rows: Sequence[_Row], told: set[int], prices: set[float]
+) -> Iterator[Contradiction]:
     """The first breach of each row."""
     for target in labels if len(rows) > 2 else ():
-        for rule in _rules(labels, rows, target):
+        for rule in (*_rules(labels, rows, target), *_constants(labels, rows, target, prices)):
             breach = _breach(rule)
             if breach is None or breach[0].segment.row in told:
                 continue
@@ -134,7 +148,9 @@ def _rules(labels: Sequence[str], rows: Sequence[_Row], target: str) -> Iterator
         parts = [row[source] for row in rows if source in row]
         total = sum(cell.value for cell in parts)
         if len(parts) == len(rows) and total > 0 and not any(cell.percent or cell.value < 0 for cell in parts):
-            yield _Rule(f"its share of {source.strip()}, which here is", lambda a, total=total: a / total, of(source))
+            yield _Rule(
+                f"its share of {source.strip()}, which here is", lambda a, total=total: a / total, of(source), _NAMED
+            )
     place = labels.index(target)
     for first in (0, 1) if _SUMMED.search(target) and place > 1 and not percent else ():
         summed = labels[first:place]
@@ -160,6 +176,35 @@ def _rules(labels: Sequence[str], rows: Sequence[_Row], target: str) -> Iterator
         elif _CHANGE.search(target):
             yield _Rule(f"({y} − {x}) / {x}, which here is", lambda a, b: (b - a) / a, of(a, b), fewest=_NAMED)
         yield _Rule(f"{x} / {y}, which here is", lambda a, b: a / b, of(a, b), fewest=_NAMED, far=True)
+
+
+def _constants(labels: Sequence[str], rows: Sequence[_Row], target: str, prices: set[float]) -> Iterator[_Rule]:
+    """A column that is another times a conversion of units, or a price that the document states times or over it."""
+    for source in labels:
+        kept = [(row[target], [row[source]]) for row in rows if row.keys() >= {target, source} and row[source].value]
+        if source == target or len(kept) <= _TWO or any(cell.percent for cell, _ in kept):
+            continue
+        name = source.strip()
+        ratios = [cell.value / part.value for cell, (part,) in kept]
+        for factor in _alike(ratios, _CONVERSIONS):
+            yield _Rule(
+                f"{name} × {factor:g}, which here is", lambda a, factor=factor: a * factor, kept, _TWO, far=True
+            )
+        if _PRICED.search(target):
+            for price in _alike(ratios, prices):
+                yield _Rule(
+                    f"{name} × ${price:g}, which here is", lambda a, price=price: a * price, kept, _TWO, far=True
+                )
+            products = [cell.value * part.value for cell, (part,) in kept]
+            for price in _alike(products, {price * 10**power for price in prices for power in (0, 3, 6)}):
+                yield _Rule(
+                    f"${price:g} / {name}, which here is", lambda a, price=price: price / a, kept, _TWO, far=True
+                )
+
+
+def _alike(values: Sequence[float], constants: Iterable[float]) -> list[float]:
+    """The constants that some two of the values are within a hundredth."""
+    return [one for one in constants if sum(abs(value - one) <= abs(one) / 100 for value in values) >= _TWO]
 
 
 def _breach(rule: _Rule) -> tuple[_Cell, list[_Cell]] | None:

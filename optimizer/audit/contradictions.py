@@ -29,22 +29,11 @@ _ALTERNATIVES: Final = re.compile(
     re.IGNORECASE,
 )
 _ARITHMETIC: Final = re.compile(r"\d\s*[-+/*×÷·]\s*\d")
-_PARTS: Final = re.compile(
-    r"\b(?:weights?|kv|cache|activations?|attention|experts?|embeddings?|overhead|reserve|router|norms?|buffers?|other|"
-    r"gradients?|optimizer|workspace|runtime|dense|gate|framework|communication|nccl|cuda|context|engine|graphs?|scratch"
-    r"|fragmentation|tables?|lm[_ ]head|draft|misc\w*)\b",
-    re.IGNORECASE,
-)
 _WITHIN: Final = re.compile(r"^\W*[–—└├↳]|\bof which\b|\bthereof\b|\bincl|\bsub-?total\b", re.IGNORECASE)
 """Rows that are part of another row."""
-_RATES: Final = re.compile(
-    r"\bper\b|/|%|\brate\b|\bprice\b|\bunit\b|\bavg\b|\bmean\b|\bratio\b|\bshare\b", re.IGNORECASE
-)
-_COUNTED: Final = re.compile(
-    r"\W*(?:count|number|quantity|qty|#|gpus?|nodes?|servers?|devices?|cards?|accelerators?|replicas?|instances?|(?:amount|costs?|subtotal|expenses?)(?:\W+[A-Z$€]{1,3})?|[KMGT]i?B|bytes|(?:memory|size|weights?|power)\W*(?:[KMGT]i?B|k?W)\W*)\W*",
-    re.IGNORECASE,
-)
-"""Headers of figures that add up."""
+_NEARLY: Final = Fraction(1, 4)
+"""Share by which parts that somebody added up wrongly may miss their total. Assumed: others are no sum."""
+_MOST_ADDED: Final = 64
 _TOTAL: Final = re.compile(r"^\W*(?:total|sum|overall)\b", re.IGNORECASE)
 _LABEL_ALONE: Final = re.compile(r"\W*[A-Za-z][\w /()-]{0,60}[:=]\W*")
 _LABELS: Final = {
@@ -250,26 +239,30 @@ def _two_ratios(ratios: list[JudgedClaim]) -> Iterator[Contradiction]:
             yield Contradiction(lines, "ratio", (one.value, other.value), told)
 
 
+_Row = tuple[str, Number, Segment]
+
+
 def _sums(segments: tuple[Segment, ...], tokens: list[list[Token]]) -> Iterator[Contradiction]:
-    """A "total" row that the rows above it do not add up to, where every row is a part of memory or of parameters."""
-    groups: dict[tuple[int, str], list[tuple[str, Number, Segment]]] = {}
+    """A "total" row that the rows above it do not add up to, although they nearly do or another column does."""
+    groups: dict[tuple[int, str], list[_Row]] = {}
+    named: dict[int, str] = {}
     for index, segment in enumerate(segments):
+        if segment.row >= 0 and _TOTAL.match(segment.text):
+            named.setdefault(segment.row, segment.text)
         numbers = numbers_of(tokens[index])
-        if len(numbers) != 1 or numbers[0].unit is lexicon.PERCENT:
+        if len(numbers) != 1:
             continue
-        if segment.kind is Kind.CELL and segment.row_label and segment.column_label:
+        if segment.kind is Kind.CELL and segment.column_label:
             groups.setdefault((segment.block, segment.column_label), []).append(
-                (segment.row_label, numbers[0], segment)
+                (named.get(segment.row, segment.row_label), numbers[0], segment)
             )
         elif segment.item and ":" in segment.text and numbers[0].unit.dimensions != lexicon.NONE:
             key = (-len(segment.section), "/".join(segment.section))
             groups.setdefault(key, []).append((segment.text.partition(":")[0], numbers[0], segment))
     adding = {block for (block, _), rows in groups.items() if _adds_up(rows)}
     for (block, column), rows in groups.items():
-        above = rows[-1][1].value > max((item.value for _, item, _ in rows[:-1]), default=rows[-1][1].value)
-        simple = _COUNTED.fullmatch(column) is not None
-        summed = block in adding and (above or not _RATES.search(column))
-        yield from _sum(rows, confirmed=simple or summed, beyond=above and (simple or summed))
+        beside = [other for (at, name), other in groups.items() if at == block and name != column]
+        yield from _sum(rows, beside, confirmed=block in adding)
 
 
 def _adds_up(rows: list[tuple[str, Number, Segment]]) -> bool:
@@ -292,29 +285,45 @@ def _nested(values: list[Fraction]) -> bool:
     return False
 
 
-def _sum(rows: list[tuple[str, Number, Segment]], *, confirmed: bool, beyond: bool) -> Iterator[Contradiction]:
-    """The breach of a total; ``confirmed``: figures that add up; ``beyond``: a total above every row."""
+def _sum(rows: list[_Row], beside: Sequence[list[_Row]], *, confirmed: bool) -> Iterator[Contradiction]:
+    """The breach of a total; ``confirmed``: another column of the table adds up exactly."""
     totals = [row for row in rows if _TOTAL.match(row[0])]
     parts = [row for row in rows if not _TOTAL.match(row[0])]
-    if len(totals) != 1 or len(parts) < 2 or rows[-1] is not totals[0]:
+    if len(totals) != 1 or not 1 < len(parts) <= _MOST_ADDED or rows[-1] is not totals[0]:
         return
-    if any((not beyond and _ALTERNATIVES.search(label)) or _WITHIN.search(label) for label, _, _ in parts):
+    total, values = totals[0][1], [item.value for _, item, _ in parts]
+    alike = all(item.unit.dimensions == total.unit.dimensions and item.per == total.per for _, item, _ in parts)
+    if any(_WITHIN.search(label) for label, _, _ in parts) or not alike or total.bound or min(values) < 0:
         return
-    if not confirmed and any(not _PARTS.search(label) for label, _, _ in parts):
-        return
-    total = totals[0][1]
-    if _nested([item.value for _, item, _ in parts]) or any(
-        item.unit.dimensions != total.unit.dimensions or item.per != total.per for _, item, _ in parts
-    ):
-        return
-    value = sum((item.value for _, item, _ in parts), Fraction(0))
+    value = sum(values, Fraction(0))
     slack = sum((_rounding(item) for _, item, _ in rows), Fraction(0))
-    if abs(value - total.value) <= slack:
+    # between the least and the greatest of its rows a "total" is a mean, a maximum or what one of them decides
+    if abs(value - total.value) <= slack or total.value <= max(values) or _nested(values):
+        return
+    if not (confirmed or abs(value - total.value) <= max(value, total.value) * _NEARLY or _one_digit_off(value, total)):
+        return
+    if any(abs(weighted - total.value) <= slack for weighted in _weighted(parts, beside)):
         return
     lines = tuple(segment.place(item.start).line for _, item, segment in rows)
     added = " + ".join(shown(item.value, item.unit) for _, item, _ in parts)
     told = f"the parts add up to {shown(value, total.unit)} ({added}), not {shown(total.value, total.unit)}"
     yield Contradiction(lines, "total", (value, total.value), told)
+
+
+def _one_digit_off(value: Fraction, total: Number) -> bool:
+    """Whether the digits of a total are those of the sum but for one, or for their order."""
+    right, written = (str(round(one / total.unit.scale)) for one in (value, total.value))
+    if len(right) != len(written) or len(right) < 3:
+        return False
+    return sorted(right) == sorted(written) or sum(a != b for a, b in zip(right, written, strict=True)) == 1
+
+
+def _weighted(parts: Sequence[_Row], beside: Sequence[list[_Row]]) -> Iterator[Fraction]:
+    """Sums of the parts, each taken as often as another column of its row says."""
+    for column in beside:
+        counts = {segment.row: item.value for _, item, segment in column}
+        if all(segment.row in counts for _, _, segment in parts):
+            yield sum((item.value * counts[segment.row] for _, item, segment in parts), Fraction(0))
 
 
 def find_mismatches(

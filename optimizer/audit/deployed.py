@@ -10,11 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
-from math import floor, prod
+from math import prod
 from typing import Final
 
 from optimizer.audit import lexicon
+from optimizer.audit.capacity import judge_capacity
 from optimizer.audit.contradictions import Contradiction
+from optimizer.audit.degrees import degrees_in
 from optimizer.audit.deployment import COUNT, DEVICES, ORDINALS, SIZE, Sentence, count, load_hardware, size
 from optimizer.audit.derived import judge_derived
 from optimizer.audit.facts import Derivation, JudgedClaim
@@ -30,7 +32,7 @@ from optimizer.audit.launched import Launched, judge_code
 from optimizer.audit.lexicon import ONE, UNITS, Unit
 from optimizer.audit.partial import device_counts
 from optimizer.audit.startup_log import judge_log
-from optimizer.audit.verdict import Verdict, plain, shown
+from optimizer.audit.verdict import Verdict, shown
 from optimizer.domain.convention import CONVENTIONS
 from optimizer.figures.bounds import throughput_bounds, tpot_bound
 
@@ -43,6 +45,8 @@ _UNSURE: Final = re.compile(
     r"|n['’]t\b|≠|>|✗|❌",
     re.IGNORECASE,
 )
+_ASIDE: Final = re.compile(r",\s+(?:so|you|we)\b|\.\s", re.IGNORECASE)
+"""Where a sentence goes on to something else."""
 _SUPPOSED: Final = re.compile(
     r"\b(?:not|never|cannot|impossible|beyond|if|in theory|theoretical\w*|roofline|ceiling|bounds?)\b|n['’]t\b",
     re.IGNORECASE,
@@ -67,7 +71,8 @@ def _supposed(text: str, start: int, end: int) -> bool:
 
 
 _FITS: Final = re.compile(
-    r"\b(?:(fits?|fitted)|holds?|loads?|serves?|serve it|keeps?|runs?|deploys?|hosts?|spread over|is enough for)\b",
+    r"\b(?:(fits?|fitted)|holds?|loads?|serves?|serve it|keeps?|takes?|runs?|deploys?|hosts?|spread over"
+    r"|is enough for)\b",
     re.IGNORECASE,
 )
 _THE_MODEL: Final = re.compile(
@@ -113,7 +118,9 @@ def _room(sentence: Sentence) -> tuple[Fraction, str, int] | None:
 def _fits(sentence: Sentence) -> JudgedClaims:
     """``The 700 GB fit 8 × H100``; ``FP8 weights run on one H100``: the need against the memory of the devices."""
     text, verb = sentence.text, _FITS.search(sentence.text)
-    found = None if verb is None or _UNSURE.search(text) else _room(sentence)
+    behind = None if verb is None else _ASIDE.search(text, verb.end())
+    unsure = _UNSURE.search(text, 0, behind.start() if behind else len(text))
+    found = None if verb is None or unsure else _room(sentence)
     if verb is None or found is None:
         return
     room, told, at = found
@@ -181,39 +188,6 @@ def _row(sentence: Sentence) -> JudgedClaims:
             yield _fit(sentence, at, sizes["need"], max(rooms), "the row's memory")
 
 
-_HELD: Final = re.compile(
-    rf"({COUNT})\s+(?:concurrent\s+|parallel\s+|simultaneous\s+)*"
-    r"(?:sequences|requests|users|sessions|conversations)\s+(?:of|at|with)\s+"
-    r"(?:up to\s+)?(\d[\d,]*)(k?)[\s-]*tokens?\b",
-    re.IGNORECASE,
-)
-_ADMITS: Final = re.compile(
-    r"\b(?:admit\w*|keeps?|holds?|serves?|fits?|runs?|supports?|have|promise\w*|handles?)\b", re.IGNORECASE
-)
-
-
-def _held(sentence: Sentence) -> JudgedClaims:
-    """``64 sequences of 131,072 tokens``: weights and caches of all against the memory of all devices."""
-    match, known = _HELD.search(sentence.text), sentence.known
-    if match is None or not known.devices or _ADMITS.search(sentence.text) is None or _UNSURE.search(sentence.text):
-        return
-    priced = priced_on(known, 1)
-    if priced is None:
-        return
-    number, tokens = count(match[1]), int(match[2].replace(",", "")) * (1024 if match[3] else 1)
-    each = Fraction(priced[2].figures["kv_cache_bytes_per_token"].value) / (2 if known.cache in {"fp8", "int8"} else 1)
-    weights = Fraction(priced[2].figures["model_bytes"].value)
-    memory = min(Fraction(priced[0].hardware.device.memory), known.memory or Fraction(10**15))
-    # The list around a sentence may have gone on to more devices than the last that were named with their kind.
-    devices = sentence.own.devices or max(known.devices, *sentence.whole.counts)
-    most = (devices * memory - weights) / (tokens * each)
-    reading = Derivation(
-        "most that fit", Fraction(max(floor(most), 0)), "(devices × memory − weights) ÷ (tokens × cache of a token)",
-        f"({devices} × {shown(memory, GB)} − {shown(weights, GB)}) ÷ ({tokens:,} × {plain(each)} bytes)",
-    )  # fmt: skip
-    yield claim_at(sentence, match, "concurrency", Fraction(number), ONE, verdict_of(right=number <= most), [reading])
-
-
 _RATES: Final = re.compile(
     r"(?P<rate>\d[\d,]*(?:\.\d+)?)\s?(?P<k>k)?\s*(?:[a-z]+\s+)?(?:tokens?|tok)\s?(?:/\s?(?:s|sec)\b|per second)"
     r"|\b(?:TPOT|ITL)\b(?:\s+(?:of|is|at|p50|p99))*\W{0,3}(?P<ms>\d+(?:\.\d+)?)\s?ms"
@@ -221,8 +195,9 @@ _RATES: Final = re.compile(
     re.IGNORECASE,
 )
 _LONE: Final = re.compile(
-    r"\b(?:single|one)[- ](?:user|stream|request|client|sequence)|\bper user|\bbatch(?: size)?[ =-]*1\b"
-    r"|\bfor one user",
+    r"\b(?:single|one|a|each|every|any)[- ](?:single[- ])?(?:user|stream|client)\b"
+    r"|\b(?:single|one)[- ](?:request|sequence)"
+    r"|\bper user|\bbatch(?: size)?[ =-]*1\b",
     re.IGNORECASE,
 )
 _MANY: Final = re.compile(
@@ -252,6 +227,9 @@ def _rates(sentence: Sentence) -> JudgedClaims:
         rate = 1000 / digits if time and digits else digits * (1000 if match["k"] else 1)
         clause = text.rfind(";", 0, match.start()) + 1, text.find(";", match.end()) % (len(text) + 1)
         lone = time or (_LONE.search(text, *clause) is not None and not _MANY.match(text, match.end()))
+        lone |= (
+            bool(sentence.cells) and _LONE.search(sentence.section[-2] if len(sentence.section) > 1 else "") is not None
+        )
         per_device = re.match(rf"\s*(?:per|/|a|on each)\s*{DEVICES}", text[match.end() :], re.IGNORECASE) is not None
         all_of_it = max(sentence.whole.counts, default=0) if _ALL_OF_IT.search(text) else 0
         given = own.devices or own.degrees.get("tp")
@@ -288,36 +266,68 @@ _OF_MORE: Final = re.compile(
 """Before a count that is a node's, or what there is."""
 
 
-def _degrees_give(sentence: Sentence) -> JudgedClaims:
-    """``TP=8, PP=4 on 16 GPUs``: the devices against what the degrees give in any convention."""
-    degrees = sentence.own.degrees
+_TIMES_TP: Final = re.compile(rf"\bTP\s?=?\s?\d+\s*(?:[x×*]|times)\s*({COUNT})(?!\s*[x×*.]|\s*\w?P\b)", re.IGNORECASE)
+"""Copies of a layout: ``TP2 x 3``."""
+
+
+def _devices_said(sentence: Sentence, per_node: int | None) -> dict[int, tuple[int, int]]:
+    """Counts of devices that a sentence or the cell of a row gives, or whole nodes, with where."""
+    text = sentence.text
     totals = {
-        int(match[1]): match
-        for match in _TOTAL.finditer(sentence.text)
-        if not _OF_MORE.search(sentence.text[: match.start()])
+        int(match[1]): match.span() for match in _TOTAL.finditer(text) if not _OF_MORE.search(text[: match.start()])
     }
     for group in sentence.groups:
-        match = re.compile(r".+", re.DOTALL).match(sentence.text, group.start, group.end)
-        if match is not None:
-            totals.setdefault(group.devices, match)
-    if len(degrees.keys() - {"ep"}) < 2 or len(totals) != 1 or _SUPPOSED.search(sentence.text):
+        totals.setdefault(group.devices, (group.start, group.end))
+    at = 0
+    for label, (cell, _) in sentence.cells.items():
+        at = text.index(cell, at)
+        if cell.isdigit() and _COLUMNS["devices"].fullmatch(label):
+            totals.setdefault(int(cell), (at, at + len(cell)))
+    if not totals and per_node and not sentence.cells:
+        totals = {count(match[1]) * per_node: match.span() for match in _SOME_NODES.finditer(text)}
+    return totals
+
+
+def _degrees_give(sentence: Sentence, per_node: int | None) -> JudgedClaims:
+    """``TP=8, PP=4 on 16 GPUs``, ``TP=4 and four replicas fill the node``: devices against what the degrees give."""
+    text, degrees = sentence.text, dict(sentence.own.degrees)
+    written = _TIMES_TP.search(text)
+    copies = {count(match[1]) for match in (*_COPIES.finditer(text), *([written] if written else []))}
+    if "dp" not in degrees and len(copies) == 1 and "tp" in degrees:
+        degrees["dp"] = copies.pop()
+    totals = _devices_said(sentence, per_node)
+    if sentence.cells and not any(len(list(degrees_in(cell))) > 1 for cell, _ in sentence.cells.values()):
+        return  # a column for each degree is judged as a row
+    if len(degrees.keys() - {"ep"}) < 2 or len(totals) != 1 or _SUPPOSED.search(text):
         return
-    ((devices, match),) = totals.items()
+    ((devices, (start, end)),) = totals.items()
     given = device_counts(degrees, sentence.whole.engines)
     spare = "dp" not in degrees and any(devices % value == 0 for value in given)
+    # replicas may leave devices to others; they cannot take more than there are
+    spare |= "dp" not in sentence.own.degrees and written is None and any(value <= devices for value in given)
     if given and (devices in given or not spare):
         order = sorted(given, key=lambda value: abs(value - devices))
-        written = " × ".join(f"{axis} {value}" for axis, value in degrees.items())
-        readings = [Derivation(given[one], Fraction(one), CONVENTIONS[given[one]].devices, written) for one in order]  # type: ignore[index]
-        note = "" if devices in given else f"{written} give {' or '.join(map(str, order))} devices"
+        product = " × ".join(f"{axis} {value}" for axis, value in degrees.items())
+        readings = [Derivation(given[one], Fraction(one), CONVENTIONS[given[one]].devices, product) for one in order]  # type: ignore[index]
+        note = "" if devices in given else f"{product} give {' or '.join(map(str, order))} devices"
         verdict = Verdict.AMBIGUOUS if devices in given and len(given) > 1 else verdict_of(right=devices in given)
-        yield claim_at(sentence, match, "devices", Fraction(devices), ONE, verdict, readings, note)
+        first = min((one.start for one in degrees_in(text)), default=start)
+        if sum(devices in _devices_said(one, per_node) for one in sentence.whole.said) > 1:
+            start = min(first, start)  # the count is said elsewhere as well: the degrees are wrong
+        match = _ANYTHING.match(text, start, end)
+        if match is not None:
+            yield claim_at(sentence, match, "devices", Fraction(devices), ONE, verdict, readings, note)
 
 
+_ANYTHING: Final = re.compile(r".+", re.DOTALL)
 _NODES: Final = re.compile(rf"({COUNT}|{ORDINALS})\s+(?:nodes?|servers?|hosts?|boxes)\b", re.IGNORECASE)
+_SOME_NODES: Final = re.compile(
+    rf"({COUNT})\s+(?:(?!replicas?|cop)[a-z-]+\s+)?(?:nodes?|servers?|hosts?|boxes)\b", re.IGNORECASE
+)
 _A_NODE: Final = re.compile(
     rf"(?:(\d{{1,3}})\s*[×x]?\s*(?:[A-Z]+\d+\w*\s*)?{DEVICES}?\s*(?:per node|each|/\s*node|a node|per server))"
-    rf"|(?:nodes|servers)\s*(?:[×x*]|with|of|,? each with)\s*(\d{{1,3}})(?:\s*{DEVICES})?\b"
+    rf"|(?:nodes|servers)\s*(?:[×x*]|with|of|,? each(?: with)?)\s*(\d{{1,3}})(?:\s?[×x]|\s*{DEVICES})?\b"
+    r"|(?<!\S)(\d{1,3})[×x]\s?[A-Z]+\d+\w*\s+(?:node|server)\b"
     rf"|{DEVICES} per node\s*[:=]\s*(\d{{1,3}})|\((\d)\s*×\s*\w+ each\)",
     re.IGNORECASE,
 )
@@ -390,7 +400,7 @@ def _said_of_the_whole(found: Sequence[Sentence]) -> Iterator[Contradiction]:
             yield Contradiction(tuple(sorted((first, line))), "devices", (Fraction(other), Fraction(value)), told)
 
 
-_RULES: Final[tuple[Callable[[Sentence], JudgedClaims], ...]] = (_fits, _row, _held, _rates, _degrees_give)
+_RULES: Final[tuple[Callable[[Sentence], JudgedClaims], ...]] = (_fits, _row, _rates)
 
 
 def judge_deployment(
@@ -399,7 +409,9 @@ def judge_deployment(
     """Claims of sentences, rows and log lines, launch commands, and counts of devices that disagree."""
     per_node = _devices_of_a_node(found)
     claims = [claim for sentence in found for rule in _RULES for claim in rule(sentence)]
-    claims += [claim for sentence in found for claim in _nodes_give(sentence, per_node)]
-    claims += judge_derived(found)
+    claims += [
+        claim for sentence in found for rule in (_degrees_give, _nodes_give) for claim in rule(sentence, per_node)
+    ]
+    claims += [*judge_derived(found), *judge_capacity(found)]
     claims += [*(launch.claim for launch in launches), *judge_code(found, launches)]
     return [*claims, *judge_log(found, launches)], list(_said_of_the_whole(found))

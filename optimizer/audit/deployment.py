@@ -220,6 +220,8 @@ class Whole:
         own = sentence.own.cache
         if own:
             return (16,) if own in {"bf16", "fp16"} else (8,)
+        if sentence.cells and sentence.own.precision == "bf16":
+            return (16,)
         return (16, 8) if sentence.own.precision in {"fp8", "int8"} else self._widths
 
 

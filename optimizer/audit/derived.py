@@ -1,6 +1,6 @@
 """Figures that follow from model, precision and degrees, found in a sentence by their dimension and their nouns.
 
-The words of a figure are those up to the figures beside it. Each kind of figure is compared with every reading that the
+Each kind of figure is compared with every reading that the
 document leaves open, and is wrong only where none of them gives it.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache
 from itertools import product
@@ -18,85 +18,21 @@ from optimizer.audit import lexicon
 from optimizer.audit.degrees import degrees_in
 from optimizer.audit.deployment import Known, Sentence
 from optimizer.audit.facts import Derivation
-from optimizer.audit.known_figures import GB, ROUGHLY, JudgedClaims, claim_at, priced_on, token_bytes, verdict_of
-from optimizer.audit.lexicon import ONE, UNITS, Unit
-from optimizer.audit.statements import AXES
-from optimizer.audit.tokens import Number, numbers_of, tokenize
+from optimizer.audit.known_figures import GB, ROUGHLY, JudgedClaims, claim_at, priced_on, token_bytes
+from optimizer.audit.lexicon import ONE
+from optimizer.audit.said import Said, figures_of, is_of_a_token, is_tokens, of_shapes, stretch
 from optimizer.audit.verdict import Verdict, plain, shown
 
 _DEVICE: Final = r"(?:gpu|device|rank|card|chip|accelerator)s?\b"
 _EACH_DEVICE: Final = re.compile(
     rf"\b(?:per|each|every|a|one|any|single|the same)\s+(?:[a-z]+\s+)?{_DEVICE}|/\s*{_DEVICE}|\b{_DEVICE}\s*:\s*$"
 )
-_OF_THESE: Final = re.compile(r"\s*of\s+(?:the|all|its|our)?\s*")
-_LABELLED_UNIT: Final = re.compile(r"\(([KMGT]i?B)(?:[^()]*)\)\s*:\s*[~≈]?$")
 _EXACTLY: Final = Fraction(1, 32)
 """Share by which a product of shapes that was rounded once or twice may differ."""
 _TWICE_ROUNDED: Final = Fraction(1, 8)
 """Share by which a quotient of rounded figures may: room of a cache, its tokens, a sequence's length."""
 _LEAST_ROOM: Final = 10**9
 _SHORTEST: Final = 128
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """A figure of a sentence, in base units, with the words up to the figures beside it."""
-
-    sentence: Sentence
-    number: Number
-    before: str
-    after: str
-    value: Fraction
-    unit: Unit
-
-    @property
-    def words(self) -> str:
-        """Words before and after."""
-        return f"{self.before} {self.after}"
-
-    def claim(self, name: str, readings: Sequence[Derivation], share: Fraction, note: str = "") -> JudgedClaims:
-        """Its verdict: right where one of the readings, the most likely first, is within a share of it."""
-        if not readings:
-            return
-        best = min(readings, key=lambda one: abs(one.value - self.value))
-        right = abs(best.value - self.value) <= best.value * share
-        shown_first = [best, *(one for one in readings if one is not best)] if right else list(readings)
-        verdict = verdict_of(right=right)
-        yield claim_at(self.sentence, self.span, name, self.value, self.unit, verdict, shown_first, note)
-
-    @property
-    def span(self) -> re.Match[str]:
-        """Where it stands."""
-        return _part(self.sentence.text, self.number.start, max(self.number.end, self.number.number_end))
-
-
-_ANYTHING: Final = re.compile(r".+", re.DOTALL)
-
-
-def _part(text: str, start: int, end: int) -> re.Match[str]:
-    found = _ANYTHING.match(text, start, end)
-    assert found is not None  # noqa: S101 - a figure has a character
-    return found
-
-
-def _said(sentence: Sentence) -> list[Said]:
-    text = sentence.text.lower()
-    numbers = numbers_of(tokenize(sentence.text))
-    found = []
-    for at, number in enumerate(numbers):
-        begin = numbers[at - 1].number_end if at else 0
-        last = at + 1
-        while last < len(numbers) and _OF_THESE.fullmatch(text, numbers[last - 1].number_end, numbers[last].start):
-            last += 1
-        end = numbers[last].start if last < len(numbers) else len(text)
-        before, after = text[begin : number.start], text[number.number_end : end]
-        unit = number.unit
-        labelled = _LABELLED_UNIT.search(sentence.text, 0, number.start) if unit is ONE and sentence.cells else None
-        unit = UNITS[labelled[1]] if labelled else unit
-        if not set(AXES).isdisjoint(number.nouns):
-            continue
-        found.append(Said(sentence, number, before, after, number.digits * unit.scale, unit))
-    return found
 
 
 # --- experts of a device
@@ -107,7 +43,9 @@ def _experts(figures: Sequence[Said], _: Sequence[Said]) -> JudgedClaims:
     for at, said in enumerate(figures):
         sentence, known = said.sentence, said.sentence.known
         again = at > 0 and _OF_EXPERTS.match(figures[at - 1].after) and _OF_THEM.match(said.after)
-        counted = said.unit is ONE and (again or _OF_EXPERTS.match(said.after) or _EXPERTS_BEFORE.search(said.before))
+        counted = said.unit is ONE and (
+            again or _OF_EXPERTS.match(said.after) or _PLACED.match(said.after) or _EXPERTS_BEFORE.search(said.before)
+        )
         placed = _EACH_DEVICE.search(said.words) or ("ep" in sentence.own.degrees and _A_LAYER.search(said.after))
         near = f"{said.before} {_COMMA.split(said.after)[0]}"
         if not counted or not placed or _NOT_ROUTED.search(near):
@@ -138,6 +76,11 @@ def _experts(figures: Sequence[Said], _: Sequence[Said]) -> JudgedClaims:
 
 
 _OF_EXPERTS: Final = re.compile(r"[\s(]*(?:of\s+(?:the\s+|its\s+|all\s+)*(?:\d+\s+)?)?(?:[a-z]+\s+)?experts?\b")
+_PLACED: Final = re.compile(
+    rf"\s*(?:per|on each|on every|/)\s*{_DEVICE}\W+(?:per|and|in each|of each|/)\s*(?:moe\s+)?layers?\b"
+    rf"|\s*(?:per|/)\s*(?:moe\s+)?layer\W+(?:per|and|on each|/)\s*{_DEVICE}"
+)
+"""Behind a bare number of a sentence about experts: nothing else is counted per device and layer."""
 _OF_THEM: Final = re.compile(r"\s*(?:of\s+(?:them|these|those)|each|(?:to|on|for|per|in)\s+(?:each|every|a|one))\b")
 _EXPERTS_BEFORE: Final = re.compile(r"experts?\s+(?:per|/|on each)\s*\w+\s*(?::|=|\bis|\bare)\s*[~≈]?$")
 _COMMA: Final = re.compile(r"[,;:]\s")
@@ -162,7 +105,7 @@ def _equal_shares(sentence: Sentence) -> JudgedClaims:
             each = Fraction(moe.experts, degree.value)
             reading = Derivation("experts of a device", each, "experts ÷ ep", f"{moe.experts} ÷ {degree.value}")
             note = f"{moe.experts} experts over {degree.value} are {plain(each)} each: no equal shares"
-            match = _part(sentence.text, degree.start, degree.start + len(degree.text))
+            match = stretch(sentence.text, degree.start, degree.start + len(degree.text))
             yield claim_at(sentence, match, "ep", Fraction(degree.value), ONE, Verdict.FAILS, [reading], note)
 
 
@@ -179,11 +122,15 @@ def _eps(sentence: Sentence) -> list[int]:
 def _cache(figures: Sequence[Said], earlier: Sequence[Said]) -> JudgedClaims:
     """Bytes of a token, and tokens that bytes hold, against the model's cache."""
     for at, said in enumerate(figures):
-        if said.unit.dimensions == lexicon.BYTES and not _NO_CACHE.search(said.words):
-            if _is_of_a_token(said):
+        shaped = of_shapes(figures, at, of_device=_EACH_DEVICE.search(said.words) is not None)
+        if said.unit.dimensions == lexicon.BYTES and (shaped or not _NO_CACHE.search(said.words)):
+            if is_of_a_token(said):
                 layered = _A_LAYER.search(said.words) is not None
-                yield from said.claim("kv_cache_per_token", _of_a_token(said.sentence, layered=layered), _EXACTLY)
-        elif _is_tokens(said) and said.value >= 1000:
+                readings = shaped or _of_a_token(said.sentence, layered=layered)
+                # "values per layer: 70,272 bytes per token": it may be another figure's layer
+                more = _of_a_token(said.sentence) if layered and ":" in said.before else []
+                yield from said.claim("kv_cache_per_token", [*readings, *more], _EXACTLY)
+        elif is_tokens(said) and said.value >= 1000:
             yield from _held_tokens(figures, at, earlier)
 
 
@@ -192,30 +139,8 @@ _NO_CACHE: Final = re.compile(
     r"|moves?|sends?|bandwidth|parameters?|mha|multi-head|states?|query heads|if|would|were|without|naive\w*|left"
     r"|remain\w*|leaves?|free|block|page|chunk|draft|buffers?|graphs?|budget|prefill)\b"
 )
-_A_TOKEN: Final = re.compile(
-    r"\W*(?:of\s+(?:kv|cache|kv[- ]cache)\W+)?(?:per|for each|for every|for one|each|a|every|/)\s*"
-    r"(?:cached\s+|single\s+)?token\b"
-)
-_TOKEN_BEFORE: Final = re.compile(r"\b(?:per|each|every|a|one)\s+token\b(?:[^.;,\d]{0,32})$")
 _A_LAYER: Final = re.compile(r"\b(?:per|each|every|a|one|and)\s+layer\b|/\s*layer\b")
 _OF_CACHE: Final = re.compile(r"\bkv\b|\bcache|\bkeys? and values?\b|\bmla\b|\blatent\b|\bgqa\b", re.IGNORECASE)
-
-
-_TOKENS: Final = re.compile(r"[\s-]*(?:cached\s+)?tokens?\b(?!\s*/)")
-
-_TOKENS_LABEL: Final = re.compile(
-    r"(?:^|[;:]\s*)(?:kv\s+|cached?\s+)?tokens?(?:\s+(?:held|that fit|in (?:the )?cache)|,[^:;]*)?\s*:\s*[~≈]?$"
-)
-
-
-def _is_tokens(said: Said) -> bool:
-    named = _TOKENS.match(said.after) or (said.sentence.cells and _TOKENS_LABEL.search(said.before))
-    return said.unit.dimensions == lexicon.NONE and bool(named)
-
-
-def _is_of_a_token(said: Said) -> bool:
-    named = "token" in said.number.per or _A_TOKEN.match(said.after) or _TOKEN_BEFORE.search(said.before)
-    return said.unit.dimensions == lexicon.BYTES and bool(named)
 
 
 def _held_tokens(figures: Sequence[Said], at: int, earlier: Sequence[Said]) -> JudgedClaims:
@@ -233,7 +158,7 @@ def _held_tokens(figures: Sequence[Said], at: int, earlier: Sequence[Said]) -> J
     ):
         return
     # Where the sentence says what a token takes, its tokens are of that.
-    written = [Derivation("as written", one.value, "", "") for one in figures[:at] if _is_of_a_token(one)]
+    written = [Derivation("as written", one.value, "", "") for one in figures[:at] if is_of_a_token(one)]
     parts = [1] if written else sorted({1, *said.sentence.whole.counts})
     readings = [
         Derivation(one.reading, room.value * part / one.value, "room ÷ bytes of a token",
@@ -260,7 +185,7 @@ def _in_parallel(figures: Sequence[Said], held: Fraction) -> JudgedClaims:
         if said.unit is not ONE or said.value < 2 or not _AT_ONCE.match(said.after) or _NOT_AT_ONCE.search(said.words):
             continue
         beside = (figures[at - 1] if at else None, figures[at + 1] if at + 1 < len(figures) else None)
-        lengths = [one.value for one in beside if one is not None and one.value >= _SHORTEST and _is_tokens(one)]
+        lengths = [one.value for one in beside if one is not None and one.value >= _SHORTEST and is_tokens(one)]
         if len(lengths) == 1 and lengths[0] < held:
             most = held / lengths[0]
             reading = Derivation("sequences that fit", most, "kv_cache_tokens ÷ tokens of one",
@@ -432,7 +357,7 @@ def judge_derived(sentences: Iterable[Sentence]) -> JudgedClaims:
         if sentence.known.model is None:
             continue
         kinds = [kind for pattern, kind in _KINDS if pattern.search(sentence.text)]
-        figures = _said(sentence) if kinds or _ROOM.search(sentence.text) else []
+        figures = figures_of(sentence) if kinds or _ROOM.search(sentence.text) else []
         if sentence.section != section:
             section, held = sentence.section, Fraction(0)
         if sentence.segment != segment:

@@ -112,6 +112,21 @@ _COUNT_OF: Final = re.compile(
 _WORD_COUNT: Final = re.compile(rf"\b(?!\d)({COUNT})\s+(?:[A-Za-z-]+\s+)??([A-Za-z]+)\b", re.IGNORECASE)
 _WITH: Final = re.compile(r"[^\d.;,]{0,40}?\b(?:at|of|with)\s+(?:[A-Za-z]+\s+){0,3}(?=\d)", re.IGNORECASE)
 """Between a conclusion and what it is reckoned from: ``128 sequences at the full 131,072-token window``."""
+_SLIPS: Final = tuple(
+    Fraction(base) ** power for base, most in ((1000, 2), (8, 1)) for power in (*range(-most, 0), *range(1, most + 1))
+)
+"""A prefix or two, and bits for bytes."""
+_DIGITS: Final = Fraction(2, 100)
+_BITS: Final = re.compile(r"[KMGT](?:b\b|bit|bps|b/s)")
+_DENIED: Final = re.compile(
+    r"\b(?:not|never|wrong\w*|instead|rather|claim\w*|said|says|if|would)\b|n['’]t\b|≠", re.IGNORECASE
+)
+_IN_WORDS: Final = re.compile(rf"(?!\d){COUNT}\b", re.IGNORECASE)
+_SPAN: Final = re.compile(
+    r"(?<![\d:])([01]?\d|2[0-4]):([0-5]\d)(?!:)\s*(?:[A-Z]{2,4}\s*)?(?:to|until|till|[-–—→])\s*([01]?\d|2[0-4]):([0-5]\d)(?!:)"
+    r"[^\d.;]{0,24}?(\d+(?:\.\d+)?)[\s-]?(min\w*|h(?:ours?)?)\b",
+    re.IGNORECASE,
+)
 _CLAUSE_END: Final = re.compile(r"[,;.]\s")
 _CLAUSES: Final = re.compile(r"(?<!i,e)[,;]\s|\b(?:although|but|while|whereas|though|and)\b", re.IGNORECASE)
 
@@ -153,6 +168,7 @@ def find_misreckoned(
             spans = [(item.start, item.end) for item in judged]
             priced = prices.setdefault(segment.section, [])
             yield from _conclusions(segment, numbers_of(tokens[index]), sections[segment.section], spans, priced)
+            yield from _spans(segment)
 
 
 def _counted(text: str) -> Iterator[str]:
@@ -180,6 +196,7 @@ def _conclusions(
         own = sorted([*own, *_worded(segment, text, start, end)], key=lambda item: item.start)
         prices += [item for item in own if item.type in {_HOUR_PRICE, _TOKEN_RATE}]
         yield from (made for item in own if (made := _mispriced(text, item, prices, counts)) is not None)
+        made = None
         for at, result in enumerate(own) if whole else ():
             behind = own[at + 1 : at + 2] if _WITH.match(text, result.end) else []
             stop = _CLAUSE_END.search(text, (behind or [result])[-1].end, end)
@@ -187,11 +204,16 @@ def _conclusions(
             more = _MORE.search(text, start, stop.start() if stop else end)
             if written or result.type == _TOKEN_PRICE or (more and result.type):
                 continue
-            pools = (own[:at], [*before, *own[:at]] if len(own) < _MOST_FIGURES - 1 else [])
+            pools = (own[:at], [*before, *own[:at]] if at < _MOST_FIGURES - 2 else [])
             made = next((made for pool in pools if (made := _refuted(text, pool, behind, result, counts))), None)
             if made is not None:
                 yield made
                 break
+        if made is None and not _DENIED.search(text, start, end) and outside_quotation(text[:start]):
+            factors = {item.value for item in inside if item.unit is lexicon.ONE and item.value <= _MOST_DEVICES}
+            factors |= {Fraction(count(match[0])) for match in _IN_WORDS.finditer(text, start, end)}
+            free = [item for item in own if not any(first <= item.start < last for first, last in spans)]
+            yield from [slip for result in free if (slip := _slipped(own, result, factors)) is not None][:1]
         before = concluded if _MORE.search(text, start, end) is None else []
 
 
@@ -360,6 +382,54 @@ def _mispriced(text: str, result: _Quantity, beside: Sequence[_Quantity], counts
             ways += [(price.value / rate.value * many, f"{price.text} / {rate.text}") for many in (1, *factors)]
             ways += [(price.value / rate.value / many, f"{price.text} / {rate.text}") for many in factors]
     return _told(ways, [], result, set())
+
+
+def _slipped(own: Sequence[_Quantity], result: _Quantity, factors: set[Fraction]) -> Contradiction | None:
+    """A conclusion that is a thousand or eight times what the figures before it give, and nothing else.
+
+    ``factors`` are the sentence's bare numbers, which may multiply or divide.
+    """
+    operands = [item for item in own if item.end <= result.start]
+    if not result.type or _count(result) or len(operands) > _MOST_FIGURES:
+        return None
+    ways = [
+        (value, f"{one.text} {sign} {other.text}")
+        for one, other in permutations(operands, 2)
+        for value, sign, types in (
+            (one.value * other.value, "×", _products(one, other)),
+            (one.value / other.value, "/", _quotients(one, other)),
+        )
+        if result.type in types and not (_count(one) or _count(other))
+    ]  # fmt: skip
+    shares = {factor**sign for factor in (Fraction(1), *factors) if factor > 0 for sign in (1, -1)}
+    given = [(value * share, formula) for value, formula in ways for share in shares]
+    alike = [item.value * share for item in operands if item.type == result.type for share in shares]
+    if any(abs(value - result.value) <= _SLACK * value for value in (*alike, *(value for value, _ in given))):
+        return None
+    # bits taken for bytes: the digits go over as they are
+    given += [(one.value * share, one.text) for one in operands for share in shares if one.type == result.type
+              and _BITS.search(one.text) and not _BITS.search(result.text)]  # fmt: skip
+    for value, formula in given:
+        if any(abs(value * slip - result.value) <= result.value * _DIGITS for slip in _SLIPS):
+            lines = tuple(sorted({result.line, *(item.line for item in operands)}))
+            told = f"{formula} is {plain(value / result.value * result.digits)} in the unit of {result.text!r}"
+            return Contradiction(lines, "reckoning", (result.value, value), told)
+    return None
+
+
+def _spans(segment: Segment) -> Iterator[Contradiction]:
+    """``14:07 to 15:52 (95 minutes)``: times of a day against the time between them."""
+    for match in _SPAN.finditer(segment.text):
+        first, last = (int(hour) * 60 + int(minute) for hour, minute in ((match[1], match[2]), (match[3], match[4])))
+        stated = Fraction(match[5]) * (60 if match[6].lower().startswith("h") else 1)
+        between = Fraction((last - first) % (24 * 60))
+        half = (
+            Fraction(1, 2) if match[6].lower().startswith("m") else Fraction(30, 10 ** len(match[5].partition(".")[2]))
+        )
+        if abs(stated - between) > half and abs(stated + between - 24 * 60) > half:  # or the later first
+            told = f"from {match[1]}:{match[2]} to {match[3]}:{match[4]} are {plain(between)} minutes"
+            line = segment.place(match.start(5)).line
+            yield Contradiction((line,), "duration", (stated * 60, between * 60), told)
 
 
 def _fits(wanted: Type, found: set[Type]) -> bool:

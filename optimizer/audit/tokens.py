@@ -74,8 +74,10 @@ _RELATIONS: Final = {
 _WORD_OPERATORS: Final = re.compile(
     r"(?:times|multiplied\s+by|divided\s+by|plus|minus|over|mod|modulo)\b(?=\s+[(\d~≈])", re.IGNORECASE
 )
-_OPERAND: Final = re.compile(r"\s{0,3}[(\d]|\s[a-z]\w*_\w*\s?\(\d|\s{1,3}(?i:E?[TD]P|[PECS]P)(?:[-_ ]|\s?=\s?)?\d")
-"""Behind an "x" that multiplies: a number, a call, a degree (``TP 4 x PP=2 x DP8``)."""
+_OPERAND: Final = re.compile(
+    r"\s{0,3}(?:[(\d]|[$€]\d)|\s[a-z]\w*_\w*\s?\(\d|\s{1,3}(?i:E?[TD]P|[PECS]P)(?:[-_ ]|\s?=\s?)?\d"
+)
+"""Behind an "x" that multiplies: a number, a price, a call, a degree (``TP 4 x PP=2 x DP8``)."""
 _WORD_SIGNS: Final = {
     "times": "*", "multiplied": "*", "divided": "/", "plus": "+", "minus": "-", "over": "/", "mod": "%", "modulo": "%",
 }  # fmt: skip

@@ -1,0 +1,109 @@
+"""A setting of a command against the text: ``--mem-fraction-static 0.88`` beside "the static fraction is 0.85".
+
+The words of the flag are those by which the text is found; nothing is said where the text gives the command's value
+anywhere, gives it of one rank of several, or speaks of changes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Final
+
+from optimizer.audit.contradictions import Contradiction
+from optimizer.audit.deployment import Sentence
+from optimizer.audit.verdict import plain
+
+_FLAG: Final = re.compile(
+    r"--([a-z][a-z0-9]*(?:[-_][a-z0-9]+)+)(?:\s+|\s*=\s*)[\"']?(\d[\d_]*(?:\.\d+)?)(k?)\b(?![\d.,]*\d)", re.IGNORECASE
+)
+_WORD: Final = re.compile(r"[a-z]+")
+_EMPTY: Final = frozenset("max min num size limit total enable the per number of maximum".split())  # noqa: SIM905
+"""Words of a flag that name no thing."""
+_KNOWN_ELSEWHERE: Final = re.compile(r"parallel|[tpdec]p[-_]size|port|rank|seed|nnodes")
+"""Degrees are judged with the launch; the rest are no settings of capacity."""
+_NUMBER: Final = re.compile(r"(?<![\w.,])(\d{1,3}(?:,\d{3})+|\d+(?:\.\d+)?)(?![\d%]|[.,]\d)(k?)(?!\w)", re.IGNORECASE)
+_CHANGES: Final = re.compile(
+    r"\b(?:was|were|before|previous\w*|old|from|instead|stopgap|new|rais\w+|lower\w*|until|if|would|could|tr(?:y|ied)|test\w*"
+    r"|default|option\w*|not|never|than|after|over|above|below|under|measured|observed|peak|average|mean|median|prefill|decode)\b"
+    r"|n['’]t\b|[<>≤≥?~≈→]",
+    re.IGNORECASE,
+)
+_CLAUSE: Final = re.compile(r"[;:,.]\s|\s[–—]\s")
+_BEHIND: Final = re.compile(r"\W{0,3}(?:\w+\W{1,3}){0,5}?(?:is|of|at|to|be|=|:|\|)?\W{0,3}$", re.IGNORECASE)
+_CLOSE: Final = 40
+
+
+@dataclass(frozen=True, slots=True)
+class _Setting:
+    name: str
+    words: frozenset[str]
+    value: Fraction
+    line: int
+
+
+def find_missettings(said: Sequence[Sentence]) -> Iterator[Contradiction]:
+    """Flags whose value no place of the text has, although some place names the same setting."""
+    settings: dict[str, list[_Setting]] = {}
+    for one in said:
+        for match in _FLAG.finditer(one.text) if one.code else ():
+            name = match[1].lower().replace("_", "-")
+            words = frozenset(_WORD.findall(name)) - _EMPTY
+            if words and not _KNOWN_ELSEWHERE.search(name):
+                value = Fraction(match[2].replace("_", "")) * (1024 if match[3] else 1)
+                settings.setdefault(name, []).append(_Setting(name, words, value, one.at(match.start(1)).line))
+    for each in settings.values():
+        if len({one.value for one in each}) == 1:
+            yield from _against(each[0], [one for one in said if not one.code])
+
+
+def _against(setting: _Setting, prose: Sequence[Sentence]) -> Iterator[Contradiction]:
+    told: dict[Fraction, int] = {}
+    for sentence in prose:
+        for value, line, settled in _values(setting, sentence):
+            if value == setting.value:
+                return
+            if settled:
+                told.setdefault(value, line)
+    counts = {1, *(count for axis in ("tp", "dp", "pp", "ep") for one in prose[:1] for count in one.whole.every(axis))}
+    if len(told) == 1:
+        ((value, line),) = told.items()
+        if all(value * count not in (setting.value, setting.value * count * count) for count in counts):
+            lines = tuple(sorted((line, setting.line)))
+            what = f"--{setting.name} is {plain(setting.value)} in the command, {plain(value)} in the text"
+            yield Contradiction(lines, setting.name.replace("-", "_"), (value, setting.value), what)
+
+
+def _values(setting: _Setting, sentence: Sentence) -> Iterator[tuple[Fraction, int, bool]]:
+    """Values that a sentence may give a setting, their line, and whether it gives them outright."""
+    text = sentence.text
+    lowered = text.lower().replace("_", "-")
+    named = setting.name in lowered
+    if not named and sum(_has(lowered, word) for word in setting.words) < min(2, len(setting.words) + 1):
+        return
+    for match in _NUMBER.finditer(text):
+        value = Fraction(match[1].replace(",", "")) * (1024 if match[2] else 1)
+        if (value < 1) != (setting.value < 1):
+            continue
+        last = _CLAUSE.search(text, match.end())
+        clause = text[: last.start() if last else len(text)]
+        yield value, sentence.at(match.start()).line, _adjacent(setting, lowered, match) and not _CHANGES.search(clause)
+
+
+def _has(text: str, word: str) -> bool:
+    return re.search(rf"\b{re.escape(word.removesuffix('s'))}s?\b", text) is not None
+
+
+def _adjacent(setting: _Setting, text: str, match: re.Match[str]) -> bool:
+    """Whether the setting's words stand just behind the number, or before it with a word that gives a value."""
+    behind = re.match(r"\s*((?:[a-z-]+\s*){1,3})", text[match.end() : match.end() + _CLOSE])
+    if behind is not None and sum(_has(behind[1], word) for word in setting.words) > 1:
+        return True
+    before = text[max(0, match.start() - 2 * _CLOSE) : match.start()]
+    if re.search(rf"{re.escape(setting.name)}\W{{1,4}}(?:(?:is|of|at|to|be)\W)?$", before):
+        return True
+    clause = _CLAUSE.split(before.replace(": ", " is "))[-1]
+    given = re.search(r"\b(?:is|of|at|to|be)\W{0,3}$|=\s*$", clause) is not None
+    return given and sum(_has(clause, word) for word in setting.words) > 1

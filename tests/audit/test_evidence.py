@@ -1,0 +1,127 @@
+"""A figure that the numbers beside it refute is told; the right one in its place is not."""
+
+import pytest
+
+from benchmarks.audit_bench import ACCUSATIONS
+from optimizer.audit import audit_document
+
+
+def accused(text: str) -> set[int]:
+    found = audit_document(text, "x").to_json()
+    lines = {item["line"] for item in (*found["equations"], *found["claims"]) if item["verdict"] in ACCUSATIONS}
+    return lines | {line for item in found["contradictions"] for line in item["lines"]}
+
+
+def table(*rows: str) -> str:
+    return "\n".join(f"| {row} |" for row in (rows[0], "|".join("---" for _ in rows[0].split("|")), *rows[1:])) + "\n"
+
+
+DEMAND = table("Consumer | Requests/day", "Web | 148,000", "Desk | 96,500", "Mobile | 61,200", "**Total** | **{}**")
+BILL = table("# | Item | Amount", "1 | Servers | 848,000", "2 | NICs | 59,200", " | **Total** | {}")
+SHARES = table("Tenant | Tokens | Share", "a | 118M | 46.8%", "b | 74M | 29.4%", "c | 41M | 16.3%", "d | 19M | {}%",
+               "Total | 252M | 100.0%")  # fmt: skip
+COSTS = "A node costs $28.80 an hour.\n\n" + table(
+    "Period | tokens/s | tokens/h | $/M tokens", "Day | 1,500 | 5.40M | $5.33", "Night | 450 | 1.62M | $17.78",
+    "Peak | 1,850 | 6.66M | ${}",
+)  # fmt: skip
+HOURS = table("Pool | tokens/s | M tokens/h", "a | 1,500 | 5.40", "b | 450 | 1.62", "c | 1,850 | {}")
+LAYOUTS = table("Nodes | GPUs | Layout", "1 | 8 | TP 8 × PP 1 × DP 1", "4 | 32 | TP 8 × PP 1 × DP {}")
+NODE = "Production is two nodes of 8x H100.\n\nThe single staging node is filled with TP=4 and {} replicas.\n"
+PREFILL = "The pool has 16 GPUs.\n\nPrefill runs attention as TP4 x DP{}\nover the 16 GPUs of the pool.\n"
+CACHE = """This is our sizing.
+
+A cache of 64.9 GB at 48,128 bytes per token holds 1.35M tokens.
+
+At the 32,768-token limit {} full-length requests stay resident.
+"""
+CARD = """The log gives 7.4 GiB at 36,864 bytes per token, 215k tokens.
+
+One card carries {} sessions at 131,072 each if they share a prefix.
+"""
+SHARDED = "We have 8x H100 80 GB.\n\nLlama-3.3-70B runs as BF16 replicas at TP{}, each on its own.\n"
+USERS = """We serve Mixtral-8x7B.
+
+Two L40S hold the {} weights plus 64 users at 2k tokens each, so I would not ask for more.
+"""
+LINK = """A prompt has 9.21 GB of cache. Over one 400 Gb/s NIC this takes 184 ms.
+
+One NIC carries {} hand-overs per second.
+"""
+RAISED = """DeepSeek-V3 runs with EP16 on 16x H200. We want 32 redundant experts,
+which raises this to {} per GPU per layer.
+"""
+SHAPES = (
+    "94 layers, 4 KV heads, head dim 128, BF16 cache come to {} KiB per token.\n\nWe serve Qwen3-235B-A22B at TP8.\n"
+)
+SHAPES_ROW = "We serve Qwen3-32B, FP8 on H100, INT8 on A100, BF16 KV cache.\n\n" + table(
+    "Item | Value", "Layers | 64", "KV per token, BF16 | {} KiB"
+)
+LAUNCH = """We cap each DP rank at 128 running requests. With 16 ranks that is the cap.
+
+    python -m sglang.launch_server --model-path deepseek-ai/DeepSeek-V3 --tp-size 16 --dp-size 16 \\
+      --max-running-requests {}
+"""
+STATIC = """Confirm that the static fraction printed at start-up is {}; with more it has failed.
+
+    python -m sglang.launch_server --model-path zai-org/GLM-4.5-FP8 --tp-size 8 --mem-fraction-static 0.85
+"""
+ALONE = "Llama-3.1-405B in FP8 runs on 8x H200.\n\nA user who has an instance to himself sees {} tokens/s.\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "right", "wrong", "line"),
+    [
+        (CACHE, "41", "64", 5),
+        (CARD, "1", "16", 3),
+        (SHARDED, "4", "1", 3),
+        (USERS, "INT4", "BF16", 3),
+        (LINK, "5", "12", 3),
+        (RAISED, "18", "20", 2),
+        (SHAPES, "188", "376", 1),
+        (SHAPES_ROW, "256", "128", 6),
+        (LAUNCH, "2048", "3072", 4),
+        (LAUNCH, "128", "96", 1),
+        (STATIC, "0.85", "0.88", 3),
+        (ALONE, "70", "140", 3),
+        ("- Window: 14:07 to 15:52 UTC ({} minutes).\n", "105", "95", 1),
+        ("One step reads 25.8 GB spread over 4 x 864 GB/s, hence at least 7.5 {} per step.\n", "ms", "µs", 1),
+        ("Eight NICs at 400 Gb/s, one per accelerator, for {} of bandwidth.\n", "3.2 Tb/s", "3.2 TB/s", 1),
+        ("The box takes 2,000 W altogether. In 30 days (720 h) that is {} kWh.\n", "1,440", "1,140", 1),
+        (DEMAND, "305,700", "315,700", 6),
+        (BILL, "907,200", "970,200", 5),
+        (SHARES, "7.5", "9.5", 6),
+        (COSTS, "4.32", "2.60", 7),
+        (HOURS, "6.66", "8.66", 5),
+        (LAYOUTS, "4", "8", 4),
+        (NODE, "two", "four", 3),
+        (PREFILL, "4", "8", 3),
+        ("Three nodes cost 3 x $28.80 x 24 = ${} a day.\n", "2,073.60", "691.20", 1),
+    ],
+)
+def test_a_figure_that_others_refute(text: str, right: str, wrong: str, line: int) -> None:
+    assert accused(text.format(right)) == set()
+    assert line in accused(text.format(wrong))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        DEMAND.format("101,900"),  # the mean
+        DEMAND.format("148,000"),  # the greatest
+        DEMAND.format("900,000"),  # nobody added this up
+        table("Part | Count | GB", "a | 2 | 10", "b | 1 | 15", "Total | 3 | 35"),  # each part as often as it is there
+        table("Batch | tokens/s", "8 | 1000", "16 | 2000", "32 | 3500"),
+        CACHE.format(64).replace("stay", "do not stay"),
+        CACHE.format(64).replace("At the", "If we had twice the room, at the"),
+        CARD.format(2),  # a condition may make room
+        LINK.format(12).replace("carries", "cannot carry"),
+        LAUNCH.format(3072).replace("We cap", "Before, we capped"),
+        STATIC.format(0.88).replace("Confirm", "If you tried 0.85, confirm"),
+        "From 02:10 to 02:47 (37 min), that is 02:47-02:10 = 37 min; 23:50 to 00:20 (30 min).\n",
+        "Never eight NICs at 400 Gb/s for 3.2 TB/s.\n",
+        "PCIe gives 64 GB/s, the disk 8 GB/s.\n",
+        "Two nodes of 8x H100.\n\nTwo replicas of TP=2 run on one node.\n",  # half of it is free
+    ],
+)
+def test_numbers_that_may_be_right(text: str) -> None:
+    assert accused(text) == set()
