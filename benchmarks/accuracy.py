@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from statistics import mean, median
 
@@ -24,8 +25,8 @@ from optimizer.domain.problem import Problem
 from optimizer.domain.workload import PhaseName
 from optimizer.errors import SpecError
 from optimizer.figures.bounds import DECODE_AT_BATCH, throughput_bounds, ttft_bound
-from optimizer.figures.rates import Rates, effective_rates
-from optimizer.figures.serving import Evaluation, evaluate
+from optimizer.figures.rates import TICKS_PER_SECOND, Rates, effective_rates
+from optimizer.figures.serving import BURST, Evaluation, evaluate
 from optimizer.readers.runs import read_runs as written_runs
 
 OWN_TABLE = Path(__file__).with_name("data") / "measured.csv"
@@ -94,14 +95,21 @@ def _online(run: Run, rates: Rates) -> Compared | None:
         return None
     largest = fitting_batch(problem, run.layout, run.layout.batch)
     loop = _at(problem, run.layout, largest, rates)
-    batch = decoding(run.layout.batch, largest, run.osl, float(loop.ttft_s or 0), float(loop.tpot_s or 0))
+    ttft_s = float(loop.ttft_s or 0) + _unstated(run, loop)
+    batch = decoding(run.layout.batch, largest, run.osl, ttft_s, float(loop.tpot_s or 0))
     steady = _at(problem, run.layout, batch, rates)
     decoded = decoding(run.layout.batch, largest, run.osl, run.ttft_s, run.tpot_s)
     least_tpot_s = decoded * run.layout.dp / _most_tokens(problem, run.layout, decoded)
     least_ttft_s = float(ttft_bound(problem, run.layout).value)
-    return Compared(
-        run, Figures(float(loop.ttft_s or 0), float(steady.tpot_s or 0)), Figures(least_ttft_s, least_tpot_s)
-    )
+    return Compared(run, Figures(ttft_s, float(steady.tpot_s or 0)), Figures(least_ttft_s, least_tpot_s))
+
+
+def _unstated(run: Run, loop: Evaluation) -> float:
+    """Seconds that requests waited for what a problem does not state: looks of the engine, waves of equal lengths."""
+    looked = Fraction(run.polls - 1, 2) * max(loop.stage_ticks)
+    ahead = (1 - BURST) * (loop.layout.batch - 1) / 2 if run.waves else Fraction(0)
+    together = ahead * Fraction(loop.steps.pieces, loop.steps.together) * max(loop.mixed_ticks)
+    return float((looked + together) / TICKS_PER_SECOND)
 
 
 def _static(run: Run, rates: Rates) -> Figures | None:
@@ -236,8 +244,10 @@ def report(found: Sequence[Compared]) -> int:
 
 
 def calibrated(table: Path) -> list[Calibrated]:
-    """Each device of a table with the factors of its own runs, as `shardproof calibrate` fits them."""
-    runs, found = written_runs([table]), []
+    """Each device of a table with the factors of its own trusted runs, as `shardproof calibrate` fits them."""
+    suspect = {run.place for run in read_runs(table) if run.suspect}
+    runs = [run for run in written_runs([table]) if f"{table.name}:{run.place.line}" not in suspect]
+    found = []
     for gpu in HARDWARE:
         with suppress(SpecError):
             found.append(calibrate(runs, {}, read_hardware(gpu), name=gpu, told=table.name))

@@ -51,11 +51,13 @@ _MEASURED = re.compile(r"(?:date=|measured )(\d{4}-\d\d-\d\d)")
 
 
 @dataclass(frozen=True)
-class Drafted:
-    """Runs of InferenceX that may have drafted tokens, which the sample does not say: its configurations do.
+class Aside:
+    """Runs of InferenceX that are not what a row of the sample says; its configurations say so.
 
     Attributes
     ----------
+    why
+        What they are.
     model, gpus, engine, release
         Which runs; no device: any.
     measured
@@ -64,10 +66,13 @@ class Drafted:
         tp and ep that they alone have; None: any.
     above
         Requests in flight that the runs without drafting do not exceed.
+    dumped
+        Whether those of the dump of the database, which has no run that drafted, are among them.
     source
-        Configuration of `SemiAnalysisAI/InferenceX` that says so.
+        What says so; names are those of configurations of `SemiAnalysisAI/InferenceX`.
     """
 
+    why: str
     model: str
     gpus: tuple[str, ...]
     engine: str
@@ -76,9 +81,10 @@ class Drafted:
     measured: tuple[str, ...] = ()
     degrees: tuple[int, int] | None = None
     above: int = 0
+    dumped: bool = False
 
     def meets(self, run: Run, notes: str) -> bool:
-        """Whether a run is one of them; those with a configuration's number are of a dump that has none."""
+        """Whether a run is one of them."""
         day = _MEASURED.search(notes)
         return (
             (run.model, run.engine, run.release) == (self.model, self.engine, self.release)
@@ -86,23 +92,31 @@ class Drafted:
             and (not self.measured or (day is not None and day[1] in self.measured))
             and self.degrees in (None, (run.layout.tp, run.layout.ep))
             and run.concurrency > self.above
-            and _NUMBERED not in notes
+            and (self.dumped or _NUMBERED not in notes)
         )
 
 
 _NUMBERED, _LABORATORY = "_cfg", "_epnone_"
 """What tells the identifiers of a dump of the database, and of runs that NVIDIA made itself, from the others."""
-DRAFTED = (
-    Drafted("deepseek-v3", (), "trtllm", "1.2.0rc6.post3", "dsr1-fp4-b200-trt-mtp, dsr1-fp8-b200-trt-mtp (2026-02-06)"),
-    Drafted("deepseek-v3", (), "trtllm", "1.1.0rc2.post2", "the same and dsr1-fp8-h200-trt-mtp, begun on 2026-01-14",
-            measured=("2026-01-14",)),
-    Drafted("deepseek-v3", ("H200",), "trtllm", "1.1.0rc2.post2", "dsr1-fp8-h200-trt-mtp; without drafting up to 64",
-            measured=("2026-01-28",), above=64),
-    Drafted("deepseek-v3", ("B200",), "sglang", "0.5.9", "dsr1-fp8-b200-sglang and dsr1-fp8-b200-sglang-mtp, both",
-            degrees=(8, 1)),
-    Drafted("qwen3.5-397b-a17b", ("B200", "B300"), "sglang", "0.5.9", "qwen3.5-fp8-b200-sglang-mtp; else tp 4 has ep 4",
-            degrees=(4, 1)),
+_DRAFTED = "may have drafted tokens"
+ASIDE = (
+    Aside(_DRAFTED, "deepseek-v3", (), "trtllm", "1.2.0rc6.post3",
+          "dsr1-fp4-b200-trt-mtp, dsr1-fp8-b200-trt-mtp (2026-02-06)"),
+    Aside(_DRAFTED, "deepseek-v3", (), "trtllm", "1.1.0rc2.post2",
+          "the same and dsr1-fp8-h200-trt-mtp, begun on 2026-01-14", measured=("2026-01-14",)),
+    Aside(_DRAFTED, "deepseek-v3", ("H200",), "trtllm", "1.1.0rc2.post2",
+          "dsr1-fp8-h200-trt-mtp; without drafting up to 64", measured=("2026-01-28",), above=64),
+    Aside(_DRAFTED, "deepseek-v3", ("B200",), "sglang", "0.5.9",
+          "dsr1-fp8-b200-sglang and dsr1-fp8-b200-sglang-mtp, both", degrees=(8, 1)),
+    Aside(_DRAFTED, "qwen3.5-397b-a17b", ("B200", "B300"), "sglang", "0.5.9",
+          "qwen3.5-fp8-b200-sglang-mtp; without drafting tp 4 has ep 4", degrees=(4, 1)),
+    Aside("a sweep whose first wave seems to have waited for about a minute", "deepseek-v3", ("B200",), "sglang", "",
+          "dsr1-fp4-b200-sglang: mean TTFT 5.5 to 12 s with 4 as with 128 requests in flight, 0.2 to 1.6 s on 0.5.9; a "
+          "tenth of the requests is the first wave", measured=("2025-11-10",), dumped=True),
 )  # fmt: skip
+_POLLED = {"deepseek-v3": "B200"}
+"""Models and devices whose launches give SGLang's --scheduler-recv-interval, which is 1 by default: 30, but 10 below 16
+requests in flight and with tp 4 in FP8 (InferenceX benchmarks/single_node/dsr1_fp4_b200.sh, dsr1_fp8_b200.sh)."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +132,10 @@ class Run:
         Its batch is the concurrency, shared by the attention data-parallel ranks.
     release
         Version of the engine. Layouts are compared within one alone.
+    polls
+        Steps between two looks of the engine for new requests.
+    waves
+        Whether requests that start together end together: of equal lengths, in an engine that runs prompts first.
     suspect
         Why the row is not to be trusted; empty where it is.
     """
@@ -138,7 +156,9 @@ class Run:
     ttft_s: float | None
     tpot_s: float | None
     tokens_per_s: float | None
-    suspect: str
+    polls: int = 1
+    waves: bool = False
+    suspect: str = ""
 
     @property
     def group(self) -> str:
@@ -162,9 +182,16 @@ def _suspect(run: Run, notes: str) -> str:
         return "tp x dp = n squared: devices multiplied by EP"
     if "BELOW_ROOFLINE" in notes:
         return "flagged by its collector as below the roofline"
-    if any(drafted.meets(run, notes) for drafted in DRAFTED):
-        return "may have drafted tokens"
+    found = next((aside.why for aside in ASIDE if aside.meets(run, notes)), None)
+    if found is not None:
+        return found
     return "the row's id states no concurrency" if _NO_CONCURRENCY.search(notes) else ""
+
+
+def _polls(run: Run) -> int:
+    if run.engine != "sglang" or _POLLED.get(run.model) != run.gpu:
+        return 1
+    return 10 if run.concurrency < 16 or (run.precision, run.layout.tp) == ("fp8", 4) else 30
 
 
 def _number(text: str, scale: float = 1.0) -> float | None:
@@ -199,9 +226,10 @@ def read_runs(path: Path) -> Iterator[Run]:
                 ttft_s=_number(row["measured_ttft_ms"], 1e-3),
                 tpot_s=_number(row["measured_tpot_ms"], 1e-3),
                 tokens_per_s=_number(row["measured_output_tok_s_total"]),
-                suspect="",
             )
-            yield replace(run, suspect=_suspect(run, row["notes"]))
+            told = row["notes"]
+            waves = run.engine == "sglang" and _LABORATORY in told
+            yield replace(run, suspect=_suspect(run, told), polls=_polls(run), waves=waves)
 
 
 @cache

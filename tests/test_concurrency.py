@@ -149,7 +149,7 @@ def test_a_simulated_loop_serves_as_much(count: int) -> None:
             left.append(199)
         waiting += [now] * ended
         done += ended
-    host = problem.waiting.loop_overhead_s + problem.waiting.steps * found.stage_ticks[0] / 10**27
+    host = problem.waiting.overhead_s + problem.waiting.steps * found.stage_ticks[0] / 10**27
     latency = 200 * count / float(derive(problem, layout, found)["closed_loop_tokens_per_s"].value)
     assert 10 * count * 200 / now == pytest.approx(count * 200 / (latency - float(host)), rel=0.1)
     started = sorted(first[: 10 * count])

@@ -385,7 +385,7 @@ class Oracle:
         if self.w.phase == "prefill":
             return own.overhead_s, Fraction(pieces + self.pp - 1), Fraction(0)
         burst = Fraction(1, 10) * (self.l.batch - 1) / 2
-        return own.loop_overhead_s, pieces + self.pp - 1 + burst * ahead, own.steps
+        return own.overhead_s, pieces + self.pp - 1 + burst * ahead, own.steps
 
 
 def destinations(bins: int, experts: int, chosen: int) -> Fraction:

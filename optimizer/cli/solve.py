@@ -411,7 +411,7 @@ def _ties(problem: Problem, ties: list[dict[str, Any]]) -> None:
     from optimizer.domain.uncertainty import TIES  # noqa: PLC0415 - the same
 
     apart = float(TIES[problem.scale.measure])
-    heading(f"Ties: within {apart:.0%} of it on as many devices, where runs are right as often as wrong; measure them")
+    heading(f"Ties: within {apart:.0%} of it on as many devices, where runs have been in the other order; measure them")
     rows = []
     for tie in ties:
         layout = Layout.model_validate({k: v for k, v in tie["layout"].items() if k in Layout.model_fields})

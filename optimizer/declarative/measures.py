@@ -123,7 +123,7 @@ def _first_in_a_loop(own: Statement, level: Fraction, spare: cp_model.IntVar | i
         model.add(
             often == whole * together * (pieces + own.pp - 1) + ahead * pieces * (own.batch - 1)
         ).only_enforce_if(chosen)  # fmt: skip
-        budget = whole * together * (level - waiting.loop_overhead_s) * TICKS_PER_SECOND / unit
+        budget = whole * together * (level - waiting.overhead_s) * TICKS_PER_SECOND / unit
         most = max(-1, min(2**_TIME_BITS, floor(budget)))
         for mean, step in zip(waited, steps, strict=True):
             model.add(step + int(whole * together * waiting.steps) * mean + spare <= most).only_enforce_if(chosen)

@@ -19,10 +19,10 @@ DEFAULT_CONFIDENCE = Fraction(4, 5)
 """Share of runs that keep limits on TTFT and TPOT where a problem asks for none.
 
 The least multiple of 10% at which at most 15% of the choices of `python -m benchmarks.margins` break a limit as
-measured: 7.6% one of both, 10.7% one on TPOT alone, 14.9% one on TTFT alone; by the prediction 33%, 22% and 55%.
+measured: 11.1% one of both, 9.4% one on TPOT alone, 12.7% one on TTFT alone; by the prediction 28%, 19% and 38%.
 """
 SOURCE = (
-    "1,298 closed-loop runs of aiconfigurator-core 0.12.0 silicon_sample.csv on H100, H200 and B200, by "
+    "1,145 closed-loop runs of aiconfigurator-core 0.12.0 silicon_sample.csv on H100, H200 and B200, by "
     "`python -m benchmarks.margins TABLE.csv` on 2026-11-29"
 )
 
@@ -82,28 +82,28 @@ def quantile(values: Sequence[float | Fraction], share: float) -> Fraction:
 
 MARGINS = (
     Margin(
-        moe=None, engine="any", runs=1298,
-        tpot_s=(0.594, 0.995, 1.167, 1.301, 1.429), ttft_s=(0.585, 1.287, 1.796, 2.452, 6.479),
+        moe=None, engine="any", runs=1145,
+        tpot_s=(0.71, 1.009, 1.165, 1.272, 1.362), ttft_s=(0.66, 1.147, 1.553, 1.863, 2.143),
     ),
     Margin(
-        moe=True, engine="sglang", runs=107,
-        tpot_s=(0.724, 1.021, 1.239, 1.73, 2.115), ttft_s=(0.333, 1.314, 7.05, 11.262, 15.337),
+        moe=True, engine="sglang", runs=44,
+        tpot_s=(0.83, 0.948, 1.078, 2.15, 2.429), ttft_s=(0.802, 1.037, 1.275, 2.021, 2.118),
     ),
     Margin(
         moe=False, engine="trtllm", runs=390,
-        tpot_s=(0.787, 1.012, 1.167, 1.277, 1.376), ttft_s=(0.648, 1.184, 1.722, 2.066, 2.283),
+        tpot_s=(0.778, 1.02, 1.168, 1.277, 1.35), ttft_s=(0.65, 1.159, 1.673, 1.943, 2.178),
     ),
     Margin(
-        moe=True, engine="trtllm", runs=314,
-        tpot_s=(0.556, 0.91, 1.227, 1.418, 1.538), ttft_s=(0.579, 1.442, 2.042, 3.046, 5.288),
+        moe=True, engine="trtllm", runs=224,
+        tpot_s=(0.677, 1.013, 1.222, 1.343, 1.424), ttft_s=(0.561, 1.241, 1.661, 2.053, 2.448),
     ),
     Margin(
         moe=False, engine="vllm", runs=270,
-        tpot_s=(0.853, 1.031, 1.15, 1.273, 1.402), ttft_s=(0.754, 1.13, 1.55, 1.834, 2.193),
+        tpot_s=(0.847, 1.033, 1.158, 1.273, 1.396), ttft_s=(0.762, 1.105, 1.421, 1.738, 1.904),
     ),
     Margin(
         moe=True, engine="vllm", runs=133,
-        tpot_s=(0.733, 0.99, 1.128, 1.211, 1.226), ttft_s=(0.717, 1.237, 1.433, 1.622, 1.641),
+        tpot_s=(0.72, 0.992, 1.137, 1.211, 1.225), ttft_s=(0.741, 1.208, 1.387, 1.557, 1.638),
     ),
 )  # fmt: skip
 """Rows of `SOURCE`; the first stands for every class that has none."""

@@ -9,10 +9,11 @@ prompt tokens a step, ``P`` computed tokens of a prompt, ``e`` expected tokens a
   (steady state of continuous batching); stage time A = D + φ·(M − D); cycle = pp·max A; TPOT = cycle ÷ e;
   requests/s of a rank = b·e ÷ (cycle·(output − 1)); φ ≤ 1.
 - decode: φ = 0, no TTFT. prefill: a step takes a piece of each of µ prompts; requests/s of a rank = b ÷ (n·pp·max P).
-- TTFT = o + max (k·M + w·A), of what the engine lets a request wait for (`domain.engines`): alone, at random and in
-  phase prefill the overhead o of a light load, k = n + pp − 1, w = 0. In a closed loop of b requests a rank o is the
-  loop's, w the steps waited, and k has the prompts that stand ahead as well: `BURST` of all requests start at once and
-  have (b − 1) ÷ 2 before them on average, n ÷ m steps each.
+- TTFT = o + max (k·M + w·A), of what the engine lets a request wait for (`domain.engines`): its overhead o, and
+  k = n + pp − 1, w = 0 alone, at random and in phase prefill. In a closed loop of b requests a rank w is the steps
+  waited, and k has the prompts that stand ahead as well: `BURST` of all requests start at once and have (b − 1) ÷ 2
+  before them on average, n ÷ m steps each.
+- Attention data-parallel ranks take their prompts in the same steps, as TensorRT-LLM's `attention_dp_config` has it.
 - Requests that come at random at `request_rate` add the mean wait of an M/D/1 queue (Pollaczek–Khinchine,
   deterministic service), ρ·S ÷ (2·(1 − ρ)), S = n·max M ÷ prompts a step (m, or µ in phase prefill). Where more is
   asked than all ranks serve, the load ρ is the rate ÷ their capacity: rate ≤ capacity ⇔ ρ ≤ 1, as S is at most
@@ -226,7 +227,7 @@ def first_token(
     if not problem.workload.looped:
         return FirstToken(waiting.overhead_s, own, Fraction(0))
     ahead = prompts_ahead(batch, percentile) * Fraction(steps.pieces, steps.together)
-    return FirstToken(waiting.loop_overhead_s, own + ahead, waiting.steps)
+    return FirstToken(waiting.overhead_s, own + ahead, waiting.steps)
 
 
 def prompts_ahead(batch: int, percentile: int | None) -> Fraction:

@@ -139,8 +139,8 @@ def ties_section(subject: Subject) -> str:
     if not isinstance(ties, list) or not ties or apart is None:
         return ""
     said = (
-        f"On as many devices, within {float(apart):.0%} of the answer: runs are right as often as wrong about such a "
-        "difference. Measure them; there may be more."
+        f"On as many devices, within {float(apart):.0%} of the answer: measured runs so near have been in the other "
+        "order. Measure them; there may be more."
     )
     rows = [
         [f"{tie['value']:,.6g}", f"{tie['ratio'] - 1:+.1%}", _degrees(tie["layout"])]

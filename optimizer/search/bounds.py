@@ -267,7 +267,7 @@ class Bounds:
         ahead = prompts * self.pieces / self.packed
         often, seldom = own + ahead / self.deep, float(waiting.steps) / self.deep
         both = Stack(*(often * m + seldom * a for a, m in zip(mean, mixed, strict=True)))
-        looped: Floats = float(waiting.loop_overhead_s) + self._slowest(both)
+        looped: Floats = float(waiting.overhead_s) + self._slowest(both)
         return looped
 
     def _workspace(self, micro: Floats) -> Floats:

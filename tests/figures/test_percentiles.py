@@ -184,7 +184,7 @@ def test_requests_of_a_simulated_engine_take_as_long(rate: int) -> None:
     assert found.running < 120
     for share in PERCENTILES:
         # prompts also wait for the end of the step that they meet, which no mean knows
-        assert float(found.first_token_s(share) or 0) == pytest.approx(np.percentile(ttft, share), rel=0.1)
+        assert float(found.first_token_s(share) or 0) == pytest.approx(np.percentile(ttft, share), rel=0.13)
         assert float(found.tpots[share]) == pytest.approx(np.percentile(tpot, share), rel=0.07)
     assert float(found.ttft_s or 0) == pytest.approx(ttft.mean(), rel=0.06)
 

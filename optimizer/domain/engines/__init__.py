@@ -70,7 +70,7 @@ def _least(kept: tuple[Reservation, ...]) -> Reservation:
 
 def _shortest(waits: tuple[Waiting, ...]) -> Waiting:
     return Waiting(
-        overhead_s=min(own.overhead_s for own in waits), loop_overhead_s=min(own.loop_overhead_s for own in waits),
+        overhead_s=min(own.overhead_s for own in waits),
         steps=min(own.steps for own in waits), source="the least that a request waits in any engine",
     )  # fmt: skip
 

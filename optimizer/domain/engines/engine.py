@@ -18,23 +18,21 @@ class Waiting:
     Attributes
     ----------
     overhead_s
-        Seconds of a request in an engine that has little to do: HTTP, tokeniser, scheduler, first sample.
-    loop_overhead_s, steps
-        The same in a closed loop: seconds, and mean steps of the running batch that pass before the prompt is taken up.
+        Seconds of a request whatever its engine has to do: HTTP, tokeniser, scheduler, first sample.
+    steps
+        Mean steps of the running batch that pass in a closed loop before the prompt is taken up.
     source
         What the numbers were fitted to.
     """
 
     overhead_s: Fraction
-    loop_overhead_s: Fraction
     steps: Fraction
     source: str
 
     def scaled(self, factor: Fraction) -> Waiting:
         """The same, so many times as long."""
         return replace(
-            self, overhead_s=self.overhead_s * factor, loop_overhead_s=self.loop_overhead_s * factor,
-            steps=self.steps * factor,
+            self, overhead_s=self.overhead_s * factor, steps=self.steps * factor,
         )  # fmt: skip
 
 

@@ -181,12 +181,10 @@ FLAGS = {
     "stages": "SGLANG_PP_LAYER_PARTITION",
 }
 WAITING = Waiting(
-    overhead_s=Fraction(178, 1000),
-    loop_overhead_s=Fraction(1, 100),
-    steps=Fraction(29),
-    source="fitted on 2026-11-29 to the TTFT of 191 closed-loop runs on H100, H200 and B200 "
-    "(aiconfigurator-core 0.12.0 silicon_sample.csv), overhead_s to those of at most 8 requests in flight; "
-    "5 to 50 steps: many were started with --scheduler-recv-interval",
+    overhead_s=Fraction(15, 100),
+    steps=Fraction(0),
+    source="fitted on 2026-11-29 to the TTFT of 128 closed-loop runs on H100, H200, B200 (aiconfigurator-core 0.12.0 "
+    "silicon_sample.csv); --scheduler-recv-interval I, which is 1 by default, adds (I - 1) / 2 steps",
 )
 
 REQUEST_POOL = (2048, 4096)

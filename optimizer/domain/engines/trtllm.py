@@ -84,11 +84,10 @@ RULES = (
     checks.no_overlap("tensorrt_llm/llmapi/llm_args.py (main): no such option"),
 )
 WAITING = Waiting(
-    overhead_s=Fraction(44, 1000),
-    loop_overhead_s=Fraction(1, 100),
+    overhead_s=Fraction(1, 100),
     steps=Fraction(6),
     source="fitted on 2026-11-29 to the TTFT of 704 closed-loop runs on H100, H200 and B200 "
-    "(aiconfigurator-core 0.12.0 silicon_sample.csv), overhead_s to those of at most 8 requests in flight",
+    "(aiconfigurator-core 0.12.0 silicon_sample.csv)",
 )
 
 DEFAULTS = Defaults((Tier(0, 2048, 8192, 128),))

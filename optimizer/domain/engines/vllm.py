@@ -195,11 +195,10 @@ CACHE = CacheRules(
     },
 )
 WAITING = Waiting(
-    overhead_s=Fraction(33, 1000),
-    loop_overhead_s=Fraction(1, 100),
+    overhead_s=Fraction(1, 100),
     steps=Fraction(4),
     source="fitted on 2026-11-29 to the TTFT of 403 closed-loop runs on H100, H200 and B200 "
-    "(aiconfigurator-core 0.12.0 silicon_sample.csv), overhead_s to those of at most 8 requests in flight",
+    "(aiconfigurator-core 0.12.0 silicon_sample.csv)",
 )
 
 NEWEST = Engine(
