@@ -128,3 +128,27 @@ def test_percentiles_are_as_far_from_measured_ones_as_the_results_page_says() ->
     assert max(means[f"ttft_p{share}"] for share in PERCENTILES) < 0.52
     assert means[f"tpot {percentiles.SPREAD}"] < 0.15
     assert means[f"ttft {percentiles.SPREAD}"] < 0.5
+
+
+def test_what_no_problem_states_is_added_to_ttft_alone() -> None:
+    run = next(run for run in read_runs(OWN_TABLE) if run.engine == "sglang" and run.concurrency >= 16)
+    found = [compare(Run(**(run.__dict__ | own))) for own in ({"polls": 1}, {"polls": 3}, {"polls": 1, "waves": True})]
+    times = [item.predicted.ttft_s for item in found if item is not None and item.predicted.ttft_s]
+    tpot = found[0].predicted.tpot_s if found[0] is not None else None
+    # two steps more between looks are one more to wait, about as long as a token takes
+    assert tpot is not None
+    assert times[1] - times[0] == pytest.approx(tpot, rel=0.1)
+    # all of a wave start at once, not a tenth of them
+    assert times[2] > times[0] + 0.45 * 0.9 * (run.layout.batch - 1) * tpot
+
+
+@pytest.mark.parametrize(("gpu", "concurrency", "polls"), [("B200", 8, 10), ("B200", 64, 30), ("H200", 64, 1)])
+def test_sglang_looks_for_requests_as_often_as_it_was_told(gpu: str, concurrency: int, polls: int) -> None:
+    found = {
+        run.polls
+        for run in read_runs(OWN_TABLE)
+        if (run.model, run.engine, run.gpu, run.kind) == ("deepseek-v3", "sglang", gpu, "online")
+        and (run.concurrency < 16) == (concurrency < 16)
+        and run.layout.tp == 8
+    }
+    assert found == {polls}

@@ -82,7 +82,7 @@ def chat(arrival: str | None = None, batch: int = 64, engine: str = "vllm", **wo
 
 def test_alone_a_request_waits_for_the_engine_and_its_own_step() -> None:
     found = chat("alone")
-    assert found.ttft_s == Fraction(33, 1000) + Fraction(found.mixed_ticks[0], TICKS_PER_SECOND)
+    assert found.ttft_s == Fraction(1, 100) + Fraction(found.mixed_ticks[0], TICKS_PER_SECOND)
     assert found.queue_s == 0
 
 
