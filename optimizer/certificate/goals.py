@@ -93,7 +93,7 @@ def beating(problem: Problem, own: Goal, value: Fraction) -> Goal:
         case Measure.MEMORY:
             return replace(own, memory=min(own.memory, ceil(level) - 1))
         case Measure.CONTEXT:
-            longer = next_longer(problem, int(level))
+            longer = next_longer(problem, floor(level))
             return replace(own, devices=0) if longer is None else replace(own, context=max(own.context, longer))
 
 
