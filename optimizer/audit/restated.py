@@ -5,6 +5,7 @@ document's own voice counts as corrected only where words beside the correction 
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Final
@@ -41,6 +42,8 @@ _NEAR: Final = 24
 _FOLLOWING: Final = 3
 _FURTHEST: Final = 60
 """Segments behind a quotation among which its correction is looked for."""
+_MOST_TOKENS: Final = 100
+"""Tokens behind a wrong equation, or of a paragraph behind it, among which its correction is looked for."""
 _MOST_AGAIN: Final = 16
 """Places where one piece of arithmetic comes back that are looked at."""
 _MOST: Final = 400
@@ -150,10 +153,12 @@ def _text_corrects(
         text = segments[index].text
         begin = wrong.end if index == wrong.segment else 0
         near = index - wrong.segment <= _FOLLOWING
-        if _insists(tokens[index], text, wrong, begin):
+        first = bisect_left(tokens[index], begin, key=lambda token: token.start)
+        behind_it = tokens[index][first : first + _MOST_TOKENS]
+        if _insists(behind_it, text, wrong, begin):
             return False
-        for item in tokens[index]:
-            if item.start < begin or not _is_result(item, wrong) or _REFUSED.search(text, begin, item.start):
+        for item in behind_it:
+            if not _is_result(item, wrong) or _REFUSED.search(text, begin, item.start):
                 continue
             if any(
                 other.start <= item.start < other.end and item.start != other.stated_start
@@ -172,7 +177,6 @@ def _insists(tokens: Sequence[Token], text: str, wrong: Equation, begin: int) ->
     """Whether the text comes back to the wrong figure to demand it: ``shows 2048 when it should yield 512``."""
     return any(
         isinstance(token, Number)
-        and token.start >= begin
         and token.digits == wrong.stated
         and token.digits > 1
         and _DEMANDS.search(text, max(begin, token.start - _NEAR), token.start) is not None
