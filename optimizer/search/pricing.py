@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from optimizer.domain.attention import CompressedAttention
 from optimizer.domain.feedforward import MixtureOfExperts
 from optimizer.domain.model import Block
 from optimizer.domain.precision import ACTIVATION_BYTES, KV_BYTES, Format, ModelPrecision
@@ -18,7 +19,7 @@ from optimizer.domain.shape import Shape
 from optimizer.domain.tensor import Role, Split, Tensor
 from optimizer.errors import InternalError
 from optimizer.figures.cache import CacheLayout
-from optimizer.figures.memory import expert_padding, hidden_elements, keeps_experts
+from optimizer.figures.memory import COMPRESSED_TENSORS, expert_padding, hidden_elements, keeps_experts
 from optimizer.figures.overlap import EXCHANGE_UNITS
 from optimizer.figures.reserve import default_sequences, default_tokens, fixed_bytes, layer_bytes
 from optimizer.figures.routing import (
@@ -372,7 +373,10 @@ class Pricer:
         problem, found = self.problem, self.meshes
         hidden, widest, experts = problem.model.hidden_size, np.zeros(len(found)), np.zeros(len(found))
         for block in problem.model.blocks.values():
-            ffn = block.ffn
+            ffn, attention = block.ffn, block.attention
+            if isinstance(attention, CompressedAttention):
+                tensors = COMPRESSED_TENSORS.numerator * attention.heads * attention.head_dim
+                widest = np.maximum(widest, tensors // (COMPRESSED_TENSORS.denominator * found.tp))
             if ffn is None:
                 continue
             if isinstance(ffn, MixtureOfExperts):
