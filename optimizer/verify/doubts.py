@@ -24,6 +24,37 @@ def _beside(problem: Problem, evaluation: Evaluation) -> tuple[int, int]:
     return graphs, problem.hardware.device.exposed_memory - problem.capacity_bytes
 
 
+def _cache(problem: Problem, evaluation: Evaluation) -> tuple[str, ...]:
+    """Whether the longest sequence may find no room."""
+    own, share = problem.engine.reservation, problem.limits.kv_cache_memory is None
+    pictures = 0 if problem.model.vision is None else own.vision_bytes
+    error = error_bytes(problem) + pictures
+    room = room_of(problem, evaluation.shape, evaluation.cuts)
+    needed = room.request_bytes if problem.engine.cache.admits_longest else 0
+    if not (share or own.static_fraction or own.free_fraction) or room.room_bytes - error >= needed:
+        return ()
+    what = f"one sequence of {room.length:,} tokens takes {needed / GIB:.2f}" if needed else "it may all be taken"
+    said = (
+        f"{max(0, room.room_bytes) / GIB:.2f} GiB are left for the cache as expected, as little as "
+        f"{max(0, room.room_bytes - error) / GIB:.2f} within the error of what {problem.engine.title} keeps "
+        f"({error / GIB:.2f} GiB{', of pictures too,' if pictures else ''} in 90% of logs); {what}"
+    )
+    return (said,)
+
+
+def _cache_offline(problem: Problem, evaluation: Evaluation) -> tuple[str, ...]:
+    """The same in steps as an engine takes them without a server, where nothing says how many tokens a step takes."""
+    tokens = problem.engine.reservation.defaults.of(problem.hardware.device).offline_tokens
+    if not tokens or problem.workload.max_num_batched_tokens or evaluation.layout.prefill_chunk:
+        return ()
+    work = problem.workload.model_copy(update={"max_num_batched_tokens": tokens})
+    return tuple(
+        f"without a server {problem.engine.title} takes steps of {tokens:,} tokens unless told; then {said} "
+        "(state max_num_batched_tokens)"
+        for said in _cache(problem.changed(workload=work), evaluation)
+    )
+
+
 def graphs_beside(problem: Problem, evaluation: Evaluation) -> Iterator[Violation]:
     """Before 0.21 vLLM captures its graphs when the cache has taken all of its share: out of the rest."""
     graphs, beside = _beside(problem, evaluation)
@@ -41,18 +72,7 @@ def doubts(problem: Problem, evaluation: Evaluation) -> Iterator[str]:
     if problem.engine.name == ANY or problem.limits.reserve is not None:
         return
     own, share = problem.engine.reservation, problem.limits.kv_cache_memory is None
-    pictures = 0 if problem.model.vision is None else own.vision_bytes
-    error = error_bytes(problem) + pictures
-    room = room_of(problem, evaluation.shape, evaluation.cuts)
-    needed = room.request_bytes if problem.engine.cache.admits_longest else 0
-    named = share or own.static_fraction or own.free_fraction
-    if named and room.room_bytes - error < needed:
-        what = f"one sequence of {room.length:,} tokens takes {needed / GIB:.2f}" if needed else "it may all be taken"
-        yield (
-            f"{room.room_bytes / GIB:.2f} GiB are left for the cache as expected, as little as "
-            f"{max(0, room.room_bytes - error) / GIB:.2f} within the error of what {problem.engine.title} keeps "
-            f"({error / GIB:.2f} GiB{', of pictures too,' if pictures else ''} in 90% of logs); {what}"
-        )
+    yield from _cache(problem, evaluation) or _cache_offline(problem, evaluation)
     graphs, beside = _beside(problem, evaluation)
     device = problem.hardware.device
     more = max(graphs + int(own.graph_error * device.exposed_memory), own.graph_most_bytes)

@@ -82,6 +82,7 @@ def test_case(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None
         wanted = ClaimVerdict.HOLDS if "holds" in case else ClaimVerdict.AMBIGUOUS
         assert claim.verdict is wanted, (claim.claim.name, claim.note)
         assert "holds" in case or "by the engine's fifth release" in claim.note
+    assert verdict.fits == case.get("fits", verdict.fits)
     if not case["feasible"]:
         assert verdict.fits != "yes"
     if "missed" in case:

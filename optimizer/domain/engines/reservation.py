@@ -25,6 +25,8 @@ class Tier:
         Sequences in flight and tokens of the largest step, of one data-parallel rank.
     largest_capture, narrow_capture
         Largest batch that a graph is captured for; and that of stages narrower than `WIDE` (None: the same).
+    offline_tokens
+        Tokens of the largest step without a server, where they are more.
     """
 
     memory_bytes: int
@@ -32,6 +34,7 @@ class Tier:
     batched_tokens: int
     largest_capture: int
     narrow_capture: int | None = None
+    offline_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

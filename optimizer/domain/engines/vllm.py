@@ -159,15 +159,16 @@ FLAGS = {
     "stages": "VLLM_PP_LAYER_PARTITION",
 }
 
-_MODEST = Tier(0, 256, 2048, 512)
+_MODEST = Tier(0, 256, 2048, 512, offline_tokens=8192)
+_AMPLE = Tier(70 * GIB, 1024, 8192, 512, offline_tokens=16_384)
 DEFAULTS = Defaults(
-    tiers=(Tier(160 * GIB, 1024, 16_384, 512), Tier(70 * GIB, 1024, 8192, 512), _MODEST),
+    tiers=(Tier(160 * GIB, 1024, 16_384, 512), _AMPLE, _MODEST),
     modest=("a100", "gb10"), captures={"b200": 1024, "b300": 1024}, low_latency_tokens=256,
 )  # fmt: skip
-"""Of the server: vLLM 0.30.0 and 0.33.0 engine/arg_utils.py get_batch_defaults; captures: config/vllm.py
+"""Of the server, and of `LLM`: vLLM 0.30.0 and 0.33.0 engine/arg_utils.py get_batch_defaults; captures: config/vllm.py
 _set_cudagraph_sizes, up to min(2 · max_num_seqs, 512 or 1,024); 256 tokens: config/scheduler.py, for
 deepep_low_latency and nixl_ep."""
-EARLIER_DEFAULTS = Defaults(tiers=(Tier(70 * GIB, 1024, 8192, 512), _MODEST), modest=("a100",))
+EARLIER_DEFAULTS = Defaults(tiers=(_AMPLE, _MODEST), modest=("a100",))
 """The same of vLLM 0.10.2, 0.12.0, 0.15.1 and 0.19.0."""
 FUSED_SAMPLER_BYTES = 2 + 4 + 4 + 4
 """Logits in 16 and in 32 bits, their probabilities, exponential noise (vllm v1/sample/ops/topk_topp_sampler.py

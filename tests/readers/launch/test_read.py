@@ -1,6 +1,8 @@
 """Launch commands that people write: what they mean, and where they are wrong."""
 
+import re
 from pathlib import Path
+from textwrap import indent
 
 import pytest
 from hypothesis import given, settings
@@ -134,6 +136,13 @@ def test_what_contradicts_itself_or_is_cut_off_is_located(text: str, place: tupl
     fault = caught.value.faults[0]
     assert said in fault.message
     assert (fault.line, fault.column) == place
+
+
+def test_ranks_of_a_group_of_pods_are_shared_out() -> None:
+    group = f"kind: LeaderWorkerSet\nleaderWorkerTemplate:\n  size: 2\n  leaderTemplate:\n{indent(POD, '    ')}"
+    assert read_launch(group, "x").devices == 8
+    with pytest.raises(SpecError, match=re.escape(FEWER.format(8, 4))):
+        read_launch(group.replace("size: 2", "size: 1"), "x")
 
 
 @pytest.mark.parametrize(
