@@ -43,7 +43,7 @@ def asserted(sentence: Sentence, start: int, end: int, *, conditional: bool = Fa
     first = max((match.end() for match in _CLAUSE.finditer(text, 0, start)), default=0)
     last = _CLAUSE.search(text, end)
     clause = text[first : last.start() if last else len(text)]
-    following = [one.text for one in sentence.whole.said if one.segment == sentence.segment]
+    following = sentence.whole.paragraphs.get(sentence.segment, ())
     return not (
         _DOUBT.search(clause)
         or (not conditional and _SUPPOSED.search(clause))
@@ -57,7 +57,7 @@ def asserted(sentence: Sentence, start: int, end: int, *, conditional: bool = Fa
 
 
 _OF: Final = re.compile(
-    r"[^\d.;,(]{0,24}\b(?:at|of|with|x|×|each)\s+(?:(?:the|a|up|to|their|full|its|long|all|maximum|max|of|context)\s+){0,4}$",
+    r"[^\d.;,(]{0,24}\b(?:at|of|with|x|×|each|keep|have|hold|use|get)\s+(?:(?:the|a|up|to|their|full|its|long|all|maximum|max|of|context)\s+){0,4}$",
     re.IGNORECASE,
 )
 """Between a number of requests and the tokens of each."""
@@ -99,6 +99,9 @@ _NO_REQUESTS: Final = frozenset(
 _REQUEST: Final = re.compile(
     r"(?:(?:concurrent|parallel|simultaneous|full|full-length|such|live|open|active)\s+)*([a-z]+s)\b"
 )
+_TOKENS_OF: Final = re.compile(r"^\s*(?:full[- ])?[\d,.]+[kK]?[- ]tokens?\s+", re.IGNORECASE)
+_ADJECTIVES: Final = re.compile(r"\s*(?:full\W|concurrent\s|parallel\s)?\s*", re.IGNORECASE)
+"""Before the length of each: ``24 full 32,768-token contexts``."""
 _LEAST_LENGTH: Final = 256
 _TWO: Final = 2
 _ONE_OF_THEM: Final = re.compile(
@@ -129,7 +132,7 @@ def load_of(sentence: Sentence, figures: Sequence[Said]) -> Load | None:
               if one.unit is ONE and one.value.denominator == 1 and one.value > 1]  # fmt: skip
     counts += [(count(match[0]), match.start(), match.end()) for match in _IN_WORDS.finditer(text)]
     for number, start, end in counts:
-        noun = _REQUEST.match(text[end:].lstrip().lower())
+        noun = _REQUEST.match(_TOKENS_OF.sub("", text[end:]).lstrip().lower())
         if noun is None or noun[1] in _NO_REQUESTS:
             continue
         for one in figures:
@@ -138,7 +141,8 @@ def load_of(sentence: Sentence, figures: Sequence[Said]) -> Load | None:
             each = is_tokens(one) or re.match(r"\s*(?:each|apiece)\b", behind)
             behind_it = at > end and _OF.match(text[end:at])
             first = at < start and _AT_FIRST.match(text[:at]) and text[one.number.number_end : start].count(",") < _TWO
-            if long and each and (behind_it or first):
+            inside = at > end and one.number.nouns[:1] == ("token",) and _ADJECTIVES.fullmatch(text[end:at])
+            if long and ((each and (behind_it or first)) or inside):
                 return Load(number, one.value, (start, end), min(start, at), max(end, one.number.number_end))
     return None
 
@@ -155,7 +159,11 @@ class _Capacities:
     @cached_property
     def found(self) -> list[tuple[Sentence, Said]]:
         figures = [(sentence, one) for sentence, each in self.said for one in each]
-        costs = {one.value for _, one in figures if is_of_a_token(one)}
+        costs = {
+            one.value
+            for _, one in figures
+            if one.unit.dimensions == lexicon.BYTES and _LEAST_COST <= one.value < _MOST_COST
+        }
         rooms = {room for _, one in figures if one.unit.dimensions == lexicon.BYTES and one.value >= _LEAST_ROOM
                  for room in (one.value, one.number.digits * (one.unit.other or one.unit.scale))}  # fmt: skip
         whole = self.said[0][0].whole if self.said else None
@@ -181,11 +189,18 @@ class _Capacities:
         most = max(own or [one for _, one in fit], key=lambda one: one.value, default=None)
         if most is None:
             return None
-        texts = [match for one, _ in self.said for match in _COPIES.finditer(one.text)]
-        copies = 1 if _ONE_OF_THEM.search(sentence.text) else max((count(match[1]) for match in texts), default=1)
-        return most.value * copies, most
+        return most.value * (1 if _ONE_OF_THEM.search(sentence.text) else self.copies), most
+
+    @cached_property
+    def copies(self) -> int:
+        """The most replicas that are spoken of."""
+        found = (count(match[1]) for one, _ in self.said for match in _COPIES.finditer(one.text))
+        return max(found, default=1)
 
 
+_LEAST_COST: Final = 1 << 9
+_MOST_COST: Final = 1 << 24
+"""Bytes between which a token of some model takes its own."""
 _COPIES: Final = re.compile(rf"({COUNT})\s+(?:\w+\s+)?(?:replicas|copies|instances)\b", re.IGNORECASE)
 _LEAST_ROOM: Final = 10**9
 _MOST_WAYS: Final = 20_000
@@ -268,6 +283,9 @@ def _sharded(sentence: Sentence) -> JudgedClaims:
 _ON_LINK: Final = re.compile(
     r"\b(?:NICs?|links?|ports?|line rate|network|fabric|hand-?overs?|transfers?)\b", re.IGNORECASE
 )
+_A_SECOND: Final = re.compile(
+    r"(?:\s+(?:[a-z-]+|[\d.,]+\s?[MG]i?B)){1,5}\s+(?:per|a|each|every)\s+second\b", re.IGNORECASE
+)
 _LEAST_PIECE: Final = 10**6
 _NEAR: Final = 4
 """Sentences before one whose figures it may speak of."""
@@ -284,7 +302,9 @@ def _on_link(sentence: Sentence, figures: Sequence[Said], near: Sequence[Said]) 
     ]
     links = [one.value for one in near if one.unit.dimensions == lexicon.BANDWIDTH]
     for said in figures:
-        events = said.unit.dimensions == lexicon.PER_SECOND and said.number.nouns and not is_token_rate(said)
+        rate = said.unit.dimensions == lexicon.PER_SECOND
+        rate |= said.unit is ONE and _A_SECOND.match(sentence.text, said.number.number_end) is not None
+        events = rate and said.number.nouns and not is_token_rate(said)
         if events and sizes and links and asserted(sentence, said.number.start, said.number.number_end):
             most = max(links) / min(sizes)
             if said.value > most * (1 + _ROUNDED):

@@ -29,6 +29,7 @@ _CONVERSIONS: Final = tuple(float(unit) * 10**power for unit in (3600, 86400) fo
 """Seconds of an hour and a day, counted in any decimal prefix."""
 _PRICED: Final = re.compile(r"[$€]|\bUSD\b|cost|price|/\s?(?:1\s?)?M\b", re.IGNORECASE)
 _ROUNDED: Final = 0.05
+_MOST_JOINED: Final = 100
 _MOST_COLUMNS: Final = 7
 _MOST_ROWS: Final = 400
 
@@ -80,6 +81,18 @@ def find_outliers(segments: Sequence[Segment], tokens: Sequence[list[Token]]) ->
     }
     for labels, rows in grids:
         yield from _outliers(labels, list(rows.values()), told, prices)
+    for labels, rows in _joined(grids):
+        yield from _outliers(labels, list(rows.values()), told, set(), across=True)
+
+
+def _joined(grids: Sequence[tuple[list[str], dict[str, _Row]]]) -> Iterator[tuple[list[str], dict[str, _Row]]]:
+    """Two tables about the same things, row by row: what the one counts, the other may be reckoned from."""
+    for (left, one), (right, other) in itertools.combinations(grids, 2):
+        shared = [label for label in one if label and label in other]
+        if len(shared) >= _FEWEST and len(one) + len(other) <= _MOST_JOINED:
+            labels = [*left, *(name for name in right if name not in left)]
+            if len(labels) <= _MOST_COLUMNS:
+                yield labels, {label: {**other[label], **one[label]} for label in shared}
 
 
 def _grid(
@@ -117,11 +130,12 @@ def _cell(segment: Segment, tokens: Sequence[Token]) -> _Cell | None:
 
 
 def _outliers(
-    labels: Sequence[str], rows: Sequence[_Row], told: set[int], prices: set[float]
+    labels: Sequence[str], rows: Sequence[_Row], told: set[int], prices: set[float], *, across: bool = False
 ) -> Iterator[Contradiction]:
-    """The first breach of each row."""
+    """The first breach of each row; ``across`` two tables, of prices over what is made for them."""
     for target in labels if len(rows) > 2 else ():
-        for rule in (*_rules(labels, rows, target), *_constants(labels, rows, target, prices)):
+        rules = [] if across else [*_rules(labels, rows, target), *_constants(labels, rows, target, prices)]
+        for rule in _proportions(labels, rows, target) if across else rules:
             breach = _breach(rule)
             if breach is None or breach[0].segment.row in told:
                 continue
@@ -200,6 +214,19 @@ def _constants(labels: Sequence[str], rows: Sequence[_Row], target: str, prices:
                 yield _Rule(
                     f"${price:g} / {name}, which here is", lambda a, price=price: price / a, kept, _TWO, far=True
                 )
+
+
+def _proportions(labels: Sequence[str], rows: Sequence[_Row], target: str) -> Iterator[_Rule]:
+    """A column that is the quotient of two others, in some decimal prefix: a price of tokens from that of an hour."""
+    for a, b in itertools.permutations([label for label in labels if label != target], 2):
+        kept = [(row[target], [row[a], row[b]]) for row in rows if row.keys() >= {target, a, b}]
+        if len(kept) <= _FEWEST or any(min(one.value, *(part.value for part in parts)) <= 0 for one, parts in kept):
+            continue
+        ratios = [one.value * other.value / of.value for one, (of, other) in kept]
+        factors = (*_CONVERSIONS, *(1 / one for one in _CONVERSIONS), *(10.0**power for power in (-6, -3, 0, 3, 6)))
+        for factor in _alike(ratios, factors):
+            told = f"{a.strip()} / {b.strip()} times {factor:.4g}, which here is"
+            yield _Rule(told, lambda x, y, factor=factor: factor * x / y, kept, far=True)
 
 
 def _alike(values: Sequence[float], constants: Iterable[float]) -> list[float]:

@@ -31,10 +31,11 @@ _ALTERNATIVES: Final = re.compile(
 _ARITHMETIC: Final = re.compile(r"\d\s*[-+/*×÷·]\s*\d")
 _WITHIN: Final = re.compile(r"^\W*[–—└├↳]|\bof which\b|\bthereof\b|\bincl|\bsub-?total\b", re.IGNORECASE)
 """Rows that are part of another row."""
+_LABEL: Final = re.compile(r"[A-Za-z][\w ,./()-]{1,60}")
 _NEARLY: Final = Fraction(1, 4)
 """Share by which parts that somebody added up wrongly may miss their total. Assumed: others are no sum."""
 _MOST_ADDED: Final = 64
-_TOTAL: Final = re.compile(r"^\W*(?:total|sum|overall)\b", re.IGNORECASE)
+_TOTAL: Final = re.compile(r"^\W*(?:total|sum|overall|all|together)\b", re.IGNORECASE)
 _LABEL_ALONE: Final = re.compile(r"\W*[A-Za-z][\w /()-]{0,60}[:=]\W*")
 _LABELS: Final = {
     "devices": re.compile(r"gpus?\b|devices?|accelerators?|chips?\b|world|total|cluster|cards?\b", re.IGNORECASE),
@@ -256,6 +257,10 @@ def _sums(segments: tuple[Segment, ...], tokens: list[list[Token]]) -> Iterator[
             groups.setdefault((segment.block, segment.column_label), []).append(
                 (named.get(segment.row, segment.row_label), numbers[0], segment)
             )
+        elif segment.kind is Kind.CODE and numbers[0].unit.dimensions != lexicon.NONE:
+            label = segment.text[: numbers[0].start].strip(" |:=\t")
+            if _LABEL.fullmatch(label):
+                groups.setdefault((segment.block, "\0code"), []).append((label, numbers[0], segment))
         elif segment.item and ":" in segment.text and numbers[0].unit.dimensions != lexicon.NONE:
             key = (-len(segment.section), "/".join(segment.section))
             groups.setdefault(key, []).append((segment.text.partition(":")[0], numbers[0], segment))

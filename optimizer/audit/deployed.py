@@ -8,6 +8,7 @@ degrees.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from math import prod
@@ -190,14 +191,19 @@ def _row(sentence: Sentence) -> JudgedClaims:
 
 _RATES: Final = re.compile(
     r"(?P<rate>\d[\d,]*(?:\.\d+)?)\s?(?P<k>k)?\s*(?:[a-z]+\s+)?(?:tokens?|tok)\s?(?:/\s?(?:s|sec)\b|per second)"
-    r"|\b(?:TPOT|ITL)\b(?:\s+(?:of|is|at|p50|p99))*\W{0,3}(?P<ms>\d+(?:\.\d+)?)\s?ms"
+    r"|\b(?:TPOT|ITL)\b(?:\s+(?:of|is|at|p50|p99|batch(?: size)? 1))*\W{0,3}(?P<ms>\d+(?:\.\d+)?)\s?ms"
     r"|(?P<each>\d+(?:\.\d+)?)\s?ms\s+per\s+(?:output\s+)?token",
     re.IGNORECASE,
 )
+_UNDER_RATE: Final = re.compile(
+    r"\b(?:tok|tokens?)\s?/\s?s\w*[^;:\d]{0,16}:\s*(?P<rate>\d[\d,]*(?:\.\d+)?)(?P<k>)(?P<ms>)(?P<each>)(?=;|$)",
+    re.IGNORECASE,
+)
+"""A bare figure under a header that gives its unit."""
 _LONE: Final = re.compile(
     r"\b(?:single|one|a|each|every|any)[- ](?:single[- ])?(?:user|stream|client)\b"
     r"|\b(?:single|one)[- ](?:request|sequence)"
-    r"|\bper user|\bbatch(?: size)?[ =-]*1\b",
+    r"|\bper user|\b(?:batch(?: size)?|concurrency)(?: of)?[ =:-]*1\b(?![\d.,]*\d)",
     re.IGNORECASE,
 )
 _MANY: Final = re.compile(
@@ -219,7 +225,8 @@ _SPEEDS_UP: Final = re.compile(
 def _rates(sentence: Sentence) -> JudgedClaims:
     """Tokens/s and times per token against what the rated peaks allow."""
     text, known, own = sentence.text, sentence.known, sentence.own
-    for match in () if _SPEEDS_UP.search(text) else _RATES.finditer(text):
+    found = [*_RATES.finditer(text), *(_UNDER_RATE.finditer(text) if sentence.cells else ())]
+    for match in () if _SPEEDS_UP.search(text) else found:
         if _supposed(text, match.start(), match.end()):
             continue
         time = match["rate"] is None
@@ -266,7 +273,9 @@ _OF_MORE: Final = re.compile(
 """Before a count that is a node's, or what there is."""
 
 
-_TIMES_TP: Final = re.compile(rf"\bTP\s?=?\s?\d+\s*(?:[x×*]|times)\s*({COUNT})(?!\s*[x×*.]|\s*\w?P\b)", re.IGNORECASE)
+_TIMES_TP: Final = re.compile(
+    rf"\bTP\s?=?\s?(\d+)\s*(?:[x×*]|times)\s*({COUNT})(?!\s*[x×*]|\.\d|\s*\w?P\b)", re.IGNORECASE
+)
 """Copies of a layout: ``TP2 x 3``."""
 
 
@@ -288,17 +297,26 @@ def _devices_said(sentence: Sentence, per_node: int | None) -> dict[int, tuple[i
     return totals
 
 
-def _degrees_give(sentence: Sentence, per_node: int | None) -> JudgedClaims:
+def _degrees_give(sentence: Sentence, per_node: int | None, spoken: Counter[int]) -> JudgedClaims:
     """``TP=8, PP=4 on 16 GPUs``, ``TP=4 and four replicas fill the node``: devices against what the degrees give."""
     text, degrees = sentence.text, dict(sentence.own.degrees)
     written = _TIMES_TP.search(text)
-    copies = {count(match[1]) for match in (*_COPIES.finditer(text), *([written] if written else []))}
+    copies = {count(match[1]) for match in _COPIES.finditer(text)}
+    if written is not None:
+        degrees.setdefault("tp", int(written[1]))
+        copies.add(count(written[2]))
     if "dp" not in degrees and len(copies) == 1 and "tp" in degrees:
         degrees["dp"] = copies.pop()
     totals = _devices_said(sentence, per_node)
     if sentence.cells and not any(len(list(degrees_in(cell))) > 1 for cell, _ in sentence.cells.values()):
         return  # a column for each degree is judged as a row
-    if len(degrees.keys() - {"ep"}) < 2 or len(totals) != 1 or _SUPPOSED.search(text):
+    if len(degrees.keys() - {"ep"}) < 2 or _SUPPOSED.search(text):
+        return
+    if not totals and per_node and degrees != sentence.own.degrees and not sentence.code:
+        # no cell of a fleet has more than every device that is spoken of
+        most = max(spoken, default=0)
+        totals = {most: _at(text)} if most and prod(degrees.get(axis, 1) for axis in ("tp", "pp", "dp")) > most else {}
+    if len(totals) != 1:
         return
     ((devices, (start, end)),) = totals.items()
     given = device_counts(degrees, sentence.whole.engines)
@@ -312,11 +330,16 @@ def _degrees_give(sentence: Sentence, per_node: int | None) -> JudgedClaims:
         note = "" if devices in given else f"{product} give {' or '.join(map(str, order))} devices"
         verdict = Verdict.AMBIGUOUS if devices in given and len(given) > 1 else verdict_of(right=devices in given)
         first = min((one.start for one in degrees_in(text)), default=start)
-        if sum(devices in _devices_said(one, per_node) for one in sentence.whole.said) > 1:
+        if spoken[devices] > 1:
             start = min(first, start)  # the count is said elsewhere as well: the degrees are wrong
         match = _ANYTHING.match(text, start, end)
         if match is not None:
             yield claim_at(sentence, match, "devices", Fraction(devices), ONE, verdict, readings, note)
+
+
+def _at(text: str) -> tuple[int, int]:
+    first = next(degrees_in(text), None)
+    return (first.start, first.start + len(first.text)) if first is not None else (0, len(text))
 
 
 _ANYTHING: Final = re.compile(r".+", re.DOTALL)
@@ -409,9 +432,9 @@ def judge_deployment(
     """Claims of sentences, rows and log lines, launch commands, and counts of devices that disagree."""
     per_node = _devices_of_a_node(found)
     claims = [claim for sentence in found for rule in _RULES for claim in rule(sentence)]
-    claims += [
-        claim for sentence in found for rule in (_degrees_give, _nodes_give) for claim in rule(sentence, per_node)
-    ]
+    spoken = Counter(value for sentence in found for value in _devices_said(sentence, per_node))
+    claims += [claim for sentence in found for claim in _degrees_give(sentence, per_node, spoken)]
+    claims += [claim for sentence in found for claim in _nodes_give(sentence, per_node)]
     claims += [*judge_derived(found), *judge_capacity(found)]
     claims += [*(launch.claim for launch in launches), *judge_code(found, launches)]
     return [*claims, *judge_log(found, launches)], list(_said_of_the_whole(found))

@@ -192,6 +192,14 @@ class Whole:
             yield list(self._degrees.get((axis, place), ()))[:_MOST_DEGREES]
 
     @cached_property
+    def paragraphs(self) -> dict[int, list[str]]:
+        """Sentences of each segment."""
+        found: dict[int, list[str]] = {}
+        for one in self.said:
+            found.setdefault(one.segment, []).append(one.text)
+        return found
+
+    @cached_property
     def prose(self) -> dict[tuple[str, object], list[Sentence]]:
         """Sentences of the text that give a degree of an axis, by section and (None) anywhere."""
         found: dict[tuple[str, object], list[Sentence]] = {}

@@ -82,7 +82,9 @@ _PLACED: Final = re.compile(
 )
 """Behind a bare number of a sentence about experts: nothing else is counted per device and layer."""
 _OF_THEM: Final = re.compile(r"\s*(?:of\s+(?:them|these|those)|each|(?:to|on|for|per|in)\s+(?:each|every|a|one))\b")
-_EXPERTS_BEFORE: Final = re.compile(r"experts?\s+(?:per|/|on each)\s*\w+\s*(?::|=|\bis|\bare)\s*[~≈]?$")
+_EXPERTS_BEFORE: Final = re.compile(
+    r"experts?\s+(?:per|/|on each)\s*\w+(?:(?:\s+and|,|\s+per)\s+layer)?\s*(?::|=|\bis|\bare)\s*[~≈]?$"
+)
 _COMMA: Final = re.compile(r"[,;:]\s")
 _NOT_ROUTED: Final = re.compile(r"\b(?:shared|active|activated|top|selected|wrong)\b")
 _EVENLY: Final = re.compile(

@@ -92,7 +92,7 @@ _A_TOKEN: Final = re.compile(
     r"(?:cached\s+|single\s+)?token\b"
 )
 _TOKEN_BEFORE: Final = re.compile(
-    r"\b(?:per|each|every|a|one)\s+token\b(?:[^.;,\d]{0,32}|(?:,\s*|\s*\()(?:bf16|fp16|fp8|int8)\)?(?:\s+\w+)?:\s*[~≈]?)$"
+    r"\b(?:per|each|every|a|one)\s+(?:bf16\s+|fp8\s+|cached\s+)?token\b(?:[^.;,\d]{0,32}|(?:,\s*|\s*\()(?:bf16|fp16|fp8|int8)\)?(?:\s+\w+)?:\s*[~≈]?)$"
 )
 _TOKENS: Final = re.compile(r"[\s-]*(?:cached\s+)?tokens?\b(?!\s*/)")
 

@@ -14,12 +14,13 @@ from benchmarks.audit_bench import (
     DERIVED,
     UNSEEN,
     UNSEEN_SECOND,
+    UNSEEN_THIRD,
     told_errors,
 )
 from optimizer.audit import audit_document
 from optimizer.audit.deployment import size
 
-FOLDERS = (DEPLOYMENTS, DEPLOYMENTS_HELD, DEPLOYMENTS_FRESH, DERIVED, UNSEEN, UNSEEN_SECOND)
+FOLDERS = (DEPLOYMENTS, DEPLOYMENTS_HELD, DEPLOYMENTS_FRESH, DERIVED, UNSEEN, UNSEEN_THIRD, UNSEEN_SECOND)
 PATHS = sorted(path for folder in FOLDERS for path in folder.glob("*.md"))
 
 
@@ -42,7 +43,8 @@ def test_nobody_is_accused_wrongly(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("folder", "errors", "least"), list(zip(FOLDERS, (19, 21, 24, 40, 39, 25), (18, 17, 23, 37, 33, 16), strict=True))
+    ("folder", "errors", "least"),
+    list(zip(FOLDERS, (19, 21, 24, 40, 39, 33, 25), (18, 17, 23, 37, 35, 32, 16), strict=True)),
 )
 def test_errors_are_told(folder: Path, errors: int, least: int) -> None:
     pairs = [audited(path) for path in sorted(folder.glob("*.md"))]

@@ -65,6 +65,18 @@ STATIC = """Confirm that the static fraction printed at start-up is {}; with mor
 
     python -m sglang.launch_server --model-path zai-org/GLM-4.5-FP8 --tp-size 8 --mem-fraction-static 0.85
 """
+FLEET = "We have two nodes of 8x H100, 16 GPUs.\n\nProduction uses {} replicas at TP4.\n"
+GPUS_OF_KIND = table("GPU | Count", "H100 | 48", "A100 | 64", "L40S | 24", "All | {}")
+BLOCK = "```\nweights   35.3 GB\nruntime    4.0 GB\ncache     32.7 GB\ntotal     {} GB\n```\n"
+VLLM = "    vllm serve meta-llama/Llama-3.1-70B-Instruct --tensor-parallel-size 4 "
+UTILISED = "Budget: {} x 80 GB a card.\n\n" + VLLM + "--gpu-memory-utilization 0.90\n"
+LENGTH = "The context limit is {} tokens.\n\n" + VLLM + "--max-model-len 32768\n"
+YAML = "KV cache fraction is {}.\n\n```yaml\nkv_cache_config:\n  free_gpu_memory_fraction: 0.85\n```\n"
+ACROSS = (
+    table("GPU | $/h", "A100 | 1.60", "L40S | 0.95", "H100 | 2.50", "H200 | 3.40", "MI300X | 2.90", "B200 | 5.20"),
+    "\n" + table("GPU | M tokens/h | $/M tokens", "A100 | 3.42 | 0.47", "L40S | 0.86 | 1.10", "H100 | 5.76 | 0.43",
+                 "H200 | 8.10 | {}", "MI300X | 7.92 | 0.37", "B200 | 12.96 | 0.40"),
+)  # fmt: skip
 ALONE = "Llama-3.1-405B in FP8 runs on 8x H200.\n\nA user who has an instance to himself sees {} tokens/s.\n"
 
 
@@ -83,6 +95,27 @@ ALONE = "Llama-3.1-405B in FP8 runs on 8x H200.\n\nA user who has an instance to
         (LAUNCH, "128", "96", 1),
         (STATIC, "0.85", "0.88", 3),
         (ALONE, "70", "140", 3),
+        (FLEET, "four", "five", 3),
+        ("The node has 8x H100.\n\nOn its 8 GPUs we run TP2 x {}.\n", "4", "3", 3),
+        (GPUS_OF_KIND, "136", "146", 6),
+        (BLOCK, "72.0", "76.0", 5),
+        ("Weights 35.3 GB, runtime 4.0 GB, cache 32.7 GB: {} GB in total.\n", "72.0", "75.0", 1),
+        ("16 GPUs at $2.10 per GPU-hour for 730 hours are {} a month.\n", "$24,528", "$34,528", 1),
+        ("At $3.20 per GPU-hour a node of 8 GPUs is {} an hour.\n", "$25.60", "$32.00", 1),
+        ("The API costs $0.90 per million tokens; at 300M tokens a day we pay {} a day.\n", "$270", "$2,700", 1),
+        ("131,072 tokens at 327,680 bytes are {}.\n", "42.9 GB", "42.9 MB", 1),
+        (
+            "KV is 39.3 GB at 131,072 bytes a token, 300k tokens.\n\nThat is room for {} full 32,768-token contexts.\n",
+            "9",
+            "24",
+            3,
+        ),
+        ("Llama-3.3-70B in BF16 runs on 4x H100, TP4.\n\nAt concurrency 1 we measured {} tokens/s.\n", "60", "150", 3),
+        ("DeepSeek-V3 runs with EP64.\n\n- Experts per GPU and layer: {}\n", "4", "8", 3),
+        (UTILISED, "0.90", "0.95", 1),
+        (LENGTH, "32,768", "65,536", 1),
+        (YAML, "0.85", "0.95", 1),
+        (ACROSS[0] + ACROSS[1], "0.42", "0.24", 15),
         ("- Window: 14:07 to 15:52 UTC ({} minutes).\n", "105", "95", 1),
         ("One step reads 25.8 GB spread over 4 x 864 GB/s, hence at least 7.5 {} per step.\n", "ms", "µs", 1),
         ("Eight NICs at 400 Gb/s, one per accelerator, for {} of bandwidth.\n", "3.2 Tb/s", "3.2 TB/s", 1),
@@ -117,6 +150,10 @@ def test_a_figure_that_others_refute(text: str, right: str, wrong: str, line: in
         LINK.format(12).replace("carries", "cannot carry"),
         LAUNCH.format(3072).replace("We cap", "Before, we capped"),
         STATIC.format(0.88).replace("Confirm", "If you tried 0.85, confirm"),
+        FLEET.format("three"),  # one cell is free
+        "Our node is $20 an hour, theirs $32 an hour.\n",
+        "The API costs $0.90 per million tokens against $1.20 for ours.\n",
+        UTILISED.format("0.80").replace("Budget", "Before the change"),
         "From 02:10 to 02:47 (37 min), that is 02:47-02:10 = 37 min; 23:50 to 00:20 (30 min).\n",
         "Never eight NICs at 400 Gb/s for 3.2 TB/s.\n",
         "PCIe gives 64 GB/s, the disk 8 GB/s.\n",
