@@ -25,6 +25,7 @@ from optimizer.audit.verdict import Verdict, plain, shown
 _DOUBT: Final = re.compile(
     r"\b(?:not|never|cannot|neither|nor|none|nobody|too|exceed\w*|fails?|oom|impossible|would|could|should|need\w*|requir\w+"
     r"|at least|more than|less than|fewer|reject\w*|instead|ask\w*|target|goal|plan\w* for|hope\w*|wrong\w*"
+    r"|test\w*|bench\w*|measur\w+|sen[dt]s?|offered|queue\w*|preempt\w*|arriv\w+|spikes?|traffic|peaks?|waits?|bursts?|overload\w*"
     r"|says?|said|claim\w*)\b|n['’]t\b|[?≠✗❌]",
     re.IGNORECASE,
 )

@@ -31,6 +31,9 @@ _ALTERNATIVES: Final = re.compile(
 _ARITHMETIC: Final = re.compile(r"\d\s*[-+/*×÷·]\s*\d")
 _WITHIN: Final = re.compile(r"^\W*[–—└├↳]|\bof which\b|\bthereof\b|\bincl|\bsub-?total\b", re.IGNORECASE)
 """Rows that are part of another row."""
+_MINUS: Final = re.compile(r"[-−–(]\s*[$€]?\s*$")
+_MORE_THAN_SUM: Final = re.compile(r"%|\b(?:incl\w*|with|after|net|tax|vat|plus|less)\b", re.IGNORECASE)
+"""A total of more, or less, than its rows."""
 _LABEL: Final = re.compile(r"[A-Za-z][\w ,./()-]{1,60}")
 _NEARLY: Final = Fraction(1, 4)
 """Share by which parts that somebody added up wrongly may miss their total. Assumed: others are no sum."""
@@ -298,10 +301,15 @@ def _sum(rows: list[_Row], beside: Sequence[list[_Row]], *, confirmed: bool) -> 
         return
     total, values = totals[0][1], [item.value for _, item, _ in parts]
     alike = all(item.unit.dimensions == total.unit.dimensions and item.per == total.per for _, item, _ in parts)
-    if any(_WITHIN.search(label) for label, _, _ in parts) or not alike or total.bound or min(values) < 0:
+    less = any(_MINUS.search(segment.text[: item.start]) for _, item, segment in parts)
+    if any(_WITHIN.search(label) for label, _, _ in parts) or not alike or total.bound or less:
+        return
+    if _MORE_THAN_SUM.search(totals[0][0]):
         return
     value = sum(values, Fraction(0))
     slack = sum((_rounding(item) for _, item, _ in rows), Fraction(0))
+    if any(item.unit.scale != total.unit.scale for _, item, _ in parts):
+        slack += total.unit.scale  # rounded up as likely as off
     # between the least and the greatest of its rows a "total" is a mean, a maximum or what one of them decides
     if abs(value - total.value) <= slack or total.value <= max(values) or _nested(values):
         return

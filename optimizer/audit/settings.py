@@ -28,13 +28,21 @@ _LIMIT: Final = re.compile(
     r"\b(?:max\w*|at most|caps?|limit\w*|up to|fraction|utili[sz]ation|chunk\w*|windows?)\b", re.IGNORECASE
 )
 """Beside a setting's only word: that it is a setting."""
+_COUNTED: Final = re.compile(
+    r"\s*((?:[KMGT]i?)?B\b|tokens?|gpus?|ms\b|s\b|seconds?|minutes?|hours?|users?|layers?|experts?|heads?|nodes?|ranks?"
+    r"|bytes)",
+    re.IGNORECASE,
+)
+"""What a number counts: of another thing than the setting's it is no value of it."""
+_IN_TOKENS: Final = re.compile(r"model-len|context-length|seq-len|prefill|tokens")
 _STEM: Final = 5
 _KNOWN_ELSEWHERE: Final = re.compile(r"parallel|[tpdec]p[-_]size|port|rank|seed|nnodes")
 """Degrees are judged with the launch; the rest are no settings of capacity."""
 _NUMBER: Final = re.compile(r"(?<![\w.,])(\d{1,3}(?:,\d{3})+|\d+(?:\.\d+)?)(?![\d%]|[.,]\d)(k?)(?!\w)", re.IGNORECASE)
 _CHANGES: Final = re.compile(
     r"\b(?:was|were|before|previous\w*|old|from|instead|stopgap|new|rais\w+|lower\w*|until|if|would|could|tr(?:y|ied)|test\w*"
-    r"|default|option\w*|not|never|than|after|over|above|below|under|measured|observed|peak|average|mean|median|prefill|decode)\b"
+    r"|default|option\w*|not|never|than|after|over|above|below|under|measured|observed|peak|average|mean|median|prefill|decode"
+    r"|supports?|native\w*|trained|model['’]s|checkpoint|lengths? of (?:a|each|one))\b"
     r"|n['’]t\b|[<>≤≥?~≈→]",
     re.IGNORECASE,
 )
@@ -99,7 +107,9 @@ def _values(setting: _Setting, sentence: Sentence) -> Iterator[tuple[Fraction, i
         return
     for match in _NUMBER.finditer(text):
         value = Fraction(match[1].replace(",", "")) * (1024 if match[2] else 1)
-        if (value < 1) != (setting.value < 1):
+        unit = _COUNTED.match(text, match.end())
+        foreign = unit is not None and not any(_has(unit[1].lower(), word) for word in setting.words)
+        if (value < 1) != (setting.value < 1) or (foreign and not _IN_TOKENS.search(setting.name)):
             continue
         last = _CLAUSE.search(text, match.end())
         clause = text[: last.start() if last else len(text)].lower()

@@ -8,6 +8,7 @@ from math import prod
 from typing import Final
 
 from optimizer.audit.contradictions import Contradiction
+from optimizer.audit.deployment import COUNT, count
 from optimizer.audit.document import Segment
 from optimizer.audit.quantities import Quantity, Type, bare, is_count, multiplied, products, quotients
 from optimizer.audit.verdict import plain
@@ -16,10 +17,12 @@ IN_ALL: Final = re.compile(r"[^\d.;,]{0,24}\b(?:in\s+total|in\s+all|altogether|o
 SLACK: Final = Fraction(12, 100)
 """Between binary and decimal prefixes lie 7.4%, and people round."""
 MOST_FIGURES: Final = 5
-_SLIPS: Final = tuple(
-    Fraction(base) ** power for base, most in ((1000, 2), (8, 1)) for power in (*range(-most, 0), *range(1, most + 1))
-)
+_PREFIXES: Final = tuple(Fraction(1000) ** power for power in (-2, -1, 1, 2))
+_SLIPS: Final = (*_PREFIXES, Fraction(8), Fraction(1, 8))
 """A prefix or two, and bits for bytes."""
+_FACTOR: Final = re.compile(rf"({COUNT})(?=\s*[x×*]\s*[\d$]|\s+[a-z-]+s\b)", re.IGNORECASE)
+"""A number that multiplies what stands behind it: ``4 x 864 GB/s``, ``eight NICs``."""
+_AHEAD: Final = 32
 _DIGITS: Final = Fraction(2, 100)
 _BITS: Final = re.compile(r"[KMGT](?:b\b|bit|bps|b/s)")
 _PAYS: Final = re.compile(r"=|\b(?:costs?|pays?|is|are|makes?|gives?|comes? to|so|or|totals?|bill)\b", re.IGNORECASE)
@@ -54,7 +57,8 @@ def find_slip(text: str, own: Sequence[Quantity], result: Quantity, factors: set
 def _slipped(text: str, own: Sequence[Quantity], result: Quantity, factors: set[Fraction]) -> Contradiction | None:
     """A conclusion that is a thousand or eight times what the figures before it give, and nothing else.
 
-    ``factors`` are the sentence's bare numbers, which may multiply or divide.
+    Any of the sentence's bare numbers (``factors``) may make it right; those alone that stand before a sign of
+    multiplication or a noun make it wrong.
     """
     operands = [item for item in own if item.end <= result.start]
     if not result.type or is_count(result) or len(operands) > MOST_FIGURES:
@@ -68,22 +72,26 @@ def _slipped(text: str, own: Sequence[Quantity], result: Quantity, factors: set[
         )
         if result.type in types | {_less_tokens(one) for one in types} and not (is_count(one) or is_count(other))
     ]  # fmt: skip
-    shares = {factor**sign for factor in (Fraction(1), *factors) if factor > 0 for sign in (1, -1)}
-    given = [(value * share, formula) for value, formula in ways for share in shares]
-    alike = [item.value * share for item in operands if item.type == result.type for share in shares]
-    if any(abs(value - result.value) <= SLACK * value for value in (*alike, *(value for value, _ in given))):
+    any_share = {factor**sign for factor in (Fraction(1), *factors) if factor > 0 for sign in (1, -1)}
+    alike = [item.value for item in operands if item.type == result.type]
+    right = [value * share for value in (*alike, *(value for value, _ in ways)) for share in any_share]
+    if any(abs(value - result.value) <= SLACK * value for value in right):
         return None
-    # bits taken for bytes: the digits go over as they are
+    first = max(0, min((item.start for item in operands), default=0) - _AHEAD)
+    tight = (Fraction(count(match[1])) for match in _FACTOR.finditer(text, first, result.start))
+    shares = {factor**sign for factor in (Fraction(1), *tight) for sign in (1, -1)}
+    given = [(value * share, formula, _SLIPS) for value, formula in ways for share in shares]
     # the same figure in another unit just behind: ``163,840 bytes, about 160 MiB``
-    if operands and operands[-1].type == result.type and _AGAIN.fullmatch(text[operands[-1].end : result.start]):
+    if alike and operands[-1].type == result.type and _AGAIN.fullmatch(text[operands[-1].end : result.start]):
         given += [
-            (operands[-1].value, operands[-1].text),
-            (operands[-1].value * Fraction(1000, 1024), operands[-1].text),
+            (operands[-1].value * binary, operands[-1].text, _PREFIXES)
+            for binary in (Fraction(1), Fraction(1000, 1024))
         ]
-    given += [(one.value * share, one.text) for one in operands for share in shares if one.type == result.type
+    # bits taken for bytes: the digits go over as they are
+    given += [(one.value * share, one.text, _SLIPS) for one in operands for share in shares if one.type == result.type
               and _BITS.search(one.text) and not _BITS.search(result.text)]  # fmt: skip
-    for value, formula in given:
-        if any(abs(value * slip - result.value) <= result.value * _DIGITS for slip in _SLIPS):
+    for value, formula, slips in given:
+        if any(abs(value * slip - result.value) <= result.value * _DIGITS for slip in slips):
             lines = tuple(sorted({result.line, *(item.line for item in operands)}))
             told = f"{formula} is {plain(value / result.value * result.digits)} in the unit of {result.text!r}"
             return Contradiction(lines, "reckoning", (result.value, value), told)
