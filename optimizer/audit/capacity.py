@@ -44,12 +44,12 @@ def asserted(sentence: Sentence, start: int, end: int, *, conditional: bool = Fa
     first = max((match.end() for match in _CLAUSE.finditer(text, 0, start)), default=0)
     last = _CLAUSE.search(text, end)
     clause = text[first : last.start() if last else len(text)]
-    following = sentence.whole.paragraphs.get(sentence.segment, ())
+    paragraph = sentence.whole.paragraphs.get(sentence.segment, "")
     return not (
         _DOUBT.search(clause)
         or (not conditional and _SUPPOSED.search(clause))
         or _SUPPOSED.search(text[:start])
-        or any(_REFUTED.search(one) for one in following)
+        or _REFUTED.search(paragraph)
         or "rejected" in " ".join(sentence.section).lower()
     )
 
@@ -304,8 +304,8 @@ def _on_link(sentence: Sentence, figures: Sequence[Said], near: Sequence[Said]) 
     links = [one.value for one in near if one.unit.dimensions == lexicon.BANDWIDTH]
     for said in figures:
         rate = said.unit.dimensions == lexicon.PER_SECOND
-        rate |= said.unit is ONE and _A_SECOND.match(sentence.text, said.number.number_end) is not None
-        events = rate and said.number.nouns and not is_token_rate(said)
+        each = said.unit is ONE and _A_SECOND.match(sentence.text, said.number.number_end) is not None
+        events = (each or (rate and said.number.nouns)) and not is_token_rate(said)
         if events and sizes and links and asserted(sentence, said.number.start, said.number.number_end):
             most = max(links) / min(sizes)
             if said.value > most * (1 + _ROUNDED):

@@ -195,6 +195,10 @@ _RATES: Final = re.compile(
     r"|(?P<each>\d+(?:\.\d+)?)\s?ms\s+per\s+(?:output\s+)?token",
     re.IGNORECASE,
 )
+_ALONE_IN_ROW: Final = re.compile(
+    r"(?:^|; )(?:batch(?: size)?|concurrency|concurrent \w+|users|streams|sessions|requests|clients): 1(?=;|$)",
+    re.IGNORECASE,
+)
 _UNDER_RATE: Final = re.compile(
     r"\b(?:tok|tokens?)\s?/\s?s\w*[^;:\d]{0,16}:\s*(?P<rate>\d[\d,]*(?:\.\d+)?)(?P<k>)(?P<ms>)(?P<each>)(?=;|$)",
     re.IGNORECASE,
@@ -234,6 +238,7 @@ def _rates(sentence: Sentence) -> JudgedClaims:
         rate = 1000 / digits if time and digits else digits * (1000 if match["k"] else 1)
         clause = text.rfind(";", 0, match.start()) + 1, text.find(";", match.end()) % (len(text) + 1)
         lone = time or (_LONE.search(text, *clause) is not None and not _MANY.match(text, match.end()))
+        lone |= bool(sentence.cells) and _ALONE_IN_ROW.search(text) is not None
         lone |= (
             bool(sentence.cells) and _LONE.search(sentence.section[-2] if len(sentence.section) > 1 else "") is not None
         )

@@ -192,12 +192,12 @@ class Whole:
             yield list(self._degrees.get((axis, place), ()))[:_MOST_DEGREES]
 
     @cached_property
-    def paragraphs(self) -> dict[int, list[str]]:
-        """Sentences of each segment."""
+    def paragraphs(self) -> dict[int, str]:
+        """Text of each segment."""
         found: dict[int, list[str]] = {}
         for one in self.said:
             found.setdefault(one.segment, []).append(one.text)
-        return found
+        return {segment: " ".join(texts) for segment, texts in found.items()}
 
     @cached_property
     def prose(self) -> dict[tuple[str, object], list[Sentence]]:

@@ -7,6 +7,7 @@ hour and the rates of its whole section.
 """
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import islice, permutations
@@ -114,10 +115,16 @@ def find_misreckoned(
             continue
         if segment_role(segment) is not Role.CLAIMED:
             judged = (item for item in written.get(index, ()) if item.verdict is not Verdict.UNSUPPORTED)
-            spans = [(item.start, item.end) for item in judged]
+            spans = sorted((item.start, item.end) for item in judged)
             priced = prices.setdefault(segment.section, [])
             yield from _conclusions(segment, numbers_of(tokens[index]), sections[segment.section], spans, priced)
             yield from spans_of_a_day(segment)
+
+
+def _within(spans: Sequence[tuple[int, int]], at: int) -> bool:
+    """Whether an offset lies in one of the sorted spans."""
+    index = bisect_right(spans, (at, 1 << 60)) - 1
+    return index >= 0 and at < spans[index][1]
 
 
 def _counted(text: str) -> Iterator[str]:
@@ -164,9 +171,9 @@ def _conclusions(
             and not _DENIED.search(text, start, end)
             and outside_quotation(text[:start])
         ):
-            factors = {item.value for item in inside if item.unit is lexicon.ONE and item.value <= _MOST_DEVICES}
+            factors = {item.value for item in inside if item.unit is lexicon.ONE and 0 < item.value <= _MOST_DEVICES}
             factors |= {Fraction(count(match[0])) for match in _IN_WORDS.finditer(text, start, end)}
-            free = [item for item in own if not any(first <= item.start < last for first, last in spans)]
+            free = [item for item in own if not _within(spans, item.start)]
             yield from islice((one for result in free if (one := find_slip(text, own, result, factors))), 1)
         before = concluded if _MORE.search(text, start, end) is None else []
 

@@ -72,24 +72,25 @@ def _slipped(text: str, own: Sequence[Quantity], result: Quantity, factors: set[
         )
         if result.type in types | {_less_tokens(one) for one in types} and not (is_count(one) or is_count(other))
     ]  # fmt: skip
+    again = operands[-1:] if operands and _AGAIN.fullmatch(text[operands[-1].end : result.start]) else []
+    bits = [item for item in operands if item.type == result.type and _BITS.search(item.text)]
+    if not ways and not again and not bits:
+        return None
     any_share = {factor**sign for factor in (Fraction(1), *factors) if factor > 0 for sign in (1, -1)}
     alike = [item.value for item in operands if item.type == result.type]
     right = [value * share for value in (*alike, *(value for value, _ in ways)) for share in any_share]
     if any(abs(value - result.value) <= SLACK * value for value in right):
         return None
     first = max(0, min((item.start for item in operands), default=0) - _AHEAD)
-    tight = (Fraction(count(match[1])) for match in _FACTOR.finditer(text, first, result.start))
-    shares = {factor**sign for factor in (Fraction(1), *tight) for sign in (1, -1)}
+    tight = {count(match[1]) for match in _FACTOR.finditer(text, first, result.start)}
+    shares = {Fraction(factor) ** sign for factor in (1, *tight) if factor > 0 for sign in (1, -1)}
     given = [(value * share, formula, _SLIPS) for value, formula in ways for share in shares]
     # the same figure in another unit just behind: ``163,840 bytes, about 160 MiB``
-    if alike and operands[-1].type == result.type and _AGAIN.fullmatch(text[operands[-1].end : result.start]):
-        given += [
-            (operands[-1].value * binary, operands[-1].text, _PREFIXES)
-            for binary in (Fraction(1), Fraction(1000, 1024))
-        ]
-    # bits taken for bytes: the digits go over as they are
-    given += [(one.value * share, one.text, _SLIPS) for one in operands for share in shares if one.type == result.type
-              and _BITS.search(one.text) and not _BITS.search(result.text)]  # fmt: skip
+    for one in again:
+        either = (1, Fraction(1000, 1024)) if one.type == result.type else ()
+        given += [(one.value * binary, one.text, _PREFIXES) for binary in either]
+    if not _BITS.search(result.text):  # bits taken for bytes: the digits go over as they are
+        given += [(one.value * share, one.text, _SLIPS) for one in bits for share in shares]
     for value, formula, slips in given:
         if any(abs(value * slip - result.value) <= result.value * _DIGITS for slip in slips):
             lines = tuple(sorted({result.line, *(item.line for item in operands)}))

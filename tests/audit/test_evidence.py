@@ -77,6 +77,12 @@ ACROSS = (
     "\n" + table("GPU | M tokens/h | $/M tokens", "A100 | 3.42 | 0.47", "L40S | 0.86 | 1.10", "H100 | 5.76 | 0.43",
                  "H200 | 8.10 | {}", "MI300X | 7.92 | 0.37", "B200 | 12.96 | 0.40"),
 )  # fmt: skip
+FLOORS = table("GPU | Floor | Measured", "A100 | 16.1 ms | 47 tokens/s", "L40S | 38.0 ms | {} tokens/s",
+               "H100 | 9.8 ms | 76 tokens/s", "H200 | 6.8 ms | 104 tokens/s", "B200 | 4.1 ms | 158 tokens/s"
+)  # fmt: skip
+USER_ROW = "Llama-3.3-70B in BF16 runs on 4x H100, TP4.\n\n" + table(
+    "concurrency | tok/s | note", "1 | {} | warm", "32 | 1,500 | warm"
+)
 ALONE = "Llama-3.1-405B in FP8 runs on 8x H200.\n\nA user who has an instance to himself sees {} tokens/s.\n"
 
 
@@ -96,6 +102,9 @@ ALONE = "Llama-3.1-405B in FP8 runs on 8x H200.\n\nA user who has an instance to
         (STATIC, "0.85", "0.88", 3),
         (ALONE, "70", "140", 3),
         (FLEET, "four", "five", 3),
+        (FLOORS, "24", "44", 4),
+        (USER_ROW, "60", "150", 5),
+        (LINK.replace("hand-overs", "of them"), "5", "12", 3),
         ("The node has 8x H100.\n\nOn its 8 GPUs we run TP2 x {}.\n", "4", "3", 3),
         (GPUS_OF_KIND, "136", "146", 6),
         (BLOCK, "72.0", "76.0", 5),
@@ -151,6 +160,7 @@ def test_a_figure_that_others_refute(text: str, right: str, wrong: str, line: in
         LAUNCH.format(3072).replace("We cap", "Before, we capped"),
         STATIC.format(0.88).replace("Confirm", "If you tried 0.85, confirm"),
         FLEET.format("three"),  # one cell is free
+        table("Batch | Step | tokens/s", "8 | 19 ms | 421", "32 | 24 ms | 1,333", "64 | 30 ms | 2,133"),
         "The model supports a 131,072 context window.\n\n" + VLLM + "--max-model-len 32768\n",
         "Sequence length of at most 8,192 tokens.\n\n" + VLLM + "--max-num-seqs 64\n",
         CACHE.replace("At the", "Peak traffic is, at the").format(64),
