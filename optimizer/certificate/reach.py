@@ -42,6 +42,8 @@ class _Point:
         Those of the greatest chunk, which takes a prompt in the fewest pieces.
     mixed, means
         Bounds of pp·max M and pp·max A, in pairs.
+    prompts
+        Bounds of n·pp·max M, in ticks: all pieces of the prompts that share a step.
     cycle
         Ticks × `scale`.
     keeps
@@ -53,6 +55,7 @@ class _Point:
     micro: int
     steps: Steps
     mixed: tuple[int, int]
+    prompts: tuple[int, int]
     means: Sequence[Fraction]
     cycle: int
     scale: int
@@ -77,6 +80,8 @@ class Reach:
         self._sequence = memory.stack_sequence()
         self._contexts: dict[int, bool] = {}
         self._points: dict[tuple[int, _Chunks], _Point] = {}
+        # where a micro-batch was in time behind its queue, it mostly is at other chunks
+        self._last_possible = 1
 
     def possible(self, goal_: Goal, chunk: int | None, most_devices: int) -> bool:
         """Whether bounds at this chunk fail to dismiss these degrees.
@@ -132,9 +137,16 @@ class Reach:
             return self._kept(goal_, self._point(low, chunks), devices, self._point(high, chunks))
 
         def halve(low: int, high: int) -> bool:
+            if not possible(low, high):
+                return False
+            if low == high:
+                self._last_possible = low
+                return True
             middle = (low + high) // 2
-            return possible(low, high) and (low == high or halve(low, middle) or halve(middle + 1, high))
+            return halve(low, middle) or halve(middle + 1, high)
 
+        if self._last_possible <= top and possible(self._last_possible, self._last_possible):
+            return True
         low = 1
         while low <= top and possible(low, top):
             if halve(low, min(2 * low - 1, top)):
@@ -199,7 +211,8 @@ class Reach:
         # one stage bounds the mean by its own decode and mixed steps, so each bound is averaged with itself
         cycles = [d * scale + busy * (m - d) for d, m in zip(plain, mixed, strict=True)]
         means = [Fraction(cycle, scale) for cycle in cycles]
-        return self._pointed(micro, steps, steps, mixed, means, max(cycles), scale)
+        prompts = (mixed[0] * steps.pieces, mixed[1] * steps.pieces)
+        return self._pointed(micro, steps, steps, mixed, prompts, means, max(cycles), scale)
 
     def _between(self, micro: int, chunks: _Chunks) -> _Point:
         """`_at` of all chunks from the first to the second."""
@@ -207,24 +220,29 @@ class Reach:
         assert least.mixed is not None  # noqa: S101 - an interval of chunks is of a phase with prompts
         assert most.mixed is not None  # noqa: S101
         mixed = self._ticks(least.mixed, self.pp or 1)
+        prompts = (mixed[0] * most.pieces, mixed[1] * most.pieces)
         if not work.decodes:
-            scale, cycle = 1, max(mixed)
+            # a step's time ÷ its tokens does not grow with them, and the pieces of a prompt are no less than all of it
+            piece = most.mixed.prompt // most.together
+            whole = [work.computed_input_tokens * ticks for ticks in self._ticks(most.mixed, self.pp or 1)]
+            prompts = (whole[0] // piece, whole[1] // piece)
+            scale, cycle = most.pieces * piece, max(whole)
         else:
             scale = work.tokens_per_step.denominator * (work.output_tokens - 1)
             cycle = self._mean_cycle(micro, most.mixed.prompt, most.pieces, scale)
         means = [Fraction(cycle if work.decodes else mixed[0], scale), Fraction(0)]
-        return self._pointed(micro, replace(least, share=most.share), most, mixed, means, cycle, scale)
+        return self._pointed(micro, replace(least, share=most.share), most, mixed, prompts, means, cycle, scale)
 
     def _pointed(
-        self, micro: int, least: Steps, most: Steps, mixed: tuple[int, int], means: list[Fraction], cycle: int,
-        scale: int,
+        self, micro: int, least: Steps, most: Steps, mixed: tuple[int, int], prompts: tuple[int, int],
+        means: list[Fraction], cycle: int, scale: int,
     ) -> _Point:  # fmt: skip
         """Bounds from the step of the least chunk, the pieces of the greatest, and cycles."""
         sequences = micro - 1 if self.pp is None else self.pp * (micro - 1) + 1
         held = self.memory.working_bytes(least.largest) + self._weights + self._sequence * sequences // (self.pp or 1)
         cycles = self.problem.workload.cycles_of_request(most.pieces)
         return _Point(
-            micro, most, mixed, means, cycle, scale, held, keeps_step(self.problem.workload, least),
+            micro, most, mixed, prompts, means, cycle, scale, held, keeps_step(self.problem.workload, least),
             micro * cycles.denominator * TICKS_PER_SECOND * scale, cycles.numerator * self.ranks * cycle,
         )  # fmt: skip
 
@@ -284,7 +302,7 @@ class Reach:
         queue = point if work.decodes else largest
         if work.queued_rate is not None and queue is not None:
             own = queue.steps
-            service = Fraction(max(queue.mixed) * own.pieces, own.together * TICKS_PER_SECOND)
+            service = Fraction(max(queue.prompts), own.together * TICKS_PER_SECOND)
             load = work.queued_rate * self.ranks / devices * service
         return load < 1 and all(
             self._first_in_time(goal_, each, point, service / self.deep * _waited(load, each[0]))
@@ -295,10 +313,14 @@ class Reach:
         percentile, limit = each
         batch = (self.pp or 1) * (point.micro - 1) + 1
         least = first_token(self.problem, pp=1, batch=batch, steps=point.steps, percentile=percentile)
-        often = least.mixed + self.deep - 1
-        longest = max(often * m + least.mean * a for m, a in zip(point.mixed, point.means, strict=True))
-        first, most = longest / self.deep, (limit - least.fixed_s - queue_s) * TICKS_PER_SECOND
-        return first < most if goal_.beats_first(percentile) else first <= most
+        # steps that it waits for: all pieces of prompts, those of others' among them, and the later stages'
+        often, later = least.mixed / point.steps.pieces, self.deep - 1
+        longest = max(
+            often * n + later * m + (least.mean * a if least.mean else 0)
+            for n, m, a in zip(point.prompts, point.mixed, point.means, strict=True)
+        )
+        most = (limit - least.fixed_s - queue_s) * (TICKS_PER_SECOND * self.deep)
+        return longest < most if goal_.beats_first(percentile) else longest <= most
 
     def _in_time(self, goal_: Goal, cycle: int, scale: int) -> bool:
         if goal_.cycle is None or not self.problem.workload.decodes:

@@ -206,14 +206,24 @@ class _Walk:
         return True
 
     def _last(self, at: int, rate: Fraction) -> int:
-        """The last size of which nothing serves a rate, from one on that does not; doubling steps, then halving."""
+        """The last size of which nothing serves a rate, from one on that does not; doubling steps, then halving.
+
+        Replicas of larger sizes that serve it are columns, so that those sizes are asked for more at once.
+        """
+
+        def served(size: int) -> bool:
+            found = self._beyond(self.sizes[size], rate)
+            if found is not None:
+                self._listed(found)
+            return found is not None
+
         low, step = at, 1
-        while low + step < len(self.sizes) and self._beyond(self.sizes[low + step], rate) is None:
+        while low + step < len(self.sizes) and not served(low + step):
             low, step = low + step, step * 2
         high = min(low + step, len(self.sizes))
         while high - low > 1:
             middle = (low + high) // 2
-            low, high = (middle, high) if self._beyond(self.sizes[middle], rate) is None else (low, middle)
+            low, high = (low, middle) if served(middle) else (middle, high)
         return low
 
 

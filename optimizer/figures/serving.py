@@ -94,10 +94,11 @@ def steps_of(work: Workload, micro_batch: int, chunk: int | None) -> Steps:
     pieces, piece, packed = prompt_split(work.computed_input_tokens, chunk)
     together = work.together(micro_batch, packed)
     # in the cycles of a request every sequence of the micro-batch has a prompt, as many together as a step takes
-    share = Fraction(micro_batch * pieces) / (work.cycles_of_request(pieces) * together)
-    mixed = replace(plain, prompt=piece * together, passes=together)
+    cycles = work.cycles_of_request(pieces)
+    share = Fraction(micro_batch * pieces * cycles.denominator, cycles.numerator * together)
+    mixed = Step(plain.seqs, plain.decoded, piece * together, together)
     each, beside = work.step_tokens(chunk)
-    largest = replace(mixed, prompt=micro_batch * each + beside - plain.decoded)
+    largest = Step(plain.seqs, plain.decoded, micro_batch * each + beside - plain.decoded, together)
     return Steps(decode, mixed, share, pieces, together, largest)
 
 
