@@ -159,6 +159,7 @@ def test_a_figure_that_others_refute(text: str, right: str, wrong: str, line: in
         LINK.format(12).replace("carries", "cannot carry"),
         LAUNCH.format(3072).replace("We cap", "Before, we capped"),
         STATIC.format(0.88).replace("Confirm", "If you tried 0.85, confirm"),
+        STATIC.format(0.88).replace("\n\n", " Others were tried with a static fraction of 0.85.\n\n"),
         FLEET.format("three"),  # one cell is free
         table("Batch | Step | tokens/s", "8 | 19 ms | 421", "32 | 24 ms | 1,333", "64 | 30 ms | 2,133"),
         "The model supports a 131,072 context window.\n\n" + VLLM + "--max-model-len 32768\n",
