@@ -115,6 +115,12 @@ def _group_size(data: object) -> int | None:
     return None
 
 
+def pods(environment: Mapping[str, Word]) -> int:
+    """Pods that share a launch: a group's, one where there is none."""
+    size = environment.get(GROUP_SIZE)
+    return int(size.text) if size is not None and re.fullmatch("[1-9][0-9]*", size.text) else 1
+
+
 def _environment(document: Document, at: tuple[Step, ...]) -> dict[str, Word]:
     held = document.get(at)
     environment: dict[str, Word] = {}

@@ -14,12 +14,12 @@ from optimizer.readers.document import Document, load, load_text
 from optimizer.readers.launch import megatron, sglang, trtllm, vllm
 from optimizer.readers.launch.containers import (
     DEVICES,
-    GROUP_SIZE,
     Container,
     containers,
     docker_environment,
     dockerfile,
     fenced,
+    pods,
     shown_devices,
     yaml_documents,
 )
@@ -313,9 +313,7 @@ class _Texts:
         if seen is None or launch.engine not in {"vllm", "sglang"} or told & _ELSEWHERE:
             return
         count, place, name = seen
-        group = found.environment.get(GROUP_SIZE)
-        pods = int(group.text) if group is not None and group.text.isdigit() else 1
-        ranks = -(-launch.devices // (launch.nodes or max(pods, 1)))
+        ranks = -(-launch.devices // (launch.nodes or pods(found.environment)))
         if ranks > count:
             message = f"World size ({ranks}) is larger than the number of available GPUs ({count}) in this node"
             raise SpecError(Fault(self.source, *place, name, message))
