@@ -2,7 +2,8 @@
 
 ``python -m benchmarks.accuracy [TABLE.csv]`` prices the layout of every row and prints, by group, the error of TPOT,
 TTFT and throughput, the regret of ranking layouts by the figures, and whether each physical bound is below its
-measurement. Without a table it reads benchmarks/data/measured.csv, whose rows name their public source.
+measurement. Without a table it reads benchmarks/data/measured.csv, whose rows name their public source. ``--raw`` sets
+no row aside and takes every label as it stands.
 """
 
 from __future__ import annotations
@@ -10,23 +11,22 @@ from __future__ import annotations
 import argparse
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from statistics import mean, median
 
 from benchmarks import percentiles
-from benchmarks.measurements import HARDWARE, Run, problem_of, read_hardware, read_runs
+from benchmarks.measurements import Run, problem_of, read_hardware, read_runs
 from optimizer.calibrate import Calibrated, calibrate
 from optimizer.calibrate.sample import decoding, fitting_batch
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
 from optimizer.domain.workload import PhaseName
-from optimizer.errors import SpecError
 from optimizer.figures.bounds import DECODE_AT_BATCH, throughput_bounds, ttft_bound
 from optimizer.figures.rates import TICKS_PER_SECOND, Rates, effective_rates
 from optimizer.figures.serving import BURST, Evaluation, evaluate
+from optimizer.readers.runs import WrittenRun
 from optimizer.readers.runs import read_runs as written_runs
 
 OWN_TABLE = Path(__file__).with_name("data") / "measured.csv"
@@ -219,8 +219,28 @@ def _print_errors(title: str, groups: dict[str, list[float]]) -> None:
         print(f"{name:<44}{found.count:>6}{found.mean:>9.1%}{found.median:>9.1%}{found.bias:>+9.1%}")
 
 
+def kind_of_model(run: Run) -> str:
+    """Dense model or mixture of experts."""
+    problem = problem_of(run, "prefill", read_hardware(run.gpu))
+    return "dense" if problem is None or problem.model.moe is None else "mixtures of experts"
+
+
+def _print_classes(found: Sequence[Compared]) -> None:
+    groups: dict[str, list[float]] = defaultdict(list)
+    for item in found:
+        for name in FIGURES:
+            ratio = item.ratio(name)
+            if ratio is not None:
+                groups[f"{name}, {item.run.kind}, {kind_of_model(item.run)}"].append(ratio)
+        ours, measured = per_device(item.run, item.predicted), per_device(item.run, item.run)
+        if item.run.kind == "online" and ours and measured:
+            groups[f"tokens_per_s, online, {kind_of_model(item.run)}"].append(ours / measured)
+    _print_errors("by class", groups)
+
+
 def report(found: Sequence[Compared]) -> int:
     """Print errors, regret and bounds; the number of bounds that a measurement broke."""
+    _print_classes(found)
     for kind in dict.fromkeys(item.run.kind for item in found):
         for name in FIGURES:
             groups: dict[str, list[float]] = defaultdict(list)
@@ -243,20 +263,31 @@ def report(found: Sequence[Compared]) -> int:
     return len(broken)
 
 
-def calibrated(table: Path) -> list[Calibrated]:
-    """Each device of a table with the factors of its own trusted runs, as `shardproof calibrate` fits them."""
-    suspect = {run.place for run in read_runs(table) if run.suspect}
-    runs = [run for run in written_runs([table]) if f"{table.name}:{run.place.line}" not in suspect]
-    found = []
-    for gpu in HARDWARE:
-        with suppress(SpecError):
-            found.append(calibrate(runs, {}, read_hardware(gpu), name=gpu, told=table.name))
-    return found
+def as_labelled(run: Run) -> Run:
+    """A run as its row says it is, whatever else is known of it."""
+    return replace(run, suspect="", polls=1, waves=False)
 
 
-def report_calibrated(table: Path) -> None:
+def calibrated(table: Path, *, raw: bool = False) -> list[Calibrated]:
+    """Each device of a table with the factors of its own runs, as `shardproof calibrate` fits them.
+
+    Parameters
+    ----------
+    raw
+        Fit those that are set aside as well.
+    """
+    known = {run.place: run for run in read_runs(table) if run.kind == "online" and (raw or not run.suspect)}
+    by_gpu: dict[str, list[WrittenRun]] = defaultdict(list)
+    for run in written_runs([table]):
+        own = known.get(f"{table.name}:{run.place.line}")
+        if own is not None:
+            by_gpu[own.gpu].append(replace(run, deployment={**run.deployment, "model": own.model}))
+    return [calibrate(runs, {}, read_hardware(gpu), name=gpu, told=table.name) for gpu, runs in sorted(by_gpu.items())]
+
+
+def report_calibrated(table: Path, *, raw: bool = False) -> None:
     """Print the errors of a model with factors for each group (model, format, device, engine) on runs left out."""
-    found = calibrated(table)
+    found = calibrated(table, raw=raw)
     total = sum(own.to_json()["runs"] for own in found)
     groups = sum(group.calibration.model is not None for own in found for group in own.groups)
     print(f"\ncalibrated: {total} runs in {groups} groups of model, format, device and engine, mean errors")
@@ -275,10 +306,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("table", nargs="?", type=Path, default=OWN_TABLE)
     parser.add_argument("--calibrate", action="store_true", help="also fit factors to each group, and leave runs out")
+    parser.add_argument("--raw", action="store_true", help="set no row aside; take every label as it stands")
     given = parser.parse_args()
     if given.calibrate:
-        report_calibrated(given.table)
+        report_calibrated(given.table, raw=given.raw)
     runs = list(read_runs(given.table))
+    if given.raw:
+        runs = [as_labelled(run) for run in runs]
     trusted = [run for run in runs if not run.suspect]
     found = [item for run in trusted if (item := compare(run)) is not None]
     print(

@@ -1,13 +1,15 @@
 """Physical bounds: what the rated peaks allow with zero overhead, one resource at a time.
 
 Two bounds stand beside an estimate. The *ideal* one prices the same schedule at rated peaks without latency, launch or
-oversubscription (`rates.ideal_rates`). The *physical* one goes further: compute, memory bandwidth and every link are
-busy at the same time, so that a step takes as long as the busiest of them alone. Nothing faster exists on the stated
-hardware for the same layout and batch.
+oversubscription (`rates.ideal_rates`), its tokens routed at random. The *physical* one goes further: compute, memory
+bandwidth and every link are busy at the same time, so that a step takes as long as the busiest of them alone; and all
+tokens ask the same experts, evenly spread over the ranks and sent nowhere. Nothing faster exists on the stated
+hardware for the same layout and batch, whatever a router does.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -17,7 +19,7 @@ from optimizer.domain.shape import Shape
 from optimizer.domain.workload import Part
 from optimizer.figures.bandwidth import stage_traffic
 from optimizer.figures.costs import Costs, build_costs
-from optimizer.figures.layer import LayerCost, Step
+from optimizer.figures.layer import Experts, LayerCost, Step
 from optimizer.figures.memory import build_memory
 from optimizer.figures.rates import FREE, TICKS_PER_SECOND, Rates, ideal_rates
 from optimizer.figures.serving import Evaluation, cuts_of, evaluate, mean_ticks
@@ -26,6 +28,8 @@ COMPUTE = "compute"
 HBM = "memory bandwidth"
 
 
+Route = Callable[[Experts], Experts]
+"""What a router makes of the experts of a layer."""
 DECODE_AT_BATCH = "decode at the layout's batch"
 """Reading of a throughput that `throughput_bounds` bounds."""
 
@@ -53,31 +57,46 @@ class Demand:
         return name, max(self.stages[name])
 
 
-def _balanced(problem: Problem, shape: Shape, *, compute: bool) -> Costs:
-    """What one resource alone needs for a whole step, experts on the mean device: a router may beat chance."""
+def _routed(problem: Problem, shape: Shape, route: Route, *, compute: bool) -> Costs:
+    """What one resource alone needs for a whole step."""
     whole = replace(shape, overlap=False)
     costs = build_costs(problem, whole, _alone(ideal_rates(problem.priced_hardware), compute=compute))
-    kinds = (kind if kind.experts is None else replace(kind, experts=kind.experts.balanced()) for kind in costs.kinds)
+    kinds = (kind if kind.experts is None else replace(kind, experts=route(kind.experts)) for kind in costs.kinds)
     return replace(costs, kinds=tuple(kinds))
 
 
-def _mean(problem: Problem, evaluation: Evaluation, *, compute: bool) -> tuple[Fraction, ...]:
-    costs = _balanced(problem, evaluation.shape, compute=compute)
+def _mean(problem: Problem, evaluation: Evaluation, route: Route, *, compute: bool) -> tuple[Fraction, ...]:
+    costs = _routed(problem, evaluation.shape, route, compute=compute)
     steps, cuts = evaluation.steps, evaluation.cuts
     decode = costs.stages(steps.decode, cuts) if steps.decode else ()
     mixed = costs.stages(steps.mixed, cuts) if steps.mixed else ()
     return mean_ticks(steps, decode, mixed)
 
 
+def utilized(problem: Problem, evaluation: Evaluation) -> dict[str, tuple[Fraction, ...]]:
+    """Ticks for which the mean step of each stage has compute and memory bandwidth in use, its tokens routed at random.
+
+    At the layout, batch and chunk of `evaluation`, experts on the mean device.
+    """
+    return {
+        COMPUTE: _mean(problem, evaluation, Experts.balanced, compute=True),
+        HBM: _mean(problem, evaluation, Experts.balanced, compute=False),
+    }
+
+
 def demand(problem: Problem, evaluation: Evaluation) -> Demand:
-    """Time that each resource alone needs, at the layout, batch and chunk of `evaluation`."""
+    """Least time that each resource alone needs, at the layout, batch and chunk of `evaluation`, for any routing."""
     busy = {
-        COMPUTE: _mean(problem, evaluation, compute=True),
-        HBM: _mean(problem, evaluation, compute=False),
+        COMPUTE: _mean(problem, evaluation, Experts.least, compute=True),
+        HBM: _mean(problem, evaluation, Experts.least, compute=False),
     }
     traffic = stage_traffic(problem, evaluation)
     for number, tier in enumerate(problem.hardware.tiers):
-        sent = (sum((size for (_, at), size in stage.items() if at == number), Fraction(0)) for stage in traffic)
+        # a router may choose the experts at hand, so that nothing need be sent to any
+        sent = (
+            sum((size for (axis, at), size in stage.items() if at == number and axis != "ep"), Fraction(0))
+            for stage in traffic
+        )
         busy[link(tier.name)] = tuple(size * TICKS_PER_SECOND / tier.bandwidth for size in sent)
     return Demand(busy)
 
@@ -136,7 +155,7 @@ def _of_part(problem: Problem, part: Part) -> Problem:
 
 def _busiest(problem: Problem, layout: Layout) -> tuple[Evaluation, str, Fraction]:
     """The layout at ideal rates, its bounding resource, and the seconds that one needs for a step."""
-    evaluation = evaluate(problem, _fewest_slots(problem, layout), rates=ideal_rates(problem.priced_hardware))
+    evaluation = evaluate(problem, layout, rates=ideal_rates(problem.priced_hardware))
     resource, ticks = demand(problem, evaluation).busiest()
     return evaluation, resource, ticks / TICKS_PER_SECOND
 
@@ -199,10 +218,10 @@ def _lone(kind: LayerCost, dp: int, *, reads: bool) -> LayerCost:
 
 def _lone_seconds(problem: Problem, layout: Layout, step: Step, *, reads: bool) -> dict[str, Fraction]:
     """Seconds that compute and memory bandwidth need for one rank's step through all layers."""
-    shape = _fewest_slots(problem, layout).shape
+    shape = layout.shape
     seconds = {}
     for name, compute in ((COMPUTE, True), (HBM, False)):
-        costs = _balanced(problem, shape, compute=compute)
+        costs = _routed(problem, shape, Experts.least, compute=compute)
         lone = replace(costs, kinds=tuple(_lone(kind, shape.dp, reads=reads) for kind in costs.kinds))
         seconds[name] = Fraction(lone.stack(step), TICKS_PER_SECOND)
     return seconds

@@ -7,7 +7,7 @@ from fractions import Fraction
 from optimizer.domain.limits import PERCENTILES
 from optimizer.domain.problem import Problem
 from optimizer.figures.bandwidth import stage_traffic, tier_bandwidth
-from optimizer.figures.bounds import COMPUTE, HBM, demand
+from optimizer.figures.bounds import COMPUTE, HBM, utilized
 from optimizer.figures.derivation_figure import Sheet, shown
 from optimizer.figures.percentiles import wait
 from optimizer.figures.rates import TICKS_PER_SECOND
@@ -307,7 +307,7 @@ def traffic(sheet: Sheet, problem: Problem, found: Evaluation) -> None:
 
 def utilization(sheet: Sheet, problem: Problem, found: Evaluation) -> None:
     """Share of the rated peaks that are in use, on average over the stages."""
-    busy = demand(problem, found).stages
+    busy = utilized(problem, found)
     slowest = max(found.stage_ticks)
     for name, resource, work in (
         ("compute_utilization", COMPUTE, "FLOPs ÷ peak of their format"),

@@ -31,7 +31,7 @@ from optimizer.domain.shape import Shape
 from optimizer.domain.tensor import Role, Tensor
 from optimizer.figures.overlap import Exchange, halved
 from optimizer.figures.rates import TICKS_PER_SECOND, Rates, ceil_fraction
-from optimizer.figures.routing import EXPERT_UNITS, PAIR_UNITS, Concave, hottest_experts, hottest_pairs
+from optimizer.figures.routing import EXPERT_UNITS, PAIR_UNITS, Concave, hottest_experts, hottest_pairs, same_experts
 from optimizer.figures.topology import outermost_tier
 from optimizer.figures.traffic import Message, around_messages, expert_messages
 from optimizer.figures.weights import tensor_bytes
@@ -134,9 +134,17 @@ class Experts:
         )  # fmt: skip
 
     def balanced(self) -> Experts:
-        """The same on the mean device, tokens divided without rest: what no routing goes below."""
+        """The same on the mean device, tokens divided without rest."""
         mean = replace(self.routing, ranks=1)
         return replace(self, slack=0, routing=mean, reads=mean.reads(), pairs=mean.pairs())
+
+    def least(self) -> Experts:
+        """The same where all tokens ask the experts that the first one does: no routing costs the mean device less."""
+        routing = self.routing
+        alike = replace(routing, local=1, slots=routing.ranks, ranks=1)
+        return replace(
+            self, slack=0, routing=alike, reads=same_experts(routing.top_k, routing.ranks), pairs=alike.pairs()
+        )
 
 
 @dataclass(frozen=True, slots=True)

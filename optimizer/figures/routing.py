@@ -146,6 +146,14 @@ def hottest_experts(experts: int, top_k: int, local: int, ranks: int) -> Concave
 
 
 @lru_cache(maxsize=4096)
+def same_experts(top_k: int, ranks: int) -> Concave:
+    """Mean experts, in `EXPERT_UNITS`, that each of `ranks` devices reads where all tokens ask the same, by tokens."""
+    unit = EXPERT_UNITS * top_k // ranks
+    beyond = len(TOKEN_KNOTS) - 1
+    return Concave((0,) + (unit,) * beyond, (unit,) + (0,) * beyond)
+
+
+@lru_cache(maxsize=4096)
 def hottest_pairs(experts: int, top_k: int, local: int, ranks: int) -> Concave:
     """Expected token-expert pairs, in `PAIR_UNITS`, of the device with most of them, by tokens."""
     one = 1 << _GUARD

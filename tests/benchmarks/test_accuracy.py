@@ -7,9 +7,9 @@ from statistics import mean
 import pytest
 
 from benchmarks import percentiles
-from benchmarks.accuracy import OWN_TABLE, Compared, Figures, compare, errors, regret
+from benchmarks.accuracy import OWN_TABLE, Compared, Figures, as_labelled, calibrated, compare, errors, regret
 from benchmarks.calibration import golden_section
-from benchmarks.measurements import Run, read_runs
+from benchmarks.measurements import MODELS, Run, read_runs
 from optimizer.domain.limits import PERCENTILES
 
 
@@ -152,3 +152,20 @@ def test_sglang_looks_for_requests_as_often_as_it_was_told(gpu: str, concurrency
         and run.layout.tp == 8
     }
     assert found == {polls}
+
+
+def test_a_name_that_is_unknown_drops_no_device(tmp_path: Path) -> None:
+    head, *rows = OWN_TABLE.read_text().splitlines()
+    chosen = [run for run in read_runs(OWN_TABLE) if run.kind == "online" and not run.suspect and run.gpu == "H100"]
+    group = [run for run in chosen if run.group == chosen[0].group]
+    lines = [rows[int(run.place.rpartition(":")[2]) - 2] for run in group[:6]]
+    stranger = lines[0].replace(next(name for name in MODELS if name in lines[0]), "GPT-J 6B")
+    table = tmp_path / "runs.csv"
+    table.write_text("\n".join([head, *lines, stranger]) + "\n")
+    (found,) = calibrated(table)
+    assert found.to_json()["runs"] == 6
+
+
+def test_raw_labels_set_nothing_aside() -> None:
+    raw = [as_labelled(run) for run in read_runs(OWN_TABLE)]
+    assert not any(run.suspect or run.waves or run.polls > 1 for run in raw)

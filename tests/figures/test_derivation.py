@@ -6,6 +6,7 @@ import ast
 import math
 import re
 from fractions import Fraction
+from itertools import combinations, combinations_with_replacement
 
 import pytest
 from hypothesis import assume, given
@@ -13,10 +14,11 @@ from hypothesis import strategies as st
 
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
-from optimizer.figures.bounds import COMPUTE, demand, largest_batch, throughput_bounds, tpot_bound, ttft_bound
+from optimizer.figures.bounds import COMPUTE, HBM, demand, largest_batch, throughput_bounds, tpot_bound, ttft_bound
 from optimizer.figures.derivation import derive, figures_json
 from optimizer.figures.derivation_memory import PARTS
 from optimizer.figures.rates import TICKS_PER_SECOND, ideal_rates
+from optimizer.figures.routing import EXPERT_UNITS, same_experts
 from optimizer.figures.serving import evaluate
 from tests.verify.examples import DENSE, MOE, hardware, problem
 
@@ -158,6 +160,30 @@ def test_the_largest_batch_fills_memory() -> None:
             for s in evaluation.memory
         ]
         assert (max(parts) <= 2 * 10**9) is fits
+
+
+@pytest.mark.parametrize(("experts", "top_k", "ranks"), [(4, 2, 1), (4, 2, 2), (4, 1, 4), (4, 3, 4), (6, 2, 3)])
+def test_no_routing_reads_less_than_the_bound(experts: int, top_k: int, ranks: int) -> None:
+    """Of all that three tokens can choose, the least that a device reads, its layers hot in turn."""
+    choices = list(combinations(range(experts), top_k))
+    least = min(
+        Fraction(len({expert for chosen in tokens for expert in chosen}), ranks)
+        for tokens in combinations_with_replacement(choices, 3)
+    )
+    bound = Fraction(same_experts(top_k, ranks).units(3), EXPERT_UNITS)
+    assert least - Fraction(1, EXPERT_UNITS) < bound <= least
+
+
+@pytest.mark.parametrize(("tp", "dp", "ep"), [(1, 1, 1), (2, 1, 2), (1, 4, 4)])
+def test_a_batch_of_alike_prompts_is_possible(tp: int, dp: int, ep: int) -> None:
+    """All sequences ask the experts that one of them asks: a rank reads no weight more for 64 than for two."""
+    question = problem(workload={"phase": "decode"})
+    seconds = [
+        demand(question, evaluate(question, Layout(tp=tp, dp=dp, ep=ep, etp=1, batch=batch))).stages[HBM][0]
+        for batch in (1, 2, 3, 64)
+    ]
+    assert seconds[1] - seconds[0] == seconds[2] - seconds[1]
+    assert seconds[3] - seconds[1] == 62 * (seconds[2] - seconds[1])
 
 
 def test_the_bound_of_a_long_prompt_is_its_work_spread_over_the_stages() -> None:

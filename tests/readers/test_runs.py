@@ -86,6 +86,8 @@ def test_a_table_under_our_names_and_under_those_of_published_tables(tmp_path: P
         (f"{HEAD}\nq,vllm,1,,256,1,9,9\n", "runs.csv:2:4: input_tokens: is required but missing"),
         (f"{HEAD}\nq,vllm\n", "runs.csv:2: 2 cells under 8 columns"),
         (f"{HEAD}\n", "runs.csv:1: has no rows"),
+        (f"{HEAD},tpot_ms\nq,vllm,1,1024,256,1,9,9,8\n", "runs.csv:1:9: column 'tpot_ms' stands twice"),
+        ("Metric,avg,min\nTime To First Token (ms),9,9\n", "runs.csv:1: is a summary of genai-perf or AIPerf"),
         ('{"completed": 3, "total_input_tokens": 3}', "total_output_tokens: is missing or 0: not a result of"),
         ('{"completed": 3,', "not JSON"),
         ("hello\n", "neither a CSV"),

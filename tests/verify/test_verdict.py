@@ -132,13 +132,11 @@ def test_redundant_slots_are_written_with_the_degrees() -> None:
     assert judged(placed.replace(", redundant_slots: 64", "")).feasible
 
 
-def test_a_bound_of_the_hardware_is_none_for_copies_that_spread_experts_evenly() -> None:
-    """256 experts on 96 devices: with copies the fullest does 1/96 of the work, no longer 3/256."""
+def test_a_bound_of_the_hardware_is_one_for_any_copies() -> None:
+    """256 experts on 96 devices: whatever copies there are, a router may ask the experts that spread the work best."""
     verdict = judged(SPARE)
-    assert verdict.evaluation is not None
-    even, bare = (
-        throughput_bounds(verdict.problem, verdict.layout.model_copy(update={"redundant_slots": n})) for n in (32, 0)
-    )
-    assert even[1].value > bare[1].value
-    many = throughput_bounds(verdict.problem, verdict.layout.model_copy(update={"redundant_slots": 128}))
-    assert many[1].value == even[1].value
+    bounds = [
+        throughput_bounds(verdict.problem, verdict.layout.model_copy(update={"redundant_slots": n}))[1].value
+        for n in (0, 32, 128)
+    ]
+    assert bounds[0] == bounds[1] == bounds[2]

@@ -71,6 +71,9 @@ def read_table(text: str, source: str) -> Iterator[WrittenRun]:
 
 def _columns(head: list[str], source: str) -> dict[str, int]:
     """Where each column of ours stands."""
+    if head[0] == "Metric":
+        text = "is a summary of genai-perf or AIPerf that states no concurrency: give the .json written beside it"
+        raise SpecError(Fault(source, 1, None, None, text))
     at = {}
     for name, others in COLUMNS.items():
         column = next((other for other in (name, *others) if other in head), None)
@@ -82,7 +85,11 @@ def _columns(head: list[str], source: str) -> dict[str, int]:
             missing[first] = f"column {first!r} or {second!r} is missing"
     known = {other for name, others in COLUMNS.items() for other in (name, *others)}
     stray = [column for column in head if column not in known]
-    faults = []
+    faults = [
+        Fault(source, 1, column + 1, None, f"column {name!r} stands twice")
+        for column, name in enumerate(head)
+        if name in at and name in head[:column]
+    ]
     for name in COLUMNS:
         close = None if name in at else nearest(name, stray) if name in missing else _slip(name, stray)
         if close is not None:
