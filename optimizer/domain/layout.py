@@ -109,7 +109,8 @@ class WrittenLayout(Spec):
 
     @model_validator(mode="after")
     def _mesh(self) -> WrittenLayout:
-        self.resolve()
+        # whether a mesh of 1 · 1 · 1 is that of a model without experts is known only beside the model
+        self.resolve(experts={self.etp, self.ep, self.edp} != {1})
         return self
 
     def resolve(self, *, experts: bool = True) -> Layout:

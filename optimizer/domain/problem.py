@@ -128,8 +128,8 @@ class Problem(Grown):
     seed: int = 0
 
     @model_validator(mode="after")
-    def _priced(self) -> Problem:
-        message = self.objective_row.refusal(self.hardware)
+    def _meant(self) -> Problem:
+        message = self.objective_row.unfit(self.workload) or self.objective_row.refusal(self.hardware)
         if message is not None:
             raise FieldError(message, ("objective",))
         return self
@@ -171,7 +171,16 @@ class Problem(Grown):
 
     @cached_property
     def scale(self) -> Scale:
-        """The measure of the objective, and how its value follows from it."""
+        """The measure of the objective, and how its value follows from it.
+
+        Raises
+        ------
+        SpecError
+            Where the objective has no meaning in the workload: a copy with other fields is not validated.
+        """
+        unfit = self.objective_row.unfit(self.workload)
+        if unfit is not None:
+            raise SpecError(unfit)
         return self.objective_row.scale_of(self)
 
     @property

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -94,6 +96,11 @@ def last_digit(number: str) -> Fraction:
     return Fraction(10) ** (exponent - decimals)
 
 
+def _spacing(value: Fraction) -> Fraction:
+    """How far the digits that a program prints of a double may be from what it rounded: the distance of doubles."""
+    return Fraction(math.ulp(float(value))) if abs(value) < sys.float_info.max else Fraction(0)
+
+
 def _split(text: str) -> tuple[str, str]:
     stripped = text.strip().removeprefix("$").lstrip()
     match = _NUMBER.match(stripped.lstrip("+-"))
@@ -181,7 +188,7 @@ class ClaimReader:
             raise document.error(str(error), at, error.suggestion) from None
         scale = dimension.units.get(unit, Fraction(1)) if unit else Fraction(1)
         bare_count = dimension is Dimension.COUNT and not unit and not set(number) & set(".eE")
-        half = Fraction(0) if bare_count else last_digit(number) * scale / 2
+        half = Fraction(0) if bare_count else max(last_digit(number) * scale / 2, _spacing(exact))
         lone_power_of_ten = not set(number).isdisjoint("eE") and exact == 2 * half
         below = half / 10 if lone_power_of_ten else half
         return Claim(name, exact, dimension, half, below, scale, unit, text.strip(), None, line, column)

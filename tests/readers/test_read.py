@@ -165,6 +165,16 @@ def test_options_change_a_file() -> None:
     assert changed.limits == plain.limits
 
 
+@pytest.mark.parametrize("convention", ["folded", "vllm", "megatron", "product"])
+def test_a_model_without_experts_may_have_its_expert_mesh_written_as_results_do(convention: str) -> None:
+    mesh = f"{{convention: {convention}, tp: 8, dp: 2, etp: 1, ep: 1, edp: 1, batch: 4}}"
+    text = INLINE.replace("{tp: 8, dp: 2, batch: 4}", mesh)
+    assert layout_in(load_text(text), claims=KNOWN).layout == layout_in(load_text(INLINE), claims=KNOWN).layout
+    with pytest.raises(SpecError, match=r"16 devices per stage, but etp·ep·edp = 1·1·1 = 1") as error:
+        layout_in(load_text(text.replace("llama-2-70b", "mixtral-8x7b").replace(convention, "folded")), claims=KNOWN)
+    assert error.value.faults[0].line is not None
+
+
 def test_a_problem_repeated_in_full_reads_back_and_a_changed_one_is_refused() -> None:
     problem = read_problem("seed-b-4x4x2")
     full = problem.model_dump(mode="json") | {"digest": problem.digest}

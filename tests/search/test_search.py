@@ -3,12 +3,15 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
+from pydantic import ValidationError
 
 from optimizer.certificate.meshes import lattice
 from optimizer.domain.engines import ANY, ENGINES
 from optimizer.domain.lattice import axes
 from optimizer.domain.model import ModelSpec
 from optimizer.domain.problem import Problem
+from optimizer.errors import SpecError
 from optimizer.readers.read import read_problem
 from optimizer.search.lattice import Lattice, Meshes, _numbered
 from optimizer.search.search import Search
@@ -81,3 +84,15 @@ def test_values_are_numbered_in_ascending_order() -> None:
         rng = np.random.default_rng(most)
         values = rng.integers(0, most, 200)
         assert _numbered(values).tolist() == np.unique(values, return_inverse=True)[1].tolist()
+
+
+@pytest.mark.parametrize(("phase", "objective"), [("decode", "ttft"), ("decode", "ttft_p99"), ("prefill", "tpot")])
+def test_an_objective_without_meaning_in_the_phase_is_refused_however_the_problem_came_about(
+    phase: str, objective: str
+) -> None:
+    whole = read_problem("llama-3.1-70b-h100-16")
+    changed = {"objective": objective, "workload": whole.workload.model_copy(update={"phase": phase})}
+    with pytest.raises(SpecError, match=f"'{objective}' has no meaning in phase '{phase}'"):
+        Search(whole.model_copy(update=changed)).run()
+    with pytest.raises(ValidationError, match="has no meaning"):
+        whole.changed(**changed)

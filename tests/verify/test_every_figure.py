@@ -120,10 +120,11 @@ def name_of(path: Path_, result: dict[str, Any]) -> str:
     return str(path[-1])
 
 
-def written(value: float, *, whole_bytes: bool, factor: float = 1) -> dict[str, str | float]:
-    # Traffic is rounded up to whole bytes, a rational to the nearest float.
-    tolerance: str | float = 1 if whole_bytes and factor == 1 else "0.0000001%"
-    return {"value": value * factor if factor != 1 else value, "tolerance": tolerance if value else 0}
+def written(value: float, *, whole_bytes: bool, factor: float = 1) -> object:
+    """As the result prints it; traffic is rounded up to whole bytes there, and what is not true is far off."""
+    if factor == 1:
+        return {"value": value, "tolerance": 1} if whole_bytes else value
+    return {"value": value * factor, "tolerance": "0.0000001%"}
 
 
 def solved(folder: Path, arguments: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
