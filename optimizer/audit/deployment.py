@@ -344,6 +344,10 @@ def _known(found: list[Sentence]) -> None:
         running = before.over(running)
 
 
+_COMPUTED: Final = re.compile(r"\bdtype[=:\s'\"]+torch\.\w+")
+"""What a log says of activations: SGLang's weights of 8 bits are loaded with ``dtype=torch.bfloat16``."""
+
+
 def model_of(text: str) -> str | None:
     """The one catalog model that a text names."""
     models, spelled = _models()
@@ -368,7 +372,7 @@ def _only(values: Iterator[_Fact | None]) -> _Fact | None:
 def _read(sentence: Sentence) -> None:
     text, own = sentence.text, sentence.own
     own.model = model_of(text)
-    said = {name for name, pattern in _PRECISION if pattern.search(_CACHE.sub(" ", text))}
+    said = {name for name, pattern in _PRECISION if pattern.search(_COMPUTED.sub(" ", _CACHE.sub(" ", text)))}
     own.precision = said.pop() if len(said) == 1 else None
     cache = _CACHE.search(text)
     own.cache = (cache[1] or cache[2]).lower() if cache else None

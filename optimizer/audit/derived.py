@@ -228,7 +228,7 @@ _NO_WEIGHTS: Final = re.compile(
     r"|spare|layers?|shared|router|disk|download\w*|sync\w*|read\w*|draft|optimizer|gradients?|plus|not|if|would|could"
     r"|without|than|at least|copies|instead|each step|per step|stages?)\b|\+"
 )
-_WHOLE: Final = "one copy"
+WHOLE: Final = "one copy"
 _LARGEST_DEVICE: Final = 300 * 10**9
 """Bytes that no device holds (the catalog's largest has 288 GB): weights of more are a whole model's."""
 _WIDE: Final = ("bf16", "fp8", "int8", "int4")
@@ -248,7 +248,7 @@ def _weights(figures: Sequence[Said], _: Sequence[Said]) -> JudgedClaims:
         widths = widths or ([sentence.known.precision] if sentence.known.precision else [])
         readings = [one for width in widths for one in _shares(sentence, width)]
         if said.value > _LARGEST_DEVICE:
-            readings = [one for one in readings if one.reading == _WHOLE]
+            readings = [one for one in readings if one.reading == WHOLE]
         for claim in said.claim("weights", readings, ROUGHLY):
             # Beside experts over EP, what is not an expert may be split or copied in many ways.
             split = sentence.whole.every("ep") and not sentence.own.degrees and "experts" in readings[-1].reading
@@ -277,7 +277,7 @@ def weight_shares(
     found = []
     for part in sorted(parts):
         told = shown(weights, GB) + (f" ÷ {part}" if part > 1 else "")
-        reading = f"over {part} devices" if part > 1 else _WHOLE
+        reading = f"over {part} devices" if part > 1 else WHOLE
         found.append(Derivation(reading, weights / part, "weights ÷ devices", told))
     for ep, part in product(eps if experts else (), sorted(parts)):
         told = f"{shown(experts, GB)} ÷ {ep} + {shown(weights - experts, GB)} ÷ {part}"

@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Final
 
 from optimizer.audit.deployment import Sentence, load_hardware, size
-from optimizer.audit.derived import weight_shares
+from optimizer.audit.derived import WHOLE, weight_shares
 from optimizer.audit.facts import Derivation, JudgedClaim
 from optimizer.audit.known_figures import ROUGHLY, JudgedClaims, claim_at, priced_on, verdict_of
 from optimizer.audit.launched import Launched, of_log
@@ -61,7 +61,9 @@ def _loaded(sentence: Sentence, match: re.Match[str], tp: int, pp: int) -> Judge
     ep = known.degrees.get("ep")
     degrees = ((tp,), (pp,), (), (ep,) if ep else ())
     shares = weight_shares(known.model, known.precision, degrees, (known.devices,) if known.devices else ())
-    readings = sorted(shares, key=lambda one: abs(one.value - value))
+    # a rank of several holds a part
+    held = [one for one in shares if tp * pp == 1 or one.reading != WHOLE]
+    readings = sorted(held, key=lambda one: abs(one.value - value))
     if not readings:
         return
     nearest = readings[0].value

@@ -61,3 +61,19 @@ def test_a_log_is_judged_against_the_command_before_it(room: str, tokens: int, v
     alone = _claims(ON_TWO + "With TP=2:\n\n" + _block(*log))
     assert alone["kv_cache_room_bytes", 8][0] == "unsupported"
     assert alone["kv_cache_tokens", 9][0] == "holds"
+
+
+@pytest.mark.parametrize(("usage", "verdict"), [("27.90", "holds"), ("55.12", "fails")])
+def test_the_dtype_of_a_log_is_not_that_of_quantised_weights(usage: str, verdict: str) -> None:
+    """235.1 GB in 8 bits over 8 ranks are 27.5 GiB; SGLang names the activations' format beside them."""
+    command = "python -m sglang.launch_server --model-path Qwen/Qwen3-235B-A22B-FP8 --tp 8 --ep 8"
+    log = f"[TP0] Load weight end. type=X, dtype=torch.bfloat16, avail mem=110.10 GB, mem usage={usage} GB."
+    claims = _claims("On 8xH200:\n\n" + _block(command, log))
+    assert next(found for (name, _), (found, *_) in claims.items() if name == "weights") == verdict
+
+
+@pytest.mark.parametrize(("loaded", "verdict"), [("30.59", "holds"), ("61.03", "fails")])
+def test_no_rank_of_several_holds_the_whole_model(loaded: str, verdict: str) -> None:
+    """32.76e9 parameters in 16 bits are 61.02 GiB."""
+    claims = _claims(ON_TWO + _block(SERVED) + "\n" + _block(f"INFO Model loading took {loaded} GiB and 12.3 seconds"))
+    assert next(found for (name, _), (found, *_) in claims.items() if name == "weights") == verdict

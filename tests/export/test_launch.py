@@ -22,7 +22,7 @@ from optimizer.export.plan import Answer
 from optimizer.figures.serving import cuts_of, evaluate
 from optimizer.readers.document import load_text
 from optimizer.readers.launch.launch import Launch
-from optimizer.readers.launch.read import read_launch
+from optimizer.readers.launch.read import launch_from, read_launch
 from optimizer.readers.read import problem_in
 
 ENGINES = ("vllm", "sglang", "trtllm", "megatron", "fsdp")
@@ -217,6 +217,16 @@ def test_kubernetes_reads_back(engine: str, layout: Layout, tmp_path: Path) -> N
     parsed = YAML(typ="safe").load(manifest)
     replicas = parsed["spec"]["replicas"]
     assert launch.degrees["dp"] * replicas == layout.dp
+
+
+@pytest.mark.parametrize("engine", ["vllm", "sglang", "trtllm"])
+def test_the_script_of_a_node_reads_back(engine: str, tmp_path: Path) -> None:
+    layout = Layout(tp=8, pp=2, batch=4)
+    for name, text in export(_answer(PROBLEMS["llama-3.1-70b", "aggregated"], layout), engine).files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    degrees = launch_from(str(tmp_path / "node-0" / "launch.sh")).degrees
+    assert (degrees["tp"], degrees["pp"], degrees["dp"]) == (8, 2, 1)
 
 
 @pytest.mark.parametrize("devices", [4, 32])

@@ -98,21 +98,17 @@ def read_launch(
     base, _, version = (engine or "").partition("@")
     base = {"fsdp": "torchtitan", "any": ""}.get(base, base)
     if base and base not in ENGINES:
-        raise SpecError(
-            Fault(
-                None,
-                None,
-                None,
-                "--engine",
-                f"{shown(base)} is none of {', '.join(ENGINES)}",
-                nearest(base, list(ENGINES)),
-            )
-        )
+        message = f"{shown(base)} is none of {', '.join(ENGINES)}"
+        raise SpecError(Fault(None, None, None, "--engine", message, nearest(base, list(ENGINES))))
     reader = _Texts(shown_as, base or None, version or None, devices, folder)
     launches = reader.launches(text)
     if not launches:
         raise SpecError(Fault(shown_as, None, None, None, _nothing(text, base)))
     return _one(launches)
+
+
+_CHANGED: Final = re.compile(r'^cd "\$\(dirname "\$0"\)([^"$]*)"', re.MULTILINE)
+"""Where a script goes, from where it stands: the files that its command names are found there."""
 
 
 def launch_from(reference: str, *, engine: str | None = None, devices: int | None = None) -> Launch:
@@ -126,6 +122,9 @@ def launch_from(reference: str, *, engine: str | None = None, devices: int | Non
     if reference == "-" or is_file(reference):
         text, name = read_text(reference)
         folder = Path(reference).parent if reference != "-" else None
+        moved = _CHANGED.search(text)
+        if folder is not None and moved is not None:
+            folder /= moved[1].lstrip("/")
         return read_launch(text, name, engine=engine, devices=devices, folder=folder)
     if len(reference.split()) < 2 and ("/" in reference or "." in reference):
         read_text(reference)
