@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from optimizer.audit.blame import blame
 from optimizer.audit.columns import find_outliers
-from optimizer.audit.contradictions import find_contradictions, find_disputes, find_mismatches
+from optimizer.audit.contradictions import EXPERT_COUNTS, find_contradictions, find_disputes, find_mismatches
 from optimizer.audit.deployed import judge_deployment
 from optimizer.audit.deployment import sentences
 from optimizer.audit.document import Segment
@@ -87,8 +87,8 @@ def _audit(text: str, source: str, problem: Mapping[str, Any] | Problem | None) 
     # A quantity of nothing (``EP == 0``, "0 GB") is no fact to reckon with.
     counted = [fact for fact in facts if fact.value > 0 or fact.name in WORDS]
     table = Facts(counted, {name: value for name, value in settled.values.items() if value > 0})
-    judged, missing = _judge(table, counted, claims, settled)
     said = sentences(segments)
+    judged, missing = _judge(table, counted, claims, settled, several=len({one.own.model for one in said} - {None}) > 1)
     ratios = judge_ratios(segments, judged)
     deployed, disagreements = judge_deployment(said, judge_launches(document, said))
     judged = _merged(judged, deployed, {item.place.line for item in equations if item.verdict.wrong})
@@ -145,7 +145,7 @@ def _tokens(segments: Sequence[Segment], *, comma: bool) -> list[list[Token]]:
 
 
 def _judge(
-    everywhere: Facts, facts: list[Statement], statements: list[Statement], settled: Settled
+    everywhere: Facts, facts: list[Statement], statements: list[Statement], settled: Settled, *, several: bool
 ) -> tuple[list[JudgedClaim], list[str]]:
     """Claims are judged by the degrees of their own section where it gives any, else by those of the whole document."""
     if not statements:
@@ -166,6 +166,9 @@ def _judge(
         special[section] = judges[key]
     judged = [special.get(claim.section, general).judge(claim) for claim in statements]
     found = [made for made in judged if made is not None]
+    if settled.problem is None and several:
+        # Whose experts they are is told by the sentence alone, where several models are named.
+        found = [made for made in found if not (made.verdict.wrong and made.statement.name in EXPERT_COUNTS)]
     if settled.problem is None:
         found = [made for made in found if made.statement.name not in REFERENCE_ONLY]
     return found, list(missing)

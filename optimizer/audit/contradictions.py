@@ -50,7 +50,7 @@ _LABELS: Final = {
 _MARKS_ALONE: Final = re.compile(r"\W*")
 _MOST: Final = 24
 _LONGEST_SAYING: Final = 400
-_COUNTS: Final = {"experts_per_gpu", "experts_per_gpu_per_layer", "expert_instances"}
+EXPERT_COUNTS: Final = {"experts_per_gpu", "experts_per_gpu_per_layer", "expert_instances"}
 _FITS: Final = re.compile(
     r"[^.;:|?]{0,80}?\bfits?\s+(?:\w+ly\s+|well\s+|still\s+)?(?:on|in|into|within|inside)\s+"
     r"(?:an?|one|the|each|every|its|our|single)?\s*(?:single\s+)?(?:[A-Za-z][\w-]*\s+){0,2}(?:(?:memory|hbm|vram)\s+of\s+(?:an?|one|the|each|every)\s+(?:single\s+)?(?:[A-Za-z][\w-]*\s+){0,2})?",
@@ -122,7 +122,7 @@ def find_contradictions(
 
 def find_disputes(judged: list[JudgedClaim]) -> Iterator[Contradiction]:
     """Different counts of experts per device, each true of something."""
-    counts = [item for item in judged if item.statement.name in _COUNTS]
+    counts = [item for item in judged if item.statement.name in EXPERT_COUNTS]
     first: dict[tuple[str, Fraction], JudgedClaim] = {}
     for item in counts:
         first.setdefault((item.statement.name, item.statement.value), item)

@@ -39,6 +39,7 @@ _GATE: Final = re.compile(r"[etdpc]p|parallel|moe|way|stage", re.IGNORECASE)
 """Without one of these no degree is written in running text."""
 _IN_FORMULA: Final = re.compile(r"(?:[A-Za-z_]\s*[*×x·⋅]\s*|\b(?:per|each|every)\s+)$", re.IGNORECASE)
 """Before a degree that is none: ``tp * pp * dp = 8 * 16 * 8``, "heads per TP rank = 12"."""
+_WITH_SIZE: Final = re.compile(rf"(?:{_SHORT_NAME})[-_ ]?\d+", re.IGNORECASE)
 _BEFORE: Final = 16
 _CODE_PAGE: Final = re.compile(r"cp\d{3,}")
 """``cp1254`` names an encoding, no degree of context parallelism."""
@@ -63,7 +64,10 @@ def degrees_in(text: str) -> Iterator[Degree]:
         return
     for match in _DEGREE.finditer(text):
         found = match.groupdict()
-        if _CODE_PAGE.match(match[0]) or _IN_FORMULA.search(text, max(0, match.start() - _BEFORE), match.start()):
+        formula = _IN_FORMULA.search(text, max(0, match.start() - _BEFORE), match.start())
+        # "4 instances, each TP2" has a degree, "heads of each TP rank = 12" none
+        each = formula is not None and formula[0].strip().lower() == "each" and _WITH_SIZE.fullmatch(match[0])
+        if _CODE_PAGE.match(match[0]) or (formula and not each):
             continue
         name = found["short"] or found["long"] or found["moe"] or found["way"] or found["spanned"]
         axis = _axis(name) if name else "pp" if found["stages"] else "ep_groups"

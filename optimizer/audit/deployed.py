@@ -353,7 +353,8 @@ _SOME_NODES: Final = re.compile(
     rf"({COUNT})\s+(?:(?!replicas?|cop)[a-z-]+\s+)?(?:nodes?|servers?|hosts?|boxes)\b", re.IGNORECASE
 )
 _A_NODE: Final = re.compile(
-    rf"(?:(\d{{1,3}})\s*[×x]?\s*(?:[A-Z]+\d+\w*\s*)?{DEVICES}?\s*(?:per node|each|/\s*node|a node|per server))"
+    rf"(?:(?<![\d.,])(\d{{1,3}})\s*[×x]?\s*(?:[A-Z]+\d+\w*\s*)?{DEVICES}?\s*"
+    r"(?:per node|each|/\s*node|a node|per server))"
     rf"|(?:nodes|servers)\s*(?:[×x*]|with|of|,? each(?: with)?)\s*(\d{{1,3}})(?:\s?[×x]|\s*{DEVICES})?\b"
     r"|(?<!\S)(\d{1,3})[×x]\s?[A-Z]+\d+\w*\s+(?:node|server)\b"
     rf"|{DEVICES} per node\s*[:=]\s*(\d{{1,3}})|\((\d)\s*×\s*\w+ each\)",

@@ -173,6 +173,16 @@ class Whole:
         return set(sorted(found)[-_MOST_DEGREES:])
 
     @cached_property
+    def models(self) -> set[str]:
+        """Models of the catalog that are named."""
+        return {one.own.model for one in self.said if one.own.model}
+
+    @cached_property
+    def devices(self) -> set[str]:
+        """Kinds of devices that are named."""
+        return {one.own.device for one in self.said if one.own.device}
+
+    @cached_property
     def _degrees(self) -> dict[tuple[str, object], dict[int, None]]:
         """Degrees of an axis by the segment, by the section, and anywhere (None)."""
         found: dict[tuple[str, object], dict[int, None]] = {}
@@ -181,6 +191,10 @@ class Whole:
                 for place in (one.segment, one.section, None):
                     found.setdefault((degree.axis, place), {})[degree.value] = None
         return found
+
+    def told(self, axis: str) -> set[int]:
+        """Degrees of an axis in the text and its tables, commands left out."""
+        return {one.value for said in self.said if not said.code for one in degrees_in(said.text) if one.axis == axis}
 
     def every(self, axis: str) -> tuple[int, ...]:
         """Every degree of an axis."""

@@ -16,7 +16,7 @@ from typing import Final
 
 from optimizer.audit import lexicon
 from optimizer.audit.degrees import degrees_in
-from optimizer.audit.deployment import Known, Sentence
+from optimizer.audit.deployment import Known, Sentence, model_of
 from optimizer.audit.facts import Derivation
 from optimizer.audit.known_figures import GB, ROUGHLY, JudgedClaims, claim_at, priced_on, token_bytes
 from optimizer.audit.lexicon import ONE
@@ -48,7 +48,7 @@ def _experts(figures: Sequence[Said], _: Sequence[Said]) -> JudgedClaims:
         )
         placed = _EACH_DEVICE.search(said.words) or ("ep" in sentence.own.degrees and _A_LAYER.search(said.after))
         near = f"{said.before} {_COMMA.split(said.after)[0]}"
-        if not counted or not placed or _NOT_ROUTED.search(near):
+        if not counted or not placed or _NOT_ROUTED.search(near) or _of_another(said):
             continue
         eps, redundant = _eps(sentence), None if _EVENLY.search(sentence.text) else sentence.whole.redundant
         choices = [priced_on(known.over(Known(device="h100-sxm-8")), ep, ep=ep) for ep in eps]
@@ -73,6 +73,15 @@ def _experts(figures: Sequence[Said], _: Sequence[Said]) -> JudgedClaims:
         for claim in said.claim("experts_per_gpu", readings, Fraction(0)):
             layered = claim.verdict.wrong or "layer" in said.words
             yield claim if layered else replace(claim, verdict=Verdict.AMBIGUOUS)
+
+
+def _of_another(said: Said) -> bool:
+    """Whether the sentence names its model in a later clause alone: ``puts 4 of 8 on each GPU, and gpt-oss-120b …``."""
+    text = said.sentence.text
+    clause = _COMMA.search(text, said.number.end)
+    return (
+        clause is not None and model_of(text[: clause.start()]) is None and model_of(text[clause.end() :]) is not None
+    )
 
 
 _OF_EXPERTS: Final = re.compile(r"[\s(]*(?:of\s+(?:the\s+|its\s+|all\s+)*(?:\d+\s+)?)?(?:[a-z]+\s+)?experts?\b")

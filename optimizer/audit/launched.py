@@ -192,7 +192,7 @@ def judge_code(said: Sequence[Sentence], launches: Sequence[Launched]) -> Iterat
         ):
             for axis in {"tp", "pp"} & set(one.own.degrees):
                 value, stated = one.own.degrees[axis], _stated(one, axis)
-                if stated and value not in stated:
+                if stated and value not in stated and value not in one.whole.told(axis):
                     match = re.search(rf"\b{value}\b", one.text) or re.search(r"\d", one.text)
                     note = f"the text gives {' or '.join(map(str, stated))}"
                     if match is not None:

@@ -38,7 +38,8 @@ _CENTS: Final = Fraction(5, 100)
 _ADDENDS: Final = 3
 """Figures that make a list which somebody added up."""
 _AGAIN: Final = re.compile(
-    r"\s*(?:[A-Za-z/]{1,8}\s*)?[,(]?\s*(?:which is|that is|i\.e\.|or|so|=)?\s*"
+    r"\s*(?:(?!(?:at|of|for|by|with|per|in|and|to|from|over|on)\b)[A-Za-z/]{1,8}\s*)?[,(]?\s*"
+    r"(?:which is|that is|i\.e\.|or|so|=)?\s*"
     r"(?:about|roughly|around|some)?\s*[~≈]?\s*",
     re.IGNORECASE,
 )

@@ -15,12 +15,15 @@ from benchmarks.audit_bench import (
     UNSEEN,
     UNSEEN_SECOND,
     UNSEEN_THIRD,
+    UNSEEN_THIRD_HELD,
     told_errors,
 )
 from optimizer.audit import audit_document
 from optimizer.audit.deployment import size
 
-FOLDERS = (DEPLOYMENTS, DEPLOYMENTS_HELD, DEPLOYMENTS_FRESH, DERIVED, UNSEEN, UNSEEN_THIRD, UNSEEN_SECOND)
+FOLDERS = (
+    DEPLOYMENTS, DEPLOYMENTS_HELD, DEPLOYMENTS_FRESH, DERIVED, UNSEEN, UNSEEN_THIRD, UNSEEN_SECOND, UNSEEN_THIRD_HELD,
+)  # fmt: skip
 PATHS = sorted(path for folder in FOLDERS for path in folder.glob("*.md"))
 
 
@@ -44,12 +47,21 @@ def test_nobody_is_accused_wrongly(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("folder", "errors", "least"),
-    list(zip(FOLDERS, (19, 21, 24, 40, 39, 33, 25), (18, 17, 23, 37, 35, 33, 16), strict=True)),
+    list(zip(FOLDERS, (19, 21, 24, 40, 39, 33, 25, 33), (18, 17, 23, 37, 35, 33, 16, 12), strict=True)),
 )
 def test_errors_are_told(folder: Path, errors: int, least: int) -> None:
     pairs = [audited(path) for path in sorted(folder.glob("*.md"))]
     assert sum(len(labels["errors"]) for labels, _ in pairs) == errors
     assert sum(told_errors(*pair) for pair in pairs) >= least
+
+
+def test_a_degree_that_a_sentence_gives_each_instance_excuses_a_command() -> None:
+    text = "Llama 3.1 70B, 4 instances, each TP2.\n\n    quantize.py --tp_size 2 --out a\n\nOne of `--tp_size 4`.\n"
+    assert verdicts(text).get("tp") != "fails"
+
+
+def test_a_size_beside_bytes_of_a_token_is_no_slip() -> None:
+    assert not audit_document("gpt-oss-120b: 72.8 GB at 73,728 bytes, 987k.\n", "x").to_json()["contradictions"]
 
 
 def test_a_size_of_all_weights_is_true_of_the_total() -> None:
