@@ -106,7 +106,7 @@ def test_the_answer_is_a_fleet_of_several_kinds(answered: Path) -> None:
     assert document["status"] == "optimal"
     assert document["layout"] is None
     assert sum(own["count"] * own["devices"] for own in document["fleet"]["replicas"]) == 7
-    assert len(document["fleet"]["replicas"]) == 2
+    assert len(document["fleet"]["replicas"]) > 1
 
 
 def test_every_command_takes_it(answered: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -120,7 +120,7 @@ def test_every_command_takes_it(answered: Path, tmp_path: Path, capsys: pytest.C
 
 def test_the_first_line_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["solve", *SCENARIO]) == Exit.YES
-    assert "with 2 kinds of layout, " in capsys.readouterr().out.splitlines()[0]
+    assert "with 3 kinds of layout, " in capsys.readouterr().out.splitlines()[0]
 
 
 def test_one_kind_is_answered_as_ever(capsys: pytest.CaptureFixture[str]) -> None:
