@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from optimizer.audit.blame import blame
 from optimizer.audit.columns import find_outliers
-from optimizer.audit.contradictions import EXPERT_COUNTS, find_contradictions, find_disputes, find_mismatches
+from optimizer.audit.contradictions import find_contradictions, find_disputes, find_mismatches
 from optimizer.audit.deployed import judge_deployment
 from optimizer.audit.deployment import sentences
 from optimizer.audit.document import Segment
@@ -29,7 +29,7 @@ from optimizer.audit.result import AuditResult
 from optimizer.audit.settings import find_missettings
 from optimizer.audit.settle import Settled, settle
 from optimizer.audit.spoken import spoken_equations, with_spoken
-from optimizer.audit.statements import AXES, WORDS, Statement
+from optimizer.audit.statements import AXES, EXPERT_COUNTS, WORDS, Statement
 from optimizer.audit.tokens import Token, decimal_comma, joined_thousands, tokenize
 
 if TYPE_CHECKING:
@@ -88,7 +88,8 @@ def _audit(text: str, source: str, problem: Mapping[str, Any] | Problem | None) 
     counted = [fact for fact in facts if fact.value > 0 or fact.name in WORDS]
     table = Facts(counted, {name: value for name, value in settled.values.items() if value > 0})
     said = sentences(segments)
-    judged, missing = _judge(table, counted, claims, settled, several=len({one.own.model for one in said} - {None}) > 1)
+    several = bool(said) and len(said[0].whole.models) > 1
+    judged, missing = _judge(table, counted, claims, settled, several=several)
     ratios = judge_ratios(segments, judged)
     deployed, disagreements = judge_deployment(said, judge_launches(document, said))
     judged = _merged(judged, deployed, {item.place.line for item in equations if item.verdict.wrong})

@@ -264,8 +264,8 @@ def _sharded(sentence: Sentence) -> JudgedClaims:
     known, own = sentence.known, sentence.own.degrees
     if "tp" not in own or own.keys() & {"ep", "dp", "cp"} or sentence.own.precision is None or known.device is None:
         return
-    here = {one.own.device for one in sentence.whole.said if one.segment == sentence.segment}
-    if known.device not in here and len(sentence.whole.devices) > 1:
+    named = sentence.whole.devices
+    if known.device not in named.get(sentence.segment, ()) and len(named[None]) > 1:
         return
     match = re.search(rf"\bTP\W{{0,3}}(?:size\W{{0,3}})?{own['tp']}\b", sentence.text, re.IGNORECASE)
     weights = weights_of(known)

@@ -11,7 +11,7 @@ from optimizer.audit import lexicon
 from optimizer.audit.compare import rounding
 from optimizer.audit.document import Kind, Place, Segment
 from optimizer.audit.facts import Facts, JudgedClaim
-from optimizer.audit.statements import NO_SEGMENT, Role, Statement
+from optimizer.audit.statements import EXPERT_COUNTS, NO_SEGMENT, Role, Statement
 from optimizer.audit.tokens import Number, Token, numbers_of
 from optimizer.audit.verdict import Verdict, number, plain, shown
 
@@ -50,7 +50,6 @@ _LABELS: Final = {
 _MARKS_ALONE: Final = re.compile(r"\W*")
 _MOST: Final = 24
 _LONGEST_SAYING: Final = 400
-EXPERT_COUNTS: Final = {"experts_per_gpu", "experts_per_gpu_per_layer", "expert_instances"}
 _FITS: Final = re.compile(
     r"[^.;:|?]{0,80}?\bfits?\s+(?:\w+ly\s+|well\s+|still\s+)?(?:on|in|into|within|inside)\s+"
     r"(?:an?|one|the|each|every|its|our|single)?\s*(?:single\s+)?(?:[A-Za-z][\w-]*\s+){0,2}(?:(?:memory|hbm|vram)\s+of\s+(?:an?|one|the|each|every)\s+(?:single\s+)?(?:[A-Za-z][\w-]*\s+){0,2})?",

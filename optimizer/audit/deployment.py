@@ -157,6 +157,9 @@ class Known:
         )  # fmt: skip
 
 
+_NO_COMMAND: Final = "text and tables"
+
+
 class Whole:
     """What a document speaks of anywhere: every degree, every count of devices, the widths of its cache."""
 
@@ -178,23 +181,27 @@ class Whole:
         return {one.own.model for one in self.said if one.own.model}
 
     @cached_property
-    def devices(self) -> set[str]:
-        """Kinds of devices that are named."""
-        return {one.own.device for one in self.said if one.own.device}
+    def devices(self) -> dict[int | None, set[str]]:
+        """Kinds of devices that are named, by the segment and anywhere (None)."""
+        found: dict[int | None, set[str]] = {None: set()}
+        for one in self.said:
+            for place in (one.segment, None) if one.own.device else ():
+                found.setdefault(place, set()).add(one.own.device or "")
+        return found
 
     @cached_property
     def _degrees(self) -> dict[tuple[str, object], dict[int, None]]:
-        """Degrees of an axis by the segment, by the section, and anywhere (None)."""
+        """Degrees of an axis by the segment, by the section, anywhere (None), and outside commands."""
         found: dict[tuple[str, object], dict[int, None]] = {}
         for one in self.said:
             for degree in degrees_in(one.text):
-                for place in (one.segment, one.section, None):
+                for place in (one.segment, one.section, None, *(() if one.code else (_NO_COMMAND,))):
                     found.setdefault((degree.axis, place), {})[degree.value] = None
         return found
 
     def told(self, axis: str) -> set[int]:
         """Degrees of an axis in the text and its tables, commands left out."""
-        return {one.value for said in self.said if not said.code for one in degrees_in(said.text) if one.axis == axis}
+        return set(self._degrees.get((axis, _NO_COMMAND), ()))
 
     def every(self, axis: str) -> tuple[int, ...]:
         """Every degree of an axis."""

@@ -18,7 +18,7 @@ from optimizer.audit.compare import subsets
 from optimizer.audit.facts import Claims, Derivation, Facts, JudgedClaim, matches
 from optimizer.audit.identities import BATCH_ONE, Identities, Identity
 from optimizer.audit.partial import Partial, device_counts
-from optimizer.audit.statements import AXES, Statement
+from optimizer.audit.statements import AXES, EXPERT_COUNTS, Statement
 from optimizer.audit.verdict import Verdict, plain, shown
 from optimizer.domain.convention import CONVENTIONS
 from optimizer.domain.limits import LATENCIES, PERCENTILES
@@ -190,8 +190,7 @@ class Judge:
         """Readings of a claim's name in the table of `verify`."""
         if (name, points) not in self._readings:
             kind = CLAIMS.get(_NAMES.get(name, name)) if self.problem is None else self._kind(name)
-            shapes = self.problem is not None or name in {"experts_per_gpu", "experts_per_gpu_per_layer",
-                                                          "expert_instances"}  # fmt: skip
+            shapes = self.problem is not None or name in EXPERT_COUNTS
             if not shapes or kind is None or (self.problem is None and not self.facts.values("experts_per_layer")):
                 self._readings[name, points] = [], False
             else:

@@ -12,6 +12,8 @@ from optimizer.audit.tokens import Number
 
 AXES: Final = ("tp", "cp", "dp", "pp", "ep", "etp", "edp")
 """Axes of parallelism, as facts are named."""
+EXPERT_COUNTS: Final = frozenset({"experts_per_gpu", "experts_per_gpu_per_layer", "expert_instances"})
+"""Names of claims that count the experts of a device."""
 WORDS: Final = frozenset({"model", "hardware", "precision", "mixed_layers", "attention_dp"})
 """Facts that are words: their value is no quantity."""
 NO_SEGMENT: Final = -1
