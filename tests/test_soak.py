@@ -37,7 +37,7 @@ from optimizer.domain.model import ModelSpec
 from optimizer.errors import SpecError
 from optimizer.readers import catalog
 from optimizer.readers.catalog import load_hardware
-from optimizer.readers.cluster import cluster_in, is_cluster
+from optimizer.readers.cluster import cluster_in, is_cluster, read_rates
 from optimizer.readers.coactivation import read_coactivation
 from optimizer.readers.document import load_text, parse
 from optimizer.readers.fleet import fleet_in, is_fleet_document, unplaced
@@ -47,7 +47,6 @@ from optimizer.readers.launch.read import read_launch
 from optimizer.readers.lengths import read_lengths
 from optimizer.readers.loads import read_load
 from optimizer.readers.placement_file import placement_in
-from optimizer.readers.rates import read_rates
 from optimizer.readers.read import Override, layout_in, problem_in
 from optimizer.readers.runs import read_runs
 from optimizer.sweep.answer import COLUMNS, Answer

@@ -12,9 +12,8 @@ from optimizer.domain.shape import Shape
 from optimizer.figures.costs import CostBook, Costs
 from optimizer.figures.memory import Memory, MemoryBook
 from optimizer.figures.objective import fewest_devices, objective_of
-from optimizer.figures.placement import linear_placement, max_over_mean
+from optimizer.figures.placement import CVAR_TAIL, aggregate, linear_placement, max_over_mean
 from optimizer.figures.rates import effective_rates
-from optimizer.figures.robust import CVAR_TAIL, aggregate
 from optimizer.figures.serving import Evaluation, evaluate
 from optimizer.figures.skew import Skews, load_weights, placeable
 from optimizer.figures.topology import replicas_that_fit

@@ -14,7 +14,7 @@ from optimizer.certificate.verdict import Check, Rejected, brief, equal
 from optimizer.domain.lattice import axes
 from optimizer.domain.limit_table import Value, limits_of
 from optimizer.domain.problem import Problem
-from optimizer.figures.soonest import asks_too_soon
+from optimizer.figures.bounds import asks_too_soon
 
 
 def check_conflict(problem: Problem, stated: object, check: Check) -> None:

@@ -14,8 +14,7 @@ from optimizer.certificate.witness_forms import check_rational, check_visits, ch
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
 from optimizer.domain.shape import Shape
-from optimizer.figures.placement import max_over_mean, moves, split_device_loads
-from optimizer.figures.robust import CVAR_TAIL
+from optimizer.figures.placement import CVAR_TAIL, max_over_mean, moves, split_device_loads
 from optimizer.figures.skew import Mesh, Skews, load_weights, placeable
 
 _ENTRY = frozenset({"ep", "redundant", "placement", "certificate"})

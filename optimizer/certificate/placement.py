@@ -22,13 +22,18 @@ from fractions import Fraction
 from typing import Any
 
 from optimizer.figures.locality import Group, nodes_visited
-from optimizer.figures.placement import Devices, max_over_mean, moves, split_device_loads, violations
-from optimizer.figures.placement_bounds.balance import RejectedError, Witness, bound_of, rational
+from optimizer.figures.placement import Devices, aggregate, max_over_mean, moves, split_device_loads, violations
+from optimizer.figures.placement_bounds.balance import (
+    RejectedError,
+    Witness,
+    bound_of,
+    combined,
+    envelope_copies,
+    rational,
+)
 from optimizer.figures.placement_bounds.budget import budget_bound
 from optimizer.figures.placement_bounds.hierarchy import hierarchical_bound
 from optimizer.figures.placement_bounds.locality import locality_bound
-from optimizer.figures.placement_bounds.workloads import combined, envelope_copies
-from optimizer.figures.robust import aggregate
 
 _ANY_SPLIT = frozenset({"average", "count"})
 

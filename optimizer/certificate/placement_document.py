@@ -13,10 +13,8 @@ from optimizer.certificate.verdict import Check, Rejected, brief, count, equal, 
 from optimizer.certificate.witness_forms import check_witness
 from optimizer.domain.problem import Problem
 from optimizer.figures.locality import nodes_visited
-from optimizer.figures.placement import Devices, linear_placement, max_over_mean
+from optimizer.figures.placement import Devices, aggregate, linear_placement, max_over_mean, noise_table
 from optimizer.figures.placement_bounds.balance import RejectedError, bound_of
-from optimizer.figures.robust import aggregate
-from optimizer.figures.sampling_noise import noise_table
 from optimizer.figures.skew import Mesh, load_weights
 
 SCHEMA = "shardproof/placement/1"

@@ -66,7 +66,7 @@ def command(
     kept with a confidence, and intervals, are from these runs then.
     """
     from optimizer.calibrate import calibrate  # noqa: PLC0415 - loads when the command runs
-    from optimizer.calibrate.write import hardware_yaml  # noqa: PLC0415 - the same
+    from optimizer.calibrate.calibrate import hardware_yaml  # noqa: PLC0415 - the same
     from optimizer.readers.catalog import find, load_hardware  # noqa: PLC0415 - the same
     from optimizer.readers.output import write_whole  # noqa: PLC0415 - the same
     from optimizer.readers.runs import read_runs  # noqa: PLC0415 - the same

@@ -16,7 +16,7 @@ _MOST_LAYERS = 10_000
 
 if TYPE_CHECKING:
     from optimizer.export.launch import Exported
-    from optimizer.export.placement_files import PlacementFile
+    from optimizer.export.placement import PlacementFile
     from optimizer.readers.document import Document
 
 
@@ -160,7 +160,7 @@ def _held(document: Document) -> object:
 
 def _placement_file(document: Document, engine: str) -> PlacementFile | None:
     """The file by which an engine takes the placement of a result; None where there is none, or it takes none."""
-    from optimizer.export.placement_files import FORMATS, placement_file  # noqa: PLC0415 - loads when the command runs
+    from optimizer.export.placement import FORMATS, placement_file  # noqa: PLC0415 - loads when the command runs
 
     held = _held(document)
     if not isinstance(held, dict):

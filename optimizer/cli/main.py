@@ -27,7 +27,7 @@ COMMANDS: Final[dict[str, str]] = {
     "export": "optimizer.cli.export",
     "audit": "optimizer.cli.audit",
     "catalog": "optimizer.cli.catalog",
-    "schema": "optimizer.cli.schema",
+    "schema": "optimizer.cli.schemas",
     "calibrate": "optimizer.cli.calibrate",
     "bench": "optimizer.cli.bench",
     "sweep": "optimizer.cli.sweep",

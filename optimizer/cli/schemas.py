@@ -1,15 +1,20 @@
-"""JSON Schemas: those of input files from the models that read them, those of output documents as written here."""
+"""`schema`: JSON Schemas of input files from the models that read them, of output documents as written here."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
+import typer
+
+from optimizer.cli.options import Json
+from optimizer.cli.output import emit_json, table
 from optimizer.domain.cluster import ClusterFile
 from optimizer.domain.fleet import FleetFile
 from optimizer.domain.hardware import HardwareSpec
 from optimizer.domain.layout import Layout, WrittenLayout
 from optimizer.domain.model import ModelSpec
 from optimizer.domain.problem import ProblemFile
+from optimizer.errors import Fault, SpecError
 from optimizer.sweep.grid import GridFile
 from optimizer.verify.claim_table import dimensions
 from optimizer.verify.claims import ClaimVerdict
@@ -343,3 +348,25 @@ def schema_of(kind: str) -> _Schema:
     else:
         schema = _documents()[kind]
     return {"$schema": DIALECT, "title": f"shardproof {kind}", **{k: v for k, v in schema.items() if k != "title"}}
+
+
+def command(
+    kind: Annotated[str | None, typer.Argument(help="Kind of file; the kinds are listed without it.")] = None,
+    json: Json = False,
+) -> int:
+    """Print the JSON Schema of a kind of file."""
+    from optimizer.cli.schemas import KINDS, schema_of  # noqa: PLC0415 - loads the specs
+
+    if kind is None:
+        if json:
+            emit_json({"schema": "shardproof/schemas/1", "kinds": dict(KINDS)})
+        else:
+            table(["kind", "what it is"], [list(row) for row in KINDS.items()])
+        return 0
+    if kind not in KINDS:
+        from optimizer.readers.messages import nearest  # noqa: PLC0415 - only to say what is wrong
+
+        message = f"{kind!r} is no kind of file: {', '.join(KINDS)}"
+        raise SpecError(Fault(None, None, None, "KIND", message, nearest(kind, list(KINDS))))
+    emit_json(schema_of(kind))
+    return 0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from optimizer.cli.options import From, Json, Pools, ProblemSource, takes_a_problem
+from optimizer.cli.options import From, Json, Pools, ProblemSource, TimeLimit, TimePassedError, takes_a_problem
 from optimizer.cli.output import (
     emit,
     emit_json,
@@ -24,7 +24,6 @@ from optimizer.cli.output import (
     say,
     table,
 )
-from optimizer.cli.time_limit import TimeLimit, TimePassedError
 from optimizer.errors import Fault, SpecError
 from optimizer.readers.messages import shown
 from optimizer.units import Dimension, QuantityError, parse_quantity
@@ -202,7 +201,7 @@ def _beside(
 
 
 def _slot_prices(problem: Problem, limit: TimeLimit) -> list[dict[str, Any]]:
-    from optimizer.solve.slot_prices import slot_prices  # noqa: PLC0415 - beside the solver
+    from optimizer.solve.beside import slot_prices  # noqa: PLC0415 - beside the solver
 
     return [price.to_json() for price in slot_prices(problem, time_limit_s=limit.left())]
 
@@ -335,7 +334,7 @@ def _conflict(problem: Problem, found: Sequence[dict[str, Any]], limit: TimeLimi
 def _idle(problem: Problem, result: Result, time_limit_s: float | None) -> None:
     """Devices left over, and what would use them."""
     from optimizer.cli import present  # noqa: PLC0415 - needs the figures
-    from optimizer.solve.idle import idle  # noqa: PLC0415 - beside the solver
+    from optimizer.solve.beside import idle  # noqa: PLC0415 - beside the solver
 
     left_idle = None if result.layout is None else idle(problem, result.layout, time_limit_s)
     if left_idle is None:

@@ -1,6 +1,6 @@
 """The single-replica problem as a CP-SAT program: degrees, batch, chunk, stage cuts and copies of experts as variables.
 
-What the search enumerates, bounds and dismisses is here a set of constraints (`families`, one file each), from the
+What the search enumerates, bounds and dismisses is here a set of constraints (`families`, a class each), from the
 definitions that `docs/figures.md` and `figures` state; nothing of the search is used. Times and bytes come from the
 reference by tables (`prices`).
 """

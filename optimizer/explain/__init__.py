@@ -9,9 +9,8 @@ from typing import Any
 
 from optimizer.domain.limit_table import Limit, Value, limits_of
 from optimizer.domain.problem import Problem
-from optimizer.explain.conflict import Conflict, conflict
+from optimizer.explain.conflict import Conflict, Joint, conflict, joint
 from optimizer.explain.feasible import Binding, WhatIf, binding, what_if
-from optimizer.explain.joint import Joint, joint
 from optimizer.explain.limits import fits, optimum
 from optimizer.explain.relax import Relaxation, precisions, relax
 from optimizer.figures.objective import Scored

@@ -1,11 +1,12 @@
-"""A minimal set of limits that nothing keeps together, found and proved by deletion."""
+"""A minimal set of limits that nothing keeps together, and the least change of all its numbers by one factor."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
-from optimizer.domain.limit_table import Limit, limits_of
+from optimizer.domain.limit_table import Limit, Value, limits_of
 from optimizer.domain.problem import Problem
 from optimizer.explain.limits import fits
 from optimizer.figures.objective import Scored
@@ -53,3 +54,55 @@ def conflict(problem: Problem, progress: Progress | None = None) -> Conflict:
             progress("conflict", done + 1, len(limits_of(problem)))
     members = tuple(Member(limit, fits(limit.drop(alone))) for limit in left)
     return Conflict(members, alone)
+
+
+_LARGEST = 64
+
+
+@dataclass(frozen=True)
+class Joint:
+    """All numbers of the conflict relaxed by one factor: the least largest relative change, all weights equal.
+
+    Attributes
+    ----------
+    factor
+        Times and memory and devices multiplied by it, rates divided.
+    below
+        A factor, this little smaller, at which nothing fits.
+    """
+
+    factor: Fraction
+    below: Fraction
+    changes: tuple[tuple[str, Value, Value, str | None], ...]
+    scored: Scored
+
+
+def _scaled(problem: Problem, limits: Sequence[Limit], factor: Fraction) -> Problem:
+    for limit in limits:
+        if limit.times is not None:
+            problem = limit.times(problem, factor)
+    return problem
+
+
+def joint(problem: Problem, found: Conflict) -> Joint | None:
+    """The least factor, to one part in 1,024, by which all numbers of the conflict relaxed make something fit."""
+    limits = [member.limit for member in found.members if member.limit.times is not None]
+    if any(limit.name == "memory_utilization" for limit in limits):
+        # the one is the share of the other that may be used
+        limits = [limit for limit in limits if limit.name != "memory"]
+    if len(limits) < 2:
+        return None
+    low, high = Fraction(1), Fraction(2)
+    witness = fits(_scaled(problem, limits, high))
+    while witness is None:
+        low, high = high, 2 * high
+        if high > _LARGEST:
+            return None
+        witness = fits(_scaled(problem, limits, high))
+    while high - low > low / 1024:
+        middle = (low + high) / 2
+        tried = fits(_scaled(problem, limits, middle))
+        low, high, witness = (low, middle, tried) if tried is not None else (middle, high, witness)
+    new = _scaled(problem, limits, high)
+    changes = tuple((limit.name, limit.of(problem), limit.of(new), limit.unit) for limit in limits)
+    return Joint(high, low, changes, witness)

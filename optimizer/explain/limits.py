@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from optimizer.domain.problem import Problem
+from optimizer.figures.bounds import asks_too_soon
 from optimizer.figures.objective import Scored
-from optimizer.figures.soonest import asks_too_soon
 from optimizer.search.lattice import Meshes
 from optimizer.search.rows import Rows
 from optimizer.search.search import Search

@@ -14,15 +14,17 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from optimizer.domain.layout import Layout
+from optimizer.domain.limit_table import first_limits, tightest
+from optimizer.domain.objectives import Measure
 from optimizer.domain.problem import Problem
 from optimizer.domain.shape import Shape
 from optimizer.domain.workload import Part
 from optimizer.figures.bandwidth import stage_traffic
 from optimizer.figures.costs import Costs, build_costs
-from optimizer.figures.layer import Experts, LayerCost, Step
+from optimizer.figures.layer import Experts, LayerBook, LayerCost, Step
 from optimizer.figures.memory import build_memory
-from optimizer.figures.rates import FREE, TICKS_PER_SECOND, Rates, ideal_rates
-from optimizer.figures.serving import Evaluation, cuts_of, evaluate, mean_ticks
+from optimizer.figures.rates import FREE, TICKS_PER_SECOND, Rates, effective_rates, ideal_rates
+from optimizer.figures.serving import Evaluation, cuts_of, evaluate, first_token, mean_ticks, steps_of
 
 COMPUTE = "compute"
 HBM = "memory bandwidth"
@@ -265,3 +267,20 @@ def ttft_bound(problem: Problem, layout: Layout) -> Bound:
         "time of the busiest resource over all layers ÷ pp",
         f"{float(seconds) * 1e3:.4g} ms ÷ {layout.pp}",
     )
+
+
+def least_step_s(problem: Problem) -> Fraction:
+    """Seconds that launching the kernels of all layers takes."""
+    book, alone = LayerBook(problem, effective_rates(problem.priced_hardware)), Shape(1, 1, 1, 1, 1)
+    launches = {name: book.layer(block, alone).fixed for name, block in problem.model.blocks.items()}
+    return Fraction(sum(launches[name] for name in problem.model.layer_names), TICKS_PER_SECOND)
+
+
+def asks_too_soon(problem: Problem) -> bool:
+    """Whether a time is limited to less than any layout takes, on any number of devices."""
+    step_s, cycle = least_step_s(problem), tightest(problem).get(Measure.CYCLE)
+    if cycle is not None and cycle < step_s:
+        return True
+    steps = steps_of(problem.workload, 1, problem.workload.computed_input_tokens)
+    first_s = first_token(problem, pp=1, batch=1, steps=steps).fixed_s + step_s
+    return any(limit < first_s for limit in first_limits(problem).values())

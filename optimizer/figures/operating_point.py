@@ -34,7 +34,7 @@ from optimizer.domain.shape import Shape
 from optimizer.figures.costs import Costs
 from optimizer.figures.layer import Step
 from optimizer.figures.memory import Memory
-from optimizer.figures.partition import Track, best_cuts, some_cuts
+from optimizer.figures.partition import Track, Tracks, best_cuts, combined, largest_sum, needed, some_cuts
 from optimizer.figures.percentiles import longest_step, wait
 from optimizer.figures.rates import TICKS_PER_SECOND
 from optimizer.figures.serving import (
@@ -48,7 +48,6 @@ from optimizer.figures.serving import (
     steps_of,
     timing,
 )
-from optimizer.figures.tracks import Tracks, combined, largest_sum, needed
 
 
 @dataclass(frozen=True, slots=True)

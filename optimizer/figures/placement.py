@@ -8,6 +8,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from fractions import Fraction
+from statistics import NormalDist
 
 from optimizer.domain.families import Family
 
@@ -181,3 +182,74 @@ def _group_violations(
 def moves(before: Devices, after: Devices) -> int:
     """Experts that some device must load to get from one placement to the other; slot order within a device is free."""
     return sum((Counter(new) - Counter(old)).total() for old, new in zip(before, after, strict=True))
+
+
+CVAR_TAIL = Fraction(1, 4)
+"""Part of the weight that the tail of ``cvar`` holds, unless told otherwise (assumed)."""
+
+
+def aggregate(
+    values: Sequence[Fraction], weights: Sequence[Fraction], robust: str, tail: Fraction = CVAR_TAIL
+) -> Fraction:
+    """Objective over workloads; grows with every value, so that lower bounds aggregate to a lower bound.
+
+    Parameters
+    ----------
+    values
+        Max over mean under each workload.
+    weights
+        Weight of each workload, adding up to 1.
+    robust
+        ``worst``, ``mean`` or ``cvar``.
+    tail
+        Weight of the worst workloads that ``cvar`` averages over (Rockafellar and Uryasev 2000).
+    """
+    if robust == "worst":
+        return max(values)
+    if robust == "mean":
+        return sum((value * weight for value, weight in zip(values, weights, strict=True)), Fraction(0))
+    if robust != "cvar":
+        raise ValueError(f"unknown objective {robust!r}")
+    left, total = tail, Fraction(0)
+    for value, weight in sorted(zip(values, weights, strict=True), reverse=True):
+        taken = min(left, weight)
+        total += taken * value
+        left -= taken
+    return total / (tail - left)
+
+
+ACTIVATIONS = (64, 256, 1024, 4096)
+"""Expert activations of a device and step for which the noise is told where the step is not known."""
+
+
+def sampling_noise_floor(devices: int, activations_per_device: float) -> float:
+    """Expected max over mean of one step under a perfectly balanced static placement.
+
+    A device's share of a step is about Poisson with the given mean, so its relative deviation is ``1 / sqrt(n)``; the
+    largest of ``devices`` such deviations is expected at the normal quantile ``(G - 3/8) / (G + 1/4)`` (Blom 1958).
+
+    Parameters
+    ----------
+    devices
+        Devices of the expert mesh.
+    activations_per_device
+        Expert activations (tokens times experts per token) that a device handles in one step of one layer.
+    """
+    if devices < 2 or activations_per_device <= 0:
+        return 1.0
+    quantile = NormalDist().inv_cdf((devices - 0.375) / (devices + 0.25))
+    return 1.0 + quantile / math.sqrt(activations_per_device)
+
+
+def noise_table(devices: int, top_k: int, step_tokens: int | None) -> list[tuple[float, float]]:
+    """Activations of a device in one step of one layer, and the imbalance that drawing them leaves.
+
+    Parameters
+    ----------
+    devices, top_k
+        Devices of the expert mesh, and experts of a token.
+    step_tokens
+        Tokens of one step over all devices; None: `ACTIVATIONS`.
+    """
+    each = [float(n) for n in ACTIVATIONS] if step_tokens is None else [step_tokens * top_k / devices]
+    return [(number, sampling_noise_floor(devices, number)) for number in each]

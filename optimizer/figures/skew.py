@@ -12,7 +12,7 @@ from heapq import heapify, heapreplace
 
 from optimizer.domain.problem import Problem
 from optimizer.domain.shape import Shape
-from optimizer.figures.robust import CVAR_TAIL, aggregate
+from optimizer.figures.placement import CVAR_TAIL, aggregate
 
 Mesh = tuple[int, int]
 """ep and redundant slots."""

@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 
 from optimizer.figures.placement import Devices, device_loads, replica_counts
-from optimizer.figures.placement_bounds.balance import bound_of
+from optimizer.figures.placement_bounds.balance import bound_of, combined, envelope_copies
 from optimizer.figures.placement_bounds.budget import MOST_GROUPS, budget_bound
 from optimizer.figures.placement_bounds.hierarchy import hierarchical_bound
-from optimizer.figures.placement_bounds.workloads import combined, envelope_copies
 from optimizer.placement.counts import divisor_replicas
 from optimizer.placement.question import Question
 from optimizer.placement.result import LayerPlacement

@@ -9,8 +9,14 @@ import numpy as np
 
 from optimizer.errors import SpecError
 from optimizer.figures.locality import Group
-from optimizer.figures.placement import PLACEMENT_TOLERANCE, max_over_mean, moves, split_device_loads
-from optimizer.figures.robust import CVAR_TAIL, aggregate
+from optimizer.figures.placement import (
+    CVAR_TAIL,
+    PLACEMENT_TOLERANCE,
+    aggregate,
+    max_over_mean,
+    moves,
+    split_device_loads,
+)
 from optimizer.placement.counts import Floats
 from optimizer.placement.result import Devices, LayerPlacement, Shares
 

@@ -11,10 +11,17 @@ from optimizer.domain.problem import Problem
 from optimizer.domain.shape import Shape
 from optimizer.errors import Fault, SpecError
 from optimizer.figures.locality import nodes_visited
-from optimizer.figures.placement import Devices, linear_placement, max_over_mean, moves, split_device_loads
+from optimizer.figures.placement import (
+    CVAR_TAIL,
+    Devices,
+    aggregate,
+    linear_placement,
+    max_over_mean,
+    moves,
+    noise_table,
+    split_device_loads,
+)
 from optimizer.figures.placement_bounds.balance import bound_of
-from optimizer.figures.robust import CVAR_TAIL, aggregate
-from optimizer.figures.sampling_noise import noise_table
 from optimizer.figures.skew import Mesh, load_weights
 from optimizer.placement import LayerPlacement, PlacementResult
 from optimizer.placement.bounds import Witness, counting_witness

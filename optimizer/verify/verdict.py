@@ -22,8 +22,7 @@ from optimizer.verify.claims import ClaimVerdict, Judged, JudgedClaim, judge_cla
 from optimizer.verify.constraints import BLOCKING, priced_violations, structural_violations
 from optimizer.verify.doubts import doubts
 from optimizer.verify.extra_figures import extra_figures
-from optimizer.verify.placement import Placed, placed_experts, placed_in_order
-from optimizer.verify.placement_figures import placement_figures
+from optimizer.verify.placement import Placed, placed_experts, placed_in_order, placement_figures
 from optimizer.verify.violation import Violation
 
 

@@ -23,8 +23,8 @@ from optimizer.explain import brief, explain
 from optimizer.explain.conflict import conflict
 from optimizer.explain.limits import _First, fits
 from optimizer.explain.relax import RATE_PRECISION, Relaxation, relax, values_of
+from optimizer.figures.bounds import asks_too_soon
 from optimizer.figures.serving import evaluate
-from optimizer.figures.soonest import asks_too_soon
 from optimizer.readers.read import read_problem
 from optimizer.search.search import Search
 from optimizer.verify.constraints import violations

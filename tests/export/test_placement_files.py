@@ -5,15 +5,13 @@ import pytest
 from optimizer.errors import SpecError
 from optimizer.export.placement import (
     placement_of,
-    sglang_placement,
     sglang_text,
-    trtllm_placement,
     trtllm_text,
-    vllm_ascend_placement,
     vllm_ascend_text,
 )
 from optimizer.readers.document import load_text
 from optimizer.readers.load_profiles import profile_rows
+from optimizer.readers.placement_file import sglang_placement, trtllm_placement, vllm_ascend_placement
 from tests.placement.enumeration import placed
 
 RESULT = placed(profile_rows("zipf", 2, 8, 0), 4, 3, layer_ids=[1, 2]).to_json()

@@ -5,15 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optimizer.figures.placement import (
+    aggregate,
     device_loads,
     max_over_mean,
     moves,
     replica_counts,
+    sampling_noise_floor,
     split_device_loads,
     violations,
 )
-from optimizer.figures.robust import aggregate
-from optimizer.figures.sampling_noise import sampling_noise_floor
 
 TWO_NODES = [[0, 1], [0, 2], [1, 3], [3, 0]]
 

@@ -5,8 +5,7 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
-from optimizer.figures.placement import max_over_mean, moves, violations
-from optimizer.figures.robust import aggregate
+from optimizer.figures.placement import aggregate, max_over_mean, moves, violations
 from optimizer.placement import PlacementResult, Question, place
 
 Placement = tuple[tuple[int, ...], ...]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from optimizer.errors import SpecError
+from optimizer.readers.cluster import read_rates
 from optimizer.readers.loads import read_load
-from optimizer.readers.rates import read_rates
 from optimizer.readers.runs import WrittenRun, read_runs
 from optimizer.readers.runs.run import unserved
 from optimizer.readers.servegen import read_clients

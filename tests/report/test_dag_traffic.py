@@ -11,8 +11,8 @@ import pytest
 from optimizer.cli.main import run
 from optimizer.domain.layout import WrittenLayout
 from optimizer.readers.read import read_problem
+from optimizer.report.dag import dag_of, meshes_of
 from optimizer.report.dag_check import check_dag
-from optimizer.report.dag_traffic import dag_of, meshes_of
 from optimizer.report.subject import Subject
 
 

@@ -10,8 +10,7 @@ import pytest
 from optimizer.certificate import certify
 from optimizer.domain.limits import Search as Search_
 from optimizer.domain.problem import Problem
-from optimizer.figures.placement import PLACEMENT_TOLERANCE, max_over_mean
-from optimizer.figures.robust import aggregate
+from optimizer.figures.placement import PLACEMENT_TOLERANCE, aggregate, max_over_mean
 from optimizer.figures.skew import load_weights
 from optimizer.placement import PlacementResult
 from optimizer.search.search import Search

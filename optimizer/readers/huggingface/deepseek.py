@@ -1,10 +1,17 @@
-"""DeepSeek-V2 and V3 and what follows them (Kimi-K2, V3.2, GLM-5), and GLM-4.5."""
+"""DeepSeek-V2 and V3 and what follows them (Kimi-K2 and Kimi Linear, V3.2, V4, GLM-5), and GLM-4.5."""
 
 from __future__ import annotations
 
-from optimizer.domain.attention import GroupedQueryAttention, Indexer, LatentAttention
+from optimizer.domain.attention import (
+    Attention,
+    CompressedAttention,
+    GroupedQueryAttention,
+    Indexer,
+    KimiDeltaAttention,
+    LatentAttention,
+)
 from optimizer.domain.feedforward import DenseFeedForward, MixtureOfExperts
-from optimizer.domain.model import Block
+from optimizer.domain.model import Block, Mtp
 from optimizer.readers.huggingface.config import Config
 from optimizer.readers.huggingface.parts import Reading, gqa, layer_count, next_token_layers
 
@@ -112,3 +119,118 @@ def _grouped(config: Config, attention: GroupedQueryAttention, *, own_embedding:
     }
     names = ["moe" if sparse else "dense" for sparse in sparse_layers(config, layer_count(config))]
     return Reading(blocks, names, next_token_layers(config, "moe", own_embedding=own_embedding))
+
+
+SPARSE_RATIO, HEAVY_RATIO = 4, 128
+_KINDS = {0: "window", SPARSE_RATIO: "sparse", HEAVY_RATIO: "heavy"}
+
+
+def read_deepseek_v4(config: Config) -> Reading:
+    """`deepseek_v4`: `compress_ratios` names each layer's attention, its last entries that of MTP layers."""
+    layers = layer_count(config)
+    extra = config.integer("num_nextn_predict_layers", default=0, least=0)
+    ratios = config.integers("compress_ratios", length=layers)
+    if ratios is None:
+        config.refuse("compress_ratios", "is required but missing")
+    for index, ratio in enumerate(ratios):
+        if ratio not in _KINDS:
+            known = ", ".join(map(str, _KINDS))
+            config.refuse("compress_ratios", f"entry {index} is {ratio}, which is not understood; understood: {known}")
+    hashed = config.integer("num_hash_layers", default=0, least=0)
+    streams = config.integer("hc_mult", default=0, least=0)
+    config.only("attention_bias", False, why="biases are not described for this family")  # noqa: FBT003
+    config.only("num_key_value_heads", 1, why="one key/value head serves all query heads")
+    config.skip("qk_rope_head_dim")
+    blocks: dict[str, Block] = {}
+    names = []
+    for index, ratio in enumerate(ratios):
+        name = f"{_KINDS[ratio]}-{'hash' if index < hashed else 'moe'}"
+        names.append(name)
+        blocks[name] = _block(config, ratio, hashed=index < hashed, streams=streams)
+    mtp = None
+    if extra:
+        blocks["window-moe"] = _block(config, 0, hashed=False, streams=streams)
+        mtp = Mtp(block="window-moe", count=extra)
+    return Reading(blocks, names, mtp, {"hyper_streams": streams})
+
+
+def _block(config: Config, ratio: int, *, hashed: bool, streams: int) -> Block:
+    attention = CompressedAttention(
+        heads=config.integer("num_attention_heads"),
+        head_dim=config.integer("head_dim"),
+        q_lora_rank=config.integer("q_lora_rank"),
+        o_groups=config.integer("o_groups"),
+        o_lora_rank=config.integer("o_lora_rank"),
+        window=config.integer("sliding_window"),
+        compress_ratio=ratio,
+        indexer=_indexer(config) if ratio == SPARSE_RATIO else None,
+    )
+    _indexer(config)
+    width = config.integer("moe_intermediate_size")
+    top_k = config.integer("num_experts_per_tok")
+    ffn = MixtureOfExperts(
+        experts=config.integer("n_routed_experts"),
+        top_k=top_k,
+        intermediate=width,
+        shared_intermediate=width * config.integer("n_shared_experts", default=0, least=0),
+        router_correction=not hashed,
+        hash_vocabulary=config.integer("vocab_size") if hashed else 0,
+    )
+    return Block(attention=attention, ffn=ffn, hyper_streams=streams)
+
+
+def _indexer(config: Config) -> Indexer:
+    return Indexer(
+        heads=config.integer("index_n_heads"),
+        head_dim=config.integer("index_head_dim"),
+        top_k=config.integer("index_topk"),
+    )
+
+
+def _kinds(config: Config, section: Config, layers: int) -> list[str]:
+    """Kind of each layer, from two lists of layer numbers that count from 1 and cover every layer once."""
+    delta, full = section.integers("kda_layers") or [], section.integers("full_attn_layers") or []
+    if sorted([*delta, *full]) != list(range(1, layers + 1)):
+        message = f"kda_layers and full_attn_layers together must name each of the {layers} layers once, from 1"
+        config.refuse("linear_attn_config", message)
+    return ["delta" if number in set(delta) else "full" for number in range(1, layers + 1)]
+
+
+def read_kimi_linear(config: Config) -> Reading:
+    """`kimi_linear`."""
+    layers, section = layer_count(config), config.section("linear_attn_config")
+    if section is None:
+        config.refuse("linear_attn_config", "is required but missing")
+    config.skip("head_dim", "mla_use_nope", "moe_renormalize", "moe_router_activation_func", "use_grouped_topk")
+    config.only("moe_layer_freq", 1, why="experts in every layer after the first dense ones")
+    config.only("num_nextn_predict_layers", 0, why="MTP layers are not described for this family")
+    attention: dict[str, Attention] = {
+        "full": latent(config, None),
+        "delta": KimiDeltaAttention(
+            heads=section.integer("num_heads"),
+            head_dim=section.integer("head_dim"),
+            conv_kernel=section.integer("short_conv_kernel_size", default=4),
+        ),
+    }
+    width = config.integer("moe_intermediate_size")
+    groups = config.integer("num_expert_group", default=1)
+    experts = MixtureOfExperts(
+        experts=config.integer("num_experts"),
+        top_k=config.integer("num_experts_per_token"),
+        intermediate=width,
+        shared_intermediate=width * config.integer("num_shared_experts", default=0, least=0),
+        router_correction=True,
+        group_count=groups,
+        group_limit=config.integer("topk_group", default=groups),
+    )
+    dense = DenseFeedForward(intermediate=config.integer("intermediate_size"))
+    first = config.integer("first_k_dense_replace", default=0, least=0)
+    kinds = _kinds(config, section, layers)
+    section.finish("kimi_linear delta attention")
+    names = [f"{kind}-{'moe' if index >= first else 'dense'}" for index, kind in enumerate(kinds)]
+    blocks = {
+        f"{kind}-{place}": Block(attention=attention[kind], ffn=experts if place == "moe" else dense)
+        for kind in ("delta", "full")
+        for place in ("moe", "dense")
+    }
+    return Reading(blocks, names)

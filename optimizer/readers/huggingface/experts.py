@@ -1,4 +1,4 @@
-"""Mixtures of experts on grouped-query attention: Mixtral, OLMoE, Phi-3.5-MoE, Grok-1, DBRX, gpt-oss, Llama 4."""
+"""Mixtures of experts on grouped-query attention: Mixtral, OLMoE, Phi-3.5-MoE, Grok, DBRX, gpt-oss, Hunyuan, ERNIE."""
 
 from __future__ import annotations
 
@@ -116,3 +116,78 @@ def read_llama4(config: Config) -> Reading:
         for kind in ("moe", "dense")
     }
     return Reading(blocks, names)
+
+
+def _first(config: Config, name: str, *, least: int = 1) -> int:
+    """A number, or a list of one number for each layer that are all the same."""
+    value = config.data.get(name)
+    if not isinstance(value, list):
+        return config.integer(name, least=least)
+    config.skip(name)
+    if not value or any(entry != value[0] for entry in value):
+        config.refuse(name, "differs from layer to layer, which is not described for this family")
+    return Config({name: value[0]}, config.source).integer(name, least=least)
+
+
+def read_hunyuan(config: Config) -> Reading:
+    """`hunyuan`, `hunyuan_v1_moe`: cross-layer attention shares keys and values among `cla_share_factor` layers."""
+    bias = config.flag("attention_bias")
+    norm = "head" if config.flag("use_qk_norm") else "none"
+    factor = config.integer("cla_share_factor", default=1) if config.flag("use_cla") else 1
+    config.skip("cla_share_factor", "moe_layer_num_skipped")
+    config.only("moe_layer_num_skipped", 0, why="dense layers are not described for this family")
+    width = config.integer("intermediate_size")
+    config.skip("num_shared_expert")
+    shared = width * _first(config, "num_shared_expert", least=0) if config.flag("use_mixed_mlp_moe") else 0
+    inner = _first(config, "moe_intermediate_size") if config.has("moe_intermediate_size") else width
+    experts = MixtureOfExperts(
+        experts=_first(config, "num_experts"),
+        top_k=_first(config, "moe_topk"),
+        intermediate=inner,
+        shared_intermediate=shared,
+    )
+    blocks = {
+        name: Block(
+            attention=gqa(
+                config,
+                qkv_bias=bias,
+                out_bias=bias,
+                qk_norm="head" if norm == "head" else "none",
+                shares_cache=name == "sharing",
+            ),
+            ffn=experts,
+        )
+        for name in ("owning", "sharing")
+    }
+    names = ["sharing" if index % factor else "owning" for index in range(layer_count(config))]
+    return Reading(blocks, names)
+
+
+def read_ernie(config: Config) -> Reading:
+    """`ernie4_5_moe`: experts from `moe_layer_start_index` to `moe_layer_end_index`, a learned correction bias."""
+    layers, bias = layer_count(config), config.flag("use_bias")
+    first = config.integer("moe_layer_start_index", default=0, least=0)
+    last = config.integer("moe_layer_end_index", default=layers - 1, least=-1)
+    every = config.integer("moe_layer_interval", default=1)
+    config.skip("moe_use_aux_free", "moe_gate", "moe_norm_min", "moe_statics", "moe_capacity")
+    width = config.integer("moe_intermediate_size")
+    attention = gqa(config, qkv_bias=bias, out_bias=bias)
+    blocks = {
+        "dense": Block(
+            attention=attention, ffn=DenseFeedForward(intermediate=config.integer("intermediate_size"), bias=bias)
+        ),
+        "moe": Block(
+            attention=attention,
+            ffn=MixtureOfExperts(
+                experts=config.integer("moe_num_experts"),
+                top_k=config.integer("moe_k"),
+                intermediate=width,
+                shared_intermediate=width * config.integer("moe_num_shared_experts", default=0, least=0),
+                bias=bias,
+                router_bias=True,
+            ),
+        ),
+    }
+    last = layers - 1 if last < 0 else last
+    names = ["moe" if first <= index <= last and (index + 1) % every == 0 else "dense" for index in range(layers)]
+    return Reading(blocks, names, fields={"head_bias": bias})

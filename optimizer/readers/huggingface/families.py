@@ -7,24 +7,37 @@ from dataclasses import dataclass
 from typing import Final
 
 from optimizer.readers.huggingface.config import Config
-from optimizer.readers.huggingface.deepseek import read_deepseek, read_dots, read_glm4_moe, read_sparse_attention
-from optimizer.readers.huggingface.deepseek_v4 import read_deepseek_v4
-from optimizer.readers.huggingface.dense import read_glm4, read_olmo2, read_phi3, read_seed_oss
-from optimizer.readers.huggingface.ernie import read_ernie
+from optimizer.readers.huggingface.deepseek import (
+    read_deepseek,
+    read_deepseek_v4,
+    read_dots,
+    read_glm4_moe,
+    read_kimi_linear,
+    read_sparse_attention,
+)
+from optimizer.readers.huggingface.dense import (
+    read_bloom,
+    read_falcon,
+    read_glm4,
+    read_gpt2,
+    read_olmo2,
+    read_phi,
+    read_phi3,
+    read_seed_oss,
+)
 from optimizer.readers.huggingface.experts import (
     read_dbrx,
+    read_ernie,
     read_gpt_oss,
     read_granite_moe,
     read_grok,
+    read_hunyuan,
     read_llama4,
     read_mixtral,
     read_olmoe,
     read_phimoe,
 )
 from optimizer.readers.huggingface.gemma import read_gemma, read_gemma2, read_gemma3, read_gemma4
-from optimizer.readers.huggingface.gpt import read_bloom, read_falcon, read_gpt2, read_phi
-from optimizer.readers.huggingface.hunyuan import read_hunyuan
-from optimizer.readers.huggingface.kimi import read_kimi_linear
 from optimizer.readers.huggingface.llama import read_llama, read_mistral, read_nemotron_nas, read_qwen2, read_qwen3
 from optimizer.readers.huggingface.mimo import read_hy3, read_mimo_v2
 from optimizer.readers.huggingface.minimax import read_minimax_m1, read_minimax_m2, read_minimax_m3

@@ -1,0 +1,336 @@
+"""Constraint families of the declarative model, a class each: statement, domains, constraints."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from itertools import product
+from math import gcd, prod
+from types import SimpleNamespace
+from typing import cast
+
+from ortools.sat.python import cp_model
+
+from optimizer.declarative.measures import reach
+from optimizer.declarative.statement import Family, Statement
+from optimizer.domain.engines.rule import EngineRule
+from optimizer.domain.feedforward import DenseFeedForward
+from optimizer.domain.limit_table import tightest
+from optimizer.domain.objectives import Measure
+from optimizer.domain.problem import Problem
+from optimizer.domain.shape import Shape
+from optimizer.figures.serving import Steps
+
+
+class Mesh(Family):
+    """(mesh) tp·cp·dp = etp·ep·edp devices a stage; a replica is the least set of them that both meshes close.
+
+    Least: dp and edp have no common factor, or the replica would be several. Without experts etp = ep = 1.
+    """
+
+    @classmethod
+    def allows(cls, problem: Problem, axis: str, value: int) -> bool:
+        """No expert mesh without experts."""
+        return axis not in {"etp", "ep"} or value == 1 or problem.model.moe is not None
+
+    def post(self, own: Statement) -> None:
+        """Products, and no common factor."""
+        model, n = own.model, own.problem.devices
+        for degrees in ((own.tp, own.cp, own.dp), (own.etp, own.ep, own.edp)):
+            inner = own.up_to(n, "ranks")
+            model.add_multiplication_equality(inner, degrees[:2])
+            model.add_multiplication_equality(own.stage_devices, [inner, degrees[2]])
+        ranks = range(1, n + 1)
+        apart = [(a, b) for a in ranks for b in ranks if gcd(a, b) == 1]
+        model.add_allowed_assignments([own.dp, own.edp], apart)
+
+
+class Divisibility(Family):
+    """(divisibility) Heads and dense widths divide by tp, expert widths by etp; every ep rank has an expert.
+
+    Key/value heads divide by tp, or tp by them. Shared experts are whole on every rank where tp, dp and ep all exceed
+    1.
+    """
+
+    @classmethod
+    def allows(cls, problem: Problem, axis: str, value: int) -> bool:
+        """What a degree has to divide, whatever the others are."""
+        sizes: list[int] = []
+        for block in problem.model.blocks.values():
+            attention, ffn = block.attention, block.ffn
+            if axis == "tp" and attention is not None:
+                sizes += attention.head_counts
+                heads = attention.kv_head_count
+                if heads is not None and heads % value and value % heads:
+                    return False
+            if ffn is None:
+                continue
+            if isinstance(ffn, DenseFeedForward):
+                sizes += [ffn.intermediate] if axis == "tp" else []
+            else:
+                sizes += {"tp": [ffn.dense_intermediate], "etp": [ffn.intermediate]}.get(axis, [])
+        return all(size % value == 0 for size in sizes)
+
+    def post(self, own: Statement) -> None:
+        """Shared experts, and an expert for each rank."""
+        model = own.model
+        for moe in own.problem.model.moe_blocks:
+            model.add(own.ep <= moe.experts + own.redundant)
+            dividing = [tp for tp in own.domains["tp"] if moe.shared_intermediate % tp == 0]
+            whole = model.new_bool_var("shared experts divided")
+            model.add_linear_expression_in_domain(own.tp, own.domain_of(dividing)).only_enforce_if(whole)
+            model.add_bool_or(whole, own.shared_replicated)
+
+
+def laid_down(problem: Problem, size: int) -> int:
+    """How many replicas of a size fit, laid down one by one, each at the first place that is allowed."""
+    tiers = [tier.size for tier in problem.hardware.tiers if tier.size is not None]
+    below = max((domain for domain in tiers if domain < size), default=1)
+    above = min((domain for domain in tiers if domain >= size), default=None)
+    start = count = 0
+    while True:
+        start = -(-start // below) * below
+        if above is not None and start // above != (start + size - 1) // above:
+            start = (start // above + 1) * above
+        if start + size > problem.devices:
+            return count
+        start, count = start + size, count + 1
+
+
+class Devices(Family):
+    """(devices) Replicas of stage·pp devices lie on the devices there are.
+
+    None straddles a domain of a link tier that could hold it whole; a larger one takes whole domains of the tier below.
+    """
+
+    def post(self, own: Statement) -> None:
+        """Devices of a replica and in all, and how many replicas there is room for."""
+        model, n = own.model, own.problem.devices
+        model.add_multiplication_equality(own.replica_devices, [own.stage_devices, own.pp])
+        model.add_multiplication_equality(own.devices, [own.replica_devices, own.replicas])
+        room = own.up_to(n, "room", least=0)
+        model.add_element(own.replica_devices, [0, *(laid_down(own.problem, size) for size in range(1, n + 1))], room)
+        model.add(own.replicas <= room)
+
+
+class Placement(Family):
+    """(placement) With redundant copies no device holds an expert of a layer twice."""
+
+    def post(self, own: Statement) -> None:
+        """ceil((experts + redundant) ÷ ep) ≤ experts wherever there are copies."""
+        for moe in own.problem.model.moe_blocks:
+            for redundant in own.domains["redundant"]:
+                if redundant:
+                    copies = own.model.new_bool_var(f"{redundant} redundant")
+                    own.model.add(own.redundant != redundant).only_enforce_if(~copies)
+                    # ceil(slots ÷ ep) ≤ experts ⇔ slots ≤ ep · experts
+                    own.model.add(own.ep * moe.experts >= moe.experts + redundant).only_enforce_if(copies)
+
+
+class Pipeline(Family):
+    """(pipeline) pp stages in a row, none empty, cover every layer."""
+
+    @classmethod
+    def allows(cls, problem: Problem, axis: str, value: int) -> bool:
+        """No more stages than layers."""
+        return axis != "pp" or value <= problem.model.layer_count
+
+    def post(self, own: Statement) -> None:
+        """Where each stage ends, and how many layers of each kind it holds."""
+        model, layers = own.model, own.problem.model.layer_count
+        kinds = own.prices.order
+        model.add(own.ends[-1] == layers)
+        before: cp_model.IntVar | int = 0
+        for stage, end in enumerate(own.ends):
+            used = own.uses_stage[stage]
+            model.add(own.pp > stage).only_enforce_if(used)
+            model.add(own.pp <= stage).only_enforce_if(~used)
+            model.add(end >= before + 1).only_enforce_if(used)
+            model.add(end == before).only_enforce_if(~used)
+            before = end
+        for kind in range(len(own.prices.counts)):
+            held = [sum(other == kind for other in kinds[:end]) for end in range(layers + 1)]
+            earlier: cp_model.IntVar | int = 0
+            for stage, end in enumerate(own.ends):
+                passed = own.up_to(layers, "layers passed", least=0)
+                model.add_element(end, held, passed)
+                model.add(own.layers[stage][kind] == passed - earlier)
+                earlier = passed
+
+
+class Batch(Family):
+    """(batch) The engine takes the batch and its steps, and prefill keeps up with decoding.
+
+    A stage works on µ = ceil(batch ÷ pp) sequences at a time. A prompt is taken in even pieces, or several whole ones
+    share a step; the share of steps that carry prompts is at most 1.
+    """
+
+    @classmethod
+    def allows(cls, problem: Problem, axis: str, value: int) -> bool:
+        """Sequences in flight that the engine is told to take."""
+        most = problem.workload.max_num_seqs
+        return axis != "batch" or most is None or value <= most
+
+    @classmethod
+    def runs(cls, problem: Problem, steps: Steps) -> bool:
+        """Whether a step may be: prompts keep up, and it has no more tokens than the engine is told to take."""
+        most = problem.workload.max_num_batched_tokens
+        return steps.share <= 1 and (most is None or steps.largest.tokens <= most)
+
+    def post(self, own: Statement) -> None:
+        """µ from batch and pp, and the step that µ and chunk make."""
+        model, grid = own.model, own.prices.steps
+        padded = own.up_to(own.largest_batch + own.problem.devices, "whole micro-batches")
+        model.add_multiplication_equality(padded, [own.micro_batch, own.pp])
+        model.add(padded >= own.batch)
+        model.add(padded < own.batch + own.pp)
+        model.add_allowed_assignments(
+            [own.micro_batch, own.chunk, own.step], [(p.micro_batch, p.chunk, i) for i, p in enumerate(grid)]
+        )
+
+
+class Memory(Family):
+    """(memory) No device of any stage holds more than the exposed memory × utilisation.
+
+    Weights and what the engine keeps of a stage's layers, cache of the whole batch, the step's tensors, input and
+    output.
+    """
+
+    def post(self, own: Statement) -> None:
+        """Every byte coefficient of the reference at the chosen degrees."""
+        model, capacity = own.model, own.problem.capacity_bytes
+        cached = own.cached_layers()
+        tokens = own.of_step([p.working_tokens for p in own.prices.steps], "working tokens")
+        sampled = own.of_step([p.sampled for p in own.prices.steps], "sampled sequences")
+        for row, chosen in enumerate(own.chosen):
+            shape, held = own.rows[row], own.prices.memory[row]
+            for stage in range(shape.pp):
+                fixed = held.reserve_bytes
+                fixed += held.input.total_bytes if stage == 0 else 0
+                fixed += held.output.total_bytes if stage == shape.pp - 1 else 0
+                layers = [
+                    own.layers[stage][kind] * (w.total_bytes + reserved + extra) + cached[stage][kind] * sequence
+                    for kind, (w, reserved, extra, sequence) in enumerate(
+                        zip(held.weights, held.layer_reserve, held.admission, held.sequence, strict=True)
+                    )
+                ]
+                sampling = sampled * held.sampled_bytes + tokens * held.hidden_bytes + held.sampler_bytes
+                for working in (tokens * held.token_bytes, sampling):
+                    model.add(sum(layers) + fixed + working <= own.memory_bytes).only_enforce_if(chosen)
+        model.add(own.memory_bytes <= capacity)
+
+
+class Latency(Family):
+    """(ttft, tpot, request_rate, limit) What is asked of a measure's value is kept (`optimizer.declarative.measures`).
+
+    Bandwidth is a price: transfers over a link whose use `limits.fabric_bandwidth` bounds take the time that the bound
+    leaves, so that nothing can exceed it.
+    """
+
+    def post(self, own: Statement) -> None:
+        """Every limit; requests/s that come at random are served, and their queue ends."""
+        levels = dict(tightest(own.problem))
+        asked = own.problem.workload.request_rate
+        if asked is not None:
+            levels[Measure.REQUESTS] = max(levels.get(Measure.REQUESTS, Fraction(0)), asked)
+        if own.problem.workload.queued_rate is not None and own.problem.workload.prompts:
+            levels.setdefault(Measure.FIRST, None)  # type: ignore[arg-type]  # no limit but the queue's own end
+        for measure, level in levels.items():
+            reach(own, measure, level)
+
+
+_OWN = frozenset({"tp", "cp", "pp", "etp", "ep", "batch"})
+"""Restrictions on a variable alone; `prefill_chunk` lists the chunks that there are."""
+
+
+class Search(Family):
+    """(search) Every axis that the problem restricts has one of the values that it lists."""
+
+    @classmethod
+    def allows(cls, problem: Problem, axis: str, value: int) -> bool:
+        """Whether a value is among those listed."""
+        if axis == "overlap":
+            asked = problem.search.overlap
+            return asked is None or ("two_batch" if value else "none") in asked
+        listed = getattr(problem.search, axis) if axis in _OWN else None
+        return listed is None or value in listed
+
+    def post(self, own: Statement) -> None:
+        """Ranks and copies over all replicas, and devices in all."""
+        asked, model = own.problem.search, own.model
+        for listed, degree in ((asked.dp, own.dp), (asked.edp, own.edp)):
+            if listed is None:
+                continue
+            if degree is own.edp and own.problem.model.moe is None:
+                # a dense model has one expert mesh of one device
+                model.add(own.replicas <= (own.problem.devices if 1 in listed else 0))
+                continue
+            total = own.up_to(own.problem.devices, "over all replicas")
+            model.add_multiplication_equality(total, [degree, own.replicas])
+            model.add_linear_expression_in_domain(total, own.domain_of(listed))
+        if asked.devices is not None:
+            model.add_linear_expression_in_domain(own.devices, own.domain_of(asked.devices))
+
+
+class _Unread:
+    """A degree that a rule does not say that it reads: it may stand in a sentence, and decides nothing."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __format__(self, spec: str) -> str:
+        return "?"
+
+    def __eq__(self, other: object) -> bool:
+        raise TypeError("a rule decides by a degree that it does not list among what it reads")
+
+
+class _Shown(SimpleNamespace):
+    """A shape of which only some degrees are known."""
+
+    def __getattr__(self, name: str) -> _Unread:
+        return _Unread()
+
+
+_MESHES = (("tp", "cp", "dp"), ("etp", "ep", "edp"))
+"""Degrees whose product is at most the devices of a stage."""
+
+
+class Engine(Family):
+    """(engine) The engine's validity rules, each a table over the degrees that it reads.
+
+    Of several engines one accepts.
+    """
+
+    def post(self, own: Statement) -> None:
+        """One of the engines accepts: none of its rules is broken."""
+        members = own.problem.engine.members or (own.problem.engine,)
+        accepting = [own.model.new_bool_var(f"{member.name} accepts") for member in members]
+        own.model.add_bool_or(accepting)
+        known: dict[tuple[str, tuple[str, ...], int], cp_model.IntVar] = {}
+        for member, accepts in zip(members, accepting, strict=True):
+            for rule in member.rules:
+                key = (rule.name, rule.reads, id(rule))
+                if key not in known:
+                    known[key] = self._kept(own, rule)
+                own.model.add_implication(accepts, known[key])
+
+    @staticmethod
+    def _kept(own: Statement, rule: EngineRule) -> cp_model.IntVar:
+        """A literal that is false where the rule is broken."""
+        kept, n = own.model.new_bool_var(f"rule {rule.name}"), own.problem.devices
+        variables = [own.degree(name) for name in rule.reads]
+        others = {"shared_replicated": [0, 1], "spread": [0, 1]}
+        values = [own.domains.get(name) or others.get(name) or range(1, n + 1) for name in rule.reads]
+        passing = []
+        for chosen in product(*values):
+            given = dict(zip(rule.reads, chosen, strict=True))
+            if any(prod(given.get(name, 1) for name in mesh) > n for mesh in _MESHES):
+                continue
+            stub = cast("Shape", _Shown(**given))
+            passing.append((*chosen, int(rule.breach(own.problem, stub) is None)))
+        own.model.add_allowed_assignments([*variables, kept], passing)
+        return kept
+
+
+FAMILIES: tuple[type[Family], ...] = (
+    Mesh, Devices, Divisibility, Placement, Engine, Search, Pipeline, Batch, Memory, Latency,
+)  # fmt: skip
