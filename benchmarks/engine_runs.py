@@ -3,6 +3,9 @@
 `data/engine_runs.csv` holds commands of public threads: `ran`, `refused` by a rule, or `died` for want of memory (of
 graphs, of a step, or of cache for one sequence of `--max-model-len`). What is said is one of three: it fits, it may not
 fit (as expected it does, but not within the error of what the engine keeps), or it does not.
+
+A death counts apart where another thread tells that the same command ran on devices of no more memory (`apart` names
+it): what differed is not in the command.
 """
 
 from __future__ import annotations
@@ -53,8 +56,13 @@ def main() -> int:
             said = one.verdict.violations[0].message if said == "no" else said
             print(f"| {one.row['source']} | {one.row['engine'] or 'newest'} | {one.row['outcome']} | {said} |")
     print("\n| outcome | launches | fits | may not fit | does not |\n| --- | ---: | ---: | ---: | ---: |")
-    for ran, words in ((True, "ran"), (False, "did not")):
-        said_of = [one.verdict.fits for one in found if one.ran is ran]
+    groups = {
+        "ran": [one for one in found if one.ran],
+        "did not": [one for one in found if not one.ran and not one.row["apart"]],
+        "did not, apart": [one for one in found if one.row["apart"]],
+    }
+    for words, group in groups.items():
+        said_of = [one.verdict.fits for one in group]
         counts = " | ".join(str(said_of.count(said)) for said in ("yes", "may not fit", "no"))
         print(f"| {words} | {len(said_of)} | {counts} |")
     return 0

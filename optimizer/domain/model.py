@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from optimizer.domain.attention import Attention
-from optimizer.domain.base import Spec
+from optimizer.domain.base import Grown, Spec
 from optimizer.domain.feedforward import FeedForward, MixtureOfExperts
 from optimizer.domain.precision import ModelPrecision
 from optimizer.domain.tensor import Role, Split, Tensor
@@ -99,12 +99,17 @@ class Mtp(Spec):
     )
 
 
-class Vision(Spec):
+class Vision(Grown):
     """Vision tower and projector, kept in 16 bit; outside the parameter totals, inside the first stage's memory."""
+
+    later = ("score_bytes",)
 
     parameters: int = Field(ge=1, le=10**12)
     sharded: bool = Field(default=False, description="divided over tensor-parallel ranks; else whole on each")
     heads: int | None = Field(default=None, ge=1, description="attention heads of the encoder, which tp divides")
+    score_bytes: int = Field(
+        default=0, ge=0, description="of unfused attention under a mask, for each two tokens of pictures; 0: no mask"
+    )
 
 
 class Published(Spec):

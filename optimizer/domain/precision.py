@@ -36,6 +36,10 @@ class Format(Spec):
         blocks = -(-rows // (self.block_rows or rows)) * -(-cols // (self.block_cols or cols))
         return -(-rows * cols * self.bits // 8) + self.scale_bytes * blocks
 
+    def with_scales(self, more_bytes: int) -> Format:
+        """The same with so many bytes more for each scale."""
+        return self.model_copy(update={"scale_bytes": self.scale_bytes + more_bytes}) if more_bytes else self
+
 
 FORMATS: dict[str, Format] = {
     "fp32": Format(bits=32, compute="fp32"),

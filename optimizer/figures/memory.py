@@ -268,6 +268,14 @@ def expert_padding(problem: Problem) -> tuple[int, int]:
     return problem.engine.cache.padding(own.experts or own.weights, problem.hardware.device)
 
 
+def scales_left(problem: Problem) -> int:
+    """Bytes of each scale of an expert as it was loaded that stay beside those that kernels read (DeepSeek-V4)."""
+    own, blocks = problem.precision, problem.model.blocks.values()
+    if not any(isinstance(block.attention, CompressedAttention) for block in blocks):
+        return 0
+    return problem.engine.cache.scales_left(own.experts or own.weights, problem.hardware.device)
+
+
 class MemoryBook:
     """Byte coefficients of many shapes of one problem; what shapes have in common is computed once."""
 
@@ -289,12 +297,7 @@ class MemoryBook:
         """Byte coefficients of every layer of the model at a shape."""
         problem = self.problem
         first, last = self._input_and_output(shape)
-        if problem.workload.mtp_tokens and problem.model.mtp is not None:
-            moe = problem.model.blocks[problem.model.mtp.block].moe
-            last += mtp_weights(
-                problem.model, problem.precision, tp=shape.tp, etp=shape.etp,
-                local_experts=shape.local_experts(moe.experts) if moe else 0, shared_replicated=shape.shared_replicated,
-            )  # fmt: skip
+        last += draft_weights(problem, shape)
         own, stated = problem.engine.reservation, problem.limits.kv_cache_memory
         act = ACTIVATION_BYTES[problem.precision.activations]
         token = act * working_elements(problem, shape) / shape.cp
@@ -331,6 +334,7 @@ class MemoryBook:
             found = block_weights(
                 self.problem.model, name, self.problem.precision, tp=shape.tp, etp=shape.etp, local_experts=local,
                 shared_replicated=shape.shared_replicated, expert_padding=expert_padding(self.problem),
+                scales_left=scales_left(self.problem),
             )  # fmt: skip
             absorbed = absorbed_copy_bytes(self.problem.model, name, shape.tp)
             self._weights[key] = replace(found, sharded_bytes=found.sharded_bytes + absorbed)
@@ -375,6 +379,17 @@ class MemoryBook:
                 output_weights(model, precision, shape.tp, with_tied_head=shape.pp > 1, vocab_padding=padding),
             )
         return self._ends[key]
+
+
+def draft_weights(problem: Problem, shape: Shape) -> BlockWeights:
+    """Weights of a model's own drafts on a rank; none where none is asked for."""
+    if not problem.workload.mtp_tokens or problem.model.mtp is None:
+        return BlockWeights()
+    moe = problem.model.blocks[problem.model.mtp.block].moe
+    return mtp_weights(
+        problem.model, problem.precision, tp=shape.tp, etp=shape.etp,
+        local_experts=shape.local_experts(moe.experts) if moe else 0, shared_replicated=shape.shared_replicated,
+    )  # fmt: skip
 
 
 def build_memory(problem: Problem, shape: Shape) -> Memory:

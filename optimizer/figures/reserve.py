@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from optimizer.domain.attention import LatentAttention
-from optimizer.domain.engines.reservation import GIB, capture_sizes
+from optimizer.domain.engines.reservation import GIB, UNLOGGED_ERROR, capture_sizes
 from optimizer.domain.model import Block
 from optimizer.domain.problem import Problem
 from optimizer.domain.shape import Shape
@@ -77,8 +77,10 @@ def beside_bytes(problem: Problem, shape: Shape, held: Sequence[Block]) -> int:
 
 def error_bytes(problem: Problem) -> int:
     """90% of logged rooms for the cache lie within this of what is derived: a share of a device's memory."""
-    device = problem.hardware.device
-    share = SHARED_ERROR if device.shared_with_host else problem.engine.reservation.error
+    device, own = problem.hardware.device, problem.engine.reservation
+    share = SHARED_ERROR if device.shared_with_host else own.error
+    if device.vendor and device.vendor not in own.logged:
+        share = max(share, UNLOGGED_ERROR)
     return device.exposed_memory * share.numerator // share.denominator
 
 

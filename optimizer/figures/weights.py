@@ -75,7 +75,9 @@ def tensor_bytes(tensor: Tensor, precision: ModelPrecision, ranks: int, *, vocab
     return precision.of(tensor).stored_bytes(rows, cols)
 
 
-def _expert_bytes(tensor: Tensor, precision: ModelPrecision, etp: int, padding: tuple[int, int]) -> int:
+def _expert_bytes(
+    tensor: Tensor, precision: ModelPrecision, etp: int, padding: tuple[int, int], scales_left: int
+) -> int:
     """Bytes of one expert's tensor; `padding` rounds its width and its intermediate size up for a kernel."""
     rows, cols = tensor.local_shape(etp)
     outer, inner = padding
@@ -83,7 +85,7 @@ def _expert_bytes(tensor: Tensor, precision: ModelPrecision, etp: int, padding: 
         rows, cols = _up(rows, inner), _up(cols, outer) if tensor.matrix else cols
     else:
         rows, cols = _up(rows, outer), _up(cols, inner) if tensor.matrix else cols
-    return precision.of(tensor).stored_bytes(rows, cols)
+    return precision.of(tensor).with_scales(scales_left).stored_bytes(rows, cols)
 
 
 def _sum(
@@ -96,11 +98,12 @@ def _sum(
     shared_replicated: bool = False,
     vocab_padding: int = VOCAB_PADDING,
     expert_padding: tuple[int, int] = NO_PADDING,
+    scales_left: int = 0,
 ) -> BlockWeights:
     sharded = replicated = experts = shared = 0
     for tensor in tensors:
         if tensor.role is Role.EXPERTS:
-            experts += _expert_bytes(tensor, precision, etp, expert_padding) * local_experts
+            experts += _expert_bytes(tensor, precision, etp, expert_padding, scales_left) * local_experts
         elif tensor.role is Role.SHARED_EXPERTS:
             shared += tensor_bytes(tensor, precision, 1 if shared_replicated else tp) * tensor.count
         else:
@@ -122,6 +125,7 @@ def block_weights(
     local_experts: int,
     shared_replicated: bool,
     expert_padding: tuple[int, int] = NO_PADDING,
+    scales_left: int = 0,
 ) -> BlockWeights:
     """Weights of one layer of kind `block_name` on its fullest rank.
 
@@ -137,6 +141,8 @@ def block_weights(
         Shared experts whole on every rank: vLLM does so where tp > 1, dp > 1 and expert parallelism meet.
     expert_padding
         Multiples to which a kernel pads the experts' width and intermediate size (vLLM's MXFP4 kernels do).
+    scales_left
+        Bytes of each scale of an expert as it was loaded that stay beside those that a kernel reads.
     """
     return _sum(
         model.blocks[block_name].tensors(model.hidden_size),
@@ -146,6 +152,7 @@ def block_weights(
         local_experts=local_experts,
         shared_replicated=shared_replicated,
         expert_padding=expert_padding,
+        scales_left=scales_left,
     )
 
 

@@ -19,7 +19,7 @@ from optimizer.domain.shape import Shape
 from optimizer.domain.tensor import Role, Split, Tensor
 from optimizer.errors import InternalError
 from optimizer.figures.cache import CacheLayout
-from optimizer.figures.memory import COMPRESSED_TENSORS, expert_padding, hidden_elements, keeps_experts
+from optimizer.figures.memory import COMPRESSED_TENSORS, expert_padding, hidden_elements, keeps_experts, scales_left
 from optimizer.figures.overlap import EXCHANGE_UNITS
 from optimizer.figures.reserve import default_sequences, default_tokens, fixed_bytes, layer_bytes
 from optimizer.figures.routing import (
@@ -317,10 +317,12 @@ class Pricer:
 
     def _weights(self, tensors: tuple[Tensor, ...], precision: ModelPrecision | None = None) -> Floats:
         found, total = self.meshes, np.zeros(len(self.meshes))
+        left = 0 if precision is not None else scales_left(self.problem)
         precision = precision or self.problem.precision
         for tensor in tensors:
             form = precision.of(tensor)
             if tensor.role is Role.EXPERTS:
+                form = form.with_scales(left)
                 rows, cols = _padded(tensor, *_local(tensor, found.etp), self.padding)
                 total = total + _stored(form, rows, cols) * (-(-(tensor.count + found.redundant) // found.ep))
                 continue

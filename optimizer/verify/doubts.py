@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from optimizer.domain.attention import LatentAttention
 from optimizer.domain.engines import ANY
 from optimizer.domain.engines.reservation import GIB
 from optimizer.domain.families import Family
 from optimizer.domain.problem import Problem
-from optimizer.figures.reserve import HOST_BYTES, beside_bytes, error_bytes
+from optimizer.figures.reserve import HOST_BYTES, beside_bytes, default_tokens, error_bytes, fixed_bytes
 from optimizer.figures.room import room_of
 from optimizer.figures.serving import Evaluation
 from optimizer.verify.violation import Violation
@@ -27,7 +28,7 @@ def _beside(problem: Problem, evaluation: Evaluation) -> tuple[int, int]:
 def _cache(problem: Problem, evaluation: Evaluation) -> tuple[str, ...]:
     """Whether the longest sequence may find no room."""
     own, share = problem.engine.reservation, problem.limits.kv_cache_memory is None
-    pictures = 0 if problem.model.vision is None else own.vision_bytes
+    pictures = _pictures(problem)
     error = error_bytes(problem) + pictures
     room = room_of(problem, evaluation.shape, evaluation.cuts)
     needed = room.request_bytes if problem.engine.cache.admits_longest else 0
@@ -38,8 +39,35 @@ def _cache(problem: Problem, evaluation: Evaluation) -> tuple[str, ...]:
         f"{max(0, room.room_bytes) / GIB:.2f} GiB are left for the cache as expected, as little as "
         f"{max(0, room.room_bytes - error) / GIB:.2f} within the error of what {problem.engine.title} keeps "
         f"({error / GIB:.2f} GiB{', of pictures too,' if pictures else ''} in 90% of logs); {what}"
-    )
+    ) + ("; flash-attn, where it is installed, fuses the attention of pictures" if pictures > own.vision_bytes else "")
     return (said,)
+
+
+def _pictures(problem: Problem) -> int:
+    """What a step of pictures may take at most beside what is derived."""
+    vision, own = problem.model.vision, problem.engine.reservation
+    if vision is None:
+        return 0
+    return max(own.vision_bytes, vision.score_bytes * default_tokens(problem) ** 2 if own.vision_scores else 0)
+
+
+def _loaded(problem: Problem, evaluation: Evaluation) -> Iterator[str]:
+    """Experts in groups of 4 bit that stand beside their repacked form."""
+    model, own = problem.model, problem.precision
+    latent = any(isinstance(block.attention, LatentAttention) for block in model.blocks.values())
+    in_groups = (own.experts or own.weights).startswith("int4")
+    if not problem.engine.reservation.holds_loaded_experts or latent or not in_groups:
+        return
+    for stage in evaluation.memory:
+        weights = stage.weights_bytes + stage.expert_weights_bytes + stage.replicated_weights_bytes
+        taken = weights + stage.expert_weights_bytes + fixed_bytes(problem, evaluation.shape)
+        if taken > problem.hardware.device.exposed_memory:
+            yield (
+                f"{problem.engine.title} holds the experts of GPTQ and AWQ checkpoints as they were loaded beside "
+                f"those repacked for Marlin: weights of {weights / GIB:.2f} GiB then take "
+                f"{(weights + stage.expert_weights_bytes) / GIB:.2f}"
+            )
+            return
 
 
 def _cache_offline(problem: Problem, evaluation: Evaluation) -> tuple[str, ...]:
@@ -73,6 +101,7 @@ def doubts(problem: Problem, evaluation: Evaluation) -> Iterator[str]:
         return
     own, share = problem.engine.reservation, problem.limits.kv_cache_memory is None
     yield from _cache(problem, evaluation) or _cache_offline(problem, evaluation)
+    yield from _loaded(problem, evaluation)
     graphs, beside = _beside(problem, evaluation)
     device = problem.hardware.device
     more = max(graphs + int(own.graph_error * device.exposed_memory), own.graph_most_bytes)

@@ -8,12 +8,14 @@ from fractions import Fraction
 from typing import Any, Final
 
 from optimizer.domain.attention import LatentAttention
+from optimizer.domain.engines import before
 from optimizer.domain.engines.reservation import GIB, StaticShare
 from optimizer.domain.engines.sglang import REQUEST_POOL
 from optimizer.domain.families import Family
 from optimizer.domain.lattice import LARGEST_BATCH
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
+from optimizer.figures.memory import draft_weights
 from optimizer.figures.reserve import fixed_bytes, largest_capture
 from optimizer.figures.room import room_of
 from optimizer.figures.serving import Evaluation, default_chunk, evaluate
@@ -74,8 +76,13 @@ def judge_launch(posed: Posed) -> LaunchVerdict:
     layout = layout_of(started)
     verdict = judge_layout(_at(started, layout), layout)
     if verdict.evaluation is not None:
-        found = (*_request_table(started, verdict.evaluation), *graphs_beside(started.problem, verdict.evaluation))
+        found = (
+            *_request_table(started, verdict.evaluation), *_drafts(started, verdict.evaluation),
+            *graphs_beside(started.problem, verdict.evaluation),
+        )  # fmt: skip
         verdict = replace(verdict, violations=(*verdict.violations, *found))
+    if verdict.feasible:
+        verdict = replace(verdict, beside=tuple(_first_engine(posed)))
     open_ = tuple(_in_16_bits(started) if verdict.feasible else _padded(started, verdict))
     return LaunchVerdict(stated, verdict, open_, (*defaults, *_memory_share(started, layout)))
 
@@ -91,8 +98,7 @@ def _request_table(started: Posed, evaluation: Evaluation) -> Iterator[Violation
         return
     requests = _most_requests(started, evaluation)
     table = (requests + 1) * (length + 4) * 4
-    device = problem.hardware.device.exposed_memory - fixed_bytes(problem, evaluation.shape)
-    beside = int((1 - _share(started, evaluation)) * device)
+    beside = _beside_share(started, evaluation)
     if table > beside:
         yield Violation(
             Family.MEMORY,
@@ -100,6 +106,60 @@ def _request_table(started: Posed, evaluation: Evaluation) -> Iterator[Violation
             f"{table / GIB:.2f} of {beside / GIB:.2f} GiB beside its share of memory (--context-length, "
             "--max-running-requests)",
             {"needed_bytes": table, "beside_bytes": beside},
+        )
+
+
+def _beside_share(started: Posed, evaluation: Evaluation) -> int:
+    """What SGLang leaves beside its share for weights and cache."""
+    problem = started.problem
+    device = problem.hardware.device.exposed_memory - fixed_bytes(problem, evaluation.shape)
+    return int((1 - _share(started, evaluation)) * device)
+
+
+def _drafts(started: Posed, evaluation: Evaluation) -> Iterator[Violation]:
+    """A model's own drafts, where SGLang loads them when the cache has taken all of its share.
+
+    Their weights, and a cache of as many tokens: of one layer, or of all.
+    """
+    problem, kept = started.problem, started.problem.engine.reservation.drafts_beside
+    if kept == "none" or not problem.workload.mtp_tokens or problem.model.mtp is None:
+        return
+    model, room = problem.model, room_of(_at(started, evaluation.layout), evaluation.shape, evaluation.cuts)
+    latent = any(isinstance(block.attention, LatentAttention) for block in model.blocks.values())
+    layers = 1 if kept == "own" or latent else model.layer_count
+    cached = room.room_bytes * layers // model.layer_count
+    weights = draft_weights(problem, evaluation.shape).total_bytes
+    beside = _beside_share(started, evaluation)
+    if weights + cached > beside:
+        yield Violation(
+            Family.MEMORY,
+            f"{problem.engine.title} does not start: it loads the model's own drafts beside its share of memory, "
+            f"{weights / GIB:.2f} GiB of weights and {cached / GIB:.2f} of cache ({layers} layers for {room.tokens:,} "
+            f"tokens), where {beside / GIB:.2f} are left (--mem-fraction-static, --max-total-tokens)",
+            {"needed_bytes": weights + cached, "beside_bytes": beside},
+        )
+
+
+FIRST_ENGINE: Final = "vllm@0.6.6"
+"""vLLM's V0, which later releases still hold."""
+
+
+def _first_engine(posed: Posed) -> Iterator[str]:
+    """What may not fit where a release runs its first engine (V0), which computes such prompts in one step."""
+    problem, launch, point = posed.problem, posed.launch, posed.launch.operating
+    until, version = problem.engine.reservation.falls_back, problem.engine_name.partition("@")[2]
+    if not until or not before(version or problem.engine.version, until):
+        return
+    told = point.max_num_batched_tokens is not None or point.chunked_prefill is not None
+    latent = any(isinstance(block.attention, LatentAttention) for block in problem.model.blocks.values())
+    if told or launch.environment.get("VLLM_USE_V1") == "1" or not (latent or problem.model.vision is not None):
+        return
+    first = judge_launch(replace(posed, problem=problem.changed(engine_name=FIRST_ENGINE))).verdict
+    if first.fits != "yes":
+        why = first.violations[0].message if first.violations else first.doubts[0]
+        yield (
+            f"{problem.engine.title} holds two engines, and a command does not tell which runs: the first (V0) "
+            f"computes a prompt of this model in one step (--max-num-batched-tokens, VLLM_USE_V1=1). By it, {why}"
         )
 
 
@@ -167,6 +227,11 @@ def as_started(posed: Posed) -> tuple[Posed, tuple[str, ...]]:
         if defaults.low_latency_tokens and point.all2all in LOW_LATENCY and apart:
             tokens = defaults.low_latency_tokens * twice
         whole = defaults.whole_prompts if point.chunked_prefill is None else 0
+        wide = problem.model.vision is not None or any(
+            isinstance(block.attention, LatentAttention) for block in problem.model.blocks.values()
+        )
+        if defaults.whole_kinds and wide and point.chunked_prefill is None:
+            whole = length or 0
         if launch.engine == "vllm" and (point.chunked_prefill is False or (length or 0) <= whole):
             tokens = max(tokens, length or 0)
         taken["max_num_batched_tokens"] = tokens

@@ -36,6 +36,8 @@ class Verdict(Judged):
         None and empty where the layout has no price: its meshes or its stages contradict each other.
     imbalance
         Hottest device's expert load ÷ mean of each layer that it was priced with; None: balanced.
+    beside
+        Doubts of what the layout was read from.
     """
 
     problem: Problem
@@ -47,13 +49,14 @@ class Verdict(Judged):
     claims: tuple[JudgedClaim, ...] = ()
     figures_document: dict[str, Any] = field(default_factory=dict)
     imbalance: Imbalance = None
+    beside: tuple[str, ...] = ()
 
     @cached_property
     def doubts(self) -> tuple[str, ...]:
         """Why it may not fit though it does as expected: what its engine keeps is not known well enough to say."""
         if not self.feasible or self.evaluation is None:
             return ()
-        return tuple(doubts(self.problem, self.evaluation))
+        return (*doubts(self.problem, self.evaluation), *self.beside)
 
     @property
     def fits(self) -> str:

@@ -6,25 +6,16 @@ import pytest
 
 from benchmarks import Row, table
 from benchmarks.engine_runs import judged
+from optimizer.figures.reserve import error_bytes
 from optimizer.readers.launch.problem import pose
 from optimizer.readers.launch.read import read_launch
 from optimizer.readers.read import Override
 from optimizer.verify.launch import judge_launch
 
 ROWS = table("engine_runs.csv")
-MISSED = {
-    "Kimi-K2 issue 51": "of 0.9.2 alone",
-    "sglang issue 8362": "while weights were loaded",
-    "vllm issue 53961": "how much was left is not in the thread",
-    "GLM-4.5 issue 3": "the model as its own draft, loaded twice",
-    "InferenceX issue 2128": "23.7 GiB of weights that nothing in the source accounts for",
-    "Qwen3-VL issue 1493": "run by another implementation of the model",
-    "vllm issue 17952": "attention of a vision encoder that is not fused",
-}
-"""What did not run and is said to fit, and why as far as it is known."""
 MAYBE = {
     "recipes pull request 12", "spark-vllm-docker issue 396", "vllm issue 10517 (comment)", "DeepSeek-R1 issue 507",
-    "Qwen3-VL issue 1489", "Qwen3-VL pull request 1507", "vllm issue 6689",
+    "Qwen3-VL issue 1489", "Qwen3-VL pull request 1507", "vllm issue 6689", "Kimi-K2 issue 51",
 }  # fmt: skip
 """What ran and is said that it may not."""
 
@@ -43,7 +34,7 @@ def test_launch(row: Row) -> None:
         assert found.right, told
         assert found.verdict.fits == "yes" or row["source"] in MAYBE
     elif not found.right:
-        assert row["source"] in MISSED
+        assert row["apart"]
     elif found.verdict.fits == "no":
         assert row["says"] in told
     else:
@@ -58,11 +49,13 @@ def test_launch(row: Row) -> None:
         assert float(found.verdict.figures["kv_cache_tokens"].value) == pytest.approx(float(row["tokens"]), rel=0.12)
 
 
-def test_nothing_that_ran_is_refused_and_few_that_died_are_said_to_fit() -> None:
-    """The targets are none of either; what is missed is named."""
+def test_nothing_that_ran_is_refused_and_nothing_that_died_is_said_to_fit() -> None:
     own = [judged(row) for row in ROWS]
     assert sum(not one.right for one in own if one.ran) == 0
-    assert sum(not one.right for one in own if not one.ran) == 8
+    assert sum(not one.right for one in own if not one.ran and not one.row["apart"]) == 0
+    ran = [one for one in own if one.ran]
+    assert sum(one.verdict.fits == "may not fit" for one in ran) <= len(ran) / 4
+    assert sum(bool(row["apart"]) for row in ROWS) <= 1
 
 
 def test_a_doubt_is_none_where_the_reserve_is_stated() -> None:
@@ -114,3 +107,80 @@ def test_a_quantised_checkpoint_keeps_its_format(command: str, weights: str, *, 
     own = posed.problem.precision
     assert weights in {own.weights, own.attention}
     assert any("awq_marlin says" in text for text in posed.assumed) is said
+
+
+SGLANG = "python3 -m sglang.launch_server --model-path"
+
+
+def fits(command: str, engine: str, hardware: str = "h100-sxm-8") -> tuple[str, str]:
+    """What is said of a command in a release, and the first reason."""
+    given = [Override("--hardware", ("hardware",), hardware), Override("--engine", ("engine",), engine)]
+    verdict = judge_launch(pose(read_launch(command, "it"), given)).verdict
+    reasons = (*(violation.message for violation in verdict.violations), *verdict.doubts, "")
+    return verdict.fits, reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("engine", "drafts", "said", "part"),
+    [
+        ("sglang@0.4.9", True, "no", "46 layers"),
+        ("sglang@0.5.2", True, "yes", ""),
+        ("sglang@0.4.9", False, "yes", ""),
+        ("sglang", True, "yes", ""),
+    ],
+)
+def test_drafts_beside_the_share_of_early_sglang(engine: str, said: str, part: str, *, drafts: bool) -> None:
+    """0.4.9.post5 keeps a cache of all 46 layers for the drafts of GLM-4.5: 28 GiB, beside 30% of 79."""
+    flags = "--speculative-algorithm EAGLE --speculative-num-steps 3 --speculative-eagle-topk 1" if drafts else ""
+    command = f"{SGLANG} zai-org/GLM-4.5-Air-FP8 --tp 4 --mem-fraction-static 0.7 {flags}"
+    found, why = fits(command, engine)
+    assert found == said
+    assert part in why
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [("", "may not fit"), ("--max-model-len 32768", "yes"), ("--max-num-batched-tokens 8192", "yes")],
+)
+def test_the_first_engine_computes_prompts_of_latent_attention_whole(flags: str, said: str) -> None:
+    command = f"vllm serve moonshotai/Kimi-K2-Instruct -tp 16 {flags}"
+    assert fits(command, "vllm@0.9", "h20-8")[0] == said
+    assert fits(f"VLLM_USE_V1=1 {command}", "vllm@0.9", "h20-8")[0] == "yes"
+    assert fits(command, "vllm@0.11", "h20-8")[0] == "yes"
+
+
+@pytest.mark.parametrize(
+    ("model", "engine", "said"),
+    [
+        ("Qwen/Qwen3-235B-A22B-GPTQ-Int4", "sglang@0.4.6", "may not fit"),
+        ("Qwen/Qwen3-235B-A22B-GPTQ-Int4", "sglang@0.5.8", "may not fit"),
+        ("Qwen/Qwen3-235B-A22B-GPTQ-Int4", "sglang@0.5.9", "yes"),
+        ("Qwen/Qwen2.5-32B-Instruct-GPTQ-Int4", "sglang@0.4.6", "yes"),
+    ],
+)
+def test_experts_of_4_bit_stood_twice_in_early_sglang(model: str, engine: str, said: str) -> None:
+    command = f"{SGLANG} {model} --tp 2 --context-length 8192"
+    assert fits(command, engine, "a100-sxm-8")[0] == said
+
+
+def test_scales_of_deepseek_v4_stay_as_loaded_before_sglang_0_5_16() -> None:
+    """Four bytes of each 32 elements of 1,547 billion on 8 ranks: 22.5 GiB (InferenceX issue 2128: 125.65 in all)."""
+    command = f"{SGLANG} deepseek-ai/DeepSeek-V4-Pro --tp 8 --mem-fraction-static 0.88"
+    assert fits(command, "sglang@0.5.15", "h200-sxm-8")[0] == "no"
+    assert fits(command, "sglang@0.5.16", "h200-sxm-8")[0] == "yes"
+
+
+@pytest.mark.parametrize(("engine", "said"), [("vllm@0.12", "may not fit"), ("vllm@0.17", "yes")])
+def test_pictures_under_a_mask_hold_their_scores(engine: str, said: str) -> None:
+    command = "vllm serve moonshotai/Kimi-VL-A3B-Instruct --tensor-parallel-size 2 --max-model-len 8192"
+    found, why = fits(command, engine)
+    assert found == said
+    assert said == "yes" or ("66.38 GiB" in why and "flash-attn" in why)
+
+
+def test_rooms_of_makers_without_a_log_are_known_less_well() -> None:
+    command = "vllm serve meta-llama/Llama-3.3-70B-Instruct --tensor-parallel-size 2 --max-model-len 8192"
+    for hardware, share in (("h200-sxm-8", 0.03), ("mi300x-8", 0.09)):
+        posed = pose(read_launch(command, "it"), [Override("--hardware", ("hardware",), hardware)])
+        device = posed.problem.hardware.device
+        assert error_bytes(posed.problem) == pytest.approx(share * device.exposed_memory)

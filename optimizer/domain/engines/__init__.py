@@ -25,6 +25,11 @@ def _number(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split("."))
 
 
+def before(version: str, other: str) -> bool:
+    """Whether a version comes before another."""
+    return _number(version) < _number(other)
+
+
 def engine_named(name: str) -> Engine:
     """An engine by name (`vllm`: its newest release) or name and version (`vllm@0.30`: the release that stands for it).
 
@@ -93,4 +98,4 @@ def union(members: tuple[Engine, ...]) -> Engine:
     )
 
 
-__all__ = ["ANY", "ENGINES", "OLDER", "Engine", "EngineRule", "engine_named"]
+__all__ = ["ANY", "ENGINES", "OLDER", "Engine", "EngineRule", "before", "engine_named"]

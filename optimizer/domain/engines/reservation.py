@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import Literal
 
 from optimizer.domain.hardware import Device
 
 MIB = 2**20
 GIB = 2**30
+
+UNLOGGED_ERROR = Fraction(9, 100)
+"""Share of a device's memory within which rooms lie where no log of its maker was fitted: as wide as vLLM's V0."""
 
 WIDE = 4
 """Ranks of a stage from which on SGLang captures larger batches."""
@@ -53,6 +57,8 @@ class Defaults:
         Tokens of a step where experts are exchanged with low latency between data-parallel ranks; None: its tier's.
     whole_prompts
         Longest sequence that the engine is told to admit up to which it computes every prompt in one step; 0: never.
+    whole_kinds
+        Prompts of latent attention and of models with a vision encoder are computed in one step at any length.
     capture_step
         Captured batches beyond 256 are so far apart.
     """
@@ -62,6 +68,7 @@ class Defaults:
     captures: Mapping[str, int] = field(default_factory=dict)
     low_latency_tokens: int | None = None
     whole_prompts: int = 0
+    whole_kinds: bool = False
     capture_step: int = 16
 
     def of(self, device: Device) -> Tier:
@@ -160,12 +167,23 @@ class Reservation:
         What matrix kernels hold of the allocator beside a step's tensors.
     vision_bytes
         More than is derived that the largest items of a vision encoder were found to take at most.
+    vision_scores
+        An encoder that tells pictures apart by a mask holds their scores, unless flash-attn is installed.
+    falls_back
+        Version before which the first engine (V0) may run instead, which the command does not tell; empty: none.
+    drafts_beside
+        Layers whose cache a model's own drafts keep beside the share, with their weights: "none" (both come out of it),
+        "own", or "all" of a model with key/value heads.
+    holds_loaded_experts
+        Experts in groups of 4 bit as they were loaded stay beside those that are repacked (GPTQ and AWQ for Marlin).
     graph_error
         Captured graphs beside the share may take so much more, as a share of a device's memory.
     graph_most_bytes
         What the engine itself says that they take at most; 0: it does not say.
     error
         90% of logged rooms for the cache lie within this share of a device's memory.
+    logged
+        Makers of the devices of those logs.
     source
         What the numbers were fitted to or read from.
     """
@@ -189,9 +207,14 @@ class Reservation:
     low_latency_tokens: int = 0
     gathers_tokens: bool = False
     vision_bytes: int = 0
+    vision_scores: bool = False
+    falls_back: str = ""
+    drafts_beside: Literal["none", "own", "all"] = "none"
+    holds_loaded_experts: bool = False
     graph_error: Fraction = Fraction(1, 100)
     graph_most_bytes: int = 0
     error: Fraction = Fraction(3, 100)
+    logged: tuple[str, ...] = ("NVIDIA",)
 
 
 def capture_sizes(largest: int, step: int = 16) -> int:
@@ -225,6 +248,8 @@ class CacheRules:
     expert_padding
         Multiples to which kernels pad an expert's width and its intermediate size, by weight format and by part of a
         device's name (none: of any other).
+    loaded_scales
+        Bytes of each scale of DeepSeek-V4's experts as it was loaded that stay beside the repacked ones, likewise.
     """
 
     block_tokens: int
@@ -235,6 +260,12 @@ class CacheRules:
     compressed_pages: bool = False
     admits_longest: str = ""
     expert_padding: Mapping[str, Mapping[str, tuple[int, int]]] = field(default_factory=dict)
+    loaded_scales: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+    def scales_left(self, weights: str, device: Device) -> int:
+        """Bytes of each scale of an expert in a format that stay on a device beside those that kernels read."""
+        found, name = self.loaded_scales.get(weights, {}), device.name.casefold()
+        return next((size for part, size in found.items() if part in name), 0)
 
     def padding(self, weights: str, device: Device) -> tuple[int, int]:
         """Multiples of an expert's width and intermediate size in a format on a device; 1 and 1: none."""

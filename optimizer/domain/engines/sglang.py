@@ -289,18 +289,35 @@ NEWEST = Engine(
     source="assumed equal to vLLM's; rules read from SGLang 0.5.23",
     flags=FLAGS,
 )
+# layers/quantization/mxfp4_marlin_moe.py: scales of 32 bits until 0.5.16; 125.65 GiB of DeepSeek-V4-Pro on 8 H200
+# (InferenceX issue 2128), 124.5 derived
+_HOPPER = ("h100", "h200", "h20", "h800")
+_SCALES_LEFT = replace(NEWEST.cache, loaded_scales={"mxfp4": dict.fromkeys(_HOPPER, 4)})
 _EARLIER = replace(
-    NEWEST, version="0.5.10", since="0.5.6", rules=(*_ALWAYS, NO_CONTEXT, NO_DECODE_CONTEXT),
-    reservation=replace(NEWEST.reservation, defaults=SMALLER_DEFAULTS),
+    NEWEST, version="0.5.10", since="0.5.9", rules=(*_ALWAYS, NO_CONTEXT, NO_DECODE_CONTEXT), cache=_SCALES_LEFT,
+    # mem_cache: the target's pool is measured before the draft is loaded, until pull request 23862 (April 2026)
+    reservation=replace(NEWEST.reservation, defaults=SMALLER_DEFAULTS, drafts_beside="own"),
     flags={**FLAGS, "dp": "--dp-size --enable-dp-attention"},
 )  # fmt: skip
+_HOLDING = replace(
+    # models/qwen3_moe.py routed_experts_weights_of_layer refers to experts before they are repacked; lazily from 0.5.9
+    # on. Issues 8362, 9506 and 9872: 4-bit experts that vLLM runs do not load.
+    _EARLIER, version="0.5.6", since="0.5.6", reservation=replace(_EARLIER.reservation, holds_loaded_experts=True),
+)  # fmt: skip
+_FIRST = replace(
+    _HOLDING, version="0.5.2", since="0.4.10",
+    reservation=replace(_HOLDING.reservation, defaults=FIRST_DEFAULTS, static_fraction=first_fraction),
+)  # fmt: skip
 RELEASES = (
-    replace(
-        _EARLIER, version="0.5.2", since="0.4.6",
-        reservation=replace(NEWEST.reservation, defaults=FIRST_DEFAULTS, static_fraction=first_fraction),
-    ),
+    # model_runner.py:1246 of 0.4.9.post5: the draft's pool has num_effective_layers; one from post6 on
+    replace(_FIRST, version="0.4.9", since="0.4.6", reservation=replace(_FIRST.reservation, drafts_beside="all")),
+    _FIRST,
+    _HOLDING,
     _EARLIER,
-    replace(NEWEST, version="0.5.15", since="0.5.15", reservation=_EARLIER.reservation),
+    replace(
+        NEWEST, version="0.5.15", since="0.5.15", cache=_SCALES_LEFT,
+        reservation=replace(_EARLIER.reservation, drafts_beside="none"),
+    ),
     NEWEST,
 )  # fmt: skip
 """Oldest first."""

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from optimizer.domain.engines import checks
 from optimizer.domain.engines.engine import Engine, Waiting
-from optimizer.domain.engines.reservation import GIB, MIB, CacheRules, Defaults, Reservation, Tier
+from optimizer.domain.engines.reservation import GIB, MIB, UNLOGGED_ERROR, CacheRules, Defaults, Reservation, Tier
 from optimizer.domain.engines.rule import EngineRule
 
 BLOCK_COLUMNS = "Weight input_size_per_partition = {size} is not divisible by weight quantization block_k = {block}."
@@ -248,6 +248,7 @@ _EARLY = replace(
         # of 0.3 · 79 GiB nothing was left to Qwen2.5-VL-3B, which is said 11 (issue 18124); 4.3 of Qwen3-VL-235B's were
         # taken (Qwen3-VL issue 1684); none of four models in logs of 0.19
         vision_bytes=11 * GIB,
+        vision_scores=True,  # models/moonvit.py, until pull request 31738
         source="non-PyTorch memory of 0.13, 0.13 and 0.14 GiB on one H100 (llm-d-planner) and 0.30 on two L40S "
         "(issue 15815)",
     ),
@@ -257,6 +258,7 @@ _FIRST_V1 = replace(
     reservation=replace(
         _EARLY.reservation,
         defaults=replace(EARLIER_DEFAULTS, capture_step=8),  # config/__init__.py:3655; 67 sizes in logs up to 0.11
+        falls_back="0.11",  # engine/arg_utils.py _is_v1_supported_oracle; V1 alone since
         graph_error=Fraction(4, 100),  # issue 17469 died with 3.8% of memory left for more than the derived graphs
     ),
     flags={word: flag for word, flag in FLAGS.items() if word != "overlap"},
@@ -285,8 +287,9 @@ OLDER = (
     replace(
         _V1, version="0.6.6", since="0.5",
         reservation=replace(
-            _V1.reservation, defaults=Defaults(tiers=(Tier(0, 256, 2048, 256),), whole_prompts=32_768),
-            error=Fraction(9, 100),
+            _V1.reservation, error=UNLOGGED_ERROR, falls_back="",
+            # engine/arg_utils.py _set_default_args_v0: no chunked prefill of multimodal models or MLA
+            defaults=Defaults(tiers=(Tier(0, 256, 2048, 256),), whole_prompts=32_768, whole_kinds=True),
             graph_most_bytes=3 * GIB,  # worker/model_runner.py: "additional 1~3 GiB memory per GPU"; issue 7593
         ),
         cache=replace(
