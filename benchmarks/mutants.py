@@ -1,68 +1,94 @@
-"""Whether search and checker catch each other: one operator changed at a time, in a copy of the package.
+"""Whether the tests notice: one operator changed at a time, in a copy of the project.
 
-`python -m benchmarks.mutants [EACH] [MODULE ...]` changes EACH places (4 unless given) of every module below, or of
-those whose path has one of the words in it, evenly spread. A mutant of the search must write a result that the
-unchanged checker rejects, or fail; one of the checker must change its verdict on a result of the corpus or of the
-unchanged search; one of the figures, which both sides read, must fail an anchored test; and where neither side notices,
-a test of the module itself. Prints every mutant with what caught it, and exits 1 where one survives: equivalent
-changes, and bounds that only dismiss less, are told from missing tests by reading them.
+``python -m benchmarks.mutants [WORD ...] [--each N] [--journal FILE]`` changes N places (2 unless given) of every
+module below, or of those whose path has one of the words in it; which, the text of the place decides, so that a change
+elsewhere in the module moves none. Of each mutant are asked, until something fails: the quick tests (neither `slow` nor
+`long`) of the files that import the module and of its side; the other side (a result that a mutant of the search wrote,
+by the unchanged checker; the results of the corpus and of the unchanged search, by a mutant of the checker); the long
+tests of the same files. Prints a Markdown table, what survives, and the share that the quick tests alone notice; exit
+status 1 where one survives that `EQUIVALENT` does not name with its reason. A journal lets a run be continued.
 """
 
 from __future__ import annotations
 
+import argparse
 import ast
+import hashlib
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Side:
+    """Modules, and the tests that are asked of each of them after those that import it."""
+
+    modules: tuple[str, ...]
+    quick: tuple[str, ...]
+    long: tuple[str, ...] = ()
+
+
 SIDES = {
-    "figures": (
-        "figures/serving.py",
-        "figures/layer.py",
-        "figures/memory.py",
-        "figures/costs.py",
-        "figures/weights.py",
-        "figures/percentiles.py",
-        "figures/soonest.py",
+    "figures": Side(
+        (
+            "figures/memory", "figures/layer", "figures/costs", "figures/routing", "figures/skew", "figures/serving",
+            "figures/percentiles", "figures/soonest", "figures/cache", "figures/room", "figures/reserve",
+            "figures/weights", "figures/operating_point", "figures/objective",
+        ),
+        ("tests/test_scalar_oracle.py", "tests/test_reference_equals_vectorised.py", "tests/figures", "tests/verify"),
+        ("tests/test_percentile_limits.py", "tests/test_brute_force.py", "tests/test_never_beaten.py"),
     ),
-    "search": (
-        "search/lattice.py",
-        "search/bounds.py",
-        "search/pricing.py",
-        "search/bottleneck.py",
-        "search/archive.py",
-        "figures/operating_point.py",
+    "search": Side(
+        (
+            "domain/lattice", "search/lattice", "search/bounds", "search/pricing", "search/bottleneck",
+            "search/archive", "search/search", "search/rows", "search/frontier",
+        ),
+        ("tests/test_reference_equals_vectorised.py", "tests/search", "tests/domain/test_lattice.py"),
+        ("tests/test_brute_force.py", "tests/search/test_frontier.py", "tests/test_never_beaten.py",
+         "tests/test_percentile_limits.py"),
     ),
-    "checker": (
-        "certificate/decision.py",
-        "certificate/goals.py",
-        "certificate/reach.py",
-        "certificate/aims.py",
-        "certificate/relaxed.py",
-        "certificate/meshes.py",
-        "certificate/front.py",
+    "checker": Side(
+        (
+            "certificate/meshes", "certificate/decision", "certificate/reach", "certificate/goals",
+            "certificate/relaxed", "certificate/aims", "certificate/front", "certificate/optimality",
+        ),
+        ("tests/certificate/test_corpora.py", "tests/certificate"),
+        ("tests/test_brute_force.py", "tests/certificate/test_front.py", "tests/test_limit_change.py"),
     ),
-}
-OWN_TESTS = {
-    "figures": ("tests/figures",),
-    "search": ("tests/search/test_bottleneck.py", "tests/search/test_archive.py", "tests/test_percentile_limits.py"),
-    "checker": (
-        "tests/certificate/test_filled.py",
-        "tests/certificate/test_longest_step.py",
-        "tests/certificate/test_aims.py",
-        "tests/certificate/test_meshes.py",
-        "tests/certificate/test_relaxations.py",
-        "tests/test_limit_change.py",
+    "engines": Side(
+        (
+            "domain/engines/checks", "domain/engines/reservation", "domain/engines/vllm", "domain/engines/sglang",
+            "domain/engines/trtllm",
+        ),
+        ("tests/domain/test_engines.py", "tests/verify/test_engine_cases.py", "tests/benchmarks/test_engine_runs.py",
+         "tests/figures"),
+        ("tests/benchmarks", "tests/test_engine_rule_change.py"),
     ),
-}
-"""What is tried last."""
-LONGEST_S = 900
-"""Seconds after which a mutant counts as one that does not end."""
+    "cluster": Side(
+        (
+            "cluster/columns", "cluster/integers", "cluster/lay", "cluster/spread", "fleet/program", "fleet/ceiling",
+            "fleet/vipr", "fleet/families/capacity", "fleet/families/survival", "certificate/fleet",
+        ),
+        ("tests/cluster",),
+        ("tests/cluster",),
+    ),
+}  # fmt: skip
+EQUIVALENT: dict[str, str] = {}
+"""Changes that no answer can show, by `Mutant.name`, and why."""
+
+QUICK, LONG = "not slow and not long", "not slow"
+LONGEST_CPU_S = 300
+"""Seconds of the processor after which a mutant counts as one that does not end; the tests of no side take as long."""
 SOLVE = """
 import json, sys
 from pathlib import Path
@@ -80,98 +106,255 @@ for folder in sys.argv[1:]:
         if certify(json.loads(file.read_text())).accepted == (Path(folder).name == "rejected"):
             sys.exit(f"a result that is {Path(folder).name}")
 """
+PYTEST = f"""
+import resource, sys, pytest
+resource.setrlimit(resource.RLIMIT_CPU, ({LONGEST_CPU_S}, {LONGEST_CPU_S}))
+sys.exit(pytest.main(sys.argv[1:]))
+"""
+NO_TESTS = 5
+"""Pytest's status where nothing was selected."""
 _SWAPS: dict[type[ast.AST], type[ast.AST]] = {
-    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Add: ast.Sub, ast.Sub: ast.Add,
-    ast.Mult: ast.FloorDiv, ast.FloorDiv: ast.Mult,
+    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
+    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.FloorDiv, ast.FloorDiv: ast.Mult, ast.Div: ast.Mult,
+    ast.Mod: ast.FloorDiv, ast.And: ast.Or, ast.Or: ast.And,
 }  # fmt: skip
 
 
-def places(tree: ast.AST) -> list[tuple[ast.AST, str]]:
-    """Operators and calls of `min` and `max` that can be changed."""
-    found: list[tuple[ast.AST, str]] = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Compare) and type(node.ops[0]) in _SWAPS:
-            found.append((node, "compare"))
-        elif isinstance(node, ast.BinOp) and type(node.op) in _SWAPS and not isinstance(node.left, ast.Constant):
-            found.append((node, "operator"))
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"min", "max"}:
-            found.append((node, "call"))
-    return found
+@dataclass(frozen=True)
+class Mutant:
+    """One change: where, and the text of the module with it."""
+
+    module: str
+    line: int
+    change: str
+    text: str
+
+    @property
+    def name(self) -> str:
+        """What a journal and `EQUIVALENT` call it: without the line, which other changes move."""
+        return f"{self.module}: {self.change}"
 
 
-def mutants(text: str, each: int) -> Iterator[tuple[str, str]]:
-    """What was changed, with the module as text."""
-    count = len(places(ast.parse(text)))
-    for number in range(min(each, count)):
-        tree = ast.parse(text)
-        node, kind = places(tree)[number * count // each if count > each else number]
+@dataclass(frozen=True)
+class Fate:
+    """What became of a mutant: `by` is empty where it survives; CPU seconds until then."""
+
+    side: str
+    module: str
+    line: int
+    change: str
+    by: str
+    quick: bool
+    cpu_s: float
+
+
+class _Places(ast.NodeVisitor):
+    """Operators, comparisons and calls of `min` and `max` of a module, each within its function; no messages."""
+
+    def __init__(self) -> None:
+        self.found: list[tuple[ast.expr, str]] = []
+        self._within: list[str] = []
+
+    def visit(self, node: ast.AST) -> None:
+        """Look at a node and at what is in it."""
+        if isinstance(node, ast.Raise | ast.JoinedStr | ast.Assert):
+            return
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            self._within.append(node.name)
+            for inner in node.body:
+                self.visit(inner)
+            self._within.pop()
+            return
+        operator = (
+            node.ops[0] if isinstance(node, ast.Compare) and len(node.ops) == 1
+            else node.op if isinstance(node, ast.BinOp | ast.BoolOp)
+            else None
+        )  # fmt: skip
+        call = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"min", "max"}
+        if isinstance(node, ast.expr) and (call or type(operator) in _SWAPS) and not _of_texts(node):
+            self.found.append((node, ".".join(self._within)))
+        if not isinstance(node, ast.AnnAssign):
+            self.generic_visit(node)
+        elif node.value is not None:
+            self.visit(node.value)
+
+
+def _of_texts(node: ast.AST) -> bool:
+    return any(isinstance(part, ast.Constant) and isinstance(part.value, str) for part in ast.iter_child_nodes(node))
+
+
+def _changed(node: ast.expr) -> ast.expr:
+    if isinstance(node, ast.Compare):
+        node.ops[0] = _SWAPS[type(node.ops[0])]()  # type: ignore[call-overload]
+    elif isinstance(node, ast.BinOp | ast.BoolOp):
+        node.op = _SWAPS[type(node.op)]()  # type: ignore[assignment]
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        node.func.id = "max" if node.func.id == "min" else "min"
+    return node
+
+
+def mutants(module: str, text: str, each: int) -> Iterator[Mutant]:
+    """Some changes of a module, those of the least digests first."""
+    places = _Places()
+    places.visit(ast.parse(text))
+    told: dict[str, Mutant] = {}
+    lines = text.encode().splitlines(keepends=True)
+    starts = [sum(map(len, lines[:number])) for number in range(len(lines))]
+    for node, within in places.found:
         before = ast.unparse(node)
-        if isinstance(node, ast.Compare):
-            node.ops[0] = _SWAPS[type(node.ops[0])]()  # type: ignore[assignment]
-        elif isinstance(node, ast.BinOp):
-            node.op = _SWAPS[type(node.op)]()  # type: ignore[assignment]
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            node.func.id = "max" if node.func.id == "min" else "min"
-        yield f"line {node.lineno} ({kind}): {before} -> {ast.unparse(node)}", ast.unparse(tree)  # type: ignore[attr-defined]
+        begin, end = starts[node.lineno - 1] + node.col_offset, starts[(node.end_lineno or 0) - 1]
+        end += node.end_col_offset or 0
+        after = ast.unparse(_changed(node))
+        written = f"({after})" if isinstance(node, ast.BoolOp) else after
+        whole = text.encode()[:begin] + written.encode() + text.encode()[end:]
+        change = f"{within}: {before} -> {after}"
+        told.setdefault(change, Mutant(module, node.lineno, change, whole.decode()))
+    order = sorted(told, key=lambda change: hashlib.sha256(f"{module}: {change}".encode()).digest())
+    return (told[change] for change in order[:each])
 
 
-def run(home: Path, *arguments: str) -> tuple[int, str]:
-    """Status and output of a Python program in a copy of the repository."""
-    environment = {**os.environ, "PYTHONPATH": str(home), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, *arguments]
-    try:
+def importing(module: str) -> list[str]:
+    """Test files that import a module of the package by its own name, or a name of it from its package."""
+    dotted = "optimizer." + module.replace("/", ".")
+    package, _, name = dotted.rpartition(".")
+    wanted = re.compile(
+        rf"^\s*(from {re.escape(dotted)} import|import {re.escape(dotted)}\b"
+        rf"|from {re.escape(package)} import (.*\W)?{name}\b)", re.MULTILINE,
+    )  # fmt: skip
+    files = sorted((ROOT / "tests").rglob("test_*.py"), key=lambda file: file.stat().st_size)
+    return [str(file.relative_to(ROOT)) for file in files if wanted.search(file.read_text(encoding="utf-8"))]
+
+
+class Copy:
+    """A copy of the project, in which one file at a time is changed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.home, self._scratch = folder / "copy", folder / "results"
+        for part in ("optimizer", "tests", "problems", "benchmarks", "docs"):
+            shutil.copytree(ROOT / part, self.home / part, ignore=shutil.ignore_patterns("__pycache__"))
+        for file in (*ROOT.glob("*.toml"), *ROOT.glob("*.md"), ROOT / "justfile"):
+            shutil.copy(file, self.home)
+        self._passed: dict[str, bool] = {}
+        self.solved = folder / "solved"
+        self.solved.mkdir()
+        self.run(ROOT, "-c", SOLVE, str(self.solved))
+
+    def run(self, home: Path, *arguments: str) -> tuple[int, str]:
+        """Status and output of a Python program in the copy, or in the project itself."""
+        environment = {**os.environ, "PYTHONPATH": str(home), "PYTHONDONTWRITEBYTECODE": "1"}
         done = subprocess.run(
-            command, cwd=home, env=environment, capture_output=True, text=True, check=False, timeout=LONGEST_S
+            [sys.executable, *arguments], cwd=home, env=environment, capture_output=True, text=True, check=False
         )
-    except subprocess.TimeoutExpired:
-        return 1, "no end"
-    return done.returncode, done.stdout + done.stderr
+        return done.returncode, done.stdout + done.stderr
+
+    def failing(self, which: str, files: list[str]) -> str | None:
+        """The first test that fails of those that a mark selects; None: none does."""
+        own = ["-q", "-x", "-n0", "-rfE", "-p", "no:cacheprovider", "-m", which, *dict.fromkeys(files)]
+        status, said = self.run(self.home, "-c", PYTEST, *own)
+        if status in (0, NO_TESTS):
+            return None
+        named = re.search(r"^(?:FAILED|ERROR) (tests/.+?)(?: - |$)", said, re.MULTILINE)
+        return named[1] if named else "no end" if status < 0 else said.strip().rpartition("\n")[2][:80]
+
+    def passes(self, test: str) -> bool:
+        """Whether a test that noticed a mutant passes without it: one that always fails notices nothing."""
+        if test.startswith("tests/") and test not in self._passed:
+            status, said = self.run(self.home, "-c", PYTEST, "-q", "-n0", "-p", "no:cacheprovider", "-m", "", test)
+            self._passed[test] = status == 0
+            if status:
+                print(said[-2000:], file=sys.stderr)
+        return self._passed.get(test, True)
+
+    def crossed(self, side: str) -> str | None:
+        """What the other side says of a mutant of search or checker."""
+        if side == "search":
+            shutil.rmtree(self._scratch, ignore_errors=True)
+            self._scratch.mkdir()
+            if self.run(self.home, "-c", SOLVE, str(self._scratch))[0]:
+                return "the search fails"
+            if self.run(ROOT, "-c", CERTIFY, str(self._scratch))[0]:
+                return "the checker rejects"
+        if side == "checker":
+            folders = (ROOT / "tests/corpora/accepted", ROOT / "tests/corpora/rejected", self.solved)
+            status, said = self.run(self.home, "-c", CERTIFY, *map(str, folders))
+            return said.strip().rpartition("\n")[2][:60] if status else None
+        return None
+
+    def fate(self, name: str, mutant: Mutant) -> Fate:
+        """What notices a mutant."""
+        side, file = SIDES[name], self.home / "optimizer" / f"{mutant.module}.py"
+        kept, begun = file.read_text(encoding="utf-8"), os.times()
+        own = importing(mutant.module)
+        try:
+            file.write_text(mutant.text, encoding="utf-8")
+            quick = self.failing(QUICK, [*own, *side.quick])
+            by = quick or self.crossed(name) or self.failing(LONG, [*own, *side.long])
+        finally:
+            file.write_text(kept, encoding="utf-8")
+        if by and not self.passes(by):
+            sys.exit(f"{by} fails without a change too")
+        ended = os.times()
+        cpu_s = ended.children_user + ended.children_system - begun.children_user - begun.children_system
+        return Fate(name, mutant.module, mutant.line, mutant.change, by or "", quick is not None, round(cpu_s, 1))
 
 
-def caught(side: str, home: Path, scratch: Path, solved: Path) -> str | None:
-    """What notices a mutant; None: nothing."""
-    if side == "search":
-        if run(home, "-c", SOLVE, str(scratch))[0]:
-            return "the search fails"
-        if run(ROOT, "-c", CERTIFY, str(scratch))[0]:
-            return "the checker"
-    if side == "checker":
-        folders = (ROOT / "tests/corpora/accepted", ROOT / "tests/corpora/rejected", solved)
-        status, said = run(home, "-c", CERTIFY, *map(str, folders))
-        if status:
-            return said.strip().rpartition("\n")[2][:60]
-    for tests in OWN_TESTS[side]:
-        if run(home, "-m", "pytest", "-q", "-x", "-n0", "-p", "no:cacheprovider", tests)[0]:
-            return tests
-    return None
+def told(fates: list[Fate]) -> int:
+    """Print what became of them; how many survive that nothing explains."""
+    print("\n| side | module | line | change | noticed by | quick | CPU |\n| --- | --- | --: | --- | --- | --- | --: |")
+    for fate in fates:
+        reason = EQUIVALENT.get(f"{fate.module}: {fate.change}", "")
+        by = fate.by or (f"equivalent: {reason}" if reason else "**survives**")
+        change = fate.change.replace("|", "\\|")
+        cells = (fate.side, fate.module, fate.line, f"`{change}`", by, "yes" if fate.quick else "no", f"{fate.cpu_s} s")
+        print("| " + " | ".join(map(str, cells)) + " |")
+    same = sum(not fate.by and f"{fate.module}: {fate.change}" in EQUIVALENT for fate in fates)
+    left = [fate for fate in fates if not fate.by and f"{fate.module}: {fate.change}" not in EQUIVALENT]
+    quick, real = sum(fate.quick for fate in fates), len(fates) - same
+    print(f"\n{len(fates)} mutants, {same} of them equivalent, {len(left)} survive; ", end="")
+    print(f"the quick tests notice {quick} of {real} ({100 * quick / max(real, 1):.0f}%)")
+    for fate in left:
+        print(f"survives: {fate.module}:{fate.line}: {fate.change}")
+    return len(left)
 
 
 def main() -> int:
-    """Try every mutant."""
-    each, words = int(sys.argv[1]) if len(sys.argv) > 1 else 4, sys.argv[2:]
-    tried = survived = 0
+    """Try every mutant that the journal does not know."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("words", nargs="*", help="parts of the paths of modules")
+    parser.add_argument("--each", type=int, default=2, help="changes of each module")
+    parser.add_argument(
+        "--journal", type=Path, help="file to which fates are added, and of which those known are taken"
+    )
+    parser.add_argument("--stop-after", type=float, default=float("inf"), metavar="S", help="seconds of the clock")
+    given = parser.parse_args()
+    known: dict[str, Fate] = {}
+    if given.journal is not None and given.journal.exists():
+        for line in given.journal.read_text(encoding="utf-8").splitlines():
+            fate = Fate(**json.loads(line))
+            known[f"{fate.module}: {fate.change}"] = fate
+    fates, begun, late = [], time.monotonic(), 0
     with tempfile.TemporaryDirectory() as folder:
-        home = Path(folder) / "copy"
-        for part in ("optimizer", "tests", "problems", "benchmarks"):
-            shutil.copytree(ROOT / part, home / part, ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copy(ROOT / "pyproject.toml", home)
-        solved = Path(folder) / "solved"
-        solved.mkdir()
-        run(ROOT, "-c", SOLVE, str(solved))
-        for side, modules in SIDES.items():
-            for module in (own for own in modules if not words or any(word in own for word in words)):
-                file = home / "optimizer" / module
-                text = file.read_text(encoding="utf-8")
-                for told, changed in mutants(text, each):
-                    file.write_text(changed, encoding="utf-8")
-                    scratch = Path(folder) / f"results-{tried}"
-                    scratch.mkdir()
-                    by = caught(side, home, scratch, solved)
-                    tried, survived = tried + 1, survived + (by is None)
-                    print(f"{side:8} {module:28} {told[:90]:90} {by or 'SURVIVES'}", flush=True)
-                file.write_text(text, encoding="utf-8")
-    print(f"{tried} mutants, {survived} survive")
-    return int(survived > 0)
+        copy = Copy(Path(folder))
+        for name, side in SIDES.items():
+            for module in (own for own in side.modules if not given.words or any(word in own for word in given.words)):
+                text = (ROOT / "optimizer" / f"{module}.py").read_text(encoding="utf-8")
+                for mutant in mutants(module, text, given.each):
+                    if mutant.name in known:
+                        fates.append(known[mutant.name])
+                        continue
+                    if time.monotonic() - begun > given.stop_after:
+                        late += 1
+                        continue
+                    fate = copy.fate(name, mutant)
+                    print(f"{mutant.name} {fate.by or 'SURVIVES'} {fate.cpu_s} s", file=sys.stderr)
+                    if given.journal is not None:
+                        with given.journal.open("a", encoding="utf-8") as out:
+                            out.write(json.dumps(asdict(fate)) + "\n")
+                    fates.append(fate)
+    left = told(fates)
+    if late:
+        print(f"{late} were not tried: the time was over")
+    return int(left > 0 or late > 0)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,10 @@
 
 ``python -m benchmarks.speed [SCENARIO ...]`` runs the command line as a user would, a process for each measurement, and
 prints a Markdown table for each budget; exit status 1 where one is missed. Without scenarios: the whole catalog.
+
+``--beside FOLDER`` times `solve` beside a checkout of another version instead, run by run in turn, by seconds of the
+processor, and says how much the lattice grew; exit status 1 where a scenario takes more than `SLOWER` times as long
+over a lattice that is not larger.
 """
 
 from __future__ import annotations
@@ -29,6 +33,9 @@ LIGHT_S = 0.4
 MEMORY_BYTES = 2**30
 ROWS_PER_S = 2_000_000
 """Candidates bounded a second on one core."""
+ROOT = Path(__file__).resolve().parents[1]
+SLOWER = 1.5
+"""Times as long as another version, beyond which a scenario is slower."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +48,14 @@ class Ran:
     output: str
 
 
-def ran(*arguments: str) -> Ran:
-    """Run `shardproof` in a process of its own."""
+def ran(*arguments: str, home: Path = ROOT) -> Ran:
+    """Run `shardproof` of a checkout in a process of its own."""
     with tempfile.TemporaryFile() as out:
         begun = time.perf_counter()
         process = subprocess.Popen(
-            [sys.executable, "-m", "optimizer", *arguments], stdout=out, stderr=subprocess.DEVNULL
-        )
+            [sys.executable, "-m", "optimizer", *arguments], stdout=out, stderr=subprocess.DEVNULL, cwd=home,
+            env={**os.environ, "PYTHONPATH": str(home)},
+        )  # fmt: skip
         _, status, used = os.wait4(process.pid, 0)
         wall_s = time.perf_counter() - begun
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -156,14 +164,54 @@ def pricing(name: str, times: int) -> bool:
     return held
 
 
+def scenario_file(home: Path, name: str) -> Path:
+    """The file of a scenario in a checkout, feasible or not."""
+    files = (home / "problems/scenarios" / folder / f"{name}.yaml" for folder in ("", "infeasible"))
+    return next((file for file in files if file.is_file()), home / f"{name}.yaml")
+
+
+def compared(names: list[str], times: int, old: Path) -> bool:
+    """Every scenario beside another version, whose file of it is asked: least CPU seconds of runs in turn."""
+    row("scenario", "candidates before", "now", "grown", "CPU before", "now", "slower", "search before", "now")
+    row("---", *["--:"] * 8)
+    kept = True
+    with tempfile.TemporaryDirectory() as folder:
+        result = Path(folder) / "result.json"
+        for name in names:
+            least, counts, searched = [float("inf")] * 2, ["", ""], [float("inf")] * 2
+            for _ in range(times):
+                for which, home in enumerate((old, ROOT)):
+                    result.unlink(missing_ok=True)
+                    run = ran("solve", str(scenario_file(home, name)), "--out", str(result), "--json", home=home)
+                    if result.exists():
+                        search = json.loads(result.read_text())["search"]
+                        least[which], counts[which] = min(least[which], run.cpu_s), search["candidates"]
+                        searched[which] = min(searched[which], search["wall_s"])
+            if "" in counts:
+                row(name, *(count or "not solved" for count in counts))
+                continue
+            before, now = map(int, counts)
+            slower = least[1] / least[0]
+            kept &= slower <= SLOWER or now > before
+            row(
+                name, f"{before:,}", f"{now:,}", f"{now / max(before, 1):,.1f}×", f"{least[0]:.2f} s",
+                f"{least[1]:.2f} s", f"{slower:.2f}×", f"{searched[0]:.3f} s", f"{searched[1]:.3f} s",
+            )  # fmt: skip
+    return kept
+
+
 def main() -> int:
     """Run what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("scenarios", nargs="*")
     parser.add_argument("--times", type=int, default=2, help="runs of each, of which the fastest counts")
+    parser.add_argument("--beside", type=Path, metavar="FOLDER", help="a checkout of another version")
     given = parser.parse_args()
     names = given.scenarios or list(catalog.names("scenarios"))
     print(f"{os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}; the fastest of {given.times} runs\n")
+    if given.beside is not None:
+        infeasible = sorted(file.stem for file in (ROOT / "problems/scenarios/infeasible").glob("*.yaml"))
+        return 0 if compared(given.scenarios or [*names, *infeasible], given.times, given.beside.resolve()) else 1
     held = [
         solves(names, given.times),
         lights(given.times + 1),

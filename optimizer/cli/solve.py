@@ -147,9 +147,11 @@ def _mixed(
     problem: Problem, result: Result, limit: TimeLimit, out: str | None, vipr: str | None, *, as_json: bool
 ) -> int | None:
     """Several kinds of layout side by side, given where they serve more; None where one kind is best."""
-    if result.status != "optimal" or result.best is None:
+    from optimizer.domain.mixture import as_cluster  # noqa: PLC0415 - after the search
+
+    if result.status != "optimal" or result.best is None or as_cluster(problem) is None:
         return None
-    from optimizer.cluster.mix import mix  # noqa: PLC0415 - beside the solver
+    from optimizer.cluster.mix import mix  # noqa: PLC0415 - loads the solver
 
     mixed = None
     with _left_out_late(limit, "the answer with one kind of layout stands; whether several serve more is left out"):

@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 from optimizer.certificate.statement import allowance_of
 from optimizer.domain.problem import Problem
@@ -19,9 +20,12 @@ from optimizer.domain.shape import Shape
 from optimizer.figures.objective import Scored, best_layout, key
 from optimizer.figures.placement import Devices
 from optimizer.figures.skew import Mesh, Skews, load_weights
-from optimizer.placement import Nearness, PlacementResult, Question, place
 from optimizer.search.proved_bound import proved_bound
 from optimizer.search.search import Found, Progress, Search
+
+if TYPE_CHECKING:
+    # its solver takes longer to load than most searches: what places loads it
+    from optimizer.placement import Nearness, PlacementResult, Question
 
 _LEAST_S = 0.1
 """Seconds that a placement is given where none are left."""
@@ -133,6 +137,8 @@ def place_on(
 
     ``solver_bounds`` takes CP-SAT's word for bounds that nothing else proves; a layout's certificate does without.
     """
+    from optimizer.placement import place  # noqa: PLC0415 - see above
+
     current = problem.current_placement if problem.current_mesh == mesh else None
     return place(question_on(problem, mesh, current, solver_bounds=solver_bounds), time_limit_s=time_limit_s)
 
@@ -141,6 +147,8 @@ def question_on(
     problem: Problem, mesh: Mesh, current: Sequence[Devices] | None = None, *, solver_bounds: bool = False
 ) -> Question:
     """What `place_on` asks of an expert mesh, from a placement in service."""
+    from optimizer.placement import Question  # noqa: PLC0415 - see above
+
     ep, redundant = mesh
     moe, experts = problem.model.moe, problem.experts
     assert moe is not None  # noqa: S101 - loads belong to a model with experts
@@ -174,6 +182,8 @@ def question_on(
 
 def nearness_on(problem: Problem, ep: int) -> Nearness | None:
     """Co-activated experts and the nodes of an expert mesh, where the problem has them."""
+    from optimizer.placement import Nearness  # noqa: PLC0415 - see above
+
     given, moe = problem.coactivation, problem.model.moe
     if given is None or moe is None:
         return None
