@@ -19,6 +19,10 @@ fast:
 slow:
     pytest -n auto -m slow
 
+# change one operator at a time, and see whether a test notices
+mutants *words:
+    python -m benchmarks.mutants {{words}}
+
 lint:
     ruff check
     ruff format --check

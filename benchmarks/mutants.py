@@ -24,6 +24,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from importlib.util import cache_from_source
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -241,7 +242,7 @@ class Copy:
 
     def run(self, home: Path, *arguments: str) -> tuple[int, str]:
         """Status and output of a Python program in the copy, or in the project itself."""
-        environment = {**os.environ, "PYTHONPATH": str(home), "PYTHONDONTWRITEBYTECODE": "1"}
+        environment = {**os.environ, "PYTHONPATH": str(home)}
         done = subprocess.run(
             [sys.executable, *arguments], cwd=home, env=environment, capture_output=True, text=True, check=False
         )
@@ -286,16 +287,22 @@ class Copy:
         kept, begun = file.read_text(encoding="utf-8"), os.times()
         own = importing(mutant.module)
         try:
-            file.write_text(mutant.text, encoding="utf-8")
+            _write(file, mutant.text)
             quick = self.failing(QUICK, [*own, *side.quick])
             by = quick or self.crossed(name) or self.failing(LONG, [*own, *side.long])
         finally:
-            file.write_text(kept, encoding="utf-8")
+            _write(file, kept)
         if by and not self.passes(by):
             sys.exit(f"{by} fails without a change too")
         ended = os.times()
         cpu_s = ended.children_user + ended.children_system - begun.children_user - begun.children_system
         return Fate(name, mutant.module, mutant.line, mutant.change, by or "", quick is not None, round(cpu_s, 1))
+
+
+def _write(file: Path, text: str) -> None:
+    """Write a module, and forget its bytecode: one of the same second and size would be taken for current."""
+    file.write_text(text, encoding="utf-8")
+    Path(cache_from_source(str(file))).unlink(missing_ok=True)
 
 
 def told(fates: list[Fate]) -> int:

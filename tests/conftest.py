@@ -1,6 +1,7 @@
 """Settings of every test."""
 
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -11,15 +12,34 @@ settings.register_profile("thorough", parent=settings.get_profile("default"), ma
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 LONG = (
-    "audit/test_documents.py", "audit/test_robustness.py", "bench/test_run.py", "benchmarks/",
-    "certificate/test_check.py", "certificate/test_front.py", "certificate/test_tampering.py", "cli/test_commands.py",
-    "cli/test_frontier_and_uncertainty.py", "cluster/", "declarative/", "domain/test_margins.py",
-    "explain/test_explain.py", "placement/test_place.py", "placement/test_uneven.py", "placement_end_to_end/",
-    "report/test_html.py", "search/test_frontier.py", "solve/", "sweep/", "test_brute_force.py",
+    "audit/test_deployments.py::test_errors", "audit/test_deployments.py::test_nobody", "audit/test_documents.py",
+    "audit/test_named.py", "audit/test_robustness.py", "bench/test_baselines.py", "bench/test_run.py", "benchmarks/",
+    "calibrate/test_calibrate.py", "certificate/test_check.py", "certificate/test_corpora.py::test_every_file",
+    "certificate/test_corpora.py::test_the_form", "certificate/test_front.py",
+    "certificate/test_meshes.py::test_as_many_as_there_are_of_models", "certificate/test_tampering.py",
+    "cli/test_commands.py", "cli/test_frontier_and_uncertainty.py",
+    "cli/test_launch.py::test_a_flag_that_is_not_given", "cli/test_launch.py::test_explain", "cluster/",
+    "corpora/test_malformed.py::test_the_command", "declarative/", "domain/test_engines.py::test_a_rule_depends",
+    "domain/test_margins.py", "explain/test_explain.py", "export/test_launch.py::test_round",
+    "figures/test_overlap.py::test_no_layer", "figures/test_pairings.py::test_a_leaf",
+    "figures/test_room.py::test_explain", "figures/test_room.py::test_the_longest",
+    "figures/test_room.py::test_the_program", "placement/test_free_split.py", "placement/test_locality.py",
+    "placement/test_moves.py", "placement/test_place.py", "placement/test_place_small.py", "placement/test_priced.py",
+    "placement/test_time_limit.py", "placement/test_uneven.py", "placement_end_to_end/",
+    "readers/huggingface/test_refusals.py::test_no_configuration", "readers/test_fuzz.py",
+    "readers/test_lengths.py::test_memory", "readers/test_loads.py::test_sizes", "readers/test_read.py::test_nothing",
+    "report/test_html.py", "search/test_attention.py::test_sieved", "search/test_attention.py::test_without_time",
+    "search/test_frontier.py", "search/test_regret.py", "solve/", "sweep/", "test_brute_force.py",
+    "test_concurrency.py::test_more", "test_concurrency.py::test_solve", "test_docs.py::test_the_jobs",
     "test_engine_rule_change.py", "test_limit_change.py", "test_never_beaten.py", "test_objective_change.py",
-    "test_soak.py", "test_workload_change.py", "test_workload_kind.py", "verify/test_every_figure.py",
+    "test_percentile_limits.py", "test_readme.py::test_the_other", "test_readme.py::test_the_tour",
+    "test_reference_equals_vectorised.py::test_extreme",
+    "test_reference_equals_vectorised.py::test_feasible_layouts_are_never_dismissed[50]", "test_soak.py",
+    "test_units.py::test_every_unit", "test_units.py::test_what_is_printed", "test_workload_change.py",
+    "test_workload_kind.py", "verify/test_claims.py::test_every_figure", "verify/test_claims.py::test_times",
+    "verify/test_every_figure.py", "verify/test_verdict.py::test_redundant",
 )  # fmt: skip
-"""Tests that search, place, fork or read large tables for seconds: what ``-m "not slow and not long"`` leaves out."""
+"""Files, or single tests, that take seconds: what ``-m "not slow and not long"`` leaves out."""
 
 
 SLOW = (
@@ -29,12 +49,23 @@ SLOW = (
 """Tests that search or check many large lattices: minutes each since every chunk and cp is in them."""
 
 
+_ROOT = os.path.dirname(__file__)  # noqa: PTH120 - once for thousands of items
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out whole files that the marks asked for leave out: drawing their problems takes seconds."""
+    left_out = {"not slow": SLOW, "not slow and not long": SLOW + LONG}.get(config.option.markexpr, ())
+    place = os.path.relpath(collection_path, _ROOT)
+    # what is named is collected
+    named = any(place in argument.partition("::")[0] for argument in config.args)
+    return True if left_out and place.startswith(left_out) and place.endswith(".py") and not named else None
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what takes long by where it stands."""
-    root = os.path.dirname(__file__)  # noqa: PTH120 - once for thousands of items
     for item in items:
-        place = os.path.relpath(item.path, root)
+        place = f"{os.path.relpath(item.path, _ROOT)}::{item.name}"
         if place.startswith(LONG):
             item.add_marker(pytest.mark.long)
         if place.startswith(SLOW):
