@@ -45,6 +45,9 @@ KINDS = (
 )
 """Kinds of document; the first that a document is of checks it."""
 
+_MOST_BITS = 14_000
+"""Of an integer: Python prints 4,300 digits, each of log2(10) = 3.32 bits."""
+
 
 def certify(document: object, asked: Problem | Cluster | None = None) -> Check:
     """Check what `solve` or `place` wrote, without the solver; whatever it holds, never raises.
@@ -60,6 +63,7 @@ def certify(document: object, asked: Problem | Cluster | None = None) -> Check:
     check = Check()
     try:
         kind = next((k for k in KINDS if k.is_of(document)), None) if isinstance(document, dict) else None
+        _printable(document)
         if kind is None or not isinstance(document, dict):
             raise Rejected("schema", f"not a {RESULT_SCHEMA} or {PLACEMENT_SCHEMA} document")  # noqa: TRY301
         if isinstance(asked, Problem) and kind.asks is Cluster:
@@ -74,3 +78,16 @@ def certify(document: object, asked: Problem | Cluster | None = None) -> Check:
         check.reason, check.item = "nested deeper than anything it claims", "document"
     check.wall_s = time.monotonic() - started
     return check
+
+
+def _printable(document: object) -> None:
+    """Reject integers that are longer than any reason could print."""
+    todo = [document]
+    while todo:
+        part = todo.pop()
+        if isinstance(part, dict):
+            todo += part.values()
+        elif isinstance(part, list):
+            todo += part
+        elif isinstance(part, int) and part.bit_length() > _MOST_BITS:
+            raise Rejected("document", f"an integer of more than {_MOST_BITS:,} bits")

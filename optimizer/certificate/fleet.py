@@ -30,8 +30,9 @@ from pydantic import ValidationError
 
 from optimizer.certificate.meshes import lattice
 from optimizer.certificate.optimality import prove
+from optimizer.certificate.priced import check_stages
 from optimizer.certificate.question import bind_cluster
-from optimizer.certificate.reading import RESULT_SCHEMA, keys, layout_of, rational
+from optimizer.certificate.reading import KINDS, RESULT_SCHEMA, keys, layout_of, rational
 from optimizer.certificate.statement import exact, relative_gap, sealed
 from optimizer.certificate.verdict import Check, Rejected, brief, equal
 from optimizer.domain.cluster import FLEET_MAXIMISED, FLEET_UNITS, ROLES, Cluster, Demand, Pool
@@ -156,7 +157,7 @@ def check_fleet(result: dict[str, Any], check: Check, asked: Cluster | None) -> 
     ):  # fmt: skip
         equal(item, stated, own)
     kind = claim["kind"]
-    if kind not in {"optimal", "feasible", "infeasible"} or result["status"] != kind:
+    if kind not in KINDS or result["status"] != kind:
         raise Rejected("status", f"{brief(result['status'])} with a certificate of kind {brief(kind)}")
     cluster = cluster_of(result, claim)
     bind_cluster(cluster, asked, check)
@@ -176,7 +177,6 @@ def check_fleet(result: dict[str, Any], check: Check, asked: Cluster | None) -> 
     value = None
     if kind == "infeasible":
         equal("fleet", result["fleet"], None)
-        equal("certificate.objective.value", claim["objective"]["value"], None)
         _conflict(cluster, columns, result, check)
     else:
         fleet = fleet_of(cluster, result["fleet"])
@@ -211,10 +211,11 @@ def _columns(cluster: Cluster, stated: object) -> Sequence[Column]:
         layout = layout_of(f"{item}.priced", entry, "priced")
         role = ROLES[entry["role"]]
         sent = slowest_transfer(cluster, found, demand, bucket) if role == "prefill" else Fraction(0)
+        check_stages(layout, 0 if demand.model is None else demand.model.layer_count, f"{item}.priced.stages")
         try:
             own = (cluster, demand, role, pool, layout, rate, sent)
             found.append(priced_column(*own, bucket=bucket))
-        except (ValueError, AssertionError) as error:
+        except (ValueError, OverflowError) as error:
             raise Rejected(item, brief(str(error))) from None
     if [c.role for c in found] != [c.role for c in sorted(found, key=_order(cluster))]:
         raise Rejected("certificate.columns", "a prefill replica before the decode replicas that it sends to")
@@ -332,17 +333,21 @@ def _conflict(cluster: Cluster, columns: Sequence[Column], result: dict[str, Any
 
     Both are over fleets of the columns.
     """
-    stated, proof = result.get("conflict"), result.get("conflict_proof")
-    if not stated or proof is None:
-        check.not_checked.append("conflict" if stated else "conflict: none is stated")
-        return
+    stated, proof = result.get("conflict", []), result.get("conflict_proof")
     if not isinstance(stated, list) or not all(isinstance(entry, dict) for entry in stated):
         raise Rejected("conflict", "not a list of limits")
-    keys("conflict_proof", proof, frozenset({"steps", "without"}))
+    if not stated:
+        equal("conflict_proof", proof, None)
+        check.not_checked.append("conflict: none is stated")
+        return
     limits = limits_of(cluster)
     names = [entry.get("limit") for entry in stated]
     own = [{"limit": x.name, "value": x.value, "unit": x.unit} for x in limits if x.name in names]
     equal("conflict", stated, own)
+    if proof is None:
+        check.not_checked += ["conflict: that these limits conflict, and that each is needed", "conflict_proof"]
+        return
+    keys("conflict_proof", proof, frozenset({"steps", "without"}))
     alone = without_others(cluster, [str(name) for name in names])
     try:
         if (
@@ -364,6 +369,7 @@ def _conflict(cluster: Cluster, columns: Sequence[Column], result: dict[str, Any
         found = {
             name: _replicas(p.get("replicas") if isinstance(p, dict) else None, item) for name, p in periods.items()
         }
+        equal(item, fleet, bare_fleet_json(found))
         broken = judge_fleet(limit.without, columns, found).broken
         if broken:
             raise Rejected(item, f"without {limit.name}: {broken[0].message}")
@@ -382,6 +388,11 @@ def cluster_of(result: dict[str, Any], claim: dict[str, Any]) -> Cluster:
         raise Rejected("problem", brief(str(error).splitlines()[0])) from None
     equal("problem", own, cluster.model_dump(mode="json"))
     equal("problem.digest", stated.get("digest"), cluster.digest)
+    unpriced = any(d.model is None or not d.buckets for d in cluster.demands) or any(
+        p.hardware is None for p in cluster.pools
+    )
+    if unpriced and not cluster.rates:
+        raise Rejected("problem", "replicas are priced of a model, its lengths and hardware, and some are not stated")
     equal("certificate.problem_digest", claim["problem_digest"], cluster.digest)
     return cluster
 

@@ -27,6 +27,8 @@ _KEYS = frozenset(
 )  # fmt: skip
 _HELD_OUT = frozenset({"name", "load", "before", "after", "bound", "witnesses"})
 _MOVED = frozenset({"budget", "moves", "mean", "worst"})
+_MOST_TOKENS = 10**15
+"""Of a step, as of a measured load."""
 _PRICE = frozenset({"varied", "choice", "mean", "worst", "mean_bound", "worst_bound"})
 
 
@@ -121,6 +123,8 @@ def _noise(problem: Problem, mesh: Mesh, document: dict[str, Any]) -> None:
     tokens, moe = document["step_tokens"], problem.model.moe
     if tokens is not None:
         count("step_tokens", tokens)
+        if tokens > _MOST_TOKENS:
+            raise Rejected("step_tokens", f"more than {_MOST_TOKENS}")
     table = noise_table(mesh[0], 0 if moe is None else moe.top_k, tokens)
     equal("noise", document["noise"], [{"activations": n, "max_over_mean": floor} for n, floor in table])
 

@@ -33,6 +33,13 @@ class Books:
         return self._known[shape]
 
 
+def check_stages(layout: Layout, layers: int, item: str) -> None:
+    """Reject a layout that does not say which layers each of its stages holds, however evident that is."""
+    edges = list(accumulate((stage.layers for stage in layout.stages or ()), initial=0))
+    if [stage.first_layer for stage in layout.stages or ()] != edges[:-1] or edges[-1] != layers:
+        raise Rejected(item, "stages do not cover the layers one after the other")
+
+
 def evaluated(
     problem: Problem,
     lattice: Lattice,
@@ -75,9 +82,7 @@ def evaluated(
         )
     if not replicas_allowed(problem, shape, layout.replicas):
         raise Rejected(item, f"{layout.replicas} replicas of {shape.devices} devices on {problem.devices}")
-    edges = list(accumulate((stage.layers for stage in layout.stages or ()), initial=0))
-    if [stage.first_layer for stage in layout.stages or ()] != edges[:-1] or edges[-1] != problem.model.layer_count:
-        raise Rejected(item, "stages do not cover the layers one after the other")
+    check_stages(layout, problem.model.layer_count, item)
     if problem.expert_loads and (reached is None or (shape.ep, shape.redundant) not in reached.placed):
         raise Rejected(item, f"no placement of {shape.redundant} redundant slots on ep={shape.ep}")
     skew = None if reached is None else reached.of(shape)

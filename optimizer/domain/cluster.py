@@ -388,10 +388,10 @@ class Cluster(Spec):
     """
 
     name: str
-    pools: Annotated[tuple[Pool, ...], AsTuple]
-    demands: Annotated[tuple[Demand, ...], AsTuple]
+    pools: Annotated[tuple[Pool, ...], AsTuple, Field(min_length=1)]
+    demands: Annotated[tuple[Demand, ...], AsTuple, Field(min_length=1)]
     links: dict[str, BytesPerSecond] = Field(default_factory=dict)
-    periods: Annotated[tuple[Period, ...], AsTuple]
+    periods: Annotated[tuple[Period, ...], AsTuple, Field(min_length=1)]
     survive: Survive | None = None
     limits: ClusterLimits = ClusterLimits()
     max_kinds: int | None = Field(default=None, ge=1)

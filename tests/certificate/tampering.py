@@ -15,8 +15,9 @@ from typing import Any
 
 from optimizer.certificate import certify
 from optimizer.cli.solve import frontier_json
+from optimizer.domain.coactivation import Coactivation
 from optimizer.domain.limits import Search as Restrictions
-from optimizer.domain.problem import Problem
+from optimizer.domain.problem import ExpertsSpec, Problem
 from optimizer.explain import brief
 from optimizer.figures.objective import Scored
 from optimizer.readers.loads import ExpertLoad
@@ -26,6 +27,7 @@ from optimizer.solve import solve
 from optimizer.solve.decided import moves_frontier, place_decided
 from optimizer.solve.decided import prices as prices_of
 from tests.certificate.documents import Json, claimed, written
+from tests.certificate.fleet_documents import FLEETS
 from tests.small_problems import small_problem
 from tests.solve.joint_problems import joint_problem
 
@@ -137,10 +139,16 @@ def others(value: object) -> Iterator[object]:
         yield from (0, "", False, [], {}, 1.0)
 
 
+def key_of(at: Path) -> Path:
+    """A place whatever its numbers in lists: what documents of a kind call it."""
+    return tuple("" if isinstance(step, int) else step.partition("[")[0] for step in at)
+
+
 def mutations(document: Json, share: int = 1) -> Iterator[tuple[str, Json]]:
-    """Documents that differ from this one in one part, one of so many; names tell where and how."""
+    """Documents that differ from this one in one part, one of so many and one of each key; names tell where and how."""
     named = uncovered(document)
     original = covered(document, named)
+    reached: set[Path] = set()
     for at, value in paths(document):
         for number, other in enumerate(others(value)):
             if not at and not isinstance(other, dict):
@@ -148,7 +156,9 @@ def mutations(document: Json, share: int = 1) -> Iterator[tuple[str, Json]]:
             changed: Json = put(document, at, other)
             name = f"{'.'.join(map(str, at))} #{number}"
             kept = share * (4 if at[:1] == ("problem",) else 1)
-            if zlib.crc32(name.encode()) % kept == 0 and covered(changed, named) != original:
+            chosen = key_of(at) not in reached or zlib.crc32(name.encode()) % kept == 0
+            if chosen and covered(changed, named) != original:
+                reached.add(key_of(at))
                 yield name, changed
 
 
@@ -215,6 +225,27 @@ def _placed() -> Json:
         moved, prices = moves_frontier(placed), list(prices_of(placed))
         found: Json = json.loads(json.dumps(placed.to_json(held_out=[held], moved=moved, prices=prices)))
         if not certify(found).solver_trusted and not any(certify(other).accepted for other in _exchanged(found)):
+            return found
+    raise AssertionError
+
+
+def _near() -> Json:
+    """A placement in service that is changed by few moves, for two loads, of experts that are chosen together."""
+    for seed in range(400):
+        problem = joint_problem(seed)
+        if problem is None or len(problem.expert_loads) < 2 or len(problem.expert_loads[0].rows[0]) != 4:
+            continue
+        rows = len(problem.expert_loads[0].rows)
+        together = Coactivation(name="chosen", measure="tokens", layers=(((3, 0, 2), (2, 1, 3)),) * rows)
+        experts = {"robust": "mean", "weights": (2, 1), "max_moves": 2, "balance_allowance": Fraction(1, 4)}
+        asked = problem.changed(
+            engine_name="any", search=Restrictions(ep=(4,)), coactivation=together,
+            experts=ExpertsSpec.model_validate(experts),
+            current_placement=(((0,), (1,), (2,), (3,)),) * rows,
+            hardware=problem.hardware.model_copy(update={"devices_per_node": 2}),
+        )  # fmt: skip
+        found: Json = json.loads(json.dumps(place_decided(asked).to_json(step_tokens=512)))
+        if certify(found).accepted and not certify(found).solver_trusted:
             return found
     raise AssertionError
 
@@ -295,9 +326,10 @@ MAKERS: dict[str, Callable[[], Json]] = {
     "infeasible": _infeasible,
     "joint": _joint,
     "placed": _placed,
+    "near": _near,
     "pareto": partial(_beside, "pareto"),
     "uncertainty": partial(_beside, "uncertainty"),
-}
+} | FLEETS
 
 
 @cache
