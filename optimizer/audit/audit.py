@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
@@ -13,7 +14,8 @@ from optimizer.audit.columns import find_outliers
 from optimizer.audit.contradictions import find_contradictions, find_disputes, find_mismatches
 from optimizer.audit.deployed import judge_deployment
 from optimizer.audit.deployment import sentences
-from optimizer.audit.document import Segment
+from optimizer.audit.document import Place, Segment
+from optimizer.audit.equation import Equation
 from optimizer.audit.equations import find_equations
 from optimizer.audit.extract import REFERENCE_ONLY, extract
 from optimizer.audit.facts import Claims, Facts, JudgedClaim
@@ -22,6 +24,7 @@ from optimizer.audit.judge import Judge
 from optimizer.audit.launched import judge_launches
 from optimizer.audit.markdown import read_document
 from optimizer.audit.named import Names
+from optimizer.audit.quantities import read
 from optimizer.audit.ratios import judge_ratios
 from optimizer.audit.reckoned import find_misreckoned
 from optimizer.audit.restated import find_restated
@@ -30,7 +33,7 @@ from optimizer.audit.settings import find_missettings
 from optimizer.audit.settle import Settled, settle
 from optimizer.audit.spoken import spoken_equations, with_spoken
 from optimizer.audit.statements import AXES, EXPERT_COUNTS, WORDS, Statement
-from optimizer.audit.tokens import Token, decimal_comma, joined_thousands, tokenize
+from optimizer.audit.tokens import Token, decimal_comma, joined_thousands, numbers_of, tokenize
 
 if TYPE_CHECKING:
     from optimizer.domain.problem import Problem
@@ -93,10 +96,11 @@ def _audit(text: str, source: str, problem: Mapping[str, Any] | Problem | None) 
     ratios = judge_ratios(segments, judged)
     deployed, disagreements = judge_deployment(said, judge_launches(document, said))
     judged = _merged(judged, deployed, {item.place.line for item in equations if item.verdict.wrong})
+    reckoned = find_misreckoned(said, read(said, segments), _inside(equations, segments, tokens))
     contradictions = [
-        *find_contradictions(segments, tokens, facts, judged, ratios),
+        *find_contradictions(segments, tokens, facts, judged, ratios, said),
         *find_outliers(segments, tokens),
-        *find_misreckoned(segments, tokens, equations),
+        *reckoned,
         *find_missettings(said),
         *disagreements,
     ]
@@ -113,6 +117,18 @@ def _audit(text: str, source: str, problem: Mapping[str, Any] | Problem | None) 
         tuple(find_disputes(judged)), tuple(dict.fromkeys((*settled.faults, *missing))), tuple(dict.fromkeys(assumed)),
         settled.verified, settled.violations,
     )  # fmt: skip
+
+
+def _inside(
+    equations: Sequence[Equation], segments: Sequence[Segment], tokens: Sequence[Sequence[Token]]
+) -> set[Place]:
+    """Places of the figures that equations have judged."""
+    found: set[Place] = set()
+    for one in equations:
+        own = tokens[one.segment]
+        first, last = (bisect_left(own, at, key=lambda token: token.start) for at in (one.start, one.end))
+        found |= {segments[one.segment].place(number.start) for number in numbers_of(own[first:last])}
+    return found
 
 
 def _merged(counted: list[JudgedClaim], deployed: list[JudgedClaim], told: set[int]) -> list[JudgedClaim]:

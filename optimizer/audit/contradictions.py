@@ -2,17 +2,18 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from fractions import Fraction
 from itertools import pairwise
 from typing import Any, Final
 
 from optimizer.audit import lexicon
 from optimizer.audit.compare import rounding
+from optimizer.audit.deployment import Sentence
 from optimizer.audit.document import Kind, Place, Segment
 from optimizer.audit.facts import Facts, JudgedClaim
 from optimizer.audit.statements import EXPERT_COUNTS, NO_SEGMENT, Role, Statement
-from optimizer.audit.tokens import Number, Token, numbers_of
+from optimizer.audit.tokens import Number, Token, numbers_of, tokenize
 from optimizer.audit.verdict import Verdict, number, plain, shown
 
 _UNIQUE: Final = (
@@ -29,7 +30,7 @@ _ALTERNATIVES: Final = re.compile(
     re.IGNORECASE,
 )
 _ARITHMETIC: Final = re.compile(r"\d\s*[-+/*×÷·]\s*\d")
-_WITHIN: Final = re.compile(r"^\W*[–—└├↳]|\bof which\b|\bthereof\b|\bincl|\bsub-?total\b", re.IGNORECASE)
+_WITHIN: Final = re.compile(r"^\W*(?:[–—└├↳]|incl)|\bof which\b|\bthereof\b|\bsub-?total\b", re.IGNORECASE)
 """Rows that are part of another row."""
 _MINUS: Final = re.compile(r"[-−–(]\s*[$€]?\s*$")
 _MORE_THAN_SUM: Final = re.compile(r"%|\b(?:incl\w*|with|after|net|tax|vat|plus|less)\b", re.IGNORECASE)
@@ -112,10 +113,10 @@ class Contradiction:
 
 def find_contradictions(
     segments: tuple[Segment, ...], tokens: list[list[Token]], facts: list[Statement], judged: list[JudgedClaim],
-    ratios: list[JudgedClaim],
+    ratios: list[JudgedClaim], said: Sequence[Sentence],
 ) -> list[Contradiction]:  # fmt: skip
     """Contradictions in document order."""
-    found = [*_two_values(segments, facts, judged), *_sums(segments, tokens), *_two_ratios(ratios)]
+    found = [*_two_values(segments, facts, judged), *_sums(segments, tokens, said), *_two_ratios(ratios)]
     return sorted(found, key=lambda item: (item.lines, item.name))
 
 
@@ -245,7 +246,9 @@ def _two_ratios(ratios: list[JudgedClaim]) -> Iterator[Contradiction]:
 _Row = tuple[str, Number, Segment]
 
 
-def _sums(segments: tuple[Segment, ...], tokens: list[list[Token]]) -> Iterator[Contradiction]:
+def _sums(
+    segments: tuple[Segment, ...], tokens: list[list[Token]], said: Sequence[Sentence]
+) -> Iterator[Contradiction]:
     """A "total" row that the rows above it do not add up to, although they nearly do or another column does."""
     groups: dict[tuple[int, str], list[_Row]] = {}
     named: dict[int, str] = {}
@@ -266,6 +269,13 @@ def _sums(segments: tuple[Segment, ...], tokens: list[list[Token]]) -> Iterator[
         elif segment.item and ":" in segment.text and numbers[0].unit.dimensions != lexicon.NONE:
             key = (-len(segment.section), "/".join(segment.section))
             groups.setdefault(key, []).append((segment.text.partition(":")[0], numbers[0], segment))
+    for line in said:
+        numbers = numbers_of(tokenize(line.text)) if line.columned else []
+        if numbers:
+            alone = Segment(line.text, tuple((at, *astuple(place)) for at, place in line.pieces), Kind.PROSE, 0)
+            groups.setdefault((-2 - line.segment, "\0line"), []).append(
+                (line.text[: numbers[-1].start], numbers[-1], alone)
+            )
     adding = {block for (block, _), rows in groups.items() if _adds_up(rows)}
     for (block, column), rows in groups.items():
         beside = [other for (at, name), other in groups.items() if at == block and name != column]

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property, lru_cache
+from itertools import pairwise
 from typing import Final, TypeVar
 
 from optimizer.audit.degrees import degrees_in
@@ -30,6 +31,7 @@ COUNT: Final = rf"(?<![\w.,/])(?:\d{{1,5}}(?![.,]?\d)|{'|'.join(sorted(_CARDINAL
 _SENTENCE: Final = re.compile(r"(?<=[.;!?])\s+(?=[A-Z(])")
 _Fact = TypeVar("_Fact")
 _SAYS: Final = re.compile(r"[A-Za-z].*\d|\d.*[A-Za-z]|\b(?:one|two|four|eight|single)\b", re.DOTALL)
+_COLUMNED: Final = re.compile(r"\S {3,}\S")
 _LONGEST: Final = 600
 """Characters of a sentence: longer ones are none."""
 _MOST_CELLS: Final = 24
@@ -270,6 +272,7 @@ class Sentence:
     pieces: tuple[tuple[int, Place], ...] = ()
     whole: Whole = field(default_factory=lambda: Whole(()))
     code: bool = False
+    columned: bool = False
     lead: str = ""
     refuted: bool = False
 
@@ -294,7 +297,8 @@ def sentences(segments: Sequence[Segment]) -> list[Sentence]:
                 seen.add(segment.row)
                 found.append(_row(segments, rows[segment.row]))
             continue
-        starts = [0, *(match.end() for match in _SENTENCE.finditer(segment.text))]
+        aligned = _aligned(segment)
+        starts = sorted({0, *(match.end() for match in _SENTENCE.finditer(segment.text)), *aligned})
         for start, end in zip(starts, [*starts[1:], len(segment.text)], strict=True):
             text = segment.text[start:end]
             if end - start <= _LONGEST and _SAYS.search(text) is not None:
@@ -306,9 +310,18 @@ def sentences(segments: Sequence[Segment]) -> list[Sentence]:
                 lead = len(text) - len(text.lstrip())
                 code = segment.kind is Kind.CODE
                 found.append(Sentence(text, segment.place(start + lead), index, segment.section, {},
-                                      segment.item or code, pieces=cut, code=code))  # fmt: skip
+                                      segment.item or code, pieces=cut, code=code, columned=bool(aligned)))  # fmt: skip
     _known(found)
     return found
+
+
+def _aligned(segment: Segment) -> list[int]:
+    """Where the lines of a stretch begin, if it is set in columns by spaces."""
+    begin = [start for start, *_ in segment.pieces]
+    columned = [
+        start for start, end in pairwise([*begin, len(segment.text)]) if _COLUMNED.search(segment.text, start, end)
+    ]
+    return begin if len(columned) > 1 else []
 
 
 def _row(segments: Sequence[Segment], indices: Sequence[int]) -> Sentence:

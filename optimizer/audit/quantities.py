@@ -1,141 +1,270 @@
-"""Figures with their types: bytes, seconds, dollars, tokens, requests, devices and their quotients."""
+"""Figures with their types: what each counts, over what, of which unit, wherever it stands.
+
+A type has exponents of bytes, seconds, FLOP, dollars and joules and of every noun that is counted: ``36,000 pages a
+day`` is page per second, ``70,272 bytes per token`` byte per token. The cell of a table has its header's unit.
+"""
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import lru_cache
 from typing import Final
 
 from optimizer.audit import lexicon
-from optimizer.audit.deployment import COUNT, count
-from optimizer.audit.document import Segment
-from optimizer.audit.tokens import Number
+from optimizer.audit.deployment import COUNT, Sentence, count
+from optimizer.audit.document import Place, Segment
+from optimizer.audit.tokens import Number, numbers_of, tokenize
 
 Type = tuple[tuple[str, int], ...]
-"""Exponents of byte, second, FLOP, dollar, joule and of what is counted, those of nought left out."""
-_BASE: Final = ("byte", "second", "FLOP", "dollar", "joule")
-_NOUNS: Final = (
-    ("token", re.compile(r"(?:tok|toks|tokens?)")),
-    ("request", re.compile(
-        r"(?:requests?|reqs?|sequences?|seqs?|conversations?|prompts?|users?|sessions?|queries|query|agents?|chats?|calls?"
-        r"|streams?|slots?)"
-    )),
-    ("device", re.compile(r"(?:gpus?|devices?|cards?|accelerators?|chips?|ranks?)")),
-    ("node", re.compile(r"(?:nodes?|servers?|machines?|hosts?|boxes)")),
-    ("replica", re.compile(r"(?:replicas?|instances?|copies)")),
-)  # fmt: skip
-_COUNTS: Final = frozenset(["request", "device", "node", "replica"])
+"""Exponents of base units and of nouns, those of nought left out."""
+BASE: Final = ("byte", "second", "FLOP", "dollar", "joule")
+_SYNONYMS: Final = {
+    "token": "token tok",
+    "request": "request req sequence seq conversation prompt user session query queries agent chat call stream",
+    "device": "gpu device card accelerator chip rank",
+    "node": "node server machine host box boxes tray",
+    "replica": "replica instance copy copies",
+    "layer": "layer",
+    "head": "head",
+    "expert": "expert slot",
+    "step": "step iteration",
+    "stage": "stage",
+    "parameter": "parameter param",
+}
+_NOUNS: Final = {
+    word: kind for kind, words in _SYNONYMS.items() for stem in words.split() for word in (stem, f"{stem}s")
+}
+COUNTED: Final = frozenset(["request", "device", "node", "replica", "layer", "head", "expert", "step", "stage"])
+"""Nouns that are counted in whole numbers, and may stay unsaid."""
 _PERIOD: Final = re.compile(
     r"\s*(?:per|an?|each|every|/)\s*(?:[\w.-]+[ -]){0,2}?(second|minute|hour|day|month|year)\b", re.IGNORECASE
 )
 _MONTH: Final = Fraction(730 * 3600)
 """Seconds of a month as bills count it: a twelfth of 8,760 hours."""
-_PIECES: Final = "prompts?|contexts?|windows?|sequences?|conversations?|requests?"
+_PIECES: Final = "prompts?|contexts?|windows?|sequences?|conversations?|requests?|documents?"
+_WINDOW: Final = re.compile(rf"[- ](?:tokens?\s+)?(?:{_PIECES})\b", re.IGNORECASE)
 _OF_EACH: Final = re.compile(rf"\b(?:{_PIECES})\s+of\s+$", re.IGNORECASE)
-_WINDOW: Final = re.compile(rf"[- ](?:tokens?\s+)?(?:{_PIECES}|documents?)\b", re.IGNORECASE)
 _EACH: Final = re.compile(r"\s*(?:each|apiece)\b", re.IGNORECASE)
-_STEP: Final = re.compile(r"\b(?:tpot|itl|inter-token latency|time per output token)\b[^\d.;]{0,16}$", re.IGNORECASE)
-_RATIO_OF: Final = re.compile(r"\bratio\s+(?:is|of|:)\s*(?:about\s+|roughly\s+)?$", re.IGNORECASE)
-_LIMITS: Final = frozenset(["deadline", "limit", "timeout", "target", "budget", "slo", "objective", "cap", "maximum"])
+_PER: Final = re.compile(r"\s*(?:per|/|on each|on every|for each|for every|an?|each|every)\s+(?:\w+\s+)??([A-Za-z]+)\b")
 _PER_MILLION: Final = re.compile(
-    r"\s*(?:usd|dollars?)?\s*(?:per|/|a|for (?:an?|one|each)?)\s*(?:1\s?)?(?:M|million|mtok)\b", re.IGNORECASE
+    r"\s*(?:usd|dollars?)?\s*(?:per|/|a|for (?:an?|one|each)?)\s*(?:1\s?)?(?:M\b|million|mtok)", re.IGNORECASE
 )
 _MILLION_BEFORE: Final = re.compile(r"\bmillion\s+(?:\w+\s+)?tokens?\s+(?:\w+\s+){0,3}[$€]?$", re.IGNORECASE)
-CLAUSE: Final = 90
-"""Characters of a clause before and behind a price that tell whose it is."""
-_WORD_COUNT: Final = re.compile(rf"\b(?!\d)({COUNT})\s+(?:[A-Za-z-]+\s+)??([A-Za-z]+)\b", re.IGNORECASE)
+_STEP: Final = re.compile(r"\b(?:tpot|itl|inter-token latency|time per output token)\b[^\d.;]{0,16}$", re.IGNORECASE)
+_SUBJECT: Final = re.compile(r"\b(?:each|every|an?|one|per)\s+(?:\w+\s+)??(\w+)\b(?=[^.,;:()]*$)", re.IGNORECASE)
+"""Before a figure: of what one of it is said."""
+_DIGIT_CLOSE: Final = re.compile(r"\d[:–—-]$")
+_APART: Final = re.compile(r"\s{2,}")
+_WORD_COUNT: Final = re.compile(rf"\b(?!\d|one\b|a\b|single\b)({COUNT})\s+(?:[a-z-]+\s+)??([A-Za-z]+)\b", re.IGNORECASE)
+_REACH: Final = 60
+_READ: Final = frozenset(["prompt", "input", "prefill"])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Quantity:
-    """A figure with its type, its span and the line it stands on."""
+    """A figure: value in base units, half a unit of its last digit, its type, and where it stands in its sentence."""
 
     value: Fraction
+    half: Fraction
     type: Type
     start: int
     end: int
-    line: int
+    place: Place
     text: str
+    sentence: int
     period: str
-    bound: bool
-    digits: Fraction
-    sentence: str
+    number: Number | None
+    ranged: bool = False
+    block: int = -1
+    column: int = -1
+
+    @property
+    def size(self) -> float:
+        """Its value, for comparisons within the digits written."""
+        return float(self.value)
+
+    @property
+    def of_prompts(self) -> bool:
+        """Whether its tokens are read, not written."""
+        return self.number is not None and not _READ.isdisjoint(self.number.nouns)
+
+    @property
+    def given(self) -> bool:
+        """Whether it stands as an adjective: ``1,500-token prompts``."""
+        return self.number is not None and self.number.end > self.number.number_end and "-" in self.text[-12:]
+
+    @property
+    def bound(self) -> bool:
+        """Whether it is a limit: ``up to``, ``over``."""
+        return self.ranged or (self.number is not None and self.number.bound)
+
+    @property
+    def approximate(self) -> bool:
+        """Whether the author says that it is rounded."""
+        return self.number is not None and self.number.approximate
+
+    def shown(self, value: Fraction) -> Fraction:
+        """A value in the unit that this figure is written in."""
+        return value / self.value * (self.number.digits if self.number else self.value)
 
 
-def quantity(
-    segment: Segment, text: str, number: Number, start: int, sentence: str, own: Sequence[Quantity]
-) -> Quantity | None:
-    """A figure with its type; None where it has none that can be told."""
-    kinds: dict[str, int] = {name: power for name, power in zip(_BASE, number.unit.dimensions, strict=True) if power}
-    value = number.value
-    nouns = [kind for noun in number.nouns if (kind := _noun(noun))]
-    kind = nouns[-1] if nouns else ""
-    if kind:
+def noun(word: str) -> str:
+    """The kind that a noun names, or nothing."""
+    lowered = word.lower()
+    first, _, last = lowered.rpartition("-")
+    return _NOUNS.get(lowered) or _NOUNS.get(first if last in {"hour", "hours", "h"} else last, "")
+
+
+def _kind(nouns: Sequence[str], number: Number) -> str:
+    known = next((kind for word in reversed(nouns) if (kind := noun(word))), "")
+    if known or not nouns or number.unit is not lexicon.ONE or not nouns[-1].endswith("s"):
+        return known
+    return f"~{nouns[-1].removesuffix('s')}"
+
+
+def typed(text: str, number: Number, before: Sequence[Quantity]) -> tuple[Type, Fraction, str]:
+    """Type of a figure, its value and its period; no type where none can be told."""
+    gap = _APART.match(text, number.number_end)
+    nouns = () if gap else number.nouns
+    end = number.number_end if gap else number.end
+    kinds = {name: power for name, power in zip(BASE, number.unit.dimensions, strict=True) if power}
+    value, behind = number.value, text[end : end + _REACH]
+    lead = text[max(0, number.start - _REACH) : number.start]
+    kind = _kind(nouns, number)
+    if kind and not (kind == "parameter" and kinds):
         kinds[kind] = kinds.get(kind, 0) + 1
-    for noun in number.per:
-        divisor = _noun(noun)
-        if divisor:
+    for word in number.per:
+        if word not in lexicon.TIMES and word != "month":
+            divisor = noun(word) or f"~{word.removesuffix('s')}"
             kinds[divisor] = kinds.get(divisor, 0) - 1
-    behind = text[number.end : number.end + 40]
-    lead = text[max(start, number.start - CLAUSE) : number.start]
     period = _PERIOD.match(behind) or _PERIOD.match(text, number.number_end)
     period = period or (_PERIOD.match(f" per {number.per[0]}") if number.per else None)
     if period and "second" not in kinds:
-        seconds = _MONTH if period[1].lower() == "month" else lexicon.TIMES[period[1].lower()].scale
-        kinds["second"], value = -1, value / seconds
-    if kinds == {"token": 1} and (_WINDOW.match(behind) or _OF_EACH.search(lead)):
+        value /= _MONTH if period[1].lower() == "month" else lexicon.TIMES[period[1].lower()].scale
+        kinds["second"] = -1
+    elif not number.per and not period:
+        per = _PER.match(behind)
+        said_of = [noun(per[1])] if per else [noun(match[1]) for match in _SUBJECT.finditer(lead)]
+        divisor = next((name for name in reversed(said_of) if name in COUNTED or name == "token"), "")
+        if divisor and divisor not in kinds:
+            kinds[divisor] = -1
+    if kinds.keys() == {"token"} and (_WINDOW.match(behind) or _OF_EACH.search(lead)):
         kinds["request"] = -1
-    if not {"rps", "qps"}.isdisjoint(number.nouns):
+    if not {"rps", "qps"}.isdisjoint(nouns):
         kinds = {"request": 1, "second": -1}
     if number.unit.name.startswith("$/M"):
         kinds = {"dollar": 1, "token": -1}
-    elif kinds == {"dollar": 1} and (
-        _PER_MILLION.match(text, number.number_end)
-        or _MILLION_BEFORE.search(text, max(start, number.start - CLAUSE), number.start)
+    elif {name: power for name, power in kinds.items() if name in BASE} == {"dollar": 1} and (
+        _PER_MILLION.match(text, number.number_end) or _MILLION_BEFORE.search(lead)
     ):
         kinds, value = {"dollar": 1, "token": -1}, value / 10**6
-    if kinds == {} and "context" in number.nouns:
-        kinds = {"token": 1, "request": -1}
-    if _EACH.match(behind) and own and len(own[-1].type) == 1 and own[-1].type[0][0] not in kinds:
-        kinds[own[-1].type[0][0]] = -1
+    if _EACH.match(behind) and before and len(before[-1].type) == 1 and before[-1].type[0][0] not in kinds:
+        kinds[before[-1].type[0][0]] = -1
     if kinds == {"second": 1} and _STEP.search(lead):
         kinds["token"] = -1
-    ratio = not kinds and number.unit is lexicon.ONE and _RATIO_OF.search(lead)
-    if (
-        (not kinds and not ratio)
-        or number.unit is lexicon.PERCENT
-        or value <= 0
-        or not _LIMITS.isdisjoint(number.nouns)
-    ):
-        return None
-    place = segment.place(number.start)
-    told = " ".join(segment.text[number.start : number.end].split())
     said = period[1].lower() if period else number.unit.name.rpartition("/")[2]
-    return Quantity(
-        value, _type(kinds), number.start, number.number_end, place.line, told, said, number.bound, number.digits,
-        sentence,
-    )  # fmt: skip
-
-
-def worded(segment: Segment, text: str, start: int, end: int) -> Iterator[Quantity]:
-    """Counts in words: ``three replicas``."""
-    for match in _WORD_COUNT.finditer(text, start, end):
-        kind = _noun(match[2])
-        if kind in _COUNTS:
-            line = segment.place(match.start()).line
-            value = Fraction(count(match[1]))
-            yield Quantity(
-                value, ((kind, 1),), match.start(), match.end(), line, match[0], period="", bound=False, digits=value,
-                sentence="",
-            )  # fmt: skip
-
-
-def _noun(word: str) -> str:
-    return next((name for name, pattern in _NOUNS if pattern.fullmatch(word.lower())), "")
+    counted = any(power > 0 for power in kinds.values()) or "second" in kinds
+    return _type(kinds) if counted else (), value, said
 
 
 def _type(kinds: dict[str, int]) -> Type:
     return tuple(sorted((name, power) for name, power in kinds.items() if power))
+
+
+_MONEY: Final = re.compile(
+    r"(?:\$|USD)\s*(?:per|/)\s*(?:GPU[- ]?)?(?:(?:1\s?)?(?P<million>M\b|million)|(?:hour|hr?)\b)", re.IGNORECASE
+)
+
+
+@lru_cache(maxsize=1024)
+def _header(label: str) -> tuple[Type, Fraction]:
+    """Type and scale that a header gives the bare figures under it: ``M tokens/h``, ``Weights (GB)``, ``GPUs``."""
+    money = _MONEY.search(label)
+    if money:
+        scale = Fraction(1, 10**6 if money["million"] else 3600)
+        return (("dollar", 1), ("token" if money["million"] else "second", -1)), scale
+    words = label.replace("(", " ").replace(")", " ").replace(",", " ").split()
+    for at in range(len(words)):
+        text = f"1 {' '.join(words[at:])}"
+        number = next(iter(numbers_of(tokenize(text))), None)
+        if number is None:
+            continue
+        kinds, value, _ = typed(text, number, [])
+        of_unit = number.unit.dimensions != lexicon.NONE or (number.unit is not lexicon.ONE and kinds)
+        if of_unit or (not at and kinds and not any(name.startswith("~") for name, _ in kinds)):
+            return kinds, value
+    return (), Fraction(1)
+
+
+def read(said: Sequence[Sentence], segments: Sequence[Segment]) -> list[list[Quantity]]:
+    """Figures of each sentence that have a type, in order."""
+    return [list(_of_row(one, at, segments)) if one.cells else _of_line(one, at) for at, one in enumerate(said)]
+
+
+def _of_line(sentence: Sentence, at: int) -> list[Quantity]:
+    """Figures of a sentence; those of a line that is set in columns are cells, counted from the last."""
+    found = _of_text(sentence, at)
+    if not sentence.columned:
+        return found
+    return [replace(one, block=-2 - sentence.segment, column=len(found) - number) for number, one in enumerate(found)]
+
+
+def _of_text(sentence: Sentence, at: int) -> list[Quantity]:
+    text = sentence.text
+    found: list[Quantity] = []
+    written: list[tuple[int, Number | re.Match[str]]] = [(one.start, one) for one in numbers_of(tokenize(text))]
+    written += [(match.start(), match) for match in _WORD_COUNT.finditer(text) if noun(match[2]) in COUNTED]
+    for start, one in sorted(written, key=lambda item: item[0]):
+        if isinstance(one, re.Match):
+            value, place = Fraction(count(one[1])), sentence.at(start)
+            found.append(
+                Quantity(value, Fraction(0), ((noun(one[2]), 1),), start, one.end(1), place, one[0], at, "", None)
+            )
+            continue
+        a_time = _DIGIT_CLOSE.search(text, 0, start) or re.match(r":\d", text[one.number_end :])
+        if one.value <= 0 or one.unit is lexicon.PERCENT or a_time:
+            continue
+        kinds, value, period = typed(text, one, found)
+        if kinds:
+            told = " ".join(text[start : one.end].split())
+            half = one.half_digit * value / one.digits
+            found.append(Quantity(value, half, kinds, start, one.number_end, sentence.at(start), told, at, period, one,
+                                  ranged=_ranged(text, start, one.number_end)))  # fmt: skip
+    return found
+
+
+_RANGE: Final = re.compile(r"\d\s*(?:[A-Za-z/%]+\s+)?(?:to|[-–—])\s*[$~≈]?\d")
+"""Two ends of a range: ``20 to 30 ms``."""
+
+
+def _ranged(text: str, start: int, end: int) -> bool:
+    return any(
+        match.start() < end and start < match.end()
+        for match in _RANGE.finditer(text, max(0, start - _REACH // 4), end + _REACH // 4)
+    )
+
+
+def _of_row(sentence: Sentence, at: int, segments: Sequence[Segment]) -> Iterator[Quantity]:
+    first = next(iter(sentence.cells.values()))[0]
+    own: list[Quantity] = []
+    for column, (label, (text, place)) in enumerate(sentence.cells.items()):
+        numbers = numbers_of(tokenize(text))
+        for number in numbers:
+            if number.value <= 0 or number.unit is lexicon.PERCENT:
+                continue
+            kinds, value, period = typed(text, number, own)
+            if number.unit is lexicon.ONE and not number.nouns and not number.per and len(numbers) == 1:
+                kinds, scale = _header(label)
+                kinds, scale = (kinds, scale) if kinds or not column else _header(first)
+                value = number.digits * scale
+            if kinds:
+                half = number.half_digit * value / number.digits
+                where = Place(place.line, place.column + number.start)
+                own.append(Quantity(value, half, kinds, number.start, number.number_end, where,
+                                    text[number.start : number.end].strip(), at, period, number,
+                                    block=segments[sentence.segment].block, column=column))  # fmt: skip
+                yield own[-1]
 
 
 def multiplied(one: Type, other: Type, sign: int) -> Type:
@@ -146,27 +275,6 @@ def multiplied(one: Type, other: Type, sign: int) -> Type:
     return _type(kinds)
 
 
-def is_count(item: Quantity) -> bool:
-    """Whether it counts devices, nodes, replicas or requests."""
-    return len(item.type) == 1 and item.type[0][0] in _COUNTS and item.type[0][1] == 1
-
-
-def bare(item: Quantity) -> Type:
-    """A type without what it is counted over."""
-    return tuple(one for one in item.type if one[0] not in _COUNTS)
-
-
-def products(one: Quantity, other: Quantity) -> set[Type]:
-    """Types that a product may have: what counts may stay unsaid."""
-    found = {multiplied(one.type, other.type, 1)}
-    return found | ({other.type} if is_count(one) else set()) | ({one.type} if is_count(other) else set())
-
-
-def quotients(one: Quantity, other: Quantity) -> set[Type]:
-    """Types that a quotient may have."""
-    found = {multiplied(one.type, other.type, -1)}
-    return (
-        found
-        | ({multiplied((), other.type, -1)} if is_count(one) else set())
-        | ({one.type} if is_count(other) else set())
-    )
+def bare(kinds: Type) -> Type:
+    """A type without what it is counted over, tokens aside."""
+    return tuple(one for one in kinds if one[0] in BASE or one[0] == "token")

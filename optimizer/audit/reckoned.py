@@ -1,268 +1,384 @@
-"""Figures that follow from those beside them by their units alone: ``140 GB at 2 GB/s load in 70 s``.
+"""Figures that follow from those beside them by their types alone: ``140 GB at 2 GB/s load in 70 s``.
 
-Every figure of a passage has a type: bytes, seconds, dollars, tokens, requests, devices and their quotients. Where a
-sentence draws a conclusion and one product or quotient of the figures before it has the type of the conclusion, it must
-be its value, a count of devices or replicas told in the section aside. A price of tokens follows from the prices of an
-hour and the rates of its whole section.
+Where two figures of a sentence or the few before it have a product or a quotient of a figure's type, it must be one of
+them, within the digits written and a count, a share or a degree that stands beside it. It is accused if none gives it,
+nothing of its type comes near it, no words take it back, and it is a conclusion: it stands behind what gives it.
 """
 
 import re
-from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
-from itertools import islice, permutations
+from functools import lru_cache
+from itertools import chain, combinations
 from typing import Final
 
 from optimizer.audit import lexicon
-from optimizer.audit.context import outside_quotation, segment_role, without_full_stops
 from optimizer.audit.contradictions import Contradiction
-from optimizer.audit.deployment import COUNT, count
-from optimizer.audit.document import Kind, Segment
-from optimizer.audit.equation import Equation, by_segment
-from optimizer.audit.quantities import (
-    CLAUSE,
-    Quantity,
-    Type,
-    bare,
-    is_count,
-    multiplied,
-    products,
-    quantity,
-    quotients,
-    worded,
-)
-from optimizer.audit.slips import IN_ALL, MOST_FIGURES, SLACK, find_slip, spans_of_a_day
-from optimizer.audit.statements import Role
-from optimizer.audit.tokens import Number, Token, numbers_of
-from optimizer.audit.verdict import Verdict, plain
+from optimizer.audit.deployment import COUNT, Sentence, count
+from optimizer.audit.document import Place
+from optimizer.audit.hedges import denied, set_apart
+from optimizer.audit.quantities import BASE, COUNTED, Quantity, Type, bare, multiplied
+from optimizer.audit.tokens import numbers_of, tokenize
+from optimizer.audit.verdict import plain
 
+_BEFORE: Final = 5
+_BEHIND: Final = 1
+"""Sentences before and behind a figure among which what gives it is looked for."""
+_FURTHEST: Final = 7
+"""Sentences that the two parts of a formula may be away, together, where a figure is exactly a prefix off."""
+_NEAREST: Final = 3
+"""The same where it is off by anything else."""
+_MOST: Final = 60
+_SLACK: Final = 0.03
+_ABOUT: Final = 0.08
+_BINARY: Final = tuple(1.024**power for power in range(-4, 5))
+"""A binary prefix taken for a decimal one."""
+_FAR: Final = 12
+"""Times by which a figure may miss what gives it and still be meant for it."""
+_PREFIXES: Final = (1e-6, 1e-3, 1e3, 1e6)
+_UNITS: Final = (*_PREFIXES, 8.0, 0.125)
+_BITS: Final = re.compile(r"[KMGT](?:b\b|bit|bps|b/s)")
+_SLIPS: Final = (*_UNITS, 10.0, 100.0, 0.1, 0.01)
+_CLOSE: Final = 0.02
+_ADDENDS: Final = 3
+_FURTHEST_PAID: Final = 5
+_SUMMED: Final = 4
+_NEAR: Final = 12
+_LARGEST_FACTOR: Final = 5000
+_HALF: Final = re.compile(r"\b(?:half|twice|doubl\w+|pair|both)\b", re.IGNORECASE)
+_WORDS: Final = re.compile(rf"\b(?!\d){COUNT}\b", re.IGNORECASE)
+_GIVEN: Final = frozenset(
+    tuple(sorted(kinds))
+    for kinds in (
+        (("byte", 1), ("second", -1)), (("FLOP", 1), ("second", -1)), (("FLOP", 1), ("token", -1)),
+        (("dollar", 1), ("second", -1)), (("joule", 1), ("second", -1)), (("second", -1),),
+    )
+)  # fmt: skip
+"""Types of data sheets and price lists: such figures are what others follow from."""
+_CEILINGS: Final = frozenset([(("byte", 1), ("second", -1)), (("FLOP", 1), ("second", -1))])
+"""Rates that no hardware exceeds: what takes longer than they allow is no mistake."""
+
+_TOTALS: Final = re.compile(
+    r"=|\b(?:i\.e\.|that\s+is|which\s+is|that's|makes?|gives?|costs?|comes?\s+to|adds?\s+up\s+to|total\w*|altogether|in\s+all"
+    r"|needs?|so|hence|thus|about|is|are)\b",
+    re.IGNORECASE,
+)
+"""Words by which a count times a figure is concluded from."""
+_IN_ALL: Final = re.compile(r"[^\d.;,]{0,24}\b(?:in\s+total|in\s+all|altogether|overall)\b", re.IGNORECASE)
+_WITH: Final = re.compile(r"[^\d.;,]{0,40}?\b(?:at|of|with)\s+(?:[A-Za-z]+\s+){0,3}")
+"""Between a conclusion and what it is reckoned from: ``128 sequences at the full 131,072-token window``."""
 _RENAMED: Final = re.compile(
-    r"[^\d.;,(]{0,40}[,(]\s*(?:which\s+is|that\s+is|i,e,|or|=)\s+(?:about\s+|roughly\s+|around\s+)?[~≈]?",
+    r"[^\d.;]{0,40}?(?:[,(=]|\bis\b|\bor\b)\s*(?:(?:which|that|this|it)\s+(?:is|means?|makes?)\s+|i\.e\.,?\s+|or\s+|so\s+|=\s*)?"
+    r"(?:about\s+|roughly\s+|around\s+)?[~≈$]?",
     re.IGNORECASE,
 )
 """Between a figure and the same in another unit."""
-_TOKEN_PRICE: Final = (("dollar", 1), ("token", -1))
-_HOUR_PRICE: Final = (("dollar", 1), ("second", -1))
-_TOKEN_RATE: Final = (("second", -1), ("token", 1))
-_GROUP: Final = re.compile(
-    r"\b(?:replicas?|nodes?|servers?|instances?|clusters?|fleet|deployments?|pods?)\b", re.IGNORECASE
-)
-_PROMPTS: Final = re.compile(r"\b(?:input|prompt|prefill)\b", re.IGNORECASE)
-_OTHERS: Final = re.compile(
-    r"\b(?:vendors?|providers?|api|market|list price|competitors?|they|budget|target|limit|below|under|would|could"
-    r"|previous\w*|before|quoted?|says?|said|claims?|claimed|utili[sz]\w+|idle|loaded at|discount\w*|reserved|spot"
-    r"|blended|average)\b",
-    re.IGNORECASE,
-)
-"""Of a clause: its price is somebody else's, or further figures enter it."""
-_ANY_COUNT: Final = re.compile(rf"{COUNT}(?![\d.,]*\d)(?!\s?(?:tok|ms|GB))", re.IGNORECASE)
-_COMMA: Final = re.compile(r"[,;:]\s|\s[–—(]\s?")
-_ONE_USER: Final = re.compile(r"\b(?:users?|sequence|stream|request)\b", re.IGNORECASE)
-_CONCLUDES: Final = re.compile(
-    r"=|→|\b(?:i,e|so|that\s+is|which\s+is|makes?|gives?|holds?|hold|takes?|in|within|needs?|requires?|costs?|sees?|fits?"
-    r"|enough\s+for|room\s+for|means?|comes?\s+to|yields?|lasts?|is|are|equals?)\b",
-    re.IGNORECASE,
-)
-_TOTALS: Final = re.compile(
-    r"=|\b(?:i,e|that\s+is|which\s+is|that\s+makes|makes|gives|costs?|comes?\s+to|add\s+up\s+to|adds\s+up\s+to|total\w*"
-    r"|altogether)\b",
-    re.IGNORECASE,
-)
-_NEEDED: Final = re.compile(r"\b(?:needs?|requires?|takes?|must\s+have)\b", re.IGNORECASE)
-_MORE: Final = re.compile(
-    r"%|\b(?:utili[sz]\w+|efficien\w*|overlap\w*|theoretical\w*|ideal\w*|speculat\w*|mtp|compress\w*|hit\s+rate|discount\w*"
-    r"|overhead|plus|minus|spare|headroom|if|would|could|not|n't|never|instead|rather|before|used\s+to|claim\w*|said"
-    r"|says|up\s+to|usable|free|left|remain\w*|about\s+half|half|twice|per\s+direction|each\s+way)\b",
-    re.IGNORECASE,
-)
-"""What enters a figure beside the units, or makes it somebody else's."""
-_SENTENCES: Final = re.compile(r"(?<=[.!?;:])\s+(?=[A-Z(*`])")
-_MOST_INSIDE: Final = 24
-"""Figures of a sentence that are weighed against one another."""
-_MOST_DEVICES: Final = 1024
-_MOST_PRICES: Final = 64
-_COUNT_OF: Final = re.compile(
-    rf"({COUNT})(?:[ -]+[\w-]+){{0,2}}?[ -]+(?:GPUs?|devices?|cards?|nodes?|servers?|replicas?|instances?|stages?"
-    rf"|ranks?|copies|requests|sequences|users|[A-Z]{{1,2}}\d{{2,3}}\w*)\b|\b[TPDEC]P[ =-]?(\d{{1,4}})\b"
-    rf"|({COUNT})\s?[x×]\s?[A-Z]",
-    re.IGNORECASE,
-)
-_WITH: Final = re.compile(r"[^\d.;,]{0,40}?\b(?:at|of|with)\s+(?:[A-Za-z]+\s+){0,3}(?=\d)", re.IGNORECASE)
-"""Between a conclusion and what it is reckoned from: ``128 sequences at the full 131,072-token window``."""
-_DENIED: Final = re.compile(
-    r"\b(?:not|never|wrong\w*|instead|rather|claim\w*|said|says|if|would)\b|n['’]t\b|≠", re.IGNORECASE
-)
-_IN_WORDS: Final = re.compile(rf"(?!\d){COUNT}\b", re.IGNORECASE)
-_CLAUSE_END: Final = re.compile(r"[,;.]\s")
-_CLAUSES: Final = re.compile(r"(?<!i,e)[,;]\s|\b(?:although|but|while|whereas|though|and)\b", re.IGNORECASE)
+_ASIDE: Final = re.compile(r"\([^()\d]*$")
+"""Before a figure that stands alone in parentheses: it is known of what stands before them."""
+_SIGNS: Final = frozenset("×x*/÷+-")
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """A product or a quotient of two figures."""
+
+    value: float
+    sign: str
+    one: Quantity
+    other: Quantity
+
+    @property
+    def kinds(self) -> Type:
+        """Its type."""
+        return multiplied(self.one.type, self.other.type, 1 if self.sign == "×" else -1)
+
+    @property
+    def parts(self) -> tuple[Quantity, Quantity]:
+        """Both figures."""
+        return self.one, self.other
+
+    @property
+    def counts(self) -> bool:
+        """Whether one of them only counts."""
+        return not (bare(self.one.type) and bare(self.other.type))
+
+    @property
+    def told(self) -> str:
+        """As it is shown."""
+        return f"{self.one.text} {self.sign} {self.other.text}"
+
+
+def ways(kinds: Type, operands: Sequence[Quantity]) -> Iterator[_Way]:
+    """Products and quotients of two of the operands that have a type; what is counted may stay unsaid."""
+    for one, other in combinations(operands, 2):
+        product = bare(multiplied(one.type, other.type, 1))
+        inside = one.sentence == other.sentence
+        if product == kinds or (inside and ("token", 1) in product and _loose(product) == kinds != ()):
+            yield _Way(one.size * other.size, "×", one, other)
+        for top, bottom in ((one, other), (other, one)):
+            if bare(multiplied(top.type, bottom.type, -1)) == kinds:
+                yield _Way(top.size / bottom.size, "/", top, bottom)
 
 
 def find_misreckoned(
-    segments: Sequence[Segment], tokens: Sequence[list[Token]], equations: Sequence[Equation]
+    said: Sequence[Sentence], figures: Sequence[Sequence[Quantity]], judged: Collection[Place]
 ) -> Iterator[Contradiction]:
-    """Conclusions that the figures of their own sentence or the one before refute, in document order.
-
-    What stands in one of the ``equations`` is judged there.
-    """
-    written = by_segment(equations)
-    sections: dict[tuple[str, ...], set[int]] = {}
-    prices: dict[tuple[str, ...], list[Quantity]] = {}
-    for segment in segments:
-        found = sections.setdefault(segment.section, set())
-        found |= {many for match in _counted(segment.text) if 1 < (many := count(match)) <= _MOST_DEVICES}
-    for index, segment in enumerate(segments):
-        if segment.kind is not Kind.PROSE or segment.quoted or segment.removed or len(tokens[index]) < 2:
-            continue
-        if segment_role(segment) is not Role.CLAIMED:
-            judged = (item for item in written.get(index, ()) if item.verdict is not Verdict.UNSUPPORTED)
-            spans = sorted((item.start, item.end) for item in judged)
-            priced = prices.setdefault(segment.section, [])
-            yield from _conclusions(segment, numbers_of(tokens[index]), sections[segment.section], spans, priced)
-            yield from spans_of_a_day(segment)
-
-
-def _within(spans: Sequence[tuple[int, int]], at: int) -> bool:
-    """Whether an offset lies in one of the sorted spans."""
-    index = bisect_right(spans, (at, 1 << 60)) - 1
-    return index >= 0 and at < spans[index][1]
-
-
-def _counted(text: str) -> Iterator[str]:
-    """Counts of devices, nodes, replicas and the like, and degrees, of which a figure may leave one unsaid."""
-    for match in _COUNT_OF.finditer(text):
-        yield next(group for group in match.groups() if group)
-
-
-def _conclusions(
-    segment: Segment, numbers: Sequence[Number], counts: set[int], spans: Sequence[tuple[int, int]],
-    prices: list[Quantity],
-) -> Iterator[Contradiction]:  # fmt: skip
-    text = without_full_stops(segment.text)
-    starts = [0, *(match.end() for match in _SENTENCES.finditer(text))]
-    before: list[Quantity] = []
-    for start, end in zip(starts, [*starts[1:], len(text)], strict=True):
-        inside = [number for number in numbers if start <= number.start < end]
-        own: list[Quantity] = []
-        sentence = text[start:end]
-        for number in inside:
-            item = quantity(segment, text, number, start, sentence, own)
-            own += [item] if item is not None else []
-        whole = len(own) == len(inside) <= MOST_FIGURES and outside_quotation(text[:start])
-        concluded = own[-1:] if inside and own and own[-1].start == inside[-1].start else []
-        own = sorted([*own, *worded(segment, text, start, end)], key=lambda item: item.start)
-        prices += [item for item in own if item.type in {_HOUR_PRICE, _TOKEN_RATE}]
-        yield from (made for item in own if (made := _mispriced(text, item, prices, counts)) is not None)
-        made = None
-        for at, result in enumerate(own) if whole else ():
-            behind = own[at + 1 : at + 2] if _WITH.match(text, result.end) else []
-            stop = _CLAUSE_END.search(text, (behind or [result])[-1].end, end)
-            written = any(first <= result.start < last for first, last in spans)
-            more = _MORE.search(text, start, stop.start() if stop else end)
-            if written or result.type == _TOKEN_PRICE or (more and result.type):
+    """Conclusions that the figures beside them refute, in document order; ``judged`` are figures of equations."""
+    every: dict[Type, list[float]] = {}
+    for one in chain.from_iterable(figures):
+        every.setdefault(bare(one.type) or one.type, []).append(one.size)
+    for sizes in every.values():
+        sizes.sort()
+    for at, (sentence, own) in enumerate(zip(said, figures, strict=True)):
+        near = [
+            other
+            for other in chain.from_iterable(figures[max(0, at - _BEFORE) : at + _BEHIND + 1])
+            if said[other.sentence].section == sentence.section
+        ]
+        for one in own if not sentence.code and len(near) <= _MOST else ():
+            taken_back = not sentence.cells and denied(sentence.text, one.start, one.end)
+            if one.place in judged or one.given or taken_back or _again_elsewhere(one, every):
                 continue
-            pools = (own[:at], [*before, *own[:at]] if at < MOST_FIGURES - 2 else [])
-            made = next((made for pool in pools if (made := _refuted(text, pool, behind, result, counts))), None)
-            if made is not None:
-                yield made
+            told = _Conclusion(
+                said, figures, one, [other for other in near if other is not one and _beside(one, other)]
+            ).refuted()
+            if told is not None:
+                yield told
                 break
-        if (
-            made is None
-            and len(inside) <= _MOST_INSIDE
-            and not _DENIED.search(text, start, end)
-            and outside_quotation(text[:start])
-        ):
-            factors = {item.value for item in inside if item.unit is lexicon.ONE and 0 < item.value <= _MOST_DEVICES}
-            factors |= {Fraction(count(match[0])) for match in _IN_WORDS.finditer(text, start, end)}
-            free = [item for item in own if not _within(spans, item.start)]
-            yield from islice((one for result in free if (one := find_slip(text, own, result, factors))), 1)
-        before = concluded if _MORE.search(text, start, end) is None else []
 
 
-def _refuted(
-    text: str, before: Sequence[Quantity], behind: Sequence[Quantity], result: Quantity, counts: set[int]
-) -> Contradiction | None:
-    """The conclusion, if what its units follow from has another value."""
-    operands = [*before, *behind]
-    if not before:
+def _again_elsewhere(one: Quantity, every: Mapping[Type, Sequence[float]]) -> bool:
+    """Whether the document has the figure more than once."""
+    sizes, slack = every[bare(one.type) or one.type], 2 * float(one.half) + one.size / 200
+    return bisect_right(sizes, one.size + slack) - bisect_left(sizes, one.size - slack) > 1
+
+
+def _beside(one: Quantity, other: Quantity) -> bool:
+    """Whether two figures may be reckoned together: those of a table by row or column."""
+    if one.block != other.block:
+        return one.column < 0 or other.column < 0
+    return one.column < 0 or one.sentence == other.sentence or one.column == other.column
+
+
+def _order(one: Quantity) -> tuple[int, int, int]:
+    return one.sentence, one.column, one.start
+
+
+class _Conclusion:
+    """A figure among those near it."""
+
+    def __init__(
+        self, said: Sequence[Sentence], figures: Sequence[Sequence[Quantity]], one: Quantity, near: Sequence[Quantity]
+    ) -> None:
+        self.said, self.figures, self.one, self.near = said, figures, one, near
+        self.text, self.kinds = said[one.sentence].text, bare(one.type)
+        self.before = [other for other in near if other.sentence == one.sentence and _order(other) < _order(one)]
+
+    def refuted(self) -> Contradiction | None:
+        """The contradiction, if formulas give the figure's type and none of them the figure."""
+        every = [way for way in ways(self.kinds, self.near) if self.kinds or way.kinds == self.one.type]
+        given = [way for way in every if self._meant(way)]
+        if (added := self._added()) is not None:
+            return self._told(*added)
+        again = self._again() or (None if given else self._slipped())
+        if not (given or again) or any(self._gives(way.value, way.parts) for way in every):
+            return None
+        loose = _loose(self.kinds)
+        inverse = tuple((name, -power) for name, power in loose)
+        for other in self.near if self.kinds else ():
+            if (_loose(other.type) == loose and self._gives(other.size, (other,))) or (
+                _loose(other.type) == inverse and self._gives(1 / other.size, (other,))
+            ):
+                return None
+        if self._is_sum():
+            return None
+        earlier = [other for other in self.near if _order(other) < _order(self.one) and bare(other.type) == self.kinds]
+        outright = not self.one.bound and (
+            self.one.column >= 0 or not set_apart(self.text, self.one.start, self.one.end)
+        )
+        for way in sorted(given, key=self._distance):
+            # What another figure concludes from the two is not concluded from them again.
+            concluded = any(_meets(other, way.value) for other in earlier)
+            if not concluded and (self._off_by_a_prefix(way) or (outright and self._follows(way))):
+                return self._told(way.value, way.told, way.parts)
+        return self._told(*again) if again is not None and outright else None
+
+    def _told(self, value: float, told: str, parts: Sequence[Quantity]) -> Contradiction:
+        exact = (
+            Fraction(value).limit_denominator(10**12)
+            if value < 1
+            else Fraction(round(value, 9)).limit_denominator(10**6)
+        )
+        lines = tuple(sorted({self.one.place.line, *(part.place.line for part in parts)}))
+        text = f"{told} is {plain(self.one.shown(exact))} in the unit of {self.one.text!r}"
+        return Contradiction(lines, "reckoning", (self.one.value, exact), text)
+
+    def _distance(self, way: _Way) -> int:
+        return 2 * self.one.sentence - way.one.sentence - way.other.sentence
+
+    def _meant(self, way: _Way) -> bool:
+        """Whether a formula is near enough for its value to be meant, of outright figures before the conclusion."""
+        behind = [
+            other for other in self.near if other.sentence == self.one.sentence and _order(other) > _order(self.one)
+        ][:1]
+        with_it = self.one.column < 0 and behind and _WITH.fullmatch(self.text, self.one.end, behind[0].start)
+        for part in way.parts:
+            if part.bound or (_order(part) > _order(self.one) and not (with_it and part is behind[0])):
+                return False
+        if not way.counts:
+            return self._distance(way) <= (_FURTHEST if self.kinds else 1)
+        return self._alone(way) or (way.kinds == self.one.type and bool(self.kinds) and self._distance(way) <= 1)
+
+    def _alone(self, way: _Way) -> bool:
+        """Whether the parts of a formula are the only figures that the sentence has before its conclusion."""
+        return set(way.parts) == set(self.before) and self.one.column < 0
+
+    def _off_by_a_prefix(self, way: _Way) -> bool:
+        """Whether the figure is a prefix, a factor of eight or a power of ten off what a formula gives."""
+        inside = all(part in self.before for part in way.parts)
+        shares = {1.0, *(factor**sign for factor in self._factors(()) for sign in (1, -1))} if inside else {1.0}
+        return not way.counts and any(
+            _exactly(self.one, way.value * share * slip) for share in shares for slip in _SLIPS
+        )
+
+    def _follows(self, way: _Way) -> bool:
+        """Whether a figure must be what a formula gives: no ceiling that it keeps, no chance pair of figures."""
+        one, kinds = self.one, dict(self.kinds)
+        if any(name in COUNTED and power < 0 and (name, power) not in way.kinds for name, power in one.type):
+            return False
+        if _ASIDE.search(self.text, 0, one.start) and one.column < 0:
+            return False
+        alone, more = self._alone(way), one.size > way.value
+        limited = way.sign == "/" and {bare(part.type) for part in way.parts} & _CEILINGS
+        if limited and not alone and more == (kinds.get("second", 0) > 0):
+            return False
+        values = [way.value * factor for factor in {1.0, *self._factors(())}]
+        if min(max(value / one.size, one.size / value) for value in values) > _FAR:
+            return False
+        if "token" in kinds and any(part.of_prompts for part in way.parts) > one.of_prompts:
+            return False
+        if way.counts or one.type in _GIVEN:
+            inside = all(part.sentence == one.sentence for part in way.parts)
+            last = max(part.end for part in way.parts if part.sentence == one.sentence) if inside else 0
+            concluded = _TOTALS.search(self.text, min(last, one.start), one.start) or _IN_ALL.match(self.text, one.end)
+            return way.counts and concluded is not None
+        if not kinds and way.sign == "/" and more != (one.type[0][0] == "request"):
+            return False  # more than what is needed, fewer than what fits
+        if alone:
+            return True
+        if any(bare(part.type) for part in self.before) and set(way.parts).isdisjoint(self.before) and one.column < 0:
+            return False  # its own sentence has what it follows from
+        paid = "dollar" in kinds or "joule" in kinds
+        timed = way.parts if way.sign == "×" else way.parts[:1]
+        over_time = any(("second", 1) in part.type for part in timed)
+        near = self._distance(way) <= (_FURTHEST_PAID if paid else _NEAREST)
+        return kinds != {"byte": 1} and (paid or not over_time) and near
+
+    def _again(self) -> tuple[float, str, tuple[Quantity, ...]] | None:
+        """The figure just before, said again in another unit or period, or as a rate of one user."""
+        one, other = self.one, self.before[-1] if self.before else None
+        if other is None or one.number is None or other.number is None or one.column >= 0:
+            return None
+        if self.text[: other.start].rstrip()[-1:] in _SIGNS:
+            return None
+        of_user = ("request", -1) in one.type and _loose(one.type) == (("second", -1),)
+        if len(self.before) == 1 and of_user and _loose(other.type) == (("second", 1),):
+            return 1 / other.size, f"1 / {other.text}", (other,)
+        other_unit = one.period != other.period or one.number.unit.name != other.number.unit.name
+        other_period = one.period != other.period and ("second", -1) in one.type
+        slipped = any(_exactly(one, other.size * slip) for slip in _UNITS)
+        renamed = other_unit and (other_period or slipped) and _RENAMED.fullmatch(self.text, other.end, one.start)
+        return (other.size, other.text, (other,)) if renamed and _unscoped(other.type) == _unscoped(one.type) else None
+
+    def _slipped(self) -> tuple[float, str, tuple[Quantity, ...]] | None:
+        """A figure of the same type in the sentence, times a count, that this one is bits or a prefix off."""
+        for other in self.before if self.one.column < 0 and self.kinds else ():
+            for factor in sorted({1.0, *self._factors(())}) if other.type == self.one.type else ():
+                bits = _BITS.search(f"{other.text} {self.one.text}") is not None
+                if any(
+                    _exactly(self.one, other.size * factor * slip)
+                    for slip in (_UNITS if bits else _PREFIXES if factor != 1 else ())
+                ):
+                    return other.size * factor, f"{other.text} × {factor:g}" if factor != 1 else other.text, (other,)
         return None
-    nearest = before[-1]
-    if (
-        nearest.type == result.type
-        and nearest.value * result.digits != result.value * nearest.digits
-        and _RENAMED.fullmatch(text, nearest.end, result.start)
-    ):
-        return None if result.bound else _told([(nearest.value, nearest.text)], operands, result, set())
-    between = _CLAUSES.split(text[before[-1].end : result.start])[-1]
-    concludes = _CONCLUDES.search(between) is not None
-    totals = _TOTALS.search(between) is not None or IN_ALL.match(text, result.end) is not None
-    if result.bound or any(item.bound for item in operands) or not (concludes or totals):
-        return None
-    needed = is_count(result) and _NEEDED.search(between) is not None
-    ways: list[tuple[Fraction, str]] = []
-    for one, other in permutations(operands, 2):
-        scales = bare(result) in (bare(one), bare(other))
-        if one.start < other.start and _fits(result.type, products(one, other)) and (totals or not scales):
-            ways.append((one.value * other.value, f"{one.text} × {other.text}"))
-        if _fits(result.type, quotients(one, other)) and (totals or not scales):
-            ways.append((one.value / other.value, f"{one.text} / {other.text}"))
-        if needed and one.type == other.type and one.start > other.start and not is_count(one):
-            ways.append((one.value / other.value, f"{one.text} / {other.text}"))
-    for one in operands if len(operands) == 1 else ():
-        if one.type == result.type and ("second", -1) in one.type and one.period != result.period:
-            ways.append((one.value, one.text))
-        if multiplied((), one.type, -1) == result.type and _ONE_USER.search(between):
-            ways.append((1 / one.value, f"1 / {one.text}"))
-    return _told(ways, operands, result, counts, needed=needed)
+
+    def _added(self) -> tuple[float, str, tuple[Quantity, ...]] | None:
+        """Figures of a sentence that nearly add up to what it calls their sum."""
+        parts = [other for other in self.before if other.type == self.one.type and not other.bound]
+        if len(parts) < _ADDENDS or not _IN_ALL.match(self.text, self.one.end):
+            return None
+        added = sum(part.size for part in parts)
+        near = abs(added - self.one.size) <= added / 4 and self.one.size > max(part.size for part in parts)
+        sums = [sum(part.size for part in parts[at:]) for at in range(len(parts) - 1)]
+        off = all(abs(value - self.one.size) > value * _CLOSE for value in sums)
+        return (added, " + ".join(part.text for part in parts), tuple(parts)) if near and off else None
+
+    def _factors(self, parts: Sequence[Quantity]) -> frozenset[float]:
+        """Counts, shares and degrees that stand in the sentence of a figure and of what gives it."""
+        sentences = {self.one.sentence, *(part.sentence for part in parts)}
+        every = (
+            factors_of(self.said[at].text, tuple(self.said[at].own.degrees.values()), whole=bool(self.said[at].cells))
+            for at in sentences
+        )
+        return frozenset(chain.from_iterable(every))
+
+    def _gives(self, value: float, parts: Sequence[Quantity]) -> bool:
+        """Whether a value is the figure's, or times or over a factor that stands beside it."""
+        one = self.one
+        return _meets(one, value) or any(
+            _meets(one, value * factor) or _meets(one, value / factor) for factor in self._factors(parts)
+        )
+
+    def _is_sum(self) -> bool:
+        """Whether some of the figures near it add up to it, or leave it of the largest."""
+        at, parts = self.one.sentence, list[float]()
+        for other in chain.from_iterable(self.figures[max(0, at - _NEAR) : at + _NEAR + 1]):
+            if other is not self.one and bare(other.type) == self.kinds and len(parts) < _NEAR:
+                parts.append(other.size)
+        for many in range(2, _SUMMED + 1):
+            for some in combinations(parts, many):
+                added, most = sum(some), max(some)
+                if any(
+                    value > 0 and abs(value - self.one.size) <= _SLACK * self.one.size
+                    for value in (added, 2 * most - added)
+                ):
+                    return True
+        return False
 
 
-def _told(
-    ways: Sequence[tuple[Fraction, str]], operands: Sequence[Quantity], result: Quantity, counts: set[int], *,
-    needed: bool = False,
-) -> Contradiction | None:  # fmt: skip
-    """The contradiction, where no way meets the conclusion."""
-    if not ways or any(_meets(value, result.value, needed=needed, counts=counts) for value, _ in ways):
-        return None
-    value, formula = ways[0]
-    lines = tuple(sorted({result.line, *(item.line for item in operands)}))
-    told = f"{formula} is {plain(value / result.value * result.digits)} in the unit of {result.text!r}"
-    return Contradiction(lines, "reckoning", (result.value, value), told)
+def _unscoped(kinds: Type) -> Type:
+    """A type without the token that it is said of."""
+    return tuple(kind for kind in kinds if kind != ("token", -1))
 
 
-def _mispriced(text: str, result: Quantity, beside: Sequence[Quantity], counts: set[int]) -> Contradiction | None:
-    """A price of tokens that no price of an hour and no rate of its section give."""
-    if result.type != _TOKEN_PRICE:
-        return None
-    before, behind = text[max(0, result.start - CLAUSE) : result.start], text[result.end : result.end + CLAUSE]
-    words = _COMMA.split(before)[-1] + _COMMA.split(behind)[0]
-    if _OTHERS.search(words) or not outside_quotation(text[: result.start]):
-        return None
-    prices = [item for item in beside if item.type == _HOUR_PRICE]
-    rates = [item for item in beside if item.type == _TOKEN_RATE and not _PROMPTS.search(item.text)]
-    if len(prices) * len(rates) > _MOST_PRICES:
-        return None
-    # The price of a group beside that of one of its devices is that of a rate which is said of groups.
-    groups = [one for one in prices for other in prices if (many := one.value / other.value) > 1 == many.denominator]
-    ways = []
-    for rate in reversed(rates):
-        told = _GROUP.search(rate.sentence) is not None
-        for price in (groups if told else []) or prices:
-            near = {count(match[0]) for match in _ANY_COUNT.finditer(f"{price.sentence} {rate.sentence}")}
-            factors = counts | near if not (told and groups) else ()
-            ways += [(price.value / rate.value * many, f"{price.text} / {rate.text}") for many in (1, *factors)]
-            ways += [(price.value / rate.value / many, f"{price.text} / {rate.text}") for many in factors]
-    return _told(ways, [], result, set())
+def _loose(kinds: Type) -> Type:
+    """The units of a type alone."""
+    return tuple(kind for kind in kinds if kind[0] in BASE)
 
 
-def _fits(wanted: Type, found: set[Type]) -> bool:
-    """Whether a type is one of those found; what is said of one request may leave it out."""
-    if wanted in found:
+def _exactly(one: Quantity, value: float) -> bool:
+    return abs(value - one.size) <= max(one.size * _CLOSE, min(float(one.half), 2 * one.size * _CLOSE))
+
+
+def _meets(one: Quantity, value: float) -> bool:
+    """Whether a value is a figure within its digits, a prefix read as binary, a count rounded to a whole one."""
+    if not bare(one.type) and abs(one.size - value) < 1:
         return True
-    bare = {tuple(item for item in one if item[0] != "request") for one in found}
-    return "request" not in dict(wanted) and wanted in bare and bool(wanted)
+    slack = max(one.size * (_ABOUT if one.approximate else _SLACK), float(one.half) * 1.05)
+    return any(abs(value * share - one.size) <= slack for share in (_BINARY if ("byte", 1) in one.type else (1.0,)))
 
 
-def _meets(value: Fraction, stated: Fraction, *, needed: bool, counts: set[int]) -> bool:
-    if needed and stated >= value * (1 - SLACK):
-        return True
-    factors = (Fraction(1), *(Fraction(many) for many in counts), *(Fraction(1, many) for many in counts))
-    return any(abs(value * factor - stated) <= SLACK * value * factor for factor in factors)
+@lru_cache(maxsize=4096)
+def factors_of(text: str, degrees: tuple[int, ...], *, whole: bool) -> frozenset[float]:
+    """Counts, shares and degrees of a sentence, of a row (``whole``) whole numbers alone."""
+    found = {
+        float(one.value)
+        for one in numbers_of(tokenize(text))
+        if one.unit is lexicon.PERCENT or (one.unit is lexicon.ONE and not (whole and one.decimal))
+    }
+    found |= {float(count(match[0])) for match in _WORDS.finditer(text)}
+    found |= {1 - share for share in found if share < 1} | set(map(float, degrees))
+    found |= {2.0} if _HALF.search(text) else set()
+    return frozenset(value for value in found if 0 < value < _LARGEST_FACTOR and value != 1)

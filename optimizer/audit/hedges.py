@@ -1,0 +1,40 @@
+"""Words by which an author takes a figure back: denies it, supposes it, or tells what was measured or is wished for."""
+
+import re
+from typing import Final
+
+from optimizer.audit.context import outside_quotation
+
+_CLAUSE: Final = re.compile(
+    r"[,;:()]\s|\s[–—(]|\b(?:so|but|although|because|which|while|whereas|hence|thus)\b", re.IGNORECASE
+)
+_DENIED: Final = re.compile(
+    r"\b(?:not|never|neither|nor|cannot|wrong\w*|instead|rather|claim\w*|says?|said|unlike)\b|n['’]t\b|≠|\?",
+    re.IGNORECASE,
+)
+_SUPPOSED: Final = re.compile(r"\b(?:if|unless|would|could|might)\b", re.IGNORECASE)
+_APART: Final = re.compile(
+    r"\b(?:target|limit|budget|timeout|slo|goal|deadline|measur\w+|observ\w+|print\w*|trial|previous\w*|vendor|ideal\w*"
+    r"|theor\w*|tops?|load test|bench\w*|allowed|objective)\b",
+    re.IGNORECASE,
+)
+
+
+def clause_of(text: str, start: int, end: int) -> str:
+    """The clause around a stretch of a sentence."""
+    first = max((match.end() for match in _CLAUSE.finditer(text, 0, start)), default=0)
+    last = _CLAUSE.search(text, end)
+    return text[first : last.start() if last else len(text)]
+
+
+def denied(text: str, start: int, end: int) -> bool:
+    """Whether a figure is quoted, denied in its clause, or supposed in its sentence."""
+    clause = clause_of(text, start, end)
+    return not outside_quotation(text[:start]) or bool(
+        _DENIED.search(clause) or _SUPPOSED.search(text[:start] + clause)
+    )
+
+
+def set_apart(text: str, start: int, end: int) -> bool:
+    """Whether its clause makes a figure one that was measured, is a limit, or is somebody else's."""
+    return _APART.search(clause_of(text, start, end)) is not None
