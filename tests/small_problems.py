@@ -22,6 +22,7 @@ from optimizer.domain.shape import Shape
 from optimizer.figures.costs import build_costs
 from optimizer.figures.memory import MemoryBook, build_memory
 from optimizer.figures.rates import effective_rates
+from optimizer.figures.reserve import context_bytes
 from optimizer.figures.serving import Evaluation, evaluate
 
 GIB = 2**30
@@ -195,6 +196,8 @@ def _draw(rng: Random) -> Problem | None:
     if rng.random() < 0.3:
         limits["memory_utilization"] = rng.choice(["80%", "100%", "37%"])
     share = Problem.model_validate(base | {"limits": limits}).memory_utilization
+    if base["engine_name"] == "sglang" and not limits and rng.randrange(2):
+        limits["mem_fraction_static"] = "70%"
     base["hardware"] = probe.hardware.model_copy(
         update={
             "device": probe.hardware.device.model_copy(
@@ -489,6 +492,7 @@ def keeps_limits(problem: Problem, found: Evaluation) -> bool:
     limits, rate = problem.limits, problem.workload.request_rate
     return (
         found.memory_bytes <= problem.capacity_bytes
+        and _within_share(problem, found)
         and found.steps.share <= 1
         and _taken(problem, found)
         and found.load < 1
@@ -496,6 +500,19 @@ def keeps_limits(problem: Problem, found: Evaluation) -> bool:
         and (limits.tpot is None or found.tpot_s is None or found.tpot_s * allowance(problem, "tpot") <= limits.tpot)
         and (rate is None or found.request_capacity >= rate)
     )
+
+
+def _within_share(problem: Problem, found: Evaluation) -> bool:
+    """Whether weights and cache of every stage are within SGLang's share of what its context leaves."""
+    share = problem.limits.mem_fraction_static
+    if share is None:
+        return True
+    left = problem.hardware.device.exposed_memory - context_bytes(problem, found.shape)
+    pooled = (
+        stage.weights_bytes + stage.expert_weights_bytes + stage.replicated_weights_bytes + stage.kv_cache_bytes
+        for stage in found.memory
+    )
+    return all(size <= share * max(left, 0) for size in pooled)
 
 
 @dataclass(frozen=True)
@@ -550,8 +567,14 @@ def _longest(problem: Problem, found: Evaluation) -> int:
             kinds = memory.order[first : first + layers]
             first += layers
             kept = stage.weights_bytes + stage.expert_weights_bytes + stage.replicated_weights_bytes
-            kept += memory.reserve_bytes if own.reservation.static_fraction else stage.reserve_bytes + step
-            if kept + sum(each[kind] for kind in kinds) > problem.capacity_bytes:
+            share = problem.limits.mem_fraction_static
+            if share is None:
+                kept += memory.reserve_bytes if own.reservation.static_fraction else stage.reserve_bytes + step
+                most = problem.capacity_bytes
+            else:
+                context = context_bytes(problem, found.shape)
+                most = int(share * max(0, problem.hardware.device.exposed_memory - context))
+            if kept + sum(each[kind] for kind in kinds) > most:
                 return False
         return True
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property, partial
 from itertools import accumulate
@@ -78,13 +78,14 @@ class _Stages:
 
 @dataclass(frozen=True)
 class _Batch:
-    """Costs of the stages at one batch: mean step × `scale`, a step with prompt tokens, bytes."""
+    """Costs of the stages at one batch: mean step × `scale`, a step with prompt tokens, bytes, of them the share's."""
 
     steps: Steps
     mean: _Stages
     scale: int
     mixed: _Stages | None
     held: _Stages
+    pooled: _Stages | None
 
 
 def replicas_allowed(problem: Problem, shape: Shape, replicas: int) -> bool:
@@ -198,6 +199,8 @@ class Decision:
         if not keeps_step(self.problem.workload, own.steps):
             return None
         limits = [(own.held, goal.memory), *self._context(goal.context)]
+        if own.pooled is not None and self.memory.pool is not None:
+            limits.append((own.pooled, self.memory.pool))
         mean = self._mean_limit(high, goal, replicas, own.scale)
         if mean is not None:
             limits.append((own.mean, mean))
@@ -217,7 +220,7 @@ class Decision:
             layers = [memory.order.index(kind) for kind in range(len(memory.counts))]
             each = [own.prefix[layer + 1] - own.prefix[layer] for layer in layers]
             self._held[tokens] = _Stages(each, memory.order, memory.counts, own.first, own.last, own.every)
-        return [(self._held[tokens], self.memory.budget)]
+        return [(self._held[tokens], self.memory.kept_limit)]
 
     def _mean_limit(
         self, batch: int, goal: Goal, replicas: int, scale: int, *, served_only: bool = False
@@ -301,7 +304,8 @@ class Decision:
                 memory.layer_bytes(batch), memory.order, memory.counts, memory.input.total_bytes,
                 memory.output.total_bytes, memory.working_bytes(steps.largest) + memory.reserve_bytes,
             )  # fmt: skip
-            self._batches[batch] = _Batch(steps, mean, scale, mixed, held)
+            pooled = None if memory.pool is None else replace(held, each=memory.pooled_bytes(batch), every=0)
+            self._batches[batch] = _Batch(steps, mean, scale, mixed, held, pooled)
         return self._batches[batch]
 
     def _timed(self, step: Step) -> _Stages:

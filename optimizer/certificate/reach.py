@@ -160,7 +160,7 @@ class Reach:
             return True
         if tokens not in self._contexts:
             together, each = self.memory.stack_holding(tokens)
-            self._contexts[tokens] = each + together // self.deep <= self.memory.budget
+            self._contexts[tokens] = each + together // self.deep <= self.memory.kept_limit
         return self._contexts[tokens]
 
     def _pieces(self, chunk: int | None) -> int:

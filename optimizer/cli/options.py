@@ -92,6 +92,9 @@ PROBLEM_OPTIONS: Final = (
         "SHARE",
     ),
     ProblemOption("--memory-utilization", ("limits", "memory_utilization"), "Share of memory to use.", "SHARE"),
+    ProblemOption(
+        "--mem-fraction-static", ("limits", "mem_fraction_static"), "SGLang's share: weights and cache alone.", "SHARE"
+    ),
     ProblemOption("--fabric-bandwidth", ("limits", "fabric_bandwidth"), "Most bytes/s over the fabric.", "RATE"),
     ProblemOption(
         "--objective",

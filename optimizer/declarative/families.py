@@ -189,7 +189,7 @@ class Batch(Family):
 
 
 class Memory(Family):
-    """(memory) No device of any stage holds more than the exposed memory × utilisation.
+    """(memory) No device of any stage holds more than the exposed memory × utilisation, and than SGLang's share.
 
     Weights and what the engine keeps of a stage's layers, cache of the whole batch, the step's tensors, input and
     output.
@@ -213,6 +213,10 @@ class Memory(Family):
                         zip(held.weights, held.layer_reserve, held.admission, held.sequence, strict=True)
                     )
                 ]
+                if held.pool is not None:
+                    kept = sum(own.layers[stage][kind] * reserved for kind, reserved in enumerate(held.layer_reserve))
+                    pooled = sum(layers) - kept + fixed - held.reserve_bytes
+                    model.add(pooled <= held.pool).only_enforce_if(chosen)
                 sampling = sampled * held.sampled_bytes + tokens * held.hidden_bytes + held.sampler_bytes
                 for working in (tokens * held.token_bytes, sampling):
                     model.add(sum(layers) + fixed + working <= own.memory_bytes).only_enforce_if(chosen)

@@ -189,6 +189,14 @@ def _allowed(problem: Problem, axis: str) -> tuple[int, ...] | None:
 
 LIMITS: list[Limit] = [
     Limit(
+        "mem_fraction_static", "ratio", ("limits.mem_fraction_static",),
+        lambda p: p.limits.mem_fraction_static,
+        lambda p: with_limits(p, mem_fraction_static=Fraction(1)),
+        lambda p, factor: with_limits(
+            p, mem_fraction_static=min(Fraction(1), (p.limits.mem_fraction_static or 1) * factor)
+        ),
+    ),
+    Limit(
         "memory_utilization", "ratio", ("limits.memory_utilization",),
         lambda p: p.limits.memory_utilization,
         lambda p: with_limits(p, memory_utilization=Fraction(1)),

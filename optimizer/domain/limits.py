@@ -51,7 +51,7 @@ class Limits(Grown):
     class that have to keep it. With None, which is written ``none``, the prediction itself keeps them.
     """
 
-    later = ("confidence", *(f"{name}_p{share}" for name in LATENCIES for share in PERCENTILES))
+    later = ("confidence", "mem_fraction_static", *(f"{name}_p{share}" for name in LATENCIES for share in PERCENTILES))
 
     ttft: Seconds | None = Field(default=None, json_schema_extra=_percentiles)
     tpot: Seconds | None = Field(default=None, json_schema_extra=_percentiles)
@@ -62,6 +62,9 @@ class Limits(Grown):
     tpot_p90: Seconds | None = None
     tpot_p99: Seconds | None = None
     memory_utilization: Ratio | None = None
+    mem_fraction_static: Ratio | None = Field(
+        default=None, gt=0, description="SGLang's share: of weights and cache alone, of what its context leaves"
+    )
     fabric_bandwidth: BytesPerSecond | None = None
     step_time: Seconds | None = None
     reserve: Bytes | None = None

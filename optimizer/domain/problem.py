@@ -96,6 +96,13 @@ class ProblemFile(Spec):
         if self.limits.step_time is not None:
             message = "step_time belongs to training workloads; this is a serving workload"
             raise ValueError(message)
+        if self.limits.mem_fraction_static is not None:
+            if engine_named(self.engine).reservation.static_fraction is None:
+                message = f"is SGLang's share of memory; engine {self.engine} takes memory_utilization"
+                raise FieldError(message, ("limits", "mem_fraction_static"))
+            if self.limits.memory_utilization is not None:
+                message = "is a share of all that is held, mem_fraction_static of weights and cache: give one of them"
+                raise FieldError(message, ("limits", "memory_utilization"))
         row = OBJECTIVES[self.objective]
         unfit = row.unrated(self.workload) or row.unfit(self.workload)
         if unfit is not None:
@@ -264,7 +271,9 @@ class Problem(Grown):
 
     @property
     def memory_utilization(self) -> Fraction:
-        """Share of the exposed memory that a device may use."""
+        """Share of the exposed memory that a device may use; all of it where a share of weights and cache is stated."""
+        if self.limits.mem_fraction_static is not None:
+            return Fraction(1)
         stated = self.limits.memory_utilization
         return self.engine.memory_utilization if stated is None else stated
 

@@ -135,6 +135,17 @@ def _utilization(problem: Problem, _limit: Limit) -> Iterator[Relaxation]:
         yield Relaxation("memory_utilization", problem.memory_utilization, share, "ratio", at(least[0]), least[1])
 
 
+def _static_share(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
+    exposed, own = problem.hardware.device.exposed_memory, Fraction(str(limit.of(problem)))
+
+    def at(held: int) -> Problem:
+        return with_limits(problem, mem_fraction_static=Fraction(held, exposed))
+
+    least = _least(at, int(own * exposed), exposed)
+    if least is not None:
+        yield Relaxation(limit.name, own, Fraction(least[0], exposed), "ratio", at(least[0]), least[1])
+
+
 def _to_the_best(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
     """A limit on the value of an objective: the best value without it."""
     best = optimum(limit.drop(problem), limit.bounds) if isinstance(limit, Bound) else None
@@ -290,6 +301,7 @@ _RELAX = {
     "devices": _devices,
     "memory": _memory,
     "memory_utilization": _utilization,
+    "mem_fraction_static": _static_share,
     "fabric_bandwidth": _bandwidth,
     "request_rate": _rate,
     "concurrency": _concurrency,

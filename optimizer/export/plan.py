@@ -12,7 +12,7 @@ from optimizer.domain.families import Family
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
 from optimizer.errors import Fault, SpecError
-from optimizer.figures.reserve import fixed_bytes
+from optimizer.figures.reserve import context_bytes
 from optimizer.figures.serving import Evaluation, cuts_of
 from optimizer.readers.launch import sglang, vllm
 from optimizer.readers.launch.flags import table
@@ -407,7 +407,10 @@ def _fullest(answer: Answer) -> tuple[int, int, int]:
 
 def _static_share(answer: Answer) -> Fraction:
     """SGLang's static share: weights and cache over what the context leaves, all that the rest leaves of the limit."""
-    total = answer.problem.hardware.device.exposed_memory - fixed_bytes(answer.problem, answer.evaluation.shape)
+    stated = answer.problem.limits.mem_fraction_static
+    if stated is not None:
+        return stated
+    total = answer.problem.hardware.device.exposed_memory - context_bytes(answer.problem, answer.evaluation.shape)
     return Fraction(answer.problem.capacity_bytes - _fullest(answer)[2], int(total))
 
 

@@ -23,6 +23,7 @@ from optimizer.figures.reserve import (
     kept_sequences,
     kept_tokens,
     layer_bytes,
+    pool_bytes,
 )
 from optimizer.figures.weights import (
     BlockWeights,
@@ -74,7 +75,8 @@ class Memory:
 
     `sized` is the step that the engine sizes itself for (tokens, sequences; None where its share of memory is that of
     weights and cache alone, as are captured graphs then), `budget` the bytes that one device may hold so, or where
-    `stated` those of the cache. `admitted` are the bytes of a sequence of so many tokens in each kind of layer.
+    `stated` those of the cache. `admitted` are the bytes of a sequence of so many tokens in each kind of layer. `pool`
+    is the most that weights and cache may take where a share of memory is stated for these alone.
     """
 
     weights: tuple[BlockWeights, ...]
@@ -97,11 +99,34 @@ class Memory:
     budget: int = 0
     stated: bool = False
     admitted: Callable[[int], tuple[int, ...]] = field(default=lambda _: (), compare=False)
+    pool: int | None = None
+
+    def pooled(self, each: Sequence[int]) -> Track | None:
+        """Weights and cache of stages, and the most of both that a share of memory leaves; None: no such share.
+
+        Parameters
+        ----------
+        each
+            Both of a layer of each kind.
+        """
+        if self.pool is None:
+            return None
+        return Track(
+            list(accumulate(map(each.__getitem__, self.order), initial=0)), self.input.total_bytes,
+            self.output.total_bytes, 0, self.pool,
+        )  # fmt: skip
+
+    def pooled_bytes(self, sequences: int) -> list[int]:
+        """Weights and cache of a layer of each kind where a rank holds `sequences` sequences."""
+        return [w.total_bytes + held for w, held in zip(self.weights, self.held_bytes(sequences), strict=True)]
 
     def kept(self) -> Track:
         """What stages hold beside the cache of an engine that has started, and the limit of both."""
         if self.stated:
             return Track([0] * (len(self.order) + 1), 0, 0, 0, self.budget)
+        own = self.pooled([w.total_bytes for w in self.weights])
+        if own is not None:
+            return own
         graphs = [reserved if self.graphs else 0 for reserved in self.layer_reserve]
         each = [w.total_bytes + reserved for w, reserved in zip(self.weights, graphs, strict=True)]
         return Track(
@@ -122,6 +147,13 @@ class Memory:
         """
         sampling = self.sampled_bytes * sampled + self.hidden_bytes * tokens + self.sampler_bytes
         return max(self.token_bytes * tokens, sampling)
+
+    @property
+    def kept_limit(self) -> int:
+        """The limit of `kept`."""
+        limit = self.kept().limit
+        assert limit is not None  # noqa: S101 - it has one
+        return limit
 
     def holding(self, tokens: int) -> Track:
         """`kept` with one sequence of `tokens` tokens as it is admitted."""
@@ -323,6 +355,7 @@ class MemoryBook:
             graphs=not own.static_fraction or problem.limits.reserve is not None,
             budget=problem.capacity_bytes if stated is None else stated,
             stated=stated is not None,
+            pool=pool_bytes(problem, shape),
             admitted=lambda tokens: self._admitted(shape, tokens),
         )
 

@@ -212,7 +212,7 @@ class OperatingPoints:
             memory.prefix(batch), memory.input.total_bytes, memory.output.total_bytes,
             memory.working_bytes(steps.largest) + memory.reserve_bytes, self._capacity,
         )  # fmt: skip
-        return Tracks(mean, bytes_track, scale, firsts, self._aim)
+        return Tracks(mean, bytes_track, scale, firsts, self._aim, memory.pooled(memory.pooled_bytes(batch)))
 
     def limited_tracks(self, batch: int, need: Fraction = Fraction(0)) -> Tracks | None:
         """Mean time, what TTFT is made of and memory of a batch, each with its limit.

@@ -150,6 +150,7 @@ class Tracks:
     """What stages are cut by: mean time A × `scale`, bytes, and k·M + w·A × its own scale of each TTFT that is limited.
 
     `firsts` has the mean TTFT and percentiles (none in phase decode), `aim` is the one that the objective is about.
+    `pool` are bytes of weights and cache where a share of memory is stated for these alone.
     """
 
     mean: Track
@@ -157,6 +158,7 @@ class Tracks:
     scale: int
     firsts: dict[int | None, tuple[Track, int]]
     aim: int | None
+    pool: Track | None = None
 
     @property
     def first(self) -> Track | None:
@@ -170,7 +172,8 @@ class Tracks:
 
     def all(self) -> list[Track]:
         """Those that there are."""
-        return [self.mean, *(track for track, _ in self.firsts.values()), self.memory]
+        pool = [] if self.pool is None else [self.pool]
+        return [self.mean, *(track for track, _ in self.firsts.values()), self.memory, *pool]
 
 
 def combined(one: Track, often: int, other: Track, seldom: int) -> Track:

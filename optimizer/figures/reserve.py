@@ -52,6 +52,13 @@ def captured(problem: Problem, shape: Shape) -> int:
 
 def fixed_bytes(problem: Problem, shape: Shape) -> int:
     """What the engine keeps on each device of a shape whatever layers it holds: context, communicators, graphs' own."""
+    if problem.limits.reserve is not None or not _captures(problem):
+        return context_bytes(problem, shape)
+    return context_bytes(problem, shape) + captured(problem, shape) * problem.engine.reservation.graph_bytes
+
+
+def context_bytes(problem: Problem, shape: Shape) -> int:
+    """What the engine keeps on each device before weights are loaded: context and communicators."""
     own, stated = problem.engine.reservation, problem.limits.reserve
     if stated is not None:
         return stated
@@ -62,8 +69,19 @@ def fixed_bytes(problem: Problem, shape: Shape) -> int:
     else:
         communication = own.stage_bytes if shape.pp > 1 else 0
     host = HOST_BYTES if problem.hardware.device.shared_with_host else 0
-    graphs = captured(problem, shape) * own.graph_bytes if _captures(problem) else 0
-    return own.context_bytes + communication + host + graphs
+    return own.context_bytes + communication + host
+
+
+def pool_bytes(problem: Problem, shape: Shape) -> int | None:
+    """Most that weights and cache of a device may take where SGLang is told its share; None: it is not.
+
+    share · (exposed memory − context and communicators), rounded down (kv_cache_configurator.py).
+    """
+    share = problem.limits.mem_fraction_static
+    if share is None:
+        return None
+    free = max(0, problem.hardware.device.exposed_memory - context_bytes(problem, shape))
+    return free * share.numerator // share.denominator
 
 
 def beside_bytes(problem: Problem, shape: Shape, held: Sequence[Block]) -> int:

@@ -118,12 +118,12 @@ class Bounds:
         """Whether stages may hold a sequence of so many tokens: together they hold all of it and all weights."""
         if tokens not in self._contexts:
             bytes_ = self._pricer.admitted(tokens)[self.rows.mesh] + self._beside
-            self._contexts[tokens] = bytes_ / self.deep + self._each <= self._pricer.budget * (1 + MARGIN)
+            self._contexts[tokens] = bytes_ / self.deep + self._each <= self._budget * (1 + MARGIN)
         return self._contexts[tokens]
 
     def longest(self) -> Floats:
         """Tokens of the longest sequence that stages may hold; rounded up to a grid of lengths."""
-        free = self.deep * (self._pricer.budget * (1 + MARGIN) - self._each) - self._beside
+        free = self.deep * (self._budget * (1 + MARGIN) - self._each) - self._beside
         most = most_tokens(self._pricer.problem)
         lengths = np.unique(np.append(np.geomspace(1, most, _LENGTHS).astype(np.int64), most))
         found = np.zeros(len(free))
@@ -133,18 +133,34 @@ class Bounds:
         return np.maximum(found, np.where(free >= 0, float(lengths[0]), 0.0))
 
     @cached_property
+    def _budget(self) -> Floats | float:
+        """What a device may hold of `_beside`, `_each` and a sequence."""
+        pool = self._pricer.pool
+        return self._pricer.budget if pool is None or self._pricer.stated else pool[self.rows.mesh]
+
+    @cached_property
+    def _graphs(self) -> Floats:
+        """Graphs of all stages."""
+        index = self.rows.mesh
+        zero = np.zeros(len(index))
+        return sum((n * g[index] for n, g in zip(self.counts, self._pricer.graphs, strict=True)), start=zero)
+
+    @cached_property
     def _beside(self) -> Floats:
         """Weights of all stages, and graphs where they come out of the same memory."""
         if self._pricer.stated:
             return np.zeros(len(self.rows))
-        index = self.rows.mesh
-        graphs = sum((n * g[index] for n, g in zip(self.counts, self._pricer.graphs, strict=True)), start=0.0)
-        return self.weights - (0.0 if self._pricer.graphs_in_budget else graphs)
+        return self.weights - (0.0 if self._pricer.graphs_in_budget and self._pricer.pool is None else self._graphs)
+
+    def _shared(self, free: Floats) -> Floats:
+        """What is left to weights, graphs and cache, where weights and cache have a share of their own."""
+        pool = self._pricer.pool
+        return free if pool is None else np.minimum(free, pool[self.rows.mesh] * (1 + MARGIN) + self._graphs)
 
     @cached_property
     def _each(self) -> Floats:
         """What the engine keeps on every stage, and the tensors of the step that it sizes itself for."""
-        if self._pricer.stated:
+        if self._pricer.stated or self._pricer.pool is not None:
             return np.zeros(len(self.rows))
         sized = self._pricer.sized
         return self.reserve if sized is None else self.reserve + self._tensors(*sized)
@@ -355,7 +371,7 @@ class Bounds:
 
     def _sequences(self, target: Target, working: Floats) -> Floats:
         """Upper bound of the sequences of a rank that the weights of every stage leave room for."""
-        free = target.memory * (1 + MARGIN) - self.reserve - working
+        free = self._shared(target.memory * (1 + MARGIN) - self.reserve - working)
         together = self.pp * (free - self.weights / self.deep) / np.maximum(self.sequence, 1e-9)
         alike = (free / self._of_kind - self._layer_weights) / np.maximum(self._layer_sequence, 1e-9)
         found: Floats = np.clip(np.minimum(together, np.min(alike, axis=0)), 0.0, float(LARGEST_BATCH))
@@ -363,7 +379,7 @@ class Bounds:
 
     def most_in_memory(self, target: Target) -> Floats:
         """Upper bound of the micro-batches that weights and cache leave room for, and that keep φ ≤ 1."""
-        free = target.memory - self.weights / self.deep - self.reserve
+        free = self._shared(target.memory - self.reserve) - self.weights / self.deep
         most = np.where(
             free < 0, 0.0, np.where(self.sequence > 0, free / np.maximum(self.sequence, 1e-9) + 1, float(LARGEST_BATCH))
         )

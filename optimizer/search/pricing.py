@@ -21,7 +21,7 @@ from optimizer.errors import InternalError
 from optimizer.figures.cache import CacheLayout
 from optimizer.figures.memory import COMPRESSED_TENSORS, expert_padding, hidden_elements, keeps_experts, scales_left
 from optimizer.figures.overlap import EXCHANGE_UNITS
-from optimizer.figures.reserve import default_sequences, default_tokens, fixed_bytes, layer_bytes
+from optimizer.figures.reserve import context_bytes, default_sequences, default_tokens, fixed_bytes, layer_bytes
 from optimizer.figures.routing import (
     EXPERT_UNITS,
     PAIR_UNITS,
@@ -395,6 +395,16 @@ class Pricer:
         residuals = hidden * (4 + max(0, problem.model.hyper_streams - 1))
         held = hidden_elements(problem) + (experts if keeps_experts(problem) else 0)
         return np.ceil(act * (residuals + widest) / found.cp), np.ceil(act * held / found.cp)
+
+    @property
+    def pool(self) -> Floats | None:
+        """Most that weights and cache may take where they have a share of their own; None: they have none."""
+        problem, share = self.problem, self.problem.limits.mem_fraction_static
+        if share is None:
+            return None
+        first = Shape(1, 1, 1, 1, 1)
+        graphs = fixed_bytes(problem, first) - context_bytes(problem, first)
+        return float(share) * (problem.hardware.device.exposed_memory - self.reserve + graphs)
 
     def _kept_for(self, block: Block) -> Floats:
         """What the engine keeps for a layer: more where experts are dispatched between data-parallel ranks."""

@@ -14,6 +14,7 @@ from optimizer.domain.problem import Problem
 from optimizer.figures.bandwidth import fabric_bandwidth
 from optimizer.figures.costs import Imbalance
 from optimizer.figures.objective import value_of
+from optimizer.figures.reserve import pool_bytes
 from optimizer.figures.room import room_of
 from optimizer.figures.serving import Evaluation
 from optimizer.units import Dimension, format_quantity
@@ -27,7 +28,7 @@ BLOCKING = (Family.MESH, Family.PIPELINE)
 
 
 def memory(problem: Problem, evaluation: Evaluation) -> Iterator[Violation]:
-    """Every stage's fullest device holds no more than the exposed memory × utilisation."""
+    """Every stage's fullest device holds no more than the exposed memory × utilisation, and than SGLang's share."""
     capacity = problem.capacity_bytes
     for stage, held in enumerate(evaluation.memory):
         if held.total_bytes > capacity:
@@ -38,6 +39,16 @@ def memory(problem: Problem, evaluation: Evaluation) -> Iterator[Violation]:
                 f"stage {stage} needs {against(held.total_bytes, capacity, Dimension.BYTES, 'of')} "
                 f"at tp={degrees.tp}, cp={degrees.cp}{experts}, pp={degrees.pp}, batch={degrees.batch}",
                 {"stage": stage, "needed_bytes": held.total_bytes, "capacity_bytes": capacity},
+            )
+    pool = pool_bytes(problem, evaluation.shape)
+    for stage, held in enumerate(evaluation.memory):
+        needed = held.total_bytes - held.activations_bytes - held.reserve_bytes
+        if pool is not None and needed > pool:
+            yield Violation(
+                Family.MEMORY,
+                f"weights and cache of stage {stage} take {against(needed, pool, Dimension.BYTES, 'of')} within "
+                f"mem_fraction_static at batch={evaluation.layout.batch}",
+                {"stage": stage, "needed_bytes": needed, "capacity_bytes": pool},
             )
 
 

@@ -9,7 +9,7 @@ from optimizer.domain.engines import ANY
 from optimizer.domain.engines.reservation import GIB
 from optimizer.domain.families import Family
 from optimizer.domain.problem import Problem
-from optimizer.figures.reserve import HOST_BYTES, beside_bytes, default_tokens, error_bytes, fixed_bytes
+from optimizer.figures.reserve import HOST_BYTES, beside_bytes, context_bytes, default_tokens, error_bytes
 from optimizer.figures.room import room_of
 from optimizer.figures.serving import Evaluation
 from optimizer.verify.violation import Violation
@@ -60,7 +60,7 @@ def _loaded(problem: Problem, evaluation: Evaluation) -> Iterator[str]:
         return
     for stage in evaluation.memory:
         weights = stage.weights_bytes + stage.expert_weights_bytes + stage.replicated_weights_bytes
-        taken = weights + stage.expert_weights_bytes + fixed_bytes(problem, evaluation.shape)
+        taken = weights + stage.expert_weights_bytes + context_bytes(problem, evaluation.shape)
         if taken > problem.hardware.device.exposed_memory:
             yield (
                 f"{problem.engine.title} holds the experts of GPTQ and AWQ checkpoints as they were loaded beside "

@@ -16,7 +16,7 @@ from optimizer.domain.lattice import LARGEST_BATCH
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
 from optimizer.figures.memory import draft_weights
-from optimizer.figures.reserve import fixed_bytes, largest_capture
+from optimizer.figures.reserve import context_bytes, largest_capture
 from optimizer.figures.room import room_of
 from optimizer.figures.serving import Evaluation, default_chunk, evaluate
 from optimizer.readers.launch.launch import SHARED_BUDGET
@@ -112,7 +112,7 @@ def _request_table(started: Posed, evaluation: Evaluation) -> Iterator[Violation
 def _beside_share(started: Posed, evaluation: Evaluation) -> int:
     """What SGLang leaves beside its share for weights and cache."""
     problem = started.problem
-    device = problem.hardware.device.exposed_memory - fixed_bytes(problem, evaluation.shape)
+    device = problem.hardware.device.exposed_memory - context_bytes(problem, evaluation.shape)
     return int((1 - _share(started, evaluation)) * device)
 
 
@@ -255,7 +255,8 @@ def as_started(posed: Posed) -> tuple[Posed, tuple[str, ...]]:
 def _memory_share(posed: Posed, layout: Layout) -> Iterator[str]:
     """The share of memory that the engine takes where neither the command nor the problem says one."""
     problem, point = posed.problem, posed.launch.operating
-    if point.memory_utilization is not None or problem.limits.memory_utilization is not None:
+    limits = problem.limits
+    if point.memory_utilization is not None or (limits.memory_utilization or limits.mem_fraction_static) is not None:
         return
     if problem.limits.kv_cache_memory is None:
         share = _share(posed, evaluate(problem, layout))
@@ -266,6 +267,8 @@ def _share(posed: Posed, evaluation: Evaluation) -> Fraction:
     """The share of memory that the engine is told, as it means it, or that it chooses."""
     problem, point = posed.problem, posed.launch.operating
     choose, device = problem.engine.reservation.static_fraction, problem.hardware.device
+    if problem.limits.mem_fraction_static is not None:
+        return problem.limits.mem_fraction_static
     if point.memory_utilization is not None:
         return point.memory_utilization
     if choose is None:
@@ -286,8 +289,7 @@ def _share(posed: Posed, evaluation: Evaluation) -> Fraction:
 def _at(posed: Posed, layout: Layout) -> Problem:
     """The problem with the memory that an engine gives a layout, where its share is not that of all it holds.
 
-    SGLang (kv_cache_configurator.py) keeps share · (memory − context) for weights and cache; a step's tensors and the
-    graphs come out of the rest. TensorRT-LLM (_util.py) gives the cache a share of what all others leave.
+    TensorRT-LLM (_util.py) gives the cache a share of what all others leave.
     """
     problem = posed.problem
     reservation = problem.engine.reservation
@@ -295,13 +297,12 @@ def _at(posed: Posed, layout: Layout) -> Problem:
         return problem
     evaluation = evaluate(problem, layout)
     device, share = problem.hardware.device.exposed_memory, _share(posed, evaluation)
+    if reservation.static_fraction:
+        stated = {"mem_fraction_static": share, "memory_utilization": None}
+        return problem.changed(limits=problem.limits.model_copy(update=stated))
     stage = max(evaluation.memory, key=lambda one: one.total_bytes)
     others = stage.total_bytes - stage.kv_cache_bytes
-    beside = stage.activations_bytes + stage.reserve_bytes
-    if reservation.static_fraction:
-        room = int(share * (device - fixed_bytes(problem, evaluation.shape))) - (others - beside)
-    else:
-        room = int(share * (device - others))
+    room = int(share * (device - others))
     if problem.limits.kv_cache_memory is not None:
         room = min(room, problem.limits.kv_cache_memory)
     used = min(Fraction(1), max(Fraction(1, 1000), Fraction(others + room, device)))

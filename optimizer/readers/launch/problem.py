@@ -43,6 +43,10 @@ def pose(launch: Launch, overrides: Sequence[Override] = ()) -> Posed:
         No hardware is named, the model is not known, or what the command says makes no problem.
     """
     stated = {override.at for override in overrides}
+    for override in overrides:
+        if override.at == ("engine",) and str(override.value).partition("@")[0] != launch.engine:
+            # of another engine it is another share
+            stated.add(("limits", SHARES.get(launch.engine, "")))
     stated_here, assumed = _own(launch, stated)
     if ("hardware",) not in stated:
         message = "is required: a launch command does not say what it runs on, such as --hardware h100-sxm-8"
@@ -119,8 +123,12 @@ FEED_FORWARD_ALONE: Final = "meta-llama/"
 IN_BLOCKS: Final = "Qwen/"
 """Maker whose FP8 checkpoints are quantised in blocks of 128 (their cards)."""
 
+SHARES: Final = {"vllm": "memory_utilization", "sglang": "mem_fraction_static"}
+"""Limits that an engine's share of memory is; others take it of what weights leave."""
+
 _PLACES: Final = {
     "--model": "model", "--kv-cache": "kv_cache", "--memory-utilization": "memory_utilization",
+    "--mem-fraction-static": "memory_utilization",
     "--mtp-tokens": "draft_tokens", "--max-model-len": "max_model_len", "--precision": "quantization",
     "--activations": "dtype",
 }  # fmt: skip
@@ -183,8 +191,9 @@ def _own(launch: Launch, stated: set[tuple[Any, ...]]) -> tuple[list[Override], 
     if point.draft_tokens:
         put("--mtp-tokens", ("workload", "mtp_tokens"), point.draft_tokens)
     put("--objective", ("objective",), "throughput")
-    if launch.engine == "vllm" and point.memory_utilization is not None:
-        put("--memory-utilization", ("limits", "memory_utilization"), str(float(point.memory_utilization)))
+    share = SHARES.get(launch.engine)
+    if share is not None and point.memory_utilization is not None and ("limits", "memory_utilization") not in stated:
+        put(f"--{share.replace('_', '-')}", ("limits", share), str(float(point.memory_utilization)))
     return overrides, assumed
 
 
