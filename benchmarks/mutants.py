@@ -1,12 +1,13 @@
 """Whether the tests notice: one operator changed at a time, in a copy of the project.
 
-``python -m benchmarks.mutants [WORD ...] [--each N] [--journal FILE]`` changes N places (2 unless given) of every
-module below, or of those whose path has one of the words in it; which, the text of the place decides, so that a change
-elsewhere in the module moves none. Of each mutant are asked, until something fails: the quick tests (neither `slow` nor
-`long`) of the files that import the module and of its side; the other side (a result that a mutant of the search wrote,
-by the unchanged checker; the results of the corpus and of the unchanged search, by a mutant of the checker); the long
-tests of the same files. Prints a Markdown table, what survives, and the share that the quick tests alone notice; exit
-status 1 where one survives that `EQUIVALENT` does not name with its reason. A journal lets a run be continued.
+``python -m benchmarks.mutants [WORD ...] [--each N] [--quick] [--journal FILE]`` changes N places (2 unless given) of
+every module below, or of those whose path has one of the words in it; which, the text of the place decides, so that a
+change elsewhere in the module moves none. Of each mutant are asked, until something fails: the quick tests (neither
+`slow` nor `long`) of the files that import the module and of its side; the other side (a result that a mutant of the
+search wrote, by the unchanged checker; the results of the corpus and of the unchanged search, by a mutant of the
+checker); the long tests of the same files. Prints a Markdown table, what survives, and the share that the quick tests
+alone notice; exit status 1 where one survives that `EQUIVALENT` does not name with its reason. A journal lets a run be
+continued.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from dataclasses import asdict, dataclass
 from importlib.util import cache_from_source
 from pathlib import Path
 
+from tests.conftest import LONG
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -43,10 +46,10 @@ SIDES = {
     "figures": Side(
         (
             "figures/memory", "figures/layer", "figures/costs", "figures/routing", "figures/skew", "figures/serving",
-            "figures/percentiles", "figures/soonest", "figures/cache", "figures/room", "figures/reserve",
+            "figures/percentiles", "figures/bounds", "figures/cache", "figures/room", "figures/reserve",
             "figures/weights", "figures/operating_point", "figures/objective",
         ),
-        ("tests/test_scalar_oracle.py", "tests/test_reference_equals_vectorised.py", "tests/figures", "tests/verify"),
+        ("tests/test_scalar_oracle.py", "tests/figures", "tests/test_reference_equals_vectorised.py"),
         ("tests/test_percentile_limits.py", "tests/test_brute_force.py", "tests/test_never_beaten.py"),
     ),
     "search": Side(
@@ -87,7 +90,7 @@ SIDES = {
 EQUIVALENT: dict[str, str] = {}
 """Changes that no answer can show, by `Mutant.name`, and why."""
 
-QUICK, LONG = "not slow and not long", "not slow"
+QUICK_ONLY, NOT_SLOW = "not slow and not long", "not slow"
 LONGEST_CPU_S = 300
 """Seconds of the processor after which a mutant counts as one that does not end; the tests of no side take as long."""
 SOLVE = """
@@ -112,8 +115,8 @@ import resource, sys, pytest
 resource.setrlimit(resource.RLIMIT_CPU, ({LONGEST_CPU_S}, {LONGEST_CPU_S}))
 sys.exit(pytest.main(sys.argv[1:]))
 """
-NO_TESTS = 5
-"""Pytest's status where nothing was selected."""
+UNUSABLE, NO_TESTS = 4, 5
+"""Pytest's status where it was asked for what there is not, and where nothing was selected."""
 _SWAPS: dict[type[ast.AST], type[ast.AST]] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.FloorDiv, ast.FloorDiv: ast.Mult, ast.Div: ast.Mult,
@@ -215,15 +218,20 @@ def mutants(module: str, text: str, each: int) -> Iterator[Mutant]:
 
 
 def importing(module: str) -> list[str]:
-    """Test files that import a module of the package by its own name, or a name of it from its package."""
+    """Test files that import a module by its own name, or from its package; those of its folder first."""
     dotted = "optimizer." + module.replace("/", ".")
     package, _, name = dotted.rpartition(".")
     wanted = re.compile(
         rf"^\s*(from {re.escape(dotted)} import|import {re.escape(dotted)}\b"
         rf"|from {re.escape(package)} import (.*\W)?{name}\b)", re.MULTILINE,
     )  # fmt: skip
-    files = sorted((ROOT / "tests").rglob("test_*.py"), key=lambda file: file.stat().st_size)
-    return [str(file.relative_to(ROOT)) for file in files if wanted.search(file.read_text(encoding="utf-8"))]
+    folder = f"tests/{module.partition('/')[0]}"
+    found = [
+        str(file.relative_to(ROOT))
+        for file in sorted((ROOT / "tests").rglob("test_*.py"), key=lambda file: file.stat().st_size)
+        if wanted.search(file.read_text(encoding="utf-8"))
+    ]
+    return sorted(found, key=lambda file: not file.startswith(folder))
 
 
 class Copy:
@@ -235,10 +243,7 @@ class Copy:
             shutil.copytree(ROOT / part, self.home / part, ignore=shutil.ignore_patterns("__pycache__"))
         for file in (*ROOT.glob("*.toml"), *ROOT.glob("*.md"), ROOT / "justfile"):
             shutil.copy(file, self.home)
-        self._passed: dict[str, bool] = {}
-        self.solved = folder / "solved"
-        self.solved.mkdir()
-        self.run(ROOT, "-c", SOLVE, str(self.solved))
+        self._solved = folder / "solved"
 
     def run(self, home: Path, *arguments: str) -> tuple[int, str]:
         """Status and output of a Python program in the copy, or in the project itself."""
@@ -254,17 +259,17 @@ class Copy:
         status, said = self.run(self.home, "-c", PYTEST, *own)
         if status in (0, NO_TESTS):
             return None
+        if status == UNUSABLE:
+            raise SystemExit(said)
         named = re.search(r"^(?:FAILED|ERROR) (tests/.+?)(?: - |$)", said, re.MULTILINE)
         return named[1] if named else "no end" if status < 0 else said.strip().rpartition("\n")[2][:80]
 
-    def passes(self, test: str) -> bool:
-        """Whether a test that noticed a mutant passes without it: one that always fails notices nothing."""
-        if test.startswith("tests/") and test not in self._passed:
-            status, said = self.run(self.home, "-c", PYTEST, "-q", "-n0", "-p", "no:cacheprovider", "-m", "", test)
-            self._passed[test] = status == 0
-            if status:
-                print(said[-2000:], file=sys.stderr)
-        return self._passed.get(test, True)
+    def failing_anyway(self, tests: list[str]) -> list[str]:
+        """Those that fail without a change too: what notices nothing."""
+        status, said = self.run(
+            self.home, "-c", PYTEST, "-q", "-n0", "-rfE", "-p", "no:cacheprovider", "-m", "", *tests
+        )
+        return re.findall(r"^(?:FAILED|ERROR) (tests/.+?)(?: - |$)", said, re.MULTILINE) or tests * (status != 0)
 
     def crossed(self, side: str) -> str | None:
         """What the other side says of a mutant of search or checker."""
@@ -276,24 +281,29 @@ class Copy:
             if self.run(ROOT, "-c", CERTIFY, str(self._scratch))[0]:
                 return "the checker rejects"
         if side == "checker":
-            folders = (ROOT / "tests/corpora/accepted", ROOT / "tests/corpora/rejected", self.solved)
+            if not self._solved.exists():
+                self._solved.mkdir()
+                self.run(ROOT, "-c", SOLVE, str(self._solved))
+            folders = (ROOT / "tests/corpora/accepted", ROOT / "tests/corpora/rejected", self._solved)
             status, said = self.run(self.home, "-c", CERTIFY, *map(str, folders))
             return said.strip().rpartition("\n")[2][:60] if status else None
         return None
 
-    def fate(self, name: str, mutant: Mutant) -> Fate:
+    def fate(self, name: str, mutant: Mutant, *, quick_only: bool) -> Fate:
         """What notices a mutant."""
         side, file = SIDES[name], self.home / "optimizer" / f"{mutant.module}.py"
         kept, begun = file.read_text(encoding="utf-8"), os.times()
         own = importing(mutant.module)
+        near = [file for file in own if file.startswith(f"tests/{mutant.module.partition('/')[0]}")]
+        quick_files = [file for file in (*near, *side.quick, *own) if not file.removeprefix("tests/").startswith(LONG)]
         try:
             _write(file, mutant.text)
-            quick = self.failing(QUICK, [*own, *side.quick])
-            by = quick or self.crossed(name) or self.failing(LONG, [*own, *side.long])
+            quick = self.failing(QUICK_ONLY, quick_files)
+            by = quick
+            if by is None and not quick_only:
+                by = self.crossed(name) or self.failing(NOT_SLOW, [*own, *side.long])
         finally:
             _write(file, kept)
-        if by and not self.passes(by):
-            sys.exit(f"{by} fails without a change too")
         ended = os.times()
         cpu_s = ended.children_user + ended.children_system - begun.children_user - begun.children_system
         return Fate(name, mutant.module, mutant.line, mutant.change, by or "", quick is not None, round(cpu_s, 1))
@@ -332,7 +342,9 @@ def main() -> int:
     parser.add_argument(
         "--journal", type=Path, help="file to which fates are added, and of which those known are taken"
     )
+    parser.add_argument("--quick", action="store_true", help="ask the quick tests alone")
     parser.add_argument("--stop-after", type=float, default=float("inf"), metavar="S", help="seconds of the clock")
+    parser.add_argument("--no-check", dest="check", action="store_false", help="take it that the tests pass unchanged")
     given = parser.parse_args()
     known: dict[str, Fate] = {}
     if given.journal is not None and given.journal.exists():
@@ -352,16 +364,20 @@ def main() -> int:
                     if time.monotonic() - begun > given.stop_after:
                         late += 1
                         continue
-                    fate = copy.fate(name, mutant)
+                    fate = copy.fate(name, mutant, quick_only=given.quick)
                     print(f"{mutant.name} {fate.by or 'SURVIVES'} {fate.cpu_s} s", file=sys.stderr)
                     if given.journal is not None:
                         with given.journal.open("a", encoding="utf-8") as out:
                             out.write(json.dumps(asdict(fate)) + "\n")
                     fates.append(fate)
+        tests = sorted({fate.by for fate in fates if fate.by.startswith("tests/")})
+        failing = copy.failing_anyway(tests) if given.check and tests else []
     left = told(fates)
+    for test in failing:
+        print(f"fails without a change too: {test}")
     if late:
         print(f"{late} were not tried: the time was over")
-    return int(left > 0 or late > 0)
+    return int(left > 0 or late > 0 or len(failing) > 0)
 
 
 if __name__ == "__main__":

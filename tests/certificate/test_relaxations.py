@@ -204,3 +204,36 @@ def test_no_bound_dismisses_what_a_layout_reaches() -> None:
                 asked, queued = asked + 1, queued + (own.queue_s > 0)
     assert asked > 300
     assert queued > 60
+
+
+def test_nothing_is_possible_on_no_device_or_with_more_context_than_the_cache_holds() -> None:
+    for seed in range(40):
+        problem = small_problem(seed)
+        chunk = next(iter(axes(problem).chunks))
+        if (one := next(iter(layouts(problem)), None)) is None:
+            continue
+        own = goal(problem, None)
+        for reach in reaches(problem, one.shape):
+            assert reach.possible(own, chunk, problem.devices)
+            assert not reach.possible(own, chunk, 0)
+            assert not reach.possible(replace(own, context=10**12), chunk, problem.devices)
+
+
+def test_relaxations_give_away_only_what_layouts_differ_in() -> None:
+    """Of an attention mesh, matrices other than shared experts are those of every layout that does not overlap."""
+    compared = 0
+    for seed in range(40):
+        problem = small_problem(seed)
+        own = lattice(problem, axes(problem))
+        costs, memory = CostBook(problem, effective_rates(problem.priced_hardware)), MemoryBook(problem)
+        for tp, cp in product(own.axes.tp, own.axes.cp) if own.axes.pp else ():
+            loose = relaxed(problem, tp, cp, own.axes.pp, costs, memory)[0]
+            for mesh in own.expert_meshes(tp, cp):
+                found = costs.of(shape_at(tp, cp, mesh, 1))
+                for kind, least in zip(found.order, loose.order, strict=True):
+                    held = {linear.name: linear for linear in loose.kinds[least].linears}
+                    alike = [one for one in found.kinds[kind].linears if one.name != "shared_experts"]
+                    if found.kinds[kind].exchange is None:
+                        assert all(held[one.name] == one for one in alike), f"seed {seed}, {mesh}"
+                        compared += len(alike)
+    assert compared > 500
