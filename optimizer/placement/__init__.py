@@ -6,9 +6,8 @@ import os
 # It takes effect where this is the first import of numpy in the process, and never overrides what the user set.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from optimizer.placement.bounds import bound_max_over_mean
 from optimizer.placement.place import place
 from optimizer.placement.question import Nearness, Question
 from optimizer.placement.result import LayerPlacement, PlacementResult
 
-__all__ = ["LayerPlacement", "Nearness", "PlacementResult", "Question", "bound_max_over_mean", "place"]
+__all__ = ["LayerPlacement", "Nearness", "PlacementResult", "Question", "place"]

@@ -17,7 +17,7 @@ from optimizer.figures.placement_bounds.balance import bound_of, combined, envel
 from optimizer.figures.placement_bounds.budget import MOST_GROUPS, budget_bound
 from optimizer.figures.placement_bounds.hierarchy import hierarchical_bound
 from optimizer.placement.counts import divisor_replicas
-from optimizer.placement.question import Question
+from optimizer.placement.question import Layer, Question
 from optimizer.placement.result import LayerPlacement
 
 Witness = dict[str, Any]
@@ -60,24 +60,6 @@ def _best_topj(load: Sequence[int], slots_per_device: int) -> int:
     possible = (hosts * slots_per_device >= heaviest) & (hosts <= heaviest)
     values = np.where(possible, sums / hosts, np.inf).min(axis=1)
     return int(values.argmax()) + 1
-
-
-def bound_max_over_mean(load: Sequence[int], devices: int, slots_per_device: int) -> Fraction:
-    """Quick valid lower bound on the hottest device over the mean, for any placement with the even split.
-
-    Parameters
-    ----------
-    load
-        Tokens of each expert of one layer.
-    devices, slots_per_device
-        Devices, and slots of each.
-
-    Returns
-    -------
-    Fraction
-        At least 1; 1 where the layer carries no load.
-    """
-    return bound_of(load, devices, slots_per_device, counting_witness(load, devices, slots_per_device))
 
 
 def witness_for(question: Question, layer: int) -> Witness:
@@ -161,28 +143,25 @@ def _bound_one(question: Question, row: Sequence[int], witness: Witness) -> Frac
     return hierarchical_bound(row, question.devices, question.slots, nodes, question.groups)
 
 
-def with_budget_bound(
-    question: Question, index: int, layer: LayerPlacement, _deadline: float | None
-) -> LayerPlacement:  # fmt: skip
+def with_budget_bound(layer: Layer, known: LayerPlacement) -> LayerPlacement:
     """The layer with the bound that holds within the budget of moves, where that is better than its own."""
-    if question.current is None or question.max_moves is None or question.split != "even":
-        return layer
+    question = layer.question
+    if question.max_moves is None or question.split != "even":
+        return known
+    nodes = None if question.node_size is None else question.devices // question.node_size
     parts, values = [], []
-    for row in question.rows(index):
+    for row in layer.rows:
         bound, witness = Fraction(1), {"kind": "average"}
-        for tried in budget_witnesses(question, row, question.current[index], question.max_moves) if sum(row) else ():
-            nodes = None if question.node_size is None else question.devices // question.node_size
-            tokens = budget_bound(
-                row, question.current[index], question.slots, question.max_moves, tried, nodes, question.groups
-            )
+        for tried in budget_witnesses(question, row, layer.service, question.max_moves) if sum(row) else ():
+            tokens = budget_bound(row, layer.service, question.slots, question.max_moves, tried, nodes, question.groups)
             if (value := tokens * question.devices / sum(row)) > bound:
                 bound, witness = value, tried
         parts.append(witness)
         values.append(bound)
     bound = question.together(values)
-    if bound < layer.bound or (bound == layer.bound and layer.witness["kind"] != "solver"):
-        return layer
-    return replace(layer, bound=bound, witness=parts[0] if len(parts) == 1 else {"kind": "scenario", "bounds": parts})
+    if bound < known.bound or (bound == known.bound and known.witness["kind"] != "solver"):
+        return known
+    return replace(known, bound=bound, witness=parts[0] if len(parts) == 1 else {"kind": "scenario", "bounds": parts})
 
 
 def budget_witnesses(question: Question, row: Sequence[int], current: Devices, budget: int) -> Iterable[Witness]:

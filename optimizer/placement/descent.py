@@ -8,6 +8,7 @@ the same random numbers whichever layers are searched beside it.
 """
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -60,7 +61,10 @@ def deal(weights: Floats, counts: Ints, devices: int) -> Ints:
 
 @dataclass(slots=True)
 class Search:
-    """State of the search: experts, shares and device loads in units of the mean device load, and the best so far."""
+    """Placements of several layers, shares and device loads in units of the mean device load, and the best so far.
+
+    Over several workloads shares and loads have them as last axis.
+    """
 
     held: Ints
     """Expert of each slot, ``[layers, devices, slots]``."""
@@ -69,16 +73,25 @@ class Search:
     load: Floats
     """Device load, ``[layers, devices]``."""
     best: Floats
-    """Least maximum found, ``[layers]``."""
+    """Least objective found, ``[layers]``."""
     best_held: Ints
     """Placement that has it."""
 
     @classmethod
-    def start(cls, shares: Floats, held: Ints) -> "Search":
-        """Search from a placement; ``shares[layer, expert]`` is the load of one copy."""
+    def start(cls, shares: Floats, held: Ints, objective: Callable[[Floats], Floats] | None = None) -> "Search":
+        """Search from a placement; ``shares[layer, expert]`` is the load of one copy.
+
+        The objective is of the hottest device, under each workload where there are several.
+        """
         values = shares[np.arange(len(held))[:, None, None], held]
         load = values.sum(axis=2)
-        return cls(held.copy(), values, load, load.max(axis=1), held.copy())
+        hottest = load.max(axis=1)
+        return cls(held.copy(), values, load, objective(hottest) if objective else hottest, held.copy())
+
+    @classmethod
+    def dealt(cls, weights: Floats, counts: Ints, devices: int) -> "Search":
+        """Search from copies dealt out, loads and counts ``[layers, experts]``."""
+        return cls.start(weights / counts, deal(weights, counts, devices))
 
     def part(self, layers: Ints) -> "Search":
         """A search of its own over some of the layers."""
@@ -91,6 +104,12 @@ class Search:
         self.best[layers], self.best_held[layers] = other.best[source], other.best_held[source]
         self.held[layers], self.values[layers] = other.held[source], other.values[source]
         self.load[layers] = other.load[source]
+
+    def note(self, layers: Ints, now: Floats) -> None:
+        """Keep the placements of layers that are the best so far."""
+        better = now < self.best[layers]
+        improved = layers[better]
+        self.best[improved], self.best_held[improved] = now[better], self.held[improved]
 
 
 def descend(search: Search, floor: Floats, goal: Floats, *, rounds: int, seed: int, deadline: float | None) -> None:
@@ -135,12 +154,7 @@ def descend(search: Search, floor: Floats, goal: Floats, *, rounds: int, seed: i
         if not roam.all():
             anyhow = mixing[active[~roam]] | (turn % effort.SHAKE == 1)
             _share_out(search, active[~roam], limit[~roam], anyhow, shuffle, draw, positions)
-        top = search.load[active].max(axis=1)
-        better = top < search.best[active]
-        if better.any():
-            improved = active[better]
-            search.best[improved] = top[better]
-            search.best_held[improved] = search.held[improved]
+        search.note(active, search.load[active].max(axis=1))
 
 
 def _share_out(

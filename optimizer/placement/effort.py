@@ -55,14 +55,8 @@ LAST_TURNS = 6
 """Further turns for layers that their counts hold back, if only by a little. Half the same, 0.91x; twice -9e-6,
 1.18x."""
 
-LAYERS_A_THREAD = 16
-"""Layers from which a thread is worth while."""
-
 LAYERS_A_PROCESS = 4
 """Open layers from which a process is worth while."""
-
-UNEVEN_VARIANTS = 12
-"""Variants of the counts where slots are uneven and blanks met. Half the same, 0.87x; twice -860e-6, 1.16x."""
 
 SINK_FEW_SLOTS, SINK_MANY_SLOTS = 0.97, 0.5
 """Part of the excess over the floor that the limit of the next round keeps, up to five slots and beyond.

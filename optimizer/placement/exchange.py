@@ -110,9 +110,6 @@ class Potential(Protocol):
     def swaps(self, state: LayerState) -> Floats:
         """Its change, exact or nearly, if two slots swapped experts, ``[slots, slots]``."""
 
-    def replacements(self, state: LayerState, slots: Ints) -> Floats:
-        """Its change if each of some slots were given to an expert, ``[those slots, experts]``."""
-
 
 @dataclass(frozen=True, slots=True)
 class Norm:
@@ -201,7 +198,7 @@ class Step:
     slot: int
     other: int
     """The other slot of a swap, or the expert that takes the slot."""
-    swaps: bool
+    swaps: bool = True
 
     def take(self, state: LayerState) -> int:
         """Take the step; returns the expert that was in the slot."""
@@ -214,70 +211,63 @@ class Step:
 
     def undo(self, state: LayerState, leaving: int) -> None:
         """Undo the step."""
-        if self.swaps:
-            state.swap(self.slot, self.other)
-        else:
-            state.replace(self.slot, leaving)
+        Step(0.0, self.slot, self.other if self.swaps else leaving, self.swaps).take(state)
 
 
-def best_steps(
-    state: LayerState, potential: Potential, most: int, *, price: Arrivals | None = None, room: float = 0.0,
-    limit: Floats | None = None, among: Marks | None = None,
-) -> list[Step]:  # fmt: skip
-    """Steps that lower the potential, the best first, at most so many.
+def best_swaps(
+    state: LayerState, potential: Potential, most: int, limit: Floats, among: Marks | None = None
+) -> list[Step]:
+    """Swaps that lower the potential, the best first, at most so many.
 
     Parameters
     ----------
     state, potential
         The layer, and what is to be lowered.
     most
-        Most steps.
-    price, room
-        Steps within the room are ranked by what they save for each move; one that undoes an earlier step costs a
-        quarter of a move.
+        Most swaps.
     limit
-        Largest load of each device, ``[workloads, devices]``; only swaps are weighed, which leave others be.
+        Largest load of each device, ``[workloads, devices]``.
     among
-        Which two slots may swap, ``[slots, slots]``.
+        Which two slots may swap, ``[slots, slots]``; any where not given.
+    """
+    fits = (state.swapped() <= limit[:, state.home, None]).all(axis=0)
+    allowed = state.swappable() & fits & fits.T & (True if among is None else among)
+    return [Step(*low) for low in _lowest(potential.swaps(state), np.triu(allowed), most)]
+
+
+def best_steps(state: LayerState, norm: Norm, most: int, price: Arrivals, room: float) -> list[Step]:
+    """Steps that lower the norm and cost no more moves than there is room for, at most so many.
+
+    The best first, by what they save for each move; one that undoes an earlier step costs a quarter of a move.
     """
     steps: list[Step] = []
-    if limit is None:
-        slots, allowed = state.replaceable()
-        worth = potential.replacements(state, slots)
-        if price is not None:
-            cost = price.replacements(state, slots)
-            allowed, worth = allowed & (cost <= room), worth / np.maximum(cost, 0.25)
-        steps += [Step(low, int(slots[one]), two, swaps=False) for low, one, two in _lowest(worth, allowed, most)]
-    allowed, worth = state.swappable(), potential.swaps(state)
-    if price is not None:
-        cost = price.swaps(state)
-        allowed, worth = allowed & (cost <= room), worth / np.maximum(cost, 0.25)
-    if among is not None:
-        allowed &= among
-    if limit is not None:
-        fits = (state.swapped() <= limit[:, state.home, None]).all(axis=0)
-        allowed &= fits & fits.T
-    steps += [Step(low, one, two, swaps=True) for low, one, two in _lowest(worth, np.triu(allowed), most)]
+    slots, may_replace = state.replaceable()
+    every = np.arange(len(state.home))
+    for allowed, worth, cost, names, swaps in (
+        (may_replace, norm.replacements(state, slots), price.replacements(state, slots), slots, False),
+        (np.triu(state.swappable()), norm.swaps(state), price.swaps(state), every, True),
+    ):
+        lowest = _lowest(worth / np.maximum(cost, 0.25), allowed & (cost <= room), most)
+        steps += [Step(low, int(names[one]), two, swaps) for low, one, two in lowest]
     return sorted(steps, key=lambda step: (step.worth, step.swaps, step.slot, step.other))[:most]
 
 
-def take_best(
-    state: LayerState, potential: Potential, most: int, *, price: Arrivals | None = None, room: float = 0.0
-) -> bool:
-    """Take the best step after which the potential is truly lower, if there is one among the most promising."""
-    before = potential.value(state)
-    for step in best_steps(state, potential, most, price=price, room=room):
+def take_best(state: LayerState, norm: Norm, most: int, price: Arrivals, room: float) -> bool:
+    """Take the best step after which the norm is truly lower, if there is one among the most promising."""
+    before = norm.value(state)
+    for step in best_steps(state, norm, most, price, room):
         leaving = step.take(state)
-        if potential.value(state) < before * (1 - 1e-9):
+        if norm.value(state) < before * (1 - 1e-9):
             return True
         step.undo(state, leaving)
     return False
 
 
 def _lowest(worth: Floats, allowed: Marks, most: int) -> list[tuple[float, int, int]]:
-    """The lowest entries below nothing."""
+    """The lowest entries below nothing, in order."""
     worth = np.where(allowed, worth, np.inf)
     if not worth.size:
         return []
     places = np.argpartition(worth, min(most, worth.size - 1), axis=None)[:most].tolist()
-    return [(float(worth.flat[place]), *divmod(place, worth.shape[1])) for place in places if worth.flat[place] < -1e-9]
+    low = [(float(worth.flat[place]), *divmod(place, worth.shape[1])) for place in places if worth.flat[place] < -1e-9]
+    return sorted(low)

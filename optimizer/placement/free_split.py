@@ -11,7 +11,7 @@ from optimizer.placement import effort
 from optimizer.placement.exchange import LayerState
 from optimizer.placement.linear_program import new_program, solved
 from optimizer.placement.processes import seconds_left
-from optimizer.placement.question import Question
+from optimizer.placement.question import Layer
 from optimizer.placement.result import Devices, LayerPlacement, Shares, tuples
 
 _GRID = 10**9
@@ -61,32 +61,31 @@ def free_shares(load: Sequence[int], devices: Devices, deadline: float | None = 
     return tuple(map(tuple, parts))
 
 
-def split_freely(question: Question, index: int, layer: LayerPlacement, deadline: float | None) -> LayerPlacement:
+def split_freely(layer: Layer, known: LayerPlacement) -> LayerPlacement:
     """The layer split as well as can be.
 
     The linear program splits one workload, the heaviest; the others follow its parts.
     """
-    return layer if question.split != "free" else _split(question, index, layer, layer.devices, deadline)
+    return known if layer.question.split != "free" else _split(layer, known, known.devices)
 
 
-def exchanged_for_split(
-    question: Question, index: int, layer: LayerPlacement, deadline: float | None
-) -> LayerPlacement:
+def exchanged_for_split(layer: Layer, known: LayerPlacement) -> LayerPlacement:
     """The layer with a better placement for a free split, where one is found.
 
     Groups kept on nodes, and budgets of moves, leave the placement as it is.
     """
+    question = layer.question
     if question.split != "free" or question.hierarchy != "free" or question.max_moves is not None:
-        return layer
-    best = here = layer
+        return known
+    best = here = known
     rng = np.random.default_rng(question.seed)
     for turn in range(effort.SPLIT_TRIES if question.spare else 0):
         devices = None
-        if best.gap > question.tolerance and seconds_left(deadline) > 0:
-            devices = _changed(question, index, here, rng)
+        if best.gap > question.tolerance and layer.seconds_left > 0:
+            devices = _changed(layer, here, rng)
         if devices is None:
             break
-        tried = _split(question, index, layer, devices, deadline)
+        tried = _split(layer, known, devices)
         if tried.max_over_mean < best.max_over_mean:
             best = tried
         # Some improvements take two exchanges, the first of which makes things worse.
@@ -96,22 +95,20 @@ def exchanged_for_split(
     return best
 
 
-def _split(
-    question: Question, index: int, layer: LayerPlacement, devices: Devices, deadline: float | None
-) -> LayerPlacement:
+def _split(layer: Layer, known: LayerPlacement, devices: Devices) -> LayerPlacement:
     """The best split for the workload that it leaves hottest."""
-    ways = [question.placed(index, layer, devices, free_shares(row, devices, deadline)) for row in question.rows(index)]
+    ways = [layer.placed(known, devices, free_shares(row, devices, layer.deadline)) for row in layer.rows]
     return min(ways, key=lambda way: way.max_over_mean)
 
 
-def _changed(question: Question, index: int, layer: LayerPlacement, rng: np.random.Generator) -> Devices | None:
+def _changed(layer: Layer, known: LayerPlacement, rng: np.random.Generator) -> Devices | None:
     """Another placement: a copy of a hottest device changes places, or is copied in place of an idle copy."""
-    loads = [split_device_loads(row, layer.devices, layer.shares or ()) for row in question.rows(index) if sum(row)]
+    loads = [split_device_loads(row, known.devices, known.shares or ()) for row in layer.rows if sum(row)]
     heat = np.array([[float(load / sum(row)) for load in row] for row in loads]).max(axis=0)
     hot = heat >= heat.max() * (1 - _NEAR)
     if hot.all():
         return None
-    state = LayerState.of(question.normalised(index), np.array(layer.devices))
+    state = LayerState.of(layer.loads, np.array(known.devices))
     may_swap, (slots, may_replace) = state.swappable(), state.replaceable()
     for _ in range(effort.SPLIT_TRIES):
         # Which devices a split fills is one choice of many: another hot one may be the right partner too.

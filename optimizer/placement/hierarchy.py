@@ -16,7 +16,7 @@ from optimizer.figures.placement_bounds.hierarchy import best_laying, node_bound
 from optimizer.placement import effort
 from optimizer.placement.counts import Floats, Ints
 from optimizer.placement.exchange import Marks
-from optimizer.placement.question import Question
+from optimizer.placement.question import Layer, Question
 from optimizer.placement.search import balance_loads
 
 Laying = tuple[tuple[int, ...], ...]
@@ -66,7 +66,7 @@ def balance_on_nodes(question: Question, *, goal: float, deadline: float | None)
     return named.reshape(question.layers, question.devices, question.slots)
 
 
-def starts_within(question: Question, layer: int, budget: int) -> list[Start]:
+def starts_within(layer: Layer, budget: int) -> list[Start]:
     """Placement in service made valid; with groups on nodes for the most promising layings, and for the nearest one.
 
     Raises
@@ -74,19 +74,17 @@ def starts_within(question: Question, layer: int, budget: int) -> list[Start]:
     SpecError
         None is within the budget.
     """
-    if question.current is None:
-        raise InternalError("no placement in service")
-    current = question.current[layer]
-    heat = np.array(question.rows(layer), dtype=np.float64).sum(axis=0)
+    question, current = layer.question, layer.service
+    heat = np.array(layer.rows, dtype=np.float64).sum(axis=0)
     if question.hierarchy == "free":
         nodes, size = 1, question.experts
         layings: list[Laying] = [((0,),)]
         least = 0
-        what = f"make the placement in service of layer {layer} of those with experts valid"
+        what = f"make the placement in service of layer {layer.index} of those with experts valid"
     else:
         nodes, _, size = _nodes(question)
-        layings, least = _layings_within(question, layer, budget)
-        what = f"bring the router's groups of layer {layer} of those with experts onto nodes of their own"
+        layings, least = _layings_within(layer, budget)
+        what = f"bring the router's groups of layer {layer.index} of those with experts onto nodes of their own"
     starts: list[tuple[int, Start]] = []
     per_node = question.devices // nodes
     for laying in layings:
@@ -106,15 +104,16 @@ def starts_within(question: Question, layer: int, budget: int) -> list[Start]:
     return [starts[number][1] for number in sorted({*range(len(starts))[: effort.LAYINGS - 1], nearest})]
 
 
-def _layings_within(question: Question, layer: int, budget: int) -> tuple[list[Laying], int]:
+def _layings_within(layer: Layer, budget: int) -> tuple[list[Laying], int]:
     """Layings within a budget, the most promising first, and the fewest moves that lay groups on nodes, if counted."""
+    question = layer.question
     nodes, _, _ = _nodes(question)
-    if question.current is None or question.groups is None or question.groups > MOST_GROUPS:
-        return [_laid_now(question, layer)], 0
+    if question.groups is None or question.groups > MOST_GROUPS:
+        return [_laid_now(layer)], 0
     layings: dict[Laying, Fraction] = {}
     least = 0
-    for row in question.rows(layer):
-        options = layings_within(row, question.current[layer], question.slots, nodes, question.groups, None)
+    for row in layer.rows:
+        options = layings_within(row, layer.service, question.slots, nodes, question.groups, None)
         least = options[0][0]
         for cost, bound, laying in options:
             if cost <= budget:
@@ -122,12 +121,12 @@ def _layings_within(question: Question, layer: int, budget: int) -> tuple[list[L
     return sorted(layings, key=lambda laying: (layings[laying], laying)), least
 
 
-def _laid_now(question: Question, layer: int) -> Laying:
+def _laid_now(layer: Layer) -> Laying:
     """Groups by the node where most of their copies are, the fullest first, no more on a node than belong there."""
-    nodes, per_node, size = _nodes(question)
-    groups = question.experts // size
+    nodes, per_node, size = _nodes(layer.question)
+    groups = layer.question.experts // size
     on = np.zeros((groups, nodes), dtype=np.int64)
-    for device, held in enumerate(question.current[layer] if question.current is not None else ()):
+    for device, held in enumerate(layer.service):
         for expert in held:
             on[expert // size, device // per_node] += 1
     laid: list[list[int]] = [[] for _ in range(nodes)]

@@ -1,33 +1,134 @@
-"""One small layer as a CP-SAT model: copies, slots, nodes, moves and visits at once, each family posted once.
+"""One layer as a CP-SAT model: its copies, and families of constraints, each posted once.
 
-Mathematics: ``y[e,r]`` says that expert ``e`` has ``r`` copies, ``x[e,r,g]`` that one of them is on device ``g``;
-``sum_r y = 1``, ``sum_g x[e,r,g] = r y[e,r]``, ``sum_{e,r} x[e,r,g]`` is the slots of ``g``. The load of a device is
-``sum w_e / r x[e,r,g]``, in integers scaled by the least common multiple of the counts. What is minimised: the hottest
-device; or, within a limit on it, the experts loaded anew or the nodes visited. On full layers construction and
-exchanges are far better; this closes small ones.
+Mathematics: ``y[e,r]`` says that expert ``e`` has ``r`` copies, ``sum_r y = 1``. On devices, ``x[e,r,g]`` says that one
+of them is on device ``g``; ``sum_g x[e,r,g] = r y[e,r]``, ``sum_{e,r} x[e,r,g]`` is the slots of ``g``. The load of a
+device is ``sum w_e / r x[e,r,g]``, in integers scaled by the least common multiple of the counts. What is minimised:
+the hottest device; or, within a limit on it, the experts loaded anew or the nodes visited. On full layers construction
+and exchanges are far better; this closes small ones. Of two slots a device no ``x`` is needed: `PairedCopies`.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
+import numpy as np
 from ortools.sat.python import cp_model
 
 from optimizer.figures.locality import Group
 from optimizer.placement import effort
+from optimizer.placement.counts import Ints
+from optimizer.placement.pairing import Decided, Pairings, refined
 from optimizer.placement.processes import seconds_left
-from optimizer.placement.question import Question
+from optimizer.placement.question import Layer, Question
 from optimizer.placement.result import Devices, LayerPlacement
 
 _LARGEST = 1 << 50
 """Scaled loads stay below it, well inside CP-SAT's integers."""
 
 
-class LayerModel:
+class Copies:
+    """Copies of each expert, one of those that it may have.
+
+    Parameters
+    ----------
+    options
+        Counts that each expert may have.
+    """
+
+    def __init__(self, options: Sequence[Iterable[int]]) -> None:
+        self.model = cp_model.CpModel()
+        self.copies = {
+            (expert, copies): self.model.new_bool_var("") for expert, some in enumerate(options) for copies in some
+        }
+        for expert, some in enumerate(options):
+            self.model.add_exactly_one(self.copies[expert, copies] for copies in some)
+
+    def solved(
+        self, hint: Sequence[int], *, work: float, seed: int, seconds: float, **parameters: int
+    ) -> tuple[cp_model.CpSolver, int]:
+        """The solver and its status after so much deterministic time, from copies as a hint."""
+        for (expert, copies), literal in self.copies.items():
+            self.model.add_hint(literal, hint[expert] == copies)
+        solver = cp_model.CpSolver()
+        parameters |= {"num_workers": 1, "random_seed": seed}
+        for name, value in parameters.items():
+            setattr(solver.parameters, name, value)
+        solver.parameters.max_deterministic_time = work
+        solver.parameters.max_time_in_seconds = min(max(seconds, 0.01), 1e9)
+        return solver, int(solver.solve(self.model))
+
+
+class PairedCopies(Copies):
+    """Copies that pair up on devices of two slots within a threshold.
+
+    ``sum r y[e,r] = 2 G``; for each value ``v`` at most as many copies are larger than ``T - v`` as are smaller than
+    ``v`` (see `Pairings`), as a running total over the values. Few values make the question easier, so a refusal
+    stands. Linear relaxations with cuts and learned clauses close in a second what case by case takes thousands of
+    linear programs; its refusals are CP-SAT's word, without a witness.
+    """
+
+    def __init__(self, pairings: Pairings) -> None:
+        super().__init__([pairings.copies[row].tolist() for row in pairings.inside])
+        terms: list[list[tuple[cp_model.IntVar, int]]] = [[] for _ in range(len(pairings.values) + 1)]
+        for (expert, copies), literal in self.copies.items():
+            large, small = int(pairings.large[expert, copies - 1]), int(pairings.small[expert, copies - 1])
+            if large != small:
+                terms[large].append((literal, copies))
+                terms[small].append((literal, -copies))
+        self._equal([(literal, copies) for (_, copies), literal in self.copies.items()], pairings.slots)
+        before: list[tuple[cp_model.IntVar, int]] = []
+        for here in terms[:-1]:
+            running = self.model.new_int_var(-pairings.slots, 0, "")
+            self._equal([*here, *before, (running, -1)], 0)
+            before = [(running, 1)]
+
+    def _equal(self, terms: Sequence[tuple[cp_model.IntVar, int]], total: int) -> None:
+        literals, factors = [literal for literal, _ in terms], [factor for _, factor in terms]
+        self.model.add(cp_model.LinearExpr.weighted_sum(literals, factors) == total)
+
+
+def rule(
+    load: Sequence[int], devices: int, threshold: int, start: Ints, *, work: float, seed: int, deadline: float | None
+) -> Decided:
+    """Let CP-SAT look for counts whose copies pair up within ``threshold / GRID`` tokens, or refuse the threshold.
+
+    Parameters
+    ----------
+    load
+        Tokens of each expert.
+    devices
+        Devices, two slots each.
+    threshold
+        In tokens times ``GRID``; even.
+    start
+        Counts to hint at.
+    work, seed, deadline
+        Limit in CP-SAT's deterministic time, random seed, and ``time.monotonic()`` at which to stop.
+    """
+
+    def ask(told: Ints) -> tuple[Pairings, Decided]:
+        pairings = Pairings(load, devices, threshold, told)
+        if not pairings.possible:
+            return pairings, Decided(None, refused=pairings.overfull)
+        built = PairedCopies(pairings)
+        # Probing and symmetry cost more on these models than they save: ten times the whole solve.
+        solver, status = built.solved(
+            start.tolist(), work=work, seed=seed, seconds=seconds_left(deadline), linearization_level=2,
+            cp_model_probing_level=0, symmetry_level=0,
+        )  # fmt: skip
+        if status not in {cp_model.OPTIMAL, cp_model.FEASIBLE}:
+            return pairings, Decided(None, refused=status == cp_model.INFEASIBLE)
+        chosen = [copies for (_, copies), literal in built.copies.items() if solver.boolean_value(literal)]
+        return pairings, Decided(np.array(chosen, dtype=np.int64))
+
+    return refined(threshold, ask, effort.RULINGS)
+
+
+class LayerModel(Copies):
     """Copies on devices; what else is asked is posted by its family's method.
 
     Parameters
@@ -41,31 +142,27 @@ class LayerModel:
     """
 
     def __init__(self, experts: int, slots: Sequence[int], most: int) -> None:
-        self.model = cp_model.CpModel()
+        super().__init__([range(1, most + 1)] * experts)
         self.experts, self.slots = experts, slots
         self.scale = math.lcm(*range(1, most + 1))
-        self.copies = {
-            (expert, copies): self.model.new_bool_var("") for expert in range(experts) for copies in range(1, most + 1)
-        }
         self.lies = {
             (expert, copies, device): self.model.new_bool_var("")
             for expert, copies in self.copies
             for device in range(len(slots))
         }
-        for expert in range(experts):
-            self.model.add_exactly_one(self.copies[expert, copies] for copies in range(1, most + 1))
         for (expert, copies), literal in self.copies.items():
             self.model.add(sum(self.lies[expert, copies, g] for g in range(len(slots))) == copies * literal)
         for device, room in enumerate(slots):
             self.model.add(sum(self.lies[expert, copies, device] for expert, copies in self.copies) == room)
 
     @classmethod
-    def of(cls, question: Question, layer: int) -> LayerModel | None:
+    def of(cls, layer: Layer) -> LayerModel | None:
         """The model of a layer with its nodes and moves; nothing where it would be large, or its numbers long."""
+        question = layer.question
         full = question.devices - question.empty_slots
         slots = [question.slots] * full + [question.slots - 1] * question.empty_slots
         most = min(question.kept_within, 1 + question.spare)
-        totals = math.lcm(*(sum(row) or 1 for row in question.rows(layer)))
+        totals = math.lcm(*(sum(row) or 1 for row in layer.rows))
         longest = math.lcm(*range(1, most + 1)) * totals * question.devices
         if question.robust != "worst":
             longest *= math.lcm(question.tail.denominator, *(weight.denominator for weight in question.weights))
@@ -74,8 +171,16 @@ class LayerModel:
         built = cls(question.experts, slots, most)
         if question.hierarchy == "node":
             built.keep_groups(question)
-        if question.current is not None and question.max_moves is not None:
-            built.model.add(built.arriving(question.current[layer]) <= question.max_moves)
+        if question.max_moves is not None:
+            built.model.add(built.arriving(layer.service) <= question.max_moves)
+        return built
+
+    @classmethod
+    def within(cls, layer: Layer, limit: Fraction) -> LayerModel | None:
+        """With every device within a limit; nothing where the objective over workloads does not limit each."""
+        built = cls.of(layer) if len(layer.rows) == 1 or layer.question.robust == "worst" else None
+        if built is not None:
+            built.limit_loads(layer.rows, limit)
         return built
 
     def keep_groups(self, question: Question) -> None:
@@ -93,9 +198,9 @@ class LayerModel:
         for (expert, _, device), literal in self.lies.items():
             self.model.add_implication(literal, home[expert // size][device // question.node_size])
 
-    def arriving(self, current: Sequence[Sequence[int]]) -> cp_model.LinearExprT:
+    def arriving(self, service: Devices) -> cp_model.LinearExprT:
         """Experts on devices that do not hold them in service."""
-        held = [set(experts) for experts in current]
+        held = [set(experts) for experts in service]
         return sum(literal for (expert, _, device), literal in self.lies.items() if expert not in held[device])
 
     def order_devices(self, expert: int) -> None:
@@ -169,21 +274,14 @@ class LayerModel:
         return sum(terms)
 
     def minimise(
-        self, total: cp_model.LinearExprT, hint: Devices, *, work: float, seed: int, seconds: float
+        self, total: cp_model.LinearExprT, hint: Devices, layer: Layer, *, work: float
     ) -> tuple[Devices | None, int]:
         """Solve from a placement: another one, if any was found in the effort, and a bound on the total."""
         self.model.minimize(total)
         on = [sum(expert in held for held in hint) for expert in range(self.experts)]
-        for (expert, copies), literal in self.copies.items():
-            self.model.add_hint(literal, on[expert] == copies)
         for (expert, copies, device), literal in self.lies.items():
             self.model.add_hint(literal, on[expert] == copies and expert in hint[device])
-        solver = cp_model.CpSolver()
-        solver.parameters.num_workers = 1
-        solver.parameters.random_seed = seed
-        solver.parameters.max_deterministic_time = work
-        solver.parameters.max_time_in_seconds = min(max(seconds, 0.01), 1e9)
-        status = solver.solve(self.model)
+        solver, status = self.solved(on, work=work, seed=layer.question.seed, seconds=layer.seconds_left)
         bound = math.ceil(solver.best_objective_bound - 1e-6)
         if status not in {cp_model.OPTIMAL, cp_model.FEASIBLE}:
             return None, bound
@@ -194,60 +292,43 @@ class LayerModel:
         return devices, bound
 
 
-def balanced(question: Question, index: int, layer: LayerPlacement, deadline: float | None) -> LayerPlacement:
+def balanced(layer: Layer, known: LayerPlacement) -> LayerPlacement:
     """The layer with the best balance that CP-SAT finds, and with its bound; as it is where large, proved or empty."""
-    rows = question.rows(index)
-    closed = layer.gap <= question.tolerance or seconds_left(deadline) <= 0
+    question, rows = layer.question, layer.rows
+    closed = known.gap <= question.tolerance or layer.seconds_left <= 0
     if closed or question.split != "even" or not all(map(sum, rows)):
-        return layer
-    built = LayerModel.of(question, index)
+        return known
+    built = LayerModel.of(layer)
     if built is None:
-        return layer
+        return known
     if question.hierarchy == "free" and question.current is None and not question.empty_slots:
         built.order_devices(max(range(question.experts), key=lambda expert: rows[0][expert]))
     total, unit = built.hottest(question, rows)
-    seconds = seconds_left(deadline)
-    devices, units = built.minimise(
-        total, layer.devices, work=effort.BALANCE_EFFORT, seed=question.seed, seconds=seconds
-    )
-    if units * unit > layer.bound:
-        known = layer.witness.get("checked", layer.witness)
-        layer = replace(layer, bound=units * unit, witness={"kind": "solver", "checked": known})
-    if devices is not None and question.value(index, devices) < layer.max_over_mean:
-        layer = question.placed(index, layer, devices)
-    return layer
+    devices, units = built.minimise(total, known.devices, layer, work=effort.BALANCE_EFFORT)
+    if units * unit > known.bound:
+        checked = known.witness.get("checked", known.witness)
+        known = replace(known, bound=units * unit, witness={"kind": "solver", "checked": checked})
+    if devices is not None and layer.value(devices) < known.max_over_mean:
+        known = layer.placed(known, devices)
+    return known
 
 
-def _within(question: Question, layer: int, limit: Fraction) -> LayerModel | None:
-    """The model with every device within a limit; nothing where the objective over workloads does not limit each."""
-    rows = question.rows(layer)
-    if len(rows) > 1 and question.robust != "worst":
-        return None
-    built = LayerModel.of(question, layer)
-    if built is not None:
-        built.limit_loads(rows, limit)
-    return built
-
-
-def fewest_moves(question: Question, layer: int, limit: Fraction, hint: Devices, *, seconds: float) -> Devices | None:
+def fewest_moves(layer: Layer, limit: Fraction, hint: Devices) -> Devices | None:
     """Placement within a limit of max over mean that loads fewest experts anew; nothing where none was found."""
-    built = _within(question, layer, limit)
-    if built is None or question.current is None:
+    built = LayerModel.within(layer, limit)
+    if built is None:
         return None
-    total = built.arriving(question.current[layer])
-    return built.minimise(total, hint, work=effort.WITHIN_EFFORT, seed=question.seed, seconds=seconds)[0]
+    return built.minimise(built.arriving(layer.service), hint, layer, work=effort.WITHIN_EFFORT)[0]
 
 
 def fewest_visits(
-    question: Question, layer: int, groups: Sequence[Group], node_size: int, limit: Fraction, hint: Devices, *,
-    seconds: float,
-) -> tuple[Devices | None, int] | None:  # fmt: skip
+    layer: Layer, groups: Sequence[Group], node_size: int, limit: Fraction, hint: Devices
+) -> tuple[Devices | None, int] | None:
     """Placement within a limit of max over mean whose groups visit fewest nodes, if found, with a bound; or nothing."""
-    nodes = -(-question.devices // node_size)
+    nodes = -(-layer.question.devices // node_size)
     if sum(len(group) - 1 for group in groups) * nodes > effort.MODEL_MEETINGS:
         return None
-    built = _within(question, layer, limit)
+    built = LayerModel.within(layer, limit)
     if built is None:
         return None
-    total = built.visits(groups, node_size)
-    return built.minimise(total, hint, work=effort.WITHIN_EFFORT, seed=question.seed, seconds=seconds)
+    return built.minimise(built.visits(groups, node_size), hint, layer, work=effort.WITHIN_EFFORT)

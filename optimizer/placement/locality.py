@@ -11,16 +11,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from optimizer.figures.locality import nodes_visited
-from optimizer.figures.placement import moves
 from optimizer.figures.placement_bounds.locality import best_partners
 from optimizer.placement import effort
 from optimizer.placement.counts import Floats, Ints
 from optimizer.placement.descent import Search, deal, descend
-from optimizer.placement.exchange import LayerState, Step, best_steps
+from optimizer.placement.exchange import LayerState, Step, best_swaps
 from optimizer.placement.layer_model import fewest_visits
 from optimizer.placement.moves import align_on_nodes
-from optimizer.placement.processes import seconds_left
-from optimizer.placement.question import Question
+from optimizer.placement.question import Layer
 from optimizer.placement.result import Devices, LayerPlacement, Visits, tuples
 from optimizer.placement.visits import MOST_NODES, Groups
 from optimizer.placement.visits import Visits as Visiting
@@ -28,76 +26,65 @@ from optimizer.placement.visits import Visits as Visiting
 _MARGIN = 1e-9
 
 
-def brought_together(
-    question: Question, index: int, layer: LayerPlacement, deadline: float | None
-) -> LayerPlacement:  # fmt: skip
+def brought_together(layer: Layer, known: LayerPlacement) -> LayerPlacement:
     """The layer with its experts laid so that fewest nodes are visited within the allowance.
 
     Groups kept on nodes by ``hierarchy`` and freely split loads are left where they are; their visits are counted.
     """
-    asked = question.nearness
+    question, asked = layer.question, layer.question.nearness
     if asked is None:
-        return layer
-    groups = asked.groups[index]
-    limit = max(layer.max_over_mean, layer.bound + asked.allowance)
+        return known
+    groups, node_size = asked.groups[layer.index], asked.node_size
+    limit = max(known.max_over_mean, known.bound + asked.allowance)
 
     def visits(devices: Devices) -> int:
-        return nodes_visited(groups, devices, question.experts, asked.node_size)
+        return nodes_visited(groups, devices, question.experts, node_size)
 
-    def allowed(devices: Devices) -> bool:
-        service, budget = question.current, question.max_moves
-        within = service is None or budget is None or moves(service[index], devices) <= budget
-        return within and question.value(index, devices) <= limit
-
-    best, fewest = layer.devices, visits(layer.devices)
-    bound, witness = best_partners(groups, question.experts, question.devices, question.slots, asked.node_size)
+    best, fewest = known.devices, visits(known.devices)
+    bound, witness = best_partners(groups, question.experts, question.devices, question.slots, node_size)
     free = question.hierarchy == "free" and question.split == "even"
     if free and fewest > bound:
-        several = Groups.of(groups, question.experts)
-        ways = _Ways(question, index, asked.node_size, several, float(limit) - _MARGIN, deadline)
+        ways = _Ways(layer, node_size, Groups.of(groups, question.experts), float(limit) - _MARGIN)
         for way in (ways.devices, ways.copies, ways.nodes):
-            if fewest == bound or ways.node[-1] >= MOST_NODES or seconds_left(deadline) <= 0:
+            if fewest == bound or ways.node[-1] >= MOST_NODES or layer.seconds_left <= 0:
                 break
             placed = way(np.array(best))
-            if placed is not None and allowed(placed) and visits(placed) < fewest:
+            within = placed is not None and layer.within_budget(placed) and layer.value(placed) <= limit
+            if placed is not None and within and visits(placed) < fewest:
                 best, fewest = placed, visits(placed)
     if free and fewest > bound:
-        exact = fewest_visits(
-            question, index, groups, asked.node_size, limit, best, seconds=seconds_left(deadline)
-        )  # fmt: skip
-        if exact is not None and exact[0] is not None and visits(exact[0]) < fewest:
-            best, fewest = exact[0], visits(exact[0])
-        if exact is not None and exact[1] > bound:
-            bound, witness = exact[1], {"kind": "solver"}
-    if best != layer.devices:
+        devices, least = fewest_visits(layer, groups, node_size, limit, best) or (None, bound)
+        if devices is not None and visits(devices) < fewest:
+            best, fewest = devices, visits(devices)
+        if least > bound:
+            bound, witness = least, {"kind": "solver"}
+    if best != known.devices:
         if question.current is not None and question.max_moves is None:
-            best = tuples(align_on_nodes(np.array(best), np.array(question.current[index]), asked.node_size))
-        layer = question.placed(index, layer, best)
-    return replace(layer, visits=Visits(fewest, sum(group[0] for group in groups), bound, witness))
+            best = tuples(align_on_nodes(np.array(best), np.array(layer.service), node_size))
+        known = layer.placed(known, best)
+    return replace(known, visits=Visits(fewest, sum(group[0] for group in groups), bound, witness))
 
 
 @dataclass(frozen=True, slots=True)
 class _Ways:
     """One layer, and the ways to change it."""
 
-    question: Question
-    index: int
+    layer: Layer
     node_size: int
     groups: Groups
     limit: float
-    deadline: float | None
 
     @property
     def node(self) -> Ints:
         """Node of each device, the last perhaps with fewer devices."""
-        return np.arange(self.question.devices) // self.node_size
+        return np.arange(self.layer.question.devices) // self.node_size
 
     def devices(self, held: Ints) -> Devices | None:
         """Whole devices change nodes while pairs of experts come together."""
-        if self.question.max_moves is not None:
+        if self.layer.question.max_moves is not None:
             return None
         count, node = len(held), self.node
-        member = np.zeros((count, self.question.experts))
+        member = np.zeros((count, self.layer.question.experts))
         member[np.arange(count)[:, None], held] = 1.0
         bonds = member @ self.groups.pairs() @ member.T
         order = np.arange(count)
@@ -115,20 +102,20 @@ class _Ways:
 
     def copies(self, held: Ints) -> Devices | None:
         """Copies change devices, every device below the limit, or below the hottest where an average is meant."""
-        state = LayerState.of(self.question.normalised(self.index), held)
+        state = LayerState.of(self.layer.loads, held)
         limit = np.full(state.load.shape, self.limit)
-        if self.question.robust != "worst" and len(limit) > 1:
+        if self.layer.question.robust != "worst" and len(limit) > 1:
             limit[:] = state.load.max(axis=1, keepdims=True)
         self._exchange(state, Visiting(self.groups, self.node), limit)
         return tuples(state.held)
 
     def nodes(self, held: Ints) -> Devices | None:
         """Copies are shared out among the nodes anew, then each node is balanced by itself; one workload only."""
-        question, size = self.question, self.node_size
+        question, size = self.layer.question, self.node_size
         if len(question.loads) > 1 or question.max_moves is not None or question.devices % size:
             return None
         nodes = question.devices // size
-        state = LayerState.of(question.normalised(self.index), held.reshape(nodes, -1))
+        state = LayerState.of(self.layer.loads, held.reshape(nodes, -1))
         self._exchange(state, Visiting(self.groups, np.arange(nodes)), np.full(state.load.shape, size * self.limit))
         shares = (state.weights / state.counts)[0]
         start = np.empty((nodes, size, question.slots), dtype=np.int64)
@@ -139,18 +126,18 @@ class _Ways:
         search = Search.start(np.tile(shares, (nodes, 1)), start)
         rounds = effort.ROUNDS_PER_SLOT * size * question.slots
         goal = np.full(nodes, self.limit)
-        descend(search, state.load[0] / size, goal, rounds=rounds, seed=question.seed, deadline=self.deadline)
+        descend(search, state.load[0] / size, goal, rounds=rounds, seed=question.seed, deadline=self.layer.deadline)
         return tuples(search.best_held.reshape(question.devices, question.slots))
 
     def _exchange(self, state: LayerState, visiting: Visiting, limit: Floats) -> None:
         """Exchange copies between nodes until no exchange helps, from the start and after kicks."""
-        rng = np.random.default_rng(self.question.seed)
+        rng = np.random.default_rng(self.layer.question.seed)
         fewest, best = np.inf, state
         for kick in range(1 + effort.KICKS):
             tried = LayerState.of(state.weights, best.held)
             if kick:
                 random = _Random(rng, visiting.node)
-                self._take(tried, best_steps(tried, random, 4 * effort.KICKED, limit=limit), limit, effort.KICKED)
+                self._take(tried, best_swaps(tried, random, 4 * effort.KICKED, limit), limit, effort.KICKED)
             visits = self._descend(tried, visiting, limit)
             if visits < fewest:
                 fewest, best = visits, tried
@@ -160,8 +147,8 @@ class _Ways:
     def _descend(self, state: LayerState, visiting: Visiting, limit: Floats) -> float:
         """Take the exchanges that help most, many together or, where they get in each other's way, fewer."""
         visits = visiting.value(state)
-        while seconds_left(self.deadline) > 0:
-            steps = best_steps(state, visiting, effort.EXCHANGES, limit=limit)
+        while self.layer.seconds_left > 0:
+            steps = best_swaps(state, visiting, effort.EXCHANGES, limit)
             together = [(steps, len(steps) // part) for part in (1, 4, 16)]
             for some, most in [*together, *(([step], 1) for step in steps[: effort.SINGLES])]:
                 taken = self._take(state, some, limit, most)
@@ -176,7 +163,6 @@ class _Ways:
 
     def _take(self, state: LayerState, steps: Sequence[Step], limit: Floats, most: int) -> list[Step]:
         """Take exchanges of different experts, best first, that together keep loads and moves in bounds."""
-        service, budget = self.question.current, self.question.max_moves
         used: set[int] = set()
         taken: list[Step] = []
         for step in steps:
@@ -184,8 +170,7 @@ class _Ways:
             if len(taken) == most or experts & used:
                 continue
             step.take(state)
-            within = service is None or budget is None or moves(service[self.index], state.held.tolist()) <= budget
-            if within and (state.load <= limit).all():
+            if self.layer.within_budget(state.held.tolist()) and (state.load <= limit).all():
                 used |= experts
                 taken.append(step)
             else:
@@ -209,7 +194,3 @@ class _Random:
         home = self.node[state.home]
         drawn: Floats = np.where(home[:, None] == home[None, :], 0.0, -self.rng.random((len(home), len(home))))
         return drawn
-
-    def replacements(self, state: LayerState, slots: Ints) -> Floats:
-        """None are drawn."""
-        return np.zeros((len(slots), len(state.counts)))

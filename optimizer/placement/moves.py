@@ -13,15 +13,13 @@ from itertools import combinations
 import numpy as np
 from ortools.graph.python import linear_sum_assignment  # type: ignore[import-untyped]  # ortools ships no types for it
 
-from optimizer.errors import InternalError
 from optimizer.figures.placement import moves
 from optimizer.placement import effort
 from optimizer.placement.counts import Floats, Ints
-from optimizer.placement.exchange import Arrivals, LayerState, Marks, Norm, best_steps, members, take_best
+from optimizer.placement.exchange import Arrivals, LayerState, Marks, Norm, best_swaps, members, take_best
 from optimizer.placement.hierarchy import Start, starts_within
 from optimizer.placement.layer_model import fewest_moves
-from optimizer.placement.processes import seconds_left
-from optimizer.placement.question import Question
+from optimizer.placement.question import Layer, Question
 from optimizer.placement.result import Devices, LayerPlacement, tuples
 
 _MARGIN = 1e-9
@@ -81,12 +79,6 @@ def align_on_nodes(held: Ints, current: Ints, node_size: int) -> Ints:
     return aligned
 
 
-def _in_service(question: Question, layer: int) -> Ints:
-    if question.current is None:
-        raise InternalError("moves without a placement in service")
-    return np.array(question.current[layer], dtype=np.int64)
-
-
 def within_budget(question: Question, *, goal: float, deadline: float | None) -> Ints:
     """Placement of every layer within the budget of moves, ``[layers, devices, slots]``.
 
@@ -95,37 +87,28 @@ def within_budget(question: Question, *, goal: float, deadline: float | None) ->
     SpecError
         As `frontier`.
     """
-    points = (
-        frontier(question, layer, question.max_moves or 0, goal=goal, deadline=deadline)[-1]
-        for layer in range(question.layers)
-    )
-    return np.stack([np.array(point.devices) for point in points])
+    layers = (Layer(question, number, deadline) for number in range(question.layers))
+    return np.stack([np.array(frontier(layer, question.max_moves or 0, goal=goal)[-1].devices) for layer in layers])
 
 
-def frontier(
-    question: Question, layer: int, budget: int, *, goal: float, deadline: float | None = None
-) -> list[FrontierPoint]:
+def frontier(layer: Layer, budget: int, *, goal: float) -> list[FrontierPoint]:
     """Placements on the way from the one in service, each with fewer moves and worse balance than the next.
 
     Parameters
     ----------
-    question, layer
+    layer
         With a placement in service; the first point is it, repaired where it was not valid, with groups on their nodes.
     budget
         Most experts loaded anew.
     goal
         Hottest device over the mean at which to stop.
-    deadline
-        ``time.monotonic()`` at which to stop.
 
     Raises
     ------
     SpecError
         No valid placement found is within the budget.
     """
-    points: list[FrontierPoint] = []
-    for start in starts_within(question, layer, budget):
-        points += _way(question, layer, start, budget, goal, deadline)
+    points = [point for start in starts_within(layer, budget) for point in _way(layer, start, budget, goal)]
     kept: list[FrontierPoint] = []
     for point in sorted(points, key=lambda point: (point.moves, point.max_over_mean)):
         if not kept or point.max_over_mean < kept[-1].max_over_mean:
@@ -133,87 +116,78 @@ def frontier(
     return kept
 
 
-def _way(
-    question: Question, layer: int, start: Start, budget: int, goal: float, deadline: float | None
-) -> list[FrontierPoint]:
+def _moved(layer: Layer) -> Arrivals:
+    return Arrivals(members(np.array(layer.service, dtype=np.int64), layer.question.experts))
+
+
+def _way(layer: Layer, start: Start, budget: int, goal: float) -> list[FrontierPoint]:
     """Placements passed from a start, those alone that are cooler than all with fewer moves."""
-    price = Arrivals(members(_in_service(question, layer), question.experts))
-    state = LayerState.of(question.normalised(layer), start.held, start.forbidden)
+    price, state = _moved(layer), LayerState.of(layer.loads, start.held, start.forbidden)
     passed = {int(price.value(state)): (float(state.load.max()), state.held.copy())}
-    node = np.arange(question.devices) // question.kept_within
+    node = np.arange(layer.question.devices) // layer.question.kept_within
     for power in effort.MOVE_POWERS:
-        while state.load.max() > goal and seconds_left(deadline) > 0:
-            room = budget - price.value(state)
+        while state.load.max() > goal and layer.seconds_left > 0:
             # Nodes share no copies: only what cools the hottest is worth a move.
             pull = (node == node[state.load.max(axis=0).argmax()]).astype(np.float64)[None]
-            if not take_best(state, Norm(power, pull), effort.MOVE_TRIES, price=price, room=room):
+            if not take_best(state, Norm(power, pull), effort.MOVE_TRIES, price, budget - price.value(state)):
                 break
             count, hottest = int(price.value(state)), float(state.load.max())
             if count not in passed or hottest < passed[count][0]:
                 passed[count] = hottest, state.held.copy()
     points: list[FrontierPoint] = []
     coolest = np.inf
-    for count in sorted(passed):
-        hottest, held = passed[count]
+    for count, (hottest, held) in sorted(passed.items(), key=lambda item: item[0]):
         if hottest < coolest:
             coolest, devices = hottest, tuples(held)
-            points.append(FrontierPoint(count, question.value(layer, devices), devices))
+            points.append(FrontierPoint(count, layer.value(devices), devices))
     return points
 
 
-def with_fewest_moves(
-    question: Question, index: int, layer: LayerPlacement, deadline: float | None
-) -> LayerPlacement:  # fmt: skip
+def with_fewest_moves(layer: Layer, known: LayerPlacement) -> LayerPlacement:
     """The layer with fewer experts loaded anew at a balance within the tolerance of its bound, or no worse than found.
 
     Freely split loads are left as they are; where nodes hold what was brought together, copies only change devices
     within a node.
     """
-    if question.current is None or question.split != "even" or layer.moves == 0 or seconds_left(deadline) <= 0:
-        return layer
-    current, near = question.current[index], question.nearness
-    limit = max(layer.max_over_mean, layer.bound + question.tolerance)
+    question, near, fewest = layer.question, layer.question.nearness, known.moves
+    if not fewest or question.split != "even" or layer.seconds_left <= 0:
+        return known
+    limit = max(known.max_over_mean, known.bound + question.tolerance)
     node_size = question.kept_within if near is None else near.node_size
-    best, fewest = layer.devices, moves(current, layer.devices)
+    best = known.devices
     wide = question.hierarchy == "free" and question.max_moves is None and near is None
-    for candidate in _candidates(question, index, layer.devices, limit, deadline) if wide else [layer.devices]:
-        held = _returned(question, index, np.array(candidate), float(limit) - _MARGIN, node_size, deadline)
-        returned = tuples(held)
-        count = moves(current, returned)
-        if count < fewest and question.value(index, returned) <= limit:
+    for candidate in _candidates(layer, best, limit) if wide else [best]:
+        returned = _returned(layer, np.array(candidate), float(limit) - _MARGIN, node_size)
+        count = moves(layer.service, returned)
+        if count < fewest and layer.value(returned) <= limit:
             best, fewest = returned, count
-    if fewest and layer.visits is None:
-        exact = fewest_moves(question, index, limit, best, seconds=seconds_left(deadline))
-        if exact is not None and moves(current, exact) < fewest and question.value(index, exact) <= limit:
+    if fewest and known.visits is None:
+        exact = fewest_moves(layer, limit, best)
+        if exact is not None and moves(layer.service, exact) < fewest and layer.value(exact) <= limit:
             best = exact
-    return question.placed(index, layer, best)
+    return layer.placed(known, best)
 
 
-def _candidates(
-    question: Question, index: int, found: Devices, limit: Fraction, deadline: float | None
-) -> Iterator[Devices]:
+def _candidates(layer: Layer, found: Devices, limit: Fraction) -> Iterator[Devices]:
     """What was found without regard to moves, and what is reached from the placement in service."""
     yield found
     goal = float(limit) - _MARGIN
-    points = frontier(question, index, question.devices * question.slots, goal=goal, deadline=deadline)
+    points = frontier(layer, layer.question.devices * layer.question.slots, goal=goal)
     yield points[-1].devices
     if points[-1].max_over_mean > limit:
         for point in points[-effort.COOLED_POINTS :]:
-            cooled = _cooled(question, index, np.array(point.devices), goal, deadline)
+            cooled = _cooled(layer, np.array(point.devices), goal)
             if cooled is not None:
                 yield tuples(cooled)
 
 
-def _cooled(
-    question: Question, index: int, start: Ints, limit: float, deadline: float | None
-) -> Ints | None:  # fmt: skip
+def _cooled(layer: Layer, start: Ints, limit: float) -> Ints | None:
     """Exchange bundles of the hottest device with another, over and over, until no device is above the limit.
 
     Of the exchanges that end below the limit one with fewest moves, else the one that ends coolest, is made.
     """
-    state = LayerState.of(question.normalised(index), start)
-    away = ~members(_in_service(question, index), question.experts)
-    while seconds_left(deadline) > 0:
+    state, away = LayerState.of(layer.loads, start), ~_moved(layer).service
+    while layer.seconds_left > 0:
         hot = int(state.load.max(axis=0).argmax())
         highest = state.load[:, hot].max()
         if highest <= limit:
@@ -252,16 +226,13 @@ def _exchange(state: LayerState, away: Marks, hot: int, limit: float, size: int)
     return float(rank[one, other, two]), hot * slots + ways[one], other * slots + ways[two]
 
 
-def _returned(
-    question: Question, index: int, held: Ints, limit: float, node_size: int, deadline: float | None
-) -> Ints:  # fmt: skip
+def _returned(layer: Layer, held: Ints, limit: float, node_size: int) -> Devices:
     """Exchange copies within nodes while that brings some back and every device stays below the limit."""
-    moved = Arrivals(members(_in_service(question, index), question.experts))
-    state = LayerState.of(question.normalised(index), held)
+    moved, state = _moved(layer), LayerState.of(layer.loads, held)
     most, node = np.full(state.load.shape, limit), state.home // node_size
-    while seconds_left(deadline) > 0:
-        steps = best_steps(state, moved, 1, limit=most, among=node[:, None] == node[None, :])
+    while layer.seconds_left > 0:
+        steps = best_swaps(state, moved, 1, most, node[:, None] == node[None, :])
         if not steps:
             break
         steps[0].take(state)
-    return state.held
+    return tuples(state.held)

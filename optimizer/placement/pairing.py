@@ -7,18 +7,23 @@ for a few steps (Glover, 1989). Few values make a step cheap; counts that miss t
 that tell.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from optimizer.placement import effort
 from optimizer.placement.counts import Floats, Ints
+from optimizer.placement.exchange import Marks
 from optimizer.placement.processes import seconds_left
 
 GRID = 1024
 """Thresholds and values are multiples of a token divided by this."""
 
 _CELLS = 1 << 21
+_LONGEST = 1 << 50
 
 
 def fold(values: Floats) -> Floats:
@@ -58,6 +63,94 @@ def hottest_placed(weights: Floats, counts: Ints) -> float:
     """Hottest device of one layer as ``paired`` places it: hotter than folded where an expert would meet itself."""
     pairs = paired(weights[None], counts[None])[0]
     return float((weights / counts)[pairs].sum(axis=1).max())
+
+
+class Pairings:
+    """Which counts of copies may pair up within ``threshold / GRID``, and the values by which that is judged.
+
+    Parameters
+    ----------
+    load
+        Tokens of each expert.
+    devices, threshold
+        Devices, two slots each, and the threshold, even.
+    extra
+        Values that are to be among those judged by.
+    near
+        Copies beyond the fewest whose shares are values; of all counts where not given.
+    """
+
+    def __init__(
+        self, load: Sequence[int], devices: int, threshold: int, extra: Ints, near: int | None = None
+    ) -> None:  # fmt: skip
+        self.devices, self.threshold, self.slots = devices, threshold, 2 * devices
+        self.possible = self.overfull = False
+        if max(load) * GRID >= _LONGEST:
+            return
+        self.load: Ints = np.array(load, dtype=np.int64) * GRID
+        self.low: Ints = np.maximum(1, -(-self.load // threshold))
+        spare = self.slots - int(self.low.sum())
+        self.high: Ints = np.minimum(devices, self.low + max(spare, 0))
+        self.overfull = spare < 0 or int(self.low.max()) > devices
+        self.possible = not self.overfull
+        self.values: Ints = np.zeros(0, dtype=np.int64)
+        if self.overfull:
+            return
+        self.copies: Ints = np.arange(1, int(self.high.max()) + 1)
+        floors, ceilings = self.load[:, None] // self.copies, -(-self.load[:, None] // self.copies)
+        self.inside: Marks = (self.copies >= self.low[:, None]) & (self.copies <= self.high[:, None])
+        self.first: Marks = self.inside & (self.copies < self.low[:, None] + (near or self.slots))
+        values = np.unique(floors[self.first & (2 * ceilings <= threshold)])
+        if len(values) > effort.PAIRING_VALUES:
+            values = values[np.unique(np.linspace(0, len(values) - 1, effort.PAIRING_VALUES).astype(np.int64))]
+        # Half the threshold counts all shares above it against all below.
+        values = np.union1d(np.union1d(values, extra[2 * extra <= threshold]), [threshold // 2])
+        self.values = values[values > 0]
+        self.large: Ints = np.searchsorted(self.values, threshold - ceilings, side="right")
+        self.small: Ints = np.searchsorted(self.values, floors, side="right")
+
+    def fresh_values(self, counts: Ints) -> Ints:
+        """Values, not among those judged by, that tell of counts that miss the threshold in truth."""
+        return np.setdiff1d(self.load // counts, self.values)
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """Counts, or that none are within a threshold, by a witness or by a solver's word; or none of these."""
+
+    counts: Ints | None
+    witness: dict[str, Any] | None = None
+    refused: bool = False
+
+
+def refined(
+    threshold: int, ask: Callable[[Ints], tuple[Pairings | None, Decided]], rounds: float = math.inf
+) -> Decided:
+    """The answer for the copies themselves, not for the values that they are judged by.
+
+    Counts that pair up by these but not in truth bring the values that tell, and are asked for anew.
+
+    Parameters
+    ----------
+    threshold
+        In tokens times ``GRID``.
+    ask
+        Answers with values that are to be among those judged by; an answer without pairings is the last.
+    rounds
+        How often it is asked at most.
+    """
+    told: Ints = np.zeros(0, dtype=np.int64)
+    while True:
+        pairings, decided = ask(told)
+        rounds -= 1
+        if pairings is None or decided.counts is None or rounds <= 0:
+            return decided
+        if hottest(pairings.load.astype(np.float64), decided.counts) <= threshold:
+            return decided
+        fresh = pairings.fresh_values(decided.counts)
+        if not len(fresh):
+            return decided
+        told = np.union1d(told, fresh)
 
 
 def cool_down(

@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 
 from optimizer.placement import effort
-from optimizer.placement.counts import Floats, Ints
-from optimizer.placement.exchange import Marks
+from optimizer.placement.counts import Floats, Ints, rounded
 from optimizer.placement.linear_program import new_program, solved
-from optimizer.placement.pairing import GRID
+from optimizer.placement.pairing import GRID, Decided, Pairings, cool_down, fold, hottest, refined
+from optimizer.placement.processes import seconds_left
 
 _WHOLE = 10**6
 _FEASIBLE = 1e-7
-_LONGEST = 1 << 50
+_SPLIT = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,55 +45,6 @@ class Counted:
         for (expert, copies), part in self.parts.items():
             mean[expert] += copies * part
         return mean
-
-
-class Pairings:
-    """Which counts of copies may pair up within ``threshold / GRID``, and the values by which that is judged.
-
-    Parameters
-    ----------
-    load
-        Tokens of each expert.
-    devices, threshold
-        Devices, two slots each, and the threshold, even.
-    extra
-        Values that are to be among those judged by.
-    near
-        Copies beyond the fewest whose shares are values; of all counts where not given.
-    """
-
-    def __init__(
-        self, load: Sequence[int], devices: int, threshold: int, extra: Ints, near: int | None = None
-    ) -> None:  # fmt: skip
-        self.devices, self.threshold, self.slots = devices, threshold, 2 * devices
-        self.possible = self.overfull = False
-        if max(load) * GRID >= _LONGEST:
-            return
-        self.load: Ints = np.array(load, dtype=np.int64) * GRID
-        self.low: Ints = np.maximum(1, -(-self.load // threshold))
-        spare = self.slots - int(self.low.sum())
-        self.high: Ints = np.minimum(devices, self.low + max(spare, 0))
-        self.overfull = spare < 0 or int(self.low.max()) > devices
-        self.possible = not self.overfull
-        self.values: Ints = np.zeros(0, dtype=np.int64)
-        if self.overfull:
-            return
-        self.copies: Ints = np.arange(1, int(self.high.max()) + 1)
-        floors, ceilings = self.load[:, None] // self.copies, -(-self.load[:, None] // self.copies)
-        self.inside: Marks = (self.copies >= self.low[:, None]) & (self.copies <= self.high[:, None])
-        self.first: Marks = self.inside & (self.copies < self.low[:, None] + (near or self.slots))
-        values = np.unique(floors[self.first & (2 * ceilings <= threshold)])
-        if len(values) > effort.PAIRING_VALUES:
-            values = values[np.unique(np.linspace(0, len(values) - 1, effort.PAIRING_VALUES).astype(np.int64))]
-        # Half the threshold counts all shares above it against all below.
-        values = np.union1d(np.union1d(values, extra[2 * extra <= threshold]), [threshold // 2])
-        self.values = values[values > 0]
-        self.large: Ints = np.searchsorted(self.values, threshold - ceilings, side="right")
-        self.small: Ints = np.searchsorted(self.values, floors, side="right")
-
-    def fresh_values(self, counts: Ints) -> Ints:
-        """Values, not among those judged by, that tell of counts that miss the threshold in truth."""
-        return np.setdiff1d(self.load // counts, self.values)
 
 
 class PairingProgram(Pairings):
@@ -198,3 +149,123 @@ class PairingProgram(Pairings):
             "values": [str(Fraction(value, GRID)) for value in self.values.tolist()],
             "cases": cases,
         }
+
+
+class _Cases:
+    """Case by case over copies of experts; the first program's counts, rounded and cooled, often answer before."""
+
+    def __init__(
+        self, program: PairingProgram, most: int, steps: int | None, rng: np.random.Generator, deadline: float | None
+    ) -> None:
+        self.program, self.most, self.steps, self.rng, self.deadline = program, most, steps, rng, deadline
+        self.solved = 0
+        self.found: Ints | None = None
+        self.near: Ints | None = None
+
+    def explore(self, low: Ints, high: Ints) -> dict[str, Any] | None:
+        """Cases that refute the counts between ``low`` and ``high``; ``None`` if counts are found or work runs out."""
+        if self.solved >= self.most or seconds_left(self.deadline) <= 0:
+            return None
+        self.solved += 1
+        outcome = self.program.solve(low, high)
+        if isinstance(outcome, Refuted):
+            return {"price": outcome.price, "points": [list(point) for point in outcome.points]}
+        if outcome is None or self._near(outcome):
+            return None
+        expert, split = self._branch(outcome)
+        if expert < 0:
+            self._keep(outcome)
+            return None
+        program = self.program
+        copies = int(np.floor(split + _SPLIT))
+        copies = min(max(copies, int(low[expert])), int(high[expert]) - 1)
+        less, more = high.copy(), low.copy()
+        less[expert], more[expert] = copies, copies + 1
+        cases: dict[str, Any] = {"expert": expert, "copies": copies}
+        sides = [("at_most", low, less), ("more", more, high)]
+        for name, least, most in sides if split - copies < 0.5 else reversed(sides):
+            for count in (least[expert], most[expert]):
+                program.post(expert, int(count))
+            program.limit(expert, int(least[expert]), int(most[expert]))
+            case = self.explore(least, most)
+            program.limit(expert, int(low[expert]), int(high[expert]))
+            if case is None:
+                return None
+            cases[name] = case
+        return cases
+
+    def _near(self, outcome: Counted) -> bool:
+        """Whether whole counts near the program's are within the threshold; the first time, the coolest are kept."""
+        program, steps = self.program, self.steps
+        if steps is None:
+            return False
+        self.steps = None
+        weights = program.load.astype(np.float64)
+        counts = rounded(outcome.mean(len(weights)), effort.ROUNDINGS, self.rng)
+        shares = np.repeat((weights / counts).ravel(), counts.ravel()).reshape(effort.ROUNDINGS, -1)
+        self.near = counts[fold(shares).max(axis=1).argmin()]
+        if steps and hottest(weights, self.near) > program.threshold:
+            load = (program.load // GRID).tolist()
+            self.near = cool_down(
+                load, program.devices, program.threshold, self.near, steps=steps, rng=self.rng, deadline=self.deadline
+            )
+        return hottest(weights, self.near) <= program.threshold
+
+    def _branch(self, outcome: Counted) -> tuple[int, float]:
+        """The expert whose counts lie farthest apart for its load, and its mean count; -1 where all are whole."""
+        counts: dict[int, list[tuple[int, float]]] = {}
+        for (expert, copies), part in outcome.parts.items():
+            counts.setdefault(expert, []).append((copies, part))
+        best, best_spread, split = -1, 0.0, 0.0
+        for expert, parts in counts.items():
+            if len(parts) > 1:
+                mean = sum(copies * part for copies, part in parts)
+                spread = sum(part * (copies - mean) ** 2 for copies, part in parts)
+                spread /= max(1.0, float(self.program.load[expert])) ** 0.5
+                if spread > best_spread:
+                    best, best_spread, split = expert, spread, mean
+        return best, split
+
+    def _keep(self, outcome: Counted) -> None:
+        counts = np.zeros(len(self.program.load), dtype=np.int64)
+        for expert, copies in outcome.parts:
+            counts[expert] = copies
+        self.found = counts
+
+
+def decide(
+    load: Sequence[int], devices: int, threshold: int, *, programs: int, steps: int | None = None, seed: int = 0,
+    deadline: float | None,
+) -> Decided:  # fmt: skip
+    """Look for counts whose copies pair up within ``threshold / GRID`` tokens.
+
+    Parameters
+    ----------
+    load
+        Tokens of each expert.
+    devices
+        Devices, two slots each.
+    threshold
+        In tokens times ``GRID``; even, so that half of it can tell the large from the small.
+    programs, steps, seed, deadline
+        Most linear programs, steps of tabu search if the first program's counts are to be rounded, its random seed,
+        and ``time.monotonic()`` at which to stop.
+    """
+    rng = np.random.default_rng((seed, threshold))
+    spent = 0
+
+    def ask(told: Ints) -> tuple[Pairings | None, Decided]:
+        nonlocal spent
+        program = PairingProgram(load, devices, threshold, told)
+        if not program.possible:
+            return None, Decided(None, program.witness({"price": 0, "points": []}) if program.overfull else None)
+        cases = _Cases(program, programs - spent, None if spent else steps, rng, deadline)
+        refuted = cases.explore(program.low, program.high)
+        spent += cases.solved
+        if refuted is not None:
+            return None, Decided(None, program.witness(refuted))
+        if cases.found is None or spent >= programs:
+            return None, Decided(cases.near if cases.found is None else cases.found)
+        return program, Decided(cases.found)
+
+    return refined(threshold, ask)

@@ -1,7 +1,6 @@
 """The one entry: from a question to a placement of every layer with its certificate."""
 
 import time
-from collections.abc import Iterable
 from fractions import Fraction
 from functools import partial
 
@@ -19,7 +18,7 @@ from optimizer.placement.locality import brought_together
 from optimizer.placement.moves import align_on_nodes, with_fewest_moves, within_budget
 from optimizer.placement.price_bound import price_and_place
 from optimizer.placement.processes import each
-from optimizer.placement.question import Question
+from optimizer.placement.question import Layer, Question
 from optimizer.placement.result import LayerPlacement, PlacementResult, tuples
 from optimizer.placement.search import balance_loads
 from optimizer.placement.two_slots import place_two_slots
@@ -46,11 +45,11 @@ def place(question: Question, *, time_limit_s: float | None = None) -> Placement
     """
     begun = time.monotonic()
     deadline = None if time_limit_s is None else begun + time_limit_s
-    layers: Iterable[LayerPlacement]
+    asked = [Layer(question, index, deadline) for index in range(question.layers)]
     if question.empty_slots:
         limit = None if time_limit_s is None else time_limit_s * effort.RELAXED_PART
         relaxed = place(padded(question), time_limit_s=limit).layers
-        layers = [without_blanks(question, index, layer, deadline) for index, layer in enumerate(relaxed)]
+        layers = [without_blanks(layer, known) for layer, known in zip(asked, relaxed, strict=True)]
     else:
         witnesses = [witness_for(question, layer) for layer in range(question.layers)]
         bounds = [(bound_for(question, layer, witness), witness) for layer, witness in enumerate(witnesses)]
@@ -60,11 +59,11 @@ def place(question: Question, *, time_limit_s: float | None = None) -> Placement
         held = _search(question, bounds, until)
         ids = question.layer_ids or range(question.layers)
         layers = [
-            question.placed(index, LayerPlacement(number, (), Fraction(0), *bounds[index], ()), tuples(held[index]))
-            for index, number in enumerate(ids)
+            layer.placed(LayerPlacement(number, (), Fraction(0), *bound, ()), tuples(devices))
+            for layer, number, bound, devices in zip(asked, ids, bounds, held, strict=True)
         ]
     for stage in _STAGES:
-        layers = [stage(question, index, layer, deadline) for index, layer in enumerate(layers)]
+        layers = [stage(layer, known) for layer, known in zip(asked, layers, strict=True)]
     names = question.names or [f"load {number}" for number in range(len(question.loads))]
     return PlacementResult(
         tuple(layers), question.devices, question.slots, question.tolerance, tuple(names), question.terms,

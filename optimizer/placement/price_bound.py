@@ -20,7 +20,7 @@ from optimizer.figures.placement_bounds.prices import check_price
 from optimizer.placement import effort
 from optimizer.placement.bounds import Witness
 from optimizer.placement.counts import Floats, Ints, rounded
-from optimizer.placement.descent import Search, deal, descend
+from optimizer.placement.descent import Search, descend
 from optimizer.placement.linear_program import new_program, solved
 from optimizer.placement.processes import seconds_left
 
@@ -254,7 +254,7 @@ def price_and_place(
     if not len(counts):
         return priced.witness, held
     weights = np.tile(np.array(load, dtype=np.float64) / float(mean), (len(counts), 1))
-    search = Search.start(weights / counts, deal(weights, counts, devices))
+    search = Search.dealt(weights, counts, devices)
     if priced.witness is not None:
         bound = bound_of(load, devices, slots, priced.witness)
     floor = np.full(len(counts), float(bound))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from optimizer.errors import SpecError
+from optimizer.errors import InternalError, SpecError
 from optimizer.figures.locality import Group
 from optimizer.figures.placement import (
     CVAR_TAIL,
@@ -18,6 +18,7 @@ from optimizer.figures.placement import (
     split_device_loads,
 )
 from optimizer.placement.counts import Floats
+from optimizer.placement.processes import seconds_left
 from optimizer.placement.result import Devices, LayerPlacement, Shares
 
 Loads = Sequence[Sequence[int]]
@@ -138,36 +139,13 @@ class Question:
         """Devices of a node that an expert's copies must share, or all devices."""
         return self.node_size if self.hierarchy == "node" and self.node_size else self.devices
 
-    def normalised(self, layer: int | None = None) -> Floats:
-        """Loads in mean device loads, ``[workloads, experts]``, or ``[layers, ...]`` of all; 0 where there is none."""
-        rows = [self.rows(layer)] if layer is not None else [self.rows(number) for number in range(self.layers)]
-        loads = np.array(rows, dtype=np.float64)
-        total = loads.sum(axis=2, keepdims=True)
-        scaled: Floats = loads * self.devices / np.where(total > 0, total, 1.0)
-        return scaled if layer is None else scaled[0]
+    def normalised(self) -> Floats:
+        """Loads in mean device loads, ``[layers, workloads, experts]``; 0 where there is none."""
+        return np.stack([Layer(self, number).loads for number in range(self.layers)])
 
     def together(self, values: Sequence[Fraction]) -> Fraction:
         """The objective over the workloads of a value under each."""
         return aggregate(values, self.weights, self.robust, self.tail)
-
-    def value(self, layer: int, devices: Devices) -> Fraction:
-        """The objective of a layer's placement, split evenly."""
-        return self.together([max_over_mean(row, devices) for row in self.rows(layer)])
-
-    def placed(
-        self, index: int, layer: LayerPlacement, devices: Devices, shares: Shares | None = None
-    ) -> LayerPlacement:
-        """A layer with another placement: its balance, even or split as told, and its moves."""
-        values = [
-            max_over_mean(row, devices) if shares is None or not sum(row) else
-            max(split_device_loads(row, devices, shares)) * self.devices / sum(row)
-            for row in self.rows(index)
-        ]  # fmt: skip
-        moved = None if self.current is None else moves(self.current[index], devices)
-        return replace(
-            layer, devices=devices, max_over_mean=self.together(values), workloads=tuple(values), moves=moved,
-            shares=shares,
-        )  # fmt: skip
 
     @property
     def terms(self) -> dict[str, Any]:
@@ -192,6 +170,70 @@ class Question:
         }
         always = ("node_size", "groups")
         return {name: value for name, value in terms.items() if value is not None or name in always}
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer of a question, and ``time.monotonic()`` at which work on it ends."""
+
+    question: Question
+    index: int
+    deadline: float | None = None
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds until the deadline; infinite without one."""
+        return seconds_left(self.deadline)
+
+    @property
+    def rows(self) -> list[Sequence[int]]:
+        """Its loads, one row for each workload."""
+        return self.question.rows(self.index)
+
+    @property
+    def loads(self) -> Floats:
+        """Its loads in mean device loads, ``[workloads, experts]``; 0 where there is none."""
+        loads = np.array(self.rows, dtype=np.float64)
+        total = loads.sum(axis=1, keepdims=True)
+        scaled: Floats = loads * self.question.devices / np.where(total > 0, total, 1.0)
+        return scaled
+
+    @property
+    def service(self) -> Devices:
+        """Its placement in service.
+
+        Raises
+        ------
+        InternalError
+            There is none.
+        """
+        if self.question.current is None:
+            raise InternalError("no placement in service")
+        return tuple(tuple(held) for held in self.question.current[self.index])
+
+    def moves(self, devices: Devices) -> int | None:
+        """Experts that a placement loads anew; nothing where none is in service."""
+        return None if self.question.current is None else moves(self.question.current[self.index], devices)
+
+    def within_budget(self, devices: Devices) -> bool:
+        """Whether a placement loads no more experts anew than allowed."""
+        return self.question.max_moves is None or (self.moves(devices) or 0) <= self.question.max_moves
+
+    def value(self, devices: Devices) -> Fraction:
+        """The objective of a placement, split evenly."""
+        return self.question.together([max_over_mean(row, devices) for row in self.rows])
+
+    def placed(self, known: LayerPlacement, devices: Devices, shares: Shares | None = None) -> LayerPlacement:
+        """What is known of the layer with another placement: its balance, even or split as told, and its moves."""
+        values = [
+            max_over_mean(row, devices) if shares is None or not sum(row) else
+            max(split_device_loads(row, devices, shares)) * self.question.devices / sum(row)
+            for row in self.rows
+        ]  # fmt: skip
+        return replace(
+            known, devices=devices, max_over_mean=self.question.together(values), workloads=tuple(values),
+            moves=self.moves(devices), shares=shares,
+        )  # fmt: skip
 
 
 def _check_loads(loads: Sequence[Loads]) -> None:

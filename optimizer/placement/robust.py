@@ -10,7 +10,7 @@ import numpy as np
 
 from optimizer.placement import effort
 from optimizer.placement.counts import Floats, Ints, divisor_replicas
-from optimizer.placement.descent import deal
+from optimizer.placement.descent import Search, deal
 from optimizer.placement.processes import each, seconds_left
 from optimizer.placement.repartition import WHOLE_TABLE_SLOTS, halvings, tagged
 
@@ -55,33 +55,10 @@ class Aim:
         return scaled
 
 
-@dataclass(slots=True)
-class _Vectors:
-    """Placements of several layers under several workloads, and the best seen."""
-
-    held: Ints
-    values: Floats
-    """Share of each slot, ``[layers, devices, slots, workloads]``."""
-    load: Floats
-    """``[layers, devices, workloads]``."""
-    best: Floats
-    best_held: Ints
-
-    @classmethod
-    def start(cls, weights: Floats, held: Ints, aim: Aim) -> "_Vectors":
-        """Search from a placement of loads ``[layers, workloads, experts]``."""
-        counts = np.stack([np.bincount(layer.ravel(), minlength=weights.shape[2]) for layer in held])
-        shares = (weights / counts[:, None, :]).transpose(0, 2, 1)
-        values = shares[np.arange(len(held))[:, None, None], held]
-        load = values.sum(axis=2)
-        return cls(held.copy(), values, load, aim.value(load.max(axis=1)), held.copy())
-
-    def note(self, aim: Aim) -> None:
-        """Keep the placements that are the best so far."""
-        now = aim.value(self.load.max(axis=1))
-        better = now < self.best
-        self.best[better] = now[better]
-        self.best_held[better] = self.held[better]
+def _started(weights: Floats, held: Ints, aim: Aim) -> Search:
+    """Search from a placement of loads ``[layers, workloads, experts]``."""
+    counts = np.stack([np.bincount(layer.ravel(), minlength=weights.shape[2]) for layer in held])
+    return Search.start((weights / counts[:, None, :]).transpose(0, 2, 1), held, aim.value)
 
 
 def balance_robustly(
@@ -128,32 +105,31 @@ def balance_part(
         if not len(open_layers) or seconds_left(deadline) <= 0:
             break
         power = effort.POWERS[sweep % len(effort.POWERS)]
-        part = _Vectors.start(weights[open_layers], search.best_held[open_layers], aim)
+        part, every = _started(weights[open_layers], search.best_held[open_layers], aim), np.arange(len(open_layers))
         for turn in range(effort.PAIR_ROUNDS):
             shuffle, positions = rng.permutation(devices), rng.permutation(slots)
             if seconds_left(deadline) <= 0:
                 break
             now = power if turn < effort.PAIR_ROUNDS // 2 else effort.POWERS[-1]
             _share_out_pairs(part, aim, now, shuffle, positions)
-            part.note(aim)
-        better = part.best < search.best[open_layers]
-        search.best[open_layers[better]] = part.best[better]
-        search.best_held[open_layers[better]] = part.best_held[better]
+            part.note(every, aim.value(part.load.max(axis=1)))
+        better = np.nonzero(part.best < search.best[open_layers])[0]
+        search.adopt(open_layers[better], part, better)
     return search.best_held
 
 
-def _first(weights: Floats, aim: Aim, devices: int, slots: int, rng: np.random.Generator) -> _Vectors:
+def _first(weights: Floats, aim: Aim, devices: int, slots: int, rng: np.random.Generator) -> Search:
     """Best of several replica vectors after a few rounds: by the worst workload, the mean, and between."""
     layers = len(weights)
     mixes = [weights.max(axis=1), weights.mean(axis=1), np.sqrt((weights**2).mean(axis=1))]
     held = np.concatenate([deal(mix, divisor_replicas(mix, devices * slots, devices), devices) for mix in mixes])
-    search = _Vectors.start(np.concatenate([weights] * len(mixes)), held, aim)
+    search = _started(np.concatenate([weights] * len(mixes)), held, aim)
     for turn in range(effort.MIX_ROUNDS):
         power = effort.POWERS[turn * len(effort.POWERS) // effort.MIX_ROUNDS]
         _share_out_pairs(search, aim, power, rng.permutation(devices), rng.permutation(slots))
-        search.note(aim)
+        search.note(np.arange(len(held)), aim.value(search.load.max(axis=1)))
     chosen = search.best.reshape(len(mixes), layers).argmin(axis=0) * layers + np.arange(layers)
-    return _Vectors.start(weights, search.best_held[chosen], aim)
+    return _started(weights, search.best_held[chosen], aim)
 
 
 def _raised(base: Floats, power: int) -> Floats:
@@ -164,7 +140,7 @@ def _raised(base: Floats, power: int) -> Floats:
     return result
 
 
-def _share_out_pairs(search: _Vectors, aim: Aim, power: int, shuffle: Ints, positions: Ints) -> None:
+def _share_out_pairs(search: Search, aim: Aim, power: int, shuffle: Ints, positions: Ints) -> None:
     """Share out every pair of one pairing so that the p-norm of the pair is least.
 
     The power is a power of two. Neighbours in the shuffle make pairs; where slots are many, those first in the

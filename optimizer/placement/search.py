@@ -5,13 +5,12 @@ side by side. Several workloads: `robust`.
 """
 
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from optimizer.placement import effort
 from optimizer.placement.counts import Floats, Ints, divisor_replicas, transferred
-from optimizer.placement.descent import Search, deal, descend
+from optimizer.placement.descent import Search, descend
 from optimizer.placement.processes import each, seconds_left, workers
 from optimizer.placement.question import Question
 from optimizer.placement.robust import Aim, balance_robustly
@@ -43,50 +42,31 @@ def balance_loads(
         return balance_robustly(
             loads, aim, devices, question.slots, floor=floor, goal=goal, seed=question.seed, deadline=deadline
         )
-    few = 2 < question.slots < effort.MANY_SLOTS and question.devices * question.slots > effort.MANY_DEVICE_SLOTS
-    per_slot = effort.ROUNDS_PER_SLOT_OF_FEW if few else effort.ROUNDS_PER_SLOT
-    return _balance(
-        loads[:, 0], floor, devices, question.slots, enough=floor + goal, seed=question.seed, deadline=deadline,
-        rounds=per_slot * question.devices * question.slots, start=start,
-    )  # fmt: skip
-
-
-def _balance(
-    weights: Floats, floor: Floats, devices: int, slots: int, *, enough: Floats, rounds: int, seed: int,
-    deadline: float | None, start: Ints | None,
-) -> Ints:  # fmt: skip
+    weights, slots, enough = loads[:, 0], question.slots, floor + goal
+    few = 2 < slots < effort.MANY_SLOTS and question.devices * slots > effort.MANY_DEVICE_SLOTS
+    rounds = (effort.ROUNDS_PER_SLOT_OF_FEW if few else effort.ROUNDS_PER_SLOT) * question.devices * slots
+    begun = time.monotonic()
     if start is None:
-        copies = divisor_replicas(weights, devices * slots, devices)
-        start = deal(weights, copies, devices)
-        first_rounds = min(effort.FIRST_ROUNDS, rounds)
-    else:
-        copies = np.stack([np.bincount(held.ravel(), minlength=weights.shape[1]) for held in start])
-        first_rounds = 0
-    search, begun = Search.start(weights / copies, start), time.monotonic()
-
-    def first(rows: Ints) -> Search:
-        part = search.part(rows)
+        counts = divisor_replicas(weights, devices * slots, devices)
+        search = Search.dealt(weights, counts, devices)
         until = None if deadline is None else begun + effort.SEARCH_TURNS[0][0] * (deadline - begun)
-        descend(part, floor[rows], enough[rows], rounds=first_rounds, seed=seed, deadline=until)
-        return part
-
-    # Layers of many slots are done before processes would have begun; of few slots, hardly one.
-    threads = max(1, min(workers(), len(weights) // effort.LAYERS_A_THREAD))
-    parts = np.array_split(np.arange(len(weights)), threads)
-    with ThreadPoolExecutor(threads) as pool:
-        for rows, cooler in zip(parts, pool.map(first, parts), strict=True):
-            search.adopt(rows, cooler, np.arange(len(rows)))
+        first = min(effort.FIRST_ROUNDS, rounds)
+        descend(search, floor, enough, rounds=first, seed=question.seed, deadline=until)
+    else:
+        counts = np.stack([np.bincount(held.ravel(), minlength=weights.shape[1]) for held in start])
+        search = Search.start(weights / counts, start)
     open_layers = np.nonzero(search.best > enough)[0]
     if len(open_layers):
         processes = max(1, min(workers(), len(open_layers) // effort.LAYERS_A_PROCESS))
         # Dealt in turn, so that the easy layers do not all go to one process.
         parts = [open_layers[first::processes] for first in range(processes)]
         asked = [
-            (search.part(rows), weights[rows], copies[rows], floor[rows], enough[rows], rounds, seed, (begun, deadline))
-            for rows in parts
-        ]
-        for rows, cooler in zip(parts, each(search_on, asked, deadline=deadline), strict=True):
-            search.adopt(rows, cooler, np.arange(len(rows)))
+            (search.part(part), weights[part], counts[part], floor[part], enough[part], rounds, question.seed,
+             (begun, deadline))
+            for part in parts
+        ]  # fmt: skip
+        for part, cooler in zip(parts, each(search_on, asked, deadline=deadline), strict=True):
+            search.adopt(part, cooler, np.arange(len(part)))
     return search.best_held
 
 
@@ -141,7 +121,7 @@ def _try_variants(
         tried = np.stack(
             [transferred(weights[row], counts[row], devices, draws[n % effort.VARIANTS]) for n, row in enumerate(rows)]
         )
-        variant = Search.start(weights[rows] / tried, deal(weights[rows], tried, devices))
+        variant = Search.dealt(weights[rows], tried, devices)
         descend(variant, floor[rows], enough[rows], rounds=rounds, seed=seed + attempt, deadline=deadline)
         winner = (
             variant.best.reshape(-1, effort.VARIANTS).argmin(axis=1) + np.arange(len(open_layers)) * effort.VARIANTS

@@ -17,9 +17,9 @@ import numpy as np
 from optimizer.placement import effort
 from optimizer.placement.bounds import Bound, Witness
 from optimizer.placement.counts import Ints, divisor_replicas
+from optimizer.placement.layer_model import rule
 from optimizer.placement.pairing import GRID, hottest_placed, paired
-from optimizer.placement.pairing_cases import decide
-from optimizer.placement.pairing_model import rule
+from optimizer.placement.pairing_program import decide
 from optimizer.placement.processes import each, seconds_left
 from optimizer.placement.question import Question
 

@@ -127,7 +127,3 @@ class Visits:
         change: Floats = moved[:, home] + moved[:, home].T
         change[home[:, None] == home[None, :]] = 0.0
         return change
-
-    def replacements(self, state: LayerState, slots: Ints) -> Floats:
-        """Not weighed: copies are as many as they are."""
-        return np.full((len(slots), self.groups.experts), np.inf)

@@ -26,6 +26,7 @@ from optimizer.figures.skew import Mesh, load_weights
 from optimizer.placement import LayerPlacement, PlacementResult
 from optimizer.placement.bounds import Witness, counting_witness
 from optimizer.placement.moves import FrontierPoint, frontier
+from optimizer.placement.question import Layer
 from optimizer.readers.loads import ExpertLoad
 from optimizer.solve.joint import nearness_on, place_on, question_on
 
@@ -349,7 +350,7 @@ def moves_frontier(decided: Decided) -> list[Moved]:
     problem = decided.problem
     asked = replace(question_on(problem, decided.mesh, decided.before), max_moves=None)
     budget, goal = asked.devices * asked.slots, 1 + float(asked.tolerance)
-    layers = [frontier(asked, index, budget, goal=goal) for index in range(asked.layers)]
+    layers = [frontier(Layer(asked, index), budget, goal=goal) for index in range(asked.layers)]
     layers = [
         _with_end(points, held, layer)
         for points, held, layer in zip(layers, decided.before, decided.placed.layers, strict=True)

@@ -12,7 +12,7 @@ from optimizer.figures.placement_bounds.hierarchy import best_laying, node_bound
 from optimizer.figures.placement_bounds.pairings import check_cases
 from optimizer.figures.placement_bounds.prices import check_price
 from optimizer.placement.pairing import GRID
-from optimizer.placement.pairing_cases import decide
+from optimizer.placement.pairing_program import decide
 from tests.placement.enumeration import best, placed
 
 LOAD = [[90, 132, 40, 61, 104, 165, 39, 4, 73, 56, 183, 86], [20, 107, 104, 64, 19, 197, 187, 157, 172, 86, 16, 27]]

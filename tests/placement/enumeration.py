@@ -6,7 +6,9 @@ from fractions import Fraction
 from typing import Any
 
 from optimizer.figures.placement import aggregate, max_over_mean, moves, violations
+from optimizer.figures.placement_bounds.balance import bound_of
 from optimizer.placement import PlacementResult, Question, place
+from optimizer.placement.bounds import counting_witness
 
 Placement = tuple[tuple[int, ...], ...]
 
@@ -15,6 +17,11 @@ def placed(loads: Any, *mesh: int, time_limit_s: float | None = None, **asked: A
     """`place` of one load, or of several, on devices and slots."""
     several = loads if not isinstance(loads[0][0], int) else [loads]
     return place(Question(several, *mesh, **asked), time_limit_s=time_limit_s)
+
+
+def counted_bound(load: Sequence[int], devices: int, slots: int) -> Fraction:
+    """What counting proves of the hottest device over the mean."""
+    return bound_of(load, devices, slots, counting_witness(load, devices, slots))
 
 
 def placements(experts: int, devices: int, slots: int) -> Iterator[Placement]:

@@ -10,12 +10,13 @@ from benchmarks.baselines.greedy_placement import deviation, eplb
 from optimizer.certificate.placement import check_placement
 from optimizer.errors import SpecError
 from optimizer.figures.placement import max_over_mean, violations
-from optimizer.placement import Question, bound_max_over_mean
+from optimizer.placement import Question
 from optimizer.placement import search as search_module
 from optimizer.placement.moves import frontier
+from optimizer.placement.question import Layer
 from optimizer.readers.load_profiles import profile_rows
 from optimizer.readers.loads import read_load
-from tests.placement.enumeration import placed
+from tests.placement.enumeration import counted_bound, placed
 
 LOADS = Path(__file__).parents[2] / "problems" / "loads"
 DECODE, PREFILL = (
@@ -108,7 +109,7 @@ def test_device_order_follows_the_placement_in_service() -> None:
 
 def test_frontier_falls_with_moves_and_reaches_balance() -> None:
     current = placed(DECODE, 32, 9).devices[1:2]
-    points = frontier(Question([PREFILL[1:2]], 32, 9, current=current), 0, 28, goal=1 + 1e-4)
+    points = frontier(Layer(Question([PREFILL[1:2]], 32, 9, current=current), 0), 28, goal=1 + 1e-4)
     assert points[0].moves == 0
     assert all(one.moves < two.moves and one.max_over_mean > two.max_over_mean for one, two in pairwise(points))
     assert points[-1].max_over_mean < 1 + (points[0].max_over_mean - 1) / 4
@@ -186,8 +187,8 @@ def test_loads_that_do_not_fit_each_other() -> None:
 
 
 def test_bound_sees_the_hot_expert() -> None:
-    assert bound_max_over_mean([100, 1, 1, 1], 7, 1) == Fraction(25 * 7, 103)
-    assert bound_max_over_mean([0, 0], 2, 1) == 1
+    assert counted_bound([100, 1, 1, 1], 7, 1) == Fraction(25 * 7, 103)
+    assert counted_bound([0, 0], 2, 1) == 1
 
 
 def test_two_slots_on_the_solvers_word_say_so() -> None:

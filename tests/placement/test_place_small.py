@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from optimizer.certificate.placement import check_placement
 from optimizer.figures.placement_bounds.balance import bound_of
-from optimizer.placement import PlacementResult, Question, bound_max_over_mean
+from optimizer.placement import PlacementResult, Question
 from optimizer.placement.bounds import _envelope, _mixed, bound_for, witness_for
 from optimizer.placement.counts import divisor_replicas
+from optimizer.placement.layer_model import rule
 from optimizer.placement.pairing import GRID, hottest
-from optimizer.placement.pairing_cases import decide
-from optimizer.placement.pairing_model import rule
+from optimizer.placement.pairing_program import decide
 from optimizer.placement.price_bound import price
-from tests.placement.enumeration import best, placed, placements
+from tests.placement.enumeration import best, counted_bound, placed, placements
 
 SIZES = [(3, 2, 2), (4, 2, 2), (4, 2, 3), (5, 2, 3), (4, 3, 2), (5, 3, 2), (3, 4, 1), (4, 3, 3)]
 NONE = Fraction(0)
@@ -55,7 +55,7 @@ def test_quick_bound_is_below_the_optimum(case: Case) -> None:
     row, devices, slots = case
     optimum = best([row], devices, slots)
     assert optimum is not None
-    assert 1 <= bound_max_over_mean(row, devices, slots) <= optimum
+    assert 1 <= counted_bound(row, devices, slots) <= optimum
 
 
 @settings(max_examples=15, deadline=None)

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from optimizer.figures.placement_bounds.balance import bound_of
 from optimizer.placement.counts import Ints, divisor_replicas, rounded
 from optimizer.placement.pairing import GRID, cool_down, hottest
-from optimizer.placement.pairing_cases import decide
-from optimizer.placement.pairing_program import Counted, PairingProgram
+from optimizer.placement.pairing_program import Counted, PairingProgram, decide
 from tests.placement.enumeration import placed
 
 DEVICES = 40
