@@ -94,19 +94,22 @@ def split_device_loads(load: Sequence[int], devices: Devices, shares: Sequence[S
     ValueError
         The parts of an expert's load do not add up to 1, or one is negative.
     """
-    given = [Fraction(0)] * len(load)
+    scale = math.lcm(*(part.denominator for parts in shares for part in parts))
+    given = [0] * len(load)
+    loads = []
     for held, parts in zip(devices, shares, strict=True):
+        on_device = 0
         for expert, part in zip(held, parts, strict=True):
             if part < 0:
                 raise ValueError(f"expert {expert} is given a negative share {part}")
-            given[expert] += part
-    for expert, part in enumerate(given):
-        if part != 1:
-            raise ValueError(f"the shares of expert {expert} add up to {part}, not 1")
-    return [
-        sum((part * load[expert] for expert, part in zip(held, parts, strict=True)), Fraction(0))
-        for held, parts in zip(devices, shares, strict=True)
-    ]
+            units = part.numerator * (scale // part.denominator)
+            given[expert] += units
+            on_device += units * load[expert]
+        loads.append(Fraction(on_device, scale))
+    for expert, units in enumerate(given):
+        if units != scale:
+            raise ValueError(f"the shares of expert {expert} add up to {Fraction(units, scale)}, not 1")
+    return loads
 
 
 def violations(

@@ -15,54 +15,60 @@ from optimizer.figures.placement_bounds.locality import best_partners
 from optimizer.placement import effort
 from optimizer.placement.counts import Floats, Ints
 from optimizer.placement.descent import Search, deal, descend
-from optimizer.placement.exchange import LayerState, Step, best_swaps
+from optimizer.placement.exchange import MOST_NODES, Groups, LayerState, Step, Visiting, best_swaps
 from optimizer.placement.layer_model import fewest_visits
 from optimizer.placement.moves import align_on_nodes
 from optimizer.placement.question import Layer
 from optimizer.placement.result import Devices, LayerPlacement, Visits, tuples
-from optimizer.placement.visits import MOST_NODES, Groups
-from optimizer.placement.visits import Visits as Visiting
 
 _MARGIN = 1e-9
+
+
+def with_visits(layer: Layer, known: LayerPlacement) -> LayerPlacement:
+    """The layer with the nodes that its groups visit, and a bound on them, where co-activation was given."""
+    question, asked = layer.question, layer.question.nearness
+    if asked is None:
+        return known
+    groups, size = asked.groups[layer.index], asked.node_size
+    bound, witness = best_partners(groups, question.experts, question.devices, question.slots, size)
+    visits = nodes_visited(groups, known.devices, question.experts, size)
+    return replace(known, visits=Visits(visits, sum(group[0] for group in groups), bound, witness))
 
 
 def brought_together(layer: Layer, known: LayerPlacement) -> LayerPlacement:
     """The layer with its experts laid so that fewest nodes are visited within the allowance.
 
-    Groups kept on nodes by ``hierarchy`` and freely split loads are left where they are; their visits are counted.
+    Groups kept on nodes by ``hierarchy`` and freely split loads are left where they are.
     """
-    question, asked = layer.question, layer.question.nearness
-    if asked is None:
+    question, asked, found = layer.question, layer.question.nearness, known.visits
+    fixed = question.hierarchy != "free" or question.split != "even"
+    if asked is None or found is None or fixed or found.nodes == found.bound or layer.seconds_left <= 0:
         return known
     groups, node_size = asked.groups[layer.index], asked.node_size
     limit = max(known.max_over_mean, known.bound + asked.allowance)
+    best, fewest = known.devices, found.nodes
 
-    def visits(devices: Devices) -> int:
-        return nodes_visited(groups, devices, question.experts, node_size)
+    def keep(devices: Devices | None, *, sure: bool = False) -> None:
+        """Go on from a placement with fewer visits, if it is sure to be, or is, within the limits."""
+        nonlocal best, fewest
+        if devices is not None and (sure or (layer.within_budget(devices) and layer.value(devices) <= limit)):
+            visits = nodes_visited(groups, devices, question.experts, node_size)
+            best, fewest = (devices, visits) if visits < fewest else (best, fewest)
 
-    best, fewest = known.devices, visits(known.devices)
-    bound, witness = best_partners(groups, question.experts, question.devices, question.slots, node_size)
-    free = question.hierarchy == "free" and question.split == "even"
-    if free and fewest > bound:
-        ways = _Ways(layer, node_size, Groups.of(groups, question.experts), float(limit) - _MARGIN)
-        for way in (ways.devices, ways.copies, ways.nodes):
-            if fewest == bound or ways.node[-1] >= MOST_NODES or layer.seconds_left <= 0:
-                break
-            placed = way(np.array(best))
-            within = placed is not None and layer.within_budget(placed) and layer.value(placed) <= limit
-            if placed is not None and within and visits(placed) < fewest:
-                best, fewest = placed, visits(placed)
-    if free and fewest > bound:
-        devices, least = fewest_visits(layer, groups, node_size, limit, best) or (None, bound)
-        if devices is not None and visits(devices) < fewest:
-            best, fewest = devices, visits(devices)
-        if least > bound:
-            bound, witness = least, {"kind": "solver"}
+    ways = _Ways(layer, node_size, Groups.of(groups, question.experts), float(limit) - _MARGIN)
+    for way in (ways.devices, ways.copies, ways.nodes):
+        if fewest > found.bound and ways.node[-1] < MOST_NODES and layer.seconds_left > 0:
+            keep(way(np.array(best)))
+    if fewest > found.bound and layer.seconds_left > 0:
+        devices, least = fewest_visits(layer, groups, node_size, limit, best) or (None, 0)
+        keep(devices, sure=True)
+        if least > found.bound:
+            found = replace(found, bound=least, witness={"kind": "solver"})
     if best != known.devices:
         if question.current is not None and question.max_moves is None:
             best = tuples(align_on_nodes(np.array(best), np.array(layer.service), node_size))
         known = layer.placed(known, best)
-    return replace(known, visits=Visits(fewest, sum(group[0] for group in groups), bound, witness))
+    return replace(known, visits=replace(found, nodes=fewest))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,8 @@
 """The one entry: from a question to a placement of every layer with its certificate."""
 
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 
@@ -10,21 +12,23 @@ from optimizer.figures.placement import max_over_mean
 from optimizer.figures.placement_bounds.balance import bound_of
 from optimizer.placement import effort
 from optimizer.placement.bounds import Bound, bound_for, with_budget_bound, witness_for
-from optimizer.placement.counts import Ints
+from optimizer.placement.counts import Ints, divisor_replicas
+from optimizer.placement.descent import Search, descend
 from optimizer.placement.free_split import exchanged_for_split, split_freely
 from optimizer.placement.hierarchy import balance_on_nodes
 from optimizer.placement.layer_model import balanced
-from optimizer.placement.locality import brought_together
+from optimizer.placement.locality import brought_together, with_visits
 from optimizer.placement.moves import align_on_nodes, with_fewest_moves, within_budget
 from optimizer.placement.price_bound import price_and_place
 from optimizer.placement.processes import each
 from optimizer.placement.question import Layer, Question
-from optimizer.placement.result import LayerPlacement, PlacementResult, tuples
+from optimizer.placement.result import Devices, LayerPlacement, PlacementResult, tuples
 from optimizer.placement.search import balance_loads
 from optimizer.placement.two_slots import place_two_slots
-from optimizer.placement.uneven import padded, without_blanks
 
-_STAGES = (balanced, split_freely, exchanged_for_split, with_budget_bound, brought_together, with_fewest_moves)
+_STAGES = (
+    balanced, split_freely, exchanged_for_split, with_budget_bound, with_visits, brought_together, with_fewest_moves,
+)  # fmt: skip
 """What comes after the search, layer by layer, each doing nothing where it is not asked for."""
 
 
@@ -54,8 +58,9 @@ def place(question: Question, *, time_limit_s: float | None = None) -> Placement
         witnesses = [witness_for(question, layer) for layer in range(question.layers)]
         bounds = [(bound_for(question, layer, witness), witness) for layer, witness in enumerate(witnesses)]
         until = deadline
-        if time_limit_s is not None and question.split == "free":
-            until = begun + time_limit_s * effort.SPLIT_PART
+        later = question.split == "free" or question.nearness is not None or question.max_moves is not None
+        if time_limit_s is not None and later:
+            until = begun + time_limit_s * effort.SEARCH_PART
         held = _search(question, bounds, until)
         ids = question.layer_ids or range(question.layers)
         layers = [
@@ -125,3 +130,37 @@ def _priced(question: Question, held: Ints, bounds: list[Bound], wide: Fraction,
             bound = bound_of(rows[layer], question.devices, question.slots, witness)
             bounds[layer] = max(bounds[layer], (bound, witness), key=lambda known: known[0])
     return cooler
+
+
+def padded(question: Question) -> Question:
+    """The same without empty slots: each holds a blank expert of its own."""
+    blanks = [0] * question.empty_slots
+    return replace(question, loads=[[[*row, *blanks] for row in load] for load in question.loads], empty_slots=0)
+
+
+def without_blanks(layer: Layer, padded: LayerPlacement) -> LayerPlacement:
+    """The padded layer's bound, and its placement without blanks or, where these met, another; fuller devices first."""
+    experts = layer.question.experts
+    blanks = [sum(expert >= experts for expert in held) for held in padded.devices]
+    met = max(blanks) > 1 or sum(blanks) > layer.question.empty_slots
+    return layer.placed(padded, _stripped(_searched(layer, padded) if met else padded.devices, experts))
+
+
+def _stripped(devices: Sequence[Sequence[int]], experts: int) -> Devices:
+    real = [tuple(sorted(expert for expert in held if expert < experts)) for held in devices]
+    return tuple(sorted(real, key=lambda held: -len(held)))
+
+
+def _searched(layer: Layer, padded: LayerPlacement) -> Devices:
+    """Balance one layer with one blank expert of so many copies; over several workloads for their mean."""
+    question = layer.question
+    devices, blanks = question.devices, question.empty_slots
+    weights = layer.loads.mean(axis=0)
+    counts = divisor_replicas(weights[None], devices * question.slots - blanks, devices)
+    loads, copies = np.append(weights, 0.0)[None], np.append(counts, blanks)[None]
+    search = Search.dealt(loads, copies, devices)
+    descend(
+        search, np.ones(1), np.array([float(padded.bound + question.tolerance / 2)]),
+        rounds=effort.ROUNDS_PER_SLOT * devices * question.slots, seed=question.seed, deadline=layer.deadline,
+    )  # fmt: skip
+    return tuples(search.best_held[0])

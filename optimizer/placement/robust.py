@@ -11,7 +11,7 @@ import numpy as np
 from optimizer.placement import effort
 from optimizer.placement.counts import Floats, Ints, divisor_replicas
 from optimizer.placement.descent import Search, deal
-from optimizer.placement.processes import each, seconds_left
+from optimizer.placement.processes import each, seconds_left, workers
 from optimizer.placement.repartition import WHOLE_TABLE_SLOTS, halvings, tagged
 
 
@@ -87,7 +87,14 @@ def balance_robustly(
     """
     # Two parts whatever the machine, so that the same seed gives the same placement everywhere.
     parts = [np.arange(first, len(weights), 2) for first in range(min(2, len(weights)))]
-    asked = [(weights[part], aim, devices, slots, floor[part] + goal, seed, deadline) for part in parts]
+    ends = [deadline] * len(parts)
+    if deadline is not None and workers() == 1:
+        # One after the other: each has its share of the time.
+        ends = [deadline - seconds_left(deadline) * later / len(parts) for later in reversed(range(len(parts)))]
+    asked = [
+        (weights[part], aim, devices, slots, floor[part] + goal, seed, end)
+        for part, end in zip(parts, ends, strict=True)
+    ]
     held = np.empty((len(weights), devices, slots), dtype=np.int64)
     for part, placed in zip(parts, each(balance_part, asked, deadline=deadline), strict=True):
         held[part] = placed
@@ -99,7 +106,7 @@ def balance_part(
 ) -> Ints:
     """Some of the layers; as for ``balance_robustly``."""
     rng = np.random.default_rng(seed)
-    search = _first(weights, aim, devices, slots, rng)
+    search = _first(weights, aim, devices, slots, rng, deadline)
     for sweep in range(2 + devices * slots):
         open_layers = np.nonzero(search.best > enough)[0]
         if not len(open_layers) or seconds_left(deadline) <= 0:
@@ -118,13 +125,17 @@ def balance_part(
     return search.best_held
 
 
-def _first(weights: Floats, aim: Aim, devices: int, slots: int, rng: np.random.Generator) -> Search:
+def _first(
+    weights: Floats, aim: Aim, devices: int, slots: int, rng: np.random.Generator, deadline: float | None
+) -> Search:
     """Best of several replica vectors after a few rounds: by the worst workload, the mean, and between."""
     layers = len(weights)
     mixes = [weights.max(axis=1), weights.mean(axis=1), np.sqrt((weights**2).mean(axis=1))]
     held = np.concatenate([deal(mix, divisor_replicas(mix, devices * slots, devices), devices) for mix in mixes])
     search = _started(np.concatenate([weights] * len(mixes)), held, aim)
     for turn in range(effort.MIX_ROUNDS):
+        if seconds_left(deadline) <= 0:
+            break
         power = effort.POWERS[turn * len(effort.POWERS) // effort.MIX_ROUNDS]
         _share_out_pairs(search, aim, power, rng.permutation(devices), rng.permutation(slots))
         search.note(np.arange(len(held)), aim.value(search.load.max(axis=1)))

@@ -16,7 +16,7 @@ from optimizer.figures.locality import Group, nodes_visited
 from optimizer.figures.placement import max_over_mean, moves
 from optimizer.figures.placement_bounds.locality import best_partners, partners_bound, shared_on
 from optimizer.placement import Nearness, PlacementResult
-from optimizer.placement.visits import Groups
+from optimizer.placement.exchange import Groups
 from tests.placement.enumeration import placed, placements
 
 NONE = Fraction(0)

@@ -5,8 +5,7 @@ import pytest
 
 from optimizer.placement.counts import divisor_replicas
 from optimizer.placement.descent import deal
-from optimizer.placement.exchange import Arrivals, LayerState, Norm, Potential, Step, members
-from optimizer.placement.visits import Groups, Visits
+from optimizer.placement.exchange import Arrivals, Groups, LayerState, Norm, Potential, Step, Visiting, members
 
 
 @pytest.fixture
@@ -58,7 +57,7 @@ def check(state: LayerState, potential: Potential) -> None:
 
 def test_fewer_visits_are_predicted_where_a_copy_joins_its_group() -> None:
     state = LayerState.of(np.ones((1, 4)), np.array([[0], [1], [2], [3]]))
-    visits = Visits(Groups.of([(5, 0, 2)], 4), np.array([0, 0, 1, 1]))
+    visits = Visiting(Groups.of([(5, 0, 2)], 4), np.array([0, 0, 1, 1]))
     before, change = visits.value(state), visits.swaps(state)
     state.swap(1, 2)
     assert change[1, 2] == change[2, 1] == visits.value(state) - before == -5

@@ -45,6 +45,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
         monkeypatch.setattr(module, "solved", clock.slow(module.solved))
     monkeypatch.setattr("optimizer.placement.processes.workers", lambda: 1)
     monkeypatch.setattr("optimizer.placement.search.workers", lambda: 1)
+    monkeypatch.setattr("optimizer.placement.robust.workers", lambda: 1)
     return clock
 
 
@@ -98,4 +99,4 @@ def test_splits_have_time_left_when_the_search_takes_all_of_its_own(
     assert all(layer.shares is not None for layer in split.layers)
     cooler = [layer.max_over_mean < max_over_mean(row, layer.devices)
               for layer, row in zip(split.layers, question.loads[0], strict=True)]  # fmt: skip
-    assert sum(cooler) > LIMIT * (1 - effort.SPLIT_PART) / PROGRAM / 2
+    assert sum(cooler) > LIMIT * (1 - effort.SEARCH_PART) / PROGRAM / 2

@@ -11,8 +11,9 @@ solver     CP-SAT searched all placements within the balance; trusted, and liste
 """
 
 import heapq
+import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -58,19 +59,25 @@ def partners_bound(
 
     ``sum over groups of min over d of (d + price * pairs shared on d) - price * pairs that can be shared``, rounded up.
     """
+    return next(_partners_bounds(groups, experts, devices, slots, node_size, [price]))
+
+
+def _partners_bounds(
+    groups: Sequence[Group], experts: int, devices: int, slots: int, node_size: int, prices: Sequence[Fraction]
+) -> Iterator[int]:
     nodes = -(-devices // node_size)
     capacity = node_size * slots
     sizes: Counter[int] = Counter()
     for group in groups:
         sizes[len(group) - 1] += group[0]
-    paid = sum(
-        count * min(d + price * shared_on(size, d) for d in range(-(-size // capacity), min(size, nodes) + 1))
-        for size, count in sizes.items()
-        if size
-    )
-    pairs = Fraction(shareable_pairs(groups, experts, devices, slots, node_size), 2) if price else 0
-    bound = Fraction(paid - price * pairs)
-    return -(-bound.numerator // bound.denominator)
+    pairs = Fraction(shareable_pairs(groups, experts, devices, slots, node_size), 2) if any(prices) else 0
+    for price in prices:
+        paid = sum(
+            count * min(d + price * shared_on(size, d) for d in range(-(-size // capacity), min(size, nodes) + 1))
+            for size, count in sizes.items()
+            if size
+        )
+        yield math.ceil(paid - price * pairs)
 
 
 def best_partners(
@@ -84,8 +91,9 @@ def best_partners(
             saved = shared_on(size, few) - shared_on(size, few + 1)
             if saved:
                 prices.add(Fraction(1, saved))
-    bounds = [(partners_bound(groups, experts, devices, slots, node_size, price), price) for price in sorted(prices)]
-    bound, price = max(bounds, key=lambda entry: (entry[0], -entry[1]))
+    tried = sorted(prices)
+    bounds = _partners_bounds(groups, experts, devices, slots, node_size, tried)
+    bound, price = max(zip(bounds, tried, strict=True), key=lambda entry: (entry[0], -entry[1]))
     return bound, {"kind": "partners", "price": str(price)}
 
 
