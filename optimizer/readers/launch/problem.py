@@ -59,6 +59,7 @@ def pose(launch: Launch, overrides: Sequence[Override] = ()) -> Posed:
         problem = read_problem(None, (*stated_here, *overrides))
     except SpecError as error:
         raise SpecError(*(_placed(launch, fault) for fault in error.faults)) from None
+    _on_nodes(launch, problem, assumed)
     if longer is not None:
         assumed.append(f"the checkpoint knows the {longer:,} tokens asked of it; {problem.model.name} is of its shapes")
         work = problem.workload.model_copy(update={"max_model_len": longer})
@@ -67,6 +68,41 @@ def pose(launch: Launch, overrides: Sequence[Override] = ()) -> Posed:
         problem = problem.changed(model=problem.model.model_copy(update={"vision": None}))
     named = None if {("model",), ("precision", "weights")} & stated else _named(launch)
     return Posed(launch, problem, tuple(assumed), named)
+
+
+RANKED: Final = frozenset({"vllm", "sglang"})
+"""Engines whose processes of a node are those that its devices hold."""
+
+
+def _on_nodes(launch: Launch, problem: Problem, assumed: list[str]) -> None:
+    """Every node has a device for each of its ranks: by what the command says, or else on as many nodes as take them.
+
+    Raises
+    ------
+    SpecError
+        The command says fewer nodes.
+    """
+    each, ranks = problem.hardware.devices_per_node, launch.devices
+    over_ray = any(one.flag.carries == "executor" and one.text == "ray" for one in launch.given)
+    if launch.engine not in RANKED or over_ray or ranks <= each * (launch.nodes or 1):
+        return
+    needed = -(-ranks // each)
+    name = problem.hardware.name
+    if launch.nodes is None:
+        assumed.append(
+            f"{needed} nodes of {each} device{'s' if each > 1 else ''} ({name}): {launch.engine} is told of them by "
+            f"--nnodes {needed}" + (" or has Ray's" if launch.engine == "vllm" else "")
+        )
+        return
+    here = -(-ranks // launch.nodes)
+    said = (
+        f"World size ({here}) is larger than the number of available GPUs ({each}) in this node"
+        if launch.engine == "vllm" else f"{here} ranks a node take {here} devices, where it has {each}"
+    )  # fmt: skip
+    told = next(one for name in ("nodes", "dp_local") for one in launch.given if one.flag.carries == name)
+    place = (told.values[0] if told.values else told.word).start
+    message = f"{said}: {ranks} ranks stand on {needed} nodes of {name}"
+    raise SpecError(Fault(launch.source, *place, told.flag.name, message))
 
 
 _TUNED: Final = re.compile(r"(?:-(?:instruct|chat|it|hf|fp8|bf16|awq|gptq))+$")
@@ -139,7 +175,8 @@ def _placed(launch: Launch, fault: Fault) -> Fault:
     carried = _PLACES.get(fault.field or "")
     if fault.path is not None or carried is None or carried not in launch.places:
         return fault
-    return Fault(launch.source, *launch.places[carried], fault.field, fault.message, fault.suggestion)
+    flag = next((one.flag.name for one in launch.given if one.flag.carries == carried), fault.field)
+    return Fault(launch.source, *launch.places[carried], flag, fault.message, fault.suggestion)
 
 
 def _own(launch: Launch, stated: set[tuple[Any, ...]]) -> tuple[list[Override], list[str]]:

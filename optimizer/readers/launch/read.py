@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from optimizer.errors import Fault, SpecError
 from optimizer.readers.document import Document, load, load_text
@@ -25,6 +25,8 @@ from optimizer.readers.launch.containers import (
 )
 from optimizer.readers.launch.flags import ENGINES, Arguments, parse, table
 from optimizer.readers.launch.launch import Launch, Reading
+from optimizer.readers.launch.ranks import ranks_of, world_of
+from optimizer.readers.launch.scripts import folder_of, node_scripts
 from optimizer.readers.launch.shell import Command, Script, Word, placed_word, places_of, read_script
 from optimizer.readers.messages import nearest, shown
 from optimizer.readers.places import Place
@@ -95,36 +97,46 @@ def read_launch(
     SpecError
         Located: no launch command, an unknown flag, one of another version, a contradiction, a text that is cut off.
     """
+    launches = _launches(text, shown_as, engine=engine, devices=devices, folder=folder)
+    if not launches:
+        base = (engine or "").partition("@")[0]
+        raise SpecError(Fault(shown_as, None, None, None, _nothing(text, base)))
+    return _one(launches)
+
+
+def _launches(
+    text: str, shown_as: str, *, engine: str | None, devices: int | None, folder: Path | None
+) -> list[Launch]:
+    """Every launch command of a text."""
     base, _, version = (engine or "").partition("@")
     base = {"fsdp": "torchtitan", "any": ""}.get(base, base)
     if base and base not in ENGINES:
         message = f"{shown(base)} is none of {', '.join(ENGINES)}"
         raise SpecError(Fault(None, None, None, "--engine", message, nearest(base, list(ENGINES))))
-    reader = _Texts(shown_as, base or None, version or None, devices, folder)
-    launches = reader.launches(text)
-    if not launches:
-        raise SpecError(Fault(shown_as, None, None, None, _nothing(text, base)))
-    return _one(launches)
-
-
-_CHANGED: Final = re.compile(r'^cd "\$\(dirname "\$0"\)([^"$]*)"', re.MULTILINE)
-"""Where a script goes, from where it stands: the files that its command names are found there."""
+    return _Texts(shown_as, base or None, version or None, devices, folder).launches(text)
 
 
 def launch_from(reference: str, *, engine: str | None = None, devices: int | None = None) -> Launch:
-    """Launch of a command line, or of a file that holds one; ``-``: standard input.
+    """Launch of a command line, of a file that holds one, or of a folder as `export` writes it; ``-``: standard input.
+
+    Of a script that starts the part of one node, and of its folder, those of all nodes are read.
 
     Raises
     ------
     SpecError
         As `read_launch`, or there is no such file.
     """
+    scripts = node_scripts(reference)
+    if scripts:
+        launches: list[Launch] = []
+        for script in scripts:
+            text, name = read_text(str(script))
+            launches += _launches(text, name, engine=engine, devices=devices, folder=folder_of(script, text))
+        if launches:
+            return _one(launches)
     if reference == "-" or is_file(reference):
         text, name = read_text(reference)
-        folder = Path(reference).parent if reference != "-" else None
-        moved = _CHANGED.search(text)
-        if folder is not None and moved is not None:
-            folder /= moved[1].lstrip("/")
+        folder = folder_of(Path(reference), text) if reference != "-" else None
         return read_launch(text, name, engine=engine, devices=devices, folder=folder)
     if len(reference.split()) < 2 and ("/" in reference or "." in reference):
         read_text(reference)
@@ -334,14 +346,14 @@ class _Texts:
             return sglang.read(given, environment)
         if engine == "trtllm":
             return self._checked_ranks(trtllm.read(given, environment), found)
-        world = _world(found, environment) or self.devices
+        world = world_of(found.before, environment) or self.devices
         if engine == "megatron":
             return megatron.read(given, environment, world)
         return megatron.read_torchtitan(given, environment, world)
 
     def _checked_ranks(self, launch: Launch, found: _Found) -> Launch:
         """``mpirun -n`` starts as many ranks as the mapping has (mapping.py)."""
-        ranks = _ranks(found.before)
+        ranks = ranks_of(found.before)
         if ranks is not None and ranks != launch.devices:
             message = f"starts {ranks} ranks: world_size must equal to tp_size * pp_size * cp_size = {launch.devices}"
             raise SpecError(Fault(self.source, *found.before[0].start, "-n", message))
@@ -459,41 +471,3 @@ def _file_words(document: Document) -> Iterator[Word]:
                 yield Word(
                     item if isinstance(item, str) else trtllm.plain(item), (), document.locate((key,)), quoted=True
                 )
-
-
-def _option(words: Sequence[Word], names: Sequence[str]) -> int | None:
-    for index, word in enumerate(words):
-        name, equals, value = word.text.partition("=")
-        if name.replace("_", "-") not in names:
-            continue
-        text = value if equals else words[index + 1].text if index + 1 < len(words) else ""
-        text = text.rpartition(":")[2]
-        if text.isdigit() and len(text) < 9:
-            return int(text)
-    return None
-
-
-def _ranks(words: Sequence[Word]) -> int | None:
-    """Ranks that mpirun or srun start."""
-    launcher = next(
-        (i for i, w in enumerate(words) if w.text.rsplit("/", 1)[-1] in {"mpirun", "srun", "mpiexec"}), None
-    )
-    if launcher is None:
-        return None
-    return _option(words[launcher:], ("-n", "-np", "--ntasks"))
-
-
-def _world(found: _Found, environment: Mapping[str, str]) -> int | None:
-    """Ranks of a training script: nodes × processes on each."""
-    each = _option(found.before, ("--nproc-per-node", "--nproc"))
-    nodes = _option(found.before, ("--nnodes", "-N", "--nodes"))
-    if each is not None:
-        return each * (nodes or 1)
-    ranks = _ranks(found.before)
-    if ranks is not None:
-        return ranks
-    for name in ("WORLD_SIZE", "NGPU"):
-        held: Any = environment.get(name, "")
-        if held.isdigit() and len(held) < 9:
-            return int(held)
-    return None

@@ -19,6 +19,7 @@ from optimizer.readers.launch.launch import (
     meshes,
 )
 from optimizer.readers.launch.vllm import launched
+from optimizer.readers.messages import shown
 
 PARTITION: Final = "SGLANG_PP_LAYER_PARTITION"
 WHOLE_WIDTH: Final = frozenset(
@@ -28,6 +29,13 @@ WHOLE_WIDTH: Final = frozenset(
     }
 )  # fmt: skip
 """All-to-all backends that make EP the whole width (srt/arg_groups/overrides.py:1611)."""
+
+CACHES: Final[Mapping[str, str | None]] = {
+    name: KV_FORMATS[name] for name in ("auto", "bf16", "bfloat16", "fp8_e4m3", "fp8_e5m2")
+}
+"""Formats of the cache that have a name here (srt/server_args.py --kv-cache-dtype)."""
+ROLES: Final = frozenset({"null", "prefill", "decode", "encode"})
+"""Of `--disaggregation-mode`."""
 
 _OWN_DRAFTS: Final = frozenset({"EAGLE", "NEXTN", "MTP"})
 """Speculative algorithms that draft with the model's own layers where no draft model is named."""
@@ -71,6 +79,8 @@ def read(given: Reading, environment: Mapping[str, str]) -> Launch:
     for name in ("eplb", "expert_location"):
         given.one(name)
     role = given.text("role")
+    if role is not None and role not in ROLES:
+        given.fault(given.one("role"), f"{shown(role)} is none of {', '.join(sorted(ROLES))}")
     operating = _operating(given, attention_dp)
     return launched(
         "sglang", given, environment, PARTITION, degrees=degrees, dense=dense, operating=operating, dcp=dcp,
@@ -121,7 +131,7 @@ def _operating(given: Reading, attention_dp: int) -> Operating:
         max_num_seqs=None if running is None else max(1, running // attention_dp),
         max_num_batched_tokens=None if chunk is None or chunk < 1 else max(1, chunk // attention_dp),
         max_model_len=given.number("max_model_len"), memory_utilization=given.share("memory_utilization"),
-        kv_cache=given.choice("kv_cache", KV_FORMATS), weights=ONLINE_FORMATS.get(quantization or ""),
+        kv_cache=given.choice("kv_cache", CACHES), weights=ONLINE_FORMATS.get(quantization or ""),
         quantization=quantization, activations=given.choice("dtype", ACTIVATION_FORMATS),
         capture_sizes=() if given.on("eager") else captured,
         draft_tokens=(steps or (drafted - 1 if drafted else 0)) if of_model else 0,

@@ -20,6 +20,7 @@ from optimizer.readers.launch.launch import (
     Reading,
     meshes,
 )
+from optimizer.readers.messages import shown
 
 PARTITION: Final = "VLLM_PP_LAYER_PARTITION"
 DRAFTS_OF_THE_MODEL: Final = frozenset(
@@ -36,6 +37,9 @@ DRAFTS_OF_THE_MODEL: Final = frozenset(
 )
 """Speculative methods that draft with the model's own multi-token-prediction layers."""
 
+
+EXECUTORS: Final = frozenset({"mp", "ray", "external_launcher", "uni"})
+"""Names of `--distributed-executor-backend` (config/parallel.py DistributedExecutorBackend); else a class's path."""
 
 OVERLAPPING: Final = ("deepep_", "nixl_ep")
 """All-to-all backends with which steps run as two micro-batches (config/vllm.py:2200)."""
@@ -91,7 +95,7 @@ def model_of(given: Reading) -> tuple[str | None, tuple[int, int]]:
     if given.arguments.positional:
         word = given.arguments.positional[0]
         if named is not None and not named.open and named.values and named.values[0].text != word.text:
-            given.fault(named, f"names another model than {word.text!r} before it")
+            given.fault(named, f"names another model than the argument {word.text!r} without a flag")
         extra = given.arguments.positional[1:]
         if extra:
             from optimizer.errors import Fault  # noqa: PLC0415 - one fault needs it
@@ -131,6 +135,10 @@ def _phase(given: Reading) -> str | None:
 def _nodes(given: Reading, replica: int, dp: int) -> int | None:
     """Machines, and the rules that bind their numbers (config/parallel.py:548, engine/arg_utils.py:2409)."""
     local, nodes = given.number("dp_local"), given.number("nodes", needed=False)
+    own = given.number("dp_rank", least=0, needed=False)
+    executor = given.text("executor")
+    if executor is not None and executor not in EXECUTORS and "." not in executor:
+        given.fault(given.one("executor"), f"{shown(executor)} is none of {', '.join(sorted(EXECUTORS))}, nor a class")
     rank, start = given.number("node_rank", least=0, needed=False), given.number("dp_start", least=0, needed=False)
     for name in ("dp_rank", "address", "port", "headless", "executor", "dp_backend", "balancer"):
         given.one(name)
@@ -141,9 +149,11 @@ def _nodes(given: Reading, replica: int, dp: int) -> int | None:
         given.fault(given.one("nodes"), message)
     if nodes is not None and rank is not None and rank >= nodes:
         given.fault(given.one("node_rank"), f"--node-rank must be between 0 and {nodes - 1}")
+    if own is not None and own >= max(dp, 1):
+        given.fault(given.one("dp_rank"), f"data_parallel_rank ({own}) must be in the range [0, {dp})")
     if start is not None and start >= dp:
         given.fault(given.one("dp_start"), f"rank {start} is not among the {dp} data-parallel ranks")
-    if nodes is None and local is not None and local < dp and dp % local == 0:
+    if nodes is None and local is not None and local <= dp and dp % local == 0:
         return dp // local
     return nodes
 

@@ -12,7 +12,9 @@ from ruamel.yaml import YAML
 from optimizer.errors import SpecError
 from optimizer.readers import catalog, hub
 from optimizer.readers.launch.flags import ENGINES, table
-from optimizer.readers.launch.read import read_launch
+from optimizer.readers.launch.problem import pose
+from optimizer.readers.launch.read import launch_from, read_launch
+from optimizer.readers.read import Override
 
 HERE = Path(__file__).parent
 COMMANDS = YAML(typ="safe").load((HERE / "commands.yaml").read_text())
@@ -221,3 +223,78 @@ def test_no_text_is_a_bug(pieces: list[tuple[str, str]]) -> None:
 def test_a_word_that_reads_as_itself_is_not_read_for_ever() -> None:
     with pytest.raises(SpecError):
         read_launch("-tp )8 ${X:-4} ```$XA=( vllm serve m ```args:= = ", "x")
+
+
+SERVED = {
+    "vllm": "vllm serve Qwen/Qwen3-30B-A3B",
+    "sglang": "python -m sglang.launch_server --model-path Qwen/Qwen3-30B-A3B",
+}
+
+
+@pytest.mark.parametrize(
+    ("engine", "flags", "place", "said"),
+    [
+        ("vllm", "-tp 16 --nnodes 1", (1, 47), "World size (16) is larger than the number of available GPUs (8)"),
+        ("vllm", "-tp 8 -pp 4 --nnodes 2", (1, 52), "stand on 4 nodes"),
+        ("vllm", "-dp 16 --data-parallel-size-local 16", (1, 65), "stand on 2 nodes"),
+        ("sglang", "--tp 16 --nnodes 1", (1, 81), "16 ranks a node take 16 devices, where it has 8"),
+        ("vllm", "-tp 16 --nnodes 2", None, ""),
+        ("vllm", "-tp 16 --distributed-executor-backend ray", None, ""),
+        ("vllm", "-tp 16", None, "2 nodes of 8 devices (h100-sxm-8): vllm is told of them by --nnodes 2"),
+        ("sglang", "--tp 16", None, "sglang is told of them by --nnodes 2"),
+    ],
+)
+def test_ranks_of_a_node_have_a_device_each(engine: str, flags: str, place: tuple[int, int] | None, said: str) -> None:
+    given = [Override("--hardware", ("hardware",), "h100-sxm-8")]
+    launch = read_launch(f"{SERVED[engine]} {flags}", "it")
+    if place is None:
+        notes = [note for note in pose(launch, given).assumed if "nodes of" in note]
+        assert len(notes) == bool(said)
+        assert said in "".join(notes)
+        return
+    with pytest.raises(SpecError) as raised:
+        pose(launch, given)
+    (fault,) = raised.value.faults
+    assert said in fault.message
+    assert (fault.line, fault.column) == place
+
+
+def test_a_value_that_the_problem_refuses_is_named_by_its_flag() -> None:
+    launch = read_launch(f"{SERVED['sglang']} --context-length 99999999", "it")
+    with pytest.raises(SpecError) as raised:
+        pose(launch, [Override("--hardware", ("hardware",), "h100-sxm-8")])
+    assert raised.value.faults[0].field == "--context-length"
+
+
+@pytest.mark.parametrize("what", ["", "launch.sh", "node-0/launch.sh", "node-1/launch.sh"])
+def test_a_folder_of_nodes_is_one_launch(tmp_path: Path, what: str) -> None:
+    """As `export` writes it: a script for each node, and one that starts the part of the node it is on."""
+    (tmp_path / "launch.sh").write_text(
+        '#!/bin/bash\nexec bash "$(dirname "$0")/node-${1:-${NODE_RANK:?the number of this node}}/launch.sh"\n'
+    )
+    for node in range(2):
+        script = tmp_path / f"node-{node}" / "launch.sh"
+        script.parent.mkdir()
+        start = "" if node == 0 else " --data-parallel-start-rank 8 --headless"
+        command = f"{SERVED['vllm']} -dp 16 -ep --data-parallel-size-local 8{start}"
+        script.write_text(f'cd "$(dirname "$0")/.."\n{command}\n')
+    launch = launch_from(str(tmp_path / what))
+    assert (launch.devices, launch.degrees["ep"], launch.nodes) == (16, 16, 2)
+
+
+def test_nodes_that_contradict_each_other_are_located(tmp_path: Path) -> None:
+    (tmp_path / "launch.sh").write_text('bash "$(dirname "$0")/node-$1/launch.sh"\n')
+    for node, degree in enumerate((16, 8)):
+        script = tmp_path / f"node-{node}" / "launch.sh"
+        script.parent.mkdir()
+        script.write_text(f"{SERVED['vllm']} -tp {degree} --nnodes 2 --node-rank {node}\n")
+    with pytest.raises(SpecError, match=r"node-1/launch.sh:1:12: layout: a second launch with another layout"):
+        launch_from(str(tmp_path))
+
+
+def test_a_folder_of_several_launches_names_them(tmp_path: Path) -> None:
+    for name in ("fast", "slow"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "launch.sh").write_text(f"{SERVED['vllm']}\n")
+    with pytest.raises(SpecError, match=r"is a folder without a launch.sh; it holds fast, slow: name one"):
+        launch_from(str(tmp_path))

@@ -1,0 +1,46 @@
+"""Ranks that a launcher starts: torchrun, mpirun, srun, and what their environment says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from optimizer.readers.launch.shell import Word
+
+
+def _option(words: Sequence[Word], names: Sequence[str]) -> int | None:
+    for index, word in enumerate(words):
+        name, equals, value = word.text.partition("=")
+        if name.replace("_", "-") not in names:
+            continue
+        text = value if equals else words[index + 1].text if index + 1 < len(words) else ""
+        text = text.rpartition(":")[2]
+        if text.isdigit() and len(text) < 9:
+            return int(text)
+    return None
+
+
+def ranks_of(words: Sequence[Word]) -> int | None:
+    """Ranks that mpirun or srun start; None: neither does."""
+    launcher = next(
+        (i for i, w in enumerate(words) if w.text.rsplit("/", 1)[-1] in {"mpirun", "srun", "mpiexec"}), None
+    )
+    if launcher is None:
+        return None
+    return _option(words[launcher:], ("-n", "-np", "--ntasks"))
+
+
+def world_of(before: Sequence[Word], environment: Mapping[str, str]) -> int | None:
+    """Ranks of a training script: nodes × processes on each; None: not said."""
+    each = _option(before, ("--nproc-per-node", "--nproc"))
+    nodes = _option(before, ("--nnodes", "-N", "--nodes"))
+    if each is not None:
+        return each * (nodes or 1)
+    ranks = ranks_of(before)
+    if ranks is not None:
+        return ranks
+    for name in ("WORLD_SIZE", "NGPU"):
+        held: Any = environment.get(name, "")
+        if held.isdigit() and len(held) < 9:
+            return int(held)
+    return None
