@@ -71,6 +71,8 @@ class _Relaxation:
         self.rows = list(program.rows.values())
         # rows are scaled so that their largest factor is 1
         self.scales = [max((abs(f) for f in row.terms.values()), default=Fraction(1)) for row in self.rows]
+        self.divisors = [float(scale) for scale in self.scales]
+        self.held: dict[int, dict[str, Box]] = {}
         self.hard = self._build(soft=False)
         self.soft: tuple[pywraplp.Solver, list[pywraplp.Variable], list[pywraplp.Constraint]] | None = None
 
@@ -130,15 +132,17 @@ class _Relaxation:
         return found
 
     def _bound(self, variables: list[pywraplp.Variable], box: Mapping[str, Box]) -> None:
+        held = self.held.setdefault(id(variables), dict(self.program.box))
         for name, variable in zip(self.names, variables, strict=True):
-            low, high = box[name]
-            variable.SetBounds(float(low), float(high))
+            if box[name] != held[name]:
+                low, high = held[name] = box[name]
+                variable.SetBounds(float(low), float(high))
 
     def _multipliers(self, rows: list[pywraplp.Constraint]) -> dict[str, Fraction]:
         found = {}
-        for row, scale, added in zip(self.rows, self.scales, rows, strict=True):
-            value = _short(max(added.dual_value(), 0.0) / float(scale))
-            if value:
+        for row, divisor, added in zip(self.rows, self.divisors, rows, strict=True):
+            dual = added.dual_value()
+            if dual > 0 and (value := _short(dual / divisor)):
                 found[row.name] = value
         return found
 
@@ -213,8 +217,9 @@ def relaxed_at_root(program: Program) -> tuple[Mapping[str, Fraction], Fraction 
 
 
 def derive(
-    program: Program, value: Fraction | None, tolerance: Fraction, deadline: float | None, *, most: int = MOST_STEPS
-) -> Derivation:
+    program: Program, value: Fraction | None, tolerance: Fraction, deadline: float | None, *,
+    most: int = MOST_STEPS, first: Mapping[str, Box] | None = None,
+) -> Derivation:  # fmt: skip
     """Prove that nothing is better than a value, as far as the deadline allows.
 
     Parameters
@@ -225,6 +230,8 @@ def derive(
         Relative gap that needs no further split.
     most
         Steps at most.
+    first
+        Variables that are split before others, each with the part of its box in which the tree goes on.
     """
     relaxation = _Relaxation(program)
     splitting = _Splitting(relaxation, deadline)
@@ -241,12 +248,24 @@ def derive(
             heapq.heappush(open_, (float(found.bound or 0), len(steps) - 1, changed, found))
         return len(steps) - 1
 
-    add({})
+    def split(at: int, changed: dict[str, Box], name: str, value: int) -> tuple[int, int]:
+        low, high = changed.get(name, whole[name])
+        below = add({**changed, name: (low, Fraction(value))})
+        above = add({**changed, name: (Fraction(value + 1), high)})
+        steps[at] = Step(variable=name, split=value, low=below, high=above)
+        return below, above
+
+    main, within = add({}), dict[str, Box]()
+    for name, part in (first or {}).items():
+        own = next((entry for entry in open_ if entry[1] == main), None)
+        if own is None:
+            break
+        open_.remove(own)
+        lower = part[0] == within.get(name, whole[name])[0]
+        halves = split(main, within, name, int(part[1]) if lower else int(part[0]) - 1)
+        main, within = halves[0] if lower else halves[1], {**within, name: part}
+    heapq.heapify(open_)
     while open_ and len(steps) + 2 <= most and not (deadline is not None and time.monotonic() > deadline):
         _, at, changed, found = heapq.heappop(open_)
-        name, split = splitting.choose(found, whole | changed)
-        low, high = changed.get(name, whole[name])
-        below = add({**changed, name: (low, Fraction(split))})
-        above = add({**changed, name: (Fraction(split + 1), high)})
-        steps[at] = Step(variable=name, split=split, low=below, high=above)
+        split(at, changed, *splitting.choose(found, whole | changed))
     return Derivation(tuple(steps), derived_bound(program, steps))

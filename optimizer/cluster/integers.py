@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from fractions import Fraction
 from math import lcm
 
+from ortools.math_opt.python import mathopt  # type: ignore[import-untyped]  # ortools ships no types for it
 from ortools.sat.python import cp_model
 
 from optimizer.fleet.program import Program
@@ -16,6 +19,9 @@ _LARGEST = 2**58
 _STEPS = 2**24
 """Steps in which CP-SAT sees an amount that is no integer; the amount itself is computed exactly afterwards."""
 
+_PATIENCE_S, _GAP = 3.0, 1e-9
+"""Seconds after which CP-SAT is shown where another solver would start, and the gap at which that one is done."""
+
 
 @dataclass(frozen=True)
 class Decided:
@@ -23,6 +29,20 @@ class Decided:
 
     point: dict[str, Fraction] | None
     complete: bool
+
+
+class _Enough(cp_model.CpSolverSolutionCallback):
+    """Ends the search at a point that is no worse than one that is taken for the best."""
+
+    def __init__(self, best: int | None) -> None:
+        super().__init__()
+        self.best, self.met = best, False
+
+    def on_solution_callback(self) -> None:
+        """As CP-SAT calls it."""
+        if self.best is not None and self.objective_value <= self.best:
+            self.met = True
+            self.stop_search()
 
 
 class IntegerProgram:
@@ -78,12 +98,21 @@ class IntegerProgram:
         """
         objective = self._cost(self.program.objective)
         self.model.minimize(objective)
-        solver = self._solver(seconds)
-        status = solver.solve(self.model)
+        began = time.monotonic()
+        solver = self._solver(None if seconds is None else min(seconds / 4, _PATIENCE_S))
+        status, enough = solver.solve(self.model), False
+        if seconds is not None and status in {cp_model.FEASIBLE, cp_model.UNKNOWN}:
+            start, best = self._suggested(seconds / 2)
+            for name, value in start.items():
+                self.model.add_hint(self.variables[name], value)
+            factors, _ = self._integers(self.program.objective, Fraction(0))
+            stop = _Enough(sum(factor * start[name] for name, factor in factors.items()) if best else None)
+            solver = self._solver(seconds - (time.monotonic() - began))
+            status, enough = solver.solve(self.model, stop), stop.met
         if status not in {cp_model.OPTIMAL, cp_model.FEASIBLE}:
             return Decided(None, status == cp_model.INFEASIBLE)
         found = {name: solver.value(variable) for name, variable in self.variables.items()}
-        complete = status == cp_model.OPTIMAL
+        complete = enough or status == cp_model.OPTIMAL
         if complete and then:
             self.model.add(objective <= round(solver.objective_value))
             self.model.minimize(self._cost(then))
@@ -94,6 +123,27 @@ class IntegerProgram:
             if again.solve(self.model) in {cp_model.OPTIMAL, cp_model.FEASIBLE}:
                 found = {name: again.value(variable) for name, variable in self.variables.items()}
         return Decided(self._exactly(found), complete)
+
+    def _suggested(self, seconds: float) -> tuple[dict[str, int], bool]:
+        """Where a solver of linear relaxations, HiGHS, would start, and whether it takes that for the best there is."""
+        model = mathopt.Model()
+        variables = {
+            own.name: model.add_variable(lb=float(own.lower), ub=float(own.upper), is_integer=not own.continuous)
+            for own in self.program.variables.values()
+        }
+        for row in self.program.rows.values():
+            added = model.add_linear_constraint(lb=float(row.least))
+            for name, factor in row.terms.items():
+                added.set_coefficient(variables[name], float(factor))
+        for name, factor in self.program.objective.items():
+            model.objective.set_linear_coefficient(variables[name], float(factor))
+        settings = mathopt.SolveParameters(time_limit=timedelta(seconds=seconds), relative_gap_tolerance=_GAP)
+        result = mathopt.solve(model, mathopt.SolverType.HIGHS, params=settings)
+        if not result.has_primal_feasible_solution():
+            return {}, False
+        values = result.variable_values(list(variables.values()))
+        found = {name: round(value / float(self.units[name])) for name, value in zip(variables, values, strict=True)}
+        return found, result.termination.reason == mathopt.TerminationReason.OPTIMAL
 
     def _solver(self, seconds: float | None) -> cp_model.CpSolver:
         solver = cp_model.CpSolver()

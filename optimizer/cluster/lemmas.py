@@ -9,13 +9,14 @@ product. This is Lagrangian decomposition (Geoffrion 1974), the bounds of its su
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
-from optimizer.cluster.derive import MOST_STEPS, Derivation, derive, relaxed_at_root
+from optimizer.cluster.derive import MOST_STEPS, Derivation, _Relaxation, _Relaxed, derive, relaxed_at_root
 from optimizer.cluster.integers import IntegerProgram
-from optimizer.fleet.program import LEMMA, Lemma, Program, Row, lemma_name, with_lemmas
+from optimizer.fleet.program import LEMMA, Box, Lemma, Program, Row, Variable, lemma_name, with_lemmas
 
 MOST_ROUNDS = 6
 """How often the relaxation's new prices are asked for more rows."""
@@ -42,38 +43,155 @@ def prove(
         As of `derive`.
     """
     enough = None if value is None else value - abs(value) * tolerance
-    lemmas = lemmas_of(program, enough, tolerance, deadline, seed)
-    found = derive(with_lemmas(program, lemmas), value, tolerance, deadline)
+    lemmas, box = lemmas_of(program, enough, tolerance, deadline, seed)
+    found = derive(with_lemmas(program, lemmas), value, tolerance, deadline, first=box)
     return replace(found, lemmas=tuple(lemmas))
 
 
 def lemmas_of(
     program: Program, enough: Fraction | None, tolerance: Fraction, deadline: float | None, seed: int
-) -> list[Lemma]:
-    """Rows that raise the bound of the relaxation, until it is enough or they raise it no more."""
-    blocks = _blocks(program)
-    found: list[Lemma] = []
-    rows = dict(program.rows)
+) -> tuple[list[Lemma], dict[str, Box]]:
+    """Rows that raise the bound of the relaxation, until it is enough or they raise it no more.
+
+    And choices without which it would be enough: the rest is proved in that box.
+    """
+    own = _Rows(program, tolerance, deadline, seed)
+    own.first()
+    box: dict[str, Box] = {}
     for _ in range(MOST_ROUNDS):
-        stronger = Program(program.variables, rows, program.objective, program.constant)
-        multipliers, bound = relaxed_at_root(stronger)
-        if bound is None or (enough is not None and bound >= enough):
+        if own.spent:
             break
-        before = len(found)
-        for names in blocks:
-            left = MOST_STEPS // 2 - sum(len(lemma.steps) for lemma in found)
-            if left < 1 or (deadline is not None and time.monotonic() > deadline):
-                return found
-            gain = abs(bound) * _LEAST_GAIN
-            most = min(left, _MOST_OF_ONE)
-            lemma = _lemma(stronger, names, multipliers, gain, tolerance, most, deadline, seed)
-            if lemma is not None:
-                name = lemma_name(len(found))
-                rows[name] = Row(name, LEMMA, lemma[0].terms, lemma[1])
-                found.append(lemma[0])
-        if len(found) == before:
+        relaxation = _Relaxation(own.program)
+        found = relaxation.solve(program.box | box)
+        if found.bound is None or (enough is not None and found.bound >= enough):
             break
+        if enough is not None:
+            box = _probed(relaxation, own.chains, box, float(enough))
+            found = relaxation.solve(program.box | box)
+            if found.bound is None or found.bound >= enough:
+                break
+        if not own.added(found, box):
+            break
+    return own.lemmas, box
+
+
+def _probed(
+    relaxation: _Relaxation, chains: Sequence[Sequence[str]], box: Mapping[str, Box], enough: float
+) -> dict[str, Box]:
+    """A box with the choices fixed that every point below a bound makes: of each chain the last 1 and the first 0.
+
+    Each choice of a chain implies those before it, so that both are found by halving.
+    """
+    found = dict(box)
+    whole = relaxation.program.box
+
+    def closed(name: str, value: int) -> bool:
+        return relaxation.value(whole | found | {name: (Fraction(value), Fraction(value))}) >= enough
+
+    for chain in chains:
+        ones = bisect_left(chain, 1, key=lambda name: 1 - closed(name, 0))
+        if ones:
+            found[chain[ones - 1]] = (Fraction(1), Fraction(1))
+        zeros = ones + bisect_left(chain[ones:], 1, key=lambda name: closed(name, 1))
+        if zeros < len(chain):
+            found[chain[zeros]] = (Fraction(0), Fraction(0))
     return found
+
+
+class _Rows:
+    """The rows of a program and of the lemmas that are proved."""
+
+    def __init__(self, program: Program, tolerance: Fraction, deadline: float | None, seed: int) -> None:
+        self.blocks = _blocks(program)
+        shared = [
+            row
+            for row in program.rows.values()
+            if row.family in _OF_A_DEMAND and not any(row.terms.keys() <= block for block in self.blocks)
+        ]
+        # the prices of rows between demands are worth asking for once each demand by itself has been
+        self.later = {row.name: row for row in shared}
+        self.program = replace(program, rows={n: row for n, row in program.rows.items() if n not in self.later})
+        self.tolerance, self.deadline, self.seed = tolerance, deadline, seed
+        self.chains = _chains(program)
+        self.lemmas: list[Lemma] = []
+        self.asked: set[tuple[object, ...]] = set()
+
+    @property
+    def left(self) -> int:
+        """Steps that lemmas may still take."""
+        return MOST_STEPS - sum(len(lemma.steps) for lemma in self.lemmas)
+
+    @property
+    def spent(self) -> bool:
+        """Whether no steps are left, or no time."""
+        return self.left < 1 or (self.deadline is not None and time.monotonic() > self.deadline)
+
+    def first(self) -> None:
+        """Lemmas at the prices of what demands share alone; then their other rows are asked for too."""
+        found = _Relaxation(self.program).solve(self.program.box)
+        if self.later and found.bound is not None:
+            self.added(found, {})
+        self.program.rows |= self.later
+
+    def added(self, found: _Relaxed, box: Mapping[str, Box]) -> bool:
+        """Whether some block has a row that a box's relaxation does not keep."""
+        before = len(self.lemmas)
+        for names in self.blocks:
+            if self.spent:
+                break
+            gain = abs(found.bound or Fraction(0)) * _LEAST_GAIN
+            lemma = self._lemma(names, found.step.multipliers, gain, box)
+            if lemma is not None:
+                name = lemma_name(len(self.lemmas))
+                self.program.rows[name] = Row(name, LEMMA, lemma[0].terms, lemma[1])
+                self.lemmas.append(lemma[0])
+        return len(self.lemmas) > before
+
+    def _lemma(
+        self, names: frozenset[str], multipliers: Mapping[str, Fraction], least_gain: Fraction, box: Mapping[str, Box]
+    ) -> tuple[Lemma, Fraction] | None:
+        """The least that replicas of a block cost in a box at the prices of the other rows; None where it is no gain.
+
+        Outside the box the row is lifted by what choices are fixed there.
+        """
+        program = self.program
+        own = {name: row for name, row in program.rows.items() if row.terms.keys() <= names}
+        prices = {name: program.objective.get(name, Fraction(0)) for name in names}
+        for name, factor in multipliers.items():
+            for variable, each in program.rows[name].terms.items() if name not in own else ():
+                if variable in prices:
+                    prices[variable] -= factor * each
+        terms = {name: _short(prices[name]) for name in program.variables if prices.get(name)}
+        fixed = {name: held for name, held in box.items() if name in names}
+        key = (names, tuple(terms.items()), tuple(fixed.items()))
+        if key in self.asked:
+            return None
+        self.asked.add(key)
+        variables = {name: program.variables[name] for name in program.variables if name in names}
+        part = Program(variables, own, terms)
+        inside = Program(
+            variables | {n: replace(variables[n], lower=a, upper=b) for n, (a, b) in fixed.items()}, own, terms
+        )
+        decided = IntegerProgram(inside, self.seed).decide(_SECONDS, {})
+        if decided.point is None:
+            return None
+        aim = inside.value(decided.point)
+        counted = part.proved({n: f for n, f in multipliers.items() if n in own}, inside.box, feasible=True)
+        if aim - counted <= least_gain:
+            return None
+        for name, (low, _) in fixed.items():
+            _, without = relaxed_at_root(replace(part, variables=variables | {name: _other(variables[name], low)}))
+            lift = Fraction(0) if without is None else max(aim - without, Fraction(0))
+            terms[name] = terms.get(name, Fraction(0)) + (lift if not low else -lift)
+            aim -= lift if low else 0
+        part = Program(variables, own, terms)
+        tolerance = self.tolerance / 10
+        chains = [chain for chain in self.chains if chain[0] in names]
+        first = _probed(_Relaxation(part), chains, {}, float(aim - abs(aim) * tolerance))
+        found = derive(part, aim, tolerance, self.deadline, most=min(self.left, _MOST_OF_ONE), first=first)
+        if found.bound is None or found.bound - counted <= least_gain:
+            return None
+        return Lemma(terms, found.steps), found.bound
 
 
 def _blocks(program: Program) -> list[frozenset[str]]:
@@ -92,28 +210,27 @@ def _blocks(program: Program) -> list[frozenset[str]]:
     return found
 
 
-def _lemma(
-    program: Program, names: frozenset[str], multipliers: Mapping[str, Fraction], least_gain: Fraction,
-    tolerance: Fraction, most: int, deadline: float | None, seed: int,
-) -> tuple[Lemma, Fraction] | None:  # fmt: skip
-    """The least that replicas of a block cost at the prices of the other rows; None where it is no gain."""
-    own = {name: row for name, row in program.rows.items() if row.terms.keys() <= names}
-    prices = {name: program.objective.get(name, Fraction(0)) for name in names}
-    for name, factor in multipliers.items():
-        for variable, each in program.rows[name].terms.items() if name not in own else ():
-            if variable in prices:
-                prices[variable] -= factor * each
-    terms = {name: _short(prices[name]) for name in program.variables if prices.get(name)}
-    part = Program({name: program.variables[name] for name in program.variables if name in names}, own, terms)
-    decided = IntegerProgram(part, seed).decide(_SECONDS, {})
-    if decided.point is None:
-        return None
-    aim = part.value(decided.point)
-    found = derive(part, aim, tolerance / 10, deadline, most=most)
-    counted = part.proved({name: f for name, f in multipliers.items() if name in own}, part.box, feasible=True)
-    if found.bound is None or found.bound - counted <= least_gain:
-        return None
-    return Lemma(terms, found.steps), found.bound
+def _chains(program: Program) -> list[list[str]]:
+    """Choices of which each implies the one before it, by rows that say so."""
+    after: dict[str, str] = {}
+    for row in program.rows.values():
+        implied = row.least == 0 and sorted(row.terms.values()) == [-1, 1]
+        if implied and all(program.variables[name].choice for name in row.terms):
+            first, second = sorted(row.terms, key=lambda name: -row.terms[name])
+            after[first] = second
+    chains = []
+    for name, own in program.variables.items():
+        if own.choice and name not in after.values():
+            chain = [name]
+            while chain[-1] in after:
+                chain.append(after[chain[-1]])
+            chains.append(chain)
+    return chains
+
+
+def _other(choice: Variable, value: Fraction) -> Variable:
+    """A choice that is fixed to what it is not elsewhere."""
+    return replace(choice, lower=1 - value, upper=1 - value)
 
 
 def _short(price: Fraction) -> Fraction:

@@ -13,12 +13,13 @@ from benchmarks.fleets import Size, instance
 from optimizer.certificate import certify
 from optimizer.certificate.fleet import TOLERANCE
 from optimizer.certificate.statement import sealed
-from optimizer.cluster import solve_cluster
+from optimizer.cluster import integers, solve_cluster
 from optimizer.cluster.derive import derive, relaxed_at_root
 from optimizer.cluster.integers import IntegerProgram
-from optimizer.cluster.lemmas import lemmas_of
+from optimizer.cluster.lemmas import lemmas_of, prove
 from optimizer.fleet.column import given_columns, useful
-from optimizer.fleet.program import DerivationError, Lemma, Step, with_lemmas
+from optimizer.fleet.families import filling
+from optimizer.fleet.program import DerivationError, Lemma, Step, derived_bound, with_lemmas
 from optimizer.fleet.statement import state
 
 LARGE = Size(demands=3, pools=3, nodes=999)
@@ -46,9 +47,37 @@ def test_without_lemmas_the_tree_is_too_small():
     assert bare.bound < result.value * (1 - TOLERANCE)
 
 
+def test_demands_that_lose_nodes_together_are_proved_where_choices_are_fixed():
+    # so many that the ways to fill a node are too many to list
+    cluster = instance(Size(demands=6, nodes=40, lost=1), 3)
+    program = state(cluster, useful(cluster, given_columns(cluster)), relaxed=True).program
+    best = program.value(IntegerProgram(program, 0).decide(None, {}).point)
+    found = prove(program, best, TOLERANCE, None, 0)
+    assert found.bound == best
+    assert derived_bound(with_lemmas(program, found.lemmas), found.steps) == best
+    assert any(step.variable is not None and program.variables[step.variable].choice for step in found.steps)
+    # rows of choices that are fixed hold where they are not
+    assert any(any(program.variables[name].choice for name in lemma.terms) for lemma in found.lemmas)
+
+
+def test_another_solver_shows_cp_sat_where_to_start(monkeypatch):
+    cluster = instance(Size(nodes=12), 1)
+    program = state(cluster, useful(cluster, given_columns(cluster)), relaxed=True).program
+    best = program.value(IntegerProgram(program, 0).decide(None, {}).point)
+    start, done = IntegerProgram(program, 0)._suggested(600)
+    assert done
+    assert not program.broken(start)
+    assert program.value(start) == best
+    monkeypatch.setattr(integers, "_PATIENCE_S", 0.0)
+    shown = IntegerProgram(program, 0).decide(600, {})
+    assert (shown.complete, program.value(shown.point)) == (True, best)
+
+
+@pytest.mark.parametrize("lost", [0, 1])
 @pytest.mark.parametrize("seed", range(6))
-def test_every_lemma_holds_of_the_best_fleet_and_of_others(seed):
-    cluster = instance(Size(demands=3, nodes=12), seed)
+def test_every_lemma_holds_of_the_best_fleet_and_of_others(seed, lost, monkeypatch):
+    monkeypatch.setattr(filling, "MOST_FILLINGS", 0)
+    cluster = instance(Size(demands=3, nodes=12, lost=lost), seed)
     program = state(cluster, useful(cluster, given_columns(cluster)), relaxed=True).program
     points = []
     for goal in (program.objective, {name: Fraction(1) for name in program.objective}, {}):
@@ -56,7 +85,7 @@ def test_every_lemma_holds_of_the_best_fleet_and_of_others(seed):
         aimed.objective = dict(goal)
         points.append(IntegerProgram(aimed, seed).decide(None, {}).point)
     best = program.value(points[0])
-    stronger = with_lemmas(program, lemmas_of(program, best, TOLERANCE, None, 0))
+    stronger = with_lemmas(program, lemmas_of(program, best, TOLERANCE, None, 0)[0])
     assert relaxed_at_root(stronger)[1] <= best
     for point in points:
         assert not stronger.broken(point)

@@ -10,7 +10,7 @@ fill a node are too many to list, replicas stand for nodes: k nodes take no less
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 
 from optimizer.domain.cluster import Cluster, Period, Pool
@@ -108,8 +108,12 @@ class Survival(Family):
     ) -> None:
         least, most = need
         standing, losses = self._losses(coverage, period)
-        crowded = self._crowded(coverage)
-        levels = sorted({loss for _, loss in losses if loss > 0} | {loss for _, _, loss in crowded})
+        together = {
+            m * coverage.served[column.name]
+            for column in self._crowded(coverage)
+            for m in range(2, max(self.cluster.pool[column.pool].free) // column.devices + 1)
+        }
+        levels = sorted({loss for _, loss in losses if loss > 0} | together)
         if standing or not least:
             levels = [Fraction(0), *levels]
         if not levels:
@@ -124,11 +128,8 @@ class Survival(Family):
             over = [(name, 1) for name, loss in losses if loss > level]
             most_over = self._most(coverage, level)
             self.program.at_most(f"over[{label}, {number}]", self.name, [*over, (literal, -most_over)], lost - 1)
-        for column, held, loss in crowded:
-            count, more = self.statement.replicas(column, period), above[levels.index(loss) - 1]
-            beyond = [(count, 1), (more, held - self.statement.alone[column.name])]
-            name = f"crowded[{label}, {column.name}, {held}]"
-            self.program.at_most(name, self.name, beyond, held + lost - 1)
+        for column in self._crowded(coverage):
+            self._apart(column, coverage, period, dict(zip(levels[1:], above, strict=True)), lost)
         steps = [(n, -lost * (b - a)) for n, a, b in zip(above, levels, levels[1:], strict=False)]
         supply = self.statement.counts(coverage.served, period)
         self.program.at_least(
@@ -144,25 +145,43 @@ class Survival(Family):
             name = f"left[{label}, {number}]"
             self.program.at_least(name, self.name, [*standing, *left, *asked, *lifted], floor)
 
-    def _crowded(self, coverage: Coverage) -> list[tuple[Column, int, Fraction]]:
-        """How many replicas of a column leave every node with at most m of them, and what m + 1 of them lose.
-
-        k replicas beyond m for each node stand as the (m + 1)-th on k nodes. Where nodes are filled in listed ways,
-        those say as much.
-        """
+    def _crowded(self, coverage: Coverage) -> list[Column]:
+        """Columns of which a node may hold several; none where nodes are filled in listed ways, which say as much."""
         own = self.cluster.survive
         if self._listed() or own is None or own.unit != "nodes":
             return []
-        found = []
-        for pool in self.cluster.pools:
-            for column in self.statement.of_pool(pool.name) if losable(self.statement, pool) else ():
-                rate, alone = coverage.served.get(column.name), self.statement.alone[column.name]
-                if not rate or pool.nodes_of(column.devices):
-                    continue
-                nodes = sum(free >= column.devices for free in pool.free)
-                beyond = range(1, max(pool.free) // column.devices)
-                found += [(column, m * nodes, (m + 1) * rate) for m in beyond if m * nodes < alone]
-        return found
+        fragile = [pool for pool in self.cluster.pools if losable(self.statement, pool)]
+        return [
+            column
+            for pool in fragile
+            for column in self.statement.of_pool(pool.name)
+            if coverage.served.get(column.name) and 2 * column.devices <= max(pool.free)
+        ]
+
+    def _apart(
+        self, column: Column, coverage: Coverage, period: Period, above: Mapping[Fraction, str], lost: int
+    ) -> None:
+        """How many replicas of a column stand with at most m of them on a node, unless θ is what m + 1 of them lose.
+
+        A node takes at most m of them, and no more than it is filled for; k − 1 nodes may take more. A literal for
+        each m lets every node take one more.
+        """
+        pool, rate = self.cluster.pool[column.pool], coverage.served[column.name]
+        filled = fillings(self.statement, pool, period)
+        places = {f.name: f.places.get(column.devices, f.places.get(column.name, 0)) for f in filled}
+        most = max(pool.free) // column.devices
+        for each in range(1, most):
+            room = [(name, -min(each, own)) for name, own in places.items()]
+            nodes = [sum(free >= more * column.devices for free in pool.free) for more in range(each + 1, most + 1)]
+            more = [(above[m * rate], -n) for m, n in zip(range(each + 1, most + 1), nodes, strict=True)]
+            terms = [(self.statement.replicas(column, period), 1), *more]
+            label = f"{coverage.demand}, {coverage.part}, {period.name}, {column.name}, {each}"
+            spare = (lost - 1) * (most - each)
+            if not listed_whole(self.statement, pool):
+                self.program.at_most(f"apart[{label}]", self.name, [*terms, *room], spare)
+            # the same of empty nodes, which speaks of the demand alone
+            whole = sum(min(each, free // column.devices) for free in pool.free)
+            self.program.at_most(f"own[{label}]", self.name, terms, whole + spare)
 
     def _most(self, coverage: Coverage, level: Fraction) -> int:
         """Most units that take more than a level with them: nodes or racks, or replicas where those count for them."""
