@@ -26,6 +26,11 @@ _CACHED: Final = re.compile(
     r"GPU KV cache size: ([\d,]+) tokens|max_total_num_tokens=(\d+)|KV Cache is allocated\. #tokens: (\d+)",
     re.IGNORECASE,
 )
+_POOL: Final = re.compile(
+    r"#tokens: \d+, (?:K size: (\d+(?:\.\d+)?) GB, V size: (\d+(?:\.\d+)?) GB|KV size: (\d+(?:\.\d+)?) GB)",
+    re.IGNORECASE,
+)
+"""SGLang's pool of one rank; its GB are GiB (mem_cache/memory_pool.py)."""
 _CONCURRENT: Final = re.compile(r"Maximum concurrency for ([\d,]+) tokens per request: (\d+(?:\.\d+)?)x", re.IGNORECASE)
 
 
@@ -74,16 +79,35 @@ def _loaded(sentence: Sentence, match: re.Match[str], tp: int, pp: int) -> Judge
         yield claim_at(sentence, match, "weights", value, unit, verdict_of(right=near), readings, note)
 
 
+def _pool(text: str) -> Fraction | None:
+    """Bytes of the pool that SGLang allocates for keys and values."""
+    sizes = _POOL.search(text)
+    return None if sizes is None else sum((size(part, "GiB") for part in sizes.groups() if part), Fraction(0))
+
+
+def _concurrent(sentence: Sentence, match: re.Match[str], cached: Fraction, tp: int) -> JudgedClaims:
+    """Concurrency against the tokens of the cache."""
+    length, times = int(match[1].replace(",", "")), Fraction(match[2])
+    readings = [Derivation("tokens over the length", cached / length, "kv_cache_tokens ÷ max_model_len",
+                           f"{plain(cached)} ÷ {match[1]}")]  # fmt: skip
+    near = abs(cached / length - times) <= max(times * _LOGGED, Fraction(1, 100))
+    priced = priced_on(sentence.known, tp)
+    # Where layers keep their cache in several ways, a sequence takes blocks of each that no line tells.
+    open_one = not near and priced is not None and _hybrid(priced[0])
+    verdict = Verdict.UNSUPPORTED if open_one else verdict_of(right=near)
+    yield claim_at(sentence, match, "max_concurrency", times, ONE, verdict, readings)
+
+
 def judge_log(found: Sequence[Sentence], launches: Sequence[Launched] = ()) -> JudgedClaims:
     """Lines of a start-up log, each against the command before it, else the model and the lines before it."""
-    room = cached = None
+    room = cached = pooled = None
     for sentence in found:
         launch = _own_launch(sentence, launches)
         text, known, every = sentence.text, sentence.known, sentence.whole.every("tp")
         tp = known.degrees.get("tp") or (every[0] if len(every) == 1 else None)
         pp = known.degrees.get("pp", 1)
         if (match := _LOADED.search(text)) is not None:
-            room = cached = None
+            room = cached = pooled = None
             yield from _loaded(sentence, match, tp, pp) if tp else ()
         if (match := _AVAILABLE.search(text)) is not None:
             room = size(match[1], match[2])
@@ -101,6 +125,13 @@ def judge_log(found: Sequence[Sentence], launches: Sequence[Launched] = ()) -> J
             if own is not None:
                 yield own
                 continue
+            if match[2] and pooled is not None:
+                same = Derivation("tokens of the pool", pooled, "tokens of the pool that was allocated", plain(pooled))
+                verdict = verdict_of(right=pooled == cached)
+                yield claim_at(sentence, match, "kv_cache_tokens", cached, ONE, verdict, [same])
+                continue
+            if (own_pool := _pool(text)) is not None:
+                room, pooled = own_pool, cached
             priced = priced_on(known, tp) if tp and room else None
             if priced is None or room is None:
                 yield claim_at(sentence, match, "kv_cache_tokens", cached, ONE, Verdict.UNSUPPORTED)
@@ -111,15 +142,9 @@ def judge_log(found: Sequence[Sentence], launches: Sequence[Launched] = ()) -> J
                                   f"{plain(room)} ÷ {plain(each * bits / 16)}") for bits in widths]  # fmt: skip
             options.sort(key=lambda one: abs(one.value - cached))
             near = abs(options[0].value - cached) <= options[0].value * _LOGGED
-            verdict = Verdict.UNSUPPORTED if _hybrid(priced[0]) and not near else verdict_of(right=near)
+            # attention data parallelism divides heads among fewer ranks than tp
+            open_one = _hybrid(priced[0]) or (pooled is not None and known.degrees.get("dp", 1) > 1)
+            verdict = Verdict.UNSUPPORTED if open_one and not near else verdict_of(right=near)
             yield claim_at(sentence, match, "kv_cache_tokens", cached, ONE, verdict, options)
         if (match := _CONCURRENT.search(text)) is not None and cached is not None:
-            length, times = int(match[1].replace(",", "")), Fraction(match[2])
-            readings = [Derivation("tokens over the length", cached / length, "kv_cache_tokens ÷ max_model_len",
-                                   f"{plain(cached)} ÷ {match[1]}")]  # fmt: skip
-            near = abs(cached / length - times) <= max(times * _LOGGED, Fraction(1, 100))
-            priced = priced_on(known, tp or 1)
-            # Where layers keep their cache in several ways, a sequence takes blocks of each that no line tells.
-            open_one = not near and priced is not None and _hybrid(priced[0])
-            verdict = Verdict.UNSUPPORTED if open_one else verdict_of(right=near)
-            yield claim_at(sentence, match, "max_concurrency", times, ONE, verdict, readings)
+            yield from _concurrent(sentence, match, cached, tp or 1)

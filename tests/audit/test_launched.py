@@ -77,3 +77,23 @@ def test_no_rank_of_several_holds_the_whole_model(loaded: str, verdict: str) -> 
     """32.76e9 parameters in 16 bits are 61.02 GiB."""
     claims = _claims(ON_TWO + _block(SERVED) + "\n" + _block(f"INFO Model loading took {loaded} GiB and 12.3 seconds"))
     assert next(found for (name, _), (found, *_) in claims.items() if name == "weights") == verdict
+
+
+@pytest.mark.parametrize(
+    ("model", "pool", "tokens", "most", "verdicts"),
+    [
+        ("Qwen3-235B-A22B-FP8 with TP4 on 4xH100", "K size: 8.23 GB, V size: 8.23 GB", 367404, 367404, "holds holds"),
+        ("Qwen3-235B-A22B-FP8 with TP4 on 4xH100", "K size: 8.23 GB, V size: 8.23 GB", 467404, 467404, "fails holds"),
+        ("Qwen3-235B-A22B-FP8 with TP4 on 4xH100", "K size: 8.23 GB, V size: 8.23 GB", 367404, 267404, "holds fails"),
+        ("DeepSeek-R1 with TP8 on 8xH200", "KV size: 39.55 GB", 604000, 604000, "holds holds"),
+        ("DeepSeek-R1 with TP8 on 8xH200", "KV size: 19.55 GB", 604000, 604000, "holds holds"),
+        ("DeepSeek-R1 with TP8 on 8xH200", "KV size: 9.55 GB", 604000, 604000, "fails holds"),
+    ],
+)
+def test_the_pool_of_sglang_is_judged_by_its_own_bytes(
+    model: str, pool: str, tokens: int, most: int, verdicts: str
+) -> None:
+    """GiB of keys and values over bytes of a token (vllm issue 21348: 367,404 in 16.46), of 16 bits or 8."""
+    log = (f"[TP0] KV Cache is allocated. #tokens: {tokens}, {pool}", f"[TP0] max_total_num_tokens={most}, chunk=8192")
+    found = _claims(f"# SGLang serves {model}\n\n{_block(*log)}")
+    assert [verdict for (name, _), (verdict, _) in found.items() if name == "kv_cache_tokens"] == verdicts.split()
