@@ -5,7 +5,8 @@ graphs, of a step, or of cache for one sequence of `--max-model-len`). What is s
 fit (as expected it does, but not within the error of what the engine keeps), or it does not.
 
 A death counts apart where another thread tells that the same command ran on devices of no more memory (`apart` names
-it): what differed is not in the command.
+it): what differed is not in the command. Rows with a date in `held` were first judged on that day, after all else was
+fitted, and are counted once more.
 """
 
 from __future__ import annotations
@@ -60,6 +61,8 @@ def main() -> int:
         "ran": [one for one in found if one.ran],
         "did not": [one for one in found if not one.ran and not one.row["apart"]],
         "did not, apart": [one for one in found if one.row["apart"]],
+        "ran, held out": [one for one in found if one.ran and one.row["held"]],
+        "did not, held out": [one for one in found if not one.ran and one.row["held"]],
     }
     for words, group in groups.items():
         said_of = [one.verdict.fits for one in group]
