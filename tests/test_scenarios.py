@@ -9,7 +9,7 @@ import pytest
 from optimizer.domain.families import Family
 from optimizer.domain.problem import ProblemFile
 from optimizer.readers.document import load, load_text, parse
-from optimizer.readers.read import problem_in, read_layout, read_problem
+from optimizer.readers.read import layout_in, problem_in, read_problem
 from optimizer.search.search import Search
 from optimizer.verify import judge
 from optimizer.verify.claim_table import dimensions
@@ -151,14 +151,14 @@ def test_a_hair_longer_would_do(path: Path) -> None:
 
 @pytest.mark.parametrize("path", LAYOUTS, ids=lambda path: path.stem)
 def test_layout_is_feasible_and_every_claim_is_judged(path: Path) -> None:
-    verdict = judge(read_layout(path, claims=dimensions())).to_json()
+    verdict = judge(layout_in(load(path), claims=dimensions())).to_json()
     assert verdict["feasible"], verdict["violations"]
     assert verdict["claims"]
     assert all(claim["verdict"] != "unsupported" for claim in verdict["claims"])
 
 
 def _verdicts(name: str) -> dict[str, str]:
-    document = judge(read_layout(PROBLEMS / "layouts" / f"{name}.yaml", claims=dimensions())).to_json()
+    document = judge(layout_in(load(PROBLEMS / "layouts" / f"{name}.yaml"), claims=dimensions())).to_json()
     return {claim["name"]: claim["verdict"] for claim in document["claims"]}
 
 

@@ -57,7 +57,7 @@ def resolve(problem: Mapping[str, Any] | Problem) -> Problem:
     """
     if isinstance(problem, Problem):
         return problem
-    return problem_in(Document(problem, "<problem>", "{}", is_json=True))
+    return problem_in(Document(problem, "<problem>", "{}"))
 
 
 def device_counts(degrees: Mapping[str, int], engines: str) -> dict[int, str]:

@@ -9,7 +9,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
-from optimizer.bench.baselines import brute_force, greedy_placement, powers_of_two, random_search, rule_of_thumb
+from optimizer.bench.baselines import brute_force, greedy_placement
+from optimizer.bench.baselines.planners import powers_of_two, random_search, rule_of_thumb
 from optimizer.bench.pricing import Priced, Pricer
 from optimizer.domain.problem import Problem
 from optimizer.readers.read import read_problem
@@ -148,7 +149,7 @@ def placement(problem: Problem, settings: Settings) -> Outcome | None:
     if not problem.expert_loads:
         return None
     pricer = Pricer(problem, settings.evaluations, greedy_placement.pack)
-    return _answered(pricer, powers_of_two.propose(problem, pricer))
+    return _answered(pricer, powers_of_two(problem, pricer))
 
 
 def peer(problem: Problem, settings: Settings) -> Outcome | None:
@@ -174,9 +175,9 @@ METHODS: Final[dict[str, Callable[[Problem, Settings], Outcome | None]]] = {
     SOLVE: search,
     PROGRAM: declared,
     "brute_force": brute,
-    "rule_of_thumb": _plain(rule_of_thumb.propose),
-    "powers_of_two": _plain(powers_of_two.propose),
-    "random_search": _plain(random_search.propose),
+    "rule_of_thumb": _plain(rule_of_thumb),
+    "powers_of_two": _plain(powers_of_two),
+    "random_search": _plain(random_search),
     "greedy_placement": placement,
     PEER: peer,
 }

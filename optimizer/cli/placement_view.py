@@ -12,7 +12,7 @@ from rich.text import Text
 
 from optimizer.cli.output import coloured, emit, heading, paint, table
 from optimizer.figures.placement import Devices, linear_placement, max_over_mean
-from optimizer.report.heat import heat_row, relative_loads
+from optimizer.report.experts import heat_row, relative_loads
 
 if TYPE_CHECKING:
     from optimizer.domain.problem import Problem

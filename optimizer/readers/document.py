@@ -28,7 +28,6 @@ class Document:
     data: Any
     source: str
     text: str
-    is_json: bool
     yaml_places: PlaceTree | None = None
 
     @cached_property
@@ -72,13 +71,13 @@ def load_text(text: str, source: str = "<text>") -> Document:
     named_json = source.lower().endswith(".json")
     if named_json or text.lstrip()[:1] in {"{", "["}:
         try:
-            return Document(read_json(text, source), source, text, is_json=True)
+            return Document(read_json(text, source), source, text)
         except SpecError:
             # {a: 1} is YAML in one line; {"a" can only be meant as JSON.
             if named_json or text.lstrip()[1:].lstrip()[:1] in {'"', "{", "["}:
                 raise
     data, places = read_yaml(text, source)
-    return Document(data, source, text, is_json=False, yaml_places=places)
+    return Document(data, source, text, yaml_places=places)
 
 
 def load(path: str | Path) -> Document:

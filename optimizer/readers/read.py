@@ -239,7 +239,7 @@ def read_problem(reference: str | Path | None = None, overrides: Sequence[Overri
         ]
         if missing:
             raise SpecError(*missing)
-        nowhere = Document({}, COMMAND_LINE, "", is_json=False, yaml_places=PlaceTree((1, 1)))
+        nowhere = Document({}, COMMAND_LINE, "", yaml_places=PlaceTree((1, 1)))
         return _problem(_merge(nowhere, (), overrides), None)
     document = _load(reference)
     return problem_in(document, (), overrides)
@@ -272,9 +272,7 @@ def read_question(
     if not pools and phase not in {"disaggregated", "either"}:
         return read_problem(reference, overrides)
     source = COMMAND_LINE if document is None else document.source
-    return cluster_in(
-        Document(cluster_content(content, pools), source, "", is_json=False, yaml_places=PlaceTree((1, 1)))
-    )
+    return cluster_in(Document(cluster_content(content, pools), source, "", yaml_places=PlaceTree((1, 1))))
 
 
 def problem_content(reference: str | Path | None, overrides: Sequence[Override] = ()) -> dict[str, Any]:
@@ -285,10 +283,7 @@ def problem_content(reference: str | Path | None, overrides: Sequence[Override] 
     SpecError
         Where the file cannot be read, or holds no mapping.
     """
-    if reference is None:
-        document = Document({}, COMMAND_LINE, "", is_json=False, yaml_places=PlaceTree((1, 1)))
-    else:
-        document = _load(reference)
+    document = Document({}, COMMAND_LINE, "", yaml_places=PlaceTree((1, 1))) if reference is None else _load(reference)
     return _merge(document, (), overrides).data
 
 
@@ -336,13 +331,13 @@ _DERIVED = ("devices", "replicas", "placement")
 ClaimNames = Mapping[str, Dimension] | Callable[[Problem], Mapping[str, Dimension]]
 
 
-def read_layout(reference: str | Path, *, claims: ClaimNames, problem: str | Path | None = None) -> LayoutDocument:
+def layout_in(document: Document, *, claims: ClaimNames, problem: str | Path | None = None) -> LayoutDocument:
     """Layout file, or what ``solve --out`` wrote, with its problem resolved.
 
     Parameters
     ----------
-    reference
-        A path, or ``-`` for standard input.
+    document
+        The file as it is read.
     claims
         What each known claim measures, or what tells it for a problem.
     problem
@@ -353,11 +348,6 @@ def read_layout(reference: str | Path, *, claims: ClaimNames, problem: str | Pat
     SpecError
         Everything that is wrong, each with its place.
     """
-    return layout_in(load(reference), claims=claims, problem=problem)
-
-
-def layout_in(document: Document, *, claims: ClaimNames, problem: str | Path | None = None) -> LayoutDocument:
-    """As `read_layout`, for a document at hand."""
     data = document.data
     if not isinstance(data, Mapping):
         raise document.error(f"a layout is wanted (a mapping with problem, layout and claims), not {kind_of(data)}")

@@ -10,13 +10,12 @@ from optimizer.domain.limit_table import bounds_of
 from optimizer.domain.margins import accuracy
 from optimizer.figures.accuracy_text import accuracy_text, confidence_text
 from optimizer.figures.derivation_figure import Figure
-from optimizer.report.html_experts import experts_section
+from optimizer.report.experts import experts_section
+from optimizer.report.html_budgets import memory_section, time_section
 from optimizer.report.html_layout import layout_section
 from optimizer.report.html_map import map_section
-from optimizer.report.html_memory import memory_section
 from optimizer.report.html_parts import element, paragraph, plain, section, shell
 from optimizer.report.html_search import certificate_section, pareto_section, search_section, ties_section
-from optimizer.report.html_time import time_section
 from optimizer.report.subject import Subject
 from optimizer.units import Dimension, format_quantity
 

@@ -4,7 +4,8 @@ from fractions import Fraction
 
 import pytest
 
-from optimizer.bench.baselines import brute_force, greedy_placement, powers_of_two, random_search, rule_of_thumb
+from optimizer.bench.baselines import brute_force, greedy_placement
+from optimizer.bench.baselines.planners import powers_of_two, random_search, rule_of_thumb
 from optimizer.bench.pricing import LARGEST_BATCH, Priced, Pricer, better, layout_of, replica_counts
 from optimizer.domain.problem import Problem
 from optimizer.domain.shape import Shape
@@ -15,9 +16,9 @@ from optimizer.solve import solve
 from optimizer.verify import judge_layout
 
 PROPOSALS = {
-    "rule_of_thumb": rule_of_thumb.propose,
-    "powers_of_two": powers_of_two.propose,
-    "random_search": random_search.propose,
+    "rule_of_thumb": rule_of_thumb,
+    "powers_of_two": powers_of_two,
+    "random_search": random_search,
 }
 SCENARIOS = ("llama-3.1-8b-l4-1", "llama-3.1-70b-h100-13", "mixtral-8x7b-l40s-8", "llama-3.1-8b-l40s-8-ttft")
 
@@ -98,14 +99,14 @@ def test_value_is_that_of_the_figures() -> None:
 def test_budget_ends_a_baseline() -> None:
     problem = read_problem("mixtral-8x7b-l40s-8")
     pricer = Pricer(problem, 50)
-    random_search.propose(problem, pricer)
+    random_search(problem, pricer)
     assert pricer.spent
     assert pricer.evaluations <= 50
 
 
 def test_random_search_repeats_itself() -> None:
     problem = read_problem("mixtral-8x7b-l40s-8")
-    one, two = (random_search.propose(problem, Pricer(problem, 200)) for _ in range(2))
+    one, two = (random_search(problem, Pricer(problem, 200)) for _ in range(2))
     assert one == two
 
 
@@ -132,7 +133,7 @@ def test_greedy_placement_beats_the_order_of_ids_and_not_the_search() -> None:
     unmeasured = Override("e", ("experts",), {"redundant_slots": [0, 16]})
     even = read_problem("qwen3-235b-a22b-placement-h200-16", [unmeasured, changes[1]])
     in_order, greedy, balanced = (
-        powers_of_two.propose(question, Pricer(question, 500, *arrange))
+        powers_of_two(question, Pricer(question, 500, *arrange))
         for question, arrange in ((problem, ()), (problem, (greedy_placement.pack,)), (even, ()))
     )
     best = solve(problem, time_limit_s=20).best

@@ -15,13 +15,14 @@ import pytest
 from optimizer.cli.main import run
 from optimizer.errors import Exit, Fault, SpecError
 from optimizer.readers.catalog import load_hardware, load_model
-from optimizer.readers.read import read_layout, read_problem
+from optimizer.readers.document import load
+from optimizer.readers.read import layout_in, read_problem
 from optimizer.verify.claim_table import dimensions
 
 HERE = Path(__file__).parent / "malformed"
 READERS: dict[str, Callable[[Path], object]] = {
     "problems": read_problem,
-    "layouts": lambda path: read_layout(path, claims=dimensions()),
+    "layouts": lambda path: layout_in(load(path), claims=dimensions()),
     "models": load_model,
     "hardware": load_hardware,
 }

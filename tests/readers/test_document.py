@@ -296,7 +296,7 @@ def test_no_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @given(documents)
 def test_any_data_parses_or_is_refused_with_a_place(data: object) -> None:
-    document = Document(data, "d.json", "{}", is_json=True)
+    document = Document(data, "d.json", "{}")
     try:
         parse(Problem, document)
     except SpecError as error:

@@ -69,7 +69,7 @@ DOCUMENTS = documents()
 @given(data=st.data())
 def test_a_broken_document_is_refused_with_a_place(name: str, data: st.DataObject) -> None:
     read, good = DOCUMENTS[name]
-    document = Document(data.draw(broken(good)), "d.json", "{}", is_json=True)
+    document = Document(data.draw(broken(good)), "d.json", "{}")
     try:
         read(document)
     except SpecError as error:

@@ -11,8 +11,8 @@ from hypothesis import given
 
 from optimizer.domain.layout import Layout
 from optimizer.errors import SpecError
-from optimizer.readers.document import load_text
-from optimizer.readers.read import Override, layout_in, problem_in, read_layout, read_problem
+from optimizer.readers.document import load, load_text
+from optimizer.readers.read import Override, layout_in, problem_in, read_problem
 from optimizer.verify.claim_table import dimensions
 from tests.strategies import documents
 
@@ -53,7 +53,7 @@ def test_paths_are_relative_to_the_file_that_names_them(tmp_path: Path, monkeypa
     (inner / "model" / "config.json").write_text(json.dumps(config))
     (tmp_path / "layout.yaml").write_text("problem: inner/problem.yaml\nlayout: {tp: 4}\n")
     monkeypatch.chdir("/")
-    read = read_layout(tmp_path / "layout.yaml", claims=KNOWN)
+    read = layout_in(load(tmp_path / "layout.yaml"), claims=KNOWN)
     assert read.problem.devices == 16
     assert read.problem.model.layer_count == 4
 

@@ -15,8 +15,8 @@ from optimizer.errors import SpecError
 from optimizer.figures.rates import effective_rates
 from optimizer.readers.document import load_text
 from optimizer.readers.read import Override, read_problem
+from optimizer.report.experts import levels, png
 from optimizer.report.html import page
-from optimizer.report.html_experts import levels, png
 from optimizer.report.html_layout import replica_starts, seats
 from optimizer.report.html_map import survey
 from optimizer.report.html_parts import element, four_digits

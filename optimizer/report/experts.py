@@ -1,4 +1,4 @@
-"""Expert load of every device before and after placement, a row for each layer, as an image with its values."""
+"""Expert load of every device before and after placement, a row for each layer: for the terminal, and on the page."""
 
 from __future__ import annotations
 
@@ -10,10 +10,38 @@ from fractions import Fraction
 from html import escape
 from typing import Final
 
-from optimizer.figures.placement import linear_placement
-from optimizer.report.heat import relative_loads
+from rich.text import Text
+
+from optimizer.figures.placement import Devices, device_loads, linear_placement
 from optimizer.report.html_parts import element, paragraph, section, table
 from optimizer.report.subject import Subject
+
+_SHADES = " ▁▂▃▄▅▆▇█"
+_COOL, _WARM, _HOT = 1.02, 1.10, 1.25
+
+
+def relative_loads(load: Sequence[int], devices: Devices) -> list[Fraction]:
+    """Device loads over their mean; 1 for a layer without load."""
+    total = sum(load)
+    return [value * len(devices) / total if total else Fraction(1) for value in device_loads(load, devices)]
+
+
+def heat_row(loads: Sequence[Fraction]) -> Text:
+    """One cell for each device: higher and warmer means hotter, a full cell is twice the mean or more."""
+    row = Text()
+    for load in loads:
+        level = min(len(_SHADES) - 1, round(float(load) * (len(_SHADES) - 1) / 2))
+        row.append(_SHADES[level], style=_style(float(load)))
+    return row
+
+
+def _style(load: float) -> str:
+    if load <= _COOL:
+        return "green"
+    if load <= _WARM:
+        return "yellow"
+    return "dark_orange" if load <= _HOT else "red"
+
 
 _STOPS: Final = ((0, 34, 78), (53, 69, 108), (102, 105, 112), (148, 142, 119), (200, 184, 102), (254, 232, 56))
 """Cividis (Nuñez, Anderton and Renslow 2018), which looks the same with any colour vision, at equal steps."""
