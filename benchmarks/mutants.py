@@ -91,8 +91,8 @@ EQUIVALENT: dict[str, str] = {}
 """Changes that no answer can show, by `Mutant.name`, and why."""
 
 QUICK_ONLY, NOT_SLOW = "not slow and not long", "not slow"
-LONGEST_CPU_S = 300
-"""Seconds of the processor after which a mutant counts as one that does not end; the tests of no side take as long."""
+LONGEST_CPU_S = {QUICK_ONLY: 100, NOT_SLOW: 1000}
+"""Seconds of the processor after which a mutant counts as one that does not end: twice what the tests of a side take."""
 SOLVE = """
 import json, sys
 from pathlib import Path
@@ -110,10 +110,10 @@ for folder in sys.argv[1:]:
         if certify(json.loads(file.read_text())).accepted == (Path(folder).name == "rejected"):
             sys.exit(f"a result that is {Path(folder).name}")
 """
-PYTEST = f"""
+PYTEST = """
 import resource, sys, pytest
-resource.setrlimit(resource.RLIMIT_CPU, ({LONGEST_CPU_S}, {LONGEST_CPU_S}))
-sys.exit(pytest.main(sys.argv[1:]))
+resource.setrlimit(resource.RLIMIT_CPU, (int(sys.argv[1]), int(sys.argv[1])))
+sys.exit(pytest.main(sys.argv[2:]))
 """
 UNUSABLE, NO_TESTS = 4, 5
 """Pytest's status where it was asked for what there is not, and where nothing was selected."""
@@ -255,8 +255,15 @@ class Copy:
 
     def failing(self, which: str, files: list[str]) -> str | None:
         """The first test that fails of those that a mark selects; None: none does."""
-        own = ["-q", "-x", "-n0", "-rfE", "-p", "no:cacheprovider", "-m", which, *dict.fromkeys(files)]
-        status, said = self.run(self.home, "-c", PYTEST, *own)
+        # one by one, since pytest asks of a folder before a file of it
+        each = [own for name in files for own in (sorted((ROOT / name).rglob("test_*.py")) or [ROOT / name])]
+        named_once = dict.fromkeys(str(file.relative_to(ROOT)) for file in each)
+        if which == QUICK_ONLY:
+            named_once = {name: None for name in named_once if not name.removeprefix("tests/").startswith(LONG)}
+        if not named_once:
+            return None
+        own = ["-q", "-x", "-n0", "-rfE", "-p", "no:cacheprovider", "-m", which, *named_once]
+        status, said = self.run(self.home, "-c", PYTEST, str(LONGEST_CPU_S[which]), *own)
         if status in (0, NO_TESTS):
             return None
         if status == UNUSABLE:
@@ -295,10 +302,9 @@ class Copy:
         kept, begun = file.read_text(encoding="utf-8"), os.times()
         own = importing(mutant.module)
         near = [file for file in own if file.startswith(f"tests/{mutant.module.partition('/')[0]}")]
-        quick_files = [file for file in (*near, *side.quick, *own) if not file.removeprefix("tests/").startswith(LONG)]
         try:
             _write(file, mutant.text)
-            quick = self.failing(QUICK_ONLY, quick_files)
+            quick = self.failing(QUICK_ONLY, [*near, *side.quick, *own])
             by = quick
             if by is None and not quick_only:
                 by = self.crossed(name) or self.failing(NOT_SLOW, [*own, *side.long])
