@@ -92,7 +92,7 @@ EQUIVALENT: dict[str, str] = {}
 
 QUICK_ONLY, NOT_SLOW = "not slow and not long", "not slow"
 LONGEST_CPU_S = {QUICK_ONLY: 100, NOT_SLOW: 1000}
-"""Seconds of the processor after which a mutant counts as one that does not end: twice what the tests of a side take."""
+"""Seconds of the processor after which a mutant counts as one that does not end: twice what a side's tests take."""
 SOLVE = """
 import json, sys
 from pathlib import Path
