@@ -12,6 +12,7 @@ from optimizer.figures.derivation import derive
 from optimizer.figures.serving import Evaluation, evaluate
 from optimizer.interface import read_problem
 from optimizer.verify.constraints import violations
+from tests.small_problems import layouts, small_problem
 
 RATES = [Fraction(1, 10_000), Fraction(3), Fraction(9), Fraction(17), Fraction(26), Fraction(200)]
 
@@ -54,6 +55,22 @@ def test_the_least_batch_that_serves_the_rate_is_in_flight(rate: Fraction, pp: i
         assert found.running - 1 < sequences <= found.running or found.running % pp == 1 % pp
         assert not violations(problem, found.layout, found)
         assert derive(problem, found.layout, found)["running_sequences"].value == found.running
+
+
+def test_whole_micro_batches_that_just_serve_the_rate_serve_it() -> None:
+    """One sequence more than whole micro-batches may serve less than they do: what they serve is not beyond them."""
+    compared = 0
+    for small in filter(lambda problem: problem.workload.mixes, map(small_problem, range(30, 60))):
+        for one in list(layouts(small))[:200:10]:
+            own = one.evaluation.layout
+            whole = own.model_copy(update={"batch": own.batch // own.pp * own.pp})
+            if whole.batch in (0, own.batch):
+                continue
+            rate = evaluate(small, whole).request_capacity
+            work = small.workload.model_copy(update={"request_rate": rate, "concurrency": None})
+            found = evaluate(small.changed(workload=work), own)
+            compared += found.running <= whole.batch and found.load <= 1
+    assert compared >= 3
 
 
 def test_few_requests_meet_an_idle_device() -> None:

@@ -43,3 +43,18 @@ def test_rows_are_dismissed_that_a_vector_dominates_and_no_others(seed: int, nam
         if not any(other != own and all(a <= b for a, b in zip(other, own, strict=True)) for other in vectors.tolist())
     }  # fmt: skip
     assert steps[-1] > steps[0]
+
+
+def test_what_floats_hold_equal_is_decided_exactly() -> None:
+    problem = small_problem(0)
+    archive = Archive(problem, [OBJECTIVES[name].scale(problem) for name in ("tpot", "throughput_per_device")])
+    layout: Any = None
+    one, two, tiny = Fraction(1), Fraction(2), Fraction(1, 10**20)
+    apart = [(one, two), (one + tiny, two - tiny), (one - tiny, two + tiny)]
+    for vector in apart:
+        archive.add(vector, layout)
+    assert set(archive.found) == set(apart)
+    archive.add((one + tiny, two), layout)
+    assert set(archive.found) == set(apart)
+    archive.add((one - tiny, two - tiny), layout)
+    assert set(archive.found) == {(one - tiny, two - tiny)}
