@@ -87,7 +87,18 @@ SIDES = {
         ("tests/cluster",),
     ),
 }  # fmt: skip
-EQUIVALENT: dict[str, str] = {}
+EQUIVALENT = {
+    "certificate/meshes: lattice: len(axes.cp) >= most -> len(axes.cp) > most":
+        "where cp runs just to the most that fits, the formula and the list count the same",
+    "search/bottleneck: _cut: stages < len(layers) -> stages <= len(layers)":
+        "with a stage for each layer the bound is the costliest layer, which nothing raises",
+    "search/bounds: Bounds.reachable: need * ranks * (work.output_tokens - 1) / float(work.tokens_per_step) * limit -> "
+    "need * ranks * (work.output_tokens - 1) / float(work.tokens_per_step) // limit":
+        "which micro-batch a bound is asked at: at any it dismisses only what cannot be reached",
+    "figures/operating_point: OperatingPoints.largest_batch: self.shape.pp * room - self.memory.stack_weights() -> "
+    "self.shape.pp * room + self.memory.stack_weights()":
+        "an upper end of a bisection: from a larger one it finds the same",
+}  # fmt: skip
 """Changes that no answer can show, by `Mutant.name`, and why."""
 
 QUICK_ONLY, NOT_SLOW = "not slow and not long", "not slow"

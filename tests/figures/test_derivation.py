@@ -14,7 +14,16 @@ from hypothesis import strategies as st
 
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
-from optimizer.figures.bounds import COMPUTE, HBM, demand, largest_batch, throughput_bounds, tpot_bound, ttft_bound
+from optimizer.figures.bounds import (
+    COMPUTE,
+    HBM,
+    Demand,
+    demand,
+    largest_batch,
+    throughput_bounds,
+    tpot_bound,
+    ttft_bound,
+)
 from optimizer.figures.derivation import derive, figures_json
 from optimizer.figures.derivation_memory import PARTS
 from optimizer.figures.rates import TICKS_PER_SECOND, ideal_rates
@@ -194,3 +203,8 @@ def test_the_bound_of_a_long_prompt_is_its_work_spread_over_the_stages() -> None
     assert bound.resource == COMPUTE
     assert ideal.ttft_s is not None
     assert bound.value <= ideal.ttft_s <= bound.value * Fraction(3, 2)
+
+
+def test_a_step_is_bounded_by_what_is_busiest_in_its_slowest_stage() -> None:
+    stages = {"compute": (Fraction(3), Fraction(4)), "hbm": (Fraction(1), Fraction(5)), "links": (Fraction(2),) * 2}
+    assert Demand(stages).busiest() == ("hbm", 5)

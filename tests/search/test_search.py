@@ -54,6 +54,17 @@ def test_where_links_are_slow_few_layouts_are_decided_exactly() -> None:
     assert search.tally.exact < 100
 
 
+def test_what_the_incumbent_beats_is_not_decided(monkeypatch: pytest.MonkeyPatch) -> None:
+    def decided() -> int:
+        search = Search(read_problem("llama-3.1-70b-h100-16"))
+        assert search.run().complete
+        return search.tally.exact
+
+    found = decided()
+    monkeypatch.setattr(Search, "_beaten", lambda *_: False)
+    assert found < decided() / 2
+
+
 def test_mesh_pairs_are_those_that_are_counted_one_by_one() -> None:
     asked = read_problem("deepseek-v3-h200-32").changed(devices=8)
     large = [asked.changed(engine_name=name) for name in (ANY, *ENGINES)]
