@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from optimizer.readers.read import read_layout
+from optimizer.readers.document import load
+from optimizer.readers.read import layout_in
 from optimizer.units import Dimension, parse_quantity
 from optimizer.verify.claim_table import dimensions
 from optimizer.verify.claims import ClaimVerdict
@@ -62,7 +63,7 @@ def _written(case: dict[str, Any], folder: Path) -> dict[str, Any]:
 def _judged(name: str, folder: Path) -> Verdict:
     file = folder / "layout.json"
     file.write_text(json.dumps(_written(CASES[name], folder)))
-    return judge(read_layout(file, claims=dimensions()))
+    return judge(layout_in(load(file), claims=dimensions()))
 
 
 def _number(value: object) -> Fraction:
