@@ -1,14 +1,8 @@
 """Expert placement files by engine, each read back by the reader that `--current` and `verify` use.
 
-- SGLang ``--init-expert-location FILE.json``: ``physical_to_logical_map[layer][slot]`` for all layers, dense ones
-  included (github.com/sgl-project/sglang ``srt/eplb/expert_location.py``).
-- TensorRT-LLM ``moe_config.load_balancer`` YAML: ``initial_global_assignments`` by the model's layer index
-  (github.com/NVIDIA/TensorRT-LLM ``examples/wide_ep/ep_load_balancer``).
-- vllm-ascend ``expert_map_path`` JSON: ``layer_list`` by MoE layer, counted from 0
-  (github.com/vllm-project/vllm-ascend ``eplb``).
-
-Consecutive slots belong to one device in all of them. Flags: SGLang ``server_args.py`` (``--init-expert-location``,
-``--ep-num-redundant-experts``), TensorRT-LLM ``moe_config.load_balancer``, vllm-ascend ``eplb_config``.
+The formats and their sources stand in `readers.placement_file`; consecutive slots belong to one device in all of them.
+Flags: SGLang ``server_args.py`` (``--init-expert-location``, ``--ep-num-redundant-experts``), TensorRT-LLM
+``moe_config.load_balancer``, vllm-ascend ``eplb_config``.
 """
 
 from __future__ import annotations

@@ -98,12 +98,8 @@ def rule(
 
     Parameters
     ----------
-    load
-        Tokens of each expert.
-    devices
-        Devices, two slots each.
-    threshold
-        In tokens times ``GRID``; even.
+    load, devices, threshold
+        As `Pairings` has them.
     start
         Counts to hint at.
     work, seed, deadline

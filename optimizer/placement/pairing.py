@@ -73,7 +73,7 @@ class Pairings:
     load
         Tokens of each expert.
     devices, threshold
-        Devices, two slots each, and the threshold, even.
+        Devices, two slots each, and the threshold; even, so that half of it can tell the large from the small.
     extra
         Values that are to be among those judged by.
     near
@@ -161,12 +161,8 @@ def cool_down(
 
     Parameters
     ----------
-    load
-        Tokens of each expert.
-    devices
-        Devices, two slots each.
-    threshold
-        In tokens times ``GRID``; even.
+    load, devices, threshold
+        As `Pairings` has them.
     start
         Counts to begin from.
     steps, rng, deadline

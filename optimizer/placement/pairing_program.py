@@ -241,12 +241,8 @@ def decide(
 
     Parameters
     ----------
-    load
-        Tokens of each expert.
-    devices
-        Devices, two slots each.
-    threshold
-        In tokens times ``GRID``; even, so that half of it can tell the large from the small.
+    load, devices, threshold
+        As `Pairings` has them.
     programs, steps, seed, deadline
         Most linear programs, steps of tabu search if the first program's counts are to be rounded, its random seed,
         and ``time.monotonic()`` at which to stop.
