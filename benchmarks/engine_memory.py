@@ -18,6 +18,7 @@ from benchmarks import Row, table
 from optimizer.domain.layout import Layout
 from optimizer.domain.model import ModelSpec
 from optimizer.domain.problem import Problem
+from optimizer.figures.memory import tables_bytes
 from optimizer.figures.reserve import DIRECT_LINK, fixed_bytes
 from optimizer.figures.room import Room, room_of
 from optimizer.figures.serving import even_cuts
@@ -137,7 +138,7 @@ def left_out(row: Row) -> Room | None:
 def compared(row: Row, found: Room, figures: tuple[str, ...]) -> list[Compared]:
     """Logged against derived, for each figure that the row has."""
     values = {
-        "weights": (row["weights_gib"], found.weights_bytes / GIB),
+        "weights": (row["weights_gib"], (found.weights_bytes + tables_bytes(problem_of(row)[0])) / GIB),
         "room": (row["room_gib"], found.room_bytes / GIB),
         "tokens": (row["tokens"], float(found.tokens)),
         "concurrency": (row["concurrency"], float(found.concurrency)),

@@ -8,7 +8,7 @@ from fractions import Fraction
 from itertools import accumulate
 from math import ceil
 
-from optimizer.domain.attention import CompressedAttention
+from optimizer.domain.attention import CompressedAttention, GroupedQueryAttention, LatentAttention
 from optimizer.domain.feedforward import DenseFeedForward, MixtureOfExperts
 from optimizer.domain.precision import ACTIVATION_BYTES
 from optimizer.domain.problem import Problem
@@ -298,6 +298,23 @@ def expert_padding(problem: Problem) -> tuple[int, int]:
     """Multiples to which the engine's kernels pad an expert's width and intermediate size in the experts' format."""
     own = problem.precision
     return problem.engine.cache.padding(own.experts or own.weights, problem.hardware.device)
+
+
+def tables_bytes(problem: Problem) -> int:
+    """Sines and cosines of every position that a model knows, of each width of rotary keys, in the activations' format.
+
+    32 MiB of Llama 3.1 (131,072 · 128 · 2 bytes) in logs of every tp: an engine loads them with its weights. Memory
+    counts them in what was fitted to logs of the rest.
+    """
+    model = problem.model
+    if not problem.engine.cache.position_tables or model.max_context is None or model.learned_positions:
+        return 0
+    kinds = {block.attention for block in model.blocks.values()}
+    widths = {
+        kind.qk_rope_head_dim if isinstance(kind, LatentAttention) else kind.head_dim
+        for kind in kinds if isinstance(kind, LatentAttention | GroupedQueryAttention)
+    }  # fmt: skip
+    return int(model.max_context * sum(widths) * ACTIVATION_BYTES[problem.precision.activations])
 
 
 def scales_left(problem: Problem) -> int:

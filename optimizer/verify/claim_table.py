@@ -148,8 +148,9 @@ _WEIGHTS = (
     (_PER_DEVICE, "model_weights_bytes"),
     (_TOTAL, "total_weights_bytes"),
     ("one copy of the model", "model_bytes"),
+    ("per device, with the tables of positions, as its engine logs it", "loaded_weights_bytes"),
 )
-_WEIGHTS_STORED = tuple(_stored(*reading) for reading in _WEIGHTS)
+_WEIGHTS_STORED = tuple(_stored(*reading) for reading in _WEIGHTS[:-1])
 _EXPERT_WEIGHTS = ((_PER_DEVICE, "expert_weights_bytes"), (_TOTAL, "total_expert_weights_bytes"))
 _EXPERT_WEIGHTS_STORED = tuple(_stored(*reading) for reading in _EXPERT_WEIGHTS)
 _MEMORY_OTHERS = (

@@ -12,7 +12,7 @@ from optimizer.domain.tensor import Role
 from optimizer.figures.costs import Imbalance
 from optimizer.figures.derivation_figure import Figure, Sheet, shown
 from optimizer.figures.layer import uneven_residency
-from optimizer.figures.memory import build_memory, expert_padding
+from optimizer.figures.memory import build_memory, expert_padding, tables_bytes
 from optimizer.figures.parameters import parameters_held
 from optimizer.figures.room import EARLIER, room_of
 from optimizer.figures.serving import Evaluation, chunk_of
@@ -136,6 +136,12 @@ def _memory(sheet: Sheet, problem: Problem, figures: dict[str, Figure]) -> None:
         "weights + KV cache",
         f"{size(weights)} + {size(cache)}",
     )
+    tables = tables_bytes(problem)
+    if tables:
+        sheet.put(
+            "loaded_weights_bytes", weights + tables, Dimension.BYTES, "weights + sines and cosines of all positions",
+            f"{size(weights)} + {size(tables)}",
+        )  # fmt: skip
     for name, number, total, formula in (
         ("nominal_memory_utilization", held, device.memory, "memory ÷ nominal memory of a device"),
         ("allowed_memory_utilization", held, problem.capacity_bytes, "memory ÷ (exposed memory · memory_utilization)"),

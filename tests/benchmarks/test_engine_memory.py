@@ -10,7 +10,7 @@ from benchmarks.engine_memory import quantile, tables
 def test_errors_stay_within_what_is_said_of_them() -> None:
     found = tables()
     most = {
-        ("by default", "weights"): (0.005, 0.012),
+        ("by default", "weights"): (0.002, 0.009),
         ("by default", "room"): (0.01, 0.06),
         ("by default", "tokens"): (0.01, 0.03),
         ("by default", "concurrency"): (0.01, 0.02),

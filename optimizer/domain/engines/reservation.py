@@ -250,6 +250,8 @@ class CacheRules:
         device's name (none: of any other).
     loaded_scales
         Bytes of each scale of DeepSeek-V4's experts as it was loaded that stay beside the repacked ones, likewise.
+    position_tables
+        Sines and cosines of every position that the model knows are logged with the weights.
     """
 
     block_tokens: int
@@ -261,6 +263,7 @@ class CacheRules:
     admits_longest: str = ""
     expert_padding: Mapping[str, Mapping[str, tuple[int, int]]] = field(default_factory=dict)
     loaded_scales: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    position_tables: bool = False
 
     def scales_left(self, weights: str, device: Device) -> int:
         """Bytes of each scale of an expert in a format that stay on a device beside those that kernels read."""

@@ -283,7 +283,7 @@ NEWEST = Engine(
         source="capture of large DP+EP batches: sglang issue 24453 (20 GiB); other graphs near the 2 MiB a captured "
         "sequence that SGLang reserves itself; the rest assumed equal to vLLM's",
     ),
-    cache=CacheRules(block_tokens=1),
+    cache=CacheRules(block_tokens=1, position_tables=True),  # srt/layers/rotary_embedding, as vLLM's
     waiting=WAITING,
     vocabulary_padding=64,
     source="assumed equal to vLLM's; rules read from SGLang 0.5.23",

@@ -185,6 +185,7 @@ CACHE = CacheRules(
     equal_groups=True,
     sparse_latent_fp8=True,
     compressed_pages=True,
+    position_tables=True,  # model_executor/layers/rotary_embedding: a buffer of every rank, shared by its layers
     # v1/core/kv_cache_planning.py check_enough_kv_cache_memory
     admits_longest="to serve at least one request with the model's max seq len ({length}), {needed:.2f} GiB KV cache "
     "is needed, which is larger than the available KV cache memory ({room:.2f} GiB); the estimated maximum model "
