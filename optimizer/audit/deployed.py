@@ -14,7 +14,7 @@ from fractions import Fraction
 from math import prod
 from typing import Final
 
-from optimizer.audit import lexicon
+from optimizer.audit.architecture import judge_architecture
 from optimizer.audit.capacity import judge_capacity
 from optimizer.audit.contradictions import Contradiction
 from optimizer.audit.degrees import degrees_in
@@ -25,19 +25,17 @@ from optimizer.audit.known_figures import (
     GB,
     JudgedClaims,
     claim_at,
-    priced_on,
     verdict_of,
     weights_of,
 )
 from optimizer.audit.launched import Launched, judge_code
-from optimizer.audit.lexicon import ONE, UNITS, Unit
+from optimizer.audit.lexicon import ONE
 from optimizer.audit.partial import device_counts
+from optimizer.audit.rates import judge_rates
 from optimizer.audit.startup_log import judge_log
 from optimizer.audit.verdict import Verdict, shown
 from optimizer.domain.convention import CONVENTIONS
-from optimizer.figures.bounds import throughput_bounds, tpot_bound
 
-_RATE: Final = Unit("tokens/s", Fraction(1), lexicon.PER_SECOND)
 _UNSURE: Final = re.compile(
     r"\b(?:not|no(?!\s+(?:problem|issue|trouble))|never|neither|nor|cannot"
     r"|unless|until|if we|too (?:big|large|much)|exceeds?|more than|would need|"
@@ -52,25 +50,6 @@ _SUPPOSED: Final = re.compile(
     r"\b(?:not|never|cannot|impossible|beyond|if|in theory|theoretical\w*|roofline|ceiling|bounds?)\b|n['’]t\b",
     re.IGNORECASE,
 )
-_SUPPOSED_AFTER: Final = re.compile(
-    r"\b(?:never|cannot|impossible|beyond|in theory|theoretical\w*|roofline|ceiling|bounds?|typo|wrong)\b"
-    r"|which .{0,12}not\b",
-    re.IGNORECASE,
-)
-_AT_MOST: Final = re.compile(r"\b(?:at (?:the )?(?:very )?(?:most|best)|no more than|upper limit)\b", re.IGNORECASE)
-
-
-def _supposed(text: str, start: int, end: int) -> bool:
-    """Whether a figure is a limit or a supposition, by the words before it, of its clause or, plainly, behind that."""
-    clause = re.split(r"[,;:(]", text[end:], maxsplit=1)
-    near = text[max(0, start - 24) : start] + " " + clause[0][:24]
-    return (
-        _SUPPOSED.search(text[:start] + " " + clause[0]) is not None
-        or _SUPPOSED_AFTER.search(text, end) is not None
-        or _AT_MOST.search(near) is not None
-    )
-
-
 _FITS: Final = re.compile(
     r"\b(?:(fits?|fitted)|holds?|loads?|serves?|serve it|keeps?|takes?|runs?|deploys?|hosts?|spread over"
     r"|is enough for)\b",
@@ -187,86 +166,6 @@ def _row(sentence: Sentence) -> JudgedClaims:
         at = re.search(re.escape(named.get("need", "\0")), sentence.text)
         if "need" in sizes and rooms and at is not None:
             yield _fit(sentence, at, sizes["need"], max(rooms), "the row's memory")
-
-
-_RATES: Final = re.compile(
-    r"(?P<rate>\d[\d,]*(?:\.\d+)?)\s?(?P<k>k)?\s*(?:[a-z]+\s+)?(?:tokens?|tok)\s?(?:/\s?(?:s|sec)\b|per second)"
-    r"|\b(?:TPOT|ITL)\b(?:\s+(?:of|is|at|p50|p99|batch(?: size)? 1))*\W{0,3}(?P<ms>\d+(?:\.\d+)?)\s?ms"
-    r"|(?P<each>\d+(?:\.\d+)?)\s?ms\s+per\s+(?:output\s+)?token",
-    re.IGNORECASE,
-)
-_ALONE_IN_ROW: Final = re.compile(
-    r"(?:^|; )(?:batch(?: size)?|concurrency|concurrent \w+|users|streams|sessions|requests|clients): 1(?=;|$)",
-    re.IGNORECASE,
-)
-_UNDER_RATE: Final = re.compile(
-    r"\b(?:tok|tokens?)\s?/\s?s\w*[^;:\d]{0,16}:\s*(?P<rate>\d[\d,]*(?:\.\d+)?)(?P<k>)(?P<ms>)(?P<each>)(?=;|$)",
-    re.IGNORECASE,
-)
-"""A bare figure under a header that gives its unit."""
-_LONE: Final = re.compile(
-    r"\b(?:single|one|a|each|every|any)[- ](?:single[- ])?(?:user|stream|client)\b"
-    r"|\b(?:single|one)[- ](?:request|sequence)"
-    r"|\bper user|\b(?:batch(?: size)?|concurrency)(?: of)?[ =:-]*1\b(?![\d.,]*\d)",
-    re.IGNORECASE,
-)
-_MANY: Final = re.compile(
-    r"[^.;,\d]{0,24}\b(?:[2-9]|\d{2,4})\s+(?:concurrent\s+|parallel\s+)?"
-    r"(?:users|requests|streams|sequences|clients|sessions|concurrent)\b"
-    r"|[^.;,\d]{0,24}\b(?:batch(?: size)?|concurrency)(?:\s+of)?[ =]*(?:[2-9]|\d{2,4})\b",
-    re.IGNORECASE,
-)
-_ALL_OF_IT: Final = re.compile(
-    rf"\b(?:{DEVICES}|nodes?|replicas?|box(?:es)?|servers?|machines?|cluster|pool|pair)\b", re.IGNORECASE
-)
-_SPEEDS_UP: Final = re.compile(
-    r"(?<!no )(?<!without )\b(?:speculat\w*|draft\w*|mtp|eagle|medusa|prefix|cache hits?|cached)\b"
-    r"(?!.{0,12}\b(?:disabled|off)\b)",
-    re.IGNORECASE,
-)
-
-
-def _rates(sentence: Sentence) -> JudgedClaims:
-    """Tokens/s and times per token against what the rated peaks allow."""
-    text, known, own = sentence.text, sentence.known, sentence.own
-    found = [*_RATES.finditer(text), *(_UNDER_RATE.finditer(text) if sentence.cells else ())]
-    for match in () if _SPEEDS_UP.search(text) else found:
-        if _supposed(text, match.start(), match.end()):
-            continue
-        time = match["rate"] is None
-        digits = Fraction((match["rate"] or match["ms"] or match["each"]).replace(",", ""))
-        rate = 1000 / digits if time and digits else digits * (1000 if match["k"] else 1)
-        clause = text.rfind(";", 0, match.start()) + 1, text.find(";", match.end()) % (len(text) + 1)
-        lone = time or (_LONE.search(text, *clause) is not None and not _MANY.match(text, match.end()))
-        lone |= bool(sentence.cells) and _ALONE_IN_ROW.search(text) is not None
-        lone |= (
-            bool(sentence.cells) and _LONE.search(sentence.section[-2] if len(sentence.section) > 1 else "") is not None
-        )
-        per_device = re.match(rf"\s*(?:per|/|a|on each)\s*{DEVICES}", text[match.end() :], re.IGNORECASE) is not None
-        all_of_it = max(sentence.whole.counts, default=0) if _ALL_OF_IT.search(text) else 0
-        given = own.devices or own.degrees.get("tp")
-        devices = 1 if per_device else given or (known.devices if lone else all_of_it)
-        if not devices or not rate:
-            continue
-        width = min(own.degrees.get("tp") or known.degrees.get("tp") or devices, devices) if lone else devices
-        priced = priced_on(known, width, data_parallel=not lone)
-        if priced is None:
-            continue
-        if lone:
-            bound = tpot_bound(priced[0], priced[1])
-            if 1 / rate >= bound.value * Fraction(19, 20):
-                continue
-            value, unit, most = (1 / rate, UNITS["ms"], bound.value) if time else (rate, _RATE, 1 / bound.value)
-        else:
-            # Reading prompts on devices that share nothing: no layout and no phase computes more tokens.
-            bound = throughput_bounds(priced[0], priced[1])[-1]
-            if rate <= bound.value:
-                continue
-            value, unit, most = rate, _RATE, bound.value
-        name = "tpot" if time else "throughput_per_device" if per_device and not lone else "throughput"
-        note = f"{bound.resource} of {width} devices allows {shown(most, unit)} at best"
-        reading = Derivation(bound.reading, most, bound.formula, bound.substituted)
-        yield claim_at(sentence, match, name, value, unit, Verdict.IMPOSSIBLE, [reading], note)
 
 
 _TOTAL: Final = re.compile(
@@ -429,7 +328,7 @@ def _said_of_the_whole(found: Sequence[Sentence]) -> Iterator[Contradiction]:
             yield Contradiction(tuple(sorted((first, line))), "devices", (Fraction(other), Fraction(value)), told)
 
 
-_RULES: Final[tuple[Callable[[Sentence], JudgedClaims], ...]] = (_fits, _row, _rates)
+_RULES: Final[tuple[Callable[[Sentence], JudgedClaims], ...]] = (_fits, _row, judge_rates)
 
 
 def judge_deployment(
@@ -441,6 +340,6 @@ def judge_deployment(
     spoken = Counter(value for sentence in found for value in _devices_said(sentence, per_node))
     claims += [claim for sentence in found for claim in _degrees_give(sentence, per_node, spoken)]
     claims += [claim for sentence in found for claim in _nodes_give(sentence, per_node)]
-    claims += [*judge_derived(found), *judge_capacity(found)]
+    claims += [*judge_derived(found), *judge_capacity(found), *judge_architecture(found)]
     claims += [*(launch.claim for launch in launches), *judge_code(found, launches)]
     return [*claims, *judge_log(found, launches)], list(_said_of_the_whole(found))

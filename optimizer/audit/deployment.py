@@ -30,7 +30,11 @@ ORDINALS: Final = "second|third|fourth|fifth"
 COUNT: Final = rf"(?<![\w.,/])(?:\d{{1,5}}(?![.,]?\d)|{'|'.join(sorted(_CARDINALS, key=len, reverse=True))})"
 _SENTENCE: Final = re.compile(r"(?<=[.;!?])\s+(?=[A-Z(])")
 _Fact = TypeVar("_Fact")
-_SAYS: Final = re.compile(r"[A-Za-z].*\d|\d.*[A-Za-z]|\b(?:one|two|four|eight|single)\b", re.DOTALL)
+_SAYS: Final = re.compile(
+    r"[A-Za-z].*\d|\d.*[A-Za-z]|\b(?:one|single|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|twenty"
+    r"|(?:thir|four|fif|six|seven|eigh|nine)(?:teen|ty)|forty)\b",
+    re.DOTALL | re.IGNORECASE,
+)
 _COLUMNED: Final = re.compile(r"\S {3,}\S")
 _LONGEST: Final = 600
 """Characters of a sentence: longer ones are none."""
@@ -181,6 +185,11 @@ class Whole:
     def models(self) -> set[str]:
         """Models of the catalog that are named."""
         return {one.own.model for one in self.said if one.own.model}
+
+    @cached_property
+    def precisions(self) -> set[str]:
+        """Precisions that are named."""
+        return {name for one in self.said for name in precisions_in(one.text)}
 
     @cached_property
     def devices(self) -> dict[int | None, set[str]]:
@@ -384,9 +393,26 @@ _COMPUTED: Final = re.compile(r"\bdtype[=:\s'\"]+torch\.\w+")
 
 def model_of(text: str) -> str | None:
     """The one catalog model that a text names."""
+    names = models_in(text)
+    return names[0] if len(names) == 1 else None
+
+
+def models_in(text: str) -> list[str]:
+    """Every catalog model that a text names."""
     models, spelled = _models()
-    names = {spelled[re.sub(r"[-_ ]", "", match[0]).lower()] for match in models.finditer(text)}
-    return names.pop() if len(names) == 1 else None
+    return sorted({spelled[re.sub(r"[-_ ]", "", match[0]).lower()] for match in models.finditer(text)})
+
+
+def devices_in(text: str) -> list[str]:
+    """Every kind of device that a text names."""
+    pattern, systems = _hardware()
+    keys = {re.sub(r"[- ]", "", match[0]).lower() for match in pattern.finditer(text)}
+    return sorted({name for key in keys if (name := systems.get(key) or systems.get(f"rtx{key}"))})
+
+
+def precisions_in(text: str) -> list[str]:
+    """Every precision that a text names."""
+    return [name for name, pattern in _PRECISION if pattern.search(text)]
 
 
 _IN_IF: Final = re.compile(r"\bif\b(?![^.;]*[,;:]\s)[^.;]*$", re.IGNORECASE)

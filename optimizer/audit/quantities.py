@@ -134,10 +134,9 @@ def typed(text: str, number: Number, before: Sequence[Quantity]) -> tuple[Type, 
     kind = _kind(nouns, number)
     if kind and not (kind == "parameter" and kinds):
         kinds[kind] = kinds.get(kind, 0) + 1
-    for word in number.per:
-        if word not in lexicon.TIMES and word != "month":
-            divisor = noun(word) or f"~{word.removesuffix('s')}"
-            kinds[divisor] = kinds.get(divisor, 0) - 1
+    over = [word for word in number.per if word not in lexicon.TIMES and word != "month"]
+    for divisor in [named for word in over if (named := noun(word))] or [f"~{word.removesuffix('s')}" for word in over]:
+        kinds[divisor] = kinds.get(divisor, 0) - 1
     period = _PERIOD.match(behind) or _PERIOD.match(text, number.number_end)
     period = period or (_PERIOD.match(f" per {number.per[0]}") if number.per else None)
     if period and "second" not in kinds:
@@ -202,6 +201,11 @@ def read(said: Sequence[Sentence], segments: Sequence[Segment]) -> list[list[Qua
     return [list(_of_row(one, at, segments)) if one.cells else _of_line(one, at) for at, one in enumerate(said)]
 
 
+def read_sentence(sentence: Sentence) -> list[Quantity]:
+    """Figures of a sentence or a row that have a type."""
+    return list(_of_row(sentence, 0, ())) if sentence.cells else _of_line(sentence, 0)
+
+
 def _of_line(sentence: Sentence, at: int) -> list[Quantity]:
     """Figures of a sentence; those of a line that is set in columns are cells, counted from the last."""
     found = _of_text(sentence, at)
@@ -263,7 +267,8 @@ def _of_row(sentence: Sentence, at: int, segments: Sequence[Segment]) -> Iterato
                 where = Place(place.line, place.column + number.start)
                 own.append(Quantity(value, half, kinds, number.start, number.number_end, where,
                                     text[number.start : number.end].strip(), at, period, number,
-                                    block=segments[sentence.segment].block, column=column))  # fmt: skip
+                                    block=segments[sentence.segment].block if segments else -1,
+                                    column=column))  # fmt: skip
                 yield own[-1]
 
 

@@ -1,0 +1,184 @@
+"""Tokens a second and times per token, against what the rated peaks of the hardware allow.
+
+A rate of one stream, and a time per token, is bound by the weights that each step reads; any other rate by the work of
+reading prompts on devices that share nothing. Bounds are those of `verify`, of the most devices, the narrowest weights
+and the smallest model that the words leave open.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from typing import Final
+
+from optimizer.audit import lexicon
+from optimizer.audit.architecture import NUMBER, models_of, number_of, scoped
+from optimizer.audit.deployment import DEVICES, Known, Sentence, devices_in, load_hardware, precisions_in
+from optimizer.audit.facts import Derivation
+from optimizer.audit.known_figures import JudgedClaims, claim_at, priced_on
+from optimizer.audit.lexicon import UNITS, Unit
+from optimizer.audit.quantities import Quantity, read_sentence
+from optimizer.audit.said import stretch
+from optimizer.audit.verdict import Verdict, shown
+from optimizer.figures.bounds import Bound, throughput_bounds, tpot_bound
+
+_RATE: Final = Unit("tokens/s", Fraction(1), lexicon.PER_SECOND)
+_IF: Final = re.compile(r"\b(?:if|in theory|theoretical\w*|roofline|ceiling|bounds?)\b", re.IGNORECASE)
+_NOT: Final = re.compile(r"\b(?:not|never|cannot|impossible|beyond)\b|n['’]t\b", re.IGNORECASE)
+_AFTER: Final = re.compile(
+    r"\b(?:never|cannot|impossible|beyond|in theory|theoretical\w*|roofline|ceiling|bounds?|typo|wrong|nobody)\b"
+    r"|which .{0,12}not\b",
+    re.IGNORECASE,
+)
+_CLAUSE: Final = re.compile(r"[,;:(]|\bbut\b", re.IGNORECASE)
+_AT_MOST: Final = re.compile(r"\b(?:at (?:the )?(?:very )?(?:most|best)|no more than|upper limit)\b", re.IGNORECASE)
+_PEOPLE: Final = r"(?:user|stream|client|request|sequence|session|conversation|caller|person|reader)"
+_LONE: Final = re.compile(
+    r"\b(?:single|lone|sole|solitary|individual|one|a|each|every|any)[- ](?:single[- ]|lone[- ]|idle[- ])?"
+    rf"{_PEOPLE}\b|\bper {_PEOPLE}"
+    r"|\b(?:batch(?:[- ]size)?|concurrency)(?: of| size)?[ =:-]*(?:1\b(?![\d.,]*\d)|one\b)|\bunbatched\b",
+    re.IGNORECASE,
+)
+_ALONE_IN_ROW: Final = re.compile(
+    r"(?:^|; )(?:batch(?: size)?|concurrency|concurrent \w+|users|streams|sessions|requests|clients): 1(?=;|$)",
+    re.IGNORECASE,
+)
+_MANY: Final = re.compile(
+    r"[^.;,\d]{0,24}\b(?:[2-9]|\d{2,4})\s+(?:concurrent\s+|parallel\s+)?"
+    r"(?:users|requests|streams|sequences|clients|sessions|concurrent)\b"
+    r"|[^.;,\d]{0,24}\b(?:batch(?: size)?|concurrency)(?:\s+of)?[ =]*(?:[2-9]|\d{2,4})\b",
+    re.IGNORECASE,
+)
+_SPEEDS_UP: Final = re.compile(
+    r"(?<!no )(?<!without )\b(?:speculat\w*|draft\w*|mtp|eagle|medusa|prefix|cache hits?|cached)\b"
+    r"(?!.{0,12}\b(?:disabled|off)\b)",
+    re.IGNORECASE,
+)
+_SOME: Final = re.compile(rf"({NUMBER})(?:\s+|-)(?:[\w-]+\s+)?{DEVICES}\b", re.IGNORECASE)
+_SOME_NODES: Final = re.compile(
+    rf"({NUMBER})(?:\s+|-)(?:[\w-]+\s+)?(?:nodes?|servers?|hosts?|box(?:es)?|machines?|systems?)\b", re.IGNORECASE
+)
+_A_DEVICE: Final = re.compile(rf"\b(?:one|single)\s+(?:single\s+)?(?:[\w-]+\s+)?(?:{DEVICES})\b", re.IGNORECASE)
+_PER_DEVICE: Final = re.compile(rf"[^.;,\d]{{0,24}}(?:per|/|a|on each)\s*{DEVICES}\b", re.IGNORECASE)
+_ALL_OF_IT: Final = re.compile(
+    rf"\b(?:{DEVICES}|nodes?|replicas?|instances?|systems?|box(?:es)?|servers?|machines?|hosts?|cluster|pool|fleet|pair)\b",
+    re.IGNORECASE,
+)
+_RECKONED: Final = re.compile(r"[=≈×/*+]\s*[~≈]?$")
+_CLOSE: Final = 36
+_A_LITTLE: Final = Fraction(19, 20)
+"""Share of the bound at which a time is taken for the bound itself, rounded."""
+
+
+def judge_rates(sentence: Sentence) -> JudgedClaims:
+    """Rates of a sentence or a row that are beyond every peak that its words leave open."""
+    text = sentence.text
+    if _SPEEDS_UP.search(text):
+        return
+    for one in read_sentence(sentence):
+        kinds = dict(one.type)
+        time = (kinds.get("second"), kinds.get("token")) == (1, -1)
+        rated = (kinds.get("second"), kinds.get("token")) == (-1, 1)
+        more = any(power > 0 for name, power in kinds.items() if name not in {"second", "token"})
+        if (
+            not (time or rated)
+            or more
+            or one.bound
+            or _RECKONED.search(text, 0, one.start)
+            or supposed(text, one.start, one.end)
+        ):
+            continue
+        lone = time or _is_lone(sentence, one)
+        each = _PER_DEVICE.match(text, one.end) is not None
+        yield from _judged(sentence, one, time=time, lone=lone, each=each)
+
+
+def supposed(text: str, start: int, end: int) -> bool:
+    """Whether a figure is a limit or a supposition, by the words before it, of its clause or, plainly, behind that."""
+    first = max((match.end() for match in _CLAUSE.finditer(text, 0, start)), default=0)
+    behind = _CLAUSE.search(text, end)
+    last = behind.start() if behind else len(text)
+    near = text[max(0, start - _CLOSE) : min(last, end + _CLOSE)]
+    return (
+        _IF.search(text, 0, start) is not None
+        or _NOT.search(text, first, last) is not None
+        or _IF.search(text, end, last) is not None
+        or _AFTER.search(text, end) is not None
+        or _AT_MOST.search(near) is not None
+    )
+
+
+def _is_lone(sentence: Sentence, one: Quantity) -> bool:
+    text = sentence.text
+    clause = text.rfind(";", 0, one.start) + 1, text.find(";", one.end) % (len(text) + 1)
+    named = _LONE.search(text, *clause) is not None and not _MANY.match(text, one.end)
+    title = sentence.section[-2] if sentence.cells and len(sentence.section) > 1 else ""
+    return named or (bool(sentence.cells) and _ALONE_IN_ROW.search(text) is not None) or _LONE.search(title) is not None
+
+
+def _judged(sentence: Sentence, one: Quantity, *, time: bool, lone: bool, each: bool) -> JudgedClaims:
+    bounds = [(width, bound) for width in _widths(sentence, lone=lone, each=each)
+              for bound in _bounds(sentence, width, lone=lone)]  # fmt: skip
+    if not bounds:
+        return
+    if lone:
+        width, bound = min(bounds, key=lambda item: item[1].value)
+        seconds = one.value if time else 1 / one.value
+        if seconds >= bound.value * _A_LITTLE:
+            return
+        value, unit, most = (one.value, UNITS["ms"], bound.value) if time else (one.value, _RATE, 1 / bound.value)
+    else:
+        width, bound = max(bounds, key=lambda item: item[1].value)
+        if one.value <= bound.value:
+            return
+        value, unit, most = one.value, _RATE, bound.value
+    name = "tpot" if time else "throughput_per_device" if each and not lone else "throughput"
+    note = f"{bound.resource} of {width} devices allows {shown(most, unit)} at best"
+    reading = Derivation(bound.reading, most, bound.formula, bound.substituted)
+    span = stretch(sentence.text, one.start, one.end)
+    yield claim_at(sentence, span, name, value, unit, Verdict.IMPOSSIBLE, [reading], note)
+
+
+def _bounds(sentence: Sentence, width: int, *, lone: bool) -> Iterator[Bound]:
+    """A bound for every model, device and precision that the words leave open."""
+    devices = scoped(sentence, devices_in) or sorted(sentence.whole.devices[None])
+    widths: Sequence[str | None] = scoped(sentence, precisions_in) or [None, *sorted(sentence.whole.precisions)]
+    for model in models_of(sentence):
+        for device in devices:
+            for precision in widths:
+                priced = priced_on(Known(model, precision, device), width, data_parallel=not lone)
+                if priced is not None:
+                    bound = tpot_bound if lone else lambda problem, layout: throughput_bounds(problem, layout)[-1]
+                    yield bound(priced[0], priced[1])
+
+
+def _widths(sentence: Sentence, *, lone: bool, each: bool) -> list[int]:
+    """Devices that work together, the sentence's own first, then those of its replica, else all that there are."""
+    if each and not lone:
+        return [1]
+    known = sentence.known
+    counted = _counted(sentence.text, known.device)
+    counted |= {value for value in (sentence.own.devices, sentence.own.degrees.get("tp")) if value}
+    if not counted:
+        before = [
+            one
+            for one in sentence.whole.said
+            if one.section == sentence.section and one.place.line <= sentence.place.line
+        ]
+        told = [found for one in before if one is not sentence and (found := _counted(one.text, known.device))]
+        counted = told[-1] if told else set()
+    if lone:
+        devices = max(counted, default=0) or known.devices or 0
+        width = known.degrees.get("tp") or devices
+        near = next((degrees for degrees in sentence.whole.nearest(sentence, "tp") if degrees), [])
+        return [min(width, devices)] if devices else [max(near)] if near else []
+    most = max(sentence.whole.counts | {known.devices or 0}) if _ALL_OF_IT.search(sentence.text) else 0
+    return [most] if (most := max(counted, default=0) or most) else []
+
+
+def _counted(text: str, device: str | None) -> set[int]:
+    """Devices that a text counts, those of whole nodes as well."""
+    found = {int(number_of(match[1])) for match in _SOME.finditer(text)} | ({1} if _A_DEVICE.search(text) else set())
+    per_node = load_hardware(device).devices_per_node if device else 0
+    return found | ({int(number_of(match[1])) * per_node for match in _SOME_NODES.finditer(text)} - {0})
