@@ -159,8 +159,10 @@ def _widths(sentence: Sentence, *, lone: bool, each: bool) -> list[int]:
         return [1]
     known = sentence.known
     counted = _counted(sentence.text, known.device)
+    counted |= {group.devices for group in sentence.groups}
     counted |= {value for value in (sentence.own.devices, sentence.own.degrees.get("tp")) if value}
-    if not counted:
+    own = bool(counted)
+    if not own:
         before = [
             one
             for one in sentence.whole.said
@@ -170,7 +172,7 @@ def _widths(sentence: Sentence, *, lone: bool, each: bool) -> list[int]:
         counted = told[-1] if told else set()
     if lone:
         devices = max(counted, default=0) or known.devices or 0
-        width = known.degrees.get("tp") or devices
+        width = devices if own else known.degrees.get("tp") or devices
         near = next((degrees for degrees in sentence.whole.nearest(sentence, "tp") if degrees), [])
         return [min(width, devices)] if devices else [max(near)] if near else []
     most = max(sentence.whole.counts | {known.devices or 0}) if _ALL_OF_IT.search(sentence.text) else 0
