@@ -240,19 +240,26 @@ def _ceilings(cluster: Cluster, stated: object) -> list[Ceiling]:
         own = (cluster, demand, ROLES[entry["role"]], pool, devices, rate)
         problem = ceiling_problem(*own, bucket=bucket)
         proved = beyond_links(*own, bucket)
-        met = None if proved else prove(problem, lattice(problem, axes(problem)), None).counterexample
+        # smaller replicas do not serve as much either, where fewer devices were proved to serve no more than less
+        kind = (demand.name, entry["role"], pool.name, bucket)
+        beyond = max((c.devices for c in found if _kind(c) == kind and c.requests_per_s <= rate), default=0)
+        met = None if proved else prove(problem, lattice(problem, axes(problem)), None, beyond=beyond).counterexample
         if met is not None:
             raise Rejected(item, f"a layout serves it on {met.layout.devices} devices")
         found.append(Ceiling(demand.name, ROLES[entry["role"]], pool.name, devices, rate, bucket))
     held: dict[tuple[str, str, str, int], list[int]] = {}
     for ceiling in found:
-        held.setdefault((ceiling.demand, ceiling.role, ceiling.pool, ceiling.bucket), []).append(ceiling.devices)
+        held.setdefault(_kind(ceiling), []).append(ceiling.devices)
     for demand in cluster.demands if found else ():
         for role, pool, bucket in product(demand.roles, cluster.pools, range(len(demand.buckets))):
             sizes = held.get((demand.name, role, pool.name, bucket), [0])
             if sizes != sorted(set(sizes)) or sizes[-1] < replica_sizes(cluster, pool)[-1]:
                 raise Rejected("certificate.ceilings", f"not all sizes of {demand.name}/{role}/{pool.name}")
     return found
+
+
+def _kind(ceiling: Ceiling) -> tuple[str, str, str, int]:
+    return ceiling.demand, ceiling.role, ceiling.pool, ceiling.bucket
 
 
 def _order(cluster: Cluster) -> Callable[[Column], tuple[int, int]]:

@@ -56,6 +56,7 @@ def prove(
     listed: Mapping[Shape, Fraction] | None = None,
     skews: Skews | None = None,
     tied: tuple[Fraction, int] | None = None,
+    beyond: int = 0,
 ) -> Proof:
     """Dismiss every layout that could beat a value.
 
@@ -69,12 +70,14 @@ def prove(
         Bounds on the imbalance of expert meshes that a placement's witnesses prove.
     tied
         Requests/s with the devices they take: that nothing reaches them on fewer.
+    beyond
+        Devices up to which one replica is known not to.
     """
     if value is not None and value <= 0 and not problem.objective_row.maximised:
         return Proof()  # devices, seconds and dollars are never negative
     ties = () if tied is None else (on_fewer_devices(problem, *tied),)
     own = {shape: (goal(problem, best), *ties) for shape, best in (listed or {}).items()}
-    return unmet(problem, lattice, (goal(problem, value), *ties), own, skews)
+    return unmet(problem, lattice, (goal(problem, value), *ties), own, skews, beyond)
 
 
 def unmet(
@@ -83,6 +86,7 @@ def unmet(
     goals: Sequence[Goal],
     listed: Mapping[Shape, Sequence[Goal]] | None = None,
     skews: Skews | None = None,
+    beyond: int = 0,
 ) -> Proof:
     """Dismiss every layout that could meet one of several goals.
 
@@ -90,8 +94,10 @@ def unmet(
     ----------
     listed
         Degrees that have goals of their own, each at least as hard to meet as some of `goals`.
+    beyond
+        Devices up to which one replica is known to meet none.
     """
-    return _Prover(problem, lattice, tuple(goals), listed or {}, skews).run()
+    return _Prover(problem, lattice, tuple(goals), listed or {}, skews, beyond).run()
 
 
 _TOGETHER = 16
@@ -106,8 +112,10 @@ class _Prover:
         goals: Sequence[Goal],
         listed: Mapping[Shape, Sequence[Goal]],
         skews: Skews | None,
+        beyond: int,
     ) -> None:
         self.problem, self.lattice, self.aims, self.listed = problem, lattice, Aims.of(goals), listed
+        self.beyond = beyond
         self.costs = CostBook(problem, effective_rates(problem.priced_hardware), skews)
         self.memory = MemoryBook(problem)
         self.sizes = tuple(t.size for t in problem.hardware.tiers)
@@ -139,11 +147,14 @@ class _Prover:
         chunks = self._left(Reach(self.problem, *loose, tp, first, None, own.pp[-1]), everywhere)
         for mesh in self.lattice.expert_meshes(tp, first) if chunks else ():
             flat = shape_at(tp, first, mesh, 1)
-            costs = self.costs.least(flat, own.pp)
-            reach = Reach(self.problem, costs, self.memory.memory(flat), tp, first, None, own.pp[-1])
-            left = self._left(reach, chunks, flat.stage_devices)
-            self.proof.dismissed["mesh_pair"] += len(own.pp) * (len(chunks) - len(left))
-            for pp in own.pp if left else ():
+            depths = own.pp[bisect_right(own.pp, self.beyond // flat.stage_devices) :]
+            if not depths:
+                continue
+            costs = self.costs.least(flat, depths)
+            reach = Reach(self.problem, costs, self.memory.memory(flat), tp, first, None, depths[-1])
+            left = self._left(reach, chunks, depths[0] * flat.stage_devices)
+            self.proof.dismissed["mesh_pair"] += len(depths) * (len(chunks) - len(left))
+            for pp in depths if left else ():
                 self.proof.counterexample = self._depth(shape_at(tp, first, mesh, pp), left)
                 if self.proof.counterexample is not None:
                     return True

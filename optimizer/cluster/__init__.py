@@ -9,7 +9,7 @@ from fractions import Fraction
 
 from optimizer.certificate.fleet import TOLERANCE, fleet_statement
 from optimizer.certificate.statement import relative_gap
-from optimizer.cluster.columns import Columns, columns_of, sooner
+from optimizer.cluster.columns import Columns, closer, columns_of, sooner
 from optimizer.cluster.derive import Derivation
 from optimizer.cluster.integers import Decided, IntegerProgram
 from optimizer.cluster.lay import lay
@@ -69,6 +69,18 @@ def solve_cluster(cluster: Cluster, *, time_limit_s: float | None = None) -> Fle
     if fleet is not None or (decided.complete and found.complete):
         proof = _prove(statement, found, value, deadline)
     seconds["prove_s"] = time.monotonic() - started - sum(seconds.values())
+    while verdict is not None and proof.stands and not _late(deadline) and _open(cluster, value, proof):
+        nearer = closer(cluster, found, proof.stands)
+        if nearer is None:
+            break
+        statement, decided, again = _decided(
+            cluster, nearer.listed, None if deadline is None else max(0.05, (deadline - time.monotonic()) / 2)
+        )
+        if again is None:
+            break
+        found, columns, verdict = nearer, nearer.listed, again
+        fleet, value = verdict.fleet, verdict.value
+        proof = _prove(statement, found, value, deadline)
     derivation, ceilings = proof.derivation, proof.ceilings
     bound = None if derivation.bound is None else shown(cluster, derivation.bound)
     status = _status(cluster, value, bound, derivation)
@@ -79,6 +91,16 @@ def solve_cluster(cluster: Cluster, *, time_limit_s: float | None = None) -> Fle
         ceilings=ceilings, all_looked_at=found.complete, program=proof.program,
         lemmas=derivation.lemmas, steps=derivation.steps,
     )  # fmt: skip
+
+
+def _late(deadline: float | None) -> bool:
+    return deadline is not None and time.monotonic() > deadline
+
+
+def _open(cluster: Cluster, value: Fraction | None, proof: _Proof) -> bool:
+    """Whether a bound leaves something to find."""
+    own = proof.derivation.bound
+    return value is not None and own is not None and relative_gap(value, shown(cluster, own)) > TOLERANCE
 
 
 _Answer = tuple[Statement, Decided, FleetVerdict | None]
@@ -122,23 +144,33 @@ def _decided(cluster: Cluster, columns: Sequence[Column], seconds: float | None)
 
 @dataclass(frozen=True)
 class _Proof:
-    """A derivation, and the ceilings that its program is of; without them it is over the columns that are listed."""
+    """A derivation, and the ceilings that its program is of; without them it is over the columns that are listed.
+
+    Attributes
+    ----------
+    stands
+        What stands in for every layout in the best fleet of that program.
+    """
 
     derivation: Derivation
     ceilings: Sequence[Ceiling]
     program: Program | None = None
+    stands: Sequence[Column] = ()
 
 
 def _prove(statement: Statement, found: Columns, value: Fraction | None, deadline: float | None) -> _Proof:
     """The bound over every layout; where nothing fits only of those listed, that."""
     cluster = statement.cluster
     if found.ceilings:
-        whole = bounding(cluster, found.ceilings).program
+        over = bounding(cluster, found.ceilings)
+        whole = over.program
         left = None if deadline is None else max(0.05, (deadline - time.monotonic()) / 2)
         best = IntegerProgram(whole, cluster.seed).decide(left, {})
         if value is not None or (best.point is None and best.complete):
             aim = None if best.point is None or not best.complete else whole.value(best.point)
-            return _Proof(prove(whole, aim, TOLERANCE, deadline, cluster.seed), found.ceilings, whole)
+            counts = best.point or {}
+            stands = [c for c in over.columns if any(counts.get(over.replicas(c, p)) for p in cluster.periods)]
+            return _Proof(prove(whole, aim, TOLERANCE, deadline, cluster.seed), found.ceilings, whole, stands)
     program = statement.program if is_exact(statement) else state(cluster, found.listed, relaxed=True).program
     own = None if value is None else shown(cluster, value)  # a value of the program: negated where maximised
     return _Proof(prove(program, own, TOLERANCE, deadline, cluster.seed), (), program)

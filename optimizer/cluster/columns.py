@@ -9,12 +9,13 @@ finds none.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import product
 
 from optimizer.domain.cluster import Cluster, Demand, Pool, Role
+from optimizer.domain.layout import Layout
 from optimizer.errors import SpecError
 from optimizer.figures.objective import Scored
 from optimizer.fleet.ceiling import Ceiling, copies, replica_sizes
@@ -24,10 +25,13 @@ from optimizer.verify.replica import beyond_links, ceiling_problem, most_served,
 
 _STEP = Fraction(513, 512)
 """How much more the search is asked for: columns serve the most there is to within 0.2%."""
-_LOOP_STEP = 1 + Fraction(1, 2**33)
-"""The same where a replica's requests are always in flight: its capacity is known to more digits than that."""
+_CLOSE_STEP = 1 + Fraction(1, 2**33)
+"""The same where a bound is to be met, and where a replica's requests are always in flight: its capacity is known to
+more digits than that."""
 _BITS = 40
 """Binary digits of a rate that is asked for."""
+_TRIES = 24
+"""Layouts of one size that each serve a little more than the last, before their ceiling stays where it is."""
 _MISSES = 5
 """How often a layout that is found may be no column before the next size, where no ceiling is wanted."""
 _LOWEST = 1024
@@ -117,6 +121,39 @@ def sooner(cluster: Cluster, found: Columns, used: Collection[str], deadline: fl
     return replace(found, listed=useful(cluster, kept), complete=walked)
 
 
+def closer(cluster: Cluster, found: Columns, used: Sequence[Column]) -> Columns | None:
+    """Columns and ceilings that lie as close as a proof asks, of the sizes that the fleet of a bound is made of.
+
+    None where those of no size come closer: what is left of a ceiling serves only as several replicas, or without
+    the time that its transfer takes.
+
+    Parameters
+    ----------
+    used
+        What stands in for every layout, as far as the fleet of the bound has it.
+    """
+    listed, ceilings = {column.name: column for column in found.listed}, list(found.ceilings)
+    for own in used:
+        kind = (own.demand, own.role, own.pool, own.bucket)
+        demand, pool = cluster.demand[own.demand], cluster.pool[own.pool]
+        sent = slowest_transfer(cluster, found.listed, demand, own.bucket) if own.role == "prefill" else Fraction(0)
+        known = {n: c for n, c in listed.items() if (c.demand, c.role, c.pool, c.bucket) == kind}
+        walk = _Walk(cluster, demand, own.role, pool, own.bucket, sent, known, proving=True, closely=True)
+        ceiling = walk.closest(own.devices, own.requests_per_s / pool.availability)
+        if ceiling is None:
+            continue
+        above = next(
+            n
+            for n, c in enumerate(ceilings)
+            if (c.demand, c.role, c.pool, c.bucket) == kind and c.devices >= own.devices
+        )
+        listed |= known
+        ceilings[above : above + (ceilings[above].devices == own.devices)] = [ceiling]
+    if ceilings == found.ceilings:
+        return None
+    return replace(found, listed=useful(cluster, list(listed.values())), ceilings=ceilings)
+
+
 class _Walk:
     """Sizes of one demand, role, pool and bucket, upwards; without ceilings not every number of whole nodes.
 
@@ -125,9 +162,9 @@ class _Walk:
 
     def __init__(
         self, cluster: Cluster, demand: Demand, role: Role, pool: Pool, bucket: int, sent: Fraction,
-        known: dict[str, Column], *, proving: bool,
+        known: dict[str, Column], *, proving: bool, closely: bool = False,
     ) -> None:  # fmt: skip
-        self.proving, self.bucket = proving, bucket
+        self.proving, self.closely, self.bucket = proving, closely, bucket
         # what the limit on the first token leaves for the transfer; a ceiling must hold for the least that it takes
         self.reserve = None if proving else sent
         self.cluster, self.demand, self.role, self.pool, self.sent = cluster, demand, role, pool, sent
@@ -135,7 +172,7 @@ class _Walk:
         if not proving:
             node = pool.devices_per_node
             self.sizes = [n for n in self.sizes if n <= node or _is_round(n // node) or n == self.sizes[-1]]
-        self.step = _LOOP_STEP if demand.loops else _STEP
+        self.step = _CLOSE_STEP if demand.loops or closely else _STEP
         self.columns = known
         self.ceilings: list[Ceiling] = []
 
@@ -171,6 +208,30 @@ class _Walk:
             at = last + 1
         return True
 
+    def closest(self, devices: int, top: Fraction) -> Ceiling | None:
+        """A ceiling of one size just above the most that a column serves; None where it cannot be that close.
+
+        Parameters
+        ----------
+        top
+            What nothing of the size serves.
+        """
+        of_size = [c for c in self.columns.values() if c.devices == devices and c.priced is not None]
+        best = max(of_size, key=lambda column: column.requests_per_s, default=None)
+        if best is not None and best.priced is not None:
+            low = best.requests_per_s / self.pool.availability
+            self._priced(best.priced, top, low)
+        for _ in range(_TRIES):
+            wanted = self._known(devices) * self.step
+            if wanted >= top:
+                return None
+            beyond = self._beyond(devices, wanted)
+            if beyond is None:
+                return Ceiling(self.demand.name, self.role, self.pool.name, devices, wanted, self.bucket)
+            if not self._listed(beyond):
+                return None
+        return None
+
     def _known(self, devices: int) -> Fraction:
         """The most that copies of a column serve on so many devices, availability not counted."""
         most = 1 if self.cluster.start_cost else devices
@@ -197,9 +258,12 @@ class _Walk:
         layout = best.layout
         if layout.replicas != 1 or layout.devices not in self.sizes:
             return False
-        top = best.throughput / tokens_of_role(self.demand, self.role, self.bucket)
-        own = (self.cluster, self.demand, self.role, self.pool, layout)
-        column = most_served(*own, self.sent, top, bucket=self.bucket)
+        return self._priced(layout, best.throughput / tokens_of_role(self.demand, self.role, self.bucket), Fraction(0))
+
+    def _priced(self, layout: Layout, top: Fraction, low: Fraction) -> bool:
+        """Whether a layout at the most that it serves within its limits is more than what is known."""
+        own = (self.cluster, self.demand, self.role, self.pool, layout, self.sent, top)
+        column = most_served(*own, bucket=self.bucket, low=low, closely=self.closely)
         if column is None or column.requests_per_s / self.pool.availability <= self._known(column.devices):
             return False
         self.columns[column.name] = column

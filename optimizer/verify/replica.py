@@ -26,7 +26,9 @@ _DIGITS = 3
 """Digits that a rate keeps beside its first: rounded down, so that what is claimed is served."""
 _LOOP_DIGITS = 11
 """The same of a replica whose requests are always in flight: its capacity, whatever rate is asked."""
-_HALVINGS = 14
+_HALVINGS, _NEAR = 14, Fraction(1, 2000)
+_CLOSE_HALVINGS, _CLOSE = 45, Fraction(1, 10**11)
+"""The same where a bound is to be met."""
 _UNDIVIDED = Layout(tp=1, prefill_chunk=1)
 """One device that holds all of a request's cache."""
 
@@ -206,18 +208,27 @@ def priced_column(
 
 def most_served(
     cluster: Cluster, demand: Demand, role: Role, pool: Pool, layout: Layout, sent_s: Fraction,
-    top: Fraction, *, bucket: int = 0,
+    top: Fraction, *, bucket: int = 0, low: Fraction = Fraction(0), closely: bool = False,
 ) -> Column | None:  # fmt: skip
-    """The column of a layout at the most requests/s that it serves within its limits, by bisection below `top`."""
+    """The column of a layout at the most requests/s that it serves within its limits, by bisection below `top`.
+
+    Parameters
+    ----------
+    low
+        Requests/s from which on to look.
+    closely
+        To ten digits, not to three.
+    """
     if demand.loops:
         rate = _rounded(top, _LOOP_DIGITS)
         try:
             return priced_column(cluster, demand, role, pool, layout, rate, sent_s, bucket=bucket)
         except UnservedError:
             return None
-    low, high, best = Fraction(0), top, None
-    for number in range(_HALVINGS):
-        rate = _rounded((low + high) / 2 if number else top)
+    digits, halvings, near = (_LOOP_DIGITS, _CLOSE_HALVINGS, _CLOSE) if closely else (_DIGITS, _HALVINGS, _NEAR)
+    high, best = top, None
+    for number in range(halvings):
+        rate = _rounded((low + high) / 2 if number else top, digits)
         try:
             best, low = (
                 priced_column(cluster, demand, role, pool, layout, rate, sent_s, bucket=bucket),
@@ -225,7 +236,7 @@ def most_served(
             )
         except UnservedError:
             high = rate
-        if best is not None and (low == _rounded(top) or high - low <= high / 2000):
+        if best is not None and (low == _rounded(top, digits) or high - low <= high * near):
             break
     return best
 

@@ -10,7 +10,8 @@ from fractions import Fraction
 import pytest
 
 from optimizer.certificate import certify
-from optimizer.certificate.statement import sealed
+from optimizer.certificate.fleet import TOLERANCE
+from optimizer.certificate.statement import exact, sealed
 from optimizer.cluster import solve_cluster
 from optimizer.cluster.columns import columns_of
 from optimizer.cluster.integers import IntegerProgram
@@ -154,6 +155,40 @@ def test_ceilings_that_are_not_true_or_not_whole_are_rejected(result, change):
     assert check.item.startswith(("certificate.ceilings", "certificate.not_checked"))
 
 
+LARGE = """\
+pools: {new: {hardware: h100-sxm-8, nodes: 1}}
+demands:
+  chat:
+    model: llama-3.3-70b
+    workload: {input_tokens: 2000, output_tokens: 200}
+    limits: {ttft: 1 s, tpot: 30 ms}
+objective: throughput
+"""
+
+
+@pytest.fixture(scope="module")
+def large():
+    return solve_cluster(cluster_in(load_text(LARGE)))
+
+
+@pytest.mark.parametrize("lowered", ["what larger replicas serve", "below the ceiling of smaller ones"])
+def test_a_ceiling_is_proved_of_larger_replicas_and_where_it_is_lower_of_all(large, lowered):
+    document = json.loads(json.dumps(large.to_json()))
+    claim = document["certificate"]
+    column = max(large.columns, key=lambda c: c.requests_per_s)
+    at = next(n for n, c in enumerate(large.ceilings) if c.devices >= column.devices)
+    assert 0 < large.ceilings[at - 1].requests_per_s < column.requests_per_s
+    own = claim["ceilings"][at]
+    if "larger" in lowered:
+        own["requests_per_s"] = exact(column.requests_per_s)
+    else:
+        claim["ceilings"].insert(at + 1, own | {"requests_per_s": exact(column.requests_per_s / 2)})
+    document["certificate"] = sealed(copy.deepcopy(claim))
+    check = certify(document)
+    assert (check.accepted, check.item[:20]) == (False, "certificate.ceilings")
+    assert "a layout serves it" in check.reason
+
+
 def _true_ceilings(cluster):
     """Ceilings of a table of rates, taken from the table itself."""
     for demand in cluster.demands:
@@ -195,3 +230,16 @@ def test_copies_stand_where_a_larger_replica_does():
     assert [copies(pool, 1, 8), copies(pool, 3, 8), copies(pool, 3, 16), copies(pool, 16, 24)] == [8, 2, 4, 1]
     racks = pool.model_copy(update={"rack_nodes": 2})
     assert copies(racks, 8, 24) == 0
+
+
+def test_ceilings_of_the_bound_come_as_close_as_a_proof_asks(monkeypatch):
+    served = CLUSTER.replace("objective: cost", "objective: throughput").replace(", request_rate: 80", "")
+    cluster = cluster_in(load_text(served))
+    result = solve_cluster(cluster)
+    assert result.status == "optimal"
+    assert result.bound - result.value <= result.value * TOLERANCE
+    assert certify(json.loads(json.dumps(result.to_json()))).accepted
+    monkeypatch.setattr("optimizer.cluster.closer", lambda *_: None)
+    coarse = solve_cluster(cluster)
+    assert coarse.status == "feasible"
+    assert coarse.value <= result.value <= result.bound <= coarse.bound
