@@ -153,3 +153,14 @@ def test_sglang_chooses_its_share_of_memory(memory_mib: int, width: int, attenti
         )
     )  # fmt: skip
     assert float(found) == pytest.approx(share, abs=0.005)
+
+
+def test_what_nobody_has_logged_of_tensorrt_llm_is_vllms() -> None:
+    """Its `source` says so: context, communicators, graphs."""
+    known, assumed = ENGINES["vllm"][-1].reservation, ENGINES["trtllm"][-1].reservation
+    assert assumed.source == "assumed equal to vLLM's"
+    for name in (
+        "context_bytes", "direct_group_bytes", "switched_group_bytes", "stage_bytes", "graph_bytes",
+        "graph_layer_bytes", "graph_latent_layer_bytes",
+    ):  # fmt: skip
+        assert getattr(assumed, name) == getattr(known, name) > 0, name

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import optimizer
 from optimizer import certify
 from optimizer.cli.main import run
 from optimizer.declarative import decide
@@ -19,6 +20,7 @@ from optimizer.domain.problem import Problem
 from optimizer.domain.shape import Shape
 from optimizer.errors import SpecError
 from optimizer.explain.relax import relax
+from optimizer.figures.cache import CacheLayout
 from optimizer.figures.memory import build_memory
 from optimizer.figures.room import longest, longest_context, next_longer, room_of
 from optimizer.figures.serving import even_cuts
@@ -223,3 +225,21 @@ def test_a_draft_layer_of_latent_attention_is_one_layer_more() -> None:
     shape = Shape(8, 1, 8, 1, 1)
     plain, drafted = (build_memory(one, shape).stack_sequence() for one in (problem, drafting))
     assert drafted / plain == pytest.approx(62 / 61, rel=1e-6)
+
+
+@pytest.mark.parametrize(("engine", "kv_cache", "latent"), [
+    ("vllm", "fp8", 512 + 4 * 4 + 2 * 64), ("vllm", "bf16", 2 * 576), ("sglang", "fp8", 576),
+])  # fmt: skip
+def test_the_latent_cache_of_sparse_attention(engine: str, kv_cache: str, latent: int) -> None:
+    """vLLM's fp8_ds_mla: 656 bytes of a token, 512 values, four 32-bit scales and 64 rotary values in 16 bit.
+
+    vllm/v1/attention/backends/mla/flashmla_sparse.py; the index keys beside it are 128 values and one scale.
+    """
+    problem = optimizer.read_problem({
+        "model": "deepseek-v3.2", "hardware": "h200-sxm-8", "devices": 8, "engine": engine,
+        "precision": {"kv_cache": kv_cache}, "workload": {"input_tokens": 1000, "output_tokens": 100},
+    })  # fmt: skip
+    attention = next(block.attention for block in problem.model.blocks.values())
+    assert attention is not None
+    for tokens in (64, 6400):
+        assert CacheLayout(problem).steady_bytes(attention, tokens, 8) == tokens * (latent + 128 + 4)
