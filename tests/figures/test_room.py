@@ -243,3 +243,11 @@ def test_the_latent_cache_of_sparse_attention(engine: str, kv_cache: str, latent
     assert attention is not None
     for tokens in (64, 6400):
         assert CacheLayout(problem).steady_bytes(attention, tokens, 8) == tokens * (latent + 128 + 4)
+
+
+@pytest.mark.parametrize("pp", [1, 2, 4])
+def test_the_parts_of_the_tightest_stage_are_all_that_the_engine_may_take(pp: int) -> None:
+    problem = _problem(devices=8)
+    room = room_of(problem, Shape(8 // pp, 1, 1, 1, pp), even_cuts(80, pp))
+    held = room.room_bytes + room.weights_bytes + room.reserve_bytes + room.working_bytes
+    assert held == problem.capacity_bytes
