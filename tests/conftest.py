@@ -16,8 +16,10 @@ LONG = (
     "audit/test_named.py", "audit/test_robustness.py", "bench/test_baselines.py", "bench/test_run.py", "benchmarks/",
     "calibrate/test_calibrate.py", "certificate/test_check.py", "certificate/test_corpora.py::test_every_file",
     "certificate/test_corpora.py::test_the_form", "certificate/test_front.py::test_a_front",
-    "certificate/test_front.py::test_thresholds", "certificate/test_meshes.py::test_as_many_as_there_are_of_models",
-    "certificate/test_tampering.py", "cli/test_commands.py", "cli/test_frontier_and_uncertainty.py",
+    "certificate/test_front.py::test_thresholds", "certificate/test_independence.py::test_certify",
+    "certificate/test_meshes.py::test_as_many_as_there_are_of_models",
+    "certificate/test_relaxations.py::test_relaxations_of_many_cp", "certificate/test_tampering.py",
+    "cli/test_commands.py", "cli/test_frontier_and_uncertainty.py",
     "cli/test_launch.py::test_a_flag_that_is_not_given", "cli/test_launch.py::test_explain",
     "cli/test_launch.py::test_sglang_takes_no_more", "cli/test_launch.py::test_the_static",
     "cluster/test_brute_force.py::test_the_answer_is_the_best_of_every_fleet_t",
@@ -43,7 +45,8 @@ LONG = (
     "test_reference_equals_vectorised.py::test_extreme", "test_reference_equals_vectorised.py::test_feasible",
     "test_soak.py", "test_units.py::test_every_unit", "test_units.py::test_what_is_printed",
     "test_workload_change.py", "test_workload_kind.py", "verify/test_claims.py::test_every_figure",
-    "verify/test_claims.py::test_times", "verify/test_every_figure.py", "verify/test_verdict.py::test_redundant",
+    "verify/test_claims.py::test_times", "verify/test_constraints.py::test_a_breach", "verify/test_every_figure.py",
+    "verify/test_verdict.py::test_redundant",
 )  # fmt: skip
 """Files, or single tests, that take seconds: what ``-m "not slow and not long"`` leaves out."""
 

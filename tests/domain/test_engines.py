@@ -164,3 +164,20 @@ def test_what_nobody_has_logged_of_tensorrt_llm_is_vllms() -> None:
         "graph_layer_bytes", "graph_latent_layer_bytes",
     ):  # fmt: skip
         assert getattr(assumed, name) == getattr(known, name) > 0, name
+
+
+@pytest.mark.parametrize(("pp", "drafts", "attention_dp", "kept_gib"), [
+    (1, False, 1, 13.5), (2, False, 1, 17.5), (1, True, 1, 15.5), (1, False, 8, 17.5), (1, True, 8, 19.5),
+])  # fmt: skip
+def test_sglangs_first_releases_keep_gibibytes_by_ranks_drafts_and_attention_dp(
+    pp: int,
+    drafts: bool,  # noqa: FBT001 - a column of the table
+    attention_dp: int,
+    kept_gib: float,
+) -> None:
+    """Of 80 GiB 9.5, half a GiB for each of 8 ranks, 2 for drafts, 4 for attention data parallelism (0.5.2)."""
+    device = catalog.load_hardware("h100-sxm-8").device.model_copy(update={"exposed_memory": 80 * 2**30})
+    asked = StaticShare(
+        device, width=8, pp=pp, attention_dp=attention_dp, chunk=8192, capture=256, latent=False, drafts=drafts
+    )
+    assert float(sglang.first_fraction(asked)) == pytest.approx(1 - kept_gib / 80, abs=0.0005)
