@@ -98,6 +98,8 @@ EQUIVALENT = {
     "figures/operating_point: OperatingPoints.largest_batch: self.shape.pp * room - self.memory.stack_weights() -> "
     "self.shape.pp * room + self.memory.stack_weights()":
         "an upper end of a bisection: from a larger one it finds the same",
+    "search/frontier: _Frontier._sample: (column + 1) % ideal.shape[1] -> (column + 1) // ideal.shape[1]":
+        "which boxes are priced first; all that is not beaten is",
 }  # fmt: skip
 """Changes that no answer can show, by `Mutant.name`, and why."""
 
