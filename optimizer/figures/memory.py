@@ -258,7 +258,7 @@ def working_elements(problem: Problem, shape: Shape) -> int:
 COMPRESSED_TENSORS = Fraction(114, 10)
 """Tensors as wide as a rank's queries between the projections of compressed attention. Median of what three starts of
 DeepSeek-V4-Flash leave for it: 9.5 (5.30 and 1.39 GiB of 8,224 and 2,048 tokens, DeepSeek-v4-Flash-One-DGX-Spark issue
-4), 11.4 (vllm issue 51454) and 12.4 (vllm issue 44376)."""
+4), 11.4 (vllm issue 51454), and of two GH200 14 over NVLink and 17 without (vllm issue 44376, which does not say)."""
 
 SAMPLER_ELEMENT_BYTES = 4
 

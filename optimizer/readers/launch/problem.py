@@ -60,6 +60,12 @@ def pose(launch: Launch, overrides: Sequence[Override] = ()) -> Posed:
     except SpecError as error:
         raise SpecError(*(_placed(launch, fault) for fault in error.faults)) from None
     _on_nodes(launch, problem, assumed)
+    if launch.stages is not None and sum(launch.stages) != problem.model.layer_count:
+        message = (
+            f"stages of {', '.join(map(str, launch.stages))} layers are {sum(launch.stages)}; {problem.model.name} has "
+            f"{problem.model.layer_count}"
+        )
+        raise launch.error("pp", message)
     if longer is not None:
         assumed.append(f"the checkpoint knows the {longer:,} tokens asked of it; {problem.model.name} is of its shapes")
         work = problem.workload.model_copy(update={"max_model_len": longer})
@@ -173,6 +179,8 @@ _PLACES: Final = {
 def _placed(launch: Launch, fault: Fault) -> Fault:
     """A fault of a value that the command gave, at its flag."""
     carried = _PLACES.get(fault.field or "")
+    if carried == "draft_tokens" and carried not in launch.places:
+        carried = "speculative"
     if fault.path is not None or carried is None or carried not in launch.places:
         return fault
     flag = next((one.flag.name for one in launch.given if one.flag.carries == carried), fault.field)

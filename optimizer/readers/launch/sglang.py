@@ -18,7 +18,7 @@ from optimizer.readers.launch.launch import (
     Reading,
     meshes,
 )
-from optimizer.readers.launch.vllm import launched
+from optimizer.readers.launch.vllm import ALONE, launched
 from optimizer.readers.messages import shown
 
 PARTITION: Final = "SGLANG_PP_LAYER_PARTITION"
@@ -51,6 +51,11 @@ def read(given: Reading, environment: Mapping[str, str]) -> Launch:
     """
     width, pp, copies = given.degree("tp"), given.degree("pp"), given.degree("dp")
     attention_dp, cp, moe_dp, dcp = (given.degree(name) for name in ("attention_dp", "cp", "edp", "dcp"))
+    if given.on("dp_attention") and copies > 1 and given.one("attention_dp") is not None and copies != attention_dp:
+        given.fault(
+            given.one("attention_dp"),
+            f"{attention_dp} contradicts the {copies} of --dp-size with --enable-dp-attention",
+        )
     if given.on("dp_attention"):
         attention_dp, copies = max(attention_dp, copies), 1
     elif copies > 1 and attention_dp > 1:
@@ -99,6 +104,8 @@ def _nodes(given: Reading, replica: int, copies: int) -> int | None:
     nodes = given.number("nodes", needed=False)
     rank = given.number("node_rank", least=0, needed=False)
     given.one("address")
+    if given.one("nodes") is None and rank:
+        given.fault(given.one("node_rank"), f"--node-rank must be between 0 and 0{ALONE}")
     if nodes is None:
         return None
     told = given.one("nodes")

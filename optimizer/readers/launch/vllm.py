@@ -41,6 +41,9 @@ DRAFTS_OF_THE_MODEL: Final = frozenset(
 EXECUTORS: Final = frozenset({"mp", "ray", "external_launcher", "uni"})
 """Names of `--distributed-executor-backend` (config/parallel.py DistributedExecutorBackend); else a class's path."""
 
+ALONE: Final = ": one node unless --nnodes says more"
+"""What a rank of a node is beyond without the number of nodes."""
+
 OVERLAPPING: Final = ("deepep_", "nixl_ep")
 """All-to-all backends with which steps run as two micro-batches (config/vllm.py:2200)."""
 
@@ -147,8 +150,10 @@ def _nodes(given: Reading, replica: int, dp: int) -> int | None:
     if nodes is not None and replica * dp % nodes:
         message = f"--nnodes {nodes} must evenly divide the total world size ({replica * dp})"
         given.fault(given.one("nodes"), message)
-    if nodes is not None and rank is not None and rank >= nodes:
-        given.fault(given.one("node_rank"), f"--node-rank must be between 0 and {nodes - 1}")
+    most = 1 if given.one("nodes") is None else nodes
+    if most is not None and rank is not None and rank >= most:
+        alone = ALONE if nodes is None else ""
+        given.fault(given.one("node_rank"), f"--node-rank must be between 0 and {most - 1}{alone}")
     if own is not None and own >= max(dp, 1):
         given.fault(given.one("dp_rank"), f"data_parallel_rank ({own}) must be in the range [0, {dp})")
     if start is not None and start >= dp:

@@ -298,3 +298,21 @@ def test_a_folder_of_several_launches_names_them(tmp_path: Path) -> None:
         (tmp_path / name / "launch.sh").write_text(f"{SERVED['vllm']}\n")
     with pytest.raises(SpecError, match=r"is a folder without a launch.sh; it holds fast, slow: name one"):
         launch_from(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("command", "place", "said"),
+    [
+        (f"VLLM_PP_LAYER_PARTITION=40,20 {SERVED['vllm']} -pp 2", (1, 61), "40, 20 layers are 60; qwen3-30b-a3b has"),
+        (
+            f"{SERVED['vllm']} --speculative-config.method mtp --speculative-config.num_speculative_tokens -1",
+            (1, 63), "must be at least 0, not -1",
+        ),
+    ],
+)  # fmt: skip
+def test_what_the_model_does_not_have_is_located(command: str, place: tuple[int, int], said: str) -> None:
+    with pytest.raises(SpecError) as raised:
+        pose(read_launch(command, "it"), [Override("--hardware", ("hardware",), "h100-sxm-8")])
+    (fault,) = raised.value.faults
+    assert said in fault.message
+    assert (fault.line, fault.column) == place
