@@ -135,12 +135,15 @@ def show(result: FleetResult, document: dict[str, Any], alone: Fraction | None =
     gap = objective["gap"]
     stated = bound is not None and (status == "feasible" or gap > float(TOLERANCE))
     proof = f" (bound {bound:,.6g}, gap {gap:.2%})" if stated else ""
+    # a proof over the replicas that were found is not one over all
+    part = status in {"optimal", "feasible", "infeasible"} and not (result.cluster.rates or result.ceilings)
+    reached = f" over the {len(result.columns)} kinds of replica that were found" if part else ""
     if alone is not None and result.value is not None:
         value = f": {present.objective_text(objective['name'], objective['value'])}"
         kinds = len({replica.column for replica in next(iter((result.fleet or {}).values()))})
         more = f"{float(result.value / alone - 1):.2%} more than with one (--max-kinds 1)"
         value += f" with {kinds} kinds of layout, {more}"
-    present.verdict_line(status + value + proof, good=status in {"optimal", "feasible"})
+    present.verdict_line(status + reached + value + proof, good=status in {"optimal", "feasible"})
     _limits(result.cluster)
     fleet = document["fleet"]
     if fleet is not None:
@@ -157,6 +160,9 @@ def show(result: FleetResult, document: dict[str, Any], alone: Fraction | None =
     emit(paint(f"{search['candidates']:,} kinds of replica in {search['wall_s']:.2f} s", "dim"))
 
 
+_OPEN = "open is what layouts that are not among them would do, of which no bound is known"
+
+
 def _over(result: FleetResult) -> str:
     """What the proof is over."""
     if result.status == "unknown":
@@ -164,9 +170,9 @@ def _over(result: FleetResult) -> str:
     if result.cluster.rates:
         return "proved over every fleet of the table's replicas"
     if not result.all_looked_at:
-        return "proved over fleets of the replicas listed; the time limit ended the search for more"
+        return f"proved over fleets of the replicas listed; {_OPEN}: the time limit ended the search for them"
     if not result.ceilings:
-        return "proved over fleets of the replicas listed; layouts that are not are not checked"
+        return f"proved over fleets of the replicas listed; {_OPEN}"
     besides = unlooked(result.cluster)
     return "proved over fleets of all layouts" + (f" but {'; '.join(besides)}" if besides else "")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import random
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from optimizer.certificate import certify
 from optimizer.certificate.fleet import TOLERANCE
 from optimizer.certificate.statement import exact, sealed
+from optimizer.cli.cluster import show
 from optimizer.cluster import solve_cluster
 from optimizer.cluster.columns import columns_of
 from optimizer.cluster.integers import IntegerProgram
@@ -243,3 +245,15 @@ def test_ceilings_of_the_bound_come_as_close_as_a_proof_asks(monkeypatch):
     coarse = solve_cluster(cluster)
     assert coarse.status == "feasible"
     assert coarse.value <= result.value <= result.bound <= coarse.bound
+
+
+def test_the_verdict_says_what_a_proof_is_over_and_what_is_open(result, capsys):
+    show(result, result.to_json())
+    whole = capsys.readouterr().out
+    assert whole.startswith("optimal: ")
+    assert "open is what layouts" not in whole
+    part = replace(result, ceilings=(), all_looked_at=False)
+    show(part, part.to_json())
+    said = capsys.readouterr().out
+    assert said.startswith(f"optimal over the {len(result.columns)} kinds of replica that were found: ")
+    assert "open is what layouts that are not among them would do, of which no bound is known: the time limit" in said
