@@ -26,7 +26,7 @@ LONG = (
     "cluster/test_brute_force.py::test_the_answer_is_the_best_of_every_fleet_w", "cluster/test_buckets.py",
     "cluster/test_ceilings.py", "cluster/test_certificate.py", "cluster/test_cli.py",
     "cluster/test_conflict.py::test_a_", "cluster/test_flow.py", "cluster/test_lemmas.py", "cluster/test_mix.py",
-    "cluster/test_nodes.py", "cluster/test_priced.py", "cluster/test_spread.py", "cluster/test_verify.py",
+    "cluster/test_priced.py", "cluster/test_spread.py", "cluster/test_verify.py",
     "corpora/test_malformed.py::test_the_command", "declarative/", "domain/test_engines.py::test_a_rule_depends",
     "domain/test_margins.py", "explain/test_explain.py", "export/test_launch.py::test_round",
     "figures/test_overlap.py::test_a_step", "figures/test_overlap.py::test_no_layer",

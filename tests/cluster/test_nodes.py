@@ -9,8 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optimizer.cluster import solve_cluster
+from optimizer.cluster.lay import _Slots
 from optimizer.domain.cluster import Cluster, Demand, GivenRate, Period, Pool, Survive
+from optimizer.fleet.ceiling import replica_sizes
 from optimizer.fleet.nodes import packed
+from tests.cluster.brute_force import random_cluster
 
 
 def _fits(sizes, free, each):
@@ -61,3 +64,20 @@ def test_a_rack_holds_no_more_than_its_nodes_do():
     assert solve_cluster(cluster).status == "infeasible"
     wider = cluster.model_copy(update={"pools": (pool.model_copy(update={"devices_per_node": 4, "free": (4,) * 4}),)})
     assert solve_cluster(wider).value == 12
+
+
+def test_what_a_rack_just_holds_takes_a_run_of_its_pattern_and_more_takes_whole_racks() -> None:
+    slots = _Slots({2: [[0, 1]]}, [[2, 3], [4, 5], [6, 7]], 2)
+    assert slots.take(2) == [0, 1]
+    assert slots.take(3) == [2, 3, 4]
+    assert slots.runs == {2: []}
+    assert slots.racks == [[6, 7]]
+
+
+def test_replicas_are_looked_at_up_to_the_largest_that_is_asked_for() -> None:
+    pool = Pool(
+        name="a", hardware=None, devices_per_node=4, free=(4, 4, 3, 4), price=None, billing="on_demand"
+    )  # fmt: skip
+    cluster = random_cluster(0).model_copy(update={"pools": (pool,), "replica_devices": 8})
+    assert replica_sizes(cluster, pool) == [1, 2, 3, 4, 8]
+    assert replica_sizes(cluster.model_copy(update={"replica_devices": 3}), pool) == [1, 2, 3]
