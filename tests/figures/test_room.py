@@ -22,6 +22,7 @@ from optimizer.errors import SpecError
 from optimizer.explain.relax import relax
 from optimizer.figures.cache import CacheLayout
 from optimizer.figures.memory import build_memory
+from optimizer.figures.reserve import beside_bytes
 from optimizer.figures.room import longest, longest_context, next_longer, room_of
 from optimizer.figures.serving import even_cuts
 from optimizer.readers.catalog import load_hardware, load_model
@@ -251,3 +252,13 @@ def test_the_parts_of_the_tightest_stage_are_all_that_the_engine_may_take(pp: in
     room = room_of(problem, Shape(8 // pp, 1, 1, 1, pp), even_cuts(80, pp))
     held = room.room_bytes + room.weights_bytes + room.reserve_bytes + room.working_bytes
     assert held == problem.capacity_bytes
+
+
+def test_graphs_grow_with_the_sizes_captured_and_the_layers_held() -> None:
+    problem = _problem(devices=8)
+    work = problem.workload.model_copy(update={"capture_sizes": (1, 2, 4)})
+    problem = problem.changed(workload=work, engine_name="vllm@0.19")
+    block, own = next(iter(problem.model.blocks.values())), problem.engine.reservation
+    for layers in (0, 1, 80):
+        held = beside_bytes(problem, Shape(8, 1, 1, 1, 1), [block] * layers)
+        assert held == 3 * (own.graph_bytes + layers * own.graph_layer_bytes) > 0
