@@ -35,7 +35,7 @@ _WRITTEN: Final = {word: number for number, word in enumerate(_UNITS, 1)} | {
     for tens, ten in enumerate(_TENS, 2)
     for unit, joined in enumerate(("", *(f"-{one}" for one in _UNITS[:9])))
 }
-NUMBER: Final = rf"(?<![\w.,/-])(?:\d{{1,6}}(?![.,]?\d)|(?:{'|'.join(sorted(_WRITTEN, key=len, reverse=True))})\b)"
+NUMBER: Final = rf"(?<![\w.,/-])(?<!hundred )(?<!hundred and )(?<!thousand )(?:\d{{1,6}}(?![.,]?\d)|(?:{'|'.join(sorted(_WRITTEN, key=len, reverse=True))})\b)"
 """A whole number, in digits or in a word."""
 _NUMBER: Final = re.compile(NUMBER, re.IGNORECASE)
 _COUNTED: Final = re.compile(
@@ -87,12 +87,23 @@ _KINDS: Final = frozenset([
 def judge_architecture(said: Sequence[Sentence]) -> JudgedClaims:
     """Counts of heads, layers and experts that no model in the document's words has."""
     for sentence in said:
-        named = [] if _names_another(sentence.text) else scoped(sentence, models_in)
+        named = _named(sentence)
         for match in _COUNTED.finditer(sentence.text) if named else ():
             yield from _judge(sentence, match, named)
         if named:
             yield from _degrees(sentence, named)
             yield from _contexts(sentence, named)
+
+
+def _named(sentence: Sentence) -> list[str]:
+    """Models whose shape a sentence speaks of; none where it may be another's."""
+    found = scoped(sentence, models_in)
+    beside = models_in(f"{' '.join(sentence.section[1:])} {sentence.whole.paragraphs.get(sentence.segment, '')}")
+    return (
+        []
+        if sentence.code or _names_another(sentence.text) or (not beside and len(sentence.whole.models) > 1)
+        else found
+    )
 
 
 def models_of(sentence: Sentence) -> list[str]:

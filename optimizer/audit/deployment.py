@@ -128,7 +128,7 @@ def _hardware() -> tuple[re.Pattern[str], dict[str, str]]:
             found.setdefault(short[0].replace("-", ""), name)
     patterns = [re.sub(r"^(rtx(?:pro)?)", r"(?:\1[- ]?)?", key) for key in sorted(found, key=len, reverse=True)]
     start = r"(?:(?<![A-Za-z0-9.-])|(?<=\d[xX]))"  # 8xH100
-    return re.compile(rf"{start}(?:{'|'.join(patterns)})(?![A-Za-z0-9])", re.IGNORECASE), found
+    return re.compile(rf"{start}(?:{'|'.join(patterns)})(?=s?(?![A-Za-z0-9]))", re.IGNORECASE), found
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,8 @@ _ALL_OF_IT: Final = re.compile(
     rf"\b(?:{DEVICES}|nodes?|replicas?|instances?|systems?|box(?:es)?|servers?|machines?|hosts?|cluster|pool|fleet|pair)\b",
     re.IGNORECASE,
 )
+_READ: Final = re.compile(r"\b(?:prefill\w*|prompts?|input|ingest\w*)\b", re.IGNORECASE)
+"""Where tokens are read, many at a time, not written."""
 _RECKONED: Final = re.compile(r"[=≈×/*+]\s*[~≈]?$")
 _CLOSE: Final = 36
 _A_LITTLE: Final = Fraction(19, 20)
@@ -89,7 +91,8 @@ def judge_rates(sentence: Sentence) -> JudgedClaims:
             or supposed(text, one.start, one.end)
         ):
             continue
-        lone = time or _is_lone(sentence, one)
+        read = _READ.search(f"{text} {' '.join(sentence.section[-1:])}") is not None
+        lone = time or (not read and _is_lone(sentence, one))
         each = _PER_DEVICE.match(text, one.end) is not None
         yield from _judged(sentence, one, time=time, lone=lone, each=each)
 
@@ -111,8 +114,9 @@ def supposed(text: str, start: int, end: int) -> bool:
 
 def _is_lone(sentence: Sentence, one: Quantity) -> bool:
     text = sentence.text
-    clause = text.rfind(";", 0, one.start) + 1, text.find(";", one.end) % (len(text) + 1)
-    named = _LONE.search(text, *clause) is not None and not _MANY.match(text, one.end)
+    beside = (match for match in _LONE.finditer(text)
+              if not re.search(r"[;\d]", text[match.end() : one.start] or text[one.end : match.start()]))  # fmt: skip
+    named = not _MANY.match(text, one.end) and next(beside, None) is not None
     title = sentence.section[-2] if sentence.cells and len(sentence.section) > 1 else ""
     return named or (bool(sentence.cells) and _ALONE_IN_ROW.search(text) is not None) or _LONE.search(title) is not None
 
