@@ -35,7 +35,10 @@ _WRITTEN: Final = {word: number for number, word in enumerate(_UNITS, 1)} | {
     for tens, ten in enumerate(_TENS, 2)
     for unit, joined in enumerate(("", *(f"-{one}" for one in _UNITS[:9])))
 }
-NUMBER: Final = rf"(?<![\w.,/-])(?<!hundred )(?<!hundred and )(?<!thousand )(?:\d{{1,6}}(?![.,]?\d)|(?:{'|'.join(sorted(_WRITTEN, key=len, reverse=True))})\b)"
+NUMBER: Final = (
+    r"(?<![\w.,/-])(?<!hundred )(?<!hundred and )(?<!thousand )"
+    rf"(?:\d{{1,6}}(?![.,]?\d)|(?:{'|'.join(sorted(_WRITTEN, key=len, reverse=True))})\b)"
+)
 """A whole number, in digits or in a word."""
 _NUMBER: Final = re.compile(NUMBER, re.IGNORECASE)
 _COUNTED: Final = re.compile(
