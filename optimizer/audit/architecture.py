@@ -94,7 +94,8 @@ def judge_architecture(said: Sequence[Sentence]) -> JudgedClaims:
         for match in _COUNTED.finditer(sentence.text) if named else ():
             yield from _judge(sentence, match, named)
         if named:
-            yield from _degrees(sentence, named)
+            # a command is judged whole, on its devices
+            yield from () if sentence.code else _degrees(sentence, named)
             yield from _contexts(sentence, named)
 
 
