@@ -65,7 +65,7 @@ _ALL_OF_IT: Final = re.compile(
     rf"\b(?:{DEVICES}|nodes?|replicas?|instances?|systems?|box(?:es)?|servers?|machines?|hosts?|cluster|pool|fleet|pair)\b",
     re.IGNORECASE,
 )
-_READ: Final = re.compile(r"\b(?:prefill\w*|prompts?|input|ingest\w*)\b", re.IGNORECASE)
+_READ: Final = re.compile(r"\b(?:prefill\w*|ingest\w*|(?:prompt|input) tok\w*)\b", re.IGNORECASE)
 """Where tokens are read, many at a time, not written."""
 _RECKONED: Final = re.compile(r"[=≈×/*+]\s*[~≈]?$")
 _CLOSE: Final = 36
