@@ -29,6 +29,8 @@ _CONVERSIONS: Final = tuple(float(unit) * 10**power for unit in (3600, 86400) fo
 """Seconds of an hour and a day, counted in any decimal prefix."""
 _PRICED: Final = re.compile(r"[$€]|\bUSD\b|cost|price|/\s?(?:1\s?)?M\b", re.IGNORECASE)
 _ROUNDED: Final = 0.05
+_FAR: Final = 12
+"""Times by which a figure may miss a proportion and still be meant for it."""
 _MOST_JOINED: Final = 100
 _MOST_COLUMNS: Final = 7
 _MOST_ROWS: Final = 400
@@ -223,6 +225,17 @@ def _constants(labels: Sequence[str], rows: Sequence[_Row], target: str, prices:
             yield _Rule(
                 f"{name} × {factor:g}, which here is", lambda a, factor=factor: a * factor, kept, _TWO, far=True
             )
+        # bytes of so many tokens: nothing else of a table need be proportional
+        sized = all(
+            cell.number.unit.dimensions == lexicon.BYTES and part.number.unit.dimensions == lexicon.NONE
+            for cell, (part,) in kept
+        )
+        alike = Counter(next(one for one in ratios if abs(one - ratio) <= abs(one) / 100) for ratio in ratios if sized)
+        for factor, many in alike.items():
+            if many >= _NAMED and all(1 / _FAR < ratio / factor < _FAR for ratio in ratios):
+                yield _Rule(
+                    f"{name} × {factor:.4g}, which here is", lambda a, factor=factor: a * factor, kept, _NAMED, far=True
+                )
         if _PRICED.search(target):
             for price in _alike(ratios, prices):
                 yield _Rule(

@@ -39,7 +39,7 @@ _LABEL: Final = re.compile(r"[A-Za-z][\w ,./()-]{1,60}")
 _NEARLY: Final = Fraction(1, 4)
 """Share by which parts that somebody added up wrongly may miss their total. Assumed: others are no sum."""
 _MOST_ADDED: Final = 64
-_TOTAL: Final = re.compile(r"^\W*(?:total|sum|overall|all|together)\b", re.IGNORECASE)
+_TOTAL: Final = re.compile(r"^\W*(?:in\s+)?(?:total|sum|overall|all|together)\b", re.IGNORECASE)
 _LABEL_ALONE: Final = re.compile(r"\W*[A-Za-z][\w /()-]{0,60}[:=]\W*")
 _LABELS: Final = {
     "devices": re.compile(r"gpus?\b|devices?|accelerators?|chips?\b|world|total|cluster|cards?\b", re.IGNORECASE),
@@ -256,6 +256,7 @@ def _sums(
         if segment.row >= 0 and _TOTAL.match(segment.text):
             named.setdefault(segment.row, segment.text)
         numbers = numbers_of(tokens[index])
+        numbers = numbers[-1:] if segment.item and ":" in segment.text else numbers
         if len(numbers) != 1:
             continue
         if segment.kind is Kind.CELL and segment.column_label:

@@ -52,7 +52,7 @@ _SUPPOSED: Final = re.compile(
 )
 _FITS: Final = re.compile(
     r"\b(?:(fits?|fitted)|holds?|loads?|serves?|serve it|keeps?|takes?|runs?|deploys?|hosts?|spread over"
-    r"|is enough for)\b",
+    r"|(?:is|are) (?:enough|plenty)|(?:would|will) do|suffices?)\b",
     re.IGNORECASE,
 )
 _THE_MODEL: Final = re.compile(

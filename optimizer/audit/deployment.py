@@ -21,17 +21,33 @@ from optimizer.audit.document import Kind, Place, Segment, rows_of
 from optimizer.audit.statements import AXES
 from optimizer.readers import catalog
 
-_CARDINALS: Final = dict(
-    zip(("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"), range(1, 11), strict=True),
-    twelve=12, sixteen=16, **{"a single": 1, "single": 1},
-)  # fmt: skip
+_UNITS: Final = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+_TEENS: Final = (
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+)
+_TENS: Final = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+_CARDINALS: Final = (
+    dict(zip((*_UNITS, *_TEENS), range(1, 20), strict=True))
+    | {ten: 10 * at for at, ten in enumerate(_TENS, 2)}
+    | {f"{ten}-{one}": 10 * at + more for at, ten in enumerate(_TENS, 2) for more, one in enumerate(_UNITS, 1)}
+    | {"a single": 1, "single": 1}
+)
 _WORDS: Final = _CARDINALS | {"second": 2, "third": 3, "fourth": 4, "fifth": 5}
 ORDINALS: Final = "second|third|fourth|fifth"
 COUNT: Final = rf"(?<![\w.,/])(?:\d{{1,5}}(?![.,]?\d)|{'|'.join(sorted(_CARDINALS, key=len, reverse=True))})"
 _SENTENCE: Final = re.compile(r"(?<=[.;!?])\s+(?=[A-Z(])")
 _Fact = TypeVar("_Fact")
 _SAYS: Final = re.compile(
-    r"[A-Za-z].*\d|\d.*[A-Za-z]|\b(?:one|single|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|twenty"
+    r"[A-Za-z$€].*\d|\d.*[A-Za-z]|\b(?:one|single|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|twenty"
     r"|(?:thir|four|fif|six|seven|eigh|nine)(?:teen|ty)|forty)\b",
     re.DOTALL | re.IGNORECASE,
 )
@@ -284,6 +300,12 @@ class Sentence:
     columned: bool = False
     lead: str = ""
     refuted: bool = False
+
+    @property
+    def models(self) -> list[str]:
+        """The model that it names, else every model that the document names: it may be of any of them."""
+        named = [self.own.model] if self.own.model else [self.known.model, *sorted(self.whole.models)]
+        return [model for model in dict.fromkeys(named) if model is not None]
 
     def at(self, offset: int) -> Place:
         """Place of a character."""

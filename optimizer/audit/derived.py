@@ -20,7 +20,7 @@ from optimizer.audit.deployment import Known, Sentence, model_of
 from optimizer.audit.facts import Derivation
 from optimizer.audit.known_figures import GB, ROUGHLY, JudgedClaims, claim_at, priced_on, token_bytes
 from optimizer.audit.lexicon import ONE
-from optimizer.audit.said import Said, figures_of, is_of_a_token, is_tokens, of_shapes, stretch
+from optimizer.audit.said import Said, figures_of, is_of_a_token, of_shapes, stretch
 from optimizer.audit.verdict import Verdict, plain, shown
 
 _DEVICE: Final = r"(?:gpu|device|rank|card|chip|accelerator)s?\b"
@@ -29,16 +29,12 @@ _EACH_DEVICE: Final = re.compile(
 )
 _EXACTLY: Final = Fraction(1, 32)
 """Share by which a product of shapes that was rounded once or twice may differ."""
-_TWICE_ROUNDED: Final = Fraction(1, 8)
-"""Share by which a quotient of rounded figures may: room of a cache, its tokens, a sequence's length."""
-_LEAST_ROOM: Final = 10**9
-_SHORTEST: Final = 128
 
 
 # --- experts of a device
 
 
-def _experts(figures: Sequence[Said], _: Sequence[Said]) -> JudgedClaims:
+def _experts(figures: Sequence[Said]) -> JudgedClaims:
     """Experts of a layer on one device, against experts over EP, as `verify` counts them."""
     for at, said in enumerate(figures):
         sentence, known = said.sentence, said.sentence.known
@@ -51,7 +47,10 @@ def _experts(figures: Sequence[Said], _: Sequence[Said]) -> JudgedClaims:
         if not counted or not placed or _NOT_ROUTED.search(near) or _of_another(said):
             continue
         eps, redundant = _eps(sentence), None if _EVENLY.search(sentence.text) else sentence.whole.redundant
-        choices = [priced_on(known.over(Known(device="h100-sxm-8")), ep, ep=ep) for ep in eps]
+        fallback = Known(device="h100-sxm-8")
+        choices = [
+            priced_on(replace(known, model=model).over(fallback), ep, ep=ep) for model in sentence.models for ep in eps
+        ]
         priced = [one for one in choices if one is not None and one[0].model.moe is not None]
         if not priced or said.value == (experts := priced[0][0].model.moe.experts):  # type: ignore[union-attr]
             continue
@@ -124,25 +123,23 @@ def _eps(sentence: Sentence) -> list[int]:
     """Degrees of expert parallelism that a sentence may mean: its own, its paragraph's, its section's, the others."""
     own, tp = (sentence.own.degrees.get(axis) for axis in ("ep", "tp"))
     # vLLM's expert parallelism without data parallelism is as wide as its tensor parallelism.
-    return [own] if own else [*next(filter(None, sentence.whole.nearest(sentence, "ep")), []), *([tp] if tp else [])]
+    return [own] if own else [*sentence.whole.every("ep"), *([tp] if tp else [])]
 
 
 # --- bytes of the cache
 
 
-def _cache(figures: Sequence[Said], earlier: Sequence[Said]) -> JudgedClaims:
-    """Bytes of a token, and tokens that bytes hold, against the model's cache."""
+def _cache(figures: Sequence[Said]) -> JudgedClaims:
+    """Bytes of a token against the model's cache."""
     for at, said in enumerate(figures):
         shaped = of_shapes(figures, at, of_device=_EACH_DEVICE.search(said.words) is not None)
-        if said.unit.dimensions == lexicon.BYTES and (shaped or not _NO_CACHE.search(said.words)):
-            if is_of_a_token(said):
-                layered = _A_LAYER.search(said.words) is not None
-                readings = shaped or _of_a_token(said.sentence, layered=layered)
-                # "values per layer: 70,272 bytes per token": it may be another figure's layer
-                more = _of_a_token(said.sentence) if layered and ":" in said.before else []
-                yield from said.claim("kv_cache_per_token", [*readings, *more], _EXACTLY)
-        elif is_tokens(said) and said.value >= 1000:
-            yield from _held_tokens(figures, at, earlier)
+        cached = said.unit.dimensions == lexicon.BYTES and (shaped or not _NO_CACHE.search(said.words))
+        if cached and is_of_a_token(said):
+            layered = _A_LAYER.search(said.words) is not None
+            readings = shaped or _of_a_token(said.sentence, layered=layered)
+            # "values per layer: 70,272 bytes per token": it may be another figure's layer
+            more = _of_a_token(said.sentence) if layered and ":" in said.before else []
+            yield from said.claim("kv_cache_per_token", [*readings, *more], _EXACTLY)
 
 
 _NO_CACHE: Final = re.compile(
@@ -154,69 +151,16 @@ _A_LAYER: Final = re.compile(r"\b(?:per|each|every|a|one|and)\s+layer\b|/\s*laye
 _OF_CACHE: Final = re.compile(r"\bkv\b|\bcache|\bkeys? and values?\b|\bmla\b|\blatent\b|\bgqa\b", re.IGNORECASE)
 
 
-def _held_tokens(figures: Sequence[Said], at: int, earlier: Sequence[Said]) -> JudgedClaims:
-    """``28 GB hold 398k tokens``: tokens against bytes before them over the bytes of one, on one device or several."""
-    said = figures[at]
-    row = bool(said.sentence.cells)
-    sizes = (one for one in (*earlier, *figures[:at]) if one.unit.dimensions == lexicon.BYTES)
-    rooms = [one for one in sizes if one.value >= _LEAST_ROOM and (not row or _OF_CACHE.search(one.before))]
-    if (
-        not rooms
-        or not (row or _HOLD.search(" ".join(one.words for one in figures[max(0, at - 1) : at + 1])))
-        or re.search(r"\b(?:if|would|without|not|fp8)\b|n't", said.words)
-        or re.match(r"[\s-]*tokens?\s+(?:per|each|a|requests?|sequences?|prompts?|conversations?)\b", said.after)
-        or _OF_ONE.search(said.before)
-    ):
-        return
-    # Where the sentence says what a token takes, its tokens are of that.
-    written = [Derivation("as written", one.value, "", "") for one in figures[:at] if is_of_a_token(one)]
-    parts = [1] if written else sorted({1, *said.sentence.whole.counts})
-    readings = [
-        Derivation(one.reading, room.value * part / one.value, "room ÷ bytes of a token",
-                   f"{shown(room.value, GB)} × {part} ÷ {plain(one.value)}")
-        for room in rooms[::-1] for part in parts for one in written or _of_a_token(said.sentence)
-    ]  # fmt: skip
-    yield from said.claim("kv_cache_tokens", readings, _TWICE_ROUNDED)
-
-
-_OF_ONE: Final = re.compile(
-    r"\b(?:requests?|sequences?|prompts?|contexts?|conversations?|windows?)\s+(?:of|at|with)\s+(?:the\s+|a\s+)?(?:\w+\s+)?$"
-)
-"""Before the tokens of one sequence, not of the cache: ``17 requests of the full``."""
-_AT_ONCE: Final = re.compile(
-    r"\W*(?:(?:such|of them|concurrent|parallel|simultaneous|full|running)\s+)*"
-    r"(?:(?:conversations|sequences|requests|sessions|users|chats|streams)\b(?!\s*(?:/|per|a)\b)"
-    r"|(?:would\s+)?fit\b|in parallel|at (?:a time|once))"
-)
-
-
-def _in_parallel(figures: Sequence[Said], held: Fraction) -> JudgedClaims:
-    """``381k tokens; 38 conversations of 16k``: sequences at once against the tokens that the section has room for."""
-    for at, said in enumerate(figures):
-        if said.unit is not ONE or said.value < 2 or not _AT_ONCE.match(said.after) or _NOT_AT_ONCE.search(said.words):
-            continue
-        beside = (figures[at - 1] if at else None, figures[at + 1] if at + 1 < len(figures) else None)
-        lengths = [one.value for one in beside if one is not None and one.value >= _SHORTEST and is_tokens(one)]
-        if len(lengths) == 1 and lengths[0] < held:
-            most = held / lengths[0]
-            reading = Derivation("sequences that fit", most, "kv_cache_tokens ÷ tokens of one",
-                                 f"{plain(held)} ÷ {plain(lengths[0])}")  # fmt: skip
-            if said.value > most * (1 + _TWICE_ROUNDED):
-                yield claim_at(said.sentence, said.span, "concurrency", said.value, ONE, Verdict.FAILS, [reading])
-
-
-_NOT_AT_ONCE: Final = re.compile(
-    r"\b(?:if|would|not|per|queue\w*|day|hour|minute|second|total|fp8|if|could)\b|n['’]t\b|/"
-)
-_HOLD: Final = re.compile(r"\b(?:holds?|room for|space for|enough for|so|hence|thus|about|roughly|i\.e\.|or|fits?)\b")
-
-
 def _of_a_token(sentence: Sentence, *, layered: bool = False) -> list[Derivation]:
     """Bytes of a token in the caches of the model: on all devices, with copies of heads, or on one of them."""
     if not _OF_CACHE.search(f"{' '.join(sentence.section)} {sentence.lead} {sentence.text}"):
         return []
-    whole, known = sentence.whole, sentence.known
-    return list(token_bytes(known.model, known.precision, whole.cache_widths(sentence), whole.every("tp"), layered))
+    whole, widths = sentence.whole, sentence.whole.cache_widths(sentence)
+    every = [
+        token_bytes(model, sentence.known.precision, widths, whole.every("tp"), layered) for model in sentence.models
+    ]
+    # windows and states have no one size of a token: a figure may be theirs
+    return [one for each in every for one in each] if all(every) else []
 
 
 # --- bytes of the weights
@@ -243,7 +187,7 @@ _LARGEST_DEVICE: Final = 300 * 10**9
 _WIDE: Final = ("bf16", "fp8", "int8", "int4")
 
 
-def _weights(figures: Sequence[Said], _: Sequence[Said]) -> JudgedClaims:
+def _weights(figures: Sequence[Said]) -> JudgedClaims:
     """Weights of the model, or of one device, against its parameters in the precision that is said of them."""
     for said in figures:
         if said.unit.dimensions != lexicon.BYTES:
@@ -269,7 +213,8 @@ def _shares(sentence: Sentence, precision: str) -> Sequence[Derivation]:
     own, whole = sentence.own.degrees, sentence.whole
     degrees = tuple(((own[axis],) if axis in own else ()) if own else whole.every(axis)
                     for axis in ("tp", "pp", "dp", "ep"))  # fmt: skip
-    return weight_shares(sentence.known.model, precision, degrees, () if own else tuple(whole.counts))
+    counts = () if own else tuple(whole.counts)
+    return [one for model in sentence.models for one in weight_shares(model, precision, degrees, counts)]
 
 
 @lru_cache(maxsize=256)
@@ -315,7 +260,7 @@ _NAMED: Final = re.compile(r"\b[A-Z][A-Za-z]+-?[A-Za-z]?\d")
 """A name with a number, as models have."""
 
 
-def _work(figures: Sequence[Said], _: Sequence[Said]) -> JudgedClaims:
+def _work(figures: Sequence[Said]) -> JudgedClaims:
     """Parameters of a model and operations of a token, against all of its parameters and the active ones."""
     for said in figures:
         flop = said.unit.dimensions == lexicon.FLOP and re.search(r"\btokens?\b", said.words) is not None
@@ -349,7 +294,7 @@ def _work(figures: Sequence[Said], _: Sequence[Said]) -> JudgedClaims:
 
 
 _FEWEST_PARAMETERS: Final = 10**6
-_KINDS: Final[tuple[tuple[re.Pattern[str], Callable[[Sequence[Said], Sequence[Said]], JudgedClaims]], ...]] = (
+_KINDS: Final[tuple[tuple[re.Pattern[str], Callable[[Sequence[Said]], JudgedClaims]], ...]] = (
     (re.compile(r"expert", re.IGNORECASE), _experts),
     (re.compile(r"token", re.IGNORECASE), _cache),
     (re.compile(r"weights|checkpoint|parameters", re.IGNORECASE), _weights),
@@ -357,28 +302,14 @@ _KINDS: Final[tuple[tuple[re.Pattern[str], Callable[[Sequence[Said], Sequence[Sa
 )
 
 
-_ROOM: Final = re.compile(r"\d\s?[GT]i?B\b")
-
-
 def judge_derived(sentences: Iterable[Sentence]) -> JudgedClaims:
     """Every figure of the sentences that the model which they speak of gives."""
-    section, segment, held = None, None, Fraction(0)
-    earlier: list[Said] = []
     for sentence in sentences:
         if sentence.known.model is None:
             continue
         kinds = [kind for pattern, kind in _KINDS if pattern.search(sentence.text)]
-        figures = figures_of(sentence) if kinds or _ROOM.search(sentence.text) else []
-        if sentence.section != section:
-            section, held = sentence.section, Fraction(0)
-        if sentence.segment != segment:
-            segment, earlier = sentence.segment, []
+        figures = figures_of(sentence) if kinds else []
         for kind in kinds:
-            for claim in kind(figures, earlier):
-                held = max(held, claim.statement.value if claim.statement.name == "kv_cache_tokens" else held)
-                yield claim
-        if held:
-            yield from _in_parallel(figures, held)
-        earlier += figures
+            yield from kind(figures)
         if _experts in kinds:
             yield from _equal_shares(sentence)

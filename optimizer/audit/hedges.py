@@ -27,12 +27,14 @@ def clause_of(text: str, start: int, end: int) -> str:
     return text[first : last.start() if last else len(text)]
 
 
+def refused(text: str, start: int, end: int) -> bool:
+    """Whether a figure is quoted or denied in its clause."""
+    return not outside_quotation(text[:start]) or _DENIED.search(clause_of(text, start, end)) is not None
+
+
 def denied(text: str, start: int, end: int) -> bool:
-    """Whether a figure is quoted, denied in its clause, or supposed in its sentence."""
-    clause = clause_of(text, start, end)
-    return not outside_quotation(text[:start]) or bool(
-        _DENIED.search(clause) or _SUPPOSED.search(text[:start] + clause)
-    )
+    """Whether a figure is refused, or supposed in its sentence."""
+    return refused(text, start, end) or _SUPPOSED.search(text[:start] + clause_of(text, start, end)) is not None
 
 
 def set_apart(text: str, start: int, end: int) -> bool:

@@ -23,7 +23,7 @@ _SYNONYMS: Final = {
     "token": "token tok",
     "request": "request req sequence seq conversation prompt user session query queries agent chat call stream",
     "device": "gpu device card accelerator chip rank",
-    "node": "node server machine host box boxes tray",
+    "node": "node server machine host box boxes tray system",
     "replica": "replica instance copy copies",
     "layer": "layer",
     "head": "head",
@@ -46,7 +46,9 @@ _PIECES: Final = "prompts?|contexts?|windows?|sequences?|conversations?|requests
 _WINDOW: Final = re.compile(rf"[- ](?:tokens?\s+)?(?:{_PIECES})\b", re.IGNORECASE)
 _OF_EACH: Final = re.compile(rf"\b(?:{_PIECES})\s+of\s+$", re.IGNORECASE)
 _EACH: Final = re.compile(r"\s*(?:each|apiece)\b", re.IGNORECASE)
-_PER: Final = re.compile(r"\s*(?:per|/|on each|on every|for each|for every|an?|each|every)\s+(?:\w+\s+)??([A-Za-z]+)\b")
+_PER: Final = re.compile(
+    r"\s*(?:of\s+(?:[\w-]+\s+){1,3}?)?(?:per|/|(?:(?:on|for)\s+)?(?:each|every)|an?)\s+(?:\w+\s+)??([A-Za-z]+)\b"
+)
 _PER_MILLION: Final = re.compile(
     r"\s*(?:usd|dollars?)?\s*(?:per|/|a|for (?:an?|one|each)?)\s*(?:1\s?)?(?:M\b|million|mtok)", re.IGNORECASE
 )
@@ -58,6 +60,8 @@ _DIGIT_CLOSE: Final = re.compile(r"\d[:–—-]$")
 _APART: Final = re.compile(r"\s{2,}")
 _WORD_COUNT: Final = re.compile(rf"\b(?!\d|one\b|a\b|single\b)({COUNT})\s+(?:[a-z-]+\s+)??([A-Za-z]+)\b", re.IGNORECASE)
 _REACH: Final = 60
+_ENERGY: Final = {"wh": 3600, "kwh": 3600 * 10**3, "mwh": 3600 * 10**6}
+"""Joules of the units that energy is priced by."""
 _READ: Final = frozenset(["prompt", "input", "prefill"])
 
 
@@ -135,6 +139,10 @@ def typed(text: str, number: Number, before: Sequence[Quantity]) -> tuple[Type, 
     if kind and not (kind == "parameter" and kinds):
         kinds[kind] = kinds.get(kind, 0) + 1
     over = [word for word in number.per if word not in lexicon.TIMES and word != "month"]
+    energy = next((word for word in over if word in _ENERGY), "")
+    if energy:
+        over, value = [], value / _ENERGY[energy]
+        kinds["joule"] = kinds.get("joule", 0) - 1
     for divisor in [named for word in over if (named := noun(word))] or [f"~{word.removesuffix('s')}" for word in over]:
         kinds[divisor] = kinds.get(divisor, 0) - 1
     period = _PERIOD.match(behind) or _PERIOD.match(text, number.number_end)
@@ -191,8 +199,9 @@ def _header(label: str) -> tuple[Type, Fraction]:
             continue
         kinds, value, _ = typed(text, number, [])
         of_unit = number.unit.dimensions != lexicon.NONE or (number.unit is not lexicon.ONE and kinds)
-        if of_unit or (not at and kinds and not any(name.startswith("~") for name, _ in kinds)):
-            return kinds, value
+        known = tuple(kind for kind in kinds if not kind[0].startswith("~"))
+        if of_unit or (not at and any(power > 0 for _, power in known)):
+            return known, value
     return (), Fraction(1)
 
 

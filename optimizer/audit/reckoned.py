@@ -11,14 +11,15 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
-from itertools import chain, combinations
+from itertools import chain, combinations, combinations_with_replacement
 from typing import Final
 
 from optimizer.audit import lexicon
+from optimizer.audit.ceilings import Ceilings, misshared
 from optimizer.audit.contradictions import Contradiction
 from optimizer.audit.deployment import COUNT, Sentence, count
 from optimizer.audit.document import Place
-from optimizer.audit.hedges import denied, set_apart
+from optimizer.audit.hedges import denied, refused, set_apart
 from optimizer.audit.quantities import BASE, COUNTED, Quantity, Type, bare, multiplied
 from optimizer.audit.tokens import numbers_of, tokenize
 from optimizer.audit.verdict import plain
@@ -114,8 +115,7 @@ def ways(kinds: Type, operands: Sequence[Quantity]) -> Iterator[_Way]:
     """Products and quotients of two of the operands that have a type; what is counted may stay unsaid."""
     for one, other in combinations(operands, 2):
         product = bare(multiplied(one.type, other.type, 1))
-        inside = one.sentence == other.sentence
-        if product == kinds or (inside and ("token", 1) in product and _loose(product) == kinds != ()):
+        if product == kinds or (("token", 1) in product and _loose(product) == kinds != ()):
             yield _Way(one.size * other.size, "×", one, other)
         for top, bottom in ((one, other), (other, one)):
             if bare(multiplied(top.type, bottom.type, -1)) == kinds:
@@ -131,19 +131,30 @@ def find_misreckoned(
         every.setdefault(bare(one.type) or one.type, []).append(one.size)
     for sizes in every.values():
         sizes.sort()
+    ceilings = Ceilings(figures)
     for at, (sentence, own) in enumerate(zip(said, figures, strict=True)):
+        shared = None if sentence.code else misshared(sentence) or ceilings.beyond_all(sentence, own)
+        if shared is not None:
+            yield shared
         near = [
             other
             for other in chain.from_iterable(figures[max(0, at - _BEFORE) : at + _BEHIND + 1])
             if said[other.sentence].section == sentence.section
         ]
         for one in own if not sentence.code and len(near) <= _MOST else ():
+            beyond = None if refused(sentence.text, one.start, one.end) else ceilings.beyond_peak(one)
+            if beyond is not None:
+                yield beyond
+                break
             taken_back = not sentence.cells and denied(sentence.text, one.start, one.end)
             if one.place in judged or one.given or taken_back or _again_elsewhere(one, every):
                 continue
-            told = _Conclusion(
-                said, figures, one, [other for other in near if other is not one and _beside(one, other)]
-            ).refuted()
+            told = (
+                ceilings.beyond_peak(one)
+                or _Conclusion(
+                    said, figures, one, [other for other in near if other is not one and _beside(one, other)]
+                ).refuted()
+            )
             if told is not None:
                 yield told
                 break
@@ -180,7 +191,7 @@ class _Conclusion:
         """The contradiction, if formulas give the figure's type and none of them the figure."""
         every = [way for way in ways(self.kinds, self.near) if self.kinds or way.kinds == self.one.type]
         given = [way for way in every if self._meant(way)]
-        if (added := self._added()) is not None:
+        if (added := self._added() or self._scaled()) is not None:
             return self._told(*added)
         again = self._again() or (None if given else self._slipped())
         if not (given or again) or any(self._gives(way.value, way.parts) for way in every):
@@ -227,6 +238,8 @@ class _Conclusion:
         for part in way.parts:
             if part.bound or (_order(part) > _order(self.one) and not (with_it and part is behind[0])):
                 return False
+        if bare(way.kinds) != self.kinds and any(part.sentence != self.one.sentence for part in way.parts):
+            return False  # tokens that neither of the two names
         if not way.counts:
             return self._distance(way) <= (_FURTHEST if self.kinds else 1)
         return self._alone(way) or (way.kinds == self.one.type and bool(self.kinds) and self._distance(way) <= 1)
@@ -254,6 +267,8 @@ class _Conclusion:
         limited = way.sign == "/" and {bare(part.type) for part in way.parts} & _CEILINGS
         if limited and not alone and more == (kinds.get("second", 0) > 0):
             return False
+        if kinds == {"token": 1} and not alone and not more:
+            return False  # of the tokens that there is room for, one text has some
         values = [way.value * factor for factor in {1.0, *self._factors(())}]
         if min(max(value / one.size, one.size / value) for value in values) > _FAR:
             return False
@@ -304,6 +319,42 @@ class _Conclusion:
                     return other.size * factor, f"{other.text} × {factor:g}" if factor != 1 else other.text, (other,)
         return None
 
+    def _scaled(self) -> tuple[float, str, tuple[Quantity, ...]] | None:
+        """What is said of one device and of all, one behind or under the other: the document counts so many devices."""
+        one = self.one
+        beside = self.before[-1:] if one.column < 0 else [
+            other for other in self.near if other.column == one.column and _order(other) < _order(one)
+        ]  # fmt: skip
+        own = _unlayered(one.type)
+        for other in beside[::-1]:
+            kinds = _unlayered(other.type)
+            up, down = multiplied(kinds, _DEVICE, 1) == own, multiplied(own, _DEVICE, 1) == kinds
+            of_all = up and self.kinds and one.column < 0 and _OF_ALL.match(self.text, one.end)
+            of_experts = (
+                one.column >= 0
+                and ("expert", 1) in own
+                and other.sentence != one.sentence
+                and "layer" in dict(other.type)
+            )
+            if not (of_all or (of_experts and (up or down))):
+                continue
+            counts = {1.0, *map(float, self.said[0].whole.counts)}
+            counts |= {float(count) for axis in ("ep", "tp", "dp") for count in self.said[0].whole.every(axis)}
+            counts |= {
+                each.size for each in chain.from_iterable(self.figures) if each.type in (_DEVICE, (("node", 1),))
+            }
+            ways = [other.size * (first * second) ** (1 if up else -1)
+                    for first, second in combinations_with_replacement(sorted(counts), 2)]  # fmt: skip
+            if len(counts) > 1 and not any(_meets(one, value) and (self.kinds or value == one.size) for value in ways):
+                most = max(counts)
+                return (
+                    other.size * most if up else other.size / most,
+                    f"{other.text} {'×' if up else '/'} {most:g}",
+                    (other,),
+                )
+            break
+        return None
+
     def _added(self) -> tuple[float, str, tuple[Quantity, ...]] | None:
         """Figures of a sentence that nearly add up to what it calls their sum."""
         parts = [other for other in self.before if other.type == self.one.type and not other.bound]
@@ -346,6 +397,15 @@ class _Conclusion:
                 ):
                     return True
         return False
+
+
+_OF_ALL: Final = re.compile(r"[^\d.;,]{0,16}\b(?:in\s+(?:total|all)|altogether|over\s+(?:the|all)\b)", re.IGNORECASE)
+_DEVICE: Final = (("device", 1),)
+
+
+def _unlayered(kinds: Type) -> Type:
+    """A type without the layer that it is said of."""
+    return tuple(kind for kind in kinds if kind[0] != "layer")
 
 
 def _unscoped(kinds: Type) -> Type:

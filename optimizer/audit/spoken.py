@@ -124,7 +124,7 @@ def _share(
     if low - half <= 1 - last.value <= high + half:
         return None
     wrong = not low - half <= last.value <= high + half
-    if wrong and (exact > 1 or _CONCLUDED.search(second) is None):
+    if wrong and (exact > 1 or (_CONCLUDED.search(second) is None and "out" not in between[0])):
         return None
     return _made(segment, index, (left, middle, last), "/", exact, wrong=wrong)
 

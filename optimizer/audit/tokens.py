@@ -101,7 +101,7 @@ _TOKEN: Final = re.compile(
     r"|(?P<by>(?<=[\d)])[xX](?=\s*[\d(]))"
     r"|(?P<open>[(\[{⌈⌊])|(?P<close>[)\]}⌉⌋])"
     r"|(?P<sup>[⁰¹²³⁴⁵⁶⁷⁸⁹]+)"
-    r"|(?P<currency>[$€£](?=\.?\d))"
+    r"|(?P<currency>[$€£](?=\.?\d)|\bUSD\s?(?=\d))"
     r"|(?P<vulgar>[½⅓⅔¼¾⅕⅛])"
     r"|(?P<word>[A-Za-zµμ_$@#][\w.@]*(?:['’-][A-Za-z0-9_][\w.]*)*)"
     r"|(?P<break>[^\s\w])"
