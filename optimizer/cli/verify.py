@@ -104,6 +104,9 @@ def show(verdict: Verdict, *, derivations: bool = False) -> None:
     if verdict.evaluation is not None:
         names = list(verdict.figures) if derivations else present.SHOWN
         present.figure_table(verdict.figures, names, derivations=derivations)
+        if verdict.evaluation.endless:
+            load = float(verdict.evaluation.load)
+            prose(f"TTFT and latency: none: load {load:.4g}, and from 1 on requests wait longer and longer")
         present.accuracy_lines(verdict.accuracy or {}, problem)
         present.memory_table(problem, verdict.evaluation)
         present.time_table(problem, verdict.evaluation, verdict.imbalance)

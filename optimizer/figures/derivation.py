@@ -68,6 +68,8 @@ _TOP = (
     "running_sequences",
 )
 _ALWAYS = frozenset(_TOP[:7])
+_QUEUED = frozenset({"latency_s", "concurrency", *(f"ttft_p{share}_s" for share in PERCENTILES)})
+"""What nothing is where the queue grows without end."""
 
 
 def figures_json(
@@ -84,7 +86,7 @@ def figures_json(
     result: dict[str, Any] = {
         name: plain(derived[name].value) if name in derived else None
         for name in _TOP
-        if name in derived or name in _ALWAYS
+        if name in derived or name in _ALWAYS or (evaluation.endless and name in _QUEUED)
     }
     result |= {figure.name: plain(figure.value) for figure in problem.workload.figures(evaluation) if figure.told}
     result["engines"] = engines_that_run(problem, evaluation)

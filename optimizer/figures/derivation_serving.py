@@ -92,6 +92,12 @@ def times(sheet: Sheet, problem: Problem, found: Evaluation, ideal: Evaluation) 
         )
         _late_first_tokens(sheet, problem, found, ideal)
     _late_tokens(sheet, problem, found, ideal)
+    if not found.endless:
+        _latency(sheet, problem, found, ideal)
+
+
+def _latency(sheet: Sheet, problem: Problem, found: Evaluation, ideal: Evaluation) -> None:
+    """The latency of a request."""
     parts = [part for part in (found.ttft_s, _decoding(problem, found)) if part is not None]
     best = [part for part in (ideal.ttft_s, _decoding(problem, ideal)) if part is not None]
     sheet.put(
@@ -170,6 +176,33 @@ def _mean_step_text(found: Evaluation) -> str:
     return _t(found.stage_ticks[stage])
 
 
+def _concurrency(sheet: Sheet, problem: Problem, found: Evaluation, each: int) -> None:
+    """Requests in flight, and what a closed loop of so many is served; of `each` tokens a request."""
+    work = problem.workload
+    wanted = work.request_rate if work.request_rate is not None else found.request_capacity
+    latency = Fraction(sheet["latency_s"].value)
+    name = "request rate" if work.request_rate is not None else "request capacity"
+    if work.concurrency is not None:
+        wanted, name = work.concurrency / latency, "requests/s of the loop"
+    sheet.put(
+        "concurrency",
+        wanted * latency,
+        Dimension.COUNT,
+        f"{name} · latency of a request (Little's law)",
+        f"{_rate(wanted)} · {_s(latency)}",
+        inputs={"requests_per_s": wanted, "latency_s": latency},
+    )
+    if work.concurrency is not None:
+        sheet.put(
+            "closed_loop_tokens_per_s",
+            work.concurrency / latency * each,
+            Dimension.TOKENS_PER_SECOND,
+            f"requests in flight ÷ latency of a request (interactive response time law) · {work.counted}",
+            f"{work.concurrency:,} ÷ {_s(latency)} · {each:,}",
+            inputs={"concurrency": work.concurrency, "latency_s": latency},
+        )
+
+
 def rates(sheet: Sheet, problem: Problem, found: Evaluation, ideal: Evaluation) -> None:
     """Request capacity, throughput and concurrency."""
     work, layout = problem.workload, found.layout
@@ -220,28 +253,8 @@ def rates(sheet: Sheet, problem: Problem, found: Evaluation, ideal: Evaluation) 
     )
     for figure in work.figures(found):
         sheet.put(figure.name, figure.value, figure.dimension, figure.formula, figure.substituted)
-    wanted = work.request_rate if work.request_rate is not None else found.request_capacity
-    latency = Fraction(sheet["latency_s"].value)
-    name = "request rate" if work.request_rate is not None else "request capacity"
-    if work.concurrency is not None:
-        wanted, name = work.concurrency / latency, "requests/s of the loop"
-    sheet.put(
-        "concurrency",
-        wanted * latency,
-        Dimension.COUNT,
-        f"{name} · latency of a request (Little's law)",
-        f"{_rate(wanted)} · {_s(latency)}",
-        inputs={"requests_per_s": wanted, "latency_s": latency},
-    )
-    if work.concurrency is not None:
-        sheet.put(
-            "closed_loop_tokens_per_s",
-            work.concurrency / latency * each,
-            Dimension.TOKENS_PER_SECOND,
-            f"requests in flight ÷ latency of a request (interactive response time law) · {work.counted}",
-            f"{work.concurrency:,} ÷ {_s(latency)} · {each:,}",
-            inputs={"concurrency": work.concurrency, "latency_s": latency},
-        )
+    if not found.endless:
+        _concurrency(sheet, problem, found, each)
     price = problem.hardware.device.price
     if price is not None:
         hourly = price * found.devices
@@ -252,7 +265,7 @@ def rates(sheet: Sheet, problem: Problem, found: Evaluation, ideal: Evaluation) 
             "price of a device · devices",
             f"{shown(price, Dimension.DOLLARS_PER_HOUR)} · {found.devices:,}",
         )
-        served = found.throughput if work.request_rate is None else work.request_rate * each
+        served = found.throughput if work.request_rate is None or found.endless else work.request_rate * each
         sheet.put(
             "cost_dollars_per_million_tokens",
             hourly / 3600 / served * 10**6,

@@ -113,11 +113,11 @@ def value_of(row: Objective, problem: Problem, evaluation: Evaluation) -> Fracti
     timing = Timing(cycle, own.ttft_s, own.tpot_s, own.queue_s, own.load, own.request_capacity / own.layout.dp)
     point = Point(own.layout.batch, own.cuts, max(own.stage_ticks), None, own.ttft_s, own.memory_bytes, timing)
     scale = row.scale_of(problem)
-    if scale.percentile is not None:
-        if scale.measure is Measure.CYCLE:
-            return scale.value(own.tpots[scale.percentile] * problem.workload.tokens_per_step)
+    if scale.measure is Measure.FIRST:
         first = own.first_token_s(scale.percentile)
         return None if first is None else scale.value(first)
+    if scale.percentile is not None:
+        return scale.value(own.tpots[scale.percentile] * problem.workload.tokens_per_step)
     return scale.value(_level(scale.measure, problem, own.shape, own.layout.replicas, point, None))
 
 

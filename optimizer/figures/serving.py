@@ -119,7 +119,7 @@ def prefilling_sequences(work: Workload, batch: int, pp: int, steps: Steps) -> i
 class Evaluation:
     """Exact figures of one layout.
 
-    Durations in seconds as fractions; None where the phase has no such figure.
+    Durations in seconds as fractions; None where the phase has no such figure, and of TTFT at a load of 1 or more.
 
     Attributes
     ----------
@@ -159,11 +159,16 @@ class Evaluation:
 
     def first_token_s(self, percentile: int | None) -> Fraction | None:
         """TTFT, mean or of so many percent of all requests at most; None where the queue grows without end."""
-        if percentile is None or not self.firsts:
+        if percentile is None or not self.firsts or self.endless:
             return self.ttft_s
         if not self.service_s:
             return self.firsts[percentile]
-        return None if self.load >= 1 else self.firsts[percentile] + wait(self.load, percentile) * self.service_s
+        return self.firsts[percentile] + wait(self.load, percentile) * self.service_s
+
+    @property
+    def endless(self) -> bool:
+        """Whether requests arrive as fast as they are served, or faster: they wait longer and longer."""
+        return self.load >= 1
 
     @property
     def memory_bytes(self) -> int:
@@ -397,7 +402,8 @@ def evaluate(
     capacity = found.rank_requests * layout.dp
     own = Evaluation(
         layout=layout, shape=shape, cuts=cuts, steps=steps, stage_ticks=mean, decode_ticks=decode, mixed_ticks=mixed,
-        memory=tuple(memory.stages(steps.largest, layout.batch, cuts)), ttft_s=found.ttft_s, tpot_s=found.tpot_s,
+        memory=tuple(memory.stages(steps.largest, layout.batch, cuts)),
+        ttft_s=None if found.load >= 1 else found.ttft_s, tpot_s=found.tpot_s,
         queue_s=found.queue_s, load=found.load, request_capacity=capacity,
         throughput=capacity * work.tokens_of_request, devices=layout.devices, running=layout.batch,
         capacity_batch=layout.batch, capacity_ticks=max(mean),

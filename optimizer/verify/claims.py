@@ -171,6 +171,9 @@ def _lacking(name: str, problem: Problem) -> str:
         return "with so few stages"
     if "cost" in name:
         return "without a price of the device"
+    timed = "latency" in name or ("ttft" in name and problem.workload.prompts)
+    if timed and problem.workload.request_rate is not None:
+        return "where requests arrive as fast as they are served, or faster: load above 1, the queue grows without end"
     return f"in {problem.workload.named}"
 
 

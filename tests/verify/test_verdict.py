@@ -140,3 +140,38 @@ def test_a_bound_of_the_hardware_is_one_for_any_copies() -> None:
         for n in (0, 32, 128)
     ]
     assert bounds[0] == bounds[1] == bounds[2]
+
+
+BUSY = """\
+problem:
+  model: llama-3.1-8b
+  hardware: h100-sxm-8
+  devices: 2
+  workload: {kind: serving, phase: %s, input_tokens: 1000, output_tokens: 200, request_rate: %s}
+  limits: %s
+layout: {tp: 1, dp: 2, batch: 64, prefill_chunk: 2000}
+claims: {ttft: 500 ms, latency: 3 s, ttft_p99: 1 s}
+"""
+
+
+@pytest.mark.parametrize("phase", ["aggregated", "prefill", "decode"])
+def test_at_a_load_of_one_or_more_nothing_is_said_of_the_wait(phase: str) -> None:
+    for rate in ("1", "10", "20", "30", "40", "100", "300", "1e4"):
+        verdict = judged(BUSY % (phase, rate, "{}" if phase == "decode" else "{ttft: {mean: 9 s, p99: 20 s}}"))
+        found, figures = verdict.evaluation, verdict.to_json()["figures"]
+        assert found is not None
+        waits = {name: own for name, own in figures.items() if name.startswith(("ttft", "latency", "concurrency"))}
+        claims = {own.claim.name: own for own in verdict.claims}
+        assert found.endless == (found.load >= 1)
+        if found.load >= 1:
+            assert not verdict.feasible
+            assert set(waits.values()) == {None}
+            assert "queue grows" in claims["latency"].note
+            assert {str(own.verdict) for own in claims.values()} == {"unsupported"}
+            hourly = 2 * float(verdict.problem.hardware.device.price or 0)
+            tokens = figures["throughput_tokens_per_s"] * 3600 / 1e6
+            assert figures["cost_dollars_per_million_tokens"] == pytest.approx(hourly / tokens)
+        else:
+            assert waits["latency_s"] > 0
+            assert (waits["ttft_s"] is None) == (phase == "decode")
+    assert not verdict.feasible
