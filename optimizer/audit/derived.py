@@ -198,7 +198,8 @@ def _weights(figures: Sequence[Said]) -> JudgedClaims:
             continue
         sentence = said.sentence
         widths = [name for name in _WIDE if name in sentence.text.lower()]
-        widths = widths or ([sentence.known.precision] if sentence.known.precision else [])
+        told = [sentence.known.precision, *sorted(sentence.whole.precisions)] if sentence.known.precision else []
+        widths = widths or [name for name in dict.fromkeys(told) if name]
         readings = [one for width in widths for one in _shares(sentence, width)]
         if said.value > _LARGEST_DEVICE:
             readings = [one for one in readings if one.reading == WHOLE]

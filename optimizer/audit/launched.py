@@ -46,7 +46,7 @@ _OTHERWISE: Final = re.compile(
 )
 """Words of a sentence whose degrees may be another deployment's than the command's."""
 _A_REPLICA: Final = re.compile(r"\b(?:a|each|every|one|per|the)\s+(?:replica|instance)\b", re.IGNORECASE)
-_NEAR: Final = 4
+_NEAR: Final = 8
 """Lines from a block within which a sentence speaks of it."""
 _MOST: Final = 64
 """Commands of a document that are judged."""
