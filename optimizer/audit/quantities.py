@@ -193,6 +193,8 @@ def _header(label: str) -> tuple[Type, Fraction]:
         return (("dollar", 1), ("token" if money["million"] else "second", -1)), scale
     words = label.replace("(", " ").replace(")", " ").replace(",", " ").split()
     for at in range(len(words)):
+        if words[at][0].isdigit():  # "A100 80GB" names a device
+            continue
         text = f"1 {' '.join(words[at:])}"
         number = next(iter(numbers_of(tokenize(text))), None)
         if number is None:
@@ -200,7 +202,7 @@ def _header(label: str) -> tuple[Type, Fraction]:
         kinds, value, _ = typed(text, number, [])
         of_unit = number.unit.dimensions != lexicon.NONE or (number.unit is not lexicon.ONE and kinds)
         known = tuple(kind for kind in kinds if not kind[0].startswith("~"))
-        if of_unit or (not at and any(power > 0 for _, power in known)):
+        if (of_unit or not at) and any(power > 0 for _, power in known):
             return known, value
     return (), Fraction(1)
 

@@ -122,6 +122,12 @@ def ways(kinds: Type, operands: Sequence[Quantity]) -> Iterator[_Way]:
                 yield _Way(top.size / bottom.size, "/", top, bottom)
 
 
+_OPERAND: Final = re.compile(
+    r"(?:[×*]|\b(?:conversations?|requests?|sequences?|prompts?|contexts?|sessions?) of)\s+[~≈]?$", re.IGNORECASE
+)
+"""Before a figure that is reckoned with, and so none that follows."""
+
+
 def find_misreckoned(
     said: Sequence[Sentence], figures: Sequence[Sequence[Quantity]], judged: Collection[Place]
 ) -> Iterator[Contradiction]:
@@ -147,7 +153,8 @@ def find_misreckoned(
                 yield beyond
                 break
             taken_back = not sentence.cells and denied(sentence.text, one.start, one.end)
-            if one.place in judged or one.given or taken_back or _again_elsewhere(one, every):
+            operand = _OPERAND.search(sentence.text, 0, one.start) is not None
+            if one.place in judged or one.given or operand or taken_back or _again_elsewhere(one, every):
                 continue
             told = (
                 ceilings.beyond_peak(one)
