@@ -124,7 +124,7 @@ class _Front(Prover[list[_Box]]):
                 spans += decision.halves(*span)
                 continue
             goals = list(self.front.open(least))
-            found = decision.found(Aims.of(goals), [span]) if goals else None
+            found = decision.found(Aims(None, tuple(map(Aims, goals))), [span]) if goals else None
             if found is not None:
                 return found
         return None
