@@ -16,7 +16,7 @@ operating point. A goal is a set of limits, and the best is never sought, which 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property, partial
@@ -28,7 +28,6 @@ from optimizer.certificate.aims import Aims
 from optimizer.certificate.goals import Goal
 from optimizer.domain.lattice import largest_batch
 from optimizer.domain.layout import Layout, Stage
-from optimizer.domain.objectives import Measure
 from optimizer.domain.problem import Problem
 from optimizer.domain.shape import Shape
 from optimizer.figures.costs import Costs
@@ -121,24 +120,14 @@ class Decision:
         self._firsts: dict[tuple[int, int | None], tuple[_Stages, int]] = {}
         self._longest: dict[tuple[int, int, int | None, Fraction | None, bool], int] = {}
 
-    def found(self, aims: Aims, spans: Iterable[tuple[int, int]] | None = None) -> tuple[Goal, Layout] | None:
-        """A goal that some layout meets, with the layout; None is the proof that there is none.
-
-        Parameters
-        ----------
-        spans
-            Batches that are asked of, from the first to the last; None: all.
-        """
+    def found(self, aims: Aims) -> tuple[Goal, Layout] | None:
+        """A goal that some layout meets, with the layout; None is the proof that there is none."""
         if self.problem.workload.concurrency is not None:
             return self._in_a_loop(list(aims.leaves()))
-        stack = (
-            [(*span, aims) for span in (self._intervals() if spans is None else spans)]
-            if self._most(aims.devices)
-            else []
-        )
+        stack = [(low, high, aims) for low, high in self._intervals()] if self._most(aims.devices) else []
         while stack:
-            low, high, goals = stack.pop()
-            left = goals.kept(partial(self._possible, low, high))
+            low, high, asked = stack.pop()
+            left = asked.kept(partial(self._possible, low, high))
             if left is None:
                 continue
             if low == high:
@@ -147,51 +136,11 @@ class Decision:
                     if cuts is not None:
                         return goal, self._layout(low, cuts, self._most(goal.devices))
                 continue
-            stack += [(*span, left) for span in self.halves(low, high)]
+            middle = (low + high) // 2
+            whole = middle // self.shape.pp * self.shape.pp
+            middle = whole if low <= whole else middle
+            stack += [(low, middle, left), (middle + 1, high, left)]
         return None
-
-    def halves(self, low: int, high: int) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Two parts of several batches, the first of whole micro-batches where it can be."""
-        middle = (low + high) // 2
-        whole = middle // self.shape.pp * self.shape.pp
-        middle = whole if low <= whole else middle
-        return (low, middle), (middle + 1, high)
-
-    def least(
-        self, low: int, high: int, devices: tuple[int, int], measures: Sequence[Measure]
-    ) -> tuple[Fraction, ...] | None:
-        """What no layout of these batches on so many devices goes below in any measure; None: there is none.
-
-        A measure of which more is better counts as negative.
-        """
-        replicas, own, shape = self._most(devices[1]), self._at(low), self.shape
-        if not replicas or not keeps_step(self.problem.workload, own.steps):
-            return None
-        step = Fraction(own.mean.dearest(shape.pp), own.scale * TICKS_PER_SECOND)
-        served = self._served(high, replicas) / step
-        filled = high + -high % shape.pp
-        whole = self._at(filled)
-        if low < high and keeps_step(self.problem.workload, whole.steps):
-            slowest = Fraction(whole.mean.dearest(shape.pp), whole.scale * TICKS_PER_SECOND)
-            served = min(served, self._served(filled, replicas) / slowest)
-        found = {
-            Measure.DEVICE_REQUESTS: -served / (replicas * shape.devices),
-            Measure.REQUESTS: -served,
-            Measure.CYCLE: step * shape.pp,
-            Measure.MEMORY: Fraction(own.held.dearest(shape.pp)),
-            Measure.DEVICES: Fraction(devices[0]),
-        }
-        if Measure.FIRST in measures:
-            stages, scale = self._first(low, None)
-            waited = Fraction(stages.dearest(shape.pp), scale * TICKS_PER_SECOND)
-            found[Measure.FIRST] = waited + self._told(low, None).fixed_s
-        return tuple(map(found.__getitem__, measures))
-
-    def _served(self, batch: int, replicas: int) -> Fraction:
-        """Requests that all replicas end in a step of the slowest stage."""
-        work, ranks = self.problem.workload, replicas * self.shape.dp
-        cycles = work.cycles_of_request(self._at(batch).steps.pieces)
-        return work.decoding(batch, ranks) * ranks / (cycles * self.shape.pp)
 
     def _most(self, devices: int) -> int:
         if devices not in self._replicas:

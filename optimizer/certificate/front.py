@@ -1,10 +1,10 @@
 """The frontier of a result: every point a layout that keeps all limits, none dominated, and none missing.
 
 A point is missing if some layout is not matched or beaten in every objective by a listed one. Those vectors make up a
-union of boxes, each below a corner in every objective; a corner is a goal, and no layout meets any of them, as
-`certificate.missing` proves. With two objectives a corner lies between each two neighbours; each further point replaces
-the corners that it lies below by those beside it (Klamroth, Lacour and Vanderpooten 2015). A point has its whole batch
-in flight, whatever the request rate: it trades throughput against the latency at that throughput.
+union of boxes, each below a corner in every objective; a corner is a goal, and no layout meets any of them. With two
+objectives a corner lies between each two neighbours; each further point replaces the corners that it lies below by
+those beside it (Klamroth, Lacour and Vanderpooten 2015). A point has its whole batch in flight, whatever the request
+rate: it trades throughput against the latency at that throughput.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
+from math import inf
 
 from optimizer.certificate.goals import Firsts, Goal, beating, goal
 from optimizer.certificate.meshes import Lattice
-from optimizer.certificate.missing import missing
+from optimizer.certificate.optimality import unmet
 from optimizer.certificate.priced import Books, evaluated
 from optimizer.certificate.reading import keys, layout_of
-from optimizer.certificate.staircase import Staircase
 from optimizer.certificate.verdict import Check, Rejected, brief, equal
 from optimizer.domain.objectives import objective_of_unit
 from optimizer.domain.problem import Problem
@@ -59,14 +59,12 @@ def check_front(problem: Problem, lattice: Lattice, stated: object, check: Check
     # places among all values of an objective: integers, which are quicker to compare than fractions
     levels = [sorted({vector[at] for vector in vectors}) for at in range(len(views))]
     places = [tuple(map(bisect_left, levels, vector)) for vector in vectors]
+    corners = [
+        tuple(None if own is None else of[own] for of, own in zip(levels, corner, strict=True))
+        for corner in _neighbours(_corners(places, len(views)), 0)
+    ]
     limits = goal(problem, None)
-    corners = []
-    for place in _corners(places, len(views)):
-        corner = [None if own is None else of[own] for of, own in zip(levels, place, strict=True)]
-        corners.append((_levels(views, corner), _goal(limits, views, corner)))
-    points = [tuple(own for own in _levels(views, vector) if own is not None) for vector in vectors]
-    staircase = Staircase(points, corners)
-    proof = missing(problem, lattice, [view.scale.measure for view in views], staircase)
+    proof = unmet(problem, lattice, [_goal(limits, views, corner) for corner in corners])
     if proof.counterexample is not None:
         own = proof.counterexample.layout
         degrees = ", ".join(f"{n}={getattr(own, n)}" for n in ("tp", "cp", "dp", "pp", "etp", "ep", "edp", "batch"))
@@ -81,12 +79,7 @@ def _views(problem: Problem, stated: object) -> list[Problem]:
     rows = [objective_of_unit(unit) for unit in stated]
     found = [row for row in rows if row is not None]
     several = 2 <= len(found) <= 3 and len(found) == len(rows) and len(set(stated)) == len(stated)
-    if (
-        not several
-        or problem.expert_loads
-        or problem.workload.concurrency is not None
-        or not all(row.traded for row in found)
-    ):
+    if not several or problem.expert_loads or not all(row.traded for row in found):
         raise Rejected("pareto.objectives", "not two or three different objectives of this problem")
     for row in found:
         message = row.unfit(problem.workload) or row.refusal(problem.hardware)
@@ -120,16 +113,13 @@ def _corners(points: Sequence[Place], count: int) -> list[Corner]:
     return found + [(None, *c) for c in opened]
 
 
-def _levels(views: Sequence[Problem], vector: Sequence[Fraction | None]) -> tuple[Fraction | None, ...]:
-    """Levels of a vector, less of which is better; None: any."""
-    found: list[Fraction | None] = []
-    for view, own in zip(views, vector, strict=True):
-        if own is None:
-            found.append(None)
-            continue
-        level = view.scale.level(-own if view.objective_row.maximised else own)
-        found.append(-level if view.scale.measure.rises else level)
-    return tuple(found)
+def _neighbours(corners: Sequence[Corner], axis: int) -> Sequence[Corner]:
+    """Corners in an order in which those of each half, quarter, … lie near to each other."""
+    if len(corners) < 2:
+        return corners
+    own = sorted(corners, key=lambda corner: inf if (place := corner[axis]) is None else place)
+    half, other = len(own) // 2, (axis + 1) % len(own[0])
+    return [*_neighbours(own[:half], other), *_neighbours(own[half:], other)]
 
 
 def _within(one: Corner, other: Corner) -> bool:

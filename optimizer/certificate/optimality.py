@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from math import isqrt
-from typing import Generic, TypeVar
 
 from optimizer.certificate.aims import Aims
 from optimizer.certificate.decision import Decision
@@ -20,8 +18,8 @@ from optimizer.certificate.relaxed import relaxed, relaxed_between, shape_at
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
 from optimizer.domain.shape import Shape
-from optimizer.figures.costs import CostBook, Costs
-from optimizer.figures.memory import Memory, MemoryBook
+from optimizer.figures.costs import CostBook
+from optimizer.figures.memory import MemoryBook
 from optimizer.figures.rates import effective_rates
 from optimizer.figures.skew import Skews
 from optimizer.figures.topology import replicas_that_fit
@@ -99,108 +97,14 @@ def unmet(
     beyond
         Devices up to which one replica is known to meet none.
     """
-    return _Goals(problem, lattice, tuple(goals), listed or {}, skews, beyond).run()
+    return _Prover(problem, lattice, tuple(goals), listed or {}, skews, beyond).run()
 
 
 _TOGETHER = 16
 """Values of cp that are bounded together where there are more."""
 
 
-Asked = TypeVar("Asked", bound=Sized)
-
-
-class Prover(ABC, Generic[Asked]):
-    """The lattice, piece by piece; `Asked` is what is asked of a piece: nothing is left of it where that is empty."""
-
-    def __init__(self, problem: Problem, lattice: Lattice, skews: Skews | None = None, beyond: int = 0) -> None:
-        self.problem, self.lattice, self.beyond = problem, lattice, beyond
-        self.costs = CostBook(problem, effective_rates(problem.priced_hardware), skews)
-        self.memory = MemoryBook(problem)
-        self.sizes = tuple(t.size for t in problem.hardware.tiers)
-        self.proof = Proof()
-
-    @abstractmethod
-    def everything(self) -> Asked:
-        """What is asked of all of it."""
-
-    @abstractmethod
-    def left(self, reach: Reach, asked: Asked, devices: int = 1, fitting: int | None = None) -> Asked:
-        """What bounds do not dismiss of what is asked of some degrees.
-
-        Parameters
-        ----------
-        devices, fitting
-            Devices that the degrees take at least, and at most (None: those there are).
-        """
-
-    @abstractmethod
-    def decided(self, shape: Shape, asked: Asked, costs: Costs, memory: Memory) -> Met | None:
-        """A layout of a shape that should not exist."""
-
-    @staticmethod
-    def chunks(asked: Asked) -> int:
-        """Chunks of which something is asked."""
-        return len(asked)
-
-    def run(self) -> Proof:
-        """Every tp, cp, expert mesh over them and depth, until all is dismissed or something meets a goal."""
-        own, dismissed = self.lattice.axes, self.proof.dismissed
-        for tp in own.tp if own.pp and own.chunks else ():
-            fits = bisect_right(own.cp, self.problem.devices // tp if tp in self.lattice.divided else 1)
-            if fits and self._attention(tp, own.cp[:fits], self.everything()):
-                return self.proof
-        points = self.lattice.count * len(own.pp) * len(own.chunks)
-        dismissed["attention_mesh"] = points - dismissed.total()
-        return self.proof
-
-    def _attention(self, tp: int, values: Sequence[int], asked: Asked) -> bool:
-        """One tp and several cp: bounded together, by halves where that does not dismiss them; each left is decided."""
-        own, first, last = self.lattice.axes, values[0], values[-1]
-        if len(values) > 1:
-            if first > 1 and len(values) > _TOGETHER:
-                loose = relaxed_between(self.problem, tp, first, last, own.pp, self.costs, self.memory)
-                asked = self.left(Reach(self.problem, *loose, tp, first, None, own.pp[-1]), asked)
-                if not asked:
-                    return False
-            half = bisect_right(values, max(first, min(isqrt(first * last), values[-2])))
-            return self._attention(tp, values[:half], asked) or self._attention(tp, values[half:], asked)
-        loose = relaxed(self.problem, tp, first, own.pp, self.costs, self.memory)
-        chunks = self.left(Reach(self.problem, *loose, tp, first, None, own.pp[-1]), asked)
-        for mesh in self.lattice.expert_meshes(tp, first) if chunks else ():
-            flat = shape_at(tp, first, mesh, 1)
-            depths = own.pp[bisect_right(own.pp, self.beyond // flat.stage_devices) :]
-            if not depths:
-                continue
-            costs = self.costs.least(flat, depths)
-            reach = Reach(self.problem, costs, self.memory.memory(flat), tp, first, None, depths[-1])
-            left = self.left(reach, chunks, depths[0] * flat.stage_devices)
-            self.proof.dismissed["mesh_pair"] += len(depths) * (self.chunks(chunks) - self.chunks(left))
-            for pp in depths if left else ():
-                self.proof.counterexample = self._depth(shape_at(tp, first, mesh, pp), left)
-                if self.proof.counterexample is not None:
-                    return True
-        return False
-
-    def _depth(self, shape: Shape, asked: Asked) -> Met | None:
-        """One mesh pair at one pp: bounded, and where the bound does not dismiss it, decided exactly."""
-        fitting = replicas_that_fit(self.sizes, self.problem.devices, shape.devices) * shape.devices
-        if fitting == 0:
-            self.proof.dismissed["layout"] += self.chunks(asked)
-            return None
-        costs, memory = self.costs.of(shape), self.memory.memory(shape)
-        reach = Reach(self.problem, costs, memory, shape.tp, shape.cp, shape.pp, shape.pp)
-        left = self.left(reach, asked, shape.devices, fitting)
-        self.proof.dismissed["layout"] += self.chunks(asked) - self.chunks(left)
-        return self.decided(shape, left, costs, memory) if left else None
-
-
-_Chunks = Mapping[int | None, Aims]
-"""Chunks, each with goals."""
-
-
-class _Goals(Prover[_Chunks]):
-    """That no layout meets one of several goals."""
-
+class _Prover:
     def __init__(
         self,
         problem: Problem,
@@ -210,14 +114,62 @@ class _Goals(Prover[_Chunks]):
         skews: Skews | None,
         beyond: int,
     ) -> None:
-        super().__init__(problem, lattice, skews, beyond)
-        self.aims, self.listed = Aims.of(goals), listed
+        self.problem, self.lattice, self.aims, self.listed = problem, lattice, Aims.of(goals), listed
+        self.beyond = beyond
+        self.costs = CostBook(problem, effective_rates(problem.priced_hardware), skews)
+        self.memory = MemoryBook(problem)
+        self.sizes = tuple(t.size for t in problem.hardware.tiers)
+        self.proof = Proof()
 
-    def everything(self) -> _Chunks:
-        return dict.fromkeys(self.lattice.axes.chunks, self.aims)
+    def run(self) -> Proof:
+        """Every tp, cp, expert mesh over them and depth, until all is dismissed or something meets a goal."""
+        own, dismissed = self.lattice.axes, self.proof.dismissed
+        for tp in own.tp if own.pp and own.chunks else ():
+            fits = bisect_right(own.cp, self.problem.devices // tp if tp in self.lattice.divided else 1)
+            if fits and self._attention(tp, own.cp[:fits]):
+                return self.proof
+        points = self.lattice.count * len(own.pp) * len(own.chunks)
+        dismissed["attention_mesh"] = points - dismissed.total()
+        return self.proof
 
-    def left(self, reach: Reach, asked: _Chunks, devices: int = 1, fitting: int | None = None) -> _Chunks:
-        """Chunks with the goals that the degrees may meet at each; intervals are dismissed at once, or halved."""
+    def _attention(self, tp: int, values: Sequence[int]) -> bool:
+        """One tp and several cp: bounded together, by halves where that does not dismiss them; each left is decided."""
+        own, first, last = self.lattice.axes, values[0], values[-1]
+        everywhere = dict.fromkeys(own.chunks, self.aims)
+        if len(values) > 1:
+            if first > 1 and len(values) > _TOGETHER:
+                loose = relaxed_between(self.problem, tp, first, last, own.pp, self.costs, self.memory)
+                if not self._left(Reach(self.problem, *loose, tp, first, None, own.pp[-1]), everywhere):
+                    return False
+            half = bisect_right(values, max(first, min(isqrt(first * last), values[-2])))
+            return self._attention(tp, values[:half]) or self._attention(tp, values[half:])
+        loose = relaxed(self.problem, tp, first, own.pp, self.costs, self.memory)
+        chunks = self._left(Reach(self.problem, *loose, tp, first, None, own.pp[-1]), everywhere)
+        for mesh in self.lattice.expert_meshes(tp, first) if chunks else ():
+            flat = shape_at(tp, first, mesh, 1)
+            depths = own.pp[bisect_right(own.pp, self.beyond // flat.stage_devices) :]
+            if not depths:
+                continue
+            costs = self.costs.least(flat, depths)
+            reach = Reach(self.problem, costs, self.memory.memory(flat), tp, first, None, depths[-1])
+            left = self._left(reach, chunks, depths[0] * flat.stage_devices)
+            self.proof.dismissed["mesh_pair"] += len(depths) * (len(chunks) - len(left))
+            for pp in depths if left else ():
+                self.proof.counterexample = self._depth(shape_at(tp, first, mesh, pp), left)
+                if self.proof.counterexample is not None:
+                    return True
+        return False
+
+    def _left(self, reach: Reach, asked: _Asked, devices: int = 1, fitting: int | None = None) -> _Asked:
+        """Chunks at which the degrees are not dismissed, each with the goals that they may meet.
+
+        Intervals of chunks are dismissed at once, or halved.
+
+        Parameters
+        ----------
+        devices, fitting
+            Devices that the degrees take at least, and at most (None: those there are).
+        """
         found: dict[int | None, Aims] = {}
         chunks = list(asked)
 
@@ -241,11 +193,24 @@ class _Goals(Prover[_Chunks]):
             halve(0, len(chunks), self.aims)
         return found
 
-    def decided(self, shape: Shape, asked: _Chunks, costs: Costs, memory: Memory) -> Met | None:
-        for chunk, aims in asked.items():
+    def _depth(self, shape: Shape, asked: _Asked) -> Met | None:
+        """One mesh pair at one pp: bounded, and where the bound does not dismiss it, decided exactly."""
+        fitting = replicas_that_fit(self.sizes, self.problem.devices, shape.devices) * shape.devices
+        if fitting == 0:
+            self.proof.dismissed["layout"] += len(asked)
+            return None
+        costs, memory = self.costs.of(shape), self.memory.memory(shape)
+        reach = Reach(self.problem, costs, memory, shape.tp, shape.cp, shape.pp, shape.pp)
+        left = self._left(reach, asked, shape.devices, fitting)
+        self.proof.dismissed["layout"] += len(asked) - len(left)
+        for chunk, aims in left.items():
             own = Aims.of(self.listed[shape]) if shape in self.listed else aims
             found = Decision(self.problem, shape, chunk, costs, memory).found(own)
             self.proof.dismissed["exact"] += 1
             if found is not None:
                 return Met(*found)
         return None
+
+
+_Asked = Mapping[int | None, Aims]
+"""Chunks, each with goals."""

@@ -14,7 +14,6 @@ from math import floor, isqrt
 
 from optimizer.certificate.goals import Goal
 from optimizer.domain.lattice import LARGEST_BATCH, largest_batch
-from optimizer.domain.objectives import Measure
 from optimizer.domain.problem import Problem
 from optimizer.figures.costs import Costs
 from optimizer.figures.layer import Experts, Step
@@ -109,7 +108,7 @@ class Reach:
         weak, strong = max(goal_.total / most_devices, goal_.each), goal_.above
         if goal_.total_above is not None:
             strong = max(strong or Fraction(0), goal_.total_above / most_devices)
-        top = self.most_micro(goal_, chunks)
+        top = min(self._most_in_memory(goal_, chunks[1]), self._most_taken(chunks[0]))
         micro = max(1, min(self._wanted(goal_, chunks[1], max(weak, strong or Fraction(0))), top))
         # all up to `low` serve too little, all from `high` on break a limit
         low, high = 0, max(1, top + 1)
@@ -124,40 +123,6 @@ class Reach:
             low, high = (micro if short else low), (high if holds else micro)
             micro = max(low + 1, isqrt(low * high))
         return False
-
-    def most_micro(self, goal_: Goal, chunks: _Chunks) -> int:
-        """Micro-batches that any of some chunks leaves room for, at most."""
-        return min(self._most_in_memory(goal_, chunks[1]), self._most_taken(chunks[0]))
-
-    def least(
-        self, goal_: Goal, chunks: _Chunks, low: int, high: int, devices: tuple[int, int],
-        measures: Sequence[Measure],
-    ) -> tuple[Fraction, ...] | None:  # fmt: skip
-        """What no layout goes below in any measure; None: no layout keeps the limits.
-
-        Of these degrees with any of the chunks, `low` to `high` micro-batches and so many devices. A measure of which
-        more is better counts as negative.
-        """
-        fewest, most = devices
-        if not self._holds(goal_.context):
-            return None
-        point, last = self._point(low, chunks), self._point(high, chunks)
-        needed = max(goal_.total / most, goal_.each)
-        if not self._kept(goal_, point, most, last) or last.served * needed.denominator < needed.numerator * last.taken:
-            return None
-        found = {
-            Measure.DEVICE_REQUESTS: Fraction(-last.served, last.taken),
-            Measure.REQUESTS: Fraction(-last.served * most, last.taken),
-            Measure.CYCLE: Fraction(point.cycle, point.scale * TICKS_PER_SECOND),
-            Measure.MEMORY: Fraction(point.held),
-            Measure.DEVICES: Fraction(fewest),
-        }
-        if Measure.FIRST in measures:
-            longest, fixed_s = self._first(point, None)
-            service, load = self._queue(point, most, last)
-            queue_s = service / self.deep * _waited(load, None)
-            found[Measure.FIRST] = longest / (TICKS_PER_SECOND * self.deep) + fixed_s + queue_s
-        return tuple(map(found.__getitem__, measures))
 
     def _queue_ends(self, goal_: Goal, devices: int, chunks: _Chunks, top: int) -> bool:
         """Whether prompts alone may be in time behind their queue, at any micro-batch up to `top`.
@@ -329,32 +294,23 @@ class Reach:
         """
         if point.held > goal_.memory or not point.keeps or not self._in_time(goal_, point.cycle, point.scale):
             return False
-        if point.steps.mixed is None:
+        work, steps = self.problem.workload, point.steps
+        if steps.mixed is None:
             return True
-        service, load = self._queue(point, devices, largest)
+        service, load = Fraction(0), Fraction(0)
+        # with nothing to decode the queue gets shorter with the micro-batch, which shares a step
+        queue = point if work.decodes else largest
+        if work.queued_rate is not None and queue is not None:
+            own = queue.steps
+            service = Fraction(max(queue.prompts), own.together * TICKS_PER_SECOND)
+            load = work.queued_rate * self.ranks / devices * service
         return load < 1 and all(
             self._first_in_time(goal_, each, point, service / self.deep * _waited(load, each[0]))
             for each in goal_.first
         )
 
-    def _queue(self, point: _Point, devices: int, largest: _Point | None) -> tuple[Fraction, Fraction]:
-        """Seconds × depth of a service, and the load, that no queue of prompts goes below; 0 where none is."""
-        work = self.problem.workload
-        # with nothing to decode the queue gets shorter with the micro-batch, which shares a step
-        queue = point if work.decodes else largest
-        if work.queued_rate is None or queue is None:
-            return Fraction(0), Fraction(0)
-        service = Fraction(max(queue.prompts), queue.steps.together * TICKS_PER_SECOND)
-        return service, work.queued_rate * self.ranks / devices * service
-
     def _first_in_time(self, goal_: Goal, each: tuple[int | None, Fraction], point: _Point, queue_s: Fraction) -> bool:
         percentile, limit = each
-        longest, fixed_s = self._first(point, percentile)
-        most = (limit - fixed_s - queue_s) * (TICKS_PER_SECOND * self.deep)
-        return longest < most if goal_.beats_first(percentile) else longest <= most
-
-    def _first(self, point: _Point, percentile: int | None) -> tuple[Fraction, Fraction]:
-        """Ticks × depth until the first token without a queue, at least, and seconds beside them."""
         batch = (self.pp or 1) * (point.micro - 1) + 1
         least = first_token(self.problem, pp=1, batch=batch, steps=point.steps, percentile=percentile)
         # steps that it waits for: all pieces of prompts, those of others' among them, and the later stages'
@@ -363,7 +319,8 @@ class Reach:
             often * n + later * m + (least.mean * a if least.mean else 0)
             for n, m, a in zip(point.prompts, point.mixed, point.means, strict=True)
         )
-        return longest, least.fixed_s
+        most = (limit - least.fixed_s - queue_s) * (TICKS_PER_SECOND * self.deep)
+        return longest < most if goal_.beats_first(percentile) else longest <= most
 
     def _in_time(self, goal_: Goal, cycle: int, scale: int) -> bool:
         if goal_.cycle is None or not self.problem.workload.decodes:
