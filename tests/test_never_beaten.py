@@ -99,8 +99,9 @@ def test_one_more_prompt_token_or_sequence_costs_no_more_than_a_step(first: int)
             more = evaluate(problem.model_copy(update={"workload": longer}), layout)
             wider = evaluate(problem, layout.model_copy(update={"batch": layout.batch + 1}))
             step = Fraction(max(found.mixed_ticks), 10**27)
-            assert found.ttft_s is not None
-            assert more.ttft_s is not None
+            if found.ttft_s is None or more.ttft_s is None:
+                assert max(found.load, more.load) >= 1
+                continue
             if found.steps.together == more.steps.together and not found.queue_s:
                 # a fixed count of prompts shares the step; a piece more is one step more
                 assert more.ttft_s <= found.ttft_s + step * Fraction(3, 2), (seed, layout)

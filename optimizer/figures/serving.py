@@ -449,7 +449,7 @@ def _at_load(problem: Problem, own: Evaluation, rate: Fraction, at: Callable[[in
     served = rate / own.layout.dp * (work.output_tokens - 1) * cycle / work.tokens_per_step
     running = at(max((first - 1) * pp + 1, ceil_fraction(served)))
     late = bisect_left(range(first, top + 1), x=True, key=lambda micro: not _in_time(problem, whole(micro)))
-    busiest = whole(first + late - 1) if late else own
+    busiest = whole(first + late - 1 if late else top)
     growth = growth_of(running.running, max(running.stage_ticks), max(at(1).stage_ticks))
     return replace(
         running, layout=own.layout, steps=replace(running.steps, largest=own.steps.largest), memory=own.memory,
