@@ -126,7 +126,7 @@ def test_a_limit_that_is_just_met_dismisses_nothing(seeds: range) -> None:
                 assert fits == any(True for _ in layouts(at)), f"seed {seed}, {name}"
                 assert prove(beyond, own, None).counterexample is None, f"seed {seed}, {name}"
                 met += fits
-    assert met >= 10
+    assert met >= 5
 
 
 @pytest.mark.slow
