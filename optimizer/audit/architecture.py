@@ -8,7 +8,7 @@ it gives; nothing is accused where one of these fits.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from itertools import accumulate, groupby
@@ -16,30 +16,18 @@ from typing import Final
 
 from optimizer.audit.capacity import asserted
 from optimizer.audit.degrees import degrees_in
-from optimizer.audit.deployment import Known, Sentence, models_in
+from optimizer.audit.deployment import COUNT, Known, Sentence, count, models_in
 from optimizer.audit.facts import Derivation
 from optimizer.audit.known_figures import JudgedClaims, claim_at, priced_on
 from optimizer.audit.lexicon import ONE
 from optimizer.audit.said import stretch
+from optimizer.audit.scope import scoped
 from optimizer.audit.verdict import Verdict, plain
 from optimizer.domain.families import Family
 from optimizer.domain.model import ModelSpec
 
-_UNITS: Final = (
-    "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen",
-    "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
-)  # fmt: skip
-_TENS: Final = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
-_WRITTEN: Final = {word: number for number, word in enumerate(_UNITS, 1)} | {
-    f"{ten}{joined}": 10 * tens + unit
-    for tens, ten in enumerate(_TENS, 2)
-    for unit, joined in enumerate(("", *(f"-{one}" for one in _UNITS[:9])))
-}
-NUMBER: Final = (
-    r"(?<![\w.,/-])(?<!hundred )(?<!hundred and )(?<!thousand )"
-    rf"(?:\d{{1,6}}(?![.,]?\d)|(?:{'|'.join(sorted(_WRITTEN, key=len, reverse=True))})\b)"
-)
-"""A whole number, in digits or in a word."""
+NUMBER: Final = rf"(?<!-)(?<!hundred )(?<!hundred and )(?<!thousand )(?!(?:a )?single\b){COUNT}(?!\w)"
+"""A whole number, in digits or in a word, that is no part of another."""
 _NUMBER: Final = re.compile(NUMBER, re.IGNORECASE)
 _COUNTED: Final = re.compile(
     rf"(?P<number>{NUMBER})[ -]"
@@ -74,8 +62,7 @@ _PLACED: Final = re.compile(
 )
 _NAME: Final = 16
 """Characters behind a family and its number that may still belong to the name."""
-_OPENING: Final = 3
-"""Sentences that say what a document is about, as its title does."""
+_SEVERAL: Final = 2
 _PARTS_OF: Final = {"heads": ("tp",), "experts": ("ep", "tp", "dp"), "layers": ("pp",)}
 _NEAR: Final = Fraction(3, 2)
 """Ratio to the number of layers within which a number of layers means all of them."""
@@ -89,30 +76,22 @@ _KINDS: Final = frozenset([
 
 def judge_architecture(said: Sequence[Sentence]) -> JudgedClaims:
     """Counts of heads, layers and experts that no model in the document's words has."""
+    stretched = any(_STRETCHED.search(one.text) for one in said)
     for sentence in said:
         named = _named(sentence)
         for match in _COUNTED.finditer(sentence.text) if named else ():
             yield from _judge(sentence, match, named)
         if named:
-            # a command is judged whole, on its devices
-            yield from () if sentence.code else _degrees(sentence, named)
-            yield from _contexts(sentence, named)
+            yield from _degrees(sentence, named)
+            yield from () if stretched else _contexts(sentence, named)
 
 
-def _named(sentence: Sentence) -> list[str]:
-    """Models whose shape a sentence speaks of; none where it may be another's."""
-    found = scoped(sentence, models_in)
+def _named(sentence: Sentence) -> Sequence[str]:
+    """Models whose shape a sentence speaks of; none where it may be another's. A command is judged whole, elsewhere."""
+    if sentence.code or _names_another(sentence.text):
+        return ()
     beside = models_in(f"{' '.join(sentence.section[1:])} {sentence.whole.paragraphs.get(sentence.segment, '')}")
-    return (
-        []
-        if sentence.code or _names_another(sentence.text) or (not beside and len(sentence.whole.models) > 1)
-        else found
-    )
-
-
-def models_of(sentence: Sentence) -> list[str]:
-    """Models that a sentence may speak of."""
-    return scoped(sentence, models_in) or sorted(sentence.whole.models)
+    return scoped(sentence, models_in) if beside or len(sentence.whole.models) < _SEVERAL else ()
 
 
 def _names_another(text: str) -> bool:
@@ -123,20 +102,10 @@ def _names_another(text: str) -> bool:
     )
 
 
-def scoped(sentence: Sentence, find: Callable[[str], list[str]]) -> list[str]:
-    """What a sentence names, else its paragraph, else its headings, else the title where it names but one."""
-    for text in (sentence.text, sentence.whole.paragraphs.get(sentence.segment, ""), " ".join(sentence.section[1:])):
-        if found := find(text):
-            return found
-    said = sentence.whole.said
-    title = find(" ".join((*said[0].section[:1], *(one.text for one in said[:_OPENING])))) if said else []
-    return title if len(title) == 1 else []
-
-
 def _judge(sentence: Sentence, match: re.Match[str], named: Sequence[str]) -> JudgedClaims:
     noun = match["noun"].lower().rstrip("s") + "s"
     words = frozenset(re.split(r"[ -]", match["kind"].lower().strip())) - {""}
-    value = number_of(match["number"])
+    value = Fraction(count(match["number"]))
     before, after = sentence.text[: match.start()], sentence.text[match.end() :]
     if not words <= _KINDS or value <= 1 or not asserted(sentence, *match.span()):
         return
@@ -144,11 +113,11 @@ def _judge(sentence: Sentence, match: re.Match[str], named: Sequence[str]) -> Ju
         return
     shapes = [shape for name in named if (shape := _shape(name)) is not None]
     readings = [one for shape in shapes for one in _whole(shape, noun, words)]
-    said_too = {number_of(other) for other in _NUMBER.findall(sentence.text)} - {value}
+    said_too = {Fraction(count(other)) for other in _NUMBER.findall(sentence.text)} - {value}
     part = _A_PART.match(after) or _PART_BEFORE.search(before)
     if part is not None or _PLACED.search(sentence.text):
         degrees = {degree for axis in _PARTS_OF[noun] for degree in sentence.whole.every(axis)}
-        degrees |= sentence.whole.counts | {int(one) for one in said_too}
+        degrees |= sentence.whole.counts | {int(one) for one in said_too - {0}}
         more = sentence.whole.redundant or () if noun == "experts" else ()
         readings += [one for whole in readings for one in _parts(whole, degrees, more)]
     elif noun == "layers" and readings and value < readings[0].value / _NEAR:
@@ -159,11 +128,6 @@ def _judge(sentence: Sentence, match: re.Match[str], named: Sequence[str]) -> Ju
     name = {"heads": "attention_heads", "layers": "layers", "experts": "experts_per_layer"}[noun]
     span = stretch(sentence.text, match.start(), match.end())
     yield claim_at(sentence, span, name, value, ONE, Verdict.FAILS, readings, note)
-
-
-def number_of(text: str) -> Fraction:
-    """A whole number, in digits or in a word."""
-    return Fraction(_WRITTEN.get(text.lower()) or int(text))
 
 
 @lru_cache(maxsize=64)
@@ -256,9 +220,7 @@ _SCALES: Final = {"": (1,), "k": (1000, 1024), "m": (10**6, 2**20)}
 
 
 def _contexts(sentence: Sentence, named: Sequence[str]) -> JudgedClaims:
-    """Contexts longer than the positions of every model that may be meant, where nothing stretches them."""
-    if any(_STRETCHED.search(one.text) for one in sentence.whole.said):
-        return
+    """Contexts longer than the positions of every model that may be meant."""
     for match in _CONTEXT.finditer(sentence.text):
         if not (match["ahead"] or match["behind"]) or not asserted(sentence, *match.span("number")):
             continue

@@ -94,9 +94,10 @@ def _audit(text: str, source: str, problem: Mapping[str, Any] | Problem | None) 
     several = bool(said) and len(said[0].whole.models) > 1
     judged, missing = _judge(table, counted, claims, settled, several=several)
     ratios = judge_ratios(segments, judged)
-    deployed, disagreements = judge_deployment(said, judge_launches(document, said))
+    figures = read(said, segments)
+    deployed, disagreements = judge_deployment(said, figures, judge_launches(document, said))
     judged = _merged(judged, deployed, {item.place.line for item in equations if item.verdict.wrong})
-    reckoned = find_misreckoned(said, read(said, segments), _inside(equations, segments, tokens))
+    reckoned = find_misreckoned(said, figures, _inside(equations, segments, tokens))
     contradictions = [
         *find_contradictions(segments, tokens, facts, judged, ratios, said),
         *find_outliers(segments, tokens),

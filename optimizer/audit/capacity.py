@@ -15,12 +15,14 @@ from math import floor
 from typing import Final
 
 from optimizer.audit import lexicon
-from optimizer.audit.deployment import COUNT, Sentence, count, load_hardware
+from optimizer.audit.deployment import COUNT, Sentence, count
 from optimizer.audit.facts import Derivation
+from optimizer.audit.hedges import clause_of
 from optimizer.audit.known_figures import GB, JudgedClaims, claim_at, priced_on, verdict_of, weights_of
 from optimizer.audit.lexicon import ONE
 from optimizer.audit.said import Said, figures_of, is_of_a_token, is_tokens, stretch
 from optimizer.audit.verdict import Verdict, plain, shown
+from optimizer.readers.catalog import load_hardware
 
 _DOUBT: Final = re.compile(
     r"\b(?:not|never|cannot|neither|nor|none|nobody|too|exceed\w*|fails?|oom|impossible|would|could|should|need\w*|requir\w+"
@@ -41,9 +43,7 @@ _REFUTED: Final = re.compile(
 def asserted(sentence: Sentence, start: int, end: int, *, conditional: bool = False) -> bool:
     """Whether a sentence says outright (``conditional``: or on a condition) what stands between two characters."""
     text = sentence.text
-    first = max((match.end() for match in _CLAUSE.finditer(text, 0, start)), default=0)
-    last = _CLAUSE.search(text, end)
-    clause = text[first : last.start() if last else len(text)]
+    clause = clause_of(text, start, end, _CLAUSE)
     paragraph = sentence.whole.paragraphs.get(sentence.segment, "")
     return not (
         _DOUBT.search(clause)

@@ -18,7 +18,7 @@ from optimizer.audit.architecture import judge_architecture
 from optimizer.audit.capacity import judge_capacity
 from optimizer.audit.contradictions import Contradiction
 from optimizer.audit.degrees import degrees_in
-from optimizer.audit.deployment import COUNT, DEVICES, ORDINALS, SIZE, Sentence, count, load_hardware, size
+from optimizer.audit.deployment import COUNT, DEVICES, ORDINALS, SIZE, Sentence, count, size
 from optimizer.audit.derived import judge_derived
 from optimizer.audit.facts import Derivation, JudgedClaim
 from optimizer.audit.known_figures import (
@@ -31,10 +31,12 @@ from optimizer.audit.known_figures import (
 from optimizer.audit.launched import Launched, judge_code
 from optimizer.audit.lexicon import ONE
 from optimizer.audit.partial import device_counts
+from optimizer.audit.quantities import Quantity
 from optimizer.audit.rates import judge_rates
 from optimizer.audit.startup_log import judge_log
 from optimizer.audit.verdict import Verdict, shown
 from optimizer.domain.convention import CONVENTIONS
+from optimizer.readers.catalog import load_hardware
 
 _UNSURE: Final = re.compile(
     r"\b(?:not|no(?!\s+(?:problem|issue|trouble))|never|neither|nor|cannot"
@@ -328,15 +330,16 @@ def _said_of_the_whole(found: Sequence[Sentence]) -> Iterator[Contradiction]:
             yield Contradiction(tuple(sorted((first, line))), "devices", (Fraction(other), Fraction(value)), told)
 
 
-_RULES: Final[tuple[Callable[[Sentence], JudgedClaims], ...]] = (_fits, _row, judge_rates)
+_RULES: Final[tuple[Callable[[Sentence], JudgedClaims], ...]] = (_fits, _row)
 
 
 def judge_deployment(
-    found: Sequence[Sentence], launches: Sequence[Launched] = ()
+    found: Sequence[Sentence], figures: Sequence[Sequence[Quantity]], launches: Sequence[Launched] = ()
 ) -> tuple[list[JudgedClaim], list[Contradiction]]:
     """Claims of sentences, rows and log lines, launch commands, and counts of devices that disagree."""
     per_node = _devices_of_a_node(found)
     claims = [claim for sentence in found for rule in _RULES for claim in rule(sentence)]
+    claims += [claim for sentence, own in zip(found, figures, strict=True) for claim in judge_rates(sentence, own)]
     spoken = Counter(value for sentence in found for value in _devices_said(sentence, per_node))
     claims += [claim for sentence in found for claim in _degrees_give(sentence, per_node, spoken)]
     claims += [claim for sentence in found for claim in _nodes_give(sentence, per_node)]

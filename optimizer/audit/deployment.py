@@ -23,17 +23,8 @@ from optimizer.readers import catalog
 
 _UNITS: Final = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _TEENS: Final = (
-    "ten",
-    "eleven",
-    "twelve",
-    "thirteen",
-    "fourteen",
-    "fifteen",
-    "sixteen",
-    "seventeen",
-    "eighteen",
-    "nineteen",
-)
+    "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+)  # fmt: skip
 _TENS: Final = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 _CARDINALS: Final = (
     dict(zip((*_UNITS, *_TEENS), range(1, 20), strict=True))
@@ -86,8 +77,6 @@ _ENGINES: Final = re.compile(
     r"\b(?:sglang|trtllm|tensorrt|megatron|deepspeed|fsdp|(?:DP|data[- ]parallel)[- _]attention)\b", re.IGNORECASE
 )
 _SCALE: Final = {"mb": 10**6, "gb": 10**9, "tb": 10**12, "mib": 2**20, "gib": 2**30, "tib": 2**40}
-load_hardware: Final = lru_cache(maxsize=64)(catalog.load_hardware)
-"""The catalog's hardware by name, read once."""
 DEVICES: Final = r"(?:GPUs?|devices?|accelerators?|cards?|chips?)"
 _COUNTED: Final = re.compile(rf"({COUNT})\s+{DEVICES}\b", re.IGNORECASE)
 _TP_OVER: Final = re.compile(
@@ -195,7 +184,7 @@ class Whole:
         """Devices that are spoken of together, at most so many of them."""
         found = {group.devices for one in self.said for group in one.groups}
         found |= {count(match[1]) for one in self.said for match in _COUNTED.finditer(one.text)}
-        return set(sorted(found)[-_MOST_DEGREES:])
+        return set(sorted(found - {0})[-_MOST_DEGREES:])
 
     @cached_property
     def models(self) -> set[str]:
@@ -246,6 +235,14 @@ class Whole:
         for one in self.said:
             found.setdefault(one.segment, []).append(one.text)
         return {segment: " ".join(texts) for segment, texts in found.items()}
+
+    @cached_property
+    def sections(self) -> dict[tuple[str, ...], list[Sentence]]:
+        """Sentences of each section, in order."""
+        found: dict[tuple[str, ...], list[Sentence]] = {}
+        for one in self.said:
+            found.setdefault(one.section, []).append(one)
+        return found
 
     @cached_property
     def prose(self) -> dict[tuple[str, object], list[Sentence]]:
@@ -419,10 +416,11 @@ def model_of(text: str) -> str | None:
     return names[0] if len(names) == 1 else None
 
 
-def models_in(text: str) -> list[str]:
+@lru_cache(maxsize=1024)
+def models_in(text: str) -> tuple[str, ...]:
     """Every catalog model that a text names."""
     models, spelled = _models()
-    return sorted({spelled[re.sub(r"[-_ ]", "", match[0]).lower()] for match in models.finditer(text)})
+    return tuple(sorted({spelled[re.sub(r"[-_ ]", "", match[0]).lower()] for match in models.finditer(text)}))
 
 
 def devices_in(text: str) -> list[str]:
@@ -483,7 +481,7 @@ def _read(sentence: Sentence) -> None:
                 count(ahead[1]) if (ahead[1] and ahead[1] != ahead[2]) or (ahead[1] and "×" in ahead[0]) else 1
             )
             if not ahead[1] and not re.search(r"[×x*-]", ahead[0]) and _NODES_OF.match(text, match.end()):
-                devices *= load_hardware(system).devices_per_node
+                devices *= catalog.load_hardware(system).devices_per_node
             start = max(0, match.start() - _BEFORE) + ahead.start()
             sentence.groups.append(Group(devices, system, memory, start, match.end()))
         own.memory = own.memory or memory

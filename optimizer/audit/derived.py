@@ -17,7 +17,7 @@ from typing import Final
 from optimizer.audit import lexicon
 from optimizer.audit.degrees import degrees_in
 from optimizer.audit.deployment import Known, Sentence, model_of
-from optimizer.audit.facts import Derivation
+from optimizer.audit.facts import MOST_READINGS, Derivation
 from optimizer.audit.known_figures import GB, ROUGHLY, JudgedClaims, claim_at, priced_on, token_bytes
 from optimizer.audit.lexicon import ONE
 from optimizer.audit.said import Said, figures_of, is_of_a_token, of_shapes, stretch
@@ -47,10 +47,11 @@ def _experts(figures: Sequence[Said]) -> JudgedClaims:
         if not counted or not placed or _NOT_ROUTED.search(near) or _of_another(said):
             continue
         eps, redundant = _eps(sentence), None if _EVENLY.search(sentence.text) else sentence.whole.redundant
+        ways = [*product(sentence.models, eps)]
+        if len(ways) > MOST_READINGS:
+            continue
         fallback = Known(device="h100-sxm-8")
-        choices = [
-            priced_on(replace(known, model=model).over(fallback), ep, ep=ep) for model in sentence.models for ep in eps
-        ]
+        choices = [priced_on(replace(known, model=model).over(fallback), ep, ep=ep) for model, ep in ways]
         priced = [one for one in choices if one is not None and one[0].model.moe is not None]
         if not priced or said.value == (experts := priced[0][0].model.moe.experts):  # type: ignore[union-attr]
             continue

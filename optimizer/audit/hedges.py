@@ -20,11 +20,17 @@ _APART: Final = re.compile(
 )
 
 
-def clause_of(text: str, start: int, end: int) -> str:
+def clause_span(text: str, start: int, end: int, ends: re.Pattern[str] = _CLAUSE) -> tuple[int, int]:
+    """Where the clause around a stretch of a sentence begins and stops, which `ends` bound."""
+    behind = ends.search(text, end)
+    first = max((match.end() for match in ends.finditer(text, 0, start)), default=0)
+    return first, behind.start() if behind else len(text)
+
+
+def clause_of(text: str, start: int, end: int, ends: re.Pattern[str] = _CLAUSE) -> str:
     """The clause around a stretch of a sentence."""
-    first = max((match.end() for match in _CLAUSE.finditer(text, 0, start)), default=0)
-    last = _CLAUSE.search(text, end)
-    return text[first : last.start() if last else len(text)]
+    first, last = clause_span(text, start, end, ends)
+    return text[first:last]
 
 
 def refused(text: str, start: int, end: int) -> bool:

@@ -212,11 +212,6 @@ def read(said: Sequence[Sentence], segments: Sequence[Segment]) -> list[list[Qua
     return [list(_of_row(one, at, segments)) if one.cells else _of_line(one, at) for at, one in enumerate(said)]
 
 
-def read_sentence(sentence: Sentence) -> list[Quantity]:
-    """Figures of a sentence or a row that have a type."""
-    return list(_of_row(sentence, 0, ())) if sentence.cells else _of_line(sentence, 0)
-
-
 def _of_line(sentence: Sentence, at: int) -> list[Quantity]:
     """Figures of a sentence; those of a line that is set in columns are cells, counted from the last."""
     found = _of_text(sentence, at)
@@ -278,8 +273,7 @@ def _of_row(sentence: Sentence, at: int, segments: Sequence[Segment]) -> Iterato
                 where = Place(place.line, place.column + number.start)
                 own.append(Quantity(value, half, kinds, number.start, number.number_end, where,
                                     text[number.start : number.end].strip(), at, period, number,
-                                    block=segments[sentence.segment].block if segments else -1,
-                                    column=column))  # fmt: skip
+                                    block=segments[sentence.segment].block, column=column))  # fmt: skip
                 yield own[-1]
 
 

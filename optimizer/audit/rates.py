@@ -10,18 +10,22 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from itertools import product
 from typing import Final
 
 from optimizer.audit import lexicon
-from optimizer.audit.architecture import NUMBER, models_of, number_of, scoped
-from optimizer.audit.deployment import DEVICES, Known, Sentence, devices_in, load_hardware, precisions_in
-from optimizer.audit.facts import Derivation
+from optimizer.audit.architecture import NUMBER
+from optimizer.audit.deployment import DEVICES, Known, Sentence, count, devices_in, precisions_in
+from optimizer.audit.facts import MOST_READINGS, Derivation
+from optimizer.audit.hedges import clause_span
 from optimizer.audit.known_figures import JudgedClaims, claim_at, priced_on
 from optimizer.audit.lexicon import UNITS, Unit
-from optimizer.audit.quantities import Quantity, read_sentence
+from optimizer.audit.quantities import Quantity
 from optimizer.audit.said import stretch
+from optimizer.audit.scope import before, models_of, scoped
 from optimizer.audit.verdict import Verdict, shown
 from optimizer.figures.bounds import Bound, throughput_bounds, tpot_bound
+from optimizer.readers.catalog import load_hardware
 
 _RATE: Final = Unit("tokens/s", Fraction(1), lexicon.PER_SECOND)
 _IF: Final = re.compile(r"\b(?:if|in theory|theoretical\w*|roofline|ceiling|bounds?)\b", re.IGNORECASE)
@@ -73,12 +77,12 @@ _A_LITTLE: Final = Fraction(19, 20)
 """Share of the bound at which a time is taken for the bound itself, rounded."""
 
 
-def judge_rates(sentence: Sentence) -> JudgedClaims:
+def judge_rates(sentence: Sentence, figures: Sequence[Quantity]) -> JudgedClaims:
     """Rates of a sentence or a row that are beyond every peak that its words leave open."""
     text = sentence.text
     if _SPEEDS_UP.search(text):
         return
-    for one in read_sentence(sentence):
+    for one in figures:
         kinds = dict(one.type)
         time = (kinds.get("second"), kinds.get("token")) == (1, -1)
         rated = (kinds.get("second"), kinds.get("token")) == (-1, 1)
@@ -87,6 +91,7 @@ def judge_rates(sentence: Sentence) -> JudgedClaims:
             not (time or rated)
             or more
             or one.bound
+            or not one.value
             or _RECKONED.search(text, 0, one.start)
             or supposed(text, one.start, one.end)
         ):
@@ -99,9 +104,7 @@ def judge_rates(sentence: Sentence) -> JudgedClaims:
 
 def supposed(text: str, start: int, end: int) -> bool:
     """Whether a figure is a limit or a supposition, by the words before it, of its clause or, plainly, behind that."""
-    first = max((match.end() for match in _CLAUSE.finditer(text, 0, start)), default=0)
-    behind = _CLAUSE.search(text, end)
-    last = behind.start() if behind else len(text)
+    first, last = clause_span(text, start, end, _CLAUSE)
     near = text[max(0, start - _CLOSE) : min(last, end + _CLOSE)]
     return (
         _IF.search(text, 0, start) is not None
@@ -122,21 +125,18 @@ def _is_lone(sentence: Sentence, one: Quantity) -> bool:
 
 
 def _judged(sentence: Sentence, one: Quantity, *, time: bool, lone: bool, each: bool) -> JudgedClaims:
-    bounds = [(width, bound) for width in _widths(sentence, lone=lone, each=each)
-              for bound in _bounds(sentence, width, lone=lone)]  # fmt: skip
+    width = _width(sentence, lone=lone, each=each)
+    seconds = one.value if time else 1 / one.value
+    bounds = []
+    for bound in _bounds(sentence, width, lone=lone) if width else ():
+        if seconds >= bound.value * _A_LITTLE if lone else one.value <= bound.value:
+            return
+        bounds.append(bound)
     if not bounds:
         return
-    if lone:
-        width, bound = min(bounds, key=lambda item: item[1].value)
-        seconds = one.value if time else 1 / one.value
-        if seconds >= bound.value * _A_LITTLE:
-            return
-        value, unit, most = (one.value, UNITS["ms"], bound.value) if time else (one.value, _RATE, 1 / bound.value)
-    else:
-        width, bound = max(bounds, key=lambda item: item[1].value)
-        if one.value <= bound.value:
-            return
-        value, unit, most = one.value, _RATE, bound.value
+    bound = (min if lone else max)(bounds, key=lambda item: item.value)
+    value, unit = (one.value, UNITS["ms"]) if time else (one.value, _RATE)
+    most = 1 / bound.value if lone and not time else bound.value
     name = "tpot" if time else "throughput_per_device" if each and not lone else "throughput"
     note = f"{bound.resource} of {width} devices allows {shown(most, unit)} at best"
     reading = Derivation(bound.reading, most, bound.formula, bound.substituted)
@@ -145,46 +145,35 @@ def _judged(sentence: Sentence, one: Quantity, *, time: bool, lone: bool, each: 
 
 
 def _bounds(sentence: Sentence, width: int, *, lone: bool) -> Iterator[Bound]:
-    """A bound for every model, device and precision that the words leave open."""
+    """A bound for every model, device and precision that the words leave open; none where they are too many to try."""
     devices = scoped(sentence, devices_in) or sorted(sentence.whole.devices[None])
-    widths: Sequence[str | None] = scoped(sentence, precisions_in) or [None, *sorted(sentence.whole.precisions)]
-    for model in models_of(sentence):
-        for device in devices:
-            for precision in widths:
-                priced = priced_on(Known(model, precision, device), width, data_parallel=not lone)
-                if priced is not None:
-                    bound = tpot_bound if lone else lambda problem, layout: throughput_bounds(problem, layout)[-1]
-                    yield bound(priced[0], priced[1])
+    widths = scoped(sentence, precisions_in) or ("", *sorted(sentence.whole.precisions))
+    ways = [*product(models_of(sentence), devices, widths)]
+    for model, device, precision in ways if len(ways) <= MOST_READINGS else ():
+        priced = priced_on(Known(model, precision or None, device), width, data_parallel=not lone)
+        if priced is not None:
+            yield tpot_bound(*priced[:2]) if lone else throughput_bounds(*priced[:2])[-1]
 
 
-def _widths(sentence: Sentence, *, lone: bool, each: bool) -> list[int]:
-    """Devices that work together, the sentence's own first, then those of its replica, else all that there are."""
+def _width(sentence: Sentence, *, lone: bool, each: bool) -> int:
+    """Devices that work together, the sentence's own, those named before it, else all that there are; 0 if unsaid."""
     if each and not lone:
-        return [1]
+        return 1
     known = sentence.known
-    counted = _counted(sentence.text, known.device)
-    counted |= {group.devices for group in sentence.groups}
-    counted |= {value for value in (sentence.own.devices, sentence.own.degrees.get("tp")) if value}
-    own = bool(counted)
-    if not own:
-        before = [
-            one
-            for one in sentence.whole.said
-            if one.section == sentence.section and one.place.line <= sentence.place.line
-        ]
-        told = [found for one in before if one is not sentence and (found := _counted(one.text, known.device))]
-        counted = told[-1] if told else set()
-    if lone:
-        devices = max(counted, default=0) or known.devices or 0
-        width = devices if own else known.degrees.get("tp") or devices
-        near = next((degrees for degrees in sentence.whole.nearest(sentence, "tp") if degrees), [])
-        return [min(width, devices)] if devices else [max(near)] if near else []
-    most = max(sentence.whole.counts | {known.devices or 0}) if _ALL_OF_IT.search(sentence.text) else 0
-    return [most] if (most := max(counted, default=0) or most) else []
+    own = _counted(sentence.text, known.device) | {group.devices for group in sentence.groups}
+    own |= {value for value in (sentence.own.devices, sentence.own.degrees.get("tp")) if value}
+    told = (found for one in before(sentence) if (found := _counted(one.text, known.device)))
+    counted = max(own or next(told, set()), default=0)
+    if not lone:
+        most = max(sentence.whole.counts | {known.devices or 0}) if _ALL_OF_IT.search(sentence.text) else 0
+        return counted or most
+    devices = counted or known.devices or 0
+    near = next((degrees for degrees in sentence.whole.nearest(sentence, "tp") if degrees), [0])
+    return min(devices if own else known.degrees.get("tp") or devices, devices) if devices else max(near)
 
 
 def _counted(text: str, device: str | None) -> set[int]:
     """Devices that a text counts, those of whole nodes as well."""
-    found = {int(number_of(match[1])) for match in _SOME.finditer(text)} | ({1} if _A_DEVICE.search(text) else set())
+    found = {count(match[1]) for match in _SOME.finditer(text)} | ({1} if _A_DEVICE.search(text) else set())
     per_node = load_hardware(device).devices_per_node if device else 0
-    return found | ({int(number_of(match[1])) * per_node for match in _SOME_NODES.finditer(text)} - {0})
+    return found | ({count(match[1]) * per_node for match in _SOME_NODES.finditer(text)} - {0})

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Final
 
-from optimizer.audit.deployment import Sentence, load_hardware, size
+from optimizer.audit.deployment import Sentence, size
 from optimizer.audit.derived import WHOLE, weight_shares
 from optimizer.audit.facts import Derivation, JudgedClaim
 from optimizer.audit.known_figures import ROUGHLY, JudgedClaims, claim_at, priced_on, verdict_of
@@ -15,6 +15,7 @@ from optimizer.audit.launched import Launched, of_log
 from optimizer.audit.lexicon import ONE, UNITS, Unit
 from optimizer.audit.verdict import Verdict, plain
 from optimizer.domain.problem import Problem
+from optimizer.readers.catalog import load_hardware
 
 _LOGGED: Final = Fraction(1, 20)
 """Share by which an engine's pages and groups may differ from bytes over bytes a token."""

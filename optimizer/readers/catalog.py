@@ -152,16 +152,36 @@ def load_model(reference: str | Path, *, beside: Path | None = None) -> ModelSpe
         No such entry or file, or what it says is not understood.
     """
     file = find("models", reference, beside=beside)
-    document = load_text(*config_text(*read_text(file)))
-    model = read_document(document, file) if is_hugging_face(document.data) else parse(ModelSpec, document)
+    model = (_shipped_model if _ships("models", file) else _read_model)(file)
     return model if file == _entry("models", model.name) else _apart("models", model, Path(file).name)
+
+
+def _read_model(file: Path) -> ModelSpec:
+    document = load_text(*config_text(*read_text(file)))
+    return read_document(document, file) if is_hugging_face(document.data) else parse(ModelSpec, document)
+
+
+_shipped_model: Final = cache(_read_model)
+"""An entry of the catalog, read once: it does not change while a command runs."""
 
 
 def load_hardware(reference: str | Path, *, beside: Path | None = None) -> HardwareSpec:
     """Hardware by catalog name, or from a file; as `load_model`."""
     file = find("hardware", reference, beside=beside)
-    hardware = parse(HardwareSpec, load(file))
+    hardware = (_shipped_hardware if _ships("hardware", file) else _read_hardware)(file)
     return hardware if file == _entry("hardware", hardware.name) else _apart("hardware", hardware, Path(file).name)
+
+
+def _read_hardware(file: Path) -> HardwareSpec:
+    return parse(HardwareSpec, load(file))
+
+
+_shipped_hardware: Final = cache(_read_hardware)
+"""As `_shipped_model`."""
+
+
+def _ships(kind: Kind, file: Path) -> bool:
+    return file == _entry(kind, file.stem)
 
 
 def _entry(kind: Kind, name: str) -> Path | None:
