@@ -80,33 +80,18 @@ def quantile(values: Sequence[float | Fraction], share: float) -> Fraction:
     return low + (high - low) * (Fraction(str(share)) - start) / (stop - start)
 
 
-MARGINS = (
-    Margin(
-        moe=None, engine="any", runs=1145,
-        tpot_s=(0.71, 1.009, 1.165, 1.272, 1.362), ttft_s=(0.66, 1.147, 1.553, 1.863, 2.143),
-    ),
-    Margin(
-        moe=True, engine="sglang", runs=44,
-        tpot_s=(0.83, 0.948, 1.078, 2.15, 2.429), ttft_s=(0.802, 1.037, 1.275, 2.021, 2.118),
-    ),
-    Margin(
-        moe=False, engine="trtllm", runs=390,
-        tpot_s=(0.778, 1.02, 1.168, 1.277, 1.35), ttft_s=(0.65, 1.159, 1.673, 1.943, 2.178),
-    ),
-    Margin(
-        moe=True, engine="trtllm", runs=224,
-        tpot_s=(0.677, 1.013, 1.222, 1.343, 1.424), ttft_s=(0.561, 1.241, 1.661, 2.053, 2.448),
-    ),
-    Margin(
-        moe=False, engine="vllm", runs=270,
-        tpot_s=(0.847, 1.033, 1.158, 1.273, 1.396), ttft_s=(0.762, 1.105, 1.421, 1.738, 1.904),
-    ),
-    Margin(
-        moe=True, engine="vllm", runs=133,
-        tpot_s=(0.72, 0.992, 1.137, 1.211, 1.225), ttft_s=(0.741, 1.208, 1.387, 1.557, 1.638),
-    ),
-)  # fmt: skip
-"""Rows of `SOURCE`; the first stands for every class that has none."""
+MARGINS = tuple(
+    Margin(*row)
+    for row in (
+        (None, "any", 1145, (0.71, 1.009, 1.165, 1.272, 1.362), (0.66, 1.147, 1.553, 1.863, 2.143)),
+        (True, "sglang", 44, (0.83, 0.948, 1.078, 2.15, 2.429), (0.802, 1.037, 1.275, 2.021, 2.118)),
+        (False, "trtllm", 390, (0.778, 1.02, 1.168, 1.277, 1.35), (0.65, 1.159, 1.673, 1.943, 2.178)),
+        (True, "trtllm", 224, (0.677, 1.013, 1.222, 1.343, 1.424), (0.561, 1.241, 1.661, 2.053, 2.448)),
+        (False, "vllm", 270, (0.847, 1.033, 1.158, 1.273, 1.396), (0.762, 1.105, 1.421, 1.738, 1.904)),
+        (True, "vllm", 133, (0.72, 0.992, 1.137, 1.211, 1.225), (0.741, 1.208, 1.387, 1.557, 1.638)),
+    )
+)
+"""Rows of `SOURCE`: experts, engine, runs, quantiles of TPOT, of TTFT. The first stands for every class without one."""
 
 
 def margin_of(*, moe: bool, engine: str) -> Margin:

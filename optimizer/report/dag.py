@@ -6,93 +6,52 @@ Rank order: tp fastest, then cp, dp, and pp slowest; inside a stage the experts 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
+from optimizer.domain.layout import Layout
 from optimizer.errors import Fault, SpecError
 from optimizer.figures.bandwidth import stage_traffic
 from optimizer.report.subject import Subject
 
-
-class Meshes(Protocol):
-    """Degrees of both meshes; a layout has them."""
-
-    @property
-    def tp(self) -> int: ...
-    @property
-    def cp(self) -> int: ...
-    @property
-    def dp(self) -> int: ...
-    @property
-    def pp(self) -> int: ...
-    @property
-    def etp(self) -> int: ...
-    @property
-    def ep(self) -> int: ...
-    @property
-    def edp(self) -> int: ...
+DEGREES: Final = ("tp", "cp", "dp", "pp", "etp", "ep", "edp")
 
 
-@dataclass(frozen=True, slots=True)
-class Degrees:
-    """Plain degrees; ``etp = ep = edp = 1`` for a model without experts."""
+def checked(layout: Layout) -> Layout:
+    """A layout whose meshes are of one size, or without experts (etp · ep · edp = 1).
 
-    tp: int = 1
-    cp: int = 1
-    dp: int = 1
-    pp: int = 1
-    etp: int = 1
-    ep: int = 1
-    edp: int = 1
+    Raises
+    ------
+    SpecError
+        tp · cp · dp unlike etp · ep · edp where there are experts.
+    """
+    held = layout.etp * layout.ep * layout.edp
+    if held not in {1, layout.stage_devices}:
+        message = f"tp · cp · dp = {layout.stage_devices} devices per stage, but etp · ep · edp = {held}"
+        raise SpecError(message)
+    return layout
 
-    @classmethod
-    def of(cls, meshes: Meshes) -> "Degrees":
-        """Degrees of anything that has them; refuses meshes of different size.
 
-        Raises
-        ------
-        SpecError
-            A degree below 1, or tp · cp · dp unlike etp · ep · edp where there are experts.
-        """
-        degrees = cls(meshes.tp, meshes.cp, meshes.dp, meshes.pp, meshes.etp, meshes.ep, meshes.edp)
-        if min(degrees.tp, degrees.cp, degrees.dp, degrees.pp, degrees.etp, degrees.ep, degrees.edp) < 1:
-            raise SpecError("every degree is at least 1")
-        held = degrees.etp * degrees.ep * degrees.edp
-        if held not in {1, degrees.stage_devices}:
-            message = f"tp · cp · dp = {degrees.stage_devices} devices per stage, but etp · ep · edp = {held}"
-            raise SpecError(message)
-        return degrees
+def has_experts(layout: Layout) -> bool:
+    """Whether there is an expert mesh."""
+    return layout.etp * layout.ep * layout.edp > 1
 
-    @property
-    def stage_devices(self) -> int:
-        """Devices of one pipeline stage."""
-        return self.tp * self.cp * self.dp
 
-    @property
-    def devices(self) -> int:
-        """All devices."""
-        return self.stage_devices * self.pp
-
-    @property
-    def has_experts(self) -> bool:
-        """Whether there is an expert mesh."""
-        return self.etp * self.ep * self.edp > 1
-
-    def coordinates(self, rank: int) -> dict[str, int]:
-        """Place of ``rank`` on both meshes."""
-        stage, inside = divmod(rank, self.stage_devices)
-        coordinates = {
-            "stage": stage,
-            "tp": inside % self.tp,
-            "cp": inside // self.tp % self.cp,
-            "dp": inside // (self.tp * self.cp),
+def coordinates(layout: Layout, rank: int) -> dict[str, int]:
+    """Place of ``rank`` on both meshes."""
+    stage, inside = divmod(rank, layout.stage_devices)
+    found = {
+        "stage": stage,
+        "tp": inside % layout.tp,
+        "cp": inside // layout.tp % layout.cp,
+        "dp": inside // (layout.tp * layout.cp),
+    }
+    if has_experts(layout):
+        found |= {
+            "etp": inside % layout.etp,
+            "ep": inside // layout.etp % layout.ep,
+            "edp": inside // (layout.etp * layout.ep),
         }
-        if self.has_experts:
-            coordinates |= {
-                "etp": inside % self.etp,
-                "ep": inside // self.etp % self.ep,
-                "edp": inside // (self.etp * self.ep),
-            }
-        return coordinates
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +84,7 @@ class Group:
 class Dag:
     """The graph: devices by rank, groups in the order of the step, and edges between node names."""
 
-    degrees: Degrees
+    degrees: Layout
     groups: tuple[Group, ...]
     sends: tuple[tuple[int, int], ...]
     send_bytes: tuple[int | None, ...]
@@ -140,7 +99,7 @@ class Dag:
         """Node-link document (the keys of networkx), ``shardproof/dag/1``."""
         degrees = self.degrees
         nodes: list[dict[str, Any]] = [
-            {"id": device(rank), "kind": "device", "rank": rank, **degrees.coordinates(rank)}
+            {"id": device(rank), "kind": "device", "rank": rank, **coordinates(degrees, rank)}
             for rank in range(degrees.devices)
         ]
         nodes += [
@@ -161,12 +120,11 @@ class Dag:
             }
             for a, b in self.sends
         ]
-        names = ("tp", "cp", "dp", "pp", "etp", "ep", "edp")
         return {
             "schema": "shardproof/dag/1",
             "directed": True,
             "multigraph": False,
-            "graph": {name: getattr(degrees, name) for name in names} | {"devices": degrees.devices},
+            "graph": {name: getattr(degrees, name) for name in DEGREES} | {"devices": degrees.devices},
             "nodes": nodes,
             "edges": [{"source": source, "target": target} for source, target in self.edges],
         }
@@ -187,15 +145,15 @@ SEND_AXIS: Final = "pp"
 _OPERATIONS: Final = {"cp": "all-gather", "tp": "all-reduce", "ep": "all-to-all", "etp": "all-reduce"}
 
 
-def axes(degrees: Degrees) -> tuple[Axis, ...]:
+def axes(degrees: Layout) -> tuple[Axis, ...]:
     """Collectives of a stage in the order of a layer: context, tensor, then the experts'. A degree of 1 needs none."""
     strides = [("cp", degrees.tp, degrees.cp), ("tp", 1, degrees.tp)]
-    if degrees.has_experts:
+    if has_experts(degrees):
         strides += [("ep", degrees.etp, degrees.ep), ("etp", 1, degrees.etp)]
     return tuple(Axis(name, stride, size, _OPERATIONS[name]) for name, stride, size in strides if size > 1)
 
 
-def groups_of(degrees: Degrees, axis: Axis, stage: int) -> Iterator[tuple[int, ...]]:
+def groups_of(degrees: Layout, axis: Axis, stage: int) -> Iterator[tuple[int, ...]]:
     """Ranks of each group of ``axis`` in ``stage``, in the order of their first rank."""
     first = stage * degrees.stage_devices
     span = axis.stride * axis.size
@@ -205,13 +163,13 @@ def groups_of(degrees: Degrees, axis: Axis, stage: int) -> Iterator[tuple[int, .
             yield tuple(range(start, start + span, axis.stride))
 
 
-def build_dag(meshes: Meshes, traffic: Mapping[str, int] | Sequence[Mapping[str, int]] | None = None) -> Dag:
+def build_dag(layout: Layout, traffic: Mapping[str, int] | Sequence[Mapping[str, int]] | None = None) -> Dag:
     """Graph of one step: each device, its collectives in order, and the transfer to the next stage.
 
     Parameters
     ----------
-    meshes
-        Degrees of both meshes.
+    layout
+        Degrees of both meshes; ``etp = ep = edp = 1`` for a model without experts.
     traffic
         Bytes per step and device by axis (``tp``, ``cp``, ``ep``, ``etp``, ``pp``; a result's ``tp_bytes`` also does):
         the same in every stage, or one mapping for each stage.
@@ -219,9 +177,9 @@ def build_dag(meshes: Meshes, traffic: Mapping[str, int] | Sequence[Mapping[str,
     Raises
     ------
     SpecError
-        As `Degrees.of`; traffic of another number of stages.
+        As `checked`; traffic of another number of stages.
     """
-    degrees = Degrees.of(meshes)
+    degrees = checked(layout)
     each = [traffic or {}] * degrees.pp if traffic is None or isinstance(traffic, Mapping) else list(traffic)
     if len(each) != degrees.pp:
         message = f"traffic of {len(each)} stages, but there are {degrees.pp}"
@@ -245,8 +203,8 @@ def build_dag(meshes: Meshes, traffic: Mapping[str, int] | Sequence[Mapping[str,
     return Dag(degrees, tuple(groups), sends, tuple(stage.get("pp") for stage in sizes), tuple(edges))
 
 
-def meshes_of(subject: Subject) -> Degrees:
-    """Degrees of the layout; no expert mesh for a model without experts.
+def meshes_of(subject: Subject) -> Layout:
+    """The layout; no expert mesh for a model without experts.
 
     Raises
     ------
@@ -256,10 +214,8 @@ def meshes_of(subject: Subject) -> Degrees:
     layout = subject.layout
     if layout is None:
         raise SpecError(Fault(None, None, None, "layout", "the result has none: nothing fits"))
-    dense = {"tp": layout.tp, "cp": layout.cp, "dp": layout.dp, "pp": layout.pp}
-    if subject.problem.model.moe is None:
-        return Degrees(**dense)
-    return Degrees(**dense, etp=layout.etp, ep=layout.ep, edp=layout.edp)
+    without = {"etp": 1, "ep": 1, "edp": 1} if subject.problem.model.moe is None else {}
+    return layout.model_copy(update=without)
 
 
 def dag_of(subject: Subject) -> Dag:

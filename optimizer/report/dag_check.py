@@ -1,16 +1,17 @@
 """Is a given graph the deployment of given degrees? Every objection names its witness."""
 
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
-from optimizer.report.dag import SEND_AXIS, Dag, Degrees, Meshes, build_dag
+from optimizer.domain.layout import Layout
+from optimizer.report.dag import DEGREES, SEND_AXIS, Dag, build_dag, checked, coordinates
 
 Node = Mapping[str, Any]
 Ranks = tuple[int, ...]
 
 
-def check_dag(data: object, meshes: Meshes, expected: Dag | None = None) -> list[str]:
+def check_dag(data: object, layout: Layout, expected: Dag | None = None) -> list[str]:
     """Objections to a node-link document: cycles, devices missing or named twice, groups that are not the degrees'.
 
     Accepts ``edges`` or ``links`` as the key of the edges. What a graph leaves out (a stage, an operation, bytes) is no
@@ -21,7 +22,7 @@ def check_dag(data: object, meshes: Meshes, expected: Dag | None = None) -> list
     expected
         The layout's own graph, for the bytes of a step; without it, bytes are not compared.
     """
-    degrees = Degrees.of(meshes)
+    degrees = checked(layout)
     dag_expected = expected or build_dag(degrees)
     if not isinstance(data, Mapping):
         return ["no graph: a node-link document is a mapping"]
@@ -100,7 +101,7 @@ def _cycle(names: set[str], edges: list[tuple[str, str]]) -> list[str]:
     return [f"a cycle among {len(rest)} nodes: {', '.join(rest[:6])}{', ...' if len(rest) > 6 else ''}"]
 
 
-def _devices(nodes: list[Mapping[str, Any]], degrees: Degrees) -> Iterator[str]:
+def _devices(nodes: list[Mapping[str, Any]], degrees: Layout) -> Iterator[str]:
     ranks = Counter(node.get("rank") for node in nodes)
     yield from (f"device {rank} is named {count} times" for rank, count in ranks.items() if count > 1)
     missing = [rank for rank in range(degrees.devices) if rank not in ranks]
@@ -111,32 +112,37 @@ def _devices(nodes: list[Mapping[str, Any]], degrees: Degrees) -> Iterator[str]:
         if not isinstance(rank, int) or not 0 <= rank < degrees.devices:
             yield f"device {rank} is none of the {degrees.devices}"
             continue
-        wrong = {
-            name: node[name] for name, place in degrees.coordinates(rank).items() if node.get(name, place) != place
-        }
+        places = coordinates(degrees, rank)
+        wrong = {name: node[name] for name, place in places.items() if node.get(name, place) != place}
         if wrong:
-            yield f"device {rank} stands at {wrong}, not at {degrees.coordinates(rank)}"
+            yield f"device {rank} stands at {wrong}, not at {places}"
 
 
-def _header(graph: object, degrees: Degrees) -> Iterator[str]:
+def _header(graph: object, degrees: Layout) -> Iterator[str]:
     """Degrees that the graph says of itself."""
     if isinstance(graph, Mapping):
-        names = ("tp", "cp", "dp", "pp", "etp", "ep", "edp", "devices")
+        names = (*DEGREES, "devices")
         wrong = {name: graph[name] for name in names if name in graph and graph[name] != getattr(degrees, name)}
         if wrong:
             yield f"the graph calls itself {wrong}, not { ({name: getattr(degrees, name) for name in wrong}) }"
 
 
+def _counted(wanted: Collection[Any], given: Counter[Any], named: Callable[..., str], foreign: str) -> Iterator[str]:
+    """What is missing, what the layout does not have, and what stands there more than once."""
+    yield from (f"no {named(*key)}" for key in sorted(set(wanted) - given.keys()))
+    for key, count in given.items():
+        if key not in wanted:
+            yield f"a {named(*key)} that {foreign}"
+        elif count > 1:
+            yield f"the {named(*key)} stands there {count} times"
+
+
 def _groups(nodes: list[Node], own: Dag) -> Iterator[str]:
     wanted = {(group.axis.name, group.ranks): group for group in own.groups}
     given = Counter(_group(node) for node in nodes)
-    for axis, ranks in wanted.keys() - given.keys():
-        yield f"no {axis} collective of ranks {_short(ranks)}"
-    for (axis, ranks), count in given.items():
-        if (axis, ranks) not in wanted:
-            yield f"a {axis} collective of ranks {_short(ranks)} that the degrees do not have"
-        elif count > 1:
-            yield f"the {axis} collective of ranks {_short(ranks)} stands there {count} times"
+    yield from _counted(
+        wanted, given, lambda axis, ranks: f"{axis} collective of ranks {_short(ranks)}", "the degrees do not have"
+    )
     for node in nodes:
         group = wanted.get(_group(node))
         if group is not None:
@@ -151,12 +157,7 @@ def _group(node: Node) -> tuple[str, Ranks]:
 def _sends(nodes: list[Node], own: Dag) -> Iterator[str]:
     wanted = set(own.sends)
     given = Counter((node.get("source"), node.get("target")) for node in nodes)
-    yield from (f"no transfer from rank {a} to rank {b}" for a, b in sorted(wanted - given.keys()))
-    for (a, b), count in given.items():
-        if (a, b) not in wanted:
-            yield f"a transfer from rank {a} to rank {b} that no stages have"
-        elif count > 1:
-            yield f"the transfer from rank {a} to rank {b} stands there {count} times"
+    yield from _counted(wanted, given, lambda a, b: f"transfer from rank {a} to rank {b}", "no stages have")
     for node in nodes:
         source, target = node.get("source"), node.get("target")
         if isinstance(source, int) and (source, target) in wanted:
@@ -180,7 +181,7 @@ def _ranks_of(node: Node) -> Ranks:
     return tuple(node.get("ranks", ())) if node.get("kind") == "collective" else ()
 
 
-def _edges(nodes: list[Node], edges: list[Node], degrees: Degrees) -> Iterator[str]:
+def _edges(nodes: list[Node], edges: list[Node], degrees: Layout) -> Iterator[str]:
     """An edge joins nodes of one rank; a rank enters all its nodes but its first, and leaves all but its last."""
     held = {str(node["id"]): frozenset(_ranks_of(node)) for node in nodes}
     axis_of = {str(node["id"]): node.get("axis") for node in nodes if node.get("axis") is not None}

@@ -5,7 +5,7 @@ from html import escape
 from itertools import pairwise
 from typing import Final
 
-from optimizer.report.dag import Axis, Dag, axes, device, send
+from optimizer.report.dag import Axis, Dag, axes, coordinates, device, has_experts, send
 
 _SQUARE: Final = 14
 _GAP: Final = 3
@@ -47,7 +47,7 @@ def to_svg(dag: Dag) -> str:
     notes = {stage: _notes(dag, stage) for stage in shown}
     between = [_handed(dag, before, after) for before, after in pairwise(shown)]
     title = f"{degrees.devices} devices: tp {degrees.tp}, cp {degrees.cp}, dp {degrees.dp}, pp {degrees.pp}"
-    if degrees.has_experts:
+    if has_experts(degrees):
         title += f"; etp {degrees.etp}, ep {degrees.ep}, edp {degrees.edp}"
     longest = max(len(note) for note in (title, *between, *(line for lines in notes.values() for line in lines)))
     width = max(grid.width, longest * _LETTER + _ARROW) + 2 * _PADDING
@@ -135,7 +135,7 @@ def _panel(dag: Dag, stage: int, notes: list[str], box: tuple[int, int, int, int
         x, y = left + _PADDING + across, body + down
         if offset % grid.columns == 0:
             parts.append(_text(left + _PADDING, y + _SQUARE - 3, str(first + offset)))
-        where = degrees.coordinates(first + offset)
+        where = coordinates(degrees, first + offset)
         fill = _COLOURS[0] if colour is None else _colour(where[colour.name], colour.size)
         named = ", ".join(f"{name} {place}" for name, place in where.items())
         parts.append(

@@ -1,4 +1,4 @@
-"""Attention kinds, one file each; `Attention` is the tagged union that specs use."""
+"""Attention kinds; `Attention` is the tagged union that specs use."""
 
 from __future__ import annotations
 
@@ -8,13 +8,10 @@ from pydantic import Field
 
 from optimizer.domain.attention.block_sparse import BlockSparseAttention
 from optimizer.domain.attention.compressed import CompressedAttention
-from optimizer.domain.attention.delta import GatedDeltaNet
 from optimizer.domain.attention.gqa import GroupedQueryAttention
-from optimizer.domain.attention.kda import KimiDeltaAttention
 from optimizer.domain.attention.kind import Indexer
-from optimizer.domain.attention.lightning import LightningAttention
-from optimizer.domain.attention.mamba import Mamba2
 from optimizer.domain.attention.mla import LatentAttention
+from optimizer.domain.attention.recurrent import GatedDeltaNet, KimiDeltaAttention, LightningAttention, Mamba2
 
 Attention = Annotated[
     GroupedQueryAttention

@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from optimizer.domain.attention.kind import Indexer, sum_capped, sum_floored
+from optimizer.domain.attention.kind import Count, Indexer, sum_capped, sum_floored
 from optimizer.domain.base import Spec
 from optimizer.domain.tensor import Role, Split, Tensor
 
@@ -25,8 +25,8 @@ class CompressedAttention(Spec):
     """`heads` low-rank queries over `window` recent tokens and one entry for every `compress_ratio` tokens before."""
 
     kind: Literal["compressed"] = "compressed"
-    heads: int = Field(ge=1, le=65536)
-    head_dim: int = Field(ge=1, le=65536)
+    heads: Count
+    head_dim: Count
     q_lora_rank: int = Field(ge=1)
     o_groups: int = Field(ge=1)
     o_lora_rank: int = Field(ge=1)

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from optimizer.domain.attention.kind import sum_capped
+from optimizer.domain.attention.kind import Count, sum_capped
 from optimizer.domain.base import Spec
 from optimizer.domain.tensor import Role, Split, Tensor
 
@@ -18,9 +18,9 @@ class GroupedQueryAttention(Spec):
     """Queries in `heads` heads, keys and values in `kv_heads`."""
 
     kind: Literal["gqa"] = "gqa"
-    heads: int = Field(ge=1, le=65536)
-    kv_heads: int = Field(ge=1, le=65536)
-    head_dim: int = Field(ge=1, le=65536)
+    heads: Count
+    kv_heads: Count
+    head_dim: Count
     value_dim: int | None = Field(default=None, ge=1, le=65536, description="width of a value head; none: head_dim")
     window: int | None = Field(
         default=None, ge=1, description="sliding window or chunk in tokens; none: full attention"

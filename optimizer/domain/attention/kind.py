@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Annotated, Protocol
 
 from pydantic import Field
 
 from optimizer.domain.base import Spec
 from optimizer.domain.tensor import Tensor
+
+Count = Annotated[int, Field(ge=1, le=65536)]
+"""Heads, or numbers of each."""
 
 
 def sum_capped(first: int, last: int, cap: int | None) -> int:

@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from optimizer.domain.attention.kind import Indexer, sum_capped
+from optimizer.domain.attention.kind import Count, Indexer, sum_capped
 from optimizer.domain.base import Spec
 from optimizer.domain.tensor import Role, Split, Tensor
 
@@ -19,7 +19,7 @@ class LatentAttention(Spec):
     """Queries and keys/values through low-rank projections; only the latent is cached."""
 
     kind: Literal["mla"] = "mla"
-    heads: int = Field(ge=1, le=65536)
+    heads: Count
     q_lora_rank: int | None = Field(default=None, ge=1)
     kv_lora_rank: int = Field(ge=1)
     qk_nope_head_dim: int = Field(ge=1)

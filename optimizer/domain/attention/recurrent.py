@@ -1,18 +1,33 @@
-"""What token mixers with a recurrent state have in common: state and convolution do not grow with the context."""
+"""Token mixers with a recurrent state: neither it nor the convolution before it grows with the context.
+
+Gated delta net: linear attention with a decayed, delta-ruled state (Yang et al. 2024, arXiv 2412.06464). Kimi delta
+attention: the same with a state that decays channel by channel (Kimi Linear, arXiv 2510.26692). Mamba-2 (Dao and Gu
+2024, arXiv 2405.21060), as Nemotron-H uses it. Lightning attention: a fixed decay a head (Qin et al. 2024, arXiv
+2405.17381), as MiniMax-Text-01 and MiniMax-M1 use it. Shapes as in transformers 5.23 `qwen3_next` and `qwen3_5`,
+`kimi_linear`, `nemotron_h` and `minimax`.
+"""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal
 
+from pydantic import Field
+
+from optimizer.domain.attention.kind import Count
 from optimizer.domain.base import Spec
+from optimizer.domain.tensor import Role, Split, Tensor
+
+StateBytes = Annotated[Literal[2, 4], Field(description="bytes of a state element")]
+WITH_DELTA_RULE = 7
+"""FLOPs of a token for each element: decay (1), read with the key (2), rank-one write (2), read with the query (2)."""
 
 
 class Recurrent(Spec):
     """A mixer that reads and writes a state for each token, behind a short causal convolution where it has one."""
 
-    flops_of_element: ClassVar[int]
-    """FLOPs of a token for each element of the state."""
+    flops_of_element: ClassVar[int] = 5
+    """FLOPs of a token for each element of the state: decay (1), write (2), read (2)."""
 
     @property
     def kv_head_count(self) -> int | None:
@@ -45,3 +60,162 @@ class Recurrent(Spec):
 
     def decode_read_fixed_bytes(self, first: int, last: int, tp: int) -> int:
         return 2 * self.cache_fixed_bytes(1, tp) * max(0, last - first + 1)
+
+
+class GatedDeltaNet(Recurrent):
+    """`value_heads` states of `key_dim` × `value_dim`, behind a short causal convolution."""
+
+    flops_of_element = WITH_DELTA_RULE
+
+    kind: Literal["gated_delta_net"] = "gated_delta_net"
+    key_heads: Count
+    value_heads: Count
+    key_dim: Count
+    value_dim: Count
+    conv_kernel: int = Field(default=4, ge=1)
+    state_bytes: StateBytes = 4
+
+    @property
+    def head_counts(self) -> tuple[int, ...]:
+        return (self.key_heads, self.value_heads)
+
+    @property
+    def _conv_channels(self) -> int:
+        return 2 * self.key_heads * self.key_dim + self.value_heads * self.value_dim
+
+    def tensors(self, hidden: int) -> tuple[Tensor, ...]:
+        values = self.value_heads * self.value_dim
+        role = Role.ATTENTION
+        return (
+            Tensor("in_proj_qkvz", self._conv_channels + values, hidden, role, Split.ROWS),
+            # Quantised checkpoints leave the two gates a head in 16 bit (Qwen3-Next-FP8, Qwen3.6-NVFP4).
+            Tensor("in_proj_ba", 2 * self.value_heads, hidden, role, Split.ROWS, bytes_each=2),
+            Tensor("conv", self._conv_channels, self.conv_kernel, role, Split.ROWS, matrix=False),
+            Tensor("dt_bias", self.value_heads, 1, role, Split.ROWS, matrix=False),
+            Tensor("a_log", self.value_heads, 1, role, Split.ROWS, matrix=False),
+            Tensor("gate_norm", self.value_dim, 1, Role.NORM, matrix=False),
+            Tensor("out_proj", hidden, values, role, Split.COLS),
+        )
+
+    def _state(self, tp: int) -> tuple[int, int]:
+        return -(-self.value_heads // tp) * self.key_dim * self.value_dim, self.state_bytes
+
+    def _convolved(self, tp: int) -> tuple[int, int]:
+        return -(-self._conv_channels // tp), self.conv_kernel
+
+
+class KimiDeltaAttention(Recurrent):
+    """`heads` states of `head_dim` × `head_dim`; decay and output gate come through a bottleneck of `head_dim`."""
+
+    flops_of_element = WITH_DELTA_RULE
+
+    kind: Literal["kda"] = "kda"
+    heads: Count
+    head_dim: Count
+    conv_kernel: int = Field(default=4, ge=1)
+    state_bytes: StateBytes = 4
+
+    @property
+    def head_counts(self) -> tuple[int, ...]:
+        return (self.heads,)
+
+    @property
+    def _width(self) -> int:
+        return self.heads * self.head_dim
+
+    def tensors(self, hidden: int) -> tuple[Tensor, ...]:
+        role, width = Role.ATTENTION, self._width
+        return (
+            *(Tensor(name, width, hidden, role, Split.ROWS) for name in ("q_proj", "k_proj", "v_proj")),
+            Tensor("conv", 3 * width, self.conv_kernel, role, Split.ROWS, matrix=False),
+            *(Tensor(name, self.head_dim, hidden, role) for name in ("f_a_proj", "g_a_proj")),
+            *(Tensor(name, width, self.head_dim, role, Split.ROWS) for name in ("f_b_proj", "g_b_proj")),
+            Tensor("b_proj", self.heads, hidden, role, Split.ROWS),
+            Tensor("dt_bias", width, 1, role, Split.ROWS, matrix=False),
+            Tensor("a_log", self.heads, 1, role, Split.ROWS, matrix=False),
+            Tensor("o_norm", self.head_dim, 1, Role.NORM, matrix=False),
+            Tensor("o_proj", hidden, width, role, Split.COLS),
+        )
+
+    def _state(self, tp: int) -> tuple[int, int]:
+        return -(-self.heads // tp) * self.head_dim * self.head_dim, self.state_bytes
+
+    def _convolved(self, tp: int) -> tuple[int, int]:
+        return 3 * -(-self.heads // tp) * self.head_dim, self.conv_kernel
+
+
+class Mamba2(Recurrent):
+    """`heads` states of `head_dim` × `state_size`; `groups` of heads share their input and output maps."""
+
+    kind: Literal["mamba2"] = "mamba2"
+    heads: Count
+    head_dim: Count
+    groups: Count
+    state_size: Count
+    conv_kernel: int = Field(default=4, ge=1)
+    conv_bias: bool = True
+    proj_bias: bool = False
+    state_bytes: StateBytes = 4
+
+    @property
+    def head_counts(self) -> tuple[int, ...]:
+        # One group alone is copied to every rank; more are divided (vLLM mamba_mixer2).
+        return (self.heads,) if self.groups == 1 else (self.heads, self.groups)
+
+    @property
+    def _inner(self) -> int:
+        return self.heads * self.head_dim
+
+    @property
+    def _conv_channels(self) -> int:
+        return self._inner + 2 * self.groups * self.state_size
+
+    def tensors(self, hidden: int) -> tuple[Tensor, ...]:
+        role = Role.ATTENTION
+        rows = self._inner + self._conv_channels + self.heads
+        tensors = [
+            Tensor("in_proj", rows, hidden, role, Split.ROWS),
+            Tensor("conv", self._conv_channels, self.conv_kernel, role, Split.ROWS, matrix=False),
+            Tensor("dt_bias", self.heads, 1, role, Split.ROWS, matrix=False),
+            Tensor("a_log", self.heads, 1, role, Split.ROWS, matrix=False),
+            Tensor("d", self.heads, 1, role, Split.ROWS, matrix=False),
+            Tensor("gate_norm", self._inner, 1, Role.NORM, Split.ROWS, matrix=False),
+            Tensor("out_proj", hidden, self._inner, role, Split.COLS),
+        ]
+        if self.conv_bias:
+            tensors.append(Tensor("conv_bias", self._conv_channels, 1, role, Split.ROWS, matrix=False))
+        if self.proj_bias:
+            tensors.append(Tensor("in_proj_bias", rows, 1, role, Split.ROWS, matrix=False))
+            tensors.append(Tensor("out_proj_bias", hidden, 1, role, matrix=False))
+        return tuple(tensors)
+
+    def _state(self, tp: int) -> tuple[int, int]:
+        return -(-self.heads // tp) * self.head_dim * self.state_size, self.state_bytes
+
+    def _convolved(self, tp: int) -> tuple[int, int]:
+        return -(-self._conv_channels // tp), self.conv_kernel
+
+
+class LightningAttention(Recurrent):
+    """`heads` states of `head_dim` × `head_dim`, with a norm and a gate on the output."""
+
+    kind: Literal["lightning"] = "lightning"
+    heads: Count
+    head_dim: Count
+    state_bytes: StateBytes = 4
+
+    @property
+    def head_counts(self) -> tuple[int, ...]:
+        return (self.heads,)
+
+    def tensors(self, hidden: int) -> tuple[Tensor, ...]:
+        width = self.heads * self.head_dim
+        return (
+            Tensor("qkv_proj", 3 * width, hidden, Role.ATTENTION, Split.ROWS),
+            Tensor("output_gate", width, hidden, Role.ATTENTION, Split.ROWS),
+            Tensor("gate_norm", width, 1, Role.NORM, Split.ROWS, matrix=False),
+            Tensor("out_proj", hidden, width, Role.ATTENTION, Split.COLS),
+        )
+
+    def _state(self, tp: int) -> tuple[int, int]:
+        return -(-self.heads // tp) * self.head_dim * self.head_dim, self.state_bytes

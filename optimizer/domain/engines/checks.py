@@ -118,21 +118,21 @@ def experts_use_all_ranks(premise: Premise, shape: Shape) -> str | None:
     )
 
 
-def physical_experts_divide(
-    sentence: str, *, only_redundant: bool = False, asks: Callable[[Premise], bool] = lambda _: True
-) -> Breach:
+def even_experts(
+    sentence: str,
+    source: str,
+    statement: str,
+    *,
+    name: str = "even_experts",
+    asks: Callable[[Premise, Shape], bool] = lambda _, __: True,
+) -> EngineRule:
     """Experts and their redundant copies divide by ep; `sentence` takes experts, redundant, physical and ep.
 
-    Parameters
-    ----------
-    only_redundant
-        Only where there are redundant copies.
-    asks
-        Whether the engine asks it of a model.
+    `asks` says whether the engine asks it of a model and a shape.
     """
 
     def breach(premise: Premise, shape: Shape) -> str | None:
-        if (only_redundant and not shape.redundant) or not asks(premise):
+        if not asks(premise, shape):
             return None
         for _, moe in moes(premise):
             physical = moe.experts + shape.redundant
@@ -140,7 +140,7 @@ def physical_experts_divide(
                 return sentence.format(experts=moe.experts, redundant=shape.redundant, physical=physical, ep=shape.ep)
         return None
 
-    return breach
+    return EngineRule(name, statement, ("ep", "redundant"), breach, source)
 
 
 def no_redundant_experts(source: str) -> EngineRule:
@@ -165,16 +165,19 @@ def expert_width(sentence: str, source: str, statement: str) -> EngineRule:
     return EngineRule("expert_width", statement, ("etp",), breach, source)
 
 
-def tp_within_experts(width: Callable[[Shape], int], sentence: str) -> Breach:
-    """No more tensor-parallel ranks than experts; `sentence` takes tp and experts."""
+def tp_within_experts(
+    width: str, statement: str, source: str, asks: Callable[[Premise], bool] = lambda _: True
+) -> EngineRule:
+    """No more of the ranks that the engine calls tensor-parallel (`width` of a shape) than experts, in models asked."""
 
     def breach(premise: Premise, shape: Shape) -> str | None:
-        for _, moe in moes(premise):
-            if width(shape) > moe.experts:
-                return sentence.format(tp=width(shape), experts=moe.experts)
+        tp: int = getattr(shape, width)
+        for _, moe in moes(premise) if asks(premise) else ():
+            if tp > moe.experts:
+                return f"Tensor parallel size {tp} is greater than the number of experts {moe.experts}."
         return None
 
-    return breach
+    return EngineRule("tp_within_experts", statement, (width,), breach, source)
 
 
 def context_parallel_latent(premise: Premise, shape: Shape) -> str | None:
@@ -201,7 +204,7 @@ def no_decode_context_parallel(source: str) -> EngineRule:
     return EngineRule("decode_context_parallel", "no decode context parallelism", ("tp",), breach, source)
 
 
-def decode_context_parallel(divides: str, copies: str) -> Breach:
+def decode_context_parallel(divides: str, copies: str, statement: str, source: str) -> EngineRule:
     """Copies of key/value heads on tensor-parallel ranks hold a sequence between them.
 
     Parameters
@@ -237,7 +240,8 @@ def decode_context_parallel(divides: str, copies: str) -> Breach:
                 )
         return None
 
-    return breach
+    reads, apart = ("tp", "cp"), ("tp", "context_parallel")
+    return EngineRule("decode_context_parallel", statement, reads, breach, source, apart)
 
 
 def has_compressed_attention(premise: Premise) -> bool:

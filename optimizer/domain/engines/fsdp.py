@@ -24,12 +24,10 @@ RULES = (
         breach=_whole_experts,
         source="torchtitan b5bcd76c6 torchtitan/distributed/parallel_dims.py:242",
     ),
-    EngineRule(
-        name="even_experts",
-        statement="ep divides the experts",
-        reads=("ep", "redundant"),
-        breach=checks.physical_experts_divide("{experts} experts are not divisible by expert_parallel_degree ({ep})."),
-        source="torchtitan b5bcd76c6 torchtitan/distributed/expert_parallel.py (Shard(0) over ep)",
+    checks.even_experts(
+        "{experts} experts are not divisible by expert_parallel_degree ({ep}).",
+        "torchtitan b5bcd76c6 torchtitan/distributed/expert_parallel.py (Shard(0) over ep)",
+        "ep divides the experts",
     ),
     checks.no_redundant_experts("torchtitan b5bcd76c6 (no such option)"),
     checks.attention_heads(

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from optimizer.domain.engines import checks, vllm
 from optimizer.domain.engines.engine import Engine
-from optimizer.domain.engines.reservation import GIB, CacheRules, Defaults, Reservation, Tier
+from optimizer.domain.engines.reservation import GIB, CacheRules, Defaults, Tier
 from optimizer.domain.engines.rule import EngineRule, Premise
 from optimizer.domain.shape import Shape
 
@@ -18,14 +18,10 @@ def _no_bias(premise: Premise, shape: Shape) -> str | None:
 
 
 RULES = (
-    EngineRule(
-        name="even_experts",
-        statement="ep divides the experts",
-        reads=("ep", "redundant"),
-        breach=checks.physical_experts_divide(
-            "Number of experts should be a multiple of expert model parallel_size: {experts} experts, ep={ep}."
-        ),
-        source="Megatron-LM d98e8a64 megatron/training/arguments.py:1658",
+    checks.even_experts(
+        "Number of experts should be a multiple of expert model parallel_size: {experts} experts, ep={ep}.",
+        "Megatron-LM d98e8a64 megatron/training/arguments.py:1658",
+        "ep divides the experts",
     ),
     checks.no_redundant_experts("Megatron-LM d98e8a64 megatron/core/transformer/moe (no such option)"),
     checks.attention_heads(
@@ -65,16 +61,13 @@ RELEASES = (
         since="0.10",
         rules=RULES,
         memory_utilization=Fraction(9, 10),
-        reservation=Reservation(
-            context_bytes=GIB // 4,
+        reservation=replace(
+            vllm.FITTED,
             direct_group_bytes=175 * GIB // 100,
-            switched_group_bytes=GIB // 2,
-            stage_bytes=7 * GIB // 100,
             graph_bytes=0,
             graph_layer_bytes=0,
             graph_latent_layer_bytes=0,
             defaults=Defaults((Tier(70 * GIB, 1024, 8192, 0), Tier(0, 256, 2048, 0))),
-            sampler_bytes=16,
             source="assumed: vLLM's without graphs",
         ),
         cache=CacheRules(block_tokens=1),

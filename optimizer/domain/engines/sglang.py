@@ -7,15 +7,7 @@ from fractions import Fraction
 
 from optimizer.domain.engines import checks, vllm
 from optimizer.domain.engines.engine import Engine, Waiting
-from optimizer.domain.engines.reservation import (
-    GIB,
-    MIB,
-    CacheRules,
-    Defaults,
-    Reservation,
-    StaticShare,
-    Tier,
-)
+from optimizer.domain.engines.reservation import GIB, CacheRules, Defaults, StaticShare, Tier
 from optimizer.domain.engines.rule import EngineRule, Premise
 from optimizer.domain.shape import Shape
 
@@ -65,14 +57,10 @@ VISION_HEADS = checks.vision_heads(
 WIDTHS = checks.feed_forward_widths(
     "AssertionError: {width} is not divisible by {tp}", "sglang 0.5.23 srt/distributed/utils.py divide()", "attn_tp"
 )
-EVEN_EXPERTS = EngineRule(
-    name="even_experts",
-    statement="ep divides the experts and their redundant copies",
-    reads=("ep", "redundant"),
-    breach=checks.physical_experts_divide(
-        "assert num_experts % moe_ep_size == 0: {physical} experts ({experts} + {redundant}), ep_size {ep}."
-    ),
-    source="sglang 0.5.23 srt/layers/moe/fused_moe_triton/layer.py:414; srt/eplb/expert_location.py:256",
+EVEN_EXPERTS = checks.even_experts(
+    "assert num_experts % moe_ep_size == 0: {physical} experts ({experts} + {redundant}), ep_size {ep}.",
+    "sglang 0.5.23 srt/layers/moe/fused_moe_triton/layer.py:414; srt/eplb/expert_location.py:256",
+    "ep divides the experts and their redundant copies",
 )
 EXPERT_WIDTH = checks.expert_width(
     "moe_intermediate_size {width} must be divisible by moe_tp_size ({etp}).",
@@ -96,18 +84,11 @@ GROUPS = checks.quantisation_groups(
     "{group}. This can be caused by too large tensor parallel size.",
     source="sglang 0.5.23 srt/layers/quantization/gptq.py, awq.py create_weights",
 )
-TP_WITHIN_EXPERTS = EngineRule(
-    name="tp_within_experts",
-    statement="DeepSeek's models: the width of a stage is no more than the routed experts",
-    reads=("stage_devices",),
-    breach=lambda premise, shape: (
-        checks.tp_within_experts(
-            lambda s: s.stage_devices, "Tensor parallel size {tp} is greater than the number of experts {experts}."
-        )(premise, shape)
-        if checks.has_latent_experts(premise)
-        else None
-    ),
-    source="sglang 0.5.23 srt/models/deepseek_v2.py:716",
+TP_WITHIN_EXPERTS = checks.tp_within_experts(
+    "stage_devices",
+    "DeepSeek's models: the width of a stage is no more than the routed experts",
+    "sglang 0.5.23 srt/models/deepseek_v2.py:716",
+    checks.has_latent_experts,
 )
 CONTEXT = EngineRule(
     name="context_parallel",
@@ -124,17 +105,11 @@ NO_CONTEXT = replace(
     apart=("context_parallel",),
     breach=checks.no_context_parallel,
 )
-
-DECODE_CONTEXT = EngineRule(
-    name="decode_context_parallel",
-    statement="dcp divides attn_tp; with key/value heads it is at most their copies; no windows",
-    reads=("tp", "cp"),
-    apart=("tp", "context_parallel"),
-    breach=checks.decode_context_parallel(
-        "tensor_model_parallel_size ({tp}) must be divisible by decode_context_parallel_size ({dcp})",
-        "decode_context_parallel_size ({dcp}) is more than the {most} copies of each of {kv} key/value heads on {tp}.",
-    ),
-    source="sglang 0.5.23 srt/distributed/parallel_state.py:2667; model_executor/pool_configurator.py:340",
+DECODE_CONTEXT = checks.decode_context_parallel(
+    "tensor_model_parallel_size ({tp}) must be divisible by decode_context_parallel_size ({dcp})",
+    "decode_context_parallel_size ({dcp}) is more than the {most} copies of each of {kv} key/value heads on {tp}.",
+    "dcp divides attn_tp; with key/value heads it is at most their copies; no windows",
+    "sglang 0.5.23 srt/distributed/parallel_state.py:2667; model_executor/pool_configurator.py:340",
 )
 NO_DECODE_CONTEXT = checks.no_decode_context_parallel(DECODE_CONTEXT.source)
 
@@ -268,16 +243,10 @@ NEWEST = Engine(
     since="0.5.16",
     rules=(*_ALWAYS, CONTEXT, DECODE_CONTEXT),
     memory_utilization=Fraction(9, 10),
-    reservation=Reservation(
-        context_bytes=GIB // 4,
-        direct_group_bytes=185 * GIB // 100,
-        switched_group_bytes=GIB // 2,
-        stage_bytes=7 * GIB // 100,
-        graph_bytes=13 * MIB // 10,
-        graph_layer_bytes=41 * MIB // 100,
+    reservation=replace(
+        vllm.FITTED,
         graph_latent_layer_bytes=0,
         defaults=DEFAULTS,
-        sampler_bytes=16,
         low_latency_tokens=128,  # SGLANG_DEEPEP_NUM_MAX_DISPATCH_TOKENS_PER_RANK
         static_fraction=automatic_fraction,
         source="capture of large DP+EP batches: sglang issue 24453 (20 GiB); other graphs near the 2 MiB a captured "

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
-from optimizer.domain.engines import checks
+from optimizer.domain.engines import checks, vllm
 from optimizer.domain.engines.engine import Engine, Waiting
-from optimizer.domain.engines.reservation import GIB, MIB, CacheRules, Defaults, Reservation, Tier
+from optimizer.domain.engines.reservation import CacheRules, Defaults, Tier
 from optimizer.domain.engines.rule import EngineRule, Premise
 from optimizer.domain.shape import Shape
 
@@ -58,12 +59,10 @@ RULES = (
     checks.feed_forward_widths(
         "AssertionError: {width} is not divisible by tp_size {tp}.", "tensorrt_llm/_torch/modules/linear.py"
     ),
-    EngineRule(
-        name="even_experts",
-        statement="moe_ep divides the experts, or with a load balancer its slots",
-        reads=("ep", "redundant"),
-        breach=checks.physical_experts_divide("`num_slots` ({physical}) must be divisible by `ep_size` ({ep})."),
-        source="tensorrt_llm/_torch/modules/fused_moe/fused_moe_wide_ep.py@99bca892; llmapi/llm_args.py",
+    checks.even_experts(
+        "`num_slots` ({physical}) must be divisible by `ep_size` ({ep}).",
+        "tensorrt_llm/_torch/modules/fused_moe/fused_moe_wide_ep.py@99bca892; llmapi/llm_args.py",
+        "moe_ep divides the experts, or with a load balancer its slots",
     ),
     checks.expert_width(
         "intermediate_size {width} is not divisible by moe_tp_size {etp}.",
@@ -100,19 +99,7 @@ RELEASES = (
         since="1.0",
         rules=RULES,
         memory_utilization=Fraction(9, 10),
-        reservation=Reservation(
-            context_bytes=GIB // 4,
-            direct_group_bytes=185 * GIB // 100,
-            switched_group_bytes=GIB // 2,
-            stage_bytes=7 * GIB // 100,
-            graph_bytes=13 * MIB // 10,
-            graph_layer_bytes=41 * MIB // 100,
-            graph_latent_layer_bytes=44 * MIB // 100,
-            defaults=DEFAULTS,
-            free_fraction=True,
-            sampler_bytes=16,
-            source="assumed equal to vLLM's",
-        ),
+        reservation=replace(vllm.FITTED, defaults=DEFAULTS, free_fraction=True, source="assumed equal to vLLM's"),
         cache=CacheRules(block_tokens=32),
         waiting=WAITING,
         vocabulary_padding=64,
