@@ -21,7 +21,7 @@ arithmetic (`optimizer.fleet.program`), and judges the fleet node by node (`opti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from itertools import product
 from typing import Any
@@ -132,13 +132,6 @@ def _bucket_json(own: Column | Ceiling) -> dict[str, Any]:
     return {"bucket": own.bucket} if own.bucket else {}
 
 
-def _bucket_of(item: str, entry: dict[str, Any], demand: Demand) -> int:
-    bucket = entry.get("bucket", 0)
-    if type(bucket) is not int or not 0 <= bucket < max(len(demand.buckets), 1):
-        raise Rejected(item, "of no bucket of its demand")
-    return bucket
-
-
 def step_json(step: Step) -> dict[str, Any]:
     """A step of a derivation as certificates state it."""
     if step.variable is not None:
@@ -200,11 +193,7 @@ def _columns(cluster: Cluster, stated: object) -> Sequence[Column]:
     if not isinstance(stated, list):
         raise Rejected("certificate.columns", "not a list")
     found: list[Column] = []
-    for number, entry in enumerate(stated):
-        item = f"certificate.columns[{number}]"
-        keys(item, entry, _COLUMN | (_BUCKET & entry.keys() if isinstance(entry, dict) else set()))
-        demand, pool = _served(cluster, item, entry, entry["redundant"])
-        bucket = _bucket_of(item, entry, demand)
+    for item, entry, demand, pool, bucket in _entries(cluster, "columns", stated, _COLUMN, "redundant"):
         rate = rational(item, entry["requests_per_s"]) / pool.availability
         if rate <= 0:
             raise Rejected(item, "serves nothing")
@@ -229,11 +218,7 @@ def _ceilings(cluster: Cluster, stated: object) -> list[Ceiling]:
     if not isinstance(stated, list) or (stated and cluster.rates):
         raise Rejected("certificate.ceilings", "not a list of what priced replicas serve")
     found: list[Ceiling] = []
-    for number, entry in enumerate(stated):
-        item = f"certificate.ceilings[{number}]"
-        keys(item, entry, _CEILING | (_BUCKET & entry.keys() if isinstance(entry, dict) else set()))
-        demand, pool = _served(cluster, item, entry, entry["devices"])
-        bucket = _bucket_of(item, entry, demand)
+    for item, entry, demand, pool, bucket in _entries(cluster, "ceilings", stated, _CEILING, "devices"):
         rate, devices = rational(item, entry["requests_per_s"]), entry["devices"]
         if rate < 0 or not 1 <= devices <= pool.devices:
             raise Rejected(item, "of no size that there is")
@@ -267,12 +252,20 @@ def _order(cluster: Cluster) -> Callable[[Column], tuple[int, int]]:
     return lambda column: (names.index(column.demand), ("decode", "prefill", "aggregated").index(column.role))
 
 
-def _served(cluster: Cluster, item: str, entry: dict[str, Any], whole: object) -> tuple[Demand, Pool]:
-    """Demand and pool of an entry, whose role the demand has and whose count is a whole number."""
-    demand, pool = cluster.demand.get(_key(entry["demand"])), cluster.pool.get(_key(entry["pool"]))
-    if demand is None or pool is None or entry["role"] not in demand.roles or type(whole) is not int:
-        raise Rejected(item, "of no demand, role or pool of the cluster")
-    return demand, pool
+def _entries(
+    cluster: Cluster, name: str, stated: list[Any], known: frozenset[str], whole: str
+) -> Iterator[tuple[str, dict[str, Any], Demand, Pool, int]]:
+    """Each entry with its place, demand, pool and bucket; the demand has its role, and `whole` is a whole number."""
+    for number, entry in enumerate(stated):
+        item = f"certificate.{name}[{number}]"
+        keys(item, entry, known | (_BUCKET & entry.keys() if isinstance(entry, dict) else set()))
+        demand, pool = cluster.demand.get(_key(entry["demand"])), cluster.pool.get(_key(entry["pool"]))
+        if demand is None or pool is None or entry["role"] not in demand.roles or type(entry[whole]) is not int:
+            raise Rejected(item, "of no demand, role or pool of the cluster")
+        bucket = entry.get("bucket", 0)
+        if type(bucket) is not int or not 0 <= bucket < max(len(demand.buckets), 1):
+            raise Rejected(item, "of no bucket of its demand")
+        yield item, entry, demand, pool, bucket
 
 
 def _key(value: object) -> str:

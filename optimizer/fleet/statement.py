@@ -9,9 +9,9 @@ from optimizer.domain.cluster import FLEET_MAXIMISED, Cluster
 from optimizer.fleet.ceiling import Ceiling, ceiling_columns
 from optimizer.fleet.column import Column
 from optimizer.fleet.families import FAMILIES, Statement
-from optimizer.fleet.families.budget import standing_cost
 from optimizer.fleet.families.family import GROWTH
 from optimizer.fleet.families.filling import listed_whole
+from optimizer.fleet.families.resources import standing_cost
 from optimizer.fleet.families.starts import Starts
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 
 from optimizer.domain.limit_table import first_limits, tightest
@@ -49,32 +49,19 @@ class Target:
 
 def target(problem: Problem, incumbent: Fraction | None) -> Target:
     """Limits of the problem and, where there is an incumbent, of matching its objective value."""
-    limits = tightest(problem)
-    own = Target(
+    limits, first = tightest(problem), first_limits(problem)
+    if incumbent is not None:
+        measure, percentile, level = problem.scale.measure, problem.scale.percentile, problem.scale.level(incumbent)
+        if measure is Measure.FIRST:
+            first[percentile] = min(level, first.get(percentile, level))
+        else:
+            limits[measure] = (max if measure.rises else min)(level, limits.get(measure, level))
+    return Target(
         requests=float(limits.get(Measure.DEVICE_REQUESTS, 0)),
         total_requests=float(max(problem.workload.request_rate or 0, limits.get(Measure.REQUESTS, 0))),
         cycle=float(limits.get(Measure.CYCLE, math.inf)),
-        first={percentile: float(limit) for percentile, limit in first_limits(problem).items()},
+        first={percentile: float(limit) for percentile, limit in first.items()},
         memory=float(min(problem.capacity_bytes, limits.get(Measure.MEMORY, problem.capacity_bytes))),
         devices=int(min(problem.devices, limits.get(Measure.DEVICES, problem.devices))),
         context=int(limits.get(Measure.CONTEXT, 0)),
     )
-    if incumbent is None:
-        return own
-    level = problem.scale.level(incumbent)
-    match problem.scale.measure:
-        case Measure.DEVICE_REQUESTS:
-            return replace(own, requests=max(own.requests, float(level)))
-        case Measure.REQUESTS:
-            return replace(own, total_requests=max(own.total_requests, float(level)))
-        case Measure.CYCLE:
-            return replace(own, cycle=min(own.cycle, float(level)))
-        case Measure.FIRST:
-            aim = problem.scale.percentile
-            return replace(own, first={**own.first, aim: min(own.first.get(aim, math.inf), float(level))})
-        case Measure.MEMORY:
-            return replace(own, memory=min(own.memory, float(level)))
-        case Measure.DEVICES:
-            return replace(own, devices=min(own.devices, int(level)))
-        case Measure.CONTEXT:
-            return replace(own, context=max(own.context, int(level)))

@@ -1,14 +1,13 @@
-"""Constraint families of the fleet program, one file each: statement, rows, sentence."""
+"""Constraint families of the fleet program: statement, rows, sentence."""
 
 from collections.abc import Collection
 
 from optimizer.domain.cluster import Cluster
-from optimizer.fleet.families.budget import Budget
 from optimizer.fleet.families.capacity import Capacity
 from optimizer.fleet.families.demands import Demands
 from optimizer.fleet.families.family import Coverage, Family, Limit, Statement
 from optimizer.fleet.families.kinds import Kinds
-from optimizer.fleet.families.power import Power
+from optimizer.fleet.families.resources import Budget, Power
 from optimizer.fleet.families.starts import Starts
 from optimizer.fleet.families.survival import Survival
 

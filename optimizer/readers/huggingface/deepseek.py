@@ -13,22 +13,15 @@ from optimizer.domain.attention import (
 from optimizer.domain.feedforward import DenseFeedForward, MixtureOfExperts
 from optimizer.domain.model import Block, Mtp
 from optimizer.readers.huggingface.config import Config
-from optimizer.readers.huggingface.parts import Reading, gqa, layer_count, next_token_layers
+from optimizer.readers.huggingface.parts import Reading, gqa, layer_count, mixture, next_token_layers
 
 
 def experts(config: Config) -> MixtureOfExperts:
     """Routed and shared experts; `noaux_tc` routing has a score-correction bias."""
-    width = config.integer("moe_intermediate_size")
-    groups = config.integer("n_group", default=1)
     config.skip("ep_size")
-    return MixtureOfExperts(
-        experts=config.integer("n_routed_experts"),
-        top_k=config.integer("num_experts_per_tok"),
-        intermediate=width,
-        shared_intermediate=width * config.integer("n_shared_experts", default=0, least=0),
-        router_correction=config.text("topk_method") == "noaux_tc",
-        group_count=groups,
-        group_limit=config.integer("topk_group", default=groups),
+    correction = config.text("topk_method") == "noaux_tc"
+    return mixture(
+        config, experts="n_routed_experts", shared="n_shared_experts", groups="n_group", router_correction=correction
     )
 
 
@@ -166,15 +159,13 @@ def _block(config: Config, ratio: int, *, hashed: bool, streams: int) -> Block:
         indexer=_indexer(config) if ratio == SPARSE_RATIO else None,
     )
     _indexer(config)
-    width = config.integer("moe_intermediate_size")
-    top_k = config.integer("num_experts_per_tok")
-    ffn = MixtureOfExperts(
-        experts=config.integer("n_routed_experts"),
-        top_k=top_k,
-        intermediate=width,
-        shared_intermediate=width * config.integer("n_shared_experts", default=0, least=0),
+    table = config.integer("vocab_size") if hashed else 0
+    ffn = mixture(
+        config,
+        experts="n_routed_experts",
+        shared="n_shared_experts",
         router_correction=not hashed,
-        hash_vocabulary=config.integer("vocab_size") if hashed else 0,
+        hash_vocabulary=table,
     )
     return Block(attention=attention, ffn=ffn, hyper_streams=streams)
 
@@ -212,17 +203,7 @@ def read_kimi_linear(config: Config) -> Reading:
             conv_kernel=section.integer("short_conv_kernel_size", default=4),
         ),
     }
-    width = config.integer("moe_intermediate_size")
-    groups = config.integer("num_expert_group", default=1)
-    experts = MixtureOfExperts(
-        experts=config.integer("num_experts"),
-        top_k=config.integer("num_experts_per_token"),
-        intermediate=width,
-        shared_intermediate=width * config.integer("num_shared_experts", default=0, least=0),
-        router_correction=True,
-        group_count=groups,
-        group_limit=config.integer("topk_group", default=groups),
-    )
+    experts = mixture(config, top_k="num_experts_per_token", groups="num_expert_group", router_correction=True)
     dense = DenseFeedForward(intermediate=config.integer("intermediate_size"))
     first = config.integer("first_k_dense_replace", default=0, least=0)
     kinds = _kinds(config, section, layers)

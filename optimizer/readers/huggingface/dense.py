@@ -10,7 +10,7 @@ from optimizer.domain.feedforward import DenseFeedForward
 from optimizer.domain.model import Block
 from optimizer.readers.huggingface.config import Config
 from optimizer.readers.huggingface.llama import ffn
-from optimizer.readers.huggingface.parts import Reading, gqa, layer_count
+from optimizer.readers.huggingface.parts import Reading, gqa, uniform
 
 
 def read_gpt2(config: Config) -> Reading:
@@ -26,8 +26,7 @@ def read_gpt2(config: Config) -> Reading:
     config.skip("n_ctx", "summary_type", "summary_use_proj", "summary_activation", "summary_proj_to_labels")
     config.skip("summary_first_dropout")
     positions = config.integer("n_positions", "max_position_embeddings", default=1024)
-    fields = {"norm_bias": True, "learned_positions": positions, "max_context": positions}
-    return Reading({"layer": block}, ["layer"] * layer_count(config), fields=fields)
+    return uniform(config, block, norm_bias=True, learned_positions=positions, max_context=positions)
 
 
 def read_bloom(config: Config) -> Reading:
@@ -39,8 +38,7 @@ def read_bloom(config: Config) -> Reading:
         ffn=DenseFeedForward(intermediate=4 * hidden, gated=False, bias=True),
         norm_bias=True,
     )
-    fields = {"norm_bias": True, "embedding_norm": True, "max_context": config.optional("seq_length")}
-    return Reading({"layer": block}, ["layer"] * layer_count(config), fields=fields)
+    return uniform(config, block, norm_bias=True, embedding_norm=True, max_context=config.optional("seq_length"))
 
 
 def read_falcon(config: Config) -> Reading:
@@ -66,7 +64,7 @@ def read_falcon(config: Config) -> Reading:
         norms=parallel_norms if new or parallel else 2,
         norm_bias=True,
     )
-    return Reading({"layer": block}, ["layer"] * layer_count(config), fields={"norm_bias": True})
+    return uniform(config, block, norm_bias=True)
 
 
 def read_phi(config: Config) -> Reading:
@@ -78,32 +76,31 @@ def read_phi(config: Config) -> Reading:
         norms=1,
         norm_bias=True,
     )
-    fields = {"norm_bias": True, "head_bias": True}
-    return Reading({"layer": block}, ["layer"] * layer_count(config), fields=fields)
+    return uniform(config, block, norm_bias=True, head_bias=True)
 
 
 def read_phi3(config: Config) -> Reading:
     """`phi3`: no biases; queries, keys and values in one matrix."""
     block = Block(attention=gqa(config, window=config.optional("sliding_window")), ffn=ffn(config))
-    return Reading({"layer": block}, ["layer"] * layer_count(config))
+    return uniform(config, block)
 
 
 def read_olmo2(config: Config) -> Reading:
     """`olmo2`: norms after the blocks, and over all query heads and all key heads."""
     bias = config.flag("attention_bias")
     block = Block(attention=gqa(config, qkv_bias=bias, out_bias=bias, qk_norm="full"), ffn=ffn(config))
-    return Reading({"layer": block}, ["layer"] * layer_count(config))
+    return uniform(config, block)
 
 
 def read_seed_oss(config: Config) -> Reading:
     """`seed_oss`: biases on queries, keys and values, and where said on the output."""
     qkv, out = config.flag("attention_bias", default=True), config.flag("attention_out_bias")
     block = Block(attention=gqa(config, qkv_bias=qkv, out_bias=out), ffn=ffn(config))
-    return Reading({"layer": block}, ["layer"] * layer_count(config))
+    return uniform(config, block)
 
 
 def read_glm4(config: Config) -> Reading:
     """`glm4`: four norms a layer, biases on queries, keys and values."""
     bias = config.flag("attention_bias", default=True)
     block = Block(attention=gqa(config, qkv_bias=bias), ffn=ffn(config), norms=4)
-    return Reading({"layer": block}, ["layer"] * layer_count(config))
+    return uniform(config, block)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from optimizer.domain.feedforward import DenseFeedForward, MixtureOfExperts
 from optimizer.domain.model import Block
 from optimizer.readers.huggingface.config import Config
-from optimizer.readers.huggingface.parts import FULL, SLIDING, Reading, gqa, layer_count, window_kinds
+from optimizer.readers.huggingface.parts import FULL, SLIDING, Reading, gqa, layer_count, mixture, uniform, window_kinds
 
 
 def _routed(config: Config, *, shared: int = 0, bias: bool = False, router_bias: bool = False) -> MixtureOfExperts:
@@ -22,21 +24,21 @@ def _routed(config: Config, *, shared: int = 0, bias: bool = False, router_bias:
 def read_mixtral(config: Config) -> Reading:
     """`mixtral`: experts in every layer."""
     block = Block(attention=gqa(config, window=config.optional("sliding_window")), ffn=_routed(config))
-    return Reading({"layer": block}, ["layer"] * layer_count(config))
+    return uniform(config, block)
 
 
 def read_olmoe(config: Config) -> Reading:
     """`olmoe`: norms over all query heads and over all key heads."""
     bias = config.flag("attention_bias")
     block = Block(attention=gqa(config, qkv_bias=bias, out_bias=bias, qk_norm="full"), ffn=_routed(config))
-    return Reading({"layer": block}, ["layer"] * layer_count(config))
+    return uniform(config, block)
 
 
 def read_granite_moe(config: Config) -> Reading:
     """`granitemoe`: as Mixtral, with biases where said."""
     bias = config.flag("attention_bias")
     block = Block(attention=gqa(config, qkv_bias=bias, out_bias=bias), ffn=_routed(config))
-    return Reading({"layer": block}, ["layer"] * layer_count(config))
+    return uniform(config, block)
 
 
 def read_phimoe(config: Config) -> Reading:
@@ -44,14 +46,13 @@ def read_phimoe(config: Config) -> Reading:
     bias = config.flag("attention_bias")
     attention = gqa(config, qkv_bias=bias, out_bias=bias, window=config.optional("sliding_window"))
     block = Block(attention=attention, ffn=_routed(config), norm_bias=True)
-    fields = {"norm_bias": True, "head_bias": config.flag("lm_head_bias")}
-    return Reading({"layer": block}, ["layer"] * layer_count(config), fields=fields)
+    return uniform(config, block, norm_bias=True, head_bias=config.flag("lm_head_bias"))
 
 
 def read_grok(config: Config) -> Reading:
     """`grok-1`: four norms a layer."""
     block = Block(attention=gqa(config), ffn=_routed(config), norms=4)
-    return Reading({"layer": block}, ["layer"] * layer_count(config))
+    return uniform(config, block)
 
 
 def read_dbrx(config: Config) -> Reading:
@@ -71,7 +72,7 @@ def read_dbrx(config: Config) -> Reading:
     )
     attention.finish("dbrx attention")
     ffn.finish("dbrx feed-forward")
-    return Reading({"layer": block}, ["layer"] * layer_count(config))
+    return uniform(config, block)
 
 
 def read_gpt_oss(config: Config) -> Reading:
@@ -132,7 +133,7 @@ def _first(config: Config, name: str, *, least: int = 1) -> int:
 def read_hunyuan(config: Config) -> Reading:
     """`hunyuan`, `hunyuan_v1_moe`: cross-layer attention shares keys and values among `cla_share_factor` layers."""
     bias = config.flag("attention_bias")
-    norm = "head" if config.flag("use_qk_norm") else "none"
+    norm: Literal["head", "none"] = "head" if config.flag("use_qk_norm") else "none"
     factor = config.integer("cla_share_factor", default=1) if config.flag("use_cla") else 1
     config.skip("cla_share_factor", "moe_layer_num_skipped")
     config.only("moe_layer_num_skipped", 0, why="dense layers are not described for this family")
@@ -148,13 +149,7 @@ def read_hunyuan(config: Config) -> Reading:
     )
     blocks = {
         name: Block(
-            attention=gqa(
-                config,
-                qkv_bias=bias,
-                out_bias=bias,
-                qk_norm="head" if norm == "head" else "none",
-                shares_cache=name == "sharing",
-            ),
+            attention=gqa(config, qkv_bias=bias, out_bias=bias, qk_norm=norm, shares_cache=name == "sharing"),
             ffn=experts,
         )
         for name in ("owning", "sharing")
@@ -170,7 +165,6 @@ def read_ernie(config: Config) -> Reading:
     last = config.integer("moe_layer_end_index", default=layers - 1, least=-1)
     every = config.integer("moe_layer_interval", default=1)
     config.skip("moe_use_aux_free", "moe_gate", "moe_norm_min", "moe_statics", "moe_capacity")
-    width = config.integer("moe_intermediate_size")
     attention = gqa(config, qkv_bias=bias, out_bias=bias)
     blocks = {
         "dense": Block(
@@ -178,11 +172,11 @@ def read_ernie(config: Config) -> Reading:
         ),
         "moe": Block(
             attention=attention,
-            ffn=MixtureOfExperts(
-                experts=config.integer("moe_num_experts"),
-                top_k=config.integer("moe_k"),
-                intermediate=width,
-                shared_intermediate=width * config.integer("moe_num_shared_experts", default=0, least=0),
+            ffn=mixture(
+                config,
+                experts="moe_num_experts",
+                top_k="moe_k",
+                shared="moe_num_shared_experts",
                 bias=bias,
                 router_bias=True,
             ),

@@ -37,7 +37,7 @@ from optimizer.readers.huggingface.experts import (
     read_olmoe,
     read_phimoe,
 )
-from optimizer.readers.huggingface.gemma import read_gemma, read_gemma2, read_gemma3, read_gemma4
+from optimizer.readers.huggingface.gemma import read_gemma2, read_gemma3, read_gemma4
 from optimizer.readers.huggingface.llama import read_llama, read_mistral, read_nemotron_nas, read_qwen2, read_qwen3
 from optimizer.readers.huggingface.mimo import read_hy3, read_mimo_v2
 from optimizer.readers.huggingface.minimax import read_minimax_m1, read_minimax_m2, read_minimax_m3
@@ -75,7 +75,7 @@ FAMILIES: Final[dict[str, Family]] = {
     "dots1": Family(read_dots),
     "ernie4_5_moe": Family(read_ernie, tied=True),
     "falcon": Family(read_falcon, tied=True),
-    "gemma": Family(read_gemma, tied=True),
+    "gemma": Family(read_llama, tied=True),
     "gemma2": Family(read_gemma2, tied=True),
     "gemma3_text": Family(read_gemma3, tied=True),
     "gemma4_text": Family(read_gemma4, tied=True, style="gemma"),

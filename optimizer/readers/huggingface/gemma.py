@@ -1,4 +1,4 @@
-"""Gemma 1 to 4: tied embeddings, from Gemma 2 four norms a layer and a mix of windows and full attention."""
+"""Gemma 2 to 4 (1 is a Llama with tied embeddings): four norms a layer and a mix of windows and full attention."""
 
 from __future__ import annotations
 
@@ -7,13 +7,6 @@ from optimizer.domain.model import Block
 from optimizer.readers.huggingface.config import Config
 from optimizer.readers.huggingface.llama import ffn
 from optimizer.readers.huggingface.parts import FULL, SLIDING, Reading, gqa, layer_count, window_kinds
-
-
-def read_gemma(config: Config) -> Reading:
-    """`gemma`: as Llama, with tied embeddings."""
-    bias = config.flag("attention_bias")
-    block = Block(attention=gqa(config, qkv_bias=bias, out_bias=bias), ffn=ffn(config))
-    return Reading({"layer": block}, ["layer"] * layer_count(config))
 
 
 def _mixed(config: Config, every: int, *, norm: bool) -> Reading:

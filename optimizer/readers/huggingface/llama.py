@@ -14,6 +14,7 @@ from optimizer.readers.huggingface.parts import (
     gqa,
     layer_count,
     next_token_layers,
+    uniform,
     window_kinds,
 )
 
@@ -27,7 +28,7 @@ def read_llama(config: Config) -> Reading:
     """`llama`, `granite`: one kind of layer; `attention_bias` is of all four projections."""
     bias = config.flag("attention_bias")
     block = Block(attention=gqa(config, qkv_bias=bias, out_bias=bias), ffn=ffn(config))
-    return Reading({"layer": block}, ["layer"] * layer_count(config))
+    return uniform(config, block)
 
 
 def read_mistral(config: Config) -> Reading:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from optimizer.domain.feedforward import DenseFeedForward, MixtureOfExperts
+from optimizer.domain.feedforward import DenseFeedForward
 from optimizer.domain.model import Block
 from optimizer.readers.huggingface.config import Config
 from optimizer.readers.huggingface.deepseek import experts
@@ -13,6 +13,7 @@ from optimizer.readers.huggingface.parts import (
     Reading,
     gqa,
     layer_count,
+    mixture,
     next_token_layers,
 )
 
@@ -76,17 +77,8 @@ def read_hy3(config: Config) -> Reading:
     layers, bias = layer_count(config), config.flag("attention_bias")
     config.only("mlp_bias", False, why="biases of experts are not described for this family")  # noqa: FBT003
     config.skip("enable_moe_fp32_combine", "router_scaling_factor")
-    attention, width = (
-        gqa(config, qkv_bias=bias, out_bias=bias, qk_norm="head"),
-        config.integer("moe_intermediate_size"),
-    )
-    routed = MixtureOfExperts(
-        experts=config.integer("num_experts"),
-        top_k=config.integer("num_experts_per_tok"),
-        intermediate=width,
-        shared_intermediate=width * config.integer("num_shared_experts", default=1, least=0),
-        router_correction=True,
-    )
+    attention = gqa(config, qkv_bias=bias, out_bias=bias, qk_norm="head")
+    routed = mixture(config, least_shared=1, router_correction=True)
     first = config.integer("first_k_dense_replace", default=1, least=0)
     kinds = config.names("mlp_layer_types", ("dense", "sparse"), length=layers)
     blocks = {

@@ -6,7 +6,7 @@ from optimizer.domain.attention import BlockSparseAttention, Indexer, LightningA
 from optimizer.domain.feedforward import DenseFeedForward, MixtureOfExperts
 from optimizer.domain.model import Block
 from optimizer.readers.huggingface.config import Config
-from optimizer.readers.huggingface.parts import Reading, gqa, layer_count
+from optimizer.readers.huggingface.parts import Reading, gqa, layer_count, uniform
 
 LINEAR, SOFTMAX = 0, 1
 
@@ -57,7 +57,7 @@ def read_minimax_m2(config: Config) -> Reading:
     block = Block(
         attention=gqa(config, qk_norm="full" if norm else "none"), ffn=_experts(config, correction=correction)
     )
-    return Reading({"layer": block}, ["layer"] * layers)
+    return uniform(config, block)
 
 
 def read_minimax_m3(config: Config) -> Reading:

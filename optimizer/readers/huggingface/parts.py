@@ -1,4 +1,4 @@
-"""What most families share: sizes, grouped-query attention, runs of layers, multi-token-prediction layers."""
+"""What most families share: sizes, attention, mixtures of experts, runs of layers, multi-token-prediction layers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from optimizer.domain.attention import GroupedQueryAttention
+from optimizer.domain.feedforward import MixtureOfExperts
 from optimizer.domain.model import Block, Mtp, Run
 from optimizer.readers.huggingface.config import Config
 
@@ -33,6 +34,38 @@ def layer_count(config: Config) -> int:
     if count > MOST_LAYERS:
         config.refuse("num_hidden_layers", f"must be at most {MOST_LAYERS:,}, not {count}")
     return count
+
+
+def uniform(config: Config, block: Block, **fields: object) -> Reading:
+    """The same block in every layer, and other fields of the model."""
+    return Reading({"layer": block}, ["layer"] * layer_count(config), fields=fields)
+
+
+def mixture(
+    config: Config,
+    *,
+    experts: str = "num_experts",
+    top_k: str = "num_experts_per_tok",
+    shared: str = "num_shared_experts",
+    least_shared: int = 0,
+    groups: str | None = None,
+    **more: Any,
+) -> MixtureOfExperts:
+    """Routed and shared experts, all `moe_intermediate_size` wide, by the keys of their numbers and of routing groups.
+
+    Without its key there are `least_shared` shared experts.
+    """
+    width = config.integer("moe_intermediate_size")
+    if groups is not None:
+        more["group_count"] = config.integer(groups, default=1)
+        more["group_limit"] = config.integer("topk_group", default=more["group_count"])
+    return MixtureOfExperts(
+        experts=config.integer(experts),
+        top_k=config.integer(top_k),
+        intermediate=width,
+        shared_intermediate=width * config.integer(shared, default=least_shared, least=0),
+        **more,
+    )
 
 
 def gqa(
