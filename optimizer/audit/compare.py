@@ -39,6 +39,7 @@ _CONFUSIONS: Final = (
     (Fraction(10), "a factor 10 (a decimal place)"),
     (Fraction(1, 10), "a factor 10 (a decimal place)"),
 )
+_PREFIXES: Final = (Fraction(1, 1000), Fraction(1000))
 _CONFUSED: Final = dict(_CONFUSIONS)
 
 
@@ -122,7 +123,7 @@ def judge(expression: Node, stated: Number, *, approximate: bool) -> Judgement:
                 verdict, reading.stated, reading.value.point, "; ".join(filter(None, (reading.name, name)))
             )
     value, target = first.value, first.stated
-    for reread in (_converted, _hours, _implied_prefix):
+    for reread in (_converted, _unsaid, _implied_prefix):
         if (made_out := reread(expression, stated, approximate=approximate)) is not None:
             return made_out
     if not value.coherent or _mismatch(value, stated):
@@ -181,15 +182,25 @@ def _converted(expression: Node, stated: Number, *, approximate: bool) -> Judgem
     return Judgement(Verdict.HOLDS, stated.value, stated.value, reading)
 
 
-def _hours(expression: Node, stated: Number, *, approximate: bool) -> Judgement | None:
-    """``512 chips × 43.1 days × 24 h = 529,613 chip-hours``: units in the arithmetic, a word in the result."""
-    if stated.unit is not lexicon.ONE or not stated.nouns or evaluate(expression).dimensions == lexicon.NONE:
+def _unsaid(expression: Node, stated: Number, *, approximate: bool) -> Judgement | None:
+    """``512 chips × 43.1 days × 24 h = 529,613 chip-hours``, ``8 × 700 W = 5.6``: a result whose unit is unsaid.
+
+    It counts in the units of the arithmetic, in a prefix of them, or in the time that its noun ends with.
+    """
+    value = evaluate(expression)
+    if stated.unit.dimensions != lexicon.NONE or value.dimensions == lexicon.NONE:
         return None
     alone = evaluate(expression, bare=True)
-    half = tolerance(stated, Fraction(1), approximate=approximate)
-    if abs(alone.point - stated.digits) > (Fraction(0) if alone.exact and not approximate else half):
-        return None
-    return Judgement(Verdict.HOLDS, stated.digits, alone.point, "numbers alone")
+    half = tolerance(stated, stated.unit.scale, approximate=approximate)
+    if abs(alone.point - stated.value) <= (
+        Fraction(0) if alone.exact and not stated.unit.scaled and not approximate else half
+    ):
+        return Judgement(Verdict.HOLDS, stated.value, alone.point, "numbers alone")
+    times = [lexicon.TIMES[last] for noun in stated.nouns if (last := noun.rpartition("-")[2]) in lexicon.TIMES]
+    points = [value.point / time.scale for time in times if value.dimensions == lexicon.SECONDS]
+    points += [alone.point * prefix for prefix in _PREFIXES]
+    point = next((point for point in points if abs(point - stated.value) <= half), None)
+    return None if point is None else Judgement(Verdict.HOLDS, stated.value, point, "in the unit that is unsaid")
 
 
 def _implied_prefix(expression: Node, stated: Number, *, approximate: bool) -> Judgement | None:

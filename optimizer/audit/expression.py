@@ -15,6 +15,9 @@ _BINDING: Final = {"+": 1, "-": 1, "*": 2, "/": 2, "//": 2, "%": 2, "of": 2, "^"
 _DEEPEST: Final = 24
 _MOST_OPERANDS: Final = 2000
 _LABEL_WORDS: Final = 3
+_TEN: Final = 10
+_POWER: Final = 3
+"""Tokens of ``× 10 ^``."""
 
 
 @dataclass(slots=True)
@@ -120,6 +123,8 @@ class Parser:
             if level < binding:
                 break
             right = self._binary(following, level + (sign != "^"), depth + 1)
+            if sign == "/" and right is not None:
+                right = self._scientific(*right, depth)
             if right is None:
                 remark = (sign == "-" and self._dash(token)) or (sign == "*" and self._ratio(token, following))
                 if not remark and sign != "of":
@@ -133,6 +138,20 @@ class Parser:
             )
             at = right[1]
         return node, at
+
+    def _scientific(self, node: Node, at: int, depth: int) -> tuple[Node, int]:
+        """``a / 4.56 × 10^11``: a coefficient in normal form binds its power of ten."""
+        number, behind = node.number, self.tokens[at : at + 3]
+        if number is None or not (number.decimal and 1 <= number.digits < _TEN) or len(behind) < _POWER:
+            return node, at
+        times, base, power = behind
+        ten = isinstance(base, Number) and base.digits == _TEN and base.unit is lexicon.ONE
+        if times.sign != "*" or not ten or power.sign != "^":
+            return node, at
+        raised = self._binary(at + 1, _BINDING["^"], depth + 1)
+        if raised is None:
+            return node, at
+        return Node("*", (node, raised[0]), None, node.first, raised[0].last), raised[1]
 
     def _joins(self, node: Node, at: int) -> bool:
         """Whether "of" joins a percentage or a fraction to its whole; anything else is a preposition."""

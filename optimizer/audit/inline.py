@@ -78,7 +78,7 @@ def _entity(match: re.Match[str]) -> str:
 def _latex(text: str) -> str:
     text = _EXPONENT.sub(lambda m: f"^{m[1]}".ljust(len(m[0])), text)
     text = _FRACTION.sub(lambda m: f"(({m[1]})/({m[2]}))".rjust(len(m[0])), text)
-    text = _WRAPPED.sub(lambda m: m[1].ljust(len(m[0])), text)
+    text = _WRAPPED.sub(lambda m: m[1].ljust(len(m[0])), text).replace("\\ ", "  ")
     text = _COMMAND.sub(lambda m: _LATEX[m[1]].ljust(len(m[0])), text)
     return _ESCAPE.sub(lambda m: " " + (m[1] if m[1] not in "()[],!;: " else " "), text)
 

@@ -127,7 +127,7 @@ _SPACED_THOUSANDS: Final = re.compile(r"(?<![\w.,])(?<!\d )\d{1,3}(?: \d{3})+(?!
 _LONGEST_NUMBER: Final = 40
 _HALVES: Final = tuple(Fraction(1, 2 * 10**decimals) for decimals in range(_LONGEST_NUMBER + 1))
 _YEARS: Final = re.compile(r"(?:19|20)\d\d")
-_NOUN_SCALES: Final = re.compile(r"\s*([KMBT])\s+(?=(?:total\s+|active\s+)?(?:param|token|weights))")
+_NOUN_SCALES: Final = re.compile(r"\s*([KMBT])\s+(?=(?:total\s+|active\s+)?(?:param|tok|weights))")
 _MILLIONS: Final = re.compile(r"\s*(?:[-+*/×÷·⋅=≈≃→,;:)\]$}|.]|$)|\s+[a-z]")
 """Behind a "M" or "k" that is set off from its number."""
 _PER_EACH: Final = re.compile(r"\s*(?:/\s*[A-Za-z]|per\s|each\b)")

@@ -38,6 +38,13 @@ HOLDS = [
     "sqrt(144) × 2 = 24",
     "log2(10) ≈ 3.32",
     "6.3e24 / 4.59e14 = 435 years",
+    "60% of 4 x 9,000 = 36,000",
+    "85 min x 64 GPUs = 90.7 GPU-hours",
+    "3 days × 128 GPUs = 9,216 GPU-h",
+    "6 x 1.8 kW = 10.8 at most",
+    "90 h x 256 = 23.0 k",
+    "8.1e14 / 3.2 × 10^11 = 2,531 tok/s",
+    r"$$24 \cdot 4096 \cdot 4096 / 8 = 50.3\ \text{MB}.$$",
     "14.8e3 * 3600 = 53M output tokens per hour",
     "342B × $0.14/M + 266B × $0.55/M + 168B × $2.19/M = $47,880 + $146,300 + $367,920",
     "8 × 4 × 16 × 4 = 2048",
@@ -171,6 +178,28 @@ NOTHING = [
     "4 nodes (4 × 8 = 32 GPUs)".replace("4 × 8 = 32", "8 GPUs × H100"),
     "EP 8 = 16/8",
 ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "235B at 1 byte = 235 GB",
+        "70B in 4 bit = 35 GB",
+        "12 GPUs at 30% of 5,000 tok/s give 18K tok/s",
+        "A prompt of 8,192 tokens at 2 × 70 GFLOP/token ≈ 1.15 PFLOP",
+        "8 cards, 350 W/card = 2.8 kW",
+    ],
+)
+def test_arithmetic_that_a_figure_before_it_multiplies_is_not_accused(text: str) -> None:
+    assert not any(equation.verdict.wrong for equation in audit_document(text, "x").equations)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["8 x 700 W = 4.9", "85 min x 64 GPUs = 80.7 GPU-hours", "In all 4 x 8 = 36 GPUs", "0.62 GB = 0.06 TB"],
+)
+def test_a_result_whose_unit_is_unsaid_is_still_judged(text: str) -> None:
+    assert one(text).verdict is Verdict.FAILS
 
 
 @pytest.mark.parametrize("text", HOLDS)
