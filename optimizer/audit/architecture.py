@@ -111,7 +111,7 @@ def _judge(sentence: Sentence, match: re.Match[str], named: Sequence[str]) -> Ju
         return
     if _SOME.search(before) or _RECKONED.search(before) or _RECKONED.match(after) or _WRONG.search(sentence.text):
         return
-    shapes = [shape for name in named if (shape := _shape(name)) is not None]
+    shapes = [shape for name in named if (shape := shape_of(name)) is not None]
     readings = [one for shape in shapes for one in _whole(shape, noun, words)]
     said_too = {Fraction(count(other)) for other in _NUMBER.findall(sentence.text)} - {value}
     part = _A_PART.match(after) or _PART_BEFORE.search(before)
@@ -131,7 +131,8 @@ def _judge(sentence: Sentence, match: re.Match[str], named: Sequence[str]) -> Ju
 
 
 @lru_cache(maxsize=64)
-def _shape(name: str) -> ModelSpec | None:
+def shape_of(name: str) -> ModelSpec | None:
+    """A model of the catalog in full."""
     priced = priced_on(Known(name, None, "h100-sxm-8"), 1)
     return None if priced is None else priced[0].model
 
@@ -226,7 +227,7 @@ def _contexts(sentence: Sentence, named: Sequence[str]) -> JudgedClaims:
             continue
         scale = (match["scale"] or "")[:1].lower()
         least = min(Fraction(match["number"].replace(",", "")) * times for times in _SCALES[scale])
-        most = [shape.max_context for name in named if (shape := _shape(name)) is not None]
+        most = [shape.max_context for name in named if (shape := shape_of(name)) is not None]
         limits = [one for one in most if one is not None]
         if limits and len(limits) == len(most) and least > max(limits):
             told = f"{max(limits):,} positions"

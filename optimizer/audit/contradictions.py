@@ -10,26 +10,14 @@ from typing import Any, Final
 from optimizer.audit import lexicon
 from optimizer.audit.compare import rounding
 from optimizer.audit.deployment import Sentence
-from optimizer.audit.document import Kind, Place, Segment
+from optimizer.audit.document import Kind, Segment
 from optimizer.audit.facts import Facts, JudgedClaim
-from optimizer.audit.statements import EXPERT_COUNTS, NO_SEGMENT, Role, Statement
+from optimizer.audit.hedges import OTHERWISE
+from optimizer.audit.quantities import noun
+from optimizer.audit.statements import EXPERT_COUNTS
 from optimizer.audit.tokens import Number, Token, numbers_of, tokenize
 from optimizer.audit.verdict import Verdict, number, plain, shown
 
-_UNIQUE: Final = (
-    "devices", "layers", "experts_per_layer", "experts_total", "hidden_size", "expert_hidden_size", "parameters",
-    "active_parameters", "device_memory", "devices_per_node", "vocabulary", "attention_heads", "memory", "memory_total",
-    "memory_utilization", "compute_utilization", "ttft", "tpot", "throughput_per_device", "throughput",
-    "expert_weights",
-    "tp", "pp", "dp", "ep", "cp",
-)  # fmt: skip
-_ALTERNATIVES: Final = re.compile(
-    r"\b(?:option|alternative|scenario|variant|baseline|example|phase|prefill|decode|versus|vs|compar|before|after|if|"
-    r"plan [a-z]\b|layout [a-z]\b|config(?:uration)? [a-z0-9]\b|case|proposed|candidate|recommend|peak|minimum|maximum|"
-    r"average|worst|best|initial|target|small|large|p\d\d|per[- ]stage|first|second|stage \d)",
-    re.IGNORECASE,
-)
-_ARITHMETIC: Final = re.compile(r"\d\s*[-+/*×÷·]\s*\d")
 _WITHIN: Final = re.compile(r"^\W*(?:[–—└├↳]|incl)|\bof which\b|\bthereof\b|\bsub-?total\b", re.IGNORECASE)
 """Rows that are part of another row."""
 _MINUS: Final = re.compile(r"[-−–(]\s*[$€]?\s*$")
@@ -40,15 +28,17 @@ _NEARLY: Final = Fraction(1, 4)
 """Share by which parts that somebody added up wrongly may miss their total. Assumed: others are no sum."""
 _MOST_ADDED: Final = 64
 _TOTAL: Final = re.compile(r"^\W*(?:in\s+)?(?:total|sum|overall|all|together)\b", re.IGNORECASE)
-_LABEL_ALONE: Final = re.compile(r"\W*[A-Za-z][\w /()-]{0,60}[:=]\W*")
-_LABELS: Final = {
-    "devices": re.compile(r"gpus?\b|devices?|accelerators?|chips?\b|world|total|cluster|cards?\b", re.IGNORECASE),
-    "memory": re.compile(r"memory|total|hbm|vram|\bram\b|used|usage|per\b|footprint|sum\b", re.IGNORECASE),
-    "parameters": re.compile(r"param|size|total|model|weights", re.IGNORECASE),
-    "throughput": re.compile(r"throughput|rate|tok|speed|tps", re.IGNORECASE),
-}
-"""What a label must name to be that of the whole deployment, not of a part (``actor: 16 GPUs``)."""
-_MARKS_ALONE: Final = re.compile(r"\W*")
+_LABELLED: Final = re.compile(r"\W*([A-Za-z][\w /-]{0,40}?)\s*[:=]\W*")
+_CALLED: Final = re.compile(
+    r"\b((?:maximum|max|total|global|overall|peak)\s+(?!of\b)[a-z][a-z-]+(?:\s+(?!of\b|is\b)[a-z][a-z-]+)?)"
+    r"\s*(?::|=|\bof\b|\bis\b)\W{0,4}$",
+    re.IGNORECASE,
+)
+_ONE_OF_A_KIND: Final = re.compile(
+    r"(?:(?:number of|total|all) )*(?P<noun>gpu|device|accelerator|card|layer|expert|parameter|node)s?"
+    r"|hidden(?: size)?|vocabulary(?: size)?|(?:attention|kv) heads|(?:max|maximum|total|global|overall|peak) .+"
+)
+"""What a deployment has one value of."""
 _MOST: Final = 24
 _LONGEST_SAYING: Final = 400
 _FITS: Final = re.compile(
@@ -77,18 +67,6 @@ _UNEVEN: Final = re.compile(
     r"\b(?:except|last|first|remain\w*|uneven\w*|up to|at most|about|dense|moe|or|extra|virtual|chunk\w*|roughly)\b",
     re.IGNORECASE,
 )
-_CALLED: Final = re.compile(
-    r"\b(?P<name>(?:maximum|max|total|global|overall|peak)\s+(?!of\b)[a-z][a-z-]+(?:\s+(?!of\b|is\b)[a-z][a-z-]+)?)"
-    r"\s*(?::|=|\bof\b|\bis\b)\W{0,4}$",
-    re.IGNORECASE,
-)
-"""A name with a superlative, of which a deployment has one value."""
-_SUPERLATIVE: Final = re.compile(r"max|total|global|overall|peak", re.IGNORECASE)
-_OTHERWISE: Final = re.compile(
-    r"\b(?:prefill|decode|option|alternative|scenario|variant|example|phase|per|each|every|before|after|previous\w*|now"
-    r"|old|new|vs|versus|baseline|target|stage|pool|plan|case|model [a-z0-9]|v\d|section|from|instead|layer|expert)\b",
-    re.IGNORECASE,
-)
 _NAME_REACH: Final = 60
 
 
@@ -112,11 +90,10 @@ class Contradiction:
 
 
 def find_contradictions(
-    segments: tuple[Segment, ...], tokens: list[list[Token]], facts: list[Statement], judged: list[JudgedClaim],
-    ratios: list[JudgedClaim], said: Sequence[Sentence],
-) -> list[Contradiction]:  # fmt: skip
+    segments: tuple[Segment, ...], tokens: list[list[Token]], ratios: list[JudgedClaim], said: Sequence[Sentence]
+) -> list[Contradiction]:
     """Contradictions in document order."""
-    found = [*_two_values(segments, facts, judged), *_sums(segments, tokens, said), *_two_ratios(ratios)]
+    found = [*_two_values(segments, tokens), *_sums(segments, tokens, said), *_two_ratios(ratios)]
     return sorted(found, key=lambda item: (item.lines, item.name))
 
 
@@ -148,86 +125,41 @@ def find_disputes(judged: list[JudgedClaim]) -> Iterator[Contradiction]:
     yield Contradiction(lines, "experts_per_gpu", tuple(sorted(values)), f"{verdict}: {joined}")
 
 
-def _differ(left: Statement, right: Statement) -> bool:
-    slack = sum((_half(item) for item in (left, right)), Fraction(0))
-    return abs(left.value - right.value) > slack
-
-
 def _rounding(item: Number) -> Fraction:
     return rounding(item, item.unit.scale, approximate=item.approximate)
 
 
-def _half(statement: Statement) -> Fraction:
-    written = statement.number
-    return Fraction(0) if written is None else _rounding(written)
-
-
-def _two_values(
-    segments: tuple[Segment, ...], facts: list[Statement], judged: list[JudgedClaim]
-) -> Iterator[Contradiction]:
-    """Two values, each said outright of the whole deployment, in the document's own voice."""
-    everything: dict[str, dict[Place, Statement]] = {}
-    for item in (*facts, *(made.statement for made in judged)):
-        if item.role is Role.STATED:
-            everything.setdefault(item.name, {}).setdefault(item.place, item)
-    for name in _UNIQUE:
-        own = [item for item in everything.get(name, {}).values() if _outright(segments, item)]
-        own.sort(key=lambda item: item.place.line)
-        own = list({item.value: item for item in reversed(own)}.values())[::-1]
-        for at, left in enumerate(own):
-            right = next(
-                (item for item in own[at + 1 :] if _differ(left, item) and not _apart(segments, left, item)), None
-            )
-            if right is not None:
-                lines = (left.place.line, right.place.line)
-                told = f"{left.text!r} on line {lines[0]}, {right.text!r} on line {lines[1]}"
-                yield Contradiction(lines, name, (left.value, right.value), f"two values for {name}: {told}")
+def _two_values(segments: Sequence[Segment], tokens: Sequence[list[Token]]) -> Iterator[Contradiction]:
+    """Two values under one label, each said outright: ``Total GPUs: 64``, "the maximum concurrency of 40 requests"."""
+    found: dict[tuple[str, object], list[tuple[Number, Segment]]] = {}
+    for segment, own in zip(segments, tokens, strict=True):
+        around = " ".join((*segment.section[1:], segment.text, segment.row_label))
+        if segment.kind not in {Kind.PROSE, Kind.CELL} or segment.quoted or segment.removed or OTHERWISE.search(around):
+            continue
+        for one in numbers_of(own):
+            label = "" if one.bound or one.approximate else _label(segment, one)
+            if named := _ONE_OF_A_KIND.fullmatch(label):
+                name = "devices" if named["noun"] and noun(named["noun"]) == "device" else label
+                key = (one.unit.dimensions, one.nouns[:1], one.per)
+                found.setdefault((name, key), []).append((one, segment))
+    for (name, _), places in found.items():
+        first, where = places[0]
+        for other, segment in places[1:]:
+            if abs(other.value - first.value) > other.half + first.half:
+                lines = (where.place(first.start).line, segment.place(other.start).line)
+                told = f"two values for {name}: {shown(first.value, first.unit)} and {shown(other.value, other.unit)}"
+                yield Contradiction(lines, name.replace(" ", "_"), (first.value, other.value), told)
                 break
 
 
-def _apart(segments: tuple[Segment, ...], left: Statement, right: Statement) -> bool:
-    """Two blocks of code: each is a command or a file of its own."""
-    a, b = segments[left.segment], segments[right.segment]
-    return a.kind is Kind.CODE and b.kind is Kind.CODE and a.block != b.block
-
-
-def _outright(segments: tuple[Segment, ...], statement: Statement) -> bool:
-    """The number directly follows its label, and nothing near it speaks of alternatives."""
-    if not statement.sure or statement.segment == NO_SEGMENT:
-        return False
-    segment = segments[statement.segment]
-    if len(segment.text) > _LONGEST_SAYING:
-        return False
-    return segment.kind is not Kind.HEADING and _labelled(segment, statement) and not _alternatives(segment)
-
-
-def _alternatives(segment: Segment) -> bool:
-    surroundings = " ".join(
-        (*segment.section[1:], segment.text, segment.row_label, segment.column_label, segment.before)
-    )
-    return _ALTERNATIVES.search(surroundings) is not None
-
-
-def _labelled(segment: Segment, statement: Statement) -> bool:
+def _label(segment: Segment, number: Number) -> str:
+    """The label that a number directly follows, in lower case, or nothing."""
+    before = segment.text[: number.start]
     if segment.kind is Kind.CELL:
-        written = statement.number
-        if written is not None and _MARKS_ALONE.fullmatch(segment.text, 0, written.start) is None:
-            return False
-        return segment.column_label.strip().lower() in {"value", "values", "setting", "total", ""} and bool(
-            segment.row_label
-        )
-    if statement.number is None:
-        return (
-            re.fullmatch(
-                r"\W*(?:total\s+)?\W*" + re.escape(statement.text) + r"\W*", segment.text.strip(), re.IGNORECASE
-            )
-            is not None
-        )
-    before = segment.text[: statement.number.start]
-    wanted = _LABELS.get(statement.name.split("_")[0])
-    if wanted is not None and wanted.search(before) is None:
-        return False
-    return _LABEL_ALONE.fullmatch(before) is not None and _ARITHMETIC.search(before) is None
+        of_row = segment.column_label.strip().lower() in {"value", "values", "setting", "total", ""}
+        return segment.row_label.strip().lower() if of_row and not before.strip(" *`~≈") else ""
+    match = _LABELLED.fullmatch(before) or _CALLED.search(before, max(0, number.start - _NAME_REACH))
+    return " ".join(match[1].lower().split()) if match else ""
 
 
 def _two_ratios(ratios: list[JudgedClaim]) -> Iterator[Contradiction]:
@@ -355,7 +287,6 @@ def find_mismatches(
     """Mismatches in document order, kind by kind."""
     yield from _misfits(segments, tokens)
     yield from _stages(segments, table)
-    yield from _said_twice(segments, tokens)
 
 
 def _misfits(segments: Sequence[Segment], tokens: Sequence[list[Token]]) -> Iterator[Contradiction]:
@@ -417,35 +348,3 @@ def _stages(segments: Sequence[Segment], table: Facts) -> Iterator[Contradiction
                     f"{plain(count)} stages of {plain(each)} layers are {plain(count * each)}, not {plain(others[0])}"
                 )
                 yield Contradiction((line,), "layers", (count * each, others[0]), told)
-
-
-def _said_twice(segments: Sequence[Segment], tokens: Sequence[list[Token]]) -> Iterator[Contradiction]:
-    """``Maximum concurrency: 40 requests``, and later "the maximum concurrency of 64 requests"."""
-    found: dict[tuple[str, tuple[object, ...]], list[tuple[Number, int]]] = {}
-    for index, segment in enumerate(segments):
-        if segment.kind not in {Kind.PROSE, Kind.CELL} or segment.quoted or segment.removed:
-            continue
-        text = segment.text
-        if _SUPERLATIVE.search(text) is None:
-            continue
-        for token in tokens[index]:
-            if not isinstance(token, Number) or token.bound or token.approximate:
-                continue
-            match = _CALLED.search(text, max(0, token.start - _NAME_REACH), token.start)
-            if match is None or _UNSURE.search(text):
-                continue
-            if _OTHERWISE.search(text, max(0, match.start() - _NAME_REACH), token.end + 1):
-                continue
-            if any(_OTHERWISE.search(title) for title in segment.section[1:]):
-                continue
-            name = " ".join(match["name"].lower().split())
-            key = (name, (token.unit.dimensions, token.nouns[:1], token.per))
-            found.setdefault(key, []).append((token, index))
-    for (name, _), places in found.items():
-        first, line = places[0][0], segments[places[0][1]].place(places[0][0].start).line
-        for other, index in places[1:]:
-            if abs(other.value - first.value) > other.half + first.half:
-                lines = (line, segments[index].place(other.start).line)
-                told = f"two values for {name}: {shown(first.value, first.unit)} and {shown(other.value, other.unit)}"
-                yield Contradiction(lines, name.replace(" ", "_"), (first.value, other.value), told)
-                break

@@ -32,7 +32,7 @@ _CARDINALS: Final = (
     | {f"{ten}-{one}": 10 * at + more for at, ten in enumerate(_TENS, 2) for more, one in enumerate(_UNITS, 1)}
     | {"a single": 1, "single": 1}
 )
-_WORDS: Final = _CARDINALS | {"second": 2, "third": 3, "fourth": 4, "fifth": 5}
+_WORDS: Final = _CARDINALS | {"both": 2, "second": 2, "third": 3, "fourth": 4, "fifth": 5}
 ORDINALS: Final = "second|third|fourth|fifth"
 COUNT: Final = rf"(?<![\w.,/])(?:\d{{1,5}}(?![.,]?\d)|{'|'.join(sorted(_CARDINALS, key=len, reverse=True))})"
 _SENTENCE: Final = re.compile(r"(?<=[.;!?])\s+(?=[A-Z(])")

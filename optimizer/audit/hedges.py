@@ -19,6 +19,15 @@ _APART: Final = re.compile(
     re.IGNORECASE,
 )
 
+OTHERWISE: Final = re.compile(
+    r"\b(?:not|never|cannot|nor|if|unless|until|whether|would|could|should|might|may|can|option\w*|alternativ\w*|reject\w*"
+    r"|scenario|variant|baseline|example|case|plan|phase|both|candidate|propos\w+|recommend\w*|fallback|default"
+    r"|later|earlier|previous\w*|before|after|old|new|was|were|tr(?:y|ied)|test\w*|now|then|from|instead|than"
+    r"|measured|observed|compar\w*|versus|vs|prefill|decode)\b|n['’]t\b|[?<>≤≥→]",
+    re.IGNORECASE,
+)
+"""In a text that may speak of another deployment, time or thing than the one beside it."""
+
 
 def clause_span(text: str, start: int, end: int, ends: re.Pattern[str] = _CLAUSE) -> tuple[int, int]:
     """Where the clause around a stretch of a sentence begins and stops, which `ends` bound."""

@@ -11,17 +11,18 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
-from optimizer.audit.deployment import Known, Sentence
+from optimizer.audit.deployment import COUNT, Sentence, Whole, count
 from optimizer.audit.document import Document, Place
 from optimizer.audit.facts import Derivation, JudgedClaim
+from optimizer.audit.hedges import OTHERWISE
 from optimizer.audit.known_figures import claim_at
 from optimizer.audit.lexicon import ONE
 from optimizer.audit.statements import Role, Statement
 from optimizer.audit.verdict import Verdict
+from optimizer.domain.families import Family
 from optimizer.errors import SpecError
 from optimizer.figures.derivation_figure import Figure
 from optimizer.readers.claims import Claim
-from optimizer.readers.launch.launch import Launch
 from optimizer.readers.launch.problem import pose
 from optimizer.readers.launch.read import read_launch
 from optimizer.readers.read import Override
@@ -32,20 +33,29 @@ from optimizer.verify.launch import LaunchVerdict, judge_launch
 
 _COMMAND: Final = re.compile(
     r"\bvllm serve\b|\bvllm\.entrypoints\.|\bsglang\.launch_server\b|\bsglang serve\b|\btrtllm-serve\b"
+    r"|\bpretrain_\w+\.py\b"
 )
+_ARGUMENT: Final = re.compile(r"[+\s]*(?:-\s+)?[\"']?(--[a-z][\w-]+(?:[=\s][\"']?[\w./:-]+)?)[\"']?,?\s*\\?\s*(?:#.*)?")
+"""A line of a manifest with one flag of a command."""
+_MODEL: Final = re.compile(r"[+\s]*-?\s*(?:MODEL\w*|model\w*)\s*[:=]\s*[\"']?([\w./-]+)[\"']?\s*")
+_SIZED: Final = re.compile(r"--(?:tensor-parallel-size|max-model-len|tp(?:-size)?|context-length)\b")
 _FENCE: Final = re.compile(r"\s*(?:>\s*)*(`{3,}|~{3,})")
 _FAILED: Final = re.compile(
-    r"\b(?:fails?|failed|errors?|out of memory|oom|crash\w*|dies|cannot|can't|won't|not enough|too large|instead of|"
-    r"do(?:es)? not|don't|doesn't|refused|wrong|broken|bug)\b",
+    r"\b(?:fail\w*|\w+Error|out of memory|oom\w*|crash\w*|dies|died|refus\w*|not enough|divisible|wrong|broken|bug"
+    r"|too (?:large|long|many)|(?:does not|did not|cannot|will not|(?:doesn|didn|can|won)['’]t)\s+(?:even\s+)?"
+    r"(?:start|run|fit|load|work|come up)\w*)\b",
     re.IGNORECASE,
 )
-_OTHERWISE: Final = re.compile(
-    r"\b(?:not|if|would|could|option\w*|alternativ\w*|reject\w*|later|earlier|previous\w*|old|was|were|tried|instead"
-    r"|measured|compared?|versus|vs|then|now|until|before|after|from|pool|both|plan|should|may|can|prefill|decode)\b|n['’]t\b",
-    re.IGNORECASE,
+_REFUSED: Final = frozenset({"--max-model-len", "CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"})
+"""What a launch is refused for, whatever the text says of its hardware."""
+_ANY_HARDWARE: Final = "h100-sxm-8"
+_SHAPES: Final = frozenset({Family.DIVISIBILITY, Family.ENGINE})
+"""What breaks on every hardware."""
+_NODES: Final = re.compile(
+    rf"\b(both|{COUNT})\s+(?:(?!m?s\b|GB\b)[a-z][\w-]*\s+){{0,2}}?(?:node|server|host|box)(?:e?s)?\b", re.IGNORECASE
 )
-"""Words of a sentence whose degrees may be another deployment's than the command's."""
-_A_REPLICA: Final = re.compile(r"\b(?:a|each|every|one|per|the)\s+(?:replica|instance)\b", re.IGNORECASE)
+_OF_A_NODE: Final = 8
+"""Devices of a node, at most: of racks that are one domain nobody speaks as nodes."""
 _NEAR: Final = 8
 """Lines from a block within which a sentence speaks of it."""
 _MOST: Final = 64
@@ -89,97 +99,95 @@ def _blocks(document: Document) -> Iterator[tuple[int, int]]:
             opened = fence[1], number + 1
         elif fence[1][0] == opened[0][0] and len(fence[1]) >= len(opened[0]):
             first, opened = opened[1], None
-            if any(_COMMAND.search(text) for text in document.lines[first - 1 : number - 1]):
+            lines = document.lines[first - 1 : number - 1]
+            if any(_COMMAND.search(text) or _SIZED.search(text) for text in lines):
                 yield first, number - 1
+
+
+def _command_of(lines: Sequence[str]) -> list[str]:
+    """The lines of a command; of a manifest, its model and its flags as those of a command, line by line."""
+    model = next((match[1] for line in lines if (match := _MODEL.fullmatch(line))), None)
+    if model is None or any(_COMMAND.search(line) for line in lines):
+        return list(lines)
+    flags = [match[1] if (match := _ARGUMENT.fullmatch(line)) else "" for line in lines]
+    engine = "python -m sglang.launch_server --model-path" if "--context-length" in " ".join(flags) else "vllm serve"
+    last = max((at for at, flag in enumerate(flags) if flag), default=0)
+    return [f"{engine} {model} \\", *(f"{flag} \\" for flag in flags[1:last]), flags[last]]
 
 
 def _judged(document: Document, block: tuple[int, int], said: Sequence[Sentence]) -> Launched | None:
     first, last = block
+    lines = document.lines[first - 1 : last]
     # blank lines before it keep every line's number
-    text = "\n" * (first - 1) + "\n".join(document.lines[first - 1 : last])
-    at = next(n for n in range(first, last + 1) if _COMMAND.search(document.lines[n - 1]))
+    text = "\n" * (first - 1) + "\n".join(_command_of(lines))
+    at = next((n for n in range(first, last + 1) if _COMMAND.search(document.lines[n - 1])), first)
     line = document.lines[at - 1]
     place = Place(at, len(line) - len(line.lstrip()) + 1)
     before = [sentence for sentence in said if sentence.place.line < first]
     inside = [sentence for sentence in said if first <= sentence.place.line <= last]
     section = (inside or before)[-1].section if inside or before else ()
-    known = before[-1].known if before else Known()
+    device, model = (before[-1].known.device, before[-1].known.model) if before else (None, None)
     around = range(first - _NEAR, last + _NEAR + 1)
     near = [one.text for one in said if one.place.line in around and not first <= one.place.line <= last]
+    failing = any(_FAILED.search(text) for text in (*near, *section))
+    where = f"on {device or 'any hardware'}"
 
-    def found(
-        verdict: Verdict, devices: int, note: str, judged: LaunchVerdict | None = None, where: Place = place
-    ) -> Launched:
-        told = " ".join(document.lines[where.line - 1].split())
-        statement = Statement("launch", Fraction(devices), where, told, Role.STATED, 0, ONE, section=section)
+    def found(verdict: Verdict, devices: int, note: str, judged: LaunchVerdict | None = None,
+              at_flag: Place = place) -> Launched:  # fmt: skip
+        if verdict.wrong and failing:
+            verdict, note = Verdict.UNSUPPORTED, f"does not run {where}, as the text says: {note}"
+        elif verdict.wrong:
+            note = f"does not run {where}: {note}"
+        told = " ".join(document.lines[at_flag.line - 1].split())
+        statement = Statement("launch", Fraction(devices), at_flag, told, Role.STATED, 0, ONE, section=section)
         return Launched(first, last, section, JudgedClaim(statement, verdict, note=note), judged)
 
+    devices = 0
     try:
         launch = read_launch(text, document.source)
-    except SpecError as error:
-        fault = error.faults[0]
-        named = "" if fault.field is None else f"{fault.field}: "
-        return found(Verdict.UNSUPPORTED, 0, f"line {fault.line}, column {fault.column}: {named}{fault.message}")
-    if known.device is None:
-        return found(Verdict.UNSUPPORTED, launch.devices, "the text before it names no device that is known here")
-    given = [Override("--hardware", ("hardware",), known.device)]
-    try:
+        devices = launch.devices
+        given = [Override("--hardware", ("hardware",), device or _ANY_HARDWARE)]
+        given += [Override("--model", ("model",), model)] if launch.model is None and model else []
         posed = pose(launch, given)
     except SpecError as error:
         fault = error.faults[0]
-        if fault.field == "--max-model-len" and fault.line and not any(_FAILED.search(text) for text in near):
-            return found(Verdict.FAILS, launch.devices, fault.message, where=Place(fault.line, fault.column or 1))
-        return found(Verdict.UNSUPPORTED, launch.devices, fault.message)
-    if launch.training:
-        return found(Verdict.UNSUPPORTED, launch.devices, "it trains: memory and times of training are not judged")
+        if fault.field in _REFUSED and fault.line:
+            return found(Verdict.FAILS, devices, fault.message, at_flag=Place(fault.line, fault.column or 1))
+        at_line = "" if devices else f"line {fault.line}, column {fault.column}: {fault.field}: "
+        return found(Verdict.UNSUPPORTED, devices, f"{at_line}{fault.message}")
     judged = judge_launch(posed)
-    broken = [str(violation) for violation in judged.verdict.violations]
-    at_flag = place
-    most = max({known.devices or 0, *(before[-1].whole.counts if known.devices else ())})
-    others = {axis: stated for axis in ("tp", "pp") if inside and (stated := _stated(inside[-1], axis))}
-    for axis, stated in others.items():
+    violations = [one for one in judged.verdict.violations if device is not None or one.family in _SHAPES]
+    broken = [str(violation) for violation in violations]
+    at_flag = Place(*launch.places["tp"]) if broken and device is None and "tp" in launch.places else place
+    for axis in ("tp", "pp"):
         # A flag may count what the engine then divides (SGLang's attention data parallelism inside tp).
         degrees = {launch.dense[axis], *(one.own.degrees[axis] for one in inside if axis in one.own.degrees)}
-        if degrees.isdisjoint(stated) and axis in launch.places:
+        stated = _stated(inside[-1], axis) if inside else []
+        if stated and degrees.isdisjoint(stated) and axis in launch.places:
             broken.append(f"it gives {axis} = {launch.dense[axis]}, the text {' or '.join(map(str, stated))}")
             at_flag = Place(*launch.places[axis])
-    replica = {one.own.devices for one in said if _A_REPLICA.search(one.text) and not _OTHERWISE.search(one.text)} - {
-        None
-    }
-    if len(replica) == 1 and launch.devices not in replica:
-        broken.append(f"it starts {launch.devices} ranks, and a replica has {replica.copy().pop()} devices")
-        at_flag = Place(*launch.places["tp"]) if "tp" in launch.places else place
-    short = _too_short(launch, before, document, block)
-    if short is not None:
-        broken.append(short[0])
-        at_flag = short[1]
-    if most and launch.devices > most:
-        broken.append(f"it starts {launch.devices} ranks, and {most} devices are spoken of")
-    where = f"on {launch.devices} of {known.device}"
-    if not broken:
-        return found(Verdict.HOLDS, launch.devices, f"starts {where}", judged)
-    told = "; ".join(broken)
-    if any(_FAILED.search(text) for text in near):
-        return found(Verdict.UNSUPPORTED, launch.devices, f"does not run {where}, as the text says: {told}", judged)
-    return found(Verdict.FAILS, launch.devices, f"does not run {where}: {told}", judged, at_flag)
+    most = _most_devices(before[-1].whole) if before else 0
+    # what `dp` counts may be the text's replicas, each with as many devices as it says
+    ranks = devices // launch.dense["dp"]
+    if 0 < max(most, most and _OF_A_NODE * (launch.nodes or 0)) < ranks:
+        broken.append(f"it starts {ranks} ranks, and {most} devices are spoken of")
+        at_flag = next((Place(*launch.places[axis]) for axis in ("pp", "dp", "tp") if axis in launch.places), place)
+    if broken:
+        return found(Verdict.FAILS, devices, "; ".join(broken), judged, at_flag)
+    if device is None:
+        return found(Verdict.UNSUPPORTED, devices, "the text before it names no device that is known here")
+    if launch.training:
+        return found(Verdict.UNSUPPORTED, devices, "it trains: memory and times of training are not judged")
+    return found(Verdict.HOLDS, devices, f"starts on {devices} of {device}", judged)
 
 
-_WINDOW: Final = re.compile(r"\bcontext\s+(?:window|length)\s+of\s+(\d{1,3}(?:,\d{3})+|\d{4,7})\b", re.IGNORECASE)
-"""A context that the text asks for."""
-_LENGTH_FLAG: Final = re.compile(r"--(?:max[-_]model[-_]len|context[-_]length|max[-_]seq[-_]len)")
+def _most_devices(whole: Whole) -> int:
+    """The most devices that anything said comes to: counted, or in so many nodes; 0 where none are counted."""
+    nodes = [count(match[1]) for one in whole.said for match in _NODES.finditer(one.text)]
+    return max(whole.counts | {_OF_A_NODE * number for number in nodes}) if whole.counts else 0
+
+
 _FLAGS: Final = re.compile(r"(?:tensor|pipeline)[-_]parallel|\b[tp]p[-_]size|--[tp]p\b", re.IGNORECASE)
-
-
-def _too_short(
-    launch: Launch, before: Sequence[Sentence], document: Document, block: tuple[int, int]
-) -> tuple[str, Place] | None:
-    """What a command says of a context that the text before it asks more of, and where."""
-    asked = {int(match[1].replace(",", "")) for one in before for match in _WINDOW.finditer(one.text)}
-    longest = launch.operating.max_model_len
-    if len(asked) != 1 or longest is None or longest >= min(asked):
-        return None
-    line = next((n for n in range(block[0], block[1] + 1) if _LENGTH_FLAG.search(document.lines[n - 1])), block[0])
-    return f"it holds {longest:,} tokens a sequence, and the text asks for {min(asked):,}", Place(line, 1)
 
 
 def judge_code(said: Sequence[Sentence], launches: Sequence[Launched]) -> Iterator[JudgedClaim]:
@@ -200,14 +208,12 @@ def judge_code(said: Sequence[Sentence], launches: Sequence[Launched]) -> Iterat
 
 
 def _stated(sentence: Sentence, axis: str) -> list[int]:
-    """Degrees of an axis that the section's text gives a deployment, else the one degree that the document gives it."""
-    prose = sentence.whole.prose
-    own = prose.get((axis, sentence.section), [])
-    given = own or prose.get((axis, None), [])
-    if any(_OTHERWISE.search(one.text) for one in given):
-        return []
+    """Degrees of an axis that the section's text gives a deployment, else the one that the document gives its model."""
+    own = sentence.whole.prose.get((axis, sentence.section), [])
+    given = own or (sentence.whole.prose.get((axis, None), []) if len(sentence.whole.models) == 1 else [])
     stated = list(dict.fromkeys(one.own.degrees[axis] for one in given))
-    return stated if own or len(stated) == 1 else []
+    sure = (own or len(stated) == 1) and not any(OTHERWISE.search(one.text) for one in given)
+    return stated if sure else []
 
 
 def of_log(found: Judged) -> tuple[Verdict, list[Derivation], str]:

@@ -15,11 +15,10 @@ from itertools import chain, combinations, combinations_with_replacement
 from typing import Final
 
 from optimizer.audit import lexicon
-from optimizer.audit.ceilings import Ceilings, misshared
 from optimizer.audit.contradictions import Contradiction
 from optimizer.audit.deployment import COUNT, Sentence, count
 from optimizer.audit.document import Place
-from optimizer.audit.hedges import denied, refused, set_apart
+from optimizer.audit.hedges import denied, set_apart
 from optimizer.audit.quantities import BASE, COUNTED, Quantity, Type, bare, multiplied
 from optimizer.audit.tokens import numbers_of, tokenize
 from optimizer.audit.verdict import plain
@@ -137,32 +136,19 @@ def find_misreckoned(
         every.setdefault(bare(one.type) or one.type, []).append(one.size)
     for sizes in every.values():
         sizes.sort()
-    ceilings = Ceilings(figures)
     for at, (sentence, own) in enumerate(zip(said, figures, strict=True)):
-        shared = None if sentence.code else misshared(sentence) or ceilings.beyond_all(sentence, own)
-        if shared is not None:
-            yield shared
         near = [
             other
             for other in chain.from_iterable(figures[max(0, at - _BEFORE) : at + _BEHIND + 1])
             if said[other.sentence].section == sentence.section
         ]
         for one in own if not sentence.code and len(near) <= _MOST else ():
-            beyond = None if refused(sentence.text, one.start, one.end) else ceilings.beyond_peak(one)
-            if beyond is not None:
-                yield beyond
-                break
             taken_back = not sentence.cells and denied(sentence.text, one.start, one.end)
             operand = _OPERAND.search(sentence.text, 0, one.start) is not None
             if one.place in judged or one.given or operand or taken_back or _again_elsewhere(one, every):
                 continue
-            told = (
-                ceilings.beyond_peak(one)
-                or _Conclusion(
-                    said, figures, one, [other for other in near if other is not one and _beside(one, other)]
-                ).refuted()
-            )
-            if told is not None:
+            beside = [other for other in near if other is not one and _beside(one, other)]
+            if (told := _Conclusion(said, figures, one, beside).refuted()) is not None:
                 yield told
                 break
 

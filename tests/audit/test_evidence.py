@@ -56,11 +56,6 @@ SHAPES = (
 SHAPES_ROW = "We serve Qwen3-32B, FP8 on H100, INT8 on A100, BF16 KV cache.\n\n" + table(
     "Item | Value", "Layers | 64", "KV per token, BF16 | {} KiB"
 )
-LAUNCH = """We cap each DP rank at 128 running requests. With 16 ranks that is the cap.
-
-    python -m sglang.launch_server --model-path deepseek-ai/DeepSeek-V3 --tp-size 16 --dp-size 16 \\
-      --max-running-requests {}
-"""
 STATIC = """Confirm that the static fraction printed at start-up is {}; with more it has failed.
 
     python -m sglang.launch_server --model-path zai-org/GLM-4.5-FP8 --tp-size 8 --mem-fraction-static 0.85
@@ -97,8 +92,6 @@ ALONE = "Llama-3.1-405B in FP8 runs on 8x H200.\n\nA user who has an instance to
         (RAISED, "18", "20", 2),
         (SHAPES, "188", "376", 1),
         (SHAPES_ROW, "256", "128", 6),
-        (LAUNCH, "2048", "3072", 4),
-        (LAUNCH, "128", "96", 1),
         (STATIC, "0.85", "0.88", 3),
         (ALONE, "70", "140", 3),
         (FLEET, "four", "five", 3),
@@ -156,7 +149,6 @@ def test_a_figure_that_others_refute(text: str, right: str, wrong: str, line: in
         CACHE.format(64).replace("At the", "If we had twice the room, at the"),
         CARD.format(2),  # a condition may make room
         LINK.format(12).replace("carries", "cannot carry"),
-        LAUNCH.format(3072).replace("We cap", "Before, we capped"),
         STATIC.format(0.88).replace("Confirm", "If you tried 0.85, confirm"),
         STATIC.format(0.88).replace("\n\n", " Others were tried with a static fraction of 0.85.\n\n"),
         FLEET.format("three"),  # one cell is free

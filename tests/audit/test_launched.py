@@ -45,6 +45,90 @@ def test_a_command_is_judged_on_the_devices_that_are_named(before: str, command:
     assert says in said
 
 
+MANIFEST = "```yaml\nmodel: openai/gpt-oss-120b\nargs:\n  - --tensor-parallel-size={}\n  - --max-model-len={}\n```\n"
+SHOWN = "CUDA_VISIBLE_DEVICES={} vllm serve Qwen/Qwen3-32B --tensor-parallel-size {} --port 8001"
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong", "right"),
+    [
+        (ON_TWO + _block(SHOWN), ("2,3", 4), ("2,3", 2)),
+        ("# Qwen3-32B\n\nTwo copies share a server.\n\n" + _block("# copy 1", SHOWN), ("4,5,6", 4), ("4,5,6,7", 4)),
+        ("# gpt-oss-120b\n\nThe values:\n\n" + MANIFEST, (2, 262144), (2, 131072)),
+        ("# gpt-oss-120b\n\nThe values:\n\n" + MANIFEST, (6, 131072), (4, 131072)),
+        ("Qwen3-32B on L40S or on RTX 4090.\n\n" + _block("vllm serve Qwen/Qwen3-32B -tp {}"), (3,), (2,)),
+        ("On two nodes of 8xH100:\n\n" + _block("vllm serve meta-llama/Llama-3.1-405B -tp 8 -pp {}"), (4,), (2,)),
+    ],
+)  # fmt: skip
+def test_a_command_that_its_engine_refuses_is_told(
+    text: str, wrong: tuple[object, ...], right: tuple[object, ...]
+) -> None:
+    assert _launch(text.format(*wrong))[0] == "fails"
+    assert _launch(text.format(*right))[0] in {"holds", "unsupported"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Today 15 nodes of 8xH100, later TP4 replicas, each replica on 4 of a node's cards.\n\n"
+        + _block("vllm serve Qwen/Qwen3-32B --tensor-parallel-size 2"),
+        "# Sizes\n\nGLM-4.5 runs with TP8 on 8xH200.\n\n## Qwen3\n\n" + _block("vllm serve Qwen/Qwen3-32B -tp 1"),
+        "# TP6 does not start\n\nSix H100 are left.\n\n" + _block("vllm serve Qwen/Qwen3-32B -tp 6"),
+        "On 8xH100:\n\n" + _block("vllm serve Qwen/Qwen3-32B -tp 6") + "\n`64 heads must be divisible by 6`\n",
+        "Four replicas of 2xH100 each.\n\n" + _block("vllm serve Qwen/Qwen3-32B -tp 2 -dp 4"),
+        "On four hosts, 8xH100 in one.\n\n" + _block("vllm serve meta-llama/Llama-3.1-405B -tp 8 -pp 4"),
+    ],
+)
+def test_a_command_that_may_run_is_not(text: str) -> None:
+    assert _launch(text)[0] != "fails"
+
+
+COMMAND = "\n```bash\npython -m sglang.launch_server --model-path Qwen/Qwen3-32B {}\n```\n"
+
+
+def _told(text: str) -> list[str]:
+    return [one.name for one in audit_document(text, "x.md").contradictions]
+
+
+@pytest.mark.parametrize(
+    ("text", "flag", "value", "name"),
+    [
+        ("Final state: max-running-requests {} on every rank.", "--max-running-requests", "48", "max_running_requests"),
+        ("The mem fraction is {}.", "--mem-fraction-static", "0.85", "mem_fraction_static"),
+        ("- Static pool: {} x 141 = 119.9 GB", "--mem-fraction-static", "0.85", "mem_fraction_static"),
+        ("They ask for a context window of {} tokens.", "--context-length", "32,768", "context_length"),
+        ("| Item | Value |\n|---|---|\n| Chunked prefill size | {} |", "--chunked-prefill-size", "4,096",
+         "chunked_prefill_size"),
+    ],
+)  # fmt: skip
+def test_a_setting_that_the_text_gives_otherwise_is_told(text: str, flag: str, value: str, name: str) -> None:
+    plain = value.replace(",", "")
+    other = "0.7" if "." in value else str(2 * int(plain) // 3)
+    assert _told(text.format(value) + "\n" + COMMAND.format(f"{flag} {other}")) == [name]
+    assert not _told(text.format(value) + "\n" + COMMAND.format(f"{flag} {plain}"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "VPP 5 gives 4 layers per virtual chunk.",
+        "With four stages and 128 micro-batches the bubble is 2.3 percent.",
+        "| Key | Value |\n|---|---|\n| Max context | 40,960 |",
+        "The long variant has max-running-requests 8.",
+        "Before the incident max-running-requests was 96.",
+        "Just set `--max-running-requests 96`.",
+        "Fix: max-running-requests 96.",
+        "We measured 0.7 of the peak at a mem fraction below 0.8.",
+        "# Plan\n\n## Rejected\n\nThe mem fraction is 0.95.",
+    ],
+)
+def test_a_number_of_something_else_is_no_setting(text: str) -> None:
+    flags = (
+        "--max-running-requests 64 --mem-fraction-static 0.9 --context-length 9000 --num-layers 9 --micro-batch-size 1"
+    )
+    assert not _told(f"{text}\n" + COMMAND.format(flags))
+
+
 def test_a_fault_is_located_in_the_document() -> None:
     _, said = _launch(ON_TWO + _block("# first", "vllm serve Qwen/Qwen3-32B \\", "  --tensro-parallel-size 2"))
     assert said.startswith("line 8, column 3: --tensro-parallel-size")

@@ -34,6 +34,8 @@ _SPENDING = (
         ("Generating 500 tokens at 30 ms each takes {} s.", "25", "15"),
         ("24 GPUs at $2.50 per hour cost {} an hour.", "$75", "$60"),
         ("$60 an hour is about {} per month.", "$34k", "$43.8k"),
+        ("There are 16 GPUs.\n\n- 180 GB of HBM per GPU, {} over all of it\n", "3.4 TB", "2.88 TB"),
+        ("22 B out of 235 B, about {} %.\n", "4", "9"),
         ("Each replica handles 40 requests/s, so for 300 requests/s we need {} replicas.", "6", "8"),
         ("Three replicas of 8 GPUs each, {} GPUs in total.", "32", "24"),
         ("The weights are 141 GB; over eight GPUs that is about {} GB each.", "35.2", "17.6"),
