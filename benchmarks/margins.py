@@ -228,7 +228,7 @@ def main() -> int:
     found = [item for run in runs if (item := compare(run)) is not None]
     rows = ratios_of(found)
     for margin in margins(rows):
-        print(f"    Margin({margin.moe}, {margin.engine!r}, {margin.runs}, {margin.tpot_s}, {margin.ttft_s}),")
+        print(f"({margin.moe}, {margin.engine!r}, {margin.runs}, {margin.tpot_s}, {margin.ttft_s}),")
     tables = left_out(rows)
     for name, share in coverage(rows, tables, _SURE).items():
         print(f"{name}: {share:.1%} of {len(rows)} runs keep a limit at {_SURE:.0%}, their group left out")

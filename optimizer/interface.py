@@ -14,8 +14,7 @@ from optimizer.certificate import Check
 from optimizer.certificate import certify as certify_document
 from optimizer.cli.options import PROBLEM_OPTIONS, overrides_of
 from optimizer.cluster import FleetResult as SolvedFleet
-from optimizer.cluster import solve_cluster
-from optimizer.cluster.mix import mix
+from optimizer.cluster import mix, solve_cluster
 from optimizer.cluster.stand import judge_document
 from optimizer.domain.cluster import Cluster
 from optimizer.domain.layout import Layout

@@ -46,7 +46,7 @@ def command(problem: ProblemSource, json: Json = False, from_: From = None, pool
 
 def _of_times(problem: Problem, document: dict[str, Any]) -> None:
     """How sure limits on times are."""
-    from optimizer.explain.limits import fits_as_predicted  # noqa: PLC0415 - loads NumPy
+    from optimizer.explain.feasible import fits_as_predicted  # noqa: PLC0415 - loads NumPy
     from optimizer.figures.accuracy_text import confidence_text  # noqa: PLC0415 - the same
 
     told = confidence_text(problem)

@@ -151,7 +151,7 @@ def _mixed(
 
     if result.status != "optimal" or result.best is None or as_cluster(problem) is None:
         return None
-    from optimizer.cluster.mix import mix  # noqa: PLC0415 - loads the solver
+    from optimizer.cluster import mix  # noqa: PLC0415 - loads the solver
 
     mixed = None
     with _left_out_late(limit, "the answer with one kind of layout stands; whether several serve more is left out"):
@@ -316,7 +316,7 @@ def show(problem: Problem, result: Result, document: dict[str, Any], limit: Time
 def _conflict(problem: Problem, found: Sequence[dict[str, Any]], limit: TimeLimit) -> None:
     """Limits that nothing keeps together, and what would help."""
     from optimizer.cli.explain import conflict_heading  # noqa: PLC0415 - only where nothing fits
-    from optimizer.explain.limits import fits_as_predicted  # noqa: PLC0415 - the same
+    from optimizer.explain.feasible import fits_as_predicted  # noqa: PLC0415 - the same
     from optimizer.verify.structure import why_not  # noqa: PLC0415 - the same
 
     if found:

@@ -18,15 +18,18 @@ from optimizer.cluster.result import FleetResult
 from optimizer.cluster.spread import spread_fleet
 from optimizer.domain.cluster import FLEET_MAXIMISED, Cluster
 from optimizer.domain.fleet import Fleet
+from optimizer.domain.mixture import as_cluster
+from optimizer.domain.problem import Problem
 from optimizer.errors import InternalError
 from optimizer.fleet.ceiling import Ceiling
 from optimizer.fleet.column import Column
 from optimizer.fleet.families import Statement
 from optimizer.fleet.program import Program
 from optimizer.fleet.statement import bounding, is_exact, shown, state
+from optimizer.search.search import Search
 from optimizer.verify.fleet import FleetVerdict, judge_fleet
 
-__all__ = ["FleetResult", "fleet_that_fits", "solve_cluster"]
+__all__ = ["FleetResult", "fleet_that_fits", "mix", "solve_cluster"]
 
 
 def fleet_that_fits(cluster: Cluster, columns: Sequence[Column]) -> FleetVerdict | None:
@@ -91,6 +94,30 @@ def solve_cluster(cluster: Cluster, *, time_limit_s: float | None = None) -> Fle
         ceilings=ceilings, all_looked_at=found.complete, program=proof.program,
         lemmas=derivation.lemmas, steps=derivation.steps,
     )  # fmt: skip
+
+
+def mix(problem: Problem, alone: Fraction | None, *, time_limit_s: float | None = None) -> FleetResult | None:
+    """The fleet that serves most on a problem's devices, where it serves more than one kind of layout does.
+
+    No device serves more than it does in the layout of most throughput a device: where one kind does as much on all
+    devices, there is nothing to look for.
+
+    Parameters
+    ----------
+    alone
+        Tokens/s of the best layout of one kind; None where none fits.
+    time_limit_s
+        Seconds after which the best fleet so far is taken.
+    """
+    cluster = None if alone is None else as_cluster(problem)
+    if cluster is None or alone is None:
+        return None
+    deadline = None if time_limit_s is None else time.monotonic() + time_limit_s
+    densest = Search(problem.changed(objective="throughput_per_device"), deadline=deadline).run()
+    if densest.complete and (not densest.best or densest.best[0].value * problem.devices <= alone):
+        return None
+    found = solve_cluster(cluster, time_limit_s=None if deadline is None else max(0.0, deadline - time.monotonic()))
+    return found if found.value is not None and found.value > alone else None
 
 
 def _late(deadline: float | None) -> bool:

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from optimizer.certificate.statement import relative_gap
 from optimizer.domain.cluster import FLEET_UNITS, Cluster
 from optimizer.domain.fleet import Fleet
 from optimizer.errors import Exit
 from optimizer.fleet.ceiling import Ceiling
 from optimizer.fleet.column import Column
 from optimizer.fleet.program import Lemma, Program, Step
+from optimizer.solve.result import EXITS, opening
 from optimizer.verify.fleet import FleetVerdict
 from optimizer.verify.fleet_document import fleet_json
 
@@ -58,24 +58,16 @@ class FleetResult:
     @property
     def exit_status(self) -> Exit:
         """0 with a fleet, 1 where none fits, 3 where time ran out first."""
-        return {"optimal": Exit.YES, "feasible": Exit.YES, "infeasible": Exit.NO}.get(self.status, Exit.STOPPED)
+        return EXITS.get(self.status, Exit.STOPPED)
 
     def to_json(self) -> dict[str, Any]:
         """``shardproof/result/1`` of a cluster."""
-        objective: dict[str, Any] = {
-            "name": FLEET_UNITS[self.cluster.objective], "value": None, "bound": None, "gap": None,
-        }  # fmt: skip
         fleet = None
-        if self.fleet is not None and self.verdict is not None and self.value is not None:
-            objective["value"] = float(self.value)
-            if self.bound is not None:
-                objective |= {"bound": float(self.bound), "gap": float(relative_gap(self.value, self.bound))}
+        value = None if self.fleet is None else self.value
+        if self.fleet is not None and self.verdict is not None and value is not None:
             fleet = fleet_json(self.cluster, self.columns, self.fleet, self.verdict)
         document: dict[str, Any] = {
-            "schema": "shardproof/result/1",
-            "status": self.status,
-            "problem": self.cluster.model_dump(mode="json") | {"digest": self.cluster.digest},
-            "objective": objective,
+            **opening(self.status, self.cluster, FLEET_UNITS[self.cluster.objective], value, self.bound),
             "layout": None,
             "figures": {},
             "fleet": fleet,

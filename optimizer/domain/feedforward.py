@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -103,28 +104,14 @@ class MixtureOfExperts(Spec):
         if self.latent_size is not None:
             tensors.append(Tensor("latent_in", width, hidden, Role.OTHER))
             tensors.append(Tensor("latent_out", hidden, width, Role.OTHER))
-        tensors += ffn_tensors(
-            width,
-            self.intermediate,
-            Role.EXPERTS,
-            gated=self.gated,
-            bias=self.bias,
-            prefix="expert_",
-            count=self.experts,
-        )
+        feed_forward = partial(ffn_tensors, gated=self.gated, bias=self.bias)
+        tensors += feed_forward(width, self.intermediate, Role.EXPERTS, prefix="expert_", count=self.experts)
         if self.shared_intermediate:
-            tensors += ffn_tensors(
-                hidden,
-                self.shared_intermediate,
-                Role.SHARED_EXPERTS,
-                gated=self.gated,
-                bias=self.bias,
-                prefix="shared_",
-            )
+            tensors += feed_forward(hidden, self.shared_intermediate, Role.SHARED_EXPERTS, prefix="shared_")
             if self.shared_gate:
                 tensors.append(Tensor("shared_gate", 1, hidden, Role.ROUTER))
         if self.dense_intermediate:
-            tensors += ffn_tensors(hidden, self.dense_intermediate, Role.DENSE_FFN, gated=self.gated, bias=self.bias)
+            tensors += feed_forward(hidden, self.dense_intermediate, Role.DENSE_FFN)
         return tuple(tensors)
 
 

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import Enum
 from fractions import Fraction
-from typing import Annotated, Any, Protocol, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, Field
 
 from optimizer.domain.base import FieldError
+from optimizer.domain.engines.rule import Premise
 from optimizer.domain.hardware import HardwareSpec
 from optimizer.domain.limits import PERCENTILES
 from optimizer.domain.workload import Part, Workload
@@ -74,22 +75,6 @@ class Scale:
         """`value` of an array of floats."""
         factor = float(self.factor)
         return factor / level if self.quotient else float(self.offset) + factor * level
-
-
-class Premise(Protocol):
-    """What a scale may depend on."""
-
-    @property
-    def workload(self) -> Workload:
-        """What is asked for."""
-
-    @property
-    def hardware(self) -> HardwareSpec:
-        """The devices."""
-
-    @property
-    def capacity_bytes(self) -> int:
-        """Bytes one device may hold."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,7 @@ from typing import Any
 from optimizer.domain.limit_table import Limit, Value, limits_of
 from optimizer.domain.problem import Problem
 from optimizer.explain.conflict import Conflict, Joint, conflict, joint
-from optimizer.explain.feasible import Binding, WhatIf, binding, what_if
-from optimizer.explain.limits import fits, optimum
+from optimizer.explain.feasible import Binding, WhatIf, binding, fits, optimum, what_if
 from optimizer.explain.relax import Relaxation, precisions, relax
 from optimizer.figures.objective import Scored
 

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from optimizer.domain.limit_table import Limit, Value, limits_of
 from optimizer.domain.problem import Problem
-from optimizer.explain.limits import fits
+from optimizer.explain.feasible import fits
 from optimizer.figures.objective import Scored
 
 Progress = Callable[[str, int, int], None]

@@ -29,7 +29,7 @@ from optimizer.domain.limit_table import (
 )
 from optimizer.domain.precision import PrecisionOverride
 from optimizer.domain.problem import Problem
-from optimizer.explain.limits import fits, optimum
+from optimizer.explain.feasible import fits, optimum
 from optimizer.figures.objective import Scored
 from optimizer.figures.percentiles import most_load
 from optimizer.figures.serving import evaluate, service_s

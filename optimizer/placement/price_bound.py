@@ -46,10 +46,8 @@ def price(
 
     Parameters
     ----------
-    load
-        Tokens of each expert.
-    devices, slots
-        Devices, and slots of each.
+    load, devices, slots
+        As `check_price` has them.
     low, high
         Device loads that are known to be too little, and to be enough.
     tolerance

@@ -32,7 +32,7 @@ from optimizer.readers.messages import nearest
 from optimizer.search.archive import Archive, Vector
 from optimizer.search.bounds import Bounds
 from optimizer.search.cut_front import cut_front
-from optimizer.search.lattice import Floats, Ints, Meshes, meshes, replicas_that_fit
+from optimizer.search.lattice import Arrays, Floats, Ints, Meshes, meshes, replicas_that_fit
 from optimizer.search.pricing import MARGIN, Pricer
 from optimizer.search.rows import Rows
 from optimizer.search.search import Search
@@ -107,7 +107,7 @@ def check_objectives(problem: Problem, objectives: Sequence[str]) -> None:
 
 
 @dataclass
-class _Boxes:
+class _Boxes(Arrays):
     """Mesh pairs with a pp, and intervals of micro-batches, of replicas and of chunks (by their number).
 
     Attributes
@@ -127,16 +127,6 @@ class _Boxes:
     last: Ints
     batch: Ints
     ideal: Floats
-
-    def take(self, chosen: Ints | NDArray[np.bool_] | slice) -> _Boxes:
-        return _Boxes(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
-
-    def __len__(self) -> int:
-        return len(self.row)
-
-
-def _join(parts: list[_Boxes]) -> _Boxes:
-    return _Boxes(*(np.concatenate([getattr(p, f) for p in parts]) for f in _Boxes.__dataclass_fields__))
 
 
 class _Frontier:
@@ -176,10 +166,12 @@ class _Frontier:
                 if not self.archive.dominates(leaves.ideal[i : i + 1], known)[0]:
                     self._leaf(leaves, i)
                 done += 1
-            pool = _join([later, leaves.take(slice(_LEAVES, None))])
+            pool = _Boxes.joined([later, leaves.take(slice(_LEAVES, None))])
             pool = pool.take(~self.archive.dominates(pool.ideal, known))
-            split = self._bounded(_join([self._of_batches(now.take(lone & ~final)), self._halves(now.take(~lone))]))
-            pool = _join([pool, split])
+            split = self._bounded(
+                _Boxes.joined([self._of_batches(now.take(lone & ~final)), self._halves(now.take(~lone))])
+            )
+            pool = _Boxes.joined([pool, split])
             if self.progress is not None:
                 self.progress("frontier", done, done + len(pool))
         return self._points_found()
@@ -359,7 +351,7 @@ class _Frontier:
             self._sample(kept)
             parts.append(kept.take(~self.archive.dominates(kept.ideal)))
             alive, low = alive[self._holding], 2 * low
-        return _join(parts) if parts else None
+        return _Boxes.joined(parts) if parts else None
 
     def _bounded(self, boxes: _Boxes) -> _Boxes:
         """Boxes that nothing found dominates, less what limits exclude; and which keep the limits at their low end."""
@@ -377,7 +369,7 @@ class _Frontier:
                 part = part.take(left)
             kept.append(part)
         self._holding = np.concatenate(holding)
-        return _join(kept)
+        return _Boxes.joined(kept)
 
     def _ideal(self, boxes: _Boxes, *, cut: bool) -> tuple[_Boxes, NDArray[np.bool_]]:
         """Boxes with what nothing in them beats, less what cannot serve; and whether their low ends keep the limits.
@@ -488,5 +480,5 @@ class _Frontier:
             boxes, low=np.where(by_batch, middle + 1, boxes.low), fewest=np.where(by_count, centre + 1, boxes.fewest),
             first=np.where(by_chunk, between + 1, boxes.first),
         )  # fmt: skip
-        joined = _join([left, right])
+        joined = _Boxes.joined([left, right])
         return joined.take((joined.low <= joined.high) & (joined.fewest <= joined.most) & (joined.first <= joined.last))

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from optimizer.figures.routing import TOKEN_KNOTS, Concave
-from optimizer.search.lattice import Floats, Ints
+from optimizer.search.lattice import Arrays, Chosen, Floats, Ints
 
 
 @dataclass(frozen=True)
-class Group:
+class Group(Arrays):
     """max(flop·y, weight + io·y) seconds, y = x + slack."""
 
     flop: Floats
@@ -31,16 +30,12 @@ class Group:
         start = self.seconds(tokens)
         return start + more / step * (self.seconds(tokens + step) - start)
 
-    def take(self, chosen: Ints) -> Group:
-        """The entries at indices."""
-        return Group(self.flop[chosen], self.weight[chosen], self.io[chosen], self.slack[chosen])
-
 
 _KNOTS = np.array(TOKEN_KNOTS, dtype=float)
 
 
 @dataclass(frozen=True)
-class Table:
+class Table(Arrays):
     """`figures.routing.Concave` functions, a row each, and which row is whose."""
 
     at: Floats
@@ -52,8 +47,8 @@ class Table:
         found: Floats = self.at[self.row, knot] + self.slopes[self.row, knot] * (tokens - _KNOTS[knot])
         return found
 
-    def take(self, chosen: Ints) -> Table:
-        """The entries at indices."""
+    def take(self, chosen: Chosen) -> Table:
+        """Some of the entries."""
         return replace(self, row=self.row[chosen])
 
     @classmethod
@@ -67,7 +62,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Routed:
+class Routed(Arrays):
     """max(flop·pairs(y), read·reads(y) + io·pairs(y)) seconds, y = x·spread + slack tokens of one copy."""
 
     flop: Floats
@@ -90,14 +85,9 @@ class Routed:
         pairs, reads = ((1 - share) * table(low) + share * table(high) for table in (self.pairs, self.reads))
         return np.maximum(self.flop * pairs, self.read * reads + self.io * pairs)
 
-    def take(self, chosen: Ints) -> Routed:
-        """The entries at indices."""
-        floats: dict[str, Any] = {n: v[chosen] for n, v in self.__dict__.items() if isinstance(v, np.ndarray)}
-        return replace(self, reads=self.reads.take(chosen), pairs=self.pairs.take(chosen), **floats)
-
 
 @dataclass(frozen=True)
-class Exchange:
+class Exchange(Arrays):
     """Dispatch and combine of experts, and their launches; `split` is 1 where two micro-batches hide them, else 0.
 
     All coefficients of a split entry are those of one micro-batch for half a token, see `optimizer.figures.overlap`.
@@ -109,10 +99,6 @@ class Exchange:
     combine: Floats
     combine_fixed: Floats
     launch: Floats
-
-    def take(self, chosen: Ints) -> Exchange:
-        """The entries at indices."""
-        return Exchange(*(own[chosen] for own in self.__dict__.values()))
 
     def of_sequence(self, seqs: Floats, decoded: Floats) -> Floats:
         """Tokens of one sequence more in each micro-batch than its half."""
@@ -132,7 +118,7 @@ class Exchange:
 
 
 @dataclass(frozen=True)
-class KindCost:
+class KindCost(Arrays):
     """One layer kind of every mesh pair; see `optimizer.figures.layer.LayerCost`."""
 
     groups: tuple[Group, ...]
@@ -145,14 +131,6 @@ class KindCost:
     per_seq: Floats
     fixed: Floats
     exchange: Exchange | None = None
-
-    def take(self, chosen: Ints) -> KindCost:
-        """The entries at indices."""
-        changes: dict[str, Any] = {n: v[chosen] for n, v in self.__dict__.items() if isinstance(v, np.ndarray)}
-        routed = None if self.routed is None else self.routed.take(chosen)
-        exchange = None if self.exchange is None else self.exchange.take(chosen)
-        groups = tuple(g.take(chosen) for g in self.groups)
-        return replace(self, groups=groups, routed=routed, exchange=exchange, **changes)
 
     def seconds(self, seqs: Floats, decoded: Floats, prompt: Floats, passes: Floats) -> Floats:
         """Seconds of the layer in a step."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from math import isqrt
 from operator import attrgetter
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +22,36 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 
+Chosen = Ints | NDArray[np.bool_] | slice
+"""Indices, where a mask holds, or a run of entries."""
+
+
+class Arrays:
+    """What a dataclass of arrays of one length can do; its parts may be such in turn, several of them, or missing."""
+
+    def __len__(self) -> int:
+        return len(next(own for own in vars(self).values() if isinstance(own, np.ndarray)))
+
+    def take(self, chosen: Chosen) -> Self:
+        """Some of the entries."""
+        build: Callable[..., Self] = type(self)
+        return build(*(_taken(own, chosen) for own in vars(self).values()))
+
+    @classmethod
+    def joined(cls, parts: Iterable[Self]) -> Self:
+        """The entries of several, one after another."""
+        build: Callable[..., Self] = cls
+        return build(*map(np.concatenate, zip(*(vars(part).values() for part in parts), strict=True)))
+
+
+def _taken(own: Any, chosen: Chosen) -> Any:  # noqa: ANN401 - any such part
+    if isinstance(own, tuple):
+        return tuple(_taken(part, chosen) for part in own)
+    return own[chosen] if isinstance(own, np.ndarray) else None if own is None else own.take(chosen)
+
+
 @dataclass(frozen=True)
-class Meshes:
+class Meshes(Arrays):
     """Pairs of meshes of one replica's stage, one entry each: degrees, its devices, the replica's dp and edp.
 
     `overlap` is 1 where a step is split in two micro-batches.
@@ -38,20 +67,10 @@ class Meshes:
     dp: Ints
     edp: Ints
 
-    def __len__(self) -> int:
-        return len(self.tp)
-
-    def take(self, chosen: Ints | NDArray[np.bool_] | slice) -> Meshes:
-        """The entries at indices, or where a mask holds."""
-        return Meshes(*(getattr(self, name)[chosen] for name in _COLUMNS))
-
     def shape(self, index: int, pp: int) -> Shape:
         """One entry at a pipeline depth."""
         tp, cp, etp, ep, redundant = (int(own[index]) for own in (self.tp, self.cp, self.etp, self.ep, self.redundant))
         return Shape(tp, cp, etp, ep, pp, redundant, bool(self.overlap[index]))
-
-
-_COLUMNS = tuple(Meshes.__dataclass_fields__)
 
 
 _PAIRS = 1 << 18
@@ -252,7 +271,7 @@ def _among(found: Meshes, left: Ints) -> Meshes:
 
 
 _DECIDING: dict[str, Callable[[Meshes], Ints | NDArray[np.bool_]]] = {
-    **{name: attrgetter(name) for name in _COLUMNS if name != "stage"},
+    **{name: attrgetter(name) for name in Meshes.__dataclass_fields__ if name != "stage"},
     "stage_devices": lambda found: found.stage,
     "spread": _spread,
     "shared_replicated": lambda found: (found.tp > 1) & (found.dp > 1) & (found.ep > 1),

@@ -5,31 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from optimizer.domain.lattice import Axes
 from optimizer.domain.problem import Problem
-from optimizer.search.lattice import Ints, Lattice, Meshes, replicas_that_fit
+from optimizer.search.lattice import Arrays, Ints, Lattice, Meshes, replicas_that_fit
 
 _FEW, _SAMPLE = 4, 256
 """Where no degrees are powers of two: the least cp, and mesh pairs of them, among which incumbents are looked for."""
 
 
 @dataclass(frozen=True)
-class Rows:
+class Rows(Arrays):
     """Candidates that share nothing but a problem: index of the mesh pair, pp (0: open), chunks from least to most."""
 
     mesh: Ints
     pp: Ints
     least: Ints
     most: Ints
-
-    def __len__(self) -> int:
-        return len(self.mesh)
-
-    def take(self, chosen: Ints | NDArray[np.bool_] | slice) -> Rows:
-        """The entries at indices, or where a mask holds."""
-        return Rows(self.mesh[chosen], self.pp[chosen], self.least[chosen], self.most[chosen])
 
 
 def open_rows(found: Meshes, chunks: Ints) -> Rows:
@@ -53,7 +45,7 @@ def halved(rows: Rows, chunks: Ints) -> Rows:
     middle = (low + high) // 2
     lower = replace(rows, most=chunks[middle])
     upper = replace(rows, least=chunks[np.minimum(middle + 1, high)]).take(low < high)
-    return Rows(*(np.concatenate([getattr(lower, n), getattr(upper, n)]) for n in Rows.__dataclass_fields__))
+    return Rows.joined((lower, upper))
 
 
 def coarse_meshes(problem: Problem, axes: Axes) -> Meshes:

@@ -12,10 +12,9 @@ from optimizer.domain.problem import Problem
 from optimizer.errors import InternalError
 from optimizer.figures.objective import Scored, key, objective_value
 from optimizer.figures.serving import Evaluation, evaluate
-from optimizer.search.proved_bound import proved_bound
 from optimizer.search.search import Found, Progress, Search
 from optimizer.solve.joint import Joint, mesh_of, proved_skews, solve_jointly, trusted_layers
-from optimizer.solve.result import Result
+from optimizer.solve.result import Result, proved_bound
 from optimizer.verify.constraints import violations
 
 __all__ = ["Result", "solve"]

@@ -20,8 +20,8 @@ from optimizer.domain.shape import Shape
 from optimizer.figures.objective import Scored, best_layout, key
 from optimizer.figures.placement import Devices
 from optimizer.figures.skew import Mesh, Skews, load_weights
-from optimizer.search.proved_bound import proved_bound
 from optimizer.search.search import Found, Progress, Search
+from optimizer.solve.result import proved_bound
 
 if TYPE_CHECKING:
     # its solver takes longer to load than most searches: what places loads it

@@ -1,4 +1,4 @@
-"""The answer of a solve, and its JSON."""
+"""The answer of a solve, its bound, and its JSON."""
 
 from __future__ import annotations
 
@@ -6,16 +6,66 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
+from optimizer.certificate.reading import RESULT_SCHEMA
 from optimizer.certificate.statement import relative_gap
+from optimizer.domain.cluster import Cluster
 from optimizer.domain.layout import Layout, slotted
 from optimizer.domain.margins import accuracy
+from optimizer.domain.objectives import Measure
 from optimizer.domain.problem import Problem
 from optimizer.domain.uncertainty import MOST_TIES, TIES
 from optimizer.errors import Exit
 from optimizer.figures.derivation import figures_json
-from optimizer.figures.objective import Scored
+from optimizer.figures.objective import Scored, better
 from optimizer.figures.serving import Evaluation
-from optimizer.search.search import Search, Tally
+from optimizer.search.pricing import MARGIN
+from optimizer.search.search import Found, Search, Tally
+
+EXITS = {"optimal": Exit.YES, "feasible": Exit.YES, "infeasible": Exit.NO}
+
+_LOOSER = Fraction(4 * MARGIN)
+"""How much a bound in floats is loosened, relatively, before it is claimed."""
+
+
+def opening(
+    status: str, question: Problem | Cluster, unit: str, value: Fraction | None, bound: Fraction | None
+) -> dict[str, Any]:
+    """What a result of a problem and one of a cluster begin with, ``shardproof/result/1``."""
+    objective: dict[str, Any] = {"name": unit, "value": None, "bound": None, "gap": None}
+    if value is not None:
+        objective["value"] = float(value)
+        if bound is not None:
+            objective |= {"bound": float(bound), "gap": float(relative_gap(value, bound))}
+    return {
+        "schema": RESULT_SCHEMA,
+        "status": status,
+        "problem": question.model_dump(mode="json") | {"digest": question.digest},
+        "objective": objective,
+    }
+
+
+def proved_bound(problem: Problem, found: Found) -> Fraction | None:
+    """What no layout can beat: the best value of a complete search, else of what is left and what was found.
+
+    None where there is no layout to bound.
+    """
+    if not found.best:
+        return None
+    value = found.best[0].value
+    if found.complete or found.bound is None:
+        return value if found.complete else None
+    left = _in_its_unit(problem, Fraction(found.bound))
+    return left if better(problem, left, value) else value
+
+
+def _in_its_unit(problem: Problem, raw: Fraction) -> Fraction:
+    """A bound of `Search`, where larger is better, loosened in the measure of the objective, as the objective."""
+    scale = problem.scale
+    if scale.measure is not Measure.DEVICES:
+        raw += abs(raw) * _LOOSER
+    if scale.measure is Measure.CONTEXT:
+        raw = Fraction(int(raw))
+    return scale.value(raw if scale.measure.rises else -raw)
 
 
 @dataclass(frozen=True)
@@ -55,7 +105,7 @@ class Result:
     @property
     def exit_status(self) -> Exit:
         """0 with a layout, 1 where nothing fits, 3 where time ran out first."""
-        return {"optimal": Exit.YES, "feasible": Exit.YES, "infeasible": Exit.NO}.get(self.status, Exit.STOPPED)
+        return EXITS.get(self.status, Exit.STOPPED)
 
     def ties(self) -> list[dict[str, Any]] | None:
         """A few layouts on as many devices that runs would not tell from the best; None where that is not known.
@@ -82,20 +132,13 @@ class Result:
 
     def to_json(self) -> dict[str, Any]:
         """``shardproof/result/1``."""
-        objective: dict[str, Any] = {"name": self.problem.objective_row.unit, "value": None, "bound": None, "gap": None}
-        layout = figures = None
+        layout = figures = value = None
         if self.best is not None and self.evaluation is not None:
-            value = float(self.best.value)
-            objective["value"] = value
-            if self.bound is not None:
-                objective |= {"bound": float(self.bound), "gap": float(relative_gap(self.best.value, self.bound))}
+            value = self.best.value
             layout = self.best.layout.to_json() | {"placement": self.placement}
             figures = figures_json(self.problem, self.best.layout, self.evaluation)
         document: dict[str, Any] = {
-            "schema": "shardproof/result/1",
-            "status": self.status,
-            "problem": self.problem.model_dump(mode="json") | {"digest": self.problem.digest},
-            "objective": objective,
+            **opening(self.status, self.problem, self.problem.objective_row.unit, value, self.bound),
             "layout": layout,
             "figures": figures,
             "search": {

@@ -12,7 +12,7 @@ import pytest
 
 from optimizer.certificate import certify
 from optimizer.cli.main import run
-from optimizer.cluster.mix import mix
+from optimizer.cluster import mix
 from optimizer.domain.mixture import as_cluster
 from optimizer.domain.problem import Problem
 from optimizer.errors import Exit

@@ -21,7 +21,7 @@ from optimizer.domain.limit_table import (
 from optimizer.domain.problem import Problem
 from optimizer.explain import brief, explain
 from optimizer.explain.conflict import conflict
-from optimizer.explain.limits import _First, fits
+from optimizer.explain.feasible import _First, fits
 from optimizer.explain.relax import RATE_PRECISION, Relaxation, relax, values_of
 from optimizer.figures.bounds import asks_too_soon
 from optimizer.figures.serving import evaluate

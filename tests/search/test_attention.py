@@ -16,10 +16,10 @@ from optimizer.search.attention import AttentionPricer
 from optimizer.search.bounds import Bounds
 from optimizer.search.lattice import Lattice
 from optimizer.search.pricing import MARGIN, Pricer
-from optimizer.search.proved_bound import proved_bound
 from optimizer.search.rows import Rows, open_rows
 from optimizer.search.search import Search
 from optimizer.search.targets import target
+from optimizer.solve.result import proved_bound
 from tests.small_problems import small_problem
 
 LARGE = ("deepseek-v3-decode-h800-320", "deepseek-v3-prefill-h800-32", "kimi-k2-gb200-72", "gpt-oss-120b-vllm-h100-4")

@@ -15,9 +15,9 @@ from optimizer.certificate import certify
 from optimizer.domain.problem import Problem
 from optimizer.errors import Exit
 from optimizer.figures.objective import better
-from optimizer.search.proved_bound import proved_bound
 from optimizer.search.search import Found, Search, Tally
 from optimizer.solve import solve
+from optimizer.solve.result import proved_bound
 from tests.certificate.documents import Json, written
 from tests.small_problems import OBJECTIVES, asked, small_problem
 

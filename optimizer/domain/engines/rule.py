@@ -17,7 +17,7 @@ spread; and whether steps are split, overlap. Of `apart` are also copies and con
 
 
 class Premise(Protocol):
-    """What a rule may know beside the degrees."""
+    """What a rule, or an objective's scale, may know beside the degrees."""
 
     @property
     def model(self) -> ModelSpec:
@@ -30,6 +30,10 @@ class Premise(Protocol):
     @property
     def workload(self) -> Workload:
         """What is asked for."""
+
+    @property
+    def capacity_bytes(self) -> int:
+        """Bytes one device may hold."""
 
 
 Breach = Callable[[Premise, Shape], str | None]
