@@ -15,8 +15,9 @@ from itertools import accumulate, groupby
 from typing import Final
 
 from optimizer.audit.capacity import asserted
+from optimizer.audit.counts import COUNT, count
 from optimizer.audit.degrees import degrees_in
-from optimizer.audit.deployment import COUNT, Known, Sentence, count, models_in
+from optimizer.audit.deployment import Known, Sentence, models_in
 from optimizer.audit.facts import Derivation
 from optimizer.audit.known_figures import JudgedClaims, claim_at, priced_on
 from optimizer.audit.lexicon import ONE

@@ -15,7 +15,8 @@ from math import floor
 from typing import Final
 
 from optimizer.audit import lexicon
-from optimizer.audit.deployment import COUNT, Sentence, count
+from optimizer.audit.counts import COUNT, count
+from optimizer.audit.deployment import Sentence
 from optimizer.audit.facts import Derivation
 from optimizer.audit.hedges import clause_of
 from optimizer.audit.known_figures import GB, JudgedClaims, claim_at, priced_on, verdict_of, weights_of

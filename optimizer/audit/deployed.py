@@ -17,8 +17,9 @@ from typing import Final
 from optimizer.audit.architecture import judge_architecture
 from optimizer.audit.capacity import judge_capacity
 from optimizer.audit.contradictions import Contradiction
+from optimizer.audit.counts import COUNT, DEVICES, ORDINALS, count
 from optimizer.audit.degrees import degrees_in
-from optimizer.audit.deployment import COUNT, DEVICES, ORDINALS, SIZE, Sentence, count, size
+from optimizer.audit.deployment import SIZE, Sentence, size
 from optimizer.audit.derived import judge_derived
 from optimizer.audit.facts import Derivation, JudgedClaim
 from optimizer.audit.known_figures import (

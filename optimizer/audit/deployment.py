@@ -16,25 +16,12 @@ from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import Final, TypeVar
 
+from optimizer.audit.counts import COUNT, DEVICES, count
 from optimizer.audit.degrees import degrees_in
 from optimizer.audit.document import Kind, Place, Segment, rows_of
 from optimizer.audit.statements import AXES
 from optimizer.readers import catalog
 
-_UNITS: Final = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-_TEENS: Final = (
-    "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
-)  # fmt: skip
-_TENS: Final = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
-_CARDINALS: Final = (
-    dict(zip((*_UNITS, *_TEENS), range(1, 20), strict=True))
-    | {ten: 10 * at for at, ten in enumerate(_TENS, 2)}
-    | {f"{ten}-{one}": 10 * at + more for at, ten in enumerate(_TENS, 2) for more, one in enumerate(_UNITS, 1)}
-    | {"a single": 1, "single": 1}
-)
-_WORDS: Final = _CARDINALS | {"both": 2, "second": 2, "third": 3, "fourth": 4, "fifth": 5}
-ORDINALS: Final = "second|third|fourth|fifth"
-COUNT: Final = rf"(?<![\w.,/])(?:\d{{1,5}}(?![.,]?\d)|{'|'.join(sorted(_CARDINALS, key=len, reverse=True))})"
 _SENTENCE: Final = re.compile(r"(?<=[.;!?])\s+(?=[A-Z(])")
 _Fact = TypeVar("_Fact")
 _SAYS: Final = re.compile(
@@ -77,7 +64,6 @@ _ENGINES: Final = re.compile(
     r"\b(?:sglang|trtllm|tensorrt|megatron|deepspeed|fsdp|(?:DP|data[- ]parallel)[- _]attention)\b", re.IGNORECASE
 )
 _SCALE: Final = {"mb": 10**6, "gb": 10**9, "tb": 10**12, "mib": 2**20, "gib": 2**30, "tib": 2**40}
-DEVICES: Final = r"(?:GPUs?|devices?|accelerators?|cards?|chips?)"
 _COUNTED: Final = re.compile(rf"({COUNT})\s+{DEVICES}\b", re.IGNORECASE)
 _TP_OVER: Final = re.compile(
     rf"\btensor[- ]parallel(?:ism)?\s+(?:over|across|on)\s+(?:all\s+)?(?:the\s+|its\s+)?({COUNT})\b", re.IGNORECASE
@@ -88,11 +74,6 @@ _NODES_OF: Final = re.compile(
     r"(?:\s*(?:SXM\d?|PCIe|NVL|HGX))?\s*(?:nodes?|servers?|hosts?|box(?:es)?|machines?|systems?)\b", re.IGNORECASE
 )
 """Behind a device's name: what is counted are nodes of them."""
-
-
-def count(text: str) -> int:
-    """Number that a numeral or a word stands for."""
-    return _WORDS.get(text.lower()) or int(text)
 
 
 def size(number: str, unit: str) -> Fraction:

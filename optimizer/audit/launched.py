@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
-from optimizer.audit.deployment import COUNT, Sentence, Whole, count
+from optimizer.audit.counts import COUNT, count
+from optimizer.audit.deployment import Sentence, Whole
 from optimizer.audit.document import Document, Place
 from optimizer.audit.facts import Derivation, JudgedClaim
 from optimizer.audit.hedges import OTHERWISE

@@ -15,7 +15,8 @@ from typing import Final
 
 from optimizer.audit import lexicon
 from optimizer.audit.architecture import NUMBER
-from optimizer.audit.deployment import DEVICES, Known, Sentence, count, devices_in, precisions_in
+from optimizer.audit.counts import DEVICES, count
+from optimizer.audit.deployment import Known, Sentence, devices_in, precisions_in
 from optimizer.audit.facts import MOST_READINGS, Derivation
 from optimizer.audit.hedges import clause_span
 from optimizer.audit.known_figures import JudgedClaims, claim_at, priced_on

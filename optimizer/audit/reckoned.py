@@ -16,7 +16,8 @@ from typing import Final
 
 from optimizer.audit import lexicon
 from optimizer.audit.contradictions import Contradiction
-from optimizer.audit.deployment import COUNT, Sentence, count
+from optimizer.audit.counts import COUNT, count
+from optimizer.audit.deployment import Sentence
 from optimizer.audit.document import Place
 from optimizer.audit.hedges import denied, set_apart
 from optimizer.audit.quantities import BASE, COUNTED, Quantity, Type, bare, multiplied

@@ -1,0 +1,25 @@
+"""Counts as people write them, in digits and in words, and the nouns of what a deployment counts."""
+
+from typing import Final
+
+_UNITS: Final = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+_TEENS: Final = (
+    "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+)  # fmt: skip
+_TENS: Final = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+_CARDINALS: Final = (
+    dict(zip((*_UNITS, *_TEENS), range(1, 20), strict=True))
+    | {ten: 10 * at for at, ten in enumerate(_TENS, 2)}
+    | {f"{ten}-{one}": 10 * at + more for at, ten in enumerate(_TENS, 2) for more, one in enumerate(_UNITS, 1)}
+    | {"a single": 1, "single": 1}
+)
+_WORDS: Final = _CARDINALS | {"both": 2, "second": 2, "third": 3, "fourth": 4, "fifth": 5}
+ORDINALS: Final = "second|third|fourth|fifth"
+COUNT: Final = rf"(?<![\w.,/])(?:\d{{1,5}}(?![.,]?\d)|{'|'.join(sorted(_CARDINALS, key=len, reverse=True))})"
+DEVICES: Final = r"(?:GPUs?|devices?|accelerators?|cards?|chips?)"
+NODES: Final = r"(?:nodes?|servers?|hosts?|box(?:es)?)"
+
+
+def count(text: str) -> int:
+    """Number that a numeral or a word stands for."""
+    return _WORDS.get(text.lower()) or int(text)
