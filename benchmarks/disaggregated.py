@@ -28,7 +28,7 @@ import optimizer
 from benchmarks import table
 from optimizer.bench.baselines.aiconfigurator import BACKENDS, MODELS, SYSTEMS
 from optimizer.cluster.columns import columns_of
-from optimizer.domain.cluster import Cluster, Role
+from optimizer.domain.cluster import Cluster, ReplicaRole
 from optimizer.readers.cluster import cluster_in
 from optimizer.readers.document import load_text
 
@@ -38,7 +38,7 @@ LIMIT_S = 120
 """Seconds that `solve` may take for a case."""
 PATIENCE_S = 600
 DEGREES = ("tp", "pp", "dp", "moe_tp", "moe_ep", "cp")
-ROLES: Mapping[Role, str] = {"prefill": "(p)", "decode": "(d)"}
+ROLES: Mapping[ReplicaRole, str] = {"prefill": "(p)", "decode": "(d)"}
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def problem_of(case: Case, row: Row) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def degrees_of(case: Case, row: Row, role: Role) -> dict[str, int]:
+def degrees_of(case: Case, row: Row, role: ReplicaRole) -> dict[str, int]:
     """A worker's degrees in our words: its data parallelism is that of attention."""
     count = {name: int(float(row.get(f"{ROLES[role]}{name}") or 1)) for name in DEGREES}
     own = {"tp": count["tp"], "cp": count["cp"], "dp": count["dp"], "pp": count["pp"]}
@@ -146,7 +146,7 @@ def degrees_of(case: Case, row: Row, role: Role) -> dict[str, int]:
     return own if dense else own | {"etp": count["moe_tp"], "ep": count["moe_ep"]}
 
 
-def fleet_of(case: Case, row: Row, layouts: Mapping[Role, Mapping[str, int]]) -> dict[str, Any]:
+def fleet_of(case: Case, row: Row, layouts: Mapping[ReplicaRole, Mapping[str, int]]) -> dict[str, Any]:
     """The fleet file of its answer: as many of its replicas as the devices hold."""
     held = case.devices // int(row["num_total_gpus"])
     return {
@@ -163,7 +163,7 @@ def fleet_of(case: Case, row: Row, layouts: Mapping[Role, Mapping[str, int]]) ->
     }  # fmt: skip
 
 
-def named_layouts(case: Case, row: Row) -> dict[Role, dict[str, int]]:
+def named_layouts(case: Case, row: Row) -> dict[ReplicaRole, dict[str, int]]:
     """Its degrees at its own batches; a prompt is computed in one step, without the part that is cached."""
     return {
         role: degrees_of(case, row, role) | {"batch": int(row[f"{side}bs"]), "prefill_chunk": case.input_tokens}
@@ -171,7 +171,7 @@ def named_layouts(case: Case, row: Row) -> dict[Role, dict[str, int]]:
     }
 
 
-def best_layouts(case: Case, row: Row) -> dict[Role, dict[str, int]]:
+def best_layouts(case: Case, row: Row) -> dict[ReplicaRole, dict[str, int]]:
     """Its degrees at the batch and chunk that serve most here."""
     found = {}
     for role in ROLES:
@@ -234,7 +234,7 @@ def _used(case: Case, row: Row) -> int:
     return case.devices // each * each
 
 
-def _served(case: Case, row: Row, layouts: Mapping[Role, Mapping[str, int]]) -> float:
+def _served(case: Case, row: Row, layouts: Mapping[ReplicaRole, Mapping[str, int]]) -> float:
     """Output tokens/s and device that `verify` finds the fleet to serve within the limits."""
     judged = optimizer.verify(fleet_of(case, row, layouts))
     return float(judged.to_json()["figures"]["throughput"]) / case.devices

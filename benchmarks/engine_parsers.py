@@ -24,7 +24,7 @@ from typing import Any
 
 from optimizer.errors import SpecError
 from optimizer.export.launch import export
-from optimizer.export.plan import Answer
+from optimizer.export.plan import ExportPlan
 from optimizer.readers import catalog
 from optimizer.readers.launch.flags import table
 from optimizer.readers.read import Override, read_problem
@@ -99,7 +99,7 @@ add_megatron_arguments(parser)
 _STARTS = {"vllm": 2, "sglang": 3, "megatron": 0}
 
 
-def answers(engine: str) -> Iterator[tuple[str, Answer]]:
+def answers(engine: str) -> Iterator[tuple[str, ExportPlan]]:
     """The best layout of each scenario that serves, under the engine's rules."""
     for name in catalog.names("scenarios"):
         try:
@@ -110,7 +110,7 @@ def answers(engine: str) -> Iterator[tuple[str, Answer]]:
         except SpecError:
             continue
         if result is not None and result.layout is not None and result.evaluation is not None:
-            yield name, Answer(plain, result.layout, result.evaluation)
+            yield name, ExportPlan(plain, result.layout, result.evaluation)
 
 
 def _arguments(engine: str, words: tuple[str, ...]) -> list[str]:

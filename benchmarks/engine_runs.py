@@ -18,7 +18,7 @@ from optimizer.readers.launch.problem import pose
 from optimizer.readers.launch.read import read_launch
 from optimizer.readers.read import Override
 from optimizer.verify.launch import judge_launch
-from optimizer.verify.verdict import Verdict
+from optimizer.verify.verdict import LayoutVerdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Judged:
     """One reported launch and what was said of it."""
 
     row: Row
-    verdict: Verdict
+    verdict: LayoutVerdict
 
     @property
     def ran(self) -> bool:

@@ -24,8 +24,8 @@ from typing import Any
 
 import optimizer
 from optimizer.certificate import certify
-from optimizer.cluster import FleetResult, solve_cluster
-from optimizer.domain.cluster import Cluster, ClusterLimits, Demand, GivenRate, Period, Pool, Role
+from optimizer.cluster import SolvedFleet, solve_cluster
+from optimizer.domain.cluster import Cluster, ClusterLimits, Demand, GivenRate, Period, Pool, ReplicaRole
 from optimizer.readers.cluster import cluster_in
 from optimizer.readers.document import load_text
 
@@ -37,7 +37,7 @@ def rounded(value: float) -> Fraction:
     return Fraction(f"{value:.6f}")
 
 
-def row(pool: str, role: Role, layout: str, devices: int, rate: float) -> GivenRate:
+def row(pool: str, role: ReplicaRole, layout: str, devices: int, rate: float) -> GivenRate:
     """One replica of the table of rates."""
     return GivenRate(
         pool=pool, demand=DEMAND, role=role, layout=layout, devices=devices, requests_per_s=rounded(rate)
@@ -63,14 +63,14 @@ def pool_of(name: str, free: tuple[int, ...], each: int, price: str | None = Non
     )  # fmt: skip
 
 
-def proved(cluster: Cluster) -> tuple[FleetResult, bool]:
+def proved(cluster: Cluster) -> tuple[SolvedFleet, bool]:
     """The best fleet, and whether it is optimal with a certificate that is accepted."""
     result = solve_cluster(cluster)
     accepted = certify(json.loads(json.dumps(result.to_json()))).accepted
     return result, accepted and result.status == "optimal"
 
 
-def shown(result: FleetResult) -> str:
+def shown(result: SolvedFleet) -> str:
     """Replicas of a fleet in one word each."""
     own = next(iter((result.fleet or {}).values()), ())
     return " + ".join(f"{r.count}{r.role[0].upper()} {r.layout}" for r in own)
@@ -117,10 +117,10 @@ SPLITS = (
 )
 
 
-def machine_rates(trace: str) -> dict[tuple[str, Role], float]:
+def machine_rates(trace: str) -> dict[tuple[str, ReplicaRole], float]:
     """Requests/s of a machine by kind and role."""
     prompt, output = LENGTHS[trace]
-    found: dict[tuple[str, Role], float] = {}
+    found: dict[tuple[str, ReplicaRole], float] = {}
     for kind, batch_ms in PROMPT_MS.items():
         found[kind, "prefill"] = BATCH_TOKENS / prompt / batch_ms * 1000
         # a request holds its prompt and half of its output on average
@@ -222,7 +222,7 @@ def placement_cluster(own: Placement) -> Cluster:
     table = []
     for tp, pp in TOKENS[own.model]:
         if tp in PREFILL[own.model] and tp * pp <= own.devices:
-            rates: dict[Role, float] = {
+            rates: dict[ReplicaRole, float] = {
                 "prefill": prefill_rate(own.model, tp, pp, own.ttft_ms),
                 "decode": decode_rate(own.model, tp, pp, own.tpot_ms),
             }
@@ -237,9 +237,9 @@ def placement_served(own: Placement) -> tuple[float, int]:
     return min(rates), own.prefill[0] * own.prefill[1] + own.decode[0] * own.decode[1]
 
 
-LARGEST: Mapping[Role, Mapping[str, int]] = {"prefill": {"tp": 3, "pp": 3}, "decode": {"tp": 4, "pp": 3}}
+LARGEST: Mapping[ReplicaRole, Mapping[str, int]] = {"prefill": {"tp": 3, "pp": 3}, "decode": {"tp": 4, "pp": 3}}
 """The published placement of OPT-175B, on the paper's cluster: 9 and 12 devices take two nodes of 8 each."""
-LARGEST_BATCHES: Mapping[Role, Sequence[int]] = {"prefill": range(1, 13), "decode": range(80, 128, 4)}
+LARGEST_BATCHES: Mapping[ReplicaRole, Sequence[int]] = {"prefill": range(1, 13), "decode": range(80, 128, 4)}
 LARGEST_PROBLEM: Mapping[str, Any] = {
     "name": "OPT-175B", "pools": {"a100": {"hardware": "a100-sxm-8", "nodes": 4}}, "objective": "throughput",
     "demands": {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
 from html import escape
 from pathlib import Path
@@ -13,8 +13,7 @@ from optimizer.audit import AuditResult, audit_document
 from optimizer.certificate import Check
 from optimizer.certificate import certify as certify_document
 from optimizer.cli.options import PROBLEM_OPTIONS, overrides_of
-from optimizer.cluster import FleetResult as SolvedFleet
-from optimizer.cluster import mix, solve_cluster
+from optimizer.cluster import SolvedFleet, mix, solve_cluster
 from optimizer.cluster.stand import judge_document
 from optimizer.domain.cluster import Cluster
 from optimizer.domain.layout import Layout
@@ -33,10 +32,11 @@ from optimizer.readers.source import read_text
 from optimizer.report.html import page
 from optimizer.report.html_fleet import fleet_page
 from optimizer.report.subject import read_subject
+from optimizer.search.search import Progress
 from optimizer.solve import solve as solve_problem
 from optimizer.solve.decided import Decided, place_decided
-from optimizer.solve.result import Result as Solved
-from optimizer.verify import Verdict, judge, judge_layout
+from optimizer.solve.result import Solved
+from optimizer.verify import LayoutVerdict, judge, judge_layout
 from optimizer.verify.claim_table import dimensions
 from optimizer.verify.proposed import FleetJudgement
 
@@ -50,9 +50,6 @@ __all__ = [
 
 Asked = Problem | Cluster | str | Path | Mapping[str, Any]
 """A problem or a cluster, its path, its name in the catalog, or what its file would hold."""
-
-Progress = Callable[[str, int, int], None]
-"""Called with a phase's name, what is done, and what there is to do."""
 
 _PAGE_HEIGHT_PX = 640
 
@@ -221,7 +218,7 @@ def _fleet(found: SolvedFleet) -> FleetResult:
 def verify(
     layout: Layout | Solved | SolvedFleet | str | Path | Mapping[str, Any],
     problem: Problem | str | Path | Mapping[str, Any] | None = None,
-) -> Verdict | FleetJudgement:
+) -> LayoutVerdict | FleetJudgement:
     """Whether a layout or fleet is feasible, each violated constraint with its numbers, and a verdict on every claim.
 
     Parameters

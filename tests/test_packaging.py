@@ -1,7 +1,9 @@
 """What stands in more than one place says the same in each."""
 
+import ast
 import re
 import tomllib
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -38,6 +40,12 @@ def test_every_package_is_typed_and_none_is_a_catch_all() -> None:
 def test_a_folder_of_modules_is_a_package(folder: Path) -> None:
     # A folder without __init__.py would fall out of the import contracts.
     assert (folder / "__init__.py").is_file()
+
+
+def test_a_class_name_has_one_meaning() -> None:
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / "optimizer").rglob("*.py")]
+    named = Counter(node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
+    assert [name for name, times in named.items() if times > 1] == []
 
 
 def test_modules_stay_small() -> None:

@@ -293,7 +293,7 @@ class Soak:
         }  # fmt: skip
 
     @staticmethod
-    def catalog(kind: catalog.Kind, each: int) -> list[str]:
+    def catalog(kind: catalog.Shelf, each: int) -> list[str]:
         return [catalog.path(kind, name).read_text() for name in catalog.names(kind)[::each]]
 
     @staticmethod

@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 
 from optimizer.domain.base import Spec
 from optimizer.domain.families import Family
-from optimizer.domain.limit_table import Bound
+from optimizer.domain.limit_table import ObjectiveLimit
 from optimizer.domain.objectives import Measure, Objective, Scale
 from optimizer.domain.problem import Problem
 from optimizer.domain.quantity import PositiveSeconds
@@ -104,7 +104,7 @@ def by(problem: Problem, deadline: Fraction | None) -> Problem:
     return problem.model_copy(update={"workload": problem.workload.model_copy(update={"deadline": deadline})})
 
 
-DEADLINE = Bound(
+DEADLINE = ObjectiveLimit(
     "deadline", "s", ("workload.deadline",), lambda p: getattr(p.workload, "deadline", None), lambda p: by(p, None),
     lambda p, factor: by(p, p.workload.deadline * factor), bounds="job", family=Family.LIMIT,
     dimension=Dimension.SECONDS, label="the job", asked="Longest time of the job.", stated=by,

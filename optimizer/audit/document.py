@@ -75,7 +75,7 @@ class DataBlock:
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class MarkdownDocument:
     """A read document: segments in order, and the blocks that may be data rather than prose."""
 
     source: str

@@ -21,7 +21,7 @@ from optimizer.domain.layout import Layout, WrittenLayout
 from optimizer.domain.precision import KV_BYTES
 from optimizer.domain.problem import Problem
 from optimizer.errors import SpecError
-from optimizer.verify import Verdict as Priced
+from optimizer.verify import LayoutVerdict as Priced
 from optimizer.verify import judge_layout
 
 GB: Final = UNITS["GB"]

@@ -13,7 +13,7 @@ from typing import Final
 
 from optimizer.audit.counts import COUNT, count
 from optimizer.audit.deployment import Sentence, Whole
-from optimizer.audit.document import Document, Place
+from optimizer.audit.document import MarkdownDocument, Place
 from optimizer.audit.facts import Derivation, JudgedClaim
 from optimizer.audit.hedges import OTHERWISE
 from optimizer.audit.known_figures import claim_at
@@ -28,7 +28,7 @@ from optimizer.readers.launch.problem import pose
 from optimizer.readers.launch.read import read_launch
 from optimizer.readers.read import Override
 from optimizer.units import Dimension
-from optimizer.verify.claims import JudgedClaim as Judged
+from optimizer.verify.claims import ComparedClaim as Judged
 from optimizer.verify.claims import judge_claim
 from optimizer.verify.launch import LaunchVerdict, judge_launch
 
@@ -84,12 +84,12 @@ class Launched:
         return judge_claim(claim, dict(figures), own.problem, own.layout)
 
 
-def judge_launches(document: Document, said: Sequence[Sentence]) -> list[Launched]:
+def judge_launches(document: MarkdownDocument, said: Sequence[Sentence]) -> list[Launched]:
     """Every launch command in a code block, in order."""
     return [launched for block in _blocks(document) if (launched := _judged(document, block, said)) is not None][:_MOST]
 
 
-def _blocks(document: Document) -> Iterator[tuple[int, int]]:
+def _blocks(document: MarkdownDocument) -> Iterator[tuple[int, int]]:
     """First and last line of each code block that holds a command, counted from 1."""
     opened: tuple[str, int] | None = None
     for number, line in enumerate(document.lines, 1):
@@ -116,7 +116,7 @@ def _command_of(lines: Sequence[str]) -> list[str]:
     return [f"{engine} {model} \\", *(f"{flag} \\" for flag in flags[1:last]), flags[last]]
 
 
-def _judged(document: Document, block: tuple[int, int], said: Sequence[Sentence]) -> Launched | None:
+def _judged(document: MarkdownDocument, block: tuple[int, int], said: Sequence[Sentence]) -> Launched | None:
     first, last = block
     lines = document.lines[first - 1 : last]
     # blank lines before it keep every line's number

@@ -8,7 +8,7 @@ from markdown_it import MarkdownIt
 from markdown_it.rules_block import StateBlock, blockquote, fence, heading, hr, html_block, list_block
 from markdown_it.token import Token
 
-from optimizer.audit.document import DataBlock, Document, Kind, Segment
+from optimizer.audit.document import DataBlock, Kind, MarkdownDocument, Segment
 from optimizer.audit.inline import BREAK, blank, has_digit
 
 _LINE_END = re.compile(r"\r\n|\n|\r")
@@ -99,10 +99,10 @@ def _parser(text: str) -> MarkdownIt:
     return parser
 
 
-def read_document(source: str) -> Document:
+def read_document(source: str) -> MarkdownDocument:
     """Read ``source`` (Markdown, or plain text) into segments with exact lines and columns; never raises."""
     lines = _LINE_END.split(source)
-    return Document(source, tuple(lines), *_Reader(lines).read())
+    return MarkdownDocument(source, tuple(lines), *_Reader(lines).read())
 
 
 class _Reader:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from optimizer.audit.contradictions import Contradiction
-from optimizer.audit.document import Document
+from optimizer.audit.document import MarkdownDocument
 from optimizer.audit.equation import Equation
 from optimizer.audit.facts import JudgedClaim
 from optimizer.audit.statements import WORDS, Statement
@@ -17,7 +17,7 @@ class AuditResult:
     """Everything found in one document, in its order."""
 
     source: str
-    document: Document
+    document: MarkdownDocument
     equations: tuple[Equation, ...]
     facts: tuple[Statement, ...]
     claims: tuple[JudgedClaim, ...]

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any, Final
 
 from optimizer.audit import lexicon
-from optimizer.audit.document import DataBlock, Document, Place
+from optimizer.audit.document import DataBlock, MarkdownDocument, Place
 from optimizer.audit.partial import resolve
 from optimizer.audit.statements import NO_SEGMENT, Role, Statement
 from optimizer.audit.tokens import Number, tokenize
@@ -15,8 +15,7 @@ from optimizer.domain.feedforward import MixtureOfExperts
 from optimizer.domain.precision import FORMATS
 from optimizer.domain.problem import Problem
 from optimizer.errors import Fault, SpecError
-from optimizer.readers.document import Document as Loaded
-from optimizer.readers.document import load_text
+from optimizer.readers.document import Document, load_text
 from optimizer.readers.places import PlaceTree
 from optimizer.readers.read import layout_in
 from optimizer.verify import judge
@@ -46,7 +45,7 @@ class Settled:
     lines: frozenset[int] = frozenset()
 
 
-def settle(document: Document, source: str, problem: Mapping[str, Any] | Problem | None) -> Settled:
+def settle(document: MarkdownDocument, source: str, problem: Mapping[str, Any] | Problem | None) -> Settled:
     """Read the data blocks of ``document``; ``problem`` outranks them."""
     values: dict[str, Fraction] = {}
     claims: list[Statement] = []
@@ -95,7 +94,7 @@ def _resolved(problem: Mapping[str, Any] | Problem | None, faults: list[str]) ->
         return None
 
 
-def _load(block: DataBlock, source: str, faults: list[str]) -> Loaded | None:
+def _load(block: DataBlock, source: str, faults: list[str]) -> Document | None:
     try:
         loaded = load_text(block.text, source)
     except SpecError as error:
@@ -187,7 +186,7 @@ def problem_values(problem: Problem) -> dict[str, Fraction]:
     return {name: Fraction(value) for name, value in values.items()}
 
 
-def judge_data(block: Loaded, problem: Problem | None) -> tuple[list[dict[str, Any]], list[str]]:
+def judge_data(block: Document, problem: Problem | None) -> tuple[list[dict[str, Any]], list[str]]:
     """Claims of a data block with its layout, as `verify` judges them, and the constraints that the layout violates.
 
     Raises
@@ -202,7 +201,7 @@ def judge_data(block: Loaded, problem: Problem | None) -> tuple[list[dict[str, A
     return claims, [str(violation) for violation in verdict.violations]
 
 
-def _with(block: Loaded, data: dict[str, Any], problem: Problem | None) -> Loaded:
+def _with(block: Document, data: dict[str, Any], problem: Problem | None) -> Document:
     if problem is not None:
         data = {**data, "problem": problem.model_dump(mode="python")}
     return replace(block, data=data)

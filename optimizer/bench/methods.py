@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from optimizer.bench.baselines import brute_force, greedy_placement
 from optimizer.bench.baselines.planners import powers_of_two, random_search, rule_of_thumb
-from optimizer.bench.pricing import Priced, Pricer
+from optimizer.bench.pricing import BudgetedPricer, PricedLayout
 from optimizer.domain.problem import Problem
 from optimizer.readers.read import read_problem
 
@@ -93,7 +93,9 @@ def search(problem: Problem, settings: Settings) -> Outcome:
     )
 
 
-def _answered(pricer: Pricer, found: Priced | None, *, exhaustive: bool = False, note: str = "") -> Outcome:
+def _answered(
+    pricer: BudgetedPricer, found: PricedLayout | None, *, exhaustive: bool = False, note: str = ""
+) -> Outcome:
     empty = "infeasible" if exhaustive else "unknown"
     layout = None
     if found is not None:
@@ -108,9 +110,11 @@ def _answered(pricer: Pricer, found: Priced | None, *, exhaustive: bool = False,
     )
 
 
-def _plain(propose: Callable[[Problem, Pricer], Priced | None]) -> Callable[[Problem, Settings], Outcome | None]:
+def _plain(
+    propose: Callable[[Problem, BudgetedPricer], PricedLayout | None],
+) -> Callable[[Problem, Settings], Outcome | None]:
     def method(problem: Problem, settings: Settings) -> Outcome:
-        pricer = Pricer(problem, settings.evaluations)
+        pricer = BudgetedPricer(problem, settings.evaluations)
         return _answered(pricer, propose(problem, pricer))
 
     return method
@@ -118,7 +122,7 @@ def _plain(propose: Callable[[Problem, Pricer], Priced | None]) -> Callable[[Pro
 
 def brute(problem: Problem, settings: Settings) -> Outcome | None:
     """Every layout; None where there are too many."""
-    pricer = Pricer(problem, settings.evaluations)
+    pricer = BudgetedPricer(problem, settings.evaluations)
     answer = brute_force.propose(problem, pricer)
     if answer is None:
         return None
@@ -148,7 +152,7 @@ def placement(problem: Problem, settings: Settings) -> Outcome | None:
     """Greedy placement on the powers-of-two grid; None without measured loads."""
     if not problem.expert_loads:
         return None
-    pricer = Pricer(problem, settings.evaluations, greedy_placement.pack)
+    pricer = BudgetedPricer(problem, settings.evaluations, greedy_placement.pack)
     return _answered(pricer, powers_of_two(problem, pricer))
 
 
@@ -161,7 +165,7 @@ def peer(problem: Problem, settings: Settings) -> Outcome | None:
     question = aiconfigurator.question(problem)
     if question is None:
         return None
-    pricer = Pricer(problem, settings.evaluations)
+    pricer = BudgetedPricer(problem, settings.evaluations)
     program, patience_s = settings.aiconfigurator, settings.patience_s
     try:
         priced, note, wall_s = aiconfigurator.propose(problem, pricer, question, program, patience_s)

@@ -34,7 +34,7 @@ def in_order(load: Sequence[int], devices: int, slots: int) -> list[list[int]]:
 
 
 @dataclass(frozen=True)
-class Priced:
+class PricedLayout:
     """A layout that keeps every constraint; `value` is in the objective's own unit."""
 
     layout: Layout
@@ -42,7 +42,7 @@ class Priced:
     throughput: Fraction
 
 
-def better(problem: Problem, one: Priced, than: Priced | None) -> bool:
+def better(problem: Problem, one: PricedLayout, than: PricedLayout | None) -> bool:
     """Whether a layout beats another: objective first, then throughput."""
     if than is None:
         return True
@@ -50,7 +50,7 @@ def better(problem: Problem, one: Priced, than: Priced | None) -> bool:
     return (sign * one.value, one.throughput) > (sign * than.value, than.throughput)
 
 
-class Pricer:
+class BudgetedPricer:
     """Prices layouts of one problem and counts how often; stops at a budget.
 
     Parameters
@@ -66,7 +66,7 @@ class Pricer:
     def __init__(self, problem: Problem, evaluations: int, arrange: Arrange = in_order) -> None:
         self.problem, self.budget = problem, evaluations
         self.evaluations = 0
-        self.best: Priced | None = None
+        self.best: PricedLayout | None = None
         self._costs = CostBook(problem, effective_rates(problem.priced_hardware))
         self._memory = MemoryBook(problem)
         self._coefficients: dict[Shape, tuple[Costs, Memory]] = {}
@@ -118,13 +118,13 @@ class Pricer:
         costs, memory = self._coefficients[shape]
         return evaluate(self.problem, layout, imbalance=skew, costs=costs, memory=memory)
 
-    def price(self, layout: Layout) -> tuple[Priced | None, set[str]]:
+    def price(self, layout: Layout) -> tuple[PricedLayout | None, set[str]]:
         """A layout if it keeps every constraint, else the families that it violates; remembers the best."""
         evaluation = self.evaluation(layout)
         broken = violations(self.problem, layout, evaluation, imbalance=self.skew(layout.shape))
         if broken:
             return None, {str(one.family) for one in broken}
-        priced = Priced(layout, objective_of(self.problem, evaluation), evaluation.throughput)
+        priced = PricedLayout(layout, objective_of(self.problem, evaluation), evaluation.throughput)
         if better(self.problem, priced, self.best):
             self.best = priced
         return priced, set()
@@ -133,13 +133,13 @@ class Pricer:
         """Most replicas of a shape that fit the devices."""
         return replicas_that_fit(self._sizes, self.problem.devices, shape.devices)
 
-    def best_batch(self, layout: Layout, batches: Iterable[int] | None = None) -> Priced | None:
+    def best_batch(self, layout: Layout, batches: Iterable[int] | None = None) -> PricedLayout | None:
         """The best of several batches: those given, else 1, 2, 4, … and by halving the largest that fits.
 
         A batch fits unless memory or a latency forbids it; too few requests/s forbid no larger one.
         """
         listed = self.problem.search.batch
-        best: Priced | None = None
+        best: PricedLayout | None = None
 
         def tried(batch: int) -> bool:
             nonlocal best
@@ -173,7 +173,7 @@ def layout_of(problem: Problem, shape: Shape, replicas: int, chunk: int | None, 
     )  # fmt: skip
 
 
-def replica_counts(problem: Problem, pricer: Pricer, shape: Shape) -> Iterator[int]:
+def replica_counts(problem: Problem, pricer: BudgetedPricer, shape: Shape) -> Iterator[int]:
     """Replica counts worth a try: the most there may be, and where fewer devices are better 1, 2, … up to it."""
     most, asked = pricer.replicas(shape), problem.search
     named = (

@@ -21,7 +21,7 @@ from optimizer.readers.read import read_problem
 
 __all__ = ["Settings", "installed_peer", "margin", "named_methods", "run"]
 
-Tell = Callable[[str, str, Record | None], None]
+TellRecord = Callable[[str, str, Record | None], None]
 """Called before and after each method, with scenario, method, and afterwards the record."""
 
 
@@ -78,7 +78,7 @@ def run(
     settings: Settings,
     *,
     store: Store | None = None,
-    tell: Tell | None = None,
+    tell: TellRecord | None = None,
 ) -> Iterator[Record]:
     """Records in order: of each scenario the search's first, then the baselines' with their margins.
 

@@ -1,5 +1,5 @@
 """A person's own runs → few factors of a hardware, their spread, and how they do on runs they have not seen."""
 
-from optimizer.calibrate.calibrate import Calibrated, Group, calibrate
+from optimizer.calibrate.calibrate import Calibrated, RunGroup, calibrate
 
-__all__ = ["Calibrated", "Group", "calibrate"]
+__all__ = ["Calibrated", "RunGroup", "calibrate"]

@@ -12,14 +12,14 @@ from typing import Any, Final
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
-from optimizer.calibrate.fit import LEAST_RUNS, Fit, Row, calibration_of, fit, grouped, rows_of
+from optimizer.calibrate.fit import LEAST_RUNS, Fit, FitRow, calibration_of, fit, grouped, rows_of
 from optimizer.calibrate.sample import Sample, Samples, samples_of
 from optimizer.domain.calibration import Calibration
 from optimizer.domain.hardware import HardwareSpec
 from optimizer.domain.margins import margin_of
 from optimizer.errors import SpecError
 from optimizer.readers.runs import WrittenRun
-from optimizer.readers.runs.run import Place
+from optimizer.readers.runs.run import RunPlace
 
 FIGURES: Final = ("tpot_s", "ttft_s")
 PARTS: Final[Mapping[str, Callable[[Sample], Any]]] = {
@@ -33,7 +33,7 @@ Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class Group:
+class RunGroup:
     """A group of runs with its factors and its errors: `errors[figure][which]`, None where nothing tells."""
 
     calibration: Calibration
@@ -61,9 +61,9 @@ class Calibrated:
     """
 
     hardware: HardwareSpec
-    groups: tuple[Group, ...]
+    groups: tuple[RunGroup, ...]
     set_aside: Counter[str]
-    first_set_aside: Mapping[str, Place]
+    first_set_aside: Mapping[str, RunPlace]
     few: Mapping[str, int]
     errors: Mapping[str, Mapping[str, float | None]]
 
@@ -154,7 +154,7 @@ def _errors(found: Fit) -> dict[str, dict[str, float | None]]:
     }
 
 
-def _group(found: Fit, told: str, today: str, *, wider: bool) -> Group:
+def _group(found: Fit, told: str, today: str, *, wider: bool) -> RunGroup:
     sample = found.rows[0].sample
     shipped = margin_of(moe=sample.problem.model.moe is not None, engine=sample.group[0])
     errors, count = _errors(found), len({id(row.sample) for row in found.rows})
@@ -162,10 +162,10 @@ def _group(found: Fit, told: str, today: str, *, wider: bool) -> Group:
     source = f"fitted to {count} runs of {told} by shardproof calibrate on {today}; spread: {model}"
     left = found.left_out(PARTS["model_left_out" if wider else "run_left_out"])
     name = None if wider else sample.group[2]
-    return Group(calibration_of(found, shipped, source, model=name, left=left), errors)
+    return RunGroup(calibration_of(found, shipped, source, model=name, left=left), errors)
 
 
-def _wider(rows: Sequence[Row], told: str, today: str) -> Group | None:
+def _wider(rows: Sequence[FitRow], told: str, today: str) -> RunGroup | None:
     """Factors for models without runs of their own; None where they are not shown to help."""
     if len({row.sample.group[2] for row in rows}) == 1:
         return None

@@ -49,7 +49,7 @@ _DIGITS = 4
 
 
 @dataclass(frozen=True)
-class Row:
+class FitRow:
     """One figure of one run: log measured ÷ predicted as shipped, and what each factor changes of the prediction."""
 
     sample: Sample
@@ -76,7 +76,7 @@ def _fitted(value: float, deviation: float) -> Fitted:
     return Fitted(value=exact(value), low=exact(value / spread), high=exact(value * spread))
 
 
-def rows_of(samples: Sequence[Sample]) -> list[Row]:
+def rows_of(samples: Sequence[Sample]) -> list[FitRow]:
     """Both figures of each run with their sensitivities at the shipped model."""
     rows = []
     for sample in samples:
@@ -87,7 +87,7 @@ def rows_of(samples: Sequence[Sample]) -> list[Row]:
             steps.append(predicted(sample.on(_hardware(sample.problem.hardware, sample.group, logs)), sample))
         for figure, value in plain.items():
             slopes = tuple(math.log(step[figure] / value) / _STEP for step in steps)
-            rows.append(Row(sample, figure, math.log(getattr(sample, figure) / value), slopes))
+            rows.append(FitRow(sample, figure, math.log(getattr(sample, figure) / value), slopes))
     return rows
 
 
@@ -117,7 +117,7 @@ class Fit:
         log measured ÷ predicted of each row at the factors.
     """
 
-    rows: tuple[Row, ...]
+    rows: tuple[FitRow, ...]
     logs: Floats
     covariance: Floats
     left: Floats
@@ -165,7 +165,7 @@ class Fit:
         return np.array([row.shipped for row in self.rows])
 
 
-def fit(rows: Sequence[Row]) -> Fit:
+def fit(rows: Sequence[FitRow]) -> Fit:
     """Factors of a group, and what they leave: none that err no less on runs left out than the model without them.
 
     Those of a step's parts are judged by TPOT, that of the waiting by TTFT.
@@ -180,7 +180,7 @@ def fit(rows: Sequence[Row]) -> Fit:
     return best
 
 
-def _fit(whole: Sequence[Row], free: tuple[FactorName, ...]) -> Fit:
+def _fit(whole: Sequence[FitRow], free: tuple[FactorName, ...]) -> Fit:
     """Some factors of a group, the others as shipped."""
     rows = [
         replace(
@@ -196,7 +196,7 @@ def _fit(whole: Sequence[Row], free: tuple[FactorName, ...]) -> Fit:
     return Fit(tuple(rows), logs, covariance, _left(rows, logs))
 
 
-def _left(rows: Sequence[Row], logs: Floats) -> Floats:
+def _left(rows: Sequence[FitRow], logs: Floats) -> Floats:
     """Log measured ÷ predicted at factors, as the product will predict."""
     priced: dict[int, dict[str, float]] = {}
     for row in rows:
@@ -234,9 +234,9 @@ def calibration_of(found: Fit, shipped: Margin, source: str, *, model: str | Non
     )  # fmt: skip
 
 
-def grouped(rows: Sequence[Row], key: Callable[[Sample], Hashable]) -> dict[Hashable, list[Row]]:
+def grouped(rows: Sequence[FitRow], key: Callable[[Sample], Hashable]) -> dict[Hashable, list[FitRow]]:
     """Rows by a key of their run."""
-    groups: dict[Hashable, list[Row]] = defaultdict(list)
+    groups: dict[Hashable, list[FitRow]] = defaultdict(list)
     for row in rows:
         groups[key(row.sample)].append(row)
     return groups

@@ -27,7 +27,7 @@ from optimizer.readers.catalog import load_model
 from optimizer.readers.messages import message_of
 from optimizer.readers.runs import WrittenRun
 from optimizer.readers.runs.logs import ENGINES_BY_BACKEND
-from optimizer.readers.runs.run import DEGREES, Place, unserved
+from optimizer.readers.runs.run import DEGREES, RunPlace, unserved
 
 USABLE_PERCENT: Final = 92
 """Share of a device's memory that a run may have used: engines take 90-92% unless told otherwise."""
@@ -51,7 +51,7 @@ class Sample:
         Sequences of a rank that decoded at a time, by Little's law on the run's own times.
     """
 
-    place: Place
+    place: RunPlace
     problem: Problem
     layout: Layout
     closed: bool
@@ -80,7 +80,7 @@ class Samples:
 
     samples: list[Sample]
     set_aside: Counter[str]
-    first: Mapping[str, Place]
+    first: Mapping[str, RunPlace]
 
 
 def formats_of(precision: str, kv_cache: str, model: ModelSpec, engine: str) -> PrecisionOverride:
@@ -145,7 +145,7 @@ def samples_of(runs: Sequence[WrittenRun], given: Mapping[str, str], hardware: H
     """
     samples: dict[object, Sample] = {}
     left: Counter[str] = Counter()
-    first: dict[str, Place] = {}
+    first: dict[str, RunPlace] = {}
     faults: list[Fault] = []
     for run in runs:
         reason = _elsewhere(run, hardware)
@@ -224,7 +224,7 @@ def _known(name: str) -> bool:
 
 
 def _posed(
-    place: Place, said: Mapping[str, str], lengths: tuple[float, float], hardware: HardwareSpec
+    place: RunPlace, said: Mapping[str, str], lengths: tuple[float, float], hardware: HardwareSpec
 ) -> tuple[Problem, Layout]:
     missing = [name for name in ("model", "engine") if not said.get(name)]
     if missing:
@@ -261,7 +261,7 @@ def _posed(
     return problem, degrees
 
 
-def _degrees(place: Place, said: Mapping[str, str], model: ModelSpec) -> Layout:
+def _degrees(place: RunPlace, said: Mapping[str, str], model: ModelSpec) -> Layout:
     """Both meshes; of EP without a convention what TP × DP devices leave is the experts' TP."""
     written: dict[str, object] = {name: said[name] for name in DEGREES if said.get(name)}
     for name, text in written.items():

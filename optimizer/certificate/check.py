@@ -12,7 +12,7 @@ from typing import Any
 
 from optimizer.certificate.conflict import check_conflict
 from optimizer.certificate.front import check_front
-from optimizer.certificate.meshes import Lattice, lattice
+from optimizer.certificate.meshes import MeshCount, lattice
 from optimizer.certificate.optimality import prove
 from optimizer.certificate.placed import placement_of, placements
 from optimizer.certificate.priced import evaluated
@@ -47,7 +47,7 @@ class _Case:
     problem: Problem
     result: dict[str, Any]
     claim: dict[str, Any]
-    lattice: Lattice
+    lattice: MeshCount
     reached: Skews
     check: Check
 
@@ -105,7 +105,7 @@ def _beside(case: _Case) -> None:
         check_uncertainty(case.problem, case.lattice, case.result["uncertainty"], case.check)
 
 
-def _counts(result: dict[str, Any], own: Lattice, check: Check) -> None:
+def _counts(result: dict[str, Any], own: MeshCount, check: Check) -> None:
     """Candidates and what excluded them, as the result's search states them; its times and tallies are its own."""
     each = len(own.axes.pp) * len(own.axes.chunks)
     check.candidates = (own.count + sum(own.excluded.values())) * each

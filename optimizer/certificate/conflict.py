@@ -12,7 +12,7 @@ from optimizer.certificate.optimality import prove
 from optimizer.certificate.reading import keys
 from optimizer.certificate.verdict import Check, Rejected, brief, equal
 from optimizer.domain.lattice import axes
-from optimizer.domain.limit_table import Value, limits_of
+from optimizer.domain.limit_table import LimitValue, limits_of
 from optimizer.domain.problem import Problem
 from optimizer.figures.bounds import asks_too_soon
 
@@ -61,7 +61,7 @@ def _fits(problem: Problem) -> bool:
     return prove(easiest, lattice(easiest, axes(easiest)), None).counterexample is not None
 
 
-def _json(value: Value) -> int | float | str | list[int]:
+def _json(value: LimitValue) -> int | float | str | list[int]:
     if isinstance(value, tuple):
         return list(value)
     if isinstance(value, str):

@@ -19,7 +19,7 @@ from optimizer.domain.problem import Problem
 
 
 @dataclass(frozen=True)
-class Kind:
+class DocumentKind:
     """A kind of document.
 
     Attributes
@@ -39,9 +39,9 @@ class Kind:
 
 
 KINDS = (
-    Kind(lambda document: document.get("schema") == PLACEMENT_SCHEMA, check_placement_document),
-    Kind(is_fleet, check_fleet, Cluster),
-    Kind(lambda document: document.get("schema") == RESULT_SCHEMA, check_result),
+    DocumentKind(lambda document: document.get("schema") == PLACEMENT_SCHEMA, check_placement_document),
+    DocumentKind(is_fleet, check_fleet, Cluster),
+    DocumentKind(lambda document: document.get("schema") == RESULT_SCHEMA, check_result),
 )
 """Kinds of document; the first that a document is of checks it."""
 

@@ -36,13 +36,13 @@ from optimizer.certificate.reading import KINDS, RESULT_SCHEMA, keys, layout_of,
 from optimizer.certificate.statement import exact, relative_gap, sealed
 from optimizer.certificate.verdict import Check, Rejected, brief, equal
 from optimizer.domain.cluster import FLEET_MAXIMISED, FLEET_UNITS, ROLES, Cluster, Demand, Pool
-from optimizer.domain.fleet import Fleet, Place, Replicas
+from optimizer.domain.fleet import Fleet, NodeShare, Replicas
 from optimizer.domain.lattice import axes
 from optimizer.domain.layout import slotted
 from optimizer.fleet.ceiling import Ceiling, replica_sizes, unlooked
 from optimizer.fleet.column import Column, given_columns, useful
 from optimizer.fleet.families import limits_of, without_others
-from optimizer.fleet.program import DerivationError, Lemma, Program, Step, derived_bound, with_lemmas
+from optimizer.fleet.program import DerivationError, DerivationStep, Lemma, Program, derived_bound, with_lemmas
 from optimizer.fleet.statement import bounding, shown, state
 from optimizer.verify.fleet import judge_fleet
 from optimizer.verify.fleet_document import fleet_json
@@ -80,7 +80,7 @@ def is_fleet(result: object) -> bool:
 
 def fleet_statement(
     cluster: Cluster, kind: str, columns: Sequence[Column], value: Fraction | None, bound: Fraction | None,
-    lemmas: Sequence[Lemma], steps: Sequence[Step], ceilings: Sequence[Ceiling],
+    lemmas: Sequence[Lemma], steps: Sequence[DerivationStep], ceilings: Sequence[Ceiling],
 ) -> dict[str, Any]:  # fmt: skip
     """The certificate of an answer."""
     stated = [{"terms": _rationals(own.terms), "steps": [step_json(step) for step in own.steps]} for own in lemmas]
@@ -132,7 +132,7 @@ def _bucket_json(own: Column | Ceiling) -> dict[str, Any]:
     return {"bucket": own.bucket} if own.bucket else {}
 
 
-def step_json(step: Step) -> dict[str, Any]:
+def step_json(step: DerivationStep) -> dict[str, Any]:
     """A step of a derivation as certificates state it."""
     if step.variable is not None:
         return {"variable": step.variable, "split": step.split, "low": step.low, "high": step.high}
@@ -411,7 +411,7 @@ def _lemmas(stated: object) -> list[Lemma]:
     return found
 
 
-def _steps(part: str, stated: object) -> list[Step]:
+def _steps(part: str, stated: object) -> list[DerivationStep]:
     if not isinstance(stated, list) or not stated:
         raise Rejected(part, "missing")
     found = []
@@ -422,13 +422,13 @@ def _steps(part: str, stated: object) -> list[Step]:
             whole = all(type(entry[key]) is int for key in ("split", "low", "high"))
             if not isinstance(entry["variable"], str) or not whole:
                 raise Rejected(item, "not a split")
-            found.append(Step(entry["variable"], entry["split"], entry["low"], entry["high"]))
+            found.append(DerivationStep(entry["variable"], entry["split"], entry["low"], entry["high"]))
             continue
         keys(item, entry, _LEAF)
         own = entry["multipliers"]
         if not isinstance(own, dict) or type(entry["empty"]) is not bool:
             raise Rejected(item, "not a leaf")
-        found.append(Step(multipliers={n: rational(item, f) for n, f in own.items()}, empty=entry["empty"]))
+        found.append(DerivationStep(multipliers={n: rational(item, f) for n, f in own.items()}, empty=entry["empty"]))
     return found
 
 
@@ -460,7 +460,7 @@ def _replicas(stated: object, item: str) -> tuple[Replicas, ...]:
         try:
             names = [_text(entry[key]) for key in ("demand", "role", "pool", "name")]
             places = tuple(
-                tuple(Place(_whole(p["node"]), tuple(_whole(d) for d in p["devices"])) for p in replica)
+                tuple(NodeShare(_whole(p["node"]), tuple(_whole(d) for d in p["devices"])) for p in replica)
                 for replica in entry["nodes"]
             )
             count, role = _whole(entry["count"]), ROLES[entry["role"]]

@@ -16,7 +16,7 @@ from fractions import Fraction
 from math import inf
 
 from optimizer.certificate.goals import Firsts, Goal, beating, goal
-from optimizer.certificate.meshes import Lattice
+from optimizer.certificate.meshes import MeshCount
 from optimizer.certificate.optimality import unmet
 from optimizer.certificate.priced import Books, evaluated
 from optimizer.certificate.reading import keys, layout_of
@@ -26,12 +26,12 @@ from optimizer.domain.problem import Problem
 from optimizer.figures.objective import objective_of
 
 Vector = tuple[Fraction, ...]
-Place = tuple[int, ...]
+BoxIndex = tuple[int, ...]
 Corner = tuple[int | None, ...]
 """What a vector must fall short of in each objective, by its place among the values of all points; None: nothing."""
 
 
-def check_front(problem: Problem, lattice: Lattice, stated: object, check: Check) -> None:
+def check_front(problem: Problem, lattice: MeshCount, stated: object, check: Check) -> None:
     """Check the frontier that a result states.
 
     Raises
@@ -88,7 +88,7 @@ def _views(problem: Problem, stated: object) -> list[Problem]:
     return [problem.model_copy(update={"objective": row.name}) for row in found]
 
 
-def _corners(points: Sequence[Place], count: int) -> list[Corner]:
+def _corners(points: Sequence[BoxIndex], count: int) -> list[Corner]:
     """Corners of what no point is as good as, from points in ascending order of their first objective.
 
     What a point cuts off in the other objectives is open to vectors whose first objective is less than the point's.

@@ -25,7 +25,7 @@ from optimizer.domain.problem import Problem
 from optimizer.domain.shape import Shape
 from optimizer.figures.skew import placeable
 
-Mesh = tuple[int, int, int, bool]
+MeshPair = tuple[int, int, int, bool]
 """Redundant slots, etp and ep, and whether a step is split in two micro-batches."""
 
 _OF_STAGES = frozenset({"edp", "stage_devices"})
@@ -37,7 +37,7 @@ _MANY = 64
 
 
 @dataclass(frozen=True)
-class Lattice:
+class MeshCount:
     """Mesh pairs: how many there are and how many each family excluded; and each, by what decides it.
 
     Attributes
@@ -77,7 +77,7 @@ class Lattice:
                   (own.ep, shape.ep), (own.overlap, shape.overlap))  # fmt: skip
         return all(value in values for values, value in listed) and self.decides.takes(flat)
 
-    def expert_meshes(self, tp: int, cp: int) -> list[Mesh]:
+    def expert_meshes(self, tp: int, cp: int) -> list[MeshPair]:
         """Those over an attention mesh."""
         own = self.axes
         return [
@@ -89,7 +89,7 @@ class Lattice:
         ]
 
 
-def lattice(problem: Problem, axes: Axes) -> Lattice:
+def lattice(problem: Problem, axes: Axes) -> MeshCount:
     """Count the mesh pairs of a problem."""
     decides, count, divided = Decides(problem), 0, set()
     excluded: Counter[str] = Counter()
@@ -114,7 +114,7 @@ def lattice(problem: Problem, axes: Axes) -> Lattice:
                     count += taken
                     divided |= {tp} if taken and cp > 1 else set()
                     excluded[Family.ENGINE.value] += pairs - taken
-    return Lattice(
+    return MeshCount(
         axes,
         count,
         {name: pairs for name, pairs in excluded.items() if pairs},

@@ -12,7 +12,7 @@ from math import isqrt
 from optimizer.certificate.aims import Aims
 from optimizer.certificate.decision import Decision
 from optimizer.certificate.goals import Goal, goal, on_fewer_devices
-from optimizer.certificate.meshes import Lattice
+from optimizer.certificate.meshes import MeshCount
 from optimizer.certificate.reach import Reach
 from optimizer.certificate.relaxed import relaxed, relaxed_between, shape_at
 from optimizer.domain.layout import Layout
@@ -51,7 +51,7 @@ class Proof:
 
 def prove(
     problem: Problem,
-    lattice: Lattice,
+    lattice: MeshCount,
     value: Fraction | None,
     listed: Mapping[Shape, Fraction] | None = None,
     skews: Skews | None = None,
@@ -82,7 +82,7 @@ def prove(
 
 def unmet(
     problem: Problem,
-    lattice: Lattice,
+    lattice: MeshCount,
     goals: Sequence[Goal],
     listed: Mapping[Shape, Sequence[Goal]] | None = None,
     skews: Skews | None = None,
@@ -108,7 +108,7 @@ class _Prover:
     def __init__(
         self,
         problem: Problem,
-        lattice: Lattice,
+        lattice: MeshCount,
         goals: Sequence[Goal],
         listed: Mapping[Shape, Sequence[Goal]],
         skews: Skews | None,

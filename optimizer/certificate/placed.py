@@ -15,7 +15,7 @@ from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
 from optimizer.domain.shape import Shape
 from optimizer.figures.placement import CVAR_TAIL, max_over_mean, moves, split_device_loads
-from optimizer.figures.skew import Mesh, Skews, load_weights, placeable
+from optimizer.figures.skew import Skews, StageMesh, load_weights, placeable
 
 _ENTRY = frozenset({"ep", "redundant", "placement", "certificate"})
 _LAYER = frozenset({"layer", "max_over_mean", "bound", "witness"})
@@ -29,8 +29,8 @@ def placements(problem: Problem, claim: dict[str, Any], check: Check) -> tuple[S
     tuple
         What the placements reach, and what their witnesses prove that no placement goes below.
     """
-    reached: dict[Mesh, Any] = {}
-    proved: dict[Mesh, Any] = {}
+    reached: dict[StageMesh, Any] = {}
+    proved: dict[StageMesh, Any] = {}
     entries = claim["placements"]
     if not isinstance(entries, list) or (entries and not problem.expert_loads):
         raise Rejected("certificate.placements", "placements without measured loads")
@@ -52,7 +52,7 @@ def placements(problem: Problem, claim: dict[str, Any], check: Check) -> tuple[S
 
 
 def placed_layers(
-    problem: Problem, mesh: Mesh, entry: dict[str, Any], item: str
+    problem: Problem, mesh: StageMesh, entry: dict[str, Any], item: str
 ) -> tuple[list[dict[str, Any]], tuple[int, ...]]:
     """Check the `placement` of an entry against its `certificate`, both against the problem.
 
@@ -92,7 +92,7 @@ def groups_of(problem: Problem) -> list[list[tuple[int, ...]]] | None:
     return [given.groups(layer, moe.experts) for layer in range(problem.model.moe_layer_count)]
 
 
-def mesh_of(entry: dict[str, Any], item: str) -> Mesh:
+def mesh_of(entry: dict[str, Any], item: str) -> StageMesh:
     """Ep and redundant slots of a placement."""
     ep, redundant = entry["ep"], entry["redundant"]
     if type(ep) is not int or type(redundant) is not int or not 1 <= ep <= 10**6 or not 0 <= redundant <= 10**6:
@@ -100,7 +100,7 @@ def mesh_of(entry: dict[str, Any], item: str) -> Mesh:
     return ep, redundant
 
 
-def _terms(problem: Problem, mesh: Mesh, stated: object, item: str) -> list[dict[str, Any]]:
+def _terms(problem: Problem, mesh: StageMesh, stated: object, item: str) -> list[dict[str, Any]]:
     """What a placement must be made for: this problem's mesh and objective over its loads. Returns its layers."""
     own, moe = problem.experts, problem.model.moe
     if moe is None:
@@ -148,7 +148,7 @@ def _terms(problem: Problem, mesh: Mesh, stated: object, item: str) -> list[dict
     return layers
 
 
-def _written(problem: Problem, mesh: Mesh, stated: dict[str, Any], layers: list[dict[str, Any]]) -> dict[str, Any]:
+def _written(problem: Problem, mesh: StageMesh, stated: dict[str, Any], layers: list[dict[str, Any]]) -> dict[str, Any]:
     """The placement as it must be written, given where it puts the experts and what its certificate says of them."""
     found, tolerance, moved = [], tolerance_of(problem), []
     groups = groups_of(problem)

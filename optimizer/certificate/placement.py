@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
-from optimizer.figures.locality import Group, nodes_visited
+from optimizer.figures.locality import TokenGroup, nodes_visited
 from optimizer.figures.placement import Devices, aggregate, max_over_mean, moves, split_device_loads, violations
 from optimizer.figures.placement_bounds.balance import (
     RejectedError,
@@ -42,7 +42,7 @@ Loads = Sequence[Sequence[int]]
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class PlacementCheck:
     """Outcome: why the placement is rejected, if it is, at which layer, and which layers rest on the solver's word."""
 
     accepted: bool
@@ -53,7 +53,7 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class PlacementTerms:
     """What the placement was made for, as its certificate states it."""
 
     devices: int
@@ -74,7 +74,7 @@ class Terms:
     """Placement of the layer in service, where a budget of moves bounds its balance."""
 
     @classmethod
-    def read(cls, certificate: Mapping[str, Any], workloads: int) -> "Terms":
+    def read(cls, certificate: Mapping[str, Any], workloads: int) -> "PlacementTerms":
         """Terms of a certificate for so many workloads."""
         devices, slots = certificate.get("devices"), certificate.get("slots_per_device")
         if not isinstance(devices, int) or not isinstance(slots, int) or devices < 1 or slots < 1:
@@ -130,9 +130,9 @@ def check_placement(
     loads: Sequence[Loads],
     certificate: Mapping[str, Any],
     placement: Mapping[str, Any],
-    groups: Sequence[Sequence[Group]] | None = None,
+    groups: Sequence[Sequence[TokenGroup]] | None = None,
     current: Sequence[Devices] | None = None,
-) -> Check:
+) -> PlacementCheck:
     """Check every layer of a placement against its certificate.
 
     Parameters
@@ -157,7 +157,7 @@ def check_placement(
     trusted: list[int] = []
     layer: int | None = None
     try:
-        terms = Terms.read(certificate, len(loads))
+        terms = PlacementTerms.read(certificate, len(loads))
         stated, placed = certificate.get("layers"), placement.get("layers")
         if not isinstance(stated, Sequence) or not isinstance(placed, Sequence) or len(stated) != len(placed):
             raise RejectedError("certificate and placement list different layers")  # noqa: TRY301
@@ -177,14 +177,14 @@ def check_placement(
             near = groups is None or _check_visits(groups[index], len(rows[0]), terms, claim, answer)
             (checked if sound and near else trusted).append(int(layer or 0))
     except RejectedError as error:
-        return Check(
+        return PlacementCheck(
             accepted=False, reason=str(error), layer=layer, checked=tuple(checked), solver_trusted=tuple(trusted)
         )
-    return Check(accepted=True, reason=None, layer=None, checked=tuple(checked), solver_trusted=tuple(trusted))
+    return PlacementCheck(accepted=True, reason=None, layer=None, checked=tuple(checked), solver_trusted=tuple(trusted))
 
 
 def _check_layer(
-    rows: Sequence[Sequence[int]], terms: Terms, claim: Mapping[str, Any], answer: Mapping[str, Any]
+    rows: Sequence[Sequence[int]], terms: PlacementTerms, claim: Mapping[str, Any], answer: Mapping[str, Any]
 ) -> bool:
     if claim.get("layer") != answer.get("layer"):
         raise RejectedError(f"certificate of layer {claim.get('layer')} beside layer {answer.get('layer')}")
@@ -214,7 +214,11 @@ def _check_layer(
 
 
 def _check_visits(
-    groups: Sequence[Group], experts: int, terms: Terms, claim: Mapping[str, Any], answer: Mapping[str, Any]
+    groups: Sequence[TokenGroup],
+    experts: int,
+    terms: PlacementTerms,
+    claim: Mapping[str, Any],
+    answer: Mapping[str, Any],
 ) -> bool:
     """Whether the bound on nodes visited is checked rather than trusted."""
     stated, near = claim.get("visits"), terms.near
@@ -248,7 +252,9 @@ def _split_values(rows: Sequence[Sequence[int]], answer: Mapping[str, Any]) -> l
     ]
 
 
-def _bound(rows: Sequence[Sequence[int]], terms: Terms, witness: Witness, claimed: Fraction) -> tuple[bool, Fraction]:
+def _bound(
+    rows: Sequence[Sequence[int]], terms: PlacementTerms, witness: Witness, claimed: Fraction
+) -> tuple[bool, Fraction]:
     """Whether the bound rests on the solver, and the bound that the witness proves."""
     kind = witness.get("kind")
     if kind == "solver":
@@ -274,7 +280,7 @@ def _bound(rows: Sequence[Sequence[int]], terms: Terms, witness: Witness, claime
     return False, _one_bound(rows[0], terms, witness)
 
 
-def _envelope(rows: Sequence[Sequence[int]], terms: Terms, threshold: Fraction) -> Fraction:
+def _envelope(rows: Sequence[Sequence[int]], terms: PlacementTerms, threshold: Fraction) -> Fraction:
     if terms.robust != "worst" or terms.split != "even":
         raise RejectedError("an envelope bounds the worst workload under the even split only")
     needed = envelope_copies(rows, terms.devices, threshold) if threshold > 0 else 0
@@ -283,7 +289,7 @@ def _envelope(rows: Sequence[Sequence[int]], terms: Terms, threshold: Fraction) 
     return threshold
 
 
-def _combination(rows: Sequence[Sequence[int]], terms: Terms, witness: Witness) -> Fraction:
+def _combination(rows: Sequence[Sequence[int]], terms: PlacementTerms, witness: Witness) -> Fraction:
     parts, inner = witness.get("parts"), witness.get("bound")
     if not isinstance(parts, Sequence) or not isinstance(inner, Mapping):
         raise RejectedError("a combination needs the parts of the workloads and a bound")
@@ -297,7 +303,7 @@ def _combination(rows: Sequence[Sequence[int]], terms: Terms, witness: Witness) 
     return _one_bound(load, terms, inner)
 
 
-def _one_bound(row: Sequence[int], terms: Terms, witness: Witness) -> Fraction:
+def _one_bound(row: Sequence[int], terms: PlacementTerms, witness: Witness) -> Fraction:
     # A device carries at most the threshold of an expert however its load is split, so that counting copies holds too.
     if terms.split != "even" and terms.slots * terms.devices > len(row) and witness.get("kind") not in _ANY_SPLIT:
         raise RejectedError(f"a bound of kind {witness.get('kind')!r} holds for the even split only")
@@ -312,7 +318,7 @@ def _one_bound(row: Sequence[int], terms: Terms, witness: Witness) -> Fraction:
     return hierarchical_bound(row, terms.devices, terms.slots, terms.nodes, terms.groups)
 
 
-def _within_budget(row: Sequence[int], terms: Terms, witness: Witness) -> Fraction:
+def _within_budget(row: Sequence[int], terms: PlacementTerms, witness: Witness) -> Fraction:
     if terms.current is None or terms.max_moves is None:
         raise RejectedError(f"a bound of kind {witness.get('kind')!r} without a budget of moves")
     if terms.split != "even" or len(terms.current) != terms.devices:

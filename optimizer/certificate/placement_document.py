@@ -15,7 +15,7 @@ from optimizer.domain.problem import Problem
 from optimizer.figures.locality import nodes_visited
 from optimizer.figures.placement import Devices, aggregate, linear_placement, max_over_mean, noise_table
 from optimizer.figures.placement_bounds.balance import RejectedError, bound_of
-from optimizer.figures.skew import Mesh, load_weights
+from optimizer.figures.skew import StageMesh, load_weights
 
 SCHEMA = "shardproof/placement/1"
 _KEYS = frozenset(
@@ -87,7 +87,7 @@ def _totals(problem: Problem, document: dict[str, Any], layers: list[dict[str, A
         equal(item, document[item], own)
 
 
-def _before(problem: Problem, mesh: Mesh, stated: object) -> list[Devices]:
+def _before(problem: Problem, mesh: StageMesh, stated: object) -> list[Devices]:
     """What was in service, or the order of expert ids: its placement and balance. Returns its layers."""
     moe, weights, own = problem.model.moe, load_weights(problem), problem.experts
     assert moe is not None  # noqa: S101 - loads belong to a model with experts
@@ -119,7 +119,7 @@ def _before(problem: Problem, mesh: Mesh, stated: object) -> list[Devices]:
     return found
 
 
-def _noise(problem: Problem, mesh: Mesh, document: dict[str, Any]) -> None:
+def _noise(problem: Problem, mesh: StageMesh, document: dict[str, Any]) -> None:
     tokens, moe = document["step_tokens"], problem.model.moe
     if tokens is not None:
         count("step_tokens", tokens)
@@ -129,7 +129,7 @@ def _noise(problem: Problem, mesh: Mesh, document: dict[str, Any]) -> None:
     equal("noise", document["noise"], [{"activations": n, "max_over_mean": floor} for n, floor in table])
 
 
-def _held_out(mesh: Mesh, document: dict[str, Any], before: Sequence[Devices], check: Check) -> None:
+def _held_out(mesh: StageMesh, document: dict[str, Any], before: Sequence[Devices], check: Check) -> None:
     """What loads cost that were not placed for, and witnesses of how little a placement for them alone could."""
     placed = document["placement"]["layers"]
     experts = len(document["loads"][0]["load"][0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import accumulate
 
 from optimizer.certificate.decision import replicas_allowed
-from optimizer.certificate.meshes import Lattice
+from optimizer.certificate.meshes import MeshCount
 from optimizer.certificate.verdict import Rejected, brief
 from optimizer.domain.lattice import LARGEST_BATCH
 from optimizer.domain.layout import Layout
@@ -42,7 +42,7 @@ def check_stages(layout: Layout, layers: int, item: str) -> None:
 
 def evaluated(
     problem: Problem,
-    lattice: Lattice,
+    lattice: MeshCount,
     layout: Layout,
     item: str,
     reached: Skews | None = None,

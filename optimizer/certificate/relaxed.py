@@ -7,11 +7,11 @@ from dataclasses import replace
 from fractions import Fraction
 from math import floor
 
-from optimizer.certificate.meshes import Mesh
+from optimizer.certificate.meshes import MeshPair
 from optimizer.domain.precision import ACTIVATION_BYTES
 from optimizer.domain.problem import Problem
 from optimizer.domain.shape import Shape
-from optimizer.domain.tensor import Role
+from optimizer.domain.tensor import TensorRole
 from optimizer.figures.costs import CostBook, Costs
 from optimizer.figures.layer import Linear, linear_group
 from optimizer.figures.memory import Memory, MemoryBook, hidden_elements
@@ -81,11 +81,11 @@ def relaxed_between(
 
 def _either(problem: Problem, costs: CostBook, shape: Shape, group: Linear) -> Linear:
     """Shared experts: the least coefficients of divided and whole ones."""
-    if group.name != Role.SHARED_EXPERTS or shape.tp == 1:
+    if group.name != TensorRole.SHARED_EXPERTS or shape.tp == 1:
         return group
     flop, io, slack = group.flop, group.io, group.slack
     for block in problem.model.blocks.values():
-        tensors = [t for t in block.tensors(problem.model.hidden_size) if t.role is Role.SHARED_EXPERTS]
+        tensors = [t for t in block.tensors(problem.model.hidden_size) if t.role is TensorRole.SHARED_EXPERTS]
         if tensors:
             whole = linear_group(
                 group.name, tensors, problem, costs.rates, ranks=1, cp=shape.cp * shape.tp,
@@ -96,7 +96,7 @@ def _either(problem: Problem, costs: CostBook, shape: Shape, group: Linear) -> L
     return replace(group, flop=flop, io=io, slack=slack)
 
 
-def shape_at(tp: int, cp: int, mesh: Mesh, pp: int) -> Shape:
+def shape_at(tp: int, cp: int, mesh: MeshPair, pp: int) -> Shape:
     """The shape of a mesh pair at a pipeline depth."""
     redundant, etp, ep, overlap = mesh
     return Shape(tp, cp, etp, ep, pp, redundant, overlap)

@@ -11,7 +11,7 @@ from fractions import Fraction
 from optimizer.certificate.aims import Aims
 from optimizer.certificate.decision import Decision
 from optimizer.certificate.goals import goal
-from optimizer.certificate.meshes import Lattice
+from optimizer.certificate.meshes import MeshCount
 from optimizer.certificate.optimality import prove
 from optimizer.certificate.priced import evaluated
 from optimizer.certificate.reading import keys, layout_of
@@ -35,7 +35,7 @@ _REGRETS = ("proved_over", "infeasible_points", "nominal.worst_regret", "robust"
 """Of the grid of efficiencies, which the search alone compares."""
 
 
-def check_uncertainty(problem: Problem, lattice: Lattice, stated: object, check: Check) -> None:
+def check_uncertainty(problem: Problem, lattice: MeshCount, stated: object, check: Check) -> None:
     """Check what a result says of wrong efficiencies; the grid of regrets is named as not checked.
 
     Raises
@@ -103,7 +103,7 @@ def _factor(item: str, stated: object, far: Fraction) -> Fraction:
 class _Answer:
     """The nominal layout's degrees and chunk, whose best batch, cuts and replicas follow the efficiencies."""
 
-    def __init__(self, problem: Problem, lattice: Lattice, layout: Layout) -> None:
+    def __init__(self, problem: Problem, lattice: MeshCount, layout: Layout) -> None:
         self.problem, self.lattice, self.layout = problem, lattice, layout
         self.value = objective_of(problem, evaluated(problem, lattice, layout, "uncertainty.nominal.layout"))
         self.shape = layout.shape

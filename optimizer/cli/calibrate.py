@@ -14,7 +14,7 @@ from optimizer.errors import Fault, SpecError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from optimizer.calibrate import Calibrated, Group
+    from optimizer.calibrate import Calibrated, RunGroup
 
 _RAN: Final = "What ran, where the files do not say"
 
@@ -124,7 +124,7 @@ def _row(title: str, runs: str, errors: Mapping[str, float | None]) -> list[str]
     return [title, runs, *("" if errors[name] is None else f"{errors[name]:.1%}" for name in _ERRORS)]
 
 
-def _factors(group: Group) -> list[list[str]]:
+def _factors(group: RunGroup) -> list[list[str]]:
     calibration = group.calibration
     rows = [
         [calibration.title, name, f"{float(f.value):.3g}", f"{float(f.low):.3g} to {float(f.high):.3g}"]

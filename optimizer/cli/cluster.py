@@ -17,7 +17,7 @@ from optimizer.units import Dimension
 from optimizer.verify.fleet_document import unit_lost
 
 if TYPE_CHECKING:
-    from optimizer.cluster import FleetResult
+    from optimizer.cluster import SolvedFleet
     from optimizer.domain.cluster import Cluster
     from optimizer.readers.document import Document
     from optimizer.verify.proposed import FleetJudgement
@@ -52,7 +52,7 @@ def solve_and_show(
 
 
 def give(
-    result: FleetResult, out: str | None, vipr: str | None, *, as_json: bool, alone: Fraction | None = None
+    result: SolvedFleet, out: str | None, vipr: str | None, *, as_json: bool, alone: Fraction | None = None
 ) -> int:
     """Write and print a fleet; the exit status.
 
@@ -125,7 +125,7 @@ def _show_judged(judged: FleetJudgement, *, derivations: bool) -> None:
         emit(f"not checked: {text}")
 
 
-def show(result: FleetResult, document: dict[str, Any], alone: Fraction | None = None) -> None:
+def show(result: SolvedFleet, document: dict[str, Any], alone: Fraction | None = None) -> None:
     """Print a fleet; `alone` as in `give`."""
     from optimizer.cli import present  # noqa: PLC0415 - needs the figures
 
@@ -163,7 +163,7 @@ def show(result: FleetResult, document: dict[str, Any], alone: Fraction | None =
 _OPEN = "open is what layouts that are not among them would do, of which no bound is known"
 
 
-def _over(result: FleetResult) -> str:
+def _over(result: SolvedFleet) -> str:
     """What the proof is over."""
     if result.status == "unknown":
         return "nothing is proved"

@@ -135,7 +135,7 @@ def _show(placed: PlacementFile | None, launch: Exported | None) -> None:
 
 def _launch(document: Document, engine: str, placed: PlacementFile | None, model: str | None) -> Exported:
     from optimizer.export.launch import export  # noqa: PLC0415 - loads when the command runs
-    from optimizer.export.plan import Answer, prevented  # noqa: PLC0415 - the same
+    from optimizer.export.plan import ExportPlan, prevented  # noqa: PLC0415 - the same
     from optimizer.figures.serving import evaluate  # noqa: PLC0415 - the same
     from optimizer.readers.read import layout_in  # noqa: PLC0415 - the same
     from optimizer.verify.claim_table import dimensions  # noqa: PLC0415 - the same
@@ -146,7 +146,7 @@ def _launch(document: Document, engine: str, placed: PlacementFile | None, model
         raise document.error(f"cannot be launched: {stopped}", ("layout",))
     name, _, version = engine.partition("@")
     evaluation = evaluate(read.problem, read.layout)
-    answer = Answer(
+    answer = ExportPlan(
         read.problem, read.layout, evaluation, None if placed is None else placed.name, model,
         placed=_held(document) is not None,
     )  # fmt: skip

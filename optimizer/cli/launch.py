@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from optimizer.domain.problem import Problem
     from optimizer.readers.launch.launch import Launch
     from optimizer.readers.launch.problem import Posed
-    from optimizer.solve.result import Result
+    from optimizer.solve.result import Solved
     from optimizer.verify.launch import LaunchVerdict
 
 _NODE: Final = frozenset(
@@ -29,7 +29,7 @@ def command_json(launch: Launch) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def better(judged: LaunchVerdict) -> tuple[Result, dict[str, Any] | None]:
+def better(judged: LaunchVerdict) -> tuple[Solved, dict[str, Any] | None]:
     """The best layout on the same devices, and how to get there; None where the launch is as good."""
     from optimizer.figures.objective import better as beats  # noqa: PLC0415 - the same
     from optimizer.solve import solve  # noqa: PLC0415 - loads NumPy and the solver
@@ -54,17 +54,17 @@ def better(judged: LaunchVerdict) -> tuple[Result, dict[str, Any] | None]:
     }
 
 
-def changed_flags(posed: Posed, problem: Problem, result: Result) -> list[dict[str, str | None]]:
+def changed_flags(posed: Posed, problem: Problem, result: Solved) -> list[dict[str, str | None]]:
     """Flags of a launch that differ from those of the best layout: name, its value there and here; None: not given."""
     from optimizer.errors import SpecError  # noqa: PLC0415 - an engine may not run the answer
     from optimizer.export.launch import export  # noqa: PLC0415 - writes what is compared
-    from optimizer.export.plan import Answer  # noqa: PLC0415 - the same
+    from optimizer.export.plan import ExportPlan  # noqa: PLC0415 - the same
     from optimizer.readers.launch.flags import table as flags_of  # noqa: PLC0415 - the same
 
     launch = posed.launch
     if result.layout is None or result.evaluation is None:
         return []
-    answer = Answer(problem, result.layout, result.evaluation, model=launch.model)
+    answer = ExportPlan(problem, result.layout, result.evaluation, model=launch.model)
     try:
         exported = export(answer, launch.engine, launch.version)
     except SpecError:
@@ -133,7 +133,7 @@ def show_command(posed: Posed, layout: Layout, assumed: tuple[str, ...] = ()) ->
         emit(paint(f"  no figure depends on: {', '.join(named)}", "dim"))
 
 
-def show_better(found: dict[str, Any] | None, result: Result) -> None:
+def show_better(found: dict[str, Any] | None, result: Solved) -> None:
     """Print the better layout and the flags to change."""
     from optimizer.cli import present  # noqa: PLC0415 - needs the figures
 

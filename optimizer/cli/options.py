@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from optimizer.domain.limit_table import LIMITS, Bound
+from optimizer.domain.limit_table import LIMITS, ObjectiveLimit
 from optimizer.domain.limits import LATENCIES
 from optimizer.domain.objectives import OBJECTIVES
 from optimizer.errors import Fault, SpecError
@@ -53,7 +53,7 @@ def _axis(name: str, text: str) -> ProblemOption:
     return ProblemOption(f"--{name.replace('_', '-')}", ("search", name), text, "N[,N...]", many=True)
 
 
-def _bound(limit: Bound) -> ProblemOption:
+def _bound(limit: ObjectiveLimit) -> ProblemOption:
     metavar, unit = ("TIME", "s or ms") if limit.dimension is Dimension.SECONDS else ("VALUE", "")
     if limit.name in LATENCIES:
         metavar = "TIME|pNN=TIME[,...]"
@@ -84,7 +84,7 @@ PROBLEM_OPTIONS: Final = (
     ProblemOption("--prefix-cache-hit", ("workload", "prefix_cache_hit"), "Share of prompt tokens cached.", "SHARE"),
     ProblemOption("--mtp-tokens", ("workload", "mtp_tokens"), "Tokens drafted a step.", "N"),
     ProblemOption("--mtp-acceptance", ("workload", "mtp_acceptance"), "Chance that one is accepted.", "SHARE"),
-    *(_bound(limit) for limit in LIMITS if isinstance(limit, Bound) and not limit.percentile),
+    *(_bound(limit) for limit in LIMITS if isinstance(limit, ObjectiveLimit) and not limit.percentile),
     ProblemOption(
         "--confidence",
         ("limits", "confidence"),

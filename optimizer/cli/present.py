@@ -22,7 +22,7 @@ from optimizer.figures.runnable import lacking_bytes
 from optimizer.figures.serving import Evaluation
 from optimizer.readers.launch.launch import budget_of
 from optimizer.units import Dimension
-from optimizer.verify.claims import JudgedClaim
+from optimizer.verify.claims import ComparedClaim
 
 SHOWN = (
     "throughput_per_device_tokens_per_s",
@@ -260,7 +260,7 @@ def verdict_line(text: str, *, good: bool) -> None:
 _STYLES = {"holds": "green", "fails": "red", "impossible": "red", "ambiguous": "yellow", "unsupported": "dim"}
 
 
-def claim_table(claims: tuple[JudgedClaim, ...]) -> None:
+def claim_table(claims: tuple[ComparedClaim, ...]) -> None:
     """Print every claim with its verdict and arithmetic."""
     heading("Claims")
     rows, styles = [], []

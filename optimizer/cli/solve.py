@@ -31,7 +31,7 @@ from optimizer.units import Dimension, QuantityError, parse_quantity
 if TYPE_CHECKING:
     from optimizer.domain.problem import Problem
     from optimizer.readers.launch.problem import Posed
-    from optimizer.solve.result import Result
+    from optimizer.solve.result import Solved
 
 Method = Literal["branch-and-bound", "cp-sat"]
 _GOOD = frozenset({"optimal", "feasible"})
@@ -131,7 +131,7 @@ def command(
 
 def _solved(
     problem: Problem, method: Method, top: int, time_limit: float | None, watch: Callable[[str, int, int], None] | None
-) -> Result:
+) -> Solved:
     if method == "branch-and-bound":
         from optimizer.solve import solve  # noqa: PLC0415 - loads NumPy and the solver
 
@@ -144,7 +144,7 @@ def _solved(
 
 
 def _mixed(
-    problem: Problem, result: Result, limit: TimeLimit, out: str | None, vipr: str | None, *, as_json: bool
+    problem: Problem, result: Solved, limit: TimeLimit, out: str | None, vipr: str | None, *, as_json: bool
 ) -> int | None:
     """Several kinds of layout side by side, given where they serve more; None where one kind is best."""
     from optimizer.domain.mixture import as_cluster  # noqa: PLC0415 - after the search
@@ -180,7 +180,7 @@ def _left_out_late(limit: TimeLimit, what: str) -> Iterator[None]:
 
 def _beside(
     problem: Problem,
-    result: Result,
+    result: Solved,
     document: dict[str, Any],
     axes: list[str] | None,
     box: Fraction | dict[str, Fraction] | None,
@@ -265,7 +265,7 @@ def frontier_json(
     }
 
 
-def show(problem: Problem, result: Result, document: dict[str, Any], limit: TimeLimit | None = None) -> None:
+def show(problem: Problem, result: Solved, document: dict[str, Any], limit: TimeLimit | None = None) -> None:
     """Print a result."""
     limit = limit or TimeLimit(None)
     from optimizer.cli import present  # noqa: PLC0415 - needs the figures
@@ -333,7 +333,7 @@ def _conflict(problem: Problem, found: Sequence[dict[str, Any]], limit: TimeLimi
     emit("`shardproof explain` says how little each would have to change.")
 
 
-def _idle(problem: Problem, result: Result, time_limit_s: float | None) -> None:
+def _idle(problem: Problem, result: Solved, time_limit_s: float | None) -> None:
     """Devices left over, and what would use them."""
     from optimizer.cli import present  # noqa: PLC0415 - needs the figures
     from optimizer.solve.beside import idle  # noqa: PLC0415 - beside the solver
@@ -421,7 +421,7 @@ def _ties(problem: Problem, ties: list[dict[str, Any]]) -> None:
     table([problem.objective.replace("_", " "), "", "layout"], rows, right=(0, 1))
 
 
-def _top(problem: Problem, result: Result) -> None:
+def _top(problem: Problem, result: Solved) -> None:
     from optimizer.cli import present  # noqa: PLC0415 - needs the figures
 
     heading(f"The best {1 + len(result.top)} layouts")

@@ -12,7 +12,7 @@ from optimizer.errors import Fault, SpecError
 
 if TYPE_CHECKING:
     from optimizer.readers.launch.problem import Posed
-    from optimizer.verify.verdict import Verdict
+    from optimizer.verify.verdict import LayoutVerdict
 
 
 @takes_problem_options
@@ -83,7 +83,7 @@ def _launched(posed: Posed, *, json: bool, derivations: bool) -> int:
     return int(judged.verdict.exit_status)
 
 
-def show(verdict: Verdict, *, derivations: bool = False) -> None:
+def show(verdict: LayoutVerdict, *, derivations: bool = False) -> None:
     """Print a verdict."""
     from optimizer.cli import present  # noqa: PLC0415 - needs the figures
 

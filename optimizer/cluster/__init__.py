@@ -10,11 +10,11 @@ from fractions import Fraction
 from optimizer.certificate.fleet import TOLERANCE, fleet_statement
 from optimizer.certificate.statement import relative_gap
 from optimizer.cluster.columns import Columns, closer, columns_of, sooner
-from optimizer.cluster.derive import Derivation
-from optimizer.cluster.integers import Decided, IntegerProgram
+from optimizer.cluster.derive import DerivedBound
+from optimizer.cluster.integers import FoundFleet, IntegerProgram
 from optimizer.cluster.lay import lay
 from optimizer.cluster.lemmas import prove
-from optimizer.cluster.result import FleetResult
+from optimizer.cluster.result import SolvedFleet
 from optimizer.cluster.spread import spread_fleet
 from optimizer.domain.cluster import FLEET_MAXIMISED, Cluster
 from optimizer.domain.fleet import Fleet
@@ -23,13 +23,13 @@ from optimizer.domain.problem import Problem
 from optimizer.errors import InternalError
 from optimizer.fleet.ceiling import Ceiling
 from optimizer.fleet.column import Column
-from optimizer.fleet.families import Statement
+from optimizer.fleet.families import FleetProgram
 from optimizer.fleet.program import Program
 from optimizer.fleet.statement import bounding, is_exact, shown, state
 from optimizer.search.search import Search
 from optimizer.verify.fleet import FleetVerdict, judge_fleet
 
-__all__ = ["FleetResult", "fleet_that_fits", "mix", "solve_cluster"]
+__all__ = ["SolvedFleet", "fleet_that_fits", "mix", "solve_cluster"]
 
 
 def fleet_that_fits(cluster: Cluster, columns: Sequence[Column]) -> FleetVerdict | None:
@@ -39,7 +39,7 @@ def fleet_that_fits(cluster: Cluster, columns: Sequence[Column]) -> FleetVerdict
     return None if decided.point is None else judged(statement, lay(statement, decided.point))
 
 
-def solve_cluster(cluster: Cluster, *, time_limit_s: float | None = None) -> FleetResult:
+def solve_cluster(cluster: Cluster, *, time_limit_s: float | None = None) -> SolvedFleet:
     """The best fleet of a cluster, proved; or the proof that none keeps its limits.
 
     Parameters
@@ -68,7 +68,7 @@ def solve_cluster(cluster: Cluster, *, time_limit_s: float | None = None) -> Fle
         columns = found.listed
     fleet, value = (None, None) if verdict is None else (verdict.fleet, verdict.value)
     seconds["decide_s"] = time.monotonic() - started - seconds["columns_s"]
-    proof = _Proof(Derivation((), None), ())
+    proof = _Proof(DerivedBound((), None), ())
     if fleet is not None or (decided.complete and found.complete):
         proof = _prove(statement, found, value, deadline)
     seconds["prove_s"] = time.monotonic() - started - sum(seconds.values())
@@ -88,7 +88,7 @@ def solve_cluster(cluster: Cluster, *, time_limit_s: float | None = None) -> Fle
     bound = None if derivation.bound is None else shown(cluster, derivation.bound)
     status = _status(cluster, value, bound, derivation)
     certificate = fleet_statement(cluster, status, columns, value, bound, derivation.lemmas, derivation.steps, ceilings)
-    return FleetResult(
+    return SolvedFleet(
         cluster=cluster, columns=columns, status=status, fleet=fleet, verdict=verdict, bound=bound,
         wall_s=time.monotonic() - started, seconds=seconds, certificate=certificate if status != "unknown" else {},
         ceilings=ceilings, all_looked_at=found.complete, program=proof.program,
@@ -96,7 +96,7 @@ def solve_cluster(cluster: Cluster, *, time_limit_s: float | None = None) -> Fle
     )  # fmt: skip
 
 
-def mix(problem: Problem, alone: Fraction | None, *, time_limit_s: float | None = None) -> FleetResult | None:
+def mix(problem: Problem, alone: Fraction | None, *, time_limit_s: float | None = None) -> SolvedFleet | None:
     """The fleet that serves most on a problem's devices, where it serves more than one kind of layout does.
 
     No device serves more than it does in the layout of most throughput a device: where one kind does as much on all
@@ -130,7 +130,7 @@ def _open(cluster: Cluster, value: Fraction | None, proof: _Proof) -> bool:
     return value is not None and own is not None and relative_gap(value, shown(cluster, own)) > TOLERANCE
 
 
-_Answer = tuple[Statement, Decided, FleetVerdict | None]
+_Answer = tuple[FleetProgram, FoundFleet, FleetVerdict | None]
 """A program, what was decided, and its judgement."""
 
 
@@ -179,13 +179,13 @@ class _Proof:
         What stands in for every layout in the best fleet of that program.
     """
 
-    derivation: Derivation
+    derivation: DerivedBound
     ceilings: Sequence[Ceiling]
     program: Program | None = None
     stands: Sequence[Column] = ()
 
 
-def _prove(statement: Statement, found: Columns, value: Fraction | None, deadline: float | None) -> _Proof:
+def _prove(statement: FleetProgram, found: Columns, value: Fraction | None, deadline: float | None) -> _Proof:
     """The bound over every layout; where nothing fits only of those listed, that."""
     cluster = statement.cluster
     if found.ceilings:
@@ -203,7 +203,7 @@ def _prove(statement: Statement, found: Columns, value: Fraction | None, deadlin
     return _Proof(prove(program, own, TOLERANCE, deadline, cluster.seed), (), program)
 
 
-def _status(cluster: Cluster, value: Fraction | None, bound: Fraction | None, derivation: Derivation) -> str:
+def _status(cluster: Cluster, value: Fraction | None, bound: Fraction | None, derivation: DerivedBound) -> str:
     if value is None:
         return "infeasible" if derivation.steps and bound is None else "unknown"
     if bound is None:
@@ -212,7 +212,7 @@ def _status(cluster: Cluster, value: Fraction | None, bound: Fraction | None, de
     return "optimal" if not beyond or relative_gap(value, bound) <= TOLERANCE else "feasible"
 
 
-def fewest_devices(statement: Statement) -> dict[str, Fraction]:
+def fewest_devices(statement: FleetProgram) -> dict[str, Fraction]:
     """What decides between fleets of equal objective: devices in use, over all periods."""
     return {
         statement.replicas(column, period): Fraction(column.devices)
@@ -221,7 +221,7 @@ def fewest_devices(statement: Statement) -> dict[str, Fraction]:
     }
 
 
-def judged(statement: Statement, fleet: Fleet) -> FleetVerdict:
+def judged(statement: FleetProgram, fleet: Fleet) -> FleetVerdict:
     """The fleet by the judge, which shares nothing with the program."""
     verdict = judge_fleet(statement.cluster, statement.columns, fleet)
     if verdict.broken:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import product
 
-from optimizer.domain.cluster import Cluster, Demand, Pool, Role
+from optimizer.domain.cluster import Cluster, Demand, Pool, ReplicaRole
 from optimizer.domain.layout import Layout
 from optimizer.errors import SpecError
 from optimizer.figures.objective import Scored
@@ -161,7 +161,7 @@ class _Walk:
     """
 
     def __init__(
-        self, cluster: Cluster, demand: Demand, role: Role, pool: Pool, bucket: int, sent: Fraction,
+        self, cluster: Cluster, demand: Demand, role: ReplicaRole, pool: Pool, bucket: int, sent: Fraction,
         known: dict[str, Column], *, proving: bool, closely: bool = False,
     ) -> None:  # fmt: skip
         self.proving, self.closely, self.bucket = proving, closely, bucket

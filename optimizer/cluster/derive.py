@@ -16,7 +16,7 @@ from statistics import fmean
 from ortools.linear_solver import pywraplp  # type: ignore[import-untyped]  # ortools ships no types for it
 
 from optimizer.errors import InternalError
-from optimizer.fleet.program import Box, Lemma, Program, Step, derived_bound
+from optimizer.fleet.program import Box, DerivationStep, Lemma, Program, derived_bound
 
 MOST_STEPS = 4_001
 """Steps of a derivation; beyond them the answer is `feasible` with the bound reached. A checker takes about a
@@ -33,13 +33,13 @@ _SIMPLE = 20_000
 
 
 @dataclass(frozen=True)
-class Derivation:
+class DerivedBound:
     """Steps from the root on, and the bound of the objective that they prove; None: nothing keeps the rows.
 
     They may use the rows of lemmas.
     """
 
-    steps: tuple[Step, ...]
+    steps: tuple[DerivationStep, ...]
     bound: Fraction | None
     lemmas: tuple[Lemma, ...] = ()
 
@@ -56,7 +56,7 @@ class _Relaxed:
         Integer variables that are not whole, with their values; or one that is, where the point is not good enough.
     """
 
-    step: Step
+    step: DerivationStep
     bound: Fraction | None
     value: float = 0.0
     open: tuple[tuple[str, float], ...] = ()
@@ -111,7 +111,7 @@ class _Relaxation:
             multipliers = self._multipliers(rows)
             bound = self.program.proved(multipliers, box, feasible=True)
             open_ = self._open([v.solution_value() for v in variables], box)
-            return _Relaxed(Step(multipliers=multipliers), bound, solver.Objective().Value(), open_)
+            return _Relaxed(DerivationStep(multipliers=multipliers), bound, solver.Objective().Value(), open_)
         if self.soft is None:
             self.soft = self._build(soft=True)
         solver, variables, rows = self.soft
@@ -120,9 +120,9 @@ class _Relaxation:
             raise InternalError("GLOP does not solve a relaxation without hard rows")
         multipliers = self._multipliers(rows)
         if self.program.proved(multipliers, box, feasible=False) > 0:
-            return _Relaxed(Step(multipliers=multipliers, empty=True), None)
+            return _Relaxed(DerivationStep(multipliers=multipliers, empty=True), None)
         bound = self.program.proved({}, box, feasible=True)
-        return _Relaxed(Step(), bound, float(bound), self._open([v.solution_value() for v in variables], box))
+        return _Relaxed(DerivationStep(), bound, float(bound), self._open([v.solution_value() for v in variables], box))
 
     def value(self, box: Mapping[str, Box]) -> float:
         """The objective of a box in floats; infinite where it is empty."""
@@ -219,7 +219,7 @@ def relaxed_at_root(program: Program) -> tuple[Mapping[str, Fraction], Fraction 
 def derive(
     program: Program, value: Fraction | None, tolerance: Fraction, deadline: float | None, *,
     most: int = MOST_STEPS, first: Mapping[str, Box] | None = None,
-) -> Derivation:  # fmt: skip
+) -> DerivedBound:  # fmt: skip
     """Prove that nothing is better than a value, as far as the deadline allows.
 
     Parameters
@@ -237,7 +237,7 @@ def derive(
     splitting = _Splitting(relaxation, deadline)
     enough = None if value is None else value - abs(value) * tolerance
     whole = program.box
-    steps: list[Step] = []
+    steps: list[DerivationStep] = []
     open_: list[tuple[float, int, dict[str, Box], _Relaxed]] = []
 
     def add(changed: dict[str, Box]) -> int:
@@ -252,7 +252,7 @@ def derive(
         low, high = changed.get(name, whole[name])
         below = add({**changed, name: (low, Fraction(value))})
         above = add({**changed, name: (Fraction(value + 1), high)})
-        steps[at] = Step(variable=name, split=value, low=below, high=above)
+        steps[at] = DerivationStep(variable=name, split=value, low=below, high=above)
         return below, above
 
     main, within = add({}), dict[str, Box]()
@@ -268,4 +268,4 @@ def derive(
     while open_ and len(steps) + 2 <= most and not (deadline is not None and time.monotonic() > deadline):
         _, at, changed, found = heapq.heappop(open_)
         split(at, changed, *splitting.choose(found, whole | changed))
-    return Derivation(tuple(steps), derived_bound(program, steps))
+    return DerivedBound(tuple(steps), derived_bound(program, steps))

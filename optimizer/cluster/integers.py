@@ -24,7 +24,7 @@ _PATIENCE_S, _GAP = 3.0, 1e-9
 
 
 @dataclass(frozen=True)
-class Decided:
+class FoundFleet:
     """What CP-SAT decided: `complete` where it searched all there is; no point where it found none."""
 
     point: dict[str, Fraction] | None
@@ -86,7 +86,7 @@ class IntegerProgram:
         factors, _ = self._integers(terms, Fraction(0))
         return cp_model.LinearExpr.weighted_sum([self.variables[n] for n in factors], list(factors.values()))
 
-    def decide(self, seconds: float | None, then: Mapping[str, Fraction]) -> Decided:
+    def decide(self, seconds: float | None, then: Mapping[str, Fraction]) -> FoundFleet:
         """The point of least objective; among equal ones that of least `then`.
 
         Parameters
@@ -110,7 +110,7 @@ class IntegerProgram:
             solver = self._solver(seconds - (time.monotonic() - began))
             status, enough = solver.solve(self.model, stop), stop.met
         if status not in {cp_model.OPTIMAL, cp_model.FEASIBLE}:
-            return Decided(None, status == cp_model.INFEASIBLE)
+            return FoundFleet(None, status == cp_model.INFEASIBLE)
         found = {name: solver.value(variable) for name, variable in self.variables.items()}
         complete = enough or status == cp_model.OPTIMAL
         if complete and then:
@@ -122,7 +122,7 @@ class IntegerProgram:
             again = self._solver(seconds)
             if again.solve(self.model) in {cp_model.OPTIMAL, cp_model.FEASIBLE}:
                 found = {name: again.value(variable) for name, variable in self.variables.items()}
-        return Decided(self._exactly(found), complete)
+        return FoundFleet(self._exactly(found), complete)
 
     def _suggested(self, seconds: float) -> tuple[dict[str, int], bool]:
         """Where a solver of linear relaxations, HiGHS, would start, and whether it takes that for the best there is."""

@@ -6,21 +6,21 @@ from collections.abc import Mapping
 from fractions import Fraction
 
 from optimizer.domain.cluster import Period, Pool
-from optimizer.domain.fleet import Fleet, Place, Replicas
+from optimizer.domain.fleet import Fleet, NodeShare, Replicas
 from optimizer.errors import InternalError
 from optimizer.fleet.column import Column
-from optimizer.fleet.families import Statement
+from optimizer.fleet.families import FleetProgram
 from optimizer.fleet.families.filling import Filling, by_rack, fillings, rack_contents, rack_fillings
 from optimizer.fleet.nodes import packed, rack_kinds, racks_of, whole_racks
 
 
-def lay(statement: Statement, point: Mapping[str, Fraction]) -> Fleet:
+def lay(statement: FleetProgram, point: Mapping[str, Fraction]) -> Fleet:
     """The fleet of a point: every replica on its devices."""
     return {period.name: _period(statement, point, period) for period in statement.cluster.periods}
 
 
-def _period(statement: Statement, point: Mapping[str, Fraction], period: Period) -> tuple[Replicas, ...]:
-    places: dict[str, list[tuple[Place, ...]]] = {column.name: [] for column in statement.columns}
+def _period(statement: FleetProgram, point: Mapping[str, Fraction], period: Period) -> tuple[Replicas, ...]:
+    places: dict[str, list[tuple[NodeShare, ...]]] = {column.name: [] for column in statement.columns}
     wanted = {column.name: int(point[statement.replicas(column, period)]) for column in statement.columns}
     for pool in statement.cluster.pools:
         _pool(statement, point, period, pool, wanted, places)
@@ -32,8 +32,8 @@ def _period(statement: Statement, point: Mapping[str, Fraction], period: Period)
 
 
 def _pool(
-    statement: Statement, point: Mapping[str, Fraction], period: Period, pool: Pool, wanted: Mapping[str, int],
-    places: dict[str, list[tuple[Place, ...]]],
+    statement: FleetProgram, point: Mapping[str, Fraction], period: Period, pool: Pool, wanted: Mapping[str, int],
+    places: dict[str, list[tuple[NodeShare, ...]]],
 ) -> None:  # fmt: skip
     if by_rack(statement, pool):
         _racks(statement, point, period, pool, wanted, places)
@@ -60,8 +60,8 @@ def _pool(
 
 
 def _racks(
-    statement: Statement, point: Mapping[str, Fraction], period: Period, pool: Pool, wanted: Mapping[str, int],
-    places: dict[str, list[tuple[Place, ...]]],
+    statement: FleetProgram, point: Mapping[str, Fraction], period: Period, pool: Pool, wanted: Mapping[str, int],
+    places: dict[str, list[tuple[NodeShare, ...]]],
 ) -> None:  # fmt: skip
     """Racks that are filled as one: what no rack holds on whole ones, the rest packed on the nodes of each."""
     kinds = {kind: list(alike) for kind, alike in rack_kinds(pool).items()}
@@ -79,7 +79,7 @@ def _racks(
 
 def _pack(
     pool: Pool, rack: list[int], filling: Filling, columns: Mapping[str, Column],
-    places: dict[str, list[tuple[Place, ...]]],
+    places: dict[str, list[tuple[NodeShare, ...]]],
 ) -> None:  # fmt: skip
     held = sorted(
         (columns[str(name)] for name, n in filling.places.items() for _ in range(n)), key=lambda c: -c.devices
@@ -95,12 +95,12 @@ def _pack(
             continue
         start = first[nodes[0]]
         first[nodes[0]] += column.devices
-        places[column.name].append((Place(nodes[0], tuple(range(start, start + column.devices))),))
+        places[column.name].append((NodeShare(nodes[0], tuple(range(start, start + column.devices))),))
 
 
 def _fill(
     held: Mapping[int | str, int], node: int, columns: list[Column], wanted: Mapping[str, int],
-    places: dict[str, list[tuple[Place, ...]]],
+    places: dict[str, list[tuple[NodeShare, ...]]],
 ) -> None:  # fmt: skip
     first = 0
     for key, count in held.items():
@@ -109,7 +109,7 @@ def _fill(
             column = next(open_, None)
             if column is not None:
                 devices = tuple(range(first, first + column.devices))
-                places[column.name].append((Place(node, devices),))
+                places[column.name].append((NodeShare(node, devices),))
                 first += column.devices
 
 
@@ -139,7 +139,7 @@ class _Slots:
         return [node for run in self.runs.get(1, []) for node in run]
 
 
-def _slots(statement: Statement, point: Mapping[str, Fraction], period: Period, pool: Pool) -> _Slots:
+def _slots(statement: FleetProgram, point: Mapping[str, Fraction], period: Period, pool: Pool) -> _Slots:
     if pool.rack_nodes is None:
         return _Slots({}, [list(pool.whole_nodes)], None)
     racks = [[n for n in pool.whole_nodes if n // pool.rack_nodes == rack] for rack in range(len(whole_racks(pool)))]
@@ -155,6 +155,6 @@ def _slots(statement: Statement, point: Mapping[str, Fraction], period: Period, 
     return _Slots(runs, [rack for rack in racks if len(rack) == pool.rack_nodes], pool.rack_nodes)
 
 
-def _spread(pool: Pool, nodes: list[int], devices: int) -> tuple[Place, ...]:
+def _spread(pool: Pool, nodes: list[int], devices: int) -> tuple[NodeShare, ...]:
     each = pool.devices_per_node
-    return tuple(Place(node, tuple(range(min(each, devices - number * each)))) for number, node in enumerate(nodes))
+    return tuple(NodeShare(node, tuple(range(min(each, devices - number * each)))) for number, node in enumerate(nodes))

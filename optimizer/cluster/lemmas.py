@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
-from optimizer.cluster.derive import MOST_STEPS, Derivation, _Relaxation, _Relaxed, derive, relaxed_at_root
+from optimizer.cluster.derive import MOST_STEPS, DerivedBound, _Relaxation, _Relaxed, derive, relaxed_at_root
 from optimizer.cluster.integers import IntegerProgram
 from optimizer.fleet.program import LEMMA, Box, Lemma, Program, Row, Variable, lemma_name, with_lemmas
 
@@ -34,7 +34,7 @@ _SECONDS = 2.0
 
 def prove(
     program: Program, value: Fraction | None, tolerance: Fraction, deadline: float | None, seed: int
-) -> Derivation:
+) -> DerivedBound:
     """Prove that nothing is better than a value, by lemmas of each demand and a tree over their rows.
 
     Parameters

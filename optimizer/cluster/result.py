@@ -12,14 +12,14 @@ from optimizer.domain.fleet import Fleet
 from optimizer.errors import Exit
 from optimizer.fleet.ceiling import Ceiling
 from optimizer.fleet.column import Column
-from optimizer.fleet.program import Lemma, Program, Step
+from optimizer.fleet.program import DerivationStep, Lemma, Program
 from optimizer.solve.result import EXITS, opening
 from optimizer.verify.fleet import FleetVerdict
 from optimizer.verify.fleet_document import fleet_json
 
 
 @dataclass(frozen=True)
-class FleetResult:
+class SolvedFleet:
     """What was decided; `status` is `optimal`, `feasible`, `infeasible` or `unknown`.
 
     Attributes
@@ -48,7 +48,7 @@ class FleetResult:
     all_looked_at: bool = True
     program: Program | None = None
     lemmas: Sequence[Lemma] = ()
-    steps: Sequence[Step] = ()
+    steps: Sequence[DerivationStep] = ()
 
     @property
     def value(self) -> Fraction | None:

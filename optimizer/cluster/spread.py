@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
-from optimizer.cluster.integers import Decided, IntegerProgram
+from optimizer.cluster.integers import FoundFleet, IntegerProgram
 from optimizer.domain.cluster import FLEET_MAXIMISED, Cluster, Period, Pool
-from optimizer.domain.fleet import Fleet, Place, Replicas
+from optimizer.domain.fleet import Fleet, NodeShare, Replicas
 from optimizer.fleet.column import Column
-from optimizer.fleet.families import Statement
+from optimizer.fleet.families import FleetProgram
 from optimizer.fleet.statement import state
 from optimizer.verify.fleet import FleetVerdict, judge_fleet
 
@@ -26,7 +26,7 @@ _TRIES = 4
 
 def spread_fleet(
     cluster: Cluster, columns: Sequence[Column], seconds: float | None
-) -> tuple[Decided, FleetVerdict] | None:
+) -> tuple[FoundFleet, FleetVerdict] | None:
     """The best fleet found whose replicas stand apart; None where none keeps every limit.
 
     Parameters
@@ -53,7 +53,7 @@ def spread_fleet(
     return None
 
 
-def _ask_more(statement: Statement, point: Mapping[str, Fraction], verdict: FleetVerdict) -> None:
+def _ask_more(statement: FleetProgram, point: Mapping[str, Fraction], verdict: FleetVerdict) -> None:
     """Let more be left of a demand than at a point, by what its laid fleet lacks."""
     rows = statement.program.rows
     for period in statement.cluster.periods:
@@ -65,12 +65,12 @@ def _ask_more(statement: Statement, point: Mapping[str, Fraction], verdict: Flee
                 rows[row.name] = replace(row, least=left + (own.rate - own.left) * statement.share(coverage, period))
 
 
-def _laid(statement: Statement, point: Mapping[str, Fraction]) -> Fleet:
+def _laid(statement: FleetProgram, point: Mapping[str, Fraction]) -> Fleet:
     return {period.name: _period(statement, point, period) for period in statement.cluster.periods}
 
 
-def _period(statement: Statement, point: Mapping[str, Fraction], period: Period) -> tuple[Replicas, ...]:
-    places: dict[str, list[tuple[Place, ...]]] = {}
+def _period(statement: FleetProgram, point: Mapping[str, Fraction], period: Period) -> tuple[Replicas, ...]:
+    places: dict[str, list[tuple[NodeShare, ...]]] = {}
     counts = {c.name: int(point[statement.replicas(c, period)]) for c in statement.columns}
     for pool in statement.cluster.pools:
         own = [column for column in statement.of_pool(pool.name) if counts[column.name]]
@@ -82,11 +82,11 @@ def _period(statement: Statement, point: Mapping[str, Fraction], period: Period)
     )
 
 
-def _pool(pool: Pool, columns: Sequence[Column], counts: Mapping[str, int]) -> dict[str, list[tuple[Place, ...]]]:
+def _pool(pool: Pool, columns: Sequence[Column], counts: Mapping[str, int]) -> dict[str, list[tuple[NodeShare, ...]]]:
     """Places of a pool's replicas, the largest first; where there is no room left, fewer than there should be."""
     first = [0] * len(pool.free)
     held: dict[str, list[Fraction]] = {}
-    places: dict[str, list[tuple[Place, ...]]] = {}
+    places: dict[str, list[tuple[NodeShare, ...]]] = {}
     for column in columns:
         own, nodes = places.setdefault(column.name, []), pool.nodes_of(column.devices)
         if nodes:
@@ -104,15 +104,15 @@ def _pool(pool: Pool, columns: Sequence[Column], counts: Mapping[str, int]) -> d
             least = min(lost[node] for node in room)
             best = sorted((n for n in room if lost[n] == least), key=lambda n: first[n] - pool.free[n])
             for node in best[: counts[column.name] - len(own)]:
-                own.append((Place(node, tuple(range(first[node], first[node] + column.devices))),))
+                own.append((NodeShare(node, tuple(range(first[node], first[node] + column.devices))),))
                 first[node] += column.devices
                 lost[node] += column.requests_per_s
     return places
 
 
-def _whole(pool: Pool, nodes: Sequence[int], devices: int, first: list[int]) -> tuple[Place, ...]:
+def _whole(pool: Pool, nodes: Sequence[int], devices: int, first: list[int]) -> tuple[NodeShare, ...]:
     """A replica of several whole nodes."""
     each = pool.devices_per_node
     for node in nodes:
         first[node] = each
-    return tuple(Place(node, tuple(range(min(each, devices - n * each)))) for n, node in enumerate(nodes))
+    return tuple(NodeShare(node, tuple(range(min(each, devices - n * each)))) for n, node in enumerate(nodes))

@@ -13,8 +13,8 @@ from ortools.sat.python import cp_model
 from optimizer.declarative.exact import Choice, best_cuts
 from optimizer.declarative.families import FAMILIES
 from optimizer.declarative.measures import reach
-from optimizer.declarative.statement import Family, Statement
-from optimizer.domain.families import Family as Named
+from optimizer.declarative.statement import LayoutProgram, ProgramFamily
+from optimizer.domain.families import Family
 from optimizer.domain.layout import Layout
 from optimizer.domain.objectives import Measure
 from optimizer.domain.problem import Problem
@@ -25,7 +25,7 @@ from optimizer.figures.serving import Evaluation, evaluate
 from optimizer.verify.constraints import violations
 from optimizer.verify.violation import Violation
 
-_ROUNDED = frozenset({Named.TTFT, Named.TPOT, Named.REQUEST_RATE, Named.LIMIT})
+_ROUNDED = frozenset({Family.TTFT, Family.TPOT, Family.REQUEST_RATE, Family.LIMIT})
 """Limits on times, which the program sees rounded; all others it has exactly."""
 _ROUNDING = Fraction(1, 10**6)
 """Relative error of the program's times, at most."""
@@ -67,7 +67,9 @@ class Declared:
     rounds: int
 
 
-def decide(problem: Problem, *, deadline: float | None = None, families: Sequence[type[Family]] = FAMILIES) -> Declared:
+def decide(
+    problem: Problem, *, deadline: float | None = None, families: Sequence[type[ProgramFamily]] = FAMILIES
+) -> Declared:
     """The best layout of a problem by its declarative model.
 
     Parameters
@@ -86,7 +88,7 @@ def decide(problem: Problem, *, deadline: float | None = None, families: Sequenc
     """
     best: tuple[Fraction, Evaluation] | None = None
     settled: list[_Settled] = []
-    rounds, own = 0, Statement(problem, families)
+    rounds, own = 0, LayoutProgram(problem, families)
     if own.empty:
         return Declared(None, complete=True, rounds=0)
     while True:
@@ -95,7 +97,7 @@ def decide(problem: Problem, *, deadline: float | None = None, families: Sequenc
         rounds += 1
         try:
             found = _solve(own, deadline)
-        except _LateError:
+        except _UndecidedError:
             return Declared(best, complete=False, rounds=rounds)
         if found is None:
             return Declared(best, complete=True, rounds=rounds)
@@ -107,7 +109,7 @@ def decide(problem: Problem, *, deadline: float | None = None, families: Sequenc
             settled.append(_Settled(at, tuple(stage.layers for stage in layout.stages or ())))
         if priced is not None and (best is None or _rank(problem, priced) < _rank(problem, best)):
             best = priced
-        own = Statement(problem, families, own.prices)
+        own = LayoutProgram(problem, families, own.prices)
 
 
 def _rank(problem: Problem, priced: tuple[Fraction, Evaluation]) -> tuple[Fraction, Fraction, int]:
@@ -116,7 +118,7 @@ def _rank(problem: Problem, priced: tuple[Fraction, Evaluation]) -> tuple[Fracti
     return (-value if problem.objective_row.maximised else value), -own.throughput, own.devices
 
 
-def _aim(own: Statement, problem: Problem, value: Fraction | None) -> None:
+def _aim(own: LayoutProgram, problem: Problem, value: Fraction | None) -> None:
     """Ask for a layout that may be better than a value; what is to spare is made most."""
     if value is None:
         return
@@ -134,7 +136,7 @@ def _aim(own: Statement, problem: Problem, value: Fraction | None) -> None:
     own.model.maximize(spare)
 
 
-def _without(own: Statement, settled: Sequence[_Settled]) -> None:
+def _without(own: LayoutProgram, settled: Sequence[_Settled]) -> None:
     """Leave out what is decided."""
     for one in settled:
         row, *values = one.at
@@ -148,11 +150,11 @@ def _without(own: Statement, settled: Sequence[_Settled]) -> None:
         own.model.add_bool_or([~literal for literal in same])
 
 
-class _LateError(Exception):
+class _UndecidedError(Exception):
     """Time ran out before CP-SAT had an answer."""
 
 
-def _solve(own: Statement, deadline: float | None) -> tuple[_At, Layout] | None:
+def _solve(own: LayoutProgram, deadline: float | None) -> tuple[_At, Layout] | None:
     """A point of the program; None where there is none."""
     solver = cp_model.CpSolver()
     solver.parameters.num_workers = 1
@@ -170,7 +172,7 @@ def _solve(own: Statement, deadline: float | None) -> tuple[_At, Layout] | None:
     if status not in {cp_model.OPTIMAL, cp_model.FEASIBLE}:
         if deadline is None:
             raise InternalError(f"CP-SAT answers {solver.status_name(status)} to the declarative model")
-        raise _LateError
+        raise _UndecidedError
     row, step = solver.value(own.row), solver.value(own.step)
     at = (row, solver.value(own.replicas), step, solver.value(own.batch))
     shape, experts = own.rows[row], own.problem.model.moe is not None
@@ -183,12 +185,12 @@ def _solve(own: Statement, deadline: float | None) -> tuple[_At, Layout] | None:
     return at, stated
 
 
-def _choice(own: Statement, at: _At) -> Choice:
+def _choice(own: LayoutProgram, at: _At) -> Choice:
     row, replicas, step, batch = at
     return Choice(own.rows[row], replicas, batch, own.chunks[own.prices.steps[step].chunk])
 
 
-def _judged(own: Statement, at: _At, layout: Layout) -> tuple[Fraction, Evaluation] | None:
+def _judged(own: LayoutProgram, at: _At, layout: Layout) -> tuple[Fraction, Evaluation] | None:
     """The best layout of what was chosen, priced and judged exactly; None where only rounding let it through.
 
     Raises
@@ -219,7 +221,7 @@ def _judged(own: Statement, at: _At, layout: Layout) -> tuple[Fraction, Evaluati
 
 def _by_rounding(violation: Violation) -> bool:
     """Whether a limit is missed by no more than the program's times are rounded by."""
-    if violation.family is Named.BATCH:
+    if violation.family is Family.BATCH:
         return "load" in violation.numbers
     if violation.family not in _ROUNDED:
         return False

@@ -11,7 +11,7 @@ from typing import cast
 from ortools.sat.python import cp_model
 
 from optimizer.declarative.measures import reach
-from optimizer.declarative.statement import Family, Statement
+from optimizer.declarative.statement import LayoutProgram, ProgramFamily
 from optimizer.domain.engines.rule import EngineRule
 from optimizer.domain.feedforward import DenseFeedForward
 from optimizer.domain.limit_table import tightest
@@ -21,7 +21,7 @@ from optimizer.domain.shape import Shape
 from optimizer.figures.serving import Steps
 
 
-class Mesh(Family):
+class MeshFamily(ProgramFamily):
     """(mesh) tp·cp·dp = etp·ep·edp devices a stage; a replica is the least set of them that both meshes close.
 
     Least: dp and edp have no common factor, or the replica would be several. Without experts etp = ep = 1.
@@ -32,7 +32,7 @@ class Mesh(Family):
         """No expert mesh without experts."""
         return axis not in {"etp", "ep"} or value == 1 or problem.model.moe is not None
 
-    def post(self, own: Statement) -> None:
+    def post(self, own: LayoutProgram) -> None:
         """Products, and no common factor."""
         model, n = own.model, own.problem.devices
         for degrees in ((own.tp, own.cp, own.dp), (own.etp, own.ep, own.edp)):
@@ -44,7 +44,7 @@ class Mesh(Family):
         model.add_allowed_assignments([own.dp, own.edp], apart)
 
 
-class Divisibility(Family):
+class DivisibilityFamily(ProgramFamily):
     """(divisibility) Heads and dense widths divide by tp, expert widths by etp; every ep rank has an expert.
 
     Key/value heads divide by tp, or tp by them. Shared experts are whole on every rank where tp, dp and ep all exceed
@@ -70,7 +70,7 @@ class Divisibility(Family):
                 sizes += {"tp": [ffn.dense_intermediate], "etp": [ffn.intermediate]}.get(axis, [])
         return all(size % value == 0 for size in sizes)
 
-    def post(self, own: Statement) -> None:
+    def post(self, own: LayoutProgram) -> None:
         """Shared experts, and an expert for each rank."""
         model = own.model
         for moe in own.problem.model.moe_blocks:
@@ -96,13 +96,13 @@ def laid_down(problem: Problem, size: int) -> int:
         start, count = start + size, count + 1
 
 
-class Devices(Family):
+class DevicesFamily(ProgramFamily):
     """(devices) Replicas of stage·pp devices lie on the devices there are.
 
     None straddles a domain of a link tier that could hold it whole; a larger one takes whole domains of the tier below.
     """
 
-    def post(self, own: Statement) -> None:
+    def post(self, own: LayoutProgram) -> None:
         """Devices of a replica and in all, and how many replicas there is room for."""
         model, n = own.model, own.problem.devices
         model.add_multiplication_equality(own.replica_devices, [own.stage_devices, own.pp])
@@ -112,10 +112,10 @@ class Devices(Family):
         model.add(own.replicas <= room)
 
 
-class Placement(Family):
+class PlacementFamily(ProgramFamily):
     """(placement) With redundant copies no device holds an expert of a layer twice."""
 
-    def post(self, own: Statement) -> None:
+    def post(self, own: LayoutProgram) -> None:
         """ceil((experts + redundant) ÷ ep) ≤ experts wherever there are copies."""
         for moe in own.problem.model.moe_blocks:
             for redundant in own.domains["redundant"]:
@@ -126,7 +126,7 @@ class Placement(Family):
                     own.model.add(own.ep * moe.experts >= moe.experts + redundant).only_enforce_if(copies)
 
 
-class Pipeline(Family):
+class PipelineFamily(ProgramFamily):
     """(pipeline) pp stages in a row, none empty, cover every layer."""
 
     @classmethod
@@ -134,7 +134,7 @@ class Pipeline(Family):
         """No more stages than layers."""
         return axis != "pp" or value <= problem.model.layer_count
 
-    def post(self, own: Statement) -> None:
+    def post(self, own: LayoutProgram) -> None:
         """Where each stage ends, and how many layers of each kind it holds."""
         model, layers = own.model, own.problem.model.layer_count
         kinds = own.prices.order
@@ -157,7 +157,7 @@ class Pipeline(Family):
                 earlier = passed
 
 
-class Batch(Family):
+class BatchFamily(ProgramFamily):
     """(batch) The engine takes the batch and its steps, and prefill keeps up with decoding.
 
     A stage works on µ = ceil(batch ÷ pp) sequences at a time. A prompt is taken in even pieces, or several whole ones
@@ -176,7 +176,7 @@ class Batch(Family):
         most = problem.workload.max_num_batched_tokens
         return steps.share <= 1 and (most is None or steps.largest.tokens <= most)
 
-    def post(self, own: Statement) -> None:
+    def post(self, own: LayoutProgram) -> None:
         """µ from batch and pp, and the step that µ and chunk make."""
         model, grid = own.model, own.prices.steps
         padded = own.up_to(own.largest_batch + own.problem.devices, "whole micro-batches")
@@ -188,14 +188,14 @@ class Batch(Family):
         )
 
 
-class Memory(Family):
+class MemoryFamily(ProgramFamily):
     """(memory) No device of any stage holds more than the exposed memory × utilisation, and than SGLang's share.
 
     Weights and what the engine keeps of a stage's layers, cache of the whole batch, the step's tensors, input and
     output.
     """
 
-    def post(self, own: Statement) -> None:
+    def post(self, own: LayoutProgram) -> None:
         """Every byte coefficient of the reference at the chosen degrees."""
         model, capacity = own.model, own.problem.capacity_bytes
         cached = own.cached_layers()
@@ -223,14 +223,14 @@ class Memory(Family):
         model.add(own.memory_bytes <= capacity)
 
 
-class Latency(Family):
+class LatencyFamily(ProgramFamily):
     """(ttft, tpot, request_rate, limit) What is asked of a measure's value is kept (`optimizer.declarative.measures`).
 
     Bandwidth is a price: transfers over a link whose use `limits.fabric_bandwidth` bounds take the time that the bound
     leaves, so that nothing can exceed it.
     """
 
-    def post(self, own: Statement) -> None:
+    def post(self, own: LayoutProgram) -> None:
         """Every limit; requests/s that come at random are served, and their queue ends."""
         levels = dict(tightest(own.problem))
         asked = own.problem.workload.request_rate
@@ -246,7 +246,7 @@ _OWN = frozenset({"tp", "cp", "pp", "etp", "ep", "batch"})
 """Restrictions on a variable alone; `prefill_chunk` lists the chunks that there are."""
 
 
-class Search(Family):
+class SearchFamily(ProgramFamily):
     """(search) Every axis that the problem restricts has one of the values that it lists."""
 
     @classmethod
@@ -258,7 +258,7 @@ class Search(Family):
         listed = getattr(problem.search, axis) if axis in _OWN else None
         return listed is None or value in listed
 
-    def post(self, own: Statement) -> None:
+    def post(self, own: LayoutProgram) -> None:
         """Ranks and copies over all replicas, and devices in all."""
         asked, model = own.problem.search, own.model
         for listed, degree in ((asked.dp, own.dp), (asked.edp, own.edp)):
@@ -298,13 +298,13 @@ _MESHES = (("tp", "cp", "dp"), ("etp", "ep", "edp"))
 """Degrees whose product is at most the devices of a stage."""
 
 
-class Engine(Family):
+class EngineFamily(ProgramFamily):
     """(engine) The engine's validity rules, each a table over the degrees that it reads.
 
     Of several engines one accepts.
     """
 
-    def post(self, own: Statement) -> None:
+    def post(self, own: LayoutProgram) -> None:
         """One of the engines accepts: none of its rules is broken."""
         members = own.problem.engine.members or (own.problem.engine,)
         accepting = [own.model.new_bool_var(f"{member.name} accepts") for member in members]
@@ -318,7 +318,7 @@ class Engine(Family):
                 own.model.add_implication(accepts, known[key])
 
     @staticmethod
-    def _kept(own: Statement, rule: EngineRule) -> cp_model.IntVar:
+    def _kept(own: LayoutProgram, rule: EngineRule) -> cp_model.IntVar:
         """A literal that is false where the rule is broken."""
         kept, n = own.model.new_bool_var(f"rule {rule.name}"), own.problem.devices
         variables = [own.degree(name) for name in rule.reads]
@@ -335,6 +335,7 @@ class Engine(Family):
         return kept
 
 
-FAMILIES: tuple[type[Family], ...] = (
-    Mesh, Devices, Divisibility, Placement, Engine, Search, Pipeline, Batch, Memory, Latency,
+FAMILIES: tuple[type[ProgramFamily], ...] = (
+    MeshFamily, DevicesFamily, DivisibilityFamily, PlacementFamily, EngineFamily,
+    SearchFamily, PipelineFamily, BatchFamily, MemoryFamily, LatencyFamily,
 )  # fmt: skip

@@ -19,12 +19,12 @@ from optimizer.figures.serving import BURST
 if TYPE_CHECKING:
     from ortools.sat.python import cp_model
 
-    from optimizer.declarative.statement import Statement
+    from optimizer.declarative.statement import LayoutProgram
 
 _TIME_BITS = 52
 
 
-def reach(own: Statement, measure: Measure, level: Fraction | None, spare: cp_model.IntVar | int = 0) -> None:
+def reach(own: LayoutProgram, measure: Measure, level: Fraction | None, spare: cp_model.IntVar | int = 0) -> None:
     """Post that a measure is no worse than a level.
 
     Parameters
@@ -37,7 +37,7 @@ def reach(own: Statement, measure: Measure, level: Fraction | None, spare: cp_mo
     _REACH[measure](own, level, spare)
 
 
-def _requests(own: Statement, level: Fraction | None, spare: cp_model.IntVar | int) -> None:
+def _requests(own: LayoutProgram, level: Fraction | None, spare: cp_model.IntVar | int) -> None:
     """Sequences in flight of all ranks ÷ (requests/s wanted) bounds the cycle."""
     sequences = own.up_to(own.largest_batch * own.problem.devices, "sequences in flight")
     own.model.add_multiplication_equality(sequences, [own.batch, own.ranks])
@@ -45,13 +45,17 @@ def _requests(own: Statement, level: Fraction | None, spare: cp_model.IntVar | i
     _served(own, level, spare, sequences, weights)
 
 
-def _device_requests(own: Statement, level: Fraction | None, spare: cp_model.IntVar | int) -> None:
+def _device_requests(own: LayoutProgram, level: Fraction | None, spare: cp_model.IntVar | int) -> None:
     """The same of each device: a rank has tp·cp·pp."""
     _served(own, level, spare, own.batch, [shape.pp * shape.tp * shape.cp * shape.pp for shape in own.rows])
 
 
 def _served(
-    own: Statement, level: Fraction | None, spare: cp_model.IntVar | int, sequences: cp_model.IntVar, weights: list[int]
+    own: LayoutProgram,
+    level: Fraction | None,
+    spare: cp_model.IntVar | int,
+    sequences: cp_model.IntVar,
+    weights: list[int],
 ) -> None:
     """Slowest ≤ sequences · e ÷ (weight · (output − 1) · level), of prompts: sequences ÷ (weight · pieces · level)."""
     work = own.problem.workload
@@ -67,7 +71,7 @@ def _served(
             own.model.add(own.slowest + spare <= time * sequences).only_enforce_if(taken, chosen)
 
 
-def _cycle(own: Statement, level: Fraction | None, spare: cp_model.IntVar | int) -> None:
+def _cycle(own: LayoutProgram, level: Fraction | None, spare: cp_model.IntVar | int) -> None:
     """Pp · slowest ≤ level."""
     if level is None:
         return
@@ -76,7 +80,7 @@ def _cycle(own: Statement, level: Fraction | None, spare: cp_model.IntVar | int)
         own.model.add(own.slowest + spare <= most).only_enforce_if(last)
 
 
-def _first(own: Statement, level: Fraction | None, spare: cp_model.IntVar | int) -> None:
+def _first(own: LayoutProgram, level: Fraction | None, spare: cp_model.IntVar | int) -> None:
     """Waiting, the prompt's own steps and its queue."""
     work = own.problem.workload
     if work.looped:
@@ -101,7 +105,7 @@ def _first(own: Statement, level: Fraction | None, spare: cp_model.IntVar | int)
         own.model.add(time + spare <= most)
 
 
-def _first_in_a_loop(own: Statement, level: Fraction, spare: cp_model.IntVar | int) -> None:
+def _first_in_a_loop(own: LayoutProgram, level: Fraction, spare: cp_model.IntVar | int) -> None:
     """O + k·M + w·A ≤ level in every stage, k = pieces + pp − 1 + burst · (batch − 1) ÷ 2 · pieces ÷ together."""
     model, waiting = own.model, own.problem.engine.waiting
     ahead, whole = BURST.numerator * waiting.steps.denominator, 2 * BURST.denominator * waiting.steps.denominator
@@ -129,17 +133,17 @@ def _first_in_a_loop(own: Statement, level: Fraction, spare: cp_model.IntVar | i
             model.add(step + int(whole * together * waiting.steps) * mean + spare <= most).only_enforce_if(chosen)
 
 
-def _memory(own: Statement, level: Fraction | None, spare: cp_model.IntVar | int) -> None:
+def _memory(own: LayoutProgram, level: Fraction | None, spare: cp_model.IntVar | int) -> None:
     if level is not None:
         own.model.add(own.memory_bytes + spare <= floor(level))
 
 
-def _devices(own: Statement, level: Fraction | None, spare: cp_model.IntVar | int) -> None:
+def _devices(own: LayoutProgram, level: Fraction | None, spare: cp_model.IntVar | int) -> None:
     if level is not None:
         own.model.add(own.devices + spare <= floor(level))
 
 
-def _context(own: Statement, level: Fraction | None, spare: cp_model.IntVar | int) -> None:
+def _context(own: LayoutProgram, level: Fraction | None, spare: cp_model.IntVar | int) -> None:
     """Every stage has room for a sequence of so many tokens, as the engine sizes itself."""
     for row, chosen in enumerate(own.chosen) if level is not None else ():
         shape, held = own.rows[row], own.prices.memory[row]
@@ -151,7 +155,7 @@ def _context(own: Statement, level: Fraction | None, spare: cp_model.IntVar | in
             own.model.add(layers + fixed + spare <= (kept.limit or 0)).only_enforce_if(chosen)
 
 
-_Reach = Callable[["Statement", Fraction | None, "cp_model.IntVar | int"], None]
+_Reach = Callable[["LayoutProgram", Fraction | None, "cp_model.IntVar | int"], None]
 _REACH: dict[Measure, _Reach] = {
     Measure.REQUESTS: _requests, Measure.DEVICE_REQUESTS: _device_requests, Measure.CYCLE: _cycle,
     Measure.FIRST: _first, Measure.MEMORY: _memory, Measure.DEVICES: _devices, Measure.CONTEXT: _context,

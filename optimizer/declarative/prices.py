@@ -58,7 +58,7 @@ def step_points(
 
 
 @dataclass(frozen=True)
-class Ticks:
+class PricedTicks:
     """Mean time A, and time M with prompt tokens, at every step point; in ticks."""
 
     mean: tuple[Fraction, ...]
@@ -80,25 +80,25 @@ class Prices:
         self.order, self.counts = self.memory[0].order, self.memory[0].counts
         self.problem = problem
         self.distinct = len({kind for costs in self.costs for kind in costs.kinds})
-        self._ticks: dict[Hashable, Ticks] = {}
+        self._ticks: dict[Hashable, PricedTicks] = {}
         self._prompts: dict[tuple[int, int, int, Fraction | None, int], list[int]] = {}
 
-    def layer(self, row: int, kind: int) -> tuple[Hashable, Ticks]:
+    def layer(self, row: int, kind: int) -> tuple[Hashable, PricedTicks]:
         """Times of a layer of a kind, and what rows of equal times have in common."""
         cost: LayerCost = self.costs[row].kinds[kind]
         return self._known(cost, cost.ticks)
 
-    def tail(self, row: int) -> tuple[Hashable, Ticks]:
+    def tail(self, row: int) -> tuple[Hashable, PricedTicks]:
         """What the last stage adds."""
         costs = self.costs[row]
         return self._known((costs.head, costs.draft), costs.tail)
 
-    def send(self, row: int) -> tuple[Hashable, Ticks]:
+    def send(self, row: int) -> tuple[Hashable, PricedTicks]:
         """What every stage adds."""
         costs = self.costs[row]
         return self._known((costs.send_fixed, costs.send_each), costs.send)
 
-    def _known(self, key: Key, of: Callable[[Step], int]) -> tuple[Key, Ticks]:
+    def _known(self, key: Key, of: Callable[[Step], int]) -> tuple[Key, PricedTicks]:
         if key not in self._ticks:
             mean, mixed = [], []
             for point in self.steps:
@@ -107,7 +107,7 @@ class Prices:
                 more = of(full) if full else 0
                 mean.append(own + point.steps.share * (more - own) if plain and full else Fraction(own))
                 mixed.append(more)
-            self._ticks[key] = Ticks(tuple(mean), tuple(mixed))
+            self._ticks[key] = PricedTicks(tuple(mean), tuple(mixed))
         return key, self._ticks[key]
 
     def longest(self) -> tuple[Fraction, int]:

@@ -15,7 +15,7 @@ from math import ceil, prod
 
 from ortools.sat.python import cp_model
 
-from optimizer.declarative.prices import Prices, Ticks, step_points
+from optimizer.declarative.prices import PricedTicks, Prices, step_points
 from optimizer.domain.lattice import LARGEST_BATCH, LARGEST_PACKED_CHUNK
 from optimizer.domain.limit_table import first_limits
 from optimizer.domain.problem import Problem
@@ -24,7 +24,7 @@ from optimizer.errors import SpecError
 from optimizer.figures.memory import MemoryBook
 from optimizer.figures.serving import Steps
 
-_Floors = Callable[[Ticks], list[int]]
+_Floors = Callable[[PricedTicks], list[int]]
 """Times of all step points in a unit, rounded down."""
 
 LARGEST_DEGREES = 3_000
@@ -55,7 +55,7 @@ def chunks_of(problem: Problem) -> Sequence[int | None]:
     return sorted(chunk for chunk in found if most is None or chunk <= most)
 
 
-class Family:
+class ProgramFamily:
     """A constraint family: which values a variable may have, and what holds between variables.
 
     The first line of its module is the statement in words.
@@ -71,11 +71,11 @@ class Family:
         """Whether a step may be."""
         return True
 
-    def post(self, own: Statement) -> None:
+    def post(self, own: LayoutProgram) -> None:
         """Add the constraints between variables."""
 
 
-class Statement:
+class LayoutProgram:
     """Variables of the program, and what families share.
 
     Parameters
@@ -93,7 +93,7 @@ class Statement:
         Where the program would have more than `LARGEST_DEGREES` or `LARGEST_COSTS`, or has measured loads.
     """
 
-    def __init__(self, problem: Problem, families: Sequence[type[Family]], prices: Prices | None = None) -> None:
+    def __init__(self, problem: Problem, families: Sequence[type[ProgramFamily]], prices: Prices | None = None) -> None:
         if problem.expert_loads:
             raise SpecError("--method cp-sat: measured loads of experts are placed by branch-and-bound alone")
         if problem.workload.concurrency is not None:
@@ -313,7 +313,7 @@ class Statement:
             model.add((stage + 1) * (slowest - send) >= whole).only_enforce_if(last)
         return found, slowest
 
-    def _of_rows(self, parts: Sequence[tuple[object, Ticks]], floors: _Floors, most: int) -> cp_model.IntVar:
+    def _of_rows(self, parts: Sequence[tuple[object, PricedTicks]], floors: _Floors, most: int) -> cp_model.IntVar:
         """A time at the chosen degrees and step point; degrees of equal times share a table."""
         found = self.up_to(most, "time", least=0)
         groups: dict[object, list[int]] = {}

@@ -18,7 +18,7 @@ from optimizer.domain.base import FieldError, Grown, Spec
 from optimizer.domain.buckets import DEFAULT_BUCKETS, MOST_BUCKETS, Bucket, PeriodTraffic, Traffic, check_nested
 from optimizer.domain.engines import engine_named
 from optimizer.domain.hardware import HardwareSpec
-from optimizer.domain.limits import AsTuple, Limits, Search
+from optimizer.domain.limits import AsTuple, Limits, SearchLimits
 from optimizer.domain.model import ModelSpec
 from optimizer.domain.precision import PrecisionOverride
 from optimizer.domain.quantity import (
@@ -34,8 +34,8 @@ from optimizer.domain.quantity import (
 )
 from optimizer.domain.workload import PHASES, Arrival
 
-Role = Literal["aggregated", "prefill", "decode"]
-ROLES: dict[str, Role] = {role: role for role in get_args(Role)}
+ReplicaRole = Literal["aggregated", "prefill", "decode"]
+ROLES: dict[str, ReplicaRole] = {role: role for role in get_args(ReplicaRole)}
 Billing = Literal["owned", "reserved", "on_demand", "spot"]
 FleetObjective = Literal["cost", "devices", "growth", "throughput", "power"]
 DemandPhase = Literal["aggregated", "prefill", "decode", "disaggregated", "either"]
@@ -52,7 +52,7 @@ FLEET_MAXIMISED = frozenset({"growth", "throughput"})
 ALWAYS = "always"
 """The one period of a cluster that names none."""
 
-CHAINS: dict[DemandPhase, dict[str, tuple[Role, ...]]] = {
+CHAINS: dict[DemandPhase, dict[str, tuple[ReplicaRole, ...]]] = {
     "aggregated": {"aggregated": ("aggregated",)},
     "prefill": {"prefill": ("prefill",)},
     "decode": {"decode": ("decode",)},
@@ -141,7 +141,7 @@ class DemandFile(Spec):
     precision: PrecisionOverride | None = None
     limits: Limits = Limits()
     engine: str = "any"
-    search: Search = Search()
+    search: SearchLimits = SearchLimits()
 
     @model_validator(mode="after")
     def _known(self) -> DemandFile:
@@ -267,7 +267,7 @@ class Demand(Grown):
     model: ModelSpec | None = None
     limits: Limits = Limits()
     engine_name: str = "any"
-    search: Search = Search()
+    search: SearchLimits = SearchLimits()
     prefix_cache_hit: Ratio = Fraction(0)
     mtp_tokens: int = 0
     mtp_acceptance: Ratio = Fraction(0)
@@ -307,12 +307,12 @@ class Demand(Grown):
         return tuple(sum(shares[number:], Fraction(0)) for number in range(len(shares))) or (Fraction(1),)
 
     @property
-    def chains(self) -> dict[str, tuple[Role, ...]]:
+    def chains(self) -> dict[str, tuple[ReplicaRole, ...]]:
         """Roles that serve each part of a request."""
         return CHAINS[self.phase]
 
     @property
-    def roles(self) -> tuple[Role, ...]:
+    def roles(self) -> tuple[ReplicaRole, ...]:
         """Roles that a replica may have."""
         return tuple(dict.fromkeys(role for roles in self.chains.values() for role in roles))
 
@@ -367,7 +367,7 @@ class GivenRate(Grown):
 
     pool: str
     demand: str
-    role: Role
+    role: ReplicaRole
     layout: str = Field(min_length=1)
     devices: int = Field(ge=1, le=10**6)
     requests_per_s: Rate

@@ -12,8 +12,8 @@ from optimizer.domain.limits import AsTuple
 
 MOST_COUNT = 10**12
 
-Count = Annotated[int, Field(ge=0, le=MOST_COUNT)]
-Row = Annotated[tuple[Count, ...], AsTuple]
+PairCount = Annotated[int, Field(ge=0, le=MOST_COUNT)]
+CountRow = Annotated[tuple[PairCount, ...], AsTuple]
 
 
 class Coactivation(Spec):
@@ -25,7 +25,7 @@ class Coactivation(Spec):
 
     name: str
     measure: Literal["tokens", "pairs", "uniform"]
-    layers: Annotated[tuple[Annotated[tuple[Row, ...], AsTuple], ...], AsTuple] = ()
+    layers: Annotated[tuple[Annotated[tuple[CountRow, ...], AsTuple], ...], AsTuple] = ()
 
     def groups(self, layer: int, experts: int) -> list[tuple[int, ...]]:
         """Groups of one layer: how often each was seen, and its experts."""

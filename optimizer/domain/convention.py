@@ -45,7 +45,7 @@ class Degrees:
         return self.tp * self.cp * self.dp
 
 
-Mesh = Mapping[str, int]
+GivenDegrees = Mapping[str, int]
 """Every degree by name."""
 
 
@@ -64,7 +64,7 @@ class Rule:
     """
 
     devices: str
-    read: Callable[[Degrees], Mesh]
+    read: Callable[[Degrees], GivenDegrees]
     engine: str | None = None
 
 
@@ -81,13 +81,13 @@ def quotient(what: str, number: int, divisor: int) -> int:
     return number // divisor
 
 
-def _on(degrees: Degrees, *, tp: int, dp: int, etp: int, ep: int, edp: int | None = None) -> Mesh:
+def _on(degrees: Degrees, *, tp: int, dp: int, etp: int, ep: int, edp: int | None = None) -> GivenDegrees:
     stage = tp * degrees.cp * dp
     rest = max(1, stage // (etp * ep)) if edp is None else edp
     return {"tp": tp, "cp": degrees.cp, "dp": dp, "pp": degrees.pp, "etp": etp, "ep": ep, "edp": rest}
 
 
-def _folded(d: Degrees) -> Mesh:
+def _folded(d: Degrees) -> GivenDegrees:
     ep = d.ep or 1
     if d.etp is not None:
         etp = d.etp
@@ -98,55 +98,55 @@ def _folded(d: Degrees) -> Mesh:
     return _on(d, tp=d.tp, dp=d.dp, etp=etp, ep=ep, edp=d.edp)
 
 
-def _vllm(d: Degrees) -> Mesh:
+def _vllm(d: Degrees) -> GivenDegrees:
     ep = d.ep or 1
     etp = d.etp or (1 if ep > 1 else d.stage // (d.edp or 1))
     return _on(d, tp=d.tp, dp=d.dp, etp=etp, ep=ep, edp=d.edp)
 
 
-def _product(d: Degrees) -> Mesh:
+def _product(d: Degrees) -> GivenDegrees:
     ep = d.ep or 1
     edp = d.edp or d.dp * (d.cp if d.etp is None else 1)
     return _on(d, tp=d.tp, dp=ep * d.dp, etp=d.etp or d.tp, ep=ep, edp=edp)
 
 
-def _width(d: Degrees) -> Mesh:
+def _width(d: Degrees) -> GivenDegrees:
     ep = d.ep or 1
     width = quotient("attention data parallelism divides the tensor-parallel width, dp into tp", d.tp, d.dp)
     etp = d.etp or quotient("expert parallelism divides the tensor-parallel width, ep into tp", d.tp, ep)
     return _on(d, tp=width, dp=d.dp, etp=etp, ep=ep, edp=d.edp)
 
 
-def _trtllm(d: Degrees) -> Mesh:
+def _trtllm(d: Degrees) -> GivenDegrees:
     if d.dp not in {1, d.tp}:
         raise ValueError(f"attention data parallelism is all or nothing: dp={d.dp} is neither 1 nor tp={d.tp}")
     return _width(d)
 
 
-def _replicas(d: Degrees) -> Mesh:
+def _replicas(d: Degrees) -> GivenDegrees:
     ep = d.ep or 1
     etp = d.etp or quotient("ep into tp", d.tp, ep)
     return _on(d, tp=d.tp, dp=d.dp, etp=etp, ep=ep, edp=d.edp)
 
 
-def _megatron(d: Degrees) -> Mesh:
+def _megatron(d: Degrees) -> GivenDegrees:
     ep, etp = d.ep or 1, d.etp or d.tp
     edp = d.edp or quotient("etp · ep into tp · cp · dp", d.stage, etp * ep)
     return _on(d, tp=d.tp, dp=d.dp, etp=etp, ep=ep, edp=edp)
 
 
-def _deepspeed(d: Degrees) -> Mesh:
+def _deepspeed(d: Degrees) -> GivenDegrees:
     ep = d.ep or 1
     edp = d.edp or quotient("ep is a subgroup of dp", d.dp, ep) * d.cp
     return _on(d, tp=d.tp, dp=d.dp, etp=d.etp or d.tp, ep=ep, edp=edp)
 
 
-def _fsdp(d: Degrees) -> Mesh:
+def _fsdp(d: Degrees) -> GivenDegrees:
     ep, etp = d.ep or 1, d.etp or 1
     return _on(d, tp=d.tp, dp=d.dp, etp=etp, ep=ep, edp=d.edp or quotient("ep into dp · cp · tp", d.stage, etp * ep))
 
 
-def _stage_product(d: Degrees) -> Mesh:
+def _stage_product(d: Degrees) -> GivenDegrees:
     ep = d.ep or 1
     return _on(d, tp=d.tp, dp=d.dp, etp=d.etp or quotient("ep into tp · dp", d.stage, ep), ep=ep, edp=d.edp or 1)
 

@@ -8,11 +8,11 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from optimizer.domain.base import Spec
-from optimizer.domain.tensor import Role, Split, Tensor
+from optimizer.domain.tensor import Split, Tensor, TensorRole
 
 
 def ffn_tensors(
-    hidden: int, intermediate: int, role: Role, *, gated: bool, bias: bool, prefix: str = "", count: int = 1
+    hidden: int, intermediate: int, role: TensorRole, *, gated: bool, bias: bool, prefix: str = "", count: int = 1
 ) -> list[Tensor]:
     """Up (and gate) and down matrices of one feed-forward block, `count` times."""
     ups = ("gate_proj", "up_proj") if gated else ("up_proj",)
@@ -36,7 +36,7 @@ class DenseFeedForward(Spec):
 
     def tensors(self, hidden: int) -> tuple[Tensor, ...]:
         """Weights of one layer."""
-        return tuple(ffn_tensors(hidden, self.intermediate, Role.DENSE_FFN, gated=self.gated, bias=self.bias))
+        return tuple(ffn_tensors(hidden, self.intermediate, TensorRole.DENSE_FFN, gated=self.gated, bias=self.bias))
 
 
 class MixtureOfExperts(Spec):
@@ -86,32 +86,38 @@ class MixtureOfExperts(Spec):
     def tensors(self, hidden: int) -> tuple[Tensor, ...]:
         """Weights of one layer, all experts included."""
         width = self.expert_width(hidden)
-        tensors = [Tensor("router", self.experts, hidden, Role.ROUTER)]
+        tensors = [Tensor("router", self.experts, hidden, TensorRole.ROUTER)]
         if self.router_bias:
-            tensors.append(Tensor("router_bias", self.experts, 1, Role.ROUTER, matrix=False))
+            tensors.append(Tensor("router_bias", self.experts, 1, TensorRole.ROUTER, matrix=False))
         if self.router_scales:
-            tensors.append(Tensor("router_scales", hidden + self.experts, 1, Role.ROUTER, matrix=False))
+            tensors.append(Tensor("router_scales", hidden + self.experts, 1, TensorRole.ROUTER, matrix=False))
         if self.hash_vocabulary:
             tensors.append(
                 Tensor(
-                    "hash_table", self.hash_vocabulary, self.top_k, Role.ROUTER, matrix=False, buffer=True, bytes_each=4
+                    "hash_table",
+                    self.hash_vocabulary,
+                    self.top_k,
+                    TensorRole.ROUTER,
+                    matrix=False,
+                    buffer=True,
+                    bytes_each=4,
                 )
             )
         if self.router_correction:
             tensors.append(
-                Tensor("router_correction", self.experts, 1, Role.ROUTER, matrix=False, buffer=True, bytes_each=4)
+                Tensor("router_correction", self.experts, 1, TensorRole.ROUTER, matrix=False, buffer=True, bytes_each=4)
             )
         if self.latent_size is not None:
-            tensors.append(Tensor("latent_in", width, hidden, Role.OTHER))
-            tensors.append(Tensor("latent_out", hidden, width, Role.OTHER))
+            tensors.append(Tensor("latent_in", width, hidden, TensorRole.OTHER))
+            tensors.append(Tensor("latent_out", hidden, width, TensorRole.OTHER))
         feed_forward = partial(ffn_tensors, gated=self.gated, bias=self.bias)
-        tensors += feed_forward(width, self.intermediate, Role.EXPERTS, prefix="expert_", count=self.experts)
+        tensors += feed_forward(width, self.intermediate, TensorRole.EXPERTS, prefix="expert_", count=self.experts)
         if self.shared_intermediate:
-            tensors += feed_forward(hidden, self.shared_intermediate, Role.SHARED_EXPERTS, prefix="shared_")
+            tensors += feed_forward(hidden, self.shared_intermediate, TensorRole.SHARED_EXPERTS, prefix="shared_")
             if self.shared_gate:
-                tensors.append(Tensor("shared_gate", 1, hidden, Role.ROUTER))
+                tensors.append(Tensor("shared_gate", 1, hidden, TensorRole.ROUTER))
         if self.dense_intermediate:
-            tensors += feed_forward(hidden, self.dense_intermediate, Role.DENSE_FFN)
+            tensors += feed_forward(hidden, self.dense_intermediate, TensorRole.DENSE_FFN)
         return tuple(tensors)
 
 

@@ -8,13 +8,13 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from optimizer.domain.base import Spec
-from optimizer.domain.cluster import Role
+from optimizer.domain.cluster import ReplicaRole
 from optimizer.domain.limits import AsTuple
 from optimizer.domain.quantity import Rate, Ratio
 
 
 @dataclass(frozen=True)
-class Place:
+class NodeShare:
     """Devices of one node that a replica holds."""
 
     node: int
@@ -33,11 +33,11 @@ class Replicas:
 
     column: str
     demand: str
-    role: Role
+    role: ReplicaRole
     pool: str
     layout: str
     count: int
-    places: tuple[tuple[Place, ...], ...]
+    places: tuple[tuple[NodeShare, ...], ...]
 
 
 Fleet = dict[str, tuple[Replicas, ...]]
@@ -60,7 +60,7 @@ class ReplicasFile(Spec):
     """
 
     demand: str
-    role: Role = "aggregated"
+    role: ReplicaRole = "aggregated"
     pool: str
     name: str | None = None
     layout: str | dict[str, Any] | None = None

@@ -14,7 +14,7 @@ from typing import Any
 
 from optimizer.domain.engines import ANY
 from optimizer.domain.families import Family
-from optimizer.domain.limits import PERCENTILES, Search
+from optimizer.domain.limits import PERCENTILES, SearchLimits
 from optimizer.domain.objectives import OBJECTIVES, Measure, Objective
 from optimizer.domain.problem import Problem
 from optimizer.errors import InternalError
@@ -26,7 +26,7 @@ MOST_DEVICES = 16_384
 UNLIMITED_BYTES = 2**50
 """Memory that stands for any amount: 1 PiB, beyond all weights and caches of one device."""
 
-Value = Fraction | int | str | tuple[int, ...]
+LimitValue = Fraction | int | str | tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +50,11 @@ class Limit:
     name: str
     unit: str | None
     at: tuple[str, ...]
-    value: Callable[[Problem], Value | None]
+    value: Callable[[Problem], LimitValue | None]
     drop: Callable[[Problem], Problem]
     times: Callable[[Problem, Fraction], Problem] | None = None
 
-    def of(self, problem: Problem) -> Value:
+    def of(self, problem: Problem) -> LimitValue:
         """Its value in a problem that has it."""
         stated = self.value(problem)
         if stated is None:
@@ -63,7 +63,7 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
-class Bound(Limit):
+class ObjectiveLimit(Limit):
     """A limit on the value of an objective: at most, or at least where the objective is maximised.
 
     Attributes
@@ -152,7 +152,7 @@ def bound_on(
     label: str,
     asked: str,
     family: Family = Family.LIMIT,
-) -> Bound:
+) -> ObjectiveLimit:
     """A field of `Limits` that bounds the value of an objective."""
     row = OBJECTIVES[objective]
 
@@ -164,7 +164,7 @@ def bound_on(
         stated: Fraction = getattr(problem.limits, name)
         return with_limits(problem, **{name: stated / factor if row.maximised else stated * factor})
 
-    return Bound(
+    return ObjectiveLimit(
         name, unit, (f"limits.{name}",), value, lambda p: with_limits(p, **{name: None}), times, bounds=objective,
         family=family, dimension=dimension, label=label, asked=asked,
         stated=lambda problem, found: with_limits(problem, **{name: found}),
@@ -207,7 +207,7 @@ LIMITS: list[Limit] = [
             f"search.{axis}", None, (f"search.{axis}",), partial(_allowed, axis=axis),
             partial(with_search, axis=axis, values=None),
         )
-        for axis in Search.model_fields
+        for axis in SearchLimits.model_fields
     ),
     Limit(
         "engine", None, ("engine_name", "limits.memory_utilization"),
@@ -243,7 +243,7 @@ LIMITS: list[Limit] = [
         )
         for share in PERCENTILES
     ),
-    Bound(
+    ObjectiveLimit(
         "max_model_len", "tokens", ("workload.max_model_len",), _admitted_length, lambda p: with_length(p, None),
         lambda p, factor: with_length(p, (p.workload.max_model_len or 1) / factor), bounds="context",
         family=Family.MEMORY, dimension=Dimension.COUNT, label="longest context", stated=with_length,
@@ -276,9 +276,9 @@ def limits_of(problem: Problem) -> list[Limit]:
     return [row for row in LIMITS if row.value(problem) is not None]
 
 
-def bounds_of(problem: Problem) -> list[tuple[Bound, Fraction]]:
+def bounds_of(problem: Problem) -> list[tuple[ObjectiveLimit, Fraction]]:
     """Limits on the value of an objective, each with its number as asked."""
-    stated = ((row, row.value(problem)) for row in LIMITS if isinstance(row, Bound))
+    stated = ((row, row.value(problem)) for row in LIMITS if isinstance(row, ObjectiveLimit))
     return [(row, Fraction(value)) for row, value in stated if isinstance(value, Fraction)]
 
 

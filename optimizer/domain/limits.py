@@ -122,22 +122,22 @@ def as_tuple(value: object) -> object:
 
 AsTuple = BeforeValidator(as_tuple)
 
-Degrees = Annotated[tuple[Annotated[int, Field(ge=1, le=10**7)], ...], AsTuple, Field(min_length=1)]
+AllowedDegrees = Annotated[tuple[Annotated[int, Field(ge=1, le=10**7)], ...], AsTuple, Field(min_length=1)]
 
 
-class Search(Grown):
+class SearchLimits(Grown):
     """Restrictions: a value or a list for any axis or option."""
 
     later = ("overlap",)
 
-    tp: Degrees | None = None
-    cp: Degrees | None = None
-    dp: Degrees | None = None
-    pp: Degrees | None = None
-    etp: Degrees | None = None
-    ep: Degrees | None = None
-    edp: Degrees | None = None
-    batch: Degrees | None = None
-    prefill_chunk: Degrees | None = None
-    devices: Degrees | None = None
+    tp: AllowedDegrees | None = None
+    cp: AllowedDegrees | None = None
+    dp: AllowedDegrees | None = None
+    pp: AllowedDegrees | None = None
+    etp: AllowedDegrees | None = None
+    ep: AllowedDegrees | None = None
+    edp: AllowedDegrees | None = None
+    batch: AllowedDegrees | None = None
+    prefill_chunk: AllowedDegrees | None = None
+    devices: AllowedDegrees | None = None
     overlap: Annotated[tuple[Overlap, ...], AsTuple, Field(min_length=1)] | None = None

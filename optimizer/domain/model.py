@@ -11,7 +11,7 @@ from optimizer.domain.attention import Attention
 from optimizer.domain.base import Grown, Spec
 from optimizer.domain.feedforward import FeedForward, MixtureOfExperts
 from optimizer.domain.precision import ModelPrecision
-from optimizer.domain.tensor import Role, Split, Tensor
+from optimizer.domain.tensor import Split, Tensor, TensorRole
 
 
 class Block(Spec):
@@ -51,12 +51,12 @@ class Block(Spec):
             all_tensors += self.ffn.tensors(hidden)
         if self.norms:
             all_tensors.append(
-                Tensor("norms", hidden * self.norms, 2 if self.norm_bias else 1, Role.NORM, matrix=False)
+                Tensor("norms", hidden * self.norms, 2 if self.norm_bias else 1, TensorRole.NORM, matrix=False)
             )
         if self.scalars:
-            all_tensors.append(Tensor("scalars", self.scalars, 1, Role.OTHER, matrix=False))
+            all_tensors.append(Tensor("scalars", self.scalars, 1, TensorRole.OTHER, matrix=False))
         if self.buffers:
-            all_tensors.append(Tensor("buffers", self.buffers, 1, Role.OTHER, matrix=False, buffer=True))
+            all_tensors.append(Tensor("buffers", self.buffers, 1, TensorRole.OTHER, matrix=False, buffer=True))
         if self.hyper_streams:
             all_tensors += _hyper_connection(hidden, self.hyper_streams)
         return tuple(all_tensors)
@@ -69,16 +69,16 @@ def _hyper_connection(hidden: int, streams: int) -> list[Tensor]:
     """
     outputs = (2 + streams) * streams
     return [
-        Tensor("hyper_map", outputs, streams * hidden, Role.OTHER, count=2, bytes_each=4),
-        Tensor("hyper_base", outputs + 3, 1, Role.OTHER, count=2, matrix=False, bytes_each=4),
+        Tensor("hyper_map", outputs, streams * hidden, TensorRole.OTHER, count=2, bytes_each=4),
+        Tensor("hyper_base", outputs + 3, 1, TensorRole.OTHER, count=2, matrix=False, bytes_each=4),
     ]
 
 
 def _hyper_head(hidden: int, streams: int) -> list[Tensor]:
     """What joins the streams into one before the final norm."""
     return [
-        Tensor("hyper_head_map", streams, streams * hidden, Role.OTHER, bytes_each=4),
-        Tensor("hyper_head_base", streams + 1, 1, Role.OTHER, matrix=False, bytes_each=4),
+        Tensor("hyper_head_map", streams, streams * hidden, TensorRole.OTHER, bytes_each=4),
+        Tensor("hyper_head_base", streams + 1, 1, TensorRole.OTHER, matrix=False, bytes_each=4),
     ]
 
 
@@ -183,29 +183,35 @@ class ModelSpec(Spec):
 
     def input_tensors(self) -> tuple[Tensor, ...]:
         """What only the first pipeline stage holds."""
-        tensors = [Tensor("embedding", self.vocab_size, self.hidden_size, Role.EMBEDDING, Split.VOCAB, matrix=False)]
+        tensors = [
+            Tensor("embedding", self.vocab_size, self.hidden_size, TensorRole.EMBEDDING, Split.VOCAB, matrix=False)
+        ]
         if self.learned_positions:
-            tensors.append(Tensor("positions", self.learned_positions, self.hidden_size, Role.EMBEDDING, matrix=False))
+            tensors.append(
+                Tensor("positions", self.learned_positions, self.hidden_size, TensorRole.EMBEDDING, matrix=False)
+            )
         if self.embedding_norm:
             tensors.append(
-                Tensor("embedding_norm", self.hidden_size, 2 if self.norm_bias else 1, Role.NORM, matrix=False)
+                Tensor("embedding_norm", self.hidden_size, 2 if self.norm_bias else 1, TensorRole.NORM, matrix=False)
             )
         if self.vision is not None:
             split = Split.ROWS if self.vision.sharded else Split.REPLICATED
-            tensors.append(Tensor("vision", self.vision.parameters, 1, Role.VISION, split, matrix=False))
+            tensors.append(Tensor("vision", self.vision.parameters, 1, TensorRole.VISION, split, matrix=False))
         return tuple(tensors)
 
     def output_tensors(self) -> tuple[Tensor, ...]:
         """What only the last pipeline stage holds (a tied head is the embedding: see `tie_embeddings`)."""
         tensors = []
         if self.final_norm:
-            tensors.append(Tensor("final_norm", self.hidden_size, 2 if self.norm_bias else 1, Role.NORM, matrix=False))
+            tensors.append(
+                Tensor("final_norm", self.hidden_size, 2 if self.norm_bias else 1, TensorRole.NORM, matrix=False)
+            )
         if self.hyper_streams:
             tensors += _hyper_head(self.hidden_size, self.hyper_streams)
         if not self.tie_embeddings:
-            tensors.append(Tensor("lm_head", self.vocab_size, self.hidden_size, Role.LM_HEAD, Split.VOCAB))
+            tensors.append(Tensor("lm_head", self.vocab_size, self.hidden_size, TensorRole.LM_HEAD, Split.VOCAB))
         if self.head_bias:
-            tensors.append(Tensor("lm_head_bias", self.vocab_size, 1, Role.LM_HEAD, Split.VOCAB, matrix=False))
+            tensors.append(Tensor("lm_head_bias", self.vocab_size, 1, TensorRole.LM_HEAD, Split.VOCAB, matrix=False))
         return tuple(tensors)
 
     def mtp_tensors(self) -> tuple[Tensor, ...]:
@@ -215,8 +221,8 @@ class ModelSpec(Spec):
         hidden = self.hidden_size
         tensors = [
             # Left in 16 bit by DeepSeek's FP8 checkpoints and by the engines.
-            Tensor("mtp_projection", hidden, 2 * hidden, Role.MTP, count=self.mtp.count, bytes_each=2),
-            Tensor("mtp_norms", 3 * hidden, 1, Role.MTP, count=self.mtp.count, matrix=False),
+            Tensor("mtp_projection", hidden, 2 * hidden, TensorRole.MTP, count=self.mtp.count, bytes_each=2),
+            Tensor("mtp_norms", 3 * hidden, 1, TensorRole.MTP, count=self.mtp.count, matrix=False),
         ]
         for _ in range(self.mtp.count):
             tensors += self.blocks[self.mtp.block].tensors(hidden)

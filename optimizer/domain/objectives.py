@@ -22,7 +22,7 @@ from optimizer.domain.limits import PERCENTILES
 from optimizer.domain.workload import Part, Workload
 from optimizer.errors import InternalError
 
-Number = TypeVar("Number", Fraction, Any)
+NumberT = TypeVar("NumberT", Fraction, Any)
 
 
 class Measure(Enum):

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from optimizer.domain.base import Spec
-from optimizer.domain.tensor import Role, Tensor
+from optimizer.domain.tensor import Tensor, TensorRole
 
 FormatName = Literal[
     "fp32", "bf16", "fp16", "fp8", "fp8_block", "fp8_channel", "int8", "mxfp8", "mxfp4", "nvfp4", "int4", "int4_g32",
@@ -111,16 +111,16 @@ class ModelPrecision(Spec):
         """The format that a tensor is stored in; vectors stay in 16 bit."""
         if tensor.bytes_each is not None:
             return FORMATS["fp32" if tensor.bytes_each == 4 else "bf16"]
-        if not tensor.matrix and tensor.role is not Role.EMBEDDING:
+        if not tensor.matrix and tensor.role is not TensorRole.EMBEDDING:
             return FORMATS["bf16"]
         for name, wanted in self.exceptions:
             if name == tensor.name:
                 return FORMATS[wanted]
         return self.of_role(tensor.role)
 
-    def of_role(self, role: Role) -> Format:
+    def of_role(self, role: TensorRole) -> Format:
         """The format of the matrices of a role."""
-        if role in (Role.NORM, Role.VISION):
+        if role in (TensorRole.NORM, TensorRole.VISION):
             return FORMATS["bf16"]
         named: str | None = getattr(self, role.value)
         return FORMATS[named or self.weights]

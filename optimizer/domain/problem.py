@@ -17,7 +17,7 @@ from optimizer.domain.coactivation import Coactivation
 from optimizer.domain.engines import ANY, ENGINES, Engine, engine_named
 from optimizer.domain.engines.engine import Waiting
 from optimizer.domain.hardware import HardwareSpec
-from optimizer.domain.limits import LATENCIES, AsTuple, Limits, Search
+from optimizer.domain.limits import LATENCIES, AsTuple, Limits, SearchLimits
 from optimizer.domain.margins import Margin, margin_of, quantile
 from optimizer.domain.model import ModelSpec
 from optimizer.domain.objectives import OBJECTIVES, Objective, ObjectiveName, Scale
@@ -46,7 +46,7 @@ class ExpertsSpec(Grown):
 
 Tokens = Annotated[int, Field(ge=0, le=10**15)]
 ExpertIds = Annotated[tuple[Annotated[int, Field(ge=0, le=10**6)], ...], AsTuple]
-Placed = Annotated[
+PlacedExperts = Annotated[
     tuple[Annotated[tuple[ExpertIds, ...], AsTuple], ...],
     AsTuple,
 ]
@@ -73,7 +73,7 @@ class ProblemFile(Spec):
     limits: Limits = Limits()
     objective: ObjectiveName = "throughput"
     engine: str = "any"
-    search: Search = Search()
+    search: SearchLimits = SearchLimits()
     experts: ExpertsSpec | None = None
     max_kinds: int | None = Field(
         default=None, ge=1, le=1000, description="layouts side by side at most, of objective throughput; 1: one kind"
@@ -126,10 +126,10 @@ class Problem(Grown):
     limits: Limits = Limits()
     objective: ObjectiveName = "throughput"
     engine_name: str = "any"
-    search: Search = Search()
+    search: SearchLimits = SearchLimits()
     experts: ExpertsSpec | None = None
     expert_loads: Annotated[tuple[ExpertLoads, ...], AsTuple] = ()
-    current_placement: Placed | None = None
+    current_placement: PlacedExperts | None = None
     coactivation: Coactivation | None = None
     max_kinds: int | None = None
     seed: int = 0
@@ -338,7 +338,7 @@ def resolve(
     model: ModelSpec,
     hardware: HardwareSpec,
     expert_loads: tuple[ExpertLoads, ...] = (),
-    current: Placed | None = None,
+    current: PlacedExperts | None = None,
     coactivation: Coactivation | None = None,
 ) -> Problem:
     """Put model, hardware and what was measured in their places and apply the precision override.

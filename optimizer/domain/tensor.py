@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Role(StrEnum):
+class TensorRole(StrEnum):
     """What a tensor belongs to; precision and the parameter table go by it."""
 
     EMBEDDING = "embedding"
@@ -58,7 +58,7 @@ class Tensor:
     name: str
     rows: int
     cols: int
-    role: Role
+    role: TensorRole
     split: Split = Split.REPLICATED
     heads: int = 1
     count: int = 1

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from optimizer.domain.limit_table import Limit, Value, limits_of
+from optimizer.domain.limit_table import Limit, LimitValue, limits_of
 from optimizer.domain.problem import Problem
-from optimizer.explain.conflict import Conflict, Joint, conflict, joint
+from optimizer.explain.conflict import Conflict, JointRelaxation, conflict, joint
 from optimizer.explain.feasible import Binding, WhatIf, binding, fits, optimum, what_if
 from optimizer.explain.relax import Relaxation, precisions, relax
 from optimizer.figures.objective import Scored
+from optimizer.search.search import Progress
 
 __all__ = ["Explanation", "brief", "explain"]
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ class Explanation:
     conflict: Conflict | None = None
     relaxations: tuple[Relaxation, ...] = ()
     hopeless: tuple[str, ...] = ()
-    joint: Joint | None = None
+    joint: JointRelaxation | None = None
     binding: tuple[Binding, ...] = ()
     what_if: tuple[WhatIf, ...] = ()
     stopped: bool = False
@@ -94,7 +92,7 @@ def _gain(new: Fraction, old: Fraction) -> float | None:
     return None if old == 0 else float(new / old - 1)
 
 
-def _number(value: Value) -> int | float | str | list[int]:
+def _number(value: LimitValue) -> int | float | str | list[int]:
     if isinstance(value, tuple):
         return list(value)
     if isinstance(value, Fraction):
@@ -102,7 +100,7 @@ def _number(value: Value) -> int | float | str | list[int]:
     return value
 
 
-def _exact(value: Value) -> str | None:
+def _exact(value: LimitValue) -> str | None:
     """A fraction in full, where a JSON number rounds it."""
     return f"{value.numerator}/{value.denominator}" if isinstance(value, Fraction) and value.denominator > 1 else None
 
@@ -133,7 +131,7 @@ def _relaxation(found: Relaxation) -> dict[str, Any]:
     return document
 
 
-def _joint(found: Joint) -> dict[str, Any]:
+def _joint(found: JointRelaxation) -> dict[str, Any]:
     return {
         "factor": float(found.factor),
         "fails_at": float(found.below),

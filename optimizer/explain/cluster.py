@@ -14,7 +14,7 @@ from optimizer.cluster.derive import derive
 from optimizer.domain.cluster import FLEET_MAXIMISED, FLEET_UNITS, Cluster, ClusterLimits
 from optimizer.domain.fleet import Fleet
 from optimizer.fleet.column import Column
-from optimizer.fleet.families import Limit, limits_of, without_others
+from optimizer.fleet.families import StatedLimit, limits_of, without_others
 from optimizer.fleet.statement import state
 from optimizer.verify.fleet import judge_fleet
 
@@ -110,7 +110,7 @@ def _some_fleet(cluster: Cluster, columns: Sequence[Column]) -> Fleet | None:
     return None if judge_fleet(cluster, columns, empty).broken else empty
 
 
-def _minimal(cluster: Cluster, columns: Sequence[Column]) -> list[Limit]:
+def _minimal(cluster: Cluster, columns: Sequence[Column]) -> list[StatedLimit]:
     """By deletion: what can be left out while the rest still conflicts, stays out."""
     alone, names = cluster, [limit.name for limit in limits_of(cluster)]
     for name in list(names):
@@ -130,7 +130,7 @@ def _asks(cluster: Cluster) -> bool:
     return any(rate for period in cluster.periods for rate in period.rates.values())
 
 
-def _entry(limit: Limit) -> dict[str, Any]:
+def _entry(limit: StatedLimit) -> dict[str, Any]:
     return {"limit": limit.name, "value": limit.value, "unit": limit.unit}
 
 
@@ -153,7 +153,7 @@ def _better(cluster: Cluster, one: Fraction, other: Fraction) -> bool:
     return one > other if cluster.objective in FLEET_MAXIMISED else one < other
 
 
-def _smallest(cluster: Cluster, columns: Sequence[Column], limit: Limit) -> float | int | None:
+def _smallest(cluster: Cluster, columns: Sequence[Column], limit: StatedLimit) -> float | int | None:
     """The value of one limit nearest to its own at which a fleet fits, all others kept; None where none does."""
     if _fits(limit.without, columns) is None:
         return None

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from optimizer.domain.limit_table import Limit, Value, limits_of
+from optimizer.domain.limit_table import Limit, LimitValue, limits_of
 from optimizer.domain.problem import Problem
 from optimizer.explain.feasible import fits
 from optimizer.figures.objective import Scored
-
-Progress = Callable[[str, int, int], None]
+from optimizer.search.search import Progress
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ _LARGEST = 64
 
 
 @dataclass(frozen=True)
-class Joint:
+class JointRelaxation:
     """All numbers of the conflict relaxed by one factor: the least largest relative change, all weights equal.
 
     Attributes
@@ -73,7 +72,7 @@ class Joint:
 
     factor: Fraction
     below: Fraction
-    changes: tuple[tuple[str, Value, Value, str | None], ...]
+    changes: tuple[tuple[str, LimitValue, LimitValue, str | None], ...]
     scored: Scored
 
 
@@ -84,7 +83,7 @@ def _scaled(problem: Problem, limits: Sequence[Limit], factor: Fraction) -> Prob
     return problem
 
 
-def joint(problem: Problem, found: Conflict) -> Joint | None:
+def joint(problem: Problem, found: Conflict) -> JointRelaxation | None:
     """The least factor, to one part in 1,024, by which all numbers of the conflict relaxed make something fit."""
     limits = [member.limit for member in found.members if member.limit.times is not None]
     if any(limit.name == "memory_utilization" for limit in limits):
@@ -105,4 +104,4 @@ def joint(problem: Problem, found: Conflict) -> Joint | None:
         low, high, witness = (low, middle, tried) if tried is not None else (middle, high, witness)
     new = _scaled(problem, limits, high)
     changes = tuple((limit.name, limit.of(problem), limit.of(new), limit.unit) for limit in limits)
-    return Joint(high, low, changes, witness)
+    return JointRelaxation(high, low, changes, witness)

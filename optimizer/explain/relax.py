@@ -15,9 +15,9 @@ from math import log2
 from optimizer.domain.lattice import axes
 from optimizer.domain.limit_table import (
     UNLIMITED_BYTES,
-    Bound,
     Limit,
-    Value,
+    LimitValue,
+    ObjectiveLimit,
     first_limits,
     most_devices,
     with_concurrency,
@@ -55,8 +55,8 @@ class Relaxation:
     """
 
     limit: str
-    old: Value
-    new: Value
+    old: LimitValue
+    new: LimitValue
     unit: str | None
     problem: Problem
     scored: Scored
@@ -148,8 +148,8 @@ def _static_share(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
 
 def _to_the_best(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
     """A limit on the value of an objective: the best value without it."""
-    best = optimum(limit.drop(problem), limit.bounds) if isinstance(limit, Bound) else None
-    if best is not None and isinstance(limit, Bound):
+    best = optimum(limit.drop(problem), limit.bounds) if isinstance(limit, ObjectiveLimit) else None
+    if best is not None and isinstance(limit, ObjectiveLimit):
         new = best.value * limit.factor(problem)
         yield Relaxation(limit.name, limit.of(problem), new, limit.unit, limit.stated(problem, new), best)
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 from optimizer.errors import Fault, SpecError
 from optimizer.export.launch import Exported, export
-from optimizer.export.plan import Answer, prevented
+from optimizer.export.plan import ExportPlan, prevented
 from optimizer.figures.serving import evaluate
 from optimizer.readers.fleet import FleetDocument, Proposed
 from optimizer.verify.replica import at_rate, layout_name, replica_problem
 
 
 @dataclass(frozen=True)
-class Kind:
+class ExportedReplicas:
     """Equal replicas of a period: the folder that their launch is written to, and the pool that they stand on."""
 
     folder: str
@@ -22,7 +22,9 @@ class Kind:
     launch: Exported
 
 
-def export_fleet(found: FleetDocument, engine: str, version: str | None = None, model: str | None = None) -> list[Kind]:
+def export_fleet(
+    found: FleetDocument, engine: str, version: str | None = None, model: str | None = None
+) -> list[ExportedReplicas]:
     """The launch of every kind of replica; with several periods a folder for each.
 
     Raises
@@ -32,7 +34,7 @@ def export_fleet(found: FleetDocument, engine: str, version: str | None = None, 
     """
     if model is not None and len(found.cluster.demands) > 1:
         raise SpecError(Fault(None, None, None, "--model", "the fleet serves several models: each keeps its own name"))
-    kinds: list[Kind] = []
+    kinds: list[ExportedReplicas] = []
     for period, entries in found.periods.items():
         first = 0
         for entry in entries:
@@ -43,7 +45,7 @@ def export_fleet(found: FleetDocument, engine: str, version: str | None = None, 
     return kinds
 
 
-def node_scripts(kinds: list[Kind]) -> Iterator[tuple[str, str]]:
+def node_scripts(kinds: list[ExportedReplicas]) -> Iterator[tuple[str, str]]:
     """Name and text of the script of each node: all of a period that stands on it, each replica with its devices."""
     held: dict[str, list[str]] = {}
     for kind in kinds:
@@ -60,7 +62,7 @@ def node_scripts(kinds: list[Kind]) -> Iterator[tuple[str, str]]:
 
 def _kind(
     found: FleetDocument, entry: Proposed, folder: str, first: int, told: tuple[str, str | None, str | None]
-) -> Kind:
+) -> ExportedReplicas:
     engine, version, model = told
     if entry.layout is None:
         raise found.document.error("is a row of a table of rates: no layout of it is known", (*entry.at, "layout"))
@@ -82,8 +84,8 @@ def _kind(
             raise found.document.error(message, (*entry.at, "nodes", number))
     if entry.rate:
         problem = at_rate(problem, entry.rate / entry.pool.availability)
-    answer = Answer(problem, layout, evaluate(problem, layout), None, model)
+    answer = ExportPlan(problem, layout, evaluate(problem, layout), None, model)
     name = f"{demand.name}-{entry.role}-{entry.pool.name}-{layout_name(layout)}"
     if len(demand.buckets) > 1:
         name += f"-{demand.buckets[entry.bucket].name}"
-    return Kind(folder + name, entry.pool.name, export(answer, engine, version, entry.places, first))
+    return ExportedReplicas(folder + name, entry.pool.name, export(answer, engine, version, entry.places, first))

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from ruamel.yaml import YAML
 
-from optimizer.domain.fleet import Place
-from optimizer.export.plan import Answer, Plan, plan
+from optimizer.domain.fleet import NodeShare
+from optimizer.export.plan import ExportPlan, Plan, plan
 
 HEAD: Final = "HEAD_ADDRESS"
 RPC_PORT, RENDEZVOUS_PORT, HTTP_PORT = 13345, 29500, 8000
@@ -77,7 +77,11 @@ class Home:
 
 
 def export(
-    answer: Answer, engine: str, version: str | None = None, places: Sequence[Sequence[Place]] = (), first: int = 0
+    answer: ExportPlan,
+    engine: str,
+    version: str | None = None,
+    places: Sequence[Sequence[NodeShare]] = (),
+    first: int = 0,
 ) -> Exported:
     """Everything needed to start a layout on an engine.
 
@@ -152,7 +156,7 @@ def _homes(made: Plan, per_node: int) -> Iterator[Home]:
         yield Home(index, 0, index // fitting, tuple(range(first, first + size)))
 
 
-def _commands(made: Plan, answer: Answer, homes: Sequence[Home]) -> Iterator[NodeCommand]:
+def _commands(made: Plan, answer: ExportPlan, homes: Sequence[Home]) -> Iterator[NodeCommand]:
     for home in homes:
         of = sum(1 for other in homes if other.instance == home.instance)
         part = NodeCommand(home.node, home.instance, home.rank, of, home.devices)
@@ -163,7 +167,7 @@ def _address() -> str:
     return f"${{{HEAD}:?the address of the first node}}"
 
 
-def _vllm(made: Plan, answer: Answer, part: NodeCommand) -> list[str]:
+def _vllm(made: Plan, answer: ExportPlan, part: NodeCommand) -> list[str]:
     rank, of, devices, port = part.rank, part.of, part.devices, part.port
     words = ["vllm", "serve", answer.model_name, *_flags(made)]
     instance = made.instance
@@ -184,7 +188,7 @@ def _vllm(made: Plan, answer: Answer, part: NodeCommand) -> list[str]:
     return [*words, "--port", str(port)]
 
 
-def _sglang(made: Plan, answer: Answer, part: NodeCommand) -> list[str]:
+def _sglang(made: Plan, answer: ExportPlan, part: NodeCommand) -> list[str]:
     words = ["python3", "-m", "sglang.launch_server", "--model-path", answer.model_name, *_flags(made)]
     if part.of > 1:
         words += ["--nnodes", str(part.of), "--node-rank", str(part.rank)]
@@ -192,7 +196,7 @@ def _sglang(made: Plan, answer: Answer, part: NodeCommand) -> list[str]:
     return [*words, "--port", str(part.port)]
 
 
-def _trtllm(made: Plan, answer: Answer, part: NodeCommand) -> list[str]:
+def _trtllm(made: Plan, answer: ExportPlan, part: NodeCommand) -> list[str]:
     serve = ["trtllm-serve", answer.model_name, "--config", YAML_FILE, "--port", str(part.port)]
     if part.of == 1:
         return serve
@@ -209,11 +213,11 @@ def _torchrun(part: NodeCommand) -> list[str]:
     return words
 
 
-def _megatron(made: Plan, _answer: Answer, part: NodeCommand) -> list[str]:
+def _megatron(made: Plan, _answer: ExportPlan, part: NodeCommand) -> list[str]:
     return [*_torchrun(part), "pretrain_gpt.py", *_flags(made)]
 
 
-def _torchtitan(made: Plan, _answer: Answer, part: NodeCommand) -> list[str]:
+def _torchtitan(made: Plan, _answer: ExportPlan, part: NodeCommand) -> list[str]:
     return [*_torchrun(part), "-m", "torchtitan.train", *_flags(made)]
 
 
@@ -314,7 +318,7 @@ def _ranks(made: Plan, homes: Sequence[Home], per_node: int) -> list[dict[str, A
     return ranks
 
 
-def _placing(made: Plan, answer: Answer, per_node: int) -> Iterator[str]:
+def _placing(made: Plan, answer: ExportPlan, per_node: int) -> Iterator[str]:
     layout, size = answer.layout, made.instance.devices
     if size > per_node and size % per_node:
         yield f"nodes: {size} devices are not whole nodes of {per_node}; the last node is used in part"
@@ -325,7 +329,7 @@ def _placing(made: Plan, answer: Answer, per_node: int) -> Iterator[str]:
         yield "ranks: vLLM keeps the stages of a data-parallel rank side by side; stages apart were priced"
 
 
-def _kubernetes(made: Plan, answer: Answer, per_node: int) -> str:
+def _kubernetes(made: Plan, answer: ExportPlan, per_node: int) -> str:
     """A LeaderWorkerSet of as many groups as there are instances; of one pod each where a node holds an instance."""
     size = made.instance.devices
     nodes = -(-size // per_node)
@@ -372,7 +376,7 @@ def _kubernetes(made: Plan, answer: Answer, per_node: int) -> str:
     )
 
 
-def _ranked(made: Plan, answer: Answer, name: str, nodes: int, environment: list[dict[str, str]]) -> str:
+def _ranked(made: Plan, answer: ExportPlan, name: str, nodes: int, environment: list[dict[str, str]]) -> str:
     """Workers whose first data-parallel rank follows from their number, which a shell reckons."""
     per_node = answer.problem.hardware.devices_per_node
     replica = made.instance.tp * made.instance.cp * made.instance.pp

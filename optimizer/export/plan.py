@@ -25,7 +25,7 @@ DEEPEP_HIDDEN: Final = frozenset({2048, 2560, 3072, 4096, 5120, 6144, 7168, 8192
 
 
 @dataclass(frozen=True)
-class Answer:
+class ExportPlan:
     """What is exported: a layout with its problem and figures."""
 
     problem: Problem
@@ -104,7 +104,7 @@ def prevented(problem: Problem, layout: Layout) -> Violation | None:
     return next((v for v in broken if v.family in BLOCKING or v.family == Family.DEVICES), None)
 
 
-def plan(answer: Answer, engine: str, version: str | None = None) -> Plan:
+def plan(answer: ExportPlan, engine: str, version: str | None = None) -> Plan:
     """What an engine is told so that it serves a layout as it was priced.
 
     Raises
@@ -133,17 +133,17 @@ def _refuse(engine: str, why: str) -> SpecError:
     return SpecError(Fault(None, None, None, "--engine", f"{engine} cannot run this layout: {why}"))
 
 
-def _cache(answer: Answer, names: Mapping[str, str]) -> str | None:
+def _cache(answer: ExportPlan, names: Mapping[str, str]) -> str | None:
     """The engine's name of a cache format that is not its own choice."""
     return names.get(answer.problem.precision.kv_cache)
 
 
-def _stages(made: Plan, answer: Answer, variable: str) -> None:
+def _stages(made: Plan, answer: ExportPlan, variable: str) -> None:
     if answer.layout.pp > 1:
         made.environment[variable] = ",".join(map(str, cuts_of(answer.problem, answer.layout)))
 
 
-def _budget(made: Plan, answer: Answer) -> int:
+def _budget(made: Plan, answer: ExportPlan) -> int:
     """Tokens of a step: never fewer than the sequences in flight, which engines refuse."""
     wanted = budget_of(answer.problem.serving, made.engine, answer.layout)
     if wanted < answer.layout.batch and answer.problem.serving.prompts:
@@ -153,7 +153,7 @@ def _budget(made: Plan, answer: Answer) -> int:
     return max(wanted, answer.layout.batch)
 
 
-def _common(made: Plan, answer: Answer) -> None:
+def _common(made: Plan, answer: ExportPlan) -> None:
     work, precision = answer.problem.serving, answer.problem.precision
     if answer.layout.overlap == "two_batch" and made.engine not in ("vllm", "sglang"):
         made.differences.append(f"two-batch overlap: {made.engine} runs a step whole")
@@ -174,7 +174,7 @@ def _common(made: Plan, answer: Answer) -> None:
         made.differences.append(f"model: {answer.model_name} is the catalog's name; put the checkpoint's in its place")
 
 
-def _vllm(answer: Answer, version: str) -> Plan:
+def _vllm(answer: ExportPlan, version: str) -> Plan:
     problem, layout, work = answer.problem, answer.layout, answer.problem.serving
     experts = problem.model.moe is not None
     instance, count = _instance(layout, whole=not experts)
@@ -221,7 +221,7 @@ def _vllm(answer: Answer, version: str) -> Plan:
     return made
 
 
-def _vllm_overlap(made: Plan, answer: Answer) -> None:
+def _vllm_overlap(made: Plan, answer: ExportPlan) -> None:
     """Every step that holds two tokens is split, as it was priced."""
     made.put("overlap")
     for steps in ("decode", "prefill"):
@@ -230,7 +230,7 @@ def _vllm_overlap(made: Plan, answer: Answer) -> None:
         made.differences.append("two-batch overlap: vLLM asks for DeepEP's kernels, which are NVIDIA's first of all")
 
 
-def _sglang(answer: Answer, version: str) -> Plan:
+def _sglang(answer: ExportPlan, version: str) -> Plan:
     problem, layout, work = answer.problem, answer.layout, answer.problem.serving
     experts = problem.model.moe is not None
     instance, count = _instance(layout, whole=False)
@@ -273,7 +273,7 @@ def _sglang(answer: Answer, version: str) -> Plan:
     return made
 
 
-def _sglang_experts(made: Plan, answer: Answer) -> None:
+def _sglang_experts(made: Plan, answer: ExportPlan) -> None:
     width = made.instance.tp * made.instance.cp * made.instance.dp
     if made.instance.ep > 1:
         made.put("ep", made.instance.ep)
@@ -296,7 +296,7 @@ def _sglang_experts(made: Plan, answer: Answer) -> None:
             made.arguments["--ep-dispatch-algorithm"] = "static"
 
 
-def _trtllm(answer: Answer, version: str) -> Plan:
+def _trtllm(answer: ExportPlan, version: str) -> Plan:
     problem, layout, work = answer.problem, answer.layout, answer.problem.serving
     instance, count = _instance(layout, whole=False)
     if instance.dp > 1 and instance.tp > 1:
@@ -340,7 +340,7 @@ def _trtllm(answer: Answer, version: str) -> Plan:
     return made
 
 
-def _megatron(answer: Answer, version: str) -> Plan:
+def _megatron(answer: ExportPlan, version: str) -> Plan:
     layout, model = answer.layout, answer.problem.model
     made = Plan("megatron", version, layout, 1)
     for name, degree in (("tp", layout.tp), ("pp", layout.pp), ("cp", layout.cp)):
@@ -366,7 +366,7 @@ def _megatron(answer: Answer, version: str) -> Plan:
     return made
 
 
-def _torchtitan(answer: Answer, version: str) -> Plan:
+def _torchtitan(answer: ExportPlan, version: str) -> Plan:
     layout = answer.layout
     if layout.edp > layout.stage_devices or (layout.etp > 1 and layout.ep > 1):
         raise _refuse("fsdp", f"experts are not divided within one (etp={layout.etp})")
@@ -386,7 +386,7 @@ def _torchtitan(answer: Answer, version: str) -> Plan:
     return made
 
 
-PLANNERS: Final[Mapping[str, Callable[[Answer, str], Plan]]] = {
+PLANNERS: Final[Mapping[str, Callable[[ExportPlan, str], Plan]]] = {
     "vllm": _vllm, "sglang": _sglang, "trtllm": _trtllm, "megatron": _megatron, "fsdp": _torchtitan,
     "torchtitan": _torchtitan,
 }  # fmt: skip
@@ -398,14 +398,14 @@ def _decimal(share: Fraction) -> str:
     return f"{int(min(Fraction(1), max(Fraction(1, 100), share)) * 10**6) / 10**6:g}"
 
 
-def _fullest(answer: Answer) -> tuple[int, int, int]:
+def _fullest(answer: ExportPlan) -> tuple[int, int, int]:
     """Weights, cache and the rest of the fullest device, in bytes."""
     stage = max(answer.evaluation.memory, key=lambda one: one.total_bytes)
     weights = stage.weights_bytes + stage.expert_weights_bytes + stage.replicated_weights_bytes
     return weights, stage.kv_cache_bytes, stage.total_bytes - weights - stage.kv_cache_bytes
 
 
-def _static_share(answer: Answer) -> Fraction:
+def _static_share(answer: ExportPlan) -> Fraction:
     """SGLang's static share: weights and cache over what the context leaves, all that the rest leaves of the limit."""
     stated = answer.problem.limits.mem_fraction_static
     if stated is not None:
@@ -414,7 +414,7 @@ def _static_share(answer: Answer) -> Fraction:
     return Fraction(answer.problem.capacity_bytes - _fullest(answer)[2], int(total))
 
 
-def _free_share(answer: Answer) -> Fraction:
+def _free_share(answer: ExportPlan) -> Fraction:
     """TensorRT-LLM's share: the cache over what weights and workspace leave free."""
     weights, _, rest = _fullest(answer)
     total = int(answer.problem.hardware.device.exposed_memory)

@@ -16,9 +16,9 @@ from optimizer.domain.problem import Problem
 from optimizer.figures.costs import Imbalance
 from optimizer.figures.rates import TICKS_PER_SECOND
 from optimizer.figures.serving import Evaluation, Steps
-from optimizer.figures.traffic import Axis, Message, layer_messages, pipeline_message
+from optimizer.figures.traffic import Message, TrafficAxis, layer_messages, pipeline_message
 
-Traffic = dict[tuple[Axis, int], Fraction]
+AxisTraffic = dict[tuple[TrafficAxis, int], Fraction]
 """Bytes sent by one device in a mean step, by axis and index of the link tier."""
 
 
@@ -48,13 +48,13 @@ def mean_step(steps: Steps) -> MeanStep:
     return MeanStep(tokens, share * mixed.prompt, Fraction(decode.seqs))
 
 
-def _add(total: Traffic, messages: Iterable[Message], step: MeanStep, times: int = 1) -> None:
+def _add(total: AxisTraffic, messages: Iterable[Message], step: MeanStep, times: int = 1) -> None:
     for message in messages:
         key = (message.axis, message.tier)
         total[key] = total.get(key, Fraction(0)) + times * step.sent(message)
 
 
-def stage_traffic(problem: Problem, evaluation: Evaluation, imbalance: Imbalance = None) -> tuple[Traffic, ...]:
+def stage_traffic(problem: Problem, evaluation: Evaluation, imbalance: Imbalance = None) -> tuple[AxisTraffic, ...]:
     """Bytes that a device of each stage sends in a mean step.
 
     Parameters
@@ -67,10 +67,10 @@ def stage_traffic(problem: Problem, evaluation: Evaluation, imbalance: Imbalance
     step = mean_step(evaluation.steps)
     known: dict[tuple[str, Fraction | None], list[Message]] = {}
     names = model.layer_names
-    stages: list[Traffic] = []
+    stages: list[AxisTraffic] = []
     first = 0
     for layers in evaluation.cuts:
-        total: Traffic = {}
+        total: AxisTraffic = {}
         counts: dict[tuple[str, Fraction | None], int] = {}
         for layer in range(first, first + layers):
             moe = model.blocks[names[layer]].moe
@@ -92,7 +92,7 @@ def stage_traffic(problem: Problem, evaluation: Evaluation, imbalance: Imbalance
     return tuple(stages)
 
 
-def tier_bandwidth(evaluation: Evaluation, traffic: Iterable[Traffic], tier: int) -> Fraction:
+def tier_bandwidth(evaluation: Evaluation, traffic: Iterable[AxisTraffic], tier: int) -> Fraction:
     """Mean bytes/s that a device sends over a tier, in the stage where it is most; ``Σ layers bytes(µ) ÷ max A``."""
     sent = [sum((size for (_, at), size in stage.items() if at == tier), Fraction(0)) for stage in traffic]
     return max(sent) * TICKS_PER_SECOND / max(evaluation.stage_ticks)

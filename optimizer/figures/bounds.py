@@ -48,7 +48,7 @@ def _alone(rates: Rates, *, compute: bool) -> Rates:
 
 
 @dataclass(frozen=True)
-class Demand:
+class ResourceTicks:
     """Time that each resource alone needs for the mean step of each stage, in ticks, at rated peaks."""
 
     stages: dict[str, tuple[Fraction, ...]]
@@ -86,7 +86,7 @@ def utilized(problem: Problem, evaluation: Evaluation) -> dict[str, tuple[Fracti
     }
 
 
-def demand(problem: Problem, evaluation: Evaluation) -> Demand:
+def demand(problem: Problem, evaluation: Evaluation) -> ResourceTicks:
     """Least time that each resource alone needs, at the layout, batch and chunk of `evaluation`, for any routing."""
     busy = {
         COMPUTE: _mean(problem, evaluation, Experts.least, compute=True),
@@ -100,7 +100,7 @@ def demand(problem: Problem, evaluation: Evaluation) -> Demand:
             for stage in traffic
         )
         busy[link(tier.name)] = tuple(size * TICKS_PER_SECOND / tier.bandwidth for size in sent)
-    return Demand(busy)
+    return ResourceTicks(busy)
 
 
 @dataclass(frozen=True, slots=True)

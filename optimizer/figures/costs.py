@@ -12,7 +12,7 @@ from itertools import accumulate
 
 from optimizer.domain.problem import Problem
 from optimizer.domain.shape import Shape
-from optimizer.domain.tensor import Role, Tensor
+from optimizer.domain.tensor import Tensor, TensorRole
 from optimizer.figures.layer import LayerBook, LayerCost, Linear, Step, linear_group, message_ticks
 from optimizer.figures.rates import Rates
 from optimizer.figures.skew import Skews
@@ -179,7 +179,7 @@ def head_cost(problem: Problem, shape: Shape, rates: Rates) -> Linear:
     tensors = [t for t in model.output_tensors() if t.matrix]
     if not tensors:
         embedding = model.input_tensors()[0]
-        tensors = [Tensor("tied_head", embedding.rows, embedding.cols, Role.LM_HEAD, embedding.split)]
+        tensors = [Tensor("tied_head", embedding.rows, embedding.cols, TensorRole.LM_HEAD, embedding.split)]
     group = linear_group(
         "lm_head",
         tensors,

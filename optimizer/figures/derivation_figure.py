@@ -9,8 +9,8 @@ from typing import Any
 
 from optimizer.units import Dimension, format_quantity
 
-Value = int | Fraction
-Inputs = Mapping[str, Value | str]
+FigureValue = int | Fraction
+Inputs = Mapping[str, FigureValue | str]
 
 UNITS: dict[Dimension, str] = {
     Dimension.BYTES: "bytes",
@@ -30,7 +30,7 @@ UNITS: dict[Dimension, str] = {
 """Name of each base unit."""
 
 
-def shown(value: Value, dimension: Dimension) -> str:
+def shown(value: FigureValue, dimension: Dimension) -> str:
     """Text for people; counts in full."""
     exact = Fraction(value)
     if dimension is Dimension.COUNT and exact.denominator == 1:
@@ -57,13 +57,13 @@ class Figure:
     """
 
     name: str
-    value: Value
+    value: FigureValue
     dimension: Dimension
     formula: str
     substituted: str
     inputs: Inputs = field(default_factory=dict)
-    bound: Value | None = None
-    error: Value = 0
+    bound: FigureValue | None = None
+    error: FigureValue = 0
 
     @property
     def unit(self) -> str:
@@ -99,7 +99,7 @@ class Figure:
         }
 
 
-def plain(value: Value) -> int | float:
+def plain(value: FigureValue) -> int | float:
     """JSON number: an integer where it is one, else the nearest float."""
     exact = Fraction(value)
     return exact.numerator if exact.denominator == 1 else float(exact)
@@ -111,18 +111,20 @@ class Sheet(dict[str, Figure]):
     def put(
         self,
         name: str,
-        value: Value,
+        value: FigureValue,
         dimension: Dimension,
         formula: str,
         substituted: str = "",
         *,
         inputs: Inputs | None = None,
-        bound: Value | None = None,
-        error: Value = 0,
+        bound: FigureValue | None = None,
+        error: FigureValue = 0,
     ) -> None:
         """Add one figure."""
         self[name] = Figure(name, value, dimension, formula, substituted, inputs or {}, bound, error)
 
-    def count(self, name: str, value: Value, formula: str, substituted: str = "", **inputs: Value | str) -> None:
+    def count(
+        self, name: str, value: FigureValue, formula: str, substituted: str = "", **inputs: FigureValue | str
+    ) -> None:
         """Add a count."""
         self.put(name, value, Dimension.COUNT, formula, substituted, inputs=inputs)

@@ -28,7 +28,7 @@ from optimizer.domain.model import Block
 from optimizer.domain.precision import ACTIVATION_BYTES, KV_BYTES
 from optimizer.domain.problem import Problem
 from optimizer.domain.shape import Shape
-from optimizer.domain.tensor import Role, Tensor
+from optimizer.domain.tensor import Tensor, TensorRole
 from optimizer.figures.overlap import Exchange, halved
 from optimizer.figures.rates import TICKS_PER_SECOND, Rates, ceil_fraction
 from optimizer.figures.routing import EXPERT_UNITS, PAIR_UNITS, Concave, hottest_experts, hottest_pairs, same_experts
@@ -239,12 +239,12 @@ class LayerCost:
 
 
 _OPERATIONS = {
-    Role.ATTENTION: 4,
-    Role.INDEXER: 2,
-    Role.DENSE_FFN: 3,
-    Role.ROUTER: 2,
-    Role.EXPERTS: 4,
-    Role.SHARED_EXPERTS: 3,
+    TensorRole.ATTENTION: 4,
+    TensorRole.INDEXER: 2,
+    TensorRole.DENSE_FFN: 3,
+    TensorRole.ROUTER: 2,
+    TensorRole.EXPERTS: 4,
+    TensorRole.SHARED_EXPERTS: 3,
 }
 """Kernels launched a layer for each kind of work (projections, norm, core; gate, permute, two GEMMs). Assumed."""
 
@@ -312,7 +312,7 @@ class LayerBook:
         self._experts: dict[tuple[int, int], tuple[int, Fraction]] = {}
         self._hottest: dict[tuple[int, int, int, int, int, bool, Fraction | None], Experts] = {}
         self._twins: dict[int, int] = {}
-        self._tensors: dict[int, dict[Role, list[Tensor]]] = {}
+        self._tensors: dict[int, dict[TensorRole, list[Tensor]]] = {}
         self._launch = rates.launch_ticks(1)
         self._around: dict[tuple[int, int, int, int], Ticks] = {}
         self._exchange: dict[tuple[int, int, int, int, int, Fraction | None], Exchange] = {}
@@ -380,14 +380,14 @@ class LayerBook:
             messages = expert_messages(block, self.problem, shape, self.sizes, imbalance)
             sent = (self._sent(m for m in messages if m.collective == name) for name in ("dispatch", "combine"))
             (dispatch, _, _, first), (combine, _, _, last) = sent
-            launch = _OPERATIONS[Role.EXPERTS] * self._launch
+            launch = _OPERATIONS[TensorRole.EXPERTS] * self._launch
             self._exchange[group] = Exchange(dispatch, first, combine, last, launch)
         return near, self._exchange[group]
 
     def _sent(self, messages: Iterable[Message]) -> Ticks:
         return _ticks(messages, self.problem.hardware, self.rates)
 
-    def _by_role(self, block: Block) -> dict[Role, list[Tensor]]:
+    def _by_role(self, block: Block) -> dict[TensorRole, list[Tensor]]:
         found = self._tensors.get(id(block))
         if found is None:
             found = {}
@@ -403,9 +403,9 @@ class LayerBook:
             return self._linears[key]
         linears, operations = [], 0
         for role, found in self._by_role(block).items():
-            if role in (Role.NORM, Role.EXPERTS):
+            if role in (TensorRole.NORM, TensorRole.EXPERTS):
                 continue
-            whole = role is Role.SHARED_EXPERTS and shape.shared_replicated
+            whole = role is TensorRole.SHARED_EXPERTS and shape.shared_replicated
             # replicated shared experts see each token once, on one of the tp ranks
             group = linear_group(
                 role.value, found, self.problem, self.rates,
@@ -453,7 +453,7 @@ class LayerBook:
         key = (id(block), etp)
         if key not in self._experts:
             precision = self.problem.precision
-            matrices = self._by_role(block)[Role.EXPERTS]
+            matrices = self._by_role(block)[TensorRole.EXPERTS]
             flop = Fraction(0)
             for tensor in matrices:
                 if tensor.matrix:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from optimizer.figures.placement import Devices
 
-Group = Sequence[int]
+TokenGroup = Sequence[int]
 """How often it was seen, then its experts."""
 
 
@@ -48,7 +48,7 @@ def _hit(left: Sequence[int], most: int) -> int:
     return best
 
 
-def nodes_visited(groups: Iterable[Group], devices: Devices, experts: int, node_size: int) -> int:
+def nodes_visited(groups: Iterable[TokenGroup], devices: Devices, experts: int, node_size: int) -> int:
     """Nodes that all groups visit, each as often as it was seen.
 
     Parameters

@@ -16,20 +16,20 @@ from dataclasses import dataclass, fields
 
 from optimizer.domain.model import ModelSpec
 from optimizer.domain.shape import Shape
-from optimizer.domain.tensor import Role, Split, Tensor
+from optimizer.domain.tensor import Split, Tensor, TensorRole
 
-_COMPONENT: dict[Role, str] = {
-    Role.EMBEDDING: "embeddings",
-    Role.ATTENTION: "attention",
-    Role.INDEXER: "attention",
-    Role.DENSE_FFN: "dense",
-    Role.EXPERTS: "experts",
-    Role.SHARED_EXPERTS: "shared",
-    Role.ROUTER: "router",
-    Role.NORM: "norms",
-    Role.LM_HEAD: "lm_head",
-    Role.OTHER: "other",
-    Role.MTP: "other",
+_COMPONENT: dict[TensorRole, str] = {
+    TensorRole.EMBEDDING: "embeddings",
+    TensorRole.ATTENTION: "attention",
+    TensorRole.INDEXER: "attention",
+    TensorRole.DENSE_FFN: "dense",
+    TensorRole.EXPERTS: "experts",
+    TensorRole.SHARED_EXPERTS: "shared",
+    TensorRole.ROUTER: "router",
+    TensorRole.NORM: "norms",
+    TensorRole.LM_HEAD: "lm_head",
+    TensorRole.OTHER: "other",
+    TensorRole.MTP: "other",
 }
 
 
@@ -147,19 +147,19 @@ def parameters_held(model: ModelSpec, shape: Shape, first: int, layers: int) -> 
         found += sum(_held(tensor, shape, 0) for tensor in model.output_tensors())
         if model.tie_embeddings and not starts:
             found += _held(
-                Tensor("tied_head", model.vocab_size, model.hidden_size, Role.EMBEDDING, Split.VOCAB), shape, 0
+                Tensor("tied_head", model.vocab_size, model.hidden_size, TensorRole.EMBEDDING, Split.VOCAB), shape, 0
             )
     return found
 
 
 def _held(tensor: Tensor, shape: Shape, experts: int) -> int:
     """Elements of a tensor, all its copies, on the fullest device."""
-    if tensor.buffer or tensor.role is Role.VISION:
+    if tensor.buffer or tensor.role is TensorRole.VISION:
         return 0
-    if tensor.role is Role.EXPERTS:
+    if tensor.role is TensorRole.EXPERTS:
         ranks, copies = shape.etp, shape.local_experts(experts)
     else:
-        whole = tensor.role is Role.SHARED_EXPERTS and shape.shared_replicated
+        whole = tensor.role is TensorRole.SHARED_EXPERTS and shape.shared_replicated
         ranks, copies = 1 if whole else shape.tp, tensor.count
     rows, cols = tensor.local_shape(ranks)
     return rows * cols * copies

@@ -14,7 +14,7 @@ from optimizer.domain.problem import Problem
 from optimizer.domain.shape import Shape
 from optimizer.figures.placement import CVAR_TAIL, aggregate
 
-Mesh = tuple[int, int]
+StageMesh = tuple[int, int]
 """ep and redundant slots."""
 
 
@@ -42,13 +42,13 @@ class Skews:
         Expert meshes whose value is known (or bounded), one number for each MoE layer.
     """
 
-    def __init__(self, problem: Problem, placed: Mapping[Mesh, Sequence[Fraction]] | None = None) -> None:
+    def __init__(self, problem: Problem, placed: Mapping[StageMesh, Sequence[Fraction]] | None = None) -> None:
         self.problem = problem
         self.placed = dict(placed or {})
         model = problem.model
         self._moe_layers = [i for i, name in enumerate(model.layer_names) if model.blocks[name].moe is not None]
-        self._layers: dict[Mesh, tuple[Fraction, ...]] = {}
-        self._means: dict[Mesh, tuple[Fraction, ...]] = {}
+        self._layers: dict[StageMesh, tuple[Fraction, ...]] = {}
+        self._means: dict[StageMesh, tuple[Fraction, ...]] = {}
 
     @property
     def measured(self) -> bool:
@@ -85,7 +85,7 @@ class Skews:
         # rounded down to 1e-9, so that a sum over many layers has no huge denominator and stays a bound
         return Fraction(int(sum(values) / len(values) * 10**9), 10**9)
 
-    def _bounds(self, mesh: Mesh) -> tuple[Fraction, ...]:
+    def _bounds(self, mesh: StageMesh) -> tuple[Fraction, ...]:
         ep, redundant = mesh
         bounds = []
         for layer in range(len(self._moe_layers)):

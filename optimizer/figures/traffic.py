@@ -14,12 +14,12 @@ from optimizer.domain.model import Block
 from optimizer.domain.precision import ACTIVATION_BYTES, KV_BYTES
 from optimizer.domain.problem import Problem
 from optimizer.domain.shape import Shape
-from optimizer.domain.tensor import Role
+from optimizer.domain.tensor import TensorRole
 from optimizer.figures.routing import distinct_destinations
 from optimizer.figures.topology import Level, levels, outermost_tier
 
 Sizes = tuple[int | None, ...]
-Axis = Literal["tp", "cp", "ep", "pp"]
+TrafficAxis = Literal["tp", "cp", "ep", "pp"]
 Per = Literal["token", "prompt", "seq"]
 
 
@@ -31,7 +31,7 @@ class Message:
     """
 
     collective: str
-    axis: Axis
+    axis: TrafficAxis
     tier: int
     per: Per
     bytes_each: Fraction
@@ -43,7 +43,7 @@ def _rounds(fanout: int) -> int:
     return (fanout - 1).bit_length()
 
 
-def all_reduce(axis: Axis, stages: tuple[Level, ...], size: Fraction, *, per: Per = "token") -> list[Message]:
+def all_reduce(axis: TrafficAxis, stages: tuple[Level, ...], size: Fraction, *, per: Per = "token") -> list[Message]:
     """Ring all-reduce of `size` bytes: 2·(g−1)/g·size, reduce-scatter and all-gather, level by level."""
     return [
         Message(
@@ -60,7 +60,7 @@ def all_reduce(axis: Axis, stages: tuple[Level, ...], size: Fraction, *, per: Pe
 
 
 def all_gather(
-    name: str, axis: Axis, stages: tuple[Level, ...], size: Fraction, *, per: Per = "token"
+    name: str, axis: TrafficAxis, stages: tuple[Level, ...], size: Fraction, *, per: Per = "token"
 ) -> list[Message]:
     """All-gather or reduce-scatter of `size` bytes in all: (g−1)/g·size."""
     return [
@@ -111,7 +111,7 @@ def _exchange(
 
 def dispatch_bytes(problem: Problem) -> Fraction:
     """Bytes an element has when dispatched: 1 where experts compute in 8 bits or fewer (DeepEP); else activations'."""
-    compute = problem.precision.of_role(Role.EXPERTS).compute
+    compute = problem.precision.of_role(TensorRole.EXPERTS).compute
     return Fraction(1) if compute in ("fp8", "fp4", "int8") else ACTIVATION_BYTES[problem.precision.activations]
 
 

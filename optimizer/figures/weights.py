@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from optimizer.domain.attention import LatentAttention
 from optimizer.domain.model import ModelSpec
 from optimizer.domain.precision import ModelPrecision
-from optimizer.domain.tensor import Role, Split, Tensor
+from optimizer.domain.tensor import Split, Tensor, TensorRole
 
 VOCAB_PADDING = 64
 """vLLM pads the vocabulary to a multiple of this before it divides it over ranks."""
@@ -102,9 +102,9 @@ def _sum(
 ) -> BlockWeights:
     sharded = replicated = experts = shared = 0
     for tensor in tensors:
-        if tensor.role is Role.EXPERTS:
+        if tensor.role is TensorRole.EXPERTS:
             experts += _expert_bytes(tensor, precision, etp, expert_padding, scales_left) * local_experts
-        elif tensor.role is Role.SHARED_EXPERTS:
+        elif tensor.role is TensorRole.SHARED_EXPERTS:
             shared += tensor_bytes(tensor, precision, 1 if shared_replicated else tp) * tensor.count
         else:
             size = tensor_bytes(tensor, precision, tp, vocab_padding=vocab_padding) * tensor.count
@@ -177,7 +177,7 @@ def output_weights(
     """
     total = _sum(model.output_tensors(), precision, tp=tp, vocab_padding=vocab_padding)
     if model.tie_embeddings and with_tied_head:
-        table = Tensor("tied_head", model.vocab_size, model.hidden_size, Role.EMBEDDING, Split.VOCAB)
+        table = Tensor("tied_head", model.vocab_size, model.hidden_size, TensorRole.EMBEDDING, Split.VOCAB)
         total += _sum([table], precision, tp=tp, vocab_padding=vocab_padding)
     return total
 

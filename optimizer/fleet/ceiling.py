@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from optimizer.domain.cluster import Cluster, Pool, Role
+from optimizer.domain.cluster import Cluster, Pool, ReplicaRole
 from optimizer.fleet.column import Column, column_layout, cost_of, power_of
 
 LARGEST_REPLICA_NODES = 8
@@ -27,7 +27,7 @@ class Ceiling:
     """
 
     demand: str
-    role: Role
+    role: ReplicaRole
     pool: str
     devices: int
     requests_per_s: Fraction

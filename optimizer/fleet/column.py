@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from optimizer.domain.cluster import Cluster, Demand, GivenRate, Period, Role
+from optimizer.domain.cluster import Cluster, Demand, GivenRate, Period, ReplicaRole
 from optimizer.domain.layout import Layout
 
 
@@ -33,7 +33,7 @@ class Column:
     """
 
     demand: str
-    role: Role
+    role: ReplicaRole
     pool: str
     layout: str
     devices: int

@@ -134,7 +134,7 @@ class Program:
 
 
 @dataclass(frozen=True)
-class Step:
+class DerivationStep:
     """One node of a derivation: a split of an integer variable, or a leaf with multipliers.
 
     Attributes
@@ -158,14 +158,14 @@ class Lemma:
     """A row that steps of its own prove: Σ terms is no less than the bound that they derive."""
 
     terms: Terms
-    steps: Sequence[Step]
+    steps: Sequence[DerivationStep]
 
 
 class DerivationError(ValueError):
     """A derivation that does not prove what it says."""
 
 
-def derived_bound(program: Program, steps: Sequence[Step]) -> Fraction | None:
+def derived_bound(program: Program, steps: Sequence[DerivationStep]) -> Fraction | None:
     """The bound that a derivation proves: the least over its leaves; None where every leaf is empty.
 
     Raises

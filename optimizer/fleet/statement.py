@@ -8,14 +8,14 @@ from fractions import Fraction
 from optimizer.domain.cluster import FLEET_MAXIMISED, Cluster
 from optimizer.fleet.ceiling import Ceiling, ceiling_columns
 from optimizer.fleet.column import Column
-from optimizer.fleet.families import FAMILIES, Statement
+from optimizer.fleet.families import FAMILIES, FleetProgram
 from optimizer.fleet.families.family import GROWTH
 from optimizer.fleet.families.filling import listed_whole
 from optimizer.fleet.families.resources import standing_cost
 from optimizer.fleet.families.starts import Starts
 
 
-def state(cluster: Cluster, columns: Sequence[Column], *, relaxed: bool = False) -> Statement:
+def state(cluster: Cluster, columns: Sequence[Column], *, relaxed: bool = False) -> FleetProgram:
     """The program over fleets of these columns.
 
     Parameters
@@ -24,14 +24,14 @@ def state(cluster: Cluster, columns: Sequence[Column], *, relaxed: bool = False)
         Where the ways to fill a node are too many to list: the program that no fleet is missing from (True), or the
         one that only has fleets whose losses are counted (False). Elsewhere they are the same.
     """
-    found = Statement(cluster, columns, relaxed)
+    found = FleetProgram(cluster, columns, relaxed)
     for family in FAMILIES:
         family(found).post()
     _aim(found)
     return found
 
 
-def bounding(cluster: Cluster, ceilings: Sequence[Ceiling]) -> Statement:
+def bounding(cluster: Cluster, ceilings: Sequence[Ceiling]) -> FleetProgram:
     """The program that no fleet of any layouts below the ceilings is beyond.
 
     A layout on two pools may have stand-ins of two sizes: with several pools kinds are not limited.
@@ -40,13 +40,13 @@ def bounding(cluster: Cluster, ceilings: Sequence[Ceiling]) -> Statement:
     return state(free, ceiling_columns(cluster, ceilings), relaxed=True)
 
 
-def is_exact(statement: Statement) -> bool:
+def is_exact(statement: FleetProgram) -> bool:
     """Whether the relaxed program is the program itself."""
     own = statement.cluster
     return own.survive is None or all(listed_whole(statement, pool) for pool in own.pools)
 
 
-def _aim(statement: Statement) -> None:
+def _aim(statement: FleetProgram) -> None:
     """The objective, negated where it is maximised: means over the hours of all periods."""
     cluster, program = statement.cluster, statement.program
     name, hours = cluster.objective, cluster.hours

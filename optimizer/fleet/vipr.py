@@ -12,9 +12,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from optimizer.fleet.program import Lemma, Program, Step, derived_bound, lemma_name, lemma_program, with_lemmas
+from optimizer.fleet.program import (
+    DerivationStep,
+    Lemma,
+    Program,
+    derived_bound,
+    lemma_name,
+    lemma_program,
+    with_lemmas,
+)
 
-Bounds = Mapping[str, tuple[int, int]]
+VariableBounds = Mapping[str, tuple[int, int]]
 """Of each variable the constraints that bound it from below and from above."""
 
 
@@ -61,7 +69,7 @@ class _File:
         return self.add(_Constraint({variable: Fraction(1)}, sense, right, "asm"))
 
 
-def vipr(program: Program, lemmas: Sequence[Lemma], steps: Sequence[Step]) -> str:
+def vipr(program: Program, lemmas: Sequence[Lemma], steps: Sequence[DerivationStep]) -> str:
     """The text of the file: that nothing keeps the rows, or that the objective, its constant apart, is no less.
 
     Raises
@@ -90,11 +98,11 @@ def vipr(program: Program, lemmas: Sequence[Lemma], steps: Sequence[Step]) -> st
     return _text(file, stated, None if bound is None else bound - program.constant)
 
 
-def _derive(file: _File, program: Program, steps: Sequence[Step], whole: Bounds) -> int:
+def _derive(file: _File, program: Program, steps: Sequence[DerivationStep], whole: VariableBounds) -> int:
     """Leaves, and splits after both of their halves; the number of what they prove."""
     proved: dict[int, int] = {}
     halves: dict[int, tuple[int, int]] = {}
-    stack: list[tuple[int, Bounds, bool]] = [(0, whole, False)]
+    stack: list[tuple[int, VariableBounds, bool]] = [(0, whole, False)]
     while stack:
         at, bounds, done = stack.pop()
         step = steps[at]
@@ -126,7 +134,7 @@ def _strength(line: _Constraint) -> tuple[bool, Fraction]:
     return not line.terms and line.right > 0, line.right
 
 
-def _leaf(file: _File, program: Program, step: Step, bounds: Bounds) -> int:
+def _leaf(file: _File, program: Program, step: DerivationStep, bounds: VariableBounds) -> int:
     for low, high in bounds.values():
         if file.lines[low].right > file.lines[high].right:
             return file.combined({low: Fraction(1), high: Fraction(-1)})

@@ -21,7 +21,7 @@ from optimizer.placement.question import Layer, Question
 from optimizer.placement.result import LayerPlacement
 
 Witness = dict[str, Any]
-Bound = tuple[Fraction, Witness]
+WitnessedBound = tuple[Fraction, Witness]
 
 
 def counting_witness(load: Sequence[int], devices: int, slots_per_device: int) -> Witness:
@@ -83,7 +83,7 @@ def _one(question: Question, row: Sequence[int]) -> Witness:
     return counting_witness(row, question.devices, question.slots)
 
 
-def _envelope(question: Question, layer: int) -> Iterable[Bound]:
+def _envelope(question: Question, layer: int) -> Iterable[WitnessedBound]:
     """Bound on the worst workload by the copies that the largest shares need, where it is above the mean."""
     rows = [row for row in question.rows(layer) if sum(row)]
     if question.robust != "worst" or not rows:
@@ -100,7 +100,7 @@ def _envelope(question: Question, layer: int) -> Iterable[Bound]:
     return [(threshold, {"kind": "envelope", "threshold": str(threshold)})]
 
 
-def _mixed(question: Question, layer: int) -> Iterable[Bound]:
+def _mixed(question: Question, layer: int) -> Iterable[WitnessedBound]:
     """Bounds by mixes of the workloads: any pair or all for the worst one, the weights themselves for the mean."""
     rows = question.rows(layer)
     loaded = [number for number, row in enumerate(rows) if sum(row)]

@@ -60,7 +60,7 @@ def deal(weights: Floats, counts: Ints, devices: int) -> Ints:
 
 
 @dataclass(slots=True)
-class Search:
+class Descent:
     """Placements of several layers, shares and device loads in units of the mean device load, and the best so far.
 
     Over several workloads shares and loads have them as last axis.
@@ -78,7 +78,7 @@ class Search:
     """Placement that has it."""
 
     @classmethod
-    def start(cls, shares: Floats, held: Ints, objective: Callable[[Floats], Floats] | None = None) -> "Search":
+    def start(cls, shares: Floats, held: Ints, objective: Callable[[Floats], Floats] | None = None) -> "Descent":
         """Search from a placement; ``shares[layer, expert]`` is the load of one copy.
 
         The objective is of the hottest device, under each workload where there are several.
@@ -89,17 +89,17 @@ class Search:
         return cls(held.copy(), values, load, objective(hottest) if objective else hottest, held.copy())
 
     @classmethod
-    def dealt(cls, weights: Floats, counts: Ints, devices: int) -> "Search":
+    def dealt(cls, weights: Floats, counts: Ints, devices: int) -> "Descent":
         """Search from copies dealt out, loads and counts ``[layers, experts]``."""
         return cls.start(weights / counts, deal(weights, counts, devices))
 
-    def part(self, layers: Ints) -> "Search":
+    def part(self, layers: Ints) -> "Descent":
         """A search of its own over some of the layers."""
-        return Search(
+        return Descent(
             self.held[layers], self.values[layers], self.load[layers], self.best[layers], self.best_held[layers]
         )
 
-    def adopt(self, layers: Ints, other: "Search", source: Ints) -> None:
+    def adopt(self, layers: Ints, other: "Descent", source: Ints) -> None:
         """Take over layers of another search, and go on from their best."""
         self.best[layers], self.best_held[layers] = other.best[source], other.best_held[source]
         self.held[layers], self.values[layers] = other.held[source], other.values[source]
@@ -112,7 +112,7 @@ class Search:
         self.best[improved], self.best_held[improved] = now[better], self.held[improved]
 
 
-def descend(search: Search, floor: Floats, goal: Floats, *, rounds: int, seed: int, deadline: float | None) -> None:
+def descend(search: Descent, floor: Floats, goal: Floats, *, rounds: int, seed: int, deadline: float | None) -> None:
     """Lower every layer's maximum device load until it is at most its goal.
 
     Parameters
@@ -158,7 +158,7 @@ def descend(search: Search, floor: Floats, goal: Floats, *, rounds: int, seed: i
 
 
 def _share_out(
-    search: Search, layers: Ints, limit: Floats, anyhow: Marks, shuffle: Ints, draw: Floats, positions: Ints
+    search: Descent, layers: Ints, limit: Floats, anyhow: Marks, shuffle: Ints, draw: Floats, positions: Ints
 ) -> None:  # fmt: skip
     """Share out neighbours in the shuffle, each pair to end anywhere below the limit, as the draw has it.
 

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.figures.locality import Group
+from optimizer.figures.locality import TokenGroup
 from optimizer.placement.counts import Floats, Ints
 
 Marks = NDArray[np.bool_]
@@ -166,7 +166,7 @@ class Norm:
 
 
 @dataclass(frozen=True, slots=True)
-class Arrivals:
+class MovedExperts:
     """Experts on devices that do not hold them in service: the moves."""
 
     service: Marks
@@ -193,7 +193,7 @@ class Arrivals:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ExchangeStep:
     """A step and what it is worth: the lower the better."""
 
     worth: float
@@ -213,12 +213,12 @@ class Step:
 
     def undo(self, state: LayerState, leaving: int) -> None:
         """Undo the step."""
-        Step(0.0, self.slot, self.other if self.swaps else leaving, self.swaps).take(state)
+        ExchangeStep(0.0, self.slot, self.other if self.swaps else leaving, self.swaps).take(state)
 
 
 def best_swaps(
     state: LayerState, potential: Potential, most: int, limit: Floats, among: Marks | None = None
-) -> list[Step]:
+) -> list[ExchangeStep]:
     """Swaps that lower the potential, the best first, at most so many.
 
     Parameters
@@ -234,15 +234,15 @@ def best_swaps(
     """
     fits = (state.swapped() <= limit[:, state.home, None]).all(axis=0)
     allowed = state.swappable() & fits & fits.T & (True if among is None else among)
-    return [Step(*low) for low in _lowest(potential.swaps(state), np.triu(allowed), most)]
+    return [ExchangeStep(*low) for low in _lowest(potential.swaps(state), np.triu(allowed), most)]
 
 
-def best_steps(state: LayerState, norm: Norm, most: int, price: Arrivals, room: float) -> list[Step]:
+def best_steps(state: LayerState, norm: Norm, most: int, price: MovedExperts, room: float) -> list[ExchangeStep]:
     """Steps that lower the norm and cost no more moves than there is room for, at most so many.
 
     The best first, by what they save for each move; one that undoes an earlier step costs a quarter of a move.
     """
-    steps: list[Step] = []
+    steps: list[ExchangeStep] = []
     slots, may_replace = state.replaceable()
     every = np.arange(len(state.home))
     for allowed, worth, cost, names, swaps in (
@@ -250,11 +250,11 @@ def best_steps(state: LayerState, norm: Norm, most: int, price: Arrivals, room: 
         (np.triu(state.swappable()), norm.swaps(state), price.swaps(state), every, True),
     ):
         lowest = _lowest(worth / np.maximum(cost, 0.25), allowed & (cost <= room), most)
-        steps += [Step(low, int(names[one]), two, swaps) for low, one, two in lowest]
+        steps += [ExchangeStep(low, int(names[one]), two, swaps) for low, one, two in lowest]
     return sorted(steps, key=lambda step: (step.worth, step.swaps, step.slot, step.other))[:most]
 
 
-def take_best(state: LayerState, norm: Norm, most: int, price: Arrivals, room: float) -> bool:
+def take_best(state: LayerState, norm: Norm, most: int, price: MovedExperts, room: float) -> bool:
     """Take the best step after which the norm is truly lower, if there is one among the most promising."""
     before = norm.value(state)
     for step in best_steps(state, norm, most, price, room):
@@ -288,7 +288,7 @@ class Groups:
     experts: int
 
     @classmethod
-    def of(cls, groups: Sequence[Group], experts: int) -> "Groups":
+    def of(cls, groups: Sequence[TokenGroup], experts: int) -> "Groups":
         """Groups of two experts and more; a lone expert visits one node wherever it is."""
         several = [group for group in groups if len(group) > 2]
         widest = max((len(group) - 1 for group in several), default=2)

@@ -12,13 +12,13 @@ from optimizer.placement.exchange import LayerState
 from optimizer.placement.linear_program import new_program, solved
 from optimizer.placement.processes import seconds_left
 from optimizer.placement.question import Layer
-from optimizer.placement.result import Devices, LayerPlacement, Shares, tuples
+from optimizer.placement.result import DeviceExperts, LayerPlacement, Shares, tuples
 
 _GRID = 10**9
 _NEAR = 1e-6
 
 
-def free_shares(load: Sequence[int], devices: Devices, deadline: float | None = None) -> Shares:
+def free_shares(load: Sequence[int], devices: DeviceExperts, deadline: float | None = None) -> Shares:
     """Parts of each slot that make the hottest device coolest, in billionths, adding up to 1 for every expert.
 
     Parameters
@@ -95,13 +95,13 @@ def exchanged_for_split(layer: Layer, known: LayerPlacement) -> LayerPlacement:
     return best
 
 
-def _split(layer: Layer, known: LayerPlacement, devices: Devices) -> LayerPlacement:
+def _split(layer: Layer, known: LayerPlacement, devices: DeviceExperts) -> LayerPlacement:
     """The best split for the workload that it leaves hottest."""
     ways = [layer.placed(known, devices, free_shares(row, devices, layer.deadline)) for row in layer.rows]
     return min(ways, key=lambda way: way.max_over_mean)
 
 
-def _changed(layer: Layer, known: LayerPlacement, rng: np.random.Generator) -> Devices | None:
+def _changed(layer: Layer, known: LayerPlacement, rng: np.random.Generator) -> DeviceExperts | None:
     """Another placement: a copy of a hottest device changes places, or is copied in place of an idle copy."""
     loads = [split_device_loads(row, known.devices, known.shares or ()) for row in layer.rows if sum(row)]
     heat = np.array([[float(load / sum(row)) for load in row] for row in loads]).max(axis=0)

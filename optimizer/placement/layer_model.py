@@ -18,13 +18,13 @@ from fractions import Fraction
 import numpy as np
 from ortools.sat.python import cp_model
 
-from optimizer.figures.locality import Group
+from optimizer.figures.locality import TokenGroup
 from optimizer.placement import effort
 from optimizer.placement.counts import Ints
-from optimizer.placement.pairing import Decided, Pairings, refined
+from optimizer.placement.pairing import PairingAnswer, Pairings, refined
 from optimizer.placement.processes import seconds_left
 from optimizer.placement.question import Layer, Question
-from optimizer.placement.result import Devices, LayerPlacement
+from optimizer.placement.result import DeviceExperts, LayerPlacement
 
 _LARGEST = 1 << 50
 """Scaled loads stay below it, well inside CP-SAT's integers."""
@@ -93,7 +93,7 @@ class PairedCopies(Copies):
 
 def rule(
     load: Sequence[int], devices: int, threshold: int, start: Ints, *, work: float, seed: int, deadline: float | None
-) -> Decided:
+) -> PairingAnswer:
     """Let CP-SAT look for counts whose copies pair up within ``threshold / GRID`` tokens, or refuse the threshold.
 
     Parameters
@@ -106,10 +106,10 @@ def rule(
         Limit in CP-SAT's deterministic time, random seed, and ``time.monotonic()`` at which to stop.
     """
 
-    def ask(told: Ints) -> tuple[Pairings, Decided]:
+    def ask(told: Ints) -> tuple[Pairings, PairingAnswer]:
         pairings = Pairings(load, devices, threshold, told)
         if not pairings.possible:
-            return pairings, Decided(None, refused=pairings.overfull)
+            return pairings, PairingAnswer(None, refused=pairings.overfull)
         built = PairedCopies(pairings)
         # Probing and symmetry cost more on these models than they save: ten times the whole solve.
         solver, status = built.solved(
@@ -117,9 +117,9 @@ def rule(
             cp_model_probing_level=0, symmetry_level=0,
         )  # fmt: skip
         if status not in {cp_model.OPTIMAL, cp_model.FEASIBLE}:
-            return pairings, Decided(None, refused=status == cp_model.INFEASIBLE)
+            return pairings, PairingAnswer(None, refused=status == cp_model.INFEASIBLE)
         chosen = [copies for (_, copies), literal in built.copies.items() if solver.boolean_value(literal)]
-        return pairings, Decided(np.array(chosen, dtype=np.int64))
+        return pairings, PairingAnswer(np.array(chosen, dtype=np.int64))
 
     return refined(threshold, ask, effort.RULINGS)
 
@@ -194,7 +194,7 @@ class LayerModel(Copies):
         for (expert, _, device), literal in self.lies.items():
             self.model.add_implication(literal, home[expert // size][device // question.node_size])
 
-    def arriving(self, service: Devices) -> cp_model.LinearExprT:
+    def arriving(self, service: DeviceExperts) -> cp_model.LinearExprT:
         """Experts on devices that do not hold them in service."""
         held = [set(experts) for experts in service]
         return sum(literal for (expert, _, device), literal in self.lies.items() if expert not in held[device])
@@ -250,7 +250,7 @@ class LayerModel(Copies):
         total = int(question.tail * common) * level + sum(p * over for p, over in zip(parts, excess, strict=True))
         return total, unit / (common * question.tail)
 
-    def visits(self, groups: Sequence[Group], node_size: int) -> cp_model.LinearExprT:
+    def visits(self, groups: Sequence[TokenGroup], node_size: int) -> cp_model.LinearExprT:
         """Nodes that the groups visit: ``v[e,n]`` holds, ``u[t,n]`` visits, ``z[t,e,n] <= v[e,n], u[t,n]`` finds."""
         nodes = range(-(-len(self.slots) // node_size))
         holds = {(e, n): self.model.new_bool_var("") for e in range(self.experts) for n in nodes}
@@ -270,8 +270,8 @@ class LayerModel(Copies):
         return sum(terms)
 
     def minimise(
-        self, total: cp_model.LinearExprT, hint: Devices, layer: Layer, *, work: float
-    ) -> tuple[Devices | None, int]:
+        self, total: cp_model.LinearExprT, hint: DeviceExperts, layer: Layer, *, work: float
+    ) -> tuple[DeviceExperts | None, int]:
         """Solve from a placement: another one, if any was found in the effort, and a bound on the total."""
         self.model.minimize(total)
         on = [sum(expert in held for held in hint) for expert in range(self.experts)]
@@ -309,7 +309,7 @@ def balanced(layer: Layer, known: LayerPlacement) -> LayerPlacement:
     return known
 
 
-def fewest_moves(layer: Layer, limit: Fraction, hint: Devices) -> Devices | None:
+def fewest_moves(layer: Layer, limit: Fraction, hint: DeviceExperts) -> DeviceExperts | None:
     """Placement within a limit of max over mean that loads fewest experts anew; nothing where none was found."""
     built = LayerModel.within(layer, limit)
     if built is None:
@@ -318,8 +318,8 @@ def fewest_moves(layer: Layer, limit: Fraction, hint: Devices) -> Devices | None
 
 
 def fewest_visits(
-    layer: Layer, groups: Sequence[Group], node_size: int, limit: Fraction, hint: Devices
-) -> tuple[Devices | None, int] | None:
+    layer: Layer, groups: Sequence[TokenGroup], node_size: int, limit: Fraction, hint: DeviceExperts
+) -> tuple[DeviceExperts | None, int] | None:
     """Placement within a limit of max over mean whose groups visit fewest nodes, if found, with a bound; or nothing."""
     nodes = -(-layer.question.devices // node_size)
     if sum(len(group) - 1 for group in groups) * nodes > effort.MODEL_MEETINGS:

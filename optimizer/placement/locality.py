@@ -14,12 +14,12 @@ from optimizer.figures.locality import nodes_visited
 from optimizer.figures.placement_bounds.locality import best_partners
 from optimizer.placement import effort
 from optimizer.placement.counts import Floats, Ints
-from optimizer.placement.descent import Search, deal, descend
-from optimizer.placement.exchange import MOST_NODES, Groups, LayerState, Step, Visiting, best_swaps
+from optimizer.placement.descent import Descent, deal, descend
+from optimizer.placement.exchange import MOST_NODES, ExchangeStep, Groups, LayerState, Visiting, best_swaps
 from optimizer.placement.layer_model import fewest_visits
 from optimizer.placement.moves import align_on_nodes
 from optimizer.placement.question import Layer
-from optimizer.placement.result import Devices, LayerPlacement, Visits, tuples
+from optimizer.placement.result import DeviceExperts, LayerPlacement, Visits, tuples
 
 _MARGIN = 1e-9
 
@@ -48,7 +48,7 @@ def brought_together(layer: Layer, known: LayerPlacement) -> LayerPlacement:
     limit = max(known.max_over_mean, known.bound + asked.allowance)
     best, fewest = known.devices, found.nodes
 
-    def keep(devices: Devices | None, *, sure: bool = False) -> None:
+    def keep(devices: DeviceExperts | None, *, sure: bool = False) -> None:
         """Go on from a placement with fewer visits, if it is sure to be, or is, within the limits."""
         nonlocal best, fewest
         if devices is not None and (sure or (layer.within_budget(devices) and layer.value(devices) <= limit)):
@@ -85,7 +85,7 @@ class _Ways:
         """Node of each device, the last perhaps with fewer devices."""
         return np.arange(self.layer.question.devices) // self.node_size
 
-    def devices(self, held: Ints) -> Devices | None:
+    def devices(self, held: Ints) -> DeviceExperts | None:
         """Whole devices change nodes while pairs of experts come together."""
         if self.layer.question.max_moves is not None:
             return None
@@ -106,7 +106,7 @@ class _Ways:
             order[one], order[two] = order[two], order[one]
         return tuples(held[order])
 
-    def copies(self, held: Ints) -> Devices | None:
+    def copies(self, held: Ints) -> DeviceExperts | None:
         """Copies change devices, every device below the limit, or below the hottest where an average is meant."""
         state = LayerState.of(self.layer.loads, held)
         limit = np.full(state.load.shape, self.limit)
@@ -115,7 +115,7 @@ class _Ways:
         self._exchange(state, Visiting(self.groups, self.node), limit)
         return tuples(state.held)
 
-    def nodes(self, held: Ints) -> Devices | None:
+    def nodes(self, held: Ints) -> DeviceExperts | None:
         """Copies are shared out among the nodes anew, then each node is balanced by itself; one workload only."""
         question, size = self.layer.question, self.node_size
         if len(question.loads) > 1 or question.max_moves is not None or question.devices % size:
@@ -129,7 +129,7 @@ class _Ways:
             experts = np.nonzero(on)[0]
             dealt = deal((shares[experts] * on[experts])[None], on[experts][None], size)
             start[node] = experts[dealt[0]]
-        search = Search.start(np.tile(shares, (nodes, 1)), start)
+        search = Descent.start(np.tile(shares, (nodes, 1)), start)
         rounds = effort.ROUNDS_PER_SLOT * size * question.slots
         goal = np.full(nodes, self.limit)
         descend(search, state.load[0] / size, goal, rounds=rounds, seed=question.seed, deadline=self.layer.deadline)
@@ -167,10 +167,10 @@ class _Ways:
                 break
         return visits
 
-    def _take(self, state: LayerState, steps: Sequence[Step], limit: Floats, most: int) -> list[Step]:
+    def _take(self, state: LayerState, steps: Sequence[ExchangeStep], limit: Floats, most: int) -> list[ExchangeStep]:
         """Take exchanges of different experts, best first, that together keep loads and moves in bounds."""
         used: set[int] = set()
-        taken: list[Step] = []
+        taken: list[ExchangeStep] = []
         for step in steps:
             experts = {int(state.flat[step.slot]), int(state.flat[step.other])}
             if len(taken) == most or experts & used:

@@ -16,22 +16,22 @@ from ortools.graph.python import linear_sum_assignment  # type: ignore[import-un
 from optimizer.figures.placement import moves
 from optimizer.placement import effort
 from optimizer.placement.counts import Floats, Ints
-from optimizer.placement.exchange import Arrivals, LayerState, Marks, Norm, best_swaps, members, take_best
+from optimizer.placement.exchange import LayerState, Marks, MovedExperts, Norm, best_swaps, members, take_best
 from optimizer.placement.hierarchy import Start, starts_within
 from optimizer.placement.layer_model import fewest_moves
 from optimizer.placement.question import Layer, Question
-from optimizer.placement.result import Devices, LayerPlacement, tuples
+from optimizer.placement.result import DeviceExperts, LayerPlacement, tuples
 
 _MARGIN = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class FrontierPoint:
+class MovesPoint:
     """Fewest moves found for a balance."""
 
     moves: int
     max_over_mean: Fraction
-    devices: Devices
+    devices: DeviceExperts
 
 
 def _assigned(cost: Ints) -> tuple[Ints, int]:
@@ -91,7 +91,7 @@ def within_budget(question: Question, *, goal: float, deadline: float | None) ->
     return np.stack([np.array(frontier(layer, question.max_moves or 0, goal=goal)[-1].devices) for layer in layers])
 
 
-def frontier(layer: Layer, budget: int, *, goal: float) -> list[FrontierPoint]:
+def frontier(layer: Layer, budget: int, *, goal: float) -> list[MovesPoint]:
     """Placements on the way from the one in service, each with fewer moves and worse balance than the next.
 
     Parameters
@@ -109,18 +109,18 @@ def frontier(layer: Layer, budget: int, *, goal: float) -> list[FrontierPoint]:
         No valid placement found is within the budget.
     """
     points = [point for start in starts_within(layer, budget) for point in _way(layer, start, budget, goal)]
-    kept: list[FrontierPoint] = []
+    kept: list[MovesPoint] = []
     for point in sorted(points, key=lambda point: (point.moves, point.max_over_mean)):
         if not kept or point.max_over_mean < kept[-1].max_over_mean:
             kept.append(point)
     return kept
 
 
-def _moved(layer: Layer) -> Arrivals:
-    return Arrivals(members(np.array(layer.service, dtype=np.int64), layer.question.experts))
+def _moved(layer: Layer) -> MovedExperts:
+    return MovedExperts(members(np.array(layer.service, dtype=np.int64), layer.question.experts))
 
 
-def _way(layer: Layer, start: Start, budget: int, goal: float) -> list[FrontierPoint]:
+def _way(layer: Layer, start: Start, budget: int, goal: float) -> list[MovesPoint]:
     """Placements passed from a start, those alone that are cooler than all with fewer moves."""
     price, state = _moved(layer), LayerState.of(layer.loads, start.held, start.forbidden)
     passed = {int(price.value(state)): (float(state.load.max()), state.held.copy())}
@@ -134,12 +134,12 @@ def _way(layer: Layer, start: Start, budget: int, goal: float) -> list[FrontierP
             count, hottest = int(price.value(state)), float(state.load.max())
             if count not in passed or hottest < passed[count][0]:
                 passed[count] = hottest, state.held.copy()
-    points: list[FrontierPoint] = []
+    points: list[MovesPoint] = []
     coolest = np.inf
     for count, (hottest, held) in sorted(passed.items(), key=lambda item: item[0]):
         if hottest < coolest:
             coolest, devices = hottest, tuples(held)
-            points.append(FrontierPoint(count, layer.value(devices), devices))
+            points.append(MovesPoint(count, layer.value(devices), devices))
     return points
 
 
@@ -168,7 +168,7 @@ def with_fewest_moves(layer: Layer, known: LayerPlacement) -> LayerPlacement:
     return layer.placed(known, best)
 
 
-def _candidates(layer: Layer, found: Devices, limit: Fraction) -> Iterator[Devices]:
+def _candidates(layer: Layer, found: DeviceExperts, limit: Fraction) -> Iterator[DeviceExperts]:
     """What was found without regard to moves, and what is reached from the placement in service."""
     yield found
     goal = float(limit) - _MARGIN
@@ -226,7 +226,7 @@ def _exchange(state: LayerState, away: Marks, hot: int, limit: float, size: int)
     return float(rank[one, other, two]), hot * slots + ways[one], other * slots + ways[two]
 
 
-def _returned(layer: Layer, held: Ints, limit: float, node_size: int) -> Devices:
+def _returned(layer: Layer, held: Ints, limit: float, node_size: int) -> DeviceExperts:
     """Exchange copies within nodes while that brings some back and every device stays below the limit."""
     moved, state = _moved(layer), LayerState.of(layer.loads, held)
     most, node = np.full(state.load.shape, limit), state.home // node_size

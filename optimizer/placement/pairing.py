@@ -115,7 +115,7 @@ class Pairings:
 
 
 @dataclass(frozen=True, slots=True)
-class Decided:
+class PairingAnswer:
     """Counts, or that none are within a threshold, by a witness or by a solver's word; or none of these."""
 
     counts: Ints | None
@@ -124,8 +124,8 @@ class Decided:
 
 
 def refined(
-    threshold: int, ask: Callable[[Ints], tuple[Pairings | None, Decided]], rounds: float = math.inf
-) -> Decided:
+    threshold: int, ask: Callable[[Ints], tuple[Pairings | None, PairingAnswer]], rounds: float = math.inf
+) -> PairingAnswer:
     """The answer for the copies themselves, not for the values that they are judged by.
 
     Counts that pair up by these but not in truth bring the values that tell, and are asked for anew.

@@ -17,7 +17,7 @@ import numpy as np
 from optimizer.placement import effort
 from optimizer.placement.counts import Floats, Ints, rounded
 from optimizer.placement.linear_program import new_program, solved
-from optimizer.placement.pairing import GRID, Decided, Pairings, cool_down, fold, hottest, refined
+from optimizer.placement.pairing import GRID, PairingAnswer, Pairings, cool_down, fold, hottest, refined
 from optimizer.placement.processes import seconds_left
 
 _WHOLE = 10**6
@@ -236,7 +236,7 @@ class _Cases:
 def decide(
     load: Sequence[int], devices: int, threshold: int, *, programs: int, steps: int | None = None, seed: int = 0,
     deadline: float | None,
-) -> Decided:  # fmt: skip
+) -> PairingAnswer:  # fmt: skip
     """Look for counts whose copies pair up within ``threshold / GRID`` tokens.
 
     Parameters
@@ -250,18 +250,18 @@ def decide(
     rng = np.random.default_rng((seed, threshold))
     spent = 0
 
-    def ask(told: Ints) -> tuple[Pairings | None, Decided]:
+    def ask(told: Ints) -> tuple[Pairings | None, PairingAnswer]:
         nonlocal spent
         program = PairingProgram(load, devices, threshold, told)
         if not program.possible:
-            return None, Decided(None, program.witness({"price": 0, "points": []}) if program.overfull else None)
+            return None, PairingAnswer(None, program.witness({"price": 0, "points": []}) if program.overfull else None)
         cases = _Cases(program, programs - spent, None if spent else steps, rng, deadline)
         refuted = cases.explore(program.low, program.high)
         spent += cases.solved
         if refuted is not None:
-            return None, Decided(None, program.witness(refuted))
+            return None, PairingAnswer(None, program.witness(refuted))
         if cases.found is None or spent >= programs:
-            return None, Decided(cases.near if cases.found is None else cases.found)
-        return program, Decided(cases.found)
+            return None, PairingAnswer(cases.near if cases.found is None else cases.found)
+        return program, PairingAnswer(cases.found)
 
     return refined(threshold, ask)

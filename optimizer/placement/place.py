@@ -11,9 +11,9 @@ import numpy as np
 from optimizer.figures.placement import max_over_mean
 from optimizer.figures.placement_bounds.balance import bound_of
 from optimizer.placement import effort
-from optimizer.placement.bounds import Bound, bound_for, with_budget_bound, witness_for
+from optimizer.placement.bounds import WitnessedBound, bound_for, with_budget_bound, witness_for
 from optimizer.placement.counts import Ints, divisor_replicas
-from optimizer.placement.descent import Search, descend
+from optimizer.placement.descent import Descent, descend
 from optimizer.placement.free_split import exchanged_for_split, split_freely
 from optimizer.placement.hierarchy import balance_on_nodes
 from optimizer.placement.layer_model import balanced
@@ -22,7 +22,7 @@ from optimizer.placement.moves import align_on_nodes, with_fewest_moves, within_
 from optimizer.placement.price_bound import price_and_place
 from optimizer.placement.processes import each
 from optimizer.placement.question import Layer, Question
-from optimizer.placement.result import Devices, LayerPlacement, PlacementResult, tuples
+from optimizer.placement.result import DeviceExperts, LayerPlacement, PlacementResult, tuples
 from optimizer.placement.search import balance_loads
 from optimizer.placement.two_slots import place_two_slots
 
@@ -76,7 +76,7 @@ def place(question: Question, *, time_limit_s: float | None = None) -> Placement
     )  # fmt: skip
 
 
-def _search(question: Question, bounds: list[Bound], deadline: float | None) -> Ints:
+def _search(question: Question, bounds: list[WitnessedBound], deadline: float | None) -> Ints:
     """Placement of every layer, ``[layers, devices, slots]``; betters the bounds."""
     # Where many slots make it cheap, a tenth of the tolerance.
     goal = float(question.tolerance) * (0.1 if question.slots >= effort.MANY_SLOTS else 0.99)
@@ -94,7 +94,7 @@ def _search(question: Question, bounds: list[Bound], deadline: float | None) -> 
     return held
 
 
-def _searched_and_priced(question: Question, bounds: list[Bound], goal: float, deadline: float | None) -> Ints:
+def _searched_and_priced(question: Question, bounds: list[WitnessedBound], goal: float, deadline: float | None) -> Ints:
     """Search, then prices; in turn where three slots a device leave gaps that only prices close."""
     begun = time.monotonic()
     priced = len(question.loads) == 1 and question.split == "even" and question.spare
@@ -112,7 +112,9 @@ def _searched_and_priced(question: Question, bounds: list[Bound], goal: float, d
     return held
 
 
-def _priced(question: Question, held: Ints, bounds: list[Bound], wide: Fraction, deadline: float | None) -> Ints:
+def _priced(
+    question: Question, held: Ints, bounds: list[WitnessedBound], wide: Fraction, deadline: float | None
+) -> Ints:
     """Cooler placements and better bounds for the layers with a wide gap to their bound, the widest first."""
     rows = question.loads[0]
     gaps = [
@@ -146,19 +148,19 @@ def without_blanks(layer: Layer, padded: LayerPlacement) -> LayerPlacement:
     return layer.placed(padded, _stripped(_searched(layer, padded) if met else padded.devices, experts))
 
 
-def _stripped(devices: Sequence[Sequence[int]], experts: int) -> Devices:
+def _stripped(devices: Sequence[Sequence[int]], experts: int) -> DeviceExperts:
     real = [tuple(sorted(expert for expert in held if expert < experts)) for held in devices]
     return tuple(sorted(real, key=lambda held: -len(held)))
 
 
-def _searched(layer: Layer, padded: LayerPlacement) -> Devices:
+def _searched(layer: Layer, padded: LayerPlacement) -> DeviceExperts:
     """Balance one layer with one blank expert of so many copies; over several workloads for their mean."""
     question = layer.question
     devices, blanks = question.devices, question.empty_slots
     weights = layer.loads.mean(axis=0)
     counts = divisor_replicas(weights[None], devices * question.slots - blanks, devices)
     loads, copies = np.append(weights, 0.0)[None], np.append(counts, blanks)[None]
-    search = Search.dealt(loads, copies, devices)
+    search = Descent.dealt(loads, copies, devices)
     descend(
         search, np.ones(1), np.array([float(padded.bound + question.tolerance / 2)]),
         rounds=effort.ROUNDS_PER_SLOT * devices * question.slots, seed=question.seed, deadline=layer.deadline,

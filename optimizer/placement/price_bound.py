@@ -20,7 +20,7 @@ from optimizer.figures.placement_bounds.prices import check_price
 from optimizer.placement import effort
 from optimizer.placement.bounds import Witness
 from optimizer.placement.counts import Floats, Ints, rounded
-from optimizer.placement.descent import Search, descend
+from optimizer.placement.descent import Descent, descend
 from optimizer.placement.linear_program import new_program, solved
 from optimizer.placement.processes import seconds_left
 
@@ -29,7 +29,7 @@ _NOTHING = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
-class Priced:
+class LayerPrices:
     """What prices tell of one layer."""
 
     witness: dict[str, Any] | None
@@ -41,7 +41,7 @@ class Priced:
 def price(
     load: Sequence[int], devices: int, slots: int, low: Fraction, high: Fraction, tolerance: float,
     deadline: float | None,
-) -> Priced:  # fmt: skip
+) -> LayerPrices:  # fmt: skip
     """Bisect for the highest threshold that prices refute between two device loads in tokens.
 
     Parameters
@@ -56,7 +56,7 @@ def price(
         ``time.monotonic()`` at which to stop.
     """
     if high < 1:
-        return Priced(None, None)
+        return LayerPrices(None, None)
     program = _Program(load, devices, slots, int(high))
     step = tolerance * sum(load) / devices / program.unit
     below, above = float(low) / program.unit, float(high) / program.unit
@@ -72,7 +72,7 @@ def price(
         else:
             best, below = (room, prices), float(room)
         trial = (below + above) / 2
-    return Priced(None if best is None else program.witness(*best), counts)
+    return LayerPrices(None if best is None else program.witness(*best), counts)
 
 
 class _Program:
@@ -252,7 +252,7 @@ def price_and_place(
     if not len(counts):
         return priced.witness, held
     weights = np.tile(np.array(load, dtype=np.float64) / float(mean), (len(counts), 1))
-    search = Search.dealt(weights, counts, devices)
+    search = Descent.dealt(weights, counts, devices)
     if priced.witness is not None:
         bound = bound_of(load, devices, slots, priced.witness)
     floor = np.full(len(counts), float(bound))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from optimizer.errors import InternalError, SpecError
-from optimizer.figures.locality import Group
+from optimizer.figures.locality import TokenGroup
 from optimizer.figures.placement import (
     CVAR_TAIL,
     PLACEMENT_TOLERANCE,
@@ -19,7 +19,7 @@ from optimizer.figures.placement import (
 )
 from optimizer.placement.counts import Floats
 from optimizer.placement.processes import seconds_left
-from optimizer.placement.result import Devices, LayerPlacement, Shares
+from optimizer.placement.result import DeviceExperts, LayerPlacement, Shares
 
 Loads = Sequence[Sequence[int]]
 Current = Sequence[Sequence[Sequence[int]]]
@@ -36,7 +36,7 @@ class Nearness:
 
     measure: str
     node_size: int
-    groups: Sequence[Sequence[Group]]
+    groups: Sequence[Sequence[TokenGroup]]
     allowance: Fraction
 
 
@@ -199,7 +199,7 @@ class Layer:
         return scaled
 
     @property
-    def service(self) -> Devices:
+    def service(self) -> DeviceExperts:
         """Its placement in service.
 
         Raises
@@ -211,19 +211,19 @@ class Layer:
             raise InternalError("no placement in service")
         return tuple(tuple(held) for held in self.question.current[self.index])
 
-    def moves(self, devices: Devices) -> int | None:
+    def moves(self, devices: DeviceExperts) -> int | None:
         """Experts that a placement loads anew; nothing where none is in service."""
         return None if self.question.current is None else moves(self.question.current[self.index], devices)
 
-    def within_budget(self, devices: Devices) -> bool:
+    def within_budget(self, devices: DeviceExperts) -> bool:
         """Whether a placement loads no more experts anew than allowed."""
         return self.question.max_moves is None or (self.moves(devices) or 0) <= self.question.max_moves
 
-    def value(self, devices: Devices) -> Fraction:
+    def value(self, devices: DeviceExperts) -> Fraction:
         """The objective of a placement, split evenly."""
         return self.question.together([max_over_mean(row, devices) for row in self.rows])
 
-    def placed(self, known: LayerPlacement, devices: Devices, shares: Shares | None = None) -> LayerPlacement:
+    def placed(self, known: LayerPlacement, devices: DeviceExperts, shares: Shares | None = None) -> LayerPlacement:
         """What is known of the layer with another placement: its balance, even or split as told, and its moves."""
         values = [
             max_over_mean(row, devices) if shares is None or not sum(row) else

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Devices = tuple[tuple[int, ...], ...]
+DeviceExperts = tuple[tuple[int, ...], ...]
 
 Shares = tuple[tuple[Fraction, ...], ...]
 """Part of its expert's load that each slot carries."""
 
 
-def tuples(held: NDArray[np.int64]) -> Devices:
+def tuples(held: NDArray[np.int64]) -> DeviceExperts:
     """Experts of each device, in order, of a placement ``[devices, slots]``."""
     return tuple(tuple(sorted(slots)) for slots in held.tolist())
 
@@ -37,7 +37,7 @@ class LayerPlacement:
     """
 
     layer: int
-    devices: Devices
+    devices: DeviceExperts
     max_over_mean: Fraction
     bound: Fraction
     witness: dict[str, Any]

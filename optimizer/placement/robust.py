@@ -10,7 +10,7 @@ import numpy as np
 
 from optimizer.placement import effort
 from optimizer.placement.counts import Floats, Ints, divisor_replicas
-from optimizer.placement.descent import Search, deal
+from optimizer.placement.descent import Descent, deal
 from optimizer.placement.processes import each, seconds_left, workers
 from optimizer.placement.repartition import WHOLE_TABLE_SLOTS, halvings, tagged
 
@@ -55,10 +55,10 @@ class Aim:
         return scaled
 
 
-def _started(weights: Floats, held: Ints, aim: Aim) -> Search:
+def _started(weights: Floats, held: Ints, aim: Aim) -> Descent:
     """Search from a placement of loads ``[layers, workloads, experts]``."""
     counts = np.stack([np.bincount(layer.ravel(), minlength=weights.shape[2]) for layer in held])
-    return Search.start((weights / counts[:, None, :]).transpose(0, 2, 1), held, aim.value)
+    return Descent.start((weights / counts[:, None, :]).transpose(0, 2, 1), held, aim.value)
 
 
 def balance_robustly(
@@ -127,7 +127,7 @@ def balance_part(
 
 def _first(
     weights: Floats, aim: Aim, devices: int, slots: int, rng: np.random.Generator, deadline: float | None
-) -> Search:
+) -> Descent:
     """Best of several replica vectors after a few rounds: by the worst workload, the mean, and between."""
     layers = len(weights)
     mixes = [weights.max(axis=1), weights.mean(axis=1), np.sqrt((weights**2).mean(axis=1))]
@@ -151,7 +151,7 @@ def _raised(base: Floats, power: int) -> Floats:
     return result
 
 
-def _share_out_pairs(search: Search, aim: Aim, power: int, shuffle: Ints, positions: Ints) -> None:
+def _share_out_pairs(search: Descent, aim: Aim, power: int, shuffle: Ints, positions: Ints) -> None:
     """Share out every pair of one pairing so that the p-norm of the pair is least.
 
     The power is a power of two. Neighbours in the shuffle make pairs; where slots are many, those first in the

@@ -10,7 +10,7 @@ import numpy as np
 
 from optimizer.placement import effort
 from optimizer.placement.counts import Floats, Ints, divisor_replicas, transferred
-from optimizer.placement.descent import Search, descend
+from optimizer.placement.descent import Descent, descend
 from optimizer.placement.processes import each, seconds_left, workers
 from optimizer.placement.question import Question
 from optimizer.placement.robust import Aim, balance_robustly
@@ -48,13 +48,13 @@ def balance_loads(
     begun = time.monotonic()
     if start is None:
         counts = divisor_replicas(weights, devices * slots, devices)
-        search = Search.dealt(weights, counts, devices)
+        search = Descent.dealt(weights, counts, devices)
         until = None if deadline is None else begun + effort.SEARCH_TURNS[0][0] * (deadline - begun)
         first = min(effort.FIRST_ROUNDS, rounds)
         descend(search, floor, enough, rounds=first, seed=question.seed, deadline=until)
     else:
         counts = np.stack([np.bincount(held.ravel(), minlength=weights.shape[1]) for held in start])
-        search = Search.start(weights / counts, start)
+        search = Descent.start(weights / counts, start)
     open_layers = np.nonzero(search.best > enough)[0]
     if len(open_layers):
         processes = max(1, min(workers(), len(open_layers) // effort.LAYERS_A_PROCESS))
@@ -71,9 +71,9 @@ def balance_loads(
 
 
 def search_on(
-    search: Search, weights: Floats, copies: Ints, floor: Floats, enough: Floats, rounds: int, seed: int,
+    search: Descent, weights: Floats, copies: Ints, floor: Floats, enough: Floats, rounds: int, seed: int,
     time_span: tuple[float, float | None],
-) -> Search:  # fmt: skip
+) -> Descent:  # fmt: skip
     """Search with the copies given and with others, in turn, until every layer is cool enough or the work is done.
 
     Parameters
@@ -100,7 +100,7 @@ def search_on(
 
 
 def _try_variants(
-    search: Search, weights: Floats, counts: Ints, floor: Floats, enough: Floats, *, attempts: int, rounds: int,
+    search: Descent, weights: Floats, counts: Ints, floor: Floats, enough: Floats, *, attempts: int, rounds: int,
     far: float, seed: int, deadline: float | None,
 ) -> None:  # fmt: skip
     """Look for better copy counts of the layers more than ``far`` times their goal's excess above the floor.
@@ -121,7 +121,7 @@ def _try_variants(
         tried = np.stack(
             [transferred(weights[row], counts[row], devices, draws[n % effort.VARIANTS]) for n, row in enumerate(rows)]
         )
-        variant = Search.dealt(weights[rows], tried, devices)
+        variant = Descent.dealt(weights[rows], tried, devices)
         descend(variant, floor[rows], enough[rows], rounds=rounds, seed=seed + attempt, deadline=deadline)
         winner = (
             variant.best.reshape(-1, effort.VARIANTS).argmin(axis=1) + np.arange(len(open_layers)) * effort.VARIANTS

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from optimizer.placement import effort
-from optimizer.placement.bounds import Bound, Witness
+from optimizer.placement.bounds import Witness, WitnessedBound
 from optimizer.placement.counts import Ints, divisor_replicas
 from optimizer.placement.layer_model import rule
 from optimizer.placement.pairing import GRID, hottest_placed, paired
@@ -128,7 +128,7 @@ def _even(tokens: float) -> int:
     return int(tokens * GRID) // 2 * 2
 
 
-def place_two_slots(question: Question, bounds: list[Bound], *, goal: float, deadline: float | None) -> Ints:
+def place_two_slots(question: Question, bounds: list[WitnessedBound], *, goal: float, deadline: float | None) -> Ints:
     """Placement of every layer, ``[layers, devices, 2]``; betters the bounds where loads are split evenly.
 
     Parameters

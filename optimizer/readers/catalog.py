@@ -13,18 +13,18 @@ from optimizer.readers.document import Document, load, load_text, parse
 from optimizer.readers.hub import cached_config, entry_of, how_to_get, is_hub_name, undescribed
 from optimizer.readers.huggingface.reader import config_text, read_document
 from optimizer.readers.messages import nearest, shown
-from optimizer.readers.places import Step
+from optimizer.readers.places import PathStep
 from optimizer.readers.source import exists, is_file, read_text
 
-Kind = Literal["models", "hardware", "scenarios", "clusters"]
-KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+Shelf = Literal["models", "hardware", "scenarios", "clusters"]
+KINDS: Final[tuple[Shelf, ...]] = get_args(Shelf)
 
 Described = TypeVar("Described", ModelSpec, HardwareSpec)
 
 _SHORTEST_PART, _MOST_ALIKE = 3, 4
 _CONFIG: Final = "config.json"
 _SUFFIXES: Final = (".yaml", ".yml", ".json")
-_SINGULAR: Final[dict[Kind, str]] = {
+_SINGULAR: Final[dict[Shelf, str]] = {
     "models": "model",
     "hardware": "hardware",
     "scenarios": "scenario",
@@ -49,12 +49,12 @@ def root() -> Path:
 
 
 @cache
-def names(kind: Kind) -> tuple[str, ...]:
+def names(kind: Shelf) -> tuple[str, ...]:
     """Names of everything of a kind, in order."""
     return tuple(sorted(file.stem for file in (root() / kind).glob("*.yaml")))
 
 
-def path(kind: Kind, name: str) -> Path:
+def path(kind: Shelf, name: str) -> Path:
     """File of a catalog entry.
 
     Raises
@@ -67,7 +67,7 @@ def path(kind: Kind, name: str) -> Path:
     return root() / kind / f"{name}.yaml"
 
 
-def unknown(kind: Kind, name: str) -> tuple[str, str | None]:
+def unknown(kind: Shelf, name: str) -> tuple[str, str | None]:
     """What to say of a name that no entry has, and the entry that was probably meant."""
     told = undescribed(name) if kind == "models" else None
     if told is not None:
@@ -93,7 +93,7 @@ def is_path(reference: str | Path) -> bool:
     return isinstance(reference, Path) or text == "-" or "/" in text or "\\" in text or text.endswith(_SUFFIXES)
 
 
-def find(kind: Kind, reference: str | Path, *, beside: Path | None = None) -> Path:
+def find(kind: Shelf, reference: str | Path, *, beside: Path | None = None) -> Path:
     """File that a reference means: a path (relative to the folder `beside`), or the name of a catalog entry.
 
     Raises
@@ -180,15 +180,15 @@ _shipped_hardware: Final = cache(_read_hardware)
 """As `_shipped_model`."""
 
 
-def _ships(kind: Kind, file: Path) -> bool:
+def _ships(kind: Shelf, file: Path) -> bool:
     return file == _entry(kind, file.stem)
 
 
-def _entry(kind: Kind, name: str) -> Path | None:
+def _entry(kind: Shelf, name: str) -> Path | None:
     return root() / kind / f"{name}.yaml" if name in names(kind) else None
 
 
-def _apart(kind: Kind, own: Described, where: str) -> Described:
+def _apart(kind: Shelf, own: Described, where: str) -> Described:
     """What a file or a problem describes, under a name that tells it from the catalog's own where the two differ."""
     name = own.name
     if name not in names(kind):
@@ -197,7 +197,7 @@ def _apart(kind: Kind, own: Described, where: str) -> Described:
     return own if own == load_one(name) else own.model_copy(update={"name": f"{name} ({where})"})
 
 
-def model_in(document: Document, at: tuple[Step, ...], *, beside: Path | None = None) -> ModelSpec:
+def model_in(document: Document, at: tuple[PathStep, ...], *, beside: Path | None = None) -> ModelSpec:
     """Model that a document refers to or describes at `at`; faults point into the document.
 
     Raises
@@ -212,7 +212,7 @@ def model_in(document: Document, at: tuple[Step, ...], *, beside: Path | None = 
     return _apart("models", parse(ModelSpec, document, at), "as described")
 
 
-def hardware_in(document: Document, at: tuple[Step, ...], *, beside: Path | None = None) -> HardwareSpec:
+def hardware_in(document: Document, at: tuple[PathStep, ...], *, beside: Path | None = None) -> HardwareSpec:
     """Hardware that a document refers to or describes at `at`; as `model_in`."""
     value = document.get(at)
     if isinstance(value, str):
@@ -221,7 +221,7 @@ def hardware_in(document: Document, at: tuple[Step, ...], *, beside: Path | None
     return _apart("hardware", parse(HardwareSpec, document, at), "as described")
 
 
-def _check_name(kind: Kind, name: str, document: Document, at: tuple[Step, ...], beside: Path | None) -> None:
+def _check_name(kind: Shelf, name: str, document: Document, at: tuple[PathStep, ...], beside: Path | None) -> None:
     if not is_path(name) and name not in names(kind) and (beside is not None or not is_file(name)):
         message, suggestion = unknown(kind, name)
         raise document.error(message, at, suggestion)

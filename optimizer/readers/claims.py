@@ -13,7 +13,7 @@ from typing import Any
 from optimizer.errors import Fault, SpecError
 from optimizer.readers.document import Document
 from optimizer.readers.messages import kind_of, nearest
-from optimizer.readers.places import Step
+from optimizer.readers.places import PathStep
 from optimizer.units import Dimension, QuantityError, parse_quantity
 
 _NUMBER = re.compile(r"(?P<whole>[0-9][0-9_]*)?(?:\.(?P<decimals>[0-9_]*))?(?:[eE](?P<exponent>[-+]?[0-9]+))?")
@@ -120,7 +120,7 @@ class ClaimReader:
 
     dimensions: dict[str, Dimension] = field(default_factory=dict)
 
-    def read(self, document: Document, at: Sequence[Step] = ("claims",)) -> tuple[Claim, ...]:
+    def read(self, document: Document, at: Sequence[PathStep] = ("claims",)) -> tuple[Claim, ...]:
         """Claims in the order written.
 
         Raises
@@ -144,7 +144,7 @@ class ClaimReader:
             raise SpecError(*faults)
         return tuple(claims)
 
-    def _claim(self, document: Document, at: tuple[Step, ...]) -> Claim:
+    def _claim(self, document: Document, at: tuple[PathStep, ...]) -> Claim:
         name, value = str(at[-1]), document.get(at)
         if name not in self.dimensions and (meant := _misspelt(name, list(self.dimensions))):
             raise SpecError(document.fault("unknown claim", at, meant, key=True))
@@ -170,7 +170,7 @@ class ClaimReader:
             raise document.error(str(error), place, error.suggestion) from None
         return replace(claim, tolerance=slack)
 
-    def quantity(self, name: str, value: object, document: Document, at: tuple[Step, ...]) -> Claim:
+    def quantity(self, name: str, value: object, document: Document, at: tuple[PathStep, ...]) -> Claim:
         """The claim that a value is, without a tolerance.
 
         Raises

@@ -30,7 +30,7 @@ from optimizer.readers import catalog
 from optimizer.readers.document import Document, validate
 from optimizer.readers.lengths import Day, read_lengths
 from optimizer.readers.messages import message_of, nearest
-from optimizer.readers.places import Step
+from optimizer.readers.places import PathStep
 from optimizer.readers.source import csv_rows, read_text
 from optimizer.units import counted
 
@@ -44,7 +44,7 @@ def is_cluster(data: object) -> bool:
     return isinstance(data, Mapping) and bool({"demands", "pools"} & data.keys())
 
 
-def cluster_in(document: Document, at: tuple[Step, ...] = (), changes: Mapping[str, Any] | None = None) -> Cluster:
+def cluster_in(document: Document, at: tuple[PathStep, ...] = (), changes: Mapping[str, Any] | None = None) -> Cluster:
     """Cluster that stands at `at` of a document; one that a result repeats in full is checked against its digest.
 
     Parameters
@@ -67,11 +67,11 @@ def cluster_in(document: Document, at: tuple[Step, ...] = (), changes: Mapping[s
             raise document.error(message, (*at, "digest"))
         return cluster
     written = validate(ClusterFile, {**content, **(changes or {})}, document, at)
-    return _Reading(document, at, written).resolve()
+    return _ClusterReading(document, at, written).resolve()
 
 
-class _Reading:
-    def __init__(self, document: Document, at: tuple[Step, ...], written: ClusterFile) -> None:
+class _ClusterReading:
+    def __init__(self, document: Document, at: tuple[PathStep, ...], written: ClusterFile) -> None:
         self.document, self.at, self.written = document, at, written
         self.days: dict[str, Day] = {}
         self.folder = None if document.source.startswith("<") else Path(document.source).parent
@@ -145,7 +145,7 @@ class _Reading:
                 message = f"{self.written.rates} has no {missing[0]} replica of {demand.name}"
                 raise self.document.error(message, (*self.at, "demands", demand.name))
 
-    def _refer(self, kind: catalog.Kind, at: tuple[Step, ...]) -> Any:  # noqa: ANN401 - by the kind asked for
+    def _refer(self, kind: catalog.Shelf, at: tuple[PathStep, ...]) -> Any:  # noqa: ANN401 - by the kind asked for
         read = catalog.model_in if kind == "models" else catalog.hardware_in
         return read(self.document, (*self.at, *at), beside=self.folder)
 
@@ -206,7 +206,7 @@ class _Reading:
         )  # fmt: skip
 
     def _buckets(
-        self, name: str, own: DemandFile, at: tuple[Step, ...], model: ModelSpec | None
+        self, name: str, own: DemandFile, at: tuple[PathStep, ...], model: ModelSpec | None
     ) -> tuple[tuple[Bucket, ...], Traffic | None]:
         work, period = own.workload, self.written.period_length
         context = None if model is None else model.max_context

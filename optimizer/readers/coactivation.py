@@ -24,7 +24,7 @@ from optimizer.errors import Fault, SpecError
 from optimizer.readers.document import Document, load, load_text
 from optimizer.readers.messages import kind_of, shown
 from optimizer.readers.pickled import read_pickled
-from optimizer.readers.places import Step
+from optimizer.readers.places import PathStep
 from optimizer.readers.statistics_folder import folder_choices, is_statistics
 
 UNIFORM = "uniform"
@@ -67,7 +67,7 @@ def read_coactivation(source: str | Path, layer_ids: Sequence[int], experts: int
         _check_size(sum(len(row) for layer in pairs for row in layer), document.error)
         return Coactivation(name=name, measure="pairs", layers=tuple(pairs))
     if "topk_ids" in data:
-        places: list[tuple[Step, ...]] = [("topk_ids",)]
+        places: list[tuple[PathStep, ...]] = [("topk_ids",)]
     elif isinstance(data.get("records"), list) and data["records"]:
         places = [("records", number, "topk_ids_of_layer") for number in range(len(data["records"]))]
     else:
@@ -99,8 +99,8 @@ def _check_size(numbers: int, fail: Callable[[str], SpecError]) -> None:
 
 
 def _layers(
-    document: Document, at: tuple[Step, ...], layer_ids: Sequence[int], model_layers: int
-) -> Iterator[tuple[Step, ...]]:
+    document: Document, at: tuple[PathStep, ...], layer_ids: Sequence[int], model_layers: int
+) -> Iterator[tuple[PathStep, ...]]:
     """Places of the MoE layers in a list of them, or of all layers."""
     layers = document.get(at)
     count = len(layers) if isinstance(layers, list) else 0
@@ -113,7 +113,7 @@ def _layers(
         raise document.error(message, at)
 
 
-def _tokens(document: Document, at: tuple[Step, ...], experts: int) -> Iterator[tuple[int, ...]]:
+def _tokens(document: Document, at: tuple[PathStep, ...], experts: int) -> Iterator[tuple[int, ...]]:
     tokens = document.get(at)
     if not isinstance(tokens, list):
         raise document.error("not a list of tokens, each a list of the experts it chose", at)
@@ -127,7 +127,7 @@ def _tokens(document: Document, at: tuple[Step, ...], experts: int) -> Iterator[
             yield tuple(distinct)
 
 
-def _pairs(document: Document, at: tuple[Step, ...], experts: int) -> tuple[tuple[int, ...], ...]:
+def _pairs(document: Document, at: tuple[PathStep, ...], experts: int) -> tuple[tuple[int, ...], ...]:
     rows: Any = document.get(at)
     if not isinstance(rows, list) or len(rows) != experts:
         count = len(rows) if isinstance(rows, list) else 0

@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 from optimizer.domain.base import FieldError
 from optimizer.domain.workload import OfItsKind
 from optimizer.readers.messages import WANTED, message_of, nearest, wanted_message
-from optimizer.readers.places import Step, contains
+from optimizer.readers.places import PathStep, contains
 
 MOST_FINDINGS = 20
 _UNKNOWN = "unknown key"
@@ -26,7 +26,7 @@ _MISSING = "is required but missing"
 class Finding:
     """One thing wrong at one place of the data."""
 
-    at: tuple[Step, ...]
+    at: tuple[PathStep, ...]
     message: str
     suggestion: str | None = None
     at_key: bool = False
@@ -45,7 +45,7 @@ def _branches(annotation: Any) -> Iterator[Any]:  # noqa: ANN401 - any type anno
         yield annotation
 
 
-def _step_into(annotation: Any, step: Step) -> Iterator[Any]:  # noqa: ANN401 - any type annotation
+def _step_into(annotation: Any, step: PathStep) -> Iterator[Any]:  # noqa: ANN401 - any type annotation
     """Types of what stands at ``step`` of a value of this type."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         for name, field in annotation.model_fields.items():
@@ -60,7 +60,7 @@ def _step_into(annotation: Any, step: Step) -> Iterator[Any]:  # noqa: ANN401 - 
         yield from _branches(arguments[-1])
 
 
-def _keys_at(model: type[BaseModel], loc: Sequence[Step]) -> list[str]:
+def _keys_at(model: type[BaseModel], loc: Sequence[PathStep]) -> list[str]:
     """Keys that the models allow at a place named by pydantic."""
     types: list[Any] = [model]
     for step in loc:
@@ -86,9 +86,9 @@ def _tags(branch: Any) -> set[object]:  # noqa: ANN401 - any type annotation
     return {value for field in branch.model_fields.values() for value in get_args(field.annotation)}
 
 
-def _through_data(data: object, loc: Sequence[Step], *, names_missing: bool) -> tuple[Step, ...]:
+def _through_data(data: object, loc: Sequence[PathStep], *, names_missing: bool) -> tuple[PathStep, ...]:
     """Path through the data for a path through the types; names of branches drop out."""
-    at: list[Step] = []
+    at: list[PathStep] = []
     value = data
     for index, step in enumerate(loc):
         if contains(value, step):
@@ -140,8 +140,8 @@ def diagnose(model: type[BaseModel], data: object, errors: Sequence[ErrorDetails
     errors
         ``ValidationError.errors()``.
     """
-    findings: dict[tuple[tuple[Step, ...], str], Finding] = {}
-    wanted: dict[tuple[Step, ...], tuple[list[str], object]] = {}
+    findings: dict[tuple[tuple[PathStep, ...], str], Finding] = {}
+    wanted: dict[tuple[PathStep, ...], tuple[list[str], object]] = {}
     for error in errors[: 10 * MOST_FINDINGS]:
         if error["type"] in WANTED:
             at = _through_data(data, error["loc"], names_missing=False)
@@ -162,7 +162,7 @@ def diagnose(model: type[BaseModel], data: object, errors: Sequence[ErrorDetails
 
 def _listing_keys_once(findings: Sequence[Finding]) -> list[Finding]:
     """Tell the keys of each mapping once, at its first unknown key that resembles none of them."""
-    told: set[tuple[Step, ...]] = set()
+    told: set[tuple[PathStep, ...]] = set()
     result = []
     for finding in findings:
         mapping = finding.at[:-1]

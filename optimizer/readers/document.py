@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from optimizer.errors import Fault, SpecError
 from optimizer.readers.diagnosis import diagnose
 from optimizer.readers.json_text import json_places, read_json
-from optimizer.readers.places import Place, PlaceTree, Step, contains, dotted
+from optimizer.readers.places import LineColumn, PathStep, PlaceTree, contains, dotted
 from optimizer.readers.source import read_text
 from optimizer.readers.yaml_text import read_yaml
 
@@ -34,21 +34,21 @@ class Document:
     def _places(self) -> PlaceTree:
         return json_places(self.text, self.source) if self.yaml_places is None else self.yaml_places
 
-    def locate(self, at: Sequence[Step], *, key: bool = False) -> Place:
+    def locate(self, at: Sequence[PathStep], *, key: bool = False) -> LineColumn:
         """Line and column, from 1, of the value at ``at`` or of its key; of its container where it is absent."""
         return self._places.find(at, key=key)
 
     def fault(
-        self, message: str, at: Sequence[Step] = (), suggestion: str | None = None, *, key: bool = False
+        self, message: str, at: Sequence[PathStep] = (), suggestion: str | None = None, *, key: bool = False
     ) -> Fault:
         """Fault at a place of this document; ``at`` is also its dotted field name."""
         return Fault(self.source, *self.locate(at, key=key), dotted(at), message, suggestion)
 
-    def error(self, message: str, at: Sequence[Step] = (), suggestion: str | None = None) -> SpecError:
+    def error(self, message: str, at: Sequence[PathStep] = (), suggestion: str | None = None) -> SpecError:
         """Error with one fault at a place of this document."""
         return SpecError(self.fault(message, at, suggestion))
 
-    def get(self, at: Sequence[Step]) -> object:
+    def get(self, at: Sequence[PathStep]) -> object:
         """Value at ``at``; nothing where there is none."""
         value: object = self.data
         for step in at:
@@ -91,7 +91,7 @@ def load(path: str | Path) -> Document:
     return load_text(*read_text(path))
 
 
-def parse(model: type[AnyModel], document: Document, at: Sequence[Step] = ()) -> AnyModel:
+def parse(model: type[AnyModel], document: Document, at: Sequence[PathStep] = ()) -> AnyModel:
     """Instance of ``model`` from the part of a document that stands at ``at``.
 
     Raises
@@ -105,7 +105,7 @@ def parse(model: type[AnyModel], document: Document, at: Sequence[Step] = ()) ->
     return validate(model, data, document, at)
 
 
-def validate(model: type[AnyModel], data: object, document: Document, at: Sequence[Step] = ()) -> AnyModel:
+def validate(model: type[AnyModel], data: object, document: Document, at: Sequence[PathStep] = ()) -> AnyModel:
     """Instance of ``model`` from ``data``, which the caller derived from what stands at ``at``; faults point there.
 
     Raises

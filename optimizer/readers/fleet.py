@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from optimizer.domain.cluster import Cluster, Demand, GivenRate, Pool, Role
-from optimizer.domain.fleet import FleetFile, Place, ReplicasFile
+from optimizer.domain.cluster import Cluster, Demand, GivenRate, Pool, ReplicaRole
+from optimizer.domain.fleet import FleetFile, NodeShare, ReplicasFile
 from optimizer.domain.layout import Layout, WrittenLayout
 from optimizer.errors import SpecError
 from optimizer.readers import catalog
 from optimizer.readers.cluster import cluster_in, is_cluster
 from optimizer.readers.document import Document, load, validate
 from optimizer.readers.messages import nearest
-from optimizer.readers.places import Step
+from optimizer.readers.places import PathStep
 from optimizer.readers.read import read_question
 
-At = tuple[Step, ...]
+At = tuple[PathStep, ...]
 _RESULT = "shardproof/result/"
 _KEYS = ("name", "problem", "fleet", "claims", "notes")
 _MEANT = {"cluster": "problem", "replicas": "fleet.replicas"}
@@ -50,7 +50,7 @@ class Proposed:
 
     at: At
     demand: Demand
-    role: Role
+    role: ReplicaRole
     pool: Pool
     row: GivenRate | None
     layout: Layout | None
@@ -58,7 +58,7 @@ class Proposed:
     count: int
     rate: Fraction | None
     transfer_s: Fraction
-    places: tuple[tuple[Place, ...], ...] | None
+    places: tuple[tuple[NodeShare, ...], ...] | None
     bucket: int = 0
 
 
@@ -195,7 +195,7 @@ def _proposed(document: Document, cluster: Cluster, at: At, entry: ReplicasFile)
         raise document.error(f"lists {len(entry.nodes)} replicas, and count says {entry.count}", (*at, "nodes"))
     places = None
     if entry.nodes is not None:
-        places = tuple(tuple(Place(p.node, p.devices) for p in replica) for replica in entry.nodes)
+        places = tuple(tuple(NodeShare(p.node, p.devices) for p in replica) for replica in entry.nodes)
     transfer = entry.figures.get("transfer_s")
     number = transfer if isinstance(transfer, int | float | Fraction) and not isinstance(transfer, bool) else 0
     sent = Fraction(repr(number)) if isinstance(number, float) else Fraction(number)

@@ -10,7 +10,7 @@ from bisect import bisect_right
 from typing import Any
 
 from optimizer.errors import Fault, SpecError
-from optimizer.readers.places import Place, PlaceTree, Step, dotted
+from optimizer.readers.places import LineColumn, PathStep, PlaceTree, dotted
 from optimizer.readers.scalars import HALF_CHARACTER, ScalarError, is_text, read_float, read_integer, refuse_not_finite
 
 DEEPEST = 64
@@ -43,7 +43,7 @@ class _Lines:
     def __init__(self, text: str) -> None:
         self._starts = [0, *(match.end() for match in re.finditer("\n", text))]
 
-    def place(self, offset: int) -> Place:
+    def place(self, offset: int) -> LineColumn:
         line = bisect_right(self._starts, offset)
         return line, offset - self._starts[line - 1] + 1
 
@@ -58,7 +58,7 @@ def _check_scalar(piece: str) -> None:
         refuse_not_finite(piece)
 
 
-def _add_key(tree: PlaceTree, key: str, place: Place) -> str:
+def _add_key(tree: PlaceTree, key: str, place: LineColumn) -> str:
     if key in tree.keys:
         raise _RepeatedKeyError(f"duplicate key {key!r}: first on line {tree.keys[key][0]}")
     tree.keys[key] = place
@@ -76,7 +76,7 @@ def json_places(text: str, source: str) -> PlaceTree:
     lines = _Lines(text)
     root = PlaceTree((1, 1))
     stack: list[tuple[PlaceTree, bool]] = []
-    steps: list[Step | None] = []
+    steps: list[PathStep | None] = []
     for match in _PIECE.finditer(text):
         piece, place = match[0], lines.place(match.start())
         try:

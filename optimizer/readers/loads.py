@@ -19,7 +19,7 @@ from optimizer.readers.load_profiles import PROFILES, profile_rows
 from optimizer.readers.messages import nearest
 from optimizer.readers.messages import shown as shown_value
 from optimizer.readers.pickled import read_pickled
-from optimizer.readers.places import Step
+from optimizer.readers.places import PathStep
 from optimizer.readers.source import csv_rows, exists, read_text
 from optimizer.readers.statistics_folder import folder_loads, is_statistics
 
@@ -35,7 +35,7 @@ _MAP, _SLOTS = "last_physical_to_logical_map", "global_physical_count"
 _MOST_DIGITS = 100
 _COUNT_COLUMNS = ("load", "count", "tokens")
 
-Rows = tuple[tuple[int, ...], ...]
+LayerLoads = tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class ExpertLoad:
     """Tokens of ``[layer][expert]``; ``layer_ids`` are the model's own layer indices where the file tells them."""
 
     name: str
-    rows: Rows
+    rows: LayerLoads
     layer_ids: tuple[int, ...] | None = None
 
     @property
@@ -62,9 +62,9 @@ class _Table:
     """Rows as read, with the place of each for messages."""
 
     document: Document
-    at: tuple[Step, ...]
+    at: tuple[PathStep, ...]
 
-    def fail(self, message: str, *steps: Step) -> SpecError:
+    def fail(self, message: str, *steps: PathStep) -> SpecError:
         return self.document.error(message, (*self.at, *steps))
 
 
@@ -112,7 +112,7 @@ def read_load(
 
 def _read_json(document: Document, layers: int | None, experts: int | None) -> ExpertLoad:
     data: Any = document.data
-    at: tuple[Step, ...] = ()
+    at: tuple[PathStep, ...] = ()
     ids: tuple[int, ...] | None = None
     if isinstance(data, Mapping) and "records" in data and "last_physical_to_logical_map" in data:
         data = _logical(document, experts)
@@ -175,7 +175,7 @@ def _layer_ids(data: Mapping[str, Any]) -> tuple[int, ...] | None:
     return tuple(ids)
 
 
-def _steps(data: object, table: _Table) -> Iterator[tuple[_Table, Rows]]:
+def _steps(data: object, table: _Table) -> Iterator[tuple[_Table, LayerLoads]]:
     """Each step's rows; a load without steps is one step."""
     if not isinstance(data, list) or not data:
         raise table.fail("not a list of layers")
@@ -193,7 +193,7 @@ def _steps(data: object, table: _Table) -> Iterator[tuple[_Table, Rows]]:
         yield table, _rows(data, table)
 
 
-def _summed(steps: Sequence[tuple[_Table, Rows]]) -> Rows:
+def _summed(steps: Sequence[tuple[_Table, LayerLoads]]) -> LayerLoads:
     total = [list(row) for row in steps[0][1]]
     for table, rows in steps[1:]:
         if len(rows) != len(total):
@@ -205,7 +205,7 @@ def _summed(steps: Sequence[tuple[_Table, Rows]]) -> Rows:
     return tuple(tuple(row) for row in total)
 
 
-def _rows(data: object, table: _Table) -> Rows:
+def _rows(data: object, table: _Table) -> LayerLoads:
     if not isinstance(data, list) or not data:
         raise table.fail("not a list of layers")
     for layer, row in enumerate(data):
@@ -257,7 +257,7 @@ def _read_csv(text: str, shown: str, experts: int | None) -> ExpertLoad:
 
 def _long_csv(
     lines: Sequence[tuple[int, list[str]]], header: Sequence[str], shown: str, experts: int | None
-) -> tuple[Rows, tuple[int, ...]]:
+) -> tuple[LayerLoads, tuple[int, ...]]:
     count = next((name for name in _COUNT_COLUMNS if name in header), None)
     if "layer" not in header or count is None:
         wanted = f"columns layer, expert and one of {', '.join(_COUNT_COLUMNS)} are needed"

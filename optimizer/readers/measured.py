@@ -8,24 +8,26 @@ from pathlib import Path
 
 from optimizer.domain.coactivation import Coactivation
 from optimizer.domain.model import ModelSpec
-from optimizer.domain.problem import ExpertLoads, ExpertsSpec, Placed, ProblemFile
+from optimizer.domain.problem import ExpertLoads, ExpertsSpec, PlacedExperts, ProblemFile
 from optimizer.errors import Fault, SpecError
 from optimizer.readers.coactivation import UNIFORM, read_coactivation
 from optimizer.readers.document import load
 from optimizer.readers.load_profiles import PROFILES
 from optimizer.readers.loads import read_load
 from optimizer.readers.placement_file import placement_in
-from optimizer.readers.places import Step
+from optimizer.readers.places import PathStep
 from optimizer.readers.source import is_file
 from optimizer.readers.statistics_folder import is_statistics
 
-Locate = Callable[[str, Sequence[Step], str | None], Fault]
+LocateFault = Callable[[str, Sequence[PathStep], str | None], Fault]
 """Fault with a message at a place of the problem, and what was probably meant."""
 
 _LOAD, _CURRENT = ("experts", "load"), ("experts", "current")
 
 
-def expert_loads(file: ProblemFile, model: ModelSpec, beside: Path | None, locate: Locate) -> tuple[ExpertLoads, ...]:
+def expert_loads(
+    file: ProblemFile, model: ModelSpec, beside: Path | None, locate: LocateFault
+) -> tuple[ExpertLoads, ...]:
     """Measured expert loads that the problem names: files beside it, or seeded profiles.
 
     Parameters
@@ -64,7 +66,7 @@ def expert_loads(file: ProblemFile, model: ModelSpec, beside: Path | None, locat
 
 
 def coactivation(
-    file: ProblemFile, model: ModelSpec, beside: Path | None, locate: Locate
+    file: ProblemFile, model: ModelSpec, beside: Path | None, locate: LocateFault
 ) -> Coactivation | None:  # fmt: skip
     """Measured co-activation of experts that the problem names, or ``uniform``.
 
@@ -94,7 +96,7 @@ def coactivation(
         raise SpecError(*(_placed(fault, at, locate) for fault in error.faults)) from None
 
 
-def _check_weights(own: ExpertsSpec, locate: Locate) -> None:
+def _check_weights(own: ExpertsSpec, locate: LocateFault) -> None:
     count, given = len(own.load or ()), own.weights
     if given is not None and len(given) != count:
         raise SpecError(locate(f"{len(given)} weights for {count} loads", ("experts", "weights"), None))
@@ -102,7 +104,7 @@ def _check_weights(own: ExpertsSpec, locate: Locate) -> None:
         raise SpecError(locate("weights must not be negative, nor all zero", ("experts", "weights"), None))
 
 
-def _placed(fault: Fault, at: Sequence[Step], locate: Locate) -> Fault:
+def _placed(fault: Fault, at: Sequence[PathStep], locate: LocateFault) -> Fault:
     """A fault inside a file keeps its place; one without a line is the problem's, which names the file."""
     if fault.line is not None:
         return fault
@@ -120,8 +122,8 @@ def _beside(name: str, beside: Path | None) -> Path | None:
 
 
 def current_placement(
-    file: ProblemFile, model: ModelSpec, devices: int | None, beside: Path | None, locate: Locate
-) -> Placed | None:
+    file: ProblemFile, model: ModelSpec, devices: int | None, beside: Path | None, locate: LocateFault
+) -> PlacedExperts | None:
     """The placement in service, ``[MoE layer][device][slot]``.
 
     Parameters

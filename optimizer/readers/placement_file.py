@@ -17,16 +17,16 @@ from collections.abc import Mapping, Sequence
 from optimizer.errors import SpecError
 from optimizer.readers.document import Document
 from optimizer.readers.messages import kind_of, shown
-from optimizer.readers.places import Step
+from optimizer.readers.places import PathStep
 
-Devices = list[list[int]]
+ListedDevices = list[list[int]]
 """Experts of each device of one layer."""
 
 _MOST_DIGITS = 9
 _MAP, _ASSIGNMENTS, _LIST = "physical_to_logical_map", "initial_global_assignments", "layer_list"
 
 
-def sglang_placement(document: Document, devices: int, moe_layers: Sequence[int]) -> dict[int, Devices]:
+def sglang_placement(document: Document, devices: int, moe_layers: Sequence[int]) -> dict[int, ListedDevices]:
     """Placement in SGLang's file."""
     rows = document.get((_MAP,))
     if not isinstance(rows, list) or not rows:
@@ -39,7 +39,7 @@ def sglang_placement(document: Document, devices: int, moe_layers: Sequence[int]
     return placed
 
 
-def trtllm_placement(document: Document, devices: int) -> dict[int, Devices]:
+def trtllm_placement(document: Document, devices: int) -> dict[int, ListedDevices]:
     """Placement in TensorRT-LLM's file."""
     layers = document.get((_ASSIGNMENTS,))
     if not isinstance(layers, Mapping) or not layers:
@@ -52,13 +52,13 @@ def trtllm_placement(document: Document, devices: int) -> dict[int, Devices]:
     return placed
 
 
-def vllm_ascend_placement(document: Document, moe_layers: Sequence[int]) -> dict[int, Devices]:
+def vllm_ascend_placement(document: Document, moe_layers: Sequence[int]) -> dict[int, ListedDevices]:
     """Placement in vllm-ascend's file; ``moe_layers`` are the model's own indices of its MoE layers."""
     layers = document.get((_LIST,))
     if not isinstance(layers, list) or len(layers) != len(moe_layers):
         count = len(layers) if isinstance(layers, list) else 0
         raise document.error(f"{count} layers in {_LIST}, but the model has {len(moe_layers)} MoE layers")
-    placed: dict[int, Devices] = {}
+    placed: dict[int, ListedDevices] = {}
     for number in range(len(layers)):
         at = (_LIST, number, "device_list")
         listed = document.get(at)
@@ -71,7 +71,7 @@ def vllm_ascend_placement(document: Document, moe_layers: Sequence[int]) -> dict
     return placed
 
 
-def _cut(document: Document, row: object, devices: int, at: tuple[Step, ...]) -> Devices:
+def _cut(document: Document, row: object, devices: int, at: tuple[PathStep, ...]) -> ListedDevices:
     experts = _experts(document, row, at)
     if not experts or len(experts) % devices:
         raise SpecError(document.fault(f"{len(experts)} slots do not divide over {devices} devices", at))
@@ -79,18 +79,18 @@ def _cut(document: Document, row: object, devices: int, at: tuple[Step, ...]) ->
     return [experts[device * slots : (device + 1) * slots] for device in range(devices)]
 
 
-def _experts(document: Document, row: object, at: tuple[Step, ...]) -> list[int]:
+def _experts(document: Document, row: object, at: tuple[PathStep, ...]) -> list[int]:
     if not isinstance(row, list) or not all(type(expert) is int for expert in row):
         raise document.error("not a list of expert ids", at)
     return row
 
 
-def _listed(document: Document, at: tuple[Step, ...]) -> dict[int, Devices]:
+def _listed(document: Document, at: tuple[PathStep, ...]) -> dict[int, ListedDevices]:
     """Our own form: layers with their devices."""
     layers = document.get((*at, "layers"))
     if not isinstance(layers, list) or not layers:
         raise document.error("no layers", at)
-    placed: dict[int, Devices] = {}
+    placed: dict[int, ListedDevices] = {}
     for number in range(len(layers)):
         here = (*at, "layers", number)
         layer = document.get((*here, "layer"))
@@ -100,7 +100,7 @@ def _listed(document: Document, at: tuple[Step, ...]) -> dict[int, Devices]:
     return placed
 
 
-def _devices(document: Document, at: tuple[Step, ...]) -> Devices:
+def _devices(document: Document, at: tuple[PathStep, ...]) -> ListedDevices:
     devices = document.get(at)
     if not isinstance(devices, list) or not devices:
         raise document.error("not a list of devices, each a list of expert ids", at)
@@ -108,8 +108,8 @@ def _devices(document: Document, at: tuple[Step, ...]) -> Devices:
 
 
 def placement_in(
-    document: Document, at: tuple[Step, ...], moe_layers: Sequence[int], devices: int | None
-) -> dict[int, Devices]:
+    document: Document, at: tuple[PathStep, ...], moe_layers: Sequence[int], devices: int | None
+) -> dict[int, ListedDevices]:
     """Placement of every MoE layer in any of the forms; shape alone is checked, not whether it is a good one.
 
     Parameters

@@ -4,24 +4,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeGuard
 
-Place = tuple[int, int]
+LineColumn = tuple[int, int]
 """Line and column, both from 1."""
 
 LONGEST_KEY = 60
 LONGEST_NAME = 100
 
-Step = str | int
+PathStep = str | int
 """A key of a mapping or an index of a list."""
 
 
-def contains(value: object, step: Step) -> TypeGuard[Mapping[Step, object]]:
+def contains(value: object, step: PathStep) -> TypeGuard[Mapping[PathStep, object]]:
     """Whether there is something at ``step`` of a mapping or a list."""
     if isinstance(value, Mapping):
         return step in value
     return isinstance(value, list | tuple) and isinstance(step, int) and 0 <= step < len(value)
 
 
-def dotted(at: Iterable[Step]) -> str | None:
+def dotted(at: Iterable[PathStep]) -> str | None:
     """Dotted name of a field: ``layers[2].pattern``; nothing for the whole document."""
     name = ""
     for step in at:
@@ -41,11 +41,11 @@ def dotted(at: Iterable[Step]) -> str | None:
 class PlaceTree:
     """Place of a value, of its keys, and of what it contains."""
 
-    place: Place
-    keys: dict[str, Place] = field(default_factory=dict)
-    children: dict[Step, "PlaceTree"] = field(default_factory=dict)
+    place: LineColumn
+    keys: dict[str, LineColumn] = field(default_factory=dict)
+    children: dict[PathStep, "PlaceTree"] = field(default_factory=dict)
 
-    def find(self, at: Sequence[Step], *, key: bool = False) -> Place:
+    def find(self, at: Sequence[PathStep], *, key: bool = False) -> LineColumn:
         """Place of the value at ``at``, or of its key; of the nearest container that exists, where it does not."""
         tree = self
         for depth, step in enumerate(at):

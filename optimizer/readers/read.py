@@ -23,7 +23,7 @@ from optimizer.readers.document import Document, load, validate
 from optimizer.readers.measured import coactivation, current_placement, expert_loads
 from optimizer.readers.messages import kind_of, nearest
 from optimizer.readers.placement_file import placement_in
-from optimizer.readers.places import PlaceTree, Step, dotted
+from optimizer.readers.places import PathStep, PlaceTree, dotted
 from optimizer.units import Dimension
 
 COMMAND_LINE = "command line"
@@ -34,7 +34,7 @@ class Override:
     """A value that a command-line option puts at a place of the problem."""
 
     option: str
-    at: tuple[Step, ...]
+    at: tuple[PathStep, ...]
     value: Any
 
 
@@ -43,11 +43,11 @@ class _Written:
     """A document, the part of it that is a problem, and what options changed in it."""
 
     document: Document
-    at: tuple[Step, ...]
+    at: tuple[PathStep, ...]
     overrides: tuple[Override, ...]
     data: dict[str, Any]
 
-    def option(self, at: Sequence[Step]) -> Override | None:
+    def option(self, at: Sequence[PathStep]) -> Override | None:
         """The option that a place of the problem comes from."""
         for override in self.overrides:
             shorter = min(len(override.at), len(at))
@@ -56,7 +56,7 @@ class _Written:
         return None
 
     def fault(
-        self, message: str, at: Sequence[Step] = (), suggestion: str | None = None, *, key: bool = False
+        self, message: str, at: Sequence[PathStep] = (), suggestion: str | None = None, *, key: bool = False
     ) -> Fault:
         """Fault at the option or the place of the document that a value comes from."""
         override = self.option(at)
@@ -67,11 +67,11 @@ class _Written:
             return Fault(None, None, None, name or dotted(at), message, suggestion)
         return self.document.fault(message, (*self.at, *at), suggestion, key=key)
 
-    def folder(self, at: Sequence[Step], beside: Path | None) -> Path | None:
+    def folder(self, at: Sequence[PathStep], beside: Path | None) -> Path | None:
         """Folder that a path at `at` starts from: that of the file, or the current one for an option."""
         return None if self.option(at) is not None else beside
 
-    def refer(self, kind: catalog.Kind, at: tuple[Step, ...], beside: Path | None) -> ModelSpec | HardwareSpec:
+    def refer(self, kind: catalog.Shelf, at: tuple[PathStep, ...], beside: Path | None) -> ModelSpec | HardwareSpec:
         """Model or hardware that the problem names or describes at `at`."""
         override = self.option(at)
         load_one = catalog.load_model if kind == "models" else catalog.load_hardware
@@ -88,7 +88,7 @@ INPUT_TOKENS: Final = 1024
 OUTPUT_TOKENS: Final = 1024
 """Tokens of a request where nobody says: what engines' own serving benchmarks ask by default."""
 
-_OPTION_OF: dict[Step, str] = {"model": "--model", "hardware": "--hardware", "workload": "--isl", "": ""}
+_OPTION_OF: dict[PathStep, str] = {"model": "--model", "hardware": "--hardware", "workload": "--isl", "": ""}
 
 
 def _named(fault: Fault, option: str) -> Fault:
@@ -97,7 +97,7 @@ def _named(fault: Fault, option: str) -> Fault:
     return Fault(None, None, None, option, fault.message, fault.suggestion)
 
 
-def _put(data: dict[str, Any], at: Sequence[Step], value: object) -> None:
+def _put(data: dict[str, Any], at: Sequence[PathStep], value: object) -> None:
     for step in at[:-1]:
         inner = data.get(str(step))
         data[str(step)] = dict(inner) if isinstance(inner, Mapping) else {}
@@ -133,7 +133,7 @@ def refuse_other_file(document: Document, wanted: str, key: str) -> None:
             raise document.error(f"is {kind}, and a {wanted} is wanted: {taker}")
 
 
-def _merge(document: Document, at: tuple[Step, ...], overrides: Sequence[Override]) -> _Written:
+def _merge(document: Document, at: tuple[PathStep, ...], overrides: Sequence[Override]) -> _Written:
     content = document.get(at) if at else document.data
     if not isinstance(content, Mapping):
         raise document.error(f"a problem is wanted (a mapping), not {kind_of(content)}", at)
@@ -193,7 +193,7 @@ def _is_resolved(data: object) -> bool:
     return isinstance(data, Mapping) and "digest" in data and isinstance(data.get("model"), Mapping)
 
 
-def _resolved(document: Document, at: tuple[Step, ...]) -> Problem:
+def _resolved(document: Document, at: tuple[PathStep, ...]) -> Problem:
     held = document.get(at)
     assert isinstance(held, Mapping)  # noqa: S101 - by _is_resolved
     data = {key: value for key, value in held.items() if key != "digest"}
@@ -287,7 +287,7 @@ def problem_content(reference: str | Path | None, overrides: Sequence[Override] 
     return _merge(document, (), overrides).data
 
 
-def problem_in(document: Document, at: tuple[Step, ...] = (), overrides: Sequence[Override] = ()) -> Problem:
+def problem_in(document: Document, at: tuple[PathStep, ...] = (), overrides: Sequence[Override] = ()) -> Problem:
     """Problem that stands at `at` of a document; one that a result repeats in full is checked against its digest.
 
     Raises
@@ -382,7 +382,7 @@ def layout_in(document: Document, *, claims: ClaimNames, problem: str | Path | N
 
 def _proposed(document: Document, problem: Problem, layout: Layout) -> dict[str, Any] | None:
     """Expert placement that a layout file holds or names, at its top or in the layout, as a result would repeat it."""
-    at: tuple[Step, ...] = ("placement",) if document.get(("placement",)) is not None else ("layout", "placement")
+    at: tuple[PathStep, ...] = ("placement",) if document.get(("placement",)) is not None else ("layout", "placement")
     given = document.get(at)
     if given is None:
         return None

@@ -28,9 +28,9 @@ _UNITS = 10**6
 _SHARE = re.compile(r"\s*(\d{1,9})(?:\.0)?:\s*([0-9.]+(?:[eE][+-]?\d+)?)\s*")
 _SIDES = ("input_tokens", "output_tokens")
 
-Rates = Mapping[int, float]
+WindowRates = Mapping[int, float]
 """Requests/s by the start of each window, in seconds."""
-Lengths = dict[int, tuple[int, float]]
+LengthWeights = dict[int, tuple[int, float]]
 """The longest of each class of lengths, and requests of the class."""
 
 
@@ -94,7 +94,7 @@ def read_clients(path: Path, period_s: Fraction | None = None) -> Observed:
     return observed
 
 
-def _rates(text: str, source: str) -> Rates:
+def _rates(text: str, source: str) -> WindowRates:
     rates: dict[int, float] = {}
     for line, cells in csv_rows(text, source):
         values = []
@@ -111,11 +111,11 @@ def _rates(text: str, source: str) -> Rates:
     return rates
 
 
-def _lengths(document: Document, rates: Rates, step: int) -> list[Lengths]:
+def _lengths(document: Document, rates: WindowRates, step: int) -> list[LengthWeights]:
     """Input and output lengths of a client's requests."""
     if not isinstance(document.data, Mapping):
         raise document.error("windows by their start are wanted")
-    lengths: list[Lengths] = [{}, {}]
+    lengths: list[LengthWeights] = [{}, {}]
     for start in document.data:
         rate = rates.get(int(start), 0.0) if isinstance(start, str) and start.isdecimal() else 0.0
         shares = [_shares(document, start, name) for name in _SIDES]

@@ -41,7 +41,7 @@ _FINE_BITS = 6
 
 
 @dataclass(frozen=True)
-class Columns:
+class TraceColumns:
     """Columns of a published trace, in lower case.
 
     Attributes
@@ -69,24 +69,24 @@ class Columns:
 _MS = Fraction(1, 1000)
 PUBLISHED = (
     # Azure LLM inference traces 2023 and 2024: github.com/Azure/AzurePublicDataset AzureLLMInferenceDataset2024.md
-    Columns("contexttokens", "generatedtokens", "timestamp"),
+    TraceColumns("contexttokens", "generatedtokens", "timestamp"),
     # Qwen traces: github.com/alibaba-edu/qwen-bailian-usagetraces-anon; seconds, told from Mooncake's by chat_id
-    Columns("input_length", "output_length", "timestamp", Fraction(1), ("chat_id",), blocks="hash_ids"),
+    TraceColumns("input_length", "output_length", "timestamp", Fraction(1), ("chat_id",), blocks="hash_ids"),
     # Mooncake: github.com/kvcache-ai/Mooncake FAST25-release/traces; milliseconds, blocks of 512 tokens
-    Columns("input_length", "output_length", "timestamp", _MS, ("hash_ids",), blocks="hash_ids"),
+    TraceColumns("input_length", "output_length", "timestamp", _MS, ("hash_ids",), blocks="hash_ids"),
     # ServeGen's offline traces have no arrivals: github.com/alibaba/ServeGen data/offline/README.md
-    Columns("input_length", "output_length"),
+    TraceColumns("input_length", "output_length"),
     # BurstGPT: github.com/HPMLL/BurstGPT
-    Columns("request tokens", "response tokens", "timestamp", Fraction(1)),
+    TraceColumns("request tokens", "response tokens", "timestamp", Fraction(1)),
     # Vidur: github.com/microsoft/vidur; Splitwise: github.com/Mutinifni/splitwise-sim
-    Columns("num_prefill_tokens", "num_decode_tokens", "arrived_at", Fraction(1)),
-    Columns("num_prefill_tokens", "num_decode_tokens"),
-    Columns("prompt_size", "token_size", "arrival_timestamp", Fraction(1)),
-    Columns("input_tokens", "output_tokens", "arrival_s", Fraction(1)),
-    Columns("input_tokens", "output_tokens", "arrival_ms", _MS),
-    Columns("input_tokens", "output_tokens", "timestamp"),
-    *(Columns("input_tokens", "output_tokens", weight=name) for name in ("weight", "count", "requests")),
-    Columns("input_tokens", "output_tokens"),
+    TraceColumns("num_prefill_tokens", "num_decode_tokens", "arrived_at", Fraction(1)),
+    TraceColumns("num_prefill_tokens", "num_decode_tokens"),
+    TraceColumns("prompt_size", "token_size", "arrival_timestamp", Fraction(1)),
+    TraceColumns("input_tokens", "output_tokens", "arrival_s", Fraction(1)),
+    TraceColumns("input_tokens", "output_tokens", "arrival_ms", _MS),
+    TraceColumns("input_tokens", "output_tokens", "timestamp"),
+    *(TraceColumns("input_tokens", "output_tokens", weight=name) for name in ("weight", "count", "requests")),
+    TraceColumns("input_tokens", "output_tokens"),
 )
 """The first of which all columns are there is meant."""
 
@@ -190,7 +190,7 @@ class _Counting:
         self.faults: list[Fault] = []
         self.known: dict[str | int, int] = {}
         self.bits = bytearray()
-        self.columns: Columns | None = None
+        self.columns: TraceColumns | None = None
 
     def fault(self, column: str | None, message: str, suggestion: str | None = None) -> None:
         """Note what is wrong in this line; give up where there is too much of it."""
@@ -199,7 +199,7 @@ class _Counting:
         if len(self.faults) >= MOST_FAULTS:
             raise SpecError(*self.faults)
 
-    def choose(self, names: Sequence[str]) -> Columns:
+    def choose(self, names: Sequence[str]) -> TraceColumns:
         """The columns that are meant, by their names."""
         columns = next((known for known in PUBLISHED if known.wanted <= set(names)), None)
         if columns is None:
@@ -258,7 +258,7 @@ class _Counting:
             return None
         return -(-number.numerator * _WEIGHTS // number.denominator)
 
-    def _seconds(self, own: Columns, value: object) -> float | None:
+    def _seconds(self, own: TraceColumns, value: object) -> float | None:
         if own.second is not None:
             number = _number(value)
             if number is None or abs(number) > 10**13:

@@ -23,7 +23,7 @@ from ruamel.yaml.events import (
 from ruamel.yaml.reader import ReaderError
 
 from optimizer.errors import Fault, SpecError
-from optimizer.readers.places import Place, PlaceTree, Step, dotted
+from optimizer.readers.places import LineColumn, PathStep, PlaceTree, dotted
 from optimizer.readers.scalars import HALF_CHARACTER, ScalarError, is_text, read_plain
 
 LARGEST_TEXT = 4 * 2**20
@@ -49,7 +49,7 @@ class _Anchored:
     size: int
 
 
-def _place(event: Event) -> Place:
+def _place(event: Event) -> LineColumn:
     return event.start_mark.line + 1, event.start_mark.column + 1
 
 
@@ -61,10 +61,10 @@ class _Builder:
     root: _Anchored | None = None
     documents: int = 0
 
-    def refuse(self, place: Place, message: str) -> SpecError:
+    def refuse(self, place: LineColumn, message: str) -> SpecError:
         return SpecError(Fault(self.source, *place, dotted(self._path()), message))
 
-    def _path(self) -> Iterator[Step]:
+    def _path(self) -> Iterator[PathStep]:
         for open_ in self.stack:
             if isinstance(open_.value, list):
                 yield len(open_.value)
@@ -102,7 +102,7 @@ class _Builder:
         elif isinstance(event, SequenceStartEvent):
             self.stack.append(_Open([], PlaceTree(place), event.anchor))
 
-    def _scalar(self, event: ScalarEvent, place: Place) -> None:
+    def _scalar(self, event: ScalarEvent, place: LineColumn) -> None:
         if not is_text(event.value):
             raise self.refuse(place, HALF_CHARACTER)
         if self._awaits_key():
@@ -120,7 +120,7 @@ class _Builder:
     def _awaits_key(self) -> bool:
         return bool(self.stack) and isinstance(self.stack[-1].value, dict) and self.stack[-1].key is None
 
-    def _key(self, key: str, place: Place) -> None:
+    def _key(self, key: str, place: LineColumn) -> None:
         top = self.stack[-1]
         if key in top.tree.keys:
             first = top.tree.keys[key]
@@ -130,7 +130,7 @@ class _Builder:
         top.tree.keys[key] = place
         top.key = key
 
-    def _alias(self, event: AliasEvent, place: Place) -> None:
+    def _alias(self, event: AliasEvent, place: LineColumn) -> None:
         if self._awaits_key():
             raise self.refuse(place, "a key must be text, not an alias")
         if any(open_.anchor == event.anchor for open_ in self.stack):

@@ -65,7 +65,7 @@ class Axis:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class RankGroup:
     """One collective of one group of ranks in a stage."""
 
     axis: Axis
@@ -85,7 +85,7 @@ class Dag:
     """The graph: devices by rank, groups in the order of the step, and edges between node names."""
 
     degrees: Layout
-    groups: tuple[Group, ...]
+    groups: tuple[RankGroup, ...]
     sends: tuple[tuple[int, int], ...]
     send_bytes: tuple[int | None, ...]
     """Bytes that a device hands to the next stage, by its own stage."""
@@ -185,13 +185,13 @@ def build_dag(layout: Layout, traffic: Mapping[str, int] | Sequence[Mapping[str,
         message = f"traffic of {len(each)} stages, but there are {degrees.pp}"
         raise SpecError(message)
     sizes = [{name.removesuffix("_bytes"): size for name, size in stage.items()} for stage in each]
-    groups: list[Group] = []
+    groups: list[RankGroup] = []
     edges: dict[tuple[str, str], None] = {}
     last = {rank: device(rank) for rank in range(degrees.devices)}
     for stage in range(degrees.pp):
         for axis in axes(degrees):
             for index, ranks in enumerate(groups_of(degrees, axis, stage)):
-                group = Group(axis, stage, index, ranks, sizes[stage].get(axis.name))
+                group = RankGroup(axis, stage, index, ranks, sizes[stage].get(axis.name))
                 groups.append(group)
                 edges.update(dict.fromkeys((last[rank], group.id) for rank in ranks))
             for group in groups[-(degrees.stage_devices // axis.size) :]:

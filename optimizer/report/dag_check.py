@@ -7,7 +7,7 @@ from typing import Any
 from optimizer.domain.layout import Layout
 from optimizer.report.dag import DEGREES, SEND_AXIS, Dag, build_dag, checked, coordinates
 
-Node = Mapping[str, Any]
+DagNode = Mapping[str, Any]
 Ranks = tuple[int, ...]
 
 
@@ -137,7 +137,7 @@ def _counted(wanted: Collection[Any], given: Counter[Any], named: Callable[..., 
             yield f"the {named(*key)} stands there {count} times"
 
 
-def _groups(nodes: list[Node], own: Dag) -> Iterator[str]:
+def _groups(nodes: list[DagNode], own: Dag) -> Iterator[str]:
     wanted = {(group.axis.name, group.ranks): group for group in own.groups}
     given = Counter(_group(node) for node in nodes)
     yield from _counted(
@@ -150,11 +150,11 @@ def _groups(nodes: list[Node], own: Dag) -> Iterator[str]:
             yield from _otherwise(node, said)
 
 
-def _group(node: Node) -> tuple[str, Ranks]:
+def _group(node: DagNode) -> tuple[str, Ranks]:
     return str(node.get("axis")), tuple(node.get("ranks", ()))
 
 
-def _sends(nodes: list[Node], own: Dag) -> Iterator[str]:
+def _sends(nodes: list[DagNode], own: Dag) -> Iterator[str]:
     wanted = set(own.sends)
     given = Counter((node.get("source"), node.get("target")) for node in nodes)
     yield from _counted(wanted, given, lambda a, b: f"transfer from rank {a} to rank {b}", "no stages have")
@@ -165,7 +165,7 @@ def _sends(nodes: list[Node], own: Dag) -> Iterator[str]:
             yield from _otherwise(node, {"axis": SEND_AXIS, "stage": stage, "bytes_per_step": own.sent_from(source)})
 
 
-def _otherwise(node: Node, said: Mapping[str, object]) -> Iterator[str]:
+def _otherwise(node: DagNode, said: Mapping[str, object]) -> Iterator[str]:
     """What a node says that is not so; nothing is known where the layout's own value is None."""
     for key, value in said.items():
         given = node.get(key)
@@ -173,7 +173,7 @@ def _otherwise(node: Node, said: Mapping[str, object]) -> Iterator[str]:
             yield f"node {node['id']}: {key} is {given!r}, not {value!r}"
 
 
-def _ranks_of(node: Node) -> Ranks:
+def _ranks_of(node: DagNode) -> Ranks:
     if node.get("kind") == "device":
         return (node["rank"],)
     if node.get("kind") == "send":
@@ -181,7 +181,7 @@ def _ranks_of(node: Node) -> Ranks:
     return tuple(node.get("ranks", ())) if node.get("kind") == "collective" else ()
 
 
-def _edges(nodes: list[Node], edges: list[Node], degrees: Layout) -> Iterator[str]:
+def _edges(nodes: list[DagNode], edges: list[DagNode], degrees: Layout) -> Iterator[str]:
     """An edge joins nodes of one rank; a rank enters all its nodes but its first, and leaves all but its last."""
     held = {str(node["id"]): frozenset(_ranks_of(node)) for node in nodes}
     axis_of = {str(node["id"]): node.get("axis") for node in nodes if node.get("axis") is not None}

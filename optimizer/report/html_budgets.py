@@ -11,7 +11,7 @@ from optimizer.figures.layer import Step
 from optimizer.figures.memory import StageMemory
 from optimizer.figures.rates import TICKS_PER_SECOND
 from optimizer.report.html_parts import element, label, legend, line, paragraph, picture, rect, section, table
-from optimizer.report.step_time import RESOURCES, Part, slowest_stage, step_parts
+from optimizer.report.step_time import RESOURCES, Operation, slowest_stage, step_parts
 from optimizer.report.subject import Subject
 from optimizer.units import Dimension, format_quantity
 
@@ -93,7 +93,7 @@ def _time(seconds: float) -> str:
     return format_quantity(seconds, Dimension.SECONDS) if seconds else "0 s"
 
 
-def _waterfall(name: str, title: str, parts: Sequence[Part]) -> str:
+def _waterfall(name: str, title: str, parts: Sequence[Operation]) -> str:
     total = sum(part.seconds for part in parts)
     scale = (_WIDTH - _LEFT - 150) / total
     inside, at, y = [], 0.0, 8.0

@@ -34,7 +34,7 @@ _CELL, _GAP, _TITLE, _WIDTH = 14.0, 8.0, 14.0, 968.0
 
 
 @dataclass(frozen=True)
-class Seat:
+class HeldDevice:
     """A device that a rank of a replica holds."""
 
     kind: int
@@ -52,19 +52,21 @@ class Seat:
         }  # fmt: skip
 
 
-Seats = Mapping[tuple[str, int, int], Seat]
+Seats = Mapping[tuple[str, int, int], HeldDevice]
 """Seats by pool, node and device."""
 
 
-def seats_of(entries: Sequence[Proposed]) -> dict[tuple[str, int, int], Seat]:
+def seats_of(entries: Sequence[Proposed]) -> dict[tuple[str, int, int], HeldDevice]:
     """Who sits where; ranks of a replica are numbered along its nodes and their devices."""
-    seats: dict[tuple[str, int, int], Seat] = {}
+    seats: dict[tuple[str, int, int], HeldDevice] = {}
     for kind, entry in enumerate(entries):
         name = _layout(entry)
         for replica, places in enumerate(entry.places or ()):
             held = [(place.node, device) for place in places for device in place.devices]
             for rank, (node, device) in enumerate(held):
-                seats[entry.pool.name, node, device] = Seat(kind, entry.demand.name, entry.role, name, replica, rank)
+                seats[entry.pool.name, node, device] = HeldDevice(
+                    kind, entry.demand.name, entry.role, name, replica, rank
+                )
     return seats
 
 

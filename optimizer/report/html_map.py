@@ -36,7 +36,7 @@ _LEFT, _CELL, _ROW = 90.0, 78.0, 24.0
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class MapCell:
     """One pair of degrees: the constraint family that excludes it, or its best value and batch."""
 
     excluded: str | None
@@ -82,14 +82,14 @@ class Surveyor:
             }
         )
 
-    def cell(self, shape: Shape) -> Cell:
+    def cell(self, shape: Shape) -> MapCell:
         """What excludes a shape at every batch, or the best it reaches."""
         layout = self._layout(shape)
         broken = structural_violations(self.problem, layout)
         if broken:
-            return Cell(str(broken[0].family), str(broken[0]))
+            return MapCell(str(broken[0].family), str(broken[0]))
         costs, memory = self._costs.costs(shape), self._memory.memory(shape)
-        best: Cell | None = None
+        best: MapCell | None = None
         first = ""
 
         def fits(batch: int) -> bool:
@@ -100,7 +100,7 @@ class Surveyor:
             if not against:
                 value = _value(self.problem, evaluation)
                 if best is None or best.value is None or self._better(value, best.value):
-                    best = Cell(None, "", value, batch)
+                    best = MapCell(None, "", value, batch)
                 return True
             families = {str(one.family) for one in against}
             last = "request_rate"
@@ -120,7 +120,7 @@ class Surveyor:
         if best is not None:
             return best
         family, _, reason = first.partition("|")
-        return Cell(family, reason)
+        return MapCell(family, reason)
 
     def _better(self, one: Fraction, two: Fraction) -> bool:
         return one > two if self.problem.objective_row.maximised else one < two
@@ -132,7 +132,7 @@ def _thinned(values: Sequence[int], own: int) -> list[int]:
     return list(values)[:MOST_VALUES]
 
 
-def survey(subject: Subject) -> tuple[tuple[str, str], list[int], list[int], dict[tuple[int, int], Cell]] | None:
+def survey(subject: Subject) -> tuple[tuple[str, str], list[int], list[int], dict[tuple[int, int], MapCell]] | None:
     """Names of both degrees, their values, and the cells; None without an answer or with measured loads."""
     layout, problem = subject.layout, subject.problem
     if layout is None or problem.expert_loads or problem.search.batch is not None:

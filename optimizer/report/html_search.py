@@ -120,7 +120,9 @@ _PER_USER: Final = {"tpot_s": "tokens/s a user", "throughput_per_device_tokens_p
 """Throughput against speed as serving benchmarks draw it: a user's tokens/s across, a device's upwards."""
 
 
-def _drawn(names: list[str], points: Sequence[tuple[list[float], Mapping[str, Any]]]) -> tuple[list[str], list[Place]]:
+def _drawn(
+    names: list[str], points: Sequence[tuple[list[float], Mapping[str, Any]]]
+) -> tuple[list[str], list[Coordinates]]:
     """Titles of the axes, and where each point lies: the objectives as asked, or as `_PER_USER` where it is these."""
     places = [(values[0], values[1]) for values, _ in points]
     if set(names[:2]) != set(_PER_USER) or any(value <= 0 for place in places for value in place):
@@ -129,7 +131,7 @@ def _drawn(names: list[str], points: Sequence[tuple[list[float], Mapping[str, An
     return list(_PER_USER.values()), [(1 / place[tpot], place[1 - tpot]) for place in places]
 
 
-Place = tuple[float, float]
+Coordinates = tuple[float, float]
 
 
 def ties_section(subject: Subject) -> str:

@@ -34,7 +34,7 @@ _DRAFT: Final = "drafting"
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Operation:
     """One operation in a step, over all layers of the stage.
 
     Attributes
@@ -146,7 +146,9 @@ def slowest_stage(evaluation: Evaluation) -> int:
     return max(range(len(evaluation.stage_ticks)), key=lambda stage: evaluation.stage_ticks[stage])
 
 
-def step_parts(problem: Problem, evaluation: Evaluation, step: Step, stage: int, skew: Imbalance = None) -> list[Part]:
+def step_parts(
+    problem: Problem, evaluation: Evaluation, step: Step, stage: int, skew: Imbalance = None
+) -> list[Operation]:
     """Operations of a step of one stage, in the order of the model; their ticks add up to the stage's."""
     first = sum(evaluation.cuts[:stage])
     layers = range(first, first + evaluation.cuts[stage])
@@ -172,4 +174,4 @@ def step_parts(problem: Problem, evaluation: Evaluation, step: Step, stage: int,
         return COMPUTE if alone[COMPUTE][name] >= alone[HBM][name] else HBM
 
     # where computation is faster it hides less
-    return [Part(name, resource(name), ticks, min(best[name], ticks)) for name, ticks in times.items() if ticks]
+    return [Operation(name, resource(name), ticks, min(best[name], ticks)) for name, ticks in times.items() if ticks]

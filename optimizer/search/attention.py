@@ -17,11 +17,11 @@ from optimizer.domain.model import Block
 from optimizer.domain.precision import ACTIVATION_BYTES, ModelPrecision
 from optimizer.domain.problem import Problem
 from optimizer.domain.shape import Shape
-from optimizer.domain.tensor import Role, Tensor
+from optimizer.domain.tensor import Tensor, TensorRole
 from optimizer.figures.memory import hidden_elements
 from optimizer.figures.reserve import fixed_bytes
 from optimizer.figures.skew import Skews
-from optimizer.search.kinds import Exchange, Group, KindCost
+from optimizer.search.kinds import ExpertExchange, KindCost, RooflineGroup
 from optimizer.search.lattice import Floats, Ints, Meshes
 from optimizer.search.pricing import OPERATIONS, Pricer
 
@@ -53,7 +53,7 @@ class AttentionPricer(Pricer):
             return kind
         flop = 0.0
         for tensor in block.moe.tensors(self.problem.model.hidden_size):
-            if tensor.role is Role.EXPERTS and tensor.matrix:
+            if tensor.role is TensorRole.EXPERTS and tensor.matrix:
                 each = self.rates.expert_flop[self.problem.precision.of(tensor).compute]
                 flop += 2.0 * tensor.rows * tensor.cols * each * _ROUNDED
         return replace(kind, per_token=kind.per_token + flop * block.moe.top_k / self.meshes.stage)
@@ -61,20 +61,26 @@ class AttentionPricer(Pricer):
     def _routed(self, moe: MixtureOfExperts, skew: Floats | None, split: Floats | None) -> None:
         del moe, skew, split
 
-    def _exchange(self, moe: MixtureOfExperts | None, skew: Floats | None) -> Exchange:
+    def _exchange(self, moe: MixtureOfExperts | None, skew: Floats | None) -> ExpertExchange:
         del skew
         zero = np.zeros(len(self.meshes))
-        return Exchange(zero, zero, zero, zero, zero, zero + (self.rates.launch * OPERATIONS["experts"] if moe else 0))
+        return ExpertExchange(
+            zero, zero, zero, zero, zero, zero + (self.rates.launch * OPERATIONS["experts"] if moe else 0)
+        )
 
-    def _matrices(self, role: Role, tensors: list[Tensor], split: Floats | None) -> Group | None:
+    def _matrices(self, role: TensorRole, tensors: list[Tensor], split: Floats | None) -> RooflineGroup | None:
         divided, found = super()._matrices(role, tensors, split), self.meshes
-        whole = self._linear(tensors, np.ones_like(found.tp), found.stage) if role is Role.SHARED_EXPERTS else None
+        whole = (
+            self._linear(tensors, np.ones_like(found.tp), found.stage) if role is TensorRole.SHARED_EXPERTS else None
+        )
         if divided is None or whole is None:
             return divided
-        return Group(*(np.minimum(a, b) for a, b in zip(vars(divided).values(), vars(whole).values(), strict=True)))
+        return RooflineGroup(
+            *(np.minimum(a, b) for a, b in zip(vars(divided).values(), vars(whole).values(), strict=True))
+        )
 
     def _weights(self, tensors: tuple[Tensor, ...], precision: ModelPrecision | None = None) -> Floats:
-        return super()._weights(tuple(own for own in tensors if own.role is not Role.EXPERTS), precision)
+        return super()._weights(tuple(own for own in tensors if own.role is not TensorRole.EXPERTS), precision)
 
     def _kept_for(self, block: Block) -> Floats:
         return np.full(len(self.meshes), float(min(self._graphs_of(block))))

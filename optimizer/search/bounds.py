@@ -25,7 +25,7 @@ from optimizer.figures.memory import SAMPLER_ELEMENT_BYTES
 from optimizer.figures.room import most_tokens
 from optimizer.figures.serving import BURST
 from optimizer.search.bottleneck import bottleneck
-from optimizer.search.kinds import Group, KindCost
+from optimizer.search.kinds import KindCost, RooflineGroup
 from optimizer.search.lattice import Floats, Ints
 from optimizer.search.pricing import MARGIN, Pricer
 from optimizer.search.rows import Rows
@@ -67,7 +67,7 @@ class Bounds:
         self.counts = pricer.counts
         self.kinds: list[KindCost] = [k.take(index) for k in pricer.kinds]
         self.cheapest = [k.take(index) for k in pricer.cheapest] if pricer.cheapest is not pricer.kinds else self.kinds
-        self.head: Group = pricer.head.take(index)
+        self.head: RooflineGroup = pricer.head.take(index)
         self.draft = pricer.draft.take(index) if pricer.draft is not None else None
         self.pp = np.maximum(rows.pp, 1).astype(float)
         self.pieces, piece, self.packed = self._split(rows.most)

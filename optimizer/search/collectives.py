@@ -12,7 +12,7 @@ from optimizer.domain.feedforward import MixtureOfExperts
 from optimizer.domain.model import Block
 from optimizer.domain.precision import ACTIVATION_BYTES, KV_BYTES
 from optimizer.domain.problem import Problem
-from optimizer.domain.tensor import Role
+from optimizer.domain.tensor import TensorRole
 from optimizer.search.lattice import Floats, Ints, Meshes
 from optimizer.search.rates import float_rates
 
@@ -120,7 +120,7 @@ class Collectives:
         found, precision = self.meshes, self.problem.precision
         width = moe.expert_width(self.problem.model.hidden_size)
         act = float(ACTIVATION_BYTES[precision.activations])
-        small = precision.of_role(Role.EXPERTS).compute in ("fp8", "fp4", "int8")
+        small = precision.of_role(TensorRole.EXPERTS).compute in ("fp8", "fp4", "int8")
         group = found.etp * found.ep
         each, latency = np.zeros(len(found)), np.zeros(len(found))
         near = found.etp * _distinct_all(found.ep, moe) * (1.0 if skew is None else skew)

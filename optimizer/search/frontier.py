@@ -10,7 +10,7 @@ of one micro-batch, or batch, is decided by the reference, over every non-domina
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -35,10 +35,8 @@ from optimizer.search.cut_front import cut_front
 from optimizer.search.lattice import Arrays, Floats, Ints, Meshes, meshes, replicas_that_fit
 from optimizer.search.pricing import MARGIN, Pricer
 from optimizer.search.rows import Rows
-from optimizer.search.search import Search
+from optimizer.search.search import Progress, Search
 from optimizer.search.targets import target
-
-Progress = Callable[[str, int, int], None]
 
 _BLOCK = 1 << 16
 _ROUND = 1 << 12

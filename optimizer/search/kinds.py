@@ -12,7 +12,7 @@ from optimizer.search.lattice import Arrays, Chosen, Floats, Ints
 
 
 @dataclass(frozen=True)
-class Group(Arrays):
+class RooflineGroup(Arrays):
     """max(flop·y, weight + io·y) seconds, y = x + slack."""
 
     flop: Floats
@@ -87,7 +87,7 @@ class Routed(Arrays):
 
 
 @dataclass(frozen=True)
-class Exchange(Arrays):
+class ExpertExchange(Arrays):
     """Dispatch and combine of experts, and their launches; `split` is 1 where two micro-batches hide them, else 0.
 
     All coefficients of a split entry are those of one micro-batch for half a token, see `optimizer.figures.overlap`.
@@ -121,7 +121,7 @@ class Exchange(Arrays):
 class KindCost(Arrays):
     """One layer kind of every mesh pair; see `optimizer.figures.layer.LayerCost`."""
 
-    groups: tuple[Group, ...]
+    groups: tuple[RooflineGroup, ...]
     routed: Routed | None
     decode: Floats
     prefill_flop: Floats
@@ -130,7 +130,7 @@ class KindCost(Arrays):
     per_prompt: Floats
     per_seq: Floats
     fixed: Floats
-    exchange: Exchange | None = None
+    exchange: ExpertExchange | None = None
 
     def seconds(self, seqs: Floats, decoded: Floats, prompt: Floats, passes: Floats) -> Floats:
         """Seconds of the layer in a step."""

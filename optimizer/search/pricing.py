@@ -16,7 +16,7 @@ from optimizer.domain.model import Block
 from optimizer.domain.precision import ACTIVATION_BYTES, KV_BYTES, Format, ModelPrecision
 from optimizer.domain.problem import Problem
 from optimizer.domain.shape import Shape
-from optimizer.domain.tensor import Role, Split, Tensor
+from optimizer.domain.tensor import Split, Tensor, TensorRole
 from optimizer.errors import InternalError
 from optimizer.figures.cache import CacheLayout
 from optimizer.figures.memory import COMPRESSED_TENSORS, expert_padding, hidden_elements, keeps_experts, scales_left
@@ -31,7 +31,7 @@ from optimizer.figures.routing import (
 from optimizer.figures.skew import Skews
 from optimizer.figures.weights import absorbed_copy_bytes
 from optimizer.search.collectives import Collectives, OpenCollectives, send
-from optimizer.search.kinds import Exchange, Group, KindCost, Routed, Table
+from optimizer.search.kinds import ExpertExchange, KindCost, RooflineGroup, Routed, Table
 from optimizer.search.lattice import Floats, Ints, Meshes
 from optimizer.search.rates import float_rates
 
@@ -143,7 +143,9 @@ class Pricer:
             )
         self.working_token, self.hidden = self._working()
 
-    def _linear(self, tensors: list[Tensor], ranks: Ints, spread: Ints, *, split: Floats | None = None) -> Group | None:
+    def _linear(
+        self, tensors: list[Tensor], ranks: Ints, spread: Ints, *, split: Floats | None = None
+    ) -> RooflineGroup | None:
         """Matrices of one kind; where `split` is 1, of half a step."""
         precision = self.problem.precision
         flop, weight, moved, any_matrix = np.zeros(len(ranks)), np.zeros(len(ranks)), np.zeros(len(ranks)), False
@@ -164,21 +166,21 @@ class Pricer:
         io = moved * float(ACTIVATION_BYTES[precision.activations]) / spread * self.rates.byte
         slack = spread.astype(float) - 1
         if split is None:
-            return Group(flop + io, weight, io, slack)
+            return RooflineGroup(flop + io, weight, io, slack)
         share = 1 - split / 2
-        return Group((flop * self.slower + io) * share, weight, io * share, slack / share)
+        return RooflineGroup((flop * self.slower + io) * share, weight, io * share, slack / share)
 
     def _kind(self, block: Block, skew: Floats | None, *, whole: bool = False) -> KindCost:
         """Coefficients of a kind of layer; `whole`: of a step that is not split, whatever the overlap."""
         found, problem, rates = self.meshes, self.problem, self.rates
         split = None if whole or not np.any(found.overlap) else found.overlap.astype(float)
         hidden = problem.model.hidden_size
-        by_role: dict[Role, list[Tensor]] = {}
+        by_role: dict[TensorRole, list[Tensor]] = {}
         for tensor in block.tensors(hidden):
             by_role.setdefault(tensor.role, []).append(tensor)
         groups, operations = [], 0
         for role, tensors in by_role.items():
-            if role in (Role.NORM, Role.EXPERTS):
+            if role in (TensorRole.NORM, TensorRole.EXPERTS):
                 continue
             group = self._matrices(role, tensors, split)
             operations += OPERATIONS.get(role.value, 1)
@@ -214,21 +216,23 @@ class Pricer:
             exchange=None if split is None else exchange,
         )
 
-    def _matrices(self, role: Role, tensors: list[Tensor], split: Floats | None) -> Group | None:
+    def _matrices(self, role: TensorRole, tensors: list[Tensor], split: Floats | None) -> RooflineGroup | None:
         """Matrices of one role of a layer, routed experts apart."""
         found = self.meshes
-        if role is not Role.SHARED_EXPERTS:
+        if role is not TensorRole.SHARED_EXPERTS:
             return self._linear(tensors, found.tp, found.cp, split=split)
         ranks, spread = np.where(self.whole_shared, 1, found.tp), np.where(self.whole_shared, found.tp, 1) * found.cp
         return self._linear(tensors, ranks, spread, split=split)
 
-    def _exchange(self, moe: MixtureOfExperts | None, skew: Floats | None) -> Exchange:
+    def _exchange(self, moe: MixtureOfExperts | None, skew: Floats | None) -> ExpertExchange:
         """Dispatch and combine of a whole step."""
         zero = np.zeros(len(self.meshes))
         if moe is None:
-            return Exchange(zero, zero, zero, zero, zero, zero)
+            return ExpertExchange(zero, zero, zero, zero, zero, zero)
         dispatch, combine, latency = self.collectives.exchange(moe, skew)
-        return Exchange(zero, dispatch, latency, combine, latency, zero + self.rates.launch * OPERATIONS["experts"])
+        return ExpertExchange(
+            zero, dispatch, latency, combine, latency, zero + self.rates.launch * OPERATIONS["experts"]
+        )
 
     def _skew(self, block: Block) -> Floats | None:
         """Hottest device's load ÷ mean of this kind of layer, the mean over its layers; None: balanced."""
@@ -247,7 +251,7 @@ class Pricer:
         width = moe.expert_width(hidden)
         size, flop = np.zeros(len(found)), np.zeros(len(found))
         for tensor in moe.tensors(hidden):
-            if tensor.role is not Role.EXPERTS:
+            if tensor.role is not TensorRole.EXPERTS:
                 continue
             rows, cols = _local(tensor, found.etp)
             size = size + _stored(precision.of(tensor), rows, cols)
@@ -304,12 +308,12 @@ class Pricer:
         slower = self.slower if split else 1.0
         return np.maximum(values[:, 0] * slower, values[:, 1]), values[:, 2] * slower, values[:, 3]
 
-    def _head(self) -> Group:
+    def _head(self) -> RooflineGroup:
         model = self.problem.model
         tensors = [t for t in model.output_tensors() if t.matrix]
         if not tensors:
             own = model.input_tensors()[0]
-            tensors = [Tensor("tied_head", own.rows, own.cols, Role.LM_HEAD, own.split)]
+            tensors = [Tensor("tied_head", own.rows, own.cols, TensorRole.LM_HEAD, own.split)]
         group = self._linear(tensors, self.meshes.tp, self.meshes.cp)
         if group is None:
             raise InternalError("a head is a matrix")
@@ -321,12 +325,12 @@ class Pricer:
         precision = precision or self.problem.precision
         for tensor in tensors:
             form = precision.of(tensor)
-            if tensor.role is Role.EXPERTS:
+            if tensor.role is TensorRole.EXPERTS:
                 form = form.with_scales(left)
                 rows, cols = _padded(tensor, *_local(tensor, found.etp), self.padding)
                 total = total + _stored(form, rows, cols) * (-(-(tensor.count + found.redundant) // found.ep))
                 continue
-            shared = tensor.role is Role.SHARED_EXPERTS
+            shared = tensor.role is TensorRole.SHARED_EXPERTS
             ranks = np.where(self.whole_shared, 1, found.tp) if shared else found.tp
             rows, cols = _local(tensor, ranks)
             if tensor.split is Split.VOCAB:

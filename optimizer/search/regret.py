@@ -10,7 +10,7 @@ value. Within that grid and those decisions it is exact; the worst case between 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -24,13 +24,12 @@ from optimizer.figures.costs import CostBook
 from optimizer.figures.memory import MemoryBook
 from optimizer.figures.objective import Scored, best_layout, better
 from optimizer.figures.rates import effective_rates
-from optimizer.search.search import Search
+from optimizer.search.search import Progress, Search
 
 NEAR = 3
 """Best decisions of each point that are compared."""
 
-Progress = Callable[[str, int, int], None]
-Decision = tuple[Shape, int | None]
+DecidedShape = tuple[Shape, int | None]
 
 
 @dataclass(frozen=True)
@@ -131,7 +130,7 @@ def _box(share: Fraction | Mapping[str, Fraction]) -> tuple[tuple[str, Fraction]
     return tuple(box.items())
 
 
-def _decision(scored: Scored) -> Decision:
+def _decision(scored: Scored) -> DecidedShape:
     return scored.layout.shape, scored.layout.prefill_chunk
 
 
@@ -150,11 +149,11 @@ class _At:
         """The best objective value; None where nothing fits."""
         return None if self.best is None else self.best[0].value
 
-    def value(self, decision: Decision) -> Scored | None:
+    def value(self, decision: DecidedShape) -> Scored | None:
         shape, chunk = decision
         return best_layout(self.problem, shape, chunk, self._costs.of(shape), self._memory.memory(shape))
 
-    def regret(self, decision: Decision) -> Fraction | None:
+    def regret(self, decision: DecidedShape) -> Fraction | None:
         """Relative shortfall; None where the decision keeps no limit though another does."""
         assert self.best is not None  # noqa: S101 - asked only where something fits
         own, best = self.value(decision), self.best[0].value
@@ -207,7 +206,7 @@ def robust(
     )  # fmt: skip
 
 
-def _worst(points: list[_At], decision: Decision) -> tuple[Fraction | None, Factors]:
+def _worst(points: list[_At], decision: DecidedShape) -> tuple[Fraction | None, Factors]:
     largest, where = Fraction(-1), points[0].factors
     for point in points:
         own = point.regret(decision)
@@ -234,13 +233,13 @@ def _grid(problem: Problem, box: tuple[tuple[str, Fraction], ...]) -> Iterator[_
             yield _At(problem, corner)
 
 
-def _thresholds(problem: Problem, answer: Decision, box: Mapping[str, Fraction]) -> Iterator[Threshold]:
+def _thresholds(problem: Problem, answer: DecidedShape, box: Mapping[str, Fraction]) -> Iterator[Threshold]:
     for name in box:
         for direction, far in (("lower", Fraction(1, LARGEST_CHANGE)), ("higher", Fraction(LARGEST_CHANGE))):
             yield _threshold(problem, answer, name, direction, far)
 
 
-def _beaten(problem: Problem, answer: Decision, name: str, factor: Fraction) -> tuple[Scored, Decision] | None:
+def _beaten(problem: Problem, answer: DecidedShape, name: str, factor: Fraction) -> tuple[Scored, DecidedShape] | None:
     """What is better than the answer with one efficiency changed."""
     at = _At(problem, ((name, factor),), wanted=1)
     if at.best is None:
@@ -249,7 +248,7 @@ def _beaten(problem: Problem, answer: Decision, name: str, factor: Fraction) -> 
     return at.best if own is None or better(problem, at.best[0].value, own.value) else None
 
 
-def _threshold(problem: Problem, answer: Decision, name: str, direction: str, far: Fraction) -> Threshold:
+def _threshold(problem: Problem, answer: DecidedShape, name: str, direction: str, far: Fraction) -> Threshold:
     other = _beaten(problem, answer, name, far)
     if other is None:
         return Threshold(name, direction, far, None, None)

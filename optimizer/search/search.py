@@ -56,6 +56,7 @@ class _LateError(Exception):
 
 
 Progress = Callable[[str, int, int], None]
+"""Called with a phase's name, what is done, and what there is to do."""
 
 
 @dataclass

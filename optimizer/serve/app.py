@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from optimizer.domain.engines import ANY, ENGINES
 from optimizer.errors import SpecError
-from optimizer.serve.question import Control, Question, answer, as_text, ask, controls, curve, faults
+from optimizer.serve.question import Control, EditedProblem, answer, as_text, ask, controls, curve, faults
 
 _KEPT = 16
 """Pages kept for the frame that shows them; a browser asks for the newest."""
@@ -84,7 +84,7 @@ def application(start: Mapping[str, Any], file: str | None, *, token: str, hosts
 
         return checked
 
-    async def asked(request: Request) -> Question:
+    async def asked(request: Request) -> EditedProblem:
         try:
             given = await request.json()
         except (JSONDecodeError, UnicodeDecodeError):

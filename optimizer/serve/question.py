@@ -23,7 +23,7 @@ from optimizer.readers.document import load_text
 from optimizer.readers.read import problem_in
 from optimizer.report.html import page
 from optimizer.report.subject import read_subject
-from optimizer.solve import Result, solve
+from optimizer.solve import Solved, solve
 
 SOURCE: Final = "controls"
 PRICE: Final = ("hardware", "device", "price")
@@ -81,7 +81,7 @@ def _value(text: str, control: Control) -> object:
 
 
 @dataclass(frozen=True)
-class Question:
+class EditedProblem:
     """The content of a problem file with the controls' values in it."""
 
     data: dict[str, Any]
@@ -121,7 +121,9 @@ class Question:
         return shlex.join(words)
 
 
-def ask(start: Mapping[str, Any], file: str | None, given: Mapping[str, str], shown: tuple[Control, ...]) -> Question:
+def ask(
+    start: Mapping[str, Any], file: str | None, given: Mapping[str, str], shown: tuple[Control, ...]
+) -> EditedProblem:
     """The start with every control's value put where it belongs; an empty control takes a value out.
 
     Raises
@@ -146,7 +148,7 @@ def ask(start: Mapping[str, Any], file: str | None, given: Mapping[str, str], sh
         if text and (file is None or text != as_text(start, control)):
             changed[control.name] = text
         _put(data, control.at, _value(text, control) if text else None)
-    return Question(data, changed, file)
+    return EditedProblem(data, changed, file)
 
 
 def as_text(data: Mapping[str, Any], control: Control) -> str:
@@ -159,7 +161,7 @@ def as_text(data: Mapping[str, Any], control: Control) -> str:
     return "" if found is None or isinstance(found, Mapping) else str(found)
 
 
-def answer(question: Question, *, time_limit_s: float) -> dict[str, Any]:
+def answer(question: EditedProblem, *, time_limit_s: float) -> dict[str, Any]:
     """The answer's page, its status and what was worked out in how long.
 
     Raises
@@ -180,7 +182,7 @@ _STEPS: Final = 9
 """Limits on TPOT between the least and the one that no longer binds, each a problem of its own."""
 
 
-def curve(question: Question, *, time_limit_s: float) -> list[dict[str, Any]]:
+def curve(question: EditedProblem, *, time_limit_s: float) -> list[dict[str, Any]]:
     """Best throughput a device under each of several limits on TPOT, from the least there is, exact at each.
 
     Raises
@@ -207,7 +209,7 @@ def curve(question: Question, *, time_limit_s: float) -> list[dict[str, Any]]:
     return points
 
 
-def _under(asked: Problem, objective: str, tpot: Fraction | None, time_limit_s: float) -> Result:
+def _under(asked: Problem, objective: str, tpot: Fraction | None, time_limit_s: float) -> Solved:
     held = None if tpot is None else tpot * asked.sure["tpot"]
     limits = asked.limits.model_copy(update={"tpot": held})
     return solve(asked.model_copy(update={"objective": objective, "limits": limits}), time_limit_s=time_limit_s)

@@ -14,15 +14,15 @@ from optimizer.figures.objective import Scored, key, objective_value
 from optimizer.figures.serving import Evaluation, evaluate
 from optimizer.search.search import Found, Progress, Search
 from optimizer.solve.joint import Joint, mesh_of, proved_skews, solve_jointly, trusted_layers
-from optimizer.solve.result import Result, proved_bound
+from optimizer.solve.result import Solved, proved_bound
 from optimizer.verify.constraints import violations
 
-__all__ = ["Result", "solve"]
+__all__ = ["Solved", "solve"]
 
 
 def solve(
     problem: Problem, *, time_limit_s: float | None = None, top: int = 1, progress: Progress | None = None
-) -> Result:
+) -> Solved:
     """The best layout of a problem, proved; or the proof that none fits.
 
     Parameters
@@ -70,7 +70,7 @@ def solve(
         trusted=trusted,
     )  # fmt: skip
     placed = placements.get(mesh_of(best)) if best else None
-    return Result(
+    return Solved(
         problem=problem,
         status=status,
         best=best,

@@ -13,7 +13,7 @@ from optimizer.figures.objective import Scored
 from optimizer.figures.topology import replicas_that_fit
 from optimizer.search.search import Search
 from optimizer.solve import solve
-from optimizer.solve.result import Result
+from optimizer.solve.result import Solved
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class SlotPrice:
     """The optimum with exactly so many redundant slots."""
 
     redundant: int
-    result: Result
+    result: Solved
 
     def to_json(self) -> dict[str, object]:
         """Redundant slots, status, objective with its bound and gap, and the layout's degrees."""

@@ -22,10 +22,10 @@ from optimizer.figures.placement import (
     split_device_loads,
 )
 from optimizer.figures.placement_bounds.balance import bound_of
-from optimizer.figures.skew import Mesh, load_weights
+from optimizer.figures.skew import StageMesh, load_weights
 from optimizer.placement import LayerPlacement, PlacementResult
 from optimizer.placement.bounds import Witness, counting_witness
-from optimizer.placement.moves import FrontierPoint, frontier
+from optimizer.placement.moves import MovesPoint, frontier
 from optimizer.placement.question import Layer
 from optimizer.readers.loads import ExpertLoad
 from optimizer.solve.joint import nearness_on, place_on, question_on
@@ -145,7 +145,7 @@ class Decided:
     """
 
     problem: Problem
-    mesh: Mesh
+    mesh: StageMesh
     placed: PlacementResult
     before: tuple[Devices, ...]
 
@@ -261,7 +261,7 @@ def _under(row: Sequence[int], layer: LayerPlacement) -> Fraction:
     return max(split_device_loads(row, layer.devices, layer.shares)) * len(layer.devices) / sum(row)
 
 
-def decided_mesh(problem: Problem) -> Mesh:
+def decided_mesh(problem: Problem) -> StageMesh:
     """The one expert mesh that the problem leaves.
 
     Raises
@@ -365,9 +365,9 @@ def moves_frontier(decided: Decided) -> list[Moved]:
     return moved
 
 
-def _with_end(points: list[FrontierPoint], before: Devices, placed: LayerPlacement) -> list[FrontierPoint]:
+def _with_end(points: list[MovesPoint], before: Devices, placed: LayerPlacement) -> list[MovesPoint]:
     """The frontier up to the balance of the placement found, with the fewest moves that it was found with."""
-    end = FrontierPoint(moves(before, placed.devices), placed.max_over_mean, placed.devices)
+    end = MovesPoint(moves(before, placed.devices), placed.max_over_mean, placed.devices)
     kept = [point for point in points if point.moves < end.moves or point.max_over_mean < end.max_over_mean]
     if any(point.moves <= end.moves and point.max_over_mean <= end.max_over_mean for point in kept):
         return kept
@@ -389,7 +389,7 @@ def prices(decided: Decided, time_limit_s: float | None = None) -> Iterator[tupl
     assert moe is not None  # noqa: S101 - by decided_mesh
     assert experts is not None  # noqa: S101 - the same
 
-    def price(choice: int | str, mesh: Mesh, **changes: object) -> Price:
+    def price(choice: int | str, mesh: StageMesh, **changes: object) -> Price:
         free = {"max_moves": None, "coactivation": None, "balance_allowance": None} | changes
         other = problem.changed(
             experts=experts.model_copy(update=free), current_placement=None, coactivation=None

@@ -15,10 +15,10 @@ from optimizer.figures.operating_point import Point
 from optimizer.figures.rates import TICKS_PER_SECOND
 from optimizer.figures.serving import Evaluation, Timing
 from optimizer.search.search import Tally
-from optimizer.solve.result import Result
+from optimizer.solve.result import Solved
 
 
-def solve_declared(problem: Problem, *, time_limit_s: float | None = None) -> Result:
+def solve_declared(problem: Problem, *, time_limit_s: float | None = None) -> Solved:
     """The best layout by the declarative model; the lattice is counted for the certificate alone.
 
     Raises
@@ -41,7 +41,7 @@ def solve_declared(problem: Problem, *, time_limit_s: float | None = None) -> Re
     each = len(own_lattice.axes.pp) * len(own_lattice.axes.chunks)
     excluded = {Family(name): count * each for name, count in own_lattice.excluded.items()}
     points = (own_lattice.count + sum(own_lattice.excluded.values())) * each
-    return Result(
+    return Solved(
         problem=problem, status=status, best=best, evaluation=evaluation, bound=bound,
         tally=Tally(points=points, excluded=excluded, exact=decided.rounds), wall_s=time.monotonic() - started,
         certificate=certificate if status != "unknown" else {},

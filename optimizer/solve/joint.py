@@ -19,7 +19,7 @@ from optimizer.domain.problem import Problem
 from optimizer.domain.shape import Shape
 from optimizer.figures.objective import Scored, best_layout, key
 from optimizer.figures.placement import Devices
-from optimizer.figures.skew import Mesh, Skews, load_weights
+from optimizer.figures.skew import Skews, StageMesh, load_weights
 from optimizer.search.search import Found, Progress, Search
 from optimizer.solve.result import proved_bound
 
@@ -47,7 +47,7 @@ class Joint:
 
     search: Search
     found: Found
-    placements: dict[Mesh, PlacementResult]
+    placements: dict[StageMesh, PlacementResult]
     bound: Fraction | None
 
     def of(self, scored: Scored) -> PlacementResult:
@@ -55,12 +55,12 @@ class Joint:
         return self.placements[mesh_of(scored)]
 
 
-def mesh_of(scored: Scored) -> Mesh:
+def mesh_of(scored: Scored) -> StageMesh:
     """Ep and redundant slots of a layout."""
     return scored.layout.ep, scored.layout.redundant_slots
 
 
-def proved_skews(problem: Problem, placements: Mapping[Mesh, PlacementResult]) -> Skews:
+def proved_skews(problem: Problem, placements: Mapping[StageMesh, PlacementResult]) -> Skews:
     """Balance that no placement goes below: what was proved where experts were placed."""
     return Skews(problem, {mesh: [layer.bound for layer in placed.layers] for mesh, placed in placements.items()})
 
@@ -78,7 +78,7 @@ def solve_jointly(
     wanted, deadline, progress
         As in `Search`.
     """
-    placements: dict[Mesh, PlacementResult] = {}
+    placements: dict[StageMesh, PlacementResult] = {}
     known: dict[Shape, Scored] = {}
     stopped = False
     while True:
@@ -109,7 +109,7 @@ def solve_jointly(
     return Joint(search, found, placements, proved_bound(problem, bounded) if found.best else None)
 
 
-def _repriced(problem: Problem, search: Search, placements: Mapping[Mesh, PlacementResult]) -> dict[Shape, Scored]:
+def _repriced(problem: Problem, search: Search, placements: Mapping[StageMesh, PlacementResult]) -> dict[Shape, Scored]:
     """Layouts of a master on placed meshes, at the balance that their placements have."""
     values = {mesh: [layer.max_over_mean for layer in placed.layers] for mesh, placed in placements.items()}
     fresh = Search(problem, skews=Skews(problem, values))
@@ -123,7 +123,9 @@ def _repriced(problem: Problem, search: Search, placements: Mapping[Mesh, Placem
     return by_shape
 
 
-def _placed_only(problem: Problem, search: Search, found: Found, placements: Mapping[Mesh, PlacementResult]) -> Found:
+def _placed_only(
+    problem: Problem, search: Search, found: Found, placements: Mapping[StageMesh, PlacementResult]
+) -> Found:
     """Only what is on placed meshes; the others were priced at a bound."""
     search.best = {shape: s for shape, s in search.best.items() if mesh_of(s) in placements}
     ranked = sorted(search.best.values(), key=lambda s: key(problem, s))[: search.wanted]
@@ -131,7 +133,7 @@ def _placed_only(problem: Problem, search: Search, found: Found, placements: Map
 
 
 def place_on(
-    problem: Problem, mesh: Mesh, time_limit_s: float | None = None, *, solver_bounds: bool = False
+    problem: Problem, mesh: StageMesh, time_limit_s: float | None = None, *, solver_bounds: bool = False
 ) -> PlacementResult:
     """Place the experts of every layer on the ranks of one expert mesh, starting from what is in service there.
 
@@ -144,7 +146,7 @@ def place_on(
 
 
 def question_on(
-    problem: Problem, mesh: Mesh, current: Sequence[Devices] | None = None, *, solver_bounds: bool = False
+    problem: Problem, mesh: StageMesh, current: Sequence[Devices] | None = None, *, solver_bounds: bool = False
 ) -> Question:
     """What `place_on` asks of an expert mesh, from a placement in service."""
     from optimizer.placement import Question  # noqa: PLC0415 - see above

@@ -69,7 +69,7 @@ def _in_its_unit(problem: Problem, raw: Fraction) -> Fraction:
 
 
 @dataclass(frozen=True)
-class Result:
+class Solved:
     """What a solve found; `status` is `optimal`, `feasible`, `infeasible` or `unknown`.
 
     Attributes

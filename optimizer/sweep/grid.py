@@ -97,7 +97,7 @@ def _put(question: dict[str, Any], key: str, value: object) -> None:
         question.pop(other, None)
 
 
-def _carried(kind: catalog.Kind, reference: object, folder: Path | None) -> object:
+def _carried(kind: catalog.Shelf, reference: object, folder: Path | None) -> object:
     """A reference that means the same on another machine: a catalog name, or in place of a path what it holds."""
     if not isinstance(reference, str) or not catalog.is_path(reference):
         return reference
@@ -132,7 +132,7 @@ def _axes(document: Document, written: GridFile, folder: Path | None) -> list[li
         listed = values if isinstance(values, list) else [values]
         if not listed:
             raise document.error("a list of values is wanted, not an empty one", ("grid", key))
-        kind: catalog.Kind | None = {"model": "models", "hardware": "hardware"}.get(key)  # type: ignore[assignment]
+        kind: catalog.Shelf | None = {"model": "models", "hardware": "hardware"}.get(key)  # type: ignore[assignment]
         values_of_axes.append([(_label(v), v if kind is None else _carried(kind, v, folder)) for v in listed])
     return values_of_axes
 

@@ -12,7 +12,7 @@ from typing import Any
 from optimizer import __version__
 from optimizer.errors import InternalError, ShardproofError, StoppedError
 from optimizer.sweep.answer import Answer, Task, read_question
-from optimizer.sweep.backends import Place, backend
+from optimizer.sweep.backends import Workers, backend
 from optimizer.sweep.grid import Grid
 from optimizer.sweep.journal import Journal
 
@@ -110,7 +110,7 @@ def _sweep(
     if not tasks:
         return rows
     try:
-        for answered in run(tasks, Place(options.jobs, options.address)):
+        for answered in run(tasks, Workers(options.jobs, options.address)):
             rows.update(dict.fromkeys(same[answered.key], answered.row))
             if journal is not None:
                 journal.put(answered)

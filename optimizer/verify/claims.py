@@ -15,7 +15,7 @@ from optimizer.figures.derivation_figure import UNITS, Figure, plain, shown
 from optimizer.readers.claims import Claim
 from optimizer.units import BINARY, DECIMAL, Dimension
 from optimizer.verify.claim_table import ClaimKind, Physics, kind_of_claim
-from optimizer.verify.physics import Limit, physical_limits
+from optimizer.verify.physics import PhysicalLimit, physical_limits
 
 
 class ClaimVerdict(StrEnum):
@@ -53,7 +53,7 @@ class JudgedReading:
 
 
 @dataclass(frozen=True, slots=True)
-class JudgedClaim:
+class ComparedClaim:
     """A claim and its verdict.
 
     Attributes
@@ -71,7 +71,7 @@ class JudgedClaim:
     figure: Figure | None = None
     readings: tuple[JudgedReading, ...] = ()
     note: str = ""
-    limits: tuple[Limit, ...] = field(default=())
+    limits: tuple[PhysicalLimit, ...] = field(default=())
 
     @property
     def ratio(self) -> Fraction | None:
@@ -128,11 +128,11 @@ def _other_units(claim: Claim) -> Iterable[tuple[str, Claim]]:
         yield "a percentage", claim.rescaled(Fraction(1, 100), "%")
 
 
-def _unsupported(claim: Claim, note: str) -> JudgedClaim:
-    return JudgedClaim(claim, ClaimVerdict.UNSUPPORTED, note=note)
+def _unsupported(claim: Claim, note: str) -> ComparedClaim:
+    return ComparedClaim(claim, ClaimVerdict.UNSUPPORTED, note=note)
 
 
-def judge_claim(claim: Claim, figures: dict[str, Figure], problem: Problem, layout: Layout) -> JudgedClaim:
+def judge_claim(claim: Claim, figures: dict[str, Figure], problem: Problem, layout: Layout) -> ComparedClaim:
     """Verdict on one claim.
 
     Parameters
@@ -179,11 +179,11 @@ def _lacking(name: str, problem: Problem) -> str:
 
 def _verdict(
     claim: Claim, kind: ClaimKind, readings: Sequence[JudgedReading], problem: Problem, layout: Layout
-) -> JudgedClaim:
+) -> ComparedClaim:
     true = [reading for reading in readings if reading.holds]
     if (kind.defined and readings[0].holds) or len(true) == len(readings):
         defined = tuple(readings[:1]) if kind.defined else tuple(readings)
-        return JudgedClaim(claim, ClaimVerdict.HOLDS, readings[0].figure, defined)
+        return ComparedClaim(claim, ClaimVerdict.HOLDS, readings[0].figure, defined)
     shown_readings = list(readings)
     for name, other in _other_units(claim):
         for reading in readings:
@@ -195,7 +195,7 @@ def _verdict(
     if true:
         names = "; ".join(reading.name for reading in true)
         note = f"true as: {names}"
-        return JudgedClaim(claim, ClaimVerdict.AMBIGUOUS, true[0].figure, tuple(shown_readings), note)
+        return ComparedClaim(claim, ClaimVerdict.AMBIGUOUS, true[0].figure, tuple(shown_readings), note)
     nearest = (
         readings[0]
         if kind.defined
@@ -204,8 +204,8 @@ def _verdict(
     limits = physical_limits(claim, kind, problem, layout) if kind.physics is not Physics.NONE else ()
     if limits:
         note = "beyond what the hardware can do under every reading: " + "; ".join(map(str, limits))
-        return JudgedClaim(claim, ClaimVerdict.IMPOSSIBLE, nearest.figure, tuple(readings), note, limits)
-    return JudgedClaim(claim, ClaimVerdict.FAILS, nearest.figure, tuple(readings), _why(claim, nearest.figure))
+        return ComparedClaim(claim, ClaimVerdict.IMPOSSIBLE, nearest.figure, tuple(readings), note, limits)
+    return ComparedClaim(claim, ClaimVerdict.FAILS, nearest.figure, tuple(readings), _why(claim, nearest.figure))
 
 
 def _why(claim: Claim, figure: Figure) -> str:
@@ -220,7 +220,7 @@ class Judged:
     """Something judged by its constraints and by its claims."""
 
     violations: tuple[object, ...]
-    claims: tuple[JudgedClaim, ...]
+    claims: tuple[ComparedClaim, ...]
 
     @property
     def feasible(self) -> bool:
@@ -236,6 +236,6 @@ class Judged:
 
 def judge_claims(
     claims: Iterable[Claim], figures: dict[str, Figure], problem: Problem, layout: Layout
-) -> tuple[JudgedClaim, ...]:
+) -> tuple[ComparedClaim, ...]:
     """Verdict on each claim, in order."""
     return tuple(judge_claim(claim, figures, problem, layout) for claim in claims)

@@ -8,7 +8,7 @@ from optimizer.domain.engines import ENGINES
 from optimizer.domain.limits import LATENCIES, PERCENTILES
 from optimizer.domain.problem import Problem
 from optimizer.domain.shape import Shape
-from optimizer.domain.tensor import Role
+from optimizer.domain.tensor import TensorRole
 from optimizer.figures.costs import Imbalance
 from optimizer.figures.derivation_figure import Figure, Sheet, shown
 from optimizer.figures.layer import uneven_residency
@@ -226,7 +226,7 @@ def _rates(sheet: Sheet, problem: Problem, found: Evaluation, figures: dict[str,
     )
     work, device = problem.workload, problem.hardware.device
     tokens = found.request_capacity * work.computed_tokens
-    compute = problem.precision.of_role(Role.EXPERTS if problem.model.moe else Role.DENSE_FFN).compute
+    compute = problem.precision.of_role(TensorRole.EXPERTS if problem.model.moe else TensorRole.DENSE_FFN).compute
     peak = device.peak.get(compute, device.peak["bf16"])
     per_device = each * tokens / found.devices
     flops = shown(per_device, Dimension.FLOPS)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from optimizer.domain.cluster import Cluster, Demand, Period, Pool
-from optimizer.domain.fleet import Fleet, Place, Replicas
+from optimizer.domain.fleet import Fleet, NodeShare, Replicas
 from optimizer.fleet.column import Column
 from optimizer.units import counted
 
@@ -109,7 +109,7 @@ def standing(cluster: Cluster, known: Mapping[str, Column], replicas: Sequence[R
     return broken
 
 
-def _taken(pool: Pool, column: Column, places: Sequence[Place]) -> Iterable[tuple[int, Sequence[int]]]:
+def _taken(pool: Pool, column: Column, places: Sequence[NodeShare]) -> Iterable[tuple[int, Sequence[int]]]:
     """Devices that nothing else may hold: whole nodes of a replica of several, whole racks of one that none holds."""
     nodes, each = pool.nodes_of(column.devices), range(pool.devices_per_node)
     if not nodes:
@@ -204,7 +204,7 @@ def _figures(
     return DemandFigures(rate, capacity, left, capacity if least is None else min(capacity, least), worst)
 
 
-def units_of(cluster: Cluster, pool: str, places: Sequence[Place]) -> list[int]:
+def units_of(cluster: Cluster, pool: str, places: Sequence[NodeShare]) -> list[int]:
     """Nodes of a pool that a replica stands on; its racks, where those are what may be lost."""
     survive = cluster.survive
     of = cluster.pool[pool].rack_of if survive is not None and survive.racks is not None else int

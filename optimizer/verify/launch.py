@@ -23,7 +23,7 @@ from optimizer.readers.launch.launch import SHARED_BUDGET
 from optimizer.readers.launch.problem import Posed
 from optimizer.verify.constraints import BLOCKING, batch, memory, structural_violations
 from optimizer.verify.doubts import graphs_beside
-from optimizer.verify.verdict import Verdict, judge_layout
+from optimizer.verify.verdict import LayoutVerdict, judge_layout
 from optimizer.verify.violation import Violation
 
 LOW_LATENCY: Final = frozenset({"deepep_low_latency", "nixl_ep"})
@@ -37,7 +37,7 @@ class LaunchVerdict:
     """A launch with the verdict on its layout."""
 
     posed: Posed
-    verdict: Verdict
+    verdict: LayoutVerdict
     not_checked: tuple[str, ...] = ()
     defaults: tuple[str, ...] = ()
 
@@ -70,7 +70,7 @@ def judge_launch(posed: Posed) -> LaunchVerdict:
     if posed.launch.training:
         layout = layout_of(posed)
         broken = structural_violations(posed.problem, layout)
-        return LaunchVerdict(posed, Verdict(posed.problem, layout, None, broken, None, {}), (TRAINING,))
+        return LaunchVerdict(posed, LayoutVerdict(posed.problem, layout, None, broken, None, {}), (TRAINING,))
     stated = replace(posed, problem=as_stated(posed))
     started, defaults = as_started(stated)
     layout = layout_of(started)
@@ -163,7 +163,7 @@ def _first_engine(posed: Posed) -> Iterator[str]:
         )
 
 
-def _padded(started: Posed, verdict: Verdict) -> Iterator[str]:
+def _padded(started: Posed, verdict: LayoutVerdict) -> Iterator[str]:
     """Whether widths were padded to whole groups is not in a name: Qwen's 72B in 4 bit have 29,696 for 29,568."""
     only = all("rule quantisation_groups" in violation.message for violation in verdict.violations)
     if only and started.named is not None and started.named.startswith("int4"):

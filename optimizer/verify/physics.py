@@ -19,7 +19,7 @@ from optimizer.verify.claim_table import ANY_TIER, ClaimKind, Physics
 
 
 @dataclass(frozen=True, slots=True)
-class Limit:
+class PhysicalLimit:
     """A physical bound that a claim passes.
 
     Attributes
@@ -54,22 +54,24 @@ class Limit:
         }
 
 
-def _most(claim: Claim, bounds: list[Bound]) -> tuple[Limit, ...]:
+def _most(claim: Claim, bounds: list[Bound]) -> tuple[PhysicalLimit, ...]:
     """Limits where the claim, less its tolerance, is more than every bound; else nothing."""
     if not bounds or any(claim.least <= bound.value for bound in bounds):
         return ()
     return tuple(_limit(claim, bound, claim.least / bound.value) for bound in bounds if bound.value > 0)
 
 
-def _least(claim: Claim, bounds: list[Bound]) -> tuple[Limit, ...]:
+def _least(claim: Claim, bounds: list[Bound]) -> tuple[PhysicalLimit, ...]:
     """Limits where the claim, plus its tolerance, is less than every bound; else nothing."""
     if not bounds or any(claim.most >= bound.value for bound in bounds):
         return ()
     return tuple(_limit(claim, bound, bound.value / claim.most) for bound in bounds if claim.most > 0)
 
 
-def _limit(claim: Claim, bound: Bound, factor: Fraction) -> Limit:
-    return Limit(bound.reading, bound.value, claim.dimension, bound.resource, factor, bound.formula, bound.substituted)
+def _limit(claim: Claim, bound: Bound, factor: Fraction) -> PhysicalLimit:
+    return PhysicalLimit(
+        bound.reading, bound.value, claim.dimension, bound.resource, factor, bound.formula, bound.substituted
+    )
 
 
 def _scaled(bounds: tuple[Bound, ...], divisor: int, what: str) -> list[Bound]:
@@ -126,7 +128,7 @@ def _link(problem: Problem, name: str) -> Bound:
     return Bound("any phase, both directions", 2 * Fraction(tier.bandwidth), f"link {tier.name!r}", formula, text)
 
 
-def physical_limits(claim: Claim, kind: ClaimKind, problem: Problem, layout: Layout) -> tuple[Limit, ...]:
+def physical_limits(claim: Claim, kind: ClaimKind, problem: Problem, layout: Layout) -> tuple[PhysicalLimit, ...]:
     """Bounds that a claim passes under every reading; nothing where one reading allows it."""
     device, physics = problem.hardware.device, kind.physics
     if physics is Physics.THROUGHPUT:

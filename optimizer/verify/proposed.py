@@ -17,9 +17,9 @@ from optimizer.fleet.column import Column, column_layout, cost_of, given_column,
 from optimizer.readers.claims import Claim, ClaimReader
 from optimizer.readers.fleet import At, FleetDocument, Proposed
 from optimizer.readers.messages import nearest
-from optimizer.readers.places import Step
+from optimizer.readers.places import PathStep
 from optimizer.units import Dimension
-from optimizer.verify.claims import ClaimVerdict, Judged, JudgedClaim, matches
+from optimizer.verify.claims import ClaimVerdict, ComparedClaim, Judged, matches
 from optimizer.verify.constraints import BLOCKING, structural_violations
 from optimizer.verify.fleet import Broken, FleetVerdict, judge_fleet, left_without, value_of
 from optimizer.verify.fleet_document import fleet_json, unit_lost
@@ -54,7 +54,7 @@ _SUFFIXES = (
 
 
 @dataclass(frozen=True)
-class Priced:
+class PricedFleet:
     """The replicas of a document as columns and a fleet.
 
     Attributes
@@ -73,10 +73,10 @@ class Priced:
     broken: tuple[tuple[Broken, At], ...]
     at: Mapping[str, At]
     named: Mapping[At, str]
-    claims: tuple[JudgedClaim, ...]
+    claims: tuple[ComparedClaim, ...]
 
 
-def price(found: FleetDocument) -> Priced:
+def price(found: FleetDocument) -> PricedFleet:
     """Every replica of a document as a column: its row of the table of rates, or priced at what it is to serve.
 
     Raises
@@ -87,7 +87,7 @@ def price(found: FleetDocument) -> Priced:
     columns: dict[str, Column] = {}
     broken: list[tuple[Broken, At]] = []
     places: dict[str, At] = {}
-    claims: list[JudgedClaim] = []
+    claims: list[ComparedClaim] = []
     counts: dict[str, dict[str, int]] = {}
     fleet: Fleet = {}
     # decode first: what its replicas take to receive a cache, prefill replicas leave time for
@@ -119,12 +119,12 @@ def price(found: FleetDocument) -> Priced:
             for name, c in columns.items()
             if name in held
         )  # fmt: skip
-    return Priced(tuple(columns.values()), counts, fleet, tuple(broken), places, named, tuple(claims))
+    return PricedFleet(tuple(columns.values()), counts, fleet, tuple(broken), places, named, tuple(claims))
 
 
 def _column(
     found: FleetDocument, entry: Proposed, before: Sequence[Column]
-) -> tuple[Column, list[Broken], JudgedClaim | None]:
+) -> tuple[Column, list[Broken], ComparedClaim | None]:
     """The column of an entry, what it violates whatever it serves, and the verdict on the rate that it states."""
     cluster, claim = found.cluster, _claim(found, (*entry.at, "requests_per_s"), Dimension.PER_SECOND)
     if entry.row is not None:
@@ -174,7 +174,7 @@ def _most(own: tuple[Any, ...], sent: Fraction, bucket: int) -> Column | None:
     return most_served(cluster, demand, role, pool, layout, sent, top, bucket=bucket) if top > 0 else None
 
 
-def _rated(claim: Claim | None, rate: Fraction, how: str) -> JudgedClaim | None:
+def _rated(claim: Claim | None, rate: Fraction, how: str) -> ComparedClaim | None:
     return None if claim is None else _judged(claim, _rate_figure(rate, how))
 
 
@@ -193,12 +193,12 @@ class FleetJudgement(Judged):
     """
 
     found: FleetDocument
-    priced: Priced
+    priced: PricedFleet
     fleet: Fleet
     verdict: FleetVerdict
     violations: tuple[tuple[Broken, At | None], ...]
     figures: Mapping[str, Figure]
-    claims: tuple[JudgedClaim, ...]
+    claims: tuple[ComparedClaim, ...]
     chosen: bool
 
     def fleet_document(self) -> dict[str, Any]:
@@ -237,7 +237,7 @@ class FleetJudgement(Judged):
 
 
 def judge_proposed(
-    found: FleetDocument, priced: Priced, fleet: Fleet, unlaid: Sequence[Broken] = (), *, chosen: bool = False
+    found: FleetDocument, priced: PricedFleet, fleet: Fleet, unlaid: Sequence[Broken] = (), *, chosen: bool = False
 ) -> FleetJudgement:
     """Judge the fleet of a document.
 
@@ -326,14 +326,14 @@ def _claim(found: FleetDocument, at: At, dimension: Dimension) -> Claim | None:
     return ClaimReader({name: dimension}).quantity(name, value, found.document, at)
 
 
-def _judged(claim: Claim, figure: Figure) -> JudgedClaim:
+def _judged(claim: Claim, figure: Figure) -> ComparedClaim:
     rounded = abs(Fraction(figure.value)) * _ROUNDING
     if matches(claim, figure.value, rounded):
-        return JudgedClaim(claim, ClaimVerdict.HOLDS, figure)
-    return JudgedClaim(claim, ClaimVerdict.FAILS, figure, note=f"claimed {claim.text}, derived {figure.result_text}")
+        return ComparedClaim(claim, ClaimVerdict.HOLDS, figure)
+    return ComparedClaim(claim, ClaimVerdict.FAILS, figure, note=f"claimed {claim.text}, derived {figure.result_text}")
 
 
-def _claims(found: FleetDocument, figures: Mapping[str, Figure]) -> Iterator[JudgedClaim]:
+def _claims(found: FleetDocument, figures: Mapping[str, Figure]) -> Iterator[ComparedClaim]:
     """Verdicts on what stands under ``claims``."""
     reader = ClaimReader({name: figure.dimension for name, figure in figures.items()})
     for claim in reader.read(found.document):
@@ -341,15 +341,15 @@ def _claims(found: FleetDocument, figures: Mapping[str, Figure]) -> Iterator[Jud
         if figure is None:
             near = nearest(claim.name, list(figures))
             note = "nothing here derives such a figure" + (f"; did you mean {near!r}?" if near else "")
-            yield JudgedClaim(claim, ClaimVerdict.UNSUPPORTED, note=note)
+            yield ComparedClaim(claim, ClaimVerdict.UNSUPPORTED, note=note)
         else:
             counts = figure.dimension is Dimension.COUNT and Fraction(figure.value).denominator == 1
             yield _judged(claim.exactly if counts else claim, figure)
 
 
 def _stated(
-    found: FleetDocument, priced: Priced, fleet: Fleet, verdict: FleetVerdict, figures: Mapping[str, Figure]
-) -> Iterator[JudgedClaim]:
+    found: FleetDocument, priced: PricedFleet, fleet: Fleet, verdict: FleetVerdict, figures: Mapping[str, Figure]
+) -> Iterator[ComparedClaim]:
     """Verdicts on the figures that stand beside the replicas, as a result states them."""
     cluster = found.cluster
     derived = fleet_json(cluster, priced.columns, fleet, verdict)
@@ -375,7 +375,7 @@ def _stated(
             yield _judged(claim, figures[cluster.objective])
 
 
-def _loss(found: FleetDocument, priced: Priced, fleet: Fleet, period: Period, place: At) -> Fraction | None:
+def _loss(found: FleetDocument, priced: PricedFleet, fleet: Fleet, period: Period, place: At) -> Fraction | None:
     """What is left without the node, or rack, that a document calls the worst to lose."""
     node = found.document.get((*place, "worst_loss", unit_lost(found.cluster)))
     if not (isinstance(node, list) and len(node) == 2 and type(node[1]) is int):
@@ -385,14 +385,14 @@ def _loss(found: FleetDocument, priced: Priced, fleet: Fleet, period: Period, pl
     return left_without(found.cluster, demand, period, known, fleet.get(period.name, ()), (str(node[0]), node[1]))
 
 
-def _worst(found: FleetDocument, place: At, own: Mapping[str, Any], left: Fraction | None) -> Iterator[JudgedClaim]:
+def _worst(found: FleetDocument, place: At, own: Mapping[str, Any], left: Fraction | None) -> Iterator[ComparedClaim]:
     """The worst loss: its capacity, and that the node named is one whose loss leaves no more."""
-    at: tuple[Step, ...] = (*place, "worst_loss", "capacity_per_s")
+    at: tuple[PathStep, ...] = (*place, "worst_loss", "capacity_per_s")
     claim, worst = _claim(found, at, Dimension.PER_SECOND), own["worst_loss"]
     if claim is None:
         return
     if worst is None:
-        yield JudgedClaim(claim, ClaimVerdict.UNSUPPORTED, note="no replica of the demand can be lost")
+        yield ComparedClaim(claim, ClaimVerdict.UNSUPPORTED, note="no replica of the demand can be lost")
         return
     yield _judged(claim, _rate_figure(Fraction(worst["capacity_per_s"]), "what is left after the worst loss"))
     if left is not None:
@@ -400,7 +400,7 @@ def _worst(found: FleetDocument, place: At, own: Mapping[str, Any], left: Fracti
         yield _judged(named, _rate_figure(left, "what is left without what is named"))
 
 
-def _leaves(found: FleetDocument, at: At, derived: Any, besides: Sequence[str] = ()) -> Iterator[JudgedClaim]:  # noqa: ANN401 - a part of a document
+def _leaves(found: FleetDocument, at: At, derived: Any, besides: Sequence[str] = ()) -> Iterator[ComparedClaim]:  # noqa: ANN401 - a part of a document
     """Verdicts on every number of a part of the document, beside what is derived for the same place."""
     stated = found.document.get(at)
     if isinstance(stated, Mapping):
@@ -419,7 +419,7 @@ def _leaves(found: FleetDocument, at: At, derived: Any, besides: Sequence[str] =
     if claim is None:
         return
     if derived is None:
-        yield JudgedClaim(claim, ClaimVerdict.UNSUPPORTED, note="it is not known here")
+        yield ComparedClaim(claim, ClaimVerdict.UNSUPPORTED, note="it is not known here")
         return
     value = Fraction(repr(derived)) if isinstance(derived, float) else Fraction(derived)
     yield _judged(claim, Figure(str(at[-1]), value, dimension, "as a result would state it", ""))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
-from optimizer.domain.cluster import Cluster, Demand, Pool, Role
+from optimizer.domain.cluster import Cluster, Demand, Pool, ReplicaRole
 from optimizer.domain.layout import Layout
 from optimizer.domain.limits import Limits
 from optimizer.domain.problem import Problem
@@ -42,7 +42,7 @@ class UnservedError(ValueError):
 
 
 def replica_problem(
-    cluster: Cluster, demand: Demand, role: Role, pool: Pool, devices: int, bucket: int = 0, *,
+    cluster: Cluster, demand: Demand, role: ReplicaRole, pool: Pool, devices: int, bucket: int = 0, *,
     sent_s: Fraction = Fraction(0),
 ) -> Problem:  # fmt: skip
     """The problem that one replica of a demand and role solves on at most so many devices of a pool.
@@ -79,7 +79,7 @@ def replica_problem(
 
 
 def ceiling_problem(
-    cluster: Cluster, demand: Demand, role: Role, pool: Pool, devices: int, rate: Fraction,
+    cluster: Cluster, demand: Demand, role: ReplicaRole, pool: Pool, devices: int, rate: Fraction,
     sent_s: Fraction | None = None, bucket: int = 0,
 ) -> Problem:  # fmt: skip
     """The problem that nothing solves where no replica of at most so many devices serves a rate; 0: where none fits.
@@ -100,7 +100,7 @@ def ceiling_problem(
     return at_rate(problem, rate) if rate else problem
 
 
-def tokens_of_role(demand: Demand, role: Role, bucket: int = 0) -> int:
+def tokens_of_role(demand: Demand, role: ReplicaRole, bucket: int = 0) -> int:
     """Tokens of a request of a bucket that the throughput of a role counts."""
     return PHASES[role].tokens(demand.buckets[bucket])
 
@@ -134,12 +134,14 @@ def transfer_of(problem: Problem, cluster: Cluster, pool: Pool, layout: Layout) 
     return shard / device_link(cluster, pool) + problem.hardware.tiers[-1].latency.value
 
 
-def sends(demand: Demand, role: Role) -> bool:
+def sends(demand: Demand, role: ReplicaRole) -> bool:
     """Whether replicas of a role send, or receive, the caches of requests."""
     return role != "aggregated" and len(demand.chains) > 1
 
 
-def least_transfer(cluster: Cluster, demand: Demand, role: Role, pool: Pool, devices: int, bucket: int = 0) -> Fraction:
+def least_transfer(
+    cluster: Cluster, demand: Demand, role: ReplicaRole, pool: Pool, devices: int, bucket: int = 0
+) -> Fraction:
     """Seconds that no replica of at most so many devices goes below: they share the cache of a request at best."""
     if not sends(demand, role):
         return Fraction(0)
@@ -149,7 +151,7 @@ def least_transfer(cluster: Cluster, demand: Demand, role: Role, pool: Pool, dev
 
 
 def beyond_links(
-    cluster: Cluster, demand: Demand, role: Role, pool: Pool, devices: int, rate: Fraction, bucket: int = 0
+    cluster: Cluster, demand: Demand, role: ReplicaRole, pool: Pool, devices: int, rate: Fraction, bucket: int = 0
 ) -> bool:
     """Whether the caches of so many requests/s are more than the links of so many devices take."""
     if not rate or not sends(demand, role):
@@ -159,7 +161,7 @@ def beyond_links(
 
 
 def priced_column(
-    cluster: Cluster, demand: Demand, role: Role, pool: Pool, layout: Layout, rate: Fraction,
+    cluster: Cluster, demand: Demand, role: ReplicaRole, pool: Pool, layout: Layout, rate: Fraction,
     sent_s: Fraction = Fraction(0), *, bucket: int = 0,
 ) -> Column:  # fmt: skip
     """The column of a layout at a rate.
@@ -207,7 +209,7 @@ def priced_column(
 
 
 def most_served(
-    cluster: Cluster, demand: Demand, role: Role, pool: Pool, layout: Layout, sent_s: Fraction,
+    cluster: Cluster, demand: Demand, role: ReplicaRole, pool: Pool, layout: Layout, sent_s: Fraction,
     top: Fraction, *, bucket: int = 0, low: Fraction = Fraction(0), closely: bool = False,
 ) -> Column | None:  # fmt: skip
     """The column of a layout at the most requests/s that it serves within its limits, by bisection below `top`.

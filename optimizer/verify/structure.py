@@ -49,11 +49,11 @@ def mesh(problem: Problem, layout: Layout) -> Iterator[Violation]:
         )
 
 
-Breach = Callable[[int], Violation | None]
+LayoutBreach = Callable[[int], Violation | None]
 """What is wrong with a value of a degree, all others as they are; None where nothing is."""
 
 
-def _divides(axis: str, what: str, size: int) -> tuple[str, Breach]:
+def _divides(axis: str, what: str, size: int) -> tuple[str, LayoutBreach]:
     def breach(degree: int) -> Violation | None:
         said = f"{axis}={degree} does not divide {what} of {size}"
         return Violation(Family.DIVISIBILITY, said, {axis: degree, "size": size}) if size % degree else None
@@ -61,7 +61,7 @@ def _divides(axis: str, what: str, size: int) -> tuple[str, Breach]:
     return axis, breach
 
 
-def _key_value_heads(name: str, heads: int) -> tuple[str, Breach]:
+def _key_value_heads(name: str, heads: int) -> tuple[str, LayoutBreach]:
     def breach(tp: int) -> Violation | None:
         if heads % tp == 0 or tp % heads == 0:
             return None
@@ -71,7 +71,7 @@ def _key_value_heads(name: str, heads: int) -> tuple[str, Breach]:
     return "tp", breach
 
 
-def _an_expert_each(name: str, experts: int) -> tuple[str, Breach]:
+def _an_expert_each(name: str, experts: int) -> tuple[str, LayoutBreach]:
     def breach(ep: int) -> Violation | None:
         if ep <= experts:
             return None
@@ -81,7 +81,7 @@ def _an_expert_each(name: str, experts: int) -> tuple[str, Breach]:
     return "ep", breach
 
 
-def _divisions(problem: Problem, shape: Shape) -> Iterator[tuple[str, Breach]]:
+def _divisions(problem: Problem, shape: Shape) -> Iterator[tuple[str, LayoutBreach]]:
     for name, block in problem.model.blocks.items():
         if block.attention is not None:
             for heads in block.attention.head_counts:
@@ -208,7 +208,9 @@ def engine(problem: Problem, layout: Layout, engines: Sequence[Engine] | None = 
             yield violation
 
 
-def _union(problem: Problem, shape: Shape, union: Engine, broken: Sequence[tuple[str, Breach]]) -> Iterator[Violation]:
+def _union(
+    problem: Problem, shape: Shape, union: Engine, broken: Sequence[tuple[str, LayoutBreach]]
+) -> Iterator[Violation]:
     """What engines say of which any would do, beyond what divides; nothing where one of them says no more."""
     left = [
         [
@@ -221,7 +223,7 @@ def _union(problem: Problem, shape: Shape, union: Engine, broken: Sequence[tuple
         yield from (Violation(Family.ENGINE, said) for refusals in left for said in refusals)
 
 
-def _cover(rule: EngineRule, problem: Problem, shape: Shape, axis: str, breach: Breach, *, by_rule: bool) -> bool:
+def _cover(rule: EngineRule, problem: Problem, shape: Shape, axis: str, breach: LayoutBreach, *, by_rule: bool) -> bool:
     """Whether a rule is broken by all values, up to twice a degree, that break a condition on it; or the reverse."""
     if axis not in rule.reads:
         return False

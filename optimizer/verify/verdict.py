@@ -18,7 +18,7 @@ from optimizer.figures.derivation import derive, figures_json
 from optimizer.figures.derivation_figure import Figure
 from optimizer.figures.serving import Evaluation, evaluate
 from optimizer.readers.read import LayoutDocument
-from optimizer.verify.claims import ClaimVerdict, Judged, JudgedClaim, judge_claims
+from optimizer.verify.claims import ClaimVerdict, ComparedClaim, Judged, judge_claims
 from optimizer.verify.constraints import BLOCKING, priced_violations, structural_violations
 from optimizer.verify.doubts import doubts
 from optimizer.verify.extra_figures import extra_figures
@@ -27,7 +27,7 @@ from optimizer.verify.violation import Violation
 
 
 @dataclass(frozen=True)
-class Verdict(Judged):
+class LayoutVerdict(Judged):
     """What `verify` found.
 
     Attributes
@@ -46,7 +46,7 @@ class Verdict(Judged):
     violations: tuple[Violation, ...]
     evaluation: Evaluation | None
     figures: Mapping[str, Figure]
-    claims: tuple[JudgedClaim, ...] = ()
+    claims: tuple[ComparedClaim, ...] = ()
     figures_document: dict[str, Any] = field(default_factory=dict)
     imbalance: Imbalance = None
     beside: tuple[str, ...] = ()
@@ -114,7 +114,7 @@ def judge_layout(
     *,
     convention: str | None = None,
     placed: Placed | None = None,
-) -> Verdict:
+) -> LayoutVerdict:
     """Feasibility and figures of a layout, without claims.
 
     Parameters
@@ -135,13 +135,13 @@ def judge_layout(
     violations = structural_violations(problem, layout, engines=engines)
     violations += placed.violations if placed else ()
     if any(violation.family in BLOCKING for violation in violations):
-        return Verdict(problem, layout, convention, violations, None, {})
+        return LayoutVerdict(problem, layout, convention, violations, None, {})
     evaluation = evaluate(problem, layout, imbalance=imbalance)
     figures = derive(problem, layout, evaluation)
     document = figures_json(problem, layout, evaluation, figures)
     violations += priced_violations(problem, evaluation, imbalance)
     figures = {**figures, **extra_figures(problem, evaluation, figures, imbalance)}
-    return Verdict(problem, layout, convention, violations, evaluation, figures, (), document, imbalance)
+    return LayoutVerdict(problem, layout, convention, violations, evaluation, figures, (), document, imbalance)
 
 
 def bound_engines(problem: Problem, convention: str | None) -> tuple[Engine, ...]:
@@ -153,20 +153,20 @@ def bound_engines(problem: Problem, convention: str | None) -> tuple[Engine, ...
     return (engine,) if problem.engine.name == ANY else (problem.engine, engine)
 
 
-def judge(document: LayoutDocument) -> Verdict:
+def judge(document: LayoutDocument) -> LayoutVerdict:
     """Judge a layout file or a result, and every claim in it."""
     convention = document.written.convention if document.written else None
     placed = placed_experts(document.problem, document.layout, document.placement) if document.placement else None
     verdict = judge_layout(document.problem, document.layout, convention=convention, placed=placed)
     if verdict.evaluation is None:
         note = "the layout has no price: " + "; ".join(map(str, verdict.violations))
-        claims = tuple(JudgedClaim(claim, ClaimVerdict.UNSUPPORTED, note=note) for claim in document.claims)
+        claims = tuple(ComparedClaim(claim, ClaimVerdict.UNSUPPORTED, note=note) for claim in document.claims)
     else:
         figures = dict(verdict.figures)
         if document.claims and document.placement is not None and not (placed and placed.violations):
             figures |= placement_figures(document.problem, document.layout, document.placement)
         claims = judge_claims(document.claims, figures, document.problem, document.layout)
-    return Verdict(
+    return LayoutVerdict(
         verdict.problem, verdict.layout, verdict.convention, verdict.violations, verdict.evaluation, verdict.figures,
         claims, verdict.figures_document, verdict.imbalance,
     )  # fmt: skip

@@ -66,8 +66,8 @@ def test_the_same_question_is_asked(tmp_path: Path) -> None:
 
 
 def test_its_answer_is_priced_as_it_stands_where_it_keeps_our_limits() -> None:
-    answer = aiconfigurator.Answer(aiconfigurator.Shape(2, 1, 1, 1, 1), 2, 512, 1.0)
-    pricer = aiconfigurator.Pricer(PROBLEM, 500)
+    answer = aiconfigurator.WorkerPlan(aiconfigurator.Shape(2, 1, 1, 1, 1), 2, 512, 1.0)
+    pricer = aiconfigurator.BudgetedPricer(PROBLEM, 500)
     found, note = aiconfigurator.reprice(PROBLEM, pricer, answer)
     assert found is not None
     assert (found.layout.batch, found.layout.prefill_chunk) == (2, 512)
@@ -75,8 +75,8 @@ def test_its_answer_is_priced_as_it_stands_where_it_keeps_our_limits() -> None:
 
 
 def test_its_degrees_are_given_our_batch_where_it_breaks_our_limits() -> None:
-    answer = aiconfigurator.Answer(aiconfigurator.Shape(2, 1, 1, 1, 1), 4096, 8000, 1.0)
-    found, note = aiconfigurator.reprice(PROBLEM, aiconfigurator.Pricer(PROBLEM, 500), answer)
+    answer = aiconfigurator.WorkerPlan(aiconfigurator.Shape(2, 1, 1, 1, 1), 4096, 8000, 1.0)
+    found, note = aiconfigurator.reprice(PROBLEM, aiconfigurator.BudgetedPricer(PROBLEM, 500), answer)
     assert found is not None
     assert judge_layout(PROBLEM, found.layout).feasible
     assert found.layout.batch < 4096
@@ -84,8 +84,8 @@ def test_its_degrees_are_given_our_batch_where_it_breaks_our_limits() -> None:
 
 
 def test_a_replica_larger_than_the_cluster_is_no_layout() -> None:
-    answer = aiconfigurator.Answer(aiconfigurator.Shape(8, 1, 1, 1, 2), 1, 512, 1.0)
-    found, note = aiconfigurator.reprice(PROBLEM, aiconfigurator.Pricer(PROBLEM, 500), answer)
+    answer = aiconfigurator.WorkerPlan(aiconfigurator.Shape(8, 1, 1, 1, 2), 1, 512, 1.0)
+    found, note = aiconfigurator.reprice(PROBLEM, aiconfigurator.BudgetedPricer(PROBLEM, 500), answer)
     assert found is None
     assert "16 devices does not fit 8" in note
 

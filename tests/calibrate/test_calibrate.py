@@ -26,7 +26,7 @@ from optimizer.errors import SpecError
 from optimizer.figures.serving import evaluate
 from optimizer.readers.catalog import load_hardware
 from optimizer.readers.runs import WrittenRun, read_runs
-from optimizer.readers.runs.run import Place
+from optimizer.readers.runs.run import RunPlace
 
 TRUTH = {"memory": "1.12", "compute": "0.94", "launch": "1.25", "links": "1.1", "waiting": "1.3"}
 MODEL = {"model": "llama-3.1-8b", "engine": "vllm"}
@@ -53,7 +53,7 @@ def measured(own: HardwareSpec, noise: float = 0.0) -> list[WrittenRun]:
                 asked, times = MODEL | {"tp": str(tp)}, {"ttft_s": 1.0, "tpot_s": 1.0}
                 # how many decode at a time hangs on the times themselves
                 for _ in range(3):
-                    made = WrittenRun(Place("made", len(runs)), asked, length, 256, number, None, **times)
+                    made = WrittenRun(RunPlace("made", len(runs)), asked, length, 256, number, None, **times)
                     (sample,) = samples_of([made], {}, H100).samples
                     times = predicted(sample.on(own), sample)
                 shaken = {name: time * math.exp(noise * dice.standard_normal()) for name, time in times.items()}
@@ -91,7 +91,7 @@ def test_each_factor_lengthens_its_own_part(name: str) -> None:
              "workload": {"input_tokens": 2048, "output_tokens": 256}}  # fmt: skip
     problem = read_problem(asked)
     (sample,) = samples_of(
-        [WrittenRun(Place("x"), MODEL | {"tp": "4"}, 2048, 256, 64, None, 1.0, 1.0)], {}, H100
+        [WrittenRun(RunPlace("x"), MODEL | {"tp": "4"}, 2048, 256, 64, None, 1.0, 1.0)], {}, H100
     ).samples
     layout = sample.layout
     plain = evaluate(problem, layout)
@@ -273,17 +273,19 @@ def test_an_unknown_model_is_named_where_the_run_is_set_aside_for_more(
     code, _ = told(tmp_path, GOOD + "llama-3.1-8b,vllm,1,512,64,,60,9\n" * 2)
     assert code == 2
     assert "runs.csv:3, neither a concurrency nor a rate: 2" in capsys.readouterr().err
-    other = WrittenRun(Place("t", 5), {"model": "llama-9", "gpu": "H200 SXM 141GB"}, 512, 64, 4, None, 0.05, 0.01)
+    other = WrittenRun(RunPlace("t", 5), {"model": "llama-9", "gpu": "H200 SXM 141GB"}, 512, 64, 4, None, 0.05, 0.01)
     found = samples_of([other], {}, H100)
     assert list(found.set_aside) == ["on H200 SXM 141GB, of 'llama-9', which is no model"]
     assert str(found.first[next(iter(found.set_aside))]) == "t:5"
 
 
 def test_a_layout_that_is_not_of_its_devices_is_refused() -> None:
-    own = WrittenRun(Place("a.csv", 7, {"devices": 3}), MODEL | {"tp": "2", "devices": "4"}, 512, 64, 4, None, 1.0, 1.0)
+    own = WrittenRun(
+        RunPlace("a.csv", 7, {"devices": 3}), MODEL | {"tp": "2", "devices": "4"}, 512, 64, 4, None, 1.0, 1.0
+    )
     with pytest.raises(SpecError, match=r"a.csv:7:3: devices: is 4, but the degrees give 2"):
         samples_of([own], {}, H100)
-    missing = WrittenRun(Place("log.json"), {}, 512, 64, 4, None, 1.0, 1.0)
+    missing = WrittenRun(RunPlace("log.json"), {}, 512, 64, 4, None, 1.0, 1.0)
     with pytest.raises(SpecError, match=r"'model' is not said: give --model"):
         samples_of([missing], {}, H100)
     assert samples_of([missing], MODEL, H100).samples
@@ -291,7 +293,7 @@ def test_a_layout_that_is_not_of_its_devices_is_refused() -> None:
 
 def test_runs_of_another_device_are_set_aside() -> None:
     rows = [
-        WrittenRun(Place("t", n), MODEL | {"gpu": gpu}, 512, 64, 4, None, 0.05 + n / 100, 0.01)
+        WrittenRun(RunPlace("t", n), MODEL | {"gpu": gpu}, 512, 64, 4, None, 0.05 + n / 100, 0.01)
         for n, gpu in enumerate(("H100 SXM 80GB", "H100 80GB HBM3", "NVIDIA H100", "H200 SXM 141GB", "H100 PCIe"))
     ]
     found = samples_of(rows, {}, H100)

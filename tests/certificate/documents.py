@@ -18,12 +18,12 @@ from optimizer.figures.objective import Scored
 from optimizer.figures.serving import evaluate
 from optimizer.readers.document import load
 from optimizer.search.search import Search
-from optimizer.solve.result import Result
+from optimizer.solve.result import Solved
 
 Json = dict[str, Any]
 
 
-def written(result: Result) -> Json:
+def written(result: Solved) -> Json:
     """A result as it comes back from a file."""
     document: Json = json.loads(json.dumps(result.to_json()))
     return document
@@ -45,7 +45,7 @@ def claimed(
         problem, lattice(problem, axes(problem)).to_json(), kind, best, evaluation, bound=bound, top=others
     )
     return written(
-        Result(
+        Solved(
             problem=problem, status=kind, best=best, evaluation=evaluation, bound=bound, tally=search.tally, wall_s=0.0,
             certificate=certificate, top=others,
         )

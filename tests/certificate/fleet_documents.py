@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 
 from optimizer.cluster import solve_cluster
-from optimizer.cluster.result import FleetResult
+from optimizer.cluster.result import SolvedFleet
 from optimizer.domain.buckets import Bucket
 from optimizer.domain.cluster import Cluster, ClusterLimits
 from optimizer.explain.cluster import conflict_of
@@ -47,7 +47,7 @@ objective: devices
 """
 
 
-def _shown(result: FleetResult) -> Json:
+def _shown(result: SolvedFleet) -> Json:
     beside = conflict_of(result.cluster, result.columns) if result.status == "infeasible" else {}
     found: Json = json.loads(json.dumps(result.to_json() | beside))
     return found
@@ -75,7 +75,7 @@ def lengths() -> Json:
     return _shown(solve_cluster(cluster.model_copy(update={"demands": (demand,), **alone})))
 
 
-def _given(made: Callable[[Cluster, int], Cluster | None], fits: Callable[[FleetResult], bool]) -> Iterator[Json]:
+def _given(made: Callable[[Cluster, int], Cluster | None], fits: Callable[[SolvedFleet], bool]) -> Iterator[Json]:
     for seed in range(400):
         cluster = made(random_cluster(seed), seed)
         if cluster is not None and fits(result := solve_cluster(cluster)):

@@ -16,7 +16,7 @@ from typing import Any
 from optimizer.certificate import certify
 from optimizer.cli.solve import frontier_json
 from optimizer.domain.coactivation import Coactivation
-from optimizer.domain.limits import Search as Restrictions
+from optimizer.domain.limits import SearchLimits as Restrictions
 from optimizer.domain.problem import ExpertsSpec, Problem
 from optimizer.explain import brief
 from optimizer.figures.objective import Scored

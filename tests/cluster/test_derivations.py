@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import pytest
 
-from optimizer.fleet.program import DerivationError, Program, Step, derived_bound
+from optimizer.fleet.program import DerivationError, DerivationStep, Program, derived_bound
 
 
 def asked() -> Program:
@@ -20,7 +20,7 @@ def asked() -> Program:
     return program
 
 
-LEAF = Step(multipliers={"served": Fraction(1, 3)})
+LEAF = DerivationStep(multipliers={"served": Fraction(1, 3)})
 """Σ ≥ 7/3 of the row, 1/3 of x left over: rounded up to whole devices, 3."""
 
 
@@ -29,22 +29,22 @@ def test_a_row_is_rounded_up_to_what_the_objective_can_be() -> None:
 
 
 def test_a_split_proves_the_least_of_its_halves() -> None:
-    steps = [Step(variable="y", split=1, low=1, high=2), LEAF, LEAF]
+    steps = [DerivationStep(variable="y", split=1, low=1, high=2), LEAF, LEAF]
     assert derived_bound(asked(), steps) == 3
 
 
 @pytest.mark.parametrize(("steps", "said"), [
     ([], "step 0 is missing"),
-    ([Step(variable="y", split=1, low=1, high=2), LEAF], "step 2 is missing"),
-    ([Step(variable="y", split=1, low=1, high=-1), LEAF], "step -1 is missing"),
-    ([Step(variable="y", split=1, low=1, high=1), LEAF], "step 1 is missing, or reached twice"),
-    ([Step(variable="y", split=1, low=0, high=1), LEAF], "step 0 is missing, or reached twice"),
-    ([Step(variable="z", split=0, low=1, high=2), LEAF, LEAF], "splits z, which is no integer variable"),
-    ([Step(variable="w", split=0, low=1, high=2), LEAF, LEAF], "splits w, which is no integer variable"),
-    ([Step(multipliers={"other": Fraction(1)})], "step 0: "),
-    ([Step(multipliers={"served": Fraction(-1)})], "step 0: "),
-    ([Step(multipliers={"served": Fraction(1, 3)}, empty=True)], "step 0"),
+    ([DerivationStep(variable="y", split=1, low=1, high=2), LEAF], "step 2 is missing"),
+    ([DerivationStep(variable="y", split=1, low=1, high=-1), LEAF], "step -1 is missing"),
+    ([DerivationStep(variable="y", split=1, low=1, high=1), LEAF], "step 1 is missing, or reached twice"),
+    ([DerivationStep(variable="y", split=1, low=0, high=1), LEAF], "step 0 is missing, or reached twice"),
+    ([DerivationStep(variable="z", split=0, low=1, high=2), LEAF, LEAF], "splits z, which is no integer variable"),
+    ([DerivationStep(variable="w", split=0, low=1, high=2), LEAF, LEAF], "splits w, which is no integer variable"),
+    ([DerivationStep(multipliers={"other": Fraction(1)})], "step 0: "),
+    ([DerivationStep(multipliers={"served": Fraction(-1)})], "step 0: "),
+    ([DerivationStep(multipliers={"served": Fraction(1, 3)}, empty=True)], "step 0"),
 ])  # fmt: skip
-def test_no_other_derivation_proves_anything(steps: list[Step], said: str) -> None:
+def test_no_other_derivation_proves_anything(steps: list[DerivationStep], said: str) -> None:
     with pytest.raises(DerivationError, match=said):
         derived_bound(asked(), steps)

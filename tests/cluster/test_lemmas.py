@@ -19,7 +19,7 @@ from optimizer.cluster.integers import IntegerProgram
 from optimizer.cluster.lemmas import lemmas_of, prove
 from optimizer.fleet.column import given_columns, useful
 from optimizer.fleet.families import filling
-from optimizer.fleet.program import DerivationError, Lemma, Step, derived_bound, with_lemmas
+from optimizer.fleet.program import DerivationError, DerivationStep, Lemma, derived_bound, with_lemmas
 from optimizer.fleet.statement import state
 
 LARGE = Size(demands=3, pools=3, nodes=999)
@@ -140,4 +140,4 @@ def test_a_lemma_that_does_not_prove_its_row_is_rejected(change):
 def test_a_lemma_that_nothing_keeps_is_none():
     program = _result(LARGE).program
     with pytest.raises(DerivationError):
-        with_lemmas(program, [Lemma({}, (Step(multipliers={}, empty=True),))])
+        with_lemmas(program, [Lemma({}, (DerivationStep(multipliers={}, empty=True),))])

@@ -7,7 +7,7 @@ import pytest
 import optimizer.cluster as cluster_package
 import optimizer.fleet.statement as statement_module
 from optimizer.cluster import solve_cluster
-from optimizer.cluster.integers import Decided, IntegerProgram
+from optimizer.cluster.integers import FoundFleet, IntegerProgram
 from optimizer.domain.cluster import Cluster, Demand, GivenRate, Period, Pool
 from optimizer.errors import InternalError
 from optimizer.fleet.families import FAMILIES
@@ -50,7 +50,7 @@ def test_no_family_can_be_left_out(family, monkeypatch):
 
 
 def test_the_solver_decides(monkeypatch):
-    monkeypatch.setattr(IntegerProgram, "decide", lambda *_: Decided(None, complete=True))
+    monkeypatch.setattr(IntegerProgram, "decide", lambda *_: FoundFleet(None, complete=True))
     assert _wrong(range(20))
     assert cluster_package.__doc__ is not None
 

@@ -17,7 +17,7 @@ import pytest
 from optimizer.cli.main import run
 from optimizer.cluster import solve_cluster
 from optimizer.errors import Exit
-from optimizer.fleet.program import Lemma, Program, Step, derived_bound, with_lemmas
+from optimizer.fleet.program import DerivationStep, Lemma, Program, derived_bound, with_lemmas
 from optimizer.fleet.vipr import vipr
 from tests.cluster.brute_force import random_cluster
 
@@ -165,7 +165,7 @@ def check(text: str) -> Fraction | None:
     return bound
 
 
-def solved(seed: int) -> tuple[Program, Sequence[Lemma], Sequence[Step]]:
+def solved(seed: int) -> tuple[Program, Sequence[Lemma], Sequence[DerivationStep]]:
     result = solve_cluster(random_cluster(seed))
     assert result.program is not None
     return result.program, result.lemmas, result.steps

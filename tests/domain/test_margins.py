@@ -30,7 +30,7 @@ from optimizer.cli.main import run
 from optimizer.domain.engines import ENGINES
 from optimizer.domain.layout import slotted
 from optimizer.domain.limit_table import bounds_of, first_limits, tightest
-from optimizer.domain.limits import Search
+from optimizer.domain.limits import SearchLimits
 from optimizer.domain.margins import DEFAULT_CONFIDENCE, MARGINS, SHARES, margin_of, quantile, share_within
 from optimizer.domain.objectives import Measure
 from optimizer.domain.problem import Problem
@@ -241,7 +241,7 @@ def test_ties_are_checked(tmp_path: Path) -> None:
     assert not certify(forged).accepted
     problem = read_problem(model="qwen3-32b", hardware="h200-sxm-8", devices=4, isl=512, osl=64)
     assert problem.digest == found["certificate"]["problem_digest"]
-    far = problem.changed(search=Search(batch=(1,), tp=(4,)))
+    far = problem.changed(search=SearchLimits(batch=(1,), tp=(4,)))
     slow = solve(far)
     assert slow.best is not None
     ratio = slow.best.value / Fraction(found["certificate"]["objective"]["value"])

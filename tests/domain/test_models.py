@@ -11,7 +11,7 @@ from optimizer.domain.engines import engine_named
 from optimizer.domain.feedforward import MixtureOfExperts
 from optimizer.domain.model import ModelSpec
 from optimizer.domain.precision import FORMATS, ModelPrecision, PrecisionOverride
-from optimizer.domain.tensor import Role, Split, Tensor
+from optimizer.domain.tensor import Split, Tensor, TensorRole
 from optimizer.figures.parameters import parameter_table
 from optimizer.figures.weights import block_weights, input_weights, mtp_weights, output_weights
 from optimizer.readers.catalog import load_hardware
@@ -207,8 +207,8 @@ def test_vectors_routers_and_kept_tensors_stay_wide() -> None:
     assert named["q_proj"] is named["expert_up_proj"] is FORMATS["nvfp4"]
     assert named["o_proj"] is FORMATS["fp8"]
     assert named["router"] is named["norms"] is FORMATS["bf16"]
-    assert formats.of(Tensor("x", 2, 2, Role.ATTENTION, bytes_each=4)) is FORMATS["fp32"]
-    assert formats.of(Tensor("x", 2, 2, Role.ATTENTION, bytes_each=2)) is FORMATS["bf16"]
+    assert formats.of(Tensor("x", 2, 2, TensorRole.ATTENTION, bytes_each=4)) is FORMATS["fp32"]
+    assert formats.of(Tensor("x", 2, 2, TensorRole.ATTENTION, bytes_each=2)) is FORMATS["bf16"]
     written = ModelPrecision.model_validate({"weights": "nvfp4", "exceptions": {"o_proj": "fp8"}})
     assert written == formats
 
@@ -239,4 +239,4 @@ def test_a_new_weight_format_resets_what_was_quantised_apart() -> None:
 def test_local_shapes_are_those_of_the_fullest_rank(
     split: Split, heads: int, ranks: int, shape: tuple[int, int]
 ) -> None:
-    assert Tensor("x", 12, 10, Role.ATTENTION, split, heads=heads).local_shape(ranks) == shape
+    assert Tensor("x", 12, 10, TensorRole.ATTENTION, split, heads=heads).local_shape(ranks) == shape

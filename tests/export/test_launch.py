@@ -18,7 +18,7 @@ from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
 from optimizer.errors import SpecError
 from optimizer.export.launch import YAML_FILE, Exported, export
-from optimizer.export.plan import Answer
+from optimizer.export.plan import ExportPlan
 from optimizer.figures.serving import cuts_of, evaluate
 from optimizer.readers.document import load_text
 from optimizer.readers.launch.launch import Launch
@@ -44,8 +44,8 @@ PROBLEMS = {
 }
 
 
-def _answer(problem: Problem, layout: Layout, **more: object) -> Answer:
-    return Answer(problem, layout, evaluate(problem, layout), **more)
+def _answer(problem: Problem, layout: Layout, **more: object) -> ExportPlan:
+    return ExportPlan(problem, layout, evaluate(problem, layout), **more)
 
 
 def _read_back(exported: Exported, engine: str, folder: Path) -> Launch:

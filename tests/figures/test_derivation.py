@@ -17,7 +17,7 @@ from optimizer.domain.problem import Problem
 from optimizer.figures.bounds import (
     COMPUTE,
     HBM,
-    Demand,
+    ResourceTicks,
     demand,
     largest_batch,
     throughput_bounds,
@@ -207,4 +207,4 @@ def test_the_bound_of_a_long_prompt_is_its_work_spread_over_the_stages() -> None
 
 def test_a_step_is_bounded_by_what_is_busiest_in_its_slowest_stage() -> None:
     stages = {"compute": (Fraction(3), Fraction(4)), "hbm": (Fraction(1), Fraction(5)), "links": (Fraction(2),) * 2}
-    assert Demand(stages).busiest() == ("hbm", 5)
+    assert ResourceTicks(stages).busiest() == ("hbm", 5)

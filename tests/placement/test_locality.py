@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optimizer.certificate.placement import check_placement
-from optimizer.figures.locality import Group, nodes_visited
+from optimizer.figures.locality import TokenGroup, nodes_visited
 from optimizer.figures.placement import max_over_mean, moves
 from optimizer.figures.placement_bounds.locality import best_partners, partners_bound, shared_on
 from optimizer.placement import Nearness, PlacementResult
@@ -24,7 +24,7 @@ MESHES = [(4, 4, 1, 2), (4, 4, 2, 2), (5, 3, 2, 2), (4, 3, 2, 1), (6, 4, 2, 2)]
 
 
 @st.composite
-def cases(draw: st.DrawFn) -> tuple[list[int], list[Group], tuple[int, int, int, int]]:
+def cases(draw: st.DrawFn) -> tuple[list[int], list[TokenGroup], tuple[int, int, int, int]]:
     mesh = draw(st.sampled_from(MESHES))
     experts = mesh[0]
     row = draw(st.lists(st.integers(0, 12), min_size=experts, max_size=experts))
@@ -33,7 +33,7 @@ def cases(draw: st.DrawFn) -> tuple[list[int], list[Group], tuple[int, int, int,
     return row, [(count, *own) for count, own in groups], mesh
 
 
-def accepted(result: PlacementResult, row: Sequence[int], groups: Sequence[Group]) -> bool:
+def accepted(result: PlacementResult, row: Sequence[int], groups: Sequence[TokenGroup]) -> bool:
     check = check_placement([[row]], result.certificate, json.loads(json.dumps(result.to_json())), [groups])
     assert check.reason is None
     return check.accepted
@@ -42,7 +42,7 @@ def accepted(result: PlacementResult, row: Sequence[int], groups: Sequence[Group
 @settings(max_examples=30, deadline=None)
 @given(cases(), st.sampled_from([NONE, Fraction(1, 10), Fraction(1)]))
 def test_fewest_nodes_within_the_allowance_equal_enumeration(
-    case: tuple[list[int], list[Group], tuple[int, int, int, int]], allowance: Fraction
+    case: tuple[list[int], list[TokenGroup], tuple[int, int, int, int]], allowance: Fraction
 ) -> None:
     row, groups, (experts, devices, slots, node_size) = case
     near = Nearness("tokens", node_size, [groups], allowance)
@@ -61,7 +61,7 @@ def test_fewest_nodes_within_the_allowance_equal_enumeration(
 @settings(max_examples=40, deadline=None)
 @given(cases(), st.fractions(0, 2))
 def test_partners_bound_is_below_every_placement(
-    case: tuple[list[int], list[Group], tuple[int, int, int, int]], price: Fraction
+    case: tuple[list[int], list[TokenGroup], tuple[int, int, int, int]], price: Fraction
 ) -> None:
     _, groups, (experts, devices, slots, node_size) = case
     fewest = min(
@@ -83,7 +83,7 @@ def test_pairs_shared_are_fewest_in_even_parts(size: int, nodes: int, pairs: int
     assert shared_on(size, nodes) == pairs
 
 
-def topics(experts: int, tokens: int, seed: int) -> tuple[list[int], list[Group]]:
+def topics(experts: int, tokens: int, seed: int) -> tuple[list[int], list[TokenGroup]]:
     """Tokens that choose four experts, mostly of one of eight topics."""
     rng = np.random.default_rng(seed)
     own = rng.permutation(experts).reshape(8, -1)
@@ -134,7 +134,7 @@ def test_what_is_claimed_of_nodes_visited_is_checked() -> None:
     result = placed([row], 8, 5, nearness=Nearness("tokens", 4, [groups], Fraction(1, 100)))
     certificate, placement = result.certificate, json.loads(json.dumps(result.to_json()))
 
-    def reason(change: dict[str, object], groups: Sequence[Group] | None = groups) -> str:
+    def reason(change: dict[str, object], groups: Sequence[TokenGroup] | None = groups) -> str:
         claimed = copy.deepcopy(certificate)
         claimed["layers"][0]["visits"] |= change
         check = check_placement([[row]], claimed, placement, None if groups is None else [groups])
@@ -151,7 +151,7 @@ def test_what_is_claimed_of_nodes_visited_is_checked() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(cases())
-def test_the_search_never_counts_too_few(case: tuple[list[int], list[Group], tuple[int, int, int, int]]) -> None:
+def test_the_search_never_counts_too_few(case: tuple[list[int], list[TokenGroup], tuple[int, int, int, int]]) -> None:
     _, groups, (experts, devices, slots, node_size) = case
     several = [group for group in groups if len(group) > 2]
     found = Groups.of(groups, experts)

@@ -5,7 +5,16 @@ import pytest
 
 from optimizer.placement.counts import divisor_replicas
 from optimizer.placement.descent import deal
-from optimizer.placement.exchange import Arrivals, Groups, LayerState, Norm, Potential, Step, Visiting, members
+from optimizer.placement.exchange import (
+    ExchangeStep,
+    Groups,
+    LayerState,
+    MovedExperts,
+    Norm,
+    Potential,
+    Visiting,
+    members,
+)
 
 
 @pytest.fixture
@@ -16,16 +25,16 @@ def state() -> LayerState:
     return LayerState.of(weights, deal(mix, divisor_replicas(mix, 16, 4), 4)[0])
 
 
-def steps(state: LayerState, potential: Potential) -> list[tuple[Step, float]]:
+def steps(state: LayerState, potential: Potential) -> list[tuple[ExchangeStep, float]]:
     slots, allowed = state.replaceable()
     changes = potential.replacements(state, slots)
     found = [
-        (Step(0.0, int(slots[one]), two, swaps=False), changes[one, two])
+        (ExchangeStep(0.0, int(slots[one]), two, swaps=False), changes[one, two])
         for one, two in zip(*np.nonzero(allowed), strict=True)
     ]
     changes = potential.swaps(state)
     return found + [
-        (Step(0.0, one, two, swaps=True), changes[one, two])
+        (ExchangeStep(0.0, one, two, swaps=True), changes[one, two])
         for one, two in zip(*np.nonzero(state.swappable()), strict=True)
     ]
 
@@ -36,7 +45,7 @@ def test_predicted_changes_of_squares_come_true(state: LayerState, pull: float) 
 
 
 def test_predicted_moves_come_true(state: LayerState) -> None:
-    check(state, Arrivals(members(np.roll(state.held, 1, axis=0), 10)))
+    check(state, MovedExperts(members(np.roll(state.held, 1, axis=0), 10)))
 
 
 def check(state: LayerState, potential: Potential) -> None:

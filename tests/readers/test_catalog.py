@@ -354,6 +354,6 @@ def test_a_published_model_that_no_layer_describes_is_named_with_what_to_do(
 
 @pytest.mark.parametrize("kind", catalog.KINDS)
 @pytest.mark.parametrize("name", ["x" * 5000, "x/" + "y" * 5000, "x\0y", "./" + "x" * 300])
-def test_a_name_that_no_file_can_have_is_refused(kind: catalog.Kind, name: str) -> None:
+def test_a_name_that_no_file_can_have_is_refused(kind: catalog.Shelf, name: str) -> None:
     with pytest.raises(SpecError):
         read_text(catalog.find(kind, name))

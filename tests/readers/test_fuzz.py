@@ -45,7 +45,7 @@ def read_layout(document: Document) -> object:
 
 def documents() -> dict[str, tuple[Reader, object]]:
     found: dict[str, tuple[Reader, object]] = {"layout": (read_layout, LAYOUT)}
-    kinds: tuple[tuple[catalog.Kind, Reader, tuple[str, ...]], ...] = (
+    kinds: tuple[tuple[catalog.Shelf, Reader, tuple[str, ...]], ...] = (
         ("hardware", lambda file: parse(HardwareSpec, file), ("h100-sxm-8", "gb200-nvl72-oversubscribed-2")),
         (
             "models",

@@ -5,7 +5,7 @@ from hypothesis import given
 
 from optimizer.errors import SpecError
 from optimizer.readers.json_text import json_places, read_json
-from optimizer.readers.places import PlaceTree, Step
+from optimizer.readers.places import PathStep, PlaceTree
 from tests.strategies import documents
 
 
@@ -74,7 +74,7 @@ def walk(data: object, tree: PlaceTree, text: str) -> None:
     lines = text.split("\n")
     line, column = tree.place
     here = lines[line - 1][column - 1 :]
-    steps: list[tuple[Step, object]] = []
+    steps: list[tuple[PathStep, object]] = []
     if isinstance(data, dict):
         assert here.startswith("{")
         steps = list(data.items())

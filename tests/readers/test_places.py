@@ -1,6 +1,6 @@
 import pytest
 
-from optimizer.readers.places import Step, contains, dotted
+from optimizer.readers.places import PathStep, contains, dotted
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,7 @@ from optimizer.readers.places import Step, contains, dotted
         (("x" * 100,), "x" * 57 + "..."),
     ],
 )
-def test_dotted_names_stay_on_one_short_line(at: tuple[Step, ...], name: str | None) -> None:
+def test_dotted_names_stay_on_one_short_line(at: tuple[PathStep, ...], name: str | None) -> None:
     assert dotted(at) == name
 
 

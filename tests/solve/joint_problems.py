@@ -14,7 +14,7 @@ from optimizer.figures.costs import build_costs
 from optimizer.figures.memory import build_memory
 from optimizer.figures.rates import effective_rates
 from optimizer.figures.serving import Evaluation, evaluate
-from optimizer.figures.skew import Mesh, Skews, load_weights, placeable
+from optimizer.figures.skew import Skews, StageMesh, load_weights, placeable
 from tests.placement.enumeration import best
 from tests.small_problems import (
     LARGEST_WORK,
@@ -63,7 +63,7 @@ def joint_problem(seed: int) -> Problem | None:
     return found if work(found) <= LARGEST_WORK else None
 
 
-def least_imbalance(problem: Problem, mesh: Mesh) -> list[Fraction]:
+def least_imbalance(problem: Problem, mesh: StageMesh) -> list[Fraction]:
     """Least max over mean of each layer, over all placements."""
     ep, redundant = mesh
     own = problem.experts
@@ -86,7 +86,7 @@ def _stages(parts: Sequence[int]) -> tuple[Stage, ...]:
 def placed_layouts(problem: Problem) -> Iterator[Priced]:
     """Every layout that keeps every limit with the best placement on its expert mesh."""
     rates = effective_rates(problem.priced_hardware)
-    imbalance: dict[Mesh, list[Fraction]] = {}
+    imbalance: dict[StageMesh, list[Fraction]] = {}
     for shape in shapes(problem):
         if not placeable(problem, shape):
             continue

@@ -8,7 +8,7 @@ from fractions import Fraction
 import pytest
 
 from optimizer.certificate import certify
-from optimizer.domain.limits import Search as Search_
+from optimizer.domain.limits import SearchLimits as Search_
 from optimizer.domain.problem import Problem
 from optimizer.figures.placement import PLACEMENT_TOLERANCE, aggregate, max_over_mean
 from optimizer.figures.skew import load_weights

@@ -20,7 +20,7 @@ from optimizer.readers.read import read_problem
 from optimizer.solve import solve
 from optimizer.sweep import run as run_module
 from optimizer.sweep.answer import ANSWERED, COLUMNS, Task, answer
-from optimizer.sweep.backends import ATTEMPTS, Place, backend
+from optimizer.sweep.backends import ATTEMPTS, Workers, backend
 from optimizer.sweep.grid import Grid
 from optimizer.sweep.journal import Journal
 from optimizer.sweep.run import InterruptedSweepError, Options, key_of, sweep
@@ -29,7 +29,7 @@ from optimizer.sweep.table import csv_text, header, rows, write_table
 LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds processes in /proc")
 
 
-def here(tasks: list[Task], _: Place) -> Any:
+def here(tasks: list[Task], _: Workers) -> Any:
     """A backend without processes."""
     return map(answer, tasks)
 

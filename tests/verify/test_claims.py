@@ -19,7 +19,7 @@ from optimizer.readers.claims import Claim, ClaimReader, last_digit
 from optimizer.readers.document import load_text
 from optimizer.readers.read import problem_in
 from optimizer.verify.claim_table import ALIASES, CLAIMS, dimensions
-from optimizer.verify.claims import ClaimVerdict, JudgedClaim, judge_claims
+from optimizer.verify.claims import ClaimVerdict, ComparedClaim, judge_claims
 from optimizer.verify.verdict import judge_layout
 from tests.verify.examples import DENSE, MOE, problem
 
@@ -30,7 +30,7 @@ def read(claims: str) -> tuple[Claim, ...]:
     return ClaimReader(dimensions()).read(load_text(claims), ())
 
 
-def judged(claims: str, question: Problem | None = None, layout: Layout = LAYOUT) -> dict[str, JudgedClaim]:
+def judged(claims: str, question: Problem | None = None, layout: Layout = LAYOUT) -> dict[str, ComparedClaim]:
     question = question or problem()
     verdict = judge_layout(question, layout)
     return {j.claim.name: j for j in judge_claims(read(claims), dict(verdict.figures), question, layout)}

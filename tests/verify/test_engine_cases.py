@@ -15,7 +15,7 @@ from optimizer.readers.read import layout_in
 from optimizer.units import Dimension, parse_quantity
 from optimizer.verify.claim_table import dimensions
 from optimizer.verify.claims import ClaimVerdict
-from optimizer.verify.verdict import Verdict, judge
+from optimizer.verify.verdict import LayoutVerdict, judge
 
 TABLE: dict[str, Any] = YAML(typ="safe").load(Path(__file__).with_name("engine_cases.yaml"))
 CASES: dict[str, dict[str, Any]] = TABLE["cases"]
@@ -60,7 +60,7 @@ def _written(case: dict[str, Any], folder: Path) -> dict[str, Any]:
     return {"problem": problem, "layout": case["layout"], "claims": case.get("holds", case.get("earlier", {}))}
 
 
-def _judged(name: str, folder: Path) -> Verdict:
+def _judged(name: str, folder: Path) -> LayoutVerdict:
     file = folder / "layout.json"
     file.write_text(json.dumps(_written(CASES[name], folder)))
     return judge(layout_in(load(file), claims=dimensions()))

@@ -10,11 +10,11 @@ from optimizer.errors import Exit, SpecError
 from optimizer.figures.bounds import throughput_bounds
 from optimizer.readers.document import load_text
 from optimizer.readers.read import layout_in
-from optimizer.verify import Verdict, judge
+from optimizer.verify import LayoutVerdict, judge
 from optimizer.verify.claim_table import dimensions
 
 
-def judged(text: str) -> Verdict:
+def judged(text: str) -> LayoutVerdict:
     return judge(layout_in(load_text(text), claims=dimensions()))
 
 

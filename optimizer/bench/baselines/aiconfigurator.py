@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from optimizer.bench.pricing import Priced, Pricer, better, layout_of
+from optimizer.bench.pricing import BudgetedPricer, PricedLayout, better, layout_of
 from optimizer.domain.lattice import axes
 from optimizer.domain.problem import Problem
 from optimizer.domain.shape import Shape
@@ -60,13 +60,13 @@ class NotAskable(Exception):  # noqa: N818 - an answer, no error
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class CommandArguments:
     """Arguments for its command line."""
 
     arguments: tuple[str, ...]
 
 
-def question(problem: Problem) -> Question | None:
+def question(problem: Problem) -> CommandArguments | None:
     """The same question in its words; None where it cannot be asked: phase, objective, model or hardware."""
     work, limits = problem.workload, problem.limits
     model = MODELS.get((problem.model.name, str(problem.precision.weights)))
@@ -87,11 +87,11 @@ def question(problem: Problem) -> Question | None:
         command += ["--tpot", f"{float(limits.tpot * 1000):g}"]
     if work.prefix_cache_hit:
         command += ["--prefix", str(work.input_tokens - work.computed_input_tokens)]
-    return Question(tuple(command))
+    return CommandArguments(tuple(command))
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class WorkerPlan:
     """A worker's degrees and operating point, and its own estimate."""
 
     shape: Shape
@@ -100,7 +100,7 @@ class Answer:
     tokens_per_s_per_device: float
 
 
-def read_answer(folder: Path) -> Answer | None:
+def read_answer(folder: Path) -> WorkerPlan | None:
     """The first row of the configurations it saved; None where it found nothing."""
     file = next(iter(sorted(folder.rglob("best_config_topn.csv"))), None)
     if file is None:
@@ -115,10 +115,10 @@ def read_answer(folder: Path) -> Answer | None:
     except (KeyError, ValueError) as error:
         raise StoppedError(f"aiconfigurator: {file.name} is not understood: {error}") from None
     shape = Shape(count["tp"], count["cp"], count["moe_tp"], count["moe_ep"], count["pp"])
-    return Answer(shape, count["bs"], max(count["ctx_tokens"], 1), estimate)
+    return WorkerPlan(shape, count["bs"], max(count["ctx_tokens"], 1), estimate)
 
 
-def ask(question: Question, program: str, patience_s: float) -> tuple[Answer | None, float]:
+def ask(question: CommandArguments, program: str, patience_s: float) -> tuple[WorkerPlan | None, float]:
     """Run the program; its answer and how long the whole process took, in s.
 
     Raises
@@ -149,7 +149,7 @@ def ask(question: Question, program: str, patience_s: float) -> tuple[Answer | N
         return answer, wall_s
 
 
-def reprice(problem: Problem, pricer: Pricer, answer: Answer) -> tuple[Priced | None, str]:
+def reprice(problem: Problem, pricer: BudgetedPricer, answer: WorkerPlan) -> tuple[PricedLayout | None, str]:
     """The answer under our figures, and what had to be changed for it to keep our constraints."""
     shape = answer.shape
     replicas = pricer.replicas(shape)
@@ -163,7 +163,7 @@ def reprice(problem: Problem, pricer: Pricer, answer: Answer) -> tuple[Priced | 
             return priced, estimate
     else:
         broken = {"structure"}
-    best: Priced | None = None
+    best: PricedLayout | None = None
     for chunk in axes(problem).chunks:
         other = layout_of(problem, shape, replicas, chunk)
         priced = pricer.best_batch(other) if pricer.valid(other) else None
@@ -174,8 +174,8 @@ def reprice(problem: Problem, pricer: Pricer, answer: Answer) -> tuple[Priced | 
 
 
 def propose(
-    problem: Problem, pricer: Pricer, asked: Question, program: str, patience_s: float
-) -> tuple[Priced | None, str, float]:
+    problem: Problem, pricer: BudgetedPricer, asked: CommandArguments, program: str, patience_s: float
+) -> tuple[PricedLayout | None, str, float]:
     """Its answer under our figures, a note, and the seconds it took."""
     answer, wall_s = ask(asked, program, patience_s)
     if answer is None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import combinations, pairwise, product
 from math import comb, prod
 
-from optimizer.bench.pricing import Priced, Pricer, layout_of, replica_counts
+from optimizer.bench.pricing import BudgetedPricer, PricedLayout, layout_of, replica_counts
 from optimizer.domain.lattice import axes
 from optimizer.domain.layout import Layout, Stage
 from optimizer.domain.problem import Problem
@@ -38,7 +38,7 @@ def _shapes(problem: Problem) -> Iterator[Shape]:
                                 yield shape
 
 
-def _largest_batch(pricer: Pricer, layout: Layout) -> int:
+def _largest_batch(pricer: BudgetedPricer, layout: Layout) -> int:
     """Largest batch that all stages together have room for: whatever the cuts, their sum is the same."""
     if pricer.problem.search.batch is not None:
         return max(pricer.problem.search.batch)
@@ -57,7 +57,7 @@ def _largest_batch(pricer: Pricer, layout: Layout) -> int:
     return low
 
 
-def propose(problem: Problem, pricer: Pricer) -> tuple[Priced | None, bool] | None:
+def propose(problem: Problem, pricer: BudgetedPricer) -> tuple[PricedLayout | None, bool] | None:
     """The best of all layouts, and whether all stage cuts were among them; None where there are too many layouts."""
     points: list[tuple[Layout, int]] = []
     work = narrow = 0

@@ -12,7 +12,7 @@ from dataclasses import replace
 from itertools import product
 from random import Random
 
-from optimizer.bench.pricing import Priced, Pricer, better, layout_of, replica_counts
+from optimizer.bench.pricing import BudgetedPricer, PricedLayout, better, layout_of, replica_counts
 from optimizer.domain.lattice import Axes, axes
 from optimizer.domain.problem import Problem
 from optimizer.domain.shape import Shape
@@ -38,9 +38,9 @@ def _degrees(problem: Problem, own: Axes) -> Iterator[list[tuple[int, int]]]:
     yield [(widths[-1], own.pp[0]), *deeper]
 
 
-def _at(problem: Problem, pricer: Pricer, own: Axes, tp: int, pp: int) -> Priced | None:
+def _at(problem: Problem, pricer: BudgetedPricer, own: Axes, tp: int, pp: int) -> PricedLayout | None:
     """The best chunk and expert mesh of these degrees."""
-    best: Priced | None = None
+    best: PricedLayout | None = None
     for etp, ep in ((1, tp), (tp, 1)) if problem.model.moe is not None else ((1, 1),):
         if etp not in own.etp or ep not in own.ep:
             continue
@@ -55,12 +55,12 @@ def _at(problem: Problem, pricer: Pricer, own: Axes, tp: int, pp: int) -> Priced
     return best
 
 
-def rule_of_thumb(problem: Problem, pricer: Pricer) -> Priced | None:
+def rule_of_thumb(problem: Problem, pricer: BudgetedPricer) -> PricedLayout | None:
     """The first degrees of the rule that keep every limit, at their largest batch; the better school."""
     lattice = axes(problem)
     if not (lattice.tp and lattice.pp and lattice.etp and lattice.ep and lattice.cp):
         return None
-    best: Priced | None = None
+    best: PricedLayout | None = None
     for school in _degrees(problem, lattice):
         for tp, pp in school:
             priced = _at(problem, pricer, lattice, tp, pp)
@@ -99,7 +99,7 @@ def grid(problem: Problem) -> list[tuple[Shape, int | None]]:
     return points
 
 
-def powers_of_two(problem: Problem, pricer: Pricer) -> Priced | None:
+def powers_of_two(problem: Problem, pricer: BudgetedPricer) -> PricedLayout | None:
     """The best of the grid; where the budget is too small for all of it, of a random part (seed of the problem)."""
     points = grid(problem)
     if len(points) * len(BATCHES) > pricer.budget:
@@ -118,7 +118,7 @@ DRAWS_EACH = 10
 """Draws for each evaluation of the budget, at most: most of them are no layout."""
 
 
-def random_search(problem: Problem, pricer: Pricer) -> Priced | None:
+def random_search(problem: Problem, pricer: BudgetedPricer) -> PricedLayout | None:
     """The best of what the budget allows to draw."""
     lattice, rng = axes(problem), Random(problem.seed)  # noqa: S311 - a sample, no secret
     if not (lattice.tp and lattice.cp and lattice.pp and lattice.etp and lattice.ep):

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from optimizer.domain.attention.gqa import GroupedQueryAttention
 from optimizer.domain.attention.kind import Indexer, sum_capped
-from optimizer.domain.tensor import Role, Tensor
+from optimizer.domain.tensor import Tensor, TensorRole
 
 INDEX_KEY_BYTES = 2
 """Index keys in 16 bit (assumed: no engine's layout is known)."""
@@ -28,9 +28,9 @@ class BlockSparseAttention(GroupedQueryAttention):
         dim = self.indexer.head_dim
         return (
             *super().tensors(hidden),
-            Tensor("indexer_q", self.indexer.heads * dim, hidden, Role.INDEXER),
-            Tensor("indexer_k", dim, hidden, Role.INDEXER),
-            Tensor("indexer_norms", 2 * dim, 1, Role.NORM, matrix=False),
+            Tensor("indexer_q", self.indexer.heads * dim, hidden, TensorRole.INDEXER),
+            Tensor("indexer_k", dim, hidden, TensorRole.INDEXER),
+            Tensor("indexer_norms", 2 * dim, 1, TensorRole.NORM, matrix=False),
         )
 
     def cache_fixed_bytes(self, tokens: int, tp: int) -> int:

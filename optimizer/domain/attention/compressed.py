@@ -11,9 +11,9 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from optimizer.domain.attention.kind import Count, Indexer, sum_capped, sum_floored
+from optimizer.domain.attention.kind import HeadCount, Indexer, sum_capped, sum_floored
 from optimizer.domain.base import Spec
-from optimizer.domain.tensor import Role, Split, Tensor
+from optimizer.domain.tensor import Split, Tensor, TensorRole
 
 STATE_BYTES = 4
 """The compressor keeps its open window, values and scores, in FP32."""
@@ -25,8 +25,8 @@ class CompressedAttention(Spec):
     """`heads` low-rank queries over `window` recent tokens and one entry for every `compress_ratio` tokens before."""
 
     kind: Literal["compressed"] = "compressed"
-    heads: Count
-    head_dim: Count
+    heads: HeadCount
+    head_dim: HeadCount
     q_lora_rank: int = Field(ge=1)
     o_groups: int = Field(ge=1)
     o_lora_rank: int = Field(ge=1)
@@ -57,24 +57,24 @@ class CompressedAttention(Spec):
         """Windows that one entry draws on: CSA's overlap, HCA's do not."""
         return 2 if self.indexer is not None else 1
 
-    def _compressor(self, prefix: str, width: int, hidden: int, role: Role) -> list[Tensor]:
+    def _compressor(self, prefix: str, width: int, hidden: int, role: TensorRole) -> list[Tensor]:
         rows = self._overlap * width
         return [
             # Left in 16 bit by the checkpoints and by the engines.
             Tensor(prefix + "kv_proj", rows, hidden, role, bytes_each=2),
             Tensor(prefix + "gate_proj", rows, hidden, role, bytes_each=2),
             Tensor(prefix + "position_bias", self.compress_ratio, rows, role, matrix=False, bytes_each=4),
-            Tensor(prefix + "kv_norm", width, 1, Role.NORM, matrix=False),
+            Tensor(prefix + "kv_norm", width, 1, TensorRole.NORM, matrix=False),
         ]
 
     def tensors(self, hidden: int) -> tuple[Tensor, ...]:
-        role = Role.ATTENTION
+        role = TensorRole.ATTENTION
         tensors = [
             Tensor("q_a_proj", self.q_lora_rank, hidden, role),
-            Tensor("q_a_norm", self.q_lora_rank, 1, Role.NORM, matrix=False),
+            Tensor("q_a_norm", self.q_lora_rank, 1, TensorRole.NORM, matrix=False),
             Tensor("q_b_proj", self.heads * self.head_dim, self.q_lora_rank, role, Split.ROWS),
             Tensor("kv_proj", self.head_dim, hidden, role),
-            Tensor("kv_norm", self.head_dim, 1, Role.NORM, matrix=False),
+            Tensor("kv_norm", self.head_dim, 1, TensorRole.NORM, matrix=False),
             Tensor(
                 "o_a_proj",
                 self.o_groups * self.o_lora_rank,
@@ -89,9 +89,9 @@ class CompressedAttention(Spec):
             tensors += self._compressor("compressor_", self.head_dim, hidden, role)
         if self.indexer is not None:
             width = self.indexer.heads * self.indexer.head_dim
-            tensors += self._compressor("indexer_", self.indexer.head_dim, hidden, Role.INDEXER)
-            tensors.append(Tensor("indexer_q", width, self.q_lora_rank, Role.INDEXER))
-            tensors.append(Tensor("indexer_weights", self.indexer.heads, hidden, Role.INDEXER, bytes_each=2))
+            tensors += self._compressor("indexer_", self.indexer.head_dim, hidden, TensorRole.INDEXER)
+            tensors.append(Tensor("indexer_q", width, self.q_lora_rank, TensorRole.INDEXER))
+            tensors.append(Tensor("indexer_weights", self.indexer.heads, hidden, TensorRole.INDEXER, bytes_each=2))
         return tuple(tensors)
 
     def _entries(self, first: int, last: int) -> int:

@@ -9,18 +9,18 @@ from typing import Literal
 
 from pydantic import Field
 
-from optimizer.domain.attention.kind import Count, sum_capped
+from optimizer.domain.attention.kind import HeadCount, sum_capped
 from optimizer.domain.base import Spec
-from optimizer.domain.tensor import Role, Split, Tensor
+from optimizer.domain.tensor import Split, Tensor, TensorRole
 
 
 class GroupedQueryAttention(Spec):
     """Queries in `heads` heads, keys and values in `kv_heads`."""
 
     kind: Literal["gqa"] = "gqa"
-    heads: Count
-    kv_heads: Count
-    head_dim: Count
+    heads: HeadCount
+    kv_heads: HeadCount
+    head_dim: HeadCount
     value_dim: int | None = Field(default=None, ge=1, le=65536, description="width of a value head; none: head_dim")
     window: int | None = Field(
         default=None, ge=1, description="sliding window or chunk in tokens; none: full attention"
@@ -54,20 +54,21 @@ class GroupedQueryAttention(Spec):
     def tensors(self, hidden: int) -> tuple[Tensor, ...]:
         q_rows = self.heads * self.head_dim * (2 if self.output_gate else 1)
         widths = {"k_proj": self.kv_heads * self.head_dim, "v_proj": self.kv_heads * self._value_dim}
-        tensors = [Tensor("q_proj", q_rows, hidden, Role.ATTENTION, Split.ROWS)]
+        tensors = [Tensor("q_proj", q_rows, hidden, TensorRole.ATTENTION, Split.ROWS)]
         kv_names = () if self.shares_cache else (("k_proj",) if self.values_are_keys else ("k_proj", "v_proj"))
         tensors += [
-            Tensor(name, widths[name], hidden, Role.ATTENTION, Split.KV_ROWS, heads=self.kv_heads) for name in kv_names
+            Tensor(name, widths[name], hidden, TensorRole.ATTENTION, Split.KV_ROWS, heads=self.kv_heads)
+            for name in kv_names
         ]
-        tensors.append(Tensor("o_proj", hidden, self.heads * self._value_dim, Role.ATTENTION, Split.COLS))
+        tensors.append(Tensor("o_proj", hidden, self.heads * self._value_dim, TensorRole.ATTENTION, Split.COLS))
         if self.qkv_bias:
-            tensors.append(Tensor("q_bias", q_rows, 1, Role.ATTENTION, Split.ROWS, matrix=False))
+            tensors.append(Tensor("q_bias", q_rows, 1, TensorRole.ATTENTION, Split.ROWS, matrix=False))
             tensors += [
                 Tensor(
                     name.replace("proj", "bias"),
                     widths[name],
                     1,
-                    Role.ATTENTION,
+                    TensorRole.ATTENTION,
                     Split.KV_ROWS,
                     heads=self.kv_heads,
                     matrix=False,
@@ -75,18 +76,18 @@ class GroupedQueryAttention(Spec):
                 for name in kv_names
             ]
         if self.out_bias:
-            tensors.append(Tensor("o_bias", hidden, 1, Role.ATTENTION, matrix=False))
+            tensors.append(Tensor("o_bias", hidden, 1, TensorRole.ATTENTION, matrix=False))
         if self.qk_norm == "head":
-            tensors += [Tensor(name, self.head_dim, 1, Role.NORM, matrix=False) for name in ("q_norm", "k_norm")]
+            tensors += [Tensor(name, self.head_dim, 1, TensorRole.NORM, matrix=False) for name in ("q_norm", "k_norm")]
         elif self.qk_norm == "query":
-            tensors.append(Tensor("q_norm", self.head_dim, 1, Role.NORM, matrix=False))
+            tensors.append(Tensor("q_norm", self.head_dim, 1, TensorRole.NORM, matrix=False))
         elif self.qk_norm == "full":
-            tensors.append(Tensor("q_norm", self.heads * self.head_dim, 1, Role.NORM, Split.ROWS, matrix=False))
+            tensors.append(Tensor("q_norm", self.heads * self.head_dim, 1, TensorRole.NORM, Split.ROWS, matrix=False))
             tensors.append(
-                Tensor("k_norm", widths["k_proj"], 1, Role.NORM, Split.KV_ROWS, heads=self.kv_heads, matrix=False)
+                Tensor("k_norm", widths["k_proj"], 1, TensorRole.NORM, Split.KV_ROWS, heads=self.kv_heads, matrix=False)
             )
         if self.sinks:
-            tensors.append(Tensor("sinks", self.heads, 1, Role.ATTENTION, Split.ROWS, matrix=False))
+            tensors.append(Tensor("sinks", self.heads, 1, TensorRole.ATTENTION, Split.ROWS, matrix=False))
         return tuple(tensors)
 
     def _cached_width(self, tp: int) -> int:

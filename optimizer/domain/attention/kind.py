@@ -9,7 +9,7 @@ from pydantic import Field
 from optimizer.domain.base import Spec
 from optimizer.domain.tensor import Tensor
 
-Count = Annotated[int, Field(ge=1, le=65536)]
+HeadCount = Annotated[int, Field(ge=1, le=65536)]
 """Heads, or numbers of each."""
 
 

@@ -10,16 +10,16 @@ from typing import Literal
 
 from pydantic import Field
 
-from optimizer.domain.attention.kind import Count, Indexer, sum_capped
+from optimizer.domain.attention.kind import HeadCount, Indexer, sum_capped
 from optimizer.domain.base import Spec
-from optimizer.domain.tensor import Role, Split, Tensor
+from optimizer.domain.tensor import Split, Tensor, TensorRole
 
 
 class LatentAttention(Spec):
     """Queries and keys/values through low-rank projections; only the latent is cached."""
 
     kind: Literal["mla"] = "mla"
-    heads: Count
+    heads: HeadCount
     q_lora_rank: int | None = Field(default=None, ge=1)
     kv_lora_rank: int = Field(ge=1)
     qk_nope_head_dim: int = Field(ge=1)
@@ -41,26 +41,26 @@ class LatentAttention(Spec):
 
     def tensors(self, hidden: int) -> tuple[Tensor, ...]:
         qk = self.qk_nope_head_dim + self.qk_rope_head_dim
-        role = Role.ATTENTION
+        role = TensorRole.ATTENTION
         tensors = []
         if self.q_lora_rank is None:
             tensors.append(Tensor("q_proj", self.heads * qk, hidden, role, Split.ROWS))
         else:
             tensors.append(Tensor("q_a_proj", self.q_lora_rank, hidden, role))
-            tensors.append(Tensor("q_a_norm", self.q_lora_rank, 1, Role.NORM, matrix=False))
+            tensors.append(Tensor("q_a_norm", self.q_lora_rank, 1, TensorRole.NORM, matrix=False))
             tensors.append(Tensor("q_b_proj", self.heads * qk, self.q_lora_rank, role, Split.ROWS))
         tensors.append(Tensor("kv_a_proj", self._latent_width, hidden, role))
-        tensors.append(Tensor("kv_a_norm", self.kv_lora_rank, 1, Role.NORM, matrix=False))
+        tensors.append(Tensor("kv_a_norm", self.kv_lora_rank, 1, TensorRole.NORM, matrix=False))
         kv_rows = self.heads * (self.qk_nope_head_dim + self.v_head_dim)
         tensors.append(Tensor("kv_b_proj", kv_rows, self.kv_lora_rank, role, Split.ROWS))
         tensors.append(Tensor("o_proj", hidden, self.heads * self.v_head_dim, role, Split.COLS))
         if self.indexer is not None and not self.indexer.shared:
             width = self.indexer.heads * self.indexer.head_dim
-            tensors.append(Tensor("indexer_q", width, self.q_lora_rank or hidden, Role.INDEXER))
-            tensors.append(Tensor("indexer_k", self.indexer.head_dim, hidden, Role.INDEXER))
-            tensors.append(Tensor("indexer_k_norm", self.indexer.head_dim, 2, Role.NORM, matrix=False))
+            tensors.append(Tensor("indexer_q", width, self.q_lora_rank or hidden, TensorRole.INDEXER))
+            tensors.append(Tensor("indexer_k", self.indexer.head_dim, hidden, TensorRole.INDEXER))
+            tensors.append(Tensor("indexer_k_norm", self.indexer.head_dim, 2, TensorRole.NORM, matrix=False))
             # Left in 16 bit by the FP8 checkpoints (DeepSeek-V3.2, GLM-5).
-            tensors.append(Tensor("indexer_weights", self.indexer.heads, hidden, Role.INDEXER, bytes_each=2))
+            tensors.append(Tensor("indexer_weights", self.indexer.heads, hidden, TensorRole.INDEXER, bytes_each=2))
         return tuple(tensors)
 
     def cache_elements(self, tokens: int, tp: int) -> int:

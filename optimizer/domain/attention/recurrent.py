@@ -14,9 +14,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from optimizer.domain.attention.kind import Count
+from optimizer.domain.attention.kind import HeadCount
 from optimizer.domain.base import Spec
-from optimizer.domain.tensor import Role, Split, Tensor
+from optimizer.domain.tensor import Split, Tensor, TensorRole
 
 StateBytes = Annotated[Literal[2, 4], Field(description="bytes of a state element")]
 WITH_DELTA_RULE = 7
@@ -68,10 +68,10 @@ class GatedDeltaNet(Recurrent):
     flops_of_element = WITH_DELTA_RULE
 
     kind: Literal["gated_delta_net"] = "gated_delta_net"
-    key_heads: Count
-    value_heads: Count
-    key_dim: Count
-    value_dim: Count
+    key_heads: HeadCount
+    value_heads: HeadCount
+    key_dim: HeadCount
+    value_dim: HeadCount
     conv_kernel: int = Field(default=4, ge=1)
     state_bytes: StateBytes = 4
 
@@ -85,7 +85,7 @@ class GatedDeltaNet(Recurrent):
 
     def tensors(self, hidden: int) -> tuple[Tensor, ...]:
         values = self.value_heads * self.value_dim
-        role = Role.ATTENTION
+        role = TensorRole.ATTENTION
         return (
             Tensor("in_proj_qkvz", self._conv_channels + values, hidden, role, Split.ROWS),
             # Quantised checkpoints leave the two gates a head in 16 bit (Qwen3-Next-FP8, Qwen3.6-NVFP4).
@@ -93,7 +93,7 @@ class GatedDeltaNet(Recurrent):
             Tensor("conv", self._conv_channels, self.conv_kernel, role, Split.ROWS, matrix=False),
             Tensor("dt_bias", self.value_heads, 1, role, Split.ROWS, matrix=False),
             Tensor("a_log", self.value_heads, 1, role, Split.ROWS, matrix=False),
-            Tensor("gate_norm", self.value_dim, 1, Role.NORM, matrix=False),
+            Tensor("gate_norm", self.value_dim, 1, TensorRole.NORM, matrix=False),
             Tensor("out_proj", hidden, values, role, Split.COLS),
         )
 
@@ -110,8 +110,8 @@ class KimiDeltaAttention(Recurrent):
     flops_of_element = WITH_DELTA_RULE
 
     kind: Literal["kda"] = "kda"
-    heads: Count
-    head_dim: Count
+    heads: HeadCount
+    head_dim: HeadCount
     conv_kernel: int = Field(default=4, ge=1)
     state_bytes: StateBytes = 4
 
@@ -124,7 +124,7 @@ class KimiDeltaAttention(Recurrent):
         return self.heads * self.head_dim
 
     def tensors(self, hidden: int) -> tuple[Tensor, ...]:
-        role, width = Role.ATTENTION, self._width
+        role, width = TensorRole.ATTENTION, self._width
         return (
             *(Tensor(name, width, hidden, role, Split.ROWS) for name in ("q_proj", "k_proj", "v_proj")),
             Tensor("conv", 3 * width, self.conv_kernel, role, Split.ROWS, matrix=False),
@@ -133,7 +133,7 @@ class KimiDeltaAttention(Recurrent):
             Tensor("b_proj", self.heads, hidden, role, Split.ROWS),
             Tensor("dt_bias", width, 1, role, Split.ROWS, matrix=False),
             Tensor("a_log", self.heads, 1, role, Split.ROWS, matrix=False),
-            Tensor("o_norm", self.head_dim, 1, Role.NORM, matrix=False),
+            Tensor("o_norm", self.head_dim, 1, TensorRole.NORM, matrix=False),
             Tensor("o_proj", hidden, width, role, Split.COLS),
         )
 
@@ -148,10 +148,10 @@ class Mamba2(Recurrent):
     """`heads` states of `head_dim` × `state_size`; `groups` of heads share their input and output maps."""
 
     kind: Literal["mamba2"] = "mamba2"
-    heads: Count
-    head_dim: Count
-    groups: Count
-    state_size: Count
+    heads: HeadCount
+    head_dim: HeadCount
+    groups: HeadCount
+    state_size: HeadCount
     conv_kernel: int = Field(default=4, ge=1)
     conv_bias: bool = True
     proj_bias: bool = False
@@ -171,7 +171,7 @@ class Mamba2(Recurrent):
         return self._inner + 2 * self.groups * self.state_size
 
     def tensors(self, hidden: int) -> tuple[Tensor, ...]:
-        role = Role.ATTENTION
+        role = TensorRole.ATTENTION
         rows = self._inner + self._conv_channels + self.heads
         tensors = [
             Tensor("in_proj", rows, hidden, role, Split.ROWS),
@@ -179,7 +179,7 @@ class Mamba2(Recurrent):
             Tensor("dt_bias", self.heads, 1, role, Split.ROWS, matrix=False),
             Tensor("a_log", self.heads, 1, role, Split.ROWS, matrix=False),
             Tensor("d", self.heads, 1, role, Split.ROWS, matrix=False),
-            Tensor("gate_norm", self._inner, 1, Role.NORM, Split.ROWS, matrix=False),
+            Tensor("gate_norm", self._inner, 1, TensorRole.NORM, Split.ROWS, matrix=False),
             Tensor("out_proj", hidden, self._inner, role, Split.COLS),
         ]
         if self.conv_bias:
@@ -200,8 +200,8 @@ class LightningAttention(Recurrent):
     """`heads` states of `head_dim` × `head_dim`, with a norm and a gate on the output."""
 
     kind: Literal["lightning"] = "lightning"
-    heads: Count
-    head_dim: Count
+    heads: HeadCount
+    head_dim: HeadCount
     state_bytes: StateBytes = 4
 
     @property
@@ -211,10 +211,10 @@ class LightningAttention(Recurrent):
     def tensors(self, hidden: int) -> tuple[Tensor, ...]:
         width = self.heads * self.head_dim
         return (
-            Tensor("qkv_proj", 3 * width, hidden, Role.ATTENTION, Split.ROWS),
-            Tensor("output_gate", width, hidden, Role.ATTENTION, Split.ROWS),
-            Tensor("gate_norm", width, 1, Role.NORM, Split.ROWS, matrix=False),
-            Tensor("out_proj", hidden, width, Role.ATTENTION, Split.COLS),
+            Tensor("qkv_proj", 3 * width, hidden, TensorRole.ATTENTION, Split.ROWS),
+            Tensor("output_gate", width, hidden, TensorRole.ATTENTION, Split.ROWS),
+            Tensor("gate_norm", width, 1, TensorRole.NORM, Split.ROWS, matrix=False),
+            Tensor("out_proj", hidden, width, TensorRole.ATTENTION, Split.COLS),
         )
 
     def _state(self, tp: int) -> tuple[int, int]:

@@ -9,9 +9,9 @@ from optimizer.domain.engines.rule import Breach, EngineRule, Premise
 from optimizer.domain.feedforward import DenseFeedForward, MixtureOfExperts
 from optimizer.domain.precision import Format
 from optimizer.domain.shape import Shape
-from optimizer.domain.tensor import Role, Split, Tensor
+from optimizer.domain.tensor import Split, Tensor, TensorRole
 
-SPLIT_BY_TP = frozenset(Role) - {Role.EXPERTS}
+SPLIT_BY_TP = frozenset(TensorRole) - {TensorRole.EXPERTS}
 """Roles whose tensors the tensor-parallel ranks share; routed experts are shared by etp."""
 
 
@@ -255,7 +255,7 @@ def has_latent_experts(premise: Premise) -> bool:
     return latent and premise.model.moe is not None
 
 
-def _quantised(premise: Premise, roles: Collection[Role]) -> Iterator[tuple[str, Tensor, Format]]:
+def _quantised(premise: Premise, roles: Collection[TensorRole]) -> Iterator[tuple[str, Tensor, Format]]:
     """Matrices of some roles that are stored in blocks or groups."""
     for name, block in premise.model.blocks.items():
         for tensor in block.tensors(premise.model.hidden_size):
@@ -265,13 +265,13 @@ def _quantised(premise: Premise, roles: Collection[Role]) -> Iterator[tuple[str,
 
 
 def _ranks(tensor: Tensor, shape: Shape) -> tuple[str, int]:
-    if tensor.role is Role.EXPERTS:
+    if tensor.role is TensorRole.EXPERTS:
         return "etp", shape.etp
-    whole = tensor.role is Role.SHARED_EXPERTS and shape.shared_replicated
+    whole = tensor.role is TensorRole.SHARED_EXPERTS and shape.shared_replicated
     return "tp", 1 if whole else shape.tp
 
 
-def _blocks_divide(roles: Collection[Role], columns: str, rows: str) -> Breach:
+def _blocks_divide(roles: Collection[TensorRole], columns: str, rows: str) -> Breach:
     """A rank's share of a matrix stored in square blocks is whole blocks: inputs along columns, outputs along rows.
 
     `columns` and `rows` take size (the rank's), block, whole (the tensor's), degree and where.
@@ -305,14 +305,16 @@ def fp8_blocks(columns: str, rows: str, source: str, of: str = "") -> EngineRule
 def fp8_expert_blocks(columns: str, rows: str, source: str) -> EngineRule:
     """Matrices of experts, as `_blocks_divide`."""
     statement = "a rank's share of an FP8-block expert is whole blocks"
-    return EngineRule("fp8_expert_blocks", statement, ("etp",), _blocks_divide({Role.EXPERTS}, columns, rows), source)
+    return EngineRule(
+        "fp8_expert_blocks", statement, ("etp",), _blocks_divide({TensorRole.EXPERTS}, columns, rows), source
+    )
 
 
 def quantisation_groups(sentence: str, source: str) -> EngineRule:
     """A rank's inputs of a matrix quantised in groups are whole groups; `sentence` takes size and group."""
 
     def breach(premise: Premise, shape: Shape) -> str | None:
-        for name, tensor, form in _quantised(premise, frozenset(Role)):
+        for name, tensor, form in _quantised(premise, frozenset(TensorRole)):
             axis, ranks = _ranks(tensor, shape)
             if form.block_rows != 1 or (form.bits == 4 and form.compute == "fp4") or tensor.split is not Split.COLS:
                 continue

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from optimizer.domain.engines import checks, vllm
 from optimizer.domain.engines.engine import Engine
-from optimizer.domain.engines.reservation import GIB, CacheRules, Defaults, Tier
+from optimizer.domain.engines.reservation import GIB, CacheRules, Defaults, DefaultsTier
 from optimizer.domain.engines.rule import EngineRule, Premise
 from optimizer.domain.shape import Shape
 
@@ -67,7 +67,7 @@ RELEASES = (
             graph_bytes=0,
             graph_layer_bytes=0,
             graph_latent_layer_bytes=0,
-            defaults=Defaults((Tier(70 * GIB, 1024, 8192, 0), Tier(0, 256, 2048, 0))),
+            defaults=Defaults((DefaultsTier(70 * GIB, 1024, 8192, 0), DefaultsTier(0, 256, 2048, 0))),
             source="assumed: vLLM's without graphs",
         ),
         cache=CacheRules(block_tokens=1),

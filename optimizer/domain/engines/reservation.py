@@ -20,7 +20,7 @@ WIDE = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Tier:
+class DefaultsTier:
     """What an engine sizes itself for unless told, on devices of `memory_bytes` and more.
 
     Attributes
@@ -63,7 +63,7 @@ class Defaults:
         Captured batches beyond 256 are so far apart.
     """
 
-    tiers: tuple[Tier, ...]
+    tiers: tuple[DefaultsTier, ...]
     modest: tuple[str, ...] = ()
     captures: Mapping[str, int] = field(default_factory=dict)
     low_latency_tokens: int | None = None
@@ -71,7 +71,7 @@ class Defaults:
     whole_kinds: bool = False
     capture_step: int = 16
 
-    def of(self, device: Device) -> Tier:
+    def of(self, device: Device) -> DefaultsTier:
         """The tier of a device."""
         if any(part in device.name.casefold() for part in self.modest):
             return self.tiers[-1]
@@ -90,9 +90,9 @@ def least_defaults(several: Sequence[Defaults]) -> Defaults:
     """The least that any of several engines sizes itself for."""
     edges = sorted({tier.memory_bytes for own in several for tier in own.tiers}, reverse=True)
 
-    def at(edge: int) -> Tier:
+    def at(edge: int) -> DefaultsTier:
         tiers = [next(tier for tier in own.tiers if edge >= tier.memory_bytes) for own in several]
-        return Tier(
+        return DefaultsTier(
             edge, min(tier.sequences for tier in tiers), min(tier.batched_tokens for tier in tiers),
             min(min(tier.largest_capture, tier.narrow_capture or tier.largest_capture) for tier in tiers),
         )  # fmt: skip

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from optimizer.domain.engines import checks, vllm
 from optimizer.domain.engines.engine import Engine, Waiting
-from optimizer.domain.engines.reservation import GIB, CacheRules, Defaults, StaticShare, Tier
+from optimizer.domain.engines.reservation import GIB, CacheRules, Defaults, DefaultsTier, StaticShare
 from optimizer.domain.engines.rule import EngineRule, Premise
 from optimizer.domain.shape import Shape
 
@@ -169,7 +169,9 @@ half the tokens (mem_cache/kv_cache_configurator.py resolve_max_num_reqs)."""
 
 def _defaults(*tiers: tuple[int, int, int, int]) -> Defaults:
     """From so many GiB on: prompt tokens of a step of all ranks, captured batch of stages of 4 ranks and of fewer."""
-    return Defaults(tuple(Tier(gib * GIB, REQUEST_POOL[0], chunk, wide, narrow) for gib, chunk, wide, narrow in tiers))
+    return Defaults(
+        tuple(DefaultsTier(gib * GIB, REQUEST_POOL[0], chunk, wide, narrow) for gib, chunk, wide, narrow in tiers)
+    )
 
 
 DEFAULTS = _defaults(

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from optimizer.domain.engines import checks, vllm
 from optimizer.domain.engines.engine import Engine, Waiting
-from optimizer.domain.engines.reservation import CacheRules, Defaults, Tier
+from optimizer.domain.engines.reservation import CacheRules, Defaults, DefaultsTier
 from optimizer.domain.engines.rule import EngineRule, Premise
 from optimizer.domain.shape import Shape
 
@@ -89,7 +89,7 @@ WAITING = Waiting(
     "(aiconfigurator-core 0.12.0 silicon_sample.csv)",
 )
 
-DEFAULTS = Defaults((Tier(0, 2048, 8192, 128),))
+DEFAULTS = Defaults((DefaultsTier(0, 2048, 8192, 128),))
 """tensorrt_llm/llmapi/llm_args.py (main): max_batch_size 2,048, max_num_tokens 8,192; CUDA graphs of up to 128."""
 
 RELEASES = (

@@ -7,7 +7,15 @@ from fractions import Fraction
 
 from optimizer.domain.engines import checks
 from optimizer.domain.engines.engine import Engine, Waiting
-from optimizer.domain.engines.reservation import GIB, MIB, UNLOGGED_ERROR, CacheRules, Defaults, Reservation, Tier
+from optimizer.domain.engines.reservation import (
+    GIB,
+    MIB,
+    UNLOGGED_ERROR,
+    CacheRules,
+    Defaults,
+    DefaultsTier,
+    Reservation,
+)
 from optimizer.domain.engines.rule import EngineRule
 
 BLOCK_COLUMNS = "Weight input_size_per_partition = {size} is not divisible by weight quantization block_k = {block}."
@@ -138,10 +146,10 @@ FLAGS = {
     "stages": "VLLM_PP_LAYER_PARTITION",
 }
 
-_MODEST = Tier(0, 256, 2048, 512, offline_tokens=8192)
-_AMPLE = Tier(70 * GIB, 1024, 8192, 512, offline_tokens=16_384)
+_MODEST = DefaultsTier(0, 256, 2048, 512, offline_tokens=8192)
+_AMPLE = DefaultsTier(70 * GIB, 1024, 8192, 512, offline_tokens=16_384)
 DEFAULTS = Defaults(
-    tiers=(Tier(160 * GIB, 1024, 16_384, 512), _AMPLE, _MODEST),
+    tiers=(DefaultsTier(160 * GIB, 1024, 16_384, 512), _AMPLE, _MODEST),
     modest=("a100", "gb10"), captures={"b200": 1024, "b300": 1024}, low_latency_tokens=256,
 )  # fmt: skip
 """Of the server, and of `LLM`: vLLM 0.30.0 and 0.33.0 engine/arg_utils.py get_batch_defaults; captures: config/vllm.py
@@ -275,7 +283,7 @@ OLDER = (
         reservation=replace(
             _V1.reservation, error=UNLOGGED_ERROR, falls_back="",
             # engine/arg_utils.py _set_default_args_v0: no chunked prefill of multimodal models or MLA
-            defaults=Defaults(tiers=(Tier(0, 256, 2048, 256),), whole_prompts=32_768, whole_kinds=True),
+            defaults=Defaults(tiers=(DefaultsTier(0, 256, 2048, 256),), whole_prompts=32_768, whole_kinds=True),
             graph_most_bytes=3 * GIB,  # worker/model_runner.py: "additional 1~3 GiB memory per GPU"; issue 7593
         ),
         cache=replace(

@@ -19,7 +19,7 @@ from optimizer.units import Dimension, format_quantity
 PhaseName = Literal["aggregated", "prefill", "decode", "disaggregated"]
 
 
-class Lengths(Protocol):
+class RequestTokens(Protocol):
     """Tokens of one request."""
 
     @property
@@ -45,7 +45,7 @@ class Phase:
 
     name: str
     counted: str
-    tokens: Callable[[Lengths], int]
+    tokens: Callable[[RequestTokens], int]
     without: Mapping[Part, str] = field(default_factory=dict)
 
     @property

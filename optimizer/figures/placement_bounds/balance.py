@@ -136,11 +136,11 @@ def bound_of(load: Sequence[int], devices: int, slots: int, witness: Witness) ->
     return BOUNDS[kind](load, devices, slots, witness)
 
 
-Rows = Sequence[Sequence[int]]
+LoadRows = Sequence[Sequence[int]]
 """Tokens of ``[workload][expert]``."""
 
 
-def combined(rows: Rows, parts: Sequence[Fraction]) -> list[int]:
+def combined(rows: LoadRows, parts: Sequence[Fraction]) -> list[int]:
     """Load of each expert under a mix of the workloads, each first scaled to the same total, in a common unit.
 
     Whatever the placement, a device's load under the mix is the mix of its loads, so the hottest device under the mix,
@@ -161,7 +161,7 @@ def combined(rows: Rows, parts: Sequence[Fraction]) -> list[int]:
     return [sum(map(int.__mul__, factors, column)) for column in map(list, zip(*rows, strict=True))]
 
 
-def envelope_copies(rows: Rows, devices: int, threshold: Fraction) -> int:
+def envelope_copies(rows: LoadRows, devices: int, threshold: Fraction) -> int:
     """Copies without which some share under some workload is at least ``threshold`` mean device loads.
 
     An expert has one number of copies for all workloads, so it needs the most that one of them asks for.

@@ -71,13 +71,13 @@ def node_moves(devices: Devices, wanted: Sequence[int]) -> int:
     return max(foreign, len(mine - set().union(*kept)))
 
 
-Options = list[tuple[int, Fraction, tuple[tuple[int, ...], ...]]]
+LayerOptions = list[tuple[int, Fraction, tuple[tuple[int, ...], ...]]]
 """Moves, worst node's bound in tokens, and the groups of each node."""
 
 
 def layings_within(
     load: Sequence[int], current: Devices, slots: int, nodes: int, groups: int, budget: int | None
-) -> Options:
+) -> LayerOptions:
     """Ways to lay groups on nodes within the budget that no other is better than in both moves and bound.
 
     By fewest moves first; node by node over the sets of groups used so far. Empty where the budget allows none.
@@ -94,9 +94,9 @@ def layings_within(
         }
         for node in range(nodes)
     ]
-    reached: dict[frozenset[int], Options] = {frozenset(): [(0, Fraction(0), ())]}
+    reached: dict[frozenset[int], LayerOptions] = {frozenset(): [(0, Fraction(0), ())]}
     for node in range(nodes):
-        further: dict[frozenset[int], Options] = {}
+        further: dict[frozenset[int], LayerOptions] = {}
         for used, options in reached.items():
             left = [group for group in range(groups) if group not in used]
             for some in combinations(left, groups // nodes):
@@ -110,8 +110,8 @@ def layings_within(
     return reached.get(frozenset(range(groups)), [])
 
 
-def _undominated(options: Options) -> Options:
-    kept: Options = []
+def _undominated(options: LayerOptions) -> LayerOptions:
+    kept: LayerOptions = []
     for option in sorted(options, key=lambda entry: (entry[0], entry[1], entry[2])):
         if not kept or option[1] < kept[-1][1]:
             kept.append(option)

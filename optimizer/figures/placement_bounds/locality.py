@@ -17,11 +17,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-from optimizer.figures.locality import Group
+from optimizer.figures.locality import TokenGroup
 from optimizer.figures.placement_bounds.balance import RejectedError, rational
 
 
-def shareable_pairs(groups: Sequence[Group], experts: int, devices: int, slots: int, node_size: int) -> int:
+def shareable_pairs(groups: Sequence[TokenGroup], experts: int, devices: int, slots: int, node_size: int) -> int:
     """Twice the most pairs of co-activated experts that can share a node, each pair as often as it was seen.
 
     A node holds at most ``node_size * slots`` experts, so an expert meets on each node that has a copy of it at most
@@ -53,7 +53,7 @@ def shared_on(size: int, nodes: int) -> int:
 
 
 def partners_bound(
-    groups: Sequence[Group], experts: int, devices: int, slots: int, node_size: int, price: Fraction
+    groups: Sequence[TokenGroup], experts: int, devices: int, slots: int, node_size: int, price: Fraction
 ) -> int:
     """Lower bound on the nodes visited, for a price of a pair that shares a node.
 
@@ -63,7 +63,7 @@ def partners_bound(
 
 
 def _partners_bounds(
-    groups: Sequence[Group], experts: int, devices: int, slots: int, node_size: int, prices: Sequence[Fraction]
+    groups: Sequence[TokenGroup], experts: int, devices: int, slots: int, node_size: int, prices: Sequence[Fraction]
 ) -> Iterator[int]:
     nodes = -(-devices // node_size)
     capacity = node_size * slots
@@ -81,7 +81,7 @@ def _partners_bounds(
 
 
 def best_partners(
-    groups: Sequence[Group], experts: int, devices: int, slots: int, node_size: int
+    groups: Sequence[TokenGroup], experts: int, devices: int, slots: int, node_size: int
 ) -> tuple[int, dict[str, Any]]:
     """The best of the bounds of kind ``partners``, and its witness: prices at which a group is indifferent."""
     nodes = -(-devices // node_size)
@@ -98,7 +98,7 @@ def best_partners(
 
 
 def locality_bound(
-    groups: Sequence[Group], experts: int, devices: int, slots: int, node_size: int, witness: Mapping[str, Any]
+    groups: Sequence[TokenGroup], experts: int, devices: int, slots: int, node_size: int, witness: Mapping[str, Any]
 ) -> int:
     """Bound that a witness proves.
 

@@ -12,13 +12,13 @@ from collections.abc import Iterable
 
 from optimizer.domain.cluster import Cluster, Period, Pool
 from optimizer.fleet.column import Column
-from optimizer.fleet.families.family import Family, Limit
+from optimizer.fleet.families.family import FleetFamily, StatedLimit
 from optimizer.fleet.families.filling import Filling, by_rack, fillings, rack_contents, rack_fillings
 from optimizer.fleet.nodes import rack_kinds, racks_of, whole_racks
 from optimizer.units import counted
 
 
-class Capacity(Family):
+class Capacity(FleetFamily):
     """Node patterns, whole nodes and racks of every pool and period."""
 
     name = "capacity"
@@ -100,13 +100,13 @@ class Capacity(Family):
             self.program.at_most(label, self.name, names, len(kinds[kind]))
 
     @classmethod
-    def limits(cls, cluster: Cluster) -> Iterable[Limit]:
+    def limits(cls, cluster: Cluster) -> Iterable[StatedLimit]:
         """The devices of each pool."""
         for pool in cluster.pools:
             more = (pool.devices_per_node,) * max(64, 9 * len(pool.free))  # beyond what anybody would add
             grown = pool.model_copy(update={"free": (*pool.free, *more)})
             pools = tuple(grown if p.name == pool.name else p for p in cluster.pools)
-            yield Limit(
+            yield StatedLimit(
                 f"pools.{pool.name}.nodes", len(pool.free), "nodes",
                 f"pool {pool.name} has {counted(pool.devices, 'free devices')} on {counted(len(pool.free), 'nodes')}",
                 cluster.model_copy(update={"pools": pools}),

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from optimizer.domain.cluster import Cluster, Period
-from optimizer.fleet.families.family import GROWTH, Family, Limit
+from optimizer.fleet.families.family import GROWTH, FleetFamily, StatedLimit
 
 
-class Demands(Family):
+class Demands(FleetFamily):
     """Rates of every demand, chain and period."""
 
     name = "demands"
@@ -47,7 +47,7 @@ class Demands(Family):
                 self.program.at_least(f"rate[{demand.name}, {period.name}]", self.name, [(served, 1)], rate)
 
     @classmethod
-    def limits(cls, cluster: Cluster) -> Iterable[Limit]:
+    def limits(cls, cluster: Cluster) -> Iterable[StatedLimit]:
         """The rate of each demand, in all periods together."""
         for demand in cluster.demands:
             rates = [p.rates.get(demand.name, 0) for p in cluster.periods]
@@ -57,7 +57,7 @@ class Demands(Family):
                 p.model_copy(update={"rates": {n: r for n, r in p.rates.items() if n != demand.name}})
                 for p in cluster.periods
             )
-            yield Limit(
+            yield StatedLimit(
                 f"demands.{demand.name}.request_rate", float(max(rates)), "requests_per_s",
                 f"demand {demand.name} asks for {float(max(rates)):g} requests/s",
                 cluster.model_copy(update={"periods": periods}),

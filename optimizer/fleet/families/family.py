@@ -9,7 +9,7 @@ from fractions import Fraction
 from functools import cached_property
 from typing import ClassVar
 
-from optimizer.domain.cluster import Cluster, Demand, Period, Role
+from optimizer.domain.cluster import Cluster, Demand, Period, ReplicaRole
 from optimizer.fleet.column import Column
 from optimizer.fleet.nodes import most_alone
 from optimizer.fleet.program import Program
@@ -36,7 +36,7 @@ class Coverage:
 
 
 @dataclass
-class Statement:
+class FleetProgram:
     """The program as it is stated, and what families look up in it.
 
     Attributes
@@ -60,7 +60,7 @@ class Statement:
             for coverage in self._as_long(demand, part, roles)
         )
 
-    def _as_long(self, demand: Demand, part: str, roles: Sequence[Role]) -> Iterable[Coverage]:
+    def _as_long(self, demand: Demand, part: str, roles: Sequence[ReplicaRole]) -> Iterable[Coverage]:
         own = [c for c in self.columns if c.demand == demand.name and c.role in roles]
         for number in range(len(demand.as_long)):
             label = f"{part} from {demand.buckets[number].name}" if demand.several else part
@@ -129,12 +129,12 @@ class Statement:
         return [], rate, rate
 
 
-class Family(ABC):
+class FleetFamily(ABC):
     """One family over one statement."""
 
     name: ClassVar[str]
 
-    def __init__(self, statement: Statement) -> None:
+    def __init__(self, statement: FleetProgram) -> None:
         self.statement, self.cluster, self.program = statement, statement.cluster, statement.program
 
     @abstractmethod
@@ -143,12 +143,12 @@ class Family(ABC):
 
     @classmethod
     @abstractmethod
-    def limits(cls, cluster: Cluster) -> Iterable[Limit]:
+    def limits(cls, cluster: Cluster) -> Iterable[StatedLimit]:
         """What of the family a person stated and may loosen."""
 
 
 @dataclass(frozen=True)
-class Limit:
+class StatedLimit:
     """One stated limit: its name in the file, value and unit, its sentence, and the cluster without it."""
 
     name: str

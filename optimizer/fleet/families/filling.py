@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from optimizer.domain.cluster import Period, Pool
 from optimizer.fleet.column import Column
-from optimizer.fleet.families.family import Statement
+from optimizer.fleet.families.family import FleetProgram
 from optimizer.fleet.nodes import number_of_patterns, packed, patterns, rack_kinds, racks_of, whole_racks
 
 MOST_FILLINGS = 4_000
@@ -39,13 +39,13 @@ class Filling:
     kind: tuple[int, ...] = ()
 
 
-def losable(statement: Statement, pool: Pool) -> bool:
+def losable(statement: FleetProgram, pool: Pool) -> bool:
     """Whether nodes, or racks, of a pool may be lost."""
     own = statement.cluster.survive
     return own is not None and own.pool in {None, pool.name}
 
 
-def by_rack(statement: Statement, pool: Pool) -> bool:
+def by_rack(statement: FleetProgram, pool: Pool) -> bool:
     """Whether racks of a pool are filled as one, with columns: where they may be lost whole."""
     own = statement.cluster.survive
     if own is None or own.racks is None or not losable(statement, pool):
@@ -53,7 +53,7 @@ def by_rack(statement: Statement, pool: Pool) -> bool:
     return not statement.relaxed or listed_whole(statement, pool)
 
 
-def listed_whole(statement: Statement, pool: Pool) -> bool:
+def listed_whole(statement: FleetProgram, pool: Pool) -> bool:
     """Whether every way to fill the pool's nodes, or racks, with columns is few enough to list."""
     own = statement.cluster.survive
     if own is not None and own.racks is not None:
@@ -65,7 +65,7 @@ def listed_whole(statement: Statement, pool: Pool) -> bool:
     return number_of_patterns(sizes, max(pool.free, default=0)) <= MOST_FILLINGS
 
 
-def _inside(statement: Statement, pool: Pool) -> list[Column]:
+def _inside(statement: FleetProgram, pool: Pool) -> list[Column]:
     """Columns that stand in one rack."""
     return [c for c in statement.of_pool(pool.name) if not racks_of(pool, pool.nodes_of(c.devices))]
 
@@ -75,7 +75,7 @@ def _room(pool: Pool, column: Column) -> int:
     return pool.nodes_of(column.devices) * pool.devices_per_node or column.devices
 
 
-def rack_contents(statement: Statement, pool: Pool, period: Period) -> list[Filling]:
+def rack_contents(statement: FleetProgram, pool: Pool, period: Period) -> list[Filling]:
     """Every way to fill the racks of a pool with columns; each alone, where those are too many."""
     columns = _inside(statement, pool)
     groups = [columns] if listed_whole(statement, pool) else [[column] for column in columns]
@@ -93,7 +93,7 @@ def rack_contents(statement: Statement, pool: Pool, period: Period) -> list[Fill
     return found
 
 
-def fillings(statement: Statement, pool: Pool, period: Period) -> list[Filling]:
+def fillings(statement: FleetProgram, pool: Pool, period: Period) -> list[Filling]:
     """Every way to fill the nodes of a pool; with columns, where they may be lost."""
     small = [c for c in statement.of_pool(pool.name) if not pool.nodes_of(c.devices)]
     own = statement.cluster.survive
@@ -131,7 +131,7 @@ def _of(pool: Pool, period: Period, small: list[Column]) -> list[Filling]:
     return found
 
 
-def rack_fillings(statement: Statement, pool: Pool, period: Period) -> list[Filling]:
+def rack_fillings(statement: FleetProgram, pool: Pool, period: Period) -> list[Filling]:
     """Ways to fill the whole nodes of a rack: replicas of several nodes, and single nodes for small replicas."""
     sizes = {pool.nodes_of(c.devices) for c in statement.of_pool(pool.name)}
     inside = sorted({1, *(n for n in sizes if n and not racks_of(pool, n))}, reverse=True)

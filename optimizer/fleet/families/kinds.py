@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from optimizer.domain.cluster import Cluster
-from optimizer.fleet.families.family import Family, Limit
+from optimizer.fleet.families.family import FleetFamily, StatedLimit
 
 
-class Kinds(Family):
+class Kinds(FleetFamily):
     """One literal for each layout of a demand and role."""
 
     name = "kinds"
@@ -33,10 +33,10 @@ class Kinds(Family):
             self.program.at_most(f"kinds[{demand}, {role}]", self.name, used, most)
 
     @classmethod
-    def limits(cls, cluster: Cluster) -> Iterable[Limit]:
+    def limits(cls, cluster: Cluster) -> Iterable[StatedLimit]:
         """The number of kinds."""
         if cluster.max_kinds is not None:
-            yield Limit(
+            yield StatedLimit(
                 "max_kinds", cluster.max_kinds, None,
                 f"a demand may use {cluster.max_kinds} layouts in a role",
                 cluster.model_copy(update={"max_kinds": None}),

@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import ClassVar
 
 from optimizer.domain.cluster import Cluster
-from optimizer.fleet.families.family import Family, Limit
+from optimizer.fleet.families.family import FleetFamily, StatedLimit
 
 
 def standing_cost(cluster: Cluster) -> Fraction:
@@ -18,7 +18,7 @@ def standing_cost(cluster: Cluster) -> Fraction:
     return sum((p.price * p.devices for p in cluster.pools if p.pays_for_all and p.price is not None), Fraction(0))
 
 
-class _Resource(Family):
+class _Resource(FleetFamily):
     """A resource of which each replica takes an amount, named as its limit is."""
 
     amount: ClassVar[str]
@@ -42,11 +42,11 @@ class _Resource(Family):
         return Fraction(0)
 
     @classmethod
-    def limits(cls, cluster: Cluster) -> Iterable[Limit]:
+    def limits(cls, cluster: Cluster) -> Iterable[StatedLimit]:
         """The one limit."""
         most = getattr(cluster.limits, cls.name)
         if most is not None:
-            yield Limit(
+            yield StatedLimit(
                 f"limits.{cls.name}", float(most), cls.unit, cls.sentence.format(float(most)),
                 cluster.model_copy(update={"limits": cluster.limits.model_copy(update={cls.name: None})}),
             )  # fmt: skip

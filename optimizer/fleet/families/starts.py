@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 from optimizer.domain.cluster import Cluster, Period
 from optimizer.fleet.column import Column
-from optimizer.fleet.families.family import Family, Limit
+from optimizer.fleet.families.family import FleetFamily, StatedLimit
 
 
-class Starts(Family):
+class Starts(FleetFamily):
     """Starts of every column in every period; only a cost counts them."""
 
     name = "starts"
@@ -38,6 +38,6 @@ class Starts(Family):
                 self.program.at_least(name, self.name, [(started, 1), *change], 0)
 
     @classmethod
-    def limits(cls, cluster: Cluster) -> Iterable[Limit]:  # noqa: ARG003 - as every family
+    def limits(cls, cluster: Cluster) -> Iterable[StatedLimit]:  # noqa: ARG003 - as every family
         """Nothing to loosen."""
         return ()

@@ -15,7 +15,7 @@ from fractions import Fraction
 
 from optimizer.domain.cluster import Cluster, Period, Pool
 from optimizer.fleet.column import Column
-from optimizer.fleet.families.family import Coverage, Family, Limit
+from optimizer.fleet.families.family import Coverage, FleetFamily, StatedLimit
 from optimizer.fleet.families.filling import Filling, by_rack, fillings, listed_whole, losable, rack_contents
 from optimizer.fleet.nodes import racks, racks_of
 from optimizer.units import counted
@@ -28,7 +28,7 @@ def _units(pool: Pool, unit: str) -> int:
     return sum(any(pool.free[node] for node in nodes) for nodes in racks(pool))
 
 
-class Survival(Family):
+class Survival(FleetFamily):
     """What is left after the worst loss, for every chain and period."""
 
     name = "survival"
@@ -217,12 +217,12 @@ class Survival(Family):
         return standing, losses
 
     @classmethod
-    def limits(cls, cluster: Cluster) -> Iterable[Limit]:
+    def limits(cls, cluster: Cluster) -> Iterable[StatedLimit]:
         """The loss to be survived."""
         own = cluster.survive
         if own is not None:
             where = "" if own.pool is None else f" of pool {own.pool}"
-            yield Limit(
+            yield StatedLimit(
                 f"survive.{own.unit}", own.lost, own.unit,
                 f"every demand must hold without any {counted(own.lost, own.unit)}{where}",
                 cluster.model_copy(update={"survive": None}),

@@ -8,14 +8,14 @@ from typing import Any, NoReturn
 from optimizer.errors import Fault, SpecError
 from optimizer.readers.huggingface.ignored import reason_to_ignore
 from optimizer.readers.messages import kind_of, nearest, shown
-from optimizer.readers.places import Place, Step
+from optimizer.readers.places import LineColumn, PathStep
 
-Locate = Callable[[Sequence[Step], bool], Place | tuple[None, None]]
+Locate = Callable[[Sequence[PathStep], bool], LineColumn | tuple[None, None]]
 
 LARGEST = 10**12
 
 
-def _nowhere(at: Sequence[Step], key: bool) -> tuple[None, None]:  # noqa: ARG001, FBT001 - the shape of Locate
+def _nowhere(at: Sequence[PathStep], key: bool) -> tuple[None, None]:  # noqa: ARG001, FBT001 - the shape of Locate
     return None, None
 
 
@@ -35,7 +35,7 @@ class Config:
     """
 
     def __init__(
-        self, data: Mapping[str, Any], source: str, locate: Locate = _nowhere, at: tuple[Step, ...] = ()
+        self, data: Mapping[str, Any], source: str, locate: Locate = _nowhere, at: tuple[PathStep, ...] = ()
     ) -> None:
         self.data = data
         self.source = source

@@ -13,7 +13,7 @@ from optimizer.domain.attention import (
 from optimizer.domain.feedforward import DenseFeedForward, MixtureOfExperts
 from optimizer.domain.model import Block, Mtp
 from optimizer.readers.huggingface.config import Config
-from optimizer.readers.huggingface.parts import Reading, gqa, layer_count, mixture, next_token_layers
+from optimizer.readers.huggingface.parts import ReadParts, gqa, layer_count, mixture, next_token_layers
 
 
 def experts(config: Config) -> MixtureOfExperts:
@@ -51,7 +51,7 @@ def latent(config: Config, indexer: Indexer | None) -> LatentAttention:
     )
 
 
-def read_deepseek(config: Config) -> Reading:
+def read_deepseek(config: Config) -> ReadParts:
     """`deepseek_v2`, `deepseek_v3`, `kimi_k2`: latent attention, a few dense layers, then experts."""
     attention = latent(config, None)
     blocks = {
@@ -59,10 +59,10 @@ def read_deepseek(config: Config) -> Reading:
         "moe": Block(attention=attention, ffn=experts(config)),
     }
     names = ["moe" if sparse else "dense" for sparse in sparse_layers(config, layer_count(config))]
-    return Reading(blocks, names, next_token_layers(config, "moe", own_embedding=True))
+    return ReadParts(blocks, names, next_token_layers(config, "moe", own_embedding=True))
 
 
-def read_sparse_attention(config: Config) -> Reading:
+def read_sparse_attention(config: Config) -> ReadParts:
     """`deepseek_v32`, `glm_moe_dsa`: the same with a lightning indexer, of its own or shared with a layer below."""
     layers = layer_count(config)
     config.only("num_experts", config.data.get("n_routed_experts"), why="another count than n_routed_experts")
@@ -85,10 +85,10 @@ def read_sparse_attention(config: Config) -> Reading:
         f"{kind}-{'moe' if sparse else 'dense'}"
         for kind, sparse in zip(kinds, sparse_layers(config, layers), strict=True)
     ]
-    return Reading(blocks, names, next_token_layers(config, "full-moe", own_embedding=True))
+    return ReadParts(blocks, names, next_token_layers(config, "full-moe", own_embedding=True))
 
 
-def read_glm4_moe(config: Config) -> Reading:
+def read_glm4_moe(config: Config) -> ReadParts:
     """`glm4_moe` (GLM-4.5 to 4.7): grouped-query attention, DeepSeek-V3's experts with its correction bias."""
     norm = config.flag("use_qk_norm")
     bias = config.flag("attention_bias")
@@ -96,7 +96,7 @@ def read_glm4_moe(config: Config) -> Reading:
     return _grouped(config, attention, own_embedding=True)
 
 
-def read_dots(config: Config) -> Reading:
+def read_dots(config: Config) -> ReadParts:
     """`dots1`: grouped-query attention with norms on queries and keys, the same experts."""
     bias = config.flag("attention_bias")
     config.skip("sliding_window", "max_window_layers", "use_sliding_window")
@@ -104,21 +104,21 @@ def read_dots(config: Config) -> Reading:
     return _grouped(config, gqa(config, qkv_bias=bias, out_bias=bias, qk_norm="head"), own_embedding=False)
 
 
-def _grouped(config: Config, attention: GroupedQueryAttention, *, own_embedding: bool) -> Reading:
+def _grouped(config: Config, attention: GroupedQueryAttention, *, own_embedding: bool) -> ReadParts:
     routed = experts(config).model_copy(update={"router_correction": True})
     blocks = {
         "dense": Block(attention=attention, ffn=DenseFeedForward(intermediate=config.integer("intermediate_size"))),
         "moe": Block(attention=attention, ffn=routed),
     }
     names = ["moe" if sparse else "dense" for sparse in sparse_layers(config, layer_count(config))]
-    return Reading(blocks, names, next_token_layers(config, "moe", own_embedding=own_embedding))
+    return ReadParts(blocks, names, next_token_layers(config, "moe", own_embedding=own_embedding))
 
 
 SPARSE_RATIO, HEAVY_RATIO = 4, 128
 _KINDS = {0: "window", SPARSE_RATIO: "sparse", HEAVY_RATIO: "heavy"}
 
 
-def read_deepseek_v4(config: Config) -> Reading:
+def read_deepseek_v4(config: Config) -> ReadParts:
     """`deepseek_v4`: `compress_ratios` names each layer's attention, its last entries that of MTP layers."""
     layers = layer_count(config)
     extra = config.integer("num_nextn_predict_layers", default=0, least=0)
@@ -144,7 +144,7 @@ def read_deepseek_v4(config: Config) -> Reading:
     if extra:
         blocks["window-moe"] = _block(config, 0, hashed=False, streams=streams)
         mtp = Mtp(block="window-moe", count=extra)
-    return Reading(blocks, names, mtp, {"hyper_streams": streams})
+    return ReadParts(blocks, names, mtp, {"hyper_streams": streams})
 
 
 def _block(config: Config, ratio: int, *, hashed: bool, streams: int) -> Block:
@@ -187,7 +187,7 @@ def _kinds(config: Config, section: Config, layers: int) -> list[str]:
     return ["delta" if number in set(delta) else "full" for number in range(1, layers + 1)]
 
 
-def read_kimi_linear(config: Config) -> Reading:
+def read_kimi_linear(config: Config) -> ReadParts:
     """`kimi_linear`."""
     layers, section = layer_count(config), config.section("linear_attn_config")
     if section is None:
@@ -214,4 +214,4 @@ def read_kimi_linear(config: Config) -> Reading:
         for kind in ("delta", "full")
         for place in ("moe", "dense")
     }
-    return Reading(blocks, names)
+    return ReadParts(blocks, names)

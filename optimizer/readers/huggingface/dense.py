@@ -10,10 +10,10 @@ from optimizer.domain.feedforward import DenseFeedForward
 from optimizer.domain.model import Block
 from optimizer.readers.huggingface.config import Config
 from optimizer.readers.huggingface.llama import ffn
-from optimizer.readers.huggingface.parts import Reading, gqa, uniform
+from optimizer.readers.huggingface.parts import ReadParts, gqa, uniform
 
 
-def read_gpt2(config: Config) -> Reading:
+def read_gpt2(config: Config) -> ReadParts:
     """`gpt2`: learned positions, biases everywhere."""
     hidden = config.integer("n_embd", "hidden_size")
     config.only("add_cross_attention", False, why="cross-attention is not described")  # noqa: FBT003
@@ -29,7 +29,7 @@ def read_gpt2(config: Config) -> Reading:
     return uniform(config, block, norm_bias=True, learned_positions=positions, max_context=positions)
 
 
-def read_bloom(config: Config) -> Reading:
+def read_bloom(config: Config) -> ReadParts:
     """`bloom`: attention by distance (no positions), a norm on the embeddings, biases everywhere."""
     hidden = config.integer("hidden_size", "n_embed")
     config.skip("num_attention_heads", "offset_alibi", "unk_token_id", "masked_softmax_fusion", "bias_dropout_fusion")
@@ -41,7 +41,7 @@ def read_bloom(config: Config) -> Reading:
     return uniform(config, block, norm_bias=True, embedding_norm=True, max_context=config.optional("seq_length"))
 
 
-def read_falcon(config: Config) -> Reading:
+def read_falcon(config: Config) -> ReadParts:
     """`falcon`: attention and feed-forward block in parallel, behind one norm or one each."""
     hidden, bias = config.integer("hidden_size"), config.flag("bias")
     heads = config.integer("num_attention_heads", "n_head")
@@ -67,7 +67,7 @@ def read_falcon(config: Config) -> Reading:
     return uniform(config, block, norm_bias=True)
 
 
-def read_phi(config: Config) -> Reading:
+def read_phi(config: Config) -> ReadParts:
     """`phi` (Phi-1 to 2): attention and feed-forward block in parallel behind one norm; a bias on the head too."""
     config.only("qk_layernorm", False, why="its norms with biases are not described")  # noqa: FBT003
     block = Block(
@@ -79,27 +79,27 @@ def read_phi(config: Config) -> Reading:
     return uniform(config, block, norm_bias=True, head_bias=True)
 
 
-def read_phi3(config: Config) -> Reading:
+def read_phi3(config: Config) -> ReadParts:
     """`phi3`: no biases; queries, keys and values in one matrix."""
     block = Block(attention=gqa(config, window=config.optional("sliding_window")), ffn=ffn(config))
     return uniform(config, block)
 
 
-def read_olmo2(config: Config) -> Reading:
+def read_olmo2(config: Config) -> ReadParts:
     """`olmo2`: norms after the blocks, and over all query heads and all key heads."""
     bias = config.flag("attention_bias")
     block = Block(attention=gqa(config, qkv_bias=bias, out_bias=bias, qk_norm="full"), ffn=ffn(config))
     return uniform(config, block)
 
 
-def read_seed_oss(config: Config) -> Reading:
+def read_seed_oss(config: Config) -> ReadParts:
     """`seed_oss`: biases on queries, keys and values, and where said on the output."""
     qkv, out = config.flag("attention_bias", default=True), config.flag("attention_out_bias")
     block = Block(attention=gqa(config, qkv_bias=qkv, out_bias=out), ffn=ffn(config))
     return uniform(config, block)
 
 
-def read_glm4(config: Config) -> Reading:
+def read_glm4(config: Config) -> ReadParts:
     """`glm4`: four norms a layer, biases on queries, keys and values."""
     bias = config.flag("attention_bias", default=True)
     block = Block(attention=gqa(config, qkv_bias=bias), ffn=ffn(config), norms=4)

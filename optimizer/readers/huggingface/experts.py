@@ -7,7 +7,16 @@ from typing import Literal
 from optimizer.domain.feedforward import DenseFeedForward, MixtureOfExperts
 from optimizer.domain.model import Block
 from optimizer.readers.huggingface.config import Config
-from optimizer.readers.huggingface.parts import FULL, SLIDING, Reading, gqa, layer_count, mixture, uniform, window_kinds
+from optimizer.readers.huggingface.parts import (
+    FULL,
+    SLIDING,
+    ReadParts,
+    gqa,
+    layer_count,
+    mixture,
+    uniform,
+    window_kinds,
+)
 
 
 def _routed(config: Config, *, shared: int = 0, bias: bool = False, router_bias: bool = False) -> MixtureOfExperts:
@@ -21,27 +30,27 @@ def _routed(config: Config, *, shared: int = 0, bias: bool = False, router_bias:
     )
 
 
-def read_mixtral(config: Config) -> Reading:
+def read_mixtral(config: Config) -> ReadParts:
     """`mixtral`: experts in every layer."""
     block = Block(attention=gqa(config, window=config.optional("sliding_window")), ffn=_routed(config))
     return uniform(config, block)
 
 
-def read_olmoe(config: Config) -> Reading:
+def read_olmoe(config: Config) -> ReadParts:
     """`olmoe`: norms over all query heads and over all key heads."""
     bias = config.flag("attention_bias")
     block = Block(attention=gqa(config, qkv_bias=bias, out_bias=bias, qk_norm="full"), ffn=_routed(config))
     return uniform(config, block)
 
 
-def read_granite_moe(config: Config) -> Reading:
+def read_granite_moe(config: Config) -> ReadParts:
     """`granitemoe`: as Mixtral, with biases where said."""
     bias = config.flag("attention_bias")
     block = Block(attention=gqa(config, qkv_bias=bias, out_bias=bias), ffn=_routed(config))
     return uniform(config, block)
 
 
-def read_phimoe(config: Config) -> Reading:
+def read_phimoe(config: Config) -> ReadParts:
     """`phimoe` (Phi-3.5-MoE): layer norms and heads with biases."""
     bias = config.flag("attention_bias")
     attention = gqa(config, qkv_bias=bias, out_bias=bias, window=config.optional("sliding_window"))
@@ -49,13 +58,13 @@ def read_phimoe(config: Config) -> Reading:
     return uniform(config, block, norm_bias=True, head_bias=config.flag("lm_head_bias"))
 
 
-def read_grok(config: Config) -> Reading:
+def read_grok(config: Config) -> ReadParts:
     """`grok-1`: four norms a layer."""
     block = Block(attention=gqa(config), ffn=_routed(config), norms=4)
     return uniform(config, block)
 
 
-def read_dbrx(config: Config) -> Reading:
+def read_dbrx(config: Config) -> ReadParts:
     """`dbrx`: attention and experts described in sections of their own."""
     attention, ffn = config.section("attn_config"), config.section("ffn_config")
     if attention is None or ffn is None:
@@ -75,7 +84,7 @@ def read_dbrx(config: Config) -> Reading:
     return uniform(config, block)
 
 
-def read_gpt_oss(config: Config) -> Reading:
+def read_gpt_oss(config: Config) -> ReadParts:
     """`gpt_oss`: biases everywhere, one sink a head, a window in every second layer."""
     layers, bias = layer_count(config), config.flag("attention_bias", default=True)
     window = config.integer("sliding_window", default=128)
@@ -87,10 +96,10 @@ def read_gpt_oss(config: Config) -> Reading:
         for name in (FULL, SLIDING)
     }
     config.skip("experts_per_token")
-    return Reading(blocks, window_kinds(config, layers, every=2))
+    return ReadParts(blocks, window_kinds(config, layers, every=2))
 
 
-def read_llama4(config: Config) -> Reading:
+def read_llama4(config: Config) -> ReadParts:
     """`llama4_text`: chunks of attention where positions rotate, full attention elsewhere; experts in some layers."""
     layers, bias = layer_count(config), config.flag("attention_bias")
     config.skip("use_qk_norm", "num_local_experts_total")  # its norm of queries and keys has no weights
@@ -116,7 +125,7 @@ def read_llama4(config: Config) -> Reading:
         for place in ("chunk", "full")
         for kind in ("moe", "dense")
     }
-    return Reading(blocks, names)
+    return ReadParts(blocks, names)
 
 
 def _first(config: Config, name: str, *, least: int = 1) -> int:
@@ -130,7 +139,7 @@ def _first(config: Config, name: str, *, least: int = 1) -> int:
     return Config({name: value[0]}, config.source).integer(name, least=least)
 
 
-def read_hunyuan(config: Config) -> Reading:
+def read_hunyuan(config: Config) -> ReadParts:
     """`hunyuan`, `hunyuan_v1_moe`: cross-layer attention shares keys and values among `cla_share_factor` layers."""
     bias = config.flag("attention_bias")
     norm: Literal["head", "none"] = "head" if config.flag("use_qk_norm") else "none"
@@ -155,10 +164,10 @@ def read_hunyuan(config: Config) -> Reading:
         for name in ("owning", "sharing")
     }
     names = ["sharing" if index % factor else "owning" for index in range(layer_count(config))]
-    return Reading(blocks, names)
+    return ReadParts(blocks, names)
 
 
-def read_ernie(config: Config) -> Reading:
+def read_ernie(config: Config) -> ReadParts:
     """`ernie4_5_moe`: experts from `moe_layer_start_index` to `moe_layer_end_index`, a learned correction bias."""
     layers, bias = layer_count(config), config.flag("use_bias")
     first = config.integer("moe_layer_start_index", default=0, least=0)
@@ -184,4 +193,4 @@ def read_ernie(config: Config) -> Reading:
     }
     last = layers - 1 if last < 0 else last
     names = ["moe" if first <= index <= last and (index + 1) % every == 0 else "dense" for index in range(layers)]
-    return Reading(blocks, names, fields={"head_bias": bias})
+    return ReadParts(blocks, names, fields={"head_bias": bias})

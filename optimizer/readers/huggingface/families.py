@@ -42,12 +42,12 @@ from optimizer.readers.huggingface.llama import read_llama, read_mistral, read_n
 from optimizer.readers.huggingface.mimo import read_hy3, read_mimo_v2
 from optimizer.readers.huggingface.minimax import read_minimax_m1, read_minimax_m2, read_minimax_m3
 from optimizer.readers.huggingface.nemotron import read_granite_hybrid, read_nemotron_h
-from optimizer.readers.huggingface.parts import Reading
+from optimizer.readers.huggingface.parts import ReadParts
 from optimizer.readers.huggingface.qwen import read_hybrid, read_qwen2_moe, read_qwen3_moe
 
 
 @dataclass(frozen=True)
-class Family:
+class Architecture:
     """How to read one architecture.
 
     Attributes
@@ -60,72 +60,72 @@ class Family:
         Whose module names its checkpoints use (see `modules.py`).
     """
 
-    read: Callable[[Config], Reading]
+    read: Callable[[Config], ReadParts]
     tied: bool = False
     style: str = "llama"
 
 
-FAMILIES: Final[dict[str, Family]] = {
-    "bloom": Family(read_bloom, tied=True),
-    "dbrx": Family(read_dbrx),
-    "deepseek_v2": Family(read_deepseek),
-    "deepseek_v3": Family(read_deepseek),
-    "deepseek_v32": Family(read_sparse_attention),
-    "deepseek_v4": Family(read_deepseek_v4, style="deepseek_v4"),
-    "dots1": Family(read_dots),
-    "ernie4_5_moe": Family(read_ernie, tied=True),
-    "falcon": Family(read_falcon, tied=True),
-    "gemma": Family(read_llama, tied=True),
-    "gemma2": Family(read_gemma2, tied=True),
-    "gemma3_text": Family(read_gemma3, tied=True),
-    "gemma4_text": Family(read_gemma4, tied=True, style="gemma"),
-    "glm4": Family(read_glm4),
-    "glm4_moe": Family(read_glm4_moe),
-    "glm_moe_dsa": Family(read_sparse_attention),
-    "gpt2": Family(read_gpt2, tied=True),
-    "gpt_oss": Family(read_gpt_oss),
-    "granite": Family(read_llama),
-    "granitemoe": Family(read_granite_moe, style="mixtral"),
-    "granitemoehybrid": Family(read_granite_hybrid, tied=True),
-    "grok-1": Family(read_grok, tied=True),
-    "hunyuan": Family(read_hunyuan, tied=True),
-    "hunyuan_v1_moe": Family(read_hunyuan),
-    "hy_v3": Family(read_hy3),
-    "kimi_k2": Family(read_deepseek),
-    "kimi_linear": Family(read_kimi_linear),
-    "llama": Family(read_llama),
-    "llama4_text": Family(read_llama4, style="llama4"),
-    "mimo": Family(read_qwen2),
-    "mimo_v2_flash": Family(read_mimo_v2),
-    "minimax": Family(read_minimax_m1),
-    "minimax_m1": Family(read_minimax_m1),
-    "minimax_m2": Family(read_minimax_m2, style="mixtral"),
-    "minimax_m3": Family(read_minimax_m3, style="mixtral"),
-    "minimax_text_01": Family(read_minimax_m1),
-    "ministral": Family(read_mistral),
-    "mistral": Family(read_mistral),
-    "mistral4": Family(read_deepseek),
-    "mixtral": Family(read_mixtral, style="mixtral"),
-    "nemotron-nas": Family(read_nemotron_nas),
-    "nemotron_h": Family(read_nemotron_h, style="nemotron_h"),
-    "olmo2": Family(read_olmo2),
-    "olmoe": Family(read_olmoe),
-    "phi": Family(read_phi),
-    "phi3": Family(read_phi3),
-    "phimoe": Family(read_phimoe, style="mixtral"),
-    "qwen2": Family(read_qwen2),
-    "qwen2_5_vl": Family(read_qwen2),
-    "qwen2_5_vl_text": Family(read_qwen2),
-    "qwen2_moe": Family(read_qwen2_moe),
-    "qwen3": Family(read_qwen3),
-    "qwen3_5_moe_text": Family(read_hybrid),
-    "qwen3_5_text": Family(read_hybrid),
-    "qwen3_moe": Family(read_qwen3_moe),
-    "qwen3_next": Family(read_hybrid),
-    "qwen3_vl_moe_text": Family(read_qwen3_moe),
-    "qwen3_vl_text": Family(read_qwen3),
-    "seed_oss": Family(read_seed_oss),
-    "smollm3": Family(read_llama, tied=True),
+FAMILIES: Final[dict[str, Architecture]] = {
+    "bloom": Architecture(read_bloom, tied=True),
+    "dbrx": Architecture(read_dbrx),
+    "deepseek_v2": Architecture(read_deepseek),
+    "deepseek_v3": Architecture(read_deepseek),
+    "deepseek_v32": Architecture(read_sparse_attention),
+    "deepseek_v4": Architecture(read_deepseek_v4, style="deepseek_v4"),
+    "dots1": Architecture(read_dots),
+    "ernie4_5_moe": Architecture(read_ernie, tied=True),
+    "falcon": Architecture(read_falcon, tied=True),
+    "gemma": Architecture(read_llama, tied=True),
+    "gemma2": Architecture(read_gemma2, tied=True),
+    "gemma3_text": Architecture(read_gemma3, tied=True),
+    "gemma4_text": Architecture(read_gemma4, tied=True, style="gemma"),
+    "glm4": Architecture(read_glm4),
+    "glm4_moe": Architecture(read_glm4_moe),
+    "glm_moe_dsa": Architecture(read_sparse_attention),
+    "gpt2": Architecture(read_gpt2, tied=True),
+    "gpt_oss": Architecture(read_gpt_oss),
+    "granite": Architecture(read_llama),
+    "granitemoe": Architecture(read_granite_moe, style="mixtral"),
+    "granitemoehybrid": Architecture(read_granite_hybrid, tied=True),
+    "grok-1": Architecture(read_grok, tied=True),
+    "hunyuan": Architecture(read_hunyuan, tied=True),
+    "hunyuan_v1_moe": Architecture(read_hunyuan),
+    "hy_v3": Architecture(read_hy3),
+    "kimi_k2": Architecture(read_deepseek),
+    "kimi_linear": Architecture(read_kimi_linear),
+    "llama": Architecture(read_llama),
+    "llama4_text": Architecture(read_llama4, style="llama4"),
+    "mimo": Architecture(read_qwen2),
+    "mimo_v2_flash": Architecture(read_mimo_v2),
+    "minimax": Architecture(read_minimax_m1),
+    "minimax_m1": Architecture(read_minimax_m1),
+    "minimax_m2": Architecture(read_minimax_m2, style="mixtral"),
+    "minimax_m3": Architecture(read_minimax_m3, style="mixtral"),
+    "minimax_text_01": Architecture(read_minimax_m1),
+    "ministral": Architecture(read_mistral),
+    "mistral": Architecture(read_mistral),
+    "mistral4": Architecture(read_deepseek),
+    "mixtral": Architecture(read_mixtral, style="mixtral"),
+    "nemotron-nas": Architecture(read_nemotron_nas),
+    "nemotron_h": Architecture(read_nemotron_h, style="nemotron_h"),
+    "olmo2": Architecture(read_olmo2),
+    "olmoe": Architecture(read_olmoe),
+    "phi": Architecture(read_phi),
+    "phi3": Architecture(read_phi3),
+    "phimoe": Architecture(read_phimoe, style="mixtral"),
+    "qwen2": Architecture(read_qwen2),
+    "qwen2_5_vl": Architecture(read_qwen2),
+    "qwen2_5_vl_text": Architecture(read_qwen2),
+    "qwen2_moe": Architecture(read_qwen2_moe),
+    "qwen3": Architecture(read_qwen3),
+    "qwen3_5_moe_text": Architecture(read_hybrid),
+    "qwen3_5_text": Architecture(read_hybrid),
+    "qwen3_moe": Architecture(read_qwen3_moe),
+    "qwen3_next": Architecture(read_hybrid),
+    "qwen3_vl_moe_text": Architecture(read_qwen3_moe),
+    "qwen3_vl_text": Architecture(read_qwen3),
+    "seed_oss": Architecture(read_seed_oss),
+    "smollm3": Architecture(read_llama, tied=True),
 }
 
 WRAPPERS: Final[dict[str, tuple[str, ...]]] = {

@@ -6,10 +6,10 @@ from optimizer.domain.feedforward import DenseFeedForward, MixtureOfExperts
 from optimizer.domain.model import Block
 from optimizer.readers.huggingface.config import Config
 from optimizer.readers.huggingface.llama import ffn
-from optimizer.readers.huggingface.parts import FULL, SLIDING, Reading, gqa, layer_count, window_kinds
+from optimizer.readers.huggingface.parts import FULL, SLIDING, ReadParts, gqa, layer_count, window_kinds
 
 
-def _mixed(config: Config, every: int, *, norm: bool) -> Reading:
+def _mixed(config: Config, every: int, *, norm: bool) -> ReadParts:
     window, bias = config.integer("sliding_window", default=4096), config.flag("attention_bias")
     blocks = {
         name: Block(
@@ -25,21 +25,21 @@ def _mixed(config: Config, every: int, *, norm: bool) -> Reading:
         )
         for name in (FULL, SLIDING)
     }
-    return Reading(blocks, window_kinds(config, layer_count(config), every=every))
+    return ReadParts(blocks, window_kinds(config, layer_count(config), every=every))
 
 
-def read_gemma2(config: Config) -> Reading:
+def read_gemma2(config: Config) -> ReadParts:
     """`gemma2`: every second layer full."""
     config.skip("cache_implementation")
     return _mixed(config, 2, norm=False)
 
 
-def read_gemma3(config: Config) -> Reading:
+def read_gemma3(config: Config) -> ReadParts:
     """`gemma3_text`: every `sliding_window_pattern`-th layer full, norms on queries and keys."""
     return _mixed(config, config.integer("sliding_window_pattern", "_sliding_window_pattern", default=6), norm=True)
 
 
-def read_gemma4(config: Config) -> Reading:
+def read_gemma4(config: Config) -> ReadParts:
     """`gemma4_text`: full layers with heads of their own, values that may be keys; experts beside a dense block."""
     layers = layer_count(config)
     config.only("num_kv_shared_layers", 0, why="layers that share a cache are not described for this family")
@@ -85,4 +85,4 @@ def read_gemma4(config: Config) -> Reading:
         name: Block(attention=attention[name], ffn=block, norms=7 if sparse else 4, buffers=1)
         for name in (FULL, SLIDING)
     }
-    return Reading(blocks, kinds)
+    return ReadParts(blocks, kinds)

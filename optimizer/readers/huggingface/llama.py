@@ -10,7 +10,7 @@ from optimizer.readers.huggingface.config import Config
 from optimizer.readers.huggingface.parts import (
     FULL,
     SLIDING,
-    Reading,
+    ReadParts,
     gqa,
     layer_count,
     next_token_layers,
@@ -24,14 +24,14 @@ def ffn(config: Config) -> DenseFeedForward:
     return DenseFeedForward(intermediate=config.integer("intermediate_size"), bias=config.flag("mlp_bias"))
 
 
-def read_llama(config: Config) -> Reading:
+def read_llama(config: Config) -> ReadParts:
     """`llama`, `granite`: one kind of layer; `attention_bias` is of all four projections."""
     bias = config.flag("attention_bias")
     block = Block(attention=gqa(config, qkv_bias=bias, out_bias=bias), ffn=ffn(config))
     return uniform(config, block)
 
 
-def read_mistral(config: Config) -> Reading:
+def read_mistral(config: Config) -> ReadParts:
     """`mistral`, `ministral`: a window on every layer where there is one, or on those that `layer_types` names."""
     layers, window = layer_count(config), config.optional("sliding_window")
     kinds = window_kinds(config, layers, every=None if window is None else layers + 1)
@@ -39,7 +39,7 @@ def read_mistral(config: Config) -> Reading:
         FULL: Block(attention=gqa(config), ffn=ffn(config)),
         SLIDING: Block(attention=gqa(config, window=window), ffn=ffn(config)),
     }
-    return Reading(blocks, kinds)
+    return ReadParts(blocks, kinds)
 
 
 def qwen_windows(config: Config, layers: int) -> tuple[list[str], int | None]:
@@ -53,7 +53,7 @@ def qwen_windows(config: Config, layers: int) -> tuple[list[str], int | None]:
     return [FULL] * (layers - max(0, sliding)) + [SLIDING] * max(0, sliding), window
 
 
-def read_qwen2(config: Config) -> Reading:
+def read_qwen2(config: Config) -> ReadParts:
     """`qwen2`, `mimo`: biases on queries, keys and values."""
     layers = layer_count(config)
     bias = config.flag("attention_bias", default=True)
@@ -62,10 +62,10 @@ def read_qwen2(config: Config) -> Reading:
         FULL: Block(attention=gqa(config, qkv_bias=bias), ffn=ffn(config)),
         SLIDING: Block(attention=gqa(config, qkv_bias=bias, window=window), ffn=ffn(config)),
     }
-    return Reading(blocks, kinds, next_token_layers(config, FULL, own_embedding=False))
+    return ReadParts(blocks, kinds, next_token_layers(config, FULL, own_embedding=False))
 
 
-def read_qwen3(config: Config) -> Reading:
+def read_qwen3(config: Config) -> ReadParts:
     """`qwen3`: norms on queries and keys, head by head."""
     layers, bias = layer_count(config), config.flag("attention_bias")
     kinds, window = qwen_windows(config, layers)
@@ -78,10 +78,10 @@ def read_qwen3(config: Config) -> Reading:
         )
         for name in (FULL, SLIDING)
     }
-    return Reading(blocks, kinds)
+    return ReadParts(blocks, kinds)
 
 
-def read_nemotron_nas(config: Config) -> Reading:
+def read_nemotron_nas(config: Config) -> ReadParts:
     """`nemotron-nas` (DeciLM): every layer describes its attention and feed-forward block; either may be missing."""
     hidden, bias = config.integer("hidden_size"), config.flag("attention_bias")
     config.skip("intermediate_size", "num_key_value_heads", "block_configs")
@@ -110,7 +110,7 @@ def read_nemotron_nas(config: Config) -> Reading:
             )
     if not names:
         config.refuse("block_configs", "is required but missing")
-    return Reading(blocks, names)
+    return ReadParts(blocks, names)
 
 
 def _refuse_variants(attention: Config, width: Config) -> None:

@@ -10,7 +10,7 @@ from optimizer.readers.huggingface.parts import (
     FULL,
     SLIDING,
     WINDOWED,
-    Reading,
+    ReadParts,
     gqa,
     layer_count,
     mixture,
@@ -36,7 +36,7 @@ def _sparse(config: Config, layers: int) -> list[bool]:
     return [kind == "sparse" for kind in listed] if listed else [bool(flag) for flag in frequency or ()]
 
 
-def read_mimo_v2(config: Config) -> Reading:
+def read_mimo_v2(config: Config) -> ReadParts:
     """`mimo_v2_flash`: layers in windows have heads of their own."""
     layers, bias = layer_count(config), config.flag("attention_bias")
     kv_heads, dim = config.integer("num_key_value_heads"), config.integer("head_dim")
@@ -69,10 +69,10 @@ def read_mimo_v2(config: Config) -> Reading:
         place = kind.removesuffix("_attention")
         blocks[f"{place}-moe"] = Block(attention=attention[kind], ffn=experts(config))
         blocks[f"{place}-dense"] = Block(attention=attention[kind], ffn=wide)
-    return Reading(blocks, names)
+    return ReadParts(blocks, names)
 
 
-def read_hy3(config: Config) -> Reading:
+def read_hy3(config: Config) -> ReadParts:
     """`hy_v3` (Hy3): norms on queries and keys, a dense layer, then experts with a correction bias."""
     layers, bias = layer_count(config), config.flag("attention_bias")
     config.only("mlp_bias", False, why="biases of experts are not described for this family")  # noqa: FBT003
@@ -86,4 +86,4 @@ def read_hy3(config: Config) -> Reading:
         "sparse": Block(attention=attention, ffn=routed),
     }
     names = kinds or ["dense" if index < first else "sparse" for index in range(layers)]
-    return Reading(blocks, names, next_token_layers(config, "sparse", own_embedding=True))
+    return ReadParts(blocks, names, next_token_layers(config, "sparse", own_embedding=True))

@@ -6,7 +6,7 @@ from optimizer.domain.attention import BlockSparseAttention, Indexer, LightningA
 from optimizer.domain.feedforward import DenseFeedForward, MixtureOfExperts
 from optimizer.domain.model import Block
 from optimizer.readers.huggingface.config import Config
-from optimizer.readers.huggingface.parts import Reading, gqa, layer_count, uniform
+from optimizer.readers.huggingface.parts import ReadParts, gqa, layer_count, uniform
 
 LINEAR, SOFTMAX = 0, 1
 
@@ -30,7 +30,7 @@ def _experts(config: Config, *, correction: bool) -> MixtureOfExperts:
     )
 
 
-def read_minimax_m1(config: Config) -> Reading:
+def read_minimax_m1(config: Config) -> ReadParts:
     """`minimax_m1`, `minimax_text_01`, `minimax`: seven lightning layers, then one of softmax attention."""
     kinds = _kinds(config, layer_count(config))
     attention = gqa(config)
@@ -42,10 +42,10 @@ def read_minimax_m1(config: Config) -> Reading:
         ),
         "softmax": Block(attention=attention, ffn=experts),
     }
-    return Reading(blocks, ["softmax" if kind == SOFTMAX else "lightning" for kind in kinds])
+    return ReadParts(blocks, ["softmax" if kind == SOFTMAX else "lightning" for kind in kinds])
 
 
-def read_minimax_m2(config: Config) -> Reading:
+def read_minimax_m2(config: Config) -> ReadParts:
     """`minimax_m2`: norms over all heads. The MTP modules it declares are not in the published checkpoints."""
     layers = layer_count(config)
     if LINEAR in _kinds(config, layers):
@@ -60,7 +60,7 @@ def read_minimax_m2(config: Config) -> Reading:
     return uniform(config, block)
 
 
-def read_minimax_m3(config: Config) -> Reading:
+def read_minimax_m3(config: Config) -> ReadParts:
     """`minimax_m3` (text model of `minimax_m3_vl`): dense layers that see everything, then sparse ones."""
     layers = layer_count(config)
     config.only("attention_output_gate", False, why="its gate is not described for this family")  # noqa: FBT003
@@ -91,7 +91,7 @@ def read_minimax_m3(config: Config) -> Reading:
         f"{'sparse' if chosen_here else 'whole'}-{'moe' if moe else 'dense'}"
         for chosen_here, moe in zip(sparse, has_experts, strict=True)
     ]
-    return Reading(blocks, names)
+    return ReadParts(blocks, names)
 
 
 def _sparse_attention(config: Config, layers: int) -> list[bool]:

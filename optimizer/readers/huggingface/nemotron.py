@@ -6,7 +6,7 @@ from optimizer.domain.attention import GroupedQueryAttention, Mamba2
 from optimizer.domain.feedforward import DenseFeedForward, MixtureOfExperts
 from optimizer.domain.model import Block, Mtp
 from optimizer.readers.huggingface.config import Config
-from optimizer.readers.huggingface.parts import Reading, gqa, layer_count
+from optimizer.readers.huggingface.parts import ReadParts, gqa, layer_count
 
 _LETTERS = {"M": "mamba", "*": "attention", "E": "moe", "-": "mlp"}
 KINDS = tuple(_LETTERS.values())
@@ -30,7 +30,7 @@ def _order(config: Config, listed: str, lettered: str) -> list[str] | None:
     return order
 
 
-def read_nemotron_h(config: Config) -> Reading:
+def read_nemotron_h(config: Config) -> ReadParts:
     """`nemotron_h`: state-space mixers, few attention layers, plain or expert feed-forward blocks."""
     names = _order(config, "layers_block_type", "hybrid_override_pattern")
     if names is None:
@@ -55,10 +55,10 @@ def read_nemotron_h(config: Config) -> Reading:
             config.refuse("mtp_layers_block_type", "only an attention and an expert layer are described for MTP")
         blocks["mtp"] = Block(attention=_attention(config), ffn=_experts(config))
         mtp = Mtp(block="mtp", count=extra)
-    return Reading(blocks, names, mtp)
+    return ReadParts(blocks, names, mtp)
 
 
-def read_granite_hybrid(config: Config) -> Reading:
+def read_granite_hybrid(config: Config) -> ReadParts:
     """`granitemoehybrid` (Granite 4): a mixer or attention in each layer, then experts (if any) and a shared block."""
     layers = layer_count(config)
     listed = config.names("layer_types", (*_MIXERS, *_MIXERS.values()), length=layers)
@@ -90,7 +90,7 @@ def read_granite_hybrid(config: Config) -> Reading:
         )
     else:
         config.skip("intermediate_size", "num_experts_per_tok")
-    return Reading({name: Block(attention=mixer, ffn=ffn) for name, mixer in mixers.items()}, names)
+    return ReadParts({name: Block(attention=mixer, ffn=ffn) for name, mixer in mixers.items()}, names)
 
 
 def _attention(config: Config) -> GroupedQueryAttention:

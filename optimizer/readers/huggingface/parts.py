@@ -19,7 +19,7 @@ WINDOWED = (FULL, SLIDING)
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReadParts:
     """What a family read: blocks by name, the block of every layer, and other fields of the model."""
 
     blocks: dict[str, Block]
@@ -36,9 +36,9 @@ def layer_count(config: Config) -> int:
     return count
 
 
-def uniform(config: Config, block: Block, **fields: object) -> Reading:
+def uniform(config: Config, block: Block, **fields: object) -> ReadParts:
     """The same block in every layer, and other fields of the model."""
-    return Reading({"layer": block}, ["layer"] * layer_count(config), fields=fields)
+    return ReadParts({"layer": block}, ["layer"] * layer_count(config), fields=fields)
 
 
 def mixture(

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from optimizer.domain.model import ModelSpec
 from optimizer.domain.precision import ModelPrecision
-from optimizer.domain.tensor import Role, Tensor
+from optimizer.domain.tensor import Tensor, TensorRole
 from optimizer.readers.huggingface.config import Config
 from optimizer.readers.huggingface.modules import Patterns, module_names
 from optimizer.readers.messages import shown
@@ -37,7 +37,14 @@ _UNREAD: Final = """
 """
 """Keys of a quantisation section that say how it was made or run, not what is stored."""
 
-_QUANTISED = (Role.ATTENTION, Role.INDEXER, Role.DENSE_FFN, Role.EXPERTS, Role.SHARED_EXPERTS, Role.OTHER)
+_QUANTISED = (
+    TensorRole.ATTENTION,
+    TensorRole.INDEXER,
+    TensorRole.DENSE_FFN,
+    TensorRole.EXPERTS,
+    TensorRole.SHARED_EXPERTS,
+    TensorRole.OTHER,
+)
 
 _ALGORITHMS = {"FP8": "fp8", "NVFP4": "nvfp4", "W4A16_NVFP4": "nvfp4", "MXFP8": "mxfp8", "MXFP4": "mxfp4"}
 
@@ -140,11 +147,11 @@ def _patterns(section: Config, *names: str) -> Patterns:
 
 
 def _all_but(kept: Patterns, wanted: str) -> FormatOf:
-    return lambda tensor, names: None if tensor.role is Role.LM_HEAD or kept.match(*names) else wanted
+    return lambda tensor, names: None if tensor.role is TensorRole.LM_HEAD or kept.match(*names) else wanted
 
 
 def _with_experts(inner: FormatOf, wanted: str) -> FormatOf:
-    return lambda tensor, names: wanted if tensor.role is Role.EXPERTS else inner(tensor, names)
+    return lambda tensor, names: wanted if tensor.role is TensorRole.EXPERTS else inner(tensor, names)
 
 
 def _fp8(section: Config) -> FormatOf:
@@ -164,7 +171,7 @@ def _fp8_with_layers(section: Config) -> FormatOf:
 
 def _mxfp4(section: Config) -> FormatOf:
     section.skip("modules_to_not_convert")
-    return lambda tensor, _: "mxfp4" if tensor.role is Role.EXPERTS else None
+    return lambda tensor, _: "mxfp4" if tensor.role is TensorRole.EXPERTS else None
 
 
 def _modelopt(section: Config) -> FormatOf:
@@ -222,7 +229,7 @@ def _compressed(section: Config) -> FormatOf:
             if targets is not None and targets.match(*names):
                 return wanted
         everywhere = [wanted for targets, wanted in formats if targets is None]
-        return everywhere[0] if everywhere and tensor.role is not Role.LM_HEAD else None
+        return everywhere[0] if everywhere and tensor.role is not TensorRole.LM_HEAD else None
 
     return format_of
 
@@ -329,7 +336,7 @@ def _kv_cache(section: Config) -> str | None:
     return None if algorithm is None else "fp8"
 
 
-Votes = dict[tuple[Role, str], Counter[str]]
+Votes = dict[tuple[TensorRole, str], Counter[str]]
 
 
 def _by_role(section: Config, model: ModelSpec, style: str, format_of: FormatOf, base: str) -> dict[str, Any]:
@@ -353,7 +360,7 @@ def _by_role(section: Config, model: ModelSpec, style: str, format_of: FormatOf,
         formats = {"weights": next(iter(formats.values()))}
     if exceptions:
         formats["exceptions"] = exceptions
-    heads = [tensor for tensor in model.output_tensors() if tensor.role is Role.LM_HEAD and tensor.matrix]
+    heads = [tensor for tensor in model.output_tensors() if tensor.role is TensorRole.LM_HEAD and tensor.matrix]
     wanted_head = format_of(heads[0], ("lm_head", "model.lm_head", "head")) if heads else None
     if wanted_head is not None:
         formats["lm_head"] = wanted_head

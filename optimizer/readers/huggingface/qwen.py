@@ -7,7 +7,7 @@ from optimizer.domain.feedforward import FeedForward, MixtureOfExperts
 from optimizer.domain.model import Block, Mtp
 from optimizer.readers.huggingface.config import Config
 from optimizer.readers.huggingface.llama import ffn, qwen_windows
-from optimizer.readers.huggingface.parts import FULL, Reading, gqa, layer_count
+from optimizer.readers.huggingface.parts import FULL, ReadParts, gqa, layer_count
 
 LINEAR = "linear_attention"
 
@@ -31,7 +31,7 @@ def _sparse_layers(config: Config, layers: int) -> list[bool]:
     return [index not in dense and (index + 1) % step == 0 for index in range(layers)]
 
 
-def read_qwen_moe(config: Config, *, qkv_bias: bool, norm: bool) -> Reading:
+def read_qwen_moe(config: Config, *, qkv_bias: bool, norm: bool) -> ReadParts:
     """`qwen2_moe`, `qwen3_moe`: experts in some or all layers."""
     layers = layer_count(config)
     bias = config.flag("attention_bias", default=config.flag("qkv_bias", default=qkv_bias))
@@ -55,20 +55,20 @@ def read_qwen_moe(config: Config, *, qkv_bias: bool, norm: bool) -> Reading:
                 ffn=_experts(config) if has_experts else ffn(config),
             )
     _experts(config)
-    return Reading(blocks, names)
+    return ReadParts(blocks, names)
 
 
-def read_qwen2_moe(config: Config) -> Reading:
+def read_qwen2_moe(config: Config) -> ReadParts:
     """`qwen2_moe`: biases, a gated shared expert."""
     return read_qwen_moe(config, qkv_bias=True, norm=False)
 
 
-def read_qwen3_moe(config: Config) -> Reading:
+def read_qwen3_moe(config: Config) -> ReadParts:
     """`qwen3_moe` and the text model of `qwen3_vl_moe`."""
     return read_qwen_moe(config, qkv_bias=False, norm=True)
 
 
-def read_hybrid(config: Config) -> Reading:
+def read_hybrid(config: Config) -> ReadParts:
     """`qwen3_next`, `qwen3_5_text`, `qwen3_5_moe_text`: a full-attention layer after every few gated delta nets."""
     layers = layer_count(config)
     every = config.integer("full_attention_interval", default=4)
@@ -113,4 +113,4 @@ def read_hybrid(config: Config) -> Reading:
     }
     count = config.integer("mtp_num_hidden_layers", default=0, least=0)
     mtp = Mtp(block="full-moe" if has_experts[-1] else "full-dense", count=count) if count else None
-    return Reading(blocks, names, mtp)
+    return ReadParts(blocks, names, mtp)

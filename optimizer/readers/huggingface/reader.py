@@ -14,11 +14,11 @@ from optimizer.errors import Fault, SpecError
 from optimizer.readers.document import Document, load_text
 from optimizer.readers.huggingface.config import Config
 from optimizer.readers.huggingface.families import FAMILIES, WRAPPERS
-from optimizer.readers.huggingface.parts import Reading, runs_of
+from optimizer.readers.huggingface.parts import ReadParts, runs_of
 from optimizer.readers.huggingface.quantization import precision_of
 from optimizer.readers.huggingface.vision import vision_of
 from optimizer.readers.messages import nearest, shown
-from optimizer.readers.places import Place, Step
+from optimizer.readers.places import LineColumn, PathStep
 from optimizer.readers.source import read_text
 
 SUPPORTED: Final = tuple(sorted({*FAMILIES, *WRAPPERS}))
@@ -62,7 +62,7 @@ def read_config(
     """
     shown_as = source if document is None else document.source
 
-    def locate(at: Sequence[Step], key: bool) -> Place | tuple[None, None]:  # noqa: FBT001 - one kind of caller
+    def locate(at: Sequence[PathStep], key: bool) -> LineColumn | tuple[None, None]:  # noqa: FBT001 - one kind of caller
         return (None, None) if document is None else document.locate(at, key=key)
 
     if not isinstance(config, Mapping):
@@ -131,7 +131,7 @@ def _base(text: Config, outer: Config) -> str:
     return _BASES[written]
 
 
-def _model(reading: Reading, text: Config, outer: Config, *, tied: bool, name: str, source: str) -> ModelSpec:
+def _model(reading: ReadParts, text: Config, outer: Config, *, tied: bool, name: str, source: str) -> ModelSpec:
     used = {*reading.layers, *([reading.mtp.block] if reading.mtp else [])}
     hidden = text.integer("hidden_size", "n_embd", "d_model", "n_embed")
     vision, assumed = vision_of(outer, hidden)

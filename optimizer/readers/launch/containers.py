@@ -14,7 +14,7 @@ from optimizer.errors import SpecError
 from optimizer.readers.document import Document, load_text
 from optimizer.readers.launch.shell import Word, placed_word
 from optimizer.readers.messages import wanted_message
-from optimizer.readers.places import Place, Step
+from optimizer.readers.places import LineColumn, PathStep
 
 _FENCE: Final = re.compile(r"^[ \t>]*(```+|~~~+)[ \t]*([\w+-]*)[^\n]*\n(.*?)^[ \t>]*\1", re.MULTILINE | re.DOTALL)
 _REFERENCE: Final = re.compile(r"\$\((\w+)\)")
@@ -32,7 +32,7 @@ class Container:
     image: str | None = None
     environment: dict[str, Word] = field(default_factory=dict)
     shell: bool = False
-    start: Place = (1, 1)
+    start: LineColumn = (1, 1)
 
 
 def fenced(text: str) -> Iterator[tuple[str, str, int]]:
@@ -80,7 +80,7 @@ def containers(document: Document) -> Iterator[Container]:
             yield Container(tuple(words), named, environment, shell, words[0].start)
 
 
-def _devices(document: Document, at: tuple[Step, ...]) -> Word | None:
+def _devices(document: Document, at: tuple[PathStep, ...]) -> Word | None:
     """Devices that a container is given: Kubernetes' limit, or Compose's reservation."""
     limits = (*at, "resources", "limits")
     for name in _RESOURCES:
@@ -93,7 +93,7 @@ def _devices(document: Document, at: tuple[Step, ...]) -> Word | None:
     return scalar(document, (*reserved, "count")) if isinstance(document.get((*reserved, "count")), int) else None
 
 
-def _holding(data: object, at: tuple[Step, ...]) -> Iterator[tuple[Step, ...]]:
+def _holding(data: object, at: tuple[PathStep, ...]) -> Iterator[tuple[PathStep, ...]]:
     """Places of mappings that say what a container runs."""
     if isinstance(data, Mapping):
         if ("image" in data or "name" in data) and ({"args", "command"} & data.keys()):
@@ -121,7 +121,7 @@ def pods(environment: Mapping[str, Word]) -> int:
     return int(size.text) if size is not None and re.fullmatch("[1-9][0-9]*", size.text) else 1
 
 
-def _environment(document: Document, at: tuple[Step, ...]) -> dict[str, Word]:
+def _environment(document: Document, at: tuple[PathStep, ...]) -> dict[str, Word]:
     held = document.get(at)
     environment: dict[str, Word] = {}
     if isinstance(held, Mapping):
@@ -138,7 +138,7 @@ def _environment(document: Document, at: tuple[Step, ...]) -> dict[str, Word]:
     return environment
 
 
-def shown_devices(before: Sequence[Word], environment: Mapping[str, Word]) -> tuple[int, Place, str] | None:
+def shown_devices(before: Sequence[Word], environment: Mapping[str, Word]) -> tuple[int, LineColumn, str] | None:
     """Devices that a command is shown, where that is said, and what says it; None: not said, or all of them."""
     for word, following in pairwise(before):
         if word.text == "--gpus":
@@ -162,14 +162,14 @@ def docker_environment(words: Sequence[Word]) -> dict[str, Word]:
     return environment
 
 
-def _counted(text: str, word: Word, name: str) -> tuple[int, Place, str] | None:
+def _counted(text: str, word: Word, name: str) -> tuple[int, LineColumn, str] | None:
     """Count of ``4`` or ``device=0,1``."""
     listed = re.fullmatch(r"device=(\w[\w-]*(?:,\w[\w-]*)*),?", text)
     count = len(listed[1].split(",")) if listed is not None else int(text) if re.fullmatch(r"\d{1,6}", text) else None
     return None if count is None else (count, word.start, name)
 
 
-def scalar(document: Document, at: tuple[Step, ...]) -> Word:
+def scalar(document: Document, at: tuple[PathStep, ...]) -> Word:
     """A scalar of a YAML file as a word that knows its characters' places."""
     held: Any = document.get(at)
     if isinstance(held, Mapping | list):
@@ -202,9 +202,9 @@ def _number(held: object) -> str:
     return str(float(held)) if isinstance(held, Fraction) else str(held)
 
 
-def _block(text: str, lines: list[str], line: int) -> tuple[Place, ...]:
+def _block(text: str, lines: list[str], line: int) -> tuple[LineColumn, ...]:
     """Places of a block scalar's characters: its lines follow, indented."""
-    places: list[Place] = []
+    places: list[LineColumn] = []
     at = line
     for part in re.split(r"(?<=\n)", text):
         while at < len(lines) and part.strip() and not lines[at].strip():
@@ -273,5 +273,5 @@ def _exec_form(rest: str, text: str, at: int, source: str) -> Iterator[Word]:
         yield placed_word(str(item), _place(text, at + max(0, where)))
 
 
-def _place(text: str, at: int) -> Place:
+def _place(text: str, at: int) -> LineColumn:
     return text.count("\n", 0, at) + 1, at - (text.rfind("\n", 0, at) + 1) + 1

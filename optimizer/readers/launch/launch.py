@@ -13,7 +13,7 @@ from optimizer.domain.workload import Workload
 from optimizer.errors import Fault, InternalError, SpecError
 from optimizer.readers.launch.flags import INFLUENCES, Arguments, Given, value_of
 from optimizer.readers.messages import shown
-from optimizer.readers.places import Place
+from optimizer.readers.places import LineColumn
 
 DEGREES: Final = ("tp", "cp", "dp", "pp", "etp", "ep", "edp")
 
@@ -126,7 +126,7 @@ class Launch:
     source: str
     version: str | None
     model: str | None
-    model_place: Place
+    model_place: LineColumn
     degrees: Mapping[str, int]
     dense: Mapping[str, int]
     operating: Operating = Operating()
@@ -136,7 +136,7 @@ class Launch:
     given: tuple[Given, ...] = ()
     ignored: tuple[Ignored, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
-    places: Mapping[str, Place] = field(default_factory=dict)
+    places: Mapping[str, LineColumn] = field(default_factory=dict)
     training: bool = False
     phase: str | None = None
     head: tuple[str, ...] | None = None
@@ -211,10 +211,10 @@ def chunk_of(work: Workload, engine: str, *, batch: int, pp: int, budget: int) -
     return budget if work.mixes and engine not in SHARED_BUDGET else work.chunk_within(budget, -(-batch // pp))
 
 
-class Reading:
+class CommandReading:
     """Arguments of one command of an engine, asked for by what they carry; contradictions are gathered."""
 
-    def __init__(self, engine: str, version: str | None, arguments: Arguments, source: str, start: Place) -> None:
+    def __init__(self, engine: str, version: str | None, arguments: Arguments, source: str, start: LineColumn) -> None:
         self.engine, self.version, self.arguments, self.source, self.start = engine, version, arguments, source, start
         self.faults: list[Fault] = []
         self.used: set[int] = set()
@@ -317,7 +317,7 @@ class Reading:
             return None
         return known[name.casefold()]
 
-    def places(self) -> dict[str, Place]:
+    def places(self) -> dict[str, LineColumn]:
         """Where each field is said."""
         return {one.flag.carries: one.word.start for one in self.arguments.given if one.flag.carries}
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from optimizer.readers.launch.launch import Launch, Operating, Reading, meshes
+from optimizer.readers.launch.launch import CommandReading, Launch, Operating, meshes
 
 _SHAPE: Final = (
     "layers", "hidden", "ffn", "heads", "groups", "head_dim", "experts", "topk", "moe_ffn", "shared_ffn", "q_rank",
@@ -19,7 +19,7 @@ _SHAPE: Final = (
 )  # fmt: skip
 
 
-def read(given: Reading, environment: Mapping[str, str], world: int | None) -> Launch:
+def read(given: CommandReading, environment: Mapping[str, str], world: int | None) -> Launch:
     """Launch of a Megatron-LM script on `world` ranks.
 
     Raises
@@ -75,12 +75,12 @@ def read(given: Reading, environment: Mapping[str, str], world: int | None) -> L
     )  # fmt: skip
 
 
-def _named(given: Reading) -> bool:
+def _named(given: CommandReading) -> bool:
     """Whether the model comes from elsewhere than the arguments."""
     return given.arguments.last("model_layers") is None
 
 
-def _training(given: Reading) -> None:
+def _training(given: CommandReading) -> None:
     for name in (
         "sequence_parallel", "distributed_optimizer", "recompute", "recompute_method", "recompute_layers",
         "recompute_selective", "bf16", "all2all", "all2all_flex", "optimizer", "first_stage_layers",
@@ -89,7 +89,7 @@ def _training(given: Reading) -> None:
         given.one(name)
 
 
-def _world(given: Reading, world: int | None, least: int) -> int:
+def _world(given: CommandReading, world: int | None, least: int) -> int:
     if world is None:
         given.fault(None, f"how many ranks? torchrun's --nnodes and --nproc-per-node, or --devices, at least {least}")
         given.raise_faults()
@@ -97,7 +97,7 @@ def _world(given: Reading, world: int | None, least: int) -> int:
     return world
 
 
-def _stages(given: Reading, layers: int | None, pp: int) -> tuple[int, ...] | None:
+def _stages(given: CommandReading, layers: int | None, pp: int) -> tuple[int, ...] | None:
     """Layers of each stage (core/transformer/transformer_config.py, pipeline_parallel_layer_layout.py)."""
     layout = given.text("pipeline_layout")
     if layout is not None:
@@ -124,7 +124,7 @@ def _stages(given: Reading, layers: int | None, pp: int) -> tuple[int, ...] | No
     return tuple(counts)
 
 
-def _laid(given: Reading, layout: str, pp: int) -> tuple[int, ...] | None:
+def _laid(given: CommandReading, layout: str, pp: int) -> tuple[int, ...] | None:
     """Decoder layers of each stage of a layout such as ``Et*15|t*17L``."""
     plain = re.sub(r"\(([^()]*)\)\*(\d{1,4})", lambda m: m[1] * int(m[2]), layout.replace(",", "").replace(" ", ""))
     counts = [sum(int(match[1] or 1) for match in re.finditer(r"t(?:\*(\d{1,4}))?", part)) for part in plain.split("|")]
@@ -137,7 +137,7 @@ def _laid(given: Reading, layout: str, pp: int) -> tuple[int, ...] | None:
     return tuple(counts) if min(counts) > 0 else None
 
 
-def read_torchtitan(given: Reading, environment: Mapping[str, str], world: int | None) -> Launch:
+def read_torchtitan(given: CommandReading, environment: Mapping[str, str], world: int | None) -> Launch:
     """Launch of torchtitan on `world` ranks.
 
     Raises

@@ -24,12 +24,12 @@ from optimizer.readers.launch.containers import (
     yaml_documents,
 )
 from optimizer.readers.launch.flags import ENGINES, Arguments, parse, table
-from optimizer.readers.launch.launch import Launch, Reading
+from optimizer.readers.launch.launch import CommandReading, Launch
 from optimizer.readers.launch.ranks import ranks_of, world_of
 from optimizer.readers.launch.scripts import folder_of, node_scripts
 from optimizer.readers.launch.shell import Command, Script, Word, placed_word, places_of, read_script
 from optimizer.readers.messages import nearest, shown
-from optimizer.readers.places import Place
+from optimizer.readers.places import LineColumn
 from optimizer.readers.source import is_file, read_text
 
 TEXT_OPTION: Final = "--from"
@@ -68,7 +68,7 @@ class _Found:
     engine: str
     arguments: tuple[Word, ...]
     before: tuple[Word, ...]
-    start: Place
+    start: LineColumn
     environment: Mapping[str, Word] = field(default_factory=dict)
     image: str | None = None
 
@@ -189,7 +189,7 @@ class _Texts:
     ) -> None:
         self.source, self.engine, self.version = source, engine, version
         self.devices, self.folder = devices, folder
-        self.files: dict[str, tuple[str, Place]] = {}
+        self.files: dict[str, tuple[str, LineColumn]] = {}
         self.installed: dict[str, str] = {}
 
     def launches(self, text: str) -> list[Launch]:
@@ -339,7 +339,7 @@ class _Texts:
         arguments = parse(engine, found.arguments, self.source, version)
         version = version or arguments.version
         arguments = self._with_file(engine, arguments, version)
-        given = Reading(engine, version, arguments, self.source, found.start)
+        given = CommandReading(engine, version, arguments, self.source, found.start)
         if engine == "vllm":
             return vllm.read(given, environment)
         if engine == "sglang":
@@ -393,7 +393,7 @@ class _Texts:
 
     def _yaml(self, document: Document) -> Launch:
         arguments = Arguments(trtllm.yaml_arguments(document), ())
-        return trtllm.read(Reading("trtllm", self.version, arguments, self.source, (1, 1)), {})
+        return trtllm.read(CommandReading("trtllm", self.version, arguments, self.source, (1, 1)), {})
 
     def _toml(self, text: str) -> Launch:
         """Torchtitan's earlier job files."""
@@ -420,7 +420,7 @@ class _Texts:
                 elif value == "false":
                     words.pop()
         arguments = parse("torchtitan", words, self.source, self.version)
-        given = Reading("torchtitan", self.version, arguments, self.source, (1, 1))
+        given = CommandReading("torchtitan", self.version, arguments, self.source, (1, 1))
         return megatron.read_torchtitan(given, {}, self.devices)
 
 

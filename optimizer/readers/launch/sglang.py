@@ -13,9 +13,9 @@ from optimizer.readers.launch.launch import (
     ACTIVATION_FORMATS,
     KV_FORMATS,
     ONLINE_FORMATS,
+    CommandReading,
     Launch,
     Operating,
-    Reading,
     meshes,
 )
 from optimizer.readers.launch.vllm import ALONE, launched
@@ -41,7 +41,7 @@ _OWN_DRAFTS: Final = frozenset({"EAGLE", "NEXTN", "MTP"})
 """Speculative algorithms that draft with the model's own layers where no draft model is named."""
 
 
-def read(given: Reading, environment: Mapping[str, str]) -> Launch:
+def read(given: CommandReading, environment: Mapping[str, str]) -> Launch:
     """Launch that the arguments of ``sglang.launch_server`` describe.
 
     Raises
@@ -93,14 +93,14 @@ def read(given: Reading, environment: Mapping[str, str]) -> Launch:
     )  # fmt: skip
 
 
-def _expert_parallel(given: Reading, width: int) -> int:
+def _expert_parallel(given: CommandReading, width: int) -> int:
     backend = given.text("all2all")
     ep = given.degree("ep")
     old = given.on("deepep") | given.on("ep_moe")
     return width if backend in WHOLE_WIDTH or old else ep
 
 
-def _nodes(given: Reading, replica: int, copies: int) -> int | None:
+def _nodes(given: CommandReading, replica: int, copies: int) -> int | None:
     nodes = given.number("nodes", needed=False)
     rank = given.number("node_rank", least=0, needed=False)
     given.one("address")
@@ -121,7 +121,7 @@ def _nodes(given: Reading, replica: int, copies: int) -> int | None:
     return nodes
 
 
-def _operating(given: Reading, attention_dp: int) -> Operating:
+def _operating(given: CommandReading, attention_dp: int) -> Operating:
     """Operating point of one attention data-parallel rank: requests and chunks are shared out over them."""
     running, chunk = given.number("max_num_seqs"), given.number("prefill_chunk", least=-1)
     method, drafted = given.text("draft_method"), given.number("draft_tokens", needed=False)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from optimizer.errors import Fault, SpecError
 from optimizer.readers.launch.arithmetic import reckoned
-from optimizer.readers.places import Place
+from optimizer.readers.places import LineColumn
 
 LONGEST_TEXT = 2**20
 """Characters of a text, and of what its variables may grow to."""
@@ -39,12 +39,12 @@ class Word:
     """
 
     text: str
-    places: tuple[Place, ...]
-    start: Place
+    places: tuple[LineColumn, ...]
+    start: LineColumn
     unset: tuple[str, ...] = ()
     quoted: bool = False
 
-    def place(self, offset: int = 0) -> Place:
+    def place(self, offset: int = 0) -> LineColumn:
         """Line and column of the character at `offset`."""
         return self.places[offset] if offset < len(self.places) else self.start
 
@@ -54,7 +54,7 @@ class Word:
         return Word(self.text[first:last], places, places[0] if places else self.start, self.unset, self.quoted)
 
 
-def placed_word(text: str, place: Place) -> Word:
+def placed_word(text: str, place: LineColumn) -> Word:
     """A word of one line that begins at a place."""
     line, column = place
     return Word(text, tuple((line, column + i) for i in range(len(text))), place)
@@ -73,10 +73,10 @@ class Script:
     """Commands in order, and the here-documents by the file that they are written to."""
 
     commands: tuple[Command, ...]
-    files: dict[str, tuple[str, Place]]
+    files: dict[str, tuple[str, LineColumn]]
 
 
-def places_of(text: str, first: Place = (1, 1)) -> tuple[Place, ...]:
+def places_of(text: str, first: LineColumn = (1, 1)) -> tuple[LineColumn, ...]:
     """Line and column of every character of a text that begins at a place; later lines begin in column 1."""
     line, column = first
     places = []
@@ -87,7 +87,7 @@ def places_of(text: str, first: Place = (1, 1)) -> tuple[Place, ...]:
 
 
 def read_script(
-    text: str, source: str, places: Sequence[Place] | None = None, known: dict[str, Word] | None = None
+    text: str, source: str, places: Sequence[LineColumn] | None = None, known: dict[str, Word] | None = None
 ) -> Script:
     """Commands of a shell text.
 
@@ -105,20 +105,20 @@ def read_script(
     """
     if len(text) > LONGEST_TEXT:
         raise SpecError(Fault(source, None, None, None, "is too long for a launch command"))
-    return _Reader(text, source, places_of(text) if places is None else tuple(places), dict(known or {})).read()
+    return _ShellReader(text, source, places_of(text) if places is None else tuple(places), dict(known or {})).read()
 
 
 @dataclass(slots=True)
 class _Piece:
     """A word as it is put together."""
 
-    start: Place
+    start: LineColumn
     text: list[str] = field(default_factory=list)
-    places: list[Place] = field(default_factory=list)
+    places: list[LineColumn] = field(default_factory=list)
     unset: list[str] = field(default_factory=list)
     quoted: bool = False
 
-    def add(self, character: str, place: Place) -> None:
+    def add(self, character: str, place: LineColumn) -> None:
         self.text.append(character)
         self.places.append(place)
 
@@ -126,24 +126,24 @@ class _Piece:
         return Word("".join(self.text), tuple(self.places), self.start, tuple(self.unset), self.quoted)
 
 
-class _Reader:
+class _ShellReader:
     """One pass over the text; variables take the value that they have where they are used."""
 
-    def __init__(self, text: str, source: str, places: tuple[Place, ...], known: dict[str, Word]) -> None:
+    def __init__(self, text: str, source: str, places: tuple[LineColumn, ...], known: dict[str, Word]) -> None:
         self.text, self.source, self.places = text, source, places
         self.at, self.grown = 0, 0
         self.variables: dict[str, list[Word]] = {name: [word] for name, word in known.items()}
         self.exported = dict(known)
         self.pending: list[tuple[str, bool, str | None]] = []
-        self.files: dict[str, tuple[str, Place]] = {}
+        self.files: dict[str, tuple[str, LineColumn]] = {}
 
-    def place(self, at: int | None = None) -> Place:
+    def place(self, at: int | None = None) -> LineColumn:
         index = self.at if at is None else at
         if index < len(self.places):
             return self.places[index]
         return self.places[-1] if self.places else (1, 1)
 
-    def refuse(self, place: Place, message: str) -> SpecError:
+    def refuse(self, place: LineColumn, message: str) -> SpecError:
         return SpecError(Fault(self.source, *place, None, message))
 
     def read(self) -> Script:
@@ -366,7 +366,7 @@ class _Reader:
         if default is None:
             return self._value(piece, name[0], None, end, split=split)
         first = self.at + 2 + len(inner) - len(default[1])
-        inside = _Reader(default[1], self.source, self.places[first : first + len(default[1])], {})
+        inside = _ShellReader(default[1], self.source, self.places[first : first + len(default[1])], {})
         inside.variables = self.variables
         words: list[Word] = []
         while inside.at < len(inside.text) and inside._word(words):

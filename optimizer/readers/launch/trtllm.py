@@ -14,11 +14,11 @@ from typing import Any, Final
 from optimizer.errors import Fault, SpecError
 from optimizer.readers.document import Document
 from optimizer.readers.launch.flags import Arguments, Given, table, value_of
-from optimizer.readers.launch.launch import ACTIVATION_FORMATS, KV_FORMATS, Launch, Operating, Reading, meshes
+from optimizer.readers.launch.launch import ACTIVATION_FORMATS, KV_FORMATS, CommandReading, Launch, Operating, meshes
 from optimizer.readers.launch.shell import Word, placed_word
 from optimizer.readers.launch.vllm import model_of
 from optimizer.readers.messages import nearest, shown
-from optimizer.readers.places import Step
+from optimizer.readers.places import PathStep
 
 SIGNS: Final = frozenset(
     {
@@ -46,7 +46,7 @@ def yaml_arguments(document: Document) -> tuple[Given, ...]:
     return arguments
 
 
-def _walk(document: Document, at: tuple[Step, ...], faults: list[Fault]) -> Iterator[Given]:
+def _walk(document: Document, at: tuple[PathStep, ...], faults: list[Fault]) -> Iterator[Given]:
     held: Any = document.get(at) if at else document.data
     names = table("trtllm").names
     for key, value in held.items():
@@ -83,7 +83,7 @@ def plain(value: object) -> str:
     return json.dumps(value, default=float)
 
 
-def read(given: Reading, environment: Mapping[str, str]) -> Launch:
+def read(given: CommandReading, environment: Mapping[str, str]) -> Launch:
     """Launch that the options of ``trtllm-serve`` and its YAML describe.
 
     Raises
@@ -123,14 +123,14 @@ def read(given: Reading, environment: Mapping[str, str]) -> Launch:
     )  # fmt: skip
 
 
-def _stages(given: Reading, pp: int) -> tuple[int, ...] | None:
+def _stages(given: CommandReading, pp: int) -> tuple[int, ...] | None:
     layers = given.integers("pp_partition")
     if layers is not None and len(layers) != pp:
         given.fault(given.one("pp_partition"), f"{len(layers)} stages for pipeline_parallel_size {pp}")
     return layers
 
 
-def _operating(given: Reading) -> Operating:
+def _operating(given: CommandReading) -> Operating:
     method, drafted = given.text("draft_method"), given.number("draft_tokens", needed=False)
     of_model = (method or "").upper() == "MTP"
     sizes = given.integers("capture_sizes")

@@ -15,9 +15,9 @@ from optimizer.readers.launch.launch import (
     FITTED_LENGTH,
     KV_FORMATS,
     ONLINE_FORMATS,
+    CommandReading,
     Launch,
     Operating,
-    Reading,
     meshes,
 )
 from optimizer.readers.messages import shown
@@ -48,7 +48,7 @@ OVERLAPPING: Final = ("deepep_", "nixl_ep")
 """All-to-all backends with which steps run as two micro-batches (config/vllm.py:2200)."""
 
 
-def read(given: Reading, environment: Mapping[str, str]) -> Launch:
+def read(given: CommandReading, environment: Mapping[str, str]) -> Launch:
     """Launch that the arguments of ``vllm serve`` describe.
 
     Raises
@@ -72,7 +72,7 @@ def read(given: Reading, environment: Mapping[str, str]) -> Launch:
 
 
 def launched(
-    engine: str, given: Reading, environment: Mapping[str, str], variable: str, *, degrees: Mapping[str, int],
+    engine: str, given: CommandReading, environment: Mapping[str, str], variable: str, *, degrees: Mapping[str, int],
     dense: Mapping[str, int], operating: Operating, dcp: int, nodes: int | None, phase: str | None,
 ) -> Launch:  # fmt: skip
     """The launch of what was read, with the model it names and the stages that an environment variable cuts.
@@ -92,7 +92,7 @@ def launched(
     )  # fmt: skip
 
 
-def model_of(given: Reading) -> tuple[str | None, tuple[int, int]]:
+def model_of(given: CommandReading) -> tuple[str | None, tuple[int, int]]:
     """Model that a command names, as its first argument or by a flag, and where."""
     named = given.one("model")
     if given.arguments.positional:
@@ -112,7 +112,7 @@ def model_of(given: Reading) -> tuple[str | None, tuple[int, int]]:
     return (None if word.unset else word.text), word.start
 
 
-def partition(given: Reading, text: str | None, pp: int, name: str) -> tuple[int, ...] | None:
+def partition(given: CommandReading, text: str | None, pp: int, name: str) -> tuple[int, ...] | None:
     """Layers of each stage, of an environment variable such as ``20,21,20``."""
     if not text:
         return None
@@ -129,13 +129,13 @@ def partition(given: Reading, text: str | None, pp: int, name: str) -> tuple[int
     return layers
 
 
-def _phase(given: Reading) -> str | None:
+def _phase(given: CommandReading) -> str | None:
     """Role of a disaggregated deployment, where the transfer of the cache names one."""
     role = merged(one for one in given.arguments.given if one.flag.carries == "kv_transfer").get("kv_role")
     return {"kv_producer": "prefill", "kv_consumer": "decode"}.get(str(role))
 
 
-def _nodes(given: Reading, replica: int, dp: int) -> int | None:
+def _nodes(given: CommandReading, replica: int, dp: int) -> int | None:
     """Machines, and the rules that bind their numbers (config/parallel.py:548, engine/arg_utils.py:2409)."""
     local, nodes = given.number("dp_local"), given.number("nodes", needed=False)
     own = given.number("dp_rank", least=0, needed=False)
@@ -163,7 +163,7 @@ def _nodes(given: Reading, replica: int, dp: int) -> int | None:
     return nodes
 
 
-def _operating(given: Reading, *, experts: bool) -> Operating:
+def _operating(given: CommandReading, *, experts: bool) -> Operating:
     seqs, tokens, length = (
         given.number("max_num_seqs"), given.number("max_num_batched_tokens"), _length(given),
     )  # fmt: skip
@@ -207,7 +207,7 @@ def _operating(given: Reading, *, experts: bool) -> Operating:
     )  # fmt: skip
 
 
-def _text_only(given: Reading) -> bool:
+def _text_only(given: CommandReading) -> bool:
     """Whether no vision encoder is loaded: it is told so, or that no prompt has any picture or video."""
     most = merged(one for one in given.arguments.given if one.flag.carries == "mm_limits")
     if given.on("text_only"):
@@ -218,7 +218,7 @@ def _text_only(given: Reading) -> bool:
     return False
 
 
-def _length(given: Reading) -> int | None:
+def _length(given: CommandReading) -> int | None:
     """Longest sequence; ``auto`` and ``-1`` leave it to the engine."""
     length = given.one("max_model_len")
     if length is not None and length.text in FITTED_LENGTH:
@@ -226,7 +226,7 @@ def _length(given: Reading) -> int | None:
     return given.number("max_model_len")
 
 
-def _redundant(given: Reading, *, experts: bool) -> int:
+def _redundant(given: CommandReading, *, experts: bool) -> int:
     """Redundant expert slots, and what vLLM asks for them (config/parallel.py:570-588)."""
     config = merged(one for one in given.arguments.given if one.flag.carries == "eplb_config")
     told = given.one("eplb_config") or given.one("redundant_slots")
@@ -248,7 +248,7 @@ def _redundant(given: Reading, *, experts: bool) -> int:
     return wanted
 
 
-def _captured(given: Reading) -> tuple[int, ...] | None:
+def _captured(given: CommandReading) -> tuple[int, ...] | None:
     """Sizes of captured graphs; none with ``--enforce-eager``."""
     if given.on("eager"):
         given.one("capture_sizes")

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from optimizer.errors import Fault, SpecError
 from optimizer.readers.messages import SYNONYMS, shown
-from optimizer.readers.runs.run import DEGREES, Place, WrittenRun, number_of
+from optimizer.readers.runs.run import DEGREES, RunPlace, WrittenRun, number_of
 
 ENGINES_BY_BACKEND: Final = {
     "vllm": "vllm", "sglang": "sglang", "sglang-native": "sglang", "sglang-oai": "sglang", "sglang-oai-chat": "sglang",
@@ -69,15 +69,15 @@ def read_log(text: str, source: str) -> Iterator[WrittenRun]:
     yield from runs
 
 
-def _objects(text: str, source: str) -> Iterator[tuple[Place, object]]:
+def _objects(text: str, source: str) -> Iterator[tuple[RunPlace, object]]:
     lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
     if len(lines) > 1 and all(line.lstrip().startswith("{") and line.rstrip().endswith("}") for _, line in lines):
         for number, line in lines:
-            yield Place(source, number), _json(line, source, number)
+            yield RunPlace(source, number), _json(line, source, number)
         return
     data = _json(text, source, 1)
     for entry in data if isinstance(data, list) else [data]:
-        yield Place(source), entry
+        yield RunPlace(source), entry
 
 
 def _json(text: str, source: str, line: int) -> object:
@@ -95,7 +95,7 @@ def _is_export(data: Mapping[str, Any]) -> bool:
     return any(isinstance(data.get(name), Mapping) for name in _LATENCIES)
 
 
-def _served(data: Mapping[str, Any], place: Place, faults: list[Fault]) -> WrittenRun:
+def _served(data: Mapping[str, Any], place: RunPlace, faults: list[Fault]) -> WrittenRun:
     """A result of `vllm bench serve` or `bench_serving`."""
     missing = [name for name in ("completed", "total_input_tokens", "total_output_tokens") if not data.get(name)]
     if missing:
@@ -166,7 +166,7 @@ def _spoiled(data: Mapping[str, Any], completed: float) -> str:
     return ""
 
 
-def _exported(data: Mapping[str, Any], place: Place, faults: list[Fault]) -> WrittenRun:
+def _exported(data: Mapping[str, Any], place: RunPlace, faults: list[Fault]) -> WrittenRun:
     """A summary of genai-perf or AIPerf: each metric with its unit and average."""
 
     def average(name: str, scales: Mapping[str, float] | None = None) -> float | None:
@@ -206,7 +206,7 @@ def _exported(data: Mapping[str, Any], place: Place, faults: list[Fault]) -> Wri
     )
 
 
-def _loaded(config: Mapping[str, Any], place: Place, faults: list[Fault]) -> tuple[int | None, float | None]:
+def _loaded(config: Mapping[str, Any], place: RunPlace, faults: list[Fault]) -> tuple[int | None, float | None]:
     """Requests in flight and requests/s that the generator was told."""
     stated = {
         name: _first(config, ("loadgen", name), ("perf_analyzer", "stimulus", name), (name,))
@@ -240,7 +240,7 @@ def _printed(text: str, source: str) -> Iterator[WrittenRun]:
         raise SpecError(Fault(source, 1, None, None, message))
     faults: list[Fault] = []
     for start, stop in zip(starts, [*starts[1:], len(text)], strict=True):
-        place = Place(source, text.count("\n", 0, start) + 1)
+        place = RunPlace(source, text.count("\n", 0, start) + 1)
         values = {_PRINTED_KEYS[m["name"]]: m["value"] for m in _PRINTED.finditer(text[start:stop])
                   if m["name"] in _PRINTED_KEYS}  # fmt: skip
         backend = re.search(r"^Backend:[ \t]+(\S+)", text[start:stop], re.MULTILINE)

@@ -13,7 +13,7 @@ DEGREES: Final = ("tp", "cp", "dp", "pp", "etp", "ep", "edp")
 
 
 @dataclass(frozen=True)
-class Place:
+class RunPlace:
     """Where a run stands: file, line of it (None: the whole file is the run), and column of each of its values."""
 
     source: str
@@ -49,7 +49,7 @@ class WrittenRun:
         Why it says nothing of a server's times at a load; empty where it does.
     """
 
-    place: Place
+    place: RunPlace
     deployment: Mapping[str, str]
     input_tokens: float
     output_tokens: float
@@ -60,7 +60,7 @@ class WrittenRun:
     unfit: str = ""
 
 
-def number_of(value: object, name: str, place: Place, faults: list[Fault], scale: float = 1.0) -> float | None:
+def number_of(value: object, name: str, place: RunPlace, faults: list[Fault], scale: float = 1.0) -> float | None:
     """A positive number of a cell or of JSON; None where there is none, or where a fault says what is wrong."""
     if value is None or value == "":
         return None

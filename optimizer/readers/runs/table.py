@@ -9,7 +9,7 @@ from typing import Final
 
 from optimizer.errors import Fault, SpecError
 from optimizer.readers.messages import SYNONYMS, nearest
-from optimizer.readers.runs.run import DEGREES, Place, WrittenRun, number_of
+from optimizer.readers.runs.run import DEGREES, RunPlace, WrittenRun, number_of
 from optimizer.readers.source import csv_rows
 
 COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -57,7 +57,7 @@ def read_table(text: str, source: str) -> Iterator[WrittenRun]:
     for line, cells in rows:
         if not any(cell.strip() for cell in cells):
             continue
-        place = Place(source, line, {name: column + 1 for name, column in at.items()})
+        place = RunPlace(source, line, {name: column + 1 for name, column in at.items()})
         if len(cells) != len(head):
             faults.append(place.fault(None, f"{len(cells)} cells under {len(head)} columns"))
             continue
@@ -109,7 +109,7 @@ def _slip(name: str, stray: list[str]) -> str | None:
     return folded[close[0]] if close else None
 
 
-def _run(cells: Mapping[str, str], place: Place, faults: list[Fault]) -> WrittenRun:
+def _run(cells: Mapping[str, str], place: RunPlace, faults: list[Fault]) -> WrittenRun:
     def number(name: str, scale: float = 1.0) -> float | None:
         return number_of(cells.get(name), name, place, faults, scale)
 

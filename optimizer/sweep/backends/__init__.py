@@ -16,7 +16,7 @@ ATTEMPTS: Final = 3
 
 
 @dataclass(frozen=True)
-class Place:
+class Workers:
     """How many workers, and where.
 
     Attributes
@@ -31,7 +31,7 @@ class Place:
     address: str | None = None
 
 
-Backend = Callable[[Sequence[Task], Place], Iterator[Answer]]
+Backend = Callable[[Sequence[Task], Workers], Iterator[Answer]]
 
 BACKENDS: Final = {"loky": "joblib", "dask": "dask[distributed]", "ray": "ray"}
 """Backends, and what each needs."""

@@ -10,13 +10,13 @@ import dask
 from distributed import Client, KilledWorker, LocalCluster, as_completed
 
 from optimizer.sweep.answer import Answer, Task, answer
-from optimizer.sweep.backends import ATTEMPTS, Place, given_up
+from optimizer.sweep.backends import ATTEMPTS, Workers, given_up
 
 WINDOW = 8
 """Tasks in the cluster at a time, for each thread it has."""
 
 
-def _client(place: Place, stack: ExitStack) -> Client:
+def _client(place: Workers, stack: ExitStack) -> Client:
     stack.enter_context(
         dask.config.set(
             {
@@ -32,7 +32,7 @@ def _client(place: Place, stack: ExitStack) -> Client:
     return stack.enter_context(Client(stack.enter_context(cluster)))
 
 
-def run(tasks: Sequence[Task], place: Place) -> Iterator[Answer]:
+def run(tasks: Sequence[Task], place: Workers) -> Iterator[Answer]:
     """Answers in the order they come."""
     with ExitStack() as stack:
         client = _client(place, stack)

@@ -10,7 +10,7 @@ from pathlib import Path
 from joblib import Parallel, cpu_count, delayed, parallel_config
 
 from optimizer.sweep.answer import Answer, Task, answer
-from optimizer.sweep.backends import ATTEMPTS, Place, given_up
+from optimizer.sweep.backends import ATTEMPTS, Workers, given_up
 
 
 def _marked(task: Task, folder: str) -> Answer:
@@ -28,7 +28,7 @@ def _pool(tasks: Sequence[Task], jobs: int, folder: str) -> Iterator[Answer]:
         yield from pool(delayed(_marked)(task, folder) for task in tasks)
 
 
-def run(tasks: Sequence[Task], place: Place) -> Iterator[Answer]:
+def run(tasks: Sequence[Task], place: Workers) -> Iterator[Answer]:
     """Answers in the order they come.
 
     Where a process dies, joblib ends all of them. What they were at is told by the marks; the others go on in a new

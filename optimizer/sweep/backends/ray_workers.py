@@ -9,13 +9,13 @@ import ray
 from ray.exceptions import RayError, WorkerCrashedError
 
 from optimizer.sweep.answer import Answer, Task, answer, failed
-from optimizer.sweep.backends import ATTEMPTS, Place, given_up
+from optimizer.sweep.backends import ATTEMPTS, Workers, given_up
 
 WINDOW = 8
 """Tasks in the cluster at a time, for each of its CPUs."""
 
 
-def run(tasks: Sequence[Task], place: Place) -> Iterator[Answer]:
+def run(tasks: Sequence[Task], place: Workers) -> Iterator[Answer]:
     """Answers in the order they come."""
     ours = not ray.is_initialized()
     if ours:
