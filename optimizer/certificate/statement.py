@@ -113,7 +113,7 @@ def statement(
     Parameters
     ----------
     lattice
-        Axes and counts, as `optimizer.certificate.meshes.Lattice.to_json` gives them.
+        Axes and counts, as `optimizer.certificate.meshes.MeshCount.to_json` gives them.
     kind
         ``optimal``, ``infeasible`` or ``feasible``.
     best, evaluation
