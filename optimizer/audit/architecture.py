@@ -1,78 +1,109 @@
-"""What a sentence says of a known model's shape: heads, layers and experts, whole, active and divided; its contexts.
+"""What a document says of a known model's shape: heads, layers and experts, whole, active and divided; its contexts.
 
-A number and its noun are a claim; the words between say which of them (``KV``, ``routed``), those behind it of what
-(``per stage``, ``on every rank``). Right is what any model that the document names has, whole or under any degree that
-it gives; nothing is accused where one of these fits.
+A number and its noun are a claim, in a sentence or in a cell whose heading is the noun; the words between say which of
+them (``KV``, ``routed``), those around it of what (``per stage``, ``on every rank``). Right is what any model that the
+words leave open has, whole or under any degree that the document gives.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from itertools import accumulate, groupby
+from math import ceil
 from typing import Final
 
-from optimizer.audit.capacity import asserted
-from optimizer.audit.counts import COUNT, count
+from optimizer.audit.counts import COUNT, DEVICES, count
 from optimizer.audit.degrees import degrees_in
 from optimizer.audit.deployment import Known, Sentence, models_in
 from optimizer.audit.facts import Derivation
+from optimizer.audit.hedges import asserted
 from optimizer.audit.known_figures import JudgedClaims, claim_at, priced_on
 from optimizer.audit.lexicon import ONE
 from optimizer.audit.said import stretch
-from optimizer.audit.scope import scoped
+from optimizer.audit.scope import models_of, of_another, scoped
 from optimizer.audit.verdict import Verdict, plain
 from optimizer.domain.families import Family
 from optimizer.domain.model import ModelSpec
 
-NUMBER: Final = rf"(?<!-)(?<!hundred )(?<!hundred and )(?<!thousand )(?!(?:a )?single\b){COUNT}(?!\w)"
+_NUMBER_TEXT: Final = rf"(?<!-)(?<!hundred )(?<!hundred and )(?<!thousand )(?!(?:a )?single\b){COUNT}(?!\w)"
 """A whole number, in digits or in a word, that is no part of another."""
-_NUMBER: Final = re.compile(NUMBER, re.IGNORECASE)
+_NUMBER: Final = re.compile(_NUMBER_TEXT, re.IGNORECASE)
 _COUNTED: Final = re.compile(
-    rf"(?P<number>{NUMBER})[ -]"
-    rf"(?P<kind>(?:(?!{NUMBER}|(?:of|per|by|and|or|the|on|in|to|for|from|with)\b)[\w-]+[ -]){{0,3}}?)"
-    r"(?P<noun>heads?|layers?|experts?)\b(?![- ](?:dim\w*|size|width|parallel\w*|bytes))",
+    rf"(?P<number>{_NUMBER_TEXT})[ -]"
+    rf"(?P<kind>(?:(?!{_NUMBER_TEXT}|(?:of|per|by|and|or|the|on|in|to|for|from|with)\b)[\w-]+[ -]){{0,3}}?)"
+    r"(?P<noun>heads?|layers?|experts?|slots?)\b(?![- ](?:dim\w*|size|width|parallel\w*|bytes))",
     re.IGNORECASE,
 )
-_A_PART: Final = re.compile(
-    r"[^.;:\d]{0,48}?\b(?:per|each|every|a|one|any|single)\s+(?:[\w-]+\s+)??"
-    r"(?P<part>rank|gpu|card|device|chip|accelerator|stage|node|host|box|server|group)\b",
+_OF_A_TOKEN: Final = re.compile(
+    rf"(?P<number>{_NUMBER_TEXT})\s+(?:of\s+(?:them|these|those|the\s+\w+|{_NUMBER_TEXT})\s+)?"
+    r"(?:(?:routed|active)\s+)?(?:experts?\s+)?(?:(?:are|is)\s+(?:active|chosen|used)\s+)?"
+    r"(?:per|for (?:each|every|a)|a|each|every)\s+token\b|\btop[- ](?P<top>\d+)\b",
     re.IGNORECASE,
 )
-_PART_BEFORE: Final = re.compile(
-    r"\b(?:each|every)\s+(?:[\w-]+\s+)??(?P<part>rank|gpu|card|device|chip|stage|node|host|box|server)\b[^.;:\d]{0,32}$",
+"""Experts that a router takes: ``eight of them per token``, ``top-8``."""
+_SAMPLED: Final = re.compile(r"\b(?:sampl\w+|temperature|top-p|accurac\w+)\b", re.IGNORECASE)
+"""Where ``top-40`` counts no experts."""
+_PART: Final = r"(?:rank|gpu|card|device|chip|accelerator|stage|node|host|box|server|group|machine)s?\b"
+_EACH: Final = rf"(?:\b(?:per|each|every|an?|one|any|single)\s+(?:[\w-]+\s+)??|/\s*){_PART}"
+_A_PART: Final = re.compile(rf"[^.;:\d]{{0,48}}?{_EACH}", re.IGNORECASE)
+_PART_BEFORE: Final = re.compile(rf"{_EACH}[^.;\d]{{0,40}}$", re.IGNORECASE)
+_SHARED: Final = re.compile(
+    rf"(?P<number>{_NUMBER_TEXT})\s+(?:of\s+(?:them|these|those|(?:the|its|all)\s+(?:{_NUMBER_TEXT}\s+)?(?:[\w-]+\s+)?experts?)\b"
+    rf"|(?=(?:(?:to|on|for)\s+)?{_EACH}))",
     re.IGNORECASE,
 )
+"""Of experts that are named before: ``owns 12 of them``, ``24 to each GPU``."""
+_A_LAYER: Final = re.compile(r"\s*(?:per|in each|/)\s*layer", re.IGNORECASE)
 _SOME: Final = re.compile(
-    r"\b(?:first|last|other|others|another|remaining|rest|only|next|these|those|than|by|among|between|every|further"
-    r"|more|plus|additional|extra|up to|at most|at least|over|under|after|before|until|from|to)\s+(?:the\s+)?$",
+    r"\b(?:first|last|others?|another|remaining|rest|only|next|every|further|more|plus|additional|extra|up to"
+    r"|at most|at least)\s+(?:the\s+)?$",
     re.IGNORECASE,
 )
 """Before a number that counts some of them."""
+_BESIDE: Final = re.compile(
+    r"\b(?:these|those|than|by|among|between|over|under|after|before|until|from|to)\s+(?:the\s+)?$", re.IGNORECASE
+)
+"""Before a number that is no count of the model's own."""
 _RECKONED: Final = re.compile(r"^\s*(?:[×x*·÷/+=≈→]|instances?\b|come to\b)|[×x*·÷/+=≈→~-]\s*$", re.IGNORECASE)
 """Beside a number that an equation has: a product of experts and layers is no shape."""
-_WRONG: Final = re.compile(r"^\W*(?:❌|✗|wrong\b|no\b|not\b)", re.IGNORECASE)
 _UNKNOWN: Final = re.compile(
     r"\b(?:Llama|Qwen|Mi[sx]tral|Gemma|GLM|DeepSeek|Kimi|Phi|GPT|Falcon|Yi)[- ]?(?:V|K)?\d[\w.]*", re.IGNORECASE
 )
 """A name as models of known families have it, which the catalog may not know."""
-_PLACED: Final = re.compile(
-    r"\b(?:ranks?|gpus?|cards?|devices?|chips?|stages?|[etpd]p[ =]?\d+|TP|EP|PP|parallel\w*)\b", re.IGNORECASE
-)
+_PLACED: Final = re.compile(rf"\b(?:{_PART}|[etpd]p[ =]?\d+|TP|EP|PP|parallel\w*)\b", re.IGNORECASE)
 _NAME: Final = 16
 """Characters behind a family and its number that may still belong to the name."""
-_SEVERAL: Final = 2
+_SEVERAL: Final = 3
 _PARTS_OF: Final = {"heads": ("tp",), "experts": ("ep", "tp", "dp"), "layers": ("pp",)}
 _NEAR: Final = Fraction(3, 2)
 """Ratio to the number of layers within which a number of layers means all of them."""
+_COPIED: Final = Fraction(5, 4)
+"""Most slots over experts where redundant ones are spoken of and not counted. Assumed: 288 for 256 is published."""
 _KINDS: Final = frozenset([
     "attention", "query", "q", "kv", "key", "value", "routed", "shared", "active", "activated", "sparse", "moe",
     "transformer", "decoder", "hidden", "model", "total", "physical", "logical", "full", "such", "gated", "ffn",
-    "dense", "different", "small", "fine", "grained", "local",
+    "dense", "different", "small", "fine", "grained", "local", "key/value", "key-value", "selected",
 ])  # fmt: skip
 """Words between a number and its noun that leave it a shape of the model."""
+_ACTIVE: Final = frozenset({"active", "activated", "selected"})
+_LABELS: Final = {
+    ("heads", "kv"): r"(?:kv|key[-/ ]?value)[- ]heads?",
+    ("heads", "query"): r"(?:attention|query|q)[- ]heads?|heads?|q",
+    ("layers", ""): r"(?:transformer |decoder |hidden )?layers?",
+    ("experts", "routed"): r"(?:routed )?experts?(?:,? (?:per|/|in each) layer)?",
+    ("experts", "active"): r"top[- ]?k|(?:active |routed |chosen )?experts?,? ?(?:per|/|a) ?token|active experts",
+    ("experts", "part"): r"(?:(?:routed )?experts?|slots?),? ?"
+    rf"(?:(?:per|/|on each) ?(?:{DEVICES}|rank)|(?:per|/|and|,)? ?(?:moe )?layer|\W|and|per)+",
+}
+"""Headings of a table, whole, by the noun that they count and which of them."""
+_REMARK: Final = re.compile(r"\([^)]*\)|\b(?:number of|num|count|#)\b|[*`_]", re.IGNORECASE)
+_CELL: Final = re.compile(r"\s*(\d[\d,]*)\s*(?:$|[(,;/]|x\b)")
+_ITEM: Final = re.compile(r"\W*([A-Za-z][^:\d]{2,48}):\s*(\S.*)", re.DOTALL)
+_LISTED: Final = re.compile(r"\s*[,/;]\s*(?!layer)")
 
 
 def judge_architecture(said: Sequence[Sentence]) -> JudgedClaims:
@@ -80,21 +111,29 @@ def judge_architecture(said: Sequence[Sentence]) -> JudgedClaims:
     stretched = any(_STRETCHED.search(one.text) for one in said)
     for sentence in said:
         named = _named(sentence)
-        for match in _COUNTED.finditer(sentence.text) if named else ():
-            yield from _judge(sentence, match, named)
-        if named:
-            yield from _degrees(sentence, named)
-            yield from () if stretched else _contexts(sentence, named)
+        if not named:
+            continue
+        seen = set()
+        for one in (*_counted(sentence, named), *_celled(sentence, named)):
+            if one.at[0] not in seen:
+                seen.add(one.at[0])
+                yield from _judge(sentence, one)
+        yield from _degrees(sentence, named)
+        yield from () if stretched else _contexts(sentence, named)
 
 
 def _named(sentence: Sentence) -> Sequence[str]:
     """Models whose shape a sentence speaks of; none where it may be another's. A command is judged whole, elsewhere."""
     if sentence.code or _names_another(sentence.text):
         return ()
-    beside = models_in(f"{' '.join(sentence.section[1:])} {sentence.whole.paragraphs.get(sentence.segment, '')}")
-    return scoped(sentence, models_in) if beside or len(sentence.whole.models) < _SEVERAL else ()
+    named = scoped(sentence, models_in)
+    if not named and any(_names_another(one.text) for one in sentence.whole.ahead(sentence)):
+        return ()
+    named = named or models_of(sentence)
+    return named if len(named) <= _SEVERAL else ()
 
 
+@lru_cache(maxsize=1024)
 def _names_another(text: str) -> bool:
     """Whether a text names a model that the catalog has not."""
     return any(
@@ -103,32 +142,142 @@ def _names_another(text: str) -> bool:
     )
 
 
-def _judge(sentence: Sentence, match: re.Match[str], named: Sequence[str]) -> JudgedClaims:
-    noun = match["noun"].lower().rstrip("s") + "s"
-    words = frozenset(re.split(r"[ -]", match["kind"].lower().strip())) - {""}
-    value = Fraction(count(match["number"]))
-    before, after = sentence.text[: match.start()], sentence.text[match.end() :]
-    if not words <= _KINDS or value <= 1 or not asserted(sentence, *match.span()):
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """A count: where it stands, of what noun, which of them, and of which models."""
+
+    at: tuple[int, int]
+    value: int
+    noun: str
+    words: frozenset[str]
+    models: Sequence[str]
+
+
+def _counted(sentence: Sentence, named: Sequence[str]) -> Iterator[_Counted]:
+    """Counts with their noun behind them."""
+    text = sentence.text
+    experts = re.search("expert|moe|rout", text, re.IGNORECASE) is not None
+    if experts:
+        for match in _OF_A_TOKEN.finditer(text):
+            group = "top" if match["top"] else "number"
+            if match["top"] and _SAMPLED.search(text):
+                continue
+            yield _Counted(match.span(group), count(match[group]), "experts", _ACTIVE, named)
+    degrees = {one.start + len(one.text) for one in degrees_in(text)} if experts else set()
+    shared = [match for match in _SHARED.finditer(text) if match.end("number") not in degrees] if experts else []
+    whole = (match for match in _COUNTED.finditer(text)
+             if not any(other.start() < match.start() < other.end() for other in shared))  # fmt: skip
+    for match in (*shared, *whole):
+        word = match.groupdict().get("noun", "experts").lower().rstrip("s")
+        words = frozenset(re.split(r"[ -]", match.groupdict().get("kind", "").lower().strip())) - {""}
+        before, after = text[: match.start()], text[match.end() :]
+        part = bool(_A_PART.match(after) or _PART_BEFORE.search(before))
+        some = _SOME.search(before) or (not part and _BESIDE.search(before))
+        some = some or _RECKONED.search(before) or _RECKONED.match(after)
+        part |= (
+            word == "expert"
+            and "ep" in sentence.own.degrees
+            and re.match(r"\s*(?:per|in each|/)\s*layer", after) is not None
+        )
+        if words <= _KINDS and not some and (part or (word != "slot" and "noun" in match.groupdict())):
+            kinds = words | ({"part"} if part else {"placed"} if _PLACED.search(text) else set())
+            noun = f"{word.replace('slot', 'expert')}s"
+            yield _Counted(match.span(), count(match["number"]), noun, kinds, named)
+
+
+def _celled(sentence: Sentence, named: Sequence[str]) -> Iterator[_Counted]:
+    """Counts in cells whose column or row is headed by their noun; the other heading may name the model."""
+    item = _ITEM.match(sentence.text) if sentence.item and not sentence.cells else None
+    cells = {item[1]: item[2]} if item else {label: text for label, (text, _) in sentence.cells.items()}
+    at, title = 0, next(iter(cells.values()), "")
+    for label, cell in cells.items():
+        first = sentence.text.index(cell, at)
+        at = first + len(cell)
+        by_column = _headed(label)
+        heads = by_column or (_headed(title) if cell != title else [])
+        # a column beside the row's noun is some model's, which must be named
+        models = models_in(label) or models_in(title) or (named if by_column else ())
+        written = _LISTED.split(re.sub(r"(?<=\d),(?=\d{3}\b)", "", cell)) if len(heads) > 1 else [cell]
+        for (noun, kind), part in zip(heads, written, strict=False) if len(heads) == len(written) else ():
+            number = _CELL.match(part)
+            if number is not None:
+                start = max(sentence.text.find(part, first), first)
+                words = frozenset({kind, "celled"})
+                yield _Counted((start, start + len(number[1])), count(number[1].replace(",", "")), noun, words, models)
+
+
+@lru_cache(maxsize=1024)
+def _headed(label: str) -> list[tuple[str, str]]:
+    """Nouns of the parts of a heading; none where a part has none that is known."""
+    plain_label = _REMARK.sub("", label).strip()
+    for parts in ([plain_label], _LISTED.split(plain_label)):
+        found = [[key for key, pattern in _LABELS.items() if re.fullmatch(pattern, part.strip(), re.IGNORECASE)]
+                 for part in parts]  # fmt: skip
+        if all(found):
+            return [keys[0] for keys in found]
+    return []
+
+
+def _judge(sentence: Sentence, said: _Counted) -> JudgedClaims:
+    part, noun, value = "part" in said.words, said.noun, Fraction(said.value)
+    # what follows from a degree that the sentence gives is judged under it
+    given = part and not sentence.own.degrees.keys().isdisjoint(_PARTS_OF[noun])
+    if value <= 1 or not asserted(sentence, *said.at, conditional=given) or of_another(sentence, said.at[1]):
         return
-    if _SOME.search(before) or _RECKONED.search(before) or _RECKONED.match(after) or _WRONG.search(sentence.text):
+    if not part and not scoped(sentence, models_in):
         return
-    shapes = [shape for name in named if (shape := shape_of(name)) is not None]
-    readings = [one for shape in shapes for one in _whole(shape, noun, words)]
-    said_too = {Fraction(count(other)) for other in _NUMBER.findall(sentence.text)} - {value}
-    part = _A_PART.match(after) or _PART_BEFORE.search(before)
-    if part is not None or _PLACED.search(sentence.text):
-        degrees = {degree for axis in _PARTS_OF[noun] for degree in sentence.whole.every(axis)}
-        degrees |= sentence.whole.counts | {int(one) for one in said_too - {0}}
-        more = sentence.whole.redundant or () if noun == "experts" else ()
-        readings += [one for whole in readings for one in _parts(whole, degrees, more)]
-    elif noun == "layers" and readings and value < readings[0].value / _NEAR:
-        return
-    if not readings or any(abs(one.value - value) in {0, *said_too} for one in readings):
+    whole = [
+        one for name in said.models if (shape := shape_of(name)) is not None for one in _whole(shape, noun, said.words)
+    ]
+    readings = _divided(sentence, said, whole)
+    if not readings or any(one.value == value for one in readings):
         return
     note = f"{readings[0].reading}: {readings[0].substituted}"
     name = {"heads": "attention_heads", "layers": "layers", "experts": "experts_per_layer"}[noun]
-    span = stretch(sentence.text, match.start(), match.end())
-    yield claim_at(sentence, span, name, value, ONE, Verdict.FAILS, readings, note)
+    name = "experts_per_gpu" if part and noun == "experts" else name
+    yield claim_at(sentence, stretch(sentence.text, *said.at), name, value, ONE, Verdict.FAILS, readings, note)
+
+
+def _divided(sentence: Sentence, said: _Counted, whole: list[Derivation]) -> list[Derivation]:
+    """What a count may be: what the model has, whole or divided as the words allow; none where nothing can be told."""
+    part, value = "part" in said.words, said.value
+    beside = (
+        set() if "celled" in said.words else {count(other) for other in _NUMBER.findall(sentence.text)} - {value, 0}
+    )
+    if part and said.noun == "experts":
+        spare, every = sentence.whole.redundant, [one for one in whole if one.reading == "experts"]
+        # EP stands in another row
+        apart = len(sentence.cells) > 1 and "ep" not in sentence.own.degrees
+        if apart or value in {one.value + extra for one in every for extra in (0, *(spare or ()))}:
+            return []
+        ranks = _ranks(sentence, beside)
+        readings = [one for each in every for one in _parts(each, ranks, spare or ())]
+        uncounted = spare == () and any(one.value < value <= ceil(one.value * _COPIED) for one in readings)
+        return [] if uncounted else readings
+    if part or "placed" in said.words:
+        degrees = sentence.whole.counts.union(*(sentence.whole.every(axis) for axis in _PARTS_OF[said.noun]))
+        degrees |= {other * degree for other in beside for degree in {1, *degrees}}
+        return [*whole, *(one for each in whole for one in _parts(each, degrees, ()))]
+    some = said.noun == "layers" and "celled" not in said.words and whole and value < whole[0].value / _NEAR
+    return [] if some or any(abs(one.value - value) in beside for one in whole) else whole
+
+
+def _ranks(sentence: Sentence, beside: set[int]) -> set[int]:
+    """Ranks that experts may be spread over: the sentence's expert parallelism, else as many as anything counts."""
+    whole = sentence.whole
+    for one in reversed(whole.ahead(sentence)):
+        if one.segment != sentence.segment:
+            break
+        if "ep" in one.own.degrees:
+            return {one.own.degrees["ep"]}
+        spread = map(count, _RANKS.findall(one.text) if _EXPERT_PARALLEL.search(one.text) else ())
+        if counted := set(spread):
+            return counted
+    return {*whole.every("ep"), *whole.every("tp"), *whole.every("dp"), *whole.counts, *beside}
+
+
+_RANKS: Final = re.compile(rf"({COUNT})\s+(?:{DEVICES}|ranks)\b", re.IGNORECASE)
+_EXPERT_PARALLEL: Final = re.compile(r"\bexpert[- ]parallel", re.IGNORECASE)
 
 
 @lru_cache(maxsize=64)
@@ -162,7 +311,7 @@ def _whole(model: ModelSpec, noun: str, words: frozenset[str]) -> list[Derivatio
     else:
         for moe in model.moe_blocks:
             shared = moe.shared_intermediate // moe.intermediate
-            active = not words.isdisjoint({"active", "activated"})
+            active = not words.isdisjoint(_ACTIVE)
             found += [] if active else [("experts", moe.experts), ("experts and shared ones", moe.experts + shared)]
             found += [("experts of a token", moe.top_k), ("and shared ones", moe.top_k + shared), ("shared", shared)]
     return [Derivation(reading, Fraction(size), reading, str(size)) for reading, size in dict.fromkeys(found)]
@@ -182,9 +331,10 @@ def _parts(whole: Derivation, degrees: Iterable[int], more: Sequence[int]) -> It
 
 def _degrees(sentence: Sentence, named: Sequence[str]) -> JudgedClaims:
     """Degrees of tensor parallelism that no engine accepts for the model: its heads cannot be divided so."""
+    beside = sentence.whole.paragraphs[sentence.segment]
     for degree in degrees_in(sentence.text):
         start, end = degree.start, degree.start + len(degree.text)
-        if degree.axis == "tp" and asserted(sentence, start, end) and not _DENIED.search(sentence.text):
+        if degree.axis == "tp" and asserted(sentence, start, end) and not _DIVIDES.search(beside):
             broken = [_heads_broken(model, degree.value) for model in named]
             if broken and all(broken):
                 reading = Derivation("heads", Fraction(0), "attention heads % tp", broken[0])
@@ -192,10 +342,10 @@ def _degrees(sentence: Sentence, named: Sequence[str]) -> JudgedClaims:
                 yield claim_at(sentence, span, "tp", Fraction(degree.value), ONE, Verdict.FAILS, [reading], broken[0])
 
 
-_DENIED: Final = re.compile(
-    r"\b(?:no|not|never|cannot|nor|refus\w*|reject\w*|error|wrong|divi\w+)\b|n['’]t\b", re.IGNORECASE
+_DIVIDES: Final = re.compile(
+    r"\b(?:no|not|never|cannot|refus\w*|reject\w*|errors?|wrong|divi\w+|crash\w*|fail\w*)\b|n['’]t\b", re.IGNORECASE
 )
-"""In a sentence that may say itself that a degree cannot be."""
+"""In a paragraph that may say itself that a degree cannot be."""
 
 
 @lru_cache(maxsize=256)

@@ -188,11 +188,11 @@ class Whole:
 
     @cached_property
     def _degrees(self) -> dict[tuple[str, object], dict[int, None]]:
-        """Degrees of an axis by the segment, by the section, anywhere (None), and outside commands."""
+        """Degrees of an axis anywhere (None), and outside commands."""
         found: dict[tuple[str, object], dict[int, None]] = {}
         for one in self.said:
             for degree in degrees_in(one.text):
-                for place in (one.segment, one.section, None, *(() if one.code else (_NO_COMMAND,))):
+                for place in (None, *(() if one.code else (_NO_COMMAND,))):
                     found.setdefault((degree.axis, place), {})[degree.value] = None
         return found
 
@@ -204,18 +204,19 @@ class Whole:
         """Every degree of an axis."""
         return tuple(self._degrees.get((axis, None), ()))[:_MOST_DEGREES]
 
-    def nearest(self, sentence: Sentence, axis: str) -> Iterator[list[int]]:
-        """Degrees of an axis in the paragraph or the item of a sentence, in its section, anywhere."""
-        for place in (sentence.segment, sentence.section, None):
-            yield list(self._degrees.get((axis, place), ()))[:_MOST_DEGREES]
+    @cached_property
+    def segments(self) -> dict[int, list[Sentence]]:
+        """Sentences of each segment, at most so many of them."""
+        found: dict[int, list[Sentence]] = {}
+        for one in self.said:
+            if len(own := found.setdefault(one.segment, [])) < _MOST_SENTENCES:
+                own.append(one)
+        return found
 
     @cached_property
     def paragraphs(self) -> dict[int, str]:
         """Text of each segment."""
-        found: dict[int, list[str]] = {}
-        for one in self.said:
-            found.setdefault(one.segment, []).append(one.text)
-        return {segment: " ".join(texts) for segment, texts in found.items()}
+        return {segment: " ".join(one.text for one in own) for segment, own in self.segments.items()}
 
     @cached_property
     def sections(self) -> dict[tuple[str, ...], list[Sentence]]:
@@ -224,6 +225,15 @@ class Whole:
         for one in self.said:
             found.setdefault(one.section, []).append(one)
         return found
+
+    @cached_property
+    def _orders(self) -> dict[Sentence, int]:
+        return {one: at for section in self.sections.values() for at, one in enumerate(section)}
+
+    def ahead(self, sentence: Sentence) -> list[Sentence]:
+        """The sentences of its section up to a sentence and with it, the last of them."""
+        end = self._orders[sentence] + 1
+        return self.sections[sentence.section][max(0, end - _MOST_SENTENCES) : end]
 
     @cached_property
     def prose(self) -> dict[tuple[str, object], list[Sentence]]:

@@ -15,12 +15,10 @@ from itertools import product
 from typing import Final
 
 from optimizer.audit import lexicon
-from optimizer.audit.degrees import degrees_in
-from optimizer.audit.deployment import Known, Sentence, model_of
-from optimizer.audit.facts import MOST_READINGS, Derivation
-from optimizer.audit.known_figures import GB, ROUGHLY, JudgedClaims, claim_at, priced_on, token_bytes
-from optimizer.audit.lexicon import ONE
-from optimizer.audit.said import Said, figures_of, is_of_a_token, of_shapes, stretch
+from optimizer.audit.deployment import Known, Sentence
+from optimizer.audit.facts import Derivation
+from optimizer.audit.known_figures import GB, ROUGHLY, JudgedClaims, priced_on, token_bytes
+from optimizer.audit.said import Said, figures_of, is_of_a_token, of_shapes
 from optimizer.audit.verdict import Verdict, plain, shown
 
 _DEVICE: Final = r"(?:gpu|device|rank|card|chip|accelerator)s?\b"
@@ -29,102 +27,6 @@ _EACH_DEVICE: Final = re.compile(
 )
 _EXACTLY: Final = Fraction(1, 32)
 """Share by which a product of shapes that was rounded once or twice may differ."""
-
-
-# --- experts of a device
-
-
-def _experts(figures: Sequence[Said]) -> JudgedClaims:
-    """Experts of a layer on one device, against experts over EP, as `verify` counts them."""
-    for at, said in enumerate(figures):
-        sentence, known = said.sentence, said.sentence.known
-        again = at > 0 and _OF_EXPERTS.match(figures[at - 1].after) and _OF_THEM.match(said.after)
-        counted = said.unit is ONE and (
-            again or _OF_EXPERTS.match(said.after) or _PLACED.match(said.after) or _EXPERTS_BEFORE.search(said.before)
-        )
-        placed = _EACH_DEVICE.search(said.words) or ("ep" in sentence.own.degrees and _A_LAYER.search(said.after))
-        near = f"{said.before} {_COMMA.split(said.after)[0]}"
-        if not counted or not placed or _NOT_ROUTED.search(near) or _of_another(said):
-            continue
-        eps, redundant = _eps(sentence), None if _EVENLY.search(sentence.text) else sentence.whole.redundant
-        ways = [*product(sentence.models, eps)]
-        if len(ways) > MOST_READINGS:
-            continue
-        fallback = Known(device="h100-sxm-8")
-        choices = [priced_on(replace(known, model=model).over(fallback), ep, ep=ep) for model, ep in ways]
-        priced = [one for one in choices if one is not None and one[0].model.moe is not None]
-        if not priced or said.value == (experts := priced[0][0].model.moe.experts):  # type: ignore[union-attr]
-            continue
-        names = ("experts_resident_per_layer", "expert_instances", "expert_equivalents")
-        readings = [Derivation(name, Fraction(one.value), one.formula, one.substituted)
-                    for *_, verdict in priced for name in names
-                    if (one := verdict.figures.get(name)) is not None]  # fmt: skip
-        for ep, more in product(eps, redundant or ()):
-            each, told = experts // ep, f"({experts} + {more}) ÷ {ep}"
-            values = ((experts + more) // ep, -(-(experts + more) // ep), each + (more if more <= each else 0))
-            formula = "(experts + redundant) ÷ ep"
-            readings += [Derivation("with redundant copies", Fraction(value), formula, told) for value in values]
-        parts = figures[max(0, at - 2) : at]
-        divided = len(parts) > 1 and parts[0].value == experts and said.before.strip() == "="
-        if divided and re.search(rf"\btp[- ]?{parts[1].value}\b", sentence.text.lower()):
-            continue
-        if redundant == () and readings[0].value < said.value <= 2 * readings[0].value:
-            continue
-        for claim in said.claim("experts_per_gpu", readings, Fraction(0)):
-            layered = claim.verdict.wrong or "layer" in said.words
-            yield claim if layered else replace(claim, verdict=Verdict.AMBIGUOUS)
-
-
-def _of_another(said: Said) -> bool:
-    """Whether the sentence names its model in a later clause alone: ``puts 4 of 8 on each GPU, and gpt-oss-120b …``."""
-    text = said.sentence.text
-    clause = _COMMA.search(text, said.number.end)
-    return (
-        clause is not None and model_of(text[: clause.start()]) is None and model_of(text[clause.end() :]) is not None
-    )
-
-
-_OF_EXPERTS: Final = re.compile(r"[\s(]*(?:of\s+(?:the\s+|its\s+|all\s+)*(?:\d+\s+)?)?(?:[a-z]+\s+)?experts?\b")
-_PLACED: Final = re.compile(
-    rf"\s*(?:per|on each|on every|/)\s*{_DEVICE}\W+(?:per|and|in each|of each|/)\s*(?:moe\s+)?layers?\b"
-    rf"|\s*(?:per|/)\s*(?:moe\s+)?layer\W+(?:per|and|on each|/)\s*{_DEVICE}"
-)
-"""Behind a bare number of a sentence about experts: nothing else is counted per device and layer."""
-_OF_THEM: Final = re.compile(r"\s*(?:of\s+(?:them|these|those)|each|(?:to|on|for|per|in)\s+(?:each|every|a|one))\b")
-_EXPERTS_BEFORE: Final = re.compile(
-    r"experts?\s+(?:per|/|on each)\s*\w+(?:(?:\s+and|,|\s+per)\s+layer)?\s*(?::|=|\bis|\bare)\s*[~≈]?$"
-)
-_COMMA: Final = re.compile(r"[,;:]\s")
-_NOT_ROUTED: Final = re.compile(r"\b(?:shared|active|activated|top|selected|wrong)\b")
-_EVENLY: Final = re.compile(
-    r"\b(?:no|without(?: any)?|zero)\s+redundan|\b(?:same|equal|identical)\b.{0,24}\bexperts?\b|\bexperts?\b.{0,24}\b"
-    r"(?:evenly|equally|uniformly|equal)\b|\b(?:evenly|equally|uniformly)\b.{0,40}\bexperts?\b",
-    re.IGNORECASE,
-)
-
-
-_NOT_EVENLY: Final = re.compile(r"\b(?:not|never|if)\b[^.;]{0,40}\b(?:evenly|equal\w*|uniformly)\b", re.IGNORECASE)
-
-
-def _equal_shares(sentence: Sentence) -> JudgedClaims:
-    """``EP40, the same number of experts on each GPU``, of 384 experts."""
-    claimed = _EVENLY.search(sentence.text) and not _NOT_EVENLY.search(sentence.text)
-    for degree in degrees_in(sentence.text) if claimed else ():
-        priced = priced_on(sentence.known.over(Known(device="h100-sxm-8")), 1)
-        moe = None if priced is None else priced[0].model.moe
-        if degree.axis == "ep" and moe is not None and moe.experts % degree.value:
-            each = Fraction(moe.experts, degree.value)
-            reading = Derivation("experts of a device", each, "experts ÷ ep", f"{moe.experts} ÷ {degree.value}")
-            note = f"{moe.experts} experts over {degree.value} are {plain(each)} each: no equal shares"
-            match = stretch(sentence.text, degree.start, degree.start + len(degree.text))
-            yield claim_at(sentence, match, "ep", Fraction(degree.value), ONE, Verdict.FAILS, [reading], note)
-
-
-def _eps(sentence: Sentence) -> list[int]:
-    """Degrees of expert parallelism that a sentence may mean: its own, its paragraph's, its section's, the others."""
-    own, tp = (sentence.own.degrees.get(axis) for axis in ("ep", "tp"))
-    # vLLM's expert parallelism without data parallelism is as wide as its tensor parallelism.
-    return [own] if own else [*sentence.whole.every("ep"), *([tp] if tp else [])]
 
 
 # --- bytes of the cache
@@ -285,7 +187,9 @@ def _work(figures: Sequence[Said]) -> JudgedClaims:
             if abs(said.value - total * each) <= total * each * ROUGHLY:
                 name = "flops_per_token" if flop else "active_parameters"
                 yield from said.claim(name, [reading], ROUGHLY, "all parameters taken for the active ones")
-        elif sentence.own.model or (sentence.item and not any(map(_NAMED.search, (sentence.section or ("",))[:-1]))):
+        elif sentence.own.model or (
+            sentence.item and not sentence.cells and not any(map(_NAMED.search, (sentence.section or ("",))[:-1]))
+        ):
             told_active = "activ" in said.before or (counted is not None and counted["active"])
             names = ("active_parameters",) if told_active else ("parameters", "active_parameters")
             values = {"parameters": total, "active_parameters": active}
@@ -297,7 +201,6 @@ def _work(figures: Sequence[Said]) -> JudgedClaims:
 
 _FEWEST_PARAMETERS: Final = 10**6
 _KINDS: Final[tuple[tuple[re.Pattern[str], Callable[[Sequence[Said]], JudgedClaims]], ...]] = (
-    (re.compile(r"expert", re.IGNORECASE), _experts),
     (re.compile(r"token", re.IGNORECASE), _cache),
     (re.compile(r"weights|checkpoint|parameters", re.IGNORECASE), _weights),
     (re.compile(r"flop|param", re.IGNORECASE), _work),
@@ -313,5 +216,3 @@ def judge_derived(sentences: Iterable[Sentence]) -> JudgedClaims:
         figures = figures_of(sentence) if kinds else []
         for kind in kinds:
             yield from kind(figures)
-        if _experts in kinds:
-            yield from _equal_shares(sentence)

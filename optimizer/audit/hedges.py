@@ -4,6 +4,7 @@ import re
 from typing import Final
 
 from optimizer.audit.context import outside_quotation
+from optimizer.audit.deployment import Sentence
 
 _CLAUSE: Final = re.compile(
     r"[,;:()]\s|\s[–—(]|\b(?:so|but|although|because|which|while|whereas|hence|thus)\b", re.IGNORECASE
@@ -12,7 +13,7 @@ _DENIED: Final = re.compile(
     r"\b(?:not|never|neither|nor|cannot|wrong\w*|instead|rather|claim\w*|says?|said|unlike)\b|n['’]t\b|≠|\?",
     re.IGNORECASE,
 )
-_SUPPOSED: Final = re.compile(r"\b(?:if|unless|would|could|might)\b", re.IGNORECASE)
+_SUPPOSED: Final = re.compile(r"\b(?:if|unless|until|suppose\w*|would|could|might)\b", re.IGNORECASE)
 _APART: Final = re.compile(
     r"\b(?:target|limit|budget|timeout|slo|goal|deadline|measur\w+|observ\w+|print\w*|trial|previous\w*|vendor|ideal\w*"
     r"|theor\w*|tops?|load test|bench\w*|allowed|objective)\b",
@@ -55,3 +56,43 @@ def denied(text: str, start: int, end: int) -> bool:
 def set_apart(text: str, start: int, end: int) -> bool:
     """Whether its clause makes a figure one that was measured, is a limit, or is somebody else's."""
     return _APART.search(clause_of(text, start, end)) is not None
+
+
+_TAKEN_BACK: Final = re.compile(
+    r"\b(?:not|never|cannot|neither|nor|none|nobody|nothing|wrong\w*|impossible|reject\w*|refus\w*|refuted|beyond"
+    r"|exceed\w*|fails?|oom|typo|drafts?|earlier|former\w*|previous\w*|originally|used to|mistaken?\w*|in theory"
+    r"|too (?:big|large|long|much|many|high|fast|good)|theor\w+|roofline|ceilings?|floors?|bounds?|ideal\w*"
+    r"|says?|said|claim\w*)\b|n['’]t\b|[?≠✗❌]",
+    re.IGNORECASE,
+)
+"""In the clause of a figure: its author does not say that it is so."""
+_AHEAD: Final = re.compile(r"\b(?:if|unless|suppose\w*|in theory|without|wrong|incorrect)\b|[✗❌]", re.IGNORECASE)
+_REPLACED: Final = re.compile(r"\b(?:instead of|rather than|unlike)\b[^,;]*$", re.IGNORECASE)
+_BEHIND: Final = re.compile(
+    r"\b(?:never|cannot|impossible|above|beyond|in theory|roofline|ceiling|floor|bounds?|typo|wrong|nobody|no one"
+    r"|refused|rejected)\b|which .{0,12}not\b|\?!?\s*$",
+    re.IGNORECASE,
+)
+"""Behind a figure, wherever in the sentence."""
+_PARAGRAPH: Final = re.compile(
+    r"\b(?:(?:not|n['’]t)\s+(?:\w+\s+)?(?:fit|hold|work|possible)|reject\w*|too\s+(?:big|large|much|small)|exceeds?"
+    r"|impossible|out of memory|oom)\b",
+    re.IGNORECASE,
+)
+_SECTION: Final = re.compile(r"\b(?:rejected|not granted|hypothe\w+|considered|what if|withdrawn)\b", re.IGNORECASE)
+
+
+def asserted(sentence: Sentence, start: int, end: int, *, conditional: bool = False) -> bool:
+    """Whether a sentence says outright (``conditional``: or on a condition) what stands between two characters."""
+    text = sentence.text
+    clause = clause_of(text, start, end)
+    return not (
+        _TAKEN_BACK.search(clause)
+        or (not conditional and _SUPPOSED.search(clause))
+        or _AHEAD.search(text, 0, start)
+        or _REPLACED.search(text, 0, start)
+        or _BEHIND.search(text, end)
+        or not outside_quotation(text[:start])
+        or sentence.refuted
+        or _SECTION.search(" ".join(sentence.section))
+    )

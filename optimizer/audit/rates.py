@@ -8,41 +8,40 @@ and the smallest model that the words leave open.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from itertools import product
 from typing import Final
 
 from optimizer.audit import lexicon
-from optimizer.audit.architecture import NUMBER
-from optimizer.audit.counts import DEVICES, count
-from optimizer.audit.deployment import Known, Sentence, devices_in, precisions_in
+from optimizer.audit.counts import COUNT, DEVICES, count
+from optimizer.audit.deployment import Known, Sentence, devices_in
 from optimizer.audit.facts import MOST_READINGS, Derivation
-from optimizer.audit.hedges import clause_span
-from optimizer.audit.known_figures import JudgedClaims, claim_at, priced_on
+from optimizer.audit.hedges import asserted
+from optimizer.audit.known_figures import ROUGHLY, JudgedClaims, claim_at, priced_on
 from optimizer.audit.lexicon import UNITS, Unit
-from optimizer.audit.quantities import Quantity
+from optimizer.audit.quantities import Quantity, noun
 from optimizer.audit.said import stretch
-from optimizer.audit.scope import before, models_of, scoped
+from optimizer.audit.scope import layouts, models_of, scoped
 from optimizer.audit.verdict import Verdict, shown
 from optimizer.figures.bounds import Bound, throughput_bounds, tpot_bound
 from optimizer.readers.catalog import load_hardware
 
 _RATE: Final = Unit("tokens/s", Fraction(1), lexicon.PER_SECOND)
-_IF: Final = re.compile(r"\b(?:if|in theory|theoretical\w*|roofline|ceiling|bounds?)\b", re.IGNORECASE)
-_NOT: Final = re.compile(r"\b(?:not|never|cannot|impossible|beyond)\b|n['’]t\b", re.IGNORECASE)
-_AFTER: Final = re.compile(
-    r"\b(?:never|cannot|impossible|beyond|in theory|theoretical\w*|roofline|ceiling|bounds?|typo|wrong|nobody)\b"
-    r"|which .{0,12}not\b",
+_AT_MOST: Final = re.compile(
+    r"(?:\b(?:at (?:the )?(?:very )?(?:most|best)|no more than|(?<!no )less than"
+    r"|up to|under|below|within|max\w*|limit)\b|[<≤])"
+    r"[^\d]{0,8}$",
     re.IGNORECASE,
 )
-_CLAUSE: Final = re.compile(r"[,;:(]|\bbut\b", re.IGNORECASE)
-_AT_MOST: Final = re.compile(r"\b(?:at (?:the )?(?:very )?(?:most|best)|no more than|upper limit)\b", re.IGNORECASE)
-_PEOPLE: Final = r"(?:user|stream|client|request|sequence|session|conversation|caller|person|reader)"
+_AT_LEAST: Final = re.compile(
+    r"(?:\b(?:at least|no less than|more than|over|above|beyond|min\w*|from)\b|[>≥])[^\d]{0,8}$", re.IGNORECASE
+)
+_AT_BEST: Final = re.compile(r"[^,;.]{0,24}\bat (?:the )?(?:very )?(?:most|best)\b", re.IGNORECASE)
 _LONE: Final = re.compile(
-    r"\b(?:single|lone|sole|solitary|individual|one|a|each|every|any)[- ](?:single[- ]|lone[- ]|idle[- ])?"
-    rf"{_PEOPLE}\b|\bper {_PEOPLE}"
-    r"|\b(?:batch(?:[- ]size)?|concurrency)(?: of| size)?[ =:-]*(?:1\b(?![\d.,]*\d)|one\b)|\bunbatched\b",
+    r"\b(?:single|lone|sole|solitary|individual|one|a|each|every|any|per)[- ](?:single[- ]|lone[- ]|idle[- ])?"
+    r"(?P<who>user|stream|client|request|sequence|session|conversation|caller|person|reader|[a-z]+(?:er|or|ist))\b"
+    r"|\b(?:batch(?:[- ]size)?|bs|concurrency)(?: of| size)?[ =:-]*(?:1\b(?![\d.,]*\d)|one\b)|\bunbatched\b",
     re.IGNORECASE,
 )
 _ALONE_IN_ROW: Final = re.compile(
@@ -50,9 +49,8 @@ _ALONE_IN_ROW: Final = re.compile(
     re.IGNORECASE,
 )
 _MANY: Final = re.compile(
-    r"[^.;,\d]{0,24}\b(?:[2-9]|\d{2,4})\s+(?:concurrent\s+|parallel\s+)?"
-    r"(?:users|requests|streams|sequences|clients|sessions|concurrent)\b"
-    r"|[^.;,\d]{0,24}\b(?:batch(?: size)?|concurrency)(?:\s+of)?[ =]*(?:[2-9]|\d{2,4})\b",
+    r"\b(?:[2-9]|\d{2,4})\s+(?:concurrent\s+|parallel\s+)?(?:users|requests|streams|sequences|clients|sessions|concurrent)\b"
+    r"|\b(?:batch(?: size)?|bs|concurrency)(?:\s+of)?[ =]*(?:[2-9]|\d{2,4})\b|\b(?:aggregate|in total|altogether)\b",
     re.IGNORECASE,
 )
 _SPEEDS_UP: Final = re.compile(
@@ -60,22 +58,19 @@ _SPEEDS_UP: Final = re.compile(
     r"(?!.{0,12}\b(?:disabled|off)\b)",
     re.IGNORECASE,
 )
-_SOME: Final = re.compile(rf"({NUMBER})(?:\s+|-)(?:[\w-]+\s+)?{DEVICES}\b", re.IGNORECASE)
+_SOME: Final = re.compile(rf"({COUNT}|\ba single|\bone)(?:\s+|-)(?:[\w-]+\s+)?{DEVICES}\b", re.IGNORECASE)
 _SOME_NODES: Final = re.compile(
-    rf"({NUMBER})(?:\s+|-)(?:[\w-]+\s+)?(?:nodes?|servers?|hosts?|box(?:es)?|machines?|systems?)\b", re.IGNORECASE
+    rf"({COUNT})(?:\s+|-)(?:[\w-]+\s+)?(?:nodes?|servers?|hosts?|box(?:es)?|machines?|systems?)\b", re.IGNORECASE
 )
-_A_DEVICE: Final = re.compile(rf"\b(?:one|single)\s+(?:single\s+)?(?:[\w-]+\s+)?(?:{DEVICES})\b", re.IGNORECASE)
+_COPIES: Final = re.compile(rf"({COUNT})\s+(?:[\w-]+\s+)?(?:replicas|copies|instances)\b", re.IGNORECASE)
 _PER_DEVICE: Final = re.compile(rf"[^.;,\d]{{0,24}}(?:per|/|a|on each)\s*{DEVICES}\b", re.IGNORECASE)
 _ALL_OF_IT: Final = re.compile(
-    rf"\b(?:{DEVICES}|nodes?|replicas?|instances?|systems?|box(?:es)?|servers?|machines?|hosts?|cluster|pool|fleet|pair)\b",
+    rf"\b(?:{DEVICES}|nodes?|replicas?|instances?|systems?|box(?:es)?|servers?|machines?|hosts?|cluster|pool|fleet|site)\b",
     re.IGNORECASE,
 )
 _READ: Final = re.compile(r"\b(?:prefill\w*|ingest\w*|(?:prompt|input) tok\w*)\b", re.IGNORECASE)
 """Where tokens are read, many at a time, not written."""
 _RECKONED: Final = re.compile(r"[=≈×/*+]\s*[~≈]?$")
-_CLOSE: Final = 36
-_A_LITTLE: Final = Fraction(19, 20)
-"""Share of the bound at which a time is taken for the bound itself, rounded."""
 
 
 def judge_rates(sentence: Sentence, figures: Sequence[Quantity]) -> JudgedClaims:
@@ -88,41 +83,31 @@ def judge_rates(sentence: Sentence, figures: Sequence[Quantity]) -> JudgedClaims
         time = (kinds.get("second"), kinds.get("token")) == (1, -1)
         rated = (kinds.get("second"), kinds.get("token")) == (-1, 1)
         more = any(power > 0 for name, power in kinds.items() if name not in {"second", "token"})
-        if (
-            not (time or rated)
-            or more
-            or one.bound
-            or not one.value
-            or _RECKONED.search(text, 0, one.start)
-            or supposed(text, one.start, one.end)
-        ):
+        # what a limit allows is no rate that is reached; one that must be reached is
+        limit = (_AT_LEAST if time else _AT_MOST).search(text, 0, one.start) or _AT_BEST.match(text, one.end)
+        open_end = limit or (one.ranged and not time) or _RECKONED.search(text, 0, one.start)
+        if not (time or rated) or more or open_end or not asserted(sentence, one.start, one.end, conditional=True):
             continue
-        read = _READ.search(f"{text} {' '.join(sentence.section[-1:])}") is not None
-        lone = time or (not read and _is_lone(sentence, one))
-        each = _PER_DEVICE.match(text, one.end) is not None
-        yield from _judged(sentence, one, time=time, lone=lone, each=each)
+        read = _READ.search(f"{text} {' '.join(sentence.section[-2:])}") is not None
+        lone = time or (not read and _is_lone(sentence, one, figures))
+        yield from _judged(sentence, one, time=time, lone=lone, each=_PER_DEVICE.match(text, one.end) is not None)
 
 
-def supposed(text: str, start: int, end: int) -> bool:
-    """Whether a figure is a limit or a supposition, by the words before it, of its clause or, plainly, behind that."""
-    first, last = clause_span(text, start, end, _CLAUSE)
-    near = text[max(0, start - _CLOSE) : min(last, end + _CLOSE)]
-    return (
-        _IF.search(text, 0, start) is not None
-        or _NOT.search(text, first, last) is not None
-        or _IF.search(text, end, last) is not None
-        or _AFTER.search(text, end) is not None
-        or _AT_MOST.search(near) is not None
-    )
-
-
-def _is_lone(sentence: Sentence, one: Quantity) -> bool:
+def _is_lone(sentence: Sentence, one: Quantity, figures: Sequence[Quantity]) -> bool:
+    """Whether one request is served: by the words behind a figure, else by the last before it that tell how many."""
     text = sentence.text
-    beside = (match for match in _LONE.finditer(text)
-              if not re.search(r"[;\d]", text[match.end() : one.start] or text[one.end : match.start()]))  # fmt: skip
-    named = not _MANY.match(text, one.end) and next(beside, None) is not None
+    if sentence.cells and _ALONE_IN_ROW.search(text):
+        return True
+    lone = [match for match in _LONE.finditer(text) if noun(match["who"] or "") in {"", "request"}]
+    many = list(_MANY.finditer(text))
+    behind = [match for match in (*lone, *many)
+              if match.start() >= one.end and not re.search(r"[;.\d]", text[one.end : match.start()])]  # fmt: skip
+    others = max((other.end for other in figures if other.type == one.type and other.end <= one.start), default=0)
+    ahead = [match for match in (*lone, *many) if others <= match.start() and match.end() <= one.start
+             and ";" not in text[match.end() : one.start]]  # fmt: skip
+    said = min(behind, key=lambda match: match.start(), default=None) or max(ahead, key=lambda m: m.end(), default=None)
     title = sentence.section[-2] if sentence.cells and len(sentence.section) > 1 else ""
-    return named or (bool(sentence.cells) and _ALONE_IN_ROW.search(text) is not None) or _LONE.search(title) is not None
+    return said in lone if said is not None else _LONE.search(title) is not None
 
 
 def _judged(sentence: Sentence, one: Quantity, *, time: bool, lone: bool, each: bool) -> JudgedClaims:
@@ -130,7 +115,8 @@ def _judged(sentence: Sentence, one: Quantity, *, time: bool, lone: bool, each: 
     seconds = one.value if time else 1 / one.value
     bounds = []
     for bound in _bounds(sentence, width, lone=lone) if width else ():
-        if seconds >= bound.value * _A_LITTLE if lone else one.value <= bound.value:
+        # a parameter count is rounded to the model's name, and so is the bound that an author knows
+        if seconds * (1 + ROUGHLY) >= bound.value if lone else one.value <= bound.value * (1 + ROUGHLY):
             return
         bounds.append(bound)
     if not bounds:
@@ -146,35 +132,41 @@ def _judged(sentence: Sentence, one: Quantity, *, time: bool, lone: bool, each: 
 
 
 def _bounds(sentence: Sentence, width: int, *, lone: bool) -> Iterator[Bound]:
-    """A bound for every model, device and precision that the words leave open; none where they are too many to try."""
+    """A bound for every model, device and layout that the words leave open; none where they are too many to try."""
     devices = scoped(sentence, devices_in) or sorted(sentence.whole.devices[None])
-    widths = scoped(sentence, precisions_in) or ("", *sorted(sentence.whole.precisions))
-    ways = [*product(models_of(sentence), devices, widths)]
-    for model, device, precision in ways if len(ways) <= MOST_READINGS else ():
-        priced = priced_on(Known(model, precision or None, device), width, data_parallel=not lone)
+    ways = [*product(models_of(sentence), devices, layouts(sentence))]
+    for model, device, (precision, tp) in ways if len(ways) <= MOST_READINGS else ():
+        own = min(width, tp or width) if lone else width
+        priced = priced_on(Known(model, precision or None, device), own, data_parallel=not lone)
         if priced is not None:
             yield tpot_bound(*priced[:2]) if lone else throughput_bounds(*priced[:2])[-1]
 
 
 def _width(sentence: Sentence, *, lone: bool, each: bool) -> int:
-    """Devices that work together, the sentence's own, those named before it, else all that there are; 0 if unsaid."""
+    """The most devices that may work together: those of the sentence and its section, else all that there are; or 0."""
     if each and not lone:
         return 1
-    known = sentence.known
-    own = _counted(sentence.text, known.device) | {group.devices for group in sentence.groups}
-    own |= {value for value in (sentence.own.devices, sentence.own.degrees.get("tp")) if value}
-    told = (found for one in before(sentence) if (found := _counted(one.text, known.device)))
-    counted = max(own or next(told, set()), default=0)
-    if not lone:
-        most = max(sentence.whole.counts | {known.devices or 0}) if _ALL_OF_IT.search(sentence.text) else 0
-        return counted or most
-    devices = counted or known.devices or 0
-    near = next((degrees for degrees in sentence.whole.nearest(sentence, "tp") if degrees), [0])
-    return min(devices if own else known.degrees.get("tp") or devices, devices) if devices else max(near)
+    whole, device = sentence.whole, sentence.known.device
+    ahead = whole.ahead(sentence)
+    for near in ([sentence], whole.segments[sentence.segment], ahead):
+        counted = max((_counted(one, device) for one in near), default=0)
+        degrees = {axis: max((one.own.degrees.get(axis, 0) for one in near), default=0) for axis in ("tp", "ep")}
+        if lone and degrees["tp"]:
+            return max(degrees.values())
+        if counted:
+            return counted * (1 if lone else max(_counts(_COPIES, (one.text for one in near)), default=1))
+    if lone and whole.every("tp"):
+        return max((*whole.every("tp"), *whole.every("ep")))
+    return max((*whole.counts, sentence.known.devices or 0)) if lone or _ALL_OF_IT.search(sentence.text) else 0
 
 
-def _counted(text: str, device: str | None) -> set[int]:
-    """Devices that a text counts, those of whole nodes as well."""
-    found = {count(match[1]) for match in _SOME.finditer(text)} | ({1} if _A_DEVICE.search(text) else set())
+def _counts(pattern: re.Pattern[str], texts: Iterable[str]) -> set[int]:
+    return {count(match[1]) for text in texts for match in pattern.finditer(text)}
+
+
+def _counted(sentence: Sentence, device: str | None) -> int:
+    """The most devices that a sentence counts, those of whole nodes as well."""
     per_node = load_hardware(device).devices_per_node if device else 0
-    return found | ({count(match[1]) * per_node for match in _SOME_NODES.finditer(text)} - {0})
+    nodes = {number * per_node for number in _counts(_SOME_NODES, [sentence.text])}
+    own = {sentence.own.devices or 0, *(group.devices for group in sentence.groups)}
+    return max(_counts(_SOME, [sentence.text]) | nodes | own, default=0)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Sequence
 from typing import Final
 
-from optimizer.audit.deployment import Sentence, models_in
+from optimizer.audit.degrees import degrees_in
+from optimizer.audit.deployment import Sentence, models_in, precisions_in
 
 _OPENING: Final = 3
 """Sentences that say what a document is about, as its title does."""
@@ -17,17 +19,46 @@ def scoped(sentence: Sentence, find: Callable[[str], Sequence[str]]) -> Sequence
         if found := find(text):
             return found
     said = sentence.whole.said
-    title = find(" ".join((*said[0].section[:1], *(one.text for one in said[:_OPENING])))) if said else ()
+    opening = (*said[0].section[:1], *(one.text for one in said[:_OPENING] if not one.cells)) if said else ()
+    title = find(" ".join(opening))
     return title if len(title) == 1 else ()
 
 
 def models_of(sentence: Sentence) -> Sequence[str]:
-    """Models that a sentence may speak of."""
-    return scoped(sentence, models_in) or sorted(sentence.whole.models)
+    """Models that a sentence may speak of: those in scope, else all that its section names before it, else all."""
+    if found := scoped(sentence, models_in):
+        return found
+    return sorted({one.own.model for one in sentence.whole.ahead(sentence) if one.own.model} or sentence.whole.models)
 
 
-def before(sentence: Sentence) -> Iterator[Sentence]:
-    """The other sentences of its section to the end of its line, the nearest first."""
-    for one in reversed(sentence.whole.sections[sentence.section]):
-        if one is not sentence and one.place.line <= sentence.place.line:
-            yield one
+def of_another(sentence: Sentence, end: int) -> bool:
+    """Whether a sentence names its models in a later clause alone: ``puts 4 of 8 on each GPU, gpt-oss-120b …``."""
+    clause = _COMMA.search(sentence.text, end)
+    return clause is not None and not models_in(sentence.text[: clause.start()]) and bool(models_in(sentence.text))
+
+
+_COMMA: Final = re.compile(r"[,;:]\s")
+
+
+def layouts(sentence: Sentence) -> Sequence[tuple[str, int]]:
+    """Precisions with the tensor parallelism that they are named with; with any (0) where some stand alone."""
+    near = scoped(sentence, precisions_in)
+    every = sentence.whole.precisions
+    if not near and every:
+        pairs = _pairs(sentence.whole.said)
+        if {precision for precision, _ in pairs} == every and {tp for _, tp in pairs} >= set(
+            sentence.whole.every("tp")
+        ):
+            return sorted(pairs)
+    return [(precision, 0) for precision in near or ("", *sorted(every))]
+
+
+def _pairs(said: Sequence[Sentence]) -> set[tuple[str, int]]:
+    """Precisions and tensor parallelism that a sentence or the head of a column names together."""
+    found = set()
+    for one in said:
+        for text in (f"{label}: {cell}" for label, (cell, _) in one.cells.items()) if one.cells else (one.text,):
+            precisions, tps = precisions_in(text), {degree.value for degree in degrees_in(text) if degree.axis == "tp"}
+            if len(precisions) == len(tps) == 1:
+                found.add((precisions[0], tps.pop()))
+    return found
