@@ -174,11 +174,7 @@ def _counted(sentence: Sentence, named: Sequence[str]) -> Iterator[_Counted]:
         part = bool(_A_PART.match(after) or _PART_BEFORE.search(before))
         some = _SOME.search(before) or (not part and _BESIDE.search(before))
         some = some or _RECKONED.search(before) or _RECKONED.match(after)
-        part |= (
-            word == "expert"
-            and "ep" in sentence.own.degrees
-            and re.match(r"\s*(?:per|in each|/)\s*layer", after) is not None
-        )
+        part |= word == "expert" and "ep" in sentence.own.degrees and _A_LAYER.match(after) is not None
         if words <= _KINDS and not some and (part or (word != "slot" and "noun" in match.groupdict())):
             kinds = words | ({"part"} if part else {"placed"} if _PLACED.search(text) else set())
             noun = f"{word.replace('slot', 'expert')}s"
