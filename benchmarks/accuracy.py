@@ -301,6 +301,14 @@ def report_calibrated(table: Path, *, raw: bool = False) -> None:
         print(f"  {figure.removesuffix('_s')}: {', '.join(told)}")
 
 
+def online_of_command(description: str | None, default: Path) -> list[Compared]:
+    """Online runs of the table that the command line names, priced, without those that are set aside."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("table", nargs="?", type=Path, default=default)
+    runs = [run for run in read_runs(parser.parse_args().table) if run.kind == "online" and not run.suspect]
+    return [item for run in runs if (item := compare(run)) is not None]
+
+
 def main() -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)

@@ -9,7 +9,6 @@ the figures. Degrees are those that InferenceX's configurations launched, withou
 
 from __future__ import annotations
 
-import argparse
 import math
 from collections import defaultdict
 from collections.abc import Iterable
@@ -18,8 +17,7 @@ from itertools import combinations
 from pathlib import Path
 from statistics import mean
 
-from benchmarks.accuracy import Compared, compare, per_device
-from benchmarks.measurements import read_runs
+from benchmarks.accuracy import Compared, online_of_command, per_device
 from optimizer.domain.layout import Layout
 
 TABLE = Path(__file__).with_name("data") / "layouts.csv"
@@ -91,10 +89,7 @@ def regret(found: Iterable[Compared]) -> float:
 
 def main() -> int:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("table", nargs="?", type=Path, default=TABLE)
-    runs = [run for run in read_runs(parser.parse_args().table) if run.kind == "online" and not run.suspect]
-    found = [item for run in runs if (item := compare(run)) is not None]
+    found = online_of_command(__doc__, TABLE)
     rows = pairs(found)
     groups: dict[tuple[str, ...], list[Pair]] = defaultdict(list)
     for pair in rows:

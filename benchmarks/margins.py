@@ -9,17 +9,15 @@ layout under limits, and how far apart predictions must be for their order to be
 
 from __future__ import annotations
 
-import argparse
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from pathlib import Path
 from statistics import mean
 
-from benchmarks.accuracy import OWN_TABLE, Compared, Figures, compare, per_device
-from benchmarks.measurements import Run, problem_of, read_hardware, read_runs
+from benchmarks.accuracy import OWN_TABLE, Compared, Figures, online_of_command, per_device
+from benchmarks.measurements import Run, problem_of, read_hardware
 from optimizer.domain.margins import ANY, DEFAULT_CONFIDENCE, SHARES, Margin, quantile
 
 FIGURES = ("tpot_s", "ttft_s")
@@ -222,10 +220,7 @@ def tie(pairs: Sequence[tuple[float, bool]], share: float = _SURE) -> tuple[floa
 
 def main() -> int:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("table", nargs="?", type=Path, default=OWN_TABLE)
-    runs = [run for run in read_runs(parser.parse_args().table) if run.kind == "online" and not run.suspect]
-    found = [item for run in runs if (item := compare(run)) is not None]
+    found = online_of_command(__doc__, OWN_TABLE)
     rows = ratios_of(found)
     for margin in margins(rows):
         print(f"({margin.moe}, {margin.engine!r}, {margin.runs}, {margin.tpot_s}, {margin.ttft_s}),")

@@ -177,6 +177,12 @@ def _refuse_unit(text: str, unit: str, dimension: Dimension) -> QuantityError:
     return QuantityError(f"unknown unit {unit!r} for {dimension.noun}: use {wanted}", suggestion)
 
 
+def plain(value: Fraction | int) -> int | float:
+    """JSON number: an integer where it is one, else the nearest float."""
+    exact = Fraction(value)
+    return exact.numerator if exact.denominator == 1 else float(exact)
+
+
 def counted(count: int, plural: str) -> str:
     """How many there are, in words: 1 node, 2 nodes."""
     return f"{count:,} {plural.removesuffix('s') if count == 1 else plural}"

@@ -5,14 +5,12 @@ A limit is left out in the one way that its row says; the checker proves each of
 
 from __future__ import annotations
 
-from fractions import Fraction
-
 from optimizer.certificate.meshes import lattice
 from optimizer.certificate.optimality import prove
 from optimizer.certificate.reading import keys
 from optimizer.certificate.verdict import Check, Rejected, brief, equal
 from optimizer.domain.lattice import axes
-from optimizer.domain.limit_table import LimitValue, limits_of
+from optimizer.domain.limit_table import limits_of, told
 from optimizer.domain.problem import Problem
 from optimizer.figures.bounds import asks_too_soon
 
@@ -38,7 +36,7 @@ def check_conflict(problem: Problem, stated: object, check: Check) -> None:
         name = entry["limit"]
         if not isinstance(name, str) or name not in limits or name in members:
             raise Rejected(f"{item}.limit", f"{brief(name)} is not a limit of the problem, or is listed before")
-        equal(item, entry, {"limit": name, "value": _json(limits[name].of(problem)), "unit": limits[name].unit})
+        equal(item, entry, {"limit": name, "value": told(limits[name].of(problem)), "unit": limits[name].unit})
         members.append(name)
     if members != [name for name in limits if name in members]:
         raise Rejected("conflict", "limits in another order")
@@ -59,12 +57,3 @@ def _fits(problem: Problem) -> bool:
         return False
     easiest = problem.model_copy(update={"objective": "throughput_per_device"})
     return prove(easiest, lattice(easiest, axes(easiest)), None).counterexample is not None
-
-
-def _json(value: LimitValue) -> int | float | str | list[int]:
-    if isinstance(value, tuple):
-        return list(value)
-    if isinstance(value, str):
-        return value
-    own = Fraction(value)
-    return own.numerator if own.denominator == 1 else float(own)

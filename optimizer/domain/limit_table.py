@@ -18,7 +18,7 @@ from optimizer.domain.limits import PERCENTILES, SearchLimits
 from optimizer.domain.objectives import OBJECTIVES, Measure, Objective
 from optimizer.domain.problem import Problem
 from optimizer.errors import InternalError
-from optimizer.units import Dimension, format_quantity
+from optimizer.units import Dimension, format_quantity, plain
 
 MOST_DEVICES = 16_384
 """A problem whose device limit is dropped has this many devices, or 16 times its own where that is more."""
@@ -27,6 +27,13 @@ UNLIMITED_BYTES = 2**50
 """Memory that stands for any amount: 1 PiB, beyond all weights and caches of one device."""
 
 LimitValue = Fraction | int | str | tuple[int, ...]
+
+
+def told(value: LimitValue) -> int | float | str | list[int]:
+    """A value as results write it: a rational that is not whole as the nearest float."""
+    if isinstance(value, tuple):
+        return list(value)
+    return value if isinstance(value, str) else plain(value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from optimizer.domain.limit_table import Limit, LimitValue, limits_of
+from optimizer.domain.limit_table import Limit, LimitValue, limits_of, told
 from optimizer.domain.problem import Problem
 from optimizer.explain.conflict import Conflict, JointRelaxation, conflict, joint
 from optimizer.explain.feasible import Binding, WhatIf, binding, fits, optimum, what_if
@@ -92,21 +92,13 @@ def _gain(new: Fraction, old: Fraction) -> float | None:
     return None if old == 0 else float(new / old - 1)
 
 
-def _number(value: LimitValue) -> int | float | str | list[int]:
-    if isinstance(value, tuple):
-        return list(value)
-    if isinstance(value, Fraction):
-        return value.numerator if value.denominator == 1 else float(value)
-    return value
-
-
 def _exact(value: LimitValue) -> str | None:
     """A fraction in full, where a JSON number rounds it."""
     return f"{value.numerator}/{value.denominator}" if isinstance(value, Fraction) and value.denominator > 1 else None
 
 
 def _entry(problem: Problem, limit: Limit) -> dict[str, Any]:
-    return {"limit": limit.name, "value": _number(limit.of(problem)), "unit": limit.unit}
+    return {"limit": limit.name, "value": told(limit.of(problem)), "unit": limit.unit}
 
 
 def _members(problem: Problem, found: Conflict | None) -> list[dict[str, Any]]:
@@ -120,7 +112,7 @@ def _members(problem: Problem, found: Conflict | None) -> list[dict[str, Any]]:
 
 def _relaxation(found: Relaxation) -> dict[str, Any]:
     document: dict[str, Any] = {
-        "limit": found.limit, "from": _number(found.old), "to": _number(found.new), "unit": found.unit,
+        "limit": found.limit, "from": told(found.old), "to": told(found.new), "unit": found.unit,
         "layout": found.scored.layout.to_json(),
     }  # fmt: skip
     exact = _exact(found.new)
@@ -136,7 +128,7 @@ def _joint(found: JointRelaxation) -> dict[str, Any]:
         "factor": float(found.factor),
         "fails_at": float(found.below),
         "weights": "equal: the largest relative change is as small as it can be",
-        "changes": [{"limit": n, "from": _number(a), "to": _number(b), "unit": u} for n, a, b, u in found.changes],
+        "changes": [{"limit": n, "from": told(a), "to": told(b), "unit": u} for n, a, b, u in found.changes],
         "layout": found.scored.layout.to_json(),
     }
 

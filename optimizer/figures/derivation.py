@@ -10,11 +10,12 @@ from optimizer.domain.limits import LATENCIES, PERCENTILES
 from optimizer.domain.problem import Problem
 from optimizer.figures import derivation_counts as counts
 from optimizer.figures import derivation_serving as serving
-from optimizer.figures.derivation_figure import Figure, Sheet, plain
+from optimizer.figures.derivation_figure import Figure, Sheet
 from optimizer.figures.derivation_memory import PARTS, memory
 from optimizer.figures.rates import ceil_fraction, ideal_rates
 from optimizer.figures.runnable import engines_that_run
 from optimizer.figures.serving import Evaluation, evaluate
+from optimizer.units import plain
 
 __all__ = ["Figure", "derive", "figures_json"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from optimizer.units import Dimension, format_quantity
+from optimizer.units import Dimension, format_quantity, plain
 
 FigureValue = int | Fraction
 Inputs = Mapping[str, FigureValue | str]
@@ -97,12 +97,6 @@ class Figure:
             "inputs": {name: value if isinstance(value, str) else plain(value) for name, value in self.inputs.items()},
             "bound": None if self.bound is None else plain(self.bound),
         }
-
-
-def plain(value: FigureValue) -> int | float:
-    """JSON number: an integer where it is one, else the nearest float."""
-    exact = Fraction(value)
-    return exact.numerator if exact.denominator == 1 else float(exact)
 
 
 class Sheet(dict[str, Figure]):

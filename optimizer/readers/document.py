@@ -1,6 +1,6 @@
 """A file that the user wrote: its data, and the line and column of everything in it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from optimizer.errors import Fault, SpecError
 from optimizer.readers.diagnosis import diagnose
 from optimizer.readers.json_text import json_places, read_json
+from optimizer.readers.messages import nearest
 from optimizer.readers.places import LineColumn, PathStep, PlaceTree, contains, dotted
 from optimizer.readers.source import read_text
 from optimizer.readers.yaml_text import read_yaml
@@ -47,6 +48,13 @@ class Document:
     def error(self, message: str, at: Sequence[PathStep] = (), suggestion: str | None = None) -> SpecError:
         """Error with one fault at a place of this document."""
         return SpecError(self.fault(message, at, suggestion))
+
+    def only(self, known: Sequence[str], meant: Mapping[str, str] | None = None) -> None:
+        """Refuse every key of the whole but those known, by what is meant by it or is nearest."""
+        unknown = [key for key in self.data if key not in known]
+        if unknown:
+            told = {key: (meant or {}).get(key) or nearest(key, list(known)) for key in unknown}
+            raise SpecError(*(self.fault("unknown key", (key,), told[key], key=True) for key in unknown))
 
     def get(self, at: Sequence[PathStep]) -> object:
         """Value at ``at``; nothing where there is none."""

@@ -103,11 +103,7 @@ def fleet_in(document: Document, problem: str | Path | None = None) -> FleetDocu
     """
     data = document.data
     if not _is_result(document):
-        unknown = [key for key in data if key not in _KEYS]
-        if unknown:
-            meant = {key: _MEANT.get(key) or nearest(key, list(_KEYS)) for key in unknown}
-            faults = (document.fault("unknown key", (key,), meant[key], key=True) for key in unknown)
-            raise SpecError(*faults)
+        document.only(_KEYS, _MEANT)
     cluster = _cluster(document, problem)
     if data.get("fleet") is None:
         status = data.get("status")

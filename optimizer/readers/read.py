@@ -21,7 +21,7 @@ from optimizer.readers.cluster import cluster_content, cluster_in, is_cluster, s
 from optimizer.readers.diagnosis import diagnose
 from optimizer.readers.document import Document, load, validate
 from optimizer.readers.measured import coactivation, current_placement, expert_loads
-from optimizer.readers.messages import kind_of, nearest
+from optimizer.readers.messages import kind_of
 from optimizer.readers.placement_file import placement_in
 from optimizer.readers.places import PathStep, PlaceTree, dotted
 from optimizer.units import Dimension
@@ -353,11 +353,7 @@ def layout_in(document: Document, *, claims: ClaimNames, problem: str | Path | N
         raise document.error(f"a layout is wanted (a mapping with problem, layout and claims), not {kind_of(data)}")
     is_result = str(data.get("schema", "")).startswith(_RESULT)
     if not is_result:
-        unknown = [key for key in data if key not in _KEYS]
-        if unknown:
-            raise SpecError(
-                *(document.fault("unknown key", (key,), nearest(key, list(_KEYS)), key=True) for key in unknown)
-            )
+        document.only(_KEYS)
     question = read_problem(problem) if problem is not None else _problem_of(document)
     read = ClaimReader(dict(claims(question) if callable(claims) else claims)).read(document)
     layout = document.get(("layout",))

@@ -11,9 +11,9 @@ from typing import Any
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
 from optimizer.errors import Exit
-from optimizer.figures.derivation_figure import UNITS, Figure, plain, shown
+from optimizer.figures.derivation_figure import UNITS, Figure, shown
 from optimizer.readers.claims import Claim
-from optimizer.units import BINARY, DECIMAL, Dimension
+from optimizer.units import BINARY, DECIMAL, Dimension, plain
 from optimizer.verify.claim_table import ClaimKind, Physics, kind_of_claim
 from optimizer.verify.physics import PhysicalLimit, physical_limits
 

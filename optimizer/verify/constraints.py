@@ -17,9 +17,9 @@ from optimizer.figures.objective import value_of
 from optimizer.figures.reserve import pool_bytes
 from optimizer.figures.room import room_of
 from optimizer.figures.serving import Evaluation
-from optimizer.units import Dimension, format_quantity
+from optimizer.units import Dimension, format_quantity, plain
 from optimizer.verify.structure import structural_violations
-from optimizer.verify.violation import Violation, against, number
+from optimizer.verify.violation import Violation, against
 
 __all__ = ["Violation", "priced_violations", "structural_violations", "violations"]
 
@@ -78,7 +78,7 @@ def batch(problem: Problem, evaluation: Evaluation) -> Iterator[Violation]:
         yield Violation(
             Family.BATCH,
             f"batch={evaluation.layout.batch} finishes requests faster than chunks of {chunk} prompt tokens replace "
-            f"them: {number(share):.4g} chunks a step",
+            f"them: {plain(share):.4g} chunks a step",
             {"share": share, "batch": evaluation.layout.batch, "prefill_chunk": chunk},
         )
     if mixed is not None and evaluation.load == 1:

@@ -12,9 +12,9 @@ from typing import Any
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
 from optimizer.figures.bounds import COMPUTE, HBM, Bound, throughput_bounds, tpot_bound, ttft_bound
-from optimizer.figures.derivation_figure import plain, shown
+from optimizer.figures.derivation_figure import shown
 from optimizer.readers.claims import Claim
-from optimizer.units import Dimension
+from optimizer.units import Dimension, plain
 from optimizer.verify.claim_table import ANY_TIER, ClaimKind, Physics
 
 

@@ -11,14 +11,14 @@ from optimizer.domain.cluster import FLEET_UNITS, Cluster, FleetObjective, Perio
 from optimizer.domain.convention import CONVENTIONS
 from optimizer.domain.engines import ANY
 from optimizer.domain.fleet import Fleet, Replicas
-from optimizer.figures.derivation_figure import Figure, Sheet, plain
+from optimizer.figures.derivation_figure import Figure, Sheet
 from optimizer.figures.serving import evaluate
 from optimizer.fleet.column import Column, column_layout, cost_of, given_column, power_of
 from optimizer.readers.claims import Claim, ClaimReader
 from optimizer.readers.fleet import At, FleetDocument, Proposed
 from optimizer.readers.messages import nearest
 from optimizer.readers.places import PathStep
-from optimizer.units import Dimension
+from optimizer.units import Dimension, plain
 from optimizer.verify.claims import ClaimVerdict, ComparedClaim, Judged, matches
 from optimizer.verify.constraints import BLOCKING, structural_violations
 from optimizer.verify.fleet import Broken, FleetVerdict, judge_fleet, left_without, value_of

@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 from optimizer.domain.families import Family
-from optimizer.units import Dimension, format_quantity
+from optimizer.units import Dimension, format_quantity, plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,18 +32,13 @@ class Violation:
 
     def to_json(self) -> dict[str, Any]:
         """One entry of ``violations``."""
-        numbers = {name: value if isinstance(value, int) else number(value) for name, value in self.numbers.items()}
+        numbers = {name: plain(value) for name, value in self.numbers.items()}
         return {"family": str(self.family), "message": str(self), "numbers": numbers}
-
-
-def number(value: Fraction) -> int | float:
-    """JSON number: an integer where it is one, else the nearest float."""
-    return value.numerator if value.denominator == 1 else float(value)
 
 
 def against(value: Fraction | int, limit: Fraction | int, dimension: Dimension, word: str) -> str:
     """``81.2 GB of 72 GB``, with all digits where four do not tell the two apart."""
     left, right = format_quantity(value, dimension), format_quantity(limit, dimension)
     if left == right:
-        left, right = f"{number(Fraction(value)):,}", f"{number(Fraction(limit)):,}"
+        left, right = f"{plain(value):,}", f"{plain(limit):,}"
     return f"{left} {word} {right}"

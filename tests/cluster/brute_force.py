@@ -324,3 +324,15 @@ def _in_period(cluster: Cluster, rates: tuple[GivenRate, ...], period: Period) -
         demands.append(demand.model_copy(update={"buckets": buckets}))
     alone = period.model_copy(update={"traffic": {}})
     return cluster.model_copy(update={"demands": tuple(demands), "rates": rates, "periods": (alone,)})
+
+
+def leaves(value, at=()):
+    """Values of a document that hold no others, each with where it stands."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from leaves(inner, (*at, key))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from leaves(inner, (*at, index))
+    else:
+        yield at, value

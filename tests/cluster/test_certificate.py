@@ -9,22 +9,11 @@ import pytest
 from optimizer.certificate import certify
 from optimizer.certificate.statement import sealed
 from optimizer.cluster import solve_cluster
-from tests.cluster.brute_force import random_cluster
+from tests.cluster.brute_force import leaves, random_cluster
 
 
 def _document(seed: int) -> dict:
     return json.loads(json.dumps(solve_cluster(random_cluster(seed)).to_json()))
-
-
-def _leaves(value, at=()):
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _leaves(inner, (*at, key))
-    elif isinstance(value, list):
-        for index, inner in enumerate(value):
-            yield from _leaves(inner, (*at, index))
-    else:
-        yield at, value
 
 
 def _changed(value):
@@ -43,7 +32,7 @@ def _changed(value):
 def test_a_document_with_anything_changed_is_rejected(seed):
     document = _document(seed)
     assert certify(document).accepted
-    for at, value in list(_leaves(document)):
+    for at, value in list(leaves(document)):
         # times are the search's own; other multipliers may prove as much, other free devices do as well
         if at[-1] in {"wall_s", "name"} or {"steps", "nodes"} & set(at) or at[:2] == ("search", "seconds"):
             continue

@@ -18,7 +18,7 @@ from optimizer.readers.document import load_text
 from optimizer.readers.fleet import fleet_in, unplaced
 from optimizer.readers.read import read_question
 from optimizer.verify.proposed import judge_proposed, price
-from tests.cluster.brute_force import random_cluster
+from tests.cluster.brute_force import leaves, random_cluster
 
 
 def _judged(document: dict):
@@ -62,21 +62,10 @@ def test_without_nodes_some_way_to_lay_it_is_found_that_survives():
     assert tried > 10
 
 
-def _figures(value, at=()):
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _figures(inner, (*at, key))
-    elif isinstance(value, list):
-        for index, inner in enumerate(value):
-            yield from _figures(inner, (*at, index))
-    elif isinstance(value, int | float):
-        yield at, value
-
-
 def test_every_figure_that_a_result_states_is_judged():
     for document in _answers([2, 7, 11]):
-        for at, value in list(_figures(document["fleet"])):
-            if {"nodes", "count", "devices", "node", "redundant_slots"} & set(at):
+        for at, value in list(leaves(document["fleet"])):
+            if not isinstance(value, int | float) or {"nodes", "count", "devices", "node", "redundant_slots"} & set(at):
                 continue
             broken = json.loads(json.dumps(document))
             inner = broken["fleet"]

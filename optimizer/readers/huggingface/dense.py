@@ -9,7 +9,7 @@ from __future__ import annotations
 from optimizer.domain.feedforward import DenseFeedForward
 from optimizer.domain.model import Block
 from optimizer.readers.huggingface.config import Config
-from optimizer.readers.huggingface.llama import ffn
+from optimizer.readers.huggingface.llama import ReadFeedForward, ffn
 from optimizer.readers.huggingface.parts import ReadParts, gqa, uniform
 
 
@@ -79,16 +79,16 @@ def read_phi(config: Config) -> ReadParts:
     return uniform(config, block, norm_bias=True, head_bias=True)
 
 
-def read_phi3(config: Config) -> ReadParts:
+def read_phi3(config: Config, feed_forward: ReadFeedForward = ffn) -> ReadParts:
     """`phi3`: no biases; queries, keys and values in one matrix."""
-    block = Block(attention=gqa(config, window=config.optional("sliding_window")), ffn=ffn(config))
+    block = Block(attention=gqa(config, window=config.optional("sliding_window")), ffn=feed_forward(config))
     return uniform(config, block)
 
 
-def read_olmo2(config: Config) -> ReadParts:
+def read_olmo2(config: Config, feed_forward: ReadFeedForward = ffn) -> ReadParts:
     """`olmo2`: norms after the blocks, and over all query heads and all key heads."""
     bias = config.flag("attention_bias")
-    block = Block(attention=gqa(config, qkv_bias=bias, out_bias=bias, qk_norm="full"), ffn=ffn(config))
+    block = Block(attention=gqa(config, qkv_bias=bias, out_bias=bias, qk_norm="full"), ffn=feed_forward(config))
     return uniform(config, block)
 
 

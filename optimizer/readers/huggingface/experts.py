@@ -7,6 +7,8 @@ from typing import Literal
 from optimizer.domain.feedforward import DenseFeedForward, MixtureOfExperts
 from optimizer.domain.model import Block
 from optimizer.readers.huggingface.config import Config
+from optimizer.readers.huggingface.dense import read_olmo2, read_phi3
+from optimizer.readers.huggingface.llama import read_llama
 from optimizer.readers.huggingface.parts import (
     FULL,
     SLIDING,
@@ -32,22 +34,17 @@ def _routed(config: Config, *, shared: int = 0, bias: bool = False, router_bias:
 
 def read_mixtral(config: Config) -> ReadParts:
     """`mixtral`: experts in every layer."""
-    block = Block(attention=gqa(config, window=config.optional("sliding_window")), ffn=_routed(config))
-    return uniform(config, block)
+    return read_phi3(config, _routed)
 
 
 def read_olmoe(config: Config) -> ReadParts:
     """`olmoe`: norms over all query heads and over all key heads."""
-    bias = config.flag("attention_bias")
-    block = Block(attention=gqa(config, qkv_bias=bias, out_bias=bias, qk_norm="full"), ffn=_routed(config))
-    return uniform(config, block)
+    return read_olmo2(config, _routed)
 
 
 def read_granite_moe(config: Config) -> ReadParts:
     """`granitemoe`: as Mixtral, with biases where said."""
-    bias = config.flag("attention_bias")
-    block = Block(attention=gqa(config, qkv_bias=bias, out_bias=bias), ffn=_routed(config))
-    return uniform(config, block)
+    return read_llama(config, _routed)
 
 
 def read_phimoe(config: Config) -> ReadParts:

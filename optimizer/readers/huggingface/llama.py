@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 
-from optimizer.domain.feedforward import DenseFeedForward
+from optimizer.domain.feedforward import DenseFeedForward, FeedForward
 from optimizer.domain.model import Block
 from optimizer.readers.huggingface.config import Config
 from optimizer.readers.huggingface.parts import (
@@ -18,16 +19,18 @@ from optimizer.readers.huggingface.parts import (
     window_kinds,
 )
 
+ReadFeedForward = Callable[[Config], FeedForward]
+
 
 def ffn(config: Config) -> DenseFeedForward:
     """Gated feed-forward block of `intermediate_size`."""
     return DenseFeedForward(intermediate=config.integer("intermediate_size"), bias=config.flag("mlp_bias"))
 
 
-def read_llama(config: Config) -> ReadParts:
+def read_llama(config: Config, feed_forward: ReadFeedForward = ffn) -> ReadParts:
     """`llama`, `granite`: one kind of layer; `attention_bias` is of all four projections."""
     bias = config.flag("attention_bias")
-    block = Block(attention=gqa(config, qkv_bias=bias, out_bias=bias), ffn=ffn(config))
+    block = Block(attention=gqa(config, qkv_bias=bias, out_bias=bias), ffn=feed_forward(config))
     return uniform(config, block)
 
 

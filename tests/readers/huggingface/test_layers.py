@@ -6,6 +6,7 @@ import functools
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -16,11 +17,18 @@ from optimizer.readers.huggingface import read_config, read_config_file
 from optimizer.readers.huggingface.parts import runs_of
 
 DATA = Path(__file__).resolve().parents[2] / "data" / "configs"
+Kind = TypeVar("Kind", LatentAttention, CompressedAttention)
 
 
 @functools.cache
 def model(name: str) -> ModelSpec:
     return read_config_file(DATA / f"{name}.json")
+
+
+def attentions(spec: ModelSpec, kind: type[Kind]) -> list[Kind]:
+    found = [spec.blocks[name].attention for name in spec.layer_names]
+    assert all(isinstance(attention, kind) for attention in found)
+    return [attention for attention in found if isinstance(attention, kind)]
 
 
 def gqa(name: str, layer: int) -> GroupedQueryAttention:
@@ -63,13 +71,9 @@ def test_llama_4_has_chunks_where_positions_rotate_and_experts_in_every_second_l
 
 
 def test_glm_5_2_shares_most_indexers() -> None:
-    spec = model("GLM-5.2")
-    kinds = []
-    for name in spec.layer_names:
-        attention = spec.blocks[name].attention
-        assert isinstance(attention, LatentAttention)
-        assert attention.indexer is not None
-        kinds.append(attention.indexer.shared)
+    indexers = [attention.indexer for attention in attentions(model("GLM-5.2"), LatentAttention)]
+    kinds = [indexer is not None and indexer.shared for indexer in indexers]
+    assert None not in indexers
     assert kinds == [False] * 3 + [True, True, True, False] * 18 + [True] * 3
     assert kinds.count(False) == 21
 
@@ -93,12 +97,9 @@ def test_nemotron_layers_are_one_mixer_or_one_feed_forward_block_each() -> None:
 
 def test_deepseek_v4_follows_its_compress_ratios() -> None:
     spec = model("DeepSeek-V4-Flash")
-    ratios = []
-    for name in spec.layer_names:
-        attention = spec.blocks[name].attention
-        assert isinstance(attention, CompressedAttention)
-        assert (attention.indexer is not None) == (attention.compress_ratio == 4)
-        ratios.append(attention.compress_ratio)
+    found = attentions(spec, CompressedAttention)
+    assert all((attention.indexer is not None) == (attention.compress_ratio == 4) for attention in found)
+    ratios = [attention.compress_ratio for attention in found]
     assert ratios == [0, 0] + [4, 128] * 20 + [4]
     hashed = [spec.blocks[name].moe.hash_vocabulary > 0 for name in spec.layer_names]  # type: ignore[union-attr]
     assert hashed == [True] * 3 + [False] * 40
