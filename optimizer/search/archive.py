@@ -59,25 +59,25 @@ class Archive:
             if key(self.problem, scored) < key(self.problem, held):
                 self.found[vector] = scored
             return
-        own = np.array([float(value) for value in vector])
+        floats = np.array([float(value) for value in vector])
         known = self._floats[: len(self)]
-        if any(_dominates(other, vector) for other in self._at(np.all(known <= own, axis=1))):
+        if any(_dominates(other, vector) for other in self._at(np.all(known <= floats, axis=1))):
             return
-        for other in self._at(np.all(known >= own, axis=1)):
+        for other in self._at(np.all(known >= floats, axis=1)):
             if _dominates(vector, other):
                 del self.found[other]
                 self._vectors[self._number.pop(other)] = None
         if len(self) == len(self._floats):
             self._floats, self._lesser = (np.concatenate([a, np.zeros_like(a)]) for a in (self._floats, self._lesser))
-        self._floats[len(self)] = own
-        self._lesser[len(self)] = own + np.abs(own) * self._relative + self._absolute
+        self._floats[len(self)] = floats
+        self._lesser[len(self)] = floats + np.abs(floats) * self._relative + self._absolute
         self._number[vector] = len(self)
         self._vectors.append(vector)
         self.found[vector] = scored
 
     def _at(self, chosen: NDArray[np.bool_]) -> list[Vector]:
-        found = (self._vectors[number] for number in np.flatnonzero(chosen).tolist())
-        return [vector for vector in found if vector is not None]
+        vectors = (self._vectors[number] for number in np.flatnonzero(chosen).tolist())
+        return [vector for vector in vectors if vector is not None]
 
     def dominates(self, ideal: Floats, since: int = 0) -> NDArray[np.bool_]:
         """Which rows of `ideal` something found, from a number on, matches or beats by more than the floats' margin."""
@@ -86,20 +86,20 @@ class Archive:
             for column, level in zip(self._less(since).T, ideal[0], strict=True):
                 below &= column <= level
             return np.array([below.any()])
-        found = np.zeros(len(ideal), dtype=bool)
+        dominated = np.zeros(len(ideal), dtype=bool)
         if not since:
             if len(self) > (1 + _OVERDUE) * len(self._sorted):
                 self._sorted = _Sorted(self._less())
-            found, since = self._sorted.dominates(ideal), len(self._sorted)
+            dominated, since = self._sorted.dominates(ideal), len(self._sorted)
         recent = self._less(since)
-        left = np.flatnonzero(~found)
+        left = np.flatnonzero(~dominated)
         columns = np.ascontiguousarray(ideal[left].T)
         for vector in recent:
             below = vector[0] <= columns[0]
             for least, column in zip(vector[1:], columns[1:], strict=True):
                 below &= least <= column
-            found[left[below]] = True
-        return found
+            dominated[left[below]] = True
+        return dominated
 
     def _less(self, since: int = 0) -> Floats:
         """What was found from a number on, by the floats' margin less good; dominated ones too."""
@@ -114,39 +114,41 @@ class _Sorted:
     """
 
     def __init__(self, vectors: Floats) -> None:
-        own = vectors[np.argsort(vectors[:, 0], kind="stable")]
-        self._own = own if own.shape[1] == 3 else np.column_stack([own, np.zeros(len(own))])
-        self._block = max(1, isqrt(len(own)))
+        ascending = vectors[np.argsort(vectors[:, 0], kind="stable")]
+        self._ascending = (
+            ascending if ascending.shape[1] == 3 else np.column_stack([ascending, np.zeros(len(ascending))])
+        )
+        self._block = max(1, isqrt(len(ascending)))
         self._before: dict[int, tuple[Floats, Floats]] = {}
 
     def __len__(self) -> int:
-        return len(self._own)
+        return len(self._ascending)
 
     def dominates(self, rows: Floats) -> NDArray[np.bool_]:
         """Which rows a vector is as good as everywhere."""
-        found = np.zeros(len(rows), dtype=bool)
+        dominated = np.zeros(len(rows), dtype=bool)
         if not len(rows):
-            return found
+            return dominated
         first, second = rows[:, 0], rows[:, 1]
         third = rows[:, 2] if rows.shape[1] == 3 else np.zeros(len(rows))
-        block = np.searchsorted(self._own[:, 0], first, side="right") // self._block
+        block = np.searchsorted(self._ascending[:, 0], first, side="right") // self._block
         order = np.argsort(block, kind="stable")
         numbers, starts = np.unique(block[order], return_index=True)
         for number, which in zip(numbers.tolist(), np.split(order, starts[1:]), strict=True):
             seconds, least = self._first(number)
             at = np.searchsorted(seconds, second[which], side="right") - 1
             covered = (at >= 0) & (least[at] <= third[which])
-            beside = self._own[number * self._block : (number + 1) * self._block]
+            beside = self._ascending[number * self._block : (number + 1) * self._block]
             below = beside[:, :1] <= first[which]
             below &= beside[:, 1:2] <= second[which]
             below &= beside[:, 2:] <= third[which]
-            found[which] = covered | np.any(below, axis=0)
-        return found
+            dominated[which] = covered | np.any(below, axis=0)
+        return dominated
 
     def _first(self, blocks: int) -> tuple[Floats, Floats]:
         """Second components of the vectors of the first blocks, ascending, and the least third one up to each."""
         if blocks not in self._before:
-            own = self._own[: blocks * self._block]
-            own = own[np.argsort(own[:, 1], kind="stable")]
-            self._before[blocks] = own[:, 1], np.append(np.minimum.accumulate(own[:, 2]), np.inf)
+            vectors = self._ascending[: blocks * self._block]
+            vectors = vectors[np.argsort(vectors[:, 1], kind="stable")]
+            self._before[blocks] = vectors[:, 1], np.append(np.minimum.accumulate(vectors[:, 2]), np.inf)
         return self._before[blocks]

@@ -69,9 +69,9 @@ class AttentionPricer(Pricer):
         )
 
     def _matrices(self, role: TensorRole, tensors: list[Tensor], split: Floats | None) -> RooflineGroup | None:
-        divided, found = super()._matrices(role, tensors, split), self.meshes
+        divided, meshes = super()._matrices(role, tensors, split), self.meshes
         whole = (
-            self._linear(tensors, np.ones_like(found.tp), found.stage) if role is TensorRole.SHARED_EXPERTS else None
+            self._linear(tensors, np.ones_like(meshes.tp), meshes.stage) if role is TensorRole.SHARED_EXPERTS else None
         )
         if divided is None or whole is None:
             return divided
@@ -80,7 +80,7 @@ class AttentionPricer(Pricer):
         )
 
     def _weights(self, tensors: tuple[Tensor, ...], precision: ModelPrecision | None = None) -> Floats:
-        return super()._weights(tuple(own for own in tensors if own.role is not TensorRole.EXPERTS), precision)
+        return super()._weights(tuple(tensor for tensor in tensors if tensor.role is not TensorRole.EXPERTS), precision)
 
     def _kept_for(self, block: Block) -> Floats:
         return np.full(len(self.meshes), float(min(self._graphs_of(block))))

@@ -37,16 +37,16 @@ def bottleneck(order: Sequence[int], costs: Floats, last: Floats, first: Floats,
     pp
         Stages of each pipeline, none of them without a layer.
     """
-    found = np.zeros(costs.shape[1])
+    costliest = np.zeros(costs.shape[1])
     most = max(1, _CELLS // (len(order) + 1))
     deepest = np.argsort(-pp, kind="stable")
     for start in range(0, len(pp), most):
-        own = deepest[start : start + most]
-        layers = costs[:, own][np.asarray(order)]
-        layers[0] += first[own]
-        layers[-1] += last[own]
-        found[own] = _cut(layers, pp[own])
-    return found
+        pipelines = deepest[start : start + most]
+        layers = costs[:, pipelines][np.asarray(order)]
+        layers[0] += first[pipelines]
+        layers[-1] += last[pipelines]
+        costliest[pipelines] = _cut(layers, pp[pipelines])
+    return costliest
 
 
 def _cut(layers: Floats, stages: Ints) -> Floats:
@@ -68,12 +68,12 @@ def _filled(sums: Floats, most: Floats, stages: Ints) -> tuple[NDArray[np.bool_]
     layers, count = len(sums) - 1, len(most)
     at, refused = np.zeros(count, dtype=np.int64), np.full(count, np.inf)
     for stage in range(int(stages[0])):
-        own = np.arange(np.searchsorted(-stages, -stage, side="left"))  # those with more stages than this
-        start = sums[at[own], own]
-        stop = _furthest(sums, at[own], start + most[own], own)
-        beyond = sums[np.minimum(stop + 1, layers), own] - start
-        refused[own] = np.where(stop < layers, np.minimum(refused[own], beyond), refused[own])
-        at[own] = stop
+        pipelines = np.arange(np.searchsorted(-stages, -stage, side="left"))  # those with more stages than this
+        start = sums[at[pipelines], pipelines]
+        stop = _furthest(sums, at[pipelines], start + most[pipelines], pipelines)
+        beyond = sums[np.minimum(stop + 1, layers), pipelines] - start
+        refused[pipelines] = np.where(stop < layers, np.minimum(refused[pipelines], beyond), refused[pipelines])
+        at[pipelines] = stop
     return at == layers, refused
 
 

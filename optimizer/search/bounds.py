@@ -90,9 +90,11 @@ class Bounds:
         self._of_any = np.ceil(sum(pricer.counts) / self.pp)
         self.working_token = pricer.working_token[index]
         self.reserve = pricer.reserve[index]
-        own, entries = self.problem.engine.reservation, self.problem.model.vocab_size
-        self.sampler = float(own.sampler_bytes * entries)
-        self.sampler_fixed = float(own.sampler_rows * SAMPLER_ELEMENT_BYTES * entries + own.workspace_bytes)
+        reservation, entries = self.problem.engine.reservation, self.problem.model.vocab_size
+        self.sampler = float(reservation.sampler_bytes * entries)
+        self.sampler_fixed = float(
+            reservation.sampler_rows * SAMPLER_ELEMENT_BYTES * entries + reservation.workspace_bytes
+        )
         self.hidden = pricer.hidden[index]
         self._kept = (self.problem.workload.max_num_batched_tokens or 0, self.problem.workload.max_num_seqs or 0)
         self.send_fixed, self.send_each = pricer.send_fixed[index], pricer.send_each[index]
@@ -126,11 +128,11 @@ class Bounds:
         free = self.deep * (self._budget * (1 + MARGIN) - self._each) - self._beside
         most = most_tokens(self._pricer.problem)
         lengths = np.unique(np.append(np.geomspace(1, most, _LENGTHS).astype(np.int64), most))
-        found = np.zeros(len(free))
+        longest = np.zeros(len(free))
         for number, length in enumerate(lengths.tolist()):
             fits = self._pricer.admitted(length)[self.rows.mesh] <= free
-            found = np.where(fits, float(lengths[min(number + 1, len(lengths) - 1)]), found)
-        return np.maximum(found, np.where(free >= 0, float(lengths[0]), 0.0))
+            longest = np.where(fits, float(lengths[min(number + 1, len(lengths) - 1)]), longest)
+        return np.maximum(longest, np.where(free >= 0, float(lengths[0]), 0.0))
 
     @cached_property
     def _budget(self) -> Floats | float:
@@ -203,7 +205,7 @@ class Bounds:
 
     def _stack_of(self, each: Callable[[KindCost], Floats], tail: Floats, tokens: Floats) -> Stack:
         layers = [each(kind) for kind in self.kinds]
-        total = sum((count * own for count, own in zip(self.counts, layers, strict=True)), start=tail)
+        total = sum((count * layer for count, layer in zip(self.counts, layers, strict=True)), start=tail)
         cheapest = layers if self.cheapest is self.kinds else [each(kind) for kind in self.cheapest]
         return Stack(
             total, np.array(cheapest), tail, np.where(self._several, self.send_fixed + self.send_each * tokens, 0.0)
@@ -222,11 +224,13 @@ class Bounds:
         apart = np.where(self.pp > 1, np.minimum(last, (balanced + 1) * cheapest), 0.0)
         alike = np.max(self._of_kind * stack.layers, axis=0)
         most = np.maximum(np.maximum(self._of_any * cheapest, alike), apart)
-        found: Floats = np.maximum(stack.total, self.pp * most)
+        slowest: Floats = np.maximum(stack.total, self.pp * most)
         if self._order:
-            zero = np.zeros_like(found)
-            found = np.maximum(found, self.pp * bottleneck(self._order, stack.layers, stack.tail, zero, self.rows.pp))
-        return found + self.pp * stack.send
+            zero = np.zeros_like(slowest)
+            slowest = np.maximum(
+                slowest, self.pp * bottleneck(self._order, stack.layers, stack.tail, zero, self.rows.pp)
+            )
+        return slowest + self.pp * stack.send
 
     def stack(self, micro: Floats, firsts: Sequence[int | None] = (None,)) -> Times:
         """Least cycle (mean), pp·max M, φ and TTFT without a queue at a micro-batch; no M and TTFT in phase decode.
@@ -272,16 +276,16 @@ class Bounds:
     def _first_token(self, micro: Floats, mean: Stack, mixed: Stack, percentile: int | None) -> Floats:
         """Least seconds to the first token without a queue: of pp·A and pp·M the most of k·M + w·A of one stage."""
         work, waiting = self.problem.workload, self.problem.waiting
-        own = (self.pieces - 1) / self.deep + 1
+        passes = (self.pieces - 1) / self.deep + 1
         if not work.looped:
-            light: Floats = float(waiting.overhead_s) + own * self._slowest(mixed)
+            light: Floats = float(waiting.overhead_s) + passes * self._slowest(mixed)
             return light
         prompts = float(BURST) * self.pp * (micro - 1) / 2
         if percentile is not None:
             within = float(1 - (1 - Fraction(percentile, 100)) / BURST)
             prompts = np.maximum(within * (self.pp * (micro - 1) + 1) - 1, 0)
         ahead = prompts * self.pieces / self.packed
-        often, seldom = own + ahead / self.deep, float(waiting.steps) / self.deep
+        often, seldom = passes + ahead / self.deep, float(waiting.steps) / self.deep
         both = Stack(*(often * m + seldom * a for a, m in zip(mean, mixed, strict=True)))
         looped: Floats = float(waiting.overhead_s) + self._slowest(both)
         return looped
@@ -303,8 +307,8 @@ class Bounds:
     def _tensors(self, tokens: Floats | int, sampled: Floats | int) -> Floats:
         """Of a step: see `Memory.tensor_bytes`."""
         sampling = self.sampler * sampled + self.hidden * tokens + self.sampler_fixed
-        found: Floats = np.maximum(self.working_token * tokens, sampling)
-        return found
+        tensor_bytes: Floats = np.maximum(self.working_token * tokens, sampling)
+        return tensor_bytes
 
     def memory(self, micro: Floats, batch: Ints | None = None) -> Floats:
         """Least bytes of the fullest device with micro-batches of `micro`: those of pp·(µ − 1) + 1 sequences.
@@ -324,8 +328,8 @@ class Bounds:
         stage = np.maximum(self.weights / self.deep + self.sequence * share, np.where(self.rows.pp == 0, 0.0, alike))
         if self._order:
             stage = np.maximum(stage, bottleneck(self._order, layers, *self._ends, self.rows.pp))
-        found: Floats = stage + self._workspace(micro) + self.reserve
-        return found
+        fullest: Floats = stage + self._workspace(micro) + self.reserve
+        return fullest
 
     def holds(self, micro: Floats, target: Target) -> tuple[NDArray[np.bool_], Floats]:
         """Whether the limits that tighten with the micro-batch hold at it; and the most requests/s of a device."""
@@ -374,8 +378,8 @@ class Bounds:
         free = self._shared(target.memory * (1 + MARGIN) - self.reserve - working)
         together = self.pp * (free - self.weights / self.deep) / np.maximum(self.sequence, 1e-9)
         alike = (free / self._of_kind - self._layer_weights) / np.maximum(self._layer_sequence, 1e-9)
-        found: Floats = np.clip(np.minimum(together, np.min(alike, axis=0)), 0.0, float(LARGEST_BATCH))
-        return np.floor(found * (1 + MARGIN))
+        sequences: Floats = np.clip(np.minimum(together, np.min(alike, axis=0)), 0.0, float(LARGEST_BATCH))
+        return np.floor(sequences * (1 + MARGIN))
 
     def most_in_memory(self, target: Target) -> Floats:
         """Upper bound of the micro-batches that weights and cache leave room for, and that keep φ ≤ 1."""

@@ -19,7 +19,7 @@ from optimizer.search.rates import float_rates
 
 def fan_outs(sizes: tuple[int | None, ...], members: Ints, stride: Ints, replica: Ints) -> list[tuple[Ints, Ints]]:
     """Fan-out on each tier, and devices below it, of groups of `members` ranks `stride` apart."""
-    inner, found = np.ones_like(members), []
+    inner, fans = np.ones_like(members), []
     block = members * stride
     for size in sizes:
         if size is None:
@@ -29,9 +29,9 @@ def fan_outs(sizes: tuple[int | None, ...], members: Ints, stride: Ints, replica
             part = (block > size) & (block % size == 0) & (size % stride == 0)
             inside = np.where(whole, members, np.where(part, size // stride, inner))
         used = (inside > inner) & (inside % inner == 0)
-        found.append((np.where(used, inside // inner, 1), inner))
+        fans.append((np.where(used, inside // inner, 1), inner))
         inner = np.where(used, inside, inner)
-    return found
+    return fans
 
 
 @lru_cache(maxsize=65536)
@@ -58,32 +58,32 @@ class Collectives:
     `replica` is the size that decides the tiers.
     """
 
-    def __init__(self, problem: Problem, found: Meshes, replica: Ints) -> None:
-        self.problem, self.meshes = problem, found
+    def __init__(self, problem: Problem, meshes: Meshes, replica: Ints) -> None:
+        self.problem, self.meshes = problem, meshes
         self.rates = float_rates(problem.priced_hardware)
         sizes = tuple(t.size for t in problem.hardware.tiers)
-        one = np.ones_like(found.tp)
-        self.tp = fan_outs(sizes, found.tp, one, replica)
-        self.cp = fan_outs(sizes, found.cp, found.tp, replica)
-        self.experts = fan_outs(sizes, found.etp * found.ep, one, replica)
+        one = np.ones_like(meshes.tp)
+        self.tp = fan_outs(sizes, meshes.tp, one, replica)
+        self.cp = fan_outs(sizes, meshes.cp, meshes.tp, replica)
+        self.experts = fan_outs(sizes, meshes.etp * meshes.ep, one, replica)
 
     def layer(self, block: Block) -> tuple[Floats, Floats, Floats, Floats]:
         """Seconds a token, a prompt token and a sequence cost, and the latency of one layer, but for `exchange`."""
-        found, problem = self.meshes, self.problem
+        meshes, problem = self.meshes, self.problem
         hidden, act = problem.model.hidden_size, float(ACTIVATION_BYTES[problem.precision.activations])
-        zero = np.zeros(len(found))
+        zero = np.zeros(len(meshes))
         per_token, per_prompt, per_seq, latency = zero, zero, zero, zero
-        token_bytes = hidden * act / found.cp
+        token_bytes = hidden * act / meshes.cp
         reduces = 0
         if block.attention is not None:
             reduces += 1
             kv = float(KV_BYTES[problem.precision.kv_cache])
-            table = {tp: block.attention.cache_elements(1, tp) * kv for tp in np.unique(found.tp).tolist()}
-            width = np.array([table[tp] for tp in found.tp.tolist()], dtype=float)
+            table = {tp: block.attention.cache_elements(1, tp) * kv for tp in np.unique(meshes.tp).tolist()}
+            width = np.array([table[tp] for tp in meshes.tp.tolist()], dtype=float)
             for tier, (fan, inner) in enumerate(self.cp):
                 share = (fan - 1) / fan / inner * self._link(tier, fan)
                 per_prompt = per_prompt + share * width
-                per_seq = per_seq + share * 2 * hidden * act / found.tp
+                per_seq = per_seq + share * 2 * hidden * act / meshes.tp
                 latency = latency + 2 * _rounds(fan) * self.rates.round[tier]
         moe = block.moe
         if (moe is None and block.ffn is not None) or (moe is not None and moe.dense_intermediate):
@@ -99,10 +99,10 @@ class Collectives:
 
     def _link(self, tier: int, fan: Ints) -> Floats:
         """Seconds a byte: members of a group share the links of a mesh."""
-        own = self.problem.hardware.tiers[tier]
+        level = self.problem.hardware.tiers[tier]
         seconds = np.full(len(fan), self.rates.link[tier])
-        if own.mesh and own.size is not None:
-            seconds *= np.where(fan < own.size, (own.size - 1) / np.maximum(fan - 1, 1), 1.0)
+        if level.mesh and level.size is not None:
+            seconds *= np.where(fan < level.size, (level.size - 1) / np.maximum(fan - 1, 1), 1.0)
         return seconds
 
     def _all_reduce(self, token_bytes: Floats) -> tuple[Floats, Floats]:
@@ -117,21 +117,21 @@ class Collectives:
 
     def exchange(self, moe: MixtureOfExperts, skew: Floats | None) -> tuple[Floats, Floats, Floats]:
         """Seconds a token's dispatch and its combine take, and the latency of each."""
-        found, precision = self.meshes, self.problem.precision
+        meshes, precision = self.meshes, self.problem.precision
         width = moe.expert_width(self.problem.model.hidden_size)
         act = float(ACTIVATION_BYTES[precision.activations])
         small = precision.of_role(TensorRole.EXPERTS).compute in ("fp8", "fp4", "int8")
-        group = found.etp * found.ep
-        each, latency = np.zeros(len(found)), np.zeros(len(found))
-        near = found.etp * _distinct_all(found.ep, moe) * (1.0 if skew is None else skew)
+        group = meshes.etp * meshes.ep
+        each, latency = np.zeros(len(meshes)), np.zeros(len(meshes))
+        near = meshes.etp * _distinct_all(meshes.ep, moe) * (1.0 if skew is None else skew)
         for tier, (fan, inner) in enumerate(self.experts):
             domains = group // inner
             far = _distinct_all(domains, moe)
             if moe.group_count > 1:
                 far = np.minimum(far, moe.group_limit * -(-domains // moe.group_count))
-            far = far * np.maximum(1, -(-found.etp // inner))
+            far = far * np.maximum(1, -(-meshes.etp // inner))
             copies = np.where(inner == 1, near, far)
-            each = each + copies * (fan - 1) / fan * width / (found.tp * found.cp) * self._link(tier, fan)
+            each = each + copies * (fan - 1) / fan * width / (meshes.tp * meshes.cp) * self._link(tier, fan)
             latency = latency + _rounds(fan) * self.rates.round[tier]
         return each * (1.0 if small else act), each * act, latency
 
@@ -139,25 +139,25 @@ class Collectives:
 class OpenCollectives:
     """Coefficients that no size of replica goes below: the least over the tiers that could hold it whole."""
 
-    def __init__(self, problem: Problem, found: Meshes) -> None:
-        self.problem, self.meshes = problem, found
+    def __init__(self, problem: Problem, meshes: Meshes) -> None:
+        self.problem, self.meshes = problem, meshes
         bounds = [0, *(t.size for t in problem.hardware.tiers if t.size is not None)]
-        self._each = [Collectives(problem, found, np.maximum(found.stage, bound + 1)) for bound in bounds]
+        self._each = [Collectives(problem, meshes, np.maximum(meshes.stage, bound + 1)) for bound in bounds]
 
     def layer(self, block: Block) -> tuple[Floats, Floats, Floats, Floats]:
         """See `Collectives.layer`."""
-        found = [each.layer(block) for each in self._each]
-        token, prompt, seq, latency = (np.minimum.reduce(part) for part in zip(*found, strict=True))
+        costs = [each.layer(block) for each in self._each]
+        token, prompt, seq, latency = (np.minimum.reduce(part) for part in zip(*costs, strict=True))
         return token, prompt, seq, latency
 
     def exchange(self, moe: MixtureOfExperts, skew: Floats | None) -> tuple[Floats, Floats, Floats]:
         """See `Collectives.exchange`."""
-        found = [each.exchange(moe, skew) for each in self._each]
-        dispatch, combine, latency = (np.minimum.reduce(part) for part in zip(*found, strict=True))
+        costs = [each.exchange(moe, skew) for each in self._each]
+        dispatch, combine, latency = (np.minimum.reduce(part) for part in zip(*costs, strict=True))
         return dispatch, combine, latency
 
 
-def send(problem: Problem, found: Meshes, replica: Ints, *, open_ended: bool) -> tuple[Floats, Floats]:
+def send(problem: Problem, meshes: Meshes, replica: Ints, *, open_ended: bool) -> tuple[Floats, Floats]:
     """Seconds of latency and for each token to hand hidden states to the next stage; over `replica` devices or more."""
     act, tiers = float(ACTIVATION_BYTES[problem.precision.activations]), problem.hardware.tiers
     rates = float_rates(problem.priced_hardware)
@@ -166,8 +166,8 @@ def send(problem: Problem, found: Meshes, replica: Ints, *, open_ended: bool) ->
     if open_ended:
         link, rounds = (list(accumulate(reversed(values), min))[::-1] for values in (link, rounds))
     tier = np.zeros(len(replica), dtype=np.int64)
-    for i, own in enumerate(tiers):
-        if own.size is not None:
-            tier = np.where(replica > own.size, i + 1, tier)
-    width = problem.model.hidden_size * act / (found.cp * found.tp)
+    for i, level in enumerate(tiers):
+        if level.size is not None:
+            tier = np.where(replica > level.size, i + 1, tier)
+    width = problem.model.hidden_size * act / (meshes.cp * meshes.tp)
     return np.array(rounds)[tier], width * np.array(link)[tier]

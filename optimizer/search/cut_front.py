@@ -43,28 +43,28 @@ def cut_front(
         Vectors of distinct values, ascending by the first track; empty where no cuts keep the limits.
     """
     if wanted == 1:
-        found = best_cuts(list(tracks), stages)
-        if found is None:
+        best = best_cuts(list(tracks), stages)
+        if best is None:
             return []
-        least = (largest(tracks[0], found[0]),)
-        return [(least, found[0])] if worth(least) else []
+        least = (largest(tracks[0], best[0]),)
+        return [(least, best[0])] if worth(least) else []
     points: dict[tuple[int, ...], Cuts] = {}
-    own = list(tracks)
+    limited = list(tracks)
     last = wanted - 1
-    while some_cuts(own, stages):
-        level = cut_front(own, last, stages, worth)
+    while some_cuts(limited, stages):
+        level = cut_front(limited, last, stages, worth)
         if not level:
             break
         reached = []
         for vector, _ in level:
-            tight = [_limited(t, v) for t, v in zip(own[:last], vector, strict=True)]
-            found = best_cuts([own[last], *tight, *own[wanted:]], stages)
-            assert found is not None  # noqa: S101 - the cuts of `vector` keep these limits
-            full = tuple(largest(t, found[0]) for t in own[:wanted])
+            tight = [_limited(t, v) for t, v in zip(limited[:last], vector, strict=True)]
+            best = best_cuts([limited[last], *tight, *limited[wanted:]], stages)
+            assert best is not None  # noqa: S101 - the cuts of `vector` keep these limits
+            full = tuple(largest(t, best[0]) for t in limited[:wanted])
             if worth(full):
-                points.setdefault(full, found[0])
+                points.setdefault(full, best[0])
             reached.append(full[last])
-        own[last] = _limited(own[last], max(reached) - 1)
+        limited[last] = _limited(limited[last], max(reached) - 1)
     vectors = sorted(points)
     return [
         (v, points[v])

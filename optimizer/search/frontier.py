@@ -141,12 +141,12 @@ class _Frontier:
         self.wants_more = bool(more & self.measures)
 
     def run(self) -> tuple[FrontierPoint, ...]:
-        own = self.search.axes
-        found, _ = meshes(self.problem, own)
-        if not len(found) or not own.pp or not own.chunks:
+        axes = self.search.axes
+        mesh_pairs, _ = meshes(self.problem, axes)
+        if not len(mesh_pairs) or not axes.pp or not axes.chunks:
             return ()
         self._seed()
-        pool = self._start(found)
+        pool = self._start(mesh_pairs)
         if pool is None:
             return ()
         done, least = 0, np.min(pool.ideal, axis=0, initial=np.inf)
@@ -259,15 +259,15 @@ class _Frontier:
             What nothing beats; where it is given, cuts of vectors that something found dominates may be missing.
         """
         points = self._at(shape, chunk, replicas)
-        found = points.limited_tracks(batch, points.need)
-        if found is None:
+        limited = points.limited_tracks(batch, points.need)
+        if limited is None:
             return []
-        measured = [found.mean]
-        if Measure.FIRST in self.measures and found.first is not None and self.problem.workload.decodes:
-            measured.append(found.first)
+        measured = [limited.mean]
+        if Measure.FIRST in self.measures and limited.first is not None and self.problem.workload.decodes:
+            measured.append(limited.first)
         if Measure.MEMORY in self.measures:
-            measured.append(found.memory)
-        others = [t for t in found.all() if not any(t is m for m in measured)]
+            measured.append(limited.memory)
+        others = [t for t in limited.all() if not any(t is m for m in measured)]
         tracks = [*measured, *others]
         if ideal is None:
             return cut_front(tracks, len(measured), shape.pp)
@@ -277,7 +277,7 @@ class _Frontier:
 
         def worth(costs: tuple[int, ...]) -> bool:
             """Whether nothing found dominates what stages of such costs can reach."""
-            cycle, row = shape.pp * costs[0] / found.scale / TICKS_PER_SECOND, ideal.copy()
+            cycle, row = shape.pp * costs[0] / limited.scale / TICKS_PER_SECOND, ideal.copy()
             for column, view in enumerate(self.views):
                 match view.scale.measure:
                     case Measure.CYCLE:
@@ -307,12 +307,12 @@ class _Frontier:
             # each sequence less shortens the wait
             return None
         micro = -(-batch // shape.pp)
-        found = points.limited_tracks(shape.pp * (micro - 1) + 1 if work.looped else batch)
-        if found is None:
+        limited = points.limited_tracks(shape.pp * (micro - 1) + 1 if work.looped else batch)
+        if limited is None:
             return None
-        others = [] if found.first is None else [found.first]
+        others = [] if limited.first is None else [limited.first]
         wanted = 2 if others and Measure.FIRST in self.measures and work.decodes else 1
-        return [v for v, _ in cut_front([found.mean, *others], wanted, shape.pp)]
+        return [v for v, _ in cut_front([limited.mean, *others], wanted, shape.pp)]
 
     # boxes
 
@@ -324,19 +324,19 @@ class _Frontier:
             search = Search(view, progress=self.progress)
             search.run()
             for scored in search.decided():
-                own = scored.layout
-                self._add(own.shape, own.prefill_chunk, own.replicas, scored.point)
+                layout = scored.layout
+                self._add(layout.shape, layout.prefill_chunk, layout.replicas, scored.point)
 
-    def _start(self, found: Meshes) -> _Boxes | None:
+    def _start(self, mesh_pairs: Meshes) -> _Boxes | None:
         """Octaves of micro-batches of every mesh pair and pp, as far as limits hold; None where no depth fits."""
-        own = self.search.axes
-        depth = np.array(own.pp, dtype=np.int64)
-        mesh, pp = (a.ravel() for a in np.meshgrid(np.arange(len(found)), depth, indexing="ij"))
+        axes = self.search.axes
+        depth = np.array(axes.pp, dtype=np.int64)
+        mesh, pp = (a.ravel() for a in np.meshgrid(np.arange(len(mesh_pairs)), depth, indexing="ij"))
         sizes = tuple(t.size for t in self.problem.hardware.tiers)
-        most = replicas_that_fit(sizes, self.problem.devices, found.stage[mesh] * pp)
+        most = replicas_that_fit(sizes, self.problem.devices, mesh_pairs.stage[mesh] * pp)
         keep = most > 0
         mesh, pp = mesh[keep], pp[keep]
-        self.meshes, every = found.take(mesh), np.zeros_like(mesh)
+        self.meshes, every = mesh_pairs.take(mesh), np.zeros_like(mesh)
         self.pricer = Pricer(self.problem, self.meshes, self.meshes.stage * pp)
         self.rows = Rows(np.arange(len(mesh)), pp, every, every)
         most, alive = most[keep], np.arange(int(np.count_nonzero(keep)))
@@ -435,10 +435,10 @@ class _Frontier:
             order = np.lexsort((*(ideal[:, c] for c in range(ideal.shape[1]) if c != column), ideal[:, column]))
             best = np.inf
             front = []
-            rest = ideal[:, (column + 1) % ideal.shape[1]]
+            next_column = ideal[:, (column + 1) % ideal.shape[1]]
             for i in order:
-                if rest[i] < best:
-                    best = rest[i]
+                if next_column[i] < best:
+                    best = next_column[i]
                     front.append(int(i))
             step = max(1, len(front) // _SAMPLES)
             chosen.update(front[::step])

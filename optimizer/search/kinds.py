@@ -22,8 +22,8 @@ class RooflineGroup(Arrays):
 
     def seconds(self, tokens: Floats) -> Floats:
         """Seconds on `tokens` tokens a rank."""
-        own = tokens + self.slack
-        return np.maximum(self.flop * own, self.weight + self.io * own)
+        padded = tokens + self.slack
+        return np.maximum(self.flop * padded, self.weight + self.io * padded)
 
     def mean_seconds(self, tokens: Floats, more: Floats, step: Floats) -> Floats:
         """Least mean seconds where steps of `tokens` carry at least `step` more, `more` of them on average."""
@@ -44,8 +44,8 @@ class Table(Arrays):
 
     def __call__(self, tokens: Floats) -> Floats:
         knot = np.searchsorted(_KNOTS, tokens, side="right") - 1
-        found: Floats = self.at[self.row, knot] + self.slopes[self.row, knot] * (tokens - _KNOTS[knot])
-        return found
+        interpolated: Floats = self.at[self.row, knot] + self.slopes[self.row, knot] * (tokens - _KNOTS[knot])
+        return interpolated
 
     def take(self, chosen: Chosen) -> Table:
         """Some of the entries."""
@@ -55,9 +55,9 @@ class Table(Arrays):
     def of(cls, wanted: Ints, function: Callable[[int, int, int], Concave], unit: int) -> Table:
         """One entry for each row of `wanted`, the arguments of `function`."""
         unique, row = np.unique(wanted, axis=0, return_inverse=True)
-        found = [function(*map(int, each)) for each in unique]
-        at = np.array([own.at for own in found], dtype=float).reshape(-1, len(_KNOTS)) / unit
-        slopes = np.array([own.slopes for own in found], dtype=float).reshape(-1, len(_KNOTS)) / unit
+        entries = [function(*map(int, each)) for each in unique]
+        at = np.array([entry.at for entry in entries], dtype=float).reshape(-1, len(_KNOTS)) / unit
+        slopes = np.array([entry.slopes for entry in entries], dtype=float).reshape(-1, len(_KNOTS)) / unit
         return cls(at, slopes, row.reshape(-1))
 
 
@@ -75,9 +75,9 @@ class Routed(Arrays):
 
     def seconds(self, tokens: Floats) -> Floats:
         """Seconds where each attention rank brings `tokens` tokens."""
-        own = tokens * self.spread + self.slack
-        pairs = self.pairs(own)
-        return np.maximum(self.flop * pairs, self.read * self.reads(own) + self.io * pairs)
+        padded = tokens * self.spread + self.slack
+        pairs = self.pairs(padded)
+        return np.maximum(self.flop * pairs, self.read * self.reads(padded) + self.io * pairs)
 
     def mean_seconds(self, tokens: Floats, more: Floats, step: Floats) -> Floats:
         """Least mean seconds where steps of `tokens` carry at most `step` more, `more` of them on average."""
@@ -109,12 +109,12 @@ class ExpertExchange(Arrays):
         routed = routed + self.launch
         dispatch = self.dispatch * tokens + self.dispatch_fixed
         combine = self.combine * tokens + self.combine_fixed
-        found = around + routed + dispatch + combine
+        seconds = around + routed + dispatch + combine
         hidden = np.flatnonzero(self.split)
         if len(hidden):
-            a, m, d, c = (own[hidden] for own in (around, routed, dispatch, combine))
-            found[hidden] = np.maximum(a, c) + np.maximum(a, d) + np.maximum(m, d) + np.maximum(m, c)
-        return found
+            a, m, d, c = (part[hidden] for part in (around, routed, dispatch, combine))
+            seconds[hidden] = np.maximum(a, c) + np.maximum(a, d) + np.maximum(m, d) + np.maximum(m, c)
+        return seconds
 
 
 @dataclass(frozen=True)

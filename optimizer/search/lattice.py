@@ -30,12 +30,12 @@ class Arrays:
     """What a dataclass of arrays of one length can do; its parts may be such in turn, several of them, or missing."""
 
     def __len__(self) -> int:
-        return len(next(own for own in vars(self).values() if isinstance(own, np.ndarray)))
+        return len(next(part for part in vars(self).values() if isinstance(part, np.ndarray)))
 
     def take(self, chosen: Chosen) -> Self:
         """Some of the entries."""
         build: Callable[..., Self] = type(self)
-        return build(*(_taken(own, chosen) for own in vars(self).values()))
+        return build(*(_taken(part, chosen) for part in vars(self).values()))
 
     @classmethod
     def joined(cls, parts: Iterable[Self]) -> Self:
@@ -44,10 +44,10 @@ class Arrays:
         return build(*map(np.concatenate, zip(*(vars(part).values() for part in parts), strict=True)))
 
 
-def _taken(own: Any, chosen: Chosen) -> Any:  # noqa: ANN401 - any such part
-    if isinstance(own, tuple):
-        return tuple(_taken(part, chosen) for part in own)
-    return own[chosen] if isinstance(own, np.ndarray) else None if own is None else own.take(chosen)
+def _taken(part: Any, chosen: Chosen) -> Any:  # noqa: ANN401 - any such part
+    if isinstance(part, tuple):
+        return tuple(_taken(item, chosen) for item in part)
+    return part[chosen] if isinstance(part, np.ndarray) else None if part is None else part.take(chosen)
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,9 @@ class Meshes(Arrays):
 
     def shape(self, index: int, pp: int) -> Shape:
         """One entry at a pipeline depth."""
-        tp, cp, etp, ep, redundant = (int(own[index]) for own in (self.tp, self.cp, self.etp, self.ep, self.redundant))
+        tp, cp, etp, ep, redundant = (
+            int(degrees[index]) for degrees in (self.tp, self.cp, self.etp, self.ep, self.redundant)
+        )
         return Shape(tp, cp, etp, ep, pp, redundant, bool(self.overlap[index]))
 
 
@@ -114,8 +116,8 @@ class Lattice:
 
     def __len__(self) -> int:
         """Mesh pairs of all values of the axes."""
-        own = self.axes
-        return len(own.tp) * len(own.cp) * len(own.redundant) * len(own.etp) * len(own.ep)
+        axes = self.axes
+        return len(axes.tp) * len(axes.cp) * len(axes.redundant) * len(axes.etp) * len(axes.ep)
 
     def listed(self, wanted: NDArray[np.bool_] | None = None) -> Listed:
         """Mesh pairs over some attention meshes (None: all), beside counts over all of them."""
@@ -126,19 +128,19 @@ class Lattice:
             fitting += len(first)
             plain = self._pairs(first, second, split=False)
             for split in self.axes.overlap:
-                own, around, routed = plain, first, second
+                pairs, around, routed = plain, first, second
                 if split:
                     these = np.flatnonzero(_spread(plain))
-                    own, around, routed = plain.take(these), first[these], second[these]
-                    own = replace(own, overlap=np.ones(len(these), dtype=np.int64))
-                divided = _experts_divide(self.problem, own)
+                    pairs, around, routed = plain.take(these), first[these], second[these]
+                    pairs = replace(pairs, overlap=np.ones(len(these), dtype=np.int64))
+                divided = _experts_divide(self.problem, pairs)
                 both = divided & placed[routed]
                 count = int(np.count_nonzero(both))
-                excluded[Family.DIVISIBILITY] += len(own) - int(np.count_nonzero(divided))
+                excluded[Family.DIVISIBILITY] += len(pairs) - int(np.count_nonzero(divided))
                 excluded[Family.PLACEMENT] += int(np.count_nonzero(divided)) - count
                 members = np.where(both, attention[around] & experts[routed], 0)
                 left = np.flatnonzero(members)
-                left = left[self._accepted(own.take(left), members[left])]
+                left = left[self._accepted(pairs.take(left), members[left])]
                 excluded[Family.ENGINE] += count - len(left)
                 kept += len(left)
                 if wanted is not None:
@@ -181,35 +183,35 @@ class Lattice:
 
     def _members(self) -> tuple[Ints, Ints]:
         """Of each attention and of each expert mesh the engines, a bit each, that no rule on it alone makes refuse."""
-        one, many = (np.ones(len(own), dtype=np.int64) for own in (self.attention, self._experts))
+        one, many = (np.ones(len(meshes), dtype=np.int64) for meshes in (self.attention, self._experts))
         (tp, cp), (redundant, etp, ep) = self.attention.T, self._experts.T
         tables = {
             "attention": Meshes(tp, cp, one, one, one * 0, one * 0, self._width, one, self._width),
             "experts": Meshes(many, many, etp, ep, redundant, many * 0, self._size, self._size, many),
         }
-        found = {name: np.zeros(len(own), dtype=np.int64) for name, own in tables.items()}
+        members = {name: np.zeros(len(meshes), dtype=np.int64) for name, meshes in tables.items()}
         for number, engine, _ in self._engines:
-            for name, own in tables.items():
+            for name, meshes in tables.items():
                 rules = [rule for rule in engine.rules if _alone(rule) == name]
-                found[name][_keep_all(self.problem, rules, own)] |= 1 << number
-        return found["attention"], found["experts"]
+                members[name][_keep_all(self.problem, rules, meshes)] |= 1 << number
+        return members["attention"], members["experts"]
 
-    def _accepted(self, found: Meshes, members: Ints) -> NDArray[np.bool_]:
+    def _accepted(self, meshes: Meshes, members: Ints) -> NDArray[np.bool_]:
         """Mesh pairs, with one stage, of which one of their engines takes both meshes together.
 
         An engine is asked of the pairs that none before it takes, those of few rules first.
         """
-        some = np.zeros(len(found), dtype=bool)
-        for number, _, rules in sorted(self._engines, key=lambda own: len(own[2])):
+        some = np.zeros(len(meshes), dtype=bool)
+        for number, _, rules in sorted(self._engines, key=lambda entry: len(entry[2])):
             left = np.flatnonzero(~some & (members >> number & 1 == 1))
-            some[left[_keep_all(self.problem, rules, _among(found, left))]] = True
+            some[left[_keep_all(self.problem, rules, _among(meshes, left))]] = True
         return some
 
 
 def meshes(problem: Problem, axes: Axes) -> tuple[Meshes, dict[Family, int]]:
     """All mesh pairs that the devices and the engine's rules allow, and how many each family excluded."""
-    found = Lattice(problem, axes).listed()
-    return found.meshes, found.excluded
+    listed = Lattice(problem, axes).listed()
+    return listed.meshes, listed.excluded
 
 
 def _divisors(number: int) -> list[int]:
@@ -219,7 +221,7 @@ def _divisors(number: int) -> list[int]:
 
 def _engines(engine: Engine) -> list[Engine]:
     """An engine, or all of which it is the union."""
-    return [own for member in engine.members for own in _engines(member)] or [engine]
+    return [single for member in engine.members for single in _engines(member)] or [engine]
 
 
 def _alone(rule: EngineRule) -> str | None:
@@ -228,21 +230,21 @@ def _alone(rule: EngineRule) -> str | None:
     return "attention" if decides <= _OF_ATTENTION else "experts" if decides <= _OF_EXPERTS else None
 
 
-def _spread(found: Meshes) -> NDArray[np.bool_]:
+def _spread(meshes: Meshes) -> NDArray[np.bool_]:
     """Whether each device has experts of its own and attention several ranks: what two-batch overlap hides."""
-    spread: NDArray[np.bool_] = (found.dp > 1) & (found.cp == 1) & (found.etp == 1) & (found.edp == 1)
+    spread: NDArray[np.bool_] = (meshes.dp > 1) & (meshes.cp == 1) & (meshes.etp == 1) & (meshes.edp == 1)
     return spread
 
 
-def _experts_divide(problem: Problem, found: Meshes) -> NDArray[np.bool_]:
-    holds = np.ones(len(found), dtype=bool)
+def _experts_divide(problem: Problem, meshes: Meshes) -> NDArray[np.bool_]:
+    holds = np.ones(len(meshes), dtype=bool)
     for block in problem.model.blocks.values():
         if block.moe is None:
             continue
-        holds &= found.ep <= block.moe.experts + found.redundant
+        holds &= meshes.ep <= block.moe.experts + meshes.redundant
         width = block.moe.shared_intermediate
-        whole = (found.tp > 1) & (found.dp > 1) & (found.ep > 1)
-        holds &= whole | (width % found.tp == 0)
+        whole = (meshes.tp > 1) & (meshes.dp > 1) & (meshes.ep > 1)
+        holds &= whole | (width % meshes.tp == 0)
     return holds
 
 
@@ -257,17 +259,17 @@ def _placeable(problem: Problem, experts: Ints) -> NDArray[np.bool_]:
     return holds
 
 
-def _keep_all(problem: Problem, rules: Iterable[EngineRule], found: Meshes) -> Ints:
+def _keep_all(problem: Problem, rules: Iterable[EngineRule], meshes: Meshes) -> Ints:
     """Mesh pairs that keep all rules, by their numbers; a rule is asked of those that keep all before it."""
-    left = np.arange(len(found))
+    left = np.arange(len(meshes))
     for rule in rules:
-        left = left[_keeps(problem, rule, _among(found, left))]
+        left = left[_keeps(problem, rule, _among(meshes, left))]
     return left
 
 
-def _among(found: Meshes, left: Ints) -> Meshes:
+def _among(meshes: Meshes, left: Ints) -> Meshes:
     """Entries at ascending indices; the same where these are all."""
-    return found if len(left) == len(found) else found.take(left)
+    return meshes if len(left) == len(meshes) else meshes.take(left)
 
 
 _DECIDING: dict[str, Callable[[Meshes], Ints | NDArray[np.bool_]]] = {
@@ -281,16 +283,16 @@ _DECIDING: dict[str, Callable[[Meshes], Ints | NDArray[np.bool_]]] = {
 """What rules may tell apart: the attributes of `Shape`, of many."""
 
 
-def _keeps(problem: Problem, rule: EngineRule, found: Meshes) -> NDArray[np.bool_]:
+def _keeps(problem: Problem, rule: EngineRule, meshes: Meshes) -> NDArray[np.bool_]:
     """A rule asked once of each combination of what decides it."""
-    group = np.zeros(len(found), dtype=np.int64)
+    group = np.zeros(len(meshes), dtype=np.int64)
     for name in rule.decides:
         if name != "pp":
-            own = _numbered(_DECIDING[name](found).astype(np.int64))
-            group = _numbered(group * (int(own.max(initial=0)) + 1) + own)
+            values = _numbered(_DECIDING[name](meshes).astype(np.int64))
+            group = _numbered(group * (int(values.max(initial=0)) + 1) + values)
     first = np.zeros(int(group.max(initial=-1)) + 1, dtype=np.int64)
     first[group[::-1]] = np.arange(len(group))[::-1]
-    kept = np.array([rule.breach(problem, found.shape(own, 1)) is None for own in first.tolist()], dtype=bool)
+    kept = np.array([rule.breach(problem, meshes.shape(index, 1)) is None for index in first.tolist()], dtype=bool)
     holds: NDArray[np.bool_] = kept[group]
     return holds
 
@@ -312,7 +314,7 @@ def _numbered(values: Ints) -> Ints:
 
 def replicas_that_fit(sizes: tuple[int | None, ...], devices: int, replica: Ints) -> Ints:
     """Replicas of each size that `devices` hold; see `optimizer.figures.topology.replicas_that_fit`."""
-    result = np.zeros_like(replica)
+    replicas = np.zeros_like(replica)
     open_ = np.ones(len(replica), dtype=bool)
     unit = 1
     for size in sizes:
@@ -321,11 +323,11 @@ def replicas_that_fit(sizes: tuple[int | None, ...], devices: int, replica: Ints
         if size is None or size >= devices:
             count = np.where(replica <= devices, (devices - replica) // taken + 1, 0)
         else:
-            rest = devices % size
+            remainder = devices % size
             whole = devices // size * ((size - replica) // taken + 1)
-            count = whole + np.where(replica <= rest, (rest - replica) // taken + 1, 0)
-        result = np.where(here, count, result)
+            count = whole + np.where(replica <= remainder, (remainder - replica) // taken + 1, 0)
+        replicas = np.where(here, count, replicas)
         open_ = open_ & ~here
         if size is not None:
             unit = size
-    return result
+    return replicas

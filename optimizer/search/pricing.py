@@ -91,25 +91,27 @@ class Pricer:
     """
 
     def __init__(
-        self, problem: Problem, found: Meshes, replica: Ints | None = None, skews: Skews | None = None
+        self, problem: Problem, meshes: Meshes, replica: Ints | None = None, skews: Skews | None = None
     ) -> None:
-        self.problem, self.meshes = problem, found
+        self.problem, self.meshes = problem, meshes
         self.skews = skews or Skews(problem)
         self.padding, self.cache = expert_padding(problem), CacheLayout(problem)
         self.rates = float_rates(problem.priced_hardware)
         shared = 1 - float(EXCHANGE_UNITS) if problem.workload.prompts else 1.0
-        self.slower = np.where(found.overlap > 0, 1 / shared, 1.0)
-        self.collectives = OpenCollectives(problem, found) if replica is None else Collectives(problem, found, replica)
-        size = found.stage if replica is None else replica
-        self.send_fixed, self.send_each = send(problem, found, size, open_ended=replica is None)
-        self.whole_shared = (found.tp > 1) & (found.dp > 1) & (found.ep > 1)
+        self.slower = np.where(meshes.overlap > 0, 1 / shared, 1.0)
+        self.collectives = (
+            OpenCollectives(problem, meshes) if replica is None else Collectives(problem, meshes, replica)
+        )
+        size = meshes.stage if replica is None else replica
+        self.send_fixed, self.send_each = send(problem, meshes, size, open_ended=replica is None)
+        self.whole_shared = (meshes.tp > 1) & (meshes.dp > 1) & (meshes.ep > 1)
         names = list(dict.fromkeys(problem.model.layer_names))
         self.counts = [problem.model.layer_names.count(name) for name in names]
         blocks = [problem.model.blocks[name] for name in names]
         self.kinds = [self._kind(block, self._skew(block)) for block in blocks]
         # a kind stands for the mean of its layers, of which one may be balanced, where loads were measured
         self.cheapest = (
-            [self._kind(block, None if block.moe is None else np.ones(len(found))) for block in blocks]
+            [self._kind(block, None if block.moe is None else np.ones(len(meshes))) for block in blocks]
             if self.skews.measured
             else self.kinds
         )
@@ -127,19 +129,20 @@ class Pricer:
         alone, spread, divided = (
             fixed_bytes(problem, shape) for shape in (Shape(1, 1, 1, 1, 1), Shape(1, 1, 1, 2, 1), Shape(2, 1, 1, 1, 1))
         )
-        self.reserve = np.where(found.tp > 1, divided, np.where(found.stage > 1, spread, alone)).astype(float)
+        self.reserve = np.where(meshes.tp > 1, divided, np.where(meshes.stage > 1, spread, alone)).astype(float)
         self.input = self._weights(problem.model.input_tensors())
         self.output = self._weights(problem.model.output_tensors())
         tied = problem.model.input_tensors()[0]
-        self.tied = self._weights((tied,)) if problem.model.tie_embeddings else np.zeros(len(found))
+        self.tied = self._weights((tied,)) if problem.model.tie_embeddings else np.zeros(len(meshes))
         self.sequence = [self._sequence(problem.model.blocks[name]) for name in names]
         drafting = problem.workload.mtp_tokens > 0 and problem.model.mtp is not None
         drafted = problem.model.blocks[problem.model.mtp.block] if drafting and problem.model.mtp else None
         self.draft = None if drafted is None else self._kind(drafted, self._skew(drafted), whole=True)
         if drafting:
-            own = problem.precision.mtp
+            precision = problem.precision.mtp
             self.output = self.output + self._weights(
-                problem.model.mtp_tensors(), problem.precision if own is None else ModelPrecision(weights=own)
+                problem.model.mtp_tensors(),
+                problem.precision if precision is None else ModelPrecision(weights=precision),
             )
         self.working_token, self.hidden = self._working()
 
@@ -172,8 +175,8 @@ class Pricer:
 
     def _kind(self, block: Block, skew: Floats | None, *, whole: bool = False) -> KindCost:
         """Coefficients of a kind of layer; `whole`: of a step that is not split, whatever the overlap."""
-        found, problem, rates = self.meshes, self.problem, self.rates
-        split = None if whole or not np.any(found.overlap) else found.overlap.astype(float)
+        meshes, problem, rates = self.meshes, self.problem, self.rates
+        split = None if whole or not np.any(meshes.overlap) else meshes.overlap.astype(float)
         hidden = problem.model.hidden_size
         by_role: dict[TensorRole, list[Tensor]] = {}
         for tensor in block.tensors(hidden):
@@ -202,7 +205,7 @@ class Pricer:
             exchange = replace(
                 exchange, split=split, dispatch=exchange.dispatch * share, combine=exchange.combine * share
             )
-        decode, prefill_flop, prefill_read = (own * share for own in cores)
+        decode, prefill_flop, prefill_read = (core * share for core in cores)
         return KindCost(
             groups=tuple(groups),
             routed=routed,
@@ -218,10 +221,10 @@ class Pricer:
 
     def _matrices(self, role: TensorRole, tensors: list[Tensor], split: Floats | None) -> RooflineGroup | None:
         """Matrices of one role of a layer, routed experts apart."""
-        found = self.meshes
+        meshes = self.meshes
         if role is not TensorRole.SHARED_EXPERTS:
-            return self._linear(tensors, found.tp, found.cp, split=split)
-        ranks, spread = np.where(self.whole_shared, 1, found.tp), np.where(self.whole_shared, found.tp, 1) * found.cp
+            return self._linear(tensors, meshes.tp, meshes.cp, split=split)
+        ranks, spread = np.where(self.whole_shared, 1, meshes.tp), np.where(self.whole_shared, meshes.tp, 1) * meshes.cp
         return self._linear(tensors, ranks, spread, split=split)
 
     def _exchange(self, moe: MixtureOfExperts | None, skew: Floats | None) -> ExpertExchange:
@@ -238,40 +241,40 @@ class Pricer:
         """Hottest device's load ÷ mean of this kind of layer, the mean over its layers; None: balanced."""
         if block.moe is None or not self.skews.measured:
             return None
-        found, names = self.meshes, self.problem.model.layer_names
+        meshes, names = self.meshes, self.problem.model.layer_names
         layer = next(i for i, name in enumerate(names) if self.problem.model.blocks[name] is block)
         known: dict[tuple[int, int], float] = {}
-        for ep, redundant in set(zip(found.ep.tolist(), found.redundant.tolist(), strict=True)):
+        for ep, redundant in set(zip(meshes.ep.tolist(), meshes.redundant.tolist(), strict=True)):
             each = self.skews.mean(Shape(1, 1, 1, ep, 1, redundant))
             known[ep, redundant] = 1.0 if each is None else float(each[layer])
-        return np.array([known[key] for key in zip(found.ep.tolist(), found.redundant.tolist(), strict=True)])
+        return np.array([known[key] for key in zip(meshes.ep.tolist(), meshes.redundant.tolist(), strict=True)])
 
     def _routed(self, moe: MixtureOfExperts, skew: Floats | None, split: Floats | None) -> Routed | None:
-        found, precision, hidden = self.meshes, self.problem.precision, self.problem.model.hidden_size
+        meshes, precision, hidden = self.meshes, self.problem.precision, self.problem.model.hidden_size
         width = moe.expert_width(hidden)
-        size, flop = np.zeros(len(found)), np.zeros(len(found))
+        size, flop = np.zeros(len(meshes)), np.zeros(len(meshes))
         for tensor in moe.tensors(hidden):
             if tensor.role is not TensorRole.EXPERTS:
                 continue
-            rows, cols = _local(tensor, found.etp)
+            rows, cols = _local(tensor, meshes.etp)
             size = size + _stored(precision.of(tensor), rows, cols)
             if tensor.matrix:
                 flop = flop + 2.0 * rows * cols * self.rates.expert_flop[precision.of(tensor).compute]
-        local = np.minimum(-(-(moe.experts + found.redundant) // found.ep), moe.experts)
-        slots = np.where((found.redundant > 0) | (skew is not None), local * found.ep, moe.experts)
+        local = np.minimum(-(-(moe.experts + meshes.redundant) // meshes.ep), moe.experts)
+        slots = np.where((meshes.redundant > 0) | (skew is not None), local * meshes.ep, moe.experts)
         share = 1.0 if skew is None else skew
         act = float(ACTIVATION_BYTES[precision.activations])
-        moved = (2 * width + 3 * -(-moe.intermediate // found.etp)) * act * share
+        moved = (2 * width + 3 * -(-moe.intermediate // meshes.etp)) * act * share
         moved = moved * self.rates.byte * self.rates.expert_passes
         if split is not None:
             flop = flop * self.slower
-        wanted = np.stack([slots, local, found.ep], axis=1)
+        wanted = np.stack([slots, local, meshes.ep], axis=1)
         return Routed(
             flop=flop * share + moved,
             read=size * self.rates.byte,
             io=np.asarray(moved, dtype=np.float64),
-            spread=found.dp / found.edp * (1.0 if split is None else 1 - split / 2),
-            slack=1.0 - np.gcd(found.dp, found.edp) / found.edp,
+            spread=meshes.dp / meshes.edp * (1.0 if split is None else 1 - split / 2),
+            slack=1.0 - np.gcd(meshes.dp, meshes.edp) / meshes.edp,
             reads=Table.of(wanted, lambda _, held, ep: hottest_experts(moe.experts, moe.top_k, held, ep), EXPERT_UNITS),
             pairs=Table.of(wanted, lambda of, held, ep: hottest_pairs(of, moe.top_k, held, ep), PAIR_UNITS),
         )
@@ -312,26 +315,26 @@ class Pricer:
         model = self.problem.model
         tensors = [t for t in model.output_tensors() if t.matrix]
         if not tensors:
-            own = model.input_tensors()[0]
-            tensors = [Tensor("tied_head", own.rows, own.cols, TensorRole.LM_HEAD, own.split)]
+            embedding = model.input_tensors()[0]
+            tensors = [Tensor("tied_head", embedding.rows, embedding.cols, TensorRole.LM_HEAD, embedding.split)]
         group = self._linear(tensors, self.meshes.tp, self.meshes.cp)
         if group is None:
             raise InternalError("a head is a matrix")
         return group
 
     def _weights(self, tensors: tuple[Tensor, ...], precision: ModelPrecision | None = None) -> Floats:
-        found, total = self.meshes, np.zeros(len(self.meshes))
+        meshes, total = self.meshes, np.zeros(len(self.meshes))
         left = 0 if precision is not None else scales_left(self.problem)
         precision = precision or self.problem.precision
         for tensor in tensors:
             form = precision.of(tensor)
             if tensor.role is TensorRole.EXPERTS:
                 form = form.with_scales(left)
-                rows, cols = _padded(tensor, *_local(tensor, found.etp), self.padding)
-                total = total + _stored(form, rows, cols) * (-(-(tensor.count + found.redundant) // found.ep))
+                rows, cols = _padded(tensor, *_local(tensor, meshes.etp), self.padding)
+                total = total + _stored(form, rows, cols) * (-(-(tensor.count + meshes.redundant) // meshes.ep))
                 continue
             shared = tensor.role is TensorRole.SHARED_EXPERTS
-            ranks = np.where(self.whole_shared, 1, found.tp) if shared else found.tp
+            ranks = np.where(self.whole_shared, 1, meshes.tp) if shared else meshes.tp
             rows, cols = _local(tensor, ranks)
             if tensor.split is Split.VOCAB:
                 padding = self.problem.engine.vocabulary_padding
@@ -360,7 +363,7 @@ class Pricer:
         """Bytes of a sequence of so many tokens over all layers of each mesh pair, as it is admitted."""
         if tokens not in self._admitted:
             page = self.problem.engine.cache.block_tokens
-            length, found = -(-tokens // page) * page, np.zeros(len(self.meshes))
+            length, total = -(-tokens // page) * page, np.zeros(len(self.meshes))
             for name in set(self.problem.model.layer_names):
                 attention = self.problem.model.blocks[name].attention
                 if attention is None:
@@ -371,34 +374,36 @@ class Pricer:
                     for tp in np.unique(self.meshes.tp).tolist()
                 }  # fmt: skip
                 each = np.array([table[tp] for tp in self.meshes.tp.tolist()]) / self.meshes.cp
-                found += self.problem.model.layer_names.count(name) * each
-            self._admitted[tokens] = found
+                total += self.problem.model.layer_names.count(name) * each
+            self._admitted[tokens] = total
         return self._admitted[tokens]
 
     def _working(self) -> tuple[Floats, Floats]:
-        problem, found = self.problem, self.meshes
-        hidden, widest, experts = problem.model.hidden_size, np.zeros(len(found)), np.zeros(len(found))
+        problem, meshes = self.problem, self.meshes
+        hidden, widest, experts = problem.model.hidden_size, np.zeros(len(meshes)), np.zeros(len(meshes))
         for block in problem.model.blocks.values():
             ffn, attention = block.ffn, block.attention
             if isinstance(attention, CompressedAttention):
                 tensors = COMPRESSED_TENSORS.numerator * attention.heads * attention.head_dim
-                widest = np.maximum(widest, tensors // (COMPRESSED_TENSORS.denominator * found.tp))
+                widest = np.maximum(widest, tensors // (COMPRESSED_TENSORS.denominator * meshes.tp))
             if ffn is None:
                 continue
             if isinstance(ffn, MixtureOfExperts):
-                own = _ceil_div(ffn.intermediate, found.etp)
-                pairs = ffn.top_k * (np.maximum((1 + ffn.gated) * own, ffn.expert_width(hidden)) + own)
+                intermediate = _ceil_div(ffn.intermediate, meshes.etp)
+                pairs = ffn.top_k * (
+                    np.maximum((1 + ffn.gated) * intermediate, ffn.expert_width(hidden)) + intermediate
+                )
                 experts = np.maximum(experts, pairs)
                 if problem.engine.reservation.gathers_tokens:
-                    pairs = pairs * found.dp
-                width = pairs + 3 * _ceil_div(ffn.shared_intermediate, found.tp)
+                    pairs = pairs * meshes.dp
+                width = pairs + 3 * _ceil_div(ffn.shared_intermediate, meshes.tp)
             else:
-                width = 3 * _ceil_div(ffn.intermediate, found.tp)
+                width = 3 * _ceil_div(ffn.intermediate, meshes.tp)
             widest = np.maximum(widest, width)
         act = float(ACTIVATION_BYTES[problem.precision.activations])
         residuals = hidden * (4 + max(0, problem.model.hyper_streams - 1))
         held = hidden_elements(problem) + (experts if keeps_experts(problem) else 0)
-        return np.ceil(act * (residuals + widest) / found.cp), np.ceil(act * held / found.cp)
+        return np.ceil(act * (residuals + widest) / meshes.cp), np.ceil(act * held / meshes.cp)
 
     @property
     def pool(self) -> Floats | None:

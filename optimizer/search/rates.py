@@ -29,27 +29,28 @@ class FloatRates:
 
 def float_rates(hardware: HardwareSpec) -> FloatRates:
     """Rated peaks times the efficiencies of the hardware's table."""
-    own, device = hardware.efficiency, hardware.device
+    efficiency, device = hardware.efficiency, hardware.device
     formats: tuple[ComputeName, ...] = ("fp32", "bf16", "fp8", "fp4", "int8")
 
     def seconds(shares: dict[ComputeName, Measured]) -> dict[str, float]:
-        found: dict[str, float] = {}
+        flop_seconds: dict[str, float] = {}
         for name in formats:
             used = name if name in device.peak else "bf16"
             share = shares.get(used) or shares["bf16"]
-            found[name] = 1 / (device.peak[used] * float(share.value))
-        return found
+            flop_seconds[name] = 1 / (device.peak[used] * float(share.value))
+        return flop_seconds
 
-    kernels = own.experts
+    kernels = efficiency.experts
     return FloatRates(
-        flop=seconds(own.compute),
-        attention_flop=1 / (device.peak["bf16"] * float(own.attention_compute.value)),
-        byte=1 / (device.bandwidth * float(own.hbm.value)),
-        attention_byte=1 / (device.bandwidth * float(own.attention_hbm.value)),
+        flop=seconds(efficiency.compute),
+        attention_flop=1 / (device.peak["bf16"] * float(efficiency.attention_compute.value)),
+        byte=1 / (device.bandwidth * float(efficiency.hbm.value)),
+        attention_byte=1 / (device.bandwidth * float(efficiency.attention_hbm.value)),
         link=tuple(float(t.oversubscription) / (t.bandwidth * float(t.efficiency.value)) for t in hardware.tiers),
         round=tuple(float(t.latency.value) for t in hardware.tiers),
-        launch=float(own.launch.value),
-        byte_4bit=1 / (device.bandwidth * float((own.hbm if own.hbm_4bit is None else own.hbm_4bit).value)),
-        expert_flop=seconds(own.compute if kernels is None else kernels.compute),
+        launch=float(efficiency.launch.value),
+        byte_4bit=1
+        / (device.bandwidth * float((efficiency.hbm if efficiency.hbm_4bit is None else efficiency.hbm_4bit).value)),
+        expert_flop=seconds(efficiency.compute if kernels is None else kernels.compute),
         expert_passes=1.0 if kernels is None else float(kernels.passes.value),
     )

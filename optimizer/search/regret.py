@@ -122,11 +122,11 @@ class Robustness:
 
 def _box(share: Fraction | Mapping[str, Fraction]) -> tuple[tuple[str, Fraction], ...]:
     box = dict.fromkeys(EFFICIENCIES, share) if isinstance(share, Fraction) else dict(share)
-    for name, own in box.items():
+    for name, uncertainty in box.items():
         if name not in EFFICIENCIES:
             raise SpecError(f"unknown efficiency {name!r}; efficiencies: {', '.join(EFFICIENCIES)}")
-        if not 0 < own < 1:
-            raise SpecError(f"uncertainty of {name} is {own}: it must be above 0% and below 100%")
+        if not 0 < uncertainty < 1:
+            raise SpecError(f"uncertainty of {name} is {uncertainty}: it must be above 0% and below 100%")
     return tuple(box.items())
 
 
@@ -156,10 +156,10 @@ class _At:
     def regret(self, decision: DecidedShape) -> Fraction | None:
         """Relative shortfall; None where the decision keeps no limit though another does."""
         assert self.best is not None  # noqa: S101 - asked only where something fits
-        own, best = self.value(decision), self.best[0].value
-        if own is None:
+        reached, best = self.value(decision), self.best[0].value
+        if reached is None:
             return None
-        lost = best - own.value if self.problem.objective_row.maximised else own.value - best
+        lost = best - reached.value if self.problem.objective_row.maximised else reached.value - best
         return lost / abs(best) if best else lost
 
 
@@ -209,11 +209,11 @@ def robust(
 def _worst(points: list[_At], decision: DecidedShape) -> tuple[Fraction | None, Factors]:
     largest, where = Fraction(-1), points[0].factors
     for point in points:
-        own = point.regret(decision)
-        if own is None:
+        regret = point.regret(decision)
+        if regret is None:
             return None, point.factors
-        if own > largest:
-            largest, where = own, point.factors
+        if regret > largest:
+            largest, where = regret, point.factors
     return largest, where
 
 
@@ -222,14 +222,16 @@ def _grid(problem: Problem, box: tuple[tuple[str, Fraction], ...]) -> Iterator[_
     centre = _At(problem, ())
     yield centre
     moving = []
-    for name, own in box:
-        ends = [_At(problem, ((name, 1 + sign * own),)) for sign in (-1, 1)]
+    for name, uncertainty in box:
+        ends = [_At(problem, ((name, 1 + sign * uncertainty),)) for sign in (-1, 1)]
         if any(end.optimum != centre.optimum for end in ends):
-            moving.append((name, own))
+            moving.append((name, uncertainty))
         yield from ends
     if len(moving) > 1:
         for signs in itertools.product((-1, 1), repeat=len(moving)):
-            corner = tuple((name, 1 + sign * own) for sign, (name, own) in zip(signs, moving, strict=True))
+            corner = tuple(
+                (name, 1 + sign * uncertainty) for sign, (name, uncertainty) in zip(signs, moving, strict=True)
+            )
             yield _At(problem, corner)
 
 
@@ -244,20 +246,20 @@ def _beaten(problem: Problem, answer: DecidedShape, name: str, factor: Fraction)
     at = _At(problem, ((name, factor),), wanted=1)
     if at.best is None:
         return None
-    own = at.value(answer)
-    return at.best if own is None or better(problem, at.best[0].value, own.value) else None
+    reached = at.value(answer)
+    return at.best if reached is None or better(problem, at.best[0].value, reached.value) else None
 
 
 def _threshold(problem: Problem, answer: DecidedShape, name: str, direction: str, far: Fraction) -> Threshold:
-    other = _beaten(problem, answer, name, far)
-    if other is None:
+    winner = _beaten(problem, answer, name, far)
+    if winner is None:
         return Threshold(name, direction, far, None, None)
     holds, changes = Fraction(1), far
     while abs(changes - holds) > PRECISION:
         middle = (holds + changes) / 2
-        found = _beaten(problem, answer, name, middle)
-        if found is None:
+        rival = _beaten(problem, answer, name, middle)
+        if rival is None:
             holds = middle
         else:
-            changes, other = middle, found
-    return Threshold(name, direction, holds, changes, other[0])
+            changes, winner = middle, rival
+    return Threshold(name, direction, holds, changes, winner[0])

@@ -24,18 +24,18 @@ class Rows(Arrays):
     most: Ints
 
 
-def open_rows(found: Meshes, chunks: Ints) -> Rows:
+def open_rows(meshes: Meshes, chunks: Ints) -> Rows:
     """Every mesh pair with pp and chunk open."""
-    mesh = np.arange(len(found))
+    mesh = np.arange(len(meshes))
     return Rows(mesh, np.zeros_like(mesh), np.full_like(mesh, chunks[0]), np.full_like(mesh, chunks[-1]))
 
 
-def with_depths(problem: Problem, found: Meshes, rows: Rows, depths: tuple[int, ...]) -> Rows:
+def with_depths(problem: Problem, meshes: Meshes, rows: Rows, depths: tuple[int, ...]) -> Rows:
     """Each row with every pp of which a replica fits the devices."""
     each = rows.take(np.repeat(np.arange(len(rows)), len(depths)))
     pp = np.tile(np.array(depths, dtype=np.int64), len(rows))
     sizes = tuple(tier.size for tier in problem.hardware.tiers)
-    fits = replicas_that_fit(sizes, problem.devices, found.stage[each.mesh] * pp) > 0
+    fits = replicas_that_fit(sizes, problem.devices, meshes.stage[each.mesh] * pp) > 0
     return replace(each, pp=pp).take(fits)
 
 
@@ -52,8 +52,8 @@ def coarse_meshes(problem: Problem, axes: Axes) -> Meshes:
     """Mesh pairs of power-of-two degrees, without context parallelism where there are any so; else a few of all."""
     tp, cp, etp, ep = (tuple(v for v in axis if v & (v - 1) == 0) for axis in (axes.tp, axes.cp, axes.etp, axes.ep))
     coarse = replace(axes, tp=tp, cp=cp, etp=etp, ep=ep)
-    for own in (replace(coarse, cp=cp[:1]), coarse) if cp[:1] == (1,) else (coarse,):
-        found = Lattice(problem, own).listed().meshes
-        if len(found):
-            return found
+    for narrowed in (replace(coarse, cp=cp[:1]), coarse) if cp[:1] == (1,) else (coarse,):
+        meshes = Lattice(problem, narrowed).listed().meshes
+        if len(meshes):
+            return meshes
     return Lattice(problem, replace(axes, cp=axes.cp[:_FEW])).listed().meshes.take(slice(_SAMPLE))

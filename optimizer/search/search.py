@@ -140,8 +140,8 @@ class Search:
 
     def run(self) -> Found:
         """Search until all is decided or the deadline passes."""
-        own = self.axes
-        each = len(own.pp) * len(own.chunks)
+        axes = self.axes
+        each = len(axes.pp) * len(axes.chunks)
         wanted, wide = None, len(self._lattice) > _WIDE
         if each:
             self._warm_up()
@@ -174,23 +174,23 @@ class Search:
         self.tally.points = (listed.count + sum(listed.excluded.values())) * each
         return listed.meshes
 
-    def _layouts(self, found: Meshes) -> tuple[bool, float | None]:
+    def _layouts(self, meshes: Meshes) -> tuple[bool, float | None]:
         """Sieve mesh pairs down to layouts, and decide these."""
-        if len(found) > _MESHES:
+        if len(meshes) > _MESHES:
             kept = []
-            for start in range(0, len(found), _MESHES):
+            for start in range(0, len(meshes), _MESHES):
                 self._in_time()
-                part = found.take(slice(start, start + _MESHES))
+                part = meshes.take(slice(start, start + _MESHES))
                 open_ = Pricer(self.problem, part, skews=self.skews)
                 kept.append(self._sieve(open_, open_rows(part, self.chunks), "mesh pairs").mesh + start)
-            found = found.take(np.concatenate(kept))
+            meshes = meshes.take(np.concatenate(kept))
         self._in_time()
-        pricer = Pricer(self.problem, found, skews=self.skews)
-        rows = self._left_of(pricer, open_rows(found, self.chunks), "mesh pairs")
+        pricer = Pricer(self.problem, meshes, skews=self.skews)
+        rows = self._left_of(pricer, open_rows(meshes, self.chunks), "mesh pairs")
         for _ in range(_HALVINGS_WITH_PP_OPEN):
             rows = self._left_of(pricer, halved(rows, self.chunks), "mesh pairs")
-        rows = self._left_of(pricer, with_depths(self.problem, found, rows, self.axes.pp), "layouts")
-        pricer, rows = self._at_depth(found, rows)
+        rows = self._left_of(pricer, with_depths(self.problem, meshes, rows, self.axes.pp), "layouts")
+        pricer, rows = self._at_depth(meshes, rows)
         rows = self._left_of(pricer, rows, "layouts")
         while np.any(rows.least != rows.most):
             rows = self._left_of(pricer, halved(rows, self.chunks), "layouts")
@@ -230,14 +230,14 @@ class Search:
 
     def lattice_json(self) -> dict[str, Any]:
         """Axes, mesh pairs left and excluded, and points: equal to what the checker counts by itself."""
-        own = self.axes
+        axes = self.axes
         excluded = {family.value: count for family, count in self.excluded_meshes.items()}
         return {
-            "axes": own.to_json(),
+            "axes": axes.to_json(),
             "holds": holds(self.problem),
             "mesh_pairs": self.mesh_pairs,
             "excluded": dict(sorted(excluded.items())),
-            "points": (self.mesh_pairs + sum(excluded.values())) * len(own.pp) * len(own.chunks),
+            "points": (self.mesh_pairs + sum(excluded.values())) * len(axes.pp) * len(axes.chunks),
         }
 
     def _ranked(self) -> list[Scored]:
@@ -262,11 +262,11 @@ class Search:
 
     def _target(self) -> Target:
         last = self._last()
-        own = target(self.problem, None if last is None else last.value)
-        if last is None or own.context < most_tokens(self.problem):
-            return own
+        goal = target(self.problem, None if last is None else last.value)
+        if last is None or goal.context < most_tokens(self.problem):
+            return goal
         # nothing holds more tokens: what does not serve as many requests comes after
-        return replace(own, total_requests=max(own.total_requests, self._requests_of(last)))
+        return replace(goal, total_requests=max(goal.total_requests, self._requests_of(last)))
 
     def _requests_of(self, scored: Scored) -> float:
         return float(scored.throughput / self.problem.workload.tokens_of_request)
@@ -282,15 +282,15 @@ class Search:
         if self._late():
             raise _LateError
 
-    def _at_depth(self, found: Meshes, rows: Rows) -> tuple[Pricer, Rows]:
+    def _at_depth(self, meshes: Meshes, rows: Rows) -> tuple[Pricer, Rows]:
         """Mesh pairs priced each with the links that its rows' replicas span; rows have a pp each."""
-        pairs, own = np.unique(np.stack([rows.mesh, rows.pp]), axis=1, return_inverse=True)
-        deep = found.take(pairs[0])
+        pairs, index = np.unique(np.stack([rows.mesh, rows.pp]), axis=1, return_inverse=True)
+        deep = meshes.take(pairs[0])
         pricer = Pricer(self.problem, deep, deep.stage * pairs[1], skews=self.skews)
-        return pricer, replace(rows, mesh=own.reshape(-1))
+        return pricer, replace(rows, mesh=index.reshape(-1))
 
-    def _most_devices(self, found: Meshes, rows: Rows, goal: Target) -> Floats:
-        replica = found.stage[rows.mesh] * np.maximum(rows.pp, 1)
+    def _most_devices(self, meshes: Meshes, rows: Rows, goal: Target) -> Floats:
+        replica = meshes.stage[rows.mesh] * np.maximum(rows.pp, 1)
         most = replicas_that_fit(self.sizes, self.problem.devices, replica) * replica
         most = np.where(rows.pp == 0, self.problem.devices, most)
         return np.where(replica <= goal.devices, np.minimum(most, goal.devices), 0).astype(float)
@@ -326,22 +326,22 @@ class Search:
 
     def _warm_up(self) -> None:
         """Incumbents from a coarse part of the lattice, and their best bounds."""
-        found = coarse_meshes(self.problem, self.axes)
-        index = np.arange(len(found))
+        meshes = coarse_meshes(self.problem, self.axes)
+        index = np.arange(len(meshes))
         octaves = np.searchsorted(self.chunks, [1 << n for n in range(int(self.chunks[-1]).bit_length())], side="right")
         chunks = self.chunks[np.unique(np.append(np.maximum(octaves - 1, 0), len(self.chunks) - 1))]
         depth = np.array([p for p in self.axes.pp if p & (p - 1) == 0] or self.axes.pp[:1], dtype=np.int64)
         mesh, pp, chunk = (a.ravel() for a in np.meshgrid(index, depth, chunks, indexing="ij"))
-        fits = replicas_that_fit(self.sizes, self.problem.devices, found.stage[mesh] * pp) > 0
-        pricer, rows = self._at_depth(found, Rows(mesh, pp, chunk, chunk).take(fits))
+        fits = replicas_that_fit(self.sizes, self.problem.devices, meshes.stage[mesh] * pp) > 0
+        pricer, rows = self._at_depth(meshes, Rows(mesh, pp, chunk, chunk).take(fits))
         self._coarse = (pricer, rows, self._try(pricer, rows))
         # the best degrees so far at every chunk
         best = min(self.best.values(), key=lambda s: key(self.problem, s), default=None)
         if best is not None and len(self.chunks) > len(chunks):
             shape, near = best.layout.shape, pricer.meshes.take(rows.mesh)
-            own = (near.tp == shape.tp) & (near.cp == shape.cp) & (near.etp == shape.etp) & (near.ep == shape.ep)
-            own &= (near.redundant == shape.redundant) & (near.overlap == shape.overlap) & (rows.pp == shape.pp)
-            where = np.flatnonzero(own)
+            alike = (near.tp == shape.tp) & (near.cp == shape.cp) & (near.etp == shape.etp) & (near.ep == shape.ep)
+            alike &= (near.redundant == shape.redundant) & (near.overlap == shape.overlap) & (rows.pp == shape.pp)
+            where = np.flatnonzero(alike)
             if len(where):  # a layout that was known before may have other degrees
                 at = np.full_like(self.chunks, rows.mesh[where[0]])
                 self._try(pricer, Rows(at, np.full_like(at, shape.pp), self.chunks, self.chunks))
@@ -377,11 +377,11 @@ class Search:
         last = best.value / (1 + apart) if scale.maximised else best.value * (1 + apart)
         level = float(scale.level(last))
         least = (level if scale.measure.rises else -level) - abs(level) * MARGIN
-        own = (best.layout.tp, best.layout.cp, best.layout.pp, best.layout.etp, best.layout.ep)
-        found: list[Scored] = []
-        seen, tried = {own}, 0
+        best_degrees = (best.layout.tp, best.layout.cp, best.layout.pp, best.layout.etp, best.layout.ep)
+        alternatives: list[Scored] = []
+        seen, tried = {best_degrees}, 0
         for i in np.argsort(-value, kind="stable"):
-            if value[i] < least or tried == 2 * most or len(found) == most or self._late():
+            if value[i] < least or tried == 2 * most or len(alternatives) == most or self._late():
                 break
             mesh = int(rows.mesh[i])
             shape = meshes.shape(mesh, int(rows.pp[i]))
@@ -391,12 +391,14 @@ class Search:
                 continue
             seen.add(degrees)
             tried += 1
-            other = best_layout(
+            candidate = best_layout(
                 self.problem, shape, int(rows.most[i]) or None, *self._coefficients_of(shape), reach=last, counts=counts
             )
-            if other is not None and max(other.value, best.value) <= (1 + apart) * min(other.value, best.value):
-                found.append(other)
-        return sorted(found, key=lambda scored: key(self.problem, scored))
+            if candidate is not None and max(candidate.value, best.value) <= (1 + apart) * min(
+                candidate.value, best.value
+            ):
+                alternatives.append(candidate)
+        return sorted(alternatives, key=lambda scored: key(self.problem, scored))
 
     def _bound_values(self, pricer: Pricer, rows: Rows, goal: Target, *, timed: bool = False) -> Floats:
         """Optimistic objective of each row, larger is better; −inf where no batch keeps the limits."""
@@ -448,8 +450,8 @@ class Search:
             self._counts[shape] = allowed_replicas(self.problem, shape)
         return self._counts[shape]
 
-    def _decide_row(self, found: Meshes, rows: Rows, i: int) -> Scored | None:
-        shape = found.shape(int(rows.mesh[i]), int(rows.pp[i]))
+    def _decide_row(self, meshes: Meshes, rows: Rows, i: int) -> Scored | None:
+        shape = meshes.shape(int(rows.mesh[i]), int(rows.pp[i]))
         chunk = int(rows.most[i]) or None
         if (shape, chunk) in self._exact:
             return self._exact[shape, chunk]
@@ -480,8 +482,8 @@ class Search:
 
     def _beaten(self, bound: float) -> bool:
         """Whether nothing of such a bound matters."""
-        own = self._value_bound()
-        return bool(np.isneginf(bound) or (np.isfinite(own) and bound < own - abs(own) * MARGIN))
+        level = self._value_bound()
+        return bool(np.isneginf(bound) or (np.isfinite(level) and bound < level - abs(level) * MARGIN))
 
     def _decide(self, pricer: Pricer, rows: Rows) -> tuple[bool, float | None]:
         """The reference on rows in the order of their bounds, until none left can matter."""
