@@ -59,13 +59,13 @@ def loosest(goals: Sequence[Goal]) -> Goal:
 
     cycles = [aim.cycle for aim in goals if aim.cycle is not None]
     firsts = [dict(aim.first) for aim in goals]
-    shared = [share for share in firsts[0] if all(share in own for own in firsts)]
+    shared = [share for share in firsts[0] if all(share in first for first in firsts)]
     return Goal(
         above=least([aim.above for aim in goals]),
         total_above=least([aim.total_above for aim in goals]),
         total=min(aim.total for aim in goals),
         cycle=max(cycles) if len(cycles) == len(goals) else None,
-        first=tuple((share, max(own[share] for own in firsts)) for share in shared),
+        first=tuple((share, max(first[share] for first in firsts)) for share in shared),
         memory=max(aim.memory for aim in goals),
         devices=max(aim.devices for aim in goals),
         each=min(aim.each for aim in goals),

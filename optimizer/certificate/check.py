@@ -65,13 +65,13 @@ def check_result(result: dict[str, Any], check: Check, asked: Problem | None) ->
     equal("certificate.problem_digest", claim["problem_digest"], problem.digest)
     check.checked += ["form", "problem digest"]
     bind(problem, asked, check)
-    own = lattice(problem, axes(problem))
-    equal("certificate.lattice", claim["lattice"], own.to_json())
-    check.status, check.lattice = claim["kind"], own.to_json()
-    _counts(result, own, check)
+    meshes = lattice(problem, axes(problem))
+    equal("certificate.lattice", claim["lattice"], meshes.to_json())
+    check.status, check.lattice = claim["kind"], meshes.to_json()
+    _counts(result, meshes, check)
     equal("certificate.tolerance", claim["tolerance"], exact(tolerance_of(problem)))
     reached, bounds = placements(problem, claim, check)
-    case = _Case(problem, result, claim, own, reached, check)
+    case = _Case(problem, result, claim, meshes, reached, check)
     trusted: list[str] = []
     if claim["kind"] == "infeasible":
         _nothing_fits(case)
@@ -97,32 +97,32 @@ def _beside(case: _Case) -> None:
     if "pareto" in case.result:
         check_front(case.problem, case.lattice, case.result["pareto"], case.check)
     if "accuracy" in case.result:
-        own = accuracy(case.problem.margin, case.result["figures"], case.problem.asked)
-        equal("accuracy", case.result["accuracy"], own)
+        expected = accuracy(case.problem.margin, case.result["figures"], case.problem.asked)
+        equal("accuracy", case.result["accuracy"], expected)
     if "ties" in case.result:
         _ties(case)
     if "uncertainty" in case.result:
         check_uncertainty(case.problem, case.lattice, case.result["uncertainty"], case.check)
 
 
-def _counts(result: dict[str, Any], own: MeshCount, check: Check) -> None:
+def _counts(result: dict[str, Any], meshes: MeshCount, check: Check) -> None:
     """Candidates and what excluded them, as the result's search states them; its times and tallies are its own."""
-    each = len(own.axes.pp) * len(own.axes.chunks)
-    check.candidates = (own.count + sum(own.excluded.values())) * each
+    each = len(meshes.axes.pp) * len(meshes.axes.chunks)
+    check.candidates = (meshes.count + sum(meshes.excluded.values())) * each
     stated = keys("search", result["search"], _SEARCH)
     for name in _TALLIES:
         count(f"search.{name}", stated[name])
     number("search.wall_s", stated["wall_s"])
     check.not_checked += sorted(result.keys() & TOLD) + [f"search.{name}" for name in (*_TALLIES, "wall_s")]
     equal("search.candidates", stated["candidates"], check.candidates)
-    excluded = {family: count * each for family, count in own.excluded.items()}
+    excluded = {family: count * each for family, count in meshes.excluded.items()}
     equal("search.excluded", stated["excluded"], excluded)
     check.checked.append("lattice: axes and counts")
 
 
 def _nothing_fits(case: _Case) -> None:
     name = case.problem.objective_row.unit
-    for item, stated, own in (
+    for item, stated, expected in (
         ("layout", case.result["layout"], None),
         ("figures", case.result["figures"], None),
         ("objective", case.result["objective"], {"name": name, "value": None, "bound": None, "gap": None}),
@@ -132,7 +132,7 @@ def _nothing_fits(case: _Case) -> None:
         ("certificate.objective", case.claim["objective"], {"name": name, "value": None, "bound": None}),
         ("certificate.top", case.claim["top"], []),
     ):
-        equal(item, stated, own)
+        equal(item, stated, expected)
     case.check.objective = dict(case.result["objective"])
 
 
@@ -193,14 +193,14 @@ def _top(case: _Case, best: Shape, value: Fraction) -> dict[Shape, Fraction]:
         keys(item, entry, frozenset({"layout", "redundant", "value"}))
         layout = layout_of(item + ".layout", entry)
         evaluation = _evaluated(case, layout, item)
-        own = objective_of(case.problem, evaluation)
-        equal(item + ".value", entry["value"], exact(own))
-        if better(case.problem, own, value):
+        next_value = objective_of(case.problem, evaluation)
+        equal(item + ".value", entry["value"], exact(next_value))
+        if better(case.problem, next_value, value):
             raise Rejected(item, "better than the one before it")
         if evaluation.shape in listed:
             raise Rejected(item, "degrees listed before")
-        listed[evaluation.shape] = value = own
-        written.append({"layout": entry["layout"], "value": float(own)})
+        listed[evaluation.shape] = value = next_value
+        written.append({"layout": entry["layout"], "value": float(next_value)})
     if entries:
         equal("top", case.result["top"], written)
         case.check.checked.append("top: feasible, in order, distinct")
@@ -219,10 +219,10 @@ def _ties(case: _Case) -> None:
         item = f"ties[{place}]"
         keys(item, entry, frozenset({"layout", "redundant", "value", "ratio"}))
         evaluation = _evaluated(case, layout_of(item + ".layout", entry), item)
-        own = objective_of(case.problem, evaluation)
-        equal(item + ".value", entry["value"], float(own))
-        equal(item + ".ratio", entry["ratio"], float(own / value))
-        if evaluation.devices != best.devices or not tied(case.problem, own, value) or evaluation.shape in seen:
+        tied_value = objective_of(case.problem, evaluation)
+        equal(item + ".value", entry["value"], float(tied_value))
+        equal(item + ".ratio", entry["ratio"], float(tied_value / value))
+        if evaluation.devices != best.devices or not tied(case.problem, tied_value, value) or evaluation.shape in seen:
             raise Rejected(item, "no tie: on other devices, further away, or listed before")
         seen.add(evaluation.shape)
     case.check.checked.append("ties: feasible, distinct, on as many devices, as near as stated")
@@ -241,7 +241,7 @@ def _prove_top(case: _Case, bound: Fraction, listed: dict[Shape, Fraction], boun
     if len(listed) > 1 and isinstance(trusted, list) and "top" in trusted:
         _prove(case, bound, {}, bounds)
         return ["top"]
-    cuts = {shape: slack(case.problem, own, bound) for shape, own in listed.items()}
+    cuts = {shape: slack(case.problem, value, bound) for shape, value in listed.items()}
     _prove(case, list(cuts.values())[-1], cuts, bounds, tied)
     return []
 
@@ -253,13 +253,13 @@ def _prove(
     case.check.dismissed = dict(sorted(proof.dismissed.items()))
     if proof.counterexample is not None:
         met = proof.counterexample
-        found = met.layout
-        degrees = ", ".join(f"{n}={getattr(found, n)}" for n in ("tp", "cp", "dp", "pp", "etp", "ep", "edp", "batch"))
-        imbalance = bounds.of(found.shape)
-        own = objective_of(case.problem, evaluate(case.problem, found, imbalance=imbalance))
-        says = "fits" if value is None else f"is better: {exact(own)}, claimed {exact(value)}"
+        layout = met.layout
+        degrees = ", ".join(f"{n}={getattr(layout, n)}" for n in ("tp", "cp", "dp", "pp", "etp", "ep", "edp", "batch"))
+        imbalance = bounds.of(layout.shape)
+        reached = objective_of(case.problem, evaluate(case.problem, layout, imbalance=imbalance))
+        says = "fits" if value is None else f"is better: {exact(reached)}, claimed {exact(value)}"
         if tied is not None and met.goal.devices < tied[1]:
-            says = f"is no worse on {found.devices} devices than the layout claimed on {tied[1]}"
+            says = f"is no worse on {layout.devices} devices than the layout claimed on {tied[1]}"
         raise Rejected("certificate.kind" if value is None else "certificate.objective", f"{degrees} {says}")
     if value is None:
         says = "infeasibility: nothing in the lattice fits"

@@ -61,12 +61,12 @@ class _Stages:
     def dearest(self, stages: int) -> int:
         """What the dearest of so many stages costs at least: the mean, and its part of the layers of a kind, whole."""
         kinds = list(zip(self.counts, self.each, strict=True))
-        mean = -(-(sum(count * own for count, own in kinds) + self.first + self.last) // stages)
-        return max(mean, *(-(-count // stages) * own for count, own in kinds)) + self.every
+        mean = -(-(sum(count * cost for count, cost in kinds) + self.first + self.last) // stages)
+        return max(mean, *(-(-count // stages) * cost for count, cost in kinds)) + self.every
 
     def cost(self, start: int, stop: int) -> int:
-        own = self.cumulated[stop] - self.cumulated[start] + self.every
-        return own + (self.first if start == 0 else 0) + (self.last if stop == len(self.cumulated) - 1 else 0)
+        layers = self.cumulated[stop] - self.cumulated[start] + self.every
+        return layers + (self.first if start == 0 else 0) + (self.last if stop == len(self.cumulated) - 1 else 0)
 
     def longest(self, start: int, most: int) -> int:
         """End of the longest stage from a layer on that costs at most so much; `start` where there is none."""
@@ -95,7 +95,7 @@ def replicas_allowed(problem: Problem, shape: Shape, replicas: int) -> bool:
     degrees = ((asked.dp, shape.dp * replicas), (asked.edp, copies), (asked.devices, shape.devices * replicas))
     sizes = tuple(tier.size for tier in problem.hardware.tiers)
     fits = 1 <= replicas <= replicas_that_fit(sizes, problem.devices, shape.devices)
-    return fits and all(values is None or own in values for values, own in degrees)
+    return fits and all(values is None or degree in values for values, degree in degrees)
 
 
 def most_replicas(problem: Problem, shape: Shape, devices: int) -> int:
@@ -195,18 +195,18 @@ class Decision:
 
     def _cuts(self, low: int, high: int, goal: Goal, replicas: int) -> list[int] | None:
         """Cuts that keep every limit at `low`, where requests and the queue are those of `high`."""
-        own = self._at(low)
-        if not keeps_step(self.problem.workload, own.steps):
+        costs = self._at(low)
+        if not keeps_step(self.problem.workload, costs.steps):
             return None
-        limits = [(own.held, goal.memory), *self._context(goal.context)]
-        if own.pooled is not None and self.memory.pool is not None:
-            limits.append((own.pooled, self.memory.pool))
-        mean = self._mean_limit(high, goal, replicas, own.scale)
+        limits = [(costs.held, goal.memory), *self._context(goal.context)]
+        if costs.pooled is not None and self.memory.pool is not None:
+            limits.append((costs.pooled, self.memory.pool))
+        mean = self._mean_limit(high, goal, replicas, costs.scale)
         if mean is not None:
-            limits.append((own.mean, mean))
+            limits.append((costs.mean, mean))
         queued = self.problem.workload.queued_rate is not None
         limited = dict.fromkeys([*([None] if queued else []), *(percentile for percentile, _ in goal.first)])
-        for percentile in limited if own.mixed is not None else ():
+        for percentile in limited if costs.mixed is not None else ():
             stages, scale = self._first(low, percentile)
             limits.append((stages, self._first_limit(low, high, goal, replicas, percentile, scale)))
         return _filled(limits, self.shape.pp)
@@ -216,10 +216,10 @@ class Decision:
         if not tokens:
             return []
         if tokens not in self._held:
-            own, memory = self.memory.holding(tokens), self.memory
+            track, memory = self.memory.holding(tokens), self.memory
             layers = [memory.order.index(kind) for kind in range(len(memory.counts))]
-            each = [own.prefix[layer + 1] - own.prefix[layer] for layer in layers]
-            self._held[tokens] = _Stages(each, memory.order, memory.counts, own.first, own.last, own.every)
+            each = [track.prefix[layer + 1] - track.prefix[layer] for layer in layers]
+            self._held[tokens] = _Stages(each, memory.order, memory.counts, track.first, track.last, track.every)
         return [(self._held[tokens], self.memory.kept_limit)]
 
     def _mean_limit(
@@ -244,11 +244,11 @@ class Decision:
     def _first(self, batch: int, percentile: int | None) -> tuple[_Stages, int]:
         """What a TTFT is made of in each stage, in ticks × a scale, and the scale."""
         if (batch, percentile) not in self._firsts:
-            own, told = self._at(batch), self._told(batch, percentile)
-            mixed, mean = own.mixed, own.mean
+            costs, token = self._at(batch), self._told(batch, percentile)
+            mixed, mean = costs.mixed, costs.mean
             assert mixed is not None  # noqa: S101 - asked for only where there are prompts
-            scale = told.mixed.denominator * told.mean.denominator * own.scale
-            prompts, waits = int(told.mixed * scale), int(told.mean * scale / own.scale)
+            scale = token.mixed.denominator * token.mean.denominator * costs.scale
+            prompts, waits = int(token.mixed * scale), int(token.mean * scale / costs.scale)
             stages = _both(mixed, prompts, mean, waits)
             self._firsts[batch, percentile] = stages, scale
         return self._firsts[batch, percentile]
@@ -309,8 +309,8 @@ class Decision:
         return self._batches[batch]
 
     def _timed(self, step: Step) -> _Stages:
-        own, each = self.costs, [kind.ticks(step) for kind in self.costs.kinds]
-        return _Stages(each, own.order, own.counts, 0, own.tail(step), own.send(step))
+        costs, each = self.costs, [kind.ticks(step) for kind in self.costs.kinds]
+        return _Stages(each, costs.order, costs.counts, 0, costs.tail(step), costs.send(step))
 
     def _layout(self, batch: int, cuts: list[int], replicas: int) -> Layout:
         shape, starts, dense = self.shape, [sum(cuts[:n]) for n in range(len(cuts))], self.problem.model.moe is None

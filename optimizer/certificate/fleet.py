@@ -83,7 +83,9 @@ def fleet_statement(
     lemmas: Sequence[Lemma], steps: Sequence[DerivationStep], ceilings: Sequence[Ceiling],
 ) -> dict[str, Any]:  # fmt: skip
     """The certificate of an answer."""
-    stated = [{"terms": _rationals(own.terms), "steps": [step_json(step) for step in own.steps]} for own in lemmas]
+    stated = [
+        {"terms": _rationals(lemma.terms), "steps": [step_json(step) for step in lemma.steps]} for lemma in lemmas
+    ]
     return sealed(
         {
             "schema": SCHEMA,
@@ -128,8 +130,8 @@ def column_json(column: Column) -> dict[str, Any]:
     } | slotted(column.priced, "priced") | _bucket_json(column)  # fmt: skip
 
 
-def _bucket_json(own: Column | Ceiling) -> dict[str, Any]:
-    return {"bucket": own.bucket} if own.bucket else {}
+def _bucket_json(served: Column | Ceiling) -> dict[str, Any]:
+    return {"bucket": served.bucket} if served.bucket else {}
 
 
 def step_json(step: DerivationStep) -> dict[str, Any]:
@@ -144,11 +146,11 @@ def check_fleet(result: dict[str, Any], check: Check, asked: Cluster | None) -> 
     keys("result", result, _RESULT | (_INFEASIBLE & result.keys() if result.get("status") == "infeasible" else set()))
     lemmas = _LEMMAS & result["certificate"].keys()
     claim = keys("certificate", result["certificate"], _CERTIFICATE | lemmas)
-    for item, stated, own in (
+    for item, stated, expected in (
         ("schema", result["schema"], RESULT_SCHEMA), ("certificate.schema", claim["schema"], SCHEMA),
         ("layout", result["layout"], None), ("figures", result["figures"], {}),
     ):  # fmt: skip
-        equal(item, stated, own)
+        equal(item, stated, expected)
     kind = claim["kind"]
     if kind not in KINDS or result["status"] != kind:
         raise Rejected("status", f"{brief(result['status'])} with a certificate of kind {brief(kind)}")
@@ -192,55 +194,55 @@ def _columns(cluster: Cluster, stated: object) -> Sequence[Column]:
         return useful(cluster, given_columns(cluster))
     if not isinstance(stated, list):
         raise Rejected("certificate.columns", "not a list")
-    found: list[Column] = []
+    columns: list[Column] = []
     for item, entry, demand, pool, bucket in _entries(cluster, "columns", stated, _COLUMN, "redundant"):
         rate = rational(item, entry["requests_per_s"]) / pool.availability
         if rate <= 0:
             raise Rejected(item, "serves nothing")
         layout = layout_of(f"{item}.priced", entry, "priced")
         role = ROLES[entry["role"]]
-        sent = slowest_transfer(cluster, found, demand, bucket) if role == "prefill" else Fraction(0)
+        sent = slowest_transfer(cluster, columns, demand, bucket) if role == "prefill" else Fraction(0)
         check_stages(layout, 0 if demand.model is None else demand.model.layer_count, f"{item}.priced.stages")
         try:
-            own = (cluster, demand, role, pool, layout, rate, sent)
-            found.append(priced_column(*own, bucket=bucket))
+            replica = (cluster, demand, role, pool, layout, rate, sent)
+            columns.append(priced_column(*replica, bucket=bucket))
         except (ValueError, OverflowError) as error:
             raise Rejected(item, brief(str(error))) from None
-    if [c.role for c in found] != [c.role for c in sorted(found, key=_order(cluster))]:
+    if [c.role for c in columns] != [c.role for c in sorted(columns, key=_order(cluster))]:
         raise Rejected("certificate.columns", "a prefill replica before the decode replicas that it sends to")
-    if len({c.name for c in found}) != len(found):
+    if len({c.name for c in columns}) != len(columns):
         raise Rejected("certificate.columns", "one listed twice")
-    return found
+    return columns
 
 
 def _ceilings(cluster: Cluster, stated: object) -> list[Ceiling]:
     """The ceilings, each proved over the lattice of its demand, role, pool and devices; all sizes, or none at all."""
     if not isinstance(stated, list) or (stated and cluster.rates):
         raise Rejected("certificate.ceilings", "not a list of what priced replicas serve")
-    found: list[Ceiling] = []
+    ceilings: list[Ceiling] = []
     for item, entry, demand, pool, bucket in _entries(cluster, "ceilings", stated, _CEILING, "devices"):
         rate, devices = rational(item, entry["requests_per_s"]), entry["devices"]
         if rate < 0 or not 1 <= devices <= pool.devices:
             raise Rejected(item, "of no size that there is")
-        own = (cluster, demand, ROLES[entry["role"]], pool, devices, rate)
-        problem = ceiling_problem(*own, bucket=bucket)
-        proved = beyond_links(*own, bucket)
+        claimed = (cluster, demand, ROLES[entry["role"]], pool, devices, rate)
+        problem = ceiling_problem(*claimed, bucket=bucket)
+        proved = beyond_links(*claimed, bucket)
         # smaller replicas do not serve as much either, where fewer devices were proved to serve no more than less
         kind = (demand.name, entry["role"], pool.name, bucket)
-        beyond = max((c.devices for c in found if _kind(c) == kind and c.requests_per_s <= rate), default=0)
+        beyond = max((c.devices for c in ceilings if _kind(c) == kind and c.requests_per_s <= rate), default=0)
         met = None if proved else prove(problem, lattice(problem, axes(problem)), None, beyond=beyond).counterexample
         if met is not None:
             raise Rejected(item, f"a layout serves it on {met.layout.devices} devices")
-        found.append(Ceiling(demand.name, ROLES[entry["role"]], pool.name, devices, rate, bucket))
+        ceilings.append(Ceiling(demand.name, ROLES[entry["role"]], pool.name, devices, rate, bucket))
     held: dict[tuple[str, str, str, int], list[int]] = {}
-    for ceiling in found:
+    for ceiling in ceilings:
         held.setdefault(_kind(ceiling), []).append(ceiling.devices)
-    for demand in cluster.demands if found else ():
+    for demand in cluster.demands if ceilings else ():
         for role, pool, bucket in product(demand.roles, cluster.pools, range(len(demand.buckets))):
             sizes = held.get((demand.name, role, pool.name, bucket), [0])
             if sizes != sorted(set(sizes)) or sizes[-1] < replica_sizes(cluster, pool)[-1]:
                 raise Rejected("certificate.ceilings", f"not all sizes of {demand.name}/{role}/{pool.name}")
-    return found
+    return ceilings
 
 
 def _kind(ceiling: Ceiling) -> tuple[str, str, str, int]:
@@ -316,11 +318,13 @@ def bare_fleet_json(fleet: Fleet) -> dict[str, Any]:
             name: {
                 "replicas": [
                     {
-                        "demand": own.demand, "role": own.role, "pool": own.pool, "name": own.layout,
-                        "count": own.count,
-                        "nodes": [[{"node": p.node, "devices": list(p.devices)} for p in held] for held in own.places],
+                        "demand": replica.demand, "role": replica.role, "pool": replica.pool, "name": replica.layout,
+                        "count": replica.count,
+                        "nodes": [
+                            [{"node": p.node, "devices": list(p.devices)} for p in places] for places in replica.places
+                        ],
                     }
-                    for own in replicas
+                    for replica in replicas
                 ]
             }
             for name, replicas in fleet.items()
@@ -342,8 +346,8 @@ def _conflict(cluster: Cluster, columns: Sequence[Column], result: dict[str, Any
         return
     limits = limits_of(cluster)
     names = [entry.get("limit") for entry in stated]
-    own = [{"limit": x.name, "value": x.value, "unit": x.unit} for x in limits if x.name in names]
-    equal("conflict", stated, own)
+    expected = [{"limit": x.name, "value": x.value, "unit": x.unit} for x in limits if x.name in names]
+    equal("conflict", stated, expected)
     if proof is None:
         check.not_checked += ["conflict: that these limits conflict, and that each is needed", "conflict_proof"]
         return
@@ -366,11 +370,11 @@ def _conflict(cluster: Cluster, columns: Sequence[Column], result: dict[str, Any
         periods = fleet.get("periods") if isinstance(fleet, dict) else None
         if not isinstance(periods, dict) or periods.keys() != {p.name for p in cluster.periods}:
             raise Rejected(item, "not the cluster's periods")
-        found = {
+        judged = {
             name: _replicas(p.get("replicas") if isinstance(p, dict) else None, item) for name, p in periods.items()
         }
-        equal(item, fleet, bare_fleet_json(found))
-        broken = judge_fleet(limit.without, columns, found).broken
+        equal(item, fleet, bare_fleet_json(judged))
+        broken = judge_fleet(limit.without, columns, judged).broken
         if broken:
             raise Rejected(item, f"without {limit.name}: {broken[0].message}")
     check.checked.append("conflict: no fleet of the columns keeps these limits, one keeps all but any one of them")
@@ -381,12 +385,12 @@ def cluster_of(result: dict[str, Any], claim: dict[str, Any]) -> Cluster:
     stated = result["problem"]
     if not isinstance(stated, dict):
         raise Rejected("problem", "missing")
-    own = {key: value for key, value in stated.items() if key != "digest"}
+    fields = {key: value for key, value in stated.items() if key != "digest"}
     try:
-        cluster = Cluster.model_validate(own)
+        cluster = Cluster.model_validate(fields)
     except (ValidationError, ValueError) as error:
         raise Rejected("problem", brief(str(error).splitlines()[0])) from None
-    equal("problem", own, cluster.model_dump(mode="json"))
+    equal("problem", fields, cluster.model_dump(mode="json"))
     equal("problem.digest", stated.get("digest"), cluster.digest)
     unpriced = any(d.model is None or not d.buckets for d in cluster.demands) or any(
         p.hardware is None for p in cluster.pools
@@ -400,21 +404,21 @@ def cluster_of(result: dict[str, Any], claim: dict[str, Any]) -> Cluster:
 def _lemmas(stated: object) -> list[Lemma]:
     if not isinstance(stated, list) or not stated:
         raise Rejected("certificate.lemmas", "not a list of lemmas")
-    found = []
+    lemmas = []
     for number, entry in enumerate(stated):
         item = f"certificate.lemmas[{number}]"
         keys(item, entry, frozenset({"terms", "steps"}))
         if not isinstance(entry["terms"], dict):
             raise Rejected(item, "not the terms of a row")
         terms = {name: rational(item, factor) for name, factor in entry["terms"].items()}
-        found.append(Lemma(terms, _steps(f"{item}.steps", entry["steps"])))
-    return found
+        lemmas.append(Lemma(terms, _steps(f"{item}.steps", entry["steps"])))
+    return lemmas
 
 
 def _steps(part: str, stated: object) -> list[DerivationStep]:
     if not isinstance(stated, list) or not stated:
         raise Rejected(part, "missing")
-    found = []
+    steps = []
     for number, entry in enumerate(stated):
         item = f"{part}[{number}]"
         if isinstance(entry, dict) and "variable" in entry:
@@ -422,14 +426,16 @@ def _steps(part: str, stated: object) -> list[DerivationStep]:
             whole = all(type(entry[key]) is int for key in ("split", "low", "high"))
             if not isinstance(entry["variable"], str) or not whole:
                 raise Rejected(item, "not a split")
-            found.append(DerivationStep(entry["variable"], entry["split"], entry["low"], entry["high"]))
+            steps.append(DerivationStep(entry["variable"], entry["split"], entry["low"], entry["high"]))
             continue
         keys(item, entry, _LEAF)
-        own = entry["multipliers"]
-        if not isinstance(own, dict) or type(entry["empty"]) is not bool:
+        multipliers = entry["multipliers"]
+        if not isinstance(multipliers, dict) or type(entry["empty"]) is not bool:
             raise Rejected(item, "not a leaf")
-        found.append(DerivationStep(multipliers={n: rational(item, f) for n, f in own.items()}, empty=entry["empty"]))
-    return found
+        steps.append(
+            DerivationStep(multipliers={n: rational(item, f) for n, f in multipliers.items()}, empty=entry["empty"])
+        )
+    return steps
 
 
 # the fleet in a document
@@ -446,15 +452,15 @@ def fleet_of(cluster: Cluster, stated: object) -> Fleet:
     if not isinstance(periods, dict) or periods.keys() != {p.name for p in cluster.periods}:
         raise Rejected("fleet.periods", "not the cluster's")
     return {
-        name: _replicas(own.get("replicas") if isinstance(own, dict) else None, f"fleet.periods.{name}.replicas")
-        for name, own in periods.items()
+        name: _replicas(period.get("replicas") if isinstance(period, dict) else None, f"fleet.periods.{name}.replicas")
+        for name, period in periods.items()
     }
 
 
 def _replicas(stated: object, item: str) -> tuple[Replicas, ...]:
     if not isinstance(stated, list):
         raise Rejected(item, "not a list")
-    found = []
+    replicas = []
     for number, entry in enumerate(stated):
         at = f"{item}[{number}]"
         try:
@@ -467,10 +473,10 @@ def _replicas(stated: object, item: str) -> tuple[Replicas, ...]:
         except (KeyError, TypeError, AttributeError):
             raise Rejected(at, "not a list of replicas") from None
         demand, _, pool, layout = names
-        found.append(Replicas("/".join(names), demand, role, pool, layout, count, places))
-    if len({own.column for own in found}) != len(found):
+        replicas.append(Replicas("/".join(names), demand, role, pool, layout, count, places))
+    if len({kind.column for kind in replicas}) != len(replicas):
         raise Rejected(item, "a kind of replica that is listed twice")
-    return tuple(found)
+    return tuple(replicas)
 
 
 def _text(value: object) -> str:

@@ -49,9 +49,9 @@ def check_front(problem: Problem, lattice: MeshCount, stated: object, check: Che
         item = f"pareto.points[{number}]"
         keys(item, point, frozenset({"values", "layout", "redundant"}))
         layout = layout_of(item + ".layout", point)
-        found = evaluated(problem, lattice, layout, item, full=True, books=books)
-        values = [objective_of(view, found) for view in views]
-        equal(item + ".values", point["values"], [float(own) for own in values])
+        evaluation = evaluated(problem, lattice, layout, item, full=True, books=books)
+        values = [objective_of(view, evaluation) for view in views]
+        equal(item + ".values", point["values"], [float(value) for value in values])
         vector = tuple(-v if view.objective_row.maximised else v for v, view in zip(values, views, strict=True))
         if vectors and vector <= vectors[-1]:
             raise Rejected(item, "not after the one before it")
@@ -60,14 +60,14 @@ def check_front(problem: Problem, lattice: MeshCount, stated: object, check: Che
     levels = [sorted({vector[at] for vector in vectors}) for at in range(len(views))]
     places = [tuple(map(bisect_left, levels, vector)) for vector in vectors]
     corners = [
-        tuple(None if own is None else of[own] for of, own in zip(levels, corner, strict=True))
+        tuple(None if value is None else of[value] for of, value in zip(levels, corner, strict=True))
         for corner in _neighbours(_corners(places, len(views)), 0)
     ]
     limits = goal(problem, None)
     proof = unmet(problem, lattice, [_goal(limits, views, corner) for corner in corners])
     if proof.counterexample is not None:
-        own = proof.counterexample.layout
-        degrees = ", ".join(f"{n}={getattr(own, n)}" for n in ("tp", "cp", "dp", "pp", "etp", "ep", "edp", "batch"))
+        missing = proof.counterexample.layout
+        degrees = ", ".join(f"{n}={getattr(missing, n)}" for n in ("tp", "cp", "dp", "pp", "etp", "ep", "edp", "batch"))
         raise Rejected("pareto.points", f"{degrees} is missing: no point is as good in every objective")
     check.checked.append(f"frontier: {len(vectors)} points, each feasible, none dominated, none missing")
 
@@ -77,15 +77,15 @@ def _views(problem: Problem, stated: object) -> list[Problem]:
     if not isinstance(stated, list) or not all(isinstance(unit, str) for unit in stated):
         raise Rejected("pareto.objectives", f"{brief(stated)} are not objectives")
     rows = [objective_of_unit(unit) for unit in stated]
-    found = [row for row in rows if row is not None]
-    several = 2 <= len(found) <= 3 and len(found) == len(rows) and len(set(stated)) == len(stated)
-    if not several or problem.expert_loads or not all(row.traded for row in found):
+    known = [row for row in rows if row is not None]
+    several = 2 <= len(known) <= 3 and len(known) == len(rows) and len(set(stated)) == len(stated)
+    if not several or problem.expert_loads or not all(row.traded for row in known):
         raise Rejected("pareto.objectives", "not two or three different objectives of this problem")
-    for row in found:
+    for row in known:
         message = row.unfit(problem.workload) or row.refusal(problem.hardware)
         if message is not None:
             raise Rejected("pareto.objectives", message)
-    return [problem.model_copy(update={"objective": row.name}) for row in found]
+    return [problem.model_copy(update={"objective": row.name}) for row in known]
 
 
 def _corners(points: Sequence[BoxIndex], count: int) -> list[Corner]:
@@ -99,27 +99,27 @@ def _corners(points: Sequence[BoxIndex], count: int) -> list[Corner]:
         Where another point is as good as one in every objective.
     """
     opened: dict[Corner, int | None] = {(None,) * (count - 1): None}
-    found: list[Corner] = []
+    corners: list[Corner] = []
     for number, (first, *rest) in enumerate(points):
-        cut = [c for c in opened if all(most is None or own < most for own, most in zip(rest, c, strict=True))]
+        cut = [c for c in opened if all(most is None or value < most for value, most in zip(rest, c, strict=True))]
         if not cut:
             raise Rejected(f"pareto.points[{number}]", "another point is as good in every objective")
-        found += [(first, *c) for c in cut if opened.pop(c) != first]
+        corners += [(first, *c) for c in cut if opened.pop(c) != first]
         for at in range(count - 1):
             beside = list(dict.fromkeys((*c[:at], rest[at], *c[at + 1 :]) for c in cut))
             # of what was open before only corners as far in this objective may hold one of these
             rivals = beside + [c for c in opened if c[at] == rest[at]]
             opened |= {c: first for c in beside if not any(c != other and _within(c, other) for other in rivals)}
-    return found + [(None, *c) for c in opened]
+    return corners + [(None, *c) for c in opened]
 
 
 def _neighbours(corners: Sequence[Corner], axis: int) -> Sequence[Corner]:
     """Corners in an order in which those of each half, quarter, … lie near to each other."""
     if len(corners) < 2:
         return corners
-    own = sorted(corners, key=lambda corner: inf if (place := corner[axis]) is None else place)
-    half, other = len(own) // 2, (axis + 1) % len(own[0])
-    return [*_neighbours(own[:half], other), *_neighbours(own[half:], other)]
+    ordered = sorted(corners, key=lambda corner: inf if (place := corner[axis]) is None else place)
+    half, other = len(ordered) // 2, (axis + 1) % len(ordered[0])
+    return [*_neighbours(ordered[:half], other), *_neighbours(ordered[half:], other)]
 
 
 def _within(one: Corner, other: Corner) -> bool:
@@ -129,27 +129,27 @@ def _within(one: Corner, other: Corner) -> bool:
 
 def _earliest(one: Firsts, other: Firsts) -> Firsts:
     """Both sets of limits on the time to the first token."""
-    found = dict(one)
+    limits = dict(one)
     for percentile, limit in other:
-        found[percentile] = min(limit, found.get(percentile, limit))
-    return tuple(found.items())
+        limits[percentile] = min(limit, limits.get(percentile, limit))
+    return tuple(limits.items())
 
 
 def _goal(limits: Goal, views: Sequence[Problem], corner: Sequence[Fraction | None]) -> Goal:
     """All limits, and less than the corner in every objective."""
-    found = limits
+    joined = limits
     for view, most in zip(views, corner, strict=True):
         if most is None:
             continue
-        own = beating(view, limits, -most if view.objective_row.maximised else most)
-        found = replace(
-            found,
-            above=max((v for v in (found.above, own.above) if v is not None), default=None),
-            total_above=max((v for v in (found.total_above, own.total_above) if v is not None), default=None),
-            cycle=min((v for v in (found.cycle, own.cycle) if v is not None), default=None),
-            first=_earliest(found.first, own.first),
-            memory=min(found.memory, own.memory),
-            devices=min(found.devices, own.devices),
-            strict=found.strict | own.strict,
+        aim = beating(view, limits, -most if view.objective_row.maximised else most)
+        joined = replace(
+            joined,
+            above=max((v for v in (joined.above, aim.above) if v is not None), default=None),
+            total_above=max((v for v in (joined.total_above, aim.total_above) if v is not None), default=None),
+            cycle=min((v for v in (joined.cycle, aim.cycle) if v is not None), default=None),
+            first=_earliest(joined.first, aim.first),
+            memory=min(joined.memory, aim.memory),
+            devices=min(joined.devices, aim.devices),
+            strict=joined.strict | aim.strict,
         )
-    return found
+    return joined

@@ -61,7 +61,7 @@ def _first_name(percentile: int | None) -> str:
 def goal(problem: Problem, value: Fraction | None) -> Goal:
     """The problem's limits and, where a value is claimed, what beating it takes."""
     limits = tightest(problem)
-    own = Goal(
+    asked = Goal(
         above=None, total_above=None, cycle=limits.get(Measure.CYCLE), first=tuple(first_limits(problem).items()),
         total=max(problem.workload.request_rate or Fraction(0), limits.get(Measure.REQUESTS, Fraction(0))),
         each=limits.get(Measure.DEVICE_REQUESTS, Fraction(0)),
@@ -69,35 +69,37 @@ def goal(problem: Problem, value: Fraction | None) -> Goal:
         devices=min(problem.devices, floor(limits.get(Measure.DEVICES, problem.devices))),
         context=int(limits.get(Measure.CONTEXT, 0)),
     )  # fmt: skip
-    return own if value is None else beating(problem, own, value)
+    return asked if value is None else beating(problem, asked, value)
 
 
-def beating(problem: Problem, own: Goal, value: Fraction) -> Goal:
+def beating(problem: Problem, limits: Goal, value: Fraction) -> Goal:
     """Limits, and what beating a value of the objective takes beside them."""
-    cycle, first, level = own.cycle, dict(own.first), problem.scale.level(value)
+    cycle, first, level = limits.cycle, dict(limits.first), problem.scale.level(value)
     match problem.scale.measure:
         case Measure.DEVICE_REQUESTS:
-            return replace(own, above=level)
+            return replace(limits, above=level)
         case Measure.REQUESTS:
-            return replace(own, total_above=level)
+            return replace(limits, total_above=level)
         case Measure.DEVICES:
-            return replace(own, devices=min(own.devices, ceil(level) - 1))
+            return replace(limits, devices=min(limits.devices, ceil(level) - 1))
         case Measure.CYCLE:
             beyond = cycle is not None and level > cycle
-            return own if beyond else replace(own, cycle=level, strict=frozenset({"cycle"}))
+            return limits if beyond else replace(limits, cycle=level, strict=frozenset({"cycle"}))
         case Measure.FIRST:
             aim = problem.scale.percentile
             beyond = aim in first and level > first[aim]
             stricter = tuple((first | {aim: level}).items())
-            return own if beyond else replace(own, first=stricter, strict=frozenset({_first_name(aim)}))
+            return limits if beyond else replace(limits, first=stricter, strict=frozenset({_first_name(aim)}))
         case Measure.MEMORY:
-            return replace(own, memory=min(own.memory, ceil(level) - 1))
+            return replace(limits, memory=min(limits.memory, ceil(level) - 1))
         case Measure.CONTEXT:
             longer = next_longer(problem, floor(level))
-            return replace(own, devices=0) if longer is None else replace(own, context=max(own.context, longer))
+            return (
+                replace(limits, devices=0) if longer is None else replace(limits, context=max(limits.context, longer))
+            )
 
 
 def on_fewer_devices(problem: Problem, requests: Fraction, devices: int) -> Goal:
     """The problem's limits, and requests/s reached on fewer devices: what breaks a tie (`figures.objective.key`)."""
-    own = goal(problem, None)
-    return replace(own, total=max(own.total, requests), devices=devices - 1)
+    limits = goal(problem, None)
+    return replace(limits, total=max(limits.total, requests), devices=devices - 1)

@@ -61,30 +61,30 @@ class MeshCount:
 
     def to_json(self) -> dict[str, object]:
         """Axes and counts, as a certificate states them."""
-        own = self.axes
+        axes = self.axes
         return {
-            "axes": own.to_json(),
+            "axes": axes.to_json(),
             "holds": self.holds,
             "mesh_pairs": self.count,
             "excluded": dict(sorted(self.excluded.items())),
-            "points": (self.count + sum(self.excluded.values())) * len(own.pp) * len(own.chunks),
+            "points": (self.count + sum(self.excluded.values())) * len(axes.pp) * len(axes.chunks),
         }
 
     def has(self, shape: Shape) -> bool:
         """Whether a shape's mesh pair is one of them."""
-        own, flat = self.axes, Shape(shape.tp, shape.cp, shape.etp, shape.ep, 1, shape.redundant, shape.overlap)
-        listed = ((own.tp, shape.tp), (own.cp, shape.cp), (own.redundant, shape.redundant), (own.etp, shape.etp),
-                  (own.ep, shape.ep), (own.overlap, shape.overlap))  # fmt: skip
+        axes, flat = self.axes, Shape(shape.tp, shape.cp, shape.etp, shape.ep, 1, shape.redundant, shape.overlap)
+        listed = ((axes.tp, shape.tp), (axes.cp, shape.cp), (axes.redundant, shape.redundant), (axes.etp, shape.etp),
+                  (axes.ep, shape.ep), (axes.overlap, shape.overlap))  # fmt: skip
         return all(value in values for values, value in listed) and self.decides.takes(flat)
 
     def expert_meshes(self, tp: int, cp: int) -> list[MeshPair]:
         """Those over an attention mesh."""
-        own = self.axes
+        axes = self.axes
         return [
             (redundant, etp, ep, overlap)
-            for redundant, etp, ep in product(own.redundant, own.etp, own.ep)
+            for redundant, etp, ep in product(axes.redundant, axes.etp, axes.ep)
             if lcm(tp * cp, etp * ep) <= self.decides.problem.devices
-            for overlap in own.overlap
+            for overlap in axes.overlap
             if self.decides.takes(Shape(tp, cp, etp, ep, 1, redundant, overlap))
         ]
 
@@ -96,13 +96,13 @@ def lattice(problem: Problem, axes: Axes) -> MeshCount:
     listed, full = frozenset(axes.cp), axes.cp == tuple(range(1, len(axes.cp) + 1))
     for redundant, etp, ep in product(axes.redundant, axes.etp, axes.ep):
         for tp in axes.tp:
-            most, own = problem.devices // tp, etp * ep // gcd(tp, etp * ep)
-            groups = _full(most, own) if full and len(axes.cp) >= most else _listed(axes.cp, most, own)
+            most, multiple = problem.devices // tp, etp * ep // gcd(tp, etp * ep)
+            groups = _full(most, multiple) if full and len(axes.cp) >= most else _listed(axes.cp, most, multiple)
             fitting = sum(groups.values())
             excluded[Family.DEVICES.value] += len(axes.cp) - fitting
-            one = {1: 1} if 1 in axes.cp and own <= most else {}
+            without_cp = {1: 1} if 1 in axes.cp and multiple <= most else {}
             for overlap in axes.overlap:
-                for cp, pairs in (one if overlap else groups).items():
+                for cp, pairs in (without_cp if overlap else groups).items():
                     shape = Shape(tp, cp, etp, ep, 1, redundant, overlap)
                     if overlap and not shape.spread:
                         continue
@@ -110,10 +110,10 @@ def lattice(problem: Problem, axes: Axes) -> MeshCount:
                     if family is not None:
                         excluded[family.value] += pairs
                         continue
-                    taken = pairs if decides.runs(shape) else decides.running(shape, axes.cp, listed)
-                    count += taken
-                    divided |= {tp} if taken and cp > 1 else set()
-                    excluded[Family.ENGINE.value] += pairs - taken
+                    running = pairs if decides.runs(shape) else decides.running(shape, axes.cp, listed)
+                    count += running
+                    divided |= {tp} if running and cp > 1 else set()
+                    excluded[Family.ENGINE.value] += pairs - running
     return MeshCount(
         axes,
         count,
@@ -124,27 +124,27 @@ def lattice(problem: Problem, axes: Axes) -> MeshCount:
     )
 
 
-def _listed(values: Sequence[int], most: int, own: int) -> dict[int, int]:
+def _listed(values: Sequence[int], most: int, multiple: int) -> dict[int, int]:
     """How many cp there are of each kind, of which one stands for all: 1, others of one rank of attention, and more."""
-    fits = [cp for cp in values if lcm(cp, own) <= most]
-    kinds = ([cp for cp in fits if cp == 1], [cp for cp in fits if cp > 1 and cp % own == 0],
-             [cp for cp in fits if cp > 1 and cp % own])  # fmt: skip
+    fits = [cp for cp in values if lcm(cp, multiple) <= most]
+    kinds = ([cp for cp in fits if cp == 1], [cp for cp in fits if cp > 1 and cp % multiple == 0],
+             [cp for cp in fits if cp > 1 and cp % multiple])  # fmt: skip
     return {kind[0]: len(kind) for kind in kinds if kind}
 
 
-def _full(most: int, own: int) -> dict[int, int]:
+def _full(most: int, multiple: int) -> dict[int, int]:
     """`_listed` of every cp up to at least `most`."""
-    if own > most:
+    if multiple > most:
         return {}
-    fits = sum(_prime_to(most // own, _primes(own // part)) for part in _divisors(own))
-    alone = most // own - (own == 1)
-    found = {1: 1} | ({own if own > 1 else 2: alone} if alone else {})
+    fits = sum(_prime_to(most // multiple, _primes(multiple // part)) for part in _divisors(multiple))
+    alone = most // multiple - (multiple == 1)
+    groups = {1: 1} | ({multiple if multiple > 1 else 2: alone} if alone else {})
     several = fits - 1 - alone
     if several:
         # the least cp that leaves several ranks: the least prime of s' where that is not all of it
-        least = next(cp for cp in range(2, own + 2) if cp % own and lcm(cp, own) <= most)
-        found[least] = several
-    return found
+        least = next(cp for cp in range(2, multiple + 2) if cp % multiple and lcm(cp, multiple) <= most)
+        groups[least] = several
+    return groups
 
 
 @cache
@@ -186,7 +186,7 @@ class Decides:
     def takes(self, shape: Shape) -> bool:
         """Whether a mesh pair is in the lattice; `pp` is 1."""
         laid = shape.stage_devices <= self.problem.devices and (shape.spread or not shape.overlap)
-        return laid and self.excludes(shape) is None and any(self._accepts(own, shape) for own in self._members)
+        return laid and self.excludes(shape) is None and any(self._accepts(member, shape) for member in self._members)
 
     def excludes(self, shape: Shape) -> Family | None:
         """What excludes a mesh pair whatever the engine."""
@@ -199,16 +199,16 @@ class Decides:
 
     def runs(self, shape: Shape) -> bool:
         """Whether an engine runs this mesh pair and all of its kind, as none of its rules reads what cp changes."""
-        own = self._members if shape.cp == 1 else self._members_of_kinds
-        return any(self._accepts(member, shape) for member in own)
+        members = self._members if shape.cp == 1 else self._members_of_kinds
+        return any(self._accepts(member, shape) for member in members)
 
     def running(self, shape: Shape, values: Sequence[int], listed: Collection[int]) -> int:
         """How many cp of a shape's kind leave a mesh pair that an engine runs."""
-        found: set[int] = set()
+        kept: set[int] = set()
         if shape.cp > 1:
             for member in self._members:
-                found |= self._run_by(member, shape, values, listed)
-        return len(found)
+                kept |= self._run_by(member, shape, values, listed)
+        return len(kept)
 
     def _run_by(self, member: Engine, shape: Shape, values: Sequence[int], listed: Collection[int]) -> set[int]:
         """The cp of a shape's kind at which an engine runs it."""
@@ -216,15 +216,15 @@ class Decides:
             return set()
         width, alone = shape.etp * shape.ep, shape.dp == 1
         copies = self._copies_of(member, shape)
-        own: Iterable[int] = values
+        degrees: Iterable[int] = values
         if copies is not None:
             sizes = ((part, count * width) for count in copies for part in _divisors(count * width))
-            own = {part // shape.tp for part, size in sizes if part % shape.tp == 0 and lcm(part, width) == size}
-        found = (
-            replace(shape, cp=cp) for cp in own
+            degrees = {part // shape.tp for part, size in sizes if part % shape.tp == 0 and lcm(part, width) == size}
+        shapes = (
+            replace(shape, cp=cp) for cp in degrees
             if cp > 1 and cp in listed and lcm(shape.tp * cp, width) <= self.problem.devices
         )  # fmt: skip
-        return {one.cp for one in found if (one.dp == 1) == alone and self._accepts(member, one)}
+        return {laid.cp for laid in shapes if (laid.dp == 1) == alone and self._accepts(member, laid)}
 
     def _copies_of(self, member: Engine, shape: Shape) -> tuple[int, ...] | None:
         """Copies of experts in a stage at which rules are kept that read no more of cp; None: too many."""
@@ -233,9 +233,9 @@ class Decides:
             rules = [rule for rule in member.rules if set(rule.reads) <= _OF_EXPERTS and _OF_STAGES & set(rule.reads)]
             width = shape.etp * shape.ep
             shapes = (replace(shape, tp=1, cp=width * n) for n in range(1, self.problem.devices // width + 1))
-            kept = (own.edp for own in shapes if all(rule.breach(self.problem, own) is None for rule in rules))
-            found = tuple(islice(kept, _MANY + 1)) if rules else None
-            self._copies[key] = None if found is None or len(found) > _MANY else found
+            kept = (laid.edp for laid in shapes if all(rule.breach(self.problem, laid) is None for rule in rules))
+            copies = tuple(islice(kept, _MANY + 1)) if rules else None
+            self._copies[key] = None if copies is None or len(copies) > _MANY else copies
         return self._copies[key]
 
     @cached_property
@@ -248,7 +248,7 @@ class Decides:
 
     @cached_property
     def _members_of_kinds(self) -> list[Engine]:
-        return [own for own in self._members if not any(_OF_CP & set(rule.reads) for rule in own.rules)]
+        return [member for member in self._members if not any(_OF_CP & set(rule.reads) for rule in member.rules)]
 
     def _accepts(self, member: Engine, shape: Shape) -> bool:
         return all(self._keeps(rule, shape) for rule in member.rules)

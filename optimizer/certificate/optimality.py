@@ -76,8 +76,8 @@ def prove(
     if value is not None and value <= 0 and not problem.objective_row.maximised:
         return Proof()  # devices, seconds and dollars are never negative
     ties = () if tied is None else (on_fewer_devices(problem, *tied),)
-    own = {shape: (goal(problem, best), *ties) for shape, best in (listed or {}).items()}
-    return unmet(problem, lattice, (goal(problem, value), *ties), own, skews, beyond)
+    exceptions = {shape: (goal(problem, best), *ties) for shape, best in (listed or {}).items()}
+    return unmet(problem, lattice, (goal(problem, value), *ties), exceptions, skews, beyond)
 
 
 def unmet(
@@ -123,31 +123,31 @@ class _Prover:
 
     def run(self) -> Proof:
         """Every tp, cp, expert mesh over them and depth, until all is dismissed or something meets a goal."""
-        own, dismissed = self.lattice.axes, self.proof.dismissed
-        for tp in own.tp if own.pp and own.chunks else ():
-            fits = bisect_right(own.cp, self.problem.devices // tp if tp in self.lattice.divided else 1)
-            if fits and self._attention(tp, own.cp[:fits]):
+        axes, dismissed = self.lattice.axes, self.proof.dismissed
+        for tp in axes.tp if axes.pp and axes.chunks else ():
+            fits = bisect_right(axes.cp, self.problem.devices // tp if tp in self.lattice.divided else 1)
+            if fits and self._attention(tp, axes.cp[:fits]):
                 return self.proof
-        points = self.lattice.count * len(own.pp) * len(own.chunks)
+        points = self.lattice.count * len(axes.pp) * len(axes.chunks)
         dismissed["attention_mesh"] = points - dismissed.total()
         return self.proof
 
     def _attention(self, tp: int, values: Sequence[int]) -> bool:
         """One tp and several cp: bounded together, by halves where that does not dismiss them; each left is decided."""
-        own, first, last = self.lattice.axes, values[0], values[-1]
-        everywhere = dict.fromkeys(own.chunks, self.aims)
+        axes, first, last = self.lattice.axes, values[0], values[-1]
+        everywhere = dict.fromkeys(axes.chunks, self.aims)
         if len(values) > 1:
             if first > 1 and len(values) > _TOGETHER:
-                loose = relaxed_between(self.problem, tp, first, last, own.pp, self.costs, self.memory)
-                if not self._left(Reach(self.problem, *loose, tp, first, None, own.pp[-1]), everywhere):
+                loose = relaxed_between(self.problem, tp, first, last, axes.pp, self.costs, self.memory)
+                if not self._left(Reach(self.problem, *loose, tp, first, None, axes.pp[-1]), everywhere):
                     return False
             half = bisect_right(values, max(first, min(isqrt(first * last), values[-2])))
             return self._attention(tp, values[:half]) or self._attention(tp, values[half:])
-        loose = relaxed(self.problem, tp, first, own.pp, self.costs, self.memory)
-        chunks = self._left(Reach(self.problem, *loose, tp, first, None, own.pp[-1]), everywhere)
+        loose = relaxed(self.problem, tp, first, axes.pp, self.costs, self.memory)
+        chunks = self._left(Reach(self.problem, *loose, tp, first, None, axes.pp[-1]), everywhere)
         for mesh in self.lattice.expert_meshes(tp, first) if chunks else ():
             flat = shape_at(tp, first, mesh, 1)
-            depths = own.pp[bisect_right(own.pp, self.beyond // flat.stage_devices) :]
+            depths = axes.pp[bisect_right(axes.pp, self.beyond // flat.stage_devices) :]
             if not depths:
                 continue
             costs = self.costs.least(flat, depths)
@@ -170,7 +170,7 @@ class _Prover:
         devices, fitting
             Devices that the degrees take at least, and at most (None: those there are).
         """
-        found: dict[int | None, Aims] = {}
+        left_at: dict[int | None, Aims] = {}
         chunks = list(asked)
 
         def most(aim: Goal) -> int:
@@ -181,7 +181,7 @@ class _Prover:
             if least is None or last is None or stop - first == 1:
                 left = asked[least].kept(lambda aim: reach.possible(aim, least, most(aim)))
                 if left is not None:
-                    found[least] = left
+                    left_at[least] = left
                 return
             some = aims.kept(lambda aim: reach.possible_between(aim, least, last, most(aim)))
             if some is not None:
@@ -191,7 +191,7 @@ class _Prover:
 
         if chunks:
             halve(0, len(chunks), self.aims)
-        return found
+        return left_at
 
     def _depth(self, shape: Shape, asked: _Asked) -> Met | None:
         """One mesh pair at one pp: bounded, and where the bound does not dismiss it, decided exactly."""
@@ -204,11 +204,11 @@ class _Prover:
         left = self._left(reach, asked, shape.devices, fitting)
         self.proof.dismissed["layout"] += len(asked) - len(left)
         for chunk, aims in left.items():
-            own = Aims.of(self.listed[shape]) if shape in self.listed else aims
-            found = Decision(self.problem, shape, chunk, costs, memory).found(own)
+            goals = Aims.of(self.listed[shape]) if shape in self.listed else aims
+            met = Decision(self.problem, shape, chunk, costs, memory).found(goals)
             self.proof.dismissed["exact"] += 1
-            if found is not None:
-                return Met(*found)
+            if met is not None:
+                return Met(*met)
         return None
 
 

@@ -86,10 +86,10 @@ def placed_layers(
 
 def groups_of(problem: Problem) -> list[list[tuple[int, ...]]] | None:
     """Co-activated experts of each MoE layer, where the problem has them."""
-    given, moe = problem.coactivation, problem.model.moe
-    if given is None or moe is None:
+    measured, moe = problem.coactivation, problem.model.moe
+    if measured is None or moe is None:
         return None
-    return [given.groups(layer, moe.experts) for layer in range(problem.model.moe_layer_count)]
+    return [measured.groups(layer, moe.experts) for layer in range(problem.model.moe_layer_count)]
 
 
 def mesh_of(entry: dict[str, Any], item: str) -> StageMesh:
@@ -102,7 +102,7 @@ def mesh_of(entry: dict[str, Any], item: str) -> StageMesh:
 
 def _terms(problem: Problem, mesh: StageMesh, stated: object, item: str) -> list[dict[str, Any]]:
     """What a placement must be made for: this problem's mesh and objective over its loads. Returns its layers."""
-    own, moe = problem.experts, problem.model.moe
+    options, moe = problem.experts, problem.model.moe
     if moe is None:
         raise Rejected(item, "a placement for a model without experts")
     size = problem.group_domain(mesh[0])
@@ -113,27 +113,27 @@ def _terms(problem: Problem, mesh: StageMesh, stated: object, item: str) -> list
         "node_size": size,
         "groups": None if size is None else moe.group_count,
         "hierarchy": "free" if size is None else "node",
-        "robust": own.robust if own else "worst",
+        "robust": options.robust if options else "worst",
         "weights": [str(weight) for weight in load_weights(problem)],
         "cvar_tail": str(CVAR_TAIL),
-        "split": own.split if own else "even",
+        "split": options.split if options else "even",
         "tolerance": str(tolerance_of(problem)),
     }
     if slots % mesh[0]:
         expected["empty_slots"] = -slots % mesh[0]
-    if own is not None and own.max_moves is not None and problem.current_mesh == mesh:
-        expected |= {"max_moves": own.max_moves}
+    if options is not None and options.max_moves is not None and problem.current_mesh == mesh:
+        expected |= {"max_moves": options.max_moves}
     if problem.coactivation is not None:
         expected |= {
             "coactivation": problem.coactivation.measure,
             "locality_node_size": min(problem.hardware.devices_per_node, mesh[0]),
             "balance_allowance": str(allowance_of(problem)),
         }
-    found = keys(item, stated, frozenset({*expected, "layers"}))
-    equal(item, {name: found[name] for name in expected}, expected)
+    terms = keys(item, stated, frozenset({*expected, "layers"}))
+    equal(item, {name: terms[name] for name in expected}, expected)
     names = problem.model.layer_names
     ids = [number for number, name in enumerate(names) if problem.model.blocks[name].moe is not None]
-    layers = found["layers"]
+    layers = terms["layers"]
     if not isinstance(layers, list) or len(layers) != len(ids):
         raise Rejected(item + ".layers", f"not the {len(ids)} layers with experts")
     for at, (number, layer) in enumerate(zip(ids, layers, strict=True)):
@@ -150,7 +150,7 @@ def _terms(problem: Problem, mesh: StageMesh, stated: object, item: str) -> list
 
 def _written(problem: Problem, mesh: StageMesh, stated: dict[str, Any], layers: list[dict[str, Any]]) -> dict[str, Any]:
     """The placement as it must be written, given where it puts the experts and what its certificate says of them."""
-    found, tolerance, moved = [], tolerance_of(problem), []
+    entries, tolerance, moved = [], tolerance_of(problem), []
     groups = groups_of(problem)
     values: list[list[float]] = [[] for _ in problem.expert_loads]
     current = problem.current_placement if problem.current_mesh == mesh else None
@@ -159,16 +159,16 @@ def _written(problem: Problem, mesh: StageMesh, stated: dict[str, Any], layers: 
         listed = isinstance(devices, list) and all(isinstance(held, list) for held in devices)
         if not listed or not all(type(expert) is int for held in devices for expert in held):
             raise Rejected(f"layer {layer['layer']}", "experts are not all numbered")
-        own: dict[str, Any] = {
+        entry: dict[str, Any] = {
             "layer": layer["layer"], "devices": devices, "max_over_mean": float(value), "bound": float(bound),
             "gap": float(value - bound), "proved": value - bound <= tolerance,
         }  # fmt: skip
         if problem.experts is not None and problem.experts.split == "free":
-            own["shares"] = [[str(Fraction(part)) for part in parts] for parts in _shares(answer)]
+            entry["shares"] = [[str(Fraction(part)) for part in parts] for parts in _shares(answer)]
         if groups is not None:
             seen, visits = max(1, sum(group[0] for group in groups[number])), layer["visits"]
-            own["nodes_visited"] = {"mean": visits["nodes"] / seen, "bound": visits["bound"] / seen}
-        found.append(own)
+            entry["nodes_visited"] = {"mean": visits["nodes"] / seen, "bound": visits["bound"] / seen}
+        entries.append(entry)
         for at, load in enumerate(problem.expert_loads):
             values[at].append(float(balance(load.rows[number], answer)))
         if current is not None:
@@ -180,8 +180,8 @@ def _written(problem: Problem, mesh: StageMesh, stated: dict[str, Any], layers: 
     return {
         "slots_per_device": len(stated["layers"][0]["devices"][0]),
         "tolerance": float(tolerance),
-        "layers": found,
-        "workloads": [{"name": n, "max_over_mean": own} for n, own in zip(names, values, strict=True)],
+        "layers": entries,
+        "workloads": [{"name": name, "max_over_mean": balances} for name, balances in zip(names, values, strict=True)],
         "moves": sum(moved) if current is not None else None,
     }
 
@@ -208,6 +208,6 @@ def placement_of(claim: dict[str, Any], layout: Layout) -> object:
     """The placement of a certificate on a layout's expert mesh; None where it has none."""
     for entry in claim["placements"]:
         if (entry["ep"], entry["redundant"]) == (layout.ep, layout.redundant_slots):
-            found: object = entry["placement"]
-            return found
+            placement: object = entry["placement"]
+            return placement
     return None

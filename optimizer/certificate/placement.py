@@ -172,8 +172,10 @@ def check_placement(
         for index, (claim, answer) in enumerate(zip(stated, placed, strict=True)):
             layer = answer.get("layer")
             rows = [load[index] for load in loads]
-            own = terms if current is None or terms.max_moves is None else replace(terms, current=current[index])
-            sound = _check_layer(rows, own, claim, answer)
+            layer_terms = (
+                terms if current is None or terms.max_moves is None else replace(terms, current=current[index])
+            )
+            sound = _check_layer(rows, layer_terms, claim, answer)
             near = groups is None or _check_visits(groups[index], len(rows[0]), terms, claim, answer)
             (checked if sound and near else trusted).append(int(layer or 0))
     except RejectedError as error:

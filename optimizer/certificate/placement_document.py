@@ -68,14 +68,18 @@ def _measured(problem: Problem, document: dict[str, Any]) -> None:
         raise Rejected("problem", "no measured loads")
     loads = [{"name": load.name, "load": [list(row) for row in load.rows]} for load in problem.expert_loads]
     equal("loads", document["loads"], loads)
-    given = problem.coactivation
-    equal("coactivation", document.get("coactivation"), None if given is None else given.model_dump(mode="json"))
+    coactivation = problem.coactivation
+    equal(
+        "coactivation",
+        document.get("coactivation"),
+        None if coactivation is None else coactivation.model_dump(mode="json"),
+    )
 
 
 def _totals(problem: Problem, document: dict[str, Any], layers: list[dict[str, Any]]) -> None:
     stated = [(Fraction(layer["max_over_mean"]), Fraction(layer["bound"])) for layer in layers]
     proved = all(layer["proved"] for layer in document["placement"]["layers"])
-    for item, own in (
+    for item, expected in (
         ("model", problem.model.name),
         ("model_layers", problem.model.layer_count),
         ("slots_per_device", document["placement"]["slots_per_device"]),
@@ -84,12 +88,12 @@ def _totals(problem: Problem, document: dict[str, Any], layers: list[dict[str, A
         ("gap", float(max(value - bound for value, bound in stated))),
         ("status", "optimal" if proved else "feasible"),
     ):
-        equal(item, document[item], own)
+        equal(item, document[item], expected)
 
 
 def _before(problem: Problem, mesh: StageMesh, stated: object) -> list[Devices]:
     """What was in service, or the order of expert ids: its placement and balance. Returns its layers."""
-    moe, weights, own = problem.model.moe, load_weights(problem), problem.experts
+    moe, weights, options = problem.model.moe, load_weights(problem), problem.experts
     assert moe is not None  # noqa: S101 - loads belong to a model with experts
     names, groups = problem.model.layer_names, groups_of(problem)
     ids = [index for index, name in enumerate(names) if problem.model.blocks[name].moe is not None]
@@ -97,11 +101,11 @@ def _before(problem: Problem, mesh: StageMesh, stated: object) -> list[Devices]:
     linear = linear_placement(moe.experts, mesh[0], -(-slots // mesh[0]), empty_slots=-slots % mesh[0])
     if problem.current_placement is not None and problem.current_mesh != mesh:
         raise Rejected("ep", "the placement in service is on another mesh")
-    found: list[Devices] = list(problem.current_placement or [linear] * len(ids))
+    placements: list[Devices] = list(problem.current_placement or [linear] * len(ids))
     layers: list[dict[str, Any]] = []
-    for index, devices in enumerate(found):
+    for index, devices in enumerate(placements):
         values = [max_over_mean(load.rows[index], devices) for load in problem.expert_loads]
-        value = aggregate(values, weights, own.robust if own else "worst")
+        value = aggregate(values, weights, options.robust if options else "worst")
         entry: dict[str, Any] = {
             "layer": ids[index], "devices": [list(held) for held in devices], "max_over_mean": float(value),
         }  # fmt: skip
@@ -116,7 +120,7 @@ def _before(problem: Problem, mesh: StageMesh, stated: object) -> list[Devices]:
         raise Rejected("before.layers", f"not the {len(layers)} layers with experts")
     for index, (entry, layer) in enumerate(zip(written["layers"], layers, strict=True)):
         equal(f"before.layers[{index}]", entry, layer)
-    return found
+    return placements
 
 
 def _noise(problem: Problem, mesh: StageMesh, document: dict[str, Any]) -> None:
@@ -156,8 +160,8 @@ def _held_out(mesh: StageMesh, document: dict[str, Any], before: Sequence[Device
         old = [max_over_mean(row, devices) for row, devices in zip(rows, before, strict=True)]
         for name, values in (("before", old), ("after", after), ("bound", bounds)):
             mean = sum(values, Fraction(0)) / len(values)
-            own = {"mean": float(mean), "worst": float(max(values)), "layers": [float(value) for value in values]}
-            equal(f"{item}.{name}", entry[name], own)
+            summary = {"mean": float(mean), "worst": float(max(values)), "layers": [float(value) for value in values]}
+            equal(f"{item}.{name}", entry[name], summary)
     check.not_checked.append("which loads are held out, if any")
     if document["hold_out"]:
         check.checked.append("hold-out: balance before and after, and bounds")

@@ -68,15 +68,15 @@ def evaluated(
     Rejected
         It is not in the lattice, breaks a constraint, or is on experts that are not placed.
     """
-    own = lattice.axes
-    if layout.redundant_slots not in own.redundant:
+    axes = lattice.axes
+    if layout.redundant_slots not in axes.redundant:
         raise Rejected(item, f"{brief(layout.redundant_slots)} redundant slots were not asked for")
     shape = layout.shape
     if not lattice.has(shape):
         degrees = f"tp={shape.tp}, cp={shape.cp}, etp={shape.etp}, ep={shape.ep}"
         overlap = f", overlap={shape.overlap_name}" if shape.overlap else ""
         raise Rejected(item, f"{degrees}{overlap} are not in the lattice")
-    if shape.pp not in own.pp or layout.prefill_chunk not in own.chunks or layout.batch > LARGEST_BATCH:
+    if shape.pp not in axes.pp or layout.prefill_chunk not in axes.chunks or layout.batch > LARGEST_BATCH:
         raise Rejected(
             item, f"pp={shape.pp}, chunk={layout.prefill_chunk}, batch={layout.batch} are not in the lattice"
         )
@@ -88,7 +88,7 @@ def evaluated(
     skew = None if reached is None else reached.of(shape)
     costs, memory = (None, None) if books is None else books.of(shape)
     evaluation = evaluate(problem, layout, imbalance=skew, full=full, costs=costs, memory=memory)
-    found = violations(problem, layout, evaluation, imbalance=skew)
-    if found:
-        raise Rejected(item, str(found[0]))
+    broken = violations(problem, layout, evaluation, imbalance=skew)
+    if broken:
+        raise Rejected(item, str(broken[0]))
     return evaluation

@@ -66,8 +66,8 @@ def _from_catalog(problem: Problem, check: Check) -> None:
 
 def _model_of_catalog(model: ModelSpec, item: str, check: Check) -> None:
     if model.name in catalog.names("models"):
-        own = catalog.load_model(model.name).model_copy(update={"precision": model.precision})
-        equal(item, model.model_dump(mode="json"), own.model_dump(mode="json"))
+        listed = catalog.load_model(model.name).model_copy(update={"precision": model.precision})
+        equal(item, model.model_dump(mode="json"), listed.model_dump(mode="json"))
         check.checked.append(f"{item}: {model.name} of the catalog")
     else:
         check.not_checked.append(f"{item}: {model.name} is not in the catalog, taken as stated")

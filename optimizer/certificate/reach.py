@@ -259,14 +259,14 @@ class Reach:
             each = kind.fixed * scale + kind.per_token * tokens + (kind.decode + kind.per_seq) * seqs * scale
             each += kind.per_prompt * prompt + max(kind.prefill_flop * prompt, kind.prefill_read * finished * pieces)
             for group in kind.linears:
-                own = tokens + group.slack * scale
-                each += max(group.flop * own, group.weight * scale + group.io * own)
+                padded = tokens + group.slack * scale
+                each += max(group.flop * padded, group.weight * scale + group.io * padded)
             routed = 0
             if kind.experts is not None:
                 routed = self._mean_experts(kind.experts, drafted, prompt, scale, max(largest, -(-prompt // scale)))
             # a mean of maxima is no less than the maximum of means
-            own = each + routed if kind.exchange is None else kind.exchange.layer(each, routed, tokens, scale)
-            cycle += count * own
+            layer = each + routed if kind.exchange is None else kind.exchange.layer(each, routed, tokens, scale)
+            cycle += count * layer
         sent = costs.send_fixed * scale + costs.send_each * (decoded * scale + prompt)
         return cycle if pp == 1 else cycle + pp * sent
 
@@ -301,8 +301,8 @@ class Reach:
         # with nothing to decode the queue gets shorter with the micro-batch, which shares a step
         queue = point if work.decodes else largest
         if work.queued_rate is not None and queue is not None:
-            own = queue.steps
-            service = Fraction(max(queue.prompts), own.together * TICKS_PER_SECOND)
+            queued = queue.steps
+            service = Fraction(max(queue.prompts), queued.together * TICKS_PER_SECOND)
             load = work.queued_rate * self.ranks / devices * service
         return load < 1 and all(
             self._first_in_time(goal_, each, point, service / self.deep * _waited(load, each[0]))
@@ -326,8 +326,8 @@ class Reach:
         if goal_.cycle is None or not self.problem.workload.decodes:
             return True
         limit = goal_.cycle.numerator * TICKS_PER_SECOND * scale
-        own = cycle * goal_.cycle.denominator
-        return own < limit if "cycle" in goal_.strict else own <= limit
+        scaled = cycle * goal_.cycle.denominator
+        return scaled < limit if "cycle" in goal_.strict else scaled <= limit
 
     def _ticks(self, step: Step, pp: int) -> tuple[int, int]:
         """Two bounds of pp·max over stages: all stages together, and ceil(L/pp) of the cheapest layers."""

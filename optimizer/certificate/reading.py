@@ -64,14 +64,14 @@ def problem_of(stated: object) -> Problem:
     """The problem that a document is about: written as `solve` writes it, with its digest."""
     if not isinstance(stated, dict):
         raise Rejected("problem", "missing")
-    own = {key: value for key, value in stated.items() if key != "digest"}
+    fields = {key: value for key, value in stated.items() if key != "digest"}
     try:
-        problem = Problem.model_validate(_quotients(own))
+        problem = Problem.model_validate(_quotients(fields))
         right = problem.digest
     except (ValidationError, ValueError, OverflowError, RecursionError) as error:
         raise Rejected("problem", f"cannot be read: {str(error).splitlines()[0]}") from None
     equal("problem.digest", stated.get("digest"), right)
-    equal("problem", own, problem.model_dump(mode="json"))
+    equal("problem", fields, problem.model_dump(mode="json"))
     row = problem.objective_row
     message = row.unfit(problem.workload) or row.unrated(problem.workload) or row.refusal(problem.hardware)
     if message is not None:

@@ -31,9 +31,9 @@ def relaxed(
     # an expert mesh may widen the stage, and with it the replica, beyond what depth alone does: past every tier
     wider = [tier.size // shape.stage_devices + 1 for tier in problem.hardware.tiers if tier.size is not None]
     balanced = CostBook(problem, costs.rates) if costs.skews.measured else costs
-    own, held = balanced.least(shape, (*depths, *wider)), memory.memory(shape)
+    least, held = balanced.least(shape, (*depths, *wider)), memory.memory(shape)
     kinds = []
-    for kind in own.kinds:
+    for kind in least.kinds:
         linears = tuple(_either(problem, costs, shape, group) for group in kind.linears)
         experts = None
         if kind.experts is not None:
@@ -45,7 +45,7 @@ def relaxed(
     token, hidden = act * 4 * problem.model.hidden_size / cp, act * hidden_elements(problem) / cp
     output = replace(held.output, expert_bytes=0)
     less = replace(held, weights=weights, output=output, token_bytes=int(token), hidden_bytes=int(hidden))
-    return replace(own, kinds=tuple(kinds)), less
+    return replace(least, kinds=tuple(kinds)), less
 
 
 def relaxed_between(
@@ -57,11 +57,11 @@ def relaxed_between(
     itself those of the fewest. Routed experts take nothing, and of messages those alone are counted that all ranks of
     a sequence exchange: (cp − 1) ÷ cp of them, over the fastest links.
     """
-    (own, held), alone = relaxed(problem, tp, most, depths, costs, memory), Shape(1, 1, 1, 1, 1)
+    (widest, held), alone = relaxed(problem, tp, most, depths, costs, memory), Shape(1, 1, 1, 1, 1)
     slack, share = least - 1, Fraction(least - 1, least)
     kinds = []
-    for number, kind in enumerate(own.kinds):
-        block = problem.model.blocks[problem.model.layer_names[own.order.index(number)]]
+    for number, kind in enumerate(widest.kinds):
+        block = problem.model.blocks[problem.model.layer_names[widest.order.index(number)]]
         size = share * query_bytes(problem, tp) * TICKS_PER_SECOND / max(costs.rates.links)
         kinds.append(
             replace(
@@ -76,7 +76,7 @@ def relaxed_between(
         )
     kept = memory.memory(Shape(tp, least, 1, 1, 1))
     fewest = replace(held, reserve_bytes=kept.reserve_bytes, layer_reserve=kept.layer_reserve)
-    return replace(own, kinds=tuple(kinds), head=replace(own.head, slack=slack)), fewest
+    return replace(widest, kinds=tuple(kinds), head=replace(widest.head, slack=slack)), fewest
 
 
 def _either(problem: Problem, costs: CostBook, shape: Shape, group: Linear) -> Linear:

@@ -46,8 +46,8 @@ def tolerance_of(problem: Problem) -> Fraction:
 
 def allowance_of(problem: Problem) -> Fraction:
     """What balance may cost for fewer nodes visited, in mean device loads: as stated, else the tolerance."""
-    own = problem.experts.balance_allowance if problem.experts is not None else None
-    return PLACEMENT_TOLERANCE if own is None else own
+    allowance = problem.experts.balance_allowance if problem.experts is not None else None
+    return PLACEMENT_TOLERANCE if allowance is None else allowance
 
 
 def relative_gap(value: Fraction, bound: Fraction) -> Fraction:

@@ -46,22 +46,22 @@ def check_uncertainty(problem: Problem, lattice: MeshCount, stated: object, chec
     if stated is None:
         check.not_checked.append("uncertainty: nothing is stated")
         return
-    found = keys("uncertainty", stated, _KEYS)
-    equal("uncertainty.schema", found["schema"], SCHEMA)
+    uncertainty = keys("uncertainty", stated, _KEYS)
+    equal("uncertainty.schema", uncertainty["schema"], SCHEMA)
     if problem.expert_loads:
         raise Rejected("uncertainty", "balanced experts are priced, and loads were measured")
-    box = found["box"]
+    box = uncertainty["box"]
     if not isinstance(box, dict) or not box or not box.keys() <= set(EFFICIENCIES):
         raise Rejected("uncertainty.box", f"{brief(box)} is not of efficiencies")
     for name, share in box.items():
         number(f"uncertainty.box.{name}", share)
         if not 0 < share < 1:
             raise Rejected(f"uncertainty.box.{name}", f"{brief(share)} is no share")
-    nominal = keys("uncertainty.nominal", found["nominal"], frozenset({"layout", "redundant", "worst_regret"}))
+    nominal = keys("uncertainty.nominal", uncertainty["nominal"], frozenset({"layout", "redundant", "worst_regret"}))
     layout = layout_of("uncertainty.nominal.layout", nominal)
     answer = _Answer(problem, lattice, layout)
     answer.holds("uncertainty.nominal", Fraction(1), None)
-    _thresholds(answer, list(box), found["thresholds"])
+    _thresholds(answer, list(box), uncertainty["thresholds"])
     check.checked.append("thresholds: where the layout is still the best, and where another is better")
     check.not_checked += ["uncertainty.box", *(f"uncertainty.{name}" for name in _REGRETS)]
 

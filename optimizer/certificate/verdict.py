@@ -54,30 +54,32 @@ class Check:
 
     def to_json(self) -> dict[str, Any]:
         """``shardproof/check/1``."""
-        own = {name: value for name, value in self.__dict__.items() if name not in {"accepted", "asked"}}
+        fields = {name: value for name, value in self.__dict__.items() if name not in {"accepted", "asked"}}
         asked = None if self.asked is None else {"name": self.asked.name, "digest": self.asked.digest}
-        return {"schema": "shardproof/check/1", "accepted": self.accepted, "problem": asked, **own}
+        return {"schema": "shardproof/check/1", "accepted": self.accepted, "problem": asked, **fields}
 
 
-def _same(claimed: object, own: object) -> bool:
+def _same(claimed: object, expected: object) -> bool:
     """Equality of JSON values without Python's True == 1 and 1.0 == 1."""
-    if isinstance(own, dict):
+    if isinstance(expected, dict):
         return (
-            isinstance(claimed, dict) and claimed.keys() == own.keys() and all(_same(claimed[k], own[k]) for k in own)
+            isinstance(claimed, dict)
+            and claimed.keys() == expected.keys()
+            and all(_same(claimed[k], expected[k]) for k in expected)
         )
-    if isinstance(own, list | tuple):
-        return isinstance(claimed, list) and len(claimed) == len(own) and all(map(_same, claimed, own))
-    return type(claimed) is type(own) and claimed == own
+    if isinstance(expected, list | tuple):
+        return isinstance(claimed, list) and len(claimed) == len(expected) and all(map(_same, claimed, expected))
+    return type(claimed) is type(expected) and claimed == expected
 
 
-def equal(item: str, claimed: object, own: object) -> None:
-    """Reject at the first part of `own` that differs."""
-    if isinstance(own, dict) and isinstance(claimed, dict) and claimed.keys() == own.keys():
-        for name, value in own.items():
+def equal(item: str, claimed: object, expected: object) -> None:
+    """Reject at the first part of `expected` that differs."""
+    if isinstance(expected, dict) and isinstance(claimed, dict) and claimed.keys() == expected.keys():
+        for name, value in expected.items():
             equal(f"{item}.{name}", claimed[name], value)
         return
-    if not _same(claimed, own):
-        raise Rejected(item, f"is {brief(claimed)}, should be {brief(own)}")
+    if not _same(claimed, expected):
+        raise Rejected(item, f"is {brief(claimed)}, should be {brief(expected)}")
 
 
 def brief(value: object) -> str:

@@ -36,18 +36,18 @@ _RATIONAL = re.compile(r"-?[0-9]{1,4000}(?:/[0-9]{1,4000})?")
 def check_witness(item: str, stated: object) -> None:
     """The form of a witness: its keys, and numbers that are integers or rationals in lowest terms."""
     kind = stated.get("kind") if isinstance(stated, dict) else None
-    found = keys(item, stated, _WITNESS.get(kind if isinstance(kind, str) else "", frozenset({"kind"})))
+    witness = keys(item, stated, _WITNESS.get(kind if isinstance(kind, str) else "", frozenset({"kind"})))
     for name, read in _FORMS.items():
-        if name in found:
-            read(f"{item}.{name}", found[name])
+        if name in witness:
+            read(f"{item}.{name}", witness[name])
 
 
 def check_visits(item: str, stated: object) -> None:
     """The form of what is said of nodes visited."""
-    found = keys(item, stated, _VISITS)
-    _whole(item + ".nodes", found["nodes"])
-    _whole(item + ".bound", found["bound"])
-    witness = found["witness"]
+    visits = keys(item, stated, _VISITS)
+    _whole(item + ".nodes", visits["nodes"])
+    _whole(item + ".bound", visits["bound"])
+    witness = visits["witness"]
     kind = witness.get("kind") if isinstance(witness, dict) else None
     keys(item + ".witness", witness, _VISITS_WITNESS.get(kind if isinstance(kind, str) else "", frozenset({"kind"})))
     if kind == "partners":
