@@ -42,17 +42,21 @@ def kept_how(limits: Limits) -> str:
     return "kept by predicted times alone" if share is None else f"kept at {float(share):.0%} confidence"
 
 
-def accuracy_text(found: Mapping[str, Any], problem: Problem) -> list[str]:
+def accuracy_text(accuracy: Mapping[str, Any], problem: Problem) -> list[str]:
     """How far measured times lie from the predicted ones, and how many runs keep the limits; each a sentence."""
-    told = [
+    intervals = [
         f"{title} {shown(Fraction(low), dimension)} to {shown(Fraction(high), dimension)}"
         for title, key, dimension in _INTERVALS
-        for low, high in ([found[key]] if key in found else [])
+        for low, high in ([accuracy[key]] if key in accuracy else [])
     ]
-    lines = [f"as measured in 90% of {found['runs']:,} runs ({found['class']}): {', '.join(told)}"] if told else []
+    lines = (
+        [f"as measured in 90% of {accuracy['runs']:,} runs ({accuracy['class']}): {', '.join(intervals)}"]
+        if intervals
+        else []
+    )
     # a limit at a confidence is kept by the engine that errs least where any will do, not by the runs of all
-    if found.get("kept") and not (problem.engine.members and problem.limits.confidence is not None):
-        kept = " and ".join(f"{name.upper()} in {_share(share)}" for name, share in found["kept"].items())
+    if accuracy.get("kept") and not (problem.engine.members and problem.limits.confidence is not None):
+        kept = " and ".join(f"{name.upper()} in {_share(share)}" for name, share in accuracy["kept"].items())
         lines.append(f"runs of that class keep the limit on {kept}")
     return lines
 

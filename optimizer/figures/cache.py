@@ -70,9 +70,9 @@ class CacheLayout:
         mtp, drafted = self.problem.model.mtp, self.problem.workload.mtp_tokens
         if not drafted or mtp is None:
             return Fraction(1)
-        own = self.problem.model.blocks[mtp.block].attention
-        alike = self._layers_of(own)
-        if attention == own:
+        draft = self.problem.model.blocks[mtp.block].attention
+        alike = self._layers_of(draft)
+        if attention == draft:
             return Fraction(alike + mtp.count, alike)
         if not (self.rules.equal_groups and isinstance(attention, STATES)):
             return Fraction(1)
@@ -92,8 +92,8 @@ class CacheLayout:
             entry = latent + 4 * -(-latent // SCALE_GROUP) + 2 * attention.qk_rope_head_dim
             return Fraction(entry * tokens + attention.cache_fixed_bytes(tokens, tp)) / self.shared_by
         if isinstance(attention, LatentAttention):
-            found = attention.cache_elements(tokens, tp) * self.element + attention.cache_fixed_bytes(tokens, tp)
-            return Fraction(found) / self.shared_by
+            size = attention.cache_elements(tokens, tp) * self.element + attention.cache_fixed_bytes(tokens, tp)
+            return Fraction(size) / self.shared_by
         if not isinstance(attention, GroupedQueryAttention):
             return attention.cache_elements(tokens, tp) * self.element + attention.cache_fixed_bytes(tokens, tp)
         kind, held, unwindowed = "full", tokens, attention
@@ -121,26 +121,26 @@ class CacheLayout:
         if not attention.compress_ratio:
             return 0
         entries = PAGE_TOKENS // attention.compress_ratio
-        found = _aligned(entries * ENTRY_BYTES)
+        size = _aligned(entries * ENTRY_BYTES)
         if attention.indexer is not None:
-            found += _aligned(entries * (attention.indexer.head_dim + 4))
-        return found
+            size += _aligned(entries * (attention.indexer.head_dim + 4))
+        return size
 
     def _blocks(self, tokens: int, step: int) -> int:
         """Blocks of one sequence over all groups."""
         kinds = {block.attention for block in self.problem.model.blocks.values()
                  if isinstance(block.attention, CompressedAttention)}  # fmt: skip
-        found = -(-tokens // PAGE_TOKENS)
+        blocks = -(-tokens // PAGE_TOKENS)
 
         def group(reach: int, block: int) -> int:
             return -(-min(reach - 1 + step, tokens) // block) + 1
 
-        found += WINDOW_GROUPS * group(max(kind.window for kind in kinds), WINDOW_PAGE_TOKENS)
+        blocks += WINDOW_GROUPS * group(max(kind.window for kind in kinds), WINDOW_PAGE_TOKENS)
         for overlapping, block in ((True, OVERLAPPING_STATE_TOKENS), (False, STATE_TOKENS)):
             ratios = [k.compress_ratio for k in kinds if k.compress_ratio and (k.indexer is not None) is overlapping]
             if ratios:
-                found += group(max(ratios) * (2 if overlapping else 1), block)
-        return found
+                blocks += group(max(ratios) * (2 if overlapping else 1), block)
+        return blocks
 
     def _group_padding(self) -> dict[str, Fraction]:
         """Held ÷ used layers of full and of window attention."""

@@ -84,26 +84,26 @@ def figures_json(
         What `derive` gave, where the caller has it already.
     """
     derived = derive(problem, layout, evaluation) if figures is None else figures
-    result: dict[str, Any] = {
+    values: dict[str, Any] = {
         name: plain(derived[name].value) if name in derived else None
         for name in _TOP
         if name in derived or name in _ALWAYS or (evaluation.endless and name in _QUEUED)
     }
-    result |= {figure.name: plain(figure.value) for figure in problem.workload.figures(evaluation) if figure.told}
-    result["engines"] = engines_that_run(problem, evaluation)
-    result["memory"] = {part: plain(derived[part].value) for part in PARTS}
-    result["traffic"] = {
+    values |= {figure.name: plain(figure.value) for figure in problem.workload.figures(evaluation) if figure.told}
+    values["engines"] = engines_that_run(problem, evaluation)
+    values["memory"] = {part: plain(derived[part].value) for part in PARTS}
+    values["traffic"] = {
         f"{axis}_bytes": ceil_fraction(Fraction(derived[f"{axis}_bytes"].value)) for axis in serving.AXES
     }
     tiers = [tier.name for tier in problem.hardware.tiers]
-    result["traffic"]["tiers"] = {name: {"bytes_per_s": plain(derived[f"{name}_bytes_per_s"].value)} for name in tiers}
-    result["utilization"] = {
+    values["traffic"]["tiers"] = {name: {"bytes_per_s": plain(derived[f"{name}_bytes_per_s"].value)} for name in tiers}
+    values["utilization"] = {
         "memory": plain(derived["memory_utilization"].value),
         "compute": plain(derived["compute_utilization"].value),
         "hbm_bandwidth": plain(derived["hbm_utilization"].value),
         "links": {name: plain(derived[f"{name}_utilization"].value) for name in tiers},
     }
-    result["bounds"] = {
+    values["bounds"] = {
         name: plain(bound) for name in _TOP if name in derived and (bound := derived[name].bound) is not None
     }
-    return result
+    return values

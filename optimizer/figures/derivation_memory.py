@@ -141,11 +141,11 @@ def memory(sheet: Sheet, problem: Problem, evaluation: Evaluation) -> None:
 
 def _room(sheet: Sheet, problem: Problem, evaluation: Evaluation) -> None:
     """What the engine allocates for the cache of one data-parallel rank, and what that holds."""
-    found = room_of(problem, evaluation.shape, evaluation.cuts)
+    room = room_of(problem, evaluation.shape, evaluation.cuts)
     stated = problem.limits.kv_cache_memory is not None
     sheet.put(
         "kv_cache_room_bytes",
-        found.room_bytes,
+        room.room_bytes,
         Dimension.BYTES,
         "limits.kv_cache_memory"
         if stated
@@ -153,45 +153,45 @@ def _room(sheet: Sheet, problem: Problem, evaluation: Evaluation) -> None:
         "reserve − tensors of the largest step that the engine sizes itself for",
         ""
         if stated
-        else f"{_b(problem.capacity_bytes)} − {_b(found.weights_bytes)} − {_b(found.reserve_bytes)} − "
-        f"{_b(found.working_bytes)}",
-        inputs={"working_bytes": found.working_bytes, "error_bytes": found.error_bytes},
-        error=found.error_bytes,
+        else f"{_b(problem.capacity_bytes)} − {_b(room.weights_bytes)} − {_b(room.reserve_bytes)} − "
+        f"{_b(room.working_bytes)}",
+        inputs={"working_bytes": room.working_bytes, "error_bytes": room.error_bytes},
+        error=room.error_bytes,
     )
-    share = Fraction(found.error_bytes, max(found.room_bytes, 1))
+    share = Fraction(room.error_bytes, max(room.room_bytes, 1))
     sheet.put(
         "kv_cache_tokens",
-        found.tokens,
+        room.tokens,
         Dimension.COUNT,
         "min over stages of room ÷ bytes of a block · tokens of a block "
         "(concurrency · max_model_len where layers differ)",
-        error=found.tokens * share,
+        error=room.tokens * share,
     )
     sheet.put(
         "max_concurrency",
-        found.concurrency,
+        room.concurrency,
         Dimension.COUNT,
-        f"min over stages of room ÷ bytes of a sequence of {found.length:,} tokens as it is admitted",
-        f"{_b(max(found.room_bytes, 0))} ÷ {_b(found.request_bytes)}",
-        inputs={"max_model_len": found.length},
-        error=found.concurrency * share,
+        f"min over stages of room ÷ bytes of a sequence of {room.length:,} tokens as it is admitted",
+        f"{_b(max(room.room_bytes, 0))} ÷ {_b(room.request_bytes)}",
+        inputs={"max_model_len": room.length},
+        error=room.concurrency * share,
     )
     sheet.put(
         "longest_context_tokens",
-        found.longest_context,
+        room.longest_context,
         Dimension.COUNT,
         "longest sequence whose cache fits the room of every stage",
-        error=found.longest_context * share,
+        error=room.longest_context * share,
     )
     for name in ("kv_cache_tokens", "max_concurrency"):
-        one = sheet[name]
+        figure = sheet[name]
         sheet.put(
             f"total_{name}",
-            one.value * evaluation.layout.dp,
+            figure.value * evaluation.layout.dp,
             Dimension.COUNT,
             f"{name} · data-parallel ranks",
-            f"{one.result_text} · {evaluation.layout.dp}",
-            error=one.error * evaluation.layout.dp,
+            f"{figure.result_text} · {evaluation.layout.dp}",
+            error=figure.error * evaluation.layout.dp,
         )
 
 

@@ -38,36 +38,36 @@ def _rate(value: Fraction) -> str:
     return shown(value, Dimension.PER_SECOND)
 
 
-def times(sheet: Sheet, problem: Problem, found: Evaluation, ideal: Evaluation) -> None:
+def times(sheet: Sheet, problem: Problem, evaluation: Evaluation, ideal: Evaluation) -> None:
     """Step times, TTFT, TPOT and the latency of a request; bounds are those of the ideal schedule."""
-    work, layout, steps = problem.workload, found.layout, found.steps
-    slowest = max(found.stage_ticks)
+    work, layout, steps = problem.workload, evaluation.layout, evaluation.steps
+    slowest = max(evaluation.stage_ticks)
     sheet.put(
         "step_time_s",
         slowest / TICKS_PER_SECOND,
         Dimension.SECONDS,
         "max over stages of D + φ · (M − D)" if steps.decode and steps.mixed else "max over stages of the step's time",
-        _mean_step_text(found),
+        _mean_step_text(evaluation),
         inputs={"share": steps.share},
         bound=max(ideal.stage_ticks) / TICKS_PER_SECOND,
     )
     gain = work.tokens_per_step
-    if found.tpot_s is not None:
+    if evaluation.tpot_s is not None:
         sheet.put(
             "tpot_s",
-            found.tpot_s,
+            evaluation.tpot_s,
             Dimension.SECONDS,
             "pp · step time ÷ tokens a sequence gains a step",
             f"{layout.pp} · {_t(slowest)} ÷ {float(gain):.4g}",
             inputs={"pp": layout.pp, "tokens_per_step": gain},
             bound=ideal.tpot_s,
         )
-    if found.ttft_s is not None:
+    if evaluation.ttft_s is not None:
         chunk = chunk_of(problem, layout)
         formula = (
             "overhead + (n + pp − 1) · time of a step with prompt tokens + queue, n = ceil(computed prompt ÷ chunk)"
         )
-        substituted = f"{_first_token_text(problem, found, None)} + {_s(found.queue_s)}"
+        substituted = f"{_first_token_text(problem, evaluation, None)} + {_s(evaluation.queue_s)}"
         if work.looped:
             formula = (
                 "overhead + (n + pp − 1 + steps of prompts ahead) · time of a step with prompt tokens + steps waited · "
@@ -76,7 +76,7 @@ def times(sheet: Sheet, problem: Problem, found: Evaluation, ideal: Evaluation) 
             substituted = substituted.removesuffix(" + 0 s")
         sheet.put(
             "ttft_s",
-            found.ttft_s,
+            evaluation.ttft_s,
             Dimension.SECONDS,
             formula,
             f"{substituted}, n = ceil({work.computed_input_tokens:,} ÷ {chunk:,})",
@@ -85,20 +85,20 @@ def times(sheet: Sheet, problem: Problem, found: Evaluation, ideal: Evaluation) 
         )
         sheet.put(
             "queue_s",
-            found.queue_s,
+            evaluation.queue_s,
             Dimension.SECONDS,
-            "ρ · S ÷ (2 · (1 − ρ)), mean wait of an M/D/1 queue" if found.queue_s else _NO_QUEUE[work.arrivals],
-            f"ρ = {float(found.load):.4g}" if found.queue_s else "",
+            "ρ · S ÷ (2 · (1 − ρ)), mean wait of an M/D/1 queue" if evaluation.queue_s else _NO_QUEUE[work.arrivals],
+            f"ρ = {float(evaluation.load):.4g}" if evaluation.queue_s else "",
         )
-        _late_first_tokens(sheet, problem, found, ideal)
-    _late_tokens(sheet, problem, found, ideal)
-    if not found.endless:
-        _latency(sheet, problem, found, ideal)
+        _late_first_tokens(sheet, problem, evaluation, ideal)
+    _late_tokens(sheet, problem, evaluation, ideal)
+    if not evaluation.endless:
+        _latency(sheet, problem, evaluation, ideal)
 
 
-def _latency(sheet: Sheet, problem: Problem, found: Evaluation, ideal: Evaluation) -> None:
+def _latency(sheet: Sheet, problem: Problem, evaluation: Evaluation, ideal: Evaluation) -> None:
     """The latency of a request."""
-    parts = [part for part in (found.ttft_s, _decoding(problem, found)) if part is not None]
+    parts = [part for part in (evaluation.ttft_s, _decoding(problem, evaluation)) if part is not None]
     best = [part for part in (ideal.ttft_s, _decoding(problem, ideal)) if part is not None]
     sheet.put(
         "latency_s",
@@ -106,7 +106,7 @@ def _latency(sheet: Sheet, problem: Problem, found: Evaluation, ideal: Evaluatio
         Dimension.SECONDS,
         " + ".join(
             name
-            for name, part in (("TTFT", found.ttft_s), ("(output tokens − 1) · TPOT", found.tpot_s))
+            for name, part in (("TTFT", evaluation.ttft_s), ("(output tokens − 1) · TPOT", evaluation.tpot_s))
             if part is not None
         ),
         " + ".join(map(_s, parts)),
@@ -114,47 +114,53 @@ def _latency(sheet: Sheet, problem: Problem, found: Evaluation, ideal: Evaluatio
     )
 
 
-def _first_token_text(problem: Problem, found: Evaluation, share: int | None) -> str:
+def _first_token_text(problem: Problem, evaluation: Evaluation, share: int | None) -> str:
     """The numbers of `FirstToken` put in, in the stage where they are most."""
-    layout, steps = found.layout, found.steps
-    first = first_token(problem, pp=layout.pp, batch=found.running, steps=steps, percentile=share)
-    stage = max(range(layout.pp), key=lambda i: first.ticks(found.stage_ticks[i : i + 1], found.mixed_ticks[i : i + 1]))
+    layout, steps = evaluation.layout, evaluation.steps
+    first = first_token(problem, pp=layout.pp, batch=evaluation.running, steps=steps, percentile=share)
+    stage = max(
+        range(layout.pp),
+        key=lambda i: first.ticks(evaluation.stage_ticks[i : i + 1], evaluation.mixed_ticks[i : i + 1]),
+    )
     ahead = first.mixed - (steps.pieces + layout.pp - 1)
     text = f"{_s(first.fixed_s)} + ({steps.pieces} + {layout.pp} − 1{f' + {float(ahead):.4g}' if ahead else ''}) · "
-    text += _t(found.mixed_ticks[stage])
-    return text + (f" + {float(first.mean):.4g} · {_t(found.stage_ticks[stage])}" if first.mean else "")
+    text += _t(evaluation.mixed_ticks[stage])
+    return text + (f" + {float(first.mean):.4g} · {_t(evaluation.stage_ticks[stage])}" if first.mean else "")
 
 
-def _late_first_tokens(sheet: Sheet, problem: Problem, found: Evaluation, ideal: Evaluation) -> None:
+def _late_first_tokens(sheet: Sheet, problem: Problem, evaluation: Evaluation, ideal: Evaluation) -> None:
     """TTFT that so many percent of all requests have at most; none of a queue that grows without end."""
     work = problem.workload
     for share in PERCENTILES:
-        value, inputs = found.first_token_s(share), {"percentile": share}
+        value, inputs = evaluation.first_token_s(share), {"percentile": share}
         if value is None:
             continue
-        if found.service_s:
+        if evaluation.service_s:
             formula = "TTFT without its queue + wait of an M/D/1 queue (Erlang), in services S, at load ρ"
-            text = f"{_s(found.firsts[share])} + {float(wait(found.load, share)):.4g} · {_s(found.service_s)}"
+            text = (
+                f"{_s(evaluation.firsts[share])} + {float(wait(evaluation.load, share)):.4g} · "
+                f"{_s(evaluation.service_s)}"
+            )
         elif work.looped:
             formula = (
                 f"as TTFT, prompts ahead = max(0, ceil(batch · (1 − (1 − percentile) ÷ {BURST})) − 1); assumed: the "
                 "steps waited are those of the mean"
             )
-            text = _first_token_text(problem, found, share)
+            text = _first_token_text(problem, evaluation, share)
         else:
             formula, text = f"every request alike: {_NO_QUEUE[work.arrivals]}", _s(value)
         bound = ideal.first_token_s(share)
         sheet.put(f"ttft_p{share}_s", value, Dimension.SECONDS, formula, text, inputs=inputs, bound=bound)
 
 
-def _late_tokens(sheet: Sheet, problem: Problem, found: Evaluation, ideal: Evaluation) -> None:
+def _late_tokens(sheet: Sheet, problem: Problem, evaluation: Evaluation, ideal: Evaluation) -> None:
     """TPOT that so many percent of all requests have at most."""
-    for share, value in found.tpots.items():
+    for share, value in evaluation.tpots.items():
         formula, text = "every request alike: the whole batch is in flight", _s(value)
-        if problem.workload.queued_rate is not None and found.running < found.layout.batch:
+        if problem.workload.queued_rate is not None and evaluation.running < evaluation.layout.batch:
             formula = (
                 f"TPOT with as many sequences in flight as {share}% of the time at most, at random about "
-                f"{found.running:,} and up to the batch"
+                f"{evaluation.running:,} and up to the batch"
             )
         if problem.workload.mtp_acceptance:
             formula += "; assumed: every request has the mean number of drafted tokens accepted"
@@ -164,22 +170,22 @@ def _late_tokens(sheet: Sheet, problem: Problem, found: Evaluation, ideal: Evalu
         )  # fmt: skip
 
 
-def _decoding(problem: Problem, found: Evaluation) -> Fraction | None:
-    return None if found.tpot_s is None else (problem.workload.output_tokens - 1) * found.tpot_s
+def _decoding(problem: Problem, evaluation: Evaluation) -> Fraction | None:
+    return None if evaluation.tpot_s is None else (problem.workload.output_tokens - 1) * evaluation.tpot_s
 
 
-def _mean_step_text(found: Evaluation) -> str:
-    stage = max(range(len(found.stage_ticks)), key=lambda i: found.stage_ticks[i])
-    if found.decode_ticks and found.mixed_ticks:
-        decode, mixed = found.decode_ticks[stage], found.mixed_ticks[stage]
-        return f"{_t(decode)} + {float(found.steps.share):.4g} · ({_t(mixed)} − {_t(decode)})"
-    return _t(found.stage_ticks[stage])
+def _mean_step_text(evaluation: Evaluation) -> str:
+    stage = max(range(len(evaluation.stage_ticks)), key=lambda i: evaluation.stage_ticks[i])
+    if evaluation.decode_ticks and evaluation.mixed_ticks:
+        decode, mixed = evaluation.decode_ticks[stage], evaluation.mixed_ticks[stage]
+        return f"{_t(decode)} + {float(evaluation.steps.share):.4g} · ({_t(mixed)} − {_t(decode)})"
+    return _t(evaluation.stage_ticks[stage])
 
 
-def _concurrency(sheet: Sheet, problem: Problem, found: Evaluation, each: int) -> None:
+def _concurrency(sheet: Sheet, problem: Problem, evaluation: Evaluation, each: int) -> None:
     """Requests in flight, and what a closed loop of so many is served; of `each` tokens a request."""
     work = problem.workload
-    wanted = work.request_rate if work.request_rate is not None else found.request_capacity
+    wanted = work.request_rate if work.request_rate is not None else evaluation.request_capacity
     latency = Fraction(sheet["latency_s"].value)
     name = "request rate" if work.request_rate is not None else "request capacity"
     if work.concurrency is not None:
@@ -203,22 +209,22 @@ def _concurrency(sheet: Sheet, problem: Problem, found: Evaluation, each: int) -
         )
 
 
-def rates(sheet: Sheet, problem: Problem, found: Evaluation, ideal: Evaluation) -> None:
+def rates(sheet: Sheet, problem: Problem, evaluation: Evaluation, ideal: Evaluation) -> None:
     """Request capacity, throughput and concurrency."""
-    work, layout = problem.workload, found.layout
-    cycle, steps = layout.pp * found.capacity_ticks / TICKS_PER_SECOND, found.steps
-    taken = work.decoding(found.capacity_batch, layout.dp)
+    work, layout = problem.workload, evaluation.layout
+    cycle, steps = layout.pp * evaluation.capacity_ticks / TICKS_PER_SECOND, evaluation.steps
+    taken = work.decoding(evaluation.capacity_batch, layout.dp)
     batch = f"{float(taken):,.6g}" if taken.denominator > 1 else f"{int(taken):,}"
     prompts = None
-    if steps.share > 1 and found.mixed_ticks:
-        step_s = Fraction(max(found.mixed_ticks), TICKS_PER_SECOND)
+    if steps.share > 1 and evaluation.mixed_ticks:
+        step_s = Fraction(max(evaluation.mixed_ticks), TICKS_PER_SECOND)
         prompts = layout.dp * steps.together / (steps.pieces * step_s)
-    if prompts == found.request_capacity:
+    if prompts == evaluation.request_capacity:
         formula = "dp · prompts a step ÷ (n · time of a step with prompt tokens): every step takes prompts (φ > 1)"
         text = f"{layout.dp:,} · {steps.together} ÷ ({steps.pieces} · {_s(step_s)})"
     elif not work.decodes:
         formula = "batch · dp ÷ (n · pp · step time)"
-        text = f"{batch} · {layout.dp:,} ÷ ({found.steps.pieces} · {_s(cycle)})"
+        text = f"{batch} · {layout.dp:,} ÷ ({evaluation.steps.pieces} · {_s(cycle)})"
     else:
         formula = "batch · dp · tokens a step ÷ (pp · step time · (output tokens − 1))"
         text = (
@@ -226,7 +232,7 @@ def rates(sheet: Sheet, problem: Problem, found: Evaluation, ideal: Evaluation) 
         )
     sheet.put(
         "request_capacity_per_s",
-        found.request_capacity,
+        evaluation.request_capacity,
         Dimension.PER_SECOND,
         formula,
         text,
@@ -235,37 +241,37 @@ def rates(sheet: Sheet, problem: Problem, found: Evaluation, ideal: Evaluation) 
     each = work.tokens_of_request
     sheet.put(
         "throughput_tokens_per_s",
-        found.throughput,
+        evaluation.throughput,
         Dimension.TOKENS_PER_SECOND,
         f"requests/s · {work.counted} of a request",
-        f"{_rate(found.request_capacity)} · {each:,}",
-        inputs={"requests_per_s": found.request_capacity, "tokens": each},
+        f"{_rate(evaluation.request_capacity)} · {each:,}",
+        inputs={"requests_per_s": evaluation.request_capacity, "tokens": each},
         bound=ideal.throughput,
     )
     sheet.put(
         "throughput_per_device_tokens_per_s",
-        found.throughput_per_device,
+        evaluation.throughput_per_device,
         Dimension.TOKENS_PER_SECOND,
         "throughput ÷ devices",
-        f"{shown(found.throughput, Dimension.TOKENS_PER_SECOND)} ÷ {found.devices:,}",
-        inputs={"throughput": found.throughput, "devices": found.devices},
+        f"{shown(evaluation.throughput, Dimension.TOKENS_PER_SECOND)} ÷ {evaluation.devices:,}",
+        inputs={"throughput": evaluation.throughput, "devices": evaluation.devices},
         bound=ideal.throughput_per_device,
     )
-    for figure in work.figures(found):
+    for figure in work.figures(evaluation):
         sheet.put(figure.name, figure.value, figure.dimension, figure.formula, figure.substituted)
-    if not found.endless:
-        _concurrency(sheet, problem, found, each)
+    if not evaluation.endless:
+        _concurrency(sheet, problem, evaluation, each)
     price = problem.hardware.device.price
     if price is not None:
-        hourly = price * found.devices
+        hourly = price * evaluation.devices
         sheet.put(
             "cost_per_hour_dollars",
             hourly,
             Dimension.DOLLARS_PER_HOUR,
             "price of a device · devices",
-            f"{shown(price, Dimension.DOLLARS_PER_HOUR)} · {found.devices:,}",
+            f"{shown(price, Dimension.DOLLARS_PER_HOUR)} · {evaluation.devices:,}",
         )
-        served = found.throughput if work.request_rate is None or found.endless else work.request_rate * each
+        served = evaluation.throughput if work.request_rate is None or evaluation.endless else work.request_rate * each
         sheet.put(
             "cost_dollars_per_million_tokens",
             hourly / 3600 / served * 10**6,
@@ -282,9 +288,9 @@ def rates(sheet: Sheet, problem: Problem, found: Evaluation, ideal: Evaluation) 
         )
 
 
-def traffic(sheet: Sheet, problem: Problem, found: Evaluation) -> None:
+def traffic(sheet: Sheet, problem: Problem, evaluation: Evaluation) -> None:
     """Bytes that a device sends in a mean step, by axis and by link tier, in the stage where it is most."""
-    stages = stage_traffic(problem, found)
+    stages = stage_traffic(problem, evaluation)
     tiers = problem.hardware.tiers
     for axis in AXES:
         most = max(stages, key=lambda stage: sum(size for (of_axis, _), size in stage.items() if of_axis == axis))
@@ -299,13 +305,13 @@ def traffic(sheet: Sheet, problem: Problem, found: Evaluation) -> None:
         )
     for number, tier in enumerate(tiers):
         sent = max(sum((size for (_, at), size in stage.items() if at == number), Fraction(0)) for stage in stages)
-        used = tier_bandwidth(found, stages, number)
+        used = tier_bandwidth(evaluation, stages, number)
         sheet.put(
             f"{tier.name}_bytes_per_s",
             used,
             Dimension.BYTES_PER_SECOND,
             "bytes of a mean step over the tier ÷ step time",
-            f"{shown(sent, Dimension.BYTES)} ÷ {_t(max(found.stage_ticks))}",
+            f"{shown(sent, Dimension.BYTES)} ÷ {_t(max(evaluation.stage_ticks))}",
             inputs={"bytes": sent},
             bound=tier.bandwidth,
         )
@@ -318,10 +324,10 @@ def traffic(sheet: Sheet, problem: Problem, found: Evaluation) -> None:
         )
 
 
-def utilization(sheet: Sheet, problem: Problem, found: Evaluation) -> None:
+def utilization(sheet: Sheet, problem: Problem, evaluation: Evaluation) -> None:
     """Share of the rated peaks that are in use, on average over the stages."""
-    busy = utilized(problem, found)
-    slowest = max(found.stage_ticks)
+    busy = utilized(problem, evaluation)
+    slowest = max(evaluation.stage_ticks)
     for name, resource, work in (
         ("compute_utilization", COMPUTE, "FLOPs ÷ peak of their format"),
         ("hbm_utilization", HBM, "bytes read and written ÷ peak bandwidth"),

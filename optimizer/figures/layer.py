@@ -74,8 +74,8 @@ class Linear:
 
     def ticks(self, tokens: int) -> int:
         """Ticks on `tokens` tokens."""
-        own = tokens + self.slack
-        return max(self.flop * own, self.weight + self.io * own)
+        padded = tokens + self.slack
+        return max(self.flop * padded, self.weight + self.io * padded)
 
     def half(self) -> Linear:
         """The same of half the tokens."""
@@ -122,9 +122,9 @@ class Experts:
 
     def ticks(self, tokens: int) -> int:
         """Ticks where each attention rank brings `tokens` tokens."""
-        own = tokens * self.ranks + self.slack
-        pairs = self.pairs.units(own, self.copies)
-        return max(self.flop * pairs, self.unit * self.reads.units(own, self.copies) + self.io * pairs)
+        padded = tokens * self.ranks + self.slack
+        pairs = self.pairs.units(padded, self.copies)
+        return max(self.flop * pairs, self.unit * self.reads.units(padded, self.copies) + self.io * pairs)
 
     def half(self) -> Experts:
         """The same of half the tokens."""
@@ -219,23 +219,23 @@ class LayerCost:
         if self.exchange is not None:
             return self._parts_of_halves(step)
         x = step.tokens
-        found = {linear.name: linear.ticks(x) for linear in self.linears}
+        parts = {linear.name: linear.ticks(x) for linear in self.linears}
         if self.experts is not None:
-            found["experts"] = self.experts.ticks(x)
+            parts["experts"] = self.experts.ticks(x)
         if self.decode:
-            found["attention_decode"] = self.decode * step.seqs
+            parts["attention_decode"] = self.decode * step.seqs
         if step.prompt and self.prefill_flop:
-            found["attention_prefill"] = max(self.prefill_flop * step.prompt, self.prefill_read * step.passes)
-        found["communication"] = self.per_token * x + self.per_seq * step.seqs + self.per_prompt * step.prompt
-        found["latency_and_launch"] = self.fixed
-        return found
+            parts["attention_prefill"] = max(self.prefill_flop * step.prompt, self.prefill_read * step.passes)
+        parts["communication"] = self.per_token * x + self.per_seq * step.seqs + self.per_prompt * step.prompt
+        parts["latency_and_launch"] = self.fixed
+        return parts
 
     def _parts_of_halves(self, step: Step) -> dict[str, int]:
         assert self.exchange is not None  # noqa: S101 - by its caller
-        found = {name: 2 * ticks for name, ticks in replace(self, exchange=None).parts(step.evened()).items()}
-        found["latency_and_launch"] += 2 * self.exchange.launch
-        found["communication"] += sum(self.exchange.exposed(*self.computed(step)))
-        return found
+        parts = {name: 2 * ticks for name, ticks in replace(self, exchange=None).parts(step.evened()).items()}
+        parts["latency_and_launch"] += 2 * self.exchange.launch
+        parts["communication"] += sum(self.exchange.exposed(*self.computed(step)))
+        return parts
 
 
 _OPERATIONS = {
@@ -266,17 +266,17 @@ def linear_group(
     the group in one. Tokens are shared by the `cp` ranks. Multiplications take `slower` times as long.
     """
     precision = problem.precision
-    flop, weight, moved, found = 0, 0, 0, False
+    flop, weight, moved, multiplies = 0, 0, 0, False
     for tensor in tensors:
         form = precision.of(tensor)
         weight += rates.weight_ticks(tensor_bytes(tensor, precision, ranks) * tensor.count, form.bits)
         if tensor.matrix:
-            found = True
+            multiplies = True
             rows, cols = tensor.local_shape(ranks)
             moved += (rows + cols) * tensor.count
             work = slower * Fraction(2 * rows * cols * tensor.count, cp)
             flop += rates.flop_ticks(work, form.compute)
-    if not found:
+    if not multiplies:
         return None
     elements = min(io_elements, moved) if rates.hidden_activations else moved
     io = rates.byte_ticks(elements * ACTIVATION_BYTES[precision.activations] / cp)
@@ -345,7 +345,7 @@ class LayerBook:
             experts = self._hottest[key]
         decode, prefill_flop, prefill_read = self._attention_core(block, shape)
         (per_token, per_prompt, per_seq, latency), exchange = self._communication(block, shape, imbalance)
-        found = LayerCost(
+        cost = LayerCost(
             linears=linears,
             experts=experts,
             decode=decode,
@@ -356,7 +356,7 @@ class LayerBook:
             per_seq=per_seq,
             fixed=latency + operations * self._launch,
         )
-        return found.split(exchange) if shape.overlap else found.whole(exchange)
+        return cost.split(exchange) if shape.overlap else cost.whole(exchange)
 
     def _twin(self, block: Block) -> int:
         """What blocks with equal experts have in common."""
@@ -388,13 +388,13 @@ class LayerBook:
         return _ticks(messages, self.problem.hardware, self.rates)
 
     def _by_role(self, block: Block) -> dict[TensorRole, list[Tensor]]:
-        found = self._tensors.get(id(block))
-        if found is None:
-            found = {}
+        tensors = self._tensors.get(id(block))
+        if tensors is None:
+            tensors = {}
             for tensor in block.tensors(self.problem.model.hidden_size):
-                found.setdefault(tensor.role, []).append(tensor)
-            self._tensors[id(block)] = found
-        return found
+                tensors.setdefault(tensor.role, []).append(tensor)
+            self._tensors[id(block)] = tensors
+        return tensors
 
     def _linear_groups(self, block: Block, shape: Shape) -> tuple[tuple[Linear, ...], int]:
         """Matrices of attention, dense blocks, routers and shared experts; and how many operations they are."""
@@ -402,13 +402,13 @@ class LayerBook:
         if key in self._linears:
             return self._linears[key]
         linears, operations = [], 0
-        for role, found in self._by_role(block).items():
+        for role, tensors in self._by_role(block).items():
             if role in (TensorRole.NORM, TensorRole.EXPERTS):
                 continue
             whole = role is TensorRole.SHARED_EXPERTS and shape.shared_replicated
             # replicated shared experts see each token once, on one of the tp ranks
             group = linear_group(
-                role.value, found, self.problem, self.rates,
+                role.value, tensors, self.problem, self.rates,
                 ranks=1 if whole else shape.tp, cp=shape.cp * (shape.tp if whole else 1),
                 io_elements=2 * self.problem.model.hidden_size, slower=self._slower[shape.overlap],
             )  # fmt: skip

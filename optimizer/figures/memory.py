@@ -124,9 +124,9 @@ class Memory:
         """What stages hold beside the cache of an engine that has started, and the limit of both."""
         if self.stated:
             return Track([0] * (len(self.order) + 1), 0, 0, 0, self.budget)
-        own = self.pooled([w.total_bytes for w in self.weights])
-        if own is not None:
-            return own
+        pooled = self.pooled([w.total_bytes for w in self.weights])
+        if pooled is not None:
+            return pooled
         graphs = [reserved if self.graphs else 0 for reserved in self.layer_reserve]
         each = [w.total_bytes + reserved for w, reserved in zip(self.weights, graphs, strict=True)]
         return Track(
@@ -157,9 +157,9 @@ class Memory:
 
     def holding(self, tokens: int) -> Track:
         """`kept` with one sequence of `tokens` tokens as it is admitted."""
-        own, each = self.kept(), self.admitted(tokens)
+        kept, each = self.kept(), self.admitted(tokens)
         cached = accumulate((each[i] for i in self.order), initial=0)
-        return replace(own, prefix=[a + b for a, b in zip(own.prefix, cached, strict=True)])
+        return replace(kept, prefix=[a + b for a, b in zip(kept.prefix, cached, strict=True)])
 
     def stack_holding(self, tokens: int) -> tuple[int, int]:
         """`holding` of all stages together, apart from what each of them keeps; and that."""
@@ -200,7 +200,7 @@ class Memory:
 
     def stages(self, step: Step, sequences: int, cuts: Sequence[int]) -> list[StageMemory]:
         """Memory of each stage; `cuts` are the layer counts of the stages, in order."""
-        found, first, cache = [], 0, self.held_bytes(sequences)
+        stages, first, cache = [], 0, self.held_bytes(sequences)
         for number, layers in enumerate(cuts):
             held = [self.order[i] for i in range(first, first + layers)]
             first += layers
@@ -211,7 +211,7 @@ class Memory:
                 total += self.input
             if number == len(cuts) - 1:
                 total += self.output
-            found.append(
+            stages.append(
                 StageMemory(
                     weights_bytes=total.sharded_bytes + total.shared_expert_bytes,
                     expert_weights_bytes=total.expert_bytes,
@@ -221,7 +221,7 @@ class Memory:
                     reserve_bytes=self.reserve_bytes + sum(self.layer_reserve[kind] for kind in held),
                 )
             )
-        return found
+        return stages
 
 
 def sequence_tokens(problem: Problem) -> int:
@@ -238,13 +238,10 @@ def working_elements(problem: Problem, shape: Shape) -> int:
     hidden = problem.model.hidden_size
     residuals, most = hidden * (4 + max(0, problem.model.hyper_streams - 1)), 0
     for block in problem.model.blocks.values():
-        ffn, width = block.ffn, 0
-        if isinstance(block.attention, CompressedAttention):
-            own = block.attention
-            most = max(
-                most,
-                COMPRESSED_TENSORS.numerator * own.heads * own.head_dim // (COMPRESSED_TENSORS.denominator * shape.tp),
-            )
+        ffn, attention, width = block.ffn, block.attention, 0
+        if isinstance(attention, CompressedAttention):
+            elements = COMPRESSED_TENSORS.numerator * attention.heads * attention.head_dim
+            most = max(most, elements // (COMPRESSED_TENSORS.denominator * shape.tp))
         if isinstance(ffn, DenseFeedForward):
             width = 3 * -(-ffn.intermediate // shape.tp)
         elif ffn is not None:
@@ -269,14 +266,14 @@ def chosen_elements(problem: Problem, shape: Shape, ffn: MixtureOfExperts) -> in
     The activated width and the larger of what goes in before it and what comes out (vllm fused_moe.py: the two share
     memory).
     """
-    own = -(-ffn.intermediate // shape.etp)
-    return ffn.top_k * (max((1 + ffn.gated) * own, ffn.expert_width(problem.model.hidden_size)) + own)
+    intermediate = -(-ffn.intermediate // shape.etp)
+    return ffn.top_k * (max((1 + ffn.gated) * intermediate, ffn.expert_width(problem.model.hidden_size)) + intermediate)
 
 
 def keeps_experts(problem: Problem) -> bool:
     """Whether the tensors between experts stay while tokens are sampled: MXFP4's kernels have none of these."""
-    own = problem.precision
-    return problem.engine.reservation.keeps_experts and (own.experts or own.weights) != "mxfp4"
+    precision = problem.precision
+    return problem.engine.reservation.keeps_experts and (precision.experts or precision.weights) != "mxfp4"
 
 
 def hidden_elements(problem: Problem) -> int:
@@ -296,8 +293,8 @@ def held_elements(problem: Problem, shape: Shape) -> int:
 
 def expert_padding(problem: Problem) -> tuple[int, int]:
     """Multiples to which the engine's kernels pad an expert's width and intermediate size in the experts' format."""
-    own = problem.precision
-    return problem.engine.cache.padding(own.experts or own.weights, problem.hardware.device)
+    precision = problem.precision
+    return problem.engine.cache.padding(precision.experts or precision.weights, problem.hardware.device)
 
 
 def tables_bytes(problem: Problem) -> int:
@@ -319,10 +316,10 @@ def tables_bytes(problem: Problem) -> int:
 
 def scales_left(problem: Problem) -> int:
     """Bytes of each scale of an expert as it was loaded that stay beside those that kernels read (DeepSeek-V4)."""
-    own, blocks = problem.precision, problem.model.blocks.values()
+    precision, blocks = problem.precision, problem.model.blocks.values()
     if not any(isinstance(block.attention, CompressedAttention) for block in blocks):
         return 0
-    return problem.engine.cache.scales_left(own.experts or own.weights, problem.hardware.device)
+    return problem.engine.cache.scales_left(precision.experts or precision.weights, problem.hardware.device)
 
 
 class MemoryBook:
@@ -347,7 +344,7 @@ class MemoryBook:
         problem = self.problem
         first, last = self._input_and_output(shape)
         last += draft_weights(problem, shape)
-        own, stated = problem.engine.reservation, problem.limits.kv_cache_memory
+        reservation, stated = problem.engine.reservation, problem.limits.kv_cache_memory
         act = ACTIVATION_BYTES[problem.precision.activations]
         token = act * working_elements(problem, shape) / shape.cp
         hidden = act * held_elements(problem, shape) / shape.cp
@@ -360,16 +357,17 @@ class MemoryBook:
             input=first,
             output=last,
             token_bytes=ceil(token),
-            sampled_bytes=own.sampler_bytes * problem.model.vocab_size,
+            sampled_bytes=reservation.sampler_bytes * problem.model.vocab_size,
             hidden_bytes=ceil(hidden),
-            sampler_bytes=own.sampler_rows * SAMPLER_ELEMENT_BYTES * problem.model.vocab_size + own.workspace_bytes,
+            sampler_bytes=reservation.sampler_rows * SAMPLER_ELEMENT_BYTES * problem.model.vocab_size
+            + reservation.workspace_bytes,
             reserve_bytes=fixed_bytes(problem, shape),
             layer_reserve=tuple(layer_bytes(problem, shape, problem.model.blocks[name]) for name in self._names),
             admission=tuple(most - least for least, most in zip(steady, admitted, strict=True)),
             kept_tokens=kept_tokens(problem),
             kept_sequences=kept_sequences(problem),
-            sized=None if own.static_fraction else (default_tokens(problem), default_sequences(problem)),
-            graphs=not own.static_fraction or problem.limits.reserve is not None,
+            sized=None if reservation.static_fraction else (default_tokens(problem), default_sequences(problem)),
+            graphs=not reservation.static_fraction or problem.limits.reserve is not None,
             budget=problem.capacity_bytes if stated is None else stated,
             stated=stated is not None,
             pool=pool_bytes(problem, shape),
@@ -381,13 +379,13 @@ class MemoryBook:
         local = shape.local_experts(moe.experts) if moe else 0
         key = (name, shape.tp, shape.etp, local, shape.shared_replicated)
         if key not in self._weights:
-            found = block_weights(
+            weights = block_weights(
                 self.problem.model, name, self.problem.precision, tp=shape.tp, etp=shape.etp, local_experts=local,
                 shared_replicated=shape.shared_replicated, expert_padding=expert_padding(self.problem),
                 scales_left=scales_left(self.problem),
             )  # fmt: skip
             absorbed = absorbed_copy_bytes(self.problem.model, name, shape.tp)
-            self._weights[key] = replace(found, sharded_bytes=found.sharded_bytes + absorbed)
+            self._weights[key] = replace(weights, sharded_bytes=weights.sharded_bytes + absorbed)
         return self._weights[key]
 
     def _sequences(self, shape: Shape) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -405,16 +403,16 @@ class MemoryBook:
 
     def sequence_bytes(self, shape: Shape, tokens: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """The same of a sequence of `tokens` tokens."""
-        found: list[tuple[int, int]] = []
+        sizes: list[tuple[int, int]] = []
         for name in self._names:
             attention = self.problem.model.blocks[name].attention
             if attention is None:
-                found.append((0, 0))
+                sizes.append((0, 0))
                 continue
             steady = self._cache.steady_bytes(attention, tokens, shape.tp) / shape.cp
             admitted = self._cache.admitted_bytes(attention, tokens, shape.tp) / shape.cp
-            found.append((ceil(steady), ceil(max(steady, admitted))))
-        return tuple(steady for steady, _ in found), tuple(admitted for _, admitted in found)
+            sizes.append((ceil(steady), ceil(max(steady, admitted))))
+        return tuple(steady for steady, _ in sizes), tuple(admitted for _, admitted in sizes)
 
     def _input_and_output(self, shape: Shape) -> tuple[BlockWeights, BlockWeights]:
         key = (shape.tp, shape.pp > 1)

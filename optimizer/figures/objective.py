@@ -35,11 +35,11 @@ class Scored:
     @property
     def rank(self) -> tuple[object, ...]:
         """Sort key, best first among equal objectives; smaller is better (stated in `order`)."""
-        own = self.layout
+        layout = self.layout
         return (
-            -self.throughput, own.devices, self.point.timing.tpot_s or 0, self.point.timing.ttft_s or 0,
-            own.pp, own.tp, own.cp, own.etp, own.ep, own.prefill_chunk or 0, own.batch,
-            own.overlap != "none",
+            -self.throughput, layout.devices, self.point.timing.tpot_s or 0, self.point.timing.ttft_s or 0,
+            layout.pp, layout.tp, layout.cp, layout.etp, layout.ep, layout.prefill_chunk or 0, layout.batch,
+            layout.overlap != "none",
             tuple(-c for c in self.point.cuts),
         )  # fmt: skip
 
@@ -108,17 +108,19 @@ def objective_of(problem: Problem, evaluation: Evaluation) -> Fraction:
 
 def value_of(row: Objective, problem: Problem, evaluation: Evaluation) -> Fraction | None:
     """The value of any objective of an evaluated layout, in its own unit; None where its queue grows without end."""
-    own = evaluation
-    cycle = own.layout.pp * max(own.stage_ticks) / TICKS_PER_SECOND
-    timing = Timing(cycle, own.ttft_s, own.tpot_s, own.queue_s, own.load, own.request_capacity / own.layout.dp)
-    point = Point(own.layout.batch, own.cuts, max(own.stage_ticks), None, own.ttft_s, own.memory_bytes, timing)
+    layout, slowest = evaluation.layout, max(evaluation.stage_ticks)
+    times = Timing(
+        layout.pp * slowest / TICKS_PER_SECOND, evaluation.ttft_s, evaluation.tpot_s, evaluation.queue_s,
+        evaluation.load, evaluation.request_capacity / layout.dp,
+    )  # fmt: skip
+    point = Point(layout.batch, evaluation.cuts, slowest, None, evaluation.ttft_s, evaluation.memory_bytes, times)
     scale = row.scale_of(problem)
     if scale.measure is Measure.FIRST:
-        first = own.first_token_s(scale.percentile)
+        first = evaluation.first_token_s(scale.percentile)
         return None if first is None else scale.value(first)
     if scale.percentile is not None:
-        return scale.value(own.tpots[scale.percentile] * problem.workload.tokens_per_step)
-    return scale.value(_level(scale.measure, problem, own.shape, own.layout.replicas, point, None))
+        return scale.value(evaluation.tpots[scale.percentile] * problem.workload.tokens_per_step)
+    return scale.value(_level(scale.measure, problem, evaluation.shape, layout.replicas, point, None))
 
 
 def _level(
@@ -199,8 +201,14 @@ def best_layout(
         least: dict[int | None, int] = {}
         for count in counts:
             least.setdefault(problem.workload.in_flight(count * shape.dp), count)
-        found = [_scored(problem, shape, count, chunk, memory, partial(at, count), reach) for count in least.values()]
-        return min((one for one in found if one is not None), key=lambda one: key(problem, one), default=None)
+        candidates = [
+            _scored(problem, shape, count, chunk, memory, partial(at, count), reach) for count in least.values()
+        ]
+        return min(
+            (scored for scored in candidates if scored is not None),
+            key=lambda scored: key(problem, scored),
+            default=None,
+        )
     if fewest:
         low, high = 0, len(counts) - 1
         if at(counts[high]) is None:
@@ -273,13 +281,13 @@ def _point(problem: Problem, points: OperatingPoints, need: Fraction, reach: Fra
         allowed = (looped,) if allowed is None or looped in allowed else ()
     minimise = _MINIMISED.get(problem.scale.measure)
     if allowed is not None:
-        found = [p for b in sorted(set(allowed)) if (p := points.at_least(b, need, minimise=minimise or "mean"))]
-        if not found:
+        candidates = [p for b in sorted(set(allowed)) if (p := points.at_least(b, need, minimise=minimise or "mean"))]
+        if not candidates:
             return None
         if minimise is None:
-            return max(found, key=lambda p: (p.timing.rank_requests, p.batch))
+            return max(candidates, key=lambda p: (p.timing.rank_requests, p.batch))
         measure = {"mean": lambda p: p.slowest, "first": lambda p: p.first_s, "memory": lambda p: p.memory_bytes}
-        return min(found, key=measure[minimise])
+        return min(candidates, key=measure[minimise])
     if minimise is None:
         return points.most_requests(need)
     most = None if reach is None else problem.scale.level(reach)

@@ -148,10 +148,10 @@ class OperatingPoints:
         scale = lcm(a.denominator, b.denominator, c.denominator)
         top, middle = int(a * scale), int(b * scale) * TICKS_PER_SECOND
         last = int(c * scale) * TICKS_PER_SECOND**2
-        found = (middle - isqrt(middle * middle - 4 * top * last)) // (2 * top)
-        while not self._ttft_holds(found, together, ttft):
-            found -= 1
-        return found
+        longest = (middle - isqrt(middle * middle - 4 * top * last)) // (2 * top)
+        while not self._ttft_holds(longest, together, ttft):
+            longest -= 1
+        return longest
 
     def _ttft_holds(self, mixed_ticks: int, together: int, limit: Fraction) -> bool:
         waited = self._queue(Fraction(mixed_ticks, TICKS_PER_SECOND), together, None)
@@ -199,10 +199,10 @@ class OperatingPoints:
         firsts: dict[int | None, tuple[Track, int]] = {}
         for percent in self._ttft_limits if mixed is not None else ():
             assert mixed is not None  # noqa: S101 - by the condition
-            own = self._first(batch, steps, percent)
-            limit = self._first_limit(-(-batch // self.shape.pp), own, percent, queue=queue)
+            first_token = self._first(batch, steps, percent)
+            limit = self._first_limit(-(-batch // self.shape.pp), first_token, percent, queue=queue)
             # k·M + w·A, where A is the mean track ÷ its scale
-            often, each = own.mixed, own.mean / scale
+            often, each = first_token.mixed, first_token.mean / scale
             first_scale = lcm(often.denominator, each.denominator)
             first = combined(mixed, int(often * first_scale), mean, int(each * first_scale))
             first = replace(first, limit=None if limit is None else floor(limit * first_scale))
@@ -241,11 +241,11 @@ class OperatingPoints:
         slowest = Fraction(largest_sum(tracks.mean, cuts), tracks.scale)
         slowest_first = first_s = slowest_mixed = None
         if tracks.firsts:
-            own = self._first(batch, steps)
+            first_token = self._first(batch, steps)
             slowest_first = tracks.slowest_first(None, cuts)
-            first_s = own.fixed_s + slowest_first / TICKS_PER_SECOND
-            if not own.mean:
-                slowest_mixed = int(slowest_first / own.mixed)
+            first_s = first_token.fixed_s + slowest_first / TICKS_PER_SECOND
+            if not first_token.mean:
+                slowest_mixed = int(slowest_first / first_token.mixed)
         times = timing(
             self.problem, pp=self.shape.pp, batch=batch, steps=steps, slowest=slowest,
             slowest_mixed=slowest_mixed, ranks=self.ranks, first_s=first_s,
@@ -297,8 +297,8 @@ class OperatingPoints:
         least: Track | None = getattr(tracks, minimise)
         assert least is not None  # noqa: S101 - TTFT is minimised only where there are prompts
         others = [t for t in tracks.all() if t is not least]
-        found = best_cuts([least, *([] if relax == "cuts" else [*others, *self._holding])], self.shape.pp)
-        return None if found is None else self._figures(batch, found[0], steps, tracks)
+        best = best_cuts([least, *([] if relax == "cuts" else [*others, *self._holding])], self.shape.pp)
+        return None if best is None else self._figures(batch, best[0], steps, tracks)
 
     def at_least(self, batch: int, rank_requests: Fraction, *, minimise: str = "mean") -> Point | None:
         """The best point of one batch that serves `rank_requests` requests/s a rank."""
@@ -337,9 +337,9 @@ class OperatingPoints:
     def _free_requests(self, batch: int) -> Fraction:
         """Requests/s that no batch up to `batch` exceeds: those of whole micro-batches with free cuts."""
         pp = self.shape.pp
-        found = self.point(-(-batch // pp) * pp, relax="cuts")
-        assert found is not None  # noqa: S101 - φ is that of `batch`, and without limits some cuts fit
-        return found.timing.rank_requests
+        point = self.point(-(-batch // pp) * pp, relax="cuts")
+        assert point is not None  # noqa: S101 - φ is that of `batch`, and without limits some cuts fit
+        return point.timing.rank_requests
 
     def _queue_allows(self, low: int, high: int) -> bool:
         """Whether TTFT can hold at a batch from `low` to `high`: the step of the one, the queue of the other."""
@@ -368,11 +368,11 @@ class OperatingPoints:
         best: Point | None = None
         while stack:
             low, high = stack.pop()
-            found = self.point(high)
+            point = self.point(high)
             least = need if best is None else best.timing.rank_requests
-            served = found.timing.rank_requests if found is not None else Fraction(-1)
+            served = point.timing.rank_requests if point is not None else Fraction(-1)
             if served > least or (served == least and best is None):
-                best, least = found, served
+                best, least = point, served
             free = self._free_requests(high)
             if low == high or free < least or (free == least and best is not None) or not self._queue_allows(low, high):
                 continue
@@ -402,12 +402,12 @@ class OperatingPoints:
                 continue
             if best is not None and (bound, -high) >= (_objective(best, minimise), -best.batch):
                 continue
-            found = self.at_least(high, rank_requests, minimise=minimise)
-            if found is not None:
-                own = _objective(found, minimise)
-                if best is None or (own, -high) < (_objective(best, minimise), -best.batch):
-                    best = found
-                if own == bound:
+            point = self.at_least(high, rank_requests, minimise=minimise)
+            if point is not None:
+                value = _objective(point, minimise)
+                if best is None or (value, -high) < (_objective(best, minimise), -best.batch):
+                    best = point
+                if value == bound:
                     continue
             if low < high:
                 stack += reversed(_halves(low, high - 1, pp))
@@ -415,12 +415,12 @@ class OperatingPoints:
 
     def _least(self, low: int, high: int, rank_requests: Fraction, minimise: str) -> Fraction | None:
         """What the points of batches from `low` to `high` cannot fall below; None where there are none."""
-        found = self._relaxed(low, minimise=minimise, need=self._cycle_for(high, rank_requests))
-        if found is None or not self._queue_allows(low, high):
+        relaxed = self._relaxed(low, minimise=minimise, need=self._cycle_for(high, rank_requests))
+        if relaxed is None or not self._queue_allows(low, high):
             return None
         if minimise == "first" and self._queued:
             return self._first_token(low, high, self._aim)
-        return _objective(found, minimise)
+        return _objective(relaxed, minimise)
 
     def _first_micro(self, rank_requests: Fraction, top: int) -> int:
         """Least micro-batch whose capacity with free cuts suffices: capacity at pp·µ does not fall with µ."""

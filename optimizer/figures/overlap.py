@@ -74,5 +74,5 @@ class Exchange:
     def exposed(self, around: int, routed: int, tokens: int) -> tuple[int, int]:
         """What of the dispatch and the combine of both micro-batches computation does not hide."""
         computed = (around, routed + self.launch)
-        dispatch, combine = (sum(max(0, sent - own) for own in computed) for sent in self.times(tokens))
+        dispatch, combine = (sum(max(0, sent - ticks) for ticks in computed) for sent in self.times(tokens))
         return dispatch, combine

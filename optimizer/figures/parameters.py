@@ -134,7 +134,7 @@ def parameters_held(model: ModelSpec, shape: Shape, first: int, layers: int) -> 
     head tied to the embedding counts once more on a last stage that is not the first, which holds a copy of it.
     """
     held = model.layer_names[first : first + layers]
-    found = sum(
+    parameters = sum(
         held.count(name)
         * sum(_held(t, shape, block.moe.experts if block.moe else 0) for t in block.tensors(model.hidden_size))
         for name, block in model.blocks.items()
@@ -142,14 +142,14 @@ def parameters_held(model: ModelSpec, shape: Shape, first: int, layers: int) -> 
     )
     starts, ends = first == 0, first + layers == model.layer_count
     if starts:
-        found += sum(_held(tensor, shape, 0) for tensor in model.input_tensors())
+        parameters += sum(_held(tensor, shape, 0) for tensor in model.input_tensors())
     if ends:
-        found += sum(_held(tensor, shape, 0) for tensor in model.output_tensors())
+        parameters += sum(_held(tensor, shape, 0) for tensor in model.output_tensors())
         if model.tie_embeddings and not starts:
-            found += _held(
+            parameters += _held(
                 Tensor("tied_head", model.vocab_size, model.hidden_size, TensorRole.EMBEDDING, Split.VOCAB), shape, 0
             )
-    return found
+    return parameters
 
 
 def _held(tensor: Tensor, shape: Shape, experts: int) -> int:

@@ -70,12 +70,12 @@ def load_of(level: int) -> Fraction:
 
 def level_of(load: Fraction) -> int:
     """The least level whose load is not below one that is under 1."""
-    rest = 1 - load
-    halvings = max(0, rest.denominator.bit_length() - rest.numerator.bit_length() - 1)
-    if rest * (2 << halvings) <= 1:
+    idle = 1 - load
+    halvings = max(0, idle.denominator.bit_length() - idle.numerator.bit_length() - 1)
+    if idle * (2 << halvings) <= 1:
         halvings += 1
     # 1 − ρ in parts of its octave, rounded down
-    return halvings * _LOADS + 2 * _LOADS - int(rest * (2 * _LOADS << halvings))
+    return halvings * _LOADS + 2 * _LOADS - int(idle * (2 * _LOADS << halvings))
 
 
 def _waits_at_most(load: Fraction, part: int, share: Fraction) -> bool:

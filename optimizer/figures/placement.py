@@ -95,7 +95,7 @@ def split_device_loads(load: Sequence[int], devices: Devices, shares: Sequence[S
         The parts of an expert's load do not add up to 1, or one is negative.
     """
     scale = math.lcm(*(part.denominator for parts in shares for part in parts))
-    given = [0] * len(load)
+    carried = [0] * len(load)
     loads = []
     for held, parts in zip(devices, shares, strict=True):
         on_device = 0
@@ -103,10 +103,10 @@ def split_device_loads(load: Sequence[int], devices: Devices, shares: Sequence[S
             if part < 0:
                 raise ValueError(f"expert {expert} is given a negative share {part}")
             units = part.numerator * (scale // part.denominator)
-            given[expert] += units
+            carried[expert] += units
             on_device += units * load[expert]
         loads.append(Fraction(on_device, scale))
-    for expert, units in enumerate(given):
+    for expert, units in enumerate(carried):
         if units != scale:
             raise ValueError(f"the shares of expert {expert} add up to {Fraction(units, scale)}, not 1")
     return loads

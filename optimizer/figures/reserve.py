@@ -35,10 +35,10 @@ SHARED_ERROR = Fraction(15, 100)
 
 def largest_capture(problem: Problem, shape: Shape) -> int:
     """Largest batch for which a graph is captured; 0: none."""
-    work, own = problem.workload, problem.engine.reservation.defaults
+    work, defaults = problem.workload, problem.engine.reservation.defaults
     if work.capture_sizes is not None:
         return max(work.capture_sizes, default=0)
-    usual = own.largest_capture(problem.hardware.device, shape.stage_devices)
+    usual = defaults.largest_capture(problem.hardware.device, shape.stage_devices)
     return usual if work.max_num_seqs is None else min(2 * work.max_num_seqs, usual)
 
 
@@ -59,17 +59,17 @@ def fixed_bytes(problem: Problem, shape: Shape) -> int:
 
 def context_bytes(problem: Problem, shape: Shape) -> int:
     """What the engine keeps on each device before weights are loaded: context and communicators."""
-    own, stated = problem.engine.reservation, problem.limits.reserve
+    reservation, stated = problem.engine.reservation, problem.limits.reserve
     if stated is not None:
         return stated
     direct = problem.hardware.tiers[0].bandwidth >= DIRECT_LINK
     if shape.stage_devices > 1:
         # buffers that every rank of a tensor-parallel group can write to are made where links allow it
-        communication = own.direct_group_bytes if direct and shape.tp > 1 else own.switched_group_bytes
+        communication = reservation.direct_group_bytes if direct and shape.tp > 1 else reservation.switched_group_bytes
     else:
-        communication = own.stage_bytes if shape.pp > 1 else 0
+        communication = reservation.stage_bytes if shape.pp > 1 else 0
     host = HOST_BYTES if problem.hardware.device.shared_with_host else 0
-    return own.context_bytes + communication + host
+    return reservation.context_bytes + communication + host
 
 
 def pool_bytes(problem: Problem, shape: Shape) -> int | None:
@@ -86,39 +86,39 @@ def pool_bytes(problem: Problem, shape: Shape) -> int | None:
 
 def beside_bytes(problem: Problem, shape: Shape, held: Sequence[Block]) -> int:
     """Captured graphs of a stage of some layers, where they lie beside the engine's share of memory; else 0."""
-    own = problem.engine.reservation
-    if own.graphs_in_budget or own.static_fraction or not problem.workload.decodes:
+    reservation = problem.engine.reservation
+    if reservation.graphs_in_budget or reservation.static_fraction or not problem.workload.decodes:
         return 0
     sizes = captured(problem, shape)
-    return sizes * own.graph_bytes + sum(_graph_bytes(problem, sizes, block) for block in held)
+    return sizes * reservation.graph_bytes + sum(_graph_bytes(problem, sizes, block) for block in held)
 
 
 def error_bytes(problem: Problem) -> int:
     """90% of logged rooms for the cache lie within this of what is derived: a share of a device's memory."""
-    device, own = problem.hardware.device, problem.engine.reservation
-    share = SHARED_ERROR if device.shared_with_host else own.error
-    if device.vendor and device.vendor not in own.logged:
+    device, reservation = problem.hardware.device, problem.engine.reservation
+    share = SHARED_ERROR if device.shared_with_host else reservation.error
+    if device.vendor and device.vendor not in reservation.logged:
         share = max(share, UNLOGGED_ERROR)
     return device.exposed_memory * share.numerator // share.denominator
 
 
 def layer_bytes(problem: Problem, shape: Shape, block: Block) -> int:
     """What the engine keeps on each device for every layer of a kind: its share of the captured graphs."""
-    own = problem.engine.reservation
+    reservation = problem.engine.reservation
     if problem.limits.reserve is not None or not _captures(problem):
         return 0
-    found = _graph_bytes(problem, captured(problem, shape), block)
-    if block.moe is not None and own.low_latency_tokens and shape.dp > 1 and shape.ep > 1:
-        dispatched = min(own.low_latency_tokens, largest_capture(problem, shape))
-        found += block.moe.experts * dispatched * block.moe.expert_width(problem.model.hidden_size)
-    return found
+    reserved = _graph_bytes(problem, captured(problem, shape), block)
+    if block.moe is not None and reservation.low_latency_tokens and shape.dp > 1 and shape.ep > 1:
+        dispatched = min(reservation.low_latency_tokens, largest_capture(problem, shape))
+        reserved += block.moe.experts * dispatched * block.moe.expert_width(problem.model.hidden_size)
+    return reserved
 
 
 def _graph_bytes(problem: Problem, sizes: int, block: Block) -> int:
     """Graphs of a layer, of so many sizes."""
-    own = problem.engine.reservation
-    latent = own.graph_latent_layer_bytes if isinstance(block.attention, LatentAttention) else 0
-    return sizes * (own.graph_layer_bytes + latent)
+    reservation = problem.engine.reservation
+    latent = reservation.graph_latent_layer_bytes if isinstance(block.attention, LatentAttention) else 0
+    return sizes * (reservation.graph_layer_bytes + latent)
 
 
 def _captures(problem: Problem) -> bool:
@@ -137,11 +137,11 @@ def kept_tokens(problem: Problem) -> int:
 
 def default_sequences(problem: Problem) -> int:
     """Sequences in flight that the engine keeps room for unless told: no more than a step's tokens."""
-    own = problem.engine.reservation.defaults.of(problem.hardware.device)
-    return problem.workload.max_num_seqs or min(own.sequences, default_tokens(problem))
+    defaults = problem.engine.reservation.defaults.of(problem.hardware.device)
+    return problem.workload.max_num_seqs or min(defaults.sequences, default_tokens(problem))
 
 
 def default_tokens(problem: Problem) -> int:
     """Tokens of the largest step that the engine keeps room for unless told."""
-    own = problem.engine.reservation.defaults.of(problem.hardware.device)
-    return problem.workload.max_num_batched_tokens or own.batched_tokens
+    defaults = problem.engine.reservation.defaults.of(problem.hardware.device)
+    return problem.workload.max_num_batched_tokens or defaults.batched_tokens

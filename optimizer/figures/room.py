@@ -89,9 +89,9 @@ class Rooms:
         for number, layers in enumerate(cuts):
             held = memory.order[first : first + layers]
             first += layers
-            own = sum(memory.weights[kind].total_bytes for kind in held)
-            own += memory.input.total_bytes if number == 0 else 0
-            weights.append(own + (memory.output.total_bytes if number == len(cuts) - 1 else 0))
+            stage_weights = sum(memory.weights[kind].total_bytes for kind in held)
+            stage_weights += memory.input.total_bytes if number == 0 else 0
+            weights.append(stage_weights + (memory.output.total_bytes if number == len(cuts) - 1 else 0))
             graphs = sum(memory.layer_reserve[kind] for kind in held) if memory.graphs else 0
             reserves.append(memory.reserve_bytes + graphs)
         return weights, reserves
@@ -100,11 +100,11 @@ class Rooms:
     def _requests(memory: Memory, cuts: tuple[int, ...], length: int) -> list[int]:
         """Bytes of one sequence of `length` tokens in each stage, as it is admitted."""
         admitted = memory.admitted(length)
-        found, first = [], 0
+        sizes, first = [], 0
         for layers in cuts:
-            found.append(sum(admitted[kind] for kind in memory.order[first : first + layers]))
+            sizes.append(sum(admitted[kind] for kind in memory.order[first : first + layers]))
             first += layers
-        return found
+        return sizes
 
     def _whole(self, tokens: int) -> int:
         block = self.problem.engine.cache.block_tokens
@@ -156,11 +156,11 @@ def longest_context(problem: Problem, memory: Memory, cuts: tuple[int, ...]) -> 
 def _left(track: Track, cuts: tuple[int, ...]) -> list[int]:
     """What each stage leaves of a track's limit."""
     assert track.limit is not None  # noqa: S101 - memory is limited
-    found, first, layers = [], 0, len(track.prefix) - 1
+    left, first, layers = [], 0, len(track.prefix) - 1
     for count in cuts:
-        found.append(track.limit - track.stage(first, first + count, layers))
+        left.append(track.limit - track.stage(first, first + count, layers))
         first += count
-    return found
+    return left
 
 
 def room_of(problem: Problem, shape: Shape, cuts: tuple[int, ...]) -> Room:

@@ -90,27 +90,27 @@ def _concave(values: list[int], last_slope: int) -> Concave:
 
 def _largest(draws: int, chance: int, ranks: int) -> int:
     """E of the largest of `ranks` binomials of `draws` with `chance` (× 2^`_GUARD`); the mean where there is one."""
-    one = 1 << _GUARD
-    if ranks == 1 or chance in (0, one):
+    unit = 1 << _GUARD
+    if ranks == 1 or chance in (0, unit):
         return draws * chance
     # weights outward from the mode, until they vanish
     mode = min(draws, (draws + 1) * chance >> _GUARD)
-    rest = one - chance
-    up, weight, t = [one], one, mode
+    complement = unit - chance
+    up, weight, t = [unit], unit, mode
     while weight and t < draws:
-        weight = weight * (draws - t) * chance // ((t + 1) * rest)
+        weight = weight * (draws - t) * chance // ((t + 1) * complement)
         t += 1
         up.append(weight)
-    down, weight, t = [], one, mode
+    down, weight, t = [], unit, mode
     while weight and t:
-        weight = weight * t * rest // ((draws - t + 1) * chance)
+        weight = weight * t * complement // ((draws - t + 1) * chance)
         t -= 1
         down.append(weight)
     weights = [*reversed(down), *up]
     total, below, expected = sum(weights), 0, t << _GUARD
     for weight in weights[:-1]:
         below += weight
-        expected += one - _power((below << _GUARD) // total, ranks)
+        expected += unit - _power((below << _GUARD) // total, ranks)
     return expected
 
 

@@ -17,12 +17,12 @@ def engines_that_run(problem: Problem, evaluation: Evaluation) -> list[str]:
 
 def lacking_bytes(problem: Problem, evaluation: Evaluation) -> dict[str, int]:
     """Bytes of a device that each engine lacks for a layout whose degrees it accepts; 0 or less where it runs it."""
-    own = problem.engine
+    engine = problem.engine
     lacking = {}
-    for engine in own.members or (own,):
-        name = engine.name if own.members else problem.engine_name
+    for member in engine.members or (engine,):
+        name = member.name if engine.members else problem.engine_name
         asked = problem.changed(engine_name=name)
-        if not engine.accepts(asked, evaluation.shape):
+        if not member.accepts(asked, evaluation.shape):
             continue
         stages = build_memory(asked, evaluation.shape).stages(
             evaluation.steps.largest, evaluation.layout.batch, evaluation.cuts

@@ -184,10 +184,10 @@ class Evaluation:
 def even_cuts(layers: int, stages: int) -> tuple[int, ...]:
     """Layers divided evenly; what is left over goes to the stages before the last (vLLM's rule)."""
     each, extra = divmod(layers, stages)
-    found = [each] * stages
+    cuts = [each] * stages
     for i in range(extra):
-        found[(stages - 2 - i) % stages] += 1
-    return tuple(found)
+        cuts[(stages - 2 - i) % stages] += 1
+    return tuple(cuts)
 
 
 def cuts_of(problem: Problem, layout: Layout) -> tuple[int, ...]:
@@ -227,13 +227,13 @@ def first_token(
     percentile
         Percent of all requests that have no more before them; None: the mean.
     """
-    waiting, own = problem.waiting, Fraction(steps.pieces + pp - 1)
+    waiting, passes = problem.waiting, Fraction(steps.pieces + pp - 1)
     if not hosted:
-        return FirstToken(Fraction(0), own, Fraction(0))
+        return FirstToken(Fraction(0), passes, Fraction(0))
     if not problem.workload.looped:
-        return FirstToken(waiting.overhead_s, own, Fraction(0))
+        return FirstToken(waiting.overhead_s, passes, Fraction(0))
     ahead = prompts_ahead(batch, percentile) * Fraction(steps.pieces, steps.together)
-    return FirstToken(waiting.overhead_s, own + ahead, waiting.steps)
+    return FirstToken(waiting.overhead_s, passes + ahead, waiting.steps)
 
 
 def prompts_ahead(batch: int, percentile: int | None) -> Fraction:
@@ -386,74 +386,79 @@ def evaluate(
     mixed = tuple(costs.stages(steps.mixed, cuts)) if steps.mixed else ()
     mean = mean_ticks(steps, decode, mixed)
     firsts: dict[int | None, Fraction] = {}
-    told, told_s = None, Fraction(0)
+    priced, priced_s = None, Fraction(0)
     for share in (None, *PERCENTILES) if mixed else ():
         first = first_token(
             problem, pp=layout.pp, batch=layout.batch, steps=steps, hosted=rates.hosted, percentile=share
         )
-        if first != told:
-            told, told_s = first, first.fixed_s + first.ticks(mean, mixed) / TICKS_PER_SECOND
-        firsts[share] = told_s
+        if first != priced:
+            priced, priced_s = first, first.fixed_s + first.ticks(mean, mixed) / TICKS_PER_SECOND
+        firsts[share] = priced_s
     first_s = firsts.pop(None, None)
-    found = timing(
+    times = timing(
         problem, pp=layout.pp, batch=layout.batch, steps=steps, slowest=max(mean),
         slowest_mixed=max(mixed) if mixed else None, ranks=layout.dp, first_s=first_s,
     )  # fmt: skip
-    capacity = found.rank_requests * layout.dp
-    own = Evaluation(
+    capacity = times.rank_requests * layout.dp
+    evaluation = Evaluation(
         layout=layout, shape=shape, cuts=cuts, steps=steps, stage_ticks=mean, decode_ticks=decode, mixed_ticks=mixed,
         memory=tuple(memory.stages(steps.largest, layout.batch, cuts)),
-        ttft_s=None if found.load >= 1 else found.ttft_s, tpot_s=found.tpot_s,
-        queue_s=found.queue_s, load=found.load, request_capacity=capacity,
+        ttft_s=None if times.load >= 1 else times.ttft_s, tpot_s=times.tpot_s,
+        queue_s=times.queue_s, load=times.load, request_capacity=capacity,
         throughput=capacity * work.tokens_of_request, devices=layout.devices, running=layout.batch,
         capacity_batch=layout.batch, capacity_ticks=max(mean),
         firsts={share: value for share, value in firsts.items() if share is not None},
         service_s=service_s(problem, steps, max(mixed, default=0)),
-        tpots={} if found.tpot_s is None else dict.fromkeys(PERCENTILES, found.tpot_s),
+        tpots={} if times.tpot_s is None else dict.fromkeys(PERCENTILES, times.tpot_s),
     )  # fmt: skip
     in_loop = work.in_flight(layout.dp)
     loaded = work.queued_rate is not None and work.decodes and problem.search.batch is None
     if full or not (loaded or (in_loop is not None and in_loop < layout.batch)):
-        return own
+        return evaluation
     chunk = chunk_of(problem, layout) if work.prompts else None
 
     def at(batch: int) -> Evaluation:
-        other = layout.model_copy(update={"batch": batch, "prefill_chunk": chunk})
-        return evaluate(problem, other, imbalance=imbalance, rates=rates, costs=costs, memory=memory, full=True)
+        changed = layout.model_copy(update={"batch": batch, "prefill_chunk": chunk})
+        return evaluate(problem, changed, imbalance=imbalance, rates=rates, costs=costs, memory=memory, full=True)
 
     if in_loop is not None:
         looped = at(in_loop)
-        return replace(looped, layout=layout, steps=replace(looped.steps, largest=own.steps.largest), memory=own.memory)
+        return replace(
+            looped,
+            layout=layout,
+            steps=replace(looped.steps, largest=evaluation.steps.largest),
+            memory=evaluation.memory,
+        )
     assert work.queued_rate is not None  # noqa: S101 - by the condition
-    return _at_load(problem, own, work.queued_rate, at)
+    return _at_load(problem, evaluation, work.queued_rate, at)
 
 
-def _at_load(problem: Problem, own: Evaluation, rate: Fraction, at: Callable[[int], Evaluation]) -> Evaluation:
+def _at_load(problem: Problem, evaluation: Evaluation, rate: Fraction, at: Callable[[int], Evaluation]) -> Evaluation:
     """A layout with the sequences in flight that a request rate leaves, from its evaluations with a batch in flight.
 
     Requests/s of whole micro-batches do not fall with the micro-batch, and no step gets shorter with it (both in
     `figures.operating_point`), so that bisection finds the first that serves the rate and the last in time.
     """
-    batch, pp, work = own.layout.batch, own.layout.pp, problem.workload
-    top = own.layout.micro_batch if own.request_capacity >= rate else batch // pp
-    if own.steps.share > 1 or top == 0:
-        return own
+    batch, pp, work = evaluation.layout.batch, evaluation.layout.pp, problem.workload
+    top = evaluation.layout.micro_batch if evaluation.request_capacity >= rate else batch // pp
+    if evaluation.steps.share > 1 or top == 0:
+        return evaluation
 
     def whole(micro: int) -> Evaluation:
-        return own if micro * pp >= batch else at(micro * pp)
+        return evaluation if micro * pp >= batch else at(micro * pp)
 
     if whole(top).request_capacity < rate:
-        return own
+        return evaluation
     first = bisect_left(range(1, top), x=True, key=lambda micro: whole(micro).request_capacity >= rate) + 1
     cycle = pp * max(whole(first).stage_ticks) / TICKS_PER_SECOND
-    served = rate / own.layout.dp * (work.output_tokens - 1) * cycle / work.tokens_per_step
+    served = rate / evaluation.layout.dp * (work.output_tokens - 1) * cycle / work.tokens_per_step
     running = at(max((first - 1) * pp + 1, ceil_fraction(served)))
     late = bisect_left(range(first, top + 1), x=True, key=lambda micro: not _in_time(problem, whole(micro)))
     busiest = whole(first + late - 1 if late else top)
     growth = growth_of(running.running, max(running.stage_ticks), max(at(1).stage_ticks))
     return replace(
-        running, layout=own.layout, steps=replace(running.steps, largest=own.steps.largest), memory=own.memory,
-        request_capacity=busiest.request_capacity, throughput=busiest.throughput,
+        running, layout=evaluation.layout, steps=replace(running.steps, largest=evaluation.steps.largest),
+        memory=evaluation.memory, request_capacity=busiest.request_capacity, throughput=busiest.throughput,
         capacity_batch=busiest.layout.batch, capacity_ticks=busiest.capacity_ticks,
         tpots={
             share: at(min(batch, max(running.running, in_flight(running.running, growth, share)))).tpot_s or Fraction(0)
@@ -462,11 +467,11 @@ def _at_load(problem: Problem, own: Evaluation, rate: Fraction, at: Callable[[in
     )  # fmt: skip
 
 
-def _in_time(problem: Problem, found: Evaluation) -> bool:
+def _in_time(problem: Problem, evaluation: Evaluation) -> bool:
     """Whether latencies keep the problem's limits and the queue of prompts does not grow."""
     limits = tightest(problem)
-    cycle = found.layout.pp * max(found.stage_ticks) / TICKS_PER_SECOND
-    if found.load >= 1 or (Measure.CYCLE in limits and cycle > limits[Measure.CYCLE]):
+    cycle = evaluation.layout.pp * max(evaluation.stage_ticks) / TICKS_PER_SECOND
+    if evaluation.load >= 1 or (Measure.CYCLE in limits and cycle > limits[Measure.CYCLE]):
         return False
-    firsts = ((found.first_token_s(share), limit) for share, limit in first_limits(problem).items())
-    return all(own is None or own <= limit for own, limit in firsts)
+    firsts = ((evaluation.first_token_s(share), limit) for share, limit in first_limits(problem).items())
+    return all(value is None or value <= limit for value, limit in firsts)

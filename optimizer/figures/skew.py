@@ -107,10 +107,10 @@ class Skews:
 def load_weights(problem: Problem) -> tuple[Fraction, ...]:
     """Weights of the loads, adding up to 1."""
     count = len(problem.expert_loads)
-    given = problem.experts.weights if problem.experts else None
-    if given is None:
+    weights = problem.experts.weights if problem.experts else None
+    if weights is None:
         return tuple(Fraction(1, count) for _ in range(count))
-    return tuple(Fraction(w, sum(given)) for w in given)
+    return tuple(Fraction(w, sum(weights)) for w in weights)
 
 
 def placeable(problem: Problem, shape: Shape) -> bool:

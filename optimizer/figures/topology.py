@@ -63,9 +63,9 @@ def replicas_that_fit(sizes: tuple[int | None, ...], devices: int, replica: int)
             taken = -(-replica // unit) * unit
             if size is None or size >= devices:
                 return (devices - replica) // taken + 1 if devices >= replica else 0
-            rest = devices % size
+            remainder = devices % size
             whole = devices // size * ((size - replica) // taken + 1)
-            return whole + ((rest - replica) // taken + 1 if rest >= replica else 0)
+            return whole + ((remainder - replica) // taken + 1 if remainder >= replica else 0)
         unit = size
     message = "the outermost tier has a size"
     raise AssertionError(message)
