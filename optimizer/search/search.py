@@ -391,13 +391,11 @@ class Search:
                 continue
             seen.add(degrees)
             tried += 1
-            candidate = best_layout(
+            rival = best_layout(
                 self.problem, shape, int(rows.most[i]) or None, *self._coefficients_of(shape), reach=last, counts=counts
             )
-            if candidate is not None and max(candidate.value, best.value) <= (1 + apart) * min(
-                candidate.value, best.value
-            ):
-                alternatives.append(candidate)
+            if rival is not None and max(rival.value, best.value) <= (1 + apart) * min(rival.value, best.value):
+                alternatives.append(rival)
         return sorted(alternatives, key=lambda scored: key(self.problem, scored))
 
     def _bound_values(self, pricer: Pricer, rows: Rows, goal: Target, *, timed: bool = False) -> Floats:
