@@ -166,9 +166,9 @@ def nested_buckets(lengths: Sequence[Lengths], most: int) -> tuple[Bucket, ...]:
             for smaller, (spent, path) in best.items():
                 if smaller != (a, b) and smaller[0] <= a and smaller[1] <= b:
                     more = inside[a][b] - inside[smaller[0]][smaller[1]]
-                    found = spent + cost[a][b] * more
-                    if more and found < longer[a, b][0]:
-                        longer[a, b] = (found, (*path, (a, b)))
+                    path_cost = spent + cost[a][b] * more
+                    if more and path_cost < longer[a, b][0]:
+                        longer[a, b] = (path_cost, (*path, (a, b)))
         if longer == best:
             break
         best = longer
@@ -210,16 +210,16 @@ def _inside(lengths: Sequence[Lengths], inputs: Sequence[int], outputs: Sequence
 def _shrunk(lengths: Sequence[Lengths], corners: Sequence[tuple[int, int]], total: int) -> tuple[Bucket, ...]:
     """Buckets at the longest lengths that their boxes hold."""
     buckets: list[Bucket] = []
-    held = 0
+    shorter = 0
     for x, y in corners:
-        within = [one for one in lengths if one.input_tokens <= x and one.output_tokens <= y]
-        requests = sum(one.requests for one in within)
+        within = [length for length in lengths if length.input_tokens <= x and length.output_tokens <= y]
+        requests = sum(length.requests for length in within)
         buckets.append(
             Bucket(
-                input_tokens=max(one.input_tokens for one in within),
-                output_tokens=max(one.output_tokens for one in within),
-                share=Fraction(requests - held, total),
+                input_tokens=max(length.input_tokens for length in within),
+                output_tokens=max(length.output_tokens for length in within),
+                share=Fraction(requests - shorter, total),
             )
         )  # fmt: skip
-        held = requests
+        shorter = requests
     return tuple(buckets)

@@ -345,13 +345,13 @@ class Period(Grown):
 
     def shares(self, demand: Demand) -> tuple[Fraction, ...]:
         """Share of each bucket among a demand's requests."""
-        own = self.traffic.get(demand.name)
-        return own.shares if own is not None and own.shares else tuple(bucket.share for bucket in demand.buckets)
+        traffic = self.traffic.get(demand.name)
+        return (traffic.shares if traffic is not None else ()) or tuple(bucket.share for bucket in demand.buckets)
 
     def as_long(self, demand: Demand) -> tuple[Fraction, ...]:
         """Share of a demand's requests that are of each bucket or a longer one."""
-        own = self.traffic.get(demand.name)
-        return own.as_long if own is not None and own.shares else demand.as_long
+        traffic = self.traffic.get(demand.name)
+        return traffic.as_long if traffic is not None and traffic.shares else demand.as_long
 
 
 class GivenRate(Grown):
@@ -414,8 +414,8 @@ class Cluster(Spec):
                 if name not in known:
                     message = f"periods.{period.name}.rates: {name!r} is no demand: {', '.join(sorted(known))}"
                     raise ValueError(message)
-            for name, own in period.traffic.items():
-                if name not in known or (own.shares and len(own.shares) != len(self.demand[name].buckets)):
+            for name, traffic in period.traffic.items():
+                if name not in known or (traffic.shares and len(traffic.shares) != len(self.demand[name].buckets)):
                     message = f"periods.{period.name}.traffic: {name!r} is no demand with so many buckets"
                     raise ValueError(message)
         roles = {d.name: d.roles for d in self.demands}

@@ -83,8 +83,8 @@ def quotient(what: str, number: int, divisor: int) -> int:
 
 def _on(degrees: Degrees, *, tp: int, dp: int, etp: int, ep: int, edp: int | None = None) -> GivenDegrees:
     stage = tp * degrees.cp * dp
-    rest = max(1, stage // (etp * ep)) if edp is None else edp
-    return {"tp": tp, "cp": degrees.cp, "dp": dp, "pp": degrees.pp, "etp": etp, "ep": ep, "edp": rest}
+    copies = max(1, stage // (etp * ep)) if edp is None else edp
+    return {"tp": tp, "cp": degrees.cp, "dp": dp, "pp": degrees.pp, "etp": etp, "ep": ep, "edp": copies}
 
 
 def _folded(d: Degrees) -> GivenDegrees:

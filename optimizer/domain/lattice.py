@@ -160,8 +160,8 @@ def holds(problem: Problem) -> str:
         else:
             packed = f", whole prompts up to {token_budget(problem):,} tokens a step" * work.mixes
             least = f" into at most {work.max_num_batched_tokens:,}" if work.max_num_batched_tokens else ""
-            taken = "every even split" if work.splits else "no split"
-            parts.append(f"{taken} of {work.computed_input_tokens:,} prompt tokens{least}{packed}")
+            pieces = "every even split" if work.splits else "no split"
+            parts.append(f"{pieces} of {work.computed_input_tokens:,} prompt tokens{least}{packed}")
     parts.append(f"every cp up to {problem.devices:,}" if search.cp is None else "cp as search.cp lists")
     batches = f"every batch up to {largest_batch(problem):,}"
     parts.append(batches if search.batch is None else "batches as search.batch lists")
@@ -170,12 +170,12 @@ def holds(problem: Problem) -> str:
 
 def outside(problem: Problem, layout: Layout) -> tuple[str, ...]:
     """What of a layout lies beyond the lattice, where `search` leaves it open; a chunk inside is one of its own."""
-    said = []
+    beyond = []
     chunk, work = layout.prefill_chunk, problem.workload
     if chunk is not None and work.mixes and problem.search.prefill_chunk is None:
         prompt, budget = work.computed_input_tokens, token_budget(problem)
         if chunk // prompt > budget // prompt:
-            said.append(f"chunk {chunk:,}: more whole prompts than fit {budget:,} tokens")
+            beyond.append(f"chunk {chunk:,}: more whole prompts than fit {budget:,} tokens")
     if layout.batch > LARGEST_BATCH:
-        said.append(f"batch {layout.batch:,} above {LARGEST_BATCH:,}")
-    return tuple(said)
+        beyond.append(f"batch {layout.batch:,} above {LARGEST_BATCH:,}")
+    return tuple(beyond)

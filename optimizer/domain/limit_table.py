@@ -174,7 +174,7 @@ def bound_on(
     return ObjectiveLimit(
         name, unit, (f"limits.{name}",), value, lambda p: with_limits(p, **{name: None}), times, bounds=objective,
         family=family, dimension=dimension, label=label, asked=asked,
-        stated=lambda problem, found: with_limits(problem, **{name: found}),
+        stated=lambda problem, limit: with_limits(problem, **{name: limit}),
     )  # fmt: skip
 
 
@@ -311,7 +311,7 @@ def tightest(problem: Problem) -> dict[Measure, Fraction]:
         scale = row.objective.scale_of(problem)
         if scale.measure is Measure.FIRST and scale.percentile is not None:
             continue
-        level, held = scale.level(value / row.factor(problem)), levels.get(scale.measure)
+        level, known = scale.level(value / row.factor(problem)), levels.get(scale.measure)
         better = max if scale.measure.rises else min
-        levels[scale.measure] = level if held is None else better(held, level)
+        levels[scale.measure] = level if known is None else better(known, level)
     return levels

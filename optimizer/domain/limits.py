@@ -78,11 +78,11 @@ class Limits(Grown):
             return written
         flat = dict(written)
         for name in LATENCIES:
-            given = flat.get(name)
-            if not isinstance(given, Mapping):
+            percentiles = flat.get(name)
+            if not isinstance(percentiles, Mapping):
                 continue
             del flat[name]
-            for key, value in given.items():
+            for key, value in percentiles.items():
                 field = name if key == "mean" else f"{name}_{key}"
                 if field not in cls.model_fields:
                     known = ", ".join(("mean", *(f"p{share}" for share in PERCENTILES)))

@@ -125,16 +125,16 @@ def accuracy(
         Limits on `ttft` and `tpot` in seconds; `kept` is the share of runs that would keep each.
     """
     document: dict[str, object] = {"class": margin.title, "runs": margin.runs, "source": margin.source}
-    kept = {}
+    shares = {}
     for name, values in (("ttft", margin.ttft_s), ("tpot", margin.tpot_s)):
         value = figures.get(f"{name}_s")
         if value is not None:
             document[f"{name}_interval_s"] = [value * float(values[0]), value * float(values[-1])]
             limit = (asked or {}).get(name)
             if limit is not None and value > 0:
-                kept[name] = share_within(values, limit / Fraction(value))
+                shares[name] = share_within(values, limit / Fraction(value))
     served = figures.get("throughput_tokens_per_s")
     if served is not None and figures.get("tpot_s") is not None:
         slow, fast = float(margin.tpot_s[-1]), float(margin.tpot_s[0])
         document["throughput_interval_tokens_per_s"] = [served / slow, served / fast]
-    return document | ({"kept": kept} if kept else {})
+    return document | ({"kept": shares} if shares else {})

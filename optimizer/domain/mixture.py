@@ -36,10 +36,10 @@ def as_cluster(problem: Problem) -> Cluster | None:
     ):  # fmt: skip
         return None
     each, rack = hardware.devices_per_node, hardware.devices_per_rack
-    rest = problem.devices % each
+    remainder = problem.devices % each
     pool = Pool(
         name=hardware.name, hardware=hardware, devices_per_node=each, rack_nodes=rack // each if rack else None,
-        free=(each,) * (problem.devices // each) + ((rest,) if rest else ()), price=hardware.device.price,
+        free=(each,) * (problem.devices // each) + ((remainder,) if remainder else ()), price=hardware.device.price,
         billing="owned", power=hardware.device.power,
     )  # fmt: skip
     demand = Demand(

@@ -137,10 +137,10 @@ class PrecisionOverride(Spec):
     activations: Literal["bf16", "fp16", "fp8", "fp32"] | None = Field(default=None)
     kv_cache: Literal["bf16", "fp16", "fp8", "fp32", "int8"] | None = Field(default=None)
 
-    def applied_to(self, own: ModelPrecision) -> ModelPrecision:
+    def applied_to(self, precision: ModelPrecision) -> ModelPrecision:
         """The model's precision with these changes; a new `weights` resets the parts the model had quantised apart."""
         changes = {name: value for name, value in self if value is not None}
         if self.weights is not None:
             quantised = ("attention", "indexer", "dense_ffn", "experts", "shared_experts", "mtp", "other")
             changes = {**dict.fromkeys(quantised), "lm_head": "bf16", "exceptions": (), **changes}
-        return own.model_copy(update=changes)
+        return precision.model_copy(update=changes)

@@ -153,10 +153,10 @@ class Problem(Grown):
             ):
                 message = f"expert load {load.name!r} does not have the model's MoE layers and experts"
                 raise ValueError(message)
-        given = self.experts.weights if self.experts else None
-        if given is not None and (len(given) != len(self.expert_loads) or sum(given) <= 0 or min(given) < 0):
+        weights = self.experts.weights if self.experts else None
+        if weights is not None and (len(weights) != len(self.expert_loads) or sum(weights) <= 0 or min(weights) < 0):
             message = (
-                f"experts.weights: {len(given)} weights for {len(self.expert_loads)} loads, or they are not positive"
+                f"experts.weights: {len(weights)} weights for {len(self.expert_loads)} loads, or they are not positive"
             )
             raise ValueError(message)
         if self.coactivation is not None and (moe is None or not _fits(self.coactivation, self.model)):
@@ -320,17 +320,17 @@ def margin_between(model: ModelSpec, hardware: HardwareSpec, engine: Engine) -> 
     return shipped if calibration is None else calibration.margin(shipped)
 
 
-def _fits(given: Coactivation, model: ModelSpec) -> bool:
+def _fits(coactivation: Coactivation, model: ModelSpec) -> bool:
     """Whether measured co-activation has the model's layers, and no expert beyond its own."""
-    if given.measure == "uniform":
-        return not given.layers
+    if coactivation.measure == "uniform":
+        return not coactivation.layers
     experts = model.moe.experts if model.moe is not None else 0
-    if len(given.layers) != model.moe_layer_count:
+    if len(coactivation.layers) != model.moe_layer_count:
         return False
-    if given.measure == "pairs":
-        return all([len(row) for row in layer] == list(range(experts - 1, -1, -1)) for layer in given.layers)
+    if coactivation.measure == "pairs":
+        return all([len(row) for row in layer] == list(range(experts - 1, -1, -1)) for layer in coactivation.layers)
     return all(len(row) > 1 and max(row[1:]) < experts and len({*row[1:]}) == len(row) - 1
-               for layer in given.layers for row in layer)  # fmt: skip
+               for layer in coactivation.layers for row in layer)  # fmt: skip
 
 
 def resolve(
@@ -356,10 +356,10 @@ def resolve(
     length = written.workload.input_tokens + written.workload.output_tokens
     admitted = written.workload.max_model_len or 0
     if model.max_context is not None and max(length, admitted) > model.max_context:
-        said = (
+        excess = (
             f"input_tokens + output_tokens = {length}" if length > model.max_context else f"max_model_len = {admitted}"
         )
-        message = f"{said} is more than the {model.max_context} tokens {model.name} can hold"
+        message = f"{excess} is more than the {model.max_context} tokens {model.name} can hold"
         raise ValueError(message)
     in_force = model.model_copy(update={"precision": precision})
     problem = Problem(
@@ -414,11 +414,11 @@ def _kept_on_nodes(problem: Problem) -> Problem:
         return ep % size == 0 and groups % nodes == 0 and -(-most // ep) <= moe.experts // nodes
 
     asked = problem.search.ep or range(1, min(problem.devices, most) + 1)
-    kept = tuple(ep for ep in asked if fits(ep))
-    if not kept:
+    degrees = tuple(ep for ep in asked if fits(ep))
+    if not degrees:
         message = (
             f"experts.hierarchy: no EP degree asked for lays {groups} router groups equally on {spec.hierarchy}s of "
             f"{problem.group_domain(10**9)} devices"
         )
         raise ValueError(message)
-    return problem.changed(search=problem.search.model_copy(update={"ep": kept}))
+    return problem.changed(search=problem.search.model_copy(update={"ep": degrees}))

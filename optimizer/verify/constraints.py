@@ -30,19 +30,19 @@ BLOCKING = (Family.MESH, Family.PIPELINE)
 def memory(problem: Problem, evaluation: Evaluation) -> Iterator[Violation]:
     """Every stage's fullest device holds no more than the exposed memory × utilisation, and than SGLang's share."""
     capacity = problem.capacity_bytes
-    for stage, held in enumerate(evaluation.memory):
-        if held.total_bytes > capacity:
+    for stage, stage_memory in enumerate(evaluation.memory):
+        if stage_memory.total_bytes > capacity:
             degrees = evaluation.layout
             experts = f", etp={degrees.etp}, ep={degrees.ep}" if problem.model.moe is not None else ""
             yield Violation(
                 Family.MEMORY,
-                f"stage {stage} needs {against(held.total_bytes, capacity, Dimension.BYTES, 'of')} "
+                f"stage {stage} needs {against(stage_memory.total_bytes, capacity, Dimension.BYTES, 'of')} "
                 f"at tp={degrees.tp}, cp={degrees.cp}{experts}, pp={degrees.pp}, batch={degrees.batch}",
-                {"stage": stage, "needed_bytes": held.total_bytes, "capacity_bytes": capacity},
+                {"stage": stage, "needed_bytes": stage_memory.total_bytes, "capacity_bytes": capacity},
             )
     pool = pool_bytes(problem, evaluation.shape)
-    for stage, held in enumerate(evaluation.memory):
-        needed = held.total_bytes - held.activations_bytes - held.reserve_bytes
+    for stage, stage_memory in enumerate(evaluation.memory):
+        needed = stage_memory.total_bytes - stage_memory.activations_bytes - stage_memory.reserve_bytes
         if pool is not None and needed > pool:
             yield Violation(
                 Family.MEMORY,
@@ -56,21 +56,21 @@ def batch(problem: Problem, evaluation: Evaluation) -> Iterator[Violation]:
     """The engine takes the batch and its steps, and prefill keeps up with it: the queue of prompts does not grow."""
     share, mixed = evaluation.steps.share, evaluation.steps.mixed
     work, step = problem.workload, evaluation.steps.largest
-    for name, taken, most in (
+    for name, count, most in (
         ("max_num_seqs", evaluation.layout.batch, work.max_num_seqs),
         ("max_num_batched_tokens", step.tokens, work.max_num_batched_tokens),
     ):
-        if most is not None and taken > most:
+        if most is not None and count > most:
             what = "sequences of a rank" if name == "max_num_seqs" else (
                 f"tokens of a step, {step.decoded:,} of them decoded and {step.prompt:,} of prompts"
             )  # fmt: skip
-            yield Violation(Family.BATCH, f"{taken:,} {what}: {name} is {most:,}", {"found": taken, name: most})
+            yield Violation(Family.BATCH, f"{count:,} {what}: {name} is {most:,}", {"found": count, name: most})
     looped = work.in_flight(evaluation.layout.dp)
     if looped is not None and evaluation.layout.batch < looped:
-        held = evaluation.layout.batch * evaluation.layout.dp
+        sequences = evaluation.layout.batch * evaluation.layout.dp
         yield Violation(
             Family.BATCH,
-            f"{held:,} sequences of all ranks: workload.concurrency keeps {work.concurrency:,} requests in flight",
+            f"{sequences:,} sequences of all ranks: workload.concurrency keeps {work.concurrency:,} requests in flight",
             {"found": evaluation.layout.batch, "concurrency": work.concurrency or 0},
         )
     if share > 1 and mixed is not None:
@@ -117,12 +117,12 @@ def longest(problem: Problem, evaluation: Evaluation) -> Iterator[Violation]:
     room = room_of(problem, evaluation.shape, evaluation.cuts)
     if room.longest_context >= length:
         return
-    said = problem.engine.cache.admits_longest.format(
+    message = problem.engine.cache.admits_longest.format(
         length=int(length), needed=room.request_bytes / GIB, room=max(room.room_bytes, 0) / GIB,
         longest=room.longest_context,
     )  # fmt: skip
     yield Violation(
-        Family.MEMORY, f"{problem.engine.title} does not start: {said}",
+        Family.MEMORY, f"{problem.engine.title} does not start: {message}",
         {"needed_bytes": room.request_bytes, "room_bytes": room.room_bytes, "longest": room.longest_context},
     )  # fmt: skip
 

@@ -20,48 +20,54 @@ def _beside(problem: Problem, evaluation: Evaluation) -> tuple[int, int]:
     blocks, names = problem.model.blocks, problem.model.layer_names
     graphs, first = 0, 0
     for layers in evaluation.cuts:
-        held = [blocks[name] for name in names[first : first + layers]]
-        graphs, first = max(graphs, beside_bytes(problem, evaluation.shape, held)), first + layers
+        stage_blocks = [blocks[name] for name in names[first : first + layers]]
+        graphs, first = max(graphs, beside_bytes(problem, evaluation.shape, stage_blocks)), first + layers
     return graphs, problem.hardware.device.exposed_memory - problem.capacity_bytes
 
 
 def _cache(problem: Problem, evaluation: Evaluation) -> tuple[str, ...]:
     """Whether the longest sequence may find no room."""
-    own, share = problem.engine.reservation, problem.limits.kv_cache_memory is None
+    reservation, share = problem.engine.reservation, problem.limits.kv_cache_memory is None
     pictures = _pictures(problem)
     error = error_bytes(problem) + pictures
     room = room_of(problem, evaluation.shape, evaluation.cuts)
     needed = room.request_bytes if problem.engine.cache.admits_longest else 0
-    if not (share or own.static_fraction or own.free_fraction) or room.room_bytes - error >= needed:
+    if not (share or reservation.static_fraction or reservation.free_fraction) or room.room_bytes - error >= needed:
         return ()
     what = f"one sequence of {room.length:,} tokens takes {needed / GIB:.2f}" if needed else "it may all be taken"
-    said = (
+    message = (
         f"{max(0, room.room_bytes) / GIB:.2f} GiB are left for the cache as expected, as little as "
         f"{max(0, room.room_bytes - error) / GIB:.2f} within the error of what {problem.engine.title} keeps "
         f"({error / GIB:.2f} GiB{', of pictures too,' if pictures else ''} in 90% of logs); {what}"
-    ) + ("; flash-attn, where it is installed, fuses the attention of pictures" if pictures > own.vision_bytes else "")
-    return (said,)
+    ) + (
+        "; flash-attn, where it is installed, fuses the attention of pictures"
+        if pictures > reservation.vision_bytes
+        else ""
+    )
+    return (message,)
 
 
 def _pictures(problem: Problem) -> int:
     """What a step of pictures may take at most beside what is derived."""
-    vision, own = problem.model.vision, problem.engine.reservation
+    vision, reservation = problem.model.vision, problem.engine.reservation
     if vision is None:
         return 0
-    return max(own.vision_bytes, vision.score_bytes * default_tokens(problem) ** 2 if own.vision_scores else 0)
+    return max(
+        reservation.vision_bytes, vision.score_bytes * default_tokens(problem) ** 2 if reservation.vision_scores else 0
+    )
 
 
 def _loaded(problem: Problem, evaluation: Evaluation) -> Iterator[str]:
     """Experts in groups of 4 bit that stand beside their repacked form."""
-    model, own = problem.model, problem.precision
+    model, precision = problem.model, problem.precision
     latent = any(isinstance(block.attention, LatentAttention) for block in model.blocks.values())
-    in_groups = (own.experts or own.weights).startswith("int4")
+    in_groups = (precision.experts or precision.weights).startswith("int4")
     if not problem.engine.reservation.holds_loaded_experts or latent or not in_groups:
         return
     for stage in evaluation.memory:
         weights = stage.weights_bytes + stage.expert_weights_bytes + stage.replicated_weights_bytes
-        taken = weights + stage.expert_weights_bytes + context_bytes(problem, evaluation.shape)
-        if taken > problem.hardware.device.exposed_memory:
+        needed = weights + stage.expert_weights_bytes + context_bytes(problem, evaluation.shape)
+        if needed > problem.hardware.device.exposed_memory:
             yield (
                 f"{problem.engine.title} holds the experts of GPTQ and AWQ checkpoints as they were loaded beside "
                 f"those repacked for Marlin: weights of {weights / GIB:.2f} GiB then take "
@@ -77,9 +83,9 @@ def _cache_offline(problem: Problem, evaluation: Evaluation) -> tuple[str, ...]:
         return ()
     work = problem.workload.model_copy(update={"max_num_batched_tokens": tokens})
     return tuple(
-        f"without a server {problem.engine.title} takes steps of {tokens:,} tokens unless told; then {said} "
+        f"without a server {problem.engine.title} takes steps of {tokens:,} tokens unless told; then {message} "
         "(state max_num_batched_tokens)"
-        for said in _cache(problem.changed(workload=work), evaluation)
+        for message in _cache(problem.changed(workload=work), evaluation)
     )
 
 
@@ -99,12 +105,12 @@ def doubts(problem: Problem, evaluation: Evaluation) -> Iterator[str]:
     """What of a layout that fits as expected does not within the error of what its engine keeps."""
     if problem.engine.name == ANY or problem.limits.reserve is not None:
         return
-    own, share = problem.engine.reservation, problem.limits.kv_cache_memory is None
+    reservation, share = problem.engine.reservation, problem.limits.kv_cache_memory is None
     yield from _cache(problem, evaluation) or _cache_offline(problem, evaluation)
     yield from _loaded(problem, evaluation)
     graphs, beside = _beside(problem, evaluation)
     device = problem.hardware.device
-    more = max(graphs + int(own.graph_error * device.exposed_memory), own.graph_most_bytes)
+    more = max(graphs + int(reservation.graph_error * device.exposed_memory), reservation.graph_most_bytes)
     if share and graphs and more > beside:
         yield (
             f"captured graphs take {graphs / GIB:.2f} GiB as expected, as much as {more / GIB:.2f} within their error; "

@@ -75,11 +75,11 @@ def _schedule(sheet: Sheet, problem: Problem, evaluation: Evaluation) -> None:
         sheet.count(f"first_layer_of_stage_{number}", first, "layers of the stages before")
         first += layers
     if moe is not None:
-        held = f"({moe.experts} + {shape.redundant}) ÷ {shape.ep}"
+        per_device = f"({moe.experts} + {shape.redundant}) ÷ {shape.ep}"
         sheet.count("redundant_slots", shape.redundant, "slots of a layer beyond one for each routed expert")
         sheet.count(
             "slots_per_device", -(-(moe.experts + shape.redundant) // shape.ep),
-            "ceil((experts + redundant slots) ÷ ep)", f"ceil({held})",
+            "ceil((experts + redundant slots) ÷ ep)", f"ceil({per_device})",
         )  # fmt: skip
 
 
@@ -120,7 +120,7 @@ def _bandwidth(sheet: Sheet, problem: Problem, figures: dict[str, Figure]) -> No
 
 def _memory(sheet: Sheet, problem: Problem, figures: dict[str, Figure]) -> None:
     device = problem.hardware.device
-    held, weights, cache = (
+    memory, weights, cache = (
         Fraction(figures[name].value) for name in ("memory_bytes", "model_weights_bytes", "kv_cache_bytes")
     )
 
@@ -143,8 +143,13 @@ def _memory(sheet: Sheet, problem: Problem, figures: dict[str, Figure]) -> None:
             f"{size(weights)} + {size(tables)}",
         )  # fmt: skip
     for name, number, total, formula in (
-        ("nominal_memory_utilization", held, device.memory, "memory ÷ nominal memory of a device"),
-        ("allowed_memory_utilization", held, problem.capacity_bytes, "memory ÷ (exposed memory · memory_utilization)"),
+        ("nominal_memory_utilization", memory, device.memory, "memory ÷ nominal memory of a device"),
+        (
+            "allowed_memory_utilization",
+            memory,
+            problem.capacity_bytes,
+            "memory ÷ (exposed memory · memory_utilization)",
+        ),
         ("weights_utilization", weights, device.exposed_memory, "weights ÷ exposed memory of a device"),
     ):
         sheet.put(name, number / total, Dimension.RATIO, formula, f"{size(number)} ÷ {size(total)}")
@@ -185,20 +190,20 @@ def _unpadded(sheet: Sheet, problem: Problem, evaluation: Evaluation, figures: d
     """Weights of routed experts as a checkpoint stores them, where the engine's kernels pad them."""
     if expert_padding(problem) == NO_PADDING:
         return
-    stages, shape, one = evaluation.memory, evaluation.shape, Shape(1, 1, 1, 1, 1)
+    stages, shape, single = evaluation.memory, evaluation.shape, Shape(1, 1, 1, 1, 1)
     firsts = [sum(evaluation.cuts[:number]) for number in range(len(stages))]
-    held = [
+    stored = [
         _experts_as_stored(problem, shape, first, layers) for first, layers in zip(firsts, evaluation.cuts, strict=True)
     ]
     fullest = max(range(len(stages)), key=lambda number: stages[number].total_bytes)
-    whole = _experts_as_stored(problem, one, 0, problem.model.layer_count)
-    copy = build_memory(problem, one)
+    whole = _experts_as_stored(problem, single, 0, problem.model.layer_count)
+    copy = build_memory(problem, single)
     padded = sum(n * weights.expert_bytes for n, weights in zip(copy.counts, copy.weights, strict=True))
     wide, formula = evaluation.layout.stage_devices, "Σ tensors of experts as they are stored, not padded for a kernel"
-    added = {number: stages[number].expert_weights_bytes - size for number, size in enumerate(held)}
+    added = {number: stages[number].expert_weights_bytes - size for number, size in enumerate(stored)}
     for name, value in (
-        ("expert_weights_bytes", held[fullest]),
-        ("total_expert_weights_bytes", wide * sum(held)),
+        ("expert_weights_bytes", stored[fullest]),
+        ("total_expert_weights_bytes", wide * sum(stored)),
         ("model_weights_bytes", figures["model_weights_bytes"].value - added[fullest]),
         ("total_weights_bytes", figures["total_weights_bytes"].value - wide * sum(added.values())),
         ("model_bytes", sheet["model_bytes"].value - padded + whole),
@@ -218,24 +223,24 @@ def _experts_as_stored(problem: Problem, shape: Shape, first: int, layers: int) 
     return total
 
 
-def _rates(sheet: Sheet, problem: Problem, found: Evaluation, figures: dict[str, Figure]) -> None:
+def _rates(sheet: Sheet, problem: Problem, evaluation: Evaluation, figures: dict[str, Figure]) -> None:
     active = Fraction(figures["active_parameters_without_embedding"].value)
     each = 2 * active
     sheet.put(
         "flops_per_token", each, Dimension.COUNT, "2 · active parameters without embedding", f"2 · {int(active):,}"
     )
     work, device = problem.workload, problem.hardware.device
-    tokens = found.request_capacity * work.computed_tokens
+    tokens = evaluation.request_capacity * work.computed_tokens
     compute = problem.precision.of_role(TensorRole.EXPERTS if problem.model.moe else TensorRole.DENSE_FFN).compute
     peak = device.peak.get(compute, device.peak["bf16"])
-    per_device = each * tokens / found.devices
+    per_device = each * tokens / evaluation.devices
     flops = shown(per_device, Dimension.FLOPS)
     sheet.put(
         "flops",
         per_device,
         Dimension.FLOPS,
         "2 · active parameters · tokens/s computed ÷ devices",
-        f"2 · {int(active):,} · {shown(tokens, Dimension.TOKENS_PER_SECOND)} ÷ {found.devices:,}",
+        f"2 · {int(active):,} · {shown(tokens, Dimension.TOKENS_PER_SECOND)} ÷ {evaluation.devices:,}",
         bound=peak,
     )
     sheet.put(
@@ -245,22 +250,22 @@ def _rates(sheet: Sheet, problem: Problem, found: Evaluation, figures: dict[str,
         f"2 · active parameters · tokens/s computed ÷ (devices · {compute} peak)",
         f"{flops} ÷ {shown(peak, Dimension.FLOPS)}",
     )
-    if found.tpot_s is not None:
+    if evaluation.tpot_s is not None:
         sheet.put(
             "sequence_tokens_per_s",
-            1 / found.tpot_s,
+            1 / evaluation.tpot_s,
             Dimension.TOKENS_PER_SECOND,
             "1 ÷ TPOT, one sequence",
-            f"1 ÷ {shown(found.tpot_s, Dimension.SECONDS)}",
+            f"1 ÷ {shown(evaluation.tpot_s, Dimension.SECONDS)}",
         )
     if "processed_tokens_per_s" in figures:
         processed = Fraction(figures["processed_tokens_per_s"].value)
         sheet.put(
             "processed_per_device_tokens_per_s",
-            processed / found.devices,
+            processed / evaluation.devices,
             Dimension.TOKENS_PER_SECOND,
             "requests/s · (input tokens + output tokens) ÷ devices",
-            f"{shown(processed, Dimension.TOKENS_PER_SECOND)} ÷ {found.devices:,}",
+            f"{shown(processed, Dimension.TOKENS_PER_SECOND)} ÷ {evaluation.devices:,}",
         )
 
 

@@ -91,7 +91,7 @@ def judge_fleet(cluster: Cluster, columns: Sequence[Column], fleet: Fleet) -> Fl
 def standing(cluster: Cluster, known: Mapping[str, Column], replicas: Sequence[Replicas]) -> list[Broken]:
     """What is wrong with where replicas stand: on free devices, held once, a small one on one node."""
     broken: list[Broken] = []
-    held: dict[tuple[str, int, int], str] = {}
+    holders: dict[tuple[str, int, int], str] = {}
     for replica in replicas:
         pool, column = cluster.pool[replica.pool], known[replica.column]
         if len(replica.places) != replica.count:
@@ -99,13 +99,13 @@ def standing(cluster: Cluster, known: Mapping[str, Column], replicas: Sequence[R
             broken.append(Broken("capacity", text, replica.column))
         for places in replica.places:
             broken += _one(pool, column, [(p.node, d) for p in places for d in p.devices])
-            for node, taken in _taken(pool, column, places):
-                for device in taken:
+            for node, devices in _taken(pool, column, places):
+                for device in devices:
                     at = (pool.name, node, device)
-                    if at in held:
-                        text = f"{replica.column} and {held[at]} on {'/'.join(map(str, at))}"
+                    if at in holders:
+                        text = f"{replica.column} and {holders[at]} on {'/'.join(map(str, at))}"
                         broken.append(Broken("capacity", text, replica.column))
-                    held[at] = replica.column
+                    holders[at] = replica.column
     return broken
 
 
@@ -190,18 +190,18 @@ def _figures(
                 unit[kind] = unit.get(kind, Fraction(0)) + rate
     dead += [(lost, where) for where, lost in at.items()]
     many = 1 if survive is None else survive.lost
-    left, worst, least = _capacity(demand, period, whole), None, None
+    after_loss, worst, least = _capacity(demand, period, whole), None, None
     for roles, number, share in _parts(demand, period):
         losses = sorted(
             ((_of_part(lost, roles, number), where) for lost, where in dead), key=lambda item: (-item[0], item[1])
         )
         served = _of_part(whole, roles, number)
-        left = min(left, (served - sum((loss for loss, _ in losses[:many]), Fraction(0))) / share)
+        after_loss = min(after_loss, (served - sum((loss for loss, _ in losses[:many]), Fraction(0))) / share)
         if losses and (least is None or (served - losses[0][0]) / share < least):
             least, worst = (served - losses[0][0]) / share, losses[0][1]
     rate = period.rates.get(demand.name, Fraction(0))
     capacity = _capacity(demand, period, whole)
-    return DemandFigures(rate, capacity, left, capacity if least is None else min(capacity, least), worst)
+    return DemandFigures(rate, capacity, after_loss, capacity if least is None else min(capacity, least), worst)
 
 
 def units_of(cluster: Cluster, pool: str, places: Sequence[NodeShare]) -> list[int]:
@@ -239,20 +239,20 @@ def routed(
     """
     rates: dict[tuple[int, str], Fraction] = {}
     for roles in demand.chains.values():
-        left = {r.column: known[r.column].requests_per_s * r.count for r in replicas if r.demand == demand.name}
+        spare = {r.column: known[r.column].requests_per_s * r.count for r in replicas if r.demand == demand.name}
         for number in reversed(range(len(demand.buckets))):
             asked = rate * shares[number]
             for role, bucket in ((role, b) for role in roles for b in range(number, len(demand.buckets))):
-                alike = [c for c in left if (known[c].role, known[c].bucket) == (role, bucket)]
-                room = sum((left[c] for c in alike), Fraction(0))
-                taken = min(asked, room)
-                if not taken:
+                alike = [c for c in spare if (known[c].role, known[c].bucket) == (role, bucket)]
+                room = sum((spare[c] for c in alike), Fraction(0))
+                served = min(asked, room)
+                if not served:
                     continue
                 for column in alike:
-                    part = left[column] * taken / room
-                    left[column] -= part
+                    part = spare[column] * served / room
+                    spare[column] -= part
                     rates[number, column] = part / (rate * shares[number])
-                asked -= taken
+                asked -= served
     return rates
 
 

@@ -23,7 +23,7 @@ def _period_json(
     cluster: Cluster, columns: Sequence[Column], fleet: Fleet, verdict: FleetVerdict, period: str
 ) -> dict[str, Any]:
     known = {column.name: column for column in columns}
-    figures, hours = verdict.demands[period], next(own for own in cluster.periods if own.name == period)
+    figures, hours = verdict.demands[period], next(listed for listed in cluster.periods if listed.name == period)
     replicas = []
     for replica in fleet.get(period, ()):
         column = known[replica.column]
@@ -50,13 +50,13 @@ def _period_json(
         "replicas": replicas,
         "demands": {
             name: {
-                "requests_per_s": float(found.rate), "capacity_per_s": float(found.capacity),
+                "requests_per_s": float(served.rate), "capacity_per_s": float(served.capacity),
                 "ttft_s": _slowest(fleet.get(period, ()), known, name, "ttft_s"),
                 "tpot_s": _slowest(fleet.get(period, ()), known, name, "tpot_s"),
-                "worst_loss": None if found.worst is None
-                else {unit_lost(cluster): list(found.worst), "capacity_per_s": float(found.after_worst)},
-            } | _buckets_json(cluster.demand[name], hours, found, known, fleet.get(period, ()))
-            for name, found in figures.items()
+                "worst_loss": None if served.worst is None
+                else {unit_lost(cluster): list(served.worst), "capacity_per_s": float(served.after_worst)},
+            } | _buckets_json(cluster.demand[name], hours, served, known, fleet.get(period, ()))
+            for name, served in figures.items()
         },
         "idle": verdict.idle[period],
     }  # fmt: skip
@@ -73,7 +73,7 @@ def _bucket_json(demand: Demand, column: Column) -> dict[str, Any]:
 
 
 def _buckets_json(
-    demand: Demand, period: Period, own: DemandFigures, known: Mapping[str, Column], replicas: Sequence[Replicas]
+    demand: Demand, period: Period, figures: DemandFigures, known: Mapping[str, Column], replicas: Sequence[Replicas]
 ) -> dict[str, Any]:
     """Requests/s of each bucket, and the share of them that each kind of replica takes at the rate that is asked for.
 
@@ -81,7 +81,7 @@ def _buckets_json(
     """
     if not demand.several:
         return {}
-    rate = min(own.rate, own.capacity) or own.capacity
+    rate = min(figures.rate, figures.capacity) or figures.capacity
     shares = period.shares(demand)
     taken = routed(demand, shares, rate, known, replicas) if rate else {}
     return {

@@ -76,11 +76,11 @@ def judge_launch(posed: Posed) -> LaunchVerdict:
     layout = layout_of(started)
     verdict = judge_layout(_at(started, layout), layout)
     if verdict.evaluation is not None:
-        found = (
+        violations = (
             *_request_table(started, verdict.evaluation), *_drafts(started, verdict.evaluation),
             *graphs_beside(started.problem, verdict.evaluation),
         )  # fmt: skip
-        verdict = replace(verdict, violations=(*verdict.violations, *found))
+        verdict = replace(verdict, violations=(*verdict.violations, *violations))
     if verdict.feasible:
         verdict = replace(verdict, beside=tuple(_first_engine(posed)))
     open_ = tuple(_in_16_bits(started) if verdict.feasible else _padded(started, verdict))
@@ -121,12 +121,12 @@ def _drafts(started: Posed, evaluation: Evaluation) -> Iterator[Violation]:
 
     Their weights, and a cache of as many tokens: of one layer, or of all.
     """
-    problem, kept = started.problem, started.problem.engine.reservation.drafts_beside
-    if kept == "none" or not problem.workload.mtp_tokens or problem.model.mtp is None:
+    problem, draft_cache = started.problem, started.problem.engine.reservation.drafts_beside
+    if draft_cache == "none" or not problem.workload.mtp_tokens or problem.model.mtp is None:
         return
     model, room = problem.model, room_of(_at(started, evaluation.layout), evaluation.shape, evaluation.cuts)
     latent = any(isinstance(block.attention, LatentAttention) for block in model.blocks.values())
-    layers = 1 if kept == "own" or latent else model.layer_count
+    layers = 1 if draft_cache == "own" or latent else model.layer_count
     cached = room.room_bytes * layers // model.layer_count
     weights = draft_weights(problem, evaluation.shape).total_bytes
     beside = _beside_share(started, evaluation)
@@ -150,9 +150,9 @@ def _first_engine(posed: Posed) -> Iterator[str]:
     until, version = problem.engine.reservation.falls_back, problem.engine_name.partition("@")[2]
     if not until or not before(version or problem.engine.version, until):
         return
-    told = point.max_num_batched_tokens is not None or point.chunked_prefill is not None
+    chunk_stated = point.max_num_batched_tokens is not None or point.chunked_prefill is not None
     latent = any(isinstance(block.attention, LatentAttention) for block in problem.model.blocks.values())
-    if told or launch.environment.get("VLLM_USE_V1") == "1" or not (latent or problem.model.vision is not None):
+    if chunk_stated or launch.environment.get("VLLM_USE_V1") == "1" or not (latent or problem.model.vision is not None):
         return
     first = judge_launch(replace(posed, problem=problem.changed(engine_name=FIRST_ENGINE))).verdict
     if first.fits != "yes":
@@ -182,9 +182,9 @@ def _in_16_bits(started: Posed) -> Iterator[str]:
     problem, precision = started.problem, started.problem.precision
     if started.named is None or not started.named.startswith(_KEPT) or precision.attention is not None:
         return
-    kept = problem.model.model_copy(update={"precision": precision.model_copy(update={"attention": "bf16"})})
-    other = replace(started, problem=problem.changed(model=kept))
-    layout = started.launch.layout(problem.workload, experts=kept.moe is not None, batch=1)
+    unquantised = problem.model.model_copy(update={"precision": precision.model_copy(update={"attention": "bf16"})})
+    other = replace(started, problem=problem.changed(model=unquantised))
+    layout = started.launch.layout(problem.workload, experts=unquantised.moe is not None, batch=1)
     judged = judge_layout(_at(other, layout), layout)
     if judged.violations:
         yield (
@@ -215,10 +215,10 @@ def as_started(posed: Posed) -> tuple[Posed, tuple[str, ...]]:
     engine, device = problem.engine, problem.hardware.device
     defaults, tier = engine.reservation.defaults, engine.reservation.defaults.of(device)
     work, twice = problem.workload, 2 if point.doubled else 1
-    taken: dict[str, int] = {}
+    filled: dict[str, int] = {}
     length = work.max_model_len
     if length is None and not launch.fits_length and problem.model.max_context is not None:
-        length = taken["max_model_len"] = problem.model.max_context
+        length = filled["max_model_len"] = problem.model.max_context
     tokens = point.max_num_batched_tokens
     if tokens is None:
         shared_out = 1 if launch.engine in SHARED_BUDGET else launch.dense["dp"]
@@ -234,22 +234,22 @@ def as_started(posed: Posed) -> tuple[Posed, tuple[str, ...]]:
             whole = length or 0
         if launch.engine == "vllm" and (point.chunked_prefill is False or (length or 0) <= whole):
             tokens = max(tokens, length or 0)
-        taken["max_num_batched_tokens"] = tokens
+        filled["max_num_batched_tokens"] = tokens
     if point.max_num_seqs is None and not engine.reservation.static_fraction:
-        taken["max_num_seqs"] = min(tier.sequences * twice, tokens)
+        filled["max_num_seqs"] = min(tier.sequences * twice, tokens)
     shared = launch.engine in SHARED_BUDGET
-    update = {name: value for name, value in taken.items() if shared or name != "max_num_batched_tokens"}
+    update = {name: value for name, value in filled.items() if shared or name != "max_num_batched_tokens"}
     operating = point if shared else replace(point, max_num_batched_tokens=tokens)
     started = replace(
         posed, problem=problem.changed(workload=work.model_copy(update=update)),
         launch=replace(launch, operating=operating),
     )  # fmt: skip
     where = f"default of {engine.title} on {device.name}"
-    said = {
+    notes = {
         name: f"{name} {value:,}: {'the longest that the model knows' if name == 'max_model_len' else where}"
-        for name, value in taken.items()
+        for name, value in filled.items()
     }
-    return started, tuple(said.values())
+    return started, tuple(notes.values())
 
 
 def _memory_share(posed: Posed, layout: Layout) -> Iterator[str]:
@@ -300,7 +300,7 @@ def _at(posed: Posed, layout: Layout) -> Problem:
     if reservation.static_fraction:
         stated = {"mem_fraction_static": share, "memory_utilization": None}
         return problem.changed(limits=problem.limits.model_copy(update=stated))
-    stage = max(evaluation.memory, key=lambda one: one.total_bytes)
+    stage = max(evaluation.memory, key=lambda memory: memory.total_bytes)
     others = stage.total_bytes - stage.kv_cache_bytes
     room = int(share * (device - others))
     if problem.limits.kv_cache_memory is not None:

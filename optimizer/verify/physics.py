@@ -122,7 +122,7 @@ def _link(problem: Problem, name: str) -> Bound:
     """Rated bandwidth, both directions together, of the named tier, of the fastest one, or of the outermost."""
     tiers = problem.hardware.tiers
     named = [tier for tier in tiers if tier.name == name]
-    tier = max(tiers, key=lambda one: one.bandwidth) if name == ANY_TIER else (named or tiers)[-1]
+    tier = max(tiers, key=lambda link: link.bandwidth) if name == ANY_TIER else (named or tiers)[-1]
     text = f"2 · {shown(tier.bandwidth, Dimension.BYTES_PER_SECOND)}"
     formula = "2 · rated bandwidth of a direction"
     return Bound("any phase, both directions", 2 * Fraction(tier.bandwidth), f"link {tier.name!r}", formula, text)

@@ -161,18 +161,18 @@ def placement_figures(problem: Problem, layout: Layout, placement: Mapping[str, 
 
 def _visits(sheet: Sheet, problem: Problem, layout: Layout, layers: Sequence[int], devices: Sequence[Devices]) -> None:
     """Nodes that experts chosen together lie on, copies chosen for the fewest."""
-    given, moe = problem.coactivation, problem.model.moe
-    if given is None or moe is None:
+    coactivation, moe = problem.coactivation, problem.model.moe
+    if coactivation is None or moe is None:
         return
     size = min(problem.hardware.devices_per_node, layout.ep)
     visits: list[Fraction] = []
     for index, number in enumerate(layers):
-        groups = given.groups(index, moe.experts)
+        groups = coactivation.groups(index, moe.experts)
         nodes, seen = nodes_visited(groups, devices[index], moe.experts, size), max(1, sum(g[0] for g in groups))
         visits.append(Fraction(nodes, seen))
         sheet.put(
             f"nodes_visited_of_layer_{number}", visits[-1], Dimension.RATIO,
-            f"nodes that groups of {given.name} visit ÷ groups", f"{nodes:,} ÷ {seen:,}",
+            f"nodes that groups of {coactivation.name} visit ÷ groups", f"{nodes:,} ÷ {seen:,}",
         )  # fmt: skip
     sheet.put("nodes_visited", sum(visits, Fraction(0)) / len(visits), Dimension.RATIO, "mean over MoE layers")
     sheet.put("worst_nodes_visited", max(visits), Dimension.RATIO, "max over MoE layers")

@@ -76,7 +76,7 @@ class PricedFleet:
     claims: tuple[ComparedClaim, ...]
 
 
-def price(found: FleetDocument) -> PricedFleet:
+def price(proposal: FleetDocument) -> PricedFleet:
     """Every replica of a document as a column: its row of the table of rates, or priced at what it is to serve.
 
     Raises
@@ -91,22 +91,22 @@ def price(found: FleetDocument) -> PricedFleet:
     counts: dict[str, dict[str, int]] = {}
     fleet: Fleet = {}
     # decode first: what its replicas take to receive a cache, prefill replicas leave time for
-    entries = [entry for period_entries in found.periods.values() for entry in period_entries]
+    entries = [entry for period_entries in proposal.periods.values() for entry in period_entries]
     named: dict[At, str] = {}
     for entry in sorted(entries, key=lambda e: ("decode", "prefill", "aggregated").index(e.role)):
-        column, unserved, claim = _column(found, entry, list(columns.values()))
+        column, unserved, claim = _column(proposal, entry, list(columns.values()))
         before = columns.get(column.name)
         if before is not None and before != column:
             message = f"{column.name} stands there twice, at different rates"
-            raise found.document.error(message, (*entry.at, "requests_per_s"))
+            raise proposal.document.error(message, (*entry.at, "requests_per_s"))
         if before is None:
-            broken += [(one, entry.at) for one in unserved]
+            broken += [(violation, entry.at) for violation in unserved]
             places[column.name] = entry.at
         columns[column.name] = column
         named[entry.at] = column.name
         claims += [claim] if claim is not None else []
     columns = {named[entry.at]: columns[named[entry.at]] for entry in entries}  # in the order of the document
-    for period, listed in found.periods.items():
+    for period, listed in proposal.periods.items():
         held: dict[str, list[Proposed]] = {}
         for entry in listed:
             held.setdefault(named[entry.at], []).append(entry)
@@ -123,10 +123,10 @@ def price(found: FleetDocument) -> PricedFleet:
 
 
 def _column(
-    found: FleetDocument, entry: Proposed, before: Sequence[Column]
+    proposal: FleetDocument, entry: Proposed, before: Sequence[Column]
 ) -> tuple[Column, list[Broken], ComparedClaim | None]:
     """The column of an entry, what it violates whatever it serves, and the verdict on the rate that it states."""
-    cluster, claim = found.cluster, _claim(found, (*entry.at, "requests_per_s"), Dimension.PER_SECOND)
+    cluster, claim = proposal.cluster, _claim(proposal, (*entry.at, "requests_per_s"), Dimension.PER_SECOND)
     if entry.row is not None:
         column = given_column(cluster, entry.row)
         return column, [], _rated(claim, column.requests_per_s, "its row of the table of rates")
@@ -159,14 +159,14 @@ def _column(
         priced_column(*asked, _LEAST_RATE, sent, bucket=entry.bucket)
         reasons = [Broken("request_rate", f"{nothing.name} serves nothing within its limits", nothing.name)]
     except UnservedError as error:
-        said = [(str(v.family), v.message) for v in error.violations] or [("replica", str(error))]
-        reasons = [Broken(family, f"{nothing.name}: {message}", nothing.name) for family, message in said]
+        refusals = [(str(v.family), v.message) for v in error.violations] or [("replica", str(error))]
+        reasons = [Broken(family, f"{nothing.name}: {message}", nothing.name) for family, message in refusals]
     return nothing, reasons, _rated(claim, Fraction(0), "it serves nothing within the limits")
 
 
-def _most(own: tuple[Any, ...], sent: Fraction, bucket: int) -> Column | None:
+def _most(asked: tuple[Any, ...], sent: Fraction, bucket: int) -> Column | None:
     """The column at the most that it serves; None: nothing."""
-    cluster, demand, role, pool, layout = own
+    cluster, demand, role, pool, layout = asked
     problem = replica_problem(cluster, demand, role, pool, layout.devices, bucket)
     if any(v.family in BLOCKING for v in structural_violations(problem, layout)):
         return None
@@ -237,7 +237,7 @@ class FleetJudgement(Judged):
 
 
 def judge_proposed(
-    found: FleetDocument, priced: PricedFleet, fleet: Fleet, unlaid: Sequence[Broken] = (), *, chosen: bool = False
+    proposal: FleetDocument, priced: PricedFleet, fleet: Fleet, unlaid: Sequence[Broken] = (), *, chosen: bool = False
 ) -> FleetJudgement:
     """Judge the fleet of a document.
 
@@ -248,13 +248,13 @@ def judge_proposed(
     unlaid
         Why there are none, where they were left open and no way to lay the replicas was found.
     """
-    cluster = found.cluster
+    cluster = proposal.cluster
     verdict = judge_fleet(cluster, priced.columns, fleet)
     not_unlaid = [broken for broken in verdict.broken if not (unlaid and broken.family == "capacity")]
     violations = [*priced.broken, *((broken, priced.at.get(broken.column or "")) for broken in (*unlaid, *not_unlaid))]
     figures = figures_of(cluster, priced.columns, fleet, verdict)
-    claims = (*priced.claims, *_stated(found, priced, fleet, verdict, figures), *_claims(found, figures))
-    return FleetJudgement(found, priced, fleet, verdict, tuple(violations), figures, claims, chosen)
+    claims = (*priced.claims, *_stated(proposal, priced, fleet, verdict, figures), *_claims(proposal, figures))
+    return FleetJudgement(proposal, priced, fleet, verdict, tuple(violations), figures, claims, chosen)
 
 
 # figures
@@ -317,13 +317,13 @@ def _figures_of_period(
 # claims
 
 
-def _claim(found: FleetDocument, at: At, dimension: Dimension) -> Claim | None:
+def _claim(proposal: FleetDocument, at: At, dimension: Dimension) -> Claim | None:
     """What stands at a place as a claim; None where nothing does."""
-    value = found.document.get(at)
+    value = proposal.document.get(at)
     if value is None:
         return None
     name = ".".join(map(str, at))
-    return ClaimReader({name: dimension}).quantity(name, value, found.document, at)
+    return ClaimReader({name: dimension}).quantity(name, value, proposal.document, at)
 
 
 def _judged(claim: Claim, figure: Figure) -> ComparedClaim:
@@ -333,10 +333,10 @@ def _judged(claim: Claim, figure: Figure) -> ComparedClaim:
     return ComparedClaim(claim, ClaimVerdict.FAILS, figure, note=f"claimed {claim.text}, derived {figure.result_text}")
 
 
-def _claims(found: FleetDocument, figures: Mapping[str, Figure]) -> Iterator[ComparedClaim]:
+def _claims(proposal: FleetDocument, figures: Mapping[str, Figure]) -> Iterator[ComparedClaim]:
     """Verdicts on what stands under ``claims``."""
     reader = ClaimReader({name: figure.dimension for name, figure in figures.items()})
-    for claim in reader.read(found.document):
+    for claim in reader.read(proposal.document):
         figure = figures.get(claim.name)
         if figure is None:
             near = nearest(claim.name, list(figures))
@@ -348,47 +348,49 @@ def _claims(found: FleetDocument, figures: Mapping[str, Figure]) -> Iterator[Com
 
 
 def _stated(
-    found: FleetDocument, priced: PricedFleet, fleet: Fleet, verdict: FleetVerdict, figures: Mapping[str, Figure]
+    proposal: FleetDocument, priced: PricedFleet, fleet: Fleet, verdict: FleetVerdict, figures: Mapping[str, Figure]
 ) -> Iterator[ComparedClaim]:
     """Verdicts on the figures that stand beside the replicas, as a result states them."""
-    cluster = found.cluster
+    cluster = proposal.cluster
     derived = fleet_json(cluster, priced.columns, fleet, verdict)
     for period in cluster.periods:
         derived_here = derived["periods"].get(period.name, derived)
-        at = found.claimed_at[period.name]
+        at = proposal.claimed_at[period.name]
         shown = {f"{r['demand']}/{r['role']}/{r['pool']}/{r['name']}": r for r in derived_here["replicas"]}
-        for entry in found.periods[period.name]:
+        for entry in proposal.periods[period.name]:
             of = shown[priced.named[entry.at]]
-            yield from _leaves(found, (*entry.at, "figures"), of["figures"])
-            yield from _leaves(found, (*entry.at, "share"), of["share"] * entry.count / of["count"])
+            yield from _leaves(proposal, (*entry.at, "figures"), of["figures"])
+            yield from _leaves(proposal, (*entry.at, "share"), of["share"] * entry.count / of["count"])
         for demand in cluster.demands:
             place = (*at, "demands", demand.name)
-            yield from _leaves(found, place, derived_here["demands"][demand.name], besides=("worst_loss",))
+            yield from _leaves(proposal, place, derived_here["demands"][demand.name], besides=("worst_loss",))
             yield from _worst(
-                found, place, derived_here["demands"][demand.name], _loss(found, priced, fleet, period, place)
+                proposal, place, derived_here["demands"][demand.name], _loss(proposal, priced, fleet, period, place)
             )
-        yield from _leaves(found, (*at, "idle"), derived_here["idle"])
+        yield from _leaves(proposal, (*at, "idle"), derived_here["idle"])
     name = FLEET_UNITS[cluster.objective]
-    if found.is_result and found.document.get(("objective", "name")) == name:
-        claim = _claim(found, ("objective", "value"), _DIMENSIONS[cluster.objective])
+    if proposal.is_result and proposal.document.get(("objective", "name")) == name:
+        claim = _claim(proposal, ("objective", "value"), _DIMENSIONS[cluster.objective])
         if claim is not None and cluster.objective in figures:
             yield _judged(claim, figures[cluster.objective])
 
 
-def _loss(found: FleetDocument, priced: PricedFleet, fleet: Fleet, period: Period, place: At) -> Fraction | None:
+def _loss(proposal: FleetDocument, priced: PricedFleet, fleet: Fleet, period: Period, place: At) -> Fraction | None:
     """What is left without the node, or rack, that a document calls the worst to lose."""
-    node = found.document.get((*place, "worst_loss", unit_lost(found.cluster)))
+    node = proposal.document.get((*place, "worst_loss", unit_lost(proposal.cluster)))
     if not (isinstance(node, list) and len(node) == 2 and type(node[1]) is int):
         return None
     known = {column.name: column for column in priced.columns}
-    demand = found.cluster.demand[str(place[-1])]
-    return left_without(found.cluster, demand, period, known, fleet.get(period.name, ()), (str(node[0]), node[1]))
+    demand = proposal.cluster.demand[str(place[-1])]
+    return left_without(proposal.cluster, demand, period, known, fleet.get(period.name, ()), (str(node[0]), node[1]))
 
 
-def _worst(found: FleetDocument, place: At, own: Mapping[str, Any], left: Fraction | None) -> Iterator[ComparedClaim]:
+def _worst(
+    proposal: FleetDocument, place: At, derived: Mapping[str, Any], left: Fraction | None
+) -> Iterator[ComparedClaim]:
     """The worst loss: its capacity, and that the node named is one whose loss leaves no more."""
     at: tuple[PathStep, ...] = (*place, "worst_loss", "capacity_per_s")
-    claim, worst = _claim(found, at, Dimension.PER_SECOND), own["worst_loss"]
+    claim, worst = _claim(proposal, at, Dimension.PER_SECOND), derived["worst_loss"]
     if claim is None:
         return
     if worst is None:
@@ -396,26 +398,26 @@ def _worst(found: FleetDocument, place: At, own: Mapping[str, Any], left: Fracti
         return
     yield _judged(claim, _rate_figure(Fraction(worst["capacity_per_s"]), "what is left after the worst loss"))
     if left is not None:
-        named = replace(claim, name=".".join(map(str, (*place, "worst_loss", unit_lost(found.cluster)))))
+        named = replace(claim, name=".".join(map(str, (*place, "worst_loss", unit_lost(proposal.cluster)))))
         yield _judged(named, _rate_figure(left, "what is left without what is named"))
 
 
-def _leaves(found: FleetDocument, at: At, derived: Any, besides: Sequence[str] = ()) -> Iterator[ComparedClaim]:  # noqa: ANN401 - a part of a document
+def _leaves(proposal: FleetDocument, at: At, derived: Any, besides: Sequence[str] = ()) -> Iterator[ComparedClaim]:  # noqa: ANN401 - a part of a document
     """Verdicts on every number of a part of the document, beside what is derived for the same place."""
-    stated = found.document.get(at)
+    stated = proposal.document.get(at)
     if isinstance(stated, Mapping):
         known = list(derived) if isinstance(derived, Mapping) else []
         for key in stated:
             if key in besides:
                 continue
             if key not in known:
-                raise found.document.error("unknown key", (*at, key), nearest(key, known))
-            yield from _leaves(found, (*at, key), derived[key])
+                raise proposal.document.error("unknown key", (*at, key), nearest(key, known))
+            yield from _leaves(proposal, (*at, key), derived[key])
         return
     dimension = next(
         (dimension_of for suffix, dimension_of in _SUFFIXES if str(at[-1]).endswith(suffix)), Dimension.COUNT
     )
-    claim = _claim(found, at, dimension)
+    claim = _claim(proposal, at, dimension)
     if claim is None:
         return
     if derived is None:

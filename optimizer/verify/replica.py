@@ -91,10 +91,10 @@ def ceiling_problem(
     sent_s
         Seconds that a prefill replica leaves for the transfer of a cache; None: the least that any takes.
     """
-    left = Fraction(0)
+    transfer_s = Fraction(0)
     if role == "prefill":
-        left = least_transfer(cluster, demand, role, pool, devices, bucket) if sent_s is None else sent_s
-    problem = replica_problem(cluster, demand, role, pool, devices, bucket, sent_s=left)
+        transfer_s = least_transfer(cluster, demand, role, pool, devices, bucket) if sent_s is None else sent_s
+    problem = replica_problem(cluster, demand, role, pool, devices, bucket, sent_s=transfer_s)
     if problem.model.moe is None and problem.search.dp is None:
         problem = problem.model_copy(update={"search": problem.search.model_copy(update={"dp": (1,)})})
     return at_rate(problem, rate) if rate else problem

@@ -55,8 +55,8 @@ LayoutBreach = Callable[[int], Violation | None]
 
 def _divides(axis: str, what: str, size: int) -> tuple[str, LayoutBreach]:
     def breach(degree: int) -> Violation | None:
-        said = f"{axis}={degree} does not divide {what} of {size}"
-        return Violation(Family.DIVISIBILITY, said, {axis: degree, "size": size}) if size % degree else None
+        message = f"{axis}={degree} does not divide {what} of {size}"
+        return Violation(Family.DIVISIBILITY, message, {axis: degree, "size": size}) if size % degree else None
 
     return axis, breach
 
@@ -65,8 +65,8 @@ def _key_value_heads(name: str, heads: int) -> tuple[str, LayoutBreach]:
     def breach(tp: int) -> Violation | None:
         if heads % tp == 0 or tp % heads == 0:
             return None
-        said = f"tp={tp} neither divides the {heads} key/value heads of block {name!r} nor is a multiple of them"
-        return Violation(Family.DIVISIBILITY, said, {"tp": tp, "kv_heads": heads})
+        message = f"tp={tp} neither divides the {heads} key/value heads of block {name!r} nor is a multiple of them"
+        return Violation(Family.DIVISIBILITY, message, {"tp": tp, "kv_heads": heads})
 
     return "tp", breach
 
@@ -75,8 +75,8 @@ def _an_expert_each(name: str, experts: int) -> tuple[str, LayoutBreach]:
     def breach(ep: int) -> Violation | None:
         if ep <= experts:
             return None
-        said = f"ep={ep} is more than the {experts} experts of block {name!r}: some ranks would hold none"
-        return Violation(Family.DIVISIBILITY, said, {"ep": ep, "experts": experts})
+        message = f"ep={ep} is more than the {experts} experts of block {name!r}: some ranks would hold none"
+        return Violation(Family.DIVISIBILITY, message, {"ep": ep, "experts": experts})
 
     return "ep", breach
 
@@ -110,8 +110,8 @@ def divisibility(problem: Problem, layout: Layout) -> Iterator[Violation]:
 def placement(problem: Problem, layout: Layout) -> Iterator[Violation]:
     """No device holds an expert of a layer twice; measured loads are placed on equal numbers of slots."""
     if layout.redundant_slots and problem.model.moe is None:
-        said = f"{problem.model.name} has no experts, but redundant_slots={layout.redundant_slots}"
-        yield Violation(Family.PLACEMENT, said, {"redundant_slots": layout.redundant_slots})
+        message = f"{problem.model.name} has no experts, but redundant_slots={layout.redundant_slots}"
+        yield Violation(Family.PLACEMENT, message, {"redundant_slots": layout.redundant_slots})
     for moe in problem.model.moe_blocks:
         slots = moe.experts + layout.redundant_slots
         if layout.redundant_slots > 0 and -(-slots // layout.ep) > moe.experts:
@@ -173,17 +173,17 @@ def search(problem: Problem, layout: Layout) -> Iterator[Violation]:
         yield Violation(Family.SEARCH, f"{axis}={value} is not among search.{axis}: {listed}", {axis: value})
     overlaps = problem.search.overlap
     if overlaps is not None and layout.overlap not in overlaps:
-        said = f"overlap={layout.overlap} is not among search.overlap: {', '.join(overlaps)}"
-        yield Violation(Family.SEARCH, said, {})
+        message = f"overlap={layout.overlap} is not among search.overlap: {', '.join(overlaps)}"
+        yield Violation(Family.SEARCH, message, {})
 
 
 def chunk(problem: Problem, layout: Layout) -> Iterator[Violation]:
     """A prompt is taken in pieces only where the workload allows it."""
-    work, taken = problem.workload, layout.prefill_chunk
-    if taken is not None and work.prompts and not work.splits and taken < work.computed_input_tokens:
+    work, size = problem.workload, layout.prefill_chunk
+    if size is not None and work.prompts and not work.splits and size < work.computed_input_tokens:
         prompt = work.computed_input_tokens
-        said = f"prefill_chunk={taken} cuts a prompt of {prompt:,} tokens, which {work.named} takes whole"
-        yield Violation(Family.BATCH, said, {"prefill_chunk": taken, "prompt": prompt})
+        message = f"prefill_chunk={size} cuts a prompt of {prompt:,} tokens, which {work.named} takes whole"
+        yield Violation(Family.BATCH, message, {"prefill_chunk": size, "prompt": prompt})
 
 
 def engine(problem: Problem, layout: Layout, engines: Sequence[Engine] | None = None) -> Iterator[Violation]:
@@ -194,17 +194,17 @@ def engine(problem: Problem, layout: Layout, engines: Sequence[Engine] | None = 
     shape = layout.shape
     bound = (problem.engine,) if engines is None else engines
     divisions = ((axis, breach, breach(getattr(layout, axis))) for axis, breach in _divisions(problem, shape))
-    broken = [(axis, breach, said) for axis, breach, said in divisions if said is not None]
-    told: list[EngineRule] = []
-    for one in bound:
-        if one.members and not one.accepts(problem, shape):
-            yield from _union(problem, shape, one, [(axis, breach) for axis, breach, _ in broken])
+    broken = [(axis, breach, violation) for axis, breach, violation in divisions if violation is not None]
+    refused: list[EngineRule] = []
+    for asked in bound:
+        if asked.members and not asked.accepts(problem, shape):
+            yield from _union(problem, shape, asked, [(axis, breach) for axis, breach, _ in broken])
             continue
-        for rule, said in one.refusals(problem, shape):
-            told.append(rule)
-            yield Violation(Family.ENGINE, said)
+        for rule, message in asked.refusals(problem, shape):
+            refused.append(rule)
+            yield Violation(Family.ENGINE, message)
     for axis, breach, violation in broken:
-        if not any(_cover(rule, problem, shape, axis, breach, by_rule=True) for rule in told):
+        if not any(_cover(rule, problem, shape, axis, breach, by_rule=True) for rule in refused):
             yield violation
 
 
@@ -212,15 +212,15 @@ def _union(
     problem: Problem, shape: Shape, union: Engine, broken: Sequence[tuple[str, LayoutBreach]]
 ) -> Iterator[Violation]:
     """What engines say of which any would do, beyond what divides; nothing where one of them says no more."""
-    left = [
+    uncovered = [
         [
-            said for rule, said in member.refusals(problem, shape)
-            if not any(_cover(rule, problem, shape, *one, by_rule=False) for one in broken)
+            message for rule, message in member.refusals(problem, shape)
+            if not any(_cover(rule, problem, shape, *division, by_rule=False) for division in broken)
         ]
         for member in union.members
     ]  # fmt: skip
-    if all(left):
-        yield from (Violation(Family.ENGINE, said) for refusals in left for said in refusals)
+    if all(uncovered):
+        yield from (Violation(Family.ENGINE, message) for refusals in uncovered for message in refusals)
 
 
 def _cover(rule: EngineRule, problem: Problem, shape: Shape, axis: str, breach: LayoutBreach, *, by_rule: bool) -> bool:

@@ -57,9 +57,9 @@ def engine_named(name: str) -> Engine:
     return fitting[-1]
 
 
-def _least(kept: tuple[Reservation, ...]) -> Reservation:
+def _least(reservations: tuple[Reservation, ...]) -> Reservation:
     def least(name: str) -> int:
-        values: list[int] = [getattr(own, name) for own in kept]
+        values: list[int] = [getattr(reservation, name) for reservation in reservations]
         return min(values)
 
     return Reservation(
@@ -68,15 +68,15 @@ def _least(kept: tuple[Reservation, ...]) -> Reservation:
         graph_bytes=least("graph_bytes"), graph_layer_bytes=least("graph_layer_bytes"),
         graph_latent_layer_bytes=least("graph_latent_layer_bytes"), sampler_bytes=least("sampler_bytes"),
         sampler_rows=least("sampler_rows"), workspace_bytes=least("workspace_bytes"),
-        defaults=least_defaults([own.defaults for own in kept]),
+        defaults=least_defaults([reservation.defaults for reservation in reservations]),
         source="the least that any engine keeps",
     )  # fmt: skip
 
 
 def _shortest(waits: tuple[Waiting, ...]) -> Waiting:
     return Waiting(
-        overhead_s=min(own.overhead_s for own in waits),
-        steps=min(own.steps for own in waits), source="the least that a request waits in any engine",
+        overhead_s=min(waiting.overhead_s for waiting in waits),
+        steps=min(waiting.steps for waiting in waits), source="the least that a request waits in any engine",
     )  # fmt: skip
 
 

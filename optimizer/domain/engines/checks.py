@@ -27,8 +27,8 @@ def no_overlap(source: str, statement: str = "no two-batch overlap") -> EngineRu
     """The engine runs a step whole."""
 
     def breach(premise: Premise, shape: Shape) -> str | None:
-        held = f"two-batch overlap is not supported for {premise.model.name}: a step runs whole."
-        return held if shape.overlap else None
+        message = f"two-batch overlap is not supported for {premise.model.name}: a step runs whole."
+        return message if shape.overlap else None
 
     return EngineRule("two_batch_overlap", statement, ("overlap",), breach, source)
 
@@ -147,8 +147,8 @@ def no_redundant_experts(source: str) -> EngineRule:
     """The engine holds every expert of a layer once."""
 
     def breach(premise: Premise, shape: Shape) -> str | None:
-        held = f"{shape.redundant} redundant experts: the engine holds every expert of a layer once."
-        return held if shape.redundant and premise.model.moe is not None else None
+        message = f"{shape.redundant} redundant experts: the engine holds every expert of a layer once."
+        return message if shape.redundant and premise.model.moe is not None else None
 
     return EngineRule("no_redundant_experts", "every expert of a layer is held once", ("redundant",), breach, source)
 
@@ -288,8 +288,8 @@ def _blocks_divide(roles: Collection[TensorRole], columns: str, rows: str) -> Br
             if tensor.split is Split.REPLICATED or size % block == 0:
                 continue
             whole, where = tensor.cols if inward else tensor.rows, f"{tensor.name} of block {name!r}"
-            said = (columns if inward else rows).format(size=size, block=block)
-            return f"{said} ({where}: {whole} ÷ {axis}={ranks}.)"
+            message = (columns if inward else rows).format(size=size, block=block)
+            return f"{message} ({where}: {whole} ÷ {axis}={ranks}.)"
         return None
 
     return breach

@@ -97,8 +97,8 @@ class Engine:
     def refusals(self, premise: Premise, shape: Shape) -> Iterator[tuple[EngineRule, str]]:
         """Why it does not run a shape: each rule that is broken, with a sentence; nothing where it does."""
         if not self.members:
-            for rule, said in broken(self.rules, premise, shape):
-                yield rule, f"{self.title}, rule {rule.name}: {said}"
+            for rule, reason in broken(self.rules, premise, shape):
+                yield rule, f"{self.title}, rule {rule.name}: {reason}"
         elif not self.accepts(premise, shape):
             for member in self.members:
                 yield from member.refusals(premise, shape)

@@ -80,24 +80,26 @@ class Defaults:
     def largest_capture(self, device: Device, width: int) -> int:
         """Largest batch that a graph is captured for on a device of a stage of `width` ranks."""
         named = [size for part, size in self.captures.items() if part in device.name.casefold()]
-        own = self.of(device)
+        tier = self.of(device)
         if named:
             return named[0]
-        return own.narrow_capture if own.narrow_capture is not None and width < WIDE else own.largest_capture
+        return tier.narrow_capture if tier.narrow_capture is not None and width < WIDE else tier.largest_capture
 
 
 def least_defaults(several: Sequence[Defaults]) -> Defaults:
     """The least that any of several engines sizes itself for."""
-    edges = sorted({tier.memory_bytes for own in several for tier in own.tiers}, reverse=True)
+    edges = sorted({tier.memory_bytes for defaults in several for tier in defaults.tiers}, reverse=True)
 
     def at(edge: int) -> DefaultsTier:
-        tiers = [next(tier for tier in own.tiers if edge >= tier.memory_bytes) for own in several]
+        tiers = [next(tier for tier in defaults.tiers if edge >= tier.memory_bytes) for defaults in several]
         return DefaultsTier(
             edge, min(tier.sequences for tier in tiers), min(tier.batched_tokens for tier in tiers),
             min(min(tier.largest_capture, tier.narrow_capture or tier.largest_capture) for tier in tiers),
         )  # fmt: skip
 
-    return Defaults(tuple(at(edge) for edge in edges), modest=tuple(part for own in several for part in own.modest))
+    return Defaults(
+        tuple(at(edge) for edge in edges), modest=tuple(part for defaults in several for part in defaults.modest)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,9 +221,9 @@ class Reservation:
 
 def capture_sizes(largest: int, step: int = 16) -> int:
     """Batch sizes that are captured up to a largest: 1, 2, 4, then every 8 up to 256, then every `step`."""
-    found = sum(size <= largest for size in (1, 2, 4))
-    found += max(0, min(largest, 255) // 8)
-    return found + (0 if largest < 256 else (largest - 256) // step + 1)
+    count = sum(size <= largest for size in (1, 2, 4))
+    count += max(0, min(largest, 255) // 8)
+    return count + (0 if largest < 256 else (largest - 256) // step + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,11 +269,11 @@ class CacheRules:
 
     def scales_left(self, weights: str, device: Device) -> int:
         """Bytes of each scale of an expert in a format that stay on a device beside those that kernels read."""
-        found, name = self.loaded_scales.get(weights, {}), device.name.casefold()
-        return next((size for part, size in found.items() if part in name), 0)
+        scales, name = self.loaded_scales.get(weights, {}), device.name.casefold()
+        return next((size for part, size in scales.items() if part in name), 0)
 
     def padding(self, weights: str, device: Device) -> tuple[int, int]:
         """Multiples of an expert's width and intermediate size in a format on a device; 1 and 1: none."""
-        found = self.expert_padding.get(weights, {})
+        multiples = self.expert_padding.get(weights, {})
         name = device.name.casefold()
-        return next((own for part, own in found.items() if part in name), (1, 1))
+        return next((multiple for part, multiple in multiples.items() if part in name), (1, 1))

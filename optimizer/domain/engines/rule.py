@@ -80,10 +80,10 @@ FARTHEST = 4096
 def broken(rules: Sequence[EngineRule], premise: Premise, shape: Shape) -> Iterator[tuple[EngineRule, str]]:
     """Every rule that a shape breaks, with the engine's words and the nearest degrees that pass."""
     for rule in rules:
-        said = rule.breach(premise, shape)
-        if said is not None:
+        reason = rule.breach(premise, shape)
+        if reason is not None:
             near = nearest(rule, rules, premise, shape)
-            yield rule, f"{said} Nearest that pass: {near}." if near else said
+            yield rule, f"{reason} Nearest that pass: {near}." if near else reason
 
 
 def nearest(rule: EngineRule, rules: Sequence[EngineRule], premise: Premise, shape: Shape) -> str:
@@ -92,20 +92,20 @@ def nearest(rule: EngineRule, rules: Sequence[EngineRule], premise: Premise, sha
     Those that break another rule on the same degree are passed over. Another etp trades places with ep, so that the
     expert mesh stays as large.
     """
-    found = []
+    degrees = []
     for axis in (name for name in DEGREES if name in rule.reads):
         same = [r for r in rules if r is rule or set(r.reads) <= {axis, "shared_replicated"}]
-        own: int = getattr(shape, axis)
+        degree: int = getattr(shape, axis)
         least = 0 if axis == "redundant" else 1
-        below = range(own - 1, max(least, own - FARTHEST) - 1, -1)
-        above = range(own + 1, own + 1 + min(own + 64, FARTHEST))
+        below = range(degree - 1, max(least, degree - FARTHEST) - 1, -1)
+        above = range(degree + 1, degree + 1 + min(degree + 64, FARTHEST))
         for values in (below, above):
             for value in values:
                 other = varied(shape, axis, value)
                 if other is not None and all(r.breach(premise, other) is None for r in same):
-                    found.append(f"{axis}={value}")
+                    degrees.append(f"{axis}={value}")
                     break
-    return ", ".join(found)
+    return ", ".join(degrees)
 
 
 def varied(shape: Shape, axis: str, value: int) -> Shape | None:

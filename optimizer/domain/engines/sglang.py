@@ -217,11 +217,11 @@ def automatic_fraction(asked: StaticShare) -> Fraction:
 
 
 def _share(gib: Fraction, reserved_mib: Fraction, asked: StaticShare) -> Fraction:
-    found = Fraction(round((1 - reserved_mib / (gib * 1024)) * 1000), 1000)
+    share = Fraction(round((1 - reserved_mib / (gib * 1024)) * 1000), 1000)
     if asked.vision_parameters:
         more = Fraction(asked.vision_parameters, _USUAL_VISION_PARAMETERS) - 1
-        found *= Fraction(95, 100) * max(Fraction(8, 10), min(Fraction(105, 100), 1 - more / 10))
-    return max(Fraction(1, 100), found)
+        share *= Fraction(95, 100) * max(Fraction(8, 10), min(Fraction(105, 100), 1 - more / 10))
+    return max(Fraction(1, 100), share)
 
 
 _RESERVED = (
@@ -235,8 +235,8 @@ def first_fraction(asked: StaticShare) -> Fraction:
     """The same of SGLang 0.4.9 and 0.5.2: by memory and ranks, 2 GiB for drafts, 4 for attention data parallelism."""
     gib = Fraction(asked.device.exposed_memory, GIB)
     fixed, each = next((fixed, each) for edge, fixed, each in _RESERVED if gib >= edge)
-    kept = fixed + asked.width * asked.pp * each + (2 if asked.drafts else 0) + (4 if asked.attention_dp > 1 else 0)
-    return _share(gib, kept * 1024, asked)
+    reserved = fixed + asked.width * asked.pp * each + (2 if asked.drafts else 0) + (4 if asked.attention_dp > 1 else 0)
+    return _share(gib, reserved * 1024, asked)
 
 
 NEWEST = Engine(

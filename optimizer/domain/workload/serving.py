@@ -287,10 +287,10 @@ class ServingWorkload(Grown):
         """Prompt tokens that a step of so many leaves room for, 1 at least: in all, or of each where none decode."""
         return max(1, tokens - micro_batch * (1 + self.mtp_tokens) if self.decodes else tokens // micro_batch)
 
-    def figures(self, found: Evaluated) -> Iterator[OwnFigure]:
+    def figures(self, evaluation: Evaluated) -> Iterator[OwnFigure]:
         """Tokens of whole requests, where a replica computes all of them."""
         if self.mixes:
-            rate = found.request_capacity
+            rate = evaluation.request_capacity
             yield OwnFigure(
                 "processed_tokens_per_s", rate * (self.input_tokens + self.output_tokens), Dimension.TOKENS_PER_SECOND,
                 "requests/s · (input tokens + output tokens)",

@@ -215,5 +215,5 @@ class Workload(Protocol):
     def computed_tokens(self) -> int:
         """Tokens of one request that are computed."""
 
-    def figures(self, found: Evaluated) -> Iterator[OwnFigure]:
+    def figures(self, evaluation: Evaluated) -> Iterator[OwnFigure]:
         """Figures that this kind of work has beside those of all."""
