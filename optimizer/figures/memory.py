@@ -27,8 +27,10 @@ from optimizer.figures.reserve import (
 )
 from optimizer.figures.weights import (
     BlockWeights,
+    Division,
     absorbed_copy_bytes,
     block_weights,
+    division,
     input_weights,
     mtp_weights,
     output_weights,
@@ -332,7 +334,7 @@ class MemoryBook:
         self._order = tuple(self._names.index(name) for name in model.layer_names)
         self._counts = tuple(self._order.count(kind) for kind in range(len(self._names)))
         self._tokens = sequence_tokens(problem)
-        self._weights: dict[tuple[str, int, int, int, bool], BlockWeights] = {}
+        self._weights: dict[tuple[str, Division], BlockWeights] = {}
         self._sequence: dict[tuple[int, int], tuple[tuple[int, ...], tuple[int, ...]]] = {}
         self._held: dict[tuple[int, int, int], tuple[int, ...]] = {}
         self._block_tokens = problem.engine.cache.block_tokens
@@ -375,14 +377,12 @@ class MemoryBook:
         )
 
     def _block(self, name: str, shape: Shape) -> BlockWeights:
-        moe = self.problem.model.blocks[name].moe
-        local = shape.local_experts(moe.experts) if moe else 0
-        key = (name, shape.tp, shape.etp, local, shape.shared_replicated)
+        over = division(shape, self.problem.model.blocks[name].moe)
+        key = (name, over)
         if key not in self._weights:
             weights = block_weights(
-                self.problem.model, name, self.problem.precision, tp=shape.tp, etp=shape.etp, local_experts=local,
-                shared_replicated=shape.shared_replicated, expert_padding=expert_padding(self.problem),
-                scales_left=scales_left(self.problem),
+                self.problem.model, name, self.problem.precision, over,
+                expert_padding=expert_padding(self.problem), scales_left=scales_left(self.problem),
             )  # fmt: skip
             absorbed = absorbed_copy_bytes(self.problem.model, name, shape.tp)
             self._weights[key] = replace(weights, sharded_bytes=weights.sharded_bytes + absorbed)
@@ -434,10 +434,7 @@ def draft_weights(problem: Problem, shape: Shape) -> BlockWeights:
     if not problem.workload.mtp_tokens or problem.model.mtp is None:
         return BlockWeights()
     moe = problem.model.blocks[problem.model.mtp.block].moe
-    return mtp_weights(
-        problem.model, problem.precision, tp=shape.tp, etp=shape.etp,
-        local_experts=shape.local_experts(moe.experts) if moe else 0, shared_replicated=shape.shared_replicated,
-    )  # fmt: skip
+    return mtp_weights(problem.model, problem.precision, division(shape, moe))
 
 
 def build_memory(problem: Problem, shape: Shape) -> Memory:

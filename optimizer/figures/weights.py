@@ -8,16 +8,46 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from optimizer.domain.attention import LatentAttention
+from optimizer.domain.feedforward import MixtureOfExperts
 from optimizer.domain.model import ModelSpec
 from optimizer.domain.precision import ModelPrecision
+from optimizer.domain.shape import Shape
 from optimizer.domain.tensor import Split, Tensor, TensorRole
 
 VOCAB_PADDING = 64
 """vLLM pads the vocabulary to a multiple of this before it divides it over ranks."""
 
 NO_PADDING = (1, 1)
+
+
+class Division(NamedTuple):
+    """How ranks divide the weights of a layer.
+
+    Attributes
+    ----------
+    tp
+        Ranks that divide attention, dense blocks and (unless `shared_replicated`) shared experts.
+    etp
+        Ranks that divide each routed expert.
+    local_experts
+        Experts of a layer on the rank, redundant copies included; 0 for a dense layer.
+    shared_replicated
+        Shared experts whole on every rank: vLLM does so where tp > 1, dp > 1 and expert parallelism meet.
+    """
+
+    tp: int
+    etp: int = 1
+    local_experts: int = 0
+    shared_replicated: bool = False
+
+
+def division(shape: Shape, moe: MixtureOfExperts | None) -> Division:
+    """How the ranks of a shape divide a layer with these experts."""
+    local = shape.local_experts(moe.experts) if moe is not None else 0
+    return Division(shape.tp, shape.etp, local, shape.shared_replicated)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +121,8 @@ def _expert_bytes(
 def _sum(
     tensors: Iterable[Tensor],
     precision: ModelPrecision,
+    over: Division,
     *,
-    tp: int,
-    etp: int = 1,
-    local_experts: int = 0,
-    shared_replicated: bool = False,
     vocab_padding: int = VOCAB_PADDING,
     expert_padding: tuple[int, int] = NO_PADDING,
     scales_left: int = 0,
@@ -103,11 +130,11 @@ def _sum(
     sharded = replicated = experts = shared = 0
     for tensor in tensors:
         if tensor.role is TensorRole.EXPERTS:
-            experts += _expert_bytes(tensor, precision, etp, expert_padding, scales_left) * local_experts
+            experts += _expert_bytes(tensor, precision, over.etp, expert_padding, scales_left) * over.local_experts
         elif tensor.role is TensorRole.SHARED_EXPERTS:
-            shared += tensor_bytes(tensor, precision, 1 if shared_replicated else tp) * tensor.count
+            shared += tensor_bytes(tensor, precision, 1 if over.shared_replicated else over.tp) * tensor.count
         else:
-            size = tensor_bytes(tensor, precision, tp, vocab_padding=vocab_padding) * tensor.count
+            size = tensor_bytes(tensor, precision, over.tp, vocab_padding=vocab_padding) * tensor.count
             if tensor.split is Split.REPLICATED:
                 replicated += size
             else:
@@ -119,11 +146,8 @@ def block_weights(
     model: ModelSpec,
     block_name: str,
     precision: ModelPrecision,
+    over: Division,
     *,
-    tp: int,
-    etp: int,
-    local_experts: int,
-    shared_replicated: bool,
     expert_padding: tuple[int, int] = NO_PADDING,
     scales_left: int = 0,
 ) -> BlockWeights:
@@ -131,36 +155,20 @@ def block_weights(
 
     Parameters
     ----------
-    tp
-        Ranks that divide attention, dense blocks and (unless `shared_replicated`) shared experts.
-    etp
-        Ranks that divide each routed expert.
-    local_experts
-        Experts of this layer on the rank, redundant copies included; 0 for a dense layer.
-    shared_replicated
-        Shared experts whole on every rank: vLLM does so where tp > 1, dp > 1 and expert parallelism meet.
     expert_padding
         Multiples to which a kernel pads the experts' width and intermediate size (vLLM's MXFP4 kernels do).
     scales_left
         Bytes of each scale of an expert as it was loaded that stay beside those that a kernel reads.
     """
-    return _sum(
-        model.blocks[block_name].tensors(model.hidden_size),
-        precision,
-        tp=tp,
-        etp=etp,
-        local_experts=local_experts,
-        shared_replicated=shared_replicated,
-        expert_padding=expert_padding,
-        scales_left=scales_left,
-    )
+    tensors = model.blocks[block_name].tensors(model.hidden_size)
+    return _sum(tensors, precision, over, expert_padding=expert_padding, scales_left=scales_left)
 
 
 def input_weights(
     model: ModelSpec, precision: ModelPrecision, tp: int, *, vocab_padding: int = VOCAB_PADDING
 ) -> BlockWeights:
     """Embeddings and what else only the first stage holds."""
-    return _sum(model.input_tensors(), precision, tp=tp, vocab_padding=vocab_padding)
+    return _sum(model.input_tensors(), precision, Division(tp), vocab_padding=vocab_padding)
 
 
 def output_weights(
@@ -175,25 +183,17 @@ def output_weights(
 
     `with_tied_head`: the last stage is not the first, so that a head tied to the embedding is a second copy of it.
     """
-    total = _sum(model.output_tensors(), precision, tp=tp, vocab_padding=vocab_padding)
+    total = _sum(model.output_tensors(), precision, Division(tp), vocab_padding=vocab_padding)
     if model.tie_embeddings and with_tied_head:
         table = Tensor("tied_head", model.vocab_size, model.hidden_size, TensorRole.EMBEDDING, Split.VOCAB)
-        total += _sum([table], precision, tp=tp, vocab_padding=vocab_padding)
+        total += _sum([table], precision, Division(tp), vocab_padding=vocab_padding)
     return total
 
 
-def mtp_weights(
-    model: ModelSpec, precision: ModelPrecision, *, tp: int, etp: int, local_experts: int, shared_replicated: bool
-) -> BlockWeights:
+def mtp_weights(model: ModelSpec, precision: ModelPrecision, over: Division) -> BlockWeights:
     """Multi-token-prediction layers, which the last stage holds where they are used; embedding and head are shared."""
-    return _sum(
-        model.mtp_tensors(),
-        precision if precision.mtp is None else ModelPrecision(weights=precision.mtp),
-        tp=tp,
-        etp=etp,
-        local_experts=local_experts,
-        shared_replicated=shared_replicated,
-    )
+    own = precision if precision.mtp is None else ModelPrecision(weights=precision.mtp)
+    return _sum(model.mtp_tensors(), own, over)
 
 
 def absorbed_copy_bytes(model: ModelSpec, block_name: str, tp: int) -> int:

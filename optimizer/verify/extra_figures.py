@@ -16,7 +16,7 @@ from optimizer.figures.memory import build_memory, expert_padding, tables_bytes
 from optimizer.figures.parameters import parameters_held
 from optimizer.figures.room import EARLIER, room_of
 from optimizer.figures.serving import Evaluation, chunk_of
-from optimizer.figures.weights import NO_PADDING, block_weights
+from optimizer.figures.weights import NO_PADDING, block_weights, division
 from optimizer.units import Dimension
 
 
@@ -216,10 +216,7 @@ def _experts_as_stored(problem: Problem, shape: Shape, first: int, layers: int) 
     for name in model.layer_names[first : first + layers]:
         moe = model.blocks[name].moe
         if moe is not None:
-            total += block_weights(
-                model, name, problem.precision, tp=shape.tp, etp=shape.etp,
-                local_experts=shape.local_experts(moe.experts), shared_replicated=shape.shared_replicated,
-            ).expert_bytes  # fmt: skip
+            total += block_weights(model, name, problem.precision, division(shape, moe)).expert_bytes
     return total
 
 

@@ -13,7 +13,7 @@ from optimizer.domain.model import ModelSpec
 from optimizer.domain.precision import FORMATS, ModelPrecision, PrecisionOverride
 from optimizer.domain.tensor import Split, Tensor, TensorRole
 from optimizer.figures.parameters import parameter_table
-from optimizer.figures.weights import block_weights, input_weights, mtp_weights, output_weights
+from optimizer.figures.weights import Division, block_weights, input_weights, mtp_weights, output_weights
 from optimizer.readers.catalog import load_hardware
 
 ATTENTION = {"kind": "gqa", "heads": 4, "kv_heads": 2, "head_dim": 8}
@@ -91,11 +91,11 @@ def test_vision_is_outside_the_total_and_inside_the_first_stage() -> None:
 
 
 def test_mtp_layers_may_have_a_format_of_their_own() -> None:
-    shape = {"tp": 1, "etp": 1, "local_experts": 8, "shared_replicated": False}
-    wide = mtp_weights(small(), ModelPrecision(weights="nvfp4", mtp="bf16"), **shape)
-    assert wide == mtp_weights(small(), ModelPrecision(), **shape)
+    over = Division(1, local_experts=8)
+    wide = mtp_weights(small(), ModelPrecision(weights="nvfp4", mtp="bf16"), over)
+    assert wide == mtp_weights(small(), ModelPrecision(), over)
     assert wide.total_bytes == parameter_table(small()).mtp * 2
-    assert mtp_weights(small(), ModelPrecision(weights="nvfp4"), **shape).total_bytes < wide.total_bytes
+    assert mtp_weights(small(), ModelPrecision(weights="nvfp4"), over).total_bytes < wide.total_bytes
 
 
 @pytest.mark.parametrize(
@@ -109,10 +109,10 @@ def test_kernels_pad_experts_by_the_device(hardware: str, multiples: tuple[int, 
 
 
 def test_expert_padding_rounds_width_and_intermediate_size_up() -> None:
-    shape = {"tp": 1, "etp": 2, "local_experts": 3, "shared_replicated": False}
-    plain = block_weights(small(), "moe", ModelPrecision(), **shape)
+    over = Division(1, 2, 3)
+    plain = block_weights(small(), "moe", ModelPrecision(), over)
     assert plain.expert_bytes == 3 * 3 * 32 * 8 * 2
-    padded = block_weights(small(), "moe", ModelPrecision(), **shape, expert_padding=(64, 16))
+    padded = block_weights(small(), "moe", ModelPrecision(), over, expert_padding=(64, 16))
     assert padded.expert_bytes == 3 * 3 * 64 * 16 * 2
     assert padded.sharded_bytes == plain.sharded_bytes
 

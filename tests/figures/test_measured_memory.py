@@ -15,6 +15,7 @@ from optimizer.figures.parameters import parameter_table
 from optimizer.figures.weights import (
     NO_PADDING,
     BlockWeights,
+    Division,
     absorbed_copy_bytes,
     block_weights,
     input_weights,
@@ -111,10 +112,7 @@ def rank_weights(what: Served, tp: int) -> int:
             spec,
             name,
             formats,
-            tp=tp,
-            etp=tp,
-            local_experts=moe.experts if moe else 0,
-            shared_replicated=False,
+            Division(tp, tp, moe.experts if moe else 0),
             expert_padding=what.expert_padding,
         )
         total += layer * count

@@ -8,7 +8,7 @@ from optimizer.domain.attention import LatentAttention
 from optimizer.domain.feedforward import DenseFeedForward, MixtureOfExperts
 from optimizer.domain.model import Block, ModelSpec, Run
 from optimizer.domain.precision import ModelPrecision
-from optimizer.figures.weights import BlockWeights, block_weights, input_weights, output_weights
+from optimizer.figures.weights import BlockWeights, Division, block_weights, input_weights, output_weights
 
 MLA = LatentAttention(
     heads=128, q_lora_rank=1536, kv_lora_rank=512, qk_nope_head_dim=128, qk_rope_head_dim=64, v_head_dim=128
@@ -31,20 +31,12 @@ DEEPSEEK_V3 = ModelSpec(
 )
 
 
-def deepseek_rank_bytes(*, tp: int, etp: int, local_experts: int, shared_replicated: bool) -> int:
+def deepseek_rank_bytes(over: Division) -> int:
     precision = DEEPSEEK_V3.precision
-    total = input_weights(DEEPSEEK_V3, precision, tp)
-    total += output_weights(DEEPSEEK_V3, precision, tp, with_tied_head=True)
+    total = input_weights(DEEPSEEK_V3, precision, over.tp)
+    total += output_weights(DEEPSEEK_V3, precision, over.tp, with_tied_head=True)
     for name in DEEPSEEK_V3.layer_names:
-        total += block_weights(
-            DEEPSEEK_V3,
-            name,
-            precision,
-            tp=tp,
-            etp=etp,
-            local_experts=local_experts if name == "moe" else 0,
-            shared_replicated=shared_replicated,
-        )
+        total += block_weights(DEEPSEEK_V3, name, precision, over if name == "moe" else over._replace(local_experts=0))
     return total.total_bytes
 
 
@@ -62,12 +54,12 @@ def deepseek_rank_bytes(*, tp: int, etp: int, local_experts: int, shared_replica
 def test_deepseek_v3_equals_what_vllm_allocates(
     tp: int, etp: int, local_experts: int, *, shared_replicated: bool, gib: float
 ) -> None:
-    held = deepseek_rank_bytes(tp=tp, etp=etp, local_experts=local_experts, shared_replicated=shared_replicated)
+    held = deepseek_rank_bytes(Division(tp, etp, local_experts, shared_replicated))
     assert round(held / 2**30, 3) == gib
 
 
 def test_parts_are_disjoint_and_where_they_belong() -> None:
-    parts = block_weights(DEEPSEEK_V3, "moe", ModelPrecision(), tp=4, etp=2, local_experts=3, shared_replicated=False)
+    parts = block_weights(DEEPSEEK_V3, "moe", ModelPrecision(), Division(4, 2, 3))
     expert = 3 * 7168 * 2048
     assert parts.expert_bytes == 3 * expert * 2 // 2
     assert parts.shared_expert_bytes == expert * 2 // 4

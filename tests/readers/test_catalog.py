@@ -11,7 +11,7 @@ import pytest
 from optimizer.domain.model import ModelSpec
 from optimizer.errors import SpecError
 from optimizer.figures.parameters import parameter_table
-from optimizer.figures.weights import block_weights
+from optimizer.figures.weights import Division, block_weights
 from optimizer.readers import catalog
 from optimizer.readers.document import load_text
 from optimizer.readers.huggingface import read_config_file
@@ -141,8 +141,7 @@ def test_every_model_loads_says_where_it_comes_from_and_fits_a_device_figure(nam
     table = parameter_table(spec)
     assert 0 < table.active_without_embedding <= table.active_with_embedding <= table.total
     held = [
-        block_weights(spec, b, spec.precision, tp=1, etp=1, local_experts=1, shared_replicated=False).total_bytes
-        for b in set(spec.layer_names)
+        block_weights(spec, b, spec.precision, Division(1, local_experts=1)).total_bytes for b in set(spec.layer_names)
     ]
     assert all(size > 0 for size in held)
 
