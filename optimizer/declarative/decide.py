@@ -88,41 +88,41 @@ def decide(
     """
     best: tuple[Fraction, Evaluation] | None = None
     settled: list[_Settled] = []
-    rounds, own = 0, LayoutProgram(problem, families)
-    if own.empty:
+    rounds, program = 0, LayoutProgram(problem, families)
+    if program.empty:
         return Declared(None, complete=True, rounds=0)
     while True:
-        _aim(own, problem, None if best is None else best[0])
-        _without(own, settled)
+        _aim(program, problem, None if best is None else best[0])
+        _without(program, settled)
         rounds += 1
         try:
-            found = _solve(own, deadline)
+            solution = _solve(program, deadline)
         except _UndecidedError:
             return Declared(best, complete=False, rounds=rounds)
-        if found is None:
+        if solution is None:
             return Declared(best, complete=True, rounds=rounds)
-        at, layout = found
-        priced = _judged(own, at, layout)
+        at, layout = solution
+        priced = _judged(program, at, layout)
         if problem.scale.measure not in _WHOLE:
             settled.append(_Settled(at, ()))
         elif priced is None:
             settled.append(_Settled(at, tuple(stage.layers for stage in layout.stages or ())))
         if priced is not None and (best is None or _rank(problem, priced) < _rank(problem, best)):
             best = priced
-        own = LayoutProgram(problem, families, own.prices)
+        program = LayoutProgram(problem, families, program.prices)
 
 
 def _rank(problem: Problem, priced: tuple[Fraction, Evaluation]) -> tuple[Fraction, Fraction, int]:
     """Best first: the objective, more throughput, fewer devices."""
-    value, own = priced
-    return (-value if problem.objective_row.maximised else value), -own.throughput, own.devices
+    value, evaluation = priced
+    return (-value if problem.objective_row.maximised else value), -evaluation.throughput, evaluation.devices
 
 
-def _aim(own: LayoutProgram, problem: Problem, value: Fraction | None) -> None:
+def _aim(program: LayoutProgram, problem: Problem, value: Fraction | None) -> None:
     """Ask for a layout that may be better than a value; what is to spare is made most."""
     if value is None:
         return
-    scale, spare = problem.scale, own.up_to(_MOST_SPARE, "spare", least=0)
+    scale, spare = problem.scale, program.up_to(_MOST_SPARE, "spare", least=0)
     level: Fraction | None = scale.level(value)
     if scale.measure in {Measure.MEMORY, Measure.DEVICES}:
         level = Fraction(int(level or 0) - 1)
@@ -130,31 +130,31 @@ def _aim(own: LayoutProgram, problem: Problem, value: Fraction | None) -> None:
         longer = next_longer(problem, int(level or 0))
         level = None if longer is None else Fraction(longer)
     if level is None:
-        own.model.add_bool_or([])  # nothing is longer
+        program.model.add_bool_or([])  # nothing is longer
         return
-    reach(own, scale.measure, level, spare)
-    own.model.maximize(spare)
+    reach(program, scale.measure, level, spare)
+    program.model.maximize(spare)
 
 
-def _without(own: LayoutProgram, settled: Sequence[_Settled]) -> None:
+def _without(program: LayoutProgram, settled: Sequence[_Settled]) -> None:
     """Leave out what is decided."""
-    for one in settled:
-        row, *values = one.at
-        same = [own.chosen[row]]
-        pairs = list(zip((own.replicas, own.step, own.batch), values, strict=True))
-        pairs += zip(own.ends, accumulate(one.cuts), strict=False)
+    for decided in settled:
+        row, *values = decided.at
+        same = [program.chosen[row]]
+        pairs = list(zip((program.replicas, program.step, program.batch), values, strict=True))
+        pairs += zip(program.ends, accumulate(decided.cuts), strict=False)
         for variable, value in pairs:
-            equal = own.model.new_bool_var("as decided")
-            own.model.add(variable != value).only_enforce_if(~equal)
+            equal = program.model.new_bool_var("as decided")
+            program.model.add(variable != value).only_enforce_if(~equal)
             same.append(equal)
-        own.model.add_bool_or([~literal for literal in same])
+        program.model.add_bool_or([~literal for literal in same])
 
 
 class _UndecidedError(Exception):
     """Time ran out before CP-SAT had an answer."""
 
 
-def _solve(own: LayoutProgram, deadline: float | None) -> tuple[_At, Layout] | None:
+def _solve(program: LayoutProgram, deadline: float | None) -> tuple[_At, Layout] | None:
     """A point of the program; None where there is none."""
     solver = cp_model.CpSolver()
     solver.parameters.num_workers = 1
@@ -163,34 +163,34 @@ def _solve(own: LayoutProgram, deadline: float | None) -> tuple[_At, Layout] | N
     solver.parameters.auto_detect_greater_than_at_least_one_of = False
     # tables of thousands of steps take presolve minutes, and the search seconds
     solver.parameters.cp_model_presolve = False
-    solver.parameters.random_seed = own.problem.seed
+    solver.parameters.random_seed = program.problem.seed
     if deadline is not None:
         solver.parameters.max_time_in_seconds = max(deadline - time.monotonic(), 0.01)
-    status = solver.solve(own.model)
+    status = solver.solve(program.model)
     if status == cp_model.INFEASIBLE:
         return None
     if status not in {cp_model.OPTIMAL, cp_model.FEASIBLE}:
         if deadline is None:
             raise InternalError(f"CP-SAT answers {solver.status_name(status)} to the declarative model")
         raise _UndecidedError
-    row, step = solver.value(own.row), solver.value(own.step)
-    at = (row, solver.value(own.replicas), step, solver.value(own.batch))
-    shape, experts = own.rows[row], own.problem.model.moe is not None
-    ends = [0, *(solver.value(end) for end in own.ends[: shape.pp])]
+    row, step = solver.value(program.row), solver.value(program.step)
+    at = (row, solver.value(program.replicas), step, solver.value(program.batch))
+    shape, experts = program.rows[row], program.problem.model.moe is not None
+    ends = [0, *(solver.value(end) for end in program.ends[: shape.pp])]
     cuts = tuple(b - a for a, b in pairwise(ends))
-    dp, edp = solver.value(own.dp), solver.value(own.edp)
-    layout = _choice(own, at).layout(cuts, experts=experts)
-    replicas = solver.value(own.replicas)
+    dp, edp = solver.value(program.dp), solver.value(program.edp)
+    layout = _choice(program, at).layout(cuts, experts=experts)
+    replicas = solver.value(program.replicas)
     stated = layout.model_copy(update={"dp": dp * replicas, "edp": edp * replicas if experts else 1})
     return at, stated
 
 
-def _choice(own: LayoutProgram, at: _At) -> Choice:
+def _choice(program: LayoutProgram, at: _At) -> Choice:
     row, replicas, step, batch = at
-    return Choice(own.rows[row], replicas, batch, own.chunks[own.prices.steps[step].chunk])
+    return Choice(program.rows[row], replicas, batch, program.chunks[program.prices.steps[step].chunk])
 
 
-def _judged(own: LayoutProgram, at: _At, layout: Layout) -> tuple[Fraction, Evaluation] | None:
+def _judged(program: LayoutProgram, at: _At, layout: Layout) -> tuple[Fraction, Evaluation] | None:
     """The best layout of what was chosen, priced and judged exactly; None where only rounding let it through.
 
     Raises
@@ -198,7 +198,7 @@ def _judged(own: LayoutProgram, at: _At, layout: Layout) -> tuple[Fraction, Eval
     InternalError
         Where more than rounding stands against the layout.
     """
-    problem, choice = own.problem, _choice(own, at)
+    problem, choice = program.problem, _choice(program, at)
     evaluation = evaluate(problem, layout)
     broken = [v for v in violations(problem, layout, evaluation) if not _by_rounding(v)]
     if broken:
@@ -206,17 +206,17 @@ def _judged(own: LayoutProgram, at: _At, layout: Layout) -> tuple[Fraction, Eval
     exact, row = layout, at[0]
     if problem.scale.measure not in _WHOLE:
         # of equal rounded times the best cuts
-        cuts = best_cuts(problem, choice, own.prices.costs[row], own.prices.memory[row])
+        cuts = best_cuts(problem, choice, program.prices.costs[row], program.prices.memory[row])
         if cuts is None:
             return None
         exact = choice.layout(cuts, experts=problem.model.moe is not None)
         evaluation = evaluate(problem, exact)
-    found = violations(problem, exact, evaluation)
-    if not found:
+    violated = violations(problem, exact, evaluation)
+    if not violated:
         return objective_of(problem, evaluation), evaluation
-    if problem.scale.measure in _WHOLE and all(_by_rounding(violation) for violation in found):
+    if problem.scale.measure in _WHOLE and all(_by_rounding(violation) for violation in violated):
         return None
-    raise InternalError(f"the declarative model's layout does not hold: {found[0]}")
+    raise InternalError(f"the declarative model's layout does not hold: {violated[0]}")
 
 
 def _by_rounding(violation: Violation) -> bool:
@@ -225,5 +225,5 @@ def _by_rounding(violation: Violation) -> bool:
         return "load" in violation.numbers
     if violation.family not in _ROUNDED:
         return False
-    found, limit = (Fraction(value) for value in list(violation.numbers.values())[:2])
-    return abs(found - limit) <= _ROUNDING * abs(limit)
+    reached, limit = (Fraction(value) for value in list(violation.numbers.values())[:2])
+    return abs(reached - limit) <= _ROUNDING * abs(limit)

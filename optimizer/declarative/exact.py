@@ -34,13 +34,13 @@ class Choice:
 
     def layout(self, cuts: tuple[int, ...], *, experts: bool) -> Layout:
         """The layout in full."""
-        own, first = self.shape, [0, *accumulate(cuts)]
+        shape, first = self.shape, [0, *accumulate(cuts)]
         return Layout(
-            tp=own.tp, cp=own.cp, dp=own.dp * self.replicas, pp=own.pp, etp=own.etp, ep=own.ep,
-            edp=own.edp * self.replicas if experts else 1, batch=self.batch, prefill_chunk=self.chunk,
-            redundant_slots=own.redundant,
+            tp=shape.tp, cp=shape.cp, dp=shape.dp * self.replicas, pp=shape.pp, etp=shape.etp, ep=shape.ep,
+            edp=shape.edp * self.replicas if experts else 1, batch=self.batch, prefill_chunk=self.chunk,
+            redundant_slots=shape.redundant,
             stages=tuple(Stage(first_layer=start, layers=held) for start, held in zip(first, cuts, strict=False)),
-            overlap=own.overlap_name,
+            overlap=shape.overlap_name,
         )  # fmt: skip
 
 
@@ -55,8 +55,8 @@ class _Cost:
     limit: Fraction | None = None
 
     def stage(self, start: int, end: int) -> Fraction:
-        found = self.prefix[end] - self.prefix[start] + self.every
-        return found + self.first * (start == 0) + self.last * (end == len(self.prefix) - 1)
+        cost = self.prefix[end] - self.prefix[start] + self.every
+        return cost + self.first * (start == 0) + self.last * (end == len(self.prefix) - 1)
 
     def kept(self, start: int, end: int) -> bool:
         return self.limit is None or self.stage(start, end) <= self.limit
@@ -74,29 +74,29 @@ def _longest(problem: Problem, memory: Memory) -> Iterator[_Cost]:
     """What the engine holds with one sequence of the length that it is told to admit."""
     length = tightest(problem).get(Measure.CONTEXT)
     if length is not None:
-        own = memory.holding(int(length))
-        prefix, ends = tuple(map(Fraction, own.prefix)), (Fraction(own.first), Fraction(own.last))
-        yield _Cost(prefix, Fraction(own.every), *ends, limit=None if own.limit is None else Fraction(own.limit))
+        track = memory.holding(int(length))
+        prefix, ends = tuple(map(Fraction, track.prefix)), (Fraction(track.first), Fraction(track.last))
+        yield _Cost(prefix, Fraction(track.every), *ends, limit=None if track.limit is None else Fraction(track.limit))
 
 
 def _partition(least: _Cost, limited: tuple[_Cost, ...], stages: int) -> tuple[int, ...] | None:
     layers = len(least.prefix) - 1
     best: list[dict[int, tuple[Fraction, int]]] = [{0: (Fraction(0), 0)}]
     for stage in range(1, stages + 1):
-        own: dict[int, tuple[Fraction, int]] = {}
+        reached: dict[int, tuple[Fraction, int]] = {}
         ends = range(stage, layers - stages + stage + 1) if stage < stages else [layers]
         for end in ends:
             for start, (value, _) in best[-1].items():
                 if start < end and all(cost.kept(start, end) for cost in limited):
                     slowest = max(value, least.stage(start, end))
-                    if end not in own or slowest < own[end][0]:
-                        own[end] = slowest, start
-        best.append(own)
+                    if end not in reached or slowest < reached[end][0]:
+                        reached[end] = slowest, start
+        best.append(reached)
     if layers not in best[-1]:
         return None
     ends = [layers]
-    for own in reversed(best[1:]):
-        ends.append(own[ends[-1]][1])
+    for reached in reversed(best[1:]):
+        ends.append(reached[ends[-1]][1])
     ends.reverse()
     return tuple(b - a for a, b in pairwise(ends))
 
@@ -113,10 +113,10 @@ def _costs(problem: Problem, choice: Choice, costs: Costs, memory: Memory) -> tu
 
     def mixed(often: Fraction, seldom: Fraction, limit: Fraction | None) -> _Cost:
         """`often` · D + `seldom` · M."""
-        own, more = costs.prefix(plain), costs.prefix(full)
+        plain_prefix, full_prefix = costs.prefix(plain), costs.prefix(full)
         parts = ((costs.send(plain), costs.send(full)), (costs.tail(plain), costs.tail(full)))
         every, last = (often * a + seldom * b for a, b in parts)
-        prefix = tuple(often * a + seldom * b for a, b in zip(own, more, strict=True))
+        prefix = tuple(often * a + seldom * b for a, b in zip(plain_prefix, full_prefix, strict=True))
         return _Cost(prefix, every, last=last, limit=limit)
 
     longest = [] if Measure.CYCLE not in limits else [limits[Measure.CYCLE] * TICKS_PER_SECOND / pp]
@@ -127,10 +127,10 @@ def _costs(problem: Problem, choice: Choice, costs: Costs, memory: Memory) -> tu
     mean = mixed(1 - share, share, min(longest, default=None))
     ttft, first = limits.get(Measure.FIRST), mixed(Fraction(0), Fraction(0), None)
     if steps.mixed is not None:
-        own = first_token(problem, pp=pp, batch=choice.batch, steps=steps)
+        waited = first_token(problem, pp=pp, batch=choice.batch, steps=steps)
         if work.looped:
-            limit = None if ttft is None else (ttft - own.fixed_s) * TICKS_PER_SECOND
-            first = mixed(own.mean * (1 - share), own.mixed + own.mean * share, limit)
+            limit = None if ttft is None else (ttft - waited.fixed_s) * TICKS_PER_SECOND
+            first = mixed(waited.mean * (1 - share), waited.mixed + waited.mean * share, limit)
         else:
             first = mixed(Fraction(0), Fraction(1), Fraction(longest_mixed(problem, steps, pp, ranks, ttft)))
     held = memory.prefix(choice.batch)

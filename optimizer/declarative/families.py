@@ -32,16 +32,16 @@ class MeshFamily(ProgramFamily):
         """No expert mesh without experts."""
         return axis not in {"etp", "ep"} or value == 1 or problem.model.moe is not None
 
-    def post(self, own: LayoutProgram) -> None:
+    def post(self, program: LayoutProgram) -> None:
         """Products, and no common factor."""
-        model, n = own.model, own.problem.devices
-        for degrees in ((own.tp, own.cp, own.dp), (own.etp, own.ep, own.edp)):
-            inner = own.up_to(n, "ranks")
+        model, n = program.model, program.problem.devices
+        for degrees in ((program.tp, program.cp, program.dp), (program.etp, program.ep, program.edp)):
+            inner = program.up_to(n, "ranks")
             model.add_multiplication_equality(inner, degrees[:2])
-            model.add_multiplication_equality(own.stage_devices, [inner, degrees[2]])
+            model.add_multiplication_equality(program.stage_devices, [inner, degrees[2]])
         ranks = range(1, n + 1)
         apart = [(a, b) for a in ranks for b in ranks if gcd(a, b) == 1]
-        model.add_allowed_assignments([own.dp, own.edp], apart)
+        model.add_allowed_assignments([program.dp, program.edp], apart)
 
 
 class DivisibilityFamily(ProgramFamily):
@@ -70,15 +70,15 @@ class DivisibilityFamily(ProgramFamily):
                 sizes += {"tp": [ffn.dense_intermediate], "etp": [ffn.intermediate]}.get(axis, [])
         return all(size % value == 0 for size in sizes)
 
-    def post(self, own: LayoutProgram) -> None:
+    def post(self, program: LayoutProgram) -> None:
         """Shared experts, and an expert for each rank."""
-        model = own.model
-        for moe in own.problem.model.moe_blocks:
-            model.add(own.ep <= moe.experts + own.redundant)
-            dividing = [tp for tp in own.domains["tp"] if moe.shared_intermediate % tp == 0]
+        model = program.model
+        for moe in program.problem.model.moe_blocks:
+            model.add(program.ep <= moe.experts + program.redundant)
+            dividing = [tp for tp in program.domains["tp"] if moe.shared_intermediate % tp == 0]
             whole = model.new_bool_var("shared experts divided")
-            model.add_linear_expression_in_domain(own.tp, own.domain_of(dividing)).only_enforce_if(whole)
-            model.add_bool_or(whole, own.shared_replicated)
+            model.add_linear_expression_in_domain(program.tp, program.domain_of(dividing)).only_enforce_if(whole)
+            model.add_bool_or(whole, program.shared_replicated)
 
 
 def laid_down(problem: Problem, size: int) -> int:
@@ -102,28 +102,30 @@ class DevicesFamily(ProgramFamily):
     None straddles a domain of a link tier that could hold it whole; a larger one takes whole domains of the tier below.
     """
 
-    def post(self, own: LayoutProgram) -> None:
+    def post(self, program: LayoutProgram) -> None:
         """Devices of a replica and in all, and how many replicas there is room for."""
-        model, n = own.model, own.problem.devices
-        model.add_multiplication_equality(own.replica_devices, [own.stage_devices, own.pp])
-        model.add_multiplication_equality(own.devices, [own.replica_devices, own.replicas])
-        room = own.up_to(n, "room", least=0)
-        model.add_element(own.replica_devices, [0, *(laid_down(own.problem, size) for size in range(1, n + 1))], room)
-        model.add(own.replicas <= room)
+        model, n = program.model, program.problem.devices
+        model.add_multiplication_equality(program.replica_devices, [program.stage_devices, program.pp])
+        model.add_multiplication_equality(program.devices, [program.replica_devices, program.replicas])
+        room = program.up_to(n, "room", least=0)
+        model.add_element(
+            program.replica_devices, [0, *(laid_down(program.problem, size) for size in range(1, n + 1))], room
+        )
+        model.add(program.replicas <= room)
 
 
 class PlacementFamily(ProgramFamily):
     """(placement) With redundant copies no device holds an expert of a layer twice."""
 
-    def post(self, own: LayoutProgram) -> None:
+    def post(self, program: LayoutProgram) -> None:
         """ceil((experts + redundant) ÷ ep) ≤ experts wherever there are copies."""
-        for moe in own.problem.model.moe_blocks:
-            for redundant in own.domains["redundant"]:
+        for moe in program.problem.model.moe_blocks:
+            for redundant in program.domains["redundant"]:
                 if redundant:
-                    copies = own.model.new_bool_var(f"{redundant} redundant")
-                    own.model.add(own.redundant != redundant).only_enforce_if(~copies)
+                    copies = program.model.new_bool_var(f"{redundant} redundant")
+                    program.model.add(program.redundant != redundant).only_enforce_if(~copies)
                     # ceil(slots ÷ ep) ≤ experts ⇔ slots ≤ ep · experts
-                    own.model.add(own.ep * moe.experts >= moe.experts + redundant).only_enforce_if(copies)
+                    program.model.add(program.ep * moe.experts >= moe.experts + redundant).only_enforce_if(copies)
 
 
 class PipelineFamily(ProgramFamily):
@@ -134,26 +136,26 @@ class PipelineFamily(ProgramFamily):
         """No more stages than layers."""
         return axis != "pp" or value <= problem.model.layer_count
 
-    def post(self, own: LayoutProgram) -> None:
+    def post(self, program: LayoutProgram) -> None:
         """Where each stage ends, and how many layers of each kind it holds."""
-        model, layers = own.model, own.problem.model.layer_count
-        kinds = own.prices.order
-        model.add(own.ends[-1] == layers)
+        model, layers = program.model, program.problem.model.layer_count
+        kinds = program.prices.order
+        model.add(program.ends[-1] == layers)
         before: cp_model.IntVar | int = 0
-        for stage, end in enumerate(own.ends):
-            used = own.uses_stage[stage]
-            model.add(own.pp > stage).only_enforce_if(used)
-            model.add(own.pp <= stage).only_enforce_if(~used)
+        for stage, end in enumerate(program.ends):
+            used = program.uses_stage[stage]
+            model.add(program.pp > stage).only_enforce_if(used)
+            model.add(program.pp <= stage).only_enforce_if(~used)
             model.add(end >= before + 1).only_enforce_if(used)
             model.add(end == before).only_enforce_if(~used)
             before = end
-        for kind in range(len(own.prices.counts)):
+        for kind in range(len(program.prices.counts)):
             held = [sum(other == kind for other in kinds[:end]) for end in range(layers + 1)]
             earlier: cp_model.IntVar | int = 0
-            for stage, end in enumerate(own.ends):
-                passed = own.up_to(layers, "layers passed", least=0)
+            for stage, end in enumerate(program.ends):
+                passed = program.up_to(layers, "layers passed", least=0)
                 model.add_element(end, held, passed)
-                model.add(own.layers[stage][kind] == passed - earlier)
+                model.add(program.layers[stage][kind] == passed - earlier)
                 earlier = passed
 
 
@@ -176,15 +178,16 @@ class BatchFamily(ProgramFamily):
         most = problem.workload.max_num_batched_tokens
         return steps.share <= 1 and (most is None or steps.largest.tokens <= most)
 
-    def post(self, own: LayoutProgram) -> None:
+    def post(self, program: LayoutProgram) -> None:
         """µ from batch and pp, and the step that µ and chunk make."""
-        model, grid = own.model, own.prices.steps
-        padded = own.up_to(own.largest_batch + own.problem.devices, "whole micro-batches")
-        model.add_multiplication_equality(padded, [own.micro_batch, own.pp])
-        model.add(padded >= own.batch)
-        model.add(padded < own.batch + own.pp)
+        model, grid = program.model, program.prices.steps
+        padded = program.up_to(program.largest_batch + program.problem.devices, "whole micro-batches")
+        model.add_multiplication_equality(padded, [program.micro_batch, program.pp])
+        model.add(padded >= program.batch)
+        model.add(padded < program.batch + program.pp)
         model.add_allowed_assignments(
-            [own.micro_batch, own.chunk, own.step], [(p.micro_batch, p.chunk, i) for i, p in enumerate(grid)]
+            [program.micro_batch, program.chunk, program.step],
+            [(p.micro_batch, p.chunk, i) for i, p in enumerate(grid)],
         )
 
 
@@ -195,32 +198,34 @@ class MemoryFamily(ProgramFamily):
     output.
     """
 
-    def post(self, own: LayoutProgram) -> None:
+    def post(self, program: LayoutProgram) -> None:
         """Every byte coefficient of the reference at the chosen degrees."""
-        model, capacity = own.model, own.problem.capacity_bytes
-        cached = own.cached_layers()
-        tokens = own.of_step([p.working_tokens for p in own.prices.steps], "working tokens")
-        sampled = own.of_step([p.sampled for p in own.prices.steps], "sampled sequences")
-        for row, chosen in enumerate(own.chosen):
-            shape, held = own.rows[row], own.prices.memory[row]
+        model, capacity = program.model, program.problem.capacity_bytes
+        cached = program.cached_layers()
+        tokens = program.of_step([p.working_tokens for p in program.prices.steps], "working tokens")
+        sampled = program.of_step([p.sampled for p in program.prices.steps], "sampled sequences")
+        for row, chosen in enumerate(program.chosen):
+            shape, held = program.rows[row], program.prices.memory[row]
             for stage in range(shape.pp):
                 fixed = held.reserve_bytes
                 fixed += held.input.total_bytes if stage == 0 else 0
                 fixed += held.output.total_bytes if stage == shape.pp - 1 else 0
                 layers = [
-                    own.layers[stage][kind] * (w.total_bytes + reserved + extra) + cached[stage][kind] * sequence
+                    program.layers[stage][kind] * (w.total_bytes + reserved + extra) + cached[stage][kind] * sequence
                     for kind, (w, reserved, extra, sequence) in enumerate(
                         zip(held.weights, held.layer_reserve, held.admission, held.sequence, strict=True)
                     )
                 ]
                 if held.pool is not None:
-                    kept = sum(own.layers[stage][kind] * reserved for kind, reserved in enumerate(held.layer_reserve))
+                    kept = sum(
+                        program.layers[stage][kind] * reserved for kind, reserved in enumerate(held.layer_reserve)
+                    )
                     pooled = sum(layers) - kept + fixed - held.reserve_bytes
                     model.add(pooled <= held.pool).only_enforce_if(chosen)
                 sampling = sampled * held.sampled_bytes + tokens * held.hidden_bytes + held.sampler_bytes
                 for working in (tokens * held.token_bytes, sampling):
-                    model.add(sum(layers) + fixed + working <= own.memory_bytes).only_enforce_if(chosen)
-        model.add(own.memory_bytes <= capacity)
+                    model.add(sum(layers) + fixed + working <= program.memory_bytes).only_enforce_if(chosen)
+        model.add(program.memory_bytes <= capacity)
 
 
 class LatencyFamily(ProgramFamily):
@@ -230,16 +235,16 @@ class LatencyFamily(ProgramFamily):
     leaves, so that nothing can exceed it.
     """
 
-    def post(self, own: LayoutProgram) -> None:
+    def post(self, program: LayoutProgram) -> None:
         """Every limit; requests/s that come at random are served, and their queue ends."""
-        levels = dict(tightest(own.problem))
-        asked = own.problem.workload.request_rate
+        levels = dict(tightest(program.problem))
+        asked = program.problem.workload.request_rate
         if asked is not None:
             levels[Measure.REQUESTS] = max(levels.get(Measure.REQUESTS, Fraction(0)), asked)
-        if own.problem.workload.queued_rate is not None and own.problem.workload.prompts:
+        if program.problem.workload.queued_rate is not None and program.problem.workload.prompts:
             levels.setdefault(Measure.FIRST, None)  # type: ignore[arg-type]  # no limit but the queue's own end
         for measure, level in levels.items():
-            reach(own, measure, level)
+            reach(program, measure, level)
 
 
 _OWN = frozenset({"tp", "cp", "pp", "etp", "ep", "batch"})
@@ -258,21 +263,21 @@ class SearchFamily(ProgramFamily):
         listed = getattr(problem.search, axis) if axis in _OWN else None
         return listed is None or value in listed
 
-    def post(self, own: LayoutProgram) -> None:
+    def post(self, program: LayoutProgram) -> None:
         """Ranks and copies over all replicas, and devices in all."""
-        asked, model = own.problem.search, own.model
-        for listed, degree in ((asked.dp, own.dp), (asked.edp, own.edp)):
+        asked, model = program.problem.search, program.model
+        for listed, degree in ((asked.dp, program.dp), (asked.edp, program.edp)):
             if listed is None:
                 continue
-            if degree is own.edp and own.problem.model.moe is None:
+            if degree is program.edp and program.problem.model.moe is None:
                 # a dense model has one expert mesh of one device
-                model.add(own.replicas <= (own.problem.devices if 1 in listed else 0))
+                model.add(program.replicas <= (program.problem.devices if 1 in listed else 0))
                 continue
-            total = own.up_to(own.problem.devices, "over all replicas")
-            model.add_multiplication_equality(total, [degree, own.replicas])
-            model.add_linear_expression_in_domain(total, own.domain_of(listed))
+            total = program.up_to(program.problem.devices, "over all replicas")
+            model.add_multiplication_equality(total, [degree, program.replicas])
+            model.add_linear_expression_in_domain(total, program.domain_of(listed))
         if asked.devices is not None:
-            model.add_linear_expression_in_domain(own.devices, own.domain_of(asked.devices))
+            model.add_linear_expression_in_domain(program.devices, program.domain_of(asked.devices))
 
 
 class _Unread:
@@ -304,34 +309,34 @@ class EngineFamily(ProgramFamily):
     Of several engines one accepts.
     """
 
-    def post(self, own: LayoutProgram) -> None:
+    def post(self, program: LayoutProgram) -> None:
         """One of the engines accepts: none of its rules is broken."""
-        members = own.problem.engine.members or (own.problem.engine,)
-        accepting = [own.model.new_bool_var(f"{member.name} accepts") for member in members]
-        own.model.add_bool_or(accepting)
+        members = program.problem.engine.members or (program.problem.engine,)
+        accepting = [program.model.new_bool_var(f"{member.name} accepts") for member in members]
+        program.model.add_bool_or(accepting)
         known: dict[tuple[str, tuple[str, ...], int], cp_model.IntVar] = {}
         for member, accepts in zip(members, accepting, strict=True):
             for rule in member.rules:
                 key = (rule.name, rule.reads, id(rule))
                 if key not in known:
-                    known[key] = self._kept(own, rule)
-                own.model.add_implication(accepts, known[key])
+                    known[key] = self._kept(program, rule)
+                program.model.add_implication(accepts, known[key])
 
     @staticmethod
-    def _kept(own: LayoutProgram, rule: EngineRule) -> cp_model.IntVar:
+    def _kept(program: LayoutProgram, rule: EngineRule) -> cp_model.IntVar:
         """A literal that is false where the rule is broken."""
-        kept, n = own.model.new_bool_var(f"rule {rule.name}"), own.problem.devices
-        variables = [own.degree(name) for name in rule.reads]
+        kept, n = program.model.new_bool_var(f"rule {rule.name}"), program.problem.devices
+        variables = [program.degree(name) for name in rule.reads]
         others = {"shared_replicated": [0, 1], "spread": [0, 1]}
-        values = [own.domains.get(name) or others.get(name) or range(1, n + 1) for name in rule.reads]
+        values = [program.domains.get(name) or others.get(name) or range(1, n + 1) for name in rule.reads]
         passing = []
         for chosen in product(*values):
-            given = dict(zip(rule.reads, chosen, strict=True))
-            if any(prod(given.get(name, 1) for name in mesh) > n for mesh in _MESHES):
+            degrees = dict(zip(rule.reads, chosen, strict=True))
+            if any(prod(degrees.get(name, 1) for name in mesh) > n for mesh in _MESHES):
                 continue
-            stub = cast("Shape", _Shown(**given))
-            passing.append((*chosen, int(rule.breach(own.problem, stub) is None)))
-        own.model.add_allowed_assignments([*variables, kept], passing)
+            stub = cast("Shape", _Shown(**degrees))
+            passing.append((*chosen, int(rule.breach(program.problem, stub) is None)))
+        program.model.add_allowed_assignments([*variables, kept], passing)
         return kept
 
 

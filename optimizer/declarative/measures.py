@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _TIME_BITS = 52
 
 
-def reach(own: LayoutProgram, measure: Measure, level: Fraction | None, spare: cp_model.IntVar | int = 0) -> None:
+def reach(program: LayoutProgram, measure: Measure, level: Fraction | None, spare: cp_model.IntVar | int = 0) -> None:
     """Post that a measure is no worse than a level.
 
     Parameters
@@ -34,61 +34,63 @@ def reach(own: LayoutProgram, measure: Measure, level: Fraction | None, spare: c
     spare
         By how much at least, in the measure's own integers.
     """
-    _REACH[measure](own, level, spare)
+    _REACH[measure](program, level, spare)
 
 
-def _requests(own: LayoutProgram, level: Fraction | None, spare: cp_model.IntVar | int) -> None:
+def _requests(program: LayoutProgram, level: Fraction | None, spare: cp_model.IntVar | int) -> None:
     """Sequences in flight of all ranks ÷ (requests/s wanted) bounds the cycle."""
-    sequences = own.up_to(own.largest_batch * own.problem.devices, "sequences in flight")
-    own.model.add_multiplication_equality(sequences, [own.batch, own.ranks])
-    weights = [shape.pp for shape in own.rows]
-    _served(own, level, spare, sequences, weights)
+    sequences = program.up_to(program.largest_batch * program.problem.devices, "sequences in flight")
+    program.model.add_multiplication_equality(sequences, [program.batch, program.ranks])
+    weights = [shape.pp for shape in program.rows]
+    _served(program, level, spare, sequences, weights)
 
 
-def _device_requests(own: LayoutProgram, level: Fraction | None, spare: cp_model.IntVar | int) -> None:
+def _device_requests(program: LayoutProgram, level: Fraction | None, spare: cp_model.IntVar | int) -> None:
     """The same of each device: a rank has tp·cp·pp."""
-    _served(own, level, spare, own.batch, [shape.pp * shape.tp * shape.cp * shape.pp for shape in own.rows])
+    _served(program, level, spare, program.batch, [shape.pp * shape.tp * shape.cp * shape.pp for shape in program.rows])
 
 
 def _served(
-    own: LayoutProgram,
+    program: LayoutProgram,
     level: Fraction | None,
     spare: cp_model.IntVar | int,
     sequences: cp_model.IntVar,
     weights: list[int],
 ) -> None:
     """Slowest ≤ sequences · e ÷ (weight · (output − 1) · level), of prompts: sequences ÷ (weight · pieces · level)."""
-    work = own.problem.workload
+    work = program.problem.workload
     if not level:
         return
-    each = Fraction(TICKS_PER_SECOND) / (level * own.unit)
-    pieces = {p.chunk: work.cycles_of_request(p.steps.pieces) for p in own.prices.steps}
+    each = Fraction(TICKS_PER_SECOND) / (level * program.unit)
+    pieces = {p.chunk: work.cycles_of_request(p.steps.pieces) for p in program.prices.steps}
     for count in sorted(set(pieces.values())):
-        taken = own.any_of([own.chunk_is[chunk] for chunk, n in pieces.items() if n == count])
+        taken = program.any_of([program.chunk_is[chunk] for chunk, n in pieces.items() if n == count])
         for weight in sorted(set(weights)):
-            chosen = own.any_of([one for one, w in zip(own.chosen, weights, strict=True) if w == weight])
-            time = min(own.most_time, ceil(each / (count * weight)))
-            own.model.add(own.slowest + spare <= time * sequences).only_enforce_if(taken, chosen)
+            chosen = program.any_of(
+                [literal for literal, w in zip(program.chosen, weights, strict=True) if w == weight]
+            )
+            time = min(program.most_time, ceil(each / (count * weight)))
+            program.model.add(program.slowest + spare <= time * sequences).only_enforce_if(taken, chosen)
 
 
-def _cycle(own: LayoutProgram, level: Fraction | None, spare: cp_model.IntVar | int) -> None:
+def _cycle(program: LayoutProgram, level: Fraction | None, spare: cp_model.IntVar | int) -> None:
     """Pp · slowest ≤ level."""
     if level is None:
         return
-    for stage, last in enumerate(own.is_last):
-        most = min(own.most_time, floor(level * TICKS_PER_SECOND / ((stage + 1) * own.unit)))
-        own.model.add(own.slowest + spare <= most).only_enforce_if(last)
+    for stage, last in enumerate(program.is_last):
+        most = min(program.most_time, floor(level * TICKS_PER_SECOND / ((stage + 1) * program.unit)))
+        program.model.add(program.slowest + spare <= most).only_enforce_if(last)
 
 
-def _first(own: LayoutProgram, level: Fraction | None, spare: cp_model.IntVar | int) -> None:
+def _first(program: LayoutProgram, level: Fraction | None, spare: cp_model.IntVar | int) -> None:
     """Waiting, the prompt's own steps and its queue."""
-    work = own.problem.workload
+    work = program.problem.workload
     if work.looped:
         if level is not None:
-            _first_in_a_loop(own, level, spare)
+            _first_in_a_loop(program, level, spare)
         return
-    unit, mixed = own.mixed_times(34)
-    points, n, depth = own.prices.steps, own.problem.devices, max(own.domains["pp"])
+    unit, mixed = program.mixed_times(34)
+    points, n, depth = program.prices.steps, program.problem.devices, max(program.domains["pp"])
     classes: dict[tuple[int, int], int] = {}
     table: list[int] = []
     for point in points:
@@ -96,36 +98,36 @@ def _first(own: LayoutProgram, level: Fraction | None, spare: cp_model.IntVar | 
         if key not in classes:
             classes[key] = len(classes)
             for pp in range(1, depth + 1):
-                known = own.prices.longest_prompts(point.steps, pp, n // pp, level, unit)
+                known = program.prices.longest_prompts(point.steps, pp, n // pp, level, unit)
                 table += [*known, *[-1] * (n - len(known))]  # more ranks there are not
-    kind = own.of_step([classes[p.steps.pieces, p.steps.together] for p in points], "kind of step")
-    most = own.model.new_int_var(min(table), max(table), "longest step with prompts")
-    own.look_up((kind * depth + own.pp - 1) * n + own.ranks - 1, table, most)
+    kind = program.of_step([classes[p.steps.pieces, p.steps.together] for p in points], "kind of step")
+    most = program.model.new_int_var(min(table), max(table), "longest step with prompts")
+    program.look_up((kind * depth + program.pp - 1) * n + program.ranks - 1, table, most)
     for time in mixed:
-        own.model.add(time + spare <= most)
+        program.model.add(time + spare <= most)
 
 
-def _first_in_a_loop(own: LayoutProgram, level: Fraction, spare: cp_model.IntVar | int) -> None:
+def _first_in_a_loop(program: LayoutProgram, level: Fraction, spare: cp_model.IntVar | int) -> None:
     """O + k·M + w·A ≤ level in every stage, k = pieces + pp − 1 + burst · (batch − 1) ÷ 2 · pieces ÷ together."""
-    model, waiting = own.model, own.problem.engine.waiting
+    model, waiting = program.model, program.problem.engine.waiting
     ahead, whole = BURST.numerator * waiting.steps.denominator, 2 * BURST.denominator * waiting.steps.denominator
-    kinds = {p.chunk: (p.steps.pieces, p.steps.together) for p in own.prices.steps}
+    kinds = {p.chunk: (p.steps.pieces, p.steps.together) for p in program.prices.steps}
     most_often = max(
-        whole * m * (n + max(own.domains["pp"])) + ahead * own.largest_batch * n for n, m in kinds.values()
+        whole * m * (n + max(program.domains["pp"])) + ahead * program.largest_batch * n for n, m in kinds.values()
     )  # fmt: skip
-    unit, mixed = own.mixed_times(_TIME_BITS - 1 - most_often.bit_length())
-    often = own.up_to(most_often, "steps waited", least=0)
-    coarse = unit // own.unit  # both are powers of two
+    unit, mixed = program.mixed_times(_TIME_BITS - 1 - most_often.bit_length())
+    often = program.up_to(most_often, "steps waited", least=0)
+    coarse = unit // program.unit  # both are powers of two
     waited, steps = [], []
-    for mean, time in zip(own.means, mixed, strict=True):
-        waited.append(own.up_to(own.most_time, "mean step, rounded down", least=0))
+    for mean, time in zip(program.means, mixed, strict=True):
+        waited.append(program.up_to(program.most_time, "mean step, rounded down", least=0))
         model.add(waited[-1] * coarse >= mean - (coarse - 1))
-        steps.append(own.up_to(2**_TIME_BITS, "steps waited", least=0))
+        steps.append(program.up_to(2**_TIME_BITS, "steps waited", least=0))
         model.add_multiplication_equality(steps[-1], [often, time])
     for chunk, (pieces, together) in kinds.items():
-        chosen = own.chunk_is[chunk]
+        chosen = program.chunk_is[chunk]
         model.add(
-            often == whole * together * (pieces + own.pp - 1) + ahead * pieces * (own.batch - 1)
+            often == whole * together * (pieces + program.pp - 1) + ahead * pieces * (program.batch - 1)
         ).only_enforce_if(chosen)  # fmt: skip
         budget = whole * together * (level - waiting.overhead_s) * TICKS_PER_SECOND / unit
         most = max(-1, min(2**_TIME_BITS, floor(budget)))
@@ -133,26 +135,26 @@ def _first_in_a_loop(own: LayoutProgram, level: Fraction, spare: cp_model.IntVar
             model.add(step + int(whole * together * waiting.steps) * mean + spare <= most).only_enforce_if(chosen)
 
 
-def _memory(own: LayoutProgram, level: Fraction | None, spare: cp_model.IntVar | int) -> None:
+def _memory(program: LayoutProgram, level: Fraction | None, spare: cp_model.IntVar | int) -> None:
     if level is not None:
-        own.model.add(own.memory_bytes + spare <= floor(level))
+        program.model.add(program.memory_bytes + spare <= floor(level))
 
 
-def _devices(own: LayoutProgram, level: Fraction | None, spare: cp_model.IntVar | int) -> None:
+def _devices(program: LayoutProgram, level: Fraction | None, spare: cp_model.IntVar | int) -> None:
     if level is not None:
-        own.model.add(own.devices + spare <= floor(level))
+        program.model.add(program.devices + spare <= floor(level))
 
 
-def _context(own: LayoutProgram, level: Fraction | None, spare: cp_model.IntVar | int) -> None:
+def _context(program: LayoutProgram, level: Fraction | None, spare: cp_model.IntVar | int) -> None:
     """Every stage has room for a sequence of so many tokens, as the engine sizes itself."""
-    for row, chosen in enumerate(own.chosen) if level is not None else ():
-        shape, held = own.rows[row], own.prices.memory[row]
+    for row, chosen in enumerate(program.chosen) if level is not None else ():
+        shape, held = program.rows[row], program.prices.memory[row]
         kept, tokens = held.holding(int(level or 0)), held.order
         each = {kind: kept.prefix[i + 1] - kept.prefix[i] for i, kind in enumerate(tokens)}
         for stage in range(shape.pp):
             fixed = kept.every + (kept.first if stage == 0 else 0) + (kept.last if stage == shape.pp - 1 else 0)
-            layers = sum(own.layers[stage][kind] * size for kind, size in each.items())
-            own.model.add(layers + fixed + spare <= (kept.limit or 0)).only_enforce_if(chosen)
+            layers = sum(program.layers[stage][kind] * size for kind, size in each.items())
+            program.model.add(layers + fixed + spare <= (kept.limit or 0)).only_enforce_if(chosen)
 
 
 _Reach = Callable[["LayoutProgram", Fraction | None, "cp_model.IntVar | int"], None]

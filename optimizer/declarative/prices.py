@@ -41,7 +41,7 @@ def step_points(
     problem: Problem, micro_batches: Sequence[int], chunks: Sequence[int | None], runs: Callable[[Steps], bool]
 ) -> list[StepPoint]:
     """All pairs of a micro-batch and a chunk that run."""
-    work, found = problem.workload, []
+    work, points = problem.workload, []
     for number, chunk in enumerate(chunks):
         for micro in micro_batches:
             steps = steps_of(work, micro, chunk)
@@ -49,12 +49,12 @@ def step_points(
                 break  # a larger micro-batch has longer steps
             step = steps.largest
             tokens, sequences = work.max_num_batched_tokens or 0, work.max_num_seqs or 0
-            found.append(
+            points.append(
                 StepPoint(
                     micro, number, steps, max(step.tokens, tokens), max(step.decoded + step.passes, sequences)
                 )
             )  # fmt: skip
-    return found
+    return points
 
 
 @dataclass(frozen=True)
@@ -103,10 +103,14 @@ class Prices:
             mean, mixed = [], []
             for point in self.steps:
                 plain, full = point.steps.decode, point.steps.mixed
-                own = of(plain) if plain else of(full) if full else 0
-                more = of(full) if full else 0
-                mean.append(own + point.steps.share * (more - own) if plain and full else Fraction(own))
-                mixed.append(more)
+                plain_ticks = of(plain) if plain else of(full) if full else 0
+                full_ticks = of(full) if full else 0
+                mean.append(
+                    plain_ticks + point.steps.share * (full_ticks - plain_ticks)
+                    if plain and full
+                    else Fraction(plain_ticks)
+                )
+                mixed.append(full_ticks)
             self._ticks[key] = PricedTicks(tuple(mean), tuple(mixed))
         return key, self._ticks[key]
 
@@ -145,11 +149,11 @@ def longest_mixed(
         ticks = units * unit
         first_s = first.fixed_s + first.mixed * Fraction(ticks, TICKS_PER_SECOND)
         # a short cycle: that the rate is served is a limit of its own
-        found = timing(
+        times = timing(
             problem, pp=pp, batch=1, steps=steps, slowest=Fraction(1), slowest_mixed=ticks, ranks=ranks, first_s=first_s
         )
-        assert found.ttft_s is not None  # noqa: S101 - `first_s` is given
-        return found.load < 1 and (level is None or found.ttft_s <= level)
+        assert times.ttft_s is not None  # noqa: S101 - `first_s` is given
+        return times.load < 1 and (level is None or times.ttft_s <= level)
 
     low, high = -1, _FARTHEST_TICKS // unit
     while high - low > 1:

@@ -48,11 +48,11 @@ def chunks_of(problem: Problem) -> Sequence[int | None]:
     prompt, most = work.computed_input_tokens, work.max_num_batched_tokens
     if problem.search.prefill_chunk is not None:
         return sorted({chunk for chunk in problem.search.prefill_chunk if work.splits or chunk >= prompt})
-    found = {ceil(Fraction(prompt, pieces)) for pieces in range(1, prompt + 1)} if work.splits else {prompt}
+    chunks = {ceil(Fraction(prompt, pieces)) for pieces in range(1, prompt + 1)} if work.splits else {prompt}
     if work.mixes:
         budget = max(prompt, LARGEST_PACKED_CHUNK) if most is None else most
-        found |= {whole * prompt for whole in range(1, budget // prompt + 1)}
-    return sorted(chunk for chunk in found if most is None or chunk <= most)
+        chunks |= {whole * prompt for whole in range(1, budget // prompt + 1)}
+    return sorted(chunk for chunk in chunks if most is None or chunk <= most)
 
 
 class ProgramFamily:
@@ -71,7 +71,7 @@ class ProgramFamily:
         """Whether a step may be."""
         return True
 
-    def post(self, own: LayoutProgram) -> None:
+    def post(self, program: LayoutProgram) -> None:
         """Add the constraints between variables."""
 
 
@@ -131,24 +131,24 @@ class LayoutProgram:
 
     def _rows(self) -> list[Shape]:
         """Every choice of degrees of which neither mesh has more devices than there are."""
-        n, own = self.problem.devices, self.domains
+        n, domains = self.problem.devices, self.domains
         counts = (
-            prod(sum(bisect_right(own[two], n // (a * pp)) for a in own[one]) for one, two in _PAIRS)
-            for pp in own["pp"]
+            prod(sum(bisect_right(domains[second], n // (a * pp)) for a in domains[first]) for first, second in _PAIRS)
+            for pp in domains["pp"]
         )
-        self._refuse(sum(counts) * len(own["redundant"]), LARGEST_DEGREES, "choices of degrees")
-        found = []
-        for pp in own["pp"]:
+        self._refuse(sum(counts) * len(domains["redundant"]), LARGEST_DEGREES, "choices of degrees")
+        shapes = []
+        for pp in domains["pp"]:
             attention, experts = (
-                [(a, b) for a in own[one] for b in own[two] if a * b * pp <= n] for one, two in _PAIRS
+                [(a, b) for a in domains[first] for b in domains[second] if a * b * pp <= n] for first, second in _PAIRS
             )  # fmt: skip
             for (tp, cp), (etp, ep), redundant, overlap in product(
-                attention, experts, own["redundant"], own["overlap"]
+                attention, experts, domains["redundant"], domains["overlap"]
             ):
                 shape = Shape(tp, cp, etp, ep, pp, redundant, bool(overlap))
                 if shape.spread or not overlap:
-                    found.append(shape)
-        return found
+                    shapes.append(shape)
+        return shapes
 
     def _allowed(self, axis: str, values: Iterable[int]) -> list[int]:
         return [v for v in values if all(f.allows(self.problem, axis, v) for f in self.families)]
@@ -169,8 +169,8 @@ class LayoutProgram:
             held = book.memory(shape)
             room = shape.pp * (self.problem.capacity_bytes - held.reserve_bytes) - held.stack_weights()
             most = max(most, room // held.stack_sequence() if held.stack_sequence() else LARGEST_BATCH)
-        told = self.problem.workload.max_num_seqs or LARGEST_BATCH
-        return max(0, min(most, LARGEST_BATCH, told, max(listed) if listed else LARGEST_BATCH))
+        stated = self.problem.workload.max_num_seqs or LARGEST_BATCH
+        return max(0, min(most, LARGEST_BATCH, stated, max(listed) if listed else LARGEST_BATCH))
 
     # variables
 
@@ -219,21 +219,21 @@ class LayoutProgram:
 
     def degree(self, name: str) -> cp_model.IntVar:
         """A variable by the name that rules and shapes have for it."""
-        found: cp_model.IntVar = getattr(self, name)
-        return found
+        variable: cp_model.IntVar = getattr(self, name)
+        return variable
 
     def values_of(self, variable: cp_model.IntVar, values: Sequence[int]) -> list[cp_model.IntVar]:
         """A literal for each value, one of which is true."""
-        found = [self.model.new_bool_var(f"{variable.name} = {value}") for value in values]
-        self.model.add_exactly_one(found)
-        self.model.add(variable == sum(v * literal for v, literal in zip(values, found, strict=True)))
-        return found
+        literals = [self.model.new_bool_var(f"{variable.name} = {value}") for value in values]
+        self.model.add_exactly_one(literals)
+        self.model.add(variable == sum(v * literal for v, literal in zip(values, literals, strict=True)))
+        return literals
 
     def any_of(self, literals: Sequence[cp_model.IntVar]) -> cp_model.IntVar:
         """Whether one of literals is true of which at most one is."""
-        found = self.model.new_bool_var("one of them")
-        self.model.add(found == sum(literals))
-        return found
+        literal = self.model.new_bool_var("one of them")
+        self.model.add(literal == sum(literals))
+        return literal
 
     def _operation(self) -> None:
         """Batch, micro-batch, chunk, and which step point they are."""
@@ -248,15 +248,15 @@ class LayoutProgram:
 
     def of_step(self, values: Sequence[int], name: str) -> cp_model.IntVar:
         """What a table says of the chosen step point."""
-        found = self.model.new_int_var(min(values), max(values), name)
-        self.model.add_element(self.step, values, found)
-        return found
+        value = self.model.new_int_var(min(values), max(values), name)
+        self.model.add_element(self.step, values, value)
+        return value
 
-    def look_up(self, index: cp_model.LinearExprT, table: Sequence[int], found: cp_model.IntVar) -> None:
+    def look_up(self, index: cp_model.LinearExprT, table: Sequence[int], value: cp_model.IntVar) -> None:
         """What a table says at a sum of variables."""
         at = self.up_to(len(table) - 1, "index", least=0)  # CP-SAT takes no more than one variable in an index
         self.model.add(at == index)
-        self.model.add_element(at, table, found)
+        self.model.add_element(at, table, value)
 
     def _stages(self) -> None:
         """Where stages end, the layers of each kind in them, the longest time of a stage, and the fullest device."""
@@ -295,45 +295,45 @@ class LayoutProgram:
         each = [self._of_rows([self.prices.layer(row, kind) for row in rows], floors, most) for kind in kinds]
         ends = (self.prices.tail, self.prices.send)
         tail, send = (self._of_rows([part(row) for row in rows], floors, most) for part in ends)
-        found = []
+        times = []
         for stage, counts in enumerate(self.layers):
             time = self.up_to(most, f"time of stage {stage}", least=0)
             parts = []
-            for count, one in zip(counts, each, strict=True):
+            for count, layer_time in zip(counts, each, strict=True):
                 parts.append(self.up_to(most, "time of layers", least=0))
-                model.add_multiplication_equality(parts[-1], [count, one])
+                model.add_multiplication_equality(parts[-1], [count, layer_time])
             model.add(time >= sum(parts) + send).only_enforce_if(self.uses_stage[stage])
             model.add(time >= sum(parts) + send + tail).only_enforce_if(self.is_last[stage])
-            found.append(time)
+            times.append(time)
         # the mean over stages, whatever the cuts
         slowest = self.up_to(most, "longest", least=0)
-        model.add_max_equality(slowest, found)
-        whole = sum(n * one for n, one in zip(self.prices.counts, each, strict=True)) + tail
+        model.add_max_equality(slowest, times)
+        whole = sum(n * layer_time for n, layer_time in zip(self.prices.counts, each, strict=True)) + tail
         for stage, last in enumerate(self.is_last):
             model.add((stage + 1) * (slowest - send) >= whole).only_enforce_if(last)
-        return found, slowest
+        return times, slowest
 
     def _of_rows(self, parts: Sequence[tuple[object, PricedTicks]], floors: _Floors, most: int) -> cp_model.IntVar:
         """A time at the chosen degrees and step point; degrees of equal times share a table."""
-        found = self.up_to(most, "time", least=0)
+        time = self.up_to(most, "time", least=0)
         groups: dict[object, list[int]] = {}
         for row, (key, _) in enumerate(parts):
             groups.setdefault(key, []).append(row)
         for rows in groups.values():
             values = floors(parts[rows[0]][1])
-            one = self.of_step(values, "time at a step")
+            step_time = self.of_step(values, "time at a step")
             for row in rows:
-                self.model.add(found == one).only_enforce_if(self.chosen[row])
-        return found
+                self.model.add(time == step_time).only_enforce_if(self.chosen[row])
+        return time
 
     def cached_layers(self) -> list[list[cp_model.IntVar]]:
         """Layers of each kind in each stage × batch."""
         if self._cached is None:
             self._cached = []
             for counts in self.layers:
-                own = []
+                cached = []
                 for kind, count in enumerate(counts):
-                    own.append(self.up_to(self.prices.counts[kind] * self.largest_batch, "cached", least=0))
-                    self.model.add_multiplication_equality(own[-1], [count, self.batch])
-                self._cached.append(own)
+                    cached.append(self.up_to(self.prices.counts[kind] * self.largest_batch, "cached", least=0))
+                    self.model.add_multiplication_equality(cached[-1], [count, self.batch])
+                self._cached.append(cached)
         return self._cached
