@@ -55,25 +55,25 @@ def solve_cluster(cluster: Cluster, *, time_limit_s: float | None = None) -> Sol
     started = time.monotonic()
     deadline = None if time_limit_s is None else started + time_limit_s
     # half of the time finds layouts; of what is left a third is the proof's
-    found = columns_of(cluster, None if time_limit_s is None else started + time_limit_s / 2)
-    columns = found.listed
+    columns = columns_of(cluster, None if time_limit_s is None else started + time_limit_s / 2)
+    listed = columns.listed
     seconds = {"columns_s": time.monotonic() - started}
     left = None if deadline is None else max(0.05, (deadline - time.monotonic()) * 2 / 3)
-    statement, decided, verdict = _decided(cluster, columns, left)
+    statement, decided, verdict = _decided(cluster, listed, left)
     while verdict is not None and not cluster.rates:
-        better = _sooner(cluster, found, verdict, deadline)
+        better = _sooner(cluster, columns, verdict, deadline)
         if better is None:
             break
-        found, (statement, decided, verdict) = better
-        columns = found.listed
+        columns, (statement, decided, verdict) = better
+        listed = columns.listed
     fleet, value = (None, None) if verdict is None else (verdict.fleet, verdict.value)
     seconds["decide_s"] = time.monotonic() - started - seconds["columns_s"]
     proof = _Proof(DerivedBound((), None), ())
-    if fleet is not None or (decided.complete and found.complete):
-        proof = _prove(statement, found, value, deadline)
+    if fleet is not None or (decided.complete and columns.complete):
+        proof = _prove(statement, columns, value, deadline)
     seconds["prove_s"] = time.monotonic() - started - sum(seconds.values())
     while verdict is not None and proof.stands and not _late(deadline) and _open(cluster, value, proof):
-        nearer = closer(cluster, found, proof.stands)
+        nearer = closer(cluster, columns, proof.stands)
         if nearer is None:
             break
         statement, decided, again = _decided(
@@ -81,17 +81,17 @@ def solve_cluster(cluster: Cluster, *, time_limit_s: float | None = None) -> Sol
         )
         if again is None:
             break
-        found, columns, verdict = nearer, nearer.listed, again
+        columns, listed, verdict = nearer, nearer.listed, again
         fleet, value = verdict.fleet, verdict.value
-        proof = _prove(statement, found, value, deadline)
+        proof = _prove(statement, columns, value, deadline)
     derivation, ceilings = proof.derivation, proof.ceilings
     bound = None if derivation.bound is None else shown(cluster, derivation.bound)
     status = _status(cluster, value, bound, derivation)
-    certificate = fleet_statement(cluster, status, columns, value, bound, derivation.lemmas, derivation.steps, ceilings)
+    certificate = fleet_statement(cluster, status, listed, value, bound, derivation.lemmas, derivation.steps, ceilings)
     return SolvedFleet(
-        cluster=cluster, columns=columns, status=status, fleet=fleet, verdict=verdict, bound=bound,
+        cluster=cluster, columns=listed, status=status, fleet=fleet, verdict=verdict, bound=bound,
         wall_s=time.monotonic() - started, seconds=seconds, certificate=certificate if status != "unknown" else {},
-        ceilings=ceilings, all_looked_at=found.complete, program=proof.program,
+        ceilings=ceilings, all_looked_at=columns.complete, program=proof.program,
         lemmas=derivation.lemmas, steps=derivation.steps,
     )  # fmt: skip
 
@@ -116,8 +116,8 @@ def mix(problem: Problem, alone: Fraction | None, *, time_limit_s: float | None 
     densest = Search(problem.changed(objective="throughput_per_device"), deadline=deadline).run()
     if densest.complete and (not densest.best or densest.best[0].value * problem.devices <= alone):
         return None
-    found = solve_cluster(cluster, time_limit_s=None if deadline is None else max(0.0, deadline - time.monotonic()))
-    return found if found.value is not None and found.value > alone else None
+    solved = solve_cluster(cluster, time_limit_s=None if deadline is None else max(0.0, deadline - time.monotonic()))
+    return solved if solved.value is not None and solved.value > alone else None
 
 
 def _late(deadline: float | None) -> bool:
@@ -126,8 +126,8 @@ def _late(deadline: float | None) -> bool:
 
 def _open(cluster: Cluster, value: Fraction | None, proof: _Proof) -> bool:
     """Whether a bound leaves something to find."""
-    own = proof.derivation.bound
-    return value is not None and own is not None and relative_gap(value, shown(cluster, own)) > TOLERANCE
+    bound = proof.derivation.bound
+    return value is not None and bound is not None and relative_gap(value, shown(cluster, bound)) > TOLERANCE
 
 
 _Answer = tuple[FleetProgram, FoundFleet, FleetVerdict | None]
@@ -135,12 +135,12 @@ _Answer = tuple[FleetProgram, FoundFleet, FleetVerdict | None]
 
 
 def _sooner(
-    cluster: Cluster, found: Columns, verdict: FleetVerdict, deadline: float | None
+    cluster: Cluster, columns: Columns, verdict: FleetVerdict, deadline: float | None
 ) -> tuple[Columns, _Answer] | None:
     """A better fleet of prefill replicas that only wait for decode replicas as fast as those in use."""
-    used = {own.column for replicas in verdict.fleet.values() for own in replicas}
+    used = {group.column for replicas in verdict.fleet.values() for group in replicas}
     left = None if deadline is None else (deadline - time.monotonic()) / 2
-    more = None if left is not None and left <= 0 else sooner(cluster, found, used, left and time.monotonic() + left)
+    more = None if left is not None and left <= 0 else sooner(cluster, columns, used, left and time.monotonic() + left)
     if more is None or not more.complete:
         return None
     answer = _decided(cluster, more.listed, left)
@@ -185,11 +185,11 @@ class _Proof:
     stands: Sequence[Column] = ()
 
 
-def _prove(statement: FleetProgram, found: Columns, value: Fraction | None, deadline: float | None) -> _Proof:
+def _prove(statement: FleetProgram, columns: Columns, value: Fraction | None, deadline: float | None) -> _Proof:
     """The bound over every layout; where nothing fits only of those listed, that."""
     cluster = statement.cluster
-    if found.ceilings:
-        over = bounding(cluster, found.ceilings)
+    if columns.ceilings:
+        over = bounding(cluster, columns.ceilings)
         whole = over.program
         left = None if deadline is None else max(0.05, (deadline - time.monotonic()) / 2)
         best = IntegerProgram(whole, cluster.seed).decide(left, {})
@@ -197,10 +197,10 @@ def _prove(statement: FleetProgram, found: Columns, value: Fraction | None, dead
             aim = None if best.point is None or not best.complete else whole.value(best.point)
             counts = best.point or {}
             stands = [c for c in over.columns if any(counts.get(over.replicas(c, p)) for p in cluster.periods)]
-            return _Proof(prove(whole, aim, TOLERANCE, deadline, cluster.seed), found.ceilings, whole, stands)
-    program = statement.program if is_exact(statement) else state(cluster, found.listed, relaxed=True).program
-    own = None if value is None else shown(cluster, value)  # a value of the program: negated where maximised
-    return _Proof(prove(program, own, TOLERANCE, deadline, cluster.seed), (), program)
+            return _Proof(prove(whole, aim, TOLERANCE, deadline, cluster.seed), columns.ceilings, whole, stands)
+    program = statement.program if is_exact(statement) else state(cluster, columns.listed, relaxed=True).program
+    aimed = None if value is None else shown(cluster, value)  # a value of the program: negated where maximised
+    return _Proof(prove(program, aimed, TOLERANCE, deadline, cluster.seed), (), program)
 
 
 def _status(cluster: Cluster, value: Fraction | None, bound: Fraction | None, derivation: DerivedBound) -> str:

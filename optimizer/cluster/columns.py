@@ -65,7 +65,7 @@ def columns_of(cluster: Cluster, deadline: float | None = None) -> Columns:
     """
     if cluster.rates:
         return Columns(useful(cluster, given_columns(cluster)))
-    found: list[Column] = []
+    columns: list[Column] = []
     ceilings: list[Ceiling] = []
     walks = sum(len(demand.roles) * len(demand.buckets) for demand in cluster.demands) * len(cluster.pools)
     complete = True
@@ -73,25 +73,25 @@ def columns_of(cluster: Cluster, deadline: float | None = None) -> Columns:
         # decode first: what its replicas take to receive a cache, prefill replicas leave time for
         for role in sorted(demand.roles, key=("decode", "prefill", "aggregated").index):
             for bucket in range(len(demand.buckets)):
-                sent = slowest_transfer(cluster, found, demand, bucket) if role == "prefill" else Fraction(0)
+                sent = slowest_transfer(cluster, columns, demand, bucket) if role == "prefill" else Fraction(0)
                 for pool in cluster.pools:
                     now = time.monotonic()
                     until = None if deadline is None else now + max(deadline - now, 0) / walks
-                    own = (cluster, demand, role, pool, bucket, sent)
+                    arguments = (cluster, demand, role, pool, bucket, sent)
                     known: dict[str, Column] = {}
                     if sent:
                         # ceilings are above what replicas serve that leave time for the transfer: those come first
-                        first = _Walk(*own, known, proving=False)
+                        first = _Walk(*arguments, known, proving=False)
                         complete &= first.run(None if until is None else (now + until) / 2)
-                    walk = _Walk(*own, known, proving=True)
+                    walk = _Walk(*arguments, known, proving=True)
                     complete &= walk.run(until)
                     walks -= 1
-                    found += known.values()
+                    columns += known.values()
                     ceilings += walk.ceilings
-    return Columns(useful(cluster, found), ceilings if complete else [], complete)
+    return Columns(useful(cluster, columns), ceilings if complete else [], complete)
 
 
-def sooner(cluster: Cluster, found: Columns, used: Collection[str], deadline: float | None = None) -> Columns | None:
+def sooner(cluster: Cluster, columns: Columns, used: Collection[str], deadline: float | None = None) -> Columns | None:
     """Columns for prefill replicas that leave the transfer no more time than the decode replicas of a fleet take.
 
     The slower ones are no longer listed. None where there are none.
@@ -101,9 +101,9 @@ def sooner(cluster: Cluster, found: Columns, used: Collection[str], deadline: fl
     used
         Names of the fleet's columns.
     """
-    kept, walked = list(found.listed), found.complete
+    kept, walked = list(columns.listed), columns.complete
     for demand in cluster.demands:
-        decode = [c for c in found.listed if (c.demand, c.role) == (demand.name, "decode")]
+        decode = [c for c in columns.listed if (c.demand, c.role) == (demand.name, "decode")]
         longest = max((c.transfer_s for c in decode if c.name in used), default=None)
         if longest is None or "prefill" not in demand.roles or all(c.transfer_s <= longest for c in decode):
             continue
@@ -116,12 +116,12 @@ def sooner(cluster: Cluster, found: Columns, used: Collection[str], deadline: fl
             sent, known = slowest_transfer(cluster, kept, demand, bucket), dict[str, Column]()
             walked &= _Walk(cluster, demand, "prefill", pool, bucket, sent, known, proving=False).run(deadline)
             kept += known.values()
-    if set(kept) == set(found.listed):
+    if set(kept) == set(columns.listed):
         return None
-    return replace(found, listed=useful(cluster, kept), complete=walked)
+    return replace(columns, listed=useful(cluster, kept), complete=walked)
 
 
-def closer(cluster: Cluster, found: Columns, used: Sequence[Column]) -> Columns | None:
+def closer(cluster: Cluster, columns: Columns, used: Sequence[Column]) -> Columns | None:
     """Columns and ceilings that lie as close as a proof asks, of the sizes that the fleet of a bound is made of.
 
     None where those of no size come closer: what is left of a ceiling serves only as several replicas, or without
@@ -132,26 +132,30 @@ def closer(cluster: Cluster, found: Columns, used: Sequence[Column]) -> Columns 
     used
         What stands in for every layout, as far as the fleet of the bound has it.
     """
-    listed, ceilings = {column.name: column for column in found.listed}, list(found.ceilings)
-    for own in used:
-        kind = (own.demand, own.role, own.pool, own.bucket)
-        demand, pool = cluster.demand[own.demand], cluster.pool[own.pool]
-        sent = slowest_transfer(cluster, found.listed, demand, own.bucket) if own.role == "prefill" else Fraction(0)
+    listed, ceilings = {c.name: c for c in columns.listed}, list(columns.ceilings)
+    for column in used:
+        kind = (column.demand, column.role, column.pool, column.bucket)
+        demand, pool = cluster.demand[column.demand], cluster.pool[column.pool]
+        sent = (
+            slowest_transfer(cluster, columns.listed, demand, column.bucket)
+            if column.role == "prefill"
+            else Fraction(0)
+        )
         known = {n: c for n, c in listed.items() if (c.demand, c.role, c.pool, c.bucket) == kind}
-        walk = _Walk(cluster, demand, own.role, pool, own.bucket, sent, known, proving=True, closely=True)
-        ceiling = walk.closest(own.devices, own.requests_per_s / pool.availability)
+        walk = _Walk(cluster, demand, column.role, pool, column.bucket, sent, known, proving=True, closely=True)
+        ceiling = walk.closest(column.devices, column.requests_per_s / pool.availability)
         if ceiling is None:
             continue
         above = next(
             n
             for n, c in enumerate(ceilings)
-            if (c.demand, c.role, c.pool, c.bucket) == kind and c.devices >= own.devices
+            if (c.demand, c.role, c.pool, c.bucket) == kind and c.devices >= column.devices
         )
         listed |= known
-        ceilings[above : above + (ceilings[above].devices == own.devices)] = [ceiling]
-    if ceilings == found.ceilings:
+        ceilings[above : above + (ceilings[above].devices == column.devices)] = [ceiling]
+    if ceilings == columns.ceilings:
         return None
-    return replace(found, listed=useful(cluster, list(listed.values())), ceilings=ceilings)
+    return replace(columns, listed=useful(cluster, list(listed.values())), ceilings=ceilings)
 
 
 class _Walk:
@@ -189,17 +193,17 @@ class _Walk:
             devices = self.sizes[at]
             least, step = Fraction(0), self.step
             tried = 0
-            while (found := self._beyond(devices, wanted := max(least, self._known(devices) * self.step))) is not None:
+            while (scored := self._beyond(devices, wanted := max(least, self._known(devices) * self.step))) is not None:
                 if late():
-                    self._listed(found)
+                    self._listed(scored)
                     return False
-                if self._listed(found):
+                if self._listed(scored):
                     continue
                 tried += 1
                 if not self.proving and tried > _MISSES:
                     break
                 # only as several replicas, without its transfer or beside idle devices: the ceiling is above it
-                top = found.throughput / tokens_of_role(self.demand, self.role, self.bucket)
+                top = scored.throughput / tokens_of_role(self.demand, self.role, self.bucket)
                 least, step = _short(max(wanted, top / _LOWEST) * step), _short(step * step)
             last = self._last(at, wanted) if self.proving else at
             if self.proving:
@@ -244,11 +248,11 @@ class _Walk:
 
     def _beyond(self, devices: int, rate: Fraction) -> Scored | None:
         """A layout on at most so many devices that serves a rate; any that fits, for a rate of 0."""
-        own = (self.cluster, self.demand, self.role, self.pool, devices, rate)
+        arguments = (self.cluster, self.demand, self.role, self.pool, devices, rate)
         try:
-            if self.proving and beyond_links(*own, self.bucket):
+            if self.proving and beyond_links(*arguments, self.bucket):
                 return None
-            problem = ceiling_problem(*own, self.reserve, self.bucket)
+            problem = ceiling_problem(*arguments, self.reserve, self.bucket)
         except ValueError as error:
             raise SpecError(f"demands.{self.demand.name}: {error}") from None
         return next(iter(Search(problem).run().best), None)
@@ -262,8 +266,8 @@ class _Walk:
 
     def _priced(self, layout: Layout, top: Fraction, low: Fraction) -> bool:
         """Whether a layout at the most that it serves within its limits is more than what is known."""
-        own = (self.cluster, self.demand, self.role, self.pool, layout, self.sent, top)
-        column = most_served(*own, bucket=self.bucket, low=low, closely=self.closely)
+        arguments = (self.cluster, self.demand, self.role, self.pool, layout, self.sent, top)
+        column = most_served(*arguments, bucket=self.bucket, low=low, closely=self.closely)
         if column is None or column.requests_per_s / self.pool.availability <= self._known(column.devices):
             return False
         self.columns[column.name] = column
@@ -276,10 +280,10 @@ class _Walk:
         """
 
         def served(size: int) -> bool:
-            found = self._beyond(self.sizes[size], rate)
-            if found is not None:
-                self._listed(found)
-            return found is not None
+            scored = self._beyond(self.sizes[size], rate)
+            if scored is not None:
+                self._listed(scored)
+            return scored is not None
 
         low, step = at, 1
         while low + step < len(self.sizes) and not served(low + step):

@@ -82,8 +82,8 @@ class _Relaxation:
             raise InternalError("OR-Tools offers no GLOP")
         variables = []
         for name in self.names:
-            own = self.program.variables[name]
-            variables.append(solver.NumVar(float(own.lower), float(own.upper), ""))
+            variable = self.program.variables[name]
+            variables.append(solver.NumVar(float(variable.lower), float(variable.upper), ""))
         index = dict(zip(self.names, variables, strict=True))
         goal = solver.Objective()
         goal.SetMinimization()
@@ -128,8 +128,8 @@ class _Relaxation:
         """The objective of a box in floats; infinite where it is empty."""
         solver, variables, _ = self.hard
         self._bound(variables, box)
-        found: float = solver.Objective().Value() if solver.Solve() == pywraplp.Solver.OPTIMAL else inf
-        return found
+        objective: float = solver.Objective().Value() if solver.Solve() == pywraplp.Solver.OPTIMAL else inf
+        return objective
 
     def _bound(self, variables: list[pywraplp.Variable], box: Mapping[str, Box]) -> None:
         held = self.held.setdefault(id(variables), dict(self.program.box))
@@ -139,21 +139,21 @@ class _Relaxation:
                 variable.SetBounds(float(low), float(high))
 
     def _multipliers(self, rows: list[pywraplp.Constraint]) -> dict[str, Fraction]:
-        found = {}
+        multipliers = {}
         for row, divisor, added in zip(self.rows, self.divisors, rows, strict=True):
             dual = added.dual_value()
             if dual > 0 and (value := _short(dual / divisor)):
-                found[row.name] = value
-        return found
+                multipliers[row.name] = value
+        return multipliers
 
     def _open(self, point: list[float], box: Mapping[str, Box]) -> tuple[tuple[str, float], ...]:
-        found = [
+        fractional = [
             (name, value)
             for name, value in zip(self.names, point, strict=True)
             if not self.program.variables[name].continuous and abs(value - round(value)) > _WHOLE
         ]
-        if found:
-            return tuple(found)
+        if fractional:
+            return tuple(fractional)
         # whole in floats, yet not good enough: split what is still open
         for name, value in zip(self.names, point, strict=True):
             low, high = box[name]
@@ -172,13 +172,13 @@ class _Splitting:
         self.relaxation, self.deadline = relaxation, deadline
         self.gains: dict[str, list[tuple[float, float]]] = {}
 
-    def choose(self, found: _Relaxed, box: dict[str, Box]) -> tuple[str, int]:
+    def choose(self, relaxed: _Relaxed, box: dict[str, Box]) -> tuple[str, int]:
         """A variable and the value below which its lower half ends."""
-        if len(found.open) == 1 or not found.step.multipliers:
-            name, value = found.open[0]
+        if len(relaxed.open) == 1 or not relaxed.step.multipliers:
+            name, value = relaxed.open[0]
             return name, floor(value)
-        nearest = sorted(found.open, key=lambda own: abs(own[1] - floor(own[1]) - 0.5))
-        fresh = [own for own in nearest if len(self.gains.get(own[0], ())) < _SEEN][:_TRIED]
+        nearest = sorted(relaxed.open, key=lambda branch: abs(branch[1] - floor(branch[1]) - 0.5))
+        fresh = [branch for branch in nearest if len(self.gains.get(branch[0], ())) < _SEEN][:_TRIED]
         for name, value in fresh:
             if self.deadline is not None and time.monotonic() > self.deadline:
                 break
@@ -186,17 +186,18 @@ class _Splitting:
             below = self.relaxation.value(box | {name: (low, Fraction(floor(value)))})
             above = self.relaxation.value(box | {name: (Fraction(floor(value) + 1), high)})
             part = value - floor(value)
-            gains = max(below - found.value, 0.0) / part, max(above - found.value, 0.0) / (1 - part)
+            gains = max(below - relaxed.value, 0.0) / part, max(above - relaxed.value, 0.0) / (1 - part)
             self.gains.setdefault(name, []).append(gains)
         return max(
-            ((name, floor(value)) for name, value in nearest), key=lambda own: self._score(own, dict(found.open))
+            ((name, floor(value)) for name, value in nearest),
+            key=lambda branch: self._score(branch, dict(relaxed.open)),
         )
 
-    def _score(self, own: tuple[str, int], values: Mapping[str, float]) -> float:
-        seen = self.gains.get(own[0])
+    def _score(self, branch: tuple[str, int], values: Mapping[str, float]) -> float:
+        seen = self.gains.get(branch[0])
         if not seen:
             return 0.0
-        part = values[own[0]] - own[1]
+        part = values[branch[0]] - branch[1]
         below, above = (min(fmean(side), _EMPTY) for side in zip(*seen, strict=True))
         return max(below * part, _LEAST_GAIN) * max(above * (1 - part), _LEAST_GAIN)
 
@@ -212,8 +213,8 @@ def _short(value: float) -> Fraction:
 
 def relaxed_at_root(program: Program) -> tuple[Mapping[str, Fraction], Fraction | None]:
     """Multipliers of the relaxation, and the bound that they prove; None: that nothing keeps the rows."""
-    found = _Relaxation(program).solve(program.box)
-    return found.step.multipliers, found.bound
+    relaxed = _Relaxation(program).solve(program.box)
+    return relaxed.step.multipliers, relaxed.bound
 
 
 def derive(
@@ -241,11 +242,11 @@ def derive(
     open_: list[tuple[float, int, dict[str, Box], _Relaxed]] = []
 
     def add(changed: dict[str, Box]) -> int:
-        found = relaxation.solve(whole | changed)
-        steps.append(found.step)
-        done = found.step.empty or not found.open
-        if not done and not (enough is not None and found.bound is not None and found.bound >= enough):
-            heapq.heappush(open_, (float(found.bound or 0), len(steps) - 1, changed, found))
+        relaxed = relaxation.solve(whole | changed)
+        steps.append(relaxed.step)
+        done = relaxed.step.empty or not relaxed.open
+        if not done and not (enough is not None and relaxed.bound is not None and relaxed.bound >= enough):
+            heapq.heappush(open_, (float(relaxed.bound or 0), len(steps) - 1, changed, relaxed))
         return len(steps) - 1
 
     def split(at: int, changed: dict[str, Box], name: str, value: int) -> tuple[int, int]:
@@ -257,15 +258,15 @@ def derive(
 
     main, within = add({}), dict[str, Box]()
     for name, part in (first or {}).items():
-        own = next((entry for entry in open_ if entry[1] == main), None)
-        if own is None:
+        node = next((entry for entry in open_ if entry[1] == main), None)
+        if node is None:
             break
-        open_.remove(own)
+        open_.remove(node)
         lower = part[0] == within.get(name, whole[name])[0]
         halves = split(main, within, name, int(part[1]) if lower else int(part[0]) - 1)
         main, within = halves[0] if lower else halves[1], {**within, name: part}
     heapq.heapify(open_)
     while open_ and len(steps) + 2 <= most and not (deadline is not None and time.monotonic() > deadline):
-        _, at, changed, found = heapq.heappop(open_)
-        split(at, changed, *splitting.choose(found, whole | changed))
+        _, at, changed, relaxed = heapq.heappop(open_)
+        split(at, changed, *splitting.choose(relaxed, whole | changed))
     return DerivedBound(tuple(steps), derived_bound(program, steps))

@@ -53,10 +53,12 @@ class IntegerProgram:
         self.model = cp_model.CpModel()
         self.units: dict[str, Fraction] = {}
         self.variables: dict[str, cp_model.IntVar] = {}
-        for own in program.variables.values():
-            unit = own.upper / _STEPS if own.continuous and own.upper else Fraction(1)
-            self.units[own.name] = unit
-            self.variables[own.name] = self.model.new_int_var(int(own.lower), int(own.upper / unit), own.name)
+        for variable in program.variables.values():
+            unit = variable.upper / _STEPS if variable.continuous and variable.upper else Fraction(1)
+            self.units[variable.name] = unit
+            self.variables[variable.name] = self.model.new_int_var(
+                int(variable.lower), int(variable.upper / unit), variable.name
+            )
         for row in program.rows.values():
             self._post(row.terms, row.least)
 
@@ -111,25 +113,27 @@ class IntegerProgram:
             status, enough = solver.solve(self.model, stop), stop.met
         if status not in {cp_model.OPTIMAL, cp_model.FEASIBLE}:
             return FoundFleet(None, status == cp_model.INFEASIBLE)
-        found = {name: solver.value(variable) for name, variable in self.variables.items()}
+        counts = {name: solver.value(variable) for name, variable in self.variables.items()}
         complete = enough or status == cp_model.OPTIMAL
         if complete and then:
             self.model.add(objective <= round(solver.objective_value))
             self.model.minimize(self._cost(then))
             self.model.clear_hints()  # type: ignore[no-untyped-call]  # ortools' own
             for name, variable in self.variables.items():
-                self.model.add_hint(variable, found[name])
+                self.model.add_hint(variable, counts[name])
             again = self._solver(seconds)
             if again.solve(self.model) in {cp_model.OPTIMAL, cp_model.FEASIBLE}:
-                found = {name: again.value(variable) for name, variable in self.variables.items()}
-        return FoundFleet(self._exactly(found), complete)
+                counts = {name: again.value(variable) for name, variable in self.variables.items()}
+        return FoundFleet(self._exactly(counts), complete)
 
     def _suggested(self, seconds: float) -> tuple[dict[str, int], bool]:
         """Where a solver of linear relaxations, HiGHS, would start, and whether it takes that for the best there is."""
         model = mathopt.Model()
         variables = {
-            own.name: model.add_variable(lb=float(own.lower), ub=float(own.upper), is_integer=not own.continuous)
-            for own in self.program.variables.values()
+            variable.name: model.add_variable(
+                lb=float(variable.lower), ub=float(variable.upper), is_integer=not variable.continuous
+            )
+            for variable in self.program.variables.values()
         }
         for row in self.program.rows.values():
             added = model.add_linear_constraint(lb=float(row.least))
@@ -138,12 +142,12 @@ class IntegerProgram:
         for name, factor in self.program.objective.items():
             model.objective.set_linear_coefficient(variables[name], float(factor))
         settings = mathopt.SolveParameters(time_limit=timedelta(seconds=seconds), relative_gap_tolerance=_GAP)
-        result = mathopt.solve(model, mathopt.SolverType.HIGHS, params=settings)
-        if not result.has_primal_feasible_solution():
+        solution = mathopt.solve(model, mathopt.SolverType.HIGHS, params=settings)
+        if not solution.has_primal_feasible_solution():
             return {}, False
-        values = result.variable_values(list(variables.values()))
-        found = {name: round(value / float(self.units[name])) for name, value in zip(variables, values, strict=True)}
-        return found, result.termination.reason == mathopt.TerminationReason.OPTIMAL
+        values = solution.variable_values(list(variables.values()))
+        start = {name: round(value / float(self.units[name])) for name, value in zip(variables, values, strict=True)}
+        return start, solution.termination.reason == mathopt.TerminationReason.OPTIMAL
 
     def _solver(self, seconds: float | None) -> cp_model.CpSolver:
         solver = cp_model.CpSolver()
@@ -153,16 +157,16 @@ class IntegerProgram:
             solver.parameters.max_time_in_seconds = max(seconds, 0.01)
         return solver
 
-    def _exactly(self, found: Mapping[str, int]) -> dict[str, Fraction]:
+    def _exactly(self, counts: Mapping[str, int]) -> dict[str, Fraction]:
         """The point with amounts as large as its counts allow; each row has at most one of them."""
-        point = {name: Fraction(value) * self.units[name] for name, value in found.items()}
-        amounts = {own.name for own in self.program.variables.values() if own.continuous}
+        point = {name: Fraction(value) * self.units[name] for name, value in counts.items()}
+        amounts = {variable.name for variable in self.program.variables.values() if variable.continuous}
         for name in amounts:
             most = self.program.variables[name].upper
             for row in self.program.rows.values():
                 factor = row.terms.get(name, Fraction(0))
                 if factor < 0:
-                    rest = sum((f * point[n] for n, f in row.terms.items() if n != name), Fraction(0))
-                    most = min(most, (rest - row.least) / -factor)
+                    others = sum((f * point[n] for n, f in row.terms.items() if n != name), Fraction(0))
+                    most = min(most, (others - row.least) / -factor)
             point[name] = max(most, Fraction(0))
         return point

@@ -44,8 +44,8 @@ def prove(
     """
     enough = None if value is None else value - abs(value) * tolerance
     lemmas, box = lemmas_of(program, enough, tolerance, deadline, seed)
-    found = derive(with_lemmas(program, lemmas), value, tolerance, deadline, first=box)
-    return replace(found, lemmas=tuple(lemmas))
+    derived = derive(with_lemmas(program, lemmas), value, tolerance, deadline, first=box)
+    return replace(derived, lemmas=tuple(lemmas))
 
 
 def lemmas_of(
@@ -55,24 +55,24 @@ def lemmas_of(
 
     And choices without which it would be enough: the rest is proved in that box.
     """
-    own = _Rows(program, tolerance, deadline, seed)
-    own.first()
+    rows = _Rows(program, tolerance, deadline, seed)
+    rows.first()
     box: dict[str, Box] = {}
     for _ in range(MOST_ROUNDS):
-        if own.spent:
+        if rows.spent:
             break
-        relaxation = _Relaxation(own.program)
-        found = relaxation.solve(program.box | box)
-        if found.bound is None or (enough is not None and found.bound >= enough):
+        relaxation = _Relaxation(rows.program)
+        relaxed = relaxation.solve(program.box | box)
+        if relaxed.bound is None or (enough is not None and relaxed.bound >= enough):
             break
         if enough is not None:
-            box = _probed(relaxation, own.chains, box, float(enough))
-            found = relaxation.solve(program.box | box)
-            if found.bound is None or found.bound >= enough:
+            box = _probed(relaxation, rows.chains, box, float(enough))
+            relaxed = relaxation.solve(program.box | box)
+            if relaxed.bound is None or relaxed.bound >= enough:
                 break
-        if not own.added(found, box):
+        if not rows.added(relaxed, box):
             break
-    return own.lemmas, box
+    return rows.lemmas, box
 
 
 def _probed(
@@ -82,20 +82,20 @@ def _probed(
 
     Each choice of a chain implies those before it, so that both are found by halving.
     """
-    found = dict(box)
+    fixed = dict(box)
     whole = relaxation.program.box
 
     def closed(name: str, value: int) -> bool:
-        return relaxation.value(whole | found | {name: (Fraction(value), Fraction(value))}) >= enough
+        return relaxation.value(whole | fixed | {name: (Fraction(value), Fraction(value))}) >= enough
 
     for chain in chains:
         ones = bisect_left(chain, 1, key=lambda name: 1 - closed(name, 0))
         if ones:
-            found[chain[ones - 1]] = (Fraction(1), Fraction(1))
+            fixed[chain[ones - 1]] = (Fraction(1), Fraction(1))
         zeros = ones + bisect_left(chain[ones:], 1, key=lambda name: closed(name, 1))
         if zeros < len(chain):
-            found[chain[zeros]] = (Fraction(0), Fraction(0))
-    return found
+            fixed[chain[zeros]] = (Fraction(0), Fraction(0))
+    return fixed
 
 
 class _Rows:
@@ -128,19 +128,19 @@ class _Rows:
 
     def first(self) -> None:
         """Lemmas at the prices of what demands share alone; then their other rows are asked for too."""
-        found = _Relaxation(self.program).solve(self.program.box)
-        if self.later and found.bound is not None:
-            self.added(found, {})
+        relaxed = _Relaxation(self.program).solve(self.program.box)
+        if self.later and relaxed.bound is not None:
+            self.added(relaxed, {})
         self.program.rows |= self.later
 
-    def added(self, found: _Relaxed, box: Mapping[str, Box]) -> bool:
+    def added(self, relaxed: _Relaxed, box: Mapping[str, Box]) -> bool:
         """Whether some block has a row that a box's relaxation does not keep."""
         before = len(self.lemmas)
         for names in self.blocks:
             if self.spent:
                 break
-            gain = abs(found.bound or Fraction(0)) * _LEAST_GAIN
-            lemma = self._lemma(names, found.step.multipliers, gain, box)
+            gain = abs(relaxed.bound or Fraction(0)) * _LEAST_GAIN
+            lemma = self._lemma(names, relaxed.step.multipliers, gain, box)
             if lemma is not None:
                 name = lemma_name(len(self.lemmas))
                 self.program.rows[name] = Row(name, LEMMA, lemma[0].terms, lemma[1])
@@ -155,10 +155,10 @@ class _Rows:
         Outside the box the row is lifted by what choices are fixed there.
         """
         program = self.program
-        own = {name: row for name, row in program.rows.items() if row.terms.keys() <= names}
+        rows = {name: row for name, row in program.rows.items() if row.terms.keys() <= names}
         prices = {name: program.objective.get(name, Fraction(0)) for name in names}
         for name, factor in multipliers.items():
-            for variable, each in program.rows[name].terms.items() if name not in own else ():
+            for variable, each in program.rows[name].terms.items() if name not in rows else ():
                 if variable in prices:
                     prices[variable] -= factor * each
         terms = {name: _short(prices[name]) for name in program.variables if prices.get(name)}
@@ -168,15 +168,15 @@ class _Rows:
             return None
         self.asked.add(key)
         variables = {name: program.variables[name] for name in program.variables if name in names}
-        part = Program(variables, own, terms)
+        part = Program(variables, rows, terms)
         inside = Program(
-            variables | {n: replace(variables[n], lower=a, upper=b) for n, (a, b) in fixed.items()}, own, terms
+            variables | {n: replace(variables[n], lower=a, upper=b) for n, (a, b) in fixed.items()}, rows, terms
         )
         decided = IntegerProgram(inside, self.seed).decide(_SECONDS, {})
         if decided.point is None:
             return None
         aim = inside.value(decided.point)
-        counted = part.proved({n: f for n, f in multipliers.items() if n in own}, inside.box, feasible=True)
+        counted = part.proved({n: f for n, f in multipliers.items() if n in rows}, inside.box, feasible=True)
         if aim - counted <= least_gain:
             return None
         for name, (low, _) in fixed.items():
@@ -184,30 +184,30 @@ class _Rows:
             lift = Fraction(0) if without is None else max(aim - without, Fraction(0))
             terms[name] = terms.get(name, Fraction(0)) + (lift if not low else -lift)
             aim -= lift if low else 0
-        part = Program(variables, own, terms)
+        part = Program(variables, rows, terms)
         tolerance = self.tolerance / 10
         chains = [chain for chain in self.chains if chain[0] in names]
         first = _probed(_Relaxation(part), chains, {}, float(aim - abs(aim) * tolerance))
-        found = derive(part, aim, tolerance, self.deadline, most=min(self.left, _MOST_OF_ONE), first=first)
-        if found.bound is None or found.bound - counted <= least_gain:
+        derived = derive(part, aim, tolerance, self.deadline, most=min(self.left, _MOST_OF_ONE), first=first)
+        if derived.bound is None or derived.bound - counted <= least_gain:
             return None
-        return Lemma(terms, found.steps), found.bound
+        return Lemma(terms, derived.steps), derived.bound
 
 
 def _blocks(program: Program) -> list[frozenset[str]]:
     """What the rows of demands tie together: replicas of a demand in a period, and choices of rows on those alone."""
-    found: list[frozenset[str]] = []
+    blocks: list[frozenset[str]] = []
     counted = frozenset(name for row in program.rows.values() if row.family == "demands" for name in row.terms)
     for row in program.rows.values():
         names = frozenset(row.terms)
         others = [program.variables[name] for name in names - counted]
-        if any(program.variables[name].continuous for name in names) or not all(own.choice for own in others):
+        if any(program.variables[name].continuous for name in names) or not all(variable.choice for variable in others):
             continue
         if row.family in _OF_A_DEMAND and names & counted:
-            found = [block for block in found if not block & names] + [
-                names.union(*(block for block in found if block & names))
+            blocks = [block for block in blocks if not block & names] + [
+                names.union(*(block for block in blocks if block & names))
             ]
-    return found
+    return blocks
 
 
 def _chains(program: Program) -> list[list[str]]:
@@ -219,8 +219,8 @@ def _chains(program: Program) -> list[list[str]]:
             first, second = sorted(row.terms, key=lambda name: -row.terms[name])
             after[first] = second
     chains = []
-    for name, own in program.variables.items():
-        if own.choice and name not in after.values():
+    for name, variable in program.variables.items():
+        if variable.choice and name not in after.values():
             chain = [name]
             while chain[-1] in after:
                 chain.append(after[chain[-1]])

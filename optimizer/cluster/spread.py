@@ -58,11 +58,13 @@ def _ask_more(statement: FleetProgram, point: Mapping[str, Fraction], verdict: F
     rows = statement.program.rows
     for period in statement.cluster.periods:
         for coverage in statement.coverages:
-            own = verdict.demands[period.name][coverage.demand]
+            figures = verdict.demands[period.name][coverage.demand]
             row = rows.get(f"left[{coverage.demand}, {coverage.part}, {period.name}]")
-            if own.left < own.rate and row is not None:
+            if figures.left < figures.rate and row is not None:
                 left = sum((factor * point[name] for name, factor in row.terms.items()), Fraction(0))
-                rows[row.name] = replace(row, least=left + (own.rate - own.left) * statement.share(coverage, period))
+                rows[row.name] = replace(
+                    row, least=left + (figures.rate - figures.left) * statement.share(coverage, period)
+                )
 
 
 def _laid(statement: FleetProgram, point: Mapping[str, Fraction]) -> Fleet:
@@ -73,8 +75,8 @@ def _period(statement: FleetProgram, point: Mapping[str, Fraction], period: Peri
     places: dict[str, list[tuple[NodeShare, ...]]] = {}
     counts = {c.name: int(point[statement.replicas(c, period)]) for c in statement.columns}
     for pool in statement.cluster.pools:
-        own = [column for column in statement.of_pool(pool.name) if counts[column.name]]
-        places |= _pool(pool, sorted(own, key=lambda column: -column.devices), counts)
+        used = [column for column in statement.of_pool(pool.name) if counts[column.name]]
+        places |= _pool(pool, sorted(used, key=lambda column: -column.devices), counts)
     return tuple(
         Replicas(c.name, c.demand, c.role, c.pool, c.layout, counts[c.name], tuple(places[c.name]))
         for c in statement.columns
@@ -88,23 +90,23 @@ def _pool(pool: Pool, columns: Sequence[Column], counts: Mapping[str, int]) -> d
     held: dict[str, list[Fraction]] = {}
     places: dict[str, list[tuple[NodeShare, ...]]] = {}
     for column in columns:
-        own, nodes = places.setdefault(column.name, []), pool.nodes_of(column.devices)
+        placed, nodes = places.setdefault(column.name, []), pool.nodes_of(column.devices)
         if nodes:
             whole = [node for node in pool.whole_nodes if not first[node]]
-            while len(own) < counts[column.name] and len(whole) >= nodes and pool.rack_nodes is None:
-                own.append(_whole(pool, whole[:nodes], column.devices, first))
+            while len(placed) < counts[column.name] and len(whole) >= nodes and pool.rack_nodes is None:
+                placed.append(_whole(pool, whole[:nodes], column.devices, first))
                 whole = whole[nodes:]
             continue
         lost = held.setdefault(column.demand, [Fraction(0)] * len(pool.free))
-        while len(own) < counts[column.name]:
+        while len(placed) < counts[column.name]:
             room = [node for node, free in enumerate(pool.free) if free - first[node] >= column.devices]
             if not room:
                 break
             # where the demand loses least, then where most room is
             least = min(lost[node] for node in room)
             best = sorted((n for n in room if lost[n] == least), key=lambda n: first[n] - pool.free[n])
-            for node in best[: counts[column.name] - len(own)]:
-                own.append((NodeShare(node, tuple(range(first[node], first[node] + column.devices))),))
+            for node in best[: counts[column.name] - len(placed)]:
+                placed.append((NodeShare(node, tuple(range(first[node], first[node] + column.devices))),))
                 first[node] += column.devices
                 lost[node] += column.requests_per_s
     return places

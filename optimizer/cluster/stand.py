@@ -35,12 +35,12 @@ def judge_document(document: Document, problem: str | None = None) -> FleetJudge
     SpecError
         Everything that is wrong, each with its place.
     """
-    found = fleet_in(document, problem)
-    priced = price(found)
-    if not unplaced(found):
-        return judge_proposed(found, priced, priced.fleet)
-    laid, unlaid = stand(found.cluster, priced.columns, priced.counts)
-    return judge_proposed(found, priced, laid or priced.fleet, unlaid, chosen=laid is not None)
+    proposal = fleet_in(document, problem)
+    priced = price(proposal)
+    if not unplaced(proposal):
+        return judge_proposed(proposal, priced, priced.fleet)
+    laid, unlaid = stand(proposal.cluster, priced.columns, priced.counts)
+    return judge_proposed(proposal, priced, laid or priced.fleet, unlaid, chosen=laid is not None)
 
 
 def stand(cluster: Cluster, columns: Sequence[Column], counts: Counts) -> tuple[Fleet | None, list[Broken]]:
@@ -49,19 +49,19 @@ def stand(cluster: Cluster, columns: Sequence[Column], counts: Counts) -> tuple[
     Among all ways to lay them that one is taken whose weakest demand keeps most of its rate after the loss to be
     survived: it survives if any does.
     """
-    found = _laid(cluster, columns, counts)
-    if found is not None:
-        return found, []
+    fleet = _laid(cluster, columns, counts)
+    if fleet is not None:
+        return fleet, []
     broken = []
     for pool in cluster.pools:
-        own = [column for column in columns if column.pool == pool.name]
+        pool_columns = [column for column in columns if column.pool == pool.name]
         bare = cluster.model_copy(update={"survive": None})
-        if _laid(bare, own, counts) is None:
+        if _laid(bare, pool_columns, counts) is None:
             for name, listed in counts.items():
-                needs = " + ".join(f"{listed[c.name]} × {c.devices}" for c in own if listed.get(c.name))
+                needs = " + ".join(f"{listed[c.name]} × {c.devices}" for c in pool_columns if listed.get(c.name))
                 room = f"the {pool.devices:,} free on {counted(len(pool.free), 'nodes')} of {pool.name}"
                 text = f"{needs} devices do not fit {room} in {name}"
-                most = max(own, key=lambda c: c.devices * listed.get(c.name, 0), default=None)
+                most = max(pool_columns, key=lambda c: c.devices * listed.get(c.name, 0), default=None)
                 broken.append(Broken("capacity", text, None if most is None else most.name))
     return None, broken
 
