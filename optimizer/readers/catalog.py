@@ -69,9 +69,9 @@ def path(kind: Shelf, name: str) -> Path:
 
 def unknown(kind: Shelf, name: str) -> tuple[str, str | None]:
     """What to say of a name that no entry has, and the entry that was probably meant."""
-    told = undescribed(name) if kind == "models" else None
-    if told is not None:
-        return f"{shown(name)} {told}", None
+    reason = undescribed(name) if kind == "models" else None
+    if reason is not None:
+        return f"{shown(name)} {reason}", None
     noun = _SINGULAR[kind]
     message = (
         f"{shown(name)} is no {noun} of the catalog and no file: `shardproof catalog {kind}` lists {len(names(kind))}"
@@ -118,10 +118,10 @@ def _model_file(reference: str | Path, file: Path) -> Path:
         return file / _CONFIG
     if exists(file) or not isinstance(reference, str) or not is_hub_name(reference):
         return file
-    held = checkpoint(reference)
-    if held is None or (held[1] is not None and held[1] != load_model(held[0]).precision.weights):
+    cached = checkpoint(reference)
+    if cached is None or (cached[1] is not None and cached[1] != load_model(cached[0]).precision.weights):
         raise SpecError(Fault(None, None, None, None, f"{shown(reference)} {how_to_get(reference)}"))
-    return held[0]
+    return cached[0]
 
 
 def checkpoint(name: str) -> tuple[Path, str | None] | None:
@@ -188,13 +188,13 @@ def _entry(kind: Shelf, name: str) -> Path | None:
     return root() / kind / f"{name}.yaml" if name in names(kind) else None
 
 
-def _apart(kind: Shelf, own: Described, where: str) -> Described:
+def _apart(kind: Shelf, described: Described, where: str) -> Described:
     """What a file or a problem describes, under a name that tells it from the catalog's own where the two differ."""
-    name = own.name
+    name = described.name
     if name not in names(kind):
-        return own
+        return described
     load_one = load_model if kind == "models" else load_hardware
-    return own if own == load_one(name) else own.model_copy(update={"name": f"{name} ({where})"})
+    return described if described == load_one(name) else described.model_copy(update={"name": f"{name} ({where})"})
 
 
 def model_in(document: Document, at: tuple[PathStep, ...], *, beside: Path | None = None) -> ModelSpec:

@@ -94,9 +94,9 @@ class _ClusterReading:
             )  # fmt: skip
         except ValidationError as error:
             message = str(error.errors()[0].get("ctx", {}).get("error") or error.errors()[0]["msg"])
-            field, colon, rest = message.partition(": ")
+            field, colon, detail = message.partition(": ")
             where = tuple(field.split(".")) if colon and field.split(".")[0] in ClusterFile.model_fields else ()
-            raise self.document.error(rest if where else message, (*self.at, *where)) from None
+            raise self.document.error(detail if where else message, (*self.at, *where)) from None
 
     def _check_loss(self, pools: Sequence[Pool]) -> None:
         """No more may be lost than there is."""
@@ -149,17 +149,17 @@ class _ClusterReading:
         read = catalog.model_in if kind == "models" else catalog.hardware_in
         return read(self.document, (*self.at, *at), beside=self.folder)
 
-    def _pool(self, name: str, own: PoolFile) -> Pool:
+    def _pool(self, name: str, pool: PoolFile) -> Pool:
         hardware: HardwareSpec | None = None
-        if own.hardware is not None:
+        if pool.hardware is not None:
             hardware = self._refer("hardware", ("pools", name, "hardware"))
         elif self.written.rates is None:
             raise self.document.error(_WANTED, (*self.at, "pools", name, "hardware"))
-        each = hardware.devices_per_node if hardware else own.devices_per_node
+        each = hardware.devices_per_node if hardware else pool.devices_per_node
         assert each is not None  # noqa: S101 - by PoolFile
-        free = own.free
+        free = pool.free
         if free is None:
-            devices = own.devices if own.devices is not None else (own.nodes or 0) * each
+            devices = pool.devices if pool.devices is not None else (pool.nodes or 0) * each
             free = (each,) * (devices // each) + ((devices % each,) if devices % each else ())
         if max(free, default=0) > each:
             message = f"{max(free)} devices free on a node of {each}"
@@ -168,27 +168,27 @@ class _ClusterReading:
             raise self.document.error("no device is free", (*self.at, "pools", name, "free"))
         rack = hardware.devices_per_rack if hardware else None
         rack_nodes = rack // each if rack else None
-        if rack_nodes is not None and own.nodes_per_rack not in {None, rack_nodes}:
+        if rack_nodes is not None and pool.nodes_per_rack not in {None, rack_nodes}:
             message = f"a rack of {hardware.name if hardware else name} has {rack_nodes} nodes"
             raise self.document.error(message, (*self.at, "pools", name, "nodes_per_rack"))
-        rack_nodes = rack_nodes or own.nodes_per_rack
-        price = own.price if own.price is not None else (hardware.device.price if hardware else None)
-        power = own.power if own.power is not None else (hardware.device.power if hardware else None)
+        rack_nodes = rack_nodes or pool.nodes_per_rack
+        price = pool.price if pool.price is not None else (hardware.device.price if hardware else None)
+        power = pool.power if pool.power is not None else (hardware.device.power if hardware else None)
         return Pool(
             name=name, hardware=hardware, devices_per_node=each, rack_nodes=rack_nodes, free=free,
-            price=price, billing=own.billing, availability=own.availability, power=power,
+            price=price, billing=pool.billing, availability=pool.availability, power=power,
         )  # fmt: skip
 
-    def _demand(self, name: str, own: DemandFile, rates: Sequence[GivenRate]) -> Demand:
-        work, at = own.workload, (*self.at, "demands", name)
+    def _demand(self, name: str, demand: DemandFile, rates: Sequence[GivenRate]) -> Demand:
+        work, at = demand.workload, (*self.at, "demands", name)
         model: ModelSpec | None = None
-        if own.model is not None:
+        if demand.model is not None:
             model = self._refer("models", ("demands", name, "model"))
-            if own.precision is not None:
-                model = model.model_copy(update={"precision": own.precision.applied_to(model.precision)})
+            if demand.precision is not None:
+                model = model.model_copy(update={"precision": demand.precision.applied_to(model.precision)})
         elif self.written.rates is None:
             raise self.document.error(_WANTED, (*at, "model"))
-        buckets, traffic = self._buckets(name, own, at, model)
+        buckets, traffic = self._buckets(name, demand, at, model)
         hit, rate = work.prefix_cache_hit, work.request_rate
         if traffic is not None and work.prefix_of_trace:
             if traffic.prefix_share is None or traffic.prefix_share == 1:
@@ -201,14 +201,14 @@ class _ClusterReading:
             raise self.document.error(_WANTED, (*at, "workload", "input_tokens"))
         return Demand(
             name=name, phase=work.phase or _phase(name, rates), request_rate=rate, buckets=buckets,
-            model=model, limits=own.limits.by_default(), engine_name=own.engine, search=own.search,
+            model=model, limits=demand.limits.by_default(), engine_name=demand.engine, search=demand.search,
             prefix_cache_hit=hit, mtp_tokens=work.mtp_tokens, mtp_acceptance=work.mtp_acceptance, traffic=traffic,
         )  # fmt: skip
 
     def _buckets(
-        self, name: str, own: DemandFile, at: tuple[PathStep, ...], model: ModelSpec | None
+        self, name: str, demand: DemandFile, at: tuple[PathStep, ...], model: ModelSpec | None
     ) -> tuple[tuple[Bucket, ...], Traffic | None]:
-        work, period = own.workload, self.written.period_length
+        work, period = demand.workload, self.written.period_length
         context = None if model is None else model.max_context
         if work.lengths is not None:
             path = Path(work.lengths) if self.folder is None else self.folder / work.lengths
@@ -254,8 +254,10 @@ class _ClusterReading:
         if len(parts) > MOST_PERIODS:
             raise self.document.error(f"makes {len(parts):,} periods, more than {MOST_PERIODS}: state a longer one", at)
         if len({day.dated for day in days.values()}) > 1:
-            dated, other = (next(n for n, day in days.items() if day.dated == kind) for kind in (True, False))
-            message = f"times of {dated} are dates, those of {other} count from some start: they have no day in common"
+            dated, undated = (next(n for n, day in days.items() if day.dated == kind) for kind in (True, False))
+            message = (
+                f"times of {dated} are dates, those of {undated} count from some start: they have no day in common"
+            )
             raise self.document.error(message, at)
         periods = []
         for part in parts:
@@ -277,8 +279,8 @@ class _ClusterReading:
 
 def _clock(seconds: Fraction) -> str:
     """The time of day, such as ``18:30``; seconds, and what is not whole of them, only where there are any."""
-    minutes, rest = divmod(seconds, 60)
-    return f"{int(minutes) // 60:02}:{int(minutes) % 60:02}" + (f":{float(rest):g}" if rest else "")
+    minutes, seconds_left = divmod(seconds, 60)
+    return f"{int(minutes) // 60:02}:{int(minutes) % 60:02}" + (f":{float(seconds_left):g}" if seconds_left else "")
 
 
 def _phase(demand: str, rates: Sequence[GivenRate]) -> DemandPhase:
@@ -312,9 +314,9 @@ def cluster_content(content: Mapping[str, Any], pools: Sequence[str]) -> dict[st
     model = content.get("model")
     work = {key: value for key, value in content.get("workload", {}).items() if key != "kind"}
     demand = {key: content[key] for key in ("model", "precision", "limits", "engine", "search") if key in content}
-    kept = {key: content[key] for key in ("name", "objective", "max_kinds", "seed") if key in content}
+    of_search = {key: content[key] for key in ("name", "objective", "max_kinds", "seed") if key in content}
     name = model.rpartition("/")[2] if isinstance(model, str) else "demand"
-    return {**kept, "pools": merged, "demands": {name: demand | {"workload": work}}}
+    return {**of_search, "pools": merged, "demands": {name: demand | {"workload": work}}}
 
 
 def stray_options(names: Sequence[str]) -> SpecError:

@@ -132,19 +132,24 @@ def _pairs(document: Document, at: tuple[PathStep, ...], experts: int) -> tuple[
     if not isinstance(rows, list) or len(rows) != experts:
         count = len(rows) if isinstance(rows, list) else 0
         raise document.error(f"{count} rows, but the model has {experts} experts a layer", at)
-    for one, row in enumerate(rows):
+    for first, row in enumerate(rows):
         if not isinstance(row, list) or len(row) != experts:
-            raise document.error(f"not a list of {experts} counts", (*at, one))
-        for two, count in enumerate(row):
+            raise document.error(f"not a list of {experts} counts", (*at, first))
+        for second, count in enumerate(row):
             if type(count) is not int or not 0 <= count <= MOST_COUNT:
-                raise document.error(f"{shown(count)} is not a count of 0..{MOST_COUNT}", (*at, one, two))
-    upper = tuple(tuple(row[one + 1 :]) for one, row in enumerate(rows))
-    lower = tuple(tuple(rows[two][one] for two in range(one + 1, experts)) for one in range(experts))
+                raise document.error(f"{shown(count)} is not a count of 0..{MOST_COUNT}", (*at, first, second))
+    upper = tuple(tuple(row[first + 1 :]) for first, row in enumerate(rows))
+    lower = tuple(tuple(rows[second][first] for second in range(first + 1, experts)) for first in range(experts))
     if upper == lower or not any(map(any, lower)):
         return upper
     if not any(map(any, upper)):
         return lower
-    one, two = next(
-        (one, two) for one in range(experts) for two in range(one + 1, experts) if rows[one][two] != rows[two][one]
+    first, second = next(
+        (first, second)
+        for first in range(experts)
+        for second in range(first + 1, experts)
+        if rows[first][second] != rows[second][first]
     )
-    raise document.error(f"experts {one} and {two} are counted {rows[one][two]} and {rows[two][one]} times", (*at, two))
+    raise document.error(
+        f"experts {first} and {second} are counted {rows[first][second]} and {rows[second][first]} times", (*at, second)
+    )

@@ -156,20 +156,20 @@ def diagnose(model: type[BaseModel], data: object, errors: Sequence[ErrorDetails
             findings[at, ""] = Finding(at, wanted_message(kinds, value))
     # A required key that is only misspelt is one mistake, not two.
     misspelt = {(*finding.at[:-1], finding.suggestion) for finding in findings.values() if finding.at_key}
-    kept = [finding for finding in findings.values() if finding.message != _MISSING or finding.at not in misspelt]
-    return _listing_keys_once(kept[:MOST_FINDINGS])
+    distinct = [finding for finding in findings.values() if finding.message != _MISSING or finding.at not in misspelt]
+    return _listing_keys_once(distinct[:MOST_FINDINGS])
 
 
 def _listing_keys_once(findings: Sequence[Finding]) -> list[Finding]:
     """Tell the keys of each mapping once, at its first unknown key that resembles none of them."""
-    told: set[tuple[PathStep, ...]] = set()
-    result = []
+    listed: set[tuple[PathStep, ...]] = set()
+    worded = []
     for finding in findings:
         mapping = finding.at[:-1]
-        if finding.known and mapping not in told:
-            told.add(mapping)
+        if finding.known and mapping not in listed:
+            listed.add(mapping)
             message = f"{finding.message}; the keys here are {', '.join(finding.known)}"
-            result.append(replace(finding, message=message))
+            worded.append(replace(finding, message=message))
         else:
-            result.append(finding)
-    return result
+            worded.append(finding)
+    return worded

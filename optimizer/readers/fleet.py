@@ -246,7 +246,7 @@ def _layout(
     return None, layout.model_copy(update={"redundant_slots": slots}), convention
 
 
-def unplaced(found: FleetDocument) -> bool:
+def unplaced(proposal: FleetDocument) -> bool:
     """Whether places are left open.
 
     Raises
@@ -254,13 +254,13 @@ def unplaced(found: FleetDocument) -> bool:
     SpecError
         Where some replicas have them and others do not.
     """
-    entries = list(_entries(found))
+    entries = list(_entries(proposal))
     open_ = [entry for entry in entries if entry.places is None]
     if open_ and len(open_) < len(entries):
-        raise found.document.error("is missing: give the nodes of all replicas, or of none", (*open_[0].at, "nodes"))
+        raise proposal.document.error("is missing: give the nodes of all replicas, or of none", (*open_[0].at, "nodes"))
     return bool(open_)
 
 
-def _entries(found: FleetDocument) -> Iterator[Proposed]:
-    for entries in found.periods.values():
+def _entries(proposal: FleetDocument) -> Iterator[Proposed]:
+    for entries in proposal.periods.values():
         yield from entries

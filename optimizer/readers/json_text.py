@@ -152,11 +152,11 @@ def read_json(text: str, source: str) -> Any:  # noqa: ANN401 - whatever JSON ho
 
 def _not_json(error: json.JSONDecodeError, text: str, source: str) -> SpecError:
     # Python 3.13 stands at the comma, those before at what follows it.
-    rest = text[error.pos :].lstrip(", \t\r\n")
+    following = text[error.pos :].lstrip(", \t\r\n")
     before = text[: error.pos + (text[error.pos : error.pos + 1] == ",")].rstrip()
-    if before.endswith(",") and rest[:1] in {"}", "]"}:
+    if before.endswith(",") and following[:1] in {"}", "]"}:
         line, column = before.count("\n") + 1, len(before) - before.rfind("\n") - 1
-        return SpecError(Fault(source, line, column, None, f"not valid JSON: a comma before {rest[0]!r}"))
+        return SpecError(Fault(source, line, column, None, f"not valid JSON: a comma before {following[0]!r}"))
     truncated = not text[error.pos :].strip() or error.msg.startswith("Unterminated")
     message = "not valid JSON: ends too early" if truncated else f"not valid JSON: {_lower_first(error.msg)}"
     return SpecError(Fault(source, error.lineno, error.colno, None, message))

@@ -88,17 +88,17 @@ def read_lengths(
     if with_decode:
         lengths = [replace(length, output_tokens=max(length.output_tokens, _FEWEST_OUTPUT)) for length in lengths]
     buckets = nested_buckets(lengths, most)
-    given, made = (
+    mean_input, mean_output = (
         Fraction(observed.input_tokens, observed.requests),
         Fraction(observed.output_tokens, observed.requests),
     )
     traffic = Traffic(
         file_digest=observed.digest,
         requests=observed.requests * observed.unit,
-        mean_input_tokens=given,
-        mean_output_tokens=made,
-        input_rounding=_beyond(given, [(b.share, b.input_tokens) for b in buckets]),
-        output_rounding=_beyond(made, [(b.share, b.output_tokens) for b in buckets]),
+        mean_input_tokens=mean_input,
+        mean_output_tokens=mean_output,
+        input_rounding=_beyond(mean_input, [(b.share, b.input_tokens) for b in buckets]),
+        output_rounding=_beyond(mean_output, [(b.share, b.output_tokens) for b in buckets]),
         arrivals=arrivals,
         prefix_share=Fraction(observed.seen_blocks, observed.blocks) if observed.blocks else None,
     )
@@ -114,13 +114,13 @@ def _periods(path: Path, period_s: Fraction | None, window_s: Fraction, step_s: 
 
 
 def _day(
-    source: str, found: Observed, steps: int, window_s: Fraction, quantile: Fraction, buckets: Sequence[Bucket]
+    source: str, observed: Observed, steps: int, window_s: Fraction, quantile: Fraction, buckets: Sequence[Bucket]
 ) -> Day | None:
     """Windows of the day's clock, those that the trace spans whole, by the period that they are in."""
-    if found.period is None or found.arrivals is None:
+    if observed.period is None or observed.arrivals is None:
         return None
-    counts, held = found.arrivals, dict[int, list[int]]()
-    first = min(counts) if found.dated else min(0, *counts)
+    counts, counts_of_period = observed.arrivals, dict[int, list[int]]()
+    first = min(counts) if observed.dated else min(0, *counts)
     windows = range(-(-first // steps), (max(counts) + 1) // steps)
     if len(windows) > MOST_STEPS:
         message = f"spans {len(windows):,} windows, more than {MOST_STEPS:,}: state a longer window"
@@ -129,36 +129,42 @@ def _day(
     for step, requests in counts.items():
         came[step // steps] = came.get(step // steps, 0) + requests
     for window in windows:
-        held.setdefault(found.period_of(window * steps), []).append(came.get(window, 0))
-    shares = _shares(found, buckets)
+        counts_of_period.setdefault(observed.period_of(window * steps), []).append(came.get(window, 0))
+    shares = _shares(observed, buckets)
     return Day(
         {
-            part: PeriodTraffic(arrivals=_counted(own, found.unit, window_s, quantile), shares=shares.get(part, ()))
-            for part, own in sorted(held.items())
+            part: PeriodTraffic(
+                arrivals=_counted(window_counts, observed.unit, window_s, quantile), shares=shares.get(part, ())
+            )
+            for part, window_counts in sorted(counts_of_period.items())
         },
-        found.dated,
+        observed.dated,
     )
 
 
-def _shares(found: Observed, buckets: Sequence[Bucket]) -> dict[int, tuple[Fraction, ...]]:
+def _shares(observed: Observed, buckets: Sequence[Bucket]) -> dict[int, tuple[Fraction, ...]]:
     """Share of each bucket among the requests of each period."""
     inside: dict[int, list[int]] = {}
     of_cell: dict[tuple[int, int], int] = {}
-    for key, (given, made, _) in found.cells.items():
-        fits = (n for n, own in enumerate(buckets) if given <= own.input_tokens and made <= own.output_tokens)
+    for key, (prompt, output, _) in observed.cells.items():
+        fits = (
+            n for n, bucket in enumerate(buckets) if prompt <= bucket.input_tokens and output <= bucket.output_tokens
+        )
         of_cell[key] = next(fits)
-    for (part, key), requests in found.parts.items():
+    for (part, key), requests in observed.parts.items():
         inside.setdefault(part, [0] * len(buckets))[of_cell[key]] += requests
-    return {part: tuple(Fraction(own, sum(counts)) for own in counts) for part, counts in inside.items() if sum(counts)}
+    return {
+        part: tuple(Fraction(count, sum(counts)) for count in counts) for part, counts in inside.items() if sum(counts)
+    }
 
 
 def _beyond(mean: Fraction, priced: Sequence[tuple[Fraction, int]]) -> Fraction:
     return sum((share * tokens for share, tokens in priced), Fraction(0)) / mean - 1
 
 
-def _arrivals(source: str, found: Observed, steps: int, window_s: Fraction, quantile: Fraction) -> Arrivals | None:
+def _arrivals(source: str, observed: Observed, steps: int, window_s: Fraction, quantile: Fraction) -> Arrivals | None:
     """Whole windows from the first request on; None where there is none."""
-    counts = found.arrivals or {}
+    counts = observed.arrivals or {}
     first, last = min(counts), max(counts)
     number = (last - first + 1) // steps
     if not number:
@@ -166,17 +172,17 @@ def _arrivals(source: str, found: Observed, steps: int, window_s: Fraction, quan
     if number > MOST_STEPS:
         message = f"spans {number:,} windows of {float(window_s):g} s, more than {MOST_STEPS:,}: state a longer window"
         raise SpecError(Fault(source, None, None, None, message))
-    held = [0] * number
+    window_counts = [0] * number
     for step, requests in counts.items():
         if (step - first) // steps < number:
-            held[(step - first) // steps] += requests
-    return _counted(held, found.unit, window_s, quantile)
+            window_counts[(step - first) // steps] += requests
+    return _counted(window_counts, observed.unit, window_s, quantile)
 
 
-def _counted(held: list[int], unit: Fraction, window_s: Fraction, quantile: Fraction) -> Arrivals:
+def _counted(counts: list[int], unit: Fraction, window_s: Fraction, quantile: Fraction) -> Arrivals:
     """What windows with so many requests each are."""
-    held, number = sorted(held), len(held)
-    total, squares = sum(held), sum(count * count for count in held)
+    counts, number = sorted(counts), len(counts)
+    total, squares = sum(counts), sum(count * count for count in counts)
     mean = Fraction(total, number)
     variance = Fraction(squares, number) - mean * mean
     return Arrivals(
@@ -184,7 +190,7 @@ def _counted(held: list[int], unit: Fraction, window_s: Fraction, quantile: Frac
         windows=number,
         quantile=quantile,
         mean_per_s=mean * unit / window_s,
-        peak_per_s=held[-1] * unit / window_s,
-        served_per_s=held[ceil(quantile * number) - 1] * unit / window_s,
+        peak_per_s=counts[-1] * unit / window_s,
+        served_per_s=counts[ceil(quantile * number) - 1] * unit / window_s,
         dispersion=variance / mean * unit if mean else Fraction(0),
     )

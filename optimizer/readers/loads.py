@@ -150,8 +150,8 @@ def _logical(document: Document, experts: int | None) -> list[list[int]]:
         raise document.error("no records", ("records",))
     # Every expert has a slot, so that there are at most as many experts as slots.
     most = len(rows[0]) if experts is None else experts
-    for layer, held in enumerate(rows):
-        for slot, expert in enumerate(held):
+    for layer, slot_experts in enumerate(rows):
+        for slot, expert in enumerate(slot_experts):
             if expert >= most:
                 whose = f"{most} slots" if experts is None else f"{most} experts a layer of the model"
                 raise table.fail(f"expert {expert} in a slot, but there are {whose}", layer, slot)
@@ -161,8 +161,8 @@ def _logical(document: Document, experts: int | None) -> list[list[int]]:
         counted = _rows(document.get(at.at), at)
         if [len(row) for row in counted] != [len(row) for row in rows]:
             raise at.fail(f"not the layers and slots of {_MAP}")
-        for row_total, slots, held in zip(total, counted, rows, strict=True):
-            for tokens, expert in zip(slots, held, strict=True):
+        for row_total, slots, slot_experts in zip(total, counted, rows, strict=True):
+            for tokens, expert in zip(slots, slot_experts, strict=True):
                 row_total[expert] += tokens
     return total
 

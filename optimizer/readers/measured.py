@@ -96,11 +96,11 @@ def coactivation(
         raise SpecError(*(_placed(fault, at, locate) for fault in error.faults)) from None
 
 
-def _check_weights(own: ExpertsSpec, locate: LocateFault) -> None:
-    count, given = len(own.load or ()), own.weights
-    if given is not None and len(given) != count:
-        raise SpecError(locate(f"{len(given)} weights for {count} loads", ("experts", "weights"), None))
-    if given is not None and (min(given) < 0 or not sum(given)):
+def _check_weights(experts: ExpertsSpec, locate: LocateFault) -> None:
+    count, weights = len(experts.load or ()), experts.weights
+    if weights is not None and len(weights) != count:
+        raise SpecError(locate(f"{len(weights)} weights for {count} loads", ("experts", "weights"), None))
+    if weights is not None and (min(weights) < 0 or not sum(weights)):
         raise SpecError(locate("weights must not be negative, nor all zero", ("experts", "weights"), None))
 
 
@@ -149,10 +149,10 @@ def current_placement(
     layers = [i for i, name in enumerate(model.layer_names) if model.blocks[name].moe is not None]
     placed = placement_in(document, (), layers, devices)
     first = next(iter(placed.values()))
-    for layer, held in placed.items():
-        if len(held) != len(first):
-            raise document.error(f"layer {layer}: {len(held)} devices, but the first layer has {len(first)}")
-        for device, experts in enumerate(held):
+    for layer, placement in placed.items():
+        if len(placement) != len(first):
+            raise document.error(f"layer {layer}: {len(placement)} devices, but the first layer has {len(first)}")
+        for device, experts in enumerate(placement):
             if len(experts) != len(first[0]):
                 count = len(first[0])
                 raise document.error(f"layer {layer}: device {device} has {len(experts)} slots, others {count}")
@@ -161,4 +161,4 @@ def current_placement(
                 raise document.error(f"layer {layer}: device {device} holds expert {wrong[0]} of {moe.experts}")
     if len(first) * len(first[0]) < moe.experts:
         raise document.error(f"{len(first) * len(first[0])} slots, but the model has {moe.experts} experts a layer")
-    return tuple(tuple(tuple(experts) for experts in held) for held in placed.values())
+    return tuple(tuple(tuple(experts) for experts in placement) for placement in placed.values())

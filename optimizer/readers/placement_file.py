@@ -104,7 +104,7 @@ def _devices(document: Document, at: tuple[PathStep, ...]) -> ListedDevices:
     devices = document.get(at)
     if not isinstance(devices, list) or not devices:
         raise document.error("not a list of devices, each a list of expert ids", at)
-    return [_experts(document, held, (*at, device)) for device, held in enumerate(devices)]
+    return [_experts(document, experts, (*at, device)) for device, experts in enumerate(devices)]
 
 
 def placement_in(

@@ -128,8 +128,8 @@ def refuse_other_file(document: Document, wanted: str, key: str) -> None:
     if schema.startswith(_RESULT):
         takers = "`shardproof certify`, `verify`, `report` and `export` take it"
         raise document.error(f"is a result, and a {wanted} is wanted: {takers}")
-    for other, (kind, taker) in _OTHER_FILES.items():
-        if other in data:
+    for own_key, (kind, taker) in _OTHER_FILES.items():
+        if own_key in data:
             raise document.error(f"is {kind}, and a {wanted} is wanted: {taker}")
 
 
@@ -143,9 +143,9 @@ def _merge(document: Document, at: tuple[PathStep, ...], overrides: Sequence[Ove
     for override in overrides:
         _put(data, override.at, override.value)
         # The two say the same thing twice, so that the option replaces both.
-        other = {"devices": "nodes", "nodes": "devices"}.get(str(override.at[0]))
-        if other is not None and not any(o.at == (other,) for o in overrides):
-            data.pop(other, None)
+        alternative = {"devices": "nodes", "nodes": "devices"}.get(str(override.at[0]))
+        if alternative is not None and not any(o.at == (alternative,) for o in overrides):
+            data.pop(alternative, None)
     if document.source == COMMAND_LINE or data.get("objective") == "context":
         # one line is an answer to begin with; how long one sequence may be depends on no request
         work = data.get("workload", {})
@@ -194,11 +194,11 @@ def _is_resolved(data: object) -> bool:
 
 
 def _resolved(document: Document, at: tuple[PathStep, ...]) -> Problem:
-    held = document.get(at)
-    assert isinstance(held, Mapping)  # noqa: S101 - by _is_resolved
-    data = {key: value for key, value in held.items() if key != "digest"}
+    written = document.get(at)
+    assert isinstance(written, Mapping)  # noqa: S101 - by _is_resolved
+    data = {key: value for key, value in written.items() if key != "digest"}
     problem = validate(Problem, data, document, at)
-    if problem.digest != held["digest"]:
+    if problem.digest != written["digest"]:
         raise document.error(
             f"does not belong to this problem, whose digest is {problem.digest}: the problem was changed",
             (*at, "digest"),
@@ -379,21 +379,21 @@ def layout_in(document: Document, *, claims: ClaimNames, problem: str | Path | N
 def _proposed(document: Document, problem: Problem, layout: Layout) -> dict[str, Any] | None:
     """Expert placement that a layout file holds or names, at its top or in the layout, as a result would repeat it."""
     at: tuple[PathStep, ...] = ("placement",) if document.get(("placement",)) is not None else ("layout", "placement")
-    given = document.get(at)
-    if given is None:
+    stated = document.get(at)
+    if stated is None:
         return None
     model = problem.model
     layers = [i for i, name in enumerate(model.layer_names) if model.blocks[name].moe is not None]
     if not layers:
         raise document.error(f"{model.name} has no experts to place", at)
-    if not isinstance(given, str):
+    if not isinstance(stated, str):
         placed = placement_in(document, at, layers, layout.ep)
     else:
         folder = _folder(document)
-        named = folder / given if folder is not None and given != "-" else Path(given)
+        named = folder / stated if folder is not None and stated != "-" else Path(stated)
         placed = placement_in(load(named), (), layers, layout.ep)
     return {
-        "slots_per_device": max(len(held) for devices in placed.values() for held in devices),
+        "slots_per_device": max(len(experts) for devices in placed.values() for experts in devices),
         "layers": [{"layer": layer, "devices": devices} for layer, devices in placed.items()],
     }
 

@@ -81,12 +81,12 @@ def read_clients(path: Path, period_s: Fraction | None = None) -> Observed:
         digest.update(document.text.encode())
         inputs, outputs = _lengths(document, rates, step)
         total = sum(requests for _, requests in inputs.values())
-        for given, one in inputs.values():
-            for made, other in outputs.values():
-                observed.add(given, made, ceil(one * other / total * _UNITS))
+        for prompt, of_prompt in inputs.values():
+            for output, of_output in outputs.values():
+                observed.add(prompt, output, ceil(of_prompt * of_output / total * _UNITS))
                 for part, rate in came.items() if total else ():
-                    key = (part, (class_of(given), class_of(made)))
-                    requests = ceil(one * other / total * _UNITS * rate / sum(came.values()))
+                    key = (part, (class_of(prompt), class_of(output)))
+                    requests = ceil(of_prompt * of_output / total * _UNITS * rate / sum(came.values()))
                     observed.parts[key] = observed.parts.get(key, 0) + requests
     if not observed.requests:
         raise SpecError(Fault(str(path), None, None, None, "has no requests"))

@@ -81,8 +81,8 @@ def folder_loads(folder: str | Path) -> tuple[tuple[int, ...], tuple[tuple[int, 
         for layer, shape, numbers in _tensors(file):
             if shape != [experts] or min(numbers) < 0:
                 raise _fail(file, f"layer {layer}: not tokens of {experts} experts, but numbers of shape {shape}")
-            held = total.setdefault(layer, [0] * experts)
-            total[layer] = [before + tokens for before, tokens in zip(held, numbers, strict=True)]
+            counts = total.setdefault(layer, [0] * experts)
+            total[layer] = [before + tokens for before, tokens in zip(counts, numbers, strict=True)]
     layers = tuple(sorted(total))
     if not layers:
         raise _fail(path, "holds no tensors")

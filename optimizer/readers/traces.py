@@ -212,11 +212,11 @@ class _Counting:
             message = f"in which unit {odd[0]!r} is, is not known: name it arrival_s or arrival_ms"
             raise SpecError(Fault(self.name, self.line, None, odd[0], message))
         if columns == PUBLISHED[-1] and columns.wanted < set(names):
-            other = next(name for name in names if name not in columns.wanted)
+            unknown = next(name for name in names if name not in columns.wanted)
             message = (
                 "what it holds is not known: name it weight if it says how many requests a line is, or leave it out"
             )
-            raise SpecError(Fault(self.name, self.line, None, other, message))
+            raise SpecError(Fault(self.name, self.line, None, unknown, message))
         return columns
 
     def row(self, cells: Mapping[str, object]) -> None:
@@ -225,16 +225,16 @@ class _Counting:
         assert columns is not None  # noqa: S101 - chosen before rows are read
         values = (cells.get(columns.input), cells.get(columns.output))
         # text and whole numbers alone are remembered: True is 1 to a mapping
-        given, made = (self.known.get(v) if type(v) is str or type(v) is int else None for v in values)
-        given = self._tokens(columns.input, values[0]) if given is None else given
-        made = self._tokens(columns.output, values[1]) if made is None else made
+        prompt, output = (self.known.get(v) if type(v) is str or type(v) is int else None for v in values)
+        prompt = self._tokens(columns.input, values[0]) if prompt is None else prompt
+        output = self._tokens(columns.output, values[1]) if output is None else output
         weight = 1 if columns.weight is None else self._weight(columns.weight, cells.get(columns.weight))
-        if given is None or made is None or not weight:
+        if prompt is None or output is None or not weight:
             return
         at = None if columns.time is None else self._seconds(columns, cells.get(columns.time))
         step = None if at is None else floor(at / self.step)
-        self.observed.add(given, made, weight, step)
-        self.observed.longest = max(self.observed.longest, given + made)
+        self.observed.add(prompt, output, weight, step)
+        self.observed.longest = max(self.observed.longest, prompt + output)
         if step is not None:
             self._arrive(step)
         if columns.blocks is not None:
@@ -258,19 +258,19 @@ class _Counting:
             return None
         return -(-number.numerator * _WEIGHTS // number.denominator)
 
-    def _seconds(self, own: TraceColumns, value: object) -> float | None:
-        if own.second is not None:
+    def _seconds(self, columns: TraceColumns, value: object) -> float | None:
+        if columns.second is not None:
             number = _number(value)
             if number is None or abs(number) > 10**13:
-                self.fault(own.time, f"{shown(value)} is no time in {'s' if own.second == 1 else 'ms'}")
+                self.fault(columns.time, f"{shown(value)} is no time in {'s' if columns.second == 1 else 'ms'}")
                 return None
-            return float(number * own.second)
+            return float(number * columns.second)
         try:
             when = datetime.fromisoformat(value.strip() if isinstance(value, str) else "")
             return (when - (_EPOCH if when.tzinfo is None else _EPOCH_UTC)).total_seconds()
         except (ValueError, OverflowError):
             hint = "" if _number(value) is None else ": name the column arrival_s or arrival_ms"
-            self.fault(own.time, f"{shown(value)} is no date and time{hint}")
+            self.fault(columns.time, f"{shown(value)} is no date and time{hint}")
             return None
 
     def _arrive(self, step: int) -> None:
@@ -417,8 +417,8 @@ def _read_json(first: str, lines: Iterator[str], counting: _Counting) -> None:
                 entry = json.loads(line.rstrip(), parse_constant=_not_a_number)
             except (ValueError, RecursionError) as error:
                 at = error.colno if isinstance(error, json.JSONDecodeError) else None
-                said = error.msg if isinstance(error, json.JSONDecodeError) else "too large a number, or too deep"
-                counting.faults.append(Fault(counting.name, counting.line, at, None, f"is no JSON: {said}"))
+                reason = error.msg if isinstance(error, json.JSONDecodeError) else "too large a number, or too deep"
+                counting.faults.append(Fault(counting.name, counting.line, at, None, f"is no JSON: {reason}"))
                 raise SpecError(*counting.faults) from None
             if not isinstance(entry, dict):
                 counting.fault(None, f"{shown(entry)} is no request: an object is wanted in each line")

@@ -169,9 +169,9 @@ class Config:
             One fault a key.
         """
         # A key without a value says nothing.
-        left = [key for key in self.data if self.has(key) and key not in self._taken and not reason_to_ignore(key)]
-        if left:
-            raise SpecError(*(self._unknown(key, family) for key in left))
+        unread = [key for key in self.data if self.has(key) and key not in self._taken and not reason_to_ignore(key)]
+        if unread:
+            raise SpecError(*(self._unknown(key, family) for key in unread))
 
     def _unknown(self, key: str, family: str) -> Fault:
         message = (

@@ -93,9 +93,9 @@ def precision_of(
     """
     section = config.section("quantization_config") or config.section("compression_config") or beside
     expert_dtype = config.text("expert_dtype")
-    kept = {"weights": base, "router": base, "embedding": base, "lm_head": base}
+    unquantised = {"weights": base, "router": base, "embedding": base, "lm_head": base}
     if section is None:
-        return ModelPrecision.model_validate(kept)
+        return ModelPrecision.model_validate(unquantised)
     section.skip(*_UNREAD.split())
     format_of = _reader(section)(section)
     expert_format = section.text("expert_dtype") or expert_dtype
@@ -109,7 +109,7 @@ def precision_of(
     formats = _by_role(section, model, style, format_of, base)
     if kv_cache is not None:
         formats["kv_cache"] = kv_cache
-    return ModelPrecision.model_validate(kept | formats)
+    return ModelPrecision.model_validate(unquantised | formats)
 
 
 def _reader(section: Config) -> Callable[[Config], FormatOf]:
@@ -146,8 +146,8 @@ def _patterns(section: Config, *names: str) -> Patterns:
     return Patterns(patterns, source=section.source)
 
 
-def _all_but(kept: Patterns, wanted: str) -> FormatOf:
-    return lambda tensor, names: None if tensor.role is TensorRole.LM_HEAD or kept.match(*names) else wanted
+def _all_but(unquantised: Patterns, wanted: str) -> FormatOf:
+    return lambda tensor, names: None if tensor.role is TensorRole.LM_HEAD or unquantised.match(*names) else wanted
 
 
 def _with_experts(inner: FormatOf, wanted: str) -> FormatOf:
@@ -158,8 +158,8 @@ def _fp8(section: Config) -> FormatOf:
     block = section.items("weight_block_size")
     if block not in (None, [128, 128]):
         section.refuse("weight_block_size", f"{shown(block)} is not understood; understood: [128, 128] or none")
-    kept = _patterns(section, "modules_to_not_convert", "ignored_layers")
-    return _all_but(kept, "fp8" if block is None else "fp8_block")
+    unquantised = _patterns(section, "modules_to_not_convert", "ignored_layers")
+    return _all_but(unquantised, "fp8" if block is None else "fp8_block")
 
 
 def _fp8_with_layers(section: Config) -> FormatOf:
@@ -176,15 +176,15 @@ def _mxfp4(section: Config) -> FormatOf:
 
 def _modelopt(section: Config) -> FormatOf:
     algorithm = section.text("quant_algo") or "MIXED_PRECISION"
-    kept = _patterns(section, "ignore", "exclude_modules")
+    unquantised = _patterns(section, "ignore", "exclude_modules")
     section.skip("config_groups", "group_size", "block_size")
     if algorithm == "MIXED_PRECISION":
         layers = _layers(section)
-        return lambda tensor, names: None if kept.match(*names) else layers(tensor, names)
+        return lambda tensor, names: None if unquantised.match(*names) else layers(tensor, names)
     if algorithm not in _ALGORITHMS:
         known = ", ".join((*_ALGORITHMS, "MIXED_PRECISION"))
         section.refuse("quant_algo", f"{shown(algorithm)} is not understood; understood: {known}")
-    return _all_but(kept, _ALGORITHMS[algorithm])
+    return _all_but(unquantised, _ALGORITHMS[algorithm])
 
 
 def _layers(section: Config) -> FormatOf:
@@ -208,7 +208,7 @@ def _layers(section: Config) -> FormatOf:
 
 
 def _compressed(section: Config) -> FormatOf:
-    kept = _patterns(section, "ignore")
+    unquantised = _patterns(section, "ignore")
     groups = section.section("config_groups")
     if groups is None or not groups.data:
         section.refuse("config_groups", "is required but missing")
@@ -223,7 +223,7 @@ def _compressed(section: Config) -> FormatOf:
         formats.append((None if everything else Patterns(targets, source=section.source), _weights_format(weights)))
 
     def format_of(tensor: Tensor, names: tuple[str, ...]) -> str | None:
-        if kept.match(*names):
+        if unquantised.match(*names):
             return None
         for targets, wanted in formats:
             if targets is not None and targets.match(*names):
@@ -278,12 +278,12 @@ def _grouped(section: Config) -> FormatOf:
     return _first_of(listed, whole)
 
 
-def _first_of(listed: Sequence[tuple[Patterns, str | None]], rest: FormatOf) -> FormatOf:
+def _first_of(listed: Sequence[tuple[Patterns, str | None]], otherwise: FormatOf) -> FormatOf:
     def format_of(tensor: Tensor, names: tuple[str, ...]) -> str | None:
         for pattern, wanted in listed:
             if pattern.match(*names):
                 return wanted
-        return rest(tensor, names)
+        return otherwise(tensor, names)
 
     return format_of
 
@@ -302,10 +302,10 @@ def _auto_round(section: Config) -> FormatOf:
             continue
         layer.skip(*_UNREAD.split())
         layer.skip("data_type", "sym")
-        kept = layer.integer("bits", default=bits) >= _UNQUANTISED_BITS
+        unquantised = layer.integer("bits", default=bits) >= _UNQUANTISED_BITS
         layer.skip("group_size")
         plain = all(part.isidentifier() or part.isdigit() for part in name.split("."))
-        modules.setdefault(None if kept else _group_format(layer, bits, group), []).append(
+        modules.setdefault(None if unquantised else _group_format(layer, bits, group), []).append(
             name if plain else f"re:{name}"
         )
     listed = [(Patterns(names, source=section.source), form) for form, names in modules.items()]
@@ -319,8 +319,8 @@ def _bitsandbytes(section: Config) -> FormatOf:
         section.refuse("load_in_4bit", "one of load_in_4bit and load_in_8bit must be true")
     section.only("bnb_4bit_quant_type", "nf4", "fp4", why="the library has these two")
     double = section.flag("bnb_4bit_use_double_quant")
-    kept = _patterns(section, "llm_int8_skip_modules")
-    return _all_but(kept, "int8" if eight else "nf4_double" if double else "nf4")
+    unquantised = _patterns(section, "llm_int8_skip_modules")
+    return _all_but(unquantised, "int8" if eight else "nf4_double" if double else "nf4")
 
 
 def _kv_cache(section: Config) -> str | None:
@@ -375,8 +375,10 @@ def _by_role(section: Config, model: ModelSpec, style: str, format_of: FormatOf,
 def _refuse_mixtures(section: Config, votes: Votes) -> None:
     for (_, name), count in votes.items():
         if len(count) > 1:
-            held = " and ".join(f"{wanted} in {layers} layers" for wanted, layers in count.most_common())
-            section.refuse("quant_method", f"{name} is stored in {held}; only one format for all layers is understood")
+            formats = " and ".join(f"{wanted} in {layers} layers" for wanted, layers in count.most_common())
+            section.refuse(
+                "quant_method", f"{name} is stored in {formats}; only one format for all layers is understood"
+            )
 
 
 def _matrices(tensors: Iterable[Tensor]) -> list[Tensor]:

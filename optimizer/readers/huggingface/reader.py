@@ -170,7 +170,7 @@ def config_text(text: str, shown_as: str) -> tuple[str, str]:
     """
     if not shown_as.endswith(".json") or not text.lstrip().startswith("{"):
         return text, shown_as
-    return _NOT_FINITE.sub(lambda found: found[0] if found[0].startswith('"') else f'"{found[0]}"', text), shown_as
+    return _NOT_FINITE.sub(lambda match: match[0] if match[0].startswith('"') else f'"{match[0]}"', text), shown_as
 
 
 def read_document(document: Document, path: str | Path, *, name: str | None = None) -> ModelSpec:

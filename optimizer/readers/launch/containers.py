@@ -69,10 +69,10 @@ def containers(document: Document) -> Iterator[Container]:
         words: list[Word] = []
         shell = False
         for key in ("entrypoint", "command", "args"):
-            held = document.get((*at, key))
-            if isinstance(held, list):
-                words.extend(_referred(scalar(document, (*at, key, index)), environment) for index in range(len(held)))
-            elif isinstance(held, str):
+            value = document.get((*at, key))
+            if isinstance(value, list):
+                words.extend(_referred(scalar(document, (*at, key, index)), environment) for index in range(len(value)))
+            elif isinstance(value, str):
                 words.append(scalar(document, (*at, key)))
                 shell = True
         if words:
@@ -122,13 +122,13 @@ def pods(environment: Mapping[str, Word]) -> int:
 
 
 def _environment(document: Document, at: tuple[PathStep, ...]) -> dict[str, Word]:
-    held = document.get(at)
+    content = document.get(at)
     environment: dict[str, Word] = {}
-    if isinstance(held, Mapping):
-        for key in held:
+    if isinstance(content, Mapping):
+        for key in content:
             environment[str(key)] = scalar(document, (*at, key))
-    elif isinstance(held, list):
-        for index, item in enumerate(held):
+    elif isinstance(content, list):
+        for index, item in enumerate(content):
             if isinstance(item, Mapping) and isinstance(item.get("name"), str) and "value" in item:
                 environment[item["name"]] = scalar(document, (*at, index, "value"))
             elif isinstance(item, str) and "=" in item:
@@ -146,9 +146,9 @@ def shown_devices(before: Sequence[Word], environment: Mapping[str, Word]) -> tu
         if word.text.startswith("--gpus="):
             return _counted(word.text.partition("=")[2].strip("\"'"), word, "--gpus")
     for name in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", DEVICES):
-        given = environment.get(name)
-        if given is not None and not given.unset:
-            return _counted(given.text if name == DEVICES else f"device={given.text}", given, name)
+        variable = environment.get(name)
+        if variable is not None and not variable.unset:
+            return _counted(variable.text if name == DEVICES else f"device={variable.text}", variable, name)
     return None
 
 
@@ -171,22 +171,22 @@ def _counted(text: str, word: Word, name: str) -> tuple[int, LineColumn, str] | 
 
 def scalar(document: Document, at: tuple[PathStep, ...]) -> Word:
     """A scalar of a YAML file as a word that knows its characters' places."""
-    held: Any = document.get(at)
-    if isinstance(held, Mapping | list):
-        raise document.error(wanted_message(["a text", "a number"], held), at)
+    value: Any = document.get(at)
+    if isinstance(value, Mapping | list):
+        raise document.error(wanted_message(["a text", "a number"], value), at)
     text = (
-        held
-        if isinstance(held, str)
+        value
+        if isinstance(value, str)
         else ""
-        if held is None
-        else str(held).lower()
-        if isinstance(held, bool)
-        else _number(held)
+        if value is None
+        else str(value).lower()
+        if isinstance(value, bool)
+        else _number(value)
     )
     line, column = document.locate(at)
     lines = document.text.split("\n")
     source = lines[line - 1][column - 1 :] if line <= len(lines) else ""
-    if source[:1] in {"|", ">"} and isinstance(held, str):
+    if source[:1] in {"|", ">"} and isinstance(value, str):
         return Word(text, _block(text, lines, line), (line, column))
     quoted = source[:1] in {"'", '"'}
     shift = column + quoted
@@ -198,8 +198,8 @@ def scalar(document: Document, at: tuple[PathStep, ...]) -> Word:
     return Word(text, places, (line, shift))
 
 
-def _number(held: object) -> str:
-    return str(float(held)) if isinstance(held, Fraction) else str(held)
+def _number(value: object) -> str:
+    return str(float(value)) if isinstance(value, Fraction) else str(value)
 
 
 def _block(text: str, lines: list[str], line: int) -> tuple[LineColumn, ...]:
@@ -220,8 +220,8 @@ def _referred(word: Word, environment: Mapping[str, Word]) -> Word:
     """Kubernetes puts variables into arguments itself: ``$(NAME)``."""
     match = _REFERENCE.fullmatch(word.text)
     if match is not None and match[1] in environment:
-        held = environment[match[1]]
-        return Word(held.text, held.places, word.start, held.unset)
+        value = environment[match[1]]
+        return Word(value.text, value.places, word.start, value.unset)
     if _REFERENCE.search(word.text) and " " not in word.text.strip() and "\n" not in word.text:
         return Word(
             word.text, word.places, word.start, tuple(reference[0] for reference in _REFERENCE.finditer(word.text))
@@ -234,33 +234,33 @@ def dockerfile(text: str, source: str) -> Iterator[Container]:
     image, environment = None, dict[str, Word]()
     variables: dict[str, tuple[str, int]] = {}
     for match in re.finditer(r"^[ \t]*([A-Z]+)[ \t]+((?:[^\\\n]|\\(?:\r?\n|.))*)", text, re.MULTILINE):
-        instruction, rest, at = match[1], match[2], match.start(2)
+        instruction, operand, at = match[1], match[2], match.start(2)
         if instruction == "FROM":
-            image = rest.split()[0]
+            image = operand.split()[0]
         elif instruction == "ENV":
-            for pair in re.finditer(r"(\w+)[= ]\"?([^\s\"]*)\"?", rest):
+            for pair in re.finditer(r"(\w+)[= ]\"?([^\s\"]*)\"?", operand):
                 environment[pair[1]] = placed_word(pair[2], _place(text, at + pair.start(2)))
         elif instruction in {"ENTRYPOINT", "CMD"}:
-            variables[instruction] = (rest, at)
+            variables[instruction] = (operand, at)
     words: list[Word] = []
     shell = False
     for instruction in ("ENTRYPOINT", "CMD"):
         if instruction not in variables:
             continue
-        rest, at = variables[instruction]
+        operand, at = variables[instruction]
         place = _place(text, at)
-        if rest.lstrip().startswith("["):
-            words.extend(_exec_form(rest, text, at, source))
+        if operand.lstrip().startswith("["):
+            words.extend(_exec_form(operand, text, at, source))
         else:
-            words.append(Word(rest, tuple(_place(text, at + index) for index in range(len(rest))), place))
+            words.append(Word(operand, tuple(_place(text, at + index) for index in range(len(operand))), place))
             shell = True
     if words:
         yield Container(tuple(words), image, environment, shell, words[0].start)
 
 
-def _exec_form(rest: str, text: str, at: int, source: str) -> Iterator[Word]:
+def _exec_form(operand: str, text: str, at: int, source: str) -> Iterator[Word]:
     try:
-        listed = json.loads(re.sub(r"\\\r?\n", " ", rest))
+        listed = json.loads(re.sub(r"\\\r?\n", " ", operand))
     except ValueError:
         from optimizer.errors import Fault  # noqa: PLC0415 - one error needs it
 
@@ -268,7 +268,7 @@ def _exec_form(rest: str, text: str, at: int, source: str) -> Iterator[Word]:
         raise SpecError(Fault(source, line, column, None, "is no list of words as JSON has it")) from None
     cursor = 0
     for item in listed:
-        where = rest.find(json.dumps(item)[1:-1], cursor)
+        where = operand.find(json.dumps(item)[1:-1], cursor)
         cursor = max(cursor, where)
         yield placed_word(str(item), _place(text, at + max(0, where)))
 

@@ -188,8 +188,8 @@ class Arguments:
 
     def last(self, carries: str) -> Given | None:
         """The flag that decides a field: the last one that is given, as argparse has it."""
-        given = [one for one in self.given if one.flag.carries == carries]
-        return given[-1] if given else None
+        options = [option for option in self.given if option.flag.carries == carries]
+        return options[-1] if options else None
 
 
 def parse(engine: str, words: Sequence[Word], source: str, version: str | None) -> Arguments:
@@ -228,7 +228,7 @@ class _Parser:
         self.meant: dict[str, str | None] = {}
 
     def parse(self, words: Sequence[Word]) -> Arguments:
-        given: list[Given] = []
+        options: list[Given] = []
         positional: list[Word] = []
         at = 0
         while at < len(words):
@@ -245,11 +245,11 @@ class _Parser:
                 continue
             flag, on, path, attached = flag_read
             values, at = self._values(flag, word, attached, words, at, path=bool(path))
-            given.append(Given(flag, word, values, on, path))
-            self._check(given[-1])
+            options.append(Given(flag, word, values, on, path))
+            self._check(options[-1])
         if self.faults:
             raise SpecError(*self.faults)
-        return Arguments(tuple(given), tuple(positional))
+        return Arguments(tuple(options), tuple(positional))
 
     @cached_property
     def known(self) -> dict[str, Flag]:
@@ -301,28 +301,28 @@ class _Parser:
 
     def _unknown(self, word: Word, name: str) -> None:
         version = self.version or self.table.newest
-        said = f"{self.table.engine} {version} has no such flag"
-        other = self._of_another_engine(name)
-        if other is not None:
-            said += f": it is one of {other.engine}'s"
+        message = f"{self.table.engine} {version} has no such flag"
+        other_table = self._of_another_engine(name)
+        if other_table is not None:
+            message += f": it is one of {other_table.engine}'s"
         if name not in self.meant:
             self.meant[name] = (
                 _MEANT.get(self.table.engine, {}).get(name)
-                or (None if other is None else self._alike(other.names[name]))
+                or (None if other_table is None else self._alike(other_table.names[name]))
                 or nearest(name, list(self.known))
             )
-        self._fault(word, said, self.meant[name], shown(name).strip("'"))
+        self._fault(word, message, self.meant[name], shown(name).strip("'"))
 
     def _of_another_engine(self, name: str) -> FlagTable | None:
         """Flags of the first other engine that has one of this name."""
         others = (table(engine) for engine in ENGINES if engine != self.table.engine)
-        return next((other for other in others if name in other.names), None)
+        return next((other_table for other_table in others if name in other_table.names), None)
 
     def _alike(self, flag: Flag) -> str | None:
         """Name here for what another engine's flag decides."""
         if flag.carries in {"", *INFLUENCES}:
             return None
-        return next((own.name for own in self.known.values() if own.carries == flag.carries), None)
+        return next((known_flag.name for known_flag in self.known.values() if known_flag.carries == flag.carries), None)
 
     def _other_version(self, word: Word, flag: Flag) -> None:
         self.other_versions = True
@@ -352,15 +352,15 @@ class _Parser:
             self._fault(word, f"wants a value{follows}")
         return tuple(values), at
 
-    def _check(self, one: Given) -> None:
-        if one.open or not one.values or one.path:
+    def _check(self, option: Given) -> None:
+        if option.open or not option.values or option.path:
             return
-        for value in one.values:
+        for value in option.values:
             try:
                 opens = value.text.startswith("{") and not value.text.startswith(("{{", "{%"))
-                value_of("json" if opens else one.flag.kind, value.text)
+                value_of("json" if opens else option.flag.kind, value.text)
             except ValueError as error:
-                self.faults.append(Fault(self.source, *value.start, one.flag.name, str(error)))
+                self.faults.append(Fault(self.source, *value.start, option.flag.name, str(error)))
 
 
 def _is_flag(word: Word) -> bool:
@@ -420,21 +420,21 @@ def value_of(kind: str, text: str) -> Any:  # noqa: ANN401 - what the kind says
     return text
 
 
-def merged(given: Iterable[Given]) -> dict[str, Any]:
+def merged(options: Iterable[Given]) -> dict[str, Any]:
     """One JSON object of ``--flag '{…}'`` and ``--flag.key value`` together."""
     mapping: dict[str, Any] = {}
-    for one in given:
-        if not one.values or one.open:
+    for option in options:
+        if not option.values or option.open:
             continue
-        value = one.values[0].text
-        if not one.path:
+        value = option.values[0].text
+        if not option.path:
             read = value_of("json", value)
             mapping |= read if isinstance(read, dict) else {"": read}
             continue
         inner = mapping
-        for key in one.path[:-1]:
+        for key in option.path[:-1]:
             deeper = inner.get(key)
             inner[key] = deeper if isinstance(deeper, dict) else {}
             inner = inner[key]
-        inner[one.path[-1]] = value_of("json", value)
+        inner[option.path[-1]] = value_of("json", value)
     return mapping

@@ -149,12 +149,12 @@ class Launch:
     @property
     def flags(self) -> dict[str, str]:
         """Every flag with its value, by the name that the command uses."""
-        return {one.word.text.partition("=")[0]: one.text for one in self.given}
+        return {option.word.text.partition("=")[0]: option.text for option in self.given}
 
     @property
     def fits_length(self) -> bool:
         """Whether the engine is told to take the longest sequence that its cache holds."""
-        return any(one.flag.carries == "max_model_len" and one.text in FITTED_LENGTH for one in self.given)
+        return any(option.flag.carries == "max_model_len" and option.text in FITTED_LENGTH for option in self.given)
 
     @property
     def engine_name(self) -> str:
@@ -223,35 +223,37 @@ class CommandReading:
     def _twice(self) -> None:
         """A flag given twice with two values: the engine would take the last without a word."""
         seen: dict[str, Given] = {}
-        for one in self.arguments.given:
-            if one.path or one.flag.takes == "values" or one.flag.carries in {"", *INFLUENCES}:
+        for option in self.arguments.given:
+            if option.path or option.flag.takes == "values" or option.flag.carries in {"", *INFLUENCES}:
                 continue
-            before = seen.get(one.flag.carries)
-            if before is not None and before.text != one.text:
+            before = seen.get(option.flag.carries)
+            if before is not None and before.text != option.text:
                 line = f"line {before.word.start[0]}, column {before.word.start[1]}"
-                self.fault(one, f"{shown(one.text)} contradicts {before.text} of {line}: the engine takes the last")
-            seen[one.flag.carries] = one
+                self.fault(
+                    option, f"{shown(option.text)} contradicts {before.text} of {line}: the engine takes the last"
+                )
+            seen[option.flag.carries] = option
 
-    def fault(self, one: Given | None, message: str, name: str | None = None) -> None:
+    def fault(self, option: Given | None, message: str, name: str | None = None) -> None:
         """Note what is wrong with a flag."""
-        place = self.start if one is None else one.values[0].start if one.values else one.word.start
-        self.faults.append(Fault(self.source, *place, name or (one.flag.name if one else None), message))
+        place = self.start if option is None else option.values[0].start if option.values else option.word.start
+        self.faults.append(Fault(self.source, *place, name or (option.flag.name if option else None), message))
 
     def one(self, carries: str) -> Given | None:
         """The flag that decides a field."""
-        given = self.arguments.last(carries)
-        self.used.update(id(one) for one in self.arguments.given if one.flag.carries == carries)
-        return given
+        option = self.arguments.last(carries)
+        self.used.update(id(flag_given) for flag_given in self.arguments.given if flag_given.flag.carries == carries)
+        return option
 
     def text(self, carries: str) -> str | None:
         """Text of a field, where it is known before the command runs."""
-        given = self.one(carries)
-        return None if given is None or given.open or not given.values else given.values[0].text
+        option = self.one(carries)
+        return None if option is None or option.open or not option.values else option.values[0].text
 
     def on(self, carries: str) -> bool:
         """Whether a switch is on."""
-        given = self.one(carries)
-        return given is not None and given.on and given.text.casefold() not in {"false", "0", "no"}
+        option = self.one(carries)
+        return option is not None and option.on and option.text.casefold() not in {"false", "0", "no"}
 
     def number(self, carries: str, default: int | None = None, *, least: int = 1, needed: bool = True) -> int | None:
         """Whole number of a field.
@@ -261,22 +263,22 @@ class CommandReading:
         needed
             Whether the layout depends on it: a value that only the running shell knows is then an error.
         """
-        given = self.one(carries)
-        if given is None or not given.values:
+        option = self.one(carries)
+        if option is None or not option.values:
             return default
-        if given.open:
+        if option.open:
             if needed:
-                what = ", ".join(given.values[0].unset)
-                self.fault(given, f"{what} is not set in this text: write the number in its place")
+                what = ", ".join(option.values[0].unset)
+                self.fault(option, f"{what} is not set in this text: write the number in its place")
             return default
         try:
-            value = value_of("size", given.values[0].text)
+            value = value_of("size", option.values[0].text)
         except ValueError:
             return default
         if not isinstance(value, int):
             return default
         if value < least:
-            self.fault(given, f"must be at least {least}, not {value}")
+            self.fault(option, f"must be at least {least}, not {value}")
             return default
         return value
 
@@ -286,57 +288,57 @@ class CommandReading:
 
     def share(self, carries: str) -> Fraction | None:
         """A share of memory."""
-        given = self.one(carries)
-        if given is None or given.open or not given.values:
+        option = self.one(carries)
+        if option is None or option.open or not option.values:
             return None
-        value = Fraction(given.values[0].text)
+        value = Fraction(option.values[0].text)
         if not 0 < value <= 1:
-            self.fault(given, f"is a share of memory, more than 0 and at most 1, not {given.values[0].text}")
+            self.fault(option, f"is a share of memory, more than 0 and at most 1, not {option.values[0].text}")
             return None
         return value
 
     def integers(self, carries: str) -> tuple[int, ...] | None:
         """Whole numbers of a list."""
-        given = self.one(carries)
-        if given is None or given.open:
+        option = self.one(carries)
+        if option is None or option.open:
             return None
-        return tuple(int(part) for value in given.values for part in value.text.strip("[]").split(",") if part.strip())
+        return tuple(int(part) for value in option.values for part in value.text.strip("[]").split(",") if part.strip())
 
     def choice(self, carries: str, known: Mapping[str, str | None]) -> str | None:
         """Our name for a format that the engine names; None where it is the engine's own choice."""
-        given = self.one(carries)
-        if given is None or given.open or not given.values:
+        option = self.one(carries)
+        if option is None or option.open or not option.values:
             return None
-        name = given.values[0].text
+        name = option.values[0].text
         if name.casefold() in UNPRICED:
-            self.fault(given, f"{shown(name)}: no figure here knows how many bytes this format takes; it knows "
+            self.fault(option, f"{shown(name)}: no figure here knows how many bytes this format takes; it knows "
                        f"{', '.join(known)}")  # fmt: skip
             return None
         if name.casefold() not in known:
-            self.fault(given, f"{shown(name)} is none of {', '.join(known)}")
+            self.fault(option, f"{shown(name)} is none of {', '.join(known)}")
             return None
         return known[name.casefold()]
 
     def places(self) -> dict[str, LineColumn]:
         """Where each field is said."""
-        return {one.flag.carries: one.word.start for one in self.arguments.given if one.flag.carries}
+        return {option.flag.carries: option.word.start for option in self.arguments.given if option.flag.carries}
 
     def ignored(self) -> tuple[Ignored, ...]:
         """Flags that no figure depends on, those that could change one first."""
         flags = [
             Ignored(
-                one.word.text.partition("=")[0], "" if one.flag.takes == "none" else one.text,
-                one.flag.carries if one.flag.carries in INFLUENCES else "",
+                option.word.text.partition("=")[0], "" if option.flag.takes == "none" else option.text,
+                option.flag.carries if option.flag.carries in INFLUENCES else "",
             )
-            for one in self.arguments.given
-            if id(one) not in self.used
+            for option in self.arguments.given
+            if id(option) not in self.used
         ]  # fmt: skip
         return tuple(sorted(flags, key=lambda item: not item.influence))
 
-    def divides(self, one: Given | None, divisor: int, number: int, message: str) -> None:
+    def divides(self, option: Given | None, divisor: int, number: int, message: str) -> None:
         """Note that a degree does not divide a number."""
         if divisor and number % divisor:
-            self.fault(one, message)
+            self.fault(option, message)
 
     def raise_faults(self) -> None:
         """Raise what was found wrong."""
@@ -348,11 +350,11 @@ def meshes(
     *, tp: int, cp: int = 1, dp: int = 1, pp: int = 1, etp: int = 1, ep: int = 1, edp: int | None = None
 ) -> tuple[dict[str, int], dict[str, int]]:
     """Degrees of both meshes, and those of a model without experts."""
-    rest = tp * cp * dp // (etp * ep) if edp is None else edp
-    if etp * ep * rest != tp * cp * dp:
-        raise InternalError(f"etp·ep·edp = {etp}·{ep}·{rest} is not tp·cp·dp = {tp}·{cp}·{dp}")
+    copies = tp * cp * dp // (etp * ep) if edp is None else edp
+    if etp * ep * copies != tp * cp * dp:
+        raise InternalError(f"etp·ep·edp = {etp}·{ep}·{copies} is not tp·cp·dp = {tp}·{cp}·{dp}")
     attention = {"tp": tp, "cp": cp, "dp": dp, "pp": pp}
-    return attention | {"etp": etp, "ep": ep, "edp": rest}, attention | {"etp": 1, "ep": 1, "edp": 1}
+    return attention | {"etp": etp, "ep": ep, "edp": copies}, attention | {"etp": 1, "ep": 1, "edp": 1}
 
 
 KV_FORMATS: Final[Mapping[str, str | None]] = {

@@ -89,7 +89,7 @@ def _on_nodes(launch: Launch, problem: Problem, assumed: list[str]) -> None:
         The command says fewer nodes.
     """
     each, ranks = problem.hardware.devices_per_node, launch.devices
-    over_ray = any(one.flag.carries == "executor" and one.text == "ray" for one in launch.given)
+    over_ray = any(option.flag.carries == "executor" and option.text == "ray" for option in launch.given)
     if launch.engine not in RANKED or over_ray or ranks <= each * (launch.nodes or 1):
         return
     needed = -(-ranks // each)
@@ -101,14 +101,16 @@ def _on_nodes(launch: Launch, problem: Problem, assumed: list[str]) -> None:
         )
         return
     here = -(-ranks // launch.nodes)
-    said = (
+    refusal = (
         f"World size ({here}) is larger than the number of available GPUs ({each}) in this node"
         if launch.engine == "vllm" else f"{here} ranks a node take {here} devices, where it has {each}"
     )  # fmt: skip
-    told = next(one for name in ("nodes", "dp_local") for one in launch.given if one.flag.carries == name)
-    place = (told.values[0] if told.values else told.word).start
-    message = f"{said}: {ranks} ranks stand on {needed} nodes of {name}"
-    raise SpecError(Fault(launch.source, *place, told.flag.name, message))
+    nodes_option = next(
+        option for name in ("nodes", "dp_local") for option in launch.given if option.flag.carries == name
+    )
+    place = (nodes_option.values[0] if nodes_option.values else nodes_option.word).start
+    message = f"{refusal}: {ranks} ranks stand on {needed} nodes of {name}"
+    raise SpecError(Fault(launch.source, *place, nodes_option.flag.name, message))
 
 
 _TUNED: Final = re.compile(r"(?:-(?:instruct|chat|it|hf|fp8|bf16|awq|gptq))+$")
@@ -128,10 +130,12 @@ def _longer(launch: Launch, stated: bool) -> int | None:  # noqa: FBT001 - one c
         return None
     named = _TUNED.sub("", str(launch.model).rsplit("/", 1)[-1].casefold())
     same = Path(file).name == "config.json" or _TUNED.sub("", Path(file).stem) == named
-    told = any(
-        part in name for part in _LONGER for name in (*(one.flag.name for one in launch.given), *launch.environment)
+    extended = any(
+        part in name
+        for part in _LONGER
+        for name in (*(option.flag.name for option in launch.given), *launch.environment)
     )
-    return length if told or not same else None
+    return length if extended or not same else None
 
 
 def served(posed: Posed) -> Problem:
@@ -155,8 +159,8 @@ def with_degrees(posed: Posed) -> Problem:
     problem = served(posed)
     experts = problem.model.moe is not None
     degrees = posed.launch.degrees if experts else posed.launch.dense
-    kept = {name: (degree,) for name, degree in degrees.items() if experts or name in {"tp", "cp", "dp", "pp"}}
-    return problem.changed(search=problem.search.model_copy(update=kept))
+    axes = {name: (degree,) for name, degree in degrees.items() if experts or name in {"tp", "cp", "dp", "pp"}}
+    return problem.changed(search=problem.search.model_copy(update=axes))
 
 
 FEED_FORWARD_ALONE: Final = "meta-llama/"
@@ -183,7 +187,7 @@ def _placed(launch: Launch, fault: Fault) -> Fault:
         carried = "speculative"
     if fault.path is not None or carried is None or carried not in launch.places:
         return fault
-    flag = next((one.flag.name for one in launch.given if one.flag.carries == carried), fault.field)
+    flag = next((option.flag.name for option in launch.given if option.flag.carries == carried), fault.field)
     return Fault(launch.source, *launch.places[carried], flag, fault.message, fault.suggestion)
 
 
@@ -245,8 +249,8 @@ def _own(launch: Launch, stated: set[tuple[Any, ...]]) -> tuple[list[Override], 
 def _is_quantised(launch: Launch) -> bool:
     """Whether a checkpoint has fewer than 16 bits as it is: an engine then keeps its format, whatever it is told."""
     file, weights = _model(launch)
-    own = catalog.load_model(file).precision.model_dump(exclude={"kv_cache", "activations", "exceptions"})
-    return weights is not None or any(value not in {None, "bf16", "fp16", "fp32"} for value in own.values())
+    formats = catalog.load_model(file).precision.model_dump(exclude={"kv_cache", "activations", "exceptions"})
+    return weights is not None or any(value not in {None, "bf16", "fp16", "fp32"} for value in formats.values())
 
 
 def _engine(launch: Launch) -> tuple[str, str | None]:
@@ -262,19 +266,19 @@ def _engine(launch: Launch) -> tuple[str, str | None]:
 
 def _model(launch: Launch) -> tuple[str, str | None]:
     """File of the model, and the format of its weights where its name adds one."""
-    given = launch.model
-    if given is None:
+    named = launch.model
+    if named is None:
         raise launch.error("model", "names no model: give one with --model")
-    local = _local_config(given)
-    checkpoint = (local, None) if local is not None else catalog.checkpoint(given)
+    local = _local_config(named)
+    checkpoint = (local, None) if local is not None else catalog.checkpoint(named)
     if checkpoint is not None:
         return str(checkpoint[0]), checkpoint[1]
     names = list(catalog.names("models"))
     message = (
-        f"{shown(given)} is no model of the catalog (`shardproof catalog models`), no folder here, and not in the "
+        f"{shown(named)} is no model of the catalog (`shardproof catalog models`), no folder here, and not in the "
         "local cache of the Hugging Face Hub: give its config.json with --model"
     )
-    suggestion = nearest(given.rsplit("/", 1)[-1].casefold(), names)
+    suggestion = nearest(named.rsplit("/", 1)[-1].casefold(), names)
     line, column = launch.model_place
     raise SpecError(Fault(launch.source, line, column, "model", message, suggestion))
 
@@ -284,10 +288,10 @@ def _named(launch: Launch) -> str | None:
     return _model(launch)[1] if launch.model is not None and launch.operating.weights is None else None
 
 
-def _local_config(given: str) -> Path | None:
+def _local_config(reference: str) -> Path | None:
     """``config.json`` of a model's folder on this machine."""
     try:
-        path = Path(given) / "config.json"
+        path = Path(reference) / "config.json"
         return path if is_file(path) else None
     except (OSError, ValueError):
         return None

@@ -40,7 +40,7 @@ def world_of(before: Sequence[Word], environment: Mapping[str, str]) -> int | No
     if ranks is not None:
         return ranks
     for name in ("WORLD_SIZE", "NGPU"):
-        held: Any = environment.get(name, "")
-        if held.isdigit() and len(held) < 9:
-            return int(held)
+        value: Any = environment.get(name, "")
+        if value.isdigit() and len(value) < 9:
+            return int(value)
     return None

@@ -62,7 +62,7 @@ _SHELLS: Final = frozenset({"", "bash", "sh", "shell", "console", "zsh", "text",
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _Launcher:
     """A command of an engine: its arguments, and what stands around them."""
 
     engine: str
@@ -165,9 +165,9 @@ def _one(launches: Sequence[Launch]) -> Launch:
         ):
             if mine != its:
                 line, column = other.model_place
-                said = {"operating point": ""}.get(what, f": {_said(its)}, not {_said(mine)}")
+                difference = {"operating point": ""}.get(what, f": {_said(its)}, not {_said(mine)}")
                 message = (
-                    f"a second launch with another {what} than the one on line {first.model_place[0]}{said}; "
+                    f"a second launch with another {what} than the one on line {first.model_place[0]}{difference}; "
                     "give one deployment at a time"
                 )
                 raise SpecError(Fault(other.source, line, column, what, message))
@@ -273,7 +273,7 @@ class _Texts:
                     launches.extend(self._command(nested, image, depth + 1))
         return launches
 
-    def _locate(self, command: Command, image: str | None) -> _Found | None:
+    def _locate(self, command: Command, image: str | None) -> _Launcher | None:
         """Engine that a command starts, and its arguments."""
         words, environment = command.words, dict(command.environment)
         at = 0
@@ -283,86 +283,91 @@ class _Texts:
             following = words[at + 1].text if at + 1 < len(words) else ""
             before = words[:at]
             if name in {"vllm", "sglang"} and following == "serve" and not words[at].quoted:
-                return _Found(name, words[at + 2 :], before, words[at].start, environment, image)
+                return _Launcher(name, words[at + 2 :], before, words[at].start, environment, image)
             if (
                 text == "-m"
                 and following in _MODULES
                 and not (following in {"vllm", "sglang"} and at + 2 < len(words) and words[at + 2].text != "serve")
             ):
                 first = at + 2 + (at + 2 < len(words) and words[at + 2].text == "serve")
-                return _Found(_MODULES[following], words[first:], before, words[at + 1].start, environment, image)
+                return _Launcher(_MODULES[following], words[first:], before, words[at + 1].start, environment, image)
             if name == "trtllm-serve":
                 first = at + 1 + (following == "serve")
-                return _Found("trtllm", words[first:], before, words[at].start, environment, image)
+                return _Launcher("trtllm", words[first:], before, words[at].start, environment, image)
             if re.fullmatch(r"(pretrain_\w+|train_gpt)\.py", name):
-                return _Found("megatron", words[at + 1 :], before, words[at].start, environment, image)
+                return _Launcher("megatron", words[at + 1 :], before, words[at].start, environment, image)
             if name == "run_train.sh":
-                return _Found("torchtitan", words[at + 1 :], before, words[at].start, environment, image)
+                return _Launcher("torchtitan", words[at + 1 :], before, words[at].start, environment, image)
             if at and " " not in text and not text.startswith("-") and _is_image(text) and _runs_images(words[:at]):
                 image = text
                 environment |= docker_environment(words[:at])
                 engine = _engine_of(text)
-                rest = words[at + 1 :]
-                if engine is not None and (not rest or rest[0].text.startswith("-") or _only_model(rest)):
-                    return _Found(engine, rest, before, rest[0].start if rest else words[at].start, environment, image)
+                after = words[at + 1 :]
+                if engine is not None and (not after or after[0].text.startswith("-") or _only_model(after)):
+                    start = after[0].start if after else words[at].start
+                    return _Launcher(engine, after, before, start, environment, image)
             at += 1
         if words and words[0].text.startswith("-"):
             engine = self.engine or (_engine_of(image) if image else None)
             if engine is not None:
-                return _Found(engine, words, (), words[0].start, environment, image)
+                return _Launcher(engine, words, (), words[0].start, environment, image)
         return None
 
-    def _launch(self, found: _Found) -> Launch:
-        launch = self._meant(found)
-        self._check_devices(launch, found)
+    def _launch(self, launcher: _Launcher) -> Launch:
+        launch = self._meant(launcher)
+        self._check_devices(launch, launcher)
         return replace(launch, head=_head(launch))
 
-    def _check_devices(self, launch: Launch, found: _Found) -> None:
+    def _check_devices(self, launch: Launch, launcher: _Launcher) -> None:
         """No more ranks of a node than devices that it is shown (vllm v1/executor/abstract.py; CUDA itself)."""
-        told = {one.flag.carries for one in launch.given}
-        seen = shown_devices(found.before, found.environment)
-        if seen is None or launch.engine not in {"vllm", "sglang"} or told & _ELSEWHERE:
+        fields = {option.flag.carries for option in launch.given}
+        seen = shown_devices(launcher.before, launcher.environment)
+        if seen is None or launch.engine not in {"vllm", "sglang"} or fields & _ELSEWHERE:
             return
         count, place, name = seen
-        ranks = -(-launch.devices // (launch.nodes or pods(found.environment)))
+        ranks = -(-launch.devices // (launch.nodes or pods(launcher.environment)))
         if ranks > count:
             message = f"World size ({ranks}) is larger than the number of available GPUs ({count}) in this node"
             raise SpecError(Fault(self.source, *place, name, message))
 
-    def _meant(self, found: _Found) -> Launch:
-        engine = found.engine
+    def _meant(self, launcher: _Launcher) -> Launch:
+        engine = launcher.engine
         version = self.version if self.engine in {None, engine} else None
-        version = version or self._version_of(found) or self.installed.get(engine)
+        version = version or self._version_of(launcher) or self.installed.get(engine)
         environment = {
-            name: word.text for name, word in found.environment.items() if not word.unset and name != DEVICES
+            name: word.text for name, word in launcher.environment.items() if not word.unset and name != DEVICES
         }
-        arguments = parse(engine, found.arguments, self.source, version)
+        arguments = parse(engine, launcher.arguments, self.source, version)
         version = version or arguments.version
         arguments = self._with_file(engine, arguments, version)
-        given = CommandReading(engine, version, arguments, self.source, found.start)
+        command = CommandReading(engine, version, arguments, self.source, launcher.start)
         if engine == "vllm":
-            return vllm.read(given, environment)
+            return vllm.read(command, environment)
         if engine == "sglang":
-            return sglang.read(given, environment)
+            return sglang.read(command, environment)
         if engine == "trtllm":
-            return self._checked_ranks(trtllm.read(given, environment), found)
-        world = world_of(found.before, environment) or self.devices
+            return self._checked_ranks(trtllm.read(command, environment), launcher)
+        world = world_of(launcher.before, environment) or self.devices
         if engine == "megatron":
-            return megatron.read(given, environment, world)
-        return megatron.read_torchtitan(given, environment, world)
+            return megatron.read(command, environment, world)
+        return megatron.read_torchtitan(command, environment, world)
 
-    def _checked_ranks(self, launch: Launch, found: _Found) -> Launch:
+    def _checked_ranks(self, launch: Launch, launcher: _Launcher) -> Launch:
         """``mpirun -n`` starts as many ranks as the mapping has (mapping.py)."""
-        ranks = ranks_of(found.before)
+        ranks = ranks_of(launcher.before)
         if ranks is not None and ranks != launch.devices:
             message = f"starts {ranks} ranks: world_size must equal to tp_size * pp_size * cp_size = {launch.devices}"
-            raise SpecError(Fault(self.source, *found.before[0].start, "-n", message))
+            raise SpecError(Fault(self.source, *launcher.before[0].start, "-n", message))
         return launch
 
-    def _version_of(self, found: _Found) -> str | None:
-        if found.image is None or _engine_of(found.image) != found.engine or found.engine not in {"vllm", "sglang"}:
+    def _version_of(self, launcher: _Launcher) -> str | None:
+        if (
+            launcher.image is None
+            or _engine_of(launcher.image) != launcher.engine
+            or launcher.engine not in {"vllm", "sglang"}
+        ):
             return None
-        tag = found.image.rpartition(":")[2] if ":" in found.image.rsplit("/", 1)[-1] else ""
+        tag = launcher.image.rpartition(":")[2] if ":" in launcher.image.rsplit("/", 1)[-1] else ""
         match = _VERSION.match(tag)
         return match[1] if match is not None else None
 
@@ -376,9 +381,9 @@ class _Texts:
             return trtllm.with_yaml(arguments, trtllm.yaml_arguments(document))
         words = list(_file_words(document))
         more = parse(engine, words, document.source, version)
-        told = {one.flag.carries for one in arguments.given if one.flag.carries}
-        kept = tuple(one for one in more.given if not one.flag.carries or one.flag.carries not in told)
-        return replace(arguments, given=(*kept, *arguments.given))
+        fields = {option.flag.carries for option in arguments.given if option.flag.carries}
+        options = tuple(option for option in more.given if not option.flag.carries or option.flag.carries not in fields)
+        return replace(arguments, given=(*options, *arguments.given))
 
     def _named_file(self, word: Word, flag: str) -> Document:
         name = word.text
@@ -420,17 +425,17 @@ class _Texts:
                 elif value == "false":
                     words.pop()
         arguments = parse("torchtitan", words, self.source, self.version)
-        given = CommandReading("torchtitan", self.version, arguments, self.source, (1, 1))
-        return megatron.read_torchtitan(given, {}, self.devices)
+        command = CommandReading("torchtitan", self.version, arguments, self.source, (1, 1))
+        return megatron.read_torchtitan(command, {}, self.devices)
 
 
 def _head(launch: Launch) -> tuple[str, ...] | None:
     """What tells an instance from others; None for a node that joins one."""
-    told = {one.flag.carries: one for one in launch.given}
-    port = next((one.text for one in launch.given if one.flag.name == "--port"), "")
+    options = {option.flag.carries: option for option in launch.given}
+    port = next((option.text for option in launch.given if option.flag.name == "--port"), "")
     for carries in ("node_rank", "dp_start", "dp_rank", "headless"):
-        one = told.get(carries)
-        if one is not None and one.on and one.text not in {"0", "false"}:
+        option = options.get(carries)
+        if option is not None and option.on and option.text not in {"0", "false"}:
             return None
     return (port, launch.environment.get("CUDA_VISIBLE_DEVICES", ""))
 
@@ -449,9 +454,9 @@ def _runs_images(words: Sequence[Word]) -> bool:
     )
 
 
-def _only_model(rest: Sequence[Word]) -> bool:
+def _only_model(words: Sequence[Word]) -> bool:
     """Whether what follows an image is a model and flags rather than a command of its own."""
-    return "/" in rest[0].text and (len(rest) == 1 or rest[1].text.startswith("-"))
+    return "/" in words[0].text and (len(words) == 1 or words[1].text.startswith("-"))
 
 
 def _file_words(document: Document) -> Iterator[Word]:

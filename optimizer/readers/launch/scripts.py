@@ -41,13 +41,17 @@ def node_scripts(reference: str) -> list[Path]:
     if folder:
         path /= SCRIPT
         if not is_file(path):
-            held = sorted(script.parent.name for script in Path(reference).glob(f"*/{SCRIPT}"))
-            several = f"; it holds {', '.join(held[:SHOWN])}{', …' if held[SHOWN:] else ''}: name one" if held else ""
+            folders = sorted(script.parent.name for script in Path(reference).glob(f"*/{SCRIPT}"))
+            several = (
+                f"; it holds {', '.join(folders[:SHOWN])}{', …' if folders[SHOWN:] else ''}: name one"
+                if folders
+                else ""
+            )
             raise SpecError(Fault(reference, None, None, None, f"is a folder without a {SCRIPT}{several}"))
     if reference == "-" or not is_file(path):
         return []
     nodes = _NODES.search(read_text(str(path))[0])
     if nodes is None:
         return [path] if folder else []
-    own = {one: one.parent.name.removeprefix(nodes[1]) for one in path.parent.glob(f"{nodes[1]}*/{SCRIPT}")}
-    return sorted((one for one, number in own.items() if number.isdecimal()), key=lambda one: int(own[one]))
+    numbers = {file: file.parent.name.removeprefix(nodes[1]) for file in path.parent.glob(f"{nodes[1]}*/{SCRIPT}")}
+    return sorted((file for file, number in numbers.items() if number.isdecimal()), key=lambda file: int(numbers[file]))

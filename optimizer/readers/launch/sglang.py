@@ -41,7 +41,7 @@ _OWN_DRAFTS: Final = frozenset({"EAGLE", "NEXTN", "MTP"})
 """Speculative algorithms that draft with the model's own layers where no draft model is named."""
 
 
-def read(given: CommandReading, environment: Mapping[str, str]) -> Launch:
+def read(command: CommandReading, environment: Mapping[str, str]) -> Launch:
     """Launch that the arguments of ``sglang.launch_server`` describe.
 
     Raises
@@ -49,99 +49,99 @@ def read(given: CommandReading, environment: Mapping[str, str]) -> Launch:
     SpecError
         Flags that contradict each other, as SGLang refuses them.
     """
-    width, pp, copies = given.degree("tp"), given.degree("pp"), given.degree("dp")
-    attention_dp, cp, moe_dp, dcp = (given.degree(name) for name in ("attention_dp", "cp", "edp", "dcp"))
-    if given.on("dp_attention") and copies > 1 and given.one("attention_dp") is not None and copies != attention_dp:
-        given.fault(
-            given.one("attention_dp"),
+    width, pp, copies = command.degree("tp"), command.degree("pp"), command.degree("dp")
+    attention_dp, cp, moe_dp, dcp = (command.degree(name) for name in ("attention_dp", "cp", "edp", "dcp"))
+    if command.on("dp_attention") and copies > 1 and command.one("attention_dp") is not None and copies != attention_dp:
+        command.fault(
+            command.one("attention_dp"),
             f"{attention_dp} contradicts the {copies} of --dp-size with --enable-dp-attention",
         )
-    if given.on("dp_attention"):
+    if command.on("dp_attention"):
         attention_dp, copies = max(attention_dp, copies), 1
     elif copies > 1 and attention_dp > 1:
-        given.fault(
-            given.one("dp"),
+        command.fault(
+            command.one("dp"),
             f"--dp-size {copies} with --attn-dp-size {attention_dp}: data-parallel replicas combined with attention "
             "data parallelism are not supported",
         )
-    ep = _expert_parallel(given, width)
-    told = given.one("attention_dp") or given.one("dp")
-    given.divides(
-        told, attention_dp * cp, width,
+    ep = _expert_parallel(command, width)
+    option = command.one("attention_dp") or command.one("dp")
+    command.divides(
+        option, attention_dp * cp, width,
         f"tp_size={width} must be divisible by attn_dp_size · attn_cp_size = {attention_dp} · {cp}",
     )  # fmt: skip
-    given.divides(
-        given.one("ep"), ep * moe_dp, width,
+    command.divides(
+        command.one("ep"), ep * moe_dp, width,
         f"tp_size == ep_size · moe_dp_size · moe_tp_size: {ep} · {moe_dp} does not divide {width}",
     )  # fmt: skip
-    given.divides(given.one("dcp"), dcp, width, f"tp_size ({width}) must be divisible by dcp_size ({dcp})")
-    nodes = _nodes(given, width * pp, copies)
-    given.raise_faults()
+    command.divides(command.one("dcp"), dcp, width, f"tp_size ({width}) must be divisible by dcp_size ({dcp})")
+    nodes = _nodes(command, width * pp, copies)
+    command.raise_faults()
     degrees, dense = meshes(
         tp=width // (attention_dp * cp), cp=cp, dp=attention_dp * copies, pp=pp, etp=width // (ep * moe_dp), ep=ep,
         edp=moe_dp * copies,
     )  # fmt: skip
     for name in ("eplb", "expert_location"):
-        given.one(name)
-    role = given.text("role")
+        command.one(name)
+    role = command.text("role")
     if role is not None and role not in ROLES:
-        given.fault(given.one("role"), f"{shown(role)} is none of {', '.join(sorted(ROLES))}")
-    operating = _operating(given, attention_dp)
+        command.fault(command.one("role"), f"{shown(role)} is none of {', '.join(sorted(ROLES))}")
+    operating = _operating(command, attention_dp)
     return launched(
-        "sglang", given, environment, PARTITION, degrees=degrees, dense=dense, operating=operating, dcp=dcp,
+        "sglang", command, environment, PARTITION, degrees=degrees, dense=dense, operating=operating, dcp=dcp,
         nodes=nodes, phase=role if role in {"prefill", "decode"} else None,
     )  # fmt: skip
 
 
-def _expert_parallel(given: CommandReading, width: int) -> int:
-    backend = given.text("all2all")
-    ep = given.degree("ep")
-    old = given.on("deepep") | given.on("ep_moe")
+def _expert_parallel(command: CommandReading, width: int) -> int:
+    backend = command.text("all2all")
+    ep = command.degree("ep")
+    old = command.on("deepep") | command.on("ep_moe")
     return width if backend in WHOLE_WIDTH or old else ep
 
 
-def _nodes(given: CommandReading, replica: int, copies: int) -> int | None:
-    nodes = given.number("nodes", needed=False)
-    rank = given.number("node_rank", least=0, needed=False)
-    given.one("address")
-    if given.one("nodes") is None and rank:
-        given.fault(given.one("node_rank"), f"--node-rank must be between 0 and 0{ALONE}")
+def _nodes(command: CommandReading, replica: int, copies: int) -> int | None:
+    nodes = command.number("nodes", needed=False)
+    rank = command.number("node_rank", least=0, needed=False)
+    command.one("address")
+    if command.one("nodes") is None and rank:
+        command.fault(command.one("node_rank"), f"--node-rank must be between 0 and 0{ALONE}")
     if nodes is None:
         return None
-    told = given.one("nodes")
+    option = command.one("nodes")
     if replica % nodes:
-        given.fault(told, f"tp_size · pp_size = {replica} must be divisible by number of nodes ({nodes})")
+        command.fault(option, f"tp_size · pp_size = {replica} must be divisible by number of nodes ({nodes})")
     if copies > 1 and nodes > 1:
-        given.fault(
-            given.one("dp"),
+        command.fault(
+            command.one("dp"),
             "multi-node data-parallel replicas are not supported; use attention DP (--attn-dp-size) across nodes",
         )
     if rank is not None and rank >= nodes:
-        given.fault(given.one("node_rank"), f"--node-rank must be between 0 and {nodes - 1}")
+        command.fault(command.one("node_rank"), f"--node-rank must be between 0 and {nodes - 1}")
     return nodes
 
 
-def _operating(given: CommandReading, attention_dp: int) -> Operating:
+def _operating(command: CommandReading, attention_dp: int) -> Operating:
     """Operating point of one attention data-parallel rank: requests and chunks are shared out over them."""
-    running, chunk = given.number("max_num_seqs"), given.number("prefill_chunk", least=-1)
-    method, drafted = given.text("draft_method"), given.number("draft_tokens", needed=False)
-    steps = given.number("draft_steps", needed=False)
-    of_model = (method or "").upper() in _OWN_DRAFTS and given.arguments.last("draft_model") is None
+    running, chunk = command.number("max_num_seqs"), command.number("prefill_chunk", least=-1)
+    method, drafted = command.text("draft_method"), command.number("draft_tokens", needed=False)
+    steps = command.number("draft_steps", needed=False)
+    of_model = (method or "").upper() in _OWN_DRAFTS and command.arguments.last("draft_model") is None
     if of_model:
-        given.number("draft_topk", needed=False)
-    quantization = given.text("quantization")
-    captured = given.integers("capture_sizes")
-    largest = given.number("max_capture_size", needed=False)
+        command.number("draft_topk", needed=False)
+    quantization = command.text("quantization")
+    captured = command.integers("capture_sizes")
+    largest = command.number("max_capture_size", needed=False)
     if captured is None and largest is not None:
         captured = tuple(size for size in (1, 2, 4, *range(8, largest + 1, 8)) if size <= largest)
     return Operating(
         max_num_seqs=None if running is None else max(1, running // attention_dp),
         max_num_batched_tokens=None if chunk is None or chunk < 1 else max(1, chunk // attention_dp),
-        max_model_len=given.number("max_model_len"), memory_utilization=given.share("memory_utilization"),
-        kv_cache=given.choice("kv_cache", CACHES), weights=ONLINE_FORMATS.get(quantization or ""),
-        quantization=quantization, activations=given.choice("dtype", ACTIVATION_FORMATS),
-        capture_sizes=() if given.on("eager") else captured,
+        max_model_len=command.number("max_model_len"), memory_utilization=command.share("memory_utilization"),
+        kv_cache=command.choice("kv_cache", CACHES), weights=ONLINE_FORMATS.get(quantization or ""),
+        quantization=quantization, activations=command.choice("dtype", ACTIVATION_FORMATS),
+        capture_sizes=() if command.on("eager") else captured,
         draft_tokens=(steps or (drafted - 1 if drafted else 0)) if of_model else 0,
-        redundant_slots=given.number("redundant_slots", 0, least=0) or 0, all2all=given.text("all2all"),
-        two_batch=given.on("overlap"), text_only=given.on("text_only"),
+        redundant_slots=command.number("redundant_slots", 0, least=0) or 0, all2all=command.text("all2all"),
+        two_batch=command.on("overlap"), text_only=command.on("text_only"),
     )  # fmt: skip

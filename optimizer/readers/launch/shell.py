@@ -205,8 +205,8 @@ class _ShellReader:
         document = re.match(r"<<(-?)\s*(['\"]?)([A-Za-z_]\w*)\2", self.text[self.at :])
         if document is not None and not self.text.startswith("<<<", self.at):
             self.at += document.end()
-            rest = self.text[self.at : self.text.find("\n", self.at)]
-            target = re.search(r">>?\s*(\S+)", rest)
+            line = self.text[self.at : self.text.find("\n", self.at)]
+            target = re.search(r">>?\s*(\S+)", line)
             self.pending.append((document[3], document[1] == "-", target[1] if target else self._target))
             return True
         operator_ = re.match(r"[<>&|]+", self.text[self.at :])
@@ -317,20 +317,20 @@ class _ShellReader:
         opened = self.at
         if self.text[self.at] == "`":
             return self._open(piece, self._closing(self.at, "`", "`"))
-        rest = self.text[self.at :]
-        if rest.startswith("$(("):
+        text = self.text[self.at :]
+        if text.startswith("$(("):
             end = self.text.find("))", self.at)
             if end < 0:
                 raise self.refuse(self.place(), "$(( is never closed: is the command cut off?")
             return self._reckon(piece, self.text[opened + 3 : end], end + 2)
-        if rest.startswith("$("):
+        if text.startswith("$("):
             return self._open(piece, self._closing(self.at + 1, "(", ")"))
-        if rest.startswith("${"):
+        if text.startswith("${"):
             end = self._closing(self.at + 1, "{", "}")
             return self._braced(piece, self.text[self.at + 2 : end - 1], end, split=split)
-        name = _NAME.match(rest, 1)
+        name = _NAME.match(text, 1)
         if name is None:
-            if len(rest) > 1 and rest[1] in "@*#?$!0123456789":
+            if len(text) > 1 and text[1] in "@*#?$!0123456789":
                 return self._open(piece, self.at + 2)
             self._copy(piece, self.at + 1)
             return []
@@ -357,11 +357,11 @@ class _ShellReader:
         name = _NAME.match(inner)
         if name is None:
             return self._open(piece, end)
-        rest = inner[name.end() :]
-        if rest in {"[@]", "[*]"}:
-            rest = ""
-        default = re.fullmatch(r":?[-=](.*)", rest, re.DOTALL)
-        if rest and default is None:
+        operation = inner[name.end() :]
+        if operation in {"[@]", "[*]"}:
+            operation = ""
+        default = re.fullmatch(r":?[-=](.*)", operation, re.DOTALL)
+        if operation and default is None:
             return self._open(piece, end)
         if default is None:
             return self._value(piece, name[0], None, end, split=split)
@@ -374,16 +374,16 @@ class _ShellReader:
         return self._value(piece, name[0], words, end, split=split)
 
     def _value(self, piece: _Piece, name: str, default: list[Word] | None, end: int, *, split: bool) -> list[Word]:
-        held = self.variables.get(name)
-        if not held or not any(word.text for word in held):
-            held = default if default is not None else held
-        if held is None:
+        value = self.variables.get(name)
+        if not value or not any(word.text for word in value):
+            value = default if default is not None else value
+        if value is None:
             return self._open(piece, end)
-        self.grown += sum(len(word.text) for word in held) + 1
+        self.grown += sum(len(word.text) for word in value) + 1
         if self.grown > LONGEST_TEXT:
             raise self.refuse(self.place(), f"${name} grows beyond {LONGEST_TEXT:,} characters")
         self.at = end
-        words = [part for word in held for part in (_split(word) if split else [word])]
+        words = [part for word in value for part in (_split(word) if split else [word])]
         if split and len(words) > 1 and not piece.text:
             return words
         for index, word in enumerate(words):
@@ -407,9 +407,9 @@ class _ShellReader:
         return []
 
     def _number(self, match: re.Match[str]) -> str:
-        held = self.variables.get(match[1] or match[3])
-        if held and len(held) == 1 and not held[0].unset:
-            return held[0].text
+        value = self.variables.get(match[1] or match[3])
+        if value and len(value) == 1 and not value[0].unset:
+            return value[0].text
         return match[2] or match[0]
 
     def _array(self, first: int) -> list[Word]:
@@ -434,8 +434,8 @@ class _ShellReader:
             # Brackets and redirections have no place in a list.
             self.at += self.at == before
         if name is not None:
-            held = self.variables.get(name[1], []) if name[0].endswith("+=") else []
-            self.variables[name[1]] = [*held, *words]
+            earlier = self.variables.get(name[1], []) if name[0].endswith("+=") else []
+            self.variables[name[1]] = [*earlier, *words]
         return []
 
     def _more_of_array(self) -> bool:

@@ -47,9 +47,9 @@ def yaml_arguments(document: Document) -> tuple[Given, ...]:
 
 
 def _walk(document: Document, at: tuple[PathStep, ...], faults: list[Fault]) -> Iterator[Given]:
-    held: Any = document.get(at) if at else document.data
+    mapping: Any = document.get(at) if at else document.data
     names = table("trtllm").names
-    for key, value in held.items():
+    for key, value in mapping.items():
         dotted = ".".join(map(str, (*at, key)))
         flag = names.get(dotted) or (names.get(f"{at[0]}.*") if at else None)
         inner = any(name.startswith(f"{dotted}.") for name in names if not name.startswith("-"))
@@ -66,7 +66,7 @@ def _walk(document: Document, at: tuple[PathStep, ...], faults: list[Fault]) -> 
             flag = names[f"{dotted}.*"]
         text = value if isinstance(value, str) else plain(value)
         word = placed_word(dotted, document.locate((*at, key), key=True))
-        one = Given(flag, word, (Word(text, (), document.locate((*at, key))),))
+        option = Given(flag, word, (Word(text, (), document.locate((*at, key))),))
         try:
             if flag.kind != "flag":
                 value_of(flag.kind, text)
@@ -75,7 +75,7 @@ def _walk(document: Document, at: tuple[PathStep, ...], faults: list[Fault]) -> 
         except ValueError as error:
             faults.append(document.fault(str(error), (*at, key)))
             continue
-        yield one
+        yield option
 
 
 def plain(value: object) -> str:
@@ -83,7 +83,7 @@ def plain(value: object) -> str:
     return json.dumps(value, default=float)
 
 
-def read(given: CommandReading, environment: Mapping[str, str]) -> Launch:
+def read(command: CommandReading, environment: Mapping[str, str]) -> Launch:
     """Launch that the options of ``trtllm-serve`` and its YAML describe.
 
     Raises
@@ -91,10 +91,10 @@ def read(given: CommandReading, environment: Mapping[str, str]) -> Launch:
     SpecError
         Degrees that contradict each other (mapping.py).
     """
-    width, pp, cp = given.degree("tp"), given.degree("pp"), given.degree("cp")
-    shared = given.on("dp_attention")
-    ep, etp = given.number("ep"), given.number("etp")
-    cluster = given.degree("moe_cluster")
+    width, pp, cp = command.degree("tp"), command.degree("pp"), command.degree("cp")
+    shared = command.on("dp_attention")
+    ep, etp = command.number("ep"), command.number("etp")
+    cluster = command.degree("moe_cluster")
     if ep is None:
         ep = 1 if etp is None else max(1, width * cp // etp)
     etp = max(1, width * cp // (ep * cluster)) if etp is None else etp
@@ -103,55 +103,58 @@ def read(given: CommandReading, environment: Mapping[str, str]) -> Launch:
             f"moe_tp_size · moe_ep_size · moe_cluster_size must be equal to moe_world_size, but got "
             f"{etp} · {ep} · {cluster} != {width * cp}"
         )
-        given.fault(given.one("ep") or given.one("etp"), message)
-    operating = _operating(given)
+        command.fault(command.one("ep") or command.one("etp"), message)
+    operating = _operating(command)
     if operating.all2all == "WIDEEP" and not (shared and width > 1):
-        given.fault(given.one("all2all"), "Attention DP should be used with WideEP, on more than one rank")
-    stages = _stages(given, pp)
-    per_node = given.number("node_devices", needed=False)
+        command.fault(command.one("all2all"), "Attention DP should be used with WideEP, on more than one rank")
+    stages = _stages(command, pp)
+    per_node = command.number("node_devices", needed=False)
     for name in ("config_file", "backend"):
-        given.one(name)
-    model, place = model_of(given)
-    given.raise_faults()
+        command.one(name)
+    model, place = model_of(command)
+    command.raise_faults()
     degrees, dense = meshes(
         tp=1 if shared else width, cp=cp, dp=width if shared else 1, pp=pp, etp=etp * cluster, ep=ep
     )
     return Launch(
-        engine="trtllm", source=given.source, version=given.version, model=model, model_place=place, degrees=degrees,
-        dense=dense, operating=operating, stages=stages, nodes=-(-width * cp * pp // per_node) if per_node else None,
-        given=given.arguments.given, ignored=given.ignored(), environment=environment, places=given.places(),
+        engine="trtllm", source=command.source, version=command.version, model=model, model_place=place,
+        degrees=degrees, dense=dense, operating=operating, stages=stages,
+        nodes=-(-width * cp * pp // per_node) if per_node else None,
+        given=command.arguments.given, ignored=command.ignored(), environment=environment, places=command.places(),
     )  # fmt: skip
 
 
-def _stages(given: CommandReading, pp: int) -> tuple[int, ...] | None:
-    layers = given.integers("pp_partition")
+def _stages(command: CommandReading, pp: int) -> tuple[int, ...] | None:
+    layers = command.integers("pp_partition")
     if layers is not None and len(layers) != pp:
-        given.fault(given.one("pp_partition"), f"{len(layers)} stages for pipeline_parallel_size {pp}")
+        command.fault(command.one("pp_partition"), f"{len(layers)} stages for pipeline_parallel_size {pp}")
     return layers
 
 
-def _operating(given: CommandReading) -> Operating:
-    method, drafted = given.text("draft_method"), given.number("draft_tokens", needed=False)
+def _operating(command: CommandReading) -> Operating:
+    method, drafted = command.text("draft_method"), command.number("draft_tokens", needed=False)
     of_model = (method or "").upper() == "MTP"
-    sizes = given.integers("capture_sizes")
-    largest = given.number("max_capture_size", needed=False, least=0)
+    sizes = command.integers("capture_sizes")
+    largest = command.number("max_capture_size", needed=False, least=0)
     if sizes is None and largest:
         sizes = tuple(size for size in (1, 2, 4, *range(8, largest + 1, 8)) if size <= largest)
-    graphs = given.one("cuda_graphs")
-    given.one("expert_location")
+    graphs = command.one("cuda_graphs")
+    command.one("expert_location")
     return Operating(
-        max_num_seqs=given.number("max_num_seqs"), max_num_batched_tokens=given.number("max_num_batched_tokens"),
-        max_model_len=given.number("max_model_len"), memory_utilization=given.share("memory_utilization"),
-        kv_cache_memory=given.number("kv_cache_memory", needed=False), kv_cache=given.choice("kv_cache", KV_FORMATS),
-        activations=given.choice("dtype", ACTIVATION_FORMATS),
+        max_num_seqs=command.number("max_num_seqs"), max_num_batched_tokens=command.number("max_num_batched_tokens"),
+        max_model_len=command.number("max_model_len"), memory_utilization=command.share("memory_utilization"),
+        kv_cache_memory=command.number("kv_cache_memory", needed=False),
+        kv_cache=command.choice("kv_cache", KV_FORMATS), activations=command.choice("dtype", ACTIVATION_FORMATS),
         capture_sizes=() if graphs is not None and graphs.text == "null" else sizes,
-        draft_tokens=drafted or 0 if of_model else 0, all2all=given.text("all2all"),
-        chunked_prefill=given.on("chunked_prefill"),
+        draft_tokens=drafted or 0 if of_model else 0, all2all=command.text("all2all"),
+        chunked_prefill=command.on("chunked_prefill"),
     )  # fmt: skip
 
 
 def with_yaml(arguments: Arguments, more: tuple[Given, ...]) -> Arguments:
     """Options of the command with the keys of its YAML, which outrank them."""
-    told = {one.flag.carries for one in more if one.flag.carries}
-    kept = tuple(one for one in arguments.given if one.flag.carries not in told or not one.flag.carries)
-    return replace(arguments, given=(*kept, *more))
+    fields = {option.flag.carries for option in more if option.flag.carries}
+    options = tuple(
+        option for option in arguments.given if option.flag.carries not in fields or not option.flag.carries
+    )
+    return replace(arguments, given=(*options, *more))

@@ -48,7 +48,7 @@ OVERLAPPING: Final = ("deepep_", "nixl_ep")
 """All-to-all backends with which steps run as two micro-batches (config/vllm.py:2200)."""
 
 
-def read(given: CommandReading, environment: Mapping[str, str]) -> Launch:
+def read(command: CommandReading, environment: Mapping[str, str]) -> Launch:
     """Launch that the arguments of ``vllm serve`` describe.
 
     Raises
@@ -56,23 +56,23 @@ def read(given: CommandReading, environment: Mapping[str, str]) -> Launch:
     SpecError
         Flags that contradict each other, as vLLM refuses them.
     """
-    tp, pp, dp, cp = (given.degree(name) for name in ("tp", "pp", "dp", "cp"))
-    dcp = given.degree("dcp")
-    experts = given.on("expert_parallel")
+    tp, pp, dp, cp = (command.degree(name) for name in ("tp", "pp", "dp", "cp"))
+    dcp = command.degree("dcp")
+    experts = command.on("expert_parallel")
     degrees, dense = meshes(
         tp=tp, cp=cp, dp=dp, pp=pp, etp=1 if experts else tp * cp * dp, ep=tp * cp * dp if experts else 1
     )
-    given.divides(given.one("dcp"), dcp, tp, f"tp_size={tp} must be divisible by dcp_size={dcp}")
-    nodes = _nodes(given, tp * pp * cp, dp)
-    operating = _operating(given, experts=experts)
+    command.divides(command.one("dcp"), dcp, tp, f"tp_size={tp} must be divisible by dcp_size={dcp}")
+    nodes = _nodes(command, tp * pp * cp, dp)
+    operating = _operating(command, experts=experts)
     return launched(
-        "vllm", given, environment, PARTITION, degrees=degrees, dense=dense, operating=operating, dcp=dcp, nodes=nodes,
-        phase=_phase(given),
+        "vllm", command, environment, PARTITION, degrees=degrees, dense=dense, operating=operating, dcp=dcp,
+        nodes=nodes, phase=_phase(command),
     )  # fmt: skip
 
 
 def launched(
-    engine: str, given: CommandReading, environment: Mapping[str, str], variable: str, *, degrees: Mapping[str, int],
+    engine: str, command: CommandReading, environment: Mapping[str, str], variable: str, *, degrees: Mapping[str, int],
     dense: Mapping[str, int], operating: Operating, dcp: int, nodes: int | None, phase: str | None,
 ) -> Launch:  # fmt: skip
     """The launch of what was read, with the model it names and the stages that an environment variable cuts.
@@ -82,187 +82,192 @@ def launched(
     SpecError
         Everything wrong that was found so far.
     """
-    stages = partition(given, environment.get(variable), degrees["pp"], variable)
-    model, place = model_of(given)
-    given.raise_faults()
+    stages = partition(command, environment.get(variable), degrees["pp"], variable)
+    model, place = model_of(command)
+    command.raise_faults()
     return Launch(
-        engine=engine, source=given.source, version=given.version, model=model, model_place=place, degrees=degrees,
-        dense=dense, operating=operating, dcp=dcp, stages=stages, nodes=nodes, given=given.arguments.given,
-        ignored=given.ignored(), environment=environment, places=given.places(), phase=phase,
+        engine=engine, source=command.source, version=command.version, model=model, model_place=place, degrees=degrees,
+        dense=dense, operating=operating, dcp=dcp, stages=stages, nodes=nodes, given=command.arguments.given,
+        ignored=command.ignored(), environment=environment, places=command.places(), phase=phase,
     )  # fmt: skip
 
 
-def model_of(given: CommandReading) -> tuple[str | None, tuple[int, int]]:
+def model_of(command: CommandReading) -> tuple[str | None, tuple[int, int]]:
     """Model that a command names, as its first argument or by a flag, and where."""
-    named = given.one("model")
-    if given.arguments.positional:
-        word = given.arguments.positional[0]
+    named = command.one("model")
+    if command.arguments.positional:
+        word = command.arguments.positional[0]
         if named is not None and not named.open and named.values and named.values[0].text != word.text:
-            given.fault(named, f"names another model than the argument {word.text!r} without a flag")
-        extra = given.arguments.positional[1:]
+            command.fault(named, f"names another model than the argument {word.text!r} without a flag")
+        extra = command.arguments.positional[1:]
         if extra:
             from optimizer.errors import Fault  # noqa: PLC0415 - one fault needs it
 
             message = f"unexpected argument {extra[0].text!r}: one model is served"
-            given.faults.append(Fault(given.source, *extra[0].start, None, message))
+            command.faults.append(Fault(command.source, *extra[0].start, None, message))
         return (None if word.unset else word.text), word.start
     if named is None or not named.values:
-        return None, given.start
+        return None, command.start
     word = named.values[0]
     return (None if word.unset else word.text), word.start
 
 
-def partition(given: CommandReading, text: str | None, pp: int, name: str) -> tuple[int, ...] | None:
+def partition(command: CommandReading, text: str | None, pp: int, name: str) -> tuple[int, ...] | None:
     """Layers of each stage, of an environment variable such as ``20,21,20``."""
     if not text:
         return None
     try:
         layers = tuple(int(part) for part in text.split(","))
     except ValueError:
-        given.fault(None, f"{text!r} is no list of layer counts, such as 20,21,20", name)
+        command.fault(None, f"{text!r} is no list of layer counts, such as 20,21,20", name)
         return None
     if len(layers) != pp:
-        given.fault(None, f"len(partitions)={len(layers)} does not match pp_size={pp}", name)
+        command.fault(None, f"len(partitions)={len(layers)} does not match pp_size={pp}", name)
     if min(layers) < 1:
-        given.fault(None, "every stage has at least one layer", name)
+        command.fault(None, "every stage has at least one layer", name)
         return None
     return layers
 
 
-def _phase(given: CommandReading) -> str | None:
+def _phase(command: CommandReading) -> str | None:
     """Role of a disaggregated deployment, where the transfer of the cache names one."""
-    role = merged(one for one in given.arguments.given if one.flag.carries == "kv_transfer").get("kv_role")
+    role = merged(option for option in command.arguments.given if option.flag.carries == "kv_transfer").get("kv_role")
     return {"kv_producer": "prefill", "kv_consumer": "decode"}.get(str(role))
 
 
-def _nodes(given: CommandReading, replica: int, dp: int) -> int | None:
+def _nodes(command: CommandReading, replica: int, dp: int) -> int | None:
     """Machines, and the rules that bind their numbers (config/parallel.py:548, engine/arg_utils.py:2409)."""
-    local, nodes = given.number("dp_local"), given.number("nodes", needed=False)
-    own = given.number("dp_rank", least=0, needed=False)
-    executor = given.text("executor")
+    local, nodes = command.number("dp_local"), command.number("nodes", needed=False)
+    dp_rank = command.number("dp_rank", least=0, needed=False)
+    executor = command.text("executor")
     if executor is not None and executor not in EXECUTORS and "." not in executor:
-        given.fault(given.one("executor"), f"{shown(executor)} is none of {', '.join(sorted(EXECUTORS))}, nor a class")
-    rank, start = given.number("node_rank", least=0, needed=False), given.number("dp_start", least=0, needed=False)
+        command.fault(
+            command.one("executor"), f"{shown(executor)} is none of {', '.join(sorted(EXECUTORS))}, nor a class"
+        )
+    rank, start = command.number("node_rank", least=0, needed=False), command.number("dp_start", least=0, needed=False)
     for name in ("dp_rank", "address", "port", "headless", "executor", "dp_backend", "balancer"):
-        given.one(name)
+        command.one(name)
     if local is not None and local > dp:
-        given.fault(given.one("dp_local"), f"data_parallel_size_local ({local}) must be <= data_parallel_size ({dp})")
+        command.fault(
+            command.one("dp_local"), f"data_parallel_size_local ({local}) must be <= data_parallel_size ({dp})"
+        )
     if nodes is not None and replica * dp % nodes:
         message = f"--nnodes {nodes} must evenly divide the total world size ({replica * dp})"
-        given.fault(given.one("nodes"), message)
-    most = 1 if given.one("nodes") is None else nodes
+        command.fault(command.one("nodes"), message)
+    most = 1 if command.one("nodes") is None else nodes
     if most is not None and rank is not None and rank >= most:
         alone = ALONE if nodes is None else ""
-        given.fault(given.one("node_rank"), f"--node-rank must be between 0 and {most - 1}{alone}")
-    if own is not None and own >= max(dp, 1):
-        given.fault(given.one("dp_rank"), f"data_parallel_rank ({own}) must be in the range [0, {dp})")
+        command.fault(command.one("node_rank"), f"--node-rank must be between 0 and {most - 1}{alone}")
+    if dp_rank is not None and dp_rank >= max(dp, 1):
+        command.fault(command.one("dp_rank"), f"data_parallel_rank ({dp_rank}) must be in the range [0, {dp})")
     if start is not None and start >= dp:
-        given.fault(given.one("dp_start"), f"rank {start} is not among the {dp} data-parallel ranks")
+        command.fault(command.one("dp_start"), f"rank {start} is not among the {dp} data-parallel ranks")
     if nodes is None and local is not None and local <= dp and dp % local == 0:
         return dp // local
     return nodes
 
 
-def _operating(given: CommandReading, *, experts: bool) -> Operating:
+def _operating(command: CommandReading, *, experts: bool) -> Operating:
     seqs, tokens, length = (
-        given.number("max_num_seqs"), given.number("max_num_batched_tokens"), _length(given),
+        command.number("max_num_seqs"), command.number("max_num_batched_tokens"), _length(command),
     )  # fmt: skip
     if seqs is not None and tokens is not None and tokens < seqs:
-        given.fault(
-            given.one("max_num_batched_tokens"),
+        command.fault(
+            command.one("max_num_batched_tokens"),
             f"max_num_batched_tokens ({tokens}) must be greater than or equal to max_num_seqs ({seqs})",
         )
-    backend = given.text("all2all") or "allgather_reducescatter"
-    if given.on("overlap") and not backend.startswith(OVERLAPPING):
-        given.fault(
-            given.one("overlap"),
+    backend = command.text("all2all") or "allgather_reducescatter"
+    if command.on("overlap") and not backend.startswith(OVERLAPPING):
+        command.fault(
+            command.one("overlap"),
             f"Microbatching currently only supports the deepep_* all2all backends on this platform. {backend} is not "
             "supported: give --all2all-backend",
         )
-    chunked = given.one("chunked_prefill")
+    chunked = command.one("chunked_prefill")
     if chunked is not None and not chunked.on and tokens is not None and length is not None and tokens < length:
-        given.fault(
-            given.one("max_num_batched_tokens"),
+        command.fault(
+            command.one("max_num_batched_tokens"),
             f"max_num_batched_tokens ({tokens}) is smaller than max_model_len ({length}) without chunked prefill",
         )
-    draft = merged(one for one in given.arguments.given if one.flag.carries == "speculative")
+    draft = merged(option for option in command.arguments.given if option.flag.carries == "speculative")
     tokens_drafted = draft.get("num_speculative_tokens")
     of_model = draft.get("method") in DRAFTS_OF_THE_MODEL
     if of_model or not draft:
-        given.one("speculative")
-    if not of_model and given.one("draft_model") is None:
-        given.number("draft_tokens", needed=False)
-    quantization = given.text("quantization")
+        command.one("speculative")
+    if not of_model and command.one("draft_model") is None:
+        command.number("draft_tokens", needed=False)
+    quantization = command.text("quantization")
     return Operating(
         max_num_seqs=seqs, max_num_batched_tokens=tokens, max_model_len=length,
-        memory_utilization=given.share("memory_utilization"),
-        kv_cache_memory=given.number("kv_cache_memory", needed=False), kv_cache=given.choice("kv_cache", KV_FORMATS),
+        memory_utilization=command.share("memory_utilization"),
+        kv_cache_memory=command.number("kv_cache_memory", needed=False),
+        kv_cache=command.choice("kv_cache", KV_FORMATS),
         weights=ONLINE_FORMATS.get(quantization or ""), quantization=quantization,
-        activations=given.choice("dtype", ACTIVATION_FORMATS), capture_sizes=_captured(given),
+        activations=command.choice("dtype", ACTIVATION_FORMATS), capture_sizes=_captured(command),
         draft_tokens=tokens_drafted if of_model and isinstance(tokens_drafted, int) else 0,
-        redundant_slots=_redundant(given, experts=experts), all2all=given.text("all2all"),
+        redundant_slots=_redundant(command, experts=experts), all2all=command.text("all2all"),
         chunked_prefill=None if chunked is None else chunked.on,
-        doubled=given.text("performance_mode") == "throughput", two_batch=given.on("overlap"),
-        text_only=_text_only(given),
+        doubled=command.text("performance_mode") == "throughput", two_batch=command.on("overlap"),
+        text_only=_text_only(command),
     )  # fmt: skip
 
 
-def _text_only(given: CommandReading) -> bool:
+def _text_only(command: CommandReading) -> bool:
     """Whether no vision encoder is loaded: it is told so, or that no prompt has any picture or video."""
-    most = merged(one for one in given.arguments.given if one.flag.carries == "mm_limits")
-    if given.on("text_only"):
+    most = merged(option for option in command.arguments.given if option.flag.carries == "mm_limits")
+    if command.on("text_only"):
         return True
     if most and not any(most.get(kind, 1) for kind in ("image", "video")):
-        given.one("mm_limits")
+        command.one("mm_limits")
         return True
     return False
 
 
-def _length(given: CommandReading) -> int | None:
+def _length(command: CommandReading) -> int | None:
     """Longest sequence; ``auto`` and ``-1`` leave it to the engine."""
-    length = given.one("max_model_len")
+    length = command.one("max_model_len")
     if length is not None and length.text in FITTED_LENGTH:
         return None
-    return given.number("max_model_len")
+    return command.number("max_model_len")
 
 
-def _redundant(given: CommandReading, *, experts: bool) -> int:
+def _redundant(command: CommandReading, *, experts: bool) -> int:
     """Redundant expert slots, and what vLLM asks for them (config/parallel.py:570-588)."""
-    config = merged(one for one in given.arguments.given if one.flag.carries == "eplb_config")
-    told = given.one("eplb_config") or given.one("redundant_slots")
-    wanted: Any = config.get("num_redundant_experts", given.number("redundant_slots", 0, least=0))
+    config = merged(option for option in command.arguments.given if option.flag.carries == "eplb_config")
+    slots_option = command.one("eplb_config") or command.one("redundant_slots")
+    wanted: Any = config.get("num_redundant_experts", command.number("redundant_slots", 0, least=0))
     if isinstance(wanted, str) and wanted.isascii() and wanted.isdigit():
         wanted = int(wanted)
-    balanced = given.on("eplb")
+    balanced = command.on("eplb")
     if balanced and not experts:
-        given.fault(given.one("eplb"), "enable_expert_parallel must be True to use EPLB")
+        command.fault(command.one("eplb"), "enable_expert_parallel must be True to use EPLB")
     if not isinstance(wanted, int) or isinstance(wanted, bool) or wanted < 0:
-        given.fault(told, "num_redundant_experts is a whole number, 0 or more")
+        command.fault(slots_option, "num_redundant_experts is a whole number, 0 or more")
         return 0
     if wanted and not balanced:
-        given.fault(
-            told,
+        command.fault(
+            slots_option,
             f"num_redundant_experts is set to {wanted} but EPLB is not enabled. "
             "Either enable EPLB or unset num_redundant_experts",
         )
     return wanted
 
 
-def _captured(given: CommandReading) -> tuple[int, ...] | None:
+def _captured(command: CommandReading) -> tuple[int, ...] | None:
     """Sizes of captured graphs; none with ``--enforce-eager``."""
-    if given.on("eager"):
-        given.one("capture_sizes")
+    if command.on("eager"):
+        command.one("capture_sizes")
         return ()
-    sizes = given.integers("capture_sizes")
+    sizes = command.integers("capture_sizes")
     if sizes is not None:
         return tuple(sorted(sizes))
-    config = merged(one for one in given.arguments.given if one.flag.carries == "compilation")
+    config = merged(option for option in command.arguments.given if option.flag.carries == "compilation")
     listed = config.get("cudagraph_capture_sizes")
     if isinstance(listed, list) and all(isinstance(size, int) for size in listed):
         if set(config) <= {"cudagraph_capture_sizes"}:
-            given.one("compilation")
+            command.one("compilation")
         return tuple(sorted(listed))
-    largest = given.number("max_capture_size", needed=False)
+    largest = command.number("max_capture_size", needed=False)
     if largest is None:
         return None
     # 1, 2, 4, then every 8 up to 256 and every 16 beyond (vLLM config/vllm.py).

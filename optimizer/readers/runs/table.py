@@ -76,14 +76,14 @@ def _columns(head: list[str], source: str) -> dict[str, int]:
         raise SpecError(Fault(source, 1, None, None, text))
     at = {}
     for name, others in COLUMNS.items():
-        column = next((other for other in (name, *others) if other in head), None)
+        column = next((spelling for spelling in (name, *others) if spelling in head), None)
         if column is not None:
             at[name] = head.index(column)
     missing = {name: f"column {name!r} is missing" for name in _NEEDED if name not in at}
     for first, second in _EITHER:
         if first not in at and second not in at:
             missing[first] = f"column {first!r} or {second!r} is missing"
-    known = {other for name, others in COLUMNS.items() for other in (name, *others)}
+    known = {spelling for name, others in COLUMNS.items() for spelling in (name, *others)}
     stray = [column for column in head if column not in known]
     faults = [
         Fault(source, 1, column + 1, None, f"column {name!r} stands twice")
