@@ -192,8 +192,8 @@ def output_weights(
 
 def mtp_weights(model: ModelSpec, precision: ModelPrecision, over: Division) -> BlockWeights:
     """Multi-token-prediction layers, which the last stage holds where they are used; embedding and head are shared."""
-    own = precision if precision.mtp is None else ModelPrecision(weights=precision.mtp)
-    return _sum(model.mtp_tensors(), own, over)
+    mtp_precision = precision if precision.mtp is None else ModelPrecision(weights=precision.mtp)
+    return _sum(model.mtp_tensors(), mtp_precision, over)
 
 
 def absorbed_copy_bytes(model: ModelSpec, block_name: str, tp: int) -> int:

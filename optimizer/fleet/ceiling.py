@@ -38,20 +38,20 @@ def replica_sizes(cluster: Cluster, pool: Pool) -> list[int]:
     """Devices of the replicas that are looked at: every number that a node has free, then whole nodes."""
     node, nodes = pool.devices_per_node, len(pool.whole_nodes)
     largest = cluster.replica_devices or LARGEST_REPLICA_NODES * node
-    found = [*range(1, max(pool.free) + 1), *(count * node for count in range(2, nodes + 1))]
-    return [size for size in found if size <= largest] or [1]
+    sizes = [*range(1, max(pool.free) + 1), *(count * node for count in range(2, nodes + 1))]
+    return [size for size in sizes if size <= largest] or [1]
 
 
 def unlooked(cluster: Cluster) -> list[str]:
     """Replicas that no proof speaks of."""
-    found = []
+    unproved = []
     for pool in cluster.pools:
         largest, node = replica_sizes(cluster, pool)[-1], pool.devices_per_node
         if largest < pool.devices and len(pool.whole_nodes) > largest // node:
-            found.append(f"replicas of more than {largest} devices of {pool.name}")
+            unproved.append(f"replicas of more than {largest} devices of {pool.name}")
         if largest > node:
-            found.append(f"replicas of more than {node} devices of {pool.name} that are not whole nodes")
-    return found
+            unproved.append(f"replicas of more than {node} devices of {pool.name} that are not whole nodes")
+    return unproved
 
 
 def copies(pool: Pool, small: int, large: int) -> int:
@@ -71,16 +71,16 @@ def ceiling_columns(cluster: Cluster, ceilings: Sequence[Ceiling]) -> tuple[Colu
 
     The copies cost and draw no more, and are of one kind; with `start_cost` each is started, so that only one may be.
     """
-    found: list[Column] = []
+    columns: list[Column] = []
     for kind in dict.fromkeys((c.demand, c.role, c.pool, c.bucket) for c in ceilings):
         name, role, pool_name, bucket = kind
-        own = sorted((c for c in ceilings if (c.demand, c.role, c.pool, c.bucket) == kind), key=_devices)
+        alike = sorted((c for c in ceilings if (c.demand, c.role, c.pool, c.bucket) == kind), key=_devices)
         pool = cluster.pool[pool_name]
         sizes = replica_sizes(cluster, pool)
-        below = [0, *(ceiling.devices for ceiling in own)]
+        below = [0, *(ceiling.devices for ceiling in alike)]
         standing = [
             (next(size for size in sizes if size > last), c.requests_per_s)
-            for last, c in zip(below, own, strict=False)
+            for last, c in zip(below, alike, strict=False)
             if c.requests_per_s
         ]
         for number, (devices, rate) in enumerate(standing):
@@ -88,7 +88,7 @@ def ceiling_columns(cluster: Cluster, ceilings: Sequence[Ceiling]) -> tuple[Colu
             others = [(n, u) for other, (n, u) in enumerate(standing) if other < number]
             if any(min(copies(pool, n, devices), most) * u >= rate for n, u in others):
                 continue
-            found.append(
+            columns.append(
                 Column(
                     demand=name, role=role, pool=pool_name,
                     layout=column_layout(cluster.demand[name], f"any of {devices} devices", bucket), devices=devices,
@@ -96,7 +96,7 @@ def ceiling_columns(cluster: Cluster, ceilings: Sequence[Ceiling]) -> tuple[Colu
                     power_w=power_of(cluster, pool_name, devices), bucket=bucket,
                 )
             )  # fmt: skip
-    return tuple(found)
+    return tuple(columns)
 
 
 def _devices(ceiling: Ceiling) -> int:

@@ -59,44 +59,45 @@ def column_layout(demand: Demand, layout: str, bucket: int) -> str:
 
 def traffic_words(demand: Demand, period: Period) -> list[str]:
     """What a demand's trace or histogram says, in sentences: how lengths are rounded, which rate is to be served."""
-    own = demand.traffic
-    if own is None:
+    traffic = demand.traffic
+    if traffic is None:
         return []
     means = (
-        f"{float(own.mean_input_tokens):,.0f} input and {float(own.mean_output_tokens):,.0f} output tokens on average"
+        f"{float(traffic.mean_input_tokens):,.0f} input and {float(traffic.mean_output_tokens):,.0f} output tokens "
+        "on average"
     )
-    beyond = f"{float(own.input_rounding):.0%} and {float(own.output_rounding):.0%}"
-    said = [f"{float(own.requests):,.6g} requests of {means}, rounded up by {beyond}"]
+    beyond = f"{float(traffic.input_rounding):.0%} and {float(traffic.output_rounding):.0%}"
+    sentences = [f"{float(traffic.requests):,.6g} requests of {means}, rounded up by {beyond}"]
     part = period.traffic.get(demand.name)
-    came = own.arrivals if part is None else part.arrivals
+    came = traffic.arrivals if part is None else part.arrivals
     if came is not None:
         served = f"{float(came.quantile):.0%} of {came.windows:,} windows of {float(came.window_s):g} s have at most "
-        said.append(
+        sentences.append(
             f"{served}{float(came.served_per_s):,.4g} requests/s (mean {float(came.mean_per_s):,.4g}, peak "
             f"{float(came.peak_per_s):,.4g}; variance ÷ mean of a window {float(came.dispersion):,.3g}, Poisson 1)"
         )
         if period.rates.get(demand.name) != came.served_per_s:
-            said[-1] += ", and another rate is asked for"
-    if own.prefix_share is not None:
-        used = "" if demand.prefix_cache_hit == own.prefix_share else ", of which prefix_cache_hit is what counts"
-        said.append(f"{float(own.prefix_share):.1%} of prompt blocks came before, had none been evicted{used}")
-    return said
+            sentences[-1] += ", and another rate is asked for"
+    if traffic.prefix_share is not None:
+        used = "" if demand.prefix_cache_hit == traffic.prefix_share else ", of which prefix_cache_hit is what counts"
+        sentences.append(f"{float(traffic.prefix_share):.1%} of prompt blocks came before, had none been evicted{used}")
+    return sentences
 
 
-def cost_of(cluster: Cluster, pool_name: str, devices: int, own: Fraction | None = None) -> Fraction | None:
+def cost_of(cluster: Cluster, pool_name: str, devices: int, stated: Fraction | None = None) -> Fraction | None:
     """Dollars per hour of one more replica: nothing where the pool is paid whole, its own price, or its devices'."""
     pool = cluster.pool[pool_name]
     if pool.pays_for_all and pool.price is not None:
         return Fraction(0)
-    if own is not None:
-        return own
+    if stated is not None:
+        return stated
     return None if pool.price is None else pool.price * devices
 
 
-def power_of(cluster: Cluster, pool_name: str, devices: int, own: Fraction | None = None) -> Fraction | None:
+def power_of(cluster: Cluster, pool_name: str, devices: int, stated: Fraction | None = None) -> Fraction | None:
     """Watts of one replica in use."""
-    if own is not None:
-        return own
+    if stated is not None:
+        return stated
     each = cluster.pool[pool_name].power
     return None if each is None else each * devices
 

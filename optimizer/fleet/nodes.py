@@ -26,11 +26,11 @@ def racks(pool: Pool) -> list[list[int]]:
 
 def rack_kinds(pool: Pool) -> dict[tuple[int, ...], list[list[int]]]:
     """Racks that are alike: devices free on their nodes, most first, and the nodes of each in that order."""
-    found: dict[tuple[int, ...], list[list[int]]] = {}
+    kinds: dict[tuple[int, ...], list[list[int]]] = {}
     for nodes in racks(pool):
         ordered = sorted(nodes, key=lambda node: -pool.free[node])
-        found.setdefault(tuple(pool.free[node] for node in ordered), []).append(ordered)
-    return found
+        kinds.setdefault(tuple(pool.free[node] for node in ordered), []).append(ordered)
+    return kinds
 
 
 def packed(sizes: Sequence[int], free: Sequence[int], node_devices: int) -> list[tuple[int, ...]] | None:
@@ -48,8 +48,8 @@ def packed(sizes: Sequence[int], free: Sequence[int], node_devices: int) -> list
         for node in whole:
             left[node] = 0
     small = [size for size in sizes if size <= node_devices]
-    found = _packed(tuple(small), tuple(left), set())
-    return None if found is None else [*places, *((node,) for node in found)]
+    nodes = _packed(tuple(small), tuple(left), set())
+    return None if nodes is None else [*places, *((node,) for node in nodes)]
 
 
 def _packed(
@@ -63,9 +63,9 @@ def _packed(
         return None
     for room in sorted({room for room in left if room >= sizes[0]}):
         node = left.index(room)
-        rest = _packed(sizes[1:], (*left[:node], room - sizes[0], *left[node + 1 :]), failed)
-        if rest is not None:
-            return [node, *rest]
+        others = _packed(sizes[1:], (*left[:node], room - sizes[0], *left[node + 1 :]), failed)
+        if others is not None:
+            return [node, *others]
     failed.add(state)
     return None
 

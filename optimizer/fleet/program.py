@@ -69,8 +69,8 @@ class Program:
         total: dict[str, Fraction] = {}
         for variable, factor in terms:
             total[variable] = total.get(variable, Fraction(0)) + factor
-        own = {variable: factor for variable, factor in total.items() if factor}
-        self.rows[name] = Row(name, family, own, Fraction(least))
+        factors = {variable: factor for variable, factor in total.items() if factor}
+        self.rows[name] = Row(name, family, factors, Fraction(least))
 
     def at_most(self, name: str, family: str, terms: Iterable[Term], most: Fraction | int) -> None:
         """Add the row Σ terms ≤ most."""
@@ -120,11 +120,11 @@ class Program:
                 raise ValueError(f"multiplier of {name}")
             row = self.rows[name]
             total += factor * row.least
-            for variable, own in row.terms.items():
-                reduced[variable] = reduced.get(variable, Fraction(0)) - factor * own
-        for variable, own in reduced.items():
-            if own:
-                total += own * box[variable][0 if own > 0 else 1]
+            for variable, coefficient in row.terms.items():
+                reduced[variable] = reduced.get(variable, Fraction(0)) - factor * coefficient
+        for variable, coefficient in reduced.items():
+            if coefficient:
+                total += coefficient * box[variable][0 if coefficient > 0 else 1]
         if not feasible:
             return total
         step = self.grid()
@@ -184,8 +184,8 @@ def derived_bound(program: Program, steps: Sequence[DerivationStep]) -> Fraction
         seen.add(at)
         step = steps[at]
         if step.variable is not None:
-            own = program.variables.get(step.variable)
-            if own is None or own.continuous:
+            variable = program.variables.get(step.variable)
+            if variable is None or variable.continuous:
                 raise DerivationError(f"step {at} splits {step.variable}, which is no integer variable")
             low, high = changed.get(step.variable, whole[step.variable])
             stack.append((step.low, {**changed, step.variable: (low, min(high, Fraction(step.split)))}))
@@ -215,16 +215,16 @@ def with_lemmas(program: Program, lemmas: Sequence[Lemma]) -> Program:
     DerivationError
         Where the steps of one prove nothing, or its terms are of no variable.
     """
-    found = replace(program, rows=dict(program.rows))
+    stronger = replace(program, rows=dict(program.rows))
     for number, lemma in enumerate(lemmas):
         if not lemma.terms.keys() <= program.variables.keys():
             raise DerivationError(f"lemma {number} is of a variable that there is not")
-        bound = derived_bound(lemma_program(found, lemma.terms), lemma.steps)
+        bound = derived_bound(lemma_program(stronger, lemma.terms), lemma.steps)
         if bound is None:
             raise DerivationError(f"lemma {number} is of nothing that keeps the rows")
         name = lemma_name(number)
-        found.rows[name] = Row(name, LEMMA, dict(lemma.terms), bound)
-    return found
+        stronger.rows[name] = Row(name, LEMMA, dict(lemma.terms), bound)
+    return stronger
 
 
 def lemma_program(program: Program, terms: Terms) -> Program:

@@ -24,11 +24,11 @@ def state(cluster: Cluster, columns: Sequence[Column], *, relaxed: bool = False)
         Where the ways to fill a node are too many to list: the program that no fleet is missing from (True), or the
         one that only has fleets whose losses are counted (False). Elsewhere they are the same.
     """
-    found = FleetProgram(cluster, columns, relaxed)
+    statement = FleetProgram(cluster, columns, relaxed)
     for family in FAMILIES:
-        family(found).post()
-    _aim(found)
-    return found
+        family(statement).post()
+    _aim(statement)
+    return statement
 
 
 def bounding(cluster: Cluster, ceilings: Sequence[Ceiling]) -> FleetProgram:
@@ -42,8 +42,8 @@ def bounding(cluster: Cluster, ceilings: Sequence[Ceiling]) -> FleetProgram:
 
 def is_exact(statement: FleetProgram) -> bool:
     """Whether the relaxed program is the program itself."""
-    own = statement.cluster
-    return own.survive is None or all(listed_whole(statement, pool) for pool in own.pools)
+    cluster = statement.cluster
+    return cluster.survive is None or all(listed_whole(statement, pool) for pool in cluster.pools)
 
 
 def _aim(statement: FleetProgram) -> None:

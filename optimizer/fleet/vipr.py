@@ -55,9 +55,9 @@ class _File:
         terms: dict[str, Fraction] = {}
         right = Fraction(0)
         for number, factor in factors.items():
-            own = self.lines[number]
-            right += factor * own.right
-            for variable, value in own.terms.items():
+            line = self.lines[number]
+            right += factor * line.right
+            for variable, value in line.terms.items():
                 terms[variable] = terms.get(variable, Fraction(0)) + factor * value
         kept = {variable: value for variable, value in terms.items() if value}
         right = Fraction(-(-right.numerator // right.denominator)) if name == "rnd" else right
@@ -81,12 +81,12 @@ def vipr(program: Program, lemmas: Sequence[Lemma], steps: Sequence[DerivationSt
     bound = derived_bound(stronger, steps)
     file = _File(program)
     bounds: dict[str, tuple[int, int]] = {}
-    for own in program.variables.values():
+    for variable in program.variables.values():
         low, high = (
-            file.add(_Constraint({own.name: Fraction(1)}, sense, right))
-            for sense, right in (("G", own.lower), ("L", own.upper))
+            file.add(_Constraint({variable.name: Fraction(1)}, sense, right))
+            for sense, right in (("G", variable.lower), ("L", variable.upper))
         )
-        bounds[own.name] = low, high
+        bounds[variable.name] = low, high
     for row in program.rows.values():
         file.numbers[row.name] = file.add(_Constraint(dict(row.terms), "G", row.least))
     stated = len(file.lines)
@@ -143,16 +143,16 @@ def _leaf(file: _File, program: Program, step: DerivationStep, bounds: VariableB
     for name, factor in step.multipliers.items():
         if factor:
             factors[file.numbers[name]] = factor
-        for variable, own in program.rows[name].terms.items():
-            reduced[variable] = reduced.get(variable, Fraction(0)) - factor * own
-    for variable, own in reduced.items():
-        if own:
-            factors[bounds[variable][0 if own > 0 else 1]] = own
-    found = file.combined(factors)
+        for variable, coefficient in program.rows[name].terms.items():
+            reduced[variable] = reduced.get(variable, Fraction(0)) - factor * coefficient
+    for variable, coefficient in reduced.items():
+        if coefficient:
+            factors[bounds[variable][0 if coefficient > 0 else 1]] = coefficient
+    combined = file.combined(factors)
     grid = None if step.empty else program.grid()
-    if grid is None or not (file.lines[found].right / grid).denominator > 1:
-        return found
-    rounded = file.combined({found: 1 / grid}, "rnd")
+    if grid is None or not (file.lines[combined].right / grid).denominator > 1:
+        return combined
+    rounded = file.combined({combined: 1 / grid}, "rnd")
     return file.combined({rounded: grid})
 
 
@@ -164,7 +164,7 @@ def _row(line: _Constraint, index: Mapping[str, int]) -> str:
 def _text(file: _File, stated: int, bound: Fraction | None) -> str:
     program = file.program
     index = {name: number for number, name in enumerate(program.variables)}
-    whole = [str(index[own.name]) for own in program.variables.values() if not own.continuous]
+    whole = [str(index[variable.name]) for variable in program.variables.values() if not variable.continuous]
     objective = " ".join(f"{index[name]} {value}" for name, value in program.objective.items())
     lines = [
         "VER 1.1", f"VAR {len(index)}",

@@ -246,7 +246,6 @@ def _drift(
     at_one = (layer[:, None], one[:, None], from_one[chosen])
     at_two = (layer[:, None], two[:, None], from_two[chosen])
     held[at_one], held[at_two] = theirs[chosen], mine[chosen]
-    given, taken = values[at_one], values[at_two]
-    values[at_one], values[at_two] = taken, given
+    values[at_one], values[at_two] = values[at_two], values[at_one]
     load[layer, one] = values[layer, one].sum(axis=1)
     load[layer, two] = values[layer, two].sum(axis=1)

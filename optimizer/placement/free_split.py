@@ -53,9 +53,9 @@ def free_shares(load: Sequence[int], devices: DeviceExperts, deadline: float | N
         for copies in slots.values():
             left = _GRID
             for device, slot, part in copies[:-1]:
-                given = min(left, max(0, round(part.solution_value() * _GRID)))
-                parts[device][slot] = Fraction(given, _GRID)
-                left -= given
+                units = min(left, max(0, round(part.solution_value() * _GRID)))
+                parts[device][slot] = Fraction(units, _GRID)
+                left -= units
             device, slot, _ = copies[-1]
             parts[device][slot] = Fraction(left, _GRID)
     return tuple(map(tuple, parts))

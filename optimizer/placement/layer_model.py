@@ -106,8 +106,8 @@ def rule(
         Limit in CP-SAT's deterministic time, random seed, and ``time.monotonic()`` at which to stop.
     """
 
-    def ask(told: Ints) -> tuple[Pairings, PairingAnswer]:
-        pairings = Pairings(load, devices, threshold, told)
+    def ask(values: Ints) -> tuple[Pairings, PairingAnswer]:
+        pairings = Pairings(load, devices, threshold, values)
         if not pairings.possible:
             return pairings, PairingAnswer(None, refused=pairings.overfull)
         built = PairedCopies(pairings)
@@ -185,10 +185,10 @@ class LayerModel(Copies):
             return
         nodes, size = question.devices // question.node_size, question.experts // question.groups
         home = [[self.model.new_bool_var("") for _ in range(nodes)] for _ in range(question.groups)]
-        for own in home:
-            self.model.add_exactly_one(own)
+        for group_nodes in home:
+            self.model.add_exactly_one(group_nodes)
         for node in range(nodes):
-            self.model.add(sum(own[node] for own in home) * nodes == question.groups)
+            self.model.add(sum(group_nodes[node] for group_nodes in home) * nodes == question.groups)
         if question.current is None:
             self.model.add(home[0][0] == 1)  # nodes are alike
         for (expert, _, device), literal in self.lies.items():
@@ -202,11 +202,11 @@ class LayerModel(Copies):
     def order_devices(self, expert: int) -> None:
         """Copies of an expert on the first devices, where devices are alike."""
         here = [
-            sum(literal for (own, _, at), literal in self.lies.items() if own == expert and at == device)
+            sum(literal for (laid, _, at), literal in self.lies.items() if laid == expert and at == device)
             for device in range(len(self.slots))
         ]
-        for one, other in itertools.pairwise(here):
-            self.model.add(one >= other)
+        for before, after in itertools.pairwise(here):
+            self.model.add(before >= after)
 
     def loads(self, row: Sequence[int], factor: int = 1) -> list[cp_model.LinearExprT]:
         """Load of each device, in tokens times `scale` and the factor."""
@@ -255,7 +255,7 @@ class LayerModel(Copies):
         nodes = range(-(-len(self.slots) // node_size))
         holds = {(e, n): self.model.new_bool_var("") for e in range(self.experts) for n in nodes}
         for (expert, node), literal in holds.items():
-            here = [own for (e, _, at), own in self.lies.items() if e == expert and at // node_size == node]
+            here = [lies for (e, _, at), lies in self.lies.items() if e == expert and at // node_size == node]
             self.model.add(sum(here) >= literal)
         terms: list[cp_model.LinearExprT] = []
         for count, *chosen in groups:

@@ -40,13 +40,13 @@ def brought_together(layer: Layer, known: LayerPlacement) -> LayerPlacement:
 
     Groups kept on nodes by ``hierarchy`` and freely split loads are left where they are.
     """
-    question, asked, found = layer.question, layer.question.nearness, known.visits
+    question, asked, visited = layer.question, layer.question.nearness, known.visits
     fixed = question.hierarchy != "free" or question.split != "even"
-    if asked is None or found is None or fixed or found.nodes == found.bound or layer.seconds_left <= 0:
+    if asked is None or visited is None or fixed or visited.nodes == visited.bound or layer.seconds_left <= 0:
         return known
     groups, node_size = asked.groups[layer.index], asked.node_size
     limit = max(known.max_over_mean, known.bound + asked.allowance)
-    best, fewest = known.devices, found.nodes
+    best, fewest = known.devices, visited.nodes
 
     def keep(devices: DeviceExperts | None, *, sure: bool = False) -> None:
         """Go on from a placement with fewer visits, if it is sure to be, or is, within the limits."""
@@ -57,18 +57,18 @@ def brought_together(layer: Layer, known: LayerPlacement) -> LayerPlacement:
 
     ways = _Ways(layer, node_size, Groups.of(groups, question.experts), float(limit) - _MARGIN)
     for way in (ways.devices, ways.copies, ways.nodes):
-        if fewest > found.bound and ways.node[-1] < MOST_NODES and layer.seconds_left > 0:
+        if fewest > visited.bound and ways.node[-1] < MOST_NODES and layer.seconds_left > 0:
             keep(way(np.array(best)))
-    if fewest > found.bound and layer.seconds_left > 0:
+    if fewest > visited.bound and layer.seconds_left > 0:
         devices, least = fewest_visits(layer, groups, node_size, limit, best) or (None, 0)
         keep(devices, sure=True)
-        if least > found.bound:
-            found = replace(found, bound=least, witness={"kind": "solver"})
+        if least > visited.bound:
+            visited = replace(visited, bound=least, witness={"kind": "solver"})
     if best != known.devices:
         if question.current is not None and question.max_moves is None:
             best = tuples(align_on_nodes(np.array(best), np.array(layer.service), node_size))
         known = layer.placed(known, best)
-    return replace(known, visits=replace(found, nodes=fewest))
+    return replace(known, visits=replace(visited, nodes=fewest))
 
 
 @dataclass(frozen=True, slots=True)

@@ -168,9 +168,9 @@ def with_fewest_moves(layer: Layer, known: LayerPlacement) -> LayerPlacement:
     return layer.placed(known, best)
 
 
-def _candidates(layer: Layer, found: DeviceExperts, limit: Fraction) -> Iterator[DeviceExperts]:
+def _candidates(layer: Layer, devices: DeviceExperts, limit: Fraction) -> Iterator[DeviceExperts]:
     """What was found without regard to moves, and what is reached from the placement in service."""
-    yield found
+    yield devices
     goal = float(limit) - _MARGIN
     points = frontier(layer, layer.question.devices * layer.question.slots, goal=goal)
     yield points[-1].devices

@@ -139,9 +139,9 @@ def refined(
     rounds
         How often it is asked at most.
     """
-    told: Ints = np.zeros(0, dtype=np.int64)
+    values: Ints = np.zeros(0, dtype=np.int64)
     while True:
-        pairings, decided = ask(told)
+        pairings, decided = ask(values)
         rounds -= 1
         if pairings is None or decided.counts is None or rounds <= 0:
             return decided
@@ -150,7 +150,7 @@ def refined(
         fresh = pairings.fresh_values(decided.counts)
         if not len(fresh):
             return decided
-        told = np.union1d(told, fresh)
+        values = np.union1d(values, fresh)
 
 
 def cool_down(

@@ -250,9 +250,9 @@ def decide(
     rng = np.random.default_rng((seed, threshold))
     spent = 0
 
-    def ask(told: Ints) -> tuple[Pairings | None, PairingAnswer]:
+    def ask(values: Ints) -> tuple[Pairings | None, PairingAnswer]:
         nonlocal spent
-        program = PairingProgram(load, devices, threshold, told)
+        program = PairingProgram(load, devices, threshold, values)
         if not program.possible:
             return None, PairingAnswer(None, program.witness({"price": 0, "points": []}) if program.overfull else None)
         cases = _Cases(program, programs - spent, None if spent else steps, rng, deadline)

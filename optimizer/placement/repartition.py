@@ -35,7 +35,7 @@ def halvings(slots: int, *, whole: bool) -> Halvings:
     """
     size = 2 * slots
     if whole:
-        sides = [(0, *rest) for rest in itertools.combinations(range(1, size), slots - 1)]
+        sides = [(0, *others) for others in itertools.combinations(range(1, size), slots - 1)]
     else:
         sides = list(itertools.combinations(range(size), slots))
     order = np.array(
@@ -113,16 +113,16 @@ def _best_combined(weighed: Floats, goal: Floats, positions: Ints) -> Ints:
     table_one, table_two = halvings(first, whole=False), halvings(second, whole=False)
     sums_one = weighed[:, part_one] @ table_one.side_a
     sums_two = weighed[:, part_two] @ table_two.side_a
-    rest = weighed[:, positions[first + second :]].sum(axis=1)
+    remaining = weighed[:, positions[first + second :]].sum(axis=1)
     by_sum = sums_two.argsort(axis=1)
     ascending = np.take_along_axis(sums_two, by_sum, axis=1)
-    wanted = (goal - rest)[:, None] - sums_one
+    wanted = (goal - remaining)[:, None] - sums_one
     width = ascending.shape[1]
     span = np.abs(wanted).max(initial=1.0) + np.abs(ascending).max(initial=1.0) + 1.0
     shift = (2.0 * span * np.arange(pairs))[:, None]
-    found = np.searchsorted((ascending + shift).ravel(), (wanted + shift).ravel()).reshape(pairs, -1)
-    found -= (np.arange(pairs) * width)[:, None]
-    above, below = np.minimum(found, width - 1), np.maximum(found - 1, 0)
+    index = np.searchsorted((ascending + shift).ravel(), (wanted + shift).ravel()).reshape(pairs, -1)
+    index -= (np.arange(pairs) * width)[:, None]
+    above, below = np.minimum(index, width - 1), np.maximum(index - 1, 0)
     off_above = np.abs(np.take_along_axis(ascending, above, axis=1) - wanted)
     off_below = np.abs(np.take_along_axis(ascending, below, axis=1) - wanted)
     nearest = np.where(off_below <= off_above, below, above)

@@ -145,10 +145,10 @@ def _first(
 
 def _raised(base: Floats, power: int) -> Floats:
     """``base ** power`` for a power of two, by squaring."""
-    result = base * base
+    raised = base * base
     for _ in range(power.bit_length() - 2):
-        result *= result
-    return result
+        raised *= raised
+    return raised
 
 
 def _share_out_pairs(search: Descent, aim: Aim, power: int, shuffle: Ints, positions: Ints) -> None:

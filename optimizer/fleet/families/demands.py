@@ -21,26 +21,26 @@ class Demands(FleetFamily):
 
     def post(self) -> None:
         """One row for each chain that something is asked of."""
-        own = self.statement
+        statement = self.statement
         if self.cluster.objective == "growth":
-            self.program.amount(GROWTH, own.most_growth())
+            self.program.amount(GROWTH, statement.most_growth())
         for period in self.cluster.periods:
             if self.cluster.objective == "throughput":
                 self._counted(period)
-            for coverage in own.coverages:
-                need = own.need(coverage, period)
+            for coverage in statement.coverages:
+                need = statement.need(coverage, period)
                 if need is None:
                     continue
                 terms, least, _ = need
-                supply = own.counts(coverage.served, period)
+                supply = statement.counts(coverage.served, period)
                 name = f"demand[{coverage.demand}, {coverage.part}, {period.name}]"
                 self.program.at_least(name, self.name, [*supply, *((n, -f) for n, f in terms)], least)
 
     def _counted(self, period: Period) -> None:
         """Requests/s that throughput counts: no more than any chain, no less than the rate that is asked for."""
         for demand in self.cluster.demands:
-            own = [self.statement.most_served(c, period) for c in self.statement.coverages if c.demand == demand.name]
-            most = min(rate for rate in own if rate is not None)
+            rates = [self.statement.most_served(c, period) for c in self.statement.coverages if c.demand == demand.name]
+            most = min(rate for rate in rates if rate is not None)
             served = self.program.amount(self.statement.served(demand.name, period), most)
             rate = period.rates.get(demand.name, 0)
             if rate:

@@ -61,10 +61,10 @@ class FleetProgram:
         )
 
     def _as_long(self, demand: Demand, part: str, roles: Sequence[ReplicaRole]) -> Iterable[Coverage]:
-        own = [c for c in self.columns if c.demand == demand.name and c.role in roles]
+        columns = [c for c in self.columns if c.demand == demand.name and c.role in roles]
         for number in range(len(demand.as_long)):
             label = f"{part} from {demand.buckets[number].name}" if demand.several else part
-            served = {c.name: c.requests_per_s for c in own if c.bucket >= number}
+            served = {c.name: c.requests_per_s for c in columns if c.bucket >= number}
             yield Coverage(demand.name, label, served, number)
 
     @cached_property
@@ -102,13 +102,13 @@ class FleetProgram:
 
     def most_growth(self) -> Fraction:
         """Largest factor that some demand alone allows."""
-        found = [
+        factors = [
             most / period.rates[coverage.demand]
             for coverage in self.coverages
             for period in self.cluster.periods
             if period.rates.get(coverage.demand) and (most := self.most_served(coverage, period)) is not None
         ]
-        return min(found)
+        return min(factors)
 
     def need(self, coverage: Coverage, period: Period) -> tuple[list[tuple[str, Fraction]], Fraction, Fraction] | None:
         """What a coverage must reach, as terms and a constant, and the most that can be; None: nothing is asked.

@@ -41,22 +41,22 @@ class Filling:
 
 def losable(statement: FleetProgram, pool: Pool) -> bool:
     """Whether nodes, or racks, of a pool may be lost."""
-    own = statement.cluster.survive
-    return own is not None and own.pool in {None, pool.name}
+    survive = statement.cluster.survive
+    return survive is not None and survive.pool in {None, pool.name}
 
 
 def by_rack(statement: FleetProgram, pool: Pool) -> bool:
     """Whether racks of a pool are filled as one, with columns: where they may be lost whole."""
-    own = statement.cluster.survive
-    if own is None or own.racks is None or not losable(statement, pool):
+    survive = statement.cluster.survive
+    if survive is None or survive.racks is None or not losable(statement, pool):
         return False
     return not statement.relaxed or listed_whole(statement, pool)
 
 
 def listed_whole(statement: FleetProgram, pool: Pool) -> bool:
     """Whether every way to fill the pool's nodes, or racks, with columns is few enough to list."""
-    own = statement.cluster.survive
-    if own is not None and own.racks is not None:
+    survive = statement.cluster.survive
+    if survive is not None and survive.racks is not None:
         if not losable(statement, pool):
             return True
         sizes = [_room(pool, c) for c in _inside(statement, pool)]
@@ -79,7 +79,7 @@ def rack_contents(statement: FleetProgram, pool: Pool, period: Period) -> list[F
     """Every way to fill the racks of a pool with columns; each alone, where those are too many."""
     columns = _inside(statement, pool)
     groups = [columns] if listed_whole(statement, pool) else [[column] for column in columns]
-    found = []
+    filled = []
     for kind, alike in rack_kinds(pool).items():
         text = "+".join(map(str, kind))
         for group in groups:
@@ -89,15 +89,15 @@ def rack_contents(statement: FleetProgram, pool: Pool, period: Period) -> list[F
                 if places and packed(sizes, kind, pool.devices_per_node) is not None:
                     held = " + ".join(f"{n}×{name}" for name, n in places.items())
                     name = f"rack[{pool.name}, {text} free, {held}, {period.name}]"
-                    found.append(Filling(name, sum(kind), places, len(alike), kind))
-    return found
+                    filled.append(Filling(name, sum(kind), places, len(alike), kind))
+    return filled
 
 
 def fillings(statement: FleetProgram, pool: Pool, period: Period) -> list[Filling]:
     """Every way to fill the nodes of a pool; with columns, where they may be lost."""
     small = [c for c in statement.of_pool(pool.name) if not pool.nodes_of(c.devices)]
-    own = statement.cluster.survive
-    by_column = losable(statement, pool) and own is not None and own.nodes is not None
+    survive = statement.cluster.survive
+    by_column = losable(statement, pool) and survive is not None and survive.nodes is not None
     if by_column and not listed_whole(statement, pool):
         if statement.relaxed:
             by_column = False
@@ -105,7 +105,7 @@ def fillings(statement: FleetProgram, pool: Pool, period: Period) -> list[Fillin
             return [f for column in small for f in _of(pool, period, [column])]
     if by_column:
         return _of(pool, period, small)
-    found = []
+    filled = []
     sizes = sorted({c.devices for c in small}, reverse=True)
     for free in sorted({f for f in pool.free if f and small}):
         for pattern in patterns(sizes, free, maximal=True):
@@ -113,12 +113,12 @@ def fillings(statement: FleetProgram, pool: Pool, period: Period) -> list[Fillin
             if places:
                 text = " + ".join(f"{count}×{size}" for size, count in places.items())
                 name = f"pattern[{pool.name}, {free} free, {text}, {period.name}]"
-                found.append(Filling(name, free, places, pool.free.count(free)))
-    return found
+                filled.append(Filling(name, free, places, pool.free.count(free)))
+    return filled
 
 
 def _of(pool: Pool, period: Period, small: list[Column]) -> list[Filling]:
-    found = []
+    filled = []
     for free in sorted({f for f in pool.free if f}):
         for pattern in patterns([c.devices for c in small], free, maximal=False):
             places: dict[int | str, int] = {
@@ -127,18 +127,18 @@ def _of(pool: Pool, period: Period, small: list[Column]) -> list[Filling]:
             if places:
                 text = " + ".join(f"{count}×{name}" for name, count in places.items())
                 name = f"filling[{pool.name}, {free} free, {text}, {period.name}]"
-                found.append(Filling(name, free, places, pool.free.count(free)))
-    return found
+                filled.append(Filling(name, free, places, pool.free.count(free)))
+    return filled
 
 
 def rack_fillings(statement: FleetProgram, pool: Pool, period: Period) -> list[Filling]:
     """Ways to fill the whole nodes of a rack: replicas of several nodes, and single nodes for small replicas."""
     sizes = {pool.nodes_of(c.devices) for c in statement.of_pool(pool.name)}
     inside = sorted({1, *(n for n in sizes if n and not racks_of(pool, n))}, reverse=True)
-    found = []
+    filled = []
     for whole, racks in sorted(Counter(whole_racks(pool)).items()):
         for pattern in patterns(inside, whole, maximal=True) if whole else ():
             places: dict[int | str, int] = {size: n for size, n in zip(inside, pattern, strict=True) if n}
             text = " + ".join(f"{count}×{size}" for size, count in places.items())
-            found.append(Filling(f"rack[{pool.name}, {whole} whole, {text}, {period.name}]", whole, places, racks))
-    return found
+            filled.append(Filling(f"rack[{pool.name}, {whole} whole, {text}, {period.name}]", whole, places, racks))
+    return filled

@@ -18,16 +18,16 @@ class Kinds(FleetFamily):
         most = self.cluster.max_kinds
         if most is None:
             return
-        own = self.statement
-        kinds = dict.fromkeys((c.demand, c.role, c.layout) for c in own.columns)
+        statement = self.statement
+        kinds = dict.fromkeys((c.demand, c.role, c.layout) for c in statement.columns)
         for kind in kinds:
             self.program.choice(f"kind[{'/'.join(kind)}]")
-        for column in own.columns:
+        for column in statement.columns:
             literal = f"kind[{column.demand}/{column.role}/{column.layout}]"
             for period in self.cluster.periods:
-                count = own.replicas(column, period)
+                count = statement.replicas(column, period)
                 name = f"uses[{column.name}, {period.name}]"
-                self.program.at_least(name, self.name, [(literal, own.alone[column.name]), (count, -1)], 0)
+                self.program.at_least(name, self.name, [(literal, statement.alone[column.name]), (count, -1)], 0)
         for demand, role in dict.fromkeys((d, r) for d, r, _ in kinds):
             used = [(f"kind[{'/'.join(kind)}]", 1) for kind in kinds if kind[:2] == (demand, role)]
             self.program.at_most(f"kinds[{demand}, {role}]", self.name, used, most)

@@ -35,8 +35,8 @@ class Survival(FleetFamily):
 
     def post(self) -> None:
         """Rows for each θ and a literal that chooses one; and a floor that needs no choice."""
-        own = self.cluster.survive
-        if own is None:
+        survive = self.cluster.survive
+        if survive is None:
             return
         for period in self.cluster.periods:
             for coverage in self.statement.coverages:
@@ -46,7 +46,7 @@ class Survival(FleetFamily):
                 terms, least, most = need
                 asked = [(name, -factor) for name, factor in terms]
                 self._floors(coverage, period, asked, least)
-                self._chosen(coverage, period, asked, (least, most), own.lost)
+                self._chosen(coverage, period, asked, (least, most), survive.lost)
 
     def _listed(self) -> bool:
         """Whether what dies with a node, or rack, is in the program."""
@@ -59,16 +59,16 @@ class Survival(FleetFamily):
         those serve, of all that may be lost as of those of one kind. And a need above 0 survives only beside k dead
         nodes, each of which serves no less than the smallest replica does. So of racks.
         """
-        own = self.cluster.survive
-        assert own is not None  # noqa: S101 - by `post`
-        lost, label = own.lost, f"{coverage.demand}, {coverage.part}, {period.name}"
+        survive = self.cluster.survive
+        assert survive is not None  # noqa: S101 - by `post`
+        lost, label = survive.lost, f"{coverage.demand}, {coverage.part}, {period.name}"
         supply = self.statement.counts(coverage.served, period)
         fragile = [pool for pool in self.cluster.pools if losable(self.statement, pool)]
         names = {self.statement.replicas(c, period) for pool in fragile for c in self.statement.of_pool(pool.name)}
         smallest = min((rate for rate in coverage.served.values() if rate), default=None)
         if least > 0 and smallest is not None and len(fragile) == len(self.cluster.pools):
             self.program.at_least(f"spare[{label}]", self.name, supply, least + lost * smallest)
-        groups = {"all": (sum(_units(p, own.unit) for p in fragile), [(n, r) for n, r in supply if n in names])}
+        groups = {"all": (sum(_units(p, survive.unit) for p in fragile), [(n, r) for n, r in supply if n in names])}
         if self._listed():
             for pool in fragile:
                 groups |= self._kinds(pool, coverage, period)
@@ -81,22 +81,22 @@ class Survival(FleetFamily):
         self, pool: Pool, coverage: Coverage, period: Period
     ) -> dict[str, tuple[int, list[tuple[str, Fraction]]]]:
         """Nodes, or racks, of each kind: how many there are, and what one serves after each filling."""
-        found: dict[str, tuple[int, list[tuple[str, Fraction]]]] = {}
+        kinds: dict[str, tuple[int, list[tuple[str, Fraction]]]] = {}
         for filling, loss in self._filled(pool, coverage, period):
             kind = f"{pool.name} {'+'.join(map(str, filling.kind or (filling.free,)))}"
-            found.setdefault(kind, (filling.nodes, []))[1].append((filling.name, loss))
-        return found
+            kinds.setdefault(kind, (filling.nodes, []))[1].append((filling.name, loss))
+        return kinds
 
     def _filled(self, pool: Pool, coverage: Coverage, period: Period) -> list[tuple[Filling, Fraction]]:
         """What of a chain dies with a node, or rack, filled in each way; nothing of some is left out."""
         filled = rack_contents if by_rack(self.statement, pool) else fillings
-        found = []
+        losses = []
         for filling in filled(self.statement, pool, period):
             served = (coverage.served.get(str(key), Fraction(0)) * n for key, n in filling.places.items())
             loss = sum(served, Fraction(0))
             if loss:
-                found.append((filling, loss))
-        return found
+                losses.append((filling, loss))
+        return losses
 
     def _chosen(
         self,
@@ -147,8 +147,8 @@ class Survival(FleetFamily):
 
     def _crowded(self, coverage: Coverage) -> list[Column]:
         """Columns of which a node may hold several; none where nodes are filled in listed ways, which say as much."""
-        own = self.cluster.survive
-        if self._listed() or own is None or own.unit != "nodes":
+        survive = self.cluster.survive
+        if self._listed() or survive is None or survive.unit != "nodes":
             return []
         fragile = [pool for pool in self.cluster.pools if losable(self.statement, pool)]
         return [
@@ -171,7 +171,7 @@ class Survival(FleetFamily):
         places = {f.name: f.places.get(column.devices, f.places.get(column.name, 0)) for f in filled}
         most = max(pool.free) // column.devices
         for each in range(1, most):
-            room = [(name, -min(each, own)) for name, own in places.items()]
+            room = [(name, -min(each, held)) for name, held in places.items()]
             nodes = [sum(free >= more * column.devices for free in pool.free) for more in range(each + 1, most + 1)]
             more = [(above[m * rate], -n) for m, n in zip(range(each + 1, most + 1), nodes, strict=True)]
             terms = [(self.statement.replicas(column, period), 1), *more]
@@ -185,11 +185,11 @@ class Survival(FleetFamily):
 
     def _most(self, coverage: Coverage, level: Fraction) -> int:
         """Most units that take more than a level with them: nodes or racks, or replicas where those count for them."""
-        own = self.cluster.survive
-        assert own is not None  # noqa: S101 - by `post`
+        survive = self.cluster.survive
+        assert survive is not None  # noqa: S101 - by `post`
         fragile = [pool for pool in self.cluster.pools if losable(self.statement, pool)]
         if self._listed():
-            return sum(_units(pool, own.unit) for pool in fragile)
+            return sum(_units(pool, survive.unit) for pool in fragile)
         larger = [c for c in self.statement.columns if coverage.served.get(c.name, Fraction(0)) > level]
         alone = self.statement.alone
         return sum(max((alone[c.name] for c in larger if c.pool == pool.name), default=0) for pool in fragile)
@@ -219,11 +219,11 @@ class Survival(FleetFamily):
     @classmethod
     def limits(cls, cluster: Cluster) -> Iterable[StatedLimit]:
         """The loss to be survived."""
-        own = cluster.survive
-        if own is not None:
-            where = "" if own.pool is None else f" of pool {own.pool}"
+        survive = cluster.survive
+        if survive is not None:
+            where = "" if survive.pool is None else f" of pool {survive.pool}"
             yield StatedLimit(
-                f"survive.{own.unit}", own.lost, own.unit,
-                f"every demand must hold without any {counted(own.lost, own.unit)}{where}",
+                f"survive.{survive.unit}", survive.lost, survive.unit,
+                f"every demand must hold without any {counted(survive.lost, survive.unit)}{where}",
                 cluster.model_copy(update={"survive": None}),
             )  # fmt: skip
