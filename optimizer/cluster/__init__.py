@@ -58,8 +58,8 @@ def solve_cluster(cluster: Cluster, *, time_limit_s: float | None = None) -> Sol
     columns = columns_of(cluster, None if time_limit_s is None else started + time_limit_s / 2)
     listed = columns.listed
     seconds = {"columns_s": time.monotonic() - started}
-    left = None if deadline is None else max(0.05, (deadline - time.monotonic()) * 2 / 3)
-    statement, decided, verdict = _decided(cluster, listed, left)
+    seconds_left = None if deadline is None else max(0.05, (deadline - time.monotonic()) * 2 / 3)
+    statement, decided, verdict = _decided(cluster, listed, seconds_left)
     while verdict is not None and not cluster.rates:
         better = _sooner(cluster, columns, verdict, deadline)
         if better is None:
@@ -139,11 +139,15 @@ def _sooner(
 ) -> tuple[Columns, _Answer] | None:
     """A better fleet of prefill replicas that only wait for decode replicas as fast as those in use."""
     used = {group.column for replicas in verdict.fleet.values() for group in replicas}
-    left = None if deadline is None else (deadline - time.monotonic()) / 2
-    more = None if left is not None and left <= 0 else sooner(cluster, columns, used, left and time.monotonic() + left)
+    seconds_left = None if deadline is None else (deadline - time.monotonic()) / 2
+    more = (
+        None
+        if seconds_left is not None and seconds_left <= 0
+        else sooner(cluster, columns, used, seconds_left and time.monotonic() + seconds_left)
+    )
     if more is None or not more.complete:
         return None
-    answer = _decided(cluster, more.listed, left)
+    answer = _decided(cluster, more.listed, seconds_left)
     value, best = (None if answer[2] is None else answer[2].value), verdict.value
     if value is None or best is None:
         return None
@@ -191,8 +195,8 @@ def _prove(statement: FleetProgram, columns: Columns, value: Fraction | None, de
     if columns.ceilings:
         over = bounding(cluster, columns.ceilings)
         whole = over.program
-        left = None if deadline is None else max(0.05, (deadline - time.monotonic()) / 2)
-        best = IntegerProgram(whole, cluster.seed).decide(left, {})
+        seconds_left = None if deadline is None else max(0.05, (deadline - time.monotonic()) / 2)
+        best = IntegerProgram(whole, cluster.seed).decide(seconds_left, {})
         if value is not None or (best.point is None and best.complete):
             aim = None if best.point is None or not best.complete else whole.value(best.point)
             counts = best.point or {}

@@ -37,10 +37,10 @@ def spread_fleet(
     deadline = None if seconds is None else time.monotonic() + seconds
     statement = state(cluster, columns, relaxed=True)
     for _ in range(_TRIES):
-        left = None if deadline is None else deadline - time.monotonic()
-        if left is not None and left <= 0:
+        seconds_left = None if deadline is None else deadline - time.monotonic()
+        if seconds_left is not None and seconds_left <= 0:
             return None
-        decided = IntegerProgram(statement.program, cluster.seed).decide(left, {})
+        decided = IntegerProgram(statement.program, cluster.seed).decide(seconds_left, {})
         if decided.point is None:
             return None
         verdict = judge_fleet(cluster, columns, _laid(statement, decided.point))

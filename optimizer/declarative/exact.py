@@ -120,8 +120,8 @@ def _costs(problem: Problem, choice: Choice, costs: Costs, memory: Memory) -> tu
         return _Cost(prefix, every, last=last, limit=limit)
 
     longest = [] if Measure.CYCLE not in limits else [limits[Measure.CYCLE] * TICKS_PER_SECOND / pp]
-    asked = max(work.request_rate or 0, limits.get(Measure.REQUESTS, 0))
-    each = max(Fraction(asked) / ranks, limits.get(Measure.DEVICE_REQUESTS, Fraction(0)) * shape.devices / shape.dp)
+    rate = max(work.request_rate or 0, limits.get(Measure.REQUESTS, 0))
+    each = max(Fraction(rate) / ranks, limits.get(Measure.DEVICE_REQUESTS, Fraction(0)) * shape.devices / shape.dp)
     if each:
         longest.append(choice.batch * TICKS_PER_SECOND / (work.cycles_of_request(steps.pieces) * each * pp))
     mean = mixed(1 - share, share, min(longest, default=None))

@@ -150,7 +150,7 @@ class PipelineFamily(ProgramFamily):
             model.add(end == before).only_enforce_if(~used)
             before = end
         for kind in range(len(program.prices.counts)):
-            held = [sum(other == kind for other in kinds[:end]) for end in range(layers + 1)]
+            held = [sum(layer_kind == kind for layer_kind in kinds[:end]) for end in range(layers + 1)]
             earlier: cp_model.IntVar | int = 0
             for stage, end in enumerate(program.ends):
                 passed = program.up_to(layers, "layers passed", least=0)
@@ -217,10 +217,10 @@ class MemoryFamily(ProgramFamily):
                     )
                 ]
                 if held.pool is not None:
-                    kept = sum(
+                    reserves = sum(
                         program.layers[stage][kind] * reserved for kind, reserved in enumerate(held.layer_reserve)
                     )
-                    pooled = sum(layers) - kept + fixed - held.reserve_bytes
+                    pooled = sum(layers) - reserves + fixed - held.reserve_bytes
                     model.add(pooled <= held.pool).only_enforce_if(chosen)
                 sampling = sampled * held.sampled_bytes + tokens * held.hidden_bytes + held.sampler_bytes
                 for working in (tokens * held.token_bytes, sampling):
@@ -238,9 +238,9 @@ class LatencyFamily(ProgramFamily):
     def post(self, program: LayoutProgram) -> None:
         """Every limit; requests/s that come at random are served, and their queue ends."""
         levels = dict(tightest(program.problem))
-        asked = program.problem.workload.request_rate
-        if asked is not None:
-            levels[Measure.REQUESTS] = max(levels.get(Measure.REQUESTS, Fraction(0)), asked)
+        rate = program.problem.workload.request_rate
+        if rate is not None:
+            levels[Measure.REQUESTS] = max(levels.get(Measure.REQUESTS, Fraction(0)), rate)
         if program.problem.workload.queued_rate is not None and program.problem.workload.prompts:
             levels.setdefault(Measure.FIRST, None)  # type: ignore[arg-type]  # no limit but the queue's own end
         for measure, level in levels.items():
@@ -258,15 +258,15 @@ class SearchFamily(ProgramFamily):
     def allows(cls, problem: Problem, axis: str, value: int) -> bool:
         """Whether a value is among those listed."""
         if axis == "overlap":
-            asked = problem.search.overlap
-            return asked is None or ("two_batch" if value else "none") in asked
+            overlaps = problem.search.overlap
+            return overlaps is None or ("two_batch" if value else "none") in overlaps
         listed = getattr(problem.search, axis) if axis in _OWN else None
         return listed is None or value in listed
 
     def post(self, program: LayoutProgram) -> None:
         """Ranks and copies over all replicas, and devices in all."""
-        asked, model = program.problem.search, program.model
-        for listed, degree in ((asked.dp, program.dp), (asked.edp, program.edp)):
+        search, model = program.problem.search, program.model
+        for listed, degree in ((search.dp, program.dp), (search.edp, program.edp)):
             if listed is None:
                 continue
             if degree is program.edp and program.problem.model.moe is None:
@@ -276,8 +276,8 @@ class SearchFamily(ProgramFamily):
             total = program.up_to(program.problem.devices, "over all replicas")
             model.add_multiplication_equality(total, [degree, program.replicas])
             model.add_linear_expression_in_domain(total, program.domain_of(listed))
-        if asked.devices is not None:
-            model.add_linear_expression_in_domain(program.devices, program.domain_of(asked.devices))
+        if search.devices is not None:
+            model.add_linear_expression_in_domain(program.devices, program.domain_of(search.devices))
 
 
 class _Unread:
@@ -314,21 +314,21 @@ class EngineFamily(ProgramFamily):
         members = program.problem.engine.members or (program.problem.engine,)
         accepting = [program.model.new_bool_var(f"{member.name} accepts") for member in members]
         program.model.add_bool_or(accepting)
-        known: dict[tuple[str, tuple[str, ...], int], cp_model.IntVar] = {}
+        literals: dict[tuple[str, tuple[str, ...], int], cp_model.IntVar] = {}
         for member, accepts in zip(members, accepting, strict=True):
             for rule in member.rules:
                 key = (rule.name, rule.reads, id(rule))
-                if key not in known:
-                    known[key] = self._kept(program, rule)
-                program.model.add_implication(accepts, known[key])
+                if key not in literals:
+                    literals[key] = self._kept(program, rule)
+                program.model.add_implication(accepts, literals[key])
 
     @staticmethod
     def _kept(program: LayoutProgram, rule: EngineRule) -> cp_model.IntVar:
         """A literal that is false where the rule is broken."""
-        kept, n = program.model.new_bool_var(f"rule {rule.name}"), program.problem.devices
+        holds, n = program.model.new_bool_var(f"rule {rule.name}"), program.problem.devices
         variables = [program.degree(name) for name in rule.reads]
-        others = {"shared_replicated": [0, 1], "spread": [0, 1]}
-        values = [program.domains.get(name) or others.get(name) or range(1, n + 1) for name in rule.reads]
+        derived = {"shared_replicated": [0, 1], "spread": [0, 1]}
+        values = [program.domains.get(name) or derived.get(name) or range(1, n + 1) for name in rule.reads]
         passing = []
         for chosen in product(*values):
             degrees = dict(zip(rule.reads, chosen, strict=True))
@@ -336,8 +336,8 @@ class EngineFamily(ProgramFamily):
                 continue
             stub = cast("Shape", _Shown(**degrees))
             passing.append((*chosen, int(rule.breach(program.problem, stub) is None)))
-        program.model.add_allowed_assignments([*variables, kept], passing)
-        return kept
+        program.model.add_allowed_assignments([*variables, holds], passing)
+        return holds
 
 
 FAMILIES: tuple[type[ProgramFamily], ...] = (

@@ -98,8 +98,8 @@ def _first(program: LayoutProgram, level: Fraction | None, spare: cp_model.IntVa
         if key not in classes:
             classes[key] = len(classes)
             for pp in range(1, depth + 1):
-                known = program.prices.longest_prompts(point.steps, pp, n // pp, level, unit)
-                table += [*known, *[-1] * (n - len(known))]  # more ranks there are not
+                longest = program.prices.longest_prompts(point.steps, pp, n // pp, level, unit)
+                table += [*longest, *[-1] * (n - len(longest))]  # more ranks there are not
     kind = program.of_step([classes[p.steps.pieces, p.steps.together] for p in points], "kind of step")
     most = program.model.new_int_var(min(table), max(table), "longest step with prompts")
     program.look_up((kind * depth + program.pp - 1) * n + program.ranks - 1, table, most)
@@ -149,12 +149,12 @@ def _context(program: LayoutProgram, level: Fraction | None, spare: cp_model.Int
     """Every stage has room for a sequence of so many tokens, as the engine sizes itself."""
     for row, chosen in enumerate(program.chosen) if level is not None else ():
         shape, held = program.rows[row], program.prices.memory[row]
-        kept, tokens = held.holding(int(level or 0)), held.order
-        each = {kind: kept.prefix[i + 1] - kept.prefix[i] for i, kind in enumerate(tokens)}
+        track, tokens = held.holding(int(level or 0)), held.order
+        each = {kind: track.prefix[i + 1] - track.prefix[i] for i, kind in enumerate(tokens)}
         for stage in range(shape.pp):
-            fixed = kept.every + (kept.first if stage == 0 else 0) + (kept.last if stage == shape.pp - 1 else 0)
+            fixed = track.every + (track.first if stage == 0 else 0) + (track.last if stage == shape.pp - 1 else 0)
             layers = sum(program.layers[stage][kind] * size for kind, size in each.items())
-            program.model.add(layers + fixed + spare <= (kept.limit or 0)).only_enforce_if(chosen)
+            program.model.add(layers + fixed + spare <= (track.limit or 0)).only_enforce_if(chosen)
 
 
 _Reach = Callable[["LayoutProgram", Fraction | None, "cp_model.IntVar | int"], None]

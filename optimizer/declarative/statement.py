@@ -153,10 +153,10 @@ class LayoutProgram:
     def _allowed(self, axis: str, values: Iterable[int]) -> list[int]:
         return [v for v in values if all(f.allows(self.problem, axis, v) for f in self.families)]
 
-    def _refuse(self, count: int, most: int, what: str) -> None:
+    def _refuse(self, count: int, most: int, noun: str) -> None:
         if count > most:
             raise SpecError(
-                f"--method cp-sat: {count:,} {what} in the program of {self.problem.name!r}, which may have at most "
+                f"--method cp-sat: {count:,} {noun} in the program of {self.problem.name!r}, which may have at most "
                 f"{most:,}: fewer devices, or some values only, such as --batch 16,64,256 --prefill-chunk 512,2048 "
                 "--cp 1 (`search` of a file), or leave --method out"
             )
@@ -210,7 +210,7 @@ class LayoutProgram:
             model.add(degree == 1).only_enforce_if(~more)
             several.append(more)
         model.add_bool_and(several).only_enforce_if(self.shared_replicated)
-        model.add_bool_or([~one for one in several]).only_enforce_if(~self.shared_replicated)
+        model.add_bool_or([~literal for literal in several]).only_enforce_if(~self.shared_replicated)
         # each device has experts of its own, and attention several ranks
         self.spread = model.new_bool_var("spread")
         model.add(self.dp >= 2).only_enforce_if(self.spread)

@@ -56,8 +56,8 @@ def accuracy_text(accuracy: Mapping[str, Any], problem: Problem) -> list[str]:
     )
     # a limit at a confidence is kept by the engine that errs least where any will do, not by the runs of all
     if accuracy.get("kept") and not (problem.engine.members and problem.limits.confidence is not None):
-        kept = " and ".join(f"{name.upper()} in {_share(share)}" for name, share in accuracy["kept"].items())
-        lines.append(f"runs of that class keep the limit on {kept}")
+        shares = " and ".join(f"{name.upper()} in {_share(share)}" for name, share in accuracy["kept"].items())
+        lines.append(f"runs of that class keep the limit on {shares}")
     return lines
 
 

@@ -194,15 +194,15 @@ def throughput_bounds(problem: Problem, layout: Layout) -> tuple[Bound, ...]:
     prompt = problem.workload.computed_input_tokens
     at = layout.model_copy(update={"batch": layout.pp * max(1, -(-8192 // prompt)), "prefill_chunk": prompt})
     evaluation, resource, seconds = _busiest(prefill, at)
-    taken = at.batch * prefill.workload.tokens_of_request * layout.dp
-    value = taken / (evaluation.steps.pieces * layout.pp * seconds) if seconds else FREE
+    tokens = at.batch * prefill.workload.tokens_of_request * layout.dp
+    value = tokens / (evaluation.steps.pieces * layout.pp * seconds) if seconds else FREE
     bounds.append(
         Bound(
             "prefill",
             value,
             resource,
             "prompt tokens of a cycle ÷ (pp · time of the busiest resource)",
-            f"{taken:,} ÷ ({layout.pp} · {float(seconds) * 1e3:.4g} ms)",
+            f"{tokens:,} ÷ ({layout.pp} · {float(seconds) * 1e3:.4g} ms)",
         )
     )
     return tuple(bounds)

@@ -120,13 +120,13 @@ class CostBook:
             kinds = tuple(
                 replace(
                     kind,
-                    per_token=min(kind.per_token, other.per_token),
-                    per_prompt=min(kind.per_prompt, other.per_prompt),
-                    per_seq=min(kind.per_seq, other.per_seq),
-                    fixed=min(kind.fixed, other.fixed),
-                    exchange=kind.exchange and other.exchange and kind.exchange.least(other.exchange),
+                    per_token=min(kind.per_token, deep.per_token),
+                    per_prompt=min(kind.per_prompt, deep.per_prompt),
+                    per_seq=min(kind.per_seq, deep.per_seq),
+                    fixed=min(kind.fixed, deep.fixed),
+                    exchange=kind.exchange and deep.exchange and kind.exchange.least(deep.exchange),
                 )
-                for kind, other in zip(kinds, deeper, strict=True)
+                for kind, deep in zip(kinds, deeper, strict=True)
             )
         return replace(least, kinds=kinds, draft=None, send_fixed=0, send_each=0)
 
@@ -137,15 +137,15 @@ class CostBook:
 
     def _distinct(self, imbalance: Imbalance) -> Order:
         """Distinct pairs of block and skew, which of them each layer is, and how many layers are of each."""
-        known = None if imbalance is None else tuple(imbalance)
-        if known not in self._orders:
+        measured = None if imbalance is None else tuple(imbalance)
+        if measured not in self._orders:
             index: dict[tuple[str, Fraction | None], int] = {}
             order = []
             for layer, name in enumerate(self.problem.model.layer_names):
                 routed = self.problem.model.blocks[name].moe is not None
-                order.append(index.setdefault((name, known[layer] if known and routed else None), len(index)))
-            self._orders[known] = tuple(index), tuple(order), tuple(order.count(kind) for kind in range(len(index)))
-        return self._orders[known]
+                order.append(index.setdefault((name, measured[layer] if measured and routed else None), len(index)))
+            self._orders[measured] = tuple(index), tuple(order), tuple(order.count(kind) for kind in range(len(index)))
+        return self._orders[measured]
 
     def costs(self, shape: Shape, imbalance: Imbalance = None) -> Costs:
         """Coefficients of every layer of the model at a shape."""

@@ -213,8 +213,8 @@ def rates(sheet: Sheet, problem: Problem, evaluation: Evaluation, ideal: Evaluat
     """Request capacity, throughput and concurrency."""
     work, layout = problem.workload, evaluation.layout
     cycle, steps = layout.pp * evaluation.capacity_ticks / TICKS_PER_SECOND, evaluation.steps
-    taken = work.decoding(evaluation.capacity_batch, layout.dp)
-    batch = f"{float(taken):,.6g}" if taken.denominator > 1 else f"{int(taken):,}"
+    sequences = work.decoding(evaluation.capacity_batch, layout.dp)
+    batch = f"{float(sequences):,.6g}" if sequences.denominator > 1 else f"{int(sequences):,}"
     prompts = None
     if steps.share > 1 and evaluation.mixed_ticks:
         step_s = Fraction(max(evaluation.mixed_ticks), TICKS_PER_SECOND)

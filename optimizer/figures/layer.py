@@ -361,7 +361,7 @@ class LayerBook:
     def _twin(self, block: Block) -> int:
         """What blocks with equal experts have in common."""
         if id(block) not in self._twins:
-            equal = (other for other in self.problem.model.blocks.values() if other.moe == block.moe)
+            equal = (alike for alike in self.problem.model.blocks.values() if alike.moe == block.moe)
             self._twins[id(block)] = id(next(equal, block))
         return self._twins[id(block)]
 

@@ -29,22 +29,22 @@ def fewest_nodes(masks: Iterable[int]) -> int:
     for mask in wanted:
         if not mask & (mask - 1):
             visited |= mask
-    left = [mask for mask in wanted if not mask & visited]
-    return visited.bit_count() + (_hit(left, len(left)) if left else 0)
+    unvisited = [mask for mask in wanted if not mask & visited]
+    return visited.bit_count() + (_hit(unvisited, len(unvisited)) if unvisited else 0)
 
 
-def _hit(left: Sequence[int], most: int) -> int:
+def _hit(masks: Sequence[int], most: int) -> int:
     """Least number of bits that meet every mask, given a number that suffices; branches on the smallest mask."""
-    if not left:
+    if not masks:
         return 0
     if most <= 1:
         return 1
-    first = min(left, key=int.bit_count)
+    first = min(masks, key=int.bit_count)
     best = most
     while first:
         bit = first & -first
         first ^= bit
-        best = min(best, 1 + _hit([mask for mask in left if not mask & bit], best - 1))
+        best = min(best, 1 + _hit([mask for mask in masks if not mask & bit], best - 1))
     return best
 
 

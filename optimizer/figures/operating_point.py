@@ -110,9 +110,9 @@ class OperatingPoints:
         self._aim = problem.scale.percentile if problem.scale.measure is Measure.FIRST else None
         self._ttft_limits = dict.fromkeys((None, self._aim)) | first_limits(problem)
         self._capacity = min(problem.capacity_bytes, floor(limits.get(Measure.MEMORY, problem.capacity_bytes)))
-        asked = max(work.request_rate or Fraction(0), limits.get(Measure.REQUESTS, Fraction(0)))
+        rate = max(work.request_rate or Fraction(0), limits.get(Measure.REQUESTS, Fraction(0)))
         each = limits.get(Measure.DEVICE_REQUESTS, Fraction(0)) * shape.devices / shape.dp
-        self.need = max(asked / self.ranks, each)
+        self.need = max(rate / self.ranks, each)
         """Requests/s that each rank must serve."""
         self._pieces, _, self._packed = (0, 0, 0) if chunk is None else prompt_split(work.computed_input_tokens, chunk)
         self._queued = not work.decodes and work.queued_rate is not None

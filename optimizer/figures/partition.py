@@ -83,10 +83,10 @@ def probe(tracks: Sequence[Track], bound: int, stages: int, start: int = 0) -> t
     for _ in range(stages):
         if at == layers:
             break
-        other = min((t.reach(at, t.limit, layers) for t in tracks[1:] if t.limit is not None), default=layers)
+        allowed = min((t.reach(at, t.limit, layers) for t in tracks[1:] if t.limit is not None), default=layers)
         reached = tracks[0].reach(at, bound, layers)
-        stop = min(reached, other)
-        if reached < other:
+        stop = min(reached, allowed)
+        if reached < allowed:
             # the next stop that the other tracks allow; the last layer counts with what the last stage adds
             cost = tracks[0].stage(at, reached + 1, layers)
             refused = cost if refused is None else min(refused, cost)
@@ -132,13 +132,13 @@ def _spread(tracks: Sequence[Track], bound: int, stages: int, layers: int) -> tu
         starts = [t.back(stop, t.limit, layers) for t in tracks[1:] if t.limit is not None]
         earliest.append(max([tracks[0].back(stop, bound, layers), *starts]) if stop else 0)
     at, cuts = 0, []
-    for left in range(stages, 1, -1):
+    for stages_left in range(stages, 1, -1):
         furthest = min(
             tracks[0].reach(at, bound, layers),
             *(t.reach(at, t.limit, layers) for t in tracks[1:] if t.limit is not None),
-            layers - (left - 1),
+            layers - (stages_left - 1),
         )
-        stop = max(min(furthest, at + -(-(layers - at) // left)), earliest[left - 1])
+        stop = max(min(furthest, at + -(-(layers - at) // stages_left)), earliest[stages_left - 1])
         cuts.append(stop - at)
         at = stop
     cuts.append(layers - at)

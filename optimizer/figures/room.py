@@ -113,10 +113,13 @@ class Rooms:
     def _tokens(self, memory: Memory, cuts: tuple[int, ...], rooms: list[int], concurrency: Fraction) -> int:
         block = self.problem.engine.cache.block_tokens
         length = self._whole(self.problem.workload.max_model_len or sequence_tokens(self.problem))
-        one = self._requests(memory, cuts, block)
-        if [size * (length // block) for size in one] != self._requests(memory, cuts, length):
+        block_sizes = self._requests(memory, cuts, block)
+        if [size * (length // block) for size in block_sizes] != self._requests(memory, cuts, length):
             return int(concurrency * length)
-        return min((max(room, 0) // size for room, size in zip(rooms, one, strict=True) if size), default=0) * block
+        return (
+            min((max(room, 0) // size for room, size in zip(rooms, block_sizes, strict=True) if size), default=0)
+            * block
+        )
 
 
 def most_tokens(problem: Problem) -> int:

@@ -133,14 +133,14 @@ def _scaled(value: int, units: int) -> int:
 @lru_cache(maxsize=4096)
 def hottest_experts(experts: int, top_k: int, local: int, ranks: int) -> Concave:
     """Expected distinct experts, in `EXPERT_UNITS`, that the device with most of them reads, by tokens."""
-    one, values, last = 1 << _GUARD, [0], (-1, 0)
-    miss, done, step = one, 0, one - (one * top_k // experts)
+    unit, values, last = 1 << _GUARD, [0], (-1, 0)
+    miss, done, step = unit, 0, unit - (unit * top_k // experts)
     for tokens in TOKEN_KNOTS[1:]:
         # (1 − k/E)^T by way of the tokens since the last knot
         miss = miss * _power(step, tokens - done) >> _GUARD
         done = tokens
         if miss != last[0]:
-            last = miss, max(one, _largest(local, one - miss, ranks))
+            last = miss, max(unit, _largest(local, unit - miss, ranks))
         values.append(_scaled(last[1], EXPERT_UNITS))
     return _concave(values, 0)
 
@@ -156,15 +156,15 @@ def same_experts(top_k: int, ranks: int) -> Concave:
 @lru_cache(maxsize=4096)
 def hottest_pairs(experts: int, top_k: int, local: int, ranks: int) -> Concave:
     """Expected token-expert pairs, in `PAIR_UNITS`, of the device with most of them, by tokens."""
-    one = 1 << _GUARD
-    chance = one * top_k // experts
+    unit = 1 << _GUARD
+    chance = unit * top_k // experts
     mean = -(-PAIR_UNITS * top_k * local // experts)
     if ranks == 1:
         return Concave(tuple(mean * tokens for tokens in TOKEN_KNOTS), (mean,) * len(TOKEN_KNOTS))
     values, first, last = [0], (0, 0), (0, 0)
     for tokens in TOKEN_KNOTS[1:]:
         if tokens * top_k * local <= _EXACT_MEAN * experts or tokens < TOKEN_KNOTS[4]:
-            value = max(one, _largest(tokens * local, chance, ranks))
+            value = max(unit, _largest(tokens * local, chance, ranks))
             excess = _scaled(value, PAIR_UNITS) - mean * tokens
             first, last = (last if 2 * first[0] <= last[0] else first), (tokens, excess)
             values.append(mean * tokens + excess)

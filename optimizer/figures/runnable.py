@@ -21,11 +21,11 @@ def lacking_bytes(problem: Problem, evaluation: Evaluation) -> dict[str, int]:
     lacking = {}
     for member in engine.members or (engine,):
         name = member.name if engine.members else problem.engine_name
-        asked = problem.changed(engine_name=name)
-        if not member.accepts(asked, evaluation.shape):
+        member_problem = problem.changed(engine_name=name)
+        if not member.accepts(member_problem, evaluation.shape):
             continue
-        stages = build_memory(asked, evaluation.shape).stages(
+        stages = build_memory(member_problem, evaluation.shape).stages(
             evaluation.steps.largest, evaluation.layout.batch, evaluation.cuts
         )
-        lacking[name] = max(stage.total_bytes for stage in stages) - asked.capacity_bytes
+        lacking[name] = max(stage.total_bytes for stage in stages) - member_problem.capacity_bytes
     return lacking

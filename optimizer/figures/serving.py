@@ -325,9 +325,9 @@ def timing(
     if steps.share > 1 and slowest_mixed is not None:
         # no cycle is that of steps more than all of which carry prompts: prompts are what bounds the rank
         requests = min(requests, steps.together * Fraction(TICKS_PER_SECOND, steps.pieces * slowest_mixed))
-    asked = work.request_rate
-    if asked is not None and asked > requests * ranks:
-        load = asked / (requests * ranks)
+    rate = work.request_rate
+    if rate is not None and rate > requests * ranks:
+        load = rate / (requests * ranks)
     if work.queued_rate is not None and slowest_mixed is not None and not load:
         service = service_s(problem, steps, slowest_mixed)
         load = work.queued_rate / ranks * service

@@ -60,12 +60,12 @@ def replicas_that_fit(sizes: tuple[int | None, ...], devices: int, replica: int)
     unit = 1
     for size in sizes:
         if size is None or replica <= size:
-            taken = -(-replica // unit) * unit
+            occupied = -(-replica // unit) * unit
             if size is None or size >= devices:
-                return (devices - replica) // taken + 1 if devices >= replica else 0
+                return (devices - replica) // occupied + 1 if devices >= replica else 0
             remainder = devices % size
-            whole = devices // size * ((size - replica) // taken + 1)
-            return whole + ((remainder - replica) // taken + 1 if remainder >= replica else 0)
+            whole = devices // size * ((size - replica) // occupied + 1)
+            return whole + ((remainder - replica) // occupied + 1 if remainder >= replica else 0)
         unit = size
     message = "the outermost tier has a size"
     raise AssertionError(message)

@@ -85,8 +85,8 @@ def ceiling_columns(cluster: Cluster, ceilings: Sequence[Ceiling]) -> tuple[Colu
         ]
         for number, (devices, rate) in enumerate(standing):
             most = 1 if cluster.start_cost else devices
-            others = [(n, u) for other, (n, u) in enumerate(standing) if other < number]
-            if any(min(copies(pool, n, devices), most) * u >= rate for n, u in others):
+            smaller = [(n, u) for index, (n, u) in enumerate(standing) if index < number]
+            if any(min(copies(pool, n, devices), most) * u >= rate for n, u in smaller):
                 continue
             columns.append(
                 Column(

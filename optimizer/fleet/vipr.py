@@ -59,10 +59,10 @@ class _File:
             right += factor * line.right
             for variable, value in line.terms.items():
                 terms[variable] = terms.get(variable, Fraction(0)) + factor * value
-        kept = {variable: value for variable, value in terms.items() if value}
+        nonzero = {variable: value for variable, value in terms.items() if value}
         right = Fraction(-(-right.numerator // right.denominator)) if name == "rnd" else right
         listed = " ".join(f"{number} {factor}" for number, factor in factors.items())
-        return self.add(_Constraint(kept, "G", right, f"{name} {len(factors)} {listed}"), factors)
+        return self.add(_Constraint(nonzero, "G", right, f"{name} {len(factors)} {listed}"), factors)
 
     def assume(self, variable: str, sense: str, right: Fraction) -> int:
         """Half of a split."""

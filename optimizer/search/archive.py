@@ -61,12 +61,12 @@ class Archive:
             return
         floats = np.array([float(value) for value in vector])
         known = self._floats[: len(self)]
-        if any(_dominates(other, vector) for other in self._at(np.all(known <= floats, axis=1))):
+        if any(_dominates(archived, vector) for archived in self._at(np.all(known <= floats, axis=1))):
             return
-        for other in self._at(np.all(known >= floats, axis=1)):
-            if _dominates(vector, other):
-                del self.found[other]
-                self._vectors[self._number.pop(other)] = None
+        for archived in self._at(np.all(known >= floats, axis=1)):
+            if _dominates(vector, archived):
+                del self.found[archived]
+                self._vectors[self._number.pop(archived)] = None
         if len(self) == len(self._floats):
             self._floats, self._lesser = (np.concatenate([a, np.zeros_like(a)]) for a in (self._floats, self._lesser))
         self._floats[len(self)] = floats
@@ -92,13 +92,13 @@ class Archive:
                 self._sorted = _Sorted(self._less())
             dominated, since = self._sorted.dominates(ideal), len(self._sorted)
         recent = self._less(since)
-        left = np.flatnonzero(~dominated)
-        columns = np.ascontiguousarray(ideal[left].T)
+        undecided = np.flatnonzero(~dominated)
+        columns = np.ascontiguousarray(ideal[undecided].T)
         for vector in recent:
             below = vector[0] <= columns[0]
             for least, column in zip(vector[1:], columns[1:], strict=True):
                 below &= least <= column
-            dominated[left[below]] = True
+            dominated[undecided[below]] = True
         return dominated
 
     def _less(self, since: int = 0) -> Floats:

@@ -39,9 +39,9 @@ class AttentionPricer(Pricer):
     """
 
     def __init__(self, problem: Problem, attention: Ints, skews: Skews) -> None:
-        (tp, cp), one = attention.T, np.ones(len(attention), dtype=np.int64)
+        (tp, cp), ones = attention.T, np.ones(len(attention), dtype=np.int64)
         width = tp * cp
-        super().__init__(problem, Meshes(tp, cp, one, one, one * 0, one * 0, width, one, width), skews=skews)
+        super().__init__(problem, Meshes(tp, cp, ones, ones, ones * 0, ones * 0, width, ones, width), skews=skews)
         alone, spread = (float(fixed_bytes(problem, shape)) for shape in (Shape(1, 1, 1, 1, 1), Shape(1, 1, 1, 2, 1)))
         # experts may widen a stage of one rank to several devices
         self.reserve = np.where(tp > 1, self.reserve, np.where(cp > 1, spread, min(alone, spread)))

@@ -53,13 +53,13 @@ def _cut(layers: Floats, stages: Ints) -> Floats:
     """Of pipelines in the order of their depth, the deepest first."""
     sums = np.concatenate([np.zeros((1, layers.shape[1])), np.cumsum(layers, axis=0)])
     bound: Floats = np.maximum(sums[-1] / stages, layers.max(axis=0))
-    left = np.flatnonzero((stages > 1) & (stages < len(layers)))
+    undecided = np.flatnonzero((stages > 1) & (stages < len(layers)))
     for _ in range(_RAISED):
-        if not len(left):
+        if not len(undecided):
             break
-        fits, refused = _filled(sums[:, left], bound[left] * _ROUNDING, stages[left])
-        left, refused = left[~fits], refused[~fits]
-        bound[left] = np.maximum(refused, bound[left])
+        fits, refused = _filled(sums[:, undecided], bound[undecided] * _ROUNDING, stages[undecided])
+        undecided, refused = undecided[~fits], refused[~fits]
+        bound[undecided] = np.maximum(refused, bound[undecided])
     return bound
 
 

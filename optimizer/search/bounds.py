@@ -286,8 +286,8 @@ class Bounds:
             prompts = np.maximum(within * (self.pp * (micro - 1) + 1) - 1, 0)
         ahead = prompts * self.pieces / self.packed
         often, seldom = passes + ahead / self.deep, float(waiting.steps) / self.deep
-        both = Stack(*(often * m + seldom * a for a, m in zip(mean, mixed, strict=True)))
-        looped: Floats = float(waiting.overhead_s) + self._slowest(both)
+        waited = Stack(*(often * m + seldom * a for a, m in zip(mean, mixed, strict=True)))
+        looped: Floats = float(waiting.overhead_s) + self._slowest(waited)
         return looped
 
     def _workspace(self, micro: Floats) -> Floats:
@@ -370,8 +370,8 @@ class Bounds:
         holds, requests = self.holds(micro, target)
         capped = micro < wanted
         dismissed = (~holds & (micro <= 1)) | ((requests < need) & (capped | ~holds))
-        kept: NDArray[np.bool_] = ~dismissed
-        return kept & self.context(target.context) if target.context else kept
+        reachable: NDArray[np.bool_] = ~dismissed
+        return reachable & self.context(target.context) if target.context else reachable
 
     def _sequences(self, target: Target, working: Floats) -> Floats:
         """Upper bound of the sequences of a rank that the weights of every stage leave room for."""

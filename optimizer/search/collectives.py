@@ -62,10 +62,10 @@ class Collectives:
         self.problem, self.meshes = problem, meshes
         self.rates = float_rates(problem.priced_hardware)
         sizes = tuple(t.size for t in problem.hardware.tiers)
-        one = np.ones_like(meshes.tp)
-        self.tp = fan_outs(sizes, meshes.tp, one, replica)
+        ones = np.ones_like(meshes.tp)
+        self.tp = fan_outs(sizes, meshes.tp, ones, replica)
         self.cp = fan_outs(sizes, meshes.cp, meshes.tp, replica)
-        self.experts = fan_outs(sizes, meshes.etp * meshes.ep, one, replica)
+        self.experts = fan_outs(sizes, meshes.etp * meshes.ep, ones, replica)
 
     def layer(self, block: Block) -> tuple[Floats, Floats, Floats, Floats]:
         """Seconds a token, a prompt token and a sequence cost, and the latency of one layer, but for `exchange`."""

@@ -155,17 +155,17 @@ class _Frontier:
         while len(pool):
             # the best on balance first: what they are found to reach dismisses most of the others
             order = np.argsort(np.sum((pool.ideal - least) / width, axis=1), kind="stable")
-            known, now, later = len(self.archive), pool.take(order[:_ROUND]), pool.take(order[_ROUND:])
+            archived, now, later = len(self.archive), pool.take(order[:_ROUND]), pool.take(order[_ROUND:])
             lone = (now.low == now.high) & (now.first == now.last)
             lone &= self._decided(now) | (now.fewest == now.most)
             final = lone & ((now.batch > 0) | (Measure.MEMORY not in self.measures))
             leaves = now.take(final)
             for i in range(min(len(leaves), _LEAVES)):
-                if not self.archive.dominates(leaves.ideal[i : i + 1], known)[0]:
+                if not self.archive.dominates(leaves.ideal[i : i + 1], archived)[0]:
                     self._leaf(leaves, i)
                 done += 1
             pool = _Boxes.joined([later, leaves.take(slice(_LEAVES, None))])
-            pool = pool.take(~self.archive.dominates(pool.ideal, known))
+            pool = pool.take(~self.archive.dominates(pool.ideal, archived))
             split = self._bounded(
                 _Boxes.joined([self._of_batches(now.take(lone & ~final)), self._halves(now.take(~lone))])
             )
@@ -345,9 +345,9 @@ class _Frontier:
             ones, ideal = np.ones(len(alive), dtype=np.int64), np.zeros((len(alive), len(self.views)))
             last = ones * (len(self.search.chunks) - 1)
             boxes = _Boxes(alive, ones * low, ones * (2 * low - 1), ones, most[alive], ones * 0, last, ones * 0, ideal)
-            kept = self._bounded(boxes)
-            self._sample(kept)
-            parts.append(kept.take(~self.archive.dominates(kept.ideal)))
+            bounded = self._bounded(boxes)
+            self._sample(bounded)
+            parts.append(bounded.take(~self.archive.dominates(bounded.ideal)))
             alive, low = alive[self._holding], 2 * low
         return _Boxes.joined(parts) if parts else None
 
@@ -355,19 +355,19 @@ class _Frontier:
         """Boxes that nothing found dominates, less what limits exclude; and which keep the limits at their low end."""
         if not len(boxes):
             return boxes
-        kept, holding = [], []
+        parts, holding = [], []
         for start in range(0, len(boxes), _BLOCK):
             part = boxes.take(np.arange(start, min(start + _BLOCK, len(boxes))))
             for cut in (False, True):
                 part, holds = self._ideal(part, cut=cut)
                 if not cut:
                     holding.append(holds)
-                left = holds & (part.fewest <= part.most)
-                left[left] = ~self.archive.dominates(part.ideal[left])
-                part = part.take(left)
-            kept.append(part)
+                alive = holds & (part.fewest <= part.most)
+                alive[alive] = ~self.archive.dominates(part.ideal[alive])
+                part = part.take(alive)
+            parts.append(part)
         self._holding = np.concatenate(holding)
-        return _Boxes.joined(kept)
+        return _Boxes.joined(parts)
 
     def _ideal(self, boxes: _Boxes, *, cut: bool) -> tuple[_Boxes, NDArray[np.bool_]]:
         """Boxes with what nothing in them beats, less what cannot serve; and whether their low ends keep the limits.

@@ -130,22 +130,22 @@ class Lattice:
             for split in self.axes.overlap:
                 pairs, around, routed = plain, first, second
                 if split:
-                    these = np.flatnonzero(_spread(plain))
-                    pairs, around, routed = plain.take(these), first[these], second[these]
-                    pairs = replace(pairs, overlap=np.ones(len(these), dtype=np.int64))
+                    spread = np.flatnonzero(_spread(plain))
+                    pairs, around, routed = plain.take(spread), first[spread], second[spread]
+                    pairs = replace(pairs, overlap=np.ones(len(spread), dtype=np.int64))
                 divided = _experts_divide(self.problem, pairs)
-                both = divided & placed[routed]
-                count = int(np.count_nonzero(both))
+                allowed = divided & placed[routed]
+                count = int(np.count_nonzero(allowed))
                 excluded[Family.DIVISIBILITY] += len(pairs) - int(np.count_nonzero(divided))
                 excluded[Family.PLACEMENT] += int(np.count_nonzero(divided)) - count
-                members = np.where(both, attention[around] & experts[routed], 0)
-                left = np.flatnonzero(members)
-                left = left[self._accepted(pairs.take(left), members[left])]
-                excluded[Family.ENGINE] += count - len(left)
-                kept += len(left)
+                members = np.where(allowed, attention[around] & experts[routed], 0)
+                accepted = np.flatnonzero(members)
+                accepted = accepted[self._accepted(pairs.take(accepted), members[accepted])]
+                excluded[Family.ENGINE] += count - len(accepted)
+                kept += len(accepted)
                 if wanted is not None:
-                    left = left[wanted[around[left]]]
-                parts.append(np.stack([np.full(len(left), int(split)), around[left], routed[left]]))
+                    accepted = accepted[wanted[around[accepted]]]
+                parts.append(np.stack([np.full(len(accepted), int(split)), around[accepted], routed[accepted]]))
         excluded[Family.DEVICES] = len(self) - fitting
         return Listed(self._in_order(parts), kept, {family: count for family, count in excluded.items() if count})
 
@@ -169,11 +169,11 @@ class Lattice:
         around = np.argsort(self._width, kind="stable")
         before = np.searchsorted(self._width[around], np.arange(devices + 2))
         for size in np.unique(self._size).tolist():
-            those, multiples = np.flatnonzero(self._size == size), np.arange(1, devices // size + 1)
+            experts, multiples = np.flatnonzero(self._size == size), np.arange(1, devices // size + 1)
             widths = np.unique(np.concatenate([multiples * divisor for divisor in _divisors(size)]))
             each = before[widths + 1] - before[widths]
-            these = around[np.repeat(before[widths] - np.cumsum(each) + each, each) + np.arange(int(each.sum()))]
-            parts.append(np.stack([np.repeat(these, len(those)), np.tile(those, len(these))]))
+            attention = around[np.repeat(before[widths] - np.cumsum(each) + each, each) + np.arange(int(each.sum()))]
+            parts.append(np.stack([np.repeat(attention, len(experts)), np.tile(experts, len(attention))]))
             count += parts[-1].shape[1]
             if count >= _PAIRS:
                 yield tuple(np.concatenate(parts, axis=1))
@@ -183,11 +183,13 @@ class Lattice:
 
     def _members(self) -> tuple[Ints, Ints]:
         """Of each attention and of each expert mesh the engines, a bit each, that no rule on it alone makes refuse."""
-        one, many = (np.ones(len(meshes), dtype=np.int64) for meshes in (self.attention, self._experts))
+        ones, expert_ones = (np.ones(len(meshes), dtype=np.int64) for meshes in (self.attention, self._experts))
         (tp, cp), (redundant, etp, ep) = self.attention.T, self._experts.T
         tables = {
-            "attention": Meshes(tp, cp, one, one, one * 0, one * 0, self._width, one, self._width),
-            "experts": Meshes(many, many, etp, ep, redundant, many * 0, self._size, self._size, many),
+            "attention": Meshes(tp, cp, ones, ones, ones * 0, ones * 0, self._width, ones, self._width),
+            "experts": Meshes(
+                expert_ones, expert_ones, etp, ep, redundant, expert_ones * 0, self._size, self._size, expert_ones
+            ),
         }
         members = {name: np.zeros(len(meshes), dtype=np.int64) for name, meshes in tables.items()}
         for number, engine, _ in self._engines:
@@ -201,11 +203,11 @@ class Lattice:
 
         An engine is asked of the pairs that none before it takes, those of few rules first.
         """
-        some = np.zeros(len(meshes), dtype=bool)
+        accepted = np.zeros(len(meshes), dtype=bool)
         for number, _, rules in sorted(self._engines, key=lambda entry: len(entry[2])):
-            left = np.flatnonzero(~some & (members >> number & 1 == 1))
-            some[left[_keep_all(self.problem, rules, _among(meshes, left))]] = True
-        return some
+            pending = np.flatnonzero(~accepted & (members >> number & 1 == 1))
+            accepted[pending[_keep_all(self.problem, rules, _among(meshes, pending))]] = True
+        return accepted
 
 
 def meshes(problem: Problem, axes: Axes) -> tuple[Meshes, dict[Family, int]]:
@@ -261,15 +263,15 @@ def _placeable(problem: Problem, experts: Ints) -> NDArray[np.bool_]:
 
 def _keep_all(problem: Problem, rules: Iterable[EngineRule], meshes: Meshes) -> Ints:
     """Mesh pairs that keep all rules, by their numbers; a rule is asked of those that keep all before it."""
-    left = np.arange(len(meshes))
+    remaining = np.arange(len(meshes))
     for rule in rules:
-        left = left[_keeps(problem, rule, _among(meshes, left))]
-    return left
+        remaining = remaining[_keeps(problem, rule, _among(meshes, remaining))]
+    return remaining
 
 
-def _among(meshes: Meshes, left: Ints) -> Meshes:
+def _among(meshes: Meshes, index: Ints) -> Meshes:
     """Entries at ascending indices; the same where these are all."""
-    return meshes if len(left) == len(meshes) else meshes.take(left)
+    return meshes if len(index) == len(meshes) else meshes.take(index)
 
 
 _DECIDING: dict[str, Callable[[Meshes], Ints | NDArray[np.bool_]]] = {
@@ -318,16 +320,16 @@ def replicas_that_fit(sizes: tuple[int | None, ...], devices: int, replica: Ints
     open_ = np.ones(len(replica), dtype=bool)
     unit = 1
     for size in sizes:
-        here = open_ if size is None else open_ & (replica <= size)
-        taken = -(-replica // unit) * unit
+        inside = open_ if size is None else open_ & (replica <= size)
+        occupied = -(-replica // unit) * unit
         if size is None or size >= devices:
-            count = np.where(replica <= devices, (devices - replica) // taken + 1, 0)
+            count = np.where(replica <= devices, (devices - replica) // occupied + 1, 0)
         else:
             remainder = devices % size
-            whole = devices // size * ((size - replica) // taken + 1)
-            count = whole + np.where(replica <= remainder, (remainder - replica) // taken + 1, 0)
-        replicas = np.where(here, count, replicas)
-        open_ = open_ & ~here
+            whole = devices // size * ((size - replica) // occupied + 1)
+            count = whole + np.where(replica <= remainder, (remainder - replica) // occupied + 1, 0)
+        replicas = np.where(inside, count, replicas)
+        open_ = open_ & ~inside
         if size is not None:
             unit = size
     return replicas

@@ -243,11 +243,11 @@ class Pricer:
             return None
         meshes, names = self.meshes, self.problem.model.layer_names
         layer = next(i for i, name in enumerate(names) if self.problem.model.blocks[name] is block)
-        known: dict[tuple[int, int], float] = {}
+        skews: dict[tuple[int, int], float] = {}
         for ep, redundant in set(zip(meshes.ep.tolist(), meshes.redundant.tolist(), strict=True)):
             each = self.skews.mean(Shape(1, 1, 1, ep, 1, redundant))
-            known[ep, redundant] = 1.0 if each is None else float(each[layer])
-        return np.array([known[key] for key in zip(meshes.ep.tolist(), meshes.redundant.tolist(), strict=True)])
+            skews[ep, redundant] = 1.0 if each is None else float(each[layer])
+        return np.array([skews[key] for key in zip(meshes.ep.tolist(), meshes.redundant.tolist(), strict=True)])
 
     def _routed(self, moe: MixtureOfExperts, skew: Floats | None, split: Floats | None) -> Routed | None:
         meshes, precision, hidden = self.meshes, self.problem.precision, self.problem.model.hidden_size
@@ -324,12 +324,12 @@ class Pricer:
 
     def _weights(self, tensors: tuple[Tensor, ...], precision: ModelPrecision | None = None) -> Floats:
         meshes, total = self.meshes, np.zeros(len(self.meshes))
-        left = 0 if precision is not None else scales_left(self.problem)
+        scale_bytes = 0 if precision is not None else scales_left(self.problem)
         precision = precision or self.problem.precision
         for tensor in tensors:
             form = precision.of(tensor)
             if tensor.role is TensorRole.EXPERTS:
-                form = form.with_scales(left)
+                form = form.with_scales(scale_bytes)
                 rows, cols = _padded(tensor, *_local(tensor, meshes.etp), self.padding)
                 total = total + _stored(form, rows, cols) * (-(-(tensor.count + meshes.redundant) // meshes.ep))
                 continue

@@ -412,7 +412,7 @@ class Search:
     def _bound_part(self, pricer: Pricer, part: Rows, goal: Target) -> Floats:
         bounds = Bounds(pricer, part, self.axes.pp[-1])
         devices = self._most_devices(pricer.meshes, part, goal)
-        one = np.ones(len(part.mesh))
+        ones = np.ones(len(part.mesh))
         requests = bounds.most_requests(goal)
         feasible = (requests >= bounds.needed(goal, devices)) & (requests >= 0) & (devices > 0)
         value: Floats
@@ -423,12 +423,12 @@ class Search:
                 needed = goal.total_requests / np.maximum(requests, 1e-300) * (1 - MARGIN)
                 value = -np.maximum(np.ceil(needed / stages), 1) * stages
             case Measure.CYCLE:
-                value = -bounds.stack(one)[0]
+                value = -bounds.stack(ones)[0]
             case Measure.FIRST:
                 aim = self.problem.scale.percentile
-                value = -bounds.stack(one, (aim,))[3][aim]
+                value = -bounds.stack(ones, (aim,))[3][aim]
             case Measure.MEMORY:
-                value = -bounds.memory(one)
+                value = -bounds.memory(ones)
             case Measure.REQUESTS:
                 value = requests * devices
             case Measure.DEVICE_REQUESTS:

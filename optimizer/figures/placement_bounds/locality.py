@@ -32,10 +32,10 @@ def shareable_pairs(groups: Sequence[TokenGroup], experts: int, devices: int, sl
     nodes = -(-devices // node_size)
     partners = [[0] * experts for _ in range(experts)]
     for count, *chosen in groups:
-        for place, one in enumerate(chosen):
-            for two in chosen[:place]:
-                partners[one][two] += count
-                partners[two][one] += count
+        for place, expert in enumerate(chosen):
+            for partner in chosen[:place]:
+                partners[expert][partner] += count
+                partners[partner][expert] += count
     gains: list[int] = []
     total = 0
     for of_expert in partners:
