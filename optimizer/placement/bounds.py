@@ -143,11 +143,11 @@ def _bound_one(question: Question, row: Sequence[int], witness: Witness) -> Frac
     return hierarchical_bound(row, question.devices, question.slots, nodes, question.groups)
 
 
-def with_budget_bound(layer: Layer, known: LayerPlacement) -> LayerPlacement:
+def with_budget_bound(layer: Layer, placement: LayerPlacement) -> LayerPlacement:
     """The layer with the bound that holds within the budget of moves, where that is better than its own."""
     question = layer.question
     if question.max_moves is None or question.split != "even":
-        return known
+        return placement
     nodes = None if question.node_size is None else question.devices // question.node_size
     parts, values = [], []
     for row in layer.rows:
@@ -159,9 +159,11 @@ def with_budget_bound(layer: Layer, known: LayerPlacement) -> LayerPlacement:
         parts.append(witness)
         values.append(bound)
     bound = question.together(values)
-    if bound < known.bound or (bound == known.bound and known.witness["kind"] != "solver"):
-        return known
-    return replace(known, bound=bound, witness=parts[0] if len(parts) == 1 else {"kind": "scenario", "bounds": parts})
+    if bound < placement.bound or (bound == placement.bound and placement.witness["kind"] != "solver"):
+        return placement
+    return replace(
+        placement, bound=bound, witness=parts[0] if len(parts) == 1 else {"kind": "scenario", "bounds": parts}
+    )
 
 
 def budget_witnesses(question: Question, row: Sequence[int], current: Devices, budget: int) -> Iterable[Witness]:

@@ -105,11 +105,11 @@ class Descent:
         self.held[layers], self.values[layers] = other.held[source], other.values[source]
         self.load[layers] = other.load[source]
 
-    def note(self, layers: Ints, now: Floats) -> None:
+    def note(self, layers: Ints, hottest: Floats) -> None:
         """Keep the placements of layers that are the best so far."""
-        better = now < self.best[layers]
+        better = hottest < self.best[layers]
         improved = layers[better]
-        self.best[improved], self.best_held[improved] = now[better], self.held[improved]
+        self.best[improved], self.best_held[improved] = hottest[better], self.held[improved]
 
 
 def descend(search: Descent, floor: Floats, goal: Floats, *, rounds: int, seed: int, deadline: float | None) -> None:
@@ -182,11 +182,11 @@ def _share_out(
     order, both, most = order[changed], both[changed], most[changed]
     shared = np.take_along_axis(values[changed], order, axis=1).reshape(-1, 2, slots)
     load = shared.sum(axis=2)
-    kept = load.max(axis=1) <= np.maximum(loads.take(both).max(axis=1), most)
-    changed, both = changed[kept], both[kept]
-    all_values[both] = shared[kept]
-    all_held[both] = np.take_along_axis(experts[changed], order[kept], axis=1).reshape(-1, 2, slots)
-    loads[both] = load[kept]
+    cooler = load.max(axis=1) <= np.maximum(loads.take(both).max(axis=1), most)
+    changed, both = changed[cooler], both[cooler]
+    all_values[both] = shared[cooler]
+    all_held[both] = np.take_along_axis(experts[changed], order[cooler], axis=1).reshape(-1, 2, slots)
+    loads[both] = load[cooler]
 
 
 @cache
@@ -228,24 +228,24 @@ def _drift(
     if not len(row):
         return
     layer = layers[row]
-    one, two = light_device[row, place], heavy_device[row, place]
-    from_one, from_two = inside[order[row, place] % len(inside)], inside[order[row, place + shift] % len(inside)]
-    mine = held[layer[:, None], one[:, None], from_one]
-    theirs = held[layer[:, None], two[:, None], from_two]
-    doubled = (mine[:, :, None] == held[layer, two][:, None, :]).any(axis=(1, 2))
-    doubled |= (theirs[:, :, None] == held[layer, one][:, None, :]).any(axis=(1, 2))
+    light, heavy = light_device[row, place], heavy_device[row, place]
+    from_light, from_heavy = inside[order[row, place] % len(inside)], inside[order[row, place + shift] % len(inside)]
+    mine = held[layer[:, None], light[:, None], from_light]
+    theirs = held[layer[:, None], heavy[:, None], from_heavy]
+    doubled = (mine[:, :, None] == held[layer, heavy][:, None, :]).any(axis=(1, 2))
+    doubled |= (theirs[:, :, None] == held[layer, light][:, None, :]).any(axis=(1, 2))
     priority = draw[place] + (before[row, place] < 0) - 4.0 * doubled
-    keys = np.concatenate([layer * devices + one, layer * devices + two])
+    keys = np.concatenate([layer * devices + light, layer * devices + heavy])
     by_priority = np.argsort(priority, kind="stable")
     winner = np.empty(held.shape[0] * devices, dtype=np.int64)
     # Of repeated indices the last assignment stands, so the highest priority wins each device.
     winner[keys.reshape(2, -1).T[by_priority].ravel()] = np.repeat(by_priority, 2)
     number = np.arange(len(row))
     chosen = np.nonzero((winner[keys[: len(row)]] == number) & (winner[keys[len(row) :]] == number) & ~doubled)[0]
-    layer, one, two = layer[chosen], one[chosen], two[chosen]
-    at_one = (layer[:, None], one[:, None], from_one[chosen])
-    at_two = (layer[:, None], two[:, None], from_two[chosen])
-    held[at_one], held[at_two] = theirs[chosen], mine[chosen]
-    values[at_one], values[at_two] = values[at_two], values[at_one]
-    load[layer, one] = values[layer, one].sum(axis=1)
-    load[layer, two] = values[layer, two].sum(axis=1)
+    layer, light, heavy = layer[chosen], light[chosen], heavy[chosen]
+    at_light = (layer[:, None], light[:, None], from_light[chosen])
+    at_heavy = (layer[:, None], heavy[:, None], from_heavy[chosen])
+    held[at_light], held[at_heavy] = theirs[chosen], mine[chosen]
+    values[at_light], values[at_heavy] = values[at_heavy], values[at_light]
+    load[layer, light] = values[layer, light].sum(axis=1)
+    load[layer, heavy] = values[layer, heavy].sum(axis=1)

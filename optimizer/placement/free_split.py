@@ -61,65 +61,65 @@ def free_shares(load: Sequence[int], devices: DeviceExperts, deadline: float | N
     return tuple(map(tuple, parts))
 
 
-def split_freely(layer: Layer, known: LayerPlacement) -> LayerPlacement:
+def split_freely(layer: Layer, placement: LayerPlacement) -> LayerPlacement:
     """The layer split as well as can be.
 
     The linear program splits one workload, the heaviest; the others follow its parts.
     """
-    return known if layer.question.split != "free" else _split(layer, known, known.devices)
+    return placement if layer.question.split != "free" else _split(layer, placement, placement.devices)
 
 
-def exchanged_for_split(layer: Layer, known: LayerPlacement) -> LayerPlacement:
+def exchanged_for_split(layer: Layer, placement: LayerPlacement) -> LayerPlacement:
     """The layer with a better placement for a free split, where one is found.
 
     Groups kept on nodes, and budgets of moves, leave the placement as it is.
     """
     question = layer.question
     if question.split != "free" or question.hierarchy != "free" or question.max_moves is not None:
-        return known
-    best = here = known
+        return placement
+    best = current = placement
     rng = np.random.default_rng(question.seed)
     for turn in range(effort.SPLIT_TRIES if question.spare else 0):
         devices = None
         if best.gap > question.tolerance and layer.seconds_left > 0:
-            devices = _changed(layer, here, rng)
+            devices = _changed(layer, current, rng)
         if devices is None:
             break
-        tried = _split(layer, known, devices)
+        tried = _split(layer, placement, devices)
         if tried.max_over_mean < best.max_over_mean:
             best = tried
         # Some improvements take two exchanges, the first of which makes things worse.
         worse = effort.SPLIT_WORSE * (1 - turn / effort.SPLIT_TRIES) * rng.random()
-        if float(tried.max_over_mean) <= float(here.max_over_mean) * (1 + worse):
-            here = tried
+        if float(tried.max_over_mean) <= float(current.max_over_mean) * (1 + worse):
+            current = tried
     return best
 
 
-def _split(layer: Layer, known: LayerPlacement, devices: DeviceExperts) -> LayerPlacement:
+def _split(layer: Layer, placement: LayerPlacement, devices: DeviceExperts) -> LayerPlacement:
     """The best split for the workload that it leaves hottest."""
-    ways = [layer.placed(known, devices, free_shares(row, devices, layer.deadline)) for row in layer.rows]
+    ways = [layer.placed(placement, devices, free_shares(row, devices, layer.deadline)) for row in layer.rows]
     return min(ways, key=lambda way: way.max_over_mean)
 
 
-def _changed(layer: Layer, known: LayerPlacement, rng: np.random.Generator) -> DeviceExperts | None:
+def _changed(layer: Layer, placement: LayerPlacement, rng: np.random.Generator) -> DeviceExperts | None:
     """Another placement: a copy of a hottest device changes places, or is copied in place of an idle copy."""
-    loads = [split_device_loads(row, known.devices, known.shares or ()) for row in layer.rows if sum(row)]
+    loads = [split_device_loads(row, placement.devices, placement.shares or ()) for row in layer.rows if sum(row)]
     heat = np.array([[float(load / sum(row)) for load in row] for row in loads]).max(axis=0)
     hot = heat >= heat.max() * (1 - _NEAR)
     if hot.all():
         return None
-    state = LayerState.of(layer.loads, np.array(known.devices))
+    state = LayerState.of(layer.loads, np.array(placement.devices))
     may_swap, (slots, may_replace) = state.swappable(), state.replaceable()
     for _ in range(effort.SPLIT_TRIES):
         # Which devices a split fills is one choice of many: another hot one may be the right partner too.
         partners = hot if rng.random() < effort.SPLIT_HOT else ~hot
-        one = int(rng.choice(np.nonzero(hot[state.home])[0]))
-        two = int(rng.choice(np.nonzero(partners[state.home])[0]))
-        expert, idle = int(state.flat[one]), int(np.searchsorted(slots, two))
-        if idle < len(slots) and slots[idle] == two and may_replace[idle, expert] and rng.random() < 0.5:
-            state.replace(two, expert)
-        elif may_swap[one, two]:
-            state.swap(one, two)
+        hot_slot = int(rng.choice(np.nonzero(hot[state.home])[0]))
+        partner = int(rng.choice(np.nonzero(partners[state.home])[0]))
+        expert, idle = int(state.flat[hot_slot]), int(np.searchsorted(slots, partner))
+        if idle < len(slots) and slots[idle] == partner and may_replace[idle, expert] and rng.random() < 0.5:
+            state.replace(partner, expert)
+        elif may_swap[hot_slot, partner]:
+            state.swap(hot_slot, partner)
         else:
             continue
         return tuples(state.held)

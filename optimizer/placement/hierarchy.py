@@ -80,11 +80,11 @@ def starts_within(layer: Layer, budget: int) -> list[Start]:
         nodes, size = 1, question.experts
         layings: list[Laying] = [((0,),)]
         least = 0
-        what = f"make the placement in service of layer {layer.index} of those with experts valid"
+        aim = f"make the placement in service of layer {layer.index} of those with experts valid"
     else:
         nodes, _, size = _nodes(question)
         layings, least = _layings_within(layer, budget)
-        what = f"bring the router's groups of layer {layer.index} of those with experts onto nodes of their own"
+        aim = f"bring the router's groups of layer {layer.index} of those with experts onto nodes of their own"
     starts: list[tuple[int, Start]] = []
     per_node = question.devices // nodes
     for laying in layings:
@@ -99,7 +99,7 @@ def starts_within(layer: Layer, budget: int) -> list[Start]:
         if cost <= budget:
             starts.append((cost, Start(np.array(held), forbidden)))
     if not starts:
-        raise SpecError(f"experts.max_moves: {budget} moves do not {what}; {least} would")
+        raise SpecError(f"experts.max_moves: {budget} moves do not {aim}; {least} would")
     nearest = min(range(len(starts)), key=lambda number: starts[number][0])
     return [starts[number][1] for number in sorted({*range(len(starts))[: effort.LAYINGS - 1], nearest})]
 

@@ -42,10 +42,10 @@ class Copies:
     def __init__(self, options: Sequence[Iterable[int]]) -> None:
         self.model = cp_model.CpModel()
         self.copies = {
-            (expert, copies): self.model.new_bool_var("") for expert, some in enumerate(options) for copies in some
+            (expert, copies): self.model.new_bool_var("") for expert, counts in enumerate(options) for copies in counts
         }
-        for expert, some in enumerate(options):
-            self.model.add_exactly_one(self.copies[expert, copies] for copies in some)
+        for expert, counts in enumerate(options):
+            self.model.add_exactly_one(self.copies[expert, copies] for copies in counts)
 
     def solved(
         self, hint: Sequence[int], *, work: float, seed: int, seconds: float, **parameters: int
@@ -201,11 +201,11 @@ class LayerModel(Copies):
 
     def order_devices(self, expert: int) -> None:
         """Copies of an expert on the first devices, where devices are alike."""
-        here = [
+        copies = [
             sum(literal for (laid, _, at), literal in self.lies.items() if laid == expert and at == device)
             for device in range(len(self.slots))
         ]
-        for before, after in itertools.pairwise(here):
+        for before, after in itertools.pairwise(copies):
             self.model.add(before >= after)
 
     def loads(self, row: Sequence[int], factor: int = 1) -> list[cp_model.LinearExprT]:
@@ -255,8 +255,8 @@ class LayerModel(Copies):
         nodes = range(-(-len(self.slots) // node_size))
         holds = {(e, n): self.model.new_bool_var("") for e in range(self.experts) for n in nodes}
         for (expert, node), literal in holds.items():
-            here = [lies for (e, _, at), lies in self.lies.items() if e == expert and at // node_size == node]
-            self.model.add(sum(here) >= literal)
+            copies = [lies for (e, _, at), lies in self.lies.items() if e == expert and at // node_size == node]
+            self.model.add(sum(copies) >= literal)
         terms: list[cp_model.LinearExprT] = []
         for count, *chosen in groups:
             seen = [self.model.new_bool_var("") for _ in nodes]
@@ -288,25 +288,25 @@ class LayerModel(Copies):
         return devices, bound
 
 
-def balanced(layer: Layer, known: LayerPlacement) -> LayerPlacement:
+def balanced(layer: Layer, placement: LayerPlacement) -> LayerPlacement:
     """The layer with the best balance that CP-SAT finds, and with its bound; as it is where large, proved or empty."""
     question, rows = layer.question, layer.rows
-    closed = known.gap <= question.tolerance or layer.seconds_left <= 0
+    closed = placement.gap <= question.tolerance or layer.seconds_left <= 0
     if closed or question.split != "even" or not all(map(sum, rows)):
-        return known
+        return placement
     built = LayerModel.of(layer)
     if built is None:
-        return known
+        return placement
     if question.hierarchy == "free" and question.current is None and not question.empty_slots:
         built.order_devices(max(range(question.experts), key=lambda expert: rows[0][expert]))
     total, unit = built.hottest(question, rows)
-    devices, units = built.minimise(total, known.devices, layer, work=effort.BALANCE_EFFORT)
-    if units * unit > known.bound:
-        checked = known.witness.get("checked", known.witness)
-        known = replace(known, bound=units * unit, witness={"kind": "solver", "checked": checked})
-    if devices is not None and layer.value(devices) < known.max_over_mean:
-        known = layer.placed(known, devices)
-    return known
+    devices, units = built.minimise(total, placement.devices, layer, work=effort.BALANCE_EFFORT)
+    if units * unit > placement.bound:
+        checked = placement.witness.get("checked", placement.witness)
+        placement = replace(placement, bound=units * unit, witness={"kind": "solver", "checked": checked})
+    if devices is not None and layer.value(devices) < placement.max_over_mean:
+        placement = layer.placed(placement, devices)
+    return placement
 
 
 def fewest_moves(layer: Layer, limit: Fraction, hint: DeviceExperts) -> DeviceExperts | None:

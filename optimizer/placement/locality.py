@@ -24,29 +24,29 @@ from optimizer.placement.result import DeviceExperts, LayerPlacement, Visits, tu
 _MARGIN = 1e-9
 
 
-def with_visits(layer: Layer, known: LayerPlacement) -> LayerPlacement:
+def with_visits(layer: Layer, placement: LayerPlacement) -> LayerPlacement:
     """The layer with the nodes that its groups visit, and a bound on them, where co-activation was given."""
-    question, asked = layer.question, layer.question.nearness
-    if asked is None:
-        return known
-    groups, size = asked.groups[layer.index], asked.node_size
+    question, nearness = layer.question, layer.question.nearness
+    if nearness is None:
+        return placement
+    groups, size = nearness.groups[layer.index], nearness.node_size
     bound, witness = best_partners(groups, question.experts, question.devices, question.slots, size)
-    visits = nodes_visited(groups, known.devices, question.experts, size)
-    return replace(known, visits=Visits(visits, sum(group[0] for group in groups), bound, witness))
+    visits = nodes_visited(groups, placement.devices, question.experts, size)
+    return replace(placement, visits=Visits(visits, sum(group[0] for group in groups), bound, witness))
 
 
-def brought_together(layer: Layer, known: LayerPlacement) -> LayerPlacement:
+def brought_together(layer: Layer, placement: LayerPlacement) -> LayerPlacement:
     """The layer with its experts laid so that fewest nodes are visited within the allowance.
 
     Groups kept on nodes by ``hierarchy`` and freely split loads are left where they are.
     """
-    question, asked, visited = layer.question, layer.question.nearness, known.visits
+    question, nearness, visited = layer.question, layer.question.nearness, placement.visits
     fixed = question.hierarchy != "free" or question.split != "even"
-    if asked is None or visited is None or fixed or visited.nodes == visited.bound or layer.seconds_left <= 0:
-        return known
-    groups, node_size = asked.groups[layer.index], asked.node_size
-    limit = max(known.max_over_mean, known.bound + asked.allowance)
-    best, fewest = known.devices, visited.nodes
+    if nearness is None or visited is None or fixed or visited.nodes == visited.bound or layer.seconds_left <= 0:
+        return placement
+    groups, node_size = nearness.groups[layer.index], nearness.node_size
+    limit = max(placement.max_over_mean, placement.bound + nearness.allowance)
+    best, fewest = placement.devices, visited.nodes
 
     def keep(devices: DeviceExperts | None, *, sure: bool = False) -> None:
         """Go on from a placement with fewer visits, if it is sure to be, or is, within the limits."""
@@ -64,11 +64,11 @@ def brought_together(layer: Layer, known: LayerPlacement) -> LayerPlacement:
         keep(devices, sure=True)
         if least > visited.bound:
             visited = replace(visited, bound=least, witness={"kind": "solver"})
-    if best != known.devices:
+    if best != placement.devices:
         if question.current is not None and question.max_moves is None:
             best = tuples(align_on_nodes(np.array(best), np.array(layer.service), node_size))
-        known = layer.placed(known, best)
-    return replace(known, visits=replace(visited, nodes=fewest))
+        placement = layer.placed(placement, best)
+    return replace(placement, visits=replace(visited, nodes=fewest))
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +158,8 @@ class _Ways:
             together = [(steps, len(steps) // part) for part in (1, 4, 16)]
             for some, most in [*together, *(([step], 1) for step in steps[: effort.SINGLES])]:
                 taken = self._take(state, some, limit, most)
-                if (now := visiting.value(state)) < visits:
-                    visits = now
+                if (visited := visiting.value(state)) < visits:
+                    visits = visited
                     break
                 for step in reversed(taken):
                     step.undo(state, -1)

@@ -46,8 +46,8 @@ def _assigned(cost: Ints) -> tuple[Ints, int]:
 
 def _loaded(held: Ints, current: Ints) -> Ints:
     """Experts to be loaded if the device in service that the column names took the row's set."""
-    kept = (held[:, None, :, None] == current[None, :, None, :]).any(axis=3).sum(axis=2)
-    loaded: Ints = held.shape[1] - kept
+    staying = (held[:, None, :, None] == current[None, :, None, :]).any(axis=3).sum(axis=2)
+    loaded: Ints = held.shape[1] - staying
     return loaded
 
 
@@ -109,11 +109,11 @@ def frontier(layer: Layer, budget: int, *, goal: float) -> list[MovesPoint]:
         No valid placement found is within the budget.
     """
     points = [point for start in starts_within(layer, budget) for point in _way(layer, start, budget, goal)]
-    kept: list[MovesPoint] = []
+    undominated: list[MovesPoint] = []
     for point in sorted(points, key=lambda point: (point.moves, point.max_over_mean)):
-        if not kept or point.max_over_mean < kept[-1].max_over_mean:
-            kept.append(point)
-    return kept
+        if not undominated or point.max_over_mean < undominated[-1].max_over_mean:
+            undominated.append(point)
+    return undominated
 
 
 def _moved(layer: Layer) -> MovedExperts:
@@ -143,29 +143,29 @@ def _way(layer: Layer, start: Start, budget: int, goal: float) -> list[MovesPoin
     return points
 
 
-def with_fewest_moves(layer: Layer, known: LayerPlacement) -> LayerPlacement:
+def with_fewest_moves(layer: Layer, placement: LayerPlacement) -> LayerPlacement:
     """The layer with fewer experts loaded anew at a balance within the tolerance of its bound, or no worse than found.
 
     Freely split loads are left as they are; where nodes hold what was brought together, copies only change devices
     within a node.
     """
-    question, near, fewest = layer.question, layer.question.nearness, known.moves
+    question, nearness, fewest = layer.question, layer.question.nearness, placement.moves
     if not fewest or question.split != "even" or layer.seconds_left <= 0:
-        return known
-    limit = max(known.max_over_mean, known.bound + question.tolerance)
-    node_size = question.kept_within if near is None else near.node_size
-    best = known.devices
-    wide = question.hierarchy == "free" and question.max_moves is None and near is None
+        return placement
+    limit = max(placement.max_over_mean, placement.bound + question.tolerance)
+    node_size = question.kept_within if nearness is None else nearness.node_size
+    best = placement.devices
+    wide = question.hierarchy == "free" and question.max_moves is None and nearness is None
     for candidate in _candidates(layer, best, limit) if wide else [best]:
         returned = _returned(layer, np.array(candidate), float(limit) - _MARGIN, node_size)
         count = moves(layer.service, returned)
         if count < fewest and layer.value(returned) <= limit:
             best, fewest = returned, count
-    if fewest and known.visits is None:
+    if fewest and placement.visits is None:
         exact = fewest_moves(layer, limit, best)
         if exact is not None and moves(layer.service, exact) < fewest and layer.value(exact) <= limit:
             best = exact
-    return layer.placed(known, best)
+    return layer.placed(placement, best)
 
 
 def _candidates(layer: Layer, devices: DeviceExperts, limit: Fraction) -> Iterator[DeviceExperts]:

@@ -49,11 +49,11 @@ def place(question: Question, *, time_limit_s: float | None = None) -> Placement
     """
     begun = time.monotonic()
     deadline = None if time_limit_s is None else begun + time_limit_s
-    asked = [Layer(question, index, deadline) for index in range(question.layers)]
+    layers = [Layer(question, index, deadline) for index in range(question.layers)]
     if question.empty_slots:
         limit = None if time_limit_s is None else time_limit_s * effort.RELAXED_PART
         relaxed = place(padded(question), time_limit_s=limit).layers
-        layers = [without_blanks(layer, known) for layer, known in zip(asked, relaxed, strict=True)]
+        placements = [without_blanks(layer, placement) for layer, placement in zip(layers, relaxed, strict=True)]
     else:
         witnesses = [witness_for(question, layer) for layer in range(question.layers)]
         bounds = [(bound_for(question, layer, witness), witness) for layer, witness in enumerate(witnesses)]
@@ -63,15 +63,15 @@ def place(question: Question, *, time_limit_s: float | None = None) -> Placement
             until = begun + time_limit_s * effort.SEARCH_PART
         held = _search(question, bounds, until)
         ids = question.layer_ids or range(question.layers)
-        layers = [
+        placements = [
             layer.placed(LayerPlacement(number, (), Fraction(0), *bound, ()), tuples(devices))
-            for layer, number, bound, devices in zip(asked, ids, bounds, held, strict=True)
+            for layer, number, bound, devices in zip(layers, ids, bounds, held, strict=True)
         ]
     for stage in _STAGES:
-        layers = [stage(layer, known) for layer, known in zip(asked, layers, strict=True)]
+        placements = [stage(layer, placement) for layer, placement in zip(layers, placements, strict=True)]
     names = question.names or [f"load {number}" for number in range(len(question.loads))]
     return PlacementResult(
-        tuple(layers), question.devices, question.slots, question.tolerance, tuple(names), question.terms,
+        tuple(placements), question.devices, question.slots, question.tolerance, tuple(names), question.terms,
         question.current is not None, time.monotonic() - begun,
     )  # fmt: skip
 
@@ -124,9 +124,9 @@ def _priced(
     layers = sorted((n for n, gap in enumerate(gaps) if gap > wide), key=lambda layer: (-gaps[layer], layer))
     fineness = effort.PRICE_FINENESS * float(question.tolerance)
     work = partial(price_and_place, tolerance=fineness, seed=question.seed, deadline=deadline)
-    asked = [(rows[layer], held[layer], bounds[layer][0]) for layer in layers]
+    tasks = [(rows[layer], held[layer], bounds[layer][0]) for layer in layers]
     cooler = held.copy()
-    for layer, (witness, placed) in zip(layers, each(work, asked, deadline=deadline), strict=True):
+    for layer, (witness, placed) in zip(layers, each(work, tasks, deadline=deadline), strict=True):
         cooler[layer] = placed
         if witness is not None:
             bound = bound_of(rows[layer], question.devices, question.slots, witness)

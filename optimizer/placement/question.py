@@ -223,7 +223,7 @@ class Layer:
         """The objective of a placement, split evenly."""
         return self.question.together([max_over_mean(row, devices) for row in self.rows])
 
-    def placed(self, known: LayerPlacement, devices: DeviceExperts, shares: Shares | None = None) -> LayerPlacement:
+    def placed(self, placement: LayerPlacement, devices: DeviceExperts, shares: Shares | None = None) -> LayerPlacement:
         """What is known of the layer with another placement: its balance, even or split as told, and its moves."""
         values = [
             max_over_mean(row, devices) if shares is None or not sum(row) else
@@ -231,7 +231,7 @@ class Layer:
             for row in self.rows
         ]  # fmt: skip
         return replace(
-            known, devices=devices, max_over_mean=self.question.together(values), workloads=tuple(values),
+            placement, devices=devices, max_over_mean=self.question.together(values), workloads=tuple(values),
             moves=self.moves(devices), shares=shares,
         )  # fmt: skip
 
@@ -251,9 +251,9 @@ def _check_loads(loads: Sequence[Loads]) -> None:
                 raise SpecError(f"{where}layer {layer}: expert {row.index(min(row))} has negative load {min(row)}")
 
 
-def _check_slots(asked: Question) -> None:
-    devices, each, experts = asked.devices, asked.slots, asked.experts
-    slots = devices * each - asked.empty_slots
+def _check_slots(question: Question) -> None:
+    devices, each, experts = question.devices, question.slots, question.experts
+    slots = devices * each - question.empty_slots
     if devices < 1 or each < 1:
         raise SpecError(f"experts: {devices} devices with {each} slots each hold no expert")
     if slots < devices:
@@ -273,32 +273,35 @@ def _check_slots(asked: Question) -> None:
         )
 
 
-def _check_hierarchy(asked: Question) -> None:
-    node_size, groups = asked.node_size, asked.groups
+def _check_hierarchy(question: Question) -> None:
+    node_size, groups = question.node_size, question.groups
     if node_size is None or groups is None:
         raise SpecError("experts.hierarchy: node needs the devices of a node and the router's groups")
-    if node_size < 1 or asked.devices % node_size:
-        raise SpecError(f"experts.hierarchy: {asked.devices} devices are not whole nodes of {node_size}")
-    nodes = asked.devices // node_size
-    if groups < 1 or asked.experts % groups:
-        raise SpecError(f"experts.hierarchy: {asked.experts} experts are not {groups} equal groups")
+    if node_size < 1 or question.devices % node_size:
+        raise SpecError(f"experts.hierarchy: {question.devices} devices are not whole nodes of {node_size}")
+    nodes = question.devices // node_size
+    if groups < 1 or question.experts % groups:
+        raise SpecError(f"experts.hierarchy: {question.experts} experts are not {groups} equal groups")
     if groups % nodes:
         raise SpecError(f"experts.hierarchy: {groups} groups cannot be laid on {nodes} nodes, equally many on each")
-    if asked.slots > asked.experts // nodes:
+    if question.slots > question.experts // nodes:
         raise SpecError(
-            f"experts.hierarchy: {asked.slots} slots per device, but only {asked.experts // nodes} experts on a node"
+            f"experts.hierarchy: {question.slots} slots per device, but only {question.experts // nodes} experts "
+            "on a node"
         )
 
 
-def _check_current(asked: Question, current: Current) -> None:
-    if len(current) != asked.layers:
-        raise SpecError(f"experts.current: {len(current)} layers, but the load has {asked.layers}")
+def _check_current(question: Question, current: Current) -> None:
+    if len(current) != question.layers:
+        raise SpecError(f"experts.current: {len(current)} layers, but the load has {question.layers}")
     for layer, placed in enumerate(current):
-        if len(placed) != asked.devices:
-            raise SpecError(f"experts.current: layer {layer}: {len(placed)} devices, not {asked.devices}")
+        if len(placed) != question.devices:
+            raise SpecError(f"experts.current: layer {layer}: {len(placed)} devices, not {question.devices}")
         for device, held in enumerate(placed):
-            if len(held) != asked.slots:
-                raise SpecError(f"experts.current: layer {layer}: device {device} holds {len(held)}, not {asked.slots}")
-            wrong = [expert for expert in held if not 0 <= expert < asked.experts]
+            if len(held) != question.slots:
+                raise SpecError(
+                    f"experts.current: layer {layer}: device {device} holds {len(held)}, not {question.slots}"
+                )
+            wrong = [expert for expert in held if not 0 <= expert < question.experts]
             if wrong:
                 raise SpecError(f"experts.current: layer {layer}: device {device} holds unknown expert {wrong[0]}")

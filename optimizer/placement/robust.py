@@ -38,10 +38,10 @@ class Aim:
         order = np.argsort(-worst, axis=1, kind="stable")
         sorted_weights = self.weights[order]
         before = np.cumsum(sorted_weights, axis=1) - sorted_weights
-        taken = np.clip(self.tail - before, 0.0, sorted_weights)
-        out = np.empty_like(worst)
-        np.put_along_axis(out, order, taken / taken.sum(axis=1, keepdims=True), axis=1)
-        return out
+        tail_weights = np.clip(self.tail - before, 0.0, sorted_weights)
+        weights = np.empty_like(worst)
+        np.put_along_axis(weights, order, tail_weights / tail_weights.sum(axis=1, keepdims=True), axis=1)
+        return weights
 
     def pull(self, load: Floats, power: float) -> Floats:
         """Weight of each workload in the p-norm, ``[layers, workloads]``; loads ``[layers, devices, workloads]``."""
@@ -91,12 +91,12 @@ def balance_robustly(
     if deadline is not None and workers() == 1:
         # One after the other: each has its share of the time.
         ends = [deadline - seconds_left(deadline) * later / len(parts) for later in reversed(range(len(parts)))]
-    asked = [
+    tasks = [
         (weights[part], aim, devices, slots, floor[part] + goal, seed, end)
         for part, end in zip(parts, ends, strict=True)
     ]
     held = np.empty((len(weights), devices, slots), dtype=np.int64)
-    for part, placed in zip(parts, each(balance_part, asked, deadline=deadline), strict=True):
+    for part, placed in zip(parts, each(balance_part, tasks, deadline=deadline), strict=True):
         held[part] = placed
     return held
 

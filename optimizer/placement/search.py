@@ -60,12 +60,12 @@ def balance_loads(
         processes = max(1, min(workers(), len(open_layers) // effort.LAYERS_A_PROCESS))
         # Dealt in turn, so that the easy layers do not all go to one process.
         parts = [open_layers[first::processes] for first in range(processes)]
-        asked = [
+        tasks = [
             (search.part(part), weights[part], counts[part], floor[part], enough[part], rounds, question.seed,
              (begun, deadline))
             for part in parts
         ]  # fmt: skip
-        for part, cooler in zip(parts, each(search_on, asked, deadline=deadline), strict=True):
+        for part, cooler in zip(parts, each(search_on, tasks, deadline=deadline), strict=True):
             search.adopt(part, cooler, np.arange(len(part)))
     return search.best_held
 

@@ -157,8 +157,10 @@ def place_two_slots(question: Question, bounds: list[WitnessedBound], *, goal: f
         todo = [n for n, layer in enumerate(layers) if question.spare and max(layer.load) and layer.gap > target]
         todo.sort(key=lambda number: -layers[number].gap)
         parts: list[tuple[Any, ...]] = [(layers[number], target, *options, deadline) for number in todo]
-        many = len(layers) * 2 * devices >= effort.SLOTS_A_PROCESS
-        done = each(partial(_done, step), parts, deadline=deadline) if many else [_done(step, *part) for part in parts]
+        parallel = len(layers) * 2 * devices >= effort.SLOTS_A_PROCESS
+        done = (
+            each(partial(_done, step), parts, deadline=deadline) if parallel else [_done(step, *part) for part in parts]
+        )
         for number, layer in zip(todo, done, strict=True):
             layers[number] = layer
 
